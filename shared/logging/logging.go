@@ -1,0 +1,105 @@
+// Package logging makes the one root logger of a process and names the fields
+// that every line uses, so that a search written for one service finds the
+// same thing in all four.
+package logging
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// The fields. A value that has a name here is never logged under another.
+const (
+	Service   = "service"
+	Version   = "version"
+	JobID     = "job_id"
+	TokenID   = "token_id"
+	Attempt   = "attempt"
+	Event     = "event"
+	EventID   = "event_id"
+	Consumer  = "consumer"
+	Sequence  = "sequence"
+	Delivery  = "delivery"
+	Outcome   = "outcome"
+	Kind      = "kind"
+	Code      = "code"
+	Took      = "took_ms"
+	Trace     = "trace_id"
+	RequestID = "request_id"
+	Method    = "method"
+	Path      = "path"
+	Status    = "status"
+	Bytes     = "bytes"
+	Address   = "address"
+)
+
+// Config is how a service logs.
+type Config struct {
+	Level  string `env:"LOG_LEVEL" envDefault:"info"`
+	Format string `env:"LOG_FORMAT" envDefault:"auto"`
+}
+
+// Check implements config.Checker.
+func (c *Config) Check() error {
+	_, err := c.level()
+	switch c.Format {
+	case "json", "console", "auto":
+		return err
+	default:
+		return errors.Join(err, fmt.Errorf("LOG_FORMAT: %q is none of json, console, auto", c.Format))
+	}
+}
+
+func (c *Config) level() (zerolog.Level, error) {
+	level, err := zerolog.ParseLevel(c.Level)
+	if err != nil {
+		return level, fmt.Errorf("LOG_LEVEL: %w", err)
+	}
+	return level, nil
+}
+
+// New returns the root logger: JSON lines to w, or a console form where the
+// format asks for it ("console") or is "auto" and w is a terminal.
+func New(cfg Config, service, version string, w io.Writer) (zerolog.Logger, error) {
+	if err := cfg.Check(); err != nil {
+		return zerolog.Nop(), err
+	}
+	level, err := cfg.level()
+	if err != nil {
+		return zerolog.Nop(), err
+	}
+	if cfg.Format == "console" || cfg.Format == "auto" && isTerminal(w) {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000"}
+	}
+	return zerolog.New(w).Level(level).With().
+		Str(Service, service).Str(Version, version).Logger().Hook(stamp{}), nil
+}
+
+// timeFormat is RFC 3339 in UTC with milliseconds: what happens to a job takes
+// no longer.
+const timeFormat = "2006-01-02T15:04:05.000Z07:00"
+
+// stamp puts the time on every line. zerolog's own takes its form from a global.
+type stamp struct{}
+
+// Run implements zerolog.Hook.
+func (stamp) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
+	e.Str(zerolog.TimestampFieldName, time.Now().UTC().Format(timeFormat))
+}
+
+// Millis gives a duration as the milliseconds that the field Took holds.
+func Millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,44 @@
+package logging_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"sori.internal/shared/logging"
+)
+
+func TestALineIsJSONWithServiceAndVersion(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log, err := logging.New(logging.Config{Level: "info", Format: "auto"}, "uploader", "v1", &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Debug().Msg("unseen")
+	log.Info().Str(logging.JobID, "j").Msg("object stored")
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	for field, want := range map[string]any{"service": "uploader", "version": "v1", "job_id": "j", "message": "object stored", "level": "info"} {
+		if line[field] != want {
+			t.Errorf("%s = %v", field, line[field])
+		}
+	}
+	if at, ok := line["time"].(string); !ok {
+		t.Errorf("time %v", line["time"])
+	} else if _, err := time.Parse("2006-01-02T15:04:05.000Z", at); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnknownSettingsAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, cfg := range []logging.Config{{Level: "loud", Format: "json"}, {Level: "info", Format: "xml"}} {
+		if _, err := logging.New(cfg, "s", "v", &bytes.Buffer{}); err == nil {
+			t.Errorf("%+v accepted", cfg)
+		}
+	}
+}

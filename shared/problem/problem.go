@@ -1,0 +1,136 @@
+// Package problem turns failures into RFC 9457 problem documents, the one form
+// in which every route of every service reports an error.
+package problem
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"sori.internal/shared/fault"
+)
+
+// ContentType is the media type of a problem document (RFC 9457, section 3).
+const ContentType = "application/problem+json"
+
+// typePrefix makes a problem's type from its code: a stable identifier that
+// names no host.
+const typePrefix = "urn:sori:problem:"
+
+// Document is a problem document. Extension members beyond Code and RequestID
+// are in Extra.
+type Document struct {
+	Type      string
+	Title     string
+	Status    int
+	Detail    string
+	Instance  string
+	Code      string
+	RequestID string
+	Errors    []fault.Violation
+	Extra     map[string]any
+
+	// RetryAfter is the header of that name in whole seconds; 0 sends none.
+	RetryAfter int
+}
+
+// Status maps a kind to its HTTP status. Both limits of ours and dependencies
+// that are away answer 503: to a client they are the same advice.
+func Status(kind fault.Kind) int {
+	switch kind {
+	case fault.Invalid:
+		return http.StatusUnprocessableEntity
+	case fault.Unauthenticated:
+		return http.StatusUnauthorized
+	case fault.Forbidden:
+		return http.StatusForbidden
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.Conflict:
+		return http.StatusConflict
+	case fault.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case fault.Unsupported:
+		return http.StatusUnsupportedMediaType
+	case fault.Exhausted, fault.Unavailable:
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// From describes err for the client that asked for path. It never shows a cause.
+func From(err error, path, requestID string) Document {
+	f := fault.As(err)
+	status := Status(f.Kind)
+	if f.Kind == fault.Invalid && malformed(f.Code) {
+		status = http.StatusBadRequest
+	}
+	d := Document{
+		Type: typePrefix + f.Code, Title: http.StatusText(status), Status: status,
+		Detail: f.Detail, Instance: path, Code: f.Code, RequestID: requestID,
+		Errors: f.Violations, Extra: f.Extra,
+	}
+	if status == http.StatusServiceUnavailable {
+		d.RetryAfter = max(1, int(math.Ceil(f.RetryAfter.Seconds())))
+	}
+	return d
+}
+
+// malformed lists the codes of input that could not even be read, which is 400,
+// from input that was read and breaks a rule, which is 422.
+func malformed(code string) bool {
+	switch code {
+	case "malformed-request", "malformed-multipart", "malformed-json", "job-id-missing", "body-truncated":
+		return true
+	default:
+		return false
+	}
+}
+
+// MarshalJSON writes the document with its extension members beside the
+// standard ones, which win over an extension of the same name.
+func (d Document) MarshalJSON() ([]byte, error) {
+	m := make(map[string]any, len(d.Extra)+8)
+	for k, v := range d.Extra {
+		m[k] = v
+	}
+	m["type"], m["title"], m["status"] = d.Type, d.Title, d.Status
+	m["detail"], m["instance"] = d.Detail, d.Instance
+	m["code"], m["request_id"] = d.Code, d.RequestID
+	if len(d.Errors) > 0 {
+		m["errors"] = d.Errors
+	}
+	return json.Marshal(m)
+}
+
+// Write sends the document as the whole reply.
+func (d Document) Write(w http.ResponseWriter) {
+	body, err := json.Marshal(d)
+	if err != nil { // only an extension that cannot be marshalled leads here
+		d.Extra = nil
+		body, _ = json.Marshal(d)
+	}
+	w.Header().Set("Content-Type", ContentType)
+	w.Header().Set("Cache-Control", "no-store")
+	if d.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(d.RetryAfter))
+	}
+	w.WriteHeader(d.Status)
+	_, _ = w.Write(body) // a client that left does not need it
+}
+
+// RetryAfter reads the header of that name (RFC 9110, section 10.2.3): whole
+// seconds or an HTTP date, seen from now. It gives 0 where the value is absent,
+// malformed or past.
+func RetryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, 24*60*60)) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil && at.After(now) {
+		return min(at.Sub(now), 24*time.Hour)
+	}
+	return 0
+}

@@ -1,0 +1,102 @@
+package problem_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/problem"
+)
+
+func TestEveryKindHasAnErrorStatus(t *testing.T) {
+	t.Parallel()
+	want := map[fault.Kind]int{
+		fault.Internal: 500, fault.Invalid: 422, fault.Unauthenticated: 401, fault.Forbidden: 403,
+		fault.NotFound: 404, fault.Conflict: 409, fault.TooLarge: 413, fault.Unsupported: 415,
+		fault.Exhausted: 503, fault.Unavailable: 503,
+	}
+	for _, k := range fault.Kinds() {
+		if got := problem.Status(k); got != want[k] {
+			t.Errorf("%s: %d, want %d", k, got, want[k])
+		}
+	}
+}
+
+func TestADocumentHasTheMembersOfTheContract(t *testing.T) {
+	t.Parallel()
+	err := &fault.Error{
+		Kind: fault.TooLarge, Code: "too-large", Detail: "At most 10 bytes.",
+		Extra: map[string]any{"max_bytes": 10, "status": "spoofed"},
+	}
+	rec := httptest.NewRecorder()
+	problem.From(err, "/tokens/1/upload-audio", "r-1").Write(rec)
+	if rec.Code != http.StatusRequestEntityTooLarge || rec.Header().Get("Content-Type") != problem.ContentType {
+		t.Fatalf("%d %q", rec.Code, rec.Header().Get("Content-Type"))
+	}
+	var got map[string]any
+	if e := json.Unmarshal(rec.Body.Bytes(), &got); e != nil {
+		t.Fatal(e)
+	}
+	want := map[string]any{
+		"type": "urn:sori:problem:too-large", "title": "Request Entity Too Large", "status": 413.0,
+		"detail": "At most 10 bytes.", "instance": "/tokens/1/upload-audio", "code": "too-large",
+		"request_id": "r-1", "max_bytes": 10.0,
+	}
+	for k, v := range want {
+		if got[k] != v {
+			t.Errorf("%s = %v, want %v", k, got[k], v)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("members %v", got)
+	}
+}
+
+func TestUnreadableInputIs400AndBrokenRulesAre422(t *testing.T) {
+	t.Parallel()
+	if s := problem.From(fault.New(fault.Invalid, "malformed-json", "x"), "/", "").Status; s != 400 {
+		t.Errorf("malformed: %d", s)
+	}
+	if s := problem.From(fault.New(fault.Invalid, "validation-failed", "x"), "/", "").Status; s != 422 {
+		t.Errorf("rule: %d", s)
+	}
+}
+
+func TestABareErrorShowsNothingOfItsCause(t *testing.T) {
+	t.Parallel()
+	body, _ := json.Marshal(problem.From(errors.New("dial tcp 10.0.0.7: secret"), "/", "r"))
+	for _, leak := range []string{"10.0.0.7", "secret"} {
+		if strings.Contains(string(body), leak) {
+			t.Errorf("%q in %s", leak, body)
+		}
+	}
+}
+
+func TestUnavailableSaysWhenToRetry(t *testing.T) {
+	t.Parallel()
+	rec := httptest.NewRecorder()
+	problem.From(&fault.Error{Kind: fault.Exhausted, Code: "busy", RetryAfter: 1500 * time.Millisecond}, "/", "").Write(rec)
+	if got := rec.Header().Get("Retry-After"); got != "2" {
+		t.Fatalf("Retry-After %q", got)
+	}
+}
+
+func TestRetryAfterReadsSecondsAndDates(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"7": 7 * time.Second, "0": 0, "-3": 0, "": 0, "soon": 0,
+		"Fri, 02 Jan 2026 03:04:35 GMT": 30 * time.Second,
+		"Fri, 02 Jan 2026 03:04:00 GMT": 0,
+		"99999999":                      24 * time.Hour,
+	} {
+		if got := problem.RetryAfter(value, now); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+}
