@@ -1,0 +1,262 @@
+// Package event holds the facts that travel between the services: one flat
+// struct for each, the subjects that they travel on, the streams that keep them
+// and the log of a job that they form.
+//
+// Events are CloudEvents 1.0 in binary mode: the struct is the body, as one
+// readable JSON object, and the attributes are headers (package bus). They hold
+// identifiers and references, never bytes and never presigned URLs. Fields are
+// only ever added, with zero values that older readers may ignore; anything else
+// is a new type. Every struct has a golden file in testdata.
+package event
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// Name is the last token of an event's subject.
+type Name string
+
+// The state events, which form a job's log, and the progress events, which
+// never change a status.
+const (
+	NameReceived   Name = "received"
+	NameStored     Name = "stored"
+	NameAttempted  Name = "attempted"
+	NameDispatched Name = "dispatched"
+	NameCompleted  Name = "completed"
+	NameFailed     Name = "failed"
+	NameCanceled   Name = "canceled"
+
+	NameUploading  Name = "uploading"
+	NameProgressed Name = "progressed"
+)
+
+// Progress reports whether the name is a progress event's.
+func (n Name) Progress() bool { return n == NameUploading || n == NameProgressed }
+
+// Ending reports whether a job's log ends with this event.
+func (n Name) Ending() bool {
+	return n == NameCompleted || n == NameFailed || n == NameCanceled
+}
+
+// Event is a fact about one job.
+type Event interface {
+	// Name tells which fact it is.
+	Name() Name
+	// Job is the id of the job that it is about.
+	Job() string
+	// Occurrence tells apart the events of one name and one job: the attempt,
+	// the progress. Empty where a job can have but one.
+	Occurrence() string
+}
+
+// ID is the event's identity, ce-id and Nats-Msg-Id alike. The same fact has the
+// same id whoever publishes it and however often, and no other fact has it.
+func ID(e Event) string {
+	id := e.Job() + "." + string(e.Name())
+	if o := e.Occurrence(); o != "" {
+		id += "." + o
+	}
+	return id
+}
+
+// Type is the CloudEvents type: audio.job.stored.v1, audio.progress.uploading.v1.
+func Type(n Name) string {
+	if n.Progress() {
+		return "audio.progress." + string(n) + ".v1"
+	}
+	return "audio.job." + string(n) + ".v1"
+}
+
+// Received says that an upload is durable: its bytes are staged. It opens a
+// job's log. Published by the gateway; heard by the uploader and the tracker.
+type Received struct {
+	JobID       string `json:"job_id"`
+	TokenID     int64  `json:"token_id"`
+	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as the catalogue holds them
+	PitchURL    string `json:"s3_pitch_url,omitempty"`
+	FileName    string `json:"file_name,omitempty"` // what the client called it: metadata, never a path
+	MediaType   string `json:"media_type"`          // by its magic bytes
+	Size        int64  `json:"size"`                // bytes
+	SHA256      string `json:"sha256"`              // hexadecimal
+	Chunks      int    `json:"chunks"`              // messages in staging
+}
+
+// Stored says that the recording is in the bucket. Published by the uploader;
+// heard by the dispatcher, which finds here all that it needs, and the tracker.
+type Stored struct {
+	JobID       string  `json:"job_id"`
+	TokenID     int64   `json:"token_id"`
+	TextGridURL string  `json:"s3_textgrid_url,omitempty"`
+	PitchURL    string  `json:"s3_pitch_url,omitempty"`
+	Bucket      string  `json:"bucket"`
+	Key         string  `json:"key"`
+	MediaType   string  `json:"media_type"`
+	Size        int64   `json:"size"`
+	SHA256      string  `json:"sha256"`
+	Duration    float64 `json:"duration,omitempty"` // seconds, where the audio's header tells it
+}
+
+// Attempted says that the dispatcher is about to ask the analysis server, for
+// the Attempt-th time (from 1). It fences: callbacks of earlier attempts change
+// nothing from here on. Published by the dispatcher; heard by the tracker.
+type Attempted struct {
+	JobID   string `json:"job_id"`
+	Attempt int    `json:"attempt"`
+}
+
+// Dispatched says that the analysis server accepted the attempt. Published by
+// the dispatcher; heard by the tracker.
+type Dispatched struct {
+	JobID         string `json:"job_id"`
+	Attempt       int    `json:"attempt"`
+	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the server's own id, where it told one
+}
+
+// Completed ends a job with its result, either inline or, where it is large, as
+// a reference to staging. Published by the dispatcher; heard by the tracker.
+type Completed struct {
+	JobID        string          `json:"job_id"`
+	Attempt      int             `json:"attempt"`
+	Result       json.RawMessage `json:"result,omitempty"`
+	ResultChunks int             `json:"result_chunks,omitempty"` // messages in staging below ResultEntry
+	ResultEntry  string          `json:"result_entry,omitempty"`
+}
+
+// Failed ends a job without a result. Published by the uploader, the dispatcher
+// and the tracker, each for its own reasons; heard by all of them.
+type Failed struct {
+	JobID     string `json:"job_id"`
+	Attempt   int    `json:"attempt,omitempty"` // 0 before the first
+	Code      string `json:"code"`              // stable, kebab-case
+	Detail    string `json:"detail"`            // for the client
+	Retryable bool   `json:"retryable"`
+}
+
+// Canceled ends a job because somebody asked for it. Published by the tracker;
+// heard by all.
+type Canceled struct {
+	JobID string `json:"job_id"`
+}
+
+// Uploading tells how far the copy into the bucket is, at most once a second.
+// Published by the uploader; heard by the tracker.
+type Uploading struct {
+	JobID string `json:"job_id"`
+	Bytes int64  `json:"bytes"`
+	Size  int64  `json:"size"`
+}
+
+// Progressed passes on what the analysis server says of its own progress.
+// Published by the dispatcher; heard by the tracker.
+type Progressed struct {
+	JobID   string `json:"job_id"`
+	Attempt int    `json:"attempt"`
+	Percent int    `json:"percent"` // of the analysis, 0..100
+	Message string `json:"message,omitempty"`
+}
+
+// The methods that make each struct an Event.
+
+func (e Received) Name() Name   { return NameReceived }
+func (e Stored) Name() Name     { return NameStored }
+func (e Attempted) Name() Name  { return NameAttempted }
+func (e Dispatched) Name() Name { return NameDispatched }
+func (e Completed) Name() Name  { return NameCompleted }
+func (e Failed) Name() Name     { return NameFailed }
+func (e Canceled) Name() Name   { return NameCanceled }
+func (e Uploading) Name() Name  { return NameUploading }
+func (e Progressed) Name() Name { return NameProgressed }
+
+func (e Received) Job() string   { return e.JobID }
+func (e Stored) Job() string     { return e.JobID }
+func (e Attempted) Job() string  { return e.JobID }
+func (e Dispatched) Job() string { return e.JobID }
+func (e Completed) Job() string  { return e.JobID }
+func (e Failed) Job() string     { return e.JobID }
+func (e Canceled) Job() string   { return e.JobID }
+func (e Uploading) Job() string  { return e.JobID }
+func (e Progressed) Job() string { return e.JobID }
+
+func (e Received) Occurrence() string   { return "" }
+func (e Stored) Occurrence() string     { return "" }
+func (e Attempted) Occurrence() string  { return strconv.Itoa(e.Attempt) }
+func (e Dispatched) Occurrence() string { return strconv.Itoa(e.Attempt) }
+func (e Completed) Occurrence() string  { return strconv.Itoa(e.Attempt) }
+func (e Failed) Occurrence() string     { return strconv.Itoa(e.Attempt) }
+func (e Canceled) Occurrence() string   { return "" }
+func (e Uploading) Occurrence() string  { return strconv.FormatInt(e.Bytes, 10) }
+func (e Progressed) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Percent) }
+
+// Decode reads the event that was published on subject (without a namespace).
+// Unknown fields are ignored; a body that is no event of that name and job is an
+// error.
+func Decode(subject string, body []byte) (Event, error) {
+	job, name, err := ParseSubject(subject)
+	if err != nil {
+		return nil, err
+	}
+	e, err := decode(name, body)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", subject, err)
+	}
+	if e.Job() != job {
+		return nil, fmt.Errorf("decode %s: the body is of job %q", subject, e.Job())
+	}
+	return e, nil
+}
+
+func decode(name Name, body []byte) (Event, error) {
+	switch name {
+	case NameReceived:
+		return as[Received](body)
+	case NameStored:
+		return as[Stored](body)
+	case NameAttempted:
+		return as[Attempted](body)
+	case NameDispatched:
+		return as[Dispatched](body)
+	case NameCompleted:
+		return as[Completed](body)
+	case NameFailed:
+		return as[Failed](body)
+	case NameCanceled:
+		return as[Canceled](body)
+	case NameUploading:
+		return as[Uploading](body)
+	case NameProgressed:
+		return as[Progressed](body)
+	default:
+		return nil, fmt.Errorf("unknown event %q", name)
+	}
+}
+
+func as[E Event](body []byte) (Event, error) {
+	var e E
+	err := json.Unmarshal(body, &e)
+	return e, err
+}
+
+// NewJobID makes a job id: a UUID of version 7, so that ids sort by time.
+func NewJobID() (string, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("make a job id: %w", err)
+	}
+	return id.String(), nil
+}
+
+// ParseJobID checks that s is a UUID in its one canonical form: what becomes a
+// token of a subject must hold neither dots nor wildcards.
+func ParseJobID(s string) (string, bool) {
+	id, err := uuid.Parse(s)
+	if err != nil || len(s) != 36 {
+		return "", false
+	}
+	return strings.ToLower(id.String()), true
+}

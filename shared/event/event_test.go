@@ -1,0 +1,203 @@
+package event_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sori.internal/shared/event"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+const job = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+func samples() []event.Event {
+	const sum = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+	return []event.Event{
+		event.Received{
+			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
+			FileName: "녹음 1.wav", MediaType: "audio/wav", Size: 102400, SHA256: sum, Chunks: 1,
+		},
+		event.Stored{
+			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
+			Bucket: "sori", Key: "audio/" + job + "_1.wav", MediaType: "audio/wav", Size: 102400, SHA256: sum, Duration: 3.2,
+		},
+		event.Attempted{JobID: job, Attempt: 1},
+		event.Dispatched{JobID: job, Attempt: 1, AnalysisJobID: "a-17"},
+		event.Completed{JobID: job, Attempt: 1, Result: json.RawMessage(`{"duration":3.2}`)},
+		event.Failed{JobID: job, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true},
+		event.Canceled{JobID: job},
+		event.Uploading{JobID: job, Bytes: 51200, Size: 102400},
+		event.Progressed{JobID: job, Attempt: 1, Percent: 40, Message: "pitch"},
+	}
+}
+
+func TestEveryEventMatchesItsGoldenFileBothWays(t *testing.T) {
+	t.Parallel()
+	for _, e := range samples() {
+		file := filepath.Join("testdata", string(e.Name())+".json")
+		got, err := json.MarshalIndent(e, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *update {
+			if err := os.WriteFile(file, append(got, '\n'), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(bytes.TrimSpace(want), got) {
+			t.Errorf("%s differs from %s:\n%s", e.Name(), file, got)
+		}
+		back, err := event.Decode(event.Subject(e), want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, _ := json.MarshalIndent(back, "", "  ")
+		if !bytes.Equal(again, got) {
+			t.Errorf("%s does not survive decoding:\n%s", e.Name(), again)
+		}
+	}
+}
+
+func TestIdentityTypeAndSubjectFollowOnePattern(t *testing.T) {
+	t.Parallel()
+	ids, subjects := map[string]bool{}, map[string]bool{}
+	for _, e := range samples() {
+		id, subject := event.ID(e), event.Subject(e)
+		if ids[id] || subjects[subject] {
+			t.Errorf("%s: id %s or subject %s is taken", e.Name(), id, subject)
+		}
+		ids[id], subjects[subject] = true, true
+		j, n, err := event.ParseSubject(subject)
+		if err != nil || j != job || n != e.Name() {
+			t.Errorf("%s parses to %q %q %v", subject, j, n, err)
+		}
+		if !strings.HasSuffix(event.Type(e.Name()), "."+string(e.Name())+".v1") {
+			t.Errorf("type %s", event.Type(e.Name()))
+		}
+	}
+	for _, id := range []string{job + ".stored", job + ".attempted.1", job + ".progressed.1.40", job + ".uploading.51200"} {
+		if !ids[id] {
+			t.Errorf("no event has the id %s", id)
+		}
+	}
+}
+
+func TestNonsenseIsNoEvent(t *testing.T) {
+	t.Parallel()
+	for subject, body := range map[string]string{
+		"audio.jobs." + job + ".stored":         `{"job_id":"another"}`,
+		"audio.jobs." + job + ".received":       `[1]`,
+		"audio.jobs." + job + ".exploded":       `{}`,
+		"audio.jobs." + job + ".uploading":      `{}`,
+		"audio.progress." + job + ".stored":     `{}`,
+		"audio.jobs.7.stored":                   `{}`,
+		"audio.jobs." + job:                     `{}`,
+		"audio.tokens.1.deleted":                `{}`,
+		"":                                      `{}`,
+		"audio.jobs." + job + ".stored.further": `{}`,
+	} {
+		if e, err := event.Decode(subject, []byte(body)); err == nil {
+			t.Errorf("%s %s became %v", subject, body, e)
+		}
+	}
+}
+
+func TestUnknownFieldsAreIgnored(t *testing.T) {
+	t.Parallel()
+	e, err := event.Decode("audio.jobs."+job+".canceled", []byte(`{"job_id":"`+job+`","by":"somebody"}`))
+	if err != nil || e != (event.Canceled{JobID: job}) {
+		t.Fatalf("%v %v", e, err)
+	}
+}
+
+func TestOnlyACanonicalUUIDIsAJobID(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"", "7", "*", ">", "a.b", "{" + job + "}", "urn:uuid:" + job, strings.ReplaceAll(job, "-", "")} {
+		if _, ok := event.ParseJobID(s); ok {
+			t.Errorf("%q accepted", s)
+		}
+	}
+	if id, ok := event.ParseJobID(strings.ToUpper(job)); !ok || id != job {
+		t.Errorf("upper case: %q %v", id, ok)
+	}
+	id, err := event.NewJobID()
+	if err != nil || id[14] != '7' {
+		t.Errorf("new id %q %v", id, err)
+	}
+}
+
+func TestALogKnowsItsEndAndItsAttempt(t *testing.T) {
+	t.Parallel()
+	var l event.Log
+	if _, ended := l.Ending(); ended || l.Seq() != 0 || l.Attempt() != 0 {
+		t.Fatal("an empty log has no end, no sequence, no attempt")
+	}
+	l = event.Log{
+		{Event: event.Received{JobID: job}, Seq: 3},
+		{Event: event.Attempted{JobID: job, Attempt: 2}, Seq: 9},
+	}
+	if _, ended := l.Ending(); ended || l.Seq() != 9 || l.Attempt() != 2 {
+		t.Fatalf("%d %d", l.Seq(), l.Attempt())
+	}
+	l = append(l, event.Record{Event: event.Canceled{JobID: job}, Seq: 12})
+	if e, ended := l.Ending(); !ended || e.Name() != event.NameCanceled {
+		t.Fatal("no ending")
+	}
+	if _, ok := event.Last[event.Stored](l); ok {
+		t.Fatal("stored from nowhere")
+	}
+}
+
+func TestANamespaceWrapsAndUnwraps(t *testing.T) {
+	t.Parallel()
+	for _, n := range []event.Namespace{"", "t-1"} {
+		if err := n.Check(); err != nil {
+			t.Error(err)
+		}
+		if got := n.Strip(n.Subject("audio.jobs.x")); got != "audio.jobs.x" {
+			t.Errorf("%q: %s", n, got)
+		}
+	}
+	if got := event.Namespace("t").Stream("AUDIO_JOBS"); got != "t_AUDIO_JOBS" {
+		t.Error(got)
+	}
+	for _, bad := range []event.Namespace{"a.b", "*", "A", "a b", ">"} {
+		if bad.Check() == nil {
+			t.Errorf("%q accepted", bad)
+		}
+	}
+	entry, ok := event.ParseStagingSubject(event.StagingSubject("e1", 4))
+	if !ok || entry != "e1" {
+		t.Errorf("%q %v", entry, ok)
+	}
+}
+
+func TestAnEntryTellsItsJobAndItsAge(t *testing.T) {
+	t.Parallel()
+	id, err := event.NewJobID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range []string{id, event.ResultEntry(id)} {
+		j, began, ok := event.EntryJob(entry)
+		if !ok || j != id || time.Since(began).Abs() > time.Minute {
+			t.Errorf("%s: %q %v %v", entry, j, began, ok)
+		}
+	}
+	for _, entry := range []string{"", "x", "00000000-0000-4000-8000-000000000000"} {
+		if _, _, ok := event.EntryJob(entry); ok {
+			t.Errorf("%q has a job", entry)
+		}
+	}
+}

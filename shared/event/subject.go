@@ -1,0 +1,125 @@
+package event
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// The roots of the subjects. All but staging lie below audio, so that
+// `nats sub 'audio.>'` shows every event and no bytes.
+const (
+	jobsRoot     = "audio.jobs."
+	progressRoot = "audio.progress."
+	liveRoot     = "audio.live."
+	deadRoot     = "audio.dead."
+	stagingRoot  = "staging."
+)
+
+// Filters for consumers.
+const (
+	AllJobs     = jobsRoot + ">"
+	AllProgress = progressRoot + ">"
+	AllStaging  = stagingRoot + ">"
+)
+
+// Subject is where an event is published: audio.jobs.<job>.<name>, and
+// audio.progress.<job>.<name> for progress.
+func Subject(e Event) string {
+	if e.Name().Progress() {
+		return progressRoot + e.Job() + "." + string(e.Name())
+	}
+	return jobsRoot + e.Job() + "." + string(e.Name())
+}
+
+// SubjectOf is the subject of one job's state event.
+func SubjectOf(job string, name Name) string { return jobsRoot + job + "." + string(name) }
+
+// Every is the filter of one state event over all jobs.
+func Every(name Name) string { return jobsRoot + "*." + string(name) }
+
+// LogSubject is the filter of one job's log. Expected sequences are checked
+// against exactly this string, by every publisher.
+func LogSubject(job string) string { return jobsRoot + job + ".>" }
+
+// LiveSubject is where the tracker publishes a job's committed snapshots.
+func LiveSubject(job string) string { return liveRoot + job }
+
+// DeadSubject is where a consumer's dead letters go.
+func DeadSubject(consumer string) string { return deadRoot + consumer }
+
+// StagingSubject is one chunk of a staged entry.
+func StagingSubject(entry string, chunk int) string {
+	return fmt.Sprintf("%s%s.%d", stagingRoot, entry, chunk)
+}
+
+// StagingFilter is all chunks of a staged entry.
+func StagingFilter(entry string) string { return stagingRoot + entry + ".>" }
+
+// ParseStagingSubject takes the entry out of a chunk's subject.
+func ParseStagingSubject(subject string) (entry string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, stagingRoot)
+	if !ok {
+		return "", false
+	}
+	entry, _, ok = strings.Cut(rest, ".")
+	return entry, ok && entry != ""
+}
+
+// ParseSubject takes job and name out of an event's subject.
+func ParseSubject(subject string) (job string, name Name, err error) {
+	rest, isState := strings.CutPrefix(subject, jobsRoot)
+	if !isState {
+		var isProgress bool
+		if rest, isProgress = strings.CutPrefix(subject, progressRoot); !isProgress {
+			return "", "", fmt.Errorf("subject %q is no event's", subject)
+		}
+	}
+	job, last, found := strings.Cut(rest, ".")
+	if _, ok := ParseJobID(job); !ok || !found {
+		return "", "", fmt.Errorf("subject %q names no job", subject)
+	}
+	name = Name(last)
+	if name.Progress() == isState {
+		return "", "", fmt.Errorf("subject %q is no event's", subject)
+	}
+	return job, name, nil
+}
+
+// Namespace keeps installations that share a server apart: it prefixes every
+// subject and stream. Empty in production.
+type Namespace string
+
+var namespaceForm = regexp.MustCompile(`^[a-z0-9-]*$`)
+
+// Check refuses what cannot be a token of a subject and of a stream's name.
+func (n Namespace) Check() error {
+	if !namespaceForm.MatchString(string(n)) {
+		return fmt.Errorf("NATS_NAMESPACE %q: only a-z, 0-9 and - are allowed", string(n))
+	}
+	return nil
+}
+
+// Subject puts a subject into the namespace.
+func (n Namespace) Subject(s string) string {
+	if n == "" {
+		return s
+	}
+	return string(n) + "." + s
+}
+
+// Strip takes a subject out of the namespace.
+func (n Namespace) Strip(s string) string {
+	if n == "" {
+		return s
+	}
+	return strings.TrimPrefix(s, string(n)+".")
+}
+
+// Stream puts a stream's name into the namespace.
+func (n Namespace) Stream(name string) string {
+	if n == "" {
+		return name
+	}
+	return string(n) + "_" + name
+}
