@@ -1,0 +1,119 @@
+// Package health answers whether a process lives and whether it can work.
+//
+// Liveness says only that the process answers: a dependency that is away is no
+// reason to restart it. Readiness asks every dependency, turns false with the
+// first sign of a stop, and names what is missing.
+package health
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Check asks one dependency for an answer.
+type Check func(context.Context) error
+
+// The bounds of one round of checks. A result is reused for as long as memory,
+// so that probes cannot load the dependencies.
+const (
+	timeout = 2 * time.Second
+	memory  = 500 * time.Millisecond
+)
+
+// Health knows a process's dependencies.
+type Health struct {
+	checks  map[string]Check
+	started atomic.Bool
+	stopped atomic.Bool
+
+	mu   sync.Mutex
+	last map[string]string
+	at   time.Time
+}
+
+// New makes the health of a process that is starting. The checks are by the
+// dependency's name.
+func New(checks map[string]Check) *Health { return &Health{checks: checks} }
+
+// Started says that the setup is done. Until then the process is not ready.
+func (h *Health) Started() { h.started.Store(true) }
+
+// Watch turns readiness off when ctx ends; it is a part of the process.
+func (h *Health) Watch(ctx context.Context) error {
+	<-ctx.Done()
+	h.stopped.Store(true)
+	return nil
+}
+
+// Ready reports whether the process can work, and of each dependency "ok" or
+// "unavailable". Causes are not shown: the route is public.
+func (h *Health) Ready(ctx context.Context) (bool, map[string]string) {
+	found := h.look(ctx)
+	ready := h.started.Load() && !h.stopped.Load()
+	for _, state := range found {
+		ready = ready && state == "ok"
+	}
+	return ready, found
+}
+
+func (h *Health) look(ctx context.Context) map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.last != nil && time.Since(h.at) < memory {
+		return h.last
+	}
+	// A probe that leaves must not make the answer of the next one.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	states := make(chan [2]string, len(h.checks))
+	for name, check := range h.checks {
+		wg.Go(func() {
+			state := "ok"
+			if err := check(ctx); err != nil {
+				state = "unavailable"
+			}
+			states <- [2]string{name, state}
+		})
+	}
+	wg.Wait()
+	close(states)
+	found := make(map[string]string, len(h.checks))
+	for s := range states {
+		found[s[0]] = s[1]
+	}
+	h.last, h.at = found, time.Now()
+	return found
+}
+
+// ServeLive answers GET /livez.
+func (h *Health) ServeLive(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, map[string]any{"status": "ok"})
+}
+
+// ServeReady answers GET /readyz: 200 or 503, with the state of each dependency.
+func (h *Health) ServeReady(w http.ResponseWriter, r *http.Request) {
+	ready, found := h.Ready(r.Context())
+	if !ready {
+		reply(w, http.StatusServiceUnavailable, map[string]any{"status": "unavailable", "checks": found})
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{"status": "ok", "checks": found})
+}
+
+// ServeHealth answers GET /health, which existing monitors read: 200 while the
+// process lives, with the word that they look for.
+func (h *Health) ServeHealth(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, map[string]any{"status": "healthy"})
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // a client that left does not need it
+}

@@ -1,0 +1,69 @@
+package health_test
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sori.internal/shared/health"
+)
+
+func TestReadinessFollowsStartDependencyAndStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var away error
+		h := health.New(map[string]health.Check{
+			"bus":      func(context.Context) error { return nil },
+			"database": func(context.Context) error { return away },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = h.Watch(ctx) }()
+		expect := func(step string, want int) {
+			t.Helper()
+			<-time.After(time.Second) // on synctest's clock: what was remembered is forgotten
+			rec := httptest.NewRecorder()
+			h.ServeReady(rec, httptest.NewRequest("GET", "/readyz", nil))
+			if rec.Code != want {
+				t.Errorf("%s: %d %s", step, rec.Code, rec.Body)
+			}
+			if strings.Contains(rec.Body.String(), "10.0.0.1") {
+				t.Errorf("%s: shows a cause: %s", step, rec.Body)
+			}
+			live := httptest.NewRecorder()
+			h.ServeLive(live, httptest.NewRequest("GET", "/livez", nil))
+			if live.Code != 200 {
+				t.Errorf("%s: not alive", step)
+			}
+		}
+		expect("starting", 503)
+		h.Started()
+		expect("started", 200)
+		away = errors.New("dial 10.0.0.1")
+		expect("away", 503)
+		away = nil
+		expect("back", 200)
+		cancel()
+		expect("stopping", 503)
+	})
+}
+
+func TestACheckThatHangsIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := health.New(map[string]health.Check{
+			"bus": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		})
+		h.Started()
+		start := time.Now()
+		if ready, found := h.Ready(t.Context()); ready || found["bus"] != "unavailable" {
+			t.Errorf("%v %v", ready, found)
+		}
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}

@@ -1,0 +1,224 @@
+// Package httpd is the net/http server of a service: the routes that every
+// service has, and around every route a request id, a trace, one log line, one
+// count, one recover and one way to report an error.
+package httpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/health"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/metrics"
+	"sori.internal/shared/problem"
+	"sori.internal/shared/trace"
+)
+
+// RequestIDHeader names a request. A client's own is kept where it is short and
+// plain, so that it can follow its request through all services.
+const RequestIDHeader = "X-Request-Id"
+
+// Server serves one handler.
+type Server struct {
+	Addr      string // host:port; port 0 is a free one
+	Handler   http.Handler
+	Grace     time.Duration // how long open requests may go on after a stop
+	Listening func(net.Addr)
+	Log       zerolog.Logger
+}
+
+// Run listens and serves until ctx ends, then lets open requests finish.
+func (s *Server) Run(ctx context.Context) error {
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.Addr, err)
+	}
+	server := &http.Server{
+		Handler: s.Handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+	}
+	s.Log.Info().Stringer(logging.Address, listener.Addr()).Msg("listening")
+	if s.Listening != nil {
+		s.Listening(listener.Addr())
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve on %s: %w", s.Addr, err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Grace)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		s.Log.Warn().Err(err).Msg("open requests were cut")
+		_ = server.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", s.Addr, err)
+	}
+	return nil
+}
+
+// Info is what GET / tells of a service.
+type Info struct {
+	Name    string            `json:"name"`
+	Version string            `json:"version"`
+	Links   map[string]string `json:"links"`
+}
+
+// Mux routes requests. Every path answers with and without a trailing slash.
+type Mux struct {
+	mux     *http.ServeMux
+	log     zerolog.Logger
+	metrics *metrics.Requests
+}
+
+// NewMux makes a mux with the routes that every service has: /, /health,
+// /livez, /readyz and /metrics.
+func NewMux(info Info, h *health.Health, m *metrics.Registry, log zerolog.Logger) *Mux {
+	x := &Mux{mux: http.NewServeMux(), log: log, metrics: m.Requests}
+	x.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		Fail(w, r, NoRoute())
+	})
+	x.Handle("GET /", func(w http.ResponseWriter, _ *http.Request) error {
+		return JSON(w, http.StatusOK, info)
+	})
+	x.mux.HandleFunc("GET /livez", h.ServeLive)
+	x.mux.HandleFunc("GET /readyz", h.ServeReady)
+	x.mux.HandleFunc("GET /health", h.ServeHealth)
+	x.mux.Handle("GET /metrics", m.Handler())
+	return x
+}
+
+// NoRoute is the failure of a request that no route takes.
+func NoRoute() error {
+	return fault.New(fault.NotFound, "route-not-found", "There is nothing at this path for this method.")
+}
+
+// Handle routes a pattern of http.ServeMux, without a trailing slash, to f.
+// What f returns becomes a problem document.
+func (x *Mux) Handle(pattern string, f func(http.ResponseWriter, *http.Request) error) {
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if err := f(w, r); err != nil {
+			Fail(w, r, err)
+		}
+	}
+	pattern = strings.TrimSuffix(pattern, "/")
+	if !strings.HasSuffix(pattern, " ") {
+		x.mux.HandleFunc(pattern, handler)
+	}
+	x.mux.HandleFunc(pattern+"/{$}", handler)
+}
+
+// quiet are the routes whose success is not worth a line at info: probes ask
+// them all day.
+func quiet(route string) bool {
+	switch route {
+	case "GET /livez", "GET /readyz", "GET /health", "GET /metrics":
+		return true
+	default:
+		return false
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (x *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	id := RequestID(r.Header.Get(RequestIDHeader))
+	ctx := trace.Continue(r.Context(), r.Header.Get(trace.Header))
+	log := x.log.With().Str(logging.RequestID, id).Str(logging.Trace, trace.ID(ctx)).Logger()
+	r = r.WithContext(log.WithContext(ctx))
+	r.Header.Set(RequestIDHeader, id)
+	w.Header().Set(RequestIDHeader, id)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	seen := &recorder{ResponseWriter: w}
+	defer func() {
+		if p := recover(); p != nil && p != any(http.ErrAbortHandler) {
+			log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("handler panicked")
+			if seen.status == 0 {
+				Fail(seen, r, fault.New(fault.Internal, "internal", "Something went wrong on our side."))
+			}
+		}
+		took := time.Since(start)
+		x.metrics.Observe(r.Pattern, r.Method, seen.status, took)
+		level := zerolog.InfoLevel
+		if quiet(r.Pattern) {
+			level = zerolog.DebugLevel
+		}
+		log.WithLevel(level).Str(logging.Method, r.Method).Str(logging.Path, r.URL.Path).Int(logging.Status, seen.status).
+			Int64(logging.Bytes, seen.written).Float64(logging.Took, logging.Millis(took)).Msg("request answered")
+	}()
+	x.mux.ServeHTTP(seen, r)
+}
+
+// RequestID keeps a client's id where it is plain, else makes one.
+func RequestID(given string) string {
+	plain := given != "" && len(given) <= 64 && strings.IndexFunc(given, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' && c != '.'
+	}) < 0
+	if plain {
+		return given
+	}
+	return uuid.NewString()
+}
+
+// Fail answers with err as a problem document and logs its cause: once, here.
+func Fail(w http.ResponseWriter, r *http.Request, err error) {
+	if fault.Stopped(r.Context(), err) { // the client left
+		return
+	}
+	d := problem.From(err, r.URL.Path, r.Header.Get(RequestIDHeader))
+	Report(zerolog.Ctx(r.Context()), err)
+	d.Write(w)
+}
+
+// Report logs the failure of a request: an error of ours for a person to see, a
+// dependency as a warning, a client's own mistake only when debugging.
+func Report(log *zerolog.Logger, err error) {
+	level := zerolog.DebugLevel
+	switch fault.KindOf(err) {
+	case fault.Internal:
+		level = zerolog.ErrorLevel
+	case fault.Unavailable, fault.Exhausted:
+		level = zerolog.WarnLevel
+	}
+	log.WithLevel(level).Err(err).Str(logging.Kind, fault.KindOf(err).String()).Msg("request failed")
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status  int
+	written int64
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.written += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,0 +1,38 @@
+package httpd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"sori.internal/shared/fault"
+)
+
+// JSON answers with v.
+func JSON(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode reply: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that left does not need it
+	return nil
+}
+
+// Body reads a request's body of at most limit bytes.
+func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, &fault.Error{
+			Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": limit},
+			Detail: fmt.Sprintf("The body is larger than %d bytes.", limit), Err: tooLarge,
+		}
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "body-truncated", "The body could not be read to its end.", err)
+	}
+	return body, nil
+}

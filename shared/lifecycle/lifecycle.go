@@ -1,0 +1,124 @@
+// Package lifecycle runs a process: its parts start together, stop together when
+// one fails or a signal comes, and are waited for.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"sori.internal/shared/config"
+	"sori.internal/shared/fault"
+)
+
+// Process is what a service gets from the process that it runs in.
+type Process struct {
+	Lookup config.Lookup // finds settings
+	Stderr io.Writer     // takes the log
+
+	// Listening, where set, is told the address that the service listens on.
+	Listening func(net.Addr)
+}
+
+// Main runs a service until it ends or a SIGINT or SIGTERM asks it to, and
+// returns the exit code. A second signal ends the process at once. With the
+// argument healthcheck it asks the service that runs beside it whether it is
+// ready instead: an image without a shell has nothing else to ask with.
+func Main(run func(context.Context, Process) error) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the next signal meets the default again
+	if len(os.Args) == 2 && os.Args[1] == "healthcheck" {
+		run = func(ctx context.Context, p Process) error { return healthcheck(ctx, p.Lookup) }
+	}
+	if err := run(ctx, Process{Lookup: os.LookupEnv, Stderr: os.Stderr}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// healthcheck asks for /readyz at the port of HTTP_ADDR.
+func healthcheck(ctx context.Context, lookup config.Lookup) error {
+	addr, _ := lookup("HTTP_ADDR")
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("HTTP_ADDR: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", port)+"/readyz", nil)
+	if err != nil {
+		return fmt.Errorf("ask for readiness: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask for readiness: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask for readiness: status %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// Part is something that works until its context ends and returns when its work
+// in hand is done.
+type Part func(ctx context.Context) error
+
+// Run runs the parts until ctx ends or one fails, then waits for all. The end of
+// ctx is no failure.
+func Run(ctx context.Context, parts ...Part) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	for _, part := range parts {
+		group.Go(func() error { return part(groupCtx) })
+	}
+	if err := group.Wait(); err != nil && !fault.Stopped(ctx, err) {
+		return err
+	}
+	return nil
+}
+
+// setupPause is the longest wait between two tries of a setup.
+const setupPause = 5 * time.Second
+
+// After makes a part that first does setup, again and again while a dependency
+// is away, and then runs the parts. Any other failure of setup ends it.
+func After(log zerolog.Logger, setup func(context.Context) error, parts ...Part) Part {
+	return func(ctx context.Context) error {
+		for wait := 100 * time.Millisecond; ; wait = min(2*wait, setupPause) {
+			err := setup(ctx)
+			if err == nil {
+				return Run(ctx, parts...)
+			}
+			if fault.Stopped(ctx, err) {
+				return nil
+			}
+			if !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Exhausted) {
+				return fmt.Errorf("set up: %w", err)
+			}
+			log.Warn().Err(err).Msg("waiting for a dependency")
+			timer := time.NewTimer(wait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return nil
+			}
+		}
+	}
+}
+
+// Closing closes c and joins its error to *err; for defer, in reverse order of
+// opening.
+func Closing(err *error, c io.Closer) { *err = errors.Join(*err, c.Close()) }

@@ -1,0 +1,72 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/lifecycle"
+)
+
+func TestAFailingPartStopsTheOthersAndIsReported(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	finished := false
+	err := lifecycle.Run(t.Context(),
+		func(context.Context) error { return broken },
+		func(ctx context.Context) error { <-ctx.Done(); finished = true; return nil },
+	)
+	if !errors.Is(err, broken) || !finished {
+		t.Fatalf("%v, finished %v", err, finished)
+	}
+}
+
+func TestTheEndOfTheContextIsNoFailure(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := lifecycle.Run(ctx, func(ctx context.Context) error { return ctx.Err() }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSetupWaitsForADependencyAndThenRuns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tries, ran := 0, false
+		part := lifecycle.After(zerolog.Nop(), func(context.Context) error {
+			if tries++; tries < 12 {
+				return fault.Away("database", errors.New("refused"))
+			}
+			return nil
+		}, func(context.Context) error { ran = true; return nil })
+		if err := part(t.Context()); err != nil || !ran || tries != 12 {
+			t.Fatalf("%v, ran %v after %d tries", err, ran, tries)
+		}
+	})
+}
+
+func TestSetupThatCannotSucceedEnds(t *testing.T) {
+	t.Parallel()
+	old := errors.New("the server is too old")
+	part := lifecycle.After(zerolog.Nop(), func(context.Context) error { return old })
+	if err := part(t.Context()); !errors.Is(err, old) {
+		t.Fatal(err)
+	}
+}
+
+func TestAStopDuringSetupIsNoFailure(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	part := lifecycle.After(zerolog.Nop(), func(context.Context) error {
+		cancel()
+		return fault.Away("database", errors.New("refused"))
+	})
+	if err := part(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
