@@ -1,0 +1,100 @@
+// Package locale holds every sentence that a job's viewer reads, in Korean and
+// English, and chooses between them.
+package locale
+
+import (
+	"fmt"
+
+	"golang.org/x/text/language"
+)
+
+// Language is a language that Sori speaks, as a BCP 47 tag.
+type Language string
+
+// The languages.
+const (
+	Korean  Language = "ko"
+	English Language = "en"
+)
+
+// UnmarshalText takes the setting DEFAULT_LANGUAGE.
+func (l *Language) UnmarshalText(text []byte) error {
+	switch given := Language(text); given {
+	case Korean, English:
+		*l = given
+		return nil
+	default:
+		return fmt.Errorf("language %q is neither ko nor en", text)
+	}
+}
+
+// Choose picks the language that an Accept-Language header (RFC 9110, section
+// 12.5.4) prefers, and silence where it is absent, malformed or asks for others.
+func Choose(acceptLanguage string, silence Language) Language {
+	tags, weights, err := language.ParseAcceptLanguage(acceptLanguage)
+	if err != nil {
+		return silence
+	}
+	for i, tag := range tags {
+		base, _ := tag.Base()
+		if l := Language(base.String()); weights[i] > 0 && (l == Korean || l == English) {
+			return l
+		}
+	}
+	return silence
+}
+
+// Message names a sentence.
+type Message string
+
+// The sentences. Those of a stage are named after the event that leads into it.
+const (
+	Accepted   Message = "accepted" // the answer to an upload
+	Received   Message = "received"
+	Uploading  Message = "uploading"
+	Stored     Message = "stored"
+	Dispatched Message = "dispatched"
+	Completed  Message = "completed"
+	Failed     Message = "failed"
+	Canceled   Message = "canceled"
+	AlreadyHad Message = "already-completed" // the answer to a repeated callback
+)
+
+// Text returns a sentence in a language; the name itself where there is none,
+// which a test rules out.
+func Text(l Language, m Message) string {
+	if s, ok := sentence(m); ok {
+		if l == English {
+			return s.en
+		}
+		return s.ko
+	}
+	return string(m)
+}
+
+type pair struct{ ko, en string }
+
+func sentence(m Message) (pair, bool) {
+	switch m {
+	case Accepted:
+		return pair{"업로드 완료, 백그라운드에서 처리됩니다.", "Upload complete, processing in the background."}, true
+	case Received:
+		return pair{"업로드 시작", "Upload accepted"}, true
+	case Uploading:
+		return pair{"S3 업로드 중...", "Uploading to S3..."}, true
+	case Stored:
+		return pair{"분석 서버 요청 중...", "Requesting analysis..."}, true
+	case Dispatched:
+		return pair{"분석 중... 결과 대기", "Analysing, waiting for the result"}, true
+	case Completed:
+		return pair{"분석 완료", "Analysis complete"}, true
+	case Failed:
+		return pair{"분석 실패", "Analysis failed"}, true
+	case Canceled:
+		return pair{"분석 취소", "Analysis canceled"}, true
+	case AlreadyHad:
+		return pair{"이미 완료된 작업", "The job is already complete"}, true
+	default:
+		return pair{}, false
+	}
+}

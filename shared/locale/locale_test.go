@@ -1,0 +1,46 @@
+package locale_test
+
+import (
+	"testing"
+
+	"sori.internal/shared/locale"
+)
+
+func TestTheHeaderChoosesAndSilenceDecidesTheRest(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]locale.Language{
+		"": "ko", "en": "en", "en-US,en;q=0.9": "en", "ko-KR,ko;q=0.9,en;q=0.8": "ko", "fr, en;q=0.3": "en",
+		"fr": "ko", "en;q=0": "ko", "*": "ko", ";;;q=x": "ko", "en;q=0.2, ko;q=0.9": "ko",
+	} {
+		if got := locale.Choose(header, locale.Korean); got != want {
+			t.Errorf("%q: %s, want %s", header, got, want)
+		}
+	}
+	if got := locale.Choose("", locale.English); got != locale.English {
+		t.Error(got)
+	}
+}
+
+func TestEverySentenceHasBothLanguages(t *testing.T) {
+	t.Parallel()
+	for _, m := range []locale.Message{
+		locale.Accepted, locale.Received, locale.Uploading, locale.Stored, locale.Dispatched,
+		locale.Completed, locale.Failed, locale.Canceled, locale.AlreadyHad,
+	} {
+		ko, en := locale.Text(locale.Korean, m), locale.Text(locale.English, m)
+		if ko == string(m) || en == string(m) || ko == en {
+			t.Errorf("%s: %q %q", m, ko, en)
+		}
+	}
+}
+
+func TestOnlyTheTwoLanguagesAreASetting(t *testing.T) {
+	t.Parallel()
+	var l locale.Language
+	if err := l.UnmarshalText([]byte("en")); err != nil || l != locale.English {
+		t.Error(l, err)
+	}
+	if l.UnmarshalText([]byte("fr")) == nil {
+		t.Error("fr accepted")
+	}
+}

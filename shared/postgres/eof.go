@@ -1,0 +1,13 @@
+package postgres
+
+import (
+	"errors"
+	"io"
+	"syscall"
+)
+
+// isEOF reports a connection that ended under a query.
+func isEOF(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
