@@ -1,0 +1,91 @@
+package bus_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+func TestABatchIsHandledAsAWholeAndOneSpoilerAlone(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	const jobs = 100
+	var spoiler string
+	for i := range jobs {
+		job := receive(t, k, b)
+		if i == 57 {
+			spoiler = job
+		}
+	}
+	var mu sync.Mutex
+	done, largest := map[string]int{}, 0
+	start(t, func(ctx context.Context) error {
+		return b.ConsumeBatches(ctx, bus.Batches{
+			Consumer: consumer("batches", nil), Size: 64,
+			Handle: func(_ context.Context, batch []bus.Delivery) error {
+				mu.Lock()
+				defer mu.Unlock()
+				largest = max(largest, len(batch))
+				for _, d := range batch {
+					if d.Job == spoiler {
+						return fault.New(fault.Invalid, "data-refused", "no")
+					}
+				}
+				for _, d := range batch {
+					done[d.Job]++
+				}
+				return nil
+			},
+		})
+	})
+	settled(t, k, "batches")
+	mu.Lock()
+	defer mu.Unlock()
+	if len(done) != jobs-1 || done[spoiler] != 0 {
+		t.Errorf("%d handled, the spoiler %d times", len(done), done[spoiler])
+	}
+	if largest < 2 || largest > 64 {
+		t.Errorf("the largest batch had %d", largest)
+	}
+	dead, err := k.JetStream().Stream(k.Context(), k.Namespace().Stream("AUDIO_DEAD"))
+	must(t, err)
+	if m, err := dead.GetLastMsgForSubject(k.Context(), k.Namespace().Subject("audio.dead.batches")); err != nil ||
+		m.Header.Get("Sori-Subject") != event.SubjectOf(spoiler, event.NameReceived) {
+		t.Errorf("%v %v", m, err)
+	}
+}
+
+func TestABatchWaitsForADependencyAsAWhole(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	for range 10 {
+		receive(t, k, b)
+	}
+	var mu sync.Mutex
+	failures, done := 0, 0
+	start(t, func(ctx context.Context) error {
+		return b.ConsumeBatches(ctx, bus.Batches{
+			Consumer: consumer("waits", nil), Size: 64,
+			Handle: func(_ context.Context, batch []bus.Delivery) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if failures == 0 {
+					failures++
+					return fault.Away("database", nil)
+				}
+				done += len(batch)
+				return nil
+			},
+		})
+	})
+	settled(t, k, "waits")
+	mu.Lock()
+	defer mu.Unlock()
+	if done != 10 {
+		t.Errorf("%d handled", done)
+	}
+}

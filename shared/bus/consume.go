@@ -1,0 +1,241 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/metrics"
+	"sori.internal/shared/trace"
+)
+
+// Delivery is one event as a consumer gets it.
+type Delivery struct {
+	Event   event.Event
+	Job     string
+	Seq     uint64    // its sequence in the stream: what an Append that acts on it expects
+	Time    time.Time // when the stream took it
+	Attempt uint64    // how often it was delivered, from 1
+}
+
+// Consumer describes a durable pull consumer. Copies of a service share it: each
+// event goes to one of them, and again to another where that one dies.
+type Consumer struct {
+	Name        string   // durable, after service and purpose
+	Filters     []string // subjects of the stream of jobs
+	Concurrency int      // handlers at once
+	MaxPending  int      // delivered and not settled, over all copies; 0 is a thousand
+	AckWait     time.Duration
+	Grace       time.Duration // how long work in hand may go on after a stop
+	Metrics     *metrics.Events
+
+	// Handle does the work of one event. What it returns decides what becomes
+	// of the message: nil acks, a retryable kind delivers it again after a
+	// growing delay (or the fault's RetryAfter), any other kind makes it a dead
+	// letter. It may run twice for one event, at once or later.
+	Handle func(context.Context, Delivery) error
+
+	// GiveUp, where set, is called before a message becomes a dead letter, so
+	// that its job can be failed. The event is nil where it could not be read.
+	GiveUp func(context.Context, Delivery, *fault.Error) error
+}
+
+// Consume runs c until ctx ends, then waits for the work in hand. The consumer
+// is made where it does not exist, and made again where it is lost.
+func (b *Bus) Consume(ctx context.Context, c Consumer) error {
+	work, stop := afterward(ctx, c.Grace)
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, c.Concurrency)
+	return b.pull(ctx, c, func(msg jetstream.Msg) {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			b.handleOne(work, c, msg)
+		})
+	}, func() int { // exactly as many as can be worked on: what waits here would age
+		slots <- struct{}{}
+		<-slots
+		return cap(slots) - len(slots)
+	})
+}
+
+// afterward returns a context that outlives ctx by grace, for work that was
+// begun before ctx ended.
+func afterward(ctx context.Context, grace time.Duration) (context.Context, func()) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var timer *time.Timer
+	var mu sync.Mutex
+	unhook := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		timer = time.AfterFunc(grace, cancel)
+	})
+	return work, func() {
+		unhook()
+		mu.Lock()
+		defer mu.Unlock()
+		if timer != nil {
+			timer.Stop()
+		}
+		cancel()
+	}
+}
+
+// pull takes messages, at most free at a time, until ctx ends. A message that
+// arrives with the stop is handed back for another copy.
+func (b *Bus) pull(ctx context.Context, c Consumer, take func(jetstream.Msg), free func() int) error {
+	wait := backoff{}
+	for ctx.Err() == nil {
+		cons, err := b.consumer(ctx, c)
+		for err == nil && ctx.Err() == nil {
+			err = b.fetch(ctx, c, cons, take, free())
+			if err == nil {
+				wait = backoff{}
+			}
+		}
+		if ctx.Err() == nil {
+			b.log.Warn().Err(err).Str(logging.Consumer, c.Name).Msg("consumer interrupted")
+			_ = pause(ctx, wait.next()) // cut short by a stop, which the loop sees
+		}
+	}
+	return nil
+}
+
+// fetchWait is how long one pull request waits for its messages.
+const fetchWait = 20 * time.Second
+
+func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, take func(jetstream.Msg), n int) error {
+	reqCtx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	// A request does not survive its connection: without this, a consumer would
+	// wait for the missed heartbeats to tell it so.
+	reconnected := b.reconnected.heard()
+	go func() {
+		select {
+		case <-reconnected:
+			cancel()
+		case <-reqCtx.Done():
+		}
+	}()
+	batch, err := cons.Fetch(n, jetstream.FetchContext(reqCtx), jetstream.FetchHeartbeat(fetchWait/4))
+	if err != nil {
+		return fmt.Errorf("pull for %s: %w", c.Name, err)
+	}
+	for msg := range batch.Messages() {
+		if ctx.Err() != nil {
+			_ = msg.NakWithDelay(handBack) // it comes back by itself where this is lost
+			continue
+		}
+		take(msg)
+	}
+	err = batch.Error()
+	if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return fmt.Errorf("pull for %s: %w", c.Name, err)
+}
+
+func (b *Bus) consumer(ctx context.Context, c Consumer) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	filters := make([]string, len(c.Filters))
+	for i, f := range c.Filters {
+		filters[i] = b.cfg.Namespace.Subject(f)
+	}
+	cons, err := b.js.CreateOrUpdateConsumer(ctx, b.cfg.Namespace.Stream(event.Jobs().Name), jetstream.ConsumerConfig{
+		Durable: c.Name, FilterSubjects: filters,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.ackWait(), MaxDeliver: -1,
+		MaxAckPending: max(c.MaxPending, 1000), DeliverPolicy: jetstream.DeliverAllPolicy,
+	})
+	if err != nil {
+		return nil, translate("make consumer "+c.Name, err)
+	}
+	return cons, nil
+}
+
+func (c Consumer) ackWait() time.Duration {
+	if c.AckWait > 0 {
+		return c.AckWait
+	}
+	return 10 * time.Second
+}
+
+// handleOne runs the handler for one message and settles it.
+func (b *Bus) handleOne(ctx context.Context, c Consumer, msg jetstream.Msg) {
+	start := time.Now()
+	d, err := b.delivery(msg)
+	ctx = b.about(ctx, c, msg, d)
+	if err == nil {
+		keep := extendLease(msg, c.ackWait()/3)
+		err = guard(func() error { return c.Handle(ctx, d) })
+		keep()
+	}
+	b.settle(ctx, c, msg, d, err, start)
+}
+
+// about returns the context of one event: in its trace, with its logger.
+func (b *Bus) about(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery) context.Context {
+	ctx = trace.Continue(ctx, msg.Headers().Get(trace.Header))
+	log := b.log.With().Str(logging.Consumer, c.Name).Str(logging.JobID, d.Job).
+		Uint64(logging.Sequence, d.Seq).Uint64(logging.Delivery, d.Attempt).
+		Str(logging.EventID, msg.Headers().Get(headerID)).Str(logging.Trace, trace.ID(ctx)).Logger()
+	return log.WithContext(ctx)
+}
+
+// delivery reads a message. One that cannot be read still has its job, where the
+// subject names one.
+func (b *Bus) delivery(msg jetstream.Msg) (Delivery, error) {
+	subject := b.cfg.Namespace.Strip(msg.Subject())
+	job, _, _ := event.ParseSubject(subject)
+	d := Delivery{Job: job}
+	meta, err := msg.Metadata()
+	if err != nil {
+		return d, fmt.Errorf("read delivery: %w", err)
+	}
+	d.Seq, d.Time, d.Attempt = meta.Sequence.Stream, meta.Timestamp, meta.NumDelivered
+	d.Event, err = event.Decode(subject, msg.Data())
+	if err != nil {
+		return d, fault.Wrap(fault.Invalid, "unreadable-event", "The event could not be read.", err)
+	}
+	return d, nil
+}
+
+// extendLease tells the server that a message is being worked on, until the
+// returned function is called.
+func extendLease(msg jetstream.Msg, every time.Duration) func() {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_ = msg.InProgress() // where it is lost, the message comes again
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+// guard turns a panic into an error: one bad event must not end the process.
+func guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,323 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/testkit"
+)
+
+// start runs a consumer until the test ends or stop is called.
+func start(t *testing.T, run func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the consumer ended with %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func consumer(name string, handle func(context.Context, bus.Delivery) error) bus.Consumer {
+	return bus.Consumer{
+		Name: name, Filters: []string{event.Every(event.NameReceived)}, Concurrency: 4,
+		AckWait: 2 * time.Second, Grace: 10 * time.Second, Handle: handle,
+	}
+}
+
+func receive(t *testing.T, k *testkit.Kit, b *bus.Bus) string {
+	t.Helper()
+	job := newJob(t)
+	_, err := b.Append(k.Context(), event.Received{JobID: job}, 0)
+	must(t, err)
+	return job
+}
+
+func settled(t *testing.T, k *testkit.Kit, name string) {
+	t.Helper()
+	js := k.JetStream()
+	testkit.Eventually(t, func() error {
+		c, err := js.Consumer(k.Context(), k.Namespace().Stream("AUDIO_JOBS"), name)
+		if err != nil {
+			return err
+		}
+		info, err := c.Info(k.Context())
+		if err == nil && (info.NumAckPending > 0 || info.NumPending > 0) {
+			err = errors.New("not all is settled")
+		}
+		return err
+	})
+}
+
+func TestEveryKindHasItsVerdict(t *testing.T) {
+	t.Parallel()
+	want := map[fault.Kind]bus.Verdict{
+		fault.Internal: bus.Retry, fault.Exhausted: bus.Retry, fault.Unavailable: bus.Retry, fault.Conflict: bus.Retry,
+		fault.Invalid: bus.Bury, fault.Unauthenticated: bus.Bury, fault.Forbidden: bus.Bury,
+		fault.NotFound: bus.Bury, fault.TooLarge: bus.Bury, fault.Unsupported: bus.Bury,
+	}
+	for _, k := range fault.Kinds() {
+		if got := bus.VerdictOn(fault.New(k, "c", "d"), 1); got != want[k] {
+			t.Errorf("%s: %s", k, got)
+		}
+	}
+	if bus.VerdictOn(nil, 1) != bus.Ack {
+		t.Error("no error is no ack")
+	}
+	if bus.VerdictOn(errors.New("a defect"), 10) != bus.Bury {
+		t.Error("a defect is retried for ever")
+	}
+	if bus.VerdictOn(fault.Away("database", nil), 1000) != bus.Retry {
+		t.Error("a dependency's absence is given up")
+	}
+}
+
+func TestDelaysGrowToAMinuteAndSpreadOut(t *testing.T) {
+	t.Parallel()
+	for n := range uint64(100) {
+		low, high := time.Hour, time.Duration(0)
+		for range 200 {
+			d := bus.Delay(n)
+			low, high = min(low, d), max(high, d)
+		}
+		if low < 125*time.Millisecond || high > time.Minute {
+			t.Errorf("try %d: %v to %v", n, low, high)
+		}
+		if n > 12 && (low < 30*time.Second || high-low < 5*time.Second) {
+			t.Errorf("try %d: %v to %v", n, low, high)
+		}
+	}
+}
+
+func TestAnEventIsHandledAgainAfterAFailureAndThenNotAnyMore(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	job := receive(t, k, b)
+	tries := make(chan uint64, 10)
+	start(t, func(ctx context.Context) error {
+		return b.Consume(ctx, consumer("c", func(_ context.Context, d bus.Delivery) error {
+			tries <- d.Attempt
+			switch {
+			case d.Job != job || d.Event != (event.Received{JobID: job}):
+				t.Errorf("delivery %+v", d)
+			case d.Attempt == 1:
+				return fault.Away("storage", nil)
+			case d.Attempt == 2:
+				panic("a defect")
+			}
+			return nil
+		}))
+	})
+	for want := uint64(1); want <= 3; want++ {
+		if got := <-tries; got != want {
+			t.Errorf("try %d, want %d", got, want)
+		}
+	}
+	settled(t, k, "c")
+	if len(tries) != 0 {
+		t.Errorf("%d further tries", len(tries))
+	}
+}
+
+func TestWhatNoRetryCanMendIsKeptWithItsReason(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	js := k.JetStream()
+	unreadable := newJob(t)
+	_, err := js.PublishMsg(k.Context(), &nats.Msg{
+		Subject: k.Namespace().Subject(event.SubjectOf(unreadable, event.NameReceived)), Data: []byte("\xff{"),
+		Header: nats.Header{"traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}},
+	})
+	must(t, err)
+	refused := receive(t, k, b)
+	var mu sync.Mutex
+	givenUp := map[string]string{}
+	start(t, func(ctx context.Context) error {
+		c := consumer("burier", func(context.Context, bus.Delivery) error {
+			return fault.Wrap(fault.Invalid, "data-refused", "The data cannot be stored.", errors.New("password=hunter2"))
+		})
+		c.GiveUp = func(_ context.Context, d bus.Delivery, f *fault.Error) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if givenUp[d.Job] == "" { // the first try to give up fails, and is made again
+				givenUp[d.Job] = "once"
+				return fault.Away("message bus", nil)
+			}
+			givenUp[d.Job] = f.Code
+			return nil
+		}
+		return b.Consume(ctx, c)
+	})
+	settled(t, k, "burier")
+	mu.Lock()
+	defer mu.Unlock()
+	if givenUp[unreadable] != "unreadable-event" || givenUp[refused] != "data-refused" {
+		t.Errorf("given up %v", givenUp)
+	}
+	dead, err := js.Stream(k.Context(), k.Namespace().Stream("AUDIO_DEAD"))
+	must(t, err)
+	info, err := dead.Info(k.Context())
+	must(t, err)
+	if info.State.Msgs != 2 {
+		t.Fatalf("%d dead letters", info.State.Msgs)
+	}
+	codes := []string{}
+	for seq := range uint64(2) {
+		m, err := dead.GetMsg(k.Context(), seq+1)
+		must(t, err)
+		codes = append(codes, m.Header.Get("Sori-Code"))
+		if m.Header.Get("Sori-Reason") == "" || m.Header.Get("Sori-Sequence") == "" ||
+			!strings.HasPrefix(m.Header.Get("Sori-Subject"), "audio.jobs.") || len(m.Header["traceparent"]) != 1 {
+			t.Errorf("headers %v", m.Header)
+		}
+		for _, v := range m.Header {
+			if strings.Contains(strings.Join(v, ""), "hunter2") {
+				t.Error("a dead letter shows its cause")
+			}
+		}
+	}
+	slices.Sort(codes)
+	if !slices.Equal(codes, []string{"data-refused", "unreadable-event"}) {
+		t.Errorf("codes %v", codes)
+	}
+}
+
+func TestWorkThatOutlastsTheLeaseIsNotGivenToAnother(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	receive(t, k, b)
+	handled := make(chan uint64, 10)
+	release := time.After(5 * time.Second) // more than two leases
+	start(t, func(ctx context.Context) error {
+		return b.Consume(ctx, consumer("slow", func(_ context.Context, d bus.Delivery) error {
+			handled <- d.Attempt
+			<-release
+			return nil
+		}))
+	})
+	settled(t, k, "slow")
+	if n := len(handled); n != 1 {
+		t.Errorf("handled %d times", n)
+	}
+}
+
+func TestAStopFinishesWorkInHandAndAnotherCopyTakesTheRest(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	const jobs = 30
+	for range jobs {
+		receive(t, k, b)
+	}
+	var mu sync.Mutex
+	done := map[string]int{}
+	begun, release := make(chan struct{}, jobs), make(chan struct{})
+	handle := func(ctx context.Context, d bus.Delivery) error {
+		begun <- struct{}{}
+		<-release
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		done[d.Job]++
+		return nil
+	}
+	stop := start(t, func(ctx context.Context) error { return b.Consume(ctx, consumer("copies", handle)) })
+	<-begun
+	time.AfterFunc(50*time.Millisecond, func() { close(release) })
+	stop()
+	mu.Lock()
+	finished := len(done)
+	mu.Unlock()
+	if finished == 0 || finished == jobs {
+		t.Errorf("the stopped copy finished %d of %d", finished, jobs)
+	}
+	start(t, func(ctx context.Context) error { return b.Consume(ctx, consumer("copies", handle)) })
+	settled(t, k, "copies")
+	mu.Lock()
+	defer mu.Unlock()
+	if len(done) != jobs {
+		t.Errorf("%d of %d handled", len(done), jobs)
+	}
+	for job, n := range done {
+		if n != 1 {
+			t.Errorf("%s handled %d times", job, n)
+		}
+	}
+}
+
+func TestALostConsumerIsMadeAgainAndReplays(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	first := receive(t, k, b)
+	seen := make(chan string, 10)
+	start(t, func(ctx context.Context) error {
+		return b.Consume(ctx, consumer("lost", func(_ context.Context, d bus.Delivery) error {
+			seen <- d.Job
+			return nil
+		}))
+	})
+	if got := <-seen; got != first {
+		t.Errorf("seen %s", got)
+	}
+	settled(t, k, "lost")
+	must(t, k.JetStream().DeleteConsumer(k.Context(), k.Namespace().Stream("AUDIO_JOBS"), "lost"))
+	if got := <-seen; got != first {
+		t.Errorf("after the loss %s", got)
+	}
+	second := receive(t, k, b)
+	if got := <-seen; got != second {
+		t.Errorf("then %s", got)
+	}
+}
+
+func TestAConsumerGoesOnAsSoonAsItsConnectionIsBack(t *testing.T) {
+	t.Parallel()
+	k, direct := open(t)
+	var cfg bus.Config
+	k.Load(&cfg)
+	proxy := k.Proxy(cfg.URL.Reveal())
+	cfg.URL = config.Secret(proxy.URL)
+	b, err := bus.Open(cfg, "tester", k.Log())
+	must(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	seen := make(chan string, 10)
+	start(t, func(ctx context.Context) error {
+		return b.Consume(ctx, consumer("returns", func(_ context.Context, d bus.Delivery) error {
+			seen <- d.Job
+			return nil
+		}))
+	})
+	first := receive(t, k, direct)
+	if got := <-seen; got != first {
+		t.Errorf("seen %s", got)
+	}
+	settled(t, k, "returns") // an ack that is cut would bring the first once more
+	proxy.Cut()
+	second := receive(t, k, direct)
+	proxy.Mend()
+	select {
+	case got := <-seen:
+		if got != second {
+			t.Errorf("then %s", got)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the consumer waits for missed heartbeats")
+	}
+}

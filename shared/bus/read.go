@@ -1,0 +1,145 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+// Message is one message of a stream, out of the namespace.
+type Message struct {
+	Subject string
+	Data    []byte
+	Seq     uint64
+	Time    time.Time
+}
+
+// Log reads what is known of a job: the newest event on each of its subjects,
+// oldest first; empty for a job that does not exist. A replica may answer with
+// a log that is not the newest, which Append notices; that there is none at all
+// is confirmed by the stream's leader.
+func (b *Bus) Log(ctx context.Context, job string) (event.Log, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	subject := b.cfg.Namespace.Subject(event.LogSubject(job))
+	stream := b.cfg.Namespace.Stream(event.Jobs().Name)
+	msgs, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, []string{subject})
+	if err != nil {
+		return nil, translate("read the log of job "+job, err)
+	}
+	var log event.Log
+	for msg, err := range msgs {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			return b.confirmNone(ctx, job)
+		}
+		if err != nil {
+			return nil, translate("read the log of job "+job, err)
+		}
+		e, err := eventOf(b.cfg.Namespace.Strip(msg.Subject), msg.Data)
+		if err != nil {
+			return nil, fmt.Errorf("read the log of job %s: %w", job, err)
+		}
+		log = append(log, event.Record{Event: e, Seq: msg.Sequence, Time: msg.Time})
+	}
+	if err := ctx.Err(); err != nil { // an iteration cut short says nothing of the rest
+		return nil, translate("read the log of job "+job, err)
+	}
+	slices.SortFunc(log, func(a, b event.Record) int { return cmp.Compare(a.Seq, b.Seq) })
+	return log, nil
+}
+
+func (b *Bus) confirmNone(ctx context.Context, job string) (event.Log, error) {
+	m, err := b.lastFromLeader(ctx, event.Jobs(), event.LogSubject(job))
+	if err != nil || m == nil {
+		return nil, err
+	}
+	e, err := eventOf(m.Subject, m.Data)
+	if err != nil {
+		return nil, fmt.Errorf("read the log of job %s: %w", job, err)
+	}
+	return event.Log{{Event: e, Seq: m.Seq, Time: m.Time}}, nil
+}
+
+// eventOf reads an event of a log. One that cannot be read stands there as
+// event.Unreadable: a log that it spoiled could never be ended.
+func eventOf(subject string, body []byte) (event.Event, error) {
+	e, err := event.Decode(subject, body)
+	if err == nil {
+		return e, nil
+	}
+	job, name, err := event.ParseSubject(subject)
+	if err != nil {
+		return nil, err
+	}
+	return event.Unreadable{JobID: job, Of: name}, nil
+}
+
+// Last returns the newest message on a subject of a stream, nil where there is
+// none. A miss is confirmed by the stream's leader, since a replica may lag.
+func (b *Bus) Last(ctx context.Context, stream event.Stream, subject string) (*Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	req := nats.NewMsg(fmt.Sprintf("$JS.API.DIRECT.GET.%s.%s", b.cfg.Namespace.Stream(stream.Name), b.cfg.Namespace.Subject(subject)))
+	msg, err := b.nc.RequestMsgWithContext(ctx, req)
+	if err != nil {
+		return nil, translate("read the last of "+subject, err)
+	}
+	if msg.Header.Get("Status") == "404" {
+		return b.lastFromLeader(ctx, stream, subject)
+	}
+	if status := msg.Header.Get("Status"); status != "" {
+		return nil, fault.Away("message bus", fmt.Errorf("read the last of %s: status %s %s", subject, status, msg.Header.Get("Description")))
+	}
+	at, _ := time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer)) // absent from no server
+	var seq uint64
+	if _, err := fmt.Sscan(msg.Header.Get(jetstream.SequenceHeader), &seq); err != nil {
+		return nil, fmt.Errorf("read the last of %s: sequence: %w", subject, err)
+	}
+	return &Message{Subject: b.cfg.Namespace.Strip(msg.Header.Get(jetstream.SubjectHeader)), Data: msg.Data, Seq: seq, Time: at}, nil
+}
+
+// lastFromLeader asks through the API that only the leader answers (the client
+// library would take the direct way for a stream that allows it).
+func (b *Bus) lastFromLeader(ctx context.Context, stream event.Stream, subject string) (*Message, error) {
+	body, err := json.Marshal(map[string]string{"last_by_subj": b.cfg.Namespace.Subject(subject)})
+	if err != nil {
+		return nil, fmt.Errorf("read the last of %s: %w", subject, err)
+	}
+	reply, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+b.cfg.Namespace.Stream(stream.Name), body)
+	if err != nil {
+		return nil, translate("read the last of "+subject, err)
+	}
+	var answer struct {
+		Message *struct {
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return nil, fmt.Errorf("read the last of %s: %w", subject, err)
+	}
+	switch m := answer.Message; {
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, nil
+	case answer.Error != nil:
+		return nil, translate("read the last of "+subject, answer.Error)
+	case m == nil:
+		return nil, fmt.Errorf("read the last of %s: an answer without a message", subject)
+	default:
+		return &Message{Subject: b.cfg.Namespace.Strip(m.Subject), Data: m.Data, Seq: m.Seq, Time: m.Time}, nil
+	}
+}

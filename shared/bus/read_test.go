@@ -1,0 +1,33 @@
+package bus_test
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"sori.internal/shared/event"
+)
+
+func TestAnEventThatCannotBeReadStandsInItsLogAndCanBeFollowed(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	job := newJob(t)
+	for _, subject := range []string{event.SubjectOf(job, event.NameReceived), event.SubjectOf(job, "invented")} {
+		_, err := k.JetStream().PublishMsg(k.Context(), &nats.Msg{Subject: k.Namespace().Subject(subject), Data: []byte("\xff")})
+		must(t, err)
+		log, err := b.Log(k.Context(), job)
+		if err != nil || len(log) == 0 || log[len(log)-1].Event != (event.Unreadable{JobID: job, Of: log[len(log)-1].Event.Name()}) {
+			t.Fatalf("%+v %v", log, err)
+		}
+		if _, ended := log.Ending(); ended {
+			t.Error("it ends the job")
+		}
+	}
+	log, err := b.Decide(k.Context(), job, nil, func(event.Log) (event.Event, error) {
+		return event.Failed{JobID: job, Code: "unreadable-event"}, nil
+	})
+	must(t, err)
+	if _, ended := log.Ending(); !ended || len(log) != 3 {
+		t.Errorf("%+v", log)
+	}
+}

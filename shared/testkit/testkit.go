@@ -1,0 +1,318 @@
+// Package testkit gives each test its own corner of real dependencies: a
+// namespace on NATS, a database on Postgres, a bucket on S3.
+//
+// `go run ./infra/local test` starts the dependencies and tells their addresses
+// in the environment. A test that finds none fails: nothing is skipped.
+package testkit
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/minio/minio-go/v7"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
+	"sori.internal/shared/event"
+	"sori.internal/shared/lifecycle"
+	"sori.internal/shared/objectstore"
+)
+
+// The variables that tell where the dependencies are. The database's user must
+// be allowed to create databases.
+const (
+	EnvNATS      = "SORI_TEST_NATS_URL"
+	EnvDatabase  = "SORI_TEST_DATABASE_URL"
+	EnvS3        = "SORI_TEST_S3_ENDPOINT"
+	EnvS3Access  = "SORI_TEST_S3_ACCESS_KEY"
+	EnvS3Secret  = "SORI_TEST_S3_SECRET_KEY"
+	adviceToTest = "is not set: run the tests with `go run ./infra/local test`"
+)
+
+// patience bounds every wait of a test; none is expected to last that long.
+const patience = 30 * time.Second
+
+// Kit is one test's corner.
+type Kit struct {
+	t    testing.TB
+	name string // unique, a-z and 0-9
+	vars map[string]string
+
+	output *output
+}
+
+// New makes a corner and removes it when the test ends. Nothing in it is made
+// before it is asked for.
+func New(t testing.TB) *Kit {
+	t.Helper()
+	var id [6]byte
+	_, _ = rand.Read(id[:])
+	k := &Kit{t: t, name: "t" + hex.EncodeToString(id[:]), output: &output{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the services logged:\n%s", k.Logged())
+		}
+	})
+	k.vars = map[string]string{
+		"NATS_URL": need(t, EnvNATS), "NATS_NAMESPACE": k.name,
+		"JOBS_MAX_BYTES": "67108864", "STAGING_MAX_BYTES": "268435456",
+		"AWS_ACCESS_KEY_ID": need(t, EnvS3Access), "AWS_SECRET_ACCESS_KEY": need(t, EnvS3Secret),
+		"S3_ENDPOINT": need(t, EnvS3), "S3_BUCKET_NAME": k.name,
+		"WEBHOOK_SECRET": "test-secret-of-enough-length-0123", "LOG_LEVEL": "debug", "LOG_FORMAT": "json",
+		"HTTP_ADDR": "127.0.0.1:0",
+	}
+	t.Cleanup(k.dropStreams)
+	return k
+}
+
+func need(t testing.TB, name string) string {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		t.Fatalf("%s %s", name, adviceToTest)
+	}
+	return v
+}
+
+// Context ends with the test, and with patience.
+func (k *Kit) Context() context.Context {
+	ctx, cancel := context.WithTimeout(k.t.Context(), patience)
+	k.t.Cleanup(cancel)
+	return ctx
+}
+
+// Settings is the environment of a service in this corner, with changes.
+func (k *Kit) Settings(changes map[string]string) map[string]string {
+	vars := maps.Clone(k.vars)
+	maps.Copy(vars, changes)
+	return vars
+}
+
+// Load reads part of the corner's settings into cfg.
+func (k *Kit) Load(cfg any) {
+	k.t.Helper()
+	if err := config.Load(config.Map(k.vars), cfg); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// Log is a logger whose lines show where the test fails.
+func (k *Kit) Log() zerolog.Logger { return zerolog.New(k.output).With().Timestamp().Logger() }
+
+// Bus opens the corner's bus under a service's name, with the given streams.
+func (k *Kit) Bus(service string, streams ...event.Stream) *bus.Bus {
+	k.t.Helper()
+	var cfg bus.Config
+	k.Load(&cfg)
+	b, err := bus.Open(cfg, service, k.Log())
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { _ = b.Close() })
+	if err := b.Ensure(k.Context(), streams...); err != nil {
+		k.t.Fatal(err)
+	}
+	return b
+}
+
+// JetStream gives the driver itself, for what a test does behind the bus's back.
+// Names are outside the namespace: see Namespace.
+func (k *Kit) JetStream() jetstream.JetStream {
+	k.t.Helper()
+	nc, err := nats.Connect(k.vars["NATS_URL"])
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return js
+}
+
+// Namespace is the corner's own.
+func (k *Kit) Namespace() event.Namespace { return event.Namespace(k.name) }
+
+func (k *Kit) dropStreams() {
+	nc, err := nats.Connect(k.vars["NATS_URL"])
+	if err != nil {
+		return
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	names := js.StreamNames(ctx)
+	for name := range names.Name() {
+		if strings.HasPrefix(name, k.name+"_") {
+			_ = js.DeleteStream(ctx, name)
+		}
+	}
+}
+
+// Database makes the corner's database, sets DATABASE_URL in its settings and
+// returns the URL.
+func (k *Kit) Database() string {
+	k.t.Helper()
+	if made := k.vars["DATABASE_URL"]; made != "" {
+		return made
+	}
+	admin := need(k.t, EnvDatabase)
+	db, err := sqlx.Open("postgres", admin)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(k.Context(), `CREATE DATABASE `+pq.QuoteIdentifier(k.name)); err != nil {
+		k.t.Fatalf("make the test's database: %v", err)
+	}
+	k.t.Cleanup(func() { dropDatabase(k.t, admin, k.name) })
+	u, err := url.Parse(admin)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	u.Path = "/" + k.name
+	k.vars["DATABASE_URL"] = u.String()
+	return u.String()
+}
+
+func dropDatabase(t testing.TB, admin, name string) {
+	t.Helper()
+	db, err := sqlx.Open("postgres", admin)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := db.ExecContext(ctx, `DROP DATABASE `+pq.QuoteIdentifier(name)+` WITH (FORCE)`); err != nil {
+		t.Errorf("drop the test's database: %v", err)
+	}
+}
+
+// Bucket makes the corner's bucket and returns a client for it.
+func (k *Kit) Bucket() (*minio.Client, string) {
+	k.t.Helper()
+	var cfg objectstore.Config
+	k.Load(&cfg)
+	client, err := objectstore.Open(cfg)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if err := objectstore.EnsureBucket(k.Context(), client, cfg.Bucket, cfg.Region); err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { emptyBucket(client, cfg.Bucket) })
+	return client, cfg.Bucket
+}
+
+func emptyBucket(client *minio.Client, bucket string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for o := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Recursive: true}) {
+		_ = client.RemoveObject(ctx, bucket, o.Key, minio.RemoveObjectOptions{})
+	}
+	_ = client.RemoveBucket(ctx, bucket)
+}
+
+// Instance is a service that runs in the test's process.
+type Instance struct {
+	URL  string // http://host:port
+	stop func() error
+}
+
+// Stop asks the service to end as SIGTERM would, and waits for it.
+func (i *Instance) Stop() error { return i.stop() }
+
+// Run starts a service in this corner, with changes to its settings, and returns
+// when it listens. It is stopped with the test, and must stop without an error.
+func (k *Kit) Run(run func(context.Context, lifecycle.Process) error, changes map[string]string) *Instance {
+	k.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	listening, ended := make(chan net.Addr, 1), make(chan error, 1)
+	go func() {
+		ended <- run(ctx, lifecycle.Process{
+			Lookup: config.Map(k.Settings(changes)), Stderr: k.output,
+			Listening: func(a net.Addr) { listening <- a },
+		})
+	}()
+	var err error
+	stopped := make(chan struct{})
+	go func() { err = <-ended; close(stopped) }()
+	stop := func() error { cancel(); <-stopped; return err }
+	k.t.Cleanup(func() {
+		if err := stop(); err != nil {
+			k.t.Errorf("the service ended with: %v", err)
+		}
+	})
+	select {
+	case addr := <-listening:
+		return &Instance{URL: "http://" + addr.String(), stop: stop}
+	case <-stopped:
+		k.t.Fatalf("the service did not start: %v", err)
+	case <-time.After(patience):
+		k.t.Fatal("the service does not listen")
+	}
+	return nil
+}
+
+// output keeps what services log and shows it where the test fails. Unlike the
+// test's own log it may be written to after the test's end.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+// Logged is what services of this corner have logged so far.
+func (k *Kit) Logged() string {
+	k.output.mu.Lock()
+	defer k.output.mu.Unlock()
+	return k.output.buf.String()
+}
+
+// Eventually asks check again and again until it returns nil, and fails the test
+// with its last answer where it never does. It is for states of other processes
+// that send no signal.
+func Eventually(t testing.TB, check func() error) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("after %v: %v", patience, err)
+		}
+	}
+}
