@@ -1,0 +1,34 @@
+package app
+
+import (
+	"errors"
+	"time"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/objectstore"
+)
+
+// Config is every setting of the uploader.
+type Config struct {
+	Addr          string        `env:"HTTP_ADDR" envDefault:":8001"`
+	Grace         time.Duration `env:"SHUTDOWN_GRACE" envDefault:"20s"`
+	Concurrency   int           `env:"UPLOAD_CONCURRENCY" envDefault:"16"`
+	SweepInterval time.Duration `env:"SWEEP_INTERVAL" envDefault:"10m"`
+	SweepAge      time.Duration `env:"SWEEP_AGE" envDefault:"2h"`
+	Logging       logging.Config
+	Bus           bus.Config
+	Objects       objectstore.Config
+}
+
+// Check implements config.Checker.
+func (c *Config) Check() error {
+	var broken []error
+	if c.Concurrency < 1 {
+		broken = append(broken, errors.New("UPLOAD_CONCURRENCY must be at least 1"))
+	}
+	if c.SweepInterval <= 0 || c.SweepAge <= 0 {
+		broken = append(broken, errors.New("SWEEP_INTERVAL and SWEEP_AGE must be positive"))
+	}
+	return errors.Join(broken...)
+}

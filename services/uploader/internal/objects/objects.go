@@ -1,0 +1,62 @@
+// Package objects keeps recordings in the bucket.
+package objects
+
+import (
+	"context"
+	"io"
+
+	"github.com/minio/minio-go/v7"
+
+	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/objectstore"
+)
+
+// Bucket is the one bucket that the uploader owns.
+type Bucket struct {
+	client *minio.Client
+	name   string
+}
+
+// New makes the bucket's adapter.
+func New(client *minio.Client, name string) *Bucket { return &Bucket{client: client, name: name} }
+
+// Name is the bucket's name.
+func (b *Bucket) Name() string { return b.name }
+
+// maxSinglePut is the largest object that S3 takes in one PUT: 5 GiB.
+const maxSinglePut = 5 << 30
+
+// hashKey is where an object's SHA-256 is kept, among its user metadata.
+const hashKey = "Sha256"
+
+// Put stores an object of known size. It appears whole or not at all.
+func (b *Bucket) Put(ctx context.Context, o upload.Object, body io.Reader) error {
+	_, err := b.client.PutObject(ctx, b.name, o.Key, body, o.Size, minio.PutObjectOptions{
+		ContentType: o.MediaType, UserMetadata: map[string]string{hashKey: o.SHA256},
+		// One PUT streams without buffers, and is quicker than parts.
+		DisableMultipart: o.Size <= maxSinglePut,
+	})
+	return objectstore.Translate("put "+o.Key, err)
+}
+
+// Find tells size and SHA-256 of an object; false where there is none.
+func (b *Bucket) Find(ctx context.Context, key string) (upload.Object, bool, error) {
+	info, err := b.client.StatObject(ctx, b.name, key, minio.StatObjectOptions{})
+	if err = objectstore.Translate("stat "+key, err); fault.Is(err, fault.NotFound) {
+		return upload.Object{}, false, nil
+	}
+	if err != nil {
+		return upload.Object{}, false, err
+	}
+	return upload.Object{Key: key, Size: info.Size, SHA256: info.UserMetadata[hashKey], MediaType: info.ContentType}, true, nil
+}
+
+// Remove deletes an object. Deleting what is not there is a success.
+func (b *Bucket) Remove(ctx context.Context, key string) error {
+	err := objectstore.Translate("remove "+key, b.client.RemoveObject(ctx, b.name, key, minio.RemoveObjectOptions{}))
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,102 @@
+package objects_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"sori.internal/services/uploader/internal/objects"
+	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/testkit"
+)
+
+func open(t *testing.T) (*testkit.Kit, *objects.Bucket) {
+	t.Helper()
+	k := testkit.New(t)
+	client, name := k.Bucket()
+	b := objects.New(client, name)
+	if b.Name() != name {
+		t.Errorf("the bucket is called %q", b.Name())
+	}
+	return k, b
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatIsPutIsFoundUntilItIsRemoved(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	for _, o := range []upload.Object{
+		{Key: "audio/1_a.wav", MediaType: "audio/wav", Size: 5, SHA256: "abc"},
+		{Key: "audio/2_소리_녹음.m4a", MediaType: "audio/mp4", Size: 9 << 20, SHA256: "def"},
+	} {
+		must(t, b.Put(k.Context(), o, io.LimitReader(neverEnding{}, o.Size)))
+		found, ok, err := b.Find(k.Context(), o.Key)
+		if err != nil || !ok || found != o {
+			t.Errorf("found %+v %v %v, want %+v", found, ok, err, o)
+		}
+		must(t, b.Remove(k.Context(), o.Key))
+		must(t, b.Remove(k.Context(), o.Key))
+		if _, ok, err := b.Find(k.Context(), o.Key); ok || err != nil {
+			t.Errorf("after its removal: %v %v", ok, err)
+		}
+	}
+}
+
+type neverEnding struct{}
+
+func (neverEnding) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 's'
+	}
+	return len(p), nil
+}
+
+func TestABodyThatBreaksOffLeavesNoObjectAndNoChange(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	o := upload.Object{Key: "audio/1_a.wav", MediaType: "audio/wav", Size: 1 << 20, SHA256: "abc"}
+	broken := errors.New("broken off")
+	half := func() io.Reader {
+		return io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<19)), iotest.ErrReader(broken))
+	}
+	for _, body := range []io.Reader{half(), bytes.NewReader(make([]byte, 100))} { // one fails, one is too short
+		if err := b.Put(k.Context(), o, body); err == nil {
+			t.Error("it was stored")
+		}
+		if _, ok, err := b.Find(k.Context(), o.Key); ok || err != nil {
+			t.Errorf("after a broken put: %v %v", ok, err)
+		}
+	}
+	must(t, b.Put(k.Context(), o, io.LimitReader(neverEnding{}, o.Size)))
+	if err := b.Put(k.Context(), upload.Object{Key: o.Key, Size: o.Size, SHA256: "other"}, half()); err == nil {
+		t.Error("it was stored")
+	}
+	if found, ok, err := b.Find(k.Context(), o.Key); err != nil || !ok || found != o {
+		t.Errorf("the object became %+v %v %v", found, ok, err)
+	}
+}
+
+func TestABucketThatIsNotThereIsUnavailable(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	client, name := k.Bucket()
+	b := objects.New(client, name+"-gone")
+	for what, err := range map[string]error{
+		"put":    b.Put(k.Context(), upload.Object{Key: "audio/1", Size: 1}, strings.NewReader("x")),
+		"remove": b.Remove(k.Context(), "audio/1"),
+	} {
+		if !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package probe
+
+import "encoding/binary"
+
+// ogg reads Ogg (RFC 3533) by following its pages: the last granule position of the first audio stream tells where it ends.
+// Chained files play one link after the other. A stream that was cut out of a longer one begins later than at 0; where that
+// beginning is not told, nothing is.
+type ogg struct {
+	played float64 // seconds of the links before this one
+	begins bool    // the pages that begin this link's streams are being met
+	lost   bool    // something else than a page was met
+	link   oggLink
+}
+
+// An oggLink is the first audio stream in one link of a chain.
+type oggLink struct {
+	codec  byte // its packet's first letters, see identify; 0: no audio stream yet
+	serial uint32
+	rate   uint32 // granules a second
+	skip   int64  // granules to leave out in front
+	most   int64  // granules that a packet has at most
+
+	started bool  // a page with sound was met
+	untold  bool  // it does not tell where the sound begins
+	start   int64 // granules at which the sound begins
+	before  int64 // where the page before the last ends
+	last    int64 // where the last one ends
+	end     int64 // byte at which the last page ends
+}
+
+const (
+	oggHeader    = 27   // bytes before a page's segment table (RFC 3533, section 6)
+	oggContinued = 0x01 // header_type flags
+	oggBegins    = 0x02
+	oggEnds      = 0x04
+	codecReach   = 80 // bytes of an identification header that hold all that is read
+)
+
+func (o *ogg) step(off int64, b []byte) (int64, int) {
+	if len(b) < oggHeader {
+		return off, oggHeader
+	}
+	if string(b[:5]) != "OggS\x00" {
+		o.lost = !trailer(b)
+		return stop()
+	}
+	body := oggHeader + int(b[26])
+	if len(b) < body {
+		return off, body
+	}
+	size := body
+	for _, n := range b[oggHeader:body] {
+		size += int(n)
+	}
+	need, mine := body, binary.LittleEndian.Uint32(b[14:]) == o.link.serial && o.link.codec != 0
+	granule := int64(binary.LittleEndian.Uint64(b[6:]))
+	begins := b[5]&oggBegins != 0
+	first := mine && !begins && !o.link.started && granule > 0
+	switch {
+	case begins:
+		need = min(size, body+codecReach)
+	case first && o.link.codec == 'O':
+		need = size
+	}
+	if len(b) < need {
+		return off, need
+	}
+	switch {
+	case begins:
+		o.begin(b[14:18], b[body:])
+	case first:
+		o.link.first(granule, b[5], b[oggHeader:body], b[body:])
+	}
+	if o.begins = begins; mine && !begins && granule >= 0 {
+		o.link.before, o.link.last, o.link.end = o.link.last, granule, off+int64(size)
+	}
+	return off + int64(size), oggHeader
+}
+
+// begin takes a page that begins a stream. Such pages stand together; one that stands after others begins the next link of a chain.
+func (o *ogg) begin(serial, packet []byte) {
+	if !o.begins {
+		o.played += o.link.seconds(pastEnd)
+		o.link = oggLink{}
+	}
+	if o.link.codec == 0 && o.link.identify(packet) {
+		o.link.serial = binary.LittleEndian.Uint32(serial)
+	}
+}
+
+func (o *ogg) seconds(size int64) float64 {
+	if o.lost {
+		return 0
+	}
+	return o.played + o.link.seconds(size)
+}
+
+// identify reads an identification header: Vorbis I, section 4.2.2; Opus, RFC 7845, section 5.1; FLAC, RFC 9639, section 10.1;
+// Speex manual, section 7.3.
+func (l *oggLink) identify(packet []byte) bool {
+	le, begins := binary.LittleEndian, func(magic string, size int) bool {
+		return len(packet) >= size && string(packet[:len(magic)]) == magic
+	}
+	switch {
+	case begins("\x01vorbis", 30):
+		l.codec, l.rate, l.most = 'V', le.Uint32(packet[12:]), 1<<(packet[28]>>4)
+	case begins("OpusHead", 19):
+		l.codec, l.rate, l.most, l.skip = 'O', opusRate, opusMost, int64(le.Uint16(packet[10:]))
+	case begins("\x7fFLAC", 51):
+		rate, _, block := streamInfo(packet[17:])
+		l.codec, l.rate, l.most = 'F', rate, int64(block)
+	case begins("Speex   ", 68):
+		l.codec, l.rate = 'S', le.Uint32(packet[36:])
+		l.most = int64(le.Uint32(packet[56:])) * int64(le.Uint32(packet[64:])&0xFFFF)
+	}
+	return l.codec != 0
+}
+
+// first takes the first page with sound, which ends at granule, to find where the sound begins. Opus packets tell how long they are (RFC
+// 7845, section 4.3); of the others, and of one that began on an earlier page, it is only known how long they can be. A
+// stream's last page may end within a packet.
+func (l *oggLink) first(granule int64, flags byte, lacing, body []byte) {
+	l.started = true
+	var packets, samples int64
+	size := 0 // bytes of the packet so far
+	exact := l.codec == 'O' && flags&oggContinued == 0
+	for _, n := range lacing {
+		size += int(n)
+		if n == 255 {
+			continue
+		}
+		packets++
+		if exact {
+			samples += opusSamples(body[:size])
+			body, size = body[size:], 0
+		}
+	}
+	switch {
+	case !exact:
+		l.untold = granule > packets*l.most
+	case flags&oggEnds != 0:
+		l.untold = granule > samples
+	default:
+		l.start = max(0, granule-samples)
+	}
+}
+
+func (l *oggLink) seconds(size int64) float64 {
+	last := l.last
+	if l.end > size { // the last page was cut
+		last = l.before
+	}
+	if !l.started || l.untold || l.rate == 0 || last < l.start+l.skip {
+		return 0
+	}
+	return float64(last-l.start-l.skip) / float64(l.rate)
+}

@@ -1,0 +1,198 @@
+package probe
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// recordings are files as real encoders write them, in testdata. Each was made of a known number of samples; where an encoder
+// adds silence that the file does not tell, samples is what a decoder gets out of the file.
+var recordings = []struct {
+	name    string
+	samples int // a channel; 0: the file does not tell
+	rate    int // samples a second
+	within  time.Duration
+}{
+	{"pcm16.wav", 5000, 16000, 0},
+	{"pcm8-stereo.wav", 6000, 8000, 0},
+	{"pcm24-extensible.wav", 4801, 48000, 0},
+	{"float.wav", 4410, 44100, 0},
+	{"mulaw.wav", 10007, 8000, 0},
+	{"adpcm.wav", 22050, 22050, 0},
+	{"piped.wav", 5000, 16000, 0},
+	{"piped-half.wav", 5000, 16000, 0},
+	{"large.rf64", 5000, 16000, 0},
+
+	{"pcm16.aiff", 4411, 44100, 0},
+	{"piped.aiff", 5000, 16000, 0},
+	{"alaw.aifc", 10007, 8000, 0},
+	{"sowt.aifc", 5000, 16000, 0},
+
+	{"pcm.caf", 5000, 16000, 0},
+	{"piped.caf", 5000, 16000, 0},
+	{"ima4.caf", 345 * 64, 22050, 0},
+	{"alac.caf", 2 * 4096, 44100, 0}, // its packet table counts whole packets
+
+	{"mono.flac", 5000, 16000, 0},
+	{"stereo.flac", 4411, 44100, 0},
+	{"piped.flac", 0, 16000, 0},
+
+	{"tagged.mp3", 22051, 44100, 0},
+	{"vbr.mp3", 33333, 44100, 0},
+	{"cbr.mp3", 44 * 576, 16000, 0},
+	{"plain-mpeg25.mp3", 20 * 576, 8000, 0},
+	{"vbr-without-count.mp3", 33 * 1152, 48000, 0},
+	{"layer2.mp2", 20 * 1152, 22050, 0},
+	{"stereo.aac", 23 * 1024, 44100, 0},
+
+	{"vorbis.ogg", 33333, 44100, 0},
+	{"opus.ogg", 36007, 48000, 0},
+	{"opus-pages.ogg", 36007, 48000, 0},
+	{"flac.ogg", 5000, 16000, 0},
+	{"speex.ogg", 24123, 16000, 4 * time.Millisecond},
+
+	{"front.m4a", 33333, 44100, 25 * time.Millisecond},
+	{"end.m4a", 33333, 44100, 25 * time.Millisecond},
+	{"alac.m4a", 5000, 16000, time.Millisecond},
+	{"amr.3gp", 16000, 8000, 20 * time.Millisecond},
+	{"fragmented.mp4", 0, 16000, 0},
+
+	{"narrow.amr", 16000, 8000, 0},
+	{"wide.amr", 76 * 320, 16000, 0},
+
+	{"opus.webm", 36007, 48000, 10 * time.Millisecond},
+	{"vorbis.webm", 33333, 44100, 10 * time.Millisecond},
+	{"live.webm", 36007, 48000, 10 * time.Millisecond},
+}
+
+func TestPlayingTimeOfRealRecordings(t *testing.T) {
+	t.Parallel()
+	for _, r := range recordings {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			want := time.Duration(r.samples) * time.Second / time.Duration(r.rate)
+			expect(t, recording(t, r.name), want, r.within)
+		})
+	}
+}
+
+func TestHowTheBytesAreCutMakesNoDifference(t *testing.T) {
+	t.Parallel()
+	for _, r := range recordings {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			b := recording(t, r.name)
+			want, told := measure(b, len(b))
+			for size := 1; size < len(b); size += 1 + size/100 {
+				if got, ok := measure(b, size); got != want || ok != told {
+					t.Fatalf("%d bytes at a time: %v, %v; all at once: %v, %v", size, got, ok, want, told)
+				}
+			}
+		})
+	}
+}
+
+func TestACutFileTellsNoMoreThanTheWholeOne(t *testing.T) {
+	t.Parallel()
+	for _, r := range recordings {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			b := recording(t, r.name)
+			whole, _ := measure(b, len(b))
+			m := New(-1)
+			for i := range b {
+				const padding = 60 * time.Millisecond // that is only left out where the end is there
+				if got, ok := m.Duration(); ok && r.samples > 0 && (got <= 0 || got > whole+padding) {
+					t.Fatalf("first %d bytes: %v, all of them %v", i, got, whole)
+				}
+				_, _ = m.Write(b[i : i+1])
+			}
+		})
+	}
+}
+
+func TestNothingIsToldBeforeTheLastByte(t *testing.T) {
+	t.Parallel()
+	b := recording(t, "pcm16.wav")
+	for _, size := range []int64{int64(len(b)) + 1, int64(len(b)) - 1, 0} {
+		m := New(size)
+		_, _ = m.Write(b)
+		if got, ok := m.Duration(); ok {
+			t.Errorf("%d bytes were expected: told %v", size, got)
+		}
+	}
+	m := New(-1)
+	_, _ = m.Write(b)
+	if got, ok := m.Duration(); !ok || got != 312500*time.Microsecond {
+		t.Errorf("any size was expected: told %v, %v", got, ok)
+	}
+}
+
+func TestWriteTakesAllAndKeepsLittle(t *testing.T) {
+	t.Parallel()
+	for _, r := range recordings {
+		m := New(-1)
+		b := recording(t, r.name)
+		for range 3 { // the second and third are rubbish after the end
+			if n, err := m.Write(b); n != len(b) || err != nil {
+				t.Errorf("%s: %d, %v", r.name, n, err)
+			}
+		}
+		if got := cap(m.buf); got > 2*mostBytes {
+			t.Errorf("%s: holds %d bytes", r.name, got)
+		}
+	}
+}
+
+func FuzzMeter(f *testing.F) {
+	names, err := filepath.Glob("testdata/*.*")
+	if err != nil || len(names) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for i, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b[:min(len(b), 4096)], uint16(i))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, cut uint16) {
+		whole, told := measure(b, len(b))
+		if told && (whole <= 0 || whole > Longest) || !told && whole != 0 {
+			t.Errorf("told %v, %v", whole, told)
+		}
+		if got, ok := measure(b, int(cut)+1); got != whole || ok != told {
+			t.Errorf("%d bytes at a time: %v, %v; all at once: %v, %v", int(cut)+1, got, ok, whole, told)
+		}
+	})
+}
+
+// measure writes b size bytes at a time.
+func measure(b []byte, size int) (time.Duration, bool) {
+	m := New(int64(len(b)))
+	for len(b) > 0 {
+		n, _ := m.Write(b[:min(size, len(b))])
+		b = b[n:]
+	}
+	return m.Duration()
+}
+
+// expect wants the playing time of b, or none where it is 0.
+func expect(t *testing.T, b []byte, want, within time.Duration) {
+	t.Helper()
+	got, ok := measure(b, len(b))
+	if within += time.Microsecond; ok != (want > 0) || got < want-within || got > want+within {
+		t.Errorf("told %v, %v; want %v", got, ok, want)
+	}
+}
+
+func recording(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

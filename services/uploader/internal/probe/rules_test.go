@@ -1,0 +1,293 @@
+package probe
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"testing"
+	"time"
+)
+
+// A ruling is a file made for one rule; no playing time is to be told where it is 0.
+type ruling struct {
+	name string
+	file []byte
+	want time.Duration
+}
+
+func check(t *testing.T, rulings []ruling) {
+	t.Helper()
+	for _, r := range rulings {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			expect(t, r.file, r.want, 0)
+		})
+	}
+}
+
+func TestWave(t *testing.T) {
+	t.Parallel()
+	const second = 16000 // bytes
+	whole := wav(1, 8000, second, second)
+	check(t, []ruling{
+		{"whole", whole, time.Second},
+		{"a size of 0 is up to the end", wav(1, 8000, 0, second), time.Second},
+		{"a size past the end is up to the end", wav(1, 8000, 1<<31, second), time.Second},
+		{"chunks behind the data are no sound", join(whole, le32("LIST", 4), []byte("INFO")), time.Second},
+		{"chunks in front, of odd size", join(whole[:12], le32("junk", 3), []byte("abc\x00"), whole[12:]), time.Second},
+		{"empty", fix(wav(1, 8000, 0, 0), 4, 36), 0},
+		{"empty, and a chunk behind", fix(join(wav(1, 8000, 0, 0), le32("LIST", 4), []byte("INFO")), 4, 48), 0},
+		{"a sampling rate of 0", wav(1, 0, second, second), 0},
+		{"a rate so low that it plays for days", wav(1, 1, 800_000, 800_000), 0},
+		{"frames that do not fit their channels", fix(whole, 32, 16<<16|3), 0},
+		{"a coding with a constant rate", wav(0x31, 8000, second, second), time.Second},
+		{"a coding without a rate", fix(wav(0x31, 8000, second, second), 28, 0), 0},
+		{"data before its format", join(whole[:12], whole[36:], whole[12:36]), 0},
+		{"large, with a size larger than numbers", join([]byte("RF64\xff\xff\xff\xffWAVE"), le32("ds64", 28),
+			bytes.Repeat([]byte{0xFF}, 28), whole[12:36], le32("data", ones32), whole[44:]), time.Second},
+		{"avi", join([]byte("RIFF\x24\x00\x00\x00AVI "), whole[12:]), 0},
+	})
+}
+
+func TestAIFF(t *testing.T) {
+	t.Parallel()
+	whole := recording(t, "piped.aiff")
+	head, common, sound := whole[:12], whole[0x2e:0x48], whole[0x48:]
+	told := fix(fixBE(common, 10, 5000), 0, binary.LittleEndian.Uint32([]byte("COMM")))
+	sized := fixBE(sound, 4, 8+10000)
+	check(t, []ruling{
+		{"the sound before the description", join(head, sized, told), 312500 * time.Microsecond},
+		{"fewer frames than there are bytes", join(head, fixBE(common, 10, 1600), sound), 100 * time.Millisecond},
+		{"no sound", join(head, told), 0},
+		{"a negative rate", join(head, fixBE(told, 16, 0xC00CFA00), sound), 0},
+		{"an infinite rate", join(head, fixBE(told, 16, 0x7FFFFA00), sound), 0},
+		{"no channels", join(head, fixBE(told, 8, 5000>>16), sound), 0},
+		{"an unknown coding", bytes.Replace(recording(t, "alaw.aifc"), []byte("alaw"), []byte("QDM2"), 1), 0},
+	})
+}
+
+func TestCAF(t *testing.T) {
+	t.Parallel()
+	alac := recording(t, "alac.caf")
+	table := bytes.Index(alac, []byte("pakt"))
+	valid := bytes.Clone(alac)
+	binary.BigEndian.PutUint64(valid[table+20:], 4410)
+	pcm := recording(t, "pcm.caf")
+	endless := bytes.Clone(alac)
+	binary.BigEndian.PutUint64(endless[table+20:], math.MaxUint64)
+	nan := bytes.Clone(pcm)
+	binary.BigEndian.PutUint64(nan[20:], math.Float64bits(math.NaN()))
+	check(t, []ruling{
+		{"frames that are valid", valid, 100 * time.Millisecond},
+		{"a number of frames below 0", endless, 0},
+		{"packets of no fixed size and no table", bytes.Replace(alac, []byte("pakt"), []byte("free"), 1), 0},
+		{"a rate that is no number", nan, 0},
+	})
+}
+
+func TestFLAC(t *testing.T) {
+	t.Parallel()
+	whole := recording(t, "mono.flac")
+	silent := bytes.Clone(whole)
+	silent[18], silent[19], silent[20] = 0, 0, 0
+	check(t, []ruling{
+		{"behind a large tag", join(id3(1<<20), whole), 312500 * time.Microsecond},
+		{"a rate of 0", silent, 0},
+		{"no stream info", fixBE(whole, 4, 0x04000022), 0},
+	})
+}
+
+func TestMPEG(t *testing.T) {
+	t.Parallel()
+	counted, plain := recording(t, "vbr.mp3"), recording(t, "plain-mpeg25.mp3")[20:]
+	exact, decoded := 33333*time.Second/44100, 1440*time.Millisecond
+	vbri := bytes.Clone(plain[:144])
+	clear(vbri[36:])
+	copy(vbri[36:], "VBRI")
+	binary.BigEndian.PutUint32(vbri[36+14:], 20)
+	rubbish := bytes.Repeat([]byte("rubbish "), 100)
+	check(t, []ruling{
+		{"behind a large tag", join(id3(1<<20), counted), exact},
+		{"behind two tags and padding", join(id3(300), id3(9), make([]byte, 77), counted), exact},
+		{"before id3v1", join(counted, []byte("TAG"), make([]byte, 125)), exact},
+		{"before apev2", join(counted, []byte("APETAGEX"), make([]byte, 200)), exact},
+		{"a break, and the frames are counted in front", join(counted[:len(counted)-300], rubbish, counted[len(counted)-300:]), exact},
+		{"a break, and they are not", join(plain[:144*10], rubbish, plain[144*10:]), 0},
+		{"a break, and more are told than can be", fixBE(join(counted[:2000], rubbish), bytes.Index(counted, []byte("Xing"))+8, 1e6), 0},
+		{"another stream behind", join(plain, counted), 0},
+		{"a tag of vbri", join(vbri, plain), decoded},
+		{"a tag of vbri, and a break", join(vbri, plain[:144*19], rubbish, plain[144*19:]), decoded},
+		{"the last frame cut", plain[:len(plain)-1], decoded - 72*time.Millisecond},
+		{"a tag alone", id3(100), 0},
+		{"text", bytes.Repeat(rubbish, 100), 0},
+	})
+}
+
+func TestADTS(t *testing.T) {
+	t.Parallel()
+	whole := recording(t, "stereo.aac")
+	exact := 23 * 1024 * time.Second / 44100
+	check(t, []ruling{
+		{"behind a tag", join(id3(63), whole), exact},
+		{"before id3v1", join(whole, []byte("TAG"), make([]byte, 125)), exact},
+		{"the last frame cut", whole[:len(whole)-1], 22 * 1024 * time.Second / 44100},
+		{"a break", join(whole, []byte("rubbish")), 0},
+	})
+}
+
+func TestAMR(t *testing.T) {
+	t.Parallel()
+	check(t, []ruling{
+		{"frames of several sizes", []byte("#!AMR\n\x04" + "123456789012" + "\x44" + "12345" + "\x7c"), 60 * time.Millisecond},
+		{"two channels", []byte("#!AMR_MC1.0\n\x00\x00\x00\x02\x7c\x7c\x7c\x7c"), 40 * time.Millisecond},
+		{"no channels", []byte("#!AMR_MC1.0\n\x00\x00\x00\x00\x7c\x7c\x7c\x7c"), 0},
+		{"wide, lost frames", []byte("#!AMR-WB\n\x74\x74\x74\x74\x74\x74"), 120 * time.Millisecond},
+		{"a type that is none", []byte("#!AMR\n\x7c\x7c\x7c\x7c\x4c\x7c\x7c\x7c\x7c"), 0},
+		{"the last frame cut", []byte("#!AMR\n\x7c\x7c\x7c\x7c\x7c\x7c\x7c\x7c\x04"), 160 * time.Millisecond},
+	})
+}
+
+func TestOgg(t *testing.T) {
+	t.Parallel()
+	opus, pages, vorbis := recording(t, "opus.ogg"), recording(t, "opus-pages.ogg"), recording(t, "vorbis.ogg")
+	opusTime, vorbisTime := 36007*time.Second/48000, 33333*time.Second/44100
+	theora := []byte("OggS\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x07\x80theora")
+	check(t, []ruling{
+		{"links play one after the other", join(opus, vorbis, opus), 2*opusTime + vorbisTime},
+		{"other streams do not count", join(theora, opus), opusTime},
+		{"opus that begins later than at 0", later(pages, 48000*3600), opusTime},
+		{"opus that begins later and ends on the same page", later(opus, 48000*3600), 0},
+		{"the last page cut", pages[:len(pages)-1], 600*time.Millisecond - 312*time.Second/48000},
+		{"vorbis that begins later than at 0", later(vorbis, 44100*3600), 0},
+		{"before id3v1", join(opus, []byte("TAG"), make([]byte, 125)), opusTime},
+		{"a break", join(opus, bytes.Repeat([]byte("rubbish "), 8)), 0},
+		{"headers alone", opus[:47], 0},
+		{"granules below 0", later(opus, math.MinInt64), 0},
+		{"pictures alone", theora, 0},
+	})
+}
+
+func TestMP4(t *testing.T) {
+	t.Parallel()
+	be, ftyp := binary.BigEndian, box("ftyp", "M4A \x00\x00\x00\x00isom")
+	v0 := func(scale, length uint32) []byte {
+		return box("mvhd", string(be.AppendUint32(be.AppendUint32(make([]byte, 12), scale), length))+"rest")
+	}
+	v1 := func(scale uint32, length uint64) []byte {
+		return box("mvhd", string(be.AppendUint64(be.AppendUint32(append([]byte{1}, make([]byte, 19)...), scale), length))+"rest")
+	}
+	moov := func(boxes ...[]byte) []byte { return box("moov", string(join(boxes...))) }
+	mdat := box("mdat", string(make([]byte, 5<<20)))
+	large := join([]byte("\x00\x00\x00\x01mdat"), be.AppendUint64(nil, 1016), make([]byte, 1000))
+	check(t, []ruling{
+		{"version 0", join(ftyp, moov(v0(1000, 1500))), 1500 * time.Millisecond},
+		{"version 1", join(ftyp, moov(v1(90000, 45000))), 500 * time.Millisecond},
+		{"behind the sound", join(ftyp, mdat, moov(v0(1000, 1500))), 1500 * time.Millisecond},
+		{"behind a box with a large size", join(ftyp, large, moov(v0(1000, 1500))), 1500 * time.Millisecond},
+		{"in fragments, their length told", join(ftyp, moov(v0(1000, 0), box("trak", "inside"),
+			box("mvex", string(box("mehd", "\x00\x00\x00\x00\x00\x00\x05\xdc"))))), 1500 * time.Millisecond},
+		{"in fragments, their length told in version 1", join(ftyp, moov(v0(1000, 0),
+			box("mvex", string(box("mehd", "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\xdc"))))), 1500 * time.Millisecond},
+		{"not known, version 0", join(ftyp, moov(v0(1000, math.MaxUint32))), 0},
+		{"not known, version 1", join(ftyp, moov(v1(1000, math.MaxUint64))), 0},
+		{"no time scale", join(ftyp, moov(v0(0, 1500))), 0},
+		{"plays for days", join(ftyp, moov(v0(1, math.MaxUint32-1))), 0},
+		{"a box smaller than its header", join(ftyp, []byte("\x00\x00\x00\x04free"), moov(v0(1000, 1500))), 0},
+		{"a box larger than numbers", join(ftyp, []byte("\x00\x00\x00\x01free"), bytes.Repeat([]byte{0xFF}, 8), moov(v0(1000, 1500))), 0},
+		{"a box up to the end", join(ftyp, []byte("\x00\x00\x00\x00mdat"), moov(v0(1000, 1500))), 0},
+		{"a header cut short", join(ftyp, box("moov", string(box("mvhd", "\x00\x00\x00\x00")))), 0},
+	})
+}
+
+func TestWebM(t *testing.T) {
+	t.Parallel()
+	live, told := recording(t, "live.webm"), recording(t, "vorbis.webm")
+	duration := bytes.Index(told, []byte("\x44\x89\x88"))
+	days, nan := bytes.Clone(told), bytes.Clone(told)
+	binary.BigEndian.PutUint64(days[duration+3:], math.Float64bits(1e12))
+	binary.BigEndian.PutUint64(nan[duration+3:], math.Float64bits(math.NaN()))
+	check(t, []ruling{
+		{"plays for days", days, 0},
+		{"a duration that is no number", nan, 0},
+		{"no duration, and packets that do not tell theirs", bytes.Replace(live, []byte("A_OPUS"), []byte("A_FLAC"), 1), 0},
+		{"no duration, and no sound", bytes.Replace(live, []byte("\x83\x81\x02"), []byte("\x83\x81\x01"), 1), 0},
+	})
+}
+
+func TestOpusPacketsTellTheirLength(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		packet []byte
+		want   int64 // samples
+	}{
+		{"silk, 60 ms", []byte{11 << 3}, 2880},
+		{"hybrid, 20 ms, twice", []byte{15<<3 | 1}, 1920},
+		{"celt, 2.5 ms, twice", []byte{16<<3 | 2}, 240},
+		{"celt, 20 ms, six times", []byte{31<<3 | 3, 0x80 | 6}, 5760},
+		{"more than 120 ms", []byte{31<<3 | 3, 7}, 0},
+		{"no frames", []byte{31<<3 | 3, 0}, 0},
+		{"a count that is missing", []byte{31<<3 | 3}, 0},
+		{"nothing", nil, 0},
+	} {
+		if got := opusSamples(c.packet); got != c.want {
+			t.Errorf("%s: %d samples, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
+// le32 is a RIFF chunk's header.
+func le32(id string, size uint32) []byte { return binary.LittleEndian.AppendUint32([]byte(id), size) }
+
+// fix and fixBE return b with another number at off.
+func fix(b []byte, off int, number uint32) []byte {
+	b = bytes.Clone(b)
+	binary.LittleEndian.PutUint32(b[off:], number)
+	return b
+}
+
+func fixBE(b []byte, off int, number uint32) []byte {
+	b = bytes.Clone(b)
+	binary.BigEndian.PutUint32(b[off:], number)
+	return b
+}
+
+// wav is a file of 16-bit mono with length bytes of sound that tells told, and no size of its own.
+func wav(format uint16, rate, told uint32, length int) []byte {
+	le := binary.LittleEndian
+	b := append(le32("RIFF", 0), "WAVE"...)
+	b = append(b, le32("fmt ", 16)...)
+	b = le.AppendUint16(le.AppendUint16(b, format), 1)
+	b = le.AppendUint32(le.AppendUint32(b, rate), 2*rate)
+	b = le.AppendUint16(le.AppendUint16(b, 2), 16)
+	return append(append(b, le32("data", told)...), make([]byte, length)...)
+}
+
+// box is a box of an MP4 file.
+func box(kind, body string) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(8+len(body))), kind+body...)
+}
+
+// id3 is a tag of size bytes after its header.
+func id3(size int) []byte {
+	header := []byte{'I', 'D', '3', 3, 0, 0, byte(size >> 21 & 127), byte(size >> 14 & 127), byte(size >> 7 & 127), byte(size & 127)}
+	return append(header, bytes.Repeat([]byte{0x55}, size)...)
+}
+
+// later is an Ogg file whose sound begins shift granules later.
+func later(file []byte, shift int64) []byte {
+	file = bytes.Clone(file)
+	for page := file; len(page) > 0; {
+		if granule := binary.LittleEndian.Uint64(page[6:]); granule != 0 {
+			binary.LittleEndian.PutUint64(page[6:], granule+uint64(shift))
+		}
+		size := 27 + int(page[26])
+		for _, n := range page[27:size] {
+			size += int(n)
+		}
+		page = page[size:]
+	}
+	return file
+}
