@@ -1,0 +1,77 @@
+// Package app assembles the dispatcher and runs it.
+package app
+
+import (
+	"context"
+
+	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/services/dispatcher/internal/api"
+	"sori.internal/services/dispatcher/internal/intake"
+	"sori.internal/services/dispatcher/internal/objects"
+	"sori.internal/services/dispatcher/internal/server"
+	"sori.internal/shared/buildinfo"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
+	"sori.internal/shared/event"
+	"sori.internal/shared/health"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/lifecycle"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/metrics"
+	"sori.internal/shared/objectstore"
+)
+
+// Name is the service's name, in logs and in ce-source.
+const Name = "dispatcher"
+
+// Run runs the dispatcher until ctx ends.
+func Run(ctx context.Context, p lifecycle.Process) (err error) {
+	var cfg Config
+	if err := config.Load(p.Lookup, &cfg); err != nil {
+		return err
+	}
+	log, err := logging.New(cfg.Logging, Name, buildinfo.Version(), p.Stderr)
+	if err != nil {
+		return err
+	}
+
+	events, err := bus.Open(cfg.Bus, Name, log)
+	if err != nil {
+		return err
+	}
+	defer lifecycle.Closing(&err, events)
+	s3, err := objectstore.OpenPublic(cfg.Objects)
+	if err != nil {
+		return err
+	}
+
+	counts := metrics.New()
+	ready := health.New(map[string]health.Check{"bus": events.Ping})
+	core := analysis.New(events, events,
+		objects.New(s3, cfg.Objects, cfg.URLStyle, cfg.URLValid),
+		server.New(&cfg.Target, cfg.RequestFormat, "sori/"+buildinfo.Version(), cfg.RequestTimeout, cfg.Concurrency),
+		analysis.NewSigner(&cfg.Webhook, cfg.WebhookSecret.Reveal()))
+	mux := httpd.NewMux(httpd.Info{
+		Name: "sori-" + Name, Version: buildinfo.Version(),
+		Links: map[string]string{"webhook": api.WebhookPath, "health": "/readyz"},
+	}, ready, counts, log)
+	api.Routes(mux, core, cfg.MaxWebhookBytes, cfg.Language)
+	serve := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: mux}
+
+	setup := func(ctx context.Context) error {
+		if err := events.Ensure(ctx, event.Jobs(), event.Dead(), event.Staging()); err != nil {
+			return err
+		}
+		ready.Started()
+		return nil
+	}
+	stored := func(ctx context.Context) error {
+		return events.Consume(ctx, bus.Consumer{
+			Name: "dispatcher-stored", Filters: []string{event.Every(event.NameStored)},
+			Concurrency: cfg.Concurrency, Grace: cfg.Grace, Metrics: counts.Events,
+			Handle: intake.Stored(core), GiveUp: intake.GiveUp(core),
+		})
+	}
+	return lifecycle.Run(ctx, ready.Watch, serve.Run,
+		lifecycle.After(log, setup, stored))
+}

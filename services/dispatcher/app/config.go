@@ -1,0 +1,63 @@
+package app
+
+import (
+	"errors"
+	"net/url"
+	"time"
+
+	"sori.internal/services/dispatcher/internal/objects"
+	"sori.internal/services/dispatcher/internal/server"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
+	"sori.internal/shared/locale"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/objectstore"
+)
+
+// Config is every setting of the dispatcher.
+type Config struct {
+	Addr            string          `env:"HTTP_ADDR" envDefault:":8002"`
+	Grace           time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`
+	Target          url.URL         `env:"TARGET_SERVER_URL,required"`
+	Webhook         url.URL         `env:"WEBHOOK_URL,required"`
+	WebhookSecret   config.Secret   `env:"WEBHOOK_SECRET,required"`
+	MaxWebhookBytes int64           `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
+	Concurrency     int             `env:"ANALYSIS_CONCURRENCY" envDefault:"32"`
+	RequestTimeout  time.Duration   `env:"ANALYSIS_REQUEST_TIMEOUT" envDefault:"30s"`
+	RequestFormat   server.Format   `env:"ANALYSIS_REQUEST_FORMAT" envDefault:"form"`
+	URLStyle        objects.Style   `env:"ANALYSIS_URL_STYLE" envDefault:"presigned"`
+	URLValid        time.Duration   `env:"ANALYSIS_URL_VALID" envDefault:"1h"`
+	Language        locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
+	Logging         logging.Config
+	Bus             bus.Config
+	Objects         objectstore.Config
+}
+
+// minSecret is the shortest secret that is taken, in bytes: HMAC keys shorter
+// than the hash weaken it (RFC 2104, section 3), and 16 still cannot be guessed.
+const minSecret = 16
+
+// maxURLValid is the longest that S3 signs for.
+const maxURLValid = 7 * 24 * time.Hour
+
+// Check implements config.Checker.
+func (c *Config) Check() error {
+	var broken []error
+	rule := func(holds bool, text string) {
+		if !holds {
+			broken = append(broken, errors.New(text))
+		}
+	}
+	rule(len(c.WebhookSecret.Reveal()) >= minSecret, "WEBHOOK_SECRET must have at least 16 bytes")
+	rule(absolute(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
+	rule(absolute(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
+	rule(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")
+	rule(c.MaxWebhookBytes >= 1, "MAX_WEBHOOK_BYTES must be at least 1")
+	rule(c.RequestTimeout > 0, "ANALYSIS_REQUEST_TIMEOUT must be positive")
+	rule(c.URLValid > 0 && c.URLValid <= maxURLValid, "ANALYSIS_URL_VALID must be positive and at most 168h")
+	return errors.Join(broken...)
+}
+
+func absolute(u url.URL) bool {
+	return (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}

@@ -1,0 +1,188 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+func TestABusyServerIsAskedAgainWithTheSameKeyNotBeforeItSaid(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var first, second atomic.Int64
+	r.analyzer.answer = func(w http.ResponseWriter, _ asked, n int) {
+		if n == 1 {
+			first.Store(time.Now().UnixNano())
+			w.Header().Set("Retry-After", "2")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		second.CompareAndSwap(0, time.Now().UnixNano())
+	}
+	s := r.store()
+	r.run(nil)
+	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
+	if waited := time.Duration(second.Load() - first.Load()); waited < 2*time.Second-50*time.Millisecond {
+		t.Errorf("it waited %v", waited)
+	}
+	for _, a := range r.analyzer.of(s.JobID) {
+		if a.header.Get("Idempotency-Key") != s.JobID+".1" {
+			t.Errorf("key %q", a.header.Get("Idempotency-Key"))
+		}
+	}
+	if n := r.count(event.SubjectOf(s.JobID, event.NameAttempted)); n != 1 {
+		t.Errorf("attempted %d times", n)
+	}
+}
+
+func TestWhatMayPassIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	for name, trouble := range map[string]func(http.ResponseWriter){
+		"408": status(http.StatusRequestTimeout), "425": status(http.StatusTooEarly), "429": status(http.StatusTooManyRequests),
+		"500": status(http.StatusInternalServerError), "502": status(http.StatusBadGateway), "504": status(http.StatusGatewayTimeout),
+		"a broken connection": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.analyzer.answer = func(w http.ResponseWriter, _ asked, n int) {
+				if n == 1 {
+					trouble(w)
+				}
+			}
+			s := r.store()
+			r.run(nil)
+			testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
+			if got := r.analyzer.of(s.JobID); len(got) != 2 || got[1].header.Get("Idempotency-Key") != s.JobID+".1" {
+				t.Errorf("asked %d times", len(got))
+			}
+		})
+	}
+}
+
+func status(code int) func(http.ResponseWriter) {
+	return func(w http.ResponseWriter) { w.WriteHeader(code) }
+}
+
+func TestAServerThatIsAwayOrHangsIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	proxy := r.Proxy(r.analyzer.URL + "/analyze")
+	proxy.Cut()
+	s := r.store()
+	r.run(map[string]string{"TARGET_SERVER_URL": proxy.URL, "ANALYSIS_REQUEST_TIMEOUT": "300ms"})
+	testkit.Await[event.Attempted](r.Kit, r.bus, s.JobID)
+	<-proxy.Hold(0) // from here on the connection stands, and nothing passes
+	testkit.Eventually(t, func() error {
+		proxy.Mend()
+		if n := len(r.analyzer.of(s.JobID)); n == 0 {
+			return fmt.Errorf("not asked yet")
+		}
+		return nil
+	})
+	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
+	if story := r.Story(r.bus, s.JobID); len(story) != 4 {
+		t.Errorf("story %v", story)
+	}
+}
+
+func TestAFinalRefusalFailsTheJobWithTheServersReasonAndNoSecret(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	for _, c := range []struct {
+		name   string
+		code   int
+		body   func(asked) string
+		reason string
+	}{
+		{"detail", 422, func(asked) string { return `{"detail":"소리가 너무 짧습니다"}` }, "소리가 너무 짧습니다"},
+		{"error", 400, func(asked) string { return `{"error":"no speech"}` }, "no speech"},
+		{"text", 404, func(asked) string { return "no such model\n" }, "no such model"},
+		{"page", 403, func(asked) string { return "<html>nginx</html>" }, "403"},
+		{"nothing", 401, func(asked) string { return "" }, "401"},
+		{"long", 400, func(asked) string { return strings.Repeat("x", 60_000) }, "xxx…"},
+		{"binary", 400, func(asked) string { return "bad\x00\xff\x1b[31mfile" }, "bad[31mfile"},
+		{"presigned", 400, func(a asked) string { return "cannot fetch " + a.field("s3_audio_url") + ": 403" }, "?… 403"},
+		{"webhook", 400, func(a asked) string { return `{"detail":"bad url '` + a.field("webhook_url") + `'"}` }, "?…'"},
+		{"echo", 400, func(a asked) string { return "unknown fields ?" + string(a.body) }, "?…"},
+		{"redirect", 302, func(asked) string { return "" }, "302"},
+	} {
+		r.analyzer.answer = func(w http.ResponseWriter, a asked, n int) {
+			if c.code == http.StatusFound {
+				w.Header().Set("Location", "/elsewhere") // where a GET would be answered with 202
+			}
+			if n > 0 && a.field("job_id") != "" {
+				w.WriteHeader(c.code)
+			}
+			_, _ = w.Write([]byte(c.body(a)))
+		}
+		s := r.store()
+		failed := testkit.Await[event.Failed](r.Kit, r.bus, s.JobID)
+		if failed.Code != "analysis-rejected" || failed.Attempt != 1 || failed.Retryable || !strings.Contains(failed.Detail, c.reason) || len(failed.Detail) > 2000 {
+			t.Errorf("%s: %+v", c.name, failed)
+		}
+		if strings.Contains(failed.Detail, "X-Amz-") || strings.Contains(failed.Detail, "sig=") {
+			t.Errorf("%s shows a secret: %s", c.name, failed.Detail)
+		}
+		r.Settled(consumer)
+		if n := len(r.analyzer.of(s.JobID)); n != 1 {
+			t.Errorf("%s: asked %d times", c.name, n)
+		}
+	}
+	shownNoSecret(t, r)
+}
+
+// shownNoSecret checks what the services have logged so far.
+func shownNoSecret(t *testing.T, r *rig) {
+	t.Helper()
+	settings := r.Settings(nil)
+	for _, secret := range []string{"X-Amz-Signature", "sig=", settings["WEBHOOK_SECRET"], settings["AWS_SECRET_ACCESS_KEY"]} {
+		if strings.Contains(r.Logged(), secret) {
+			t.Errorf("%q is in the log", secret)
+		}
+	}
+}
+
+func TestARedirectThatRepeatsTheRequestIsFollowed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.analyzer.answer = func(w http.ResponseWriter, _ asked, n int) {
+		if n == 1 {
+			w.Header().Set("Location", "/analyze/")
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}
+	}
+	s := r.store()
+	r.run(nil)
+	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
+	if got := r.analyzer.of(s.JobID); len(got) != 2 || string(got[0].body) != string(got[1].body) {
+		t.Errorf("asked %d times", len(got))
+	}
+}
+
+func TestACallbackMayComeBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	r.analyzer.answer = func(w http.ResponseWriter, a asked, _ int) {
+		got, err := post(r.here(a.field("webhook_url")), `{"analysis_results":{"score":1}}`)
+		if err != nil || got.code != http.StatusOK {
+			t.Errorf("the callback: %+v %v", got, err)
+		}
+		w.WriteHeader(http.StatusAccepted)
+	}
+	s := r.store()
+	testkit.Await[event.Completed](r.Kit, r.bus, s.JobID)
+	r.Settled(consumer)
+	if story := r.Story(r.bus, s.JobID); !slices.Equal(story, []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameCompleted}) {
+		t.Errorf("story %v", story)
+	}
+}

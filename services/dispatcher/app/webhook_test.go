@@ -1,0 +1,327 @@
+package app_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+func TestEveryFormOfAnOutcomeEndsTheJob(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	deep := strings.Repeat(`{"a":[`, 2000) + strings.Repeat(`]}`, 2000)
+	for body, want := range map[string]event.Event{
+		`{"analysis_results":{"score":1.50,"n":12345678901234567890}}`:                                     event.Completed{Result: []byte(`{"score":1.50,"n":12345678901234567890}`)},
+		`{"status":"completed","analysis_results":{"a":"<소리>"},"video_id":7,"more":[1]}`:                   event.Completed{Result: []byte("{\"a\":\"\\u003c소리\\u003e\"}")},
+		`{"status":null,"analysis_results":[1]}`:                                                           event.Completed{Result: []byte(`[1]`)},
+		`{"analysis_results":{"a":"\u0000","b":"\ud800"}}`:                                                 event.Completed{Result: []byte(`{"a":"\u0000","b":"\ud800"}`)},
+		`{"analysis_results":` + deep + `}`:                                                                event.Completed{Result: []byte(deep)},
+		"\n {\"analysis_results\":{},\"message\":{\"text\":1},\"progress\":\"all\",\"error\":null}\n":      event.Completed{Result: []byte(`{}`)},
+		`{"status":"failed","error":"no speech"}`:                                                          event.Failed{Detail: "no speech"},
+		`{"status":"failed","error":{"code":3}}`:                                                           event.Failed{Detail: `{"code":3}`},
+		`{"status":"failed"}`:                                                                              event.Failed{Detail: "The analysis failed without a reason."},
+		`{"status":"failed","error":"a\u0000b\u001b[2J"}`:                                                  event.Failed{Detail: "ab[2J"},
+		`{"status":"failed","error":"403 for url: http://s3/b/k?X-Amz-Signature=abc&x=1 (gone)"}`:          event.Failed{Detail: "403 for url: http://s3/b/k?… (gone)"},
+		`{"status":"failed","error":{"url":"http://s3/b/k?X-Amz-Date=1\u0026X-Amz-Signature=abc","at":1}}`: event.Failed{Detail: `{"url":"http://s3/b/k?…","at":1}`},
+		`{"status":"failed","error":"` + strings.Repeat("x", 9000) + `","analysis_results":{}}`:            event.Failed{Detail: strings.Repeat("x", 1999) + "…"},
+	} {
+		job, hook := r.dispatched()
+		got := r.call(hook, body)
+		if got.code != http.StatusOK || got.body["received"] != true || got.body["job_id"] != job || got.body["message"] != nil {
+			t.Errorf("%.80s: %+v", body, got)
+		}
+		switch want := want.(type) {
+		case event.Completed:
+			if c := testkit.Await[event.Completed](r.Kit, r.bus, job); c.Attempt != 1 || string(c.Result) != string(want.Result) || c.ResultEntry != "" {
+				t.Errorf("%.80s: %.200s", body, c.Result)
+			}
+		case event.Failed:
+			if f := testkit.Await[event.Failed](r.Kit, r.bus, job); f.Code != "analysis-failed" || f.Attempt != 1 || !f.Retryable || f.Detail != want.Detail {
+				t.Errorf("%.80s: %+v", body, f)
+			}
+		}
+	}
+	shownNoSecret(t, r)
+}
+
+func TestProgressIsPassedOnAndEndsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	job, hook := r.dispatched()
+	if got := r.call(hook, `{"status":"processing","progress":41.7,"message":"목소리 찾는 중 \u0007"}`); got.code != http.StatusOK || got.body["job_id"] != job {
+		t.Errorf("%+v", got)
+	}
+	var told event.Progressed
+	for _, m := range r.Letters(event.Jobs()) {
+		if m.Subject == event.Subject(event.Progressed{JobID: job}) {
+			must(t, json.Unmarshal(m.Data, &told))
+		}
+	}
+	if told != (event.Progressed{JobID: job, Attempt: 1, Percent: 41, Message: "목소리 찾는 중"}) {
+		t.Errorf("%+v", told)
+	}
+	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameDispatched {
+		t.Errorf("story %v", story)
+	}
+}
+
+func TestAReportThatBreaksARuleSaysWhere(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	job, hook := r.dispatched()
+	for body, pointer := range map[string]string{
+		`{}`:                                       "/analysis_results",
+		`{"analysis_results":null}`:                "/analysis_results",
+		`{"status":"completed"}`:                   "/analysis_results",
+		`{"status":"done"}`:                        "/status",
+		`{"status":200}`:                           "/status",
+		`{"status":"processing"}`:                  "/progress",
+		`{"status":"processing","progress":101}`:   "/progress",
+		`{"status":"processing","progress":-0.5}`:  "/progress",
+		`{"status":"processing","progress":1e999}`: "/progress",
+		`{"status":"processing","progress":"40"}`:  "/progress",
+	} {
+		got := r.call(hook, body)
+		violations, _ := got.body["errors"].([]any)
+		if got.code != http.StatusUnprocessableEntity || got.body["code"] != "validation-failed" || len(violations) != 1 ||
+			violations[0].(map[string]any)["pointer"] != pointer {
+			t.Errorf("%s: %+v", body, got)
+		}
+	}
+	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameDispatched {
+		t.Errorf("story %v", story)
+	}
+}
+
+func TestABodyThatIsNoJSONObjectIsMalformed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	_, hook := r.dispatched()
+	for _, body := range []string{
+		"", " ", "x", "[]", `"a"`, "null", "7", `{"analysis_results":{}`, `{"analysis_results":{}}{}`, `{"analysis_results":{"a":"` + "\xff" + `"}}`,
+		"\xef\xbb\xbf{}", `{analysis_results:{}}`, strings.Repeat("[", 100_000), `{"a":` + strings.Repeat("[", 100_000),
+	} {
+		if got := r.call(hook, body); got.code != http.StatusBadRequest || got.body["code"] != "malformed-json" || got.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%.40q: %+v", body, got)
+		}
+	}
+}
+
+func TestABodyThatIsCutOffIsMalformed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	job, hook := r.dispatched()
+	u, err := url.Parse(r.here(hook))
+	must(t, err)
+	conn, err := net.Dial("tcp", u.Host)
+	must(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"analysis_results\":{}}", u.RequestURI())
+	must(t, err)
+	must(t, conn.(*net.TCPConn).CloseWrite())
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameDispatched {
+		t.Errorf("story %v", story)
+	}
+}
+
+func TestAServerThatHangsUpAfterItsLastByteHasReported(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	for range 20 {
+		job, hook := r.dispatched()
+		u, err := url.Parse(r.here(hook))
+		must(t, err)
+		conn, err := net.Dial("tcp", u.Host)
+		must(t, err)
+		const body = `{"analysis_results":{}}`
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", u.RequestURI(), len(body), body)
+		must(t, err)
+		must(t, conn.Close())
+		testkit.Await[event.Completed](r.Kit, r.bus, job)
+	}
+}
+
+func TestABodyPastTheLimitIsTooLarge(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(map[string]string{"MAX_WEBHOOK_BYTES": "1000"})
+	job, hook := r.dispatched()
+	body := `{"analysis_results":{"a":"` + strings.Repeat("x", 1000) + `"}}`
+	if got := r.call(hook, body); got.code != http.StatusRequestEntityTooLarge || got.body["max_bytes"] != 1000.0 {
+		t.Errorf("%+v", got)
+	}
+	if got := r.call(hook, `{"analysis_results":{}}`+strings.Repeat(" ", 977)); got.code != http.StatusOK {
+		t.Errorf("at the limit: %+v", got)
+	}
+	testkit.Await[event.Completed](r.Kit, r.bus, job)
+}
+
+func TestARepetitionIsKnownAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	job, hook := r.dispatched()
+	for i := range 5 {
+		headers, want := []string{}, any("이미 완료된 작업")
+		switch i {
+		case 0:
+			want = nil
+		case 3:
+			headers, want = []string{"Accept-Language", "en-GB, ko;q=0.5"}, "The job is already complete"
+		}
+		got := r.call(hook, map[string]any{"analysis_results": map[string]int{"n": i}}, headers...)
+		if got.code != http.StatusOK || got.body["message"] != want || got.body["job_id"] != job || got.body["received"] != true {
+			t.Errorf("callback %d: %+v", i, got)
+		}
+	}
+	if got := r.call(hook, `{"status":"failed","error":"late"}`); got.code != http.StatusOK || got.body["message"] == nil {
+		t.Errorf("another outcome: %+v", got)
+	}
+	if n := r.count(event.SubjectOf(job, event.NameCompleted)); n != 1 {
+		t.Errorf("completed %d times", n)
+	}
+	if c := testkit.Await[event.Completed](r.Kit, r.bus, job); string(c.Result) != `{"n":0}` {
+		t.Errorf("result %s", c.Result)
+	}
+	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameCompleted {
+		t.Errorf("story %v", story)
+	}
+}
+
+func TestACallbackOfAnOldAttemptChangesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	job, hook := r.dispatched()
+	r.append(event.Attempted{JobID: job, Attempt: 2})
+	for _, body := range []string{`{"analysis_results":{}}`, `{"status":"failed"}`, `{"status":"processing","progress":5}`} {
+		if got := r.call(hook, body); got.code != http.StatusOK || got.body["received"] != true {
+			t.Errorf("%s: %+v", body, got)
+		}
+	}
+	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameAttempted {
+		t.Errorf("story %v", story)
+	}
+	if n := r.count(event.Subject(event.Progressed{JobID: job})); n != 0 {
+		t.Errorf("progress was told %d times", n)
+	}
+}
+
+func TestWhoDoesNotUseTheGivenURLIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	job, hook := r.dispatched()
+	_, other := r.dispatched()
+	elsewhere, err := url.Parse(other)
+	must(t, err)
+	here, err := url.Parse(hook)
+	must(t, err)
+	sig := here.Query().Get("sig")
+	flipped := "A" + sig[1:]
+	if sig[0] == 'A' {
+		flipped = "B" + sig[1:]
+	}
+	for name, c := range map[string]struct {
+		url  string
+		code int
+	}{
+		"no signature":       {changed(t, hook, "sig", ""), http.StatusUnauthorized},
+		"altered":            {changed(t, hook, "sig", flipped), http.StatusUnauthorized},
+		"shorter":            {changed(t, hook, "sig", sig[:len(sig)-1]), http.StatusUnauthorized},
+		"another's":          {changed(t, hook, "sig", elsewhere.Query().Get("sig")), http.StatusUnauthorized},
+		"no attempt":         {changed(t, hook, "attempt", ""), http.StatusUnauthorized},
+		"another attempt":    {changed(t, hook, "attempt", "2"), http.StatusUnauthorized},
+		"attempt 0":          {changed(t, hook, "attempt", "0"), http.StatusUnauthorized},
+		"a word for attempt": {changed(t, hook, "attempt", "one"), http.StatusUnauthorized},
+		"an unsigned job":    {changed(t, hook, "job_id", r.NewJob()), http.StatusUnauthorized},
+		"no job":             {changed(t, hook, "job_id", ""), http.StatusBadRequest},
+		"no uuid":            {changed(t, hook, "job_id", "7"), http.StatusNotFound},
+		"wildcards":          {changed(t, hook, "job_id", "*.>"), http.StatusNotFound},
+		"a uuid in braces":   {changed(t, hook, "job_id", "{"+job+"}"), http.StatusNotFound},
+	} {
+		if got := r.call(c.url, `{"analysis_results":{}}`); got.code != c.code || got.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameDispatched {
+		t.Errorf("story %v", story)
+	}
+	if got := r.call(changed(t, hook, "job_id", strings.ToUpper(job)), `{"analysis_results":{}}`); got.code != http.StatusOK {
+		t.Errorf("in capitals: %+v", got)
+	}
+}
+
+func TestTheURLWorksWithATrailingSlashAndOnlyForPOST(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	job, hook := r.dispatched()
+	resp, err := http.Get(r.here(hook))
+	must(t, err)
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("GET: %d", resp.StatusCode)
+	}
+	if got := r.call(strings.Replace(hook, "?", "/?", 1), `{"analysis_results":{}}`); got.code != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+	testkit.Await[event.Completed](r.Kit, r.bus, job)
+}
+
+func TestManyCallbacksAtOnceAndACancellationMakeOneEnding(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	for range 10 {
+		job, hook := r.dispatched()
+		var wg sync.WaitGroup
+		for i := range 6 {
+			wg.Go(func() {
+				body := fmt.Sprintf(`{"analysis_results":{"n":%d}}`, i)
+				if i%2 == 1 {
+					body = `{"status":"failed","error":"x"}`
+				}
+				if got, err := post(r.here(hook), body); err != nil || got.code != http.StatusOK {
+					t.Errorf("%+v %v", got, err)
+				}
+			})
+		}
+		wg.Go(func() {
+			_, err := r.bus.Decide(t.Context(), job, nil, func(log event.Log) (event.Event, error) {
+				if _, ended := log.Ending(); ended {
+					return nil, nil
+				}
+				return event.Canceled{JobID: job}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+		if story := r.Story(r.bus, job); len(story) != 5 || !story[4].Ending() {
+			t.Errorf("story %v", story)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+// Package analysis is the dispatcher's core: the talk with the analysis server,
+// both ways.
+//
+// It keeps no state of its own: what was asked and answered is in the job's log.
+// An attempt is numbered there before the server is asked, and that number
+// fences: whatever an earlier attempt still sends changes nothing. Asking again
+// for the same attempt, after a crash or a refusal, keeps the number, so that
+// the server can tell a repetition. A callback may be early, late, repeated or
+// forged; each is judged against the log and a signature.
+package analysis
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+)
+
+// Journal is the log of the jobs.
+type Journal interface {
+	Log(ctx context.Context, job string) (event.Log, error)
+	Decide(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
+	Tell(ctx context.Context, e event.Event) error
+}
+
+// Staging takes results that are too large for an event.
+type Staging interface {
+	Stage(ctx context.Context, entry string, r io.Reader) (event.Staged, error)
+	Unstage(ctx context.Context, entry string) error
+	MaxPayload() int64
+}
+
+// Links turns references to objects into URLs that the analysis server can use.
+type Links interface {
+	// Object links to a recording of ours.
+	Object(ctx context.Context, bucket, key string) (string, error)
+	// Reference links to what the catalogue refers to, in any form.
+	Reference(ctx context.Context, ref string) (string, error)
+}
+
+// Request is what the analysis server is asked for.
+type Request struct {
+	JobID       string
+	TokenID     int64
+	Attempt     int
+	AudioURL    string
+	TextGridURL string // empty where the token has none
+	PitchURL    string
+	WebhookURL  string
+}
+
+// Server is the analysis server.
+type Server interface {
+	// Ask hands over a request and returns the server's own id of it, empty
+	// where it tells none. An error of a retryable kind may be asked again; any
+	// other is the server's final word, its Detail being the reason.
+	Ask(ctx context.Context, r Request) (string, error)
+}
+
+// Core is the dispatcher's rules.
+type Core struct {
+	journal Journal
+	staging Staging
+	links   Links
+	server  Server
+	signer  *Signer
+	pace    pace
+}
+
+// New makes a core.
+func New(journal Journal, staging Staging, links Links, server Server, signer *Signer) *Core {
+	return &Core{journal: journal, staging: staging, links: links, server: server, signer: signer}
+}
+
+// Dispatch asks the server to analyse a stored recording, whose event is at seq.
+// It may run again, and at the same time in another copy.
+func (c *Core) Dispatch(ctx context.Context, s event.Stored, seq uint64) error {
+	attempt, log, err := c.begin(ctx, s, seq)
+	if err != nil || attempt == 0 {
+		return err
+	}
+	request, err := c.request(ctx, s, attempt)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	serverID, err := c.server.Ask(ctx, request)
+	line := zerolog.Ctx(ctx).With().Int(logging.Attempt, attempt).Float64(logging.Took, logging.Millis(time.Since(start))).Logger()
+	if f := fault.As(err); f != nil && !f.Kind.Retryable() {
+		line.Error().Err(err).Msg("analysis refused")
+		return c.end(ctx, event.Failed{JobID: s.JobID, Attempt: attempt, Code: f.Code, Detail: f.Detail})
+	}
+	if err != nil {
+		return err
+	}
+	line.Info().Msg("analysis accepted")
+	return c.accepted(ctx, event.Dispatched{JobID: s.JobID, Attempt: attempt, AnalysisJobID: serverID}, log)
+}
+
+// begin numbers the attempt, or finds the number of one that a crash or a
+// refusal interrupted. It returns 0 where there is nothing to ask, and the log as
+// it is then.
+func (c *Core) begin(ctx context.Context, s event.Stored, seq uint64) (attempt int, log event.Log, err error) {
+	known := event.Log{{Event: s, Seq: seq}}
+	log, err = c.journal.Decide(ctx, s.JobID, known, func(log event.Log) (event.Event, error) {
+		attempt = 0
+		if _, ended := log.Ending(); ended || len(log) == 0 {
+			return nil, nil
+		}
+		if attempt = max(1, log.Attempt()); log.Attempt() == 0 {
+			return event.Attempted{JobID: s.JobID, Attempt: attempt}, nil
+		}
+		if d, ok := event.Last[event.Dispatched](log); ok && d.Attempt == attempt {
+			attempt = 0
+		}
+		return nil, nil
+	})
+	return attempt, log, err
+}
+
+func (c *Core) request(ctx context.Context, s event.Stored, attempt int) (Request, error) {
+	r := Request{JobID: s.JobID, TokenID: s.TokenID, Attempt: attempt, WebhookURL: c.signer.URL(s.JobID, attempt)}
+	var err error
+	if r.AudioURL, err = c.links.Object(ctx, s.Bucket, s.Key); err != nil {
+		return r, err
+	}
+	if s.TextGridURL != "" {
+		if r.TextGridURL, err = c.links.Reference(ctx, s.TextGridURL); err != nil {
+			return r, err
+		}
+	}
+	if s.PitchURL != "" {
+		if r.PitchURL, err = c.links.Reference(ctx, s.PitchURL); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// accepted says dispatched, unless the job has moved on: the callback may have
+// been quicker than the server's own answer.
+func (c *Core) accepted(ctx context.Context, d event.Dispatched, known event.Log) error {
+	_, err := c.journal.Decide(ctx, d.JobID, known, func(log event.Log) (event.Event, error) {
+		if _, ended := log.Ending(); ended || log.Attempt() != d.Attempt {
+			return nil, nil
+		}
+		if told, ok := event.Last[event.Dispatched](log); ok && told.Attempt == d.Attempt {
+			return nil, nil
+		}
+		return d, nil
+	})
+	return err
+}
+
+// end ends a job that has not ended.
+func (c *Core) end(ctx context.Context, ending event.Event) error {
+	_, err := c.journal.Decide(ctx, ending.Job(), nil, func(log event.Log) (event.Event, error) {
+		if _, ended := log.Ending(); ended || len(log) == 0 {
+			return nil, nil
+		}
+		return ending, nil
+	})
+	return err
+}
+
+// Fail ends the job of a message that no retry can mend.
+func (c *Core) Fail(ctx context.Context, job, code, detail string) error {
+	if err := c.end(ctx, event.Failed{JobID: job, Code: code, Detail: detail}); err != nil {
+		return fmt.Errorf("fail job %s: %w", job, err)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+// Package server speaks to the analysis server over HTTP.
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/problem"
+	"sori.internal/shared/trace"
+)
+
+// Format is how a request is encoded.
+type Format string
+
+// The formats.
+const (
+	Form Format = "form" // application/x-www-form-urlencoded
+	JSON Format = "json"
+)
+
+// UnmarshalText takes the setting ANALYSIS_REQUEST_FORMAT.
+func (f *Format) UnmarshalText(text []byte) error {
+	switch given := Format(text); given {
+	case Form, JSON:
+		*f = given
+		return nil
+	default:
+		return fmt.Errorf("format %q is neither form nor json", text)
+	}
+}
+
+// Client asks the analysis server.
+type Client struct {
+	url       string
+	format    Format
+	userAgent string
+	http      *http.Client
+}
+
+// New makes a client that gives the server timeout to answer.
+func New(target *url.URL, format Format, userAgent string, timeout time.Duration, idle int) *Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = idle
+	return &Client{
+		url: target.String(), format: format, userAgent: userAgent,
+		http: &http.Client{Transport: transport, Timeout: timeout, CheckRedirect: samePost},
+	}
+}
+
+// samePost follows a redirect only where it repeats the request (307, 308): the
+// GET that others lead to asks for nothing, and its 200 would accept nothing.
+func samePost(next *http.Request, via []*http.Request) error {
+	if next.Method != http.MethodPost || len(via) > 5 {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 64 << 10
+
+// Ask implements analysis.Server.
+func (c *Client) Ask(ctx context.Context, r analysis.Request) (string, error) {
+	body, contentType, err := c.encode(r)
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
+	if err != nil {
+		return "", fmt.Errorf("ask the analysis server: %w", err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+	req.Header.Set("Idempotency-Key", r.JobID+"."+strconv.Itoa(r.Attempt))
+	req.Header.Set(trace.Header, trace.Parent(ctx))
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return "", fault.Away("analysis server", fmt.Errorf("ask the analysis server: %w", withoutURL(err)))
+	}
+	defer resp.Body.Close()
+	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		return ownID(answer), nil // whatever follows the status, it has accepted
+	}
+	return "", refusal(resp, answer, readErr)
+}
+
+// withoutURL drops the URL that net/http quotes: it may carry credentials.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+func (c *Client) encode(r analysis.Request) (body []byte, contentType string, err error) {
+	fields := map[string]string{
+		"s3_audio_url": r.AudioURL, "video_id": strconv.FormatInt(r.TokenID, 10),
+		"webhook_url": r.WebhookURL, "job_id": r.JobID,
+	}
+	if r.TextGridURL != "" {
+		fields["s3_textgrid_url"] = r.TextGridURL
+	}
+	if r.PitchURL != "" {
+		fields["s3_pitch_url"] = r.PitchURL
+	}
+	if c.format == JSON {
+		body, err = json.Marshal(fields)
+		return body, "application/json", err
+	}
+	form := make(url.Values, len(fields))
+	for k, v := range fields {
+		form.Set(k, v)
+	}
+	return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
+}
+
+// maxID is the longest id of the server's that is kept, in runes.
+const maxID = 200
+
+// ownID finds the server's own id of the job in its answer, if it told one: a
+// text or a number, which is kept digit by digit.
+func ownID(answer []byte) string {
+	var a struct {
+		JobID json.RawMessage `json:"job_id"`
+	}
+	if json.Unmarshal(answer, &a) != nil {
+		return ""
+	}
+	var number json.Number
+	var text string
+	switch {
+	case json.Unmarshal(a.JobID, &text) == nil:
+	case json.Unmarshal(a.JobID, &number) == nil:
+		text = number.String()
+	}
+	if text != analysis.Quote(text, maxID) { // it could not be used as it is
+		return ""
+	}
+	return text
+}
+
+// refusal judges an answer that is no acceptance (RFC 9110, section 15): some
+// say "later", the others are final.
+func refusal(resp *http.Response, answer []byte, readErr error) error {
+	cause := errors.Join(fmt.Errorf("ask the analysis server: status %d", resp.StatusCode), readErr)
+	switch s := resp.StatusCode; {
+	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
+		return &fault.Error{
+			Kind: fault.Unavailable, Code: "analysis-unavailable", Err: cause,
+			Detail:     "The analysis server is busy or away.",
+			RetryAfter: problem.RetryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		}
+	default:
+		return fault.Wrap(fault.Invalid, "analysis-rejected", reason(resp.StatusCode, answer), cause)
+	}
+}
+
+// maxReason bounds what of the server's reason is shown, in runes.
+const maxReason = 500
+
+// reason takes the server's own words where its answer has some: the usual names
+// of an error's text in JSON, else a short plain text.
+func reason(status int, answer []byte) string {
+	text := ""
+	var fields map[string]any
+	if json.Unmarshal(answer, &fields) == nil {
+		for _, name := range []string{"detail", "error", "message", "title"} {
+			if s, ok := fields[name].(string); ok && s != "" {
+				text = s
+				break
+			}
+		}
+	} else if !bytes.ContainsRune(answer, '<') {
+		text = string(answer)
+	}
+	if text = analysis.Quote(text, maxReason); text == "" {
+		return fmt.Sprintf("The analysis server refused the request with status %d.", status)
+	}
+	return fmt.Sprintf("The analysis server refused the request with status %d: %s", status, text)
+}
