@@ -1,0 +1,319 @@
+package app_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"sori.internal/services/tracker/app"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// corner is a test's own installation: a kit, a bus to publish on and a tracker.
+type corner struct {
+	*testkit.Kit
+	t   testing.TB
+	bus *bus.Bus
+	url string
+}
+
+func open(t testing.TB, changes map[string]string) *corner {
+	t.Helper()
+	c := &corner{Kit: testkit.New(t), t: t}
+	c.Database()
+	c.bus = c.Bus("test", event.Jobs(), event.Dead(), event.Staging())
+	c.url = c.copy(changes)
+	return c
+}
+
+// copy starts one more tracker, ready to work.
+func (c *corner) copy(changes map[string]string) string {
+	c.t.Helper()
+	url := c.Run(app.Run, changes).URL
+	testkit.Eventually(c.t, func() error {
+		if status := c.get(url+"/readyz", nil).status; status != http.StatusOK {
+			return fmt.Errorf("not ready: %d", status)
+		}
+		return nil
+	})
+	return url
+}
+
+// db is a connection behind the tracker's back.
+func (c *corner) db() *sqlx.DB {
+	c.t.Helper()
+	db, err := sqlx.Open("postgres", c.Database())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// exec changes the database behind the tracker's back.
+func (c *corner) exec(query string, args ...any) {
+	c.t.Helper()
+	if _, err := c.db().ExecContext(c.Context(), query, args...); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// life publishes what happens to one job.
+type life struct {
+	*corner
+	id  string
+	seq uint64
+}
+
+func (c *corner) job() *life {
+	c.t.Helper()
+	id, err := event.NewJobID()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return &life{corner: c, id: id}
+}
+
+func (l *life) says(e event.Event) {
+	l.t.Helper()
+	if e.Name().Progress() {
+		if err := l.bus.Tell(l.Context(), e); err != nil {
+			l.t.Fatal(err)
+		}
+		return
+	}
+	seq, err := l.bus.Append(l.Context(), e, l.seq)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.seq = seq
+}
+
+func (l *life) received() {
+	l.says(event.Received{JobID: l.id, TokenID: 7, FileName: "녹음 1.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
+}
+
+func (l *life) uploading(n int64) { l.says(event.Uploading{JobID: l.id, Bytes: n, Size: 1000}) }
+
+func (l *life) stored() {
+	l.says(event.Stored{JobID: l.id, TokenID: 7, Bucket: "b", Key: "audio/k.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Duration: 2})
+}
+
+func (l *life) attempted(n int) { l.says(event.Attempted{JobID: l.id, Attempt: n}) }
+
+func (l *life) dispatched(n int) { l.says(event.Dispatched{JobID: l.id, Attempt: n}) }
+
+func (l *life) progressed(percent int, message string) {
+	l.says(event.Progressed{JobID: l.id, Attempt: 1, Percent: percent, Message: message})
+}
+
+func (l *life) completed(result string) {
+	l.says(event.Completed{JobID: l.id, Attempt: 1, Result: json.RawMessage(result)})
+}
+
+func (l *life) failed() {
+	l.says(event.Failed{JobID: l.id, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true})
+}
+
+// resultURL and progressURL are where the job is seen, on the first copy.
+func (l *life) resultURL() string   { return l.url + "/tokens/analysis-result/" + l.id }
+func (l *life) progressURL() string { return l.url + "/tokens/analysis-progress/" + l.id }
+
+// answer is a reply, and what the result's body says.
+type answer struct {
+	status int
+	header http.Header
+	raw    string
+	body   struct {
+		JobID     string          `json:"job_id"`
+		TokenID   string          `json:"token_id"`
+		Status    string          `json:"status"`
+		Progress  int             `json:"progress"`
+		Result    json.RawMessage `json:"result"`
+		Message   string          `json:"message"`
+		Analysis  string          `json:"analysis_message"`
+		Error     json.RawMessage `json:"error"`
+		CreatedAt time.Time       `json:"created_at"`
+		UpdatedAt time.Time       `json:"updated_at"`
+		Cached    bool            `json:"cached"`
+		Code      string          `json:"code"`
+	}
+}
+
+func (c *corner) get(url string, headers map[string]string) answer {
+	c.t.Helper()
+	return c.request(http.MethodGet, url, headers)
+}
+
+func (c *corner) request(method, url string, headers map[string]string) answer {
+	c.t.Helper()
+	resp := c.send(c.Context(), method, url, headers)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	a := answer{status: resp.StatusCode, header: resp.Header, raw: string(raw)}
+	_ = json.Unmarshal(raw, &a.body) // which a test that looks at it notices
+	return a
+}
+
+func (c *corner) send(ctx context.Context, method, url string, headers map[string]string) *http.Response {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for k, v := range headers {
+		req.Header.Set(k, v)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return resp
+}
+
+// version is the job's version by its entity tag; -1 where there is none.
+func (a answer) version() int64 {
+	number, _, _ := strings.Cut(strings.Trim(a.header.Get("ETag"), `"`), "-")
+	v, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return v
+}
+
+// until waits for the job to be at a progress and a status.
+func (l *life) until(status string, progress int) answer {
+	l.t.Helper()
+	var a answer
+	testkit.Eventually(l.t, func() error {
+		a = l.get(l.resultURL(), nil)
+		if a.body.Status != status || a.body.Progress != progress || a.version() < 1 {
+			return fmt.Errorf("the job is %d %s", a.status, a.raw)
+		}
+		return nil
+	})
+	return a
+}
+
+// frame is a server-sent event. A comment has only that.
+type frame struct {
+	id      int64
+	retry   string
+	comment string
+	data    string
+	at      time.Time
+	body    struct {
+		JobID    string          `json:"job_id"`
+		Status   string          `json:"status"`
+		Progress int             `json:"progress"`
+		Message  string          `json:"message"`
+		Analysis string          `json:"analysis_message"`
+		Result   json.RawMessage `json:"result"`
+		Error    json.RawMessage `json:"error"`
+	}
+}
+
+// stream is an open progress stream.
+type stream struct {
+	t      testing.TB
+	status int
+	header http.Header
+	body   io.ReadCloser
+	lines  *bufio.Scanner
+}
+
+func (c *corner) stream(url string, headers map[string]string) *stream {
+	c.t.Helper()
+	resp := c.send(c.Context(), http.MethodGet, url, headers)
+	c.t.Cleanup(func() { _ = resp.Body.Close() })
+	return newStream(c.t, resp)
+}
+
+func newStream(t testing.TB, resp *http.Response) *stream {
+	t.Helper()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 8<<20)
+	return &stream{t: t, status: resp.StatusCode, header: resp.Header, body: resp.Body, lines: lines}
+}
+
+// block reads up to the next empty line; false where the stream has ended.
+func (s *stream) block() (frame, bool) {
+	f := frame{id: -1}
+	some := false
+	for s.lines.Scan() {
+		line := s.lines.Text()
+		if line == "" && some {
+			f.at = time.Now()
+			return f, true
+		}
+		some = true
+		name, value, _ := strings.Cut(line, ": ")
+		switch name {
+		case "id":
+			f.id, _ = strconv.ParseInt(value, 10, 64)
+		case "retry":
+			f.retry = value
+		case "data":
+			f.data = value
+			if err := json.Unmarshal([]byte(value), &f.body); err != nil {
+				s.t.Errorf("frame %q: %v", value, err)
+			}
+		case "":
+			f.comment = value
+		default:
+			s.t.Errorf("line %q", line)
+		}
+	}
+	return f, false
+}
+
+// next reads the next frame with data, past comments.
+func (s *stream) next() frame {
+	s.t.Helper()
+	for {
+		f, ok := s.block()
+		if !ok {
+			s.t.Fatalf("the stream ended: %v", s.lines.Err())
+		}
+		if f.data != "" {
+			return f
+		}
+	}
+}
+
+// rest reads what comes until the stream ends, which it must do properly.
+func (s *stream) rest() []frame {
+	s.t.Helper()
+	var frames []frame
+	for {
+		f, ok := s.block()
+		if !ok {
+			if err := s.lines.Err(); err != nil {
+				s.t.Fatalf("the stream broke: %v", err)
+			}
+			return frames
+		}
+		if f.data != "" {
+			frames = append(frames, f)
+		}
+	}
+}
+
+func TestTheReadmeListsEverySetting(t *testing.T) {
+	t.Parallel()
+	testkit.CheckSettings(t, "../README.md", &app.Config{})
+}

@@ -1,0 +1,299 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sori.internal/services/tracker/app"
+	"sori.internal/shared/testkit"
+)
+
+func TestAStreamTellsEachStageAndEnds(t *testing.T) {
+	t.Parallel()
+	j := open(t, nil).job()
+	j.received()
+	j.until("processing", 10)
+	asked := time.Now()
+	s := j.stream(j.progressURL(), nil)
+	first := s.next()
+	t.Logf("first frame after %v", first.at.Sub(asked))
+	if first.retry != "2000" || first.id != 1 ||
+		first.data != `{"job_id":"`+j.id+`","status":"processing","progress":10,"message":"업로드 시작","result":null}` {
+		t.Errorf("first frame %+v", first)
+	}
+	for k, want := range map[string]string{
+		"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept-Language",
+	} {
+		if got := s.header.Get(k); got != want {
+			t.Errorf("%s: %q", k, got)
+		}
+	}
+	for _, step := range []struct {
+		happens  func()
+		progress int
+		message  string
+		analysis string
+	}{
+		{func() { j.uploading(0) }, 40, "S3 업로드 중...", ""},
+		{func() { j.uploading(999) }, 68, "S3 업로드 중...", ""},
+		{j.stored, 70, "분석 서버 요청 중...", ""},
+		{func() { j.attempted(1); j.dispatched(1) }, 90, "분석 중... 결과 대기", ""},
+		{func() { j.progressed(100, "<거의>") }, 99, "분석 중... 결과 대기", "<거의>"},
+	} {
+		step.happens()
+		if f := s.next(); f.body.Progress != step.progress || f.body.Message != step.message || f.body.Analysis != step.analysis || string(f.body.Result) != "null" {
+			t.Errorf("want %d %q, got %s", step.progress, step.message, f.data)
+		}
+	}
+	j.completed("{\"lines\":\n[1,\n2]}")
+	rest := s.rest()
+	if len(rest) != 1 || rest[0].body.Status != "completed" || rest[0].body.Progress != 100 ||
+		string(rest[0].body.Result) != `{"lines":[1,2]}` || rest[0].body.Message != "분석 완료" {
+		t.Errorf("the end: %+v", rest)
+	}
+	again := j.stream(j.progressURL(), map[string]string{"Accept-Language": "en"}).rest()
+	if len(again) != 1 || again[0].body.Message != "Analysis complete" || again[0].id != rest[0].id {
+		t.Errorf("an ended job: %+v", again)
+	}
+}
+
+func TestAFailedStreamSaysWhy(t *testing.T) {
+	t.Parallel()
+	j := open(t, nil).job()
+	j.received()
+	s := j.stream(j.progressURL(), nil)
+	j.stored()
+	j.failed()
+	frames := s.rest()
+	last := frames[len(frames)-1]
+	if last.body.Status != "failed" || string(last.body.Result) != "null" ||
+		string(last.body.Error) != `{"code":"analysis-failed","detail":"no speech","retryable":true}` {
+		t.Errorf("%s", last.data)
+	}
+}
+
+func TestAStreamIsResumedOnAnotherCopy(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	other := c.copy(nil)
+	j := c.job()
+	j.received()
+	j.until("processing", 10)
+	s := j.stream(j.progressURL(), nil)
+	s.next()
+	j.stored()
+	seen := s.next()
+	_ = s.body.Close()
+
+	elsewhere := strings.Replace(j.progressURL(), c.url, other, 1)
+	id := fmt.Sprint(seen.id)
+	byHeader := c.stream(elsewhere, map[string]string{"Last-Event-ID": id})
+	byQuery := c.stream(elsewhere+"?last_event_id="+id, nil)
+	j.attempted(1)
+	j.dispatched(1)
+	j.completed(`{}`)
+	for _, frames := range [][]frame{byHeader.rest(), byQuery.rest()} {
+		version := seen.id
+		for _, f := range frames {
+			if f.id <= version || f.body.Progress < seen.body.Progress {
+				t.Errorf("after version %d came %d: %s", version, f.id, f.data)
+			}
+			version = f.id
+		}
+		last := frames[len(frames)-1]
+		if last.body.Status != "completed" {
+			t.Errorf("the last is %s", last.data)
+		}
+		id = fmt.Sprint(last.id)
+	}
+	for given, want := range map[string]int{id: http.StatusNoContent, "999": http.StatusNoContent, seenText(seen): http.StatusOK, "x": http.StatusOK, "-1": http.StatusOK, "": http.StatusOK} {
+		again := c.stream(elsewhere, map[string]string{"Last-Event-ID": given})
+		frames := again.rest()
+		if again.status != want || (want == http.StatusOK) != (len(frames) == 1) {
+			t.Errorf("with %q: %d, %d frames", given, again.status, len(frames))
+		}
+	}
+}
+
+func seenText(f frame) string { return fmt.Sprint(f.id) }
+
+func TestAnImpossibleIDCountsAsNone(t *testing.T) {
+	t.Parallel()
+	j := open(t, nil).job()
+	j.received()
+	j.until("processing", 10)
+	for _, id := range []string{"x", "1.5", "-3", "99999999999999999999", "77"} {
+		if f := j.stream(j.progressURL(), map[string]string{"Last-Event-ID": id}).next(); f.id != 1 {
+			t.Errorf("with %q: %+v", id, f)
+		}
+	}
+}
+
+func TestAQuietStreamBeats(t *testing.T) {
+	t.Parallel()
+	j := open(t, map[string]string{"SSE_HEARTBEAT": "50ms"}).job()
+	j.received()
+	j.until("processing", 10)
+	s := j.stream(j.progressURL(), map[string]string{"Last-Event-ID": "1"})
+	if f, ok := s.block(); !ok || f.retry != "2000" || f.data != "" {
+		t.Errorf("it begins with %+v", f)
+	}
+	for range 3 {
+		if f, ok := s.block(); !ok || f.comment != "ping" {
+			t.Errorf("then comes %+v", f)
+		}
+	}
+}
+
+func TestALostAnnouncementCostsTimeAndNotTheEnd(t *testing.T) {
+	t.Parallel()
+	c := open(t, map[string]string{"SSE_HEARTBEAT": "300ms"})
+	j := c.job()
+	j.received()
+	j.until("processing", 10)
+	s, held := j.stream(j.progressURL(), nil), make(chan answer, 1)
+	s.next()
+	go func() { held <- j.get(j.resultURL()+"?wait=20", nil) }()
+	c.exec(`UPDATE tracker.analysis_results SET version = 2, progress = 70, stage = 'stored' WHERE job_id = $1`, j.id)
+	if f := s.next(); f.id != 2 || f.body.Progress != 70 {
+		t.Errorf("%+v", f)
+	}
+	c.exec(`UPDATE tracker.analysis_results SET version = 3, progress = 100, stage = 'completed', status = 'completed', result = '[1]' WHERE job_id = $1`, j.id)
+	if frames := s.rest(); len(frames) != 1 || frames[0].id != 3 || string(frames[0].body.Result) != "[1]" {
+		t.Errorf("the end: %+v", frames)
+	}
+	if a := <-held; a.version() < 2 {
+		t.Errorf("the held reply: %s", a.raw)
+	}
+}
+
+func (c *corner) streams() string {
+	for line := range strings.Lines(c.get(c.url+"/metrics", nil).raw) {
+		if n, ok := strings.CutPrefix(line, "sori_sse_streams "); ok {
+			return strings.TrimSpace(n)
+		}
+	}
+	return ""
+}
+
+func TestAClientThatLeftIsFreed(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	j := c.job()
+	j.received()
+	j.until("processing", 10)
+	var open []*stream
+	for range 3 {
+		s := j.stream(j.progressURL(), nil)
+		s.next()
+		open = append(open, s)
+	}
+	if n := c.streams(); n != "3" {
+		t.Errorf("%s streams are open", n)
+	}
+	for _, s := range open {
+		_ = s.body.Close()
+	}
+	testkit.Eventually(t, func() error {
+		if n := c.streams(); n != "0" {
+			return fmt.Errorf("%s streams are open", n)
+		}
+		return nil
+	})
+}
+
+func TestAStopEndsStreams(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "5s"})
+	j := c.job()
+	j.received()
+	j.until("processing", 10)
+	there := strings.Replace(j.progressURL(), c.url, stopping.URL, 1)
+	var open []*stream
+	for range 5 {
+		s := c.stream(there, nil)
+		s.next()
+		open = append(open, s)
+	}
+	start := time.Now()
+	if err := stopping.Stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+	for _, s := range open {
+		if frames := s.rest(); len(frames) != 0 { // it ends properly, and not with an ending that is none
+			t.Errorf("after the stop: %+v", frames)
+		}
+	}
+	if strings.Contains(c.Logged(), "open requests were cut") {
+		t.Error("streams were cut")
+	}
+}
+
+func TestAThousandStreamsHaveTheEndAtOnce(t *testing.T) {
+	t.Parallel()
+	const viewers = 1000
+	c := open(t, nil)
+	j := c.job()
+	j.received()
+	j.until("processing", 10)
+	ends, begun := make([]time.Time, viewers), sync.WaitGroup{}
+	var ended sync.WaitGroup
+	begun.Add(viewers)
+	transport := &http.Transport{MaxIdleConnsPerHost: -1}
+	ctx, slots := c.Context(), make(chan struct{}, 32)
+	for i := range viewers {
+		ended.Go(func() {
+			slots <- struct{}{}
+			s, err := c.dial(ctx, transport, j.progressURL())
+			<-slots
+			if err != nil {
+				t.Error(err)
+				begun.Done()
+				return
+			}
+			defer s.body.Close()
+			_, ok := s.block()
+			begun.Done()
+			f := frame{}
+			for ok && f.body.Status != "completed" {
+				f, ok = s.block()
+			}
+			if string(f.body.Result) != `{"score":1}` {
+				t.Errorf("stream %d ended with %q", i, f.data)
+			}
+			ends[i] = f.at
+		})
+	}
+	begun.Wait()
+	start := time.Now()
+	j.completed(`{"score":1}`)
+	ended.Wait()
+	took := slices.MaxFunc(ends, time.Time.Compare).Sub(start)
+	t.Logf("%d streams had the end after %v", viewers, took)
+	if took > 3*time.Second { // 200 ms where nothing else runs and no race is looked for
+		t.Errorf("the last had the end after %v", took)
+	}
+}
+
+// dial opens a stream from any goroutine.
+func (c *corner) dial(ctx context.Context, transport http.RoundTripper, url string) (*stream, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	return newStream(c.t, resp), nil
+}

@@ -1,0 +1,280 @@
+package app_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// consumer is the projection's durable consumer.
+const consumer = "tracker-projection"
+
+// settled waits until the consumer has nothing left to do, after it was given n
+// events.
+func (c *corner) settled(n uint64) {
+	c.t.Helper()
+	js := c.JetStream()
+	testkit.Eventually(c.t, func() error {
+		cons, err := js.Consumer(c.Context(), c.Namespace().Stream("AUDIO_JOBS"), consumer)
+		if err != nil {
+			return err
+		}
+		info := cons.CachedInfo()
+		if info.AckFloor.Consumer < n || info.NumPending > 0 || info.NumAckPending > 0 {
+			return fmt.Errorf("%d of %d settled, %d to come", info.AckFloor.Consumer, n, info.NumPending)
+		}
+		return nil
+	})
+}
+
+// rows is the whole table, as text.
+func (c *corner) rows() string {
+	c.t.Helper()
+	var text string
+	const query = `SELECT COALESCE(json_agg(r ORDER BY r.job_id)::text, '') FROM tracker.analysis_results AS r`
+	if err := c.db().GetContext(c.Context(), &text, query); err != nil {
+		c.t.Fatal(err)
+	}
+	return text
+}
+
+// dead lists the codes of the dead letters.
+func (c *corner) dead() []string {
+	c.t.Helper()
+	stream, err := c.JetStream().Stream(c.Context(), c.Namespace().Stream("AUDIO_DEAD"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var codes []string
+	for seq := uint64(1); seq <= stream.CachedInfo().State.LastSeq; seq++ {
+		m, err := stream.GetMsg(c.Context(), seq)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		codes = append(codes, m.Header.Get("Sori-Code"))
+	}
+	return codes
+}
+
+func TestAReplayChangesNothing(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	ended, failed, running := c.job(), c.job(), c.job()
+	for _, j := range []*life{ended, failed, running} {
+		j.received()
+		j.uploading(500)
+		j.stored()
+		j.attempted(1)
+		j.dispatched(1)
+		j.progressed(50, "음높이")
+	}
+	ended.completed(`{"a":1}`)
+	ended.progressed(80, "late")
+	failed.failed()
+	failed.progressed(80, "late")
+	c.settled(22)
+	before := c.rows()
+	if err := c.JetStream().DeleteConsumer(c.Context(), c.Namespace().Stream("AUDIO_JOBS"), consumer); err != nil {
+		t.Fatal(err)
+	}
+	c.settled(22)
+	if after := c.rows(); after != before {
+		t.Errorf("the replay made\n%s\nof\n%s", after, before)
+	}
+	if dead := c.dead(); len(dead) != 0 {
+		t.Errorf("dead letters: %v", dead)
+	}
+}
+
+func TestSeveralCopiesShareTheWork(t *testing.T) {
+	t.Parallel()
+	c := open(t, map[string]string{"BATCH_SIZE": "3"})
+	c.copy(map[string]string{"BATCH_SIZE": "2"})
+	c.copy(nil)
+	var wg sync.WaitGroup
+	lives := make([]*life, 30)
+	for i := range lives {
+		lives[i] = c.job()
+		wg.Go(func() {
+			j := lives[i]
+			j.received()
+			j.uploading(500)
+			j.stored()
+			j.attempted(1)
+			j.dispatched(1)
+			j.progressed(50, "x")
+			if i%3 == 0 {
+				j.failed()
+			} else {
+				j.completed(`{"a":1}`)
+			}
+		})
+	}
+	wg.Wait()
+	for i, j := range lives {
+		if i%3 == 0 {
+			j.until("failed", 94)
+		} else {
+			j.until("completed", 100)
+		}
+	}
+}
+
+func TestAPoisonousEventSpoilsOnlyItself(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	lock, err := c.db().BeginTxx(c.Context(), nil) // so that all come in few batches
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.ExecContext(c.Context(), `LOCK TABLE tracker.analysis_results IN SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	good, named, sized, garbled, chatty := c.job(), c.job(), c.job(), c.job(), c.job()
+	good.received()
+	named.says(event.Received{JobID: named.id, TokenID: 8, FileName: "a\x00b", MediaType: "audio/wav", Size: 5})
+	for _, j := range []*life{sized, garbled, chatty} {
+		j.received()
+	}
+	good.stored()
+	sized.says(event.Attempted{JobID: sized.id, Attempt: 1 << 40})
+	garbled.stored()
+	c.publish(&garbled.seq, event.SubjectOf(garbled.id, event.NameCompleted), `{"job_id":"`+garbled.id+`","attempt":1,"result":{"a":"`+"\xff"+`"}}`)
+	chatty.progressed(5, "nul \x00")
+	chatty.stored()
+	good.completed(`{"a":1}`)
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+
+	good.until("completed", 100)
+	if a := named.until("failed", 10); a.body.TokenID != "8" || !strings.Contains(string(a.body.Error), `"code":"unprojectable"`) {
+		t.Errorf("the name: %s", a.raw)
+	}
+	sized.until("failed", 10)
+	a := garbled.until("failed", 70)
+	if frames := garbled.stream(garbled.progressURL(), nil).rest(); len(frames) != 1 || !strings.Contains(string(a.body.Error), "unprojectable") {
+		t.Errorf("the result: %+v", frames)
+	}
+	chatty.until("processing", 70)
+	testkit.Eventually(t, func() error {
+		if dead := c.dead(); strings.Join(dead, " ") != "data-refused data-refused data-refused data-refused" {
+			return fmt.Errorf("dead letters: %v", dead)
+		}
+		return nil
+	})
+	for _, j := range []*life{named, sized} {
+		log, err := c.bus.Log(c.Context(), j.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := event.Last[event.Failed](log); !ok || e.Code != "unprojectable" {
+			t.Errorf("the log of a poisoned job: %+v", log)
+		}
+	}
+}
+
+// publish says what no event's struct can.
+func (c *corner) publish(seq *uint64, subject, body string) {
+	c.t.Helper()
+	ack, err := c.JetStream().Publish(c.Context(), c.Namespace().Subject(subject), []byte(body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	*seq = ack.Sequence
+}
+
+func TestWhatIsNoEventIsKeptAside(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	newer, broken, garbled := c.job(), c.job(), c.job()
+	for _, j := range []*life{newer, broken, garbled} {
+		j.received()
+	}
+	c.publish(&newer.seq, event.SubjectOf(newer.id, "invented"), `{"job_id":"`+newer.id+`"}`)
+	newer.dispatched(1)
+	c.publish(new(uint64), "audio.progress."+newer.id+".progressed", `{"percent":`)
+	c.publish(&broken.seq, event.SubjectOf(broken.id, event.NameStored), `{"job_id":`)
+	c.publish(&garbled.seq, event.SubjectOf(garbled.id, event.NameCompleted), `null and void`)
+	newer.until("processing", 90) // what a newer release knows, or mere progress, is no reason to fail
+	broken.until("failed", 10)
+	garbled.until("failed", 10)
+	testkit.Eventually(t, func() error {
+		if dead := c.dead(); strings.Join(dead, " ") != "unreadable-event unreadable-event unreadable-event unreadable-event" {
+			return fmt.Errorf("dead letters: %v", dead)
+		}
+		return nil
+	})
+}
+
+func TestALargeResultComesByReference(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	j := c.job()
+	j.received()
+	j.stored()
+	j.until("processing", 70)
+	s := j.stream(j.progressURL(), nil)
+	result := `{"values":"` + strings.Repeat("가나다라", 300_000) + `"}`
+	entry := event.ResultEntry(j.id)
+	staged, err := c.bus.Stage(c.Context(), entry, strings.NewReader(result))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.says(event.Completed{JobID: j.id, Attempt: 1, ResultEntry: entry, ResultChunks: staged.Chunks})
+	if a := j.until("completed", 100); string(a.body.Result) != result {
+		t.Errorf("a result of %d bytes became one of %d", len(result), len(a.body.Result))
+	}
+	if frames := s.rest(); string(frames[len(frames)-1].body.Result) != result {
+		t.Error("the stream told another")
+	}
+	c.settled(3)
+	if left, err := c.bus.StagedEntries(c.Context()); err != nil || len(left) != 0 {
+		t.Errorf("in staging: %v, %v", left, err)
+	}
+
+	before := c.rows() // and once more, now that the entry is gone
+	if err := c.JetStream().DeleteConsumer(c.Context(), c.Namespace().Stream("AUDIO_JOBS"), consumer); err != nil {
+		t.Fatal(err)
+	}
+	c.settled(3)
+	if c.rows() != before || len(c.dead()) != 0 {
+		t.Errorf("the replay changed the row, dead letters: %v", c.dead())
+	}
+}
+
+func TestALostResultFailsItsJob(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	for name, lose := range map[string]func(j *life) event.Completed{
+		"never there": func(j *life) event.Completed {
+			return event.Completed{JobID: j.id, Attempt: 1, ResultEntry: event.ResultEntry(j.id), ResultChunks: 2}
+		},
+		"cut short": func(j *life) event.Completed {
+			staged, err := c.bus.Stage(c.Context(), event.ResultEntry(j.id), strings.NewReader(`{"a":"`+strings.Repeat("x", 400_000)+`"}`))
+			if err != nil {
+				t.Error(err)
+			}
+			return event.Completed{JobID: j.id, Attempt: 1, ResultEntry: staged.Entry, ResultChunks: staged.Chunks + 1}
+		},
+		"no JSON": func(j *life) event.Completed {
+			staged, err := c.bus.Stage(c.Context(), event.ResultEntry(j.id), strings.NewReader(`{"a":`))
+			if err != nil {
+				t.Error(err)
+			}
+			return event.Completed{JobID: j.id, Attempt: 1, ResultEntry: staged.Entry, ResultChunks: staged.Chunks}
+		},
+	} {
+		j := c.job()
+		j.received()
+		j.stored()
+		j.says(lose(j))
+		if a := j.until("failed", 70); !strings.Contains(string(a.body.Error), "unprojectable") {
+			t.Errorf("%s: %s", name, a.raw)
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+func TestAJobIsSeenFromItsBeginningToItsEnd(t *testing.T) {
+	t.Parallel()
+	j := open(t, nil).job()
+	j.received()
+	a := j.until("processing", 10)
+	if a.body.JobID != j.id || a.body.TokenID != "7" || a.body.Message != "업로드 시작" || string(a.body.Result) != "null" ||
+		string(a.body.Error) != "null" || a.body.Cached || a.body.CreatedAt.IsZero() || a.body.UpdatedAt != a.body.CreatedAt {
+		t.Errorf("at first: %s", a.raw)
+	}
+	j.uploading(500)
+	j.until("processing", 54)
+	j.stored()
+	j.until("processing", 70)
+	j.attempted(1)
+	j.dispatched(1)
+	j.until("processing", 90)
+	j.progressed(50, "음높이")
+	if a = j.until("processing", 94); a.body.Analysis != "음높이" || a.body.Message != "분석 중... 결과 대기" {
+		t.Errorf("the analysis server's message: %s", a.raw)
+	}
+	j.completed(`{"score": 0.5, "text": "a\u0000b", "lines": ["1\n2"]}`)
+	a = j.until("completed", 100)
+	if string(a.body.Result) != `{"score":0.5,"text":"a\u0000b","lines":["1\n2"]}` || a.body.Message != "분석 완료" || a.body.Analysis != "" {
+		t.Errorf("in the end: %s", a.raw)
+	}
+	if !a.body.UpdatedAt.After(a.body.CreatedAt) || a.version() != 6 {
+		t.Errorf("version %d, updated at %v", a.version(), a.body.UpdatedAt)
+	}
+	h := a.header
+	if h.Get("Vary") != "Accept-Language" || h.Get("Cache-Control") != "private, no-cache" || h.Get("Content-Type") != "application/json" {
+		t.Errorf("headers %v", h)
+	}
+}
+
+func TestAFailedJobSaysWhy(t *testing.T) {
+	t.Parallel()
+	j := open(t, nil).job()
+	j.received()
+	j.stored()
+	j.failed()
+	a := j.until("failed", 70)
+	if string(a.body.Error) != `{"code":"analysis-failed","detail":"no speech","retryable":true}` || a.body.Message != "분석 실패" {
+		t.Errorf("%s", a.raw)
+	}
+}
+
+func TestTheViewersLanguageDecides(t *testing.T) {
+	t.Parallel()
+	c := open(t, map[string]string{"DEFAULT_LANGUAGE": "en"})
+	j := c.job()
+	j.received()
+	j.until("processing", 10)
+	for accept, want := range map[string]struct{ message, tag string }{
+		"":                     {"Upload accepted", `"1-en"`},
+		"fr":                   {"Upload accepted", `"1-en"`},
+		"ko-KR,ko;q=0.9":       {"업로드 시작", `"1-ko"`},
+		"fr, en;q=0.5, ko;q=1": {"업로드 시작", `"1-ko"`},
+	} {
+		a := j.get(j.resultURL(), map[string]string{"Accept-Language": accept})
+		if a.body.Message != want.message || a.header.Get("ETag") != want.tag {
+			t.Errorf("%q: %s %s", accept, a.header.Get("ETag"), a.raw)
+		}
+	}
+}
+
+func TestAKnownVersionIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	j := open(t, nil).job()
+	j.received()
+	j.until("processing", 10)
+	for known, want := range map[string]int{
+		`"1-ko"`: http.StatusNotModified, `W/"1-ko"`: http.StatusNotModified, `*`: http.StatusNotModified,
+		`"0-ko", W/"1-ko"`: http.StatusNotModified, `"1-en"`: http.StatusOK, `"11-ko"`: http.StatusOK, `1-ko`: http.StatusOK,
+	} {
+		a := j.get(j.resultURL(), map[string]string{"If-None-Match": known})
+		if a.status != want || a.header.Get("ETag") != `"1-ko"` || a.header.Get("Vary") != "Accept-Language" || (want == 304) != (a.raw == "") {
+			t.Errorf("%s: %d %v %s", known, a.status, a.header, a.raw)
+		}
+	}
+}
+
+func TestThePathMayEndInASlashAndHeadWorks(t *testing.T) {
+	t.Parallel()
+	j := open(t, nil).job()
+	j.received()
+	j.until("processing", 10)
+	if a := j.get(j.resultURL()+"/", nil); a.status != http.StatusOK {
+		t.Errorf("with a slash: %d", a.status)
+	}
+	if a := j.get(strings.Replace(j.resultURL(), j.id, strings.ToUpper(j.id), 1), nil); a.status != http.StatusOK {
+		t.Errorf("in upper case: %d", a.status)
+	}
+	for _, url := range []string{j.resultURL(), j.progressURL()} {
+		if a := j.request(http.MethodHead, url, nil); a.status != http.StatusOK || a.raw != "" {
+			t.Errorf("HEAD %s: %d %q", url, a.status, a.raw)
+		}
+	}
+}
+
+func TestWhatIsNoJobIsNotFound(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	for _, id := range []string{c.job().id, "7", "not-a-uuid", "*", "01890a5d-ac96-774b-bcce-b302099a805z", "{" + c.job().id + "}"} {
+		for _, route := range []string{"analysis-result", "analysis-progress"} {
+			a := c.get(c.url+"/tokens/"+route+"/"+id, nil)
+			if a.status != http.StatusNotFound || a.body.Code != "job-not-found" {
+				t.Errorf("%s of %q: %d %s", route, id, a.status, a.raw)
+			}
+		}
+	}
+}
+
+func TestAnAcceptedJobIsSeenBeforeItIsRecorded(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	lock, err := c.db().BeginTxx(c.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.ExecContext(c.Context(), `LOCK TABLE tracker.analysis_results IN SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	j := c.job()
+	j.received()
+	a := j.get(j.resultURL(), nil)
+	if a.status != http.StatusOK || a.header.Get("ETag") != `"0-ko"` || a.body.Status != "processing" || a.body.Progress != 10 ||
+		a.body.TokenID != "7" || a.body.Message != "업로드 시작" || a.body.CreatedAt.IsZero() {
+		t.Errorf("before: %d %v %s", a.status, a.header, a.raw)
+	}
+	s := j.stream(j.progressURL(), nil)
+	if f := s.next(); f.id != 0 || f.body.Progress != 10 {
+		t.Errorf("first frame %+v", f)
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if f := s.next(); f.id != 1 || f.body.Progress != 10 {
+		t.Errorf("next frame %+v", f)
+	}
+	after := j.until("processing", 10)
+	if after.body.CreatedAt != a.body.CreatedAt.Truncate(time.Microsecond) {
+		t.Errorf("created at %v, then at %v", a.body.CreatedAt, after.body.CreatedAt)
+	}
+}
+
+func TestAReplyIsHeldUntilTheJobChanges(t *testing.T) {
+	t.Parallel()
+	j := open(t, nil).job()
+	j.received()
+	j.until("processing", 10)
+	answers := make(chan answer)
+	for _, ask := range []func() answer{
+		func() answer { return j.get(j.resultURL()+"?wait=25", nil) },
+		func() answer {
+			return j.get(j.resultURL(), map[string]string{"Prefer": `respond-async, Wait="25"; x=y`})
+		},
+		func() answer { return j.get(j.resultURL()+"?wait=25", map[string]string{"If-None-Match": `"1-ko"`}) },
+	} {
+		go func() { answers <- ask() }()
+	}
+	start, heard, applied := time.Now(), 0, ""
+	testkit.Eventually(t, func() error {
+		select {
+		case a := <-answers:
+			heard++
+			applied += a.header.Get("Preference-Applied")
+			if a.status != http.StatusOK || a.version() < 2 || a.body.Progress < 40 {
+				t.Errorf("%d %s", a.status, a.raw)
+			}
+		default: // until all of them have come and seen a change
+			j.uploading(time.Since(start).Milliseconds() / 25)
+		}
+		if heard < 3 {
+			return fmt.Errorf("%d of 3 were answered", heard)
+		}
+		return nil
+	})
+	if took := time.Since(start); took > 20*time.Second || applied != "wait=25" {
+		t.Errorf("after %v, preference applied: %q", took, applied)
+	}
+}
+
+func TestAReplyIsNotHeldWithoutNeed(t *testing.T) {
+	t.Parallel()
+	j := open(t, nil).job()
+	j.received()
+	j.until("processing", 10)
+	start := time.Now()
+	if a := j.get(j.resultURL()+"?wait=30", map[string]string{"If-None-Match": `"0-ko"`}); a.status != http.StatusOK {
+		t.Errorf("an old version is known: %d", a.status)
+	}
+	if a := j.get(j.resultURL()+"?wait=0", nil); a.status != http.StatusOK {
+		t.Errorf("no wait: %d", a.status)
+	}
+	if a := j.get(j.resultURL(), map[string]string{"Prefer": "wait=soon"}); a.status != http.StatusOK || a.header.Get("Preference-Applied") != "" {
+		t.Errorf("no sensible preference: %d %v", a.status, a.header)
+	}
+	j.says(event.Canceled{JobID: j.id})
+	j.until("canceled", 10)
+	if a := j.get(j.resultURL()+"?wait=30", map[string]string{"If-None-Match": `"2-ko"`}); a.status != http.StatusNotModified {
+		t.Errorf("an ended job: %d", a.status)
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("held for %v", took)
+	}
+	j = j.job()
+	j.received()
+	j.until("processing", 10)
+	if a := j.get(j.resultURL()+"?wait=1", map[string]string{"If-None-Match": `"1-ko"`}); a.status != http.StatusNotModified {
+		t.Errorf("the time is over: %d", a.status)
+	}
+	for _, wait := range []string{"", "x", "-1", "61", "1.5", "1e3"} {
+		a := j.get(j.resultURL()+"?wait="+wait, nil)
+		if a.status != http.StatusUnprocessableEntity || a.body.Code != "validation-failed" || !strings.Contains(a.raw, `"pointer":"wait"`) {
+			t.Errorf("wait=%s: %d %s", wait, a.status, a.raw)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/tracker/internal/api"
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/health"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/locale"
+	"sori.internal/shared/metrics"
+	"sori.internal/shared/testkit"
+)
+
+const id = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+// still is a job that never changes.
+type still struct{}
+
+func (still) Find(context.Context, string) (job.Snapshot, error) {
+	return job.Snapshot{JobID: id, Version: 1, Status: job.Processing, Stage: locale.Received, Progress: 10}, nil
+}
+func (still) Listen(context.Context, string) error { return nil }
+func (still) Ignore(string) error                  { return nil }
+
+func TestAStopEndsHeldRepliesAndStreams(t *testing.T) {
+	t.Parallel()
+	hub := job.NewHub(still{}, still{})
+	a := api.New(still{}, hub, api.Options{Language: locale.English, Heartbeat: time.Hour, Goodbye: 50 * time.Millisecond})
+	mux := httpd.NewMux(httpd.Info{}, health.New(nil), metrics.New(), zerolog.Nop())
+	a.Routes(mux)
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = a.Run(ctx) })
+	start := time.Now()
+	for _, path := range []string{"/tokens/analysis-result/" + id + "?wait=60", "/tokens/analysis-progress/" + id} {
+		wg.Go(func() {
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(deadlines{w}, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+			if w.Code != http.StatusOK {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
+		})
+	}
+	testkit.Eventually(t, func() error {
+		if a.Streams() != 1 || hub.Watched() != 1 {
+			return fmt.Errorf("%v streams, %d watched", a.Streams(), hub.Watched())
+		}
+		return nil
+	})
+	stop()
+	wg.Wait()
+	if took := time.Since(start); took > 20*time.Second || a.Streams() != 0 || hub.Watched() != 0 {
+		t.Errorf("after %v %v streams, %d watched", took, a.Streams(), hub.Watched())
+	}
+}
+
+// deadlines takes deadlines as a connection does.
+type deadlines struct{ *httptest.ResponseRecorder }
+
+func (deadlines) SetWriteDeadline(time.Time) error { return nil }

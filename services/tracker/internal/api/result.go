@@ -1,0 +1,121 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/locale"
+)
+
+// resultBody is the answer to GET /tokens/analysis-result/{job_id}.
+type resultBody struct {
+	JobID     string       `json:"job_id"`
+	TokenID   string       `json:"token_id"`
+	Status    job.Status   `json:"status"`
+	Progress  int          `json:"progress"`
+	Result    job.Result   `json:"result"`
+	Message   string       `json:"message"`
+	Analysis  string       `json:"analysis_message,omitempty"` // the analysis server's own words
+	Error     *job.Failure `json:"error"`
+	CreatedAt time.Time    `json:"created_at"`
+	UpdatedAt time.Time    `json:"updated_at"`
+	Cached    bool         `json:"cached"` // kept for clients that read it; nothing is cached
+}
+
+func bodyOf(s job.Snapshot, l locale.Language) resultBody {
+	return resultBody{
+		JobID: s.JobID, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Progress: s.Progress,
+		Result: s.Result, Message: s.Text(l), Analysis: s.Message, Error: failure(s), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+	}
+}
+
+func failure(s job.Snapshot) *job.Failure {
+	if s.Status != job.Failed {
+		return nil
+	}
+	return &s.Error
+}
+
+// entityTag names a version in a language.
+func entityTag(s job.Snapshot, l locale.Language) string { return fmt.Sprintf(`"%d-%s"`, s.Version, l) }
+
+// result answers what a job is at; with a wait, when it is at something else.
+func (a *API) result(w http.ResponseWriter, r *http.Request) error {
+	id, err := jobID(r)
+	if err != nil {
+		return err
+	}
+	wait, applied, err := waitOf(r)
+	if err != nil {
+		return err
+	}
+	language, known := a.language(r), knownTags(r)
+	var s job.Snapshot
+	if wait > 0 {
+		s, err = a.hold(r.Context(), id, wait, func(first, now job.Snapshot) bool {
+			if known.given() {
+				return !known.match(entityTag(now, language))
+			}
+			return now.Version != first.Version
+		})
+	} else {
+		s, err = a.reader.Find(r.Context(), id)
+	}
+	if err != nil {
+		return err
+	}
+	h, tag := w.Header(), entityTag(s, language)
+	h.Set("ETag", tag)
+	h.Set("Vary", "Accept-Language")
+	h.Set("Cache-Control", "private, no-cache") // may be kept, must be asked about
+	if applied != "" {
+		h.Set("Preference-Applied", applied)
+	}
+	if known.match(tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	h.Set("Content-Language", string(language))
+	return httpd.JSON(w, http.StatusOK, bodyOf(s, language))
+}
+
+// hold returns the job as soon as it has ended or is news, seen from how it was
+// at first; at the latest when wait is over or the process stops.
+func (a *API) hold(ctx context.Context, id string, wait time.Duration, isNews func(first, now job.Snapshot) bool) (job.Snapshot, error) {
+	watch, err := a.hub.Watch(ctx, id)
+	if err != nil {
+		return job.Snapshot{}, err
+	}
+	defer watch.Close()
+	v, changed, err := watch.Current(ctx)
+	if err != nil {
+		return job.Snapshot{}, err
+	}
+	first := v.Snapshot
+	over, again := time.NewTimer(wait), time.NewTimer(firstReread)
+	defer over.Stop()
+	defer again.Stop()
+	for !v.Status.Ended() && !isNews(first, v.Snapshot) {
+		select {
+		case <-changed:
+		case <-again.C:
+			_ = watch.Refresh(ctx) // the next one, or the announcement, tells
+			again.Reset(a.opt.Heartbeat)
+		case <-over.C:
+			return v.Snapshot, nil
+		case <-a.stopped:
+			return v.Snapshot, nil
+		case <-ctx.Done():
+			return job.Snapshot{}, ctx.Err()
+		}
+		if v, changed, err = watch.Current(ctx); err != nil {
+			return job.Snapshot{}, err
+		}
+	}
+	return v.Snapshot, nil
+}

@@ -1,0 +1,75 @@
+// Package api answers the viewers of jobs: the result as it is now, and the
+// progress as a stream of server-sent events.
+//
+// A viewer is told only of what is committed, or accepted where nothing is yet.
+// The streams of one job share what is read and rendered for them, and none
+// waits for another.
+package api
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/locale"
+)
+
+// Reader reads the newest committed version of a job.
+type Reader interface {
+	Find(ctx context.Context, id string) (job.Snapshot, error)
+}
+
+// Options are what the operator decides.
+type Options struct {
+	Language  locale.Language // where Accept-Language is silent
+	Heartbeat time.Duration   // between two comments on a stream
+	Goodbye   time.Duration   // over which open streams end after a stop
+}
+
+// API answers requests.
+type API struct {
+	reader  Reader
+	hub     *job.Hub
+	opt     Options
+	stopped chan struct{}
+	streams atomic.Int64
+}
+
+// New makes the API.
+func New(reader Reader, hub *job.Hub, opt Options) *API {
+	return &API{reader: reader, hub: hub, opt: opt, stopped: make(chan struct{})}
+}
+
+// Routes adds the API's routes.
+func (a *API) Routes(mux *httpd.Mux) {
+	mux.Handle("GET /tokens/analysis-result/{job_id}", a.result)
+	mux.Handle("GET /tokens/analysis-progress/{job_id}", a.progress)
+}
+
+// Run tells open streams and held replies to end when ctx does; it is a part of
+// the process. The server's own stop would wait for them.
+func (a *API) Run(ctx context.Context) error {
+	<-ctx.Done()
+	close(a.stopped)
+	return nil
+}
+
+// Streams is how many progress streams are open.
+func (a *API) Streams() float64 { return float64(a.streams.Load()) }
+
+// jobID is the job that a request's path names.
+func jobID(r *http.Request) (string, error) {
+	id, ok := event.ParseJobID(r.PathValue("job_id"))
+	if !ok {
+		return "", job.NotFound()
+	}
+	return id, nil
+}
+
+func (a *API) language(r *http.Request) locale.Language {
+	return locale.Choose(r.Header.Get("Accept-Language"), a.opt.Language)
+}

@@ -1,0 +1,231 @@
+package job_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"sori.internal/services/tracker/internal/job"
+)
+
+// row is a database of one row, which counts how often it is read. Where gate is
+// set a read says so on it, and waits for an answer.
+type row struct {
+	reads atomic.Int64
+	gate  chan struct{}
+
+	mu  sync.Mutex
+	now job.Snapshot
+	err error
+}
+
+func (r *row) set(s job.Snapshot, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now, r.err = s, err
+}
+
+func (r *row) Find(context.Context, string) (job.Snapshot, error) {
+	r.reads.Add(1)
+	if r.gate != nil {
+		r.gate <- struct{}{}
+		<-r.gate
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now, r.err
+}
+
+// ears remembers what is listened to.
+type ears struct {
+	mu    sync.Mutex
+	heard map[string]bool
+	fails error
+}
+
+func (e *ears) Listen(_ context.Context, id string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fails != nil {
+		return e.fails
+	}
+	e.heard[id] = true
+	return nil
+}
+
+func (e *ears) Ignore(id string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.heard, id)
+	return nil
+}
+
+func (e *ears) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.heard)
+}
+
+func version(n int64, status job.Status) job.Snapshot {
+	return job.Snapshot{JobID: id, Version: n, Status: status}
+}
+
+func watch(t *testing.T, h *job.Hub) *job.Watch {
+	t.Helper()
+	w, err := h.Watch(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+func current(t *testing.T, w *job.Watch) (*job.Version, <-chan struct{}) {
+	t.Helper()
+	v, news, err := w.Current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v, news
+}
+
+func TestASlowViewerMissesWhatIsOldAndHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	r := &row{now: version(1, job.Processing)}
+	h := job.NewHub(&ears{heard: map[string]bool{}}, r)
+	w := watch(t, h)
+	_, news := current(t, w)
+	for n := int64(2); n < 100; n++ {
+		h.Hear(version(n, job.Processing))
+	}
+	h.Hear(version(50, job.Processing))
+	<-news
+	if v, news := current(t, w); v.Version != 99 || closed(news) {
+		t.Errorf("the newest is %d", v.Version)
+	}
+	h.Hear(version(99, job.Processing)) // once more
+	r.set(version(98, job.Processing), nil)
+	if err := w.Refresh(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if v, news := current(t, w); v.Version != 99 || closed(news) {
+		t.Errorf("an old row made it %d", v.Version)
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestTheResultIsReadOnceForAllViewers(t *testing.T) {
+	t.Parallel()
+	r := &row{now: version(1, job.Processing)}
+	h := job.NewHub(&ears{heard: map[string]bool{}}, r)
+	watches := make([]*job.Watch, 500)
+	for i := range watches {
+		watches[i] = watch(t, h)
+		current(t, watches[i])
+	}
+	if n := r.reads.Load(); n != 1 {
+		t.Errorf("%d reads at the beginning", n)
+	}
+	done := version(2, job.Completed)
+	done.Result = `{"a":1}`
+	r.set(done, nil)
+	h.Hear(version(2, job.Completed))
+	var wg sync.WaitGroup
+	var rendered atomic.Int64
+	for _, w := range watches {
+		wg.Go(func() {
+			v, _, err := w.Current(t.Context())
+			if err != nil || v.Result != done.Result {
+				t.Errorf("%+v, %v", v, err)
+				return
+			}
+			_, _ = v.Once("ko", func(job.Snapshot) ([]byte, error) { rendered.Add(1); return nil, nil })
+		})
+	}
+	wg.Wait()
+	if r.reads.Load() != 2 || rendered.Load() != 1 {
+		t.Errorf("%d reads, rendered %d times", r.reads.Load(), rendered.Load())
+	}
+}
+
+func TestAJobThatNobodyWatchesIsForgotten(t *testing.T) {
+	t.Parallel()
+	e, r := &ears{heard: map[string]bool{}}, &row{now: version(1, job.Processing)}
+	h := job.NewHub(e, r)
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			w, err := h.Watch(t.Context(), id)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if e.count() != 1 {
+				t.Error("a watched job is not listened to")
+			}
+			h.Hear(version(2, job.Processing))
+			w.Close()
+			w.Close()
+		})
+	}
+	wg.Wait()
+	if h.Watched() != 0 || e.count() != 0 {
+		t.Errorf("%d watched, %d listened to", h.Watched(), e.count())
+	}
+	e.fails = errors.New("closed")
+	if _, err := h.Watch(t.Context(), id); err == nil || h.Watched() != 0 {
+		t.Errorf("%v, %d watched", err, h.Watched())
+	}
+}
+
+func TestAViewerWhoLeavesDoesNotCutTheOthersReading(t *testing.T) {
+	t.Parallel()
+	r := &row{now: version(1, job.Processing), gate: make(chan struct{})}
+	h := job.NewHub(&ears{heard: map[string]bool{}}, r)
+	first, second := watch(t, h), watch(t, h)
+	leaving, leave := context.WithCancel(t.Context())
+	reads := make(chan error, 2)
+	defer leave()
+	go func() { _, _, err := first.Current(leaving); reads <- err }()
+	<-r.gate // the first one reads
+	go func() { _, _, err := second.Current(t.Context()); reads <- err }()
+	leave()
+	r.gate <- struct{}{}
+	for range 2 {
+		if err := <-reads; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := r.reads.Load(); n != 1 {
+		t.Errorf("%d reads", n)
+	}
+}
+
+func TestAReadThatFailsIsToldAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	r := &row{now: version(1, job.Processing)}
+	h := job.NewHub(&ears{heard: map[string]bool{}}, r)
+	w := watch(t, h)
+	current(t, w)
+	away := errors.New("away")
+	r.set(job.Snapshot{}, away)
+	h.Hear(version(2, job.Completed))
+	_, news, err := w.Current(t.Context())
+	if !errors.Is(err, away) || news == nil {
+		t.Fatalf("%v", err)
+	}
+	r.set(version(2, job.Completed), nil)
+	if v, _ := current(t, w); v.Version != 2 || !closed(news) {
+		t.Errorf("%+v", v)
+	}
+}

@@ -1,0 +1,296 @@
+package job_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+	"sori.internal/shared/locale"
+)
+
+const id = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+var began = time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC)
+
+// history numbers events as a stream would.
+func history(events ...event.Event) []job.Entry {
+	entries := make([]job.Entry, len(events))
+	for i, e := range events {
+		entries[i] = job.Entry{Event: e, Seq: uint64(10 + i), Time: began.Add(time.Duration(i) * time.Second)}
+		if c, ok := e.(event.Completed); ok {
+			entries[i].Result = job.Result(c.Result)
+		}
+	}
+	return entries
+}
+
+func received() event.Event {
+	return event.Received{JobID: id, TokenID: 7, FileName: "녹음.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1}
+}
+
+func uploading(n int64) event.Event { return event.Uploading{JobID: id, Bytes: n, Size: 1000} }
+
+func stored() event.Event {
+	return event.Stored{JobID: id, TokenID: 7, Bucket: "b", Key: "k", MediaType: "audio/x-wav", Size: 1001, SHA256: "cd", Duration: 3.5}
+}
+
+func attempted(n int) event.Event { return event.Attempted{JobID: id, Attempt: n} }
+
+func dispatched(n int) event.Event {
+	return event.Dispatched{JobID: id, Attempt: n, AnalysisJobID: fmt.Sprintf("a-%d", n)}
+}
+
+func progressed(n, percent int, message string) event.Event {
+	return event.Progressed{JobID: id, Attempt: n, Percent: percent, Message: message}
+}
+
+func completed(n int) event.Event {
+	return event.Completed{JobID: id, Attempt: n, Result: json.RawMessage(`{"score":1}`)}
+}
+
+func failed(n int) event.Event {
+	return event.Failed{JobID: id, Attempt: n, Code: "analysis-failed", Detail: "no speech", Retryable: true}
+}
+
+func canceled() event.Event { return event.Canceled{JobID: id} }
+
+// table is a row as the database keeps it: the result is written and not read.
+type table struct {
+	row    job.Record
+	result job.Result
+}
+
+func (t *table) merge(entries ...job.Entry) bool {
+	t.row.Result = ""
+	changed := t.row.Merge(entries)
+	if t.row.Result != "" {
+		t.result = t.row.Result
+	}
+	t.row.Result = t.result
+	return changed
+}
+
+// final is what all orders must agree on.
+func (t *table) final() job.Record {
+	r := t.row
+	r.Version, r.UpdatedAt = 0, time.Time{}
+	return r
+}
+
+func play(entries []job.Entry) *table {
+	t := &table{row: job.New(id)}
+	for _, e := range entries {
+		t.merge(e)
+	}
+	return t
+}
+
+// shuffled plays the entries in a random order, some of them twice, in random
+// portions, and checks what must hold of each version.
+func shuffled(t *testing.T, rnd *rand.Rand, entries []job.Entry) *table {
+	t.Helper()
+	var deck []job.Entry
+	for _, e := range entries {
+		for range 1 + rnd.IntN(2) {
+			deck = append(deck, e)
+		}
+	}
+	rnd.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+	got := &table{row: job.New(id)}
+	for len(deck) > 0 {
+		n := 1 + rnd.IntN(len(deck))
+		before := got.row
+		got.merge(deck[:n]...)
+		deck = deck[n:]
+		check(t, before, got.row)
+	}
+	return got
+}
+
+func check(t *testing.T, before, after job.Record) {
+	t.Helper()
+	visible := func(r job.Record) job.Snapshot {
+		s := r.Snapshot
+		s.Version, s.UpdatedAt = 0, time.Time{}
+		return s
+	}
+	grew := after.Version - before.Version
+	switch {
+	case after.CreatedAt.IsZero() && after.Version != 0:
+		t.Fatalf("a record without its beginning has version %d", after.Version)
+	case after.CreatedAt.IsZero():
+		return
+	case grew != 0 && grew != 1:
+		t.Fatalf("the version grew by %d", grew)
+	case (grew == 1) != (visible(after) != visible(before)):
+		t.Fatalf("the version grew by %d from %+v to %+v", grew, before, after)
+	case grew == 0 && after.UpdatedAt != before.UpdatedAt:
+		t.Fatalf("one version, two times: %v and %v", before.UpdatedAt, after.UpdatedAt)
+	case after.Climbed < before.Climbed:
+		t.Fatalf("attempt %d came after %d", after.Climbed, before.Climbed)
+	case after.Climbed == before.Climbed && after.Progress < before.Progress:
+		t.Fatalf("progress fell from %d to %d", before.Progress, after.Progress)
+	}
+}
+
+func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
+	t.Parallel()
+	histories := map[string][]job.Entry{
+		"plain": history(received(), uploading(0), uploading(400), uploading(1000), stored(), attempted(1), dispatched(1),
+			progressed(1, 20, "pitch"), progressed(1, 60, ""), completed(1)),
+		"running": history(received(), uploading(0), stored(), attempted(1), dispatched(1), progressed(1, 55, "pitch"), progressed(1, 33, "formants")),
+		"several attempts": history(received(), uploading(10), stored(), attempted(1), dispatched(1), progressed(1, 80, "one"),
+			attempted(2), progressed(2, 5, "early"), dispatched(2), progressed(2, 30, "two"), attempted(3), dispatched(3), completed(3)),
+		"attempts, running":            history(received(), stored(), attempted(1), dispatched(1), progressed(1, 99, "one"), attempted(2), dispatched(2)),
+		"webhook before dispatched":    history(received(), stored(), attempted(1), progressed(1, 10, "quick"), completed(1)),
+		"completed, late progress":     history(received(), stored(), attempted(1), dispatched(1), completed(1), progressed(1, 70, "late"), uploading(999)),
+		"failed in the upload":         history(received(), uploading(300), uploading(600), failed(0)),
+		"failed in the analysis":       history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "x"), failed(1)),
+		"canceled at once":             history(received(), canceled()),
+		"canceled, completed too late": history(received(), stored(), attempted(1), dispatched(1), canceled()),
+		"failed, begun again":          history(received(), stored(), attempted(1), dispatched(1), failed(1), attempted(2), dispatched(2), completed(2)),
+	}
+	for name, entries := range histories {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := play(entries)
+			for seed := range uint64(2000) {
+				rnd := rand.New(rand.NewPCG(seed, 1))
+				got := shuffled(t, rnd, entries)
+				if got.final() != want.final() {
+					t.Fatalf("seed %d:\n got %+v\nwant %+v", seed, got.final(), want.final())
+				}
+				version := got.row.Version
+				if got.merge(entries...) || got.row.Version != version {
+					t.Fatalf("seed %d: a replay changed %+v", seed, got.row)
+				}
+			}
+		})
+	}
+}
+
+// Whether progress that was told after a failure shows depends on which arrives
+// first, since what was shown is not taken back. All else agrees.
+func TestProgressAfterAFailureChangesNothingElse(t *testing.T) {
+	t.Parallel()
+	for name, ending := range map[string]event.Event{"failed": failed(1), "canceled": canceled()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			entries := history(received(), stored(), attempted(1), dispatched(1), progressed(1, 20, "on time"), ending, progressed(1, 90, "late"))
+			want := play(entries)
+			if want.row.Progress != 91 {
+				t.Fatalf("in order the progress is %d", want.row.Progress)
+			}
+			before := play(entries[:len(entries)-1])
+			if before.row != want.row {
+				t.Fatalf("late progress changed %+v to %+v", before.row, want.row)
+			}
+			for seed := range uint64(2000) {
+				got := shuffled(t, rand.New(rand.NewPCG(seed, 2)), entries).final()
+				if got.Progress != 91 && got.Progress != 98 {
+					t.Fatalf("seed %d: progress %d", seed, got.Progress)
+				}
+				if got.Progress = want.row.Progress; got != want.final() {
+					t.Fatalf("seed %d:\n got %+v\nwant %+v", seed, got, want.final())
+				}
+			}
+		})
+	}
+}
+
+func TestStagesAreThoseOfTheContract(t *testing.T) {
+	t.Parallel()
+	table := &table{row: job.New(id)}
+	for i, step := range []struct {
+		event    event.Event
+		status   job.Status
+		progress int
+		stage    locale.Message
+		text     string
+		version  int64
+	}{
+		{received(), job.Processing, 10, locale.Received, "업로드 시작", 1},
+		{uploading(0), job.Processing, 40, locale.Uploading, "S3 업로드 중...", 2},
+		{uploading(500), job.Processing, 54, locale.Uploading, "S3 업로드 중...", 3},
+		{uploading(1000), job.Processing, 69, locale.Uploading, "S3 업로드 중...", 4},
+		{stored(), job.Processing, 70, locale.Stored, "분석 서버 요청 중...", 5},
+		{attempted(1), job.Processing, 70, locale.Stored, "분석 서버 요청 중...", 5},
+		{dispatched(1), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 6},
+		{progressed(1, 50, ""), job.Processing, 94, locale.Dispatched, "분석 중... 결과 대기", 7},
+		{progressed(1, 100, "거의 다"), job.Processing, 99, locale.Dispatched, "분석 중... 결과 대기", 8},
+		{attempted(2), job.Processing, 99, locale.Dispatched, "분석 중... 결과 대기", 8},
+		{dispatched(2), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 9},
+		{completed(2), job.Completed, 100, locale.Completed, "분석 완료", 10},
+	} {
+		table.merge(job.Entry{Event: step.event, Seq: uint64(i + 1), Time: began, Result: `{"score":1}`})
+		r := table.row
+		if r.Status != step.status || r.Progress != step.progress || r.Stage != step.stage ||
+			r.Text(locale.Korean) != step.text || r.Version != step.version {
+			t.Errorf("after %s: %s %d %s %q version %d", step.event.Name(), r.Status, r.Progress, r.Stage, r.Text(locale.Korean), r.Version)
+		}
+	}
+}
+
+func TestWhatASenderMadeUpStaysWithinItsStage(t *testing.T) {
+	t.Parallel()
+	const most = int64(1<<63 - 1)
+	for _, c := range []struct {
+		event event.Event
+		want  int
+	}{
+		{event.Uploading{JobID: id, Bytes: most, Size: most}, 69},
+		{event.Uploading{JobID: id, Bytes: most, Size: 1}, 69},
+		{event.Uploading{JobID: id, Bytes: -5, Size: 10}, 40},
+		{event.Uploading{JobID: id, Bytes: 5}, 40},
+		{progressed(1, 1_000_000, ""), 99},
+		{progressed(1, -1, ""), 90},
+	} {
+		if got := play(history(received(), c.event)).row.Progress; got != c.want {
+			t.Errorf("%+v gives %d, want %d", c.event, got, c.want)
+		}
+	}
+}
+
+func TestFactsOfTheBucketWinOverWhatWasAnnounced(t *testing.T) {
+	t.Parallel()
+	r := play(history(received(), stored())).row
+	if r.TokenID != 7 || r.FileName != "녹음.wav" || r.MediaType != "audio/x-wav" || r.Size != 1001 || r.SHA256 != "cd" ||
+		r.Bucket != "b" || r.Key != "k" || r.Duration != 3.5 {
+		t.Errorf("%+v", r)
+	}
+	if !r.CreatedAt.Equal(began.Truncate(time.Microsecond)) {
+		t.Errorf("created at %v", r.CreatedAt)
+	}
+}
+
+func TestWhatIsAnnouncedHoldsNoResult(t *testing.T) {
+	t.Parallel()
+	r := play(history(received(), stored(), attempted(1), dispatched(1), completed(1))).row
+	body, err := json.Marshal(r.Snapshot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back job.Snapshot
+	if err := json.Unmarshal(body, &back); err != nil {
+		t.Fatal(err)
+	}
+	if r.Result == "" || back.Result != "" {
+		t.Errorf("result %q became %q", r.Result, back.Result)
+	}
+	if back.Result = r.Result; back != r.Snapshot {
+		t.Errorf("%+v became %+v", r.Snapshot, back)
+	}
+}
+
+func TestAJobNotYetRecordedIsVersionZero(t *testing.T) {
+	t.Parallel()
+	e, _ := received().(event.Received)
+	s := job.Arrived(e, began)
+	if s.Version != 0 || s.Progress != 10 || s.Status != job.Processing || s.TokenID != 7 || s.CreatedAt.IsZero() || s.UpdatedAt != s.CreatedAt {
+		t.Errorf("%+v", s)
+	}
+}

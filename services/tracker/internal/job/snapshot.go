@@ -1,0 +1,75 @@
+// Package job is the tracker's core: what the record of a job is, how events
+// become one, and how its viewers learn of each change.
+//
+// Three things are guaranteed. A record is the same whatever the order in which
+// its events arrive, in what batches and how often (Record.Merge), with the one
+// exception that is told there. Its version grows by one with each change that a
+// viewer can see, and with nothing else. And a viewer who keeps watching sees
+// versions that only grow, and in the end the last one (Hub).
+package job
+
+import (
+	"time"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/locale"
+)
+
+// Status is what a job is in.
+type Status string
+
+// The statuses.
+const (
+	Processing Status = "processing"
+	Completed  Status = "completed"
+	Failed     Status = "failed"
+	Canceled   Status = "canceled"
+)
+
+// Ended reports whether nothing more is to come.
+func (s Status) Ended() bool { return s != Processing }
+
+// Failure says why a job failed. The zero value is none.
+type Failure struct {
+	Code      string `json:"code"`
+	Detail    string `json:"detail"`
+	Retryable bool   `json:"retryable"`
+}
+
+// Result is what an analysis found, as JSON text; empty where there is none.
+type Result string
+
+// MarshalJSON implements json.Marshaler.
+func (r Result) MarshalJSON() ([]byte, error) {
+	if r == "" {
+		return []byte("null"), nil
+	}
+	return []byte(r), nil
+}
+
+// Snapshot is one version of a job as viewers see it, in no language yet. Its
+// JSON is what copies of the tracker tell each other; the result, which may be
+// large, is not among it.
+type Snapshot struct {
+	JobID     string         `json:"job_id"`
+	TokenID   int64          `json:"token_id"`
+	Status    Status         `json:"status"`
+	Stage     locale.Message `json:"stage"`
+	Message   string         `json:"message,omitempty"` // the analysis server's own words, in whatever language it speaks
+	Progress  int            `json:"progress"`
+	Version   int64          `json:"version"`
+	Error     Failure        `json:"error,omitzero"`
+	Result    Result         `json:"-"`
+	CreatedAt time.Time      `json:"created_at"`
+	UpdatedAt time.Time      `json:"updated_at"`
+}
+
+// Text is the sentence that a viewer reads.
+func (s Snapshot) Text(l locale.Language) string {
+	return locale.Text(l, s.Stage)
+}
+
+// NotFound is the failure of who asks for a job that does not exist.
+func NotFound() error {
+	return fault.New(fault.NotFound, "job-not-found", "There is no such job.")
+}

@@ -1,0 +1,247 @@
+package store_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/store"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/postgres"
+	"sori.internal/shared/testkit"
+)
+
+// open makes two stores on one fresh database, as two copies have.
+func open(t testing.TB) (*testkit.Kit, [2]*store.Store) {
+	t.Helper()
+	kit := testkit.New(t)
+	kit.Database()
+	var cfg postgres.Config
+	kit.Load(&cfg)
+	migrations, err := store.Migrations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stores [2]*store.Store
+	for i := range stores {
+		db := pool(t, cfg)
+		if err := postgres.Migrate(kit.Context(), db, store.Schema, migrations); err != nil {
+			t.Fatal(err)
+		}
+		stores[i] = store.New(db)
+	}
+	return kit, stores
+}
+
+func pool(t testing.TB, cfg postgres.Config) *sqlx.DB {
+	t.Helper()
+	db, err := postgres.Open(cfg, store.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func newJob(t testing.TB) string {
+	t.Helper()
+	id, err := event.NewJobID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// life is what happens to a job, as the stream numbers it from first on.
+func life(id string, first uint64) []job.Entry {
+	began := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
+	events := []event.Event{
+		event.Received{JobID: id, TokenID: 7, FileName: "a'b\"c\\d,{}.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab"},
+		event.Uploading{JobID: id, Bytes: 500, Size: 1000},
+		event.Stored{JobID: id, TokenID: 7, Bucket: "b", Key: "k", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Duration: 2.5},
+		event.Attempted{JobID: id, Attempt: 1},
+		event.Dispatched{JobID: id, Attempt: 1, AnalysisJobID: "NULL"},
+		event.Progressed{JobID: id, Attempt: 1, Percent: 50, Message: "음높이"},
+		event.Attempted{JobID: id, Attempt: 2},
+		event.Dispatched{JobID: id, Attempt: 2},
+		event.Completed{JobID: id, Attempt: 2, Result: json.RawMessage(`{"text": "a\u0000b", "more": [1, "}"]}`)},
+	}
+	entries := make([]job.Entry, len(events))
+	for i, e := range events {
+		entries[i] = job.Entry{Event: e, Seq: first + uint64(i), Time: began.Add(time.Duration(i) * time.Second)}
+		if c, ok := e.(event.Completed); ok {
+			entries[i].Result = job.Result(c.Result)
+		}
+	}
+	return entries
+}
+
+func grouped(entries []job.Entry) map[string][]job.Entry {
+	news := map[string][]job.Entry{}
+	for _, e := range entries {
+		news[e.Event.Job()] = append(news[e.Event.Job()], e)
+	}
+	return news
+}
+
+func TestARowSurvivesTheWayThroughTheDatabase(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	id := newJob(t)
+	row := job.New(id)
+	for _, e := range life(id, 1) {
+		row.Merge([]job.Entry{e})
+		grown, err := stores[0].Merge(kit.Context(), map[string][]job.Entry{id: {e}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, ok, err := stores[1].Find(kit.Context(), id)
+		if err != nil || !ok || found != row.Snapshot {
+			t.Fatalf("after %s:\n got %+v, %v\nwant %+v", e.Event.Name(), found, err, row.Snapshot)
+		}
+		if visible := e.Event.Name() != event.NameAttempted; visible != (len(grown) == 1) {
+			t.Errorf("after %s %d versions are told", e.Event.Name(), len(grown))
+		}
+		again, err := stores[1].Merge(kit.Context(), map[string][]job.Entry{id: {e}})
+		if err != nil || len(again) != 0 {
+			t.Errorf("%s again: %+v, %v", e.Event.Name(), again, err)
+		}
+	}
+}
+
+func TestAFailureIsKeptWithItsReason(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	id := newJob(t)
+	entries := append(life(id, 1)[:1], job.Entry{Event: event.Failed{JobID: id, Code: "c", Detail: `d "e"`, Retryable: true}, Seq: 2, Time: time.Now()})
+	if _, err := stores[0].Merge(kit.Context(), grouped(entries)); err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := stores[0].Find(kit.Context(), id)
+	if err != nil || s.Status != job.Failed || s.Error != (job.Failure{Code: "c", Detail: `d "e"`, Retryable: true}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestARowIsNotShownBeforeItsBeginning(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	id := newJob(t)
+	entries := life(id, 1)
+	grown, err := stores[0].Merge(kit.Context(), grouped(entries[1:]))
+	if err != nil || len(grown) != 0 {
+		t.Fatalf("%+v, %v", grown, err)
+	}
+	if _, found, err := stores[0].Find(kit.Context(), id); err != nil || found {
+		t.Errorf("found %v, %v", found, err)
+	}
+	grown, err = stores[1].Merge(kit.Context(), grouped(entries[:1]))
+	if err != nil || len(grown) != 1 || grown[0].Version != 1 || grown[0].Status != job.Completed {
+		t.Errorf("%+v, %v", grown, err)
+	}
+	if s, found, err := stores[0].Find(kit.Context(), id); err != nil || !found || s.Result == "" {
+		t.Errorf("%+v, %v, %v", s, found, err)
+	}
+}
+
+func TestCopiesMayCommitInAnyOrder(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	var all []job.Entry
+	want := map[string]job.Snapshot{}
+	for i := range 40 {
+		id := newJob(t)
+		entries := life(id, uint64(100*i+1))
+		all = append(all, entries...)
+		row := job.New(id)
+		row.Merge(entries)
+		want[id] = row.Snapshot
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		rnd := rand.New(rand.NewPCG(uint64(i), 3))
+		wg.Go(func() {
+			deck := append([]job.Entry(nil), all...)
+			rnd.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+			for len(deck) > 0 {
+				n := min(len(deck), 1+rnd.IntN(60))
+				if _, err := stores[i%2].Merge(kit.Context(), grouped(deck[:n])); err != nil {
+					t.Error(err)
+					return
+				}
+				deck = deck[n:]
+			}
+		})
+	}
+	wg.Wait()
+	for id, w := range want {
+		got, found, err := stores[0].Find(kit.Context(), id)
+		if got.Version < 1 || got.Version > 8 {
+			t.Errorf("job %s has version %d", id, got.Version)
+		}
+		got.Version, got.UpdatedAt = w.Version, w.UpdatedAt
+		if err != nil || !found || got != w {
+			t.Fatalf("%v\n got %+v\nwant %+v", err, got, w)
+		}
+	}
+}
+
+func TestWhatTheDatabaseRefusesIsInvalid(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	for name, e := range map[string]event.Event{
+		"nul":      event.Received{JobID: newJob(t), FileName: "a\x00"},
+		"bytes":    event.Received{JobID: newJob(t), FileName: "a\xff"},
+		"negative": event.Received{JobID: newJob(t), Size: -1},
+		"large":    event.Attempted{JobID: newJob(t), Attempt: 1 << 33},
+	} {
+		good := newJob(t)
+		news := grouped(append(life(good, 1), job.Entry{Event: e, Seq: 99, Time: time.Now()}))
+		if _, err := stores[0].Merge(kit.Context(), news); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, found, err := stores[0].Find(kit.Context(), good); found || err != nil {
+			t.Errorf("%s: half of a batch was kept, %v", name, err)
+		}
+	}
+}
+
+func TestADatabaseThatIsNotSetUpIsAway(t *testing.T) {
+	t.Parallel()
+	kit := testkit.New(t)
+	kit.Database()
+	var cfg postgres.Config
+	kit.Load(&cfg)
+	s := store.New(pool(t, cfg))
+	if _, _, err := s.Find(kit.Context(), newJob(t)); !fault.Is(err, fault.Unavailable) {
+		t.Error(err)
+	}
+}
+
+func BenchmarkMerge(b *testing.B) {
+	for _, size := range []int{64, 512} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			kit, stores := open(b)
+			var batch []job.Entry
+			events := 0
+			for b.Loop() {
+				batch = batch[:0]
+				for i := 0; len(batch) < size; i++ {
+					batch = append(batch, life(newJob(b), uint64(events+100*i+1))...)
+				}
+				events += len(batch)
+				if _, err := stores[0].Merge(kit.Context(), grouped(batch)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
