@@ -1,0 +1,87 @@
+// Package app assembles the gateway and runs it.
+package app
+
+import (
+	"context"
+
+	"sori.internal/services/gateway/internal/api"
+	"sori.internal/services/gateway/internal/passage"
+	"sori.internal/services/gateway/internal/store"
+	"sori.internal/services/gateway/internal/upload"
+	"sori.internal/shared/buildinfo"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
+	"sori.internal/shared/event"
+	"sori.internal/shared/health"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/lifecycle"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/metrics"
+	"sori.internal/shared/postgres"
+)
+
+// Name is the service's name, in logs and in ce-source.
+const Name = "gateway"
+
+// Run runs the gateway until ctx ends.
+func Run(ctx context.Context, p lifecycle.Process) (err error) {
+	var cfg Config
+	if err := config.Load(p.Lookup, &cfg); err != nil {
+		return err
+	}
+	log, err := logging.New(cfg.Logging, Name, buildinfo.Version(), p.Stderr)
+	if err != nil {
+		return err
+	}
+
+	events, err := bus.Open(cfg.Bus, Name, log)
+	if err != nil {
+		return err
+	}
+	defer lifecycle.Closing(&err, events)
+	db, err := postgres.Open(cfg.Postgres, store.Schema)
+	if err != nil {
+		return err
+	}
+	defer lifecycle.Closing(&err, db)
+	tracker := passage.New(cfg.Tracker, "job service")
+	defer lifecycle.Closing(&err, tracker)
+	dispatcher := passage.New(cfg.Dispatcher, "callback service")
+	defer lifecycle.Closing(&err, dispatcher)
+
+	counts := metrics.New()
+	ready := health.New(map[string]health.Check{"bus": events.Ping, "database": postgres.Ping(db)})
+	rows := store.New(db)
+	limits := upload.Limits{MaxBytes: cfg.MaxUploadBytes, Concurrent: cfg.MaxUploads}
+	core := upload.New(rows, events, events, limits)
+	counts.Gauge("sori_uploads_active", "uploads that are under way", func() float64 { return float64(core.Active()) })
+	server := &api.Server{
+		Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log,
+		Routes: api.Routes{
+			Info: info(), Health: ready, Metrics: counts,
+			Uploads: core, UploadPace: api.Pace{Idle: cfg.UploadIdle, Total: cfg.UploadTimeout},
+			MaxUploadBody: limits.MaxBody(), Language: cfg.DefaultLanguage,
+			Tokens:  rows,
+			Tracker: tracker, Dispatcher: dispatcher, MaxWebhookBytes: cfg.MaxWebhookBytes,
+		},
+	}
+
+	setup := func(ctx context.Context) error {
+		if err := events.Ensure(ctx, event.Jobs(), event.Staging()); err != nil {
+			return err
+		}
+		if err := rows.Migrate(ctx); err != nil {
+			return err
+		}
+		ready.Started()
+		return nil
+	}
+	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup))
+}
+
+// info is what GET / tells.
+func info() httpd.Info {
+	return httpd.Info{Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{
+		"tokens": "/tokens/", "health": "/health", "ready": "/readyz", "metrics": "/metrics",
+	}}
+}

@@ -1,0 +1,46 @@
+package app
+
+import (
+	"errors"
+	"net/url"
+	"time"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/locale"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/postgres"
+)
+
+// Config is every setting of the gateway.
+type Config struct {
+	Addr            string          `env:"HTTP_ADDR" envDefault:":8000"`
+	Grace           time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`
+	Tracker         url.URL         `env:"TRACKER_URL,required"`
+	Dispatcher      url.URL         `env:"DISPATCHER_URL,required"`
+	MaxUploadBytes  int64           `env:"MAX_UPLOAD_BYTES" envDefault:"104857600"`
+	MaxWebhookBytes int64           `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
+	MaxUploads      int             `env:"MAX_CONCURRENT_UPLOADS" envDefault:"256"`
+	UploadIdle      time.Duration   `env:"UPLOAD_IDLE_TIMEOUT" envDefault:"30s"`
+	UploadTimeout   time.Duration   `env:"UPLOAD_TIMEOUT" envDefault:"1h"`
+	DefaultLanguage locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
+	Logging         logging.Config
+	Bus             bus.Config
+	Postgres        postgres.Config
+}
+
+// Check implements config.Checker.
+func (c *Config) Check() error {
+	var broken []error
+	for name, u := range map[string]url.URL{"TRACKER_URL": c.Tracker, "DISPATCHER_URL": c.Dispatcher} {
+		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			broken = append(broken, errors.New(name+" must be an http or https URL"))
+		}
+	}
+	if c.MaxUploadBytes < 1 || c.MaxWebhookBytes < 1 || c.MaxUploads < 1 {
+		broken = append(broken, errors.New("MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1"))
+	}
+	if c.UploadIdle <= 0 || c.UploadTimeout <= 0 {
+		broken = append(broken, errors.New("UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive"))
+	}
+	return errors.Join(broken...)
+}

@@ -1,0 +1,230 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"testing"
+
+	"sori.internal/services/gateway/app"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// gateway is one running gateway with a token.
+type gateway struct {
+	t     *testing.T
+	kit   *testkit.Kit
+	bus   *bus.Bus
+	url   string
+	stop  func() error
+	token int64
+}
+
+func start(t *testing.T, changes map[string]string) *gateway {
+	t.Helper()
+	kit := testkit.New(t)
+	kit.Database()
+	vars := map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1"}
+	for k, v := range changes {
+		vars[k] = v
+	}
+	i := kit.Run(app.Run, vars)
+	g := &gateway{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: kit.Bus("test")}
+	g.ready()
+	token := g.create(`{"token_name":"인사","actor_name":"하나","start_time":0,"end_time":1.5,
+		"s3_textgrid_url":"s3://refs/1.TextGrid","s3_pitch_url":"s3://refs/1.json"}`)
+	g.token = int64(token["id"].(float64))
+	return g
+}
+
+// in is the same gateway in a part of its test.
+func (g *gateway) in(t *testing.T) *gateway {
+	t.Helper()
+	part := *g
+	part.t = t
+	return &part
+}
+
+func (g *gateway) ready() {
+	g.t.Helper()
+	testkit.Eventually(g.t, func() error {
+		resp, err := http.Get(g.url + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("readyz: %s", resp.Status)
+		}
+		return nil
+	})
+}
+
+// reply is an answer that was read to its end.
+type reply struct {
+	*http.Response
+	text []byte
+}
+
+func (r reply) json(t *testing.T) map[string]any {
+	t.Helper()
+	var m map[string]any
+	if err := json.Unmarshal(r.text, &m); err != nil {
+		t.Fatalf("%s: %v: %s", r.Status, err, r.text)
+	}
+	return m
+}
+
+func (g *gateway) do(method, path string, body io.Reader, header map[string]string) reply {
+	g.t.Helper()
+	r, err := g.try(g.kit.Context(), method, path, body, header)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return r
+}
+
+func (g *gateway) try(ctx context.Context, method, path string, body io.Reader, header map[string]string) (reply, error) {
+	req, err := http.NewRequestWithContext(ctx, method, g.url+path, body)
+	if err != nil {
+		return reply{}, err
+	}
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return reply{Response: resp, text: text}, err
+}
+
+func (g *gateway) create(body string) map[string]any {
+	g.t.Helper()
+	r := g.do("POST", "/tokens/", strings.NewReader(body), map[string]string{"Content-Type": "application/json"})
+	if r.StatusCode != http.StatusCreated {
+		g.t.Fatalf("create token: %s: %s", r.Status, r.text)
+	}
+	return r.json(g.t)
+}
+
+// part is a part of a form; header wins over name and file.
+type part struct {
+	name, file string
+	header     string // of Content-Disposition
+	content    []byte
+}
+
+func form(parts ...part) (body []byte, contentType string) {
+	var buf bytes.Buffer
+	w := multipart.NewWriter(&buf)
+	for _, p := range parts {
+		h := textproto.MIMEHeader{}
+		switch {
+		case p.header != "":
+			h.Set("Content-Disposition", p.header)
+		case p.file != "":
+			h.Set("Content-Disposition", fmt.Sprintf(`form-data; name=%q; filename="%s"`, p.name, p.file))
+		default:
+			h.Set("Content-Disposition", fmt.Sprintf(`form-data; name=%q`, p.name))
+		}
+		pw, _ := w.CreatePart(h)
+		_, _ = pw.Write(p.content)
+	}
+	_ = w.Close()
+	return buf.Bytes(), w.FormDataContentType()
+}
+
+// wav is a recording of n bytes.
+func wav(n int) []byte {
+	head := "RIFF\xff\xff\xff\x7fWAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\xbb\x00\x00\x00\x77\x01\x00\x02\x00\x10\x00data\xff\xff\xff\x7f"
+	b := make([]byte, max(n, len(head)))
+	for i := range b {
+		b[i] = byte(i * 31 >> 3)
+	}
+	copy(b, head)
+	return b
+}
+
+func (g *gateway) path() string { return fmt.Sprintf("/tokens/%d/upload-audio", g.token) }
+
+func (g *gateway) upload(header map[string]string, parts ...part) reply {
+	g.t.Helper()
+	body, contentType := form(parts...)
+	h := map[string]string{"Content-Type": contentType}
+	for k, v := range header {
+		h[k] = v
+	}
+	return g.do("POST", g.path(), bytes.NewReader(body), h)
+}
+
+// received is the event of an accepted job, and staged its bytes.
+func (g *gateway) received(job string) event.Received {
+	g.t.Helper()
+	log, err := g.bus.Log(g.kit.Context(), job)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	r, ok := event.Last[event.Received](log)
+	if !ok {
+		g.t.Fatalf("job %s has no received", job)
+	}
+	return r
+}
+
+func (g *gateway) staged(r event.Received) []byte {
+	g.t.Helper()
+	body, err := g.bus.OpenStaged(g.kit.Context(), event.Staged{Entry: r.JobID, Chunks: r.Chunks, Size: r.Size})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	b, err := io.ReadAll(body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return b
+}
+
+// nothing checks that nothing was published and nothing is staged.
+func (g *gateway) nothing() {
+	g.t.Helper()
+	js := g.kit.JetStream()
+	for _, s := range []event.Stream{event.Jobs(), event.Staging()} {
+		testkit.Eventually(g.t, func() error {
+			stream, err := js.Stream(g.kit.Context(), g.kit.Namespace().Stream(s.Name))
+			if err != nil {
+				return err
+			}
+			if n := stream.CachedInfo().State.Msgs; n != 0 {
+				return fmt.Errorf("%s holds %d messages", s.Name, n)
+			}
+			return nil
+		})
+	}
+}
+
+// problem checks that a reply is a problem document.
+func (g *gateway) problem(r reply, status int, code string) map[string]any {
+	g.t.Helper()
+	if r.StatusCode != status || r.Header.Get("Content-Type") != "application/problem+json" {
+		g.t.Fatalf("got %s, %s, want %d: %s", r.Status, r.Header.Get("Content-Type"), status, r.text)
+	}
+	m := r.json(g.t)
+	if m["code"] != code || m["detail"] == "" || m["request_id"] != r.Header.Get("X-Request-Id") || m["status"] != float64(status) {
+		g.t.Fatalf("got %s, want the code %s", r.text, code)
+	}
+	if status == http.StatusServiceUnavailable && r.Header.Get("Retry-After") == "" {
+		g.t.Fatal("503 without Retry-After")
+	}
+	return m
+}

@@ -1,0 +1,323 @@
+package app_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+const progress = "/tokens/analysis-progress/0199a5f2-0000-7000-8000-000000000000"
+const result = "/tokens/analysis-result/0199a5f2-0000-7000-8000-000000000000"
+const webhook = "/tokens/webhook/analysis-complete?job_id=x&attempt=1&sig=a%2Bb"
+
+// behind starts a gateway with a tracker and a dispatcher that h plays.
+func behind(t *testing.T, changes map[string]string, h http.HandlerFunc) (*gateway, *httptest.Server) {
+	t.Helper()
+	upstream := httptest.NewServer(h)
+	vars := map[string]string{"TRACKER_URL": upstream.URL, "DISPATCHER_URL": upstream.URL + "/"}
+	for k, v := range changes {
+		vars[k] = v
+	}
+	g := start(t, vars)
+	t.Cleanup(func() { upstream.CloseClientConnections(); upstream.Close() })
+	return g, upstream
+}
+
+func TestAResultIsPassedOn(t *testing.T) {
+	t.Parallel()
+	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Seen", fmt.Sprint(r.Method, " ", r.RequestURI, " ", r.Header["Accept-Language"], r.Header["Prefer"],
+			r.Header["X-Request-Id"], r.Header["X-Forwarded-For"], r.Header["X-Forwarded-Proto"], r.Header["X-Forwarded-Host"] != nil,
+			r.Header["X-Hop"], r.Header["Connection"], r.Header["X-Sori-Declared-Length"]))
+		w.Header().Set("X-Trace", r.Header.Get("Traceparent"))
+		w.Header().Add("Vary", "Accept-Language")
+		w.Header().Add("Vary", "Accept")
+		w.Header().Set("Connection", "X-Own")
+		w.Header().Set("X-Own", "1")
+		w.Header().Set("ETag", `"7-ko"`)
+		w.Header().Set("X-Request-Id", r.Header.Get("X-Request-Id"))
+		if r.Header.Get("If-None-Match") == `"7-ko"` {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"job_id":"x"}`)
+	})
+	header := map[string]string{
+		"Accept-Language": "en", "Prefer": "wait=30", "X-Request-Id": "mine", "X-Forwarded-For": "203.0.113.9",
+		"Connection": "X-Hop", "X-Hop": "1", "X-Sori-Declared-Length": "3",
+		"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+	}
+	r := g.do("GET", result+"?wait=30&x=%20y", nil, header)
+	want := "GET " + result + "?wait=30&x=%20y [en] [wait=30] [mine] [203.0.113.9, 127.0.0.1] [http] true [] [] []"
+	if got := r.Header.Get("X-Seen"); got != want {
+		t.Errorf("the tracker saw %s, not %s", got, want)
+	}
+	if r.StatusCode != 200 || string(r.text) != `{"job_id":"x"}` || r.Header.Get("Etag") != `"7-ko"` || r.ContentLength != 14 ||
+		r.Header.Get("Content-Type") != "application/json" || r.Header.Get("X-Own") != "" || len(r.Header["Vary"]) != 2 ||
+		len(r.Header["X-Request-Id"]) != 1 || len(r.Header["Date"]) != 1 {
+		t.Errorf("%s %v %s", r.Status, r.Header, r.text)
+	}
+	if got := r.Header.Get("X-Trace"); !strings.HasPrefix(got, "00-0af7651916cd43dd8448eb211c80319c-") || strings.Contains(got, "b7ad6b7169203331") {
+		t.Errorf("the trace went on as %s", got)
+	}
+	header["If-None-Match"] = `"7-ko"`
+	if r := g.do("GET", result, nil, header); r.StatusCode != 304 || len(r.text) != 0 || r.Header.Get("Etag") != `"7-ko"` {
+		t.Errorf("conditional: %s %v", r.Status, r.Header)
+	}
+	delete(header, "If-None-Match")
+	if r := g.do("HEAD", result, nil, header); r.StatusCode != 200 || r.ContentLength != 14 || len(r.text) != 0 {
+		t.Errorf("HEAD: %s %v %d", r.Status, r.Header, r.ContentLength)
+	}
+}
+
+func TestAnAnswerOfAnyStatusIsPassedOn(t *testing.T) {
+	t.Parallel()
+	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(len(r.URL.RawQuery)) // the status is the length of the query
+		_, _ = io.WriteString(w, `{"code":"theirs"}`)
+	})
+	for _, status := range []int{204, 404, 410, 503} {
+		r := g.do("GET", result+"?"+strings.Repeat("x", status), nil, nil)
+		if r.StatusCode != status || status != 204 && string(r.text) != `{"code":"theirs"}` || r.Header.Get("Retry-After") != "7" {
+			t.Errorf("%d: %s %s", status, r.Status, r.text)
+		}
+	}
+}
+
+func TestAServiceThatIsAwayIsToldAsSuch(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	g.problem(g.do("GET", result, nil, nil), 503, "unavailable")
+	g.problem(g.do("GET", progress, nil, nil), 503, "unavailable")
+	g.problem(g.do("POST", webhook, strings.NewReader("{}"), nil), 503, "unavailable")
+	if r := g.do("GET", "/readyz", nil, nil); r.StatusCode != 200 {
+		t.Errorf("readiness depends on it: %s", r.text)
+	}
+}
+
+func TestAWebhookIsPassedOn(t *testing.T) {
+	t.Parallel()
+	g, _ := behind(t, map[string]string{"MAX_WEBHOOK_BYTES": "3000000"}, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("X-Length", fmt.Sprint(r.ContentLength))
+		_, _ = fmt.Fprintf(w, "%s %s %d", r.Method, r.RequestURI, len(body))
+	})
+	large := bytes.Repeat([]byte("x"), 3000000)
+	for _, body := range [][]byte{[]byte(`{"analysis_results":{}}`), large, {}} {
+		want := fmt.Sprintf("POST %s %d", webhook, len(body))
+		r := g.do("POST", webhook, bytes.NewReader(body), nil)
+		if string(r.text) != want || r.Header.Get("X-Length") != fmt.Sprint(len(body)) {
+			t.Errorf("%s: %s of %s", r.Status, r.text, r.Header.Get("X-Length"))
+		}
+		r = g.do("POST", webhook, struct{ io.Reader }{bytes.NewReader(body)}, nil)
+		if string(r.text) != want {
+			t.Errorf("chunked: %s: %s", r.Status, r.text)
+		}
+	}
+	g.problem(g.do("POST", webhook, bytes.NewReader(append(large, 'x')), nil), 413, "too-large")
+	g.problem(g.do("POST", webhook, struct{ io.Reader }{bytes.NewReader(append(large, 'x'))}, nil), 413, "too-large")
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc", webhook)
+	_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
+	g.problem(w.answer(), 400, "body-truncated")
+}
+
+func TestAnEarlyAnswerLeavesTheConnectionSound(t *testing.T) {
+	t.Parallel()
+	g, _ := behind(t, nil, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized) // without reading the body
+	})
+	for _, size := range []int{100, 100 << 10, 4 << 20} {
+		w := g.dial()
+		hidden := "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", webhook, size+len(hidden))
+		go func() { _, _ = io.WriteString(w, strings.Repeat("z", size)+hidden) }()
+		if r := w.answer(); r.StatusCode != 401 && r.StatusCode != 503 { // a write that failed first hides the answer
+			t.Errorf("%s: %s", r.Status, r.text)
+		}
+		_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
+		if after := w.rest(); strings.Contains(after, "200 OK") {
+			t.Errorf("the hidden request was answered: %s", after)
+		}
+	}
+}
+
+// events plays a tracker whose stream sends what a test gives it.
+type events struct {
+	frames chan string
+	gone   chan struct{} // closed when the stream's client has left
+	abort  chan struct{}
+}
+
+func newEvents() *events {
+	return &events{frames: make(chan string), gone: make(chan struct{}), abort: make(chan struct{})}
+}
+
+func (e *events) serve(w http.ResponseWriter, r *http.Request) {
+	defer close(e.gone)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no")
+	w.Header().Set("X-Last", r.Header.Get("Last-Event-Id"))
+	_ = http.NewResponseController(w).Flush()
+	for {
+		select {
+		case f, ok := <-e.frames:
+			if !ok {
+				return
+			}
+			_, _ = io.WriteString(w, f)
+			_ = http.NewResponseController(w).Flush()
+		case <-r.Context().Done():
+			return
+		case <-e.abort:
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+func (g *gateway) open(ctx context.Context) (*http.Response, *bufio.Reader) {
+	g.t.Helper()
+	req, _ := http.NewRequestWithContext(ctx, "GET", g.url+progress, nil)
+	req.Header.Set("Last-Event-ID", "5")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp, bufio.NewReader(resp.Body)
+}
+
+func TestFramesArriveOneByOne(t *testing.T) {
+	t.Parallel()
+	e := newEvents()
+	g, _ := behind(t, nil, e.serve)
+	resp, body := g.open(g.kit.Context()) // returns before any frame was sent
+	if resp.Header.Get("Content-Type") != "text/event-stream" || resp.Header.Get("X-Accel-Buffering") != "no" || resp.Header.Get("X-Last") != "5" {
+		t.Errorf("header %v", resp.Header)
+	}
+	var slowest time.Duration
+	for i := range 50 {
+		began := time.Now()
+		e.frames <- fmt.Sprintf("id: %d\n\n", i)
+		line, err := body.ReadString('\n')
+		if err != nil || line != fmt.Sprintf("id: %d\n", i) {
+			t.Fatalf("frame %d is %q, %v", i, line, err)
+		}
+		_, _ = body.ReadString('\n')
+		slowest = max(slowest, time.Since(began))
+	}
+	t.Logf("slowest frame %v", slowest)
+	close(e.frames)
+	if rest, err := io.ReadAll(body); err != nil || len(rest) != 0 {
+		t.Errorf("the end: %q, %v", rest, err)
+	}
+}
+
+func TestAClientThatLeavesFreesTheTracker(t *testing.T) {
+	t.Parallel()
+	e := newEvents()
+	g, _ := behind(t, nil, e.serve)
+	ctx, leave := context.WithCancel(g.kit.Context())
+	_, body := g.open(ctx)
+	e.frames <- "data: 1\n\n"
+	if _, err := body.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	timeout := time.After(5 * time.Second)
+	for {
+		select {
+		case e.frames <- ": heartbeat\n\n":
+		case <-e.gone:
+			return
+		case <-timeout:
+			t.Fatal("the tracker's stream goes on")
+		}
+	}
+}
+
+func TestATrackerThatBreaksEndsTheStream(t *testing.T) {
+	t.Parallel()
+	e := newEvents()
+	g, _ := behind(t, nil, e.serve)
+	_, body := g.open(g.kit.Context())
+	e.frames <- "data: 1\n\n"
+	close(e.abort)
+	rest, err := io.ReadAll(body)
+	if err != nil || string(rest) != "data: 1\n\n" {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+func TestABodyThatBreaksDoesNotLookWhole(t *testing.T) {
+	t.Parallel()
+	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "" {
+			w.Header().Set("Content-Length", "100")
+		}
+		_, _ = io.WriteString(w, `{"job`)
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	for _, query := range []string{"", "?known"} {
+		if r, err := g.try(g.kit.Context(), "GET", result+query, nil, nil); err == nil {
+			t.Errorf("%q came whole: %s", query, r.text)
+		}
+	}
+}
+
+func TestAStopEndsStreamsAtOnce(t *testing.T) {
+	t.Parallel()
+	polls := make(chan struct{})
+	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/tokens/analysis-result") { // a long poll
+			close(polls)
+			<-r.Context().Done()
+			return
+		}
+		newEvents().serve(w, r)
+	})
+	var bodies []*bufio.Reader
+	for range 20 {
+		_, body := g.open(g.kit.Context())
+		bodies = append(bodies, body)
+	}
+	polled := make(chan reply)
+	go func() {
+		r, err := g.try(context.WithoutCancel(g.kit.Context()), "GET", result, nil, nil)
+		if err != nil {
+			r.Response = &http.Response{Status: err.Error()}
+		}
+		polled <- r
+	}()
+	<-polls
+	began := time.Now()
+	if err := g.stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+	for _, body := range bodies {
+		if rest, err := io.ReadAll(body); err != nil || len(rest) != 0 {
+			t.Errorf("a stream ended with %q, %v", rest, err)
+		}
+	}
+	if r := <-polled; r.StatusCode != 503 {
+		t.Errorf("the long poll: %s", r.Status)
+	}
+}

@@ -1,0 +1,353 @@
+package app_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sori.internal/shared/testkit"
+)
+
+// wire is a connection whose bytes a test writes itself.
+type wire struct {
+	t *testing.T
+	net.Conn
+	r *bufio.Reader
+}
+
+func (g *gateway) dial() *wire {
+	g.t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return &wire{t: g.t, Conn: c, r: bufio.NewReader(c)}
+}
+
+func (w *wire) send(format string, args ...any) {
+	w.t.Helper()
+	if _, err := fmt.Fprintf(w, format, args...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *wire) answer() reply {
+	w.t.Helper()
+	resp, err := http.ReadResponse(w.r, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return reply{Response: resp, text: text}
+}
+
+// rest reads what else comes until the connection ends.
+func (w *wire) rest() string {
+	b, _ := io.ReadAll(w.r) // a reset ends it as well
+	return string(b)
+}
+
+func (w *wire) alive() {
+	w.t.Helper()
+	w.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+	if r := w.answer(); r.StatusCode != http.StatusOK {
+		w.t.Errorf("the next request: %s", r.Status)
+	}
+}
+
+func TestARefusedBodyIsNeverTheNextRequest(t *testing.T) { //nolint:tparallel // the attacks are over before the victim is looked at
+	t.Parallel()
+	g := start(t, nil)
+	victim := g.create(`{"token_name":"v","actor_name":"b","start_time":0,"end_time":1}`)
+	hidden := fmt.Sprintf("DELETE /tokens/%v HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n", victim["id"])
+	t.Run("attack", func(t *testing.T) { //nolint:paralleltest // it is waited for
+		for name, size := range map[string]int{"within a buffer": 100, "beyond 8 KiB": 9 << 10, "beyond the buffer": 40 << 10, "beyond what is drained": 300 << 10} {
+			for _, path := range []string{
+				"/tokens/999/upload-audio", "/tokens/x/upload-audio", g.path(), "/nowhere", "/tokens/1", "/livez", "/tokens/analysis-result/1",
+			} {
+				for _, method := range []string{"POST", "GET", "BREW"} {
+					t.Run(fmt.Sprintf("%s %s %s", name, method, path), func(t *testing.T) {
+						t.Parallel()
+						g := g.in(t)
+						body := strings.Repeat("z", size) + hidden
+						declared := g.dial()
+						declared.send("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", method, path, len(body))
+						chunked := g.dial()
+						chunked.send("%s %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", method, path, len(body))
+						for _, w := range []*wire{declared, chunked} {
+							_, _ = io.WriteString(w, body) // it may be refused in the middle
+							_, _ = io.WriteString(w, map[bool]string{true: "\r\n0\r\n\r\n"}[w == chunked])
+							_ = w.Conn.(*net.TCPConn).CloseWrite()
+							_ = w.answer()
+							if after := w.rest(); strings.Contains(after, "HTTP/1.1 2") {
+								t.Errorf("a hidden request was answered: %s", after)
+							}
+						}
+					})
+				}
+			}
+		}
+	})
+	if r := g.do("GET", fmt.Sprintf("/tokens/%v", victim["id"]), nil, nil); r.StatusCode != http.StatusOK {
+		t.Errorf("the victim: %s", r.Status)
+	}
+}
+
+func TestTwoFramingsAreRefused(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for _, framing := range []string{
+		"Content-Length: 5\r\nContent-Length: 6", "Content-Length: +5", "Content-Length: -1", "Transfer-Encoding: xchunked", "Content-Length: 5\r\nTransfer-Encoding: chunked",
+	} {
+		w := g.dial()
+		w.send("POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n", g.path(), framing)
+		if r := w.answer(); r.StatusCode < 400 {
+			t.Errorf("%q: %s", framing, r.Status)
+		}
+		if after := w.rest(); strings.Contains(after, "200 OK") {
+			t.Errorf("%q: what followed was answered: %s", framing, after)
+		}
+	}
+}
+
+func TestAConnectionGoesOnAfterAnUpload(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"UPLOAD_IDLE_TIMEOUT": "100ms"})
+	w := g.dial()
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(600 << 10)}, part{name: "x", content: []byte("y")})
+	for range 3 {
+		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
+		if r := w.answer(); r.StatusCode != http.StatusAccepted {
+			t.Fatalf("%s: %s", r.Status, r.text)
+		}
+		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", g.path(), contentType, len(body), body)
+		if r := w.answer(); r.StatusCode != http.StatusAccepted {
+			t.Fatalf("chunked: %s: %s", r.Status, r.text)
+		}
+		w.alive()
+		// A refusal whose rest is small.
+		w.send("POST /tokens/999/upload-audio HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 5000\r\n\r\n%s", contentType, strings.Repeat("z", 5000))
+		g.problem(w.answer(), 404, "token-not-found")
+		<-time.After(200 * time.Millisecond) // longer than the deadlines of the bodies before, which must be over
+		w.alive()
+	}
+}
+
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64)})
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%sGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+		g.path(), contentType, len(body), body)
+	for _, want := range []int{202, 404, 200} {
+		if r := w.answer(); r.StatusCode != want {
+			t.Errorf("%s instead of %d", r.Status, want)
+		}
+	}
+}
+
+func TestTooLargeIsAnsweredFromTheHeader(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for _, expect := range []string{"", "Expect: 100-continue\r\n", "X-Sori-Declared-Length: 5\r\n"} {
+		w := g.dial()
+		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9999999999\r\n%s\r\n", g.path(), expect)
+		r := w.answer()
+		if m := g.problem(r, 413, "too-large"); m["max_bytes"] != 104857600.0 {
+			t.Errorf("max_bytes is %v", m["max_bytes"])
+		}
+		if !r.Close {
+			t.Error("the connection is kept")
+		}
+		if after := w.rest(); after != "" {
+			t.Errorf("and then %q", after)
+		}
+	}
+	// A spoofed mark is no length.
+	w := g.dial()
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64)})
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nx-sori-declared-length: 9999999999\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
+	if r := w.answer(); r.StatusCode != http.StatusAccepted {
+		t.Errorf("a spoofed mark: %s", r.Status)
+	}
+}
+
+func TestExpectIsMetBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(300 << 10)})
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", g.path(), contentType, len(body))
+	if line, err := w.r.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	_, _ = w.r.ReadString('\n')
+	w.send("%s", body)
+	if r := w.answer(); r.StatusCode != http.StatusAccepted {
+		t.Errorf("%s: %s", r.Status, r.text)
+	}
+	w.alive()
+}
+
+func TestATooLargeBodyIsNotReadOn(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"MAX_UPLOAD_BYTES": "100000"})
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n", g.path())
+	head := "--b\r\nContent-Disposition: form-data; name=file; filename=a.wav\r\n\r\n" + string(wav(1000))
+	w.send("%x\r\n%s\r\n", len(head), head)
+	sent := make(chan int)
+	go func() {
+		n, chunk := 0, fmt.Sprintf("%x\r\n%s\r\n", 64<<10, strings.Repeat("z", 64<<10))
+		for {
+			m, err := io.WriteString(w, chunk)
+			if n += m; err != nil {
+				sent <- n
+				return
+			}
+		}
+	}()
+	g.problem(w.answer(), 413, "too-large")
+	// The kernel's buffers take a few MiB, an endless reader would take all.
+	if n := <-sent; n > 64<<20 {
+		t.Errorf("%d bytes were taken", n)
+	}
+	g.nothing()
+}
+
+func TestAClientThatLeavesLeavesNothing(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(3 << 20)})
+	for _, share := range []int{1, len(body) / 3, len(body) * 2 / 3, len(body) - 1} {
+		for _, half := range []bool{true, false} {
+			for _, chunked := range []bool{true, false} {
+				w := g.dial()
+				if chunked {
+					w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s", g.path(), contentType, len(body), body[:share])
+				} else {
+					w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:share])
+				}
+				if !half {
+					_ = w.Close()
+					continue
+				}
+				_ = w.Conn.(*net.TCPConn).CloseWrite()
+				g.problem(w.answer(), 400, "body-truncated")
+			}
+		}
+	}
+	// A body that is whole as a form but shorter than it was declared.
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body)+10, body)
+	_ = w.Conn.(*net.TCPConn).CloseWrite()
+	g.problem(w.answer(), 400, "body-truncated")
+	testkit.Eventually(t, func() error {
+		if n := strings.Count(g.kit.Logged(), `upload-audio","status":400`); n != 17 {
+			return fmt.Errorf("%d of 17 uploads have ended", n)
+		}
+		return nil
+	})
+	g.nothing()
+}
+
+func TestASlowBodyIsGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, settings := range map[string]map[string]string{
+		"idle":  {"UPLOAD_IDLE_TIMEOUT": "300ms"},
+		"total": {"UPLOAD_TIMEOUT": "300ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, settings)
+			body, contentType := form(part{name: "file", file: "a.wav", content: wav(1 << 20)})
+			w := g.dial()
+			w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:300<<10])
+			g.problem(w.answer(), http.StatusRequestTimeout, "request-timeout")
+			if after := w.rest(); after != "" {
+				t.Errorf("and then %q", after)
+			}
+			g.nothing()
+		})
+	}
+}
+
+func TestABodyMayComeSlowlyButSteadily(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"UPLOAD_IDLE_TIMEOUT": "500ms"})
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64 << 10)})
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", g.path(), contentType, len(body))
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for i := range 10 { // a second in all
+		<-tick.C
+		w.send("%s", body[i*len(body)/10:(i+1)*len(body)/10])
+	}
+	if r := w.answer(); r.StatusCode != http.StatusAccepted {
+		t.Errorf("%s: %s", r.Status, r.text)
+	}
+	w.alive()
+}
+
+func TestAStopLetsUploadsFinish(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(600 << 10)})
+	w := g.dial()
+	unused := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:1000])
+	g.active(1)
+	stopped := make(chan error)
+	go func() { stopped <- g.stop() }()
+	if rest := unused.rest(); rest != "" { // its end tells that the stop has begun
+		t.Errorf("unused: %q", rest)
+	}
+	w.send("%s", body[1000:])
+	if r := w.answer(); r.StatusCode != http.StatusAccepted || !r.Close {
+		t.Errorf("%s, closing %v: %s", r.Status, r.Close, r.text)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheGraceIsTheLimitOfAStop(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"SHUTDOWN_GRACE": "200ms"})
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(600 << 10)})
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:300<<10])
+	g.active(1)
+	began := time.Now()
+	if err := g.stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+	g.nothing()
+}
+
+// active waits until n uploads are under way.
+func (g *gateway) active(n int) {
+	g.t.Helper()
+	testkit.Eventually(g.t, func() error {
+		r := g.do("GET", "/metrics", nil, nil)
+		if !strings.Contains(string(r.text), fmt.Sprintf("sori_uploads_active %d\n", n)) {
+			return fmt.Errorf("not %d uploads under way", n)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,108 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/health"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/locale"
+	"sori.internal/shared/metrics"
+)
+
+// Routes are the gateway's routes and what stands behind them.
+type Routes struct {
+	Info    httpd.Info
+	Health  *health.Health
+	Metrics *metrics.Registry
+
+	Uploads       Uploads
+	UploadPace    Pace
+	MaxUploadBody int64 // bytes of a whole request
+	Language      locale.Language
+
+	Tokens TokenStore
+
+	Tracker         Upstream
+	Dispatcher      Upstream
+	MaxWebhookBytes int64
+}
+
+// register adds the routes that every service has. Paths answer with and without
+// a trailing slash.
+func (r *Routes) register(app *fiber.App) {
+	app.Get("/", func(c *fiber.Ctx) error { return c.JSON(r.Info) })
+	app.Get("/livez", std(http.HandlerFunc(r.Health.ServeLive)))
+	app.Get("/readyz", std(http.HandlerFunc(r.Health.ServeReady)))
+	app.Get("/health", std(http.HandlerFunc(r.Health.ServeHealth)))
+	app.Get("/metrics", std(r.Metrics.Handler()))
+}
+
+// registerPassages adds the routes that other services answer. They come before
+// those of tokens, whose ids would match their words.
+func (r *Routes) registerPassages(streams context.Context, app *fiber.App) {
+	tracker := passage{to: r.Tracker, maxBody: maxJSON, pace: r.UploadPace}.handler(streams)
+	dispatcher := passage{to: r.Dispatcher, maxBody: r.MaxWebhookBytes, pace: r.UploadPace}.handler(streams)
+	app.Get("/tokens/analysis-result/:job_id", tracker)
+	app.Get("/tokens/analysis-progress/:job_id", tracker)
+	app.Post("/tokens/webhook/analysis-complete", dispatcher)
+}
+
+// registerTokens adds the routes of tokens and their uploads.
+func (r *Routes) registerTokens(app *fiber.App) {
+	uploads := uploads{core: r.Uploads, pace: r.UploadPace, maxBody: r.MaxUploadBody, language: r.Language}
+	app.Post("/tokens/:id/upload-audio", uploads.create)
+
+	tokens := tokens{store: r.Tokens, pace: r.UploadPace}
+	app.Post("/tokens", tokens.create)
+	app.Get("/tokens", tokens.list)
+	app.Get("/tokens/:id", tokens.get)
+	app.Put("/tokens/:id", tokens.replace)
+	app.Delete("/tokens/:id", tokens.remove)
+}
+
+// tokenID reads the id out of the path.
+func tokenID(c *fiber.Ctx, name string) (int64, error) {
+	id, err := strconv.ParseInt(c.Params("id"), 10, 64)
+	if err != nil || id < 1 {
+		return 0, catalogue.Invalid(fault.Violation{Pointer: name, Detail: "must be a positive integer"})
+	}
+	return id, nil
+}
+
+// std runs a net/http handler that looks at nothing of its request. Fiber's own
+// adaptor would read the whole body into memory first, of any size.
+func std(h http.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		req, err := http.NewRequestWithContext(c.UserContext(), c.Method(), c.Path(), http.NoBody)
+		if err != nil {
+			return fault.Wrap(fault.Invalid, "malformed-request", "The request could not be read.", err)
+		}
+		w := &answered{header: http.Header{}, status: http.StatusOK}
+		h.ServeHTTP(w, req)
+		for name, values := range w.header {
+			c.Response().Header.Del(name)
+			for _, v := range values {
+				c.Response().Header.Add(name, v)
+			}
+		}
+		return c.Status(w.status).Send(w.body.Bytes())
+	}
+}
+
+// answered keeps what a net/http handler answers.
+type answered struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answered) Header() http.Header         { return a.header }
+func (a *answered) WriteHeader(status int)      { a.status = status }
+func (a *answered) Write(p []byte) (int, error) { return a.body.Write(p) }

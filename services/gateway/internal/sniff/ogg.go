@@ -1,0 +1,57 @@
+package sniff
+
+import "strings"
+
+const (
+	oggHeader = 27   // bytes before a page's segment table (RFC 3533, section 6)
+	oggBegins = 0x02 // header_type flag: the page begins a logical stream
+)
+
+// ogg knows Ogg (RFC 3533) by its first pages: every logical stream of a file begins there, each with a page of its own
+// that holds nothing but the codec's first header. One of them must be audio and none may be anything else, except
+// the directory of Ogg Skeleton, so that Theora is refused wherever it stands.
+func ogg(head []byte) string {
+	found := ""
+	for off := 0; ; {
+		packet, next, ok := firstPacket(head, off)
+		switch {
+		case !ok:
+			return found
+		case audioHeader(packet):
+			found = "audio/ogg"
+		case !strings.HasPrefix(packet, "fishead\x00"):
+			return ""
+		}
+		off = next
+	}
+}
+
+// firstPacket returns the start of the packet on the page at off where that page begins a logical stream, and where the
+// page after it stands.
+func firstPacket(head []byte, off int) (packet string, next int, ok bool) {
+	page := at(head, off, oggHeader)
+	if !strings.HasPrefix(page, "OggS\x00") || page[5]&oggBegins == 0 {
+		return "", 0, false
+	}
+	body := off + oggHeader + int(page[26])
+	table := at(head, off+oggHeader, int(page[26]))
+	next = body
+	for i := range len(table) {
+		next += int(table[i])
+	}
+	if body >= len(head) || next == body {
+		return "", 0, false
+	}
+	return string(head[body:min(next, body+8, len(head))]), next, true
+}
+
+// audioHeader tells whether a packet begins as a codec's identification header does: Vorbis I, section 4.2.1; Opus, RFC
+// 7845, section 5.1; FLAC, RFC 9639, section 10.1; Speex manual, section 7.3.
+func audioHeader(packet string) bool {
+	for _, magic := range [...]string{"\x01vorbis", "OpusHead", "\x7fFLAC", "Speex   "} {
+		if strings.HasPrefix(packet, magic) {
+			return true
+		}
+	}
+	return false
+}

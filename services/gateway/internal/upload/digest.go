@@ -1,0 +1,43 @@
+package upload
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+
+	"sori.internal/shared/fault"
+)
+
+// announced reads the SHA-256 out of a Content-Digest header (RFC 9530, section
+// 2), a dictionary of byte sequences by algorithm (RFC 8941, sections 3.2 and
+// 3.3.5). It returns nil where the header is absent or names other algorithms
+// only, which a recipient may ignore.
+func announced(header string) ([]byte, error) {
+	var found []byte
+	if strings.TrimSpace(header) == "" {
+		return nil, nil
+	}
+	for member := range strings.SplitSeq(header, ",") {
+		name, value, ok := strings.Cut(strings.TrimSpace(member), "=")
+		if !ok || name == "" {
+			return nil, malformedDigest()
+		}
+		if !strings.EqualFold(name, "sha-256") {
+			continue
+		}
+		value, _, _ = strings.Cut(value, ";") // parameters
+		value = strings.TrimSpace(value)
+		encoded, opened := strings.CutPrefix(value, ":")
+		encoded, closed := strings.CutSuffix(encoded, ":")
+		digest, err := base64.StdEncoding.DecodeString(encoded)
+		if !opened || !closed || err != nil || len(digest) != sha256.Size {
+			return nil, malformedDigest()
+		}
+		found = digest
+	}
+	return found, nil
+}
+
+func malformedDigest() error {
+	return fault.New(fault.Invalid, "malformed-digest", "The header Content-Digest must have the form sha-256=:base64:.")
+}

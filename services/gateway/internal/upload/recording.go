@@ -1,0 +1,119 @@
+package upload
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"hash"
+	"io"
+
+	"sori.internal/services/gateway/internal/sniff"
+	"sori.internal/shared/fault"
+)
+
+// recording is the file of a form, as a reader that ends only when the whole
+// request was read and found good. Whoever stores what it reads may take its
+// io.EOF for the word that this is to be kept.
+type recording struct {
+	form      *form
+	content   io.Reader
+	limit     int64
+	digest    []byte // what the client announced; nil where it did not
+	name      string
+	mediaType string
+
+	hash hash.Hash
+	size int64
+	err  error // what reading ended with
+}
+
+// open reads a form up to its file and the file's head. What is no audio is
+// refused here, before anything is stored.
+func open(r Request, limit int64) (*recording, error) {
+	digest, err := announced(r.ContentDigest)
+	if err != nil {
+		return nil, err
+	}
+	f, err := newForm(r, digest != nil)
+	if err != nil {
+		return nil, err
+	}
+	content, name, err := f.file()
+	if err != nil {
+		return nil, err
+	}
+	head, err := readHead(content)
+	if err != nil {
+		return nil, f.explain(err)
+	}
+	if len(head) == 0 {
+		return nil, fault.New(fault.Invalid, "empty-file", "The file is empty.")
+	}
+	mediaType, ok := sniff.Detect(head)
+	if !ok {
+		return nil, fault.New(fault.Unsupported, "unsupported-audio", "The file is not audio of a known format.")
+	}
+	return &recording{
+		form: f, content: io.MultiReader(bytes.NewReader(head), content), limit: limit, digest: digest,
+		name: cleanName(name), mediaType: mediaType, hash: sha256.New(),
+	}, nil
+}
+
+// readHead reads as much as the sniffer wants, or all where there is less.
+func readHead(content io.Reader) ([]byte, error) {
+	head := make([]byte, sniff.HeadSize)
+	for n := 0; ; {
+		m, err := content.Read(head[n:])
+		n += m
+		if n == len(head) || errors.Is(err, io.EOF) {
+			return head[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Read implements io.Reader.
+func (r *recording) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.content.Read(p)
+	r.size += int64(n)
+	if r.size > r.limit {
+		r.err = TooLarge(r.limit)
+		return 0, r.err
+	}
+	r.hash.Write(p[:n])
+	switch {
+	case errors.Is(err, io.EOF):
+		if r.err = r.conclude(); r.err == nil {
+			r.err = io.EOF
+		}
+	case err != nil:
+		r.err = r.form.explain(err)
+	}
+	return n, r.err
+}
+
+// conclude checks what is known only at the end of the body.
+func (r *recording) conclude() error {
+	if err := r.form.end(); err != nil {
+		return err
+	}
+	if r.digest == nil {
+		return nil
+	}
+	// RFC 9530 means the content of the message, which is the whole form. Clients
+	// that hash their file and not the form they wrap it in mean as well.
+	if same(r.digest, r.form.body.hash) || same(r.digest, r.hash) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "digest-mismatch", "The body is not the one that Content-Digest announced.")
+}
+
+func same(digest []byte, h hash.Hash) bool {
+	return subtle.ConstantTimeCompare(digest, h.Sum(nil)) == 1
+}

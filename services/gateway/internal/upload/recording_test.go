@@ -1,0 +1,83 @@
+package upload
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"sori.internal/shared/fault"
+)
+
+const boundary = "multipart/form-data; boundary=b"
+
+func body(parts ...string) []byte {
+	var b bytes.Buffer
+	for _, p := range parts {
+		b.WriteString("--b\r\nContent-Disposition: form-data; name=" + p + "\r\n")
+	}
+	b.WriteString("--b--\r\n")
+	return b.Bytes()
+}
+
+func wav(n int) string {
+	return "RIFF\xff\xff\xff\x7fWAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\xbb\x00\x00\x00\x77\x01\x00\x02\x00\x10\x00data\xff\xff\xff\x7f" +
+		string(bytes.Repeat([]byte("ab\r\n--"), n/6))
+}
+
+func read(whole []byte, r io.Reader, limit int64) (string, error) {
+	rec, err := open(Request{ContentType: boundary, Length: int64(len(whole)), Body: r}, limit)
+	if err != nil {
+		return "", err
+	}
+	content, err := io.ReadAll(rec)
+	return string(content), err
+}
+
+func TestARecordingIsReadHoweverItArrives(t *testing.T) {
+	t.Parallel()
+	content := wav(40 << 10)
+	whole := body("x\r\n\r\n1", "file; filename=a\r\n\r\n"+content, "y\r\n\r\n2")
+	for name, r := range map[string]io.Reader{
+		"at once": bytes.NewReader(whole), "by bytes": iotest.OneByteReader(bytes.NewReader(whole)),
+		"by halves": iotest.HalfReader(bytes.NewReader(whole)), "with its end": iotest.DataErrReader(bytes.NewReader(whole)),
+	} {
+		if got, err := read(whole, r, 1<<20); err != nil || got != content {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+}
+
+func TestABrokenBodyNeverEndsWell(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("connection broken")
+	whole := body("x\r\n\r\n1", "file; filename=a\r\n\r\n"+wav(20<<10), "y\r\n\r\n2")
+	// All but what may be missing: the line's end behind the closing boundary.
+	for n := range len(whole) - 2 {
+		if n > 200 && n < len(whole)-200 && n%97 != 0 {
+			continue
+		}
+		if _, err := read(whole, io.MultiReader(bytes.NewReader(whole[:n]), iotest.ErrReader(broken)), 1<<20); !errors.Is(err, broken) {
+			t.Fatalf("broken after %d: %v", n, err)
+		}
+		if _, err := read(whole, bytes.NewReader(whole[:n]), 1<<20); !fault.Is(err, fault.Invalid) {
+			t.Fatalf("ended after %d: %v", n, err)
+		}
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add(body("file; filename=a\r\n\r\n" + wav(100)))
+	f.Add(body("x\r\n\r\n1", "file\r\n\r\n"))
+	f.Add([]byte("--b--"))
+	f.Fuzz(func(t *testing.T, whole []byte) {
+		content, err := read(whole, bytes.NewReader(whole), 1000)
+		if err == nil && (content == "" || len(content) > 1000) {
+			t.Errorf("%d bytes were taken", len(content))
+		}
+		if err != nil && fault.KindOf(err) == fault.Internal {
+			t.Errorf("an error without a kind: %v", err)
+		}
+	})
+}
