@@ -1,0 +1,113 @@
+// Package loopback finds ports on this machine's loopback address, the only one on which a local stack listens.
+package loopback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Host is the loopback address.
+const Host = "127.0.0.1"
+
+// attempts bounds how often a port that was free and then taken by somebody else is replaced by another.
+const attempts = 5
+
+// release is how long a fixed port may take to get free.
+const release = 500 * time.Millisecond
+
+// The ports that are picked from, lowest included.
+const lowest, highest = 20_000, 27_000
+
+// ErrTaken means that somebody else listens on the port.
+var ErrTaken = errors.New("port is taken")
+
+// Port is a wish for a port.
+type Port struct {
+	Fixed  int // this one or none
+	Prefer int // without a fixed one: this one if it is free, else any
+}
+
+// Address is the loopback address with a port.
+func Address(port int) string { return net.JoinHostPort(Host, strconv.Itoa(port)) }
+
+// Taken tells whether a port cannot be listened on now.
+func Taken(port int) bool {
+	l, err := net.Listen("tcp4", Address(port))
+	if err != nil {
+		return true
+	}
+
+	return l.Close() != nil
+}
+
+// With calls start with a port that was free a moment ago, and again with another one when somebody was faster. A fixed
+// port is tried once, and refused without calling start when it stays taken for longer than a killed holder needs to go.
+func With(ctx context.Context, want Port, start func(port int) error) error {
+	if want.Fixed != 0 {
+		if err := await(ctx, want.Fixed); err != nil {
+			return err
+		}
+		return start(want.Fixed)
+	}
+	port := want.Prefer
+	if port == 0 || Taken(port) {
+		port = 0
+	}
+	var err error
+	for range attempts {
+		if port == 0 {
+			if port, err = free(); err != nil {
+				return err
+			}
+		}
+		if err = start(port); err == nil || !Taken(port) {
+			return err
+		}
+		port = 0
+	}
+
+	return err
+}
+
+func await(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, release)
+	defer cancel()
+	tick := time.NewTicker(release / 25)
+	defer tick.Stop()
+	for Taken(port) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("listen on %s: %w", Address(port), ErrTaken)
+		}
+	}
+
+	return nil
+}
+
+// free looks below the range from which systems take the ports of outgoing connections: such a connection would take the
+// port while the part that owns it restarts.
+func free() (int, error) {
+	for range 10 * attempts {
+		if port := lowest + rand.IntN(highest-lowest); !Taken(port) {
+			return port, nil
+		}
+	}
+	l, err := net.Listen("tcp4", Address(0))
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, fmt.Errorf("find a free port: %w", syscall.EAFNOSUPPORT)
+	}
+
+	return addr.Port, nil
+}

@@ -1,0 +1,84 @@
+package loopback_test
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"sori.internal/infra/internal/stack/loopback"
+)
+
+// occupy listens on a port until the test ends.
+func occupy(t *testing.T, port int) int {
+	t.Helper()
+	l, err := net.Listen("tcp4", loopback.Address(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func TestAFixedPortIsThatOrNone(t *testing.T) {
+	t.Parallel()
+	port := occupy(t, 0)
+	err := loopback.With(t.Context(), loopback.Port{Fixed: port}, func(int) error {
+		t.Error("started on a taken port")
+		return nil
+	})
+	if !errors.Is(err, loopback.ErrTaken) {
+		t.Errorf("taken port: %v, want %v", err, loopback.ErrTaken)
+	}
+}
+
+func TestAFixedPortIsWaitedForAMoment(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp4", loopback.Address(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(50*time.Millisecond, func() { _ = l.Close() })
+	defer timer.Stop()
+	want := l.Addr().(*net.TCPAddr).Port
+	if err = loopback.With(t.Context(), loopback.Port{Fixed: want}, func(int) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPreferredPortGivesWay(t *testing.T) {
+	t.Parallel()
+	port := occupy(t, 0)
+	var got int
+	if err := loopback.With(t.Context(), loopback.Port{Prefer: port}, func(p int) error { got = p; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got == port || got == 0 {
+		t.Errorf("got port %d instead of taken %d", got, port)
+	}
+}
+
+func TestALostRaceTakesAnotherPort(t *testing.T) {
+	t.Parallel()
+	var tried []int
+	err := loopback.With(t.Context(), loopback.Port{}, func(p int) error {
+		if tried = append(tried, p); len(tried) == 1 {
+			occupy(t, p) // somebody else was faster
+			return errors.New("cannot listen")
+		}
+		return nil
+	})
+	if err != nil || len(tried) != 2 || tried[0] == tried[1] {
+		t.Errorf("tried %v, %v; want a second port", tried, err)
+	}
+}
+
+func TestAnotherFailureIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	calls, want := 0, errors.New("broken")
+	err := loopback.With(t.Context(), loopback.Port{}, func(int) error { calls++; return want })
+	if !errors.Is(err, want) || calls != 1 {
+		t.Errorf("%d calls, %v; want one and %v", calls, err, want)
+	}
+}

@@ -1,0 +1,46 @@
+package stack_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/internal/stack"
+)
+
+// parentVariable makes the test binary a parent to be killed: it names the state folder.
+const parentVariable = "SORI_TEST_PARENT"
+
+func TestMain(m *testing.M) {
+	if ran, code := stack.RunChild(); ran {
+		os.Exit(code)
+	}
+	if dir := os.Getenv(parentVariable); dir != "" {
+		os.Exit(parent(dir))
+	}
+	os.Exit(m.Run())
+}
+
+// hello is what a parent says when its stack is ready.
+type hello struct {
+	stack.Endpoints
+	PIDs []int
+}
+
+// parent runs a stack until it is killed.
+func parent(dir string) int {
+	s, err := stack.Start(context.Background(), stack.Options{Dir: dir, Log: zerolog.Nop(), NATSChild: true})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	h := hello{Endpoints: s.Endpoints, PIDs: []int{s.PID(stack.NATS), s.PID(stack.S3), s.PID(stack.Postgres)}}
+	if err = json.NewEncoder(os.Stdout).Encode(h); err != nil {
+		return 1
+	}
+	select {}
+}

@@ -1,0 +1,152 @@
+package pg
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	embedded "github.com/fergusstrange/embedded-postgres"
+
+	"sori.internal/infra/internal/stack/proc"
+)
+
+// FetchRole is the name of the part that a re-executed binary plays. The downloading library knows neither a context nor
+// a time limit, and ends its process on some errors: so it works in a process that can be killed.
+const FetchRole = "postgres-fetch"
+
+// defaultVersion is downloaded for a new cluster.
+const defaultVersion = embedded.V17
+
+// fetchSettings is what the child needs to know.
+type fetchSettings struct {
+	Archives   string // where the downloaded archive is kept
+	Target     string // where it is unpacked
+	Version    string
+	Repository string
+}
+
+// fetched returns the folder of downloaded binaries, and downloads them the first time.
+func (s *Server) fetched(ctx context.Context, major int) (string, error) {
+	version := defaultVersion
+	if major != 0 {
+		version = ""
+		for _, v := range []embedded.PostgresVersion{embedded.V14, embedded.V15, embedded.V16, embedded.V17, embedded.V18} {
+			if strings.HasPrefix(string(v), strconv.Itoa(major)+".") {
+				version = v
+			}
+		}
+		if version == "" {
+			return "", fmt.Errorf("version %d cannot be downloaded", major)
+		}
+	}
+	cache, err := s.cache()
+	if err != nil {
+		return "", err
+	}
+	final := filepath.Join(cache, "postgres-"+string(version))
+	bin := filepath.Join(final, "bin")
+	if complete(bin, s.place.user) {
+		return bin, nil
+	}
+	s.opts.Log.Info().Str("version", string(version)).Str("into", final).Msg("downloading postgres")
+	if err = s.download(ctx, cache, final, string(version)); err != nil {
+		return "", err
+	}
+	if !complete(bin, s.place.user) {
+		return "", fmt.Errorf("what was downloaded into %s cannot be run", final)
+	}
+
+	return bin, nil
+}
+
+// download unpacks beside the final folder and renames, so that folder is complete whenever it exists.
+func (s *Server) download(ctx context.Context, cache, final, version string) error {
+	target, err := os.MkdirTemp(cache, "unpack-")
+	if err != nil {
+		return fmt.Errorf("download postgres: %w", err)
+	}
+	defer os.RemoveAll(target)
+	if err = os.Chmod(target, 0o755); err != nil {
+		return fmt.Errorf("download postgres: %w", err)
+	}
+	err = proc.RunSelf(ctx, FetchRole, fetchSettings{
+		Archives: cache, Target: target, Version: version, Repository: s.opts.Repository,
+	}, s.opts.Log)
+	if err != nil {
+		return fmt.Errorf("download postgres: %w", err)
+	}
+	if err = os.Rename(target, final); err != nil && !complete(filepath.Join(final, "bin"), s.place.user) {
+		return fmt.Errorf("download postgres: %w", err) // unless another process was faster
+	}
+
+	return nil
+}
+
+// cache is a folder for downloads that the run user can reach.
+func (s *Server) cache() (string, error) {
+	dir := s.opts.Search.Cache
+	if dir == "" {
+		user, err := os.UserCacheDir()
+		if err == nil && reachable(existing(user), s.place.user) {
+			dir = filepath.Join(user, "sori")
+		} else if s.place.user != nil {
+			dir = "/var/cache/sori"
+		} else {
+			return "", fmt.Errorf("find a folder for downloads: %w", err)
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make a folder for downloads: %w", err)
+	}
+
+	return dir, nil
+}
+
+// existing is the folder, or the nearest one above it that exists.
+func existing(path string) string {
+	for {
+		_, err := os.Stat(path)
+		if !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+// RunFetchRole is the child's part.
+func RunFetchRole(_ context.Context, config json.RawMessage, _ func()) error {
+	var set fetchSettings
+	if err := json.Unmarshal(config, &set); err != nil {
+		return fmt.Errorf("read settings: %w", err)
+	}
+	runtime := filepath.Join(set.Target, "runtime")
+	c := embedded.DefaultConfig().
+		Version(embedded.PostgresVersion(set.Version)).
+		CachePath(set.Archives).
+		BinariesPath(set.Target).
+		RuntimePath(runtime).
+		// Start does more than to download. A path that ends with a dot cannot be removed, which it tries right after
+		// unpacking: so it never comes to initdb, which it would run as the wrong user.
+		DataPath(runtime + "/.").
+		Port(0).
+		Logger(os.Stderr)
+	if set.Repository != "" {
+		c = c.BinaryRepositoryURL(set.Repository)
+	}
+	err := embedded.NewDatabase(c).Start()
+	if err == nil {
+		return errors.New("the library started a server instead of just downloading it")
+	}
+	// It makes this folder when all is unpacked, so a failure to remove it is the failure to get so far.
+	if os.Remove(runtime) == nil {
+		return nil
+	}
+
+	return err
+}

@@ -1,0 +1,39 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"sori.internal/infra/internal/stack/flock"
+	"sori.internal/infra/internal/stack/pg"
+)
+
+// Remove deletes a state folder and what it keeps elsewhere. A folder in use is refused, a missing one is no error.
+func Remove(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("remove stack: %w", err)
+	}
+	if _, err = os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	lock, err := flock.Acquire(filepath.Join(dir, lockName))
+	if err != nil {
+		return fmt.Errorf("remove stack: %w", err)
+	}
+	elsewhere, err := pg.Location(dir)
+	if err == nil && elsewhere != "" {
+		err = os.RemoveAll(filepath.Dir(elsewhere))
+	}
+	if err == nil {
+		err = os.RemoveAll(dir)
+	}
+	if err = errors.Join(err, lock.Release()); err != nil {
+		return fmt.Errorf("remove stack: %w", err)
+	}
+
+	return nil
+}

@@ -1,0 +1,115 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"sori.internal/infra/internal/stack/loopback"
+)
+
+// watch reports the end of a part unless it was asked for.
+func (s *Stack) watch(part Part, srv server) {
+	m := &member{server: srv, expected: make(chan struct{}), watched: make(chan struct{})}
+	s.mu.Lock()
+	s.parts[part] = m
+	s.mu.Unlock()
+	go func() {
+		defer close(m.watched)
+		select {
+		case <-m.expected:
+			return
+		case <-srv.Done():
+		}
+		select {
+		case <-m.expected: // both at once: it was asked for
+			return
+		default:
+		}
+		s.opts.Log.Error().Err(srv.Err()).Str("part", string(part)).Msg("part ended by itself")
+		select {
+		case s.exited <- fmt.Errorf("%s ended: %w", part, srv.Err()):
+		default: // nobody has read sixteen earlier ends; one more tells nothing new
+		}
+	}()
+}
+
+// Exited delivers an error for every part that ends without having been asked to. It is never closed.
+func (s *Stack) Exited() <-chan error { return s.exited }
+
+// PID is the number of a part's process, 0 for one that runs within this process or has not started.
+func (s *Stack) PID(part Part) int {
+	m := s.member(part)
+	if m == nil {
+		return 0
+	}
+
+	return m.PID()
+}
+
+// Signal sends a signal to a part's process: SIGKILL for a crash, SIGSTOP and SIGCONT for a pause.
+func (s *Stack) Signal(part Part, sig os.Signal) error {
+	pid := s.PID(part)
+	if pid == 0 {
+		return fmt.Errorf("signal %s: it has no process of its own", part)
+	}
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return fmt.Errorf("signal %s: %w", part, err)
+	}
+	if err = p.Signal(sig); err != nil {
+		return fmt.Errorf("signal %s: %w", part, err)
+	}
+
+	return nil
+}
+
+// Restart stops a part, if it still runs, and starts it again with its data and on its port. One call at a time.
+func (s *Stack) Restart(ctx context.Context, part Part) error {
+	m := s.member(part)
+	if m == nil {
+		return fmt.Errorf("restart %s: it is not running", part)
+	}
+	port := m.Port()
+	if err := m.end(ctx); err != nil {
+		return fmt.Errorf("restart %s: %w", part, err)
+	}
+	if err := s.start(ctx, part, loopback.Port{Fixed: port}); err != nil {
+		return fmt.Errorf("restart %s: %w", part, err)
+	}
+
+	return nil
+}
+
+// Stop stops the parts in reverse order and returns when none of their processes lives. It may be called again and from
+// several goroutines: all get the same answer. The end of ctx makes it impatient, not incomplete.
+func (s *Stack) Stop(ctx context.Context) error {
+	s.once.Do(func() {
+		var errs []error
+		for _, part := range []Part{Postgres, S3, NATS} {
+			if m := s.member(part); m != nil {
+				errs = append(errs, m.end(ctx))
+			}
+		}
+		s.stopErr = errors.Join(append(errs, s.lock.Release())...)
+	})
+
+	return s.stopErr
+}
+
+func (s *Stack) member(part Part) *member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	return s.parts[part]
+}
+
+// end stops a part on purpose; a second call finds nothing to do.
+func (m *member) end(ctx context.Context) error {
+	m.once.Do(func() { close(m.expected) })
+	err := m.Stop(ctx)
+	<-m.watched
+
+	return err
+}

@@ -1,0 +1,189 @@
+package s3d_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/internal/stack/loopback"
+	"sori.internal/infra/internal/stack/proc"
+	"sori.internal/infra/internal/stack/s3d"
+)
+
+func TestMain(m *testing.M) {
+	if ran, code := proc.RunRole(map[string]proc.Role{s3d.Role: s3d.RunRole}); ran {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+func testContext(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
+	tb.Cleanup(cancel)
+
+	return ctx
+}
+
+func options(dir string) s3d.Options {
+	return s3d.Options{Dir: dir, AccessKey: "access", SecretKey: "secret", Region: "us-east-1", Log: zerolog.Nop()}
+}
+
+func start(tb testing.TB, opts s3d.Options) *s3d.Server {
+	tb.Helper()
+	srv, err := s3d.Start(testContext(tb), opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = srv.Stop(context.WithoutCancel(tb.Context())) })
+
+	return srv
+}
+
+func client(tb testing.TB, srv *s3d.Server, secret string) *minio.Client {
+	tb.Helper()
+	c, err := minio.New(strings.TrimPrefix(srv.Endpoint(), "http://"), &minio.Options{
+		Creds: credentials.NewStaticV4("access", secret, ""), Region: "us-east-1", MaxRetries: 1,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+
+	return c
+}
+
+func newBucket(tb testing.TB, c *minio.Client) {
+	tb.Helper()
+	if err := c.MakeBucket(testContext(tb), "audio", minio.MakeBucketOptions{}); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func roundTrip(t *testing.T, c *minio.Client, key string, body []byte, opts minio.PutObjectOptions) {
+	t.Helper()
+	opts.ContentType = "audio/flac"
+	if _, err := c.PutObject(testContext(t), "audio", key, bytes.NewReader(body), int64(len(body)), opts); err != nil {
+		t.Fatal(err)
+	}
+	o, err := c.GetObject(testContext(t), "audio", key, minio.GetObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	got, err := io.ReadAll(o)
+	if err != nil || !bytes.Equal(got, body) {
+		t.Errorf("%s: got %d bytes, %v; want the %d that were put", key, len(got), err, len(body))
+	}
+	if info, err := o.Stat(); err != nil || info.ContentType != "audio/flac" {
+		t.Errorf("%s: content type = %q, %v", key, info.ContentType, err)
+	}
+}
+
+func TestObjectsSmallAndInParts(t *testing.T) {
+	t.Parallel()
+	c := client(t, start(t, options(t.TempDir())), "secret")
+	newBucket(t, c)
+	body := make([]byte, 12<<20)
+	if _, err := rand.Read(body); err != nil {
+		t.Fatal(err)
+	}
+	roundTrip(t, c, "small", body[:1000], minio.PutObjectOptions{})
+	roundTrip(t, c, "deep/er/one", body[:1000], minio.PutObjectOptions{})
+	roundTrip(t, c, "parts", body, minio.PutObjectOptions{PartSize: 5 << 20})
+}
+
+func TestMetadataWithoutExtendedAttributes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "meta"), 0o700); err != nil { // as left by a start without them
+		t.Fatal(err)
+	}
+	first := start(t, options(dir))
+	c := client(t, first, "secret")
+	newBucket(t, c)
+	roundTrip(t, c, "one", []byte("x"), minio.PutObjectOptions{})
+	if left, err := os.ReadDir(filepath.Join(dir, "meta", "audio")); err != nil || len(left) == 0 {
+		t.Errorf("metadata folder = %v, %v; want it in use", left, err)
+	}
+	if err := first.Stop(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	info, err := client(t, start(t, options(dir)), "secret").StatObject(testContext(t), "audio", "one", minio.StatObjectOptions{})
+	if err != nil || info.ContentType != "audio/flac" {
+		t.Errorf("after a restart: %q, %v", info.ContentType, err)
+	}
+}
+
+func TestWrongSecretsAreRefused(t *testing.T) {
+	t.Parallel()
+	c := client(t, start(t, options(t.TempDir())), "guess")
+	if _, err := c.ListBuckets(testContext(t)); minio.ToErrorResponse(err).Code != "SignatureDoesNotMatch" {
+		t.Errorf("wrong secret: %v", err)
+	}
+}
+
+func TestTheWorkingDirectoryStays(t *testing.T) {
+	t.Parallel()
+	before, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, options(t.TempDir()))
+	if after, err := os.Getwd(); err != nil || after != before {
+		t.Errorf("working directory = %s, %v; want %s", after, err, before)
+	}
+}
+
+func TestATakenPortIsRefused(t *testing.T) {
+	t.Parallel()
+	srv := start(t, options(t.TempDir()))
+	opts := options(t.TempDir())
+	opts.Port = loopback.Port{Fixed: srv.Port()}
+	if _, err := s3d.Start(testContext(t), opts); !errors.Is(err, loopback.ErrTaken) {
+		t.Errorf("start on a taken port: %v, want %v", err, loopback.ErrTaken)
+	}
+}
+
+func TestStopDoesNotWaitForIdleClients(t *testing.T) {
+	t.Parallel()
+	srv := start(t, options(t.TempDir()))
+	newBucket(t, client(t, srv, "secret")) // the client keeps its connection
+	if err := srv.Stop(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(srv.Err(), proc.ErrExited) {
+		t.Errorf("end = %v, want an orderly one", srv.Err())
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	c := client(b, start(b, options(b.TempDir())), "secret")
+	newBucket(b, c)
+	body := make([]byte, 100_000)
+	b.SetBytes(int64(len(body)))
+	b.SetParallelism(16)
+	b.ResetTimer()
+	var n atomic.Int64
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			key := fmt.Sprintf("%03d/%d", n.Load()%100, n.Add(1))
+			if _, err := c.PutObject(b.Context(), "audio", key, bytes.NewReader(body), int64(len(body)), minio.PutObjectOptions{}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

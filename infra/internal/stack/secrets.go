@@ -1,0 +1,75 @@
+package stack
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+const (
+	secretsName = "secrets.json"
+	portsName   = "ports.json"
+)
+
+// secrets belong to the data of a folder: they are drawn once and kept beside it.
+type secrets struct {
+	S3AccessKey   string `json:"s3_access_key"`
+	S3SecretKey   string `json:"s3_secret_key"`
+	PostgresAdmin string `json:"postgres_admin"`
+	PostgresOwner string `json:"postgres_owner"`
+}
+
+func loadSecrets(dir string) (secrets, error) {
+	path := filepath.Join(dir, secretsName)
+	var keys secrets
+	text, err := os.ReadFile(path)
+	if err == nil {
+		if err = json.Unmarshal(text, &keys); err != nil {
+			return secrets{}, fmt.Errorf("read %s: %w", path, err)
+		}
+		return keys, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return secrets{}, fmt.Errorf("read secrets: %w", err)
+	}
+	keys = secrets{
+		S3AccessKey: rand.Text()[:20], S3SecretKey: rand.Text() + rand.Text(),
+		PostgresAdmin: rand.Text(), PostgresOwner: rand.Text(),
+	}
+
+	return keys, save(path, keys)
+}
+
+// loadPorts reads the ports of the last run. They are a convenience, so whatever is wrong with them only costs them.
+func loadPorts(dir string) Ports {
+	var ports Ports
+	text, err := os.ReadFile(filepath.Join(dir, portsName))
+	if err != nil || json.Unmarshal(text, &ports) != nil {
+		return Ports{}
+	}
+
+	return ports
+}
+
+func savePorts(dir string, ports Ports) error { return save(filepath.Join(dir, portsName), ports) }
+
+// save replaces a file as a whole, so that a crash leaves the old one or the new one.
+func save(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("save %s: %w", path, err)
+	}
+	fresh := path + ".new"
+	if err = os.WriteFile(fresh, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("save: %w", err)
+	}
+	if err = os.Rename(fresh, path); err != nil {
+		return fmt.Errorf("save: %w", err)
+	}
+
+	return nil
+}
