@@ -1,0 +1,208 @@
+// Package app is the analysis server as a value: settings in, a handler and a Run out.
+//
+// The binary, the local runner and the tests run the same code. A server listens where it is told or on a listener that it is given, says
+// when it is ready, and can be made to misbehave at run time through Behave.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/analyzer/internal/api"
+	"sori.internal/infra/analyzer/internal/job"
+	"sori.internal/infra/analyzer/internal/pipeline"
+	"sori.internal/infra/analyzer/internal/source"
+)
+
+// ErrConfig says that a setting cannot work.
+var ErrConfig = errors.New("bad setting")
+
+// Server is one analysis server. Its methods are safe for concurrent use; Run is called once.
+type Server struct {
+	cfg      Config
+	log      zerolog.Logger
+	fetcher  *source.Fetcher
+	notifier *job.Notifier
+	jobs     *job.Manager
+	mood     *job.Mood
+	handler  http.Handler
+	healthy  atomic.Bool
+	ready    chan struct{}
+	address  net.Addr // set before ready is closed
+}
+
+// New assembles a server; nothing runs and nothing listens yet.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	log, err := cfg.logger()
+	if err != nil {
+		return nil, err
+	}
+	fetcher, err := source.New(source.Settings{
+		Timeout: cfg.FetchTimeout, Attempts: cfg.FetchAttempts, Backoff: cfg.FetchBackoff,
+		Endpoint: cfg.S3Endpoint, Region: cfg.Region, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up fetching: %w", err)
+	}
+	s := &Server{cfg: cfg, log: log, fetcher: fetcher, mood: &job.Mood{}, ready: make(chan struct{})}
+	if err := s.mood.Set(cfg.Behaviour); err != nil {
+		return nil, fmt.Errorf("set up behaviour: %w", err)
+	}
+	s.notifier = job.NewNotifier(job.WebhookSettings{
+		Attempts: cfg.WebhookAttempts, Backoff: cfg.WebhookBackoff, MaxBackoff: cfg.WebhookMaxBackoff,
+		Timeout: cfg.WebhookTimeout, Concurrency: cfg.WebhookParallel,
+	})
+	work := pipeline.New(pipeline.Settings{
+		Concurrency: cfg.concurrency(), Fetches: cfg.FetchConcurrency,
+		MaxBytes: cfg.MaxAudioBytes, MaxSeconds: cfg.MaxAudioSeconds, MaxPitchPoints: cfg.MaxPitchPoints,
+	}, fetcher)
+	s.jobs = job.NewManager(job.Settings{
+		QueueSize: cfg.QueueSize, Grace: cfg.ShutdownTimeout,
+		Retention: job.Retention{Jobs: cfg.RetainJobs, Bytes: cfg.RetainBytes, Age: cfg.RetainFor},
+	}, work.Analyse, s.notifier, s.mood, log)
+	s.handler = (&api.API{
+		Jobs: s.jobs, Mood: s.mood, Adjustable: cfg.BehaviourAPI, RetryAfter: cfg.QueueRetryAfter, Ready: &s.healthy, Log: log,
+	}).Handler()
+	return s, nil
+}
+
+// Run reads the settings through lookup and serves until ctx ends. It is what the binary does.
+func Run(ctx context.Context, lookup func(string) (string, bool), logOut io.Writer) error {
+	cfg, err := Load(lookup)
+	if err != nil {
+		return err
+	}
+	cfg.LogOut = logOut
+	s, err := New(cfg)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}
+
+// Handler returns the routes. Jobs that it accepts are worked on while Run or Work runs.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Ready is closed once the server listens.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Addr returns where the server listens. It is nil before Ready is closed.
+func (s *Server) Addr() net.Addr {
+	select {
+	case <-s.ready:
+		return s.address
+	default:
+		return nil
+	}
+}
+
+// URL returns the server's base URL as seen on this machine, without a trailing slash. It is empty before Ready is closed.
+func (s *Server) URL() string {
+	tcp, ok := s.Addr().(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	host := "127.0.0.1"
+	if !tcp.IP.IsUnspecified() {
+		host = tcp.IP.String()
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
+}
+
+// Behave replaces the behaviour for the jobs to come.
+func (s *Server) Behave(b Behaviour) error {
+	if err := s.mood.Set(b); err != nil {
+		return fmt.Errorf("change behaviour: %w", err)
+	}
+	return nil
+}
+
+// Behaviour returns the behaviour in force.
+func (s *Server) Behaviour() Behaviour { return s.mood.Get() }
+
+// Work runs accepted jobs until ctx ends, without listening: for programs that serve Handler themselves.
+func (s *Server) Work(ctx context.Context) error {
+	s.healthy.Store(true)
+	defer s.healthy.Store(false)
+	return s.work(ctx)
+}
+
+func (s *Server) work(ctx context.Context) error {
+	defer s.notifier.Close()
+	defer s.fetcher.Close()
+	if err := s.jobs.Run(ctx); err != nil {
+		return fmt.Errorf("run jobs: %w", err)
+	}
+	return nil
+}
+
+// Run listens and works until ctx ends. Then it turns unready, takes no more requests, and gives the jobs in hand the shutdown timeout; what
+// is unfinished after that is dropped. It returns nil after such an end.
+func (s *Server) Run(ctx context.Context) error {
+	listener, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var running sync.WaitGroup
+	var workErr error
+	running.Go(func() { workErr = s.work(work) })
+	served := make(chan error, 1)
+	running.Go(func() { served <- server.Serve(listener) })
+
+	s.address = listener.Addr()
+	s.healthy.Store(true)
+	close(s.ready)
+	s.log.Info().Stringer("addr", s.address).Msg("analyzer ready")
+	select {
+	case err = <-served:
+		err = fmt.Errorf("serve http: %w", err)
+	case <-ctx.Done():
+	}
+	s.healthy.Store(false)
+	s.stop(server) //nolint:contextcheck // stopping needs a deadline of its own
+	stopWork()
+	running.Wait()
+	s.log.Info().Msg("analyzer stopped")
+	return errors.Join(err, workErr)
+}
+
+// listen takes the given listener or makes one.
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	if s.cfg.Listener != nil {
+		return s.cfg.Listener, nil
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", s.cfg.HTTPAddr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", s.cfg.HTTPAddr, err)
+	}
+	return listener, nil
+}
+
+// stop lets requests in hand finish, and cuts off those that do not.
+func (s *Server) stop(server *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		s.log.Warn().Err(err).Msg("requests cut off by shutdown")
+		_ = server.Close()
+	}
+}

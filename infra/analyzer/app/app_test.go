@@ -1,0 +1,340 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sori.internal/infra/analyzer/app"
+)
+
+// start runs a server on a free port, and stops it with the test.
+func start(t *testing.T, change func(*app.Config)) *app.Server {
+	t.Helper()
+	cfg := app.Default()
+	cfg.HTTPAddr = "127.0.0.1:0"
+	cfg.WebhookBackoff = time.Millisecond
+	cfg.FetchBackoff = time.Millisecond
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := app.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	select {
+	case <-s.Ready():
+	case err := <-done:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	return s
+}
+
+func behave(b app.Behaviour) func(*app.Config) {
+	return func(c *app.Config) { c.Behaviour = b }
+}
+
+// sink receives webhooks, and serves the audio.
+type sink struct {
+	*httptest.Server
+	got     chan map[string]any // one for each accepted POST, in order
+	mu      sync.Mutex
+	refuse  []int // statuses to answer first
+	fetches int
+}
+
+func newSink(t *testing.T) *sink {
+	t.Helper()
+	s := &sink{got: make(chan map[string]any, 10000)}
+	speech, err := os.ReadFile("../internal/analysis/testdata/speech.flac")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /speech.flac", func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		s.fetches++
+		s.mu.Unlock()
+		_, _ = w.Write(speech)
+	})
+	mux.HandleFunc("GET /junk", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "this is no audio") })
+	mux.HandleFunc("GET /pitch.json", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `[{"time":0,"hz":100},{"time":0.01,"hz":101},{"time":0.02,"hz":99},{"time":0.03,"hz":98},{"time":0.04,"hz":97}]`)
+	})
+	mux.HandleFunc("POST /hook", s.hook)
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *sink) hook(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	s.mu.Lock()
+	if len(s.refuse) > 0 {
+		status := s.refuse[0]
+		s.refuse = s.refuse[1:]
+		s.mu.Unlock()
+		w.WriteHeader(status)
+		return
+	}
+	s.mu.Unlock()
+	var fields map[string]any
+	if err == nil {
+		err = json.Unmarshal(body, &fields)
+	}
+	if err != nil {
+		fields = map[string]any{"status": "unreadable: " + err.Error()}
+	}
+	fields["query"], fields["traceparent"] = r.URL.RawQuery, r.Header.Get("Traceparent")
+	s.got <- fields
+}
+
+// until collects webhooks up to the given number of outcomes.
+func (s *sink) until(outcomes int) (all []map[string]any) {
+	for outcomes > 0 {
+		c := <-s.got
+		all = append(all, c)
+		if c["status"] != "processing" {
+			outcomes--
+		}
+	}
+	return all
+}
+
+func (s *sink) form() url.Values {
+	return url.Values{
+		"s3_audio_url": {s.URL + "/speech.flac"}, "video_id": {"7"}, "webhook_url": {s.URL + "/hook?job_id=j&attempt=1&sig=s"}, "job_id": {"j"},
+	}
+}
+
+// post sends a form and returns the status, the headers and the fields of the answer.
+func post(t *testing.T, to string, form url.Values, headers ...string) (int, http.Header, map[string]any) {
+	t.Helper()
+	return send(t, http.MethodPost, to, "application/x-www-form-urlencoded", form.Encode(), headers...)
+}
+
+func send(t *testing.T, method, to, media, body string, headers ...string) (int, http.Header, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, to, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", media)
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	reply, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	var fields map[string]any
+	if err := json.NewDecoder(reply.Body).Decode(&fields); err != nil {
+		t.Fatalf("%s %s: %d, %v", method, to, reply.StatusCode, err)
+	}
+	return reply.StatusCode, reply.Header, fields
+}
+
+func TestJobIsAnalysedAndCalledBack(t *testing.T) {
+	t.Parallel()
+	s, sink := start(t, nil), newSink(t)
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	form := sink.form()
+	form.Set("s3_pitch_url", sink.URL+"/pitch.json")
+	status, header, reply := post(t, s.URL()+"/", form, "Traceparent", trace)
+	if status != http.StatusAccepted || reply["status"] != "accepted" || reply["job_id"] == "" || header.Get("Location") == "" {
+		t.Fatalf("%d %v", status, reply)
+	}
+	all := sink.until(1)
+	last := 0.0
+	for _, c := range all {
+		if c["query"] != "job_id=j&attempt=1&sig=s" || c["traceparent"] != trace {
+			t.Errorf("callback %v", c)
+		}
+		if p, ok := c["progress"].(float64); ok && p < last {
+			t.Errorf("progress %v after %v", p, last)
+		} else if ok {
+			last = p
+		}
+	}
+	if len(all) < 4 {
+		t.Errorf("%d callbacks, want progress before the outcome", len(all))
+	}
+	end := all[len(all)-1]
+	results := end["analysis_results"].(map[string]any)
+	if end["status"] != "completed" || math.Abs(results["duration"].(float64)-2.2) > 0.001 || results["format"] != "flac" {
+		t.Errorf("outcome %v", end)
+	}
+	if v, ok := results["pitch_similarity"].(float64); !ok || v <= 0 || v > 100 {
+		t.Errorf("similarity %v", results["pitch_similarity"])
+	}
+	for _, id := range []string{reply["job_id"].(string), "j"} {
+		status, _, got := send(t, http.MethodGet, s.URL()+"/status/"+id, "", "")
+		if status != http.StatusOK || got["status"] != "completed" || got["progress"] != 100.0 || got["analysis_results"] == nil {
+			t.Errorf("status of %s: %d %v", id, status, got["status"])
+		}
+	}
+}
+
+func TestJSONAndMultipartAreRead(t *testing.T) {
+	t.Parallel()
+	s, sink := start(t, behave(app.Behaviour{Instant: true})), newSink(t)
+	body := `{"s3_audio_url":"s3://bucket/key.wav","video_id":7,"webhook_url":"` + sink.URL + `/hook","s3_pitch_url":null}`
+	if status, _, reply := send(t, http.MethodPost, s.URL()+"/analyze/", "application/json; charset=utf-8", body); status != http.StatusAccepted {
+		t.Errorf("json: %d %v", status, reply)
+	}
+	part := func(name, value string) string {
+		return "--x\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n"
+	}
+	form := part("s3_audio_url", "https://h/a") + part("webhook_url", sink.URL+"/hook") + "--x--\r\n"
+	if status, _, reply := send(t, http.MethodPost, s.URL()+"/analyze", "multipart/form-data; boundary=x", form); status != http.StatusAccepted {
+		t.Errorf("multipart: %d %v", status, reply)
+	}
+	sink.until(2)
+}
+
+func TestBadRequestsSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	const ok = "&webhook_url=http://h/w"
+	for _, c := range []struct {
+		media, body string
+		status      int
+		code        string
+	}{
+		{"application/x-www-form-urlencoded", "", 422, "validation-failed"},
+		{"application/x-www-form-urlencoded", "s3_audio_url=file:///etc/passwd" + ok, 422, "validation-failed"},
+		{"application/x-www-form-urlencoded", "s3_audio_url=http://h/a&webhook_url=s3://b/k", 422, "validation-failed"},
+		{"application/x-www-form-urlencoded", "s3_audio_url=http://h/a&s3_pitch_url=x" + ok, 422, "validation-failed"},
+		{"application/x-www-form-urlencoded", "s3_audio_url=http://h/a&job_id=" + strings.Repeat("x", 9000) + ok, 422, "validation-failed"},
+		{"application/x-www-form-urlencoded", "%zz", 400, "malformed-body"},
+		{"application/x-www-form-urlencoded", "a=" + strings.Repeat("x", 70000), 413, "too-large"},
+		{"application/json", "{", 400, "malformed-body"},
+		{"application/json", "[1]", 400, "malformed-body"},
+		{"application/json", `{"s3_audio_url":["x"]}`, 422, "validation-failed"},
+		{"multipart/form-data", "", 400, "malformed-body"},
+		{"text/plain", "x", 415, "unsupported-media-type"},
+		{"", "x", 415, "unsupported-media-type"},
+	} {
+		status, header, reply := send(t, http.MethodPost, s.URL()+"/", c.media, c.body)
+		problem := strings.HasPrefix(header.Get("Content-Type"), "application/problem+json")
+		if status != c.status || reply["code"] != c.code || reply["detail"] == "" || reply["error"] != reply["detail"] || !problem {
+			t.Errorf("%s %.60q: %d %v", c.media, c.body, status, reply)
+		}
+	}
+	for _, path := range []string{"/status/unknown", "/nothing", "/behaviour"} {
+		if status, _, _ := send(t, http.MethodGet, s.URL()+path, "", ""); status != http.StatusNotFound {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
+	for _, path := range []string{"/livez", "/readyz", "/readyz/", "/"} {
+		if status, _, _ := send(t, http.MethodGet, s.URL()+path, "", ""); status != http.StatusOK {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
+}
+
+func TestSameKeySameAnswerAndOneAnalysis(t *testing.T) {
+	t.Parallel()
+	s, sink := start(t, nil), newSink(t)
+	var group sync.WaitGroup
+	ids := make([]any, 8)
+	for i := range ids {
+		group.Go(func() {
+			_, _, reply := post(t, s.URL(), sink.form(), "Idempotency-Key", "j.1")
+			ids[i] = reply["job_id"]
+		})
+	}
+	group.Wait()
+	sink.until(1)
+	_, header, reply := post(t, s.URL(), sink.form(), "Idempotency-Key", "j.1")
+	if header.Get("Idempotency-Replayed") != "true" {
+		t.Error("a replay does not say so")
+	}
+	for _, id := range slices.Concat(ids, []any{reply["job_id"]}) {
+		if id != ids[0] {
+			t.Errorf("answers %v", ids)
+		}
+	}
+	if sink.fetches != 1 {
+		t.Errorf("%d fetches", sink.fetches)
+	}
+}
+
+func TestWhatCannotBeAnalysedFails(t *testing.T) {
+	t.Parallel()
+	s, sink := start(t, func(c *app.Config) { c.MaxAudioBytes = 1000 }), newSink(t)
+	for path, want := range map[string]string{"/junk": "unsupported audio", "/missing": "404", "/speech.flac": "too large"} {
+		form := sink.form()
+		form.Set("s3_audio_url", sink.URL+path+"?X-Amz-Signature=secret")
+		form.Set("job_id", path)
+		post(t, s.URL(), form)
+		all := sink.until(1)
+		end := all[len(all)-1]
+		text, _ := end["error"].(string)
+		if end["status"] != "failed" || !strings.Contains(text, want) || strings.Contains(text, "secret") {
+			t.Errorf("%s: %v", path, end)
+		}
+	}
+}
+
+func TestBusyReceiversGetTheOutcomeLater(t *testing.T) {
+	t.Parallel()
+	s, sink := start(t, behave(app.Behaviour{Instant: true})), newSink(t)
+	sink.refuse = []int{503, 429, 500}
+	post(t, s.URL(), sink.form())
+	if end := sink.until(1)[0]; end["status"] != "completed" {
+		t.Errorf("outcome %v", end)
+	}
+}
+
+func TestQueueFullIsBusy(t *testing.T) {
+	t.Parallel()
+	s, sink := start(t, func(c *app.Config) {
+		c.QueueSize, c.QueueRetryAfter, c.ShutdownTimeout = 1, 1500*time.Millisecond, time.Millisecond
+		c.Behaviour = app.Behaviour{Instant: true, Delay: app.Duration(time.Hour)}
+	}), newSink(t)
+	post(t, s.URL(), sink.form())
+	status, header, reply := post(t, s.URL(), sink.form())
+	if status != http.StatusServiceUnavailable || header.Get("Retry-After") != "2" || reply["code"] != "busy" {
+		t.Errorf("%d %v %v", status, header, reply)
+	}
+}
+
+func TestRunReadsItsEnvironmentAndLogsWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	env := map[string]string{"HTTP_ADDR": "127.0.0.1:0", "AWS_SECRET_ACCESS_KEY": "hidden"}
+	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+	if err := app.Run(ctx, lookup, &log); err != nil || !strings.Contains(log.String(), "analyzer ready") || strings.Contains(log.String(), "hidden") {
+		t.Errorf("%v, log %s", err, log.String())
+	}
+	for name, value := range map[string]string{"QUEUE_SIZE": "0", "FETCH_TIMEOUT": "x", "BEHAVIOUR_REJECT_STATUS": "7", "LOG_LEVEL": "loud"} {
+		lookup := func(n string) (string, bool) { return value, n == name }
+		if err := app.Run(ctx, lookup, &log); err == nil {
+			t.Errorf("%s=%s was accepted", name, value)
+		}
+	}
+}

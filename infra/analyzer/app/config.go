@@ -1,0 +1,125 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/analyzer/internal/job"
+	"sori.internal/shared/buildinfo"
+	"sori.internal/shared/config"
+	"sori.internal/shared/logging"
+)
+
+// Config holds every setting. Fields with an env tag are read by Load; the others are for programs that embed the server.
+type Config struct {
+	HTTPAddr          string        `env:"HTTP_ADDR" envDefault:":9000"`           // where to listen; unused when Listener is given
+	Concurrency       int           `env:"CONCURRENCY" envDefault:"0"`             // recordings measured at the same time; 0: one per processor
+	FetchConcurrency  int           `env:"FETCH_CONCURRENCY" envDefault:"32"`      // audio files fetched at the same time
+	QueueSize         int           `env:"QUEUE_SIZE" envDefault:"4096"`           // jobs accepted and not yet delivered; beyond: 503
+	QueueRetryAfter   time.Duration `env:"QUEUE_RETRY_AFTER" envDefault:"5s"`      // told to callers when the queue is full
+	MaxAudioBytes     int64         `env:"MAX_AUDIO_BYTES" envDefault:"536870912"` // size of an audio file
+	MaxAudioSeconds   float64       `env:"MAX_AUDIO_SECONDS" envDefault:"3600"`    // length of a recording; longer ones fail
+	MaxPitchPoints    int           `env:"MAX_PITCH_POINTS" envDefault:"30000"`    // values of a pitch track; longer recordings get a larger hop
+	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"2m"`          // of one fetch, body included
+	FetchAttempts     int           `env:"FETCH_ATTEMPTS" envDefault:"3"`          // tries of a fetch
+	FetchBackoff      time.Duration `env:"FETCH_BACKOFF" envDefault:"200ms"`       // before the second try, doubled for each further one
+	AccessKey         string        `env:"AWS_ACCESS_KEY_ID"`                      // for s3:// references
+	SecretKey         Secret        `env:"AWS_SECRET_ACCESS_KEY"`                  // for s3:// references
+	Region            string        `env:"AWS_REGION" envDefault:"us-east-1"`      // of the buckets in s3:// references
+	S3Endpoint        string        `env:"S3_ENDPOINT"`                            // host:port or URL of the S3 server; AWS when empty
+	WebhookAttempts   int           `env:"WEBHOOK_ATTEMPTS" envDefault:"8"`        // tries of an outcome's callback
+	WebhookBackoff    time.Duration `env:"WEBHOOK_BACKOFF" envDefault:"250ms"`     // before the second try, doubled for each further one
+	WebhookMaxBackoff time.Duration `env:"WEBHOOK_MAX_BACKOFF" envDefault:"30s"`   // longest wait, also for a receiver's Retry-After
+	WebhookTimeout    time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"10s"`       // of one try
+	WebhookParallel   int           `env:"WEBHOOK_CONCURRENCY" envDefault:"64"`    // callbacks on their way at the same time
+	RetainJobs        int           `env:"RETAIN_JOBS" envDefault:"10000"`         // finished jobs that the status route remembers
+	RetainBytes       int           `env:"RETAIN_BYTES" envDefault:"67108864"`     // of their results
+	RetainFor         time.Duration `env:"RETAIN_FOR" envDefault:"1h"`             // after they finished
+	ShutdownTimeout   time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"10s"`      // for the work in hand after a stop
+	BehaviourAPI      bool          `env:"BEHAVIOUR_API" envDefault:"false"`       // PUT /behaviour is open to everybody who reaches the server
+	LogLevel          string        `env:"LOG_LEVEL" envDefault:"info"`            // debug, info, warn, error
+	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json"`           // json or console
+	Behaviour         Behaviour     `envPrefix:"BEHAVIOUR_"`                       // at the start; see Behaviour
+
+	Listener net.Listener `env:"-"` // given instead of HTTPAddr; the server closes it
+	LogOut   io.Writer    `env:"-"` // nil discards
+}
+
+// Behaviour makes the server misbehave in chosen ways; the zero value is a good server. Its settings are named BEHAVIOUR_DELAY,
+// BEHAVIOUR_INSTANT and so on.
+type Behaviour = job.Behaviour
+
+// Duration is a time.Duration that is written "1.5s".
+type Duration = job.Duration
+
+// Secret prints as asterisks.
+type Secret = config.Secret
+
+// Load reads the settings through a look-up such as os.LookupEnv. Every problem is reported together.
+func Load(lookup func(string) (string, bool)) (Config, error) {
+	var cfg Config
+	if err := config.Load(lookup, &cfg); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// Default returns the settings of an empty environment, for programs that embed the server.
+func Default() Config {
+	cfg, err := Load(func(string) (string, bool) { return "", false })
+	if err != nil {
+		panic(err) // the defaults above do not parse: seen by the first test
+	}
+	return cfg
+}
+
+// check reports what cannot work.
+func (c Config) check() error {
+	for _, n := range []struct {
+		name string
+		ok   bool
+	}{
+		{"CONCURRENCY", c.Concurrency >= 0},
+		{"FETCH_CONCURRENCY", c.FetchConcurrency > 0},
+		{"QUEUE_SIZE", c.QueueSize > 0},
+		{"MAX_AUDIO_BYTES", c.MaxAudioBytes > 0},
+		{"MAX_AUDIO_SECONDS", c.MaxAudioSeconds > 0},
+		{"MAX_PITCH_POINTS", c.MaxPitchPoints > 0},
+		{"FETCH_TIMEOUT", c.FetchTimeout > 0},
+		{"FETCH_ATTEMPTS", c.FetchAttempts > 0},
+		{"WEBHOOK_ATTEMPTS", c.WebhookAttempts > 0},
+		{"WEBHOOK_BACKOFF", c.WebhookBackoff > 0},
+		{"WEBHOOK_MAX_BACKOFF", c.WebhookMaxBackoff > 0},
+		{"WEBHOOK_TIMEOUT", c.WebhookTimeout > 0},
+		{"WEBHOOK_CONCURRENCY", c.WebhookParallel > 0},
+		{"RETAIN_JOBS", c.RetainJobs > 0},
+		{"RETAIN_BYTES", c.RetainBytes > 0},
+		{"RETAIN_FOR", c.RetainFor > 0},
+	} {
+		if !n.ok {
+			return fmt.Errorf("check settings: %w: %s is out of range", ErrConfig, n.name)
+		}
+	}
+	return nil
+}
+
+// logger builds the root logger.
+func (c Config) logger() (zerolog.Logger, error) {
+	out := c.LogOut
+	if out == nil {
+		out = io.Discard
+	}
+	return logging.New(logging.Config{Level: c.LogLevel, Format: c.LogFormat}, "analyzer", buildinfo.Version(), out)
+}
+
+func (c Config) concurrency() int {
+	if c.Concurrency > 0 {
+		return c.Concurrency
+	}
+	return runtime.GOMAXPROCS(0)
+}

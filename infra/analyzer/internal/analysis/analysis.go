@@ -1,0 +1,183 @@
+// Package analysis reads an audio file once, from beginning to end, and lets every meter look at it.
+//
+// Memory is bounded: a block of samples, and per second of audio some kilobytes of frame data (about 10 KB, most of it the pitch search),
+// so an hour costs about 40 MB. Recordings longer than the caller's limit are refused, not shortened.
+package analysis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"sori.internal/infra/analyzer/internal/decode"
+	"sori.internal/infra/analyzer/internal/measure"
+)
+
+// ErrTooLong says that a recording is longer than Options.MaxSeconds.
+var ErrTooLong = errors.New("audio too long")
+
+// blockFrames is how many frames are decoded and measured at a time.
+const blockFrames = 8192
+
+// Options bound and accompany an analysis.
+type Options struct {
+	MaxSeconds     float64                // longest recording that is taken
+	MaxPitchPoints int                    // longest pitch track that is given out; above, its hop grows
+	Reference      []float64              // voiced pitch contour to compare with, Hz; may be empty
+	Progress       func(fraction float64) // called with 0..1 as the file is read; may be nil
+}
+
+// meters are all that look at one recording.
+type meters struct {
+	loudness *measure.Loudness
+	peak     *measure.Peak
+	energy   *measure.Energy
+	pitch    *measure.Pitch
+	waveform *measure.Waveform
+}
+
+// Run decodes and measures the audio in r, which holds size bytes. It ends early with the context's error.
+func Run(ctx context.Context, r io.ReadSeeker, size int64, opts Options) (*Result, error) {
+	began := time.Now()
+	counted := &countingReader{ReadSeeker: r}
+	stream, err := decode.Open(counted, size)
+	if err != nil {
+		return nil, fmt.Errorf("open audio: %w", err)
+	}
+	info := stream.Info()
+	m := &meters{
+		loudness: measure.NewLoudness(info.SampleRate, weights(info.Roles)),
+		peak:     measure.NewPeak(info.Channels),
+		energy:   measure.NewEnergy(info.SampleRate),
+		pitch:    measure.NewPitch(info.SampleRate),
+		waveform: measure.NewWaveform(),
+	}
+	frames, err := m.feed(ctx, stream, opts, func() float64 { return float64(counted.pos) / float64(max(size, 1)) })
+	if err != nil {
+		return nil, err
+	}
+	if frames == 0 {
+		return nil, fmt.Errorf("audio without samples: %w", decode.ErrMalformed)
+	}
+	result := m.result(info, frames, opts)
+	result.AnalysisSeconds = Decimal3(time.Since(began).Seconds())
+	return result, nil
+}
+
+// feed gives every block to every meter and returns the number of frames.
+func (m *meters) feed(ctx context.Context, stream *decode.Stream, opts Options, fraction func() float64) (int64, error) {
+	info := stream.Info()
+	limit := int64(opts.MaxSeconds * float64(info.SampleRate))
+	block := make([]float32, blockFrames*info.Channels)
+	mono := make([]float32, blockFrames)
+	var frames int64
+	for {
+		if err := ctx.Err(); err != nil {
+			return 0, fmt.Errorf("measure: %w", context.Cause(ctx))
+		}
+		n, err := stream.Read(block)
+		if errors.Is(err, io.EOF) {
+			return frames, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("decode audio: %w", err)
+		}
+		if frames += int64(n / info.Channels); frames > limit {
+			return 0, fmt.Errorf("audio of more than %.0f s: %w", opts.MaxSeconds, ErrTooLong)
+		}
+		mix := mixDown(mono, block[:n], info.Channels)
+		m.loudness.Write(block[:n])
+		m.peak.Write(block[:n])
+		m.energy.Write(mix)
+		m.pitch.Write(mix)
+		m.waveform.Write(mix)
+		if opts.Progress != nil {
+			opts.Progress(min(fraction(), 1))
+		}
+	}
+}
+
+// mixDown averages the channels into mono.
+func mixDown(mono, block []float32, channels int) []float32 {
+	frames := len(block) / channels
+	scale := 1 / float32(channels)
+	for i := range frames {
+		var sum float32
+		for _, v := range block[i*channels : (i+1)*channels] {
+			sum += v
+		}
+		mono[i] = sum * scale
+	}
+	return mono[:frames]
+}
+
+// result reads the meters.
+func (m *meters) result(info decode.Info, frames int64, opts Options) *Result {
+	duration := float64(frames) / float64(info.SampleRate)
+	hz, voicing := m.pitch.Track()
+	voiced := measure.VoicedSegments(hz)
+	r := &Result{
+		Duration: duration, SampleRate: info.SampleRate, Channels: info.Channels, Format: info.Format, Codec: info.Codec,
+		LoudnessLUFS:   optional[Decimal2](m.loudness.Integrated()),
+		PeakDBFS:       optional[Decimal2](m.peak.Sample()),
+		TruePeakDBTP:   optional[Decimal2](m.peak.TruePeak()),
+		Pitch:          pitchTrack(hz, voicing, max(opts.MaxPitchPoints, 1)),
+		PitchMedianHz:  optional[Decimal2](measure.MedianPitch(hz)),
+		VoicedSegments: voiced,
+		SpeechRate:     Decimal3(float64(voiced) / duration),
+		Segments:       []Segment{},
+	}
+	speech := 0.0
+	for _, s := range m.energy.Segments() {
+		kind := "silence"
+		if s.Speech {
+			kind = "speech"
+			speech += s.End - s.Start
+		}
+		r.Segments = append(r.Segments, Segment{Start: Decimal3(s.Start), End: Decimal3(s.End), Kind: kind})
+	}
+	r.SpeechSeconds = Decimal3(speech)
+	if speech > 0 {
+		r.ArticulationRate = optional[Decimal3](float64(voiced)/speech, true)
+	}
+	if len(opts.Reference) > 0 {
+		r.compare(hz, opts.Reference)
+	}
+	low, high := m.waveform.Points()
+	r.Waveform = Waveform{Min: make([]Decimal3, len(low)), Max: make([]Decimal3, len(high))}
+	for i := range low {
+		r.Waveform.Min[i], r.Waveform.Max[i] = Decimal3(low[i]), Decimal3(high[i])
+	}
+	return r
+}
+
+// compare fills in the similarity with a reference contour.
+func (r *Result) compare(hz []float32, reference []float64) {
+	score, ok := measure.PitchSimilarity(measure.Voiced(hz), reference)
+	r.PitchSimilarity = optional[Decimal2](score, ok)
+	if !ok {
+		r.Warnings = append(r.Warnings, "too few voiced frames to compare the pitch")
+	}
+}
+
+// countingReader knows how far a decoder has read.
+type countingReader struct {
+	io.ReadSeeker
+	pos int64
+}
+
+// Read implements io.Reader.
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.ReadSeeker.Read(p)
+	c.pos += int64(n)
+	return n, err // a reader passes io.EOF on as it is
+}
+
+// Seek implements io.Seeker.
+func (c *countingReader) Seek(offset int64, whence int) (int64, error) {
+	pos, err := c.ReadSeeker.Seek(offset, whence)
+	c.pos = pos
+	return pos, err // transparent
+}

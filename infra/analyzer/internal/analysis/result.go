@@ -1,0 +1,126 @@
+package analysis
+
+import (
+	"math"
+	"strconv"
+
+	"sori.internal/infra/analyzer/internal/decode"
+	"sori.internal/infra/analyzer/internal/measure"
+)
+
+// Result is what goes out as analysis_results. A nil pointer is null: the recording does not have that figure.
+type Result struct {
+	Duration         float64   `json:"duration"`           // s
+	SampleRate       int       `json:"sample_rate"`        // Hz
+	Channels         int       `json:"channels"`           // as stored
+	Format           string    `json:"format"`             // container: wav, rf64, flac, mp3, ogg
+	Codec            string    `json:"codec"`              // for example pcm_s16le, flac, mp3, vorbis
+	LoudnessLUFS     *Decimal2 `json:"loudness_lufs"`      // integrated, BS.1770-4; null for silence and below 400 ms
+	PeakDBFS         *Decimal2 `json:"peak_dbfs"`          // highest sample; null for digital silence
+	TruePeakDBTP     *Decimal2 `json:"true_peak_dbtp"`     // BS.1770-4 annex 2; null for digital silence
+	Segments         []Segment `json:"segments"`           // without gaps, from 0 to duration
+	SpeechSeconds    Decimal3  `json:"speech_seconds"`     // sum of the speech segments
+	Pitch            Pitch     `json:"pitch"`              // the track
+	PitchMedianHz    *Decimal2 `json:"pitch_median_hz"`    // of the voiced frames; null where nothing is voiced
+	VoicedSegments   int       `json:"voiced_segments"`    // unbroken voiced stretches of 40 ms and more
+	SpeechRate       Decimal3  `json:"speech_rate"`        // voiced segments per second of the recording
+	ArticulationRate *Decimal3 `json:"articulation_rate"`  // voiced segments per second of speech; null without speech
+	PitchSimilarity  *Decimal2 `json:"pitch_similarity"`   // 0..100 against the reference; null without one
+	Waveform         Waveform  `json:"waveform"`           // for drawing
+	Warnings         []string  `json:"warnings,omitempty"` // what could not be done, while the rest could
+	AnalysisSeconds  Decimal3  `json:"analysis_seconds"`   // time that the measuring took
+
+}
+
+// Segment is a stretch of the recording in seconds; kind is "speech" or "silence".
+type Segment struct {
+	Start Decimal3 `json:"start"`
+	End   Decimal3 `json:"end"`
+	Kind  string   `json:"kind"`
+}
+
+// Pitch is a track: value i belongs to the time i*hop_seconds. Long recordings have a larger hop.
+type Pitch struct {
+	HopSeconds Decimal3    `json:"hop_seconds"`
+	Hz         []*Decimal1 `json:"hz"`      // null where unvoiced
+	Voicing    []Decimal2  `json:"voicing"` // periodicity of the frame, 0..1
+}
+
+// Waveform has the lowest and highest sample (-1..1 is full scale, mono mix) of equal stretches of the recording.
+type Waveform struct {
+	Min []Decimal3 `json:"min"`
+	Max []Decimal3 `json:"max"`
+}
+
+// Numbers that JSON shows with at most so many decimals, which halves the size of a track.
+type (
+	// Decimal1 has one decimal.
+	Decimal1 float64
+	// Decimal2 has two decimals.
+	Decimal2 float64
+	// Decimal3 has three decimals.
+	Decimal3 float64
+)
+
+// MarshalJSON implements json.Marshaler.
+func (d Decimal1) MarshalJSON() ([]byte, error) { return decimal(float64(d), 10), nil }
+
+// MarshalJSON implements json.Marshaler.
+func (d Decimal2) MarshalJSON() ([]byte, error) { return decimal(float64(d), 100), nil }
+
+// MarshalJSON implements json.Marshaler.
+func (d Decimal3) MarshalJSON() ([]byte, error) { return decimal(float64(d), 1000), nil }
+
+// decimal is null for what JSON has no number for; nothing should get here that way.
+func decimal(v, unit float64) []byte {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return []byte("null")
+	}
+	v = math.Round(v*unit) / unit
+	if v == 0 {
+		v = 0 // no "-0"
+	}
+	return strconv.AppendFloat(nil, v, 'f', -1, 64)
+}
+
+// optional turns a meter's (value, known) into a value or null.
+func optional[D ~float64](v float64, ok bool) *D {
+	if !ok {
+		return nil
+	}
+	d := D(v)
+	return &d
+}
+
+// pitchTrack thins a track of 10 ms to at most limit values: the first of each group.
+func pitchTrack(hz, voicing []float32, limit int) Pitch {
+	by := max(1, (len(hz)+limit-1)/limit)
+	p := Pitch{HopSeconds: Decimal3(measure.PitchHopSeconds * float64(by)), Hz: []*Decimal1{}, Voicing: []Decimal2{}}
+	values := make([]Decimal1, 0, len(hz)/by+1) // one array for all pointers
+	for i := 0; i < len(hz); i += by {
+		p.Voicing = append(p.Voicing, Decimal2(voicing[i]))
+		if hz[i] <= 0 {
+			p.Hz = append(p.Hz, nil)
+			continue
+		}
+		values = append(values, Decimal1(hz[i]))
+		p.Hz = append(p.Hz, &values[len(values)-1])
+	}
+	return p
+}
+
+// weights are the channel weights of BS.1770-4, table 3.
+func weights(roles []decode.Role) []float64 {
+	out := make([]float64, len(roles))
+	for i, r := range roles {
+		switch r {
+		case decode.RoleFront:
+			out[i] = 1
+		case decode.RoleSurround:
+			out[i] = 1.41
+		case decode.RoleLFE:
+			out[i] = 0
+		}
+	}
+	return out
+}

@@ -1,0 +1,183 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+)
+
+// errGrace ends the work in hand when the grace period of a stop is over.
+var errGrace = errors.New("grace period over")
+
+// Settings bound a Manager.
+type Settings struct {
+	QueueSize int           // accepted and unfinished jobs
+	Grace     time.Duration // for the work in hand after a stop
+	Retention Retention
+}
+
+// Manager accepts jobs and runs them. Its methods are safe for concurrent use.
+type Manager struct {
+	settings Settings
+	analyse  Analyser
+	notifier *Notifier
+	mood     *Mood
+	registry *registry
+	queue    chan *task
+	log      zerolog.Logger
+}
+
+// NewManager assembles a manager; Run makes it work.
+func NewManager(settings Settings, analyse Analyser, notifier *Notifier, mood *Mood, log zerolog.Logger) *Manager {
+	return &Manager{
+		settings: settings, analyse: analyse, notifier: notifier, mood: mood, log: log,
+		registry: newRegistry(settings.Retention),
+		queue:    make(chan *task, settings.QueueSize), // as long as the bound on open jobs, so that entering never blocks
+	}
+}
+
+// Submit accepts a request, or returns the receipt of the one that its idempotency key began. It fails with ErrFull or ErrStopping.
+func (m *Manager) Submit(req Request) (Receipt, error) {
+	now := time.Now()
+	id := uuid.NewString()
+	t := &task{
+		req: req, behaviour: m.mood.Get(), accepted: now, done: make(chan struct{}),
+		snapshot: Snapshot{ID: id, CallerID: req.CallerID, Status: StatusProcessing, Created: now.UTC(), Updated: now.UTC()},
+	}
+	known, err := m.registry.add(t, m.settings.QueueSize)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("accept job: %w", err)
+	}
+	if known != nil {
+		return Receipt{ID: known.snapshot.ID, Replayed: true, done: known.done}, nil
+	}
+	m.queue <- t
+	return Receipt{ID: id, done: t.done}, nil
+}
+
+// Status returns a job by this server's id or by the caller's.
+func (m *Manager) Status(id string) (Snapshot, bool) { return m.registry.find(id, time.Now().UTC()) }
+
+// Run works until ctx ends; then it takes no more jobs, gives those in hand the grace period, and returns.
+func (m *Manager) Run(ctx context.Context) error {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	var jobs sync.WaitGroup
+	start := func(t *task) { jobs.Go(func() { m.process(work, t) }) }
+	for ctx.Err() == nil {
+		select {
+		case t := <-m.queue:
+			start(t)
+		case <-ctx.Done():
+		}
+	}
+	m.registry.close()
+	for drained := false; !drained; {
+		select {
+		case t := <-m.queue:
+			start(t)
+		default:
+			drained = true
+		}
+	}
+	grace := time.AfterFunc(m.settings.Grace, func() { cancel(errGrace) })
+	defer grace.Stop()
+	jobs.Wait()
+	return nil
+}
+
+// process takes one job from acceptance to delivery.
+func (m *Manager) process(ctx context.Context, t *task) {
+	defer m.registry.deliver(t)
+	log := m.log.With().Str("analysis_id", t.snapshot.ID).Str("job_id", t.req.CallerID).Str("traceparent", t.req.TraceParent).Logger()
+	out := newOutbox(m.notifier, t)
+	var sending sync.WaitGroup
+	sending.Go(func() { out.run(ctx) })
+
+	results, err := m.outcome(ctx, t, out)
+	if ctx.Err() != nil {
+		out.close()
+		sending.Wait()
+		log.Warn().Msg("analysis abandoned by shutdown")
+		return
+	}
+	final := callback{Status: StatusCompleted, Results: results, ID: t.snapshot.ID}
+	reason := ""
+	if err != nil {
+		reason = err.Error()
+		final = callback{Status: StatusFailed, Error: reason, ID: t.snapshot.ID}
+	}
+	m.registry.finish(t, results, reason, time.Now().UTC())
+	out.put(final)
+	out.close()
+	sending.Wait()
+	level := zerolog.InfoLevel
+	if out.err != nil {
+		level = zerolog.WarnLevel
+	}
+	log.WithLevel(level).Err(out.err).Str("outcome", final.Status).Str("reason", reason).Int("bytes", len(results)).Dur("took", time.Since(t.accepted)).Msg("analysis finished")
+}
+
+// outcome does the work, or what the behaviour wants in its place, and waits for the least time that it asks for.
+func (m *Manager) outcome(ctx context.Context, t *task, out *outbox) (json.RawMessage, error) {
+	b := t.behaviour
+	share := 1.0 // of the progress that belongs to the work; the rest belongs to the delay
+	if b.Delay > 0 {
+		share = 0.3
+	}
+	progress := func(percent int, message string) {
+		if ctx.Err() != nil {
+			return
+		}
+		m.registry.progress(t, percent, message, time.Now().UTC())
+		if !b.NoProgress {
+			out.put(callback{Status: StatusProcessing, Progress: &percent, Message: message, ID: t.snapshot.ID})
+		}
+	}
+	var results json.RawMessage
+	var err error
+	switch {
+	case b.Fail:
+		err = failReason(b)
+	case b.Instant:
+		results = json.RawMessage(`{"instant":true}`)
+	default:
+		results, err = m.analyse(ctx, t.req, func(percent int, message string) { progress(int(float64(percent)*share), message) })
+	}
+	m.delay(ctx, t, progress)
+	return results, err
+}
+
+func failReason(b Behaviour) error {
+	if b.FailReason != "" {
+		return errors.New(b.FailReason) // the tester's own words
+	}
+	return errors.New("analysis failed as the behaviour asks") // nobody compares it
+}
+
+// delay fills the time until the behaviour's delay is over with progress.
+func (m *Manager) delay(ctx context.Context, t *task, progress func(int, string)) {
+	total := time.Duration(t.behaviour.Delay)
+	rest := total - time.Since(t.accepted)
+	if rest <= 0 {
+		return
+	}
+	const first, last = 30, 95
+	steps := int(min(max(rest/(500*time.Millisecond), 3), 20))
+	tick := time.NewTicker(max(rest/time.Duration(steps), 1))
+	defer tick.Stop()
+	for i := range steps {
+		progress(first+(last-first)*i/steps, "analysing")
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

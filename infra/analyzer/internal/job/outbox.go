@@ -1,0 +1,83 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// outboxSize is more than the callbacks of any job, so that putting one in does not wait for the receiver.
+const outboxSize = 32
+
+// outbox sends the callbacks of one job in order, beside the work. put and close belong to one goroutine, run to another; err is to be read
+// after run has returned.
+type outbox struct {
+	notifier *Notifier
+	task     *task
+	queue    chan callback
+	deaf     bool // the receiver did not take a progress; the outcome alone is tried from then on
+	held     [][]byte
+	err      error // why the outcome was not delivered
+}
+
+func newOutbox(notifier *Notifier, t *task) *outbox {
+	return &outbox{notifier: notifier, task: t, queue: make(chan callback, outboxSize)}
+}
+
+// put adds a callback. Progress that finds the box full is dropped: the next one says more.
+func (o *outbox) put(c callback) {
+	if c.Status != StatusProcessing {
+		o.queue <- c
+		return
+	}
+	select {
+	case o.queue <- c:
+	default:
+	}
+}
+
+func (o *outbox) close() { close(o.queue) }
+
+// run sends until the box is closed and empty.
+func (o *outbox) run(ctx context.Context) {
+	b := o.task.behaviour
+	for c := range o.queue {
+		if b.LoseCallbacks {
+			continue
+		}
+		body, err := json.Marshal(c)
+		if err != nil {
+			o.err = err
+			continue
+		}
+		if b.ReorderCallbacks {
+			o.held = append(o.held, body)
+			continue
+		}
+		o.send(ctx, body, c.Status == StatusProcessing)
+	}
+	b.shuffle(o.held, o.task.number)
+	for _, body := range o.held {
+		o.send(ctx, body, false)
+	}
+}
+
+// send delivers one callback as often as the behaviour asks for.
+func (o *outbox) send(ctx context.Context, body []byte, progress bool) {
+	if progress && o.deaf {
+		return
+	}
+	for range 1 + o.task.behaviour.RepeatCallbacks {
+		attempts := o.notifier.Attempts()
+		if progress {
+			attempts = 1 // a later one replaces it
+		}
+		if err := o.notifier.Send(ctx, o.task.req, body, attempts); err != nil {
+			if progress {
+				o.deaf = true
+			} else {
+				o.err = err
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package job
+
+import (
+	"encoding/json"
+	"sync"
+	"time"
+)
+
+// Retention bounds what is remembered of finished jobs: whichever is reached first, the oldest goes.
+type Retention struct {
+	Jobs  int           // number of jobs
+	Bytes int           // of their results
+	Age   time.Duration // since they finished
+}
+
+// task is one job from acceptance to delivery. Its snapshot belongs to the registry's lock; the rest does not change.
+type task struct {
+	req       Request
+	behaviour Behaviour
+	number    uint64
+	accepted  time.Time
+	done      chan struct{} // closed when delivered
+	snapshot  Snapshot
+}
+
+// registry finds jobs by this server's id, the caller's id and the idempotency key.
+type registry struct {
+	mu       sync.Mutex
+	keep     Retention
+	byID     map[string]*task
+	byCaller map[string]*task // the newest of each caller's id
+	byKey    map[string]*task
+	finished []*task // in the order of their ends
+	bytes    int     // of the finished results
+	open     int     // accepted and not yet delivered
+	count    uint64
+	closed   bool
+}
+
+func newRegistry(keep Retention) *registry {
+	return &registry{keep: keep, byID: map[string]*task{}, byCaller: map[string]*task{}, byKey: map[string]*task{}}
+}
+
+// add enters a new job, or returns the one that its idempotency key began.
+func (r *registry) add(t *task, limit int) (existing *task, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.evict(t.accepted)
+	if known := r.byKey[t.req.IdempotencyKey]; known != nil && t.req.IdempotencyKey != "" {
+		return known, nil
+	}
+	if r.closed {
+		return nil, ErrStopping
+	}
+	if r.open >= limit {
+		return nil, ErrFull
+	}
+	r.open++
+	r.count++
+	t.number = r.count
+	r.byID[t.snapshot.ID] = t
+	if t.req.CallerID != "" {
+		r.byCaller[t.req.CallerID] = t
+	}
+	if t.req.IdempotencyKey != "" {
+		r.byKey[t.req.IdempotencyKey] = t
+	}
+	return nil, nil // no existing job is the normal case
+}
+
+// progress updates a running job's snapshot.
+func (r *registry) progress(t *task, percent int, message string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.snapshot.Progress, t.snapshot.Message, t.snapshot.Updated = percent, message, now
+}
+
+// finish records the outcome.
+func (r *registry) finish(t *task, results json.RawMessage, reason string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &t.snapshot
+	s.Results, s.Error, s.Message, s.Updated = results, reason, "", now
+	if reason == "" {
+		s.Status, s.Progress = StatusCompleted, 100
+	} else {
+		s.Status = StatusFailed
+	}
+	r.finished = append(r.finished, t)
+	r.bytes += len(results)
+	r.evict(now)
+}
+
+// deliver ends a job's stay among the open ones.
+func (r *registry) deliver(t *task) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open--
+	close(t.done)
+}
+
+// evict forgets the oldest finished jobs beyond the bounds. The newest outcome stays whatever its size. The caller holds the lock.
+func (r *registry) evict(now time.Time) {
+	for len(r.finished) > 0 {
+		t := r.finished[0]
+		over := len(r.finished) > r.keep.Jobs || (r.bytes > r.keep.Bytes && len(r.finished) > 1)
+		if !over && now.Sub(t.snapshot.Updated) <= r.keep.Age {
+			return
+		}
+		r.finished[0] = nil
+		r.finished = r.finished[1:]
+		r.bytes -= len(t.snapshot.Results)
+		delete(r.byID, t.snapshot.ID)
+		if r.byCaller[t.req.CallerID] == t {
+			delete(r.byCaller, t.req.CallerID)
+		}
+		if r.byKey[t.req.IdempotencyKey] == t {
+			delete(r.byKey, t.req.IdempotencyKey)
+		}
+	}
+}
+
+// find looks a job up by either id.
+func (r *registry) find(id string, now time.Time) (Snapshot, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.evict(now)
+	t := r.byID[id]
+	if t == nil {
+		t = r.byCaller[id]
+	}
+	if t == nil {
+		return Snapshot{}, false
+	}
+	return t.snapshot, true
+}
+
+// close refuses new jobs from now on.
+func (r *registry) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+}

@@ -1,0 +1,139 @@
+package job
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// ErrRefused says that a receiver did not take a callback and would not take it later.
+var ErrRefused = errors.New("webhook refused")
+
+// errBusy says that a receiver may take a callback later.
+var errBusy = errors.New("webhook receiver busy")
+
+// userAgent names this server to webhook receivers.
+const userAgent = "sori-analyzer/1"
+
+// maxReply is how much of a receiver's answer is read, for the connection's sake.
+const maxReply = 64 << 10
+
+// WebhookSettings bound the delivery of callbacks.
+type WebhookSettings struct {
+	Attempts    int           // tries of an outcome, at least 1
+	Backoff     time.Duration // before the second try; doubled for each further one, and jittered
+	MaxBackoff  time.Duration // longest wait, also for a Retry-After
+	Timeout     time.Duration // of one try
+	Concurrency int           // tries at the same time
+}
+
+// Notifier posts callbacks. It is safe for concurrent use.
+type Notifier struct {
+	settings WebhookSettings
+	client   *http.Client
+	slots    chan struct{}
+}
+
+// NewNotifier returns a notifier with connections of its own, kept open for each receiver as far as the concurrency needs them.
+func NewNotifier(settings WebhookSettings) *Notifier {
+	transport := http.DefaultTransport.(*http.Transport).Clone() // documented type
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, settings.Concurrency
+	return &Notifier{
+		settings: settings,
+		slots:    make(chan struct{}, settings.Concurrency),
+		client: &http.Client{
+			Transport: transport, Timeout: settings.Timeout,
+			// A webhook URL is used as given: a redirect could turn the POST into a GET or lead elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Attempts is how often an outcome is tried.
+func (n *Notifier) Attempts() int { return n.settings.Attempts }
+
+// Close gives up idle connections.
+func (n *Notifier) Close() { n.client.CloseIdleConnections() }
+
+// Send posts a body to the request's webhook URL. Transport errors, 408, 425, 429 and 5xx are repeated until attempts are used up, after
+// the receiver's Retry-After or a delay that grows and is jittered by half ("Exponential backoff and jitter", AWS Architecture Blog, 2015).
+func (n *Notifier) Send(ctx context.Context, req Request, body []byte, attempts int) error {
+	delay := n.settings.Backoff
+	for attempt := 1; ; attempt++ {
+		after, err := n.try(ctx, req, body)
+		if err == nil || errors.Is(err, ErrRefused) || attempt >= attempts || ctx.Err() != nil {
+			return err
+		}
+		wait := delay/2 + rand.N(delay/2+1) // jitter
+		if after > 0 {
+			wait = after
+		}
+		timer := time.NewTimer(min(wait, n.settings.MaxBackoff))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("send webhook: %w", errors.Join(context.Cause(ctx), err))
+		}
+		delay = min(2*delay, n.settings.MaxBackoff)
+	}
+}
+
+// try posts once and returns the Retry-After of a busy receiver, 0 when it named none.
+func (n *Notifier) try(ctx context.Context, req Request, body []byte) (time.Duration, error) {
+	select {
+	case n.slots <- struct{}{}:
+		defer func() { <-n.slots }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("send webhook: %w", context.Cause(ctx))
+	}
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, req.WebhookURL, bytes.NewReader(body))
+	if err != nil {
+		return 0, fmt.Errorf("send webhook: %w: malformed url", ErrRefused)
+	}
+	post.Header.Set("Content-Type", "application/json")
+	post.Header.Set("User-Agent", userAgent)
+	if req.TraceParent != "" {
+		post.Header.Set("Traceparent", req.TraceParent)
+	}
+	if req.TraceState != "" {
+		post.Header.Set("Tracestate", req.TraceState)
+	}
+	reply, err := n.client.Do(post)
+	if err != nil {
+		var wrapped *url.Error // its text repeats the URL, whose query is a secret
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err
+		}
+		return 0, fmt.Errorf("send webhook: %w", err)
+	}
+	defer reply.Body.Close()
+	_, _ = io.CopyN(io.Discard, reply.Body, maxReply) // so that the connection can be used again
+	switch code := reply.StatusCode; {
+	case code >= 200 && code < 300:
+		return 0, nil
+	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests, code >= 500:
+		return RetryAfter(reply.Header, time.Now()), fmt.Errorf("send webhook: %w: status %d", errBusy, code)
+	default:
+		return 0, fmt.Errorf("send webhook: %w: status %d", ErrRefused, code)
+	}
+}
+
+// RetryAfter reads the header of that name, seconds or a date (RFC 9110 section 10.2.3); 0 when absent, past or malformed.
+func RetryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, 1<<20)) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}

@@ -1,0 +1,98 @@
+package measure
+
+import (
+	"math"
+	"slices"
+)
+
+// Bounds of the comparison.
+const (
+	minContour   = 5    // voiced values below which two contours cannot be compared
+	maxContour   = 4000 // values above which a contour is thinned; 40 s of unbroken voice
+	bandFraction = 0.2  // half width of the band, relative to the longer contour
+	scoreScale   = 1.5  // semitones of mean distance at which the score has fallen to 100/e
+)
+
+// PitchSimilarity compares the melodies of two voiced contours in Hz, whatever the height of the voices and the speed of speaking: each
+// contour becomes semitones relative to its own median, and both are aligned by dynamic time warping (H. Sakoe and S. Chiba, "Dynamic
+// programming algorithm optimization for spoken word recognition", IEEE Trans. ASSP 26, 1978: symmetric form, slope constraint 0, weights 1
+// for a step in one sequence and 2 for a step in both, normalised by the sum of the lengths) within a band around the diagonal.
+//
+// The score is 100·exp(-d/1.5), where d is the mean distance along the path in semitones: 100 for the same melody, 51 at one semitone.
+// It reports false where a contour has fewer than five values.
+func PitchSimilarity(a, b []float64) (float64, bool) {
+	if len(a) < minContour || len(b) < minContour {
+		return 0, false
+	}
+	x, y := semitones(thin(a)), semitones(thin(b))
+	return 100 * math.Exp(-warp(x, y)/scoreScale), true
+}
+
+// semitones converts Hz to twelfths of an octave above the median, clipped to two octaves, so that one octave error of a tracker does not
+// outweigh a sentence.
+func semitones(hz []float64) []float64 {
+	sorted := slices.Clone(hz)
+	slices.Sort(sorted)
+	median := sorted[len(sorted)/2]
+	out := make([]float64, len(hz))
+	for i, f := range hz {
+		out[i] = max(-24, min(24, 12*math.Log2(f/median)))
+	}
+	return out
+}
+
+// thin averages neighbours until the contour is short enough.
+func thin(hz []float64) []float64 {
+	by := (len(hz) + maxContour - 1) / maxContour
+	if by <= 1 {
+		return hz
+	}
+	var out []float64
+	for part := range slices.Chunk(hz, by) {
+		sum := 0.0
+		for _, f := range part {
+			sum += f
+		}
+		out = append(out, sum/float64(len(part)))
+	}
+	return out
+}
+
+// warp returns the normalised distance of the best path from (0,0) to the ends. Two rows are kept, each as wide as the band.
+func warp(x, y []float64) float64 {
+	n, m := len(x), len(y)
+	radius := int(bandFraction*float64(max(n, m))) + 2
+	slope := float64(m-1) / float64(n-1)
+	radius = max(radius, int(slope)+2) // neighbouring rows must overlap
+	width := 2*radius + 1
+	before, now := make([]float64, width), make([]float64, width)
+	beforeFirst := 0
+	for i := range n {
+		first := int(math.Round(float64(i)*slope)) - radius // column of now[0]
+		get := func(j int) float64 {
+			if k := j - beforeFirst; i > 0 && j >= 0 && k >= 0 && k < width {
+				return before[k]
+			}
+			return math.Inf(1)
+		}
+		for k := range width {
+			j := first + k
+			if j < 0 || j >= m {
+				now[k] = math.Inf(1)
+				continue
+			}
+			cost := math.Abs(x[i] - y[j])
+			if i == 0 && j == 0 {
+				now[k] = 2 * cost
+				continue
+			}
+			best := min(get(j)+cost, get(j-1)+2*cost)
+			if k > 0 {
+				best = min(best, now[k-1]+cost)
+			}
+			now[k] = best
+		}
+		before, now, beforeFirst = now, before, first
+	}
+	return before[m-1-beforeFirst] / float64(n+m)
+}

@@ -1,0 +1,153 @@
+package measure
+
+import "math"
+
+// Constants of ITU-R BS.1770-4, annex 1.
+const (
+	loudnessOffset = -0.691 // makes a 997 Hz sine at 0 dBFS in one front channel read -3.01 LUFS
+	absoluteGate   = -70.0  // LUFS
+	relativeGate   = -10.0  // LU below the loudness of what passed the absolute gate
+	stepsPerBlock  = 4      // 400 ms blocks that overlap by 75 %: a step is 100 ms
+	stepsPerSecond = 10
+)
+
+// biquad is one second-order section in transposed direct form II, with the leading denominator coefficient 1.
+type biquad struct{ b0, b1, b2, a1, a2 float64 }
+
+// state is the memory of one section for one channel.
+type state struct{ z1, z2 float64 }
+
+func (q *biquad) apply(s *state, x float64) float64 {
+	y := q.b0*x + s.z1
+	s.z1 = q.b1*x - q.a1*y + s.z2
+	s.z2 = q.b2*x - q.a2*y
+	return y
+}
+
+// kWeighting gives the two sections of BS.1770's K-weighting for any sampling rate in Hz. The standard prints coefficients for 48 kHz
+// alone; the analogue prototypes behind them and their bilinear transform are from B. De Man, "Evaluation of implementations of the EBU
+// R128 loudness measurement", AES 145 (2018), and agree with the printed ones to the last digit at 48 kHz.
+func kWeighting(rate float64) (shelf, highPass biquad) {
+	const (
+		shelfHz, shelfGain, shelfQ = 1681.974450955533, 3.999843853973347, 0.7071752369554196
+		passHz, passQ              = 38.13547087602444, 0.5003270373238773
+	)
+	k := math.Tan(math.Pi * shelfHz / rate)
+	vh := math.Pow(10, shelfGain/20)
+	vb := math.Pow(vh, 0.4996667741545416)
+	a0 := 1 + k/shelfQ + k*k
+	shelf = biquad{
+		b0: (vh + vb*k/shelfQ + k*k) / a0, b1: 2 * (k*k - vh) / a0, b2: (vh - vb*k/shelfQ + k*k) / a0,
+		a1: 2 * (k*k - 1) / a0, a2: (1 - k/shelfQ + k*k) / a0,
+	}
+	k = math.Tan(math.Pi * passHz / rate)
+	a0 = 1 + k/passQ + k*k
+	highPass = biquad{b0: 1, b1: -2, b2: 1, a1: 2 * (k*k - 1) / a0, a2: (1 - k/passQ + k*k) / a0}
+	return shelf, highPass
+}
+
+// Loudness measures integrated (programme) loudness after ITU-R BS.1770-4: K-weighting, 400 ms blocks that overlap by 75 %, an absolute
+// gate at -70 LUFS and a relative gate 10 LU below the mean of what passed it. It keeps eight bytes for each 100 ms.
+type Loudness struct {
+	shelf, pass biquad
+	states      [][2]state
+	weights     []float64
+	rate        int
+	frame       int64 // frames of all steps so far
+	boundary    int64 // frame at which the running step ends
+	begin       int64 // frame at which the running step began
+	sum         float64
+	steps       []float64 // mean square of each whole step, weighted and summed over the channels
+}
+
+// NewLoudness returns a meter for interleaved channels with the given weights (BS.1770-4 table 3: 1 for front channels, 1.41 for surround,
+// 0 for LFE), at rate frames per second.
+func NewLoudness(rate int, weights []float64) *Loudness {
+	l := &Loudness{rate: rate, weights: weights, states: make([][2]state, len(weights))}
+	l.shelf, l.pass = kWeighting(float64(rate))
+	l.boundary = l.stepEnd(1)
+	return l
+}
+
+// stepEnd rounds, so that steps stay 100 ms on average at rates that ten does not divide.
+func (l *Loudness) stepEnd(step int) int64 {
+	return (int64(step)*int64(l.rate) + stepsPerSecond/2) / stepsPerSecond
+}
+
+// Write takes interleaved samples, whole frames.
+func (l *Loudness) Write(samples []float32) {
+	n := len(l.weights)
+	for len(samples) > 0 {
+		frames := min(int64(len(samples)/n), l.boundary-l.frame)
+		part := samples[:frames*int64(n)]
+		samples = samples[len(part):]
+		for c, w := range l.weights {
+			if w > 0 {
+				l.sum += w * l.energy(part, c, n)
+			}
+		}
+		l.frame += frames
+		if l.frame == l.boundary {
+			l.steps = append(l.steps, l.sum/float64(l.frame-l.begin))
+			l.begin, l.sum, l.boundary = l.frame, 0, l.stepEnd(len(l.steps)+1)
+		}
+	}
+}
+
+// energy filters one channel and returns its sum of squares.
+func (l *Loudness) energy(samples []float32, channel, stride int) float64 {
+	shelf, pass := l.shelf, l.pass
+	s := l.states[channel]
+	sum := 0.0
+	for i := channel; i < len(samples); i += stride {
+		y := pass.apply(&s[1], shelf.apply(&s[0], float64(samples[i])))
+		sum += y * y
+	}
+	const tiny = 1e-30 // below it the filter memory would decay through denormal numbers, which are slow
+	for i := range s {
+		if math.Abs(s[i].z1) < tiny && math.Abs(s[i].z2) < tiny {
+			s[i] = state{}
+		}
+	}
+	l.states[channel] = s
+	return sum
+}
+
+// Integrated returns the loudness in LUFS. It reports false for less than 400 ms and where nothing passes the absolute gate.
+func (l *Loudness) Integrated() (float64, bool) {
+	blocks := l.blocks()
+	ungated, ok := gatedMean(blocks, absoluteGate)
+	if !ok {
+		return 0, false
+	}
+	gate := max(absoluteGate, lufs(ungated)+relativeGate)
+	mean, ok := gatedMean(blocks, gate)
+	return lufs(mean), ok
+}
+
+// blocks averages each four neighbouring steps; they are of equal length to within one frame.
+func (l *Loudness) blocks() []float64 {
+	var blocks []float64
+	for i := 0; i+stepsPerBlock <= len(l.steps); i++ {
+		sum := 0.0
+		for _, s := range l.steps[i : i+stepsPerBlock] {
+			sum += s
+		}
+		blocks = append(blocks, sum/stepsPerBlock)
+	}
+	return blocks
+}
+
+// gatedMean averages the blocks above the gate, in LUFS.
+func gatedMean(blocks []float64, gate float64) (float64, bool) {
+	sum, n := 0.0, 0
+	for _, b := range blocks {
+		if b > 0 && lufs(b) > gate {
+			sum += b
+			n++
+		}
+	}
+	return sum / float64(max(n, 1)), n > 0
+}
+
+func lufs(meanSquare float64) float64 { return loudnessOffset + 10*math.Log10(meanSquare) }

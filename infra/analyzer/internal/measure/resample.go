@@ -1,0 +1,64 @@
+package measure
+
+import "math"
+
+// decimator lowers the sampling rate by a whole factor through a linear-phase low-pass: a sinc under a Blackman window (A. V. Oppenheim and
+// R. W. Schafer, "Discrete-Time Signal Processing", section 7.5). Its delay is compensated, so that sample i of the output is at the time
+// of sample i*factor of the input.
+type decimator struct {
+	factor  int
+	taps    []float64
+	history []float32 // input from position base on
+	base    int64     // position of history[0]; starts negative, as if silence came before
+	next    int64     // position of the first tap of the next output
+}
+
+// newDecimator takes the cutoff as a fraction of the input rate; it must leave room for the filter's slope below half of the output rate.
+func newDecimator(factor int, cutoff float64) *decimator {
+	d := &decimator{factor: factor}
+	half := 16 * factor
+	sum := 0.0
+	for i := -half; i <= half; i++ {
+		x := float64(i)
+		window := 0.42 + 0.5*math.Cos(math.Pi*x/float64(half)) + 0.08*math.Cos(2*math.Pi*x/float64(half))
+		tap := 2 * cutoff
+		if i != 0 {
+			tap = math.Sin(2*math.Pi*cutoff*x) / (math.Pi * x)
+		}
+		d.taps = append(d.taps, tap*window)
+		sum += tap * window
+	}
+	for i := range d.taps {
+		d.taps[i] /= sum
+	}
+	d.history, d.base, d.next = make([]float32, half), int64(-half), int64(-half)
+	return d
+}
+
+// write appends the output that the new samples allow to out.
+func (d *decimator) write(out []float64, mono []float32) []float64 {
+	d.history = append(d.history, mono...)
+	for {
+		at := int(d.next - d.base)
+		if at+len(d.taps) > len(d.history) {
+			break
+		}
+		sum := 0.0
+		window := d.history[at : at+len(d.taps)]
+		for i, tap := range d.taps {
+			sum += tap * float64(window[i])
+		}
+		out = append(out, sum)
+		d.next += int64(d.factor)
+	}
+	if drop := int(d.next - d.base); drop > 1<<14 && drop <= len(d.history) {
+		d.history = d.history[:copy(d.history, d.history[drop:])]
+		d.base = d.next
+	}
+	return out
+}
+
+// flush appends what the end of the input still owes.
+func (d *decimator) flush(out []float64) []float64 {
+	return d.write(out, make([]float32, len(d.taps)/2))
+}

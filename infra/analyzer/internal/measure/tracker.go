@@ -1,0 +1,110 @@
+package measure
+
+import "math"
+
+// Costs of a path, per frame of 10 ms. Those of jumps are the defaults of P. Boersma, "Accurate short-term analysis of the fundamental
+// frequency and the harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17 (1993), section 4; the others are their counterparts
+// on YIN's scale, where 0 is periodic and 1 is noise.
+const (
+	octaveCost   = 0.05 // for each octave below the highest pitch: of equal dips the shortest period is the true one
+	jumpCost     = 0.35 // for each octave between neighbours
+	switchCost   = 0.14 // between voiced and unvoiced
+	unvoicedCost = 0.40 // of calling a frame unvoiced; a dip is deep below it
+	minVoicedRun = 3    // frames; shorter runs are taken for noise
+)
+
+// candidate is one possible period of a frame.
+type candidate struct {
+	hz        float32
+	aperiodic float32 // depth of the dip, 0 perfectly periodic
+}
+
+func (c candidate) cost() float64 {
+	return float64(c.aperiodic) + octaveCost*math.Log2(MaxPitchHz/float64(c.hz))
+}
+
+// step is one frame of the search: its candidates, and for each (the last state being "unvoiced") the best state before it.
+type step struct {
+	list [maxCandidates]candidate
+	n    uint8
+	from [maxCandidates + 1]uint8
+}
+
+// tracker finds the cheapest path through the candidates of all frames (G. D. Forney, "The Viterbi algorithm", Proceedings of the IEEE 61,
+// 1973). It keeps about sixty bytes for each frame.
+type tracker struct {
+	steps []step
+	costs [maxCandidates + 1]float64 // of the best path to each state of the last step; the last one is unvoiced
+	logs  [maxCandidates]float64     // log2 of the pitches of the last step
+}
+
+// add takes the candidates of the next frame, which is hop seconds after the last.
+func (t *tracker) add(list []candidate, hop float64) {
+	scale := PitchHopSeconds / hop
+	var s step
+	s.n = uint8(copy(s.list[:], list)) // at most maxCandidates
+	var costs [maxCandidates + 1]float64
+	var logs [maxCandidates]float64
+	last := 0
+	if len(t.steps) > 0 {
+		last = int(t.steps[len(t.steps)-1].n)
+	}
+	for i := range int(s.n) {
+		logs[i] = math.Log2(float64(s.list[i].hz))
+		best, from := t.costs[maxCandidates]+switchCost*scale, maxCandidates
+		for j := range last {
+			if c := t.costs[j] + jumpCost*scale*math.Abs(logs[i]-t.logs[j]); c < best {
+				best, from = c, j
+			}
+		}
+		costs[i], s.from[i] = best+s.list[i].cost(), uint8(from) // at most maxCandidates
+	}
+	best, from := t.costs[maxCandidates], maxCandidates
+	for j := range last {
+		if c := t.costs[j] + switchCost*scale; c < best {
+			best, from = c, j
+		}
+	}
+	costs[maxCandidates], s.from[maxCandidates] = best+unvoicedCost, uint8(from) // at most maxCandidates
+	t.costs, t.logs = costs, logs
+	t.steps = append(t.steps, s)
+}
+
+// path returns the pitch of each frame in Hz (0 unvoiced) and its periodicity from 0 to 1.
+func (t *tracker) path() (hz, voicing []float32) {
+	hz, voicing = make([]float32, len(t.steps)), make([]float32, len(t.steps))
+	if len(t.steps) == 0 {
+		return hz, voicing
+	}
+	state := maxCandidates
+	for j := range int(t.steps[len(t.steps)-1].n) {
+		if t.costs[j] < t.costs[state] {
+			state = j
+		}
+	}
+	for i := len(t.steps) - 1; i >= 0; i-- {
+		s := &t.steps[i]
+		if state < maxCandidates {
+			hz[i], voicing[i] = s.list[state].hz, 1-s.list[state].aperiodic
+		} else if s.n > 0 {
+			voicing[i] = 1 - s.list[0].aperiodic
+		}
+		state = int(s.from[state])
+	}
+	dropShort(hz)
+	return hz, voicing
+}
+
+// dropShort clears voiced runs that are too short to be speech.
+func dropShort(hz []float32) {
+	for i := 0; i < len(hz); {
+		j := i
+		for j < len(hz) && hz[j] > 0 {
+			j++
+		}
+		if j-i < minVoicedRun {
+			clear(hz[i:j])
+		}
+		i = j + 1
+	}
+}

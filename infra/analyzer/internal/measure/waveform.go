@@ -1,0 +1,57 @@
+package measure
+
+// WaveformPoints is how many pairs a waveform has, unless the recording has fewer samples.
+const WaveformPoints = 512
+
+// maxBins is how many bins the meter keeps; when they are full, neighbours merge and the bins grow to twice the length.
+const maxBins = 8 * WaveformPoints
+
+// Waveform collects the lowest and highest sample of equal stretches of a recording whose length is not known before.
+type Waveform struct {
+	binFrames int // length of a full bin
+	filled    int // frames in the last bin
+	low, high []float32
+}
+
+// NewWaveform returns a meter for the mono mix.
+func NewWaveform() *Waveform { return &Waveform{binFrames: 1} }
+
+// Write takes mono samples.
+func (w *Waveform) Write(mono []float32) {
+	for _, v := range mono {
+		if w.filled == 0 {
+			if len(w.low) == maxBins {
+				w.merge()
+			}
+			w.low, w.high = append(w.low, v), append(w.high, v)
+		} else {
+			last := len(w.low) - 1
+			w.low[last], w.high[last] = min(w.low[last], v), max(w.high[last], v)
+		}
+		if w.filled++; w.filled == w.binFrames {
+			w.filled = 0
+		}
+	}
+}
+
+func (w *Waveform) merge() {
+	for i := range maxBins / 2 {
+		w.low[i], w.high[i] = min(w.low[2*i], w.low[2*i+1]), max(w.high[2*i], w.high[2*i+1])
+	}
+	w.low, w.high = w.low[:maxBins/2], w.high[:maxBins/2]
+	w.binFrames *= 2
+}
+
+// Points returns the lowest and the highest sample of each of WaveformPoints stretches, or of each sample where there are fewer.
+func (w *Waveform) Points() (low, high []float32) {
+	n := min(len(w.low), WaveformPoints)
+	low, high = make([]float32, n), make([]float32, n)
+	for i := range n {
+		from, to := i*len(w.low)/n, (i+1)*len(w.low)/n
+		low[i], high[i] = w.low[from], w.high[from]
+		for j := from + 1; j < to; j++ {
+			low[i], high[i] = min(low[i], w.low[j]), max(high[i], w.high[j])
+		}
+	}
+	return low, high
+}

@@ -1,0 +1,264 @@
+// Package source fetches what a request names: audio into a temporary file, small references into memory.
+//
+// It understands http and https URLs, which is what presigned URLs are, and s3://bucket/key with credentials of its own. Every fetch is
+// bounded in bytes and time; transport errors and busy servers are tried again. No error names a URL's path or query: a presigned URL is a
+// secret, and errors go to the caller and into the log.
+//
+// Security: a caller decides what this server connects to, including addresses inside its network (server-side request forgery). Other
+// schemes are refused, but hosts are not: whoever runs the server where that matters keeps callers out or limits its network.
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+)
+
+// Reasons why a fetch fails for good.
+var (
+	ErrURL      = errors.New("unusable url")
+	ErrTooLarge = errors.New("file too large")
+	ErrRefused  = errors.New("file refused")
+	errBusy     = errors.New("server busy")
+)
+
+// Settings bound a Fetcher and give it access to S3.
+type Settings struct {
+	Timeout   time.Duration // of one try, body included
+	Attempts  int           // at least 1
+	Backoff   time.Duration // before the second try, doubled for each further one
+	Endpoint  string        // of S3, host:port or URL; AWS when empty
+	Region    string
+	AccessKey string
+	SecretKey string
+}
+
+// Fetcher gets files. It is safe for concurrent use.
+type Fetcher struct {
+	settings Settings
+	client   *http.Client
+	s3       *minio.Core
+}
+
+// New returns a fetcher; nothing is connected yet.
+func New(settings Settings) (*Fetcher, error) {
+	host, secure := settings.Endpoint, true
+	if u, err := url.Parse(settings.Endpoint); err == nil && u.Host != "" {
+		host, secure = u.Host, u.Scheme != "http"
+	}
+	if host == "" {
+		host = "s3.amazonaws.com"
+	}
+	s3, err := minio.NewCore(host, &minio.Options{
+		Creds: credentials.NewStaticV4(settings.AccessKey, settings.SecretKey, ""), Secure: secure, Region: settings.Region, MaxRetries: 1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up s3 at %s: %w", host, err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone() // documented type
+	transport.MaxIdleConnsPerHost = 32
+	return &Fetcher{settings: settings, client: &http.Client{Transport: transport}, s3: s3}, nil
+}
+
+// Close gives up idle connections.
+func (f *Fetcher) Close() { f.client.CloseIdleConnections() }
+
+// Check says whether a reference is of a kind that Fetcher understands.
+func Check(reference string) error {
+	if _, _, ok, err := splitS3(reference); ok {
+		return err
+	}
+	_, err := parseHTTP(reference)
+	return err
+}
+
+// splitS3 cuts s3://bucket/key. The key is taken as it stands, as the usual S3 tools do: it is no URL path, and % or ? belong to it.
+func splitS3(reference string) (bucket, key string, ok bool, err error) {
+	rest, ok := strings.CutPrefix(reference, "s3://")
+	if !ok {
+		return "", "", false, nil
+	}
+	bucket, key, _ = strings.Cut(rest, "/")
+	if bucket == "" || key == "" {
+		return "", "", true, fmt.Errorf("s3 url without bucket or key: %w", ErrURL)
+	}
+	return bucket, key, true, nil
+}
+
+func parseHTTP(reference string) (*url.URL, error) {
+	u, err := url.Parse(reference)
+	if err != nil {
+		return nil, fmt.Errorf("parse url: %w", ErrURL) // the cause repeats the URL
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("url scheme %.16q: %w", u.Scheme, ErrURL)
+	}
+	if u.Host == "" {
+		return nil, fmt.Errorf("url without host: %w", ErrURL)
+	}
+	return u, nil
+}
+
+// File is a fetched file in temporary storage.
+type File struct {
+	*os.File
+	Size int64
+}
+
+// Close closes and removes the file.
+func (f *File) Close() error {
+	if err := errors.Join(f.File.Close(), os.Remove(f.Name())); err != nil {
+		return fmt.Errorf("remove temporary file: %w", err)
+	}
+	return nil
+}
+
+// File fetches at most limit bytes into a temporary file, which the caller closes.
+func (f *Fetcher) File(ctx context.Context, reference string, limit int64) (*File, error) {
+	tmp, err := os.CreateTemp("", "analyzer-*")
+	if err != nil {
+		return nil, fmt.Errorf("create temporary file: %w", err)
+	}
+	file := &File{File: tmp}
+	err = f.retry(ctx, reference, limit, func(body io.Reader) error {
+		if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+			return fmt.Errorf("rewind temporary file: %w", err)
+		}
+		if err := tmp.Truncate(0); err != nil {
+			return fmt.Errorf("empty temporary file: %w", err)
+		}
+		var err error
+		file.Size, err = io.Copy(tmp, body)
+		return err // retry wraps
+	})
+	if err == nil {
+		_, err = tmp.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// Bytes fetches at most limit bytes into memory.
+func (f *Fetcher) Bytes(ctx context.Context, reference string, limit int64) (data []byte, err error) {
+	err = f.retry(ctx, reference, limit, func(body io.Reader) error {
+		var err error
+		data, err = io.ReadAll(body)
+		return err // retry wraps
+	})
+	return data, err
+}
+
+// retry opens the reference and hands its body over, again where trying again may help.
+func (f *Fetcher) retry(ctx context.Context, reference string, limit int64, use func(io.Reader) error) error {
+	delay := f.settings.Backoff
+	for attempt := 1; ; attempt++ {
+		err := f.once(ctx, reference, limit, use)
+		final := err == nil || errors.Is(err, ErrURL) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrRefused)
+		if final || attempt >= f.settings.Attempts || ctx.Err() != nil {
+			return err
+		}
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+		delay *= 2
+	}
+}
+
+func (f *Fetcher) once(ctx context.Context, reference string, limit int64, use func(io.Reader) error) error {
+	ctx, cancel := context.WithTimeout(ctx, f.settings.Timeout)
+	defer cancel()
+	body, size, host, err := f.open(ctx, reference)
+	if err != nil {
+		return fmt.Errorf("fetch from %s: %w", host, err)
+	}
+	defer body.Close()
+	if size > limit {
+		return fmt.Errorf("fetch %d bytes from %s: %w (limit %d)", size, host, ErrTooLarge, limit)
+	}
+	counted := &io.LimitedReader{R: body, N: limit + 1}
+	if err := use(counted); err != nil {
+		return fmt.Errorf("read from %s: %w", host, err)
+	}
+	if counted.N <= 0 {
+		return fmt.Errorf("fetch from %s: %w (limit %d)", host, ErrTooLarge, limit)
+	}
+	return nil
+}
+
+// open begins a fetch. Host is what errors may name: the host, or the bucket.
+func (f *Fetcher) open(ctx context.Context, reference string) (body io.ReadCloser, size int64, host string, err error) {
+	bucket, key, ok, err := splitS3(reference)
+	if err != nil {
+		return nil, 0, "s3", err
+	}
+	if ok {
+		body, size, err = f.openS3(ctx, bucket, key)
+		return body, size, bucket, err
+	}
+	u, err := parseHTTP(reference)
+	if err != nil {
+		return nil, 0, "url", err
+	}
+	body, size, err = f.openHTTP(ctx, u)
+	return body, size, u.Host, err
+}
+
+func (f *Fetcher) openHTTP(ctx context.Context, u *url.URL) (io.ReadCloser, int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, 0, fmt.Errorf("build request: %w", ErrURL)
+	}
+	reply, err := f.client.Do(req)
+	if err != nil {
+		return nil, 0, fmt.Errorf("get: %w", withoutURL(err))
+	}
+	if reply.StatusCode == http.StatusOK {
+		return reply.Body, reply.ContentLength, nil
+	}
+	_ = reply.Body.Close()
+	return nil, 0, refusal(reply.StatusCode)
+}
+
+func (f *Fetcher) openS3(ctx context.Context, bucket, key string) (io.ReadCloser, int64, error) {
+	body, info, _, err := f.s3.GetObject(ctx, bucket, key, minio.GetObjectOptions{})
+	if err == nil {
+		return body, info.Size, nil
+	}
+	if reply := minio.ToErrorResponse(err); reply.StatusCode != 0 {
+		return nil, 0, fmt.Errorf("s3 %.40q: %w", reply.Code, refusal(reply.StatusCode))
+	}
+	return nil, 0, fmt.Errorf("get object: %w", withoutURL(err))
+}
+
+// withoutURL unwraps the error that repeats the URL in its text.
+func withoutURL(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+// refusal tells a status that may pass from one that stays.
+func refusal(status int) error {
+	switch {
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests, status >= 500:
+		return fmt.Errorf("status %d: %w", status, errBusy)
+	}
+	return fmt.Errorf("status %d: %w", status, ErrRefused)
+}

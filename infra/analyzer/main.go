@@ -1,0 +1,17 @@
+// Command analyzer is the reference analysis server: it fetches audio, measures it, and calls back. Settings come from the environment;
+// README.md lists them.
+package main
+
+import (
+	"context"
+	"os"
+
+	"sori.internal/infra/analyzer/app"
+	"sori.internal/shared/lifecycle"
+)
+
+func main() {
+	os.Exit(lifecycle.Main(func(ctx context.Context, p lifecycle.Process) error {
+		return app.Run(ctx, p.Lookup, p.Stderr)
+	}))
+}
