@@ -1,0 +1,130 @@
+// Package arrows_test holds the directions in which the packages may depend on
+// one another.
+package arrows_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// drivers may be known to adapters and not to the cores.
+func drivers() []string {
+	return []string{
+		"github.com/nats-io/", "github.com/lib/pq", "github.com/jmoiron/sqlx", "github.com/minio/",
+		"github.com/gofiber/", "github.com/valyala/fasthttp", "database/sql", "net/http",
+	}
+}
+
+// cores are the packages that hold a service's rules.
+func cores() []string {
+	return []string{
+		"sori.internal/services/gateway/internal/upload", "sori.internal/services/gateway/internal/catalogue",
+		"sori.internal/services/uploader/internal/upload",
+		"sori.internal/services/dispatcher/internal/analysis",
+		"sori.internal/services/tracker/internal/job",
+	}
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T) map[string]pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,Deps", "work")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr.String())
+	}
+	found := map[string]pkg{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return found
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(p.ImportPath, "sori.internal/") {
+			found[p.ImportPath] = p
+		}
+	}
+}
+
+// serviceOf is the service that a package belongs to; empty for none.
+func serviceOf(path string) string {
+	rest, ok := strings.CutPrefix(path, "sori.internal/services/")
+	if !ok {
+		return ""
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	return name
+}
+
+func TestTheArrowsBetweenThePackagesHold(t *testing.T) {
+	t.Parallel()
+	packages := list(t)
+	for path, p := range packages {
+		for _, dep := range p.Deps {
+			other := serviceOf(dep)
+			switch {
+			case serviceOf(path) != "" && other != "" && other != serviceOf(path):
+				t.Errorf("%s knows another service: %s", path, dep)
+			case strings.HasPrefix(path, "sori.internal/shared/") && (other != "" || strings.HasPrefix(dep, "sori.internal/infra")):
+				t.Errorf("%s knows who uses it: %s", path, dep)
+			case serviceOf(path) != "" && strings.HasPrefix(dep, "sori.internal/infra"):
+				t.Errorf("%s knows the infrastructure: %s", path, dep)
+			}
+		}
+	}
+}
+
+func TestTheCoresKnowNoDriver(t *testing.T) {
+	t.Parallel()
+	packages := list(t)
+	for _, core := range cores() {
+		p, ok := packages[core]
+		if !ok {
+			t.Errorf("%s does not exist", core)
+		}
+		for _, dep := range p.Deps {
+			for _, driver := range drivers() {
+				if dep == driver || strings.HasSuffix(driver, "/") && strings.HasPrefix(dep, driver) {
+					t.Errorf("%s knows %s", core, dep)
+				}
+			}
+		}
+	}
+}
+
+func TestAdaptersDoNotImportEachOther(t *testing.T) {
+	t.Parallel()
+	isCore := map[string]bool{}
+	for _, core := range cores() {
+		isCore[core] = true
+	}
+	for path, p := range list(t) {
+		if serviceOf(path) == "" || !strings.Contains(path, "/internal/") || isCore[path] {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if serviceOf(imported) == serviceOf(path) && !isCore[imported] && !pure(imported) {
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+	}
+}
+
+// pure are packages that compute and know nothing of the others: anybody may ask
+// them.
+func pure(path string) bool {
+	return strings.HasSuffix(path, "/internal/sniff") || strings.HasSuffix(path, "/internal/probe")
+}

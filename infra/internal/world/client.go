@@ -1,0 +1,122 @@
+package world
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// Frame is one event of a progress stream.
+type Frame struct {
+	ID       string          `json:"-"`
+	JobID    string          `json:"job_id"`
+	Status   string          `json:"status"`
+	Progress int             `json:"progress"`
+	Message  string          `json:"message"`
+	Result   json.RawMessage `json:"result"`
+}
+
+// Terminal reports whether a stream ends with the frame.
+func (f Frame) Terminal() bool {
+	return f.Status == "completed" || f.Status == "failed" || f.Status == "canceled"
+}
+
+// Upload sends a recording as a browser would and returns the job's id.
+func (w *World) Upload(t *testing.T, name string, audio []byte) string {
+	t.Helper()
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = part.Write(audio)
+	_ = form.Close()
+	resp, err := http.Post(fmt.Sprintf("%s/tokens/%d/upload-audio", w.Gateway, w.Token), form.FormDataContentType(), &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var accepted struct {
+		JobID string `json:"job_id"`
+	}
+	decode(t, resp, http.StatusAccepted, &accepted)
+	return accepted.JobID
+}
+
+func decode(t *testing.T, resp *http.Response, status int, into any) {
+	t.Helper()
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != status {
+		t.Fatalf("status %s: %s", resp.Status, body)
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+}
+
+// Result reads a job.
+func (w *World) Result(t *testing.T, job string, into any) {
+	t.Helper()
+	resp, err := http.Get(w.Gateway + "/tokens/analysis-result/" + job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decode(t, resp, http.StatusOK, into)
+}
+
+// Follow reads a progress stream to its end, in the given language.
+func (w *World) Follow(ctx context.Context, t *testing.T, job, language string) []Frame {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.Gateway+"/tokens/analysis-progress/"+job, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept-Language", language)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("status %s", resp.Status)
+	}
+	frames, err := ReadFrames(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frames
+}
+
+// ReadFrames reads the frames of an event stream (WHATWG HTML, section 9.2.6)
+// until it ends.
+func ReadFrames(stream io.Reader) ([]Frame, error) {
+	var frames []Frame
+	var id string
+	lines := bufio.NewScanner(stream)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		field, value, _ := strings.Cut(lines.Text(), ": ")
+		switch field {
+		case "id":
+			id = value
+		case "data":
+			f := Frame{ID: id}
+			if err := json.Unmarshal([]byte(value), &f); err != nil {
+				return frames, fmt.Errorf("read frame %q: %w", value, err)
+			}
+			frames = append(frames, f)
+		}
+	}
+	return frames, lines.Err()
+}

@@ -1,0 +1,127 @@
+// Package world runs all of Sori inside a test: the four services and the
+// reference analysis server, against the dependencies that the test kit gives.
+package world
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	dispatcher "sori.internal/services/dispatcher/app"
+	gateway "sori.internal/services/gateway/app"
+	tracker "sori.internal/services/tracker/app"
+	uploader "sori.internal/services/uploader/app"
+	"sori.internal/shared/testkit"
+)
+
+// World is all of Sori in one test's corner.
+type World struct {
+	*testkit.Kit
+	Gateway    string // base URLs
+	Tracker    string
+	Dispatcher string
+	Analyzer   *analyzer.Server
+	Token      int64 // of a token that exists
+}
+
+// Options are what differs from the defaults.
+type Options struct {
+	Settings  map[string]string // of all services
+	Behaviour analyzer.Behaviour
+}
+
+// Start starts everything and makes a token. It ends with the test.
+func Start(t *testing.T, o Options) *World {
+	t.Helper()
+	k := testkit.New(t)
+	k.Database()
+	k.Bucket()
+	w := &World{Kit: k, Analyzer: startAnalyzer(t, k, o.Behaviour)}
+	w.Tracker = k.Run(tracker.Run, o.Settings).URL
+	settings := k.Settings(o.Settings)
+	settings["TARGET_SERVER_URL"] = w.Analyzer.URL() + "/analyze"
+	// The dispatcher must know its own address before it has one: it is given a
+	// listener's that was closed a moment ago.
+	addr := freeAddr(t)
+	settings["HTTP_ADDR"], settings["WEBHOOK_URL"] = addr, "http://"+addr+"/tokens/webhook/analysis-complete"
+	w.Dispatcher = k.Run(dispatcher.Run, settings).URL
+	k.Run(uploader.Run, o.Settings)
+	settings = k.Settings(o.Settings)
+	settings["TRACKER_URL"], settings["DISPATCHER_URL"] = w.Tracker, w.Dispatcher
+	w.Gateway = k.Run(gateway.Run, settings).URL
+	w.awaitReady(t)
+	w.Token = w.makeToken(t)
+	return w
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func startAnalyzer(t *testing.T, k *testkit.Kit, b analyzer.Behaviour) *analyzer.Server {
+	t.Helper()
+	vars := k.Settings(nil)
+	cfg := analyzer.Default()
+	cfg.HTTPAddr, cfg.Behaviour, cfg.ShutdownTimeout = "127.0.0.1:0", b, 5*time.Second
+	cfg.S3Endpoint, cfg.AccessKey = vars["S3_ENDPOINT"], vars["AWS_ACCESS_KEY_ID"]
+	cfg.SecretKey = analyzer.Secret(vars["AWS_SECRET_ACCESS_KEY"])
+	s, err := analyzer.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the analyzer ended with: %v", err)
+		}
+	})
+	<-s.Ready()
+	return s
+}
+
+func (w *World) awaitReady(t *testing.T) {
+	t.Helper()
+	for _, url := range []string{w.Tracker, w.Dispatcher, w.Gateway} {
+		testkit.Eventually(t, func() error { return expect(http.Get(url + "/readyz")) })
+	}
+}
+
+func expect(resp *http.Response, err error) error {
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return statusError(resp.Status)
+	}
+	return nil
+}
+
+type statusError string
+
+func (e statusError) Error() string { return "status " + string(e) }
+
+func (w *World) makeToken(t *testing.T) int64 {
+	t.Helper()
+	resp, err := http.Post(w.Gateway+"/tokens/", "application/json",
+		strings.NewReader(`{"token_name":"sample","actor_name":"sori","start_time":0,"end_time":10}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct{ ID int64 }
+	decode(t, resp, http.StatusCreated, &made)
+	return made.ID
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// lookup finds what a service must run with, then what the caller's environment
+// says, then what suits a terminal.
+func lookup(own map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		if v, ok := own[name]; ok {
+			return v, true
+		}
+		if v, ok := os.LookupEnv(name); ok {
+			return v, true
+		}
+		switch name {
+		case "LOG_LEVEL":
+			return "warn", true
+		case "LOG_FORMAT":
+			return "console", true
+		default:
+			return "", false
+		}
+	}
+}
+
+// webhookSecret is made once for a state folder: callbacks that are under way
+// while everything restarts must still be ours.
+func webhookSecret(dir string) (string, error) {
+	file := filepath.Join(dir, "webhook.secret")
+	kept, err := os.ReadFile(file)
+	if err == nil {
+		return strings.TrimSpace(string(kept)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the webhook secret: %w", err)
+	}
+	var made [32]byte
+	_, _ = rand.Read(made[:])
+	secret := hex.EncodeToString(made[:])
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep the webhook secret: %w", err)
+	}
+	return secret, nil
+}

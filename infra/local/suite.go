@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/internal/stack"
+	"sori.internal/shared/testkit"
+)
+
+// runTests starts dependencies of its own in a folder that it throws away, and
+// runs the tests of every module against them.
+func runTests(ctx context.Context, args []string) (err error) {
+	dir, err := os.MkdirTemp("", "sori-test-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the tests: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Chmod(dir, 0o711); err != nil { // PostgreSQL passes through as a user of its own
+		return fmt.Errorf("open the folder for the tests: %w", err)
+	}
+	deps, err := stack.Start(ctx, stack.Options{Dir: dir, Fast: true, Log: quietLog()})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+		defer cancel()
+		err = errors.Join(err, deps.Stop(stopping))
+	}()
+	return goTest(ctx, args, deps.Endpoints)
+}
+
+// goTest runs `go test` over the workspace, or over the packages that args name.
+func goTest(ctx context.Context, args []string, deps stack.Endpoints) error {
+	command := append([]string{"test"}, args...)
+	if !namesPackages(args) {
+		command = append(command, "work")
+	}
+	test := exec.CommandContext(ctx, "go", command...)
+	test.Stdout, test.Stderr = os.Stdout, os.Stderr
+	test.Cancel = func() error { return test.Process.Signal(syscall.SIGINT) }
+	test.WaitDelay = 10 * time.Second
+	test.Env = append(os.Environ(),
+		testkit.EnvNATS+"="+deps.NATSURL,
+		testkit.EnvDatabase+"="+deps.AdminURL,
+		testkit.EnvS3+"="+deps.S3Endpoint,
+		testkit.EnvS3Access+"="+deps.S3AccessKey,
+		testkit.EnvS3Secret+"="+deps.S3SecretKey,
+	)
+	return test.Run()
+}
+
+func namesPackages(args []string) bool {
+	for _, a := range args {
+		if a == "work" || strings.HasPrefix(a, "./") || strings.HasPrefix(a, "sori.internal/") {
+			return true
+		}
+	}
+	return false
+}
+
+// stopPatience bounds how long dependencies may take to stop.
+const stopPatience = 20 * time.Second
+
+// quietLog shows what a person should look at, and nothing else.
+func quietLog() zerolog.Logger {
+	return zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "15:04:05"}).
+		Level(zerolog.WarnLevel).With().Timestamp().Logger()
+}
