@@ -1,0 +1,83 @@
+//go:build tools
+
+package e2e_test
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/world"
+)
+
+// browser opens a page of Debian's Chromium that speaks to nothing but us.
+func browser(ctx context.Context, t *testing.T) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
+	allocator, cancel := chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(cancel)
+	page, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	return page
+}
+
+// frontend does in the page what a frontend does: it uploads a form and follows
+// the job with a plain EventSource, through onmessage alone. When the job has
+// ended it lets the EventSource reconnect, and tells how that ended.
+const frontend = `(async () => {
+  const bytes = Uint8Array.from(atob(%q), c => c.charCodeAt(0));
+  const form = new FormData();
+  form.append('file', new File([bytes], '녹음.wav'));
+  const accepted = await (await fetch('/tokens/%d/upload-audio', {method: 'POST', body: form})).json();
+  const frames = [];
+  const source = new EventSource('/tokens/analysis-progress/' + accepted.job_id);
+  let opened = 0;
+  source.onopen = () => opened++;
+  source.onmessage = m => frames.push({id: m.lastEventId, ...JSON.parse(m.data)});
+  await new Promise(stopped => source.onerror = () => source.readyState === EventSource.CLOSED && stopped());
+  return {job: accepted.job_id, frames, opened};
+})()`
+
+// visit is what the frontend saw.
+type visit struct {
+	Opened int `json:"opened"` // connections that the EventSource opened
+	Frames []struct {
+		Status   string `json:"status"`
+		Progress int    `json:"progress"`
+		Result   any    `json:"result"`
+	} `json:"frames"`
+}
+
+func TestAPlainEventSourceFollowsAJobAndIsStoppedAtItsEnd(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
+	page := browser(w.Context(), t)
+	script := fmt.Sprintf(frontend, base64.StdEncoding.EncodeToString(tone(220, time.Second)), w.Token)
+	if err := chromedp.Do(page, chromedp.Navigate(w.Gateway+"/")); err != nil {
+		t.Fatal(err)
+	}
+	seen, err := chromedp.Run(page, chromedp.Evaluate[visit](script, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen.Frames) < 3 || seen.Opened != 1 {
+		t.Fatalf("%d frames in %d connections: %+v", len(seen.Frames), seen.Opened, seen)
+	}
+	for i, f := range seen.Frames {
+		if i > 0 && f.Progress < seen.Frames[i-1].Progress {
+			t.Errorf("progress goes back: %+v", seen.Frames)
+		}
+	}
+	end := seen.Frames[len(seen.Frames)-1]
+	if end.Status != "completed" || end.Progress != 100 || end.Result == nil {
+		t.Errorf("the end is %+v", end)
+	}
+}

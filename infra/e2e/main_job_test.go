@@ -1,0 +1,155 @@
+// Package e2e_test drives all of Sori as its users do.
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/world"
+)
+
+// measured is what the reference analysis server finds.
+type measured struct {
+	Duration   float64  `json:"duration"`
+	SampleRate int      `json:"sample_rate"`
+	Loudness   *float64 `json:"loudness_lufs"`
+	Pitch      *float64 `json:"pitch_median_hz"`
+}
+
+// result is a job as its route tells it.
+type result struct {
+	JobID     string    `json:"job_id"`
+	TokenID   string    `json:"token_id"`
+	Status    string    `json:"status"`
+	Progress  int       `json:"progress"`
+	Message   string    `json:"message"`
+	Result    *measured `json:"result"`
+	Error     any       `json:"error"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Cached    bool      `json:"cached"`
+}
+
+// tone makes a WAV file with a sine of the given length.
+func tone(hz float64, length time.Duration) []byte {
+	const rate = 16000
+	samples := int(length.Seconds() * rate)
+	var b bytes.Buffer
+	b.WriteString("RIFF")
+	_ = binary.Write(&b, binary.LittleEndian, uint32(36+2*samples))
+	b.WriteString("WAVEfmt ")
+	_ = binary.Write(&b, binary.LittleEndian, struct {
+		Size                uint32
+		Format, Channels    uint16
+		Rate, BytesPerSec   uint32
+		BlockAlign, BitsPer uint16
+	}{16, 1, 1, rate, 2 * rate, 2, 16})
+	b.WriteString("data")
+	_ = binary.Write(&b, binary.LittleEndian, uint32(2*samples))
+	for i := range samples {
+		_ = binary.Write(&b, binary.LittleEndian, int16(8000*math.Sin(2*math.Pi*hz*float64(i)/rate)))
+	}
+	return b.Bytes()
+}
+
+// checkStages holds what every stream promises: no step back, ids that grow, and
+// an end that is the last frame and the only terminal one.
+func checkStages(t *testing.T, frames []world.Frame) {
+	t.Helper()
+	if len(frames) == 0 {
+		t.Fatal("no frames")
+	}
+	for i, f := range frames {
+		last := i == len(frames)-1
+		if f.Terminal() != last {
+			t.Errorf("frame %d of %d has the status %s", i+1, len(frames), f.Status)
+		}
+		if i > 0 && f.Progress < frames[i-1].Progress {
+			t.Errorf("progress goes back from %d to %d", frames[i-1].Progress, f.Progress)
+		}
+	}
+	end := frames[len(frames)-1]
+	if end.Status != "completed" || end.Progress != 100 || len(end.Result) < 10 {
+		t.Errorf("the end is %+v", end)
+	}
+}
+
+func TestARecordingBecomesAResultThroughEveryStage(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
+	job := w.Upload(t, "녹음 1.wav", tone(220, 3*time.Second))
+	frames := w.Follow(w.Context(), t, job, "ko")
+	checkStages(t, frames)
+	seen := map[int]string{}
+	for _, f := range frames {
+		if _, ok := seen[f.Progress]; !ok {
+			seen[f.Progress] = f.Message
+		}
+	}
+	if seen[90] != "분석 중... 결과 대기" {
+		t.Errorf("at 90 the message is %q; frames %+v", seen[90], frames)
+	}
+	if seen[100] != "분석 완료" {
+		t.Errorf("at 100 the message is %q", seen[100])
+	}
+	var r result
+	w.Result(t, job, &r)
+	if r.JobID != job || r.TokenID != "1" || r.Status != "completed" || r.Error != nil || r.Cached || r.UpdatedAt.Before(r.CreatedAt) {
+		t.Errorf("result %+v", r)
+	}
+	if r.Result == nil || math.Abs(r.Result.Duration-3) > 0.01 || r.Result.Pitch == nil || math.Abs(*r.Result.Pitch-220) > 1 {
+		t.Errorf("measured %+v", r.Result)
+	}
+	var told measured
+	if err := json.Unmarshal(frames[len(frames)-1].Result, &told); err != nil || told.Duration != r.Result.Duration {
+		t.Errorf("the stream's result is %+v, %v", told, err)
+	}
+}
+
+func TestEveryDecodedFormatIsAnalysed(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{})
+	for _, name := range []string{"s16.wav", "s24.flac", "stereo.flac", "mono_44100.mp3", "stereo_22050.mp3", "stereo.ogg"} {
+		audio, err := os.ReadFile(filepath.Join("..", "analyzer", "internal", "decode", "testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		job := w.Upload(t, name, audio)
+		checkStages(t, w.Follow(w.Context(), t, job, "en"))
+		var r result
+		w.Result(t, job, &r)
+		if r.Result == nil || r.Result.Duration <= 0 || r.Result.SampleRate <= 0 {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+func TestAFailedAnalysisIsAFailureToEverybody(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Fail: true, FailReason: "no speech found"}})
+	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	frames := w.Follow(w.Context(), t, job, "en")
+	end := frames[len(frames)-1]
+	if end.Status != "failed" || end.Message != "Analysis failed" || end.Progress == 100 || string(end.Result) != "null" {
+		t.Errorf("the end is %+v", end)
+	}
+	var r struct {
+		Status string
+		Error  struct {
+			Code, Detail string
+			Retryable    bool
+		}
+		Result any
+	}
+	w.Result(t, job, &r)
+	if r.Status != "failed" || r.Error.Code != "analysis-failed" || r.Error.Detail != "no speech found" || !r.Error.Retryable || r.Result != nil {
+		t.Errorf("%+v", r)
+	}
+}
