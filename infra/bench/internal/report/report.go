@@ -1,0 +1,195 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Bound is what a figure must keep. The zero value is none.
+type Bound struct {
+	AtLeast float64 `json:"at_least,omitempty"`
+	AtMost  float64 `json:"at_most,omitempty"`
+}
+
+// Figure is one thing that was measured.
+type Figure struct {
+	Scenario string  `json:"scenario"`
+	Name     string  `json:"name"`
+	Value    float64 `json:"value"`
+	Unit     string  `json:"unit"`
+	Bound    Bound   `json:"bound,omitzero"`
+	Floor    float64 `json:"floor,omitempty"` // what the unavoidable alone comes to, in the same unit
+}
+
+// Missed tells whether the figure breaks its bound.
+func (f Figure) Missed() bool {
+	return f.Bound.AtLeast != 0 && f.Value < f.Bound.AtLeast || f.Bound.AtMost != 0 && f.Value > f.Bound.AtMost
+}
+
+// Process is what a process used during a scenario.
+type Process struct {
+	Scenario   string  `json:"scenario"`
+	Name       string  `json:"process"`
+	Jobs       int     `json:"jobs"`
+	CPU        float64 `json:"cpu_seconds"`
+	Share      float64 `json:"cpu_share"` // of all processors' time
+	RSSBefore  int64   `json:"rss_before,omitempty"`
+	RSSAfter   int64   `json:"rss_after,omitempty"`
+	PeakGrowth int64   `json:"peak_growth,omitempty"` // the peak above what it was before
+}
+
+// Report is a whole run.
+type Report struct {
+	Processors int       `json:"processors"`
+	System     string    `json:"system"`
+	Go         string    `json:"go"`
+	Began      time.Time `json:"began"`
+	Figures    []Figure  `json:"figures"`
+	Processes  []Process `json:"processes"`
+	Notes      []string  `json:"notes,omitempty"`
+}
+
+// New begins a report.
+func New() *Report {
+	return &Report{
+		Processors: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Began: time.Now().UTC(),
+	}
+}
+
+// Add adds a figure.
+func (r *Report) Add(f Figure) { r.Figures = append(r.Figures, f) }
+
+// Note adds a sentence that a reader of the figures should know.
+func (r *Report) Note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
+
+// Missed are the figures that break their bounds.
+func (r *Report) Missed() []Figure {
+	var missed []Figure
+	for _, f := range r.Figures {
+		if f.Missed() {
+			missed = append(missed, f)
+		}
+	}
+
+	return missed
+}
+
+// Save writes the report as JSON.
+func (r *Report) Save(file string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("save the report: %w", err)
+	}
+	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("save the report: %w", err)
+	}
+
+	return nil
+}
+
+// Print writes the report for people, as Markdown.
+func (r *Report) Print(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s, %d processors, %s, %s\n\n", r.System, r.Processors, r.Go, r.Began.Format(time.DateTime))
+	figures := table{{"scenario", "figure", "value", "bound", "", "floor", "of the floor"}}
+	for _, f := range r.Figures {
+		figures = append(figures, []string{f.Scenario, f.Name, number(f.Value) + " " + f.Unit, f.Bound.text(), f.verdict(), f.floor(), f.ratio()})
+	}
+	figures.print(&b)
+	if len(r.Processes) > 0 {
+		b.WriteByte('\n')
+		processes := table{{"scenario", "process", "CPU s", "CPU s / 1000 jobs", "share", "RSS before", "after", "peak growth"}}
+		for _, p := range r.Processes {
+			processes = append(processes, p.row())
+		}
+		processes.print(&b)
+	}
+	for i, note := range r.Notes {
+		if i == 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "- %s\n", note)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("print the report: %w", err)
+	}
+
+	return nil
+}
+
+func (b Bound) text() string {
+	switch {
+	case b.AtLeast != 0:
+		return "≥ " + number(b.AtLeast)
+	case b.AtMost != 0:
+		return "≤ " + number(b.AtMost)
+	default:
+		return ""
+	}
+}
+
+func (f Figure) verdict() string {
+	switch {
+	case f.Missed():
+		return "MISSED"
+	case f.Bound != Bound{}:
+		return "ok"
+	default:
+		return ""
+	}
+}
+
+func (f Figure) floor() string {
+	if f.Floor == 0 {
+		return ""
+	}
+
+	return number(f.Floor)
+}
+
+func (f Figure) ratio() string {
+	if f.Floor == 0 {
+		return ""
+	}
+
+	return fmt.Sprintf("%.2f", f.Value/f.Floor)
+}
+
+func (p Process) row() []string {
+	perThousand, growth, before, after := "", "", "", ""
+	if p.Jobs > 0 {
+		perThousand = fmt.Sprintf("%.2f", p.CPU/float64(p.Jobs)*1000)
+	}
+	if p.RSSBefore > 0 {
+		before, after = mebibytes(p.RSSBefore), mebibytes(p.RSSAfter)
+	}
+	if p.PeakGrowth > 0 {
+		growth = mebibytes(p.PeakGrowth)
+	}
+
+	return []string{
+		p.Scenario, p.Name, fmt.Sprintf("%.2f", p.CPU), perThousand, fmt.Sprintf("%.0f %%", 100*p.Share),
+		before, after, growth,
+	}
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
+// number has three digits or so: more would promise what a measurement does not keep.
+func number(v float64) string {
+	switch {
+	case v >= 100 || v == float64(int64(v)):
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	default:
+		return fmt.Sprintf("%.2f", v)
+	}
+}

@@ -1,0 +1,54 @@
+// Package report holds what was measured, tells it as tables and as JSON, and judges it by the bounds that it was promised to
+// keep.
+package report
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Samples collects durations. It is safe for concurrent use.
+type Samples struct {
+	mu     sync.Mutex
+	all    []time.Duration
+	sorted bool
+}
+
+// Add adds one.
+func (s *Samples) Add(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all, s.sorted = append(s.all, d), false
+}
+
+// Len is how many there are.
+func (s *Samples) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	return len(s.all)
+}
+
+// Percentile is the smallest sample that at least p percent of all are not above (the nearest rank); exact, nothing is
+// estimated. It is 0 where there is none.
+func (s *Samples) Percentile(p float64) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.all) == 0 {
+		return 0
+	}
+	if !s.sorted {
+		slices.Sort(s.all)
+		s.sorted = true
+	}
+	rank := int(p / 100 * float64(len(s.all)))
+	if float64(rank) < p/100*float64(len(s.all)) {
+		rank++
+	}
+
+	return s.all[min(max(rank, 1), len(s.all))-1]
+}
+
+// Max is the largest.
+func (s *Samples) Max() time.Duration { return s.Percentile(100) }

@@ -1,0 +1,103 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sori.internal/infra/bench/internal/load"
+	"sori.internal/infra/bench/internal/report"
+)
+
+// fanoutRounds is how often the end of a job is sent to all streams; the figures are over all rounds.
+const fanoutRounds = 3
+
+// fanout opens many streams of one job and measures how long its end takes to reach each.
+func fanout(ctx context.Context, b *Bench) error {
+	size := b.Size.or(Size{Concurrent: 1000, Bytes: 100_000})
+	held, restore, err := b.World.Hold(ctx)
+	if err != nil {
+		b.Report.Note("fanout: not measured: %v", err)
+		return nil
+	}
+	b.Say("fanout: %d streams, %d times", size.Concurrent, fanoutRounds)
+	var ends, firsts report.Samples
+	end := b.meter("fanout")
+	for range fanoutRounds {
+		b.calm(ctx)
+		if err = b.fan(ctx, held, size, &firsts, &ends); err != nil {
+			break
+		}
+	}
+	end(0)
+	if restoreErr := restore(); err == nil {
+		err = restoreErr
+	}
+	if err != nil {
+		return err
+	}
+	const name = "fanout"
+	b.add(milliseconds(name, fmt.Sprintf("webhook to last frame p50, %d streams", size.Concurrent), ends.Percentile(50), report.Bound{}))
+	b.add(milliseconds(name, "webhook to last frame p99", ends.Percentile(99), report.Bound{}))
+	b.add(milliseconds(name, "webhook to last frame max", ends.Max(), atMost(200*time.Millisecond)))
+	b.add(milliseconds(name, "first frame p99 while they connect", firsts.Percentile(99), report.Bound{}))
+
+	return nil
+}
+
+// opening is how many streams connect at a time.
+const opening = 64
+
+// fan is one round.
+func (b *Bench) fan(ctx context.Context, held *load.Holder, size Size, firsts, ends *report.Samples) error {
+	client := load.NewClient(b.World.Gateway, 1)
+	defer client.Close()
+	job, err := client.Upload(ctx, b.World.Token, b.audio(size.Bytes), 0)
+	if err != nil {
+		return err
+	}
+	finish, err := held.Held(ctx, job)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	var connected sync.WaitGroup
+	connected.Add(size.Concurrent)
+	arrived := make([]time.Time, size.Concurrent)
+	slots := make(chan struct{}, opening)
+	for i := range size.Concurrent {
+		group.Go(func() error {
+			slots <- struct{}{}
+			opened := time.Now()
+			settled := sync.OnceFunc(func() { <-slots; connected.Done() })
+			defer settled()
+			return client.Follow(ctx, job, func(f load.Frame) {
+				if !f.Ended() && arrived[i].IsZero() {
+					firsts.Add(f.At.Sub(opened))
+				}
+				arrived[i] = f.At
+				if f.Progress >= dispatched { // nothing more comes but the end
+					settled()
+				}
+			})
+		})
+	}
+	connected.Wait()
+	called := time.Now()
+	if ctx.Err() == nil { // else a stream has failed, which Wait tells
+		if err := finish(ctx); err != nil {
+			return err
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, at := range arrived {
+		ends.Add(at.Sub(called))
+	}
+
+	return nil
+}

@@ -1,0 +1,162 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/minio/minio-go/v7"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sori.internal/infra/bench/internal/report"
+)
+
+// The events of one job, and the size of one.
+const (
+	floorEvents    = 5
+	floorEventSize = 400
+)
+
+// floorFigures are what the unavoidable alone comes to: per job the object into the bucket, one row, five events, each durable
+// before the next, by the clients' own libraries and with as many at a time. The zero value is none.
+type floorFigures struct {
+	rate float64 // jobs a second
+	took *report.Samples
+}
+
+// beside puts a percentile of the floor's times beside the same one of ours.
+func (f floorFigures) beside(figure report.Figure, p float64) report.Figure {
+	if f.took != nil {
+		figure.Floor = float64(f.took.Percentile(p)) / float64(time.Millisecond)
+	}
+
+	return figure
+}
+
+// floor measures the floor of a scenario, right beside it, since a machine is not equally fast at all times.
+func (b *Bench) floor(ctx context.Context, name string, size Size) (f floorFigures, err error) {
+	if !b.Floor || b.World.S3 == nil || b.World.DB == nil || b.World.NATS == nil {
+		return floorFigures{}, nil
+	}
+	b.Say("floor of %s: %d objects, %d at a time", name, size.Jobs, size.Concurrent)
+	w, err := b.newFloor(ctx, size)
+	if err != nil {
+		return f, fmt.Errorf("floor: %w", err)
+	}
+	defer func() { err = errors.Join(err, w.close(ctx)) }()
+	for _, part := range []struct { // the first part opens connections and pools
+		jobs  int
+		count bool
+	}{{min(size.Concurrent, size.Jobs), false}, {size.Jobs, true}} {
+		end := func(int) {}
+		if part.count {
+			end = b.meter(name + " floor")
+		}
+		f.took = &report.Samples{}
+		began := time.Now()
+		err := side(ctx, part.jobs, size.Concurrent, func(ctx context.Context, i int) error {
+			began := time.Now()
+			defer func() { f.took.Add(time.Since(began)) }()
+			return w.job(ctx, uint64(i))
+		})
+		if err != nil {
+			return f, fmt.Errorf("floor: %w", err)
+		}
+		f.rate = float64(part.jobs) / time.Since(began).Seconds()
+		end(part.jobs)
+	}
+
+	return f, nil
+}
+
+// floorWork does the unavoidable.
+type floorWork struct {
+	b    *Bench
+	size Size
+	js   jetstream.JetStream
+	body string
+	next func(n uint64) io.Reader
+}
+
+const (
+	floorStream  = "BENCH_FLOOR"
+	floorSubject = "bench.floor."
+)
+
+func (b *Bench) newFloor(ctx context.Context, size Size) (*floorWork, error) {
+	js, err := jetstream.New(b.World.NATS)
+	if err != nil {
+		return nil, fmt.Errorf("reach the bus: %w", err)
+	}
+	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: floorStream, Subjects: []string{floorSubject + ">"}, Storage: jetstream.FileStorage, Duplicates: 5 * time.Minute,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make a stream: %w", err)
+	}
+	const table = `
+		CREATE TABLE IF NOT EXISTS bench_floor (
+			id         uuid PRIMARY KEY,
+			status     text NOT NULL,
+			key        text NOT NULL,
+			result     json,
+			created_at timestamptz NOT NULL DEFAULT now()
+		)`
+	if _, err := b.World.DB.ExecContext(ctx, table); err != nil {
+		return nil, fmt.Errorf("make a table: %w", err)
+	}
+	b.World.DB.SetMaxOpenConns(size.Concurrent)
+	b.World.DB.SetMaxIdleConns(size.Concurrent)
+
+	return &floorWork{
+		b: b, size: size, js: js, next: b.audio(size.Bytes).Body,
+		body: `{"filler":"` + strings.Repeat("x", floorEventSize) + `"}`,
+	}, nil
+}
+
+// job does what a job cannot do without.
+func (w *floorWork) job(ctx context.Context, n uint64) error {
+	id := uuid.Must(uuid.NewV7()).String()
+	key := "floor/" + id
+	// Hidden in a struct, so that the library cannot seek: a body that comes from a network cannot be sought either.
+	body := struct{ io.Reader }{w.next(n)}
+	_, err := w.b.World.S3.PutObject(ctx, w.b.World.Bucket, key, body, w.size.Bytes, minio.PutObjectOptions{
+		ContentType: "audio/wav", DisableMultipart: true,
+	})
+	if err != nil {
+		return fmt.Errorf("put the object: %w", err)
+	}
+	const insert = `
+		INSERT INTO bench_floor (id, status, key, result)
+		VALUES ($1, 'completed', $2, '{"duration":3.2}')`
+	if _, err := w.b.World.DB.ExecContext(ctx, insert, id, key); err != nil {
+		return fmt.Errorf("insert the row: %w", err)
+	}
+	for i := range floorEvents {
+		event := strconv.Itoa(i)
+		msg := &nats.Msg{Subject: floorSubject + id + "." + event, Data: []byte(w.body)}
+		if _, err := w.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id+event)); err != nil {
+			return fmt.Errorf("publish an event: %w", err)
+		}
+	}
+
+	return nil
+}
+
+// close removes what the floor made, but for the objects, which go with their bucket.
+func (w *floorWork) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	_, err := w.b.World.DB.ExecContext(ctx, `DROP TABLE bench_floor`)
+	if err = errors.Join(err, w.js.DeleteStream(ctx, floorStream)); err != nil {
+		return fmt.Errorf("clean up: %w", err)
+	}
+
+	return nil
+}

@@ -1,0 +1,186 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sori.internal/infra/bench/internal/load"
+	"sori.internal/infra/bench/internal/report"
+)
+
+// dispatched is the progress of a job that the analysis server has accepted: nothing more happens to it by itself.
+const dispatched = 90
+
+// latency sends jobs one by one through a machine that does nothing else.
+func latency(ctx context.Context, b *Bench) error {
+	size := b.Size.or(Size{Jobs: 200, Bytes: 100_000})
+	size.Concurrent = 1
+	b.calm(ctx)
+	f, err := b.floor(ctx, "latency", size)
+	if err != nil {
+		return err
+	}
+	b.Say("latency: %d jobs of %d bytes, one by one", size.Jobs, size.Bytes)
+	r, err := b.oneByOne(ctx, size)
+	if err != nil {
+		return err
+	}
+	for _, p := range []float64{50, 99} {
+		b.add(f.beside(milliseconds("latency", fmt.Sprintf("upload acknowledged p%.0f", p), r.acks.Percentile(p), report.Bound{}), p))
+	}
+	for _, p := range []float64{50, 99} {
+		b.add(f.beside(milliseconds("latency", fmt.Sprintf("upload to last frame p%.0f, instant analysis", p), r.ends.Percentile(p), report.Bound{}), p))
+	}
+	for _, s := range r.stages {
+		b.add(milliseconds("latency", "  of it "+s.name+" p50", s.took.Percentile(50), report.Bound{}))
+	}
+	held, restore, err := b.World.Hold(ctx)
+	if err != nil {
+		b.Report.Note("latency: webhook to frame not measured: %v", err)
+		b.firstFrames(&r.firsts)
+		return nil
+	}
+	err = b.webhooks(ctx, held, size, &r.firsts)
+	if restoreErr := restore(); err == nil {
+		err = restoreErr
+	}
+	b.firstFrames(&r.firsts)
+
+	return err
+}
+
+func (b *Bench) firstFrames(firsts *report.Samples) {
+	b.add(milliseconds("latency", "first frame after connect p50", firsts.Percentile(50), report.Bound{}))
+	b.add(milliseconds("latency", "first frame after connect p99", firsts.Percentile(99), atMost(50*time.Millisecond)))
+	b.add(milliseconds("latency", "first frame after connect max", firsts.Max(), report.Bound{}))
+}
+
+// oneByOne begins a job when the last has ended.
+func (b *Bench) oneByOne(ctx context.Context, size Size) (*run, error) {
+	client := load.NewClient(b.World.Gateway, 1)
+	defer client.Close()
+	if err := b.warmUp(ctx, client, 8, size.Bytes); err != nil {
+		return nil, err
+	}
+	r, audio := &run{stages: newStages()}, b.audio(size.Bytes)
+	var stages *load.Stages
+	if b.World.NATS != nil {
+		var err error
+		if stages, err = load.WatchStages(b.World.NATS); err != nil {
+			return nil, err
+		}
+		defer stages.Close()
+	}
+	end := b.meter("latency")
+	for i := range size.Jobs {
+		began := time.Now()
+		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+		if err != nil {
+			return nil, err
+		}
+		r.acks.Add(time.Since(began))
+		if err := r.follow(ctx, client, job, began); err != nil {
+			return nil, err
+		}
+		if stages != nil {
+			r.stages.add(began, stages.Of(job), r.ended)
+		}
+	}
+	end(size.Jobs)
+
+	return r, nil
+}
+
+// webhooks measures from the start of a callback to the frame that it causes.
+func (b *Bench) webhooks(ctx context.Context, held *load.Holder, size Size, firsts *report.Samples) error {
+	client := load.NewClient(b.World.Gateway, 1)
+	defer client.Close()
+	audio := b.audio(size.Bytes)
+	var frames, answers report.Samples
+	end := b.meter("webhooks")
+	for i := range size.Jobs {
+		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+		if err != nil {
+			return err
+		}
+		t, err := b.webhook(ctx, client, held, job)
+		if err != nil {
+			return err
+		}
+		firsts.Add(t.first.Sub(t.opened))
+		if i >= size.Jobs/20 { // the first ones open connections
+			frames.Add(t.last.Sub(t.called))
+			answers.Add(t.answered.Sub(t.called))
+		}
+	}
+	end(size.Jobs)
+	const name = "latency"
+	b.add(milliseconds(name, "webhook answered p50", answers.Percentile(50), report.Bound{}))
+	b.add(milliseconds(name, "webhook answered p99", answers.Percentile(99), report.Bound{}))
+	b.add(milliseconds(name, "webhook to frame p50", frames.Percentile(50), report.Bound{}))
+	b.add(milliseconds(name, "webhook to frame p99", frames.Percentile(99), atMost(50*time.Millisecond)))
+	b.add(milliseconds(name, "webhook to frame max", frames.Max(), report.Bound{}))
+
+	return nil
+}
+
+// times are the moments of one job.
+type times struct{ opened, first, called, answered, last time.Time }
+
+// webhook follows a job that is held, finishes it when nothing else goes on, and follows it to its end.
+func (b *Bench) webhook(ctx context.Context, client *load.Client, held *load.Holder, job string) (t times, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	calm, finished := make(chan struct{}), make(chan error, 1)
+	go func() {
+		err := t.finish(ctx, held, job, calm)
+		if err != nil {
+			cancel(err) // the stream would wait for ever
+		}
+		finished <- err
+	}()
+	t.opened = time.Now()
+	var last load.Frame
+	isCalm := false
+	err = client.Follow(ctx, job, func(f load.Frame) {
+		if t.first.IsZero() {
+			t.first = f.At
+		}
+		if f.Progress >= dispatched && !isCalm {
+			isCalm = true
+			close(calm)
+		}
+		last = f
+	})
+	t.last = last.At
+	if err != nil {
+		cancel(err)
+	}
+	if finishErr := <-finished; finishErr != nil {
+		return t, finishErr
+	}
+	if err == nil && last.Status != load.Completed {
+		err = fmt.Errorf("%w: %s is %s", errFailed, job, last.Status)
+	}
+
+	return t, err
+}
+
+// finish calls back for a job when calm is closed.
+func (t *times) finish(ctx context.Context, held *load.Holder, job string, calm <-chan struct{}) error {
+	finish, err := held.Held(ctx, job)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-calm:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	t.called = time.Now()
+	err = finish(ctx)
+	t.answered = time.Now()
+
+	return err
+}

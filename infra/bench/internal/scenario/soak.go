@@ -1,0 +1,68 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"sori.internal/infra/bench/internal/load"
+	"sori.internal/infra/bench/internal/report"
+	"sori.internal/infra/bench/internal/world"
+	"sori.internal/infra/internal/fleet"
+)
+
+// soakTolerance is what a service's memory may differ without growing, in MiB: the Go runtime gives memory back when it likes.
+const soakTolerance = 8
+
+// soak runs many jobs and compares the services' memory when they are warm with that at the end. Each client waits for the end
+// of its job, so that there is never more work under way at the end than at the beginning.
+func soak(ctx context.Context, b *Bench) error {
+	size := b.Size.or(Size{Jobs: 10_000, Concurrent: 48, Bytes: 16_000})
+	b.Say("soak: %d jobs of %d bytes, %d at a time", size.Jobs, size.Bytes, size.Concurrent)
+	// Fresh processes: what an earlier scenario made them hold would hide growth.
+	err := b.World.Restart(ctx, nil, fleet.Gateway, fleet.Uploader, fleet.Dispatcher, fleet.Tracker)
+	if err != nil && !errors.Is(err, world.ErrNotOurs) {
+		return err
+	}
+	client := load.NewClient(b.World.Gateway, size.Concurrent)
+	defer client.Close()
+	audio := b.audio(size.Bytes)
+	warm, late := newAverage(), newAverage()
+	var done atomic.Int64
+	end := b.meter("soak")
+	began := time.Now()
+	err = side(ctx, size.Jobs, size.Concurrent, func(ctx context.Context, i int) error {
+		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+		if err != nil {
+			return err
+		}
+		if _, err := b.ending(ctx, client, job); err != nil {
+			return err
+		}
+		n := int(done.Add(1))
+		// Averages over a tenth of the jobs each: one look would show where the garbage collector happens to be.
+		if n%max(size.Jobs/500, 1) == 0 {
+			switch tenth := n * 10 / size.Jobs; tenth {
+			case 1:
+				warm.add(b.World.Services())
+			case 9:
+				late.add(b.World.Services())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	end(size.Jobs)
+	b.add(report.Figure{Scenario: "soak", Name: fmt.Sprintf("jobs completed, %d at a time", size.Concurrent), Unit: "/s",
+		Value: float64(size.Jobs) / time.Since(began).Seconds()})
+	for _, name := range warm.names() {
+		b.add(report.Figure{Scenario: "soak", Name: name + ": RSS from the 2nd to the last tenth", Unit: "MiB grown",
+			Value: late.of(name) - warm.of(name), Bound: report.Bound{AtMost: soakTolerance}})
+	}
+
+	return nil
+}

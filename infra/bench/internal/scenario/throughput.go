@@ -1,0 +1,196 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sori.internal/infra/bench/internal/load"
+	"sori.internal/infra/bench/internal/report"
+)
+
+// followed is how many of a scenario's jobs are followed by a progress stream.
+const followed = 200
+
+// small is many small uploads at once.
+func small(ctx context.Context, b *Bench) error {
+	size := b.Size.or(Size{Jobs: 4000, Concurrent: 32, Bytes: 100_000})
+	f, r, err := b.throughput(ctx, "small", size)
+	if err != nil {
+		return err
+	}
+	const name = "small"
+	uploads, jobs := r.rates()
+	b.add(report.Figure{Scenario: name, Name: "uploads acknowledged", Value: uploads, Unit: "/s", Bound: report.Bound{AtLeast: 400}, Floor: f.rate})
+	b.add(report.Figure{Scenario: name, Name: "jobs completed", Value: jobs, Unit: "/s", Bound: report.Bound{AtLeast: 150}, Floor: f.rate})
+	b.latencies(name, r, f)
+
+	return nil
+}
+
+// large is few large uploads at once.
+func large(ctx context.Context, b *Bench) error {
+	size := b.Size.or(Size{Jobs: 60, Concurrent: 4, Bytes: 10_000_000})
+	f, r, err := b.throughput(ctx, "large", size)
+	if err != nil {
+		return err
+	}
+	const name = "large"
+	uploads, jobs := r.rates()
+	mb := float64(size.Bytes) / 1e6
+	b.add(report.Figure{Scenario: name, Name: "bytes acknowledged", Value: uploads * mb, Unit: "MB/s", Bound: report.Bound{AtLeast: 60}, Floor: f.rate * mb})
+	b.add(report.Figure{Scenario: name, Name: "bytes of completed jobs", Value: jobs * mb, Unit: "MB/s", Floor: f.rate * mb})
+	b.latencies(name, r, f)
+
+	return nil
+}
+
+func (b *Bench) latencies(name string, r *run, f floorFigures) {
+	for _, p := range []float64{50, 90, 99, 100} {
+		label := fmt.Sprintf("p%.0f", p)
+		if p == 100 {
+			label = "max"
+		}
+		b.add(f.beside(milliseconds(name, "upload acknowledged "+label, r.acks.Percentile(p), report.Bound{}), p))
+	}
+	for _, p := range []float64{50, 99} {
+		label := fmt.Sprintf("upload to last frame p%.0f (SSE, %d streams)", p, r.ends.Len())
+		b.add(f.beside(milliseconds(name, label, r.ends.Percentile(p), report.Bound{}), p))
+	}
+	b.add(milliseconds(name, "first frame p99 (under this load)", r.firsts.Percentile(99), report.Bound{}))
+}
+
+// run is what one run of uploads showed.
+type run struct {
+	acks   report.Samples // from the request to its answer
+	ends   report.Samples // from the request to the last frame of the followed
+	firsts report.Samples // from the opening of a stream to its first frame
+
+	began time.Time
+	acked time.Time // the last answer
+	ended time.Time // the last end
+
+	stages stages // of jobs that came one by one
+
+	mu   sync.Mutex
+	jobs []string
+}
+
+// rates are uploads and jobs a second.
+func (r *run) rates() (uploads, jobs float64) {
+	n := float64(len(r.jobs))
+
+	return n / r.acked.Sub(r.began).Seconds(), n / r.ended.Sub(r.began).Seconds()
+}
+
+// throughput runs the floor, then the uploads, and waits for all jobs.
+func (b *Bench) throughput(ctx context.Context, name string, size Size) (floorFigures, *run, error) {
+	f, err := b.floor(ctx, name, Size{Jobs: max(size.Jobs/2, 1), Concurrent: size.Concurrent, Bytes: size.Bytes})
+	if err != nil {
+		return f, nil, err
+	}
+	b.Say("%s: %d uploads of %d bytes, %d at a time", name, size.Jobs, size.Bytes, size.Concurrent)
+	client := load.NewClient(b.World.Gateway, size.Concurrent)
+	defer client.Close()
+	if err := b.warmUp(ctx, client, min(size.Concurrent, size.Jobs), size.Bytes); err != nil {
+		return f, nil, err
+	}
+	end := b.meter(name)
+	r, err := b.upload(ctx, client, size)
+	if err != nil {
+		return f, nil, err
+	}
+	end(size.Jobs)
+
+	return f, r, nil
+}
+
+// warmUp opens connections and pools, so that a short measurement does not measure that.
+func (b *Bench) warmUp(ctx context.Context, client *load.Client, n int, bytes int64) error {
+	audio := b.audio(bytes)
+	return side(ctx, n, n, func(ctx context.Context, i int) error {
+		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+		if err != nil {
+			return err
+		}
+		_, err = b.ending(ctx, client, job)
+		return err
+	})
+}
+
+// upload uploads, follows a part of the jobs, and waits for the end of all.
+func (b *Bench) upload(ctx context.Context, client *load.Client, size Size) (*run, error) {
+	r := &run{began: time.Now()}
+	audio := b.audio(size.Bytes)
+	every := max(size.Jobs/followed, 1)
+	if b.World.Endings == nil {
+		every = 1 // there is no other way to hear of the end
+	}
+	follows, followCtx := errgroup.WithContext(ctx)
+	err := side(ctx, size.Jobs, size.Concurrent, func(ctx context.Context, i int) error {
+		began := time.Now()
+		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+		if err != nil {
+			return err
+		}
+		acked := time.Now()
+		r.acks.Add(acked.Sub(began))
+		r.mu.Lock()
+		r.jobs, r.acked = append(r.jobs, job), acked
+		r.mu.Unlock()
+		if i%every == 0 {
+			follows.Go(func() error { return r.follow(followCtx, client, job, began) })
+		}
+		return nil
+	})
+	if waitErr := follows.Wait(); err == nil {
+		err = waitErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	if b.World.Endings == nil {
+		return r, nil
+	}
+	ended, err := b.World.Endings.Wait(ctx, client, r.jobs...)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(ended, func(f load.Frame) bool { return f.Status != load.Completed }); i >= 0 {
+		return nil, fmt.Errorf("%w: %s is %s", errFailed, ended[i].JobID, ended[i].Status)
+	}
+	r.ended = slices.MaxFunc(ended, func(a, b load.Frame) int { return a.At.Compare(b.At) }).At
+
+	return r, nil
+}
+
+// follow follows a job as its uploader would.
+func (r *run) follow(ctx context.Context, client *load.Client, job string, began time.Time) error {
+	opened, first := time.Now(), true
+	var last load.Frame
+	err := client.Follow(ctx, job, func(f load.Frame) {
+		if first {
+			r.firsts.Add(f.At.Sub(opened))
+			first = false
+		}
+		last = f
+	})
+	if err != nil {
+		return err
+	}
+	if last.Status != load.Completed {
+		return fmt.Errorf("%w: %s is %s", errFailed, job, last.Status)
+	}
+	r.ends.Add(last.At.Sub(began))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last.At.After(r.ended) {
+		r.ended = last.At
+	}
+
+	return nil
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"sori.internal/infra/bench/internal/report"
+	"sori.internal/infra/internal/stack"
+)
+
+func TestMain(m *testing.M) {
+	if ran, code := stack.RunChild(); ran {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+func TestAShortRunMeasuresEveryScenario(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "report.json")
+	err := command(t.Context(), []string{"-n", "10", "-c", "4", "-size", "600000", "-patience", "0s", "-json", file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report.Report
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	figures := map[string]int{}
+	for _, f := range r.Figures {
+		figures[f.Scenario]++
+	}
+	for _, s := range []string{"latency", "fanout", "small", "large", "soak", "huge"} {
+		if figures[s] == 0 {
+			t.Errorf("%s has no figure", s)
+		}
+	}
+}
+
+func TestNonsenseIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"nothing"}, {"small", "-n", "3"}, {"-n", "x"}} {
+		if err := command(t.Context(), args); err == nil {
+			t.Errorf("%v was taken", args)
+		}
+	}
+}
