@@ -76,6 +76,9 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.PingInterval(5*time.Second), // a paused server is noticed within ten
 		nats.MaxPingsOutstanding(2),
+		// A log has few messages, and reading one makes a queue of this length:
+		// the default of 65536 costs half a megabyte each time.
+		nats.SyncQueueLen(512),
 		nats.ReconnectBufSize(-1), // publish fails at once while away, rather than pile up
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
