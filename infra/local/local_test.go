@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sori.internal/infra/internal/stack"
+	"sori.internal/shared/testkit"
+)
+
+// asLocal makes the test binary the command itself, with these arguments.
+const asLocal = "SORI_TEST_LOCAL_ARGS"
+
+func TestMain(m *testing.M) {
+	if ran, code := stack.RunChild(); ran {
+		os.Exit(code)
+	}
+	if args, ok := os.LookupEnv(asLocal); ok {
+		os.Args = append(os.Args[:1], strings.Fields(args)...)
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// running is a started command.
+type running struct {
+	cmd    *exec.Cmd
+	dir    string
+	screen string // the file that its standard output goes to
+	ended  chan error
+}
+
+// folder makes a state folder that PostgreSQL's own user can pass through to.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sori-local-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stack.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func start(t *testing.T, dir, args string) *running {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{cmd: exec.Command(self), dir: dir, screen: filepath.Join(t.TempDir(), "screen"), ended: make(chan error, 1)}
+	screen, err := os.Create(r.screen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer screen.Close()
+	r.cmd.Env = append(os.Environ(), asLocal+"="+args+" -dir "+dir)
+	r.cmd.Stdout, r.cmd.Stderr = screen, os.Stderr
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { r.ended <- r.cmd.Wait() }()
+	t.Cleanup(func() { _ = r.cmd.Process.Kill() })
+	testkit.Eventually(t, func() error {
+		_, err := os.Stat(filepath.Join(dir, endpointsFile))
+		return err
+	})
+	return r
+}
+
+func (r *running) endpoints(t *testing.T) endpoints {
+	t.Helper()
+	body, err := os.ReadFile(filepath.Join(r.dir, endpointsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e endpoints
+	if err := json.Unmarshal(body, &e); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// interrupt is Ctrl-C: the command must end well, and take its file along.
+func (r *running) interrupt(t *testing.T) {
+	t.Helper()
+	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-r.ended:
+		if err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it does not end")
+	}
+	if _, err := os.Stat(filepath.Join(r.dir, endpointsFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", endpointsFile, err)
+	}
+}
+
+// wav is the smallest recording: a header and a tenth of a second of silence.
+func wav() []byte {
+	return append([]byte("RIFF\xa4\x06\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x80\x3e\x00\x00\x02\x00\x10\x00data\x80\x06\x00\x00"),
+		make([]byte, 1664)...)
+}
+
+func upload(t *testing.T, gateway string) string {
+	t.Helper()
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "a.wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = part.Write(wav())
+	_ = form.Close()
+	resp, err := http.Post(gateway+"/tokens/1/upload-audio", form.FormDataContentType(), &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var accepted struct {
+		JobID string `json:"job_id"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&accepted); err != nil || resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("status %s, %v", resp.Status, err)
+	}
+	return accepted.JobID
+}
+
+func completed(t *testing.T, gateway, job string) {
+	t.Helper()
+	testkit.Eventually(t, func() error {
+		resp, err := http.Get(gateway + "/tokens/analysis-result/" + job)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err == nil && !bytes.Contains(body, []byte(`"status":"completed"`)) {
+			err = fmt.Errorf("status %s: %s", resp.Status, body)
+		}
+		return err
+	})
+}
+
+func TestASecondStartFindsWhatTheFirstLeft(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	first := start(t, dir, "-port 0")
+	job := upload(t, first.endpoints(t).Gateway)
+	completed(t, first.endpoints(t).Gateway, job)
+	gateway := first.endpoints(t).Gateway
+	first.interrupt(t)
+	screen, err := os.ReadFile(first.screen)
+	if err != nil || bytes.Count(screen, []byte("\n")) > 30 || !bytes.Contains(screen, []byte(gateway+"/tokens/1/upload-audio")) {
+		t.Errorf("the screen is %s, %v", screen, err)
+	}
+	second := start(t, dir, "-port 0")
+	completed(t, second.endpoints(t).Gateway, job)
+	completed(t, second.endpoints(t).Gateway, upload(t, second.endpoints(t).Gateway))
+	second.interrupt(t)
+}
+
+func TestTwoRunSideBySide(t *testing.T) {
+	t.Parallel()
+	one, two := start(t, folder(t), ""), start(t, folder(t), "")
+	a, b := one.endpoints(t), two.endpoints(t)
+	job := upload(t, a.Gateway)
+	completed(t, a.Gateway, job)
+	resp, err := http.Get(b.Gateway + "/tokens/analysis-result/" + job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("the other one knows the job: %s", resp.Status)
+	}
+	one.interrupt(t)
+	completed(t, b.Gateway, upload(t, b.Gateway))
+	two.interrupt(t)
+}
+
+func TestDepsTellTheServicesTheirSettings(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	deps := start(t, dir, "deps")
+	for _, name := range []string{"gateway", "uploader", "dispatcher", "tracker"} {
+		text, err := os.ReadFile(filepath.Join(dir, name+".env"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "="); !ok || name == "" || value == "" {
+				t.Errorf("%s.env has the line %q", name, line)
+			}
+		}
+		if !strings.Contains(string(text), "HTTP_ADDR=127.0.0.1:") || !strings.Contains(string(text), "NATS_URL=") {
+			t.Errorf("%s.env is %s", name, text)
+		}
+	}
+	deps.interrupt(t)
+}
+
+func TestAFailingTestsExitCodeIsPassedOn(t *testing.T) {
+	t.Parallel()
+	err := exec.CommandContext(t.Context(), "sh", "-c", "exit 3").Run()
+	if got := exitCode(fmt.Errorf("wrapped: %w", err)); got != 3 {
+		t.Errorf("exit code %d", got)
+	}
+	if exitCode(nil) != 0 || exitCode(errors.New("broken")) != 1 {
+		t.Error("no failure and any other failure")
+	}
+}
+
+func TestWhatIsUnknownIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"sing"}, {"-port", "x"}, {"deps", "extra"}, {"-port", "70000"}, {"tail", "-dir", "/nonexistent"}} {
+		if err := command(context.Background(), args); err == nil {
+			t.Errorf("%v is accepted", args)
+		}
+	}
+}
