@@ -3,9 +3,16 @@ package buildinfo
 
 import "runtime/debug"
 
-// Version is the module's version or the commit that the build was made from;
-// "devel" where the build does not say.
+// version is told by builds that have no repository around them:
+// -ldflags "-X sori.internal/shared/buildinfo.version=…".
+var version string //nolint:gochecknoglobals // written by the linker alone
+
+// Version is what the build was told, else the module's version or the commit
+// that it was made from; "devel" where nothing says.
 func Version() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "devel"
