@@ -12,11 +12,9 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/minio/minio-go/v7"
-	"github.com/nats-io/nats.go/jetstream"
 
+	"sori.internal/infra/internal/audit"
 	"sori.internal/infra/internal/fleet"
-	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -26,10 +24,7 @@ type city struct {
 	t       *testing.T
 	kit     *testkit.Kit
 	fleet   *fleet.Fleet
-	bus     *bus.Bus
-	db      *sqlx.DB
-	s3      *minio.Client
-	bucket  string
+	books   audit.Books
 	accepts chan string // ids of accepted jobs
 }
 
@@ -41,8 +36,11 @@ func found(t *testing.T, copies map[string]int, env map[string]string) *city {
 	k := testkit.New(t)
 	k.Database()
 	c := &city{t: t, kit: k, accepts: make(chan string, 1000)}
-	c.s3, c.bucket = k.Bucket()
-	c.bus = k.Bus("test", event.Jobs(), event.Dead(), event.Staging())
+	c.books = audit.Books{
+		Bus:       k.Bus("test", event.Jobs(), event.Dead(), event.Staging()),
+		JetStream: k.JetStream(), Namespace: k.Namespace(),
+	}
+	c.books.S3, c.books.Bucket = k.Bucket()
 	programs := filepath.Join(t.TempDir(), "bin")
 	if err := fleet.Build(t.Context(), programs, fleet.BuildOptions{}); err != nil {
 		t.Fatal(err)
@@ -66,10 +64,10 @@ func found(t *testing.T, copies map[string]int, env map[string]string) *city {
 			t.Error(err)
 		}
 	})
-	if c.db, err = sqlx.Open("postgres", k.Database()); err != nil {
+	if c.books.DB, err = sqlx.Open("postgres", k.Database()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.db.Close() })
+	t.Cleanup(func() { _ = c.books.DB.Close() })
 	c.makeToken()
 	return c
 }
@@ -131,149 +129,21 @@ func (c *city) uploadAll(ctx context.Context, n int) []string {
 	return jobs
 }
 
-// row is a job as Postgres holds it.
-type row struct {
-	JobID   string `db:"job_id"`
-	Status  string `db:"status"`
-	Version int64  `db:"version"`
-}
-
-func (c *city) rows(ctx context.Context) (map[string]row, error) {
-	const query = `
-		SELECT job_id, status, version
-		FROM tracker.analysis_results`
-	var list []row
-	if err := c.db.SelectContext(ctx, &list, query); err != nil {
-		return nil, err
-	}
-	byJob := make(map[string]row, len(list))
-	for _, r := range list {
-		byJob[r.JobID] = r
-	}
-	return byJob, nil
-}
-
 // awaitEnds waits until every row has ended, the accepted jobs among them.
-func (c *city) awaitEnds(ctx context.Context, jobs []string) map[string]row {
+func (c *city) awaitEnds(ctx context.Context, jobs []string) map[string]audit.Row {
 	c.t.Helper()
-	var rows map[string]row
-	for {
-		var err error
-		if rows, err = c.rows(ctx); err == nil {
-			err = allEnded(rows, jobs)
-		}
-		if err == nil {
-			return rows
-		}
-		select {
-		case <-ctx.Done():
-			c.t.Fatalf("%v: %v", ctx.Err(), err)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-func allEnded(rows map[string]row, jobs []string) error {
-	for _, job := range jobs {
-		if _, ok := rows[job]; !ok {
-			return fmt.Errorf("job %s has no row", job)
-		}
-	}
-	for _, r := range rows {
-		if r.Status == "processing" {
-			return fmt.Errorf("job %s has not ended", r.JobID)
-		}
-	}
-	return nil
-}
-
-// endings counts the endings in every job's log, by job.
-func (c *city) endings(ctx context.Context) map[string][]event.Name {
-	c.t.Helper()
-	stream, err := c.kit.JetStream().Stream(ctx, c.kit.Namespace().Stream(event.Jobs().Name))
+	rows, err := c.books.AwaitEnds(ctx, jobs)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	all, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{c.kit.Namespace().Subject(event.AllJobs)},
-	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	info, err := all.Info(ctx)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	found := map[string][]event.Name{}
-	for left := info.NumPending; left > 0; {
-		batch, err := all.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(5*time.Second))
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		for m := range batch.Messages() {
-			left--
-			job, name, err := event.ParseSubject(c.kit.Namespace().Strip(m.Subject()))
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			if found[job] == nil {
-				found[job] = []event.Name{}
-			}
-			if name.Ending() {
-				found[job] = append(found[job], name)
-			}
-		}
-		if batch.Error() != nil {
-			c.t.Fatal(batch.Error())
-		}
-	}
-	return found
+	return rows
 }
 
-// objects counts the objects of every job.
-func (c *city) objects(ctx context.Context) map[string]int {
+// checkInvariants holds what must be true of ended jobs, whatever happened.
+func (c *city) checkInvariants(ctx context.Context, jobs []string, rows map[string]audit.Row) {
 	c.t.Helper()
-	found := map[string]int{}
-	for o := range c.s3.ListObjects(ctx, c.bucket, minio.ListObjectsOptions{Prefix: "audio/", Recursive: true}) {
-		if o.Err != nil {
-			c.t.Fatal(o.Err)
-		}
-		job, _, _ := strings.Cut(strings.TrimPrefix(o.Key, "audio/"), "_")
-		found[job]++
-	}
-	return found
-}
-
-// checkInvariants holds what must be true of ended jobs, whatever happened: log,
-// row and object agree, and each job has one of each.
-func (c *city) checkInvariants(ctx context.Context, jobs []string, rows map[string]row) {
-	c.t.Helper()
-	endings, objects := c.endings(ctx), c.objects(ctx)
-	for _, job := range jobs {
-		if len(endings[job]) == 0 {
-			c.t.Errorf("accepted job %s has no ending", job)
-		}
-	}
-	if len(endings) != len(rows) {
-		c.t.Errorf("%d jobs in the log, %d rows", len(endings), len(rows))
-	}
-	for job, ends := range endings {
-		if len(ends) != 1 || string(ends[0]) != rows[job].Status {
-			c.t.Errorf("job %s ended with %v, its row says %s", job, ends, rows[job].Status)
-		}
-		want := 1
-		if log, err := c.bus.Log(ctx, job); err != nil {
-			c.t.Fatal(err)
-		} else if _, stored := event.Last[event.Stored](log); !stored {
-			want = 0
-		}
-		if objects[job] != want {
-			c.t.Errorf("job %s has %d objects, want %d", job, objects[job], want)
-		}
-		delete(objects, job)
-	}
-	if len(objects) > 0 {
-		c.t.Errorf("objects of no job: %v", objects)
+	if err := c.books.Check(ctx, jobs, rows); err != nil {
+		c.t.Error(err)
 	}
 }
 
@@ -287,7 +157,7 @@ func (c *city) checkStagingEmpties(ctx context.Context) {
 		c.t.Fatal(err)
 	}
 	testkit.Eventually(c.t, func() error {
-		entries, err := c.bus.StagedEntries(ctx)
+		entries, err := c.books.Bus.StagedEntries(ctx)
 		if err == nil && len(entries) > 0 {
 			err = fmt.Errorf("staging holds %v", entries)
 		}
@@ -327,8 +197,8 @@ func TestNoAcceptedJobIsLostOrDoneTwiceWhateverIsKilled(t *testing.T) {
 func (c *city) awaitUnderWay(ctx context.Context) {
 	c.t.Helper()
 	testkit.Eventually(c.t, func() error {
-		rows, err := c.rows(ctx)
-		if err == nil && allEnded(rows, nil) == nil {
+		rows, err := c.books.Rows(ctx)
+		if err == nil && audit.Ended(rows, nil) == nil {
 			err = errors.New("nothing is under way")
 		}
 		return err
@@ -337,9 +207,9 @@ func (c *city) awaitUnderWay(ctx context.Context) {
 
 // checkReplayChangesNothing takes the consumers away, so that every service sees
 // the whole log again.
-func (c *city) checkReplayChangesNothing(ctx context.Context, before map[string]row) {
+func (c *city) checkReplayChangesNothing(ctx context.Context, before map[string]audit.Row) {
 	c.t.Helper()
-	js, stream := c.kit.JetStream(), c.kit.Namespace().Stream(event.Jobs().Name)
+	js, stream := c.books.JetStream, c.kit.Namespace().Stream(event.Jobs().Name)
 	info, err := js.Stream(ctx, stream)
 	if err != nil {
 		c.t.Fatal(err)
@@ -367,7 +237,7 @@ func (c *city) checkReplayChangesNothing(ctx context.Context, before map[string]
 		}
 		return nil
 	})
-	after, err := c.rows(ctx)
+	after, err := c.books.Rows(ctx)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -396,14 +266,14 @@ func TestOneEndingWinsWhereCompletionAndCancellationRace(t *testing.T) {
 		defer close(canceling)
 		seen := map[string]bool{}
 		for ctx.Err() == nil && len(seen) < 100 {
-			rows, err := c.rows(ctx)
+			rows, err := c.books.Rows(ctx)
 			if err != nil {
 				continue
 			}
 			for job := range rows {
 				if !seen[job] {
 					seen[job] = true
-					_, _ = c.bus.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
+					_, _ = c.books.Bus.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
 						if _, ended := log.Ending(); ended {
 							return nil, nil
 						}
