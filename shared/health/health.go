@@ -30,14 +30,17 @@ type Health struct {
 	started atomic.Bool
 	stopped atomic.Bool
 
-	mu   sync.Mutex
-	last map[string]string
-	at   time.Time
+	mu      sync.Mutex
+	last    map[string]string
+	at      time.Time
+	pending map[string]chan error // checks that were begun and have not been heard of
 }
 
 // New makes the health of a process that is starting. The checks are by the
 // dependency's name.
-func New(checks map[string]Check) *Health { return &Health{checks: checks} }
+func New(checks map[string]Check) *Health {
+	return &Health{checks: checks, pending: map[string]chan error{}}
+}
 
 // Started says that the setup is done. Until then the process is not ready.
 func (h *Health) Started() { h.started.Store(true) }
@@ -69,25 +72,39 @@ func (h *Health) look(ctx context.Context) map[string]string {
 	// A probe that leaves must not make the answer of the next one.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	var wg sync.WaitGroup
-	states := make(chan [2]string, len(h.checks))
-	for name, check := range h.checks {
-		wg.Go(func() {
-			state := "ok"
-			if err := check(ctx); err != nil {
-				state = "unavailable"
-			}
-			states <- [2]string{name, state}
-		})
-	}
-	wg.Wait()
-	close(states)
+	begun := make(map[string]chan error, len(h.checks))
 	found := make(map[string]string, len(h.checks))
-	for s := range states {
-		found[s[0]] = s[1]
+	for name := range h.checks {
+		found[name] = "unavailable"
+		if answer := h.begin(ctx, name); answer != nil {
+			begun[name] = answer
+		}
+	}
+	for name, answer := range begun {
+		select {
+		case err := <-answer:
+			delete(h.pending, name)
+			if err == nil {
+				found[name] = "ok"
+			}
+		case <-ctx.Done():
+		}
 	}
 	h.last, h.at = found, time.Now()
 	return found
+}
+
+// begin starts a check. A check ends with its context, or should: nobody waits
+// for one that does not, and none is started beside it, which then returns nil.
+func (h *Health) begin(ctx context.Context, name string) chan error {
+	if earlier := h.pending[name]; earlier != nil && len(earlier) == 0 {
+		return nil
+	} // else what it has found says nothing of now
+	answer := make(chan error, 1)
+	h.pending[name] = answer
+	check := h.checks[name]
+	go func() { answer <- check(ctx) }()
+	return answer
 }
 
 // ServeLive answers GET /livez.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,37 @@ func TestACheckThatHangsIsBounded(t *testing.T) {
 		}
 		if took := time.Since(start); took > 3*time.Second {
 			t.Errorf("took %v", took)
+		}
+	})
+}
+
+func TestACheckThatIgnoresItsEndIsNotWaitedForNorBegunTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var begun atomic.Int64
+		hung := make(chan struct{})
+		h := health.New(map[string]health.Check{
+			"bus":      func(context.Context) error { return nil },
+			"database": func(context.Context) error { begun.Add(1); <-hung; return nil },
+		})
+		h.Started()
+		for range 5 {
+			start := time.Now()
+			if ready, found := h.Ready(t.Context()); ready || found["database"] != "unavailable" || found["bus"] != "ok" {
+				t.Errorf("%v %v", ready, found)
+			}
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("took %v", took)
+			}
+			<-time.After(time.Second) // on synctest's clock: what was remembered is forgotten
+		}
+		if n := begun.Load(); n != 1 {
+			t.Errorf("begun %d times", n)
+		}
+		close(hung)
+		<-time.After(time.Second)
+		if ready, found := h.Ready(t.Context()); !ready {
+			t.Errorf("afterwards: %v", found)
 		}
 	})
 }
