@@ -38,7 +38,7 @@ func Open(cfg Config, schema string) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	connector, err := pq.NewConnector(dsn)
+	connector, err := newConnector(dsn)
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is not a valid connection URL") // the cause may quote the password
 	}

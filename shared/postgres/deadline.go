@@ -1,0 +1,160 @@
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// connector makes connections that end with their callers' deadlines.
+//
+// The driver meets the end of a context by asking the server to cancel, and then
+// waits for the server to say so, for ever. A server that stands still, or that
+// the network has cut off, says nothing: every caller would hang as long as it
+// does, whatever the deadline. Here a deadline is the connection's too.
+type connector struct{ *pq.Connector }
+
+func newConnector(dsn string) (connector, error) {
+	c, err := pq.NewConnector(dsn)
+	if err != nil {
+		return connector{}, err
+	}
+	c.Dialer(dialer{&net.Dialer{}})
+	return connector{c}, nil
+}
+
+// Connect implements driver.Connector.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	var dialed net.Conn
+	made, err := c.Connector.Connect(context.WithValue(ctx, dialedKey{}, &dialed))
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the pool judges it
+	}
+	inner, ok := made.(driverConn)
+	if !ok {
+		_ = made.Close()
+		return nil, fmt.Errorf("connect: the driver's %T lacks a method", made)
+	}
+	return &session{driverConn: inner, net: dialed}, nil
+}
+
+// dialedKey finds, in a context, where the dialer tells what it has dialed: the
+// driver does not show its network connection.
+type dialedKey struct{}
+
+// dialer implements pq.DialerContext, which is the one that the driver uses.
+type dialer struct{ *net.Dialer }
+
+// DialTimeout implements pq.Dialer.
+func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return d.DialContext(ctx, network, address)
+}
+
+// DialContext implements pq.DialerContext.
+func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	made, err := d.Dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the driver judges it
+	}
+	if told, ok := ctx.Value(dialedKey{}).(*net.Conn); ok {
+		*told = made
+	}
+	until, _ := ctx.Deadline()
+	return greeting{Conn: made, until: until}, nil
+}
+
+// greeting is a connection whose server has to greet before the caller's deadline.
+type greeting struct {
+	net.Conn
+	until time.Time
+}
+
+// SetDeadline implements net.Conn. The driver sets one for the server's greeting,
+// later than the caller may wait, and none afterwards.
+func (g greeting) SetDeadline(t time.Time) error {
+	if !t.IsZero() && !g.until.IsZero() && g.until.Before(t) {
+		t = g.until
+	}
+	return g.Conn.SetDeadline(t) //nolint:wrapcheck // a connection's errors are its protocol
+}
+
+// driverConn is what the driver's connections can do for the pool.
+type driverConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+	driver.NamedValueChecker
+}
+
+// session is a connection that keeps to its callers' deadlines: rows, and the end
+// of a transaction, to that of the call that began them.
+type session struct {
+	driverConn
+	net net.Conn
+}
+
+// answersWithin is how long after a deadline a server that lives may take to say
+// that it has canceled.
+const answersWithin = time.Second
+
+func (s *session) keepTo(ctx context.Context) {
+	until, ok := ctx.Deadline()
+	if ok {
+		until = until.Add(answersWithin)
+	}
+	_ = s.net.SetDeadline(until) // fails on a closed connection, as the call then will
+}
+
+// BeginTx implements driver.ConnBeginTx.
+func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	s.keepTo(ctx)
+	return s.driverConn.BeginTx(ctx, opts) //nolint:wrapcheck // the pool judges it, here and below
+}
+
+// PrepareContext implements driver.ConnPrepareContext.
+func (s *session) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	s.keepTo(ctx)
+	return s.driverConn.PrepareContext(ctx, query) //nolint:wrapcheck // as above
+}
+
+// ExecContext implements driver.ExecerContext.
+func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	s.keepTo(ctx)
+	return s.driverConn.ExecContext(ctx, query, args) //nolint:wrapcheck // as above
+}
+
+// QueryContext implements driver.QueryerContext.
+func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	s.keepTo(ctx)
+	return s.driverConn.QueryContext(ctx, query, args) //nolint:wrapcheck // as above
+}
+
+// Ping implements driver.Pinger.
+func (s *session) Ping(ctx context.Context) error {
+	s.keepTo(ctx)
+	return s.driverConn.Ping(ctx) //nolint:wrapcheck // as above
+}
+
+// Close implements driver.Conn. The deadline of the last caller may be over.
+func (s *session) Close() error {
+	_ = s.net.SetDeadline(time.Now().Add(answersWithin))
+	return s.driverConn.Close() //nolint:wrapcheck // as above
+}
+
+// ResetSession implements driver.SessionResetter. The pool calls it before it
+// hands a connection out, so that no caller meets the deadline of an earlier one.
+func (s *session) ResetSession(ctx context.Context) error {
+	s.keepTo(ctx)
+	return s.driverConn.ResetSession(ctx) //nolint:wrapcheck // as above
+}

@@ -1,0 +1,118 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/postgres"
+	"sori.internal/shared/testkit"
+)
+
+// hangs bounds what a caller waits for a server that says nothing: far more than
+// it should take, and far less than for ever.
+const hangs = 8 * time.Second
+
+func TestADeadlineEndsWhatAServerThatStandsStillNeverAnswers(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	proxy := k.Proxy(k.Database())
+	for name, call := range map[string]func(context.Context, *sqlx.DB) error{
+		"query": func(ctx context.Context, db *sqlx.DB) error {
+			var n int
+			return db.GetContext(ctx, &n, `SELECT 1 WHERE $1`, true)
+		},
+		"ping": func(ctx context.Context, db *sqlx.DB) error { return db.PingContext(ctx) },
+		"transaction": func(ctx context.Context, db *sqlx.DB) error {
+			return postgres.Tx(ctx, db, func(tx *sqlx.Tx) error {
+				_, err := tx.ExecContext(ctx, `SELECT 1`)
+				return err
+			})
+		},
+	} {
+		db := open(t, proxy.URL, "s")
+		for _, connected := range []bool{false, true} { // the server may stand still before it greets, too
+			if connected {
+				must(t, db.PingContext(k.Context()))
+			}
+			proxy.Hold(0)
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(k.Context(), 300*time.Millisecond)
+			err := postgres.Translate("try", call(ctx, db))
+			cancel()
+			if took := time.Since(began); took > hangs || !fault.Is(err, fault.Unavailable) {
+				t.Errorf("%s, connected before: %v: %v after %v", name, connected, err, took)
+			}
+			proxy.Mend()
+			must(t, call(k.Context(), db))
+		}
+	}
+}
+
+func TestATransactionThatIsHeldAtItsEndDoesNotHang(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	proxy := k.Proxy(k.Database())
+	db := open(t, proxy.URL, "s")
+	ctx, cancel := context.WithTimeout(k.Context(), 500*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	err := postgres.Tx(ctx, db, func(tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(ctx, `SELECT 1`)
+		proxy.Hold(0)
+		return err
+	})
+	if took := time.Since(began); took > hangs || err == nil {
+		t.Errorf("%v after %v", err, took)
+	}
+	proxy.Mend()
+	must(t, db.PingContext(k.Context()))
+}
+
+func TestAServerThatLivesSaysThatItHasCanceled(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	db := open(t, k.Database(), "s")
+	ctx, cancel := context.WithTimeout(k.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := db.ExecContext(ctx, `SELECT pg_sleep(20)`)
+	if err = postgres.Translate("sleep", err); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v", err)
+	}
+	other := open(t, k.Database(), "s")
+	testkit.Eventually(t, func() error {
+		const query = `
+			SELECT count(*)
+			FROM pg_stat_activity
+			WHERE state = 'active'
+			  AND query = 'SELECT pg_sleep(20)'
+			  AND datname = current_database()`
+		var n int
+		err := other.GetContext(k.Context(), &n, query)
+		if err == nil && n > 0 {
+			err = errors.New("the query still runs")
+		}
+		return err
+	})
+}
+
+func TestADeadlineIsTheCallersAndNotTheConnections(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	db := open(t, k.Database(), "s")
+	db.SetMaxOpenConns(1)
+	short, cancel := context.WithTimeout(k.Context(), time.Second)
+	must(t, db.PingContext(short))
+	cancel()
+	_, err := db.ExecContext(k.Context(), `SELECT pg_sleep(3)`) // longer than the last caller had
+	must(t, err)
+	short, cancel = context.WithTimeout(k.Context(), 200*time.Millisecond)
+	must(t, db.PingContext(short))
+	cancel()
+	<-time.After(3 * time.Second / 2) // past what the last caller had: that it closes is a call of its own
+	must(t, db.Close())
+}
