@@ -12,6 +12,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/url"
 	"time"
 
@@ -76,6 +78,10 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.PingInterval(5*time.Second), // a paused server is noticed within ten
 		nats.MaxPingsOutstanding(2),
+		// A server that takes nothing blocks a write, and with it everybody who uses
+		// the connection. One that was cut short is made anew.
+		nats.FlusherTimeout(requestTimeout),
+		nats.ReconnectOnFlusherError(),
 		// A log has few messages, and reading one makes a queue of this length:
 		// the default of 65536 costs half a megabyte each time.
 		nats.SyncQueueLen(512),
@@ -204,10 +210,14 @@ func translate(tried string, err error) error {
 		nats.ErrReconnectBufExceeded, nats.ErrNoServers, jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
 		nats.ErrHeadersNotSupported, // told of a server that was never met
 		nats.ErrConnectionReconnecting, jetstream.ErrNoHeartbeat, jetstream.ErrAsyncPublishTimeout, nats.ErrStaleConnection,
+		jetstream.ErrTooManyStalledMsgs, io.EOF,
 	} {
 		if errors.Is(err, away) {
 			return fault.Away("message bus", wrapped)
 		}
+	}
+	if _, broken := errors.AsType[net.Error](err); broken { // a connection that ended under a write
+		return fault.Away("message bus", wrapped)
 	}
 	return wrapped
 }

@@ -26,6 +26,10 @@ const (
 	chunkWindow = 8
 )
 
+// awayCleanup bounds the removal of an entry that could not be stored because the
+// bus is away. What it leaves is the sweeper's.
+const awayCleanup = time.Second
+
 // chunkBuffers holds the buffers of uploads that ended for those that begin.
 type chunkBuffers struct{ pool sync.Pool }
 
@@ -44,7 +48,11 @@ func (b *Bus) Stage(ctx context.Context, entry string, r io.Reader) (event.Stage
 	var window []jetstream.PubAckFuture
 	s, err := b.stage(ctx, entry, r, &window)
 	if err != nil {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+		limit := requestTimeout
+		if fault.Is(err, fault.Unavailable) { // the caller has waited, and probably in vain
+			limit = awayCleanup
+		}
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
 		for _, future := range window { // a chunk still on its way could arrive behind the removal
 			_ = acked(cleanup, future)
