@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
@@ -13,6 +14,10 @@ import (
 // linger is how long an unfilled batch waits for one more event. It is short: a
 // viewer waits for it, and under load batches fill while the last one commits.
 const linger = time.Millisecond
+
+// putOffPause is the pause after a batch that a dependency's absence put off. The
+// events that come back meanwhile make one batch, and one line in the log.
+const putOffPause = 500 * time.Millisecond
 
 // Batches describes a consumer whose events are handled many at a time.
 type Batches struct {
@@ -37,7 +42,9 @@ func (b *Bus) ConsumeBatches(ctx context.Context, c Batches) error {
 			func() int { return c.Size })
 	}()
 	for batch := gather(incoming, c.Size); len(batch) > 0; batch = gather(incoming, c.Size) {
-		b.handleBatch(work, c, batch)
+		if awaits(b.handleBatch(work, c, batch)) {
+			_ = pause(ctx, putOffPause) // cut short by a stop
+		}
 	}
 	return <-pulled
 }
@@ -66,7 +73,9 @@ func gather(incoming <-chan jetstream.Msg, size int) []jetstream.Msg {
 	return batch
 }
 
-func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg) {
+// handleBatch returns what its handler did for the batch as a whole; every message
+// is settled.
+func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg) error {
 	start := time.Now()
 	single := c.Consumer
 	single.Handle = func(ctx context.Context, d Delivery) error { return c.Handle(ctx, []Delivery{d}) }
@@ -81,7 +90,7 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 		msgs, deliveries = append(msgs, msg), append(deliveries, d)
 	}
 	if len(msgs) == 0 {
-		return
+		return nil
 	}
 	log := b.log.With().Str(logging.Consumer, c.Name).Logger()
 	err := guard(func() error { return c.Handle(log.WithContext(ctx), deliveries) })
@@ -89,11 +98,20 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 		for _, msg := range msgs {
 			b.handleOne(ctx, single, msg)
 		}
-		return
+		return err
+	}
+	if awaits(err) {
+		log.Warn().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Int(logging.Count, len(msgs)).
+			Float64(logging.Took, logging.Millis(time.Since(start))).Msg("batch put off")
 	}
 	for i, msg := range msgs {
-		b.settle(b.about(ctx, single, msg, deliveries[i]), single, msg, deliveries[i], err, start)
+		about := b.about(ctx, single, msg, deliveries[i])
+		if awaits(err) && b.log.GetLevel() > zerolog.DebugLevel { // told above, once for all
+			about = zerolog.Ctx(about).Level(zerolog.ErrorLevel).WithContext(about)
+		}
+		b.settle(about, single, msg, deliveries[i], err, start)
 	}
+	return err
 }
 
 // awaits reports whether err is a dependency's and no event's fault.

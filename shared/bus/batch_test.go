@@ -2,8 +2,12 @@ package bus_test
 
 import (
 	"context"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/rs/zerolog"
 
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
@@ -87,5 +91,39 @@ func TestABatchWaitsForADependencyAsAWhole(t *testing.T) {
 	defer mu.Unlock()
 	if done != 10 {
 		t.Errorf("%d handled", done)
+	}
+}
+
+func TestABatchThatIsPutOffIsToldOnceForAllItsEvents(t *testing.T) {
+	t.Parallel()
+	k, direct := open(t)
+	const events = 50
+	for range events {
+		receive(t, k, direct)
+	}
+	var cfg bus.Config
+	k.Load(&cfg)
+	b, err := bus.Open(cfg, "tester", k.Log().Level(zerolog.InfoLevel))
+	must(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	var failures atomic.Int64
+	start(t, func(ctx context.Context) error {
+		return b.ConsumeBatches(ctx, bus.Batches{
+			Consumer: consumer("told", nil), Size: 64,
+			Handle: func(context.Context, []bus.Delivery) error {
+				if failures.Add(1) <= 3 {
+					return fault.Away("database", nil)
+				}
+				return nil
+			},
+		})
+	})
+	settled(t, k, "told")
+	logged := k.Logged()
+	if n := strings.Count(logged, "batch put off"); n != 3 {
+		t.Errorf("%d batches were put off", n)
+	}
+	if n := strings.Count(logged, `"level":"warn"`); n > 5 {
+		t.Errorf("%d warnings of %d events: %s", n, events, logged)
 	}
 }

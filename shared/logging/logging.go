@@ -35,6 +35,7 @@ const (
 	Path      = "path"
 	Status    = "status"
 	Bytes     = "bytes"
+	Count     = "count"
 	Address   = "address"
 )
 
