@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 
 	"sori.internal/infra/internal/stack/loopback"
 )
@@ -60,6 +64,30 @@ func (s *Stack) Signal(part Part, sig os.Signal) error {
 	}
 	if err = p.Signal(sig); err != nil {
 		return fmt.Errorf("signal %s: %w", part, err)
+	}
+
+	return nil
+}
+
+// SignalAll sends a signal to a part's process and to the processes that it has started: a database that is to stand still
+// has one for each of its connections. Only Linux tells which they are.
+func (s *Stack) SignalAll(part Part, sig syscall.Signal) error {
+	if err := s.Signal(part, sig); err != nil {
+		return err
+	}
+	pid := strconv.Itoa(s.PID(part))
+	children, err := os.ReadFile(filepath.Join("/proc", pid, "task", pid, "children"))
+	if err != nil {
+		return fmt.Errorf("signal %s: %w", part, err)
+	}
+	for child := range strings.FieldsSeq(string(children)) {
+		n, err := strconv.Atoi(child)
+		if err != nil {
+			return fmt.Errorf("signal %s: %w", part, err)
+		}
+		if err := syscall.Kill(n, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("signal %s: %w", part, err)
+		}
 	}
 
 	return nil

@@ -202,6 +202,35 @@ func TestAPausedPartIsStopped(t *testing.T) {
 	}
 }
 
+func TestAPartThatIsPausedWithAllItsProcessesAnswersNobodyUntilItGoesOn(t *testing.T) {
+	t.Parallel()
+	s := start(t, stack.Options{Dir: newDir(t)})
+	db := database(t, s.DatabaseURL)
+	ctx := testContext(t)
+	if _, err := db.ExecContext(ctx, "SELECT 1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SignalAll(stack.Postgres, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := db.ExecContext(ctx, "SELECT 1") // over the connection that is there
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Errorf("a paused database answered: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := s.SignalAll(stack.Postgres, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnImpatientStopIsStillComplete(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
