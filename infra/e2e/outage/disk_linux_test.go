@@ -1,0 +1,69 @@
+package outage_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/stack"
+)
+
+// limitFiles bounds the size of the files that the bus may write: as on a full
+// disk, a write beyond it fails in the middle.
+func (c *town) limitFiles(size uint64) {
+	c.t.Helper()
+	pid := c.stack.PID(stack.NATS)
+	var limit unix.Rlimit
+	err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, nil, &limit)
+	if err == nil {
+		limit.Cur = min(size, limit.Max)
+		err = unix.Prlimit(pid, unix.RLIMIT_FSIZE, &limit, nil)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// A server that could not write does so no more, and answers nothing, until it is
+// started again: there is nothing to tell from its being away.
+func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
+	t.Parallel()
+	c := found(t, nil, nil)
+	g := &crowd{c: c, http: http.DefaultClient, small: newUpload(time.Second)}
+	if err := c.stack.SignalAll(stack.S3, stop); err != nil { // so that nothing leaves staging
+		t.Fatal(err)
+	}
+	c.limitFiles(512 << 10)
+	var jobs []string
+	for n, refused := 0, false; !refused; n++ {
+		if n == 100 {
+			t.Fatalf("%d uploads did not fill the disk", n)
+		}
+		began := time.Now()
+		job, code, err := g.send(c.ctx, c.fleet.URL(fleet.Gateway), g.small)
+		if took := time.Since(began); took > uploadTakes {
+			t.Errorf("an upload took %v", took)
+		}
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case job != "":
+			jobs = append(jobs, job)
+		default:
+			t.Logf("after %d uploads: %s in %v", n, code, time.Since(began))
+			refused = true
+		}
+	}
+	if err := c.stack.SignalAll(stack.S3, cont); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.restart(stack.NATS); err != nil { // a new process, without the limit
+		t.Fatal(err)
+	}
+	jobs = append(jobs, g.uploadAgain(g.small))
+	c.checkJobs(jobs)
+	c.checkProcesses()
+}

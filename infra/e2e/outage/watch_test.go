@@ -1,0 +1,157 @@
+package outage_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/stack"
+)
+
+// The bounds of health's answers. They are generous: the machine is shared.
+const (
+	askEvery  = 200 * time.Millisecond
+	answersIn = 5 * time.Second  // either route, whatever is away
+	noticesIn = 8 * time.Second  // that a dependency is away
+	returnsIn = 20 * time.Second // once it is there again
+)
+
+// watch asks every service for its health all the time.
+type watch struct {
+	t      *testing.T
+	client *http.Client
+
+	mu      sync.Mutex
+	ready   map[string]bool // by process
+	changed chan struct{}   // closed with every answer
+}
+
+// observe begins to ask; it ends with the test, which fails where a process ever
+// says that it does not live, or takes too long to answer.
+func observe(c *town) *watch {
+	w := &watch{
+		t: c.t, client: &http.Client{Timeout: 2 * answersIn},
+		ready: map[string]bool{}, changed: make(chan struct{}),
+	}
+	var all []*fleet.Process
+	for _, name := range services() {
+		all = append(all, c.fleet.Processes(name)...)
+	}
+	for _, p := range all {
+		w.ready[p.Name()] = true
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	var wg sync.WaitGroup
+	for _, p := range all {
+		wg.Go(func() { w.ask(ctx, p) })
+	}
+	c.t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+	return w
+}
+
+func (w *watch) ask(ctx context.Context, p *fleet.Process) {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		if status := w.get(ctx, p, "/livez"); status != http.StatusOK && ctx.Err() == nil {
+			w.t.Errorf("%s: /livez answers %d", p.Name(), status)
+		}
+		status := w.get(ctx, p, "/readyz")
+		if ctx.Err() != nil {
+			return
+		}
+		if status != http.StatusOK && status != http.StatusServiceUnavailable {
+			w.t.Errorf("%s: /readyz answers %d", p.Name(), status)
+		}
+		w.mu.Lock()
+		w.ready[p.Name()] = status == http.StatusOK
+		close(w.changed)
+		w.changed = make(chan struct{})
+		w.mu.Unlock()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// get returns the status of an answer; 0 where there is none.
+func (w *watch) get(ctx context.Context, p *fleet.Process, path string) int {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL()+path, nil)
+	if err != nil {
+		w.t.Error(err)
+		return 0
+	}
+	asked := time.Now()
+	resp, err := w.client.Do(req)
+	if took := time.Since(asked); took > answersIn && ctx.Err() == nil {
+		w.t.Errorf("%s: %s took %v", p.Name(), path, took)
+	}
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+// await waits until the copies of the named programs are ready, or are not, and
+// returns how long that took.
+func (w *watch) await(c *town, ready bool, within time.Duration, names ...string) time.Duration {
+	w.t.Helper()
+	began := time.Now()
+	limit := time.NewTimer(within)
+	defer limit.Stop()
+	for {
+		w.mu.Lock()
+		late := ""
+		for _, name := range names {
+			for _, p := range c.fleet.Processes(name) {
+				if w.ready[p.Name()] != ready {
+					late = p.Name()
+				}
+			}
+		}
+		changed := w.changed
+		w.mu.Unlock()
+		if late == "" {
+			return time.Since(began)
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			w.t.Errorf("after %v %s does not say that it is ready: %v", within, late, ready)
+			return within
+		}
+	}
+}
+
+// needing are the programs that cannot work without a part.
+func needing(parts ...stack.Part) []string {
+	need := map[string]bool{}
+	for _, part := range parts {
+		switch part {
+		case stack.NATS:
+			return services()
+		case stack.S3:
+			need[fleet.Uploader] = true
+		case stack.Postgres:
+			need[fleet.Gateway], need[fleet.Tracker] = true, true
+		}
+	}
+	var names []string
+	for _, name := range services() {
+		if need[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
