@@ -85,6 +85,7 @@ type Received struct {
 	Size        int64  `json:"size"`                // bytes
 	SHA256      string `json:"sha256"`              // hexadecimal
 	Chunks      int    `json:"chunks"`              // messages in staging
+	Entry       string `json:"entry,omitempty"`     // of staging, where it is not named after the job
 }
 
 // Stored says that the recording is in the bucket. Published by the uploader;

@@ -23,6 +23,7 @@ func samples() []event.Event {
 		event.Received{
 			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
 			FileName: "녹음 1.wav", MediaType: "audio/wav", Size: 102400, SHA256: sum, Chunks: 1,
+			Entry: job + "-upload-01890a5d-b000-7000-8000-000000000000",
 		},
 		event.Stored{
 			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
@@ -199,5 +200,35 @@ func TestAnEntryTellsItsJobAndItsAge(t *testing.T) {
 		if _, _, ok := event.EntryJob(entry); ok {
 			t.Errorf("%q has a job", entry)
 		}
+	}
+}
+
+func TestAnUploadEntryIsOfItsJobAndOfItsOwnAge(t *testing.T) {
+	t.Parallel()
+	first, err := event.UploadEntry(job) // a job of long ago
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, _ := event.UploadEntry(job)
+	j, began, ok := event.EntryJob(first)
+	if !ok || j != job || time.Since(began).Abs() > time.Minute || first == second {
+		t.Errorf("%s, %s: %q %v %v", first, second, j, began, ok)
+	}
+	for entry, want := range map[string]bool{job: true, first: true, event.ResultEntry(job): false, "": false, "x": false} {
+		if event.HoldsUpload(entry) != want {
+			t.Errorf("%q holds an upload: %v", entry, !want)
+		}
+	}
+}
+
+func TestARecordingLiesWhereItsEventSays(t *testing.T) {
+	t.Parallel()
+	r := event.Received{JobID: job, Chunks: 2, Size: 7}
+	if got, want := r.Staged(), (event.Staged{Entry: job, Chunks: 2, Size: 7}); got != want {
+		t.Errorf("%+v", got)
+	}
+	r.Entry = "elsewhere"
+	if got := r.Staged().Entry; got != "elsewhere" {
+		t.Error(got)
 	}
 }

@@ -184,7 +184,7 @@ func (g *gateway) received(job string) event.Received {
 
 func (g *gateway) staged(r event.Received) []byte {
 	g.t.Helper()
-	body, err := g.bus.OpenStaged(g.kit.Context(), event.Staged{Entry: r.JobID, Chunks: r.Chunks, Size: r.Size})
+	body, err := g.bus.OpenStaged(g.kit.Context(), r.Staged())
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -42,11 +42,18 @@ func must(t *testing.T, err error) {
 
 func (c *corner) upload(size int) event.Received {
 	c.t.Helper()
-	id, body := c.NewJob(), bytes.Repeat([]byte("sori"), size/4)
-	staged, err := c.bus.Stage(c.Context(), id, bytes.NewReader(body))
-	must(c.t, err)
+	return c.uploadTo("", c.NewJob(), size)
+}
+
+// uploadTo stages a job's bytes in an entry, the one of the job's name where it is empty.
+func (c *corner) uploadTo(entry, job string, size int) event.Received {
+	c.t.Helper()
+	body := bytes.Repeat([]byte("sori"), size/4)
 	sum := sha256.Sum256(body)
-	e := event.Received{JobID: id, FileName: "a.wav", MediaType: "audio/wav", Size: staged.Size, SHA256: hex.EncodeToString(sum[:]), Chunks: staged.Chunks}
+	e := event.Received{JobID: job, Entry: entry, FileName: "a.wav", MediaType: "audio/wav", SHA256: hex.EncodeToString(sum[:])}
+	staged, err := c.bus.Stage(c.Context(), e.Staged().Entry, bytes.NewReader(body))
+	must(c.t, err)
+	e.Size, e.Chunks = staged.Size, staged.Chunks
 	c.append(e)
 	return e
 }
@@ -186,5 +193,18 @@ func TestGivingUpAStoredJobOrOneThatDoesNotExistChangesNothing(t *testing.T) {
 	must(t, core.Fail(c.Context(), unknown, "unreadable-event", "no"))
 	if story := c.Story(c.bus, unknown); len(story) > 0 {
 		t.Errorf("story %v", story)
+	}
+}
+
+func TestARecordingIsCopiedFromTheEntryThatItsEventNames(t *testing.T) {
+	t.Parallel()
+	c := newCorner(t)
+	job := c.NewJob()
+	entry, err := event.UploadEntry(job)
+	must(t, err)
+	e := c.uploadTo(entry, job, 1<<20)
+	for range 2 {
+		must(t, upload.New(c.bus, c.bus, c.bucket).Store(c.Context(), e))
+		c.ends(e, true, event.NameReceived, event.NameStored)
 	}
 }

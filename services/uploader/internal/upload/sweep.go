@@ -66,7 +66,7 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err er
 		if err != nil {
 			return removed, err
 		}
-		if needed(entry, job, log) {
+		if needed(entry, log) {
 			continue
 		}
 		if err := s.core.staging.Unstage(ctx, entry); err != nil {
@@ -77,12 +77,13 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err er
 	return removed, nil
 }
 
-// needed reports whether a job still needs an entry: its upload until it is
-// stored or has ended; its result as long as it ended with that one, since only
+// needed reports whether a job still needs an entry: the upload that it names
+// until it is stored or has ended; its result as long as it ended with that one, since only
 // the tracker knows when it has it.
-func needed(entry, job string, log event.Log) bool {
-	if entry == job {
-		return len(log) > 0 && !settled(log)
+func needed(entry string, log event.Log) bool {
+	if event.HoldsUpload(entry) {
+		received, ok := event.Last[event.Received](log)
+		return len(log) > 0 && !settled(log) && (!ok || received.Staged().Entry == entry)
 	}
 	completed, ok := event.Last[event.Completed](log)
 	if ok {

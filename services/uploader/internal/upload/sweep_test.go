@@ -80,6 +80,40 @@ func TestBytesWhoseRemovalACrashCutAreRemoved(t *testing.T) {
 	}
 }
 
+func TestTheBytesThatAJobNamesAreKeptAndThoseOfItsOtherUploadsRemoved(t *testing.T) {
+	t.Parallel()
+	c := newCorner(t)
+	job := c.NewJob()
+	other, err := event.UploadEntry(job)
+	must(t, err)
+	named, err := event.UploadEntry(job)
+	must(t, err)
+	c.stage(job)
+	c.stage(other)
+	e := c.uploadTo(named, job, 1000)
+	if left := c.sweep(2 * age); !slices.Equal(left, []string{e.Entry}) {
+		t.Errorf("left %v", left)
+	}
+	c.append(event.Stored{JobID: e.JobID})
+	if left := c.sweep(2 * age); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestAnotherUploadOfAnOldJobMayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	c := newCorner(t)
+	entry, err := event.UploadEntry("01890a5d-ac96-774b-bcce-b302099a8057") // of 2023
+	must(t, err)
+	c.stage(entry)
+	if left := c.sweep(age - time.Minute); !slices.Equal(left, []string{entry}) {
+		t.Errorf("while the upload may still run: %v", left)
+	}
+	if left := c.sweep(age + time.Minute); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
 func TestAResultIsKeptAsLongAsItsJobMayNameItOrDoes(t *testing.T) {
 	t.Parallel()
 	c := newCorner(t)

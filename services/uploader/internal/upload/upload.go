@@ -93,7 +93,7 @@ func settled(log event.Log) bool {
 }
 
 func (c *Core) copy(ctx context.Context, r event.Received, o Object) (time.Duration, error) {
-	staged, err := c.staging.OpenStaged(ctx, event.Staged{Entry: r.JobID, Chunks: r.Chunks, Size: r.Size})
+	staged, err := c.staging.OpenStaged(ctx, r.Staged())
 	if err != nil {
 		return 0, err
 	}
@@ -171,7 +171,11 @@ func (c *Core) cleanUp(ctx context.Context, log event.Log, key string) error {
 			return err
 		}
 	}
-	return c.staging.Unstage(ctx, log[0].Event.Job())
+	entry := log[0].Event.Job()
+	if r, ok := event.Last[event.Received](log); ok {
+		entry = r.Staged().Entry
+	}
+	return c.staging.Unstage(ctx, entry)
 }
 
 // maxSuffix bounds what of a file name goes into a key, in bytes: a key has at
