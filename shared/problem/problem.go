@@ -73,7 +73,7 @@ func From(err error, path, requestID string) Document {
 		Detail: f.Detail, Instance: path, Code: f.Code, RequestID: requestID,
 		Errors: f.Violations, Extra: f.Extra,
 	}
-	if status == http.StatusServiceUnavailable {
+	if status == http.StatusServiceUnavailable || f.RetryAfter > 0 {
 		d.RetryAfter = max(1, int(math.Ceil(f.RetryAfter.Seconds())))
 	}
 	return d

@@ -86,6 +86,18 @@ func TestUnavailableSaysWhenToRetry(t *testing.T) {
 	}
 }
 
+func TestAConflictThatPassesSaysWhenToRetry(t *testing.T) {
+	t.Parallel()
+	conflict := &fault.Error{Kind: fault.Conflict, Code: "in-use"}
+	if d := problem.From(conflict, "/", ""); d.RetryAfter != 0 {
+		t.Errorf("one that lasts: %d", d.RetryAfter)
+	}
+	conflict.RetryAfter = time.Second
+	if d := problem.From(conflict, "/", ""); d.RetryAfter != 1 {
+		t.Errorf("one that passes: %d", d.RetryAfter)
+	}
+}
+
 func TestRetryAfterReadsSecondsAndDates(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
