@@ -3,6 +3,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"sori.internal/services/gateway/internal/api"
 	"sori.internal/services/gateway/internal/passage"
@@ -22,6 +23,9 @@ import (
 
 // Name is the service's name, in logs and in ce-source.
 const Name = "gateway"
+
+// sweepInterval is how often expired idempotency keys are swept.
+const sweepInterval = 10 * time.Minute
 
 // Run runs the gateway until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
@@ -52,8 +56,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	counts := metrics.New()
 	ready := health.New(map[string]health.Check{"bus": events.Ping, "database": postgres.Ping(db)})
 	rows := store.New(db)
-	limits := upload.Limits{MaxBytes: cfg.MaxUploadBytes, Concurrent: cfg.MaxUploads}
-	core := upload.New(rows, events, events, limits)
+	limits := upload.Limits{MaxBytes: cfg.MaxUploadBytes, Concurrent: cfg.MaxUploads, Lease: cfg.IdempotencyLease}
+	core := upload.New(rows, events, events, rows, limits)
+	sweeper := upload.NewSweeper(rows, sweepInterval, log)
 	counts.Gauge("sori_uploads_active", "uploads that are under way", func() float64 { return float64(core.Active()) })
 	server := &api.Server{
 		Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log,
@@ -76,7 +81,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		ready.Started()
 		return nil
 	}
-	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup))
+	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup, sweeper.Run))
 }
 
 // info is what GET / tells.

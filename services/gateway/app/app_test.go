@@ -22,9 +22,9 @@ func TestSettingsAreCheckedTogether(t *testing.T) {
 	var cfg app.Config
 	err := config.Load(config.Map(map[string]string{
 		"NATS_URL": "nats://x", "DATABASE_URL": "postgres://x", "TRACKER_URL": "tracker:1", "DISPATCHER_URL": "http://d",
-		"MAX_CONCURRENT_UPLOADS": "0", "UPLOAD_TIMEOUT": "0s",
+		"MAX_CONCURRENT_UPLOADS": "0", "UPLOAD_TIMEOUT": "0s", "IDEMPOTENCY_LEASE": "1ms",
 	}), &cfg)
-	for _, name := range []string{"TRACKER_URL", "MAX_CONCURRENT_UPLOADS", "UPLOAD_TIMEOUT"} {
+	for _, name := range []string{"TRACKER_URL", "MAX_CONCURRENT_UPLOADS", "UPLOAD_TIMEOUT", "IDEMPOTENCY_LEASE"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not name %s", err, name)
 		}

@@ -13,20 +13,24 @@ import (
 
 // Config is every setting of the gateway.
 type Config struct {
-	Addr            string          `env:"HTTP_ADDR" envDefault:":8000"`
-	Grace           time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`
-	Tracker         url.URL         `env:"TRACKER_URL,required"`
-	Dispatcher      url.URL         `env:"DISPATCHER_URL,required"`
-	MaxUploadBytes  int64           `env:"MAX_UPLOAD_BYTES" envDefault:"104857600"`
-	MaxWebhookBytes int64           `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
-	MaxUploads      int             `env:"MAX_CONCURRENT_UPLOADS" envDefault:"256"`
-	UploadIdle      time.Duration   `env:"UPLOAD_IDLE_TIMEOUT" envDefault:"30s"`
-	UploadTimeout   time.Duration   `env:"UPLOAD_TIMEOUT" envDefault:"1h"`
-	DefaultLanguage locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
-	Logging         logging.Config
-	Bus             bus.Config
-	Postgres        postgres.Config
+	Addr             string          `env:"HTTP_ADDR" envDefault:":8000"`
+	Grace            time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`
+	Tracker          url.URL         `env:"TRACKER_URL,required"`
+	Dispatcher       url.URL         `env:"DISPATCHER_URL,required"`
+	MaxUploadBytes   int64           `env:"MAX_UPLOAD_BYTES" envDefault:"104857600"`
+	MaxWebhookBytes  int64           `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
+	MaxUploads       int             `env:"MAX_CONCURRENT_UPLOADS" envDefault:"256"`
+	UploadIdle       time.Duration   `env:"UPLOAD_IDLE_TIMEOUT" envDefault:"30s"`
+	UploadTimeout    time.Duration   `env:"UPLOAD_TIMEOUT" envDefault:"1h"`
+	IdempotencyLease time.Duration   `env:"IDEMPOTENCY_LEASE" envDefault:"15s"`
+	DefaultLanguage  locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
+	Logging          logging.Config
+	Bus              bus.Config
+	Postgres         postgres.Config
 }
+
+// minLease leaves the renewals of a lease the time to come.
+const minLease = 100 * time.Millisecond
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
@@ -41,6 +45,9 @@ func (c *Config) Check() error {
 	}
 	if c.UploadIdle <= 0 || c.UploadTimeout <= 0 {
 		broken = append(broken, errors.New("UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive"))
+	}
+	if c.IdempotencyLease < minLease {
+		broken = append(broken, errors.New("IDEMPOTENCY_LEASE must be at least 100ms"))
 	}
 	return errors.Join(broken...)
 }

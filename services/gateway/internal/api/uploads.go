@@ -47,7 +47,7 @@ func (u uploads) create(c *fiber.Ctx) error {
 	b := newBody(c, u.maxBody, u.pace)
 	done, err := u.core.Accept(c.UserContext(), upload.Request{
 		TokenID: id, ContentType: c.Get(fiber.HeaderContentType), ContentDigest: lines(c, "Content-Digest"),
-		Length: b.length, Body: b,
+		Length: b.length, Body: b, IdempotencyKey: every(c, "Idempotency-Key"),
 	})
 	if err != nil {
 		return err
@@ -56,6 +56,10 @@ func (u uploads) create(c *fiber.Ctx) error {
 		return l.Str(logging.JobID, done.JobID).Int64(logging.TokenID, id)
 	})
 	language := locale.Choose(c.Get(fiber.HeaderAcceptLanguage), u.language)
+	if done.Replayed {
+		c.Set("Idempotency-Replayed", "true")
+		zerolog.Ctx(c.UserContext()).UpdateContext(func(l zerolog.Context) zerolog.Context { return l.Str(logging.Outcome, "replayed") })
+	}
 	c.Set(fiber.HeaderLocation, "/tokens/analysis-result/"+done.JobID)
 	c.Set(fiber.HeaderContentLanguage, string(language))
 	c.Vary(fiber.HeaderAcceptLanguage)
@@ -66,12 +70,15 @@ func (u uploads) create(c *fiber.Ctx) error {
 }
 
 // lines joins a header's lines, as RFC 9110, section 5.3 has it.
-func lines(c *fiber.Ctx, name string) string {
+func lines(c *fiber.Ctx, name string) string { return strings.Join(every(c, name), ", ") }
+
+// every is a header's lines, none where it is absent.
+func every(c *fiber.Ctx, name string) []string {
 	var all []string
 	for _, line := range c.Request().Header.PeekAll(name) {
 		all = append(all, string(line))
 	}
-	return strings.Join(all, ", ")
+	return all
 }
 
 func orNull(s string) *string {

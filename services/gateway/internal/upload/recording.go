@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"hash"
 	"io"
@@ -97,6 +98,9 @@ func (r *recording) Read(p []byte) (int, error) {
 	}
 	return n, r.err
 }
+
+// sum is the SHA-256 of what was read, in hexadecimal.
+func (r *recording) sum() string { return hex.EncodeToString(r.hash.Sum(nil)) }
 
 // conclude checks what is known only at the end of the body.
 func (r *recording) conclude() error {

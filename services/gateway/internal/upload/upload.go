@@ -5,7 +5,8 @@
 // durable, and that the bytes are those of a whole request: the event is
 // published after the multipart body was read to its closing boundary and to
 // its declared length. An upload that fails at any earlier point publishes
-// nothing and leaves nothing behind.
+// nothing and leaves nothing behind. Uploads with one idempotency key become one
+// job, whichever copies take them and whichever of them dies.
 //
 // Clients are not trusted with memory. However large a body is, however many
 // parts it has and however long their headers are, an upload holds a head of the
@@ -14,7 +15,6 @@ package upload
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -49,12 +49,16 @@ type Staging interface {
 // Journal is the log of the jobs.
 type Journal interface {
 	Append(ctx context.Context, e event.Event, after uint64) (uint64, error)
+	Log(ctx context.Context, job string) (event.Log, error)
 }
 
 // Limits bound what is taken.
 type Limits struct {
 	MaxBytes   int64 // of one recording
 	Concurrent int   // uploads at once
+
+	// Lease is how long a key stays taken when its upload dies without a word.
+	Lease time.Duration
 }
 
 // MaxBody is the longest request body that can hold a recording within the
@@ -68,6 +72,9 @@ type Request struct {
 	ContentDigest string // the header of RFC 9530, empty where absent
 	Length        int64  // of the body as declared, -1 where it is not
 
+	// IdempotencyKey is the lines of the header of that name, none where absent.
+	IdempotencyKey []string
+
 	// Body must end with io.EOF only where the request's body does: one that is
 	// cut short must fail, whether its length was declared or not.
 	Body io.Reader
@@ -77,6 +84,7 @@ type Request struct {
 type Accepted struct {
 	JobID      string
 	References References
+	Replayed   bool // an earlier request with the same key was accepted
 }
 
 // Core accepts uploads.
@@ -84,13 +92,14 @@ type Core struct {
 	tokens  Tokens
 	staging Staging
 	journal Journal
+	claims  Claims
 	limits  Limits
 	active  atomic.Int64
 }
 
 // New makes a core.
-func New(tokens Tokens, staging Staging, journal Journal, limits Limits) *Core {
-	return &Core{tokens: tokens, staging: staging, journal: journal, limits: limits}
+func New(tokens Tokens, staging Staging, journal Journal, claims Claims, limits Limits) *Core {
+	return &Core{tokens: tokens, staging: staging, journal: journal, claims: claims, limits: limits}
 }
 
 // Active is the number of uploads that are under way.
@@ -104,6 +113,10 @@ const busyPause = 2 * time.Second
 func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if r.Length > c.limits.MaxBody() {
 		return Accepted{}, TooLarge(c.limits.MaxBytes)
+	}
+	key, err := keyOf(r.IdempotencyKey)
+	if err != nil {
+		return Accepted{}, err
 	}
 	defer c.active.Add(-1)
 	if c.active.Add(1) > int64(c.limits.Concurrent) {
@@ -120,43 +133,63 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, err
 	}
-	job, err := c.keep(ctx, r.TokenID, references, rec)
-	return Accepted{JobID: job, References: references}, err
-}
-
-// keep stages a recording and opens its job.
-func (c *Core) keep(ctx context.Context, token int64, references References, rec *recording) (string, error) {
 	job, err := event.NewJobID()
 	if err != nil {
-		return "", err
+		return Accepted{}, err
 	}
-	staged, err := c.staging.Stage(ctx, job, rec)
-	if err != nil {
-		return "", fmt.Errorf("stage the recording of job %s: %w", job, err)
+	received := event.Received{JobID: job, TokenID: r.TokenID, TextGridURL: references.TextGridURL, PitchURL: references.PitchURL}
+	var done Accepted
+	if key == nil {
+		done, err = c.accept(ctx, received, rec)
+	} else {
+		done, err = c.acceptOnce(ctx, *key, received, rec)
 	}
-	received := event.Received{
-		JobID: job, TokenID: token, TextGridURL: references.TextGridURL, PitchURL: references.PitchURL,
-		FileName: rec.name, MediaType: rec.mediaType, Size: staged.Size,
-		SHA256: hex.EncodeToString(rec.hash.Sum(nil)), Chunks: staged.Chunks,
-	}
-	// What is held is finished, whether or not anybody waits for it.
-	ctx = context.WithoutCancel(ctx)
-	if _, err := c.journal.Append(ctx, received, 0); err != nil {
-		c.abandon(ctx, job, err)
-		return "", fmt.Errorf("open job %s: %w", job, err)
-	}
-	return job, nil
+	done.References = references
+	return done, err
 }
 
-// abandon removes the bytes of a job that was refused. Where it is unknown
-// whether the event was stored they stay, since a job may need them: the sweeper
-// of staging finds out.
-func (c *Core) abandon(ctx context.Context, job string, cause error) {
-	if !fault.Is(cause, fault.Exhausted) {
-		return
+// accept takes in an upload that has no key.
+func (c *Core) accept(ctx context.Context, received event.Received, rec *recording) (Accepted, error) {
+	received, err := c.stage(ctx, received, rec)
+	if err != nil {
+		return Accepted{}, err
 	}
-	if err := c.staging.Unstage(ctx, job); err != nil {
-		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, job).Msg("refused upload left to the sweeper")
+	// What is held is finished, whether or not anybody waits for it.
+	return Accepted{JobID: received.JobID}, c.open(context.WithoutCancel(ctx), received)
+}
+
+// stage stores a recording and completes its event.
+func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, error) {
+	staged, err := c.staging.Stage(ctx, received.Staged().Entry, rec)
+	if err != nil {
+		return received, fmt.Errorf("stage the recording of job %s: %w", received.JobID, err)
+	}
+	received.FileName, received.MediaType, received.SHA256 = rec.name, rec.mediaType, rec.sum()
+	received.Size, received.Chunks = staged.Size, staged.Chunks
+	return received, nil
+}
+
+// open opens the job of a recording that is staged. Where it is unknown whether
+// the event was stored the bytes stay, since a job may need them: the sweeper of
+// staging finds out.
+func (c *Core) open(ctx context.Context, received event.Received) error {
+	_, err := c.journal.Append(ctx, received, 0)
+	if err == nil {
+		return nil
+	}
+	if refused(err) {
+		c.unstage(ctx, received)
+	}
+	return fmt.Errorf("open job %s: %w", received.JobID, err)
+}
+
+// refused reports whether an event is certainly not stored.
+func refused(err error) bool { return fault.Is(err, fault.Exhausted) }
+
+// unstage removes the bytes of an upload that no job needs.
+func (c *Core) unstage(ctx context.Context, received event.Received) {
+	if err := c.staging.Unstage(ctx, received.Staged().Entry); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, received.JobID).Msg("refused upload left to the sweeper")
 	}
 }
 

@@ -1,0 +1,358 @@
+package app_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+
+	"sori.internal/services/gateway/app"
+	"sori.internal/shared/event"
+	"sori.internal/shared/postgres"
+	"sori.internal/shared/testkit"
+)
+
+// again starts another copy of the same gateway.
+func (g *gateway) again(changes map[string]string) *gateway {
+	g.t.Helper()
+	vars := map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1"}
+	maps.Copy(vars, changes)
+	other := *g
+	i := g.kit.Run(app.Run, vars)
+	other.url, other.stop = i.URL, i.Stop
+	other.ready()
+	return &other
+}
+
+// keyed uploads a recording under a key.
+func (g *gateway) keyed(key string, content []byte) reply {
+	g.t.Helper()
+	return g.upload(map[string]string{"Idempotency-Key": key}, part{name: "file", file: "a.wav", content: content})
+}
+
+// accepts checks that a reply is a 202, a replay or not, and returns its job.
+func (g *gateway) accepts(r reply, replayed bool) string {
+	g.t.Helper()
+	job, _ := r.json(g.t)["job_id"].(string)
+	if r.StatusCode != http.StatusAccepted || job == "" || r.Header.Get("Location") != "/tokens/analysis-result/"+job {
+		g.t.Fatalf("%s: %s", r.Status, r.text)
+	}
+	if got := r.Header.Get("Idempotency-Replayed"); got != map[bool]string{true: "true"}[replayed] {
+		g.t.Errorf("Idempotency-Replayed is %q", got)
+	}
+	return job
+}
+
+// only checks that one job was opened, once, and that its bytes alone are staged.
+func (g *gateway) only(job string, content []byte) {
+	g.t.Helper()
+	if letters := g.kit.Letters(event.Jobs()); len(letters) != 1 || letters[0].Subject != "audio.jobs."+job+".received" {
+		g.t.Errorf("the log holds %d events", len(letters))
+	}
+	received := g.received(job)
+	if !bytes.Equal(g.staged(received), content) {
+		g.t.Error("staged is something else")
+	}
+	entries, err := g.bus.StagedEntries(g.kit.Context())
+	if want := map[string]int{received.Staged().Entry: received.Chunks}; err != nil || !maps.Equal(entries, want) {
+		g.t.Errorf("staged are %v, want %v, %v", entries, want, err)
+	}
+}
+
+// keys is the gateway's own database.
+func (g *gateway) keys() *sqlx.DB {
+	g.t.Helper()
+	var cfg postgres.Config
+	g.kit.Load(&cfg)
+	db, err := postgres.Open(cfg, "catalogue")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func (g *gateway) sql(query string, args ...any) {
+	g.t.Helper()
+	if _, err := g.keys().ExecContext(g.kit.Context(), query, args...); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// holds waits until the table of keys answers a question with true.
+func (g *gateway) holds(question string) {
+	g.t.Helper()
+	db, ctx := g.keys(), g.kit.Context()
+	testkit.Eventually(g.t, func() error {
+		var yes bool
+		if err := db.GetContext(ctx, &yes, `SELECT `+question); err != nil {
+			return err
+		}
+		if !yes {
+			return fmt.Errorf("not %s", question)
+		}
+		return nil
+	})
+}
+
+// The states of the one key that a test has.
+const (
+	noKey   = `NOT EXISTS (SELECT FROM upload_keys)`
+	running = `EXISTS (SELECT FROM upload_keys WHERE sha256 IS NULL AND lease_until > now())`
+	lapsed  = `EXISTS (SELECT FROM upload_keys WHERE sha256 IS NULL AND lease_until <= now())`
+)
+
+// begun is an upload under way, of which some has been sent.
+type begun struct {
+	*wire
+	rest []byte
+}
+
+// begin sends the first 300 KiB of an upload and waits until its claim runs and
+// a chunk is staged.
+func (g *gateway) begin(key string, content []byte) begun {
+	g.t.Helper()
+	entries := func() int {
+		found, err := g.bus.StagedEntries(g.kit.Context())
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		return len(found)
+	}
+	before := entries()
+	body, contentType := form(part{name: "file", file: "a.wav", content: content})
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), key, contentType, len(body), body[:300<<10])
+	testkit.Eventually(g.t, func() error {
+		if n := entries(); n != before+1 {
+			return fmt.Errorf("%d entries are staged, %d were", n, before)
+		}
+		return nil
+	})
+	g.holds(running)
+	return begun{wire: w, rest: body[300<<10:]}
+}
+
+func (b begun) finish() reply {
+	b.t.Helper()
+	b.send("%s", b.rest)
+	return b.answer()
+}
+
+func TestAReplayNamesTheSameJobAndStoresNothing(t *testing.T) {
+	t.Parallel()
+	for name, size := range map[string]int{"small": 100, "large": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, nil)
+			other, content := g.again(nil), wav(size)
+			sum := sha256.Sum256(content)
+			digest := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
+			first := g.keyed("k-1", content)
+			job := g.accepts(first, false)
+			for range 2 {
+				for _, r := range []reply{
+					g.keyed("k-1", content), other.keyed(`"k-1"`, content),
+					other.upload(map[string]string{"Idempotency-Key": "k-1", "Content-Digest": digest}, part{name: "file", file: "b.wav", content: content}),
+				} {
+					g.accepts(r, true)
+					if !bytes.Equal(r.text, first.text) {
+						t.Errorf("answered %s, then %s", first.text, r.text)
+					}
+				}
+			}
+			wrong := "sha-256=:" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + ":"
+			g.problem(g.upload(map[string]string{"Idempotency-Key": "k-1", "Content-Digest": wrong}, part{name: "file", content: content}), 422, "digest-mismatch")
+			g.only(job, content)
+		})
+	}
+}
+
+func TestWithoutAKeyNothingIsClaimedAndNothingReplayed(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	file := part{name: "file", file: "a.wav", content: wav(100)}
+	if a, b := g.accepts(g.upload(nil, file), false), g.accepts(g.upload(nil, file), false); a == b {
+		t.Error("two uploads are one job")
+	}
+	g.holds(noKey)
+}
+
+func TestAKeyIsOfOneRecordingAndOneToken(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	content := wav(600 << 10)
+	job := g.accepts(g.keyed("k", content), false)
+	changed := bytes.Clone(content)
+	changed[len(changed)-1]++
+	for _, other := range [][]byte{changed, content[:len(content)-1], wav(100)} {
+		g.problem(g.keyed("k", other), 422, "idempotency-key-reused")
+	}
+	elsewhere := *g
+	elsewhere.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
+	g.problem(elsewhere.keyed("k", content), 422, "idempotency-key-reused")
+	// Which is told before all of the body was sent.
+	body, contentType := form(part{name: "file", file: "a.wav", content: content})
+	w := elsewhere.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", elsewhere.path(), contentType, len(body), body[:100<<10])
+	g.problem(w.answer(), 422, "idempotency-key-reused")
+	if again := g.accepts(g.keyed("k", content), true); again != job {
+		t.Errorf("job %s became %s", job, again)
+	}
+	g.only(job, content)
+}
+
+func TestAMalformedKeyIsRefusedAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for _, key := range []string{"", `""`, `"a`, strings.Repeat("x", 256)} {
+		g.problem(g.keyed(key, wav(100)), 422, "malformed-idempotency-key")
+	}
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(100)})
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: a\r\nidempotency-key: a\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
+	g.problem(w.answer(), 422, "malformed-idempotency-key")
+	g.holds(noKey)
+	g.nothing()
+}
+
+func TestUploadsWithOneKeyAtOnceBecomeOneJob(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	copies, content := []*gateway{g, g.again(nil)}, wav(600<<10)
+	var mu sync.Mutex
+	jobs, firsts := map[string]int{}, 0
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			body, contentType := form(part{name: "file", file: "a.wav", content: content})
+			r, err := copies[i%2].try(g.kit.Context(), "POST", g.path(), bytes.NewReader(body), map[string]string{"Content-Type": contentType, "Idempotency-Key": "k"})
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+				t.Error(err)
+			case r.StatusCode == http.StatusAccepted:
+				jobs[r.Header.Get("Location")]++
+				if r.Header.Get("Idempotency-Replayed") == "" {
+					firsts++
+				}
+			case r.StatusCode != http.StatusConflict || r.Header.Get("Retry-After") == "" || !bytes.Contains(r.text, []byte(`"idempotency-key-in-use"`)):
+				t.Errorf("%s: %s", r.Status, r.text)
+			}
+		})
+	}
+	wg.Wait()
+	if len(jobs) != 1 || firsts != 1 {
+		t.Errorf("%d of the answers are firsts, jobs are %v", firsts, jobs)
+	}
+	job := g.accepts(copies[1].keyed("k", content), true)
+	g.only(job, content)
+}
+
+func TestAKeyIsInUseWhileItsUploadRuns(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	other, content := g.again(nil), wav(600<<10)
+	b := g.begin("k", content)
+	for _, copied := range []*gateway{g, other} {
+		r := copied.keyed("k", content)
+		g.problem(r, 409, "idempotency-key-in-use")
+		if r.Header.Get("Retry-After") == "" {
+			t.Error("409 without Retry-After")
+		}
+	}
+	elsewhere := *other
+	elsewhere.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
+	g.problem(elsewhere.keyed("k", content), 422, "idempotency-key-reused")
+	job := g.accepts(b.finish(), false)
+	if again := g.accepts(other.keyed("k", content), true); again != job {
+		t.Errorf("job %s became %s", job, again)
+	}
+	b.alive()
+	g.only(job, content)
+}
+
+func TestAnUploadThatFailsFreesItsKey(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"MAX_UPLOAD_BYTES": "700000"})
+	content := wav(600 << 10)
+	b := g.begin("k", content)
+	_ = b.Close()
+	g.holds(noKey)
+	file := part{name: "file", file: "a.wav", content: content}
+	key := map[string]string{"Idempotency-Key": "k"}
+	for code, r := range map[string]reply{
+		"file-ambiguous":  g.upload(key, file, part{name: "file", file: "b.wav", content: wav(10)}),
+		"digest-mismatch": g.upload(map[string]string{"Idempotency-Key": "k", "Content-Digest": "sha-256=:" + strings.Repeat("A", 43) + "=:"}, file),
+		"empty-file":      g.upload(key, part{name: "file", file: "a.wav"}),
+	} {
+		g.problem(r, 422, code)
+		g.holds(noKey)
+	}
+	g.problem(g.upload(key, part{name: "file", file: "a.wav", content: wav(700001)}), 413, "too-large")
+	g.problem(g.upload(key, part{name: "file", file: "a.wav", content: []byte("no sound at all")}), 415, "unsupported-audio")
+	g.holds(noKey)
+	g.nothing()
+	// Now it may be of anything.
+	g.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
+	job := g.accepts(g.keyed("k", wav(500)), false)
+	g.only(job, wav(500))
+}
+
+func TestAFullBusFreesTheKey(t *testing.T) {
+	t.Parallel()
+	for name, settings := range map[string]map[string]string{
+		"the log": {"JOBS_MAX_BYTES": "100"}, "staging": {"STAGING_MAX_BYTES": "100000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, settings)
+			g.problem(g.keyed("k", wav(600<<10)), 503, "bus-full")
+			g.holds(noKey)
+			g.nothing()
+		})
+	}
+}
+
+func TestAKeyExpires(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	first := g.accepts(g.keyed("k", wav(100)), false)
+	g.holds(`EXISTS (SELECT FROM upload_keys WHERE expires_at - created_at BETWEEN interval '24 hours' AND interval '25 hours')`)
+	g.sql(`UPDATE upload_keys SET expires_at = now() + interval '1 minute'`)
+	g.problem(g.keyed("k", wav(200)), 422, "idempotency-key-reused")
+	g.sql(`UPDATE upload_keys SET expires_at = now()`)
+	if second := g.accepts(g.keyed("k", wav(200)), false); second == first {
+		t.Error("it is the old job")
+	}
+}
+
+func TestExpiredKeysAreSweptAtStart(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	g.accepts(g.keyed("k", wav(100)), false)
+	g.sql(`UPDATE upload_keys SET expires_at = now()`)
+	g.again(nil)
+	g.holds(noKey)
+}
+
+func TestAKeyOutlivesARestart(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	job := g.accepts(g.keyed("k", wav(100)), false)
+	if err := g.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if again := g.again(nil); again.accepts(again.keyed("k", wav(100)), true) != job {
+		t.Error("it is another job")
+	}
+	g.only(job, wav(100))
+}

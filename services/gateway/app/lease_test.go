@@ -1,0 +1,177 @@
+package app_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"sori.internal/shared/testkit"
+)
+
+// crash leaves what an upload leaves that dies before its event: a claim whose
+// lease runs on for a while. It returns the job of the claim.
+func (g *gateway) crash(key, lease string) string {
+	g.t.Helper()
+	job, sum := g.kit.NewJob(), sha256.Sum256([]byte(key))
+	g.sql(`INSERT INTO upload_keys (key_hash, token_id, job_id, holder, lease_until, expires_at)
+		VALUES ($1, $2, $3, gen_random_uuid(), now() + $4::interval, now() + interval '1 day')`, sum[:], g.token, job, lease)
+	return job
+}
+
+// until uploads again and again while the answer has a status that passes.
+func (g *gateway) until(passing int, key string, content []byte) reply {
+	g.t.Helper()
+	var r reply
+	testkit.Eventually(g.t, func() error {
+		if r = g.keyed(key, content); r.StatusCode == passing {
+			return fmt.Errorf("%s: %s", r.Status, r.text)
+		}
+		return nil
+	})
+	return r
+}
+
+func TestACrashBlocksTheKeyForItsLeaseAndLeavesItsJob(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	content := wav(600 << 10)
+	job := g.crash("k", "1 hour")
+	g.problem(g.keyed("k", content), 409, "idempotency-key-in-use")
+	g.sql(`UPDATE upload_keys SET lease_until = now() + interval '500 milliseconds'`)
+	if got := g.accepts(g.until(http.StatusConflict, "k", content), false); got != job {
+		t.Errorf("job %s became %s", job, got)
+	}
+	if entry := g.received(job).Entry; !strings.HasPrefix(entry, job+"-upload-") {
+		t.Errorf("it is staged as %q, where the dead one may still write", entry)
+	}
+	g.accepts(g.keyed("k", content), true)
+	g.problem(g.keyed("k", wav(100)), 422, "idempotency-key-reused")
+	g.only(job, content)
+}
+
+func TestACrashBehindTheEventIsAReplay(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	other, content := g.again(nil), wav(600<<10)
+	job := g.accepts(g.keyed("k", content), false)
+	crash := func() {
+		g.sql(`UPDATE upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`)
+	}
+	crash()
+	if got := g.accepts(other.keyed("k", content), true); got != job {
+		t.Errorf("job %s became %s", job, got)
+	}
+	g.holds(`EXISTS (SELECT FROM upload_keys WHERE sha256 IS NOT NULL)`)
+	crash()
+	g.problem(other.keyed("k", wav(100)), 422, "idempotency-key-reused")
+	if got := g.accepts(g.keyed("k", content), true); got != job {
+		t.Errorf("after other bytes job %s became %s", job, got)
+	}
+	g.only(job, content)
+}
+
+func TestATakeoverThatFailsLeavesTheKeyFreeAndItsJob(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	content := wav(600 << 10)
+	job := g.crash("k", "0")
+	b := g.begin("k", content)
+	_ = b.Conn.(*net.TCPConn).CloseWrite()
+	g.problem(b.answer(), 400, "body-truncated")
+	g.holds(lapsed)
+	if got := g.accepts(g.keyed("k", wav(100)), false); got != job {
+		t.Errorf("job %s became %s", job, got)
+	}
+	g.only(job, wav(100))
+}
+
+func TestALiveUploadRenewsItsLease(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"IDEMPOTENCY_LEASE": "500ms"})
+	content := wav(600 << 10)
+	b := g.begin("k", content)
+	g.holds(`EXISTS (SELECT FROM upload_keys WHERE lease_until > created_at + interval '1500 milliseconds')`)
+	g.problem(g.keyed("k", content), 409, "idempotency-key-in-use")
+	job := g.accepts(b.finish(), false)
+	g.only(job, content)
+}
+
+// Two uploads that both believe to hold a key, the first of which was given up
+// for dead while it lived. A lease of an hour is not renewed within a test.
+func TestAnUploadThatWasGivenUpForDeadNeverMakesASecondJob(t *testing.T) {
+	t.Parallel()
+	content, others := wav(600<<10), append(wav(600<<10), 1)
+	for name, run := range map[string]func(g *gateway, first begun){
+		"it ends later, with the same bytes": func(g *gateway, first begun) {
+			job := g.accepts(g.keyed("k", content), false)
+			if got := g.accepts(first.finish(), true); got != job {
+				g.t.Errorf("job %s became %s", job, got)
+			}
+			g.only(job, content)
+		},
+		"it ends later, with other bytes": func(g *gateway, first begun) {
+			job := g.accepts(g.keyed("k", others), false)
+			g.problem(first.finish(), 422, "idempotency-key-reused")
+			g.only(job, others)
+		},
+		"it fails later": func(g *gateway, first begun) {
+			job := g.accepts(g.keyed("k", content), false)
+			_ = first.Conn.(*net.TCPConn).CloseWrite()
+			g.problem(first.answer(), 400, "body-truncated")
+			g.only(job, content)
+			g.accepts(g.keyed("k", content), true)
+		},
+		"it ends first": func(g *gateway, first begun) {
+			second := g.begin("k", content)
+			job := g.accepts(first.finish(), false)
+			if got := g.accepts(second.finish(), true); got != job {
+				g.t.Errorf("job %s became %s", job, got)
+			}
+			g.only(job, content)
+			g.accepts(g.keyed("k", content), true)
+		},
+		"it ends first, with other bytes": func(g *gateway, first begun) {
+			second := g.begin("k", others)
+			job := g.accepts(first.finish(), false)
+			g.problem(second.finish(), 422, "idempotency-key-reused")
+			g.only(job, content)
+			g.accepts(g.keyed("k", content), true)
+		},
+		"it fails first": func(g *gateway, first begun) {
+			second := g.begin("k", content)
+			_ = first.Conn.(*net.TCPConn).CloseWrite()
+			g.problem(first.answer(), 400, "body-truncated")
+			g.problem(g.keyed("k", content), 409, "idempotency-key-in-use")
+			job := g.accepts(second.finish(), false)
+			g.only(job, content)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, map[string]string{"IDEMPOTENCY_LEASE": "1h"})
+			first := g.begin("k", content)
+			g.sql(`UPDATE upload_keys SET lease_until = now()`)
+			run(g, first)
+		})
+	}
+}
+
+func TestADatabaseThatLeavesUnderAnUploadBringsNoSecondJob(t *testing.T) {
+	t.Parallel()
+	g, _, db := behindProxies(t)
+	g.withToken()
+	content := wav(600 << 10)
+	b := g.begin("k", content)
+	db.Cut()
+	job := g.accepts(b.finish(), false)
+	db.Mend()
+	g.problem(g.until(http.StatusServiceUnavailable, "k", content), 409, "idempotency-key-in-use")
+	g.sql(`UPDATE upload_keys SET lease_until = now()`)
+	if got := g.accepts(g.until(http.StatusServiceUnavailable, "k", content), true); got != job {
+		t.Errorf("job %s became %s", job, got)
+	}
+	g.only(job, content)
+}

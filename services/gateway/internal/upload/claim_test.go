@@ -1,0 +1,220 @@
+package upload_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/store"
+	"sori.internal/services/gateway/internal/upload"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/postgres"
+	"sori.internal/shared/testkit"
+)
+
+// corner is the core's surroundings, all of them real.
+type corner struct {
+	*testkit.Kit
+	t       *testing.T
+	bus     *bus.Bus
+	staging upload.Staging
+	db      *sqlx.DB
+	rows    *store.Store
+	token   int64
+}
+
+func newCorner(t *testing.T) *corner {
+	t.Helper()
+	k := testkit.New(t)
+	k.Database()
+	var cfg postgres.Config
+	k.Load(&cfg)
+	db, err := postgres.Open(cfg, store.Schema)
+	must(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	c := &corner{Kit: k, t: t, bus: k.Bus("gateway", event.Jobs(), event.Staging()), db: db, rows: store.New(db)}
+	c.staging = c.bus
+	must(t, c.rows.Migrate(k.Context()))
+	token, err := c.rows.CreateToken(k.Context(), catalogue.Token{Name: "a", Actor: "b", End: 1})
+	must(t, err)
+	c.token = token.ID
+	return c
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// accept uploads with a key, through a core with this journal and these claims.
+func (c *corner) accept(journal upload.Journal, claims upload.Claims) (upload.Accepted, error) {
+	limits := upload.Limits{MaxBytes: 1 << 20, Concurrent: 1, Lease: time.Hour}
+	body := "--b\r\nContent-Disposition: form-data; name=file\r\n\r\nfLaC\x00\x00\x00\x22" + strings.Repeat("x", 600<<10) + "\r\n--b--\r\n"
+	return upload.New(c.rows, c.staging, journal, claims, limits).Accept(c.Context(), upload.Request{
+		TokenID: c.token, ContentType: "multipart/form-data; boundary=b", Length: int64(len(body)),
+		Body: bytes.NewReader([]byte(body)), IdempotencyKey: []string{"k"},
+	})
+}
+
+// jobs are those that were accepted, and the entries that are staged.
+func (c *corner) jobs() (jobs []string, staged map[string]int) {
+	c.t.Helper()
+	for _, m := range c.Letters(event.Jobs()) {
+		id, _, err := event.ParseSubject(m.Subject)
+		must(c.t, err)
+		jobs = append(jobs, id)
+	}
+	staged, err := c.bus.StagedEntries(c.Context())
+	must(c.t, err)
+	return jobs, staged
+}
+
+// faulty is a journal whose first answers are lost.
+type faulty struct {
+	upload.Journal
+	append, log error // returned once; append after the event was stored, if kept
+	kept        bool
+}
+
+func (f *faulty) Append(ctx context.Context, e event.Event, after uint64) (uint64, error) {
+	if err := f.append; err != nil {
+		f.append = nil
+		if f.kept {
+			_, _ = f.Journal.Append(ctx, e, after)
+		}
+		return 0, err
+	}
+	return f.Journal.Append(ctx, e, after)
+}
+
+func (f *faulty) Log(ctx context.Context, job string) (event.Log, error) {
+	if err := f.log; err != nil {
+		f.log = nil
+		return nil, err
+	}
+	return f.Journal.Log(ctx, job)
+}
+
+func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
+	t.Parallel()
+	away := fault.Away("message bus", errors.New("no answer"))
+	for name, f := range map[string]faulty{
+		"stored, the answer was lost":   {append: away, kept: true},
+		"stored, and not confirmed":     {log: away},
+		"not stored":                    {append: away},
+		"stored, and the log is silent": {append: away, log: away, kept: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCorner(t)
+			f.Journal = c.bus
+			var done upload.Accepted
+			tries := 0
+			for err := error(away); err != nil; tries++ {
+				if done, err = c.accept(&f, c.rows); err != nil && !fault.Is(err, fault.Unavailable) {
+					t.Fatal(err)
+				}
+			}
+			jobs, _ := c.jobs()
+			if tries < 2 || len(jobs) != 1 || jobs[0] != done.JobID || done.Replayed != (name != "not stored") {
+				t.Errorf("%d tries, %v, accepted %+v", tries, jobs, done)
+			}
+		})
+	}
+}
+
+func TestARefusedEventFreesTheKeyAndTheBytes(t *testing.T) {
+	t.Parallel()
+	c := newCorner(t)
+	f := &faulty{Journal: c.bus, append: &fault.Error{Kind: fault.Exhausted, Code: "bus-full"}}
+	if _, err := c.accept(f, c.rows); !fault.Is(err, fault.Exhausted) {
+		t.Fatal(err)
+	}
+	if jobs, staged := c.jobs(); len(jobs)+len(staged) != 0 {
+		t.Errorf("left %v %v", jobs, staged)
+	}
+	if done, err := c.accept(f, c.rows); err != nil || done.Replayed {
+		t.Errorf("%+v %v", done, err)
+	}
+}
+
+// mute are claims that cannot be written any more once they are made.
+type mute struct{ upload.Claims }
+
+func (mute) Renew(context.Context, upload.Claim, time.Duration) error  { return errMute }
+func (mute) Finish(context.Context, upload.Claim, time.Duration) error { return errMute }
+func (mute) Free(context.Context, upload.Claim) error                  { return errMute }
+
+var errMute = fault.Away("database", errors.New("gone"))
+
+func TestWhatIsDurableIsAcceptedThoughItsClaimCannotBeFinished(t *testing.T) {
+	t.Parallel()
+	c := newCorner(t)
+	if done, err := c.accept(c.bus, mute{c.rows}); err != nil || done.Replayed {
+		t.Fatalf("%+v %v", done, err)
+	}
+	if _, err := c.accept(c.bus, c.rows); !fault.Is(err, fault.Conflict) {
+		t.Errorf("before the lease is over: %v", err)
+	}
+}
+
+// shut is staging that takes nothing.
+type shut struct{ upload.Staging }
+
+func (shut) Stage(context.Context, string, io.Reader) (event.Staged, error) {
+	return event.Staged{}, errors.New("bytes were stored again")
+}
+
+func TestWhatACrashLeftBehindItsEventIsReplayedWithoutStoring(t *testing.T) {
+	t.Parallel()
+	c := newCorner(t)
+	first, err := c.accept(c.bus, mute{c.rows})
+	must(t, err)
+	_, err = c.db.ExecContext(c.Context(), `UPDATE upload_keys SET lease_until = now()`)
+	must(t, err)
+	c.staging = shut{c.bus}
+	for range 2 { // by the log, and by the claim
+		if done, err := c.accept(c.bus, c.rows); err != nil || !done.Replayed || done.JobID != first.JobID {
+			t.Errorf("%+v %v", done, err)
+		}
+	}
+}
+
+func TestTheSweeperEndsWithItsContextAndSurvivesFailures(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := make(chan struct{})
+	ended := make(chan error)
+	go func() { ended <- upload.NewSweeper(sulky(asked), time.Millisecond, zerolog.Nop()).Run(ctx) }()
+	<-asked
+	<-asked
+	cancel()
+	for {
+		select {
+		case <-asked:
+		case err := <-ended:
+			must(t, err)
+			return
+		}
+	}
+}
+
+// sulky are keys that tell that they were asked, and fail.
+type sulky chan struct{}
+
+func (s sulky) DropExpiredKeys(context.Context) (int64, error) {
+	s <- struct{}{}
+	return 0, errMute
+}

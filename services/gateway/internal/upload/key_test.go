@@ -1,0 +1,64 @@
+package upload
+
+import (
+	"strings"
+	"testing"
+
+	"sori.internal/shared/fault"
+)
+
+func TestBothFormsOfAKeyAreOneKey(t *testing.T) {
+	t.Parallel()
+	for text, forms := range map[string][]string{
+		"8e03978e-40d5-43dd-bc93-6894a57f9324": {`"8e03978e-40d5-43dd-bc93-6894a57f9324"`, " 8e03978e-40d5-43dd-bc93-6894a57f9324\t"},
+		`a"b\c`:                                {`"a\"b\\c"`},
+		"a, b":                                 {`"a, b"`},
+		" ":                                    {`" "`},
+		"키":                                    {"키"},
+		strings.Repeat("x", 255):               {`"` + strings.Repeat("x", 255) + `"`},
+	} {
+		want, err := keyOf([]string{`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`})
+		if text == "키" {
+			want, err = keyOf([]string{text})
+		}
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		for _, form := range forms {
+			if got, err := keyOf([]string{form}); err != nil || *got != *want {
+				t.Errorf("%s is another key than %q: %v", form, text, err)
+			}
+		}
+	}
+	if key, err := keyOf(nil); key != nil || err != nil {
+		t.Errorf("no header: %v %v", key, err)
+	}
+	a, _ := keyOf([]string{"a"})
+	if b, _ := keyOf([]string{"A"}); *a == *b {
+		t.Error("two keys are one")
+	}
+}
+
+func TestAMalformedKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, lines := range [][]string{
+		{""}, {" "}, {`""`}, {`"`}, {`"a`}, {`"a\"`}, {`"a\`}, {`"a\b"`}, {`"a"b`}, {`"a" "b"`}, {`"키"`}, {"a\nb"}, {"a\x00"}, {"\x7f"}, {"\"a\tb\""},
+		{strings.Repeat("x", 256)}, {`"` + strings.Repeat("x", 256) + `"`}, {"a", "a"}, {"a", ""},
+	} {
+		if _, err := keyOf(lines); !fault.Is(err, fault.Invalid) || fault.As(err).Code != "malformed-idempotency-key" {
+			t.Errorf("%q: %v", lines, err)
+		}
+	}
+}
+
+func FuzzKeyOf(f *testing.F) {
+	for _, seed := range []string{"a", `"a\"b"`, `"`, "", `"\`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		key, err := keyOf([]string{line})
+		if (key == nil) != (err != nil) || err != nil && fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%q: %v %v", line, key, err)
+		}
+	})
+}
