@@ -31,6 +31,7 @@ const (
 	NameCompleted  Name = "completed"
 	NameFailed     Name = "failed"
 	NameCanceled   Name = "canceled"
+	NameRetried    Name = "retried"
 
 	NameUploading  Name = "uploading"
 	NameProgressed Name = "progressed"
@@ -39,7 +40,8 @@ const (
 // Progress reports whether the name is a progress event's.
 func (n Name) Progress() bool { return n == NameUploading || n == NameProgressed }
 
-// Ending reports whether a job's log ends with this event.
+// Ending reports whether a job has ended where its log ends with this event. A
+// failed job alone may go on: retried opens it again.
 func (n Name) Ending() bool {
 	return n == NameCompleted || n == NameFailed || n == NameCanceled
 }
@@ -133,7 +135,7 @@ type Completed struct {
 // and the tracker, each for its own reasons; heard by all of them.
 type Failed struct {
 	JobID     string `json:"job_id"`
-	Attempt   int    `json:"attempt,omitempty"` // 0 before the first
+	Attempt   int    `json:"attempt,omitempty"` // the newest of the log, so that a failure after a retry is another one; 0 before the first
 	Code      string `json:"code"`              // stable, kebab-case
 	Detail    string `json:"detail"`            // for the client
 	Retryable bool   `json:"retryable"`
@@ -143,6 +145,14 @@ type Failed struct {
 // heard by all.
 type Canceled struct {
 	JobID string `json:"job_id"`
+}
+
+// Retried opens a failed job again: its recording is to be analysed once more, as
+// the Attempt-th attempt. From here on callbacks of earlier attempts change
+// nothing. Published by the tracker; heard by the dispatcher and the tracker.
+type Retried struct {
+	JobID   string `json:"job_id"`
+	Attempt int    `json:"attempt"`
 }
 
 // Uploading tells how far the copy into the bucket is, at most once a second.
@@ -171,6 +181,7 @@ func (e Dispatched) Name() Name { return NameDispatched }
 func (e Completed) Name() Name  { return NameCompleted }
 func (e Failed) Name() Name     { return NameFailed }
 func (e Canceled) Name() Name   { return NameCanceled }
+func (e Retried) Name() Name    { return NameRetried }
 func (e Uploading) Name() Name  { return NameUploading }
 func (e Progressed) Name() Name { return NameProgressed }
 
@@ -181,6 +192,7 @@ func (e Dispatched) Job() string { return e.JobID }
 func (e Completed) Job() string  { return e.JobID }
 func (e Failed) Job() string     { return e.JobID }
 func (e Canceled) Job() string   { return e.JobID }
+func (e Retried) Job() string    { return e.JobID }
 func (e Uploading) Job() string  { return e.JobID }
 func (e Progressed) Job() string { return e.JobID }
 
@@ -191,6 +203,7 @@ func (e Dispatched) Occurrence() string { return strconv.Itoa(e.Attempt) }
 func (e Completed) Occurrence() string  { return strconv.Itoa(e.Attempt) }
 func (e Failed) Occurrence() string     { return strconv.Itoa(e.Attempt) }
 func (e Canceled) Occurrence() string   { return "" }
+func (e Retried) Occurrence() string    { return strconv.Itoa(e.Attempt) }
 func (e Uploading) Occurrence() string  { return strconv.FormatInt(e.Bytes, 10) }
 func (e Progressed) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Percent) }
 
@@ -228,6 +241,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Failed](body)
 	case NameCanceled:
 		return as[Canceled](body)
+	case NameRetried:
+		return as[Retried](body)
 	case NameUploading:
 		return as[Uploading](body)
 	case NameProgressed:

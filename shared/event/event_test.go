@@ -34,6 +34,7 @@ func samples() []event.Event {
 		event.Completed{JobID: job, Attempt: 1, Result: json.RawMessage(`{"duration":3.2}`)},
 		event.Failed{JobID: job, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true},
 		event.Canceled{JobID: job},
+		event.Retried{JobID: job, Attempt: 2},
 		event.Uploading{JobID: job, Bytes: 51200, Size: 102400},
 		event.Progressed{JobID: job, Attempt: 1, Percent: 40, Message: "pitch"},
 	}
@@ -157,6 +158,31 @@ func TestALogKnowsItsEndAndItsAttempt(t *testing.T) {
 	}
 	if _, ok := event.Last[event.Stored](l); ok {
 		t.Fatal("stored from nowhere")
+	}
+}
+
+func TestARetryOpensAFailedJobAgainAndCountsAsItsNextAttempt(t *testing.T) {
+	t.Parallel()
+	l := event.Log{
+		{Event: event.Stored{JobID: job}, Seq: 1},
+		{Event: event.Attempted{JobID: job, Attempt: 1}, Seq: 2},
+		{Event: event.Failed{JobID: job, Attempt: 1}, Seq: 3},
+	}
+	if _, ended := l.Ending(); !ended || l.Attempt() != 1 {
+		t.Fatalf("failed: %v, attempt %d", ended, l.Attempt())
+	}
+	l = append(l, event.Record{Event: event.Retried{JobID: job, Attempt: 2}, Seq: 4})
+	if _, ended := l.Ending(); ended || l.Attempt() != 2 {
+		t.Fatalf("retried: %v, attempt %d", ended, l.Attempt())
+	}
+	l[2] = event.Record{Event: event.Failed{JobID: job, Attempt: 2}, Seq: 5} // the newest of its subject
+	l[2], l[3] = l[3], l[2]
+	if _, ended := l.Ending(); !ended || l.Attempt() != 2 {
+		t.Fatalf("failed again: %v, attempt %d", ended, l.Attempt())
+	}
+	first, second := event.ID(event.Failed{JobID: job, Attempt: 1}), event.ID(event.Failed{JobID: job, Attempt: 2})
+	if first == second {
+		t.Errorf("two failures are both %s", first)
 	}
 }
 

@@ -53,12 +53,13 @@ func (l Log) Ending() (Event, bool) {
 	return l[len(l)-1].Event, true
 }
 
-// Attempt is the number of the newest attempt at an analysis; 0 before the first.
+// Attempt is the number of the newest attempt at an analysis, be it begun, failed
+// or, by a retry, only asked for; 0 before the first.
 func (l Log) Attempt() int {
-	if a, ok := Last[Attempted](l); ok {
-		return a.Attempt
-	}
-	return 0
+	attempted, _ := Last[Attempted](l)
+	failed, _ := Last[Failed](l)
+	retried, _ := Last[Retried](l)
+	return max(attempted.Attempt, failed.Attempt, retried.Attempt)
 }
 
 // Last returns the newest event of one type.

@@ -65,13 +65,16 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		ready.Started()
 		return nil
 	}
-	stored := func(ctx context.Context) error {
-		return events.Consume(ctx, bus.Consumer{
-			Name: "dispatcher-stored", Filters: []string{event.Every(event.NameStored)},
-			Concurrency: cfg.Concurrency, Grace: cfg.Grace, Metrics: counts.Events,
-			Handle: intake.Stored(core), GiveUp: intake.GiveUp(core),
-		})
+	// Two consumers, since one with two filters is slow where few subjects match.
+	consume := func(name event.Name, handle func(context.Context, bus.Delivery) error) lifecycle.Part {
+		return func(ctx context.Context) error {
+			return events.Consume(ctx, bus.Consumer{
+				Name: Name + "-" + string(name), Filters: []string{event.Every(name)},
+				Concurrency: cfg.Concurrency, Grace: cfg.Grace, Metrics: counts.Events,
+				Handle: handle, GiveUp: intake.GiveUp(core),
+			})
+		}
 	}
-	return lifecycle.Run(ctx, ready.Watch, serve.Run,
-		lifecycle.After(log, setup, stored))
+	return lifecycle.Run(ctx, ready.Watch, serve.Run, lifecycle.After(log, setup,
+		consume(event.NameStored, intake.Stored(core)), consume(event.NameRetried, intake.Retried(core))))
 }

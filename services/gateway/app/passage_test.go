@@ -94,6 +94,23 @@ func TestAnAnswerOfAnyStatusIsPassedOn(t *testing.T) {
 	}
 }
 
+func TestWhatIsAskedOfAJobIsPassedOn(t *testing.T) {
+	t.Parallel()
+	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, r.Method+" "+r.RequestURI)
+	})
+	for _, action := range []string{"cancel", "retry"} {
+		path := "/jobs/0199a5f2-0000-7000-8000-000000000000/" + action
+		for _, slash := range []string{"", "/"} {
+			if r := g.do("POST", path+slash, nil, nil); r.StatusCode != 202 || string(r.text) != "POST "+path+slash {
+				t.Errorf("%s%s: %s %s", path, slash, r.Status, r.text)
+			}
+		}
+		g.problem(g.do("GET", path, nil, nil), 404, "route-not-found")
+	}
+}
+
 func TestAServiceThatIsAwayIsToldAsSuch(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)

@@ -81,7 +81,26 @@ func New(journal Journal, staging Staging, links Links, server Server, signer *S
 // Dispatch asks the server to analyse a stored recording, whose event is at seq.
 // It may run again, and at the same time in another copy.
 func (c *Core) Dispatch(ctx context.Context, s event.Stored, seq uint64) error {
-	attempt, log, err := c.begin(ctx, s, seq)
+	return c.ask(ctx, s, 0, event.Log{{Event: s, Seq: seq}})
+}
+
+// Redispatch asks the server once more, for a job that was opened again. The
+// recording is where it was.
+func (c *Core) Redispatch(ctx context.Context, r event.Retried) error {
+	log, err := c.journal.Log(ctx, r.JobID)
+	if err != nil {
+		return err
+	}
+	s, ok := event.Last[event.Stored](log)
+	if !ok {
+		return fault.New(fault.Invalid, "recording-unknown", "It is not known where the audio is stored.")
+	}
+	return c.ask(ctx, s, r.Attempt, log)
+}
+
+// ask makes the attempt that a retry opened, the first where none did.
+func (c *Core) ask(ctx context.Context, s event.Stored, retry int, known event.Log) error {
+	attempt, log, err := c.begin(ctx, s.JobID, retry, known)
 	if err != nil || attempt == 0 {
 		return err
 	}
@@ -94,7 +113,7 @@ func (c *Core) Dispatch(ctx context.Context, s event.Stored, seq uint64) error {
 	line := zerolog.Ctx(ctx).With().Int(logging.Attempt, attempt).Float64(logging.Took, logging.Millis(time.Since(start))).Logger()
 	if f := fault.As(err); f != nil && !f.Kind.Retryable() {
 		line.Error().Err(err).Msg("analysis refused")
-		return c.end(ctx, event.Failed{JobID: s.JobID, Attempt: attempt, Code: f.Code, Detail: f.Detail})
+		return c.refused(ctx, event.Failed{JobID: s.JobID, Attempt: attempt, Code: f.Code, Detail: f.Detail})
 	}
 	if err != nil {
 		return err
@@ -104,17 +123,18 @@ func (c *Core) Dispatch(ctx context.Context, s event.Stored, seq uint64) error {
 }
 
 // begin numbers the attempt, or finds the number of one that a crash or a
-// refusal interrupted. It returns 0 where there is nothing to ask, and the log as
-// it is then.
-func (c *Core) begin(ctx context.Context, s event.Stored, seq uint64) (attempt int, log event.Log, err error) {
-	known := event.Log{{Event: s, Seq: seq}}
-	log, err = c.journal.Decide(ctx, s.JobID, known, func(log event.Log) (event.Event, error) {
+// refusal interrupted. It returns 0 where there is nothing to ask, for one where
+// a later retry is to ask for itself, and the log as it is then.
+func (c *Core) begin(ctx context.Context, job string, retry int, known event.Log) (attempt int, log event.Log, err error) {
+	log, err = c.journal.Decide(ctx, job, known, func(log event.Log) (event.Event, error) {
 		attempt = 0
-		if _, ended := log.Ending(); ended || len(log) == 0 {
+		retried, _ := event.Last[event.Retried](log)
+		if _, ended := log.Ending(); ended || len(log) == 0 || retried.Attempt > retry {
 			return nil, nil
 		}
-		if attempt = max(1, log.Attempt()); log.Attempt() == 0 {
-			return event.Attempted{JobID: s.JobID, Attempt: attempt}, nil
+		attempt = max(1, log.Attempt())
+		if a, _ := event.Last[event.Attempted](log); a.Attempt < attempt {
+			return event.Attempted{JobID: job, Attempt: attempt}, nil
 		}
 		if d, ok := event.Last[event.Dispatched](log); ok && d.Attempt == attempt {
 			attempt = 0
@@ -158,21 +178,34 @@ func (c *Core) accepted(ctx context.Context, d event.Dispatched, known event.Log
 	return err
 }
 
-// end ends a job that has not ended.
-func (c *Core) end(ctx context.Context, ending event.Event) error {
-	_, err := c.journal.Decide(ctx, ending.Job(), nil, func(log event.Log) (event.Event, error) {
-		if _, ended := log.Ending(); ended || len(log) == 0 {
-			return nil, nil
+// refused fails a job by the server's word on an attempt that is still the newest.
+func (c *Core) refused(ctx context.Context, failed event.Failed) error {
+	return c.end(ctx, failed.JobID, func(log event.Log) event.Event {
+		if log.Attempt() != failed.Attempt {
+			return nil
 		}
-		return ending, nil
+		return failed
 	})
-	return err
 }
 
 // Fail ends the job of a message that no retry can mend.
 func (c *Core) Fail(ctx context.Context, job, code, detail string) error {
-	if err := c.end(ctx, event.Failed{JobID: job, Code: code, Detail: detail}); err != nil {
+	err := c.end(ctx, job, func(log event.Log) event.Event {
+		return event.Failed{JobID: job, Attempt: log.Attempt(), Code: code, Detail: detail}
+	})
+	if err != nil {
 		return fmt.Errorf("fail job %s: %w", job, err)
 	}
 	return nil
+}
+
+// end ends a job that has not ended, where ending makes an event of its log.
+func (c *Core) end(ctx context.Context, job string, ending func(event.Log) event.Event) error {
+	_, err := c.journal.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
+		if _, ended := log.Ending(); ended || len(log) == 0 {
+			return nil, nil
+		}
+		return ending(log), nil
+	})
+	return err
 }

@@ -16,10 +16,14 @@ func Stored(core *analysis.Core) func(context.Context, bus.Delivery) error {
 	return func(ctx context.Context, d bus.Delivery) error {
 		stored, ok := d.Event.(event.Stored)
 		if !ok {
-			return fault.New(fault.Invalid, "unexpected-event", fmt.Sprintf("The dispatcher does not take %s.", d.Event.Name()))
+			return unexpected(d)
 		}
 		return core.Dispatch(ctx, stored, d.Seq)
 	}
+}
+
+func unexpected(d bus.Delivery) error {
+	return fault.New(fault.Invalid, "unexpected-event", fmt.Sprintf("The dispatcher does not take %s.", d.Event.Name()))
 }
 
 // GiveUp fails the job of a message that no retry can mend.

@@ -45,14 +45,16 @@ type Client struct {
 	format    Format
 	userAgent string
 	http      *http.Client
+	turns     chan struct{} // one for each request at once
 }
 
-// New makes a client that gives the server timeout to answer.
-func New(target *url.URL, format Format, userAgent string, timeout time.Duration, idle int) *Client {
+// New makes a client that gives the server timeout to answer, and asks it for at
+// most so many things at once.
+func New(target *url.URL, format Format, userAgent string, timeout time.Duration, concurrency int) *Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = idle
+	transport.MaxIdleConnsPerHost = concurrency
 	return &Client{
-		url: target.String(), format: format, userAgent: userAgent,
+		url: target.String(), format: format, userAgent: userAgent, turns: make(chan struct{}, concurrency),
 		http: &http.Client{Transport: transport, Timeout: timeout, CheckRedirect: samePost},
 	}
 }
@@ -84,6 +86,12 @@ func (c *Client) Ask(ctx context.Context, r analysis.Request) (string, error) {
 	req.Header.Set("User-Agent", c.userAgent)
 	req.Header.Set("Idempotency-Key", r.JobID+"."+strconv.Itoa(r.Attempt))
 	req.Header.Set(trace.Header, trace.Parent(ctx))
+	select {
+	case c.turns <- struct{}{}:
+		defer func() { <-c.turns }()
+	case <-ctx.Done():
+		return "", fault.Away("analysis server", fmt.Errorf("wait to ask the analysis server: %w", ctx.Err()))
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return "", fault.Away("analysis server", fmt.Errorf("ask the analysis server: %w", withoutURL(err)))

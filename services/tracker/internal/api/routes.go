@@ -1,5 +1,5 @@
 // Package api answers the viewers of jobs: the result as it is now, and the
-// progress as a stream of server-sent events.
+// progress as a stream of server-sent events; and it takes what they ask of jobs.
 //
 // A viewer is told only of what is committed, or accepted where nothing is yet.
 // The streams of one job share what is read and rendered for them, and none
@@ -32,22 +32,25 @@ type Options struct {
 
 // API answers requests.
 type API struct {
-	reader  Reader
-	hub     *job.Hub
-	opt     Options
-	stopped chan struct{}
-	streams atomic.Int64
+	reader     Reader
+	hub        *job.Hub
+	controller Controller
+	opt        Options
+	stopped    chan struct{}
+	streams    atomic.Int64
 }
 
 // New makes the API.
-func New(reader Reader, hub *job.Hub, opt Options) *API {
-	return &API{reader: reader, hub: hub, opt: opt, stopped: make(chan struct{})}
+func New(reader Reader, hub *job.Hub, controller Controller, opt Options) *API {
+	return &API{reader: reader, hub: hub, controller: controller, opt: opt, stopped: make(chan struct{})}
 }
 
 // Routes adds the API's routes.
 func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("GET /tokens/analysis-result/{job_id}", a.result)
 	mux.Handle("GET /tokens/analysis-progress/{job_id}", a.progress)
+	mux.Handle("POST /jobs/{job_id}/cancel", a.control(job.Cancel))
+	mux.Handle("POST /jobs/{job_id}/retry", a.control(job.Retry))
 }
 
 // Run tells open streams and held replies to end when ctx does; it is a part of

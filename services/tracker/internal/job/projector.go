@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/rs/zerolog"
 
@@ -166,7 +167,8 @@ func (p *Projector) GiveUp(ctx context.Context, id string, e Entry) error {
 		if _, ended := log.Ending(); ended || len(log) == 0 || !needed(e, log) {
 			return nil, nil
 		}
-		return failed, nil // without the attempt, which may be what spoils
+		failed.Attempt = min(log.Attempt(), math.MaxInt32) // a greater one may be what spoils
+		return failed, nil
 	})
 	if err != nil || !needed(e, log) {
 		return err
@@ -203,7 +205,7 @@ func nameOf(e Entry, log event.Log) event.Name {
 func needed(e Entry, log event.Log) bool {
 	switch nameOf(e, log) {
 	case event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched,
-		event.NameCompleted, event.NameFailed, event.NameCanceled:
+		event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameRetried:
 		return true
 	default:
 		return false

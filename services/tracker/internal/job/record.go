@@ -25,7 +25,7 @@ type Record struct {
 	Snapshot
 
 	StateSeq   uint64 // of the state event that the status is from
-	Attempt    int    // the greatest that any event told
+	Attempt    int    // the greatest that any state event told
 	Climbed    int    // the attempt that the progress is of; 0 before the analysis
 	MessageSeq uint64 // of the event that the message is from
 
@@ -62,10 +62,11 @@ const (
 //
 // The status, with error and result, is from the state event of the highest
 // sequence; progress is the greatest of the newest attempt that the analysis
-// server took; facts fill in. Progress told after an ending is left out, but one
-// that arrived before that ending did stays: what a viewer has seen never goes
-// back. That is the one thing in which the order can be noticed. Merge relies on
-// the log for one more: that nothing follows a completed.
+// server took or that a retry asked for; facts fill in. Progress told after an
+// ending is left out, but one that arrived before that ending did stays: what a
+// viewer has seen never goes back. That is the one thing in which the order can
+// be noticed. Merge relies on the log for two more: that nothing follows a
+// completed or a canceled, and that what follows a failed is of a newer attempt.
 func (r *Record) Merge(entries []Entry) (changed bool) {
 	before := *r
 	newest := r.UpdatedAt
@@ -121,12 +122,16 @@ func (r *Record) apply(e Entry) {
 		r.step(e.Seq, Failed, Failure{Code: ev.Code, Detail: ev.Detail, Retryable: ev.Retryable})
 	case event.Canceled:
 		r.step(e.Seq, Canceled, Failure{})
+	case event.Retried:
+		r.Attempt = max(r.Attempt, ev.Attempt)
+		r.step(e.Seq, Processing, Failure{})
+		r.climb(ev.Attempt, progressStored)
 	case event.Uploading:
-		if !r.late(e) {
+		if !r.late(e, 0) {
 			r.climb(0, within(progressUploading, progressUploaded, ev.Bytes, ev.Size))
 		}
 	case event.Progressed:
-		if !r.late(e) {
+		if !r.late(e, ev.Attempt) {
 			r.progress(e.Seq, ev)
 		}
 	}
@@ -156,7 +161,7 @@ func (r *Record) step(seq uint64, status Status, failure Failure) bool {
 		return false
 	}
 	r.StateSeq, r.Status, r.Error = seq, status, failure
-	if status.Ended() { // what the analysis server said is over
+	if status.Ended() && !r.reopened(r.Climbed) { // what the analysis server said is over
 		r.Message, r.MessageSeq = "", 0
 	}
 	return true
@@ -173,8 +178,14 @@ func (r *Record) complete(e Entry, ev event.Completed) {
 	r.Result, r.Progress, r.Climbed = e.Result, progressCompleted, ev.Attempt
 }
 
-// late reports whether progress was told after the job had ended.
-func (r *Record) late(e Entry) bool { return r.Status.Ended() && e.Seq > r.StateSeq }
+// reopened reports whether an attempt can only be of a failed job that was opened
+// again, by events that are still to come.
+func (r *Record) reopened(attempt int) bool { return r.Status == Failed && attempt > r.Attempt }
+
+// late reports whether an attempt's progress was told after the job had ended.
+func (r *Record) late(e Entry, attempt int) bool {
+	return r.Status.Ended() && e.Seq > r.StateSeq && !r.reopened(attempt)
+}
 
 // climb raises the progress: the newer attempt counts, and within one the
 // greater value.
@@ -190,9 +201,8 @@ func (r *Record) climb(attempt, progress int) {
 }
 
 func (r *Record) progress(seq uint64, ev event.Progressed) {
-	r.Attempt = max(r.Attempt, ev.Attempt)
 	r.climb(ev.Attempt, within(progressDispatched, progressAnalysed, int64(ev.Percent), 100))
-	if ev.Attempt == r.Climbed && seq > r.MessageSeq && !r.Status.Ended() {
+	if ev.Attempt == r.Climbed && seq > r.MessageSeq && (!r.Status.Ended() || r.reopened(ev.Attempt)) {
 		r.Message, r.MessageSeq = ev.Message, seq
 	}
 }

@@ -56,6 +56,8 @@ func failed(n int) event.Event {
 	return event.Failed{JobID: id, Attempt: n, Code: "analysis-failed", Detail: "no speech", Retryable: true}
 }
 
+func retried(n int) event.Event { return event.Retried{JobID: id, Attempt: n} }
+
 func canceled() event.Event { return event.Canceled{JobID: id} }
 
 // table is a row as the database keeps it: the result is written and not read.
@@ -153,6 +155,14 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 		"canceled at once":             history(received(), canceled()),
 		"canceled, completed too late": history(received(), stored(), attempted(1), dispatched(1), canceled()),
 		"failed, begun again":          history(received(), stored(), attempted(1), dispatched(1), failed(1), attempted(2), dispatched(2), completed(2)),
+		"retried at once":              history(received(), stored(), failed(0), retried(1)),
+		"retried, running": history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "one"), failed(1),
+			retried(2), attempted(2), dispatched(2), progressed(2, 30, "two"), progressed(2, 20, "too")),
+		"retried, completed": history(received(), uploading(1000), stored(), attempted(1), dispatched(1), progressed(1, 90, "one"), failed(1),
+			retried(2), attempted(2), progressed(2, 80, "two"), dispatched(2), completed(2)),
+		"retried twice, failed": history(received(), stored(), attempted(1), failed(1), retried(2), attempted(2), dispatched(2),
+			progressed(2, 80, "two"), failed(2), retried(3), attempted(3), dispatched(3), progressed(3, 10, "three"), failed(3)),
+		"retried, canceled": history(received(), stored(), attempted(1), dispatched(1), failed(1), retried(2), attempted(2), canceled()),
 	}
 	for name, entries := range histories {
 		t.Run(name, func(t *testing.T) {
@@ -199,6 +209,24 @@ func TestProgressAfterAFailureChangesNothingElse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestARetryBringsAFailedJobBackToItsRecording(t *testing.T) {
+	t.Parallel()
+	table := play(history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "one"), failed(1)))
+	before := table.row
+	if before.Status != job.Failed || before.Progress != 94 || before.Error.Code == "" {
+		t.Fatalf("failed: %+v", before)
+	}
+	table.merge(job.Entry{Event: retried(2), Seq: 99, Time: began.Add(time.Hour)})
+	after := table.row
+	if after.Status != job.Processing || after.Progress != 70 || after.Stage != locale.Stored || after.Error != (job.Failure{}) ||
+		after.Message != "" || after.Attempt != 2 || after.Version != before.Version+1 || after.AnalysisJobID != "" || after.Key != "k" {
+		t.Errorf("retried: %+v", after)
+	}
+	if late := table.merge(job.Entry{Event: progressed(1, 80, "late"), Seq: 100}); late {
+		t.Errorf("the old attempt changed it to %+v", table.row)
 	}
 }
 

@@ -1,0 +1,43 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/httpd"
+)
+
+// Controller does what is asked of a job and returns its status then.
+type Controller interface {
+	Do(ctx context.Context, id string, action job.Action) (job.Status, error)
+}
+
+// controlTimeout bounds an action, which goes on when its client has left.
+const controlTimeout = 20 * time.Second
+
+// controlBody is the answer to an action.
+type controlBody struct {
+	JobID  string     `json:"job_id"`
+	Status job.Status `json:"status"`
+}
+
+// control makes the handler of POST /jobs/{job_id}/{action}.
+func (a *API) control(action job.Action) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := jobID(r)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), controlTimeout)
+		defer cancel()
+		status, err := a.controller.Do(ctx, id, action)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Location", "/tokens/analysis-result/"+id)
+		w.Header().Set("Cache-Control", "no-store")
+		return httpd.JSON(w, http.StatusAccepted, controlBody{JobID: id, Status: status})
+	}
+}
