@@ -62,11 +62,13 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	projector := job.NewProjector(rows, events, events, broadcasts)
 	reader := job.NewReader(rows, broadcasts)
 	hub := job.NewHub(broadcasts, reader)
+	control := job.NewControl(events, projector)
+	sweeper := job.NewSweeper(rows, control, cfg.deadlines(), cfg.SweepInterval, log)
 
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
 	}, ready, counts, log)
-	viewers := api.New(reader, hub, job.NewControl(events, projector), api.Options{
+	viewers := api.New(reader, hub, control, api.Options{
 		Language: cfg.Language, Heartbeat: cfg.Heartbeat, Goodbye: cfg.Grace / 10,
 	})
 	viewers.Routes(mux)
@@ -74,7 +76,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: mux}
 
 	return lifecycle.Run(ctx, ready.Watch, server.Run, viewers.Run, broadcasts.Hear(hub),
-		lifecycle.After(log, setup(events, db, migrations, ready), projection(events, projector, cfg, counts)))
+		lifecycle.After(log, setup(events, db, migrations, ready), projection(events, projector, cfg, counts), sweeper.Run))
 }
 
 // setup prepares what the tracker works on.

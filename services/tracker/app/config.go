@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
@@ -17,22 +18,36 @@ type Config struct {
 	Language  locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	Heartbeat time.Duration   `env:"SSE_HEARTBEAT" envDefault:"15s"`
 	BatchSize int             `env:"BATCH_SIZE" envDefault:"512"`
-	Logging   logging.Config
-	Bus       bus.Config
-	Postgres  postgres.Config
+
+	DispatchDeadline time.Duration `env:"DISPATCH_DEADLINE" envDefault:"1h"`
+	AnalysisFactor   float64       `env:"ANALYSIS_DEADLINE_FACTOR" envDefault:"10"`
+	AnalysisMin      time.Duration `env:"ANALYSIS_DEADLINE_MIN" envDefault:"10m"`
+	AnalysisMax      time.Duration `env:"ANALYSIS_DEADLINE_MAX" envDefault:"2h"`
+	SweepInterval    time.Duration `env:"DEADLINE_SWEEP_INTERVAL" envDefault:"15s"`
+
+	Logging  logging.Config
+	Bus      bus.Config
+	Postgres postgres.Config
 }
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var broken []error
-	if c.Heartbeat <= 0 {
-		broken = append(broken, errors.New("SSE_HEARTBEAT must be positive"))
+	rule := func(holds bool, text string) {
+		if !holds {
+			broken = append(broken, errors.New(text))
+		}
 	}
-	if c.BatchSize < 1 {
-		broken = append(broken, errors.New("BATCH_SIZE must be at least 1"))
-	}
-	if c.Postgres.MaxConnections < 2 {
-		broken = append(broken, errors.New("DATABASE_MAX_CONNECTIONS must be at least 2"))
-	}
+	rule(c.Heartbeat > 0, "SSE_HEARTBEAT must be positive")
+	rule(c.BatchSize >= 1, "BATCH_SIZE must be at least 1")
+	rule(c.DispatchDeadline > 0, "DISPATCH_DEADLINE must be positive")
+	rule(c.AnalysisFactor > 0, "ANALYSIS_DEADLINE_FACTOR must be positive")
+	rule(c.AnalysisMin > 0 && c.AnalysisMin <= c.AnalysisMax, "ANALYSIS_DEADLINE_MIN must be positive and at most ANALYSIS_DEADLINE_MAX")
+	rule(c.SweepInterval > 0, "DEADLINE_SWEEP_INTERVAL must be positive")
+	rule(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
 	return errors.Join(broken...)
+}
+
+func (c *Config) deadlines() job.Deadlines {
+	return job.Deadlines{Dispatch: c.DispatchDeadline, Factor: c.AnalysisFactor, Min: c.AnalysisMin, Max: c.AnalysisMax}
 }

@@ -93,13 +93,17 @@ func decision(id string, action Action, log event.Log) event.Event {
 // record takes the log into the job's record without waiting for its consumer,
 // which does it again. A failure is no failure of the decision, which is durable.
 func (c *Control) record(ctx context.Context, log event.Log) {
+	if err := c.projector.Project(ctx, entriesOf(log)); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("decision not recorded yet")
+	}
+}
+
+func entriesOf(log event.Log) []Entry {
 	entries := make([]Entry, len(log))
 	for i, r := range log {
 		entries[i] = Entry{Event: r.Event, Seq: r.Seq, Time: r.Time}
 	}
-	if err := c.projector.Project(ctx, entries); err != nil {
-		zerolog.Ctx(ctx).Warn().Err(err).Msg("decision not recorded yet")
-	}
+	return entries
 }
 
 // statusOf is the status of a job by its log.

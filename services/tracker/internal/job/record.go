@@ -29,6 +29,10 @@ type Record struct {
 	Climbed    int    // the attempt that the progress is of; 0 before the analysis
 	MessageSeq uint64 // of the event that the message is from
 
+	StageSeq  uint64    // of the event that a deadline counts from
+	StageAt   time.Time // when that was
+	Analysing bool      // the analysis server has taken the job: the other deadline
+
 	FileName      string
 	MediaType     string
 	Bucket        string
@@ -103,6 +107,7 @@ func (r *Record) apply(e Entry) {
 	case event.Received:
 		r.receive(ev, e.Time)
 		r.step(e.Seq, Processing, Failure{})
+		r.enter(e, false)
 		r.climb(0, progressReceived)
 	case event.Stored:
 		r.Bucket, r.Key, r.Duration = ev.Bucket, ev.Key, ev.Duration
@@ -114,6 +119,7 @@ func (r *Record) apply(e Entry) {
 		r.step(e.Seq, Processing, Failure{})
 	case event.Dispatched:
 		r.step(e.Seq, Processing, Failure{})
+		r.enter(e, true)
 		r.dispatch(ev)
 	case event.Completed:
 		r.complete(e, ev)
@@ -125,6 +131,7 @@ func (r *Record) apply(e Entry) {
 	case event.Retried:
 		r.Attempt = max(r.Attempt, ev.Attempt)
 		r.step(e.Seq, Processing, Failure{})
+		r.enter(e, false)
 		r.climb(ev.Attempt, progressStored)
 	case event.Uploading:
 		if !r.late(e, 0) {
@@ -151,6 +158,13 @@ func (r *Record) dispatch(ev event.Dispatched) {
 	r.climb(ev.Attempt, progressDispatched)
 	if ev.Attempt >= r.Climbed {
 		r.AnalysisJobID = ev.AnalysisJobID
+	}
+}
+
+// enter lets a deadline count from the newest event that begins a stage.
+func (r *Record) enter(e Entry, analysing bool) {
+	if e.Seq > r.StageSeq {
+		r.StageSeq, r.StageAt, r.Analysing = e.Seq, moment(e.Time), analysing
 	}
 }
 

@@ -37,6 +37,9 @@ func columns(records []job.Record) []any {
 		column(records, func(r job.Record) string { return r.SHA256 }),
 		column(records, func(r job.Record) float64 { return r.Duration }),
 		column(records, func(r job.Record) string { return r.AnalysisJobID }),
+		column(records, func(r job.Record) int64 { return int64(r.StageSeq) }),
+		column(records, func(r job.Record) *string { return timestamp(r.StageAt) }),
+		column(records, func(r job.Record) bool { return r.Analysing }),
 	}
 }
 

@@ -65,6 +65,10 @@ type row struct {
 	SHA256        string  `db:"sha256"`
 	Duration      float64 `db:"duration"`
 	AnalysisJobID string  `db:"analysis_job_id"`
+
+	StageSeq  int64        `db:"stage_seq"`
+	StageAt   sql.NullTime `db:"stage_at"`
+	Analysing bool         `db:"analysing"`
 }
 
 func (r row) record() job.Record {
@@ -73,6 +77,7 @@ func (r row) record() job.Record {
 		StateSeq: uint64(r.StateSeq), Attempt: r.Attempt, Climbed: r.Climbed, MessageSeq: uint64(r.MessageSeq),
 		FileName: r.FileName, MediaType: r.MediaType, Bucket: r.Bucket, Key: r.Key,
 		Size: r.Size, SHA256: r.SHA256, Duration: r.Duration, AnalysisJobID: r.AnalysisJobID,
+		StageSeq: uint64(r.StageSeq), StageAt: instant(r.StageAt), Analysing: r.Analysing,
 	}
 }
 
@@ -152,7 +157,8 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 		SELECT job_id, token_id, status, stage, message, progress, version,
 		       error_code, error_detail, error_retryable, created_at, updated_at,
 		       state_seq, attempt, progress_attempt, message_seq,
-		       file_name, media_type, s3_bucket, s3_key, size, sha256, duration, analysis_job_id
+		       file_name, media_type, s3_bucket, s3_key, size, sha256, duration, analysis_job_id,
+		       stage_seq, stage_at, analysing
 		FROM analysis_results
 		WHERE job_id = ANY ($1::uuid[])
 		ORDER BY job_id
@@ -178,19 +184,22 @@ func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
 		    state_seq = c.state_seq, attempt = c.attempt, progress_attempt = c.progress_attempt,
 		    message_seq = c.message_seq, file_name = c.file_name, media_type = c.media_type,
 		    s3_bucket = c.s3_bucket, s3_key = c.s3_key, size = c.size, sha256 = c.sha256,
-		    duration = c.duration, analysis_job_id = c.analysis_job_id
+		    duration = c.duration, analysis_job_id = c.analysis_job_id,
+		    stage_seq = c.stage_seq, stage_at = c.stage_at, analysing = c.analysing
 		FROM unnest(
 		    $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[],
 		    $6::integer[], $7::bigint[], $8::text[], $9::text[], $10::boolean[],
 		    $11::timestamptz[], $12::timestamptz[], $13::json[], $14::bigint[], $15::integer[],
 		    $16::integer[], $17::bigint[], $18::text[], $19::text[], $20::text[],
-		    $21::text[], $22::bigint[], $23::text[], $24::double precision[], $25::text[]
+		    $21::text[], $22::bigint[], $23::text[], $24::double precision[], $25::text[],
+		    $26::bigint[], $27::timestamptz[], $28::boolean[]
 		) AS c (
 		    job_id, token_id, status, stage, message,
 		    progress, version, error_code, error_detail, error_retryable,
 		    created_at, updated_at, result, state_seq, attempt,
 		    progress_attempt, message_seq, file_name, media_type, s3_bucket,
-		    s3_key, size, sha256, duration, analysis_job_id
+		    s3_key, size, sha256, duration, analysis_job_id,
+		    stage_seq, stage_at, analysing
 		)
 		WHERE r.job_id = c.job_id`
 	if len(records) == 0 {

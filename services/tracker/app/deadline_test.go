@@ -1,0 +1,59 @@
+package app_test
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+
+	"sori.internal/services/tracker/app"
+	"sori.internal/shared/config"
+	"sori.internal/shared/event"
+	"sori.internal/shared/lifecycle"
+)
+
+func TestAViewerSeesADeadlinePass(t *testing.T) {
+	t.Parallel()
+	c := open(t, map[string]string{
+		"DISPATCH_DEADLINE": "2s", "ANALYSIS_DEADLINE_FACTOR": "0.5", "ANALYSIS_DEADLINE_MIN": "100ms", "ANALYSIS_DEADLINE_MAX": "1m", "DEADLINE_SWEEP_INTERVAL": "50ms",
+	})
+	c.copy(map[string]string{ // both sweep
+		"DISPATCH_DEADLINE": "2s", "ANALYSIS_DEADLINE_FACTOR": "0.5", "ANALYSIS_DEADLINE_MIN": "100ms", "ANALYSIS_DEADLINE_MAX": "1m", "DEADLINE_SWEEP_INTERVAL": "50ms",
+	})
+	waiting, analysed := c.job(), c.job()
+	waiting.received()
+	analysed.received()
+	analysed.stored() // two seconds of audio
+	analysed.attempted(1)
+	analysed.dispatched(1)
+	for j, code := range map[*life]string{waiting: "dispatch-timeout", analysed: "analysis-timeout"} {
+		rest := j.stream(j.progressURL(), nil).rest()
+		if end := rest[len(rest)-1]; end.body.Status != "failed" || !strings.Contains(string(end.body.Error), `"code":"`+code+`"`) {
+			t.Errorf("the end: %s", end.data)
+		}
+	}
+	analysed.asks("retry", http.StatusAccepted, isProcessing)
+	story := c.Story(c.bus, analysed.id)
+	if story[len(story)-1] != event.NameRetried {
+		t.Errorf("story %v", story)
+	}
+}
+
+func TestEveryBadSettingIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	err := app.Run(t.Context(), lifecycle.Process{Stderr: &out, Lookup: config.Map(map[string]string{
+		"NATS_URL": "nats://127.0.0.1:1", "DATABASE_URL": "postgres://127.0.0.1:1/x", "SSE_HEARTBEAT": "0s", "BATCH_SIZE": "0", "DISPATCH_DEADLINE": "0s",
+		"ANALYSIS_DEADLINE_FACTOR": "0", "ANALYSIS_DEADLINE_MIN": "3h", "DEADLINE_SWEEP_INTERVAL": "-1s", "DATABASE_MAX_CONNECTIONS": "1",
+	})})
+	if err == nil {
+		t.Fatal("it started")
+	}
+	for _, name := range []string{
+		"SSE_HEARTBEAT", "BATCH_SIZE", "DISPATCH_DEADLINE", "ANALYSIS_DEADLINE_FACTOR", "ANALYSIS_DEADLINE_MIN", "DEADLINE_SWEEP_INTERVAL", "DATABASE_MAX_CONNECTIONS",
+	} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not reported: %v", name, err)
+		}
+	}
+}
