@@ -28,6 +28,7 @@ const (
 	NameStored     Name = "stored"
 	NameAttempted  Name = "attempted"
 	NameDispatched Name = "dispatched"
+	NameLapsed     Name = "lapsed"
 	NameCompleted  Name = "completed"
 	NameFailed     Name = "failed"
 	NameCanceled   Name = "canceled"
@@ -121,6 +122,14 @@ type Dispatched struct {
 	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the server's own id, where it told one
 }
 
+// Lapsed says that the analysis server took the attempt and did not report in its
+// time. Published by the tracker; heard by the dispatcher, which asks how it
+// stands, makes the next attempt or gives up, and the tracker.
+type Lapsed struct {
+	JobID   string `json:"job_id"`
+	Attempt int    `json:"attempt"`
+}
+
 // Completed ends a job with its result, either inline or, where it is large, as
 // a reference to staging. Published by the dispatcher; heard by the tracker.
 type Completed struct {
@@ -178,6 +187,7 @@ func (e Received) Name() Name   { return NameReceived }
 func (e Stored) Name() Name     { return NameStored }
 func (e Attempted) Name() Name  { return NameAttempted }
 func (e Dispatched) Name() Name { return NameDispatched }
+func (e Lapsed) Name() Name     { return NameLapsed }
 func (e Completed) Name() Name  { return NameCompleted }
 func (e Failed) Name() Name     { return NameFailed }
 func (e Canceled) Name() Name   { return NameCanceled }
@@ -189,6 +199,7 @@ func (e Received) Job() string   { return e.JobID }
 func (e Stored) Job() string     { return e.JobID }
 func (e Attempted) Job() string  { return e.JobID }
 func (e Dispatched) Job() string { return e.JobID }
+func (e Lapsed) Job() string     { return e.JobID }
 func (e Completed) Job() string  { return e.JobID }
 func (e Failed) Job() string     { return e.JobID }
 func (e Canceled) Job() string   { return e.JobID }
@@ -200,6 +211,7 @@ func (e Received) Occurrence() string   { return "" }
 func (e Stored) Occurrence() string     { return "" }
 func (e Attempted) Occurrence() string  { return strconv.Itoa(e.Attempt) }
 func (e Dispatched) Occurrence() string { return strconv.Itoa(e.Attempt) }
+func (e Lapsed) Occurrence() string     { return strconv.Itoa(e.Attempt) }
 func (e Completed) Occurrence() string  { return strconv.Itoa(e.Attempt) }
 func (e Failed) Occurrence() string     { return strconv.Itoa(e.Attempt) }
 func (e Canceled) Occurrence() string   { return "" }
@@ -235,6 +247,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Attempted](body)
 	case NameDispatched:
 		return as[Dispatched](body)
+	case NameLapsed:
+		return as[Lapsed](body)
 	case NameCompleted:
 		return as[Completed](body)
 	case NameFailed:

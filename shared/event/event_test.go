@@ -31,6 +31,7 @@ func samples() []event.Event {
 		},
 		event.Attempted{JobID: job, Attempt: 1},
 		event.Dispatched{JobID: job, Attempt: 1, AnalysisJobID: "a-17"},
+		event.Lapsed{JobID: job, Attempt: 1},
 		event.Completed{JobID: job, Attempt: 1, Result: json.RawMessage(`{"duration":3.2}`)},
 		event.Failed{JobID: job, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true},
 		event.Canceled{JobID: job},

@@ -94,7 +94,8 @@ func Environment(deps stack.Endpoints, at Layout, secret, name string, i int) ma
 	case Dispatcher:
 		return merge(own, bus, s3, map[string]string{
 			"TARGET_SERVER_URL": at.near(Analyzer, i) + "/analyze", "WEBHOOK_SECRET": secret,
-			"WEBHOOK_URL": at.URL(Dispatcher, i) + "/tokens/webhook/analysis-complete",
+			"ANALYSIS_STATUS_URL": at.near(Analyzer, i) + "/status/{analysis_job_id}",
+			"WEBHOOK_URL":         at.URL(Dispatcher, i) + "/tokens/webhook/analysis-complete",
 		})
 	case Tracker:
 		return merge(own, bus, database)

@@ -32,6 +32,7 @@ type World struct {
 type Options struct {
 	Settings  map[string]string // of all services
 	Behaviour analyzer.Behaviour
+	Poll      bool // the dispatcher knows where the analysis server tells how an analysis stands
 }
 
 // Start starts everything and makes a token. It ends with the test.
@@ -44,6 +45,9 @@ func Start(t *testing.T, o Options) *World {
 	w.Tracker = k.Run(tracker.Run, o.Settings).URL
 	settings := k.Settings(o.Settings)
 	settings["TARGET_SERVER_URL"] = w.Analyzer.URL() + "/analyze"
+	if o.Poll {
+		settings["ANALYSIS_STATUS_URL"] = w.Analyzer.URL() + "/status/{analysis_job_id}"
+	}
 	// The dispatcher must know its own address before it has one: it is given a
 	// listener's that was closed a moment ago.
 	addr := freeAddr(t)

@@ -49,8 +49,12 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	ready := health.New(map[string]health.Check{"bus": events.Ping})
 	core := analysis.New(events, events,
 		objects.New(s3, cfg.Objects, cfg.URLStyle, cfg.URLValid),
-		server.New(&cfg.Target, cfg.RequestFormat, "sori/"+buildinfo.Version(), cfg.RequestTimeout, cfg.Concurrency),
-		analysis.NewSigner(&cfg.Webhook, cfg.WebhookSecret.Reveal()))
+		server.New(server.Options{
+			Target: &cfg.Target, Format: cfg.RequestFormat, UserAgent: "sori/" + buildinfo.Version(),
+			Timeout: cfg.RequestTimeout, Concurrency: cfg.Concurrency, Status: cfg.StatusURL, MaxStatus: cfg.MaxWebhookBytes,
+		}),
+		analysis.NewSigner(&cfg.Webhook, cfg.WebhookSecret.Reveal()),
+		analysis.Options{MaxAttempts: cfg.MaxAttempts, PollEvery: cfg.PollEvery})
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(),
 		Links: map[string]string{"webhook": api.WebhookPath, "health": "/readyz"},
@@ -65,7 +69,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		ready.Started()
 		return nil
 	}
-	// Two consumers, since one with two filters is slow where few subjects match.
+	// A consumer for each, since one with several filters is slow where few subjects match.
 	consume := func(name event.Name, handle func(context.Context, bus.Delivery) error) lifecycle.Part {
 		return func(ctx context.Context) error {
 			return events.Consume(ctx, bus.Consumer{
@@ -76,5 +80,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		}
 	}
 	return lifecycle.Run(ctx, ready.Watch, serve.Run, lifecycle.After(log, setup,
-		consume(event.NameStored, intake.Stored(core)), consume(event.NameRetried, intake.Retried(core))))
+		consume(event.NameStored, intake.Stored(core)),
+		consume(event.NameRetried, intake.Retried(core)),
+		consume(event.NameLapsed, intake.Lapsed(core))))
 }

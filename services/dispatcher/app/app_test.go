@@ -44,10 +44,11 @@ func TestEveryBadSettingIsReportedAtOnceAndNoSecretShown(t *testing.T) {
 		"S3_BUCKET_NAME": "", "WEBHOOK_SECRET": "hunter2", "TARGET_SERVER_URL": "analysis:8000", "WEBHOOK_URL": "/webhook",
 		"ANALYSIS_CONCURRENCY": "0", "MAX_WEBHOOK_BYTES": "-1", "ANALYSIS_URL_VALID": "200h", "ANALYSIS_REQUEST_TIMEOUT": "0s",
 		"ANALYSIS_REQUEST_FORMAT": "xml", "ANALYSIS_URL_STYLE": "ftp", "DEFAULT_LANGUAGE": "fr", "SHUTDOWN_GRACE": "soon",
+		"ANALYSIS_MAX_ATTEMPTS": "0", "ANALYSIS_POLL_INTERVAL": "0s",
 	})
 	for _, name := range []string{
 		"S3_BUCKET_NAME", "WEBHOOK_SECRET", "TARGET_SERVER_URL", "WEBHOOK_URL", "ANALYSIS_CONCURRENCY", "MAX_WEBHOOK_BYTES",
-		"ANALYSIS_URL_VALID", "ANALYSIS_REQUEST_TIMEOUT", "xml", "ftp", "fr", "soon",
+		"ANALYSIS_URL_VALID", "ANALYSIS_REQUEST_TIMEOUT", "xml", "ftp", "fr", "soon", "ANALYSIS_MAX_ATTEMPTS", "ANALYSIS_POLL_INTERVAL",
 	} {
 		if !strings.Contains(told, name) {
 			t.Errorf("%s is not reported: %s", name, told)
@@ -58,7 +59,7 @@ func TestEveryBadSettingIsReportedAtOnceAndNoSecretShown(t *testing.T) {
 func TestAnAddressThatCannotBeReadIsNotShown(t *testing.T) {
 	t.Parallel()
 	for name, value := range map[string]string{
-		"TARGET_SERVER_URL": "http://user:hunter2@host:port/", "WEBHOOK_URL": "http://user:hunter2@%zz/", "NATS_URL": "nats://user:hunter2@host:port",
+		"ANALYSIS_STATUS_URL": "http://user:hunter2@host/status", "TARGET_SERVER_URL": "http://user:hunter2@host:port/", "WEBHOOK_URL": "http://user:hunter2@%zz/", "NATS_URL": "nats://user:hunter2@host:port",
 	} {
 		start(t, map[string]string{name: value})
 	}

@@ -16,18 +16,21 @@ import (
 
 // Config is every setting of the dispatcher.
 type Config struct {
-	Addr            string          `env:"HTTP_ADDR" envDefault:":8002"`
-	Grace           time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`
-	Target          url.URL         `env:"TARGET_SERVER_URL,required"`
-	Webhook         url.URL         `env:"WEBHOOK_URL,required"`
-	WebhookSecret   config.Secret   `env:"WEBHOOK_SECRET,required"`
-	MaxWebhookBytes int64           `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
-	Concurrency     int             `env:"ANALYSIS_CONCURRENCY" envDefault:"32"`
-	RequestTimeout  time.Duration   `env:"ANALYSIS_REQUEST_TIMEOUT" envDefault:"30s"`
-	RequestFormat   server.Format   `env:"ANALYSIS_REQUEST_FORMAT" envDefault:"form"`
-	URLStyle        objects.Style   `env:"ANALYSIS_URL_STYLE" envDefault:"presigned"`
-	URLValid        time.Duration   `env:"ANALYSIS_URL_VALID" envDefault:"1h"`
-	Language        locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
+	Addr            string           `env:"HTTP_ADDR" envDefault:":8002"`
+	Grace           time.Duration    `env:"SHUTDOWN_GRACE" envDefault:"20s"`
+	Target          url.URL          `env:"TARGET_SERVER_URL,required"`
+	Webhook         url.URL          `env:"WEBHOOK_URL,required"`
+	WebhookSecret   config.Secret    `env:"WEBHOOK_SECRET,required"`
+	MaxWebhookBytes int64            `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
+	Concurrency     int              `env:"ANALYSIS_CONCURRENCY" envDefault:"32"`
+	RequestTimeout  time.Duration    `env:"ANALYSIS_REQUEST_TIMEOUT" envDefault:"30s"`
+	RequestFormat   server.Format    `env:"ANALYSIS_REQUEST_FORMAT" envDefault:"form"`
+	URLStyle        objects.Style    `env:"ANALYSIS_URL_STYLE" envDefault:"presigned"`
+	URLValid        time.Duration    `env:"ANALYSIS_URL_VALID" envDefault:"1h"`
+	StatusURL       server.StatusURL `env:"ANALYSIS_STATUS_URL"`
+	PollEvery       time.Duration    `env:"ANALYSIS_POLL_INTERVAL" envDefault:"30s"`
+	MaxAttempts     int              `env:"ANALYSIS_MAX_ATTEMPTS" envDefault:"3"`
+	Language        locale.Language  `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	Logging         logging.Config
 	Bus             bus.Config
 	Objects         objectstore.Config
@@ -52,6 +55,8 @@ func (c *Config) Check() error {
 	rule(absolute(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
 	rule(absolute(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
 	rule(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")
+	rule(c.PollEvery > 0, "ANALYSIS_POLL_INTERVAL must be positive")
+	rule(c.MaxAttempts >= 1, "ANALYSIS_MAX_ATTEMPTS must be at least 1")
 	rule(c.MaxWebhookBytes >= 1, "MAX_WEBHOOK_BYTES must be at least 1")
 	rule(c.RequestTimeout > 0, "ANALYSIS_REQUEST_TIMEOUT must be positive")
 	rule(c.URLValid > 0 && c.URLValid <= maxURLValid, "ANALYSIS_URL_VALID must be positive and at most 168h")

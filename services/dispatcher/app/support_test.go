@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -192,7 +193,9 @@ type analyzer struct {
 
 	mu     sync.Mutex
 	got    []asked
+	polled []string                                    // the paths that were asked for a status
 	answer func(w http.ResponseWriter, a asked, n int) // n counts a job's requests from 1
+	status func(n int) string                          // what the n-th look at a status is told; empty is 404
 }
 
 func newAnalyzer(t *testing.T) *analyzer {
@@ -206,12 +209,35 @@ func newAnalyzer(t *testing.T) *analyzer {
 func accept(w http.ResponseWriter, _ asked, _ int) { w.WriteHeader(http.StatusAccepted) }
 
 func (a *analyzer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		a.tell(w, r)
+		return
+	}
 	body, _ := io.ReadAll(r.Body)
 	this := asked{header: r.Header.Clone(), body: body}
 	a.mu.Lock()
 	a.got = append(a.got, this)
 	a.mu.Unlock()
 	a.answer(w, this, len(a.of(this.field("job_id"))))
+}
+
+func (a *analyzer) tell(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	a.polled = append(a.polled, r.URL.RequestURI())
+	n := len(a.polled)
+	a.mu.Unlock()
+	text := a.status(n)
+	if text == "" {
+		w.WriteHeader(http.StatusNotFound)
+	}
+	_, _ = io.WriteString(w, text)
+}
+
+// polls are the paths that were asked for a status so far.
+func (a *analyzer) polls() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.polled)
 }
 
 // of are the requests for one job so far.

@@ -61,6 +61,10 @@ type Server interface {
 	// where it tells none. An error of a retryable kind may be asked again; any
 	// other is the server's final word, its Detail being the reason.
 	Ask(ctx context.Context, r Request) (string, error)
+
+	// Status asks how an analysis stands that the server has accepted, and returns
+	// its words; nothing where it cannot be asked.
+	Status(ctx context.Context, job, serverID string) ([]byte, error)
 }
 
 // Core is the dispatcher's rules.
@@ -70,18 +74,25 @@ type Core struct {
 	links   Links
 	server  Server
 	signer  *Signer
+	opt     Options
 	pace    pace
 }
 
+// Options are what the operator decides.
+type Options struct {
+	MaxAttempts int           // that the server is asked for, from the upload or a retry on
+	PollEvery   time.Duration // between two looks at an analysis that is late and goes on
+}
+
 // New makes a core.
-func New(journal Journal, staging Staging, links Links, server Server, signer *Signer) *Core {
-	return &Core{journal: journal, staging: staging, links: links, server: server, signer: signer}
+func New(journal Journal, staging Staging, links Links, server Server, signer *Signer, opt Options) *Core {
+	return &Core{journal: journal, staging: staging, links: links, server: server, signer: signer, opt: opt}
 }
 
 // Dispatch asks the server to analyse a stored recording, whose event is at seq.
 // It may run again, and at the same time in another copy.
 func (c *Core) Dispatch(ctx context.Context, s event.Stored, seq uint64) error {
-	return c.ask(ctx, s, 0, event.Log{{Event: s, Seq: seq}})
+	return c.ask(ctx, s, turn{attempt: 1}, event.Log{{Event: s, Seq: seq}})
 }
 
 // Redispatch asks the server once more, for a job that was opened again. The
@@ -91,19 +102,33 @@ func (c *Core) Redispatch(ctx context.Context, r event.Retried) error {
 	if err != nil {
 		return err
 	}
-	s, ok := event.Last[event.Stored](log)
-	if !ok {
-		return fault.New(fault.Invalid, "recording-unknown", "It is not known where the audio is stored.")
-	}
-	return c.ask(ctx, s, r.Attempt, log)
-}
-
-// ask makes the attempt that a retry opened, the first where none did.
-func (c *Core) ask(ctx context.Context, s event.Stored, retry int, known event.Log) error {
-	attempt, log, err := c.begin(ctx, s.JobID, retry, known)
-	if err != nil || attempt == 0 {
+	s, err := recording(log)
+	if err != nil {
 		return err
 	}
+	return c.ask(ctx, s, turn{attempt: r.Attempt, retry: r.Attempt}, log)
+}
+
+// recording is where the job's audio is.
+func recording(log event.Log) (event.Stored, error) {
+	s, ok := event.Last[event.Stored](log)
+	if !ok {
+		return s, fault.New(fault.Invalid, "recording-unknown", "It is not known where the audio is stored.")
+	}
+	return s, nil
+}
+
+// turn says which attempt is to be made, and on behalf of which retry: the
+// attempt that it asked for, 0 before the first.
+type turn struct{ attempt, retry int }
+
+// ask makes an attempt.
+func (c *Core) ask(ctx context.Context, s event.Stored, t turn, known event.Log) error {
+	log, due, err := c.begin(ctx, s.JobID, t, known)
+	if err != nil || !due {
+		return err
+	}
+	attempt := t.attempt
 	request, err := c.request(ctx, s, attempt)
 	if err != nil {
 		return err
@@ -122,26 +147,24 @@ func (c *Core) ask(ctx context.Context, s event.Stored, retry int, known event.L
 	return c.accepted(ctx, event.Dispatched{JobID: s.JobID, Attempt: attempt, AnalysisJobID: serverID}, log)
 }
 
-// begin numbers the attempt, or finds the number of one that a crash or a
-// refusal interrupted. It returns 0 where there is nothing to ask, for one where
-// a later retry is to ask for itself, and the log as it is then.
-func (c *Core) begin(ctx context.Context, job string, retry int, known event.Log) (attempt int, log event.Log, err error) {
+// begin numbers the attempt in the log, or finds it numbered where a crash or a
+// refusal interrupted it. It is not due where the job has ended or moved on, or
+// the server has it already.
+func (c *Core) begin(ctx context.Context, job string, t turn, known event.Log) (log event.Log, due bool, err error) {
 	log, err = c.journal.Decide(ctx, job, known, func(log event.Log) (event.Event, error) {
-		attempt = 0
+		due = false
 		retried, _ := event.Last[event.Retried](log)
-		if _, ended := log.Ending(); ended || len(log) == 0 || retried.Attempt > retry {
+		if _, ended := log.Ending(); ended || len(log) == 0 || retried.Attempt != t.retry || log.Attempt() > t.attempt {
 			return nil, nil
 		}
-		attempt = max(1, log.Attempt())
-		if a, _ := event.Last[event.Attempted](log); a.Attempt < attempt {
-			return event.Attempted{JobID: job, Attempt: attempt}, nil
-		}
-		if d, ok := event.Last[event.Dispatched](log); ok && d.Attempt == attempt {
-			attempt = 0
+		attempted, _ := event.Last[event.Attempted](log)
+		dispatched, _ := event.Last[event.Dispatched](log)
+		if due = dispatched.Attempt < t.attempt; due && attempted.Attempt < t.attempt {
+			return event.Attempted{JobID: job, Attempt: t.attempt}, nil
 		}
 		return nil, nil
 	})
-	return attempt, log, err
+	return log, due, err
 }
 
 func (c *Core) request(ctx context.Context, s event.Stored, attempt int) (Request, error) {

@@ -46,16 +46,29 @@ type Client struct {
 	userAgent string
 	http      *http.Client
 	turns     chan struct{} // one for each request at once
+	status    StatusURL
+	maxStatus int64 // bytes of the answer to it
 }
 
-// New makes a client that gives the server timeout to answer, and asks it for at
-// most so many things at once.
-func New(target *url.URL, format Format, userAgent string, timeout time.Duration, concurrency int) *Client {
+// Options are what the operator decides.
+type Options struct {
+	Target      *url.URL
+	Format      Format
+	UserAgent   string
+	Timeout     time.Duration // of one request
+	Concurrency int           // requests at once
+	Status      StatusURL
+	MaxStatus   int64 // largest answer to it, in bytes
+}
+
+// New makes a client. It does not dial.
+func New(o Options) *Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = concurrency
+	transport.MaxIdleConnsPerHost = o.Concurrency
 	return &Client{
-		url: target.String(), format: format, userAgent: userAgent, turns: make(chan struct{}, concurrency),
-		http: &http.Client{Transport: transport, Timeout: timeout, CheckRedirect: samePost},
+		url: o.Target.String(), format: o.Format, userAgent: o.UserAgent, turns: make(chan struct{}, o.Concurrency),
+		status: o.Status, maxStatus: o.MaxStatus,
+		http: &http.Client{Transport: transport, Timeout: o.Timeout, CheckRedirect: samePost},
 	}
 }
 

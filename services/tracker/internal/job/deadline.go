@@ -15,7 +15,7 @@ import (
 // Deadlines are how long a job may take: to reach the analysis server, and then
 // to be analysed, which depends on how long the audio is.
 type Deadlines struct {
-	Dispatch time.Duration // from received, or retried, to dispatched
+	Dispatch time.Duration // from received, retried or lapsed to dispatched
 	Factor   float64       // of the audio's duration
 	Min, Max time.Duration // of the analysis, whatever the audio; Max where its duration is unknown
 }
@@ -28,36 +28,35 @@ func (d Deadlines) analysis(seconds float64) time.Duration {
 	return max(d.Min, time.Duration(seconds*d.Factor*float64(time.Second)))
 }
 
-// over returns the failure of a job whose deadline is over by its log; false
-// where it is not, or the job has ended.
-func (d Deadlines) over(log event.Log, now time.Time) (event.Failed, bool) {
+// over returns what to say of a job whose deadline is over by its log: that the
+// attempt has lapsed, where the analysis server has it, so that the dispatcher
+// may make another; else that the job has failed. It is nil where no deadline is
+// over or the job has ended.
+func (d Deadlines) over(log event.Log, now time.Time) event.Event {
 	if _, ended := log.Ending(); ended || len(log) == 0 {
-		return event.Failed{}, false
+		return nil
 	}
-	begun, dispatched := log[0].Time, false
+	since, last := log[0].Time, event.NameReceived
 	for _, r := range log {
-		switch r.Event.Name() {
-		case event.NameReceived, event.NameRetried:
-			begun, dispatched = r.Time, false
-		case event.NameDispatched:
-			begun, dispatched = r.Time, true
-		case event.NameAttempted: // a further one, of a job that was dispatched before
-			if dispatched {
-				begun = r.Time
-			}
+		switch name := r.Event.Name(); name {
+		case event.NameReceived, event.NameRetried, event.NameDispatched, event.NameLapsed:
+			since, last = r.Time, name
 		}
 	}
+	id, attempt := log[0].Event.Job(), log.Attempt()
 	stored, inBucket := event.Last[event.Stored](log)
-	failed := event.Failed{JobID: log[0].Event.Job(), Attempt: log.Attempt(), Retryable: inBucket}
-	if dispatched {
-		failed.Code, failed.Detail = "analysis-timeout", "The analysis did not finish in time."
-		return failed, now.Sub(begun) >= d.analysis(stored.Duration)
+	switch took := now.Sub(since); {
+	case last == event.NameDispatched && took >= d.analysis(stored.Duration):
+		return event.Lapsed{JobID: id, Attempt: attempt}
+	case last == event.NameDispatched || took < d.Dispatch:
+		return nil
+	case last == event.NameLapsed:
+		return event.Failed{JobID: id, Attempt: attempt, Code: "analysis-timeout", Retryable: inBucket, Detail: "The analysis did not finish in time."}
+	case inBucket:
+		return event.Failed{JobID: id, Attempt: attempt, Code: "dispatch-timeout", Retryable: true, Detail: "The analysis server could not be reached in time."}
+	default: // there is nothing in the bucket to try again
+		return event.Failed{JobID: id, Attempt: attempt, Code: "dispatch-timeout", Detail: "The audio could not be stored in time. Please upload it again."}
 	}
-	failed.Code, failed.Detail = "dispatch-timeout", "The analysis server could not be reached in time."
-	if !inBucket {
-		failed.Detail = "The audio could not be stored in time. Please upload it again."
-	}
-	return failed, now.Sub(begun) >= d.Dispatch
 }
 
 // Overdue is a job whose deadline is over by its record.
@@ -74,7 +73,7 @@ type OverdueRows interface {
 	Overdue(ctx context.Context, d Deadlines, now time.Time, after Overdue, limit int) ([]Overdue, error)
 }
 
-// Sweeper ends jobs whose deadline is over, so that none is processing for ever.
+// Sweeper sees to jobs whose deadline is over, so that none is processing for ever.
 //
 // It looks through the records from time to time instead of setting a timer for
 // each job: there is nothing that could be lost, doubled, or left over of a job
@@ -112,8 +111,8 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // sweepPage is how many candidates are read at once.
 const sweepPage = 500
 
-// Sweep ends every job whose deadline is over at the given time. A job that
-// cannot be ended does not keep the others.
+// Sweep sees to every job whose deadline is over at the given time. A job for
+// which that fails does not keep the others.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
 	ctx = s.log.WithContext(ctx)
 	var failures []error
@@ -135,22 +134,19 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
 	}
 }
 
-// end fails one job if its log says so, too. Where the log tells of an ending, or
+// end says of one job what its log asks for. Where the log tells of an ending, or
 // of a newer stage, the record has missed it and is made good.
 func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
-	var failed event.Failed
-	var over bool
+	var said event.Event
 	log, err := s.control.journal.Decide(ctx, o.JobID, nil, func(log event.Log) (event.Event, error) {
-		if failed, over = s.deadlines.over(log, now); over {
-			return failed, nil
-		}
-		return nil, nil
+		said = s.deadlines.over(log, now)
+		return said, nil
 	})
 	if err != nil {
 		return err
 	}
-	if over {
-		s.log.Warn().Str(logging.JobID, o.JobID).Int(logging.Attempt, failed.Attempt).Str("code", failed.Code).Msg("deadline over")
+	if said != nil {
+		s.log.Warn().Str(logging.JobID, o.JobID).Int(logging.Attempt, log.Attempt()).Str(logging.Event, string(said.Name())).Msg("deadline over")
 	}
 	entries := entriesOf(log)
 	if len(log) == 0 { // no longer kept, and no ending can be said any more: the record alone tells it

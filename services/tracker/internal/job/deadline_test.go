@@ -97,6 +97,14 @@ func (d *desk) sweep(after time.Duration) {
 	must(d.t, s.Sweep(d.Context(), time.Now().Add(after)))
 }
 
+// ends checks what the log of a job ends with.
+func (d *desk) ends(id string, name event.Name) {
+	d.t.Helper()
+	if story := d.Story(d.bus, id); story[len(story)-1] != name {
+		d.t.Errorf("story %v, want %s at the end", story, name)
+	}
+}
+
 // is checks a job's status, and the code of its failure, in its record.
 func (d *desk) is(id string, status job.Status, code string) {
 	d.t.Helper()
@@ -152,12 +160,27 @@ func TestAnAnalysisHasTimeByTheLengthOfItsAudio(t *testing.T) {
 	} {
 		id := d.dispatched(seconds)
 		d.sweep(allowed - 10*second)
-		d.is(id, job.Processing, "")
+		d.ends(id, event.NameDispatched)
 		d.sweep(allowed)
-		d.is(id, job.Failed, "analysis-timeout")
-		if f := testkit.Await[event.Failed](d.Kit, d.bus, id); f.Attempt != 1 || !f.Retryable {
-			t.Errorf("%v s: %+v", seconds, f)
+		d.ends(id, event.NameLapsed)
+		d.is(id, job.Processing, "")
+		if l := testkit.Await[event.Lapsed](d.Kit, d.bus, id); l.Attempt != 1 {
+			t.Errorf("%v s: %+v", seconds, l)
 		}
+	}
+}
+
+func TestALapsedAttemptThatNobodySeesToFailsItsJob(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	id := d.dispatched(1)
+	d.sweep(10 * time.Minute)
+	d.sweep(time.Hour - 10*second)
+	d.ends(id, event.NameLapsed)
+	d.sweep(time.Hour)
+	d.is(id, job.Failed, "analysis-timeout")
+	if f := testkit.Await[event.Failed](d.Kit, d.bus, id); f.Attempt != 1 || !f.Retryable {
+		t.Errorf("%+v", f)
 	}
 }
 
@@ -185,19 +208,27 @@ func TestARetryAndAFurtherAttemptHaveTimeOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	id := d.dispatched(1)
-	d.sweep(time.Hour)
-	d.is(id, job.Failed, "analysis-timeout")
-	d.says(event.Retried{JobID: id, Attempt: 2})
+	d.sweep(10 * time.Minute)
+	d.says(event.Attempted{JobID: id, Attempt: 2})
+	d.sweep(time.Hour - 10*second)
+	d.ends(id, event.NameAttempted)
+	d.says(event.Dispatched{JobID: id, Attempt: 2})
+	d.sweep(10*time.Minute - 10*second)
+	d.ends(id, event.NameDispatched)
+	d.sweep(10 * time.Minute)
+	d.ends(id, event.NameLapsed)
+	d.says(event.Failed{JobID: id, Attempt: 2, Code: "analysis-timeout"})
+	d.says(event.Retried{JobID: id, Attempt: 3})
 	d.sweep(time.Hour - 10*second)
 	d.is(id, job.Processing, "")
 	d.sweep(time.Hour)
 	d.is(id, job.Failed, "dispatch-timeout")
-	if f := testkit.Await[event.Failed](d.Kit, d.bus, id); f.Attempt != 2 {
+	if f := testkit.Await[event.Failed](d.Kit, d.bus, id); f.Attempt != 3 {
 		t.Errorf("%+v", f)
 	}
-	d.says(event.Retried{JobID: id, Attempt: 3}, event.Attempted{JobID: id, Attempt: 3}, event.Dispatched{JobID: id, Attempt: 3})
+	d.says(event.Retried{JobID: id, Attempt: 4}, event.Attempted{JobID: id, Attempt: 4}, event.Dispatched{JobID: id, Attempt: 4})
 	d.sweep(10 * time.Minute)
-	d.is(id, job.Failed, "analysis-timeout")
+	d.ends(id, event.NameLapsed)
 }
 
 // The record may be behind the log: it only points to candidates.
@@ -253,21 +284,21 @@ func TestAJobThatCannotBeEndedDoesNotKeepTheOthers(t *testing.T) {
 	ids := []string{d.dispatched(1), d.dispatched(1), d.dispatched(1)}
 	control := job.NewControl(stubborn{d.bus, ids[0]}, d.projector)
 	s := job.NewSweeper(d.rows, control, deadlines, time.Hour, zerolog.Nop())
-	if err := s.Sweep(d.Context(), time.Now().Add(time.Hour)); !fault.Is(err, fault.Unavailable) {
+	if err := s.Sweep(d.Context(), time.Now().Add(10*time.Minute)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
-	d.is(ids[0], job.Processing, "")
-	d.is(ids[1], job.Failed, "analysis-timeout")
-	d.is(ids[2], job.Failed, "analysis-timeout")
-	d.sweep(time.Hour)
-	d.is(ids[0], job.Failed, "analysis-timeout")
+	d.ends(ids[0], event.NameDispatched)
+	d.ends(ids[1], event.NameLapsed)
+	d.ends(ids[2], event.NameLapsed)
+	d.sweep(10 * time.Minute)
+	d.ends(ids[0], event.NameLapsed)
 }
 
 func TestManySweepsAndACompletionMakeOneEnding(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	for range 10 {
-		id := d.dispatched(1)
+		id := d.says(event.Lapsed{JobID: d.dispatched(1), Attempt: 1})
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
@@ -289,7 +320,7 @@ func TestManySweepsAndACompletionMakeOneEnding(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		if story := d.Story(d.bus, id); len(story) != 5 || !story[4].Ending() {
+		if story := d.Story(d.bus, id); len(story) != 6 || !story[5].Ending() {
 			t.Errorf("story %v", story)
 		}
 	}

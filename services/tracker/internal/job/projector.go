@@ -205,7 +205,8 @@ func nameOf(e Entry, log event.Log) event.Name {
 func needed(e Entry, log event.Log) bool {
 	switch nameOf(e, log) {
 	case event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched,
-		event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameRetried:
+		event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameRetried,
+		event.NameLapsed:
 		return true
 	default:
 		return false

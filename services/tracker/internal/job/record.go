@@ -121,6 +121,9 @@ func (r *Record) apply(e Entry) {
 		r.step(e.Seq, Processing, Failure{})
 		r.enter(e, true)
 		r.dispatch(ev)
+	case event.Lapsed:
+		r.step(e.Seq, Processing, Failure{})
+		r.enter(e, false)
 	case event.Completed:
 		r.complete(e, ev)
 	case event.Failed:

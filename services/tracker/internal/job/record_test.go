@@ -58,6 +58,8 @@ func failed(n int) event.Event {
 
 func retried(n int) event.Event { return event.Retried{JobID: id, Attempt: n} }
 
+func lapsed(n int) event.Event { return event.Lapsed{JobID: id, Attempt: n} }
+
 func canceled() event.Event { return event.Canceled{JobID: id} }
 
 // table is a row as the database keeps it: the result is written and not read.
@@ -155,7 +157,11 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 		"canceled at once":             history(received(), canceled()),
 		"canceled, completed too late": history(received(), stored(), attempted(1), dispatched(1), canceled()),
 		"failed, begun again":          history(received(), stored(), attempted(1), dispatched(1), failed(1), attempted(2), dispatched(2), completed(2)),
-		"retried at once":              history(received(), stored(), failed(0), retried(1)),
+		"lapsed, asked again": history(received(), stored(), attempted(1), dispatched(1), progressed(1, 80, "one"), lapsed(1),
+			attempted(2), dispatched(2), progressed(2, 10, "two"), completed(2)),
+		"lapsed to the end": history(received(), stored(), attempted(1), dispatched(1), lapsed(1), attempted(2), dispatched(2), lapsed(2), failed(2)),
+		"lapsed, retried":   history(received(), stored(), attempted(1), dispatched(1), lapsed(1), failed(1), retried(2), attempted(2), dispatched(2)),
+		"retried at once":   history(received(), stored(), failed(0), retried(1)),
 		"retried, running": history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "one"), failed(1),
 			retried(2), attempted(2), dispatched(2), progressed(2, 30, "two"), progressed(2, 20, "too")),
 		"retried, completed": history(received(), uploading(1000), stored(), attempted(1), dispatched(1), progressed(1, 90, "one"), failed(1),
