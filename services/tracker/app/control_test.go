@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
 )
 
 // asks posts an action and checks the status that comes back, and for a conflict
@@ -191,6 +192,27 @@ func TestAJobIsControlledWhileTheDatabaseIsAway(t *testing.T) {
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)
 	}
+	j.until("canceled", 10)
+}
+
+func TestAWishThatTheBusCannotTakeIsToComeAgain(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	j := c.job()
+	j.received()
+	nats := c.Proxy(c.Settings(nil)["NATS_URL"])
+	j.url = c.copy(map[string]string{"NATS_URL": nats.URL})
+	nats.Cut()
+	if a := j.request(http.MethodPost, j.url+"/jobs/"+j.id+"/cancel", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", a.status, a.header, a.raw)
+	}
+	nats.Mend()
+	testkit.Eventually(t, func() error {
+		if a := j.request(http.MethodPost, j.url+"/jobs/"+j.id+"/cancel", nil); a.status != http.StatusAccepted {
+			return fmt.Errorf("%d %s", a.status, a.raw)
+		}
+		return nil
+	})
 	j.until("canceled", 10)
 }
 

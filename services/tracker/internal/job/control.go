@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -90,9 +91,14 @@ func decision(id string, action Action, log event.Log) event.Event {
 	return event.Retried{JobID: id, Attempt: log.Attempt() + 1}
 }
 
+// recordTimeout bounds how long an answer waits for the record.
+const recordTimeout = 2 * time.Second
+
 // record takes the log into the job's record without waiting for its consumer,
 // which does it again. A failure is no failure of the decision, which is durable.
 func (c *Control) record(ctx context.Context, log event.Log) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
 	if err := c.projector.Project(ctx, entriesOf(log)); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("decision not recorded yet")
 	}
