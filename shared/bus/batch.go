@@ -29,10 +29,16 @@ type Batches struct {
 	Handle func(context.Context, []Delivery) error
 }
 
-// ConsumeBatches runs c until ctx ends, then finishes the batch in hand.
+// ConsumeBatches runs c until ctx ends, then finishes the batch in hand. Replays
+// that an operator asks for (Replay) are batches of one, beside the others.
 func (b *Bus) ConsumeBatches(ctx context.Context, c Batches) error {
 	work, stop := afterward(ctx, c.Grace)
 	defer stop()
+	replaysDone, err := b.hearReplays(ctx, work, c.single())
+	if err != nil {
+		return err
+	}
+	defer replaysDone()
 	incoming := make(chan jetstream.Msg, c.Size)
 	pulled := make(chan error, 1)
 	go func() {
@@ -47,6 +53,13 @@ func (b *Bus) ConsumeBatches(ctx context.Context, c Batches) error {
 		}
 	}
 	return <-pulled
+}
+
+// single handles events one by one.
+func (c Batches) single() Consumer {
+	single := c.Consumer
+	single.Handle = func(ctx context.Context, d Delivery) error { return c.Handle(ctx, []Delivery{d}) }
+	return single
 }
 
 // gather waits for one message and takes what else is there. It returns none
@@ -77,14 +90,13 @@ func gather(incoming <-chan jetstream.Msg, size int) []jetstream.Msg {
 // is settled.
 func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg) error {
 	start := time.Now()
-	single := c.Consumer
-	single.Handle = func(ctx context.Context, d Delivery) error { return c.Handle(ctx, []Delivery{d}) }
+	single := c.single()
 
 	msgs, deliveries := make([]jetstream.Msg, 0, len(batch)), make([]Delivery, 0, len(batch))
 	for _, msg := range batch {
 		d, err := b.delivery(msg)
 		if err != nil {
-			b.settle(b.about(ctx, single, msg, d), single, msg, d, err, start)
+			b.settle(b.about(ctx, single, msg.Headers(), d), single, msg, d, err, start)
 			continue
 		}
 		msgs, deliveries = append(msgs, msg), append(deliveries, d)
@@ -105,7 +117,7 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 			Float64(logging.Took, logging.Millis(time.Since(start))).Msg("batch put off")
 	}
 	for i, msg := range msgs {
-		about := b.about(ctx, single, msg, deliveries[i])
+		about := b.about(ctx, single, msg.Headers(), deliveries[i])
 		if awaits(err) && b.log.GetLevel() > zerolog.DebugLevel { // told above, once for all
 			about = zerolog.Ctx(about).Level(zerolog.ErrorLevel).WithContext(about)
 		}

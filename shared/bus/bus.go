@@ -5,7 +5,8 @@
 // several writers exactly one wins each step (Append, Decide). It guarantees
 // that a message is settled once, by one function, from the error that its
 // handler returned (Consume): handlers never ack. And what no retry can mend is
-// kept in the stream of dead letters before it is given up.
+// kept in the stream of dead letters before it is given up (Letters); a consumer
+// handles any event again when an operator asks for it (Replay).
 package bus
 
 import (

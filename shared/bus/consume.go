@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"sori.internal/shared/event"
@@ -49,10 +50,16 @@ type Consumer struct {
 }
 
 // Consume runs c until ctx ends, then waits for the work in hand. The consumer
-// is made where it does not exist, and made again where it is lost.
+// is made where it does not exist, and made again where it is lost. Beside what
+// it is delivered, it handles events again that an operator asks for (Replay).
 func (b *Bus) Consume(ctx context.Context, c Consumer) error {
 	work, stop := afterward(ctx, c.Grace)
 	defer stop()
+	replaysDone, err := b.hearReplays(ctx, work, c)
+	if err != nil {
+		return err
+	}
+	defer replaysDone()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, c.Concurrency)
@@ -174,7 +181,7 @@ func (c Consumer) ackWait() time.Duration {
 func (b *Bus) handleOne(ctx context.Context, c Consumer, msg jetstream.Msg) {
 	start := time.Now()
 	d, err := b.delivery(msg)
-	ctx = b.about(ctx, c, msg, d)
+	ctx = b.about(ctx, c, msg.Headers(), d)
 	if err == nil {
 		keep := extendLease(msg, c.ackWait()/3)
 		err = guard(func() error { return c.Handle(ctx, d) })
@@ -184,11 +191,11 @@ func (b *Bus) handleOne(ctx context.Context, c Consumer, msg jetstream.Msg) {
 }
 
 // about returns the context of one event: in its trace, with its logger.
-func (b *Bus) about(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery) context.Context {
-	ctx = trace.Continue(ctx, msg.Headers().Get(trace.Header))
+func (b *Bus) about(ctx context.Context, c Consumer, header nats.Header, d Delivery) context.Context {
+	ctx = trace.Continue(ctx, header.Get(trace.Header))
 	log := b.log.With().Str(logging.Consumer, c.Name).Str(logging.JobID, d.Job).
 		Uint64(logging.Sequence, d.Seq).Uint64(logging.Delivery, d.Attempt).
-		Str(logging.EventID, msg.Headers().Get(headerID)).Str(logging.Trace, trace.ID(ctx)).Logger()
+		Str(logging.EventID, header.Get(headerID)).Str(logging.Trace, trace.ID(ctx)).Logger()
 	return log.WithContext(ctx)
 }
 
@@ -196,18 +203,23 @@ func (b *Bus) about(ctx context.Context, c Consumer, msg jetstream.Msg, d Delive
 // subject names one.
 func (b *Bus) delivery(msg jetstream.Msg) (Delivery, error) {
 	subject := b.cfg.Namespace.Strip(msg.Subject())
-	job, _, _ := event.ParseSubject(subject)
-	d := Delivery{Job: job}
+	var d Delivery
 	meta, err := msg.Metadata()
 	if err != nil {
+		d.Job, _, _ = event.ParseSubject(subject)
 		return d, fmt.Errorf("read delivery: %w", err)
 	}
 	d.Seq, d.Time, d.Attempt = meta.Sequence.Stream, meta.Timestamp, meta.NumDelivered
-	d.Event, err = event.Decode(subject, msg.Data())
-	if err != nil {
-		return d, fault.Wrap(fault.Invalid, "unreadable-event", "The event could not be read.", err)
+	return d, d.read(subject, msg.Data())
+}
+
+// read takes job and event out of a message.
+func (d *Delivery) read(subject string, body []byte) (err error) {
+	d.Job, _, _ = event.ParseSubject(subject)
+	if d.Event, err = event.Decode(subject, body); err != nil {
+		return fault.Wrap(fault.Invalid, "unreadable-event", "The event could not be read.", err)
 	}
-	return d, nil
+	return nil
 }
 
 // extendLease tells the server that a message is being worked on, until the

@@ -127,13 +127,13 @@ func (v Verdict) level() zerolog.Level {
 	}
 }
 
-// Headers of a dead letter, beside those of the message that it was.
+// The headers of a dead letter, beside those of the message that it was.
 const (
-	headerReason   = "Sori-Reason"
-	headerCode     = "Sori-Code"
-	headerFrom     = "Sori-Subject"
-	headerSequence = "Sori-Sequence"
-	headerTries    = "Sori-Deliveries"
+	HeaderReason     = "Sori-Reason"
+	HeaderCode       = "Sori-Code"
+	HeaderSubject    = "Sori-Subject"
+	HeaderSequence   = "Sori-Sequence"
+	HeaderDeliveries = "Sori-Deliveries"
 )
 
 // bury lets the service fail the job, then keeps the message with the reason.
@@ -152,11 +152,11 @@ func (b *Bus) bury(ctx context.Context, c Consumer, msg jetstream.Msg, d Deliver
 			dead.Header[k] = v
 		}
 	}
-	dead.Header.Set(headerReason, f.Detail)
-	dead.Header.Set(headerCode, f.Code)
-	dead.Header.Set(headerFrom, b.cfg.Namespace.Strip(msg.Subject()))
-	dead.Header.Set(headerSequence, strconv.FormatUint(d.Seq, 10))
-	dead.Header.Set(headerTries, strconv.FormatUint(d.Attempt, 10))
+	dead.Header.Set(HeaderReason, f.Detail)
+	dead.Header.Set(HeaderCode, f.Code)
+	dead.Header.Set(HeaderSubject, b.cfg.Namespace.Strip(msg.Subject()))
+	dead.Header.Set(HeaderSequence, strconv.FormatUint(d.Seq, 10))
+	dead.Header.Set(HeaderDeliveries, strconv.FormatUint(d.Attempt, 10))
 	dead.Header[trace.Header] = []string{trace.Parent(ctx)}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -202,11 +202,22 @@ func (r *stagedReader) Read(p []byte) (int, error) {
 
 // StagedEntries lists what lies in staging, by entry, with the number of chunks.
 func (b *Bus) StagedEntries(ctx context.Context) (map[string]int, error) {
+	return b.stagedEntries(ctx, event.AllStaging)
+}
+
+// StagedChunks tells how many chunks of an entry lie in staging; 0 where it is
+// gone.
+func (b *Bus) StagedChunks(ctx context.Context, entry string) (int, error) {
+	entries, err := b.stagedEntries(ctx, event.StagingFilter(entry))
+	return entries[entry], err
+}
+
+func (b *Bus) stagedEntries(ctx context.Context, filter string) (map[string]int, error) {
 	stream, err := b.js.Stream(ctx, b.cfg.Namespace.Stream(event.Staging().Name))
 	if err != nil {
 		return nil, translate("list staging", err)
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(b.cfg.Namespace.Subject(event.AllStaging)))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(b.cfg.Namespace.Subject(filter)))
 	if err != nil {
 		return nil, translate("list staging", err)
 	}

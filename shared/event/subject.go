@@ -13,6 +13,7 @@ const (
 	progressRoot = "audio.progress."
 	liveRoot     = "audio.live."
 	deadRoot     = "audio.dead."
+	replayRoot   = "audio.replay."
 	stagingRoot  = "staging."
 )
 
@@ -20,6 +21,7 @@ const (
 const (
 	AllJobs     = jobsRoot + ">"
 	AllProgress = progressRoot + ">"
+	AllDead     = deadRoot + ">"
 	AllStaging  = stagingRoot + ">"
 )
 
@@ -42,11 +44,28 @@ func Every(name Name) string { return jobsRoot + "*." + string(name) }
 // against exactly this string, by every publisher.
 func LogSubject(job string) string { return jobsRoot + job + ".>" }
 
+// ProgressSubject is the filter of one job's progress.
+func ProgressSubject(job string) string { return progressRoot + job + ".>" }
+
 // LiveSubject is where the tracker publishes a job's committed snapshots.
 func LiveSubject(job string) string { return liveRoot + job }
 
 // DeadSubject is where a consumer's dead letters go.
 func DeadSubject(consumer string) string { return deadRoot + consumer }
+
+// ParseDeadSubject takes the consumer out of a dead letter's subject; empty for
+// any other.
+func ParseDeadSubject(subject string) string {
+	consumer, ok := strings.CutPrefix(subject, deadRoot)
+	if !ok {
+		return ""
+	}
+	return consumer
+}
+
+// ReplaySubject is where a consumer is asked to handle an event of the stream of
+// jobs again: a request, which no stream keeps.
+func ReplaySubject(consumer string) string { return replayRoot + consumer }
 
 // StagingSubject is one chunk of a staged entry.
 func StagingSubject(entry string, chunk int) string {

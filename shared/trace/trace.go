@@ -6,6 +6,7 @@ package trace
 import (
 	"context"
 	"crypto/rand"
+	"strings"
 
 	"go.opentelemetry.io/otel/propagation"
 	oteltrace "go.opentelemetry.io/otel/trace"
@@ -44,4 +45,17 @@ func ID(ctx context.Context) string {
 		return sc.TraceID().String()
 	}
 	return ""
+}
+
+// IDOf returns the trace id in a traceparent header; empty where it has none.
+func IDOf(parent string) string {
+	parts := strings.Split(parent, "-")
+	if len(parts) < 4 {
+		return ""
+	}
+	id, err := oteltrace.TraceIDFromHex(parts[1])
+	if err != nil {
+		return ""
+	}
+	return id.String()
 }

@@ -34,3 +34,14 @@ func TestAMalformedParentStartsANewTrace(t *testing.T) {
 		}
 	}
 }
+
+func TestAHeaderTellsItsTrace(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]string{
+		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01": "0af7651916cd43dd8448eb211c80319c", "": "", "00-0-0-01": "",
+	} {
+		if got := trace.IDOf(header); got != want {
+			t.Errorf("%q: %q", header, got)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/trace"
+)
+
+// Extent is what a stream holds.
+type Extent struct {
+	Messages    uint64
+	First, Last uint64    // sequences
+	Since       time.Time // when the oldest message came in
+}
+
+// Extent tells what a stream holds.
+func (b *Bus) Extent(ctx context.Context, s event.Stream) (Extent, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := b.stream(ctx, s)
+	if err != nil {
+		return Extent{}, err
+	}
+	state := stream.CachedInfo().State
+	return Extent{Messages: state.Msgs, First: state.FirstSeq, Last: state.LastSeq, Since: state.FirstTime}, nil
+}
+
+// Standing is how far a consumer of the stream of jobs is.
+type Standing struct {
+	Floor   uint64 // every event up to this sequence that it hears is settled
+	Pending uint64 // events that it has not been given yet
+	InHand  int    // given and not settled
+}
+
+// Standing tells how far a consumer is; false where there is none of that name.
+func (b *Bus) Standing(ctx context.Context, consumer string) (Standing, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	c, err := b.js.Consumer(ctx, b.cfg.Namespace.Stream(event.Jobs().Name), consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return Standing{}, false, nil
+	}
+	if err != nil {
+		return Standing{}, false, translate("find consumer "+consumer, err)
+	}
+	info := c.CachedInfo()
+	return Standing{Floor: info.AckFloor.Stream, Pending: info.NumPending, InHand: info.NumAckPending}, true, nil
+}
+
+// Scan shows see every message that a stream holds now below the filters, oldest
+// first, with the id of its trace ("" where it has none). Without bodies it costs
+// a fraction. An error of see ends the scan and is returned as it is.
+func (b *Bus) Scan(ctx context.Context, s event.Stream, bodies bool, filters []string, see func(m Message, trace string) error) error {
+	return b.scan(ctx, s, bodies, filters, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		return see(Message{
+			Subject: b.cfg.Namespace.Strip(msg.Subject()), Data: msg.Data(), Seq: meta.Sequence.Stream, Time: meta.Timestamp,
+		}, trace.IDOf(msg.Headers().Get(trace.Header)))
+	})
+}
+
+func (b *Bus) scan(ctx context.Context, s event.Stream, bodies bool, filters []string, see func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+	tried := "scan stream " + s.Name
+	stream, err := b.stream(ctx, s)
+	if err != nil {
+		return err
+	}
+	last := stream.CachedInfo().State.LastSeq // what comes later would make a busy stream's scan endless
+	subjects := make([]string, len(filters))
+	for i, f := range filters {
+		subjects[i] = b.cfg.Namespace.Subject(f)
+	}
+	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, HeadersOnly: !bodies})
+	if err != nil {
+		return translate(tried, err)
+	}
+	info, err := cons.Info(ctx)
+	if err != nil {
+		return translate(tried, err)
+	}
+	if info.NumPending == 0 {
+		return nil
+	}
+	messages, err := cons.Messages()
+	if err != nil {
+		return translate(tried, err)
+	}
+	defer messages.Stop()
+	for {
+		msg, err := next(ctx, messages)
+		if err != nil {
+			return translate(tried, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("%s: %w", tried, err)
+		}
+		if meta.Sequence.Stream <= last {
+			if err := see(msg, meta); err != nil {
+				return err
+			}
+		}
+		if meta.NumPending == 0 || meta.Sequence.Stream >= last {
+			return nil
+		}
+	}
+}
+
+// next waits for a message no longer than for an answer of the server.
+func next(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return messages.Next(jetstream.NextContext(ctx))
+}
+
+// stream finds a stream. One that does not exist was never ensured, so no service
+// has run here yet.
+func (b *Bus) stream(ctx context.Context, s event.Stream) (jetstream.Stream, error) {
+	stream, err := b.js.Stream(ctx, b.cfg.Namespace.Stream(s.Name))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fault.Wrap(fault.NotFound, "stream-not-found", "There is no stream "+s.Name+": no service has run here yet.", err)
+	}
+	return stream, translate("find stream "+s.Name, err)
+}
