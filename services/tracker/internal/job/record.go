@@ -172,9 +172,11 @@ func (r *Record) enter(e Entry, analysing bool) {
 }
 
 // step lets a state event decide the status where none that is newer has. It
-// reports whether it did.
+// reports whether it did. What stood in for an event that could not be recorded
+// gives way to the event itself, when that is replayed.
 func (r *Record) step(seq uint64, status Status, failure Failure) bool {
-	if seq <= r.StateSeq {
+	mended := seq == r.StateSeq && r.Error.Code == unprojectable && failure.Code != unprojectable
+	if seq <= r.StateSeq && !mended {
 		return false
 	}
 	r.StateSeq, r.Status, r.Error = seq, status, failure

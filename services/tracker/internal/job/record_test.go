@@ -328,3 +328,24 @@ func TestAJobNotYetRecordedIsVersionZero(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+func TestAReplayedEventTakesThePlaceOfItsStandIn(t *testing.T) {
+	t.Parallel()
+	standIn := event.Failed{JobID: id, Code: "unprojectable", Detail: "The job's record could not be kept."}
+	for _, end := range []event.Event{completed(1), failed(1), canceled()} {
+		entries := history(received(), stored(), attempted(1), dispatched(1), end)
+		want := play(entries).final()
+		last := entries[len(entries)-1]
+		spoilt := append(entries[:4:4], job.Entry{Event: standIn, Seq: last.Seq, Time: last.Time})
+		if got := play(spoilt).final(); got.Status != job.Failed || got.Error.Code != "unprojectable" {
+			t.Errorf("the stand-in of %s: %+v", end.Name(), got)
+		}
+		for name, order := range map[string][]job.Entry{
+			"replayed": append(spoilt[:5:5], last), "known before": append(entries[:5:5], spoilt[4]), "both twice": append(append(spoilt[:5:5], last), spoilt[4], last),
+		} {
+			if got := play(order).final(); got != want {
+				t.Errorf("%s, %s:\n got %+v\nwant %+v", end.Name(), name, got, want)
+			}
+		}
+	}
+}
