@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"sori.internal/infra/internal/connect"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/shared/testkit"
 )
@@ -81,19 +82,19 @@ func start(t *testing.T, dir, args string) *running {
 	go func() { r.ended <- r.cmd.Wait() }()
 	t.Cleanup(func() { _ = r.cmd.Process.Kill() })
 	testkit.Eventually(t, func() error {
-		_, err := os.Stat(filepath.Join(dir, endpointsFile))
+		_, err := os.Stat(filepath.Join(dir, connect.File))
 		return err
 	})
 	return r
 }
 
-func (r *running) endpoints(t *testing.T) endpoints {
+func (r *running) endpoints(t *testing.T) connect.Endpoints {
 	t.Helper()
-	body, err := os.ReadFile(filepath.Join(r.dir, endpointsFile))
+	body, err := os.ReadFile(filepath.Join(r.dir, connect.File))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var e endpoints
+	var e connect.Endpoints
 	if err := json.Unmarshal(body, &e); err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +115,8 @@ func (r *running) interrupt(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("it does not end")
 	}
-	if _, err := os.Stat(filepath.Join(r.dir, endpointsFile)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is still there: %v", endpointsFile, err)
+	if _, err := os.Stat(filepath.Join(r.dir, connect.File)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", connect.File, err)
 	}
 }
 

@@ -2,75 +2,39 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
+	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
-	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"sori.internal/shared/trace"
+	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/tail"
+	"sori.internal/shared/config"
 )
 
-// runTail prints what passes on the bus until ctx ends, a line an event: when,
-// which subject, which trace, and the body as it is.
+// runTail shows what passes on the bus of a Sori that runs here; `sorictl tail`
+// does the same for any.
 func runTail(ctx context.Context, args []string) error {
-	o, rest, err := parse("tail", args)
+	flags := flag.NewFlagSet("local tail", flag.ContinueOnError)
+	dir := flags.String("dir", connect.DefaultDir, "the folder that keeps the state")
+	o := tail.Flags(flags)
+	rest, err := connect.Parse(flags, args)
 	if err != nil {
 		return err
 	}
-	subject := "audio.>"
-	if len(rest) > 0 {
-		subject = rest[0]
+	if len(rest) > 1 {
+		return unexpected(rest[1:])
 	}
-	url, err := busURL(o.dir)
+	if len(rest) == 1 {
+		o.Subject = rest[0]
+	}
+	at, err := connect.Read(*dir)
 	if err != nil {
 		return err
 	}
-	nc, err := nats.Connect(url, nats.Name("tail"))
-	if err != nil {
-		return fmt.Errorf("connect to %s: %w", url, err)
+	namespace := os.Getenv("NATS_NAMESPACE")
+	var cfg tail.Config
+	if err := config.Load(config.Map(map[string]string{"NATS_URL": at.NATS, "NATS_NAMESPACE": namespace}), &cfg); err != nil {
+		return err
 	}
-	defer nc.Close()
-	messages := make(chan *nats.Msg, 1024)
-	if _, err := nc.ChanSubscribe(subject, messages); err != nil {
-		return fmt.Errorf("listen to %s: %w", subject, err)
-	}
-	fmt.Fprintf(os.Stderr, "listening to %s on %s\n", subject, url)
-	for {
-		select {
-		case m := <-messages:
-			id := trace.ID(trace.Continue(ctx, first(m.Header[trace.Header])))
-			if m.Header[trace.Header] == nil {
-				id = "-"
-			}
-			fmt.Printf("%s  %-70s  trace=%s  %s\n", time.Now().Format("15:04:05.000"), m.Subject, id, m.Data)
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func first(values []string) string {
-	if len(values) == 0 {
-		return ""
-	}
-	return values[0]
-}
-
-func busURL(dir string) (string, error) {
-	body, err := os.ReadFile(filepath.Join(dir, endpointsFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("nothing runs in %s: start it with `go run ./infra/local`", dir)
-	}
-	if err != nil {
-		return "", fmt.Errorf("find the bus: %w", err)
-	}
-	var e endpoints
-	if err := json.Unmarshal(body, &e); err != nil {
-		return "", fmt.Errorf("find the bus: %w", err)
-	}
-	return e.NATS, nil
+	return tail.Run(ctx, cfg, *o, os.Stdout, func() { fmt.Fprintf(os.Stderr, "listening on %s\n", at.NATS) })
 }

@@ -12,43 +12,18 @@ import (
 	"sort"
 	"strings"
 
+	"sori.internal/infra/internal/connect"
 	"sori.internal/infra/internal/fleet"
 	"sori.internal/infra/internal/stack"
 )
 
-// endpointsFile tells other programs where everything is, while it is there.
-const endpointsFile = "endpoints.json"
-
-// endpoints are the URLs in it.
-type endpoints struct {
-	Gateway    string `json:"gateway"`
-	Uploader   string `json:"uploader"`
-	Dispatcher string `json:"dispatcher"`
-	Tracker    string `json:"tracker"`
-	NATS       string `json:"nats"`
-	S3         string `json:"s3"`
-	Postgres   string `json:"postgres"`
-	Analyzer   string `json:"analyzer"`
-}
-
-// writeEndpoints writes the file, whole or not at all, and returns what removes
-// it. Only its owner may read it: the database's URL has a password.
+// writeEndpoints tells other programs where everything is, until remove is called.
 func writeEndpoints(dir string, deps stack.Endpoints, at fleet.Layout) (remove func(), err error) {
-	body, err := json.MarshalIndent(endpoints{
+	return connect.Endpoints{
 		Gateway: at.URL(fleet.Gateway, 0), Uploader: at.URL(fleet.Uploader, 0), Dispatcher: at.URL(fleet.Dispatcher, 0), Tracker: at.URL(fleet.Tracker, 0),
-		NATS: deps.NATSURL, S3: deps.S3Endpoint, Postgres: deps.DatabaseURL, Analyzer: at.URL(fleet.Analyzer, 0),
-	}, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", endpointsFile, err)
-	}
-	file := filepath.Join(dir, endpointsFile)
-	if err := os.WriteFile(file+".new", append(body, '\n'), 0o600); err != nil {
-		return nil, fmt.Errorf("write %s: %w", endpointsFile, err)
-	}
-	if err := os.Rename(file+".new", file); err != nil {
-		return nil, fmt.Errorf("write %s: %w", endpointsFile, err)
-	}
-	return func() { _ = os.Remove(file) }, nil
+		NATS: deps.NATSURL, Postgres: deps.DatabaseURL, Analyzer: at.URL(fleet.Analyzer, 0),
+		S3: deps.S3Endpoint, S3Region: deps.S3Region, S3Bucket: fleet.Bucket, S3AccessKey: deps.S3AccessKey, S3SecretKey: deps.S3SecretKey,
+	}.Write(dir)
 }
 
 // writeEnv writes KEY=VALUE lines that a shell and a compose file read alike.
@@ -135,7 +110,7 @@ Watch the events, in another terminal:
   go run ./infra/local tail%[12]s                   (or: nats -s %[7]s sub 'audio.>')
 
 `, dir, at.URL(fleet.Gateway, 0), at.URL(fleet.Tracker, 0), at.URL(fleet.Dispatcher, 0), at.URL(fleet.Uploader, 0), at.URL(fleet.Analyzer, 0),
-		deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, endpointsFile), token, flagDir)
+		deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, connect.File), token, flagDir)
 }
 
 // printDeps tells how to run the services by hand.
@@ -155,7 +130,7 @@ Run a service with its settings, each in a terminal of its own:
   env $(cat %[1]s/dispatcher.env) go run ./services/dispatcher
   env $(cat %[1]s/tracker.env) go run ./services/tracker
 
-`, dir, deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, endpointsFile), at.URL(fleet.Analyzer, 0), at.URL(fleet.Gateway, 0))
+`, dir, deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, connect.File), at.URL(fleet.Analyzer, 0), at.URL(fleet.Gateway, 0))
 }
 
 // dirFlag is what a further command needs to find this folder.

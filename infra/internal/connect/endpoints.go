@@ -1,0 +1,62 @@
+package connect
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// File tells other programs where everything is, while it is there.
+const File = "endpoints.json"
+
+// Endpoints are the URLs in the file, and the keys without which S3's is of no
+// use.
+type Endpoints struct {
+	Gateway     string `json:"gateway"`
+	Uploader    string `json:"uploader"`
+	Dispatcher  string `json:"dispatcher"`
+	Tracker     string `json:"tracker"`
+	NATS        string `json:"nats"`
+	S3          string `json:"s3"`
+	S3Region    string `json:"s3_region"`
+	S3Bucket    string `json:"s3_bucket"`
+	S3AccessKey string `json:"s3_access_key"`
+	S3SecretKey string `json:"s3_secret_key"`
+	Postgres    string `json:"postgres"`
+	Analyzer    string `json:"analyzer"`
+}
+
+// Write writes the file into a state folder, whole or not at all, and returns
+// what removes it. Only its owner may read it: it holds passwords.
+func (e Endpoints) Write(dir string) (remove func(), err error) {
+	body, err := json.MarshalIndent(e, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", File, err)
+	}
+	file := filepath.Join(dir, File)
+	if err := os.WriteFile(file+".new", append(body, '\n'), 0o600); err != nil {
+		return nil, fmt.Errorf("write %s: %w", File, err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		return nil, fmt.Errorf("write %s: %w", File, err)
+	}
+	return func() { _ = os.Remove(file) }, nil
+}
+
+// Read reads the file of a state folder.
+func Read(dir string) (Endpoints, error) {
+	body, err := os.ReadFile(filepath.Join(dir, File))
+	if errors.Is(err, os.ErrNotExist) {
+		return Endpoints{}, fmt.Errorf("nothing runs in %s: start it with `go run ./infra/local`, or name a deployment in NATS_URL", dir)
+	}
+	var e Endpoints
+	if err == nil {
+		err = json.Unmarshal(body, &e)
+	}
+	if err != nil {
+		return Endpoints{}, fmt.Errorf("read %s: %w", File, err)
+	}
+	return e, nil
+}

@@ -1,0 +1,125 @@
+// Package tail shows what passes on the bus, a line an event: when, what, which
+// job, what it says and in which trace. It hears what is published from now on
+// and asks nothing of the streams, so that it may run beside anything.
+package tail
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
+	"sori.internal/shared/event"
+)
+
+// Options say what to show.
+type Options struct {
+	Subject string // everything where it is empty
+	Job     string // of this job alone
+	Failed  bool   // failures and dead letters alone
+	Plain   bool   // without colours
+}
+
+// Flags adds the flags of a tail to a command's.
+func Flags(flags *flag.FlagSet) *Options {
+	o := &Options{}
+	flags.StringVar(&o.Job, "job", "", "show what concerns this job alone")
+	flags.BoolVar(&o.Failed, "failed", false, "show failures and dead letters alone")
+	flags.BoolVar(&o.Plain, "no-color", false, "show no colours, as where the output is no terminal or NO_COLOR is set")
+	return o
+}
+
+// Config is where to listen.
+type Config struct {
+	URL       config.Secret   `env:"NATS_URL,required"`
+	Namespace event.Namespace `env:"NATS_NAMESPACE"`
+}
+
+// Check implements config.Checker.
+func (c *Config) Check() error { return c.Namespace.Check() }
+
+// Run shows what passes until ctx ends. It calls listening once nothing is
+// missed any more.
+func Run(ctx context.Context, cfg Config, o Options, out io.Writer, listening func()) error {
+	if o.Job != "" {
+		job, ok := event.ParseJobID(o.Job)
+		if !ok {
+			return fmt.Errorf("tail: %q is no job id", o.Job)
+		}
+		o.Job = job
+	}
+	nc, err := nats.Connect(cfg.URL.Reveal(), nats.Name("tail"), nats.MaxReconnects(-1))
+	if err != nil {
+		return fmt.Errorf("tail: connect to the bus: %w", err)
+	}
+	defer nc.Close()
+	messages := make(chan *nats.Msg, 1024)
+	for _, subject := range o.subjects() {
+		if _, err := nc.ChanSubscribe(cfg.Namespace.Subject(subject), messages); err != nil {
+			return fmt.Errorf("tail: listen to %s: %w", subject, err)
+		}
+	}
+	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+		return fmt.Errorf("tail: listen: %w", err)
+	}
+	listening()
+	show := painter{plain: o.Plain || !terminal(out)}
+	for {
+		select {
+		case m := <-messages:
+			if subject := cfg.Namespace.Strip(m.Subject); o.shows(subject, m.Header) {
+				fmt.Fprintln(out, show.line(time.Now(), subject, m.Header, m.Data))
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// subjects are what must be heard to show what is asked for, none twice.
+func (o Options) subjects() []string {
+	switch {
+	case o.Subject != "":
+		return []string{o.Subject}
+	case o.Job != "" && o.Failed:
+		return []string{event.SubjectOf(o.Job, event.NameFailed), event.AllDead}
+	case o.Job != "":
+		return []string{"audio.*." + o.Job + ".>", "audio.*." + o.Job, event.AllDead}
+	case o.Failed:
+		return []string{event.Every(event.NameFailed), event.AllDead}
+	default:
+		return []string{"audio.>"}
+	}
+}
+
+// shows decides on what was heard. A dead letter tells its job in a header.
+func (o Options) shows(subject string, header nats.Header) bool {
+	dead := event.ParseDeadSubject(subject) != ""
+	if o.Failed && !dead && !strings.HasSuffix(subject, "."+string(event.NameFailed)) {
+		return false
+	}
+	if o.Job == "" {
+		return true
+	}
+	about := subject
+	if dead {
+		about = header.Get(bus.HeaderSubject)
+	}
+	return strings.Contains(about+".", "."+o.Job+".")
+}
+
+func terminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
