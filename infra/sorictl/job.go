@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/tail"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
+	"sori.internal/shared/event"
+)
+
+// job shows all that is known of one job on one screen. What cannot be reached
+// is told in its place, and the rest is shown: whoever asks may be looking for
+// just that.
+func (t terminal) job(ctx context.Context, args []string) (err error) {
+	flags, settings := t.flags("job")
+	rest, err := connect.Parse(flags, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return errors.New("which job? `sorictl job ID`")
+	}
+	id, ok := event.ParseJobID(rest[0])
+	if !ok {
+		return fmt.Errorf("%q is no job id", rest[0])
+	}
+	lookup, err := settings()
+	if err != nil {
+		return err
+	}
+	b, err := t.openBus(ctx, lookup)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	history, err := historyOf(ctx, b, id)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	tell := func(what, value string, err error) {
+		if err != nil {
+			value = "not known: " + said(err)
+		}
+		fmt.Fprintf(table, "%s\t%s\n", what, value)
+	}
+	tell("job", standing(id, history.log), nil)
+	value, rowErr := describeRow(ctx, lookup, id, history.log)
+	tell("row", value, rowErr)
+	value, objectErr := describeObjects(ctx, lookup, id)
+	tell("object", value, objectErr)
+	value, stagedErr := describeStaging(ctx, b, id, history.log)
+	tell("staging", value, stagedErr)
+	value, deadErr := describeLetters(ctx, b, id)
+	tell("dead", value, deadErr)
+	fmt.Fprintln(table, "\nSEQ\tTIME\tAFTER\tEVENT\tTRACE\tSAYS")
+	for _, l := range history.lines {
+		fmt.Fprintln(table, l)
+	}
+	return errors.Join(table.Flush(), errors.Join(rowErr, objectErr, stagedErr, deadErr))
+}
+
+// history is a job's log, and all that was said of it in the order that it came.
+type history struct {
+	log   event.Log
+	lines []string
+}
+
+func historyOf(ctx context.Context, b *bus.Bus, id string) (h history, err error) {
+	var began time.Time
+	err = b.Scan(ctx, event.Jobs(), true, []string{event.LogSubject(id), event.ProgressSubject(id)}, func(m bus.Message, trace string) error {
+		if began.IsZero() {
+			began = m.Time
+		}
+		_, name, err := event.ParseSubject(m.Subject)
+		if err != nil {
+			return nil //nolint:nilerr // what is no event of the job is none of its history
+		}
+		h.lines = append(h.lines, fmt.Sprintf("%d\t%s\t+%.3fs\t%s\t%s\t%s", m.Seq, m.Time.UTC().Format(stamp),
+			m.Time.Sub(began).Seconds(), name, trace, tail.Said(m.Data)))
+		return nil
+	})
+	if err == nil {
+		h.log, err = b.Log(ctx, id)
+	}
+	return h, err
+}
+
+func describeRow(ctx context.Context, settings config.Lookup, id string, log event.Log) (string, error) {
+	records, err := openRows(settings)
+	if err != nil {
+		return "", err
+	}
+	defer records.db.Close()
+	r, err := records.find(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if r == nil {
+		return "none", nil
+	}
+	text := fmt.Sprintf("%s, progress %d, attempt %d, version %d, of event %d", r.Status, r.Progress, r.Attempt, r.Version, r.StateSeq)
+	if seq := log.Seq(); seq > r.StateSeq {
+		text += fmt.Sprintf(" (BEHIND the log, which ends at %d)", seq)
+	}
+	if r.ErrorCode != nil {
+		text += fmt.Sprintf("\n\terror %s: %s", tail.Clean(*r.ErrorCode), tail.Clean(*r.ErrorDetail))
+	}
+	if r.TokenID != nil {
+		text += fmt.Sprintf("\n\ttoken %d, file %q, %s, %d bytes, %.1f s, sha256 %s", *r.TokenID, r.FileName, tail.Clean(r.MediaType), r.Size, r.Duration, tail.Clean(r.SHA256))
+	}
+	if r.ResultBytes != nil {
+		text += fmt.Sprintf("\n\tresult of %d bytes", *r.ResultBytes)
+	}
+	if r.CreatedAt != nil && r.UpdatedAt != nil {
+		text += fmt.Sprintf("\n\tcreated %s, updated %s", r.CreatedAt.UTC().Format(stamp), r.UpdatedAt.UTC().Format(stamp))
+	}
+	return text, nil
+}
+
+func describeObjects(ctx context.Context, settings config.Lookup, id string) (string, error) {
+	bucket, err := openObjects(settings)
+	if err != nil {
+		return "", err
+	}
+	text := ""
+	err = bucket.each(ctx, id, func(_ string, o minio.ObjectInfo) {
+		text = joined(text, fmt.Sprintf("s3://%s/%s, %d bytes, %s", bucket.bucket, tail.Clean(o.Key), o.Size, o.LastModified.UTC().Format(stamp)))
+	})
+	return orNone(text), err
+}
+
+// describeStaging looks for what the log names, and for an upload that none does.
+func describeStaging(ctx context.Context, b *bus.Bus, id string, log event.Log) (string, error) {
+	entries := []string{id}
+	if received, ok := event.Last[event.Received](log); ok && received.Staged().Entry != id {
+		entries = append(entries, received.Staged().Entry)
+	}
+	if completed, ok := event.Last[event.Completed](log); ok && completed.ResultEntry != "" {
+		entries = append(entries, completed.ResultEntry)
+	}
+	text := ""
+	for _, entry := range entries {
+		n, err := b.StagedChunks(ctx, entry)
+		if err != nil {
+			return "", err
+		}
+		if n > 0 {
+			text = joined(text, fmt.Sprintf("%s, %d chunks", entry, n))
+		}
+	}
+	return orNone(text), nil
+}
+
+func describeLetters(ctx context.Context, b *bus.Bus, id string) (string, error) {
+	letters, err := b.Letters(ctx, "")
+	text := ""
+	for _, l := range letters {
+		if l.Job == id {
+			text = joined(text, fmt.Sprintf("letter %d of %s: %s: %s", l.Seq, l.Consumer, tail.Clean(l.Code), tail.Clean(l.Reason)))
+		}
+	}
+	return orNone(text), err
+}
+
+func joined(text, further string) string {
+	if text == "" {
+		return further
+	}
+	return text + "\n\t" + further
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/tail"
+	"sori.internal/shared/bus"
+)
+
+// report is what a reconciliation found and did.
+type report struct {
+	Jobs        int          `json:"jobs"`
+	Lag         uint64       `json:"lag"`          // events that the tracker has not recorded yet
+	DeadLetters int          `json:"dead_letters"` // which may be why
+	Counts      map[kind]int `json:"counts"`       // of the findings
+	Findings    []finding    `json:"findings"`
+	Replayed    int          `json:"replayed"` // events, with -repair
+}
+
+func reportOn(s *survey) report {
+	r := report{Jobs: len(s.jobs), Lag: s.lag, DeadLetters: s.letters, Counts: map[kind]int{}, Findings: s.findings()}
+	for _, k := range kinds() {
+		r.Counts[k] = 0
+	}
+	for _, f := range r.Findings {
+		r.Counts[f.Kind]++
+	}
+	return r
+}
+
+// reconcile compares the jobs' log with the records and the bucket. With -repair
+// it has the tracker record again what it lacks, and compares once more. What is
+// found in the end is an error, so that a timer can raise an alarm.
+func (t terminal) reconcile(ctx context.Context, args []string) (err error) {
+	flags, settings := t.flags("reconcile")
+	repair := flags.Bool("repair", false, "have the tracker record again what its records lack")
+	asJSON := flags.Bool("json", false, "the report as one JSON object")
+	metrics := flags.String("metrics", "", "write the counts to this `file`, for Prometheus' node exporter (textfile collector)")
+	wait := flags.Duration("wait", 30*time.Second, "how long one event may take to be recorded again")
+	if rest, err := connect.Parse(flags, args); err != nil || len(rest) > 0 {
+		return errors.Join(err, unexpected(rest))
+	}
+	lookup, err := settings()
+	if err != nil {
+		return err
+	}
+	table, err := openRows(lookup)
+	if err != nil {
+		return err
+	}
+	defer table.db.Close()
+	bucket, err := openObjects(lookup)
+	if err != nil {
+		return err
+	}
+	b, err := t.openBus(ctx, lookup)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+
+	s, err := take(ctx, b, table, bucket)
+	if err != nil {
+		return err
+	}
+	r := reportOn(s)
+	if *repair && mendable(r.Findings) > 0 {
+		if !*asJSON {
+			t.tellPlan(s, r)
+		}
+		replayed := t.repair(ctx, b, s, r.Findings, *wait)
+		if s, err = take(ctx, b, table, bucket); err != nil {
+			return err
+		}
+		r = reportOn(s)
+		r.Replayed = replayed
+	}
+	return t.conclude(s, r, *asJSON, *metrics)
+}
+
+func mendable(found []finding) (n int) {
+	for _, f := range found {
+		if f.Kind.mendable() {
+			n++
+		}
+	}
+	return n
+}
+
+func (t terminal) tellPlan(s *survey, r report) {
+	events := 0
+	for _, f := range r.Findings {
+		if f.Kind.mendable() {
+			events += len(s.jobs[f.Job].states)
+		}
+	}
+	t.tellFindings(r.Findings)
+	fmt.Fprintf(t.out, "\nreplaying %d events of %d jobs to %s\n\n", events, mendable(r.Findings), projection)
+}
+
+// repair has the tracker handle again every state event of the jobs whose records
+// differ, and returns how many it did. Recording an event twice changes nothing,
+// so it does not matter which of them the record lacked.
+func (t terminal) repair(ctx context.Context, b *bus.Bus, s *survey, found []finding, wait time.Duration) (replayed int) {
+	for _, f := range found {
+		if !f.Kind.mendable() {
+			continue
+		}
+		for _, e := range s.jobs[f.Job].states {
+			if ctx.Err() != nil {
+				return replayed
+			}
+			one, cancel := context.WithTimeout(ctx, wait)
+			err := b.Replay(one, projection, e.seq)
+			cancel()
+			if err != nil {
+				fmt.Fprintf(t.errs, "%s: %s, %d: %s\n", f.Job, e.name, e.seq, said(err))
+				continue
+			}
+			replayed++
+		}
+	}
+	return replayed
+}
+
+func (t terminal) tellFindings(found []finding) {
+	if len(found) == 0 {
+		return
+	}
+	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	for _, f := range found {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", f.Kind, f.Job, tail.Clean(f.Detail))
+	}
+	_ = table.Flush() // a terminal that is gone has nobody to tell
+}
+
+// conclude tells the outcome in the form that was asked for.
+func (t terminal) conclude(s *survey, r report, asJSON bool, metrics string) error {
+	if metrics != "" {
+		if err := writeMetrics(metrics, r); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		if err := json.NewEncoder(t.out).Encode(r); err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+	} else {
+		t.tellFindings(r.Findings)
+		fmt.Fprintf(t.out, "%d jobs compared: %d findings, %d of them to be mended with -repair; %d events replayed\n",
+			r.Jobs, len(r.Findings), mendable(r.Findings), r.Replayed)
+		fmt.Fprintf(t.out, "%d events are on their way into the records, %d dead letters\n", r.Lag, r.DeadLetters)
+		if s.missing {
+			fmt.Fprintf(t.out, "there is no consumer %s: no tracker has run here, and no record can be judged\n", projection)
+		}
+	}
+	if len(r.Findings) > 0 {
+		return fmt.Errorf("%d findings", len(r.Findings))
+	}
+	return nil
+}
+
+// writeMetrics writes the counts in Prometheus' text format, the file as a whole.
+func writeMetrics(file string, r report) error {
+	var text strings.Builder
+	gauge := func(name, help string) {
+		fmt.Fprintf(&text, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
+	}
+	gauge("sori_reconcile_findings", "differences between log, records and bucket, by kind")
+	for _, k := range kinds() {
+		fmt.Fprintf(&text, "sori_reconcile_findings{kind=%q} %d\n", string(k), r.Counts[k])
+	}
+	gauge("sori_reconcile_jobs", "jobs that were compared")
+	fmt.Fprintf(&text, "sori_reconcile_jobs %d\n", r.Jobs)
+	gauge("sori_dead_letters", "dead letters that are kept")
+	fmt.Fprintf(&text, "sori_dead_letters %d\n", r.DeadLetters)
+	gauge("sori_reconcile_time_seconds", "when this was counted")
+	fmt.Fprintf(&text, "sori_reconcile_time_seconds %d\n", time.Now().Unix())
+	if err := os.WriteFile(file+".new", []byte(text.String()), 0o644); err != nil {
+		return fmt.Errorf("write metrics: %w", err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		return fmt.Errorf("write metrics: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"sori.internal/infra/internal/world"
+	"sori.internal/shared/config"
+	"sori.internal/shared/testkit"
+)
+
+// sorictl runs a command in a corner, with changes to its settings, and returns
+// what it shows and its failure.
+func sorictl(t *testing.T, k *testkit.Kit, changes map[string]string, args ...string) (shown string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	on := terminal{out: &out, errs: &out, environment: config.Map(k.Settings(changes))}
+	err = on.command(k.Context(), args)
+	return out.String(), err
+}
+
+// shows runs a command that must succeed and show every one of the texts.
+func shows(t *testing.T, k *testkit.Kit, args []string, texts ...string) string {
+	t.Helper()
+	shown, err := sorictl(t, k, nil, args...)
+	if err != nil {
+		t.Errorf("%s: %v", strings.Join(args, " "), err)
+	}
+	contains(t, shown, texts...)
+	return shown
+}
+
+func contains(t *testing.T, shown string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(shown, text) {
+			t.Errorf("%q is not in\n%s", text, shown)
+		}
+	}
+}
+
+// wave is a second of silence.
+func wave() []byte {
+	const bytes = 32000
+	head := []byte("RIFF\x24\x7d\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\x3e\x00\x00\x00\x7d\x00\x00\x02\x00\x10\x00data\x00\x7d\x00\x00")
+	return append(head, make([]byte, bytes)...)
+}
+
+// done uploads recordings and waits until their jobs are completed and recorded.
+func done(t *testing.T, w *world.World, n int) []string {
+	t.Helper()
+	jobs := make([]string, n)
+	for i := range jobs {
+		jobs[i] = w.Upload(t, "녹음 1.wav", wave())
+		frames := w.Follow(w.Context(), t, jobs[i], "en")
+		if end := frames[len(frames)-1]; end.Status != "completed" {
+			t.Fatalf("job %s ended %+v", jobs[i], end)
+		}
+	}
+	w.Settled(projection)
+	return jobs
+}
+
+func TestMistakesAreToldAndNothingIsDone(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	for _, args := range [][]string{
+		{}, {"sing"}, {"dead"}, {"dead", "dig"}, {"dead", "list", "extra"}, {"dead", "show"}, {"dead", "show", "x"}, {"dead", "show", "0"},
+		{"dead", "replay"}, {"dead", "replay", "1", "-all"}, {"dead", "replay", "1", "-consumer", "c"}, {"dead", "drop"}, {"dead", "drop", "-1"},
+		{"job"}, {"job", "7"}, {"job", "a", "b"}, {"reconcile", "extra"}, {"tail", "a", "b"}, {"tail", "-job", "7"},
+		{"dead", "list", "-dir", "/nonexistent"},
+		{"dead", "list"}, {"dead", "show", "1"}, {"dead", "drop", "1"}, // where no service has run yet
+	} {
+		if shown, err := sorictl(t, k, nil, args...); err == nil {
+			t.Errorf("%v is taken: %s", args, shown)
+		}
+	}
+}
+
+func TestABusThatIsAwayIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	proxy := k.Proxy(k.Settings(nil)["NATS_URL"])
+	proxy.Cut()
+	away := map[string]string{"NATS_URL": proxy.URL}
+	for _, args := range [][]string{{"dead", "list"}, {"tail"}} {
+		if _, err := sorictl(t, k, away, args...); err == nil {
+			t.Errorf("%v succeeds", args)
+		}
+	}
+}
+
+func TestFailuresEndWithCode1AndHideNoSecret(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	on := terminal{out: &out, errs: &out, environment: config.Map(map[string]string{"NATS_URL": "nats://u:hunter2@127.0.0.1:9"})}
+	if code := on.exitCode(on.command(context.WithoutCancel(t.Context()), []string{"dead", "list"})); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if strings.Contains(out.String(), "hunter2") {
+		t.Errorf("shown: %s", out.String())
+	}
+	if code := on.exitCode(on.command(t.Context(), []string{"dead", "list", "-h"})); code != 0 {
+		t.Errorf("help: exit code %d", code)
+	}
+}
