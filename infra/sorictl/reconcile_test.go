@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,7 +91,12 @@ func TestRecordsThatWereLostAreRecordedAgain(t *testing.T) {
 	if len(r.Findings) != 3 || r.Counts[rowMissing] != 1 || r.Counts[rowBehind] != 1 || r.Counts[rowDiffers] != 1 {
 		t.Errorf("found %+v", r)
 	}
-	shows(t, w.Kit, []string{"reconcile", "-repair"}, "row-missing", "row-behind", "row-differs", "replaying 15 events of 3 jobs", "4 jobs compared: 0 findings", "15 events replayed")
+	events, b := 0, w.Bus("tester")
+	for _, job := range jobs[:3] {
+		events += len(w.Story(b, job))
+	}
+	shows(t, w.Kit, []string{"reconcile", "-repair"}, "row-missing", "row-behind", "row-differs",
+		fmt.Sprintf("replaying %d events of 3 jobs", events), "4 jobs compared: 0 findings", fmt.Sprintf("%d events replayed", events))
 	for i, job := range jobs {
 		if after := kept(t, w.Kit, table, job); after != before[i] {
 			t.Errorf("record %d is\n%s\nand was\n%s", i, after, before[i])
