@@ -197,7 +197,7 @@ func statusOf(name event.Name) string {
 	switch name {
 	case event.NameCompleted, event.NameFailed, event.NameCanceled:
 		return string(name)
-	case event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched, event.NameRetried:
+	case event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched, event.NameLapsed, event.NameRetried:
 		return processing
 	default:
 		return ""

@@ -34,6 +34,7 @@ func TestEachDifferenceHasItsNameAndWhatIsUnderWayHasNone(t *testing.T) {
 		"begun after the log was read":      {known{nil, of("processing", 125), nil}, [2]kind{}},
 		"completed after the listing":       {known{log(105, complete...), of("completed", 105), nil}, [2]kind{}},
 		"retried":                           {known{log(50, event.NameReceived, event.NameStored, event.NameFailed, event.NameRetried), of("processing", 50), some}, [2]kind{}},
+		"lapsed":                            {known{log(50, event.NameReceived, event.NameStored, event.NameLapsed), of("processing", 50), some}, [2]kind{}},
 		"a retry that is not recorded":      {known{log(50, event.NameReceived, event.NameStored, event.NameFailed, event.NameRetried), of("failed", 49), some}, [2]kind{rowBehind}},
 		"an event that is not known here":   {known{log(50, "received", "stored", "erased"), of("failed", 50), nil}, [2]kind{}},
 		"the log has expired":               {known{nil, of("completed", 5), some}, [2]kind{}},
