@@ -58,7 +58,7 @@ type visit struct {
 
 func TestAPlainEventSourceFollowsAJobAndIsStoppedAtItsEnd(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
 	page := browser(w.Context(), t)
 	script := fmt.Sprintf(frontend, base64.StdEncoding.EncodeToString(tone(220, time.Second)), w.Token)
 	if err := chromedp.Do(page, chromedp.Navigate(w.Gateway+"/")); err != nil {
@@ -68,7 +68,8 @@ func TestAPlainEventSourceFollowsAJobAndIsStoppedAtItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(seen.Frames) < 3 || seen.Opened != 1 {
+	// Stages may be skipped: it is the browser that decides when it looks first.
+	if len(seen.Frames) < 2 || seen.Frames[0].Status != "processing" || seen.Opened != 1 {
 		t.Fatalf("%d frames in %d connections: %+v", len(seen.Frames), seen.Opened, seen)
 	}
 	for i, f := range seen.Frames {
