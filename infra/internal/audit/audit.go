@@ -1,7 +1,8 @@
 // Package audit looks at Sori from behind: at the log, the rows and the objects
 // that its services leave, and at whether they agree. Whatever was killed, paused
-// or full meanwhile, of each accepted job there must be one ending in the log,
-// one row that says the same, and one object if and only if it was stored.
+// or full meanwhile, each accepted job must have one history in the log, to one
+// end that counts, one row that says the same, and one object if and only if it
+// was stored.
 package audit
 
 import (
@@ -90,42 +91,22 @@ func Ended(rows map[string]Row, jobs []string) error {
 	return nil
 }
 
-// Endings collects the endings in every job's log, by job.
-func (b Books) Endings(ctx context.Context) (map[string][]event.Name, error) {
-	all, err := b.JetStream.OrderedConsumer(ctx, b.Namespace.Stream(event.Jobs().Name), jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{b.Namespace.Subject(event.AllJobs)},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the logs: %w", err)
-	}
-	info, err := all.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the logs: %w", err)
-	}
-	found := map[string][]event.Name{}
-	for left := info.NumPending; left > 0; {
-		batch, err := all.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(5*time.Second))
+// Histories reads what happened to every job.
+func (b Books) Histories(ctx context.Context) (map[string]History, error) {
+	found := map[string]History{}
+	err := b.Bus.Scan(ctx, event.Jobs(), true, []string{event.AllJobs}, func(m bus.Message, _ string) error {
+		job, name, err := event.ParseSubject(m.Subject)
 		if err != nil {
-			return nil, fmt.Errorf("read the logs: %w", err)
+			return fmt.Errorf("read the logs: %w", err)
 		}
-		for m := range batch.Messages() {
-			left--
-			job, name, err := event.ParseSubject(b.Namespace.Strip(m.Subject()))
-			if err != nil {
-				return nil, fmt.Errorf("read the logs: %w", err)
-			}
-			if found[job] == nil {
-				found[job] = []event.Name{}
-			}
-			if name.Ending() {
-				found[job] = append(found[job], name)
-			}
+		e, err := event.Decode(m.Subject, m.Data)
+		if err != nil { // as it stands in a log
+			e = event.Unreadable{JobID: job, Of: name}
 		}
-		if err := batch.Error(); err != nil {
-			return nil, fmt.Errorf("read the logs: %w", err)
-		}
-	}
-	return found, nil
+		found[job] = append(found[job], e)
+		return nil
+	})
+	return found, err
 }
 
 // Objects counts the objects of every job.
@@ -144,7 +125,7 @@ func (b Books) Objects(ctx context.Context) (map[string]int, error) {
 // Check holds what must be true once every job has ended, the accepted ones
 // being given; it returns all that is not.
 func (b Books) Check(ctx context.Context, jobs []string, rows map[string]Row) error {
-	endings, err := b.Endings(ctx)
+	histories, err := b.Histories(ctx)
 	if err != nil {
 		return err
 	}
@@ -154,30 +135,40 @@ func (b Books) Check(ctx context.Context, jobs []string, rows map[string]Row) er
 	}
 	var wrong []error
 	for _, job := range jobs {
-		if len(endings[job]) == 0 {
-			wrong = append(wrong, fmt.Errorf("accepted job %s has no ending", job))
+		if len(histories[job]) == 0 {
+			wrong = append(wrong, fmt.Errorf("accepted job %s has no log", job))
 		}
 	}
-	if len(endings) != len(rows) {
-		wrong = append(wrong, fmt.Errorf("%d jobs in the log, %d rows", len(endings), len(rows)))
+	if len(histories) != len(rows) {
+		wrong = append(wrong, fmt.Errorf("%d jobs in the log, %d rows", len(histories), len(rows)))
 	}
-	for job, ends := range endings {
-		if len(ends) != 1 || string(ends[0]) != rows[job].Status {
-			wrong = append(wrong, fmt.Errorf("job %s ended with %v, its row says %q", job, ends, rows[job].Status))
-		}
-		want := 1
-		if log, err := b.Bus.Log(ctx, job); err != nil {
-			return errors.Join(append(wrong, err)...)
-		} else if _, stored := event.Last[event.Stored](log); !stored {
-			want = 0
-		}
-		if objects[job] != want {
-			wrong = append(wrong, fmt.Errorf("job %s has %d objects, want %d", job, objects[job], want))
-		}
+	for job, h := range histories {
+		wrong = append(wrong, compare(job, h, rows[job], objects[job]))
 		delete(objects, job)
 	}
 	if len(objects) > 0 {
 		wrong = append(wrong, fmt.Errorf("objects of no job: %v", objects))
+	}
+	return errors.Join(wrong...)
+}
+
+// compare holds one ended job's history against itself, its row and its objects.
+func compare(job string, h History, row Row, objects int) error {
+	var wrong []error
+	if err := h.Check(); err != nil {
+		wrong = append(wrong, fmt.Errorf("job %s: %w", job, err))
+	}
+	if end, ended := h.Ending(); !ended {
+		wrong = append(wrong, fmt.Errorf("job %s has not ended: its log ends with %s", job, end))
+	} else if string(end) != row.Status {
+		wrong = append(wrong, fmt.Errorf("job %s ended with %s, its row says %q", job, end, row.Status))
+	}
+	want := 0
+	if h.Stored() {
+		want = 1
+	}
+	if objects != want {
+		wrong = append(wrong, fmt.Errorf("job %s has %d objects, want %d", job, objects, want))
 	}
 	return errors.Join(wrong...)
 }
