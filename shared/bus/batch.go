@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
@@ -115,13 +114,12 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 	if awaits(err) {
 		log.Warn().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Int(logging.Count, len(msgs)).
 			Float64(logging.Took, logging.Millis(time.Since(start))).Msg("batch put off")
+		told := *fault.As(err)
+		told.Told = true // once for all
+		err = &told
 	}
 	for i, msg := range msgs {
-		about := b.about(ctx, single, msg.Headers(), deliveries[i])
-		if awaits(err) && b.log.GetLevel() > zerolog.DebugLevel { // told above, once for all
-			about = zerolog.Ctx(about).Level(zerolog.ErrorLevel).WithContext(about)
-		}
-		b.settle(about, single, msg, deliveries[i], err, start)
+		b.settle(b.about(ctx, single, msg.Headers(), deliveries[i]), single, msg, deliveries[i], err, start)
 	}
 	return err
 }

@@ -25,6 +25,11 @@ type Delivery struct {
 	Seq     uint64    // its sequence in the stream: what an Append that acts on it expects
 	Time    time.Time // when the stream took it
 	Attempt uint64    // how often it was delivered, from 1
+
+	// Backoff is the least time after which it is delivered again, where its
+	// handler's error lets it; the fault's RetryAfter counts where that is longer.
+	// It is 0 for a replay, which is not delivered again.
+	Backoff time.Duration
 }
 
 // Consumer describes a durable pull consumer. Copies of a service share it: each
@@ -40,8 +45,8 @@ type Consumer struct {
 
 	// Handle does the work of one event. What it returns decides what becomes
 	// of the message: nil acks, a retryable kind delivers it again after a
-	// growing delay (or the fault's RetryAfter), any other kind makes it a dead
-	// letter. It may run twice for one event, at once or later.
+	// growing delay (Delivery.Backoff), any other kind makes it a dead letter. It
+	// may run twice for one event, at once or later.
 	Handle func(context.Context, Delivery) error
 
 	// GiveUp, where set, is called before a message becomes a dead letter, so
@@ -207,9 +212,11 @@ func (b *Bus) delivery(msg jetstream.Msg) (Delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		d.Job, _, _ = event.ParseSubject(subject)
+		d.Backoff = Delay(d.Attempt)
 		return d, fmt.Errorf("read delivery: %w", err)
 	}
 	d.Seq, d.Time, d.Attempt = meta.Sequence.Stream, meta.Timestamp, meta.NumDelivered
+	d.Backoff = Delay(d.Attempt)
 	return d, d.read(subject, msg.Data())
 }
 

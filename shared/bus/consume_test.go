@@ -136,6 +136,56 @@ func TestAnEventIsHandledAgainAfterAFailureAndThenNotAnyMore(t *testing.T) {
 	}
 }
 
+func TestAHandlerKnowsWhenItIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, after := range map[string]time.Duration{"by the backoff": 0, "by the fault": 1500 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k, b := open(t)
+			receive(t, k, b)
+			due, late := make(chan time.Time, 1), make(chan time.Duration, 10)
+			start(t, func(ctx context.Context) error {
+				return b.Consume(ctx, consumer("c", func(_ context.Context, d bus.Delivery) error {
+					if d.Attempt > 1 {
+						late <- time.Since(<-due)
+					}
+					if d.Attempt == 4 {
+						return nil
+					}
+					if d.Backoff <= 0 || d.Backoff > 2*time.Second {
+						t.Errorf("delivery %d has the backoff %v", d.Attempt, d.Backoff)
+					}
+					due <- time.Now().Add(max(d.Backoff, after))
+					return &fault.Error{Kind: fault.Unavailable, RetryAfter: after}
+				}))
+			})
+			for range 3 {
+				if by := <-late; by < -20*time.Millisecond || by > 5*time.Second {
+					t.Errorf("it came %v after it was due", by)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatIsToldAlreadyIsPutOffInSilence(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	receive(t, k, b)
+	start(t, func(ctx context.Context) error {
+		return b.Consume(ctx, consumer("silent", func(_ context.Context, d bus.Delivery) error {
+			if d.Attempt == 1 {
+				return &fault.Error{Kind: fault.Unavailable, Code: "resting", Told: true}
+			}
+			return nil
+		}))
+	})
+	settled(t, k, "silent")
+	if logged := k.Logged(); strings.Contains(logged, `"level":"warn"`) || !strings.Contains(logged, "resting") {
+		t.Error(logged)
+	}
+}
+
 func TestWhatNoRetryCanMendIsKeptWithItsReason(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)

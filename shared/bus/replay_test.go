@@ -73,7 +73,7 @@ func TestAReplayHandlesAnEventAgainAsTheLogHoldsIt(t *testing.T) {
 	mend()
 	must(t, b.Replay(k.Context(), l.Consumer, l.EventSeq))
 	d := <-given
-	if d.Event != (event.Received{JobID: job, TokenID: 7}) || d.Job != job || d.Seq != seq || !d.Time.Equal(log[0].Time) {
+	if d.Event != (event.Received{JobID: job, TokenID: 7}) || d.Job != job || d.Seq != seq || !d.Time.Equal(log[0].Time) || d.Backoff != 0 {
 		t.Errorf("given %+v, the log has %+v", d, log[0])
 	}
 	if id := <-traces; id != traceID {

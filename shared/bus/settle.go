@@ -100,20 +100,24 @@ func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Deliv
 	case Ack:
 		settled = msg.Ack()
 	case Retry:
-		settled = msg.NakWithDelay(max(Delay(d.Attempt), fault.As(err).RetryAfter))
+		settled = msg.NakWithDelay(max(d.Backoff, fault.As(err).RetryAfter))
 	case Bury:
 		settled = msg.TermWithReason(fault.As(err).Code)
 	}
 	took := time.Since(start)
 	c.Metrics.Observe(c.Name, verdict.String(), took)
 	log := zerolog.Ctx(ctx).With().Str(logging.Outcome, verdict.String()).Float64(logging.Took, logging.Millis(took)).Logger()
-	if err != nil {
-		log = log.With().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Logger()
+	level := verdict.level()
+	if f := fault.As(err); f != nil {
+		log = log.With().Err(err).Str(logging.Kind, f.Kind.String()).Logger()
+		if verdict == Retry && f.Told {
+			level = zerolog.DebugLevel
+		}
 	}
 	if settled != nil { // it will come again, which handlers bear
 		log = log.With().AnErr("settle_error", settled).Logger()
 	}
-	log.WithLevel(verdict.level()).Msg("event handled")
+	log.WithLevel(level).Msg("event handled")
 }
 
 func (v Verdict) level() zerolog.Level {

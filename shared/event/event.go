@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -36,10 +37,13 @@ const (
 
 	NameUploading  Name = "uploading"
 	NameProgressed Name = "progressed"
+	NameWaiting    Name = "waiting"
 )
 
 // Progress reports whether the name is a progress event's.
-func (n Name) Progress() bool { return n == NameUploading || n == NameProgressed }
+func (n Name) Progress() bool {
+	return n == NameUploading || n == NameProgressed || n == NameWaiting
+}
 
 // Ending reports whether a job has ended where its log ends with this event. A
 // failed job alone may go on: retried opens it again.
@@ -54,7 +58,7 @@ type Event interface {
 	// Job is the id of the job that it is about.
 	Job() string
 	// Occurrence tells apart the events of one name and one job: the attempt,
-	// the progress. Empty where a job can have but one.
+	// the progress, the second. Empty where a job can have but one.
 	Occurrence() string
 }
 
@@ -181,6 +185,16 @@ type Progressed struct {
 	Message string `json:"message,omitempty"`
 }
 
+// Waiting says that the analysis server is away or busy, and when the attempt is
+// made again. Published by the dispatcher, whenever it puts the attempt off; heard
+// by the tracker.
+type Waiting struct {
+	JobID   string    `json:"job_id"`
+	Attempt int       `json:"attempt"`
+	Until   time.Time `json:"until"` // UTC
+	Code    string    `json:"code"`  // why: stable, kebab-case
+}
+
 // The methods that make each struct an Event.
 
 func (e Received) Name() Name   { return NameReceived }
@@ -194,6 +208,7 @@ func (e Canceled) Name() Name   { return NameCanceled }
 func (e Retried) Name() Name    { return NameRetried }
 func (e Uploading) Name() Name  { return NameUploading }
 func (e Progressed) Name() Name { return NameProgressed }
+func (e Waiting) Name() Name    { return NameWaiting }
 
 func (e Received) Job() string   { return e.JobID }
 func (e Stored) Job() string     { return e.JobID }
@@ -206,6 +221,7 @@ func (e Canceled) Job() string   { return e.JobID }
 func (e Retried) Job() string    { return e.JobID }
 func (e Uploading) Job() string  { return e.JobID }
 func (e Progressed) Job() string { return e.JobID }
+func (e Waiting) Job() string    { return e.JobID }
 
 func (e Received) Occurrence() string   { return "" }
 func (e Stored) Occurrence() string     { return "" }
@@ -218,6 +234,7 @@ func (e Canceled) Occurrence() string   { return "" }
 func (e Retried) Occurrence() string    { return strconv.Itoa(e.Attempt) }
 func (e Uploading) Occurrence() string  { return strconv.FormatInt(e.Bytes, 10) }
 func (e Progressed) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Percent) }
+func (e Waiting) Occurrence() string    { return fmt.Sprintf("%d.%d", e.Attempt, e.Until.Unix()) }
 
 // Decode reads the event that was published on subject (without a namespace).
 // Unknown fields are ignored; a body that is no event of that name and job is an
@@ -261,6 +278,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Uploading](body)
 	case NameProgressed:
 		return as[Progressed](body)
+	case NameWaiting:
+		return as[Waiting](body)
 	default:
 		return nil, fmt.Errorf("unknown event %q", name)
 	}

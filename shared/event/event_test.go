@@ -38,6 +38,7 @@ func samples() []event.Event {
 		event.Retried{JobID: job, Attempt: 2},
 		event.Uploading{JobID: job, Bytes: 51200, Size: 102400},
 		event.Progressed{JobID: job, Attempt: 1, Percent: 40, Message: "pitch"},
+		event.Waiting{JobID: job, Attempt: 1, Until: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC), Code: "analysis-unavailable"},
 	}
 }
 
@@ -89,7 +90,7 @@ func TestIdentityTypeAndSubjectFollowOnePattern(t *testing.T) {
 			t.Errorf("type %s", event.Type(e.Name()))
 		}
 	}
-	for _, id := range []string{job + ".stored", job + ".attempted.1", job + ".progressed.1.40", job + ".uploading.51200"} {
+	for _, id := range []string{job + ".stored", job + ".attempted.1", job + ".progressed.1.40", job + ".uploading.51200", job + ".waiting.1.1767323045"} {
 		if !ids[id] {
 			t.Errorf("no event has the id %s", id)
 		}

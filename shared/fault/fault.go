@@ -84,6 +84,7 @@ type Error struct {
 	RetryAfter time.Duration  // how long to wait before the next try; 0 where unknown
 	Violations []Violation    // for Invalid: every rule that is broken
 	Extra      map[string]any // further members of the problem document
+	Told       bool           // the log knows: what stops many at once is told once, by whoever noticed
 	Err        error
 }
 
