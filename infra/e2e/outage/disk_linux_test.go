@@ -1,21 +1,20 @@
 package outage_test
 
 import (
-	"net/http"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/crowd"
 	"sori.internal/infra/internal/stack"
 )
 
 // limitFiles bounds the size of the files that the bus may write: as on a full
 // disk, a write beyond it fails in the middle.
-func (c *town) limitFiles(size uint64) {
+func (c place) limitFiles(size uint64) {
 	c.t.Helper()
-	pid := c.stack.PID(stack.NATS)
+	pid := c.Stack.PID(stack.NATS)
 	var limit unix.Rlimit
 	err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, nil, &limit)
 	if err == nil {
@@ -32,8 +31,8 @@ func (c *town) limitFiles(size uint64) {
 func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 	t.Parallel()
 	c := found(t, nil, nil)
-	g := &crowd{c: c, http: http.DefaultClient, small: newUpload(time.Second)}
-	if err := c.stack.SignalAll(stack.S3, stop); err != nil { // so that nothing leaves staging
+	client, small := crowd.NewClient(c.Gateways()), crowd.NewRecording(time.Second)
+	if err := c.Stack.SignalAll(stack.S3, stop); err != nil { // so that nothing leaves staging
 		t.Fatal(err)
 	}
 	c.limitFiles(512 << 10)
@@ -43,8 +42,8 @@ func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 			t.Fatalf("%d uploads did not fill the disk", n)
 		}
 		began := time.Now()
-		job, code, err := g.send(c.ctx, c.fleet.URL(fleet.Gateway), g.small)
-		if took := time.Since(began); took > uploadTakes {
+		job, code, err := client.Upload(c.Ctx, 0, small)
+		if took := time.Since(began); took > crowd.UploadTakes {
 			t.Errorf("an upload took %v", took)
 		}
 		switch {
@@ -57,13 +56,13 @@ func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 			refused = true
 		}
 	}
-	if err := c.stack.SignalAll(stack.S3, cont); err != nil {
+	if err := c.Stack.SignalAll(stack.S3, cont); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.restart(stack.NATS); err != nil { // a new process, without the limit
 		t.Fatal(err)
 	}
-	jobs = append(jobs, g.uploadAgain(g.small))
-	c.checkJobs(jobs)
-	c.checkProcesses()
+	jobs = append(jobs, c.uploadAgain(client, small))
+	c.CheckJobs(jobs)
+	c.CheckProcesses()
 }

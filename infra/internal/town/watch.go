@@ -1,4 +1,4 @@
-package outage_test
+package town
 
 import (
 	"context"
@@ -9,15 +9,15 @@ import (
 	"time"
 
 	"sori.internal/infra/internal/fleet"
-	"sori.internal/infra/internal/stack"
 )
 
 // The bounds of health's answers. They are generous: the machine is shared.
 const (
 	askEvery  = 200 * time.Millisecond
-	answersIn = 5 * time.Second  // either route, whatever is away
-	noticesIn = 8 * time.Second  // that a dependency is away
-	returnsIn = 20 * time.Second // once it is there again
+	answersIn = 5 * time.Second // either route, whatever is away
+
+	NoticesIn = 8 * time.Second  // that a dependency is away
+	ReturnsIn = 20 * time.Second // once it is there again
 )
 
 // watch asks every service for its health all the time.
@@ -32,19 +32,19 @@ type watch struct {
 
 // observe begins to ask; it ends with the test, which fails where a process ever
 // says that it does not live, or takes too long to answer.
-func observe(c *town) *watch {
+func observe(c *Town) *watch {
 	w := &watch{
 		t: c.t, client: &http.Client{Timeout: 2 * answersIn},
 		ready: map[string]bool{}, changed: make(chan struct{}),
 	}
 	var all []*fleet.Process
-	for _, name := range services() {
-		all = append(all, c.fleet.Processes(name)...)
+	for _, name := range Services() {
+		all = append(all, c.Fleet.Processes(name)...)
 	}
 	for _, p := range all {
 		w.ready[p.Name()] = true
 	}
-	ctx, cancel := context.WithCancel(c.ctx)
+	ctx, cancel := context.WithCancel(c.Ctx)
 	var wg sync.WaitGroup
 	for _, p := range all {
 		wg.Go(func() { w.ask(ctx, p) })
@@ -103,10 +103,11 @@ func (w *watch) get(ctx context.Context, p *fleet.Process, path string) int {
 	return resp.StatusCode
 }
 
-// await waits until the copies of the named programs are ready, or are not, and
-// returns how long that took.
-func (w *watch) await(c *town, ready bool, within time.Duration, names ...string) time.Duration {
-	w.t.Helper()
+// AwaitReady waits until the copies of the named programs are ready, or are not,
+// and returns how long that took.
+func (c *Town) AwaitReady(ready bool, within time.Duration, names ...string) time.Duration {
+	c.t.Helper()
+	w := c.watch
 	began := time.Now()
 	limit := time.NewTimer(within)
 	defer limit.Stop()
@@ -114,7 +115,7 @@ func (w *watch) await(c *town, ready bool, within time.Duration, names ...string
 		w.mu.Lock()
 		late := ""
 		for _, name := range names {
-			for _, p := range c.fleet.Processes(name) {
+			for _, p := range c.Fleet.Processes(name) {
 				if w.ready[p.Name()] != ready {
 					late = p.Name()
 				}
@@ -132,26 +133,4 @@ func (w *watch) await(c *town, ready bool, within time.Duration, names ...string
 			return within
 		}
 	}
-}
-
-// needing are the programs that cannot work without a part.
-func needing(parts ...stack.Part) []string {
-	need := map[string]bool{}
-	for _, part := range parts {
-		switch part {
-		case stack.NATS:
-			return services()
-		case stack.S3:
-			need[fleet.Uploader] = true
-		case stack.Postgres:
-			need[fleet.Gateway], need[fleet.Tracker] = true, true
-		}
-	}
-	var names []string
-	for _, name := range services() {
-		if need[name] {
-			names = append(names, name)
-		}
-	}
-	return names
 }
