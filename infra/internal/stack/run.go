@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -115,7 +116,7 @@ func (s *Stack) Restart(ctx context.Context, part Part) error {
 func (s *Stack) Stop(ctx context.Context) error {
 	s.once.Do(func() {
 		var errs []error
-		for _, part := range []Part{Postgres, S3, NATS} {
+		for _, part := range slices.Backward(s.Parts()) {
 			if m := s.member(part); m != nil {
 				errs = append(errs, m.end(ctx))
 			}
@@ -133,9 +134,12 @@ func (s *Stack) member(part Part) *member {
 	return s.parts[part]
 }
 
+// expect says that the part is about to end on purpose.
+func (m *member) expect() { m.once.Do(func() { close(m.expected) }) }
+
 // end stops a part on purpose; a second call finds nothing to do.
 func (m *member) end(ctx context.Context) error {
-	m.once.Do(func() { close(m.expected) })
+	m.expect()
 	err := m.Stop(ctx)
 	<-m.watched
 

@@ -31,7 +31,7 @@ import (
 // Part names one of the dependencies.
 type Part string
 
-// The parts of a stack, in the order in which they are listed and, reversed, stopped.
+// The parts of a stack. With a cluster there is a Node for each of its servers and no NATS.
 const (
 	NATS     Part = "nats"
 	S3       Part = "s3"
@@ -54,6 +54,9 @@ type Options struct {
 
 	// NATSChild runs the NATS server as a process of its own, which can be killed and paused.
 	NATSChild bool
+	// NATSNodes, where it is more than one, runs so many NATS servers as a cluster, each a process and a part of its own (Node)
+	// in place of NATS. A later start finds their data, and other ports.
+	NATSNodes int
 	// NATSMaxPayload is the largest message in bytes; 0 is the server's default of 1 MiB, which other installations run with.
 	NATSMaxPayload int32
 	// Fast lets PostgreSQL lose data at a power cut, not at a kill; for tests.
@@ -86,10 +89,11 @@ type server interface {
 type Stack struct {
 	Endpoints
 
-	opts   Options
-	keys   secrets
-	lock   *flock.Lock
-	exited chan error
+	opts    Options
+	keys    secrets
+	lock    *flock.Lock
+	exited  chan error
+	cluster natsd.Cluster // empty with a single server
 
 	mu    sync.Mutex // guards parts
 	parts map[Part]*member
@@ -155,12 +159,18 @@ func (s *Stack) open() error {
 }
 
 func (s *Stack) startAll(ctx context.Context) error {
-	last := loadPorts(s.opts.Dir)
-	group, ctx := errgroup.WithContext(ctx)
-	for _, part := range []Part{NATS, S3, Postgres} {
-		group.Go(func() error { return s.start(ctx, part, s.wish(part, last)) })
+	if err := s.placeNodes(); err != nil {
+		return err
+	}
+	ports := loadPorts(s.opts.Dir)
+	group, starting := errgroup.WithContext(ctx)
+	for _, part := range s.Parts() {
+		group.Go(func() error { return s.start(starting, part, s.wish(part, ports)) })
 	}
 	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := s.AwaitNodes(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -168,10 +178,27 @@ func (s *Stack) startAll(ctx context.Context) error {
 	for _, m := range s.parts {
 		s.describe(m.server, s.keys)
 	}
+	ports.S3, ports.Postgres = s.parts[S3].Port(), s.parts[Postgres].Port()
+	if len(s.cluster) > 0 {
+		s.NATSURL = s.cluster.URL()
+	} else {
+		ports.NATS = s.parts[NATS].Port()
+	}
 
-	return savePorts(s.opts.Dir, Ports{
-		NATS: s.parts[NATS].Port(), S3: s.parts[S3].Port(), Postgres: s.parts[Postgres].Port(),
-	})
+	return savePorts(s.opts.Dir, ports)
+}
+
+// Parts lists the parts in the order in which they are, reversed, stopped.
+func (s *Stack) Parts() []Part {
+	if len(s.cluster) == 0 {
+		return []Part{NATS, S3, Postgres}
+	}
+	var parts []Part
+	for _, m := range s.cluster {
+		parts = append(parts, Part(m.Name))
+	}
+
+	return append(parts, S3, Postgres)
 }
 
 func (s *Stack) wish(part Part, last Ports) loopback.Port {
@@ -216,7 +243,7 @@ func (s *Stack) launch(ctx context.Context, part Part, port loopback.Port, log z
 			AdminPassword: s.keys.PostgresAdmin, OwnerPassword: s.keys.PostgresOwner,
 		})
 	default:
-		return nil, fmt.Errorf("no part %q", part)
+		return s.launchNode(ctx, part, log)
 	}
 }
 

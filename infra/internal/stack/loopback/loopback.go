@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -89,6 +90,23 @@ func await(ctx context.Context, port int) error {
 	}
 
 	return nil
+}
+
+// Several finds so many ports that are free, for parts that must know of each other before they start. What takes one of
+// them before its part does makes that part fail.
+func Several(n int) ([]int, error) {
+	ports := make([]int, 0, n)
+	for len(ports) < n {
+		port, err := free()
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(ports, port) {
+			ports = append(ports, port)
+		}
+	}
+
+	return ports, nil
 }
 
 // free looks below the range from which systems take the ports of outgoing connections: such a connection would take the

@@ -1,11 +1,12 @@
 // Package natsd runs a NATS server with JetStream on the loopback address, within this process or, so that it can be
-// killed and paused, as a child.
+// killed and paused, as a child; alone or, with others, as a cluster.
 //
-// Either way it flushes its store once a second (a power cut may cost the last second, a killed process costs nothing),
+// In any case it flushes its store once a second (a power cut may cost the last second, a killed process costs nothing),
 // and Stop returns when the store is closed.
 package natsd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,9 @@ import (
 // Role is the name of the part that a re-executed binary plays.
 const Role = "nats"
 
+// name is that of a server which stands alone, and of a cluster.
+const name = "sori"
+
 const (
 	syncInterval = time.Second
 	readyLimit   = 30 * time.Second
@@ -44,6 +48,10 @@ type Options struct {
 	MaxPayload int32 // 0 is the server's own default of 1 MiB, what other installations run with
 	Child      bool
 	Log        zerolog.Logger
+
+	// Member makes the server one of a cluster, on the member's own ports; the zero value stands alone.
+	Member  Member
+	Cluster Cluster // of which it is one
 }
 
 // settings is what a child needs to know.
@@ -51,6 +59,9 @@ type settings struct {
 	Dir        string
 	Port       int
 	MaxPayload int32
+
+	Member  Member
+	Cluster Cluster
 }
 
 // Server is a running NATS server.
@@ -64,8 +75,11 @@ type Server struct {
 // Start starts the server and returns when it accepts clients and its store is recovered.
 func Start(ctx context.Context, opts Options) (*Server, error) {
 	srv := &Server{done: make(chan struct{})}
+	if opts.Member != (Member{}) {
+		opts.Port = loopback.Port{Fixed: opts.Member.Port}
+	}
 	err := loopback.With(ctx, opts.Port, func(port int) error {
-		set := settings{Dir: opts.Dir, Port: port, MaxPayload: opts.MaxPayload}
+		set := settings{Dir: opts.Dir, Port: port, MaxPayload: opts.MaxPayload, Member: opts.Member, Cluster: opts.Cluster}
 		srv.port = port
 		if opts.Child {
 			var err error
@@ -126,8 +140,8 @@ func RunRole(ctx context.Context, config json.RawMessage, ready func()) error {
 }
 
 func run(set settings, log zerolog.Logger) (*server.Server, error) {
-	ns, err := server.NewServer(&server.Options{
-		ServerName: "sori",
+	opts := &server.Options{
+		ServerName: cmp.Or(set.Member.Name, name),
 		Host:       loopback.Host,
 		Port:       set.Port,
 		NoSigs:     true,
@@ -138,7 +152,9 @@ func run(set settings, log zerolog.Logger) (*server.Server, error) {
 		JetStreamMaxMemory: maxMemory,
 		StoreDir:           filepath.Clean(set.Dir),
 		SyncInterval:       syncInterval,
-	})
+	}
+	set.Member.join(set.Cluster, opts)
+	ns, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
@@ -161,7 +177,9 @@ func run(set settings, log zerolog.Logger) (*server.Server, error) {
 }
 
 // URL is where clients connect.
-func (s *Server) URL() string { return "nats://" + loopback.Address(s.port) }
+func (s *Server) URL() string { return url(s.port) }
+
+func url(port int) string { return "nats://" + loopback.Address(port) }
 
 // Port is the port that it listens on.
 func (s *Server) Port() int { return s.port }
