@@ -12,7 +12,6 @@ import (
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/world"
 	"sori.internal/shared/event"
-	"sori.internal/shared/testkit"
 )
 
 // ask posts an action on a job, as a frontend does, and returns the answer.
@@ -86,47 +85,5 @@ func TestACanceledJobStaysCanceledWhateverComes(t *testing.T) {
 	}
 	if strings.Contains(w.Logged(), `"level":"error"`) {
 		t.Error("something went wrong")
-	}
-}
-
-// impatient are settings under which an attempt has a second to report.
-func impatient() map[string]string {
-	return map[string]string{
-		"ANALYSIS_DEADLINE_FACTOR": "0.1", "ANALYSIS_DEADLINE_MIN": "1s", "ANALYSIS_DEADLINE_MAX": "10s", "DEADLINE_SWEEP_INTERVAL": "100ms",
-		"ANALYSIS_POLL_INTERVAL": "200ms",
-	}
-}
-
-func TestAServerThatNeverReportsIsAskedAFewTimesAndThenTheJobFails(t *testing.T) {
-	t.Parallel()
-	w := world.Start(t, world.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}})
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
-	frames := w.Follow(w.Context(), t, job, "en")
-	if end := frames[len(frames)-1]; end.Status != "failed" {
-		t.Errorf("the end is %+v", end)
-	}
-	b := w.Bus("test", event.Jobs())
-	if f := testkit.Await[event.Failed](w.Kit, b, job); f.Code != "analysis-timeout" || f.Attempt != 3 || !f.Retryable {
-		t.Errorf("%+v", f)
-	}
-	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil {
-		t.Fatal(err)
-	}
-	if status, body := ask(t, w, job, "retry"); status != http.StatusAccepted {
-		t.Fatalf("%d %v", status, body)
-	}
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
-	if c := testkit.Await[event.Completed](w.Kit, b, job); c.Attempt < 4 { // a slow machine may need another
-		t.Errorf("attempt %d completed", c.Attempt)
-	}
-}
-
-func TestAResultWhoseCallbackWasLostIsFetched(t *testing.T) {
-	t.Parallel()
-	w := world.Start(t, world.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Poll: true})
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
-	if c := testkit.Await[event.Completed](w.Kit, w.Bus("test", event.Jobs()), job); c.Attempt != 1 {
-		t.Errorf("attempt %d completed", c.Attempt)
 	}
 }

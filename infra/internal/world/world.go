@@ -6,6 +6,9 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +36,10 @@ type Options struct {
 	Settings  map[string]string // of all services
 	Behaviour analyzer.Behaviour
 	Poll      bool // the dispatcher knows where the analysis server tells how an analysis stands
+
+	// Front, where set, stands before the analysis server: what it makes of the
+	// server's handler is what the dispatcher asks.
+	Front func(http.Handler) http.Handler
 }
 
 // Start starts everything and makes a token. It ends with the test.
@@ -43,10 +50,13 @@ func Start(t *testing.T, o Options) *World {
 	k.Bucket()
 	w := &World{Kit: k, Analyzer: startAnalyzer(t, k, o.Behaviour)}
 	w.Tracker = k.Run(tracker.Run, o.Settings).URL
-	settings := k.Settings(o.Settings)
-	settings["TARGET_SERVER_URL"] = w.Analyzer.URL() + "/analyze"
+	settings, target := k.Settings(o.Settings), w.Analyzer.URL()
+	if o.Front != nil {
+		target = front(t, o.Front, target)
+	}
+	settings["TARGET_SERVER_URL"] = target + "/analyze"
 	if o.Poll {
-		settings["ANALYSIS_STATUS_URL"] = w.Analyzer.URL() + "/status/{analysis_job_id}"
+		settings["ANALYSIS_STATUS_URL"] = target + "/status/{analysis_job_id}"
 	}
 	// The dispatcher must know its own address before it has one: it is given a
 	// listener's that was closed a moment ago.
@@ -60,6 +70,18 @@ func Start(t *testing.T, o Options) *World {
 	w.awaitReady(t)
 	w.Token = w.makeToken(t)
 	return w
+}
+
+// front puts a handler before the server at a URL and returns its own.
+func front(t *testing.T, before func(http.Handler) http.Handler, server string) string {
+	t.Helper()
+	to, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(before(httputil.NewSingleHostReverseProxy(to)))
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 func freeAddr(t *testing.T) string {

@@ -1,0 +1,167 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/audit"
+	"sori.internal/infra/internal/world"
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// history is all that happened to a job, which must be something that can.
+func history(t *testing.T, w *world.World, job string) audit.History {
+	t.Helper()
+	all, err := audit.Books{Bus: w.Bus("test", event.Jobs())}.Histories(w.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := all[job].Check(); err != nil {
+		t.Errorf("job %s: %v", job, err)
+	}
+	return all[job]
+}
+
+// names are a history's events with the attempts that they are of.
+func names(h audit.History) string {
+	var all []string
+	for _, e := range h {
+		all = append(all, strings.TrimSuffix(string(e.Name())+" "+e.Occurrence(), " "))
+	}
+	return strings.Join(all, ", ")
+}
+
+// failure is what the job's route says of a failed job.
+type failure struct {
+	Status string
+	Error  struct {
+		Code, Detail string
+		Retryable    bool
+	}
+}
+
+// impatient are settings under which an attempt has a second to report.
+func impatient() map[string]string {
+	return map[string]string{
+		"ANALYSIS_DEADLINE_FACTOR": "0.1", "ANALYSIS_DEADLINE_MIN": "1s", "ANALYSIS_DEADLINE_MAX": "10s", "DEADLINE_SWEEP_INTERVAL": "100ms",
+		"ANALYSIS_POLL_INTERVAL": "200ms",
+	}
+}
+
+func TestAServerThatNeverCallsBackIsAskedForTheResult(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Poll: true})
+	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	if c := testkit.Await[event.Completed](w.Kit, w.Bus("test", event.Jobs()), job); c.Attempt != 1 {
+		t.Errorf("attempt %d completed", c.Attempt)
+	}
+	if told := names(history(t, w, job)); told != "received, stored, attempted 1, dispatched 1, lapsed 1, completed 1" {
+		t.Error(told)
+	}
+}
+
+func TestAServerThatNeverCallsBackIsAskedAFewTimesAndThenTheJobFails(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}})
+	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	frames := w.Follow(w.Context(), t, job, "en")
+	if end := frames[len(frames)-1]; end.Status != "failed" {
+		t.Errorf("the end is %+v", end)
+	}
+	var f failure
+	w.Result(t, job, &f)
+	if f.Status != "failed" || f.Error.Code != "analysis-timeout" || f.Error.Detail == "" || !f.Error.Retryable {
+		t.Errorf("%+v", f)
+	}
+	want := "received, stored"
+	for n := 1; n <= 3; n++ {
+		want += fmt.Sprintf(", attempted %d, dispatched %d, lapsed %d", n, n, n)
+	}
+	if told := names(history(t, w, job)); told != want+", failed 3" {
+		t.Error(told)
+	}
+
+	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil { // a retry has attempts of its own
+		t.Fatal(err)
+	}
+	if status, body := ask(t, w, job, "retry"); status != http.StatusAccepted {
+		t.Fatalf("%d %v", status, body)
+	}
+	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	if told := names(history(t, w, job)); !strings.HasPrefix(told, want+", failed 3, retried 4, attempted 4, ") {
+		t.Error(told)
+	}
+}
+
+func TestAServerThatCallsBackBeforeItAnswersHasReported(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{CallbackFirst: true, Delay: analyzer.Duration(2 * time.Second)}})
+	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	frames := w.Follow(w.Context(), t, job, "en")
+	checkStages(t, frames)
+	moved := false // by what the server said of its progress, which it had not yet answered for
+	for _, f := range frames {
+		moved = moved || f.Progress > 90 && f.Progress < 100
+	}
+	if !moved {
+		t.Errorf("frames %+v", frames)
+	}
+	w.Settled("dispatcher-stored") // the answer is there as well
+	if told := names(history(t, w, job)); told != "received, stored, attempted 1, completed 1" {
+		t.Error(told)
+	}
+}
+
+func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *testing.T) {
+	t.Parallel()
+	const jobs, sent = 4, 5 * 4 // of each: three of its progress and the outcome
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{
+		Instant: true, Delay: analyzer.Duration(time.Second), RepeatCallbacks: 4, ReorderCallbacks: true,
+	}})
+	var all []string
+	for range jobs {
+		all = append(all, w.Upload(t, "a.wav", tone(220, time.Second)))
+	}
+	ends := map[string]world.Frame{}
+	for _, job := range all {
+		frames := w.Follow(w.Context(), t, job, "en")
+		checkStages(t, frames)
+		ends[job] = frames[len(frames)-1]
+	}
+	testkit.Eventually(t, func() error {
+		if n := strings.Count(w.Logged(), `"path":"/tokens/webhook/analysis-complete","status":200`); n < jobs*sent {
+			return fmt.Errorf("%d callbacks", n)
+		}
+		return nil
+	})
+	w.Settled("tracker-projection")
+	for _, job := range all {
+		told := names(history(t, w, job))
+		if strings.Replace(told, "dispatched 1, ", "", 1) != "received, stored, attempted 1, completed 1" { // which a callback may overtake
+			t.Error(told)
+		}
+		if again := w.Follow(w.Context(), t, job, "en"); len(again) != 1 || again[0].ID != ends[job].ID {
+			t.Errorf("%+v has become %+v", ends[job], again)
+		}
+	}
+}
+
+// The address that presigned URLs name leads nowhere: the recording is fetched by
+// its s3:// form, with the server's own credentials, or not at all.
+func TestAServerThatNeedsTheS3StyleIsGivenIt(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: map[string]string{"ANALYSIS_URL_STYLE": "s3", "S3_PUBLIC_ENDPOINT": "http://127.0.0.1:9"}})
+	job := w.Upload(t, "녹음 1.wav", tone(220, 2*time.Second))
+	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	var r result
+	w.Result(t, job, &r)
+	if r.Status != "completed" || r.Result == nil || r.Result.Duration != 2 {
+		t.Errorf("%+v", r)
+	}
+}
