@@ -1,4 +1,13 @@
-// Package e2e_test drives all of Sori as its users do.
+// Package e2e_test drives all of Sori as its users do. What Sori promises of
+// failures is held
+//
+//   - where a process dies: crash_test.go;
+//   - where S3, Postgres or NATS is away: the package outage, and failures_test.go
+//     for a job whose deadline passes meanwhile;
+//   - where the analysis server does not call back, or calls as it likes:
+//     analysis_server_test.go;
+//   - where callbacks are late, repeated or forged: callbacks_test.go;
+//   - where an event is poison: failures_test.go.
 package e2e_test
 
 import (

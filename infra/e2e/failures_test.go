@@ -1,0 +1,187 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/nats-io/nats.go"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/audit"
+	"sori.internal/infra/internal/world"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// withStorageBehind starts a world that reaches S3 through a proxy.
+func withStorageBehind(t *testing.T, settings map[string]string) (*world.World, *testkit.Proxy) {
+	t.Helper()
+	k := testkit.New(t)
+	proxy := k.Proxy(k.Settings(nil)["S3_ENDPOINT"])
+	all := map[string]string{"S3_ENDPOINT": proxy.URL}
+	for name, value := range settings {
+		all[name] = value
+	}
+	return world.Start(t, world.Options{Settings: all}), proxy
+}
+
+// checkNothingIsLeft waits until the uploader is through and looks for what a job
+// that was never stored may have left.
+func checkNothingIsLeft(t *testing.T, w *world.World, job string) {
+	t.Helper()
+	w.Settled("uploader-received")
+	client, bucket := w.Bucket()
+	objects, err := audit.Books{S3: client, Bucket: bucket}.Objects(w.Context())
+	if err != nil || objects[job] != 0 {
+		t.Errorf("objects %v, %v", objects, err)
+	}
+	entries, err := w.Bus("test", event.Staging()).StagedEntries(w.Context())
+	if err != nil || len(entries) != 0 {
+		t.Errorf("staging holds %v, %v", entries, err)
+	}
+}
+
+func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	const deadline = 3 * time.Second
+	w, storage := withStorageBehind(t, map[string]string{"DISPATCH_DEADLINE": deadline.String(), "DEADLINE_SWEEP_INTERVAL": "100ms"})
+	storage.Cut()
+	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	frames := w.Follow(w.Context(), t, job, "en")
+	for i, f := range frames {
+		if last := i == len(frames)-1; last != (f.Status == "failed") || !last && f.Status != "processing" {
+			t.Errorf("frame %d of %d: %+v", i+1, len(frames), f)
+		}
+	}
+	var f failure
+	w.Result(t, job, &f)
+	if f.Status != "failed" || f.Error.Code != "dispatch-timeout" || f.Error.Retryable {
+		t.Errorf("%+v", f)
+	}
+	log, err := w.Bus("test", event.Jobs()).Log(w.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if waited := log[len(log)-1].Time.Sub(log[0].Time); waited < deadline {
+		t.Errorf("it failed after %v", waited)
+	}
+	if told := names(history(t, w, job)); told != "received, failed 0" {
+		t.Error(told)
+	}
+	storage.Mend()
+	checkNothingIsLeft(t, w, job)
+	if status, body := ask(t, w, job, "retry"); status != http.StatusConflict || body["code"] != "job-not-retryable" {
+		t.Errorf("%d %v", status, body)
+	}
+}
+
+// letters waits for dead letters of a job and returns them.
+func letters(t *testing.T, w *world.World, job string, n int) []bus.Letter {
+	t.Helper()
+	b := w.Bus("test", event.Jobs(), event.Dead())
+	var found []bus.Letter
+	testkit.Eventually(t, func() error {
+		all, err := b.Letters(w.Context(), "")
+		if err != nil {
+			return err
+		}
+		found = slices.DeleteFunc(all, func(l bus.Letter) bool { return l.Job != job })
+		if len(found) != n {
+			return fmt.Errorf("%d letters: %+v", len(found), found)
+		}
+		return nil
+	})
+	return found
+}
+
+func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
+	t.Parallel()
+	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+	w, storage := withStorageBehind(t, nil)
+	storage.Cut() // so that the uploader does not say it first
+	job, other := w.Upload(t, "a.wav", tone(220, time.Second)), w.Upload(t, "b.wav", tone(220, time.Second))
+	poison := nats.NewMsg(w.Namespace().Subject(event.SubjectOf(job, event.NameStored)))
+	poison.Data, poison.Header["traceparent"] = []byte(`{"job_id":"`+job+`","token_id":"`), []string{"00-" + traceID + "-00f067aa0ba902b7-01"}
+	ack, err := w.JetStream().PublishMsg(w.Context(), poison)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := w.Follow(w.Context(), t, job, "en")
+	if end := frames[len(frames)-1]; end.Status != "failed" {
+		t.Errorf("the end is %+v", end)
+	}
+	var f failure
+	w.Result(t, job, &f)
+	if f.Status != "failed" || f.Error.Code != "unreadable-event" && f.Error.Code != "unprojectable" { // whoever was first
+		t.Errorf("%+v", f)
+	}
+	storage.Mend()
+	checkStages(t, w.Follow(w.Context(), t, other, "en"))
+	checkNothingIsLeft(t, w, job)
+
+	kept := letters(t, w, job, 2)
+	for _, l := range kept {
+		if l.Code != "unreadable-event" || l.Reason == "" || l.EventSeq != ack.Sequence || l.Trace != traceID ||
+			l.Subject != event.SubjectOf(job, event.NameStored) || string(l.Body) != string(poison.Data) || l.Deliveries < 1 {
+			t.Errorf("%+v", l)
+		}
+		if err := w.Bus("test").Replay(w.Context(), l.Consumer, l.EventSeq); err == nil {
+			t.Errorf("%s can read it now", l.Consumer)
+		}
+	}
+	consumers := []string{kept[0].Consumer, kept[1].Consumer}
+	if slices.Sort(consumers); !slices.Equal(consumers, []string{"dispatcher-stored", "tracker-projection"}) {
+		t.Errorf("given up by %v", consumers)
+	}
+	letters(t, w, job, 2)
+	if told := names(history(t, w, job)); told != "received, stored, failed 0" {
+		t.Error(told)
+	}
+}
+
+func TestAnEventThatWasGivenUpIsReplayedOnceItsCauseIsMended(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	db, err := sqlx.Open("postgres", w.Database())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	change := func(query string) {
+		t.Helper()
+		if _, err := db.ExecContext(w.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(`ALTER TABLE tracker.analysis_results ADD CONSTRAINT poison CHECK (status <> 'completed')`)
+	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	frames := w.Follow(w.Context(), t, job, "en")
+	if end := frames[len(frames)-1]; end.Status != "failed" {
+		t.Errorf("the end is %+v", end)
+	}
+	var f failure
+	if w.Result(t, job, &f); f.Error.Code != "unprojectable" {
+		t.Errorf("%+v", f)
+	}
+	l := letters(t, w, job, 1)[0]
+	if l.Consumer != "tracker-projection" || l.Code != "data-refused" || l.Subject != event.SubjectOf(job, event.NameCompleted) {
+		t.Errorf("%+v", l)
+	}
+	b := w.Bus("test")
+	if err := b.Replay(w.Context(), l.Consumer, l.EventSeq); err == nil {
+		t.Error("it is taken while its cause is there")
+	}
+	change(`ALTER TABLE tracker.analysis_results DROP CONSTRAINT poison`)
+	if err := b.Replay(w.Context(), l.Consumer, l.EventSeq); err != nil {
+		t.Fatal(err)
+	}
+	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	if h := history(t, w, job); h[len(h)-1].Name() != event.NameCompleted {
+		t.Error(names(h))
+	}
+}
