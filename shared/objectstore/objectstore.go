@@ -28,6 +28,15 @@ type Config struct {
 	Bucket         string        `env:"S3_BUCKET_NAME,required"`
 	Endpoint       string        `env:"S3_ENDPOINT"`
 	PublicEndpoint string        `env:"S3_PUBLIC_ENDPOINT"`
+	Stall          time.Duration `env:"S3_STALL_TIMEOUT" envDefault:"30s"`
+}
+
+// Check implements config.Checker.
+func (c *Config) Check() error {
+	if c.Stall <= 0 {
+		return errors.New("S3_STALL_TIMEOUT must be positive")
+	}
+	return nil
 }
 
 // Open prepares a client for this process. It does not dial.
@@ -53,7 +62,7 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
 		Secure: u.Scheme == "https", Region: cfg.Region, // known, so that no request asks for it
-		Transport: transport(), MaxRetries: 1, // the bus retries
+		Transport: transport(cfg.Stall), MaxRetries: 1, // the bus retries
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open S3: %w", err)
@@ -61,18 +70,24 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 	return client, nil
 }
 
-// transport is net/http's with limits of ours: an answer must begin in time,
-// and enough idle connections stay for the copies that run at once.
-func transport() *http.Transport {
+// transport is net/http's with limits of ours: no step of a request may stand
+// still for longer than stall, and enough idle connections stay for the copies
+// that run at once.
+func transport(stall time.Duration) *http.Transport {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		MaxIdleConnsPerHost:   64,
-		IdleConnTimeout:       time.Minute,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: time.Minute,
-		ExpectContinueTimeout: time.Second,
-		DisableCompression:    true, // the bytes must arrive as they are stored
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return moving{Conn: conn, stall: stall}, nil
+		},
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     stall / 2, // on an idle one nothing moves
+		TLSHandshakeTimeout: 10 * time.Second,
+		DisableCompression:  true, // the bytes must arrive as they are stored
 	}
 }
 

@@ -101,7 +101,8 @@ func (c place) suffer(g *crowd.Crowd, o outage, parts []stack.Part) {
 
 func TestEveryDependencyMayGoAwayAloneAndComeBack(t *testing.T) {
 	t.Parallel()
-	c := found(t, map[string]int{fleet.Gateway: 2, fleet.Uploader: 2, fleet.Dispatcher: 2, fleet.Tracker: 2}, nil)
+	c := found(t, map[string]int{fleet.Gateway: 2, fleet.Uploader: 2, fleet.Dispatcher: 2, fleet.Tracker: 2},
+		map[string]string{"S3_STALL_TIMEOUT": "2s"}) // so that a pause outlasts copies
 	g := c.Gather()
 	for _, o := range outages() {
 		for _, part := range parts() {

@@ -57,6 +57,48 @@ func TestWhileStorageIsAwayUploadsWaitAndThenGoOn(t *testing.T) {
 	}
 }
 
+// One body is more than what connections hold on their way, so that its copy cannot
+// even be written; the other's waits for its answer.
+func TestAStorageThatStandsStillHoldsNoSlotForLong(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	proxy := r.Proxy(r.Settings(nil)["S3_ENDPOINT"])
+	i := r.run(map[string]string{"S3_ENDPOINT": proxy.URL, "S3_STALL_TIMEOUT": "500ms", "UPLOAD_CONCURRENCY": "1"})
+	r.Settled(consumer)
+	held := proxy.Hold(1 << 20)
+	bodies := [][]byte{wav(32 << 20), wav(2 << 20), wav(32 << 20), wav(2 << 20)}
+	var jobs []event.Received
+	for _, body := range bodies {
+		jobs = append(jobs, r.upload(body))
+	}
+	<-held
+	for _, e := range jobs { // which all need the one slot
+		testkit.Eventually(t, func() error {
+			m, err := r.bus.Last(r.Context(), event.Jobs(), event.Subject(event.Uploading{JobID: e.JobID}))
+			if err == nil && m == nil {
+				err = fmt.Errorf("nobody tries to copy job %s", e.JobID)
+			}
+			return err
+		})
+		if story := r.Story(r.bus, e.JobID); !slices.Equal(story, []event.Name{event.NameReceived}) {
+			t.Errorf("while the storage stands still: %v", story)
+		}
+	}
+	readiness(t, i.URL, http.StatusServiceUnavailable)
+	proxy.Mend()
+	for n, e := range jobs {
+		stored := testkit.Await[event.Stored](r.Kit, r.bus, e.JobID)
+		if got, _ := r.object(stored.Key); !bytes.Equal(got, bodies[n]) {
+			t.Error("the object differs")
+		}
+	}
+	r.Settled(consumer)
+	r.nothingStaged()
+	if keys, dead := r.keys(), r.Letters(event.Dead()); len(keys) != len(jobs) || len(dead) > 0 {
+		t.Errorf("keys %v, dead letters %+v", keys, dead)
+	}
+}
+
 func TestItStartsWhileItsDependenciesAreAway(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -129,7 +129,7 @@ func (w *World) connect(ctx context.Context, deps stack.Endpoints) (err error) {
 	if deps.S3Endpoint != "" && deps.S3AccessKey != "" {
 		w.S3, err = objectstore.Open(objectstore.Config{
 			AccessKey: deps.S3AccessKey, SecretKey: config.Secret(deps.S3SecretKey),
-			Region: deps.S3Region, Bucket: w.Bucket, Endpoint: deps.S3Endpoint,
+			Region: deps.S3Region, Bucket: w.Bucket, Endpoint: deps.S3Endpoint, Stall: time.Minute,
 		})
 		if err != nil {
 			return err

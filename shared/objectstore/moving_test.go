@@ -1,0 +1,146 @@
+package objectstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const stall = 30 * time.Second
+
+// sip is how much a slow server takes at once, which is little of what a client
+// writes at once.
+const sip = 64
+
+// server answers one request on conn in its own way.
+type server func(conn net.Conn)
+
+// take takes n bytes, a sip every while.
+func take(conn net.Conn, n int, every time.Duration) {
+	for buf := make([]byte, sip); n > 0; <-time.After(every) {
+		m, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		n -= m
+	}
+}
+
+// put sends a body to a server over a connection without any buffer.
+func put(t *testing.T, s server, body io.Reader) (text string, took time.Duration, err error) {
+	t.Helper()
+	near, far := net.Pipe()
+	tr := transport(stall)
+	tr.DialContext = func(context.Context, string, string) (net.Conn, error) { return moving{Conn: near, stall: stall}, nil }
+	ended := make(chan struct{})
+	go func() { defer close(ended); s(far) }()
+	defer func() { _ = far.Close(); tr.CloseIdleConnections(); <-ended }()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://s3/bucket/key", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		return "", time.Since(start), err
+	}
+	defer resp.Body.Close()
+	all, err := io.ReadAll(resp.Body)
+	return string(all), time.Since(start), err
+}
+
+const size = 10_000 // of the body
+
+// answer says that length bytes of text follow, and sends what there is of it.
+func answer(conn net.Conn, text string, length int) {
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", length, text)
+}
+
+// drain takes what comes until nobody sends any more.
+func drain(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+func TestAServerThatStandsStillIsGivenUpInEveryStep(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]server{
+		"before anything": func(net.Conn) {},
+		"in the middle of the body": func(conn net.Conn) {
+			take(conn, size/2, 0)
+		},
+		"before the answer": func(conn net.Conn) {
+			drain(conn)
+		},
+		"in the middle of the answer": func(conn net.Conn) {
+			go drain(conn)
+			<-time.After(time.Second)
+			answer(conn, "part", 100)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				_, took, err := put(t, s, strings.NewReader(strings.Repeat("x", size)))
+				if !errors.Is(err, os.ErrDeadlineExceeded) || took < stall || took > 2*stall {
+					t.Errorf("after %v: %v", took, err)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatMovesIsNeverCutHoweverSlow(t *testing.T) {
+	t.Parallel()
+	const every = stall - time.Second
+	for name, s := range map[string]server{
+		"the body": func(conn net.Conn) {
+			take(conn, size, every)
+			go drain(conn)
+			answer(conn, "done", 4)
+		},
+		"the answer": func(conn net.Conn) {
+			go drain(conn)
+			<-time.After(every)
+			answer(conn, "", 4)
+			for _, c := range "done" {
+				<-time.After(every)
+				_, _ = conn.Write([]byte{byte(c)})
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				text, took, err := put(t, s, strings.NewReader(strings.Repeat("x", size)))
+				if text != "done" || err != nil {
+					t.Errorf("after %v: %q %v", took, text, err)
+				}
+				if took < 5*every {
+					t.Errorf("it took %v, which is not slow", took)
+				}
+			})
+		})
+	}
+}
+
+func TestAConnectionThatWasGivenUpTakesNoTimeAnyMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		c := moving{Conn: near, stall: stall}
+		if _, err := c.Write([]byte("hello")); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a write that nobody takes: %v", err)
+		}
+		start := time.Now()
+		if _, err := c.Write([]byte("goodbye")); err == nil || time.Since(start) > 0 {
+			t.Errorf("the next one, after %v: %v", time.Since(start), err)
+		}
+	})
+}
