@@ -38,11 +38,12 @@ const (
 	NameUploading  Name = "uploading"
 	NameProgressed Name = "progressed"
 	NameWaiting    Name = "waiting"
+	NameDiscarded  Name = "discarded"
 )
 
 // Progress reports whether the name is a progress event's.
 func (n Name) Progress() bool {
-	return n == NameUploading || n == NameProgressed || n == NameWaiting
+	return n == NameUploading || n == NameProgressed || n == NameWaiting || n == NameDiscarded
 }
 
 // Ending reports whether a job has ended where its log ends with this event. A
@@ -195,6 +196,17 @@ type Waiting struct {
 	Code    string    `json:"code"`  // why: stable, kebab-case
 }
 
+// Discarded keeps what the analysis server found in an attempt that was not the
+// newest any more when it reported: it changes nothing, and may have cost hours.
+// Published by the dispatcher; read by whoever wonders.
+type Discarded struct {
+	JobID   string          `json:"job_id"`
+	Attempt int             `json:"attempt"`
+	Status  string          `json:"status"`           // completed or failed
+	Detail  string          `json:"detail,omitempty"` // why it failed
+	Result  json.RawMessage `json:"result,omitempty"` // where a message holds it
+}
+
 // The methods that make each struct an Event.
 
 func (e Received) Name() Name   { return NameReceived }
@@ -209,6 +221,7 @@ func (e Retried) Name() Name    { return NameRetried }
 func (e Uploading) Name() Name  { return NameUploading }
 func (e Progressed) Name() Name { return NameProgressed }
 func (e Waiting) Name() Name    { return NameWaiting }
+func (e Discarded) Name() Name  { return NameDiscarded }
 
 func (e Received) Job() string   { return e.JobID }
 func (e Stored) Job() string     { return e.JobID }
@@ -222,6 +235,7 @@ func (e Retried) Job() string    { return e.JobID }
 func (e Uploading) Job() string  { return e.JobID }
 func (e Progressed) Job() string { return e.JobID }
 func (e Waiting) Job() string    { return e.JobID }
+func (e Discarded) Job() string  { return e.JobID }
 
 func (e Received) Occurrence() string   { return "" }
 func (e Stored) Occurrence() string     { return "" }
@@ -234,6 +248,7 @@ func (e Canceled) Occurrence() string   { return "" }
 func (e Retried) Occurrence() string    { return strconv.Itoa(e.Attempt) }
 func (e Uploading) Occurrence() string  { return strconv.FormatInt(e.Bytes, 10) }
 func (e Progressed) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Percent) }
+func (e Discarded) Occurrence() string  { return strconv.Itoa(e.Attempt) + "." + e.Status }
 func (e Waiting) Occurrence() string    { return fmt.Sprintf("%d.%d", e.Attempt, e.Until.Unix()) }
 
 // Decode reads the event that was published on subject (without a namespace).
@@ -280,6 +295,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Progressed](body)
 	case NameWaiting:
 		return as[Waiting](body)
+	case NameDiscarded:
+		return as[Discarded](body)
 	default:
 		return nil, fmt.Errorf("unknown event %q", name)
 	}

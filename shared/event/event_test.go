@@ -39,6 +39,7 @@ func samples() []event.Event {
 		event.Uploading{JobID: job, Bytes: 51200, Size: 102400},
 		event.Progressed{JobID: job, Attempt: 1, Percent: 40, Message: "pitch"},
 		event.Waiting{JobID: job, Attempt: 1, Until: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC), Code: "analysis-unavailable"},
+		event.Discarded{JobID: job, Attempt: 1, Status: "completed", Result: json.RawMessage(`{"score":1}`)},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -225,6 +226,36 @@ func TestACallbackOfAnOldAttemptChangesNothing(t *testing.T) {
 	}
 	if n := r.count(event.Subject(event.Progressed{JobID: job})); n != 0 {
 		t.Errorf("progress was told %d times", n)
+	}
+}
+
+func TestTheLateOutcomeOfAnOldAttemptIsKeptOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.run(nil)
+	job, hook := r.dispatched()
+	r.append(event.Attempted{JobID: job, Attempt: 2})
+	for range 3 {
+		for _, body := range []string{`{"analysis_results":{"score":2}}`, `{"status":"failed","error":"no speech"}`} {
+			if got := r.call(hook, body); got.code != http.StatusOK {
+				t.Errorf("%s: %+v", body, got)
+			}
+		}
+	}
+	var kept []event.Discarded
+	for _, m := range r.Letters(event.Jobs()) {
+		if m.Subject == event.Subject(event.Discarded{JobID: job}) {
+			e, err := event.Decode(m.Subject, m.Data)
+			must(t, err)
+			kept = append(kept, e.(event.Discarded))
+		}
+	}
+	want := []event.Discarded{
+		{JobID: job, Attempt: 1, Status: "completed", Result: json.RawMessage(`{"score":2}`)},
+		{JobID: job, Attempt: 1, Status: "failed", Detail: "no speech"},
+	}
+	if !reflect.DeepEqual(kept, want) {
+		t.Errorf("kept %+v", kept)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -95,8 +94,17 @@ func (c *Core) progress(ctx context.Context, job string, attempt int, r report) 
 	})
 }
 
-// outcome ends the job with what the server found.
+// outcome ends the job with what the server found. What it found in an earlier
+// attempt is kept, and changes nothing.
 func (c *Core) outcome(ctx context.Context, job string, attempt int, r report) (Reception, error) {
+	reception, err := c.conclude(ctx, job, attempt, r)
+	if err == nil && reception == Stale {
+		err = c.journal.Tell(ctx, c.discarded(job, attempt, r))
+	}
+	return reception, err
+}
+
+func (c *Core) conclude(ctx context.Context, job string, attempt int, r report) (Reception, error) {
 	ending, discard, err := c.ending(ctx, job, attempt, r)
 	if err != nil {
 		return Recorded, err
@@ -125,6 +133,15 @@ func (c *Core) outcome(ctx context.Context, job string, attempt int, r report) (
 	return reception, err
 }
 
+// discarded makes the event of an outcome that came too late.
+func (c *Core) discarded(job string, attempt int, r report) event.Discarded {
+	d := event.Discarded{JobID: job, Attempt: attempt, Status: r.status, Detail: r.reason}
+	if c.fits(event.Completed{JobID: job, Attempt: attempt, Result: r.result}) {
+		d.Result = r.result
+	}
+	return d
+}
+
 // leftover is what is to be forgotten where an ending is refused.
 type leftover struct {
 	entry     string
@@ -138,11 +155,7 @@ func (c *Core) ending(ctx context.Context, job string, attempt int, r report) (e
 		return event.Failed{JobID: job, Attempt: attempt, Code: "analysis-failed", Detail: r.reason, Retryable: true}, leftover{}, nil
 	}
 	completed := event.Completed{JobID: job, Attempt: attempt, Result: r.result}
-	encoded, err := json.Marshal(completed) // as it will travel: escapes may have made the result six times as long
-	if err != nil {
-		return nil, leftover{}, fmt.Errorf("encode the result of job %s: %w", job, err)
-	}
-	if int64(len(encoded)) <= c.staging.MaxPayload()/2 {
+	if c.fits(completed) {
 		return completed, leftover{}, nil
 	}
 	log, err := c.journal.Log(ctx, job)
@@ -158,6 +171,13 @@ func (c *Core) ending(ctx context.Context, job string, attempt int, r report) (e
 	}
 	completed.Result, completed.ResultEntry, completed.ResultChunks = nil, staged.Entry, staged.Chunks
 	return completed, leftover{entry: staged.Entry}, nil
+}
+
+// fits reports whether a message holds a result as it will travel: escapes may
+// make it six times as long.
+func (c *Core) fits(completed event.Completed) bool {
+	encoded, err := json.Marshal(completed)
+	return err == nil && int64(len(encoded)) <= c.staging.MaxPayload()/2
 }
 
 // The statuses of a report.
