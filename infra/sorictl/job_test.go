@@ -6,6 +6,7 @@ import (
 
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/world"
+	"sori.internal/shared/event"
 )
 
 func TestAJobIsShownOnOneScreen(t *testing.T) {
@@ -26,6 +27,28 @@ func TestAJobIsShownOnOneScreen(t *testing.T) {
 		t.Errorf("%d lines:\n%s", lines, shown)
 	}
 	shows(t, w.Kit, []string{"job", w.NewJob()}, "no longer in the log", "row", "none")
+}
+
+func TestAJobsScreenTellsEveryAttempt(t *testing.T) {
+	t.Parallel()
+	o := attended(t)
+	o.Bucket()
+	job := o.job(stored, attempted(1),
+		func(id string) event.Event { return event.Dispatched{JobID: id, Attempt: 1} },
+		func(id string) event.Event { return event.Lapsed{JobID: id, Attempt: 1} },
+		attempted(2), failed("analysis-failed", 2),
+		func(id string) event.Event { return event.Retried{JobID: id, Attempt: 3} })
+	o.Settled(projection)
+	shown := shows(t, o.Kit, []string{"job", job}, job+", under way since retried", "processing, progress 70, attempt 3, version")
+	at := 0
+	for _, line := range []string{"attempted  ", "dispatched  ", "lapsed  ", "attempted  ", "failed  ", "retried  "} {
+		i := strings.Index(shown[at:], line)
+		if i < 0 {
+			t.Fatalf("%s is not shown in its place:\n%s", line, shown)
+		}
+		at += i + len(line)
+	}
+	contains(t, shown, "attempt=1", "attempt=2 code=analysis-failed", "attempt=3")
 }
 
 func TestWhatCannotBeReachedIsToldAndTheRestIsShown(t *testing.T) {

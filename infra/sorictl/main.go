@@ -5,11 +5,13 @@
 //	sorictl dead replay SEQ...|-all [-consumer C]        have its consumer handle the event again
 //	sorictl dead drop SEQ...                             throw letters away
 //	sorictl job ID                                       all that is known of a job
+//	sorictl retry ID...|-failed [-code C] [-since D]     analyse failed jobs again
+//	sorictl cancel ID...                                 end jobs that are under way
 //	sorictl reconcile [-repair] [-json] [-metrics FILE]  where log, rows and objects differ
 //	sorictl tail [SUBJECT] [-job ID] [-failed]           what passes on the bus
 //
 // It reads what the services wrote and writes nothing of theirs: whatever it
-// mends, it mends by having the service that owns it do its work again.
+// mends, it mends by having the service that owns it do its work.
 package main
 
 import (
@@ -44,7 +46,7 @@ type terminal struct {
 	environment config.Lookup
 }
 
-const usage = "there are `dead list|show|replay|drop`, `job`, `reconcile` and `tail`; each tells its flags with -h"
+const usage = "there are `dead list|show|replay|drop`, `job`, `retry`, `cancel`, `reconcile` and `tail`; each tells its flags with -h"
 
 func (t terminal) command(ctx context.Context, args []string) error {
 	name, rest := first(args)
@@ -64,6 +66,10 @@ func (t terminal) command(ctx context.Context, args []string) error {
 		return fmt.Errorf("dead what: %q? %s", name, usage)
 	case "job":
 		return t.job(ctx, rest)
+	case "retry":
+		return t.retry(ctx, rest)
+	case "cancel":
+		return t.cancel(ctx, rest)
 	case "reconcile":
 		return t.reconcile(ctx, rest)
 	case "tail":

@@ -68,6 +68,31 @@ func (r rows) find(ctx context.Context, job string) (*row, error) {
 	return &found, nil
 }
 
+// failure is what an operator wants to know of a job before it is retried.
+type failure struct {
+	JobID     string    `db:"job_id"`
+	ErrorCode string    `db:"error_code"`
+	Attempt   int       `db:"attempt"`
+	UpdatedAt time.Time `db:"updated_at"`
+}
+
+// failed finds the jobs that have failed and whose recording is stored, without
+// which there is nothing to retry; the newest first.
+func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
+	const query = `
+		SELECT job_id, error_code, attempt, updated_at
+		FROM analysis_results
+		WHERE status = 'failed'
+		  AND s3_key <> ''
+		  AND ($1 = '' OR error_code = $1)
+		  AND ($2 = 0 OR updated_at >= now() - make_interval(secs => $2::double precision))
+		ORDER BY updated_at DESC, job_id DESC
+		LIMIT $3`
+	var found []failure
+	err := r.db.SelectContext(ctx, &found, query, c.code, c.since.Seconds(), c.n)
+	return found, postgres.Translate("find failed jobs", err)
+}
+
 // record is what a comparison needs of a job's record.
 type record struct {
 	JobID    string `db:"job_id"`

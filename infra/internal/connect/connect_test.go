@@ -27,21 +27,23 @@ func settings(t *testing.T, environment map[string]string, args ...string) (conf
 func TestTheFolderTellsUnlessTheEnvironmentNamesABus(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	remove, err := connect.Endpoints{NATS: "nats://folder", Postgres: "postgres://folder", S3SecretKey: "k"}.Write(dir)
+	remove, err := connect.Endpoints{NATS: "nats://folder", Postgres: "postgres://folder", Tracker: "http://folder", S3SecretKey: "k"}.Write(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	environment := map[string]string{"NATS_URL": "nats://environment", "NATS_NAMESPACE": "n"}
+	environment := map[string]string{"NATS_URL": "nats://environment", "NATS_NAMESPACE": "n", "TRACKER_URL": "http://environment"}
 	for name, c := range map[string]struct {
 		args []string
-		bus  string
-	}{"the folder is named": {[]string{"-dir", dir}, "nats://folder"}, "it is not": {nil, "nats://environment"}} {
+		host string
+	}{"the folder is named": {[]string{"-dir", dir}, "folder"}, "it is not": {nil, "environment"}} {
 		lookup, err := settings(t, environment, c.args...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bus, _ := lookup("NATS_URL"); bus != c.bus {
-			t.Errorf("%s: %s", name, bus)
+		bus, _ := lookup("NATS_URL")
+		tracker, _ := lookup("TRACKER_URL")
+		if bus != "nats://"+c.host || tracker != "http://"+c.host {
+			t.Errorf("%s: %s, %s", name, bus, tracker)
 		}
 		if ns, _ := lookup("NATS_NAMESPACE"); ns != "n" {
 			t.Errorf("%s: namespace %q", name, ns)

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/tail"
+	"sori.internal/shared/config"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+// action is what the tracker may be asked to do to a job: the last element of its
+// route.
+type action string
+
+const (
+	toRetry  action = "retry"
+	toCancel action = "cancel"
+)
+
+// done is what has become of a job to which it was done.
+func (a action) done() string {
+	if a == toCancel {
+		return "canceled"
+	}
+	return "retried"
+}
+
+// candidate is a job to ask for, with what an operator may want to know of it.
+type candidate struct{ job, about string }
+
+// retry has jobs that failed analysed again: those that are named, or a selection
+// of the records. Either way the tracker decides on each, by its log.
+func (t terminal) retry(ctx context.Context, args []string) error {
+	flags, settings := t.flags("retry")
+	var c choice
+	failed := flags.Bool("failed", false, "every failed job whose recording is stored, the newest first, instead of named ones")
+	c.flags(flags)
+	dry := flags.Bool("dry-run", false, "show which jobs would be retried, and retry none")
+	rest, err := connect.Parse(flags, args)
+	if err != nil {
+		return err
+	}
+	if *failed == (len(rest) > 0) || !*failed && (c.code != "" || c.since != 0) {
+		return errors.New("retry: either the jobs' ids, or -failed with -code, -since and -n")
+	}
+	if c.n < 1 || c.since < 0 {
+		return errors.New("retry: -n must be at least 1 and -since must not be negative")
+	}
+	lookup, err := settings()
+	if err != nil {
+		return err
+	}
+	jobs, err := named(rest)
+	if err == nil && *failed {
+		jobs, err = c.find(ctx, lookup)
+	}
+	if err != nil {
+		return err
+	}
+	if *dry {
+		for _, j := range jobs {
+			fmt.Fprintf(t.out, "%s  would be retried%s\n", j.job, j.about)
+		}
+		fmt.Fprintf(t.out, "%d jobs would be retried\n", len(jobs))
+		return nil
+	}
+	return t.control(ctx, lookup, toRetry, jobs)
+}
+
+// cancel ends jobs that are under way.
+func (t terminal) cancel(ctx context.Context, args []string) error {
+	flags, settings := t.flags("cancel")
+	rest, err := connect.Parse(flags, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) == 0 {
+		return errors.New("which job? `sorictl cancel ID...`")
+	}
+	jobs, err := named(rest)
+	if err != nil {
+		return err
+	}
+	lookup, err := settings()
+	if err != nil {
+		return err
+	}
+	return t.control(ctx, lookup, toCancel, jobs)
+}
+
+// named are the jobs with the given ids. One that is none is an error before
+// anything is asked.
+func named(ids []string) ([]candidate, error) {
+	jobs := make([]candidate, len(ids))
+	for i, given := range ids {
+		id, ok := event.ParseJobID(given)
+		if !ok {
+			return nil, fmt.Errorf("%q is no job id", given)
+		}
+		jobs[i].job = id
+	}
+	return jobs, nil
+}
+
+// choice narrows the failed jobs that are retried together.
+type choice struct {
+	code  string        // of the failure; any where it is empty
+	since time.Duration // how long ago it failed at most; 0 is ever
+	n     int           // of them, the newest
+}
+
+func (c *choice) flags(flags *flag.FlagSet) {
+	flags.StringVar(&c.code, "code", "", "with -failed: what failed with this error `code` alone")
+	flags.DurationVar(&c.since, "since", 0, "with -failed: what failed within this time alone")
+	flags.IntVar(&c.n, "n", 100, "with -failed: the newest n at most")
+}
+
+// find selects failed jobs by their records.
+func (c choice) find(ctx context.Context, settings config.Lookup) ([]candidate, error) {
+	records, err := openRows(settings)
+	if err != nil {
+		return nil, err
+	}
+	defer records.db.Close()
+	found, err := records.failed(ctx, c)
+	jobs := make([]candidate, len(found))
+	for i, f := range found {
+		jobs[i] = candidate{f.JobID, fmt.Sprintf(" (%s, attempt %d, %s)", tail.Clean(f.ErrorCode), f.Attempt, f.UpdatedAt.UTC().Format(stamp))}
+	}
+	return jobs, err
+}
+
+// control asks the tracker for every job, and tells what came of it. One that
+// cannot be reached is not asked any more.
+func (t terminal) control(ctx context.Context, settings config.Lookup, a action, jobs []candidate) (err error) {
+	at, err := openTracker(settings)
+	if err != nil {
+		return err
+	}
+	defer at.client.CloseIdleConnections()
+	granted, refused := 0, 0
+	for _, j := range jobs {
+		var no *refusal
+		if no, err = at.ask(ctx, a, j.job); err != nil {
+			break
+		}
+		if no != nil {
+			refused++
+			fmt.Fprintf(t.out, "%s  refused%s: %s\n", j.job, j.about, no)
+			continue
+		}
+		granted++
+		fmt.Fprintf(t.out, "%s  %s%s\n", j.job, a.done(), j.about)
+	}
+	fmt.Fprintf(t.out, "%d of %d jobs %s, %d refused, %d left\n", granted, len(jobs), a.done(), refused, len(jobs)-granted-refused)
+	if err == nil && refused > 0 {
+		err = fmt.Errorf("%d jobs were refused", refused)
+	}
+	return err
+}
+
+// trackerAPI is the service that decides on jobs.
+type trackerAPI struct {
+	url    url.URL
+	client http.Client
+}
+
+// answerIn bounds how long the tracker may take for one job; it gives up before.
+const answerIn = 30 * time.Second
+
+// openTracker prepares a client. It does not dial.
+func openTracker(settings config.Lookup) (*trackerAPI, error) {
+	var cfg struct {
+		URL url.URL `env:"TRACKER_URL,required"`
+	}
+	if err := config.Load(settings, &cfg); err != nil {
+		return nil, err
+	}
+	return &trackerAPI{url: cfg.URL, client: http.Client{Timeout: answerIn}}, nil
+}
+
+// refusal is the tracker's word on why it does not do what it is asked.
+type refusal struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Status string `json:"current_status"` // of the job, where that is why
+}
+
+// String says it in one sentence.
+func (r *refusal) String() string {
+	text := tail.Clean(r.Detail + " (" + r.Code + ")")
+	if r.Status != "" {
+		text += ", it is " + tail.Clean(r.Status)
+	}
+	return text
+}
+
+// maxAnswer is more than any answer has.
+const maxAnswer = 64 << 10
+
+// ask asks the tracker to do something to a job. A refusal is an answer and no
+// error; what is no answer of a tracker's is.
+func (t *trackerAPI) ask(ctx context.Context, a action, job string) (*refusal, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url.JoinPath("jobs", job, string(a)).String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask the tracker: %w", err)
+	}
+	resp, err := t.client.Do(req)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, "tracker-away", "The tracker cannot be reached.", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, "tracker-away", "The tracker broke off its answer.", err)
+	}
+	if resp.StatusCode == http.StatusAccepted {
+		return nil, nil
+	}
+	var no refusal
+	if json.Unmarshal(body, &no) != nil || no.Code == "" {
+		return nil, fault.New(fault.Unavailable, "tracker-away", "What answers at TRACKER_URL is no tracker: "+resp.Status+".")
+	}
+	return &no, nil
+}
