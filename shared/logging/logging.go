@@ -29,6 +29,7 @@ const (
 	Kind      = "kind"
 	Code      = "code"
 	Took      = "took_ms"
+	Wait      = "wait_ms"
 	Trace     = "trace_id"
 	RequestID = "request_id"
 	Method    = "method"

@@ -24,6 +24,10 @@ import (
 // Name is the service's name, in logs and in ce-source.
 const Name = "dispatcher"
 
+// maxWaiting is how many events of each kind may wait for the analysis server, and
+// have their jobs told so. What comes on top waits unseen, behind them.
+const maxWaiting = 10_000
+
 // Run runs the dispatcher until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
@@ -47,12 +51,14 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 
 	counts := metrics.New()
 	ready := health.New(map[string]health.Check{"bus": events.Ping})
+	client := server.New(server.Options{
+		Target: &cfg.Target, Format: cfg.RequestFormat, UserAgent: "sori/" + buildinfo.Version(),
+		Timeout: cfg.RequestTimeout, Concurrency: cfg.Concurrency, Failures: cfg.BreakerFailures, Rest: cfg.BreakerDelay,
+		Status: cfg.StatusURL, MaxStatus: cfg.MaxWebhookBytes, Log: log,
+	})
+	counts.Gauge("sori_analysis_breaker_open", "1 while the analysis server is given a rest", client.Resting)
 	core := analysis.New(events, events,
-		objects.New(s3, cfg.Objects, cfg.URLStyle, cfg.URLValid),
-		server.New(server.Options{
-			Target: &cfg.Target, Format: cfg.RequestFormat, UserAgent: "sori/" + buildinfo.Version(),
-			Timeout: cfg.RequestTimeout, Concurrency: cfg.Concurrency, Status: cfg.StatusURL, MaxStatus: cfg.MaxWebhookBytes,
-		}),
+		objects.New(s3, cfg.Objects, cfg.URLStyle, cfg.URLValid), client,
 		analysis.NewSigner(&cfg.Webhook, cfg.WebhookSecret.Reveal()),
 		analysis.Options{MaxAttempts: cfg.MaxAttempts, PollEvery: cfg.PollEvery})
 	mux := httpd.NewMux(httpd.Info{
@@ -74,7 +80,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		return func(ctx context.Context) error {
 			return events.Consume(ctx, bus.Consumer{
 				Name: Name + "-" + string(name), Filters: []string{event.Every(name)},
-				Concurrency: cfg.Concurrency, Grace: cfg.Grace, Metrics: counts.Events,
+				Concurrency: cfg.Concurrency, MaxPending: maxWaiting, Grace: cfg.Grace, Metrics: counts.Events,
 				Handle: handle, GiveUp: intake.GiveUp(core),
 			})
 		}

@@ -25,6 +25,8 @@ type Config struct {
 	Concurrency     int              `env:"ANALYSIS_CONCURRENCY" envDefault:"32"`
 	RequestTimeout  time.Duration    `env:"ANALYSIS_REQUEST_TIMEOUT" envDefault:"30s"`
 	RequestFormat   server.Format    `env:"ANALYSIS_REQUEST_FORMAT" envDefault:"form"`
+	BreakerFailures int              `env:"ANALYSIS_BREAKER_FAILURES" envDefault:"5"`
+	BreakerDelay    time.Duration    `env:"ANALYSIS_BREAKER_DELAY" envDefault:"10s"`
 	URLStyle        objects.Style    `env:"ANALYSIS_URL_STYLE" envDefault:"presigned"`
 	URLValid        time.Duration    `env:"ANALYSIS_URL_VALID" envDefault:"1h"`
 	StatusURL       server.StatusURL `env:"ANALYSIS_STATUS_URL"`
@@ -59,6 +61,8 @@ func (c *Config) Check() error {
 	rule(c.MaxAttempts >= 1, "ANALYSIS_MAX_ATTEMPTS must be at least 1")
 	rule(c.MaxWebhookBytes >= 1, "MAX_WEBHOOK_BYTES must be at least 1")
 	rule(c.RequestTimeout > 0, "ANALYSIS_REQUEST_TIMEOUT must be positive")
+	rule(c.BreakerFailures >= 1, "ANALYSIS_BREAKER_FAILURES must be at least 1")
+	rule(c.BreakerDelay > 0, "ANALYSIS_BREAKER_DELAY must be positive")
 	rule(c.URLValid > 0 && c.URLValid <= maxURLValid, "ANALYSIS_URL_VALID must be positive and at most 168h")
 	return errors.Join(broken...)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -173,6 +174,7 @@ func changed(t *testing.T, callback, name, value string) string {
 
 // asked is one request that the analysis server got.
 type asked struct {
+	at     time.Time
 	header http.Header
 	body   []byte
 }
@@ -214,7 +216,7 @@ func (a *analyzer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
-	this := asked{header: r.Header.Clone(), body: body}
+	this := asked{at: time.Now(), header: r.Header.Clone(), body: body}
 	a.mu.Lock()
 	a.got = append(a.got, this)
 	a.mu.Unlock()
@@ -240,12 +242,17 @@ func (a *analyzer) polls() []string {
 	return slices.Clone(a.polled)
 }
 
-// of are the requests for one job so far.
-func (a *analyzer) of(job string) []asked {
+// all are the requests so far.
+func (a *analyzer) all() []asked {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return slices.Clone(a.got)
+}
+
+// of are the requests for one job so far.
+func (a *analyzer) of(job string) []asked {
 	var of []asked
-	for _, one := range a.got {
+	for _, one := range a.all() {
 		if one.field("job_id") == job {
 			of = append(of, one)
 		}

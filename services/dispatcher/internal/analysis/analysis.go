@@ -58,8 +58,9 @@ type Request struct {
 // Server is the analysis server.
 type Server interface {
 	// Ask hands over a request and returns the server's own id of it, empty
-	// where it tells none. An error of a retryable kind may be asked again; any
-	// other is the server's final word, its Detail being the reason.
+	// where it tells none. An error of a retryable kind may be asked again, not
+	// before its RetryAfter; any other is the server's final word, its Detail being
+	// the reason.
 	Ask(ctx context.Context, r Request) (string, error)
 
 	// Status asks how an analysis stands that the server has accepted, and returns
@@ -90,14 +91,16 @@ func New(journal Journal, staging Staging, links Links, server Server, signer *S
 }
 
 // Dispatch asks the server to analyse a stored recording, whose event is at seq.
-// It may run again, and at the same time in another copy.
-func (c *Core) Dispatch(ctx context.Context, s event.Stored, seq uint64) error {
-	return c.ask(ctx, s, turn{attempt: 1}, event.Log{{Event: s, Seq: seq}})
+// It may run again, and at the same time in another copy. Where an error says
+// that it should, that is after backoff at the least; 0 is never. That holds of
+// Redispatch and Lapse too.
+func (c *Core) Dispatch(ctx context.Context, s event.Stored, seq uint64, backoff time.Duration) error {
+	return c.ask(ctx, s, turn{attempt: 1, backoff: backoff}, event.Log{{Event: s, Seq: seq}})
 }
 
 // Redispatch asks the server once more, for a job that was opened again. The
 // recording is where it was.
-func (c *Core) Redispatch(ctx context.Context, r event.Retried) error {
+func (c *Core) Redispatch(ctx context.Context, r event.Retried, backoff time.Duration) error {
 	log, err := c.journal.Log(ctx, r.JobID)
 	if err != nil {
 		return err
@@ -106,7 +109,7 @@ func (c *Core) Redispatch(ctx context.Context, r event.Retried) error {
 	if err != nil {
 		return err
 	}
-	return c.ask(ctx, s, turn{attempt: r.Attempt, retry: r.Attempt}, log)
+	return c.ask(ctx, s, turn{attempt: r.Attempt, retry: r.Attempt, backoff: backoff}, log)
 }
 
 // recording is where the job's audio is.
@@ -118,9 +121,12 @@ func recording(log event.Log) (event.Stored, error) {
 	return s, nil
 }
 
-// turn says which attempt is to be made, and on behalf of which retry: the
-// attempt that it asked for, 0 before the first.
-type turn struct{ attempt, retry int }
+// turn says which attempt is to be made.
+type turn struct {
+	attempt int
+	retry   int           // on whose behalf: the attempt that it asked for, 0 before the first
+	backoff time.Duration // the least until it is made again, where the server is away; 0 where it is not
+}
 
 // ask makes an attempt.
 func (c *Core) ask(ctx context.Context, s event.Stored, t turn, known event.Log) error {
@@ -141,10 +147,23 @@ func (c *Core) ask(ctx context.Context, s event.Stored, t turn, known event.Log)
 		return c.refused(ctx, event.Failed{JobID: s.JobID, Attempt: attempt, Code: f.Code, Detail: f.Detail})
 	}
 	if err != nil {
+		c.putOff(ctx, s.JobID, t, fault.As(err))
 		return err
 	}
 	line.Info().Msg("analysis accepted")
 	return c.accepted(ctx, event.Dispatched{JobID: s.JobID, Attempt: attempt, AnalysisJobID: serverID}, log)
+}
+
+// putOff tells the job's viewers that the server is away or busy, and when it is
+// asked again. Where that cannot be told, it happens all the same.
+func (c *Core) putOff(ctx context.Context, job string, t turn, f *fault.Error) {
+	if f.Kind != fault.Unavailable || t.backoff == 0 || ctx.Err() != nil {
+		return
+	}
+	until := time.Now().Add(max(t.backoff, f.RetryAfter)).UTC()
+	if err := c.journal.Tell(ctx, event.Waiting{JobID: job, Attempt: t.attempt, Until: until, Code: f.Code}); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("wait not told")
+	}
 }
 
 // begin numbers the attempt in the log, or finds it numbered where a crash or a

@@ -3,6 +3,7 @@ package analysis
 import (
 	"context"
 	"encoding/json"
+	"time"
 	"unicode/utf8"
 
 	"github.com/rs/zerolog"
@@ -16,7 +17,7 @@ import (
 // time. Where the server tells how it stands, that counts as its callback would;
 // an analysis that goes on is asked for again later, until the job's deadline
 // ends it. Else the next attempt is made, or, after the last, the job fails.
-func (c *Core) Lapse(ctx context.Context, l event.Lapsed) error {
+func (c *Core) Lapse(ctx context.Context, l event.Lapsed, backoff time.Duration) error {
 	log, err := c.journal.Log(ctx, l.JobID)
 	if err != nil {
 		return err
@@ -42,7 +43,7 @@ func (c *Core) Lapse(ctx context.Context, l event.Lapsed) error {
 			})
 		}
 	}
-	return c.ask(ctx, s, turn{attempt: l.Attempt + 1, retry: retried.Attempt}, log)
+	return c.ask(ctx, s, turn{attempt: l.Attempt + 1, retry: retried.Attempt, backoff: backoff}, log)
 }
 
 // poll asks the server how an attempt stands. It is settled where the server

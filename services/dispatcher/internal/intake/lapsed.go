@@ -15,6 +15,6 @@ func Lapsed(core *analysis.Core) func(context.Context, bus.Delivery) error {
 		if !ok {
 			return unexpected(d)
 		}
-		return core.Lapse(ctx, lapsed)
+		return core.Lapse(ctx, lapsed, d.Backoff)
 	}
 }

@@ -15,6 +15,6 @@ func Retried(core *analysis.Core) func(context.Context, bus.Delivery) error {
 		if !ok {
 			return unexpected(d)
 		}
-		return core.Redispatch(ctx, retried)
+		return core.Redispatch(ctx, retried, d.Backoff)
 	}
 }

@@ -18,7 +18,7 @@ func Stored(core *analysis.Core) func(context.Context, bus.Delivery) error {
 		if !ok {
 			return unexpected(d)
 		}
-		return core.Dispatch(ctx, stored, d.Seq)
+		return core.Dispatch(ctx, stored, d.Seq, d.Backoff)
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"sori.internal/services/dispatcher/internal/analysis"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/problem"
@@ -46,6 +48,7 @@ type Client struct {
 	userAgent string
 	http      *http.Client
 	turns     chan struct{} // one for each request at once
+	breaker   *breaker
 	status    StatusURL
 	maxStatus int64 // bytes of the answer to it
 }
@@ -57,8 +60,11 @@ type Options struct {
 	UserAgent   string
 	Timeout     time.Duration // of one request
 	Concurrency int           // requests at once
+	Failures    int           // in a row, after which the server is given a rest
+	Rest        time.Duration // how long, where it does not say so itself
 	Status      StatusURL
 	MaxStatus   int64 // largest answer to it, in bytes
+	Log         zerolog.Logger
 }
 
 // New makes a client. It does not dial.
@@ -67,7 +73,7 @@ func New(o Options) *Client {
 	transport.MaxIdleConnsPerHost = o.Concurrency
 	return &Client{
 		url: o.Target.String(), format: o.Format, userAgent: o.UserAgent, turns: make(chan struct{}, o.Concurrency),
-		status: o.Status, maxStatus: o.MaxStatus,
+		breaker: newBreaker(o.Failures, o.Rest, o.Log), status: o.Status, maxStatus: o.MaxStatus,
 		http: &http.Client{Transport: transport, Timeout: o.Timeout, CheckRedirect: samePost},
 	}
 }
@@ -84,7 +90,11 @@ func samePost(next *http.Request, via []*http.Request) error {
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 64 << 10
 
-// Ask implements analysis.Server.
+// Resting is 1 while the server is given a rest, and else 0.
+func (c *Client) Resting() float64 { return c.breaker.open() }
+
+// Ask implements analysis.Server. While the server has a rest it is not asked,
+// and the error tells how long that lasts.
 func (c *Client) Ask(ctx context.Context, r analysis.Request) (string, error) {
 	body, contentType, err := c.encode(r)
 	if err != nil {
@@ -103,11 +113,15 @@ func (c *Client) Ask(ctx context.Context, r analysis.Request) (string, error) {
 	case c.turns <- struct{}{}:
 		defer func() { <-c.turns }()
 	case <-ctx.Done():
-		return "", fault.Away("analysis server", fmt.Errorf("wait to ask the analysis server: %w", ctx.Err()))
+		return "", away(fmt.Errorf("wait to ask the analysis server: %w", ctx.Err()), 0)
 	}
+	return c.breaker.try(ctx, func() (string, error) { return c.post(req) })
+}
+
+func (c *Client) post(req *http.Request) (string, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return "", fault.Away("analysis server", fmt.Errorf("ask the analysis server: %w", withoutURL(err)))
+		return "", away(fmt.Errorf("ask the analysis server: %w", withoutURL(err)), 0)
 	}
 	defer resp.Body.Close()
 	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -178,13 +192,18 @@ func refusal(resp *http.Response, answer []byte, readErr error) error {
 	cause := errors.Join(fmt.Errorf("ask the analysis server: status %d", resp.StatusCode), readErr)
 	switch s := resp.StatusCode; {
 	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
-		return &fault.Error{
-			Kind: fault.Unavailable, Code: "analysis-unavailable", Err: cause,
-			Detail:     "The analysis server is busy or away.",
-			RetryAfter: problem.RetryAfter(resp.Header.Get("Retry-After"), time.Now()),
-		}
+		return away(cause, problem.RetryAfter(resp.Header.Get("Retry-After"), time.Now()))
 	default:
 		return fault.Wrap(fault.Invalid, "analysis-rejected", reason(resp.StatusCode, answer), cause)
+	}
+}
+
+// away reports that the server is away or busy, and for how long by its own word;
+// 0 where it has none.
+func away(cause error, retryAfter time.Duration) error {
+	return &fault.Error{
+		Kind: fault.Unavailable, Code: "analysis-unavailable", RetryAfter: retryAfter, Err: cause,
+		Detail: "The analysis server is busy or away.",
 	}
 }
 
