@@ -196,10 +196,7 @@ func translate(tried string, err error) error {
 			return overtaken(wrapped)
 		case codeAccountResourcesExceeded, codeInsufficientResources, codeMemoryExceeded,
 			codeStorageExceeded, codeStoreFailed, codeTooManyRequests:
-			return &fault.Error{
-				Kind: fault.Exhausted, Code: "bus-full", RetryAfter: 5 * time.Second,
-				Detail: "The service is full right now. Please try again.", Err: wrapped,
-			}
+			return fault.Full("bus", wrapped)
 		}
 		if api.Code >= 500 {
 			return fault.Away("message bus", wrapped)

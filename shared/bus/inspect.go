@@ -18,6 +18,7 @@ type Extent struct {
 	Messages    uint64
 	First, Last uint64    // sequences
 	Since       time.Time // when the oldest message came in
+	Full        float64   // the part of its limits that is taken: at 1 it refuses what comes
 }
 
 // Extent tells what a stream holds.
@@ -28,8 +29,20 @@ func (b *Bus) Extent(ctx context.Context, s event.Stream) (Extent, error) {
 	if err != nil {
 		return Extent{}, err
 	}
-	state := stream.CachedInfo().State
-	return Extent{Messages: state.Msgs, First: state.FirstSeq, Last: state.LastSeq, Since: state.FirstTime}, nil
+	info := stream.CachedInfo()
+	state, limits := info.State, info.Config
+	return Extent{
+		Messages: state.Msgs, First: state.FirstSeq, Last: state.LastSeq, Since: state.FirstTime,
+		Full: max(part(state.Bytes, limits.MaxBytes), part(state.Msgs, limits.MaxMsgs)),
+	}, nil
+}
+
+// part is how much of a limit is taken; nothing where there is none.
+func part(taken uint64, limit int64) float64 {
+	if limit <= 0 {
+		return 0
+	}
+	return float64(taken) / float64(limit)
 }
 
 // Standing is how far a consumer of the stream of jobs is.

@@ -123,6 +123,15 @@ func Away(dependency string, cause error) *Error {
 	}
 }
 
+// Full reports a dependency that has no room right now; "bus" gives the code
+// bus-full.
+func Full(dependency string, cause error) *Error {
+	return &Error{
+		Kind: Exhausted, Code: dependency + "-full", RetryAfter: 5 * time.Second,
+		Detail: "The service is full right now. Please try again.", Err: cause,
+	}
+}
+
 // As returns the failure inside err, or an Internal one that wraps it. A nil
 // error gives nil.
 func As(err error) *Error {

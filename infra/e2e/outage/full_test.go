@@ -13,7 +13,7 @@ import (
 // that were accepted. None may be refused in any other way.
 func (c place) fillUp(client *crowd.Client, r crowd.Recording) []string {
 	c.t.Helper()
-	const most, more = 500, 5
+	const most, more = 2000, 5
 	var jobs []string
 	for refused, n := 0, 0; refused < more; n++ {
 		if n == most {
@@ -60,7 +60,7 @@ func (c place) uploadAgain(client *crowd.Client, r crowd.Recording) string {
 
 func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing.T) {
 	t.Parallel()
-	c := found(t, nil, map[string]string{"STAGING_MAX_BYTES": "1048576", "JOBS_MAX_BYTES": "262144"})
+	c := found(t, nil, map[string]string{"STAGING_MAX_BYTES": "1048576", "JOBS_MAX_BYTES": "262144", "UPLOAD_RESERVE": "0"})
 	client, small := crowd.NewClient(c.Gateways()), crowd.NewRecording(time.Second)
 
 	// Recordings that S3 does not take fill staging.
@@ -90,5 +90,23 @@ func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing
 	jobs = append(jobs, c.uploadAgain(client, small))
 	c.CheckJobs(jobs)
 	t.Logf("%d jobs filled staging, %d more the log", staged, len(jobs)-staged)
+	c.CheckProcesses()
+}
+
+// How far uploads overshoot their limit is a matter of how many come within a
+// second: the reserve is ample, since the machine may be quick.
+func TestUploadsLeaveTheAcceptedJobsRoomToEnd(t *testing.T) {
+	t.Parallel()
+	c := found(t, nil, map[string]string{"JOBS_MAX_BYTES": "16777216", "UPLOAD_RESERVE": "0.97"})
+	jobs := c.fillUp(crowd.NewClient(c.Gateways()), crowd.NewRecording(10*time.Millisecond))
+	c.CheckJobs(jobs)
+	extent, err := c.Books.Bus.Extent(c.Ctx, event.Jobs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if extent.Full < 0.03 || extent.Full >= 1 {
+		t.Errorf("with all jobs ended the log is full to %v", extent.Full)
+	}
+	t.Logf("%d jobs filled the log to %.2f", len(jobs), extent.Full)
 	c.CheckProcesses()
 }

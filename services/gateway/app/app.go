@@ -56,10 +56,15 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	counts := metrics.New()
 	ready := health.New(map[string]health.Check{"bus": events.Ping, "database": postgres.Ping(db)})
 	rows := store.New(db)
-	limits := upload.Limits{MaxBytes: cfg.MaxUploadBytes, Concurrent: cfg.MaxUploads, Lease: cfg.IdempotencyLease}
-	core := upload.New(rows, events, events, rows, limits)
+	levels := events.Levels(event.Jobs(), event.Staging())
+	limits := upload.Limits{
+		MaxBytes: cfg.MaxUploadBytes, Concurrent: cfg.MaxUploads, Reserve: cfg.UploadReserve, Lease: cfg.IdempotencyLease,
+	}
+	core := upload.New(rows, events, events, rows, levels, limits)
 	sweeper := upload.NewSweeper(rows, sweepInterval, log)
 	counts.Gauge("sori_uploads_active", "uploads that are under way", func() float64 { return float64(core.Active()) })
+	counts.Gauge("sori_log_full_ratio", "how full the log of the jobs is", func() float64 { return levels.Of(event.Jobs()) })
+	counts.Gauge("sori_staging_full_ratio", "how full staging is", func() float64 { return levels.Of(event.Staging()) })
 	server := &api.Server{
 		Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log,
 		Routes: api.Routes{
@@ -81,7 +86,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		ready.Started()
 		return nil
 	}
-	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup, sweeper.Run))
+	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup, levels.Run, sweeper.Run))
 }
 
 // info is what GET / tells.

@@ -22,6 +22,7 @@ type Config struct {
 	MaxUploads       int             `env:"MAX_CONCURRENT_UPLOADS" envDefault:"256"`
 	UploadIdle       time.Duration   `env:"UPLOAD_IDLE_TIMEOUT" envDefault:"30s"`
 	UploadTimeout    time.Duration   `env:"UPLOAD_TIMEOUT" envDefault:"1h"`
+	UploadReserve    float64         `env:"UPLOAD_RESERVE" envDefault:"0.1"`
 	IdempotencyLease time.Duration   `env:"IDEMPOTENCY_LEASE" envDefault:"15s"`
 	DefaultLanguage  locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	Logging          logging.Config
@@ -45,6 +46,9 @@ func (c *Config) Check() error {
 	}
 	if c.UploadIdle <= 0 || c.UploadTimeout <= 0 {
 		broken = append(broken, errors.New("UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive"))
+	}
+	if c.UploadReserve < 0 || c.UploadReserve >= 1 {
+		broken = append(broken, errors.New("UPLOAD_RESERVE must be from 0 to less than 1"))
 	}
 	if c.IdempotencyLease < minLease {
 		broken = append(broken, errors.New("IDEMPOTENCY_LEASE must be at least 100ms"))

@@ -62,7 +62,7 @@ func must(t *testing.T, err error) {
 func (c *corner) accept(journal upload.Journal, claims upload.Claims) (upload.Accepted, error) {
 	limits := upload.Limits{MaxBytes: 1 << 20, Concurrent: 1, Lease: time.Hour}
 	body := "--b\r\nContent-Disposition: form-data; name=file\r\n\r\nfLaC\x00\x00\x00\x22" + strings.Repeat("x", 600<<10) + "\r\n--b--\r\n"
-	return upload.New(c.rows, c.staging, journal, claims, limits).Accept(c.Context(), upload.Request{
+	return upload.New(c.rows, c.staging, journal, claims, c.bus.Levels(), limits).Accept(c.Context(), upload.Request{
 		TokenID: c.token, ContentType: "multipart/form-data; boundary=b", Length: int64(len(body)),
 		Body: bytes.NewReader([]byte(body)), IdempotencyKey: []string{"k"},
 	})

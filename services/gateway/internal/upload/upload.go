@@ -15,6 +15,7 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -52,10 +53,22 @@ type Journal interface {
 	Log(ctx context.Context, job string) (event.Log, error)
 }
 
+// Room knows how full the log and staging are.
+type Room interface {
+	// Fullest is the part of the fuller one that is taken, from 0 to 1, as of a
+	// moment ago.
+	Fullest() float64
+}
+
 // Limits bound what is taken.
 type Limits struct {
 	MaxBytes   int64 // of one recording
 	Concurrent int   // uploads at once
+
+	// Reserve is the part of the log and of staging that uploads leave to the jobs
+	// that were accepted. Without it they could not go on, nor even fail, where
+	// uploads have taken all there is.
+	Reserve float64
 
 	// Lease is how long a key stays taken when its upload dies without a word.
 	Lease time.Duration
@@ -93,13 +106,14 @@ type Core struct {
 	staging Staging
 	journal Journal
 	claims  Claims
+	room    Room
 	limits  Limits
 	active  atomic.Int64
 }
 
 // New makes a core.
-func New(tokens Tokens, staging Staging, journal Journal, claims Claims, limits Limits) *Core {
-	return &Core{tokens: tokens, staging: staging, journal: journal, claims: claims, limits: limits}
+func New(tokens Tokens, staging Staging, journal Journal, claims Claims, room Room, limits Limits) *Core {
+	return &Core{tokens: tokens, staging: staging, journal: journal, claims: claims, room: room, limits: limits}
 }
 
 // Active is the number of uploads that are under way.
@@ -160,6 +174,9 @@ func (c *Core) accept(ctx context.Context, received event.Received, rec *recordi
 
 // stage stores a recording and completes its event.
 func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, error) {
+	if c.room.Fullest() >= 1-c.limits.Reserve {
+		return received, fault.Full("bus", errors.New("what room is left is for accepted jobs"))
+	}
 	staged, err := c.staging.Stage(ctx, received.Staged().Entry, rec)
 	if err != nil {
 		return received, fmt.Errorf("stage the recording of job %s: %w", received.JobID, err)

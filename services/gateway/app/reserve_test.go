@@ -1,0 +1,107 @@
+package app_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// gauge reads one of the gateway's metrics.
+func (g *gateway) gauge(name string) float64 {
+	g.t.Helper()
+	for line := range strings.Lines(string(g.do("GET", "/metrics", nil, nil).text)) {
+		if text, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	g.t.Fatalf("no metric is called %s", name)
+	return 0
+}
+
+// fill has a job go on until its events have filled a part of the log.
+func (g *gateway) fill(job string, full float64) {
+	g.t.Helper()
+	for {
+		extent, err := g.bus.Extent(g.kit.Context(), event.Jobs())
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if extent.Full >= full {
+			return
+		}
+		_, err = g.bus.Append(g.kit.Context(), event.Attempted{JobID: job, Attempt: int(extent.Last)}, extent.Last)
+		if err != nil {
+			g.t.Fatalf("at %v: %v", extent.Full, err)
+		}
+	}
+}
+
+func TestUploadsLeaveAReserveToTheJobsThatWereAccepted(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"JOBS_MAX_BYTES": "40000", "UPLOAD_RESERVE": "0.5"})
+	file := part{name: "file", file: "a.wav", content: wav(1000)}
+	job := g.accepts(g.keyed("k", file.content), false)
+	g.fill(job, 0.5)
+	testkit.Eventually(t, func() error {
+		if full := g.gauge("sori_log_full_ratio"); full < 0.5 || full > 0.6 {
+			return fmt.Errorf("the log is full to %v", full)
+		}
+		return nil
+	})
+	g.problem(g.upload(nil, file), 503, "bus-full")
+	g.problem(g.keyed("another", file.content), 503, "bus-full")
+	g.holds(`1 = (SELECT count(*) FROM upload_keys)`)
+	if again := g.accepts(g.keyed("k", file.content), true); again != job { // which takes no room
+		t.Errorf("job %s became %s", job, again)
+	}
+	if r := g.do("GET", "/readyz", nil, nil); r.StatusCode != http.StatusOK {
+		t.Errorf("readyz: %s", r.Status)
+	}
+	g.fill(job, 0.95) // which an accepted job may
+	entries, err := g.bus.StagedEntries(g.kit.Context())
+	if want := map[string]int{job: 1}; err != nil || !maps.Equal(entries, want) {
+		t.Errorf("staged are %v, want %v, %v", entries, want, err)
+	}
+
+	stream, err := g.kit.JetStream().Stream(g.kit.Context(), g.kit.Namespace().Stream(event.Jobs().Name))
+	if err == nil {
+		err = stream.Purge(g.kit.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, func() error {
+		if r := g.upload(nil, file); r.StatusCode != http.StatusAccepted {
+			return fmt.Errorf("when there is room: %s: %s", r.Status, r.text)
+		}
+		return nil
+	})
+}
+
+func TestUploadsLeaveAReserveOfStagingToResults(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"STAGING_MAX_BYTES": "2000000", "UPLOAD_RESERVE": "0.5"})
+	file := part{name: "file", file: "a.wav", content: wav(1_100_000)}
+	g.accepts(g.upload(nil, file), false)
+	testkit.Eventually(t, func() error {
+		if full := g.gauge("sori_staging_full_ratio"); full < 0.5 {
+			return fmt.Errorf("staging is full to %v", full)
+		}
+		return nil
+	})
+	file.content = wav(100)
+	g.problem(g.upload(nil, file), 503, "bus-full")
+	if _, err := g.bus.Stage(g.kit.Context(), event.ResultEntry(g.kit.NewJob()), strings.NewReader("{}")); err != nil {
+		t.Errorf("a result: %v", err)
+	}
+}
