@@ -125,7 +125,23 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// Ping asks the server for an answer, for readiness.
+// Ready tells whether the bus does its work, for readiness: the leader of the log
+// answers, and that of staging takes changes.
+//
+// A server that failed to write to a stream, as on a full disk, takes nothing there
+// until it is started again, does not say so to who publishes, and answers pings
+// and questions as ever. It does say so to who removes, be it what is not there.
+func (b *Bus) Ready(ctx context.Context) error {
+	if _, err := b.Extent(ctx, event.Jobs()); err != nil {
+		return err
+	}
+	return b.Unstage(ctx, nobodys)
+}
+
+// nobodys is an entry that nobody stages.
+const nobodys = "nobodys"
+
+// Ping asks the server for an answer.
 func (b *Bus) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -203,7 +203,7 @@ func TestABusThatIsAwayIsUnavailable(t *testing.T) {
 	_, logErr := b.Log(ctx, job)
 	_, stageErr := b.Stage(ctx, job, strings.NewReader("x"))
 	for what, err := range map[string]error{
-		"append": appendErr, "log": logErr, "stage": stageErr, "ping": b.Ping(ctx), "ensure": b.Ensure(ctx, event.Jobs()),
+		"append": appendErr, "log": logErr, "stage": stageErr, "ping": b.Ping(ctx), "ready": b.Ready(ctx), "ensure": b.Ensure(ctx, event.Jobs()),
 	} {
 		if !fault.Is(err, fault.Unavailable) {
 			t.Errorf("%s: %v", what, err)
@@ -246,10 +246,32 @@ func TestBroadcastsReachWhoListensAndNobodyElse(t *testing.T) {
 	must(t, <-done)
 }
 
+func TestReadinessNeedsTheStreamsAndChangesNoneOfThem(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	_, err := b.Append(k.Context(), event.Received{JobID: newJob(t)}, 0)
+	must(t, err)
+	_, err = b.Stage(k.Context(), newJob(t), strings.NewReader("x"))
+	must(t, err)
+	must(t, b.Ready(k.Context()))
+	for _, s := range []event.Stream{event.Jobs(), event.Staging()} {
+		if extent, err := b.Extent(k.Context(), s); err != nil || extent.Messages != 1 {
+			t.Errorf("%s: %+v %v", s.Name, extent, err)
+		}
+		must(t, k.JetStream().DeleteStream(k.Context(), k.Namespace().Stream(s.Name)))
+		if err := b.Ready(k.Context()); err == nil {
+			t.Errorf("it is ready without %s", s.Name)
+		}
+		must(t, b.Ensure(k.Context(), s))
+	}
+	must(t, b.Ready(k.Context()))
+}
+
 func TestNothingNeedsADeadlineOfItsCaller(t *testing.T) {
 	t.Parallel()
 	_, b := open(t)
 	must(t, b.Ping(t.Context()))
+	must(t, b.Ready(t.Context()))
 	must(t, b.Ensure(t.Context(), event.Jobs()))
 	must(t, b.Listen(1).Add(t.Context(), "audio.live.a"))
 	_, err := b.Log(t.Context(), newJob(t))

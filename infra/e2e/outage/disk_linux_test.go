@@ -8,6 +8,7 @@ import (
 
 	"sori.internal/infra/internal/crowd"
 	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/town"
 )
 
 // limitFiles bounds the size of the files that the bus may write: as on a full
@@ -26,8 +27,8 @@ func (c place) limitFiles(size uint64) {
 	}
 }
 
-// A server that could not write does so no more, and answers nothing, until it is
-// started again: there is nothing to tell from its being away.
+// A server that could not write does so no more, and answers nothing to who has it
+// write, until it is started again: readiness tells, though it answers all else.
 func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 	t.Parallel()
 	c := found(t, nil, nil)
@@ -56,12 +57,14 @@ func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 			refused = true
 		}
 	}
+	t.Logf("noticed after %v", c.AwaitReady(false, town.NoticesIn, town.Services()...))
 	if err := c.Stack.SignalAll(stack.S3, cont); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.restart(stack.NATS); err != nil { // a new process, without the limit
 		t.Fatal(err)
 	}
+	c.AwaitReady(true, town.ReturnsIn, town.Services()...)
 	jobs = append(jobs, c.uploadAgain(client, small))
 	c.CheckJobs(jobs)
 	c.CheckProcesses()

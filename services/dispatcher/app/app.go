@@ -50,7 +50,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	}
 
 	counts := metrics.New()
-	ready := health.New(map[string]health.Check{"bus": events.Ping})
+	ready := health.New(map[string]health.Check{"bus": events.Ready})
 	client := server.New(server.Options{
 		Target: &cfg.Target, Format: cfg.RequestFormat, UserAgent: "sori/" + buildinfo.Version(),
 		Timeout: cfg.RequestTimeout, Concurrency: cfg.Concurrency, Failures: cfg.BreakerFailures, Rest: cfg.BreakerDelay,

@@ -54,7 +54,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	defer lifecycle.Closing(&err, dispatcher)
 
 	counts := metrics.New()
-	ready := health.New(map[string]health.Check{"bus": events.Ping, "database": postgres.Ping(db)})
+	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)})
 	rows := store.New(db)
 	levels := events.Levels(event.Jobs(), event.Staging())
 	limits := upload.Limits{

@@ -57,7 +57,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	defer lifecycle.Closing(&err, db)
 
 	counts := metrics.New()
-	ready := health.New(map[string]health.Check{"bus": events.Ping, "database": postgres.Ping(db)})
+	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)})
 	rows, broadcasts := store.New(db), live.New(events, log)
 	projector := job.NewProjector(rows, events, events, broadcasts)
 	reader := job.NewReader(rows, broadcasts)

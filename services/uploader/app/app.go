@@ -45,7 +45,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 
 	counts := metrics.New()
 	ready := health.New(map[string]health.Check{
-		"bus": events.Ping, "storage": objectstore.Ping(s3, cfg.Objects.Bucket),
+		"bus": events.Ready, "storage": objectstore.Ping(s3, cfg.Objects.Bucket),
 	})
 	core := upload.New(events, events, objects.New(s3, cfg.Objects.Bucket))
 	sweeper := upload.NewSweeper(core, events, cfg.SweepInterval, cfg.SweepAge, log)
