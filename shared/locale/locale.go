@@ -4,6 +4,8 @@ package locale
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"golang.org/x/text/language"
 )
@@ -53,6 +55,7 @@ const (
 	Received   Message = "received"
 	Uploading  Message = "uploading"
 	Stored     Message = "stored"
+	Waiting    Message = "waiting" // tells a time: TextAt
 	Dispatched Message = "dispatched"
 	Completed  Message = "completed"
 	Failed     Message = "failed"
@@ -72,6 +75,14 @@ func Text(l Language, m Message) string {
 	return string(m)
 }
 
+// timePlace is where a sentence tells a time.
+const timePlace = "{time}"
+
+// TextAt is Text, with the time where the sentence tells one.
+func TextAt(l Language, m Message, at time.Time) string {
+	return strings.ReplaceAll(Text(l, m), timePlace, at.UTC().Format("15:04:05 UTC"))
+}
+
 type pair struct{ ko, en string }
 
 func sentence(m Message) (pair, bool) {
@@ -84,6 +95,8 @@ func sentence(m Message) (pair, bool) {
 		return pair{"S3 업로드 중...", "Uploading to S3..."}, true
 	case Stored:
 		return pair{"분석 서버 요청 중...", "Requesting analysis..."}, true
+	case Waiting:
+		return pair{"분석 서버 대기 중, 다음 시도 " + timePlace, "Waiting for the analysis server, next try at " + timePlace}, true
 	case Dispatched:
 		return pair{"분석 중... 결과 대기", "Analysing, waiting for the result"}, true
 	case Completed:

@@ -2,6 +2,7 @@ package locale_test
 
 import (
 	"testing"
+	"time"
 
 	"sori.internal/shared/locale"
 )
@@ -24,13 +25,29 @@ func TestTheHeaderChoosesAndSilenceDecidesTheRest(t *testing.T) {
 func TestEverySentenceHasBothLanguages(t *testing.T) {
 	t.Parallel()
 	for _, m := range []locale.Message{
-		locale.Accepted, locale.Received, locale.Uploading, locale.Stored, locale.Dispatched,
+		locale.Accepted, locale.Received, locale.Uploading, locale.Stored, locale.Waiting, locale.Dispatched,
 		locale.Completed, locale.Failed, locale.Canceled, locale.AlreadyHad,
 	} {
 		ko, en := locale.Text(locale.Korean, m), locale.Text(locale.English, m)
 		if ko == string(m) || en == string(m) || ko == en {
 			t.Errorf("%s: %q %q", m, ko, en)
 		}
+	}
+}
+
+func TestASentenceTellsItsTimeInUTC(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 3, 0, 4, 5, 678, time.FixedZone("KST", 9*60*60))
+	for l, want := range map[locale.Language]string{
+		locale.Korean:  "분석 서버 대기 중, 다음 시도 15:04:05 UTC",
+		locale.English: "Waiting for the analysis server, next try at 15:04:05 UTC",
+	} {
+		if got := locale.TextAt(l, locale.Waiting, at); got != want {
+			t.Errorf("%s: %q", l, got)
+		}
+	}
+	if got := locale.TextAt(locale.English, locale.Stored, time.Time{}); got != "Requesting analysis..." {
+		t.Errorf("a sentence without a time: %q", got)
 	}
 }
 

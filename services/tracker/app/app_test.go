@@ -112,6 +112,10 @@ func (l *life) stored() {
 
 func (l *life) attempted(n int) { l.says(event.Attempted{JobID: l.id, Attempt: n}) }
 
+func (l *life) waiting(n int, until time.Time) {
+	l.says(event.Waiting{JobID: l.id, Attempt: n, Until: until, Code: "analysis-unavailable"})
+}
+
 func (l *life) dispatched(n int) { l.says(event.Dispatched{JobID: l.id, Attempt: n}) }
 
 func (l *life) progressed(percent int, message string) {
@@ -146,6 +150,7 @@ type answer struct {
 		Error     json.RawMessage `json:"error"`
 		CreatedAt time.Time       `json:"created_at"`
 		UpdatedAt time.Time       `json:"updated_at"`
+		NextTry   time.Time       `json:"next_attempt_at"`
 		Cached    bool            `json:"cached"`
 		Code      string          `json:"code"`
 	}
@@ -222,6 +227,7 @@ type frame struct {
 		Progress int             `json:"progress"`
 		Message  string          `json:"message"`
 		Analysis string          `json:"analysis_message"`
+		NextTry  time.Time       `json:"next_attempt_at"`
 		Result   json.RawMessage `json:"result"`
 		Error    json.RawMessage `json:"error"`
 	}

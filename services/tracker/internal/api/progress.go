@@ -177,13 +177,14 @@ func (s *stream) write(p []byte) error {
 
 // frameBody is the data of a frame.
 type frameBody struct {
-	JobID    string       `json:"job_id"`
-	Status   job.Status   `json:"status"`
-	Progress int          `json:"progress"`
-	Message  string       `json:"message"`
-	Analysis string       `json:"analysis_message,omitempty"` // the analysis server's own words
-	Result   job.Result   `json:"result"`
-	Error    *job.Failure `json:"error,omitempty"`
+	JobID         string       `json:"job_id"`
+	Status        job.Status   `json:"status"`
+	Progress      int          `json:"progress"`
+	Message       string       `json:"message"`
+	Analysis      string       `json:"analysis_message,omitempty"` // the analysis server's own words
+	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // while it waits for that server
+	Result        job.Result   `json:"result"`
+	Error         *job.Failure `json:"error,omitempty"`
 }
 
 // frame renders a version, once for all streams of its language.
@@ -195,7 +196,7 @@ func (s *stream) frame(v *job.Version) ([]byte, error) {
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
 			JobID: now.JobID, Status: now.Status, Progress: now.Progress,
-			Message: now.Text(s.language), Analysis: now.Message, Result: now.Result, Error: failure(now),
+			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Result: now.Result, Error: failure(now),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)
 		}

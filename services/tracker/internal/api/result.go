@@ -14,23 +14,25 @@ import (
 
 // resultBody is the answer to GET /tokens/analysis-result/{job_id}.
 type resultBody struct {
-	JobID     string       `json:"job_id"`
-	TokenID   string       `json:"token_id"`
-	Status    job.Status   `json:"status"`
-	Progress  int          `json:"progress"`
-	Result    job.Result   `json:"result"`
-	Message   string       `json:"message"`
-	Analysis  string       `json:"analysis_message,omitempty"` // the analysis server's own words
-	Error     *job.Failure `json:"error"`
-	CreatedAt time.Time    `json:"created_at"`
-	UpdatedAt time.Time    `json:"updated_at"`
-	Cached    bool         `json:"cached"` // kept for clients that read it; nothing is cached
+	JobID         string       `json:"job_id"`
+	TokenID       string       `json:"token_id"`
+	Status        job.Status   `json:"status"`
+	Progress      int          `json:"progress"`
+	Result        job.Result   `json:"result"`
+	Message       string       `json:"message"`
+	Analysis      string       `json:"analysis_message,omitempty"` // the analysis server's own words
+	Error         *job.Failure `json:"error"`
+	CreatedAt     time.Time    `json:"created_at"`
+	UpdatedAt     time.Time    `json:"updated_at"`
+	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // while it waits for the analysis server
+	Cached        bool         `json:"cached"`                   // kept for clients that read it; nothing is cached
 }
 
 func bodyOf(s job.Snapshot, l locale.Language) resultBody {
 	return resultBody{
 		JobID: s.JobID, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Progress: s.Progress,
 		Result: s.Result, Message: s.Text(l), Analysis: s.Message, Error: failure(s), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+		NextAttemptAt: s.NextAttemptAt,
 	}
 }
 

@@ -33,6 +33,10 @@ type Record struct {
 	StageAt   time.Time // when that was
 	Analysing bool      // the analysis server has taken the job: the other deadline
 
+	WaitSeq     uint64    // of the newest wait of the newest attempt that had one
+	WaitAttempt int       // that attempt
+	WaitUntil   time.Time // the end of that wait
+
 	FileName      string
 	MediaType     string
 	Bucket        string
@@ -66,7 +70,8 @@ const (
 //
 // The status, with error and result, is from the state event of the highest
 // sequence; progress is the greatest of the newest attempt that the analysis
-// server took or that a retry asked for; facts fill in. Progress told after an
+// server took or that a retry asked for; a wait for the server shows until it has
+// the attempt or anything newer is known; facts fill in. Progress told after an
 // ending is left out, but one that arrived before that ending did stays: what a
 // viewer has seen never goes back. That is the one thing in which the order can
 // be noticed. Merge relies on the log for two more: that nothing follows a
@@ -81,7 +86,10 @@ func (r *Record) Merge(entries []Entry) (changed bool) {
 			newest = moment(e.Time)
 		}
 	}
-	r.Stage = r.stage()
+	r.Stage, r.NextAttemptAt = r.stage(), time.Time{}
+	if r.Stage == locale.Waiting {
+		r.NextAttemptAt = r.WaitUntil
+	}
 	if r.CreatedAt.IsZero() {
 		r.UpdatedAt = newest
 	} else if r.shown() != before.shown() || before.CreatedAt.IsZero() {
@@ -144,6 +152,8 @@ func (r *Record) apply(e Entry) {
 		if !r.late(e, ev.Attempt) {
 			r.progress(e.Seq, ev)
 		}
+	case event.Waiting:
+		r.wait(e.Seq, ev)
 	}
 }
 
@@ -226,6 +236,25 @@ func (r *Record) progress(seq uint64, ev event.Progressed) {
 	}
 }
 
+// wait takes a wait in, where none of a newer attempt is known, and none that is
+// newer of its own. One without an end is none.
+func (r *Record) wait(seq uint64, ev event.Waiting) {
+	if ev.Until.IsZero() {
+		return
+	}
+	if ev.Attempt > r.WaitAttempt || ev.Attempt == r.WaitAttempt && seq > r.WaitSeq {
+		r.WaitSeq, r.WaitAttempt, r.WaitUntil = seq, ev.Attempt, moment(ev.Until)
+	}
+}
+
+// waiting reports whether the job waits for the analysis server. A wait may be
+// told when it is over: the server may have the attempt already, from another copy
+// or from a request whose answer was lost.
+func (r *Record) waiting() bool {
+	taken := r.Progress >= progressDispatched && r.Climbed >= r.WaitAttempt
+	return r.WaitSeq > r.StateSeq && r.WaitAttempt >= r.Attempt && !taken
+}
+
 // within places part of whole between two values, whatever the sender made of
 // them.
 func within(from, to int, part, whole int64) int {
@@ -244,6 +273,8 @@ func (r *Record) stage() locale.Message {
 		return locale.Failed
 	case r.Status == Canceled:
 		return locale.Canceled
+	case r.waiting():
+		return locale.Waiting
 	case r.Progress >= progressDispatched:
 		return locale.Dispatched
 	case r.Progress >= progressStored:

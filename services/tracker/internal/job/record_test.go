@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +60,11 @@ func failed(n int) event.Event {
 func retried(n int) event.Event { return event.Retried{JobID: id, Attempt: n} }
 
 func lapsed(n int) event.Event { return event.Lapsed{JobID: id, Attempt: n} }
+
+// waiting is a wait that ends so many minutes after the job began.
+func waiting(n, minutes int) event.Event {
+	return event.Waiting{JobID: id, Attempt: n, Until: began.Add(time.Duration(minutes) * time.Minute), Code: "analysis-unavailable"}
+}
 
 func canceled() event.Event { return event.Canceled{JobID: id} }
 
@@ -168,6 +174,17 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 			retried(2), attempted(2), progressed(2, 80, "two"), dispatched(2), completed(2)),
 		"retried twice, failed": history(received(), stored(), attempted(1), failed(1), retried(2), attempted(2), dispatched(2),
 			progressed(2, 80, "two"), failed(2), retried(3), attempted(3), dispatched(3), progressed(3, 10, "three"), failed(3)),
+		"waiting":                               history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 3), waiting(1, 2)),
+		"waited, taken":                         history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 2), dispatched(1)),
+		"waited, reported":                      history(received(), stored(), attempted(1), waiting(1, 1), progressed(1, 10, "quick"), waiting(1, 2)),
+		"taken by one copy, put off by another": history(received(), stored(), attempted(1), waiting(1, 1), dispatched(1), waiting(1, 2)),
+		"waited, canceled":                      history(received(), stored(), attempted(1), waiting(1, 1), canceled(), waiting(1, 2)),
+		"waited too long, retried": history(received(), stored(), attempted(1), waiting(1, 1), failed(1), waiting(1, 2),
+			retried(2), attempted(2), waiting(2, 3), waiting(1, 4)),
+		"waited, completed": history(received(), stored(), attempted(1), waiting(1, 1), dispatched(1), progressed(1, 50, "x"), lapsed(1),
+			attempted(2), waiting(2, 2), progressed(1, 70, "late"), waiting(2, 3), dispatched(2), completed(2), waiting(2, 4)),
+		"lapsed, waiting": history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "x"), lapsed(1), attempted(2),
+			waiting(2, 2), progressed(1, 70, "late")),
 		"retried, canceled": history(received(), stored(), attempted(1), dispatched(1), failed(1), retried(2), attempted(2), canceled()),
 	}
 	for name, entries := range histories {
@@ -253,12 +270,17 @@ func TestStagesAreThoseOfTheContract(t *testing.T) {
 		{uploading(1000), job.Processing, 69, locale.Uploading, "S3 업로드 중...", 4},
 		{stored(), job.Processing, 70, locale.Stored, "분석 서버 요청 중...", 5},
 		{attempted(1), job.Processing, 70, locale.Stored, "분석 서버 요청 중...", 5},
-		{dispatched(1), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 6},
-		{progressed(1, 50, ""), job.Processing, 94, locale.Dispatched, "분석 중... 결과 대기", 7},
-		{progressed(1, 100, "거의 다"), job.Processing, 99, locale.Dispatched, "분석 중... 결과 대기", 8},
-		{attempted(2), job.Processing, 99, locale.Dispatched, "분석 중... 결과 대기", 8},
-		{dispatched(2), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 9},
-		{completed(2), job.Completed, 100, locale.Completed, "분석 완료", 10},
+		{waiting(1, 1), job.Processing, 70, locale.Waiting, "분석 서버 대기 중, 다음 시도 03:05:05 UTC", 6},
+		{waiting(1, 2), job.Processing, 70, locale.Waiting, "분석 서버 대기 중, 다음 시도 03:06:05 UTC", 7},
+		{dispatched(1), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 8},
+		{waiting(1, 3), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 8},
+		{progressed(1, 50, ""), job.Processing, 94, locale.Dispatched, "분석 중... 결과 대기", 9},
+		{progressed(1, 100, "거의 다"), job.Processing, 99, locale.Dispatched, "분석 중... 결과 대기", 10},
+		{attempted(2), job.Processing, 99, locale.Dispatched, "분석 중... 결과 대기", 10},
+		{waiting(2, 4), job.Processing, 99, locale.Waiting, "분석 서버 대기 중, 다음 시도 03:08:05 UTC", 11},
+		{dispatched(2), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 12},
+		{completed(2), job.Completed, 100, locale.Completed, "분석 완료", 13},
+		{waiting(2, 5), job.Completed, 100, locale.Completed, "분석 완료", 13},
 	} {
 		table.merge(job.Entry{Event: step.event, Seq: uint64(i + 1), Time: began, Result: `{"score":1}`})
 		r := table.row
@@ -316,6 +338,16 @@ func TestWhatIsAnnouncedHoldsNoResult(t *testing.T) {
 		t.Errorf("result %q became %q", r.Result, back.Result)
 	}
 	if back.Result = r.Result; back != r.Snapshot {
+		t.Errorf("%+v became %+v", r.Snapshot, back)
+	}
+	if strings.Contains(string(body), "next_attempt_at") {
+		t.Errorf("it waits for nothing: %s", body)
+	}
+	r = play(history(received(), stored(), attempted(1), waiting(1, 1))).row
+	if body, err = json.Marshal(r.Snapshot); err != nil {
+		t.Fatal(err)
+	}
+	if back = (job.Snapshot{}); json.Unmarshal(body, &back) != nil || back != r.Snapshot || back.NextAttemptAt.IsZero() {
 		t.Errorf("%+v became %+v", r.Snapshot, back)
 	}
 }

@@ -51,22 +51,23 @@ func (r Result) MarshalJSON() ([]byte, error) {
 // JSON is what copies of the tracker tell each other; the result, which may be
 // large, is not among it.
 type Snapshot struct {
-	JobID     string         `json:"job_id"`
-	TokenID   int64          `json:"token_id"`
-	Status    Status         `json:"status"`
-	Stage     locale.Message `json:"stage"`
-	Message   string         `json:"message,omitempty"` // the analysis server's own words, in whatever language it speaks
-	Progress  int            `json:"progress"`
-	Version   int64          `json:"version"`
-	Error     Failure        `json:"error,omitzero"`
-	Result    Result         `json:"-"`
-	CreatedAt time.Time      `json:"created_at"`
-	UpdatedAt time.Time      `json:"updated_at"`
+	JobID         string         `json:"job_id"`
+	TokenID       int64          `json:"token_id"`
+	Status        Status         `json:"status"`
+	Stage         locale.Message `json:"stage"`
+	Message       string         `json:"message,omitempty"`        // the analysis server's own words, in whatever language it speaks
+	NextAttemptAt time.Time      `json:"next_attempt_at,omitzero"` // while it waits for the analysis server
+	Progress      int            `json:"progress"`
+	Version       int64          `json:"version"`
+	Error         Failure        `json:"error,omitzero"`
+	Result        Result         `json:"-"`
+	CreatedAt     time.Time      `json:"created_at"`
+	UpdatedAt     time.Time      `json:"updated_at"`
 }
 
 // Text is the sentence that a viewer reads.
 func (s Snapshot) Text(l locale.Language) string {
-	return locale.Text(l, s.Stage)
+	return locale.TextAt(l, s.Stage, s.NextAttemptAt)
 }
 
 // NotFound is the failure of who asks for a job that does not exist.

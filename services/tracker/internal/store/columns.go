@@ -40,6 +40,9 @@ func columns(records []job.Record) []any {
 		column(records, func(r job.Record) int64 { return int64(r.StageSeq) }),
 		column(records, func(r job.Record) *string { return timestamp(r.StageAt) }),
 		column(records, func(r job.Record) bool { return r.Analysing }),
+		column(records, func(r job.Record) int64 { return int64(r.WaitSeq) }),
+		column(records, func(r job.Record) int64 { return int64(r.WaitAttempt) }),
+		column(records, func(r job.Record) *string { return timestamp(r.WaitUntil) }),
 	}
 }
 

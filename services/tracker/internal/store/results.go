@@ -30,15 +30,20 @@ type shownRow struct {
 	ErrorRetryable sql.NullBool   `db:"error_retryable"`
 	CreatedAt      sql.NullTime   `db:"created_at"`
 	UpdatedAt      sql.NullTime   `db:"updated_at"`
+	WaitUntil      sql.NullTime   `db:"wait_until"`
 }
 
 func (r shownRow) snapshot() job.Snapshot {
-	return job.Snapshot{
+	s := job.Snapshot{
 		JobID: r.JobID, TokenID: r.TokenID.Int64, Status: job.Status(r.Status), Stage: locale.Message(r.Stage),
 		Message: r.Message, Progress: r.Progress, Version: r.Version,
 		Error:     job.Failure{Code: r.ErrorCode.String, Detail: r.ErrorDetail.String, Retryable: r.ErrorRetryable.Bool},
 		CreatedAt: instant(r.CreatedAt), UpdatedAt: instant(r.UpdatedAt),
 	}
+	if s.Stage == locale.Waiting {
+		s.NextAttemptAt = instant(r.WaitUntil)
+	}
+	return s
 }
 
 // instant gives a time as the core compares it.
@@ -69,6 +74,9 @@ type row struct {
 	StageSeq  int64        `db:"stage_seq"`
 	StageAt   sql.NullTime `db:"stage_at"`
 	Analysing bool         `db:"analysing"`
+
+	WaitSeq     int64 `db:"wait_seq"`
+	WaitAttempt int   `db:"wait_attempt"`
 }
 
 func (r row) record() job.Record {
@@ -78,6 +86,7 @@ func (r row) record() job.Record {
 		FileName: r.FileName, MediaType: r.MediaType, Bucket: r.Bucket, Key: r.Key,
 		Size: r.Size, SHA256: r.SHA256, Duration: r.Duration, AnalysisJobID: r.AnalysisJobID,
 		StageSeq: uint64(r.StageSeq), StageAt: instant(r.StageAt), Analysing: r.Analysing,
+		WaitSeq: uint64(r.WaitSeq), WaitAttempt: r.WaitAttempt, WaitUntil: instant(r.WaitUntil),
 	}
 }
 
@@ -85,7 +94,7 @@ func (r row) record() job.Record {
 func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error) {
 	const query = `
 		SELECT job_id, token_id, status, stage, message, progress, version,
-		       error_code, error_detail, error_retryable, created_at, updated_at, result
+		       error_code, error_detail, error_retryable, created_at, updated_at, wait_until, result
 		FROM analysis_results
 		WHERE job_id = $1
 		  AND version > 0`
@@ -158,7 +167,7 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 		       error_code, error_detail, error_retryable, created_at, updated_at,
 		       state_seq, attempt, progress_attempt, message_seq,
 		       file_name, media_type, s3_bucket, s3_key, size, sha256, duration, analysis_job_id,
-		       stage_seq, stage_at, analysing
+		       stage_seq, stage_at, analysing, wait_seq, wait_attempt, wait_until
 		FROM analysis_results
 		WHERE job_id = ANY ($1::uuid[])
 		ORDER BY job_id
@@ -185,21 +194,24 @@ func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
 		    message_seq = c.message_seq, file_name = c.file_name, media_type = c.media_type,
 		    s3_bucket = c.s3_bucket, s3_key = c.s3_key, size = c.size, sha256 = c.sha256,
 		    duration = c.duration, analysis_job_id = c.analysis_job_id,
-		    stage_seq = c.stage_seq, stage_at = c.stage_at, analysing = c.analysing
+		    stage_seq = c.stage_seq, stage_at = c.stage_at, analysing = c.analysing,
+		    wait_seq = c.wait_seq, wait_attempt = c.wait_attempt, wait_until = c.wait_until
 		FROM unnest(
 		    $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[],
 		    $6::integer[], $7::bigint[], $8::text[], $9::text[], $10::boolean[],
 		    $11::timestamptz[], $12::timestamptz[], $13::json[], $14::bigint[], $15::integer[],
 		    $16::integer[], $17::bigint[], $18::text[], $19::text[], $20::text[],
 		    $21::text[], $22::bigint[], $23::text[], $24::double precision[], $25::text[],
-		    $26::bigint[], $27::timestamptz[], $28::boolean[]
+		    $26::bigint[], $27::timestamptz[], $28::boolean[], $29::bigint[], $30::integer[],
+		    $31::timestamptz[]
 		) AS c (
 		    job_id, token_id, status, stage, message,
 		    progress, version, error_code, error_detail, error_retryable,
 		    created_at, updated_at, result, state_seq, attempt,
 		    progress_attempt, message_seq, file_name, media_type, s3_bucket,
 		    s3_key, size, sha256, duration, analysis_job_id,
-		    stage_seq, stage_at, analysing
+		    stage_seq, stage_at, analysing, wait_seq, wait_attempt,
+		    wait_until
 		)
 		WHERE r.job_id = c.job_id`
 	if len(records) == 0 {

@@ -1,0 +1,47 @@
+package job_test
+
+import (
+	"testing"
+	"time"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/locale"
+)
+
+func TestAWaitShowsUntilTheServerHasTheAttempt(t *testing.T) {
+	t.Parallel()
+	begun := []event.Event{received(), stored(), attempted(1)}
+	again := []event.Event{received(), stored(), attempted(1), dispatched(1), lapsed(1), attempted(2)}
+	for name, c := range map[string]struct {
+		before, then []event.Event
+		until        int // minutes; 0 is no wait
+	}{
+		"told":                       {begun, []event.Event{waiting(1, 1)}, 1},
+		"told again":                 {begun, []event.Event{waiting(1, 1), waiting(1, 2)}, 2},
+		"the last word is sooner":    {begun, []event.Event{waiting(1, 2), waiting(1, 1)}, 1},
+		"taken":                      {begun, []event.Event{waiting(1, 1), dispatched(1)}, 0},
+		"taken before it was told":   {begun, []event.Event{dispatched(1), waiting(1, 1)}, 0},
+		"at work by its own word":    {begun, []event.Event{waiting(1, 1), progressed(1, 5, ""), waiting(1, 2)}, 0},
+		"anything newer is known":    {begun, []event.Event{waiting(1, 1), lapsed(1)}, 0},
+		"completed":                  {begun, []event.Event{waiting(1, 1), completed(1), waiting(1, 2)}, 0},
+		"failed":                     {begun, []event.Event{waiting(1, 1), failed(1)}, 0},
+		"canceled":                   {begun, []event.Event{waiting(1, 1), canceled(), waiting(1, 2)}, 0},
+		"retried":                    {begun, []event.Event{waiting(1, 1), failed(1), retried(2)}, 0},
+		"retried and told":           {begun, []event.Event{failed(1), retried(2), attempted(2), waiting(2, 2)}, 2},
+		"an old attempt's":           {begun, []event.Event{failed(1), retried(2), waiting(1, 1)}, 0},
+		"an old attempt's, later":    {begun, []event.Event{failed(1), retried(2), attempted(2), waiting(2, 2), waiting(1, 3)}, 2},
+		"the next attempt's":         {again, []event.Event{waiting(2, 1)}, 1},
+		"beside the old one's words": {again, []event.Event{waiting(2, 1), progressed(1, 60, "")}, 1},
+		"the next attempt is taken":  {again, []event.Event{waiting(2, 1), dispatched(2)}, 0},
+		"without an end":             {begun, []event.Event{event.Waiting{JobID: id, Attempt: 1}}, 0},
+	} {
+		r := play(history(append(c.before[:len(c.before):len(c.before)], c.then...)...)).row
+		var want time.Time
+		if c.until > 0 {
+			want = began.Add(time.Duration(c.until) * time.Minute).Truncate(time.Microsecond)
+		}
+		if r.NextAttemptAt != want || (r.Stage == locale.Waiting) != (c.until > 0) {
+			t.Errorf("%s: %s until %v", name, r.Stage, r.NextAttemptAt)
+		}
+	}
+}
