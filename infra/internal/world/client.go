@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Frame is one event of a progress stream.
@@ -20,6 +21,7 @@ type Frame struct {
 	Status   string          `json:"status"`
 	Progress int             `json:"progress"`
 	Message  string          `json:"message"`
+	NextTry  time.Time       `json:"next_attempt_at"`
 	Result   json.RawMessage `json:"result"`
 }
 
@@ -65,20 +67,43 @@ func decode(t *testing.T, resp *http.Response, status int, into any) {
 	}
 }
 
-// Result reads a job.
+// Result reads a job, in the language that is spoken where none is asked for.
 func (w *World) Result(t *testing.T, job string, into any) {
 	t.Helper()
-	resp, err := http.Get(w.Gateway + "/tokens/analysis-result/" + job)
-	if err != nil {
-		t.Fatal(err)
+	w.ResultIn(t, job, "", into)
+}
+
+// ResultIn reads a job in the given language.
+func (w *World) ResultIn(t *testing.T, job, language string, into any) {
+	t.Helper()
+	decode(t, w.get(w.Context(), t, "/tokens/analysis-result/"+job, language), http.StatusOK, into)
+}
+
+// Watch opens a progress stream, in the given language.
+func (w *World) Watch(ctx context.Context, t *testing.T, job, language string) io.ReadCloser {
+	t.Helper()
+	resp := w.get(ctx, t, "/tokens/analysis-progress/"+job, language)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("status %s", resp.Status)
 	}
-	decode(t, resp, http.StatusOK, into)
+	return resp.Body
 }
 
 // Follow reads a progress stream to its end, in the given language.
 func (w *World) Follow(ctx context.Context, t *testing.T, job, language string) []Frame {
 	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.Gateway+"/tokens/analysis-progress/"+job, nil)
+	stream := w.Watch(ctx, t, job, language)
+	defer stream.Close()
+	frames, err := ReadFrames(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frames
+}
+
+func (w *World) get(ctx context.Context, t *testing.T, path, language string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.Gateway+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,15 +112,7 @@ func (w *World) Follow(ctx context.Context, t *testing.T, job, language string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("status %s", resp.Status)
-	}
-	frames, err := ReadFrames(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return frames
+	return resp
 }
 
 // ReadFrames reads the frames of an event stream (WHATWG HTML, section 9.2.6)
