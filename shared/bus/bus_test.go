@@ -158,6 +158,14 @@ func TestADecisionsOwnErrorIsReturnedAndAddsNothing(t *testing.T) {
 	}
 }
 
+func TestALogOfAStreamThatDoesNotAnswerIsUnavailable(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	if log, err := k.Bus("tester").Log(k.Context(), newJob(t)); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v %v", log, err)
+	}
+}
+
 func TestAFullLogRefusesRatherThanForgets(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)

@@ -39,7 +39,7 @@ func (b *Bus) Append(ctx context.Context, e event.Event, after uint64) (uint64, 
 	if !errors.Is(err, event.ErrOvertaken) {
 		return seq, err
 	}
-	last, readErr := b.Last(ctx, event.Jobs(), event.Subject(e))
+	last, readErr := b.lastFromLeader(ctx, event.Jobs(), event.Subject(e)) // a replica may not have it yet
 	if readErr != nil {
 		return 0, readErr
 	}
@@ -123,17 +123,26 @@ const decideRounds = 16
 // first round does without reading: where the log has moved on, the append tells.
 // What is known must be enough for decide to judge by; nil is nothing.
 func (b *Bus) Decide(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error) {
+	read := b.peek // what is appended to a log that is not the newest is refused
 	for range decideRounds {
 		log, err := known, error(nil)
 		if known = nil; len(log) == 0 {
-			log, err = b.Log(ctx, job)
+			log, err = read(ctx, job)
 		}
 		if err != nil {
 			return nil, err
 		}
+		read = b.Log
 		e, err := decide(log)
 		if err != nil || e == nil {
-			return log, err
+			newest, readErr := b.newest(ctx, job, log)
+			if readErr != nil {
+				return nil, readErr
+			}
+			if newest {
+				return log, err
+			}
+			continue
 		}
 		seq, err := b.append(ctx, e, log.Seq())
 		if err == nil {
@@ -142,7 +151,7 @@ func (b *Bus) Decide(ctx context.Context, job string, known event.Log, decide fu
 		if !errors.Is(err, event.ErrOvertaken) {
 			return nil, err
 		}
-		// A replica may still answer with the older log: give it a moment.
+		// On a cluster the event that won may not be readable yet: give it a moment.
 		if err := pause(ctx, time.Duration(rand.Int64N(int64(20*time.Millisecond)))); err != nil {
 			return nil, err
 		}

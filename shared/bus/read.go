@@ -26,10 +26,25 @@ type Message struct {
 }
 
 // Log reads what is known of a job: the newest event on each of its subjects,
-// oldest first; empty for a job that does not exist. A replica may answer with
-// a log that is not the newest, which Append notices; that there is none at all
-// is confirmed by the stream's leader.
+// oldest first; empty for a job that does not exist. Whichever replica answers,
+// the log is as new as the stream's leader has it.
 func (b *Bus) Log(ctx context.Context, job string) (event.Log, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	log, err := b.peek(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	newest, err := b.newest(ctx, job, log)
+	if err != nil || newest {
+		return log, err
+	}
+	return b.logFromLeader(ctx, job)
+}
+
+// peek reads a job's log from any replica, which may lag: a replica takes part in
+// answering before it has caught up. What is appended to such a log is refused.
+func (b *Bus) peek(ctx context.Context, job string) (event.Log, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	subject := b.cfg.Namespace.Subject(event.LogSubject(job))
@@ -41,16 +56,16 @@ func (b *Bus) Log(ctx context.Context, job string) (event.Log, error) {
 	var log event.Log
 	for msg, err := range msgs {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			return b.confirmNone(ctx, job)
+			return nil, nil
 		}
 		if err != nil {
 			return nil, translate("read the log of job "+job, err)
 		}
-		e, err := eventOf(b.cfg.Namespace.Strip(msg.Subject), msg.Data)
+		r, err := recordOf(b.cfg.Namespace.Strip(msg.Subject), msg.Data, msg.Sequence, msg.Time)
 		if err != nil {
 			return nil, fmt.Errorf("read the log of job %s: %w", job, err)
 		}
-		log = append(log, event.Record{Event: e, Seq: msg.Sequence, Time: msg.Time})
+		log = append(log, r)
 	}
 	if err := ctx.Err(); err != nil { // an iteration cut short says nothing of the rest
 		return nil, translate("read the log of job "+job, err)
@@ -59,16 +74,36 @@ func (b *Bus) Log(ctx context.Context, job string) (event.Log, error) {
 	return log, nil
 }
 
-func (b *Bus) confirmNone(ctx context.Context, job string) (event.Log, error) {
-	m, err := b.lastFromLeader(ctx, event.Jobs(), event.LogSubject(job))
-	if err != nil || m == nil {
-		return nil, err
+// newest reports whether a log ends where the stream's leader says that it does. A
+// single server has nobody who could lag behind it.
+func (b *Bus) newest(ctx context.Context, job string, log event.Log) (bool, error) {
+	if b.cfg.Replicas == 1 && len(log) > 0 {
+		return true, nil
 	}
-	e, err := eventOf(m.Subject, m.Data)
-	if err != nil {
-		return nil, fmt.Errorf("read the log of job %s: %w", job, err)
+	last, err := b.lastFromLeader(ctx, event.Jobs(), event.LogSubject(job))
+	return last == nil || last.Seq <= log.Seq(), err
+}
+
+// logFromLeader reads a job's log event by event.
+func (b *Bus) logFromLeader(ctx context.Context, job string) (event.Log, error) {
+	var log event.Log
+	for after := uint64(0); ; {
+		m, err := b.fromLeader(ctx, event.Jobs(), leaderQuery{Seq: after + 1, NextFor: b.cfg.Namespace.Subject(event.LogSubject(job))})
+		if err != nil || m == nil {
+			return log, err
+		}
+		r, err := recordOf(m.Subject, m.Data, m.Seq, m.Time)
+		if err != nil {
+			return nil, fmt.Errorf("read the log of job %s: %w", job, err)
+		}
+		log = slices.DeleteFunc(log, func(earlier event.Record) bool { return event.Subject(earlier.Event) == m.Subject })
+		log, after = append(log, r), m.Seq
 	}
-	return event.Log{{Event: e, Seq: m.Seq, Time: m.Time}}, nil
+}
+
+func recordOf(subject string, body []byte, seq uint64, at time.Time) (event.Record, error) {
+	e, err := eventOf(subject, body)
+	return event.Record{Event: e, Seq: seq, Time: at}, err
 }
 
 // eventOf reads an event of a log. One that cannot be read stands there as
@@ -109,16 +144,32 @@ func (b *Bus) Last(ctx context.Context, stream event.Stream, subject string) (*M
 	return &Message{Subject: b.cfg.Namespace.Strip(msg.Header.Get(jetstream.SubjectHeader)), Data: msg.Data, Seq: seq, Time: at}, nil
 }
 
-// lastFromLeader asks through the API that only the leader answers (the client
-// library would take the direct way for a stream that allows it).
+// lastFromLeader returns the newest message on a subject; nil where there is none.
 func (b *Bus) lastFromLeader(ctx context.Context, stream event.Stream, subject string) (*Message, error) {
-	body, err := json.Marshal(map[string]string{"last_by_subj": b.cfg.Namespace.Subject(subject)})
+	return b.fromLeader(ctx, stream, leaderQuery{LastFor: b.cfg.Namespace.Subject(subject)})
+}
+
+// leaderQuery names one message of a stream.
+type leaderQuery struct {
+	LastFor string `json:"last_by_subj,omitempty"`
+	Seq     uint64 `json:"seq,omitempty"`
+	NextFor string `json:"next_by_subj,omitempty"` // from Seq on
+}
+
+// fromLeader asks through the API that only the leader answers (the client library
+// would take the direct way for a stream that allows it). It returns nil where
+// there is no such message.
+func (b *Bus) fromLeader(ctx context.Context, stream event.Stream, q leaderQuery) (*Message, error) {
+	tried := "read " + stream.Name + " from its leader"
+	body, err := json.Marshal(q)
 	if err != nil {
-		return nil, fmt.Errorf("read the last of %s: %w", subject, err)
+		return nil, fmt.Errorf("%s: %w", tried, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	reply, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+b.cfg.Namespace.Stream(stream.Name), body)
 	if err != nil {
-		return nil, translate("read the last of "+subject, err)
+		return nil, translate(tried, err)
 	}
 	var answer struct {
 		Message *struct {
@@ -130,15 +181,15 @@ func (b *Bus) lastFromLeader(ctx context.Context, stream event.Stream, subject s
 		Error *jetstream.APIError `json:"error"`
 	}
 	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return nil, fmt.Errorf("read the last of %s: %w", subject, err)
+		return nil, fmt.Errorf("%s: %w", tried, err)
 	}
 	switch m := answer.Message; {
 	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
 		return nil, nil
 	case answer.Error != nil:
-		return nil, translate("read the last of "+subject, answer.Error)
+		return nil, translate(tried, answer.Error)
 	case m == nil:
-		return nil, fmt.Errorf("read the last of %s: an answer without a message", subject)
+		return nil, fmt.Errorf("%s: an answer without a message", tried)
 	default:
 		return &Message{Subject: b.cfg.Namespace.Strip(m.Subject), Data: m.Data, Seq: m.Seq, Time: m.Time}, nil
 	}

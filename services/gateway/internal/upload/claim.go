@@ -152,8 +152,8 @@ func (c *Core) openHeld(ctx context.Context, claim Claim, received event.Receive
 	return told, false, nil
 }
 
-// opening is the event that opened a job. A replica may lag, and show a later
-// event alone.
+// opening is the event that opened a job. A log that is kept for a short time only
+// may have lost it.
 func opening(job string, log event.Log) (event.Received, error) {
 	received, ok := event.Last[event.Received](log)
 	if !ok {
