@@ -214,7 +214,7 @@ func translate(tried string, err error) error {
 			codeStorageExceeded, codeStoreFailed, codeTooManyRequests:
 			return fault.Full("bus", wrapped)
 		}
-		if api.Code >= 500 {
+		if api.Code >= 500 || api.ErrorCode == codeDuplicateInProcess {
 			return fault.Away("message bus", wrapped)
 		}
 		return wrapped
@@ -245,6 +245,7 @@ const (
 	codeStorageExceeded           jetstream.ErrorCode = 10047
 	codeWrongLastSequence         jetstream.ErrorCode = 10071
 	codeStoreFailed               jetstream.ErrorCode = 10077 // among others "maximum bytes exceeded"
+	codeDuplicateInProcess        jetstream.ErrorCode = 10158 // a cluster has not agreed yet on what has the same id
 	codeWrongLastSequenceConstant jetstream.ErrorCode = 10164
 	codeTooManyRequests           jetstream.ErrorCode = 10167
 )

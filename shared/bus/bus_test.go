@@ -158,6 +158,29 @@ func TestADecisionsOwnErrorIsReturnedAndAddsNothing(t *testing.T) {
 	}
 }
 
+// Two writers may say the same of a job in different words. Deduplication would tell
+// both that theirs was taken.
+func TestADecisionThatSomebodyElseMadeIsNotTakenForOnesOwn(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	job := newJob(t)
+	seq, err := b.Append(k.Context(), event.Received{JobID: job}, 0)
+	must(t, err)
+	known := event.Log{{Event: event.Received{JobID: job}, Seq: seq}}
+	for _, code := range []string{"first", "second"} {
+		log, err := b.Decide(k.Context(), job, known, func(log event.Log) (event.Event, error) {
+			if _, ended := log.Ending(); ended {
+				return nil, nil
+			}
+			return event.Failed{JobID: job, Code: code}, nil
+		})
+		must(t, err)
+		if failed, _ := event.Last[event.Failed](log); failed.Code != "first" || len(log) != 2 {
+			t.Errorf("%s: %+v", code, log)
+		}
+	}
+}
+
 func TestALogOfAStreamThatDoesNotAnswerIsUnavailable(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)

@@ -51,9 +51,21 @@ func (b *Bus) Append(ctx context.Context, e event.Event, after uint64) (uint64, 
 	return 0, err
 }
 
+// append adds an event, unless one with its id is there or about to be: that may be
+// another writer's, and say something else.
 func (b *Bus) append(ctx context.Context, e event.Event, after uint64) (uint64, error) {
-	return b.publish(ctx, e,
+	ack, err := b.publish(ctx, e,
 		jetstream.WithExpectLastSequenceForSubject(after, b.cfg.Namespace.Subject(event.LogSubject(e.Job()))))
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeDuplicateInProcess {
+		return 0, overtaken(err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if ack.Duplicate {
+		return 0, overtaken(fmt.Errorf("publish %s: its id is taken", event.ID(e)))
+	}
+	return ack.Sequence, nil
 }
 
 // Tell publishes a progress event. It expects nothing of the log.
@@ -75,19 +87,16 @@ func (b *Bus) Hint(ctx context.Context, e event.Event) error {
 	return nil
 }
 
-func (b *Bus) publish(ctx context.Context, e event.Event, opts ...jetstream.PublishOpt) (uint64, error) {
+func (b *Bus) publish(ctx context.Context, e event.Event, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	msg, err := b.message(ctx, e)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	opts = append(opts, jetstream.WithMsgID(event.ID(e)))
 	ack, err := b.js.PublishMsg(ctx, msg, opts...)
-	if err != nil {
-		return 0, translate("publish "+event.ID(e), err)
-	}
-	return ack.Sequence, nil
+	return ack, translate("publish "+event.ID(e), err)
 }
 
 func (b *Bus) message(ctx context.Context, e event.Event) (*nats.Msg, error) {
