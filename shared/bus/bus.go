@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -155,17 +156,35 @@ func (b *Bus) Ping(ctx context.Context) error {
 func (b *Bus) MaxPayload() int64 { return b.nc.MaxPayload() }
 
 // Ensure makes the streams, or brings them up to these settings. It may be
-// called by any number of services at once.
+// called by any number of services at once. A stream that is as it should be is
+// left alone: on a cluster even an empty change is agreed on, and of several at
+// once only one is answered.
 func (b *Bus) Ensure(ctx context.Context, streams ...event.Stream) error {
 	if err := b.checkServer(ctx); err != nil {
 		return err
 	}
 	for _, s := range streams {
-		if _, err := b.js.CreateOrUpdateStream(ctx, b.streamConfig(s)); err != nil {
+		if err := b.ensure(ctx, s); err != nil {
 			return translate("ensure stream "+s.Name, err)
 		}
 	}
 	return nil
+}
+
+func (b *Bus) ensure(ctx context.Context, s event.Stream) error {
+	var present jetstream.StreamConfig
+	stream, err := b.js.Stream(ctx, b.cfg.Namespace.Stream(s.Name))
+	if err == nil {
+		present = stream.CachedInfo().Config
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	wanted := b.streamConfig(s, present)
+	if reflect.DeepEqual(wanted, present) {
+		return nil
+	}
+	_, err = b.js.CreateOrUpdateStream(ctx, wanted)
+	return err
 }
 
 // checkServer refuses a server that lacks what the bus relies on: expected
@@ -182,17 +201,16 @@ func (b *Bus) checkServer(ctx context.Context) error {
 	return nil
 }
 
-func (b *Bus) streamConfig(s event.Stream) jetstream.StreamConfig {
-	subjects := make([]string, len(s.Subjects))
-	for i, subject := range s.Subjects {
-		subjects[i] = b.cfg.Namespace.Subject(subject)
+// streamConfig is how a stream should be; what is not ours to say is left as it is
+// in c.
+func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.StreamConfig {
+	c.Name, c.Description, c.Subjects = b.cfg.Namespace.Stream(s.Name), s.Description, nil
+	for _, subject := range s.Subjects {
+		c.Subjects = append(c.Subjects, b.cfg.Namespace.Subject(subject))
 	}
-	c := jetstream.StreamConfig{
-		Name: b.cfg.Namespace.Stream(s.Name), Description: s.Description, Subjects: subjects,
-		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		Replicas: b.cfg.Replicas, Duplicates: s.Duplicates, AllowDirect: true,
-		MaxAge: b.cfg.JobsMaxAge, MaxBytes: b.cfg.JobsMaxBytes,
-	}
+	c.Storage, c.Retention, c.Discard = jetstream.FileStorage, jetstream.LimitsPolicy, jetstream.DiscardNew
+	c.Replicas, c.Duplicates, c.AllowDirect = b.cfg.Replicas, s.Duplicates, true
+	c.MaxAge, c.MaxBytes = b.cfg.JobsMaxAge, b.cfg.JobsMaxBytes
 	if s.Retention == event.RetainStaging {
 		c.MaxBytes = b.cfg.StagingMaxBytes
 	}

@@ -325,3 +325,22 @@ func TestEnsuringTwiceKeepsWhatIsThere(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+func TestEnsuringChangesWhatIsOursToSayAndNothingElse(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	js, name := k.JetStream(), k.Namespace().Stream("AUDIO_JOBS")
+	config := func() jetstream.StreamConfig {
+		stream, err := js.Stream(k.Context(), name)
+		must(t, err)
+		return stream.CachedInfo().Config
+	}
+	operators := config()
+	operators.MaxConsumers, operators.MaxBytes = 50, 1<<20
+	_, err := js.UpdateStream(k.Context(), operators)
+	must(t, err)
+	must(t, b.Ensure(k.Context(), event.Jobs()))
+	if c := config(); c.MaxConsumers != 50 || c.MaxBytes != 64<<20 {
+		t.Errorf("%+v", c)
+	}
+}

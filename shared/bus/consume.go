@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -157,22 +158,37 @@ func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, ta
 	return fmt.Errorf("pull for %s: %w", c.Name, err)
 }
 
+// consumer finds a consumer, and makes it or changes it where it is not as it
+// should be. As with streams (Ensure), nothing is changed without need.
 func (b *Bus) consumer(ctx context.Context, c Consumer) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	filters := make([]string, len(c.Filters))
-	for i, f := range c.Filters {
-		filters[i] = b.cfg.Namespace.Subject(f)
+	stream := b.cfg.Namespace.Stream(event.Jobs().Name)
+	var present jetstream.ConsumerConfig
+	cons, err := b.js.Consumer(ctx, stream, c.Name)
+	if err == nil {
+		present = cons.CachedInfo().Config
+	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, translate("find consumer "+c.Name, err)
 	}
-	cons, err := b.js.CreateOrUpdateConsumer(ctx, b.cfg.Namespace.Stream(event.Jobs().Name), jetstream.ConsumerConfig{
-		Durable: c.Name, FilterSubjects: filters,
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.ackWait(), MaxDeliver: -1,
-		MaxAckPending: max(c.MaxPending, 1000), DeliverPolicy: jetstream.DeliverAllPolicy,
-	})
-	if err != nil {
-		return nil, translate("make consumer "+c.Name, err)
+	wanted := b.consumerConfig(c, present)
+	if reflect.DeepEqual(wanted, present) {
+		return cons, nil
 	}
-	return cons, nil
+	cons, err = b.js.CreateOrUpdateConsumer(ctx, stream, wanted)
+	return cons, translate("make consumer "+c.Name, err)
+}
+
+// consumerConfig is how a consumer should be; what is not ours to say is left as
+// it is in config.
+func (b *Bus) consumerConfig(c Consumer, config jetstream.ConsumerConfig) jetstream.ConsumerConfig {
+	config.Durable, config.FilterSubject, config.FilterSubjects = c.Name, "", nil
+	for _, f := range c.Filters {
+		config.FilterSubjects = append(config.FilterSubjects, b.cfg.Namespace.Subject(f))
+	}
+	config.AckPolicy, config.AckWait, config.MaxDeliver = jetstream.AckExplicitPolicy, c.ackWait(), -1
+	config.MaxAckPending, config.DeliverPolicy = max(c.MaxPending, 1000), jetstream.DeliverAllPolicy
+	return config
 }
 
 func (c Consumer) ackWait() time.Duration {
