@@ -9,6 +9,7 @@ import (
 
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/audit"
+	"sori.internal/infra/internal/tone"
 	"sori.internal/infra/internal/world"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
@@ -56,7 +57,7 @@ func impatient() map[string]string {
 func TestAServerThatNeverCallsBackIsAskedForTheResult(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Poll: true})
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	checkStages(t, w.Follow(w.Context(), t, job, "en"))
 	if c := testkit.Await[event.Completed](w.Kit, w.Bus("test", event.Jobs()), job); c.Attempt != 1 {
 		t.Errorf("attempt %d completed", c.Attempt)
@@ -69,7 +70,7 @@ func TestAServerThatNeverCallsBackIsAskedForTheResult(t *testing.T) {
 func TestAServerThatNeverCallsBackIsAskedAFewTimesAndThenTheJobFails(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}})
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	if end := frames[len(frames)-1]; end.Status != "failed" {
 		t.Errorf("the end is %+v", end)
@@ -102,7 +103,7 @@ func TestAServerThatNeverCallsBackIsAskedAFewTimesAndThenTheJobFails(t *testing.
 func TestAServerThatCallsBackBeforeItAnswersHasReported(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{CallbackFirst: true, Delay: analyzer.Duration(2 * time.Second)}})
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	checkStages(t, frames)
 	moved := false // by what the server said of its progress, which it had not yet answered for
@@ -126,7 +127,7 @@ func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *t
 	}})
 	var all []string
 	for range jobs {
-		all = append(all, w.Upload(t, "a.wav", tone(220, time.Second)))
+		all = append(all, w.Upload(t, "a.wav", tone.WAV(220, time.Second)))
 	}
 	ends := map[string]world.Frame{}
 	for _, job := range all {
@@ -157,7 +158,7 @@ func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *t
 func TestAServerThatNeedsTheS3StyleIsGivenIt(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Settings: map[string]string{"ANALYSIS_URL_STYLE": "s3", "S3_PUBLIC_ENDPOINT": "http://127.0.0.1:9"}})
-	job := w.Upload(t, "녹음 1.wav", tone(220, 2*time.Second))
+	job := w.Upload(t, "녹음 1.wav", tone.WAV(220, 2*time.Second))
 	checkStages(t, w.Follow(w.Context(), t, job, "en"))
 	var r result
 	w.Result(t, job, &r)

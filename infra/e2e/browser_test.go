@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/tone"
 	"sori.internal/infra/internal/world"
 )
 
@@ -60,7 +61,7 @@ func TestAPlainEventSourceFollowsAJobAndIsStoppedAtItsEnd(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
 	page := browser(w.Context(), t)
-	script := fmt.Sprintf(frontend, base64.StdEncoding.EncodeToString(tone(220, time.Second)), w.Token)
+	script := fmt.Sprintf(frontend, base64.StdEncoding.EncodeToString(tone.WAV(220, time.Second)), w.Token)
 	if err := chromedp.Do(page, chromedp.Navigate(w.Gateway+"/")); err != nil {
 		t.Fatal(err)
 	}

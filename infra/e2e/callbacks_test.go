@@ -13,6 +13,7 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/tone"
 	"sori.internal/infra/internal/world"
 )
 
@@ -90,7 +91,7 @@ func TestACallbackThatComesAfterTheNextAttemptHasBegunChangesNothing(t *testing.
 			}
 		})
 	}
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	checkStages(t, w.Follow(w.Context(), t, job, "en"))
 	var r result
 	w.Result(t, job, &r)
@@ -132,7 +133,7 @@ func TestACallbackThatComesAfterTheEndChangesNothing(t *testing.T) {
 		if err := w.Analyzer.Behave(behaviour); err != nil {
 			t.Fatal(err)
 		}
-		job := w.Upload(t, "a.wav", tone(220, time.Second))
+		job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 		frames := w.Follow(w.Context(), t, job, "en")
 		if last := frames[len(frames)-1]; last.Status != end {
 			t.Fatalf("%s: the end is %+v", end, last)
@@ -202,7 +203,7 @@ func TestAForgedCallbackIsRefusedAtBothDoorsAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	asked := &wire{}
 	w := world.Start(t, world.Options{Front: asked.listen})
-	other := w.Upload(t, "a.wav", tone(220, time.Second))
+	other := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	checkStages(t, w.Follow(w.Context(), t, other, "en"))
 	tried := make(chan int, 1)
 	asked.before = func(key string) { // the job waits for its result, and no other is there yet
@@ -221,7 +222,7 @@ func TestAForgedCallbackIsRefusedAtBothDoorsAndChangesNothing(t *testing.T) {
 		tried <- n
 	}
 	before := snapshot(t, w, other)
-	job := w.Upload(t, "a.wav", tone(220, 2*time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, 2*time.Second))
 	checkStages(t, w.Follow(w.Context(), t, job, "en"))
 	if n := <-tried; n < 18 {
 		t.Errorf("%d forgeries were tried", n)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/tone"
 	"sori.internal/infra/internal/world"
 	"sori.internal/shared/event"
 )
@@ -35,7 +36,7 @@ func ask(t *testing.T, w *world.World, job, action string) (status int, body map
 func TestAFailedJobIsRetriedWithoutUploadingItAgain(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Fail: true, FailReason: "no speech found"}})
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	first := w.Follow(w.Context(), t, job, "en")
 	if end := first[len(first)-1]; end.Status != "failed" {
 		t.Fatalf("the end is %+v", end)
@@ -68,7 +69,7 @@ func TestAFailedJobIsRetriedWithoutUploadingItAgain(t *testing.T) {
 func TestACanceledJobStaysCanceledWhateverComes(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	if status, body := ask(t, w, job, "cancel"); status != http.StatusAccepted || body["status"] != "canceled" {
 		t.Fatalf("%d %v", status, body)
 	}

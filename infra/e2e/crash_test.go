@@ -15,6 +15,7 @@ import (
 
 	"sori.internal/infra/internal/audit"
 	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/tone"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -105,7 +106,7 @@ func (c *city) upload(ctx context.Context, audio []byte) error {
 // uploadAll uploads n recordings from several clients.
 func (c *city) uploadAll(ctx context.Context, n int) []string {
 	c.t.Helper()
-	audio := tone(220, time.Second)
+	audio := tone.WAV(220, time.Second)
 	var wg sync.WaitGroup
 	turns := make(chan struct{}, n)
 	for range n {

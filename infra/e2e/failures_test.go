@@ -12,6 +12,7 @@ import (
 
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/audit"
+	"sori.internal/infra/internal/tone"
 	"sori.internal/infra/internal/world"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
@@ -51,7 +52,7 @@ func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *test
 	const deadline = 3 * time.Second
 	w, storage := withStorageBehind(t, map[string]string{"DISPATCH_DEADLINE": deadline.String(), "DEADLINE_SWEEP_INTERVAL": "100ms"})
 	storage.Cut()
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	for i, f := range frames {
 		if last := i == len(frames)-1; last != (f.Status == "failed") || !last && f.Status != "processing" {
@@ -104,7 +105,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
 	w, storage := withStorageBehind(t, nil)
 	storage.Cut() // so that the uploader does not say it first
-	job, other := w.Upload(t, "a.wav", tone(220, time.Second)), w.Upload(t, "b.wav", tone(220, time.Second))
+	job, other := w.Upload(t, "a.wav", tone.WAV(220, time.Second)), w.Upload(t, "b.wav", tone.WAV(220, time.Second))
 	poison := nats.NewMsg(w.Namespace().Subject(event.SubjectOf(job, event.NameStored)))
 	poison.Data, poison.Header["traceparent"] = []byte(`{"job_id":"`+job+`","token_id":"`), []string{"00-" + traceID + "-00f067aa0ba902b7-01"}
 	ack, err := w.JetStream().PublishMsg(w.Context(), poison)
@@ -159,7 +160,7 @@ func TestAnEventThatWasGivenUpIsReplayedOnceItsCauseIsMended(t *testing.T) {
 		}
 	}
 	change(`ALTER TABLE tracker.analysis_results ADD CONSTRAINT poison CHECK (status <> 'completed')`)
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	if end := frames[len(frames)-1]; end.Status != "failed" {
 		t.Errorf("the end is %+v", end)

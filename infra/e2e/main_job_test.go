@@ -19,6 +19,7 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/tone"
 	"sori.internal/infra/internal/world"
 )
 
@@ -45,7 +46,6 @@ type result struct {
 }
 
 // tone makes a WAV file with a sine of the given length.
-func tone(hz float64, length time.Duration) []byte { return world.Tone(hz, length) }
 
 // checkStages holds what every stream promises: no step back, ids that grow, and
 // an end that is the last frame and the only terminal one.
@@ -72,7 +72,7 @@ func checkStages(t *testing.T, frames []world.Frame) {
 func TestARecordingBecomesAResultThroughEveryStage(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
-	job := w.Upload(t, "녹음 1.wav", tone(220, 3*time.Second))
+	job := w.Upload(t, "녹음 1.wav", tone.WAV(220, 3*time.Second))
 	frames := w.Follow(w.Context(), t, job, "ko")
 	checkStages(t, frames)
 	seen := map[int]string{}
@@ -122,7 +122,7 @@ func TestEveryDecodedFormatIsAnalysed(t *testing.T) {
 func TestAFailedAnalysisIsAFailureToEverybody(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Fail: true, FailReason: "no speech found"}})
-	job := w.Upload(t, "a.wav", tone(220, time.Second))
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	end := frames[len(frames)-1]
 	if end.Status != "failed" || end.Message != "Analysis failed" || end.Progress == 100 || string(end.Result) != "null" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/tone"
 	"sori.internal/infra/internal/world"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
@@ -33,7 +34,7 @@ func TestAServerThatAnswers503WithRetryAfterForAMinuteIsWaitedForAndViewersKnowU
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{
 		RejectStatus: http.StatusServiceUnavailable, RejectRetryAfter: analyzer.Duration(*restFor),
 	}})
-	first := w.Upload(t, "녹음 1.wav", tone(220, time.Second))
+	first := w.Upload(t, "녹음 1.wav", tone.WAV(220, time.Second))
 	streams := map[string]io.ReadCloser{}
 	for _, language := range []string{"ko", "en"} {
 		streams[language] = w.Watch(w.Context(), t, first, language)
@@ -41,7 +42,7 @@ func TestAServerThatAnswers503WithRetryAfterForAMinuteIsWaitedForAndViewersKnowU
 	}
 	asked := begun(t, w, first)
 	checkWait(t, w, first, asked)
-	second := w.Upload(t, "녹음 2.wav", tone(330, time.Second)) // which finds the server at rest
+	second := w.Upload(t, "녹음 2.wav", tone.WAV(330, time.Second)) // which finds the server at rest
 	checkWait(t, w, second, asked)
 	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package crowd
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,9 +9,10 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
-	"strings"
 	"time"
 
+	"sori.internal/infra/internal/sse"
+	"sori.internal/infra/internal/tone"
 	"sori.internal/infra/internal/world"
 )
 
@@ -27,7 +27,7 @@ func NewRecording(length time.Duration) Recording {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	part, _ := form.CreateFormFile("file", "tone.wav") // into memory: it cannot fail
-	_, _ = part.Write(world.Tone(220, length))
+	_, _ = part.Write(tone.WAV(220, length))
 	_ = form.Close()
 	return Recording{body.Bytes(), form.FormDataContentType()}
 }
@@ -136,22 +136,15 @@ func (v *viewer) follow(ctx context.Context, client *http.Client, gateway string
 	default:
 		return fmt.Errorf("status %s, after the id %q", resp.Status, v.lastID)
 	}
-	lines := bufio.NewScanner(resp.Body)
-	id := v.lastID
-	for lines.Scan() {
-		field, value, _ := strings.Cut(lines.Text(), ": ")
-		switch field {
-		case "id":
-			id = value
-		case "data":
-			var f world.Frame
-			if err := json.Unmarshal([]byte(value), &f); err != nil {
-				return err
-			}
-			v.see(f, id)
+	var unreadable error
+	_ = sse.Read(resp.Body, v.lastID, func(e sse.Event) error { // cut or whole: it comes back where the end is missing
+		var f world.Frame
+		if unreadable = json.Unmarshal([]byte(e.Data), &f); unreadable == nil {
+			v.see(f, e.ID)
 		}
-	}
-	return nil // cut or whole: it comes back where the end is missing
+		return unreadable
+	})
+	return unreadable
 }
 
 func (v *viewer) see(f world.Frame, id string) {

@@ -1,7 +1,6 @@
 package world
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -9,9 +8,10 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
+
+	"sori.internal/infra/internal/sse"
 )
 
 // Frame is one event of a progress stream.
@@ -115,25 +115,16 @@ func (w *World) get(ctx context.Context, t *testing.T, path, language string) *h
 	return resp
 }
 
-// ReadFrames reads the frames of an event stream (WHATWG HTML, section 9.2.6)
-// until it ends.
+// ReadFrames reads the frames of an event stream until it ends.
 func ReadFrames(stream io.Reader) ([]Frame, error) {
 	var frames []Frame
-	var id string
-	lines := bufio.NewScanner(stream)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		field, value, _ := strings.Cut(lines.Text(), ": ")
-		switch field {
-		case "id":
-			id = value
-		case "data":
-			f := Frame{ID: id}
-			if err := json.Unmarshal([]byte(value), &f); err != nil {
-				return frames, fmt.Errorf("read frame %q: %w", value, err)
-			}
-			frames = append(frames, f)
+	err := sse.Read(stream, "", func(e sse.Event) error {
+		f := Frame{ID: e.ID}
+		if err := json.Unmarshal([]byte(e.Data), &f); err != nil {
+			return fmt.Errorf("read frame %q: %w", e.Data, err)
 		}
-	}
-	return frames, lines.Err()
+		frames = append(frames, f)
+		return nil
+	})
+	return frames, err
 }

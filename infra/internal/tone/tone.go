@@ -1,4 +1,5 @@
-package world
+// Package tone makes recordings.
+package tone
 
 import (
 	"bytes"
@@ -7,8 +8,8 @@ import (
 	"time"
 )
 
-// Tone makes a WAV file with a sine of the given length.
-func Tone(hz float64, length time.Duration) []byte {
+// WAV makes a WAV file with a sine of the given length.
+func WAV(hz float64, length time.Duration) []byte {
 	const rate = 16000
 	samples := int(length.Seconds() * rate)
 	var b bytes.Buffer
