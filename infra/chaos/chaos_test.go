@@ -1,0 +1,65 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sori.internal/infra/chaos/internal/ordeal"
+	"sori.internal/infra/chaos/internal/plan"
+	"sori.internal/infra/internal/stack"
+)
+
+func TestMain(m *testing.M) {
+	if ran, code := stack.RunChild(); ran {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+// The short plan: every kind of fault once, while few customers come.
+func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
+	t.Parallel()
+	root, err := os.MkdirTemp("", "chaos-") //nolint:usetesting // PostgreSQL's user must be able to pass through
+	if err == nil {
+		err = os.Chmod(root, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := ordeal.Options{
+		Seed: 1, Jobs: 250, Faults: len(plan.Kinds()), Customers: 16, Patience: 8 * time.Minute, Linger: linger,
+		Dir: filepath.Join(root, "ordeal"), Say: t.Logf,
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("data and logs are in %s", root)
+			return
+		}
+		if err := stack.Remove(filepath.Join(opt.Dir, "stack")); err != nil {
+			t.Error(err)
+		}
+		if err := os.RemoveAll(root); err != nil {
+			t.Error(err)
+		}
+	})
+	report, err := ordeal.Run(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := report.Print(&text); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(text.String())
+	if n := report.Violated(); n > 0 {
+		t.Errorf("%d invariants do not hold", n)
+	}
+	for _, kind := range plan.Kinds() {
+		if report.Happened[kind] != 1 {
+			t.Errorf("%s happened %d times", kind, report.Happened[kind])
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package plan_test
+
+import (
+	"slices"
+	"testing"
+
+	"sori.internal/infra/chaos/internal/plan"
+)
+
+func TestASeedIsAPlan(t *testing.T) {
+	t.Parallel()
+	a, b := plan.Draw(7, 5000, 210), plan.Draw(7, 5000, 210)
+	if !slices.Equal(a, b) {
+		t.Error("the same seed drew two plans")
+	}
+	if slices.Equal(a, plan.Draw(8, 5000, 210)) {
+		t.Error("two seeds drew one plan")
+	}
+}
+
+func TestEveryKindComesBeforeAnyComesAgain(t *testing.T) {
+	t.Parallel()
+	kinds := plan.Kinds()
+	faults := plan.Draw(1, 1000, 3*len(kinds))
+	for round := range slices.Chunk(faults, len(kinds)) {
+		seen := map[plan.Kind]bool{}
+		for _, f := range round {
+			seen[f.Kind] = true
+		}
+		if len(seen) != len(kinds) {
+			t.Errorf("%d of %d kinds in a round", len(seen), len(kinds))
+		}
+	}
+}
+
+func TestFaultsAreSpreadOverTheJobs(t *testing.T) {
+	t.Parallel()
+	faults := plan.Draw(1, 5000, 200)
+	if first, last := faults[0].After, faults[199].After; first < 1 || last >= 5000 {
+		t.Errorf("the first after %d jobs, the last after %d", first, last)
+	}
+	if !slices.IsSortedFunc(faults, func(a, b plan.Fault) int { return a.After - b.After }) {
+		t.Error("they are not in order")
+	}
+}
