@@ -92,6 +92,6 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 // info is what GET / tells.
 func info() httpd.Info {
 	return httpd.Info{Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{
-		"tokens": "/tokens/", "health": "/health", "ready": "/readyz", "metrics": "/metrics",
+		"tokens": "/tokens/", "jobs": "/jobs/", "health": "/health", "ready": "/readyz", "metrics": "/metrics",
 	}}
 }

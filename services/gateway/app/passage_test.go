@@ -111,6 +111,25 @@ func TestWhatIsAskedOfAJobIsPassedOn(t *testing.T) {
 	}
 }
 
+func TestAListOfJobsIsPassedOn(t *testing.T) {
+	t.Parallel()
+	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "<"+r.RequestURI+`&cursor=x>; rel="next"`)
+		_, _ = io.WriteString(w, r.Method+" "+r.RequestURI)
+	})
+	for _, path := range []string{"/jobs", "/jobs/"} {
+		target := path + "?status=failed,canceled&status=completed&created_after=2026-01-31T18:00:00%2B09:00"
+		r := g.do("GET", target, nil, nil)
+		if r.StatusCode != 200 || string(r.text) != "GET "+target || r.Header.Get("Link") != "<"+target+`&cursor=x>; rel="next"` {
+			t.Errorf("%s: %v %s", r.Status, r.Header, r.text)
+		}
+		if r := g.do("HEAD", target, nil, nil); r.StatusCode != 200 || len(r.text) != 0 || r.Header.Get("Link") == "" {
+			t.Errorf("HEAD: %s %v", r.Status, r.Header)
+		}
+		g.problem(g.do("POST", path, nil, nil), 404, "route-not-found")
+	}
+}
+
 func TestAServiceThatIsAwayIsToldAsSuch(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)

@@ -68,7 +68,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
 	}, ready, counts, log)
-	viewers := api.New(reader, hub, control, api.Options{
+	viewers := api.New(reader, rows, hub, control, api.Options{
 		Language: cfg.Language, Heartbeat: cfg.Heartbeat, Goodbye: cfg.Grace / 10,
 	})
 	viewers.Routes(mux)

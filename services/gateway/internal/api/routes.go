@@ -51,6 +51,7 @@ func (r *Routes) registerPassages(streams context.Context, app *fiber.App) {
 	dispatcher := passage{to: r.Dispatcher, maxBody: r.MaxWebhookBytes, pace: r.UploadPace}.handler(streams)
 	app.Get("/tokens/analysis-result/:job_id", tracker)
 	app.Get("/tokens/analysis-progress/:job_id", tracker)
+	app.Get("/jobs", tracker)
 	app.Post("/jobs/:job_id/cancel", tracker)
 	app.Post("/jobs/:job_id/retry", tracker)
 	app.Post("/tokens/webhook/analysis-complete", dispatcher)

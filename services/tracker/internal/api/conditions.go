@@ -54,10 +54,7 @@ func waitOf(r *http.Request) (wait time.Duration, applied string, err error) {
 	if query := r.URL.Query(); query.Has("wait") {
 		seconds, err := strconv.Atoi(query.Get("wait"))
 		if err != nil || seconds < 0 || seconds > int(maxWait.Seconds()) {
-			return 0, "", &fault.Error{
-				Kind: fault.Invalid, Code: "validation-failed", Detail: "The request breaks a rule.",
-				Violations: []fault.Violation{{Pointer: "wait", Detail: "must be a whole number of seconds from 0 to 60"}},
-			}
+			return 0, "", invalid(fault.Violation{Pointer: "wait", Detail: "must be a whole number of seconds from 0 to 60"})
 		}
 		return time.Duration(seconds) * time.Second, "", nil
 	}
@@ -67,6 +64,11 @@ func waitOf(r *http.Request) (wait time.Duration, applied string, err error) {
 	}
 	seconds = min(seconds, int(maxWait.Seconds()))
 	return time.Duration(seconds) * time.Second, "wait=" + strconv.Itoa(seconds), nil
+}
+
+// invalid is the failure of a request whose parameters break rules.
+func invalid(broken ...fault.Violation) error {
+	return &fault.Error{Kind: fault.Invalid, Code: "validation-failed", Detail: "The request breaks a rule.", Violations: broken}
 }
 
 // preferredWait finds the wait preference. Of several the first counts; one that

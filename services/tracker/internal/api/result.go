@@ -12,28 +12,33 @@ import (
 	"sori.internal/shared/locale"
 )
 
-// resultBody is the answer to GET /tokens/analysis-result/{job_id}.
-type resultBody struct {
+// jobBody is what every answer tells of a job.
+type jobBody struct {
 	JobID         string       `json:"job_id"`
 	TokenID       string       `json:"token_id"`
 	Status        job.Status   `json:"status"`
 	Progress      int          `json:"progress"`
-	Result        job.Result   `json:"result"`
 	Message       string       `json:"message"`
 	Analysis      string       `json:"analysis_message,omitempty"` // the analysis server's own words
 	Error         *job.Failure `json:"error"`
 	CreatedAt     time.Time    `json:"created_at"`
 	UpdatedAt     time.Time    `json:"updated_at"`
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // while it waits for the analysis server
-	Cached        bool         `json:"cached"`                   // kept for clients that read it; nothing is cached
 }
 
-func bodyOf(s job.Snapshot, l locale.Language) resultBody {
-	return resultBody{
+func bodyOf(s job.Snapshot, l locale.Language) jobBody {
+	return jobBody{
 		JobID: s.JobID, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Progress: s.Progress,
-		Result: s.Result, Message: s.Text(l), Analysis: s.Message, Error: failure(s), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+		Message: s.Text(l), Analysis: s.Message, Error: failure(s), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 		NextAttemptAt: s.NextAttemptAt,
 	}
+}
+
+// resultBody is the answer to GET /tokens/analysis-result/{job_id}.
+type resultBody struct {
+	jobBody
+	Result job.Result `json:"result"`
+	Cached bool       `json:"cached"` // kept for clients that read it; nothing is cached
 }
 
 func failure(s job.Snapshot) *job.Failure {
@@ -83,7 +88,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	h.Set("Content-Language", string(language))
-	return httpd.JSON(w, http.StatusOK, bodyOf(s, language))
+	return httpd.JSON(w, http.StatusOK, resultBody{jobBody: bodyOf(s, language), Result: s.Result})
 }
 
 // hold returns the job as soon as it has ended or is news, seen from how it was

@@ -1,5 +1,5 @@
-// Package api answers the viewers of jobs: the result as it is now, and the
-// progress as a stream of server-sent events; and it takes what they ask of jobs.
+// Package api answers the viewers of jobs: the result as it is now, the progress
+// as a stream of server-sent events, and lists; and it takes what they ask of jobs.
 //
 // A viewer is told only of what is committed, or accepted where nothing is yet.
 // The streams of one job share what is read and rendered for them, and none
@@ -33,6 +33,7 @@ type Options struct {
 // API answers requests.
 type API struct {
 	reader     Reader
+	lister     Lister
 	hub        *job.Hub
 	controller Controller
 	opt        Options
@@ -41,14 +42,15 @@ type API struct {
 }
 
 // New makes the API.
-func New(reader Reader, hub *job.Hub, controller Controller, opt Options) *API {
-	return &API{reader: reader, hub: hub, controller: controller, opt: opt, stopped: make(chan struct{})}
+func New(reader Reader, lister Lister, hub *job.Hub, controller Controller, opt Options) *API {
+	return &API{reader: reader, lister: lister, hub: hub, controller: controller, opt: opt, stopped: make(chan struct{})}
 }
 
 // Routes adds the API's routes.
 func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("GET /tokens/analysis-result/{job_id}", a.result)
 	mux.Handle("GET /tokens/analysis-progress/{job_id}", a.progress)
+	mux.Handle("GET /jobs/", a.list)
 	mux.Handle("POST /jobs/{job_id}/cancel", a.control(job.Cancel))
 	mux.Handle("POST /jobs/{job_id}/retry", a.control(job.Retry))
 }

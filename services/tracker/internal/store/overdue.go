@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -24,16 +25,13 @@ func (s *Store) Overdue(ctx context.Context, d job.Deadlines, now time.Time, aft
 		LIMIT $8`
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if after.JobID == "" {
-		after.JobID = "00000000-0000-0000-0000-000000000000"
-	}
 	var rows []struct {
 		JobID    string    `db:"job_id"`
 		StateSeq int64     `db:"state_seq"`
 		StageAt  time.Time `db:"stage_at"`
 	}
 	err := s.db.SelectContext(ctx, &rows, query, now, d.Factor, d.Min.Seconds(), d.Max.Seconds(), d.Dispatch.Seconds(),
-		after.StageAt, after.JobID, limit)
+		after.StageAt, cmp.Or(after.JobID, leastID), limit)
 	if err != nil {
 		return nil, translate("find overdue jobs", err)
 	}

@@ -38,6 +38,9 @@ func New(db *sqlx.DB) *Store { return &Store{db: db} }
 // after which the bus delivers again.
 const timeout = 8 * time.Second
 
+// leastID comes before every job's id.
+const leastID = "00000000-0000-0000-0000-000000000000"
+
 // States of a database that the migrations have not reached yet.
 const (
 	undefinedTable  = "42P01"

@@ -1,0 +1,318 @@
+package app_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// page is the answer to a question for a list.
+type page struct {
+	answer
+	Jobs []struct {
+		JobID string `json:"job_id"`
+	} `json:"jobs"`
+	NextCursor *string `json:"next_cursor"`
+}
+
+// page asks for a list, which must be there.
+func (c *corner) page(url string) page {
+	c.t.Helper()
+	p := page{answer: c.get(url, nil)}
+	if err := json.Unmarshal([]byte(p.raw), &p); err != nil || p.status != http.StatusOK || p.Jobs == nil {
+		c.t.Fatalf("%s: %d %s", url, p.status, p.raw)
+	}
+	return p
+}
+
+func (p page) ids() []string {
+	ids := make([]string, len(p.Jobs))
+	for i, j := range p.Jobs {
+		ids[i] = j.JobID
+	}
+	return ids
+}
+
+// next is where the next page is, by its header; empty on the last one.
+func (p page) next(base string) string {
+	link, ok := strings.CutPrefix(p.header.Get("Link"), "<")
+	target, _, closed := strings.Cut(link, `>; rel="next"`)
+	if !ok || !closed {
+		return ""
+	}
+	return base + target
+}
+
+// walk lists all that a query chooses, page for page, by turns by the header and
+// by the cursor and on each copy.
+func (c *corner) walk(query string, perPage func(), urls ...string) []string {
+	c.t.Helper()
+	var ids []string
+	at := urls[0] + "/jobs/?" + query
+	for turn := 1; ; turn++ {
+		p := c.page(at)
+		ids = append(ids, p.ids()...)
+		base := urls[turn%len(urls)]
+		if at = p.next(base); (at == "") != (p.NextCursor == nil) {
+			c.t.Fatalf("link %q, cursor %v", p.header.Get("Link"), p.NextCursor)
+		}
+		if at == "" {
+			return ids
+		}
+		if turn%2 == 0 {
+			at = base + "/jobs?" + query + "&cursor=" + *p.NextCursor
+		}
+		perPage()
+	}
+}
+
+// began is when the jobs of a test's lists begin to come in.
+func began() time.Time { return time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC) }
+
+// many records jobs: the i-th is of token 1+i%3, has the status of i%4, and came i
+// times a step after the beginning. Its id counts backwards, so that jobs of one
+// moment are not listed as they were made.
+func (c *corner) many(n int, step time.Duration) (ids []string) {
+	c.t.Helper()
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("01890a5d-ac96-774b-bcce-%012x", n-i))
+	}
+	c.exec(`
+		INSERT INTO tracker.analysis_results
+		    (job_id, token_id, status, stage, progress, version, error_code, error_detail, error_retryable, created_at, updated_at)
+		SELECT ('01890a5d-ac96-774b-bcce-' || lpad(to_hex($1::int - i), 12, '0'))::uuid, 1 + i % 3, s, s,
+		       CASE s WHEN 'completed' THEN 100 ELSE 10 END, 1,
+		       CASE s WHEN 'failed' THEN 'c' END, CASE s WHEN 'failed' THEN 'd' END, CASE s WHEN 'failed' THEN true END, at, at
+		FROM generate_series(0, $1 - 1) AS i,
+		     LATERAL (SELECT (ARRAY ['processing', 'completed', 'failed', 'canceled'])[1 + i % 4], $2::timestamptz + i * $3::interval) AS made (s, at)`,
+		n, began(), step.String())
+	return ids
+}
+
+func TestPagesOfOneMomentHaveNoGapAndNoRepetition(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	urls := []string{c.url, c.copy(nil)}
+	want := c.many(450, 0)
+	arrived := 0
+	for _, query := range []string{"limit=37", "limit=37&status=completed&status=failed,processing,canceled", "limit=1&status=failed"} {
+		found := c.walk(query, func() {
+			if arrived++; arrived%5 == 0 {
+				j := c.job()
+				j.received()
+				j.until("processing", 10)
+			}
+		}, urls...)
+		chosen := want
+		if strings.HasSuffix(query, "status=failed") {
+			chosen = nil
+			for i := 2; i < len(want); i += 4 {
+				chosen = append(chosen, want[i])
+			}
+		}
+		// What came in meanwhile is newer, and may be there once or not.
+		found = slices.DeleteFunc(found, func(id string) bool { return !slices.Contains(want, id) })
+		if !slices.Equal(found, chosen) { // whose ids descend
+			t.Errorf("%s: %d of %d jobs, or in another order", query, len(found), len(chosen))
+		}
+	}
+}
+
+func TestEveryFilterChoosesWhatItSays(t *testing.T) {
+	t.Parallel()
+	const jobs = 120
+	c := open(t, nil)
+	ids := c.many(jobs, time.Second)
+	statuses := []string{"processing", "completed", "failed", "canceled"}
+	at := func(i int) string {
+		return url.QueryEscape(began().Add(time.Duration(i) * time.Second).In(time.FixedZone("", 9*3600)).Format(time.RFC3339))
+	}
+	for _, s := range []struct {
+		query  string
+		chosen []int
+	}{
+		{"", []int{0, 1, 2, 3}}, {"&status=", []int{0, 1, 2, 3}}, {"&status=failed", []int{2}}, {"&status=failed,processing,failed", []int{0, 2}},
+		{"&status=completed&status=canceled", []int{1, 3}}, {"&status=" + strings.Join(statuses, ","), []int{0, 1, 2, 3}},
+	} {
+		for _, token := range []int{0, 2, 9} {
+			for _, span := range []struct{ from, before int }{{0, jobs}, {30, jobs}, {0, 31}, {30, 31}, {30, 90}, {40, 40}} {
+				query := "limit=17" + s.query
+				if token > 0 {
+					query += fmt.Sprint("&token_id=", token)
+				}
+				if span.from > 0 {
+					query += "&created_after=" + at(span.from)
+				}
+				if span.before < jobs {
+					query += "&created_before=" + at(span.before)
+				}
+				var want []string
+				for i := span.before - 1; i >= span.from; i-- {
+					if slices.Contains(s.chosen, i%4) && (token == 0 || 1+i%3 == token) {
+						want = append(want, ids[i])
+					}
+				}
+				if got := c.walk(query, func() {}, c.url); !slices.Equal(got, want) {
+					t.Errorf("%s:\n got %v\nwant %v", query, got, want)
+				}
+			}
+		}
+	}
+	// A cursor goes with any filter: the list goes on behind it.
+	p := c.page(c.url + "/jobs/?limit=20")
+	if got := c.page(c.url + "/jobs/?limit=1&token_id=1&created_before=" + at(110) + "&cursor=" + *p.NextCursor).ids(); !slices.Equal(got, ids[99:100]) {
+		t.Errorf("behind the twentieth: %v", got)
+	}
+}
+
+func TestAPageHasFiftyJobsUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	if p := c.page(c.url + "/jobs"); len(p.Jobs) != 0 || p.NextCursor != nil || p.header.Get("Link") != "" {
+		t.Errorf("without jobs: %s", p.raw)
+	}
+	ids := c.many(201, time.Second)
+	slices.Reverse(ids)
+	for query, want := range map[string]int{"": 50, "?": 50, "?limit=": 50, "?limit=1": 1, "?limit=200": 200, "?unknown=7&cursor=&token_id=": 50} {
+		p := c.page(c.url + "/jobs/" + query)
+		if !slices.Equal(p.ids(), ids[:want]) || p.NextCursor == nil {
+			t.Errorf("%s: %d jobs", query, len(p.Jobs))
+		}
+		if plain, err := url.Parse(*p.NextCursor); err != nil || plain.String() != *p.NextCursor || url.QueryEscape(*p.NextCursor) != *p.NextCursor {
+			t.Errorf("cursor %s does not fit a URL: %v", *p.NextCursor, err)
+		}
+	}
+}
+
+func TestAListTellsOfAJobWhatItsResultDoes(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	failed, waiting, running := c.job(), c.job(), c.job()
+	failed.received()
+	failed.stored()
+	failed.attempted(1)
+	failed.failed()
+	failed.until("failed", 70)
+	waiting.received()
+	waiting.stored()
+	waiting.attempted(1)
+	waiting.says(event.Waiting{JobID: waiting.id, Attempt: 1, Until: began(), Code: "analysis-unavailable"})
+	waiting.until("processing", 70)
+	running.received()
+	running.stored()
+	running.attempted(1)
+	running.dispatched(1)
+	running.progressed(50, "음높이")
+	running.until("processing", 94)
+	for _, language := range []string{"ko", "en"} {
+		header := map[string]string{"Accept-Language": language}
+		list := c.get(c.url+"/jobs/", header)
+		if h := list.header; h.Get("Vary") != "Accept-Language" || h.Get("Content-Language") != language ||
+			h.Get("Cache-Control") != "private, no-cache" || h.Get("Content-Type") != "application/json" {
+			t.Errorf("headers %v", h)
+		}
+		var told struct {
+			Jobs []map[string]any `json:"jobs"`
+		}
+		if err := json.Unmarshal([]byte(list.raw), &told); err != nil || len(told.Jobs) != 3 {
+			t.Fatalf("%v: %s", err, list.raw)
+		}
+		for i, j := range []*life{running, waiting, failed} {
+			var want map[string]any
+			if err := json.Unmarshal([]byte(c.get(j.resultURL(), header).raw), &want); err != nil {
+				t.Fatal(err)
+			}
+			delete(want, "result")
+			delete(want, "cached")
+			want["file_name"], want["media_type"], want["size"], want["duration"], want["attempt"] = "녹음 1.wav", "audio/wav", 1000.0, 2.0, 1.0
+			if got := told.Jobs[i]; fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("\n got %v\nwant %v", got, want)
+			}
+		}
+	}
+	if a := c.request(http.MethodHead, c.url+"/jobs", nil); a.status != http.StatusOK || a.raw != "" {
+		t.Errorf("HEAD: %d %q", a.status, a.raw)
+	}
+}
+
+func TestAListTellsOnlyOfJobsWhoseBeginningIsKnown(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	hidden, shown := c.job(), c.job()
+	c.exec(`INSERT INTO tracker.analysis_results (job_id) VALUES ($1)`, hidden.id)
+	shown.received()
+	shown.until("processing", 10)
+	if p := c.page(c.url + "/jobs/"); !slices.Equal(p.ids(), []string{shown.id}) || !strings.Contains(p.raw, `"duration":null`) {
+		t.Error(p.raw)
+	}
+}
+
+func TestEveryFaultOfAListIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	for query, want := range map[string]string{
+		"limit=201": "limit", "limit=0": "limit", "limit=-1": "limit", "limit=1.5": "limit", "limit=x": "limit",
+		"limit=99999999999999999999": "limit", "limit=+5": "limit",
+		"token_id=0": "token_id", "token_id=-7": "token_id", "token_id=9223372036854775808": "token_id", "token_id=x": "token_id",
+		"status=done": "status", "status=failed,Completed": "status", "status=failed&status=%00": "status",
+		"created_after=yesterday": "created_after", "created_before=2026-01-31": "created_before",
+		"created_after=2026-01-31T09:00:00+09:00": "created_after", "created_after=2026-02-30T09:00:00Z": "created_after",
+		"created_after=0000-01-01T00:00:00Z":                                     "created_after",
+		"created_before=9999-12-31T23:59:59-23:59":                               "created_before",
+		"created_after=2026-01-31T09:00:01Z&created_before=2026-01-31T09:00:00Z": "created_before",
+		"cursor=x": "cursor", "cursor=%00": "cursor", "cursor=AAAA": "cursor", "cursor=" + strings.Repeat("A", 5000): "cursor",
+		"cursor=MS54": "cursor", // 1.x
+		"cursor=LTk5OTk5OTk5OTk5OTk5OTk5LjAxODkwYTVkLWFjOTYtNzc0Yi1iY2NlLWIzMDIwOTlhODA1Nw": "cursor", // before all years
+		"limit=0&token_id=x&status=y&created_after=z&created_before=a&cursor=!":             "status token_id created_after created_before cursor limit",
+	} {
+		a := c.get(c.url+"/jobs/?"+query, nil)
+		var told struct {
+			Errors []struct{ Pointer, Detail string } `json:"errors"`
+		}
+		if err := json.Unmarshal([]byte(a.raw), &told); err != nil {
+			t.Fatal(err)
+		}
+		var pointers []string
+		for _, e := range told.Errors {
+			pointers = append(pointers, e.Pointer)
+		}
+		if a.status != http.StatusUnprocessableEntity || a.body.Code != "validation-failed" || strings.Join(pointers, " ") != want {
+			t.Errorf("%s: %d %s", query, a.status, a.raw)
+		}
+	}
+	for _, query := range []string{"limit=%zz", "a;b=c"} {
+		if a := c.get(c.url+"/jobs/?"+query, nil); a.status != http.StatusBadRequest || a.body.Code != "malformed-request" {
+			t.Errorf("%s: %d %s", query, a.status, a.raw)
+		}
+	}
+	if a := c.request(http.MethodPost, c.url+"/jobs/", nil); a.status != http.StatusNotFound || a.body.Code != "route-not-found" {
+		t.Errorf("POST: %d %s", a.status, a.raw)
+	}
+}
+
+func TestAListWaitsForItsDatabase(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	c.many(3, time.Second)
+	proxy, database := between(t, c.Database())
+	url := c.copy(map[string]string{"DATABASE_URL": database})
+	proxy.set(true)
+	if a := c.get(url+"/jobs/", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", a.status, a.header, a.raw)
+	}
+	proxy.set(false)
+	testkit.Eventually(t, func() error {
+		if a := c.get(url+"/jobs/", nil); a.status != http.StatusOK {
+			return fmt.Errorf("%d %s", a.status, a.raw)
+		}
+		return nil
+	})
+}

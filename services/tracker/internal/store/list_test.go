@@ -1,0 +1,169 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/store"
+)
+
+// planner is a driver that has every query explained before it is asked, by the
+// same way and with the same values.
+type planner struct {
+	driver.Connector
+	explain string
+
+	mu   sync.Mutex
+	plan string // of the last query
+}
+
+func (p *planner) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := p.Connector.Connect(ctx)
+	return plannedConn{c, p}, err
+}
+
+type plannedConn struct {
+	driver.Conn
+	planner *planner
+}
+
+func (c plannedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := c.planned(ctx, query, args); err != nil {
+		return nil, err
+	}
+	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+}
+
+func (c plannedConn) planned(ctx context.Context, query string, args []driver.NamedValue) error {
+	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, c.planner.explain+query, args)
+	if err != nil {
+		return fmt.Errorf("explain: %w", err)
+	}
+	var lines []string
+	for line := make([]driver.Value, 1); err == nil; {
+		if err = rows.Next(line); err == nil {
+			lines = append(lines, fmt.Sprintf("%s", line[0]))
+		}
+	}
+	c.planner.mu.Lock()
+	defer c.planner.mu.Unlock()
+	c.planner.plan = strings.Join(lines, "\n")
+	if errors.Is(err, io.EOF) {
+		err = rows.Close()
+	}
+	return err
+}
+
+// planned makes a database of so many jobs, and a store whose queries it plans.
+func planned(t testing.TB, explain string, jobs int) (context.Context, *store.Store, *planner) {
+	t.Helper()
+	kit, _ := open(t)
+	db, err := sqlx.Open("postgres", kit.Database())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	const fill = `
+		INSERT INTO tracker.analysis_results
+		    (job_id, token_id, status, stage, progress, version, error_code, error_detail, error_retryable, created_at, updated_at)
+		SELECT gen_random_uuid(), 1 + i % 10, s, s, CASE s WHEN 'completed' THEN 100 ELSE 10 END, 1,
+		       CASE s WHEN 'failed' THEN 'c' END, CASE s WHEN 'failed' THEN 'd' END, CASE s WHEN 'failed' THEN true END, at, at
+		FROM generate_series(0, $1 - 1) AS i,
+		     LATERAL (SELECT (ARRAY ['processing', 'completed', 'failed', 'canceled'])[1 + (i / 10) % 4], $2::timestamptz + i * interval '1s') AS made (s, at)`
+	if _, err := db.ExecContext(kit.Context(), fill, jobs, start()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(kit.Context(), `VACUUM ANALYZE tracker.analysis_results`); err != nil {
+		t.Fatal(err)
+	}
+	connector, err := pq.NewConnector(kit.Database() + "&search_path=" + store.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &planner{Connector: connector, explain: explain}
+	pool := sqlx.NewDb(sql.OpenDB(p), "postgres")
+	t.Cleanup(func() { _ = pool.Close() })
+	return kit.Context(), store.New(pool), p
+}
+
+func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+// filters are those that a list of so many jobs is asked for.
+func filters(jobs int) map[string]job.Filter {
+	at := func(tenths int) time.Time { return start().Add(time.Duration(tenths*jobs/10) * time.Second) }
+	deep := job.Place{CreatedAt: at(3), JobID: "80000000-0000-4000-8000-000000000000"}
+	span := job.Filter{From: at(1), Before: at(8)}
+	found := map[string]job.Filter{"all": {}, "deep in": {Behind: deep}, "a span": span}
+	for name, statuses := range map[string][]job.Status{"failed": {job.Failed}, "ended": {job.Completed, job.Failed, job.Canceled}} {
+		found[name] = job.Filter{Statuses: statuses}
+		found[name+", of a token"] = job.Filter{Statuses: statuses, TokenID: 7}
+		found[name+", of a token, in a span, deep in"] = job.Filter{Statuses: statuses, TokenID: 7, From: span.From, Before: span.Before, Behind: deep}
+	}
+	found["of a token"] = job.Filter{TokenID: 7}
+	found["of a token, deep in"] = job.Filter{TokenID: 7, Behind: deep}
+	for name, f := range found {
+		if f.Statuses == nil {
+			f.Statuses = job.Statuses()
+			found[name] = f
+		}
+	}
+	return found
+}
+
+// node is a step of a plan.
+type node struct {
+	Type     string `json:"Node Type"`
+	Relation string `json:"Relation Name"`
+	Index    string `json:"Index Name"`
+	Filter   string `json:"Filter"`
+	Plans    []node `json:"Plans"`
+}
+
+// tables tells of every step that reads a table what it does and what takes from it.
+func (n node) tables(above string) (found []string) {
+	if n.Relation != "" {
+		found = append(found, fmt.Sprintf("%s < %s on %s %s", above, n.Type, n.Index, n.Filter))
+	}
+	for _, below := range n.Plans {
+		found = append(found, below.tables(n.Type)...)
+	}
+	return found
+}
+
+// A page is read off the end of an index: no table is read as a whole, what is
+// read is not filtered, and nothing is sorted before it is cut to a page.
+func TestAPageIsReadFromAnIndexAlone(t *testing.T) {
+	t.Parallel()
+	const jobs = 20_000
+	ctx, rows, p := planned(t, "EXPLAIN (FORMAT JSON) ", jobs)
+	for name, f := range filters(jobs) {
+		found, err := rows.List(ctx, f, 51)
+		if err != nil || len(found) != 51 {
+			t.Fatalf("%s: %d jobs, %v", name, len(found), err)
+		}
+		var plans []struct{ Plan node }
+		if err := json.Unmarshal([]byte(p.plan), &plans); err != nil {
+			t.Fatal(err)
+		}
+		want := "Limit < Index Scan on analysis_results_newest "
+		if f.TokenID != 0 {
+			want = "Limit < Index Scan on analysis_results_token "
+		}
+		if got := plans[0].Plan.tables(""); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %q\n%s", name, got, p.plan)
+		}
+	}
+}
