@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -91,6 +92,23 @@ func (c *Client) Status(ctx context.Context, job string) (string, error) {
 	}
 
 	return f.Status, nil
+}
+
+// Jobs lists jobs, and returns how many they are and the cursor of the next page; empty where there is none.
+func (c *Client) Jobs(ctx context.Context, query url.Values) (found int, next string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/jobs/?"+query.Encode(), nil)
+	if err != nil {
+		return 0, "", fmt.Errorf("list jobs: %w", err)
+	}
+	var page struct {
+		Jobs       []Frame `json:"jobs"`
+		NextCursor string  `json:"next_cursor"`
+	}
+	if err := c.answer(req, &page); err != nil {
+		return 0, "", fmt.Errorf("list jobs: %w", err)
+	}
+
+	return len(page.Jobs), page.NextCursor, nil
 }
 
 // answer does a request and decodes what comes back; a refusal is an error.

@@ -33,6 +33,7 @@ func All() []Scenario {
 	return []Scenario{
 		{"latency", "one job at a time on an idle machine: first frame, webhook to frame, end to end", latency, 3 * time.Minute},
 		{"fanout", "1000 progress streams of one job, all waiting for its end", fanout, 3 * time.Minute},
+		{"jobs", "pages of the list of jobs, of 1000 and of 1 000 000", jobs, 6 * time.Minute},
 		{"small", "100 KB uploads from 32 clients", small, 5 * time.Minute},
 		{"large", "10 MB uploads from 4 clients", large, 5 * time.Minute},
 		{"soak", "10 000 small jobs: memory after 1000 and at the end", soak, 10 * time.Minute},

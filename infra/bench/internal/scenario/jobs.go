@@ -1,0 +1,151 @@
+package scenario
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"time"
+
+	"sori.internal/infra/bench/internal/load"
+	"sori.internal/infra/bench/internal/report"
+)
+
+// What a list is asked for: pages is how often, growth how many times more jobs there are the second time, and slack how many
+// times longer a page may take then.
+const (
+	pages  = 2000
+	growth = 1000
+	slack  = 2
+)
+
+// jobs asks for pages of the list of jobs where there are few of them, and again where there are many. The jobs are made in the
+// database: it is reading them that is measured.
+func jobs(ctx context.Context, b *Bench) error {
+	size := b.Size.or(Size{Jobs: 1_000_000, Concurrent: 1})
+	db, restore, err := b.World.Records(ctx)
+	if err != nil {
+		b.Report.Note("jobs: not measured: %v", err)
+		return nil
+	}
+	var taken [2]*report.Samples
+	counts := [2]int{max(size.Jobs/growth, 1), size.Jobs}
+	for i, made := range []int{0, counts[0]} {
+		b.Say("jobs: pages of %d jobs, %d at a time", counts[i], size.Concurrent)
+		if err = record(ctx, db, made, counts[i]); err != nil {
+			break
+		}
+		if taken[i], err = b.lists(ctx, counts[i], size.Concurrent, min(pages, 20*size.Jobs)); err != nil {
+			break
+		}
+	}
+	if restoreErr := restore(); err == nil {
+		err = restoreErr
+	}
+	if err != nil {
+		return err
+	}
+	bounds := [2]report.Bound{{}, atMost(slack * taken[0].Percentile(99))}
+	for i, n := range counts {
+		b.add(milliseconds("jobs", fmt.Sprintf("page of %d jobs p50", n), taken[i].Percentile(50), report.Bound{}))
+		b.add(milliseconds("jobs", fmt.Sprintf("page of %d jobs p99", n), taken[i].Percentile(99), bounds[i]))
+	}
+
+	return nil
+}
+
+// firstJob is when the first job of a list came in. One follows each second.
+func firstJob() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+// tokens is over how many tokens the jobs are spread.
+const tokens = 10
+
+// record makes jobs in the database, from the one of a number to before that of another. Most are completed; none has a
+// deadline, so that the tracker leaves them alone. What autovacuum would do some time later is done at once.
+func record(ctx context.Context, db *sql.DB, from, to int) error {
+	const insert = `
+		INSERT INTO tracker.analysis_results (
+		    job_id, token_id, status, stage, progress, result, error_code, error_detail, error_retryable, version, attempt,
+		    s3_bucket, s3_key, file_name, media_type, size, duration, created_at, updated_at
+		)
+		SELECT gen_random_uuid(), 1 + i % $3, s, CASE s WHEN 'processing' THEN 'dispatched' ELSE s END,
+		       CASE s WHEN 'completed' THEN 100 ELSE 90 END, CASE s WHEN 'completed' THEN '{"duration":3.2,"score":0.5}'::json END,
+		       CASE s WHEN 'failed' THEN 'analysis-failed' END, CASE s WHEN 'failed' THEN 'no speech' END, CASE s WHEN 'failed' THEN true END,
+		       7, 1, 'sori', 'audio/' || i, i || '.wav', 'audio/wav', 100000, 3.2, at, at + interval '5s'
+		FROM generate_series($1::int, $2 - 1) AS i,
+		     LATERAL (
+		         SELECT CASE WHEN i / $3 % 10 = 0 THEN 'failed' WHEN i / $3 % 10 = 1 THEN 'canceled' WHEN i / $3 % 20 = 12 THEN 'processing' ELSE 'completed' END,
+		                $4::timestamptz + i * interval '1s'
+		     ) AS made (s, at)`
+	if _, err := db.ExecContext(ctx, insert, from, to, tokens, firstJob()); err != nil {
+		return fmt.Errorf("make jobs: %w", err)
+	}
+	if _, err := db.ExecContext(ctx, `VACUUM ANALYZE tracker.analysis_results`); err != nil {
+		return fmt.Errorf("make jobs: %w", err)
+	}
+
+	return nil
+}
+
+// questions are what pages of so many jobs are asked for, each at the beginning and from deep in.
+func questions(ctx context.Context, client *load.Client, count int) ([]url.Values, error) {
+	at := func(part float64) string {
+		return firstJob().Add(time.Duration(part * float64(count) * float64(time.Second))).Format(time.RFC3339)
+	}
+	filters := []url.Values{
+		{}, {"limit": {"200"}}, {"status": {"failed"}}, {"status": {"failed,canceled", "processing"}}, {"token_id": {"7"}},
+		{"token_id": {"7"}, "status": {"completed"}}, {"created_after": {at(0.2)}, "created_before": {at(0.9)}},
+		{"created_before": {at(0.9)}, "status": {"completed"}, "token_id": {"3"}, "limit": {"20"}},
+	}
+	const depths = 16
+	var all []url.Values
+	for depth := range depths {
+		_, cursor, err := client.Jobs(ctx, url.Values{"limit": {"1"}, "created_before": {at(1 - float64(depth)/(depths+1))}})
+		if err != nil {
+			return nil, err
+		}
+		for _, filter := range filters {
+			question := url.Values{"cursor": {cursor}}
+			if depth%2 == 0 {
+				question = url.Values{}
+			}
+			for name, value := range filter {
+				question[name] = value
+			}
+			all = append(all, question)
+		}
+	}
+
+	return all, nil
+}
+
+// lists asks for so many pages, after some that open connections, and returns how long each took.
+func (b *Bench) lists(ctx context.Context, count, concurrent, pages int) (*report.Samples, error) {
+	client := load.NewClient(b.World.Gateway, concurrent)
+	defer client.Close()
+	all, err := questions(ctx, client, count)
+	if err != nil {
+		return nil, err
+	}
+	ask := func(ctx context.Context, i int) error {
+		_, _, err := client.Jobs(ctx, all[i%len(all)])
+		return err
+	}
+	if err := side(ctx, len(all), concurrent, ask); err != nil {
+		return nil, err
+	}
+	b.calm(ctx)
+	var taken report.Samples
+	end := b.meter(fmt.Sprintf("jobs, %d", count))
+	err = side(ctx, pages, concurrent, func(ctx context.Context, i int) error {
+		began := time.Now()
+		defer func() { taken.Add(time.Since(began)) }()
+		return ask(ctx, i)
+	})
+	if err != nil {
+		return nil, err
+	}
+	end(0)
+
+	return &taken, nil
+}
