@@ -11,8 +11,11 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -98,6 +101,46 @@ func TestARecordingBecomesAResultThroughEveryStage(t *testing.T) {
 	var told measured
 	if err := json.Unmarshal(frames[len(frames)-1].Result, &told); err != nil || told.Duration != r.Result.Duration {
 		t.Errorf("the stream's result is %+v, %v", told, err)
+	}
+}
+
+func TestWhatWasUploadedIsListedAndPlayed(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{})
+	audio := tone.WAV(220, time.Second)
+	job := w.Upload(t, "녹음 1.wav", audio)
+	checkStages(t, w.Follow(w.Context(), t, job, "ko"))
+	get := func(path string) (*http.Response, []byte) {
+		resp, err := http.Get(w.Gateway + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s %v %s", path, resp.Status, err, body)
+		}
+		return resp, body
+	}
+	var list struct {
+		Jobs []struct {
+			JobID    string  `json:"job_id"`
+			FileName string  `json:"file_name"`
+			Size     int     `json:"size"`
+			Duration float64 `json:"duration"`
+			Attempt  int     `json:"attempt"`
+		} `json:"jobs"`
+	}
+	_, text := get("/jobs/?status=completed&token_id=1")
+	if err := json.Unmarshal(text, &list); err != nil || len(list.Jobs) != 1 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if j := list.Jobs[0]; j.JobID != job || j.FileName != "녹음 1.wav" || j.Size != len(audio) || j.Duration != 1 || j.Attempt != 1 {
+		t.Errorf("listed as %s", text)
+	}
+	resp, played := get("/jobs/" + job + "/audio") // where it is, too
+	if !bytes.Equal(played, audio) || resp.Header.Get("Content-Type") != "audio/wav" {
+		t.Errorf("%d of %d bytes, %v", len(played), len(audio), resp.Header)
 	}
 }
 

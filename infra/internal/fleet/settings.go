@@ -98,7 +98,7 @@ func Environment(deps stack.Endpoints, at Layout, secret, name string, i int) ma
 			"WEBHOOK_URL":         at.URL(Dispatcher, i) + "/tokens/webhook/analysis-complete",
 		})
 	case Tracker:
-		return merge(own, bus, database)
+		return merge(own, bus, database, s3)
 	default:
 		// Its behaviour may be changed while it runs: it listens on loopback alone.
 		return merge(own, s3, map[string]string{"BEHAVIOUR_API": "true"})

@@ -130,6 +130,27 @@ func TestAListOfJobsIsPassedOn(t *testing.T) {
 	}
 }
 
+func TestAWayToARecordingIsPassedOnAndNotGone(t *testing.T) {
+	t.Parallel()
+	const link = "https://objects.example.org/b/audio/x%20y?X-Amz-Signature=0a&response-content-disposition=inline%3B%20filename%2A%3Dutf-8%27%27%EB%85%B9"
+	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", link)
+		w.Header().Set("X-Seen", r.Method+" "+r.RequestURI)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	})
+	for _, method := range []string{"GET", "HEAD"} {
+		for _, path := range []string{"/jobs/0199a5f2-0000-7000-8000-000000000000/audio", "/jobs/x/audio/"} {
+			r := g.do(method, path, nil, nil)
+			if r.StatusCode != 307 || r.Header.Get("Location") != link || r.Header.Get("X-Seen") != method+" "+path || len(r.text) != 0 {
+				t.Errorf("%s: %v %s", r.Status, r.Header, r.text)
+			}
+		}
+	}
+	if strings.Contains(g.kit.Logged(), "X-Amz-Signature") {
+		t.Error("a link was logged")
+	}
+}
+
 func TestAServiceThatIsAwayIsToldAsSuch(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)

@@ -11,6 +11,7 @@ import (
 	"sori.internal/services/tracker/internal/intake"
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/services/tracker/internal/live"
+	"sori.internal/services/tracker/internal/objects"
 	"sori.internal/services/tracker/internal/store"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
@@ -21,6 +22,7 @@ import (
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/metrics"
+	"sori.internal/shared/objectstore"
 	"sori.internal/shared/postgres"
 )
 
@@ -55,6 +57,10 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		return err
 	}
 	defer lifecycle.Closing(&err, db)
+	s3, err := objectstore.OpenPublic(cfg.Objects)
+	if err != nil {
+		return err
+	}
 
 	counts := metrics.New()
 	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)})
@@ -68,7 +74,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
 	}, ready, counts, log)
-	viewers := api.New(reader, rows, hub, control, api.Options{
+	viewers := api.New(reader, rows, objects.New(s3), hub, control, api.Options{
 		Language: cfg.Language, Heartbeat: cfg.Heartbeat, Goodbye: cfg.Grace / 10,
 	})
 	viewers.Routes(mux)

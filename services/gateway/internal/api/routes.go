@@ -52,6 +52,7 @@ func (r *Routes) registerPassages(streams context.Context, app *fiber.App) {
 	app.Get("/tokens/analysis-result/:job_id", tracker)
 	app.Get("/tokens/analysis-progress/:job_id", tracker)
 	app.Get("/jobs", tracker)
+	app.Get("/jobs/:job_id/audio", tracker)
 	app.Post("/jobs/:job_id/cancel", tracker)
 	app.Post("/jobs/:job_id/retry", tracker)
 	app.Post("/tokens/webhook/analysis-complete", dispatcher)

@@ -29,6 +29,10 @@ func (still) Find(context.Context, string) (job.Snapshot, error) {
 	return job.Snapshot{JobID: id, Version: 1, Status: job.Processing, Stage: locale.Received, Progress: 10}, nil
 }
 func (still) List(context.Context, job.Filter, int) ([]job.Listed, error) { return nil, nil }
+func (still) Recording(context.Context, string) (job.Recording, error) {
+	return job.Recording{}, nil
+}
+func (still) Link(context.Context, string, job.Recording) (string, error) { return "", nil }
 func (still) Do(context.Context, string, job.Action) (job.Status, error) {
 	return job.Processing, nil
 }
@@ -38,7 +42,7 @@ func (still) Ignore(string) error                  { return nil }
 func TestAStopEndsHeldRepliesAndStreams(t *testing.T) {
 	t.Parallel()
 	hub := job.NewHub(still{}, still{})
-	a := api.New(still{}, still{}, hub, still{}, api.Options{Language: locale.English, Heartbeat: time.Hour, Goodbye: 50 * time.Millisecond})
+	a := api.New(still{}, still{}, still{}, hub, still{}, api.Options{Language: locale.English, Heartbeat: time.Hour, Goodbye: 50 * time.Millisecond})
 	mux := httpd.NewMux(httpd.Info{}, health.New(nil), metrics.New(), zerolog.Nop())
 	a.Routes(mux)
 	ctx, stop := context.WithCancel(t.Context())

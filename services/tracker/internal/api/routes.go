@@ -1,5 +1,6 @@
 // Package api answers the viewers of jobs: the result as it is now, the progress
-// as a stream of server-sent events, and lists; and it takes what they ask of jobs.
+// as a stream of server-sent events, lists, and the way to the recording; and it
+// takes what they ask of jobs.
 //
 // A viewer is told only of what is committed, or accepted where nothing is yet.
 // The streams of one job share what is read and rendered for them, and none
@@ -18,9 +19,10 @@ import (
 	"sori.internal/shared/locale"
 )
 
-// Reader reads the newest committed version of a job.
+// Reader reads the newest committed version of a job, and where its recording is.
 type Reader interface {
 	Find(ctx context.Context, id string) (job.Snapshot, error)
+	Recording(ctx context.Context, id string) (job.Recording, error)
 }
 
 // Options are what the operator decides.
@@ -34,6 +36,7 @@ type Options struct {
 type API struct {
 	reader     Reader
 	lister     Lister
+	links      Links
 	hub        *job.Hub
 	controller Controller
 	opt        Options
@@ -42,8 +45,8 @@ type API struct {
 }
 
 // New makes the API.
-func New(reader Reader, lister Lister, hub *job.Hub, controller Controller, opt Options) *API {
-	return &API{reader: reader, lister: lister, hub: hub, controller: controller, opt: opt, stopped: make(chan struct{})}
+func New(reader Reader, lister Lister, links Links, hub *job.Hub, controller Controller, opt Options) *API {
+	return &API{reader: reader, lister: lister, links: links, hub: hub, controller: controller, opt: opt, stopped: make(chan struct{})}
 }
 
 // Routes adds the API's routes.
@@ -51,6 +54,7 @@ func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("GET /tokens/analysis-result/{job_id}", a.result)
 	mux.Handle("GET /tokens/analysis-progress/{job_id}", a.progress)
 	mux.Handle("GET /jobs/", a.list)
+	mux.Handle("GET /jobs/{job_id}/audio", a.audio)
 	mux.Handle("POST /jobs/{job_id}/cancel", a.control(job.Cancel))
 	mux.Handle("POST /jobs/{job_id}/retry", a.control(job.Retry))
 }

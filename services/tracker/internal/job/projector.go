@@ -18,6 +18,9 @@ import (
 type Rows interface {
 	// Find returns the newest version of a job; false where there is none to show.
 	Find(ctx context.Context, id string) (Snapshot, bool, error)
+	// Recording returns where the recording of a job lies; without a key where it is
+	// not stored, false where there is no job to show.
+	Recording(ctx context.Context, id string) (Recording, bool, error)
 	// Merge takes the news of any number of jobs in, all or none, and returns the
 	// snapshots of those whose version grew.
 	Merge(ctx context.Context, news map[string][]Entry) ([]Snapshot, error)

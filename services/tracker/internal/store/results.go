@@ -116,6 +116,26 @@ func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 	return snapshot, true, nil
 }
 
+// Recording implements job.Rows.
+func (s *Store) Recording(ctx context.Context, id string) (job.Recording, bool, error) {
+	const query = `
+		SELECT s3_bucket, s3_key, file_name, media_type, duration
+		FROM analysis_results
+		WHERE job_id = $1
+		  AND version > 0`
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var r job.Recording
+	err := s.db.QueryRowxContext(ctx, query, id).Scan(&r.Bucket, &r.Key, &r.FileName, &r.MediaType, &r.Duration)
+	if errors.Is(err, sql.ErrNoRows) {
+		return job.Recording{}, false, nil
+	}
+	if err != nil {
+		return job.Recording{}, false, translate("find the recording of job "+id, err)
+	}
+	return r, true, nil
+}
+
 // Merge implements job.Rows.
 func (s *Store) Merge(ctx context.Context, news map[string][]job.Entry) ([]job.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

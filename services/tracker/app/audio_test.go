@@ -1,0 +1,114 @@
+package app_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+
+	"sori.internal/shared/event"
+)
+
+// audioURL is where the job's recording is found, on the first copy.
+func (l *life) audioURL() string { return l.url + "/jobs/" + l.id + "/audio" }
+
+// linked asks for a recording and returns where it sends.
+func (l *life) linked(method, asked string) string {
+	l.t.Helper()
+	a := l.request(method, asked, nil)
+	if a.status != http.StatusTemporaryRedirect || a.raw != "" || a.header.Get("Cache-Control") != "no-store" {
+		l.t.Fatalf("%s: %d %v %s", method, a.status, a.header, a.raw)
+	}
+	return a.header.Get("Location")
+}
+
+func TestARecordingIsPlayedFromTheBucket(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	s3, bucket := c.Bucket()
+	sound := bytes.Repeat([]byte("RIFF소리"), 1000)
+	second := c.copy(nil)
+	for i, name := range []string{"녹음 1.wav", `a"b\c;d=%41, ` + strings.Repeat("é", 200), "", "plain.wav"} {
+		j := c.job()
+		key := "audio/" + j.id + "_x y.wav"
+		if _, err := s3.PutObject(c.Context(), bucket, key, bytes.NewReader(sound), int64(len(sound)), minio.PutObjectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		j.says(event.Received{JobID: j.id, TokenID: 7, FileName: name, MediaType: "audio/mpeg"})
+		j.says(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav", Duration: 90})
+		j.until("processing", 70)
+		if i%2 == 0 { // whatever becomes of the job, its recording is there
+			j.failed()
+			j.until("failed", 70)
+		}
+		link := j.linked(http.MethodGet, j.audioURL())
+		if u, err := url.Parse(link); err != nil || u.Query().Get("X-Amz-Expires") != "390" { // five minutes, and its own one and a half
+			t.Errorf("%s: %v", link, err)
+		}
+		resp := c.send(c.Context(), http.MethodGet, link, nil)
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		how, told, headerErr := mime.ParseMediaType(resp.Header.Get("Content-Disposition"))
+		if err != nil || !bytes.Equal(body, sound) || resp.Header.Get("Content-Type") != "audio/wav" || headerErr != nil || how != "inline" || told["filename"] != name {
+			t.Errorf("%q: %d, %d bytes, %v %v %v", name, resp.StatusCode, len(body), resp.Header, err, headerErr)
+		}
+		part := c.get(link, map[string]string{"Range": "bytes=4-9"})
+		if part.status != http.StatusPartialContent || part.raw != "소리" {
+			t.Errorf("a part: %d %q", part.status, part.raw)
+		}
+		head := c.request(http.MethodHead, j.linked(http.MethodHead, second+"/jobs/"+strings.ToUpper(j.id)+"/audio/"), nil)
+		if head.status != http.StatusOK || head.header.Get("Content-Length") != fmt.Sprint(len(sound)) || head.header.Get("Content-Type") != "audio/wav" {
+			t.Errorf("HEAD: %d %v", head.status, head.header)
+		}
+	}
+	if strings.Contains(c.Logged(), "X-Amz-Signature") {
+		t.Error("a link was logged")
+	}
+}
+
+func TestALinkNamesTheAddressThatBrowsersSee(t *testing.T) {
+	t.Parallel()
+	c := open(t, map[string]string{"S3_ENDPOINT": "http://127.0.0.1:1", "S3_PUBLIC_ENDPOINT": "https://objects.example.org"})
+	j := c.job()
+	j.received()
+	j.says(event.Stored{JobID: j.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Duration: 1e300})
+	j.until("processing", 70)
+	link := j.linked(http.MethodGet, j.audioURL())
+	if u, err := url.Parse(link); err != nil || u.Scheme+u.Host+u.Path != "httpsobjects.example.org/bucket/audio/k.wav" || u.Query().Get("X-Amz-Expires") != "86700" {
+		t.Errorf("%s: %v", link, err)
+	}
+}
+
+func TestWhatIsNotStoredIsNotPlayed(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	early, lost := c.job(), c.job()
+	lost.received()
+	lost.says(event.Failed{JobID: lost.id, Code: "staging-lost", Detail: "gone"})
+	lost.until("failed", 10)
+	lock, err := c.db().BeginTxx(c.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback() }()
+	if _, err := lock.ExecContext(c.Context(), `LOCK TABLE tracker.analysis_results IN SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	early.received() // accepted, and not recorded
+	for id, code := range map[string]string{
+		early.id: "audio-not-stored", lost.id: "audio-not-stored", c.job().id: "job-not-found", "7": "job-not-found", "..%2f7": "job-not-found",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			a := c.request(method, c.url+"/jobs/"+id+"/audio", nil)
+			if a.status != http.StatusNotFound || method == http.MethodGet && a.body.Code != code {
+				t.Errorf("%s %s: %d %s, want %s", method, id, a.status, a.raw, code)
+			}
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package job
+
+import (
+	"context"
+
+	"sori.internal/shared/fault"
+)
+
+// Recording is where a job's recording lies, and what it is.
+type Recording struct {
+	Bucket    string
+	Key       string
+	FileName  string
+	MediaType string
+	Duration  float64 // seconds; 0 where unknown
+}
+
+// Recording finds the recording of a job.
+func (r *Reader) Recording(ctx context.Context, id string) (Recording, error) {
+	recording, found, err := r.rows.Recording(ctx, id)
+	if err == nil && !found { // it may be accepted and not recorded yet
+		_, err = r.Find(ctx, id)
+	}
+	if err != nil {
+		return Recording{}, err
+	}
+	if recording.Key == "" {
+		return Recording{}, fault.New(fault.NotFound, "audio-not-stored", "The job's audio is not stored, or not yet.")
+	}
+	return recording, nil
+}
