@@ -86,7 +86,7 @@ func Environment(deps stack.Endpoints, at Layout, secret, name string, i int) ma
 	}
 	switch name {
 	case Gateway:
-		return merge(own, bus, database, map[string]string{
+		return merge(own, bus, database, s3, map[string]string{
 			"TRACKER_URL": at.near(Tracker, i), "DISPATCHER_URL": at.near(Dispatcher, i),
 		})
 	case Uploader:

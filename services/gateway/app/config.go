@@ -8,6 +8,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/objectstore"
 	"sori.internal/shared/postgres"
 )
 
@@ -28,6 +29,7 @@ type Config struct {
 	Logging          logging.Config
 	Bus              bus.Config
 	Postgres         postgres.Config
+	Objects          objectstore.Config
 }
 
 // minLease leaves the renewals of a lease the time to come.
