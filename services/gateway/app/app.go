@@ -71,7 +71,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 			Info: info(), Health: ready, Metrics: counts,
 			Uploads: core, UploadPace: api.Pace{Idle: cfg.UploadIdle, Total: cfg.UploadTimeout},
 			MaxUploadBody: limits.MaxBody(), Language: cfg.DefaultLanguage,
-			Tokens:  rows,
+			Tokens: rows, Scripts: rows, Actors: rows,
 			Tracker: tracker, Dispatcher: dispatcher, MaxWebhookBytes: cfg.MaxWebhookBytes,
 		},
 	}
@@ -92,6 +92,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 // info is what GET / tells.
 func info() httpd.Info {
 	return httpd.Info{Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{
-		"tokens": "/tokens/", "jobs": "/jobs/", "health": "/health", "ready": "/readyz", "metrics": "/metrics",
+		"tokens": "/tokens/", "scripts": "/scripts/", "actors": "/actors/", "jobs": "/jobs/",
+		"health": "/health", "ready": "/readyz", "metrics": "/metrics",
 	}}
 }

@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,12 +75,17 @@ type reply struct {
 	text []byte
 }
 
+func (r reply) into(t *testing.T, v any) {
+	t.Helper()
+	if err := json.Unmarshal(r.text, v); err != nil {
+		t.Fatalf("%s: %v: %s", r.Status, err, r.text)
+	}
+}
+
 func (r reply) json(t *testing.T) map[string]any {
 	t.Helper()
 	var m map[string]any
-	if err := json.Unmarshal(r.text, &m); err != nil {
-		t.Fatalf("%s: %v: %s", r.Status, err, r.text)
-	}
+	r.into(t, &m)
 	return m
 }
 
@@ -109,9 +115,41 @@ func (g *gateway) try(ctx context.Context, method, path string, body io.Reader, 
 	return reply{Response: resp, text: text}, err
 }
 
+// send sends JSON.
+func (g *gateway) send(method, path, body string) reply {
+	g.t.Helper()
+	return g.do(method, path, strings.NewReader(body), map[string]string{"Content-Type": "application/json"})
+}
+
+func (g *gateway) ask(path string) reply {
+	g.t.Helper()
+	return g.do("GET", path, nil, nil)
+}
+
+// get asks for what is there.
+func (g *gateway) get(path string) reply {
+	g.t.Helper()
+	r := g.ask(path)
+	if r.StatusCode != http.StatusOK {
+		g.t.Fatalf("get %s: %s: %s", path, r.Status, r.text)
+	}
+	return r
+}
+
+// add makes an entry of the catalogue and returns its path.
+func (g *gateway) add(list, body string) string {
+	g.t.Helper()
+	r := g.send("POST", list, body)
+	if r.StatusCode != http.StatusCreated {
+		g.t.Fatalf("add to %s: %s: %s", list, r.Status, r.text)
+	}
+	return r.Header.Get("Location")
+}
+
+// create makes a token.
 func (g *gateway) create(body string) map[string]any {
 	g.t.Helper()
-	r := g.do("POST", "/tokens/", strings.NewReader(body), map[string]string{"Content-Type": "application/json"})
+	r := g.send("POST", "/tokens/", body)
 	if r.StatusCode != http.StatusCreated {
 		g.t.Fatalf("create token: %s: %s", r.Status, r.text)
 	}
@@ -210,6 +248,22 @@ func (g *gateway) nothing() {
 			}
 			return nil
 		})
+	}
+}
+
+// invalid checks that a reply names the rules that were broken: "pointer: detail".
+func (g *gateway) invalid(r reply, want ...string) {
+	g.t.Helper()
+	var got []string
+	broken, _ := g.problem(r, http.StatusUnprocessableEntity, "validation-failed")["errors"].([]any)
+	for _, v := range broken {
+		m, _ := v.(map[string]any)
+		got = append(got, fmt.Sprintf("%v: %v", m["pointer"], m["detail"]))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		g.t.Errorf("broken rules:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

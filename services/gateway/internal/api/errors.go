@@ -12,6 +12,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/logging"
@@ -42,6 +43,8 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 		d.Status = http.StatusRequestTimeout
 	case codeLargeHeaders:
 		d.Status = http.StatusRequestHeaderFieldsTooLarge
+	case catalogue.CodeStale:
+		d.Status = http.StatusPreconditionFailed
 	}
 	d.Title = http.StatusText(d.Status)
 	text, err := json.Marshal(d)

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"strconv"
 
 	"github.com/gofiber/fiber/v2"
 
-	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
@@ -27,7 +25,9 @@ type Routes struct {
 	MaxUploadBody int64 // bytes of a whole request
 	Language      locale.Language
 
-	Tokens TokenStore
+	Tokens  TokenStore
+	Scripts ScriptStore
+	Actors  ActorStore
 
 	Tracker         Upstream
 	Dispatcher      Upstream
@@ -58,26 +58,38 @@ func (r *Routes) registerPassages(streams context.Context, app *fiber.App) {
 	app.Post("/tokens/webhook/analysis-complete", dispatcher)
 }
 
-// registerTokens adds the routes of tokens and their uploads.
-func (r *Routes) registerTokens(app *fiber.App) {
+// registerUploads adds the routes of recordings.
+func (r *Routes) registerUploads(app *fiber.App) {
 	uploads := uploads{core: r.Uploads, pace: r.UploadPace, maxBody: r.MaxUploadBody, language: r.Language}
-	app.Post("/tokens/:id/upload-audio", uploads.create)
-
-	tokens := tokens{store: r.Tokens, pace: r.UploadPace}
-	app.Post("/tokens", tokens.create)
-	app.Get("/tokens", tokens.list)
-	app.Get("/tokens/:id", tokens.get)
-	app.Put("/tokens/:id", tokens.replace)
-	app.Delete("/tokens/:id", tokens.remove)
+	app.Post("/tokens/:token_id/upload-audio", uploads.create)
 }
 
-// tokenID reads the id out of the path.
-func tokenID(c *fiber.Ctx, name string) (int64, error) {
-	id, err := strconv.ParseInt(c.Params("id"), 10, 64)
-	if err != nil || id < 1 {
-		return 0, catalogue.Invalid(fault.Violation{Pointer: name, Detail: "must be a positive integer"})
-	}
-	return id, nil
+// registerCatalogue adds the routes of tokens, scripts and actors. Those with a
+// word come before those whose ids would match it.
+func (r *Routes) registerCatalogue(app *fiber.App) {
+	tokens := newTokens(r.Tokens, r.UploadPace)
+	app.Post("/tokens", tokens.post)
+	app.Get("/tokens", tokens.list)
+	app.Get("/tokens/:id", tokens.get)
+	app.Put("/tokens/:id", tokens.put)
+	app.Delete("/tokens/:id", tokens.delete)
+
+	scripts := newScripts(r.Scripts, r.UploadPace)
+	app.Post("/scripts", scripts.post)
+	app.Get("/scripts", scripts.list)
+	app.Get("/scripts/token/:token_id", scripts.ofToken)
+	app.Get("/scripts/:id", scripts.get)
+	app.Put("/scripts/:id", scripts.put)
+	app.Delete("/scripts/:id", scripts.delete)
+
+	actors := newActors(r.Actors, r.UploadPace)
+	app.Post("/actors", actors.post)
+	app.Get("/actors", actors.list)
+	app.Get("/actors/search/:name", actors.search)
+	app.Get("/actors/:id", actors.get)
+	app.Put("/actors/:id", actors.put)
+	app.Delete("/actors/:id", actors.delete)
+	app.Get("/actors/:id/tokens", actors.tokens)
 }
 
 // std runs a net/http handler that looks at nothing of its request. Fiber's own

@@ -127,7 +127,8 @@ func (s *Server) app(work, streams context.Context) *fiber.App {
 	})
 	s.Routes.register(app) //nolint:contextcheck // a request has the context that observe gave it
 	s.Routes.registerPassages(streams, app)
-	s.Routes.registerTokens(app)
+	s.Routes.registerUploads(app)
+	s.Routes.registerCatalogue(app)
 	app.Use(func(*fiber.Ctx) error { return httpd.NoRoute() })
 	return app
 }

@@ -40,7 +40,7 @@ type accepted struct {
 
 // create takes a recording: POST /tokens/{token_id}/upload-audio.
 func (u uploads) create(c *fiber.Ctx) error {
-	id, err := tokenID(c, "token_id")
+	id, err := positive(c, "token_id")
 	if err != nil {
 		return err
 	}

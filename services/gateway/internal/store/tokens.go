@@ -4,15 +4,16 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+
+	"github.com/lib/pq"
 
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/upload"
-	"sori.internal/shared/fault"
 )
 
 type tokenRow struct {
 	ID          int64   `db:"id"`
+	Version     int64   `db:"version"`
 	Name        string  `db:"token_name"`
 	Actor       string  `db:"actor_name"`
 	Category    *string `db:"category"`
@@ -24,10 +25,15 @@ type tokenRow struct {
 	YouTubeURL  *string `db:"youtube_url"`
 }
 
-func (r tokenRow) token() catalogue.Token { return catalogue.Token(r) }
+func (r tokenRow) token() catalogue.Token {
+	return catalogue.Token{
+		ID: r.ID, Version: r.Version, Name: r.Name, Actor: r.Actor, Category: r.Category, Start: r.Start, End: r.End,
+		TextGridURL: r.TextGridURL, PitchURL: r.PitchURL, BGVoiceURL: r.BGVoiceURL, YouTubeURL: r.YouTubeURL,
+	}
+}
 
 // References implements upload.Tokens.
-func (s *Store) References(ctx context.Context, token int64) (upload.References, error) {
+func (s *Store) References(ctx context.Context, id int64) (upload.References, error) {
 	const query = `
 		SELECT coalesce(s3_textgrid_url, ''), coalesce(s3_pitch_url, '')
 		FROM tokens
@@ -35,8 +41,8 @@ func (s *Store) References(ctx context.Context, token int64) (upload.References,
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	var r upload.References
-	err := s.db.QueryRowxContext(ctx, query, token).Scan(&r.TextGridURL, &r.PitchURL)
-	return r, ofToken("find", token, err)
+	err := s.db.QueryRowxContext(ctx, query, id).Scan(&r.TextGridURL, &r.PitchURL)
+	return r, ofEntry("find", kindToken, id, err)
 }
 
 // CreateToken stores a new token and returns it with its id.
@@ -45,32 +51,37 @@ func (s *Store) CreateToken(ctx context.Context, t catalogue.Token) (catalogue.T
 		INSERT INTO tokens (token_name, actor_name, category, start_time, end_time,
 			s3_textgrid_url, s3_pitch_url, s3_bgvoice_url, youtube_url)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		RETURNING id`
+		RETURNING id, version`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	err := s.db.QueryRowxContext(ctx, query, t.Name, t.Actor, t.Category, t.Start, t.End,
-		t.TextGridURL, t.PitchURL, t.BGVoiceURL, t.YouTubeURL).Scan(&t.ID)
+		t.TextGridURL, t.PitchURL, t.BGVoiceURL, t.YouTubeURL).Scan(&t.ID, &t.Version)
 	return t, translate("create token", err)
 }
 
 // Token returns one token.
 func (s *Store) Token(ctx context.Context, id int64) (catalogue.Token, error) {
 	const query = `
-		SELECT id, token_name, actor_name, category, start_time, end_time,
+		SELECT id, version, token_name, actor_name, category, start_time, end_time,
 			s3_textgrid_url, s3_pitch_url, s3_bgvoice_url, youtube_url
 		FROM tokens
 		WHERE id = $1`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	var row tokenRow
-	err := s.db.GetContext(ctx, &row, query, id)
-	return row.token(), ofToken("read", id, err)
+	if err := s.db.GetContext(ctx, &row, query, id); err != nil {
+		return catalogue.Token{}, ofEntry("read", kindToken, id, err)
+	}
+	scripts, err := s.scriptsOf(ctx, id)
+	t := row.token()
+	t.Scripts = scripts[id]
+	return t, err
 }
 
 // Tokens lists the tokens that a filter chooses, by id.
-func (s *Store) Tokens(ctx context.Context, f catalogue.Filter) ([]catalogue.Token, error) {
+func (s *Store) Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page) ([]catalogue.Token, error) {
 	const query = `
-		SELECT id, token_name, actor_name, category, start_time, end_time,
+		SELECT id, version, token_name, actor_name, category, start_time, end_time,
 			s3_textgrid_url, s3_pitch_url, s3_bgvoice_url, youtube_url
 		FROM tokens
 		WHERE ($1 = '' OR category = $1)
@@ -82,56 +93,60 @@ func (s *Store) Tokens(ctx context.Context, f catalogue.Filter) ([]catalogue.Tok
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	var rows []tokenRow
-	if err := s.db.SelectContext(ctx, &rows, query, f.Category, f.Actor, f.Search, f.Skip, f.Limit); err != nil {
+	if err := s.db.SelectContext(ctx, &rows, query, f.Category, f.Actor, f.Search, p.Skip, p.Limit); err != nil {
 		return nil, translate("list tokens", err)
 	}
-	tokens := make([]catalogue.Token, len(rows))
-	for i, row := range rows {
-		tokens[i] = row.token()
-	}
-	return tokens, nil
+	return s.tokens(ctx, rows)
 }
 
-// ReplaceToken overwrites the token of t's id.
-func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token) error {
+// tokens completes the tokens of a list.
+func (s *Store) tokens(ctx context.Context, rows []tokenRow) ([]catalogue.Token, error) {
+	scripts, err := s.scriptsOf(ctx, convert(rows, func(r tokenRow) int64 { return r.ID })...)
+	return convert(rows, func(r tokenRow) catalogue.Token {
+		t := r.token()
+		t.Scripts = scripts[r.ID]
+		return t
+	}), err
+}
+
+// ReplaceToken overwrites the token of t's id where its version matches, and
+// returns it as it is then.
+func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue.Match) (catalogue.Token, error) {
 	const query = `
 		UPDATE tokens
 		SET token_name = $2, actor_name = $3, category = $4, start_time = $5, end_time = $6,
-			s3_textgrid_url = $7, s3_pitch_url = $8, s3_bgvoice_url = $9, youtube_url = $10, updated_at = now()
-		WHERE id = $1`
+			s3_textgrid_url = $7, s3_pitch_url = $8, s3_bgvoice_url = $9, youtube_url = $10,
+			version = version + 1, updated_at = now()
+		WHERE id = $1
+			AND ($11::bigint[] IS NULL OR version = ANY ($11))
+		RETURNING version`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	result, err := s.db.ExecContext(ctx, query, t.ID, t.Name, t.Actor, t.Category, t.Start, t.End,
-		t.TextGridURL, t.PitchURL, t.BGVoiceURL, t.YouTubeURL)
-	return changedToken("replace", t.ID, result, err)
+	err := s.db.GetContext(ctx, &t.Version, query, t.ID, t.Name, t.Actor, t.Category, t.Start, t.End,
+		t.TextGridURL, t.PitchURL, t.BGVoiceURL, t.YouTubeURL, pq.Int64Array(m))
+	if errors.Is(err, sql.ErrNoRows) {
+		return t, missed(ctx, t.ID, s.Token)
+	}
+	if err != nil {
+		return t, ofEntry("replace", kindToken, t.ID, err)
+	}
+	scripts, err := s.scriptsOf(ctx, t.ID)
+	t.Scripts = scripts[t.ID]
+	return t, err
 }
 
-// DeleteToken removes a token.
-func (s *Store) DeleteToken(ctx context.Context, id int64) error {
+// DeleteToken removes a token where its version matches, and with it its scripts:
+// the foreign key takes them along. There is no other way out for a token.
+func (s *Store) DeleteToken(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
 		DELETE FROM tokens
-		WHERE id = $1`
+		WHERE id = $1
+			AND ($2::bigint[] IS NULL OR version = ANY ($2))`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	result, err := s.db.ExecContext(ctx, query, id)
-	return changedToken("delete", id, result, err)
-}
-
-// changedToken turns a change of no row into the failure that it is.
-func changedToken(tried string, id int64, result sql.Result, err error) error {
-	if err == nil {
-		var n int64
-		if n, err = result.RowsAffected(); err == nil && n == 0 {
-			err = sql.ErrNoRows
-		}
+	result, err := s.db.ExecContext(ctx, query, id, pq.Int64Array(m))
+	if err != nil {
+		return ofEntry("delete", kindToken, id, err)
 	}
-	return ofToken(tried, id, err)
-}
-
-// ofToken gives the failure of a query for one token its kind.
-func ofToken(tried string, id int64, err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		return fault.New(fault.NotFound, "token-not-found", fmt.Sprintf("There is no token %d.", id))
-	}
-	return translate(fmt.Sprintf("%s token %d", tried, id), err)
+	return removed(ctx, result, id, s.Token)
 }

@@ -1,0 +1,75 @@
+package api
+
+import (
+	"context"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/services/gateway/internal/catalogue"
+)
+
+// ScriptReader finds scripts.
+type ScriptReader interface {
+	Script(ctx context.Context, id int64) (catalogue.Script, error)
+	Scripts(ctx context.Context, p catalogue.Page) ([]catalogue.Script, error)
+	TokenScripts(ctx context.Context, token int64, p catalogue.Page) ([]catalogue.Script, error)
+}
+
+// ScriptWriter changes scripts.
+type ScriptWriter interface {
+	CreateScript(ctx context.Context, s catalogue.Script) (catalogue.Script, error)
+	ReplaceScript(ctx context.Context, s catalogue.Script, m catalogue.Match) (catalogue.Script, error)
+	DeleteScript(ctx context.Context, id int64, m catalogue.Match) error
+}
+
+// ScriptStore keeps the scripts.
+type ScriptStore interface {
+	ScriptReader
+	ScriptWriter
+}
+
+// scriptBody is a script as clients see it.
+type scriptBody struct {
+	ID          int64   `json:"id"`
+	Token       int64   `json:"token_id"`
+	Start       float64 `json:"start_time"`
+	End         float64 `json:"end_time"`
+	Text        string  `json:"script"`
+	Translation *string `json:"translation"`
+}
+
+func scriptBodyOf(s catalogue.Script) scriptBody {
+	return scriptBody{ID: s.ID, Token: s.Token, Start: s.Start, End: s.End, Text: s.Text, Translation: s.Translation}
+}
+
+type scripts struct {
+	entries[catalogue.Script]
+	reader ScriptReader
+}
+
+func newScripts(store ScriptStore, p Pace) scripts {
+	return scripts{reader: store, entries: entries[catalogue.Script]{
+		kind: "Script", path: "/scripts", pace: p, decode: catalogue.DecodeScript,
+		create: store.CreateScript, find: store.Script, replace: store.ReplaceScript, remove: store.DeleteScript,
+		identify: func(s *catalogue.Script, id int64) { s.ID = id },
+		show: func(s catalogue.Script) view {
+			return view{id: s.ID, tag: entityTag(s.Version), body: scriptBodyOf(s)}
+		},
+	}}
+}
+
+func (h scripts) list(c *fiber.Ctx) error {
+	q := &query{c: c}
+	return list(q, q.page(), h.reader.Scripts, scriptBodyOf)
+}
+
+func (h scripts) ofToken(c *fiber.Ctx) error {
+	id, err := positive(c, "token_id")
+	if err != nil {
+		return err
+	}
+	q := &query{c: c}
+	return list(q, q.page(), func(ctx context.Context, p catalogue.Page) ([]catalogue.Script, error) {
+		return h.reader.TokenScripts(ctx, id, p)
+	}, scriptBodyOf)
+}

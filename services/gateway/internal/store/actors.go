@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/shared/postgres"
+)
+
+type actorRow struct {
+	ID      int64  `db:"id"`
+	Version int64  `db:"version"`
+	Name    string `db:"name"`
+}
+
+func (r actorRow) actor() catalogue.Actor { return catalogue.Actor(r) }
+
+// CreateActor stores a new actor and returns it with its id.
+func (s *Store) CreateActor(ctx context.Context, a catalogue.Actor) (catalogue.Actor, error) {
+	const query = `
+		INSERT INTO actors (name)
+		VALUES ($1)
+		RETURNING id, version`
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	err := s.db.QueryRowxContext(ctx, query, a.Name).Scan(&a.ID, &a.Version)
+	if state(err) == codeUnique {
+		return a, catalogue.ActorExists(a.Name, err)
+	}
+	return a, translate("create actor", err)
+}
+
+// Actor returns one actor.
+func (s *Store) Actor(ctx context.Context, id int64) (catalogue.Actor, error) {
+	const query = `
+		SELECT id, version, name
+		FROM actors
+		WHERE id = $1`
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var row actorRow
+	err := s.db.GetContext(ctx, &row, query, id)
+	return row.actor(), ofEntry("read", kindActor, id, err)
+}
+
+// Actors lists the actors whose names have a part in them, in any case, by id.
+// The empty part is in all names.
+func (s *Store) Actors(ctx context.Context, part string, p catalogue.Page) ([]catalogue.Actor, error) {
+	const query = `
+		SELECT id, version, name
+		FROM actors
+		WHERE position(lower($1) IN lower(name)) > 0
+		ORDER BY id
+		OFFSET $2
+		LIMIT $3`
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var rows []actorRow
+	err := s.db.SelectContext(ctx, &rows, query, part, p.Skip, p.Limit)
+	return convert(rows, actorRow.actor), translate("list actors", err)
+}
+
+// ActorTokens lists the tokens that name an actor, by id.
+func (s *Store) ActorTokens(ctx context.Context, id int64, p catalogue.Page) ([]catalogue.Token, error) {
+	a, err := s.Actor(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.Tokens(ctx, catalogue.Filter{Actor: a.Name}, p)
+}
+
+// ReplaceActor renames the actor of a's id where its version matches, on the
+// tokens too that name it, and returns it as it is then.
+func (s *Store) ReplaceActor(ctx context.Context, a catalogue.Actor, m catalogue.Match) (catalogue.Actor, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	err := postgres.Tx(ctx, s.db, func(tx *sqlx.Tx) error { return rename(ctx, tx, &a, m) })
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return a, missed(ctx, a.ID, s.Actor)
+	case state(err) == codeUnique:
+		return a, catalogue.ActorExists(a.Name, err)
+	default:
+		return a, ofEntry("replace", kindActor, a.ID, err)
+	}
+}
+
+func rename(ctx context.Context, tx *sqlx.Tx, a *catalogue.Actor, m catalogue.Match) error {
+	const (
+		before = `
+			SELECT name
+			FROM actors
+			WHERE id = $1
+				AND ($2::bigint[] IS NULL OR version = ANY ($2))
+			FOR UPDATE`
+		own = `
+			UPDATE actors
+			SET name = $2, version = version + 1, updated_at = now()
+			WHERE id = $1
+			RETURNING version`
+		tokens = `
+			UPDATE tokens
+			SET actor_name = $2, version = version + 1, updated_at = now()
+			WHERE actor_name = $1
+				AND actor_name <> $2`
+	)
+	var old string
+	if err := tx.GetContext(ctx, &old, before, a.ID, pq.Int64Array(m)); err != nil {
+		return err
+	}
+	if err := tx.GetContext(ctx, &a.Version, own, a.ID, a.Name); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, tokens, old, a.Name)
+	return err
+}
+
+// DeleteActor removes an actor where its version matches. Tokens keep the name.
+func (s *Store) DeleteActor(ctx context.Context, id int64, m catalogue.Match) error {
+	const query = `
+		DELETE FROM actors
+		WHERE id = $1
+			AND ($2::bigint[] IS NULL OR version = ANY ($2))`
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	result, err := s.db.ExecContext(ctx, query, id, pq.Int64Array(m))
+	if err != nil {
+		return ofEntry("delete", kindActor, id, err)
+	}
+	return removed(ctx, result, id, s.Actor)
+}
