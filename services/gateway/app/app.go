@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"sori.internal/services/gateway/internal/api"
+	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/objects"
 	"sori.internal/services/gateway/internal/passage"
 	"sori.internal/services/gateway/internal/store"
 	"sori.internal/services/gateway/internal/upload"
@@ -52,6 +54,10 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	defer lifecycle.Closing(&err, tracker)
 	dispatcher := passage.New(cfg.Dispatcher, "callback service")
 	defer lifecycle.Closing(&err, dispatcher)
+	references, err := objects.Open(cfg.Objects)
+	if err != nil {
+		return err
+	}
 
 	counts := metrics.New()
 	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)})
@@ -71,7 +77,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 			Info: info(), Health: ready, Metrics: counts,
 			Uploads: core, UploadPace: api.Pace{Idle: cfg.UploadIdle, Total: cfg.UploadTimeout},
 			MaxUploadBody: limits.MaxBody(), Language: cfg.DefaultLanguage,
-			Tokens: rows, Scripts: rows, Actors: rows,
+			Tokens: rows, Details: catalogue.NewDetails(rows, references), Scripts: rows, Actors: rows,
 			Tracker: tracker, Dispatcher: dispatcher, MaxWebhookBytes: cfg.MaxWebhookBytes,
 		},
 	}

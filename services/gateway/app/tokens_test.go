@@ -19,7 +19,7 @@ func TestATokensLife(t *testing.T) {
 	if made.StatusCode != http.StatusCreated || string(made.text) != want+"}" || made.Header.Get("Location") != path {
 		t.Errorf("created %s, %s: %s", made.Status, made.Header.Get("Location"), made.text)
 	}
-	if r := g.get(path + "/"); string(r.text) != want+"}" {
+	if r := g.get(path + "/"); string(r.text) != want+`,"pitch":null,"bgvoice_url":null}` {
 		t.Errorf("read: %s", r.text)
 	}
 	put := g.send("PUT", path+"/", `{"token_name":"b","actor_name":"c","start_time":1,"end_time":3}`)

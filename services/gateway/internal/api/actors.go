@@ -47,7 +47,7 @@ func newActors(store ActorStore, p Pace) actors {
 		create: store.CreateActor, find: store.Actor, replace: store.ReplaceActor, remove: store.DeleteActor,
 		identify: func(a *catalogue.Actor, id int64) { a.ID = id },
 		show: func(a catalogue.Actor) view {
-			return view{id: a.ID, tag: entityTag(a.Version), body: actorBodyOf(a)}
+			return view{id: a.ID, tag: entityTag(a.Version, ""), body: actorBodyOf(a)}
 		},
 	}}
 }

@@ -11,14 +11,21 @@ import (
 	"sori.internal/services/gateway/internal/catalogue"
 )
 
-// entityTag names an entry's version.
-func entityTag(version int64) string { return fmt.Sprintf(`"%d"`, version) }
+// entityTag names an entry's version, and by a mark what else is shown with it.
+// A change overwrites the version alone: If-Match does not look at the mark.
+func entityTag(version int64, mark string) string {
+	if mark == "" {
+		return fmt.Sprintf(`"%d"`, version)
+	}
+	return fmt.Sprintf(`"%d-%s"`, version, mark)
+}
 
 // versionOf reads the version out of a strong tag of ours.
 func versionOf(tag string) (int64, bool) {
 	inner, opened := strings.CutPrefix(tag, `"`)
 	inner, closed := strings.CutSuffix(inner, `"`)
-	version, err := strconv.ParseInt(inner, 10, 64)
+	number, _, _ := strings.Cut(inner, "-")
+	version, err := strconv.ParseInt(number, 10, 64)
 	return version, opened && closed && err == nil
 }
 

@@ -26,6 +26,7 @@ type Routes struct {
 	Language      locale.Language
 
 	Tokens  TokenStore
+	Details TokenDetails
 	Scripts ScriptStore
 	Actors  ActorStore
 
@@ -67,7 +68,7 @@ func (r *Routes) registerUploads(app *fiber.App) {
 // registerCatalogue adds the routes of tokens, scripts and actors. Those with a
 // word come before those whose ids would match it.
 func (r *Routes) registerCatalogue(app *fiber.App) {
-	tokens := newTokens(r.Tokens, r.UploadPace)
+	tokens := newTokens(r.Tokens, r.Details, r.UploadPace)
 	app.Post("/tokens", tokens.post)
 	app.Get("/tokens", tokens.list)
 	app.Get("/tokens/:id", tokens.get)

@@ -53,7 +53,7 @@ func newScripts(store ScriptStore, p Pace) scripts {
 		create: store.CreateScript, find: store.Script, replace: store.ReplaceScript, remove: store.DeleteScript,
 		identify: func(s *catalogue.Script, id int64) { s.ID = id },
 		show: func(s catalogue.Script) view {
-			return view{id: s.ID, tag: entityTag(s.Version), body: scriptBodyOf(s)}
+			return view{id: s.ID, tag: entityTag(s.Version, ""), body: scriptBodyOf(s)}
 		},
 	}}
 }

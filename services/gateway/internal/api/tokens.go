@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -25,6 +26,11 @@ type TokenWriter interface {
 type TokenStore interface {
 	TokenReader
 	TokenWriter
+}
+
+// TokenDetails makes the details of tokens.
+type TokenDetails interface {
+	Detail(ctx context.Context, id int64) (catalogue.Detail, error)
 }
 
 // tokenBody is a token as clients see it.
@@ -54,18 +60,26 @@ func bodyOf(t catalogue.Token) tokenBody {
 	}
 }
 
-type tokens struct {
-	entries[catalogue.Token]
-	reader TokenReader
+// detailBody is a token with what its references name.
+type detailBody struct {
+	tokenBody
+	Pitch       json.RawMessage `json:"pitch"`
+	BGVoiceLink *string         `json:"bgvoice_url"`
 }
 
-func newTokens(store TokenStore, p Pace) tokens {
-	return tokens{reader: store, entries: entries[catalogue.Token]{
+type tokens struct {
+	entries[catalogue.Token]
+	reader  TokenReader
+	details TokenDetails
+}
+
+func newTokens(store TokenStore, details TokenDetails, p Pace) tokens {
+	return tokens{reader: store, details: details, entries: entries[catalogue.Token]{
 		kind: "Token", path: "/tokens", pace: p, decode: catalogue.DecodeToken,
-		create: store.CreateToken, find: store.Token, replace: store.ReplaceToken, remove: store.DeleteToken,
+		create: store.CreateToken, replace: store.ReplaceToken, remove: store.DeleteToken,
 		identify: func(t *catalogue.Token, id int64) { t.ID = id },
 		show: func(t catalogue.Token) view {
-			return view{id: t.ID, tag: entityTag(t.Version), body: bodyOf(t)}
+			return view{id: t.ID, tag: entityTag(t.Version, ""), body: bodyOf(t)}
 		},
 	}}
 }
@@ -76,4 +90,19 @@ func (h tokens) list(c *fiber.Ctx) error {
 	return list(q, q.page(), func(ctx context.Context, p catalogue.Page) ([]catalogue.Token, error) {
 		return h.reader.Tokens(ctx, f, p)
 	}, bodyOf)
+}
+
+// get answers with the detail, which is more than the other verbs take and give.
+func (h tokens) get(c *fiber.Ctx) error {
+	id, err := positive(c, "id")
+	if err != nil {
+		return err
+	}
+	d, err := h.details.Detail(c.UserContext(), id)
+	if err != nil {
+		return err
+	}
+	return answerOnce(c, view{tag: entityTag(d.Version, d.Mark), body: detailBody{
+		tokenBody: bodyOf(d.Token), Pitch: d.Pitch, BGVoiceLink: d.BGVoice,
+	}})
 }

@@ -1,0 +1,191 @@
+package app_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+
+	"sori.internal/services/gateway/app"
+	"sori.internal/shared/testkit"
+)
+
+const pitch = `{"time":[0,0.01],"pitch":[null,220.5],"name":"소리"}`
+
+// put stores an object in the test's bucket.
+func (g *gateway) put(client *minio.Client, bucket, key, content string) {
+	g.t.Helper()
+	_, err := client.PutObject(g.kit.Context(), bucket, key, strings.NewReader(content), int64(len(content)), minio.PutObjectOptions{})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// referring makes a token with references and returns its path.
+func (g *gateway) referring(pitch, voice string) string {
+	g.t.Helper()
+	return g.add("/tokens", fmt.Sprintf(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":%q,"s3_bgvoice_url":%q}`, pitch, voice))
+}
+
+func TestADetailShowsWhatEveryFormOfAReferenceNames(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	client, bucket := g.kit.Bucket()
+	for _, key := range []string{"ref/1.json", "ref/소리 +%.json"} {
+		g.put(client, bucket, key, pitch)
+	}
+	endpoint := g.kit.Settings(nil)["S3_ENDPOINT"]
+	host := strings.TrimPrefix(endpoint, "http://")
+	for _, ref := range []string{
+		"s3://" + bucket + "/ref/1.json", "ref/1.json", "/ref/1.json", "ref/소리 +%.json", "s3://" + bucket + "/ref/소리 +%.json",
+		endpoint + "/" + bucket + "/ref/1.json", "http://" + bucket + "." + host + "/ref/1.json",
+		endpoint + "/" + bucket + "/ref/%EC%86%8C%EB%A6%AC%20+%25.json?X-Amz-Signature=old",
+		"https://" + bucket + ".s3.us-east-1.amazonaws.com/ref/1.json", "https://s3.amazonaws.com/" + bucket + "/ref/1.json",
+	} {
+		var got struct {
+			Pitch struct{ Name string }
+			Link  string `json:"bgvoice_url"`
+			URL   string `json:"s3_pitch_url"`
+		}
+		g.get(g.referring(ref, ref)).into(t, &got)
+		if got.Pitch.Name != "소리" || got.URL != ref {
+			t.Errorf("%s: the pitch is %v of %s", ref, got.Pitch, got.URL)
+		}
+		resp, err := http.Get(got.Link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || string(text) != pitch || !strings.Contains(got.Link, "X-Amz-Signature=") {
+			t.Errorf("%s: behind %s is %s: %s, %v", ref, got.Link, resp.Status, text, err)
+		}
+	}
+}
+
+func TestLinksNameThePublicEndpoint(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"S3_PUBLIC_ENDPOINT": "https://objects.example.org"})
+	_, bucket := g.kit.Bucket()
+	got, _ := g.get(g.referring("", "voice.wav")).json(t)["bgvoice_url"].(string)
+	if !strings.HasPrefix(got, "https://objects.example.org/"+bucket+"/voice.wav?") {
+		t.Errorf("the link is %s", got)
+	}
+}
+
+func TestAForeignURLIsPassedOnAndNeverAskedFor(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_, _ = io.WriteString(w, pitch)
+	}))
+	defer server.Close()
+	ref := server.URL + "/b/k.json?x=1"
+	m := g.get(g.referring(ref, ref)).json(t)
+	if m["pitch"] != nil || m["bgvoice_url"] != ref || m["s3_pitch_url"] != ref {
+		t.Errorf("%v", m)
+	}
+	if asked.Load() != 0 || !strings.Contains(g.kit.Logged(), "pitch left out") {
+		t.Errorf("it was asked for %d times", asked.Load())
+	}
+}
+
+func TestAPitchThatCannotBeShownIsLeftOut(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	client, bucket := g.kit.Bucket()
+	for key, content := range map[string]string{
+		"empty": "", "cut": `{"a":`, "nan": `{"a":NaN}`, "latin": "\"\xe9\"", "two": "{} {}", "deep": strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000),
+		"large": `"` + strings.Repeat("x", 8<<20) + `"`, "null": "null",
+	} {
+		g.put(client, bucket, key, content)
+	}
+	for _, ref := range []string{"empty", "cut", "nan", "latin", "two", "deep", "large", "null", "missing", "s3://no-such-bucket-here/k", "s3://x/k", "s3://A_B/k"} {
+		path := g.referring(ref, "")
+		m := g.get(path).json(t)
+		if m["pitch"] != nil || m["s3_pitch_url"] != ref || m["bgvoice_url"] != nil {
+			t.Errorf("%s: %v", ref, m)
+		}
+	}
+	if n := strings.Count(g.kit.Logged(), "pitch left out"); n != 11 {
+		t.Errorf("%d of 11 were logged", n)
+	}
+	g.put(client, bucket, "most", `"`+strings.Repeat("x", 8<<20-2)+`"`)
+	if got, _ := g.get(g.referring("most", "")).json(t)["pitch"].(string); len(got) != 8<<20-2 {
+		t.Errorf("the largest pitch came as %d bytes", len(got))
+	}
+	// A link is made without asking whether there is anything behind it.
+	if m := g.get(g.referring("", "s3://x/k")).json(t); m["bgvoice_url"] != nil || !strings.Contains(g.kit.Logged(), "background voice left out") {
+		t.Errorf("an impossible bucket: %v", m["bgvoice_url"])
+	}
+}
+
+func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
+	t.Parallel()
+	kit := testkit.New(t)
+	kit.Database()
+	s3 := kit.Proxy(kit.Settings(nil)["S3_ENDPOINT"])
+	s3.Cut()
+	i := kit.Run(app.Run, map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "S3_ENDPOINT": s3.URL})
+	g := &gateway{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: kit.Bus("test")}
+	g.withToken()
+	client, bucket := kit.Bucket()
+	g.put(client, bucket, "k", pitch)
+	path := g.referring("k", "k")
+	away := g.get(path)
+	if m := away.json(t); m["pitch"] != nil || m["bgvoice_url"] == nil {
+		t.Errorf("cut off: %v", m)
+	}
+	held := s3.Hold(0)
+	hangs := g.get(path)
+	<-held
+	if m := hangs.json(t); m["pitch"] != nil {
+		t.Errorf("held: %v", m)
+	}
+	s3.Mend()
+	// What was answered without a pitch is not what is there now.
+	back := g.do("GET", path, nil, map[string]string{"If-None-Match": away.Header.Get("ETag")})
+	if back.StatusCode != http.StatusOK || back.json(t)["pitch"] == nil {
+		t.Errorf("back: %s: %s", back.Status, back.text)
+	}
+	// And the version is that of before: an editor has nothing to read again.
+	r := g.do("PUT", path, strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":2}`),
+		map[string]string{"If-Match": away.Header.Get("ETag")})
+	if r.StatusCode != http.StatusOK {
+		t.Errorf("changed: %s: %s", r.Status, r.text)
+	}
+}
+
+func TestADetailsTagIsOfAllThatItShows(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	client, bucket := g.kit.Bucket()
+	g.put(client, bucket, "k", pitch)
+	path := g.referring("k", "")
+	tag := g.get(path).Header.Get("ETag")
+	changed := func(what string) {
+		t.Helper()
+		if r := g.do("GET", path, nil, map[string]string{"If-None-Match": tag}); r.StatusCode != http.StatusOK || r.Header.Get("ETag") == tag {
+			t.Errorf("%s: %s, still %s", what, r.Status, tag)
+		}
+		tag = g.get(path).Header.Get("ETag")
+		if r := g.do("GET", path, nil, map[string]string{"If-None-Match": tag}); r.StatusCode != http.StatusNotModified {
+			t.Errorf("%s, asked again: %s", what, r.Status)
+		}
+	}
+	g.put(client, bucket, "k", `{"time":[]}`)
+	changed("another pitch")
+	script := g.add("/scripts", fmt.Sprintf(`{"token_id":%s,"start_time":0,"end_time":1,"script":"a"}`, strings.TrimPrefix(path, "/tokens/")))
+	changed("a new script")
+	g.send("PUT", script, fmt.Sprintf(`{"token_id":%s,"start_time":0,"end_time":1,"script":"b"}`, strings.TrimPrefix(path, "/tokens/")))
+	changed("another script")
+	g.do("DELETE", script, nil, nil)
+	changed("no script")
+}

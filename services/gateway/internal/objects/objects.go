@@ -1,0 +1,74 @@
+// Package objects reaches what the catalogue's references name in S3, and nothing
+// that is not there: a client must not have the gateway ask other hosts for it.
+package objects
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/objectstore"
+)
+
+// Objects implements catalogue.Objects.
+type Objects struct {
+	near   minio.Core    // where this process reaches S3
+	public *minio.Client // where clients do
+	cfg    objectstore.Config
+}
+
+// Open prepares the clients. It does not dial.
+func Open(cfg objectstore.Config) (*Objects, error) {
+	near, err := objectstore.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	public, err := objectstore.OpenPublic(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Objects{near: minio.Core{Client: near}, public: public, cfg: cfg}, nil
+}
+
+// Read implements catalogue.Objects.
+func (o *Objects) Read(ctx context.Context, ref string, limit int64) ([]byte, error) {
+	r, ok := o.cfg.Parse(ref)
+	if !ok {
+		return nil, fault.New(fault.Unsupported, "reference-foreign", "The reference names no object of this storage.")
+	}
+	body, info, _, err := o.near.GetObject(ctx, r.Bucket, r.Key, minio.GetObjectOptions{})
+	if err != nil {
+		return nil, objectstore.Translate("get "+r.S3(), err)
+	}
+	defer body.Close()
+	if info.Size > limit {
+		return nil, tooLarge(limit)
+	}
+	text, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		return nil, tooLarge(limit)
+	}
+	return text, objectstore.Translate("get "+r.S3(), err)
+}
+
+func tooLarge(limit int64) error {
+	return fault.New(fault.TooLarge, "too-large", fmt.Sprintf("The object is larger than %d bytes.", limit))
+}
+
+// Link implements catalogue.Objects. What is no object of ours is its own link.
+func (o *Objects) Link(ctx context.Context, ref string, valid time.Duration) (string, error) {
+	r, ok := o.cfg.Parse(ref)
+	if !ok {
+		return ref, nil
+	}
+	u, err := o.public.PresignedGetObject(ctx, r.Bucket, r.Key, valid, nil)
+	if err != nil { // nothing is asked of S3: only a name that it does not allow leads here
+		return "", fault.Wrap(fault.Invalid, "reference-invalid", "The reference names no possible object.",
+			fmt.Errorf("presign %s: %w", r.S3(), err))
+	}
+	return u.String(), nil
+}
