@@ -80,25 +80,9 @@ func (b *Bus) Scan(ctx context.Context, s event.Stream, bodies bool, filters []s
 
 func (b *Bus) scan(ctx context.Context, s event.Stream, bodies bool, filters []string, see func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
 	tried := "scan stream " + s.Name
-	stream, err := b.stream(ctx, s)
-	if err != nil {
+	cons, last, err := b.reader(ctx, s, bodies, filters)
+	if err != nil || cons == nil {
 		return err
-	}
-	last := stream.CachedInfo().State.LastSeq // what comes later would make a busy stream's scan endless
-	subjects := make([]string, len(filters))
-	for i, f := range filters {
-		subjects[i] = b.cfg.Namespace.Subject(f)
-	}
-	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, HeadersOnly: !bodies})
-	if err != nil {
-		return translate(tried, err)
-	}
-	info, err := cons.Info(ctx)
-	if err != nil {
-		return translate(tried, err)
-	}
-	if info.NumPending == 0 {
-		return nil
 	}
 	messages, err := cons.Messages()
 	if err != nil {
@@ -123,6 +107,31 @@ func (b *Bus) scan(ctx context.Context, s event.Stream, bodies bool, filters []s
 			return nil
 		}
 	}
+}
+
+// reader makes a consumer for a scan, and tells the sequence at which it ends: what
+// comes later would make a busy stream's scan endless. It is nil where there is
+// nothing to read.
+func (b *Bus) reader(ctx context.Context, s event.Stream, bodies bool, filters []string) (jetstream.Consumer, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := b.stream(ctx, s)
+	if err != nil {
+		return nil, 0, err
+	}
+	subjects := make([]string, len(filters))
+	for i, f := range filters {
+		subjects[i] = b.cfg.Namespace.Subject(f)
+	}
+	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, HeadersOnly: !bodies})
+	if err != nil {
+		return nil, 0, translate("scan stream "+s.Name, err)
+	}
+	info, err := cons.Info(ctx)
+	if err != nil || info.NumPending == 0 {
+		return nil, 0, translate("scan stream "+s.Name, err)
+	}
+	return cons, stream.CachedInfo().State.LastSeq, nil
 }
 
 // next waits for a message no longer than for an answer of the server.
