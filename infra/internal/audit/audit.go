@@ -18,6 +18,7 @@ import (
 
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 )
 
 // Books are what an installation keeps of its jobs.
@@ -91,8 +92,25 @@ func Ended(rows map[string]Row, jobs []string) error {
 	return nil
 }
 
-// Histories reads what happened to every job.
+// Histories reads what happened to every job. A bus that is away, or choosing who
+// leads it, is asked again until ctx ends.
 func (b Books) Histories(ctx context.Context) (map[string]History, error) {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		found, err := b.histories(ctx)
+		if !fault.Is(err, fault.Unavailable) {
+			return found, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+func (b Books) histories(ctx context.Context) (map[string]History, error) {
 	found := map[string]History{}
 	err := b.Bus.Scan(ctx, event.Jobs(), true, []string{event.AllJobs}, func(m bus.Message, _ string) error {
 		job, name, err := event.ParseSubject(m.Subject)

@@ -77,9 +77,11 @@ func (c *Town) CheckProcesses() {
 	}
 }
 
-// CheckStagingEmpties sweeps, now that no upload is under way, and looks.
+// CheckStagingEmpties sweeps, now that no upload is under way, and looks. A service
+// restarts for that: nobody asks for its health any more.
 func (c *Town) CheckStagingEmpties() {
 	c.t.Helper()
+	c.watch.end()
 	up := c.Fleet.Process(fleet.Uploader, 0)
 	up.Setenv("SWEEP_AGE", "1ms")
 	up.Setenv("SWEEP_INTERVAL", "50ms")

@@ -92,7 +92,7 @@ func Found(t *testing.T, o Options) *Town {
 	t.Cleanup(cancel)
 	settings := map[string]string{"JOBS_MAX_BYTES": "67108864", "STAGING_MAX_BYTES": "268435456"}
 	maps.Copy(settings, o.Settings)
-	c := &Town{t: t, Ctx: ctx, Stack: newStack(ctx, t, o)}
+	c := &Town{t: t, Ctx: ctx, Stack: StartStack(ctx, t, o.NATSNodes)}
 	c.startFleet(o.Copies, settings)
 	c.openBooks(settings)
 	c.makeToken()
@@ -100,7 +100,8 @@ func Found(t *testing.T, o Options) *Town {
 	return c
 }
 
-func newStack(ctx context.Context, t *testing.T, o Options) *stack.Stack {
+// StartStack starts the dependencies alone, which end with the test.
+func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
 	t.Helper()
 	root, err := os.MkdirTemp("", "town-") //nolint:usetesting // PostgreSQL's user must be able to pass through
 	if err == nil {
@@ -110,12 +111,14 @@ func newStack(ctx context.Context, t *testing.T, o Options) *stack.Stack {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(root, "state")
-	s, err := stack.Start(ctx, stack.Options{Dir: dir, NATSChild: true, Fast: true, Log: zerolog.Nop()})
+	s, err := stack.Start(ctx, stack.Options{
+		Dir: dir, NATSChild: true, NATSNodes: natsNodes, Fast: true, Log: zerolog.Nop(),
+	})
 	if err != nil {
 		t.Fatal(errors.Join(err, os.RemoveAll(root)))
 	}
 	t.Cleanup(func() {
-		for _, part := range []stack.Part{stack.NATS, stack.S3, stack.Postgres} { // one that a failed test left paused could not be stopped
+		for _, part := range s.Parts() { // one that a failed test left paused could not be stopped
 			_ = s.SignalAll(part, syscall.SIGCONT)
 		}
 		stopping, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -28,10 +28,12 @@ type watch struct {
 	mu      sync.Mutex
 	ready   map[string]bool // by process
 	changed chan struct{}   // closed with every answer
+
+	end func() // may be called again
 }
 
-// observe begins to ask; it ends with the test, which fails where a process ever
-// says that it does not live, or takes too long to answer.
+// observe begins to ask, until the test's end at the latest. The test fails where a process
+// ever says that it does not live, or takes too long to answer.
 func observe(c *Town) *watch {
 	w := &watch{
 		t: c.t, client: &http.Client{Timeout: 2 * answersIn},
@@ -49,10 +51,11 @@ func observe(c *Town) *watch {
 	for _, p := range all {
 		wg.Go(func() { w.ask(ctx, p) })
 	}
-	c.t.Cleanup(func() {
+	w.end = func() {
 		cancel()
 		wg.Wait()
-	})
+	}
+	c.t.Cleanup(w.end)
 	return w
 }
 

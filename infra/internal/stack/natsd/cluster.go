@@ -64,7 +64,7 @@ func (m Member) join(c Cluster, opts *server.Options) {
 }
 
 // lookAgain is the pause between two looks at a member that is not current.
-const lookAgain = 20 * time.Millisecond
+const lookAgain = 50 * time.Millisecond
 
 // Current returns when the member has caught up with the cluster, which then has a leader, and with every stream and consumer
 // that it has a replica of.

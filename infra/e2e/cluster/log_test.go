@@ -1,0 +1,293 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/internal/audit"
+	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/town"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+// servers is a cluster without services, and a bus on each of its servers that
+// prefers it to the others.
+type servers struct {
+	*stack.Stack
+	ctx   context.Context //nolint:containedctx // the test's, with its patience
+	buses []*bus.Bus
+	js    jetstream.JetStream
+}
+
+func newServers(t *testing.T) servers {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	s := servers{Stack: town.StartStack(ctx, t, nodes), ctx: ctx}
+	for _, url := range strings.Split(s.NATSURL, ",") {
+		cfg := bus.Config{URL: config.Secret(url), Replicas: nodes, JobsMaxAge: time.Hour, JobsMaxBytes: 64 << 20, StagingMaxBytes: 64 << 20}
+		b, err := bus.Open(cfg, "test", zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = b.Close() })
+		s.buses = append(s.buses, b)
+	}
+	if err := s.buses[0].Ensure(ctx, event.Jobs()); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(s.NATSURL, nats.MaxReconnects(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if s.js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newJob(t *testing.T) string {
+	t.Helper()
+	job, err := event.NewJobID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job
+}
+
+// follower is the index of a server that does not lead the stream of jobs.
+func (s servers) follower(t *testing.T) int {
+	t.Helper()
+	stream, err := s.js.Stream(s.ctx, event.Jobs().Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range nodes {
+		if string(stack.Node(i)) != stream.CachedInfo().Cluster.Leader {
+			return i
+		}
+	}
+	return 0
+}
+
+// driver is a connection to one server.
+func (s servers) driver(t *testing.T, server int) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(strings.Split(s.NATSURL, ",")[server])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// fill adds to the stream of jobs what no log holds.
+func fill(t *testing.T, js jetstream.JetStream, messages int) {
+	t.Helper()
+	var last jetstream.PubAckFuture
+	for range messages {
+		var err error
+		last, err = js.PublishAsync(event.Subject(event.Uploading{JobID: newJob(t)}), []byte("{}"), jetstream.WithStallWait(patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	select { // what a leader that falls has not taken is not missed
+	case <-last.Ok():
+	case <-last.Err():
+	}
+}
+
+// pause has a server stand still that takes part in answering for the stream of
+// jobs, which replicas do some time after they were made: one of the reads through
+// another server then goes unanswered.
+func (s servers) pause(t *testing.T, server int, other jetstream.JetStream) {
+	t.Helper()
+	for {
+		s.signal(t, server, syscall.SIGSTOP)
+		for range 10 {
+			_, err := other.Conn().Request("$JS.API.DIRECT.GET."+event.Jobs().Name, []byte(`{"seq":1}`), 200*time.Millisecond)
+			if errors.Is(err, nats.ErrTimeout) {
+				return
+			}
+			if err != nil || s.ctx.Err() != nil {
+				t.Fatal(err)
+			}
+		}
+		s.signal(t, server, syscall.SIGCONT)
+		<-time.After(200 * time.Millisecond)
+	}
+}
+
+func (s servers) signal(t *testing.T, server int, sig syscall.Signal) {
+	t.Helper()
+	if err := s.Signal(stack.Node(server), sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A replica that lags answers all the same.
+func TestALogHoldsWhatWasTakenWhicheverServerAnswers(t *testing.T) {
+	t.Parallel()
+	s := newServers(t)
+	lagging := s.follower(t)
+	other := (lagging + 1) % nodes
+	b, js, job := s.buses[other], s.driver(t, other), newJob(t)
+	seq, err := b.Append(s.ctx, event.Received{JobID: job, TokenID: 1}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for attempt := 1; attempt <= 5; attempt++ {
+		s.pause(t, lagging, js)
+		fill(t, js, 10_000)
+		e := event.Attempted{JobID: job, Attempt: attempt}
+		s.insist(t, func() (err error) {
+			seq, err = b.Append(s.ctx, e, seq)
+			return err
+		})
+		s.signal(t, lagging, syscall.SIGCONT)
+		for range 5 {
+			s.holdsNewest(t, b, e, seq)
+		}
+	}
+}
+
+// holdsNewest reads in every way that could meet an older log.
+func (s servers) holdsNewest(t *testing.T, b *bus.Bus, e event.Attempted, seq uint64) {
+	t.Helper()
+	s.insist(t, func() error {
+		log, err := b.Log(s.ctx, e.JobID)
+		if err == nil && (log.Seq() != seq || len(log) != 2) {
+			t.Errorf("after %d the log is %+v", seq, log)
+		}
+		return err
+	})
+	s.insist(t, func() error {
+		seen := 0
+		_, err := b.Decide(s.ctx, e.JobID, nil, func(log event.Log) (event.Event, error) {
+			seen = log.Attempt()
+			return nil, nil
+		})
+		if err == nil && seen != e.Attempt {
+			t.Errorf("it is decided on attempt %d of %d", seen, e.Attempt)
+		}
+		return err
+	})
+	s.insist(t, func() error {
+		again, err := b.Append(s.ctx, e, 0)
+		if err == nil && again != seq {
+			t.Errorf("what was taken as %d is found as %d", seq, again)
+		}
+		return err
+	})
+}
+
+// insist tries again as long as the bus is away: a machine that is busy, too, has
+// leaders fall.
+func (s servers) insist(t *testing.T, try func() error) {
+	t.Helper()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if !fault.Is(err, fault.Unavailable) || s.ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Writers on every server race to end each job while leaders are killed, and ask
+// again where they were not answered.
+func TestOfManyWritersOneEndsAJobWhileLeadersFall(t *testing.T) {
+	t.Parallel()
+	const jobs = 150
+	s := newServers(t)
+	var ids []string
+	for range jobs {
+		job := newJob(t)
+		if _, err := s.buses[0].Append(s.ctx, event.Received{JobID: job, TokenID: 1}, 0); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, job)
+	}
+	var mu sync.Mutex
+	winners := map[string][]string{}
+	var wg sync.WaitGroup
+	for i, b := range s.buses {
+		for _, writer := range []string{"a", "b"} {
+			code := fmt.Sprintf("%s%d", writer, i)
+			wg.Go(func() {
+				for _, job := range ids {
+					if s.endsJob(t, b, job, code) {
+						mu.Lock()
+						winners[job] = append(winners[job], code)
+						mu.Unlock()
+					}
+				}
+			})
+		}
+	}
+	info, err := s.js.Stream(s.ctx, event.Jobs().Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader := stack.Part(info.CachedInfo().Cluster.Leader)
+	if err := s.Signal(leader, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Exited()
+	if err := s.Restart(s.ctx, leader); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	histories, err := audit.Books{Bus: s.buses[0]}.Histories(s.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range ids {
+		if len(histories[job]) != 2 || len(winners[job]) != 1 || histories[job].Check() != nil {
+			t.Errorf("job %s: %v, won by %v", job, histories[job], winners[job])
+		}
+	}
+}
+
+// endsJob ends a job with a code, unless somebody else does. It reports whether the
+// job ended with the code, and asks until it knows.
+func (s servers) endsJob(t *testing.T, b *bus.Bus, job, code string) bool {
+	t.Helper()
+	for {
+		log, err := b.Decide(s.ctx, job, nil, func(log event.Log) (event.Event, error) {
+			if _, ended := log.Ending(); ended {
+				return nil, nil
+			}
+			return event.Failed{JobID: job, Code: code}, nil
+		})
+		if err == nil {
+			failed, _ := event.Last[event.Failed](log)
+			return failed.Code == code
+		}
+		if !fault.Is(err, fault.Unavailable) || s.ctx.Err() != nil {
+			t.Errorf("job %s: %v", job, err)
+			return false
+		}
+	}
+}
