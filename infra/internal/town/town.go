@@ -17,19 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-	_ "github.com/lib/pq" // for the rows
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"sori.internal/infra/internal/audit"
 	"sori.internal/infra/internal/crowd"
 	"sori.internal/infra/internal/fleet"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/shared/bus"
-	"sori.internal/shared/config"
-	"sori.internal/shared/objectstore"
 )
 
 // programsVariable names the folder with the services to the tests.
@@ -41,7 +34,7 @@ func Main(m *testing.M) int {
 	if ran, code := stack.RunChild(); ran {
 		return code
 	}
-	flag.Parse()
+	flag.Parse() //nolint:revive // for a TestMain, which is a main
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -177,41 +170,12 @@ func (c *Town) showLogs() {
 
 func (c *Town) openBooks(settings map[string]string) {
 	c.t.Helper()
-	e := c.Stack.Endpoints
-	vars := map[string]string{
-		"NATS_URL":          e.NATSURL,
-		"AWS_ACCESS_KEY_ID": e.S3AccessKey, "AWS_SECRET_ACCESS_KEY": e.S3SecretKey, "AWS_REGION": e.S3Region,
-		"S3_ENDPOINT": e.S3Endpoint, "S3_BUCKET_NAME": fleet.Bucket,
-	}
-	maps.Copy(vars, settings)
-	var cfg struct {
-		Bus     bus.Config
-		Objects objectstore.Config
-	}
-	err := config.Load(config.Map(vars), &cfg)
+	books, closeBooks, err := audit.Open(c.Stack.Endpoints, settings)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.Books = audit.Books{Bucket: fleet.Bucket}
-	if c.Books.Bus, err = bus.Open(cfg.Bus, "test", zerolog.Nop()); err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { _ = c.Books.Bus.Close() })
-	nc, err := nats.Connect(e.NATSURL, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(nc.Close)
-	if c.Books.JetStream, err = jetstream.New(nc); err != nil {
-		c.t.Fatal(err)
-	}
-	if c.Books.S3, err = objectstore.Open(cfg.Objects); err != nil {
-		c.t.Fatal(err)
-	}
-	if c.Books.DB, err = sqlx.Open("postgres", e.DatabaseURL); err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { _ = c.Books.DB.Close() })
+	c.Books = books
+	c.t.Cleanup(func() { _ = closeBooks() })
 }
 
 // makeToken makes the token 1, to which crowds upload.
