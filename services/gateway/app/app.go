@@ -81,8 +81,12 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 			Tracker: tracker, Dispatcher: dispatcher, MaxWebhookBytes: cfg.MaxWebhookBytes,
 		},
 	}
+	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup(events, rows, ready), levels.Run, sweeper.Run))
+}
 
-	setup := func(ctx context.Context) error {
+// setup prepares what the gateway works on.
+func setup(events *bus.Bus, rows *store.Store, ready *health.Health) func(context.Context) error {
+	return func(ctx context.Context) error {
 		if err := events.Ensure(ctx, event.Jobs(), event.Staging()); err != nil {
 			return err
 		}
@@ -92,7 +96,6 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		ready.Started()
 		return nil
 	}
-	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup, levels.Run, sweeper.Run))
 }
 
 // info is what GET / tells.
