@@ -22,8 +22,8 @@ import (
 // Name is the last token of an event's subject.
 type Name string
 
-// The state events, which form a job's log, and the progress events, which
-// never change a status.
+// The state events, which form a job's log, the progress events, which never
+// change a status, and what is said of tokens.
 const (
 	NameReceived   Name = "received"
 	NameStored     Name = "stored"
@@ -34,11 +34,14 @@ const (
 	NameFailed     Name = "failed"
 	NameCanceled   Name = "canceled"
 	NameRetried    Name = "retried"
+	NameErased     Name = "erased"
 
 	NameUploading  Name = "uploading"
 	NameProgressed Name = "progressed"
 	NameWaiting    Name = "waiting"
 	NameDiscarded  Name = "discarded"
+
+	NameDeleted Name = "deleted" // a token's
 )
 
 // Progress reports whether the name is a progress event's.
@@ -47,38 +50,47 @@ func (n Name) Progress() bool {
 }
 
 // Ending reports whether a job has ended where its log ends with this event. A
-// failed job alone may go on: retried opens it again.
+// failed job alone may go on: retried opens it again. Whatever ended a job, it may
+// be erased; after that nothing is said of it.
 func (n Name) Ending() bool {
-	return n == NameCompleted || n == NameFailed || n == NameCanceled
+	return n == NameCompleted || n == NameFailed || n == NameCanceled || n == NameErased
 }
 
-// Event is a fact about one job.
+// Event is a fact about one job, or about a token.
 type Event interface {
 	// Name tells which fact it is.
 	Name() Name
-	// Job is the id of the job that it is about.
+	// Job is the id of the job that it is about; empty where that is a token.
 	Job() string
 	// Occurrence tells apart the events of one name and one job: the attempt,
-	// the progress, the second. Empty where a job can have but one.
+	// the progress, the second. Empty where there can be but one.
 	Occurrence() string
 }
 
 // ID is the event's identity, ce-id and Nats-Msg-Id alike. The same fact has the
 // same id whoever publishes it and however often, and no other fact has it.
 func ID(e Event) string {
-	id := e.Job() + "." + string(e.Name())
+	id := About(e) + "." + string(e.Name())
+	if e.Name() == NameDeleted {
+		id = "token." + id
+	}
 	if o := e.Occurrence(); o != "" {
 		id += "." + o
 	}
 	return id
 }
 
-// Type is the CloudEvents type: audio.job.stored.v1, audio.progress.uploading.v1.
+// Type is the CloudEvents type: audio.job.stored.v1, audio.progress.uploading.v1,
+// audio.token.deleted.v1.
 func Type(n Name) string {
-	if n.Progress() {
+	switch {
+	case n.Progress():
 		return "audio.progress." + string(n) + ".v1"
+	case n == NameDeleted:
+		return "audio.token." + string(n) + ".v1"
+	default:
+		return "audio.job." + string(n) + ".v1"
 	}
-	return "audio.job." + string(n) + ".v1"
 }
 
 // Received says that an upload is durable: its bytes are staged. It opens a
@@ -169,6 +181,15 @@ type Retried struct {
 	Attempt int    `json:"attempt"`
 }
 
+// Erased says that nothing of the job is to be kept: neither its record, nor its
+// recording and result, nor what was said of it. It may follow any event; nothing
+// follows it, and in the end it is all that the log holds. Published by the
+// tracker; heard by the uploader and the tracker.
+type Erased struct {
+	JobID  string   `json:"job_id"`
+	Staged []string `json:"staged,omitempty"` // entries of staging that the log named, which goes
+}
+
 // Uploading tells how far the copy into the bucket is, at most once a second.
 // Published by the uploader; heard by the tracker.
 type Uploading struct {
@@ -218,6 +239,7 @@ func (e Completed) Name() Name  { return NameCompleted }
 func (e Failed) Name() Name     { return NameFailed }
 func (e Canceled) Name() Name   { return NameCanceled }
 func (e Retried) Name() Name    { return NameRetried }
+func (e Erased) Name() Name     { return NameErased }
 func (e Uploading) Name() Name  { return NameUploading }
 func (e Progressed) Name() Name { return NameProgressed }
 func (e Waiting) Name() Name    { return NameWaiting }
@@ -232,6 +254,7 @@ func (e Completed) Job() string  { return e.JobID }
 func (e Failed) Job() string     { return e.JobID }
 func (e Canceled) Job() string   { return e.JobID }
 func (e Retried) Job() string    { return e.JobID }
+func (e Erased) Job() string     { return e.JobID }
 func (e Uploading) Job() string  { return e.JobID }
 func (e Progressed) Job() string { return e.JobID }
 func (e Waiting) Job() string    { return e.JobID }
@@ -246,16 +269,17 @@ func (e Completed) Occurrence() string  { return strconv.Itoa(e.Attempt) }
 func (e Failed) Occurrence() string     { return strconv.Itoa(e.Attempt) }
 func (e Canceled) Occurrence() string   { return "" }
 func (e Retried) Occurrence() string    { return strconv.Itoa(e.Attempt) }
+func (e Erased) Occurrence() string     { return "" }
 func (e Uploading) Occurrence() string  { return strconv.FormatInt(e.Bytes, 10) }
 func (e Progressed) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Percent) }
 func (e Discarded) Occurrence() string  { return strconv.Itoa(e.Attempt) + "." + e.Status }
 func (e Waiting) Occurrence() string    { return fmt.Sprintf("%d.%d", e.Attempt, e.Until.Unix()) }
 
 // Decode reads the event that was published on subject (without a namespace).
-// Unknown fields are ignored; a body that is no event of that name and job is an
-// error.
+// Unknown fields are ignored; a body that is no event of that name and of that job
+// or token is an error.
 func Decode(subject string, body []byte) (Event, error) {
-	job, name, err := ParseSubject(subject)
+	about, name, err := parse(subject)
 	if err != nil {
 		return nil, err
 	}
@@ -263,8 +287,8 @@ func Decode(subject string, body []byte) (Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode %s: %w", subject, err)
 	}
-	if e.Job() != job {
-		return nil, fmt.Errorf("decode %s: the body is of job %q", subject, e.Job())
+	if About(e) != about {
+		return nil, fmt.Errorf("decode %s: the body is of %q", subject, About(e))
 	}
 	return e, nil
 }
@@ -289,6 +313,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Canceled](body)
 	case NameRetried:
 		return as[Retried](body)
+	case NameErased:
+		return as[Erased](body)
 	case NameUploading:
 		return as[Uploading](body)
 	case NameProgressed:
@@ -297,6 +323,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Waiting](body)
 	case NameDiscarded:
 		return as[Discarded](body)
+	case NameDeleted:
+		return as[TokenDeleted](body)
 	default:
 		return nil, fmt.Errorf("unknown event %q", name)
 	}

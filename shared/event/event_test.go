@@ -36,10 +36,12 @@ func samples() []event.Event {
 		event.Failed{JobID: job, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true},
 		event.Canceled{JobID: job},
 		event.Retried{JobID: job, Attempt: 2},
+		event.Erased{JobID: job, Staged: []string{job, job + "-result-01890a5d-b000-7000-8000-000000000000"}},
 		event.Uploading{JobID: job, Bytes: 51200, Size: 102400},
 		event.Progressed{JobID: job, Attempt: 1, Percent: 40, Message: "pitch"},
 		event.Waiting{JobID: job, Attempt: 1, Until: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC), Code: "analysis-unavailable"},
 		event.Discarded{JobID: job, Attempt: 1, Status: "completed", Result: json.RawMessage(`{"score":1}`)},
+		event.TokenDeleted{TokenID: 7},
 	}
 }
 
@@ -83,15 +85,14 @@ func TestIdentityTypeAndSubjectFollowOnePattern(t *testing.T) {
 			t.Errorf("%s: id %s or subject %s is taken", e.Name(), id, subject)
 		}
 		ids[id], subjects[subject] = true, true
-		j, n, err := event.ParseSubject(subject)
-		if err != nil || j != job || n != e.Name() {
+		if j, n, err := event.ParseSubject(subject); (err == nil) != (e.Job() != "") || err == nil && (j != job || n != e.Name()) {
 			t.Errorf("%s parses to %q %q %v", subject, j, n, err)
 		}
 		if !strings.HasSuffix(event.Type(e.Name()), "."+string(e.Name())+".v1") {
 			t.Errorf("type %s", event.Type(e.Name()))
 		}
 	}
-	for _, id := range []string{job + ".stored", job + ".attempted.1", job + ".progressed.1.40", job + ".uploading.51200", job + ".waiting.1.1767323045"} {
+	for _, id := range []string{job + ".stored", job + ".attempted.1", job + ".progressed.1.40", job + ".uploading.51200", job + ".waiting.1.1767323045", "token.7.deleted"} {
 		if !ids[id] {
 			t.Errorf("no event has the id %s", id)
 		}
@@ -108,7 +109,11 @@ func TestNonsenseIsNoEvent(t *testing.T) {
 		"audio.progress." + job + ".stored":     `{}`,
 		"audio.jobs.7.stored":                   `{}`,
 		"audio.jobs." + job:                     `{}`,
-		"audio.tokens.1.deleted":                `{}`,
+		"audio.tokens.1.deleted":                `{"token_id":2}`,
+		"audio.tokens.0.deleted":                `{"token_id":0}`,
+		"audio.tokens.x.deleted":                `{}`,
+		"audio.tokens.1.erased":                 `{"token_id":1}`,
+		"audio.jobs." + job + ".deleted":        `{"token_id":1}`,
 		"":                                      `{}`,
 		"audio.jobs." + job + ".stored.further": `{}`,
 	} {
@@ -161,6 +166,24 @@ func TestALogKnowsItsEndAndItsAttempt(t *testing.T) {
 	}
 	if _, ok := event.Last[event.Stored](l); ok {
 		t.Fatal("stored from nowhere")
+	}
+}
+
+func TestAnErasureEndsAJobWhateverItsLogHoldsYet(t *testing.T) {
+	t.Parallel()
+	whole := event.Log{
+		{Event: event.Received{JobID: job}, Seq: 1},
+		{Event: event.Completed{JobID: job, Attempt: 1}, Seq: 2},
+	}
+	if whole.Erased() || (event.Log{}).Erased() {
+		t.Error("nobody erased it")
+	}
+	for _, end := range []event.Event{event.Erased{JobID: job}, event.Unreadable{JobID: job, Of: event.NameErased}} {
+		for _, log := range []event.Log{{{Event: end, Seq: 3}}, append(whole[:2:2], event.Record{Event: end, Seq: 3})} {
+			if e, ended := log.Ending(); !ended || e.Name() != event.NameErased || !log.Erased() {
+				t.Errorf("%+v", log)
+			}
+		}
 	}
 }
 

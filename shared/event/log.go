@@ -33,7 +33,8 @@ func (e Unreadable) Job() string { return e.JobID }
 func (e Unreadable) Occurrence() string { return "" }
 
 // Log is what is known of one job: the newest event on each of its subjects,
-// oldest first. One writer wins each step (package bus), so it is linear.
+// oldest first. One writer wins each step (package bus), so it is linear. That of
+// an erased job holds little else but its end.
 type Log []Record
 
 // Seq is the sequence that the next event of the job must expect; 0 for a job
@@ -51,6 +52,11 @@ func (l Log) Ending() (Event, bool) {
 		return nil, false
 	}
 	return l[len(l)-1].Event, true
+}
+
+// Erased reports whether nothing of the job is to be kept.
+func (l Log) Erased() bool {
+	return len(l) > 0 && l[len(l)-1].Event.Name() == NameErased
 }
 
 // Attempt is the number of the newest attempt at an analysis, be it begun, failed

@@ -22,6 +22,7 @@ type Stream struct {
 	Subjects    []string
 	Duplicates  time.Duration // window of deduplication by Nats-Msg-Id
 	Retention   Retention
+	MaxBytes    int64 // where it is not for the settings to say
 }
 
 // Jobs is the log of every job, with its progress.
@@ -29,6 +30,15 @@ func Jobs() Stream {
 	return Stream{
 		Name: "AUDIO_JOBS", Description: "the log of every job and its progress",
 		Subjects: []string{AllJobs, AllProgress}, Duplicates: 5 * time.Minute, Retention: RetainLog,
+	}
+}
+
+// Tokens keeps what was said of tokens. That is little: a deletion has some 300
+// bytes.
+func Tokens() Stream {
+	return Stream{
+		Name: "AUDIO_TOKENS", Description: "which tokens were deleted",
+		Subjects: []string{AllTokens}, Duplicates: 5 * time.Minute, Retention: RetainLog, MaxBytes: 64 << 20,
 	}
 }
 

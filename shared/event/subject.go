@@ -3,6 +3,7 @@ package event
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -11,6 +12,7 @@ import (
 const (
 	jobsRoot     = "audio.jobs."
 	progressRoot = "audio.progress."
+	tokensRoot   = "audio.tokens."
 	liveRoot     = "audio.live."
 	deadRoot     = "audio.dead."
 	replayRoot   = "audio.replay."
@@ -21,24 +23,33 @@ const (
 const (
 	AllJobs     = jobsRoot + ">"
 	AllProgress = progressRoot + ">"
+	AllTokens   = tokensRoot + ">"
 	AllDead     = deadRoot + ">"
 	AllStaging  = stagingRoot + ">"
 )
 
-// Subject is where an event is published: audio.jobs.<job>.<name>, and
-// audio.progress.<job>.<name> for progress.
-func Subject(e Event) string {
-	if e.Name().Progress() {
-		return progressRoot + e.Job() + "." + string(e.Name())
+// Subject is where an event is published: audio.jobs.<job>.<name>, for progress
+// audio.progress.<job>.<name>, and audio.tokens.<token>.<name>.
+func Subject(e Event) string { return rootOf(e.Name()) + About(e) + "." + string(e.Name()) }
+
+// rootOf is where events of a name are published. One that only a newer release
+// knows is taken for a state event.
+func rootOf(n Name) string {
+	switch {
+	case n.Progress():
+		return progressRoot
+	case n == NameDeleted:
+		return tokensRoot
+	default:
+		return jobsRoot
 	}
-	return jobsRoot + e.Job() + "." + string(e.Name())
 }
 
 // SubjectOf is the subject of one job's state event.
 func SubjectOf(job string, name Name) string { return jobsRoot + job + "." + string(name) }
 
-// Every is the filter of one state event over all jobs.
-func Every(name Name) string { return jobsRoot + "*." + string(name) }
+// Every is the filter of one event over all jobs, or all tokens.
+func Every(name Name) string { return rootOf(name) + "*." + string(name) }
 
 // LogSubject is the filter of one job's log. Expected sequences are checked
 // against exactly this string, by every publisher.
@@ -63,8 +74,8 @@ func ParseDeadSubject(subject string) string {
 	return consumer
 }
 
-// ReplaySubject is where a consumer is asked to handle an event of the stream of
-// jobs again: a request, which no stream keeps.
+// ReplaySubject is where a consumer is asked to handle an event of its stream
+// again: a request, which no stream keeps.
 func ReplaySubject(consumer string) string { return replayRoot + consumer }
 
 // StagingSubject is one chunk of a staged entry.
@@ -85,24 +96,45 @@ func ParseStagingSubject(subject string) (entry string, ok bool) {
 	return entry, ok && entry != ""
 }
 
-// ParseSubject takes job and name out of an event's subject.
+// ParseSubject takes job and name out of the subject of a job's event.
 func ParseSubject(subject string) (job string, name Name, err error) {
-	rest, isState := strings.CutPrefix(subject, jobsRoot)
-	if !isState {
-		var isProgress bool
-		if rest, isProgress = strings.CutPrefix(subject, progressRoot); !isProgress {
-			return "", "", fmt.Errorf("subject %q is no event's", subject)
-		}
+	job, name, err = parse(subject)
+	if err == nil && name == NameDeleted {
+		err = fmt.Errorf("subject %q names no job", subject)
 	}
-	job, last, found := strings.Cut(rest, ".")
-	if _, ok := ParseJobID(job); !ok || !found {
-		return "", "", fmt.Errorf("subject %q names no job", subject)
-	}
-	name = Name(last)
-	if name.Progress() == isState {
-		return "", "", fmt.Errorf("subject %q is no event's", subject)
+	if err != nil {
+		return "", "", err
 	}
 	return job, name, nil
+}
+
+// parse takes the job or the token, and the name, out of an event's subject.
+func parse(subject string) (about string, name Name, err error) {
+	for _, root := range []string{jobsRoot, progressRoot, tokensRoot} {
+		rest, ok := strings.CutPrefix(subject, root)
+		if !ok {
+			continue
+		}
+		about, last, found := strings.Cut(rest, ".")
+		if !found || !identifies(root, about) {
+			return "", "", fmt.Errorf("subject %q names no job and no token", subject)
+		}
+		if name = Name(last); rootOf(name) != root {
+			break
+		}
+		return about, name, nil
+	}
+	return "", "", fmt.Errorf("subject %q is no event's", subject)
+}
+
+// identifies reports whether s can be an id below a root.
+func identifies(root, s string) bool {
+	if root == tokensRoot {
+		id, err := strconv.ParseInt(s, 10, 64)
+		return err == nil && id > 0
+	}
+	_, ok := ParseJobID(s)
+	return ok
 }
 
 // Namespace keeps installations that share a server apart: it prefixes every
