@@ -71,7 +71,7 @@ func TestEveryKindHasItsVerdict(t *testing.T) {
 	want := map[fault.Kind]bus.Verdict{
 		fault.Internal: bus.Retry, fault.Exhausted: bus.Retry, fault.Unavailable: bus.Retry, fault.Conflict: bus.Retry,
 		fault.Invalid: bus.Bury, fault.Unauthenticated: bus.Bury, fault.Forbidden: bus.Bury,
-		fault.NotFound: bus.Bury, fault.TooLarge: bus.Bury, fault.Unsupported: bus.Bury,
+		fault.NotFound: bus.Bury, fault.Gone: bus.Bury, fault.TooLarge: bus.Bury, fault.Unsupported: bus.Bury,
 	}
 	for _, k := range fault.Kinds() {
 		if got := bus.VerdictOn(fault.New(k, "c", "d"), 1); got != want[k] {

@@ -23,6 +23,7 @@ const (
 	Unauthenticated             // who asks is not proven
 	Forbidden                   // who asks may not
 	NotFound                    // what is asked for does not exist
+	Gone                        // what is asked for was there, and does not come back
 	Conflict                    // the state does not allow it
 	TooLarge                    // the input is larger than the limit
 	Unsupported                 // the input is of a kind not handled
@@ -33,7 +34,7 @@ const (
 // Kinds lists every kind, for tables and for the tests that walk them.
 func Kinds() []Kind {
 	return []Kind{
-		Internal, Invalid, Unauthenticated, Forbidden, NotFound,
+		Internal, Invalid, Unauthenticated, Forbidden, NotFound, Gone,
 		Conflict, TooLarge, Unsupported, Exhausted, Unavailable,
 	}
 }
@@ -49,6 +50,8 @@ func (k Kind) String() string {
 		return "forbidden"
 	case NotFound:
 		return "not_found"
+	case Gone:
+		return "gone"
 	case Conflict:
 		return "conflict"
 	case TooLarge:

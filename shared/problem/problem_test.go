@@ -17,7 +17,7 @@ func TestEveryKindHasAnErrorStatus(t *testing.T) {
 	t.Parallel()
 	want := map[fault.Kind]int{
 		fault.Internal: 500, fault.Invalid: 422, fault.Unauthenticated: 401, fault.Forbidden: 403,
-		fault.NotFound: 404, fault.Conflict: 409, fault.TooLarge: 413, fault.Unsupported: 415,
+		fault.NotFound: 404, fault.Gone: 410, fault.Conflict: 409, fault.TooLarge: 413, fault.Unsupported: 415,
 		fault.Exhausted: 503, fault.Unavailable: 503,
 	}
 	for _, k := range fault.Kinds() {
