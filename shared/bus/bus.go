@@ -214,6 +214,9 @@ func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.S
 	if s.Retention == event.RetainStaging {
 		c.MaxBytes = b.cfg.StagingMaxBytes
 	}
+	if s.MaxBytes > 0 {
+		c.MaxBytes = s.MaxBytes
+	}
 	return c
 }
 

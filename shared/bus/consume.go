@@ -22,7 +22,7 @@ import (
 // Delivery is one event as a consumer gets it.
 type Delivery struct {
 	Event   event.Event
-	Job     string
+	Job     string    // that it is about; empty where that is a token
 	Seq     uint64    // its sequence in the stream: what an Append that acts on it expects
 	Time    time.Time // when the stream took it
 	Attempt uint64    // how often it was delivered, from 1
@@ -36,10 +36,11 @@ type Delivery struct {
 // Consumer describes a durable pull consumer. Copies of a service share it: each
 // event goes to one of them, and again to another where that one dies.
 type Consumer struct {
-	Name        string   // durable, after service and purpose
-	Filters     []string // subjects of the stream of jobs
-	Concurrency int      // handlers at once
-	MaxPending  int      // delivered and not settled, over all copies; 0 is a thousand
+	Name        string       // durable, after service and purpose
+	Stream      event.Stream // the zero value is that of the jobs
+	Filters     []string     // subjects of the stream
+	Concurrency int          // handlers at once
+	MaxPending  int          // delivered and not settled, over all copies; 0 is a thousand
 	AckWait     time.Duration
 	Grace       time.Duration // how long work in hand may go on after a stop
 	Metrics     *metrics.Events
@@ -163,7 +164,7 @@ func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, ta
 func (b *Bus) consumer(ctx context.Context, c Consumer) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	stream := b.cfg.Namespace.Stream(event.Jobs().Name)
+	stream := b.cfg.Namespace.Stream(c.stream().Name)
 	var present jetstream.ConsumerConfig
 	cons, err := b.js.Consumer(ctx, stream, c.Name)
 	if err == nil {
@@ -191,6 +192,13 @@ func (b *Bus) consumerConfig(c Consumer, config jetstream.ConsumerConfig) jetstr
 	return config
 }
 
+func (c Consumer) stream() event.Stream {
+	if c.Stream.Name == "" {
+		return event.Jobs()
+	}
+	return c.Stream
+}
+
 func (c Consumer) ackWait() time.Duration {
 	if c.AckWait > 0 {
 		return c.AckWait
@@ -214,10 +222,13 @@ func (b *Bus) handleOne(ctx context.Context, c Consumer, msg jetstream.Msg) {
 // about returns the context of one event: in its trace, with its logger.
 func (b *Bus) about(ctx context.Context, c Consumer, header nats.Header, d Delivery) context.Context {
 	ctx = trace.Continue(ctx, header.Get(trace.Header))
-	log := b.log.With().Str(logging.Consumer, c.Name).Str(logging.JobID, d.Job).
+	log := b.log.With().Str(logging.Consumer, c.Name).
 		Uint64(logging.Sequence, d.Seq).Uint64(logging.Delivery, d.Attempt).
-		Str(logging.EventID, header.Get(headerID)).Str(logging.Trace, trace.ID(ctx)).Logger()
-	return log.WithContext(ctx)
+		Str(logging.EventID, header.Get(headerID)).Str(logging.Trace, trace.ID(ctx))
+	if d.Job != "" {
+		log = log.Str(logging.JobID, d.Job)
+	}
+	return log.Logger().WithContext(ctx)
 }
 
 // delivery reads a message. One that cannot be read still has its job, where the

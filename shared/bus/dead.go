@@ -21,7 +21,7 @@ type Letter struct {
 	Seq        uint64    `json:"seq"` // in the stream of dead letters: its name for an operator
 	Consumer   string    `json:"consumer"`
 	Subject    string    `json:"subject"`    // of the event
-	EventSeq   uint64    `json:"event_seq"`  // of the event, in the stream of jobs
+	EventSeq   uint64    `json:"event_seq"`  // of the event, in its stream
 	Job        string    `json:"job_id"`     // empty where the subject names none
 	Code       string    `json:"code"`       // the fault's
 	Reason     string    `json:"reason"`     // the fault's detail
@@ -100,7 +100,7 @@ type replayAnswer struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Replay has a consumer handle an event of the stream of jobs once more, however
+// Replay has a consumer handle an event of its stream once more, however
 // often it has and whatever became of it, and returns what its handler did. One
 // copy of the service does the work, and answers when it is done.
 //

@@ -67,6 +67,13 @@ func (b *Bus) Standing(ctx context.Context, consumer string) (Standing, bool, er
 	return Standing{Floor: info.AckFloor.Stream, Pending: info.NumPending, InHand: info.NumAckPending}, true, nil
 }
 
+// Settled reports whether a consumer has nothing in hand of what it was given up
+// to a sequence. It knows of what the stream still holds.
+func (b *Bus) Settled(ctx context.Context, consumer string, seq uint64) (bool, error) {
+	s, found, err := b.Standing(ctx, consumer)
+	return err == nil && (!found || s.InHand == 0 || s.Floor >= seq), err
+}
+
 // Scan shows see every message that a stream holds now below the filters, oldest
 // first, with the id of its trace ("" where it has none). Without bodies it costs
 // a fraction. An error of see ends the scan and is returned as it is.
@@ -116,7 +123,7 @@ func (b *Bus) reader(ctx context.Context, s event.Stream, bodies bool, filters [
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	stream, err := b.stream(ctx, s)
-	if err != nil {
+	if err != nil || stream.CachedInfo().State.Msgs == 0 {
 		return nil, 0, err
 	}
 	subjects := make([]string, len(filters))

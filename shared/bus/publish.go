@@ -68,7 +68,8 @@ func (b *Bus) append(ctx context.Context, e event.Event, after uint64) (uint64, 
 	return ack.Sequence, nil
 }
 
-// Tell publishes a progress event. It expects nothing of the log.
+// Tell publishes an event that is in no job's log: of progress, or of a token. It
+// expects nothing.
 func (b *Bus) Tell(ctx context.Context, e event.Event) error {
 	_, err := b.publish(ctx, e)
 	return err
@@ -110,7 +111,7 @@ func (b *Bus) message(ctx context.Context, e event.Event) (*nats.Msg, error) {
 	msg.Header.Set(headerID, event.ID(e))
 	msg.Header.Set(headerSource, b.source)
 	msg.Header.Set(headerType, event.Type(e.Name()))
-	msg.Header.Set(headerSubject, e.Job())
+	msg.Header.Set(headerSubject, event.About(e))
 	msg.Header.Set(headerTime, time.Now().UTC().Format(time.RFC3339Nano))
 	msg.Header.Set(headerContentType, "application/json")
 	if parent := trace.Parent(ctx); parent != "" {

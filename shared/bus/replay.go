@@ -77,7 +77,7 @@ func (b *Bus) replay(ctx context.Context, c Consumer, sequence string) (context.
 	if err != nil || seq == 0 {
 		return b.about(ctx, c, nil, d), fault.Wrap(fault.Invalid, "sequence-invalid", "A replay names the sequence of an event.", err)
 	}
-	raw, err := b.original(ctx, seq)
+	raw, err := b.original(ctx, c.stream(), seq)
 	if err != nil {
 		return b.about(ctx, c, nil, d), err
 	}
@@ -90,11 +90,11 @@ func (b *Bus) replay(ctx context.Context, c Consumer, sequence string) (context.
 	return ctx, guard(func() error { return c.Handle(ctx, d) })
 }
 
-// original reads an event from the stream of jobs.
-func (b *Bus) original(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
+// original reads an event from its stream.
+func (b *Bus) original(ctx context.Context, from event.Stream, seq uint64) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	stream, err := b.stream(ctx, event.Jobs())
+	stream, err := b.stream(ctx, from)
 	if err != nil {
 		return nil, err
 	}
