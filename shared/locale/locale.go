@@ -60,6 +60,7 @@ const (
 	Completed  Message = "completed"
 	Failed     Message = "failed"
 	Canceled   Message = "canceled"
+	Erased     Message = "erased"
 	AlreadyHad Message = "already-completed" // the answer to a repeated callback
 )
 
@@ -105,6 +106,8 @@ func sentence(m Message) (pair, bool) {
 		return pair{"분석 실패", "Analysis failed"}, true
 	case Canceled:
 		return pair{"분석 취소", "Analysis canceled"}, true
+	case Erased:
+		return pair{"작업 삭제됨", "Job deleted"}, true
 	case AlreadyHad:
 		return pair{"이미 완료된 작업", "The job is already complete"}, true
 	default:

@@ -26,7 +26,7 @@ func TestEverySentenceHasBothLanguages(t *testing.T) {
 	t.Parallel()
 	for _, m := range []locale.Message{
 		locale.Accepted, locale.Received, locale.Uploading, locale.Stored, locale.Waiting, locale.Dispatched,
-		locale.Completed, locale.Failed, locale.Canceled, locale.AlreadyHad,
+		locale.Completed, locale.Failed, locale.Canceled, locale.Erased, locale.AlreadyHad,
 	} {
 		ko, en := locale.Text(locale.Korean, m), locale.Text(locale.English, m)
 		if ko == string(m) || en == string(m) || ko == en {

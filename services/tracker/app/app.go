@@ -32,6 +32,9 @@ const Name = "tracker"
 // copies is how many copies' batches may be under way at once.
 const copies = 16
 
+// tokens is how many deleted tokens are seen to at once.
+const tokens = 4
+
 // Run runs the tracker until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
@@ -69,12 +72,13 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	reader := job.NewReader(rows, broadcasts)
 	hub := job.NewHub(broadcasts, reader)
 	control := job.NewControl(events, projector)
+	eraser := job.NewEraser(projector, rows)
 	sweeper := job.NewSweeper(rows, control, cfg.deadlines(), cfg.SweepInterval, log)
 
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
 	}, ready, counts, log)
-	viewers := api.New(reader, rows, objects.New(s3), hub, control, api.Options{
+	viewers := api.New(reader, rows, objects.New(s3), hub, control, eraser, api.Options{
 		Language: cfg.Language, Heartbeat: cfg.Heartbeat, Goodbye: cfg.Grace / 10,
 	})
 	viewers.Routes(mux)
@@ -82,13 +86,14 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: mux}
 
 	return lifecycle.Run(ctx, ready.Watch, server.Run, viewers.Run, broadcasts.Hear(hub),
-		lifecycle.After(log, setup(events, db, migrations, ready), projection(events, projector, cfg, counts), sweeper.Run))
+		lifecycle.After(log, setup(events, db, migrations, ready), projection(events, projector, cfg, counts),
+			deletions(events, eraser, cfg, counts), sweeper.Run))
 }
 
 // setup prepares what the tracker works on.
 func setup(events *bus.Bus, db *sqlx.DB, migrations fs.FS, ready *health.Health) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if err := events.Ensure(ctx, event.Jobs(), event.Dead(), event.Staging()); err != nil {
+		if err := events.Ensure(ctx, event.Jobs(), event.Tokens(), event.Dead(), event.Staging()); err != nil {
 			return err
 		}
 		if err := postgres.Migrate(ctx, db, store.Schema, migrations); err != nil {
@@ -111,6 +116,16 @@ func projection(events *bus.Bus, core *job.Projector, cfg Config, counts *metric
 				Grace: cfg.Grace, Metrics: counts.Events, GiveUp: intake.GiveUp(core),
 			},
 			Size: cfg.BatchSize, Handle: intake.Projection(core),
+		})
+	}
+}
+
+// deletions consumes what is said of tokens.
+func deletions(events *bus.Bus, core *job.Eraser, cfg Config, counts *metrics.Registry) lifecycle.Part {
+	return func(ctx context.Context) error {
+		return events.Consume(ctx, bus.Consumer{
+			Name: "tracker-deleted", Stream: event.Tokens(), Filters: []string{event.Every(event.NameDeleted)},
+			Concurrency: tokens, Grace: cfg.Grace, Metrics: counts.Events, Handle: intake.TokenDeleted(core),
 		})
 	}
 }

@@ -14,6 +14,11 @@ type Controller interface {
 	Do(ctx context.Context, id string, action job.Action) (job.Status, error)
 }
 
+// Eraser erases jobs.
+type Eraser interface {
+	Erase(ctx context.Context, id string) error
+}
+
 // controlTimeout bounds an action, which goes on when its client has left.
 const controlTimeout = 20 * time.Second
 
@@ -40,4 +45,23 @@ func (a *API) control(action job.Action) func(http.ResponseWriter, *http.Request
 		w.Header().Set("Cache-Control", "no-store")
 		return httpd.JSON(w, http.StatusAccepted, controlBody{JobID: id, Status: status})
 	}
+}
+
+// erasedBody is the answer to DELETE /jobs/{job_id}.
+type erasedBody struct {
+	Detail string `json:"detail"`
+}
+
+func (a *API) erase(w http.ResponseWriter, r *http.Request) error {
+	id, err := jobID(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), controlTimeout)
+	defer cancel()
+	if err := a.eraser.Erase(ctx, id); err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return httpd.JSON(w, http.StatusOK, erasedBody{Detail: "Job deleted successfully"})
 }

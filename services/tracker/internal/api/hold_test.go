@@ -36,13 +36,14 @@ func (still) Link(context.Context, string, job.Recording) (string, error) { retu
 func (still) Do(context.Context, string, job.Action) (job.Status, error) {
 	return job.Processing, nil
 }
+func (still) Erase(context.Context, string) error  { return nil }
 func (still) Listen(context.Context, string) error { return nil }
 func (still) Ignore(string) error                  { return nil }
 
 func TestAStopEndsHeldRepliesAndStreams(t *testing.T) {
 	t.Parallel()
 	hub := job.NewHub(still{}, still{})
-	a := api.New(still{}, still{}, still{}, hub, still{}, api.Options{Language: locale.English, Heartbeat: time.Hour, Goodbye: 50 * time.Millisecond})
+	a := api.New(still{}, still{}, still{}, hub, still{}, still{}, api.Options{Language: locale.English, Heartbeat: time.Hour, Goodbye: 50 * time.Millisecond})
 	mux := httpd.NewMux(httpd.Info{}, health.New(nil), metrics.New(), zerolog.Nop())
 	a.Routes(mux)
 	ctx, stop := context.WithCancel(t.Context())

@@ -38,6 +38,9 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if first.Status == job.Erased { // which tells an EventSource to stay away, too
+		return job.Gone()
+	}
 	seen := lastEventID(r)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -195,7 +198,7 @@ func (s *stream) frame(v *job.Version) ([]byte, error) {
 		data := json.NewEncoder(&b) // ends the line, and lets no line break through
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
-			JobID: now.JobID, Status: now.Status, Progress: now.Progress,
+			JobID: now.JobID, Status: lastStatus(now.Status), Progress: now.Progress,
 			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Result: now.Result, Error: failure(now),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)
@@ -203,4 +206,13 @@ func (s *stream) frame(v *job.Version) ([]byte, error) {
 		b.WriteByte('\n')
 		return b.Bytes(), nil
 	})
+}
+
+// lastStatus is what a stream tells of a status. One whose job is erased ends as if
+// it was canceled, which every client knows; whoever comes later is told more.
+func lastStatus(s job.Status) job.Status {
+	if s == job.Erased {
+		return job.Canceled
+	}
+	return s
 }

@@ -76,6 +76,9 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if s.Status == job.Erased {
+		return job.Gone()
+	}
 	h, tag := w.Header(), entityTag(s, language)
 	h.Set("ETag", tag)
 	h.Set("Vary", "Accept-Language")

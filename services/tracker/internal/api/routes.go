@@ -39,14 +39,18 @@ type API struct {
 	links      Links
 	hub        *job.Hub
 	controller Controller
+	eraser     Eraser
 	opt        Options
 	stopped    chan struct{}
 	streams    atomic.Int64
 }
 
 // New makes the API.
-func New(reader Reader, lister Lister, links Links, hub *job.Hub, controller Controller, opt Options) *API {
-	return &API{reader: reader, lister: lister, links: links, hub: hub, controller: controller, opt: opt, stopped: make(chan struct{})}
+func New(reader Reader, lister Lister, links Links, hub *job.Hub, controller Controller, eraser Eraser, opt Options) *API {
+	return &API{
+		reader: reader, lister: lister, links: links, hub: hub, controller: controller, eraser: eraser, opt: opt,
+		stopped: make(chan struct{}),
+	}
 }
 
 // Routes adds the API's routes.
@@ -57,6 +61,7 @@ func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("GET /jobs/{job_id}/audio", a.audio)
 	mux.Handle("POST /jobs/{job_id}/cancel", a.control(job.Cancel))
 	mux.Handle("POST /jobs/{job_id}/retry", a.control(job.Retry))
+	mux.Handle("DELETE /jobs/{job_id}", a.erase)
 }
 
 // Run tells open streams and held replies to end when ctx does; it is a part of

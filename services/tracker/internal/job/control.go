@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -45,6 +44,9 @@ func (c *Control) Do(ctx context.Context, id string, action Action) (Status, err
 		if len(log) == 0 {
 			return nil, NotFound()
 		}
+		if log.Erased() {
+			return nil, Gone()
+		}
 		if action == Cancel && statusOf(log) == Canceled {
 			return nil, nil
 		}
@@ -62,7 +64,7 @@ func (c *Control) Do(ctx context.Context, id string, action Action) (Status, err
 	}
 	if said != nil {
 		zerolog.Ctx(ctx).Info().Str(logging.Event, string(said.Name())).Str(logging.JobID, id).Msg("job controlled")
-		c.record(ctx, log)
+		c.projector.record(ctx, log)
 	}
 	return statusOf(log), nil
 }
@@ -76,6 +78,8 @@ func (c *Control) forgotten(ctx context.Context, id string, action Action) (Stat
 		return "", err
 	case !found:
 		return "", NotFound()
+	case s.Status == Erased:
+		return "", Gone()
 	case action == Cancel && s.Status == Canceled:
 		return Canceled, nil
 	default:
@@ -89,19 +93,6 @@ func decision(id string, action Action, log event.Log) event.Event {
 		return event.Canceled{JobID: id}
 	}
 	return event.Retried{JobID: id, Attempt: log.Attempt() + 1}
-}
-
-// recordTimeout bounds how long an answer waits for the record.
-const recordTimeout = 2 * time.Second
-
-// record takes the log into the job's record without waiting for its consumer,
-// which does it again. A failure is no failure of the decision, which is durable.
-func (c *Control) record(ctx context.Context, log event.Log) {
-	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
-	defer cancel()
-	if err := c.projector.Project(ctx, entriesOf(log)); err != nil {
-		zerolog.Ctx(ctx).Warn().Err(err).Msg("decision not recorded yet")
-	}
 }
 
 func entriesOf(log event.Log) []Entry {
@@ -123,6 +114,8 @@ func statusOf(log event.Log) Status {
 		return Completed
 	case event.NameCanceled:
 		return Canceled
+	case event.NameErased:
+		return Erased
 	default:
 		return Failed
 	}

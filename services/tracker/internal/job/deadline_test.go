@@ -36,6 +36,7 @@ type desk struct {
 	rows      *store.Store
 	projector *job.Projector
 	control   *job.Control
+	eraser    *job.Eraser
 }
 
 func newDesk(t *testing.T) *desk {
@@ -53,6 +54,7 @@ func newDesk(t *testing.T) *desk {
 	d := &desk{Kit: k, t: t, bus: k.Bus("tracker", event.Jobs(), event.Staging()), rows: store.New(db)}
 	d.projector = job.NewProjector(d.rows, d.bus, d.bus, silent{})
 	d.control = job.NewControl(d.bus, d.projector)
+	d.eraser = job.NewEraser(d.projector, d.rows)
 	return d
 }
 

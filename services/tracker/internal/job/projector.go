@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -18,12 +19,14 @@ import (
 type Rows interface {
 	// Find returns the newest version of a job; false where there is none to show.
 	Find(ctx context.Context, id string) (Snapshot, bool, error)
-	// Recording returns where the recording of a job lies; without a key where it is
-	// not stored, false where there is no job to show.
-	Recording(ctx context.Context, id string) (Recording, bool, error)
+	// Recording returns where the recording of a job lies; without a key where there
+	// is none, or no job to show.
+	Recording(ctx context.Context, id string) (Recording, error)
 	// Merge takes the news of any number of jobs in, all or none, and returns the
 	// snapshots of those whose version grew.
 	Merge(ctx context.Context, news map[string][]Entry) ([]Snapshot, error)
+	// Deleted returns which of the tokens are deleted.
+	Deleted(ctx context.Context, tokens []int64) ([]int64, error)
 }
 
 // Staging is where large results lie until they are recorded.
@@ -34,6 +37,7 @@ type Staging interface {
 
 // Journal is the log of the jobs.
 type Journal interface {
+	Log(ctx context.Context, job string) (event.Log, error)
 	Decide(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
@@ -56,17 +60,31 @@ func NewProjector(rows Rows, staging Staging, journal Journal, live Announcer) *
 	return &Projector{rows: rows, staging: staging, journal: journal, live: live}
 }
 
-// Project records entries and announces what changed. With an error some of them
-// may be recorded; projecting them again harms nothing.
+// Project records entries and announces what changed; jobs that come when their
+// token is deleted are erased. With an error some of them may be recorded;
+// projecting them again harms nothing.
 func (p *Projector) Project(ctx context.Context, entries []Entry) error {
-	for len(entries) > 0 {
-		n := portion(entries)
-		if err := p.project(ctx, entries[:n]); err != nil {
+	for rest := entries; len(rest) > 0; {
+		n := portion(rest)
+		if err := p.project(ctx, rest[:n]); err != nil {
 			return err
 		}
-		entries = entries[n:]
+		rest = rest[n:]
 	}
-	return nil
+	return p.eraseOrphans(ctx, entries)
+}
+
+// recordTimeout bounds how long an answer waits for the record.
+const recordTimeout = 2 * time.Second
+
+// record takes the log into the job's record without waiting for its consumer,
+// which does it again. A failure is no failure of the decision, which is durable.
+func (p *Projector) record(ctx context.Context, log event.Log) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	if err := p.Project(ctx, entriesOf(log)); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("decision not recorded yet")
+	}
 }
 
 // The bounds of one transaction: what staged results may be held in memory for it.
@@ -122,22 +140,14 @@ func (p *Projector) project(ctx context.Context, entries []Entry) error {
 	return nil
 }
 
-// result fetches the result of a completed job. One that is no longer staged is
-// recorded already, else it is lost.
+// result fetches the result of a completed job.
 func (p *Projector) result(ctx context.Context, ev event.Completed) (Result, error) {
 	if ev.ResultEntry == "" {
 		return Result(ev.Result), nil
 	}
 	text, err := p.fetch(ctx, event.Staged{Entry: ev.ResultEntry, Chunks: ev.ResultChunks})
 	if errors.Is(err, event.ErrStagingGone) {
-		row, found, findErr := p.rows.Find(ctx, ev.JobID)
-		if findErr != nil {
-			return "", findErr
-		}
-		if found && row.Status == Completed {
-			return row.Result, nil
-		}
-		return "", fault.Wrap(fault.Invalid, "result-lost", "The result was lost before it could be recorded.", err)
+		return p.unstaged(ctx, ev.JobID, err)
 	}
 	if err != nil {
 		return "", err
@@ -146,6 +156,23 @@ func (p *Projector) result(ctx context.Context, ev event.Completed) (Result, err
 		return "", fault.New(fault.Invalid, "result-malformed", "The result is not JSON.")
 	}
 	return Result(text), nil
+}
+
+// unstaged returns the result of a job that is no longer staged: it is recorded
+// already, or the job is erased, else it is lost.
+func (p *Projector) unstaged(ctx context.Context, id string, gone error) (Result, error) {
+	row, found, err := p.rows.Find(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if found && (row.Status == Completed || row.Status == Erased) {
+		return row.Result, nil
+	}
+	log, err := p.journal.Log(ctx, id) // which may know more than the record
+	if err != nil || log.Erased() {
+		return "", err
+	}
+	return "", fault.Wrap(fault.Invalid, "result-lost", "The result was lost before it could be recorded.", gone)
 }
 
 func (p *Projector) fetch(ctx context.Context, s event.Staged) ([]byte, error) {
@@ -180,7 +207,9 @@ func (p *Projector) GiveUp(ctx context.Context, id string, e Entry) error {
 		return err
 	}
 	var standIn event.Event
-	if received, ok := e.Event.(event.Received); ok { // without the texts that spoilt it, so that the job can be seen
+	if nameOf(e, log) == event.NameErased { // which says all by its name
+		standIn = event.Erased{JobID: id}
+	} else if received, ok := e.Event.(event.Received); ok { // without the texts that spoilt it, so that the job can be seen
 		standIn = event.Received{JobID: id, TokenID: received.TokenID}
 	} else if nameOf(e, log).Ending() { // the event itself may still take its place (Record.step)
 		standIn = failed
@@ -212,7 +241,7 @@ func needed(e Entry, log event.Log) bool {
 	switch nameOf(e, log) {
 	case event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched,
 		event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameRetried,
-		event.NameLapsed:
+		event.NameLapsed, event.NameErased:
 		return true
 	default:
 		return false

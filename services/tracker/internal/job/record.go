@@ -74,8 +74,11 @@ const (
 // the attempt or anything newer is known; facts fill in. Progress told after an
 // ending is left out, but one that arrived before that ending did stays: what a
 // viewer has seen never goes back. That is the one thing in which the order can
-// be noticed. Merge relies on the log for two more: that nothing follows a
-// completed or a canceled, and that what follows a failed is of a newer attempt.
+// be noticed. Merge relies on the log for two more: that nothing but an erasure
+// follows a completed or a canceled, and that what follows a failed is of a newer
+// attempt.
+//
+// An erased job is a tombstone, whatever else is known of it or comes.
 func (r *Record) Merge(entries []Entry) (changed bool) {
 	before := *r
 	newest := r.UpdatedAt
@@ -111,6 +114,10 @@ func (r *Record) shown() Snapshot {
 
 // apply takes one event in. Events that it does not know change nothing.
 func (r *Record) apply(e Entry) {
+	if r.Status == Erased {
+		r.bury(e)
+		return
+	}
 	switch ev := e.Event.(type) {
 	case event.Received:
 		r.receive(ev, e.Time)
@@ -144,6 +151,8 @@ func (r *Record) apply(e Entry) {
 		r.step(e.Seq, Processing, Failure{})
 		r.enter(e, false)
 		r.climb(ev.Attempt, progressStored)
+	case event.Erased:
+		r.erase(e)
 	case event.Uploading:
 		if !r.late(e, 0) {
 			r.climb(0, within(progressUploading, progressUploaded, ev.Bytes, ev.Size))
@@ -205,6 +214,26 @@ func (r *Record) complete(e Entry, ev event.Completed) {
 		r.AnalysisJobID = ""
 	}
 	r.Result, r.Progress, r.Climbed = e.Result, progressCompleted, ev.Attempt
+}
+
+// erase makes the record a tombstone: that the job was, of which token and since
+// when, and how far viewers have seen it come. It counts whatever its sequence: the
+// log may have been begun anew since, where it was lost or has expired.
+func (r *Record) erase(e Entry) {
+	tomb := New(r.JobID)
+	tomb.TokenID, tomb.CreatedAt, tomb.UpdatedAt, tomb.Version = r.TokenID, r.CreatedAt, r.UpdatedAt, r.Version
+	tomb.Status, tomb.StateSeq, tomb.Progress = Erased, max(r.StateSeq, e.Seq), max(r.Progress, progressReceived)
+	if tomb.CreatedAt.IsZero() { // it is shown as gone all the same
+		tomb.CreatedAt = moment(e.Time)
+	}
+	*r = tomb
+}
+
+// bury takes of an event what a tombstone tells.
+func (r *Record) bury(e Entry) {
+	if ev, ok := e.Event.(event.Received); ok {
+		r.TokenID, r.CreatedAt = ev.TokenID, moment(e.Time)
+	}
 }
 
 // reopened reports whether an attempt can only be of a failed job that was opened
@@ -273,6 +302,8 @@ func (r *Record) stage() locale.Message {
 		return locale.Failed
 	case r.Status == Canceled:
 		return locale.Canceled
+	case r.Status == Erased:
+		return locale.Erased
 	case r.waiting():
 		return locale.Waiting
 	case r.Progress >= progressDispatched:

@@ -68,6 +68,8 @@ func waiting(n, minutes int) event.Event {
 
 func canceled() event.Event { return event.Canceled{JobID: id} }
 
+func erased() event.Event { return event.Erased{JobID: id} }
+
 // table is a row as the database keeps it: the result is written and not read.
 type table struct {
 	row    job.Record
@@ -80,6 +82,9 @@ func (t *table) merge(entries ...job.Entry) bool {
 	if t.row.Result != "" {
 		t.result = t.row.Result
 	}
+	if t.row.Status == job.Erased {
+		t.result = ""
+	}
 	t.row.Result = t.result
 	return changed
 }
@@ -88,6 +93,9 @@ func (t *table) merge(entries ...job.Entry) bool {
 func (t *table) final() job.Record {
 	r := t.row
 	r.Version, r.UpdatedAt = 0, time.Time{}
+	if r.Status == job.Erased { // how far it had come when that was heard
+		r.Progress = 0
+	}
 	return r
 }
 
@@ -140,6 +148,8 @@ func check(t *testing.T, before, after job.Record) {
 		t.Fatalf("the version grew by %d from %+v to %+v", grew, before, after)
 	case grew == 0 && after.UpdatedAt != before.UpdatedAt:
 		t.Fatalf("one version, two times: %v and %v", before.UpdatedAt, after.UpdatedAt)
+	case after.Status == job.Erased && after.Progress >= before.Progress:
+		return
 	case after.Climbed < before.Climbed:
 		t.Fatalf("attempt %d came after %d", after.Climbed, before.Climbed)
 	case after.Climbed == before.Climbed && after.Progress < before.Progress:
@@ -186,6 +196,12 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 		"lapsed, waiting": history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "x"), lapsed(1), attempted(2),
 			waiting(2, 2), progressed(1, 70, "late")),
 		"retried, canceled": history(received(), stored(), attempted(1), dispatched(1), failed(1), retried(2), attempted(2), canceled()),
+		"erased at once":    history(received(), erased()),
+		"erased, running":   history(received(), uploading(400), stored(), attempted(1), waiting(1, 1), dispatched(1), progressed(1, 20, "pitch"), erased(), progressed(1, 30, "late")),
+		"erased, completed": history(received(), stored(), attempted(1), dispatched(1), progressed(1, 20, "pitch"), completed(1), erased()),
+		"erased, failed":    history(received(), stored(), attempted(1), failed(1), retried(2), attempted(2), failed(2), erased()),
+		"erased, canceled":  history(received(), canceled(), erased(), uploading(999)),
+		"erased, forgotten": history(uploading(10), stored(), erased()),
 	}
 	for name, entries := range histories {
 		t.Run(name, func(t *testing.T) {
@@ -203,6 +219,31 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestOfAnErasedJobNothingIsKeptButThatItWas(t *testing.T) {
+	t.Parallel()
+	whole := history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "pitch"), completed(1), erased())
+	want := job.New(id)
+	want.TokenID, want.CreatedAt, want.StateSeq = 7, whole[0].Time.Truncate(time.Microsecond), whole[len(whole)-1].Seq
+	want.Status, want.Stage = job.Erased, locale.Erased
+	if got := play(whole).final(); got != want {
+		t.Errorf(" got %+v\nwant %+v", got, want)
+	}
+	end := whole[len(whole)-1]
+	want.TokenID, want.CreatedAt = 0, end.Time.Truncate(time.Microsecond)
+	unseen := play([]job.Entry{end})
+	if got := unseen.final(); got != want || unseen.row.Version != 1 { // it is shown, as gone
+		t.Errorf(" got %+v, version %d\nwant %+v", got, unseen.row.Version, want)
+	}
+}
+
+func TestAnErasureCountsInALogThatWasBegunAnew(t *testing.T) {
+	t.Parallel()
+	table := play(history(received(), stored(), attempted(1), completed(1)))
+	if table.merge(job.Entry{Event: erased(), Seq: 1, Time: began.Add(time.Hour)}); table.row.Status != job.Erased || table.row.Progress != 100 {
+		t.Errorf("%+v", table.row)
 	}
 }
 

@@ -17,15 +17,16 @@ type Recording struct {
 
 // Recording finds the recording of a job.
 func (r *Reader) Recording(ctx context.Context, id string) (Recording, error) {
-	recording, found, err := r.rows.Recording(ctx, id)
-	if err == nil && !found { // it may be accepted and not recorded yet
-		_, err = r.Find(ctx, id)
+	recording, err := r.rows.Recording(ctx, id)
+	if err != nil || recording.Key != "" {
+		return recording, err
 	}
-	if err != nil {
+	switch s, err := r.Find(ctx, id); { // it may be accepted and not recorded yet
+	case err != nil:
 		return Recording{}, err
-	}
-	if recording.Key == "" {
+	case s.Status == Erased:
+		return Recording{}, Gone()
+	default:
 		return Recording{}, fault.New(fault.NotFound, "audio-not-stored", "The job's audio is not stored, or not yet.")
 	}
-	return recording, nil
 }

@@ -1,11 +1,12 @@
 // Package job is the tracker's core: what the record of a job is, how events
 // become one, and how its viewers learn of each change.
 //
-// Three things are guaranteed. A record is the same whatever the order in which
+// Four things are guaranteed. A record is the same whatever the order in which
 // its events arrive, in what batches and how often (Record.Merge), with the one
 // exception that is told there. Its version grows by one with each change that a
-// viewer can see, and with nothing else. And a viewer who keeps watching sees
-// versions that only grow, and in the end the last one (Hub).
+// viewer can see, and with nothing else. A viewer who keeps watching sees versions
+// that only grow, and in the end the last one (Hub). And of an erased job, or one
+// of a deleted token, nothing is kept, whatever is heard of it and when (Eraser).
 package job
 
 import (
@@ -24,6 +25,7 @@ const (
 	Completed  Status = "completed"
 	Failed     Status = "failed"
 	Canceled   Status = "canceled"
+	Erased     Status = "erased" // no viewer is shown a job in it: it is gone
 )
 
 // Ended reports whether nothing more is to come.
@@ -74,3 +76,6 @@ func (s Snapshot) Text(l locale.Language) string {
 func NotFound() error {
 	return fault.New(fault.NotFound, "job-not-found", "There is no such job.")
 }
+
+// Gone is the failure of who asks for a job that was erased.
+func Gone() error { return fault.New(fault.Gone, "job-erased", "The job was deleted.") }

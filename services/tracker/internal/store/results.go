@@ -117,7 +117,7 @@ func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 }
 
 // Recording implements job.Rows.
-func (s *Store) Recording(ctx context.Context, id string) (job.Recording, bool, error) {
+func (s *Store) Recording(ctx context.Context, id string) (job.Recording, error) {
 	const query = `
 		SELECT s3_bucket, s3_key, file_name, media_type, duration
 		FROM analysis_results
@@ -128,12 +128,9 @@ func (s *Store) Recording(ctx context.Context, id string) (job.Recording, bool, 
 	var r job.Recording
 	err := s.db.QueryRowxContext(ctx, query, id).Scan(&r.Bucket, &r.Key, &r.FileName, &r.MediaType, &r.Duration)
 	if errors.Is(err, sql.ErrNoRows) {
-		return job.Recording{}, false, nil
+		return job.Recording{}, nil
 	}
-	if err != nil {
-		return job.Recording{}, false, translate("find the recording of job "+id, err)
-	}
-	return r, true, nil
+	return r, translate("find the recording of job "+id, err)
 }
 
 // Merge implements job.Rows.
@@ -209,7 +206,8 @@ func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
 		SET token_id = c.token_id, status = c.status, stage = c.stage, message = c.message,
 		    progress = c.progress, version = c.version, error_code = c.error_code,
 		    error_detail = c.error_detail, error_retryable = c.error_retryable,
-		    created_at = c.created_at, updated_at = c.updated_at, result = COALESCE(c.result, r.result),
+		    created_at = c.created_at, updated_at = c.updated_at,
+		    result = CASE WHEN c.status = 'erased' THEN NULL ELSE COALESCE(c.result, r.result) END,
 		    state_seq = c.state_seq, attempt = c.attempt, progress_attempt = c.progress_attempt,
 		    message_seq = c.message_seq, file_name = c.file_name, media_type = c.media_type,
 		    s3_bucket = c.s3_bucket, s3_key = c.s3_key, size = c.size, sha256 = c.sha256,

@@ -152,6 +152,63 @@ func TestARowIsNotShownBeforeItsBeginning(t *testing.T) {
 	}
 }
 
+func TestARowOfAnErasedJobHoldsNothingOfIt(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	for name, order := range map[string]func(life, erasure []job.Entry) [2][]job.Entry{
+		"at the end":      func(life, erasure []job.Entry) [2][]job.Entry { return [2][]job.Entry{life, erasure} },
+		"before all else": func(life, erasure []job.Entry) [2][]job.Entry { return [2][]job.Entry{erasure, life} },
+		"all at once":     func(life, erasure []job.Entry) [2][]job.Entry { return [2][]job.Entry{append(life, erasure...)} },
+		"before the facts": func(life, erasure []job.Entry) [2][]job.Entry {
+			return [2][]job.Entry{append(life[:1:1], erasure...), life[1:]}
+		},
+	} {
+		id := newJob(t)
+		for _, part := range order(life(id, 1), []job.Entry{{Event: event.Erased{JobID: id}, Seq: 11, Time: time.Now()}}) {
+			if _, err := stores[0].Merge(kit.Context(), grouped(part)); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		s, found, err := stores[0].Find(kit.Context(), id)
+		if err != nil || !found || s.Status != job.Erased || s.TokenID != 7 || s.Result != "" || s.Message != "" {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+}
+
+func TestDeletedTokensAreRememberedAndTheirJobsFound(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	jobs := map[string]bool{}
+	for i := range 6 {
+		id := newJob(t)
+		entries := []job.Entry{{Event: event.Received{JobID: id, TokenID: int64(7 + i%2)}, Seq: uint64(2*i + 1), Time: time.Now()}}
+		if i < 2 {
+			entries = append(entries, job.Entry{Event: event.Erased{JobID: id}, Seq: uint64(2*i + 2), Time: time.Now()})
+		} else if i%2 == 0 {
+			jobs[id] = true
+		}
+		if _, err := stores[0].Merge(kit.Context(), grouped(entries)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := stores[1].JobsOf(kit.Context(), 7, 10)
+	if err != nil || len(found) != len(jobs) || !jobs[found[0]] || !jobs[found[1]] {
+		t.Errorf("%v %v, want %v", found, err, jobs)
+	}
+	if found, err := stores[1].JobsOf(kit.Context(), 7, 1); err != nil || len(found) != 1 {
+		t.Errorf("%v %v", found, err)
+	}
+	for range 2 {
+		if err := stores[0].Delete(kit.Context(), 7, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if deleted, err := stores[1].Deleted(kit.Context(), []int64{6, 7, 8}); err != nil || len(deleted) != 1 || deleted[0] != 7 {
+		t.Errorf("%v %v", deleted, err)
+	}
+}
+
 func TestCopiesMayCommitInAnyOrder(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
