@@ -102,7 +102,7 @@ func (c *Core) Dispatch(ctx context.Context, s event.Stored, seq uint64, backoff
 // recording is where it was.
 func (c *Core) Redispatch(ctx context.Context, r event.Retried, backoff time.Duration) error {
 	log, err := c.journal.Log(ctx, r.JobID)
-	if err != nil {
+	if err != nil || log.Erased() { // whose log does not tell where it was
 		return err
 	}
 	s, err := recording(log)

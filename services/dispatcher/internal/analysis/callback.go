@@ -66,10 +66,14 @@ func (c *Core) Receive(ctx context.Context, from Caller, body []byte) (Reception
 }
 
 // judge reads the log as far as a callback goes: it returns a reception other
-// than Recorded where the callback changes nothing.
+// than Recorded where the callback changes nothing. What is reported of an erased
+// job is not even kept as that of an old attempt is.
 func judge(log event.Log, attempt int) (Reception, error) {
 	if len(log) == 0 {
 		return Recorded, fault.New(fault.NotFound, "job-not-found", "There is no such job.")
+	}
+	if log.Erased() {
+		return Repeated, nil
 	}
 	if attempt < log.Attempt() {
 		return Stale, nil
