@@ -22,6 +22,9 @@ import (
 // Name is the service's name, in logs and in ce-source.
 const Name = "uploader"
 
+// receivedConsumer is the consumer by which recordings are copied.
+const receivedConsumer = Name + "-received"
+
 // Run runs the uploader until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
@@ -47,7 +50,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	ready := health.New(map[string]health.Check{
 		"bus": events.Ready, "storage": objectstore.Ping(s3, cfg.Objects.Bucket),
 	})
-	core := upload.New(events, events, objects.New(s3, cfg.Objects.Bucket))
+	bucket := objects.New(s3, cfg.Objects.Bucket)
+	core := upload.New(events, events, bucket)
+	eraser := upload.NewEraser(bucket, events, events, receivedConsumer)
 	sweeper := upload.NewSweeper(core, events, cfg.SweepInterval, cfg.SweepAge, log)
 	server := &httpd.Server{
 		Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log,
@@ -68,11 +73,18 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	}
 	received := func(ctx context.Context) error {
 		return events.Consume(ctx, bus.Consumer{
-			Name: "uploader-received", Filters: []string{event.Every(event.NameReceived)},
+			Name: receivedConsumer, Filters: []string{event.Every(event.NameReceived)},
 			Concurrency: cfg.Concurrency, Grace: cfg.Grace, Metrics: counts.Events,
 			Handle: intake.Received(core), GiveUp: intake.GiveUp(core),
 		})
 	}
+	erased := func(ctx context.Context) error {
+		return events.Consume(ctx, bus.Consumer{
+			Name: Name + "-erased", Filters: []string{event.Every(event.NameErased)},
+			Concurrency: cfg.Concurrency, Grace: cfg.Grace, Metrics: counts.Events,
+			Handle: intake.Erased(eraser),
+		})
+	}
 	return lifecycle.Run(ctx, ready.Watch, server.Run,
-		lifecycle.After(log, setup, received, sweeper.Run))
+		lifecycle.After(log, setup, received, erased, sweeper.Run))
 }

@@ -16,10 +16,14 @@ func Received(core *upload.Core) func(context.Context, bus.Delivery) error {
 	return func(ctx context.Context, d bus.Delivery) error {
 		received, ok := d.Event.(event.Received)
 		if !ok {
-			return fault.New(fault.Invalid, "unexpected-event", fmt.Sprintf("The uploader does not take %s.", d.Event.Name()))
+			return unexpected(d)
 		}
 		return core.Store(ctx, received)
 	}
+}
+
+func unexpected(d bus.Delivery) error {
+	return fault.New(fault.Invalid, "unexpected-event", fmt.Sprintf("The uploader does not take %s.", d.Event.Name()))
 }
 
 // GiveUp fails the job of a message that no retry can mend.

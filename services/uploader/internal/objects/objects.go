@@ -60,3 +60,18 @@ func (b *Bucket) Remove(ctx context.Context, key string) error {
 	}
 	return err
 }
+
+// RemoveBelow deletes every object whose key begins with a prefix.
+func (b *Bucket) RemoveBelow(ctx context.Context, prefix string) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the listing where it is not read to its end
+	defer cancel()
+	for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
+		if o.Err != nil {
+			return objectstore.Translate("list "+prefix, o.Err)
+		}
+		if err := b.Remove(ctx, o.Key); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}

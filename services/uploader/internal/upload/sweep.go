@@ -79,8 +79,11 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err er
 
 // needed reports whether a job still needs an entry: the upload that it names
 // until it is stored or has ended; its result as long as it ended with that one, since only
-// the tracker knows when it has it.
+// the tracker knows when it has it. An erased job needs nothing.
 func needed(entry string, log event.Log) bool {
+	if log.Erased() {
+		return false
+	}
 	if event.HoldsUpload(entry) {
 		received, ok := event.Last[event.Received](log)
 		return len(log) > 0 && !settled(log) && (!ok || received.Staged().Entry == entry)

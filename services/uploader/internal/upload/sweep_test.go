@@ -132,6 +132,10 @@ func TestAResultIsKeptAsLongAsItsJobMayNameItOrDoes(t *testing.T) {
 			t.Errorf("after it completed with the second: %v", left)
 		}
 	}
+	c.append(event.Erased{JobID: e.JobID})
+	if left := c.sweep(2 * age); len(left) > 0 {
+		t.Errorf("after it was erased: %v", left)
+	}
 }
 
 func TestResultsOfAJobThatEndedWithoutThemAreRemoved(t *testing.T) {

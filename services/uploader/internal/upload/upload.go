@@ -4,12 +4,13 @@
 // Before any effect the job's log is read. Where it already says stored, or has
 // ended, there is only cleaning up to do; a stored that an ending refuses takes
 // its object away again. So a consumer that replays everything changes nothing.
+//
+// Of an erased job nothing is left, whatever is under way at the time (Eraser).
 package upload
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"path"
 	"strings"
@@ -161,12 +162,12 @@ func (c *Core) Fail(ctx context.Context, job, code, detail string) error {
 }
 
 // cleanUp removes what a settled job no longer needs: its staging entry, and the
-// object where the job ended before it was stored.
+// object where the job ended before it was stored, or was erased.
 func (c *Core) cleanUp(ctx context.Context, log event.Log, key string) error {
 	if len(log) == 0 {
 		return nil
 	}
-	if _, stored := event.Last[event.Stored](log); !stored {
+	if _, stored := event.Last[event.Stored](log); !stored || log.Erased() {
 		if err := c.objects.Remove(ctx, key); err != nil {
 			return err
 		}
@@ -199,8 +200,11 @@ func Key(job, fileName string) string {
 	if name == "" || name == "_" {
 		name = "audio"
 	}
-	return fmt.Sprintf("audio/%s_%s", job, name)
+	return prefix(job) + name
 }
+
+// prefix is what the key of a job's recording begins with, whatever its name.
+func prefix(job string) string { return "audio/" + job + "_" }
 
 func cutRune(s string) (first, rest string, ok bool) {
 	for i := range s {
