@@ -68,6 +68,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	}
 	core := upload.New(rows, events, events, rows, levels, limits)
 	sweeper := upload.NewSweeper(rows, sweepInterval, log)
+	deletions := catalogue.NewDeletions(rows, events, log)
 	counts.Gauge("sori_uploads_active", "uploads that are under way", func() float64 { return float64(core.Active()) })
 	counts.Gauge("sori_log_full_ratio", "how full the log of the jobs is", func() float64 { return levels.Of(event.Jobs()) })
 	counts.Gauge("sori_staging_full_ratio", "how full staging is", func() float64 { return levels.Of(event.Staging()) })
@@ -81,13 +82,13 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 			Tracker: tracker, Dispatcher: dispatcher, MaxWebhookBytes: cfg.MaxWebhookBytes,
 		},
 	}
-	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup(events, rows, ready), levels.Run, sweeper.Run))
+	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup(events, rows, ready), levels.Run, sweeper.Run, deletions.Run))
 }
 
 // setup prepares what the gateway works on.
 func setup(events *bus.Bus, rows *store.Store, ready *health.Health) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if err := events.Ensure(ctx, event.Jobs(), event.Staging()); err != nil {
+		if err := events.Ensure(ctx, event.Jobs(), event.Tokens(), event.Staging()); err != nil {
 			return err
 		}
 		if err := rows.Migrate(ctx); err != nil {

@@ -109,6 +109,10 @@ func TestWhatIsAskedOfAJobIsPassedOn(t *testing.T) {
 		}
 		g.problem(g.do("GET", path, nil, nil), 404, "route-not-found")
 	}
+	const path = "/jobs/0199a5f2-0000-7000-8000-000000000000/"
+	if r := g.do("DELETE", path, nil, nil); r.StatusCode != 202 || string(r.text) != "DELETE "+path {
+		t.Errorf("%s: %s %s", path, r.Status, r.text)
+	}
 }
 
 func TestAListOfJobsIsPassedOn(t *testing.T) {

@@ -56,6 +56,7 @@ func (r *Routes) registerPassages(streams context.Context, app *fiber.App) {
 	app.Get("/jobs/:job_id/audio", tracker)
 	app.Post("/jobs/:job_id/cancel", tracker)
 	app.Post("/jobs/:job_id/retry", tracker)
+	app.Delete("/jobs/:job_id", tracker)
 	app.Post("/tokens/webhook/analysis-complete", dispatcher)
 }
 

@@ -136,12 +136,18 @@ func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue
 }
 
 // DeleteToken removes a token where its version matches, and with it its scripts:
-// the foreign key takes them along. There is no other way out for a token.
+// the foreign key takes them along. It notes down that the other services are to
+// be told (Untold). There is no other way out for a token.
 func (s *Store) DeleteToken(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
-		DELETE FROM tokens
-		WHERE id = $1
-			AND ($2::bigint[] IS NULL OR version = ANY ($2))`
+		WITH deleted AS (
+			DELETE FROM tokens
+			WHERE id = $1
+				AND ($2::bigint[] IS NULL OR version = ANY ($2))
+			RETURNING id)
+		INSERT INTO deleted_tokens (token_id)
+		SELECT id
+		FROM deleted`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	result, err := s.db.ExecContext(ctx, query, id, pq.Int64Array(m))

@@ -153,9 +153,12 @@ func (c *Core) openHeld(ctx context.Context, claim Claim, received event.Receive
 }
 
 // opening is the event that opened a job. A log that is kept for a short time only
-// may have lost it.
+// may have lost it; that of an erased job does not hold it any more.
 func opening(job string, log event.Log) (event.Received, error) {
 	received, ok := event.Last[event.Received](log)
+	if !ok && log.Erased() {
+		return received, erased()
+	}
 	if !ok {
 		return received, fault.Away("message bus", fmt.Errorf("the log of job %s does not begin with received", job))
 	}
@@ -221,6 +224,11 @@ func replay(claim Claim, rec *recording) (Accepted, error) {
 		return Accepted{}, reused("The Idempotency-Key was used for another file.")
 	}
 	return Accepted{JobID: claim.Job, Replayed: true}, nil
+}
+
+// erased is the failure of an upload whose key stands for a job that is gone.
+func erased() error {
+	return fault.New(fault.Gone, "job-erased", "The job of this Idempotency-Key was deleted.")
 }
 
 func reused(detail string) error {

@@ -194,6 +194,9 @@ func (c *Core) open(ctx context.Context, received event.Received) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, event.ErrOvertaken) { // another upload with the same key was quicker, and so was a deletion
+		err = erased()
+	}
 	if refused(err) {
 		c.unstage(ctx, received)
 	}
@@ -201,7 +204,7 @@ func (c *Core) open(ctx context.Context, received event.Received) error {
 }
 
 // refused reports whether an event is certainly not stored.
-func refused(err error) bool { return fault.Is(err, fault.Exhausted) }
+func refused(err error) bool { return fault.Is(err, fault.Exhausted) || fault.Is(err, fault.Gone) }
 
 // unstage removes the bytes of an upload that no job needs.
 func (c *Core) unstage(ctx context.Context, received event.Received) {

@@ -1,0 +1,153 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// untilTold waits until nothing is left to be told, and returns how often each token
+// was told to be deleted.
+func (g *gateway) untilTold() map[string]int {
+	g.t.Helper()
+	g.holds(`NOT EXISTS (SELECT FROM deleted_tokens)`)
+	told := map[string]int{}
+	for _, m := range g.kit.Letters(event.Tokens()) {
+		told[m.Header.Get("ce-subject")]++
+		if want := "token." + m.Header.Get("ce-subject") + ".deleted"; m.Header.Get("ce-id") != want || m.Header.Get("ce-type") != "audio.token.deleted.v1" ||
+			m.Header.Get("ce-source") != "/gateway" || m.Subject != "audio.tokens."+m.Header.Get("ce-subject")+".deleted" {
+			g.t.Errorf("%s %v", m.Subject, m.Header)
+		}
+	}
+	return told
+}
+
+// delete deletes a token and checks that it is gone at once.
+func (g *gateway) delete(token int64) {
+	g.t.Helper()
+	path := fmt.Sprintf("/tokens/%d", token)
+	if r := g.do("DELETE", path, nil, nil); r.StatusCode != http.StatusOK || string(r.text) != `{"detail":"Token deleted successfully"}` {
+		g.t.Errorf("deleted: %s %s", r.Status, r.text)
+	}
+	g.problem(g.do("GET", path, nil, nil), 404, "token-not-found")
+	g.problem(g.do("DELETE", path, nil, nil), 404, "token-not-found")
+}
+
+func TestADeletedTokenIsGoneAtOnceAndTold(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	g.delete(g.token)
+	g.problem(g.upload(nil, part{name: "file", file: "a.wav", content: wav(100)}), 404, "token-not-found")
+	if r := g.do("GET", "/tokens", nil, nil); string(r.text) != "[]" {
+		t.Errorf("listed: %s", r.text)
+	}
+	if told := g.untilTold(); len(told) != 1 || told[fmt.Sprint(g.token)] != 1 {
+		t.Errorf("told %v", told)
+	}
+	g.problem(g.do("DELETE", "/tokens/4711", nil, nil), 404, "token-not-found")
+	if told := g.untilTold(); len(told) != 1 {
+		t.Errorf("told %v", told)
+	}
+}
+
+func TestADeletionIsAcceptedWhileTheBusIsAwayAndToldWhenItIsBack(t *testing.T) {
+	t.Parallel()
+	g, nats, _ := behindProxies(t)
+	g.withToken()
+	nats.Cut()
+	g.delete(g.token)
+	g.holds(`EXISTS (SELECT FROM deleted_tokens)`)
+	nats.Mend()
+	if told := g.untilTold(); told[fmt.Sprint(g.token)] != 1 {
+		t.Errorf("told %v", told)
+	}
+}
+
+// A copy died between the deletion and its event, or between that and its note.
+func TestADeletionThatACrashLeftUntoldIsToldByAnyCopy(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	if err := g.kit.Bus("gateway").Tell(g.kit.Context(), event.TokenDeleted{TokenID: 4711}); err != nil {
+		t.Fatal(err)
+	}
+	g.sql(`INSERT INTO deleted_tokens (token_id) VALUES (4711), (4712)`)
+	told := g.untilTold()
+	if len(told) != 2 || told["4711"] != 1 || told["4712"] != 1 { // what was told twice is swallowed
+		t.Errorf("told %v", told)
+	}
+}
+
+func TestManyDeletionsAreEachToldByOneOfTheCopies(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	copies := []*gateway{g, g.again(nil)}
+	tokens := make([]int64, 30)
+	for i := range tokens {
+		tokens[i] = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
+	}
+	statuses := make([]int, 2*len(tokens))
+	var wg sync.WaitGroup
+	for i := range statuses {
+		wg.Go(func() {
+			r, err := copies[i%2].try(g.kit.Context(), "DELETE", fmt.Sprintf("/tokens/%d", tokens[i/2]), nil, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			statuses[i] = r.StatusCode
+		})
+	}
+	wg.Wait()
+	for i, token := range tokens {
+		if a, b := statuses[2*i], statuses[2*i+1]; min(a, b) != http.StatusOK || max(a, b) != http.StatusNotFound {
+			t.Errorf("token %d: %d and %d", token, a, b)
+		}
+	}
+	testkit.Eventually(t, func() error {
+		told := g.untilTold()
+		for _, token := range tokens {
+			if told[fmt.Sprint(token)] != 1 {
+				return fmt.Errorf("token %d was told %d times", token, told[fmt.Sprint(token)])
+			}
+		}
+		return nil
+	})
+}
+
+// Its job is erased by who hears of both.
+func TestAnUploadThatIsUnderWayWhenItsTokenIsDeletedIsAccepted(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	b := g.begin("k", wav(600<<10))
+	g.delete(g.token)
+	g.untilTold()
+	if r := g.received(g.accepts(b.finish(), false)); r.TokenID != g.token {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAKeyOfAJobThatWasErasedTellsThatItIsGone(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	content := wav(600 << 10)
+	job := g.accepts(g.keyed("k", content), false)
+	log, err := g.bus.Decide(g.kit.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })
+	if err == nil {
+		err = g.kit.Bus("uploader", event.Dead()).Forget(g.kit.Context(), job, log.Seq())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.accepts(g.keyed("k", content), true); got != job {
+		t.Errorf("job %s became %s", job, got)
+	}
+	g.sql(`UPDATE upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`) // as a crash leaves it
+	for range 2 {
+		g.problem(g.keyed("k", content), 410, "job-erased")
+		g.sql(`UPDATE upload_keys SET lease_until = now()`)
+	}
+}
