@@ -2,7 +2,7 @@
 // that its services leave, and at whether they agree. Whatever was killed, paused
 // or full meanwhile, each accepted job must have one history in the log, to one
 // end that counts, one row that says the same, and one object if and only if it
-// was stored.
+// was stored and is not erased.
 package audit
 
 import (
@@ -182,7 +182,7 @@ func compare(job string, h History, row Row, objects int) error {
 		wrong = append(wrong, fmt.Errorf("job %s ended with %s, its row says %q", job, end, row.Status))
 	}
 	want := 0
-	if h.Stored() {
+	if h.Stored() && !h.Erased() {
 		want = 1
 	}
 	if objects != want {

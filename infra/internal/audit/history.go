@@ -21,6 +21,12 @@ func (h History) Ending() (event.Name, bool) {
 	return last, last.Ending()
 }
 
+// Erased tells whether nothing of the job is to be kept, its history included.
+func (h History) Erased() bool {
+	last, _ := h.Ending()
+	return last == event.NameErased
+}
+
 // Stored tells whether the job's recording came into the bucket.
 func (h History) Stored() bool {
 	for _, e := range h {
@@ -34,12 +40,12 @@ func (h History) Stored() bool {
 // Check holds what is true of a job at any time, whatever raced or was killed, and
 // returns all that is not: that it begins with received, that nothing follows what
 // ended it but a retry of a failure, that nothing is said twice, and that attempts
-// only grow.
+// only grow. A job may be erased at any time, and then that may be all of it.
 func (h History) Check() error {
 	var wrong []error
 	said, newest := map[string]bool{}, 0
 	for i, e := range h {
-		if i == 0 && e.Name() != event.NameReceived {
+		if i == 0 && e.Name() != event.NameReceived && !h.Erased() {
 			wrong = append(wrong, fmt.Errorf("the first event is %s", e.Name()))
 		}
 		if i > 0 && !mayFollow(h[i-1].Name(), e.Name()) {
@@ -62,8 +68,11 @@ func (h History) Check() error {
 // mayFollow tells whether one event may come directly after another. Retries and
 // failures go together: nothing else opens a job, and nothing else is opened.
 func mayFollow(before, e event.Name) bool {
+	if e == event.NameErased {
+		return before != event.NameErased
+	}
 	switch before {
-	case event.NameCompleted, event.NameCanceled:
+	case event.NameCompleted, event.NameCanceled, event.NameErased:
 		return false
 	case event.NameFailed:
 		return e == event.NameRetried

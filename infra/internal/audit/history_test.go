@@ -19,6 +19,7 @@ func lapsed(n int) event.Event     { return event.Lapsed{JobID: job, Attempt: n}
 func failed(n int) event.Event     { return event.Failed{JobID: job, Attempt: n} }
 func retried(n int) event.Event    { return event.Retried{JobID: job, Attempt: n} }
 func canceled() event.Event        { return event.Canceled{JobID: job} }
+func erased() event.Event          { return event.Erased{JobID: job} }
 func completed(n int) event.Event {
 	return event.Completed{JobID: job, Attempt: n, Result: json.RawMessage(`{}`)}
 }
@@ -38,7 +39,13 @@ func TestEveryWayThatAJobMayTakeIsAHistory(t *testing.T) {
 		"retried":                         {received(), stored(), attempted(1), failed(1), retried(2), attempted(2), dispatched(2), completed(2)},
 		"retried before any attempt":      {received(), stored(), failed(0), retried(1), attempted(1), completed(1)},
 		"retried, never asked, and again": {received(), stored(), attempted(1), failed(1), retried(2), failed(2), retried(3), canceled()},
-		"what a newer release says":       {received(), event.Unreadable{JobID: job, Of: "erased"}},
+		"what a newer release says":       {received(), event.Unreadable{JobID: job, Of: "archived"}},
+		"erased at once":                  {received(), erased()},
+		"erased under way":                {received(), stored(), attempted(1), erased()},
+		"erased when it had ended":        {received(), stored(), attempted(1), completed(1), erased()},
+		"erased when it had failed":       {received(), failed(0), erased()},
+		"erased and forgotten":            {erased()},
+		"erased and forgotten in part":    {attempted(2), completed(2), erased()},
 	} {
 		if err := h.Check(); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -62,7 +69,11 @@ func TestAHistoryThatCannotBeIsToldWithItsReason(t *testing.T) {
 		"retried follows canceled":                    {received(), stored(), canceled(), retried(1)},
 		"completed follows failed":                    {received(), stored(), attempted(1), failed(1), completed(1)},
 		"canceled follows failed":                     {received(), stored(), failed(0), canceled()},
-		"erased follows completed":                    {received(), completed(0), event.Unreadable{JobID: job, Of: "erased"}},
+		"archived follows completed":                  {received(), completed(0), event.Unreadable{JobID: job, Of: "archived"}},
+		"erased follows erased":                       {received(), erased(), erased()},
+		"completed follows erased":                    {received(), stored(), attempted(1), erased(), completed(1)},
+		"retried follows erased":                      {received(), erased(), retried(1)},
+		"the first event is attempted":                {attempted(1), erased(), completed(1)},
 		"retried follows dispatched":                  {received(), stored(), attempted(1), dispatched(1), retried(2)},
 		"attempted is of attempt 1, the newest is 2":  {received(), stored(), attempted(2), attempted(1)},
 		"retried is of attempt 1, the newest is 2":    {received(), stored(), attempted(2), failed(2), retried(1)},
@@ -93,6 +104,10 @@ func TestHistoryRowAndObjectsMustAgree(t *testing.T) {
 		"no row":                  {whole, "", 1, `its row says ""`},
 		"no object":               {whole, "completed", 0, "has 0 objects, want 1"},
 		"an object too many":      {History{received(), canceled()}, "canceled", 1, "has 1 objects, want 0"},
+		"erased":                  {append(whole[:4:4], erased()), "erased", 0, ""},
+		"erased and forgotten":    {History{erased()}, "erased", 0, ""},
+		"erased, and an object":   {append(whole[:4:4], erased()), "erased", 1, "has 1 objects, want 0"},
+		"erased, and a whole row": {append(whole[:4:4], erased()), "completed", 0, `its row says "completed"`},
 		"an impossible history":   {append(whole[:4:4], canceled()), "canceled", 1, "canceled follows completed"},
 	} {
 		err := compare(job, c.history, Row{Status: c.status}, c.objects)

@@ -68,7 +68,7 @@ func Start(t *testing.T, o Options) *World {
 	settings["TRACKER_URL"], settings["DISPATCHER_URL"] = w.Tracker, w.Dispatcher
 	w.Gateway = k.Run(gateway.Run, settings).URL
 	w.awaitReady(t)
-	w.Token = w.makeToken(t)
+	w.Token = w.NewToken(t)
 	return w
 }
 
@@ -140,7 +140,8 @@ type statusError string
 
 func (e statusError) Error() string { return "status " + string(e) }
 
-func (w *World) makeToken(t *testing.T) int64 {
+// NewToken makes a token.
+func (w *World) NewToken(t *testing.T) int64 {
 	t.Helper()
 	resp, err := http.Post(w.Gateway+"/tokens/", "application/json",
 		strings.NewReader(`{"token_name":"sample","actor_name":"sori","start_time":0,"end_time":10}`))
