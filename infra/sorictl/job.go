@@ -114,7 +114,9 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 	if r.ErrorCode != nil {
 		text += fmt.Sprintf("\n\terror %s: %s", tail.Clean(*r.ErrorCode), tail.Clean(*r.ErrorDetail))
 	}
-	if r.TokenID != nil {
+	if r.Status == string(event.NameErased) {
+		text += "\n\ta tombstone: nothing else is kept"
+	} else if r.TokenID != nil {
 		text += fmt.Sprintf("\n\ttoken %d, file %q, %s, %d bytes, %.1f s, sha256 %s", *r.TokenID, r.FileName, tail.Clean(r.MediaType), r.Size, r.Duration, tail.Clean(r.SHA256))
 	}
 	if r.ResultBytes != nil {

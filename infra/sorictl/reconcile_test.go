@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,4 +174,37 @@ func TestJobsUnderWayAreNoFindings(t *testing.T) {
 		}
 	}
 	<-ended
+}
+
+func TestAnErasedJobIsKnownAsSuch(t *testing.T) {
+	t.Parallel()
+	w, table := instant(t)
+	job := done(t, w, 2)[0]
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodDelete, w.Gateway+"/jobs/"+job, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil || resp.StatusCode != http.StatusOK || resp.Body.Close() != nil {
+		t.Fatal(resp, err)
+	}
+	w.Settled(erasures)
+	w.Settled(projection)
+	if r := compared(t, w.Kit); len(r.Findings) != 0 || r.Jobs != 2 {
+		t.Errorf("found %+v", r)
+	}
+	shown := shows(t, w.Kit, []string{"job", job}, job+", has ended: erased", "erased, progress 100", "a tombstone", "  erased  ")
+	if strings.Contains(shown, "녹음") || strings.Contains(shown, "completed") || !strings.Contains(shown, "object   none") {
+		t.Errorf("shown:\n%s", shown)
+	}
+	client, bucket := w.Bucket()
+	if _, err := client.PutObject(w.Context(), bucket, "audio/"+job+"_a.wav", strings.NewReader("x"), 1, minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, w.Kit, table, `DELETE FROM analysis_results WHERE job_id = $1`, job) // as a backup has it that knew nothing of it
+	r := compared(t, w.Kit, "-repair")
+	if len(r.Findings) != 1 || r.Findings[0].Kind != objectOrphan || r.Findings[0].Job != job || r.Replayed != 1 {
+		t.Errorf("found %+v", r)
+	}
+	shows(t, w.Kit, []string{"job", job}, "a tombstone")
 }

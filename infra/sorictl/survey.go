@@ -12,8 +12,12 @@ import (
 	"sori.internal/shared/event"
 )
 
-// projection is the tracker's consumer, whose work the records are.
-const projection = "tracker-projection"
+// The consumers whose work is compared: the tracker's, whose the records are, and
+// the uploader's, which removes the recordings of erased jobs.
+const (
+	projection = "tracker-projection"
+	erasures   = "uploader-erased"
+)
 
 // survey is what log, rows and bucket hold, read one after the other while the
 // services go on. What it concludes must hold nevertheless, so it remembers what
@@ -21,14 +25,19 @@ const projection = "tracker-projection"
 //
 //   - an object is compared with jobs that were stored before the bucket was
 //     listed, and a job with objects that were listed before the log was read;
-//   - a row is compared with events that were settled before the rows were read.
+//   - a row is compared with events that were settled before the rows were read;
+//   - an object of an erased job, where the uploader had seen to that before the
+//     bucket was listed;
+//   - a job that was erased after the log was read is not compared: its log goes.
 type survey struct {
 	jobs    map[string]*known
+	leaving map[string]bool // jobs that were erased after the log was read
 	letters int
 	lag     uint64 // events that the tracker has not recorded yet
 	missing bool   // whether the tracker's consumer does not exist
 
 	listed  uint64     // the log's end before the bucket was listed
+	cleared uint64     // up to where the uploader had seen to erasures then
 	settled uint64     // what the tracker had settled before the rows were read
 	read    uint64     // the log's end when it was read
 	after   bus.Extent // of the log, after all was read
@@ -75,12 +84,15 @@ func (s *survey) of(job string) *known {
 
 // take makes a survey.
 func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey, error) {
-	s := &survey{jobs: map[string]*known{}}
+	s := &survey{jobs: map[string]*known{}, leaving: map[string]bool{}}
 	before, err := b.Extent(ctx, event.Jobs())
 	if err != nil {
 		return nil, err
 	}
 	s.listed = before.Last
+	if s.cleared, err = seenTo(ctx, b, erasures, before.Last); err != nil {
+		return nil, err
+	}
 	if err := bucket.each(ctx, "", func(job string, o minio.ObjectInfo) {
 		k := s.of(job)
 		k.objects = append(k.objects, o.Key)
@@ -101,9 +113,32 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey,
 	if s.after, err = b.Extent(ctx, event.Jobs()); err != nil {
 		return nil, err
 	}
+	if err := s.readErasures(ctx, b); err != nil {
+		return nil, err
+	}
 	letters, err := b.Letters(ctx, "")
 	s.letters = len(letters)
 	return s, err
+}
+
+// seenTo is up to where a consumer has nothing left to do, which was at least up to
+// end before.
+func seenTo(ctx context.Context, b *bus.Bus, consumer string, end uint64) (uint64, error) {
+	standing, found, err := b.Standing(ctx, consumer)
+	if err == nil && found && standing.Pending == 0 && standing.InHand == 0 {
+		return end, nil
+	}
+	return standing.Floor, err
+}
+
+// readErasures finds the jobs that were erased after the log was read.
+func (s *survey) readErasures(ctx context.Context, b *bus.Bus) error {
+	return b.Scan(ctx, event.Jobs(), false, []string{event.Every(event.NameErased)}, func(m bus.Message, _ string) error {
+		if job, _, err := event.ParseSubject(m.Subject); err == nil && m.Seq > s.read {
+			s.leaving[job] = true
+		}
+		return nil
+	})
 }
 
 func (s *survey) readLog(ctx context.Context, b *bus.Bus) error {
@@ -154,6 +189,9 @@ type finding struct {
 func (s *survey) findings() []finding {
 	var found []finding
 	for job, k := range s.jobs {
+		if s.leaving[job] {
+			continue
+		}
 		for _, f := range []finding{s.judgeRow(k), s.judgeObject(k)} {
 			if f.Kind != "" {
 				f.Job = job
@@ -195,7 +233,7 @@ const processing = "processing"
 // here.
 func statusOf(name event.Name) string {
 	switch name {
-	case event.NameCompleted, event.NameFailed, event.NameCanceled:
+	case event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameErased:
 		return string(name)
 	case event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched, event.NameLapsed, event.NameRetried:
 		return processing
@@ -209,6 +247,12 @@ func statusOf(name event.Name) string {
 func (s *survey) judgeObject(k *known) finding {
 	last := k.upTo(s.listed)
 	current := last == k.upTo(s.read) // nothing happened to the job while the bucket was listed
+	if end := k.upTo(s.read); end.name == event.NameErased || len(k.states) == 0 && k.row != nil && k.row.Status == string(event.NameErased) {
+		if len(k.objects) > 0 && end.seq <= s.cleared {
+			return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that was erased"}
+		}
+		return finding{}
+	}
 	switch {
 	case len(k.objects) == 0 && current && last.name == event.NameCompleted:
 		return finding{Kind: objectMissing, Detail: "the job is completed and its recording is not in the bucket"}

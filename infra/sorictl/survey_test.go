@@ -10,8 +10,9 @@ import (
 func TestEachDifferenceHasItsNameAndWhatIsUnderWayHasNone(t *testing.T) {
 	t.Parallel()
 	// The bucket was listed at 100, the tracker had settled 110, the log was read
-	// at 120, and had grown to 130 when all was read. It begins at 10.
-	s := &survey{listed: 100, settled: 110, read: 120, after: bus.Extent{First: 10, Last: 130}}
+	// at 120, and had grown to 130 when all was read. It begins at 10. The uploader
+	// had seen to what was erased up to 90.
+	s := &survey{listed: 100, cleared: 90, settled: 110, read: 120, after: bus.Extent{First: 10, Last: 130}}
 	log := func(last uint64, names ...event.Name) (states []state) {
 		for i, n := range names {
 			states = append(states, state{last - uint64(len(names)-1-i), n})
@@ -36,7 +37,7 @@ func TestEachDifferenceHasItsNameAndWhatIsUnderWayHasNone(t *testing.T) {
 		"retried":                           {known{log(50, event.NameReceived, event.NameStored, event.NameFailed, event.NameRetried), of("processing", 50), some}, [2]kind{}},
 		"lapsed":                            {known{log(50, event.NameReceived, event.NameStored, event.NameLapsed), of("processing", 50), some}, [2]kind{}},
 		"a retry that is not recorded":      {known{log(50, event.NameReceived, event.NameStored, event.NameFailed, event.NameRetried), of("failed", 49), some}, [2]kind{rowBehind}},
-		"an event that is not known here":   {known{log(50, "received", "stored", "erased"), of("failed", 50), nil}, [2]kind{}},
+		"an event that is not known here":   {known{log(50, "received", "stored", "archived"), of("failed", 50), nil}, [2]kind{}},
 		"the log has expired":               {known{nil, of("completed", 5), some}, [2]kind{}},
 		"half of the log has expired":       {known{log(50, event.NameCompleted), of("completed", 50), some}, [2]kind{}},
 		"no record":                         {known{log(50, complete...), nil, some}, [2]kind{rowMissing}},
@@ -51,6 +52,14 @@ func TestEachDifferenceHasItsNameAndWhatIsUnderWayHasNone(t *testing.T) {
 		"no recording of an old job":        {known{nil, of("completed", 5), nil}, [2]kind{"", objectMissing}},
 		"a recording of nobody":             {known{nil, nil, some}, [2]kind{"", objectOrphan}},
 		"a recording that was given up":     {known{log(50, event.NameReceived, event.NameCanceled), of("canceled", 50), some}, [2]kind{"", objectOrphan}},
+		"erased":                            {known{log(50, event.NameErased), of("erased", 50), nil}, [2]kind{}},
+		"erased, its log not forgotten":     {known{log(50, event.NameReceived, event.NameErased), of("erased", 50), nil}, [2]kind{}},
+		"erased, its log expired":           {known{nil, of("erased", 5), nil}, [2]kind{}},
+		"erased, its recording in hand":     {known{log(95, event.NameReceived, event.NameErased), of("erased", 95), some}, [2]kind{}},
+		"erased, and its recording left":    {known{log(50, event.NameErased), of("erased", 50), some}, [2]kind{"", objectOrphan}},
+		"erased long ago, and still there":  {known{nil, of("erased", 5), some}, [2]kind{"", objectOrphan}},
+		"erased, and no record of it":       {known{log(50, event.NameErased), nil, nil}, [2]kind{rowMissing}},
+		"erased, and a record of before":    {known{log(50, event.NameErased), of("completed", 40), nil}, [2]kind{rowBehind}},
 		"a recording of a failed analysis":  {known{log(50, event.NameReceived, event.NameStored, event.NameFailed), of("failed", 50), some}, [2]kind{}},
 	} {
 		if got := [2]kind{s.judgeRow(&c.known).Kind, s.judgeObject(&c.known).Kind}; got != c.want {
