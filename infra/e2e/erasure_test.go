@@ -1,0 +1,217 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/audit"
+	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/tone"
+	"sori.internal/infra/internal/world"
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// booksOf opens the books of a world.
+func booksOf(t *testing.T, w *world.World) audit.Books {
+	t.Helper()
+	b := audit.Books{Bus: w.Bus("test", event.Jobs(), event.Dead(), event.Staging()), JetStream: w.JetStream(), Namespace: w.Namespace()}
+	b.S3, b.Bucket = w.Bucket()
+	var err error
+	if b.DB, err = sqlx.Open("postgres", w.Database()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.DB.Close() })
+	return b
+}
+
+// erase sends a DELETE to the gateway and checks that it is a success.
+func erase(t *testing.T, url, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || string(text) != answer {
+		t.Fatalf("DELETE %s: %s %s %v", url, resp.Status, text, err)
+	}
+}
+
+const (
+	tokenDeleted = `{"detail":"Token deleted successfully"}`
+	jobDeleted   = `{"detail":"Job deleted successfully"}`
+)
+
+// state is the status code and the body of a job's result.
+func state(t *testing.T, gateway, job string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(gateway + "/tokens/analysis-result/" + job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// awaitGone waits until jobs are gone for everybody, and the uploader has seen to them.
+func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, books audit.Books, jobs []string) {
+	t.Helper()
+	testkit.Eventually(t, func() error {
+		rows, err := books.Rows(ctx)
+		if err != nil {
+			return err
+		}
+		for _, job := range jobs {
+			if rows[job].Status != "erased" {
+				return fmt.Errorf("job %s is %q", job, rows[job].Status)
+			}
+		}
+		return nil
+	})
+	for _, consumer := range []string{"uploader-erased", "uploader-received", "tracker-projection"} {
+		k.Settled(consumer)
+	}
+}
+
+// checkBooks holds what must be true of ended jobs, and that these are forgotten.
+func checkBooks(ctx context.Context, t *testing.T, books audit.Books, erased, kept []string) {
+	t.Helper()
+	rows, err := books.Rows(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := books.Check(ctx, append(erased[:len(erased):len(erased)], kept...), rows); err != nil {
+		t.Error(err)
+	}
+	histories, err := books.Histories(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range erased {
+		if h := histories[job]; len(h) != 1 {
+			t.Errorf("of job %s is left %s", job, names(h))
+		}
+	}
+	if entries, err := books.Bus.StagedEntries(ctx); err != nil || len(entries) > 0 {
+		t.Errorf("staging holds %v, %v", entries, err)
+	}
+}
+
+func TestADeletedTokenTakesItsJobsAndTheirAudioAlong(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	ctx, books := w.Context(), booksOf(t, w)
+	upload := func(n int) []string {
+		jobs := make([]string, n)
+		var wg sync.WaitGroup
+		for i := range jobs {
+			wg.Go(func() { jobs[i] = w.Upload(t, "a.wav", tone.WAV(220, time.Second)) })
+		}
+		wg.Wait()
+		return jobs
+	}
+	kept := upload(5)
+	w.Token = w.NewToken(t)
+	erased := upload(100)
+	if _, err := books.AwaitEnds(ctx, append(kept, erased...)); err != nil {
+		t.Fatal(err)
+	}
+	whole := map[string]string{}
+	for _, job := range kept {
+		_, whole[job] = state(t, w.Gateway, job)
+	}
+	start := time.Now()
+	erase(t, fmt.Sprintf("%s/tokens/%d", w.Gateway, w.Token), tokenDeleted)
+	awaitGone(ctx, t, w.Kit, books, erased)
+	t.Logf("erased after %v", time.Since(start))
+	for _, job := range erased {
+		if status, text := state(t, w.Gateway, job); status != http.StatusGone || !strings.Contains(text, `"code":"job-erased"`) {
+			t.Errorf("job %s: %d %s", job, status, text)
+		}
+	}
+	for _, job := range kept {
+		if _, text := state(t, w.Gateway, job); text != whole[job] {
+			t.Errorf("a job of another token was\n%s\nand is\n%s", whole[job], text)
+		}
+	}
+	checkBooks(ctx, t, books, erased, kept)
+	if strings.Contains(w.Logged(), `"level":"error"`) {
+		t.Error("something went wrong")
+	}
+}
+
+func TestAJobThatIsErasedUnderWayStaysErasedWhateverComes(t *testing.T) {
+	t.Parallel()
+	asked := &wire{}
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Front: asked.listen})
+	books := booksOf(t, w)
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	testkit.Eventually(t, func() error {
+		if status, text := state(t, w.Gateway, job); !strings.Contains(text, `"progress":90`) {
+			return fmt.Errorf("%d %s", status, text)
+		}
+		return nil
+	})
+	stream := w.Watch(w.Context(), t, job, "en")
+	defer stream.Close()
+	erase(t, w.Gateway+"/jobs/"+job, jobDeleted)
+	frames, err := world.ReadFrames(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end := frames[len(frames)-1]; end.Status != "canceled" || end.Message != "Job deleted" || end.Progress != 90 {
+		t.Errorf("the stream ends with %+v", end)
+	}
+	awaitGone(w.Context(), t, w.Kit, books, []string{job})
+	for _, body := range []string{`{"analysis_results":{"secret":1}}`, `{"status":"processing","progress":50,"message":"secret"}`} {
+		if status, answer := post(t, asked.hook(job, 1), body); status != http.StatusOK || answer["received"] != true {
+			t.Errorf("%s: %d %v", body, status, answer)
+		}
+	}
+	if status, _ := state(t, w.Gateway, job); status != http.StatusGone {
+		t.Errorf("it answers %d", status)
+	}
+	checkBooks(w.Context(), t, books, []string{job}, nil)
+	if dead := w.Letters(event.Dead()); len(dead) > 0 {
+		t.Errorf("dead letters %+v", dead)
+	}
+}
+
+// The gateway dies right behind its answer, and each of the others amid the work,
+// while half of the jobs are under way.
+func TestADeletedTokenIsErasedWhateverIsKilled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
+	defer cancel()
+	c := found(t, map[string]int{fleet.Tracker: 2, fleet.Uploader: 2}, map[string]string{"BEHAVIOUR_DELAY": "1s", "CONCURRENCY": "2"})
+	jobs := c.uploadAll(ctx, 100)
+	erase(t, c.fleet.URL(fleet.Gateway)+"/tokens/1", tokenDeleted)
+	for _, name := range []string{fleet.Gateway, fleet.Tracker, fleet.Uploader, fleet.Dispatcher, fleet.Uploader, fleet.Tracker} {
+		p := c.fleet.Process(name, 0)
+		p.Kill()
+		if err := p.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitGone(ctx, t, c.kit, c.books, jobs)
+	c.checkStagingEmpties(ctx) // of a result that was refused at a crash, too
+	checkBooks(ctx, t, c.books, jobs, nil)
+}
