@@ -1,25 +1,34 @@
 package stack_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"sori.internal/infra/internal/stack"
 )
 
-// replicated makes a stream on all three servers, or finds it.
-func replicated(t *testing.T, js jetstream.JetStream) jetstream.Stream {
+// oneTry bounds what a cluster without a leader never answers.
+const oneTry = 3 * time.Second
+
+// replicated makes a stream on all three servers, or finds it. It tries until they
+// have a leader.
+func replicated(t *testing.T, js jetstream.JetStream) (st jetstream.Stream) {
 	t.Helper()
-	st, err := js.CreateOrUpdateStream(testContext(t), jetstream.StreamConfig{Name: "R3", Subjects: []string{"r3.>"}, Replicas: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "a leader", func() (made bool) {
+		ctx, cancel := context.WithTimeout(testContext(t), oneTry)
+		defer cancel()
+		var err error
+		st, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "R3", Subjects: []string{"r3.>"}, Replicas: 3})
+		return err == nil
+	})
 
 	return st
 }
@@ -38,7 +47,9 @@ func leaderOf(t *testing.T, st jetstream.Stream) stack.Part {
 func publish(t *testing.T, js jetstream.JetStream, text string) {
 	t.Helper()
 	eventually(t, "a leader", func() bool {
-		_, err := js.Publish(testContext(t), "r3."+text, []byte(text), jetstream.WithMsgID(text))
+		ctx, cancel := context.WithTimeout(testContext(t), oneTry)
+		defer cancel()
+		_, err := js.Publish(ctx, "r3."+text, []byte(text), jetstream.WithMsgID(text))
 		return err == nil
 	})
 }
