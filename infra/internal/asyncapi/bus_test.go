@@ -3,6 +3,7 @@ package asyncapi_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -109,6 +110,27 @@ func TestWhatAJobSaysIsAsTheDocumentHasIt(t *testing.T) {
 	job := w.Upload(t, "녹음 1.wav", tone.WAV(220, time.Second))
 	w.Follow(w.Context(), t, job, "ko")
 	e.waits("received", "uploading", "stored", "attempted", "dispatched", "progressed", "completed", "live")
+}
+
+func TestWhatIsDeletedIsAsTheDocumentHasIt(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	w.Follow(w.Context(), t, job, "ko")
+	e := listen(t, w.Kit)
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodDelete, fmt.Sprintf("%s/tokens/%d", w.Gateway, w.Token), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("status %s", resp.Status)
+	}
+	e.waits("deleted", "erased")
 }
 
 func TestWhatIsGivenUpIsAsTheDocumentHasIt(t *testing.T) {
