@@ -3,11 +3,13 @@
 //
 //   - where a process dies: crash_test.go;
 //   - where S3, Postgres or NATS is away: the package outage, and failures_test.go
-//     for a job whose deadline passes meanwhile;
+//     for a job whose deadline passes meanwhile; cluster, where NATS loses servers;
+//   - where the analysis server is down or busy: waiting_test.go;
 //   - where the analysis server does not call back, or calls as it likes:
 //     analysis_server_test.go;
 //   - where callbacks are late, repeated or forged: callbacks_test.go;
-//   - where an event is poison: failures_test.go.
+//   - where an event is poison: failures_test.go;
+//   - where several of these meet: the command chaos.
 package e2e_test
 
 import (
