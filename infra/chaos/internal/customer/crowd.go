@@ -1,5 +1,5 @@
 // Package customer is who uses Sori while it is tried: clients that upload, watch over a stream or ask again and again, cancel,
-// and have failed analyses tried again. They accept that anything may break, come back when it does, and keep a ledger of all
+// have failed analyses tried again, and erase what they have seen. They accept that anything may break, come back when it does, and keep a ledger of all
 // that they were told and of all that they should not have been told.
 package customer
 
@@ -90,11 +90,13 @@ const (
 	watchersOf  = 2  // the others ask again and again
 	cancelersOf = 20 // change their minds
 	largeOf     = 10 // send several chunks
+	erasersOf   = 20 // want nothing kept, whatever the end
 )
 
 // whims is what one customer is going to do.
 type whims struct {
 	large, watch, cancel bool
+	erase                bool
 	cancelAfter          time.Duration
 	gateway              int // the first to ask
 }
@@ -103,6 +105,7 @@ func (c *Crowd) whims(i int) whims {
 	rng := rand.New(rand.NewPCG(c.opt.Seed, uint64(i)+2)) // repeatable on purpose
 	return whims{
 		large: rng.IntN(largeOf) == 0, watch: rng.IntN(watchersOf) == 0, cancel: rng.IntN(cancelersOf) == 0,
+		erase:       rng.IntN(erasersOf) == 0,
 		cancelAfter: time.Duration(rng.Int64N(int64(2 * time.Second))), gateway: rng.IntN(len(c.opt.Gateways)),
 	}
 }
@@ -128,6 +131,9 @@ func (c *Crowd) serve(ctx context.Context, i int) {
 		if !v.act(ctx, "retry") {
 			return
 		}
+	}
+	if will.erase && ctx.Err() == nil {
+		v.erase(ctx)
 	}
 }
 

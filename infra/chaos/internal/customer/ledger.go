@@ -24,6 +24,7 @@ const (
 	CutStream Event = "stream cut"
 	Canceled  Event = "cancel"
 	Retried   Event = "retry"
+	Erased    Event = "erase"
 )
 
 // Ledger is what customers were told. Its methods are safe for concurrent use.

@@ -36,6 +36,7 @@ type frame struct {
 const (
 	processing = "processing"
 	failed     = "failed"
+	erased     = "erased" // which no answer says: it is the end of all answers
 )
 
 // form is an upload's body.
@@ -174,7 +175,7 @@ func (v *visit) act(ctx context.Context, action string) bool {
 		case a.status == http.StatusAccepted:
 			v.crowd.ledger.count(Event(action))
 			return true
-		case a.status == http.StatusConflict && a.code() != "":
+		case (a.status == http.StatusConflict || a.status == http.StatusGone) && a.code() != "":
 			return true
 		case !a.putOff():
 			v.crowd.ledger.wrong(Answers, "%s of job %s is answered with %d: %s", action, v.job, a.status, a.body)
@@ -184,6 +185,28 @@ func (v *visit) act(ctx context.Context, action string) bool {
 	}
 
 	return false
+}
+
+// erase asks to have nothing kept of the job, until it is answered.
+func (v *visit) erase(ctx context.Context) {
+	for ctx.Err() == nil {
+		req, err := http.NewRequestWithContext(ctx, http.MethodDelete, v.gateway()+"/jobs/"+v.job, http.NoBody)
+		if err != nil {
+			return
+		}
+		a, err := v.do(v.crowd.uploads, req)
+		switch {
+		case err != nil:
+		case a.status == http.StatusOK, a.status == http.StatusGone: // by a try that was not answered
+			v.crowd.ledger.end(v.job, erased)
+			v.crowd.ledger.count(Erased)
+			return
+		case !a.putOff():
+			v.crowd.ledger.wrong(Answers, "the erasure of job %s is answered with %d: %s", v.job, a.status, a.body)
+			return
+		}
+		pause(ctx, comeBack)
+	}
 }
 
 // await sees the job to an end, and reports whether it saw one.

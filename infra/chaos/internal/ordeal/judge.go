@@ -17,15 +17,14 @@ import (
 
 // The invariants: what must hold whatever went wrong. Those that customers see broken are theirs (package customer).
 const (
-	finishes  customer.Rule = "every job comes to its end in its customer's sight"
+	finishes  customer.Rule = "every job comes to its end in its customer's sight, and nothing is left to be handled"
 	agreement customer.Rule = "every accepted job ends exactly once, and log, row and object agree"
 	strangers customer.Rule = "no job exists that nobody was told of"
 	farewells customer.Rule = "the end that a customer saw is the end that is recorded"
 	falls     customer.Rule = "progress falls with a new attempt only"
-	outcomes  customer.Rule = "a job that nobody canceled is completed"
+	outcomes  customer.Rule = "a job that nobody canceled or erased is completed"
 	staging   customer.Rule = "staging is empty"
 	dead      customer.Rule = "no event was given up"
-	lag       customer.Rule = "nothing is left to be handled"
 	survivors customer.Rule = "no process ended by itself or panicked"
 	remains   customer.Rule = "no goroutine, file or connection is left over"
 )
@@ -57,7 +56,6 @@ func (o *Ordeal) judge(ctx context.Context) Report {
 	wrong, err := o.unexplained(ctx, ledger.Falls())
 	r.judge(falls, append(wrong, texts(err)...))
 	r.judge(dead, texts(o.noneDead(ctx)))
-	r.judge(lag, texts(o.awaitIdle(ctx)))
 	o.crowd.Leave()
 	wrong, err = o.leftOver(ctx)
 	r.judge(remains, append(wrong, texts(err)...))
@@ -67,12 +65,18 @@ func (o *Ordeal) judge(ctx context.Context) Report {
 	return r
 }
 
-// settle waits until every job has ended.
+// settle waits until every job has ended and everything that was said of it is handled.
 func (o *Ordeal) settle(ctx context.Context, ends map[string]string) (map[string]audit.Row, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleIn)
 	defer cancel()
+	if _, err := o.books.AwaitEnds(ctx, keys(ends)); err != nil {
+		return nil, err
+	}
+	if err := o.awaitIdle(ctx); err != nil {
+		return nil, err
+	}
 
-	return o.books.AwaitEnds(ctx, keys(ends))
+	return o.books.Rows(ctx)
 }
 
 // unknown are the jobs that no customer was told of.
@@ -103,7 +107,7 @@ func compare(ends map[string]string, rows map[string]audit.Row) []string {
 func uncompleted(rows map[string]audit.Row) []string {
 	var wrong []string
 	for job, r := range rows {
-		if r.Status != "completed" && r.Status != "canceled" {
+		if r.Status != "completed" && r.Status != "canceled" && r.Status != "erased" {
 			wrong = append(wrong, fmt.Sprintf("job %s is %s", job, r.Status))
 		}
 	}
@@ -119,7 +123,7 @@ func (o *Ordeal) unexplained(ctx context.Context, falls map[string]int) ([]strin
 		if err != nil {
 			return nil, err
 		}
-		if n > log.Attempt()-1 {
+		if !log.Erased() && n > log.Attempt()-1 {
 			wrong = append(wrong, fmt.Sprintf("job %s: progress fell %d times in %d attempts", job, n, log.Attempt()))
 		}
 	}
