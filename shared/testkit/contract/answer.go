@@ -1,0 +1,146 @@
+package contract
+
+import (
+	"bytes"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Answer is what was answered to a request.
+type Answer struct {
+	Method string
+	Path   string // escaped, without the query
+	Status int
+	Header http.Header
+	Body   []byte
+	Part   bool // the body was not read to its end
+}
+
+// The responses, among the document's components, to what has no operation: a
+// request that no route takes, and one that was refused before it was looked at.
+const (
+	unrouted = pointer("/components/responses/Unrouted")
+	refused  = pointer("/components/responses/AnyProblem")
+)
+
+// Check tells what of an answer is not as the document says.
+func (d *Document) Check(a Answer) error {
+	response, ok := d.response(a)
+	if !ok {
+		return fmt.Errorf("%s %s: the status %d is not documented: %.500s", a.Method, a.Path, a.Status, a.Body)
+	}
+	if err := d.checkHeaders(response, a.Header); err != nil {
+		return fmt.Errorf("%s %s: %d: %w", a.Method, a.Path, a.Status, err)
+	}
+	if err := d.checkContent(response, a); err != nil {
+		return fmt.Errorf("%s %s: %d: %w: %.500s", a.Method, a.Path, a.Status, err, a.Body)
+	}
+	return nil
+}
+
+// response finds what the document says of an answer.
+func (d *Document) response(a Answer) (pointer, bool) {
+	operation, ok := d.operation(a.Method, a.Path)
+	if !ok {
+		if a.Status == http.StatusNotFound {
+			return unrouted, true
+		}
+		return refused, a.Status >= http.StatusBadRequest
+	}
+	status := strconv.Itoa(a.Status)
+	for _, key := range []string{status, status[:1] + "XX", "default"} {
+		if _, at, ok := d.at(operation.to("responses", key)); ok {
+			return at, key != "default" || a.Status >= http.StatusBadRequest
+		}
+	}
+	return "", false
+}
+
+func (d *Document) checkHeaders(response pointer, header http.Header) error {
+	names, at := d.members(response.to("headers"))
+	for _, name := range names {
+		described, here, _ := d.at(at.to(name))
+		required, _ := described.(map[string]any)["required"].(bool)
+		lines := header.Values(name)
+		if len(lines) == 0 {
+			if required {
+				return fmt.Errorf("the header %s is missing", name)
+			}
+			continue
+		}
+		if err := d.validate(here.to("schema"), d.scalar(here.to("schema"), strings.Join(lines, ", "))); err != nil {
+			return fmt.Errorf("the header %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// scalar reads a header's text as what its schema is about.
+func (d *Document) scalar(schema pointer, text string) any {
+	if kind, _, _ := d.at(schema.to("type")); kind == "integer" {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return n
+		}
+	}
+	return text
+}
+
+// checkContent checks the media type and the body.
+func (d *Document) checkContent(response pointer, a Answer) error {
+	contents, at := d.members(response.to("content"))
+	if len(contents) == 0 || a.Method == http.MethodHead {
+		if len(a.Body) > 0 {
+			return fmt.Errorf("it has a body")
+		}
+		return nil
+	}
+	given := a.Header.Get("Content-Type")
+	mediaType, _, err := mime.ParseMediaType(given)
+	if err != nil {
+		return fmt.Errorf("the media type %q: %w", given, err)
+	}
+	_, content, ok := d.at(at.to(mediaType))
+	switch {
+	case !ok:
+		return fmt.Errorf("the media type %s is not documented", mediaType)
+	case mediaType == "text/event-stream":
+		return d.checkEvents(content.to("x-event-data"), a.Body)
+	case a.Part || a.Header.Get("Content-Encoding") != "": // it is not there to be read
+		return nil
+	case mediaType != "application/json" && !strings.HasSuffix(mediaType, "+json"):
+		return nil
+	default:
+		return d.checkJSON(content.to("schema"), a.Body)
+	}
+}
+
+// checkEvents checks the data of every whole line of an event stream.
+func (d *Document) checkEvents(schema pointer, stream []byte) error {
+	for line := range bytes.Lines(stream) {
+		data, ok := bytes.CutPrefix(line, []byte("data: "))
+		if !ok || !bytes.HasSuffix(line, []byte("\n")) {
+			continue
+		}
+		if err := d.checkJSON(schema, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkJSON(schema pointer, text []byte) error {
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return fmt.Errorf("the body is not JSON: %w", err)
+	}
+	_, at, ok := d.at(schema)
+	if !ok {
+		return fmt.Errorf("there is no schema at %s", schema)
+	}
+	return d.validate(at, value)
+}

@@ -1,0 +1,63 @@
+package contract
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// Transport is an http.RoundTripper that checks every answer that passes, when it
+// was read to its end or closed.
+type Transport struct {
+	Base     http.RoundTripper
+	Document *Document
+	Report   func(error)
+	Exempt   func(*http.Response) bool // answers that are not the API's own; nil for none
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.Base.RoundTrip(req)
+	if err != nil || t.Exempt != nil && t.Exempt(resp) {
+		return resp, err //nolint:wrapcheck // it only looks on
+	}
+	resp.Body = &watched{body: resp.Body, check: func(seen []byte, whole bool) {
+		err := t.Document.Check(Answer{
+			Method: req.Method, Path: req.URL.EscapedPath(), Status: resp.StatusCode,
+			Header: resp.Header, Body: seen, Part: !whole,
+		})
+		if err != nil {
+			t.Report(err)
+		}
+	}}
+	return resp, nil
+}
+
+// watched is a body that is checked once, when no more of it is read.
+type watched struct {
+	body  io.ReadCloser
+	seen  bytes.Buffer
+	once  sync.Once
+	check func(seen []byte, whole bool)
+}
+
+// Read implements io.Reader.
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.body.Read(p)
+	w.seen.Write(p[:n])
+	if err != nil {
+		w.end(errors.Is(err, io.EOF))
+	}
+	return n, err //nolint:wrapcheck // io.EOF must stay what it is
+}
+
+// Close implements io.Closer.
+func (w *watched) Close() error {
+	err := w.body.Close()
+	w.end(false)
+	return err //nolint:wrapcheck // it only looks on
+}
+
+func (w *watched) end(whole bool) { w.once.Do(func() { w.check(w.seen.Bytes(), whole) }) }
