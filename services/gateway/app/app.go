@@ -59,6 +59,10 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		return err
 	}
 
+	docs, err := api.NewDocs(buildinfo.Version())
+	if err != nil {
+		return err
+	}
 	counts := metrics.New()
 	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)})
 	rows := store.New(db)
@@ -75,7 +79,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	server := &api.Server{
 		Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log,
 		Routes: api.Routes{
-			Info: info(), Health: ready, Metrics: counts,
+			Info: info(), Health: ready, Metrics: counts, Docs: docs,
 			Uploads: core, UploadPace: api.Pace{Idle: cfg.UploadIdle, Total: cfg.UploadTimeout},
 			MaxUploadBody: limits.MaxBody(), Language: cfg.DefaultLanguage,
 			Tokens: rows, Details: catalogue.NewDetails(rows, references), Scripts: rows, Actors: rows,
@@ -103,6 +107,6 @@ func setup(events *bus.Bus, rows *store.Store, ready *health.Health) func(contex
 func info() httpd.Info {
 	return httpd.Info{Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{
 		"tokens": "/tokens/", "scripts": "/scripts/", "actors": "/actors/", "jobs": "/jobs/",
-		"health": "/health", "ready": "/readyz", "metrics": "/metrics",
+		"openapi": "/openapi.json", "docs": "/docs", "health": "/health", "ready": "/readyz", "metrics": "/metrics",
 	}}
 }

@@ -19,6 +19,7 @@ type Routes struct {
 	Info    httpd.Info
 	Health  *health.Health
 	Metrics *metrics.Registry
+	Docs    *Docs
 
 	Uploads       Uploads
 	UploadPace    Pace
@@ -35,14 +36,15 @@ type Routes struct {
 	MaxWebhookBytes int64
 }
 
-// register adds the routes that every service has. Paths answer with and without
-// a trailing slash.
+// register adds the routes that every service has, and the documentation. Paths
+// answer with and without a trailing slash.
 func (r *Routes) register(app *fiber.App) {
 	app.Get("/", func(c *fiber.Ctx) error { return c.JSON(r.Info) })
 	app.Get("/livez", std(http.HandlerFunc(r.Health.ServeLive)))
 	app.Get("/readyz", std(http.HandlerFunc(r.Health.ServeReady)))
 	app.Get("/health", std(http.HandlerFunc(r.Health.ServeHealth)))
 	app.Get("/metrics", std(r.Metrics.Handler()))
+	r.Docs.register(app)
 }
 
 // registerPassages adds the routes that other services answer. They come before

@@ -1,0 +1,86 @@
+package api
+
+import (
+	"bytes"
+	_ "embed" // the document
+	"encoding/json"
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+)
+
+//go:embed openapi.yaml
+var document []byte
+
+// documentJSON is the document as programs read it, in the order in which it is
+// written, with the version that it is of.
+func documentJSON(version string) ([]byte, error) {
+	var root yaml.Node
+	if err := yaml.Unmarshal(document, &root); err != nil {
+		return nil, fmt.Errorf("read the API's document: %w", err)
+	}
+	if v := member(member(root.Content[0], "info"), "version"); v != nil {
+		v.SetString(version)
+	}
+	var text bytes.Buffer
+	if err := writeJSON(&text, root.Content[0]); err != nil {
+		return nil, fmt.Errorf("write the API's document: %w", err)
+	}
+	return text.Bytes(), nil
+}
+
+// member is the value of a mapping's key; nil where there is none.
+func member(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// writeJSON writes a node as JSON. Going through maps would sort what the
+// document has in an order for people.
+func writeJSON(text *bytes.Buffer, n *yaml.Node) error {
+	switch n.Kind {
+	case yaml.AliasNode:
+		return writeJSON(text, n.Alias)
+	case yaml.MappingNode:
+		return writeList(text, "{}", n.Content, func(i int) string {
+			if i%2 == 0 {
+				return ","
+			}
+			return ":"
+		})
+	case yaml.SequenceNode:
+		return writeList(text, "[]", n.Content, func(int) string { return "," })
+	default:
+		var v any
+		if err := n.Decode(&v); err != nil {
+			return fmt.Errorf("line %d: %w", n.Line, err)
+		}
+		enc := json.NewEncoder(text)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(v); err != nil {
+			return fmt.Errorf("line %d: %w", n.Line, err)
+		}
+		text.Truncate(text.Len() - 1) // its line break
+		return nil
+	}
+}
+
+// writeList writes nodes between brackets, with what belongs before each but the
+// first.
+func writeList(text *bytes.Buffer, brackets string, nodes []*yaml.Node, before func(i int) string) error {
+	text.WriteByte(brackets[0])
+	for i, n := range nodes {
+		if i > 0 {
+			text.WriteString(before(i))
+		}
+		if err := writeJSON(text, n); err != nil {
+			return err
+		}
+	}
+	text.WriteByte(brackets[1])
+	return nil
+}
