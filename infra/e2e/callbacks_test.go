@@ -106,7 +106,7 @@ func TestACallbackThatComesAfterTheNextAttemptHasBegunChangesNothing(t *testing.
 // snapshot is a job as its route tells it, and the version that it tells.
 func snapshot(t *testing.T, w *world.World, job string) string {
 	t.Helper()
-	resp, err := http.Get(w.Gateway + "/tokens/analysis-result/" + job)
+	resp, err := w.Client.Get(w.Gateway + "/tokens/analysis-result/" + job)
 	if err != nil {
 		t.Fatal(err)
 	}

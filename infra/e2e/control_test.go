@@ -18,7 +18,7 @@ import (
 // ask posts an action on a job, as a frontend does, and returns the answer.
 func ask(t *testing.T, w *world.World, job, action string) (status int, body map[string]any) {
 	t.Helper()
-	resp, err := http.Post(w.Gateway+"/jobs/"+job+"/"+action, "", nil)
+	resp, err := w.Client.Post(w.Gateway+"/jobs/"+job+"/"+action, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

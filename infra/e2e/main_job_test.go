@@ -113,7 +113,7 @@ func TestWhatWasUploadedIsListedAndPlayed(t *testing.T) {
 	job := w.Upload(t, "녹음 1.wav", audio)
 	checkStages(t, w.Follow(w.Context(), t, job, "ko"))
 	get := func(path string) (*http.Response, []byte) {
-		resp, err := http.Get(w.Gateway + path)
+		resp, err := w.Client.Get(w.Gateway + path)
 		if err != nil {
 			t.Fatal(err)
 		}

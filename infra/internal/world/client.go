@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sori.internal/infra/internal/sse"
+	"sori.internal/shared/testkit/contract"
 )
 
 // Frame is one event of a progress stream.
@@ -30,6 +31,29 @@ func (f Frame) Terminal() bool {
 	return f.Status == "completed" || f.Status == "failed" || f.Status == "canceled"
 }
 
+// client makes the client of a test. What other hosts answer, to which the gateway
+// may lead, is not its to judge.
+func (w *World) client(t *testing.T) *http.Client {
+	t.Helper()
+	resp, err := http.Get(w.Gateway + "/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := contract.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Client{Transport: &contract.Transport{
+		Base: http.DefaultTransport, Document: document, Report: func(err error) { t.Error(err) },
+		Exempt: func(r *http.Response) bool { return "http://"+r.Request.URL.Host != w.Gateway },
+	}}
+}
+
 // Upload sends a recording as a browser would and returns the job's id.
 func (w *World) Upload(t *testing.T, name string, audio []byte) string {
 	t.Helper()
@@ -41,7 +65,7 @@ func (w *World) Upload(t *testing.T, name string, audio []byte) string {
 	}
 	_, _ = part.Write(audio)
 	_ = form.Close()
-	resp, err := http.Post(fmt.Sprintf("%s/tokens/%d/upload-audio", w.Gateway, w.Token), form.FormDataContentType(), &body)
+	resp, err := w.Client.Post(fmt.Sprintf("%s/tokens/%d/upload-audio", w.Gateway, w.Token), form.FormDataContentType(), &body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +132,7 @@ func (w *World) get(ctx context.Context, t *testing.T, path, language string) *h
 		t.Fatal(err)
 	}
 	req.Header.Set("Accept-Language", language)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := w.Client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

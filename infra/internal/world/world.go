@@ -29,6 +29,9 @@ type World struct {
 	Dispatcher string
 	Analyzer   *analyzer.Server
 	Token      int64 // of a token that exists
+
+	// Client asks the gateway, and holds its answers to its document.
+	Client *http.Client
 }
 
 // Options are what differs from the defaults.
@@ -68,6 +71,7 @@ func Start(t *testing.T, o Options) *World {
 	settings["TRACKER_URL"], settings["DISPATCHER_URL"] = w.Tracker, w.Dispatcher
 	w.Gateway = k.Run(gateway.Run, settings).URL
 	w.awaitReady(t)
+	w.Client = w.client(t)
 	w.Token = w.NewToken(t)
 	return w
 }
@@ -143,7 +147,7 @@ func (e statusError) Error() string { return "status " + string(e) }
 // NewToken makes a token.
 func (w *World) NewToken(t *testing.T) int64 {
 	t.Helper()
-	resp, err := http.Post(w.Gateway+"/tokens/", "application/json",
+	resp, err := w.Client.Post(w.Gateway+"/tokens/", "application/json",
 		strings.NewReader(`{"token_name":"sample","actor_name":"sori","start_time":0,"end_time":10}`))
 	if err != nil {
 		t.Fatal(err)

@@ -173,7 +173,7 @@ func TestACallbackMayComeBeforeTheAnswer(t *testing.T) {
 	r := newRig(t)
 	r.run(nil)
 	r.analyzer.answer = func(w http.ResponseWriter, a asked, _ int) {
-		got, err := post(r.here(a.field("webhook_url")), `{"analysis_results":{"score":1}}`)
+		got, err := r.post(a.field("webhook_url"), `{"analysis_results":{"score":1}}`)
 		if err != nil || got.code != http.StatusOK {
 			t.Errorf("the callback: %+v %v", got, err)
 		}

@@ -72,7 +72,7 @@ func TestARefusedResultLeavesNothingStaged(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			if got, err := post(r.here(hook), body); err != nil || got.code != http.StatusOK {
+			if got, err := r.post(hook, body); err != nil || got.code != http.StatusOK {
 				t.Errorf("%+v %v", got, err)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/contract"
 )
 
 const (
@@ -36,14 +37,26 @@ type rig struct {
 	bucket   string
 	analyzer *analyzer
 	url      string // of the dispatcher, once it runs
+	http     *http.Client
 }
+
+// document is that of the API: what the dispatcher answers and what it sends are
+// held to it. It is read, not imported: the other side has no more.
+var document = sync.OnceValues(func() (*contract.Document, error) {
+	return contract.Read("../../gateway/internal/api/openapi.yaml")
+})
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	k := testkit.New(t)
 	client, bucket := k.Bucket()
+	described, err := document()
+	must(t, err)
 	return &rig{
-		Kit: k, t: t, client: client, bucket: bucket, analyzer: newAnalyzer(t),
+		Kit: k, t: t, client: client, bucket: bucket, analyzer: newAnalyzer(t, described),
+		http: &http.Client{Transport: &contract.Transport{
+			Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
+		}},
 		bus: k.Bus("uploader", event.Jobs(), event.Dead(), event.Staging()),
 	}
 }
@@ -127,12 +140,13 @@ type reply struct {
 // call posts a body to a callback URL, as the analysis server does.
 func (r *rig) call(callback string, body any, headers ...string) reply {
 	r.t.Helper()
-	got, err := post(r.here(callback), body, headers...)
+	got, err := r.post(callback, body, headers...)
 	must(r.t, err)
 	return got
 }
 
-func post(callback string, body any, headers ...string) (reply, error) {
+// post is call for other goroutines than the test's.
+func (r *rig) post(callback string, body any, headers ...string) (reply, error) {
 	raw, ok := body.(string)
 	if !ok {
 		encoded, err := json.Marshal(body)
@@ -141,14 +155,14 @@ func post(callback string, body any, headers ...string) (reply, error) {
 		}
 		raw = string(encoded)
 	}
-	req, err := http.NewRequest(http.MethodPost, callback, strings.NewReader(raw))
+	req, err := http.NewRequest(http.MethodPost, r.here(callback), strings.NewReader(raw))
 	if err != nil {
 		return reply{}, err
 	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.http.Do(req)
 	if err != nil {
 		return reply{}, err
 	}
@@ -193,6 +207,8 @@ func (a asked) field(name string) string {
 type analyzer struct {
 	*httptest.Server
 
+	check func(asked)
+
 	mu     sync.Mutex
 	got    []asked
 	polled []string                                    // the paths that were asked for a status
@@ -200,9 +216,13 @@ type analyzer struct {
 	status func(n int) string                          // what the n-th look at a status is told; empty is 404
 }
 
-func newAnalyzer(t *testing.T) *analyzer {
+func newAnalyzer(t *testing.T, described *contract.Document) *analyzer {
 	t.Helper()
-	a := &analyzer{answer: accept}
+	a := &analyzer{answer: accept, check: func(a asked) {
+		if err := described.CheckWebhook("analysis", a.header, a.body); err != nil {
+			t.Error(err)
+		}
+	}}
 	a.Server = httptest.NewServer(a)
 	t.Cleanup(a.Close)
 	return a
@@ -217,6 +237,7 @@ func (a *analyzer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, _ := io.ReadAll(r.Body)
 	this := asked{at: time.Now(), header: r.Header.Clone(), body: body}
+	a.check(this)
 	a.mu.Lock()
 	a.got = append(a.got, this)
 	a.mu.Unlock()

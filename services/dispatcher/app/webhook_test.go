@@ -309,7 +309,7 @@ func TestTheURLWorksWithATrailingSlashAndOnlyForPOST(t *testing.T) {
 	r := newRig(t)
 	r.run(nil)
 	job, hook := r.dispatched()
-	resp, err := http.Get(r.here(hook))
+	resp, err := r.http.Get(r.here(hook))
 	must(t, err)
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusMethodNotAllowed {
@@ -334,7 +334,7 @@ func TestManyCallbacksAtOnceAndACancellationMakeOneEnding(t *testing.T) {
 				if i%2 == 1 {
 					body = `{"status":"failed","error":"x"}`
 				}
-				if got, err := post(r.here(hook), body); err != nil || got.code != http.StatusOK {
+				if got, err := r.post(hook, body); err != nil || got.code != http.StatusOK {
 					t.Errorf("%+v %v", got, err)
 				}
 			})

@@ -134,7 +134,7 @@ func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 	s3 := kit.Proxy(kit.Settings(nil)["S3_ENDPOINT"])
 	s3.Cut()
 	i := kit.Run(app.Run, map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "S3_ENDPOINT": s3.URL})
-	g := &gateway{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: kit.Bus("test")}
+	g := newGateway(t, kit, i)
 	g.withToken()
 	client, bucket := kit.Bucket()
 	g.put(client, bucket, "k", pitch)

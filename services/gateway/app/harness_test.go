@@ -11,15 +11,18 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sori.internal/services/gateway/app"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/contract"
 )
 
-// gateway is one running gateway with a token.
+// gateway is one running gateway with a token. Whatever it answers is held to
+// its own document.
 type gateway struct {
 	t     *testing.T
 	kit   *testkit.Kit
@@ -27,7 +30,15 @@ type gateway struct {
 	url   string
 	stop  func() error
 	token int64
+	http  *contract.Transport
 }
+
+// document is the API's.
+var document = sync.OnceValues(func() (*contract.Document, error) { return contract.Read("../internal/api/openapi.yaml") })
+
+// played marks the answers of services that a test plays: what is passed on as
+// it came is not held to the document.
+const played = "X-Played"
 
 func start(t *testing.T, changes map[string]string) *gateway {
 	t.Helper()
@@ -38,12 +49,24 @@ func start(t *testing.T, changes map[string]string) *gateway {
 		vars[k] = v
 	}
 	i := kit.Run(app.Run, vars)
-	g := &gateway{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: kit.Bus("test")}
+	g := newGateway(t, kit, i)
 	g.ready()
 	token := g.create(`{"token_name":"인사","actor_name":"하나","start_time":0,"end_time":1.5,
 		"s3_textgrid_url":"s3://refs/1.TextGrid","s3_pitch_url":"s3://refs/1.json"}`)
 	g.token = int64(token["id"].(float64))
 	return g
+}
+
+func newGateway(t *testing.T, kit *testkit.Kit, i *testkit.Instance) *gateway {
+	t.Helper()
+	described, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &gateway{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: kit.Bus("test"), http: &contract.Transport{
+		Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
+		Exempt: func(r *http.Response) bool { return r.Header.Get(played) != "" },
+	}}
 }
 
 // in is the same gateway in a part of its test.
@@ -57,15 +80,11 @@ func (g *gateway) in(t *testing.T) *gateway {
 func (g *gateway) ready() {
 	g.t.Helper()
 	testkit.Eventually(g.t, func() error {
-		resp, err := http.Get(g.url + "/readyz")
-		if err != nil {
-			return err
+		r, err := g.try(g.kit.Context(), "GET", "/readyz", nil, nil)
+		if err == nil && r.StatusCode != http.StatusOK {
+			err = fmt.Errorf("readyz: %s", r.Status)
 		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("readyz: %s", resp.Status)
-		}
-		return nil
+		return err
 	})
 }
 
@@ -106,7 +125,7 @@ func (g *gateway) try(ctx context.Context, method, path string, body io.Reader, 
 	for k, v := range header {
 		req.Header.Set(k, v)
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := g.http.RoundTrip(req)
 	if err != nil {
 		return reply{}, err
 	}

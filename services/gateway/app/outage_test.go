@@ -11,7 +11,7 @@ import (
 )
 
 // behindProxies starts a gateway whose bus and database a test can take away.
-func behindProxies(t *testing.T) (g *gateway, nats, db *testkit.Proxy) {
+func behindProxies(t *testing.T) (_ *gateway, nats, db *testkit.Proxy) {
 	t.Helper()
 	kit := testkit.New(t)
 	db = kit.Proxy(kit.Database())
@@ -19,8 +19,7 @@ func behindProxies(t *testing.T) (g *gateway, nats, db *testkit.Proxy) {
 	i := kit.Run(app.Run, map[string]string{
 		"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "DATABASE_URL": db.URL, "NATS_URL": nats.URL,
 	})
-	g = &gateway{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: kit.Bus("test")}
-	return g, nats, db
+	return newGateway(t, kit, i), nats, db
 }
 
 func (g *gateway) withToken() *gateway {

@@ -20,7 +20,10 @@ const webhook = "/tokens/webhook/analysis-complete?job_id=x&attempt=1&sig=a%2Bb"
 // behind starts a gateway with a tracker and a dispatcher that h plays.
 func behind(t *testing.T, changes map[string]string, h http.HandlerFunc) (*gateway, *httptest.Server) {
 	t.Helper()
-	upstream := httptest.NewServer(h)
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(played, "yes")
+		h(w, r)
+	}))
 	vars := map[string]string{"TRACKER_URL": upstream.URL, "DISPATCHER_URL": upstream.URL + "/"}
 	for k, v := range changes {
 		vars[k] = v
@@ -254,7 +257,7 @@ func (g *gateway) open(ctx context.Context) (*http.Response, *bufio.Reader) {
 	g.t.Helper()
 	req, _ := http.NewRequestWithContext(ctx, "GET", g.url+progress, nil)
 	req.Header.Set("Last-Event-ID", "5")
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := g.http.RoundTrip(req)
 	if err != nil {
 		g.t.Fatal(err)
 	}

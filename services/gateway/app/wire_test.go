@@ -6,18 +6,22 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/contract"
 )
 
 // wire is a connection whose bytes a test writes itself.
 type wire struct {
 	t *testing.T
 	net.Conn
-	r *bufio.Reader
+	r     *bufio.Reader
+	http  *contract.Transport
+	asked [][]string // requests that are not answered yet: method and path
 }
 
 func (g *gateway) dial() *wire {
@@ -28,12 +32,17 @@ func (g *gateway) dial() *wire {
 	}
 	g.t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	return &wire{t: g.t, Conn: c, r: bufio.NewReader(c)}
+	return &wire{t: g.t, Conn: c, r: bufio.NewReader(c), http: g.http}
 }
+
+// requestLine is the first line of a request.
+var requestLine = regexp.MustCompile(`([A-Z]+) (/[^ ?]*)\S* HTTP/1\.1\r\n`)
 
 func (w *wire) send(format string, args ...any) {
 	w.t.Helper()
-	if _, err := fmt.Fprintf(w, format, args...); err != nil {
+	text := fmt.Sprintf(format, args...)
+	w.asked = append(w.asked, requestLine.FindAllStringSubmatch(text, -1)...)
+	if _, err := io.WriteString(w, text); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -48,6 +57,13 @@ func (w *wire) answer() reply {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if !w.http.Exempt(resp) {
+		to := w.asked[0]
+		if err := w.http.Document.Check(contract.Answer{Method: to[1], Path: to[2], Status: resp.StatusCode, Header: resp.Header, Body: text}); err != nil {
+			w.t.Error(err)
+		}
+	}
+	w.asked = w.asked[1:]
 	return reply{Response: resp, text: text}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,23 +19,47 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/contract"
 )
 
 // corner is a test's own installation: a kit, a bus to publish on and a tracker.
+// What the tracker answers is held to the document of the API that it is a part of.
 type corner struct {
 	*testkit.Kit
-	t   testing.TB
-	bus *bus.Bus
-	url string
+	t    testing.TB
+	bus  *bus.Bus
+	url  string
+	http *contract.Transport
 }
+
+// document is that of the API. It is read, not imported: clients have no more.
+var document = sync.OnceValues(func() (*contract.Document, error) {
+	return contract.Read("../../gateway/internal/api/openapi.yaml")
+})
 
 func open(t testing.TB, changes map[string]string) *corner {
 	t.Helper()
-	c := &corner{Kit: testkit.New(t), t: t}
-	c.Database()
-	c.bus = c.Bus("test", event.Jobs(), event.Dead(), event.Staging())
+	kit := testkit.New(t)
+	kit.Database()
+	c := newCorner(t, kit)
 	c.url = c.copy(changes)
 	return c
+}
+
+// newCorner is a corner without a tracker.
+func newCorner(t testing.TB, kit *testkit.Kit) *corner {
+	t.Helper()
+	described, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &corner{
+		Kit: kit, t: t, bus: kit.Bus("test", event.Jobs(), event.Dead(), event.Staging()),
+		http: &contract.Transport{
+			Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
+			Exempt: func(r *http.Response) bool { return "http://"+r.Request.URL.Host == kit.Settings(nil)["S3_ENDPOINT"] },
+		},
+	}
 }
 
 // copy starts one more tracker, ready to work.
@@ -183,7 +208,7 @@ func (c *corner) send(ctx context.Context, method, url string, headers map[strin
 	for k, v := range headers {
 		req.Header.Set(k, v)
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := c.http.RoundTrip(req)
 	if err != nil {
 		c.t.Fatal(err)
 	}

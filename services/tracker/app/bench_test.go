@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"sori.internal/services/tracker/app"
-	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
 
@@ -17,9 +16,8 @@ func BenchmarkProjection(b *testing.B) {
 	const jobs, each = 2500, 8
 	for b.Loop() {
 		b.StopTimer()
-		c := &corner{Kit: testkit.New(b), t: b}
+		c := newCorner(b, testkit.New(b))
 		c.Database()
-		c.bus = c.Bus("test", event.Jobs(), event.Dead(), event.Staging())
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {

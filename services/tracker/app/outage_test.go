@@ -92,7 +92,7 @@ func TestWorkWaitsWhileTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
 	line, through := between(t, kit.Database())
-	c := &corner{Kit: kit, t: t, bus: kit.Bus("test", event.Jobs(), event.Dead(), event.Staging())}
+	c := newCorner(t, kit)
 	line.set(true) // from the beginning: even the setup waits
 	c.url = c.Run(app.Run, map[string]string{"DATABASE_URL": through}).URL
 	j := c.job()
@@ -135,7 +135,7 @@ func TestRecordsAreShownWhileTheBusIsAway(t *testing.T) {
 	kit := testkit.New(t)
 	kit.Database()
 	line, through := between(t, kit.Settings(nil)["NATS_URL"])
-	c := &corner{Kit: kit, t: t, bus: kit.Bus("test", event.Jobs(), event.Dead(), event.Staging())}
+	c := newCorner(t, kit)
 	c.url = c.copy(map[string]string{"NATS_URL": through, "SSE_HEARTBEAT": "200ms"})
 	j := c.job()
 	j.received()
