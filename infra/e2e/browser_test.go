@@ -17,13 +17,13 @@ import (
 )
 
 // browser opens a page of Debian's Chromium that speaks to nothing but us.
-func browser(ctx context.Context, t *testing.T) context.Context {
+func browser(ctx context.Context, t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
-	allocator, cancel := chromedp.NewExecAllocator(ctx, options...)
+	allocator, cancel := chromedp.NewExecAllocator(ctx, append(options, more...)...)
 	t.Cleanup(cancel)
 	page, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
@@ -62,7 +62,7 @@ func TestAPlainEventSourceFollowsAJobAndIsStoppedAtItsEnd(t *testing.T) {
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
 	page := browser(w.Context(), t)
 	script := fmt.Sprintf(frontend, base64.StdEncoding.EncodeToString(tone.WAV(220, time.Second)), w.Token)
-	if err := chromedp.Do(page, chromedp.Navigate(w.Gateway+"/")); err != nil {
+	if err := chromedp.Do(page, chromedp.Navigate(w.Gateway+"/livez")); err != nil {
 		t.Fatal(err)
 	}
 	seen, err := chromedp.Run(page, chromedp.Evaluate[visit](script, chromedp.EvalAwaitPromise))

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"net/url"
 	"time"
@@ -26,6 +27,7 @@ type Config struct {
 	UploadReserve    float64         `env:"UPLOAD_RESERVE" envDefault:"0.1"`
 	IdempotencyLease time.Duration   `env:"IDEMPOTENCY_LEASE" envDefault:"15s"`
 	DefaultLanguage  locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
+	ConsoleDir       string          `env:"CONSOLE_DIR"`
 	Logging          logging.Config
 	Bus              bus.Config
 	Postgres         postgres.Config
@@ -56,4 +58,13 @@ func (c *Config) Check() error {
 		broken = append(broken, errors.New("IDEMPOTENCY_LEASE must be at least 100ms"))
 	}
 	return errors.Join(broken...)
+}
+
+// mediaOrigin is where presigned URLs of stored audio lead to.
+func (c *Config) mediaOrigin() string {
+	u, err := url.Parse(cmp.Or(c.Objects.PublicEndpoint, c.Objects.Endpoint))
+	if err != nil || u.Host == "" {
+		return "https://*.amazonaws.com"
+	}
+	return u.Scheme + "://" + u.Host
 }

@@ -20,6 +20,7 @@ type Routes struct {
 	Health  *health.Health
 	Metrics *metrics.Registry
 	Docs    *Docs
+	Console Console
 
 	Uploads       Uploads
 	UploadPace    Pace
@@ -39,7 +40,7 @@ type Routes struct {
 // register adds the routes that every service has, and the documentation. Paths
 // answer with and without a trailing slash.
 func (r *Routes) register(app *fiber.App) {
-	app.Get("/", func(c *fiber.Ctx) error { return c.JSON(r.Info) })
+	r.Console.register(app, r.Info)
 	app.Get("/livez", std(http.HandlerFunc(r.Health.ServeLive)))
 	app.Get("/readyz", std(http.HandlerFunc(r.Health.ServeReady)))
 	app.Get("/health", std(http.HandlerFunc(r.Health.ServeHealth)))
