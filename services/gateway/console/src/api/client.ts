@@ -1,0 +1,82 @@
+import { language } from "../locale";
+import { offline, problemOf } from "./problem";
+import type { JobDetail, JobPage, Script, Token } from "./types";
+
+/** Asks the gateway. What it refuses is thrown as a Problem. */
+async function ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const init: RequestInit = { method, headers: { Accept: "application/json", "Accept-Language": language.value } };
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+    init.headers = { ...init.headers, "Content-Type": "application/json" };
+  }
+  if (signal) {
+    init.signal = signal;
+  }
+  let reply: Response;
+  try {
+    reply = await fetch(path, init);
+  } catch (cause) {
+    throw signal?.aborted ? cause : offline();
+  }
+  const text = await reply.text();
+  if (!reply.ok) {
+    throw problemOf(reply.status, text, reply.headers.get("Retry-After"));
+  }
+  return (text === "" ? undefined : JSON.parse(text)) as T;
+}
+
+function query(values: Record<string, string | number | undefined>): string {
+  const q = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== undefined && value !== "") {
+      q.set(name, String(value));
+    }
+  }
+  return q.size > 0 ? `?${q}` : "";
+}
+
+/** A token without what the server gives it. */
+export type NewToken = Pick<Token, "token_name" | "actor_name" | "start_time" | "end_time"> & Partial<Token>;
+export type NewScript = Omit<Script, "id">;
+
+export const tokens = {
+  list: (q: string, limit: number, signal?: AbortSignal) => ask<Token[]>("GET", `/tokens/${query({ q, limit })}`, undefined, signal),
+  get: (id: number | string, signal?: AbortSignal) => ask<Token>("GET", `/tokens/${id}`, undefined, signal),
+  create: (token: NewToken) => ask<Token>("POST", "/tokens/", token),
+};
+
+export const scripts = {
+  create: (script: NewScript) => ask<Script>("POST", "/scripts/", script),
+};
+
+export interface JobFilter {
+  status?: string | undefined;
+  token_id?: string | undefined;
+  created_after?: string | undefined;
+  created_before?: string | undefined;
+}
+
+export const jobs = {
+  list: (filter: JobFilter, limit: number, cursor?: string, signal?: AbortSignal) =>
+    ask<JobPage>("GET", `/jobs/${query({ ...filter, limit, cursor })}`, undefined, signal),
+  get: (id: string, signal?: AbortSignal) => ask<JobDetail>("GET", `/tokens/analysis-result/${id}`, undefined, signal),
+  cancel: (id: string) => ask<void>("POST", `/jobs/${id}/cancel`),
+  retry: (id: string) => ask<void>("POST", `/jobs/${id}/retry`),
+  remove: (id: string) => ask<void>("DELETE", `/jobs/${id}`),
+};
+
+/**
+ * Where the stored audio of a job plays from; null where the server cannot tell.
+ * The answer is a redirect to a presigned URL: it is not followed here, only by
+ * the media element, each time anew.
+ */
+export async function storedAudio(job: string): Promise<string | null> {
+  const path = `/jobs/${job}/audio`;
+  try {
+    const reply = await fetch(path, { redirect: "manual" });
+    void reply.body?.cancel();
+    return reply.type === "opaqueredirect" || reply.ok ? path : null;
+  } catch {
+    return null;
+  }
+}

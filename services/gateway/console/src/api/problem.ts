@@ -1,0 +1,65 @@
+/** A rule that a request broke: where, and which. */
+export interface Violation {
+  pointer: string;
+  detail: string;
+}
+
+/**
+ * A request that failed: a problem document (RFC 9457), or what stands for one
+ * where the answer was none. `code` says what to tell people (locale).
+ */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly detail = "",
+    readonly errors: Violation[] = [],
+    readonly requestId = "",
+    readonly retryAfter = 0,
+    readonly extra: Record<string, unknown> = {},
+  ) {
+    super(`${status} ${code}`);
+  }
+
+  /** Whether the same request may simply be made again. */
+  get passing(): boolean {
+    return this.code === "offline" || this.code === "idempotency-key-in-use" || this.status === 503;
+  }
+}
+
+/** The problem of a request that got no answer. */
+export function offline(): Problem {
+  return new Problem(0, "offline");
+}
+
+/** Reads the problem out of an answer's body, whatever that is. */
+export function problemOf(status: number, body: string, retryAfter: string | null): Problem {
+  const seconds = Number(retryAfter ?? 0) || 0;
+  let told: unknown;
+  try {
+    told = JSON.parse(body);
+  } catch {
+    told = undefined;
+  }
+  if (typeof told !== "object" || told === null) {
+    return new Problem(status, `http-${status}`, "", [], "", seconds);
+  }
+  const { code, detail, errors, request_id, ...extra } = told as Record<string, unknown>;
+  return new Problem(
+    status,
+    typeof code === "string" ? code : `http-${status}`,
+    typeof detail === "string" ? detail : "",
+    Array.isArray(errors) ? (errors as Violation[]) : [],
+    typeof request_id === "string" ? request_id : "",
+    seconds,
+    extra,
+  );
+}
+
+/** Anything thrown, as a problem. */
+export function asProblem(thrown: unknown): Problem {
+  if (thrown instanceof Problem) {
+    return thrown;
+  }
+  return new Problem(0, "unexpected", thrown instanceof Error ? thrown.message : String(thrown));
+}

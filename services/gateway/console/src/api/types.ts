@@ -1,0 +1,102 @@
+// What the gateway answers, as its HTTP contract has it. A field that an older
+// server leaves out is optional.
+
+export interface Script {
+  id: number;
+  token_id: number;
+  start_time: number;
+  end_time: number;
+  script: string;
+  translation: string | null;
+}
+
+export interface Token {
+  id: number;
+  token_name: string;
+  actor_name: string;
+  category: string | null;
+  start_time: number;
+  end_time: number;
+  s3_textgrid_url: string | null;
+  s3_pitch_url: string | null;
+  s3_bgvoice_url: string | null;
+  youtube_url: string | null;
+  scripts: Script[];
+  /** The parsed JSON behind s3_pitch_url; of a token's detail alone. */
+  pitch?: unknown;
+}
+
+export const statuses = ["processing", "completed", "failed", "canceled"] as const;
+export type Status = (typeof statuses)[number];
+
+export interface JobError {
+  code: string;
+  detail: string;
+  retryable: boolean;
+}
+
+/** What a progress frame, a result and a list all tell of a job. */
+export interface State {
+  job_id: string;
+  status: Status;
+  progress: number;
+  message: string;
+  analysis_message?: string;
+  next_attempt_at?: string;
+  error?: JobError | null;
+}
+
+export interface Frame extends State {
+  result: Analysis | null;
+}
+
+export interface Job extends State {
+  token_id: string;
+  created_at: string;
+  updated_at: string;
+  file_name?: string;
+  size?: number;
+  duration?: number | null;
+}
+
+export interface JobDetail extends Job {
+  result: Analysis | null;
+}
+
+export interface JobPage {
+  jobs: Job[];
+  next_cursor: string | null;
+}
+
+export interface Segment {
+  start: number;
+  end: number;
+  kind: string;
+}
+
+/** analysis_results of the reference server. Another server's may lack any of it. */
+export interface Analysis {
+  duration?: number;
+  sample_rate?: number;
+  channels?: number;
+  format?: string;
+  codec?: string;
+  loudness_lufs?: number | null;
+  peak_dbfs?: number | null;
+  true_peak_dbtp?: number | null;
+  segments?: Segment[];
+  speech_seconds?: number;
+  pitch?: { hop_seconds: number; hz: (number | null)[] };
+  pitch_median_hz?: number | null;
+  voiced_segments?: number;
+  speech_rate?: number;
+  articulation_rate?: number | null;
+  pitch_similarity?: number | null;
+  waveform?: { min: number[]; max: number[] };
+  warnings?: string[];
+  analysis_seconds?: number;
+}
+
+export function ended(status: Status): boolean {
+  return status !== "processing";
+}

@@ -1,0 +1,89 @@
+import { signal } from "@preact/signals";
+import capture from "./capture.worklet.ts?worker&url";
+import { encodeWav } from "./wav";
+
+/** Why there is no recording; each has its words in the dictionaries. */
+export type Trouble = "insecure" | "denied" | "no-device" | "broken";
+
+export class MicrophoneError extends Error {
+  constructor(readonly trouble: Trouble) {
+    super(trouble);
+  }
+}
+
+/** A recording under way. */
+export class Take {
+  readonly seconds = signal(0);
+  readonly level = signal(0); // peak of the newest piece, 0..1
+  private readonly pieces: Float32Array[] = [];
+  private samples = 0;
+
+  private constructor(
+    private readonly stream: MediaStream,
+    private readonly context: AudioContext,
+    private readonly node: AudioWorkletNode,
+  ) {
+    node.port.onmessage = (message: MessageEvent<Float32Array>) => this.add(message.data);
+  }
+
+  /** Asks for the microphone and begins. */
+  static async start(): Promise<Take> {
+    if (!navigator.mediaDevices?.getUserMedia) {
+      throw new MicrophoneError("insecure"); // browsers hide it from pages without TLS
+    }
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false } }).catch(refused);
+    try {
+      const context = new AudioContext();
+      await context.audioWorklet.addModule(capture);
+      const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+      const take = new Take(stream, context, node);
+      context.createMediaStreamSource(stream).connect(node);
+      await context.resume();
+      return take;
+    } catch {
+      release(stream);
+      throw new MicrophoneError("broken");
+    }
+  }
+
+  /** Ends the recording and returns it as a file. */
+  async stop(name: string): Promise<File> {
+    const last = new Promise<void>((resolve) => {
+      this.node.port.onmessage = (message: MessageEvent<Float32Array>) => (message.data.length > 0 ? this.add(message.data) : resolve());
+    });
+    this.node.port.postMessage("flush");
+    await last;
+    this.close();
+    return new File([encodeWav(this.pieces, this.context.sampleRate)], name, { type: "audio/wav" });
+  }
+
+  /** Ends the recording and forgets it. */
+  close(): void {
+    this.node.port.onmessage = null;
+    release(this.stream);
+    void this.context.close();
+  }
+
+  private add(piece: Float32Array): void {
+    this.pieces.push(piece);
+    this.samples += piece.length;
+    this.seconds.value = this.samples / this.context.sampleRate;
+    this.level.value = piece.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0);
+  }
+}
+
+function release(stream: MediaStream): void {
+  stream.getTracks().forEach((track) => track.stop());
+}
+
+function refused(cause: unknown): never {
+  switch (cause instanceof DOMException ? cause.name : "") {
+    case "NotAllowedError":
+    case "SecurityError":
+      throw new MicrophoneError("denied");
+    case "NotFoundError":
+      throw new MicrophoneError("no-device");
+    default:
+      throw new MicrophoneError("broken");
+  }
+}

@@ -1,0 +1,29 @@
+import { describe, expect, it } from "vitest";
+import type { State, Status } from "../api/types";
+import { barOf } from "./bar";
+
+const job = (progress: number, status: Status = "processing"): State => ({ job_id: "1", status, progress, message: "" });
+
+describe("the bar", () => {
+  it("grows from the first byte to the result, through all stages", () => {
+    const way = [
+      barOf(null, null), barOf({ bytes: 0, total: 0 }, null), barOf({ bytes: 50, total: 200 }, null), barOf({ bytes: 200, total: 200 }, null),
+      barOf({ bytes: 200, total: 200 }, job(10)), barOf(null, job(40)), barOf(null, job(69)), barOf(null, job(70)), barOf(null, job(90)),
+      barOf(null, job(99)), barOf(null, job(100, "completed")),
+    ];
+    expect(way.map((bar) => bar.percent)).toEqual([0, 0, 2, 10, 10, 40, 69, 70, 90, 99, 100]);
+    expect(way.map((bar) => bar.stage)).toEqual([
+      "sending", "sending", "sending", "sending", "storing", "storing", "storing", "requesting", "analysing", "analysing", "done",
+    ]);
+  });
+
+  it("stays where a job ended", () => {
+    expect(barOf(null, job(70, "failed"))).toEqual({ percent: 70, stage: "requesting" });
+    expect(barOf(null, job(40, "canceled"))).toEqual({ percent: 40, stage: "storing" });
+  });
+
+  it("keeps to its bounds, whatever it is told", () => {
+    expect([job(-3), job(250), job(NaN), job(12.9)].map((j) => barOf(null, j).percent)).toEqual([0, 100, 0, 12]);
+    expect(barOf({ bytes: 9, total: 3 }, null).percent).toBe(10);
+  });
+});

@@ -1,0 +1,40 @@
+import { describe, expect, it } from "vitest";
+import { type Happening, type Live, next, patience, unseen } from "./state";
+
+const frame = (id: string, status: string, progress: number): Happening => ({ kind: "frame", id, data: JSON.stringify({ status, progress }) });
+const play = (...told: Happening[]): Live => told.reduce(next, unseen);
+
+describe("a view of a job", () => {
+  it("opens, breaks, comes back and ends", () => {
+    const told: Happening[] = [
+      { kind: "open" }, frame("1", "processing", 10), { kind: "error", closed: false }, { kind: "open" }, frame("4", "completed", 100), { kind: "error", closed: true },
+    ];
+    expect(told.map((_, i) => play(...told.slice(0, i + 1)).link)).toEqual(["open", "open", "broken", "open", "ended", "ended"]);
+  });
+
+  it("shows no frame that is not newer than the one before", () => {
+    const live = play(frame("7", "processing", 70), frame("7", "processing", 99), frame("3", "completed", 100), frame("", "completed", 100), frame("x", "failed", 1));
+    expect([live.version, live.frame?.progress, live.link]).toEqual([7, 70, "open"]);
+  });
+
+  it("may see progress go back with a newer attempt", () => {
+    expect(play(frame("7", "processing", 95), frame("8", "processing", 90)).frame?.progress).toBe(90);
+  });
+
+  it("passes over a frame that cannot be read", () => {
+    expect(play(frame("1", "processing", 10), { kind: "frame", id: "2", data: "{" }).version).toBe(1);
+  });
+
+  it("takes version 0, of a job that is not recorded yet", () => {
+    expect(play(frame("0", "processing", 10)).version).toBe(0);
+  });
+
+  it("keeps what it knows when the browser gives up", () => {
+    const live = play(frame("2", "processing", 40), { kind: "error", closed: true });
+    expect([live.link, live.frame?.progress]).toEqual(["lost", 40]);
+  });
+
+  it("looks again after growing pauses", () => {
+    expect([0, 1, 2, 3, 4, 40].map(patience)).toEqual([2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+  });
+});

@@ -1,0 +1,53 @@
+import { ended, type Frame } from "../api/types";
+
+/**
+ * How a page sees a job: `opening` until the first word, `open` while frames
+ * come, `broken` while the browser reconnects by itself, `lost` where it has
+ * given up and the console must look what is the matter, `ended` after the last
+ * frame.
+ */
+export type Link = "opening" | "open" | "broken" | "lost" | "ended";
+
+export interface Live {
+  link: Link;
+  version: number; // of the newest frame, -1 before the first
+  frame: Frame | null;
+}
+
+export type Happening = { kind: "open" } | { kind: "frame"; id: string; data: string } | { kind: "error"; closed: boolean };
+
+export const unseen: Live = { link: "opening", version: -1, frame: null };
+
+/** What a view becomes by what its EventSource tells. */
+export function next(live: Live, told: Happening): Live {
+  if (live.link === "ended") {
+    return live;
+  }
+  switch (told.kind) {
+    case "open":
+      return { ...live, link: "open" };
+    case "error":
+      return { ...live, link: told.closed ? "lost" : "broken" };
+    case "frame":
+      return take(live, told.id, told.data);
+  }
+}
+
+/** Takes a frame that is newer than what was seen; others change nothing. */
+function take(live: Live, id: string, data: string): Live {
+  const version = Number(id);
+  if (!(version > live.version)) {
+    return live;
+  }
+  try {
+    const frame = JSON.parse(data) as Frame;
+    return { link: ended(frame.status) ? "ended" : "open", version, frame };
+  } catch {
+    return live;
+  }
+}
+
+/** How long to wait before looking for the nth time, in ms: 2 s, doubled to 30 s. */
+export function patience(n: number): number {
+  return Math.min(30_000, 2_000 * 2 ** n);
+}

@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest";
+import { Problem, problemOf } from "../api/problem";
+import { advice, adviceFor } from "./errors";
+
+describe("advice", () => {
+  it("has both languages for every code", () => {
+    for (const [code, { ko, en }] of Object.entries(advice)) {
+      expect(ko, code).toMatch(/[가-힣].*[.]$/);
+      expect(en, code).toMatch(/^[A-Z][^가-힣]*[.]$/);
+    }
+  });
+
+  it("falls back on the server's words, and where it said none on its status", () => {
+    expect(adviceFor(new Problem(418, "teapot", "Short and stout."), "en")).toBe("Short and stout.");
+    expect(adviceFor(new Problem(502, "http-502"), "en")).toBe(advice["internal"]?.en);
+    expect(adviceFor(new Problem(410, "gone-for-good"), "ko")).toBe(advice["job-erased"]?.ko);
+    expect(adviceFor(new Problem(0, "strange"), "ko")).toBe(advice["unexpected"]?.ko);
+    expect(adviceFor({ code: "own-code", detail: "", retryable: false }, "en")).toBe(advice["internal"]?.en);
+  });
+});
+
+describe("a problem", () => {
+  it("is read from a problem document, with what it says beside", () => {
+    const p = problemOf(409, `{"code":"job-not-cancelable","detail":"d","request_id":"r","current_status":"completed","allowed":[]}`, "3");
+    expect([p.code, p.detail, p.requestId, p.retryAfter, p.extra["current_status"]]).toEqual(["job-not-cancelable", "d", "r", 3, "completed"]);
+  });
+
+  it("is made of any other answer", () => {
+    for (const body of ["", "<html>", "null", "[]", `{"code":7,"errors":"x"}`]) {
+      expect(problemOf(502, body, null).code).toBe("http-502");
+    }
+  });
+
+  it("passes where the same request may be made again", () => {
+    const passing = [new Problem(0, "offline"), new Problem(503, "bus-full"), new Problem(409, "idempotency-key-in-use"), new Problem(422, "empty-file"), new Problem(500, "internal")];
+    expect(passing.map((p) => p.passing)).toEqual([true, true, true, false, false]);
+  });
+});

@@ -1,0 +1,94 @@
+import type { Problem } from "../api/problem";
+import type { JobError } from "../api/types";
+import type { Language } from ".";
+
+type Sentences = Record<Language, string>;
+
+// What to do, for every code that a route of the gateway or a failed job may
+// have. A code that is not here shows the server's own detail.
+export const advice: Record<string, Sentences> = {
+  // The console's own: nothing came back, or nothing that could be read.
+  offline: { ko: "서버에 연결할 수 없습니다. 인터넷 연결을 확인하고 다시 시도하세요.", en: "The server cannot be reached. Check your connection and try again." },
+  unexpected: { ko: "예상하지 못한 문제가 생겼습니다. 페이지를 새로 고쳐 보세요.", en: "Something unexpected happened. Try reloading the page." },
+
+  // Uploads.
+  "empty-file": { ko: "빈 파일입니다. 소리가 들어 있는 파일을 선택하세요.", en: "The file is empty. Choose one with sound in it." },
+  "unsupported-audio": {
+    ko: "오디오 파일이 아니거나 알 수 없는 형식입니다. WAV, FLAC, MP3, Ogg, M4A 등의 파일을 선택하세요.",
+    en: "This is not audio of a known format. Choose a WAV, FLAC, MP3, Ogg or M4A file.",
+  },
+  "too-large": { ko: "파일이 너무 큽니다. 더 짧게 자르거나 압축한 뒤 올리세요.", en: "The file is too large. Shorten or compress it, then upload it again." },
+  "digest-mismatch": { ko: "파일이 전송 중에 손상되었습니다. 다시 보내세요.", en: "The file was damaged on its way. Send it again." },
+  "file-missing": { ko: "파일이 함께 오지 않았습니다. 파일을 다시 선택하세요.", en: "No file arrived. Choose it again." },
+  "file-ambiguous": { ko: "파일은 한 번에 하나만 올릴 수 있습니다.", en: "Only one file can be uploaded at a time." },
+  "not-multipart": { ko: "업로드 형식이 잘못되었습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "The upload had the wrong form. Reload the page and try again." },
+  "malformed-multipart": { ko: "업로드가 중간에 끊겼습니다. 다시 보내세요.", en: "The upload was cut short. Send it again." },
+  "malformed-digest": { ko: "파일의 검증값이 잘못되었습니다. 다시 보내세요.", en: "The file's checksum was malformed. Send it again." },
+  "body-truncated": { ko: "전송이 중간에 끊겼습니다. 다시 시도하세요.", en: "The transfer was cut short. Try again." },
+  "request-timeout": { ko: "전송이 너무 느려 서버가 기다리지 못했습니다. 연결을 확인하고 다시 시도하세요.", en: "The transfer was too slow for the server. Check your connection and try again." },
+  "idempotency-key-in-use": { ko: "같은 업로드가 아직 진행 중입니다. 잠시 후 다시 시도하세요.", en: "The same upload is still under way. Try again in a moment." },
+  "idempotency-key-reused": { ko: "이 업로드는 다른 파일로 이미 끝났습니다. 파일을 다시 선택해 새로 시작하세요.", en: "This upload was already made with another file. Choose the file again to start anew." },
+  "malformed-idempotency-key": { ko: "업로드를 식별할 수 없습니다. 파일을 다시 선택해 새로 시작하세요.", en: "The upload could not be identified. Choose the file again to start anew." },
+  busy: { ko: "지금은 업로드가 많습니다. 잠시 후 다시 시도하세요.", en: "Many uploads are under way. Try again in a moment." },
+  "bus-full": { ko: "서버의 대기 공간이 가득 찼습니다. 잠시 후 다시 시도하고, 계속되면 운영자에게 알리세요.", en: "The server has no room for more work. Try again later; if it persists, tell the operator." },
+
+  // Requests in general.
+  "validation-failed": { ko: "입력한 값 중에 맞지 않는 것이 있습니다. 표시된 항목을 고치세요.", en: "Some values are not right. Correct the fields that are marked." },
+  "malformed-request": { ko: "요청을 읽을 수 없습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "The request could not be read. Reload the page and try again." },
+  "malformed-json": { ko: "요청을 읽을 수 없습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "The request could not be read. Reload the page and try again." },
+  "headers-too-large": { ko: "요청의 헤더가 너무 큽니다. 이 사이트의 쿠키를 지우고 다시 시도하세요.", en: "The request's header is too large. Clear this site's cookies and try again." },
+  "data-refused": { ko: "저장할 수 없는 글자가 들어 있습니다. 입력을 고치고 다시 시도하세요.", en: "The data holds something that cannot be stored. Correct it and try again." },
+  "route-not-found": { ko: "이 서버는 이 기능을 아직 제공하지 않습니다. 운영자에게 업데이트를 문의하세요.", en: "This server does not offer that yet. Ask its operator for an update." },
+  "precondition-failed": { ko: "그사이 다른 사람이 고쳤습니다. 새로 불러와 확인한 뒤 다시 저장하세요.", en: "Somebody else has changed it meanwhile. Reload, look again, then save." },
+  unavailable: { ko: "서버의 일부가 잠시 응답하지 않습니다. 잠시 후 다시 시도하세요.", en: "A part of the server is away for the moment. Try again shortly." },
+  contended: { ko: "같은 작업을 여러 곳에서 바꾸고 있습니다. 잠시 후 다시 시도하세요.", en: "Several are changing this at once. Try again in a moment." },
+  stopping: { ko: "서버가 다시 시작하는 중입니다. 잠시 후 다시 시도하세요.", en: "The server is restarting. Try again in a moment." },
+  internal: { ko: "서버에서 문제가 생겼습니다. 계속되면 요청 번호와 함께 운영자에게 알리세요.", en: "Something went wrong at the server. If it persists, tell the operator the request's number." },
+
+  // What is not there, or is there already.
+  "token-not-found": { ko: "없는 토큰입니다. 삭제되었을 수 있으니 다른 토큰을 선택하세요.", en: "There is no such token. It may have been deleted; choose another." },
+  "script-not-found": { ko: "없는 대본입니다. 삭제되었을 수 있습니다.", en: "There is no such script. It may have been deleted." },
+  "actor-not-found": { ko: "없는 배우입니다. 삭제되었을 수 있습니다.", en: "There is no such actor. It may have been deleted." },
+  "actor-exists": { ko: "같은 이름의 배우가 이미 있습니다. 다른 이름을 쓰세요.", en: "There is already an actor of this name. Use another." },
+  "job-not-found": { ko: "없는 작업입니다. 주소를 확인하세요.", en: "There is no such job. Check the address." },
+  "job-erased": { ko: "삭제된 작업입니다. 녹음과 결과도 함께 지워졌습니다.", en: "This job was deleted, with its recording and result." },
+  "job-not-cancelable": { ko: "이미 끝난 작업이라 취소할 수 없습니다.", en: "The job has ended already and cannot be canceled." },
+  "job-not-retryable": { ko: "지금 상태에서는 다시 시도할 수 없습니다. 녹음을 새로 올리세요.", en: "The job cannot be tried again as it is. Upload the recording anew." },
+  "audio-not-stored": { ko: "녹음이 아직 저장되지 않았습니다. 잠시 후 다시 시도하세요.", en: "The recording is not stored yet. Try again in a moment." },
+
+  // Why a job failed.
+  "analysis-failed": { ko: "분석 서버가 이 녹음을 분석하지 못했습니다. 아래 설명을 보고 다시 시도하거나 다른 녹음을 올리세요.", en: "The analysis server could not analyse this recording. See its reason below; try again, or upload another." },
+  "analysis-rejected": { ko: "분석 서버가 이 녹음을 받지 않았습니다. 아래 설명을 확인하세요.", en: "The analysis server refused this recording. See its reason below." },
+  "analysis-timeout": { ko: "분석이 제시간에 끝나지 않았습니다. 다시 시도하세요.", en: "The analysis did not finish in time. Try again." },
+  "analysis-unavailable": { ko: "분석 서버가 응답하지 않습니다. 잠시 후 다시 시도하세요.", en: "The analysis server is away. Try again later." },
+  "dispatch-timeout": { ko: "정해진 시간 안에 분석을 시작하지 못했습니다. 다시 시도하거나 녹음을 새로 올리세요.", en: "The analysis could not be started in time. Try again, or upload the recording anew." },
+  "staging-lost": { ko: "올린 녹음을 저장하기 전에 잃어버렸습니다. 다시 올려 주세요.", en: "The recording was lost before it was stored. Please upload it again." },
+  "recording-unknown": { ko: "녹음이 저장된 곳을 알 수 없습니다. 다시 올려 주세요.", en: "It is not known where the recording is stored. Please upload it again." },
+  "object-not-found": { ko: "저장된 녹음을 찾을 수 없습니다. 다시 올려 주세요.", en: "The stored recording is gone. Please upload it again." },
+  "reference-invalid": { ko: "토큰의 기준 파일 주소가 잘못되었습니다. 토큰을 고친 뒤 다시 시도하세요.", en: "The token's reference is no valid address. Correct the token, then try again." },
+  "result-lost": { ko: "결과를 기록하기 전에 잃어버렸습니다. 다시 시도하세요.", en: "The result was lost before it was recorded. Try again." },
+  "result-malformed": { ko: "분석 서버의 결과를 읽을 수 없습니다. 운영자에게 알리세요.", en: "The analysis server's result cannot be read. Tell the operator." },
+  unprojectable: { ko: "작업을 기록할 수 없습니다. 운영자에게 알리세요.", en: "The job could not be recorded. Tell the operator." },
+  "log-lost": { ko: "작업의 경과를 더는 알 수 없습니다. 녹음을 다시 올려 주세요.", en: "What became of the job is no longer known. Please upload the recording again." },
+};
+
+// For codes that are not known here: what the status alone says.
+const byStatus: [from: number, code: string][] = [
+  [500, "internal"],
+  [410, "job-erased"],
+  [400, "malformed-request"],
+];
+
+/** What to tell a person about a failure, in words that say what to do. */
+export function adviceFor(failure: Problem | JobError, language: Language): string {
+  const known = advice[failure.code];
+  if (known) {
+    return known[language];
+  }
+  if (failure.detail !== "") {
+    return failure.detail;
+  }
+  const status = "status" in failure ? failure.status : 500;
+  const code = byStatus.find(([from]) => status >= from)?.[1] ?? "unexpected";
+  return (advice[code] as Sentences)[language];
+}

@@ -1,0 +1,89 @@
+import type { Language } from ".";
+
+// Numbers, sizes and times as people of a language read them.
+
+export function decimal(value: number, digits: number, language: Language): string {
+  return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+}
+
+export function percent(share: number, language: Language): string {
+  return share.toLocaleString(language, { style: "percent", maximumFractionDigits: 0 });
+}
+
+/** 12.3 MB; powers of ten, as files are sold. */
+export function bytes(n: number, language: Language): string {
+  const units = ["B", "kB", "MB", "GB"];
+  let unit = 0;
+  let value = n;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${decimal(value, unit > 0 && value < 99.95 ? 1 : 0, language)} ${units[unit]}`;
+}
+
+/** A position or a length: 0:07.3, 12:04.0, 1:02:33.0. */
+export function clock(seconds: number, digits = 1): string {
+  const scale = 10 ** digits;
+  const ticks = Math.max(0, Math.round(seconds * scale) || 0);
+  const rest = ticks % (60 * scale);
+  const minutes = Math.floor(ticks / (60 * scale));
+  const hours = Math.floor(minutes / 60);
+  const low = (rest / scale).toFixed(digits).padStart(digits > 0 ? digits + 3 : 2, "0");
+  return hours > 0 ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${low}` : `${minutes}:${low}`;
+}
+
+const hour = 3600;
+
+/** How long something takes, in at most two units: 850 ms, 12 s, 3 min 20 s. */
+export function span(seconds: number, language: Language): string {
+  const unit = (value: number, name: string, digits = 0) =>
+    value.toLocaleString(language, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: digits });
+  if (seconds < 1) {
+    return unit(Math.max(0, Math.round(seconds * 1000)), "millisecond");
+  }
+  if (seconds < 9.95) {
+    return unit(seconds, "second", 1);
+  }
+  const whole = Math.round(seconds);
+  if (whole < 60) {
+    return unit(whole, "second");
+  }
+  const [large, small, size] = whole < hour ? (["minute", "second", 60] as const) : (["hour", "minute", hour] as const);
+  const rest = Math.floor((whole % size) / (size === hour ? 60 : 1));
+  const first = unit(Math.floor(whole / size), large);
+  return rest > 0 ? `${first} ${unit(rest, small)}` : first;
+}
+
+/** The seconds until a moment, whole, never negative: what a countdown shows. */
+export function secondsUntil(moment: string, now: number): number {
+  return Math.max(0, Math.ceil((Date.parse(moment) - now) / 1000)) || 0;
+}
+
+/** A moment of today by its time, another by its date as well. */
+export function moment(iso: string, language: Language, now = new Date()): string {
+  const at = new Date(iso);
+  const today = at.toDateString() === now.toDateString();
+  const date: Intl.DateTimeFormatOptions = today ? {} : { month: "short", day: "numeric", ...(at.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) };
+  return at.toLocaleString(language, { ...date, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
+/** The time of day to the second, in the viewer's own zone. */
+export function timeOfDay(iso: string, language: Language): string {
+  return new Date(iso).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+}
+
+/** A name for what was recorded at a moment: 2026-01-31-0905. */
+export function stamp(at: Date): string {
+  const two = (n: number) => String(n).padStart(2, "0");
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}-${two(at.getHours())}${two(at.getMinutes())}`;
+}
+
+/** The first instant of a date of the viewer's (2026-01-31), days later, as RFC 3339; "" for none. */
+export function dayStart(date: string, daysLater = 0): string {
+  const [year, month, day] = date.split("-").map(Number);
+  if (!year || !month || !day) {
+    return "";
+  }
+  return new Date(year, month - 1, day + daysLater).toISOString();
+}

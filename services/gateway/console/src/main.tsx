@@ -1,0 +1,15 @@
+import "@fontsource-variable/inter/wght.css";
+import "@fontsource-variable/noto-sans-kr/wght.css";
+import "uplot/dist/uPlot.min.css";
+import "./style/base.css";
+import "./style/controls.css";
+import "./style/pages.css";
+import "./style/result.css";
+import { render } from "preact";
+import { App } from "./app";
+import { watchRoute } from "./route";
+import { watchTheme } from "./ui/theme";
+
+watchTheme();
+watchRoute();
+render(<App />, document.getElementById("console") as HTMLElement);

@@ -1,0 +1,52 @@
+import { useSignal } from "@preact/signals";
+import { jobs } from "../api/client";
+import { asProblem, type Problem } from "../api/problem";
+import { ended, type Frame } from "../api/types";
+import { words } from "../locale";
+import { allJobs, go } from "../route";
+import { Confirm } from "../ui/confirm";
+import { Failure } from "../ui/failure";
+import { say } from "../ui/toast";
+
+/** What can be asked of a job as it is. */
+export function JobActions({ id, frame, renew }: { id: string; frame: Frame; renew: () => void }) {
+  const t = words.value;
+  const asking = useSignal(false);
+  const busy = useSignal(false);
+  const problem = useSignal<Problem | null>(null);
+  const run = async (work: () => Promise<unknown>, after: () => void) => {
+    busy.value = true;
+    problem.value = null;
+    try {
+      await work();
+      after();
+    } catch (thrown) {
+      problem.value = asProblem(thrown);
+      if (problem.value.status === 409) {
+        renew(); // the job is not as it was shown
+      }
+    } finally {
+      busy.value = false;
+    }
+  };
+  const removed = () => {
+    say(t.job.removed);
+    go({ at: "jobs", filter: allJobs });
+  };
+  return (
+    <div class="actions">
+      <div class="row">
+        {!ended(frame.status) && <button type="button" class="plain" disabled={busy.value} onClick={() => run(() => jobs.cancel(id), () => undefined)}>{t.actions.cancel}</button>}
+        {frame.status === "failed" && frame.error?.retryable && <button type="button" class="button" disabled={busy.value} onClick={() => run(() => jobs.retry(id), renew)}>{t.actions.retry}</button>}
+        {ended(frame.status) && <button type="button" class="plain danger" disabled={busy.value} onClick={() => (asking.value = true)}>{t.actions.remove}</button>}
+      </div>
+      <Failure of={problem.value} />
+      {asking.value && (
+        <Confirm
+          title={t.job.removeTitle} text={t.job.removeText} action={t.actions.remove}
+          done={(yes) => ((asking.value = false), yes && void run(() => jobs.remove(id), removed))}
+        />
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,140 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { jobs, tokens } from "../api/client";
+import { ended, type Frame, type JobDetail } from "../api/types";
+import { find, ofJob } from "../audio/recordings";
+import { Follower } from "../live/follow";
+import { type Upload, upload as uploading } from "../live/upload";
+import { language, words } from "../locale";
+import { moment, span } from "../locale/format";
+import { allJobs, become, href } from "../route";
+import { Chip } from "../ui/chip";
+import { Failure } from "../ui/failure";
+import { useLoaded, useTitle } from "../ui/hooks";
+import { Icon } from "../ui/icons";
+import { JobActions } from "./job-actions";
+import { JobResult } from "./job-result";
+import { Progress, UploadProgress } from "./progress";
+
+/**
+ * A job from its first byte to its result. Its upload and itself are one page
+ * with one bar: the address changes when the job has an id.
+ */
+export function JobPage({ upload: key, job }: { upload?: string; job?: string }) {
+  const upload = useUpload(key);
+  const id = job ?? upload.value?.job.value ?? null;
+  useEffect(() => {
+    if (key !== undefined && id !== null) {
+      become({ at: "job", id });
+    }
+  }, [key, id]);
+  if (id !== null) {
+    return <Job key={id} id={id} />;
+  }
+  return (
+    <>
+      <Back />
+      {upload.value === null ? <p class="quiet" role="status">{words.value.busy}</p> : <UploadProgress upload={upload.value} />}
+    </>
+  );
+}
+
+/** The upload of a key, begun again from what the browser has kept; undefined where that is gone. */
+function useUpload(key: string | undefined) {
+  const found = useSignal<Upload | null | undefined>(null);
+  useEffect(() => {
+    if (key === undefined) {
+      return;
+    }
+    found.value = null;
+    void find(key).then((recording) => {
+      if (recording?.job) {
+        become({ at: "job", id: recording.job });
+      } else {
+        found.value = recording && uploading(recording);
+      }
+    });
+  }, [key]);
+  return found;
+}
+
+function Job({ id }: { id: string }) {
+  const t = words.value.job;
+  const round = useSignal(0); // one more after each action that begins something new
+  const follower = useFollower(id, round.value);
+  const detail = useLoaded((gone) => jobs.get(id, gone), [id, round.value, language.value]);
+  const known = detail.value.value;
+  const frame: Frame | null = follower.value?.live.value.frame ?? known ?? null;
+  const problem = follower.value?.problem.value ?? (frame ? null : detail.value.problem);
+  const name = useLoaded((gone) => nameOf(known, gone), [known?.job_id, known?.file_name]);
+  const title = name.value.value || t.untitled(id.slice(0, 8));
+  useTitle(frame && !ended(frame.status) ? `${frame.progress}% ${title}` : title);
+  return (
+    <>
+      <Back />
+      <div class="head job">
+        <div>
+          <h1>{title}</h1>
+          <p class="meta">
+            {frame && <Chip status={frame.status} />}
+            {known && <a href={href({ at: "jobs", filter: { ...allJobs, token: known.token_id } })}>{t.token(`#${known.token_id}`)}</a>}
+            {known && <time dateTime={known.created_at}>{moment(known.created_at, language.value)}</time>}
+            {known && frame?.status === "completed" && <span>{t.took(span((Date.parse(known.updated_at) - Date.parse(known.created_at)) / 1000, language.value))}</span>}
+          </p>
+        </div>
+        {frame && <JobActions id={id} frame={frame} renew={() => round.value++} />}
+      </div>
+      {problem && (
+        <Failure of={problem}>
+          <a class="plain" href={href({ at: "jobs", filter: allJobs })}>{words.value.actions.back}</a>
+        </Failure>
+      )}
+      {frame && <Progress frame={frame} link={follower.value?.live.value.link ?? "opening"} />}
+      {frame?.status === "failed" && <Failure of={frame.error ?? { code: "analysis-failed", detail: "", retryable: false }} />}
+      {frame?.status === "canceled" && (
+        <section class="empty">
+          <p>{t.canceledText}</p>
+          <a class="button" href="#/">{words.value.actions.again}</a>
+        </section>
+      )}
+      {frame?.result && <JobResult id={id} token={known?.token_id ?? null} result={frame.result} />}
+    </>
+  );
+}
+
+/** What a job is called: its file, as far as anybody remembers it, else its token. */
+async function nameOf(job: JobDetail | undefined, gone: AbortSignal): Promise<string> {
+  if (!job) {
+    return "";
+  }
+  return job.file_name || (await ofJob(job.job_id))?.name || (await tokens.get(job.token_id, gone)).token_name;
+}
+
+/** Follows a job as long as its page is there. */
+function useFollower(id: string, round: number) {
+  const follower = useSignal<Follower | null>(null);
+  useEffect(() => {
+    const made = new Follower(id);
+    const back = () => made.hurry();
+    follower.value = made;
+    addEventListener("online", back);
+    return () => {
+      removeEventListener("online", back);
+      made.close();
+    };
+  }, [id, round]);
+  const said = useSignal(language.value);
+  useEffect(() => {
+    if (said.value !== language.value) {
+      said.value = language.value;
+      void follower.value?.translate();
+    }
+  }, [language.value]);
+  return follower;
+}
+
+function Back() {
+  return (
+    <a class="back" href={href({ at: "jobs", filter: allJobs })}><Icon name="back" />{words.value.actions.back}</a>
+  );
+}

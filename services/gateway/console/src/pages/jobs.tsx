@@ -1,0 +1,172 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { type JobFilter, jobs } from "../api/client";
+import { asProblem, type Problem } from "../api/problem";
+import { type Job, statuses } from "../api/types";
+import { language, words } from "../locale";
+import { clock, dayStart, moment } from "../locale/format";
+import { allJobs, become, href, type ListFilter } from "../route";
+import { Chip } from "../ui/chip";
+import { Failure } from "../ui/failure";
+import { Field } from "../ui/field";
+import { useTitle } from "../ui/hooks";
+import { merge } from "./job-pages";
+
+const pageSize = 50;
+const lively = 3_000; // ms between two looks while something is under way
+const calm = 15_000;
+
+/** All jobs, newest first, which change as one looks. */
+export function JobsPage({ filter }: { filter: ListFilter }) {
+  const t = words.value.list;
+  const list = useJobs(filter);
+  const { jobs: shown, problem, more } = list.state.value;
+  const filtered = href({ at: "jobs", filter }) !== href({ at: "jobs", filter: allJobs });
+  useTitle(t.title);
+  return (
+    <>
+      <div class="head"><h1>{t.title}</h1></div>
+      <Filters filter={filter} filtered={filtered} />
+      {problem && (shown === null || problem.code !== "offline" ? <Failure of={problem} /> : <p class="note" role="status">{t.stale}</p>)}
+      {shown && shown.length > 0 && <Table jobs={shown} />}
+      {shown?.length === 0 && (
+        <section class="empty">
+          <h2>{filtered ? t.noMatch : t.empty}</h2>
+          {filtered ? (
+            <a class="plain" href={href({ at: "jobs", filter: allJobs })}>{t.clear}</a>
+          ) : (
+            <>
+              <p>{t.emptyHint}</p>
+              <a class="button" href="#/">{words.value.nav.record}</a>
+            </>
+          )}
+        </section>
+      )}
+      {shown === null && !problem && <p class="quiet" role="status">{words.value.busy}</p>}
+      <div class="row center">{more && <button type="button" class="plain" onClick={list.extend}>{words.value.actions.more}</button>}</div>
+    </>
+  );
+}
+
+interface Listed {
+  jobs: Job[] | null; // null before the first answer
+  cursor: string | null;
+  more: boolean;
+  problem: Problem | null;
+}
+
+/** The jobs that a filter chooses, looked at again while the page is seen. */
+function useJobs(filter: ListFilter) {
+  const state = useSignal<Listed>({ jobs: null, cursor: null, more: false, problem: null });
+  const key = href({ at: "jobs", filter });
+  useEffect(() => {
+    const gone = new AbortController();
+    let timer: ReturnType<typeof setTimeout>;
+    const look = async () => {
+      clearTimeout(timer);
+      if (!document.hidden) {
+        await jobs.list(asked(filter), pageSize, undefined, gone.signal).then(
+          (page) => {
+            const before = state.peek();
+            const all = merge(page, before.jobs ?? []);
+            const cursor = all.length > page.jobs.length ? before.cursor : page.next_cursor;
+            state.value = { jobs: all, cursor, more: cursor !== null, problem: null };
+          },
+          (thrown: unknown) => gone.signal.aborted || (state.value = { ...state.peek(), problem: asProblem(thrown) }),
+        );
+      }
+      if (!gone.signal.aborted) {
+        timer = setTimeout(look, state.peek().jobs?.some((job) => job.status === "processing") ? lively : calm);
+      }
+    };
+    const seen = () => document.hidden || void look();
+    state.value = { jobs: null, cursor: null, more: false, problem: null };
+    void look();
+    document.addEventListener("visibilitychange", seen);
+    return () => {
+      gone.abort();
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", seen);
+    };
+  }, [key, language.value]);
+
+  const extend = async () => {
+    const before = state.peek();
+    try {
+      const page = await jobs.list(asked(filter), pageSize, before.cursor ?? undefined);
+      state.value = { jobs: [...(before.jobs ?? []), ...page.jobs], cursor: page.next_cursor, more: page.next_cursor !== null, problem: null };
+    } catch (thrown) {
+      state.value = { ...before, problem: asProblem(thrown) };
+    }
+  };
+  return { state, extend };
+}
+
+/** The filter as the server has it: times of the viewer's days. */
+function asked(filter: ListFilter): JobFilter {
+  return {
+    status: filter.status,
+    token_id: filter.token,
+    created_after: dayStart(filter.from),
+    created_before: dayStart(filter.to, 1),
+  };
+}
+
+function Filters({ filter, filtered }: { filter: ListFilter; filtered: boolean }) {
+  const t = words.value.list;
+  const set = (change: Partial<ListFilter>) => become({ at: "jobs", filter: { ...filter, ...change } });
+  return (
+    <form class="filters" role="search" aria-label={t.filters} onSubmit={(e) => e.preventDefault()}>
+      <div class="segmented" role="group" aria-label={t.status}>
+        {["", ...statuses].map((status) => (
+          <button type="button" key={status} aria-pressed={filter.status === status} onClick={() => set({ status })}>
+            {status === "" ? t.anyStatus : words.value.job.status[status as (typeof statuses)[number]]}
+          </button>
+        ))}
+      </div>
+      <Field label={t.token} value={filter.token} set={(token) => set({ token: token.replace(/\D/g, "") })} required inputMode="numeric" />
+      <Field label={t.from} value={filter.from} set={(from) => set({ from })} required type="date" />
+      <Field label={t.to} value={filter.to} set={(to) => set({ to })} required type="date" />
+      {filtered && <a class="plain clear" href={href({ at: "jobs", filter: allJobs })}>{t.clear}</a>}
+    </form>
+  );
+}
+
+function Table({ jobs: shown }: { jobs: Job[] }) {
+  const t = words.value.list;
+  const l = language.value;
+  return (
+    <div class="card table">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t.columns.file}</th>
+            <th scope="col">{t.columns.status}</th>
+            <th scope="col">{t.columns.token}</th>
+            <th scope="col" class="number">{t.columns.length}</th>
+            <th scope="col" class="number">{t.columns.created}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {shown.map((job) => (
+            <tr key={job.job_id}>
+              <th scope="row"><a href={href({ at: "job", id: job.job_id })}>{job.file_name || words.value.job.untitled(job.job_id.slice(0, 8))}</a></th>
+              <td class="state">
+                <Chip status={job.status} />
+                {job.status === "processing" && (
+                  <span class="small">
+                    <span class="bar thin" aria-hidden="true"><i style={{ "--done": job.progress / 100 }} /></span>
+                    <span class="time">{job.next_attempt_at ? t.away : `${job.progress}%`}</span>
+                  </span>
+                )}
+              </td>
+              <td class="token"><a href={href({ at: "jobs", filter: { ...allJobs, token: job.token_id } })} aria-label={words.value.job.token(job.token_id)}>#{job.token_id}</a></td>
+              <td class="number length">{job.duration == null ? "–" : clock(job.duration)}</td>
+              <td class="number created"><time dateTime={job.created_at}>{moment(job.created_at, l)}</time></td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

@@ -1,0 +1,81 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { Token } from "../api/types";
+import { forget, unfinished } from "../audio/recordings";
+import { begin } from "../live/upload";
+import { words } from "../locale";
+import { go, href } from "../route";
+import { useLoaded, useTitle } from "../ui/hooks";
+import { AudioStep, type Given } from "./audio-step";
+import { TokenStep } from "./token-step";
+
+const lastToken = "sori.token";
+
+/** A token and a recording, then off they go. */
+export function NewPage({ token }: { token: string }) {
+  const t = words.value.record;
+  const chosen = useSignal<Token | null>(null);
+  const given = useSignal<Given | null>(null);
+  const missing = useSignal<"" | "needToken" | "needAudio">("");
+  useTitle(t.title);
+  useEffect(() => {
+    if (chosen.value) {
+      localStorage.setItem(lastToken, String(chosen.value.id));
+    }
+    missing.value = "";
+  }, [chosen.value, given.value]);
+
+  const start = () => {
+    if (!chosen.value || !given.value) {
+      missing.value = chosen.value ? "needAudio" : "needToken";
+      return;
+    }
+    const { name, audio } = given.value;
+    const upload = begin(chosen.value.id, name, audio);
+    go({ at: "upload", key: upload.recording.key });
+  };
+
+  return (
+    <>
+      <div class="head">
+        <h1>{t.title}</h1>
+        <p class="lead">{words.value.tagline}</p>
+      </div>
+      <Unfinished />
+      <div class="steps">
+        <section class="card" aria-labelledby="token-step">
+          <h2 id="token-step"><span class="step">1</span>{t.tokenStep}</h2>
+          <TokenStep wanted={token || (localStorage.getItem(lastToken) ?? "")} chosen={chosen} />
+        </section>
+        <div class="column">
+          <section class="card" aria-labelledby="audio-step">
+            <h2 id="audio-step"><span class="step">2</span>{t.audioStep}</h2>
+            <AudioStep given={given} />
+          </section>
+          <div class="launch">
+            <button type="button" class="button large" onClick={start}>{t.start}</button>
+            <p class="error" role="alert">{missing.value && t[missing.value]}</p>
+          </div>
+        </div>
+      </div>
+    </>
+  );
+}
+
+/** Uploads that a closed window cut short: they may go on where they are known. */
+function Unfinished() {
+  const t = words.value;
+  const round = useSignal(0);
+  const left = useLoaded(unfinished, [round.value]);
+  return (
+    <>
+      {(left.value.value ?? []).map(({ key, name }) => (
+        <div class="note row" key={key}>
+          <p>{t.record.unfinished(name)}</p>
+          <a class="plain" href={href({ at: "upload", key })}>{t.record.goOn}</a>
+          <button type="button" class="bare" onClick={() => void forget(key).then(() => round.value++)}>{t.audio.discard}</button>
+        </div>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,101 @@
+import { type Signal, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { tokens } from "../api/client";
+import type { Token } from "../api/types";
+import { words } from "../locale";
+import { clock } from "../locale/format";
+import { Failure } from "../ui/failure";
+import { useLoaded } from "../ui/hooks";
+import { Icon } from "../ui/icons";
+import { TokenForm } from "./token-form";
+
+const shown = 50;
+
+/** Choosing a token, or making one. */
+export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<Token | null> }) {
+  const t = words.value.token;
+  const making = useSignal(false);
+  const typed = useSignal("");
+  const search = useSignal("");
+  useEffect(() => {
+    const timer = setTimeout(() => (search.value = typed.value.trim()), 250);
+    return () => clearTimeout(timer);
+  }, [typed.value]);
+  const round = useSignal(0);
+  const found = useLoaded((gone) => tokens.list(search.value, shown + 1, gone), [search.value, round.value]);
+  const list = found.value.value ?? [];
+  useEffect(() => {
+    chosen.value ??= list.find((token) => String(token.id) === wanted) ?? (list.length === 1 && search.value === "" ? (list[0] as Token) : null);
+  }, [found.value]);
+  const made = (token: Token) => {
+    chosen.value = token;
+    making.value = false;
+    round.value++;
+  };
+  if (making.value) {
+    return <TokenForm done={(token) => (token ? made(token) : (making.value = false))} />;
+  }
+  return (
+    <>
+      <div class="search">
+        <Icon name="search" />
+        <input type="search" aria-label={t.search} placeholder={t.searchHint} value={typed.value} onInput={(e) => (typed.value = e.currentTarget.value)} />
+      </div>
+      <Failure of={found.value.problem}>
+        <button type="button" class="plain" onClick={() => round.value++}>{words.value.actions.reload}</button>
+      </Failure>
+      <fieldset class="tokens" aria-busy={found.value.busy}>
+        <legend class="unseen">{t.list}</legend>
+        {withChosen(list.slice(0, shown), chosen.value).map((token) => (
+          <label key={token.id} class="token">
+            <input type="radio" name="token" checked={chosen.value?.id === token.id} onChange={() => (chosen.value = token)} />
+            <span class="name">{token.token_name}</span>
+            <span class="about">{about(token)}</span>
+          </label>
+        ))}
+        {found.value.value && list.length === 0 && <p class="quiet">{search.value ? t.noMatch(search.value) : t.none}</p>}
+        {list.length > shown && <p class="quiet">{t.more}</p>}
+      </fieldset>
+      <button type="button" class="plain" onClick={() => (making.value = true)}>
+        <Icon name="plus" />{t.create}
+      </button>
+      {chosen.value && <Scripts of={chosen.value} />}
+    </>
+  );
+}
+
+/** The list with the chosen one in it, which a search may have left out. */
+function withChosen(list: Token[], chosen: Token | null): Token[] {
+  return chosen && !list.some((token) => token.id === chosen.id) ? [chosen, ...list] : list;
+}
+
+function about(token: Token): string {
+  const parts = [token.actor_name, token.category, `${clock(token.start_time)}–${clock(token.end_time)}`];
+  if (token.s3_pitch_url) {
+    parts.push(words.value.token.reference);
+  }
+  return parts.filter(Boolean).join(" · ");
+}
+
+/** The chosen token's script: what to read aloud. */
+function Scripts({ of }: { of: Token }) {
+  const t = words.value.token;
+  const detail = useLoaded((gone) => tokens.get(of.id, gone), [of.id]);
+  const scripts = detail.value.value?.scripts ?? [];
+  if (scripts.length === 0) {
+    return null;
+  }
+  return (
+    <div class="script">
+      <h3>{t.readAloud}</h3>
+      <ol>
+        {scripts.map((line) => (
+          <li key={line.id}>
+            <span class="time">{clock(line.start_time)}</span>
+            <p>{line.script}{line.translation && <span class="translation">{line.translation}</span>}</p>
+          </li>
+        ))}
+      </ol>
+    </div>
+  );
+}

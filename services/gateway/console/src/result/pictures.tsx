@@ -1,0 +1,117 @@
+import { computed, signal, useSignal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import type { Analysis } from "../api/types";
+import type { Player } from "../audio/player";
+import { language, words } from "../locale";
+import { clock, decimal } from "../locale/format";
+import { appearance } from "../ui/theme";
+import { loudness, pitch, type PitchMode, waveform } from "./drawings";
+import { type Drawing, ink, Plot, type Timeline } from "./plot";
+import { type Curve, levelOf, pitchOf, stretched, valueAt } from "./series";
+
+interface Props {
+  result: Analysis;
+  reference: Curve | null;
+  player: Player | null;
+}
+
+/** The result as pictures, one below the other on one time axis. */
+export function Pictures({ result, reference, player }: Props) {
+  const t = words.value;
+  const mode = useSignal<PitchMode>("melody");
+  const shown = reference ? mode.value : "hertz";
+  const setting = useMemo(
+    () => ({ ink: ink(), words: words.value, language: language.value }),
+    [language.value, appearance.value],
+  );
+  const timeline = useTimeline(result, player);
+  const wave = useMemo(() => waveform(result, setting), [result, setting]);
+  const melody = useMemo(() => pitch(result, reference, shown, setting), [result, reference, shown, setting]);
+  const level = useMemo(() => loudness(result, setting), [result, setting]);
+  const picture = (drawing: Drawing) => <Plot drawing={drawing} timeline={timeline} colours={setting.ink} />;
+  if (!wave && !melody && !level) {
+    return <p class="quiet">{t.result.empty}</p>;
+  }
+  return (
+    <div class="pictures">
+      <Readout result={result} reference={reference} timeline={timeline} />
+      {wave && (
+        <figure>
+          <figcaption>
+            <h3>{t.result.waveform}</h3>
+            <span class="legend speech">{t.result.speechLegend}</span>
+          </figcaption>
+          {picture(wave)}
+        </figure>
+      )}
+      <figure>
+        <figcaption>
+          <h3>{t.result.pitch}</h3>
+          <span class="unit">{shown === "melody" ? t.result.melodyUnit : t.result.hertzUnit}</span>
+          {melody && <span class="legend voice">{t.result.yours}</span>}
+          {melody && reference && <span class="legend reference">{t.result.reference}</span>}
+          {melody && reference && (
+            <span class="segmented" role="group" aria-label={t.result.modes}>
+              {(["melody", "hertz"] as const).map((choice) => (
+                <button type="button" key={choice} aria-pressed={mode.value === choice} onClick={() => (mode.value = choice)}>
+                  {t.result[choice]}
+                </button>
+              ))}
+            </span>
+          )}
+        </figcaption>
+        {melody ? picture(melody) : <p class="quiet">{t.result.pitchNone}</p>}
+      </figure>
+      {level && (
+        <figure>
+          <figcaption>
+            <h3>{t.result.loudnessCurve}</h3>
+            <span class="unit">{t.result.levelUnit}</span>
+            <span class="legend level">{t.result.peaks}</span>
+            {result.loudness_lufs != null && <span class="legend dashed">{t.result.integrated(decimal(result.loudness_lufs, 1, language.value))}</span>}
+          </figcaption>
+          {picture(level)}
+        </figure>
+      )}
+      <p class="hint">
+        {player && !player.unplayable.value ? t.result.seekHint : t.result.hoverHint}
+        {melody && reference && ` ${t.result.compared}`}
+      </p>
+    </div>
+  );
+}
+
+function useTimeline(result: Analysis, player: Player | null): Timeline {
+  return useMemo(
+    () => ({
+      duration: result.duration ?? 1,
+      segments: result.segments ?? [],
+      pointed: signal<number | null>(null),
+      played: computed(() => (player && !player.unplayable.value ? player.position.value : null)),
+      seek: (at: number) => player?.seek(at),
+    }),
+    [result, player],
+  );
+}
+
+/** The values where the pointer is, else where the playback is. */
+function Readout({ result, reference, timeline }: { result: Analysis; reference: Curve | null; timeline: Timeline }) {
+  const t = words.value.result;
+  const curves = useMemo(() => {
+    const own = pitchOf(result);
+    return { own, level: levelOf(result), reference: own && reference ? stretched(reference, own) : null };
+  }, [result, reference]);
+  const at = timeline.pointed.value ?? timeline.played.value;
+  const told = (curve: Curve | null, digits: number, unit: string) => {
+    const value = curve && at !== null ? valueAt(curve, at) : null;
+    return value === null ? "–" : `${decimal(value, digits, language.value)} ${unit}`;
+  };
+  return (
+    <dl class="readout" aria-hidden="true">
+      <div><dt>{t.time}</dt><dd>{at === null ? "–" : clock(at, 2)}</dd></div>
+      <div><dt>{t.pitch}</dt><dd>{told(curves.own, 0, "Hz")}</dd></div>
+      {reference && <div><dt>{t.reference}</dt><dd>{told(curves.reference, 0, "Hz")}</dd></div>}
+      <div><dt>{t.loudnessCurve}</dt><dd>{told(curves.level, 1, "dB")}</dd></div>
+    </dl>
+  );
+}

@@ -1,0 +1,26 @@
+import { describe, expect, it } from "vitest";
+import { href, parse, type Route } from "./route";
+
+describe("a route", () => {
+  it("is what its address says", () => {
+    const routes: Route[] = [
+      { at: "new", token: "" },
+      { at: "new", token: "7" },
+      { at: "upload", key: "a/b?c" },
+      { at: "job", id: "01890a5d-ac96-774b-bcce-b302099a8057" },
+      { at: "jobs", filter: { status: "", token: "", from: "", to: "" } },
+      { at: "jobs", filter: { status: "failed", token: "3", from: "2026-01-01", to: "2026-01-31" } },
+    ];
+    for (const route of routes) {
+      expect(parse(href(route))).toEqual(route);
+    }
+  });
+
+  it("leads nowhere where there is nothing", () => {
+    for (const fragment of ["#/nothing", "#/jobs/1/2", "#/uploads", "#x/y/z/w"]) {
+      expect(parse(fragment)).toEqual({ at: "nowhere" });
+    }
+    expect(parse("")).toEqual({ at: "new", token: "" });
+    expect(parse("#/jobs/%E0%A4%A")).toEqual({ at: "job", id: "%E0%A4%A" });
+  });
+});

@@ -1,0 +1,90 @@
+import { signal } from "@preact/signals";
+
+// The place in the console is the URL's fragment, so that the server needs one
+// path, and a reload or a link leads to the same place.
+
+export interface ListFilter {
+  status: string;
+  token: string;
+  from: string; // dates as inputs have them: 2026-01-31
+  to: string;
+}
+
+export type Route =
+  | { at: "new"; token: string }
+  | { at: "upload"; key: string }
+  | { at: "job"; id: string }
+  | { at: "jobs"; filter: ListFilter }
+  | { at: "nowhere" };
+
+/** Reads a fragment, with or without its #. */
+export function parse(fragment: string): Route {
+  const [path = "", search = ""] = fragment.replace(/^#/, "").split("?", 2);
+  const q = new URLSearchParams(search);
+  const [, first = "", second = "", ...rest] = path.split("/");
+  if (rest.length > 0) {
+    return { at: "nowhere" };
+  }
+  if (first === "") {
+    return { at: "new", token: q.get("token") ?? "" };
+  }
+  if (first === "uploads" && second !== "") {
+    return { at: "upload", key: decoded(second) };
+  }
+  if (first === "jobs" && second !== "") {
+    return { at: "job", id: decoded(second) };
+  }
+  if (first === "jobs") {
+    const get = (name: string) => q.get(name) ?? "";
+    return { at: "jobs", filter: { status: get("status"), token: get("token"), from: get("from"), to: get("to") } };
+  }
+  return { at: "nowhere" };
+}
+
+/** What a fragment's part stands for; as it is where it is malformed. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** The fragment of a place; parse takes it back. */
+export function href(route: Route): string {
+  switch (route.at) {
+    case "new":
+      return route.token ? `#/?token=${encodeURIComponent(route.token)}` : "#/";
+    case "upload":
+      return `#/uploads/${encodeURIComponent(route.key)}`;
+    case "job":
+      return `#/jobs/${encodeURIComponent(route.id)}`;
+    case "jobs": {
+      const q = new URLSearchParams(Object.entries(route.filter).filter(([, value]) => value !== ""));
+      return q.size > 0 ? `#/jobs?${q}` : "#/jobs";
+    }
+    case "nowhere":
+      return "#/";
+  }
+}
+
+export const allJobs: ListFilter = { status: "", token: "", from: "", to: "" };
+
+export const route = signal<Route>({ at: "new", token: "" });
+
+/** Keeps route equal to the address bar. */
+export function watchRoute(): void {
+  const read = () => (route.value = parse(location.hash));
+  addEventListener("hashchange", read);
+  read();
+}
+
+export function go(to: Route): void {
+  location.hash = href(to);
+}
+
+/** Goes on to a place that takes the present one's turn in the history. */
+export function become(to: Route): void {
+  history.replaceState(null, "", href(to));
+  route.value = to;
+}

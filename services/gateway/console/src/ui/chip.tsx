@@ -1,0 +1,7 @@
+import type { Status } from "../api/types";
+import { words } from "../locale";
+
+/** A job's status: a dot and a word, so that colour alone says nothing. */
+export function Chip({ status }: { status: Status }) {
+  return <span class={`chip ${status}`}>{words.value.job.status[status]}</span>;
+}
