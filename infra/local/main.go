@@ -5,6 +5,9 @@
 //	go run ./infra/local test [go test flags]        the tests of every module
 //	go run ./infra/local tail [-dir .sori] [subject] what passes on the bus, readable
 //
+// The console is built where it is missing or stale and npm is there; without npm
+// everything runs but the page at the gateway's /.
+//
 // NATS runs in this process, the S3 server, PostgreSQL and nothing else beside
 // it; the services run through the same app.Run as their binaries. All listen on
 // the loopback address alone. Data stays in the state folder.

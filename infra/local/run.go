@@ -147,6 +147,7 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	for _, name := range fleet.Names() {
 		vars[name] = fleet.Environment(deps.Endpoints, at, secret, name, 0)
 	}
+	vars[fleet.Gateway][consoleSetting] = consoleDir(o.dir)
 	analysis, stopAnalysis := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAnalysis()
 	analysisEnded := make(chan error, 1)
@@ -161,7 +162,7 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 		case <-ctx.Done():
 			return nil
 		}
-	}, func(ctx context.Context) error { return work(ctx, deps.Endpoints, at, vars) })
+	}, buildConsole(os.Stdout, o.dir), func(ctx context.Context) error { return work(ctx, deps.Endpoints, at, vars) })
 	stopAnalysis()
 	return errors.Join(err, <-analysisEnded)
 }

@@ -91,7 +91,7 @@ func printScreen(w io.Writer, dir string, deps stack.Endpoints, at fleet.Layout,
 	fmt.Fprintf(w, `
 Sori runs. Ctrl-C stops it; its data stays in %[1]s.
 
-  gateway     %[2]s        what clients talk to
+  gateway     %[2]s        what clients talk to, and the console in a browser
   tracker     %[3]s
   dispatcher  %[4]s
   uploader    %[5]s

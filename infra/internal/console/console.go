@@ -1,0 +1,160 @@
+// Package console builds the page that the gateway shows to browsers, with npm.
+//
+// A build is made beside the one that is there and takes its place when it is
+// whole: who reads the folder meanwhile finds the old one, and for a moment none.
+// It carries the hash of the sources that it was made of, so that nothing is
+// built twice.
+package console
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"sori.internal/infra/internal/stack/flock"
+)
+
+// ErrNoNPM says that there is nothing to build with.
+var ErrNoNPM = errors.New("npm is not installed")
+
+const (
+	sumFile  = "sources.sha256" // in a build: the hash of what it was made of
+	lockFile = ".lock"          // in the sources: one at a time installs packages
+	packages = "node_modules"
+	output   = "dist" // of a build by hand
+
+	lockPatience = 10 * time.Minute
+	toldLines    = 12 // of what npm said when it failed
+)
+
+// Sources finds the sources. The present folder must lie in the workspace.
+func Sources(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "sori.internal/services/gateway").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the gateway: %w", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "console"), nil
+}
+
+// Fresh reports whether dir holds a build of the sources as they are.
+func Fresh(sources, dir string) (bool, error) {
+	want, err := sum(os.DirFS(sources))
+	if err != nil {
+		return false, err
+	}
+	got, err := os.ReadFile(filepath.Join(dir, sumFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("look at the build: %w", err)
+	}
+	return string(got) == want, nil
+}
+
+// Build builds the sources into dir, which is replaced. Packages are installed
+// where they are missing or others than the lock file says.
+func Build(ctx context.Context, sources, dir string) error {
+	if _, err := exec.LookPath("npm"); err != nil {
+		return ErrNoNPM
+	}
+	lock, err := flock.Wait(ctx, filepath.Join(sources, lockFile), lockPatience)
+	if err != nil {
+		return fmt.Errorf("build the console: %w", err)
+	}
+	defer func() { _ = lock.Release() }()
+	// Before the build: what changes under it makes it stale.
+	made, err := sum(os.DirFS(sources))
+	if err != nil {
+		return err
+	}
+	if !installed(sources) {
+		if err := npm(ctx, sources, "ci"); err != nil {
+			return err
+		}
+	}
+	fresh := dir + ".new"
+	if err := npm(ctx, sources, "run", "build", "--", "--outDir", fresh, "--emptyOutDir"); err != nil {
+		return errors.Join(err, os.RemoveAll(fresh))
+	}
+	if err := os.WriteFile(filepath.Join(fresh, sumFile), []byte(made), 0o600); err != nil {
+		return fmt.Errorf("keep the hash of the build: %w", err)
+	}
+	return replace(dir, fresh)
+}
+
+// replace puts one folder in the place of another.
+func replace(dir, by string) error {
+	old := dir + ".old"
+	if err := os.RemoveAll(old); err != nil {
+		return fmt.Errorf("remove an old build: %w", err)
+	}
+	if err := os.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("put the build in its place: %w", err)
+	}
+	if err := os.Rename(by, dir); err != nil {
+		return fmt.Errorf("put the build in its place: %w", err)
+	}
+	if err := os.RemoveAll(old); err != nil {
+		return fmt.Errorf("remove the old build: %w", err)
+	}
+	return nil
+}
+
+// installed reports whether the packages are those of the lock file. npm leaves a
+// copy of it when it has installed them.
+func installed(sources string) bool {
+	wanted, err := os.Stat(filepath.Join(sources, "package-lock.json"))
+	if err != nil {
+		return false
+	}
+	has, err := os.Stat(filepath.Join(sources, packages, ".package-lock.json"))
+	return err == nil && !has.ModTime().Before(wanted.ModTime())
+}
+
+// npm runs npm, and all that it starts ends with ctx.
+func npm(ctx context.Context, dir string, args ...string) error {
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, "npm", args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &said, &said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		return fmt.Errorf("npm %s: %w\n%s", args[0], err, strings.Join(lines[max(0, len(lines)-toldLines):], "\n"))
+	}
+	return nil
+}
+
+// sum is the hash of the names and contents of all sources.
+func sum(sources fs.FS) (string, error) {
+	all := sha256.New()
+	err := fs.WalkDir(sources, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case name == packages || name == output:
+			return fs.SkipDir
+		case entry.IsDir() || name == lockFile:
+			return nil
+		}
+		text, err := fs.ReadFile(sources, name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(all, "%s %x\n", name, sha256.Sum256(text))
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("read the console's sources: %w", err)
+	}
+	return hex.EncodeToString(all.Sum(nil)), nil
+}
