@@ -1,0 +1,247 @@
+//go:build tools
+
+package e2e_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/tone"
+	"sori.internal/infra/internal/world"
+)
+
+// speech is a recording with a voice in it.
+const speech = "../analyzer/internal/analysis/testdata/speech.flac"
+
+func speechFile(t *testing.T) string {
+	t.Helper()
+	file, err := filepath.Abs(speech)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// drawn is what the canvases of a page hold: how many pixels, in how many colours.
+const drawn = `[...document.querySelectorAll('.plot canvas')].map(canvas => {
+  const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  const colours = new Set();
+  let count = 0;
+  for (let i = 0; i < pixels.length; i += 4) {
+    if (pixels[i + 3] > 0) {
+      count++;
+      colours.add([pixels[i] >> 4, pixels[i + 1] >> 4, pixels[i + 2] >> 4].join());
+    }
+  }
+  return {pixels: count, colours: colours.size};
+})`
+
+func TestTheConsoleTakesARecordingToItsPictures(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(4 * time.Second)}})
+	v := arrive(t, w.Gateway)
+	v.presses("Analyse recording")
+	v.reads("Record something or choose a file.")
+	v.gives(speechFile(t))
+	v.shoots("new")
+	v.presses("Analyse recording")
+	v.sees(`location.hash.startsWith('#/jobs/')`)
+
+	// In the middle of the job: a reload loses nothing.
+	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') >= 90`)
+	before, address := v.bar(), evaluate[string](v, "location.href")
+	v.shoots("progress")
+	v.do(chromedp.Reload())
+	v.sees(`document.querySelector('[role=progressbar]')`)
+	if after := v.bar(); after < before || evaluate[string](v, "location.href") != address {
+		t.Errorf("the bar was at %d, and is at %d after a reload", before, after)
+	}
+	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') === '100'`)
+	v.reads("Analysis complete")
+	checkPictures(t, v)
+	checkPlayback(t, v)
+	checkLanguages(t, v)
+	v.shoots("result")
+	v.presses("Raw JSON")
+	v.sees(`JSON.parse(document.querySelector('pre').textContent).duration > 2`)
+}
+
+func checkPictures(t *testing.T, v *visitor) {
+	t.Helper()
+	v.sees(`document.querySelectorAll('.plot canvas').length === 3`)
+	for i, picture := range evaluate[[]struct{ Pixels, Colours int }](v, drawn) {
+		if picture.Pixels < 2000 || picture.Colours < 3 {
+			t.Errorf("picture %d has %d pixels of %d colours", i, picture.Pixels, picture.Colours)
+		}
+	}
+	for _, label := range evaluate[[]string](v, `[...document.querySelectorAll('.plot')].map(p => p.getAttribute('aria-label'))`) {
+		if len(label) < 20 {
+			t.Errorf("a picture says %q to a screen reader", label)
+		}
+	}
+}
+
+// checkPlayback hears the file that the browser has kept, over the reload too.
+func checkPlayback(t *testing.T, v *visitor) {
+	t.Helper()
+	v.sees(`document.querySelector('.player')`)
+	v.goes(`el.getAttribute('aria-label') === 'Play'`, "\r")
+	v.sees(`[...document.querySelectorAll('.plot')].every(plot =>
+		plot.querySelector('.playhead').getBoundingClientRect().left > 10 + plot.querySelector('.u-over').getBoundingClientRect().left)`)
+}
+
+// checkLanguages turns the console to Korean and back. The message is the
+// server's, although the browser asks it for English.
+func checkLanguages(t *testing.T, v *visitor) {
+	t.Helper()
+	v.goes(`el.lang === 'ko'`, "\r")
+	v.reads("분석 완료")
+	v.reads("피치 중앙값")
+	v.do(chromedp.Reload())
+	v.reads("분석 완료")
+	if lang := evaluate[string](v, "document.documentElement.lang"); lang != "ko" {
+		t.Errorf("the page's language is %s", lang)
+	}
+	v.goes(`el.lang === 'en'`, "\r")
+	v.reads("Analysis complete")
+}
+
+func TestAReloadInTheMiddleOfAnUploadLosesNothing(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	door := w.Proxy(w.Gateway)
+	v := arrive(t, door.URL)
+	large := filepath.Join(t.TempDir(), "길게 녹음한 것.wav")
+	if err := os.WriteFile(large, tone.WAV(220, time.Minute), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v.gives(large)
+	held := door.Hold(400 << 10)
+	v.presses("Analyse recording")
+	<-held
+	v.sees(`location.hash.startsWith('#/uploads/')`)
+	v.reads("길게 녹음한 것.wav")
+	v.shoots("upload")
+	if bar := v.bar(); bar < 0 || bar > 10 {
+		t.Errorf("the bar is at %d in the middle of the upload", bar)
+	}
+	reloaded := make(chan error, 1)
+	go func() { reloaded <- chromedp.Do(v.page, chromedp.Reload()) }()
+	door.Mend()
+	if err := <-reloaded; err != nil {
+		t.Fatal(err)
+	}
+	v.sees(`location.hash.startsWith('#/jobs/')`)
+	v.reads("Analysis complete")
+
+	// Cut in the middle, it goes on by itself.
+	v.open("/#/")
+	v.gives(large)
+	held = door.Hold(400 << 10)
+	v.presses("Analyse recording")
+	<-held
+	door.Cut()
+	v.reads("The connection broke.")
+	door.Mend()
+	v.sees(`location.hash.startsWith('#/jobs/')`)
+	v.reads("Analysis complete")
+}
+
+func TestTheConsoleRecordsFromTheMicrophone(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	v.presses("Record")
+	v.sees(`document.querySelector('[role=timer]')?.textContent >= '0:01.2'`)
+	v.shoots("recording")
+	v.presses("Stop recording")
+	v.reads("Ready to analyse")
+	v.presses("Analyse recording")
+	v.reads("Analysis complete")
+	job := evaluate[string](v, `location.hash.split('/').pop()`)
+	var r struct {
+		Result struct {
+			Duration float64
+			Codec    string
+			Peak     *float64 `json:"peak_dbfs"`
+		}
+	}
+	w.Result(t, job, &r)
+	if r.Result.Duration < 1 || r.Result.Codec != "pcm_s16le" || r.Result.Peak == nil {
+		t.Errorf("the recording is %+v", r.Result)
+	}
+}
+
+func TestTheConsoleSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Fail: true, FailReason: "it is only a beep"}})
+	v := arrive(t, w.Gateway)
+
+	// What is no audio is refused in words.
+	text := filepath.Join(t.TempDir(), "notes.wav")
+	if err := os.WriteFile(text, []byte("these are no sounds"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v.gives(text)
+	v.presses("Analyse recording")
+	v.reads("This is not audio of a known format.")
+	v.shoots("refused")
+	v.presses("Cancel upload")
+	v.reads("New analysis")
+
+	// A failure has its reason, and is tried again.
+	v.gives(speechFile(t))
+	v.presses("Analyse recording")
+	v.reads("it is only a beep")
+	v.shoots("failed")
+	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil {
+		t.Fatal(err)
+	}
+	v.presses("Try again")
+	v.reads("Analysis complete")
+	v.presses("Delete")
+	v.reads("This cannot be undone.")
+	v.shoots("delete")
+	v.do(chromedp.KeyEvent("\x1b"))
+	v.sees(`!document.querySelector('dialog')`)
+
+	// A job that takes long is canceled.
+	if err := w.Analyzer.Behave(analyzer.Behaviour{Delay: analyzer.Duration(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	v.open("/#/")
+	v.gives(speechFile(t))
+	v.presses("Analyse recording")
+	v.presses("Cancel analysis")
+	v.reads("This job was canceled.")
+	v.shoots("canceled")
+
+	v.open("/#/jobs/01890a5d-ac96-774b-bcce-b302099a8057")
+	v.reads("There is no such job.")
+	v.shoots("no-job")
+	v.open("/#/nothing/here/at/all")
+	v.reads("There is nothing here")
+	v.open("/#/jobs")
+	v.sees(`document.querySelector('h1').textContent === 'Jobs'`)
+	v.shoots("jobs")
+}
+
+func TestATokenIsMadeInTheConsole(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	v.presses("Create a token")
+	v.presses("Create token")
+	v.reads("Enter a name.")
+	v.shoots("token")
+	v.goes(`el.labels?.[0].textContent === 'Name'`, "바람이 불어오는 곳")
+	v.goes(`el.labels?.[0].textContent === 'Actor'`, "하나")
+	v.presses("Create token")
+	v.sees(`document.querySelector('input[type=radio]:checked')?.labels[0].textContent.includes('바람이 불어오는 곳')`)
+	v.shoots("token-made")
+}

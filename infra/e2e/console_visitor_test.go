@@ -1,0 +1,193 @@
+//go:build tools
+
+package e2e_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"sori.internal/infra/internal/console"
+	"sori.internal/shared/testkit"
+)
+
+var screenshots = flag.String("screenshots", "", "a folder for pictures of the console's pages")
+
+// builtConsole is the folder of the console, built where it is missing or stale.
+var builtConsole = sync.OnceValues(func() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	sources, err := console.Sources(ctx)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(sources, "dist")
+	if fresh, err := console.Fresh(sources, dir); err != nil || fresh {
+		return dir, err
+	}
+	return dir, console.Build(ctx, sources, dir)
+})
+
+// withConsole is the setting with which a gateway has the console.
+func withConsole(t *testing.T) map[string]string {
+	t.Helper()
+	dir, err := builtConsole()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{"CONSOLE_DIR": dir}
+}
+
+// visitor is a person at the console, whose browser speaks English and whose
+// microphone hears a beep every second.
+type visitor struct {
+	t    *testing.T
+	page context.Context
+	home string // the gateway's URL as he sees it
+}
+
+// arrive opens the console in a browser.
+func arrive(t *testing.T, home string) *visitor {
+	t.Helper()
+	v := &visitor{t: t, home: home, page: browser(t.Context(), t,
+		chromedp.Flag("accept-lang", "en-US"), chromedp.Flag("use-fake-device-for-media-stream", true), chromedp.Flag("use-fake-ui-for-media-stream", true),
+		chromedp.Flag("autoplay-policy", "no-user-gesture-required"))}
+	v.look(desktop, "light")
+	v.open("/")
+	v.sees(`document.querySelector('input[type=radio]:checked')`) // the only token is chosen
+	return v
+}
+
+func (v *visitor) do(steps ...chromedp.Action[chromedp.Void]) {
+	v.t.Helper()
+	if err := chromedp.Do(v.page, steps...); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+func (v *visitor) open(path string) {
+	v.t.Helper()
+	v.do(chromedp.Navigate(v.home + path))
+}
+
+// evaluate is the value of an expression in a visitor's page.
+func evaluate[T any](v *visitor, expression string) T {
+	v.t.Helper()
+	value, err := chromedp.Run(v.page, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		v.t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// sees waits until an expression is true in the page, over reloads.
+func (v *visitor) sees(expression string) {
+	v.t.Helper()
+	testkit.Eventually(v.t, func() error {
+		ok, err := chromedp.Run(v.page, chromedp.Evaluate[bool]("!!("+expression+")"))
+		if err == nil && !ok {
+			text, _ := chromedp.Run(v.page, chromedp.Evaluate[string]("location.href + '\\n' + document.body.innerText"))
+			err = fmt.Errorf("%s is not so at %s", expression, text)
+		}
+		return err
+	})
+}
+
+// reads waits until the page's text has the words.
+func (v *visitor) reads(words string) {
+	v.t.Helper()
+	v.sees(fmt.Sprintf("document.body.innerText.includes(%q)", words))
+}
+
+// goes moves the focus with the key Tab alone until it is where the expression
+// finds el, and presses the keys there.
+func (v *visitor) goes(el string, keys string) {
+	v.t.Helper()
+	for range 80 {
+		if evaluate[bool](v, fmt.Sprintf("(el => el !== document.body && !!(%s))(document.activeElement)", el)) {
+			v.do(chromedp.KeyEvent(keys))
+			return
+		}
+		v.do(chromedp.KeyEvent("\t"))
+	}
+	v.t.Fatalf("the key Tab does not lead to %s", el)
+}
+
+// presses goes to a button or a link by what it says, and presses Enter.
+func (v *visitor) presses(words string) {
+	v.t.Helper()
+	v.sees(fmt.Sprintf("[...document.querySelectorAll('button, a, summary')].some(el => el.textContent.trim() === %q)", words))
+	v.goes(fmt.Sprintf("el.textContent.trim() === %q", words), "\r")
+}
+
+// gives hands the page a file.
+func (v *visitor) gives(file string) {
+	v.t.Helper()
+	v.do(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{file}))
+	v.reads("Ready to analyse")
+	v.sees(`document.querySelector('input[type=radio]:checked')`) // the only token, or the one of last time
+}
+
+// bar is what the bar of a job shows; -1 where there is none.
+func (v *visitor) bar() int {
+	v.t.Helper()
+	return evaluate[int](v, `+(document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') ?? -1)`)
+}
+
+type size struct {
+	name          string
+	width, height int64
+	scale         float64
+}
+
+var (
+	desktop = size{"desktop", 1280, 900, 1}
+	phone   = size{"phone", 390, 844, 2}
+)
+
+// look gives the visitor another screen.
+func (v *visitor) look(s size, scheme string) {
+	v.t.Helper()
+	v.do(chromedp.EmulateViewport(s.width, s.height, chromedp.EmulateScale(s.scale)))
+	_, err := chromedp.Call(v.page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+	})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// shoots keeps pictures of the page on every screen, where they are asked for,
+// and sees to it that nothing is wider than the screen.
+func (v *visitor) shoots(name string) {
+	v.t.Helper()
+	for _, s := range []size{phone, desktop} {
+		for _, scheme := range []string{"dark", "light"} {
+			v.look(s, scheme)
+			evaluate[bool](v, `new Promise(done => document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))`)
+			if wide := evaluate[int64](v, `document.documentElement.scrollWidth`); wide > s.width {
+				v.t.Errorf("%s is %d pixels wide on a %s of %d", name, wide, s.name, s.width)
+			}
+			if *screenshots == "" {
+				continue
+			}
+			picture, err := chromedp.Run(v.page, chromedp.FullScreenshot(100))
+			if err != nil {
+				v.t.Fatal(err)
+			}
+			file := filepath.Join(*screenshots, strings.Join([]string{name, s.name, scheme}, "-")+".png")
+			if err := os.WriteFile(file, picture, 0o600); err != nil {
+				v.t.Fatal(err)
+			}
+		}
+	}
+}
