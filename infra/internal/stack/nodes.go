@@ -11,23 +11,50 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"sori.internal/infra/internal/stack/loopback"
 	"sori.internal/infra/internal/stack/natsd"
 )
 
 // Node is a server of the NATS cluster, counted from 0. JetStream knows it by the same name, and tells leaders by it.
 func Node(i int) Part { return Part(fmt.Sprintf("%s-%d", NATS, i)) }
 
-// placeNodes finds places for the servers of a cluster, if there is to be one.
-func (s *Stack) placeNodes() error {
-	if s.opts.NATSNodes < 2 {
-		return nil
-	}
-	var names []string
-	for i := range s.opts.NATSNodes {
-		names = append(names, string(Node(i)))
+// placings bounds how often a cluster is placed anew because somebody else was quicker to take a port of it.
+const placings = 5
+
+// startNodes starts the servers of the cluster and returns when all are current.
+func (s *Stack) startNodes(ctx context.Context) error {
+	names := make([]string, s.opts.NATSNodes)
+	for i := range names {
+		names[i] = string(Node(i))
 	}
 	var err error
-	s.cluster, err = natsd.NewCluster(names...)
+	for range placings {
+		if s.cluster, err = natsd.NewCluster(names...); err != nil {
+			return err
+		}
+		if err = s.tryNodes(ctx); !errors.Is(err, loopback.ErrTaken) {
+			return err
+		}
+	}
+
+	return err
+}
+
+// tryNodes starts the servers where they are placed, all or none.
+func (s *Stack) tryNodes(ctx context.Context) error {
+	group, starting := errgroup.WithContext(ctx)
+	for _, m := range s.cluster {
+		group.Go(func() error { return s.start(starting, Part(m.Name), loopback.Port{Fixed: m.Port}) })
+	}
+	err := group.Wait()
+	if err == nil {
+		return s.AwaitNodes(ctx)
+	}
+	for _, m := range s.cluster {
+		if started := s.member(Part(m.Name)); started != nil {
+			err = errors.Join(err, started.end(context.WithoutCancel(ctx)))
+		}
+	}
 
 	return err
 }

@@ -159,18 +159,17 @@ func (s *Stack) open() error {
 }
 
 func (s *Stack) startAll(ctx context.Context) error {
-	if err := s.placeNodes(); err != nil {
-		return err
-	}
 	ports := loadPorts(s.opts.Dir)
-	group, starting := errgroup.WithContext(ctx)
-	for _, part := range s.Parts() {
-		group.Go(func() error { return s.start(starting, part, s.wish(part, ports)) })
+	group, ctx := errgroup.WithContext(ctx)
+	singles := []Part{NATS, S3, Postgres}
+	if s.opts.NATSNodes > 1 {
+		singles = singles[1:]
+		group.Go(func() error { return s.startNodes(ctx) })
+	}
+	for _, part := range singles {
+		group.Go(func() error { return s.start(ctx, part, s.wish(part, ports)) })
 	}
 	if err := group.Wait(); err != nil {
-		return err
-	}
-	if err := s.AwaitNodes(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,15 @@ func (m Member) join(c Cluster, opts *server.Options) {
 	for _, other := range c {
 		opts.Routes = append(opts.Routes, server.RoutesFromStr(url(other.Route))...)
 	}
+}
+
+// blame says of a start that has failed that a port is taken, where one of the member's own is.
+func (m Member) blame(err error) error {
+	if m != (Member{}) && slices.ContainsFunc([]int{m.Port, m.Route, m.Monitor}, loopback.Taken) {
+		return fmt.Errorf("%w: %w", loopback.ErrTaken, err)
+	}
+
+	return err
 }
 
 // lookAgain is the pause between two looks at a member that is not current.

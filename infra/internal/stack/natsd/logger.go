@@ -15,7 +15,11 @@ type logger struct {
 
 	mu    sync.Mutex
 	fatal error
+
+	failed chan struct{} // closed with the first fatal line
 }
+
+func newLogger(log zerolog.Logger) *logger { return &logger{log: log, failed: make(chan struct{})} }
 
 const message = "nats server"
 
@@ -39,6 +43,9 @@ func (l *logger) Fatalf(format string, v ...any) {
 	l.line(l.log.Error(), format, v)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.fatal == nil {
+		close(l.failed)
+	}
 	l.fatal = errors.Join(l.fatal, fmt.Errorf(format, v...))
 }
 

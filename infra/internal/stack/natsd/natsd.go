@@ -101,7 +101,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("start nats: %w", err)
+		return nil, fmt.Errorf("start nats: %w", opts.Member.blame(err))
 	}
 
 	return srv, nil
@@ -158,11 +158,18 @@ func run(set settings, log zerolog.Logger) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
-	adapter := &logger{log: log}
+	adapter := newLogger(log)
 	ns.SetLoggerV2(adapter, false, false, false)
 	ns.Start()
-	if err = adapter.failure(); err == nil && !ns.ReadyForConnections(readyLimit) {
-		err = errors.New("not ready in time")
+	ready := make(chan bool, 1)
+	go func() { ready <- ns.ReadyForConnections(readyLimit) }()
+	select {
+	case ok := <-ready:
+		if err = adapter.failure(); err == nil && !ok {
+			err = errors.New("not ready in time")
+		}
+	case <-adapter.failed: // it would wait out the limit
+		err = adapter.failure()
 	}
 	if err == nil && !ns.JetStreamEnabled() {
 		err = errors.New("its store did not open")
