@@ -3,12 +3,18 @@
 package e2e_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/minio/minio-go/v7"
 
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/tone"
@@ -69,6 +75,26 @@ func TestTheConsoleTakesARecordingToItsPictures(t *testing.T) {
 	v.shoots("result")
 	v.presses("Raw JSON")
 	v.sees(`JSON.parse(document.querySelector('pre').textContent).duration > 2`)
+	checkList(v)
+
+	// Another browser, which never had the file, hears what is stored.
+	other := arrive(t, w.Gateway)
+	other.open("/" + evaluate[string](v, "location.hash"))
+	other.reads("Analysis complete")
+	checkPlayback(t, other)
+}
+
+// checkList finds the job among all, and comes back to it.
+func checkList(v *visitor) {
+	v.t.Helper()
+	v.presses("Jobs")
+	v.sees(`document.querySelector('tbody tr')?.innerText.includes('speech.flac')`)
+	v.presses("Failed")
+	v.reads("No job matches these filters.")
+	v.sees(`location.hash === '#/jobs?status=failed'`)
+	v.presses("Clear filters")
+	v.presses("speech.flac")
+	v.reads("Analysis complete")
 }
 
 func checkPictures(t *testing.T, v *visitor) {
@@ -191,7 +217,7 @@ func TestTheConsoleSaysWhatToDo(t *testing.T) {
 	v.presses("Analyse recording")
 	v.reads("This is not audio of a known format.")
 	v.shoots("refused")
-	v.presses("Cancel upload")
+	v.presses("Use another recording")
 	v.reads("New analysis")
 
 	// A failure has its reason, and is tried again.
@@ -210,13 +236,20 @@ func TestTheConsoleSaysWhatToDo(t *testing.T) {
 	v.do(chromedp.KeyEvent("\x1b"))
 	v.sees(`!document.querySelector('dialog')`)
 
-	// A job that takes long is canceled.
-	if err := w.Analyzer.Behave(analyzer.Behaviour{Delay: analyzer.Duration(time.Hour)}); err != nil {
+	// A job waits for a server that is busy, and is canceled.
+	busy := analyzer.Behaviour{RejectStatus: http.StatusServiceUnavailable, RejectRetryAfter: analyzer.Duration(time.Hour)}
+	if err := w.Analyzer.Behave(busy); err != nil {
 		t.Fatal(err)
 	}
 	v.open("/#/")
 	v.gives(speechFile(t))
 	v.presses("Analyse recording")
+	v.reads("Waiting for the analysis server, next try at")
+	v.shoots("waiting")
+	v.open("/#/jobs")
+	v.sees(`document.querySelectorAll('tbody tr').length === 2`)
+	v.shoots("jobs")
+	v.do(chromedp.NavigateBack())
 	v.presses("Cancel analysis")
 	v.reads("This job was canceled.")
 	v.shoots("canceled")
@@ -226,9 +259,74 @@ func TestTheConsoleSaysWhatToDo(t *testing.T) {
 	v.shoots("no-job")
 	v.open("/#/nothing/here/at/all")
 	v.reads("There is nothing here")
+}
+
+func TestAJobIsDeletedInTheConsole(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
 	v.open("/#/jobs")
-	v.sees(`document.querySelector('h1').textContent === 'Jobs'`)
-	v.shoots("jobs")
+	v.reads("No jobs yet.")
+	v.shoots("no-jobs")
+	v.presses("New")
+	v.gives(speechFile(t))
+	v.presses("Analyse recording")
+	v.reads("Analysis complete")
+	address := evaluate[string](v, "location.hash")
+	v.presses("Delete")
+	v.goes(`el.closest('dialog') && el.textContent === 'Delete'`, "\r")
+	v.reads("The job was deleted.")
+	v.reads("No jobs yet.")
+	v.open("/" + address)
+	v.reads("This job was deleted")
+	v.sees(`!document.querySelector('.plot')`)
+}
+
+func TestTheConsoleComparesWithTheReference(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	refer(t, w)
+	v := arrive(t, w.Gateway)
+	v.gives(speechFile(t))
+	v.presses("Analyse recording")
+	v.sees(`document.querySelector('.match')?.value > 0`)
+	v.sees(`document.querySelectorAll('.legend.reference').length === 1`)
+	checkPictures(t, v)
+	v.shoots("compared")
+	v.presses("Hertz")
+	v.sees(`document.querySelector('[aria-pressed=true]').textContent === 'Hertz'`)
+	checkPictures(t, v)
+}
+
+// refer gives the world's token a reference: a voice that falls from 140 Hz.
+func refer(t *testing.T, w *world.World) {
+	t.Helper()
+	var points []map[string]float64
+	for i := range 180 {
+		points = append(points, map[string]float64{"time": float64(i) / 100, "hz": 140 - float64(i)/4})
+	}
+	pitch, err := json.Marshal(points)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, bucket := w.Bucket()
+	if _, err := client.PutObject(w.Context(), bucket, "refs/1.json", bytes.NewReader(pitch), int64(len(pitch)), minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	token := `{"token_name":"바람이 불어오는 곳","actor_name":"하나","category":"노래","start_time":0,"end_time":2,"s3_pitch_url":"refs/1.json"}`
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodPut, fmt.Sprintf("%s/tokens/%d", w.Gateway, w.Token), strings.NewReader(token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("the token's reference: %s", resp.Status)
+	}
 }
 
 func TestATokenIsMadeInTheConsole(t *testing.T) {
@@ -238,10 +336,15 @@ func TestATokenIsMadeInTheConsole(t *testing.T) {
 	v.presses("Create a token")
 	v.presses("Create token")
 	v.reads("Enter a name.")
-	v.shoots("token")
 	v.goes(`el.labels?.[0].textContent === 'Name'`, "바람이 불어오는 곳")
 	v.goes(`el.labels?.[0].textContent === 'Actor'`, "하나")
+	v.presses("Add a line")
+	v.presses("Create token")
+	v.reads("Enter the line.")
+	v.shoots("token")
+	v.goes(`el.labels?.[0].textContent === 'Line'`, "바람이 불어오는 곳, 그곳으로 가네")
 	v.presses("Create token")
 	v.sees(`document.querySelector('input[type=radio]:checked')?.labels[0].textContent.includes('바람이 불어오는 곳')`)
+	v.reads("그곳으로 가네")
 	v.shoots("token-made")
 }

@@ -152,6 +152,7 @@ type size struct {
 var (
 	desktop = size{"desktop", 1280, 900, 1}
 	phone   = size{"phone", 390, 844, 2}
+	narrow  = size{"narrow phone", 360, 740, 2}
 )
 
 // look gives the visitor another screen.
@@ -166,18 +167,18 @@ func (v *visitor) look(s size, scheme string) {
 	}
 }
 
-// shoots keeps pictures of the page on every screen, where they are asked for,
-// and sees to it that nothing is wider than the screen.
+// shoots sees to it that no page is wider than its screen, and keeps pictures,
+// where they are asked for.
 func (v *visitor) shoots(name string) {
 	v.t.Helper()
-	for _, s := range []size{phone, desktop} {
+	for _, s := range []size{narrow, phone, desktop} {
 		for _, scheme := range []string{"dark", "light"} {
 			v.look(s, scheme)
 			evaluate[bool](v, `new Promise(done => document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))`)
 			if wide := evaluate[int64](v, `document.documentElement.scrollWidth`); wide > s.width {
 				v.t.Errorf("%s is %d pixels wide on a %s of %d", name, wide, s.name, s.width)
 			}
-			if *screenshots == "" {
+			if *screenshots == "" || s == narrow {
 				continue
 			}
 			picture, err := chromedp.Run(v.page, chromedp.FullScreenshot(100))

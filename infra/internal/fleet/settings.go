@@ -88,7 +88,6 @@ func Environment(deps stack.Endpoints, at Layout, secret, name string, i int) ma
 	case Gateway:
 		return merge(own, bus, database, s3, map[string]string{
 			"TRACKER_URL": at.near(Tracker, i), "DISPATCHER_URL": at.near(Dispatcher, i),
-			"S3_ENDPOINT": deps.S3Endpoint, // where the console plays from
 		})
 	case Uploader:
 		return merge(own, bus, s3)

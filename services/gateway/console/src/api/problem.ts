@@ -21,6 +21,16 @@ export class Problem extends Error {
     super(`${status} ${code}`);
   }
 
+  /** Whether the same request would be refused again. */
+  get refusal(): boolean {
+    return this.status >= 400 && this.status < 500 && this.status !== 408 && !this.passing;
+  }
+
+  /** Whether what was asked for is not there, or no longer. */
+  get missing(): boolean {
+    return this.status === 404 || this.status === 410;
+  }
+
   /** Whether the same request may simply be made again. */
   get passing(): boolean {
     return this.code === "offline" || this.code === "idempotency-key-in-use" || this.status === 503;

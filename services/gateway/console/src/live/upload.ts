@@ -48,6 +48,9 @@ export class Upload {
         const problem = asProblem(thrown);
         if (this.canceled || !problem.passing || n + 1 >= tries) {
           this.problem.value = this.canceled ? null : problem;
+          if (problem.refusal) {
+            void forget(this.recording.key); // it would be refused again
+          }
           return;
         }
         this.paused.value = true;
@@ -84,6 +87,11 @@ export class Upload {
 }
 
 const uploads = new Map<string, Upload>();
+
+/** The upload of a key, if it is this page's. */
+export function running(key: string): Upload | undefined {
+  return uploads.get(key);
+}
 
 /** Uploads a recording, unless that is under way. */
 export function upload(recording: Recording): Upload {

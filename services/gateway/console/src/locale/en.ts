@@ -91,13 +91,14 @@ export const en: Dictionary = {
     pause: "Pause",
     position: "Position",
     at: (position, duration) => `${position} of ${duration}`,
-    unavailable: "This server does not play stored recordings.",
+    unavailable: "The stored recording cannot be played.",
     unplayable: "This browser cannot play the recording's format.",
   },
 
   job: {
     untitled: (id) => `Job ${id}`,
     uploading: "Uploading",
+    notUploaded: "Not uploaded",
     sent: (sent, total) => `${sent} of ${total} sent`,
     paused: "The connection broke. Sending goes on in a moment.",
     cancelUpload: "Cancel upload",
@@ -183,7 +184,6 @@ export const en: Dictionary = {
     emptyHint: "Upload a recording and it appears here.",
     noMatch: "No job matches these filters.",
     columns: { file: "File", token: "Token", status: "Status", created: "Uploaded", length: "Length" },
-    unavailable: "This server does not list jobs yet.",
     stale: "The list could not be refreshed. It will be tried again.",
     away: "waiting",
   },

@@ -1,8 +1,23 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Problem, problemOf } from "../api/problem";
 import { advice, adviceFor } from "./errors";
 
+/** The codes of the API's document, but for those that only the analysis server meets. */
+function documented(): string[] {
+  const text = readFileSync(new URL("../../../internal/api/openapi.yaml", import.meta.url), "utf8");
+  const listed = [...text.matchAll(/\bcode:\s*\{?\s*(?:const: ([a-z-]+)|enum:\s*(?:\[([^\]]+)\]|((?:\s*- [a-z-]+\n)+)))/g)];
+  const codes = listed.flatMap(([, one, row, column]) => (one ?? row ?? column ?? "").match(/[a-z][a-z-]+/g) ?? []);
+  return [...new Set(codes)].filter((code) => code !== "signature-invalid" && code !== "job-id-missing");
+}
+
 describe("advice", () => {
+  it("is there for every code that the API's document names", () => {
+    const codes = documented();
+    expect(codes).toEqual(expect.arrayContaining(["busy", "job-erased", "validation-failed", "idempotency-key-reused"]));
+    expect(codes.filter((code) => !(code in advice))).toEqual([]);
+  });
+
   it("has both languages for every code", () => {
     for (const [code, { ko, en }] of Object.entries(advice)) {
       expect(ko, code).toMatch(/[가-힣].*[.]$/);
@@ -20,6 +35,11 @@ describe("advice", () => {
 });
 
 describe("a problem", () => {
+  it("is a refusal where the same request would be refused again", () => {
+    const all = [new Problem(0, "offline"), new Problem(503, "busy"), new Problem(408, "request-timeout"), new Problem(415, "unsupported-audio"), new Problem(409, "idempotency-key-in-use")];
+    expect(all.map((p) => p.refusal)).toEqual([false, false, false, true, false]);
+  });
+
   it("is read from a problem document, with what it says beside", () => {
     const p = problemOf(409, `{"code":"job-not-cancelable","detail":"d","request_id":"r","current_status":"completed","allowed":[]}`, "3");
     expect([p.code, p.detail, p.requestId, p.retryAfter, p.extra["current_status"]]).toEqual(["job-not-cancelable", "d", "r", 3, "completed"]);

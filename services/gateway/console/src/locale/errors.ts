@@ -36,6 +36,7 @@ export const advice: Record<string, Sentences> = {
   "validation-failed": { ko: "입력한 값 중에 맞지 않는 것이 있습니다. 표시된 항목을 고치세요.", en: "Some values are not right. Correct the fields that are marked." },
   "malformed-request": { ko: "요청을 읽을 수 없습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "The request could not be read. Reload the page and try again." },
   "malformed-json": { ko: "요청을 읽을 수 없습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "The request could not be read. Reload the page and try again." },
+  "not-json": { ko: "요청의 형식이 잘못되었습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "The request had the wrong form. Reload the page and try again." },
   "headers-too-large": { ko: "요청의 헤더가 너무 큽니다. 이 사이트의 쿠키를 지우고 다시 시도하세요.", en: "The request's header is too large. Clear this site's cookies and try again." },
   "data-refused": { ko: "저장할 수 없는 글자가 들어 있습니다. 입력을 고치고 다시 시도하세요.", en: "The data holds something that cannot be stored. Correct it and try again." },
   "route-not-found": { ko: "이 서버는 이 기능을 아직 제공하지 않습니다. 운영자에게 업데이트를 문의하세요.", en: "This server does not offer that yet. Ask its operator for an update." },
@@ -47,6 +48,7 @@ export const advice: Record<string, Sentences> = {
 
   // What is not there, or is there already.
   "token-not-found": { ko: "없는 토큰입니다. 삭제되었을 수 있으니 다른 토큰을 선택하세요.", en: "There is no such token. It may have been deleted; choose another." },
+  "token-missing": { ko: "대본의 토큰이 없습니다. 삭제되었을 수 있으니 다른 토큰을 선택하세요.", en: "The script's token is not there. It may have been deleted; choose another." },
   "script-not-found": { ko: "없는 대본입니다. 삭제되었을 수 있습니다.", en: "There is no such script. It may have been deleted." },
   "actor-not-found": { ko: "없는 배우입니다. 삭제되었을 수 있습니다.", en: "There is no such actor. It may have been deleted." },
   "actor-exists": { ko: "같은 이름의 배우가 이미 있습니다. 다른 이름을 쓰세요.", en: "There is already an actor of this name. Use another." },

@@ -93,13 +93,14 @@ export const ko = {
     pause: "일시정지",
     position: "재생 위치",
     at: (position: string, duration: string) => `${duration} 중 ${position}`,
-    unavailable: "저장된 녹음을 이 서버에서 재생할 수 없습니다.",
+    unavailable: "저장된 녹음을 재생할 수 없습니다.",
     unplayable: "이 브라우저에서 재생할 수 없는 형식입니다.",
   },
 
   job: {
     untitled: (id: string) => `작업 ${id}`,
     uploading: "업로드 중",
+    notUploaded: "올리지 못했습니다",
     sent: (sent: string, total: string) => `${total} 중 ${sent} 보냄`,
     paused: "연결이 끊겼습니다. 잠시 후 이어서 보냅니다.",
     cancelUpload: "업로드 취소",
@@ -185,7 +186,6 @@ export const ko = {
     emptyHint: "녹음을 올리면 여기에 나타납니다.",
     noMatch: "조건에 맞는 작업이 없습니다.",
     columns: { file: "파일", token: "토큰", status: "상태", created: "올린 시각", length: "길이" },
-    unavailable: "이 서버는 아직 작업 목록을 제공하지 않습니다.",
     stale: "목록을 새로 고치지 못했습니다. 잠시 후 다시 시도합니다.",
     away: "대기",
   },

@@ -4,7 +4,7 @@ import { jobs, tokens } from "../api/client";
 import { ended, type Frame, type JobDetail } from "../api/types";
 import { find, ofJob } from "../audio/recordings";
 import { Follower } from "../live/follow";
-import { type Upload, upload as uploading } from "../live/upload";
+import { running, type Upload, upload as uploading } from "../live/upload";
 import { language, words } from "../locale";
 import { moment, span } from "../locale/format";
 import { allJobs, become, href } from "../route";
@@ -46,7 +46,10 @@ function useUpload(key: string | undefined) {
     if (key === undefined) {
       return;
     }
-    found.value = null;
+    found.value = running(key) ?? null;
+    if (found.value) {
+      return;
+    }
     void find(key).then((recording) => {
       if (recording?.job) {
         become({ at: "job", id: recording.job });
@@ -64,10 +67,12 @@ function Job({ id }: { id: string }) {
   const follower = useFollower(id, round.value);
   const detail = useLoaded((gone) => jobs.get(id, gone), [id, round.value, language.value]);
   const known = detail.value.value;
-  const frame: Frame | null = follower.value?.live.value.frame ?? known ?? null;
-  const problem = follower.value?.problem.value ?? (frame ? null : detail.value.problem);
+  const seen: Frame | null = follower.value?.live.value.frame ?? known ?? null;
+  const problem = follower.value?.problem.value ?? (seen && !detail.value.problem?.missing ? null : detail.value.problem);
+  const frame = problem?.missing ? null : seen; // an erased job shows nothing that was
   const name = useLoaded((gone) => nameOf(known, gone), [known?.job_id, known?.file_name]);
   const title = name.value.value || t.untitled(id.slice(0, 8));
+  const took = known ? (Date.parse(known.updated_at) - Date.parse(known.created_at)) / 1000 : 0;
   useTitle(frame && !ended(frame.status) ? `${frame.progress}% ${title}` : title);
   return (
     <>
@@ -79,7 +84,7 @@ function Job({ id }: { id: string }) {
             {frame && <Chip status={frame.status} />}
             {known && <a href={href({ at: "jobs", filter: { ...allJobs, token: known.token_id } })}>{t.token(`#${known.token_id}`)}</a>}
             {known && <time dateTime={known.created_at}>{moment(known.created_at, language.value)}</time>}
-            {known && frame?.status === "completed" && <span>{t.took(span((Date.parse(known.updated_at) - Date.parse(known.created_at)) / 1000, language.value))}</span>}
+            {known && frame?.status === "completed" && took > 0 && <span>{t.took(span(took, language.value))}</span>}
           </p>
         </div>
         {frame && <JobActions id={id} frame={frame} renew={() => round.value++} />}

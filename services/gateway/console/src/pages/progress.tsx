@@ -75,19 +75,27 @@ export function UploadProgress({ upload }: { upload: Upload | undefined }) {
       </section>
     );
   }
+  const problem = upload.problem.value;
+  const leave = () => {
+    upload.cancel();
+    go({ at: "new", token: String(upload.recording.token) });
+  };
   return (
     <>
       <div class="head job"><h1>{upload.recording.name}</h1></div>
-      <Meter bar={barOf(upload.sent.value, null)} state={upload.problem.value ? "failed" : "processing"} text={t.uploading}>
+      <Meter bar={barOf(upload.sent.value, null)} state={problem ? "failed" : "processing"} text={problem ? t.notUploaded : t.uploading}>
         {upload.paused.value && <p class="hint" role="status">{t.paused}</p>}
         {total > 0 && !upload.paused.value && <p class="hint">{t.sent(bytes(sent, language.value), bytes(total, language.value))}</p>}
       </Meter>
-      <Failure of={upload.problem.value}>
-        <button type="button" class="button" onClick={() => upload.again()}>{t.resend}</button>
+      <Failure of={problem}>
+        {problem && !problem.refusal && <button type="button" class="button" onClick={() => upload.again()}>{t.resend}</button>}
+        {problem?.refusal && <button type="button" class="button" onClick={leave}>{words.value.audio.replace}</button>}
       </Failure>
-      <div class="row end">
-        <button type="button" class="plain" onClick={() => (upload.cancel(), go({ at: "new", token: String(upload.recording.token) }))}>{t.cancelUpload}</button>
-      </div>
+      {!problem?.refusal && (
+        <div class="row end">
+          <button type="button" class="plain" onClick={leave}>{t.cancelUpload}</button>
+        </div>
+      )}
     </>
   );
 }
