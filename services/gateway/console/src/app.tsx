@@ -86,7 +86,7 @@ function Nowhere() {
     <section class="empty">
       <h1>{t.nowhere.title}</h1>
       <p>{t.nowhere.text}</p>
-      <a class="button" href="#/">{t.nav.record}</a>
+      <a class="button" href="#/">{t.record.title}</a>
     </section>
   );
 }

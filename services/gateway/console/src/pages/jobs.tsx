@@ -37,7 +37,7 @@ export function JobsPage({ filter }: { filter: ListFilter }) {
           ) : (
             <>
               <p>{t.emptyHint}</p>
-              <a class="button" href="#/">{words.value.nav.record}</a>
+              <a class="button" href="#/">{words.value.record.title}</a>
             </>
           )}
         </section>
