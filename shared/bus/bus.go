@@ -235,7 +235,7 @@ func translate(tried string, err error) error {
 			codeStorageExceeded, codeStoreFailed, codeTooManyRequests:
 			return fault.Full("bus", wrapped)
 		}
-		if api.Code >= 500 || api.ErrorCode == codeDuplicateInProcess {
+		if api.Code >= 500 || api.ErrorCode == codeDuplicateInProcess || api.ErrorCode == codeNoPeers {
 			return fault.Away("message bus", wrapped)
 		}
 		return wrapped
@@ -261,6 +261,7 @@ func translate(tried string, err error) error {
 // the client library does not name them.
 const (
 	codeAccountResourcesExceeded  jetstream.ErrorCode = 10002
+	codeNoPeers                   jetstream.ErrorCode = 10005 // a cluster has too few servers that are there
 	codeInsufficientResources     jetstream.ErrorCode = 10023
 	codeMemoryExceeded            jetstream.ErrorCode = 10028
 	codeStorageExceeded           jetstream.ErrorCode = 10047

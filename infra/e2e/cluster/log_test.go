@@ -215,6 +215,29 @@ func (s servers) insist(t *testing.T, try func() error) {
 	}
 }
 
+func TestAStreamThatHasTooFewServersIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newServers(t)
+	away := stack.Node(s.follower(t))
+	if err := s.Signal(away, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Exited()
+	b := s.buses[0]
+	if stack.Node(0) == away {
+		b = s.buses[1]
+	}
+	for range 3 { // until its peers know that it is away, and then
+		if err := b.Ensure(s.ctx, event.Dead()); err != nil && !fault.Is(err, fault.Unavailable) {
+			t.Errorf("with two servers of three: %v", err)
+		}
+	}
+	if err := s.Restart(s.ctx, away); err != nil {
+		t.Fatal(err)
+	}
+	s.insist(t, func() error { return b.Ensure(s.ctx, event.Dead()) })
+}
+
 // Writers on every server race to end each job while leaders are killed, and ask
 // again where they were not answered.
 func TestOfManyWritersOneEndsAJobWhileLeadersFall(t *testing.T) {
