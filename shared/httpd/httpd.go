@@ -179,7 +179,9 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	if fault.Stopped(r.Context(), err) { // the client left
 		return
 	}
-	d := problem.From(err, r.URL.Path, r.Header.Get(RequestIDHeader))
+	d := problem.From(err, problem.Request{
+		Path: r.URL.Path, ID: r.Header.Get(RequestIDHeader), AcceptLanguage: r.Header.Get("Accept-Language"),
+	})
 	Report(zerolog.Ctx(r.Context()), err)
 	d.Write(w)
 }

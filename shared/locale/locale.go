@@ -1,5 +1,5 @@
-// Package locale holds every sentence that a job's viewer reads, in Korean and
-// English, and chooses between them.
+// Package locale holds every sentence that a job's viewer reads and every detail
+// of a problem document, in Korean and English, and chooses between them.
 package locale
 
 import (

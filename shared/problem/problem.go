@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sori.internal/shared/fault"
+	"sori.internal/shared/locale"
 )
 
 // ContentType is the media type of a problem document (RFC 9457, section 3).
@@ -63,16 +64,25 @@ func Status(kind fault.Kind) int {
 	}
 }
 
-// From describes err for the client that asked for path. It never shows a cause.
-func From(err error, path, requestID string) Document {
+// Request is what a document says of the request that failed.
+type Request struct {
+	Path           string
+	ID             string
+	AcceptLanguage string // the header; English where it asks for no Korean
+}
+
+// From describes err for the client that made a request. It never shows a cause.
+func From(err error, r Request) Document {
 	f := fault.As(err)
+	language := locale.Choose(r.AcceptLanguage, locale.English)
 	status := Status(f.Kind)
 	if f.Kind == fault.Invalid && malformed(f.Code) {
 		status = http.StatusBadRequest
 	}
 	d := Document{
 		Type: typePrefix + f.Code, Title: http.StatusText(status), Status: status,
-		Detail: f.Detail, Instance: path, Code: f.Code, RequestID: requestID,
+		Detail:   locale.Problem(language, f.Code, f.Detail, f.Extra),
+		Instance: r.Path, Code: f.Code, RequestID: r.ID,
 		Errors: f.Violations, Extra: f.Extra,
 	}
 	if status == http.StatusServiceUnavailable || f.RetryAfter > 0 {

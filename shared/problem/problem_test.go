@@ -34,7 +34,7 @@ func TestADocumentHasTheMembersOfTheContract(t *testing.T) {
 		Extra: map[string]any{"max_bytes": 10, "status": "spoofed"},
 	}
 	rec := httptest.NewRecorder()
-	problem.From(err, "/tokens/1/upload-audio", "r-1").Write(rec)
+	problem.From(err, problem.Request{Path: "/tokens/1/upload-audio", ID: "r-1"}).Write(rec)
 	if rec.Code != http.StatusRequestEntityTooLarge || rec.Header().Get("Content-Type") != problem.ContentType {
 		t.Fatalf("%d %q", rec.Code, rec.Header().Get("Content-Type"))
 	}
@@ -59,17 +59,17 @@ func TestADocumentHasTheMembersOfTheContract(t *testing.T) {
 
 func TestUnreadableInputIs400AndBrokenRulesAre422(t *testing.T) {
 	t.Parallel()
-	if s := problem.From(fault.New(fault.Invalid, "malformed-json", "x"), "/", "").Status; s != 400 {
+	if s := problem.From(fault.New(fault.Invalid, "malformed-json", "x"), problem.Request{Path: "/"}).Status; s != 400 {
 		t.Errorf("malformed: %d", s)
 	}
-	if s := problem.From(fault.New(fault.Invalid, "validation-failed", "x"), "/", "").Status; s != 422 {
+	if s := problem.From(fault.New(fault.Invalid, "validation-failed", "x"), problem.Request{Path: "/"}).Status; s != 422 {
 		t.Errorf("rule: %d", s)
 	}
 }
 
 func TestABareErrorShowsNothingOfItsCause(t *testing.T) {
 	t.Parallel()
-	body, _ := json.Marshal(problem.From(errors.New("dial tcp 10.0.0.7: secret"), "/", "r"))
+	body, _ := json.Marshal(problem.From(errors.New("dial tcp 10.0.0.7: secret"), problem.Request{Path: "/", ID: "r"}))
 	for _, leak := range []string{"10.0.0.7", "secret"} {
 		if strings.Contains(string(body), leak) {
 			t.Errorf("%q in %s", leak, body)
@@ -80,7 +80,7 @@ func TestABareErrorShowsNothingOfItsCause(t *testing.T) {
 func TestUnavailableSaysWhenToRetry(t *testing.T) {
 	t.Parallel()
 	rec := httptest.NewRecorder()
-	problem.From(&fault.Error{Kind: fault.Exhausted, Code: "busy", RetryAfter: 1500 * time.Millisecond}, "/", "").Write(rec)
+	problem.From(&fault.Error{Kind: fault.Exhausted, Code: "busy", RetryAfter: 1500 * time.Millisecond}, problem.Request{Path: "/"}).Write(rec)
 	if got := rec.Header().Get("Retry-After"); got != "2" {
 		t.Fatalf("Retry-After %q", got)
 	}
@@ -89,11 +89,11 @@ func TestUnavailableSaysWhenToRetry(t *testing.T) {
 func TestAConflictThatPassesSaysWhenToRetry(t *testing.T) {
 	t.Parallel()
 	conflict := &fault.Error{Kind: fault.Conflict, Code: "in-use"}
-	if d := problem.From(conflict, "/", ""); d.RetryAfter != 0 {
+	if d := problem.From(conflict, problem.Request{Path: "/"}); d.RetryAfter != 0 {
 		t.Errorf("one that lasts: %d", d.RetryAfter)
 	}
 	conflict.RetryAfter = time.Second
-	if d := problem.From(conflict, "/", ""); d.RetryAfter != 1 {
+	if d := problem.From(conflict, problem.Request{Path: "/"}); d.RetryAfter != 1 {
 		t.Errorf("one that passes: %d", d.RetryAfter)
 	}
 }
@@ -109,6 +109,23 @@ func TestRetryAfterReadsSecondsAndDates(t *testing.T) {
 	} {
 		if got := problem.RetryAfter(value, now); got != want {
 			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+}
+
+func TestTheDetailIsKoreanWhereTheClientPrefersIt(t *testing.T) {
+	t.Parallel()
+	err := &fault.Error{
+		Kind: fault.TooLarge, Code: "too-large", Detail: "The file is larger than 5 bytes.", Extra: map[string]any{"max_bytes": 5},
+	}
+	for header, want := range map[string]string{
+		"":                        "The file is larger than 5 bytes.",
+		"fr":                      "The file is larger than 5 bytes.",
+		"en-US,ko;q=0.5":          "The file is larger than 5 bytes.",
+		"ko-KR,ko;q=0.9,en;q=0.8": "내용이 허용된 최대 크기(5바이트)보다 큽니다.",
+	} {
+		if d := problem.From(err, problem.Request{AcceptLanguage: header}); d.Detail != want {
+			t.Errorf("%q: %s", header, d.Detail)
 		}
 	}
 }

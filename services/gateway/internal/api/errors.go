@@ -37,7 +37,7 @@ const refusedRest = 2 * time.Second
 // fail answers with err as a problem document and logs its cause: once, here.
 func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 	httpd.Report(log, err)
-	d := problem.From(err, c.Path(), id)
+	d := problem.From(err, problem.Request{Path: c.Path(), ID: id, AcceptLanguage: c.Get(fiber.HeaderAcceptLanguage)})
 	switch d.Code {
 	case codeTimeout:
 		d.Status = http.StatusRequestTimeout

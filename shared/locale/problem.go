@@ -1,0 +1,155 @@
+package locale
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
+// Problem returns the detail of a problem document in a language. English is what services
+// write; Korean is looked up, first by the English sentence, since one code may have several,
+// then by the code, for sentences that hold values. {name} in a Korean sentence stands for the
+// extension member of that name. A detail without a Korean sentence stays English.
+func Problem(l Language, code, english string, members map[string]any) string {
+	if l != Korean {
+		return english
+	}
+	text := cmp.Or(koreanDetail(english), koreanOfRequest(code), koreanOfResource(code), english)
+	for name, value := range members {
+		text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(value))
+	}
+	return text
+}
+
+// koreanDetail translates a whole sentence; empty where it does not know it.
+func koreanDetail(english string) string {
+	switch english {
+	case "The request came too slowly.":
+		return "요청이 너무 느리게 도착했습니다."
+	case "The body came too slowly.":
+		return "본문이 너무 느리게 도착했습니다."
+	case "The body could not be read to its end.":
+		return "본문을 끝까지 읽을 수 없습니다."
+	case "The request could not be read.":
+		return "요청을 읽을 수 없습니다."
+	case "The path of the request is malformed.":
+		return "요청의 경로 형식이 잘못되었습니다."
+	case "The query of the request is malformed.":
+		return "요청의 쿼리 형식이 잘못되었습니다."
+	case "The body is not JSON in UTF-8.":
+		return "본문이 UTF-8 JSON이 아닙니다."
+	case "The pitch is not JSON in UTF-8.":
+		return "피치 파일이 UTF-8 JSON이 아닙니다."
+	case "The body is no JSON object.":
+		return "본문이 JSON 객체가 아닙니다."
+	case "The form holds too much beside the file.":
+		return "폼에 파일 외의 내용이 너무 많습니다."
+	case "The multipart body is malformed or ends before its closing boundary.":
+		return "multipart 본문의 형식이 잘못되었거나 닫는 경계(boundary) 전에 끝났습니다."
+	case "The Idempotency-Key was used for another token.":
+		return "이 Idempotency-Key는 다른 문장에 이미 사용되었습니다."
+	case "The Idempotency-Key was used for another file.":
+		return "이 Idempotency-Key는 다른 파일에 이미 사용되었습니다."
+	case "The job of this Idempotency-Key was deleted.":
+		return "이 Idempotency-Key의 작업은 삭제되었습니다."
+	case "An upload with the same Idempotency-Key is under way. Please try again.":
+		return "같은 Idempotency-Key의 업로드가 진행 중입니다. 잠시 후 다시 시도해 주세요."
+	case "Too many uploads are under way right now. Please try again.":
+		return "지금은 진행 중인 업로드가 너무 많습니다. 잠시 후 다시 시도해 주세요."
+	case "The job's audio is not stored. Please upload it again.":
+		return "이 작업의 녹음이 저장되어 있지 않습니다. 다시 업로드해 주세요."
+	case "The database cannot be reached right now. Please try again.":
+		return "지금은 데이터베이스에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
+	case "The storage cannot be reached right now. Please try again.":
+		return "지금은 저장소에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
+	case "The message bus cannot be reached right now. Please try again.":
+		return "지금은 메시지 버스에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
+	}
+	return ""
+}
+
+// koreanOfRequest translates what is wrong with a request or a service; empty where it does not
+// know the code.
+func koreanOfRequest(code string) string {
+	switch code {
+	case "bus-full":
+		return "지금은 서비스에 여유 공간이 없습니다. 잠시 후 다시 시도해 주세요."
+	case "contended":
+		return "작업의 상태가 너무 자주 바뀌고 있습니다. 잠시 후 다시 시도해 주세요."
+	case "data-refused":
+		return "데이터를 저장할 수 없습니다."
+	case "digest-mismatch":
+		return "본문이 Content-Digest로 알린 내용과 다릅니다."
+	case "empty-file":
+		return "파일이 비어 있습니다."
+	case "file-ambiguous":
+		return "폼에 file이라는 이름의 필드가 둘 이상 있습니다."
+	case "file-missing":
+		return "폼에 file이라는 이름의 필드가 없습니다."
+	case "headers-too-large":
+		return "요청 헤더가 너무 큽니다."
+	case "idempotency-key-reused":
+		return "이 Idempotency-Key는 다른 요청에 이미 사용되었습니다."
+	case "internal":
+		return "서버에서 문제가 발생했습니다."
+	case "malformed-digest":
+		return "Content-Digest 헤더는 sha-256=:base64: 형식이어야 합니다."
+	case "malformed-idempotency-key":
+		return "Idempotency-Key 헤더에는 제어 문자가 없는 1~255바이트의 키 하나가 있어야 합니다."
+	case "not-json":
+		return "본문은 application/json이어야 합니다."
+	case "not-multipart":
+		return "요청은 file 필드가 있는 multipart/form-data여야 합니다."
+	case "route-not-found":
+		return "이 경로와 메서드에는 아무것도 없습니다."
+	case "stopping":
+		return "서비스가 다시 시작하는 중입니다. 잠시 후 다시 시도해 주세요."
+	case "too-large":
+		return "내용이 허용된 최대 크기({max_bytes}바이트)보다 큽니다."
+	case "unavailable":
+		return "지금은 필요한 서비스에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
+	case "unsupported-audio":
+		return "알려진 형식의 오디오 파일이 아닙니다."
+	case "validation-failed":
+		return "요청이 하나 이상의 규칙에 어긋납니다."
+	}
+	return ""
+}
+
+// koreanOfResource translates what is wrong with a job, an entry of the catalogue or an object;
+// empty where it does not know the code.
+func koreanOfResource(code string) string {
+	switch code {
+	case "actor-exists":
+		return "같은 이름의 배우가 이미 있습니다."
+	case "actor-not-found":
+		return "해당 배우가 없습니다."
+	case "audio-not-stored":
+		return "이 작업의 녹음이 저장되어 있지 않거나 아직 저장되지 않았습니다."
+	case "job-erased":
+		return "작업이 삭제되었습니다."
+	case "job-id-missing":
+		return "쿼리 매개변수 job_id가 없습니다."
+	case "job-not-cancelable":
+		return "작업의 현재 상태({current_status})에서는 취소할 수 없습니다."
+	case "job-not-found":
+		return "해당 작업이 없습니다."
+	case "job-not-retryable":
+		return "작업의 현재 상태({current_status})에서는 다시 시도할 수 없습니다."
+	case "precondition-failed":
+		return "그사이 다른 사람이 변경했습니다. 다시 읽은 뒤 시도해 주세요."
+	case "reference-foreign":
+		return "참조가 이 저장소의 객체를 가리키지 않습니다."
+	case "reference-invalid":
+		return "참조가 가리킬 수 있는 객체가 없습니다."
+	case "script-not-found":
+		return "해당 대본이 없습니다."
+	case "signature-invalid":
+		return "서명이 맞지 않습니다. 받은 웹훅 URL을 그대로 사용해 주세요."
+	case "token-missing":
+		return "대본의 token_id에 해당하는 문장이 없습니다."
+	case "token-not-found":
+		return "해당 문장이 없습니다."
+	}
+	return ""
+}
