@@ -1,0 +1,255 @@
+// Package origin reads lists of web origins and matches the Origin header of
+// requests against them.
+//
+// An entry of a list is one of:
+//
+//  1. An exact origin: https://app.example.com, http://localhost:3000, http://[::1]:3000.
+//     The default port of the scheme may be written or left out.
+//  2. A pattern for subdomains: https://*.example.com. The star stands for one label
+//     or several; it does not match example.com itself.
+//  3. A pattern for ports: http://localhost:*. The star stands for any port, the
+//     default one included.
+//  4. A single *, alone in its list: every origin.
+//
+// An entry has at most one star, since the CORS rules of S3 allow no more.
+package origin
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Pattern is one entry of a list.
+type Pattern struct {
+	scheme    string // empty matches every origin
+	host      string // in lower case; where subdomains is true, what they end with
+	port      string // empty is the default port of the scheme
+	subdomain bool
+	anyPort   bool
+}
+
+// List is a list of allowed origins. As a setting it is written with commas.
+type List []Pattern
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *List) UnmarshalText(text []byte) error {
+	var (
+		list   List
+		broken []error
+	)
+	for entry := range strings.SplitSeq(string(text), ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		p, err := parsePattern(entry)
+		if err != nil {
+			broken = append(broken, fmt.Errorf("%q is not an allowed origin: %w", entry, err))
+			continue
+		}
+		list = append(list, p)
+	}
+	if list.Any() && len(list) > 1 {
+		broken = append(broken, errors.New("* allows every origin and must be the only entry"))
+	}
+	*l = list
+	return errors.Join(broken...)
+}
+
+// Any reports whether the list allows every origin.
+func (l List) Any() bool {
+	for _, p := range l {
+		if p.scheme == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Allows reports whether the value of an Origin header is on the list. The
+// opaque origin null is on no list but that of every origin.
+func (l List) Allows(header string) bool {
+	if l.Any() {
+		return true
+	}
+	o, err := parse(header)
+	if err != nil {
+		return false
+	}
+	for _, p := range l {
+		if p.matches(o) {
+			return true
+		}
+	}
+	return false
+}
+
+// S3 returns the list as the AllowedOrigin values of an S3 CORS rule. There a
+// port's star does not stand for the default port, which gets a value of its own.
+func (l List) S3() []string {
+	var values []string
+	for _, p := range l {
+		if p.anyPort {
+			values = append(values, p.scheme+"://"+p.host)
+		}
+		values = append(values, p.String())
+	}
+	return values
+}
+
+// String returns the entry in the form in which it is compared.
+func (p Pattern) String() string {
+	if p.scheme == "" {
+		return "*"
+	}
+	text := p.scheme + "://"
+	if p.subdomain {
+		text += "*"
+	}
+	text += p.host
+	switch {
+	case p.anyPort:
+		text += ":*"
+	case p.port != "":
+		text += ":" + p.port
+	}
+	return text
+}
+
+func (p Pattern) matches(o Pattern) bool {
+	if p.scheme != o.scheme || !p.anyPort && p.port != o.port {
+		return false
+	}
+	if p.subdomain {
+		return len(o.host) > len(p.host) && strings.HasSuffix(o.host, p.host)
+	}
+	return p.host == o.host
+}
+
+// Same reports whether the value of an Origin header is the origin that a
+// request was sent to, as far as that is known: its host, with a port unless that
+// is the default one, and its scheme, which may be empty where it is not known.
+func Same(header, scheme, host string) bool {
+	o, err := parse(header)
+	if err != nil || scheme != "" && scheme != o.scheme {
+		return false
+	}
+	target, err := parse(o.scheme + "://" + host)
+	return err == nil && target == o
+}
+
+// parsePattern reads an entry of a list.
+func parsePattern(entry string) (Pattern, error) {
+	if entry == "*" {
+		return Pattern{}, nil
+	}
+	if entry == "null" {
+		return Pattern{}, errors.New("any site can send null, by a sandboxed frame")
+	}
+	plain := entry
+	if !strings.HasSuffix(entry, "://") {
+		plain = strings.TrimSuffix(entry, "/") // a common slip, and never ambiguous
+	}
+	var p Pattern
+	if cut, ok := strings.CutSuffix(plain, ":*"); ok {
+		plain, p.anyPort = cut, true
+	}
+	if before, after, ok := strings.Cut(plain, "://*."); ok {
+		if p.anyPort {
+			return Pattern{}, errors.New("it may have one star only")
+		}
+		plain, p.subdomain = before+"://"+after, true
+	}
+	o, err := parse(plain)
+	if err != nil {
+		return Pattern{}, err
+	}
+	if p.anyPort && strings.Count(plain, ":") > 1 && !strings.HasSuffix(plain, "]") {
+		return Pattern{}, errors.New("it has two ports")
+	}
+	o.anyPort, o.subdomain = p.anyPort, p.subdomain
+	if !o.subdomain {
+		return o, nil
+	}
+	if _, err := netip.ParseAddr(strings.Trim(o.host, "[]")); err == nil {
+		return Pattern{}, errors.New("an IP address has no subdomains")
+	}
+	if !strings.Contains(o.host, ".") && o.host != "localhost" {
+		return Pattern{}, errors.New("the star must stand before a domain such as example.com")
+	}
+	o.host = "." + o.host
+	return o, nil
+}
+
+// parse reads an origin: a scheme, a host and maybe a port, and nothing else
+// (RFC 6454, section 6.2).
+func parse(text string) (Pattern, error) {
+	scheme, authority, ok := strings.Cut(text, "://")
+	scheme = strings.ToLower(scheme)
+	if !ok || scheme != "http" && scheme != "https" {
+		return Pattern{}, errors.New("it must begin with http:// or https://")
+	}
+	host, port, err := splitPort(authority)
+	if err != nil {
+		return Pattern{}, err
+	}
+	if host, err = cleanHost(host); err != nil {
+		return Pattern{}, err
+	}
+	if scheme == "http" && port == "80" || scheme == "https" && port == "443" {
+		port = ""
+	}
+	return Pattern{scheme: scheme, host: host, port: port}, nil
+}
+
+func splitPort(authority string) (host, port string, err error) {
+	i := strings.LastIndexByte(authority, ':')
+	if i < 0 || strings.HasSuffix(authority, "]") {
+		return authority, "", nil
+	}
+	host, port = authority[:i], authority[i+1:]
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || port != strconv.FormatUint(n, 10) {
+		return "", "", errors.New("the port must be a number from 1 to 65535, or in a list a star")
+	}
+	return host, port, nil
+}
+
+// maxHost is the longest host name of DNS.
+const maxHost = 253
+
+// cleanHost returns a host name or an IP address in the one form in which it is
+// compared.
+func cleanHost(host string) (string, error) {
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+		if err != nil || !addr.Is6() || addr.Zone() != "" || !strings.HasSuffix(host, "]") {
+			return "", errors.New("the host is no IPv6 address in brackets")
+		}
+		return "[" + addr.String() + "]", nil
+	}
+	if host == "" || len(host) > maxHost {
+		return "", errors.New("the host must have 1 to 253 characters")
+	}
+	host = strings.ToLower(host)
+	for label := range strings.SplitSeq(host, ".") {
+		if !plainLabel(label) {
+			return "", errors.New("after the scheme it may have a host name and a port only; " +
+				"a star stands for whole subdomains (https://*.example.com) or for the port (http://localhost:*); " +
+				"an international name is written as browsers send it (xn--...)")
+		}
+	}
+	return host, nil
+}
+
+func plainLabel(label string) bool {
+	if label == "" || len(label) > 63 {
+		return false
+	}
+	return strings.IndexFunc(label, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_'
+	}) < 0
+}
