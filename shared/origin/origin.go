@@ -141,6 +141,13 @@ func Same(header, scheme, host string) bool {
 	return err == nil && target == o
 }
 
+// ValidHost reports whether a text is a host name or an IP address, with or
+// without a port, as in a Host header.
+func ValidHost(host string) bool {
+	_, err := parse("http://" + host)
+	return err == nil
+}
+
 // parsePattern reads an entry of a list.
 func parsePattern(entry string) (Pattern, error) {
 	if entry == "*" {
@@ -192,6 +199,9 @@ func parse(text string) (Pattern, error) {
 	if !ok || scheme != "http" && scheme != "https" {
 		return Pattern{}, errors.New("it must begin with http:// or https://")
 	}
+	if strings.ContainsAny(authority, "/?#@") {
+		return Pattern{}, errHost
+	}
 	host, port, err := splitPort(authority)
 	if err != nil {
 		return Pattern{}, err
@@ -218,6 +228,10 @@ func splitPort(authority string) (host, port string, err error) {
 	return host, port, nil
 }
 
+var errHost = errors.New("after the scheme it may have a host name and a port only; " +
+	"a star stands for whole subdomains (https://*.example.com) or for the port (http://localhost:*); " +
+	"an international name is written as browsers send it (xn--...)")
+
 // maxHost is the longest host name of DNS.
 const maxHost = 253
 
@@ -237,9 +251,7 @@ func cleanHost(host string) (string, error) {
 	host = strings.ToLower(host)
 	for label := range strings.SplitSeq(host, ".") {
 		if !plainLabel(label) {
-			return "", errors.New("after the scheme it may have a host name and a port only; " +
-				"a star stands for whole subdomains (https://*.example.com) or for the port (http://localhost:*); " +
-				"an international name is written as browsers send it (xn--...)")
+			return "", errHost
 		}
 	}
 	return host, nil

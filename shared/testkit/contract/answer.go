@@ -22,10 +22,14 @@ type Answer struct {
 }
 
 // The responses, among the document's components, to what has no operation: a
-// request that no route takes, and one that was refused before it was looked at.
+// request at a path that does not exist, one with a method that its path does not
+// take, one that only asks for the methods, and one that was refused before it was
+// looked at.
 const (
-	unrouted = pointer("/components/responses/Unrouted")
-	refused  = pointer("/components/responses/AnyProblem")
+	unrouted   = pointer("/components/responses/Unrouted")
+	notAllowed = pointer("/components/responses/MethodNotAllowed")
+	options    = pointer("/components/responses/Options")
+	refused    = pointer("/components/responses/AnyProblem")
 )
 
 // Check tells what of an answer is not as the document says.
@@ -47,10 +51,16 @@ func (d *Document) Check(a Answer) error {
 func (d *Document) response(a Answer) (pointer, bool) {
 	operation, ok := d.operation(a.Method, a.Path)
 	if !ok {
-		if a.Status == http.StatusNotFound {
+		switch {
+		case a.Status == http.StatusNotFound:
 			return unrouted, true
+		case a.Status == http.StatusMethodNotAllowed:
+			return notAllowed, true
+		case a.Status == http.StatusNoContent && a.Method == http.MethodOptions:
+			return options, true
+		default:
+			return refused, a.Status >= http.StatusBadRequest
 		}
-		return refused, a.Status >= http.StatusBadRequest
 	}
 	status := strconv.Itoa(a.Status)
 	for _, key := range []string{status, status[:1] + "XX", "default"} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -15,6 +16,7 @@ type Transport struct {
 	Document *Document
 	Report   func(error)
 	Exempt   func(*http.Response) bool // answers that are not the API's own; nil for none
+	Prefix   string                    // of the API's paths, where they have one
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -25,7 +27,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &watched{body: resp.Body, check: func(seen []byte, whole bool) {
 		err := t.Document.Check(Answer{
-			Method: req.Method, Path: req.URL.EscapedPath(), Status: resp.StatusCode,
+			Method: req.Method, Path: strings.TrimPrefix(req.URL.EscapedPath(), t.Prefix), Status: resp.StatusCode,
 			Header: resp.Header, Body: seen, Part: !whole,
 		})
 		if err != nil {
