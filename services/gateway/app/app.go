@@ -80,7 +80,8 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log,
 		Routes: api.Routes{
 			Info: info(), Health: ready, Metrics: counts, Docs: docs,
-			Console: api.Console{Dir: cfg.ConsoleDir, Media: []string{cfg.mediaOrigin()}},
+			Console:  api.Console{Dir: cfg.ConsoleDir, Media: []string{cfg.mediaOrigin()}},
+			BasePath: cfg.basePath(), Proxies: cfg.TrustedProxies, Origins: cfg.Origins,
 			Uploads: core, UploadPace: api.Pace{Idle: cfg.UploadIdle, Total: cfg.UploadTimeout},
 			MaxUploadBody: limits.MaxBody(), Language: cfg.DefaultLanguage,
 			Tokens: rows, Details: catalogue.NewDetails(rows, references), Scripts: rows, Actors: rows,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,8 +24,12 @@ func TestSettingsAreCheckedTogether(t *testing.T) {
 	err := config.Load(config.Map(map[string]string{
 		"NATS_URL": "nats://x", "DATABASE_URL": "postgres://x", "TRACKER_URL": "tracker:1", "DISPATCHER_URL": "http://d",
 		"MAX_CONCURRENT_UPLOADS": "0", "UPLOAD_TIMEOUT": "0s", "IDEMPOTENCY_LEASE": "1ms",
+		"CORS_ALLOWED_ORIGINS": "https://good.example.com,bad.example.com", "TRUSTED_PROXIES": "loopback,everybody", "BASE_PATH": "api",
 	}), &cfg)
-	for _, name := range []string{"TRACKER_URL", "MAX_CONCURRENT_UPLOADS", "UPLOAD_TIMEOUT", "IDEMPOTENCY_LEASE"} {
+	for _, name := range []string{
+		"TRACKER_URL", "MAX_CONCURRENT_UPLOADS", "UPLOAD_TIMEOUT", "IDEMPOTENCY_LEASE",
+		`"bad.example.com" is not an allowed origin`, `"everybody" is no trusted proxy`, "BASE_PATH must be a path",
+	} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not name %s", err, name)
 		}
@@ -48,17 +53,68 @@ func TestServiceRoutes(t *testing.T) {
 	}
 }
 
-func TestWhatNoRouteTakesIsAProblem(t *testing.T) {
+func TestAnUnknownPathIsAProblem(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, r := range []reply{
-		g.do("GET", "/nowhere", nil, nil), g.do("PATCH", "/tokens/1", nil, nil), g.do("DELETE", "/", nil, nil),
-		g.do("BREW", "/tokens", nil, nil), g.do("GET", "/tokens/1/upload-audio", nil, nil), g.do("GET", "/Tokens", nil, nil),
+		g.do("GET", "/nowhere", nil, nil), g.do("BREW", "/nowhere", nil, nil), g.do("OPTIONS", "/nowhere", nil, nil),
+		g.do("GET", "/Tokens", nil, nil), g.do("DELETE", "/tokens/1/upload-audio/x", nil, nil), g.do("POST", "/jobs/a/b/c", nil, nil),
 	} {
 		g.problem(r, http.StatusNotFound, "route-not-found")
 	}
 	g.problem(g.do("GET", "/", nil, map[string]string{"X-Large": strings.Repeat("x", 40<<10)}),
 		http.StatusRequestHeaderFieldsTooLarge, "headers-too-large")
+}
+
+func TestAKnownPathNamesItsMethods(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil) // whose tracker and dispatcher are away: the gateway itself knows
+	for path, allowed := range map[string]string{
+		"/":                                 "GET, HEAD, OPTIONS",
+		"/livez":                            "GET, HEAD, OPTIONS",
+		"/tokens":                           "GET, HEAD, OPTIONS, POST",
+		"/tokens/1":                         "DELETE, GET, HEAD, OPTIONS, PUT",
+		"/tokens/1/upload-audio":            "OPTIONS, POST",
+		"/tokens/analysis-result/1":         "GET, HEAD, OPTIONS",
+		"/tokens/analysis-progress/1":       "GET, HEAD, OPTIONS",
+		"/tokens/webhook/analysis-complete": "OPTIONS, POST",
+		"/jobs":                             "GET, HEAD, OPTIONS",
+		"/jobs/x":                           "DELETE, OPTIONS",
+		"/jobs/x/audio":                     "GET, HEAD, OPTIONS",
+		"/jobs/x/cancel":                    "OPTIONS, POST",
+		"/jobs/x/retry":                     "OPTIONS, POST",
+		"/scripts/token/1":                  "GET, HEAD, OPTIONS",
+		"/actors/search/%ED%95%98%EB%82%98": "GET, HEAD, OPTIONS",
+		"/actors/1/tokens":                  "GET, HEAD, OPTIONS",
+		"/docs/docs.js":                     "GET, HEAD, OPTIONS",
+		"/console":                          "GET, HEAD, OPTIONS",
+		"/console/assets/a.js":              "GET, HEAD, OPTIONS",
+		"/openapi.json":                     "GET, HEAD, OPTIONS",
+	} {
+		for _, path := range []string{path, strings.TrimSuffix(path, "/") + "/"} {
+			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "BREW"} {
+				if slices.Contains(strings.Split(allowed, ", "), method) {
+					continue
+				}
+				r := g.do(method, path, nil, nil)
+				if r.StatusCode != http.StatusMethodNotAllowed || r.Header.Get("Allow") != allowed {
+					t.Errorf("%s %s: %s, Allow %q, not %q", method, path, r.Status, r.Header.Get("Allow"), allowed)
+				}
+				if method != "HEAD" {
+					g.problem(r, http.StatusMethodNotAllowed, "method-not-allowed")
+				}
+			}
+			r := g.do("OPTIONS", path, nil, nil)
+			if r.StatusCode != http.StatusNoContent || r.Header.Get("Allow") != allowed || len(r.text) > 0 || r.Header.Get("X-Request-Id") == "" {
+				t.Errorf("OPTIONS %s: %s, %v", path, r.Status, r.Header)
+			}
+		}
+	}
+	w := g.dial()
+	w.send("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if answer := w.rest(); !strings.HasPrefix(answer, "HTTP/1.1 204 ") || !strings.Contains(answer, "\r\nAllow: DELETE, GET, HEAD, OPTIONS, POST, PUT\r\n") {
+		t.Errorf("the whole server: %s", answer)
+	}
 }
 
 func TestARequestKeepsItsIDAndTrace(t *testing.T) {

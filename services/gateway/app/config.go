@@ -6,10 +6,12 @@ import (
 	"net/url"
 	"time"
 
+	"sori.internal/services/gateway/internal/forwarded"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
+	"sori.internal/shared/origin"
 	"sori.internal/shared/postgres"
 )
 
@@ -28,10 +30,15 @@ type Config struct {
 	IdempotencyLease time.Duration   `env:"IDEMPOTENCY_LEASE" envDefault:"15s"`
 	DefaultLanguage  locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	ConsoleDir       string          `env:"CONSOLE_DIR"`
-	Logging          logging.Config
-	Bus              bus.Config
-	Postgres         postgres.Config
-	Objects          objectstore.Config
+	Origins          origin.List     `env:"CORS_ALLOWED_ORIGINS"`
+
+	TrustedProxies forwarded.Proxies `env:"TRUSTED_PROXIES"`
+	BasePath       string            `env:"BASE_PATH"`
+
+	Logging  logging.Config
+	Bus      bus.Config
+	Postgres postgres.Config
+	Objects  objectstore.Config
 }
 
 // minLease leaves the renewals of a lease the time to come.
@@ -57,7 +64,16 @@ func (c *Config) Check() error {
 	if c.IdempotencyLease < minLease {
 		broken = append(broken, errors.New("IDEMPOTENCY_LEASE must be at least 100ms"))
 	}
+	if _, ok := forwarded.CleanPrefix(c.BasePath); !ok {
+		broken = append(broken, errors.New("BASE_PATH must be a path of letters, digits and -._~ such as /api"))
+	}
 	return errors.Join(broken...)
+}
+
+// basePath is BASE_PATH without a slash at its end.
+func (c *Config) basePath() string {
+	path, _ := forwarded.CleanPrefix(c.BasePath)
+	return path
 }
 
 // mediaOrigin is where presigned URLs of stored audio lead to.

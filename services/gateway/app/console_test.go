@@ -131,7 +131,7 @@ func TestNothingOutsideTheConsoleIsRead(t *testing.T) {
 		g.problem(g.do("GET", path, nil, map[string]string{"Accept": asBrowser}), http.StatusNotFound, "route-not-found")
 	}
 	g.problem(g.do("GET", "/console/assets/link.js", nil, nil), http.StatusInternalServerError, "internal")
-	g.problem(g.do("POST", "/console", nil, nil), http.StatusNotFound, "route-not-found")
+	g.problem(g.do("POST", "/console", nil, nil), http.StatusMethodNotAllowed, "method-not-allowed")
 }
 
 func TestAConsoleThatIsNotBuiltSaysHowItIs(t *testing.T) {

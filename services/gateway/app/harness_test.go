@@ -50,6 +50,8 @@ func start(t *testing.T, changes map[string]string) *gateway {
 	}
 	i := kit.Run(app.Run, vars)
 	g := newGateway(t, kit, i)
+	g.http.Prefix = strings.TrimSuffix(vars["BASE_PATH"], "/")
+	g.url += g.http.Prefix
 	g.ready()
 	token := g.create(`{"token_name":"인사","actor_name":"하나","start_time":0,"end_time":1.5,
 		"s3_textgrid_url":"s3://refs/1.TextGrid","s3_pitch_url":"s3://refs/1.json"}`)

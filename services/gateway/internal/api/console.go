@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"crypto/sha256"
 	_ "embed" // the page that stands in for a console that is not built
 	"encoding/hex"
@@ -45,12 +46,36 @@ func (c Console) register(app *fiber.App, info httpd.Info) {
 	app.Get("/", func(ctx *fiber.Ctx) error {
 		ctx.Vary(fiber.HeaderAccept)
 		if ctx.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) != fiber.MIMETextHTML {
-			return ctx.JSON(info)
+			return ctx.JSON(prefixedInfo(info, publicOf(ctx.Context()).prefix))
 		}
 		return c.page(ctx)
 	})
 	app.Get("/console", c.page)
 	app.Get("/console/assets/:name", c.asset)
+}
+
+// prefixedInfo is info with links as the client sees them.
+func prefixedInfo(info httpd.Info, prefix string) httpd.Info {
+	links := make(map[string]string, len(info.Links))
+	for name, path := range info.Links {
+		links[name] = prefix + path
+	}
+	info.Links = links
+	return info
+}
+
+// What a build leaves in the page for the prefix of the gateway's paths: the files
+// that it names, and what the console puts before the paths that it asks for.
+const (
+	builtAssets = `"./` + consoleAssets
+	builtPrefix = `name="sori-prefix" content="`
+)
+
+// underPrefix is the page as a client under a prefix needs it. A prefix has plain
+// characters only.
+func underPrefix(page []byte, prefix string) []byte {
+	page = bytes.ReplaceAll(page, []byte(builtAssets), []byte(`"`+prefix+"/console/"+consoleAssets))
+	return bytes.Replace(page, []byte(builtPrefix), []byte(builtPrefix+prefix), 1)
 }
 
 // page answers with the console's page, or with the one that stands in.
@@ -66,6 +91,7 @@ func (c Console) page(ctx *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	text = underPrefix(text, publicOf(ctx.Context()).prefix)
 	ctx.Set(fiber.HeaderContentSecurityPolicy, c.policy())
 	ctx.Set(fiber.HeaderPermissionsPolicy, "microphone=(self), camera=(), geolocation=()")
 	ctx.Set("Cross-Origin-Opener-Policy", "same-origin")

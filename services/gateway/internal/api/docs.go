@@ -10,6 +10,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -33,17 +34,24 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 
 // Docs are the API's document and the pages that show it.
 type Docs struct {
-	document file
-	files    map[string]file // by their names in the page
+	version string
+	page    []byte                   // with prefixMark for the prefix of its paths
+	newest  atomic.Pointer[prefixed] // nearly always all clients have the same prefix
+	files   map[string]file          // by their names in the page
 }
+
+// prefixed is what differs by the prefix of the API's paths.
+type prefixed struct {
+	prefix         string
+	page, document file
+}
+
+// prefixMark stands for the prefix in the page.
+const prefixMark = "{{prefix}}"
 
 // NewDocs makes the documentation of a version.
 func NewDocs(version string) (*Docs, error) {
-	text, err := documentJSON(version)
-	if err != nil {
-		return nil, err
-	}
-	d := &Docs{document: newFile(fiber.MIMEApplicationJSON, zip(text)), files: map[string]file{}}
+	d := &Docs{version: version, files: map[string]file{}}
 	entries, err := docs.ReadDir("docs")
 	if err != nil {
 		return nil, fmt.Errorf("list the documentation: %w", err)
@@ -53,31 +61,65 @@ func NewDocs(version string) (*Docs, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the documentation: %w", err)
 		}
+		if e.Name() == docsPage { // which has a policy, and its route
+			d.page = content
+			continue
+		}
 		name, zipped := strings.CutSuffix(e.Name(), ".gz")
 		if !zipped {
 			content = zip(content)
 		}
 		d.files[name] = newFile(docsType(path.Ext(name)), content)
 	}
-	return d, nil
+	_, err = d.under("")
+	return d, err
+}
+
+// under returns what differs by the prefix. A prefix has plain characters only.
+func (d *Docs) under(prefix string) (*prefixed, error) {
+	if made := d.newest.Load(); made != nil && made.prefix == prefix {
+		return made, nil
+	}
+	text, err := documentJSON(d.version, prefix)
+	if err != nil {
+		return nil, err
+	}
+	page := bytes.ReplaceAll(d.page, []byte(prefixMark), []byte(prefix))
+	made := &prefixed{
+		prefix: prefix, page: newFile(docsType(path.Ext(docsPage)), zip(page)), document: newFile(fiber.MIMEApplicationJSON, zip(text)),
+	}
+	d.newest.Store(made)
+	return made, nil
 }
 
 // register adds the routes.
 func (d *Docs) register(app *fiber.App) {
-	app.Get("/openapi.json", d.document.answer)
-	app.Get("/docs", d.page)
+	app.Get("/openapi.json", d.answerDocument)
+	app.Get("/docs", d.answerPage)
 	app.Get("/docs/:file", d.file)
 }
 
-func (d *Docs) page(c *fiber.Ctx) error {
+func (d *Docs) answerDocument(c *fiber.Ctx) error {
+	made, err := d.under(publicOf(c.Context()).prefix)
+	if err != nil {
+		return err
+	}
+	return made.document.answer(c)
+}
+
+func (d *Docs) answerPage(c *fiber.Ctx) error {
+	made, err := d.under(publicOf(c.Context()).prefix)
+	if err != nil {
+		return err
+	}
 	c.Set(fiber.HeaderContentSecurityPolicy, docsPolicy)
 	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
-	return d.files[docsPage].answer(c)
+	return made.page.answer(c)
 }
 
 func (d *Docs) file(c *fiber.Ctx) error {
 	f, ok := d.files[c.Params("file")]
-	if !ok || c.Params("file") == docsPage { // which has a policy, and its route
+	if !ok {
 		return httpd.NoRoute()
 	}
 	return f.answer(c)

@@ -25,6 +25,7 @@ import (
 const (
 	codeTimeout      = "request-timeout"
 	codeLargeHeaders = "headers-too-large"
+	codeMethod       = "method-not-allowed"
 )
 
 // unrouted is the route, in metrics, of what no route takes.
@@ -43,6 +44,8 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 		d.Status = http.StatusRequestTimeout
 	case codeLargeHeaders:
 		d.Status = http.StatusRequestHeaderFieldsTooLarge
+	case codeMethod:
+		d.Status = http.StatusMethodNotAllowed
 	case catalogue.CodeStale:
 		d.Status = http.StatusPreconditionFailed
 	}
@@ -53,7 +56,6 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 		text, _ = json.Marshal(d)
 	}
 	c.Response().ResetBody()
-	c.Response().Header.Del(fiber.HeaderAllow) // Fiber's, for a 405 that this is not
 	c.Set(fiber.HeaderContentType, problem.ContentType)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	if d.RetryAfter > 0 {
@@ -129,8 +131,8 @@ func (r *reporter) observe(work context.Context, c *fiber.Ctx) {
 		fail(c, zerolog.Ctx(ctx), id, ofFiber(err))
 	}
 	route, method, path, status := c.Route().Path, c.Method(), c.Path(), c.Response().StatusCode()
-	if status == http.StatusNotFound && route == "/" {
-		route = unrouted // the catch-all's path is that of the root
+	if route == "/" && (status == http.StatusNotFound || method != http.MethodGet && method != http.MethodHead) {
+		route = unrouted // no route but the root has this path, and it takes no other method
 	}
 	over := func(written int64) {
 		took := time.Since(start)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed" // the document
 	"encoding/json"
 	"fmt"
@@ -13,14 +14,19 @@ import (
 var document []byte
 
 // documentJSON is the document as programs read it, in the order in which it is
-// written, with the version that it is of.
-func documentJSON(version string) ([]byte, error) {
+// written, with the version that it is of and the prefix that its paths have.
+func documentJSON(version, prefix string) ([]byte, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(document, &root); err != nil {
 		return nil, fmt.Errorf("read the API's document: %w", err)
 	}
 	if v := member(member(root.Content[0], "info"), "version"); v != nil {
 		v.SetString(version)
+	}
+	if servers := member(root.Content[0], "servers"); servers != nil {
+		if url := member(servers.Content[0], "url"); url != nil {
+			url.SetString(cmp.Or(prefix, "/"))
+		}
 	}
 	var text bytes.Buffer
 	if err := writeJSON(&text, root.Content[0]); err != nil {

@@ -12,7 +12,7 @@ import (
 
 func documented(t *testing.T) *contract.Document {
 	t.Helper()
-	text, err := documentJSON("1.2.3")
+	text, err := documentJSON("1.2.3", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +40,12 @@ func TestTheDocumentIsOpenAPI(t *testing.T) {
 
 func TestTheDocumentIsWrittenInItsOrderAndWithItsVersion(t *testing.T) {
 	t.Parallel()
-	text, err := documentJSON(`1.2 "3"`)
+	text, err := documentJSON(`1.2 "3"`, "/api")
 	if err != nil {
 		t.Fatal(err)
 	}
 	last := -1
-	for _, part := range []string{`{"openapi":"3.1.0",`, `"version":"1.2 \"3\""`, `"/tokens/{token_id}/upload-audio"`, `"/jobs/"`, `"webhooks"`, `"components"`} {
+	for _, part := range []string{`{"openapi":"3.1.0",`, `"version":"1.2 \"3\""`, `"servers":[{"url":"/api",`, `"/tokens/{token_id}/upload-audio"`, `"/jobs/"`, `"webhooks"`, `"components"`} {
 		at := strings.Index(string(text), part)
 		if at <= last {
 			t.Errorf("%s is at %d, behind %d", part, at, last)

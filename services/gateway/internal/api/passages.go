@@ -114,8 +114,8 @@ func inbound(c *fiber.Ctx, b *body) (*http.Request, error) {
 func answer(streams context.Context, c *fiber.Ctx, resp *http.Response, cancel context.CancelFunc) {
 	out := c.Response()
 	for name, values := range resp.Header {
-		if name == fiber.HeaderContentLength {
-			continue // the framing is the server's
+		if name == fiber.HeaderContentLength || corsHeader(name) {
+			continue // the framing is the server's, and pages are the edge's to allow
 		}
 		out.Header.Del(name)
 		for _, v := range values {

@@ -7,11 +7,13 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"sori.internal/services/gateway/internal/forwarded"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/metrics"
+	"sori.internal/shared/origin"
 )
 
 // Routes are the gateway's routes and what stands behind them.
@@ -21,6 +23,10 @@ type Routes struct {
 	Metrics *metrics.Registry
 	Docs    *Docs
 	Console Console
+
+	BasePath string            // of every route, without a slash at its end; empty is the root
+	Proxies  forwarded.Proxies // peers that are believed what they say of a request
+	Origins  origin.List       // of pages that may use the API from elsewhere
 
 	Uploads       Uploads
 	UploadPace    Pace

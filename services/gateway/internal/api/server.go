@@ -21,7 +21,6 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
-	"sori.internal/shared/httpd"
 	"sori.internal/shared/logging"
 )
 
@@ -110,34 +109,17 @@ func (s *Server) app(work, streams context.Context) *fiber.App {
 			c.linger.Store(false)
 		}
 	}
-	// Fiber answers a method that it does not know by itself, in plain text.
-	route := server.Handler
-	server.Handler = func(c *fasthttp.RequestCtx) {
-		if !knownMethod(c) {
-			own := app.AcquireCtx(c)
-			defer app.ReleaseCtx(own)
-			_ = app.ErrorHandler(own, fiber.ErrNotFound) // never fails
-			return
-		}
-		route(c)
-	}
+	edge := &edge{app: app, proxies: s.Routes.Proxies, base: s.Routes.BasePath, origins: crossOrigin{allowed: s.Routes.Origins}}
 	app.Use(func(c *fiber.Ctx) error {
 		report.observe(work, c)
 		return nil
 	})
+	app.Use(edge.guard)
 	s.Routes.register(app) //nolint:contextcheck // a request has the context that observe gave it
 	s.Routes.registerPassages(streams, app)
 	s.Routes.registerUploads(app)
 	s.Routes.registerCatalogue(app)
-	app.Use(func(*fiber.Ctx) error { return httpd.NoRoute() })
+	app.Use(edge.unrouted)
+	edge.surround(server)
 	return app
-}
-
-func knownMethod(c *fasthttp.RequestCtx) bool {
-	for _, m := range fiber.DefaultMethods {
-		if string(c.Method()) == m {
-			return true
-		}
-	}
-	return false
 }

@@ -120,8 +120,9 @@ func ownConnectionOnly(h http.Header) {
 	}
 }
 
-// forwarded tells the other service whom the request is from. What a proxy in
-// front of this one has said of host and scheme stands.
+// forwarded tells the other service whom the request is from. What a trusted proxy
+// in front of this one has said of host and scheme stands; the API lets nothing
+// else through.
 func forwarded(h http.Header, in *http.Request) {
 	if ip, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
 		h.Set("X-Forwarded-For", strings.Join(append(h.Values("X-Forwarded-For"), ip), ", "))

@@ -4,7 +4,9 @@ const shade = () => document.documentElement.classList.toggle('dark-mode', dark.
 dark.addEventListener('change', shade);
 shade();
 
-const read = async (path) => (await fetch(path, { headers: { Accept: 'application/json' } })).json();
+// prefix is what stands before every path of the API.
+const { prefix } = document.getElementById('docs').dataset;
+const read = async (path) => (await fetch(prefix + path, { headers: { Accept: 'application/json' } })).json();
 
 // newest is the id of the first entry of a list, for examples that run as they
 // stand; undefined where there is none, or the list cannot be read.
