@@ -68,6 +68,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		if err := objectstore.EnsureBucket(ctx, s3, cfg.Objects.Bucket, cfg.Objects.Region); err != nil {
 			return err
 		}
+		if err := bucket.AllowOrigins(ctx, cfg.Origins, log); err != nil {
+			return err
+		}
 		ready.Started()
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
+	"sori.internal/shared/origin"
 )
 
 // Config is every setting of the uploader.
@@ -16,6 +17,7 @@ type Config struct {
 	Concurrency   int           `env:"UPLOAD_CONCURRENCY" envDefault:"16"`
 	SweepInterval time.Duration `env:"SWEEP_INTERVAL" envDefault:"10m"`
 	SweepAge      time.Duration `env:"SWEEP_AGE" envDefault:"2h"`
+	Origins       origin.List   `env:"CORS_ALLOWED_ORIGINS"`
 	Logging       logging.Config
 	Bus           bus.Config
 	Objects       objectstore.Config
