@@ -23,8 +23,10 @@ function compressed(): Plugin {
   };
 }
 
-export default defineConfig({
-  base: "/console/",
+export default defineConfig(({ command }) => ({
+  // A build's files are named relative to the page, and the gateway puts before
+  // that where they are: under /console/, behind a prefix where it has one.
+  base: command === "build" ? "./" : "/console/",
   plugins: [compressed()],
   build: {
     target: "es2022",
@@ -37,4 +39,4 @@ export default defineConfig({
   },
   esbuild: { jsx: "automatic", jsxImportSource: "preact" },
   server: { proxy: { "^/(tokens|scripts|actors|jobs)": gateway } },
-});
+}));

@@ -1,4 +1,5 @@
 import { language } from "../locale";
+import { at } from "./prefix";
 import { offline, problemOf } from "./problem";
 import type { JobDetail, JobPage, Script, Token } from "./types";
 
@@ -14,7 +15,7 @@ async function ask<T>(method: string, path: string, body?: unknown, signal?: Abo
   }
   let reply: Response;
   try {
-    reply = await fetch(path, init);
+    reply = await fetch(at(path), init);
   } catch (cause) {
     throw signal?.aborted ? cause : offline();
   }
@@ -71,7 +72,7 @@ export const jobs = {
  * the media element, each time anew.
  */
 export async function storedAudio(job: string): Promise<string | null> {
-  const path = `/jobs/${job}/audio`;
+  const path = at(`/jobs/${job}/audio`);
   try {
     const reply = await fetch(path, { redirect: "manual" });
     void reply.body?.cancel();

@@ -1,5 +1,6 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 import { jobs } from "../api/client";
+import { at } from "../api/prefix";
 import { asProblem, type Problem } from "../api/problem";
 import { ended, type JobDetail } from "../api/types";
 import { language, spoken } from "../locale";
@@ -40,7 +41,7 @@ export class Follower {
   }
 
   private open(): void {
-    const source = new EventSource(`/tokens/analysis-progress/${this.job}`);
+    const source = new EventSource(at(`/tokens/analysis-progress/${this.job}`));
     this.source = source;
     source.onopen = () => this.tell({ kind: "open" });
     source.onmessage = (m: MessageEvent<string>) => {

@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import { at } from "../api/prefix";
 import { asProblem, offline, Problem, problemOf } from "../api/problem";
 import { forget, keep, prune, type Recording } from "../audio/recordings";
 import { language } from "../locale";
@@ -77,7 +78,7 @@ export class Upload {
           reject(problemOf(request.status, request.responseText, request.getResponseHeader("Retry-After")));
         }
       };
-      request.open("POST", `/tokens/${recording.token}/upload-audio`);
+      request.open("POST", at(`/tokens/${recording.token}/upload-audio`));
       request.setRequestHeader("Accept", "application/json");
       request.setRequestHeader("Accept-Language", language.value);
       request.setRequestHeader("Idempotency-Key", recording.key);
