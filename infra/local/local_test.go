@@ -185,6 +185,39 @@ func TestASecondStartFindsWhatTheFirstLeft(t *testing.T) {
 	second.interrupt(t)
 }
 
+func TestAFrontendOfThisMachineMayUseTheGatewayAndTheBucket(t *testing.T) {
+	t.Parallel()
+	r := start(t, folder(t), "-port 0")
+	e := r.endpoints(t)
+	asked := func(method, url string, origin string) http.Header {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", origin)
+		req.Header.Set("Access-Control-Request-Method", "PUT")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.Header
+	}
+	bucket := e.S3 + "/" + e.S3Bucket + "/audio/x"
+	for origin, want := range map[string]bool{
+		"http://localhost:3000": true, "http://127.0.0.1:5173": true, "http://[::1]:8080": true, "http://localhost": true,
+		"https://localhost:3000": false, "http://localhost.evil.net:3000": false, "null": false,
+	} {
+		for _, url := range []string{e.Gateway + "/tokens/", bucket} {
+			if got := asked("OPTIONS", url, origin).Get("Access-Control-Allow-Origin"); got != map[bool]string{true: origin}[want] {
+				t.Errorf("%s: %s may write as %q", url, origin, got)
+			}
+		}
+	}
+	r.interrupt(t)
+}
+
 func TestTwoRunSideBySide(t *testing.T) {
 	t.Parallel()
 	one, two := start(t, folder(t), ""), start(t, folder(t), "")

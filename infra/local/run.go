@@ -70,7 +70,7 @@ func runAll(ctx context.Context, args []string) error {
 			if err := waitReady(ctx, at, fleet.Tracker, fleet.Uploader, fleet.Dispatcher, fleet.Gateway); err != nil {
 				return err
 			}
-			token, err := sampleToken(ctx, at.URL(fleet.Gateway, 0))
+			token, err := sampleToken(ctx, gatewayURL(at))
 			if err != nil {
 				return err
 			}
@@ -96,6 +96,7 @@ func runDeps(ctx context.Context, args []string) error {
 		return errors.Join(err, unexpected(rest))
 	}
 	return withDeps(ctx, o, func(ctx context.Context, deps stack.Endpoints, at fleet.Layout, vars map[string]map[string]string) error {
+		vars[fleet.Gateway][originsSetting], vars[fleet.Uploader][originsSetting] = ownOrigins, ownOrigins
 		for _, name := range []string{fleet.Gateway, fleet.Uploader, fleet.Dispatcher, fleet.Tracker} {
 			if err := writeEnv(filepath.Join(o.dir, name+".env"), vars[name]); err != nil {
 				return err

@@ -9,6 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"sori.internal/infra/internal/fleet"
+)
+
+// The frontends of a developer run on this machine, at a port of their own.
+const (
+	originsSetting = "CORS_ALLOWED_ORIGINS"
+	ownOrigins     = "http://localhost:*,http://127.0.0.1:*,http://[::1]:*"
 )
 
 // lookup finds what a service must run with, then what the caller's environment
@@ -26,10 +34,19 @@ func lookup(own map[string]string) func(string) (string, bool) {
 			return "warn", true
 		case "LOG_FORMAT":
 			return "console", true
+		case originsSetting:
+			return ownOrigins, true
 		default:
 			return "", false
 		}
 	}
+}
+
+// gatewayURL returns where the API is: under the gateway's BASE_PATH, where the
+// environment sets one.
+func gatewayURL(at fleet.Layout) string {
+	base, _ := lookup(nil)("BASE_PATH")
+	return at.URL(fleet.Gateway, 0) + strings.TrimSuffix(base, "/")
 }
 
 // webhookSecret is made once for a state folder: callbacks that are under way

@@ -109,7 +109,7 @@ Watch the events, in another terminal:
 
   go run ./infra/local tail%[12]s                   (or: nats -s %[7]s sub 'audio.>')
 
-`, dir, at.URL(fleet.Gateway, 0), at.URL(fleet.Tracker, 0), at.URL(fleet.Dispatcher, 0), at.URL(fleet.Uploader, 0), at.URL(fleet.Analyzer, 0),
+`, dir, gatewayURL(at), at.URL(fleet.Tracker, 0), at.URL(fleet.Dispatcher, 0), at.URL(fleet.Uploader, 0), at.URL(fleet.Analyzer, 0),
 		deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, connect.File), token, flagDir)
 }
 
