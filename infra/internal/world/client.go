@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -48,9 +49,13 @@ func (w *World) client(t *testing.T) *http.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	root, err := url.Parse(w.Gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &http.Client{Transport: &contract.Transport{
-		Base: http.DefaultTransport, Document: document, Report: func(err error) { t.Error(err) },
-		Exempt: func(r *http.Response) bool { return "http://"+r.Request.URL.Host != w.Gateway },
+		Base: http.DefaultTransport, Document: document, Report: func(err error) { t.Error(err) }, Prefix: root.Path,
+		Exempt: func(r *http.Response) bool { return r.Request.URL.Host != root.Host },
 	}}
 }
 

@@ -69,7 +69,7 @@ func Start(t *testing.T, o Options) *World {
 	k.Run(uploader.Run, o.Settings)
 	settings = k.Settings(o.Settings)
 	settings["TRACKER_URL"], settings["DISPATCHER_URL"] = w.Tracker, w.Dispatcher
-	w.Gateway = k.Run(gateway.Run, settings).URL
+	w.Gateway = k.Run(gateway.Run, settings).URL + strings.TrimSuffix(settings["BASE_PATH"], "/")
 	w.awaitReady(t)
 	w.Client = w.client(t)
 	w.Token = w.NewToken(t)

@@ -1,0 +1,165 @@
+//go:build tools
+
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/world"
+	"sori.internal/shared/testkit"
+)
+
+// run runs a tool in a folder.
+func run(dir, name string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// body is what a path of the API answers with.
+func body(t *testing.T, w *world.World, path string) string {
+	t.Helper()
+	resp, err := w.Client.Get(w.Gateway + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// nginxConfig gives the gateway away under /sori/, as the gateway's README has it.
+// The first verb is for a user, the others for folder, address and gateway.
+const nginxConfig = `%[1]s
+daemon off;
+pid %[2]s/pid;
+error_log stderr warn;
+events {}
+http {
+  access_log off;
+  client_body_temp_path %[2]s; proxy_temp_path %[2]s; fastcgi_temp_path %[2]s; uwsgi_temp_path %[2]s; scgi_temp_path %[2]s;
+  server {
+    listen %[3]s;
+    location /sori/ {
+      proxy_pass %[4]s;
+      proxy_http_version 1.1;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $http_host;
+      %[5]s
+      proxy_request_buffering off;
+      client_max_body_size 0;
+      proxy_read_timeout 90s;
+    }
+  }
+}
+`
+
+// nginx starts nginx before a gateway, and returns its own address. It cuts off the
+// prefix /sori and says so, or passes the whole path on.
+func nginx(t *testing.T, gateway string, cut bool) string {
+	t.Helper()
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	user, prefix := "", ""
+	if os.Geteuid() == 0 {
+		user = "user root;" // whoever runs the test owns its folder
+	}
+	if cut {
+		gateway, prefix = gateway+"/", "proxy_set_header X-Forwarded-Prefix /sori;"
+	}
+	file := filepath.Join(dir, "nginx.conf")
+	write(t, file, fmt.Appendf(nil, nginxConfig, user, dir, addr, gateway, prefix))
+	_ = l.Close()
+	cmd := exec.Command("nginx", "-e", "stderr", "-p", dir, "-c", file)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("nginx ended with %v", err)
+		}
+	})
+	testkit.Eventually(t, func() error {
+		resp, err := http.Get("http://" + addr + "/sori/livez")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("livez: %s", resp.Status)
+		}
+		return nil
+	})
+	return "http://" + addr
+}
+
+func TestPagesUseTheAPIThroughNginx(t *testing.T) {
+	t.Parallel()
+	for name, cut := range map[string]bool{"with the prefix cut off": true, "with the prefix passed on": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			home := site(t)
+			settings := crossOrigin(home)
+			maps.Copy(settings, withConsole(t))
+			settings["TRUSTED_PROXIES"] = "loopback"
+			if !cut {
+				settings["BASE_PATH"] = "/sori"
+			}
+			w := world.Start(t, world.Options{Settings: settings, Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
+			front := nginx(t, strings.TrimSuffix(w.Gateway, "/sori"), cut)
+			public := front + "/sori"
+			s := uses(t, opened(t, home), w, public)
+			if s.Location != public+"/tokens/analysis-result/"+s.Job || !strings.HasPrefix(s.Link, "<"+public+"/tokens/?") {
+				t.Errorf("Location is %s, Link is %s", s.Location, s.Link)
+			}
+			checkOwnPages(t, public)
+		})
+	}
+}
+
+// checkOwnPages uses the console and the documentation under a prefix.
+func checkOwnPages(t *testing.T, public string) {
+	t.Helper()
+	v := arrive(t, public)
+	v.gives(speechFile(t))
+	v.presses("Analyse recording")
+	v.reads("Analysis complete")
+	checkPlayback(t, v)
+	v.do(chromedp.Navigate(public + "/docs"))
+	v.sees("document.querySelectorAll('.opblock').length > 0")
+	if got := v.tries("getResult"); got != "200" {
+		t.Errorf("the example of getResult is answered with %s", got)
+	}
+	if got := v.tries("createActor"); got != "201" {
+		t.Errorf("the example of createActor is answered with %s", got)
+	}
+}
