@@ -166,13 +166,16 @@ func (e *edge) allowed(c *fiber.Ctx) string {
 		return ""
 	}
 	path := c.Path()
+	whole := path == "*" // the target of OPTIONS for the whole server (RFC 9110, section 9.3.7)
 	if len(path) > 1 {
 		path = strings.TrimSuffix(path, "/")
 	}
 	var methods []string
 	for _, r := range e.routes {
-		whole := path == "*" // the target of OPTIONS for the whole server (RFC 9110, section 9.3.7)
-		if !slices.Contains(methods, r.Method) && (whole || fiber.RoutePatternMatch(path, r.Path, fiber.Config{CaseSensitive: true})) {
+		if slices.Contains(methods, r.Method) {
+			continue
+		}
+		if whole || fiber.RoutePatternMatch(path, r.Path, fiber.Config{CaseSensitive: true}) {
 			methods = append(methods, r.Method)
 		}
 	}
