@@ -96,10 +96,14 @@ func koreanOfRequest(code string) string {
 		return "Content-Digest 헤더는 sha-256=:base64: 형식이어야 합니다."
 	case "malformed-idempotency-key":
 		return "Idempotency-Key 헤더에는 제어 문자가 없는 1~255바이트의 키 하나가 있어야 합니다."
+	case "method-not-allowed":
+		return "이 경로에는 이 메서드를 쓸 수 없습니다. Allow 헤더에 쓸 수 있는 메서드가 있습니다."
 	case "not-json":
 		return "본문은 application/json이어야 합니다."
 	case "not-multipart":
 		return "요청은 file 필드가 있는 multipart/form-data여야 합니다."
+	case "origin-not-allowed":
+		return "이 출처(origin)의 페이지는 여기에서 아무것도 바꿀 수 없습니다. 허용할 출처는 운영자가 CORS_ALLOWED_ORIGINS로 정합니다."
 	case "route-not-found":
 		return "이 경로와 메서드에는 아무것도 없습니다."
 	case "stopping":
