@@ -26,21 +26,23 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Config is how a service reaches its database.
+// Config is how a service reaches its database. Password is used where URL has
+// none: in a URL some characters of a password must be percent-encoded, here none.
 type Config struct {
 	URL            config.Secret `env:"DATABASE_URL,required"`
+	Password       config.Secret `env:"PGPASSWORD"`
 	MaxConnections int           `env:"DATABASE_MAX_CONNECTIONS" envDefault:"16"`
 }
 
 // Open prepares a pool of connections that see schema alone. It does not dial.
 func Open(cfg Config, schema string) (*sqlx.DB, error) {
-	dsn, err := dataSource(cfg.URL.Reveal(), schema)
+	dsn, err := dataSource(cfg, schema)
 	if err != nil {
 		return nil, err
 	}
 	connector, err := newConnector(dsn)
 	if err != nil {
-		return nil, errors.New("DATABASE_URL is not a valid connection URL") // the cause may quote the password
+		return nil, errURL // the cause may quote the password
 	}
 	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	db.SetMaxOpenConns(cfg.MaxConnections)
@@ -49,12 +51,18 @@ func Open(cfg Config, schema string) (*sqlx.DB, error) {
 	return db, nil
 }
 
+// errURL names the usual mistake. What the parser says is left out: it quotes the
+// URL, and the password with it.
+var errURL = errors.New("DATABASE_URL is not a valid connection URL:" +
+	" percent-encode the special characters of its password, or set the password in PGPASSWORD instead")
+
 // dataSource takes a URL as deployments have it, with or without a driver's
 // suffix (postgresql+asyncpg://), and adds what a service needs.
-func dataSource(raw, schema string) (string, error) {
+func dataSource(cfg Config, schema string) (string, error) {
+	raw := cfg.URL.Reveal()
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", errors.New("DATABASE_URL is not a valid URL") // the cause quotes the URL and its password
+		return "", errURL
 	}
 	scheme, _, _ := strings.Cut(u.Scheme, "+")
 	if scheme != "postgres" && scheme != "postgresql" {
@@ -62,6 +70,13 @@ func dataSource(raw, schema string) (string, error) {
 	}
 	u.Scheme = "postgres"
 	q := u.Query()
+	if u.User == nil && !q.Has("user") && strings.Contains(raw, "@") {
+		// A # or ? of the password ended the host: user@ is in what came after it.
+		return "", errURL
+	}
+	if _, has := u.User.Password(); !has && !q.Has("password") && cfg.Password != "" {
+		q.Set("password", cfg.Password.Reveal())
+	}
 	if ssl := q.Get("ssl"); ssl != "" { // asyncpg's name of sslmode
 		q.Del("ssl")
 		q.Set("sslmode", ssl)

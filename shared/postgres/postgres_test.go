@@ -266,11 +266,51 @@ func TestAURLIsTakenAsDeploymentsHaveItAndNeverShown(t *testing.T) {
 	u.RawQuery = q.Encode()
 	must(t, postgres.Ping(open(t, u.String(), "s"))(k.Context()))
 	for _, bad := range []string{
+		"postgres://user:hunter2#x@h/d", "postgres://user:2?hunter2@h/d", "postgres://user:2/hunter2@h/d", "postgres://user:hunter2 x@h/d",
 		"mysql://user:hunter2@h/d", "postgres://user:hunter2@h:port/d", "postgres://user:hunter2/3@h/d", "postgres://user:hunter2@h/d?sslmode=perhaps", "",
 	} {
 		_, err := postgres.Open(postgres.Config{URL: config.Secret(bad)}, "s")
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestAPasswordMayHaveEveryCharacter(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	admin := open(t, k.Database(), "s")
+	u, err := url.Parse(k.Database())
+	must(t, err)
+	role := strings.TrimPrefix(u.Path, "/") + "_login"
+	exec := func(statement string) {
+		t.Helper()
+		_, err := admin.ExecContext(context.WithoutCancel(k.Context()), statement)
+		must(t, err)
+	}
+	exec(`CREATE ROLE ` + pq.QuoteIdentifier(role) + ` LOGIN`)
+	t.Cleanup(func() { exec(`DROP ROLE ` + pq.QuoteIdentifier(role)) })
+	passwords := []string{"plain", `/@+:#%?& '"\\$=;,<>[]{}|~` + "`^!*()", "12#3", "12?3", "12/3", "%41", "비밀"}
+	for _, password := range passwords {
+		exec(`ALTER ROLE ` + pq.QuoteIdentifier(role) + ` PASSWORD ` + pq.QuoteLiteral(password))
+		without, with := *u, *u
+		without.User, with.User = url.User(role), url.UserPassword(role, password)
+		for name, c := range map[string]struct {
+			cfg   postgres.Config
+			works bool
+		}{
+			"apart":                 {postgres.Config{URL: config.Secret(without.String()), Password: config.Secret(password)}, true},
+			"with a driver":         {postgres.Config{URL: config.Secret(strings.Replace(without.String(), "://", "+asyncpg://", 1)), Password: config.Secret(password)}, true},
+			"encoded, and wins":     {postgres.Config{URL: config.Secret(with.String()), Password: "another"}, true},
+			"another one":           {postgres.Config{URL: config.Secret(without.String()), Password: "another"}, false},
+			"another one, and wins": {postgres.Config{URL: config.Secret(strings.Replace(without.String(), "@", ":another@", 1)), Password: config.Secret(password)}, false},
+		} {
+			db, err := postgres.Open(c.cfg, "s")
+			must(t, err)
+			if err := db.PingContext(k.Context()); (err == nil) != c.works {
+				t.Errorf("%q %s: %v", password, name, err)
+			}
+			_ = db.Close()
 		}
 	}
 }
