@@ -13,5 +13,5 @@ import (
 func main() {
 	os.Exit(lifecycle.Main(func(ctx context.Context, p lifecycle.Process) error {
 		return app.Run(ctx, p.Lookup, p.Stderr)
-	}))
+	}, &app.Config{}))
 }

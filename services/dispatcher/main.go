@@ -8,4 +8,4 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
-func main() { os.Exit(lifecycle.Main(app.Run)) }
+func main() { os.Exit(lifecycle.Main(app.Run, &app.Config{})) }

@@ -23,8 +23,11 @@ func TestTheHealthcheckAsksTheServiceBesideIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	type settings struct {
+		Addr string `env:"HTTP_ADDR"`
+	}
 	ask := func(addr string) error {
-		return healthcheck(t.Context(), config.Map(map[string]string{"HTTP_ADDR": addr}))
+		return healthcheck(t.Context(), config.Map(map[string]string{"HTTP_ADDR": addr}), &settings{})
 	}
 	if err := ask(":" + port); err != nil {
 		t.Errorf("ready: %v", err)
@@ -39,5 +42,19 @@ func TestTheHealthcheckAsksTheServiceBesideIt(t *testing.T) {
 	}
 	if ask("") == nil {
 		t.Error("nowhere, and well")
+	}
+}
+
+func TestTheHealthcheckKnowsTheDefaultAddress(t *testing.T) {
+	t.Parallel()
+	type settings struct {
+		Other string `env:"OTHER" envDefault:"x"`
+		Addr  string `env:"HTTP_ADDR" envDefault:":8123"`
+	}
+	for given, want := range map[string]string{"": ":8123", "127.0.0.1:9": "127.0.0.1:9"} {
+		got, err := listenAddress(config.Map(map[string]string{"HTTP_ADDR": given}), &settings{})
+		if err != nil || got != want {
+			t.Errorf("HTTP_ADDR=%q: %q, %v", given, got, err)
+		}
 	}
 }

@@ -33,13 +33,14 @@ type Process struct {
 // Main runs a service until it ends or a SIGINT or SIGTERM asks it to, and
 // returns the exit code. A second signal ends the process at once. With the
 // argument healthcheck it asks the service that runs beside it whether it is
-// ready instead: an image without a shell has nothing else to ask with.
-func Main(run func(context.Context, Process) error) int {
+// ready instead: an image without a shell has nothing else to ask with. cfg is a
+// pointer to the service's settings, of which the default of HTTP_ADDR is read.
+func Main(run func(context.Context, Process) error, cfg any) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal meets the default again
 	if len(os.Args) == 2 && os.Args[1] == "healthcheck" {
-		run = func(ctx context.Context, p Process) error { return healthcheck(ctx, p.Lookup) }
+		run = func(ctx context.Context, p Process) error { return healthcheck(ctx, p.Lookup, cfg) }
 	}
 	if err := run(ctx, Process{Lookup: os.LookupEnv, Stderr: os.Stderr}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -49,8 +50,11 @@ func Main(run func(context.Context, Process) error) int {
 }
 
 // healthcheck asks for /readyz at the port of HTTP_ADDR.
-func healthcheck(ctx context.Context, lookup config.Lookup) error {
-	addr, _ := lookup("HTTP_ADDR")
+func healthcheck(ctx context.Context, lookup config.Lookup, cfg any) error {
+	addr, err := listenAddress(lookup, cfg)
+	if err != nil {
+		return err
+	}
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("HTTP_ADDR: %w", err)
@@ -70,6 +74,24 @@ func healthcheck(ctx context.Context, lookup config.Lookup) error {
 		return fmt.Errorf("ask for readiness: status %d", resp.StatusCode)
 	}
 	return nil
+}
+
+// listenAddress is HTTP_ADDR, or its default in a service's settings.
+func listenAddress(lookup config.Lookup, cfg any) (string, error) {
+	const name = "HTTP_ADDR"
+	if addr, _ := lookup(name); addr != "" {
+		return addr, nil
+	}
+	settings, err := config.Describe(cfg)
+	if err != nil {
+		return "", fmt.Errorf("default of %s: %w", name, err)
+	}
+	for _, s := range settings {
+		if s.Name == name {
+			return s.Default, nil
+		}
+	}
+	return "", nil
 }
 
 // Part is something that works until its context ends and returns when its work

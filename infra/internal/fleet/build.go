@@ -86,7 +86,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "profile:", err)
 		os.Exit(1)
 	}
-	code := lifecycle.Main(app.Run)
+	code := lifecycle.Main(app.Run, &app.Config{})
 	pprof.StopCPUProfile()
 	if err := file.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "profile:", err)
