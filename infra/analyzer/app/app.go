@@ -51,7 +51,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	fetcher, err := source.New(source.Settings{
 		Timeout: cfg.FetchTimeout, Attempts: cfg.FetchAttempts, Backoff: cfg.FetchBackoff,
-		Endpoint: cfg.S3Endpoint, Region: cfg.Region, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
+		TempDir: cfg.TempDir, Endpoint: cfg.S3Endpoint, Region: cfg.Region, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up fetching: %w", err)
@@ -73,7 +73,8 @@ func New(cfg Config) (*Server, error) {
 		Retention: job.Retention{Jobs: cfg.RetainJobs, Bytes: cfg.RetainBytes, Age: cfg.RetainFor},
 	}, work.Analyse, s.notifier, s.mood, log)
 	s.handler = (&api.API{
-		Jobs: s.jobs, Mood: s.mood, Adjustable: cfg.BehaviourAPI, RetryAfter: cfg.QueueRetryAfter, Ready: &s.healthy, Log: log,
+		Jobs: s.jobs, Mood: s.mood, Adjustable: cfg.BehaviourAPI, RetryAfter: cfg.QueueRetryAfter,
+		Ready: &s.healthy, Storage: fetcher.CheckStorage, Log: log,
 	}).Handler()
 	return s, nil
 }

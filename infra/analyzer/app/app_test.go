@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	"sori.internal/infra/analyzer/app"
+	"sori.internal/shared/testkit"
 )
 
 // start runs a server on a free port, and stops it with the test.
@@ -337,4 +340,34 @@ func TestRunReadsItsEnvironmentAndLogsWithoutSecrets(t *testing.T) {
 			t.Errorf("%s=%s was accepted", name, value)
 		}
 	}
+}
+
+func TestItIsNotReadyWhereTemporaryFilesCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "later")
+	s, sink := start(t, func(c *app.Config) { c.TempDir = dir }), newSink(t)
+	ready := func() (int, map[string]any) {
+		status, _, reply := send(t, http.MethodGet, s.URL()+"/readyz", "", "")
+		return status, reply
+	}
+	if status, reply := ready(); status != http.StatusServiceUnavailable || reply["detail"] != "temporary files cannot be written" {
+		t.Errorf("without a folder: %d %v", status, reply)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if status, reply := ready(); status != http.StatusOK {
+		t.Errorf("with a folder: %d %v", status, reply)
+	}
+	post(t, s.URL()+"/", sink.form())
+	all := sink.until(1)
+	if end := all[len(all)-1]; end["status"] != "completed" {
+		t.Errorf("outcome %v", end)
+	}
+	testkit.Eventually(t, func() error { // the fetched file is removed as the analysis ends
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			return fmt.Errorf("%d files are left, %w", len(left), err)
+		}
+		return nil
+	})
 }

@@ -29,6 +29,7 @@ type API struct {
 	Adjustable bool          // the behaviour may be changed over HTTP
 	RetryAfter time.Duration // told to callers when the queue is full
 	Ready      *atomic.Bool
+	Storage    func() error // tries whether temporary files can be written
 	Log        zerolog.Logger
 }
 
@@ -66,6 +67,11 @@ func (a *API) live(w http.ResponseWriter, _ *http.Request) {
 func (a *API) ready(w http.ResponseWriter, r *http.Request) {
 	if !a.Ready.Load() {
 		problem(w, r, http.StatusServiceUnavailable, "not-ready", "the server is starting or stopping")
+		return
+	}
+	if err := a.Storage(); err != nil {
+		a.Log.Warn().Err(err).Msg("not ready")
+		problem(w, r, http.StatusServiceUnavailable, "not-ready", "temporary files cannot be written")
 		return
 	}
 	write(w, http.StatusOK, map[string]string{"status": "ok"})

@@ -36,6 +36,7 @@ type Settings struct {
 	Timeout   time.Duration // of one try, body included
 	Attempts  int           // at least 1
 	Backoff   time.Duration // before the second try, doubled for each further one
+	TempDir   string        // where files are fetched to; the system's when empty
 	Endpoint  string        // of S3, host:port or URL; AWS when empty
 	Region    string
 	AccessKey string
@@ -122,11 +123,33 @@ func (f *File) Close() error {
 	return nil
 }
 
-// File fetches at most limit bytes into a temporary file, which the caller closes.
-func (f *Fetcher) File(ctx context.Context, reference string, limit int64) (*File, error) {
-	tmp, err := os.CreateTemp("", "analyzer-*")
+// temporary creates an empty file to fetch to.
+func (f *Fetcher) temporary() (*os.File, error) {
+	tmp, err := os.CreateTemp(f.settings.TempDir, "analyzer-*")
 	if err != nil {
 		return nil, fmt.Errorf("create temporary file: %w", err)
+	}
+	return tmp, nil
+}
+
+// CheckStorage creates a temporary file, writes to it and removes it: without
+// temporary files no analysis can succeed.
+func (f *Fetcher) CheckStorage() error {
+	tmp, err := f.temporary()
+	if err != nil {
+		return err
+	}
+	if _, err = tmp.WriteString("x"); err != nil {
+		err = fmt.Errorf("write temporary file: %w", err)
+	}
+	return errors.Join(err, (&File{File: tmp}).Close())
+}
+
+// File fetches at most limit bytes into a temporary file, which the caller closes.
+func (f *Fetcher) File(ctx context.Context, reference string, limit int64) (*File, error) {
+	tmp, err := f.temporary()
+	if err != nil {
+		return nil, err
 	}
 	file := &File{File: tmp}
 	err = f.retry(ctx, reference, limit, func(body io.Reader) error {
