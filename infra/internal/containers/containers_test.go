@@ -1,0 +1,276 @@
+// Package containers_test holds the files that containers are made of against one
+// another and against the services' settings: no engine is needed to see that a
+// setting is misspelt, unknown, or described with another default.
+package containers_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	dispatcher "sori.internal/services/dispatcher/app"
+	gateway "sori.internal/services/gateway/app"
+	tracker "sori.internal/services/tracker/app"
+	uploader "sori.internal/services/uploader/app"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
+	"sori.internal/shared/objectstore"
+	"sori.internal/shared/postgres"
+)
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../..", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// service is what the tests look at of a service of the compose file.
+type service struct {
+	Image string
+	Build struct {
+		Args map[string]string
+	}
+	Environment map[string]string
+	Ports       []string
+	ReadOnly    bool     `yaml:"read_only"`
+	CapDrop     []string `yaml:"cap_drop"`
+	SecurityOpt []string `yaml:"security_opt"`
+	Tmpfs       []string
+	Profiles    []string
+	Logging     struct{ Options map[string]string }
+	Healthcheck struct{ Test []string }
+}
+
+func services(t *testing.T) map[string]service {
+	t.Helper()
+	var file struct{ Services map[string]service }
+	if err := yaml.Unmarshal([]byte(read(t, "docker-compose.yml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Services) == 0 {
+		t.Fatal("the compose file has no services")
+	}
+	return file.Services
+}
+
+// toolSettings are what sorictl reads.
+type toolSettings struct {
+	Tracker  string `env:"TRACKER_URL,required"`
+	Bus      bus.Config
+	Postgres postgres.Config
+	Objects  objectstore.Config
+}
+
+// settings gives each program of ours its own settings, to be read into.
+func settings() map[string]any {
+	return map[string]any{
+		"gateway": &gateway.Config{}, "uploader": &uploader.Config{}, "dispatcher": &dispatcher.Config{},
+		"tracker": &tracker.Config{}, "analyzer": &analyzer.Config{}, "sorictl": &toolSettings{},
+	}
+}
+
+// variable is ${NAME}, ${NAME:-default} or ${NAME:?message}.
+var variable = regexp.MustCompile(`\$\{([A-Z0-9_]+)(?:(:-|:\?)([^}]*))?\}`)
+
+// given are the settings of .env.example: those that are set, and the defaults that
+// its comments describe.
+func given(t *testing.T) (set, described map[string]string) {
+	t.Helper()
+	set, described = map[string]string{}, map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^(#?)([A-Z0-9_]+)=(.*)$`).FindAllStringSubmatch(read(t, ".env.example"), -1) {
+		to := set
+		if m[1] == "#" {
+			to = described
+		}
+		if _, twice := set[m[2]]; twice {
+			t.Errorf("%s stands twice in .env.example", m[2])
+		}
+		to[m[2]] = m[3]
+	}
+	return set, described
+}
+
+// expand replaces the variables of a value as compose does.
+func expand(value string, vars map[string]string) string {
+	return variable.ReplaceAllStringFunc(value, func(found string) string {
+		m := variable.FindStringSubmatch(found)
+		if v := vars[m[1]]; v != "" {
+			return v
+		}
+		if m[2] == ":-" {
+			return m[3]
+		}
+		return ""
+	})
+}
+
+func TestEveryVariableIsInEnvExampleAndTheOtherWayRound(t *testing.T) {
+	t.Parallel()
+	set, described := given(t)
+	used := map[string]bool{}
+	for _, m := range variable.FindAllStringSubmatch(read(t, "docker-compose.yml"), -1) {
+		name, kind, fallback := m[1], m[2], m[3]
+		if name == "NAME" { // in the file's head
+			continue
+		}
+		used[name] = true
+		value, isSet := set[name]
+		if _, isDescribed := described[name]; !isSet && !isDescribed {
+			t.Errorf("${%s} is not in .env.example", name)
+		}
+		switch {
+		case kind == "":
+			t.Errorf("${%s} has neither a default nor a message", name)
+		case kind == ":?" && value == "":
+			t.Errorf("%s is needed and has no value in .env.example", name)
+		case kind == ":-" && fallback != "" && value != fallback:
+			t.Errorf("%s is %q in .env.example and %q by default", name, value, fallback)
+		}
+	}
+	for _, names := range []map[string]string{set, described} {
+		for name := range names {
+			if !used[name] {
+				t.Errorf("%s of .env.example is not used", name)
+			}
+		}
+	}
+}
+
+func TestADefaultInEnvExampleIsTheServices(t *testing.T) {
+	t.Parallel()
+	_, described := given(t)
+	for name, s := range services(t) {
+		cfg, ours := settings()[name]
+		if !ours {
+			continue
+		}
+		known, err := config.Describe(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, setting := range known {
+			m := variable.FindStringSubmatch(s.Environment[setting.Name])
+			if m == nil {
+				continue
+			}
+			if told, ok := described[m[1]]; ok && told != setting.Default {
+				t.Errorf("%s: %s is %q by default, .env.example says %q", name, m[1], setting.Default, told)
+			}
+		}
+	}
+}
+
+func TestAContainerHasTheSettingsOfItsProgram(t *testing.T) {
+	t.Parallel()
+	all := services(t)
+	set, _ := given(t)
+	for name, cfg := range settings() {
+		known, err := config.Describe(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		vars := map[string]string{}
+		for variable, value := range all[name].Environment {
+			vars[variable] = expand(value, set)
+			if !slices.ContainsFunc(known, func(s config.Setting) bool { return s.Name == variable }) {
+				t.Errorf("%s has no setting %s", name, variable)
+			}
+		}
+		if err := config.Load(config.Map(vars), cfg); err != nil {
+			t.Errorf("%s does not start with .env.example: %v", name, err)
+		}
+	}
+}
+
+func TestEveryContainerIsConfined(t *testing.T) {
+	t.Parallel()
+	for name, s := range services(t) {
+		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+			t.Errorf("%s: read only %v, drops %v, %v", name, s.ReadOnly, s.CapDrop, s.SecurityOpt)
+		}
+		if s.Logging.Options["max-size"] == "" || s.Logging.Options["max-file"] == "" {
+			t.Errorf("%s: its log grows without bounds", name)
+		}
+		if len(s.Healthcheck.Test) == 0 && !slices.Contains(s.Profiles, "tools") {
+			t.Errorf("%s: nobody asks for its health", name)
+		}
+		for _, port := range s.Ports {
+			if host := expand(port, nil); !strings.HasPrefix(host, "127.0.0.1:") {
+				t.Errorf("%s: %s is published to everybody by default", name, port)
+			}
+		}
+	}
+}
+
+func TestTemporaryFilesBelongToTheImagesUser(t *testing.T) {
+	t.Parallel()
+	m := regexp.MustCompile(`(?m)^USER (\d+):(\d+)$`).FindStringSubmatch(read(t, "infra/Dockerfile"))
+	if m == nil {
+		t.Fatal("the image's user is not there")
+	}
+	found := false
+	for name, s := range services(t) {
+		for _, mount := range s.Tmpfs {
+			if s.Build.Args["PROGRAM"] == "" {
+				continue
+			}
+			found = true
+			options := strings.Split(mount[strings.Index(mount, ":")+1:], ",")
+			if !slices.Contains(options, "uid="+m[1]) || !slices.Contains(options, "gid="+m[2]) {
+				t.Errorf("%s: %s is not the image's user %s:%s", name, mount, m[1], m[2])
+			}
+		}
+	}
+	if !found {
+		t.Error("no program of ours has temporary files")
+	}
+}
+
+func TestSecretsStayOutOfTheBuild(t *testing.T) {
+	t.Parallel()
+	ignored := strings.Split(read(t, ".dockerignore"), "\n")
+	for _, file := range []string{".env", ".env.*", ".sori", ".git"} {
+		if !slices.Contains(ignored, file) {
+			t.Errorf("%s enters the build", file)
+		}
+	}
+}
+
+// minor cuts a version to its first two numbers.
+func minor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+func TestImagesAreOfTheVersionsThatTheTestsRun(t *testing.T) {
+	t.Parallel()
+	module := read(t, "infra/go.mod")
+	version := func(pattern string) string {
+		m := regexp.MustCompile(`(?m)` + pattern).FindStringSubmatch(module)
+		if m == nil {
+			t.Fatalf("go.mod has no %s", pattern)
+		}
+		return m[1]
+	}
+	all := services(t)
+	for image, want := range map[string]string{
+		all["nats"].Image: "nats:" + minor(version(`nats-server/v2 v(\S+)$`)) + "-alpine",
+		all["s3"].Image:   "versity/versitygw:" + version(`versity/versitygw (v\S+)$`),
+	} {
+		if image != want {
+			t.Errorf("%s, want %s", image, want)
+		}
+	}
+	if from := "FROM golang:" + minor(version(`^go (\S+)$`)) + "-bookworm AS build"; !strings.Contains(read(t, "infra/Dockerfile"), from) {
+		t.Errorf("the Dockerfile has no %q", from)
+	}
+}
