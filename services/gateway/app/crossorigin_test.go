@@ -152,19 +152,20 @@ func TestPagesOfListedOriginsReadEveryAnswer(t *testing.T) {
 
 func TestARefusalInTheMiddleOfABodyCanBeRead(t *testing.T) {
 	t.Parallel()
-	g := start(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed, "MAX_UPLOAD_BYTES": "100000", "UPLOAD_IDLE_TIMEOUT": "300ms"})
+	g := start(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed, "MAX_UPLOAD_BYTES": "100000"})
+	hasty := start(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed, "UPLOAD_IDLE_TIMEOUT": "300ms"})
 	head := "--b\r\nContent-Disposition: form-data; name=file; filename=a.wav\r\n\r\n" + string(wav(1000))
-	open := func() *wire {
+	open := func(g *gateway) *wire {
 		w := g.dial()
 		w.send("POST %s HTTP/1.1\r\nHost: x\r\nOrigin: %s\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", g.path(), listed, len(head), head)
 		return w
 	}
-	w := open()
+	w := open(g)
 	w.send("%x\r\n%s\r\n", 300<<10, strings.Repeat("z", 300<<10))
 	r := w.answer()
 	g.problem(r, 413, "too-large")
 	readable(t, "too large", listed, r.Response)
-	r = open().answer()
+	r = open(hasty).answer()
 	g.problem(r, 408, "request-timeout")
 	readable(t, "too slow", listed, r.Response)
 	w = g.dial() // declared so large that no byte of it is asked for
