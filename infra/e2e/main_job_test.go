@@ -181,8 +181,8 @@ func TestAFailedAnalysisIsAFailureToEverybody(t *testing.T) {
 		}
 		Result any
 	}
-	w.Result(t, job, &r)
-	if r.Status != "failed" || r.Error.Code != "analysis-failed" || r.Error.Detail != "no speech found" || !r.Error.Retryable || r.Result != nil {
+	w.ResultIn(t, job, "en", &r)
+	if r.Status != "failed" || r.Error.Code != "analysis-failed" || r.Error.Detail != "The analysis failed." || !r.Error.Retryable || r.Result != nil {
 		t.Errorf("%+v", r)
 	}
 }

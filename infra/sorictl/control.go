@@ -43,8 +43,9 @@ type candidate struct{ job, about string }
 func (t terminal) retry(ctx context.Context, args []string) error {
 	flags, settings := t.flags("retry")
 	var c choice
-	failed := flags.Bool("failed", false, "every failed job whose recording is stored, the newest first, instead of named ones")
+	failed := flags.Bool("failed", false, "every failed job that another try may help, the newest first, instead of named ones")
 	c.flags(flags)
+	flags.BoolVar(&c.force, "force", false, "also what failed for a reason that another try does not change")
 	dry := flags.Bool("dry-run", false, "show which jobs would be retried, and retry none")
 	rest, err := connect.Parse(flags, args)
 	if err != nil {
@@ -62,7 +63,7 @@ func (t terminal) retry(ctx context.Context, args []string) error {
 	}
 	jobs, err := named(rest)
 	if err == nil && *failed {
-		jobs, err = c.find(ctx, lookup)
+		jobs, err = t.find(ctx, lookup, c)
 	}
 	if err != nil {
 		return err
@@ -74,7 +75,7 @@ func (t terminal) retry(ctx context.Context, args []string) error {
 		fmt.Fprintf(t.out, "%d jobs would be retried\n", len(jobs))
 		return nil
 	}
-	return t.control(ctx, lookup, toRetry, jobs)
+	return t.control(ctx, lookup, toRetry, c.force, jobs)
 }
 
 // cancel ends jobs that are under way.
@@ -95,7 +96,7 @@ func (t terminal) cancel(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return t.control(ctx, lookup, toCancel, jobs)
+	return t.control(ctx, lookup, toCancel, false, jobs)
 }
 
 // named are the jobs with the given ids. One that is none is an error before
@@ -117,6 +118,7 @@ type choice struct {
 	code  string        // of the failure; any where it is empty
 	since time.Duration // how long ago it failed at most; 0 is ever
 	n     int           // of them, the newest
+	force bool          // what another try does not help, too
 }
 
 func (c *choice) flags(flags *flag.FlagSet) {
@@ -125,24 +127,37 @@ func (c *choice) flags(flags *flag.FlagSet) {
 	flags.IntVar(&c.n, "n", 100, "with -failed: the newest n at most")
 }
 
-// find selects failed jobs by their records.
-func (c choice) find(ctx context.Context, settings config.Lookup) ([]candidate, error) {
+// find selects failed jobs by their records, and tells how many others another try
+// does not help.
+func (t terminal) find(ctx context.Context, settings config.Lookup, c choice) ([]candidate, error) {
 	records, err := openRows(settings)
 	if err != nil {
 		return nil, err
 	}
 	defer records.db.Close()
 	found, err := records.failed(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if !c.force {
+		skipped, err := records.lasting(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if skipped > 0 {
+			fmt.Fprintf(t.out, "%d skipped: another try does not change why they failed (-force retries them)\n", skipped)
+		}
+	}
 	jobs := make([]candidate, len(found))
 	for i, f := range found {
 		jobs[i] = candidate{f.JobID, fmt.Sprintf(" (%s, attempt %d, %s)", tail.Clean(f.ErrorCode), f.Attempt, f.UpdatedAt.UTC().Format(stamp))}
 	}
-	return jobs, err
+	return jobs, nil
 }
 
 // control asks the tracker for every job, and tells what came of it. One that
 // cannot be reached is not asked any more.
-func (t terminal) control(ctx context.Context, settings config.Lookup, a action, jobs []candidate) (err error) {
+func (t terminal) control(ctx context.Context, settings config.Lookup, a action, force bool, jobs []candidate) (err error) {
 	at, err := openTracker(settings)
 	if err != nil {
 		return err
@@ -151,7 +166,7 @@ func (t terminal) control(ctx context.Context, settings config.Lookup, a action,
 	granted, refused := 0, 0
 	for _, j := range jobs {
 		var no *refusal
-		if no, err = at.ask(ctx, a, j.job); err != nil {
+		if no, err = at.ask(ctx, a, force, j.job); err != nil {
 			break
 		}
 		if no != nil {
@@ -210,8 +225,12 @@ const maxAnswer = 64 << 10
 
 // ask asks the tracker to do something to a job. A refusal is an answer and no
 // error; what is no answer of a tracker's is.
-func (t *trackerAPI) ask(ctx context.Context, a action, job string) (*refusal, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url.JoinPath("jobs", job, string(a)).String(), nil)
+func (t *trackerAPI) ask(ctx context.Context, a action, force bool, job string) (*refusal, error) {
+	route := t.url.JoinPath("jobs", job, string(a))
+	if force {
+		route.RawQuery = "force=true"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, route.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask the tracker: %w", err)
 	}

@@ -44,7 +44,14 @@ func completed(id string) event.Event {
 }
 
 func failed(code string, attempt int) step {
-	return func(id string) event.Event { return event.Failed{JobID: id, Attempt: attempt, Code: code} }
+	return func(id string) event.Event {
+		return event.Failed{JobID: id, Attempt: attempt, Code: code, Retryable: true}
+	}
+}
+
+// broken is a failure that another try does not change.
+func broken(code string) step {
+	return func(id string) event.Event { return event.Failed{JobID: id, Code: code} }
 }
 
 func attempted(n int) step {
@@ -164,12 +171,41 @@ func TestTheTrackerDecidesByTheLogWhateverTheRecordSays(t *testing.T) {
 	job := o.job(stored, completed)
 	o.Settled(projection)
 	spoil(t, o.Kit, tableOf(t, o.Kit), `UPDATE analysis_results SET status = 'failed', error_code = 'unprojectable', error_detail = '', error_retryable = false WHERE job_id = $1`, job)
-	_, shown, err := o.run("retry", "-failed")
+	_, shown, err := o.run("retry", "-failed", "-force")
 	if err == nil {
 		t.Error("what is completed is retried")
 	}
 	contains(t, shown, job+"  refused (unprojectable, attempt 1, ", "it is completed", "0 of 1 jobs retried, 1 refused")
 	if story := o.Story(o.bus, job); story[len(story)-1] != event.NameCompleted {
+		t.Errorf("story %v", story)
+	}
+}
+
+func TestWhatAnotherTryDoesNotHelpIsRetriedByForceAlone(t *testing.T) {
+	t.Parallel()
+	o := attended(t)
+	lasting, passing := o.job(stored, broken("unsupported-codec")), o.job(stored, failed("analysis-failed", 0))
+	o.Settled(projection)
+	const skipped = "1 skipped: another try does not change why they failed (-force retries them)\n"
+	_, shown, err := o.run("retry", "-failed", "-dry-run")
+	if err != nil || !strings.Contains(shown, skipped) || strings.Contains(shown, lasting) || !strings.Contains(shown, passing) {
+		t.Errorf("%v, %s", err, shown)
+	}
+	if _, shown, err = o.run("retry", lasting); err == nil {
+		t.Error("what cannot succeed is retried")
+	}
+	contains(t, shown, lasting+"  refused: ", "(not-retryable), it is failed", "0 of 1 jobs retried, 1 refused")
+	_, shown, err = o.run("retry", "-failed")
+	contains(t, shown, skipped, passing+"  retried", "1 of 1 jobs retried")
+	if err != nil {
+		t.Error(err)
+	}
+	_, shown, err = o.run("retry", "-failed", "-force")
+	contains(t, shown, lasting+"  retried (unsupported-codec, ", "1 of 1 jobs retried")
+	if err != nil || strings.Contains(shown, "skipped") {
+		t.Errorf("%v, %s", err, shown)
+	}
+	if story := o.Story(o.bus, lasting); story[len(story)-1] != event.NameRetried {
 		t.Errorf("story %v", story)
 	}
 }

@@ -112,7 +112,7 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 		text += fmt.Sprintf(" (BEHIND the log, which ends at %d)", seq)
 	}
 	if r.ErrorCode != nil {
-		text += fmt.Sprintf("\n\terror %s: %s", tail.Clean(*r.ErrorCode), tail.Clean(*r.ErrorDetail))
+		text += fmt.Sprintf("\n\terror %s, %s: %s", tail.Clean(*r.ErrorCode), chance(r.Retryable), tail.Clean(*r.ErrorDetail))
 	}
 	if r.Status == string(event.NameErased) {
 		text += "\n\ta tombstone: nothing else is kept"
@@ -126,6 +126,14 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 		text += fmt.Sprintf("\n\tcreated %s, updated %s", r.CreatedAt.UTC().Format(stamp), r.UpdatedAt.UTC().Format(stamp))
 	}
 	return text, nil
+}
+
+// chance says whether another try may help a failed job.
+func chance(retryable *bool) string {
+	if retryable != nil && *retryable {
+		return "retryable"
+	}
+	return "not retryable"
 }
 
 func describeObjects(ctx context.Context, settings config.Lookup, id string) (string, error) {

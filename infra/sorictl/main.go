@@ -5,7 +5,7 @@
 //	sorictl dead replay SEQ...|-all [-consumer C]        have its consumer handle the event again
 //	sorictl dead drop SEQ...                             throw letters away
 //	sorictl job ID                                       all that is known of a job
-//	sorictl retry ID...|-failed [-code C] [-since D]     analyse failed jobs again
+//	sorictl retry ID...|-failed [-force] [-code C]       analyse failed jobs again
 //	sorictl cancel ID...                                 end jobs that are under way
 //	sorictl reconcile [-repair] [-json] [-metrics FILE]  where log, rows and objects differ
 //	sorictl tail [SUBJECT] [-job ID] [-failed]           what passes on the bus

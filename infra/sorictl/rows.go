@@ -37,6 +37,7 @@ type row struct {
 	StateSeq    uint64     `db:"state_seq"`
 	ErrorCode   *string    `db:"error_code"`
 	ErrorDetail *string    `db:"error_detail"`
+	Retryable   *bool      `db:"error_retryable"`
 	FileName    string     `db:"file_name"`
 	MediaType   string     `db:"media_type"`
 	Size        int64      `db:"size"`
@@ -53,7 +54,7 @@ type row struct {
 func (r rows) find(ctx context.Context, job string) (*row, error) {
 	const query = `
 		SELECT job_id, token_id, status, progress, attempt, version, state_seq,
-		       error_code, error_detail, file_name, media_type, size, sha256, duration,
+		       error_code, error_detail, error_retryable, file_name, media_type, size, sha256, duration,
 		       s3_bucket, s3_key, octet_length(result::text) AS result_bytes, created_at, updated_at
 		FROM analysis_results
 		WHERE job_id = $1`
@@ -76,21 +77,38 @@ type failure struct {
 	UpdatedAt time.Time `db:"updated_at"`
 }
 
-// failed finds the jobs that have failed and whose recording is stored, without
-// which there is nothing to retry; the newest first.
+// failed finds the jobs that have failed and that another try may help, unless it is
+// forced; the newest first. Their recordings are stored: without that there is nothing
+// to retry.
 func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
 	const query = `
 		SELECT job_id, error_code, attempt, updated_at
 		FROM analysis_results
 		WHERE status = 'failed'
 		  AND s3_key <> ''
+		  AND ($4 OR error_retryable)
 		  AND ($1 = '' OR error_code = $1)
 		  AND ($2 = 0 OR updated_at >= now() - make_interval(secs => $2::double precision))
 		ORDER BY updated_at DESC, job_id DESC
 		LIMIT $3`
 	var found []failure
-	err := r.db.SelectContext(ctx, &found, query, c.code, c.since.Seconds(), c.n)
+	err := r.db.SelectContext(ctx, &found, query, c.code, c.since.Seconds(), c.n, c.force)
 	return found, postgres.Translate("find failed jobs", err)
+}
+
+// lasting counts the jobs that failed leaves out, since another try does not change
+// why they failed.
+func (r rows) lasting(ctx context.Context, c choice) (n int, err error) {
+	const query = `
+		SELECT count(*)
+		FROM analysis_results
+		WHERE status = 'failed'
+		  AND s3_key <> ''
+		  AND NOT error_retryable
+		  AND ($1 = '' OR error_code = $1)
+		  AND ($2 = 0 OR updated_at >= now() - make_interval(secs => $2::double precision))`
+	err = r.db.GetContext(ctx, &n, query, c.code, c.since.Seconds())
+	return n, postgres.Translate("count failed jobs", err)
 }
 
 // record is what a comparison needs of a job's record.

@@ -163,8 +163,8 @@ type Failed struct {
 	JobID     string `json:"job_id"`
 	Attempt   int    `json:"attempt,omitempty"` // the newest of the log, so that a failure after a retry is another one; 0 before the first
 	Code      string `json:"code"`              // stable, kebab-case
-	Detail    string `json:"detail"`            // for the client
-	Retryable bool   `json:"retryable"`
+	Detail    string `json:"detail"`            // in the words of whoever ended the job; viewers read a sentence by the code
+	Retryable bool   `json:"retryable"`         // the same job may succeed later
 }
 
 // Canceled ends a job because somebody asked for it. Published by the tracker;

@@ -140,6 +140,8 @@ func koreanOfResource(code string) string {
 		return "해당 작업이 없습니다."
 	case "job-not-retryable":
 		return "작업의 현재 상태({current_status})에서는 다시 시도할 수 없습니다."
+	case "not-retryable":
+		return "다시 시도해도 결과가 달라지지 않는 이유로 실패한 작업입니다. 그래도 다시 시도하려면 ?force=true를 붙여 주세요."
 	case "precondition-failed":
 		return "그사이 다른 사람이 변경했습니다. 다시 읽은 뒤 시도해 주세요."
 	case "reference-foreign":

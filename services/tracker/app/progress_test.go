@@ -73,7 +73,7 @@ func TestAFailedStreamSaysWhy(t *testing.T) {
 	frames := s.rest()
 	last := frames[len(frames)-1]
 	if last.body.Status != "failed" || string(last.body.Result) != "null" ||
-		string(last.body.Error) != `{"code":"analysis-failed","detail":"no speech","retryable":true}` {
+		string(last.body.Error) != `{"code":"analysis-failed","detail":"분석 중 오류가 발생했습니다.","retryable":true}` {
 		t.Errorf("%s", last.data)
 	}
 }

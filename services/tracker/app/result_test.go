@@ -52,7 +52,7 @@ func TestAFailedJobSaysWhy(t *testing.T) {
 	j.stored()
 	j.failed()
 	a := j.until("failed", 70)
-	if string(a.body.Error) != `{"code":"analysis-failed","detail":"no speech","retryable":true}` || a.body.Message != "분석 실패" {
+	if string(a.body.Error) != `{"code":"analysis-failed","detail":"분석 중 오류가 발생했습니다.","retryable":true}` || a.body.Message != "분석 실패" {
 		t.Errorf("%s", a.raw)
 	}
 }

@@ -3,15 +3,17 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 )
 
 // Controller does what is asked of a job and returns its status then.
 type Controller interface {
-	Do(ctx context.Context, id string, action job.Action) (job.Status, error)
+	Do(ctx context.Context, id string, action job.Action, force bool) (job.Status, error)
 }
 
 // Eraser erases jobs.
@@ -35,9 +37,15 @@ func (a *API) control(action job.Action) func(http.ResponseWriter, *http.Request
 		if err != nil {
 			return err
 		}
+		force := false
+		if action == job.Retry {
+			if force, err = forced(r); err != nil {
+				return err
+			}
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), controlTimeout)
 		defer cancel()
-		status, err := a.controller.Do(ctx, id, action)
+		status, err := a.controller.Do(ctx, id, action, force)
 		if err != nil {
 			return err
 		}
@@ -45,6 +53,19 @@ func (a *API) control(action job.Action) func(http.ResponseWriter, *http.Request
 		w.Header().Set("Cache-Control", "no-store")
 		return httpd.JSON(w, http.StatusAccepted, controlBody{JobID: id, Status: status})
 	}
+}
+
+// forced reads the parameter force, which is absent or a boolean.
+func forced(r *http.Request) (bool, error) {
+	values := r.URL.Query()["force"]
+	if len(values) == 0 {
+		return false, nil
+	}
+	force, err := strconv.ParseBool(values[0])
+	if err != nil || len(values) > 1 {
+		return false, invalid(fault.Violation{Pointer: "force", Detail: "must be true or false"})
+	}
+	return force, nil
 }
 
 // erasedBody is the answer to DELETE /jobs/{job_id}.

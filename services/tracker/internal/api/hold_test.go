@@ -33,7 +33,7 @@ func (still) Recording(context.Context, string) (job.Recording, error) {
 	return job.Recording{}, nil
 }
 func (still) Link(context.Context, string, job.Recording) (string, error) { return "", nil }
-func (still) Do(context.Context, string, job.Action) (job.Status, error) {
+func (still) Do(context.Context, string, job.Action, bool) (job.Status, error) {
 	return job.Processing, nil
 }
 func (still) Erase(context.Context, string) error  { return nil }

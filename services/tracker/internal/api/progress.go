@@ -199,7 +199,7 @@ func (s *stream) frame(v *job.Version) ([]byte, error) {
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
 			JobID: now.JobID, Status: lastStatus(now.Status), Progress: now.Progress,
-			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Result: now.Result, Error: failure(now),
+			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Result: now.Result, Error: failure(now, s.language),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)
 		}

@@ -29,7 +29,7 @@ type jobBody struct {
 func bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	return jobBody{
 		JobID: s.JobID, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Progress: s.Progress,
-		Message: s.Text(l), Analysis: s.Message, Error: failure(s), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+		Message: s.Text(l), Analysis: s.Message, Error: failure(s, l), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 		NextAttemptAt: s.NextAttemptAt,
 	}
 }
@@ -41,11 +41,13 @@ type resultBody struct {
 	Cached bool       `json:"cached"` // kept for clients that read it; nothing is cached
 }
 
-func failure(s job.Snapshot) *job.Failure {
+// failure tells why a job failed, in a language; nothing where it has not.
+func failure(s job.Snapshot, l locale.Language) *job.Failure {
 	if s.Status != job.Failed {
 		return nil
 	}
-	return &s.Error
+	f := s.Error.In(l)
+	return &f
 }
 
 // entityTag names a version in a language.

@@ -36,8 +36,8 @@ func NewControl(journal Journal, projector *Projector) *Control {
 
 // Do does what is asked of a job and returns its status then. Cancelling a
 // canceled job is a success; where an action makes no sense the conflict tells
-// which do.
-func (c *Control) Do(ctx context.Context, id string, action Action) (Status, error) {
+// which do. A job that failed for a reason that lasts is retried by force alone.
+func (c *Control) Do(ctx context.Context, id string, action Action, force bool) (Status, error) {
 	var said event.Event
 	log, err := c.journal.Decide(ctx, id, nil, func(log event.Log) (event.Event, error) {
 		said = nil
@@ -50,7 +50,10 @@ func (c *Control) Do(ctx context.Context, id string, action Action) (Status, err
 		if action == Cancel && statusOf(log) == Canceled {
 			return nil, nil
 		}
-		if !slices.Contains(allowed(log), action) {
+		if action == Retry && lasting(log) && !force {
+			return nil, notRetryable()
+		}
+		if !slices.Contains(allowed(log), action) && (action != Retry || !lasting(log)) {
 			return nil, conflict(action, statusOf(log), allowed(log))
 		}
 		said = decision(id, action, log)
@@ -122,16 +125,35 @@ func statusOf(log event.Log) Status {
 }
 
 // allowed are the actions that make sense. A retry needs a recording in the
-// bucket: the upload's bytes are gone with its failure.
+// bucket, since the upload's bytes are gone with its failure, and a failure that
+// may not last.
 func allowed(log event.Log) []Action {
 	_, stored := event.Last[event.Stored](log)
 	switch status := statusOf(log); {
 	case status == Processing:
 		return []Action{Cancel}
-	case status == Failed && stored:
+	case status == Failed && stored && !lasting(log):
 		return []Action{Retry}
 	default:
 		return []Action{}
+	}
+}
+
+// lasting reports whether a job whose recording is stored failed for a reason that
+// another try does not change. A failure that cannot be read is not known to be one.
+func lasting(log event.Log) bool {
+	ending, _ := log.Ending()
+	failed, ok := ending.(event.Failed)
+	_, stored := event.Last[event.Stored](log)
+	return ok && stored && !failed.Retryable
+}
+
+// notRetryable is the conflict of a retry that only force makes.
+func notRetryable() error {
+	return &fault.Error{
+		Kind: fault.Conflict, Code: "not-retryable",
+		Detail: "The job failed for a reason that another try does not change. With ?force=true it is tried all the same.",
+		Extra:  map[string]any{"current_status": Failed, "allowed": []Action{}},
 	}
 }
 

@@ -51,11 +51,11 @@ func (d Deadlines) over(log event.Log, now time.Time) event.Event {
 	case last == event.NameDispatched || took < d.Dispatch:
 		return nil
 	case last == event.NameLapsed:
-		return event.Failed{JobID: id, Attempt: attempt, Code: "analysis-timeout", Retryable: inBucket, Detail: "The analysis did not finish in time."}
+		return event.Failed{JobID: id, Attempt: attempt, Code: event.CodeAnalysisTimeout, Retryable: inBucket, Detail: "The analysis did not finish in time."}
 	case inBucket:
-		return event.Failed{JobID: id, Attempt: attempt, Code: "dispatch-timeout", Retryable: true, Detail: "The analysis server could not be reached in time."}
+		return event.Failed{JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout, Retryable: true, Detail: "The analysis server could not be reached in time."}
 	default: // there is nothing in the bucket to try again
-		return event.Failed{JobID: id, Attempt: attempt, Code: "dispatch-timeout", Detail: "The audio could not be stored in time. Please upload it again."}
+		return event.Failed{JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout, Detail: "The audio could not be stored in time. Please upload it again."}
 	}
 }
 
@@ -151,7 +151,7 @@ func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
 	entries := entriesOf(log)
 	if len(log) == 0 { // no longer kept, and no ending can be said any more: the record alone tells it
 		entries = []Entry{{Seq: o.StateSeq + 1, Time: now, Event: event.Failed{
-			JobID: o.JobID, Code: "log-lost", Detail: "What became of the job is no longer known. Please upload the audio again.",
+			JobID: o.JobID, Code: event.CodeLogLost, Detail: "What became of the job is no longer known. Please upload the audio again.",
 		}}}
 	}
 	return s.control.projector.Project(ctx, entries)

@@ -187,15 +187,12 @@ func (p *Projector) fetch(ctx context.Context, s event.Staged) ([]byte, error) {
 	return text, nil
 }
 
-// unprojectable is the code of a job whose record could not be kept.
-const unprojectable = "unprojectable"
-
 // GiveUp ends the job of an event that cannot be recorded, so that nobody waits
 // for it for ever: it is said failed where the log still allows that; where the
 // event itself is the ending, the record alone says so. Progress is not worth a
 // job's end, and neither is an event that only a newer release knows.
 func (p *Projector) GiveUp(ctx context.Context, id string, e Entry) error {
-	failed := event.Failed{JobID: id, Code: unprojectable, Detail: "The job's record could not be kept."}
+	failed := event.Failed{JobID: id, Code: event.CodeUnprojectable, Detail: "The job's record could not be kept."}
 	log, err := p.journal.Decide(ctx, id, nil, func(log event.Log) (event.Event, error) {
 		if _, ended := log.Ending(); ended || len(log) == 0 || !needed(e, log) {
 			return nil, nil

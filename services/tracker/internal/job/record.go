@@ -194,7 +194,7 @@ func (r *Record) enter(e Entry, analysing bool) {
 // reports whether it did. What stood in for an event that could not be recorded
 // gives way to the event itself, when that is replayed.
 func (r *Record) step(seq uint64, status Status, failure Failure) bool {
-	mended := seq == r.StateSeq && r.Error.Code == unprojectable && failure.Code != unprojectable
+	mended := seq == r.StateSeq && r.Error.Code == event.CodeUnprojectable && failure.Code != event.CodeUnprojectable
 	if seq <= r.StateSeq && !mended {
 		return false
 	}

@@ -34,8 +34,14 @@ func (s Status) Ended() bool { return s != Processing }
 // Failure says why a job failed. The zero value is none.
 type Failure struct {
 	Code      string `json:"code"`
-	Detail    string `json:"detail"`
-	Retryable bool   `json:"retryable"`
+	Detail    string `json:"detail"`    // the words of whoever ended the job; viewers read a sentence by the code (In)
+	Retryable bool   `json:"retryable"` // the same job may succeed later
+}
+
+// In is the failure as viewers read it, in a language.
+func (f Failure) In(l locale.Language) Failure {
+	f.Detail = locale.FailureText(l, f.Code, f.Detail)
+	return f
 }
 
 // Result is what an analysis found, as JSON text; empty where there is none.

@@ -143,7 +143,7 @@ func (c *Core) recover(ctx context.Context, r event.Received, o Object) error {
 	if ok && found.Size == o.Size && found.SHA256 == o.SHA256 {
 		return c.conclude(ctx, r, o, 0, nil)
 	}
-	return c.Fail(ctx, r.JobID, "staging-lost", "The uploaded audio was lost before it could be stored.")
+	return c.Fail(ctx, r.JobID, event.CodeStagingLost, "The uploaded audio was lost before it could be stored.")
 }
 
 // Fail ends a job that is neither stored nor ended, and cleans up.

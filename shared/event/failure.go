@@ -1,0 +1,81 @@
+package event
+
+import "regexp"
+
+// The codes of failures that more than one package needs to know. Every code with
+// which a job can fail is in FailureCodes.
+const (
+	CodeAnalysisFailed   = "analysis-failed"   // also where the analysis server names no code
+	CodeAnalysisRejected = "analysis-rejected" // the analysis server refused the request
+	CodeAnalysisTimeout  = "analysis-timeout"
+	CodeDispatchTimeout  = "dispatch-timeout"
+	CodeLogLost          = "log-lost"
+	CodeStagingLost      = "staging-lost"
+	CodeUnprojectable    = "unprojectable"
+)
+
+// FailureCode describes a code with which jobs fail.
+type FailureCode struct {
+	Code string
+	// Retryable says whether the same job may succeed later, where whoever reports
+	// the failure does not say so itself.
+	Retryable bool
+	// Server says that an analysis server may report it. The other codes are said by
+	// Sori alone: they tell what happened on our side.
+	Server bool
+}
+
+// FailureCodes lists every code with which a job can fail, except those that an
+// analysis server makes up itself.
+func FailureCodes() []FailureCode {
+	return []FailureCode{
+		{Code: "unsupported-codec", Server: true},     // known, and cannot be decoded
+		{Code: "unsupported-audio", Server: true},     // not audio
+		{Code: "no-audio", Server: true},              // nothing in it can be decoded
+		{Code: "audio-too-long", Server: true},        //
+		{Code: "analysis-crashed", Server: true},      // the decoder crashed or exceeded its memory
+		{Code: "decode-limit-exceeded", Server: true}, // the decoder exceeded its time
+		{Code: "audio-unreachable", Server: true, Retryable: true},
+		{Code: CodeAnalysisFailed, Server: true, Retryable: true},
+		{Code: CodeAnalysisTimeout, Server: true, Retryable: true},
+		{Code: "analysis-unavailable", Server: true, Retryable: true},
+		{Code: CodeAnalysisRejected, Server: true},
+
+		{Code: CodeDispatchTimeout, Retryable: true}, // where the recording is stored
+		{Code: CodeStagingLost},
+		{Code: "recording-unknown"},
+		{Code: "reference-invalid"},
+		{Code: "object-not-found"},
+		{Code: "unreadable-event"},
+		{Code: "unexpected-event"},
+		{Code: CodeUnprojectable},
+		{Code: CodeLogLost},
+		{Code: "internal", Retryable: true},
+	}
+}
+
+// FailureCodeOf finds the description of a code; false where the code is not ours.
+func FailureCodeOf(code string) (FailureCode, bool) {
+	for _, c := range FailureCodes() {
+		if c.Code == code {
+			return c, true
+		}
+	}
+	return FailureCode{}, false
+}
+
+// maxFailureCode is the longest code that is taken from an analysis server, in bytes.
+const maxFailureCode = 64
+
+// kebab matches codes: words of lower-case letters and digits, joined by hyphens.
+var kebab = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+
+// ServerFailureCode reports whether an analysis server may use a code: one in kebab
+// case of at most 64 characters that does not speak for Sori itself.
+func ServerFailureCode(code string) bool {
+	if len(code) > maxFailureCode || !kebab.MatchString(code) {
+		return false
+	}
+	known, ours := FailureCodeOf(code)
+	return !ours || known.Server
+}

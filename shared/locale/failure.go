@@ -1,0 +1,73 @@
+package locale
+
+// FailureText says in a language why a job failed, by the code of the failure. A
+// code that has no sentence here is an analysis server's own: then its words are
+// shown as they are, in whatever language it speaks, or, where it has none, a general
+// sentence. The words must be fit to be shown.
+func FailureText(l Language, code, own string) string {
+	s, ok := failure(code)
+	switch {
+	case !ok && own != "":
+		return own
+	case !ok:
+		s = pair{"작업이 실패했습니다.", "The job failed."}
+	}
+	if l == English {
+		return s.en
+	}
+	return s.ko
+}
+
+// failure has the sentences. None of them says that another try may help: whether
+// it may is told beside it, and may differ from job to job.
+func failure(code string) (pair, bool) {
+	if s, ok := failureOfRecording(code); ok {
+		return s, true
+	}
+	switch code {
+	case "audio-unreachable":
+		return pair{"분석 서버가 녹음 파일을 가져오지 못했습니다.", "The analysis server could not fetch the recording."}, true
+	case "analysis-failed":
+		return pair{"분석 중 오류가 발생했습니다.", "The analysis failed."}, true
+	case "analysis-timeout":
+		return pair{"분석이 제한 시간 안에 끝나지 않았습니다.", "The analysis did not finish in time."}, true
+	case "analysis-unavailable":
+		return pair{"분석 서버를 사용할 수 없습니다.", "The analysis server is not available."}, true
+	case "analysis-rejected":
+		return pair{"분석 서버가 분석 요청을 거절했습니다.", "The analysis server refused the request."}, true
+	case "dispatch-timeout":
+		return pair{"제한 시간 안에 분석을 시작하지 못했습니다.", "The analysis could not be started in time."}, true
+	case "staging-lost":
+		return pair{"업로드한 녹음이 저장되기 전에 사라졌습니다. 다시 업로드해 주세요.", "The recording was lost before it could be stored. Please upload it again."}, true
+	case "recording-unknown", "object-not-found":
+		return pair{"저장된 녹음을 찾을 수 없습니다. 다시 업로드해 주세요.", "The stored recording cannot be found. Please upload it again."}, true
+	case "reference-invalid":
+		return pair{"토큰의 참조 파일 주소가 올바르지 않습니다.", "A reference of the token names no possible file."}, true
+	case "log-lost":
+		return pair{"작업의 진행 기록이 남아 있지 않습니다. 다시 업로드해 주세요.", "What became of the job is no longer known. Please upload the recording again."}, true
+	case "unreadable-event", "unexpected-event", "unprojectable", "internal":
+		return pair{"내부 오류로 작업을 마치지 못했습니다.", "The job could not be finished because of an internal error."}, true
+	default:
+		return pair{}, false
+	}
+}
+
+// failureOfRecording has the sentences of what is wrong with a recording itself.
+func failureOfRecording(code string) (pair, bool) {
+	switch code {
+	case "unsupported-codec":
+		return pair{"지원하지 않는 코덱으로 녹음된 파일입니다. WAV, MP3, M4A 같은 다른 형식으로 업로드해 주세요.", "The recording's codec cannot be decoded. Please upload it in another format, such as WAV, MP3 or M4A."}, true
+	case "unsupported-audio":
+		return pair{"오디오 파일이 아닙니다. 파일을 확인해 주세요.", "The file is not audio. Please check it."}, true
+	case "no-audio":
+		return pair{"파일에서 소리를 찾을 수 없습니다. 녹음을 확인해 주세요.", "No sound can be decoded from the file. Please check the recording."}, true
+	case "audio-too-long":
+		return pair{"녹음이 너무 길어 분석할 수 없습니다. 나누어 업로드해 주세요.", "The recording is too long to be analysed. Please upload it in parts."}, true
+	case "analysis-crashed":
+		return pair{"이 녹음을 해석하던 프로그램이 중단되었습니다. 파일이 손상되었을 수 있습니다.", "The decoder stopped at this recording. The file may be damaged."}, true
+	case "decode-limit-exceeded":
+		return pair{"이 녹음을 해석하는 데 허용된 시간을 넘었습니다. 파일이 손상되었을 수 있습니다.", "Decoding this recording takes longer than is allowed. The file may be damaged."}, true
+	default:
+		return pair{}, false
+	}
+}
