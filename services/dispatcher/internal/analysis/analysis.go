@@ -11,6 +11,7 @@ package analysis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -58,9 +59,8 @@ type Request struct {
 // Server is the analysis server.
 type Server interface {
 	// Ask hands over a request and returns the server's own id of it, empty
-	// where it tells none. An error of a retryable kind may be asked again, not
-	// before its RetryAfter; any other is the server's final word, its Detail being
-	// the reason.
+	// where it tells none. A *Rejected is the server's final word; any other error
+	// may be asked again, not before its RetryAfter.
 	Ask(ctx context.Context, r Request) (string, error)
 
 	// Status asks how an analysis stands that the server has accepted, and returns
@@ -142,9 +142,9 @@ func (c *Core) ask(ctx context.Context, s event.Stored, t turn, known event.Log)
 	start := time.Now()
 	serverID, err := c.server.Ask(ctx, request)
 	line := zerolog.Ctx(ctx).With().Int(logging.Attempt, attempt).Float64(logging.Took, logging.Millis(time.Since(start))).Logger()
-	if f := fault.As(err); f != nil && !f.Kind.Retryable() {
-		line.Error().Err(err).Msg("analysis refused")
-		return c.refused(ctx, event.Failed{JobID: s.JobID, Attempt: attempt, Code: f.Code, Detail: f.Detail})
+	if no, ok := errors.AsType[*Rejected](err); ok {
+		line.Error().Err(err).Bool("retryable", no.Retryable).Msg("analysis refused")
+		return c.refused(ctx, event.Failed{JobID: s.JobID, Attempt: attempt, Code: no.Code, Detail: no.Reason, Retryable: no.Retryable})
 	}
 	if err != nil {
 		c.putOff(ctx, s.JobID, t, fault.As(err))
@@ -230,10 +230,11 @@ func (c *Core) refused(ctx context.Context, failed event.Failed) error {
 	})
 }
 
-// Fail ends the job of a message that no retry can mend.
-func (c *Core) Fail(ctx context.Context, job, code, detail string) error {
+// Fail ends the job of a message that no redelivery can mend. A defect of ours may
+// be mended later, so that such a job may succeed then; bad input stays what it is.
+func (c *Core) Fail(ctx context.Context, job string, f *fault.Error) error {
 	err := c.end(ctx, job, func(log event.Log) event.Event {
-		return event.Failed{JobID: job, Attempt: log.Attempt(), Code: code, Detail: detail}
+		return event.Failed{JobID: job, Attempt: log.Attempt(), Code: f.Code, Detail: f.Detail, Retryable: f.Kind.Retryable()}
 	})
 	if err != nil {
 		return fmt.Errorf("fail job %s: %w", job, err)

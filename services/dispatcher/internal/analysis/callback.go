@@ -156,7 +156,7 @@ type leftover struct {
 // staged; the log is read before, so that repetitions do not stage it again.
 func (c *Core) ending(ctx context.Context, job string, attempt int, r report) (event.Event, leftover, error) {
 	if r.status == statusFailed {
-		return event.Failed{JobID: job, Attempt: attempt, Code: "analysis-failed", Detail: r.reason, Retryable: true}, leftover{}, nil
+		return event.Failed{JobID: job, Attempt: attempt, Code: r.code, Detail: r.reason, Retryable: r.retryable}, leftover{}, nil
 	}
 	completed := event.Completed{JobID: job, Attempt: attempt, Result: r.result}
 	if c.fits(completed) {
@@ -193,11 +193,20 @@ const (
 
 // report is a callback's body, checked.
 type report struct {
-	status  string
-	result  json.RawMessage
-	reason  string
-	percent int
-	message string
+	status    string
+	result    json.RawMessage
+	code      string // of a failure
+	reason    string
+	retryable bool
+	percent   int
+	message   string
+}
+
+// failed makes the report of a failure.
+func failed(why json.RawMessage, more failureFields) report {
+	r := report{status: statusFailed, reason: reason(why)}
+	r.code, r.retryable = more.read(event.CodeAnalysisFailed)
+	return r
 }
 
 // The longest texts of the server's that are kept, in runes.
@@ -213,6 +222,7 @@ func parseReport(body []byte) (report, error) {
 		Error    json.RawMessage `json:"error"`
 		Progress json.RawMessage `json:"progress"`
 		Message  json.RawMessage `json:"message"`
+		failureFields
 	}
 	trimmed := bytes.TrimSpace(body)
 	if !utf8.Valid(body) || len(trimmed) == 0 || trimmed[0] != '{' {
@@ -231,7 +241,7 @@ func parseReport(body []byte) (report, error) {
 	case status == statusCompleted:
 		return report{}, invalid("/analysis_results", "A completed analysis needs its results.")
 	case status == statusFailed:
-		return report{status: status, reason: reason(b.Error)}, nil
+		return failed(b.Error, b.failureFields), nil
 	case status != statusProcessing:
 		return report{}, invalid("/status", "The status is none of completed, failed, processing.")
 	}

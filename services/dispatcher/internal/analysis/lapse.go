@@ -38,7 +38,7 @@ func (c *Core) Lapse(ctx context.Context, l event.Lapsed, backoff time.Duration)
 		if l.Attempt-max(1, retried.Attempt)+1 >= c.opt.MaxAttempts {
 			zerolog.Ctx(ctx).Error().Int(logging.Attempt, l.Attempt).Msg("analysis given up")
 			return c.refused(ctx, event.Failed{
-				JobID: l.JobID, Attempt: l.Attempt, Code: "analysis-timeout", Retryable: true,
+				JobID: l.JobID, Attempt: l.Attempt, Code: event.CodeAnalysisTimeout, Retryable: true,
 				Detail: "The analysis server took the request and never reported.",
 			})
 		}
@@ -79,6 +79,7 @@ func parseStatus(answer []byte) (report, bool) {
 		Result  json.RawMessage `json:"result"`
 		Results json.RawMessage `json:"analysis_results"`
 		Error   json.RawMessage `json:"error"`
+		failureFields
 	}
 	if !utf8.Valid(answer) || json.Unmarshal(answer, &b) != nil {
 		return report{}, false
@@ -90,7 +91,7 @@ func parseStatus(answer []byte) (report, bool) {
 	case statusCompleted:
 		return report{status: statusCompleted, result: b.Results}, given(b.Results)
 	case statusFailed:
-		return report{status: statusFailed, reason: reason(b.Error)}, true
+		return failed(b.Error, b.failureFields), true
 	case statusProcessing, "accepted", "queued", "pending", "running":
 		return report{status: statusProcessing}, true
 	default:

@@ -17,6 +17,7 @@ func TestAQuotedTextShowsNoSecretAndFits(t *testing.T) {
 		"소리가 없습니다":               "소리가 없습니다",
 		"a\x00b\x1b[31mc\x7f\rd": "ab[31mcd",
 		"bad \xff utf":           "bad  utf",
+		"a\u009bb\u202ecod.3pm":  "abcod.3pm",
 		"why? because a=b":       "why? because a=b",
 		"url: /b/k?X-Amz-Algorithm=A&X-Amz-Signature=f00 (Caused by": "url: /b/k?… (Caused by",
 		`<a href="http://h/p?sig=f00">x</a>`:                         `<a href="http://h/p?…">x</a>`,

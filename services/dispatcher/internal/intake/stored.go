@@ -29,6 +29,6 @@ func unexpected(d bus.Delivery) error {
 // GiveUp fails the job of a message that no retry can mend.
 func GiveUp(core *analysis.Core) func(context.Context, bus.Delivery, *fault.Error) error {
 	return func(ctx context.Context, d bus.Delivery, f *fault.Error) error {
-		return core.Fail(ctx, d.Job, f.Code, f.Detail)
+		return core.Fail(ctx, d.Job, f)
 	}
 }

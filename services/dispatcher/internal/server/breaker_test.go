@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/dispatcher/internal/analysis"
 	"sori.internal/shared/fault"
 )
 
@@ -35,7 +36,9 @@ func newTalk(t *testing.T) *talk {
 
 func accepts() (string, error) { return "id", nil }
 
-func refuses() (string, error) { return "", fault.New(fault.Invalid, "analysis-rejected", "no") }
+func refuses() (string, error) {
+	return "", &analysis.Rejected{Code: "analysis-rejected", Reason: "no", Err: errors.New("status 400")}
+}
 
 func fails() (string, error) { return "", away(errors.New("status 500"), 0) }
 

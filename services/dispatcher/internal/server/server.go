@@ -194,7 +194,8 @@ func refusal(resp *http.Response, answer []byte, readErr error) error {
 	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
 		return away(cause, problem.RetryAfter(resp.Header.Get("Retry-After"), time.Now()))
 	default:
-		return fault.Wrap(fault.Invalid, "analysis-rejected", reason(resp.StatusCode, answer), cause)
+		code, retryable := analysis.Rejection(answer)
+		return &analysis.Rejected{Code: code, Reason: reason(resp.StatusCode, answer), Retryable: retryable, Err: cause}
 	}
 }
 

@@ -1,0 +1,73 @@
+package analysis
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestAFailureSaysWhyAndWhetherItLasts(t *testing.T) {
+	t.Parallel()
+	type said struct {
+		code      string
+		retryable bool
+	}
+	for body, want := range map[string]said{
+		`{"status":"failed"}`:                                                                        {"analysis-failed", true},
+		`{"status":"failed","retryable":false}`:                                                      {"analysis-failed", false},
+		`{"status":"failed","code":"no-speech"}`:                                                     {"no-speech", true},
+		`{"status":"failed","code":"no-speech","retryable":false}`:                                   {"no-speech", false},
+		`{"status":"failed","code":"unsupported-codec"}`:                                             {"unsupported-codec", false},
+		`{"status":"failed","code":"unsupported-codec","retryable":null}`:                            {"unsupported-codec", false},
+		`{"status":"failed","code":"unsupported-codec","retryable":true}`:                            {"unsupported-codec", true},
+		`{"status":"failed","code":"audio-unreachable","retryable":false}`:                           {"audio-unreachable", false},
+		`{"status":"failed","retryable":"False"}`:                                                    {"analysis-failed", false},
+		`{"status":"failed","retryable":0}`:                                                          {"analysis-failed", false},
+		`{"status":"failed","code":"no-speech","retryable":"maybe"}`:                                 {"no-speech", true},
+		`{"status":"failed","code":"no-speech","retryable":{}}`:                                      {"no-speech", true},
+		`{"status":"failed","code":"No Speech","retryable":false}`:                                   {"analysis-failed", false},
+		`{"status":"failed","code":"<script>"}`:                                                      {"analysis-failed", true},
+		`{"status":"failed","code":"` + strings.Repeat("x", 65) + `"}`:                               {"analysis-failed", true},
+		`{"status":"failed","code":500}`:                                                             {"analysis-failed", true},
+		`{"status":"failed","code":null}`:                                                            {"analysis-failed", true},
+		`{"status":"failed","code":["no-speech"]}`:                                                   {"analysis-failed", true},
+		`{"status":"failed","code":"log-lost"}`:                                                      {"analysis-failed", true},
+		`{"status":"failed","code":"unprojectable","retryable":false,"error":"speaks for somebody"}`: {"analysis-failed", false},
+	} {
+		r, err := parseReport([]byte(body))
+		if err != nil || r.code != want.code || r.retryable != want.retryable {
+			t.Errorf("%.90s: %s %v, %v", body, r.code, r.retryable, err)
+		}
+		polled, ok := parseStatus([]byte(body))
+		if !ok || polled.code != want.code || polled.retryable != want.retryable {
+			t.Errorf("%.90s as a status: %s %v, %v", body, polled.code, polled.retryable, ok)
+		}
+	}
+}
+
+func TestARejectionLastsUnlessItsBodySaysOtherwise(t *testing.T) {
+	t.Parallel()
+	type said struct {
+		code      string
+		retryable bool
+	}
+	for body, want := range map[string]said{
+		``:                              {"analysis-rejected", false},
+		`no such model`:                 {"analysis-rejected", false},
+		`<html>403</html>`:              {"analysis-rejected", false},
+		`[1]`:                           {"analysis-rejected", false},
+		`{"detail":[{"loc":["body"]}]}`: {"analysis-rejected", false},
+		`{"retryable":true}`:            {"analysis-rejected", true},
+		`{"code":"model-not-loaded"}`:   {"model-not-loaded", false},
+		`{"code":"model-not-loaded","retryable":true}`:   {"model-not-loaded", true},
+		`{"code":"audio-unreachable"}`:                   {"audio-unreachable", true},
+		`{"code":"unsupported-codec","detail":"AMR-WB"}`: {"unsupported-codec", false},
+		`{"code":403,"retryable":true}`:                  {"analysis-rejected", true},
+		`{"code":"dispatch-timeout"}`:                    {"analysis-rejected", false},
+		`{"type":"about:blank","title":"Bad","status":400,"detail":"x","code":"c","retryable":true}`: {"c", true},
+	} {
+		code, retryable := Rejection([]byte(body))
+		if code != want.code || retryable != want.retryable {
+			t.Errorf("%s: %s %v", body, code, retryable)
+		}
+	}
+}
