@@ -45,6 +45,10 @@ type Consumer struct {
 	Grace       time.Duration // how long work in hand may go on after a stop
 	Metrics     *metrics.Events
 
+	// Steady lets a fault's RetryAfter alone decide when an event is delivered again,
+	// however often it was: for handlers that look at something from time to time.
+	Steady bool
+
 	// Handle does the work of one event. What it returns decides what becomes
 	// of the message: nil acks, a retryable kind delivers it again after a
 	// growing delay (Delivery.Backoff), any other kind makes it a dead letter. It

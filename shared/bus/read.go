@@ -144,6 +144,21 @@ func (b *Bus) Last(ctx context.Context, stream event.Stream, subject string) (*M
 	return &Message{Subject: b.cfg.Namespace.Strip(msg.Header.Get(jetstream.SubjectHeader)), Data: msg.Data, Seq: seq, Time: at}, nil
 }
 
+// LastProgress returns what was last told of a job's progress within the analysis, and
+// when; nil where nothing was.
+func (b *Bus) LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error) {
+	m, err := b.Last(ctx, event.Jobs(), event.Subject(event.Progressed{JobID: job}))
+	if err != nil || m == nil {
+		return nil, time.Time{}, err
+	}
+	e, err := event.Decode(m.Subject, m.Data)
+	progressed, ok := e.(event.Progressed)
+	if err != nil || !ok {
+		return nil, time.Time{}, nil //nolint:nilerr // what cannot be read tells nothing
+	}
+	return &progressed, m.Time, nil
+}
+
 // lastFromLeader returns the newest message on a subject; nil where there is none.
 func (b *Bus) lastFromLeader(ctx context.Context, stream event.Stream, subject string) (*Message, error) {
 	return b.fromLeader(ctx, stream, leaderQuery{LastFor: b.cfg.Namespace.Subject(subject)})

@@ -100,7 +100,7 @@ func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Deliv
 	case Ack:
 		settled = msg.Ack()
 	case Retry:
-		settled = msg.NakWithDelay(max(d.Backoff, fault.As(err).RetryAfter))
+		settled = msg.NakWithDelay(c.delay(d.Backoff, fault.As(err).RetryAfter))
 	case Bury:
 		settled = msg.TermWithReason(fault.As(err).Code)
 	}
@@ -118,6 +118,14 @@ func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Deliv
 		log = log.With().AnErr("settle_error", settled).Logger()
 	}
 	log.WithLevel(level).Msg("event handled")
+}
+
+// delay is when a message comes again, by how often it came and what its handler says.
+func (c Consumer) delay(backoff, retryAfter time.Duration) time.Duration {
+	if c.Steady && retryAfter > 0 {
+		return retryAfter
+	}
+	return max(backoff, retryAfter)
 }
 
 func (v Verdict) level() zerolog.Level {

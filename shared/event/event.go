@@ -39,6 +39,7 @@ const (
 	NameUploading  Name = "uploading"
 	NameProgressed Name = "progressed"
 	NameWaiting    Name = "waiting"
+	NameRefused    Name = "refused"
 	NameDiscarded  Name = "discarded"
 
 	NameDeleted Name = "deleted" // a token's
@@ -46,7 +47,7 @@ const (
 
 // Progress reports whether the name is a progress event's.
 func (n Name) Progress() bool {
-	return n == NameUploading || n == NameProgressed || n == NameWaiting || n == NameDiscarded
+	return n == NameUploading || n == NameProgressed || n == NameWaiting || n == NameRefused || n == NameDiscarded
 }
 
 // Ending reports whether a job has ended where its log ends with this event. A
@@ -155,7 +156,14 @@ type Completed struct {
 	Result       json.RawMessage `json:"result,omitempty"`
 	ResultChunks int             `json:"result_chunks,omitempty"` // messages in staging below ResultEntry
 	ResultEntry  string          `json:"result_entry,omitempty"`
+	Warnings     []string        `json:"warnings,omitempty"` // what was mended in the report: codes, kebab-case
 }
+
+// The warnings about a report.
+const (
+	WarningNonFinite = "non-finite-numbers" // NaN and infinities became null
+	WarningNoResults = "no-results"         // completed without any: the result is empty
+)
 
 // Failed ends a job without a result. Published by the uploader, the dispatcher
 // and the tracker, each for its own reasons; heard by all of them.
@@ -217,6 +225,18 @@ type Waiting struct {
 	Code    string    `json:"code"`  // why: stable, kebab-case
 }
 
+// Refused says that a callback of the newest attempt was refused, and why. Published
+// by the dispatcher; heard by the dispatcher, which asks how an attempt stands whose
+// outcome may have been refused, and the tracker.
+type Refused struct {
+	JobID   string    `json:"job_id"`
+	Attempt int       `json:"attempt"`
+	At      time.Time `json:"at"`                // UTC
+	Code    string    `json:"code"`              // why: stable, kebab-case
+	Detail  string    `json:"detail"`            // the same in a sentence, for whoever mends the server
+	Outcome bool      `json:"outcome,omitempty"` // it may have been the attempt's last word
+}
+
 // Discarded keeps what the analysis server found in an attempt that was not the
 // newest any more when it reported: it changes nothing, and may have cost hours.
 // Published by the dispatcher; read by whoever wonders.
@@ -243,6 +263,7 @@ func (e Erased) Name() Name     { return NameErased }
 func (e Uploading) Name() Name  { return NameUploading }
 func (e Progressed) Name() Name { return NameProgressed }
 func (e Waiting) Name() Name    { return NameWaiting }
+func (e Refused) Name() Name    { return NameRefused }
 func (e Discarded) Name() Name  { return NameDiscarded }
 
 func (e Received) Job() string   { return e.JobID }
@@ -258,6 +279,7 @@ func (e Erased) Job() string     { return e.JobID }
 func (e Uploading) Job() string  { return e.JobID }
 func (e Progressed) Job() string { return e.JobID }
 func (e Waiting) Job() string    { return e.JobID }
+func (e Refused) Job() string    { return e.JobID }
 func (e Discarded) Job() string  { return e.JobID }
 
 func (e Received) Occurrence() string   { return "" }
@@ -273,6 +295,7 @@ func (e Erased) Occurrence() string     { return "" }
 func (e Uploading) Occurrence() string  { return strconv.FormatInt(e.Bytes, 10) }
 func (e Progressed) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Percent) }
 func (e Discarded) Occurrence() string  { return strconv.Itoa(e.Attempt) + "." + e.Status }
+func (e Refused) Occurrence() string    { return fmt.Sprintf("%d.%d", e.Attempt, e.At.Unix()) }
 func (e Waiting) Occurrence() string    { return fmt.Sprintf("%d.%d", e.Attempt, e.Until.Unix()) }
 
 // Decode reads the event that was published on subject (without a namespace).
@@ -321,6 +344,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Progressed](body)
 	case NameWaiting:
 		return as[Waiting](body)
+	case NameRefused:
+		return as[Refused](body)
 	case NameDiscarded:
 		return as[Discarded](body)
 	case NameDeleted:

@@ -40,6 +40,10 @@ func samples() []event.Event {
 		event.Uploading{JobID: job, Bytes: 51200, Size: 102400},
 		event.Progressed{JobID: job, Attempt: 1, Percent: 40, Message: "pitch"},
 		event.Waiting{JobID: job, Attempt: 1, Until: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC), Code: "analysis-unavailable"},
+		event.Refused{
+			JobID: job, Attempt: 1, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Code: "malformed-json",
+			Detail: "The body is no JSON object.", Outcome: true,
+		},
 		event.Discarded{JobID: job, Attempt: 1, Status: "completed", Result: json.RawMessage(`{"score":1}`)},
 		event.TokenDeleted{TokenID: 7},
 	}

@@ -57,6 +57,7 @@ const (
 	Stored     Message = "stored"
 	Waiting    Message = "waiting" // tells a time: TextAt
 	Dispatched Message = "dispatched"
+	Refused    Message = "refused"
 	Completed  Message = "completed"
 	Failed     Message = "failed"
 	Canceled   Message = "canceled"
@@ -100,6 +101,8 @@ func sentence(m Message) (pair, bool) {
 		return pair{"분석 서버 대기 중, 다음 시도 " + timePlace, "Waiting for the analysis server, next try at " + timePlace}, true
 	case Dispatched:
 		return pair{"분석 중... 결과 대기", "Analysing, waiting for the result"}, true
+	case Refused:
+		return pair{"분석 서버의 보고를 읽을 수 없어 다시 확인 중...", "The analysis server's report could not be read, checking again"}, true
 	case Completed:
 		return pair{"분석 완료", "Analysis complete"}, true
 	case Failed:

@@ -40,6 +40,10 @@ func koreanDetail(english string) string {
 		return "본문이 UTF-8 JSON이 아닙니다."
 	case "The pitch is not JSON in UTF-8.":
 		return "피치 파일이 UTF-8 JSON이 아닙니다."
+	case "The form could not be read.":
+		return "폼을 읽을 수 없습니다."
+	case "The body is not what its Content-Encoding says.":
+		return "본문이 Content-Encoding에 적힌 형식이 아닙니다."
 	case "The body is no JSON object.":
 		return "본문이 JSON 객체가 아닙니다."
 	case "The form holds too much beside the file.":
@@ -114,6 +118,8 @@ func koreanOfRequest(code string) string {
 		return "지금은 필요한 서비스에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
 	case "unsupported-audio":
 		return "알려진 형식의 오디오 파일이 아닙니다."
+	case "unsupported-encoding":
+		return "지원하지 않는 Content-Encoding입니다."
 	case "validation-failed":
 		return "요청이 하나 이상의 규칙에 어긋납니다."
 	}

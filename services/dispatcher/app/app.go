@@ -76,17 +76,31 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		return nil
 	}
 	// A consumer for each, since one with several filters is slow where few subjects match.
-	consume := func(name event.Name, handle func(context.Context, bus.Delivery) error) lifecycle.Part {
-		return func(ctx context.Context) error {
-			return events.Consume(ctx, bus.Consumer{
-				Name: Name + "-" + string(name), Filters: []string{event.Every(name)},
-				Concurrency: cfg.Concurrency, MaxPending: maxWaiting, Grace: cfg.Grace, Metrics: counts.Events,
-				Handle: handle, GiveUp: intake.GiveUp(core),
-			})
+	consumer := func(name event.Name, handle func(context.Context, bus.Delivery) error) bus.Consumer {
+		return bus.Consumer{
+			Name: Name + "-" + string(name), Filters: []string{event.Every(name)},
+			Concurrency: cfg.Concurrency, MaxPending: maxWaiting, Grace: cfg.Grace, Metrics: counts.Events,
+			Handle: handle,
 		}
 	}
-	return lifecycle.Run(ctx, ready.Watch, serve.Run, lifecycle.After(log, setup,
+	consume := func(name event.Name, handle func(context.Context, bus.Delivery) error) lifecycle.Part {
+		c := consumer(name, handle)
+		c.GiveUp = intake.GiveUp(core)
+		return func(ctx context.Context) error { return events.Consume(ctx, c) }
+	}
+	// What is only watched fails no job where that cannot be done.
+	watch := func(name event.Name, handle func(context.Context, bus.Delivery) error) lifecycle.Part {
+		c := consumer(name, handle)
+		c.Steady = true
+		return func(ctx context.Context) error { return events.Consume(ctx, c) }
+	}
+	parts := []lifecycle.Part{
 		consume(event.NameStored, intake.Stored(core)),
 		consume(event.NameRetried, intake.Retried(core)),
-		consume(event.NameLapsed, intake.Lapsed(core))))
+		consume(event.NameLapsed, intake.Lapsed(core)),
+	}
+	if cfg.StatusURL != "" { // else there is nothing to ask
+		parts = append(parts, watch(event.NameDispatched, intake.Dispatched(core)), watch(event.NameRefused, intake.Refused(core)))
+	}
+	return lifecycle.Run(ctx, ready.Watch, serve.Run, lifecycle.After(log, setup, parts...))
 }

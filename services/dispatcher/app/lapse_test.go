@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sori.internal/shared/event"
@@ -125,8 +126,9 @@ func TestAServerThatTellsHowItStandsIsAskedFirst(t *testing.T) {
 func TestAnAnalysisThatGoesOnIsWaitedForWithoutANextAttempt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	var lapsed atomic.Bool
 	r.analyzer.status = func(n int) string {
-		if n < 3 {
+		if n < 3 || !lapsed.Load() {
 			return `{"status":"processing","progress":80}`
 		}
 		return `{"status":"completed","result":{}}`
@@ -134,6 +136,7 @@ func TestAnAnalysisThatGoesOnIsWaitedForWithoutANextAttempt(t *testing.T) {
 	r.run(map[string]string{"ANALYSIS_STATUS_URL": r.analyzer.URL + "/status/{job_id}", "ANALYSIS_POLL_INTERVAL": "10ms"})
 	job, _ := r.dispatched()
 	r.lapse(job, 1)
+	lapsed.Store(true)
 	testkit.Await[event.Completed](r.Kit, r.bus, job)
 	if n := len(r.analyzer.of(job)); n != 1 {
 		t.Errorf("asked %d times", n)

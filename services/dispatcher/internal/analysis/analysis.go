@@ -28,6 +28,9 @@ type Journal interface {
 	Log(ctx context.Context, job string) (event.Log, error)
 	Decide(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 	Tell(ctx context.Context, e event.Event) error
+	// LastProgress returns what was last told of a job's progress, and when; nil where
+	// nothing was.
+	LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error)
 }
 
 // Staging takes results that are too large for an event.

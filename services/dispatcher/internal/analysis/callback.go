@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 
@@ -53,16 +52,48 @@ func (c *Core) Authenticate(job, attempt, sig string) (Caller, error) {
 // Job is the job that the caller speaks for.
 func (c Caller) Job() string { return c.job }
 
-// Receive judges a callback's body and records what it says.
-func (c *Core) Receive(ctx context.Context, from Caller, body []byte) (Reception, error) {
-	report, err := parseReport(body)
+// Receive judges a callback's body and records what it says. What it refuses it tells:
+// nobody else learns of it.
+func (c *Core) Receive(ctx context.Context, from Caller, body Body) (Reception, error) {
+	report, err := body.report()
 	if err != nil {
-		return Recorded, err
+		return Recorded, c.Refuse(ctx, from, report.status != statusProcessing, err)
 	}
 	if report.status == statusProcessing {
 		return c.progress(ctx, from.job, from.attempt, report)
 	}
 	return c.outcome(ctx, from.job, from.attempt, report)
+}
+
+// report reads the body.
+func (b Body) report() (report, error) {
+	text, err := b.json()
+	if err != nil {
+		return report{}, err
+	}
+	return parseReport(text)
+}
+
+// Refuse tells that a callback is refused, which may have been the outcome, and returns
+// why. A callback that changes nothing anyway is not told of. Where it cannot be told
+// the caller is to come again.
+func (c *Core) Refuse(ctx context.Context, from Caller, outcome bool, why error) error {
+	f := fault.As(why)
+	zerolog.Ctx(ctx).Warn().Err(why).Str(logging.JobID, from.job).Int(logging.Attempt, from.attempt).Msg("callback refused")
+	log, err := c.journal.Log(ctx, from.job)
+	if err != nil {
+		return err
+	}
+	if reception, err := judge(log, from.attempt); err != nil || reception != Recorded {
+		return why
+	}
+	err = c.journal.Tell(ctx, event.Refused{
+		JobID: from.job, Attempt: from.attempt, At: time.Now().UTC(), Code: f.Code, Detail: f.Detail, Outcome: outcome,
+	})
+	if err != nil {
+		return err
+	}
+	return why
 }
 
 // judge reads the log as far as a callback goes: it returns a reception other
@@ -158,7 +189,7 @@ func (c *Core) ending(ctx context.Context, job string, attempt int, r report) (e
 	if r.status == statusFailed {
 		return event.Failed{JobID: job, Attempt: attempt, Code: r.code, Detail: r.reason, Retryable: r.retryable}, leftover{}, nil
 	}
-	completed := event.Completed{JobID: job, Attempt: attempt, Result: r.result}
+	completed := event.Completed{JobID: job, Attempt: attempt, Result: r.result, Warnings: r.warnings}
 	if c.fits(completed) {
 		return completed, leftover{}, nil
 	}
@@ -182,96 +213,4 @@ func (c *Core) ending(ctx context.Context, job string, attempt int, r report) (e
 func (c *Core) fits(completed event.Completed) bool {
 	encoded, err := json.Marshal(completed)
 	return err == nil && int64(len(encoded)) <= c.staging.MaxPayload()/2
-}
-
-// The statuses of a report.
-const (
-	statusCompleted  = "completed"
-	statusFailed     = "failed"
-	statusProcessing = "processing"
-)
-
-// report is a callback's body, checked.
-type report struct {
-	status    string
-	result    json.RawMessage
-	code      string // of a failure
-	reason    string
-	retryable bool
-	percent   int
-	message   string
-}
-
-// failed makes the report of a failure.
-func failed(why json.RawMessage, more failureFields) report {
-	r := report{status: statusFailed, reason: reason(why)}
-	r.code, r.retryable = more.read(event.CodeAnalysisFailed)
-	return r
-}
-
-// The longest texts of the server's that are kept, in runes.
-const (
-	maxReason  = 2000
-	maxMessage = 200
-)
-
-func parseReport(body []byte) (report, error) {
-	var b struct {
-		Status   json.RawMessage `json:"status"`
-		Results  json.RawMessage `json:"analysis_results"`
-		Error    json.RawMessage `json:"error"`
-		Progress json.RawMessage `json:"progress"`
-		Message  json.RawMessage `json:"message"`
-		failureFields
-	}
-	trimmed := bytes.TrimSpace(body)
-	if !utf8.Valid(body) || len(trimmed) == 0 || trimmed[0] != '{' {
-		return report{}, fault.New(fault.Invalid, "malformed-json", "The body is no JSON object.")
-	}
-	if err := json.Unmarshal(body, &b); err != nil {
-		return report{}, fault.Wrap(fault.Invalid, "malformed-json", "The body is no JSON object.", err)
-	}
-	status := statusCompleted
-	if given(b.Status) && json.Unmarshal(b.Status, &status) != nil {
-		status = ""
-	}
-	switch {
-	case status == statusCompleted && given(b.Results):
-		return report{status: status, result: b.Results}, nil
-	case status == statusCompleted:
-		return report{}, invalid("/analysis_results", "A completed analysis needs its results.")
-	case status == statusFailed:
-		return failed(b.Error, b.failureFields), nil
-	case status != statusProcessing:
-		return report{}, invalid("/status", "The status is none of completed, failed, processing.")
-	}
-	var percent float64
-	if !given(b.Progress) || json.Unmarshal(b.Progress, &percent) != nil || percent < 0 || percent > 100 {
-		return report{}, invalid("/progress", "The progress must be a number from 0 to 100.")
-	}
-	var message string
-	_ = json.Unmarshal(b.Message, &message) // what is no text is left out
-	return report{status: status, percent: int(percent), message: Quote(message, maxMessage)}, nil
-}
-
-// given reports whether a field is there with a value.
-func given(field json.RawMessage) bool { return len(field) > 0 && !bytes.Equal(field, []byte("null")) }
-
-func invalid(pointer, detail string) error {
-	return &fault.Error{
-		Kind: fault.Invalid, Code: "validation-failed", Detail: detail,
-		Violations: []fault.Violation{{Pointer: pointer, Detail: detail}},
-	}
-}
-
-// reason reads the server's error, which should be a string and may be anything.
-func reason(raw json.RawMessage) string {
-	var text string
-	if json.Unmarshal(raw, &text) != nil {
-		text = string(raw)
-	}
-	if text = Quote(text, maxReason); text == "" || text == "null" {
-		return "The analysis failed without a reason."
-	}
-	return text
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
 )
@@ -37,20 +38,51 @@ type received struct {
 // recordTimeout bounds how long a report may take to become durable.
 const recordTimeout = 20 * time.Second
 
+// The bounds of how long a report is held that cannot be recorded at once. Many servers
+// call back once and wait for 10 s or more: while the bus chooses a new leader their
+// report is kept for them.
+const (
+	holdFor   = 8 * time.Second
+	holdPause = 250 * time.Millisecond
+)
+
+// hold tries to record a report until that succeeds, fails for good or has taken too
+// long. Recording it twice is as good as once.
+func hold(ctx context.Context, record func(context.Context) (analysis.Reception, error)) (analysis.Reception, error) {
+	over := time.Now().Add(holdFor)
+	for {
+		try, cancel := context.WithDeadline(ctx, over)
+		reception, err := record(try)
+		cancel()
+		if !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Exhausted) || time.Until(over) <= holdPause {
+			return reception, err
+		}
+		select {
+		case <-time.After(holdPause):
+		case <-ctx.Done():
+			return reception, err
+		}
+	}
+}
+
 func (h *webhook) receive(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	caller, err := h.core.Authenticate(q.Get("job_id"), q.Get("attempt"), q.Get("sig"))
 	if err != nil {
 		return err
 	}
-	body, err := httpd.Body(w, r, h.maxBody)
-	if err != nil {
-		return err
-	}
+	body, unread := httpd.Body(w, r, h.maxBody)
 	// Who hangs up after the last byte has reported all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
 	defer cancel()
-	reception, err := h.core.Receive(ctx, caller, body)
+	reception, err := hold(ctx, func(ctx context.Context) (analysis.Reception, error) {
+		if unread != nil {
+			return analysis.Recorded, h.core.Refuse(ctx, caller, true, unread)
+		}
+		return h.core.Receive(ctx, caller, analysis.Body{
+			Bytes: body, Type: r.Header.Get("Content-Type"), Encoding: r.Header.Get("Content-Encoding"), Limit: h.maxBody,
+		})
+	})
 	if err != nil {
 		return err
 	}

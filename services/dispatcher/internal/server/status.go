@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
+	"sori.internal/services/dispatcher/internal/analysis"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/trace"
 )
@@ -49,11 +51,17 @@ func (s StatusURL) of(job, serverID string) string {
 // needsOwn reports whether the URL has a place for the server's own id.
 func (s StatusURL) needsOwn() bool { return strings.Contains(string(s), ownPlace) }
 
+// statusTimeout bounds how long the server may take to tell a status, which it is asked
+// for to be sure of it soon.
+const statusTimeout = 10 * time.Second
+
 // Status implements analysis.Server.
 func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, error) {
 	if c.status == "" || serverID == "" && c.status.needsOwn() {
 		return nil, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.status.of(job, serverID), nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask for a status: %w", withoutURL(err))
@@ -66,6 +74,9 @@ func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, erro
 		return nil, fault.Away("analysis server", fmt.Errorf("ask for a status: %w", withoutURL(err)))
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
+		return nil, analysis.ErrUnknownAnalysis
+	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("ask for a status: status %d", resp.StatusCode)
 	}

@@ -186,6 +186,7 @@ type frameBody struct {
 	Message       string       `json:"message"`
 	Analysis      string       `json:"analysis_message,omitempty"` // the analysis server's own words
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // while it waits for that server
+	Refused       string       `json:"refused_code,omitempty"`     // while that server's last callback was refused: why
 	Result        job.Result   `json:"result"`
 	Error         *job.Failure `json:"error,omitempty"`
 }
@@ -199,7 +200,7 @@ func (s *stream) frame(v *job.Version) ([]byte, error) {
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
 			JobID: now.JobID, Status: lastStatus(now.Status), Progress: now.Progress,
-			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Result: now.Result, Error: failure(now, s.language),
+			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.Reason, Result: now.Result, Error: failure(now, s.language),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)
 		}

@@ -24,13 +24,14 @@ type jobBody struct {
 	CreatedAt     time.Time    `json:"created_at"`
 	UpdatedAt     time.Time    `json:"updated_at"`
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // while it waits for the analysis server
+	Refused       string       `json:"refused_code,omitempty"`   // while that server's last callback was refused: why
 }
 
 func bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	return jobBody{
 		JobID: s.JobID, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Progress: s.Progress,
 		Message: s.Text(l), Analysis: s.Message, Error: failure(s, l), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
-		NextAttemptAt: s.NextAttemptAt,
+		NextAttemptAt: s.NextAttemptAt, Refused: s.Reason,
 	}
 }
 

@@ -37,6 +37,10 @@ type Record struct {
 	WaitAttempt int       // that attempt
 	WaitUntil   time.Time // the end of that wait
 
+	RefusedSeq     uint64 // of the newest refused callback of the newest attempt that had one
+	RefusedAttempt int    // that attempt
+	RefusedCode    string // why it was refused
+
 	FileName      string
 	MediaType     string
 	Bucket        string
@@ -92,6 +96,9 @@ func (r *Record) Merge(entries []Entry) (changed bool) {
 	r.Stage, r.NextAttemptAt = r.stage(), time.Time{}
 	if r.Stage == locale.Waiting {
 		r.NextAttemptAt = r.WaitUntil
+	}
+	if r.Reason = ""; r.Stage == locale.Refused {
+		r.Reason = r.RefusedCode
 	}
 	if r.CreatedAt.IsZero() {
 		r.UpdatedAt = newest
@@ -163,6 +170,8 @@ func (r *Record) apply(e Entry) {
 		}
 	case event.Waiting:
 		r.wait(e.Seq, ev)
+	case event.Refused:
+		r.refuse(e.Seq, ev)
 	}
 }
 
@@ -276,6 +285,19 @@ func (r *Record) wait(seq uint64, ev event.Waiting) {
 	}
 }
 
+// refuse takes a refused callback in, as wait does a wait.
+func (r *Record) refuse(seq uint64, ev event.Refused) {
+	if ev.Attempt > r.RefusedAttempt || ev.Attempt == r.RefusedAttempt && seq > r.RefusedSeq {
+		r.RefusedSeq, r.RefusedAttempt, r.RefusedCode = seq, ev.Attempt, ev.Code
+	}
+}
+
+// refused reports whether the last that was heard of the newest attempt is a callback
+// that was refused.
+func (r *Record) refused() bool {
+	return r.RefusedSeq > r.StateSeq && r.RefusedSeq > r.MessageSeq && r.RefusedAttempt >= r.Attempt
+}
+
 // waiting reports whether the job waits for the analysis server. A wait may be
 // told when it is over: the server may have the attempt already, from another copy
 // or from a request whose answer was lost.
@@ -304,6 +326,8 @@ func (r *Record) stage() locale.Message {
 		return locale.Canceled
 	case r.Status == Erased:
 		return locale.Erased
+	case r.refused():
+		return locale.Refused
 	case r.waiting():
 		return locale.Waiting
 	case r.Progress >= progressDispatched:

@@ -65,6 +65,7 @@ type Snapshot struct {
 	Stage         locale.Message `json:"stage"`
 	Message       string         `json:"message,omitempty"`        // the analysis server's own words, in whatever language it speaks
 	NextAttemptAt time.Time      `json:"next_attempt_at,omitzero"` // while it waits for the analysis server
+	Reason        string         `json:"refused_code,omitempty"`   // while the last callback of the analysis server was refused: why
 	Progress      int            `json:"progress"`
 	Version       int64          `json:"version"`
 	Error         Failure        `json:"error,omitzero"`

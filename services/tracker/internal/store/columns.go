@@ -43,6 +43,9 @@ func columns(records []job.Record) []any {
 		column(records, func(r job.Record) int64 { return int64(r.WaitSeq) }),
 		column(records, func(r job.Record) int64 { return int64(r.WaitAttempt) }),
 		column(records, func(r job.Record) *string { return timestamp(r.WaitUntil) }),
+		column(records, func(r job.Record) int64 { return int64(r.RefusedSeq) }),
+		column(records, func(r job.Record) int64 { return int64(r.RefusedAttempt) }),
+		column(records, func(r job.Record) string { return r.RefusedCode }),
 	}
 }
 

@@ -18,12 +18,12 @@ import (
 func (s *Store) List(ctx context.Context, f job.Filter, limit int) ([]job.Listed, error) {
 	const query = `
 		SELECT job_id, token_id, status, stage, message, progress, version,
-		       error_code, error_detail, error_retryable, created_at, updated_at, wait_until,
+		       error_code, error_detail, error_retryable, created_at, updated_at, wait_until, refused_code,
 		       attempt, file_name, media_type, size, duration
 		FROM unnest($1::text[]) AS chosen (one)
 		CROSS JOIN LATERAL (
 		    SELECT job_id, token_id, status, stage, message, progress, version,
-		           error_code, error_detail, error_retryable, created_at, updated_at, wait_until,
+		           error_code, error_detail, error_retryable, created_at, updated_at, wait_until, refused_code,
 		           attempt, file_name, media_type, size, duration
 		    FROM analysis_results
 		    WHERE status = chosen.one

@@ -31,6 +31,7 @@ type shownRow struct {
 	CreatedAt      sql.NullTime   `db:"created_at"`
 	UpdatedAt      sql.NullTime   `db:"updated_at"`
 	WaitUntil      sql.NullTime   `db:"wait_until"`
+	RefusedCode    string         `db:"refused_code"`
 }
 
 func (r shownRow) snapshot() job.Snapshot {
@@ -42,6 +43,9 @@ func (r shownRow) snapshot() job.Snapshot {
 	}
 	if s.Stage == locale.Waiting {
 		s.NextAttemptAt = instant(r.WaitUntil)
+	}
+	if s.Stage == locale.Refused {
+		s.Reason = r.RefusedCode
 	}
 	return s
 }
@@ -77,6 +81,9 @@ type row struct {
 
 	WaitSeq     int64 `db:"wait_seq"`
 	WaitAttempt int   `db:"wait_attempt"`
+
+	RefusedSeq     int64 `db:"refused_seq"`
+	RefusedAttempt int   `db:"refused_attempt"`
 }
 
 func (r row) record() job.Record {
@@ -87,6 +94,7 @@ func (r row) record() job.Record {
 		Size: r.Size, SHA256: r.SHA256, Duration: r.Duration, AnalysisJobID: r.AnalysisJobID,
 		StageSeq: uint64(r.StageSeq), StageAt: instant(r.StageAt), Analysing: r.Analysing,
 		WaitSeq: uint64(r.WaitSeq), WaitAttempt: r.WaitAttempt, WaitUntil: instant(r.WaitUntil),
+		RefusedSeq: uint64(r.RefusedSeq), RefusedAttempt: r.RefusedAttempt, RefusedCode: r.RefusedCode,
 	}
 }
 
@@ -94,7 +102,7 @@ func (r row) record() job.Record {
 func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error) {
 	const query = `
 		SELECT job_id, token_id, status, stage, message, progress, version,
-		       error_code, error_detail, error_retryable, created_at, updated_at, wait_until, result
+		       error_code, error_detail, error_retryable, created_at, updated_at, wait_until, refused_code, result
 		FROM analysis_results
 		WHERE job_id = $1
 		  AND version > 0`
@@ -184,7 +192,8 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 		       error_code, error_detail, error_retryable, created_at, updated_at,
 		       state_seq, attempt, progress_attempt, message_seq,
 		       file_name, media_type, s3_bucket, s3_key, size, sha256, duration, analysis_job_id,
-		       stage_seq, stage_at, analysing, wait_seq, wait_attempt, wait_until
+		       stage_seq, stage_at, analysing, wait_seq, wait_attempt, wait_until,
+		       refused_seq, refused_attempt, refused_code
 		FROM analysis_results
 		WHERE job_id = ANY ($1::uuid[])
 		ORDER BY job_id
@@ -213,7 +222,8 @@ func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
 		    s3_bucket = c.s3_bucket, s3_key = c.s3_key, size = c.size, sha256 = c.sha256,
 		    duration = c.duration, analysis_job_id = c.analysis_job_id,
 		    stage_seq = c.stage_seq, stage_at = c.stage_at, analysing = c.analysing,
-		    wait_seq = c.wait_seq, wait_attempt = c.wait_attempt, wait_until = c.wait_until
+		    wait_seq = c.wait_seq, wait_attempt = c.wait_attempt, wait_until = c.wait_until,
+		    refused_seq = c.refused_seq, refused_attempt = c.refused_attempt, refused_code = c.refused_code
 		FROM unnest(
 		    $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[],
 		    $6::integer[], $7::bigint[], $8::text[], $9::text[], $10::boolean[],
@@ -221,7 +231,7 @@ func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
 		    $16::integer[], $17::bigint[], $18::text[], $19::text[], $20::text[],
 		    $21::text[], $22::bigint[], $23::text[], $24::double precision[], $25::text[],
 		    $26::bigint[], $27::timestamptz[], $28::boolean[], $29::bigint[], $30::integer[],
-		    $31::timestamptz[]
+		    $31::timestamptz[], $32::bigint[], $33::integer[], $34::text[]
 		) AS c (
 		    job_id, token_id, status, stage, message,
 		    progress, version, error_code, error_detail, error_retryable,
@@ -229,7 +239,7 @@ func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
 		    progress_attempt, message_seq, file_name, media_type, s3_bucket,
 		    s3_key, size, sha256, duration, analysis_job_id,
 		    stage_seq, stage_at, analysing, wait_seq, wait_attempt,
-		    wait_until
+		    wait_until, refused_seq, refused_attempt, refused_code
 		)
 		WHERE r.job_id = c.job_id`
 	if len(records) == 0 {

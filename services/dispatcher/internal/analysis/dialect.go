@@ -1,0 +1,164 @@
+package analysis
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/url"
+	"strings"
+
+	"sori.internal/shared/fault"
+)
+
+// Body is a callback's body as it came.
+type Body struct {
+	Bytes    []byte
+	Type     string // Content-Type
+	Encoding string // Content-Encoding
+	Limit    int64  // of its bytes when it is decoded
+}
+
+// json gives the body as JSON text: inflated where it is compressed, and converted
+// where it is a form.
+func (b Body) json() ([]byte, error) {
+	plain, err := b.inflated()
+	if err != nil {
+		return nil, err
+	}
+	trimmed := bytes.TrimSpace(bytes.TrimPrefix(plain, []byte("\xef\xbb\xbf")))
+	mediaType, _, _ := mime.ParseMediaType(b.Type)
+	if mediaType != "application/x-www-form-urlencoded" || bytes.HasPrefix(trimmed, []byte("{")) {
+		return plain, nil // some send JSON under the type that their client sets by itself
+	}
+	return formJSON(trimmed)
+}
+
+// inflated undoes the encoding of the body (RFC 9110, section 8.4.1). What it inflates
+// to is bounded.
+func (b Body) inflated() ([]byte, error) {
+	var r io.Reader
+	var err error
+	switch encoding := strings.ToLower(strings.TrimSpace(b.Encoding)); encoding {
+	case "", "identity":
+		return b.Bytes, nil
+	case "gzip", "x-gzip":
+		r, err = gzip.NewReader(bytes.NewReader(b.Bytes))
+	case "deflate":
+		// The name means the zlib format; some send the bare stream.
+		if r, err = zlib.NewReader(bytes.NewReader(b.Bytes)); err != nil {
+			r, err = flate.NewReader(bytes.NewReader(b.Bytes)), nil
+		}
+	default:
+		return nil, fault.New(fault.Unsupported, "unsupported-encoding", "The Content-Encoding is none of gzip, deflate, identity.")
+	}
+	if err != nil {
+		return nil, malformedEncoding(err)
+	}
+	plain, err := io.ReadAll(io.LimitReader(r, b.Limit+1))
+	if err != nil {
+		return nil, malformedEncoding(err)
+	}
+	if int64(len(plain)) > b.Limit {
+		return nil, &fault.Error{
+			Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": b.Limit},
+			Detail: fmt.Sprintf("The body is larger than %d bytes.", b.Limit),
+		}
+	}
+	return plain, nil
+}
+
+func malformedEncoding(err error) error {
+	return fault.Wrap(fault.Invalid, "malformed-request", "The body is not what its Content-Encoding says.", err)
+}
+
+// formJSON makes a JSON object of a form. Its values are texts, but for the results,
+// which are JSON wherever they can be read as such.
+func formJSON(body []byte) ([]byte, error) {
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "malformed-request", "The form could not be read.", err)
+	}
+	object := make(map[string]json.RawMessage, len(values))
+	for name := range values {
+		text := []byte(values.Get(name))
+		if mended, _ := withoutNonFinite(text); (name == "analysis_results" || name == "result") && json.Valid(mended) {
+			object[name] = text // mended again, and told, by whoever reads the object
+			continue
+		}
+		if object[name], err = json.Marshal(string(text)); err != nil {
+			return nil, fault.Wrap(fault.Invalid, "malformed-request", "The form could not be read.", err)
+		}
+	}
+	return joinObject(object), nil
+}
+
+// joinObject writes an object whose values may hold what JSON does not allow.
+func joinObject(object map[string]json.RawMessage) []byte {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for name, value := range object {
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		key, _ := json.Marshal(name) // a text always can be
+		b.Write(key)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+// withoutNonFinite makes null of the words NaN, Infinity and -Infinity that stand where
+// JSON has a value, as some encoders write them; false where there are none.
+func withoutNonFinite(text []byte) (mended []byte, some bool) {
+	var out bytes.Buffer
+	for i := 0; i < len(text); {
+		switch c := text[i]; {
+		case c == '"':
+			end := endOfString(text, i)
+			out.Write(text[i:end])
+			i = end
+		case isWord(c):
+			end := i
+			for end < len(text) && isWord(text[end]) {
+				end++
+			}
+			switch word := string(text[i:end]); word {
+			case "NaN", "-NaN", "Infinity", "-Infinity", "+Infinity":
+				out.WriteString("null")
+				some = true
+			default:
+				out.WriteString(word)
+			}
+			i = end
+		default:
+			out.WriteByte(c)
+			i++
+		}
+	}
+	return out.Bytes(), some
+}
+
+// endOfString is where the JSON string ends that begins at i.
+func endOfString(text []byte, i int) int {
+	for i++; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(text)
+}
+
+// isWord reports whether a byte belongs to a literal or a number.
+func isWord(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.' || c == '_'
+}

@@ -1,0 +1,37 @@
+package job_test
+
+import (
+	"testing"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/locale"
+)
+
+func refused(attempt int, code string) event.Event {
+	return event.Refused{JobID: id, Attempt: attempt, At: began, Code: code, Detail: "d", Outcome: true}
+}
+
+func TestARefusedCallbackShowsUntilAnythingNewerIsKnown(t *testing.T) {
+	t.Parallel()
+	taken := []event.Event{received(), stored(), attempted(1), dispatched(1)}
+	for name, c := range map[string]struct {
+		then []event.Event
+		code string // empty is not shown
+	}{
+		"told":                {[]event.Event{refused(1, "malformed-json")}, "malformed-json"},
+		"told again":          {[]event.Event{refused(1, "malformed-json"), refused(1, "too-large")}, "too-large"},
+		"after progress":      {[]event.Event{progressed(1, 40, "m"), refused(1, "malformed-json")}, "malformed-json"},
+		"progress after it":   {[]event.Event{refused(1, "malformed-json"), progressed(1, 40, "m")}, ""},
+		"completed":           {[]event.Event{refused(1, "malformed-json"), completed(1)}, ""},
+		"after the end":       {[]event.Event{completed(1), refused(1, "malformed-json")}, ""},
+		"lapsed":              {[]event.Event{refused(1, "malformed-json"), lapsed(1)}, ""},
+		"the next attempt":    {[]event.Event{refused(1, "malformed-json"), attempted(2)}, ""},
+		"an old attempt's":    {[]event.Event{attempted(2), refused(1, "malformed-json")}, ""},
+		"of the next attempt": {[]event.Event{refused(1, "malformed-json"), attempted(2), refused(2, "too-large")}, "too-large"},
+	} {
+		r := play(history(append(taken[:len(taken):len(taken)], c.then...)...)).row
+		if r.Reason != c.code || (r.Stage == locale.Refused) != (c.code != "") {
+			t.Errorf("%s: %s %q", name, r.Stage, r.Reason)
+		}
+	}
+}
