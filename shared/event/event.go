@@ -138,6 +138,7 @@ type Dispatched struct {
 	JobID         string `json:"job_id"`
 	Attempt       int    `json:"attempt"`
 	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the server's own id, where it told one
+	Unanswered    bool   `json:"unanswered,omitempty"`      // the server has the request and did not answer in time
 }
 
 // Lapsed says that the analysis server took the attempt and did not report in its

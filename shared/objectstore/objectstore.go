@@ -26,6 +26,8 @@ type Config struct {
 	SecretKey      config.Secret `env:"AWS_SECRET_ACCESS_KEY,required"`
 	Region         string        `env:"AWS_REGION" envDefault:"us-east-1"`
 	Bucket         string        `env:"S3_BUCKET_NAME,required"`
+	References     string        `env:"REFERENCE_BUCKET_NAME"` // of bare keys; empty is Bucket
+	ReferencesWere string        `env:"AWS_S3_BUCKET_NAME"`    // the older name of the same setting
 	Endpoint       string        `env:"S3_ENDPOINT"`
 	PublicEndpoint string        `env:"S3_PUBLIC_ENDPOINT"`
 	Stall          time.Duration `env:"S3_STALL_TIMEOUT" envDefault:"30s"`

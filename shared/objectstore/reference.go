@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 )
@@ -15,7 +16,7 @@ func (r Reference) S3() string { return "s3://" + r.Bucket + "/" + r.Key }
 
 // Parse reads a reference in any of the forms that the catalogue accepts:
 // s3://bucket/key, a virtual-host or path-style URL of AWS or of one of our
-// endpoints, or a bare key in the default bucket. Any other URL is no reference
+// endpoints, or a bare key, which may have spaces, in the bucket of references. Any other URL is no reference
 // to an object of ours and gives false: it is used as it stands.
 func (cfg Config) Parse(ref string) (Reference, bool) {
 	if rest, ok := strings.CutPrefix(ref, "s3://"); ok {
@@ -24,7 +25,7 @@ func (cfg Config) Parse(ref string) (Reference, bool) {
 	}
 	if !strings.Contains(ref, "://") {
 		key := strings.TrimPrefix(ref, "/")
-		return Reference{cfg.Bucket, key}, key != ""
+		return Reference{cmp.Or(cfg.References, cfg.ReferencesWere, cfg.Bucket), key}, key != ""
 	}
 	u, err := url.Parse(ref)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" {

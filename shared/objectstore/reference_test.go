@@ -29,6 +29,18 @@ func TestEveryFormOfAReferenceNamesTheSameObject(t *testing.T) {
 			t.Errorf("%s: %v %v, want %s", ref, got.S3(), ok, want)
 		}
 	}
+	for want, buckets := range map[string][2]string{
+		"s3://home/ref/소리 1.TextGrid": {"", ""}, "s3://refs/ref/소리 1.TextGrid": {"refs", ""},
+		"s3://old/ref/소리 1.TextGrid": {"", "old"}, "s3://new/ref/소리 1.TextGrid": {"new", "old"},
+	} {
+		cfg.References, cfg.ReferencesWere = buckets[0], buckets[1]
+		if got, ok := cfg.Parse("ref/소리 1.TextGrid"); !ok || got.S3() != want {
+			t.Errorf("a bare key with %v: %v %v, want %s", buckets, got.S3(), ok, want)
+		}
+		if got, ok := cfg.Parse("s3://b/k"); !ok || got.S3() != "s3://b/k" {
+			t.Errorf("a reference with its bucket, with %v: %v %v", buckets, got.S3(), ok)
+		}
+	}
 	for _, ref := range []string{
 		"", "/", "s3://", "s3://b", "s3://b/", "https://example.com/b/k", "ftp://b.s3.amazonaws.com/k",
 		"https://b.s3.amazonaws.com/", "https://evil.org/?s3.amazonaws.com/b/k", "https://s3.amazonaws.com.evil.org/b/k",

@@ -54,7 +54,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	client := server.New(server.Options{
 		Target: &cfg.Target, Format: cfg.RequestFormat, UserAgent: "sori/" + buildinfo.Version(),
 		Timeout: cfg.RequestTimeout, Concurrency: cfg.Concurrency, Failures: cfg.BreakerFailures, Rest: cfg.BreakerDelay,
-		Status: cfg.StatusURL, MaxStatus: cfg.MaxWebhookBytes, Log: log,
+		Presigned: cfg.URLStyle == objects.Presigned, Status: cfg.StatusURL, MaxStatus: cfg.MaxWebhookBytes, Log: log,
 	})
 	counts.Gauge("sori_analysis_breaker_open", "1 while the analysis server is given a rest", client.Resting)
 	core := analysis.New(events, events,

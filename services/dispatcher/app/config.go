@@ -23,7 +23,7 @@ type Config struct {
 	WebhookSecret   config.Secret    `env:"WEBHOOK_SECRET,required"`
 	MaxWebhookBytes int64            `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
 	Concurrency     int              `env:"ANALYSIS_CONCURRENCY" envDefault:"32"`
-	RequestTimeout  time.Duration    `env:"ANALYSIS_REQUEST_TIMEOUT" envDefault:"30s"`
+	RequestTimeout  time.Duration    `env:"ANALYSIS_REQUEST_TIMEOUT" envDefault:"120s"`
 	RequestFormat   server.Format    `env:"ANALYSIS_REQUEST_FORMAT" envDefault:"form"`
 	BreakerFailures int              `env:"ANALYSIS_BREAKER_FAILURES" envDefault:"5"`
 	BreakerDelay    time.Duration    `env:"ANALYSIS_BREAKER_DELAY" envDefault:"10s"`

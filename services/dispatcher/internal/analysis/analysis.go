@@ -59,12 +59,23 @@ type Request struct {
 	WebhookURL  string
 }
 
+// Acceptance is the server's answer to a request that it accepts.
+type Acceptance struct {
+	ServerID string // the server's own id of the request; empty where it tells none
+	Body     []byte // which may hold the results already
+}
+
+// ErrUnanswered says that the server has the request and did not answer it in time.
+// Many answer when they have finished, and report by callback all the same: whether it
+// has accepted is not known, and it is not asked again before that shows.
+var ErrUnanswered = errors.New("the analysis server did not answer in time")
+
 // Server is the analysis server.
 type Server interface {
-	// Ask hands over a request and returns the server's own id of it, empty
-	// where it tells none. A *Rejected is the server's final word; any other error
-	// may be asked again, not before its RetryAfter.
-	Ask(ctx context.Context, r Request) (string, error)
+	// Ask hands over a request. A *Rejected is the server's final word; any other
+	// error may be asked again, not before its RetryAfter, but for one that is
+	// ErrUnanswered.
+	Ask(ctx context.Context, r Request) (Acceptance, error)
 
 	// Status asks how an analysis stands that the server has accepted, and returns
 	// its words; nothing where it cannot be asked.
@@ -143,18 +154,27 @@ func (c *Core) ask(ctx context.Context, s event.Stored, t turn, known event.Log)
 		return err
 	}
 	start := time.Now()
-	serverID, err := c.server.Ask(ctx, request)
+	accepted, err := c.server.Ask(ctx, request)
 	line := zerolog.Ctx(ctx).With().Int(logging.Attempt, attempt).Float64(logging.Took, logging.Millis(time.Since(start))).Logger()
 	if no, ok := errors.AsType[*Rejected](err); ok {
 		line.Error().Err(err).Bool("retryable", no.Retryable).Msg("analysis refused")
 		return c.refused(ctx, event.Failed{JobID: s.JobID, Attempt: attempt, Code: no.Code, Detail: no.Reason, Retryable: no.Retryable})
 	}
+	if errors.Is(err, ErrUnanswered) && ctx.Err() == nil {
+		line.Warn().Err(err).Msg("analysis request unanswered")
+		return c.accepted(ctx, event.Dispatched{JobID: s.JobID, Attempt: attempt, Unanswered: true}, log)
+	}
 	if err != nil {
 		c.putOff(ctx, s.JobID, t, fault.As(err))
 		return err
 	}
+	if r, ok := parseAnswer(accepted.Body); ok {
+		line.Info().Msg("analysis answered")
+		_, err := c.outcome(ctx, s.JobID, attempt, r)
+		return err
+	}
 	line.Info().Msg("analysis accepted")
-	return c.accepted(ctx, event.Dispatched{JobID: s.JobID, Attempt: attempt, AnalysisJobID: serverID}, log)
+	return c.accepted(ctx, event.Dispatched{JobID: s.JobID, Attempt: attempt, AnalysisJobID: accepted.ServerID}, log)
 }
 
 // putOff tells the job's viewers that the server is away or busy, and when it is

@@ -186,6 +186,30 @@ func parseStatus(answer []byte) (report, bool) {
 	}
 }
 
+// parseAnswer reads an outcome out of the answer to a request, as servers give it that
+// analyse while they are asked; false where the answer only accepts. Results alone are
+// no outcome where they are a text or a number, and a status alone is none where it says
+// "ok": both are how servers accept.
+func parseAnswer(answer []byte) (report, bool) {
+	f, err := readFields(answer)
+	if err != nil {
+		return report{}, false
+	}
+	switch status, _ := f.status(); {
+	case status == statusCompleted && structured(f.Results):
+		return f.completed(), true
+	case status == statusFailed && given(f.Status):
+		return f.failed(), true
+	default:
+		return report{}, false
+	}
+}
+
+// structured reports whether JSON text is an object or an array.
+func structured(raw json.RawMessage) bool {
+	return len(raw) > 0 && (raw[0] == '{' || raw[0] == '[')
+}
+
 // given reports whether a field is there with a value.
 func given(field json.RawMessage) bool { return len(field) > 0 && !bytes.Equal(field, []byte("null")) }
 

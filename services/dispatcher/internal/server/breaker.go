@@ -63,19 +63,19 @@ func outcomeOf(ctx context.Context, err error) outcome {
 }
 
 // try makes a request, unless the server has a rest, and learns from it.
-func (b *breaker) try(ctx context.Context, request func() (string, error)) (id string, err error) {
+func try[T any](ctx context.Context, b *breaker, request func() (T, error)) (answer T, err error) {
 	state, wait := b.admit()
 	if wait > 0 {
-		return "", &fault.Error{
+		return answer, &fault.Error{
 			Kind: fault.Unavailable, Code: "analysis-resting", RetryAfter: wait, Told: true,
 			Detail: "The analysis server is busy or away, and is not asked for a while.",
 		}
 	}
 	became := abandoned // which is what a panic leaves
 	defer func() { err = b.settle(state, became, err) }()
-	id, err = request()
+	answer, err = request()
 	became = outcomeOf(ctx, err)
-	return id, err
+	return answer, err
 }
 
 // admit lets a request through, and tells in which state; or it tells how long to

@@ -50,7 +50,7 @@ func failsFor(d time.Duration) func() (string, error) {
 // has to wait.
 func (k *talk) asks(request func() (string, error)) (reached bool, wait time.Duration) {
 	k.t.Helper()
-	id, err := k.try(k.t.Context(), func() (string, error) {
+	id, err := try(k.t.Context(), k.breaker, func() (string, error) {
 		reached = true
 		return request()
 	})
@@ -193,7 +193,7 @@ func TestATrialThatWeCutShortIsMadeAgain(t *testing.T) {
 		k.takes(failsFor(time.Second))
 		pass(time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
-		_, err := k.try(ctx, func() (string, error) {
+		_, err := try(ctx, k.breaker, func() (string, error) {
 			cancel()
 			return "", away(ctx.Err(), 0)
 		})
@@ -202,14 +202,14 @@ func TestATrialThatWeCutShortIsMadeAgain(t *testing.T) {
 		}
 		func() {
 			defer func() { _ = recover() }()
-			_, _ = k.try(t.Context(), func() (string, error) { panic("a defect") })
+			_, _ = try(t.Context(), k.breaker, func() (string, error) { panic("a defect") })
 		}()
 		k.takes(accepts)
 		if k.open() != 0 || strings.Count(k.logged.String(), "given a rest") != 1 {
 			t.Errorf("open %v, logged %s", k.open(), k.logged.String())
 		}
 		for range 100 { // cut short while all is well, they are no failures
-			_, _ = k.try(ctx, fails)
+			_, _ = try(ctx, k.breaker, fails)
 		}
 		k.takes(accepts)
 	})
@@ -226,7 +226,7 @@ func TestThereIsNeverMoreThanOneTrial(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(i), 1))
 			wg.Go(func() {
 				for accepted := false; !accepted; {
-					_, err := k.try(t.Context(), func() (string, error) {
+					_, err := try(t.Context(), k.breaker, func() (string, error) {
 						asked.Add(1)
 						if k.open() == 1 {
 							most.Store(max(most.Load(), trials.Add(1)))

@@ -8,14 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"regexp"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/problem"
 	"sori.internal/shared/trace"
@@ -48,9 +53,10 @@ type Client struct {
 	userAgent string
 	http      *http.Client
 	turns     chan struct{} // one for each request at once
+	presigned bool          // it is given presigned URLs
 	breaker   *breaker
 	status    StatusURL
-	maxStatus int64 // bytes of the answer to it
+	maxStatus int64 // bytes of the answer to it, and of one that holds the results
 }
 
 // Options are what the operator decides.
@@ -62,6 +68,7 @@ type Options struct {
 	Concurrency int           // requests at once
 	Failures    int           // in a row, after which the server is given a rest
 	Rest        time.Duration // how long, where it does not say so itself
+	Presigned   bool          // whether the server is given presigned URLs
 	Status      StatusURL
 	MaxStatus   int64 // largest answer to it, in bytes
 	Log         zerolog.Logger
@@ -73,7 +80,8 @@ func New(o Options) *Client {
 	transport.MaxIdleConnsPerHost = o.Concurrency
 	return &Client{
 		url: o.Target.String(), format: o.Format, userAgent: o.UserAgent, turns: make(chan struct{}, o.Concurrency),
-		breaker: newBreaker(o.Failures, o.Rest, o.Log), status: o.Status, maxStatus: o.MaxStatus,
+		presigned: o.Presigned,
+		breaker:   newBreaker(o.Failures, o.Rest, o.Log), status: o.Status, maxStatus: o.MaxStatus,
 		http: &http.Client{Transport: transport, Timeout: o.Timeout, CheckRedirect: samePost},
 	}
 }
@@ -87,7 +95,7 @@ func samePost(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// maxAnswer bounds what is read of an answer, in bytes.
+// maxAnswer bounds what is read of a refusal, in bytes.
 const maxAnswer = 64 << 10
 
 // Resting is 1 while the server is given a rest, and else 0.
@@ -95,14 +103,14 @@ func (c *Client) Resting() float64 { return c.breaker.open() }
 
 // Ask implements analysis.Server. While the server has a rest it is not asked,
 // and the error tells how long that lasts.
-func (c *Client) Ask(ctx context.Context, r analysis.Request) (string, error) {
+func (c *Client) Ask(ctx context.Context, r analysis.Request) (analysis.Acceptance, error) {
 	body, contentType, err := c.encode(r)
 	if err != nil {
-		return "", err
+		return analysis.Acceptance{}, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
 	if err != nil {
-		return "", fmt.Errorf("ask the analysis server: %w", err)
+		return analysis.Acceptance{}, fmt.Errorf("ask the analysis server: %w", err)
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Accept", "application/json")
@@ -113,22 +121,35 @@ func (c *Client) Ask(ctx context.Context, r analysis.Request) (string, error) {
 	case c.turns <- struct{}{}:
 		defer func() { <-c.turns }()
 	case <-ctx.Done():
-		return "", away(fmt.Errorf("wait to ask the analysis server: %w", ctx.Err()), 0)
+		return analysis.Acceptance{}, away(fmt.Errorf("wait to ask the analysis server: %w", ctx.Err()), 0)
 	}
-	return c.breaker.try(ctx, func() (string, error) { return c.post(req) })
+	return try(ctx, c.breaker, func() (analysis.Acceptance, error) { return c.post(req) })
 }
 
-func (c *Client) post(req *http.Request) (string, error) {
+func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
+	var written atomic.Bool // the whole request: the server may have taken it
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(i httptrace.WroteRequestInfo) { written.Store(i.Err == nil) },
+	}))
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return "", away(fmt.Errorf("ask the analysis server: %w", withoutURL(err)), 0)
+		err = withoutURL(err)
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && written.Load() {
+			err = errors.Join(analysis.ErrUnanswered, err)
+		}
+		return analysis.Acceptance{}, away(fmt.Errorf("ask the analysis server: %w", err), 0)
 	}
 	defer resp.Body.Close()
-	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		return ownID(answer), nil // whatever follows the status, it has accepted
+		// Whatever follows the status, it has accepted. What is too large is no answer.
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, c.maxStatus+1))
+		if err != nil || int64(len(answer)) > c.maxStatus {
+			answer = nil
+		}
+		return analysis.Acceptance{ServerID: ownID(answer), Body: answer}, nil
 	}
-	return "", refusal(resp, answer, readErr)
+	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return analysis.Acceptance{}, c.refusal(resp, answer, readErr)
 }
 
 // withoutURL drops the URL that net/http quotes: it may carry credentials.
@@ -188,14 +209,18 @@ func ownID(answer []byte) string {
 
 // refusal judges an answer that is no acceptance (RFC 9110, section 15): some
 // say "later", the others are final.
-func refusal(resp *http.Response, answer []byte, readErr error) error {
+func (c *Client) refusal(resp *http.Response, answer []byte, readErr error) error {
 	cause := errors.Join(fmt.Errorf("ask the analysis server: status %d", resp.StatusCode), readErr)
 	switch s := resp.StatusCode; {
 	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
 		return away(cause, problem.RetryAfter(resp.Header.Get("Retry-After"), time.Now()))
 	default:
 		code, retryable := analysis.Rejection(answer)
-		return &analysis.Rejected{Code: code, Reason: reason(resp.StatusCode, answer), Retryable: retryable, Err: cause}
+		why := reason(resp.StatusCode, answer)
+		if c.presigned && code == event.CodeAnalysisRejected && aboutURL.Match(answer) {
+			why += urlHint
+		}
+		return &analysis.Rejected{Code: code, Reason: why, Retryable: retryable, Err: cause}
 	}
 }
 
@@ -208,8 +233,28 @@ func away(cause error, retryAfter time.Duration) error {
 	}
 }
 
+// aboutURL matches reasons that may mean that the server cannot use the URLs that it
+// was given; urlHint says what an operator may try then. People are not shown either.
+var aboutURL = regexp.MustCompile(`(?i)s3://|\bs3\b|\bur[il]s?\b|_url\b|presign|pre-sign|\bbucket|\bscheme|signature|x-amz|access ?denied`)
+
+const urlHint = " (If it cannot use presigned URLs, ANALYSIS_URL_STYLE=s3 has it given s3://bucket/key.)"
+
 // maxReason bounds what of the server's reason is shown, in runes.
 const maxReason = 500
+
+// textOf is what a member of the server's answer says: its text, or, where it is more
+// than that, as lists of violations are, its JSON.
+func textOf(member any) string {
+	switch v := member.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	default:
+		text, _ := json.Marshal(v) // it was JSON before
+		return string(text)
+	}
+}
 
 // reason takes the server's own words where its answer has some: the usual names
 // of an error's text in JSON, else a short plain text.
@@ -218,8 +263,7 @@ func reason(status int, answer []byte) string {
 	var fields map[string]any
 	if json.Unmarshal(answer, &fields) == nil {
 		for _, name := range []string{"detail", "error", "message", "title"} {
-			if s, ok := fields[name].(string); ok && s != "" {
-				text = s
+			if text = textOf(fields[name]); text != "" {
 				break
 			}
 		}
