@@ -20,7 +20,7 @@ func operatorCodes() []string {
 		"consumer-away", "letter-not-found", "object-not-found", "replay-unanswered", "stream-not-found",
 		"unexpected-event", "unreadable-event", "copies-in-hand", "sequence-invalid", "event-gone", "overtaken",
 		// Codes of failed jobs, which have sentences of their own.
-		"analysis-rejected", "analysis-resting", "analysis-running", "analysis-unavailable",
+		"analysis-full", "analysis-rejected", "analysis-resting", "analysis-running", "analysis-unavailable",
 		"recording-unknown", "result-lost", "result-malformed",
 	}
 }

@@ -57,10 +57,14 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		Presigned: cfg.URLStyle == objects.Presigned, Status: cfg.StatusURL, MaxStatus: cfg.MaxWebhookBytes, Log: log,
 	})
 	counts.Gauge("sori_analysis_breaker_open", "1 while the analysis server is given a rest", client.Resting)
+	options := analysis.Options{MaxAttempts: cfg.MaxAttempts, PollEvery: cfg.PollEvery}
+	if cfg.MaxRunning > 0 {
+		options.Running = events.Slots("ANALYSIS_SLOTS", cfg.MaxRunning)
+	}
 	core := analysis.New(events, events,
 		objects.New(s3, cfg.Objects, cfg.URLStyle, cfg.URLValid), client,
 		analysis.NewSigner(&cfg.Webhook, cfg.WebhookSecret.Reveal()),
-		analysis.Options{MaxAttempts: cfg.MaxAttempts, PollEvery: cfg.PollEvery})
+		options)
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(),
 		Links: map[string]string{"webhook": api.WebhookPath, "health": "/readyz"},

@@ -23,6 +23,7 @@ type Config struct {
 	WebhookSecret   config.Secret    `env:"WEBHOOK_SECRET,required"`
 	MaxWebhookBytes int64            `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
 	Concurrency     int              `env:"ANALYSIS_CONCURRENCY" envDefault:"32"`
+	MaxRunning      int              `env:"ANALYSIS_MAX_RUNNING" envDefault:"0"`
 	RequestTimeout  time.Duration    `env:"ANALYSIS_REQUEST_TIMEOUT" envDefault:"120s"`
 	RequestFormat   server.Format    `env:"ANALYSIS_REQUEST_FORMAT" envDefault:"form"`
 	BreakerFailures int              `env:"ANALYSIS_BREAKER_FAILURES" envDefault:"5"`
@@ -57,6 +58,7 @@ func (c *Config) Check() error {
 	rule(absolute(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
 	rule(absolute(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
 	rule(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")
+	rule(c.MaxRunning >= 0, "ANALYSIS_MAX_RUNNING must not be negative")
 	rule(c.PollEvery > 0, "ANALYSIS_POLL_INTERVAL must be positive")
 	rule(c.MaxAttempts >= 1, "ANALYSIS_MAX_ATTEMPTS must be at least 1")
 	rule(c.MaxWebhookBytes >= 1, "MAX_WEBHOOK_BYTES must be at least 1")

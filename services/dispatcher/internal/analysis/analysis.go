@@ -91,17 +91,19 @@ type Core struct {
 	signer  *Signer
 	opt     Options
 	pace    pace
+	queue   chan struct{} // whoever looks for a slot, one at a time
 }
 
 // Options are what the operator decides.
 type Options struct {
 	MaxAttempts int           // that the server is asked for, from the upload or a retry on
-	PollEvery   time.Duration // between two looks at an analysis that is late and goes on
+	PollEvery   time.Duration // between two looks at an analysis that runs
+	Running     Slots         // of the analyses that run; nil is no bound
 }
 
 // New makes a core.
 func New(journal Journal, staging Staging, links Links, server Server, signer *Signer, opt Options) *Core {
-	return &Core{journal: journal, staging: staging, links: links, server: server, signer: signer, opt: opt}
+	return &Core{journal: journal, staging: staging, links: links, server: server, signer: signer, opt: opt, queue: make(chan struct{}, 1)}
 }
 
 // Dispatch asks the server to analyse a stored recording, whose event is at seq.
@@ -153,6 +155,10 @@ func (c *Core) ask(ctx context.Context, s event.Stored, t turn, known event.Log)
 	if err != nil {
 		return err
 	}
+	if err := c.takeRoom(ctx, s.JobID); err != nil {
+		c.putOff(ctx, s.JobID, t, fault.As(err))
+		return err
+	}
 	start := time.Now()
 	accepted, err := c.server.Ask(ctx, request)
 	line := zerolog.Ctx(ctx).With().Int(logging.Attempt, attempt).Float64(logging.Took, logging.Millis(time.Since(start))).Logger()
@@ -165,6 +171,7 @@ func (c *Core) ask(ctx context.Context, s event.Stored, t turn, known event.Log)
 		return c.accepted(ctx, event.Dispatched{JobID: s.JobID, Attempt: attempt, Unanswered: true}, log)
 	}
 	if err != nil {
+		c.leaveRoom(ctx, s.JobID)
 		c.putOff(ctx, s.JobID, t, fault.As(err))
 		return err
 	}
