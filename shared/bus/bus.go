@@ -55,6 +55,14 @@ func (c *Config) Check() error {
 // requestTimeout bounds one exchange with the server.
 const requestTimeout = 5 * time.Second
 
+// within bounds one exchange with the server, whatever its caller allows. The
+// client library bounds only what has no deadline at all, and a cluster loses
+// requests: those that its leader took before it fell, and those that come before
+// another leader is elected, are never answered. Whoever asks again is.
+func within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, requestTimeout)
+}
+
 // Bus is a connection to NATS in one namespace. It is safe for concurrent use.
 type Bus struct {
 	nc     *nats.Conn
@@ -144,7 +152,7 @@ const nobodys = "nobodys"
 
 // Ping asks the server for an answer.
 func (b *Bus) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	if err := b.nc.FlushWithContext(ctx); err != nil {
 		return fault.Away("message bus", fmt.Errorf("ping the bus: %w", err))
@@ -172,19 +180,33 @@ func (b *Bus) Ensure(ctx context.Context, streams ...event.Stream) error {
 }
 
 func (b *Bus) ensure(ctx context.Context, s event.Stream) error {
-	var present jetstream.StreamConfig
-	stream, err := b.js.Stream(ctx, b.cfg.Namespace.Stream(s.Name))
-	if err == nil {
-		present = stream.CachedInfo().Config
-	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+	present, err := b.presentConfig(ctx, s)
+	if err != nil {
 		return err
 	}
 	wanted := b.streamConfig(s, present)
 	if reflect.DeepEqual(wanted, present) {
 		return nil
 	}
+	ctx, cancel := within(ctx)
+	defer cancel()
 	_, err = b.js.CreateOrUpdateStream(ctx, wanted)
 	return err
+}
+
+// presentConfig returns how a stream is configured now; the zero value where there
+// is none.
+func (b *Bus) presentConfig(ctx context.Context, s event.Stream) (jetstream.StreamConfig, error) {
+	ctx, cancel := within(ctx)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, b.cfg.Namespace.Stream(s.Name))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return jetstream.StreamConfig{}, nil
+	}
+	if err != nil {
+		return jetstream.StreamConfig{}, err
+	}
+	return stream.CachedInfo().Config, nil
 }
 
 // checkServer refuses a server that lacks what the bus relies on: expected

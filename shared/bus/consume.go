@@ -166,7 +166,7 @@ func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, ta
 // consumer finds a consumer, and makes it or changes it where it is not as it
 // should be. As with streams (Ensure), nothing is changed without need.
 func (b *Bus) consumer(ctx context.Context, c Consumer) (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	stream := b.cfg.Namespace.Stream(c.stream().Name)
 	var present jetstream.ConsumerConfig

@@ -48,7 +48,7 @@ func (b *Bus) Letters(ctx context.Context, consumer string) ([]Letter, error) {
 
 // Letter reads one dead letter.
 func (b *Bus) Letter(ctx context.Context, seq uint64) (Letter, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	stream, err := b.stream(ctx, event.Dead())
 	if err != nil {
@@ -63,7 +63,7 @@ func (b *Bus) Letter(ctx context.Context, seq uint64) (Letter, error) {
 
 // DropLetter removes a dead letter. The event that it was stays in its job's log.
 func (b *Bus) DropLetter(ctx context.Context, seq uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	stream, err := b.stream(ctx, event.Dead())
 	if err != nil {

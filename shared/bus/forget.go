@@ -16,19 +16,26 @@ import (
 // the removed events in hand may settle it as ever, but nobody is given it again:
 // whoever relies on that has it settled first (Settled).
 func (b *Bus) Forget(ctx context.Context, job string, erased uint64) error {
+	log := jetstream.WithPurgeSubject(b.cfg.Namespace.Subject(event.LogSubject(job)))
+	if err := b.purgeJobs(ctx, "forget the log of job "+job, log, jetstream.WithPurgeSequence(erased)); err != nil { // not including it
+		return err
+	}
+	progress := jetstream.WithPurgeSubject(b.cfg.Namespace.Subject(event.ProgressSubject(job)))
+	if err := b.purgeJobs(ctx, "forget the progress of job "+job, progress); err != nil {
+		return err
+	}
+	return b.forgetLetters(ctx, job)
+}
+
+// purgeJobs removes messages from the stream of jobs.
+func (b *Bus) purgeJobs(ctx context.Context, tried string, opts ...jetstream.StreamPurgeOpt) error {
+	ctx, cancel := within(ctx)
+	defer cancel()
 	stream, err := b.stream(ctx, event.Jobs())
 	if err != nil {
 		return err
 	}
-	log := jetstream.WithPurgeSubject(b.cfg.Namespace.Subject(event.LogSubject(job)))
-	if err := stream.Purge(ctx, log, jetstream.WithPurgeSequence(erased)); err != nil { // not including it
-		return translate("forget the log of job "+job, err)
-	}
-	progress := jetstream.WithPurgeSubject(b.cfg.Namespace.Subject(event.ProgressSubject(job)))
-	if err := stream.Purge(ctx, progress); err != nil {
-		return translate("forget the progress of job "+job, err)
-	}
-	return b.forgetLetters(ctx, job)
+	return translate(tried, stream.Purge(ctx, opts...))
 }
 
 // forgetLetters drops a job's letters, but for one of its erasure, which somebody

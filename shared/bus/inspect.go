@@ -23,7 +23,7 @@ type Extent struct {
 
 // Extent tells what a stream holds.
 func (b *Bus) Extent(ctx context.Context, s event.Stream) (Extent, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	stream, err := b.stream(ctx, s)
 	if err != nil {
@@ -54,7 +54,7 @@ type Standing struct {
 
 // Standing tells how far a consumer is; false where there is none of that name.
 func (b *Bus) Standing(ctx context.Context, consumer string) (Standing, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	c, err := b.js.Consumer(ctx, b.cfg.Namespace.Stream(event.Jobs().Name), consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -120,7 +120,7 @@ func (b *Bus) scan(ctx context.Context, s event.Stream, bodies bool, filters []s
 // comes later would make a busy stream's scan endless. It is nil where there is
 // nothing to read.
 func (b *Bus) reader(ctx context.Context, s event.Stream, bodies bool, filters []string) (jetstream.Consumer, uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	stream, err := b.stream(ctx, s)
 	if err != nil || stream.CachedInfo().State.Msgs == 0 {
@@ -143,7 +143,7 @@ func (b *Bus) reader(ctx context.Context, s event.Stream, bodies bool, filters [
 
 // next waits for a message no longer than for an answer of the server.
 func next(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	return messages.Next(jetstream.NextContext(ctx))
 }

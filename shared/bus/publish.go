@@ -93,7 +93,7 @@ func (b *Bus) publish(ctx context.Context, e event.Event, opts ...jetstream.Publ
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	opts = append(opts, jetstream.WithMsgID(event.ID(e)))
 	ack, err := b.js.PublishMsg(ctx, msg, opts...)

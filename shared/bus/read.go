@@ -29,7 +29,7 @@ type Message struct {
 // oldest first; empty for a job that does not exist. Whichever replica answers,
 // the log is as new as the stream's leader has it.
 func (b *Bus) Log(ctx context.Context, job string) (event.Log, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	log, err := b.peek(ctx, job)
 	if err != nil {
@@ -45,7 +45,7 @@ func (b *Bus) Log(ctx context.Context, job string) (event.Log, error) {
 // peek reads a job's log from any replica, which may lag: a replica takes part in
 // answering before it has caught up. What is appended to such a log is refused.
 func (b *Bus) peek(ctx context.Context, job string) (event.Log, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	subject := b.cfg.Namespace.Subject(event.LogSubject(job))
 	stream := b.cfg.Namespace.Stream(event.Jobs().Name)
@@ -123,7 +123,7 @@ func eventOf(subject string, body []byte) (event.Event, error) {
 // Last returns the newest message on a subject of a stream, nil where there is
 // none. A miss is confirmed by the stream's leader, since a replica may lag.
 func (b *Bus) Last(ctx context.Context, stream event.Stream, subject string) (*Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	req := nats.NewMsg(fmt.Sprintf("$JS.API.DIRECT.GET.%s.%s", b.cfg.Namespace.Stream(stream.Name), b.cfg.Namespace.Subject(subject)))
 	msg, err := b.nc.RequestMsgWithContext(ctx, req)
@@ -180,7 +180,7 @@ func (b *Bus) fromLeader(ctx context.Context, stream event.Stream, q leaderQuery
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", tried, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	reply, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+b.cfg.Namespace.Stream(stream.Name), body)
 	if err != nil {

@@ -92,7 +92,7 @@ func (b *Bus) replay(ctx context.Context, c Consumer, sequence string) (context.
 
 // original reads an event from its stream.
 func (b *Bus) original(ctx context.Context, from event.Stream, seq uint64) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	stream, err := b.stream(ctx, from)
 	if err != nil {

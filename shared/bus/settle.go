@@ -170,7 +170,7 @@ func (b *Bus) bury(ctx context.Context, c Consumer, msg jetstream.Msg, d Deliver
 	dead.Header.Set(HeaderSequence, strconv.FormatUint(d.Seq, 10))
 	dead.Header.Set(HeaderDeliveries, strconv.FormatUint(d.Attempt, 10))
 	dead.Header[trace.Header] = []string{trace.Parent(ctx)}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	_, err := b.js.PublishMsg(ctx, dead, jetstream.WithMsgID(fmt.Sprintf("%s.%d", c.Name, d.Seq)))
 	return translate("keep a dead letter of "+c.Name, err)

@@ -144,7 +144,7 @@ func acked(ctx context.Context, future jetstream.PubAckFuture) error {
 
 // Unstage removes an entry. Removing what is not there is a success.
 func (b *Bus) Unstage(ctx context.Context, entry string) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := within(ctx)
 	defer cancel()
 	stream, err := b.js.Stream(ctx, b.cfg.Namespace.Stream(event.Staging().Name))
 	if err != nil {
@@ -213,6 +213,8 @@ func (b *Bus) StagedChunks(ctx context.Context, entry string) (int, error) {
 }
 
 func (b *Bus) stagedEntries(ctx context.Context, filter string) (map[string]int, error) {
+	ctx, cancel := within(ctx)
+	defer cancel()
 	stream, err := b.js.Stream(ctx, b.cfg.Namespace.Stream(event.Staging().Name))
 	if err != nil {
 		return nil, translate("list staging", err)
