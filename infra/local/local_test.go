@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,20 +63,29 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-func start(t *testing.T, dir, args string) *running {
+// newCommand is this test binary as the command, with the reference analysis server
+// whatever the environment of the tests says.
+func newCommand(t *testing.T, dir, args string, env ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{cmd: exec.Command(self), dir: dir, screen: filepath.Join(t.TempDir(), "screen"), ended: make(chan error, 1)}
+	cmd := exec.Command(self)
+	// The console has tests of its own; building it takes longer than all else.
+	cmd.Env = append(os.Environ(), asLocal+"="+args+" -dir "+dir, consoleSetting+"="+filepath.Join(dir, "no-console"), targetSetting+"=")
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}
+
+func start(t *testing.T, dir, args string, env ...string) *running {
+	t.Helper()
+	r := &running{cmd: newCommand(t, dir, args, env...), dir: dir, screen: filepath.Join(t.TempDir(), "screen"), ended: make(chan error, 1)}
 	screen, err := os.Create(r.screen)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer screen.Close()
-	// The console has tests of its own; building it takes longer than all else.
-	r.cmd.Env = append(os.Environ(), asLocal+"="+args+" -dir "+dir, consoleSetting+"="+filepath.Join(dir, "no-console"))
 	r.cmd.Stdout, r.cmd.Stderr = screen, os.Stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -266,6 +276,70 @@ func TestAFailingTestsExitCodeIsPassedOn(t *testing.T) {
 	}
 	if exitCode(nil) != 0 || exitCode(errors.New("broken")) != 1 {
 		t.Error("no failure and any other failure")
+	}
+}
+
+func TestWhatEndedItIsSaidInOneLine(t *testing.T) {
+	t.Parallel()
+	running, interrupted := t.Context(), func() context.Context {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New("interrupt signal received"))
+		return ctx
+	}()
+	for want, c := range map[string]struct {
+		ctx context.Context
+		err error
+	}{
+		"": {running, nil},
+		"sori: stopped: interrupt signal received":                             {interrupted, nil},
+		"sori: nats ended: exit status 2; postgres ended: exit status 1":       {running, errors.Join(errors.New("nats ended: exit status 2"), errors.New("postgres ended: exit status 1"))},
+		"sori: stopped: interrupt signal received; go test: signal: interrupt": {interrupted, errors.New("go test: signal: interrupt")},
+	} {
+		if got := ending(c.ctx, c.err); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestAWrongSettingEndsTheRunnerWithASentence(t *testing.T) {
+	t.Parallel()
+	for setting, want := range map[string]string{
+		"TARGET_SERVER_URL=analysis.example": "TARGET_SERVER_URL must be an absolute http or https URL",
+		"BEHAVIOUR_DELAY=soon":               "analyzer: ",
+	} {
+		said, err := newCommand(t, folder(t), "-port 0", setting).CombinedOutput()
+		last := said[bytes.LastIndexByte(bytes.TrimSpace(said), '\n')+1:]
+		if err == nil || !bytes.HasPrefix(last, []byte("sori: ")) || !bytes.Contains(last, []byte(want)) {
+			t.Errorf("with %s: %v, it said %s", setting, err, said)
+		}
+	}
+}
+
+func TestAnAnalysisServerOfTheCallersTakesThePlaceOfTheReferenceServer(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.FormValue("webhook_url")
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	t.Cleanup(server.Close)
+	dir := folder(t)
+	r := start(t, dir, "-port 0", targetSetting+"="+server.URL+"/analyze")
+	e := r.endpoints(t)
+	if e.Analyzer != server.URL+"/analyze" {
+		t.Errorf("the analysis server is told as %s", e.Analyzer)
+	}
+	job := upload(t, e.Gateway)
+	callback, err := http.Post(<-asked, "application/json", strings.NewReader(`{"analysis_results":{"mine":true}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer callback.Body.Close()
+	completed(t, e.Gateway, job)
+	r.interrupt(t)
+	screen, err := os.ReadFile(r.screen)
+	if err != nil || !bytes.Contains(screen, []byte("the analysis server of "+targetSetting)) {
+		t.Errorf("the screen is %s, %v", screen, err)
 	}
 }
 

@@ -10,7 +10,9 @@
 //
 // NATS runs in this process, the S3 server, PostgreSQL and nothing else beside
 // it; the services run through the same app.Run as their binaries. All listen on
-// the loopback address alone. Data stays in the state folder.
+// the loopback address alone. Data stays in the state folder. TARGET_SERVER_URL in the
+// environment takes the place of the reference analysis server. What ended a command
+// is its last line on the standard error output.
 package main
 
 import (
@@ -21,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"sori.internal/infra/internal/stack"
@@ -32,7 +35,11 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
-	os.Exit(exitCode(command(ctx, os.Args[1:])))
+	err := command(ctx, os.Args[1:])
+	if line := ending(ctx, err); line != "" {
+		fmt.Fprintln(os.Stderr, line)
+	}
+	os.Exit(exitCode(err))
 }
 
 func command(ctx context.Context, args []string) error {
@@ -54,7 +61,23 @@ func command(ctx context.Context, args []string) error {
 	}
 }
 
-// exitCode passes the code of a child on; any other failure is told and is 1.
+// ending says in one line what ended the command; nothing where it came to its own
+// end.
+func ending(ctx context.Context, err error) string {
+	var causes []string
+	if ctx.Err() != nil {
+		causes = append(causes, "stopped: "+context.Cause(ctx).Error())
+	}
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		causes = append(causes, strings.Split(err.Error(), "\n")...)
+	}
+	if len(causes) == 0 {
+		return ""
+	}
+	return "sori: " + strings.Join(causes, "; ")
+}
+
+// exitCode passes the code of a child on; any other failure is 1.
 func exitCode(err error) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -62,6 +85,5 @@ func exitCode(err error) int {
 	if child, ok := errors.AsType[*exec.ExitError](err); ok && child.ExitCode() > 0 {
 		return child.ExitCode()
 	}
-	fmt.Fprintln(os.Stderr, "sori:", err)
 	return 1
 }

@@ -74,12 +74,12 @@ func runAll(ctx context.Context, args []string) error {
 			if err != nil {
 				return err
 			}
-			remove, err := writeEndpoints(o.dir, deps, at)
+			remove, err := writeEndpoints(o.dir, deps, at, vars)
 			if err != nil {
 				return err
 			}
 			defer remove()
-			printScreen(os.Stdout, o.dir, deps, at, token)
+			printScreen(os.Stdout, o.dir, deps, at, vars, token)
 			<-ctx.Done()
 			return nil
 		}
@@ -102,12 +102,12 @@ func runDeps(ctx context.Context, args []string) error {
 				return err
 			}
 		}
-		remove, err := writeEndpoints(o.dir, deps, at)
+		remove, err := writeEndpoints(o.dir, deps, at, vars)
 		if err != nil {
 			return err
 		}
 		defer remove()
-		printDeps(os.Stdout, o.dir, deps, at)
+		printDeps(os.Stdout, o.dir, deps, at, vars)
 		<-ctx.Done()
 		return nil
 	})
@@ -149,21 +149,14 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 		vars[name] = fleet.Environment(deps.Endpoints, at, secret, name, 0)
 	}
 	vars[fleet.Gateway][consoleSetting] = consoleDir(o.dir)
-	analysis, stopAnalysis := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopAnalysis()
-	analysisEnded := make(chan error, 1)
-	go func() { analysisEnded <- service(fleet.Analyzer, vars[fleet.Analyzer])(analysis) }()
-	if err := waitReady(ctx, at, fleet.Analyzer); err != nil {
-		return err
-	}
-	err = lifecycle.Run(ctx, func(ctx context.Context) error {
-		select {
-		case err := <-deps.Exited():
-			return err
-		case <-ctx.Done():
-			return nil
-		}
-	}, buildConsole(os.Stdout, o.dir), func(ctx context.Context) error { return work(ctx, deps.Endpoints, at, vars) })
-	stopAnalysis()
-	return errors.Join(err, <-analysisEnded)
+	return withAnalyzer(ctx, at, vars, func(ctx context.Context) error {
+		return lifecycle.Run(ctx, func(ctx context.Context) error {
+			select {
+			case err := <-deps.Exited():
+				return err
+			case <-ctx.Done():
+				return nil
+			}
+		}, buildConsole(os.Stdout, o.dir), func(ctx context.Context) error { return work(ctx, deps.Endpoints, at, vars) })
+	})
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"sori.internal/infra/internal/stack"
@@ -36,7 +38,32 @@ func runTests(ctx context.Context, args []string) (err error) {
 		defer cancel()
 		err = errors.Join(err, deps.Stop(stopping))
 	}()
+	release, err := keepStream(ctx, deps.NATSURL)
+	if err != nil {
+		return err
+	}
+	defer release()
 	return goTest(ctx, args, deps.Endpoints)
+}
+
+// keepStream makes a stream that nobody removes. nats-server removes the folder of
+// all streams together with the last of them, in the background, and a stream that is
+// being made at that moment fails with "no such file or directory". Only tests remove
+// streams.
+func keepStream(ctx context.Context, url string) (release func(), err error) {
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return nil, fmt.Errorf("keep a stream: %w", err)
+	}
+	js, err := jetstream.New(nc)
+	if err == nil {
+		_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}, MaxMsgs: 1})
+	}
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("keep a stream: %w", err)
+	}
+	return nc.Close, nil
 }
 
 // goTest runs `go test` over the workspace, or over the packages that args name.
@@ -56,7 +83,10 @@ func goTest(ctx context.Context, args []string, deps stack.Endpoints) error {
 		testkit.EnvS3Access+"="+deps.S3AccessKey,
 		testkit.EnvS3Secret+"="+deps.S3SecretKey,
 	)
-	return test.Run()
+	if err := test.Run(); err != nil {
+		return fmt.Errorf("go test: %w", err)
+	}
+	return nil
 }
 
 func namesPackages(args []string) bool {

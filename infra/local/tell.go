@@ -18,12 +18,29 @@ import (
 )
 
 // writeEndpoints tells other programs where everything is, until remove is called.
-func writeEndpoints(dir string, deps stack.Endpoints, at fleet.Layout) (remove func(), err error) {
+func writeEndpoints(dir string, deps stack.Endpoints, at fleet.Layout, vars map[string]map[string]string) (remove func(), err error) {
 	return connect.Endpoints{
 		Gateway: at.URL(fleet.Gateway, 0), Uploader: at.URL(fleet.Uploader, 0), Dispatcher: at.URL(fleet.Dispatcher, 0), Tracker: at.URL(fleet.Tracker, 0),
-		NATS: deps.NATSURL, Postgres: deps.DatabaseURL, Analyzer: at.URL(fleet.Analyzer, 0),
+		NATS: deps.NATSURL, Postgres: deps.DatabaseURL, Analyzer: analyzerURL(at, vars),
 		S3: deps.S3Endpoint, S3Region: deps.S3Region, S3Bucket: fleet.Bucket, S3AccessKey: deps.S3AccessKey, S3SecretKey: deps.S3SecretKey,
 	}.Write(dir)
+}
+
+// analyzerURL is where the analysis server answers: the reference one, or the one that
+// the caller named.
+func analyzerURL(at fleet.Layout, vars map[string]map[string]string) string {
+	if target := vars[fleet.Dispatcher][targetSetting]; !strings.HasPrefix(target, at.URL(fleet.Analyzer, 0)+"/") {
+		return target
+	}
+	return at.URL(fleet.Analyzer, 0)
+}
+
+// analyzerIs says which analysis server it is.
+func analyzerIs(at fleet.Layout, vars map[string]map[string]string) string {
+	if analyzerURL(at, vars) == at.URL(fleet.Analyzer, 0) {
+		return "the reference analysis server"
+	}
+	return "the analysis server of " + targetSetting
 }
 
 // writeEnv writes KEY=VALUE lines that a shell and a compose file read alike.
@@ -86,7 +103,7 @@ func call(ctx context.Context, method, url string, body, answer any) error {
 }
 
 // printScreen tells a person what to do next, on one screen.
-func printScreen(w io.Writer, dir string, deps stack.Endpoints, at fleet.Layout, token int64) {
+func printScreen(w io.Writer, dir string, deps stack.Endpoints, at fleet.Layout, vars map[string]map[string]string, token int64) {
 	flagDir := dirFlag(dir)
 	fmt.Fprintf(w, `
 Sori runs. Ctrl-C stops it; its data stays in %[1]s.
@@ -95,7 +112,7 @@ Sori runs. Ctrl-C stops it; its data stays in %[1]s.
   tracker     %[3]s
   dispatcher  %[4]s
   uploader    %[5]s
-  analyzer    %[6]s        the reference analysis server
+  analyzer    %[6]s        %[13]s
   nats        %[7]s
   s3          %[8]s        bucket %[9]s
   postgres    see %[10]s
@@ -109,12 +126,12 @@ Watch the events, in another terminal:
 
   go run ./infra/local tail%[12]s                   (or: nats -s %[7]s sub 'audio.>')
 
-`, dir, gatewayURL(at), at.URL(fleet.Tracker, 0), at.URL(fleet.Dispatcher, 0), at.URL(fleet.Uploader, 0), at.URL(fleet.Analyzer, 0),
-		deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, connect.File), token, flagDir)
+`, dir, gatewayURL(at), at.URL(fleet.Tracker, 0), at.URL(fleet.Dispatcher, 0), at.URL(fleet.Uploader, 0), analyzerURL(at, vars),
+		deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, connect.File), token, flagDir, analyzerIs(at, vars))
 }
 
 // printDeps tells how to run the services by hand.
-func printDeps(w io.Writer, dir string, deps stack.Endpoints, at fleet.Layout) {
+func printDeps(w io.Writer, dir string, deps stack.Endpoints, at fleet.Layout, vars map[string]map[string]string) {
 	fmt.Fprintf(w, `
 What the services need runs. Ctrl-C stops it; its data stays in %[1]s.
 
@@ -130,7 +147,7 @@ Run a service with its settings, each in a terminal of its own:
   env $(cat %[1]s/dispatcher.env) go run ./services/dispatcher
   env $(cat %[1]s/tracker.env) go run ./services/tracker
 
-`, dir, deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, connect.File), at.URL(fleet.Analyzer, 0), at.URL(fleet.Gateway, 0))
+`, dir, deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, connect.File), analyzerURL(at, vars), at.URL(fleet.Gateway, 0))
 }
 
 // dirFlag is what a further command needs to find this folder.

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/internal/stack/natsd"
+)
+
+// Tests of many packages make and remove their streams at the same time.
+func TestAStreamCanBeMadeWhileOthersAreRemoved(t *testing.T) {
+	t.Parallel()
+	server, err := natsd.Start(t.Context(), natsd.Options{Dir: t.TempDir(), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop(context.WithoutCancel(t.Context())) })
+	release, err := keepStream(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	nc, err := nats.Connect(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for maker := range 2 {
+		wg.Go(func() {
+			for round := range 200 {
+				name := fmt.Sprintf("S-%d-%d", maker, round)
+				if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}}); err != nil {
+					t.Errorf("make %s: %v", name, err)
+					return
+				}
+				if err := js.DeleteStream(t.Context(), name); err != nil {
+					t.Errorf("remove %s: %v", name, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
