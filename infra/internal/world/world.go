@@ -4,7 +4,6 @@ package world
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/stack/loopback"
 	dispatcher "sori.internal/services/dispatcher/app"
 	gateway "sori.internal/services/gateway/app"
 	tracker "sori.internal/services/tracker/app"
@@ -61,8 +61,7 @@ func Start(t *testing.T, o Options) *World {
 	if o.Poll {
 		settings["ANALYSIS_STATUS_URL"] = target + "/status/{analysis_job_id}"
 	}
-	// The dispatcher must know its own address before it has one: it is given a
-	// listener's that was closed a moment ago.
+	// The dispatcher must know its own address before it has one.
 	addr := freeAddr(t)
 	settings["HTTP_ADDR"], settings["WEBHOOK_URL"] = addr, "http://"+addr+"/tokens/webhook/analysis-complete"
 	w.Dispatcher = k.Run(dispatcher.Run, settings).URL
@@ -88,14 +87,14 @@ func front(t *testing.T, before func(http.Handler) http.Handler, server string) 
 	return s.URL
 }
 
+// freeAddr is an address that no other test is given and no outgoing connection has.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := loopback.Several(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return loopback.Address(ports[0])
 }
 
 func startAnalyzer(t *testing.T, k *testkit.Kit, b analyzer.Behaviour) *analyzer.Server {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
@@ -59,6 +61,8 @@ func With(ctx context.Context, want Port, start func(port int) error) error {
 	port := want.Prefer
 	if port == 0 || Taken(port) {
 		port = 0
+	} else {
+		claim(port) // an earlier start in this process may hold the claim
 	}
 	var err error
 	for range attempts {
@@ -109,11 +113,34 @@ func Several(n int) ([]int, error) {
 	return ports, nil
 }
 
+// claim keeps a port from all processes of this user that look for one, this one
+// included, until this process ends. A port is not listened on between its choice and
+// its use, nor while its part restarts, and whoever looked then would take it. Where
+// nothing can be claimed, whoever is first to listen has the port.
+func claim(port int) bool {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("sori-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return true
+	}
+	const flags = syscall.O_RDWR | syscall.O_CREAT | syscall.O_CLOEXEC | syscall.O_NOFOLLOW
+	// A bare descriptor, which nothing closes: the claim is to last as long as the process.
+	file, err := syscall.Open(filepath.Join(dir, strconv.Itoa(port)), flags, 0o600)
+	if err != nil {
+		return true
+	}
+	if syscall.Flock(file, syscall.LOCK_EX|syscall.LOCK_NB) != nil || Taken(port) {
+		_ = syscall.Close(file)
+		return false
+	}
+
+	return true
+}
+
 // free looks below the range from which systems take the ports of outgoing connections: such a connection would take the
 // port while the part that owns it restarts.
 func free() (int, error) {
 	for range 10 * attempts {
-		if port := lowest + rand.IntN(highest-lowest); !Taken(port) {
+		if port := lowest + rand.IntN(highest-lowest); !Taken(port) && claim(port) {
 			return port, nil
 		}
 	}

@@ -82,3 +82,19 @@ func TestAnotherFailureIsNotRepeated(t *testing.T) {
 		t.Errorf("%d calls, %v; want one and %v", calls, err, want)
 	}
 }
+
+// Without that, somebody would find the port of a part that is being restarted.
+func TestAPortThatWasFoundIsNotFoundAgain(t *testing.T) {
+	t.Parallel()
+	found := map[int]bool{}
+	for range 300 { // of 7000: by chance alone six would be found twice
+		ports, err := loopback.Several(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found[ports[0]] {
+			t.Errorf("port %d is found twice", ports[0])
+		}
+		found[ports[0]] = true
+	}
+}
