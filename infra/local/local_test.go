@@ -123,7 +123,7 @@ func (r *running) interrupt(t *testing.T) {
 		if err != nil {
 			t.Errorf("it ended with %v", err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute): // more than all of its grace times
 		t.Fatal("it does not end")
 	}
 	if _, err := os.Stat(filepath.Join(r.dir, connect.File)); !errors.Is(err, os.ErrNotExist) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
 
 	analyzerapp "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/fleet"
@@ -31,13 +30,8 @@ func service(name string, own map[string]string) lifecycle.Part {
 	}
 }
 
-// readyPatience bounds how long the services may take to become ready.
-const readyPatience = 30 * time.Second
-
 // waitReady returns when every service says that it can work.
 func waitReady(ctx context.Context, at fleet.Layout, names ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, readyPatience)
-	defer cancel()
 	for _, name := range names {
 		if err := fleet.WaitReady(ctx, at.URL(name, 0)); err != nil {
 			return fmt.Errorf("wait for the %s: %w", name, err)

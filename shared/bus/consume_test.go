@@ -368,7 +368,7 @@ func TestAConsumerGoesOnAsSoonAsItsConnectionIsBack(t *testing.T) {
 		if got != second {
 			t.Errorf("then %s", got)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(8 * time.Second): // of the ten after which heartbeats are missed
 		t.Error("the consumer waits for missed heartbeats")
 	}
 }

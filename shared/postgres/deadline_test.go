@@ -105,12 +105,12 @@ func TestADeadlineIsTheCallersAndNotTheConnections(t *testing.T) {
 	k := testkit.New(t)
 	db := open(t, k.Database(), "s")
 	db.SetMaxOpenConns(1)
-	short, cancel := context.WithTimeout(k.Context(), time.Second)
+	short, cancel := context.WithTimeout(k.Context(), 3*time.Second)
 	must(t, db.PingContext(short))
 	cancel()
-	_, err := db.ExecContext(k.Context(), `SELECT pg_sleep(3)`) // longer than the last caller had
+	_, err := db.ExecContext(k.Context(), `SELECT pg_sleep(4)`) // longer than the last caller had
 	must(t, err)
-	short, cancel = context.WithTimeout(k.Context(), 200*time.Millisecond)
+	short, cancel = context.WithTimeout(k.Context(), time.Second)
 	must(t, db.PingContext(short))
 	cancel()
 	<-time.After(3 * time.Second / 2) // past what the last caller had: that it closes is a call of its own

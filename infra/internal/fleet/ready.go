@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	readyPatience = 30 * time.Second      // for a program to become ready
+	readyPatience = 2 * time.Minute       // for a program to become ready: one that ends is not waited for
 	readyPause    = 10 * time.Millisecond // between two questions
 )
 

@@ -32,7 +32,7 @@ const name = "sori"
 
 const (
 	syncInterval = time.Second
-	readyLimit   = 30 * time.Second
+	readyLimit   = 2 * time.Minute // a server that cannot start says so at once
 	stopGrace    = 10 * time.Second
 
 	// maxStore is a limit on accounting, not a reservation of disk: streams that ask for room are refused beyond it.
