@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"sori.internal/infra/internal/fleet"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/shared/testkit"
 )
@@ -43,7 +45,7 @@ func runTests(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer release()
-	return goTest(ctx, args, deps.Endpoints)
+	return goTest(ctx, args, deps.Endpoints, filepath.Join(dir, "programs"))
 }
 
 // keepStream makes a stream that nobody removes. nats-server removes the folder of
@@ -66,8 +68,9 @@ func keepStream(ctx context.Context, url string) (release func(), err error) {
 	return nc.Close, nil
 }
 
-// goTest runs `go test` over the workspace, or over the packages that args name.
-func goTest(ctx context.Context, args []string, deps stack.Endpoints) error {
+// goTest runs `go test` over the workspace, or over the packages that args name, which
+// share the programs that they build.
+func goTest(ctx context.Context, args []string, deps stack.Endpoints, programs string) error {
 	command := append([]string{"test"}, args...)
 	if !namesPackages(args) {
 		command = append(command, "work")
@@ -82,6 +85,7 @@ func goTest(ctx context.Context, args []string, deps stack.Endpoints) error {
 		testkit.EnvS3+"="+deps.S3Endpoint,
 		testkit.EnvS3Access+"="+deps.S3AccessKey,
 		testkit.EnvS3Secret+"="+deps.S3SecretKey,
+		fleet.SharedVariable+"="+programs,
 	)
 	if err := test.Run(); err != nil {
 		return fmt.Errorf("go test: %w", err)

@@ -3,11 +3,16 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"sori.internal/infra/internal/stack/flock"
 )
 
 // BuildOptions say how to build.
@@ -22,11 +27,65 @@ type BuildOptions struct {
 // ProfileVariable names the file that a program built with Profile writes.
 const ProfileVariable = "SORI_CPU_PROFILE"
 
-// Build builds every program into dir, with the go command. The present folder must lie in the workspace.
+// SharedVariable names a folder for programs that were built, to be used again by all who build the same. The tests of several
+// packages need them, and linking them takes most of what a build does.
+const SharedVariable = "SORI_TEST_SHARED_PROGRAMS"
+
+// othersBuild bounds the wait for whoever builds the same at the moment.
+const othersBuild = 10 * time.Minute
+
+// Build builds every program into dir, with the go command. The present folder must lie in the workspace. Where SharedVariable is
+// set, programs that are there already are used, and dir has links to them.
 func Build(ctx context.Context, dir string, opts BuildOptions) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
+	shared := os.Getenv(SharedVariable)
+	if shared == "" || opts.Profile {
+		return build(ctx, dir, opts)
+	}
+	shared = filepath.Join(shared, fmt.Sprintf("race-%t-cover-%t", opts.Race, opts.Cover))
+	if err := buildOnce(ctx, shared, opts); err != nil {
+		return err
+	}
+	for _, name := range Names() {
+		link := filepath.Join(dir, name)
+		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("build: %w", err)
+		}
+		if err := os.Symlink(filepath.Join(shared, name), link); err != nil {
+			return fmt.Errorf("build: %w", err)
+		}
+	}
+
+	return nil
+}
+
+// buildOnce builds into a folder unless that was done before, by whichever process.
+func buildOnce(ctx context.Context, dir string, opts BuildOptions) (err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+	lock, err := flock.Wait(ctx, filepath.Join(dir, "lock"), othersBuild)
+	if err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	whole := filepath.Join(dir, "whole")
+	if _, err := os.Stat(whole); err == nil {
+		return nil
+	}
+	if err := build(ctx, dir, opts); err != nil {
+		return err
+	}
+	if err := os.WriteFile(whole, nil, 0o600); err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+
+	return nil
+}
+
+func build(ctx context.Context, dir string, opts BuildOptions) error {
 	args := []string{"build", "-o", filepath.Clean(dir) + string(filepath.Separator)}
 	if opts.Race {
 		args = append(args, "-race")
@@ -70,6 +129,7 @@ const profiledMain = `package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime/pprof"
 

@@ -297,3 +297,28 @@ func TestUsageSeesMemoryAndTime(t *testing.T) {
 		t.Error("a process that does not exist was measured")
 	}
 }
+
+// The tests of six packages run the same programs: `go run ./infra/local test` has them
+// built once.
+func TestProgramsAreBuiltOnceForAllTests(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(fleet.SharedVariable) == "" {
+		t.Fatalf("%s is not set: run the tests with `go run ./infra/local test`", fleet.SharedVariable)
+	}
+	one, two := t.TempDir(), t.TempDir()
+	for _, dir := range []string{one, two, two} { // into a folder that has programs, too
+		if err := fleet.Build(t.Context(), dir, fleet.BuildOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range fleet.Names() {
+		a, errA := os.Stat(filepath.Join(one, name))
+		b, errB := os.Stat(filepath.Join(two, name))
+		if err := errors.Join(errA, errB); err != nil {
+			t.Fatal(err)
+		}
+		if !os.SameFile(a, b) || a.Mode()&0o100 == 0 {
+			t.Errorf("%s is built twice, or cannot be run: %v", name, a.Mode())
+		}
+	}
+}
