@@ -9,8 +9,8 @@ import (
 	"hash"
 	"io"
 
-	"sori.internal/services/gateway/internal/sniff"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/media"
 )
 
 // recording is the file of a form, as a reader that ends only when the whole
@@ -51,7 +51,7 @@ func open(r Request, limit int64) (*recording, error) {
 	if len(head) == 0 {
 		return nil, fault.New(fault.Invalid, "empty-file", "The file is empty.")
 	}
-	mediaType, ok := sniff.Detect(head)
+	mediaType, ok := media.Sniff(head)
 	if !ok {
 		return nil, fault.New(fault.Unsupported, "unsupported-audio", "The file is not audio of a known format.")
 	}
@@ -63,7 +63,7 @@ func open(r Request, limit int64) (*recording, error) {
 
 // readHead reads as much as the sniffer wants, or all where there is less.
 func readHead(content io.Reader) ([]byte, error) {
-	head := make([]byte, sniff.HeadSize)
+	head := make([]byte, media.HeadSize)
 	for n := 0; ; {
 		m, err := content.Read(head[n:])
 		n += m

@@ -19,9 +19,9 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"sori.internal/services/uploader/internal/probe"
 	"sori.internal/shared/event"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/media"
 )
 
 // Journal is the log of the jobs.
@@ -98,7 +98,7 @@ func (c *Core) copy(ctx context.Context, r event.Received, o Object) (time.Durat
 	if err != nil {
 		return 0, err
 	}
-	meter := probe.New(r.Size)
+	meter := media.NewMeter(r.Size)
 	body := &teller{ctx: ctx, journal: c.journal, job: r.JobID, size: r.Size, body: io.TeeReader(staged, meter)}
 	body.tell()
 	if err := c.objects.Put(ctx, o, body); err != nil {
@@ -107,8 +107,7 @@ func (c *Core) copy(ctx context.Context, r event.Received, o Object) (time.Durat
 		}
 		return 0, err
 	}
-	duration, _ := meter.Duration() // zero where the header does not tell
-	return duration, nil
+	return meter.Info().Duration, nil // zero where it is not known
 }
 
 // conclude says stored, unless another event was quicker than the log that was

@@ -1,4 +1,4 @@
-package probe
+package media
 
 // framed reads MPEG audio, AAC in ADTS and native FLAC, all three alone or after ID3v2 tags of any size and the zero bytes that
 // some writers leave behind those.
@@ -38,7 +38,7 @@ func (f *framed) seconds(size int64) float64 {
 // id3v2 returns the size of the ID3v2 tag that b begins with, its header and footer included, in bytes, or 0 where there is none
 // (ID3v2.4.0 structure, section 3.1; 2.2 and 2.3 agree with it).
 func id3v2(b []byte) int64 {
-	if string(b[:3]) != "ID3" || b[3] < 2 || b[3] > 4 {
+	if len(b) < 10 || string(b[:3]) != "ID3" || b[3] < 2 || b[3] > 4 || b[4] == 0xFF {
 		return 0
 	}
 	size := int64(10)
@@ -58,4 +58,10 @@ func id3v2(b []byte) int64 {
 // trailer tells whether the frames are over because b begins a tag that stands at the end of a file: ID3v1, APEv2 or Lyrics3.
 func trailer(b []byte) bool {
 	return string(b[:3]) == "TAG" || string(b[:4]) == "APET" || string(b[:4]) == "LYRI"
+}
+
+func (f *framed) describe(info *Info) {
+	if f.stream != nil {
+		f.stream.describe(info)
+	}
 }

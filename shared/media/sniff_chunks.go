@@ -1,4 +1,4 @@
-package sniff
+package media
 
 import (
 	"bytes"
@@ -14,9 +14,9 @@ func at(head []byte, off, n int) string {
 	return string(head[off : off+n])
 }
 
-// riff knows WAV (Microsoft RIFF, "Multimedia Programming Interface 1.0") and its 64-bit forms: RF64 (EBU Tech 3306) and BW64
+// sniffRIFF knows WAV (Microsoft RIFF, "Multimedia Programming Interface 1.0") and its 64-bit forms: RF64 (EBU Tech 3306) and BW64
 // (ITU-R BS.2088). The form type after the size separates it from WebP, AVI and the other RIFF files.
-func riff(head []byte) string {
+func sniffRIFF(head []byte) string {
 	switch at(head, 0, 4) {
 	case "RIFF", "RF64", "BW64":
 		if at(head, 8, 4) == "WAVE" {
@@ -26,8 +26,8 @@ func riff(head []byte) string {
 	return ""
 }
 
-// aiff knows AIFF 1.3 and AIFF-C, which are IFF (EA IFF 85) forms; other forms are images and texts.
-func aiff(head []byte) string {
+// sniffAIFF knows AIFF 1.3 and AIFF-C, which are IFF (EA IFF 85) forms; other forms are images and texts.
+func sniffAIFF(head []byte) string {
 	if at(head, 0, 4) == "FORM" {
 		switch at(head, 8, 4) {
 		case "AIFF", "AIFC":
@@ -37,8 +37,8 @@ func aiff(head []byte) string {
 	return ""
 }
 
-// amr knows the storage format of AMR and AMR-WB, single- and multi-channel (RFC 4867, section 5.1).
-func amr(head []byte) string {
+// sniffAMR knows the storage format of AMR and AMR-WB, single- and multi-channel (RFC 4867, section 5.1).
+func sniffAMR(head []byte) string {
 	for _, magic := range [...]struct{ prefix, mediaType string }{
 		{"#!AMR\n", "audio/amr"},
 		{"#!AMR_MC1.0\n", "audio/amr"},
@@ -52,25 +52,25 @@ func amr(head []byte) string {
 	return ""
 }
 
-// caf knows Apple's Core Audio Format 1.0: the file header, then always the audio description chunk.
-func caf(head []byte) string {
+// sniffCAF knows Apple's Core Audio Format 1.0: the file header, then always the audio description chunk.
+func sniffCAF(head []byte) string {
 	if at(head, 0, 8) == "caff\x00\x01\x00\x00" && at(head, 8, 4) == "desc" {
 		return "audio/x-caf"
 	}
 	return ""
 }
 
-// flac knows native FLAC: the signature, then always a STREAMINFO block of 34 bytes (RFC 9639, sections 6 and 8.2).
-func flac(head []byte) string {
+// sniffFLAC knows native FLAC: the signature, then always a STREAMINFO block of 34 bytes (RFC 9639, sections 6 and 8.2).
+func sniffFLAC(head []byte) string {
 	if at(head, 0, 4) == "fLaC" && len(head) >= 8 && binary.BigEndian.Uint32(head[4:])&^(1<<31) == 34 {
 		return "audio/flac"
 	}
 	return ""
 }
 
-// mp4 knows the ISO base media file format by its ftyp box (ISO/IEC 14496-12, section 4.3). The brands decide, since
+// sniffMP4 knows the ISO base media file format by its ftyp box (ISO/IEC 14496-12, section 4.3). The brands decide, since
 // HEIF and AVIF images, JPEG 2000 and Canon's raw pictures begin with the same box.
-func mp4(head []byte) string {
+func sniffMP4(head []byte) string {
 	if at(head, 4, 4) != "ftyp" || len(head) < 16 {
 		return ""
 	}
@@ -78,23 +78,23 @@ func mp4(head []byte) string {
 	if size < 16 || size%4 != 0 || size > HeadSize {
 		return ""
 	}
-	if image(at(head, 8, 4)) {
+	if imageBrand(at(head, 8, 4)) {
 		return ""
 	}
-	if media(at(head, 8, 4)) {
+	if filmBrand(at(head, 8, 4)) {
 		return "audio/mp4"
 	}
 	for off := 16; off < int(size); off += 4 {
-		if media(at(head, off, 4)) {
+		if filmBrand(at(head, off, 4)) {
 			return "audio/mp4"
 		}
 	}
 	return ""
 }
 
-// image tells whether a major brand is one of a still picture or a sequence of them (ISO/IEC 23008-12, AVIF 1.1). Such
+// imageBrand tells whether a major brand is one of a still picture or a sequence of them (ISO/IEC 23008-12, AVIF 1.1). Such
 // a file may name a film's brand among the compatible ones.
-func image(brand string) bool {
+func imageBrand(brand string) bool {
 	switch brand {
 	case "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1", "avif", "avis", "jpeg", "jpgs", "crx ":
 		return true
@@ -102,9 +102,9 @@ func image(brand string) bool {
 	return false
 }
 
-// media tells whether a brand is one of the MP4 family, as registered at mp4ra.org: ISO and MPEG-4 files, iTunes audio,
+// filmBrand tells whether a brand is one of the MP4 family, as registered at mp4ra.org: ISO and MPEG-4 files, iTunes audio,
 // 3GPP and 3GPP2, DASH and CMAF fragments, Flash audio.
-func media(brand string) bool {
+func filmBrand(brand string) bool {
 	for _, prefix := range [...]string{"iso", "mp4", "M4", "3g", "dash", "msdh", "cmf", "avc1", "mmp4", "MSNV", "NDS", "F4"} {
 		if brand != "" && strings.HasPrefix(brand, prefix) {
 			return true

@@ -1,4 +1,4 @@
-package probe
+package media
 
 import (
 	"encoding/binary"
@@ -87,3 +87,5 @@ func extended(b []byte) float64 {
 	}
 	return math.Ldexp(float64(mantissa), int(exponent)-16383-63)
 }
+
+func (a *aiff) describe(info *Info) { info.SampleRate = int(a.rate) }

@@ -1,4 +1,4 @@
-package probe
+package media
 
 import "encoding/binary"
 
@@ -110,3 +110,5 @@ func (w *wave) present(size int64) int64 {
 	}
 	return int64(w.dataSize)
 }
+
+func (w *wave) describe(info *Info) { info.SampleRate, info.Channels = int(w.rate), int(w.channels) }

@@ -1,4 +1,4 @@
-package probe
+package media
 
 import "encoding/binary"
 
@@ -75,3 +75,5 @@ func (m *mp4) extendsHeader(b []byte) {
 func (m *mp4) seconds(int64) float64 {
 	return float64(m.length) / float64(m.scale) // not a number, or infinite, where there is no scale
 }
+
+func (m *mp4) describe(*Info) {}

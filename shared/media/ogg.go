@@ -1,4 +1,4 @@
-package probe
+package media
 
 import "encoding/binary"
 
@@ -155,3 +155,5 @@ func (l *oggLink) seconds(size int64) float64 {
 	}
 	return float64(last-l.start-l.skip) / float64(l.rate)
 }
+
+func (o *ogg) describe(info *Info) { info.SampleRate = int(o.link.rate) }

@@ -1,4 +1,4 @@
-package probe
+package media
 
 // amr reads the storage format of AMR and AMR-WB (RFC 4867, section 5): a row of frames of 20 ms, each of which tells its size.
 type amr struct {
@@ -68,4 +68,11 @@ func (a *amr) seconds(size int64) float64 {
 		frames--
 	}
 	return float64(frames/int64(a.channels)) * 0.02
+}
+
+func (a *amr) describe(info *Info) {
+	info.Codec, info.SampleRate, info.Channels = "amrnb", 8000, a.channels
+	if a.wide {
+		info.MediaType, info.Codec, info.SampleRate = "audio/amr-wb", "amrwb", 16000
+	}
 }

@@ -1,4 +1,4 @@
-package probe
+package media
 
 const (
 	opusRate = 48000 // Opus counts at this rate whatever its input's (RFC 7845, section 4)

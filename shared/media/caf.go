@@ -1,4 +1,4 @@
-package probe
+package media
 
 import (
 	"encoding/binary"
@@ -69,3 +69,5 @@ func (c *caf) seconds(size int64) float64 {
 	}
 	return float64(data/int64(c.packetBytes)) * float64(c.packetSpan) / c.rate
 }
+
+func (c *caf) describe(info *Info) { info.SampleRate = int(c.rate) }

@@ -1,18 +1,4 @@
-// Package probe tells the playing time of audio while its bytes stream by.
-//
-// It guarantees:
-//   - Every byte passes once, in order, and is not kept: a Meter holds the header being read, a few hundred bytes, and for Opus in
-//     Ogg one page; never more than 128 KiB, whatever the size of the file.
-//   - Work is linear in the bytes, whatever they claim: a Meter follows a file's own structure from one header to the
-//     next and only ever forwards.
-//   - A playing time is what the file says or nothing: a header's field, or a count of all its frames, or its bytes at the constant rate
-//     that a header states; never a guess from a part of it. Where the bytes can contradict a header (WAV, AIFF, CAF, the frames of MP3),
-//     they are believed. The silence that encoders add in front and behind is left out where the file tells how long it
-//     is, and else counts, as it does in a decoder.
-//   - Any input is safe: a Meter never fails and never panics.
-//
-// The format is known from the bytes, so that a wrong media type cannot lead a reader astray.
-package probe
+package media
 
 import "time"
 
@@ -32,6 +18,9 @@ type reader interface {
 	// magicSize bytes at 0. Where the file ends before what was asked for, there is no further call.
 	step(off int64, b []byte) (next int64, want int)
 
+	// describe fills in what is known of the sound.
+	describe(info *Info)
+
 	// seconds is the playing time of the file, which turned out to have size bytes; 0 or anything absurd where it is not told.
 	seconds(size int64) float64
 }
@@ -41,14 +30,15 @@ type Meter struct {
 	size   int64 // as expected; negative: not known
 	seen   int64
 	reader reader
+	info   Info // what is known of the container
 
 	next int64 // where buf begins
 	want int   // how many bytes buf is to hold; 0: nothing more is wanted
 	buf  []byte
 }
 
-// New returns a Meter for an upload of size bytes, negative where that is not known beforehand.
-func New(size int64) *Meter {
+// NewMeter returns a Meter for an upload of size bytes, negative where that is not known beforehand.
+func NewMeter(size int64) *Meter {
 	return &Meter{size: size, want: magicSize}
 }
 
@@ -73,23 +63,28 @@ func (m *Meter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Duration returns the playing time, and whether the file tells one. Ask after the last byte: before, and where more or fewer
-// bytes came than were expected, nothing is told.
-func (m *Meter) Duration() (time.Duration, bool) {
-	if m.reader == nil || m.size >= 0 && m.seen != m.size {
-		return 0, false
+// Info returns what was found. It is final after the last byte. Before that, and where more or fewer bytes came than were
+// expected, no duration is known.
+func (m *Meter) Info() Info {
+	if m.reader == nil {
+		return Info{}
+	}
+	info := m.info
+	m.reader.describe(&info)
+	if m.size >= 0 && m.seen != m.size {
+		return info
 	}
 	seconds := m.reader.seconds(m.seen)
-	if !(seconds > 0 && seconds <= Longest.Seconds()) { // so written, NaN is refused
-		return 0, false
+	if seconds > 0 && seconds <= Longest.Seconds() { // so written, NaN is refused
+		info.Duration, info.DurationKnown = time.Duration(seconds*float64(time.Second)+0.5), true
 	}
-	return time.Duration(seconds*float64(time.Second) + 0.5), true
+	return info
 }
 
 // step hands the reader what it asked for, and keeps of it what it asks for again.
 func (m *Meter) step() {
 	if m.reader == nil {
-		m.reader = open(m.buf)
+		m.reader, m.info = open(m.buf)
 	}
 	next, want := m.reader.step(m.next, m.buf[:m.want])
 	forward := next > m.next || next == m.next && want > m.want
@@ -105,26 +100,26 @@ func (m *Meter) step() {
 	m.next, m.want = next, want
 }
 
-// open returns the reader for a file that begins with magic.
-func open(magic []byte) reader {
+// open returns the reader for a file that begins with magic, and the container's name and media type.
+func open(magic []byte) (reader, Info) {
 	switch string(magic[:4]) {
 	case "RIFF", "RF64", "BW64":
-		return &wave{}
+		return &wave{}, Info{Container: "wav", MediaType: "audio/wav"}
 	case "FORM":
-		return &aiff{}
+		return &aiff{}, Info{Container: "aiff", MediaType: "audio/aiff"}
 	case "caff":
-		return &caf{}
+		return &caf{}, Info{Container: "caf", MediaType: "audio/x-caf"}
 	case "OggS":
-		return &ogg{}
+		return &ogg{}, Info{Container: "ogg", MediaType: "audio/ogg"}
 	case "\x1a\x45\xdf\xa3":
-		return &webm{}
+		return &webm{}, Info{Container: "webm", MediaType: "audio/webm"}
 	case "#!AM":
-		return &amr{}
+		return &amr{}, Info{Container: "amr", MediaType: "audio/amr"}
 	}
 	if string(magic[4:8]) == "ftyp" {
-		return &mp4{}
+		return &mp4{}, Info{Container: "mp4", MediaType: "audio/mp4"}
 	}
-	return &framed{}
+	return &framed{}, Info{}
 }
 
 // stop is what a step returns that wants nothing more.

@@ -1,11 +1,11 @@
-package probe
+package media
 
 import "encoding/binary"
 
 // mpeg reads MPEG audio, layers II and III (MP3), by following every frame to the end of the file; a tag in the first frame
 // (Xing, Info, VBRI) tells what the encoder added in silence, and the number of frames where the row is broken.
 type mpeg struct {
-	stream  uint32 // the fields that stay the same; 0 before the first frame
+	stream  uint64 // the fields that stay the same; 0 before the first frame
 	rate    int    // samples a second
 	samples int    // in a frame, a channel
 	frames  int64
@@ -18,9 +18,8 @@ type mpeg struct {
 }
 
 const (
-	mpegHeaderSize = 4
-	tagReach       = 192 // bytes of a first frame that hold all of a tag that is read
-	leastFrame     = 24  // bytes: 8 kbit/s at 24 kHz
+	tagReach   = 192 // bytes of a first frame that hold all of a tag that is read
+	leastFrame = 24  // bytes: 8 kbit/s at 24 kHz
 )
 
 func (m *mpeg) step(off int64, b []byte) (int64, int) {
@@ -65,7 +64,7 @@ func (m *mpeg) seconds(size int64) float64 {
 }
 
 // tag reads the tag in the first frame, b, if there is one.
-func (m *mpeg) tag(b []byte, f mpegFrame) bool {
+func (m *mpeg) tag(b []byte, f frame) bool {
 	const vbri = 36 // Fraunhofer's tag stands at a fixed place
 	if len(b) >= vbri+18 && string(b[vbri:vbri+4]) == "VBRI" {
 		m.told = int64(binary.BigEndian.Uint32(b[vbri+14:]))
@@ -100,54 +99,6 @@ func (m *mpeg) tag(b []byte, f mpegFrame) bool {
 	return true
 }
 
-// An mpegFrame is what a frame's header tells.
-type mpegFrame struct {
-	length  int // bytes
-	samples int // a channel
-	rate    int // samples a second
-	sideEnd int // where a layer III frame's side information ends, which is where a tag begins
-	stream  uint32
-}
-
-// mpegHeader reads a frame header of MPEG-1 and MPEG-2 audio, layers II and III (ISO/IEC 11172-3, section 2.4.2.3; ISO/IEC 13818-3), or of
-// their extension to low rates ("MPEG 2.5", layer III only). Free format, whose frames do not tell their length, is not read.
-func mpegHeader(b []byte) (mpegFrame, bool) {
-	const (
-		sync      = 0xFFE00000
-		layerII   = 2
-		layerIII  = 1
-		mpeg25    = 0
-		mpeg1     = 3
-		sameKinds = 0xFFFE0C00 // sync, version, layer, sampling rate
-	)
-	h := binary.BigEndian.Uint32(b)
-	version, layer, rate, step := h>>19&3, h>>17&3, h>>10&3, h>>12&15
-	switch {
-	case h&sync != sync, version == 1, rate == 3, step == 0, step == 15, h&3 == 2,
-		layer != layerII && layer != layerIII, version == mpeg25 && layer == layerII:
-		return mpegFrame{}, false
-	}
-	f := mpegFrame{samples: 1152, rate: [...]int{44100, 48000, 32000}[rate], stream: h & sameKinds}
-	kbits := [...]int{0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160}
-	stereo, mono := 17, 9
-	switch {
-	case version == mpeg1 && layer == layerII:
-		kbits = [...]int{0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384}
-	case version == mpeg1:
-		kbits = [...]int{0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320}
-		stereo, mono = 32, 17
-	case layer == layerIII:
-		f.samples = 576
-	}
-	switch version {
-	case mpeg25:
-		f.rate /= 4
-	case 2:
-		f.rate /= 2
-	}
-	f.length = f.samples/8*1000*kbits[step]/f.rate + int(h>>9&1)
-	if f.sideEnd = mpegHeaderSize + stereo; h>>6&3 == 3 {
-		f.sideEnd = mpegHeaderSize + mono
-	}
-	return f, true
+func (m *mpeg) describe(info *Info) {
+	info.Container, info.MediaType, info.SampleRate = "mpeg", "audio/mpeg", m.rate
 }

@@ -1,4 +1,4 @@
-package probe
+package media
 
 import (
 	"os"
@@ -101,10 +101,10 @@ func TestACutFileTellsNoMoreThanTheWholeOne(t *testing.T) {
 			t.Parallel()
 			b := recording(t, r.name)
 			whole, _ := measure(b, len(b))
-			m := New(-1)
+			m := NewMeter(-1)
 			for i := range b {
 				const padding = 60 * time.Millisecond // that is only left out where the end is there
-				if got, ok := m.Duration(); ok && r.samples > 0 && (got <= 0 || got > whole+padding) {
+				if got, ok := duration(m); ok && r.samples > 0 && (got <= 0 || got > whole+padding) {
 					t.Fatalf("first %d bytes: %v, all of them %v", i, got, whole)
 				}
 				_, _ = m.Write(b[i : i+1])
@@ -117,15 +117,15 @@ func TestNothingIsToldBeforeTheLastByte(t *testing.T) {
 	t.Parallel()
 	b := recording(t, "pcm16.wav")
 	for _, size := range []int64{int64(len(b)) + 1, int64(len(b)) - 1, 0} {
-		m := New(size)
+		m := NewMeter(size)
 		_, _ = m.Write(b)
-		if got, ok := m.Duration(); ok {
+		if got, ok := duration(m); ok {
 			t.Errorf("%d bytes were expected: told %v", size, got)
 		}
 	}
-	m := New(-1)
+	m := NewMeter(-1)
 	_, _ = m.Write(b)
-	if got, ok := m.Duration(); !ok || got != 312500*time.Microsecond {
+	if got, ok := duration(m); !ok || got != 312500*time.Microsecond {
 		t.Errorf("any size was expected: told %v, %v", got, ok)
 	}
 }
@@ -133,7 +133,7 @@ func TestNothingIsToldBeforeTheLastByte(t *testing.T) {
 func TestWriteTakesAllAndKeepsLittle(t *testing.T) {
 	t.Parallel()
 	for _, r := range recordings {
-		m := New(-1)
+		m := NewMeter(-1)
 		b := recording(t, r.name)
 		for range 3 { // the second and third are rubbish after the end
 			if n, err := m.Write(b); n != len(b) || err != nil {
@@ -171,12 +171,17 @@ func FuzzMeter(f *testing.F) {
 
 // measure writes b size bytes at a time.
 func measure(b []byte, size int) (time.Duration, bool) {
-	m := New(int64(len(b)))
+	m := NewMeter(int64(len(b)))
 	for len(b) > 0 {
 		n, _ := m.Write(b[:min(size, len(b))])
 		b = b[n:]
 	}
-	return m.Duration()
+	return duration(m)
+}
+
+func duration(m *Meter) (time.Duration, bool) {
+	info := m.Info()
+	return info.Duration, info.DurationKnown
 }
 
 // expect wants the playing time of b, or none where it is 0.

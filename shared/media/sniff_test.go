@@ -1,4 +1,4 @@
-package sniff
+package media
 
 import (
 	"bytes"
@@ -11,8 +11,8 @@ import (
 	"unicode/utf16"
 )
 
-// recordings are the beginnings of files as real encoders write them, in testdata/audio.
-var recordings = []struct{ name, mediaType string }{
+// heads are the beginnings of files as real encoders write them, in testdata/heads.
+var heads = []struct{ name, mediaType string }{
 	{"wav.wav", "audio/wav"},
 	{"wav-extensible.wav", "audio/wav"},
 	{"wav-piped.wav", "audio/wav"},
@@ -42,10 +42,10 @@ var recordings = []struct{ name, mediaType string }{
 
 func TestRealRecordingsAreKnown(t *testing.T) {
 	t.Parallel()
-	for _, r := range recordings {
+	for _, r := range heads {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			expect(t, recording(t, r.name), r.mediaType)
+			sniffed(t, headOf(t, r.name), r.mediaType)
 		})
 	}
 }
@@ -59,14 +59,14 @@ func TestOtherFilesAreRefused(t *testing.T) {
 	for _, name := range names {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()
-			expect(t, read(t, name), "")
+			sniffed(t, read(t, name), "")
 		})
 	}
 }
 
 func TestWhatSharesAShapeWithAudioIsDecidedByItsContent(t *testing.T) {
 	t.Parallel()
-	mp3, aac := recording(t, "mpeg-lame.mp3"), recording(t, "aac.aac")
+	mp3, aac := headOf(t, "mpeg-lame.mp3"), headOf(t, "aac.aac")
 	theora := read(t, "testdata/other/theora.ogg")
 	pictures, sound := theora[:70], theora[70:128] // each the page that begins its stream
 	cases := []struct {
@@ -124,14 +124,14 @@ func TestWhatSharesAShapeWithAudioIsDecidedByItsContent(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			expect(t, c.head, c.mediaType)
+			sniffed(t, c.head, c.mediaType)
 		})
 	}
 }
 
 func TestWhatFollowsAnID3TagDecides(t *testing.T) {
 	t.Parallel()
-	mp3, aac, flac := recording(t, "mpeg-lame.mp3"), recording(t, "aac.aac"), recording(t, "flac.flac")
+	mp3, aac, flac := headOf(t, "mpeg-lame.mp3"), headOf(t, "aac.aac"), headOf(t, "flac.flac")
 	text := bytes.Repeat([]byte("text"), HeadSize/4)
 	cases := []struct {
 		name, mediaType string
@@ -155,19 +155,19 @@ func TestWhatFollowsAnID3TagDecides(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			expect(t, c.body[:min(len(c.body), HeadSize)], c.mediaType)
+			sniffed(t, c.body[:min(len(c.body), HeadSize)], c.mediaType)
 		})
 	}
 }
 
 func TestShorterHeadsTellTheSameOrNothing(t *testing.T) {
 	t.Parallel()
-	for _, r := range recordings {
+	for _, r := range heads {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			head := recording(t, r.name)
+			head := headOf(t, r.name)
 			for n := range head {
-				if got, ok := Detect(head[:n:n]); ok != (got != "") || ok && got != r.mediaType {
+				if got, ok := Sniff(head[:n:n]); ok != (got != "") || ok && got != r.mediaType {
 					t.Fatalf("first %d bytes: %q, %v", n, got, ok)
 				}
 			}
@@ -183,12 +183,12 @@ func TestRandomBytesAreNoAudio(t *testing.T) {
 		_, _ = source.Read(head)
 		head[0] = 0xFF // as a frame begins
 		head[1] |= 0xE0
-		expect(t, head, "")
+		sniffed(t, head, "")
 	}
 }
 
-func FuzzDetect(f *testing.F) {
-	for _, folder := range []string{"audio", "other"} {
+func FuzzSniff(f *testing.F) {
+	for _, folder := range []string{"heads", "other"} {
 		names, err := filepath.Glob(filepath.Join("testdata", folder, "*"))
 		if err != nil || len(names) == 0 {
 			f.Fatalf("no seeds: %v", err)
@@ -199,7 +199,7 @@ func FuzzDetect(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, head []byte) {
 		before := bytes.Clone(head)
-		got, ok := Detect(head)
+		got, ok := Sniff(head)
 		if ok != strings.HasPrefix(got, "audio/") || !ok && got != "" {
 			t.Errorf("told %q, %v", got, ok)
 		}
@@ -209,16 +209,16 @@ func FuzzDetect(f *testing.F) {
 	})
 }
 
-func expect(t *testing.T, head []byte, mediaType string) {
+func sniffed(t *testing.T, head []byte, mediaType string) {
 	t.Helper()
-	if got, ok := Detect(head); got != mediaType || ok != (mediaType != "") {
+	if got, ok := Sniff(head); got != mediaType || ok != (mediaType != "") {
 		t.Errorf("told %q, %v; want %q", got, ok, mediaType)
 	}
 }
 
-func recording(t testing.TB, name string) []byte {
+func headOf(t testing.TB, name string) []byte {
 	t.Helper()
-	return read(t, filepath.Join("testdata", "audio", name))
+	return read(t, filepath.Join("testdata", "heads", name))
 }
 
 func read(t testing.TB, name string) []byte {
@@ -230,8 +230,6 @@ func read(t testing.TB, name string) []byte {
 	return b
 }
 
-func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
-
 // ftyp is a file type box of the major brand and the compatible ones.
 func ftyp(brands ...string) []byte {
 	box := binary.BigEndian.AppendUint32(nil, uint32(12+4*len(brands)))
@@ -242,12 +240,6 @@ func ftyp(brands ...string) []byte {
 // oggPage is a page that begins a stream with one packet.
 func oggPage(packet string) []byte {
 	return append(append([]byte("OggS\x00\x02"), make([]byte, 20)...), "\x01"+string(rune(len(packet)))+packet...)
-}
-
-// id3 is a tag of size bytes after its header.
-func id3(size int) []byte {
-	header := []byte{'I', 'D', '3', 3, 0, 0, byte(size >> 21 & 127), byte(size >> 14 & 127), byte(size >> 7 & 127), byte(size & 127)}
-	return append(header, bytes.Repeat([]byte{0x55}, size)...)
 }
 
 func utf16Text(order binary.AppendByteOrder) []byte {

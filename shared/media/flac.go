@@ -1,4 +1,4 @@
-package probe
+package media
 
 import "encoding/binary"
 
@@ -27,4 +27,8 @@ func (f *flac) seconds(int64) float64 {
 func streamInfo(b []byte) (rate uint32, samples uint64, block uint16) {
 	fields := binary.BigEndian.Uint64(b[10:]) // rate 20 bits, channels 3, depth 5, samples 36
 	return uint32(fields >> 44), fields & (1<<36 - 1), binary.BigEndian.Uint16(b[2:])
+}
+
+func (f *flac) describe(info *Info) {
+	info.Container, info.MediaType, info.Codec, info.SampleRate = "flac", "audio/flac", "flac", int(f.rate)
 }

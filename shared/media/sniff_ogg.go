@@ -1,16 +1,11 @@
-package sniff
+package media
 
 import "strings"
 
-const (
-	oggHeader = 27   // bytes before a page's segment table (RFC 3533, section 6)
-	oggBegins = 0x02 // header_type flag: the page begins a logical stream
-)
-
-// ogg knows Ogg (RFC 3533) by its first pages: every logical stream of a file begins there, each with a page of its own
+// sniffOgg knows Ogg (RFC 3533) by its first pages: every logical stream of a file begins there, each with a page of its own
 // that holds nothing but the codec's first header. One of them must be audio and none may be anything else, except
 // the directory of Ogg Skeleton, so that Theora is refused wherever it stands.
-func ogg(head []byte) string {
+func sniffOgg(head []byte) string {
 	found := ""
 	for off := 0; ; {
 		packet, next, ok := firstPacket(head, off)
