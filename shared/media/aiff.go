@@ -8,12 +8,15 @@ import (
 // aiff reads AIFF 1.3 and AIFF-C (Apple, "Audio Interchange File Format"): the common chunk tells how many sample frames there are, the
 // sound data chunk how many bytes. The two may come in any order.
 type aiff struct {
-	compressed bool // AIFF-C: the common chunk names a coding
+	compressed bool   // AIFF-C: the common chunk names a coding
+	coding     string // empty until the common chunk was found
 	frames     uint32
-	frameBits  int // 0: the coding's frames have no fixed size
-	perFrame   int // samples a channel in what the common chunk counts
+	channels   int
+	bits       int // of a sample
 	rate       float64
-	soundAt    int64 // 0 until the sound was found
+	soundAt    int64  // 0 until the sound was found
+	soundSize  uint32 // of its chunk
+	trailing   bool   // a tag stands at the end
 }
 
 func (a *aiff) step(off int64, b []byte) (int64, int) {
@@ -26,11 +29,14 @@ func (a *aiff) step(off int64, b []byte) (int64, int) {
 		return 12, 8
 	}
 	size := int64(binary.BigEndian.Uint32(b[4:]))
+	if trailer(b) {
+		a.trailing = true
+		return stop()
+	}
 	switch string(b[:4]) {
 	case "SSND":
-		a.soundAt = off + 16 // the data follows an offset and a block size, of 4 bytes each
-		if a.rate != 0 {
-			return stop()
+		if a.soundAt == 0 {
+			a.soundAt, a.soundSize = off+16, uint32(size) // the data follows an offset and a block size, of 4 bytes each
 		}
 	case "COMM":
 		need := 8 + 18
@@ -44,39 +50,59 @@ func (a *aiff) step(off int64, b []byte) (int64, int) {
 			return off, need
 		}
 		a.common(b[8:])
-		if a.soundAt != 0 {
-			return stop()
-		}
 	}
 	return off + 8 + size + size&1, 8
 }
 
 func (a *aiff) common(b []byte) {
-	channels, bits := int(binary.BigEndian.Uint16(b)), (int(binary.BigEndian.Uint16(b[6:]))+7)&^7
-	a.frames, a.rate, a.perFrame = binary.BigEndian.Uint32(b[2:]), extended(b[8:18]), 1
-	if !a.compressed {
-		a.frameBits = channels * bits
-		return
-	}
-	switch string(b[18:22]) {
-	case "NONE", "twos", "sowt", "raw ", "in24", "in32", "fl32", "FL32", "fl64", "FL64":
-		a.frameBits = channels * bits
-	case "ulaw", "ULAW", "alaw", "ALAW":
-		a.frameBits = channels * 8
-	case "ima4": // counts packets, of 34 bytes and 64 samples
-		a.frameBits, a.perFrame = channels*34*8, 64
-	default:
-		a.rate = 0
+	a.channels, a.bits = int(binary.BigEndian.Uint16(b)), int(binary.BigEndian.Uint16(b[6:]))
+	a.frames, a.rate, a.coding = binary.BigEndian.Uint32(b[2:]), extended(b[8:18]), "NONE"
+	if a.compressed {
+		a.coding = string(b[18:22])
 	}
 }
 
-func (a *aiff) seconds(size int64) float64 {
-	if a.soundAt == 0 || a.soundAt > size || a.rate == 0 || a.frameBits == 0 {
-		return 0
+// block is how many bytes a block of a coding has, and how many samples a channel; 0 where they have no fixed size.
+func (a *aiff) block(codec string) (size, samples int64) {
+	channels := int64(a.channels)
+	switch codec {
+	case "adpcm_ima_qt":
+		return 34 * channels, 64
+	case "mace3":
+		return 2 * channels, 6
+	case "mace6":
+		return channels, 6
+	case "gsm":
+		return 33, 160
 	}
-	// A writer that cannot seek back claims more frames than any file has: those that came count.
-	frames := min(int64(a.frames), (size-a.soundAt)*8/int64(a.frameBits))
-	return float64(frames) * float64(a.perFrame) / a.rate
+	return int64(pcmBytes(codec)) * channels, 1
+}
+
+func (a *aiff) describe(info *Info, size int64, _ []byte) {
+	info.SampleRate, info.Channels = int(a.rate), a.channels
+	if a.coding == "" {
+		return
+	}
+	info.Codec = appleCodec(a.coding, a.bits)
+	if a.soundAt == 0 || a.soundAt > size || a.rate == 0 || a.channels == 0 {
+		return
+	}
+	data := size - a.soundAt
+	switch told := int64(a.soundSize) - 8; {
+	case told <= 0 || told >= leastStreamed: // never filled in
+	case told < data:
+		data = told
+	case told > data:
+		info.warn(Truncated)
+	}
+	if a.trailing {
+		info.warn(TrailingData)
+	}
+	block, samples := a.block(info.Codec)
+	if block == 0 {
+		return
+	}
+	info.play(float64(data/block)*float64(samples), a.rate)
 }
 
 // extended reads an 80-bit floating point number (IEEE 754, double-extended; AIFF 1.3, "Data Types").
@@ -87,5 +113,3 @@ func extended(b []byte) float64 {
 	}
 	return math.Ldexp(float64(mantissa), int(exponent)-16383-63)
 }
-
-func (a *aiff) describe(info *Info) { info.SampleRate = int(a.rate) }

@@ -7,6 +7,7 @@ type amr struct {
 	frames   int64
 	end      int64 // where it ends
 	lost     bool  // something else than a frame was met
+	trailing bool  // a tag was
 }
 
 // amrSizes are the bytes of a frame with its header, by frame type, of AMR (3GPP TS 26.101) and AMR-WB (TS 26.201); 0: no such type.
@@ -59,20 +60,20 @@ func (a *amr) magic(b []byte) (int64, int) {
 	return stop()
 }
 
-func (a *amr) seconds(size int64) float64 {
-	if a.lost || a.channels == 0 {
-		return 0
+func (a *amr) describe(info *Info, size int64, _ []byte) {
+	info.Codec, info.SampleRate, info.Channels = "amrnb", 8000, a.channels
+	if a.wide {
+		info.Codec, info.SampleRate = "amrwb", 16000
+	}
+	if a.trailing {
+		info.warn(TrailingData)
 	}
 	frames := a.frames
 	if a.end > size { // the last one was cut
+		info.warn(Truncated)
 		frames--
 	}
-	return float64(frames/int64(a.channels)) * 0.02
-}
-
-func (a *amr) describe(info *Info) {
-	info.Codec, info.SampleRate, info.Channels = "amrnb", 8000, a.channels
-	if a.wide {
-		info.MediaType, info.Codec, info.SampleRate = "audio/amr-wb", "amrwb", 16000
+	if !a.lost && a.channels != 0 {
+		info.play(float64(frames/int64(a.channels)), 50)
 	}
 }

@@ -38,3 +38,70 @@ func number(b []byte) uint64 {
 	}
 	return n
 }
+
+// laces are the flags of a block that tell how its packets are laced (RFC 9559, section 10.3).
+const (
+	laces     = 0x06
+	laceXiph  = 0x02
+	laceFixed = 0x04
+)
+
+// laced tells whether a block has several packets.
+func laced(block []byte) bool {
+	n := blockNumber(block)
+	return n > 0 && len(block) >= n+3 && block[n+2]&laces != 0
+}
+
+// unlace splits the packets of a block, b, of which there may be but the beginning where they are not laced. Of a block that
+// is broken there are none.
+func unlace(lacing byte, b []byte) [][]byte {
+	if lacing == 0 {
+		return [][]byte{b}
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	count := int(b[0]) + 1
+	b = b[1:]
+	sizes := make([]int, 0, 256)
+	for last := 0; lacing != laceFixed && len(sizes) < count-1; {
+		size, n := laceSize(lacing, b, len(sizes) == 0, last)
+		if n == 0 || size < 0 {
+			return nil
+		}
+		sizes, b, last = append(sizes, size), b[n:], size
+	}
+	for lacing == laceFixed && len(sizes) < count-1 {
+		sizes = append(sizes, len(b)/count)
+	}
+	packets := make([][]byte, 0, count)
+	for _, size := range sizes {
+		if size > len(b) {
+			return nil
+		}
+		packets, b = append(packets, b[:size]), b[size:]
+	}
+	return append(packets, b)
+}
+
+// laceSize reads a packet's size, and returns how many bytes that takes; 0 where it is broken.
+func laceSize(lacing byte, b []byte, first bool, last int) (size, n int) {
+	if lacing == laceXiph {
+		for n < len(b) && b[n] == 255 {
+			size, n = size+255, n+1
+		}
+		if n == len(b) {
+			return 0, 0
+		}
+		return size + int(b[n]), n + 1
+	}
+	n = blockNumber(b)
+	if n == 0 || n > 4 || n > len(b) {
+		return 0, 0
+	}
+	value := int(number(b[:n])) &^ (1 << (7 * n))
+	if first {
+		return value, n
+	}
+	return last + value - (1<<(7*n-1) - 1), n // the difference to the size before
+}

@@ -17,7 +17,10 @@
 //   - Any input is safe: no failure, no panic, no allocation by what a header declares.
 package media
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Info is what is known of a file. Fields that are not known have their zero value.
 type Info struct {
@@ -29,4 +32,27 @@ type Info struct {
 	Duration      time.Duration
 	DurationKnown bool
 	Warnings      []string // codes of what is odd about the file
+}
+
+// Codes of what is odd about a file's structure.
+const (
+	Truncated       = "truncated"         // it ends before its header says
+	TrailingData    = "trailing-data"     // something follows that is no part of it
+	LeadingJunk     = "leading-junk"      // something stands before it
+	WrongBlockAlign = "wrong-block-align" // its header tells another size of a sample frame than its format has
+	Damaged         = "damaged"           // what follows its beginning is broken
+)
+
+// play sets the playing time of samples at rate a second. Absurd numbers are refused when the Meter is asked.
+func (i *Info) play(samples, rate float64) {
+	seconds := samples / rate
+	if seconds > 0 && seconds <= Longest.Seconds() { // so written, NaN is refused
+		i.Duration, i.DurationKnown = time.Duration(seconds*float64(time.Second)+0.5), true
+	}
+}
+
+func (i *Info) warn(code string) {
+	if !slices.Contains(i.Warnings, code) {
+		i.Warnings = append(i.Warnings, code)
+	}
 }

@@ -1,48 +1,51 @@
 package media
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// Longest is the longest playing time that is believed.
 	Longest = 100 * time.Hour
 
-	magicSize = 12        // bytes that decide which format is read
+	magicSize = 12        // bytes that a reader is given first
 	mostBytes = 64 << 10  // the most bytes that a reader may ask for at once; an Ogg page has 65307 at most
 	pastEnd   = 1<<62 - 1 // offsets from here on are refused, so that no sum of two overflows
 )
 
-// A reader follows one format through a file.
+// A reader follows one container through a file. Offsets count from where the container begins.
 type reader interface {
 	// step is given exactly the bytes that were asked for, found at off, and asks for the next: want bytes at next, which is
 	// further on, or at the same place where it is for more bytes. A want of 0 ends the walk. The first call has
 	// magicSize bytes at 0. Where the file ends before what was asked for, there is no further call.
 	step(off int64, b []byte) (next int64, want int)
 
-	// describe fills in what is known of the sound.
-	describe(info *Info)
-
-	// seconds is the playing time of the file, which turned out to have size bytes; 0 or anything absurd where it is not told.
-	seconds(size int64) float64
+	// describe fills in what is known of the sound of a file that has size bytes; rest is what there is of the bytes that
+	// step was asked for. It changes nothing.
+	describe(info *Info, size int64, rest []byte)
 }
 
-// A Meter is an io.Writer that sees every byte of an upload once and then tells how long it plays. It is not for concurrent use.
+// A Meter is an io.Writer that sees every byte of a file once and then describes it. It is not for concurrent use.
 type Meter struct {
 	size   int64 // as expected; negative: not known
 	seen   int64
+	base   int64 // where the container begins, behind tags and junk
 	reader reader
-	info   Info // what is known of the container
+	found  found
 
-	next int64 // where buf begins
-	want int   // how many bytes buf is to hold; 0: nothing more is wanted
-	buf  []byte
+	next  int64  // where buf begins
+	want  int    // how many bytes buf is to hold; 0: nothing more is wanted
+	buf   []byte // a part of store
+	store []byte
 }
 
-// NewMeter returns a Meter for an upload of size bytes, negative where that is not known beforehand.
+// NewMeter returns a Meter for a file of size bytes, negative where that is not known beforehand.
 func NewMeter(size int64) *Meter {
-	return &Meter{size: size, want: magicSize}
+	return &Meter{size: size, want: HeadSize}
 }
 
-// Write takes the next bytes of the upload. It always takes all of them and never returns an error.
+// Write takes the next bytes of the file. It always takes all of them and never returns an error.
 func (m *Meter) Write(p []byte) (int, error) {
 	n := len(p)
 	for m.want > 0 {
@@ -63,63 +66,78 @@ func (m *Meter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Info returns what was found. It is final after the last byte. Before that, and where more or fewer bytes came than were
-// expected, no duration is known.
+// Info returns what was found. It is final after the last byte; before that it tells what is known so far. Where more or
+// fewer bytes came than were expected, no duration is known.
 func (m *Meter) Info() Info {
-	if m.reader == nil {
+	end := *m
+	if end.reader == nil { // the whole file is shorter than a head, or what follows its tags is
+		end.buf, end.store = slices.Clone(m.buf), nil
+		for end.reader == nil && len(end.buf) > 0 && end.want > 0 {
+			end.step()
+		}
+		for end.want > 0 && len(end.buf) >= end.want {
+			end.step()
+		}
+	}
+	if end.reader == nil {
 		return Info{}
 	}
-	info := m.info
-	m.reader.describe(&info)
-	if m.size >= 0 && m.seen != m.size {
-		return info
+	info := Info{MediaType: end.found.mediaType, Container: end.found.container}
+	if end.found.junk {
+		info.warn(LeadingJunk)
 	}
-	seconds := m.reader.seconds(m.seen)
-	if seconds > 0 && seconds <= Longest.Seconds() { // so written, NaN is refused
-		info.Duration, info.DurationKnown = time.Duration(seconds*float64(time.Second)+0.5), true
+	rest := end.buf
+	if end.want == 0 {
+		rest = nil
+	}
+	end.reader.describe(&info, end.seen-end.base, rest)
+	if info.Duration <= 0 || info.Duration > Longest || m.size >= 0 && m.seen != m.size {
+		info.Duration, info.DurationKnown = 0, false
 	}
 	return info
 }
 
-// step hands the reader what it asked for, and keeps of it what it asks for again.
+// step hands the reader what it asked for. As long as there is none, it looks for a container.
 func (m *Meter) step() {
-	if m.reader == nil {
-		m.reader, m.info = open(m.buf)
+	if m.reader != nil {
+		next, want := m.reader.step(m.next-m.base, m.buf[:m.want])
+		m.advance(m.base+next, want)
+		return
 	}
-	next, want := m.reader.step(m.next, m.buf[:m.want])
+	if size := tagSize(m.buf, m.next > 0); size > 0 {
+		m.advance(m.next+size, HeadSize)
+		return
+	}
+	f, ok := find(m.buf)
+	if !ok {
+		m.advance(0, 0)
+		return
+	}
+	m.found, m.reader, m.base = f, open(f.mediaType), m.next+int64(f.off)
+	if f.off == 0 {
+		m.want = magicSize
+		return
+	}
+	m.advance(m.base, magicSize)
+}
+
+// advance keeps of the buffer what is asked for again.
+func (m *Meter) advance(next int64, want int) {
 	forward := next > m.next || next == m.next && want > m.want
 	if want <= 0 || want > mostBytes || next >= pastEnd || !forward {
-		m.want, m.buf = 0, nil
+		m.want, m.buf, m.store = 0, nil, nil
 		return
 	}
 	if skip := next - m.next; skip < int64(len(m.buf)) {
-		m.buf = m.buf[:copy(m.buf, m.buf[skip:])]
+		m.buf = m.buf[skip:]
 	} else {
-		m.buf = m.buf[:0]
+		m.buf = m.store[:0]
+	}
+	if cap(m.buf) < want {
+		m.store = append(make([]byte, 0, max(want, 1<<10)), m.buf...)
+		m.buf = m.store
 	}
 	m.next, m.want = next, want
-}
-
-// open returns the reader for a file that begins with magic, and the container's name and media type.
-func open(magic []byte) (reader, Info) {
-	switch string(magic[:4]) {
-	case "RIFF", "RF64", "BW64":
-		return &wave{}, Info{Container: "wav", MediaType: "audio/wav"}
-	case "FORM":
-		return &aiff{}, Info{Container: "aiff", MediaType: "audio/aiff"}
-	case "caff":
-		return &caf{}, Info{Container: "caf", MediaType: "audio/x-caf"}
-	case "OggS":
-		return &ogg{}, Info{Container: "ogg", MediaType: "audio/ogg"}
-	case "\x1a\x45\xdf\xa3":
-		return &webm{}, Info{Container: "webm", MediaType: "audio/webm"}
-	case "#!AM":
-		return &amr{}, Info{Container: "amr", MediaType: "audio/amr"}
-	}
-	if string(magic[4:8]) == "ftyp" {
-		return &mp4{}, Info{Container: "mp4", MediaType: "audio/mp4"}
-	}
-	return &framed{}, Info{}
 }
 
 // stop is what a step returns that wants nothing more.

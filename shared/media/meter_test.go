@@ -20,7 +20,7 @@ var recordings = []struct {
 	{"pcm24-extensible.wav", 4801, 48000, 0},
 	{"float.wav", 4410, 44100, 0},
 	{"mulaw.wav", 10007, 8000, 0},
-	{"adpcm.wav", 22050, 22050, 0},
+	{"adpcm.wav", 22220, 22050, 0},
 	{"piped.wav", 5000, 16000, 0},
 	{"piped-half.wav", 5000, 16000, 0},
 	{"large.rf64", 5000, 16000, 0},
@@ -33,11 +33,11 @@ var recordings = []struct {
 	{"pcm.caf", 5000, 16000, 0},
 	{"piped.caf", 5000, 16000, 0},
 	{"ima4.caf", 345 * 64, 22050, 0},
-	{"alac.caf", 2 * 4096, 44100, 0}, // its packet table counts whole packets
+	{"alac.caf", 0, 44100, 0}, // its packet table counts whole packets, and the last is none
 
 	{"mono.flac", 5000, 16000, 0},
 	{"stereo.flac", 4411, 44100, 0},
-	{"piped.flac", 0, 16000, 0},
+	{"piped.flac", 5000, 16000, 0},
 
 	{"tagged.mp3", 22051, 44100, 0},
 	{"vbr.mp3", 33333, 44100, 0},
@@ -51,20 +51,20 @@ var recordings = []struct {
 	{"opus.ogg", 36007, 48000, 0},
 	{"opus-pages.ogg", 36007, 48000, 0},
 	{"flac.ogg", 5000, 16000, 0},
-	{"speex.ogg", 24123, 16000, 4 * time.Millisecond},
+	{"speex.ogg", 76 * 320, 16000, 0},
 
-	{"front.m4a", 33333, 44100, 25 * time.Millisecond},
-	{"end.m4a", 33333, 44100, 25 * time.Millisecond},
-	{"alac.m4a", 5000, 16000, time.Millisecond},
-	{"amr.3gp", 16000, 8000, 20 * time.Millisecond},
-	{"fragmented.mp4", 0, 16000, 0},
+	{"front.m4a", 33 * 1024, 44100, 0},
+	{"end.m4a", 33 * 1024, 44100, 0},
+	{"alac.m4a", 5000, 16000, 0},
+	{"amr.3gp", 101*160 - 50, 8000, 0},
+	{"fragmented.mp4", 25 * 1024, 16000, 0},
 
 	{"narrow.amr", 16000, 8000, 0},
 	{"wide.amr", 76 * 320, 16000, 0},
 
-	{"opus.webm", 36007, 48000, 10 * time.Millisecond},
-	{"vorbis.webm", 33333, 44100, 10 * time.Millisecond},
-	{"live.webm", 36007, 48000, 10 * time.Millisecond},
+	{"opus.webm", 36007, 48000, 0},
+	{"vorbis.webm", 33472, 44100, 0},
+	{"live.webm", 36007, 48000, 0},
 }
 
 func TestPlayingTimeOfRealRecordings(t *testing.T) {

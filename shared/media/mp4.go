@@ -2,78 +2,173 @@ package media
 
 import "encoding/binary"
 
-// mp4 reads the ISO base media file format (ISO/IEC 14496-12): the movie header's duration, wherever the movie box stands. A file written
-// in fragments tells 0 there; then the duration of its movie extends header counts, if it has one.
+// mp4 reads the ISO base media file format (ISO/IEC 14496-12) and QuickTime files: the samples of the first audio track are
+// counted, in the movie box, wherever it stands, and in the fragments. What the edit list leaves out is taken off.
 type mp4 struct {
-	scale  uint32 // units a second
-	length uint64 // units
+	movieScale   uint32   // units a second
+	entry        mp4Track // the one being described
+	audio, other mp4Track // the first with sound, and the first with something else
+	fragment     mp4Fragment
+	table        mp4Table
+	dataEnd      int64 // where the last media data box ends, as it says
+	priming      int64 // samples to leave out in front, as iTunes tells
+	itunes       bool  // the name of its field was met
+	trailing     bool  // a tag stands at the end
+	lost         bool  // something else than a box was met
 }
 
+const (
+	boxHeader = 8
+	mostEntry = 4 << 10 // bytes of a sample description that are read
+	untilEnd  = pastEnd // where a box ends that has no size
+)
+
 func (m *mp4) step(off int64, b []byte) (int64, int) {
-	if off == 0 && len(b) > 8 {
-		b = b[:8]
+	if m.table.left > 0 {
+		return m.rows(off, b)
 	}
-	size, header := uint64(binary.BigEndian.Uint32(b)), 8
+	if off == 0 && len(b) > boxHeader {
+		b = b[:boxHeader]
+	}
+	size, header := uint64(binary.BigEndian.Uint32(b)), boxHeader
 	if size == 1 { // a large size follows (section 4.2)
 		if header = 16; len(b) < header {
 			return off, header
 		}
 		size = binary.BigEndian.Uint64(b[8:])
 	}
-	if size < uint64(header) || size >= pastEnd { // 0: up to the end of the file, so that nothing follows
+	kind := string(b[4:8])
+	if trailer(b) || size < uint64(header) && size != 0 || size >= pastEnd {
+		m.trailing = trailer(b)
+		m.lost = !m.trailing
 		return stop()
 	}
-	kind := string(b[4:8])
-	switch kind {
-	case "moov", "mvex": // their boxes follow; a walk over those ends where the container does
-		return off + int64(header), 8
-	case "mvhd", "mehd":
-		const most = 4 + 8 + 8 + 4 + 8 // a version 1 header up to its duration
-		need := header + int(min(most, size-uint64(header)))
-		if len(b) < need {
-			return off, need
-		}
-		if kind == "mvhd" {
-			m.movieHeader(b[header:])
-		} else {
-			m.extendsHeader(b[header:])
-		}
-		if m.length != 0 {
-			return stop()
-		}
+	if size == 0 { // up to the end of the file
+		m.dataEnd = untilEnd
+		return stop()
 	}
-	return off + int64(size), 8
+	end := off + int64(size)
+	switch kind {
+	case "trak", "mvex", "moof", "mdat":
+		m.finish()
+	}
+	switch kind {
+	case "moof":
+		m.fragment.begin(off)
+		return off + int64(header), boxHeader
+	case "moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "traf", "udta", "ilst", "----": // boxes follow
+		return off + int64(header), boxHeader
+	case "meta":
+		return off + int64(header) + 4, boxHeader
+	case "mdat":
+		m.dataEnd = end
+	case "stts", "stsz", "stsc", "stco", "co64", "elst", "trun":
+		return m.openTable(kind, off, header, size, b)
+	}
+	need := header + int(min(boxReach(kind), size-uint64(header)))
+	if len(b) < need {
+		return off, need
+	}
+	m.box(kind, b[header:need])
+	return end, boxHeader
 }
 
-// movieHeader takes the time scale and the duration (section 8.2.2). All ones mean that the duration is not known.
-func (m *mp4) movieHeader(b []byte) {
+// boxReach is how many bytes of a box's data are read.
+func boxReach(kind string) uint64 {
+	switch kind {
+	case "mvhd", "mdhd", "tkhd", "hdlr", "trex", "tfhd":
+		return 32
+	case "stsd":
+		return mostEntry
+	case "name", "data":
+		return 128
+	}
+	return 0
+}
+
+// box takes the beginning of a box's data.
+func (m *mp4) box(kind string, b []byte) {
 	be := binary.BigEndian
 	switch {
-	case len(b) >= 20 && b[0] == 0:
-		m.scale, m.length = be.Uint32(b[12:]), uint64(be.Uint32(b[16:]))
-		if m.length == ones32 {
-			m.length = 0
+	case kind == "mvhd":
+		m.movieScale = timeScale(b)
+	case kind == "mdhd":
+		m.entry.scale = timeScale(b)
+	case kind == "tkhd" && len(b) >= 24:
+		m.entry.id = be.Uint32(b[12:])
+		if b[0] == 1 {
+			m.entry.id = be.Uint32(b[20:])
 		}
-	case len(b) >= 32 && b[0] == 1:
-		m.scale, m.length = be.Uint32(b[20:]), be.Uint64(b[24:])
-		if m.length == 1<<64-1 {
-			m.length = 0
+	case kind == "hdlr" && len(b) >= 12 && m.entry.handler == "":
+		m.entry.handler = string(b[8:12])
+	case kind == "stsd" && m.entry.codec == "":
+		m.entry.describe(b)
+	case kind == "trex" && len(b) >= 20:
+		if be.Uint32(b[4:]) == m.audio.id {
+			m.fragment.trackDuration, m.fragment.trackSize = be.Uint32(b[12:]), be.Uint32(b[16:])
 		}
+	case kind == "tfhd":
+		m.fragment.header(b, m.audio.id)
+	case kind == "name" && len(b) >= 4:
+		m.itunes = string(b[4:]) == "iTunSMPB"
+	case kind == "data" && len(b) > 8 && m.itunes:
+		m.priming, m.itunes = itunesPriming(string(b[8:])), false
 	}
 }
 
-// extendsHeader takes the duration of a file in fragments (section 8.8.2).
-func (m *mp4) extendsHeader(b []byte) {
+// timeScale is that of a movie's or a medium's header (sections 8.2.2 and 8.4.2).
+func timeScale(b []byte) uint32 {
+	at := 12
+	if len(b) > 0 && b[0] == 1 {
+		at = 20
+	}
+	if len(b) < at+4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b[at:])
+}
+
+// finish ends the description of a track.
+func (m *mp4) finish() {
 	switch {
-	case len(b) >= 8 && b[0] == 0:
-		m.length = uint64(binary.BigEndian.Uint32(b[4:]))
-	case len(b) >= 12 && b[0] == 1:
-		m.length = binary.BigEndian.Uint64(b[4:])
+	case m.entry.handler == "soun" && m.audio.handler == "":
+		m.audio = m.entry
+	case m.entry.codec != "" && m.entry.handler != "soun" && m.other.handler == "":
+		m.other = mp4Track{handler: m.entry.handler, codec: m.entry.codec}
 	}
+	m.entry = mp4Track{}
 }
 
-func (m *mp4) seconds(int64) float64 {
-	return float64(m.length) / float64(m.scale) // not a number, or infinite, where there is no scale
+func (m *mp4) describe(info *Info, size int64, _ []byte) {
+	end := *m
+	end.finish() // the file may end with its tracks
+	track := &end.audio
+	if m.trailing {
+		info.warn(TrailingData)
+	}
+	if m.lost {
+		info.warn(Damaged)
+	}
+	if track.handler == "" {
+		info.Codec = end.other.codec
+		return
+	}
+	info.Codec, info.SampleRate, info.Channels = track.codec, track.rate, track.channels
+	if m.dataEnd > size && m.dataEnd != untilEnd {
+		info.warn(Truncated)
+	}
+	switch track.codec {
+	case "opus", "amrnb", "amrwb", "ac3", "eac3": // the last packet is heard whole, whatever the table of times says
+		if track.scale != 0 {
+			track.frame = track.firstStep * int64(track.rate) / int64(track.scale)
+		}
+	case "vorbis": // its last packet is heard, but how much that is nothing tells
+		return
+	}
+	count, ticks, ok := track.whole(size, m.dataEnd > size && m.dataEnd != untilEnd)
+	more, moreTicks, all := m.fragment.whole(size)
+	if !ok || !all || track.scale == 0 {
+		return
+	}
+	info.play(track.audible(count, ticks, more, moreTicks, end.movieScale, m.priming), 1)
 }
-
-func (m *mp4) describe(*Info) {}

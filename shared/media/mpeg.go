@@ -2,19 +2,20 @@ package media
 
 import "encoding/binary"
 
-// mpeg reads MPEG audio, layers II and III (MP3), by following every frame to the end of the file; a tag in the first frame
+// mpeg reads MPEG audio, layers I to III (MP3), by following every frame to the end of the file; a tag in the first frame
 // (Xing, Info, VBRI) tells what the encoder added in silence, and the number of frames where the row is broken.
 type mpeg struct {
-	stream  uint64 // the fields that stay the same; 0 before the first frame
-	rate    int    // samples a second
-	samples int    // in a frame, a channel
-	frames  int64
-	end     int64 // where the last frame ends
-	lost    bool  // something else than a frame was met
+	plain    bool  // a tag is a frame like others
+	first    frame // of length 0 before the first one
+	frames   int64
+	end      int64 // where the last frame ends
+	lost     bool  // something else than a frame was met
+	trailing bool  // a tag was
 
 	told    int64 // frames, as the tag says; 0: it does not
 	delay   int64 // samples that the encoder added in front
 	padding int64 // and behind
+	gapless bool  // both are told
 }
 
 const (
@@ -24,17 +25,18 @@ const (
 
 func (m *mpeg) step(off int64, b []byte) (int64, int) {
 	f, ok := mpegHeader(b)
-	if !ok || m.stream != 0 && m.stream != f.stream {
-		m.lost = !trailer(b)
+	if !ok || m.first.length != 0 && m.first.stream != f.stream {
+		m.trailing = trailer(b)
+		m.lost = !m.trailing
 		return stop()
 	}
 	next := off + int64(f.length)
-	if m.stream == 0 {
+	if m.first.length == 0 {
 		if need := min(f.length, tagReach); len(b) < need {
 			return off, need
 		}
-		m.stream, m.rate, m.samples = f.stream, f.rate, f.samples
-		if m.tag(b, f) { // a frame for players that do not know it: silent
+		m.first = f
+		if !m.plain && m.tag(b, f) { // a frame for players that do not know it: silent
 			return next, mpegHeaderSize
 		}
 	}
@@ -42,25 +44,43 @@ func (m *mpeg) step(off int64, b []byte) (int64, int) {
 	return next, mpegHeaderSize
 }
 
-func (m *mpeg) seconds(size int64) float64 {
-	if m.rate == 0 {
-		return 0
+func (m *mpeg) describe(info *Info, size int64, _ []byte) {
+	if m.first.rate == 0 {
+		return
 	}
+	info.Codec, info.SampleRate, info.Channels = m.first.codec, m.first.rate, m.first.channels
 	frames := m.frames
-	if m.end > size { // the last one was cut
-		frames--
+	if m.end > size { // the last one was cut, which decoders play nevertheless
+		info.warn(Truncated)
 	}
-	if m.lost {
+	switch {
+	case m.trailing:
+		info.warn(TrailingData)
+	case m.lost:
+		info.warn(Damaged)
 		if m.told < frames || m.told-frames > (size-m.end)/leastFrame {
-			return 0
+			return
 		}
 		frames = m.told
 	}
-	samples := frames*int64(m.samples) - m.delay
-	if frames == m.told { // all frames are there, and so is what was added behind
-		samples -= m.padding
+	info.play(float64(m.audible(frames)), float64(m.first.rate))
+}
+
+// audible is how many samples a channel are left of frames, without what the encoder added in front and behind. A decoder
+// adds decoderDelay in front of what the encoder added.
+func (m *mpeg) audible(frames int64) int64 {
+	const decoderDelay = 529 // samples
+	per := int64(m.first.samples)
+	total, end := frames*per, m.told*per
+	if !m.gapless {
+		return total
 	}
-	return float64(samples) / float64(m.rate)
+	first := end - m.padding + decoderDelay
+	behind := int64(0)
+	if m.told > 0 && first < end {
+		behind = max(0, min(total, end)-first)
+	}
+	return total - behind - m.delay - decoderDelay
 }
 
 // tag reads the tag in the first frame, b, if there is one.
@@ -70,7 +90,7 @@ func (m *mpeg) tag(b []byte, f frame) bool {
 		m.told = int64(binary.BigEndian.Uint32(b[vbri+14:]))
 		return true
 	}
-	if len(b) < f.sideEnd+8 {
+	if f.sideEnd == 0 || len(b) < f.sideEnd+8 {
 		return false
 	}
 	b = b[f.sideEnd:]
@@ -93,12 +113,13 @@ func (m *mpeg) tag(b []byte, f frame) bool {
 		}
 		rest = rest[field.size:]
 	}
-	if len(rest) >= 24 && rest[0] != 0 { // LAME's extension: an encoder's name, and further on two numbers of 12 bits
+	if len(rest) < 24 {
+		return true
+	}
+	switch string(rest[:4]) { // LAME's extension: an encoder's name, and further on two numbers of 12 bits
+	case "LAME", "Lavf", "Lavc":
+		m.gapless = true
 		m.delay, m.padding = int64(rest[21])<<4|int64(rest[22])>>4, int64(rest[22]&15)<<8|int64(rest[23])
 	}
 	return true
-}
-
-func (m *mpeg) describe(info *Info) {
-	info.Container, info.MediaType, info.SampleRate = "mpeg", "audio/mpeg", m.rate
 }

@@ -6,10 +6,13 @@ import "encoding/binary"
 // Chained files play one link after the other. A stream that was cut out of a longer one begins later than at 0; where that
 // beginning is not told, nothing is.
 type ogg struct {
-	played float64 // seconds of the links before this one
-	begins bool    // the pages that begin this link's streams are being met
-	lost   bool    // something else than a page was met
-	link   oggLink
+	played   float64 // seconds of the links before this one
+	begins   bool    // the pages that begin this link's streams are being met
+	lost     bool    // something else than a page was met
+	trailing bool    // a tag was
+	links    int     // before this one
+	first    oggLink
+	link     oggLink
 }
 
 // An oggLink is the first audio stream in one link of a chain.
@@ -19,6 +22,11 @@ type oggLink struct {
 	rate   uint32 // granules a second
 	skip   int64  // granules to leave out in front
 	most   int64  // granules that a packet has at most
+
+	channels      int
+	packets       int64 // that ended
+	packetsBefore int64 // and before the last page
+	headers       int64 // packets that hold no sound, behind the first page
 
 	started bool  // a page with sound was met
 	untold  bool  // it does not tell where the sound begins
@@ -41,7 +49,8 @@ func (o *ogg) step(off int64, b []byte) (int64, int) {
 		return off, oggHeader
 	}
 	if string(b[:5]) != "OggS\x00" {
-		o.lost = !trailer(b)
+		o.trailing = trailer(b)
+		o.lost = !o.trailing
 		return stop()
 	}
 	body := oggHeader + int(b[26])
@@ -71,8 +80,13 @@ func (o *ogg) step(off int64, b []byte) (int64, int) {
 	case first:
 		o.link.first(granule, b[5], b[oggHeader:body], b[body:])
 	}
-	if o.begins = begins; mine && !begins && granule >= 0 {
-		o.link.before, o.link.last, o.link.end = o.link.last, granule, off+int64(size)
+	if o.begins = begins; mine {
+		o.link.packetsBefore = o.link.packets
+		o.link.packets += packetsEnding(b[oggHeader:body])
+		o.link.before, o.link.end = o.link.last, off+int64(size)
+		if !begins && granule >= 0 {
+			o.link.last = granule
+		}
 	}
 	return off + int64(size), oggHeader
 }
@@ -80,6 +94,12 @@ func (o *ogg) step(off int64, b []byte) (int64, int) {
 // begin takes a page that begins a stream. Such pages stand together; one that stands after others begins the next link of a chain.
 func (o *ogg) begin(serial, packet []byte) {
 	if !o.begins {
+		if o.link.codec != 0 {
+			if o.links == 0 {
+				o.first = o.link
+			}
+			o.links++
+		}
 		o.played += o.link.seconds(pastEnd)
 		o.link = oggLink{}
 	}
@@ -88,11 +108,39 @@ func (o *ogg) begin(serial, packet []byte) {
 	}
 }
 
-func (o *ogg) seconds(size int64) float64 {
-	if o.lost {
-		return 0
+// ogg describes the first link; all of them play.
+func (o *ogg) describe(info *Info, size int64, _ []byte) {
+	first := o.link
+	if o.links > 0 {
+		first = o.first
 	}
-	return o.played + o.link.seconds(size)
+	info.Codec, info.SampleRate, info.Channels = first.name(), int(first.rate), first.channels
+	if o.trailing {
+		info.warn(TrailingData)
+	}
+	if o.lost {
+		info.warn(Damaged)
+		return
+	}
+	if o.link.codec != 0 && o.link.end > size {
+		info.warn(Truncated)
+	}
+	info.play(o.played+o.link.seconds(size), 1)
+}
+
+// name is the codec's.
+func (l *oggLink) name() string {
+	switch l.codec {
+	case 'V':
+		return "vorbis"
+	case 'O':
+		return "opus"
+	case 'F':
+		return "flac"
+	case 'S':
+		return "speex"
+	}
+	return ""
 }
 
 // identify reads an identification header: Vorbis I, section 4.2.2; Opus, RFC 7845, section 5.1; FLAC, RFC 9639, section 10.1;
@@ -103,17 +151,29 @@ func (l *oggLink) identify(packet []byte) bool {
 	}
 	switch {
 	case begins("\x01vorbis", 30):
-		l.codec, l.rate, l.most = 'V', le.Uint32(packet[12:]), 1<<(packet[28]>>4)
+		l.codec, l.rate, l.most, l.channels = 'V', le.Uint32(packet[12:]), 1<<(packet[28]>>4), int(packet[11])
 	case begins("OpusHead", 19):
-		l.codec, l.rate, l.most, l.skip = 'O', opusRate, opusMost, int64(le.Uint16(packet[10:]))
+		l.codec, l.rate, l.most, l.channels = 'O', opusRate, opusMost, int(packet[9])
+		l.skip = int64(le.Uint16(packet[10:]))
 	case begins("\x7fFLAC", 51):
-		rate, _, block := streamInfo(packet[17:])
-		l.codec, l.rate, l.most = 'F', rate, int64(block)
-	case begins("Speex   ", 68):
-		l.codec, l.rate = 'S', le.Uint32(packet[36:])
-		l.most = int64(le.Uint32(packet[56:])) * int64(le.Uint32(packet[64:])&0xFFFF)
+		i := readStreamInfo(packet[17:])
+		l.codec, l.rate, l.most, l.channels = 'F', i.rate, int64(i.most), i.channels
+	case begins("Speex   ", 72):
+		l.codec, l.rate, l.channels = 'S', le.Uint32(packet[36:]), int(le.Uint32(packet[48:]))
+		l.most = int64(le.Uint32(packet[56:])&0xFFFF) * max(1, int64(le.Uint32(packet[64:])&0xFFFF))
+		l.headers = 1 + int64(le.Uint32(packet[68:])&0xFFFF)
 	}
 	return l.codec != 0
+}
+
+// packetsEnding is how many packets end on a page, by its segment table.
+func packetsEnding(lacing []byte) (n int64) {
+	for _, size := range lacing {
+		if size < 255 {
+			n++
+		}
+	}
+	return n
 }
 
 // first takes the first page with sound, which ends at granule, to find where the sound begins. Opus packets tell how long they are (RFC
@@ -146,14 +206,18 @@ func (l *oggLink) first(granule int64, flags byte, lacing, body []byte) {
 }
 
 func (l *oggLink) seconds(size int64) float64 {
-	last := l.last
+	last, packets := l.last, l.packets
 	if l.end > size { // the last page was cut
-		last = l.before
+		last, packets = l.before, l.packetsBefore
 	}
-	if !l.started || l.untold || l.rate == 0 || last < l.start+l.skip {
+	if l.rate == 0 {
+		return 0
+	}
+	if l.codec == 'S' { // every packet plays as long as it can
+		return float64(max(0, packets-l.headers)*l.most) / float64(l.rate)
+	}
+	if !l.started || l.untold || last < l.start+l.skip {
 		return 0
 	}
 	return float64(last-l.start-l.skip) / float64(l.rate)
 }
-
-func (o *ogg) describe(info *Info) { info.SampleRate = int(o.link.rate) }

@@ -39,7 +39,8 @@ func TestWave(t *testing.T) {
 		{"empty, and a chunk behind", fix(join(wav(1, 8000, 0, 0), le32("LIST", 4), []byte("INFO")), 4, 48), 0},
 		{"a sampling rate of 0", wav(1, 0, second, second), 0},
 		{"a rate so low that it plays for days", wav(1, 1, 800_000, 800_000), 0},
-		{"frames that do not fit their channels", fix(whole, 32, 16<<16|3), 0},
+		{"frames that do not fit their channels", fix(whole, 32, 16<<16|3), 7998 * time.Second / 8000},
+		{"frames of no size", fix(whole, 32, 16<<16), time.Second},
 		{"a coding with a constant rate", wav(0x31, 8000, second, second), time.Second},
 		{"a coding without a rate", fix(wav(0x31, 8000, second, second), 28, 0), 0},
 		{"data before its format", join(whole[:12], whole[36:], whole[12:36]), 0},
@@ -57,7 +58,7 @@ func TestAIFF(t *testing.T) {
 	sized := fixBE(sound, 4, 8+10000)
 	check(t, []ruling{
 		{"the sound before the description", join(head, sized, told), 312500 * time.Microsecond},
-		{"fewer frames than there are bytes", join(head, fixBE(common, 10, 1600), sound), 100 * time.Millisecond},
+		{"fewer frames told than there are", join(head, fixBE(common, 10, 1600), sound), 312500 * time.Microsecond},
 		{"no sound", join(head, told), 0},
 		{"a negative rate", join(head, fixBE(told, 16, 0xC00CFA00), sound), 0},
 		{"an infinite rate", join(head, fixBE(told, 16, 0x7FFFFA00), sound), 0},
@@ -117,7 +118,8 @@ func TestMPEG(t *testing.T) {
 		{"another stream behind", join(plain, counted), 0},
 		{"a tag of vbri", join(vbri, plain), decoded},
 		{"a tag of vbri, and a break", join(vbri, plain[:144*19], rubbish, plain[144*19:]), decoded},
-		{"the last frame cut", plain[:len(plain)-1], decoded - 72*time.Millisecond},
+		{"the last frame cut", plain[:len(plain)-1], decoded},
+		{"the last frame cut within its header", plain[:len(plain)-141], decoded - 72*time.Millisecond},
 		{"a tag alone", id3(100), 0},
 		{"text", bytes.Repeat(rubbish, 100), 0},
 	})
@@ -169,34 +171,63 @@ func TestOgg(t *testing.T) {
 
 func TestMP4(t *testing.T) {
 	t.Parallel()
-	be, ftyp := binary.BigEndian, box("ftyp", "M4A \x00\x00\x00\x00isom")
-	v0 := func(scale, length uint32) []byte {
-		return box("mvhd", string(be.AppendUint32(be.AppendUint32(make([]byte, 12), scale), length))+"rest")
-	}
-	v1 := func(scale uint32, length uint64) []byte {
-		return box("mvhd", string(be.AppendUint64(be.AppendUint32(append([]byte{1}, make([]byte, 19)...), scale), length))+"rest")
-	}
-	moov := func(boxes ...[]byte) []byte { return box("moov", string(join(boxes...))) }
+	ftyp, second := box("ftyp", "M4A \x00\x00\x00\x00isom"), track("alac", 8000, 8, 1000, 0, 0)
 	mdat := box("mdat", string(make([]byte, 5<<20)))
-	large := join([]byte("\x00\x00\x00\x01mdat"), be.AppendUint64(nil, 1016), make([]byte, 1000))
+	large := join([]byte("\x00\x00\x00\x01mdat"), binary.BigEndian.AppendUint64(nil, 1016), make([]byte, 1000))
+	pictures := bytes.Replace(track("avc1", 8000, 8, 1000, 0, 0), []byte("soun"), []byte("vide"), 1)
+	empty := track("mp4a", 8000, 0, 1024, 0, 0)
+	trex := box("mvex", string(box("trex", string(words(0, 1, 1, 1024, 4, 0)))))
+	moof := box("moof", string(box("traf", string(join(box("tfhd", string(words(0, 1))), box("trun", string(words(0, 5))))))))
+	told := box("moof", string(box("traf", string(join(box("tfhd", string(words(0, 1))),
+		box("trun", string(words(0x301, 2, 100, 1024, 6, 1024, 6))))))))
+	other := bytes.Replace(moof, words(0, 1), words(0, 9), 1)
 	check(t, []ruling{
-		{"version 0", join(ftyp, moov(v0(1000, 1500))), 1500 * time.Millisecond},
-		{"version 1", join(ftyp, moov(v1(90000, 45000))), 500 * time.Millisecond},
-		{"behind the sound", join(ftyp, mdat, moov(v0(1000, 1500))), 1500 * time.Millisecond},
-		{"behind a box with a large size", join(ftyp, large, moov(v0(1000, 1500))), 1500 * time.Millisecond},
-		{"in fragments, their length told", join(ftyp, moov(v0(1000, 0), box("trak", "inside"),
-			box("mvex", string(box("mehd", "\x00\x00\x00\x00\x00\x00\x05\xdc"))))), 1500 * time.Millisecond},
-		{"in fragments, their length told in version 1", join(ftyp, moov(v0(1000, 0),
-			box("mvex", string(box("mehd", "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\xdc"))))), 1500 * time.Millisecond},
-		{"not known, version 0", join(ftyp, moov(v0(1000, math.MaxUint32))), 0},
-		{"not known, version 1", join(ftyp, moov(v1(1000, math.MaxUint64))), 0},
-		{"no time scale", join(ftyp, moov(v0(0, 1500))), 0},
-		{"plays for days", join(ftyp, moov(v0(1, math.MaxUint32-1))), 0},
-		{"a box smaller than its header", join(ftyp, []byte("\x00\x00\x00\x04free"), moov(v0(1000, 1500))), 0},
-		{"a box larger than numbers", join(ftyp, []byte("\x00\x00\x00\x01free"), bytes.Repeat([]byte{0xFF}, 8), moov(v0(1000, 1500))), 0},
-		{"a box up to the end", join(ftyp, []byte("\x00\x00\x00\x00mdat"), moov(v0(1000, 1500))), 0},
-		{"a header cut short", join(ftyp, box("moov", string(box("mvhd", "\x00\x00\x00\x00")))), 0},
+		{"in front", join(ftyp, moov(second)), time.Second},
+		{"behind the sound", join(ftyp, mdat, moov(second)), time.Second},
+		{"behind a box with a large size", join(ftyp, large, moov(second)), time.Second},
+		{"behind pictures", join(ftyp, moov(pictures, second)), time.Second},
+		{"pictures alone", join(ftyp, moov(pictures)), 0},
+		{"whole frames, whatever the table says", join(ftyp, moov(track("mp4a", 8000, 8, 1000, 0, 0))), 1024 * time.Millisecond},
+		{"a beginning left out", join(ftyp, moov(track("mp4a", 8000, 8, 1024, 1024, 0))), 896 * time.Millisecond},
+		{"an end left out, up to a frame", join(ftyp, moov(track("mp4a", 8000, 8, 1024, 1024, 500))), 512 * time.Millisecond},
+		{"fragments", join(ftyp, moov(empty, trex), moof, moof), 1280 * time.Millisecond},
+		{"fragments that tell each packet", join(ftyp, moov(empty, trex), told, told, mdat), 512 * time.Millisecond},
+		{"fragments, the last packet cut", join(ftyp, moov(empty, trex), told, told, make([]byte, 41)), 384 * time.Millisecond},
+		{"fragments of another track", join(ftyp, moov(empty, trex), moof, other), 640 * time.Millisecond},
+		{"no time scale", join(ftyp, moov(track("alac", 0, 8, 1000, 0, 0))), 0},
+		{"plays for days", join(ftyp, moov(track("alac", 1, 8, math.MaxUint32, 0, 0))), 0},
+		{"more packets than numbers hold", join(ftyp, moov(track("mp4a", 8000, math.MaxUint32, math.MaxUint32, 0, 0))), 0},
+		{"a box smaller than its header", join(ftyp, []byte("\x00\x00\x00\x04free"), moov(second)), 0},
+		{"a box larger than numbers", join(ftyp, []byte("\x00\x00\x00\x01free"), bytes.Repeat([]byte{0xFF}, 8), moov(second)), 0},
+		{"a box up to the end", join(ftyp, []byte("\x00\x00\x00\x00mdat"), moov(second)), 0},
+		{"a table cut short", join(ftyp, moov(second))[:200], 0},
 	})
+}
+
+// moov is a movie box with a header of 1000 units a second.
+func moov(boxes ...[]byte) []byte {
+	return box("moov", string(join(box("mvhd", string(words(0, 0, 0, 1000, 0))), join(boxes...))))
+}
+
+// track is a track of count packets of step ticks, of which length milliseconds from start are to be heard, if any.
+func track(codec string, scale, count, step, start, length uint32) []byte {
+	entry := box(codec, string(join(make([]byte, 16), words(1<<16|16, 0, 8000<<16))))
+	edits := []byte(nil)
+	if start != 0 {
+		edits = box("edts", string(box("elst", string(words(0, 1, length, start, 1<<16)))))
+	}
+	table := join(box("stsd", string(join(words(0, 1), entry))), box("stts", string(words(0, 1, count, step))),
+		box("stsz", string(words(0, 4, count))))
+	media := join(box("mdhd", string(words(0, 0, 0, scale, 0))), box("hdlr", "\x00\x00\x00\x00\x00\x00\x00\x00soun"),
+		box("minf", string(box("stbl", string(table)))))
+	return box("trak", string(join(box("tkhd", string(words(0, 0, 0, 1, 0, 0))), edits, box("mdia", string(media)))))
+}
+
+func words(numbers ...uint32) (b []byte) {
+	for _, n := range numbers {
+		b = binary.BigEndian.AppendUint32(b, n)
+	}
+	return b
 }
 
 func TestWebM(t *testing.T) {
@@ -207,8 +238,8 @@ func TestWebM(t *testing.T) {
 	binary.BigEndian.PutUint64(days[duration+3:], math.Float64bits(1e12))
 	binary.BigEndian.PutUint64(nan[duration+3:], math.Float64bits(math.NaN()))
 	check(t, []ruling{
-		{"plays for days", days, 0},
-		{"a duration that is no number", nan, 0},
+		{"the header says days", days, 33472 * time.Second / 44100},
+		{"the header says a duration that is no number", nan, 33472 * time.Second / 44100},
 		{"no duration, and packets that do not tell theirs", bytes.Replace(live, []byte("A_OPUS"), []byte("A_FLAC"), 1), 0},
 		{"no duration, and no sound", bytes.Replace(live, []byte("\x83\x81\x02"), []byte("\x83\x81\x01"), 1), 0},
 	})

@@ -4,26 +4,104 @@ package media
 // with the header after it, and ID3v2 tags without pictures. A head shorter than HeadSize is taken for the whole body.
 const HeadSize = 16 << 10
 
-// detectors are asked in this order; the first that answers decides. Those with a signature come before those without.
-func detectors() [9]func(head []byte) string {
-	return [...]func(head []byte) string{sniffRIFF, sniffAIFF, sniffOgg, sniffMP4, sniffWebM, sniffAMR, sniffCAF, sniffFLAC, sniffFrames}
-}
-
 // Sniff returns the media type of the audio that begins with head, and whether there is one. Known are
 //
 //	audio/wav     WAV, RF64 and BW64     audio/ogg     Ogg with Vorbis, Opus, FLAC or Speex
-//	audio/aiff    AIFF and AIFF-C        audio/mp4     MP4, M4A and 3GP
+//	audio/aiff    AIFF and AIFF-C        audio/mp4     MP4, M4A, MOV and 3GP
 //	audio/flac    FLAC                   audio/webm    WebM
-//	audio/mpeg    MP3 and MP2            audio/amr     AMR, narrow-band
+//	audio/mpeg    MP3, MP2 and MP1       audio/amr     AMR, narrow-band
 //	audio/aac     AAC in ADTS            audio/amr-wb  AMR, wide-band
 //	audio/x-caf   Core Audio Format
 //
-// Give it the first HeadSize bytes, or the whole body where that is shorter.
+// ID3v2 tags may stand before all of them, and anything that is no other kind of file before frames of MPEG audio or ADTS,
+// as where a stream was cut. Give it the first HeadSize bytes, or the whole body where that is shorter.
 func Sniff(head []byte) (mediaType string, ok bool) {
-	for _, detect := range detectors() {
-		if mediaType = detect(head); mediaType != "" {
-			return mediaType, true
+	rest := head
+	for size := tagSize(rest, false); size > 0; size = tagSize(rest, true) {
+		rest = rest[min(size, int64(len(rest))):]
+	}
+	if f, ok := find(rest); ok {
+		if f.mediaType == mediaOgg && !soundAlone(rest) {
+			return "", false
 		}
+		return f.mediaType, true
+	}
+	// A tag that leaves too little of head to see frames (it holds a picture) is taken for MPEG audio's, whose tag it is.
+	if len(rest) < len(head) && len(head) >= HeadSize && len(rest) < longestRow {
+		return mediaMPEG, true
 	}
 	return "", false
+}
+
+// Media types that more than one place names.
+const (
+	mediaMPEG  = "audio/mpeg"
+	mediaADTS  = "audio/aac"
+	mediaOgg   = "audio/ogg"
+	mediaAMRWB = "audio/amr-wb"
+)
+
+// A found container.
+type found struct {
+	mediaType string
+	container string
+	off       int  // where it begins
+	junk      bool // behind something else
+}
+
+// find tells which container b begins with. The first that answers decides: those with a signature come before those
+// without, and frames somewhere further on come last.
+func find(b []byte) (found, bool) {
+	for _, sniff := range [...]func([]byte) string{
+		sniffRIFF, sniffAIFF, sniffOgg, sniffMP4, sniffWebM, sniffAMR, sniffCAF, sniffFLAC, sniffFrames,
+	} {
+		if mediaType := sniff(b); mediaType != "" {
+			return found{mediaType: mediaType, container: containerOf(mediaType)}, true
+		}
+	}
+	if mediaType, off := searchFrames(b); mediaType != "" {
+		return found{mediaType: mediaType, container: containerOf(mediaType), off: off, junk: true}, true
+	}
+	return found{}, false
+}
+
+func containerOf(mediaType string) string {
+	switch mediaType {
+	case mediaMPEG:
+		return "mpeg"
+	case mediaADTS:
+		return "adts"
+	case mediaAMRWB:
+		return "amr"
+	case "audio/x-caf":
+		return "caf"
+	default:
+		return mediaType[len("audio/"):]
+	}
+}
+
+// open returns the reader of a media type that find tells.
+func open(mediaType string) reader {
+	switch mediaType {
+	case "audio/wav":
+		return &wave{}
+	case "audio/aiff":
+		return &aiff{}
+	case mediaOgg:
+		return &ogg{}
+	case "audio/mp4":
+		return &mp4{}
+	case "audio/webm":
+		return &webm{}
+	case "audio/x-caf":
+		return &caf{}
+	case "audio/flac":
+		return &flac{}
+	case mediaMPEG:
+		return &mpeg{}
+	case mediaADTS:
+		return &adts{}
+	default:
+		return &amr{}
+	}
 }

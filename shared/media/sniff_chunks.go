@@ -103,9 +103,9 @@ func imageBrand(brand string) bool {
 }
 
 // filmBrand tells whether a brand is one of the MP4 family, as registered at mp4ra.org: ISO and MPEG-4 files, iTunes audio,
-// 3GPP and 3GPP2, DASH and CMAF fragments, Flash audio.
+// QuickTime, 3GPP and 3GPP2, DASH and CMAF fragments, Flash audio.
 func filmBrand(brand string) bool {
-	for _, prefix := range [...]string{"iso", "mp4", "M4", "3g", "dash", "msdh", "cmf", "avc1", "mmp4", "MSNV", "NDS", "F4"} {
+	for _, prefix := range [...]string{"iso", "mp4", "qt  ", "M4", "3g", "dash", "msdh", "cmf", "avc1", "mmp4", "MSNV", "NDS", "F4"} {
 		if brand != "" && strings.HasPrefix(brand, prefix) {
 			return true
 		}

@@ -1,43 +1,92 @@
 package media
 
-// longestRow is how many bytes show two frames of any size: the greatest ADTS frame and a header.
-const longestRow = 8191 + 7
+import "bytes"
 
-// sniffFrames knows the formats that are a row of frames and nothing else: MPEG audio and AAC in ADTS, alone or after ID3v2
-// tags, which may also stand before native FLAC. A tag that leaves too little of head to see frames (it holds a picture)
-// is taken for MPEG audio's, whose tag it is. Zero bytes after a tag are padding that its size forgot.
-func sniffFrames(head []byte) string {
-	rest := head
-	for size := id3v2(rest); size > 0; size = id3v2(rest) {
-		rest = rest[min(size, int64(len(rest))):]
-	}
-	tagged := len(rest) < len(head)
-	for tagged && len(rest) > 0 && rest[0] == 0 {
-		rest = rest[1:]
-	}
+const (
+	longestRow = 8191 + 7 // bytes that show two frames of any size: the greatest ADTS frame and a header
+	searchedIn = 3        // frames in a row that are taken for audio behind something else
+)
+
+// sniffFrames knows the formats that are a row of frames and nothing else: MPEG audio and AAC in ADTS.
+func sniffFrames(b []byte) string {
 	switch {
-	case tagged && sniffFLAC(rest) != "":
-		return "audio/flac"
-	case row(rest, mpegHeader):
-		return "audio/mpeg"
-	case row(rest, adtsHeader):
-		return "audio/aac"
-	case tagged && len(head) >= HeadSize && len(rest) < longestRow:
-		return "audio/mpeg"
+	case row(b, mpegHeader, 2):
+		return mediaMPEG
+	case row(b, adtsHeader, 2):
+		return mediaADTS
 	}
 	return ""
 }
 
-// row tells whether b begins with a whole frame and then either ends or goes on with the header of another frame of the
-// same stream. A single header is too weak a sign: random bytes look like one in one place of a few thousand.
-func row(b []byte, parse func([]byte) (frame, bool)) bool {
+// searchFrames looks for the first row of frames further on in b, as in a stream that was cut at any byte. What begins as
+// another kind of file is none, though there be sound in it.
+func searchFrames(b []byte) (mediaType string, off int) {
+	if foreign(b) {
+		return "", 0
+	}
+	for off = 1; ; off++ {
+		next := bytes.IndexByte(b[min(off, len(b)):], 0xFF)
+		if next < 0 {
+			return "", 0
+		}
+		off += next
+		switch {
+		case row(b[off:], mpegHeader, searchedIn):
+			return mediaMPEG, off
+		case row(b[off:], adtsHeader, searchedIn):
+			return mediaADTS, off
+		}
+	}
+}
+
+// row tells whether b begins with a whole frame, and after it either ends or goes on with the headers of others of the
+// same stream, up to least of them. A single header is too weak a sign: random bytes look like one in one place of a few
+// thousand.
+func row(b []byte, parse func([]byte) (frame, bool), least int) bool {
 	first, ok := parse(b)
 	if !ok || first.length > len(b) {
 		return false
 	}
-	if first.length == len(b) {
-		return true
+	for n, f := 1, first; n < least; n++ {
+		b = b[f.length:]
+		if len(b) == 0 {
+			return least == 2 || n == least-1
+		}
+		f, ok = parse(b)
+		if !ok || f.stream != first.stream {
+			return false
+		}
+		if f.length > len(b) {
+			return n == least-1
+		}
 	}
-	second, ok := parse(b[first.length:])
-	return ok && first.stream == second.stream
+	return true
+}
+
+// foreign tells whether b begins as a file that is known to be no audio, or not alone: documents, archives, programs,
+// pictures, and films, whose sound may well be frames of MPEG audio.
+func foreign(b []byte) bool {
+	for _, magic := range [...]string{
+		"RIFF", "RIFX", "FORM", "OggS", "caff", "fLaC", "#!", "\x1a\x45\xdf\xa3", // what is known and was not found
+		"PK\x03\x04", "PK\x05\x06", "\x1f\x8b", "BZh", "\xfd7zXZ", "7z\xbc\xaf", "Rar!", "\x28\xb5\x2f\xfd", "MSCF",
+		"%PDF", "%!PS", "\xd0\xcf\x11\xe0", "{\\rtf", "SQLite format", "<!", "<?xml", "<html", "<svg",
+		"\x7fELF", "MZ", "\xca\xfe\xba\xbe", "\xcf\xfa\xed\xfe", "\x00asm",
+		"\x89PNG", "\xff\xd8\xff", "GIF8", "BM", "II*\x00", "MM\x00*", "8BPS", "\x00\x00\x01\x00",
+		"\x00\x00\x01\xba", "\x00\x00\x01\xb3", "\x30\x26\xb2\x75", "FLV", "FWS", "CWS", "riff", ".RMF", "DKIF", "\x0b\x77",
+		"wvpk", "MAC ", "TTA1", "MPCK", "MP+", "DSD ", ".snd", "MThd", "\xff\xfe", "\xfe\xff", "\xef\xbb\xbf",
+	} {
+		if bytes.HasPrefix(b, []byte(magic)) {
+			return true
+		}
+	}
+	box := at(b, 4, 4)
+	return box == "ftyp" || box == "moov" || box == "mdat" || box == "jP  " || transportStream(b)
+}
+
+// transportStream tells whether b begins as an MPEG transport stream: packets of 188 bytes, which some writers begin with a
+// time of 4 bytes (ISO/IEC 13818-1, section 2.4.3).
+func transportStream(b []byte) bool {
+	const packet, sync = 188, "\x47"
+	return at(b, 0, 1) == sync && at(b, packet, 1) == sync && at(b, 2*packet, 1) == sync ||
+		at(b, 4, 1) == sync && at(b, 4+packet+4, 1) == sync && at(b, 4+2*(packet+4), 1) == sync
 }

@@ -2,20 +2,27 @@ package media
 
 import "strings"
 
-// sniffOgg knows Ogg (RFC 3533) by its first pages: every logical stream of a file begins there, each with a page of its own
-// that holds nothing but the codec's first header. One of them must be audio and none may be anything else, except
-// the directory of Ogg Skeleton, so that Theora is refused wherever it stands.
+// sniffOgg knows Ogg (RFC 3533) by the signature of its first page.
 func sniffOgg(head []byte) string {
-	found := ""
+	if at(head, 0, 5) == "OggS\x00" {
+		return mediaOgg
+	}
+	return ""
+}
+
+// soundAlone tells from the first pages of an Ogg file whether it is for listening: every logical stream begins there, each
+// with a page of its own that holds nothing but the codec's first header. One of them must be audio and none may be
+// anything else, except the directory of Ogg Skeleton, so that Theora is refused wherever it stands.
+func soundAlone(head []byte) (sound bool) {
 	for off := 0; ; {
 		packet, next, ok := firstPacket(head, off)
 		switch {
 		case !ok:
-			return found
+			return sound
 		case audioHeader(packet):
-			found = "audio/ogg"
+			sound = true
 		case !strings.HasPrefix(packet, "fishead\x00"):
-			return ""
+			return false
 		}
 		off = next
 	}

@@ -116,7 +116,7 @@ func TestWhatSharesAShapeWithAudioIsDecidedByItsContent(t *testing.T) {
 		{"utf-16 text, big endian", "", utf16Text(binary.BigEndian)},
 		{"an mpeg header, then text", "", join(mp3[:4], bytes.Repeat([]byte("text"), 1000))},
 		{"an mpeg header alone", "", mp3[:4]},
-		{"a second mpeg frame of another rate", "", join(mp3[:144], []byte("\xff\xf3\x44\xc4"), mp3[148:])},
+		{"a second mpeg frame of another rate", "", join(mp3[:144], []byte("\xff\xf3\x44\xc4"), mp3[148:400])},
 		{"one whole mpeg frame", "audio/mpeg", mp3[:144]},
 		{"an adts header, then text", "", join(aac[:7], bytes.Repeat([]byte("text"), 1000))},
 		{"an adts frame of no data", "", []byte("\xff\xf1\x50\x80\x00\xff\xfc\xff\xf1\x50\x80\x00\xff\xfc")},
@@ -149,8 +149,8 @@ func TestWhatFollowsAnID3TagDecides(t *testing.T) {
 		{"nothing to be seen in a large tag", "audio/mpeg", join(id3(HeadSize*3), mp3)},
 		{"frames half seen", "audio/mpeg", join(id3(HeadSize-60), mp3)},
 		{"a footer", "audio/mpeg", join([]byte("ID3\x04\x00\x10\x00\x00\x00\x03abc3DI\x04\x00\x10\x00\x00\x00\x03"), mp3)},
-		{"a size that is none", "", join([]byte("ID3\x04\x00\x00\x80\x00\x00\x00"), mp3)},
-		{"a version that is none", "", join([]byte("ID3\x07\x00\x00\x00\x00\x00\x00"), mp3)},
+		{"a size that is none", "audio/mpeg", join([]byte("ID3\x04\x00\x00\x80\x00\x00\x00"), mp3)},
+		{"a version that is none", "audio/mpeg", join([]byte("ID3\x07\x00\x00\x00\x00\x00\x00"), mp3)},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -16,18 +16,15 @@ type wave struct {
 	byteRate   uint32 // bytes a second
 	frameBytes uint16 // bytes of a sample frame (PCM) or block
 	bits       uint16
-	samples    uint32 // a channel, from the fact chunk
+	guid       string // of WAVE_FORMAT_EXTENSIBLE
+	frames     *mpeg  // the sound, where it is a row of frames
+	trailing   bool   // a tag stands behind the sound
 }
 
-// Format tags (RFC 2361) whose sample frames all have frameBytes bytes.
 const (
-	wavePCM        = 0x0001
-	waveFloat      = 0x0003
-	waveALaw       = 0x0006
-	waveMuLaw      = 0x0007
-	waveExtensible = 0xFFFE // the tag stands in the first bytes of the sub-format
-
-	ones32 = 0xFFFFFFFF // a size that is told elsewhere or was never filled in
+	waveExtensible = 0xFFFE     // the format is told by a GUID
+	leastStreamed  = 0x7FFF0000 // sizes from here on were never filled in
+	ones32         = 0xFFFFFFFF // a size that is told elsewhere or was never filled in
 )
 
 func (w *wave) step(off int64, b []byte) (int64, int) {
@@ -38,27 +35,57 @@ func (w *wave) step(off int64, b []byte) (int64, int) {
 		w.large, w.riffSize = string(b[:4]) != "RIFF", uint64(binary.LittleEndian.Uint32(b[4:]))
 		return 12, 8
 	}
+	if w.frames != nil && off < w.dataAt+w.dataBytes() { // which find themselves, as in a file of nothing else
+		next, want := w.frames.step(off-w.dataAt, b)
+		if want > 0 {
+			return w.dataAt + next, want
+		}
+		return w.behind()
+	}
+	if w.dataAt != 0 { // what stands behind the sound
+		w.trailing = trailer(b)
+		return stop()
+	}
 	size := binary.LittleEndian.Uint32(b[4:])
 	need := 0
 	switch string(b[:4]) {
 	case "ds64":
 		need = 16
 	case "fmt ":
-		need = 26
-	case "fact":
-		need = 4
+		need = 40
 	case "data":
 		w.dataAt = off + 8
 		if !w.large || size != ones32 {
 			w.dataSize = uint64(size)
 		}
-		return stop()
+		if name := waveTag(w.format); name == "mp3" || name == "mp2" {
+			w.frames = &mpeg{plain: true}
+			return w.dataAt, mpegHeaderSize
+		}
+		return w.behind()
 	}
 	if need = 8 + int(min(uint32(need), size)); len(b) < need {
 		return off, need
 	}
 	w.chunk(string(b[:4]), b[8:])
 	return off + 8 + int64(size) + int64(size&1), 8
+}
+
+// dataBytes is how many bytes of sound the header tells; as many as there can be where it does not.
+func (w *wave) dataBytes() int64 {
+	if w.dataSize == 0 || w.dataSize >= pastEnd/2 {
+		return pastEnd / 2
+	}
+	return int64(w.dataSize)
+}
+
+// behind goes on behind the sound, if it is told where that ends.
+func (w *wave) behind() (next int64, want int) {
+	size := w.dataBytes()
+	if size == pastEnd/2 {
+		return stop()
+	}
+	return w.dataAt + size + size&1, 8
 }
 
 // chunk takes what is needed of a chunk's data.
@@ -70,34 +97,13 @@ func (w *wave) chunk(id string, b []byte) {
 	case id == "fmt " && len(b) >= 16:
 		w.format, w.channels, w.rate = le.Uint16(b), le.Uint16(b[2:]), le.Uint32(b[4:])
 		w.byteRate, w.frameBytes, w.bits = le.Uint32(b[8:]), le.Uint16(b[12:]), le.Uint16(b[14:])
-		if w.format == waveExtensible && len(b) >= 26 {
-			w.format = le.Uint16(b[24:])
+		if w.format == waveExtensible && len(b) >= 40 {
+			w.guid = string(b[24:40])
+			if valid := le.Uint16(b[18:]); valid != 0 {
+				w.bits = valid
+			}
 		}
-	case id == "fact" && len(b) >= 4:
-		w.samples = le.Uint32(b)
 	}
-}
-
-func (w *wave) seconds(size int64) float64 {
-	if w.dataAt == 0 || w.dataAt > size || w.rate == 0 {
-		return 0
-	}
-	data := w.present(size)
-	switch w.format {
-	case wavePCM, waveFloat, waveALaw, waveMuLaw:
-		if w.frameBytes == 0 || uint32(w.frameBytes) != uint32(w.channels)*((uint32(w.bits)+7)/8) {
-			return 0
-		}
-		return float64(data/int64(w.frameBytes)) / float64(w.rate)
-	}
-	if w.byteRate == 0 {
-		return 0
-	}
-	estimate := float64(data) / float64(w.byteRate)
-	if told := float64(w.samples) / float64(w.rate); told > 0 && told < 2*estimate+1 { // else the file was cut, or written to a pipe
-		return told
-	}
-	return estimate
 }
 
 // present is how many bytes of sound the file has. A writer that cannot seek back leaves a size that is 0, or larger than any file: then
@@ -111,4 +117,81 @@ func (w *wave) present(size int64) int64 {
 	return int64(w.dataSize)
 }
 
-func (w *wave) describe(info *Info) { info.SampleRate, info.Channels = int(w.rate), int(w.channels) }
+func (w *wave) describe(info *Info, size int64, _ []byte) {
+	info.SampleRate, info.Channels = int(w.rate), int(w.channels)
+	if w.rate == 0 && w.channels == 0 {
+		return
+	}
+	info.Codec = w.codec()
+	if w.dataAt == 0 || w.dataAt > size || w.rate == 0 || w.channels == 0 {
+		return
+	}
+	data := w.present(size)
+	if w.dataSize > uint64(size-w.dataAt) && w.dataSize < leastStreamed {
+		info.warn(Truncated)
+	}
+	if w.trailing {
+		info.warn(TrailingData)
+	}
+	if w.frames != nil {
+		info.play(float64(w.frames.frames*int64(w.frames.first.samples)), float64(w.rate))
+		return
+	}
+	if sample := pcmBytes(info.Codec); sample != 0 {
+		frame := sample * int(w.channels)
+		if int(w.frameBytes) != frame {
+			info.warn(WrongBlockAlign)
+		}
+		info.play(float64(pcmFrames(data, int64(w.frameBytes), int64(frame))), float64(w.rate))
+		return
+	}
+	info.play(w.blocks(info.Codec, data), float64(w.rate))
+}
+
+// blocks is how many samples a channel data bytes of a coding in blocks have, 0 where that is not known.
+func (w *wave) blocks(codec string, data int64) float64 {
+	align, channels, bits := int64(w.frameBytes), int64(w.channels), int64(w.bits)
+	switch codec {
+	case "adpcm_ima_wav":
+		if head := 4 * channels; bits >= 2 && bits <= 5 && align > head {
+			return inBlocks(data, align, func(n int64) int64 { return 1 + max(0, n-head)*8/(bits*channels) }, head)
+		}
+	case "adpcm_ms":
+		if head := 7 * channels; channels <= 2 && align > head {
+			return inBlocks(data, align, func(n int64) int64 { return 2 + (n-head)*2/channels }, head)
+		}
+	case "gsm_ms":
+		const block, samples = 65, 320
+		if align == block {
+			return float64(data / block * samples)
+		}
+		return float64(data) * float64(w.rate) / float64(w.byteRate)
+	case "adpcm_g726":
+		if bits >= 2 && bits <= 5 {
+			return float64(data * 8 / bits)
+		}
+	case "adpcm_yamaha":
+		return float64(data * 2 / channels)
+	}
+	return 0
+}
+
+// inBlocks counts the samples of data bytes in blocks of align, of which the last may be short, but no shorter than its head.
+func inBlocks(data, align int64, samples func(block int64) int64, head int64) float64 {
+	n := data / align * samples(align)
+	if rest := data % align; rest > head {
+		n += samples(rest)
+	}
+	return float64(n)
+}
+
+// pcmFrames counts the sample frames of frame bytes in data bytes whose header says that they have align. A decoder is
+// given packets of whole frames as the header has them, and leaves what is over in each.
+func pcmFrames(data, align, frame int64) int64 {
+	const packet = 4096 // bytes, about
+	if align <= 1 || frame == align {
+		return data / frame
+	}
+	whole := max(packet/align, 1) * align
+	return data/whole*(whole/frame) + data%whole/frame
+}

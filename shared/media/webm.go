@@ -4,25 +4,33 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"strings"
 )
 
-// webm reads WebM and Matroska (RFC 8794 and RFC 9559): the segment's duration where it is told. A browser that records does not
-// know it when it writes the header; then the blocks of the first audio track are followed, if that is Opus, whose packets
-// tell how long they are.
+// webm reads WebM (RFC 8794 and RFC 9559) by following the blocks of the first audio track, of which packets of Opus and of
+// Vorbis tell how long they are. The duration in the header is believed only where the codec's packets do not tell.
 type webm struct {
 	scale    uint64  // nanoseconds of a tick; 0: 1000000
 	duration float64 // ticks
 
-	entry, audio webmTrack // the track being described, and the one that counts
-	cluster      uint64    // ticks at which the cluster begins
-	started      bool      // a block of the track was met
-	untold       bool      // one that does not tell its length
-	start, end   float64   // nanoseconds
+	entry, audio, other webmTrack // the track being described, the one that counts, and one of another kind
+	vorbis              vorbisSizes
+	blocks              bool  // a block of the track was met
+	mine                bool  // the last block was one
+	untold              bool  // one that does not tell its length
+	samples             int64 // of the blocks
+	last, end           int64 // samples of the last one, and where it ends
+	discard             int64 // nanoseconds to leave out behind
+	trailing            bool  // a tag stands at the end
+	lost                bool  // something else than an element was met
 }
 
 type webmTrack struct {
 	number, kind, delay uint64 // delay: nanoseconds to leave out in front
-	opus                bool
+	codec               string // its identifier
+	rate                float64
+	channels            uint64
+	private             []byte
 }
 
 // Element identifiers (RFC 9559, section 5.1), with their length markers.
@@ -36,15 +44,20 @@ const (
 	webmTrackNumber  = 0xD7
 	webmTrackType    = 0x83
 	webmCodecID      = 0x86
+	webmCodecPrivate = 0x63A2
 	webmCodecDelay   = 0x56AA
+	webmAudio        = 0xE1
+	webmRate         = 0xB5
+	webmChannels     = 0x9F
 	webmCluster      = 0x1F43B675
-	webmTimestamp    = 0xE7
 	webmBlockGroup   = 0xA0
 	webmBlock        = 0xA1
 	webmSimpleBlock  = 0xA3
+	webmDiscard      = 0x75A2
 	webmTrackIsAudio = 2
-	leastElement     = 2  // bytes of an element's header at least
-	blockReach       = 14 // bytes of a block that hold all that is read: number, time, flags, a packet's beginning
+	leastElement     = 2        // bytes of an element's header at least
+	blockReach       = 14       // bytes of a block that hold all that is read: number, time, flags, a packet's beginning
+	mostPrivate      = 32 << 10 // bytes of a codec's headers
 )
 
 func (w *webm) step(off int64, b []byte) (int64, int) {
@@ -55,20 +68,20 @@ func (w *webm) step(off int64, b []byte) (int64, int) {
 	need := 0
 	switch id {
 	case 0:
+		w.trailing = trailer(append(b[:len(b):len(b)], 0, 0)) // two bytes are enough, for nothing else begins so
+		w.lost = !w.trailing
 		return stop()
-	case webmCluster:
-		w.track()
-		if w.duration > 0 {
-			return stop()
-		}
-		return off + int64(header), leastElement
-	case webmTrackEntry:
+	case webmCluster, webmTrackEntry:
 		w.track()
 		return off + int64(header), leastElement
-	case webmSegment, webmInfo, webmTracks, webmBlockGroup: // their elements follow, whatever size they tell
+	case webmSegment, webmInfo, webmTracks, webmBlockGroup, webmAudio: // their elements follow, whatever size they tell
 		return off + int64(header), leastElement
-	case webmScale, webmDuration, webmTrackNumber, webmTrackType, webmCodecID, webmCodecDelay, webmTimestamp:
+	case webmScale, webmDuration, webmTrackNumber, webmTrackType, webmCodecDelay, webmRate, webmChannels, webmDiscard:
 		need = 8
+	case webmCodecID:
+		need = 32
+	case webmCodecPrivate:
+		need = mostPrivate
 	case webmBlock, webmSimpleBlock:
 		need = blockReach
 	}
@@ -78,81 +91,137 @@ func (w *webm) step(off int64, b []byte) (int64, int) {
 	if need = header + int(min(uint64(need), size)); len(b) < need {
 		return off, need
 	}
-	w.field(id, b[header:need])
+	if id == webmBlock || id == webmSimpleBlock {
+		if whole := header + int(min(size, mostBytes)); laced(b[header:]) && len(b) < whole {
+			return off, whole
+		}
+		w.block(b[header:], off+int64(header)+int64(size))
+	} else {
+		w.field(id, b[header:need])
+	}
 	return off + int64(header) + int64(size), leastElement
 }
 
-// field takes an element's data, of 8 bytes or a block's beginning.
+// field takes an element's data.
 func (w *webm) field(id uint32, b []byte) {
 	switch id {
 	case webmScale:
 		w.scale = number(b)
 	case webmDuration:
-		switch len(b) {
-		case 4:
-			w.duration = float64(math.Float32frombits(binary.BigEndian.Uint32(b)))
-		case 8:
-			w.duration = math.Float64frombits(binary.BigEndian.Uint64(b))
-		}
+		w.duration = float(b)
 	case webmTrackNumber:
 		w.entry.number = number(b)
 	case webmTrackType:
 		w.entry.kind = number(b)
 	case webmCodecID:
-		w.entry.opus = string(b) == "A_OPUS"
+		w.entry.codec = strings.TrimRight(string(b), "\x00")
+	case webmCodecPrivate:
+		w.entry.private = append([]byte(nil), b...)
 	case webmCodecDelay:
 		w.entry.delay = number(b)
-	case webmTimestamp:
-		w.cluster = number(b)
-	case webmBlock, webmSimpleBlock:
-		w.block(b)
+	case webmRate:
+		w.entry.rate = float(b)
+	case webmChannels:
+		w.entry.channels = number(b)
+	case webmDiscard:
+		if w.mine && len(b) > 0 {
+			w.discard += int64(number(b)<<(64-8*len(b))) >> (64 - 8*len(b)) // it has a sign
+		}
 	}
 }
 
 // track ends the description of a track.
 func (w *webm) track() {
-	if w.entry.kind == webmTrackIsAudio && w.audio.kind == 0 {
+	switch {
+	case w.entry.kind == webmTrackIsAudio && w.audio.kind == 0:
 		w.audio = w.entry
+		if w.audio.codec == "A_VORBIS" {
+			w.vorbis, _ = vorbisPrivate(w.audio.private)
+		}
+		w.audio.private = w.audio.private[:min(len(w.audio.private), 64)]
+	case w.entry.kind != 0 && w.other.kind == 0:
+		w.other = w.entry
+		w.other.private = nil
 	}
 	w.entry = webmTrack{}
 }
 
-// block takes the beginning of a block (RFC 9559, section 10.1): the track, the time after the cluster's, flags, and a packet.
-func (w *webm) block(b []byte) {
-	if len(b) == 0 {
+// block takes a block that ends at end, or the beginning of one that is not laced (RFC 9559, section 10.1): the track, the
+// time after the cluster's, flags, and packets.
+func (w *webm) block(b []byte, end int64) {
+	n := blockNumber(b)
+	if n == 0 || len(b) < n+3 || number(b[:n])&^(1<<(7*n)) != w.audio.number {
+		w.mine = false
 		return
 	}
-	n := bits.LeadingZeros8(b[0]) + 1
-	if len(b) < n+3 || number(b[:min(n, 8)])&^(1<<(7*n)) != w.audio.number {
-		return
+	w.blocks, w.mine, w.last, w.end = true, true, 0, end
+	for _, packet := range unlace(b[n+2]&laces, b[n+3:]) {
+		switch w.audio.codec {
+		case "A_OPUS":
+			samples := opusSamples(packet)
+			w.untold = w.untold || samples == 0
+			w.last += samples
+		case "A_VORBIS":
+			w.last += w.vorbis.samples(packet)
+		}
 	}
-	const lacing = 0x06
-	samples := opusSamples(b[n+3:])
-	w.untold = w.untold || samples == 0 || b[n+2]&lacing != 0
-	ticks := float64(w.cluster) + float64(int16(binary.BigEndian.Uint16(b[n:])))
-	at := ticks * w.tick()
-	if !w.started {
-		w.started, w.start = true, at
-	}
-	w.end = max(w.end, at+float64(samples)*1e9/opusRate)
+	w.samples += w.last
 }
 
-// tick is how long a tick is, in nanoseconds.
-func (w *webm) tick() float64 {
-	if w.scale == 0 {
-		return 1e6
-	}
-	return float64(w.scale)
-}
-
-func (w *webm) seconds(int64) float64 {
-	if w.duration > 0 {
-		return w.duration * w.tick() / 1e9
-	}
-	if !w.started || w.untold || !w.audio.opus {
+// blockNumber is how many bytes the number of a block's track takes, 0 where there is none.
+func blockNumber(b []byte) int {
+	if len(b) == 0 || b[0] == 0 {
 		return 0
 	}
-	return (w.end - w.start - float64(w.audio.delay)) / 1e9
+	return bits.LeadingZeros8(b[0]) + 1
 }
 
-func (w *webm) describe(*Info) {}
+func (w *webm) describe(info *Info, size int64, _ []byte) {
+	if w.entry.kind != 0 { // the file ends within its tracks
+		end := *w
+		end.track()
+		w = &end
+	}
+	track := w.audio
+	if track.kind == 0 {
+		track = w.other
+	}
+	info.Codec, info.SampleRate, info.Channels = matroskaCodec(track.codec), int(track.rate), int(track.channels)
+	if w.audio.kind == 0 {
+		info.SampleRate, info.Channels = 0, 0
+		return
+	}
+	if w.trailing {
+		info.warn(TrailingData)
+	}
+	samples := w.samples
+	if w.end > size { // the last block was cut
+		info.warn(Truncated)
+		samples -= w.last
+	}
+	discard := float64(w.discard) / 1e9
+	switch {
+	case w.lost:
+		info.warn(Damaged)
+	case info.Codec == "opus" && w.blocks && !w.untold:
+		info.SampleRate = opusRate
+		skip := float64(w.audio.delay) / 1e9
+		if head := opusPreSkip(w.audio.private); head > 0 {
+			skip = float64(head) / opusRate
+		}
+		info.play(float64(samples)/opusRate-skip-discard, 1)
+	case info.Codec == "vorbis" && w.blocks && w.audio.rate > 0:
+		info.play(float64(samples)/w.audio.rate-discard, 1)
+	}
+}
+
+// float reads a floating point number of 4 or 8 bytes.
+func float(b []byte) float64 {
+	switch len(b) {
+	case 4:
+		return float64(math.Float32frombits(binary.BigEndian.Uint32(b)))
+	case 8:
+		return math.Float64frombits(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}

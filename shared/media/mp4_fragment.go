@@ -1,0 +1,139 @@
+package media
+
+import "encoding/binary"
+
+// Flags of a fragment's boxes (ISO/IEC 14496-12, sections 8.8.7 and 8.8.8).
+const (
+	runOffset     = 0x000001
+	runFirstFlags = 0x000004
+	runDuration   = 0x000100
+	runSize       = 0x000200
+	runFlags      = 0x000400
+	runTime       = 0x000800
+
+	fragmentBase        = 0x000001
+	fragmentDescription = 0x000002
+	fragmentDuration    = 0x000008
+	fragmentSize        = 0x000010
+
+	mostFragment = 8 << 10 // packets of one fragment that are kept, to know those of a file that was cut
+)
+
+// An mp4Fragment counts the packets of the audio track in all fragments.
+type mp4Fragment struct {
+	trackDuration, trackSize uint32 // of a packet, for all fragments
+	duration, size           uint32 // and for this one
+	mine                     bool   // it is the audio track's
+	start                    int64  // byte that its offsets count from
+	count, ticks             int64  // in the fragments before
+
+	at      int64 // byte at which the next packet begins
+	last    []fragmentPacket
+	several bool // there were too many packets to keep
+	now     int64
+	nowTick int64
+}
+
+type fragmentPacket struct {
+	end   int64 // byte
+	ticks uint32
+}
+
+// begin begins a fragment whose box stands at off.
+func (f *mp4Fragment) begin(off int64) {
+	f.count, f.ticks = f.count+f.now, min(f.ticks+f.nowTick, pastEnd)
+	f.now, f.nowTick, f.last, f.several, f.start, f.mine = 0, 0, f.last[:0], false, off, false
+}
+
+// header takes the header of a track's part.
+func (f *mp4Fragment) header(b []byte, track uint32) {
+	be := binary.BigEndian
+	if f.mine = len(b) >= 8 && track != 0 && be.Uint32(b[4:]) == track; !f.mine {
+		return
+	}
+	f.duration, f.size = f.trackDuration, f.trackSize
+	flags, rest := be.Uint32(b), b[8:]
+	for _, field := range [...]struct {
+		flag uint32
+		size int
+	}{{fragmentBase, 8}, {fragmentDescription, 4}, {fragmentDuration, 4}, {fragmentSize, 4}} {
+		if flags&field.flag == 0 {
+			continue
+		}
+		if len(rest) < field.size {
+			return
+		}
+		switch value := number(rest[:field.size]); field.flag {
+		case fragmentBase:
+			f.start = int64(min(value, pastEnd))
+		case fragmentDuration:
+			f.duration = uint32(value)
+		case fragmentSize:
+			f.size = uint32(value)
+		}
+		rest = rest[field.size:]
+	}
+	f.at = f.start
+}
+
+// run begins a row of packets, of which fields are told before the first.
+func (f *mp4Fragment) run(count int64, flags uint32, fields []byte) {
+	if !f.mine {
+		return
+	}
+	if flags&runOffset != 0 && len(fields) >= 4 {
+		f.at = f.start + int64(int32(binary.BigEndian.Uint32(fields)))
+	}
+	if flags&(runDuration|runSize|runFlags|runTime) != 0 {
+		return
+	}
+	each := min(count, int64(mostFragment-len(f.last))) // all are alike
+	for range each {
+		f.take(f.duration, f.size)
+	}
+	if more := count - each; more > 0 {
+		f.several = true
+		f.now, f.nowTick, f.at = f.now+more, min(f.nowTick+more*int64(f.duration), pastEnd), min(f.at+more*int64(f.size), pastEnd)
+	}
+}
+
+// packet takes a row of a run's table.
+func (f *mp4Fragment) packet(flags uint32, row []byte) {
+	if !f.mine {
+		return
+	}
+	duration, size := f.duration, f.size
+	if flags&runDuration != 0 {
+		duration, row = binary.BigEndian.Uint32(row), row[4:]
+	}
+	if flags&runSize != 0 {
+		size = binary.BigEndian.Uint32(row)
+	}
+	f.take(duration, size)
+}
+
+func (f *mp4Fragment) take(duration, size uint32) {
+	f.at = min(f.at+int64(size), pastEnd)
+	f.now, f.nowTick = f.now+1, min(f.nowTick+int64(duration), pastEnd)
+	if f.several = f.several || len(f.last) == mostFragment; !f.several {
+		f.last = append(f.last, fragmentPacket{f.at, duration})
+	}
+}
+
+// whole is how many packets are in a file of size bytes, with the ticks they take, and whether that is known.
+func (f *mp4Fragment) whole(size int64) (count, ticks int64, ok bool) {
+	if f.at <= size {
+		return f.count + f.now, f.ticks + f.nowTick, true
+	}
+	if f.several {
+		return 0, 0, false
+	}
+	count, ticks = f.count, f.ticks
+	for _, p := range f.last {
+		if p.end > size {
+			break
+		}
+		count, ticks = count+1, ticks+int64(p.ticks)
+	}
+	return count, ticks, true
+}

@@ -1,0 +1,299 @@
+package media
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strconv"
+	"strings"
+)
+
+// An mp4Track is what the movie box tells of a track.
+type mp4Track struct {
+	id       uint32
+	handler  string // the kind of the track
+	scale    uint32 // ticks a second
+	codec    string // its name
+	rate     int    // samples a second
+	channels int
+	frame    int64 // samples of a packet at rate; 0: as the table of times says
+	skip     int64 // samples that a decoder leaves out in front
+
+	count     int64 // packets
+	ticks     int64 // that they take
+	firstStep int64 // ticks of the first packet
+
+	edited    bool
+	mediaTime int64 // ticks at which the sound begins that is heard
+	duration  int64 // of that, in units of the movie; 0: not told
+
+	size    uint32   // bytes of every packet; 0: see sizes
+	sizes   []uint32 // bytes of the first packets
+	runs    []chunkRun
+	offsets []int64 // of the first chunks
+	chunks  int64   // how many there are
+}
+
+// A chunkRun is a row of chunks with so many packets each.
+type chunkRun struct{ first, packets uint32 }
+
+// describe takes the sample descriptions (section 8.5.2), of which the first counts.
+func (t *mp4Track) describe(b []byte) {
+	const entry = 8
+	if len(b) < entry+8 {
+		return
+	}
+	b = b[entry:]
+	be := binary.BigEndian
+	letters := string(b[4:8])
+	if size := be.Uint32(b); uint64(size) < uint64(len(b)) {
+		b = b[:size]
+	}
+	if t.handler != "soun" && t.handler != "" {
+		t.codec = filmCodec(letters)
+		return
+	}
+	t.codec = printable(letters)
+	if len(b) < 36 {
+		return
+	}
+	version, bits := be.Uint16(b[16:]), int(be.Uint16(b[26:]))
+	t.channels, t.rate = int(be.Uint16(b[24:])), int(be.Uint16(b[32:]))
+	if version == 2 && len(b) >= 72 { // QuickTime's, for rates and numbers that the fields above cannot hold
+		t.rate, t.channels, bits = int(float(b[40:48])), int(be.Uint32(b[48:])), int(be.Uint32(b[56:]))
+	}
+	t.codec = appleCodec(letters, bits)
+	switch letters {
+	case "mp4a":
+		if at := bytes.Index(b, []byte("esds")); at >= 0 && len(b) > at+8 {
+			t.elementary(b[at+8:])
+		}
+	case "in24", "in32", "fl32", "fl64":
+		if at := bytes.Index(b, []byte("enda")); at >= 0 && len(b) >= at+6 && b[at+5] == 1 {
+			t.codec = strings.TrimSuffix(t.codec, "be") + "le"
+		}
+	case "lpcm":
+		t.codec = quickTimePCM(b, bits)
+	case "Opus":
+		t.rate = opusRate
+		if at := bytes.Index(b, []byte("dOps")); at >= 0 && len(b) >= at+8 {
+			t.skip = int64(be.Uint16(b[at+6:]))
+		}
+	}
+	switch t.codec {
+	case "amrnb", "amrwb":
+		t.channels = 1
+	case "aac":
+		if t.frame == 0 {
+			t.frame = 1024
+		}
+	case "mp3":
+		t.frame = 1152
+		if t.rate < 32000 {
+			t.frame = 576
+		}
+	}
+}
+
+// quickTimePCM is the name of a coding by the flags of a sound description of version 2.
+func quickTimePCM(b []byte, bits int) string {
+	const float, big = 1, 2
+	if len(b) < 64 {
+		return "lpcm"
+	}
+	flags, kind, order := binary.BigEndian.Uint32(b[60:]), "s", "le"
+	if flags&float != 0 {
+		kind = "f"
+	}
+	if flags&big != 0 {
+		order = "be"
+	}
+	return "pcm_" + kind + strconv.Itoa(bits) + order
+}
+
+// elementary takes the descriptors of an elementary stream (ISO/IEC 14496-1, section 7.2.6), which tell what the letters
+// mp4a do not: the codec, and for AAC what a frame is.
+func (t *mp4Track) elementary(b []byte) {
+	for len(b) > 2 {
+		tag, at, size := b[0], 1, 0
+		for more := true; more && at < len(b) && at < 5; at++ {
+			size, more = size<<7|int(b[at]&0x7F), b[at]&0x80 != 0
+		}
+		b = b[at:]
+		switch {
+		case tag == 3 && len(b) >= 3: // the stream's: others follow
+			skip := 3
+			if b[2]&0x80 != 0 {
+				skip += 2
+			}
+			b = b[min(skip, len(b)):]
+		case tag == 4 && len(b) >= 13: // the decoder's
+			t.codec = objectCodec(b[0])
+			b = b[13:]
+		case tag == 5:
+			if t.codec == "aac" {
+				t.audioConfig(b[:min(size, len(b))])
+			}
+			return
+		default:
+			b = b[min(size, len(b)):]
+		}
+	}
+}
+
+// objectCodec is the name of a codec by its object type, as registered at mp4ra.org.
+func objectCodec(object byte) string {
+	switch object {
+	case 0x40, 0x66, 0x67, 0x68:
+		return "aac"
+	case 0x69, 0x6B:
+		return "mp3"
+	case 0xA5:
+		return "ac3"
+	case 0xA6:
+		return "eac3"
+	case 0xA9, 0xAA, 0xAB, 0xAC:
+		return "dts"
+	case 0xAD:
+		return "opus"
+	case 0xDD:
+		return "vorbis"
+	case 0xE1:
+		return "qcelp"
+	}
+	return "mp4a-0x" + strconv.FormatUint(uint64(object), 16)
+}
+
+// audioConfig reads an AudioSpecificConfig (ISO/IEC 14496-3, section 1.6.2.1).
+func (t *mp4Track) audioConfig(b []byte) {
+	r := bitReader{b: b}
+	object, rate := r.objectType(), r.samplingRate()
+	channels := r.take(4)
+	core, frame := rate, 1024
+	const sbr, ps, lowDelay, enhancedLowDelay, als, usac = 5, 29, 23, 39, 36, 42
+	if object == sbr || object == ps {
+		if object == ps {
+			channels = 2
+		}
+		rate, object = r.samplingRate(), r.objectType()
+	}
+	switch object {
+	case als:
+		t.codec, t.frame = "mp4als", 0
+		return
+	case usac:
+		t.codec = "usac"
+		return
+	case lowDelay, enhancedLowDelay:
+		frame = 512
+	}
+	if r.take(1) == 1 { // frames are shorter
+		frame -= frame / 16
+	}
+	if core == 0 || rate == 0 {
+		return
+	}
+	t.rate, t.frame = rate, int64(frame*rate/core)
+	if channels == 7 {
+		channels = 8
+	}
+	if channels > 0 && channels <= 8 {
+		t.channels = channels
+	}
+}
+
+// A bitReader reads numbers, the highest bit first; behind the end there are zeros.
+type bitReader struct {
+	b  []byte
+	at int
+}
+
+func (r *bitReader) take(n int) (number int) {
+	for range n {
+		number <<= 1
+		if r.at < len(r.b)*8 {
+			number |= int(r.b[r.at/8]>>(7-r.at%8)) & 1
+		}
+		r.at++
+	}
+	return number
+}
+
+func (r *bitReader) objectType() int {
+	if object := r.take(5); object != 31 {
+		return object
+	}
+	return 32 + r.take(6)
+}
+
+func (r *bitReader) samplingRate() int {
+	if index := r.take(4); index != 15 {
+		return adtsRate(uint32(index))
+	}
+	return r.take(24)
+}
+
+// itunesPriming is how many samples the field iTunSMPB says are to be left out in front: its second number.
+func itunesPriming(text string) int64 {
+	const most = 16384
+	fields := strings.Fields(text)
+	if len(fields) < 4 {
+		return 0
+	}
+	n, err := strconv.ParseInt(fields[1], 16, 64)
+	if err != nil || n < 0 || n >= most {
+		return 0
+	}
+	return n
+}
+
+// audible is how many seconds are heard of the packets in the movie box and of those in fragments.
+func (t *mp4Track) audible(count, ticks, more, moreTicks int64, movieScale uint32, priming int64) float64 {
+	scale := float64(t.scale)
+	seconds := func(n, ticks int64) float64 {
+		if t.frame == 0 || t.rate == 0 {
+			return float64(ticks) / scale
+		}
+		return float64(n*t.frame) / float64(t.rate)
+	}
+	total := seconds(count, ticks) + seconds(more, moreTicks)
+	skip := float64(t.skip) / opusRate
+	if t.codec == "aac" && t.rate > 0 {
+		skip = float64(priming) / float64(t.rate)
+	}
+	if t.edited && count > 0 {
+		skip = float64(t.mediaTime) / scale
+		if step := seconds(1, t.firstStep); t.duration > 0 && movieScale > 0 && step > 0 {
+			end := skip + float64(t.duration)/float64(movieScale)
+			total = min(total, ceil(end/step)*step)
+		}
+	}
+	return total - skip
+}
+
+// ceil rounds up, but for what rounding has added.
+func ceil(x float64) float64 {
+	whole := float64(int64(x))
+	if x-whole > 1e-6 {
+		return whole + 1
+	}
+	return whole
+}
+
+// filmCodec is the name of what is no sound.
+func filmCodec(letters string) string {
+	switch letters {
+	case "avc1", "avc3":
+		return "h264"
+	case "hvc1", "hev1":
+		return "hevc"
+	case "vp08", "vp09":
+		return "vp" + letters[3:]
+	case "av01":
+		return "av1"
+	case "mp4v":
+		return "mpeg4"
+	case "tx3g", "text":
+		return "mov_text"
+	}
+	return printable(letters)
+}
