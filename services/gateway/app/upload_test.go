@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -134,6 +135,8 @@ func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel 
 		{"two files", "", multi(file, file), 422, "file-ambiguous"},
 		{"empty file", "", multi(part{name: "file", file: "a.wav"}), 422, "empty-file"},
 		{"text", "", multi(part{name: "file", file: "a.wav", content: []byte("hello, this is no sound")}), 415, "unsupported-audio"},
+		{"unknown coding", "", multi(part{name: "file", file: "a.wav", content: coded(64)}), 415, "unsupported-codec"},
+		{"unknown coding told at the end", "", multi(part{name: "file", file: "a.m4a", content: ac4(290000)}), 415, "unsupported-codec"},
 		{"not multipart", "", raw("audio/wav", wav(100)), 415, "not-multipart"},
 		{"no content type", "", raw("", wav(100)), 415, "not-multipart"},
 		{"other multipart", "", raw(strings.Replace(contentType, "form-data", "mixed", 1), good), 415, "not-multipart"},
@@ -159,6 +162,9 @@ func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel 
 			m := g.problem(g.do("POST", path, body, map[string]string{"Content-Type": contentType}), c.status, c.code)
 			if c.code == "validation-failed" && fmt.Sprint(m["errors"]) != "[map[detail:must be a positive integer pointer:token_id]]" {
 				t.Errorf("errors are %v", m["errors"])
+			}
+			if codec, _ := m["codec"].(string); c.code == "unsupported-codec" && (codec == "" || !strings.Contains(m["detail"].(string), codec)) {
+				t.Errorf("codec is %v, detail %v", m["codec"], m["detail"])
 			}
 			if c.code == "too-large" && m["max_bytes"] != 300000.0 {
 				t.Errorf("max_bytes is %v", m["max_bytes"])
@@ -210,4 +216,23 @@ func TestAFullLogRefusesAndKeepsNothing(t *testing.T) {
 	g := start(t, map[string]string{"JOBS_MAX_BYTES": "100"})
 	g.problem(g.upload(nil, part{name: "file", file: "a.wav", content: wav(1000)}), 503, "bus-full")
 	g.nothing()
+}
+
+// coded is a WAV file of a coding that has no name.
+func coded(n int) []byte {
+	b := wav(n)
+	b[20], b[21] = 0x34, 0x12
+	return b
+}
+
+// ac4 is an MP4 file that tells behind n bytes of sound that this is AC-4.
+func ac4(n int) []byte {
+	box := func(kind string, body ...string) string {
+		b := strings.Join(body, "")
+		return string(binary.BigEndian.AppendUint32(nil, uint32(8+len(b)))) + kind + b
+	}
+	zeros := func(n int) string { return strings.Repeat("\x00", n) }
+	entry := box("ac-4", zeros(16), "\x00\x02\x00\x10", zeros(4), "\xbb\x80\x00\x00")
+	return []byte(box("ftyp", "M4A ", zeros(4), "isom") + box("mdat", zeros(n)) + box("moov", box("trak", box("mdia",
+		box("hdlr", zeros(8), "soun"), box("minf", box("stbl", box("stsd", zeros(7), "\x01", entry)))))))
 }

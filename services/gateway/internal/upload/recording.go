@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 
@@ -24,9 +25,10 @@ type recording struct {
 	name      string
 	mediaType string
 
-	hash hash.Hash
-	size int64
-	err  error // what reading ended with
+	meter *media.Meter
+	hash  hash.Hash
+	size  int64
+	err   error // what reading ended with
 }
 
 // open reads a form up to its file and the file's head. What is no audio is
@@ -55,9 +57,13 @@ func open(r Request, limit int64) (*recording, error) {
 	if !ok {
 		return nil, fault.New(fault.Unsupported, "unsupported-audio", "The file is not audio of a known format.")
 	}
+	if err := decodable(describe(head), false); err != nil {
+		return nil, err
+	}
 	return &recording{
 		form: f, content: io.MultiReader(bytes.NewReader(head), content), limit: limit, digest: digest,
-		name: cleanName(name), mediaType: mediaType, hash: sha256.New(),
+		name: cleanName(name), mediaType: mediaType,
+		meter: media.NewMeter(-1), hash: sha256.New(),
 	}, nil
 }
 
@@ -88,6 +94,7 @@ func (r *recording) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	r.hash.Write(p[:n])
+	_, _ = r.meter.Write(p[:n]) // never fails
 	switch {
 	case errors.Is(err, io.EOF):
 		if r.err = r.conclude(); r.err == nil {
@@ -107,6 +114,9 @@ func (r *recording) conclude() error {
 	if err := r.form.end(); err != nil {
 		return err
 	}
+	if err := decodable(r.meter.Info(), true); err != nil {
+		return err
+	}
 	if r.digest == nil {
 		return nil
 	}
@@ -120,4 +130,25 @@ func (r *recording) conclude() error {
 
 func same(digest []byte, h hash.Hash) bool {
 	return subtle.ConstantTimeCompare(digest, h.Sum(nil)) == 1
+}
+
+// describe is what the head of a recording tells of it.
+func describe(head []byte) media.Info {
+	meter := media.NewMeter(-1)
+	_, _ = meter.Write(head) // never fails
+	return meter.Info()
+}
+
+// decodable refuses a recording whose codec is known and cannot be decoded. Where whole is false more is to come: then what
+// is no sound is no reason, since sound may stand behind it.
+func decodable(info media.Info, whole bool) error {
+	sound := info.Channels > 0
+	if info.Codec == "" || media.Decodable(info.Codec) || !whole && !sound {
+		return nil
+	}
+	return &fault.Error{
+		Kind: fault.Unsupported, Code: "unsupported-codec", Extra: map[string]any{"codec": info.Codec},
+		Detail: fmt.Sprintf("The file holds %s, which cannot be decoded as sound. "+
+			"Usable are PCM, FLAC, ALAC, MP3, AAC, Opus, Vorbis, Speex, AMR, GSM and ADPCM.", info.Codec),
+	}
 }

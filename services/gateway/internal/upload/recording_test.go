@@ -2,8 +2,10 @@ package upload
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -64,6 +66,60 @@ func TestABrokenBodyNeverEndsWell(t *testing.T) {
 		if _, err := read(whole, bytes.NewReader(whole[:n]), 1<<20); !fault.Is(err, fault.Invalid) {
 			t.Fatalf("ended after %d: %v", n, err)
 		}
+	}
+}
+
+// track is an MP4 track of a kind whose samples are coded as told.
+func track(kind, coding string) string {
+	entry := box(coding, zeros(16), "\x00\x02\x00\x10", zeros(4), "\xbb\x80\x00\x00")
+	return box("trak", box("mdia", box("hdlr", zeros(8), kind), box("minf", box("stbl", box("stsd", zeros(7), "\x01", entry)))))
+}
+
+func box(kind string, body ...string) string {
+	b := strings.Join(body, "")
+	return string(binary.BigEndian.AppendUint32(nil, uint32(8+len(b)))) + kind + b
+}
+
+func zeros(n int) string { return strings.Repeat("\x00", n) }
+
+func TestWhatCannotBeDecodedIsRefusedAsSoonAsItIsKnown(t *testing.T) {
+	t.Parallel()
+	ftyp, data := box("ftyp", "M4A ", zeros(4), "isom"), box("mdat", zeros(40<<10))
+	sound, pictures := track("soun", "mp4a"), track("vide", "avc1")
+	for _, c := range []struct {
+		name, content, codec string
+		atOnce               bool
+	}{
+		{"an unknown format tag", wav(100)[:20] + "\x34\x12" + wav(100)[22:], "wav-0x1234", true},
+		{"encrypted", ftyp + box("moov", track("soun", "enca")) + data, "enca", true},
+		{"told at the end", ftyp + data + box("moov", track("soun", "ac-4")), "ac4", false},
+		{"pictures alone", ftyp + box("moov", pictures) + data, "h264", false},
+		{"texts alone", ftyp + data + box("moov", track("text", "tx3g")), "mov_text", false},
+		{"pictures, then sound behind the head", ftyp + box("moov", pictures, box("free", zeros(20<<10)), sound) + data, "", false},
+		{"sound told at the end", ftyp + data + box("moov", sound), "", false},
+		{"no description at all", ftyp + data, "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			whole := body("file; filename=a\r\n\r\n" + c.content)
+			rec, err := open(Request{ContentType: boundary, Length: int64(len(whole)), Body: bytes.NewReader(whole)}, 1<<20)
+			if (err != nil) != c.atOnce {
+				t.Fatalf("opened with %v", err)
+			}
+			if err == nil {
+				_, err = io.ReadAll(rec)
+			}
+			refusal, refused := errors.AsType[*fault.Error](err)
+			if c.codec == "" {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				return
+			}
+			if !refused || refusal.Kind != fault.Unsupported || refusal.Code != "unsupported-codec" || refusal.Extra["codec"] != c.codec {
+				t.Errorf("answered %+v", err)
+			}
+		})
 	}
 }
 
