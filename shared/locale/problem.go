@@ -120,6 +120,9 @@ func koreanOfRequest(code string) string {
 		return "알려진 형식의 오디오 파일이 아닙니다."
 	case "unsupported-encoding":
 		return "지원하지 않는 Content-Encoding입니다."
+	case "unsupported-codec":
+		return "파일의 코덱({codec})은 소리로 디코딩할 수 없습니다. " +
+			"PCM, FLAC, ALAC, MP3, AAC, Opus, Vorbis, Speex, AMR, GSM, ADPCM을 사용할 수 있습니다."
 	case "validation-failed":
 		return "요청이 하나 이상의 규칙에 어긋납니다."
 	}

@@ -61,9 +61,9 @@ func (a *amr) magic(b []byte) (int64, int) {
 }
 
 func (a *amr) describe(info *Info, size int64, _ []byte) {
-	info.Codec, info.SampleRate, info.Channels = "amrnb", 8000, a.channels
+	info.Codec, info.SampleRate, info.Channels = "amr_nb", 8000, a.channels
 	if a.wide {
-		info.Codec, info.SampleRate = "amrwb", 16000
+		info.Codec, info.SampleRate = "amr_wb", 16000
 	}
 	if a.trailing {
 		info.warn(TrailingData)

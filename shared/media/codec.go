@@ -2,26 +2,27 @@ package media
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// Decodable tells whether the decoders that are built into ffmpeg 5.1 know a codec, by the name that Info has it under.
-// A codec that is not known by name is none of them.
-func Decodable(codec string) bool {
-	switch codec {
-	case "aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "ape", "atrac1", "atrac3", "atrac3p", "atrac9", "cook", "dst", "dts",
-		"dvaudio", "eac3", "evrc", "flac", "g723_1", "g729", "gsm", "gsm_ms", "iac", "ilbc", "imc", "mace3", "mace6", "metasound", "mlp",
-		"mp1", "mp2", "mp3", "mp3adu", "mp3on4", "mp4als", "musepack7", "musepack8", "nellymoser", "on2avc", "opus", "qcelp", "qdm2",
-		"qdmc", "ra_144", "ra_288", "ralf", "roq_dpcm", "s302m", "sbc", "sdx2_dpcm", "shorten", "sipr", "siren", "sonic", "speex",
-		"tak", "truehd", "truespeech", "tta", "vorbis", "wavpack", "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice", "xma1", "xma2",
-		"acelp.kelvin", "hca", "dolby_e", "dfpwm", "aptx", "aptx_hd", "comfortnoise", "xan_dpcm", "twinvq",
-		"adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "adpcm_ima_dk3", "adpcm_ima_dk4", "adpcm_ima_oki", "adpcm_g722", "adpcm_g726",
-		"adpcm_g726le", "adpcm_yamaha", "adpcm_swf", "adpcm_ct", "adpcm_adx", "adpcm_4xm", "adpcm_xa", "adpcm_dtk",
-		"pcm_alaw", "pcm_mulaw", "pcm_vidc", "pcm_lxf", "pcm_bluray", "pcm_dvd":
-		return true
-	}
-	return pcmBytes(codec) != 0 || strings.HasPrefix(codec, "dsd_")
+// Codecs are the codecs that the decoders built into ffmpeg 5.1 know, by the names that Info has them under.
+func Codecs() []string {
+	return strings.Fields(`
+		aac aac_latm ac3 alac amr_nb amr_wb ape atrac1 atrac3 atrac3p atrac9 cook dst dts eac3 evrc flac g723_1 g729 gsm
+		gsm_ms iac ilbc imc mace3 mace6 metasound mlp mp1 mp2 mp3 mp3adu mp3on4 mp4als musepack7 musepack8 nellymoser
+		opus qcelp qdm2 qdmc ra_144 ra_288 ralf s302m sbc shorten sipr siren speex tak truehd truespeech tta twinvq vorbis
+		wavpack wmalossless wmapro wmav1 wmav2 wmavoice xma1 xma2
+		adpcm_ms adpcm_ima_wav adpcm_ima_qt adpcm_ima_dk3 adpcm_ima_dk4 adpcm_ima_oki adpcm_g722 adpcm_g726 adpcm_g726le
+		adpcm_yamaha adpcm_swf adpcm_ct
+		dsd_lsbf dsd_lsbf_planar dsd_msbf dsd_msbf_planar
+		pcm_alaw pcm_mulaw pcm_s8 pcm_u8 pcm_s16le pcm_s16be pcm_s24le pcm_s24be pcm_s32le pcm_s32be pcm_s64le pcm_s64be
+		pcm_f16le pcm_f24le pcm_f32le pcm_f32be pcm_f64le pcm_f64be
+	`)
 }
+
+// Decodable tells whether a codec is one of Codecs. One that is not known by name is none of them.
+func Decodable(codec string) bool { return slices.Contains(Codecs(), codec) }
 
 // pcmBytes is how many bytes a sample of uncompressed sound, or of A-law or mu-law, has; 0 for other codecs.
 func pcmBytes(codec string) int {
@@ -100,10 +101,10 @@ func waveTag(tag uint16) string {
 		0x0001: "pcm", 0x0002: "adpcm_ms", 0x0003: "float", 0x0006: "pcm_alaw", 0x0007: "pcm_mulaw",
 		0x6c75: "pcm_mulaw", 0x000a: "wmavoice", 0x0010: "adpcm_ima_oki", 0x0017: "adpcm_ima_oki",
 		0x0011: "adpcm_ima_wav", 0x0069: "adpcm_ima_wav", 0x0020: "adpcm_yamaha", 0x0022: "truespeech",
-		0x1501: "truespeech", 0x0031: "gsm_ms", 0x0032: "gsm_ms", 0x1500: "gsm_ms", 0x0038: "amrnb",
-		0x0057: "amrnb", 0x0042: "g723_1", 0x0111: "g723_1", 0xa100: "g723_1", 0x0014: "adpcm_g726",
+		0x1501: "truespeech", 0x0031: "gsm_ms", 0x0032: "gsm_ms", 0x1500: "gsm_ms", 0x0038: "amr_nb",
+		0x0057: "amr_nb", 0x0042: "g723_1", 0x0111: "g723_1", 0xa100: "g723_1", 0x0014: "adpcm_g726",
 		0x0040: "adpcm_g726", 0x0045: "adpcm_g726", 0x0064: "adpcm_g726", 0x0050: "mp2", 0x0055: "mp3",
-		0x0058: "amrwb", 0x0061: "adpcm_ima_dk4", 0x0062: "adpcm_ima_dk3", 0x0083: "g729",
+		0x0058: "amr_wb", 0x0061: "adpcm_ima_dk4", 0x0062: "adpcm_ima_dk3", 0x0083: "g729",
 		0x729a: "g729", 0x00ff: "aac", 0x1600: "aac", 0x706d: "aac", 0x4143: "aac", 0xa106: "aac",
 		0x1602: "aac_latm", 0x0160: "wmav1", 0x0161: "wmav2", 0x0162: "wmapro", 0x0163: "wmalossless",
 		0x0165: "xma1", 0x0166: "xma2", 0x0200: "adpcm_ct", 0x0270: "atrac3", 0x028f: "adpcm_g722",
@@ -138,7 +139,7 @@ func appleLetters(coding string) string {
 		"ULAW": "pcm_mulaw", "alaw": "pcm_alaw", "ALAW": "pcm_alaw", "ima4": "adpcm_ima_qt",
 		"MAC3": "mace3", "MAC6": "mace6", "agsm": "gsm", "GSM ": "gsm", "alac": "alac", "aac ": "aac",
 		"mp4a": "aac", ".mp1": "mp1", ".mp2": "mp2", ".mp3": "mp3", "mp3 ": "mp3", "ms\x00\x55": "mp3",
-		"samr": "amrnb", "sawb": "amrwb", "ac-3": "ac3", "sac3": "ac3", "ec-3": "eac3", "ac-4": "ac4",
+		"samr": "amr_nb", "sawb": "amr_wb", "ac-3": "ac3", "sac3": "ac3", "ec-3": "eac3", "ac-4": "ac4",
 		"dtsc": "dts", "dtsh": "dts", "dtsl": "dts", "dtse": "dts", "Opus": "opus", "opus": "opus",
 		"fLaC": "flac", "flac": "flac", "QDM2": "qdm2", "QDMC": "qdmc", "Qclp": "qcelp",
 		"Qclq": "qcelp", "sqcp": "qcelp", "sevc": "evrc", "ilbc": "ilbc", "spex": "speex",

@@ -3,6 +3,7 @@ package media
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -159,24 +160,33 @@ func FuzzMeter(f *testing.F) {
 		f.Add(b[:min(len(b), 4096)], uint16(i))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, cut uint16) {
-		whole, told := measure(b, len(b))
-		if told && (whole <= 0 || whole > Longest) || !told && whole != 0 {
-			t.Errorf("told %v, %v", whole, told)
+		whole := describe(b, len(b))
+		if whole.DurationKnown && (whole.Duration <= 0 || whole.Duration > Longest) || !whole.DurationKnown && whole.Duration != 0 {
+			t.Errorf("told %+v", whole)
 		}
-		if got, ok := measure(b, int(cut)+1); got != whole || ok != told {
-			t.Errorf("%d bytes at a time: %v, %v; all at once: %v, %v", int(cut)+1, got, ok, whole, told)
+		if got := describe(b, int(cut)+1); !reflect.DeepEqual(got, whole) {
+			t.Errorf("%d bytes at a time: %+v; all at once: %+v", int(cut)+1, got, whole)
+		}
+		if mediaType, ok := Sniff(b[:min(len(b), HeadSize)]); ok && whole.MediaType != "" && whole.MediaType != mediaType {
+			t.Errorf("sniffed %s, measured %s", mediaType, whole.MediaType)
 		}
 	})
 }
 
-// measure writes b size bytes at a time.
-func measure(b []byte, size int) (time.Duration, bool) {
+// describe writes b size bytes at a time.
+func describe(b []byte, size int) Info {
 	m := NewMeter(int64(len(b)))
 	for len(b) > 0 {
-		n, _ := m.Write(b[:min(size, len(b))])
+		n, _ := m.Write(b[:min(max(size, 1), len(b))])
 		b = b[n:]
 	}
-	return duration(m)
+	return m.Info()
+}
+
+// measure writes b size bytes at a time, and returns how long it plays.
+func measure(b []byte, size int) (time.Duration, bool) {
+	info := describe(b, size)
+	return info.Duration, info.DurationKnown
 }
 
 func duration(m *Meter) (time.Duration, bool) {

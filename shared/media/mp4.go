@@ -158,7 +158,7 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 		info.warn(Truncated)
 	}
 	switch track.codec {
-	case "opus", "amrnb", "amrwb", "ac3", "eac3": // the last packet is heard whole, whatever the table of times says
+	case "opus", "amr_nb", "amr_wb", "ac3", "eac3": // the last packet is heard whole, whatever the table of times says
 		if track.scale != 0 {
 			track.frame = track.firstStep * int64(track.rate) / int64(track.scale)
 		}

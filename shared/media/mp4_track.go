@@ -80,7 +80,7 @@ func (t *mp4Track) describe(b []byte) {
 		}
 	}
 	switch t.codec {
-	case "amrnb", "amrwb":
+	case "amr_nb", "amr_wb":
 		t.channels = 1
 	case "aac":
 		if t.frame == 0 {
