@@ -32,7 +32,11 @@ func (a *amr) step(off int64, b []byte) (int64, int) {
 	const padding = 0b10000011 // bits that are always 0
 	size := amrSizes(a.wide)[b[0]>>3&15]
 	if size == 0 || b[0]&padding != 0 {
-		a.lost = true
+		if len(b) < 4 {
+			return off, 4
+		}
+		a.trailing = trailer(b)
+		a.lost = !a.trailing || a.wide // a decoder of AMR-WB plays what the letters of a tag make it believe
 		return stop()
 	}
 	a.frames, a.end = a.frames+1, off+size

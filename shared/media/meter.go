@@ -114,6 +114,9 @@ func (m *Meter) step() {
 		return
 	}
 	m.found, m.reader, m.base = f, open(f.mediaType), m.next+int64(f.off)
+	if movie, ok := m.reader.(*mp4); ok {
+		movie.shifted = m.base > 0
+	}
 	if f.off == 0 {
 		m.want = magicSize
 		return

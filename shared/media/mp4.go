@@ -13,6 +13,7 @@ type mp4 struct {
 	dataEnd      int64 // where the last media data box ends, as it says
 	priming      int64 // samples to leave out in front, as iTunes tells
 	itunes       bool  // the name of its field was met
+	shifted      bool  // something stands before it, so that its offsets lead elsewhere
 	trailing     bool  // a tag stands at the end
 	lost         bool  // something else than a box was met
 }
@@ -167,7 +168,7 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 	}
 	count, ticks, ok := track.whole(size, m.dataEnd > size && m.dataEnd != untilEnd)
 	more, moreTicks, all := m.fragment.whole(size)
-	if !ok || !all || track.scale == 0 {
+	if !ok || !all || track.scale == 0 || m.shifted && count > 0 {
 		return
 	}
 	info.play(track.audible(count, ticks, more, moreTicks, end.movieScale, m.priming), 1)

@@ -141,6 +141,8 @@ func TestAMR(t *testing.T) {
 	t.Parallel()
 	check(t, []ruling{
 		{"frames of several sizes", []byte("#!AMR\n\x04" + "123456789012" + "\x44" + "12345" + "\x7c"), 60 * time.Millisecond},
+		{"before id3v1", []byte("#!AMR\n\x7c\x7c\x7c\x7c\x7c\x7cTAG" + string(make([]byte, 125))), 120 * time.Millisecond},
+		{"wide, before id3v1", []byte("#!AMR-WB\n\x74\x74\x74\x74TAG" + string(make([]byte, 125))), 0},
 		{"two channels", []byte("#!AMR_MC1.0\n\x00\x00\x00\x02\x7c\x7c\x7c\x7c"), 40 * time.Millisecond},
 		{"no channels", []byte("#!AMR_MC1.0\n\x00\x00\x00\x00\x7c\x7c\x7c\x7c"), 0},
 		{"wide, lost frames", []byte("#!AMR-WB\n\x74\x74\x74\x74\x74\x74"), 120 * time.Millisecond},
@@ -185,6 +187,8 @@ func TestMP4(t *testing.T) {
 		{"in front", join(ftyp, moov(second)), time.Second},
 		{"behind the sound", join(ftyp, mdat, moov(second)), time.Second},
 		{"behind a box with a large size", join(ftyp, large, moov(second)), time.Second},
+		{"behind a tag, which shifts its offsets", join(id3(100), ftyp, moov(second)), 0},
+		{"fragments behind a tag", join(id3(100), ftyp, moov(empty, trex), moof, moof), 1280 * time.Millisecond},
 		{"behind pictures", join(ftyp, moov(pictures, second)), time.Second},
 		{"pictures alone", join(ftyp, moov(pictures)), 0},
 		{"whole frames, whatever the table says", join(ftyp, moov(track("mp4a", 8000, 8, 1000, 0, 0))), 1024 * time.Millisecond},
