@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/infra/analyzer/internal/api"
+	"sori.internal/infra/analyzer/internal/decode"
 	"sori.internal/infra/analyzer/internal/job"
 	"sori.internal/infra/analyzer/internal/pipeline"
 	"sori.internal/infra/analyzer/internal/source"
@@ -31,6 +32,7 @@ type Server struct {
 	cfg      Config
 	log      zerolog.Logger
 	fetcher  *source.Fetcher
+	decoder  *decode.Decoder
 	notifier *job.Notifier
 	jobs     *job.Manager
 	mood     *job.Mood
@@ -64,10 +66,13 @@ func New(cfg Config) (*Server, error) {
 		Attempts: cfg.WebhookAttempts, Backoff: cfg.WebhookBackoff, MaxBackoff: cfg.WebhookMaxBackoff,
 		Timeout: cfg.WebhookTimeout, Concurrency: cfg.WebhookParallel,
 	})
+	s.decoder = decode.New(decode.Settings{
+		Program: cfg.Decoder, Cache: cfg.DecoderCache, Processes: cfg.concurrency(), Memory: cfg.DecoderMemory, MaxSeconds: cfg.MaxAudioSeconds,
+	})
 	work := pipeline.New(pipeline.Settings{
 		Concurrency: cfg.concurrency(), Fetches: cfg.FetchConcurrency,
 		MaxBytes: cfg.MaxAudioBytes, MaxSeconds: cfg.MaxAudioSeconds, MaxPitchPoints: cfg.MaxPitchPoints,
-	}, fetcher)
+	}, fetcher, s.decoder)
 	s.jobs = job.NewManager(job.Settings{
 		QueueSize: cfg.QueueSize, Grace: cfg.ShutdownTimeout,
 		Retention: job.Retention{Jobs: cfg.RetainJobs, Bytes: cfg.RetainBytes, Age: cfg.RetainFor},
@@ -143,10 +148,21 @@ func (s *Server) Work(ctx context.Context) error {
 func (s *Server) work(ctx context.Context) error {
 	defer s.notifier.Close()
 	defer s.fetcher.Close()
+	defer s.decoder.Close()
+	var preparing sync.WaitGroup
+	defer preparing.Wait()
+	preparing.Go(func() { s.prepare(ctx) })
 	if err := s.jobs.Run(ctx); err != nil {
 		return fmt.Errorf("run jobs: %w", err)
 	}
 	return nil
+}
+
+// prepare builds the decoder where that was not done yet, so that the first recording need not wait for it.
+func (s *Server) prepare(ctx context.Context) {
+	if err := s.decoder.Prepare(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error().Err(err).Msg("no decoder: recordings other than plain WAV will fail")
+	}
 }
 
 // Run listens and works until ctx ends. Then it turns unready, takes no more requests, and gives the jobs in hand the shutdown timeout; what

@@ -287,7 +287,7 @@ func TestSameKeySameAnswerAndOneAnalysis(t *testing.T) {
 func TestWhatCannotBeAnalysedFails(t *testing.T) {
 	t.Parallel()
 	s, sink := start(t, func(c *app.Config) { c.MaxAudioBytes = 1000 }), newSink(t)
-	for path, want := range map[string]string{"/junk": "unsupported audio", "/missing": "404", "/speech.flac": "too large"} {
+	for path, want := range map[string]string{"/junk": "unsupported-audio", "/missing": "audio-unreachable", "/speech.flac": "audio-too-large"} {
 		form := sink.form()
 		form.Set("s3_audio_url", sink.URL+path+"?X-Amz-Signature=secret")
 		form.Set("job_id", path)
@@ -295,8 +295,14 @@ func TestWhatCannotBeAnalysedFails(t *testing.T) {
 		all := sink.until(1)
 		end := all[len(all)-1]
 		text, _ := end["error"].(string)
-		if end["status"] != "failed" || !strings.Contains(text, want) || strings.Contains(text, "secret") {
+		if end["status"] != "failed" || end["code"] != want || end["retryable"] != (path == "/missing") {
 			t.Errorf("%s: %v", path, end)
+		}
+		if !strings.HasPrefix(text, "The ") || !strings.HasSuffix(text, ".") || strings.Contains(text, "secret") || strings.Contains(text, "://") {
+			t.Errorf("%s: %q is no sentence for a person", path, text)
+		}
+		if _, _, got := send(t, http.MethodGet, s.URL()+"/status/"+url.PathEscape(path), "", ""); got["code"] != want || got["error"] != text {
+			t.Errorf("%s: status tells %v", path, got)
 		}
 	}
 }

@@ -29,6 +29,9 @@ type Config struct {
 	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"2m"`          // of one fetch, body included
 	FetchAttempts     int           `env:"FETCH_ATTEMPTS" envDefault:"3"`          // tries of a fetch
 	FetchBackoff      time.Duration `env:"FETCH_BACKOFF" envDefault:"200ms"`       // before the second try, doubled for each further one
+	Decoder           string        `env:"DECODER"`                                // program that decodes; built from its source when empty
+	DecoderCache      string        `env:"DECODER_CACHE"`                          // folder of the compiled decoder; the user's cache folder when empty
+	DecoderMemory     int64         `env:"DECODER_MEMORY" envDefault:"268435456"`  // bytes that the decoding of one recording may allocate
 	AccessKey         string        `env:"AWS_ACCESS_KEY_ID"`                      // for s3:// references
 	SecretKey         Secret        `env:"AWS_SECRET_ACCESS_KEY"`                  // for s3:// references
 	Region            string        `env:"AWS_REGION" envDefault:"us-east-1"`      // of the buckets in s3:// references
@@ -90,6 +93,7 @@ func (c Config) check() error {
 		{"QUEUE_SIZE", c.QueueSize > 0},
 		{"MAX_AUDIO_BYTES", c.MaxAudioBytes > 0},
 		{"MAX_AUDIO_SECONDS", c.MaxAudioSeconds > 0},
+		{"DECODER_MEMORY", c.DecoderMemory >= 64<<20 && c.DecoderMemory <= 2<<30},
 		{"MAX_PITCH_POINTS", c.MaxPitchPoints > 0},
 		{"FETCH_TIMEOUT", c.FetchTimeout > 0},
 		{"FETCH_ATTEMPTS", c.FetchAttempts > 0},

@@ -38,11 +38,10 @@ type meters struct {
 	waveform *measure.Waveform
 }
 
-// Run decodes and measures the audio in r, which holds size bytes. It ends early with the context's error.
-func Run(ctx context.Context, r io.ReadSeeker, size int64, opts Options) (*Result, error) {
+// Run decodes and measures a recording. It ends early with the context's error.
+func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts Options) (*Result, error) {
 	began := time.Now()
-	counted := &countingReader{ReadSeeker: r}
-	stream, err := decode.Open(counted, size)
+	stream, err := decoder.Open(ctx, src)
 	if err != nil {
 		return nil, fmt.Errorf("open audio: %w", err)
 	}
@@ -54,20 +53,19 @@ func Run(ctx context.Context, r io.ReadSeeker, size int64, opts Options) (*Resul
 		pitch:    measure.NewPitch(info.SampleRate),
 		waveform: measure.NewWaveform(),
 	}
-	frames, err := m.feed(ctx, stream, opts, func() float64 { return float64(counted.pos) / float64(max(size, 1)) })
+	frames, err := m.feed(ctx, stream, opts)
+	warnings := stream.Close()
 	if err != nil {
 		return nil, err
 	}
-	if frames == 0 {
-		return nil, fmt.Errorf("audio without samples: %w", decode.ErrMalformed)
-	}
 	result := m.result(info, frames, opts)
+	result.Warnings = append(warnings, result.Warnings...)
 	result.AnalysisSeconds = Decimal3(time.Since(began).Seconds())
 	return result, nil
 }
 
 // feed gives every block to every meter and returns the number of frames.
-func (m *meters) feed(ctx context.Context, stream *decode.Stream, opts Options, fraction func() float64) (int64, error) {
+func (m *meters) feed(ctx context.Context, stream *decode.Stream, opts Options) (int64, error) {
 	info := stream.Info()
 	limit := int64(opts.MaxSeconds * float64(info.SampleRate))
 	block := make([]float32, blockFrames*info.Channels)
@@ -94,7 +92,7 @@ func (m *meters) feed(ctx context.Context, stream *decode.Stream, opts Options, 
 		m.pitch.Write(mix)
 		m.waveform.Write(mix)
 		if opts.Progress != nil {
-			opts.Progress(min(fraction(), 1))
+			opts.Progress(stream.Progress())
 		}
 	}
 }
@@ -160,24 +158,4 @@ func (r *Result) compare(hz []float32, reference []float64) {
 	if !ok {
 		r.Warnings = append(r.Warnings, "too few voiced frames to compare the pitch")
 	}
-}
-
-// countingReader knows how far a decoder has read.
-type countingReader struct {
-	io.ReadSeeker
-	pos int64
-}
-
-// Read implements io.Reader.
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.ReadSeeker.Read(p)
-	c.pos += int64(n)
-	return n, err // a reader passes io.EOF on as it is
-}
-
-// Seek implements io.Seeker.
-func (c *countingReader) Seek(offset int64, whence int) (int64, error) {
-	pos, err := c.ReadSeeker.Seek(offset, whence)
-	c.pos = pos
-	return pos, err // transparent
 }

@@ -1,7 +1,6 @@
 package analysis_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -13,6 +12,8 @@ import (
 
 	"sori.internal/infra/analyzer/internal/analysis"
 	"sori.internal/infra/analyzer/internal/decode"
+	"sori.internal/infra/analyzer/internal/decode/decodetest"
+	"sori.internal/shared/decoding"
 )
 
 // wav builds a 16-bit mono file.
@@ -45,7 +46,8 @@ func run(t *testing.T, data []byte, opts analysis.Options) (map[string]any, erro
 	if opts.MaxPitchPoints == 0 {
 		opts.MaxPitchPoints = 1000
 	}
-	result, err := analysis.Run(t.Context(), bytes.NewReader(data), int64(len(data)), opts)
+	decoder := decodetest.New(t, decode.Settings{MaxSeconds: opts.MaxSeconds})
+	result, err := analysis.Run(t.Context(), decoder, decodetest.File(t, data), opts)
 	if err != nil {
 		return nil, err
 	}
@@ -114,12 +116,14 @@ func TestWhatCannotBeMeasuredIsAnError(t *testing.T) {
 	if _, err := run(t, long, analysis.Options{MaxSeconds: 2}); !errors.Is(err, analysis.ErrTooLong) {
 		t.Errorf("too long: %v", err)
 	}
-	if _, err := run(t, wav(8000, nil), analysis.Options{}); !errors.Is(err, decode.ErrMalformed) {
+	_, err := run(t, wav(8000, nil), analysis.Options{})
+	if e, ok := errors.AsType[*decode.Error](err); !ok || e.Code != decoding.CodeNoAudio {
 		t.Errorf("no samples: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := analysis.Run(ctx, bytes.NewReader(long), int64(len(long)), analysis.Options{MaxSeconds: 9}); !errors.Is(err, context.Canceled) {
+	decoder := decodetest.New(t, decode.Settings{})
+	if _, err := analysis.Run(ctx, decoder, decodetest.File(t, long), analysis.Options{MaxSeconds: 9}); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 }
@@ -198,9 +202,10 @@ func BenchmarkSpeech(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	decoder, src := decodetest.New(b, decode.Settings{}), decodetest.File(b, data)
 	seconds := 0.0
 	for b.Loop() {
-		r, err := analysis.Run(b.Context(), bytes.NewReader(data), int64(len(data)), analysis.Options{MaxSeconds: 60, MaxPitchPoints: 9999})
+		r, err := analysis.Run(b.Context(), decoder, src, analysis.Options{MaxSeconds: 60, MaxPitchPoints: 9999})
 		if err != nil {
 			b.Fatal(err)
 		}

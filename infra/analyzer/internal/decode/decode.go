@@ -1,34 +1,57 @@
-// Package decode turns an audio file into interleaved float samples, block by block.
+// Package decode turns a recording into interleaved float samples, block by block.
 //
-// It guarantees: the format is told by magic bytes, never by a name; memory does not grow with the length of the file; a file that ends
-// before it should is an error and never a shorter recording; whatever the bytes are, the answer is samples or an error, not a panic. Channel roles are reported beside the samples, because loudness weighs them and every container orders them
-// differently.
-//
-// Known: WAV and RF64 (PCM 8, 16, 24, 32 bit, float 32 and 64 bit, A-law, mu-law, WAVE_FORMAT_EXTENSIBLE), FLAC, MP3 (MPEG 1 and 2 layer
-// III; of MPEG 2.5 the rates 11.025 and 12 kHz), Ogg Vorbis.
+// The decoder is ffmpeg, in a process of its own (package decoding has the protocol, ../../decoder the program): whatever
+// the bytes are, this process parses none of them but a plain PCM WAV file's header. It guarantees: memory does not grow
+// with the length of the recording or with what a header announces; the processor time of a recording is bounded by its size
+// and the longest recording that is taken; a decoder that crashes, hangs or exceeds its limits is killed, and that recording
+// alone fails; a decode ends with its context; whatever is in the file, the answer is samples or an *Error.
 package decode
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
+	"time"
+
+	"sori.internal/shared/decoding"
 )
 
-// The two ways in which a file can be refused. Every error of this package that is not the reader's own wraps one of them.
-var (
-	// ErrUnsupported says that the file is of a kind that this package does not decode.
-	ErrUnsupported = errors.New("unsupported audio")
-	// ErrMalformed says that the file is of a known kind but broken or cut short.
-	ErrMalformed = errors.New("malformed audio")
-)
+// Error is why a recording has no samples. None of its kind goes away by trying again.
+type Error struct {
+	Code   string // one of package decoding's codes
+	Detail string // a sentence for a person
+	Err    error  // for the log; may be nil
+}
 
-// Limits that keep a hostile header from deciding how much memory or time is spent.
-const (
-	maxChannels   = 32
-	minSampleRate = 4000
-	maxSampleRate = 768000
-)
+// Error returns what happened for the log.
+func (e *Error) Error() string {
+	text := e.Code + ": " + e.Detail
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// failure gives a code its sentence.
+func failure(code, found string, cause error) *Error {
+	detail := map[string]string{
+		decoding.CodeUnsupportedAudio: "The file is not a recording in a format that is known here.",
+		decoding.CodeUnsupportedCodec: "The recording's codec cannot be decoded.",
+		decoding.CodeNoAudio:          "Nothing in the recording can be decoded.",
+		decoding.CodeLimit:            "Decoding the recording takes more time than it may.",
+		decoding.CodeCrashed:          "The decoder could not cope with the recording.",
+	}[code]
+	if code == decoding.CodeUnsupportedCodec && found != "" {
+		detail = fmt.Sprintf("The recording's codec, %.40q, cannot be decoded.", found)
+	}
+	return &Error{Code: code, Detail: detail, Err: cause}
+}
 
 // Role says what a channel is for; ITU-R BS.1770-4 table 3 weighs by it.
 type Role uint8
@@ -42,127 +65,140 @@ const (
 
 // Info describes a stream. It is known before the first sample is read.
 type Info struct {
-	Format     string // container: wav, rf64, flac, mp3, ogg
-	Codec      string // what the samples were stored as, for example pcm_s16le, flac, mp3, vorbis
-	SampleRate int    // frames per second
-	Channels   int    // samples per frame
-	Roles      []Role // one per channel, in the order of the samples
+	Format     string  // container: wav, rf64, flac, mp3, ogg, webm, mp4, ...
+	Codec      string  // ffmpeg's name, for example pcm_s16le, flac, mp3, vorbis, opus, aac
+	SampleRate int     // frames per second
+	Channels   int     // samples per frame
+	Roles      []Role  // one per channel, in the order of the samples
+	Seconds    float64 // the length that the file announces, 0 where it announces none: for showing progress alone
 }
 
-// sampler is what each decoder offers to Stream: interleaved samples, nominally in -1..1, and io.EOF after the last.
-type sampler interface {
-	read(p []float32) (int, error)
+// What a decoder or the samples say of a recording that could be decoded.
+const (
+	WarningTruncated = "truncated"            // the file ends before it should
+	WarningDamaged   = "damaged-frames"       // parts could not be decoded and are missing
+	WarningClipped   = "clipped-samples"      // three samples in a row or more at full scale in one channel
+	WarningNotFinite = "non-finite-samples"   // samples that are no numbers were taken as silence
+	fullScale        = float32(32767) / 32768 // of 16 bit
+	clippedRun       = 3                      // samples in a row
+)
+
+// Source names a recording.
+type Source struct {
+	Path   string // of a regular file
+	Size   int64  // in bytes
+	Format string // ffmpeg's demuxer for what the first bytes were taken for, empty where they were not known
 }
 
-// Stream is one open file. It is not safe for concurrent use.
+// Stream is one recording that is being decoded. It is not safe for concurrent use.
 type Stream struct {
 	info    Info
-	sampler sampler
+	samples sampler
+	end     decoding.End // after the last sample
+	finite  bool         // all samples were numbers
+	runs    []int        // samples at full scale in a row, by channel
+	clipped bool
+	read    int64 // samples
 }
 
-// Open detects the format of r, which holds size bytes, and prepares to decode it from its beginning.
-func Open(r io.ReadSeeker, size int64) (s *Stream, err error) {
-	defer recoverAs(&err, "open")
-	head := make([]byte, 64)
-	n, err := io.ReadFull(r, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read magic bytes: %w", err)
-	}
-	open := detect(head[:n])
-	if open == nil {
-		return nil, fmt.Errorf("detect format: %w", ErrUnsupported)
-	}
-	if _, err := r.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("rewind: %w", err)
-	}
-	info, sampler, err := open(r, size)
+// sampler is what decodes: it gives whole samples, and io.EOF after the last.
+type sampler interface {
+	read(p []float32) (int, error)
+	close() decoding.End
+}
+
+// Open begins to decode a recording. The stream ends with ctx; Close is to be called in any case.
+func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
+	info, samples, err := openPCM(src.Path)
 	if err != nil {
 		return nil, err
 	}
-	if err := check(info); err != nil {
+	if samples == nil {
+		info, samples, err = d.start(ctx, src)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return &Stream{info: info, sampler: sampler}, nil
+	return &Stream{info: info, samples: samples, finite: true, runs: make([]int, info.Channels)}, nil
 }
 
 // Info tells what is being decoded.
 func (s *Stream) Info() Info { return s.info }
 
-// Read fills p with whole frames of interleaved samples and returns how many samples it wrote, a multiple of the channels. After the last
-// frame it returns 0 and io.EOF. p must have room for one frame.
-func (s *Stream) Read(p []float32) (n int, err error) {
-	defer recoverAs(&err, s.info.Format)
+// Read fills p with interleaved samples, a multiple of the channels, and returns how many. After the last it returns 0 and
+// io.EOF; a recording without any is an *Error. p must have room for one of each channel.
+func (s *Stream) Read(p []float32) (int, error) {
 	p = p[:len(p)/s.info.Channels*s.info.Channels]
 	if len(p) == 0 {
 		return 0, io.ErrShortBuffer
 	}
-	for n == 0 && err == nil {
-		n, err = s.sampler.read(p)
+	filled := 0
+	for filled < len(p) {
+		n, err := s.samples.read(p[filled:])
+		filled += n
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
-	if n > 0 && errors.Is(err, io.EOF) {
-		err = nil // said again by the next call
-	}
-	return n, err
-}
-
-type opener func(r io.ReadSeeker, size int64) (Info, sampler, error)
-
-// detect chooses a decoder by the first bytes.
-func detect(head []byte) opener {
+	filled -= filled % s.info.Channels
 	switch {
-	case len(head) >= 12 && string(head[8:12]) == "WAVE" && (string(head[:4]) == "RIFF" || string(head[:4]) == "RF64"):
-		return openWAV
-	case bytes.HasPrefix(head, []byte("fLaC")):
-		return openFLAC
-	case bytes.HasPrefix(head, []byte("OggS")):
-		if !bytes.Contains(head, []byte("\x01vorbis")) {
-			return nil // Opus, Speex and others
+	case filled == 0 && s.read == 0:
+		return 0, failure(decoding.CodeNoAudio, "", nil)
+	case filled == 0:
+		return 0, io.EOF
+	}
+	s.inspect(p[:filled])
+	s.read += int64(filled)
+	return filled, nil
+}
+
+// Progress is how much of the recording was read, 0 to 1, as far as the file tells its length.
+func (s *Stream) Progress() float64 {
+	if s.info.Seconds <= 0 {
+		return 0
+	}
+	return min(float64(s.read)/float64(s.info.Channels*s.info.SampleRate)/s.info.Seconds, 1)
+}
+
+// inspect replaces what is no number, and looks for clipping.
+func (s *Stream) inspect(p []float32) {
+	channel := 0
+	for i, v := range p {
+		switch {
+		case v != v || v > math.MaxInt32 || v < -math.MaxInt32: // such a value would spoil every sum
+			p[i], s.finite, s.runs[channel] = 0, false, 0
+		case v >= fullScale || v <= -fullScale:
+			if s.runs[channel]++; s.runs[channel] == clippedRun {
+				s.clipped = true
+			}
+		default:
+			s.runs[channel] = 0
 		}
-		return openVorbis
-	case bytes.HasPrefix(head, []byte("ID3")), isMP3Sync(head):
-		return openMP3
-	}
-	return nil
-}
-
-func check(info Info) error {
-	if info.Channels < 1 || info.Channels > maxChannels {
-		return fmt.Errorf("%s with %d channels: %w", info.Format, info.Channels, ErrMalformed)
-	}
-	if info.SampleRate < minSampleRate || info.SampleRate > maxSampleRate {
-		return fmt.Errorf("%s with %d Hz: %w", info.Format, info.SampleRate, ErrMalformed)
-	}
-	return nil
-}
-
-// recoverAs turns a panic of a third party's decoder, which only broken input provokes, into an error. It is this package's one recover.
-func recoverAs(err *error, what string) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("decode %s: %v: %w", what, p, ErrMalformed)
-	}
-}
-
-// malformed marks a decoder's own error, keeping the text of the cause.
-func malformed(what string, err error) error {
-	if errors.Is(err, ErrMalformed) || errors.Is(err, ErrUnsupported) {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return fmt.Errorf("%s: %w: %w", what, ErrMalformed, err)
-}
-
-// standardRoles gives the roles of n channels in the order that WAVE and FLAC use (front left, front right, centre, LFE, back, side).
-func standardRoles(n int) []Role {
-	roles := make([]Role, n)
-	switch n {
-	case 4:
-		roles[2], roles[3] = RoleSurround, RoleSurround
-	case 5:
-		roles[3], roles[4] = RoleSurround, RoleSurround
-	case 6, 7, 8:
-		roles[3] = RoleLFE
-		for i := 4; i < n; i++ {
-			roles[i] = RoleSurround
+		if channel++; channel == len(s.runs) {
+			channel = 0
 		}
 	}
-	return roles
+}
+
+// Close ends the decoding and returns the warnings about what was read.
+func (s *Stream) Close() (warnings []string) {
+	end := s.samples.close()
+	for code, found := range map[string]bool{
+		WarningTruncated: end.Truncated, WarningDamaged: end.Damaged > 0, WarningClipped: s.clipped, WarningNotFinite: !s.finite,
+	} {
+		if found {
+			warnings = append(warnings, code)
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
+// allowance is the processor time that a recording may take: a start, and what its size and the longest recording that is
+// taken cost on a slow machine.
+func allowance(size int64, maxSeconds float64) time.Duration {
+	return 10*time.Second + time.Duration(size)*time.Microsecond/2 + time.Duration(maxSeconds*float64(4*time.Millisecond))
 }

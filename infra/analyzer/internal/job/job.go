@@ -33,6 +33,37 @@ type Request struct {
 	TraceState     string
 }
 
+// Failure is why an analysis has no results. Code and Detail go to the caller, Err to the log alone.
+type Failure struct {
+	Code      string // stable, kebab-case
+	Detail    string // a sentence for a person
+	Retryable bool   // the same request may succeed later
+	Err       error  // the cause; may be nil
+}
+
+// Error returns what happened for the log.
+func (f *Failure) Error() string {
+	text := f.Code + ": " + f.Detail
+	if f.Err != nil {
+		text += ": " + f.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// codeFailed is the code of a failure that nobody gave another.
+const codeFailed = "analysis-failed"
+
+// asFailure returns the failure inside err, or one that says nothing but that the analysis failed.
+func asFailure(err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	return &Failure{Code: codeFailed, Detail: "The recording could not be analysed.", Retryable: true, Err: err}
+}
+
 // Receipt answers an accepted request.
 type Receipt struct {
 	ID       string // this server's id of the analysis
@@ -59,11 +90,14 @@ type Snapshot struct {
 	Message  string          `json:"message,omitempty"`
 	Results  json.RawMessage `json:"analysis_results,omitempty"`
 	Error    string          `json:"error,omitempty"`
+	Code     string          `json:"code,omitempty"`      // of the error
+	Retry    *bool           `json:"retryable,omitempty"` // whether the same request may succeed later
 	Created  time.Time       `json:"created_at"`
 	Updated  time.Time       `json:"updated_at"`
 }
 
-// Analyser does the work for one request and returns the JSON of its result. The error's text goes to the caller, so it names no secret.
+// Analyser does the work for one request and returns the JSON of its result. A *Failure says what the caller is told; of other errors
+// the caller learns nothing. No error names a secret.
 // Progress takes 0..100 and may be called from the analysing goroutine alone.
 type Analyser func(ctx context.Context, req Request, progress func(percent int, message string)) (json.RawMessage, error)
 
@@ -74,5 +108,7 @@ type callback struct {
 	Message  string          `json:"message,omitempty"`
 	Results  json.RawMessage `json:"analysis_results,omitempty"`
 	Error    string          `json:"error,omitempty"`
+	Code     string          `json:"code,omitempty"`
+	Retry    *bool           `json:"retryable,omitempty"`
 	ID       string          `json:"analysis_id"` // this server's id, for the receiver's log
 }

@@ -108,12 +108,14 @@ func (m *Manager) process(ctx context.Context, t *task) {
 		return
 	}
 	final := callback{Status: StatusCompleted, Results: results, ID: t.snapshot.ID}
-	reason := ""
+	var failure *Failure
 	if err != nil {
-		reason = err.Error()
-		final = callback{Status: StatusFailed, Error: reason, ID: t.snapshot.ID}
+		failure = asFailure(err)
+		final = callback{
+			Status: StatusFailed, Error: failure.Detail, Code: failure.Code, Retry: &failure.Retryable, ID: t.snapshot.ID,
+		}
 	}
-	m.registry.finish(t, results, reason, time.Now().UTC())
+	m.registry.finish(t, results, failure, time.Now().UTC())
 	out.put(final)
 	out.close()
 	sending.Wait()
@@ -121,7 +123,7 @@ func (m *Manager) process(ctx context.Context, t *task) {
 	if out.err != nil {
 		level = zerolog.WarnLevel
 	}
-	log.WithLevel(level).Err(out.err).Str("outcome", final.Status).Str("reason", reason).Int("bytes", len(results)).Dur("took", time.Since(t.accepted)).Msg("analysis finished")
+	log.WithLevel(level).Err(out.err).Str("outcome", final.Status).AnErr("reason", err).Int("bytes", len(results)).Dur("took", time.Since(t.accepted)).Msg("analysis finished")
 }
 
 // outcome does the work, or what the behaviour wants in its place, and waits for the least time that it asks for.
@@ -155,10 +157,11 @@ func (m *Manager) outcome(ctx context.Context, t *task, out *outbox) (json.RawMe
 }
 
 func failReason(b Behaviour) error {
-	if b.FailReason != "" {
-		return errors.New(b.FailReason) // the tester's own words
+	detail := b.FailReason // the tester's own words
+	if detail == "" {
+		detail = "analysis failed as the behaviour asks"
 	}
-	return errors.New("analysis failed as the behaviour asks") // nobody compares it
+	return &Failure{Code: codeFailed, Detail: detail, Retryable: true}
 }
 
 // delay fills the time until the behaviour's delay is over with progress.

@@ -75,16 +75,16 @@ func (r *registry) progress(t *task, percent int, message string, now time.Time)
 	t.snapshot.Progress, t.snapshot.Message, t.snapshot.Updated = percent, message, now
 }
 
-// finish records the outcome.
-func (r *registry) finish(t *task, results json.RawMessage, reason string, now time.Time) {
+// finish records the outcome; failure is nil after a success.
+func (r *registry) finish(t *task, results json.RawMessage, failure *Failure, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &t.snapshot
-	s.Results, s.Error, s.Message, s.Updated = results, reason, "", now
-	if reason == "" {
+	s.Results, s.Message, s.Updated = results, "", now
+	if failure == nil {
 		s.Status, s.Progress = StatusCompleted, 100
 	} else {
-		s.Status = StatusFailed
+		s.Status, s.Error, s.Code, s.Retry = StatusFailed, failure.Detail, failure.Code, &failure.Retryable
 	}
 	r.finished = append(r.finished, t)
 	r.bytes += len(results)

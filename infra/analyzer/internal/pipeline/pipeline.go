@@ -7,9 +7,11 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"sori.internal/infra/analyzer/internal/analysis"
+	"sori.internal/infra/analyzer/internal/decode"
 	"sori.internal/infra/analyzer/internal/job"
 	"sori.internal/infra/analyzer/internal/source"
 )
@@ -30,14 +32,15 @@ type Settings struct {
 type Pipeline struct {
 	settings Settings
 	fetcher  *source.Fetcher
+	decoder  *decode.Decoder
 	measure  chan struct{}
 	fetch    chan struct{}
 }
 
-// New returns a pipeline that fetches with the given fetcher.
-func New(settings Settings, fetcher *source.Fetcher) *Pipeline {
+// New returns a pipeline that fetches and decodes with what it is given.
+func New(settings Settings, fetcher *source.Fetcher, decoder *decode.Decoder) *Pipeline {
 	return &Pipeline{
-		settings: settings, fetcher: fetcher,
+		settings: settings, fetcher: fetcher, decoder: decoder,
 		measure: make(chan struct{}, settings.Concurrency), fetch: make(chan struct{}, settings.Fetches),
 	}
 }
@@ -57,7 +60,8 @@ func (p *Pipeline) Analyse(ctx context.Context, req job.Request, progress func(i
 	defer func() { <-p.measure }()
 	progress(25, "measuring")
 	next := 0.25
-	result, err := analysis.Run(ctx, file, file.Size, analysis.Options{
+	recording := decode.Source{Path: file.Name(), Size: file.Size}
+	result, err := analysis.Run(ctx, p.decoder, recording, analysis.Options{
 		MaxSeconds: p.settings.MaxSeconds, MaxPitchPoints: p.settings.MaxPitchPoints, Reference: reference,
 		Progress: func(fraction float64) {
 			for ; next <= fraction && next < 1; next += 0.25 {
@@ -66,7 +70,7 @@ func (p *Pipeline) Analyse(ctx context.Context, req job.Request, progress func(i
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("analyse: %w", err)
+		return nil, p.explain(err)
 	}
 	if warning != "" {
 		result.Warnings = append(result.Warnings, warning)
@@ -79,6 +83,29 @@ func (p *Pipeline) Analyse(ctx context.Context, req job.Request, progress func(i
 	return data, nil
 }
 
+// explain says why a recording has no result. What is not the recording's fault may succeed another time.
+func (p *Pipeline) explain(err error) error {
+	err = fmt.Errorf("analyse: %w", err)
+	if errors.Is(err, analysis.ErrTooLong) {
+		detail := fmt.Sprintf("The recording is longer than %.0f seconds, which is the limit here.", p.settings.MaxSeconds)
+		return &job.Failure{Code: "audio-too-long", Detail: detail, Err: err}
+	}
+	if e, ok := errors.AsType[*decode.Error](err); ok {
+		return &job.Failure{Code: e.Code, Detail: e.Detail, Err: err}
+	}
+	return err
+}
+
+// unfetched says why there is no recording. Its URL may be valid again another time.
+func (p *Pipeline) unfetched(err error) error {
+	err = fmt.Errorf("fetch audio: %w", err)
+	if errors.Is(err, source.ErrTooLarge) {
+		detail := fmt.Sprintf("The recording is larger than %d bytes, which is the limit here.", p.settings.MaxBytes)
+		return &job.Failure{Code: "audio-too-large", Detail: detail, Err: err}
+	}
+	return &job.Failure{Code: "audio-unreachable", Detail: "The recording could not be fetched.", Retryable: true, Err: err}
+}
+
 // get fetches the audio, and the reference where there is one.
 func (p *Pipeline) get(ctx context.Context, req job.Request) (file *source.File, reference []float64, warning string, err error) {
 	if err := take(ctx, p.fetch); err != nil {
@@ -87,7 +114,7 @@ func (p *Pipeline) get(ctx context.Context, req job.Request) (file *source.File,
 	defer func() { <-p.fetch }()
 	file, err = p.fetcher.File(ctx, req.AudioURL, p.settings.MaxBytes)
 	if err != nil {
-		return nil, nil, "", fmt.Errorf("fetch audio: %w", err)
+		return nil, nil, "", p.unfetched(err)
 	}
 	if req.PitchURL == "" {
 		return file, nil, "", nil

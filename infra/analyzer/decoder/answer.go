@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"sori.internal/shared/decoding"
+)
+
+// errWave says that ffmpeg's output does not begin as a WAV file does, which would be a defect.
+var errWave = errors.New("output is no WAV file")
+
+// watchEvery is how often the processor time of a file is compared with its limit.
+const watchEvery = 50 * time.Millisecond
+
+// answer turns ffmpeg's output into the frames of one answer after the other.
+type answer struct {
+	mu     sync.Mutex // between the work and the watch over its time
+	frames *decoding.Writer
+
+	log     *ffmpegLog
+	head    []byte // of the WAV file, until its samples begin
+	begun   bool   // the samples have begun
+	pending []byte // samples that do not fill a frame yet
+}
+
+// begin prepares for the output of ffmpeg, and returns what its log is to be written to.
+func (a *answer) begin() *ffmpegLog {
+	a.log, a.begun, a.head, a.pending = &ffmpegLog{}, false, nil, a.pending[:0]
+	return a.log
+}
+
+func (a *answer) send(kind byte, body []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.frames.Frame(kind, body)
+}
+
+func (a *answer) sendJSON(kind byte, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	return a.send(kind, body)
+}
+
+// Write implements io.Writer: it takes ffmpeg's standard output.
+func (a *answer) Write(p []byte) (int, error) {
+	n := len(p)
+	if !a.begun {
+		a.head = append(a.head, p...)
+		header, at, err := parseWave(a.head)
+		if err != nil {
+			return 0, err
+		}
+		if at < 0 {
+			return n, nil
+		}
+		header.Container, header.Codec, header.Seconds = a.log.container, a.log.codec, a.log.seconds
+		if err := a.sendJSON(decoding.TypeHeader, header); err != nil {
+			return 0, err
+		}
+		a.begun, p = true, a.head[at:]
+	}
+	for len(p) > 0 {
+		part := p[:min(len(p), decoding.MaxFrame-len(a.pending))]
+		a.pending, p = append(a.pending, part...), p[len(part):]
+		if len(a.pending) == decoding.MaxFrame {
+			if err := a.flush(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// flush sends the samples that wait.
+func (a *answer) flush() error {
+	if len(a.pending) == 0 {
+		return nil
+	}
+	defer func() { a.pending = a.pending[:0] }()
+	return a.send(decoding.TypeSamples, a.pending)
+}
+
+// finish ends an answer. The cause is that of an instance that crashed.
+func (a *answer) finish(req decoding.Request, exit uint32, cause error) error {
+	if err := a.flush(); err != nil {
+		return err
+	}
+	log := a.log
+	end := decoding.End{Damaged: log.damaged, Truncated: log.truncated, Complaints: log.complaints}
+	switch {
+	case cause != nil || log.memory:
+		end.Code = decoding.CodeCrashed
+		if cause != nil {
+			end.Complaints = append(end.Complaints, firstLine(cause))
+		}
+	case a.begun:
+		if exit != 0 {
+			end.Damaged++ // it gave up in the middle of the recording
+		}
+	case log.container == "" && req.Format == "":
+		end.Code = decoding.CodeUnsupportedAudio
+	case log.codec != "" && (log.noDecoder || log.codec == "none"):
+		end.Code, end.Found = decoding.CodeUnsupportedCodec, log.codec
+		if log.codec == "none" {
+			end.Found = log.tag
+		}
+	default:
+		end.Code = decoding.CodeNoAudio
+	}
+	return a.sendJSON(decoding.TypeEnd, end)
+}
+
+// firstLine leaves out the WebAssembly stack, which says nothing without symbols.
+func firstLine(err error) string {
+	line, _, _ := bytes.Cut([]byte(err.Error()), []byte("\n"))
+	return string(line)
+}
+
+// watch ends the process when the present file has taken more of the processor than it may: ffmpeg cannot be interrupted in
+// another way. It returns what ends the watch.
+func (a *answer) watch(limit time.Duration) (stop func()) {
+	began, done := processorTime(), make(chan struct{})
+	go func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			if processorTime()-began > limit {
+				_ = a.sendJSON(decoding.TypeEnd, decoding.End{Code: decoding.CodeLimit}) // the process ends in any case
+				os.Exit(1)                                                               //nolint:revive // see above
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// parseWave reads the header of ffmpeg's output, and returns where the samples begin: -1 where more bytes are needed.
+func parseWave(b []byte) (decoding.Header, int, error) {
+	var h decoding.Header
+	le := binary.LittleEndian
+	if len(b) < 12 {
+		return h, -1, nil
+	}
+	if string(b[:4]) != "RIFF" || string(b[8:12]) != "WAVE" || len(b) > decoding.MaxFrame {
+		return h, -1, errWave
+	}
+	for at := 12; at+8 <= len(b); {
+		body := at + 8
+		if string(b[at:at+4]) == "data" {
+			return h, body, h.Check()
+		}
+		size := int(le.Uint32(b[at+4:]))
+		if size > decoding.MaxFrame {
+			return h, -1, errWave
+		}
+		if body+size > len(b) {
+			return h, -1, nil
+		}
+		if string(b[at:at+4]) == "fmt " && size >= 16 {
+			h.Channels, h.SampleRate = int(le.Uint16(b[body+2:])), int(le.Uint32(b[body+4:]))
+			if size >= 24 {
+				h.Mask = le.Uint32(b[body+20:])
+			}
+		}
+		at = body + size + size&1
+	}
+	return h, -1, nil
+}

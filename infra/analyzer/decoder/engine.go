@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"codeberg.org/gruf/go-ffmpreg/embed"
+	"codeberg.org/gruf/go-ffmpreg/wasm"
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// pageSize is that of WebAssembly.
+const pageSize = 64 << 10
+
+// engine is ffmpeg, compiled and ready to be instantiated.
+type engine struct {
+	runtime wazero.Runtime
+	module  wazero.CompiledModule
+}
+
+// newEngine compiles ffmpeg, or takes what an earlier process compiled into the folder. A folder that cannot be written is
+// an error only where filling it is the purpose.
+func newEngine(ctx context.Context, dir string, memory int64, fill bool) (*engine, error) {
+	config := wazero.NewRuntimeConfigCompiler().WithMemoryLimitPages(uint32(min(max(memory/pageSize, 1), 65536)))
+	cache, err := wazero.NewCompilationCacheWithDir(dir)
+	if err == nil {
+		e, failure := compile(ctx, config.WithCompilationCache(cache))
+		if failure == nil {
+			embed.Free()
+			debug.FreeOSMemory() // most of what compiling took is garbage now
+			return e, nil
+		}
+		err = failure
+	}
+	if fill {
+		return nil, fmt.Errorf("fill the cache folder: %w", err)
+	}
+	e, failure := compile(ctx, config)
+	if failure != nil {
+		return nil, errors.Join(err, failure)
+	}
+	embed.Free()
+	debug.FreeOSMemory()
+	return e, nil
+}
+
+func compile(ctx context.Context, config wazero.RuntimeConfig) (*engine, error) {
+	rt, err := wasm.NewRuntime(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("start the WebAssembly runtime: %w", err)
+	}
+	module, err := rt.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), embed.B())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("compile ffmpeg: %w", err), rt.Close(ctx))
+	}
+	return &engine{runtime: rt, module: module}, nil
+}
+
+// ffmpeg runs the program on one file, in an instance of its own. The error is that of an instance that crashed.
+func (e *engine) ffmpeg(ctx context.Context, path string, args []string, stdout, stderr io.Writer) (exit uint32, err error) {
+	exit, err = wasm.Run(ctx, e.runtime, e.module, wasm.Args{
+		Name: "ffmpeg", Args: args, Stdin: nothing{}, Stdout: stdout, Stderr: stderr,
+		Config: func(m wazero.ModuleConfig) wazero.ModuleConfig {
+			return m.WithFSConfig(wazero.NewFSConfig().WithFSMount(oneFile{path}, "/in"))
+		},
+	})
+	if err != nil {
+		return exit, fmt.Errorf("run ffmpeg: %w", err)
+	}
+	return exit, nil
+}
+
+// nothing is an empty standard input.
+type nothing struct{}
+
+// Read implements io.Reader.
+func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
+
+// inside is the path of the file as ffmpeg sees it.
+const inside = "/in/recording"
+
+// oneFile is a file system that holds one file, and that one read-only.
+type oneFile struct{ path string }
+
+// Open implements fs.FS.
+func (o oneFile) Open(name string) (fs.File, error) {
+	switch name {
+	case ".":
+		return root{}, nil
+	case "recording":
+		return os.Open(o.path)
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+// root is the folder of the one file. It cannot be read, since ffmpeg has no need to.
+type root struct{}
+
+// Stat implements fs.File.
+func (r root) Stat() (fs.FileInfo, error) { return r, nil }
+
+// Read implements fs.File.
+func (root) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: ".", Err: fs.ErrInvalid}
+}
+
+// Close implements fs.File.
+func (root) Close() error { return nil }
+
+// Name implements fs.FileInfo, as do the methods that follow.
+func (root) Name() string { return "." }
+
+// Size is 0.
+func (root) Size() int64 { return 0 }
+
+// Mode says that it is a folder.
+func (root) Mode() fs.FileMode { return fs.ModeDir | 0o555 }
+
+// ModTime is unknown.
+func (root) ModTime() time.Time { return time.Time{} }
+
+// IsDir is true.
+func (root) IsDir() bool { return true }
+
+// Sys is nil.
+func (root) Sys() any { return nil }

@@ -1,0 +1,38 @@
+// Package decodetest gives tests a decoder, and recordings to decode.
+package decodetest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"sori.internal/infra/analyzer/internal/decode"
+)
+
+// New returns a decoder that ends with the test. It is built once for all tests of the machine. Where the settings say
+// nothing, there is one process, and recordings may have a minute.
+func New(t testing.TB, settings decode.Settings) *decode.Decoder {
+	t.Helper()
+	if settings.Processes == 0 {
+		settings.Processes = 1
+	}
+	if settings.Memory == 0 {
+		settings.Memory = 256 << 20
+	}
+	if settings.MaxSeconds == 0 {
+		settings.MaxSeconds = 60
+	}
+	d := decode.New(settings)
+	t.Cleanup(d.Close)
+	return d
+}
+
+// File writes a recording to a file of the test's.
+func File(t testing.TB, data []byte) decode.Source {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "recording")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return decode.Source{Path: path, Size: int64(len(data))}
+}

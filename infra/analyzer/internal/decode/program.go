@@ -1,0 +1,165 @@
+package decode
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// found is a decoder that can be run.
+type found struct{ path, cache string }
+
+// program finds the decoder. Where the settings name none, it is built from its source, with the go command, into the cache
+// folder: once for each version of the source and of Go, however many processes want it at the same time.
+type program struct {
+	path, cache string // of the settings
+
+	mu    sync.Mutex // held while it is built
+	found *found
+}
+
+// find returns the decoder, with ffmpeg compiled.
+func (p *program) find(ctx context.Context) (found, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.found != nil {
+		return *p.found, nil
+	}
+	cache := p.cache
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return found{}, fmt.Errorf("find the decoder's cache folder: %w", err)
+		}
+		cache = filepath.Join(user, "sori", "decoder")
+	}
+	f := found{path: p.path, cache: cache}
+	if p.path == "" {
+		path, err := build(ctx, cache)
+		if err != nil {
+			return found{}, err
+		}
+		f.path = path
+	}
+	p.found = &f
+	return f, nil
+}
+
+// build builds the decoder where that was not done yet, compiles its ffmpeg, and returns the program.
+func build(ctx context.Context, cache string) (string, error) {
+	source, err := moduleDir(ctx)
+	if err != nil {
+		return "", err
+	}
+	version, err := fingerprint(source)
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(cache, "decoder-"+version+exeSuffix())
+	if runnable(program) {
+		return program, nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", fmt.Errorf("make the decoder's cache folder: %w", err)
+	}
+	unlock, err := lock(ctx, filepath.Join(cache, "lock"))
+	if err != nil {
+		return "", fmt.Errorf("lock the decoder's cache folder: %w", err)
+	}
+	defer unlock()
+	if runnable(program) {
+		return program, nil // another process was faster
+	}
+	made, err := os.MkdirTemp(cache, "build-")
+	if err != nil {
+		return "", fmt.Errorf("build the decoder: %w", err)
+	}
+	defer os.RemoveAll(made)
+	built := filepath.Join(made, "decoder"+exeSuffix())
+	if err := command(ctx, source, "go", "build", "-trimpath", "-o", built, "."); err != nil {
+		return "", fmt.Errorf("build the decoder: %w", err)
+	}
+	if err := command(ctx, source, built, "-compile", "-cache", cache); err != nil {
+		return "", fmt.Errorf("compile ffmpeg: %w", err)
+	}
+	if err := os.Rename(built, program); err != nil && !runnable(program) {
+		return "", fmt.Errorf("keep the decoder: %w", err)
+	}
+	return program, nil
+}
+
+// moduleDir is the folder of the decoder's module, which lies below this one. The present folder must lie in the workspace.
+func moduleDir(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "sori.internal/infra").Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, exit.Stderr)
+		}
+		return "", fmt.Errorf("find the decoder's source (DECODER names a program): %w", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "analyzer", "decoder"), nil
+}
+
+// fingerprint tells versions of the decoder apart: by its source, which names its dependencies, the protocol's, and Go's version.
+func fingerprint(source string) (string, error) {
+	protocol := filepath.Join(source, "..", "..", "..", "shared", "decoding")
+	var files []string
+	for _, pattern := range []string{filepath.Join(source, "*.go"), filepath.Join(source, "go.*"), filepath.Join(protocol, "*.go")} {
+		some, err := filepath.Glob(pattern)
+		if err != nil {
+			return "", fmt.Errorf("read the decoder's source: %w", err)
+		}
+		files = append(files, some...)
+	}
+	slices.Sort(files)
+	sum := sha256.New()
+	fmt.Fprintln(sum, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("read the decoder's source: %w", err)
+		}
+		fmt.Fprintln(sum, filepath.Base(file), len(text))
+		_, _ = sum.Write(text) // a hash takes everything
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8]), nil
+}
+
+func runnable(path string) bool {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err != nil {
+		return false
+	}
+	return info.Mode().IsRegular()
+}
+
+func exeSuffix() string {
+	if runtime.GOOS == "windows" {
+		return ".exe"
+	}
+	return ""
+}
+
+// command runs a program in a folder. Its output is part of the error.
+func command(ctx context.Context, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}

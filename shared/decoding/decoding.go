@@ -1,0 +1,181 @@
+// Package decoding is the protocol between a program that wants the samples of a recording and the process that decodes it.
+//
+// The process reads requests on its standard input, one JSON object a line, and answers each on its standard output before
+// it reads the next. An answer is a sequence of frames: at most one header, then samples, then one end. A frame is a byte
+// for its type, four bytes for the length of its body (little-endian), and the body. A frame of the type Ready comes first
+// of all, once the process can decode.
+//
+// Both sides treat what they read as hostile: a frame longer than MaxFrame is an error, and nothing is allocated for a
+// length before it is checked.
+package decoding
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+// Limits of the protocol.
+const (
+	MaxFrame   = 64 << 10  // bytes in the body of a frame
+	MaxRequest = 16 << 10  // bytes in a request
+	MaxRate    = 768_000   // samples per second of one channel
+	MinRate    = 1_000     // below, nothing is a recording
+	MaxChannel = 32        // channels
+	frameHead  = 1 + 4     // bytes before the body of a frame
+	maxSeconds = 1_000_000 // of a request
+)
+
+// The types of frames.
+const (
+	TypeReady   = 'R' // empty: the process can decode
+	TypeHeader  = 'H' // a Header as JSON
+	TypeSamples = 'S' // interleaved samples, float32, little-endian
+	TypeEnd     = 'E' // an End as JSON
+)
+
+// The codes with which a decode fails. They are the codes of a failed analysis, too.
+const (
+	CodeUnsupportedAudio = "unsupported-audio"     // not audio
+	CodeUnsupportedCodec = "unsupported-codec"     // audio that cannot be decoded; End.Found names it
+	CodeNoAudio          = "no-audio"              // nothing in it can be decoded
+	CodeLimit            = "decode-limit-exceeded" // took more processor time than it may, or has impossible dimensions
+	CodeCrashed          = "analysis-crashed"      // the decoder crashed or needs more memory than it may have
+)
+
+// ErrProtocol says that the other side broke the protocol.
+var ErrProtocol = errors.New("decoding protocol broken")
+
+// Request asks for the samples of one file.
+type Request struct {
+	Path       string  `json:"path"`             // of the file, absolute
+	Format     string  `json:"format,omitempty"` // the demuxer to try where the file does not say what it is
+	MaxSeconds float64 `json:"max_seconds"`      // of samples; what is longer is cut there
+	CPUSeconds float64 `json:"cpu_seconds"`      // of the processor, for this request
+}
+
+// Header says what the samples that follow are.
+type Header struct {
+	Container  string `json:"container"`   // ffmpeg's name of the demuxer, for example "matroska,webm"
+	Codec      string `json:"codec"`       // ffmpeg's name, for example "opus"
+	SampleRate int    `json:"sample_rate"` // frames per second
+	Channels   int    `json:"channels"`    // samples per frame
+	Mask       uint32 `json:"mask"`        // the channels' places, as in WAVEFORMATEXTENSIBLE; 0 where unknown
+	// Seconds is the length that the file announces, for showing progress alone; 0 where it announces none.
+	Seconds float64 `json:"seconds,omitempty"`
+}
+
+// Check reports dimensions that no recording has.
+func (h Header) Check() error {
+	if h.Channels < 1 || h.Channels > MaxChannel || h.SampleRate < MinRate || h.SampleRate > MaxRate {
+		return fmt.Errorf("%d channels at %d Hz: %w", h.Channels, h.SampleRate, ErrProtocol)
+	}
+	return nil
+}
+
+// End says how a decode ended.
+type End struct {
+	Code       string   `json:"code,omitempty"`       // why there are no samples; empty after a success
+	Found      string   `json:"found,omitempty"`      // the codec of CodeUnsupportedCodec
+	Damaged    int      `json:"damaged,omitempty"`    // packets that could not be decoded
+	Truncated  bool     `json:"truncated,omitempty"`  // the file ends before it should
+	Complaints []string `json:"complaints,omitempty"` // the decoder's own words, for the log
+}
+
+// Writer writes frames. It is not safe for concurrent use.
+type Writer struct{ w io.Writer }
+
+// NewWriter returns a writer of frames to w.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+
+// Frame writes one frame.
+func (w *Writer) Frame(kind byte, body []byte) error {
+	if len(body) > MaxFrame {
+		return fmt.Errorf("write a frame of %d bytes: %w", len(body), ErrProtocol)
+	}
+	frame := make([]byte, frameHead, frameHead+len(body))
+	frame[0] = kind
+	binary.LittleEndian.PutUint32(frame[1:], uint32(len(body)))
+	if _, err := w.w.Write(append(frame, body...)); err != nil {
+		return fmt.Errorf("write a frame: %w", err)
+	}
+	return nil
+}
+
+// JSON writes one frame whose body is v.
+func (w *Writer) JSON(kind byte, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write a frame: %w", err)
+	}
+	return w.Frame(kind, body)
+}
+
+// Reader reads frames. It is not safe for concurrent use.
+type Reader struct {
+	r    io.Reader
+	body []byte
+}
+
+// NewReader returns a reader of frames from r.
+func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+
+// Frame reads one frame. The body is valid until the next call. At the end of the stream the error wraps io.EOF.
+func (r *Reader) Frame() (kind byte, body []byte, err error) {
+	var head [frameHead]byte
+	if _, err := io.ReadFull(r.r, head[:]); err != nil {
+		return 0, nil, fmt.Errorf("read a frame: %w", err)
+	}
+	size := binary.LittleEndian.Uint32(head[1:])
+	if size > MaxFrame {
+		return 0, nil, fmt.Errorf("read a frame of %d bytes: %w", size, ErrProtocol)
+	}
+	if cap(r.body) < int(size) {
+		r.body = make([]byte, size)
+	}
+	body = r.body[:size]
+	if _, err := io.ReadFull(r.r, body); err != nil {
+		return 0, nil, fmt.Errorf("read a frame's body: %w", err)
+	}
+	return head[0], body, nil
+}
+
+// WriteRequest writes a request.
+func WriteRequest(w io.Writer, r Request) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("write a request: %w", err)
+	}
+	if _, err := w.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("write a request: %w", err)
+	}
+	return nil
+}
+
+// ParseRequest reads a request from its line.
+func ParseRequest(line []byte) (Request, error) {
+	var r Request
+	if len(line) > MaxRequest {
+		return r, fmt.Errorf("request of %d bytes: %w", len(line), ErrProtocol)
+	}
+	if err := json.Unmarshal(line, &r); err != nil {
+		return r, fmt.Errorf("request: %w: %w", ErrProtocol, err)
+	}
+	if r.Path == "" || !(r.MaxSeconds > 0 && r.MaxSeconds <= maxSeconds) || !(r.CPUSeconds > 0) {
+		return r, fmt.Errorf("request without a file or its limits: %w", ErrProtocol)
+	}
+	return r, nil
+}
+
+// Samples converts the body of a frame of samples into p and returns how many there are: at most len(p), which is to be
+// MaxFrame/4 at least.
+func Samples(p []float32, body []byte) int {
+	n := min(len(body)/4, len(p))
+	for i := range n {
+		p[i] = math.Float32frombits(binary.LittleEndian.Uint32(body[4*i:]))
+	}
+	return n
+}
