@@ -149,8 +149,11 @@ func TestWhatWasUploadedIsListedAndPlayed(t *testing.T) {
 func TestEveryDecodedFormatIsAnalysed(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{})
-	for _, name := range []string{"s16.wav", "s24.flac", "stereo.flac", "mono_44100.mp3", "stereo_22050.mp3", "stereo.ogg"} {
-		audio, err := os.ReadFile(filepath.Join("..", "analyzer", "internal", "decode", "testdata", name))
+	for _, name := range []string{
+		"pcm16.wav", "adpcm.wav", "mulaw.wav", "large.rf64", "stereo.flac", "tagged.mp3", "plain-mpeg25.mp3", "vorbis.ogg", "opus.ogg",
+		"flac.ogg", "opus.webm", "live.webm", "end.m4a", "alac.m4a", "stereo.aac", "pcm16.aiff", "pcm.caf", "narrow.amr",
+	} {
+		audio, err := os.ReadFile(filepath.Join("..", "..", "shared", "media", "testdata", name))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,7 @@ const (
 	MaxRate    = 768_000   // samples per second of one channel
 	MinRate    = 1_000     // below, nothing is a recording
 	MaxChannel = 32        // channels
+	MaxFlow    = 1_536_000 // samples per second of all channels: 8 at 192 kHz, 2 at 768 kHz
 	frameHead  = 1 + 4     // bytes before the body of a frame
 	maxSeconds = 1_000_000 // of a request
 )
@@ -70,7 +71,7 @@ type Header struct {
 
 // Check reports dimensions that no recording has.
 func (h Header) Check() error {
-	if h.Channels < 1 || h.Channels > MaxChannel || h.SampleRate < MinRate || h.SampleRate > MaxRate {
+	if h.Channels < 1 || h.Channels > MaxChannel || h.SampleRate < MinRate || h.SampleRate > MaxRate || h.Channels*h.SampleRate > MaxFlow {
 		return fmt.Errorf("%d channels at %d Hz: %w", h.Channels, h.SampleRate, ErrProtocol)
 	}
 	return nil

@@ -78,7 +78,7 @@ func TestRequestsAreChecked(t *testing.T) {
 func TestImpossibleDimensionsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, h := range []decoding.Header{
-		{SampleRate: 48000}, {SampleRate: 48000, Channels: 33}, {SampleRate: 0, Channels: 1}, {SampleRate: math.MaxInt32, Channels: 1}, {SampleRate: -1, Channels: -1},
+		{SampleRate: 48000}, {SampleRate: 48000, Channels: 33}, {SampleRate: 0, Channels: 1}, {SampleRate: math.MaxInt32, Channels: 1}, {SampleRate: -1, Channels: -1}, {SampleRate: 768000, Channels: 3},
 	} {
 		if h.Check() == nil {
 			t.Errorf("%+v was taken", h)

@@ -23,7 +23,7 @@ type Config struct {
 	QueueSize         int           `env:"QUEUE_SIZE" envDefault:"4096"`           // jobs accepted and not yet delivered; beyond: 503
 	QueueRetryAfter   time.Duration `env:"QUEUE_RETRY_AFTER" envDefault:"5s"`      // told to callers when the queue is full
 	MaxAudioBytes     int64         `env:"MAX_AUDIO_BYTES" envDefault:"536870912"` // size of an audio file
-	MaxAudioSeconds   float64       `env:"MAX_AUDIO_SECONDS" envDefault:"3600"`    // length of a recording; longer ones fail
+	MaxAudioSeconds   float64       `env:"MAX_AUDIO_SECONDS" envDefault:"10800"`   // length of a recording; longer ones fail
 	TempDir           string        `env:"TMPDIR"`                                 // where files lie while they are analysed; the system's when empty
 	MaxPitchPoints    int           `env:"MAX_PITCH_POINTS" envDefault:"30000"`    // values of a pitch track; longer recordings get a larger hop
 	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"2m"`          // of one fetch, body included

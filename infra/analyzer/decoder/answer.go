@@ -24,6 +24,7 @@ type answer struct {
 	mu     sync.Mutex // between the work and the watch over its time
 	frames *decoding.Writer
 
+	tooWide bool // the samples have impossible dimensions
 	log     *ffmpegLog
 	head    []byte // of the WAV file, until its samples begin
 	begun   bool   // the samples have begun
@@ -32,7 +33,7 @@ type answer struct {
 
 // begin prepares for the output of ffmpeg, and returns what its log is to be written to.
 func (a *answer) begin() *ffmpegLog {
-	a.log, a.begun, a.head, a.pending = &ffmpegLog{}, false, nil, a.pending[:0]
+	a.log, a.begun, a.tooWide, a.head, a.pending = &ffmpegLog{}, false, false, nil, a.pending[:0]
 	return a.log
 }
 
@@ -61,6 +62,10 @@ func (a *answer) Write(p []byte) (int, error) {
 		}
 		if at < 0 {
 			return n, nil
+		}
+		if err := header.Check(); err != nil {
+			a.tooWide = true
+			return 0, err // ends ffmpeg
 		}
 		header.Container, header.Codec, header.Seconds = a.log.container, a.log.codec, a.log.seconds
 		if err := a.sendJSON(decoding.TypeHeader, header); err != nil {
@@ -97,6 +102,8 @@ func (a *answer) finish(req decoding.Request, exit uint32, cause error) error {
 	log := a.log
 	end := decoding.End{Damaged: log.damaged, Truncated: log.truncated, Complaints: log.complaints}
 	switch {
+	case a.tooWide:
+		end.Code = decoding.CodeLimit
 	case cause != nil || log.memory:
 		end.Code = decoding.CodeCrashed
 		if cause != nil {
@@ -160,7 +167,7 @@ func parseWave(b []byte) (decoding.Header, int, error) {
 	for at := 12; at+8 <= len(b); {
 		body := at + 8
 		if string(b[at:at+4]) == "data" {
-			return h, body, h.Check()
+			return h, body, nil
 		}
 		size := int(le.Uint32(b[at+4:]))
 		if size > decoding.MaxFrame {

@@ -101,9 +101,9 @@ func (l *ffmpegLog) complain(text string) {
 	switch {
 	case has("Cannot allocate memory"):
 		l.memory = true
-	case has("ended prematurely", "partial file", "Truncating packet"):
+	case has("ended prematurely", "partial file"):
 		l.truncated = true
-	case has("Error while decoding stream", "corrupt decoded frame", "corrupt input packet", "Error submitting"):
+	case has("Error while decoding stream", "Error submitting"):
 		l.damaged++
 	case has("Decoder (codec", "not on whitelist", "Unknown decoder", "no decoder found for"):
 		l.noDecoder = true

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -126,3 +127,21 @@ func TestAdaptersDoNotImportEachOther(t *testing.T) {
 // pure are packages that compute and know nothing of the others: anybody may ask
 // them.
 func pure(path string) bool { return strings.HasSuffix(path, "/internal/forwarded") }
+
+// ffmpeg's licence, the GPL, is that of every program that links it.
+func TestTheDecoderAloneLinksFFmpeg(t *testing.T) {
+	t.Parallel()
+	const decoder = "sori.internal/infra/analyzer/decoder"
+	packages := list(t)
+	links := func(p pkg) bool {
+		return slices.ContainsFunc(p.Deps, func(dep string) bool { return strings.HasPrefix(dep, "codeberg.org/gruf/go-ffmpreg") })
+	}
+	if !links(packages[decoder]) {
+		t.Errorf("%s does not link it", decoder)
+	}
+	for path, p := range packages {
+		if path != decoder && (links(p) || slices.Contains(p.Deps, decoder)) {
+			t.Errorf("%s links it", path)
+		}
+	}
+}

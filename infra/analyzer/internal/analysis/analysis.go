@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"sori.internal/infra/analyzer/internal/decode"
@@ -41,6 +42,11 @@ type meters struct {
 // Run decodes and measures a recording. It ends early with the context's error.
 func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts Options) (*Result, error) {
 	began := time.Now()
+	file, err := inspect(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	src.Format = demuxer(file.MediaType)
 	stream, err := decoder.Open(ctx, src)
 	if err != nil {
 		return nil, fmt.Errorf("open audio: %w", err)
@@ -58,8 +64,12 @@ func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts O
 	if err != nil {
 		return nil, err
 	}
-	result := m.result(info, frames, opts)
-	result.Warnings = append(warnings, result.Warnings...)
+	duration, whole := seconds(frames, info.SampleRate, file)
+	if whole { // what could not be decoded was no audio: a tag at the end, or the head of the next link of a chain
+		warnings = slices.DeleteFunc(warnings, func(code string) bool { return code == decode.WarningDamaged })
+	}
+	result := m.result(info, duration, opts)
+	result.Warnings = merge(file.Warnings, warnings, result.Warnings)
 	result.AnalysisSeconds = Decimal3(time.Since(began).Seconds())
 	return result, nil
 }
@@ -112,8 +122,7 @@ func mixDown(mono, block []float32, channels int) []float32 {
 }
 
 // result reads the meters.
-func (m *meters) result(info decode.Info, frames int64, opts Options) *Result {
-	duration := float64(frames) / float64(info.SampleRate)
+func (m *meters) result(info decode.Info, duration float64, opts Options) *Result {
 	hz, voicing := m.pitch.Track()
 	voiced := measure.VoicedSegments(hz)
 	r := &Result{
@@ -129,6 +138,9 @@ func (m *meters) result(info decode.Info, frames int64, opts Options) *Result {
 	}
 	speech := 0.0
 	for _, s := range m.energy.Segments() {
+		if s.End = min(s.End, duration); s.End <= s.Start {
+			continue
+		}
 		kind := "silence"
 		if s.Speech {
 			kind = "speech"

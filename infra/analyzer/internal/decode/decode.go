@@ -99,6 +99,7 @@ type Stream struct {
 	runs    []int        // samples at full scale in a row, by channel
 	clipped bool
 	read    int64 // samples
+	budget  int64 // of them that may be read
 }
 
 // sampler is what decodes: it gives whole samples, and io.EOF after the last.
@@ -119,7 +120,10 @@ func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{info: info, samples: samples, finite: true, runs: make([]int, info.Channels)}, nil
+	return &Stream{
+		info: info, samples: samples, finite: true, runs: make([]int, info.Channels),
+		budget: budget(src.Size, d.settings.MaxSeconds),
+	}, nil
 }
 
 // Info tells what is being decoded.
@@ -150,8 +154,10 @@ func (s *Stream) Read(p []float32) (int, error) {
 	case filled == 0:
 		return 0, io.EOF
 	}
+	if s.read += int64(filled); s.read > s.budget {
+		return 0, failure(decoding.CodeLimit, "", nil)
+	}
 	s.inspect(p[:filled])
-	s.read += int64(filled)
 	return filled, nil
 }
 
@@ -196,6 +202,11 @@ func (s *Stream) Close() (warnings []string) {
 	slices.Sort(warnings)
 	return warnings
 }
+
+// budget is how many samples, of all channels, a recording may have: two channels at 48 kHz for the longest that is taken, and
+// eight for each of its bytes, which is more than what is not silence has. It bounds the time that measuring takes, however
+// few bytes the samples are made of.
+func budget(size int64, maxSeconds float64) int64 { return int64(maxSeconds*2*48000) + 8*size }
 
 // allowance is the processor time that a recording may take: a start, and what its size and the longest recording that is
 // taken cost on a slow machine.

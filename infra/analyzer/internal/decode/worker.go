@@ -265,7 +265,7 @@ func (r *remote) finish(body []byte) error {
 	if err := json.Unmarshal(body, &r.end); err != nil {
 		return r.crashed(decoding.ErrProtocol)
 	}
-	r.ended = r.end.Code != decoding.CodeLimit // that one ends the worker
+	r.ended = r.end.Code != decoding.CodeLimit // the worker may have been in the middle of it
 	if r.end.Code != "" {
 		var said error
 		if len(r.end.Complaints) > 0 {

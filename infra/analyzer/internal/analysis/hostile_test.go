@@ -1,0 +1,250 @@
+package analysis_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"sori.internal/infra/analyzer/internal/analysis"
+	"sori.internal/infra/analyzer/internal/decode"
+	"sori.internal/infra/analyzer/internal/decode/decodetest"
+	"sori.internal/shared/decoding"
+)
+
+// What a recording may cost: memory of the decoder's process, and what the analyzer itself allocates.
+const (
+	maxResident = 700 << 20
+	maxHeap     = 200 << 20
+)
+
+// analyse analyses a recording that may be as long as the server takes by default, or less, and returns the code of its
+// failure, empty after a success.
+func analyse(t *testing.T, d *decode.Decoder, src decode.Source) (result *analysis.Result, code string) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	result, err := analysis.Run(t.Context(), d, src, analysis.Options{MaxSeconds: longest, MaxPitchPoints: 30000})
+	took := time.Since(began)
+	runtime.ReadMemStats(&after)
+	if after.HeapSys > maxHeap+before.HeapSys {
+		t.Errorf("the analyzer's heap grew from %d to %d MB", before.HeapSys>>20, after.HeapSys>>20)
+	}
+	if e, ok := errors.AsType[*decode.Error](err); ok {
+		code = e.Code
+	} else if err != nil {
+		code = err.Error()
+	}
+	t.Logf("%d bytes: %q after %v; heap of %d MB", src.Size, code, took.Round(time.Millisecond), after.HeapSys>>20)
+	return result, code
+}
+
+// processor is the processor time of the tests' process or of the children that have ended.
+func processor(t *testing.T, who int) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(who, &usage); err != nil {
+		t.Fatal(err)
+	}
+	if who == syscall.RUSAGE_CHILDREN && usage.Maxrss<<10 > maxResident {
+		t.Errorf("a process took %d MB", usage.Maxrss>>10)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// measureCost returns what ends a decoder, and compares with a limit what its processes and this one took since.
+func measureCost(t *testing.T, d *decode.Decoder) func(limit time.Duration) {
+	t.Helper()
+	if err := d.Prepare(t.Context()); err != nil { // building takes time, too
+		t.Fatal(err)
+	}
+	self, children := processor(t, syscall.RUSAGE_SELF), processor(t, syscall.RUSAGE_CHILDREN)
+	return func(limit time.Duration) {
+		t.Helper()
+		d.Close()
+		self, children = processor(t, syscall.RUSAGE_SELF)-self, processor(t, syscall.RUSAGE_CHILDREN)-children
+		t.Logf("processor time: %v of the analyzer, %v of the decoder", self.Round(time.Millisecond), children.Round(time.Millisecond))
+		if self+children > limit {
+			t.Errorf("%v and %v of processor time, more than %v", self, children, limit)
+		}
+	}
+}
+
+// The frames of one second, again and again: what a voice recorder makes of a long meeting.
+func TestLongAACIsAnalysed(t *testing.T) { //nolint:paralleltest // measures the process
+	second := read(t, "stereo.aac") // 23 frames of 1024 samples at 44.1 kHz
+	path := filepath.Join(t.TempDir(), "long.aac")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const times = long * 44100 / (23 * 1024)
+	for range times {
+		if _, err := file.Write(second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := decodetest.New(t, decode.Settings{MaxSeconds: longest})
+	check := measureCost(t, d)
+	got, code := analyse(t, d, decode.Source{Path: path, Size: int64(times * len(second))})
+	if code != "" || got.Duration < long-10 || got.Duration > long+10 {
+		t.Errorf("%s: %+v", code, got)
+	}
+	check(10*time.Second+long*15*time.Millisecond)
+}
+
+func TestAHeaderThatAnnouncesBillionsOfSamplesCostsNothing(t *testing.T) {
+	t.Parallel()
+	d := decodetest.New(t, decode.Settings{MaxSeconds: longest})
+	wav := bytes.Clone(read(t, "pcm16.wav"))
+	at := bytes.Index(wav, []byte("data"))
+	binary.LittleEndian.PutUint32(wav[at+4:], 0xfffffff0)
+	if got, code := analyse(t, d, decodetest.File(t, wav)); code != "" || got.Duration != 0.3125 {
+		t.Errorf("WAV: %s, %+v", code, got)
+	}
+	flac := bytes.Clone(read(t, "mono.flac"))
+	for i := range 4 { // the low 36 bits of bytes 21 to 25 are the number of samples
+		flac[22+i] = 0xff
+	}
+	if got, code := analyse(t, d, decodetest.File(t, flac)); code != "" || got.Duration != 0.3125 {
+		t.Errorf("FLAC: %s, %+v", code, got)
+	}
+}
+
+// crc is that of FLAC: 8 bits by 0x07, 16 bits by 0x8005.
+func crc(b []byte, poly uint16, bits int) (sum uint16) {
+	top := uint16(1) << (bits - 1)
+	for _, v := range b {
+		sum ^= uint16(v) << (bits - 8)
+		for range 8 {
+			if sum&top != 0 {
+				sum = sum<<1 ^ poly
+			} else {
+				sum <<= 1
+			}
+		}
+	}
+	return sum & (top<<1 - 1)
+}
+
+// constantFLAC makes a FLAC file of frames that hold one value for each of the channels, and 65535 samples: 40 bytes for 2 MB.
+func constantFLAC(rate, channels, frames int) []byte {
+	b := []byte("fLaC\x80\x00\x00\x22")
+	b = binary.BigEndian.AppendUint16(b, 65535)
+	b = binary.BigEndian.AppendUint16(b, 65535)
+	b = append(b, 0, 0, 0, 0, 0, 0)
+	b = binary.BigEndian.AppendUint64(b, uint64(rate)<<44|uint64(channels-1)<<41|15<<36)
+	b = append(b, make([]byte, 16)...)
+	for i := range frames {
+		frame := []byte{0xff, 0xf8, 0x70, byte(channels-1)<<4 | 4<<1} // rate of the header, 16 bits
+		frame = append(frame, []byte(string(rune(i)))...)             // numbers are coded as UTF-8 is
+		frame = append(frame, 0xff, 0xfe)
+		frame = append(frame, byte(crc(frame, 0x07, 8)))
+		for range channels {
+			frame = append(frame, 0, 0x10, 0)
+		}
+		b = append(b, frame...)
+		b = binary.BigEndian.AppendUint16(b, crc(frame, 0x8005, 16))
+	}
+	return b
+}
+
+func TestSamplesThatAreMadeOfNothingAreBounded(t *testing.T) { //nolint:paralleltest // measures the process
+	d := decodetest.New(t, decode.Settings{MaxSeconds: longest})
+	check := measureCost(t, d)
+	if got, code := analyse(t, d, decodetest.File(t, constantFLAC(48000, 2, 3))); code != "" || got.Duration < 4 {
+		t.Errorf("a small one: %s, %+v", code, got)
+	}
+	for name, data := range map[string][]byte{
+		"655 kHz, 8 channels": constantFLAC(655350, 8, 25000), "192 kHz, 8 channels": constantFLAC(192000, 8, 25000),
+	} {
+		if _, code := analyse(t, d, decodetest.File(t, data)); code != decoding.CodeLimit {
+			t.Errorf("%s: %q", name, code)
+		}
+	}
+	check(20*time.Second+longest*15*time.Millisecond)
+}
+
+// hostileOgg is a Vorbis file of 102 bytes whose comments are said to be 2^32-1.
+func hostileOgg() []byte {
+	page := func(flags byte, number uint32, body []byte) []byte {
+		b := append([]byte("OggS\x00"), flags)
+		b = append(b, make([]byte, 8)...)
+		b = binary.LittleEndian.AppendUint32(b, 1)
+		b = binary.LittleEndian.AppendUint32(b, number)
+		b = append(b, 0, 0, 0, 0, 1, byte(len(body)))
+		b = append(b, body...)
+		var sum uint32
+		for _, v := range b {
+			sum ^= uint32(v) << 24
+			for range 8 {
+				if sum&(1<<31) != 0 {
+					sum = sum<<1 ^ 0x04c11db7
+				} else {
+					sum <<= 1
+				}
+			}
+		}
+		binary.LittleEndian.PutUint32(b[22:], sum)
+		return b
+	}
+	head := append([]byte("\x01vorbis\x00\x00\x00\x00\x01\x44\xac\x00\x00"), "\x00\x00\x00\x00\x80\xbb\x00\x00\x00\x00\x00\x00\xb8\x01"...)
+	comments := append([]byte("\x03vorbis"), 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)
+	return append(page(2, 0, head), page(0, 1, comments)...)
+}
+
+// corpus makes hostile files: every known format with damage of each kind, by a fixed seed.
+func corpus(t *testing.T) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{"2^32-1 comments": hostileOgg()}
+	entries, err := os.ReadDir(recordings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			continue
+		}
+		plain, random := read(t, entry.Name()), rand.New(rand.NewPCG(7, uint64(len(files))))
+		head, body := bytes.Clone(plain), bytes.Clone(plain)
+		for range 8 {
+			head[4+random.IntN(200)] = 0xff
+		}
+		for range len(body) / 50 {
+			body[random.IntN(len(body))] ^= byte(1 << random.IntN(8))
+		}
+		files["head of "+entry.Name()], files["body of "+entry.Name()] = head, body
+	}
+	return files
+}
+
+func TestHostileFilesAreBoundedAndHarmNoOther(t *testing.T) {
+	t.Parallel()
+	d := decodetest.New(t, decode.Settings{MaxSeconds: longest})
+	files := corpus(t)
+	if len(files) < 50 {
+		t.Fatalf("%d files", len(files))
+	}
+	known := []string{
+		"", decoding.CodeUnsupportedAudio, decoding.CodeUnsupportedCodec, decoding.CodeNoAudio, decoding.CodeLimit, decoding.CodeCrashed,
+	}
+	for name, data := range files {
+		if _, code := analyse(t, d, decodetest.File(t, data)); !slices.Contains(known, code) {
+			t.Errorf("%s: %s", name, code)
+		}
+	}
+	if got, code := analyse(t, d, decodetest.File(t, read(t, "opus.webm"))); code != "" || got.Duration != 0.758 {
+		t.Errorf("afterwards: %s, %+v", code, got)
+	}
+}
