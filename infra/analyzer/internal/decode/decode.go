@@ -94,9 +94,8 @@ type Source struct {
 type Stream struct {
 	info    Info
 	samples sampler
-	end     decoding.End // after the last sample
-	finite  bool         // all samples were numbers
-	runs    []int        // samples at full scale in a row, by channel
+	finite  bool  // all samples were numbers
+	runs    []int // samples at full scale in a row, by channel
 	clipped bool
 	read    int64 // samples
 	budget  int64 // of them that may be read

@@ -249,15 +249,17 @@ func (r *remote) frame() (kind byte, body []byte, err error) {
 	return kind, body, nil
 }
 
-// crashed says why a worker does not answer any more.
+// crashed says why a worker does not answer any more. The cause is told and not wrapped: it may be io.EOF, which means the end
+// of the samples to whoever reads them.
 func (r *remote) crashed(cause error) error {
+	cause = fmt.Errorf("%w: %s: %s", errGone, cause.Error(), r.worker.stderr)
 	switch {
 	case r.ctx.Err() != nil:
 		return fmt.Errorf("decode: %w", context.Cause(r.ctx))
 	case r.left <= 0:
 		return failure(decoding.CodeLimit, "", cause)
 	}
-	return failure(decoding.CodeCrashed, "", fmt.Errorf("%w: %s", cause, r.worker.stderr))
+	return failure(decoding.CodeCrashed, "", cause)
 }
 
 // finish reads the end of an answer: io.EOF after a success.
@@ -276,8 +278,11 @@ func (r *remote) finish(body []byte) error {
 	return io.EOF
 }
 
-// errSaid introduces the decoder's own words.
-var errSaid = errors.New("the decoder said")
+// What introduces the decoder's own words, and what it wrote before it ended.
+var (
+	errSaid = errors.New("the decoder said")
+	errGone = errors.New("the decoder's process does not answer")
+)
 
 // close implements sampler. A worker that has not come to its end is killed: it is not worth waiting for.
 func (r *remote) close() decoding.End {
