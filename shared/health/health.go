@@ -81,17 +81,33 @@ func (h *Health) look(ctx context.Context) map[string]string {
 		}
 	}
 	for name, answer := range begun {
-		select {
-		case err := <-answer:
-			delete(h.pending, name)
-			if err == nil {
-				found[name] = "ok"
-			}
-		case <-ctx.Done():
+		err, answered := await(ctx, answer)
+		if !answered {
+			continue
+		}
+		delete(h.pending, name)
+		if err == nil {
+			found[name] = "ok"
 		}
 	}
 	h.last, h.at = found, time.Now()
 	return found
+}
+
+// await returns what a check found, and whether it has. A check that answered in
+// time counts, though another one took all the time there was.
+func await(ctx context.Context, answer <-chan error) (err error, answered bool) {
+	select {
+	case err := <-answer:
+		return err, true
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-answer:
+		return err, true
+	default:
+		return nil, false
+	}
 }
 
 // begin starts a check. A check ends with its context, or should: nobody waits
