@@ -89,8 +89,10 @@ func take(f *os.File, path string) error {
 }
 
 // Release gives the lock back. The file stays: removing it would let two processes lock two files of one name.
+// It is unlocked and not only closed: a process that is just being started holds a copy of the descriptor until it runs its program.
 func (l *Lock) Release() error {
-	if err := l.file.Close(); err != nil {
+	err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
+	if err = errors.Join(err, l.file.Close()); err != nil {
 		return fmt.Errorf("unlock: %w", err)
 	}
 
