@@ -129,7 +129,6 @@ const profiledMain = `package main
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime/pprof"
 
