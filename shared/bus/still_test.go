@@ -191,6 +191,7 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 			_, err := b.Last(ctx, event.Jobs(), event.LogSubject(job))
 			return err
 		},
+		"LastProgress":  func(ctx context.Context) error { _, _, err := b.LastProgress(ctx, job); return err },
 		"Letter":        func(ctx context.Context) error { _, err := b.Letter(ctx, 1); return err },
 		"Letters":       func(ctx context.Context) error { _, err := b.Letters(ctx, ""); return err },
 		"Log":           func(ctx context.Context) error { _, err := b.Log(ctx, job); return err },
