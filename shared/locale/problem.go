@@ -14,7 +14,7 @@ func Problem(l Language, code, english string, members map[string]any) string {
 	if l != Korean {
 		return english
 	}
-	text := cmp.Or(koreanDetail(english), koreanOfRequest(code), koreanOfResource(code), english)
+	text := cmp.Or(koreanDetail(english), koreanOfForm(english), koreanOfRequest(code), koreanOfResource(code), english)
 	for name, value := range members {
 		text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(value))
 	}
@@ -46,10 +46,6 @@ func koreanDetail(english string) string {
 		return "본문이 Content-Encoding에 적힌 형식이 아닙니다."
 	case "The body is no JSON object.":
 		return "본문이 JSON 객체가 아닙니다."
-	case "The form holds too much beside the file.":
-		return "폼에 파일 외의 내용이 너무 많습니다."
-	case "The multipart body is malformed or ends before its closing boundary.":
-		return "multipart 본문의 형식이 잘못되었거나 닫는 경계(boundary) 전에 끝났습니다."
 	case "The Idempotency-Key was used for another token.":
 		return "이 Idempotency-Key는 다른 문장에 이미 사용되었습니다."
 	case "The Idempotency-Key was used for another file.":
@@ -72,6 +68,36 @@ func koreanDetail(english string) string {
 	return ""
 }
 
+// koreanOfForm translates what is wrong with the form of an upload; empty where it does not know
+// the sentence.
+func koreanOfForm(english string) string {
+	switch english {
+	case "The Content-Type names no boundary. Do not set the Content-Type yourself: the HTTP library sets it together with its boundary.":
+		return "Content-Type에 boundary가 없습니다. Content-Type을 직접 지정하지 말고 HTTP 라이브러리가 boundary와 함께 넣게 해 주세요."
+	case "The boundary in the Content-Type cannot be used. There must be only one, of 1 to 70 characters.":
+		return "Content-Type의 boundary를 쓸 수 없습니다. boundary는 하나여야 하고 1~70자여야 합니다."
+	case "The body of the request is empty.":
+		return "요청의 본문이 비어 있습니다."
+	case "The boundary that the Content-Type names is not in the body. The two do not belong together.":
+		return "Content-Type의 boundary가 본문에 없습니다. Content-Type과 본문이 서로 맞지 않습니다."
+	case "The body ends before its closing boundary. The upload was cut short.":
+		return "본문이 닫는 boundary 전에 끝났습니다. 업로드가 중간에 끊겼습니다."
+	case "The form has a part whose header cannot be read.":
+		return "폼에 헤더를 읽을 수 없는 필드가 있습니다."
+	case "The form holds more than 128 KiB beside the file.":
+		return "폼에 파일 외의 내용이 128 KiB보다 많습니다."
+	case `The request has no Content-Type. Send multipart/form-data with the file in a part named "file".`:
+		return `요청에 Content-Type이 없습니다. "file"이라는 이름의 필드에 파일을 담아 multipart/form-data로 보내 주세요.`
+	case `The form is empty. Send the file in a part named "file".`:
+		return `폼이 비어 있습니다. "file"이라는 이름의 필드에 파일을 담아 보내 주세요.`
+	case "The upload has a Content-Encoding. Send it without one.":
+		return "요청의 Content-Encoding이 {encoding}입니다. 업로드는 인코딩하지 말고 보내 주세요."
+	case "The file is encoded as its Content-Transfer-Encoding says. Send its bytes as they are.":
+		return "파일이 Content-Transfer-Encoding으로 인코딩되어 있습니다. 파일의 바이트를 그대로 보내 주세요."
+	}
+	return ""
+}
+
 // koreanOfRequest translates what is wrong with a request or a service; empty where it does not
 // know the code.
 func koreanOfRequest(code string) string {
@@ -87,9 +113,9 @@ func koreanOfRequest(code string) string {
 	case "empty-file":
 		return "파일이 비어 있습니다."
 	case "file-ambiguous":
-		return "폼에 file이라는 이름의 필드가 둘 이상 있습니다."
+		return "폼에 \"file\"이라는 이름의 필드가 둘 이상 있습니다. 파일은 하나씩 보내 주세요."
 	case "file-missing":
-		return "폼에 file이라는 이름의 필드가 없습니다."
+		return "폼에 \"file\"이라는 이름의 필드가 없습니다. 받은 필드의 이름: {fields}."
 	case "headers-too-large":
 		return "요청 헤더가 너무 큽니다."
 	case "idempotency-key-reused":
@@ -100,12 +126,14 @@ func koreanOfRequest(code string) string {
 		return "Content-Digest 헤더는 sha-256=:base64: 형식이어야 합니다."
 	case "malformed-idempotency-key":
 		return "Idempotency-Key 헤더에는 제어 문자가 없는 1~255바이트의 키 하나가 있어야 합니다."
+	case "malformed-multipart":
+		return "multipart 본문의 형식이 잘못되었습니다."
 	case "method-not-allowed":
 		return "이 경로에는 이 메서드를 쓸 수 없습니다. Allow 헤더에 쓸 수 있는 메서드가 있습니다."
 	case "not-json":
 		return "본문은 application/json이어야 합니다."
 	case "not-multipart":
-		return "요청은 file 필드가 있는 multipart/form-data여야 합니다."
+		return "요청의 Content-Type이 {content_type}입니다. \"file\"이라는 이름의 필드에 파일을 담아 multipart/form-data로 보내 주세요."
 	case "origin-not-allowed":
 		return "이 출처(origin)의 페이지는 여기에서 아무것도 바꿀 수 없습니다. 허용할 출처는 운영자가 CORS_ALLOWED_ORIGINS로 정합니다."
 	case "route-not-found":

@@ -57,7 +57,11 @@ func TestFileNames(t *testing.T) {
 		`form-data; name="file"; filename="../../etc/pass` + "\u202e" + `wd"`:           "passwd",
 		`form-data; name="file"; filename="C:\\temp\\a.wav"`:                            "a.wav",
 		`form-data; name="file"; filename="` + strings.Repeat("가", 300) + `"`:           strings.Repeat("가", 255),
-		`form-data; name="file"; filename="` + "\xb0\xa1" + `.wav"`:                     ".wav",
+		`form-data; name="file"; filename="` + "\xb0\xa1" + `.wav"`:                     "가.wav",
+		`form-data; name="file"; filename="say "hi".wav"`:                               `say "hi".wav`,
+		`form-data; filename="a;b=c.wav"; name=file`:                                    "a;b=c.wav",
+		"form-data; name=\"file\"; filename=\"\u1112\u1161\u11ab.wav\"":                 "한.wav",
+		"form-data;\r\n name=\"file\";\r\n\tfilename=\"folded\r\n header.wav\"":         "folded header.wav",
 		`form-data; name=file`: "",
 	} {
 		r := g.upload(nil, part{header: disposition, content: wav(64)})

@@ -40,6 +40,8 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 	httpd.Report(log, err)
 	d := problem.From(err, problem.Request{Path: c.Path(), ID: id, AcceptLanguage: c.Get(fiber.HeaderAcceptLanguage)})
 	switch d.Code {
+	case "unsupported-encoding":
+		c.Set(fiber.HeaderAcceptEncoding, "identity") // RFC 9110, section 15.5.16
 	case codeTimeout:
 		d.Status = http.StatusRequestTimeout
 	case codeLargeHeaders:

@@ -47,7 +47,7 @@ func (u uploads) create(c *fiber.Ctx) error {
 	b := newBody(c, u.maxBody, u.pace)
 	done, err := u.core.Accept(c.UserContext(), upload.Request{
 		TokenID: id, ContentType: c.Get(fiber.HeaderContentType), ContentDigest: lines(c, "Content-Digest"),
-		Length: b.length, Body: b, IdempotencyKey: every(c, "Idempotency-Key"),
+		ContentEncoding: lines(c, fiber.HeaderContentEncoding), Length: b.length, Body: b, IdempotencyKey: every(c, "Idempotency-Key"),
 	})
 	if err != nil {
 		return err

@@ -9,17 +9,21 @@ import (
 func TestCleanName(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
-		"":                     "",
-		"a.wav":                "a.wav",
-		" 안녕 하세요.wav ":         "안녕 하세요.wav",
-		"a\x00b\nc\x7f\u0085d": "abcd",
-		`C:\fakepath\a.wav`:    "a.wav",
-		"../../../etc/passwd":  "passwd",
-		"../..":                "..",
-		"a/":                   "",
-		"\u202egpj.exe":        "gpj.exe",
-		"\xff\xfea.wav":        "a.wav",
-		"👩‍🎤.wav":              "👩‍🎤.wav",
+		"":                       "",
+		"a.wav":                  "a.wav",
+		" 안녕 하세요.wav ":           "안녕 하세요.wav",
+		"a\x00b\nc\x7f\u0085d":   "abcd",
+		`C:\fakepath\a.wav`:      "a.wav",
+		"../../../etc/passwd":    "passwd",
+		"../..":                  "",
+		".":                      "",
+		"a\u2028b.wav":           "ab.wav",
+		"a/":                     "",
+		"\u202egpj.exe":          "gpj.exe",
+		"\xff\xfea.wav":          "a.wav",
+		"👩‍🎤.wav":                "👩‍🎤.wav",
+		"\u1112\u1161\u11ab.wav": "한.wav", // as macOS spells it
+		"e\u0301.wav":            "é.wav",
 	} {
 		if got := cleanName(given); got != want {
 			t.Errorf("%q became %q, not %q", given, got, want)

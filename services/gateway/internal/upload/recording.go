@@ -42,7 +42,7 @@ func open(r Request, limit int64) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, name, err := f.file()
+	content, err := f.file()
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +54,9 @@ func open(r Request, limit int64) (*recording, error) {
 		return nil, fault.New(fault.Invalid, "empty-file", "The file is empty.")
 	}
 	mediaType, ok := media.Sniff(head)
+	if !ok && content.encoding != "" {
+		return nil, encodedFile(content.encoding)
+	}
 	if !ok {
 		return nil, fault.New(fault.Unsupported, "unsupported-audio", "The file is not audio of a known format.")
 	}
@@ -62,7 +65,7 @@ func open(r Request, limit int64) (*recording, error) {
 	}
 	return &recording{
 		form: f, content: io.MultiReader(bytes.NewReader(head), content), limit: limit, digest: digest,
-		name: cleanName(name), mediaType: mediaType,
+		name: cleanName(content.name), mediaType: mediaType,
 		meter: media.NewMeter(-1), hash: sha256.New(),
 	}, nil
 }

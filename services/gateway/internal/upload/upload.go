@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -83,7 +84,11 @@ type Request struct {
 	TokenID       int64
 	ContentType   string
 	ContentDigest string // the header of RFC 9530, empty where absent
-	Length        int64  // of the body as declared, -1 where it is not
+
+	// ContentEncoding is the header of that name, its lines joined by commas.
+	ContentEncoding string
+
+	Length int64 // of the body as declared, -1 where it is not
 
 	// IdempotencyKey is the lines of the header of that name, none where absent.
 	IdempotencyKey []string
@@ -127,6 +132,9 @@ const busyPause = 2 * time.Second
 func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if r.Length > c.limits.MaxBody() {
 		return Accepted{}, TooLarge(c.limits.MaxBytes)
+	}
+	if err := plainBody(r.ContentEncoding); err != nil {
+		return Accepted{}, err
 	}
 	key, err := keyOf(r.IdempotencyKey)
 	if err != nil {
@@ -213,10 +221,13 @@ func (c *Core) unstage(ctx context.Context, received event.Received) {
 	}
 }
 
-// TooLarge is the failure of a recording beyond the limit.
-func TooLarge(limit int64) error {
-	return &fault.Error{
-		Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": limit},
-		Detail: fmt.Sprintf("The file is larger than %d bytes.", limit),
+// plainBody refuses a body that is encoded. Unpacking it would need limits of its
+// own, and recordings hardly shrink.
+func plainBody(contentEncoding string) error {
+	for coding := range strings.SplitSeq(contentEncoding, ",") {
+		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+			return encodedBody(shown(coding))
+		}
 	}
+	return nil
 }

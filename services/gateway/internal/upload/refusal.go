@@ -1,0 +1,108 @@
+package upload
+
+import (
+	"fmt"
+	"strings"
+
+	"sori.internal/shared/fault"
+)
+
+// malformed is the failure of a form that cannot be read. The reason is for
+// programs; package locale knows the sentence in Korean.
+func malformed(reason, detail string, cause error) error {
+	return &fault.Error{
+		Kind: fault.Invalid, Code: "malformed-multipart", Detail: detail, Err: cause,
+		Extra: map[string]any{"reason": reason},
+	}
+}
+
+func noBoundary() error {
+	return malformed("no-boundary", "The Content-Type names no boundary. "+
+		"Do not set the Content-Type yourself: the HTTP library sets it together with its boundary.", nil)
+}
+
+func badBoundary() error {
+	return malformed("bad-boundary", "The boundary in the Content-Type cannot be used. There must be only one, of 1 to 70 characters.", nil)
+}
+
+func emptyBody(cause error) error {
+	return malformed("empty-body", "The body of the request is empty.", cause)
+}
+
+func boundaryNotFound(cause error) error {
+	return malformed("boundary-not-found", "The boundary that the Content-Type names is not in the body. The two do not belong together.", cause)
+}
+
+func cutShort(cause error) error {
+	return malformed("cut-short", "The body ends before its closing boundary. The upload was cut short.", cause)
+}
+
+func malformedPart(cause error) error {
+	return malformed("malformed-part", "The form has a part whose header cannot be read.", cause)
+}
+
+func tooMuchBeside() error {
+	return malformed("too-much-beside", "The form holds more than 128 KiB beside the file.", nil)
+}
+
+// notMultipart is the failure of a request of another type.
+func notMultipart(mediaType string) error {
+	if mediaType == "" {
+		return fault.New(fault.Unsupported, "not-multipart",
+			`The request has no Content-Type. Send multipart/form-data with the file in a part named "file".`)
+	}
+	return &fault.Error{
+		Kind: fault.Unsupported, Code: "not-multipart", Extra: map[string]any{"content_type": mediaType},
+		Detail: fmt.Sprintf(`The request's Content-Type is %s. Send multipart/form-data with the file in a part named "file".`, mediaType),
+	}
+}
+
+// names are the names of parts.
+type names []string
+
+// String implements fmt.Stringer, for sentences.
+func (n names) String() string { return `"` + strings.Join(n, `", "`) + `"` }
+
+// noFile is the failure of a form without a part for the recording. It tells the
+// names of the parts that it has.
+func noFile(seen names) error {
+	if len(seen) == 0 {
+		return fault.New(fault.Invalid, "file-missing", `The form is empty. Send the file in a part named "file".`)
+	}
+	return &fault.Error{
+		Kind: fault.Invalid, Code: "file-missing", Extra: map[string]any{"fields": seen},
+		Detail: fmt.Sprintf(`The form has no part named "file". Its parts are named %s.`, seen),
+	}
+}
+
+// encodedBody is the failure of a body that has a Content-Encoding.
+func encodedBody(encoding string) error {
+	return &fault.Error{
+		Kind: fault.Unsupported, Code: codeEncoding, Extra: map[string]any{"encoding": encoding},
+		Detail: "The upload has a Content-Encoding. Send it without one.",
+	}
+}
+
+// encodedFile is the failure of a file that has a Content-Transfer-Encoding.
+func encodedFile(encoding string) error {
+	return &fault.Error{
+		Kind: fault.Unsupported, Code: codeEncoding, Extra: map[string]any{"encoding": encoding},
+		Detail: "The file is encoded as its Content-Transfer-Encoding says. Send its bytes as they are.",
+	}
+}
+
+const codeEncoding = "unsupported-encoding"
+
+// TooLarge is the failure of a recording beyond the limit.
+func TooLarge(limit int64) error {
+	return &fault.Error{
+		Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": limit},
+		Detail: fmt.Sprintf("The file is larger than %d bytes.", limit),
+	}
+}
+
+// maxShown bounds what is shown of a client's own words, in characters.
+const maxShown = 64
+
+// shown makes a client's own words fit for a sentence.
+func shown(s string) string { return firstRunes(cleanText(s), maxShown) }
