@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -54,7 +55,14 @@ func TestARecordingIsPlayedFromTheBucket(t *testing.T) {
 		resp := c.send(c.Context(), http.MethodGet, link, nil)
 		body, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-		how, told, headerErr := mime.ParseMediaType(resp.Header.Get("Content-Disposition"))
+		// mime knows no filename beside filename*, which browsers prefer.
+		plain, star, _ := strings.Cut(resp.Header.Get("Content-Disposition"), "; filename*=")
+		how, _, headerErr := mime.ParseMediaType(plain)
+		_, told, starErr := mime.ParseMediaType("x; filename*=" + star)
+		headerErr = errors.Join(headerErr, starErr)
+		if name == "" {
+			headerErr = nil
+		}
 		if err != nil || !bytes.Equal(body, sound) || resp.Header.Get("Content-Type") != "audio/wav" || headerErr != nil || how != "inline" || told["filename"] != name {
 			t.Errorf("%q: %d, %d bytes, %v %v %v", name, resp.StatusCode, len(body), resp.Header, err, headerErr)
 		}
@@ -69,6 +77,32 @@ func TestARecordingIsPlayedFromTheBucket(t *testing.T) {
 	}
 	if strings.Contains(c.Logged(), "X-Amz-Signature") {
 		t.Error("a link was logged")
+	}
+}
+
+func TestARecordingIsDownloadedUnderItsOwnName(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	s3, bucket := c.Bucket()
+	j := c.job()
+	key := "audio/" + j.id + "_x.wav"
+	if _, err := s3.PutObject(c.Context(), bucket, key, strings.NewReader("RIFF"), 4, minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	j.says(event.Received{JobID: j.id, TokenID: 7, FileName: "녹음 \"1\".wav", MediaType: "audio/wav"})
+	j.says(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav"})
+	j.until("processing", 70)
+	const name = `; filename="_ _1_.wav"; filename*=UTF-8''%EB%85%B9%EC%9D%8C%20%221%22.wav`
+	for query, want := range map[string]string{
+		"": "inline", "?download": "inline", "?download=0": "inline", "?download=false": "inline", "?download=1": "attachment", "?download=true": "attachment",
+	} {
+		got := c.get(j.linked(http.MethodGet, j.audioURL()+query), nil)
+		if got.status != http.StatusOK || got.raw != "RIFF" || got.header.Get("Content-Disposition") != want+name {
+			t.Errorf("%s: %d %q %v", query, got.status, got.raw, got.header)
+		}
+	}
+	if a := c.get(j.audioURL()+"?download=maybe", nil); a.status != http.StatusUnprocessableEntity || a.body.Code != "validation-failed" {
+		t.Errorf("another value: %d %s", a.status, a.raw)
 	}
 }
 

@@ -32,7 +32,7 @@ func (still) List(context.Context, job.Filter, int) ([]job.Listed, error) { retu
 func (still) Recording(context.Context, string) (job.Recording, error) {
 	return job.Recording{}, nil
 }
-func (still) Link(context.Context, string, job.Recording) (string, error) { return "", nil }
+func (still) Link(context.Context, string, job.Recording, bool) (string, error) { return "", nil }
 func (still) Do(context.Context, string, job.Action, bool) (job.Status, error) {
 	return job.Processing, nil
 }

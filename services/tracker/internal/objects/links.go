@@ -5,7 +5,6 @@ package objects
 import (
 	"context"
 	"fmt"
-	"mime"
 	"net/url"
 	"time"
 
@@ -26,18 +25,13 @@ const (
 	longest = 24 * time.Hour  // of a recording, however long it claims to be: S3 signs for a week at most
 )
 
-// Link implements api.Links. A browser plays what it links to instead of saving it,
-// and asks for more of it while it plays: the link works for as long as the
-// recording lasts.
-func (l *Links) Link(ctx context.Context, method string, r job.Recording) (string, error) {
-	name := map[string]string{}
-	if r.FileName != "" {
-		name["filename"] = r.FileName
-	}
+// Link implements api.Links. A browser that plays asks for more while it does: the
+// link works for as long as the recording lasts.
+func (l *Links) Link(ctx context.Context, method string, r job.Recording, download bool) (string, error) {
 	lasts := time.Duration(min(r.Duration, longest.Seconds()) * float64(time.Second))
 	u, err := l.client.Presign(ctx, method, r.Bucket, r.Key, begin+lasts, url.Values{
 		"response-content-type":        {r.MediaType},
-		"response-content-disposition": {mime.FormatMediaType("inline", name)},
+		"response-content-disposition": {contentDisposition(download, r.FileName)},
 	})
 	if err != nil { // nothing is asked of S3: only a name that it does not allow leads here
 		return "", fmt.Errorf("presign %s: %w", r.Key, err)
