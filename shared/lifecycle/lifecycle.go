@@ -111,6 +111,26 @@ func Run(ctx context.Context, parts ...Part) error {
 	return nil
 }
 
+// While makes a part of two, of which the second works for as long as the first:
+// it is not stopped before the first has returned. A first that still serves
+// after a stop needs what the second brings.
+func While(first, second Part) Part {
+	return func(ctx context.Context) error {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		working, finish := context.WithCancel(context.WithoutCancel(ctx))
+		defer finish()
+		ended := make(chan error, 1)
+		go func() {
+			defer stop()
+			ended <- second(working)
+		}()
+		err := first(ctx)
+		finish()
+		return errors.Join(err, <-ended)
+	}
+}
+
 // setupPause is the longest wait between two tries of a setup.
 const setupPause = 5 * time.Second
 

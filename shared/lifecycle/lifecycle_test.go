@@ -25,6 +25,40 @@ func TestAFailingPartStopsTheOthersAndIsReported(t *testing.T) {
 	}
 }
 
+func TestWhatServesTheFirstOutlastsItsStop(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	ask, answer := make(chan int), make(chan int)
+	err := lifecycle.While(func(ctx context.Context) error {
+		cancel()
+		<-ctx.Done()
+		ask <- 1
+		if got := <-answer; got != 2 {
+			t.Errorf("answered %d", got)
+		}
+		return nil
+	}, func(ctx context.Context) error {
+		answer <- <-ask + 1
+		<-ctx.Done()
+		return nil
+	})(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAServingPartThatFailsStopsTheFirst(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	err := lifecycle.While(
+		func(ctx context.Context) error { <-ctx.Done(); return nil },
+		func(context.Context) error { return broken },
+	)(t.Context())
+	if !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+}
+
 func TestTheEndOfTheContextIsNoFailure(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -224,11 +224,10 @@ func TestAnEarlyAnswerLeavesTheConnectionSound(t *testing.T) {
 type events struct {
 	frames chan string
 	gone   chan struct{} // closed when the stream's client has left
-	abort  chan struct{}
 }
 
 func newEvents() *events {
-	return &events{frames: make(chan string), gone: make(chan struct{}), abort: make(chan struct{})}
+	return &events{frames: make(chan string), gone: make(chan struct{})}
 }
 
 func (e *events) serve(w http.ResponseWriter, r *http.Request) {
@@ -248,8 +247,6 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).Flush()
 		case <-r.Context().Done():
 			return
-		case <-e.abort:
-			panic(http.ErrAbortHandler)
 		}
 	}
 }
@@ -315,19 +312,6 @@ func TestAClientThatLeavesFreesTheTracker(t *testing.T) {
 	}
 }
 
-func TestATrackerThatBreaksEndsTheStream(t *testing.T) {
-	t.Parallel()
-	e := newEvents()
-	g, _ := behind(t, nil, e.serve)
-	_, body := g.open(g.kit.Context())
-	e.frames <- "data: 1\n\n"
-	close(e.abort)
-	rest, err := io.ReadAll(body)
-	if err != nil || string(rest) != "data: 1\n\n" {
-		t.Errorf("%q, %v", rest, err)
-	}
-}
-
 func TestABodyThatBreaksDoesNotLookWhole(t *testing.T) {
 	t.Parallel()
 	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
@@ -342,47 +326,5 @@ func TestABodyThatBreaksDoesNotLookWhole(t *testing.T) {
 		if r, err := g.try(g.kit.Context(), "GET", result+query, nil, nil); err == nil {
 			t.Errorf("%q came whole: %s", query, r.text)
 		}
-	}
-}
-
-func TestAStopEndsStreamsAtOnce(t *testing.T) {
-	t.Parallel()
-	polls := make(chan struct{})
-	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/tokens/analysis-result") { // a long poll
-			close(polls)
-			<-r.Context().Done()
-			return
-		}
-		newEvents().serve(w, r)
-	})
-	var bodies []*bufio.Reader
-	for range 20 {
-		_, body := g.open(g.kit.Context())
-		bodies = append(bodies, body)
-	}
-	polled := make(chan reply)
-	go func() {
-		r, err := g.try(context.WithoutCancel(g.kit.Context()), "GET", result, nil, nil)
-		if err != nil {
-			r.Response = &http.Response{Status: err.Error()}
-		}
-		polled <- r
-	}()
-	<-polls
-	began := time.Now()
-	if err := g.stop(); err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("the stop took %v", took)
-	}
-	for _, body := range bodies {
-		if rest, err := io.ReadAll(body); err != nil || len(rest) != 0 {
-			t.Errorf("a stream ended with %q, %v", rest, err)
-		}
-	}
-	if r := <-polled; r.StatusCode != 503 {
-		t.Errorf("the long poll: %s", r.Status)
 	}
 }

@@ -79,13 +79,14 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
 	}, ready, counts, log)
 	viewers := api.New(reader, rows, objects.New(s3), hub, control, eraser, api.Options{
-		Language: cfg.Language, Heartbeat: cfg.Heartbeat, Goodbye: cfg.Grace / 10,
+		Language: cfg.Language, Heartbeat: cfg.Heartbeat, Hold: cfg.Grace * 7 / 10, Goodbye: cfg.Grace / 10,
 	})
 	viewers.Routes(mux)
 	counts.Gauge("sori_sse_streams", "progress streams that are open", viewers.Streams)
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: mux}
 
-	return lifecycle.Run(ctx, ready.Watch, server.Run, viewers.Run, broadcasts.Hear(hub),
+	return lifecycle.Run(ctx, ready.Watch, viewers.Run,
+		lifecycle.While(server.Run, broadcasts.Hear(hub)), // streams outlast the stop
 		lifecycle.After(log, setup(events, db, migrations, ready), projection(events, projector, cfg, counts),
 			deletions(events, eraser, cfg, counts), sweeper.Run))
 }

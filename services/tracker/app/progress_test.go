@@ -208,10 +208,48 @@ func TestAClientThatLeftIsFreed(t *testing.T) {
 	})
 }
 
-func TestAStopEndsStreams(t *testing.T) {
+func TestAStoppingTrackerKeepsTheStreamsOfJobsThatEnd(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil) // goes on recording
+	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "60s"})
+	j := c.job()
+	j.received()
+	j.until("processing", 10)
+	s := c.stream(strings.Replace(j.progressURL(), c.url, stopping.URL, 1), nil)
+	s.next()
+	stopped := make(chan error, 1)
+	start := time.Now()
+	go func() { stopped <- stopping.Stop() }()
+	testkit.Eventually(t, func() error {
+		resp, err := http.Get(stopping.URL + "/livez")
+		if err != nil {
+			return nil //nolint:nilerr // it listens no more
+		}
+		_ = resp.Body.Close()
+		return fmt.Errorf("livez: %s", resp.Status)
+	})
+	j.stored()
+	if f := s.next(); f.body.Progress != 70 {
+		t.Errorf("after the stop: %+v", f)
+	}
+	j.attempted(1)
+	j.completed("{}")
+	rest := s.rest()
+	if len(rest) == 0 || rest[len(rest)-1].body.Status != "completed" {
+		t.Errorf("the end: %+v", rest)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 40*time.Second { // less than streams may stay
+		t.Errorf("the stop took %v though every job had ended", took)
+	}
+}
+
+func TestAStopHandsStreamsOver(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "5s"})
+	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "3s"})
 	j := c.job()
 	j.received()
 	j.until("processing", 10)
@@ -226,12 +264,16 @@ func TestAStopEndsStreams(t *testing.T) {
 	if err := stopping.Stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("the stop took %v", took)
+	if took := time.Since(start); took < 2*time.Second {
+		t.Errorf("the streams had only %v", took)
 	}
 	for _, s := range open {
-		if frames := s.rest(); len(frames) != 0 { // it ends properly, and not with an ending that is none
-			t.Errorf("after the stop: %+v", frames)
+		// It ends properly, with a time to come back, and not with an ending that is none.
+		if f, ok := s.block(); !ok || len(f.retry) != 4 || f.data != "" {
+			t.Errorf("after the stop: %+v", f)
+		}
+		if f, ok := s.block(); ok {
+			t.Errorf("and then: %+v", f)
 		}
 	}
 	if strings.Contains(c.Logged(), "open requests were cut") {

@@ -76,7 +76,7 @@ func TestRoutesAndDocumentNameTheSame(t *testing.T) {
 		Tokens: struct{ TokenStore }{}, Scripts: struct{ ScriptStore }{}, Actors: struct{ ActorStore }{},
 	}}
 	var routed []string
-	for _, r := range s.app(t.Context(), t.Context()).GetRoutes(true) {
+	for _, r := range s.app(t.Context(), t.Context(), t.Context()).GetRoutes(true) {
 		if r.Method != "HEAD" { // which every GET has
 			routed = append(routed, r.Method+" "+r.Path)
 		}

@@ -30,17 +30,19 @@ type passage struct {
 	to      Upstream
 	maxBody int64
 	pace    Pace
+	goodbye time.Duration // over which event streams end, once they are to
 }
 
 // streamKey finds the stream that a request is answered with, among its locals.
 type streamKey struct{}
 
-// handler passes requests on. Streams end with the context streams.
-func (p passage) handler(streams context.Context) fiber.Handler {
-	return func(c *fiber.Ctx) error { return p.pass(streams, c) } //nolint:contextcheck // a request has the context that observe gave it
+// handler passes requests on. Those that wait for an answer are hurried when
+// stopped ends, event streams are handed over when streams does.
+func (p passage) handler(stopped, streams context.Context) fiber.Handler {
+	return func(c *fiber.Ctx) error { return p.pass(stopped, streams, c) } //nolint:contextcheck // a request has the context that observe gave it
 }
 
-func (p passage) pass(streams context.Context, c *fiber.Ctx) error { //nolint:contextcheck // as above
+func (p passage) pass(stopped, streams context.Context, c *fiber.Ctx) error { //nolint:contextcheck // as above
 	b := newBody(c, p.maxBody, p.pace)
 	if b.length > p.maxBody {
 		return tooLarge(p.maxBody)
@@ -52,7 +54,7 @@ func (p passage) pass(streams context.Context, c *fiber.Ctx) error { //nolint:co
 	ctx, cancel := context.WithCancel(c.UserContext())
 	answered := make(chan struct{})
 	if in.Body == http.NoBody {
-		unwatch := context.AfterFunc(streams, func() { hurry(ctx, cancel, answered) })
+		unwatch := context.AfterFunc(stopped, func() { hurry(ctx, cancel, answered) })
 		defer unwatch()
 	}
 	resp, err := p.to.Pass(ctx, in) //nolint:contextcheck // as above
@@ -68,8 +70,26 @@ func (p passage) pass(streams context.Context, c *fiber.Ctx) error { //nolint:co
 		}
 		return err
 	}
-	answer(streams, c, resp, cancel)
+	s := answer(c, resp, cancel)
+	if s == nil || !isEvents(resp) {
+		return nil
+	}
+	e := newEvents(ctx, resp.Body, func(ctx context.Context, last string) (*http.Response, error) { //nolint:contextcheck // as above
+		again := *in
+		again.Header = in.Header.Clone()
+		if last != "" {
+			again.Header.Set("Last-Event-ID", last)
+		}
+		return p.to.Pass(ctx, &again)
+	})
+	s.body, s.endless = e, true
+	s.stop = context.AfterFunc(streams, func() { e.leave(p.goodbye, cancel) })
 	return nil
+}
+
+func isEvents(resp *http.Response) bool {
+	mediaType, _, err := mime.ParseMediaType(resp.Header.Get(fiber.HeaderContentType))
+	return err == nil && mediaType == eventStream && resp.StatusCode == http.StatusOK
 }
 
 // hurry ends a request that still waits for its answer a while after a stop.
@@ -110,8 +130,9 @@ func inbound(c *fiber.Ctx, b *body) (*http.Request, error) {
 }
 
 // answer gives a response on. Its body is written after the handler has
-// returned, and every piece of an unknown length is flushed as it comes.
-func answer(streams context.Context, c *fiber.Ctx, resp *http.Response, cancel context.CancelFunc) {
+// returned, and every piece of an unknown length is flushed as it comes. It
+// returns nil where the answer has no body.
+func answer(c *fiber.Ctx, resp *http.Response, cancel context.CancelFunc) *stream {
 	out := c.Response()
 	for name, values := range resp.Header {
 		if name == fiber.HeaderContentLength || corsHeader(name) {
@@ -130,18 +151,13 @@ func answer(streams context.Context, c *fiber.Ctx, resp *http.Response, cancel c
 			out.SkipBody = true
 			out.Header.SetContentLength(int(resp.ContentLength))
 		}
-		return
+		return nil
 	}
 	s := &stream{body: resp.Body, cancel: cancel}
-	if mediaType, _, err := mime.ParseMediaType(resp.Header.Get(fiber.HeaderContentType)); err == nil {
-		s.endless = mediaType == "text/event-stream"
-	}
-	if s.endless {
-		s.stop = context.AfterFunc(streams, cancel)
-		out.ImmediateHeaderFlush = true
-	}
+	out.ImmediateHeaderFlush = isEvents(resp)
 	c.Locals(streamKey{}, s)
 	out.SetBodyStream(s, int(resp.ContentLength))
+	return s
 }
 
 // stream is a body on its way from another service to a client.
@@ -149,7 +165,7 @@ type stream struct {
 	body    io.ReadCloser
 	cancel  context.CancelFunc
 	endless bool        // an event stream, which has no end to wait for
-	stop    func() bool // ends the watch for a stop
+	stop    func() bool // ends the watch for the end of streams
 	over    func(written int64)
 	written int64
 }

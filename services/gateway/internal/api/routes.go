@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -56,9 +57,9 @@ func (r *Routes) register(app *fiber.App) {
 
 // registerPassages adds the routes that other services answer. They come before
 // those of tokens, whose ids would match their words.
-func (r *Routes) registerPassages(streams context.Context, app *fiber.App) {
-	tracker := passage{to: r.Tracker, maxBody: maxJSON, pace: r.UploadPace}.handler(streams)
-	dispatcher := passage{to: r.Dispatcher, maxBody: r.MaxWebhookBytes, pace: r.UploadPace}.handler(streams)
+func (r *Routes) registerPassages(stopped, streams context.Context, goodbye time.Duration, app *fiber.App) {
+	tracker := passage{to: r.Tracker, maxBody: maxJSON, pace: r.UploadPace, goodbye: goodbye}.handler(stopped, streams)
+	dispatcher := passage{to: r.Dispatcher, maxBody: r.MaxWebhookBytes, pace: r.UploadPace}.handler(stopped, streams)
 	app.Get("/tokens/analysis-result/:job_id", tracker)
 	app.Get("/tokens/analysis-progress/:job_id", tracker)
 	app.Get("/jobs", tracker)

@@ -43,8 +43,9 @@ type Server struct {
 	Routes    Routes
 }
 
-// Run listens and serves until ctx ends. Streams then end at once, other
-// requests may go on for the grace, uploads among them; what is left is cut.
+// Run listens and serves until ctx ends. Requests may then go on for the grace,
+// uploads and event streams among them; streams that are left are handed over
+// shortly before its end, other requests are cut at it.
 func (s *Server) Run(ctx context.Context) error {
 	var listen net.ListenConfig
 	inner, err := listen.Listen(ctx, "tcp", s.Addr)
@@ -54,7 +55,9 @@ func (s *Server) Run(ctx context.Context) error {
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
 	l := newListener(inner)
-	app := s.app(work, ctx)
+	streams, handOver := context.WithCancel(work)
+	defer handOver()
+	app := s.app(work, ctx, streams)
 	s.Log.Info().Stringer(logging.Address, l.Addr()).Msg("listening")
 	if s.Listening != nil {
 		s.Listening(l.Addr())
@@ -68,6 +71,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(work, s.Grace)
 	defer cancel()
+	defer time.AfterFunc(s.Grace*7/10, handOver).Stop()
 	l.closeUnused()
 	// Its own error tells no more than that the grace was too short, which the
 	// connections tell as well, those too that it had not heard of yet.
@@ -87,9 +91,9 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// app makes the Fiber application. Requests work in the context work; streams
-// end with the context streams.
-func (s *Server) app(work, streams context.Context) *fiber.App {
+// app makes the Fiber application. Requests work in the context work; stopped
+// ends with the stop, streams when event streams are handed over.
+func (s *Server) app(work, stopped, streams context.Context) *fiber.App {
 	report := &reporter{log: s.Log, requests: s.Routes.Metrics.Requests}
 	app := fiber.New(fiber.Config{
 		AppName: s.Routes.Info.Name, DisableStartupMessage: true, CaseSensitive: true,
@@ -116,7 +120,7 @@ func (s *Server) app(work, streams context.Context) *fiber.App {
 	})
 	app.Use(edge.guard)
 	s.Routes.register(app) //nolint:contextcheck // a request has the context that observe gave it
-	s.Routes.registerPassages(streams, app)
+	s.Routes.registerPassages(stopped, streams, s.Grace/10, app)
 	s.Routes.registerUploads(app)
 	s.Routes.registerCatalogue(app)
 	app.Use(edge.unrouted)

@@ -19,9 +19,11 @@ func plainName(value, charset string) string {
 	return fromURL(encodedWords(textIn(value, charset)))
 }
 
-// formEscapes are the three characters that forms escape, in names as well
+// formEscapes undoes the three escapes of forms, in names as well
 // (html.spec.whatwg.org, "multipart/form-data encoding algorithm").
-var formEscapes = strings.NewReplacer("%22", `"`, "%0D", "\r", "%0A", "\n", "%0d", "\r", "%0a", "\n")
+func formEscapes() *strings.Replacer {
+	return strings.NewReplacer("%22", `"`, "%0D", "\r", "%0A", "\n", "%0d", "\r", "%0a", "\n")
+}
 
 // fromURL undoes what forms escape. Some clients, React Native among them, send
 // encodeURIComponent of the name: one that is written with nothing but the
@@ -32,7 +34,7 @@ func fromURL(name string) string {
 			return text
 		}
 	}
-	return formEscapes.Replace(name)
+	return formEscapes().Replace(name)
 }
 
 func notOfURL(r rune) bool {

@@ -21,6 +21,7 @@ const (
 	firstReread  = time.Second      // what was lost at the beginning shows then
 	writeTimeout = 10 * time.Second // a client that takes no frame for so long is dropped
 	retry        = "retry: 2000\n"  // milliseconds until an EventSource comes back
+	comeBack     = time.Second      // the least of that after a stop; up to twice as long
 )
 
 // progress streams a job's versions until its end.
@@ -94,8 +95,8 @@ type stream struct {
 	sent     int64
 }
 
-// run sends what is new until the job has ended, the client left or the process
-// stops. What fails to be read is read again a second later: the end may be
+// run sends what is new until the job has ended, the client left or the grace of
+// a stop is nearly over. What fails to be read is read again a second later: the end may be
 // late, but it comes.
 func (s *stream) run(ctx context.Context) error {
 	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // for the connection's next request
@@ -123,13 +124,19 @@ func (s *stream) run(ctx context.Context) error {
 			}
 			s.reread(ctx)
 		case <-stopped: // spread out, since all of them will come back elsewhere
-			stopped, leave = nil, time.After(rand.N(s.api.opt.Goodbye+1))
+			stopped, leave = nil, time.After(s.api.opt.Hold+rand.N(s.api.opt.Goodbye+1))
 		case <-leave:
-			return nil
+			return s.write(handOver())
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// handOver is the last word of a stream whose job has not ended: when the client
+// is to come again, which another replica answers.
+func handOver() []byte {
+	return fmt.Appendf(nil, "retry: %d\n\n", (comeBack + rand.N(comeBack)).Milliseconds())
 }
 
 // open sends the headers, with the first frame where there is one to send.

@@ -29,7 +29,8 @@ type Reader interface {
 type Options struct {
 	Language  locale.Language // where Accept-Language is silent
 	Heartbeat time.Duration   // between two comments on a stream
-	Goodbye   time.Duration   // over which open streams end after a stop
+	Hold      time.Duration   // how long streams stay open after a stop, for jobs that end meanwhile
+	Goodbye   time.Duration   // over which the streams that are left then end
 }
 
 // API answers requests.
@@ -64,8 +65,8 @@ func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("DELETE /jobs/{job_id}", a.erase)
 }
 
-// Run tells open streams and held replies to end when ctx does; it is a part of
-// the process. The server's own stop would wait for them.
+// Run ends held replies, and starts the time that open streams have left, when
+// ctx ends; it is a part of the process. The server's own stop waits for them.
 func (a *API) Run(ctx context.Context) error {
 	<-ctx.Done()
 	close(a.stopped)
