@@ -128,7 +128,7 @@ func claim(port int) bool {
 	if err != nil {
 		return true
 	}
-	if syscall.Flock(file, syscall.LOCK_EX|syscall.LOCK_NB) != nil || Taken(port) {
+	if syscall.Flock(file, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
 		_ = syscall.Close(file)
 		return false
 	}
@@ -137,10 +137,11 @@ func claim(port int) bool {
 }
 
 // free looks below the range from which systems take the ports of outgoing connections: such a connection would take the
-// port while the part that owns it restarts.
+// port while the part that owns it restarts. Only a claimed port is tried: to try is to listen for a moment, and its owner may
+// start just then.
 func free() (int, error) {
 	for range 10 * attempts {
-		if port := lowest + rand.IntN(highest-lowest); !Taken(port) && claim(port) {
+		if port := lowest + rand.IntN(highest-lowest); claim(port) && !Taken(port) {
 			return port, nil
 		}
 	}
