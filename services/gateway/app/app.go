@@ -83,7 +83,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 			Console:  api.Console{Dir: cfg.ConsoleDir, Media: []string{cfg.mediaOrigin()}},
 			BasePath: cfg.basePath(), Proxies: cfg.TrustedProxies, Origins: cfg.Origins,
 			Uploads: core, UploadPace: api.Pace{Idle: cfg.UploadIdle, Total: cfg.UploadTimeout},
-			MaxUploadBody: limits.MaxBody(), Language: cfg.DefaultLanguage,
+			MaxUpload: cfg.MaxUploadBytes, MaxUploadBody: limits.MaxBody(), Language: cfg.DefaultLanguage,
 			Tokens: rows, Details: catalogue.NewDetails(rows, references), Scripts: rows, Actors: rows,
 			Tracker: tracker, Dispatcher: dispatcher, MaxWebhookBytes: cfg.MaxWebhookBytes,
 		},

@@ -82,6 +82,14 @@ func TestTheConsolesPageIsAskedForAnewAndConfined(t *testing.T) {
 	}
 }
 
+func TestProgramsLearnHowLargeARecordingMayBe(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"MAX_UPLOAD_BYTES": "70000"})
+	if r := g.do("GET", "/", nil, nil); !strings.Contains(string(r.text), `"max_upload_bytes":70000`) {
+		t.Errorf("%s: %s", r.Status, r.text)
+	}
+}
+
 func TestTheConsolesFilesAreKeptForEver(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"CONSOLE_DIR": built(t, nil)})

@@ -41,12 +41,21 @@ var unbuilt []byte
 // unbuiltPolicy lets the page that stands in do nothing but look plain.
 const unbuiltPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// service is what GET / tells programs.
+type service struct {
+	httpd.Info
+
+	MaxUploadBytes int64 `json:"max_upload_bytes"` // of one recording
+}
+
 // register adds the routes: programs get info at /, browsers the console.
-func (c Console) register(app *fiber.App, info httpd.Info) {
+func (c Console) register(app *fiber.App, info service) {
 	app.Get("/", func(ctx *fiber.Ctx) error {
 		ctx.Vary(fiber.HeaderAccept)
 		if ctx.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) != fiber.MIMETextHTML {
-			return ctx.JSON(prefixedInfo(info, publicOf(ctx.Context()).prefix))
+			told := info
+			told.Info = prefixedInfo(info.Info, publicOf(ctx.Context()).prefix)
+			return ctx.JSON(told)
 		}
 		return c.page(ctx)
 	})

@@ -31,6 +31,7 @@ type Routes struct {
 
 	Uploads       Uploads
 	UploadPace    Pace
+	MaxUpload     int64 // bytes of a recording
 	MaxUploadBody int64 // bytes of a whole request
 	Language      locale.Language
 
@@ -47,7 +48,7 @@ type Routes struct {
 // register adds the routes that every service has, and the documentation. Paths
 // answer with and without a trailing slash.
 func (r *Routes) register(app *fiber.App) {
-	r.Console.register(app, r.Info)
+	r.Console.register(app, service{Info: r.Info, MaxUploadBytes: r.MaxUpload})
 	app.Get("/livez", std(http.HandlerFunc(r.Health.ServeLive)))
 	app.Get("/readyz", std(http.HandlerFunc(r.Health.ServeReady)))
 	app.Get("/health", std(http.HandlerFunc(r.Health.ServeHealth)))
