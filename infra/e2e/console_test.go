@@ -24,6 +24,16 @@ import (
 // speech is a recording with a voice in it.
 const speech = "../analyzer/internal/analysis/testdata/speech.flac"
 
+// given makes a file for a visitor to give.
+func given(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 func speechFile(t *testing.T) string {
 	t.Helper()
 	file, err := filepath.Abs(speech)
@@ -59,7 +69,7 @@ func TestTheConsoleTakesARecordingToItsPictures(t *testing.T) {
 	v.sees(`location.hash.startsWith('#/jobs/')`)
 
 	// In the middle of the job: a reload loses nothing.
-	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') >= 90`)
+	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') >= 70`)
 	before, address := v.bar(), evaluate[string](v, "location.href")
 	v.shoots("progress")
 	v.do(chromedp.Reload())
@@ -142,6 +152,7 @@ func TestAReloadInTheMiddleOfAnUploadLosesNothing(t *testing.T) {
 	w := world.Start(t, world.Options{Settings: withConsole(t)})
 	door := w.Proxy(w.Gateway)
 	v := arrive(t, door.URL)
+	v.loadsFonts()
 	large := filepath.Join(t.TempDir(), "길게 녹음한 것.wav")
 	if err := os.WriteFile(large, tone.WAV(220, time.Minute), 0o600); err != nil {
 		t.Fatal(err)
@@ -152,8 +163,7 @@ func TestAReloadInTheMiddleOfAnUploadLosesNothing(t *testing.T) {
 	<-held
 	v.sees(`location.hash.startsWith('#/uploads/')`)
 	v.reads("길게 녹음한 것.wav")
-	v.shoots("upload")
-	if bar := v.bar(); bar < 0 || bar > 10 {
+	if bar := v.bar(); bar < 0 || bar > 36 {
 		t.Errorf("the bar is at %d in the middle of the upload", bar)
 	}
 	reloaded := make(chan error, 1)
@@ -209,11 +219,7 @@ func TestTheConsoleSaysWhatToDo(t *testing.T) {
 	v := arrive(t, w.Gateway)
 
 	// What is no audio is refused in words.
-	text := filepath.Join(t.TempDir(), "notes.wav")
-	if err := os.WriteFile(text, []byte("these are no sounds"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	v.gives(text)
+	v.gives(given(t, "noise.wav", "\x00\x01\x02 these are no sounds"))
 	v.presses("Analyse recording")
 	v.reads("This is not audio of a known format.")
 	v.shoots("refused")
@@ -223,7 +229,7 @@ func TestTheConsoleSaysWhatToDo(t *testing.T) {
 	// A failure has its reason, and is tried again.
 	v.gives(speechFile(t))
 	v.presses("Analyse recording")
-	v.reads("it is only a beep")
+	v.reads("The analysis server could not analyse this recording.")
 	v.shoots("failed")
 	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil {
 		t.Fatal(err)
@@ -333,17 +339,17 @@ func TestATokenIsMadeInTheConsole(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
-	v.presses("Create a token")
-	v.presses("Create token")
+	v.presses("Create a line")
+	v.presses("Create line")
 	v.reads("Enter a name.")
 	v.goes(`el.labels?.[0]?.textContent === 'Name'`, "바람이 불어오는 곳")
 	v.goes(`el.labels?.[0]?.textContent === 'Actor'`, "하나")
-	v.presses("Add a line")
-	v.presses("Create token")
-	v.reads("Enter the line.")
+	v.presses("Add a part of the script")
+	v.presses("Create line")
+	v.reads("Enter the text.")
 	v.shoots("token")
-	v.goes(`el.labels?.[0]?.textContent === 'Line'`, "바람이 불어오는 곳, 그곳으로 가네")
-	v.presses("Create token")
+	v.goes(`el.labels?.[0]?.textContent === 'Text'`, "바람이 불어오는 곳, 그곳으로 가네")
+	v.presses("Create line")
 	v.sees(`document.querySelector('input[type=radio]:checked')?.labels[0].textContent.includes('바람이 불어오는 곳')`)
 	v.reads("그곳으로 가네")
 	v.shoots("token-made")

@@ -67,6 +67,30 @@ func arrive(t *testing.T, home string) *visitor {
 	return v
 }
 
+// tab opens one more tab in the visitor's browser.
+func (v *visitor) tab() *visitor {
+	v.t.Helper()
+	page, cancel := chromedp.NewContext(v.page)
+	v.t.Cleanup(cancel)
+	other := &visitor{t: v.t, home: v.home, page: page}
+	other.look(desktop, "light")
+	return other
+}
+
+// speaks turns the console to a language.
+func (v *visitor) speaks(lang string) {
+	v.t.Helper()
+	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector('button[lang=%s]')?.click()", lang)))
+	v.sees(fmt.Sprintf("document.documentElement.lang === %q", lang))
+}
+
+// loadsFonts loads all of the console's fonts, which a page otherwise does when it
+// needs them: for pages that are looked at while the server cannot be reached.
+func (v *visitor) loadsFonts() {
+	v.t.Helper()
+	evaluate[bool](v, `Promise.all([...document.fonts].map(font => font.load())).then(() => true)`)
+}
+
 func (v *visitor) do(steps ...chromedp.Action[chromedp.Void]) {
 	v.t.Helper()
 	if err := chromedp.Do(v.page, steps...); err != nil {
@@ -167,12 +191,26 @@ func (v *visitor) look(s size, scheme string) {
 	}
 }
 
-// shoots sees to it that no page is wider than its screen, and keeps pictures,
-// where they are asked for.
+// shoots sees to it that no page is wider than its screen, in both languages, and
+// keeps pictures where they are asked for.
 func (v *visitor) shoots(name string) {
+	v.t.Helper()
+	spoken := evaluate[string](v, "document.documentElement.lang")
+	for _, lang := range []string{"ko", "en"} {
+		v.speaks(lang)
+		v.shootsIn(name + "-" + lang)
+	}
+	v.speaks(spoken)
+	v.look(desktop, "light")
+}
+
+func (v *visitor) shootsIn(name string) {
 	v.t.Helper()
 	for _, s := range []size{narrow, phone, desktop} {
 		for _, scheme := range []string{"dark", "light"} {
+			if scheme == "dark" && s != desktop {
+				continue // colours do not depend on the width
+			}
 			v.look(s, scheme)
 			evaluate[bool](v, `new Promise(done => document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))`)
 			if wide := evaluate[int64](v, `document.documentElement.scrollWidth`); wide > s.width {

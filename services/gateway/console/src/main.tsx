@@ -7,9 +7,11 @@ import "./style/pages.css";
 import "./style/result.css";
 import { render } from "preact";
 import { App } from "./app";
+import { guardRecording } from "./audio/draft";
 import { watchRoute } from "./route";
 import { watchTheme } from "./ui/theme";
 
 watchTheme();
 watchRoute();
+guardRecording();
 render(<App />, document.getElementById("console") as HTMLElement);

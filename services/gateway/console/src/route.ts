@@ -1,4 +1,4 @@
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 
 // The place in the console is the URL's fragment, so that the server needs one
 // path, and a reload or a link leads to the same place.
@@ -72,9 +72,30 @@ export const allJobs: ListFilter = { status: "", token: "", from: "", to: "" };
 
 export const route = signal<Route>({ at: "new", token: "" });
 
-/** Keeps route equal to the address bar. */
+const lastListKey = "sori.list";
+
+/** The list as it was last looked at in this tab: the way back leads there. */
+export function lastList(): Route {
+  try {
+    const kept = parse(sessionStorage.getItem(lastListKey) ?? "");
+    return kept.at === "jobs" ? kept : { at: "jobs", filter: allJobs };
+  } catch {
+    return { at: "jobs", filter: allJobs };
+  }
+}
+
+/** Keeps route equal to the address bar, and the list's place for the way back. */
 export function watchRoute(): void {
   const read = () => (route.value = parse(location.hash));
+  effect(() => {
+    if (route.value.at === "jobs") {
+      try {
+        sessionStorage.setItem(lastListKey, href(route.value));
+      } catch {
+        // a browser that keeps nothing: the way back leads to all jobs
+      }
+    }
+  });
   addEventListener("hashchange", read);
   read();
 }

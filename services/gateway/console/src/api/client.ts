@@ -1,7 +1,7 @@
 import { language } from "../locale";
 import { at } from "./prefix";
 import { offline, problemOf } from "./problem";
-import type { JobDetail, JobPage, Script, Token } from "./types";
+import type { Info, JobDetail, JobPage, Script, Token } from "./types";
 
 /** Asks the gateway. What it refuses is thrown as a Problem. */
 async function ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
@@ -40,6 +40,9 @@ function query(values: Record<string, string | number | undefined>): string {
 export type NewToken = Pick<Token, "token_name" | "actor_name" | "start_time" | "end_time"> & Partial<Token>;
 export type NewScript = Omit<Script, "id">;
 
+/** What the server tells of itself. */
+export const info = (signal?: AbortSignal) => ask<Info>("GET", "/", undefined, signal);
+
 export const tokens = {
   list: (q: string, limit: number, signal?: AbortSignal) => ask<Token[]>("GET", `/tokens/${query({ q, limit })}`, undefined, signal),
   get: (id: number | string, signal?: AbortSignal) => ask<Token>("GET", `/tokens/${id}`, undefined, signal),
@@ -67,17 +70,26 @@ export const jobs = {
 };
 
 /**
- * Where the stored audio of a job plays from; null where the server cannot tell.
- * The answer is a redirect to a presigned URL: it is not followed here, only by
- * the media element, each time anew.
+ * Where the stored audio of a job plays from; null where there is none. The
+ * answer is a redirect to a presigned URL: it is not followed here, only by the
+ * media element, each time anew.
  */
-export async function storedAudio(job: string): Promise<string | null> {
-  const path = at(`/jobs/${job}/audio`);
+export async function storedAudio(job: string, signal?: AbortSignal): Promise<string | null> {
+  const url = at(`/jobs/${job}/audio`);
+  let reply: Response;
   try {
-    const reply = await fetch(path, { redirect: "manual" });
-    void reply.body?.cancel();
-    return reply.type === "opaqueredirect" || reply.ok ? path : null;
-  } catch {
-    return null;
+    reply = await fetch(url, { redirect: "manual", signal: signal ?? null });
+  } catch (cause) {
+    throw signal?.aborted ? cause : offline();
   }
+  void reply.body?.cancel();
+  if (reply.status === 503) {
+    throw problemOf(reply.status, "", reply.headers.get("Retry-After"));
+  }
+  return reply.type === "opaqueredirect" || reply.ok ? url : null;
+}
+
+/** Where a browser downloads the stored audio of a job under its own name. */
+export function downloadUrl(job: string): string {
+  return at(`/jobs/${job}/audio?download=1`);
 }

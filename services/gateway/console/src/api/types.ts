@@ -1,6 +1,11 @@
 // What the gateway answers, as its HTTP contract has it. A field that an older
 // server leaves out is optional.
 
+/** What GET / answers to programs. */
+export interface Info {
+  max_upload_bytes?: number;
+}
+
 export interface Script {
   id: number;
   token_id: number;

@@ -11,19 +11,27 @@ describe("the bar", () => {
       barOf({ bytes: 200, total: 200 }, job(10)), barOf(null, job(40)), barOf(null, job(69)), barOf(null, job(70)), barOf(null, job(90)),
       barOf(null, job(99)), barOf(null, job(100, "completed")),
     ];
-    expect(way.map((bar) => bar.percent)).toEqual([0, 0, 2, 10, 10, 40, 69, 70, 90, 99, 100]);
+    expect(way.map((bar) => bar.percent)).toEqual([0, 0, 9, 36, 36, 44, 51, 52, 70, 97, 100]);
     expect(way.map((bar) => bar.stage)).toEqual([
       "sending", "sending", "sending", "sending", "storing", "storing", "storing", "requesting", "analysing", "analysing", "done",
     ]);
   });
 
+  it("gives most of itself to what people wait for: the sending and the analysis", () => {
+    const sending = barOf({ bytes: 1, total: 1 }, null).percent;
+    const analysis = barOf(null, job(100, "completed")).percent - barOf(null, job(90)).percent;
+    expect(sending).toBeGreaterThanOrEqual(30);
+    expect(analysis).toBeGreaterThanOrEqual(30);
+  });
+
   it("stays where a job ended", () => {
-    expect(barOf(null, job(70, "failed"))).toEqual({ percent: 70, stage: "requesting" });
-    expect(barOf(null, job(40, "canceled"))).toEqual({ percent: 40, stage: "storing" });
+    expect(barOf(null, job(70, "failed"))).toEqual({ percent: 52, stage: "requesting" });
+    expect(barOf(null, job(40, "canceled"))).toEqual({ percent: 44, stage: "storing" });
+    expect(barOf(null, job(100, "failed"))).toEqual({ percent: 100, stage: "analysing" });
   });
 
   it("keeps to its bounds, whatever it is told", () => {
-    expect([job(-3), job(250), job(NaN), job(12.9)].map((j) => barOf(null, j).percent)).toEqual([0, 100, 0, 12]);
-    expect(barOf({ bytes: 9, total: 3 }, null).percent).toBe(10);
+    expect([job(-3), job(250), job(NaN), job(12.9)].map((j) => barOf(null, j).percent)).toEqual([0, 100, 0, 36]);
+    expect(barOf({ bytes: 9, total: 3 }, null).percent).toBe(36);
   });
 });

@@ -14,34 +14,35 @@ export interface Bar {
   stage: Stage;
 }
 
-// Where the stages begin, in the server's percent: what it says, the bar shows.
-// The part before its first word, 10, belongs to the bytes on their way to it.
-const received = 10;
-const stored = 70;
-const dispatched = 90;
+// Where the stages begin: in the server's percent, and in the bar's. The server
+// counts 10 when a recording has arrived and 90 when its analysis begins. People
+// wait for the sending and for the analysis, so that these own two thirds of the
+// bar. The shares are fixed: a reload, another tab and the list show the same
+// percent. pages.css puts the stages' names where they begin.
+const begins: { stage: Stage; server: number; bar: number }[] = [
+  { stage: "sending", server: 0, bar: 0 },
+  { stage: "storing", server: 10, bar: 36 },
+  { stage: "requesting", server: 70, bar: 52 },
+  { stage: "analysing", server: 90, bar: 70 },
+  { stage: "done", server: 100, bar: 100 },
+];
 
-/** Joins the upload's progress and the job's into one bar that only grows. */
+/** Joins the upload's progress and the job's into one bar. */
 export function barOf(sent: Sent | null, job: State | null): Bar {
-  if (job) {
-    const percent = whole(job.progress, 100);
-    return { percent, stage: job.status === "completed" ? "done" : stageAt(percent) };
+  if (!job) {
+    const server = sent && sent.total > 0 ? Math.min(10, (10 * sent.bytes) / sent.total) : 0;
+    return { percent: scaled(server).percent, stage: "sending" };
   }
-  if (sent && sent.total > 0) {
-    return { percent: whole((received * sent.bytes) / sent.total, received), stage: "sending" };
-  }
-  return { percent: 0, stage: "sending" };
+  const bar = scaled(job.progress);
+  return job.status !== "completed" && bar.stage === "done" ? { ...bar, stage: "analysing" } : bar;
 }
 
-function whole(value: number, most: number): number {
-  return Math.max(0, Math.min(most, Math.floor(value))) || 0;
-}
-
-function stageAt(percent: number): Stage {
-  if (percent >= dispatched) {
-    return "analysing";
-  }
-  if (percent >= stored) {
-    return "requesting";
-  }
-  return percent >= received ? "storing" : "sending";
+/** The bar at a percent of the server's. */
+function scaled(progress: number): Bar {
+  const at = Math.max(0, Math.min(100, progress)) || 0;
+  const i = begins.findLastIndex(({ server }) => server <= at);
+  const { stage, server, bar } = begins[i] as (typeof begins)[number];
+  const next = begins[i + 1];
+  const percent = next ? bar + ((next.bar - bar) * (at - server)) / (next.server - server) : bar;
+  return { percent: Math.floor(percent), stage };
 }

@@ -3,24 +3,32 @@ import { jobs } from "../api/client";
 import { at } from "../api/prefix";
 import { asProblem, type Problem } from "../api/problem";
 import { ended, type JobDetail } from "../api/types";
-import { language, spoken } from "../locale";
-import { type Live, next, patience, unseen } from "./state";
+import { takeSlot } from "./slots";
+import { type Happening, type Live, next, patience, unseen } from "./state";
+
+const pollPause = 2_000; // ms between two polls of a page that is visible
+const hiddenPollPause = 5_000;
 
 /**
- * Follows a job to its end over an EventSource, which comes back by itself where
- * a connection breaks. Where it may not (the server answered with an error) the
- * job's result says why, and the stream is tried again later.
+ * Follows a job to its end: by an EventSource where the page is visible and a
+ * slot for a stream is free (slots.ts), else by polling. An EventSource reconnects
+ * by itself. Where it gives up (the server answered with an error), the job's
+ * result tells why, and the stream is opened again later.
  */
 export class Follower {
   readonly problem = signal<Problem | null>(null);
   private readonly seen = signal<Live>(unseen);
   private source: EventSource | undefined;
+  private freeSlot: (() => void) | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private tries = 0;
+  private round = 0; // of begin: what an earlier round started is ignored
   private closed = false;
 
   constructor(private readonly job: string) {
-    this.open();
+    document.addEventListener("visibilitychange", this.begin);
+    addEventListener("online", this.begin);
+    this.begin();
   }
 
   get live(): ReadonlySignal<Live> {
@@ -29,91 +37,101 @@ export class Follower {
 
   close(): void {
     this.closed = true;
-    this.source?.close();
-    clearTimeout(this.timer);
+    this.stop();
+    document.removeEventListener("visibilitychange", this.begin);
+    removeEventListener("online", this.begin);
   }
 
-  /** Looks at once, where it was waiting to: the network came back, say. */
-  hurry(): void {
-    if (this.seen.value.link === "lost" && !this.closed) {
-      this.look();
+  /** Looks at the job at once, in the way that suits the page now. */
+  private readonly begin = (): void => {
+    this.stop();
+    if (!this.closed && this.seen.value.link !== "ended") {
+      void this.streamOrPoll(this.round);
+    }
+  };
+
+  private stop(): void {
+    this.round++;
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = undefined;
+    this.freeSlot?.();
+    this.freeSlot = undefined;
+  }
+
+  private async streamOrPoll(round: number): Promise<void> {
+    const free = document.hidden ? undefined : await takeSlot();
+    if (round !== this.round) {
+      free?.();
+    } else if (free) {
+      this.freeSlot = free;
+      this.open();
+    } else {
+      await this.look(() => (document.hidden ? hiddenPollPause : pollPause));
     }
   }
 
   private open(): void {
-    const source = new EventSource(at(`/tokens/analysis-progress/${this.job}`));
+    const { version } = this.seen.value;
+    const after = version >= 0 ? `?last_event_id=${version}` : "";
+    const source = new EventSource(at(`/tokens/analysis-progress/${this.job}${after}`));
     this.source = source;
-    source.onopen = () => this.tell({ kind: "open" });
+    source.onopen = () => this.take({ kind: "open" });
     source.onmessage = (m: MessageEvent<string>) => {
       this.tries = 0;
-      this.tell({ kind: "frame", id: m.lastEventId, data: m.data });
-      if (language.value !== spoken) {
-        void this.translate();
-      }
+      this.take({ kind: "frame", id: m.lastEventId, data: m.data });
     };
-    source.onerror = () => this.tell({ kind: "error", closed: source.readyState === EventSource.CLOSED });
+    source.onerror = () => this.take({ kind: "error", closed: source.readyState === EventSource.CLOSED });
   }
 
-  private tell(told: Parameters<typeof next>[1]): void {
-    this.seen.value = next(this.seen.value, told);
+  private take(happening: Happening): void {
+    this.seen.value = next(this.seen.value, happening);
     switch (this.seen.value.link) {
       case "open":
         this.problem.value = null;
         break;
       case "ended":
-        this.source?.close(); // else it would come back once more, for a 204
+        this.stop(); // else the EventSource would reconnect once more, for a 204
         break;
       case "lost":
-        this.look();
+        this.stop();
+        void this.look(() => patience(this.tries++));
         break;
     }
   }
 
-  /** Asks for the result why there is no stream, and opens it again later. */
-  private look(): void {
-    clearTimeout(this.timer);
-    jobs.get(this.job).then(
-      (job) => {
-        if (this.closed) {
-          return;
-        }
+  /** Reads the job's result, and begins again after a pause unless the job has ended. */
+  private async look(pause: () => number): Promise<void> {
+    const { round } = this;
+    try {
+      const job = await jobs.get(this.job);
+      if (round === this.round) {
         this.show(job);
-        if (!ended(job.status)) {
-          this.later(() => this.open());
-        }
-      },
-      (thrown: unknown) => {
-        if (this.closed) {
-          return;
-        }
+        this.later(pause());
+      }
+    } catch (thrown) {
+      if (round === this.round) {
         this.problem.value = asProblem(thrown);
+        this.seen.value = { ...this.seen.value, link: "broken" };
         if (this.problem.value.passing) {
-          this.later(() => this.look());
+          this.later(patience(this.tries++));
         }
-      },
-    );
+      }
+    }
   }
 
-  private later(work: () => void): void {
-    this.timer = setTimeout(work, patience(this.tries++));
+  private later(ms: number): void {
+    if (this.seen.value.link !== "ended") {
+      this.timer = setTimeout(this.begin, ms);
+    }
   }
 
   private show(job: JobDetail): void {
     this.problem.value = null;
     const { version } = this.seen.value;
-    this.seen.value = { link: ended(job.status) ? "ended" : "broken", version, frame: job };
-  }
-
-  /**
-   * Has the newest frame's message in the console's language. An EventSource asks
-   * in the browser's; the result tells the same state in any.
-   */
-  async translate(): Promise<void> {
-    const { version } = this.seen.value;
-    const job = await jobs.get(this.job).catch(() => null);
-    const now = this.seen.value;
-    if (job && now.frame && now.version === version) {
-      this.seen.value = { ...now, frame: { ...now.frame, message: job.message } };
+    this.seen.value = { link: ended(job.status) ? "ended" : "open", version, frame: job };
+    if (ended(job.status)) {
+      this.stop();
     }
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Happening, type Live, next, patience, unseen } from "./state";
+import { type Happening, type Live, next, patience, resendPatience, resendPause, unseen } from "./state";
 
 const frame = (id: string, status: string, progress: number): Happening => ({ kind: "frame", id, data: JSON.stringify({ status, progress }) });
 const play = (...told: Happening[]): Live => told.reduce(next, unseen);
@@ -36,5 +36,31 @@ describe("a view of a job", () => {
 
   it("looks again after growing pauses", () => {
     expect([0, 1, 2, 3, 4, 40].map(patience)).toEqual([2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+  });
+});
+
+describe("an upload that breaks", () => {
+  /** The pauses until it gives up. */
+  function pauses(retryAfter: number): number[] {
+    const all: number[] = [];
+    for (let n = 0, waited = 0; ; n++) {
+      const ms = resendPause(n, waited, retryAfter);
+      if (ms === undefined) {
+        return all;
+      }
+      all.push(ms);
+      waited += ms;
+    }
+  }
+
+  it("is sent again for a minute and a half", () => {
+    expect(pauses(0).slice(0, 6)).toEqual([1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+    expect(pauses(0).reduce((a, b) => a + b)).toBe(resendPatience);
+    expect(resendPatience).toBe(90_000);
+  });
+
+  it("waits as long as the server asks, and not for ever", () => {
+    expect(pauses(20)).toEqual([20_000, 20_000, 20_000, 20_000]);
+    expect(pauses(3600)).toEqual([]);
   });
 });

@@ -51,3 +51,16 @@ function take(live: Live, id: string, data: string): Live {
 export function patience(n: number): number {
   return Math.min(30_000, 2_000 * 2 ** n);
 }
+
+/** How long the pauses of an upload that breaks may be in all, in ms. */
+export const resendPatience = 90_000;
+
+/**
+ * The pause before an upload is sent again after its nth try broke, in ms: 1 s,
+ * doubled to 15 s, or what the server asks for. Undefined where it gives up, since
+ * the pauses would add up to more than its patience.
+ */
+export function resendPause(n: number, waited: number, retryAfter: number): number | undefined {
+  const ms = Math.max(retryAfter * 1000, patience(n) / 2);
+  return waited + ms <= resendPatience ? ms : undefined;
+}

@@ -1,25 +1,26 @@
 import { signal } from "@preact/signals";
+import { jobs } from "../api/client";
 import { at } from "../api/prefix";
 import { asProblem, offline, Problem, problemOf } from "../api/problem";
 import { forget, keep, prune, type Recording } from "../audio/recordings";
 import { language } from "../locale";
 import type { Sent } from "./bar";
-import { patience } from "./state";
-
-const tries = 6; // with growing pauses: about a minute and a half
+import { resendPause } from "./state";
 
 /**
- * An upload, which goes on while its user looks elsewhere in the console. It is
- * made again under the same Idempotency-Key until it is answered, so that no
- * break makes two jobs of it; after a reload, too.
+ * An upload, which goes on while its user looks elsewhere in the console. Where it
+ * breaks it is sent again from the start, under the same Idempotency-Key, so that
+ * no break makes two jobs of it; after a reload, too. It gives up when its pauses
+ * add up to a minute and a half.
  */
 export class Upload {
   readonly sent = signal<Sent>({ bytes: 0, total: 0 });
   readonly job = signal<string | null>(null);
   readonly problem = signal<Problem | null>(null);
-  readonly paused = signal(false); // between two tries
+  readonly paused = signal<Problem | null>(null); // why it waits to be sent again
+  readonly canceled = signal(false);
   private request: XMLHttpRequest | undefined;
-  private canceled = false;
+  private whole = false; // every byte is sent, and the server may make a job
 
   constructor(readonly recording: Recording) {
     void this.run();
@@ -31,34 +32,61 @@ export class Upload {
     void this.run();
   }
 
+  /**
+   * Gives the upload up. Where every byte is sent already, its answer is awaited:
+   * it names the job to take back.
+   */
   cancel(): void {
-    this.canceled = true;
-    this.request?.abort();
+    this.canceled.value = true;
+    if (!this.whole) {
+      this.request?.abort();
+    }
     uploads.delete(this.recording.key);
     void forget(this.recording.key);
   }
 
   private async run(): Promise<void> {
-    for (let n = 0; !this.canceled; n++) {
+    for (let n = 0, waited = 0; !this.canceled.value; n++) {
       try {
         const job = await this.send();
+        if (this.canceled.value) {
+          return await takeBack(job);
+        }
         void keep({ ...this.recording, job });
         this.job.value = job;
         return;
       } catch (thrown) {
         const problem = asProblem(thrown);
-        if (this.canceled || !problem.passing || n + 1 >= tries) {
-          this.problem.value = this.canceled ? null : problem;
-          if (problem.refusal) {
-            void forget(this.recording.key); // it would be refused again
-          }
+        const ms = resendPause(n, waited, problem.retryAfter);
+        if (this.canceled.value || !problem.passing || ms === undefined) {
+          this.end(problem);
           return;
         }
-        this.paused.value = true;
-        await pause(Math.max(problem.retryAfter * 1000, patience(n) / 2));
-        this.paused.value = false;
+        waited += ms;
+        await this.pause(problem, ms);
       }
     }
+  }
+
+  private end(problem: Problem): void {
+    if (this.canceled.value) {
+      return;
+    }
+    this.problem.value = problem;
+    if (problem.refusal) {
+      void forget(this.recording.key); // it would be refused again
+    }
+  }
+
+  /** Waits before the next try; not longer than the browser is offline. */
+  private async pause(why: Problem, ms: number): Promise<void> {
+    this.paused.value = why;
+    this.sent.value = { ...this.sent.value, bytes: 0 };
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, ms);
+      addEventListener("online", () => resolve(), { once: true });
+    });
+    this.paused.value = null;
   }
 
   /** Sends the form once; XMLHttpRequest, since fetch tells no upload progress. */
@@ -68,8 +96,10 @@ export class Upload {
     form.append("file", recording.audio, recording.name);
     const request = new XMLHttpRequest();
     this.request = request;
+    this.whole = false;
     return new Promise((resolve, reject) => {
       request.upload.onprogress = (e) => (this.sent.value = { bytes: e.loaded, total: e.total });
+      request.upload.onload = () => (this.whole = true);
       request.onerror = request.onabort = () => reject(offline());
       request.onload = () => {
         if (request.status === 202) {
@@ -85,6 +115,12 @@ export class Upload {
       request.send(form);
     });
   }
+}
+
+/** Cancels and deletes the job of an upload that was given up. */
+async function takeBack(job: string): Promise<void> {
+  await jobs.cancel(job).catch(() => undefined); // it may have ended already
+  await jobs.remove(job).catch(() => undefined); // it stays canceled, in the list
 }
 
 const uploads = new Map<string, Upload>();
@@ -111,12 +147,18 @@ export function begin(token: number, name: string, audio: Blob): Upload {
   return upload(recording);
 }
 
+const discards = new BroadcastChannel("sori.discards");
+discards.onmessage = (m: MessageEvent<string>) => running(m.data)?.cancel();
+
+/** Gives up the upload of a key, whichever tab sends it, and forgets its recording. */
+export async function discard(key: string): Promise<void> {
+  discards.postMessage(key);
+  running(key)?.cancel();
+  await forget(key);
+}
+
 /** A random key; crypto.randomUUID is not there on pages without TLS. */
 function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Problem, problemOf } from "../api/problem";
-import { advice, adviceFor } from "./errors";
+import { advice, adviceFor, reasonFor } from "./errors";
 
 /** The codes of the API's document, but for those that only the analysis server meets. */
 function documented(): string[] {
@@ -27,10 +27,30 @@ describe("advice", () => {
 
   it("falls back on the server's words, and where it said none on its status", () => {
     expect(adviceFor(new Problem(418, "teapot", "Short and stout."), "en")).toBe("Short and stout.");
+    expect(adviceFor(new Problem(418, "teapot", "Short and stout."), "ko")).toBe(advice["malformed-request"]?.ko);
     expect(adviceFor(new Problem(502, "http-502"), "en")).toBe(advice["internal"]?.en);
+    expect(adviceFor(new Problem(413, "http-413"), "ko")).toBe(advice["too-large"]?.ko);
     expect(adviceFor(new Problem(410, "gone-for-good"), "ko")).toBe(advice["job-erased"]?.ko);
     expect(adviceFor(new Problem(0, "strange"), "ko")).toBe(advice["unexpected"]?.ko);
-    expect(adviceFor({ code: "own-code", detail: "", retryable: false }, "en")).toBe(advice["internal"]?.en);
+    expect(adviceFor({ code: "own-code", detail: "Nur ein Piep.", retryable: false }, "ko")).toBe(advice["analysis-failed"]?.ko);
+  });
+});
+
+describe("what the server says", () => {
+  it("stands beside the advice where it tells more", () => {
+    const said = (code: string, detail: string) => reasonFor({ code, detail, retryable: false }, "en");
+    expect([said("analysis-failed", "The analysis failed."), said("unsupported-codec", "It cannot be decoded."), said("analysis-timeout", "It took too long.")]).toEqual(["", "", ""]);
+    expect([said("no-speech", "There is no speech."), said("no-speech", "말소리가 없습니다.")]).toEqual(["", "말소리가 없습니다."]);
+    expect(reasonFor(problemOf(415, `{"code":"unsupported-codec","detail":"The codec is wmav2."}`, null), "en")).toBe("The codec is wmav2.");
+    expect(reasonFor(problemOf(503, `{"code":"busy","detail":"Too many uploads."}`, null), "en")).toBe("");
+  });
+});
+
+describe("a file that is too large", () => {
+  it("is told the limit, where the server tells it", () => {
+    const p = problemOf(413, `{"code":"too-large","detail":"d","max_bytes":104857600}`, null);
+    expect([adviceFor(p, "ko"), adviceFor(p, "en")]).toEqual([expect.stringContaining("104.8 MB"), expect.stringContaining("104.8 MB")]);
+    expect(adviceFor(problemOf(413, `{"code":"too-large"}`, null), "en")).toBe(advice["too-large"]?.en);
   });
 });
 

@@ -1,6 +1,7 @@
 import type { Problem } from "../api/problem";
 import type { JobError } from "../api/types";
 import type { Language } from ".";
+import { atMost, isIn } from "./format";
 
 type Sentences = Record<Language, string>;
 
@@ -14,8 +15,8 @@ export const advice: Record<string, Sentences> = {
   // Uploads.
   "empty-file": { ko: "빈 파일입니다. 소리가 들어 있는 파일을 선택하세요.", en: "The file is empty. Choose one with sound in it." },
   "unsupported-audio": {
-    ko: "오디오 파일이 아니거나 알 수 없는 형식입니다. WAV, FLAC, MP3, Ogg, M4A 등의 파일을 선택하세요.",
-    en: "This is not audio of a known format. Choose a WAV, FLAC, MP3, Ogg or M4A file.",
+    ko: "오디오 파일이 아니거나 알 수 없는 형식입니다. WAV, FLAC, MP3, Ogg, M4A, WebM, AIFF, AMR, CAF 파일을 선택하세요.",
+    en: "This is not audio of a known format. Choose a WAV, FLAC, MP3, Ogg, M4A, WebM, AIFF, AMR or CAF file.",
   },
   "too-large": { ko: "파일이 너무 큽니다. 더 짧게 자르거나 압축한 뒤 올리세요.", en: "The file is too large. Shorten or compress it, then upload it again." },
   "digest-mismatch": { ko: "파일이 전송 중에 손상되었습니다. 다시 보내세요.", en: "The file was damaged on its way. Send it again." },
@@ -49,8 +50,8 @@ export const advice: Record<string, Sentences> = {
   internal: { ko: "서버에서 문제가 생겼습니다. 계속되면 요청 번호와 함께 운영자에게 알리세요.", en: "Something went wrong at the server. If it persists, tell the operator the request's number." },
 
   // What is not there, or is there already.
-  "token-not-found": { ko: "없는 토큰입니다. 삭제되었을 수 있으니 다른 토큰을 선택하세요.", en: "There is no such token. It may have been deleted; choose another." },
-  "token-missing": { ko: "대본의 토큰이 없습니다. 삭제되었을 수 있으니 다른 토큰을 선택하세요.", en: "The script's token is not there. It may have been deleted; choose another." },
+  "token-not-found": { ko: "없는 문장입니다. 삭제되었을 수 있으니 다른 문장을 선택하세요.", en: "There is no such line. It may have been deleted; choose another." },
+  "token-missing": { ko: "대본이 속한 문장이 없습니다. 삭제되었을 수 있으니 다른 문장을 선택하세요.", en: "The script's line is not there. It may have been deleted; choose another." },
   "script-not-found": { ko: "없는 대본입니다. 삭제되었을 수 있습니다.", en: "There is no such script. It may have been deleted." },
   "actor-not-found": { ko: "없는 배우입니다. 삭제되었을 수 있습니다.", en: "There is no such actor. It may have been deleted." },
   "actor-exists": { ko: "같은 이름의 배우가 이미 있습니다. 다른 이름을 쓰세요.", en: "There is already an actor of this name. Use another." },
@@ -60,39 +61,65 @@ export const advice: Record<string, Sentences> = {
   "job-not-retryable": { ko: "지금 상태에서는 다시 시도할 수 없습니다. 녹음을 새로 올리세요.", en: "The job cannot be tried again as it is. Upload the recording anew." },
   "audio-not-stored": { ko: "녹음이 아직 저장되지 않았습니다. 잠시 후 다시 시도하세요.", en: "The recording is not stored yet. Try again in a moment." },
 
+  "not-retryable": { ko: "다시 시도해도 같은 이유로 실패합니다. 다른 녹음을 올리세요.", en: "It would fail again for the same reason. Upload another recording." },
+  "unsupported-encoding": { ko: "압축된 전송은 받지 않습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "Compressed transfers are not taken. Reload the page and try again." },
+
   // Why a job failed.
-  "analysis-failed": { ko: "분석 서버가 이 녹음을 분석하지 못했습니다. 아래 설명을 보고 다시 시도하거나 다른 녹음을 올리세요.", en: "The analysis server could not analyse this recording. See its reason below; try again, or upload another." },
-  "analysis-rejected": { ko: "분석 서버가 이 녹음을 받지 않았습니다. 아래 설명을 확인하세요.", en: "The analysis server refused this recording. See its reason below." },
+  "unsupported-codec": { ko: "분석할 수 없는 코덱입니다. WAV, FLAC, MP3 등으로 변환해 다시 올리세요.", en: "The recording's codec cannot be analysed. Convert it, to WAV, FLAC or MP3 say, and upload it again." },
+  "no-audio": { ko: "파일에서 소리를 찾을 수 없습니다. 다른 파일을 올리세요.", en: "There is no sound in the file. Upload another one." },
+  "audio-too-long": { ko: "녹음이 너무 깁니다. 나누어 올리세요.", en: "The recording is too long. Upload it in parts." },
+  "analysis-crashed": { ko: "파일이 손상되어 분석할 수 없습니다. 다시 저장하거나 변환해 올리세요.", en: "The file is damaged in a way that stops the analysis. Save or convert it anew, and upload it again." },
+  "decode-limit-exceeded": { ko: "파일을 읽는 데 너무 오래 걸려 분석을 멈추었습니다. WAV나 FLAC으로 변환해 다시 올리세요.", en: "Reading the file took too long. Convert it to WAV or FLAC, and upload it again." },
+  "audio-unreachable": { ko: "분석 서버가 녹음을 받아 오지 못했습니다. 다시 시도하세요.", en: "The analysis server could not fetch the recording. Try again." },
+  "analysis-failed": { ko: "분석 서버가 이 녹음을 분석하지 못했습니다. 계속되면 운영자에게 알리세요.", en: "The analysis server could not analyse this recording. If it happens again, tell the operator." },
+  "analysis-rejected": { ko: "분석 서버가 이 녹음을 받지 않았습니다. 운영자에게 알리세요.", en: "The analysis server refused this recording. Tell the operator." },
   "analysis-timeout": { ko: "분석이 제시간에 끝나지 않았습니다. 다시 시도하세요.", en: "The analysis did not finish in time. Try again." },
   "analysis-unavailable": { ko: "분석 서버가 응답하지 않습니다. 잠시 후 다시 시도하세요.", en: "The analysis server is away. Try again later." },
   "dispatch-timeout": { ko: "정해진 시간 안에 분석을 시작하지 못했습니다. 다시 시도하거나 녹음을 새로 올리세요.", en: "The analysis could not be started in time. Try again, or upload the recording anew." },
   "staging-lost": { ko: "올린 녹음을 저장하기 전에 잃어버렸습니다. 다시 올려 주세요.", en: "The recording was lost before it was stored. Please upload it again." },
   "recording-unknown": { ko: "녹음이 저장된 곳을 알 수 없습니다. 다시 올려 주세요.", en: "It is not known where the recording is stored. Please upload it again." },
   "object-not-found": { ko: "저장된 녹음을 찾을 수 없습니다. 다시 올려 주세요.", en: "The stored recording is gone. Please upload it again." },
-  "reference-invalid": { ko: "토큰의 기준 파일 주소가 잘못되었습니다. 토큰을 고친 뒤 다시 시도하세요.", en: "The token's reference is no valid address. Correct the token, then try again." },
+  "reference-invalid": { ko: "문장의 기준 파일 주소가 잘못되었습니다. 문장을 고친 뒤 다시 시도하세요.", en: "The line's reference is no valid address. Correct the line, then try again." },
   "result-lost": { ko: "결과를 기록하기 전에 잃어버렸습니다. 다시 시도하세요.", en: "The result was lost before it was recorded. Try again." },
   "result-malformed": { ko: "분석 서버의 결과를 읽을 수 없습니다. 운영자에게 알리세요.", en: "The analysis server's result cannot be read. Tell the operator." },
   unprojectable: { ko: "작업을 기록할 수 없습니다. 운영자에게 알리세요.", en: "The job could not be recorded. Tell the operator." },
   "log-lost": { ko: "작업의 경과를 더는 알 수 없습니다. 녹음을 다시 올려 주세요.", en: "What became of the job is no longer known. Please upload the recording again." },
 };
 
-// For codes that are not known here: what the status alone says.
-const byStatus: [from: number, code: string][] = [
-  [500, "internal"],
-  [410, "job-erased"],
-  [400, "malformed-request"],
-];
+// For codes that are not known here, as of an answer that a proxy made: what the
+// status alone says.
+const byStatus: Record<number, string> = { 408: "request-timeout", 410: "job-erased", 413: "too-large", 503: "unavailable", 504: "unavailable" };
+
+function codeOf(status: number): string {
+  return byStatus[status] ?? (status >= 500 ? "internal" : status >= 400 ? "malformed-request" : "unexpected");
+}
 
 /** What to tell a person about a failure, in words that say what to do. */
 export function adviceFor(failure: Problem | JobError, language: Language): string {
+  const limit = "extra" in failure ? failure.extra["max_bytes"] : undefined;
+  if (failure.code === "too-large" && typeof limit === "number") {
+    return tooLarge[language](atMost(limit, language));
+  }
   const known = advice[failure.code];
   if (known) {
     return known[language];
   }
-  if (failure.detail !== "") {
+  if (failure.detail !== "" && isIn(language, failure.detail)) {
     return failure.detail;
   }
-  const status = "status" in failure ? failure.status : 500;
-  const code = byStatus.find(([from]) => status >= from)?.[1] ?? "unexpected";
-  return (advice[code] as Sentences)[language];
+  return (advice["status" in failure ? codeOf(failure.status) : "analysis-failed"] as Sentences)[language];
 }
+
+/**
+ * What the server says beside the advice; empty where that adds nothing. It is an
+ * analysis server's own reason, under a code of its own, or the codec that was found.
+ */
+export function reasonFor(failure: Problem | JobError, language: Language): string {
+  const adds = "retryable" in failure ? !(failure.code in advice) : failure.code === "unsupported-codec";
+  return adds && failure.detail !== adviceFor(failure, language) ? failure.detail : "";
+}
+
+const tooLarge: Record<Language, (limit: string) => string> = {
+  ko: (limit) => `파일이 올릴 수 있는 크기(${limit})보다 큽니다. 더 짧게 자르거나 압축한 뒤 올리세요.`,
+  en: (limit) => `The file is larger than the ${limit} that can be uploaded. Shorten or compress it, then upload it again.`,
+};

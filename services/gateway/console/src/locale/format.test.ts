@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bytes, clock, dayStart, decimal, moment, percent, secondsUntil, span, stamp } from "./format";
+import { atMost, bytes, clock, dayStart, decimal, isIn, moment, percent, secondsUntil, span, stamp } from "./format";
 
 describe("formats", () => {
   it("tell positions", () => {
@@ -12,6 +12,10 @@ describe("formats", () => {
       "14 ms", "1 sec", "4.3 sec", "10 sec", "1 min", "1 min 1 sec", "59 min 59 sec", "1 hr", "2 hr 30 min",
     ]);
     expect(span(75, "ko")).toBe("1분 15초");
+  });
+
+  it("tell limits, never larger than they are", () => {
+    expect([104_857_600, 65_536, 700, 2_199_999_999].map((n) => atMost(n, "en"))).toEqual(["104.8 MB", "65.5 kB", "700 B", "2.1 GB"]);
   });
 
   it("tell sizes", () => {
@@ -39,5 +43,12 @@ describe("formats", () => {
     expect(dayStart("2026-01-31")).toBe(new Date(2026, 0, 31).toISOString());
     expect(dayStart("2026-01-31", 1)).toBe(new Date(2026, 1, 1).toISOString());
     expect([dayStart(""), dayStart("x-y-z")]).toEqual(["", ""]);
+  });
+});
+
+describe("a sentence of a server's", () => {
+  it("is shown where it is in the console's language", () => {
+    expect([isIn("ko", "WAV 파일이 아닙니다."), isIn("en", "This is no WAV file.")]).toEqual([true, true]);
+    expect([isIn("ko", "pitch reference not used"), isIn("en", "분석 실패")]).toEqual([false, false]);
   });
 });

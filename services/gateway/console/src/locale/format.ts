@@ -2,6 +2,11 @@ import type { Language } from ".";
 
 // Numbers, sizes and times as people of a language read them.
 
+/** Whether a sentence of a server's may be in a language; only Korean and the rest are told apart. */
+export function isIn(wanted: Language, sentence: string): boolean {
+  return /[가-힣]/.test(sentence) === (wanted === "ko");
+}
+
 export function decimal(value: number, digits: number, language: Language): string {
   return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 }
@@ -20,6 +25,12 @@ export function bytes(n: number, language: Language): string {
     unit++;
   }
   return `${decimal(value, unit > 0 && value < 99.95 ? 1 : 0, language)} ${units[unit]}`;
+}
+
+/** A limit of bytes, rounded down: a file of the size that it names is taken. */
+export function atMost(n: number, language: Language): string {
+  const [unit, name] = n >= 1e9 ? [1e9, "GB"] : n >= 1e6 ? [1e6, "MB"] : n >= 1e3 ? [1e3, "kB"] : [1, "B"];
+  return `${(Math.floor((n / unit) * 10) / 10).toLocaleString(language, { maximumFractionDigits: 1 })} ${name}`;
 }
 
 /** A position or a length: 0:07.3, 12:04.0, 1:02:33.0. */

@@ -15,10 +15,7 @@ export function choose(wanted: readonly string[]): Language | undefined {
   return bases.find((base): base is Language => base === "ko" || base === "en");
 }
 
-/** What the browser asks servers for; undefined where it knows neither. */
-export const spoken: Language | undefined = choose(navigator.languages);
-
-export const language = signal<Language>(choose([remembered()]) ?? spoken ?? "en");
+export const language = signal<Language>(choose([remembered()]) ?? choose(navigator.languages) ?? "en");
 
 /** The sentences in the chosen language. */
 export const words = computed(() => dictionaries[language.value]);

@@ -1,56 +1,74 @@
-import { type Signal, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { MicrophoneError, Take, type Trouble } from "../audio/microphone";
+import { info } from "../api/client";
+import { dropRecording, type Given, given, record, stopRecording, take } from "../audio/draft";
+import { inspect, type Unfit } from "../audio/inspect";
+import { MicrophoneError, type Take, type Trouble } from "../audio/microphone";
 import { Player } from "../audio/player";
 import { language, words } from "../locale";
-import { bytes, clock, stamp } from "../locale/format";
+import { atMost, bytes, clock } from "../locale/format";
+import { useLoaded } from "../ui/hooks";
 import { Icon } from "../ui/icons";
 import { PlayerBar } from "../ui/player";
-
-/** A recording that was given, by whichever way. */
-export interface Given {
-  name: string;
-  audio: Blob;
-}
+import { say } from "../ui/toast";
 
 /** A file, dropped or chosen, or what the microphone hears. */
-export function AudioStep({ given }: { given: Signal<Given | null> }) {
-  const take = useSignal<Take | null>(null);
+export function AudioStep() {
   const trouble = useSignal<Trouble | null>(null);
-  useEffect(() => () => take.value?.close(), []);
+  const refused = useSignal<{ name: string; why: Unfit } | null>(null);
+  const limit = useLoaded(info, []).value.value?.max_upload_bytes;
+  useEffect(() => keepOnLeaving, []);
 
-  const record = async () => {
-    trouble.value = null;
+  const start = async () => {
+    trouble.value = refused.value = null;
     try {
-      take.value = await Take.start();
+      await record();
     } catch (thrown) {
       trouble.value = thrown instanceof MicrophoneError ? thrown.trouble : "broken";
     }
   };
-  const stop = async () => {
-    const file = await take.value?.stop(words.value.audio.fileName(stamp(new Date())));
-    take.value = null;
-    given.value = file ? { name: file.name, audio: file } : null;
+  const choose = async (file: File) => {
+    trouble.value = refused.value = null;
+    const why = await inspect(file, limit);
+    if (why) {
+      refused.value = { name: file.name, why };
+    } else {
+      given.value = { name: file.name, audio: file, recorded: false };
+    }
   };
 
   if (take.value) {
-    return <Recording take={take.value} stop={stop} discard={() => (take.value?.close(), (take.value = null))} />;
+    return <Recording take={take.value} stop={() => void stopRecording()} discard={dropRecording} />;
   }
   if (given.value) {
     return <Chosen given={given.value} replace={() => (given.value = null)} />;
   }
+  const t = words.value.audio;
   return (
     <>
-      <DropZone take={(file) => (given.value = { name: file.name, audio: file })} />
-      <button type="button" class="button record" onClick={record}>
-        <Icon name="microphone" />{words.value.audio.record}
+      <DropZone take={(file) => void choose(file)} limit={limit} />
+      <p class="error" role="alert">{refused.value && t.refused(refused.value.name, reason(refused.value.why, limit))}</p>
+      <button type="button" class="button record" onClick={start}>
+        <Icon name="microphone" />{t.record}
       </button>
-      <p class="error" role="alert">{trouble.value && words.value.audio.trouble[trouble.value]}</p>
+      <p class="error" role="alert">{trouble.value && t.trouble[trouble.value]}</p>
     </>
   );
 }
 
-function DropZone({ take }: { take: (file: File) => void }) {
+function reason(why: Unfit, limit = 0): string {
+  const t = words.value.audio;
+  return why === "too-large" ? t.tooLarge(atMost(limit, language.value)) : t.unfit[why];
+}
+
+/** Stops a recording whose page is left, and keeps what it has. */
+function keepOnLeaving(): void {
+  if (take.peek()) {
+    void stopRecording().then(() => say(words.value.audio.keptRecording));
+  }
+}
+
+function DropZone({ take, limit }: { take: (file: File) => void; limit: number | undefined }) {
   const t = words.value.audio;
   const over = useSignal(false);
   const first = (files: FileList | null | undefined) => {
@@ -70,9 +88,9 @@ function DropZone({ take }: { take: (file: File) => void }) {
       <p>{t.drop}</p>
       <label class="plain">
         {t.choose}
-        <input type="file" class="unseen" accept="audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.mp4,.aac,.webm,.aiff,.aif,.amr,.caf" onChange={(e) => first(e.currentTarget.files)} />
+        <input type="file" class="unseen" accept="audio/*,.wav,.flac,.mp3,.ogg,.opus,.m4a,.mp4,.aac,.webm,.aiff,.aif,.amr,.caf" onChange={(e) => (first(e.currentTarget.files), (e.currentTarget.value = ""))} />
       </label>
-      <p class="hint">{t.formats}</p>
+      <p class="hint">{t.formats}{limit !== undefined && <><br />{t.limit(atMost(limit, language.value))}</>}</p>
     </div>
   );
 }

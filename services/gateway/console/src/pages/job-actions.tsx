@@ -3,7 +3,7 @@ import { jobs } from "../api/client";
 import { asProblem, type Problem } from "../api/problem";
 import { ended, type Frame } from "../api/types";
 import { words } from "../locale";
-import { allJobs, go } from "../route";
+import { go, lastList } from "../route";
 import { Confirm } from "../ui/confirm";
 import { Failure } from "../ui/failure";
 import { say } from "../ui/toast";
@@ -31,7 +31,7 @@ export function JobActions({ id, frame, renew }: { id: string; frame: Frame; ren
   };
   const removed = () => {
     say(t.job.removed);
-    go({ at: "jobs", filter: allJobs });
+    go(lastList());
   };
   return (
     <div class="actions">

@@ -1,20 +1,19 @@
-import type { Job, JobPage } from "../api/types";
+import { type JobFilter, jobs } from "../api/client";
+import type { Job } from "../api/types";
+
+const mostInOnePage = 200; // the server's own limit
 
 /**
- * Puts the newest page over what is shown already: jobs of its range are as it
- * says, and gone where it does not name them; older ones stay.
+ * Reads the newest jobs that a filter chooses, page after page until there are as
+ * many as wanted: every row that is shown is as the server has it now.
  */
-export function merge(newest: JobPage, shown: Job[]): Job[] {
-  const last = newest.jobs[newest.jobs.length - 1];
-  if (!last || newest.next_cursor === null) {
-    return newest.jobs;
-  }
-  const named = new Set(newest.jobs.map((job) => job.job_id));
-  return [...newest.jobs, ...shown.filter((job) => !named.has(job.job_id) && older(job, last))];
-}
-
-/** Whether a job stands behind another in the list. */
-function older(job: Job, than: Job): boolean {
-  const [a, b] = [Date.parse(job.created_at), Date.parse(than.created_at)];
-  return a < b || (a === b && job.job_id < than.job_id);
+export async function readJobs(filter: JobFilter, wanted: number, signal: AbortSignal): Promise<{ jobs: Job[]; more: boolean }> {
+  const read = new Map<string, Job>(); // a job is in two pages where newer ones came in between
+  let cursor: string | null = null;
+  do {
+    const page = await jobs.list(filter, Math.min(wanted - read.size, mostInOnePage), cursor ?? undefined, signal);
+    page.jobs.forEach((job) => read.set(job.job_id, job));
+    cursor = page.next_cursor;
+  } while (cursor !== null && read.size < wanted);
+  return { jobs: [...read.values()], more: cursor !== null };
 }

@@ -1,18 +1,20 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { jobs, tokens } from "../api/client";
-import { ended, type Frame, type JobDetail } from "../api/types";
+import { ended, type Frame, type JobDetail, type JobError } from "../api/types";
 import { find, ofJob } from "../audio/recordings";
 import { Follower } from "../live/follow";
 import { running, type Upload, upload as uploading } from "../live/upload";
 import { language, words } from "../locale";
 import { moment, span } from "../locale/format";
-import { allJobs, become, href } from "../route";
+import { barOf } from "../live/bar";
+import { allJobs, become, href, lastList } from "../route";
 import { Chip } from "../ui/chip";
 import { Failure } from "../ui/failure";
 import { useLoaded, useTitle } from "../ui/hooks";
 import { Icon } from "../ui/icons";
 import { JobActions } from "./job-actions";
+import { RecordingCard } from "./job-audio";
 import { JobResult } from "./job-result";
 import { Progress, UploadProgress } from "./progress";
 
@@ -65,15 +67,18 @@ function Job({ id }: { id: string }) {
   const t = words.value.job;
   const round = useSignal(0); // one more after each action that begins something new
   const follower = useFollower(id, round.value);
-  const detail = useLoaded((gone) => jobs.get(id, gone), [id, round.value, language.value]);
+  const streamed = follower.value?.live.value.frame ?? null;
+  const over = streamed !== null && ended(streamed.status);
+  // Read again at the end: only then it tells when the job ended.
+  const detail = useLoaded((gone) => jobs.get(id, gone), [id, round.value, language.value, over]);
   const known = detail.value.value;
-  const seen: Frame | null = follower.value?.live.value.frame ?? known ?? null;
+  const seen: Frame | null = streamed ?? known ?? null;
   const problem = follower.value?.problem.value ?? (seen && !detail.value.problem?.missing ? null : detail.value.problem);
   const frame = problem?.missing ? null : seen; // an erased job shows nothing that was
   const name = useLoaded((gone) => nameOf(known, gone), [known?.job_id, known?.file_name]);
   const title = name.value.value || t.untitled(id.slice(0, 8));
-  const took = known ? (Date.parse(known.updated_at) - Date.parse(known.created_at)) / 1000 : 0;
-  useTitle(frame && !ended(frame.status) ? `${frame.progress}% ${title}` : title);
+  const took = known?.status === "completed" ? (Date.parse(known.updated_at) - Date.parse(known.created_at)) / 1000 : 0;
+  useTitle(frame && !ended(frame.status) ? `${barOf(null, frame).percent}% ${title}` : title);
   return (
     <>
       <Back />
@@ -91,20 +96,27 @@ function Job({ id }: { id: string }) {
       </div>
       {problem && (
         <Failure of={problem}>
-          <a class="plain" href={href({ at: "jobs", filter: allJobs })}>{words.value.actions.back}</a>
+          <a class="plain" href={href(lastList())}>{words.value.actions.back}</a>
         </Failure>
       )}
       {frame && <Progress frame={frame} link={follower.value?.live.value.link ?? "opening"} />}
-      {frame?.status === "failed" && <Failure of={frame.error ?? { code: "analysis-failed", detail: "", retryable: false }} />}
+      {frame?.status === "failed" && <Failure of={errorOf(frame, known)} />}
       {frame?.status === "canceled" && (
         <section class="empty">
           <p>{t.canceledText}</p>
           <a class="button" href="#/">{words.value.actions.again}</a>
         </section>
       )}
-      {frame?.result && <JobResult id={id} token={known?.token_id ?? null} result={frame.result} />}
+      {frame && (frame.status === "failed" || frame.status === "canceled") && <RecordingCard id={id} />}
+      {frame?.result && <JobResult id={id} name={name.value.value || id} token={known?.token_id ?? null} result={frame.result} />}
     </>
   );
+}
+
+/** Why a job failed: by its detail, which is asked for in the console's language, else by its frame. */
+function errorOf(frame: Frame, known: JobDetail | undefined): JobError {
+  const own = known?.status === "failed" ? known.error : undefined;
+  return own ?? frame.error ?? { code: "analysis-failed", detail: "", retryable: false };
 }
 
 /** What a job is called: its file, as far as anybody remembers it, else its token. */
@@ -120,26 +132,14 @@ function useFollower(id: string, round: number) {
   const follower = useSignal<Follower | null>(null);
   useEffect(() => {
     const made = new Follower(id);
-    const back = () => made.hurry();
     follower.value = made;
-    addEventListener("online", back);
-    return () => {
-      removeEventListener("online", back);
-      made.close();
-    };
+    return () => made.close();
   }, [id, round]);
-  const said = useSignal(language.value);
-  useEffect(() => {
-    if (said.value !== language.value) {
-      said.value = language.value;
-      void follower.value?.translate();
-    }
-  }, [language.value]);
   return follower;
 }
 
 function Back() {
   return (
-    <a class="back" href={href({ at: "jobs", filter: allJobs })}><Icon name="back" />{words.value.actions.back}</a>
+    <a class="back" href={href(lastList())}><Icon name="back" />{words.value.actions.back}</a>
   );
 }

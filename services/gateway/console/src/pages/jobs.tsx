@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
-import { type JobFilter, jobs } from "../api/client";
+import { useEffect, useRef } from "preact/hooks";
+import type { JobFilter } from "../api/client";
 import { asProblem, type Problem } from "../api/problem";
 import { type Job, statuses } from "../api/types";
 import { language, words } from "../locale";
@@ -10,7 +10,8 @@ import { Chip } from "../ui/chip";
 import { Failure } from "../ui/failure";
 import { Field } from "../ui/field";
 import { useTitle } from "../ui/hooks";
-import { merge } from "./job-pages";
+import { barOf } from "../live/bar";
+import { readJobs } from "./job-pages";
 
 const pageSize = 50;
 const lively = 3_000; // ms between two looks while something is under way
@@ -43,45 +44,47 @@ export function JobsPage({ filter }: { filter: ListFilter }) {
         </section>
       )}
       {shown === null && !problem && <p class="quiet" role="status">{words.value.busy}</p>}
-      <div class="row center">{more && <button type="button" class="plain" onClick={list.extend}>{words.value.actions.more}</button>}</div>
+      <div class="row center">{more && <button type="button" class="plain" onClick={() => void list.extend()}>{words.value.actions.more}</button>}</div>
     </>
   );
 }
 
 interface Listed {
   jobs: Job[] | null; // null before the first answer
-  cursor: string | null;
   more: boolean;
   problem: Problem | null;
 }
 
-/** The jobs that a filter chooses, looked at again while the page is seen. */
+const unread: Listed = { jobs: null, more: false, problem: null };
+
+/** The jobs that a filter chooses: the newest, as many as were asked for, read again while the page is seen. */
 function useJobs(filter: ListFilter) {
-  const state = useSignal<Listed>({ jobs: null, cursor: null, more: false, problem: null });
+  const state = useSignal<Listed>(unread);
+  const wanted = useSignal(pageSize);
+  const look = useRef(() => Promise.resolve());
   const key = href({ at: "jobs", filter });
   useEffect(() => {
     const gone = new AbortController();
     let timer: ReturnType<typeof setTimeout>;
-    const look = async () => {
+    let newest = 0; // of the looks: an earlier one that ends later changes nothing
+    look.current = async () => {
+      const round = ++newest;
+      const late = () => gone.signal.aborted || round !== newest;
       clearTimeout(timer);
       if (!document.hidden) {
-        await jobs.list(asked(filter), pageSize, undefined, gone.signal).then(
-          (page) => {
-            const before = state.peek();
-            const all = merge(page, before.jobs ?? []);
-            const cursor = all.length > page.jobs.length ? before.cursor : page.next_cursor;
-            state.value = { jobs: all, cursor, more: cursor !== null, problem: null };
-          },
-          (thrown: unknown) => gone.signal.aborted || (state.value = { ...state.peek(), problem: asProblem(thrown) }),
+        await readJobs(asked(filter), wanted.peek(), gone.signal).then(
+          (read) => late() || (state.value = { ...read, problem: null }),
+          (thrown: unknown) => late() || (state.value = { ...state.peek(), problem: asProblem(thrown) }),
         );
       }
-      if (!gone.signal.aborted) {
-        timer = setTimeout(look, state.peek().jobs?.some((job) => job.status === "processing") ? lively : calm);
+      if (!late()) {
+        timer = setTimeout(look.current, state.peek().jobs?.some((job) => job.status === "processing") ? lively : calm);
       }
     };
-    const seen = () => document.hidden || void look();
-    state.value = { jobs: null, cursor: null, more: false, problem: null };
-    void look();
+    const seen = () => document.hidden || void look.current();
+    state.value = unread;
+    wanted.value = pageSize;
+    void look.current();
     document.addEventListener("visibilitychange", seen);
     return () => {
       gone.abort();
@@ -90,14 +93,9 @@ function useJobs(filter: ListFilter) {
     };
   }, [key, language.value]);
 
-  const extend = async () => {
-    const before = state.peek();
-    try {
-      const page = await jobs.list(asked(filter), pageSize, before.cursor ?? undefined);
-      state.value = { jobs: [...(before.jobs ?? []), ...page.jobs], cursor: page.next_cursor, more: page.next_cursor !== null, problem: null };
-    } catch (thrown) {
-      state.value = { ...before, problem: asProblem(thrown) };
-    }
+  const extend = () => {
+    wanted.value += pageSize;
+    return look.current();
   };
   return { state, extend };
 }
@@ -155,8 +153,8 @@ function Table({ jobs: shown }: { jobs: Job[] }) {
                 <Chip status={job.status} />
                 {job.status === "processing" && (
                   <span class="small">
-                    <span class="bar thin" aria-hidden="true"><i style={{ "--done": job.progress / 100 }} /></span>
-                    <span class="time">{job.next_attempt_at ? t.away : `${job.progress}%`}</span>
+                    <span class="bar thin" aria-hidden="true"><i style={{ "--done": barOf(null, job).percent / 100 }} /></span>
+                    <span class="time">{job.next_attempt_at ? t.away : `${barOf(null, job).percent}%`}</span>
                   </span>
                 )}
               </td>

@@ -1,12 +1,13 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Token } from "../api/types";
-import { forget, unfinished } from "../audio/recordings";
-import { begin } from "../live/upload";
+import { given } from "../audio/draft";
+import { unfinished } from "../audio/recordings";
+import { begin, discard, running } from "../live/upload";
 import { words } from "../locale";
 import { go, href } from "../route";
 import { useLoaded, useTitle } from "../ui/hooks";
-import { AudioStep, type Given } from "./audio-step";
+import { AudioStep } from "./audio-step";
 import { TokenStep } from "./token-step";
 
 const lastToken = "sori.token";
@@ -15,7 +16,6 @@ const lastToken = "sori.token";
 export function NewPage({ token }: { token: string }) {
   const t = words.value.record;
   const chosen = useSignal<Token | null>(null);
-  const given = useSignal<Given | null>(null);
   const missing = useSignal<"" | "needToken" | "needAudio">("");
   useTitle(t.title);
   useEffect(() => {
@@ -32,6 +32,7 @@ export function NewPage({ token }: { token: string }) {
     }
     const { name, audio } = given.value;
     const upload = begin(chosen.value.id, name, audio);
+    given.value = null;
     go({ at: "upload", key: upload.recording.key });
   };
 
@@ -50,7 +51,7 @@ export function NewPage({ token }: { token: string }) {
         <div class="column">
           <section class="card" aria-labelledby="audio-step">
             <h2 id="audio-step"><span class="step">2</span>{t.audioStep}</h2>
-            <AudioStep given={given} />
+            <AudioStep />
           </section>
           <div class="launch">
             <button type="button" class="button large" onClick={start}>{t.start}</button>
@@ -62,7 +63,7 @@ export function NewPage({ token }: { token: string }) {
   );
 }
 
-/** Uploads that a closed window cut short: they may go on where they are known. */
+/** Uploads that go on, and those that a closed window cut short, which may be sent again. */
 function Unfinished() {
   const t = words.value;
   const round = useSignal(0);
@@ -71,9 +72,9 @@ function Unfinished() {
     <>
       {(left.value.value ?? []).map(({ key, name }) => (
         <div class="note row" key={key}>
-          <p>{t.record.unfinished(name)}</p>
-          <a class="plain" href={href({ at: "upload", key })}>{t.record.goOn}</a>
-          <button type="button" class="bare" onClick={() => void forget(key).then(() => round.value++)}>{t.audio.discard}</button>
+          <p>{running(key) ? t.record.underway(name) : t.record.unfinished(name)}</p>
+          <a class="plain" href={href({ at: "upload", key })}>{running(key) ? t.record.look : t.job.resend}</a>
+          <button type="button" class="bare" onClick={() => void discard(key).then(() => round.value++)}>{t.audio.discard}</button>
         </div>
       ))}
     </>

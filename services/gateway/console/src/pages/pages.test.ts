@@ -1,6 +1,4 @@
 import { describe, expect, it } from "vitest";
-import type { Job } from "../api/types";
-import { merge } from "./job-pages";
 import { emptyDraft, faults, refused, scriptsOf, tokenOf } from "./token-draft";
 
 const line = { id: 1, start: "0", end: "1", script: "안녕", translation: " " };
@@ -17,28 +15,22 @@ describe("a draft of a token", () => {
     }
   });
 
+  it("names no object where its reference is none, and holds nothing that cannot be stored", () => {
+    const references = ["s3://b", "s3:///k", "ftp://a/b", "http://", "///"].map((pitch) => faults({ ...good, pitch }).pitch);
+    expect(references).toEqual(Array(5).fill("badReference"));
+    for (const textgrid of ["s3://b/k", "https://a.example/k", "refs/한국어 1.json", " "]) {
+      expect(faults({ ...good, textgrid })).toEqual({});
+    }
+    expect(faults({ ...good, name: "a".repeat(256), actor: "a\u0000" })).toEqual({ name: "tooLong", actor: "badCharacters" });
+    expect(faults({ ...good, lines: [{ ...line, script: "a\n\tb", translation: "a\u0001" }] })).toEqual({ "line-1-translation": "badCharacters" });
+  });
+
   it("becomes what the server takes", () => {
     expect(tokenOf(good)).toEqual({ token_name: "a", actor_name: "b", category: null, start_time: 0, end_time: 10, s3_pitch_url: null, s3_textgrid_url: null });
     expect(scriptsOf(good, 7)).toEqual([{ token_id: 7, start_time: 0, end_time: 1, script: "안녕", translation: null }]);
   });
 
   it("shows what the server refused beside its field", () => {
-    expect(refused([{ pointer: "/token_name", detail: "is required" }, { pointer: "/else", detail: "x" }])).toEqual({ name: "is required" });
-  });
-});
-
-describe("pages of jobs", () => {
-  const job = (id: string, minute: number) => ({ job_id: id, created_at: `2026-01-31T09:0${minute}:00Z`, status: "processing" }) as Job;
-  const ids = (jobs: Job[]) => jobs.map((j) => j.job_id).join("");
-
-  it("keep older jobs below the newest page, each once", () => {
-    const shown = [job("c", 3), job("b", 2), job("a", 1)];
-    expect(ids(merge({ jobs: [job("d", 4), job("c", 3)], next_cursor: "x" }, shown))).toBe("dcba");
-  });
-
-  it("drop what the newest page no longer names", () => {
-    expect(ids(merge({ jobs: [job("d", 4), job("b", 2)], next_cursor: "x" }, [job("c", 3), job("b", 2), job("a", 1)]))).toBe("dba");
-    expect(ids(merge({ jobs: [job("d", 4)], next_cursor: null }, [job("c", 3)]))).toBe("d");
-    expect(ids(merge({ jobs: [], next_cursor: null }, [job("c", 3)]))).toBe("");
+    expect(refused([{ pointer: "/token_name", detail: "is required" }, { pointer: "/else", detail: "x" }])).toEqual({ name: "refused" });
   });
 });

@@ -2,9 +2,10 @@ import type { ComponentChildren } from "preact";
 import { ended, type Frame } from "../api/types";
 import { type Bar, barOf, stages } from "../live/bar";
 import type { Link } from "../live/state";
-import type { Upload } from "../live/upload";
+import { discard, type Upload } from "../live/upload";
 import { language, words } from "../locale";
-import { bytes, secondsUntil, span, timeOfDay } from "../locale/format";
+import { adviceFor } from "../locale/errors";
+import { bytes, isIn, secondsUntil, span, timeOfDay } from "../locale/format";
 import { go } from "../route";
 import { Failure } from "../ui/failure";
 import { useNow, useTitle } from "../ui/hooks";
@@ -39,16 +40,23 @@ function Meter({ bar, state, text, children }: MeterProps) {
   );
 }
 
+/** What is done with a job now, in the console's language, whatever the stream speaks. */
+function messageOf({ status }: Frame, { stage }: Bar): string {
+  const t = words.value.job.messages;
+  return status === "processing" ? t[stage] : t[status];
+}
+
 /** A job's progress, by what the server said last. */
 export function Progress({ frame, link }: { frame: Frame; link: Link }) {
   const t = words.value.job;
   const running = !ended(frame.status);
   const until = running ? frame.next_attempt_at : undefined;
+  const bar = barOf(null, frame);
   return (
     <>
-      <Meter bar={barOf(null, frame)} state={until ? "waiting" : frame.status} text={until ? t.waiting(timeOfDay(until, language.value)) : frame.message}>
+      <Meter bar={bar} state={until ? "waiting" : frame.status} text={until ? t.waiting(timeOfDay(until, language.value)) : messageOf(frame, bar)}>
         {until && <Countdown to={until} />}
-        {running && !until && frame.analysis_message && <p class="hint">{frame.analysis_message}</p>}
+        {running && !until && frame.analysis_message && isIn(language.value, frame.analysis_message) && <p class="hint">{frame.analysis_message}</p>}
       </Meter>
       {running && (link === "broken" || link === "lost") && <p class="note" role="status">{t.broken}</p>}
     </>
@@ -75,17 +83,26 @@ export function UploadProgress({ upload }: { upload: Upload | undefined }) {
       </section>
     );
   }
+  if (upload.canceled.value) {
+    return (
+      <section class="empty">
+        <p>{t.canceledUpload}</p>
+        <a class="button" href="#/">{words.value.actions.again}</a>
+      </section>
+    );
+  }
   const problem = upload.problem.value;
+  const paused = upload.paused.value;
   const leave = () => {
-    upload.cancel();
+    void discard(upload.recording.key);
     go({ at: "new", token: String(upload.recording.token) });
   };
   return (
     <>
       <div class="head job"><h1>{upload.recording.name}</h1></div>
       <Meter bar={barOf(upload.sent.value, null)} state={problem ? "failed" : "processing"} text={problem ? t.notUploaded : t.uploading}>
-        {upload.paused.value && <p class="hint" role="status">{t.paused}</p>}
-        {total > 0 && !upload.paused.value && <p class="hint">{t.sent(bytes(sent, language.value), bytes(total, language.value))}</p>}
+        {paused && <p class="hint" role="status">{paused.code === "offline" ? t.broke : adviceFor(paused, language.value)} {t.sentAgain}</p>}
+        {total > 0 && !paused && <p class="hint">{t.sent(bytes(sent, language.value), bytes(total, language.value))}</p>}
       </Meter>
       <Failure of={problem}>
         {problem && !problem.refusal && <button type="button" class="button" onClick={() => upload.again()}>{t.resend}</button>}

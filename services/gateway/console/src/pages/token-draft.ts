@@ -24,11 +24,38 @@ export interface Draft {
 
 export const emptyDraft: Draft = { name: "", actor: "", category: "", start: "0", end: "10", pitch: "", textgrid: "", lines: [] };
 
-export type Fault = "needName" | "needActor" | "needScript" | "badTimes";
+export type Fault = "needName" | "needActor" | "needScript" | "badTimes" | "badReference" | "tooLong" | "badCharacters" | "refused";
+
+// The server's bounds of text, in characters, and what it does not store.
+const maxName = 255;
+const maxReference = 2048;
+const maxText = 10_000;
+const control = /\p{Cc}/u;
+const controlInText = /[^\P{Cc}\n\r\t]/u;
 
 /** What is wrong with a draft, by field: name, end, line-3-end. */
 export function faults(draft: Draft): Record<string, Fault> {
   const found: Record<string, Fault> = {};
+  const text = (field: string, value: string, most: number, forbidden: RegExp) => {
+    if ([...value].length > most) {
+      found[field] = "tooLong";
+    } else if (forbidden.test(value)) {
+      found[field] = "badCharacters";
+    }
+  };
+  for (const field of ["name", "actor", "category"] as const) {
+    text(field, draft[field].trim(), maxName, control);
+  }
+  for (const field of ["pitch", "textgrid"] as const) {
+    if (!isReference(draft[field].trim())) {
+      found[field] = "badReference";
+    }
+    text(field, draft[field].trim(), maxReference, control);
+  }
+  for (const line of draft.lines) {
+    text(`line-${line.id}-script`, line.script, maxText, controlInText);
+    text(`line-${line.id}-translation`, line.translation, maxText, controlInText);
+  }
   if (draft.name.trim() === "") {
     found["name"] = "needName";
   }
@@ -47,6 +74,15 @@ export function faults(draft: Draft): Record<string, Fault> {
     }
   }
   return found;
+}
+
+/** Whether a text names an object: s3://bucket/key, a URL, or a bare key; or nothing at all. */
+function isReference(text: string): boolean {
+  const [scheme, rest] = text.split("://", 2);
+  if (rest === undefined) {
+    return text === "" || /[^/]/.test(text);
+  }
+  return scheme === "s3" ? /^[^/]+\/./.test(rest) : (scheme === "http" || scheme === "https") && URL.canParse(text);
 }
 
 /** Whether two texts are times with 0 <= start < end. */
@@ -90,7 +126,7 @@ const fields: Record<string, string> = {
   "/s3_pitch_url": "pitch", "/s3_textgrid_url": "textgrid",
 };
 
-/** What the server found wrong, by field of the form. */
-export function refused(violations: Violation[]): Record<string, string> {
-  return Object.fromEntries(violations.flatMap(({ pointer, detail }) => (fields[pointer] ? [[fields[pointer], detail]] : [])));
+/** The fields of the form in which the server found what the form itself does not know to be wrong. */
+export function refused(violations: Violation[]): Record<string, Fault> {
+  return Object.fromEntries(violations.flatMap(({ pointer }) => (fields[pointer] ? [[fields[pointer], "refused" as const]] : [])));
 }

@@ -22,7 +22,10 @@ export function TokenForm({ done }: { done: (token: Token | null) => void }) {
 
   const wrong = tried.value ? faults(draft.value) : {};
   const told = refused(problem.value?.errors ?? []);
-  const error = (field: string) => (wrong[field] ? t[wrong[field]] : told[field]);
+  const error = (field: string) => {
+    const fault = wrong[field] ?? told[field];
+    return fault && t[fault];
+  };
   const field = (name: Exclude<keyof Draft, "lines">, label: string) => ({
     label,
     value: draft.value[name],

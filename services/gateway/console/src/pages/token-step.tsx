@@ -37,6 +37,7 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
   }
   return (
     <>
+      <p class="hint">{t.about}</p>
       <div class="search">
         <Icon name="search" />
         <input type="search" aria-label={t.search} placeholder={t.searchHint} value={typed.value} onInput={(e) => (typed.value = e.currentTarget.value)} />

@@ -1,5 +1,6 @@
 import type { Analysis } from "../api/types";
 import { language, words } from "../locale";
+import { warningFor } from "../locale/warnings";
 
 /** What the recording is, as it was stored, and what could not be done. */
 export function Facts({ result }: { result: Analysis }) {
@@ -25,7 +26,7 @@ export function Facts({ result }: { result: Analysis }) {
       {!!result.warnings?.length && (
         <div class="note">
           <strong>{t.warnings}</strong>
-          <ul>{result.warnings.map((warning) => <li key={warning}>{warning}</li>)}</ul>
+          <ul>{result.warnings.map((warning) => <li key={warning}>{warningFor(warning, language.value, t.serverWarns)}</li>)}</ul>
         </div>
       )}
     </section>

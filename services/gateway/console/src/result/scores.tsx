@@ -1,17 +1,18 @@
 import type { ComponentChildren } from "preact";
-import type { Analysis } from "../api/types";
+import type { Analysis, Token } from "../api/types";
 import { language, words } from "../locale";
 import { clock, decimal, percent, span } from "../locale/format";
+import { notCompared } from "./comparison";
 
 /** The figures of a result, the most telling first. What is unknown is a dash. */
-export function Scores({ result }: { result: Analysis }) {
+export function Scores({ result, token }: { result: Analysis; token: Token | undefined }) {
   const t = words.value.result;
   const l = language.value;
   const told = (value: number | null | undefined, digits: number) => (value == null ? null : decimal(value, digits, l));
   const { duration, speech_seconds: speech, pitch_similarity: similarity } = result;
   return (
     <dl class="scores">
-      <Score name={t.similarity} value={told(similarity, 0)} of="100" hint={similarity == null ? t.noReference : t.similarityHint}>
+      <Score name={t.similarity} value={told(similarity, 0)} of="100" hint={similarity == null ? t.notCompared[notCompared(result, token)] : t.similarityHint}>
         {similarity != null && <meter class="match" min={0} max={100} value={similarity} aria-hidden="true" />}
       </Score>
       <Score name={t.pitchMedian} value={told(result.pitch_median_hz, 0)} unit="Hz" hint={result.voiced_segments != null ? t.voiced(String(result.voiced_segments)) : ""} />

@@ -2,7 +2,8 @@ import type { ComponentChildren } from "preact";
 import type { Problem } from "../api/problem";
 import type { JobError } from "../api/types";
 import { language, words } from "../locale";
-import { adviceFor } from "../locale/errors";
+import { adviceFor, reasonFor } from "../locale/errors";
+import { isIn } from "../locale/format";
 
 /**
  * A failure in words that say what to do. Why a job failed, the server may know
@@ -14,12 +15,15 @@ export function Failure({ of, children }: { of: Problem | JobError | null; child
   }
   const t = words.value.job;
   const told = adviceFor(of, language.value);
-  const reason = "retryable" in of && of.detail !== told ? of.detail : "";
+  const reason = reasonFor(of, language.value);
   const request = "status" in of && of.status >= 500 ? of.requestId : "";
   return (
     <div class="failure" role="alert">
       <p>{told}</p>
-      {reason !== "" && <p class="detail"><span>{t.serverSays}</span> {reason}</p>}
+      {reason !== "" && isIn(language.value, reason) && <p class="detail"><span>{t.serverSays}</span> {reason}</p>}
+      {reason !== "" && !isIn(language.value, reason) && (
+        <details class="detail"><summary>{t.serverSaysElse}</summary><p>{reason}</p></details>
+      )}
       {request !== "" && <p class="detail"><span>{t.requestId}</span> <code>{request}</code></p>}
       {children && <div class="row">{children}</div>}
     </div>

@@ -1,6 +1,7 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { asProblem, type Problem } from "../api/problem";
+import { patience } from "../live/state";
 
 /** What a page asks the server for. */
 export interface Loaded<T> {
@@ -9,17 +10,48 @@ export interface Loaded<T> {
   busy: boolean;
 }
 
-/** Loads when the keys change, and drops an answer that comes too late. */
+/**
+ * Loads when the keys change, and drops an answer that comes too late. Where the
+ * server cannot be reached, it loads again after growing pauses, and as soon as
+ * the browser is online, so that nothing stays unknown for good.
+ */
 export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, keys: unknown[]): Signal<Loaded<T>> {
   const state = useSignal<Loaded<T>>({ value: undefined, problem: null, busy: true });
   useEffect(() => {
     const gone = new AbortController();
-    state.value = { ...state.peek(), busy: true };
-    load(gone.signal).then(
-      (value) => gone.signal.aborted || (state.value = { value, problem: null, busy: false }),
-      (thrown: unknown) => gone.signal.aborted || (state.value = { value: state.peek().value, problem: asProblem(thrown), busy: false }),
-    );
-    return () => gone.abort();
+    let timer: ReturnType<typeof setTimeout>;
+    let tries = 0;
+    const attempt = async () => {
+      clearTimeout(timer);
+      state.value = { ...state.peek(), busy: true };
+      try {
+        const value = await load(gone.signal);
+        if (!gone.signal.aborted) {
+          state.value = { value, problem: null, busy: false };
+        }
+      } catch (thrown) {
+        if (gone.signal.aborted) {
+          return;
+        }
+        const problem = asProblem(thrown);
+        state.value = { value: state.peek().value, problem, busy: false };
+        if (problem.passing) {
+          timer = setTimeout(attempt, patience(tries++));
+        }
+      }
+    };
+    const online = () => {
+      if (state.peek().problem?.passing && !state.peek().busy) {
+        void attempt();
+      }
+    };
+    void attempt();
+    addEventListener("online", online);
+    return () => {
+      gone.abort();
+      clearTimeout(timer);
+      removeEventListener("online", online);
+    };
   }, keys);
   return state;
 }

@@ -1,0 +1,214 @@
+//go:build tools
+
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/tone"
+	"sori.internal/infra/internal/world"
+	"sori.internal/shared/testkit"
+)
+
+// heldBytes is how much of an upload passes before the door holds it.
+const heldBytes = 64 << 10
+
+// tooLong is more than the operating system takes from a browser at once, while
+// the door holds an upload.
+const tooLong = 40 << 20
+
+// recorded makes a WAV file of 5 s, and of more bytes behind them.
+func recorded(t *testing.T, more int) string {
+	t.Helper()
+	return given(t, "녹음.wav", string(tone.WAV(220, 5*time.Second))+strings.Repeat("\x00", more))
+}
+
+func TestADiscardedUploadBecomesNoJob(t *testing.T) {
+	t.Parallel()
+	for name, more := range map[string]int{"in the middle": tooLong, "sent to its last byte": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := world.Start(t, world.Options{Settings: withConsole(t)})
+			door := w.Proxy(w.Gateway)
+			v := arrive(t, door.URL)
+			v.gives(recorded(t, more))
+			held := door.Hold(heldBytes)
+			v.presses("Analyse recording")
+			<-held
+			v.sees(`location.hash.startsWith('#/uploads/')`)
+			if more == 0 {
+				v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') === '36'`)
+			}
+			v.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/'`))
+			v.sees(`document.querySelector('.note button')`)
+			v.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.note button').click()`))
+			v.sees(`!document.querySelector('.note button')`)
+			door.Mend()
+			if more == 0 {
+				v.sees(`performance.getEntriesByType('resource').some(e => /\/jobs\/[0-9a-f-]{36}$/.test(e.name))`) // the job is taken back
+			}
+			idle(t, w)
+			v.open("/#/jobs")
+			v.reads("No jobs yet.")
+		})
+	}
+}
+
+// idle waits until no upload is under way.
+func idle(t *testing.T, w *world.World) {
+	t.Helper()
+	testkit.Eventually(t, func() error {
+		text := fetch(t, w.Gateway+"/metrics")
+		if !strings.Contains(text, "\nsori_uploads_active 0\n") {
+			return fmt.Errorf("uploads are under way")
+		}
+		return nil
+	})
+}
+
+func TestAnUploadThatIsCutTellsThatItStartsAgain(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	door := w.Proxy(w.Gateway)
+	v := arrive(t, door.URL)
+	v.loadsFonts()
+	v.gives(recorded(t, tooLong))
+	// Time passes a hundred times as fast for pauses, which are added up.
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const real = setTimeout;
+		window.waited = 0;
+		window.setTimeout = (work, ms, ...rest) => {
+			window.waited += ms >= 500 ? ms : 0;
+			return real(work, ms >= 500 ? ms / 100 : ms, ...rest);
+		};
+	})()`))
+	held := door.Hold(heldBytes)
+	v.presses("Analyse recording")
+	<-held
+	door.Cut()
+	v.reads("Send again")
+	if waited := evaluate[float64](v, "window.waited"); waited < 90_000 || waited > 95_000 {
+		t.Errorf("it gave up after %v ms", waited)
+	}
+	v.shoots("upload-given-up")
+	held = door.Hold(heldBytes)
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const quick = setTimeout;
+		window.setTimeout = (work, ms, ...rest) => ms >= 500 ? 0 : quick(work, ms, ...rest); // the next pause lasts
+	})()`))
+	v.presses("Send again")
+	<-held
+	door.Cut()
+	v.reads("The file is sent again from its start")
+	if bar := v.bar(); bar != 0 {
+		t.Errorf("the bar is at %d, of a file that is sent again from its start", bar)
+	}
+	v.shoots("upload-cut")
+}
+
+func TestTheBarGivesSendingAndAnalysisTheirShares(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(6 * time.Second), NoProgress: true}})
+	door := w.Proxy(w.Gateway)
+	v := arrive(t, door.URL)
+	v.loadsFonts()
+	v.gives(recorded(t, 0))
+	held := door.Hold(heldBytes)
+	v.presses("Analyse recording")
+	<-held
+	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') === '36'`)
+	v.shoots("upload")
+	door.Mend()
+	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') === '70' && document.title.startsWith('70%')`)
+	v.reads("Analysis complete")
+}
+
+func TestARecordingFromTheMicrophoneIsNotLostByLeaving(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	v := arrive(t, w.Gateway)
+	v.presses("Record")
+	v.sees(`document.querySelector('[role=timer]')?.textContent >= '0:00.5'`)
+	v.presses("Jobs")
+	v.reads("No jobs yet.")
+	v.shoots("microphone-left")
+	v.presses("New")
+	v.reads("Ready to analyse")
+	v.shoots("microphone-kept")
+
+	// A reload is asked about, and refused.
+	asked := make(chan page.DialogType, 1)
+	opening := chromedp.Events(v.page, page.JavascriptDialogOpening)
+	go func() {
+		for e, err := range opening {
+			if err != nil {
+				return
+			}
+			asked <- e.Type
+			return
+		}
+	}()
+	go func() { _ = chromedp.Do(v.page, chromedp.Reload()) }()
+	select {
+	case kind := <-asked:
+		if kind != page.DialogTypeBeforeunload {
+			t.Errorf("the page asks with %s", kind)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the page is left without a question")
+	}
+	if _, err := chromedp.Call(v.page, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: false}); err != nil {
+		t.Fatal(err)
+	}
+	v.reads("Ready to analyse")
+}
+
+func TestWhatIsNoRecordingIsRefusedBeforeItIsSent(t *testing.T) {
+	t.Parallel()
+	settings := withConsole(t)
+	settings["MAX_UPLOAD_BYTES"] = "200000"
+	w := world.Start(t, world.Options{Settings: settings})
+	v := arrive(t, w.Gateway)
+	v.reads("up to 200 kB")
+	v.reads("AMR or CAF")
+	for _, c := range []struct{ name, text, told string }{
+		{"empty.wav", "", "is empty"},
+		{"notes.wav", "these are no sounds", "is a text file"},
+		{"사진.wav", "\x89PNG\r\n\x1a\n\x00\x00", "is an image"},
+		{"paper.mp3", "%PDF-1.7\n", "is a PDF document"},
+		{"archive.flac", "PK\x03\x04\x14\x00", "is an archive"},
+		{"long.wav", string(tone.WAV(220, 10*time.Second)), "larger than the 200 kB"},
+	} {
+		v.do(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{given(t, c.name, c.text)}))
+		v.sees(fmt.Sprintf("[...document.querySelectorAll('[role=alert]')].some(el => el.textContent.includes(%q) && el.textContent.includes(%q))", c.name, c.told))
+		v.shoots("refused-" + strings.SplitN(c.name, ".", 2)[0])
+	}
+	v.presses("Analyse recording")
+	v.reads("Record something or choose a file.")
+}
+
+func TestAFileThatIsTooLargeIsToldTheLimit(t *testing.T) {
+	t.Parallel()
+	settings := withConsole(t)
+	settings["MAX_UPLOAD_BYTES"] = "200000"
+	w := world.Start(t, world.Options{Settings: settings})
+	v := arrive(t, w.Gateway)
+	// An older server does not tell the limit before it refuses.
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const real = fetch;
+		window.fetch = (url, ...rest) => real(new URL(url, location.href).pathname === '/' ? '/livez' : url, ...rest);
+	})()`))
+	v.presses("Jobs")
+	v.presses("New")
+	v.gives(recorded(t, 100_000))
+	v.presses("Analyse recording")
+	v.reads("larger than the 200 kB that can be uploaded")
+	v.shoots("too-large")
+}

@@ -1,0 +1,48 @@
+import { effect, signal } from "@preact/signals";
+import { words } from "../locale";
+import { stamp } from "../locale/format";
+import { Take } from "./microphone";
+
+/** A recording that was given, by whichever way. */
+export interface Given {
+  name: string;
+  audio: Blob;
+  recorded: boolean; // by the microphone: there is no other copy of it
+}
+
+// What is about to be uploaded. It outlives the page New, so that a look at
+// another page loses nothing.
+export const given = signal<Given | null>(null);
+export const take = signal<Take | null>(null);
+
+/** Begins to record from the microphone. */
+export async function record(): Promise<void> {
+  take.value = await Take.start();
+}
+
+/** Ends the recording, and keeps it to be uploaded. */
+export async function stopRecording(): Promise<void> {
+  const stopped = take.value;
+  if (stopped) {
+    take.value = null;
+    const file = await stopped.stop(words.value.audio.fileName(stamp(new Date())));
+    given.value = { name: file.name, audio: file, recorded: true };
+  }
+}
+
+export function dropRecording(): void {
+  take.value?.close();
+  take.value = null;
+}
+
+/** Has the browser ask before it leaves a recording that nobody else has. */
+export function guardRecording(): void {
+  const ask = (e: BeforeUnloadEvent) => e.preventDefault();
+  effect(() => {
+    if (take.value !== null || given.value?.recorded) {
+      addEventListener("beforeunload", ask);
+    } else {
+      removeEventListener("beforeunload", ask);
+    }
+  });
+}
