@@ -79,7 +79,12 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		ready.Started()
 		return nil
 	}
-	// A consumer for each, since one with several filters is slow where few subjects match.
+	return lifecycle.Run(ctx, ready.Watch, serve.Run, lifecycle.After(log, setup, consumers(&cfg, events, core, counts)...))
+}
+
+// consumers are the parts that handle events: one for each kind, since a consumer with several
+// filters is slow where few subjects match.
+func consumers(cfg *Config, events *bus.Bus, core *analysis.Core, counts *metrics.Registry) []lifecycle.Part {
 	consumer := func(name event.Name, handle func(context.Context, bus.Delivery) error) bus.Consumer {
 		return bus.Consumer{
 			Name: Name + "-" + string(name), Filters: []string{event.Every(name)},
@@ -92,7 +97,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		c.GiveUp = intake.GiveUp(core)
 		return func(ctx context.Context) error { return events.Consume(ctx, c) }
 	}
-	// What is only watched fails no job where that cannot be done.
+	// An event that is only watched fails no job where it cannot be handled.
 	watch := func(name event.Name, handle func(context.Context, bus.Delivery) error) lifecycle.Part {
 		c := consumer(name, handle)
 		c.Steady = true
@@ -103,8 +108,8 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		consume(event.NameRetried, intake.Retried(core)),
 		consume(event.NameLapsed, intake.Lapsed(core)),
 	}
-	if cfg.StatusURL != "" { // else there is nothing to ask
+	if cfg.StatusURL != "" { // without one there is nothing to ask
 		parts = append(parts, watch(event.NameDispatched, intake.Dispatched(core)), watch(event.NameRefused, intake.Refused(core)))
 	}
-	return lifecycle.Run(ctx, ready.Watch, serve.Run, lifecycle.After(log, setup, parts...))
+	return parts
 }

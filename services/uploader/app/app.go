@@ -74,6 +74,12 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		ready.Started()
 		return nil
 	}
+	parts := append(consumers(&cfg, events, core, eraser, counts), sweeper.Run)
+	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup, parts...))
+}
+
+// consumers are the parts that handle events.
+func consumers(cfg *Config, events *bus.Bus, core *upload.Core, eraser *upload.Eraser, counts *metrics.Registry) []lifecycle.Part {
 	received := func(ctx context.Context) error {
 		return events.Consume(ctx, bus.Consumer{
 			Name: receivedConsumer, Filters: []string{event.Every(event.NameReceived)},
@@ -88,6 +94,5 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 			Handle: intake.Erased(eraser),
 		})
 	}
-	return lifecycle.Run(ctx, ready.Watch, server.Run,
-		lifecycle.After(log, setup, received, erased, sweeper.Run))
+	return []lifecycle.Part{received, erased}
 }

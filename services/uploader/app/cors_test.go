@@ -140,9 +140,10 @@ func TestAServerWithoutCORSRulesIsUsedWithoutThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		proxy := httputil.NewSingleHostReverseProxy(to)
-		director := proxy.Director
-		proxy.Director = func(r *http.Request) { host := r.Host; director(r); r.Host = host } // which the signature covers
+		proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.Out.Host = r.In.Host // the signature covers it
+		}}
 		s3 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Query().Has("cors") {
 				w.WriteHeader(refusal)
