@@ -160,6 +160,9 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 	}
 	switch track.codec {
 	case "opus", "amr_nb", "amr_wb", "ac3", "eac3": // the last packet is heard whole, whatever the table of times says
+		if m.fragment.uneven { // a browser writes when it got a packet, which is not how long the packet plays
+			return
+		}
 		if track.scale != 0 {
 			track.frame = track.firstStep * int64(track.rate) / int64(track.scale)
 		}

@@ -30,6 +30,8 @@ type mp4Fragment struct {
 	at      int64 // byte at which the next packet begins
 	last    []fragmentPacket
 	several bool // there were too many packets to keep
+	first   uint32
+	uneven  bool // packets differ in the ticks that they are said to take
 	now     int64
 	nowTick int64
 }
@@ -113,6 +115,10 @@ func (f *mp4Fragment) packet(flags uint32, row []byte) {
 }
 
 func (f *mp4Fragment) take(duration, size uint32) {
+	if f.count+f.now == 0 {
+		f.first = duration
+	}
+	f.uneven = f.uneven || duration != f.first
 	f.at = min(f.at+int64(size), pastEnd)
 	f.now, f.nowTick = f.now+1, min(f.nowTick+int64(duration), pastEnd)
 	if f.several = f.several || len(f.last) == mostFragment; !f.several {
