@@ -191,17 +191,21 @@ func (v *visitor) look(s size, scheme string) {
 	}
 }
 
-// shoots sees to it that no page is wider than its screen, in both languages, and
-// keeps pictures where they are asked for.
+// shoots sees to it that no page is wider than its screen, in both languages where
+// it has them, and keeps pictures where they are asked for.
 func (v *visitor) shoots(name string) {
 	v.t.Helper()
+	defer v.look(desktop, "light")
+	if !evaluate[bool](v, "document.querySelector('button[lang]') !== null") {
+		v.shootsIn(name)
+		return
+	}
 	spoken := evaluate[string](v, "document.documentElement.lang")
 	for _, lang := range []string{"ko", "en"} {
 		v.speaks(lang)
 		v.shootsIn(name + "-" + lang)
 	}
 	v.speaks(spoken)
-	v.look(desktop, "light")
 }
 
 func (v *visitor) shootsIn(name string) {
