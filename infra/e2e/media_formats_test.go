@@ -80,20 +80,11 @@ func mediaFormats() []mediaFormat {
 
 func TestRecordingsAreWhatFFmpegSays(t *testing.T) {
 	t.Parallel()
-	base := filepath.Join(t.TempDir(), "base.wav")
-	output(t.Context(), t, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "aevalsrc=0.3*sin(440*2*PI*t)+0.1*random(0):s=48000:d=2.31043", base)
+	base := baseSound(t)
 	for _, f := range mediaFormats() {
 		t.Run(f.file, func(t *testing.T) {
 			t.Parallel()
-			whole := f.make(t, base)
-			tag := append([]byte("ID3\x03\x00\x00\x00\x00\x07\x68"), make([]byte, 1000)...)
-			variants := map[string][]byte{
-				"whole": whole, "cut": whole[:len(whole)/2], "tagged": append(append(tag, whole...), "TAG"+strings.Repeat("a", 125)...),
-			}
-			if f.piped {
-				variants["piped"] = f.pipe(t, base)
-			}
-			for name, content := range variants {
+			for name, content := range f.variants(t, base) {
 				file := filepath.Join(t.TempDir(), name+"-"+f.file)
 				if err := os.WriteFile(file, content, 0o600); err != nil {
 					t.Fatal(err)
@@ -102,6 +93,29 @@ func TestRecordingsAreWhatFFmpegSays(t *testing.T) {
 			}
 		})
 	}
+}
+
+// baseSound is what all formats are made of.
+func baseSound(t *testing.T) string {
+	t.Helper()
+	base := filepath.Join(t.TempDir(), "base.wav")
+	output(t.Context(), t, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "aevalsrc=0.3*sin(440*2*PI*t)+0.1*random(0):s=48000:d=2.31043", base)
+	return base
+}
+
+// variants are files of the format as they are met: whole, cut in the middle, with tags before and
+// behind, and written to a pipe.
+func (f mediaFormat) variants(t *testing.T, base string) map[string][]byte {
+	t.Helper()
+	whole := f.make(t, base)
+	tag := append([]byte("ID3\x03\x00\x00\x00\x00\x07\x68"), make([]byte, 1000)...)
+	variants := map[string][]byte{
+		"whole": whole, "cut": whole[:len(whole)/2], "tagged": append(append(tag, whole...), "TAG"+strings.Repeat("a", 125)...),
+	}
+	if f.piped {
+		variants["piped"] = f.pipe(t, base)
+	}
+	return variants
 }
 
 // make writes the format. What ffmpeg of Debian cannot write is there.
