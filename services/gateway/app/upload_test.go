@@ -135,6 +135,7 @@ func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel 
 		{"token no number", "/tokens/abc/upload-audio", multi(file), 422, "validation-failed"},
 		{"token overflows", "/tokens/9223372036854775808/upload-audio", multi(file), 422, "validation-failed"},
 		{"no file part", "", multi(part{name: "data", file: "a.wav", content: wav(64)}), 422, "file-missing"},
+		{"no file part, but a large file", "", multi(part{name: "data", file: "a.wav", content: wav(300 << 10)}), 422, "file-missing"},
 		{"no part", "", multi(), 422, "file-missing"},
 		{"two files", "", multi(file, file), 422, "file-ambiguous"},
 		{"empty file", "", multi(part{name: "file", file: "a.wav"}), 422, "empty-file"},

@@ -39,6 +39,8 @@ type form struct {
 	charset string // that the form's text is in, as far as it tells
 	names   names  // of the parts that were skipped, the first of them
 	read    int    // parts that have begun
+
+	otherFile bool // a part of another name holds a file that is too large to be skipped
 }
 
 // newForm reads the boundary out of a request's Content-Type.
@@ -87,7 +89,7 @@ type part struct {
 // file advances to the part that holds the recording.
 func (f *form) file() (part, error) {
 	p, d, err := f.next()
-	if errors.Is(err, errLastPart) {
+	if errors.Is(err, errLastPart) || f.otherFile {
 		return part{}, noFile(f.names)
 	}
 	if err != nil {
@@ -126,6 +128,7 @@ func (f *form) next() (*multipart.Part, disposition, error) {
 			return p, d, nil
 		}
 		if err := f.skip(p, name); err != nil {
+			f.otherFile = f.body.spare <= 0 && d.fileName(f.charset) != ""
 			return nil, disposition{}, f.explain(err)
 		}
 	}
