@@ -29,10 +29,11 @@ type FailureCode struct {
 // analysis server makes up itself.
 func FailureCodes() []FailureCode {
 	return []FailureCode{
-		{Code: "unsupported-codec", Server: true},     // known, and cannot be decoded
-		{Code: "unsupported-audio", Server: true},     // not audio
-		{Code: "no-audio", Server: true},              // nothing in it can be decoded
-		{Code: "audio-too-long", Server: true},        //
+		{Code: "unsupported-codec", Server: true}, // known, and cannot be decoded
+		{Code: "unsupported-audio", Server: true}, // not audio
+		{Code: "no-audio", Server: true},          // nothing in it can be decoded
+		{Code: "audio-too-long", Server: true},    //
+		{Code: "audio-too-large", Server: true},
 		{Code: "analysis-crashed", Server: true},      // the decoder crashed or exceeded its memory
 		{Code: "decode-limit-exceeded", Server: true}, // the decoder exceeded its time
 		{Code: "audio-unreachable", Server: true, Retryable: true},

@@ -63,6 +63,8 @@ func failureOfRecording(code string) (pair, bool) {
 		return pair{"파일에서 소리를 찾을 수 없습니다. 녹음을 확인해 주세요.", "No sound can be decoded from the file. Please check the recording."}, true
 	case "audio-too-long":
 		return pair{"녹음이 너무 길어 분석할 수 없습니다. 나누어 업로드해 주세요.", "The recording is too long to be analysed. Please upload it in parts."}, true
+	case "audio-too-large":
+		return pair{"녹음 파일이 너무 커서 분석할 수 없습니다. 더 짧게 자르거나 압축해 업로드해 주세요.", "The file is too large to be analysed. Please shorten or compress it."}, true
 	case "analysis-crashed":
 		return pair{"이 녹음을 해석하던 프로그램이 중단되었습니다. 파일이 손상되었을 수 있습니다.", "The decoder stopped at this recording. The file may be damaged."}, true
 	case "decode-limit-exceeded":

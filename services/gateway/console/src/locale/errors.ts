@@ -68,6 +68,7 @@ export const advice: Record<string, Sentences> = {
   "unsupported-codec": { ko: "분석할 수 없는 코덱입니다. WAV, FLAC, MP3 등으로 변환해 다시 올리세요.", en: "The recording's codec cannot be analysed. Convert it, to WAV, FLAC or MP3 say, and upload it again." },
   "no-audio": { ko: "파일에서 소리를 찾을 수 없습니다. 다른 파일을 올리세요.", en: "There is no sound in the file. Upload another one." },
   "audio-too-long": { ko: "녹음이 너무 깁니다. 나누어 올리세요.", en: "The recording is too long. Upload it in parts." },
+  "audio-too-large": { ko: "녹음 파일이 너무 큽니다. 더 짧게 자르거나 압축해 올리세요.", en: "The file is too large to be analysed. Shorten or compress it." },
   "analysis-crashed": { ko: "파일이 손상되어 분석할 수 없습니다. 다시 저장하거나 변환해 올리세요.", en: "The file is damaged in a way that stops the analysis. Save or convert it anew, and upload it again." },
   "decode-limit-exceeded": { ko: "파일을 읽는 데 너무 오래 걸려 분석을 멈추었습니다. WAV나 FLAC으로 변환해 다시 올리세요.", en: "Reading the file took too long. Convert it to WAV or FLAC, and upload it again." },
   "audio-unreachable": { ko: "분석 서버가 녹음을 받아 오지 못했습니다. 다시 시도하세요.", en: "The analysis server could not fetch the recording. Try again." },
