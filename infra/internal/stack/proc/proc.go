@@ -22,6 +22,9 @@ import (
 // outputGrace bounds the wait for the output of a process that has ended: its own children may hold it open.
 const outputGrace = 5 * time.Second
 
+// groupGrace bounds the wait for the other processes of a group that was killed.
+const groupGrace = 2 * time.Second
+
 // ErrExited is what a process that ended with status 0 ended with: none of them is meant to end by itself.
 var ErrExited = errors.New("exit status 0")
 
@@ -158,8 +161,21 @@ func (p *Process) Stop(ctx context.Context, steps ...Step) {
 	if !p.ended() {
 		_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
 		<-p.done
+		p.awaitGroup()
 	}
 	p.endInput()
+}
+
+// awaitGroup returns when no process of the killed group is left. The system tells only of the end of our own child;
+// the processes that it had started end a moment later. A zombie that nobody reaps counts as a process, hence the bound.
+func (p *Process) awaitGroup() {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(groupGrace); time.Now().Before(limit); <-tick.C {
+		if errors.Is(syscall.Kill(-p.PID(), 0), syscall.ESRCH) {
+			return
+		}
+	}
 }
 
 func (p *Process) ended() bool {
