@@ -58,7 +58,7 @@ func TestAServerThatNeverCallsBackIsAskedForTheResult(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Poll: true})
 	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	if c := testkit.Await[event.Completed](w.Kit, w.Bus("test", event.Jobs()), job); c.Attempt != 1 {
 		t.Errorf("attempt %d completed", c.Attempt)
 	}
@@ -94,7 +94,7 @@ func TestAServerThatNeverCallsBackIsAskedAFewTimesAndThenTheJobFails(t *testing.
 	if status, body := ask(t, w, job, "retry"); status != http.StatusAccepted {
 		t.Fatalf("%d %v", status, body)
 	}
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	if told := names(history(t, w, job)); !strings.HasPrefix(told, want+", failed 3, retried 4, attempted 4, ") {
 		t.Error(told)
 	}
@@ -105,7 +105,7 @@ func TestAServerThatCallsBackBeforeItAnswersHasReported(t *testing.T) {
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{CallbackFirst: true, Delay: analyzer.Duration(2 * time.Second)}})
 	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
-	checkStages(t, frames)
+	world.CheckFrames(t, frames)
 	moved := false // by what the server said of its progress, which it had not yet answered for
 	for _, f := range frames {
 		moved = moved || f.Progress > 90 && f.Progress < 100
@@ -132,7 +132,7 @@ func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *t
 	ends := map[string]world.Frame{}
 	for _, job := range all {
 		frames := w.Follow(w.Context(), t, job, "en")
-		checkStages(t, frames)
+		world.CheckFrames(t, frames)
 		ends[job] = frames[len(frames)-1]
 	}
 	testkit.Eventually(t, func() error {
@@ -159,7 +159,7 @@ func TestAServerThatNeedsTheS3StyleIsGivenIt(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Settings: map[string]string{"ANALYSIS_URL_STYLE": "s3", "S3_PUBLIC_ENDPOINT": "http://127.0.0.1:9"}})
 	job := w.Upload(t, "녹음 1.wav", tone.WAV(220, 2*time.Second))
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	var r result
 	w.Result(t, job, &r)
 	if r.Status != "completed" || r.Result == nil || r.Result.Duration != 2 {

@@ -92,7 +92,7 @@ func TestACallbackThatComesAfterTheNextAttemptHasBegunChangesNothing(t *testing.
 		})
 	}
 	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	var r result
 	w.Result(t, job, &r)
 	if r.Status != "completed" || r.Result == nil || r.Result.Duration != 1 {
@@ -204,7 +204,7 @@ func TestAForgedCallbackIsRefusedAtBothDoorsAndChangesNothing(t *testing.T) {
 	asked := &wire{}
 	w := world.Start(t, world.Options{Front: asked.listen})
 	other := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
-	checkStages(t, w.Follow(w.Context(), t, other, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, other, "en"))
 	tried := make(chan int, 1)
 	asked.before = func(key string) { // the job waits for its result, and no other is there yet
 		job, _, _ := strings.Cut(key, ".")
@@ -223,7 +223,7 @@ func TestAForgedCallbackIsRefusedAtBothDoorsAndChangesNothing(t *testing.T) {
 	}
 	before := snapshot(t, w, other)
 	job := w.Upload(t, "a.wav", tone.WAV(220, 2*time.Second))
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	if n := <-tried; n < 18 {
 		t.Errorf("%d forgeries were tried", n)
 	}

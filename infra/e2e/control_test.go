@@ -48,7 +48,7 @@ func TestAFailedJobIsRetriedWithoutUploadingItAgain(t *testing.T) {
 		t.Fatalf("%d %v", status, body)
 	}
 	second := w.Follow(w.Context(), t, job, "en")
-	checkStages(t, second)
+	world.CheckFrames(t, second)
 	if first := second[0].Progress; first < 70 {
 		t.Errorf("it went on at %d", first)
 	}

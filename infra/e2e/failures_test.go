@@ -122,7 +122,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	storage.Mend()
-	checkStages(t, w.Follow(w.Context(), t, other, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, other, "en"))
 	checkNothingIsLeft(t, w, job)
 
 	kept := letters(t, w, job, 2)
@@ -181,7 +181,7 @@ func TestAnEventThatWasGivenUpIsReplayedOnceItsCauseIsMended(t *testing.T) {
 	if err := b.Replay(w.Context(), l.Consumer, l.EventSeq); err != nil {
 		t.Fatal(err)
 	}
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	if h := history(t, w, job); h[len(h)-1].Name() != event.NameCompleted {
 		t.Error(names(h))
 	}

@@ -50,36 +50,12 @@ type result struct {
 	Cached    bool      `json:"cached"`
 }
 
-// tone makes a WAV file with a sine of the given length.
-
-// checkStages holds what every stream promises: no step back, ids that grow, and
-// an end that is the last frame and the only terminal one.
-func checkStages(t *testing.T, frames []world.Frame) {
-	t.Helper()
-	if len(frames) == 0 {
-		t.Fatal("no frames")
-	}
-	for i, f := range frames {
-		last := i == len(frames)-1
-		if f.Terminal() != last {
-			t.Errorf("frame %d of %d has the status %s", i+1, len(frames), f.Status)
-		}
-		if i > 0 && f.Progress < frames[i-1].Progress {
-			t.Errorf("progress goes back from %d to %d", frames[i-1].Progress, f.Progress)
-		}
-	}
-	end := frames[len(frames)-1]
-	if end.Status != "completed" || end.Progress != 100 || len(end.Result) < 10 {
-		t.Errorf("the end is %+v", end)
-	}
-}
-
 func TestARecordingBecomesAResultThroughEveryStage(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
 	job := w.Upload(t, "녹음 1.wav", tone.WAV(220, 3*time.Second))
 	frames := w.Follow(w.Context(), t, job, "ko")
-	checkStages(t, frames)
+	world.CheckFrames(t, frames)
 	seen := map[int]string{}
 	for _, f := range frames {
 		if _, ok := seen[f.Progress]; !ok {
@@ -111,7 +87,7 @@ func TestWhatWasUploadedIsListedAndPlayed(t *testing.T) {
 	w := world.Start(t, world.Options{})
 	audio := tone.WAV(220, time.Second)
 	job := w.Upload(t, "녹음 1.wav", audio)
-	checkStages(t, w.Follow(w.Context(), t, job, "ko"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, job, "ko"))
 	get := func(path string) (*http.Response, []byte) {
 		resp, err := w.Client.Get(w.Gateway + path)
 		if err != nil {
@@ -158,7 +134,7 @@ func TestEveryDecodedFormatIsAnalysed(t *testing.T) {
 			t.Fatal(err)
 		}
 		job := w.Upload(t, name, audio)
-		checkStages(t, w.Follow(w.Context(), t, job, "en"))
+		world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 		var r result
 		w.Result(t, job, &r)
 		if r.Result == nil || r.Result.Duration <= 0 || r.Result.SampleRate <= 0 {

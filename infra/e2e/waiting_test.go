@@ -52,13 +52,13 @@ func TestAServerThatAnswers503WithRetryAfterForAMinuteIsWaitedForAndViewersKnowU
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkStages(t, frames)
+		world.CheckFrames(t, frames)
 		until := lastWait(t, frames, language, asked)
 		if over := end(t, w, first); over.Before(until) {
 			t.Errorf("told %v, it ended at %v", until, over)
 		}
 	}
-	checkStages(t, w.Follow(w.Context(), t, second, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, second, "en"))
 	if over := end(t, w, second); over.Before(asked.Add(*restFor)) {
 		t.Errorf("asked at %v, it ended at %v", asked, over)
 	}

@@ -1,6 +1,6 @@
 //go:build tools
 
-package e2e_test
+package tools_test
 
 import (
 	"bytes"

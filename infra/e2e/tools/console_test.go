@@ -1,6 +1,6 @@
 //go:build tools
 
-package e2e_test
+package tools_test
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 )
 
 // speech is a recording with a voice in it.
-const speech = "../analyzer/internal/analysis/testdata/speech.flac"
+const speech = "../../analyzer/internal/analysis/testdata/speech.flac"
 
 // given makes a file for a visitor to give.
 func given(t *testing.T, name, text string) string {

@@ -1,6 +1,6 @@
 //go:build tools
 
-package e2e_test
+package tools_test
 
 import (
 	"fmt"
@@ -71,7 +71,7 @@ func (v *visitor) tries(id string) string {
 func TestTheDocumentationShowsAndRunsEverythingWithoutOtherHosts(t *testing.T) {
 	t.Parallel()
 	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
-	checkStages(t, w.Follow(w.Context(), t, w.Upload(t, "a.wav", tone.WAV(220, time.Second)), "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, w.Upload(t, "a.wav", tone.WAV(220, time.Second)), "en"))
 	abroad := make(chan string, 10)
 	v := readDocs(t, w, abroad)
 	said := chromedp.Console(v.page)
@@ -129,8 +129,8 @@ func operations(t *testing.T, w *world.World) []string {
 
 func TestTheFilesOfTheDocumentationAreThoseOfNPM(t *testing.T) {
 	t.Parallel()
-	dir, ours := t.TempDir(), "../../services/gateway/internal/api/docs"
-	output(t.Context(), t, "../../services/gateway/internal/api/docs.sh", dir)
+	dir, ours := t.TempDir(), "../../../services/gateway/internal/api/docs"
+	output(t.Context(), t, "../../../services/gateway/internal/api/docs.sh", dir)
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
 		t.Fatalf("%d files, %v", len(entries), err)

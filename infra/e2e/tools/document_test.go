@@ -1,6 +1,6 @@
 //go:build tools
 
-package e2e_test
+package tools_test
 
 import (
 	"encoding/json"
@@ -95,7 +95,7 @@ func TestTheExamplesRunAsTheyStand(t *testing.T) {
 	w := world.Start(t, world.Options{})
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "recording.wav"), tone.WAV(220, time.Second))
-	checkStages(t, w.Follow(w.Context(), t, w.Upload(t, "a.wav", tone.WAV(220, time.Second)), "ko"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, w.Upload(t, "a.wav", tone.WAV(220, time.Second)), "ko"))
 	var root any
 	if err := json.Unmarshal(document(t, w), &root); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,6 @@
 //go:build tools
 
-package e2e_test
+package tools_test
 
 import (
 	"bytes"
@@ -121,7 +121,7 @@ func (f mediaFormat) variants(t *testing.T, base string) map[string][]byte {
 // make writes the format. What ffmpeg of Debian cannot write is there.
 func (f mediaFormat) make(t *testing.T, base string) []byte {
 	t.Helper()
-	file := filepath.Join("../../shared/media/testdata", f.file)
+	file := filepath.Join("../../../shared/media/testdata", f.file)
 	if f.args != "" {
 		file = filepath.Join(t.TempDir(), f.file)
 		args := append([]string{"-v", "error", "-i", base}, strings.Fields(f.args)...)

@@ -1,6 +1,9 @@
 //go:build tools
 
-package e2e_test
+// Package tools_test compares Sori with programs of others, and drives it with them:
+// a browser, ffmpeg, sox, espeak-ng, nginx, npm and a generated client. .ci/run
+// installs them.
+package tools_test
 
 import (
 	"context"
@@ -25,6 +28,13 @@ func output(ctx context.Context, t *testing.T, name string, args ...string) stri
 	return strings.TrimSpace(string(out))
 }
 
+// measured is what the reference analysis server finds.
+type measured struct {
+	Duration float64  `json:"duration"`
+	Loudness *float64 `json:"loudness_lufs"`
+	Pitch    *float64 `json:"pitch_median_hz"`
+}
+
 func analysed(t *testing.T, w *world.World, file string) *measured {
 	t.Helper()
 	audio, err := os.ReadFile(file)
@@ -32,8 +42,10 @@ func analysed(t *testing.T, w *world.World, file string) *measured {
 		t.Fatal(err)
 	}
 	job := w.Upload(t, filepath.Base(file), audio)
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
-	var r result
+	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	var r struct {
+		Result *measured `json:"result"`
+	}
 	w.Result(t, job, &r)
 	if r.Result == nil {
 		t.Fatalf("%s: no result: %+v", file, r)

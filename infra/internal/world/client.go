@@ -130,6 +130,28 @@ func (w *World) Follow(ctx context.Context, t *testing.T, job, language string) 
 	return frames
 }
 
+// CheckFrames checks what the stream of a completed job promises: the progress never
+// goes back, and the last frame alone is terminal and has the result.
+func CheckFrames(t *testing.T, frames []Frame) {
+	t.Helper()
+	if len(frames) == 0 {
+		t.Fatal("no frames")
+	}
+	for i, f := range frames {
+		last := i == len(frames)-1
+		if f.Terminal() != last {
+			t.Errorf("frame %d of %d has the status %s", i+1, len(frames), f.Status)
+		}
+		if i > 0 && f.Progress < frames[i-1].Progress {
+			t.Errorf("progress goes back from %d to %d", frames[i-1].Progress, f.Progress)
+		}
+	}
+	end := frames[len(frames)-1]
+	if end.Status != "completed" || end.Progress != 100 || len(end.Result) < 10 {
+		t.Errorf("the end is %+v", end)
+	}
+}
+
 func (w *World) get(ctx context.Context, t *testing.T, path, language string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.Gateway+path, nil)
