@@ -23,11 +23,11 @@ import (
 	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/bench/internal/scenario"
 	"sori.internal/infra/bench/internal/world"
-	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/parts"
 )
 
 func main() {
-	if ran, code := stack.RunChild(); ran {
+	if ran, code := parts.RunChild(); ran {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

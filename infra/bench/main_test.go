@@ -7,15 +7,10 @@ import (
 	"testing"
 
 	"sori.internal/infra/bench/internal/report"
-	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/stacktest"
 )
 
-func TestMain(m *testing.M) {
-	if ran, code := stack.RunChild(); ran {
-		os.Exit(code)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
 
 func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	t.Parallel()

@@ -10,14 +10,10 @@ import (
 	"sori.internal/infra/chaos/internal/ordeal"
 	"sori.internal/infra/chaos/internal/plan"
 	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/stacktest"
 )
 
-func TestMain(m *testing.M) {
-	if ran, code := stack.RunChild(); ran {
-		os.Exit(code)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
 
 // The short plan: every kind of fault once, while few customers come.
 func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {

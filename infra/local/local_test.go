@@ -20,6 +20,7 @@ import (
 
 	"sori.internal/infra/internal/connect"
 	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/parts"
 	"sori.internal/shared/testkit"
 )
 
@@ -27,7 +28,7 @@ import (
 const asLocal = "SORI_TEST_LOCAL_ARGS"
 
 func TestMain(m *testing.M) {
-	if ran, code := stack.RunChild(); ran {
+	if ran, code := parts.RunChild(); ran {
 		os.Exit(code)
 	}
 	if args, ok := os.LookupEnv(asLocal); ok {

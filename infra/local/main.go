@@ -26,11 +26,11 @@ import (
 	"strings"
 	"syscall"
 
-	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/parts"
 )
 
 func main() {
-	if ran, code := stack.RunChild(); ran {
+	if ran, code := parts.RunChild(); ran {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -17,6 +17,7 @@ import (
 
 	"sori.internal/infra/internal/fleet"
 	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/proc"
 	"sori.internal/shared/testkit"
 )
 
@@ -71,6 +72,10 @@ func keepStream(ctx context.Context, url string) (release func(), err error) {
 // goTest runs `go test` over the workspace, or over the packages that args name, which
 // share the programs that they build.
 func goTest(ctx context.Context, args []string, deps stack.Endpoints, programs string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("go test: %w", err)
+	}
 	command := append([]string{"test"}, args...)
 	if !namesPackages(args) {
 		command = append(command, "work")
@@ -86,6 +91,7 @@ func goTest(ctx context.Context, args []string, deps stack.Endpoints, programs s
 		testkit.EnvS3Access+"="+deps.S3AccessKey,
 		testkit.EnvS3Secret+"="+deps.S3SecretKey,
 		fleet.SharedVariable+"="+programs,
+		proc.ProgramVariable+"="+self,
 	)
 	if err := test.Run(); err != nil {
 		return fmt.Errorf("go test: %w", err)

@@ -18,19 +18,17 @@ import (
 
 	"sori.internal/infra/internal/fleet"
 	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/stacktest"
 )
 
 // parentVariable makes the test binary a parent to be killed: it holds the options of a fleet.
 const parentVariable = "SORI_TEST_FLEET_PARENT"
 
 func TestMain(m *testing.M) {
-	if ran, code := stack.RunChild(); ran {
-		os.Exit(code)
-	}
 	if opts := os.Getenv(parentVariable); opts != "" {
 		os.Exit(parent(opts))
 	}
-	os.Exit(m.Run())
+	os.Exit(stacktest.Main(m))
 }
 
 // parent runs a fleet, prints the numbers of its processes and waits to be killed.

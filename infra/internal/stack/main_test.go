@@ -10,19 +10,17 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/stacktest"
 )
 
 // parentVariable makes the test binary a parent to be killed: it names the state folder.
 const parentVariable = "SORI_TEST_PARENT"
 
 func TestMain(m *testing.M) {
-	if ran, code := stack.RunChild(); ran {
-		os.Exit(code)
-	}
 	if dir := os.Getenv(parentVariable); dir != "" {
 		os.Exit(parent(dir))
 	}
-	os.Exit(m.Run())
+	os.Exit(stacktest.Main(m))
 }
 
 // hello is what a parent says when its stack is ready.
@@ -33,7 +31,7 @@ type hello struct {
 
 // parent runs a stack until it is killed.
 func parent(dir string) int {
-	s, err := stack.Start(context.Background(), stack.Options{Dir: dir, Log: zerolog.Nop(), NATSChild: true})
+	s, err := stack.Start(context.Background(), stack.Options{Dir: dir, Log: zerolog.Nop()})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -80,7 +80,7 @@ func (s *Stack) launchNode(ctx context.Context, part Part, log zerolog.Logger) (
 	}
 
 	return natsd.Start(ctx, natsd.Options{
-		Dir: s.store(part), Member: m, Cluster: s.cluster, MaxPayload: s.opts.NATSMaxPayload, Child: true, Log: log,
+		Dir: s.store(part), Member: m, Cluster: s.cluster, MaxPayload: s.opts.NATSMaxPayload, Log: log,
 	})
 }
 

@@ -5,8 +5,8 @@
 // outlives that process: not after Stop, and on Linux not after kill -9 either. A second start in the same folder finds
 // the data, the passwords and, as long as nobody took them, the ports of the first.
 //
-// Some parts are this very binary, re-executed: a main, or a TestMain, that starts a stack calls RunChild before
-// anything else.
+// Some parts are this very program, executed again: a main that starts a stack calls parts.RunChild before anything else.
+// The tests have another program play them (package stacktest).
 package stack
 
 import (
@@ -24,7 +24,6 @@ import (
 	"sori.internal/infra/internal/stack/loopback"
 	"sori.internal/infra/internal/stack/natsd"
 	"sori.internal/infra/internal/stack/pg"
-	"sori.internal/infra/internal/stack/proc"
 	"sori.internal/infra/internal/stack/s3d"
 )
 
@@ -52,8 +51,6 @@ type Options struct {
 	Ports Ports
 	Log   zerolog.Logger
 
-	// NATSChild runs the NATS server as a process of its own, which can be killed and paused.
-	NATSChild bool
 	// NATSNodes, where it is more than one, runs so many NATS servers as a cluster, each a process and a part of its own (Node)
 	// in place of NATS. A later start finds their data, and other ports.
 	NATSNodes int
@@ -108,16 +105,6 @@ type member struct {
 	once     sync.Once
 	expected chan struct{} // closed before the part is stopped on purpose
 	watched  chan struct{} // closed when the watch is over
-}
-
-// RunChild plays a part of a stack when this process was started for that; the caller then ends the process with the
-// code. In any other process it does nothing.
-func RunChild() (ran bool, code int) {
-	return proc.RunRole(map[string]proc.Role{
-		natsd.Role:   natsd.RunRole,
-		s3d.Role:     s3d.RunRole,
-		pg.FetchRole: pg.RunFetchRole,
-	})
 }
 
 // Start starts the parts side by side and returns when all answer. A folder that another process holds is refused with a
@@ -229,7 +216,7 @@ func (s *Stack) launch(ctx context.Context, part Part, port loopback.Port, log z
 	case NATS:
 		return natsd.Start(ctx, natsd.Options{
 			Dir: filepath.Join(s.opts.Dir, "nats"), Port: port,
-			MaxPayload: s.opts.NATSMaxPayload, Child: s.opts.NATSChild, Log: log,
+			MaxPayload: s.opts.NATSMaxPayload, Log: log,
 		})
 	case S3:
 		return s3d.Start(ctx, s3d.Options{

@@ -31,9 +31,6 @@ const programsVariable = "SORI_TEST_PROGRAMS"
 // Main is a TestMain's whole work: it builds the services once for all tests of
 // the package, runs them, and returns the code to exit with.
 func Main(m *testing.M) int {
-	if ran, code := stack.RunChild(); ran {
-		return code
-	}
 	flag.Parse() //nolint:revive // for a TestMain, which is a main
 	code, err := run(m)
 	if err != nil {
@@ -105,7 +102,7 @@ func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
 	}
 	dir := filepath.Join(root, "state")
 	s, err := stack.Start(ctx, stack.Options{
-		Dir: dir, NATSChild: true, NATSNodes: natsNodes, Fast: true, Log: zerolog.Nop(),
+		Dir: dir, NATSNodes: natsNodes, Fast: true, Log: zerolog.Nop(),
 	})
 	if err != nil {
 		t.Fatal(errors.Join(err, os.RemoveAll(root)))

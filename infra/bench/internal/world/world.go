@@ -79,7 +79,7 @@ func Own(ctx context.Context, opts Options) (w *World, err error) {
 	if err != nil {
 		return w, err
 	}
-	w.stack, err = stack.Start(ctx, stack.Options{Dir: filepath.Join(w.dir, "stack"), Log: opts.Log, NATSChild: true})
+	w.stack, err = stack.Start(ctx, stack.Options{Dir: filepath.Join(w.dir, "stack"), Log: opts.Log})
 	if err != nil {
 		return w, err
 	}

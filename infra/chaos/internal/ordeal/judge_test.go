@@ -13,15 +13,11 @@ import (
 
 	"sori.internal/infra/chaos/internal/customer"
 	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/stacktest"
 	"sori.internal/shared/event"
 )
 
-func TestMain(m *testing.M) {
-	if ran, code := stack.RunChild(); ran {
-		os.Exit(code)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
 
 // begin starts an ordeal in which nothing goes wrong, up to its judgement.
 func begin(t *testing.T) *Ordeal {

@@ -95,7 +95,7 @@ func (o *Ordeal) open(ctx context.Context) (err error) {
 		return err
 	}
 	o.stack, err = stack.Start(ctx, stack.Options{
-		Dir: filepath.Join(o.opt.Dir, "stack"), NATSChild: true, Fast: true, Log: zerolog.Nop(),
+		Dir: filepath.Join(o.opt.Dir, "stack"), Fast: true, Log: zerolog.Nop(),
 	})
 	if err != nil {
 		return err

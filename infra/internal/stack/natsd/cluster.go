@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"sori.internal/infra/internal/stack/loopback"
 )
 
@@ -46,22 +44,10 @@ func NewCluster(names ...string) (Cluster, error) {
 func (c Cluster) URL() string {
 	urls := make([]string, len(c))
 	for i, m := range c {
-		urls[i] = url(m.Port)
+		urls[i] = URL(m.Port)
 	}
 
 	return strings.Join(urls, ",")
-}
-
-// join has a server join the others. One that finds itself among the routes leaves it at that.
-func (m Member) join(c Cluster, opts *server.Options) {
-	if m == (Member{}) {
-		return
-	}
-	opts.Cluster = server.ClusterOpts{Name: name, Host: loopback.Host, Port: m.Route}
-	opts.HTTPHost, opts.HTTPPort = loopback.Host, m.Monitor
-	for _, other := range c {
-		opts.Routes = append(opts.Routes, server.RoutesFromStr(url(other.Route))...)
-	}
 }
 
 // blame says of a start that has failed that a port is taken, where one of the member's own is.

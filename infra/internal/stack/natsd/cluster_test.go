@@ -31,7 +31,7 @@ func TestAMemberWhosePortIsTakenIsRefusedAsSuch(t *testing.T) {
 			}
 			defer l.Close()
 			_, err = natsd.Start(testContext(t), natsd.Options{
-				Dir: t.TempDir(), Member: c[0], Cluster: c, Child: true, Log: zerolog.Nop(),
+				Dir: t.TempDir(), Member: c[0], Cluster: c, Log: zerolog.Nop(),
 			})
 			if !errors.Is(err, loopback.ErrTaken) {
 				t.Errorf("start: %v, want %v", err, loopback.ErrTaken)

@@ -14,15 +14,10 @@ import (
 
 	"sori.internal/infra/internal/stack/loopback"
 	"sori.internal/infra/internal/stack/natsd"
-	"sori.internal/infra/internal/stack/proc"
+	"sori.internal/infra/internal/stack/stacktest"
 )
 
-func TestMain(m *testing.M) {
-	if ran, code := proc.RunRole(map[string]proc.Role{natsd.Role: natsd.RunRole}); ran {
-		os.Exit(code)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()
@@ -61,38 +56,30 @@ func connect(t *testing.T, srv *natsd.Server) (*nats.Conn, jetstream.JetStream) 
 
 func TestMessagesSurviveARestartOnTheSamePort(t *testing.T) {
 	t.Parallel()
-	for name, child := range map[string]bool{"within": false, "child": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			opts := natsd.Options{Dir: t.TempDir(), Child: child}
-			first := start(t, opts)
-			if (first.PID() != 0) != child {
-				t.Errorf("pid = %d with child = %v", first.PID(), child)
-			}
-			_, js := connect(t, first)
-			// More room than a machine has: the limit is no reservation.
-			if _, err := js.CreateStream(testContext(t), jetstream.StreamConfig{
-				Name: "S", Subjects: []string{"s.>"}, MaxBytes: 200 << 30,
-			}); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := js.Publish(testContext(t), "s.1", []byte("kept")); err != nil {
-				t.Fatal(err)
-			}
-			if err := first.Stop(testContext(t)); err != nil {
-				t.Fatal(err)
-			}
-			<-first.Done()
-			opts.Port = loopback.Port{Fixed: first.Port()}
-			_, js = connect(t, start(t, opts))
-			st, err := js.Stream(testContext(t), "S")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m, err := st.GetMsg(testContext(t), 1); err != nil || string(m.Data) != "kept" {
-				t.Errorf("message = %v, %v", m, err)
-			}
-		})
+	opts := natsd.Options{Dir: t.TempDir()}
+	first := start(t, opts)
+	_, js := connect(t, first)
+	// More room than a machine has: the limit is no reservation.
+	if _, err := js.CreateStream(testContext(t), jetstream.StreamConfig{
+		Name: "S", Subjects: []string{"s.>"}, MaxBytes: 200 << 30,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(testContext(t), "s.1", []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Stop(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	<-first.Done()
+	opts.Port = loopback.Port{Fixed: first.Port()}
+	_, js = connect(t, start(t, opts))
+	st, err := js.Stream(testContext(t), "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := st.GetMsg(testContext(t), 1); err != nil || string(m.Data) != "kept" {
+		t.Errorf("message = %v, %v", m, err)
 	}
 }
 
@@ -127,9 +114,7 @@ func TestAStoreThatCannotOpenFailsTheStart(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, child := range []bool{false, true} {
-		if _, err := natsd.Start(testContext(t), natsd.Options{Dir: file, Child: child, Log: zerolog.Nop()}); err == nil {
-			t.Errorf("child = %v: started with a file for a store", child)
-		}
+	if _, err := natsd.Start(testContext(t), natsd.Options{Dir: file, Log: zerolog.Nop()}); err == nil {
+		t.Error("started with a file for a store")
 	}
 }

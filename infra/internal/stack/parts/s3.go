@@ -1,17 +1,22 @@
-package s3d
+package parts
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
 	"github.com/versity/versitygw/s3api"
+
+	"sori.internal/infra/internal/stack/flock"
+	"sori.internal/infra/internal/stack/s3d"
 )
 
 const (
@@ -22,18 +27,44 @@ const (
 	ioBuffer       = 256 << 10
 )
 
-// serve runs the gateway until ctx ends. It changes the working directory of the process.
-func serve(ctx context.Context, set settings, ready func()) error {
+// othersEnd bounds the wait for a process whose parent was killed: it may take a moment to end.
+const othersEnd = 4 * time.Second
+
+// runS3 is the part of an S3 server.
+func runS3(ctx context.Context, config json.RawMessage, ready func()) error {
+	var set s3d.Settings
+	if err := json.Unmarshal(config, &set); err != nil {
+		return fmt.Errorf("read settings: %w", err)
+	}
+	data := filepath.Join(set.Dir, "data")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return fmt.Errorf("create data folder: %w", err)
+	}
+	lock, err := flock.Wait(ctx, filepath.Join(set.Dir, "lock"), othersEnd)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Release() }()
+
+	return serveS3(ctx, set, data, ready)
+}
+
+// serveS3 runs the gateway until ctx ends. It changes the working directory of the process.
+func serveS3(ctx context.Context, set s3d.Settings, data string, ready func()) error {
+	sidecar, err := sidecarFolder(set.Dir, data)
+	if err != nil {
+		return err
+	}
 	var store meta.MetadataStorer = meta.XattrMeta{}
-	if set.Sidecar != "" {
-		sc, err := meta.NewSideCar(set.Sidecar)
+	if sidecar != "" {
+		sc, err := meta.NewSideCar(sidecar)
 		if err != nil {
 			return fmt.Errorf("open metadata folder: %w", err)
 		}
 		store = sc
 	}
-	backend, err := posix.New(set.Data, store, posix.PosixOpts{
-		SideCarDir:          set.Sidecar,
+	backend, err := posix.New(data, store, posix.PosixOpts{
+		SideCarDir:          sidecar,
 		CopyObjectThreshold: maxCopy,
 		IOBufferSize:        ioBuffer,
 		// One gateway owns the folder: no lock file has to tell another one about a conditional write.
@@ -53,7 +84,7 @@ func serve(ctx context.Context, set settings, ready func()) error {
 		MultipartMaxParts: maxParts,
 		Quiet:             true,
 		KeepAlive:         true,
-		HealthPath:        healthPath,
+		HealthPath:        s3d.HealthPath,
 		S3Options:         []s3api.Option{s3api.WithOnListen(ready)},
 	})
 	if err != nil {
@@ -63,9 +94,9 @@ func serve(ctx context.Context, set settings, ready func()) error {
 	return nil
 }
 
-// sidecar returns the folder for metadata where the file system has no extended attributes, "" where it has. A folder
+// sidecarFolder returns the folder for metadata where the file system has no extended attributes, "" where it has. A folder
 // that was once used stays in use.
-func sidecar(dir, data string) (string, error) {
+func sidecarFolder(dir, data string) (string, error) {
 	path := filepath.Join(dir, "meta")
 	_, err := os.Stat(path)
 	if err == nil {

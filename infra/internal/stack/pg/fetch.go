@@ -16,7 +16,7 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// FetchRole is the name of the part that a re-executed binary plays. The downloading library knows neither a context nor
+// FetchRole is the name of the part that downloads. The downloading library knows neither a context nor
 // a time limit, and ends its process on some errors: so it works in a process that can be killed.
 const FetchRole = "postgres-fetch"
 
@@ -75,7 +75,7 @@ func (s *Server) download(ctx context.Context, cache, final, version string) err
 	if err = os.Chmod(target, 0o755); err != nil {
 		return fmt.Errorf("download postgres: %w", err)
 	}
-	err = proc.RunSelf(ctx, FetchRole, fetchSettings{
+	err = proc.RunPart(ctx, FetchRole, fetchSettings{
 		Archives: cache, Target: target, Version: version, Repository: s.opts.Repository,
 	}, s.opts.Log)
 	if err != nil {

@@ -45,7 +45,11 @@ func (l *lines) keep(line string) {
 	if line = strings.TrimSpace(line); line == "" {
 		return
 	}
-	l.log.Debug().Str("line", line).Msg("process output")
+	level := zerolog.DebugLevel
+	if strings.HasPrefix(line, "WRN ") || strings.HasPrefix(line, "ERR ") { // as zerolog marks them for people
+		level = zerolog.WarnLevel
+	}
+	l.log.WithLevel(level).Str("line", line).Msg("process output")
 	if len(l.last) == tailSize {
 		l.last = l.last[1:]
 	}

@@ -1,7 +1,7 @@
 // Package proc runs the processes that a local stack consists of.
 //
 // It guarantees that a process does not outlive the one that started it as far as the system allows (on Linux the
-// kernel sends OnParentDeath, and a re-executed binary ends everywhere when its input ends), that a terminal's Ctrl-C
+// kernel sends OnParentDeath, and a part of a stack ends everywhere when its input ends), that a terminal's Ctrl-C
 // reaches only the parent, which then stops its processes in order, and that Stop returns only when the process is gone.
 package proc
 
@@ -57,7 +57,7 @@ type Process struct {
 	name  string
 	cmd   *exec.Cmd
 	out   *lines
-	input *os.File // its end ends a re-executed binary; nil for any other
+	input *os.File // its end ends a part of a stack; nil for any other
 	once  sync.Once
 	done  chan struct{}
 	err   error // valid after done

@@ -19,6 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	_ = os.Unsetenv(proc.ProgramVariable) // the parts are those below
 	ran, code := proc.RunRole(map[string]proc.Role{
 		"serve": func(ctx context.Context, config json.RawMessage, ready func()) error {
 			fmt.Println("configured with", string(config))
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 			if err := os.Setenv("SORI_STACK_CHILD", "serve"); err != nil {
 				return err
 			}
-			_, err := proc.StartSelf(context.Background(), "serve", nil, zerolog.Nop())
+			_, err := proc.StartPart(context.Background(), "serve", nil, zerolog.Nop())
 			if !errors.Is(err, proc.ErrNotHooked) {
 				return fmt.Errorf("a child that was not hooked started another: %w", err)
 			}
@@ -163,7 +164,7 @@ func TestStopKillsTheGroupOfADeafProcess(t *testing.T) {
 
 func TestAPausedProcessIsStopped(t *testing.T) {
 	t.Parallel()
-	p, err := proc.StartSelf(testContext(t), "serve", "x", zerolog.Nop())
+	p, err := proc.StartPart(testContext(t), "serve", "x", zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +179,7 @@ func TestAPausedProcessIsStopped(t *testing.T) {
 
 func TestTheConfigurationReachesTheChildAndNobodyElse(t *testing.T) {
 	t.Parallel()
-	p, err := proc.StartSelf(testContext(t), "serve", map[string]string{"secret": "s3same"}, zerolog.Nop())
+	p, err := proc.StartPart(testContext(t), "serve", map[string]string{"secret": "s3same"}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +201,7 @@ func TestAChildThatFailsBeforeItIsReadyFailsTheStart(t *testing.T) {
 	for role, want := range map[string]string{
 		"fail": "out of luck", "crash": "before it was ready", "unknown": `no part "unknown"`,
 	} {
-		_, err := proc.StartSelf(testContext(t), role, nil, zerolog.Nop())
+		_, err := proc.StartPart(testContext(t), role, nil, zerolog.Nop())
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("start of %q: %v, want %q", role, err, want)
 		}
@@ -211,10 +212,10 @@ func TestAStartCanBeCalledOff(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := proc.StartSelf(ctx, "hang", nil, zerolog.Nop()); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := proc.StartPart(ctx, "hang", nil, zerolog.Nop()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("start of a child that hangs: %v, want %v", err, context.DeadlineExceeded)
 	}
-	if err := proc.RunSelf(ctx, "hang", nil, zerolog.Nop()); !errors.Is(err, context.DeadlineExceeded) {
+	if err := proc.RunPart(ctx, "hang", nil, zerolog.Nop()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("run of a child that hangs: %v, want %v", err, context.DeadlineExceeded)
 	}
 	if err := proc.Run(ctx, proc.Spec{Name: "cat", Path: "/bin/cat", Args: []string{"/dev/zero"}}); !errors.Is(err, context.DeadlineExceeded) {
@@ -230,7 +231,7 @@ func TestRunTellsFailureFromSuccess(t *testing.T) {
 	if err := proc.Run(testContext(t), proc.Spec{Name: "false", Path: "/bin/sh", Args: []string{"-c", "exit 1"}}); err == nil {
 		t.Error("a failure is no error")
 	}
-	if err := proc.RunSelf(testContext(t), "fail", nil, zerolog.Nop()); err == nil {
+	if err := proc.RunPart(testContext(t), "fail", nil, zerolog.Nop()); err == nil {
 		t.Error("a child's failure is no error")
 	}
 	if err := proc.Run(testContext(t), proc.Spec{Name: "none", Path: "/nowhere/none"}); !errors.Is(err, os.ErrNotExist) {
@@ -240,7 +241,7 @@ func TestRunTellsFailureFromSuccess(t *testing.T) {
 
 func TestAProcessWithoutTheHookDoesNotMultiply(t *testing.T) {
 	t.Parallel()
-	if err := proc.RunSelf(testContext(t), "nested", nil, zerolog.Nop()); err != nil {
+	if err := proc.RunPart(testContext(t), "nested", nil, zerolog.Nop()); err != nil {
 		t.Error(err)
 	}
 }

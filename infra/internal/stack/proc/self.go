@@ -12,16 +12,19 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// roleVariable marks a process as the re-executed binary and names its part.
+// ProgramVariable names the program that plays the parts. Where it is empty this very program does, executed again.
+const ProgramVariable = "SORI_STACK_PROGRAM"
+
+// roleVariable marks a process as one that plays a part, and names the part.
 const roleVariable = "SORI_STACK_CHILD"
 
 // reportFD is where a child finds the pipe on which it reports: the first one after the standard three.
 const reportFD = 3
 
 // ErrNotHooked means that this very process was started to play a part and did not: its main lacks the hook.
-var ErrNotHooked = errors.New("this process is a child of the stack: main must call stack.RunChild before anything else")
+var ErrNotHooked = errors.New("this process is a child of the stack: main must call parts.RunChild before anything else")
 
-// Role is a part that the re-executed binary can play. It calls ready once when it is at work, or just returns when it
+// Role is a part that a program can play. It calls ready once when it is at work, or just returns when it
 // has nothing to keep running; ctx ends when the parent stops it or dies.
 type Role func(ctx context.Context, config json.RawMessage, ready func()) error
 
@@ -72,9 +75,9 @@ func play(role Role, ready func()) error {
 	return role(ctx, config, ready)
 }
 
-// StartSelf runs this binary again in the given role and waits until it is ready.
-func StartSelf(ctx context.Context, role string, config any, log zerolog.Logger) (*Process, error) {
-	p, out, err := self(role, config, log)
+// StartPart runs the program of the parts in the given role and waits until it is ready.
+func StartPart(ctx context.Context, role string, config any, log zerolog.Logger) (*Process, error) {
+	p, out, err := startRole(role, config, log)
 	if err != nil {
 		return nil, err
 	}
@@ -95,16 +98,16 @@ func StartSelf(ctx context.Context, role string, config any, log zerolog.Logger)
 	case err == nil:
 		err = errors.New(r.Error)
 	default:
-		err = fmt.Errorf("it ended before it was ready (does main call stack.RunChild first?): %w", err)
+		err = fmt.Errorf("it ended before it was ready (does main call parts.RunChild first?): %w", err)
 	}
 	p.Stop(ctx)
 
 	return nil, fmt.Errorf("start %s: %w", role, err)
 }
 
-// RunSelf runs this binary again in a role that ends by itself.
-func RunSelf(ctx context.Context, role string, config any, log zerolog.Logger) error {
-	p, out, err := self(role, config, log)
+// RunPart runs the program of the parts in a role that ends by itself.
+func RunPart(ctx context.Context, role string, config any, log zerolog.Logger) error {
+	p, out, err := startRole(role, config, log)
 	if err != nil {
 		return err
 	}
@@ -123,11 +126,11 @@ func RunSelf(ctx context.Context, role string, config any, log zerolog.Logger) e
 	return p.err
 }
 
-func self(role string, config any, log zerolog.Logger) (p *Process, out *os.File, err error) {
+func startRole(role string, config any, log zerolog.Logger) (p *Process, out *os.File, err error) {
 	if _, child := os.LookupEnv(roleVariable); child {
 		return nil, nil, fmt.Errorf("start %s: %w", role, ErrNotHooked)
 	}
-	path, err := os.Executable()
+	path, err := program()
 	if err != nil {
 		return nil, nil, fmt.Errorf("start %s: %w", role, err)
 	}
@@ -161,4 +164,12 @@ func self(role string, config any, log zerolog.Logger) (p *Process, out *os.File
 	_ = outR.Close()
 
 	return nil, nil, err
+}
+
+func program() (string, error) {
+	if path := os.Getenv(ProgramVariable); path != "" {
+		return path, nil
+	}
+
+	return os.Executable()
 }

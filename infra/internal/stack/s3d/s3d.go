@@ -1,33 +1,29 @@
 // Package s3d runs an S3 server over a folder, on the loopback address.
 //
 // The server (versitygw with its posix backend) changes the working directory of its whole process and allows one
-// instance in it, so it always runs as a child: this binary, re-executed. An object becomes visible at once and whole,
+// instance in it, so it always runs in a process of its own; the package parts is what runs there. An object becomes visible at once and whole,
 // and nothing is flushed to the disk before the answer: a killed server loses nothing, a power cut may.
 package s3d
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/stack/flock"
 	"sori.internal/infra/internal/stack/loopback"
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Role is the name of the part that a re-executed binary plays.
+// Role is the name of the part that the server's process plays.
 const Role = "s3"
 
-// healthPath cannot hide a bucket: no bucket is called "-".
-const healthPath = "/-/health"
+// HealthPath cannot hide a bucket: no bucket is called "-".
+const HealthPath = "/-/health"
 
 const stopGrace = 2 * time.Second
 
@@ -41,9 +37,10 @@ type Options struct {
 	Log       zerolog.Logger
 }
 
-// settings is what the child needs to know. It travels through a pipe: arguments and environment can be read by others.
-type settings struct {
-	Data, Sidecar, Lock  string
+// Settings is what the server's process needs to know. It travels through a pipe: arguments and environment can be read
+// by others.
+type Settings struct {
+	Dir                  string
 	Address              string
 	AccessKey, SecretKey string
 	Region               string
@@ -57,23 +54,13 @@ type Server struct {
 
 // Start starts the server and returns when it answers.
 func Start(ctx context.Context, opts Options) (*Server, error) {
-	set := settings{
-		Data: filepath.Join(opts.Dir, "data"), Lock: filepath.Join(opts.Dir, "lock"),
-		AccessKey: opts.AccessKey, SecretKey: opts.SecretKey, Region: opts.Region,
-	}
-	if err := os.MkdirAll(set.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("start s3: %w", err)
-	}
-	var err error
-	if set.Sidecar, err = sidecar(opts.Dir, set.Data); err != nil {
-		return nil, fmt.Errorf("start s3: %w", err)
-	}
+	set := Settings{Dir: opts.Dir, AccessKey: opts.AccessKey, SecretKey: opts.SecretKey, Region: opts.Region}
 	srv := &Server{}
-	err = loopback.With(ctx, opts.Port, func(port int) error {
+	err := loopback.With(ctx, opts.Port, func(port int) error {
 		set.Address = loopback.Address(port)
 		srv.port = port
 		var err error
-		srv.proc, err = proc.StartSelf(ctx, Role, set, opts.Log)
+		srv.proc, err = proc.StartPart(ctx, Role, set, opts.Log)
 		return err
 	})
 	if err != nil {
@@ -89,7 +76,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 
 // answers asks once: the child has reported that it listens.
 func (s *Server) answers(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint()+healthPath, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint()+HealthPath, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("ask for health: %w", err)
 	}
@@ -107,23 +94,6 @@ func (s *Server) answers(ctx context.Context) error {
 	}
 
 	return nil
-}
-
-// RunRole is the child's part.
-func RunRole(ctx context.Context, config json.RawMessage, ready func()) error {
-	var set settings
-	if err := json.Unmarshal(config, &set); err != nil {
-		return fmt.Errorf("read settings: %w", err)
-	}
-
-	// A child whose parent was killed may take a moment to end.
-	lock, err := flock.Wait(ctx, set.Lock, 2*stopGrace)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = lock.Release() }()
-
-	return serve(ctx, set, ready)
 }
 
 // Endpoint is the server's base URL.

@@ -21,14 +21,10 @@ import (
 	"sori.internal/infra/internal/stack/loopback"
 	"sori.internal/infra/internal/stack/proc"
 	"sori.internal/infra/internal/stack/s3d"
+	"sori.internal/infra/internal/stack/stacktest"
 )
 
-func TestMain(m *testing.M) {
-	if ran, code := proc.RunRole(map[string]proc.Role{s3d.Role: s3d.RunRole}); ran {
-		os.Exit(code)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
 
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
