@@ -125,7 +125,7 @@ func TestFailedJobsAreChosenByCodeAgeAndNumberTheNewestFirst(t *testing.T) {
 	o.job(stored)
 	o.job(stored, completed)
 	o.Settled(projection)
-	spoil(t, o.Kit, tableOf(t, o.Kit), `UPDATE analysis_results SET updated_at = updated_at - interval '2 hours' WHERE job_id = $1`, oldest)
+	spoil(t, o.Kit, tableOf(t, o.Kit), `UPDATE tracker.analysis_results SET updated_at = updated_at - interval '2 hours' WHERE job_id = $1`, oldest)
 	before := len(o.Letters(event.Jobs()))
 	for _, c := range []struct {
 		args []string
@@ -170,7 +170,7 @@ func TestTheTrackerDecidesByTheLogWhateverTheRecordSays(t *testing.T) {
 	o := attended(t)
 	job := o.job(stored, completed)
 	o.Settled(projection)
-	spoil(t, o.Kit, tableOf(t, o.Kit), `UPDATE analysis_results SET status = 'failed', error_code = 'unprojectable', error_detail = '', error_retryable = false WHERE job_id = $1`, job)
+	spoil(t, o.Kit, tableOf(t, o.Kit), `UPDATE tracker.analysis_results SET status = 'failed', error_code = 'unprojectable', error_detail = '', error_retryable = false WHERE job_id = $1`, job)
 	_, shown, err := o.run("retry", "-failed", "-force")
 	if err == nil {
 		t.Error("what is completed is retried")

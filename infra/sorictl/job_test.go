@@ -65,3 +65,15 @@ func TestWhatCannotBeReachedIsToldAndTheRestIsShown(t *testing.T) {
 		t.Error("a password is shown")
 	}
 }
+
+func TestWhatRefusesTheOperatorIsToldWithWhatToCorrect(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	job := done(t, w, 1)[0]
+	database := w.Database() + "&options=nonsense"
+	shown, err := sorictl(t, w.Kit, map[string]string{"DATABASE_URL": database}, "job", job)
+	if err == nil {
+		t.Error("nothing is said of what is refused")
+	}
+	contains(t, shown, "not known: ", "The database refuses the service", "take the parameter out of DATABASE_URL", "has ended: completed")
+}

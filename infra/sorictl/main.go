@@ -96,10 +96,11 @@ func (t terminal) exitCode(err error) int {
 	return 1
 }
 
-// said is a failure in one sentence for an operator.
+// said is a failure in one sentence for an operator, with the cause where the operator
+// has to correct it.
 func said(err error) string {
 	f, ok := errors.AsType[*fault.Error](err)
-	if !ok {
+	if !ok || f.Lasting {
 		return err.Error()
 	}
 	text := f.Code

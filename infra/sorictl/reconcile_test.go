@@ -62,7 +62,7 @@ func kept(t *testing.T, k *testkit.Kit, table rows, job string) string {
 	var text string
 	const query = `
 		SELECT (to_jsonb(r) - 'version' - 'updated_at')::text
-		FROM analysis_results AS r
+		FROM tracker.analysis_results AS r
 		WHERE job_id = $1`
 	if err := table.db.GetContext(k.Context(), &text, query, job); err != nil {
 		t.Fatal(err)
@@ -85,9 +85,9 @@ func TestRecordsThatWereLostAreRecordedAgain(t *testing.T) {
 	for _, job := range jobs {
 		before = append(before, kept(t, w.Kit, table, job))
 	}
-	spoil(t, w.Kit, table, `DELETE FROM analysis_results WHERE job_id = $1`, jobs[0])
-	spoil(t, w.Kit, table, `UPDATE analysis_results SET status = 'processing', progress = 70, state_seq = state_seq - 2, result = NULL WHERE job_id = $1`, jobs[1])
-	spoil(t, w.Kit, table, `UPDATE analysis_results SET status = 'failed', progress = 90, error_code = 'unprojectable', error_detail = '', error_retryable = false WHERE job_id = $1`, jobs[2])
+	spoil(t, w.Kit, table, `DELETE FROM tracker.analysis_results WHERE job_id = $1`, jobs[0])
+	spoil(t, w.Kit, table, `UPDATE tracker.analysis_results SET status = 'processing', progress = 70, state_seq = state_seq - 2, result = NULL WHERE job_id = $1`, jobs[1])
+	spoil(t, w.Kit, table, `UPDATE tracker.analysis_results SET status = 'failed', progress = 90, error_code = 'unprojectable', error_detail = '', error_retryable = false WHERE job_id = $1`, jobs[2])
 	r := compared(t, w.Kit)
 	if len(r.Findings) != 3 || r.Counts[rowMissing] != 1 || r.Counts[rowBehind] != 1 || r.Counts[rowDiffers] != 1 {
 		t.Errorf("found %+v", r)
@@ -137,12 +137,12 @@ func TestWhatARepairCannotMendIsTold(t *testing.T) {
 	t.Parallel()
 	w, table := instant(t)
 	job := done(t, w, 1)[0]
-	spoil(t, w.Kit, table, `UPDATE analysis_results SET state_seq = 100000 WHERE job_id = $1`, job)
+	spoil(t, w.Kit, table, `UPDATE tracker.analysis_results SET state_seq = 100000 WHERE job_id = $1`, job)
 	r := compared(t, w.Kit, "-repair")
 	if len(r.Findings) != 1 || r.Findings[0].Kind != rowAhead || r.Replayed != 0 {
 		t.Errorf("found %+v", r)
 	}
-	spoil(t, w.Kit, table, `DELETE FROM analysis_results`)
+	spoil(t, w.Kit, table, `DELETE FROM tracker.analysis_results`)
 	away := map[string]string{"NATS_NAMESPACE": w.NewJob()}
 	if shown, err := sorictl(t, w.Kit, away, "reconcile", "-repair"); err == nil {
 		t.Errorf("an installation that does not exist is well: %s", shown)
@@ -201,7 +201,7 @@ func TestAnErasedJobIsKnownAsSuch(t *testing.T) {
 	if _, err := client.PutObject(w.Context(), bucket, "audio/"+job+"_a.wav", strings.NewReader("x"), 1, minio.PutObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	spoil(t, w.Kit, table, `DELETE FROM analysis_results WHERE job_id = $1`, job) // as a backup has it that knew nothing of it
+	spoil(t, w.Kit, table, `DELETE FROM tracker.analysis_results WHERE job_id = $1`, job) // as a backup has it that knew nothing of it
 	r := compared(t, w.Kit, "-repair")
 	if len(r.Findings) != 1 || r.Findings[0].Kind != objectOrphan || r.Findings[0].Job != job || r.Replayed != 1 {
 		t.Errorf("found %+v", r)

@@ -56,7 +56,7 @@ func (r rows) find(ctx context.Context, job string) (*row, error) {
 		SELECT job_id, token_id, status, progress, attempt, version, state_seq,
 		       error_code, error_detail, error_retryable, file_name, media_type, size, sha256, duration,
 		       s3_bucket, s3_key, octet_length(result::text) AS result_bytes, created_at, updated_at
-		FROM analysis_results
+		FROM tracker.analysis_results
 		WHERE job_id = $1`
 	var found row
 	err := r.db.GetContext(ctx, &found, query, job)
@@ -83,7 +83,7 @@ type failure struct {
 func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
 	const query = `
 		SELECT job_id, error_code, attempt, updated_at
-		FROM analysis_results
+		FROM tracker.analysis_results
 		WHERE status = 'failed'
 		  AND s3_key <> ''
 		  AND ($4 OR error_retryable)
@@ -101,7 +101,7 @@ func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
 func (r rows) lasting(ctx context.Context, c choice) (n int, err error) {
 	const query = `
 		SELECT count(*)
-		FROM analysis_results
+		FROM tracker.analysis_results
 		WHERE status = 'failed'
 		  AND s3_key <> ''
 		  AND NOT error_retryable
@@ -124,7 +124,7 @@ type record struct {
 func (r rows) each(ctx context.Context, see func(record)) error {
 	const query = `
 		SELECT job_id, status, state_seq, created_at IS NOT NULL AS shown, s3_key
-		FROM analysis_results`
+		FROM tracker.analysis_results`
 	found, err := r.db.QueryxContext(ctx, query)
 	if err != nil {
 		return postgres.Translate("read the records", err)

@@ -88,6 +88,7 @@ type Error struct {
 	Violations []Violation    // for Invalid: every rule that is broken
 	Extra      map[string]any // further members of the problem document
 	Told       bool           // the log knows: what stops many at once is told once, by whoever noticed
+	Lasting    bool           // waiting does not end it: an operator has to correct something first
 	Err        error
 }
 
@@ -123,6 +124,15 @@ func Away(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second,
 		Detail: "The " + dependency + " cannot be reached right now. Please try again.", Err: cause,
+	}
+}
+
+// Refused reports a dependency that answers and refuses the service, until an
+// operator has corrected a setting, a permission or the dependency itself.
+func Refused(dependency string, cause error) *Error {
+	return &Error{
+		Kind: Unavailable, Code: "unavailable", RetryAfter: 10 * time.Second, Lasting: true,
+		Detail: "The " + dependency + " refuses the service. Its settings have to be corrected.", Err: cause,
 	}
 }
 

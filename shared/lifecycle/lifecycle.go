@@ -135,7 +135,8 @@ func While(first, second Part) Part {
 const setupPause = 5 * time.Second
 
 // After makes a part that first does setup, again and again while a dependency
-// is away, and then runs the parts. Any other failure of setup ends it.
+// is away, and then runs the parts. Any other failure of setup ends it, and so does a
+// dependency that refuses the service for good.
 func After(log zerolog.Logger, setup func(context.Context) error, parts ...Part) Part {
 	return func(ctx context.Context) error {
 		for wait := 100 * time.Millisecond; ; wait = min(2*wait, setupPause) {
@@ -146,7 +147,7 @@ func After(log zerolog.Logger, setup func(context.Context) error, parts ...Part)
 			if fault.Stopped(ctx, err) {
 				return nil
 			}
-			if !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Exhausted) {
+			if fault.As(err).Lasting || !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Exhausted) {
 				return fmt.Errorf("set up: %w", err)
 			}
 			log.Warn().Err(err).Msg("waiting for a dependency")

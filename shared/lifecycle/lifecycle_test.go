@@ -87,9 +87,11 @@ func TestSetupWaitsForADependencyAndThenRuns(t *testing.T) {
 func TestSetupThatCannotSucceedEnds(t *testing.T) {
 	t.Parallel()
 	old := errors.New("the server is too old")
-	part := lifecycle.After(zerolog.Nop(), func(context.Context) error { return old })
-	if err := part(t.Context()); !errors.Is(err, old) {
-		t.Fatal(err)
+	for _, setup := range []error{old, fault.Refused("database", old)} {
+		part := lifecycle.After(zerolog.Nop(), func(context.Context) error { return setup })
+		if err := part(t.Context()); !errors.Is(err, old) {
+			t.Error(err)
+		}
 	}
 }
 

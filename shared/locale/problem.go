@@ -60,6 +60,12 @@ func koreanDetail(english string) string {
 		return "이 작업의 녹음이 저장되어 있지 않습니다. 다시 업로드해 주세요."
 	case "The database cannot be reached right now. Please try again.":
 		return "지금은 데이터베이스에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
+	case "The database refuses the service. Its settings have to be corrected.":
+		return "데이터베이스가 서비스를 거부합니다. 운영자가 설정을 고쳐야 합니다."
+	case "The database does not serve requests right now. Please try again.":
+		return "지금은 데이터베이스가 요청을 처리하지 않습니다. 잠시 후 다시 시도해 주세요."
+	case "The database is not set up yet. Please try again.":
+		return "데이터베이스가 아직 준비되지 않았습니다. 잠시 후 다시 시도해 주세요."
 	case "The storage cannot be reached right now. Please try again.":
 		return "지금은 저장소에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
 	case "The message bus cannot be reached right now. Please try again.":

@@ -32,7 +32,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	var dialed net.Conn
 	made, err := c.Connector.Connect(context.WithValue(ctx, dialedKey{}, &dialed))
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the pool judges it
+		return nil, ofConnect(err)
 	}
 	inner, ok := made.(driverConn)
 	if !ok {

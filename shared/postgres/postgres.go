@@ -1,29 +1,32 @@
 // Package postgres opens a service's database and keeps its schema up to date.
 //
 // Each service has a schema of its own, which holds its tables and the table of
-// its migrations, so that several may share one database and none sees another's
-// rows. Errors leave with a kind, judged by their SQLSTATE and never by text.
+// its migrations, so that several may share one database. SQL names the schema of
+// every table. Errors leave with a kind, judged by their SQLSTATE.
+//
+// A pooler may give every transaction another connection to the server (PgBouncer
+// with pool_mode=transaction). Therefore:
+//
+//  1. nothing of a session is relied on: no search_path, no session lock, no
+//     prepared statement that lives longer than its transaction, no LISTEN;
+//  2. a query outside a transaction is sent with its values in one message
+//     (binary_parameters), since the connection that parsed it may not be the one
+//     that is asked to run it;
+//  3. the start-up message holds only parameters that poolers know.
 package postgres
 
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	"sori.internal/shared/config"
-	"sori.internal/shared/fault"
 )
 
 // Config is how a service reaches its database. Password is used where URL has
@@ -34,7 +37,8 @@ type Config struct {
 	MaxConnections int           `env:"DATABASE_MAX_CONNECTIONS" envDefault:"16"`
 }
 
-// Open prepares a pool of connections that see schema alone. It does not dial.
+// Open prepares a pool of connections for the service that owns schema. It does not
+// dial.
 func Open(cfg Config, schema string) (*sqlx.DB, error) {
 	dsn, err := dataSource(cfg, schema)
 	if err != nil {
@@ -87,41 +91,11 @@ func dataSource(cfg Config, schema string) (string, error) {
 	if q.Get("connect_timeout") == "" {
 		q.Set("connect_timeout", "5")
 	}
-	q.Set("search_path", schema)
+	q.Del("search_path") // nothing needs it, and poolers refuse it
+	q.Set("binary_parameters", "yes")
 	q.Set("application_name", "sori-"+schema)
 	u.RawQuery = q.Encode()
 	return u.String(), nil
-}
-
-// Migrate makes the schema where it does not exist and applies the migrations
-// that it has not seen, in the order of their numbers. Copies that start
-// together wait for one another.
-func Migrate(ctx context.Context, db *sqlx.DB, schema string, migrations fs.FS) error {
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
-	if err != nil {
-		return fmt.Errorf("migrate %s: %w", schema, err)
-	}
-	// Two sessions that create one schema at once can both find it missing; the
-	// lock is of the transaction and ends with it.
-	err = Tx(ctx, db, func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('sori schema'))`); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS `+pq.QuoteIdentifier(schema))
-		return err
-	})
-	if err != nil {
-		return Translate("make schema "+schema, err)
-	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db.DB, migrations,
-		goose.WithSessionLocker(locker), goose.WithTableName("migrations"), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return fmt.Errorf("migrate %s: %w", schema, err)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return Translate("migrate "+schema, err)
-	}
-	return nil
 }
 
 // Tx runs f in a transaction: committed where f returns nil, else rolled back.
@@ -145,38 +119,4 @@ func Tx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
 // Ping asks the database for an answer, for readiness.
 func Ping(db *sqlx.DB) func(context.Context) error {
 	return func(ctx context.Context) error { return Translate("ping database", db.PingContext(ctx)) }
-}
-
-// Translate gives a database error its kind, with what was tried.
-func Translate(tried string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, known := errors.AsType[*fault.Error](err); known {
-		return fmt.Errorf("%s: %w", tried, err)
-	}
-	wrapped := fmt.Errorf("%s: %w", tried, err)
-	if pqErr, ok := errors.AsType[*pq.Error](err); ok {
-		return ofState(string(pqErr.Code), wrapped)
-	}
-	var netErr net.Error
-	if errors.As(err, &netErr) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.Is(err, net.ErrClosed) || isEOF(err) || errors.Is(err, context.DeadlineExceeded) {
-		return fault.Away("database", wrapped)
-	}
-	return wrapped
-}
-
-// ofState judges a SQLSTATE (PostgreSQL manual, appendix A) by its class.
-func ofState(state string, wrapped error) error {
-	switch state[:min(2, len(state))] {
-	case "08", "25", "40", "53", "55", "57", "58": // connection, transaction, rollback, resources, locks, operator, system
-		return fault.Away("database", wrapped)
-	case "22", "23", "54": // a value, a constraint or a limit of the program refuses the data
-		return fault.Wrap(fault.Invalid, "data-refused", "The data cannot be stored.", wrapped)
-	case "28", "3D": // the login or the database is not there yet, or wrong: an operator can mend it
-		return fault.Away("database", wrapped)
-	default:
-		return wrapped
-	}
 }

@@ -2,17 +2,13 @@ package postgres_test
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -48,7 +44,7 @@ func migrations(steps ...string) fstest.MapFS {
 	return files
 }
 
-const notes = `CREATE TABLE notes (id int PRIMARY KEY, text text NOT NULL CHECK (length(text) < 100));`
+const notes = `CREATE TABLE s.notes (id int PRIMARY KEY, text text NOT NULL CHECK (length(text) < 100));`
 
 func count(t *testing.T, db *sqlx.DB, query string) (n int) {
 	t.Helper()
@@ -62,11 +58,11 @@ func TestServicesThatShareADatabaseDoNotSeeEachOther(t *testing.T) {
 	dsn := k.Database()
 	for i, schema := range []string{"gateway", "tracker"} {
 		db := open(t, dsn, schema)
-		must(t, postgres.Migrate(k.Context(), db, schema, migrations(notes)))
-		if n := count(t, db, `SELECT count(*) FROM notes`); n != 0 {
+		must(t, postgres.Migrate(k.Context(), db, schema, migrations(strings.ReplaceAll(notes, "s.notes", schema+".notes"))))
+		if n := count(t, db, `SELECT count(*) FROM `+schema+`.notes`); n != 0 {
 			t.Errorf("%s sees %d rows of another", schema, n)
 		}
-		_, err := db.ExecContext(k.Context(), `INSERT INTO notes (id, text) VALUES ($1, $2)`, i, schema)
+		_, err := db.ExecContext(k.Context(), `INSERT INTO `+schema+`.notes (id, text) VALUES ($1, $2)`, i, schema)
 		must(t, err)
 	}
 	db := open(t, dsn, "gateway")
@@ -85,10 +81,10 @@ func TestMigrationsAreAppliedOnceAndOnlyNewOnesLater(t *testing.T) {
 	for range 2 {
 		must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes)))
 	}
-	_, err := db.ExecContext(k.Context(), `INSERT INTO notes (id, text) VALUES (1, 'kept')`)
+	_, err := db.ExecContext(k.Context(), `INSERT INTO s.notes (id, text) VALUES (1, 'kept')`)
 	must(t, err)
-	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes, `ALTER TABLE notes ADD COLUMN more int NOT NULL DEFAULT 7;`)))
-	if n := count(t, db, `SELECT count(*) FROM notes WHERE more = 7 AND text = 'kept'`); n != 1 {
+	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes, `ALTER TABLE s.notes ADD COLUMN more int NOT NULL DEFAULT 7;`)))
+	if n := count(t, db, `SELECT count(*) FROM s.notes WHERE more = 7 AND text = 'kept'`); n != 1 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -101,13 +97,13 @@ func TestCopiesThatStartTogetherMigrateOnce(t *testing.T) {
 	for range 4 {
 		db := open(t, dsn, "s")
 		wg.Go(func() {
-			if err := postgres.Migrate(k.Context(), db, "s", migrations(notes, `INSERT INTO notes (id, text) VALUES (1, 'once');`)); err != nil {
+			if err := postgres.Migrate(k.Context(), db, "s", migrations(notes, `INSERT INTO s.notes (id, text) VALUES (1, 'once');`)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if n := count(t, open(t, dsn, "s"), `SELECT count(*) FROM notes`); n != 1 {
+	if n := count(t, open(t, dsn, "s"), `SELECT count(*) FROM s.notes`); n != 1 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -116,13 +112,13 @@ func TestAMigrationThatFailsLeavesNothingOfItself(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	db := open(t, k.Database(), "s")
-	if err := postgres.Migrate(k.Context(), db, "s", migrations(notes, `CREATE TABLE half (id int); SELECT 1/0;`)); err == nil {
+	if err := postgres.Migrate(k.Context(), db, "s", migrations(notes, `CREATE TABLE s.half (id int); SELECT 1/0;`)); err == nil {
 		t.Fatal("it passed")
 	}
 	if n := count(t, db, `SELECT count(*) FROM information_schema.tables WHERE table_schema = 's' AND table_name = 'half'`); n != 0 {
 		t.Error("half a migration stayed")
 	}
-	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes, `CREATE TABLE half (id int);`)))
+	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes, `CREATE TABLE s.half (id int);`)))
 }
 
 func TestATransactionIsCommittedOnlyWhereItsFunctionSucceeds(t *testing.T) {
@@ -138,7 +134,7 @@ func TestATransactionIsCommittedOnlyWhereItsFunctionSucceeds(t *testing.T) {
 			}
 		}()
 		return postgres.Tx(k.Context(), db, func(tx *sqlx.Tx) error {
-			if _, err := tx.ExecContext(k.Context(), `INSERT INTO notes (id, text) VALUES ($1, '')`, id); err != nil {
+			if _, err := tx.ExecContext(k.Context(), `INSERT INTO s.notes (id, text) VALUES ($1, '')`, id); err != nil {
 				return err
 			}
 			return then()
@@ -154,7 +150,7 @@ func TestATransactionIsCommittedOnlyWhereItsFunctionSucceeds(t *testing.T) {
 	}
 	must(t, insert(4, func() error { return nil }))
 	var ids []int
-	must(t, db.SelectContext(k.Context(), &ids, `SELECT id FROM notes ORDER BY id`))
+	must(t, db.SelectContext(k.Context(), &ids, `SELECT id FROM s.notes ORDER BY id`))
 	if !slices.Equal(ids, []int{1, 4}) {
 		t.Errorf("ids %v", ids)
 	}
@@ -164,12 +160,12 @@ func TestTheDatabasesOwnErrorsHaveTheirKind(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	db := open(t, k.Database(), "s")
-	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes, `INSERT INTO notes (id, text) VALUES (1, '');`)))
+	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes, `INSERT INTO s.notes (id, text) VALUES (1, '');`)))
 	for query, want := range map[string]fault.Kind{
-		`INSERT INTO notes (id, text) VALUES (1, '')`:               fault.Invalid,
-		`INSERT INTO notes (id, text) VALUES (2, NULL)`:             fault.Invalid,
-		`INSERT INTO notes (id, text) VALUES (3, repeat('x', 200))`: fault.Invalid,
-		`SELECT '\u0000'::jsonb, '{"a":"\u0000"}'::jsonb`:           fault.Invalid,
+		`INSERT INTO s.notes (id, text) VALUES (1, '')`:               fault.Invalid,
+		`INSERT INTO s.notes (id, text) VALUES (2, NULL)`:             fault.Invalid,
+		`INSERT INTO s.notes (id, text) VALUES (3, repeat('x', 200))`: fault.Invalid,
+		`SELECT '\u0000'::jsonb, '{"a":"\u0000"}'::jsonb`:             fault.Invalid,
 		`SELECT 'x'::int`: fault.Invalid,
 		`SELECT nothing`:  fault.Internal,
 		`SELECT pg_terminate_backend(pg_backend_pid())`:                   fault.Unavailable,
@@ -188,66 +184,6 @@ func TestTheDatabasesOwnErrorsHaveTheirKind(t *testing.T) {
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // its settings go with it
 		_ = conn.Close()
 	}
-}
-
-func TestEveryClassOfErrorsHasItsKind(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		err  error
-		want fault.Kind
-	}{
-		"serialization failure": {&pq.Error{Code: "40001"}, fault.Unavailable},
-		"deadlock":              {&pq.Error{Code: "40P01"}, fault.Unavailable},
-		"too many connections":  {&pq.Error{Code: "53300"}, fault.Unavailable},
-		"disk full":             {&pq.Error{Code: "53100"}, fault.Unavailable},
-		"read only":             {&pq.Error{Code: "25006"}, fault.Unavailable},
-		"shutting down":         {&pq.Error{Code: "57P01"}, fault.Unavailable},
-		"starting up":           {&pq.Error{Code: "57P03"}, fault.Unavailable},
-		"wrong password":        {&pq.Error{Code: "28P01"}, fault.Unavailable},
-		"no such database":      {&pq.Error{Code: "3D000"}, fault.Unavailable},
-		"unique":                {fmt.Errorf("insert: %w", &pq.Error{Code: "23505"}), fault.Invalid},
-		"bad text":              {&pq.Error{Code: "22P05"}, fault.Invalid},
-		"nesting too deep":      {&pq.Error{Code: "54001"}, fault.Invalid},
-		"syntax":                {&pq.Error{Code: "42601"}, fault.Internal},
-		"no code":               {&pq.Error{}, fault.Internal},
-		"refused":               {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, fault.Unavailable},
-		"reset":                 {fmt.Errorf("read: %w", syscall.ECONNRESET), fault.Unavailable},
-		"cut off":               {io.ErrUnexpectedEOF, fault.Unavailable},
-		"bad connection":        {driver.ErrBadConn, fault.Unavailable},
-		"out of time":           {context.DeadlineExceeded, fault.Unavailable},
-		"no row":                {sql.ErrNoRows, fault.Internal},
-		"known already":         {fault.New(fault.Conflict, "actor-exists", "x"), fault.Conflict},
-	} {
-		err := postgres.Translate("ask", c.err)
-		if !fault.Is(err, c.want) || !errors.Is(err, c.err) || !strings.Contains(err.Error(), "ask") {
-			t.Errorf("%s: %s %v", name, fault.KindOf(err), err)
-		}
-	}
-	if postgres.Translate("ask", nil) != nil {
-		t.Error("no error became one")
-	}
-}
-
-func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
-	t.Parallel()
-	k := testkit.New(t)
-	u, err := url.Parse(k.Database())
-	must(t, err)
-	away, err := url.Parse("postgres://user:hunter2@127.0.0.1:1/x?sslmode=disable")
-	must(t, err)
-	wrong := *u
-	wrong.Path = "/no_such_database"
-	for _, dsn := range []string{away.String(), wrong.String()} {
-		db := open(t, dsn, "s")
-		for what, err := range map[string]error{
-			"ping": postgres.Ping(db)(k.Context()), "migrate": postgres.Migrate(k.Context(), db, "s", migrations(notes)),
-		} {
-			if !fault.Is(err, fault.Unavailable) || strings.Contains(fmt.Sprint(err), "hunter2") {
-				t.Errorf("%s: %v", what, err)
-			}
-		}
-	}
-	must(t, postgres.Ping(open(t, u.String(), "s"))(k.Context()))
 }
 
 func TestAURLIsTakenAsDeploymentsHaveItAndNeverShown(t *testing.T) {

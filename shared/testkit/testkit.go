@@ -38,6 +38,7 @@ import (
 const (
 	EnvNATS      = "SORI_TEST_NATS_URL"
 	EnvDatabase  = "SORI_TEST_DATABASE_URL"
+	EnvPooler    = "SORI_TEST_POOLER" // optional: host:port of a pooler that services use the database through
 	EnvS3        = "SORI_TEST_S3_ENDPOINT"
 	EnvS3Access  = "SORI_TEST_S3_ACCESS_KEY"
 	EnvS3Secret  = "SORI_TEST_S3_SECRET_KEY"
@@ -53,6 +54,8 @@ type Kit struct {
 	t    testing.TB
 	name string // unique, a-z and 0-9
 	vars map[string]string
+
+	database string // its URL, without a pooler
 
 	output *output
 }
@@ -171,11 +174,12 @@ func (k *Kit) dropStreams() {
 }
 
 // Database makes the corner's database, sets DATABASE_URL in its settings and
-// returns the URL.
+// returns the URL. Where there is a pooler, the settings lead through it and the
+// returned URL does not.
 func (k *Kit) Database() string {
 	k.t.Helper()
-	if made := k.vars["DATABASE_URL"]; made != "" {
-		return made
+	if k.database != "" {
+		return k.database
 	}
 	admin := need(k.t, EnvDatabase)
 	db, err := sqlx.Open("postgres", admin)
@@ -193,8 +197,12 @@ func (k *Kit) Database() string {
 		k.t.Fatal(err)
 	}
 	u.Path = "/" + k.name
+	k.database = u.String()
+	if pooler := os.Getenv(EnvPooler); pooler != "" {
+		u.Host = pooler
+	}
 	k.vars["DATABASE_URL"] = u.String()
-	return u.String()
+	return k.database
 }
 
 func dropDatabase(t testing.TB, admin, name string) {

@@ -64,6 +64,9 @@ func (c *Config) Check() error {
 	if c.IdempotencyLease < minLease {
 		broken = append(broken, errors.New("IDEMPOTENCY_LEASE must be at least 100ms"))
 	}
+	if c.Postgres.MaxConnections < 2 {
+		broken = append(broken, errors.New("DATABASE_MAX_CONNECTIONS must be at least 2"))
+	}
 	if _, ok := forwarded.CleanPrefix(c.BasePath); !ok {
 		broken = append(broken, errors.New("BASE_PATH must be a path of letters, digits and -._~ such as /api"))
 	}

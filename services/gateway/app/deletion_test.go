@@ -14,7 +14,7 @@ import (
 // was told to be deleted.
 func (g *gateway) untilTold() map[string]int {
 	g.t.Helper()
-	g.holds(`NOT EXISTS (SELECT FROM deleted_tokens)`)
+	g.holds(`NOT EXISTS (SELECT FROM catalogue.deleted_tokens)`)
 	told := map[string]int{}
 	for _, m := range g.kit.Letters(event.Tokens()) {
 		told[m.Header.Get("ce-subject")]++
@@ -60,7 +60,7 @@ func TestADeletionIsAcceptedWhileTheBusIsAwayAndToldWhenItIsBack(t *testing.T) {
 	g.withToken()
 	nats.Cut()
 	g.delete(g.token)
-	g.holds(`EXISTS (SELECT FROM deleted_tokens)`)
+	g.holds(`EXISTS (SELECT FROM catalogue.deleted_tokens)`)
 	nats.Mend()
 	if told := g.untilTold(); told[fmt.Sprint(g.token)] != 1 {
 		t.Errorf("told %v", told)
@@ -74,7 +74,7 @@ func TestADeletionThatACrashLeftUntoldIsToldByAnyCopy(t *testing.T) {
 	if err := g.kit.Bus("gateway").Tell(g.kit.Context(), event.TokenDeleted{TokenID: 4711}); err != nil {
 		t.Fatal(err)
 	}
-	g.sql(`INSERT INTO deleted_tokens (token_id) VALUES (4711), (4712)`)
+	g.sql(`INSERT INTO catalogue.deleted_tokens (token_id) VALUES (4711), (4712)`)
 	told := g.untilTold()
 	if len(told) != 2 || told["4711"] != 1 || told["4712"] != 1 { // what was told twice is swallowed
 		t.Errorf("told %v", told)
@@ -145,9 +145,9 @@ func TestAKeyOfAJobThatWasErasedTellsThatItIsGone(t *testing.T) {
 	if got := g.accepts(g.keyed("k", content), true); got != job {
 		t.Errorf("job %s became %s", job, got)
 	}
-	g.sql(`UPDATE upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`) // as a crash leaves it
+	g.sql(`UPDATE catalogue.upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`) // as a crash leaves it
 	for range 2 {
 		g.problem(g.keyed("k", content), 410, "job-erased")
-		g.sql(`UPDATE upload_keys SET lease_until = now()`)
+		g.sql(`UPDATE catalogue.upload_keys SET lease_until = now()`)
 	}
 }

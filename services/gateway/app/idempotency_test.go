@@ -104,9 +104,9 @@ func (g *gateway) holds(question string) {
 
 // The states of the one key that a test has.
 const (
-	noKey   = `NOT EXISTS (SELECT FROM upload_keys)`
-	running = `EXISTS (SELECT FROM upload_keys WHERE sha256 IS NULL AND lease_until > now())`
-	lapsed  = `EXISTS (SELECT FROM upload_keys WHERE sha256 IS NULL AND lease_until <= now())`
+	noKey   = `NOT EXISTS (SELECT FROM catalogue.upload_keys)`
+	running = `EXISTS (SELECT FROM catalogue.upload_keys WHERE sha256 IS NULL AND lease_until > now())`
+	lapsed  = `EXISTS (SELECT FROM catalogue.upload_keys WHERE sha256 IS NULL AND lease_until <= now())`
 )
 
 // begun is an upload under way, of which some has been sent.
@@ -326,10 +326,10 @@ func TestAKeyExpires(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	first := g.accepts(g.keyed("k", wav(100)), false)
-	g.holds(`EXISTS (SELECT FROM upload_keys WHERE expires_at - created_at BETWEEN interval '24 hours' AND interval '25 hours')`)
-	g.sql(`UPDATE upload_keys SET expires_at = now() + interval '1 minute'`)
+	g.holds(`EXISTS (SELECT FROM catalogue.upload_keys WHERE expires_at - created_at BETWEEN interval '24 hours' AND interval '25 hours')`)
+	g.sql(`UPDATE catalogue.upload_keys SET expires_at = now() + interval '1 minute'`)
 	g.problem(g.keyed("k", wav(200)), 422, "idempotency-key-reused")
-	g.sql(`UPDATE upload_keys SET expires_at = now()`)
+	g.sql(`UPDATE catalogue.upload_keys SET expires_at = now()`)
 	if second := g.accepts(g.keyed("k", wav(200)), false); second == first {
 		t.Error("it is the old job")
 	}
@@ -339,7 +339,7 @@ func TestExpiredKeysAreSweptAtStart(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	g.accepts(g.keyed("k", wav(100)), false)
-	g.sql(`UPDATE upload_keys SET expires_at = now()`)
+	g.sql(`UPDATE catalogue.upload_keys SET expires_at = now()`)
 	g.again(nil)
 	g.holds(noKey)
 }

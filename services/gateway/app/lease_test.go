@@ -16,7 +16,7 @@ import (
 func (g *gateway) crash(key, lease string) string {
 	g.t.Helper()
 	job, sum := g.kit.NewJob(), sha256.Sum256([]byte(key))
-	g.sql(`INSERT INTO upload_keys (key_hash, token_id, job_id, holder, lease_until, expires_at)
+	g.sql(`INSERT INTO catalogue.upload_keys (key_hash, token_id, job_id, holder, lease_until, expires_at)
 		VALUES ($1, $2, $3, gen_random_uuid(), now() + $4::interval, now() + interval '1 day')`, sum[:], g.token, job, lease)
 	return job
 }
@@ -40,7 +40,7 @@ func TestACrashBlocksTheKeyForItsLeaseAndLeavesItsJob(t *testing.T) {
 	content := wav(600 << 10)
 	job := g.crash("k", "1 hour")
 	g.problem(g.keyed("k", content), 409, "idempotency-key-in-use")
-	g.sql(`UPDATE upload_keys SET lease_until = now() + interval '500 milliseconds'`)
+	g.sql(`UPDATE catalogue.upload_keys SET lease_until = now() + interval '500 milliseconds'`)
 	if got := g.accepts(g.until(http.StatusConflict, "k", content), false); got != job {
 		t.Errorf("job %s became %s", job, got)
 	}
@@ -58,13 +58,13 @@ func TestACrashBehindTheEventIsAReplay(t *testing.T) {
 	other, content := g.again(nil), wav(600<<10)
 	job := g.accepts(g.keyed("k", content), false)
 	crash := func() {
-		g.sql(`UPDATE upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`)
+		g.sql(`UPDATE catalogue.upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`)
 	}
 	crash()
 	if got := g.accepts(other.keyed("k", content), true); got != job {
 		t.Errorf("job %s became %s", job, got)
 	}
-	g.holds(`EXISTS (SELECT FROM upload_keys WHERE sha256 IS NOT NULL)`)
+	g.holds(`EXISTS (SELECT FROM catalogue.upload_keys WHERE sha256 IS NOT NULL)`)
 	crash()
 	g.problem(other.keyed("k", wav(100)), 422, "idempotency-key-reused")
 	if got := g.accepts(g.keyed("k", content), true); got != job {
@@ -93,7 +93,7 @@ func TestALiveUploadRenewsItsLease(t *testing.T) {
 	g := start(t, map[string]string{"IDEMPOTENCY_LEASE": "500ms"})
 	content := wav(600 << 10)
 	b := g.begin("k", content)
-	g.holds(`EXISTS (SELECT FROM upload_keys WHERE lease_until > created_at + interval '1500 milliseconds')`)
+	g.holds(`EXISTS (SELECT FROM catalogue.upload_keys WHERE lease_until > created_at + interval '1500 milliseconds')`)
 	g.problem(g.keyed("k", content), 409, "idempotency-key-in-use")
 	job := g.accepts(b.finish(), false)
 	g.only(job, content)
@@ -153,7 +153,7 @@ func TestAnUploadThatWasGivenUpForDeadNeverMakesASecondJob(t *testing.T) {
 			t.Parallel()
 			g := start(t, map[string]string{"IDEMPOTENCY_LEASE": "1h"})
 			first := g.begin("k", content)
-			g.sql(`UPDATE upload_keys SET lease_until = now()`)
+			g.sql(`UPDATE catalogue.upload_keys SET lease_until = now()`)
 			run(g, first)
 		})
 	}
@@ -169,7 +169,7 @@ func TestADatabaseThatLeavesUnderAnUploadBringsNoSecondJob(t *testing.T) {
 	job := g.accepts(b.finish(), false)
 	db.Mend()
 	g.problem(g.until(http.StatusServiceUnavailable, "k", content), 409, "idempotency-key-in-use")
-	g.sql(`UPDATE upload_keys SET lease_until = now()`)
+	g.sql(`UPDATE catalogue.upload_keys SET lease_until = now()`)
 	if got := g.accepts(g.until(http.StatusServiceUnavailable, "k", content), true); got != job {
 		t.Errorf("job %s became %s", job, got)
 	}

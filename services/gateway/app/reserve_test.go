@@ -60,7 +60,7 @@ func TestUploadsLeaveAReserveToTheJobsThatWereAccepted(t *testing.T) {
 	})
 	g.problem(g.upload(nil, file), 503, "bus-full")
 	g.problem(g.keyed("another", file.content), 503, "bus-full")
-	g.holds(`1 = (SELECT count(*) FROM upload_keys)`)
+	g.holds(`1 = (SELECT count(*) FROM catalogue.upload_keys)`)
 	if again := g.accepts(g.keyed("k", file.content), true); again != job { // which takes no room
 		t.Errorf("job %s became %s", job, again)
 	}

@@ -23,7 +23,7 @@ func (r actorRow) actor() catalogue.Actor { return catalogue.Actor(r) }
 // CreateActor stores a new actor and returns it with its id.
 func (s *Store) CreateActor(ctx context.Context, a catalogue.Actor) (catalogue.Actor, error) {
 	const query = `
-		INSERT INTO actors (name)
+		INSERT INTO catalogue.actors (name)
 		VALUES ($1)
 		RETURNING id, version`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
@@ -39,7 +39,7 @@ func (s *Store) CreateActor(ctx context.Context, a catalogue.Actor) (catalogue.A
 func (s *Store) Actor(ctx context.Context, id int64) (catalogue.Actor, error) {
 	const query = `
 		SELECT id, version, name
-		FROM actors
+		FROM catalogue.actors
 		WHERE id = $1`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -53,7 +53,7 @@ func (s *Store) Actor(ctx context.Context, id int64) (catalogue.Actor, error) {
 func (s *Store) Actors(ctx context.Context, part string, p catalogue.Page) ([]catalogue.Actor, error) {
 	const query = `
 		SELECT id, version, name
-		FROM actors
+		FROM catalogue.actors
 		WHERE position(lower($1) IN lower(name)) > 0
 		ORDER BY id
 		OFFSET $2
@@ -94,17 +94,17 @@ func rename(ctx context.Context, tx *sqlx.Tx, a *catalogue.Actor, m catalogue.Ma
 	const (
 		before = `
 			SELECT name
-			FROM actors
+			FROM catalogue.actors
 			WHERE id = $1
 				AND ($2::bigint[] IS NULL OR version = ANY ($2))
 			FOR UPDATE`
 		own = `
-			UPDATE actors
+			UPDATE catalogue.actors
 			SET name = $2, version = version + 1, updated_at = now()
 			WHERE id = $1
 			RETURNING version`
 		tokens = `
-			UPDATE tokens
+			UPDATE catalogue.tokens
 			SET actor_name = $2, version = version + 1, updated_at = now()
 			WHERE actor_name = $1
 				AND actor_name <> $2`
@@ -123,7 +123,7 @@ func rename(ctx context.Context, tx *sqlx.Tx, a *catalogue.Actor, m catalogue.Ma
 // DeleteActor removes an actor where its version matches. Tokens keep the name.
 func (s *Store) DeleteActor(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
-		DELETE FROM actors
+		DELETE FROM catalogue.actors
 		WHERE id = $1
 			AND ($2::bigint[] IS NULL OR version = ANY ($2))`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)

@@ -9,7 +9,7 @@ import (
 func (s *Store) Untold(ctx context.Context, limit int) ([]int64, error) {
 	const query = `
 		SELECT token_id
-		FROM deleted_tokens
+		FROM catalogue.deleted_tokens
 		ORDER BY deleted_at, token_id
 		LIMIT $1`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
@@ -22,7 +22,7 @@ func (s *Store) Untold(ctx context.Context, limit int) ([]int64, error) {
 // Told implements catalogue.DeletedTokens.
 func (s *Store) Told(ctx context.Context, token int64) error {
 	const query = `
-		DELETE FROM deleted_tokens
+		DELETE FROM catalogue.deleted_tokens
 		WHERE token_id = $1`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()

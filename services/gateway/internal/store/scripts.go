@@ -25,7 +25,7 @@ func (r scriptRow) script() catalogue.Script { return catalogue.Script(r) }
 // CreateScript stores a new script and returns it with its id.
 func (s *Store) CreateScript(ctx context.Context, c catalogue.Script) (catalogue.Script, error) {
 	const query = `
-		INSERT INTO scripts (token_id, start_time, end_time, script, translation)
+		INSERT INTO catalogue.scripts (token_id, start_time, end_time, script, translation)
 		VALUES ($1, $2, $3, $4, $5)
 		RETURNING id, version`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
@@ -41,7 +41,7 @@ func (s *Store) CreateScript(ctx context.Context, c catalogue.Script) (catalogue
 func (s *Store) Script(ctx context.Context, id int64) (catalogue.Script, error) {
 	const query = `
 		SELECT id, version, token_id, start_time, end_time, script, translation
-		FROM scripts
+		FROM catalogue.scripts
 		WHERE id = $1`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -54,7 +54,7 @@ func (s *Store) Script(ctx context.Context, id int64) (catalogue.Script, error) 
 func (s *Store) Scripts(ctx context.Context, p catalogue.Page) ([]catalogue.Script, error) {
 	const query = `
 		SELECT id, version, token_id, start_time, end_time, script, translation
-		FROM scripts
+		FROM catalogue.scripts
 		ORDER BY id
 		OFFSET $1
 		LIMIT $2`
@@ -69,7 +69,7 @@ func (s *Store) Scripts(ctx context.Context, p catalogue.Page) ([]catalogue.Scri
 func (s *Store) TokenScripts(ctx context.Context, id int64, p catalogue.Page) ([]catalogue.Script, error) {
 	const query = `
 		SELECT id, version, token_id, start_time, end_time, script, translation
-		FROM scripts
+		FROM catalogue.scripts
 		WHERE token_id = $1
 		ORDER BY start_time, id
 		OFFSET $2
@@ -92,7 +92,7 @@ func (s *Store) scriptsOf(ctx context.Context, tokens ...int64) (map[int64][]cat
 		FROM unnest($1::bigint[]) AS wanted (id)
 		CROSS JOIN LATERAL (
 			SELECT id, version, token_id, start_time, end_time, script, translation
-			FROM scripts
+			FROM catalogue.scripts
 			WHERE token_id = wanted.id
 			ORDER BY start_time, id
 			LIMIT $2) AS own
@@ -112,7 +112,7 @@ func (s *Store) scriptsOf(ctx context.Context, tokens ...int64) (map[int64][]cat
 // returns it as it is then.
 func (s *Store) ReplaceScript(ctx context.Context, c catalogue.Script, m catalogue.Match) (catalogue.Script, error) {
 	const query = `
-		UPDATE scripts
+		UPDATE catalogue.scripts
 		SET token_id = $2, start_time = $3, end_time = $4, script = $5, translation = $6,
 			version = version + 1, updated_at = now()
 		WHERE id = $1
@@ -134,7 +134,7 @@ func (s *Store) ReplaceScript(ctx context.Context, c catalogue.Script, m catalog
 // DeleteScript removes a script where its version matches.
 func (s *Store) DeleteScript(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
-		DELETE FROM scripts
+		DELETE FROM catalogue.scripts
 		WHERE id = $1
 			AND ($2::bigint[] IS NULL OR version = ANY ($2))`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)

@@ -17,7 +17,6 @@ import (
 	"github.com/lib/pq"
 
 	"sori.internal/services/gateway/internal/catalogue"
-	"sori.internal/shared/fault"
 	"sori.internal/shared/postgres"
 )
 
@@ -95,7 +94,7 @@ func removed[T any](ctx context.Context, result sql.Result, id int64, find func(
 // that a migration is about to make: requests may come before the setup is done.
 func translate(tried string, err error) error {
 	if state(err) == codeUndefinedTable || state(err) == codeInvalidSchema {
-		return fault.Away("database", fmt.Errorf("%s: %w", tried, err))
+		return postgres.NotSetUp(tried, err)
 	}
 	return postgres.Translate(tried, err)
 }

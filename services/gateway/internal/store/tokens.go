@@ -36,7 +36,7 @@ func (r tokenRow) token() catalogue.Token {
 func (s *Store) References(ctx context.Context, id int64) (upload.References, error) {
 	const query = `
 		SELECT coalesce(s3_textgrid_url, ''), coalesce(s3_pitch_url, '')
-		FROM tokens
+		FROM catalogue.tokens
 		WHERE id = $1`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -48,7 +48,7 @@ func (s *Store) References(ctx context.Context, id int64) (upload.References, er
 // CreateToken stores a new token and returns it with its id.
 func (s *Store) CreateToken(ctx context.Context, t catalogue.Token) (catalogue.Token, error) {
 	const query = `
-		INSERT INTO tokens (token_name, actor_name, category, start_time, end_time,
+		INSERT INTO catalogue.tokens (token_name, actor_name, category, start_time, end_time,
 			s3_textgrid_url, s3_pitch_url, s3_bgvoice_url, youtube_url)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		RETURNING id, version`
@@ -64,7 +64,7 @@ func (s *Store) Token(ctx context.Context, id int64) (catalogue.Token, error) {
 	const query = `
 		SELECT id, version, token_name, actor_name, category, start_time, end_time,
 			s3_textgrid_url, s3_pitch_url, s3_bgvoice_url, youtube_url
-		FROM tokens
+		FROM catalogue.tokens
 		WHERE id = $1`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -83,7 +83,7 @@ func (s *Store) Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page
 	const query = `
 		SELECT id, version, token_name, actor_name, category, start_time, end_time,
 			s3_textgrid_url, s3_pitch_url, s3_bgvoice_url, youtube_url
-		FROM tokens
+		FROM catalogue.tokens
 		WHERE ($1 = '' OR category = $1)
 			AND ($2 = '' OR actor_name = $2)
 			AND ($3 = '' OR position(lower($3) IN lower(token_name)) > 0)
@@ -113,7 +113,7 @@ func (s *Store) tokens(ctx context.Context, rows []tokenRow) ([]catalogue.Token,
 // returns it as it is then.
 func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue.Match) (catalogue.Token, error) {
 	const query = `
-		UPDATE tokens
+		UPDATE catalogue.tokens
 		SET token_name = $2, actor_name = $3, category = $4, start_time = $5, end_time = $6,
 			s3_textgrid_url = $7, s3_pitch_url = $8, s3_bgvoice_url = $9, youtube_url = $10,
 			version = version + 1, updated_at = now()
@@ -141,11 +141,11 @@ func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue
 func (s *Store) DeleteToken(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
 		WITH deleted AS (
-			DELETE FROM tokens
+			DELETE FROM catalogue.tokens
 			WHERE id = $1
 				AND ($2::bigint[] IS NULL OR version = ANY ($2))
 			RETURNING id)
-		INSERT INTO deleted_tokens (token_id)
+		INSERT INTO catalogue.deleted_tokens (token_id)
 		SELECT id
 		FROM deleted`
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)

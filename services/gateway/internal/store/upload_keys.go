@@ -24,7 +24,7 @@ func (r uploadKeyRow) claim(key upload.Key) upload.Claim {
 func (s *Store) Claim(ctx context.Context, wanted upload.Claim, lease, keep time.Duration) (upload.Claim, error) {
 	// In SET and WHERE, held is the row before.
 	const query = `
-		INSERT INTO upload_keys AS held (key_hash, token_id, job_id, holder, lease_until, expires_at)
+		INSERT INTO catalogue.upload_keys AS held (key_hash, token_id, job_id, holder, lease_until, expires_at)
 		VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5), now() + make_interval(secs => $6))
 		ON CONFLICT (key_hash) DO UPDATE
 		SET token_id = excluded.token_id,
@@ -51,7 +51,7 @@ func (s *Store) Claim(ctx context.Context, wanted upload.Claim, lease, keep time
 func (s *Store) held(ctx context.Context, wanted upload.Claim) (upload.Claim, error) {
 	const query = `
 		SELECT token_id, job_id, holder, coalesce(encode(sha256, 'hex'), '') AS sha256
-		FROM upload_keys
+		FROM catalogue.upload_keys
 		WHERE key_hash = $1`
 	var row uploadKeyRow
 	err := s.db.GetContext(ctx, &row, query, wanted.Key[:])
@@ -64,7 +64,7 @@ func (s *Store) held(ctx context.Context, wanted upload.Claim) (upload.Claim, er
 // Renew implements upload.Claims.
 func (s *Store) Renew(ctx context.Context, c upload.Claim, lease time.Duration) error {
 	const query = `
-		UPDATE upload_keys
+		UPDATE catalogue.upload_keys
 		SET lease_until = now() + make_interval(secs => $3)
 		WHERE key_hash = $1
 			AND holder = $2
@@ -78,7 +78,7 @@ func (s *Store) Renew(ctx context.Context, c upload.Claim, lease time.Duration) 
 // Finish implements upload.Claims.
 func (s *Store) Finish(ctx context.Context, c upload.Claim, keep time.Duration) error {
 	const query = `
-		UPDATE upload_keys
+		UPDATE catalogue.upload_keys
 		SET sha256 = decode($3, 'hex'), lease_until = now(), expires_at = now() + make_interval(secs => $4)
 		WHERE key_hash = $1
 			AND holder = $2
@@ -92,7 +92,7 @@ func (s *Store) Finish(ctx context.Context, c upload.Claim, keep time.Duration) 
 // Free implements upload.Claims.
 func (s *Store) Free(ctx context.Context, c upload.Claim) error {
 	const query = `
-		DELETE FROM upload_keys
+		DELETE FROM catalogue.upload_keys
 		WHERE key_hash = $1
 			AND holder = $2
 			AND sha256 IS NULL`
@@ -120,10 +120,10 @@ func (s *Store) DropExpiredKeys(ctx context.Context) (int64, error) {
 
 func (s *Store) dropExpiredKeys(ctx context.Context) (int64, error) {
 	const query = `
-		DELETE FROM upload_keys
+		DELETE FROM catalogue.upload_keys
 		WHERE key_hash IN (
 			SELECT key_hash
-			FROM upload_keys
+			FROM catalogue.upload_keys
 			WHERE expires_at <= now()
 				AND lease_until <= now()
 			ORDER BY expires_at

@@ -55,7 +55,7 @@ func (c *corner) exec(query string, args ...any) {
 
 func (c *corner) rows() (n int) {
 	c.t.Helper()
-	must(c.t, c.db.GetContext(c.Context(), &n, `SELECT count(*) FROM upload_keys`))
+	must(c.t, c.db.GetContext(c.Context(), &n, `SELECT count(*) FROM catalogue.upload_keys`))
 	return n
 }
 
@@ -140,13 +140,13 @@ func TestAFinishedClaimStaysUntilItExpires(t *testing.T) {
 			t.Errorf("token %d: %+v", token, got)
 		}
 	}
-	c.exec(`UPDATE upload_keys SET expires_at = now(), created_at = now() - interval '1 day'`)
+	c.exec(`UPDATE catalogue.upload_keys SET expires_at = now(), created_at = now() - interval '1 day'`)
 	next := c.wanted("k", 2)
 	if got := c.claim(1, next); got != next {
 		t.Errorf("expired: %+v", got)
 	}
 	var renewed bool
-	must(t, c.db.GetContext(c.Context(), &renewed, `SELECT sha256 IS NULL AND expires_at > now() AND created_at > now() - interval '1 hour' FROM upload_keys`))
+	must(t, c.db.GetContext(c.Context(), &renewed, `SELECT sha256 IS NULL AND expires_at > now() AND created_at > now() - interval '1 hour' FROM catalogue.upload_keys`))
 	if !renewed {
 		t.Error("something of the old claim is left")
 	}
@@ -169,8 +169,8 @@ func TestTheSweepDropsWhatExpiredAndIsNotHeld(t *testing.T) {
 	c.claim(0, c.wanted("new", 1))
 	live := c.wanted("expired under an upload", 1)
 	c.claim(0, live)
-	c.exec(`UPDATE upload_keys SET expires_at = now() WHERE job_id = $1`, live.Job)
-	c.exec(`INSERT INTO upload_keys (key_hash, token_id, job_id, holder, lease_until, expires_at)
+	c.exec(`UPDATE catalogue.upload_keys SET expires_at = now() WHERE job_id = $1`, live.Job)
+	c.exec(`INSERT INTO catalogue.upload_keys (key_hash, token_id, job_id, holder, lease_until, expires_at)
 		SELECT sha256(n::text::bytea), 1, gen_random_uuid(), gen_random_uuid(), now(), now() FROM generate_series(1, 2500) AS n`)
 	var wg sync.WaitGroup
 	var dropped [2]int64
@@ -191,7 +191,7 @@ func TestTheSweepDropsWhatExpiredAndIsNotHeld(t *testing.T) {
 func TestAClaimBeforeTheMigrationSaysUnavailable(t *testing.T) {
 	t.Parallel()
 	c := newCorner(t)
-	c.exec(`DROP TABLE upload_keys`)
+	c.exec(`DROP TABLE catalogue.upload_keys`)
 	_, err := c.stores[0].Claim(c.Context(), c.wanted("k", 1), time.Hour, time.Hour)
 	if err == nil || !strings.Contains(err.Error(), "unavailable") {
 		t.Errorf("%v", err)

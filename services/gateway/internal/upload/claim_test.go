@@ -182,7 +182,7 @@ func TestWhatACrashLeftBehindItsEventIsReplayedWithoutStoring(t *testing.T) {
 	c := newCorner(t)
 	first, err := c.accept(c.bus, mute{c.rows})
 	must(t, err)
-	_, err = c.db.ExecContext(c.Context(), `UPDATE upload_keys SET lease_until = now()`)
+	_, err = c.db.ExecContext(c.Context(), `UPDATE catalogue.upload_keys SET lease_until = now()`)
 	must(t, err)
 	c.staging = shut{c.bus}
 	for range 2 { // by the log, and by the claim

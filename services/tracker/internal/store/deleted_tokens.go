@@ -11,7 +11,7 @@ import (
 // Delete implements job.TokenRows.
 func (s *Store) Delete(ctx context.Context, token int64, at time.Time) error {
 	const query = `
-		INSERT INTO deleted_tokens (token_id, deleted_at)
+		INSERT INTO tracker.deleted_tokens (token_id, deleted_at)
 		VALUES ($1, $2)
 		ON CONFLICT (token_id) DO NOTHING`
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -24,7 +24,7 @@ func (s *Store) Delete(ctx context.Context, token int64, at time.Time) error {
 func (s *Store) Deleted(ctx context.Context, tokens []int64) ([]int64, error) {
 	const query = `
 		SELECT token_id
-		FROM deleted_tokens
+		FROM tracker.deleted_tokens
 		WHERE token_id = ANY ($1::bigint[])`
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -38,7 +38,7 @@ func (s *Store) Deleted(ctx context.Context, tokens []int64) ([]int64, error) {
 func (s *Store) JobsOf(ctx context.Context, token int64, limit int) ([]string, error) {
 	const query = `
 		SELECT job_id
-		FROM analysis_results
+		FROM tracker.analysis_results
 		WHERE token_id = $1
 		  AND status IN ('processing', 'completed', 'failed', 'canceled')
 		  AND created_at IS NOT NULL

@@ -25,7 +25,7 @@ func (s *Store) List(ctx context.Context, f job.Filter, limit int) ([]job.Listed
 		    SELECT job_id, token_id, status, stage, message, progress, version,
 		           error_code, error_detail, error_retryable, created_at, updated_at, wait_until, refused_code,
 		           attempt, file_name, media_type, size, duration
-		    FROM analysis_results
+		    FROM tracker.analysis_results
 		    WHERE status = chosen.one
 		      AND ($2::bigint IS NULL OR token_id = $2)
 		      AND created_at >= COALESCE($3::timestamptz, '-infinity')

@@ -89,7 +89,7 @@ func planned(t testing.TB, explain string, jobs int) (context.Context, *store.St
 	if _, err := db.ExecContext(kit.Context(), `VACUUM ANALYZE tracker.analysis_results`); err != nil {
 		t.Fatal(err)
 	}
-	connector, err := pq.NewConnector(kit.Database() + "&search_path=" + store.Schema)
+	connector, err := pq.NewConnector(kit.Database() + "&binary_parameters=yes")
 	if err != nil {
 		t.Fatal(err)
 	}

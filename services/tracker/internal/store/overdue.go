@@ -12,7 +12,7 @@ import (
 func (s *Store) Overdue(ctx context.Context, d job.Deadlines, now time.Time, after job.Overdue, limit int) ([]job.Overdue, error) {
 	const query = `
 		SELECT job_id, state_seq, stage_at
-		FROM analysis_results
+		FROM tracker.analysis_results
 		WHERE status = 'processing'
 		  AND stage_at <= CASE WHEN analysing
 		      THEN $1::timestamptz - make_interval(secs => CASE WHEN duration > 0

@@ -103,7 +103,7 @@ func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 	const query = `
 		SELECT job_id, token_id, status, stage, message, progress, version,
 		       error_code, error_detail, error_retryable, created_at, updated_at, wait_until, refused_code, result
-		FROM analysis_results
+		FROM tracker.analysis_results
 		WHERE job_id = $1
 		  AND version > 0`
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -128,7 +128,7 @@ func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 func (s *Store) Recording(ctx context.Context, id string) (job.Recording, error) {
 	const query = `
 		SELECT s3_bucket, s3_key, file_name, media_type, duration
-		FROM analysis_results
+		FROM tracker.analysis_results
 		WHERE job_id = $1
 		  AND version > 0`
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -177,7 +177,7 @@ func (s *Store) Merge(ctx context.Context, news map[string][]job.Entry) ([]job.S
 // begin makes the rows that are not there, so that each can be locked.
 func begin(ctx context.Context, tx *sqlx.Tx, ids []string) error {
 	const query = `
-		INSERT INTO analysis_results (job_id)
+		INSERT INTO tracker.analysis_results (job_id)
 		SELECT batch.job_id
 		FROM unnest($1::uuid[]) AS batch (job_id)
 		ORDER BY batch.job_id
@@ -194,7 +194,7 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 		       file_name, media_type, s3_bucket, s3_key, size, sha256, duration, analysis_job_id,
 		       stage_seq, stage_at, analysing, wait_seq, wait_attempt, wait_until,
 		       refused_seq, refused_attempt, refused_code
-		FROM analysis_results
+		FROM tracker.analysis_results
 		WHERE job_id = ANY ($1::uuid[])
 		ORDER BY job_id
 		FOR UPDATE`
@@ -211,7 +211,7 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 
 func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
 	const query = `
-		UPDATE analysis_results AS r
+		UPDATE tracker.analysis_results AS r
 		SET token_id = c.token_id, status = c.status, stage = c.stage, message = c.message,
 		    progress = c.progress, version = c.version, error_code = c.error_code,
 		    error_detail = c.error_detail, error_retryable = c.error_retryable,

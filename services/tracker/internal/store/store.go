@@ -14,7 +14,6 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
-	"sori.internal/shared/fault"
 	"sori.internal/shared/postgres"
 )
 
@@ -30,7 +29,7 @@ func Migrations() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 // Store is the tracker's schema.
 type Store struct{ db *sqlx.DB }
 
-// New makes a store on a pool that sees the schema.
+// New makes a store.
 func New(db *sqlx.DB) *Store { return &Store{db: db} }
 
 // timeout bounds one transaction, so that a connection that answers no more
@@ -45,11 +44,15 @@ const leastID = "00000000-0000-0000-0000-000000000000"
 const (
 	undefinedTable  = "42P01"
 	undefinedColumn = "42703"
+	invalidSchema   = "3F000"
 )
 
 func translate(tried string, err error) error {
-	if pqErr, ok := errors.AsType[*pq.Error](err); ok && (pqErr.Code == undefinedTable || pqErr.Code == undefinedColumn) {
-		return fault.Away("database", err)
+	if pqErr, ok := errors.AsType[*pq.Error](err); ok {
+		switch pqErr.Code {
+		case undefinedTable, undefinedColumn, invalidSchema:
+			return postgres.NotSetUp(tried, err)
+		}
 	}
 	return postgres.Translate(tried, err)
 }

@@ -1,5 +1,5 @@
 -- +goose Up
-CREATE TABLE tokens (
+CREATE TABLE catalogue.tokens (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     token_name      text NOT NULL CHECK (token_name <> ''),
     actor_name      text NOT NULL CHECK (actor_name <> ''),
@@ -14,5 +14,5 @@ CREATE TABLE tokens (
     updated_at      timestamptz NOT NULL DEFAULT now(),
     CHECK (start_time >= 0 AND start_time < end_time)
 );
-CREATE INDEX tokens_actor_name ON tokens (actor_name);
-CREATE INDEX tokens_category ON tokens (category);
+CREATE INDEX tokens_actor_name ON catalogue.tokens (actor_name);
+CREATE INDEX tokens_category ON catalogue.tokens (category);

@@ -1,5 +1,5 @@
 -- +goose Up
-CREATE TABLE upload_keys (
+CREATE TABLE catalogue.upload_keys (
     key_hash    bytea PRIMARY KEY CHECK (octet_length(key_hash) = 32),
     token_id    bigint NOT NULL,
     job_id      uuid NOT NULL,
@@ -9,4 +9,4 @@ CREATE TABLE upload_keys (
     created_at  timestamptz NOT NULL DEFAULT now(),
     expires_at  timestamptz NOT NULL
 );
-CREATE INDEX upload_keys_expires_at ON upload_keys (expires_at);
+CREATE INDEX upload_keys_expires_at ON catalogue.upload_keys (expires_at);

@@ -3,7 +3,7 @@
 -- One row for each job. A row is made by whichever event of the job comes first
 -- and is shown from its received on: until then version is 0, and token_id and
 -- created_at are NULL.
-CREATE TABLE analysis_results (
+CREATE TABLE tracker.analysis_results (
     job_id           uuid PRIMARY KEY,
     token_id         bigint,
     status           text NOT NULL DEFAULT 'processing'
@@ -37,5 +37,5 @@ CREATE TABLE analysis_results (
     CHECK ((created_at IS NULL) = (token_id IS NULL))
 ) WITH (fillfactor = 80); -- a row is rewritten about ten times, in its own page
 
-CREATE INDEX analysis_results_newest ON analysis_results (created_at DESC, job_id)
+CREATE INDEX analysis_results_newest ON tracker.analysis_results (created_at DESC, job_id)
     WHERE created_at IS NOT NULL;

@@ -2,7 +2,7 @@
 
 -- An erased job keeps its row, as a tombstone: that it was, of which token and
 -- since when, and nothing of what it held.
-ALTER TABLE analysis_results
+ALTER TABLE tracker.analysis_results
     DROP CONSTRAINT analysis_results_status_check,
     ADD CONSTRAINT analysis_results_status_check
         CHECK (status IN ('processing', 'completed', 'failed', 'canceled', 'erased')),
@@ -12,7 +12,7 @@ ALTER TABLE analysis_results
             AND size = 0 AND sha256 = '' AND duration = 0 AND analysis_job_id = '');
 
 -- Tokens that are deleted. Their jobs may come later than that.
-CREATE TABLE deleted_tokens (
+CREATE TABLE tracker.deleted_tokens (
     token_id   bigint PRIMARY KEY,
     deleted_at timestamptz NOT NULL
 );

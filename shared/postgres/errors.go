@@ -1,0 +1,150 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/lib/pq"
+
+	"sori.internal/shared/fault"
+)
+
+// Translate gives a database error its kind, with what was tried.
+func Translate(tried string, err error) error {
+	if err == nil {
+		return nil
+	}
+	wrapped := fmt.Errorf("%s: %w", tried, err)
+	if _, known := errors.AsType[*fault.Error](err); known {
+		return wrapped
+	}
+	if pqErr, ok := errors.AsType[*pq.Error](err); ok {
+		return ofState(pqErr, wrapped)
+	}
+	var netErr net.Error
+	if errors.As(err, &netErr) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, net.ErrClosed) || isEOF(err) || errors.Is(err, context.DeadlineExceeded) {
+		return fault.Away("database", wrapped)
+	}
+	return wrapped
+}
+
+// NotSetUp reports that the migrations have not reached what a query needs: requests
+// may come before the setup is done.
+func NotSetUp(tried string, cause error) error {
+	return &fault.Error{
+		Kind: fault.Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second,
+		Detail: "The database is not set up yet. Please try again.", Err: fmt.Errorf("%s: %w", tried, cause),
+	}
+}
+
+// state is the SQLSTATE of an error; empty where it has none.
+func state(err error) string {
+	if e, ok := errors.AsType[*pq.Error](err); ok {
+		return string(e.Code)
+	}
+	return ""
+}
+
+// codePooler is protocol_violation. PostgreSQL hardly ever sends it. PgBouncer sends
+// it with whatever it has to say itself, and before 1.19 with what the server says of
+// a login, too.
+const codePooler = "08P01"
+
+// codePermission is insufficient_privilege.
+const codePermission = "42501"
+
+// ofState judges a SQLSTATE (PostgreSQL manual, appendix A) by its class.
+func ofState(err *pq.Error, wrapped error) error {
+	code := string(err.Code)
+	switch code {
+	case codePooler:
+		return ofPooler(err.Message, wrapped)
+	case codePermission:
+		return refused("the role of DATABASE_URL lacks a permission: grant it", wrapped)
+	}
+	switch code[:min(2, len(code))] {
+	case "08", "25", "40", "53", "55", "57", "58": // connection, transaction, rollback, resources, locks, operator, system
+		return fault.Away("database", wrapped)
+	case "22", "23", "54": // a value, a constraint or a limit of the program refuses the data
+		return fault.Wrap(fault.Invalid, "data-refused", "The data cannot be stored.", wrapped)
+	case "28":
+		return refused(adviceLogin, wrapped)
+	case "3D":
+		return refused(adviceName, wrapped)
+	default:
+		return wrapped
+	}
+}
+
+// What an operator has to look at.
+const (
+	adviceLogin     = "check the user and the password in DATABASE_URL and PGPASSWORD, and who may log in from where"
+	adviceName      = "check the names of the user and the database in DATABASE_URL"
+	adviceParameter = "take the parameter out of DATABASE_URL and PGOPTIONS, or have the pooler ignore it (ignore_startup_parameters)"
+	adviceTLS       = "check sslmode in DATABASE_URL"
+	advicePoolMode  = "the pooler allows no transactions: set its pool_mode to transaction or session"
+)
+
+// refused is a refusal that lasts, with what to do about it.
+func refused(advice string, cause error) error {
+	return fault.Refused("database", fmt.Errorf("%w: %s", cause, advice))
+}
+
+// poolerRefusals are parts of what PgBouncer says where waiting does not help, or
+// passes on from the server, and what to look at then. One code stands for all of it,
+// so that only the text, which is never translated, tells them from the rest: a server
+// that is away, starts, or has no connection left.
+func poolerRefusals() [][2]string {
+	return [][2]string{
+		{"unsupported startup parameter", adviceParameter},
+		{"unrecognized configuration parameter", adviceParameter},
+		{"invalid value for parameter", adviceParameter},
+		{"authentication failed", adviceLogin},
+		{"no such user", adviceLogin},
+		{"no pg_hba.conf entry", adviceLogin},
+		{"login rejected", adviceLogin},
+		{"permission denied", adviceLogin},
+		{"does not exist", adviceName}, // the role or the database
+		{"no such database", adviceName},
+		{"does not allow connections", adviceName},
+		{"SSL required", adviceTLS},
+		{"wrong password type", "check the login that the pooler has for the server"},
+		{"bouncer config error", "check the settings of the pooler"},
+		{"transaction blocks not allowed", advicePoolMode},
+	}
+}
+
+func ofPooler(message string, wrapped error) error {
+	for _, r := range poolerRefusals() {
+		if strings.Contains(message, r[0]) {
+			return refused(r[1], wrapped)
+		}
+	}
+	return &fault.Error{
+		Kind: fault.Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second,
+		Detail: "The database does not serve requests right now. Please try again.", Err: wrapped,
+	}
+}
+
+// ofConnect judges what a server answers to the start-up message: there, an error of a
+// name, a value or an option is one of DATABASE_URL.
+func ofConnect(err error) error {
+	if errors.Is(err, pq.ErrSSLNotSupported) {
+		return refused(adviceTLS, err)
+	}
+	switch code := state(err); {
+	case code == codePermission: // what is not permitted may be the connection itself
+		return err
+	case code == "55P02", strings.HasPrefix(code, "22"), strings.HasPrefix(code, "42"):
+		return refused(adviceParameter, err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,85 @@
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"sori.internal/shared/fault"
+)
+
+// Migrate makes the schema where it does not exist and applies the migrations that
+// it has not seen, in the order of their numbers. Replicas that start together wait
+// for one another. The lock is a row with a lease, not of a session: behind a pooler
+// there is no session that could hold it. The pool needs two connections.
+func Migrate(ctx context.Context, db *sqlx.DB, schema string, migrations fs.FS) error {
+	if err := makeSchema(ctx, db, schema); err != nil {
+		return Translate("make schema "+schema, err)
+	}
+	locker, err := lock.NewPostgresTableLocker(
+		lock.WithTableName(schema+".migrations_lock"), lock.WithTableLeaseDuration(lease),
+		lock.WithTableHeartbeatInterval(lease/5), lock.WithTableLockTimeout(time.Second, 300),
+		lock.WithTableRetryPolicy(held))
+	if err != nil {
+		return fmt.Errorf("migrate %s: %w", schema, err)
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db.DB, migrations, goose.WithLocker(locker),
+		goose.WithTableName(schema+".migrations"), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("migrate %s: %w", schema, err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return Translate("migrate "+schema, err)
+	}
+	return nil
+}
+
+// lease is how long the migrations stay locked when the replica that applies them
+// was killed.
+const lease = 15 * time.Second
+
+// held reports whether the lock was not taken because another replica has it, which
+// is worth another try. That has no type of its own, failures of the database have.
+func held(err error) bool {
+	return fault.Is(Translate("lock migrations", err), fault.Internal) && state(err) == ""
+}
+
+// makeSchema leaves a schema that exists alone: to make one, even IF NOT EXISTS, needs
+// a permission that a service need not have.
+func makeSchema(ctx context.Context, db *sqlx.DB, schema string) error {
+	if err := db.PingContext(ctx); err != nil {
+		return err
+	}
+	err := Tx(ctx, db, func(tx *sqlx.Tx) error {
+		// Two sessions that create one schema at once can both find it missing; the
+		// lock is of the transaction and ends with it.
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('sori schema'))`); err != nil {
+			return err
+		}
+		const query = `
+			SELECT EXISTS (
+				SELECT
+				FROM pg_namespace
+				WHERE nspname = $1)`
+		var exists bool
+		if err := tx.GetContext(ctx, &exists, query, schema); err != nil || exists {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `CREATE SCHEMA `+pq.QuoteIdentifier(schema))
+		return err
+	})
+	// A pooler in statement mode closes a connection that begins a transaction, and the
+	// driver loses what it says: single statements work, and no transaction does.
+	if errors.Is(err, driver.ErrBadConn) && db.PingContext(ctx) == nil {
+		return refused(advicePoolMode, err)
+	}
+	return err
+}

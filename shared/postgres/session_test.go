@@ -1,0 +1,193 @@
+package postgres_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/postgres"
+	"sori.internal/shared/testkit"
+)
+
+// recorder passes a connection on to a server and keeps what the client says.
+type recorder struct {
+	url string
+
+	mu       sync.Mutex
+	startUp  []string // names of the parameters
+	messages string   // one letter for each message
+}
+
+func record(t *testing.T, server string) *recorder {
+	t.Helper()
+	u, err := url.Parse(server)
+	must(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	target := u.Host
+	u.Host = l.Addr().String()
+	r := &recorder{url: u.String()}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go r.serve(client, target)
+		}
+	}()
+	return r
+}
+
+func (r *recorder) serve(client net.Conn, target string) {
+	defer client.Close()
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go func() { _, _ = io.Copy(client, server) }()
+	said := bufio.NewReader(io.TeeReader(client, server))
+	r.keepStartUp(said)
+	for {
+		kind, err := said.ReadByte()
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		r.messages += string(kind)
+		r.mu.Unlock()
+		if body(said) == nil {
+			return
+		}
+	}
+}
+
+// body reads the rest of a message: its length, which counts itself, and what follows.
+func body(from io.Reader) []byte {
+	var length uint32
+	if binary.Read(from, binary.BigEndian, &length) != nil {
+		return nil
+	}
+	text := make([]byte, length-4)
+	if _, err := io.ReadFull(from, text); err != nil {
+		return nil
+	}
+	return text
+}
+
+func (r *recorder) keepStartUp(said io.Reader) {
+	pairs := strings.Split(string(body(said)[4:]), "\x00")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := 0; i+1 < len(pairs) && pairs[i] != ""; i += 2 {
+		r.startUp = append(r.startUp, pairs[i])
+	}
+}
+
+// since runs f and returns the messages that it has sent.
+func (r *recorder) since(f func()) string {
+	r.mu.Lock()
+	before := len(r.messages)
+	r.mu.Unlock()
+	f()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.messages[before:]
+}
+
+func TestAConnectionBeginsWithNothingThatAPoolerRefuses(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	r := record(t, k.Database()+"&search_path=elsewhere")
+	must(t, open(t, r.url, "s").PingContext(k.Context()))
+	known := []string{"application_name", "client_encoding", "database", "datestyle", "user"}
+	if slices.Sort(r.startUp); !slices.Equal(r.startUp, known) {
+		t.Errorf("the start-up message holds %v", r.startUp)
+	}
+}
+
+// After a Sync outside a transaction a pooler may give the connection to another
+// client, and an unnamed statement is gone.
+func TestAQueryIsSentWithItsValuesAtOnce(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	r := record(t, k.Database())
+	db := open(t, r.url, "s")
+	must(t, db.PingContext(k.Context()))
+	for name, ask := range map[string]func() error{
+		"query": func() error { return db.GetContext(k.Context(), new(int), `SELECT $1::int`, 7) },
+		"exec": func() error {
+			_, err := db.ExecContext(k.Context(), `SELECT $1::text, $2::bytea, $3::timestamptz`, "a", []byte{0, 255}, time.Now())
+			return err
+		},
+	} {
+		if sent := r.since(func() { must(t, ask()) }); sent != "PBDES" { // parse, bind, describe, execute, sync
+			t.Errorf("%s: %s", name, sent)
+		}
+	}
+}
+
+func TestMigrationsThatAKilledReplicaHasLockedAreTakenOver(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	db := open(t, k.Database(), "s")
+	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes)))
+	_, err := db.ExecContext(k.Context(), `
+		UPDATE s.migrations_lock
+		SET locked = true, locked_by = 'killed', lease_expires_at = now() + interval '1500 milliseconds'`)
+	must(t, err)
+	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes, `INSERT INTO s.notes (id, text) SELECT 1, locked_by FROM s.migrations_lock;`)))
+	if n := count(t, db, `SELECT count(*) FROM s.notes WHERE text <> 'killed'`); n != 1 {
+		t.Error("the migration was applied under the lock of another")
+	}
+}
+
+// role makes a role that may do nothing but log in, and returns its URL.
+func role(t *testing.T, k *testkit.Kit, admin *sqlx.DB) (name, dsn string) {
+	t.Helper()
+	u, err := url.Parse(k.Database())
+	must(t, err)
+	database := strings.TrimPrefix(u.Path, "/")
+	name = database + "_service"
+	exec := func(statement string) {
+		t.Helper()
+		_, err := admin.ExecContext(context.WithoutCancel(k.Context()), statement)
+		must(t, err)
+	}
+	exec(`CREATE ROLE ` + pq.QuoteIdentifier(name) + ` LOGIN PASSWORD 'p'`)
+	t.Cleanup(func() {
+		exec(`DROP OWNED BY ` + pq.QuoteIdentifier(name) + ` CASCADE`)
+		exec(`DROP ROLE ` + pq.QuoteIdentifier(name))
+	})
+	u.User = url.UserPassword(name, "p")
+	return name, u.String()
+}
+
+func TestARoleMayLackThePermissionToMakeSchemasWhereItsOwnExists(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	admin := open(t, k.Database(), "s")
+	name, dsn := role(t, k, admin)
+	db := open(t, dsn, "s")
+	err := postgres.Migrate(k.Context(), db, "s", migrations(notes))
+	if f := fault.As(err); f == nil || !f.Lasting || !strings.Contains(err.Error(), "lacks a permission") {
+		t.Fatalf("without a schema: %v", err)
+	}
+	_, err = admin.ExecContext(k.Context(), `CREATE SCHEMA s AUTHORIZATION `+pq.QuoteIdentifier(name))
+	must(t, err)
+	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes)))
+}
