@@ -108,42 +108,46 @@ type session struct {
 // that it has canceled.
 const answersWithin = time.Second
 
-func (s *session) keepTo(ctx context.Context) {
+// keepTo gives the connection the deadline of a call, and returns the context with
+// which the driver is called. Where there is a deadline, that context ends with it
+// alone: a caller that leaves, or a service that stops, does not have the driver send a
+// request to cancel. What was asked goes on for no longer than the deadline, and a
+// process that exits while such a request is under way makes PgBouncer 1.18 crash.
+func (s *session) keepTo(ctx context.Context) context.Context {
 	until, ok := ctx.Deadline()
-	if ok {
-		until = until.Add(answersWithin)
+	if !ok {
+		_ = s.net.SetDeadline(time.Time{})
+		return ctx
 	}
-	_ = s.net.SetDeadline(until) // fails on a closed connection, as the call then will
+	_ = s.net.SetDeadline(until.Add(answersWithin)) // fails on a closed connection, as the call then will
+	kept, release := context.WithDeadline(context.WithoutCancel(ctx), until)
+	context.AfterFunc(kept, release) // rows and transactions outlive the call that they are of
+	return kept
 }
 
 // BeginTx implements driver.ConnBeginTx.
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	s.keepTo(ctx)
-	return s.driverConn.BeginTx(ctx, opts) //nolint:wrapcheck // the pool judges it, here and below
+	return s.driverConn.BeginTx(s.keepTo(ctx), opts) //nolint:wrapcheck // the pool judges it, here and below
 }
 
 // PrepareContext implements driver.ConnPrepareContext.
 func (s *session) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	s.keepTo(ctx)
-	return s.driverConn.PrepareContext(ctx, query) //nolint:wrapcheck // as above
+	return s.driverConn.PrepareContext(s.keepTo(ctx), query) //nolint:wrapcheck // as above
 }
 
 // ExecContext implements driver.ExecerContext.
 func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	s.keepTo(ctx)
-	return s.driverConn.ExecContext(ctx, query, args) //nolint:wrapcheck // as above
+	return s.driverConn.ExecContext(s.keepTo(ctx), query, args) //nolint:wrapcheck // as above
 }
 
 // QueryContext implements driver.QueryerContext.
 func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	s.keepTo(ctx)
-	return s.driverConn.QueryContext(ctx, query, args) //nolint:wrapcheck // as above
+	return s.driverConn.QueryContext(s.keepTo(ctx), query, args) //nolint:wrapcheck // as above
 }
 
 // Ping implements driver.Pinger.
 func (s *session) Ping(ctx context.Context) error {
-	s.keepTo(ctx)
-	return s.driverConn.Ping(ctx) //nolint:wrapcheck // as above
+	return s.driverConn.Ping(s.keepTo(ctx)) //nolint:wrapcheck // as above
 }
 
 // Close implements driver.Conn. The deadline of the last caller may be over.
@@ -155,6 +159,5 @@ func (s *session) Close() error {
 // ResetSession implements driver.SessionResetter. The pool calls it before it
 // hands a connection out, so that no caller meets the deadline of an earlier one.
 func (s *session) ResetSession(ctx context.Context) error {
-	s.keepTo(ctx)
-	return s.driverConn.ResetSession(ctx) //nolint:wrapcheck // as above
+	return s.driverConn.ResetSession(s.keepTo(ctx)) //nolint:wrapcheck // as above
 }

@@ -116,3 +116,21 @@ func TestADeadlineIsTheCallersAndNotTheConnections(t *testing.T) {
 	<-time.After(3 * time.Second / 2) // past what the last caller had: that it closes is a call of its own
 	must(t, db.Close())
 }
+
+func TestACallerThatLeavesAsksForNoCancel(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	r := record(t, k.Database())
+	db := open(t, r.url, "s")
+	must(t, db.PingContext(k.Context()))
+	ctx, cancel := context.WithTimeout(k.Context(), time.Minute)
+	time.AfterFunc(300*time.Millisecond, cancel)
+	began := time.Now()
+	_, err := db.ExecContext(ctx, `SELECT pg_sleep(1.5)`)
+	if took := time.Since(began); err != nil || took < 3*time.Second/2 {
+		t.Errorf("%v after %v", err, took)
+	}
+	if n := r.connections(); n != 1 {
+		t.Errorf("%d connections were made", n)
+	}
+}

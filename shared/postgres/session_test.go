@@ -26,6 +26,7 @@ type recorder struct {
 	url string
 
 	mu       sync.Mutex
+	made     int      // connections
 	startUp  []string // names of the parameters
 	messages string   // one letter for each message
 }
@@ -59,6 +60,9 @@ func (r *recorder) serve(client net.Conn, target string) {
 		return
 	}
 	defer server.Close()
+	r.mu.Lock()
+	r.made++
+	r.mu.Unlock()
 	go func() { _, _ = io.Copy(client, server) }()
 	said := bufio.NewReader(io.TeeReader(client, server))
 	r.keepStartUp(said)
@@ -96,6 +100,12 @@ func (r *recorder) keepStartUp(said io.Reader) {
 	for i := 0; i+1 < len(pairs) && pairs[i] != ""; i += 2 {
 		r.startUp = append(r.startUp, pairs[i])
 	}
+}
+
+func (r *recorder) connections() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.made
 }
 
 // since runs f and returns the messages that it has sent.
