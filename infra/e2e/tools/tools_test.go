@@ -1,8 +1,8 @@
 //go:build tools
 
 // Package tools_test compares Sori with programs of others, and drives it with them:
-// a browser, ffmpeg, sox, espeak-ng, nginx, npm and a generated client. .ci/run
-// installs them.
+// a browser, ffmpeg, sox, espeak-ng, nginx, PgBouncer, npm and a generated client.
+// .ci/run installs them.
 package tools_test
 
 import (

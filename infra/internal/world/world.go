@@ -43,13 +43,21 @@ type Options struct {
 	// Front, where set, stands before the analysis server: what it makes of the
 	// server's handler is what the dispatcher asks.
 	Front func(http.Handler) http.Handler
+
+	// Pooler, where set, stands before the database: of the database's URL it makes the
+	// one that the services are given.
+	Pooler func(database string) string
 }
 
 // Start starts everything and makes a token. It ends with the test.
 func Start(t *testing.T, o Options) *World {
 	t.Helper()
 	k := testkit.New(t)
-	k.Database()
+	database := k.Database()
+	if o.Pooler != nil {
+		o.Settings = k.Settings(o.Settings)
+		o.Settings["DATABASE_URL"] = o.Pooler(database)
+	}
 	k.Bucket()
 	w := &World{Kit: k, Analyzer: startAnalyzer(t, k, o.Behaviour)}
 	w.Tracker = k.Run(tracker.Run, o.Settings).URL
