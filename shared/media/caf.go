@@ -1,13 +1,14 @@
 package media
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 )
 
-// caf reads Apple's Core Audio Format 1.0: the description's packets of a fixed size are counted from the data chunk; for all others the
-// packet table tells how many frames are valid.
+// caf reads Apple's Core Audio Format 1.0: the description's packets of a fixed size are counted from the data chunk, all
+// others in the packet table. The last one of ALAC and FLAC may be shorter than the table says, and tells so itself.
 type caf struct {
 	rate        float64 // sample frames a second
 	packetBytes uint32  // 0: not fixed
@@ -17,11 +18,14 @@ type caf struct {
 	channels    uint32
 	bits        uint32 // of a sample
 	trailing    bool   // a tag stands at the end
-	valid       int64  // sample frames, from the packet table
-	added       int64  // sample frames in front of those and behind
+	table       cafTable
+	tail        []byte // the end of the data, in which the last packet begins
+	tailEnd     int64  // where that ends, counted from where the data begins
 	dataAt      int64  // 0 until the data chunk was found
 	dataSize    int64  // negative: up to the end
 }
+
+const cafPacketReach = 24 // bytes of a packet that hold all that is read
 
 func (c *caf) step(off int64, b []byte) (int64, int) {
 	if off == 0 {
@@ -30,7 +34,9 @@ func (c *caf) step(off int64, b []byte) (int64, int) {
 		}
 		return 8, 12
 	}
-	const header = 12
+	if c.table.left > 0 || c.dataAt != 0 && off < c.dataAt+c.dataSize {
+		return c.asked(off, b)
+	}
 	size, need := int64(binary.BigEndian.Uint64(b[4:])), int64(0)
 	id := string(b[:4])
 	if trailer(b) {
@@ -43,28 +49,72 @@ func (c *caf) step(off int64, b []byte) (int64, int) {
 	case "pakt":
 		need = 24
 	case "data":
-		c.dataAt, c.dataSize = off+header+4, size-4 // after the count of edits
-		if size < 0 {
+		if c.dataAt != 0 {
 			return stop()
 		}
+		return c.data(off+cafHeader+4, size-4) // after the count of edits
 	}
 	if size < need || size >= pastEnd {
 		return stop()
 	}
-	if len(b) < header+int(need) {
-		return off, header + int(need)
+	if len(b) < cafHeader+int(need) {
+		return off, cafHeader + int(need)
 	}
-	switch body := b[header:]; id {
+	switch body := b[cafHeader:]; id {
 	case "desc":
-		c.rate = math.Float64frombits(binary.BigEndian.Uint64(body))
-		c.format, c.flags = string(body[8:12]), binary.BigEndian.Uint32(body[12:])
-		c.channels, c.bits = binary.BigEndian.Uint32(body[24:]), binary.BigEndian.Uint32(body[28:])
-		c.packetBytes, c.packetSpan = binary.BigEndian.Uint32(body[16:]), binary.BigEndian.Uint32(body[20:])
+		c.describes(body)
 	case "pakt":
-		c.valid = int64(binary.BigEndian.Uint64(body[8:]))
-		c.added = int64(binary.BigEndian.Uint32(body[16:])) + int64(binary.BigEndian.Uint32(body[20:]))
+		if c.table.begin(body, size-need); c.table.left > 0 {
+			return off + cafHeader + need, c.table.window()
+		}
 	}
-	return off + header + size, header
+	return off + cafHeader + size, cafHeader
+}
+
+// asked takes a part of the packet table, or the end of the data.
+func (c *caf) asked(off int64, b []byte) (int64, int) {
+	if c.table.left == 0 {
+		c.tail, c.tailEnd = bytes.Clone(b), off+int64(len(b))-c.dataAt
+		return c.dataAt + c.dataSize, cafHeader
+	}
+	c.table.read(b, int64(c.packetBytes), int64(c.packetSpan))
+	if off += int64(len(b)); c.table.left > 0 {
+		return off, c.table.window()
+	}
+	return off, cafHeader
+}
+
+const cafHeader = 12 // bytes of a chunk's header
+
+func (c *caf) describes(b []byte) {
+	c.rate = math.Float64frombits(binary.BigEndian.Uint64(b))
+	c.format, c.flags = string(b[8:12]), binary.BigEndian.Uint32(b[12:])
+	c.channels, c.bits = binary.BigEndian.Uint32(b[24:]), binary.BigEndian.Uint32(b[28:])
+	c.packetBytes, c.packetSpan = binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:])
+}
+
+// data goes on where the last packet begins; where no table has told that yet, with all in which it can begin.
+func (c *caf) data(at, size int64) (next int64, want int) {
+	c.dataAt, c.dataSize = at, size
+	if size >= pastEnd {
+		return stop()
+	}
+	tail := min(max(size, 0), mostBytes)
+	if c.table.packets > 0 {
+		if size < 0 {
+			c.dataSize = c.table.bytes
+		}
+		tail = min(c.table.last, c.dataSize-c.table.bytes+c.table.last)
+		at += c.table.bytes - c.table.last
+		return at, int(max(1, min(tail, cafPacketReach)))
+	}
+	if size <= 0 {
+		return stop()
+	}
+	if codec := c.codec(); codec != "alac" && codec != "flac" {
+		return at + size, cafHeader
+	}
+	return at + size - tail, int(tail)
 }
 
 // codec is the coding's name (Core Audio's format identifiers).
@@ -92,25 +142,40 @@ func (c *caf) describe(info *Info, size int64, _ []byte) {
 		return
 	}
 	info.Codec = c.codec()
-	if c.valid < 0 || c.valid > pastEnd || c.rate == 0 || c.dataAt == 0 || c.dataAt > size {
+	if c.rate == 0 || c.dataAt == 0 || c.dataAt > size {
 		return
 	}
 	data := size - c.dataAt
-	if c.dataSize >= 0 && c.dataSize < data {
+	cut := c.dataSize > data
+	if c.dataSize >= 0 && !cut {
 		data = c.dataSize
-	} else if c.dataSize > data {
+	}
+	if cut {
 		info.warn(Truncated)
 	}
 	if c.trailing {
 		info.warn(TrailingData)
 	}
-	if c.packetBytes != 0 {
+	if c.packetBytes != 0 && c.packetSpan != 0 {
 		info.play(float64(data/int64(c.packetBytes))*float64(c.packetSpan), c.rate)
-		return
+	} else if !cut {
+		info.play(float64(c.counted(info.Codec)), c.rate)
 	}
-	if all := c.valid + c.added; info.Codec != "alac" { // decoders play what encoders add too
-		info.play(float64(all), c.rate)
-	} else if all%int64(max(c.packetSpan, 1)) != 0 || c.added != 0 { // else its last packet may be shorter than told
-		info.play(float64(c.valid), c.rate)
+}
+
+// counted is how many samples a channel the packets of the table have, 0 where that is not known.
+func (c *caf) counted(codec string) int64 {
+	t := &c.table
+	if t.packets == 0 || t.packets != t.told {
+		return 0
 	}
+	var packet []byte
+	if at := t.bytes - t.last - (c.tailEnd - int64(len(c.tail))); at >= 0 && at < int64(len(c.tail)) {
+		packet = c.tail[at:]
+	}
+	last := t.lastSamples(codec, packet)
+	if last == 0 {
+		return 0
+	}
+	return t.frames - t.span + last
 }

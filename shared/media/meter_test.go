@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -34,7 +35,7 @@ var recordings = []struct {
 	{"pcm.caf", 5000, 16000, 0},
 	{"piped.caf", 5000, 16000, 0},
 	{"ima4.caf", 345 * 64, 22050, 0},
-	{"alac.caf", 0, 44100, 0}, // its packet table counts whole packets, and the last is none
+	{"alac.caf", 4410, 44100, 0}, // its packet table counts whole packets, and the last is none
 
 	{"mono.flac", 5000, 16000, 0},
 	{"stereo.flac", 4411, 44100, 0},
@@ -210,4 +211,29 @@ func recording(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func BenchmarkMeter(b *testing.B) {
+	for _, name := range []string{"pcm16.wav", "vbr.mp3", "stereo.flac", "opus.webm"} {
+		b.Run(name, func(b *testing.B) {
+			const piece = 32 << 10
+			file := recording(b, name)
+			switch name {
+			case "pcm16.wav": // more sound of the same kind
+				file = append(fix(file, 40, 1<<30), make([]byte, 4<<20)...)
+			case "stereo.flac":
+				file = append(file, bytes.Repeat(file[len(file)-4<<10:], 1<<10)...)
+			default:
+				file = append(file, bytes.Repeat(file, 1<<10)...)
+			}
+			b.SetBytes(int64(len(file)))
+			for b.Loop() {
+				m := NewMeter(int64(len(file)))
+				for rest := file; len(rest) > 0; {
+					n, _ := m.Write(rest[:min(piece, len(rest))])
+					rest = rest[n:]
+				}
+			}
+		})
+	}
 }

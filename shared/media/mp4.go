@@ -28,6 +28,10 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 	if m.table.left > 0 {
 		return m.rows(off, b)
 	}
+	if off < m.dataEnd { // a packet that was asked for
+		m.fragment.takePacket(b)
+		return m.data(off)
+	}
 	if off == 0 && len(b) > boxHeader {
 		b = b[:boxHeader]
 	}
@@ -48,11 +52,16 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 		m.dataEnd = untilEnd
 		return stop()
 	}
-	end := off + int64(size)
 	switch kind {
 	case "trak", "mvex", "moof", "mdat":
 		m.finish()
 	}
+	return m.open(kind, off, header, size, b)
+}
+
+// open goes into a box or behind it.
+func (m *mp4) open(kind string, off int64, header int, size uint64, b []byte) (int64, int) {
+	end := off + int64(size)
 	switch kind {
 	case "moof":
 		m.fragment.begin(off)
@@ -63,6 +72,7 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 		return off + int64(header) + 4, boxHeader
 	case "mdat":
 		m.dataEnd = end
+		return m.data(off + int64(header))
 	case "stts", "stsz", "stsc", "stco", "co64", "elst", "trun":
 		return m.openTable(kind, off, header, size, b)
 	}
@@ -72,6 +82,16 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 	}
 	m.box(kind, b[header:need])
 	return end, boxHeader
+}
+
+// data asks for the next packet of Opus from off on, in the data of a fragment, or goes on behind that.
+func (m *mp4) data(off int64) (next int64, want int) {
+	if m.audio.codec == "opus" {
+		if next, want, ok := m.fragment.packetBefore(off, m.dataEnd); ok {
+			return next, want
+		}
+	}
+	return m.dataEnd, boxHeader
 }
 
 // boxReach is how many bytes of a box's data are read.
@@ -160,9 +180,6 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 	}
 	switch track.codec {
 	case "opus", "amr_nb", "amr_wb", "ac3", "eac3": // the last packet is heard whole, whatever the table of times says
-		if m.fragment.uneven { // a browser writes when it got a packet, which is not how long the packet plays
-			return
-		}
 		if track.scale != 0 {
 			track.frame = track.firstStep * int64(track.rate) / int64(track.scale)
 		}
@@ -170,9 +187,19 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 		return
 	}
 	count, ticks, ok := track.whole(size, m.dataEnd > size && m.dataEnd != untilEnd)
-	more, moreTicks, all := m.fragment.whole(size)
-	if !ok || !all || track.scale == 0 || m.shifted && count > 0 {
+	lost := m.shifted && count > 0 && pcmBytes(track.codec) == 0 // what its offsets lead to is known to have but a length
+	if !ok || track.scale == 0 || lost {
 		return
 	}
-	info.play(track.audible(count, ticks, more, moreTicks, end.movieScale, m.priming), 1)
+	total := track.seconds(count, ticks)
+	if track.codec == "opus" {
+		heard, all := m.fragment.heardOf(size)
+		total, ok = total+float64(heard)/opusRate, all
+	} else {
+		more, moreTicks, all := m.fragment.whole(size)
+		total, ok = total+track.seconds(more, moreTicks), all
+	}
+	if ok {
+		info.play(track.audible(total, count > 0, end.movieScale, m.priming), 1)
+	}
 }

@@ -16,7 +16,7 @@ const (
 	fragmentDuration    = 0x000008
 	fragmentSize        = 0x000010
 
-	mostFragment = 8 << 10 // packets of one fragment that are kept, to know those of a file that was cut
+	mostFragment = 6 << 10 // packets of one fragment that are kept, to know those of a file that was cut
 )
 
 // An mp4Fragment counts the packets of the audio track in all fragments.
@@ -30,21 +30,68 @@ type mp4Fragment struct {
 	at      int64 // byte at which the next packet begins
 	last    []fragmentPacket
 	several bool // there were too many packets to keep
-	first   uint32
-	uneven  bool // packets differ in the ticks that they are said to take
 	now     int64
 	nowTick int64
+	opus    opusPackets
 }
 
 type fragmentPacket struct {
-	end   int64 // byte
+	at    int64 // byte
+	size  uint32
 	ticks uint32
+}
+
+func (p fragmentPacket) end() int64 { return p.at + int64(p.size) }
+
+// opusPackets are the packets of Opus in fragments. Each tells how long it plays, since the table tells when a browser got
+// it, which is something else.
+type opusPackets struct {
+	read    int   // of this fragment
+	heard   int64 // samples in those
+	lastEnd int64 // byte
+	several bool  // the last packet has several frames
+	untold  bool  // one that does not tell, or was met too late
+}
+
+// packetBefore asks for the beginning of the next packet that stands before end, if there is one; off is the first byte that can
+// still be had.
+func (f *mp4Fragment) packetBefore(off, end int64) (next int64, want int, ok bool) {
+	o := &f.opus
+	for ; o.read < len(f.last); o.read++ {
+		p := f.last[o.read]
+		if p.at >= end {
+			break
+		}
+		if p.at >= off && p.size > 0 {
+			return p.at, int(min(p.size, 2)), true
+		}
+		o.untold = o.untold || p.size > 0
+	}
+	return 0, 0, false
+}
+
+// takePacket takes the beginning of the packet that was asked for.
+func (f *mp4Fragment) takePacket(b []byte) {
+	o := &f.opus
+	samples := opusSamples(b)
+	o.lastEnd, o.several = f.last[o.read].end(), b[0]&3 != 0
+	o.heard, o.untold = o.heard+samples, o.untold || samples == 0
+	o.read++
+}
+
+// heardOf is how many samples the packets of Opus have in a file of size bytes, and whether that is known. A last packet
+// that was cut plays if it is one frame; of several it depends on where the cut is.
+func (f *mp4Fragment) heardOf(size int64) (samples int64, ok bool) {
+	o := &f.opus
+	missed := o.read < len(f.last) && f.last[o.read].at < size
+	return o.heard, !missed && !o.untold && !f.several && (o.lastEnd <= size || !o.several)
 }
 
 // begin begins a fragment whose box stands at off.
 func (f *mp4Fragment) begin(off int64) {
 	f.count, f.ticks = f.count+f.now, min(f.ticks+f.nowTick, pastEnd)
-	f.now, f.nowTick, f.last, f.several, f.start, f.mine = 0, 0, f.last[:0], false, off, false
+	f.opus.untold = f.opus.untold || f.several // too many to look at
+	f.now, f.nowTick, f.last, f.several, f.start, f.mine, f.opus.read = 0, 0, f.last[:0], false, off, false, 0
 }
 
 // header takes the header of a track's part.
@@ -115,15 +162,11 @@ func (f *mp4Fragment) packet(flags uint32, row []byte) {
 }
 
 func (f *mp4Fragment) take(duration, size uint32) {
-	if f.count+f.now == 0 {
-		f.first = duration
-	}
-	f.uneven = f.uneven || duration != f.first
-	f.at = min(f.at+int64(size), pastEnd)
 	f.now, f.nowTick = f.now+1, min(f.nowTick+int64(duration), pastEnd)
 	if f.several = f.several || len(f.last) == mostFragment; !f.several {
-		f.last = append(f.last, fragmentPacket{f.at, duration})
+		f.last = append(f.last, fragmentPacket{f.at, size, duration})
 	}
+	f.at = min(f.at+int64(size), pastEnd)
 }
 
 // whole is how many packets are in a file of size bytes, with the ticks they take, and whether that is known.
@@ -136,7 +179,7 @@ func (f *mp4Fragment) whole(size int64) (count, ticks int64, ok bool) {
 	}
 	count, ticks = f.count, f.ticks
 	for _, p := range f.last {
-		if p.end > size {
+		if p.end() > size {
 			break
 		}
 		count, ticks = count+1, ticks+int64(p.ticks)

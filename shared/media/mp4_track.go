@@ -246,23 +246,23 @@ func itunesPriming(text string) int64 {
 	return n
 }
 
-// audible is how many seconds are heard of the packets in the movie box and of those in fragments.
-func (t *mp4Track) audible(count, ticks, more, moreTicks int64, movieScale uint32, priming int64) float64 {
-	scale := float64(t.scale)
-	seconds := func(n, ticks int64) float64 {
-		if t.frame == 0 || t.rate == 0 {
-			return float64(ticks) / scale
-		}
-		return float64(n*t.frame) / float64(t.rate)
+// seconds is how long packets play that take ticks.
+func (t *mp4Track) seconds(packets, ticks int64) float64 {
+	if t.frame == 0 || t.rate == 0 {
+		return float64(ticks) / float64(t.scale)
 	}
-	total := seconds(count, ticks) + seconds(more, moreTicks)
+	return float64(packets*t.frame) / float64(t.rate)
+}
+
+// audible is how many seconds are heard of the total; inMovie tells whether the movie box has packets.
+func (t *mp4Track) audible(total float64, inMovie bool, movieScale uint32, priming int64) float64 {
 	skip := float64(t.skip) / opusRate
 	if t.codec == "aac" && t.rate > 0 {
 		skip = float64(priming) / float64(t.rate)
 	}
-	if t.edited && count > 0 {
-		skip = float64(t.mediaTime) / scale
-		if step := seconds(1, t.firstStep); t.duration > 0 && movieScale > 0 && step > 0 {
+	if t.edited && inMovie {
+		skip = float64(t.mediaTime) / float64(t.scale)
+		if step := t.seconds(1, t.firstStep); t.duration > 0 && movieScale > 0 && step > 0 {
 			end := skip + float64(t.duration)/float64(movieScale)
 			total = min(total, ceil(end/step)*step)
 		}

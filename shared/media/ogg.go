@@ -1,9 +1,13 @@
 package media
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // ogg reads Ogg (RFC 3533) by following its pages: the last granule position of the first audio stream tells where it ends.
-// Chained files play one link after the other. A stream that was cut out of a longer one begins later than at 0; where that
+// Chained files play one link after the other, as long as they are of one codec and have but one stream each; a decoder
+// goes on from one to the next as if they were one. A stream that was cut out of a longer one begins later than at 0; where that
 // beginning is not told, nothing is.
 type ogg struct {
 	played   float64 // seconds of the links before this one
@@ -11,6 +15,9 @@ type ogg struct {
 	lost     bool    // something else than a page was met
 	trailing bool    // a tag was
 	links    int     // before this one
+	streams  int     // in this link
+	over     bool    // what follows is not decoded
+	unlike   bool    // a link is unlike the one before
 	first    oggLink
 	link     oggLink
 }
@@ -28,6 +35,13 @@ type oggLink struct {
 	packetsBefore int64 // and before the last page
 	headers       int64 // packets that hold no sound, behind the first page
 
+	joined bool   // to the link before, whose state a decoder keeps
+	tail   []byte // of the headers of Vorbis
+
+	identification []byte // of Vorbis
+
+	overlap int64 // granules that it plays more, since the first packet is not the first
+	unlike  bool  // to the link before: how much a decoder plays of the change is not known
 	started bool  // a page with sound was met
 	untold  bool  // it does not tell where the sound begins
 	start   int64 // granules at which the sound begins
@@ -61,15 +75,23 @@ func (o *ogg) step(off int64, b []byte) (int64, int) {
 	for _, n := range b[oggHeader:body] {
 		size += int(n)
 	}
+	return o.page(off, b, body, size)
+}
+
+// page takes a page of size bytes, of which body are its header.
+func (o *ogg) page(off int64, b []byte, body, size int) (int64, int) {
 	need, mine := body, binary.LittleEndian.Uint32(b[14:]) == o.link.serial && o.link.codec != 0
 	granule := int64(binary.LittleEndian.Uint64(b[6:]))
 	begins := b[5]&oggBegins != 0
 	first := mine && !begins && !o.link.started && granule > 0
+	headers := mine && !first && !o.link.started && o.link.codec == 'V' && o.link.joined
 	switch {
 	case begins:
 		need = min(size, body+codecReach)
-	case first && o.link.codec == 'O':
+	case first && o.link.codec == 'O', headers:
 		need = size
+	case first && size > body:
+		need = body + 1
 	}
 	if len(b) < need {
 		return off, need
@@ -78,7 +100,12 @@ func (o *ogg) step(off int64, b []byte) (int64, int) {
 	case begins:
 		o.begin(b[14:18], b[body:])
 	case first:
-		o.link.first(granule, b[5], b[oggHeader:body], b[body:])
+		o.link.first(granule, b[5], b[oggHeader:body], b[body:need])
+	case headers:
+		o.link.header(b[body:need])
+	}
+	if o.over {
+		return stop()
 	}
 	if o.begins = begins; mine {
 		o.link.packetsBefore = o.link.packets
@@ -93,6 +120,7 @@ func (o *ogg) step(off int64, b []byte) (int64, int) {
 
 // begin takes a page that begins a stream. Such pages stand together; one that stands after others begins the next link of a chain.
 func (o *ogg) begin(serial, packet []byte) {
+	before := o.link
 	if !o.begins {
 		if o.link.codec != 0 {
 			if o.links == 0 {
@@ -106,6 +134,43 @@ func (o *ogg) begin(serial, packet []byte) {
 	if o.link.codec == 0 && o.link.identify(packet) {
 		o.link.serial = binary.LittleEndian.Uint32(serial)
 	}
+	if o.links == 0 {
+		o.streams++
+	} else if !o.begins && !o.link.join(before, o.streams) {
+		o.over, o.link = true, oggLink{}
+	}
+	o.unlike = o.unlike || o.link.unlike
+}
+
+// join goes on from the link before, of which there were so many streams, and tells whether a decoder does so.
+func (l *oggLink) join(before oggLink, streams int) bool {
+	if same := l.serial == before.serial; l.codec != before.codec || streams > 1 && !same {
+		return false
+	} else if same { // its header is taken for sound, and what it says is not seen
+		l.skip = 0
+	}
+	l.joined = true
+	if l.codec != 'O' && (l.rate != before.rate || !bytes.Equal(l.identification, before.identification) || l.channels != before.channels) {
+		l.unlike = true
+	}
+	return true
+}
+
+// header takes a page with headers of Vorbis, of which the end is kept: it tells what packets are like.
+func (l *oggLink) header(body []byte) {
+	const kept = 512
+	l.tail = append(l.tail, body...)
+	l.tail = bytes.Clone(l.tail[max(0, len(l.tail)-kept):])
+}
+
+// overlapped is how many samples the first packet of a link plays that is joined to one before: half of its window.
+func (l *oggLink) overlapped(packet []byte) int64 {
+	sizes, ok := newVorbisSizes(l.identification, append([]byte("\x05vorbis"), l.tail...))
+	if !ok {
+		l.untold = true
+	}
+	sizes.samples(packet) // that of no predecessor, which plays nothing
+	return sizes.samples(packet)
 }
 
 // ogg describes the first link; all of them play.
@@ -125,7 +190,9 @@ func (o *ogg) describe(info *Info, size int64, _ []byte) {
 	if o.link.codec != 0 && o.link.end > size {
 		info.warn(Truncated)
 	}
-	info.play(o.played+o.link.seconds(size), 1)
+	if !o.unlike {
+		info.play(o.played+o.link.seconds(size), 1)
+	}
 }
 
 // name is the codec's.
@@ -152,6 +219,7 @@ func (l *oggLink) identify(packet []byte) bool {
 	switch {
 	case begins("\x01vorbis", 30):
 		l.codec, l.rate, l.most, l.channels = 'V', le.Uint32(packet[12:]), 1<<(packet[28]>>4), int(packet[11])
+		l.identification = bytes.Clone(packet[:30])
 	case begins("OpusHead", 19):
 		l.codec, l.rate, l.most, l.channels = 'O', opusRate, opusMost, int(packet[9])
 		l.skip = int64(le.Uint16(packet[10:]))
@@ -203,6 +271,9 @@ func (l *oggLink) first(granule int64, flags byte, lacing, body []byte) {
 	default:
 		l.start = max(0, granule-samples)
 	}
+	if l.joined && l.codec == 'V' && len(body) > 0 {
+		l.overlap = l.overlapped(body[:1])
+	}
 }
 
 func (l *oggLink) seconds(size int64) float64 {
@@ -219,5 +290,5 @@ func (l *oggLink) seconds(size int64) float64 {
 	if !l.started || l.untold || last < l.start+l.skip {
 		return 0
 	}
-	return float64(last-l.start-l.skip) / float64(l.rate)
+	return float64(last-l.start-l.skip+l.overlap) / float64(l.rate)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"strings"
 	"testing"
 	"time"
 )
@@ -70,17 +71,18 @@ func TestAIFF(t *testing.T) {
 func TestCAF(t *testing.T) {
 	t.Parallel()
 	alac := recording(t, "alac.caf")
-	table := bytes.Index(alac, []byte("pakt"))
-	valid := bytes.Clone(alac)
-	binary.BigEndian.PutUint64(valid[table+20:], 4410)
+	table, packets := bytes.Index(alac, []byte("pakt")), bytes.Index(alac, []byte("data"))
+	more := bytes.Clone(alac)
+	more[table+19]++
+	front := join(alac[:packets], alac[table:], alac[packets:table])
 	pcm := recording(t, "pcm.caf")
-	endless := bytes.Clone(alac)
-	binary.BigEndian.PutUint64(endless[table+20:], math.MaxUint64)
 	nan := bytes.Clone(pcm)
 	binary.BigEndian.PutUint64(nan[20:], math.Float64bits(math.NaN()))
 	check(t, []ruling{
-		{"frames that are valid", valid, 100 * time.Millisecond},
-		{"a number of frames below 0", endless, 0},
+		{"the table behind the data", alac, 100 * time.Millisecond},
+		{"the table in front", front, 100 * time.Millisecond},
+		{"the table in front, and the data is cut", front[:len(front)-1], 0},
+		{"more packets than the table has", more, 0},
 		{"packets of no fixed size and no table", bytes.Replace(alac, []byte("pakt"), []byte("free"), 1), 0},
 		{"a rate that is no number", nan, 0},
 	})
@@ -140,14 +142,18 @@ func TestADTS(t *testing.T) {
 func TestAMR(t *testing.T) {
 	t.Parallel()
 	check(t, []ruling{
-		{"frames of several sizes", []byte("#!AMR\n\x04" + "123456789012" + "\x44" + "12345" + "\x7c"), 60 * time.Millisecond},
-		{"before id3v1", []byte("#!AMR\n\x7c\x7c\x7c\x7c\x7c\x7cTAG" + string(make([]byte, 125))), 120 * time.Millisecond},
-		{"wide, before id3v1", []byte("#!AMR-WB\n\x74\x74\x74\x74TAG" + string(make([]byte, 125))), 0},
-		{"two channels", []byte("#!AMR_MC1.0\n\x00\x00\x00\x02\x7c\x7c\x7c\x7c"), 40 * time.Millisecond},
-		{"no channels", []byte("#!AMR_MC1.0\n\x00\x00\x00\x00\x7c\x7c\x7c\x7c"), 0},
-		{"wide, lost frames", []byte("#!AMR-WB\n\x74\x74\x74\x74\x74\x74"), 120 * time.Millisecond},
-		{"a type that is none", []byte("#!AMR\n\x7c\x7c\x7c\x7c\x4c\x7c\x7c\x7c\x7c"), 0},
-		{"the last frame cut", []byte("#!AMR\n\x7c\x7c\x7c\x7c\x7c\x7c\x7c\x7c\x04"), 160 * time.Millisecond},
+		{"frames of several sizes", []byte("#!AMR\n\x04" + "123456789012" + "\x14" + "12345678901234567"), 40 * time.Millisecond},
+		{"no data and comfort noise, which are not decoded", []byte("#!AMR\n\x04" + "123456789012" + "\x44" + "12345" + "\x7c"), 20 * time.Millisecond},
+		{"wide, no data, which is", []byte("#!AMR-WB\n\x7c\x7c\x7c\x7c\x7c\x7c"), 120 * time.Millisecond},
+		{"wide, comfort noise", []byte("#!AMR-WB\n\x7c\x4c12345\x7c"), 40 * time.Millisecond},
+		{"wide, damaged", []byte("#!AMR-WB\n\x7c\x4812345\x70\x7c"), 80 * time.Millisecond},
+		{"wide, lost frames", []byte("#!AMR-WB\n\x74\x74\x7c\x74\x74\x74"), 20 * time.Millisecond},
+		{"before id3v1, whose bytes play too", []byte("#!AMR\nTAG" + string(make([]byte, 125))), 9 * 20 * time.Millisecond},
+		{"wide, before id3v1", []byte("#!AMR-WB\n\x7c\x7cTAG" + string(bytes.Repeat([]byte("a"), 125))), 69 * 20 * time.Millisecond},
+		{"two channels", []byte("#!AMR-WB_MC1.0\n\x00\x00\x00\x02\x7c\x7c\x7c\x7c"), 40 * time.Millisecond},
+		{"two channels, a frame that is not decoded", []byte("#!AMR-WB_MC1.0\n\x00\x00\x00\x02\x7c\x74\x7c\x7c"), 0},
+		{"no channels", []byte("#!AMR-WB_MC1.0\n\x00\x00\x00\x00\x7c\x7c\x7c\x7c"), 0},
+		{"the last frame cut", []byte("#!AMR-WB\n\x7c\x7c\x7c\x7c\x7c\x7c\x7c\x7c\x04"), 160 * time.Millisecond},
 	})
 }
 
@@ -157,7 +163,11 @@ func TestOgg(t *testing.T) {
 	opusTime, vorbisTime := 36007*time.Second/48000, 33333*time.Second/44100
 	theora := []byte("OggS\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x07\x80theora")
 	check(t, []ruling{
-		{"links play one after the other", join(opus, vorbis, opus), 2*opusTime + vorbisTime},
+		{"links play one after the other", join(opus, renamed(opus), renamed(renamed(opus))), 3 * opusTime},
+		{"links of one name, whose beginnings are not left out", join(opus, opus, opus), 3*opusTime + 2*312*time.Second/48000},
+		{"a link of another codec ends it", join(opus, vorbis, opus), opusTime},
+		{"vorbis goes on, and plays half a window more", join(vorbis, vorbis), 2*vorbisTime + 128*time.Second/44100},
+		{"a link that is unlike the one before", join(vorbis, fix(vorbis, 28+12, 22050)), 0},
 		{"other streams do not count", join(theora, opus), opusTime},
 		{"opus that begins later than at 0", later(pages, 48000*3600), opusTime},
 		{"opus that begins later and ends on the same page", later(opus, 48000*3600), 0},
@@ -205,6 +215,34 @@ func TestMP4(t *testing.T) {
 		{"a box larger than numbers", join(ftyp, []byte("\x00\x00\x00\x01free"), bytes.Repeat([]byte{0xFF}, 8), moov(second)), 0},
 		{"a box up to the end", join(ftyp, []byte("\x00\x00\x00\x00mdat"), moov(second)), 0},
 		{"a table cut short", join(ftyp, moov(second))[:200], 0},
+	})
+}
+
+func TestOpusInFragmentsOfMP4(t *testing.T) {
+	t.Parallel()
+	begin := join(box("ftyp", "mp42\x00\x00\x00\x00isom"), moov(track("Opus", 48000, 0, 1, 0, 0)))
+	const one, several = "\xf8six by", "\xfb\x82sixty" // 20 ms, 2 times 20 ms
+	fragment := func(offset uint32, packets ...string) []byte {
+		table, sound := words(0x301, uint32(len(packets)), offset), []byte(nil)
+		for i, packet := range packets { // times that say nothing
+			table, sound = append(table, words(uint32(i)*1000, uint32(len(packet)))...), append(sound, packet...)
+		}
+		moof := box("moof", string(box("traf", string(join(box("tfhd", string(words(0x20000, 1))), box("trun", string(table)))))))
+		if offset == 0 {
+			binary.BigEndian.PutUint32(moof[8+8+16+16:], uint32(len(moof)+8))
+		}
+		return join(moof, box("mdat", string(sound)))
+	}
+	whole := join(begin, fragment(0, one, several, one), fragment(0, several, one))
+	check(t, []ruling{
+		{"packets tell how long they are", whole, 140 * time.Millisecond},
+		{"the last one cut", whole[:len(whole)-1], 140 * time.Millisecond},
+		{"the last one missing", whole[:len(whole)-len(one)], 120 * time.Millisecond},
+		{"the last one of several frames, cut", whole[:len(whole)-len(one)-1], 0},
+		{"behind a tag", join(id3(100), whole), 140 * time.Millisecond},
+		{"a packet that is too long", join(begin, fragment(0, one, "\xfb\x87")), 0},
+		{"a packet that stands before it is told", join(begin, fragment(4, one)), 0},
+		{"more packets than are looked at", join(begin, fragment(0, strings.Split(strings.Repeat(one+"|", mostFragment)+one, "|")...)), 0},
 	})
 }
 
@@ -309,6 +347,20 @@ func box(kind, body string) []byte {
 func id3(size int) []byte {
 	header := []byte{'I', 'D', '3', 3, 0, 0, byte(size >> 21 & 127), byte(size >> 14 & 127), byte(size >> 7 & 127), byte(size & 127)}
 	return append(header, bytes.Repeat([]byte{0x55}, size)...)
+}
+
+// renamed is an Ogg file whose stream has another number.
+func renamed(file []byte) []byte {
+	file = bytes.Clone(file)
+	for page := file; len(page) > 0; {
+		page[14]++
+		size := 27 + int(page[26])
+		for _, n := range page[27:size] {
+			size += int(n)
+		}
+		page = page[size:]
+	}
+	return file
 }
 
 // later is an Ogg file whose sound begins shift granules later.

@@ -15,12 +15,13 @@ type webm struct {
 
 	entry, audio, other webmTrack // the track being described, the one that counts, and one of another kind
 	vorbis              vorbisSizes
-	blocks              bool  // a block of the track was met
+	blocks              int64 // of the track that were met
 	mine                bool  // the last block was one
 	untold              bool  // one that does not tell its length
 	samples             int64 // of the blocks
 	last, end           int64 // samples of the last one, and where it ends
 	discard             int64 // nanoseconds to leave out behind
+	unskipped           bool  // the first block has some: then a decoder leaves nothing out in front
 	trailing            bool  // a tag stands at the end
 	lost                bool  // something else than an element was met
 }
@@ -125,6 +126,7 @@ func (w *webm) field(id uint32, b []byte) {
 		w.entry.channels = number(b)
 	case webmDiscard:
 		if w.mine && len(b) > 0 {
+			w.unskipped = w.unskipped || w.blocks == 1
 			w.discard += int64(number(b)<<(64-8*len(b))) >> (64 - 8*len(b)) // it has a sign
 		}
 	}
@@ -154,7 +156,7 @@ func (w *webm) block(b []byte, end int64) {
 		w.mine = false
 		return
 	}
-	w.blocks, w.mine, w.last, w.end = true, true, 0, end
+	w.blocks, w.mine, w.last, w.end = w.blocks+1, true, 0, end
 	for _, packet := range unlace(b[n+2]&laces, b[n+3:]) {
 		switch w.audio.codec {
 		case "A_OPUS":
@@ -203,14 +205,17 @@ func (w *webm) describe(info *Info, size int64, _ []byte) {
 	switch {
 	case w.lost:
 		info.warn(Damaged)
-	case info.Codec == "opus" && w.blocks && !w.untold:
+	case info.Codec == "opus" && w.blocks > 0 && !w.untold:
 		info.SampleRate = opusRate
 		skip := float64(w.audio.delay) / 1e9
 		if head := opusPreSkip(w.audio.private); head > 0 {
 			skip = float64(head) / opusRate
 		}
+		if w.unskipped {
+			skip = 0
+		}
 		info.play(float64(samples)/opusRate-skip-discard, 1)
-	case info.Codec == "vorbis" && w.blocks && w.audio.rate > 0:
+	case info.Codec == "vorbis" && w.blocks > 0 && w.audio.rate > 0:
 		info.play(float64(samples)/w.audio.rate-discard, 1)
 	}
 }
