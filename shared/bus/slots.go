@@ -28,13 +28,18 @@ type Slots struct {
 func (b *Bus) Slots(name string, n int) *Slots { return &Slots{bus: b, name: name, n: n} }
 
 func (s *Slots) store(ctx context.Context) (jetstream.KeyValue, error) {
-	kv, err := s.bus.js.KeyValue(ctx, s.bus.cfg.Namespace.Stream(s.name))
+	return s.bus.keyValue(ctx, s.name)
+}
+
+// keyValue opens a key-value bucket, and makes it where there is none.
+func (b *Bus) keyValue(ctx context.Context, name string) (jetstream.KeyValue, error) {
+	kv, err := b.js.KeyValue(ctx, b.cfg.Namespace.Stream(name))
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = s.bus.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: s.bus.cfg.Namespace.Stream(s.name), Replicas: s.bus.cfg.Replicas,
+		kv, err = b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: b.cfg.Namespace.Stream(name), Replicas: b.cfg.Replicas,
 		})
 	}
-	return kv, translate("open the slots "+s.name, err)
+	return kv, translate("open the bucket "+name, err)
 }
 
 // held is a slot as it was read.

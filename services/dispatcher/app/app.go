@@ -57,7 +57,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		Presigned: cfg.URLStyle == objects.Presigned, Status: cfg.StatusURL, MaxStatus: cfg.MaxWebhookBytes, Log: log,
 	})
 	counts.Gauge("sori_analysis_breaker_open", "1 while the analysis server is given a rest", client.Resting)
-	options := analysis.Options{MaxAttempts: cfg.MaxAttempts, PollEvery: cfg.PollEvery}
+	options := analysis.Options{
+		MaxAttempts: cfg.MaxAttempts, PollEvery: cfg.PollEvery, HasStatus: events.Mark("ANALYSIS_STATUS", cfg.StatusURL.Key()),
+	}
 	if cfg.MaxRunning > 0 {
 		options.Running = events.Slots("ANALYSIS_SLOTS", cfg.MaxRunning)
 	}

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,58 +105,6 @@ func TestAServerWhoseLastWordWasRefusedIsAskedAtOnce(t *testing.T) {
 	}
 	if c := testkit.Await[event.Completed](r.Kit, r.bus, job); string(c.Result) != `{"asked":true}` || c.Attempt != 1 {
 		t.Errorf("%+v", c)
-	}
-}
-
-func TestAnAttemptThatItsServerHasLostIsFollowedByTheNext(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	var known atomic.Bool
-	known.Store(true)
-	r.analyzer.status = func(int) string {
-		if known.Load() {
-			return `{"status":"processing"}`
-		}
-		return "" // 404
-	}
-	r.run(map[string]string{"ANALYSIS_STATUS_URL": r.analyzer.URL + "/status/{job_id}", "ANALYSIS_POLL_INTERVAL": "100ms"})
-	job, hook := r.dispatched()
-	testkit.Eventually(t, func() error {
-		if len(r.analyzer.polls()) == 0 {
-			return fmt.Errorf("not asked yet")
-		}
-		return nil
-	})
-	if n := len(r.analyzer.of(job)); n != 1 {
-		t.Errorf("asked %d times while it goes on", n)
-	}
-	known.Store(false) // it was restarted
-	second := r.attempt(job, 2)
-	known.Store(true)
-	if got := r.call(hook, `{"analysis_results":{"of":1}}`); got.code != http.StatusOK {
-		t.Errorf("the old attempt: %+v", got)
-	}
-	if got := r.call(second.field("webhook_url"), `{"analysis_results":{"of":2}}`); got.code != http.StatusOK {
-		t.Errorf("%+v", got)
-	}
-	if c := testkit.Await[event.Completed](r.Kit, r.bus, job); c.Attempt != 2 || string(c.Result) != `{"of":2}` {
-		t.Errorf("%+v", c)
-	}
-}
-
-func TestAServerThatLosesEveryAttemptIsNotAskedForEver(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.analyzer.status = func(int) string { return "" }
-	r.run(map[string]string{
-		"ANALYSIS_STATUS_URL": r.analyzer.URL + "/status/{job_id}", "ANALYSIS_POLL_INTERVAL": "100ms", "ANALYSIS_MAX_ATTEMPTS": "2",
-	})
-	job, _ := r.dispatched()
-	if f := testkit.Await[event.Failed](r.Kit, r.bus, job); f.Code != "analysis-timeout" || f.Attempt != 2 || !f.Retryable {
-		t.Errorf("%+v", f)
-	}
-	if n := len(r.analyzer.of(job)); n != 2 {
-		t.Errorf("asked %d times", n)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -82,6 +83,12 @@ type Server interface {
 	Status(ctx context.Context, job, serverID string) ([]byte, error)
 }
 
+// Fact is something that becomes true once and stays true, for all replicas.
+type Fact interface {
+	Set(ctx context.Context) error
+	IsSet(ctx context.Context) (bool, error)
+}
+
 // Core is the dispatcher's rules.
 type Core struct {
 	journal Journal
@@ -92,6 +99,9 @@ type Core struct {
 	opt     Options
 	pace    pace
 	queue   chan struct{} // whoever looks for a slot, one at a time
+
+	asked   times     // when this process asked how an attempt stands that goes on
+	noRoute sync.Once // the log tells once that the status URL leads nowhere
 }
 
 // Options are what the operator decides.
@@ -99,11 +109,15 @@ type Options struct {
 	MaxAttempts int           // that the server is asked for, from the upload or a retry on
 	PollEvery   time.Duration // between two looks at an analysis that runs
 	Running     Slots         // of the analyses that run; nil is no bound
+	HasStatus   Fact          // the server has told a status: the status URL leads to where it does
 }
 
 // New makes a core.
 func New(journal Journal, staging Staging, links Links, server Server, signer *Signer, opt Options) *Core {
-	return &Core{journal: journal, staging: staging, links: links, server: server, signer: signer, opt: opt, queue: make(chan struct{}, 1)}
+	return &Core{
+		journal: journal, staging: staging, links: links, server: server, signer: signer, opt: opt,
+		queue: make(chan struct{}, 1), asked: times{keep: opt.PollEvery},
+	}
 }
 
 // Dispatch asks the server to analyse a stored recording, whose event is at seq.

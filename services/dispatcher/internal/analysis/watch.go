@@ -12,8 +12,9 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// ErrUnknownAnalysis says that the server, asked how an analysis stands, knows of none:
-// it has lost what it had accepted, as servers do that are restarted.
+// ErrUnknownAnalysis says that the server, asked how an analysis stands, knows of none.
+// A server that has told a status before has lost what it had accepted, as servers do
+// that are restarted. One that never has may not have the route at all: see HasStatus.
 var ErrUnknownAnalysis = errors.New("the analysis server does not know the analysis")
 
 // The times of a watch. A server that reports its progress has a pace: when it has been
@@ -23,6 +24,7 @@ const (
 	silence     = 5 * time.Second
 	unreachable = 3 * time.Second // until a server is asked again that could not be asked
 	doubt       = time.Second     // until a server is asked again that knows of no analysis
+	firstLook   = time.Second     // after its acceptance, at a server that has never told a status
 )
 
 // running reports whether an attempt is the server's: it has taken it, and nothing newer
@@ -79,14 +81,35 @@ func (c *Core) Watch(ctx context.Context, d event.Dispatched, backoff time.Durat
 	if !running(log, d.Attempt) {
 		return nil
 	}
-	heard, reports, err := c.heard(ctx, log, d.Attempt)
+	wait, err := c.askIn(ctx, log, d.Attempt)
 	if err != nil {
 		return err
 	}
-	if wait := askIn(heard, reports, c.opt.PollEvery, time.Now()); wait > 0 {
+	if wait > 0 {
 		return lookAgain(min(wait, silence)) // by when it may have begun to report
 	}
 	return c.inquire(ctx, log, d.Attempt, backoff)
+}
+
+// askIn is how long from now on the server need not be asked about a running attempt.
+func (c *Core) askIn(ctx context.Context, log event.Log, attempt int) (time.Duration, error) {
+	now := time.Now()
+	heard, reports, err := c.heard(ctx, log, attempt)
+	if err != nil {
+		return 0, err
+	}
+	if asked := c.asked.get(log[0].Event.Job()); asked.After(heard) {
+		return c.opt.PollEvery - now.Sub(asked), nil
+	}
+	wait := askIn(heard, reports, c.opt.PollEvery, now)
+	taken := now.Sub(log[len(log)-1].Time)
+	if wait <= 0 || taken >= silence {
+		return wait, nil
+	}
+	if proven, err := c.opt.HasStatus.IsSet(ctx); err != nil || proven {
+		return wait, err
+	}
+	return min(wait, firstLook-taken), nil
 }
 
 // Inquire asks at once how an attempt stands whose outcome may have been refused; from
@@ -129,11 +152,8 @@ func (c *Core) heard(ctx context.Context, log event.Log, attempt int) (at time.T
 func (c *Core) inquire(ctx context.Context, log event.Log, attempt int, backoff time.Duration) error {
 	job := log[0].Event.Job()
 	r, err := c.standing(ctx, job, log)
-	if errors.Is(err, ErrUnknownAnalysis) { // another instance may know it, or the same one in a moment
-		if err := pause(ctx, doubt); err != nil {
-			return err
-		}
-		r, err = c.standing(ctx, job, log)
+	if errors.Is(err, ErrUnknownAnalysis) {
+		r, err = c.askAgain(ctx, job, log)
 	}
 	switch {
 	case errors.Is(err, ErrUnknownAnalysis):
@@ -143,24 +163,51 @@ func (c *Core) inquire(ctx context.Context, log event.Log, attempt int, backoff 
 		zerolog.Ctx(ctx).Debug().Err(err).Msg("analysis status unknown")
 		return lookAgain(min(unreachable, c.opt.PollEvery))
 	case r == nil || r.status == statusProcessing:
-		return lookAgain(c.opt.PollEvery)
+		c.asked.put(job, time.Now())
+		return lookAgain(min(c.opt.PollEvery, silence)) // by when it may have begun to report
 	default:
 		_, err := c.outcome(ctx, job, attempt, *r)
 		return err
 	}
 }
 
-// standing asks how an attempt stands; nil where the answer tells nothing to act on.
+// askAgain asks a server once more that knows of no analysis: another instance may know
+// it, or the same one in a moment. A server that has never told a status may have no such
+// route: its 404 tells nothing.
+func (c *Core) askAgain(ctx context.Context, job string, log event.Log) (*report, error) {
+	proven, err := c.opt.HasStatus.IsSet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !proven {
+		c.noRoute.Do(func() {
+			zerolog.Ctx(ctx).Warn().Str("setting", "ANALYSIS_STATUS_URL").
+				Msg("analysis status is 404 or 410 although the server has told none yet: ignored, the setting may be wrong")
+		})
+		return nil, nil
+	}
+	if err := pause(ctx, doubt); err != nil {
+		return nil, err
+	}
+	return c.standing(ctx, job, log)
+}
+
+// standing asks how an attempt stands; nil where the answer tells nothing to act on. A
+// status that can be read shows that the server tells them.
 func (c *Core) standing(ctx context.Context, job string, log event.Log) (*report, error) {
 	d, _ := event.Last[event.Dispatched](log)
 	answer, err := c.server.Status(ctx, job, d.AnalysisJobID)
 	if err != nil {
 		return nil, err
 	}
-	if r, ok := parseStatus(answer); ok {
-		return &r, nil
+	r, ok := parseStatus(answer)
+	if !ok {
+		return nil, nil
 	}
-	return nil, nil
+	if err := c.opt.HasStatus.Set(ctx); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("status route not remembered")
+	}
+	return &r, nil
 }
 
 // next makes the attempt after the given one, or, after the last, fails the job.

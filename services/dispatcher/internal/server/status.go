@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +42,12 @@ func (s *StatusURL) UnmarshalText(text []byte) error {
 		return errors.New("it must name " + ownPlace + " or " + jobPlace)
 	}
 	return nil
+}
+
+// Key tells one status URL from another without showing it.
+func (s StatusURL) Key() string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
 }
 
 // of is the URL for one job.
