@@ -18,6 +18,8 @@ import (
 // ctx, and is the caller's to close.
 type Upstream interface {
 	Pass(ctx context.Context, r *http.Request) (*http.Response, error)
+	// Announce passes on a request whose body is too large, without the body.
+	Announce(ctx context.Context, r *http.Request) (*http.Response, error)
 }
 
 // waiters is how long a request that waits for another service's answer may do
@@ -29,6 +31,7 @@ const waiters = time.Second
 type passage struct {
 	to      Upstream
 	maxBody int64
+	tell    bool // the other service is told of bodies that are too large: it keeps who refused what
 	pace    Pace
 	goodbye time.Duration // over which event streams end, once they are to
 }
@@ -44,12 +47,16 @@ func (p passage) handler(stopped, streams context.Context) fiber.Handler {
 
 func (p passage) pass(stopped, streams context.Context, c *fiber.Ctx) error { //nolint:contextcheck // as above
 	b := newBody(c, p.maxBody, p.pace)
-	if b.length > p.maxBody {
+	if b.length > p.maxBody && !p.tell {
 		return tooLarge(p.maxBody)
 	}
 	in, err := inbound(c, b)
 	if err != nil {
 		return err
+	}
+	send := p.to.Pass
+	if b.length > p.maxBody {
+		send = p.to.Announce
 	}
 	ctx, cancel := context.WithCancel(c.UserContext())
 	answered := make(chan struct{})
@@ -57,10 +64,13 @@ func (p passage) pass(stopped, streams context.Context, c *fiber.Ctx) error { //
 		unwatch := context.AfterFunc(stopped, func() { hurry(ctx, cancel, answered) })
 		defer unwatch()
 	}
-	resp, err := p.to.Pass(ctx, in) //nolint:contextcheck // as above
+	resp, err := send(ctx, in) //nolint:contextcheck // as above
 	close(answered)
 	if broken := b.detach(); broken != nil && err != nil {
 		err = broken // it is the client's body that failed, not the other service
+	}
+	if err != nil && b.length > p.maxBody {
+		err = tooLarge(p.maxBody)
 	}
 	if err != nil {
 		stopped := ctx.Err() != nil

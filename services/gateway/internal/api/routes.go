@@ -60,7 +60,7 @@ func (r *Routes) register(app *fiber.App) {
 // those of tokens, whose ids would match their words.
 func (r *Routes) registerPassages(stopped, streams context.Context, goodbye time.Duration, app *fiber.App) {
 	tracker := passage{to: r.Tracker, maxBody: maxJSON, pace: r.UploadPace, goodbye: goodbye}.handler(stopped, streams)
-	dispatcher := passage{to: r.Dispatcher, maxBody: r.MaxWebhookBytes, pace: r.UploadPace}.handler(stopped, streams)
+	dispatcher := passage{to: r.Dispatcher, maxBody: r.MaxWebhookBytes, tell: true, pace: r.UploadPace}.handler(stopped, streams)
 	app.Get("/tokens/analysis-result/:job_id", tracker)
 	app.Get("/tokens/analysis-progress/:job_id", tracker)
 	app.Get("/jobs", tracker)

@@ -62,7 +62,8 @@ func New(base url.URL, name string) *Upstream {
 	return &Upstream{base: base, name: name, transport: &http.Transport{
 		DialContext: dial, ResponseHeaderTimeout: answerTimeout,
 		MaxIdleConnsPerHost: idleConns, IdleConnTimeout: idleTimeout,
-		DisableCompression: true, // bodies are not ours to unpack
+		DisableCompression:    true,          // bodies are not ours to unpack
+		ExpectContinueTimeout: answerTimeout, // of Announce: the body is never sent unasked
 	}}
 }
 
@@ -74,12 +75,25 @@ func (u *Upstream) Close() error { u.transport.CloseIdleConnections(); return ni
 // ctx. A request's body may be read until it was closed, even after Pass has
 // returned.
 func (u *Upstream) Pass(ctx context.Context, in *http.Request) (*http.Response, error) {
+	return u.pass(ctx, in, "")
+}
+
+// Announce passes on a request whose body is too large to be passed on: its header and
+// its length, by which the other service can refuse it (RFC 9110, section 10.1.1).
+func (u *Upstream) Announce(ctx context.Context, in *http.Request) (*http.Response, error) {
+	return u.pass(ctx, in, "100-continue")
+}
+
+func (u *Upstream) pass(ctx context.Context, in *http.Request, expect string) (*http.Response, error) {
 	out := &http.Request{
 		Method: in.Method, URL: u.target(in.URL), Header: in.Header.Clone(),
 		Body: in.Body, ContentLength: in.ContentLength,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	ownConnectionOnly(out.Header)
+	if expect != "" {
+		out.Header.Set("Expect", expect)
+	}
 	forwarded(out.Header, in)
 	if parent := trace.Parent(ctx); parent != "" {
 		out.Header.Set(trace.Header, parent)
