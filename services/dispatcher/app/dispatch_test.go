@@ -140,7 +140,7 @@ func TestAnyAnswerOf2xxIsAcceptance(t *testing.T) {
 		{http.StatusOK, `{"job_id":{"a":1}}`, ""},
 		{http.StatusOK, `{"job_id":"a\u0000b"}`, ""},
 		{http.StatusOK, `{"job_id":"` + strings.Repeat("x", 5000) + `"}`, ""},
-		{http.StatusOK, `<html>`, ""},
+		{http.StatusAccepted, `<html><body>accepted</body></html>`, ""},
 		{http.StatusOK, `[1]`, ""},
 		{http.StatusNoContent, "", ""},
 	} {

@@ -15,30 +15,46 @@ import (
 
 func TestABusyServerIsAskedAgainWithTheSameKeyNotBeforeItSaid(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	var first, second atomic.Int64
-	r.analyzer.answer = func(w http.ResponseWriter, _ asked, n int) {
-		if n == 1 {
-			first.Store(time.Now().UnixNano())
-			w.Header().Set("Retry-After", "2")
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		second.CompareAndSwap(0, time.Now().UnixNano())
-	}
-	s := r.store()
-	r.run(nil)
-	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
-	if waited := time.Duration(second.Load() - first.Load()); waited < 2*time.Second-50*time.Millisecond {
-		t.Errorf("it waited %v", waited)
-	}
-	for _, a := range r.analyzer.of(s.JobID) {
-		if a.header.Get("Idempotency-Key") != s.JobID+".1" {
-			t.Errorf("key %q", a.header.Get("Idempotency-Key"))
-		}
-	}
-	if n := r.count(event.SubjectOf(s.JobID, event.NameAttempted)); n != 1 {
-		t.Errorf("attempted %d times", n)
+	const rest = 2 * time.Second
+	for name, c := range map[string]struct {
+		code       int
+		retryAfter func() string
+		slack      time.Duration // a date has whole seconds
+	}{
+		"503 and seconds": {http.StatusServiceUnavailable, func() string { return "2" }, 50 * time.Millisecond},
+		"429 and seconds": {http.StatusTooManyRequests, func() string { return "2" }, 50 * time.Millisecond},
+		"429 and a date": {
+			http.StatusTooManyRequests, func() string { return time.Now().UTC().Add(rest).Format(http.TimeFormat) }, 1050 * time.Millisecond,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			var first, second atomic.Int64
+			r.analyzer.answer = func(w http.ResponseWriter, _ asked, n int) {
+				if n == 1 {
+					first.Store(time.Now().UnixNano())
+					w.Header().Set("Retry-After", c.retryAfter())
+					w.WriteHeader(c.code)
+					return
+				}
+				second.CompareAndSwap(0, time.Now().UnixNano())
+			}
+			s := r.store()
+			r.run(nil)
+			testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
+			if waited := time.Duration(second.Load() - first.Load()); waited < rest-c.slack {
+				t.Errorf("it waited %v", waited)
+			}
+			for _, a := range r.analyzer.of(s.JobID) {
+				if a.header.Get("Idempotency-Key") != s.JobID+".1" {
+					t.Errorf("key %q", a.header.Get("Idempotency-Key"))
+				}
+			}
+			if n := r.count(event.SubjectOf(s.JobID, event.NameAttempted)); n != 1 {
+				t.Errorf("attempted %d times", n)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
@@ -23,6 +24,7 @@ func TestNoMoreAnalysesRunThanMayOverAllReplicas(t *testing.T) {
 		}
 		started <- a
 		<-finish
+		<-time.After(50 * time.Millisecond) // the analysis
 		running.Add(-1)
 		_, _ = w.Write([]byte(`{"status":"completed","analysis_results":{}}`))
 	}

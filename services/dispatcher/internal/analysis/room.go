@@ -71,9 +71,10 @@ func (c *Core) done(ctx context.Context, job string) (bool, error) {
 	return !holdsSlot(log), err
 }
 
-// leaveRoom gives a slot back that the attempt does not need for now.
+// leaveRoom gives a slot back that the attempt does not need for now. A request that is
+// cut short, since this process stops, keeps it: the server may be at it.
 func (c *Core) leaveRoom(ctx context.Context, job string) {
-	if c.opt.Running == nil {
+	if c.opt.Running == nil || ctx.Err() != nil {
 		return
 	}
 	if err := c.opt.Running.Release(ctx, job); err != nil {
