@@ -200,6 +200,30 @@ func TestAWebhookIsPassedOn(t *testing.T) {
 	g.problem(w.answer(), 400, "body-truncated")
 }
 
+func TestOfACallbackThatIsTooLargeTheDispatcherIsToldWithoutItsBody(t *testing.T) {
+	t.Parallel()
+	const limit = 3000000
+	told := make(chan int64, 1)
+	g, _ := behind(t, map[string]string{"MAX_WEBHOOK_BYTES": fmt.Sprint(limit)}, func(w http.ResponseWriter, r *http.Request) {
+		told <- r.ContentLength
+		if r.Header.Get("Expect") != "100-continue" {
+			t.Errorf("Expect is %q", r.Header.Get("Expect"))
+		}
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		_, _ = io.WriteString(w, `{"type":"about:blank","title":"Request Entity Too Large","status":413,"code":"too-large","detail":"told"}`)
+	})
+	for _, size := range []int{limit + 1, 2 * limit} {
+		r := g.do("POST", webhook, bytes.NewReader(bytes.Repeat([]byte("x"), size)), nil)
+		if r.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(r.text), `"detail":"told"`) {
+			t.Errorf("%d bytes: %s: %s", size, r.Status, r.text)
+		}
+		if got := <-told; got != int64(size) {
+			t.Errorf("told of %d bytes, want %d", got, size)
+		}
+	}
+}
+
 func TestAnEarlyAnswerLeavesTheConnectionSound(t *testing.T) {
 	t.Parallel()
 	g, _ := behind(t, nil, func(w http.ResponseWriter, _ *http.Request) {

@@ -57,11 +57,16 @@ func beingAsked(log event.Log, attempt int) bool {
 }
 
 // askIn is how long from now on a running attempt may be left alone, by when it was last
-// heard of and whether it has reported progress; 0 or less is not at all.
-func askIn(heard time.Time, reports bool, pollEvery time.Duration, now time.Time) time.Duration {
+// heard of, when it was last asked about and whether it has reported progress; 0 or less
+// is not at all. The longer a server is silent that has reported, the more rarely it is
+// asked.
+func askIn(heard, asked time.Time, reports bool, pollEvery time.Duration, now time.Time) time.Duration {
 	quiet := pollEvery
 	if reports {
 		quiet = min(silence, pollEvery)
+	}
+	if asked.After(heard) {
+		return min(max(quiet, asked.Sub(heard)), pollEvery) - now.Sub(asked)
 	}
 	return quiet - now.Sub(heard)
 }
@@ -98,12 +103,10 @@ func (c *Core) askIn(ctx context.Context, log event.Log, attempt int) (time.Dura
 	if err != nil {
 		return 0, err
 	}
-	if asked := c.asked.get(log[0].Event.Job()); asked.After(heard) {
-		return c.opt.PollEvery - now.Sub(asked), nil
-	}
-	wait := askIn(heard, reports, c.opt.PollEvery, now)
+	asked := c.asked.get(log[0].Event.Job())
+	wait := askIn(heard, asked, reports, c.opt.PollEvery, now)
 	taken := now.Sub(log[len(log)-1].Time)
-	if wait <= 0 || taken >= silence {
+	if wait <= 0 || taken >= silence || !asked.IsZero() {
 		return wait, nil
 	}
 	if proven, err := c.opt.HasStatus.IsSet(ctx); err != nil || proven {

@@ -60,8 +60,20 @@ func TestASilentServerIsAskedSoonerWhereItHasReported(t *testing.T) {
 		"polled faster than that":   {0, true, time.Second, time.Second},
 		"a clock that is behind us": {-time.Second, true, 30 * time.Second, 6 * time.Second},
 	} {
-		if got := askIn(now.Add(-c.ago), c.reports, c.every, now); got != c.want {
+		if got := askIn(now.Add(-c.ago), time.Time{}, c.reports, c.every, now); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	for asked, want := range map[time.Duration]time.Duration{ // how long after it was heard, and until it is asked again
+		-time.Second: 5 * time.Second, time.Second: 5 * time.Second, 5 * time.Second: 5 * time.Second,
+		10 * time.Second: 10 * time.Second, 20 * time.Second: 20 * time.Second, time.Minute: 30 * time.Second,
+	} {
+		heard := now.Add(-max(asked, 0))
+		if got := askIn(heard, heard.Add(asked), true, 30*time.Second, now); got != want {
+			t.Errorf("asked %v after it was heard: again in %v, want %v", asked, got, want)
+		}
+		if got := askIn(heard, heard.Add(asked), false, 30*time.Second, now); got != 30*time.Second {
+			t.Errorf("it never reports: again in %v", got)
 		}
 	}
 }

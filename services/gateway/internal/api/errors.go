@@ -65,6 +65,12 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 	}
 	c.Status(d.Status)
 	_ = c.Send(text) // never fails
+	linger(c)
+}
+
+// linger lets a client that still sends what is refused read why, before its connection
+// ends.
+func linger(c *fiber.Ctx) {
 	if inner, ok := c.Context().Conn().(*conn); ok {
 		inner.linger.Store(true)
 		_ = c.Context().SetReadDeadline(time.Now().Add(refusedRest))

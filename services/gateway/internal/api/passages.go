@@ -80,6 +80,9 @@ func (p passage) pass(stopped, streams context.Context, c *fiber.Ctx) error { //
 		}
 		return err
 	}
+	if b.length > p.maxBody {
+		linger(c)
+	}
 	s := answer(c, resp, cancel)
 	if s == nil || !isEvents(resp) {
 		return nil
