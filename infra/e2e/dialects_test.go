@@ -205,7 +205,7 @@ func TestProgressThatGoesBackIsNotSeen(t *testing.T) {
 		}
 	}
 	post(t, hook, `{"analysis_results":{"a":"long enough"}}`)
-	checkStages(t, w.Follow(w.Context(), t, job, "en"))
+	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 }
 
 // soon is how long it may take until viewers see what became of a callback, counted from

@@ -6,7 +6,9 @@
 //     for a job whose deadline passes meanwhile; cluster, where NATS loses servers;
 //   - where the analysis server is down or busy: waiting_test.go;
 //   - where the analysis server does not call back, or calls as it likes:
-//     analysis_server_test.go;
+//     analysis_server_test.go; where it has its own habits and dialects:
+//     habits_test.go and dialects_test.go; where its analyses are bounded, or it
+//     is restarted: replicas_test.go;
 //   - where callbacks are late, repeated or forged: callbacks_test.go;
 //   - where an event is poison: failures_test.go;
 //   - where several of these meet: the command chaos.

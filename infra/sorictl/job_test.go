@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -49,6 +50,38 @@ func TestAJobsScreenTellsEveryAttempt(t *testing.T) {
 		at += i + len(line)
 	}
 	contains(t, shown, "attempt=1", "attempt=2 code=analysis-failed", "attempt=3")
+}
+
+func TestAJobsScreenSaysWhatToTryWhereAPresignedURLIsRejected(t *testing.T) {
+	t.Parallel()
+	w := world.Start(t, world.Options{Front: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"detail":"Invalid S3 URL format"}`, http.StatusBadRequest)
+		})
+	}})
+	job := w.Upload(t, "a.wav", wave())
+	w.Follow(w.Context(), t, job, "en")
+	w.Settled(projection)
+	shows(t, w.Kit, []string{"job", job}, "analysis-rejected", "Invalid S3 URL format", "ANALYSIS_URL_STYLE=s3")
+	contains(t, w.Logged(), "ANALYSIS_URL_STYLE=s3")
+}
+
+func TestAJobsScreenTellsOfARefusedCallbackAndOfWhatWasMended(t *testing.T) {
+	t.Parallel()
+	hook := make(chan string, 1)
+	w := world.Start(t, world.Options{Front: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { hook <- r.FormValue("webhook_url") })
+	}})
+	job := w.Upload(t, "a.wav", wave())
+	to := <-hook
+	for _, body := range []string{`{"status":"exploded"}`, `{"status":"completed"}`} {
+		resp, err := http.Post(to, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	shows(t, w.Kit, []string{"job", job}, "refused", "validation-failed", "none of completed, failed, processing", "no-results")
 }
 
 func TestWhatCannotBeReachedIsToldAndTheRestIsShown(t *testing.T) {

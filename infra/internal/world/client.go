@@ -24,7 +24,12 @@ type Frame struct {
 	Progress int             `json:"progress"`
 	Message  string          `json:"message"`
 	NextTry  time.Time       `json:"next_attempt_at"`
+	Refused  string          `json:"refused_code"`
 	Result   json.RawMessage `json:"result"`
+	Error    *struct {
+		Code, Detail string
+		Retryable    bool
+	} `json:"error"`
 }
 
 // Terminal reports whether a stream ends with the frame.

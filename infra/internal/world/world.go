@@ -4,6 +4,7 @@ package world
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -36,9 +37,10 @@ type World struct {
 
 // Options are what differs from the defaults.
 type Options struct {
-	Settings  map[string]string // of all services
-	Behaviour analyzer.Behaviour
-	Poll      bool // the dispatcher knows where the analysis server tells how an analysis stands
+	Settings   map[string]string // of all services
+	Dispatcher map[string]string // of the dispatcher, beside those
+	Behaviour  analyzer.Behaviour
+	Poll       bool // the dispatcher knows where the analysis server tells how an analysis stands
 
 	// Front, where set, stands before the analysis server: what it makes of the
 	// server's handler is what the dispatcher asks.
@@ -62,6 +64,7 @@ func Start(t *testing.T, o Options) *World {
 	w := &World{Kit: k, Analyzer: startAnalyzer(t, k, o.Behaviour)}
 	w.Tracker = k.Run(tracker.Run, o.Settings).URL
 	settings, target := k.Settings(o.Settings), w.Analyzer.URL()
+	maps.Copy(settings, o.Dispatcher)
 	if o.Front != nil {
 		target = front(t, o.Front, target)
 	}
