@@ -12,7 +12,6 @@ package event
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -248,56 +247,6 @@ type Discarded struct {
 	Detail  string          `json:"detail,omitempty"` // why it failed
 	Result  json.RawMessage `json:"result,omitempty"` // where a message holds it
 }
-
-// The methods that make each struct an Event.
-
-func (e Received) Name() Name   { return NameReceived }
-func (e Stored) Name() Name     { return NameStored }
-func (e Attempted) Name() Name  { return NameAttempted }
-func (e Dispatched) Name() Name { return NameDispatched }
-func (e Lapsed) Name() Name     { return NameLapsed }
-func (e Completed) Name() Name  { return NameCompleted }
-func (e Failed) Name() Name     { return NameFailed }
-func (e Canceled) Name() Name   { return NameCanceled }
-func (e Retried) Name() Name    { return NameRetried }
-func (e Erased) Name() Name     { return NameErased }
-func (e Uploading) Name() Name  { return NameUploading }
-func (e Progressed) Name() Name { return NameProgressed }
-func (e Waiting) Name() Name    { return NameWaiting }
-func (e Refused) Name() Name    { return NameRefused }
-func (e Discarded) Name() Name  { return NameDiscarded }
-
-func (e Received) Job() string   { return e.JobID }
-func (e Stored) Job() string     { return e.JobID }
-func (e Attempted) Job() string  { return e.JobID }
-func (e Dispatched) Job() string { return e.JobID }
-func (e Lapsed) Job() string     { return e.JobID }
-func (e Completed) Job() string  { return e.JobID }
-func (e Failed) Job() string     { return e.JobID }
-func (e Canceled) Job() string   { return e.JobID }
-func (e Retried) Job() string    { return e.JobID }
-func (e Erased) Job() string     { return e.JobID }
-func (e Uploading) Job() string  { return e.JobID }
-func (e Progressed) Job() string { return e.JobID }
-func (e Waiting) Job() string    { return e.JobID }
-func (e Refused) Job() string    { return e.JobID }
-func (e Discarded) Job() string  { return e.JobID }
-
-func (e Received) Occurrence() string   { return "" }
-func (e Stored) Occurrence() string     { return "" }
-func (e Attempted) Occurrence() string  { return strconv.Itoa(e.Attempt) }
-func (e Dispatched) Occurrence() string { return strconv.Itoa(e.Attempt) }
-func (e Lapsed) Occurrence() string     { return strconv.Itoa(e.Attempt) }
-func (e Completed) Occurrence() string  { return strconv.Itoa(e.Attempt) }
-func (e Failed) Occurrence() string     { return strconv.Itoa(e.Attempt) }
-func (e Canceled) Occurrence() string   { return "" }
-func (e Retried) Occurrence() string    { return strconv.Itoa(e.Attempt) }
-func (e Erased) Occurrence() string     { return "" }
-func (e Uploading) Occurrence() string  { return strconv.FormatInt(e.Bytes, 10) }
-func (e Progressed) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Percent) }
-func (e Discarded) Occurrence() string  { return strconv.Itoa(e.Attempt) + "." + e.Status }
-func (e Refused) Occurrence() string    { return fmt.Sprintf("%d.%d", e.Attempt, e.At.Unix()) }
-func (e Waiting) Occurrence() string    { return fmt.Sprintf("%d.%d", e.Attempt, e.Until.Unix()) }
 
 // Decode reads the event that was published on subject (without a namespace).
 // Unknown fields are ignored; a body that is no event of that name and of that job

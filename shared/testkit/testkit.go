@@ -293,6 +293,7 @@ type output struct {
 	buf bytes.Buffer
 }
 
+// Write implements io.Writer.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -150,8 +150,10 @@ func expect(resp *http.Response, err error) error {
 	return nil
 }
 
+// statusError is an answer with an unexpected status.
 type statusError string
 
+// Error implements error.
 func (e statusError) Error() string { return "status " + string(e) }
 
 // NewToken makes a token.

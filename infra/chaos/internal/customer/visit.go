@@ -67,8 +67,10 @@ func (f form) reader(cut bool) io.Reader {
 	return io.MultiReader(bytes.NewReader(f.body[:len(f.body)/2]), broken{})
 }
 
+// broken is a body whose connection breaks.
 type broken struct{}
 
+// Read implements io.Reader.
 func (broken) Read([]byte) (int, error) { return 0, errCut }
 
 // gateway is the next one to ask.

@@ -166,6 +166,8 @@ func cutShort(cause error) error {
 	return fault.Wrap(fault.Invalid, "body-truncated", "The body could not be read to its end.", cause)
 }
 
+// eof is an empty body.
 type eof struct{}
 
+// Read implements io.Reader.
 func (eof) Read([]byte) (int, error) { return 0, io.EOF }

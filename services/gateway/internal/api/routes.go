@@ -132,6 +132,11 @@ type answered struct {
 	body   bytes.Buffer
 }
 
-func (a *answered) Header() http.Header         { return a.header }
-func (a *answered) WriteHeader(status int)      { a.status = status }
+// Header implements http.ResponseWriter.
+func (a *answered) Header() http.Header { return a.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answered) WriteHeader(status int) { a.status = status }
+
+// Write implements http.ResponseWriter.
 func (a *answered) Write(p []byte) (int, error) { return a.body.Write(p) }
