@@ -1,0 +1,25 @@
+package fault_test
+
+import (
+	"errors"
+	"fmt"
+
+	"sori.internal/shared/fault"
+)
+
+func Example() {
+	cause := errors.New("dial tcp 10.0.0.7:5432: connection refused")
+	err := fmt.Errorf("store job 7: %w", fault.Away("database", cause))
+
+	fmt.Println(fault.KindOf(err), fault.KindOf(err).Retryable())
+	fmt.Println(fault.As(err).Detail)   // for the client
+	fmt.Println(errors.Is(err, cause))  // for the log
+	fmt.Println(fault.KindOf(cause))    // an error without a kind
+	fmt.Println(fault.As(cause).Detail) // shows a client nothing of its cause
+	// Output:
+	// unavailable true
+	// The database cannot be reached right now. Please try again.
+	// true
+	// internal
+	// Something went wrong on our side.
+}
