@@ -1,4 +1,4 @@
-// Package buildinfo tells which build a process is.
+// Package buildinfo returns the version of the running program.
 package buildinfo
 
 import "runtime/debug"

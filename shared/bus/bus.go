@@ -1,12 +1,15 @@
-// Package bus is the services' one way to NATS.
+// Package bus connects the services to NATS JetStream: it publishes and consumes events, appends
+// to the log of a job, stages bytes, and keeps dead letters.
 //
-// It guarantees that a job's log is linear: a state event is appended only
-// where the log still ends with the event that its publisher acted on, so of
-// several writers exactly one wins each step (Append, Decide). It guarantees
-// that a message is settled once, by one function, from the error that its
-// handler returned (Consume): handlers never ack. And what no retry can mend is
-// kept in the stream of dead letters before it is given up (Letters); a consumer
-// handles any event again when an operator asks for it (Replay).
+// It guarantees:
+//
+//  1. A job's log is linear. A state event is appended only if the log still ends with the event
+//     that its publisher acted on (Append, Decide). Of several writers exactly one wins each step;
+//     the others get a conflict.
+//  2. Every message is settled once, by one function, from the error that its handler returned
+//     (Consume). Handlers never ack.
+//  3. A message that no retry can process is stored as a dead letter before it is terminated
+//     (Letters). An operator can have its consumer handle the event again (Replay).
 package bus
 
 import (

@@ -1,6 +1,7 @@
-// Package config reads a service's settings from its environment, once, into a
-// tagged struct. Every problem is reported together, and a secret prints as
-// asterisks wherever it goes.
+// Package config reads the settings of a service from its environment into a tagged struct.
+//
+// Every broken setting is reported, not only the first. A Secret prints as asterisks in logs,
+// errors and JSON.
 package config
 
 import (

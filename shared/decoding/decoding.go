@@ -1,12 +1,14 @@
-// Package decoding is the protocol between a program that wants the samples of a recording and the process that decodes it.
+// Package decoding is the protocol between a program that needs the samples of a recording and the
+// process that decodes it.
 //
-// The process reads requests on its standard input, one JSON object a line, and answers each on its standard output before
-// it reads the next. An answer is a sequence of frames: at most one header, then samples, then one end. A frame is a byte
-// for its type, four bytes for the length of its body (little-endian), and the body. A frame of the type Ready comes first
-// of all, once the process can decode.
+// The process reads requests from its standard input, one JSON object a line. It answers each on
+// its standard output before it reads the next. An answer is a sequence of frames: at most one
+// header, then samples, then one end. A frame is a byte for its type, four bytes for the length of
+// its body (little-endian), and the body. The first frame of a process has the type Ready: the
+// process can decode.
 //
-// Both sides treat what they read as hostile: a frame longer than MaxFrame is an error, and nothing is allocated for a
-// length before it is checked.
+// Both sides treat what they read as hostile: a frame longer than MaxFrame is an error, and nothing
+// is allocated for a length before it is checked.
 package decoding
 
 import (

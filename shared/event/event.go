@@ -1,12 +1,10 @@
-// Package event holds the facts that travel between the services: one flat
-// struct for each, the subjects that they travel on, the streams that keep them
-// and the log of a job that they form.
+// Package event defines the events that the services exchange: a flat struct for each, their
+// subjects, the streams that store them, and the log of a job that they form.
 //
-// Events are CloudEvents 1.0 in binary mode: the struct is the body, as one
-// readable JSON object, and the attributes are headers (package bus). They hold
-// identifiers and references, never bytes and never presigned URLs. Fields are
-// only ever added, with zero values that older readers may ignore; anything else
-// is a new type. Every struct has a golden file in testdata.
+// Events are CloudEvents 1.0 in binary mode: the struct is the body, a readable JSON object, and
+// the attributes are headers (package bus). Events hold identifiers and references, never bytes
+// and never presigned URLs. Fields are only added, with zero values that older readers may ignore;
+// any other change is a new type. Every struct has a golden file in testdata.
 package event
 
 import (

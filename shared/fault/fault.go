@@ -1,9 +1,8 @@
-// Package fault gives every failure in Sori one of a closed set of kinds.
+// Package fault gives every failure one of a closed set of kinds.
 //
-// A kind decides two things, each in one place: the HTTP status that a client
-// sees (package problem) and what becomes of the message that was being handled
-// (package bus). An error that carries no kind is Internal: it shows a client a
-// fixed sentence and its cause goes to the log alone.
+// A kind decides two things, each in one place: the HTTP status that a client gets (package
+// problem), and whether a message is acked, redelivered or dead-lettered (package bus). An error
+// without a kind is Internal: a client gets a fixed sentence, and the cause is only logged.
 package fault
 
 import (

@@ -1,8 +1,8 @@
-// Package health answers whether a process lives and whether it can work.
+// Package health answers the liveness and readiness probes of a process.
 //
-// Liveness says only that the process answers: a dependency that is away is no
-// reason to restart it. Readiness asks every dependency, turns false with the
-// first sign of a stop, and names what is missing.
+// Liveness means only that the process answers: a restart does not bring an absent dependency
+// back. Readiness asks every dependency, turns false as soon as the process is told to stop, and
+// names what is unavailable.
 package health
 
 import (

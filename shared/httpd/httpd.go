@@ -1,6 +1,6 @@
-// Package httpd is the net/http server of a service: the routes that every
-// service has, and around every route a request id, a trace, one log line, one
-// count, one recover and one way to report an error.
+// Package httpd is the HTTP server of a service, on net/http. It adds the routes that every service
+// has, and gives every route a request id, a trace, one log line, one metric, recovery from panics
+// and problem documents for its errors.
 package httpd
 
 import (

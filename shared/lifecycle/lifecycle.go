@@ -1,5 +1,5 @@
-// Package lifecycle runs a process: its parts start together, stop together when
-// one fails or a signal comes, and are waited for.
+// Package lifecycle runs the parts of a process. They start together. When one fails or a signal
+// arrives, all are stopped and waited for.
 package lifecycle
 
 import (

@@ -1,5 +1,6 @@
-// Package locale holds every sentence that a job's viewer reads and every detail
-// of a problem document, in Korean and English, and chooses between them.
+// Package locale holds the Korean and English sentences that clients read: the stages of a job, the
+// reasons of failures and the details of problem documents. It chooses the language by
+// Accept-Language.
 package locale
 
 import (

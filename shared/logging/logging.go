@@ -1,6 +1,5 @@
-// Package logging makes the one root logger of a process and names the fields
-// that every line uses, so that a search written for one service finds the
-// same thing in all four.
+// Package logging builds the root logger of a process and names the fields of its lines. All
+// services use the same names, so that one search finds the same thing in all of them.
 package logging
 
 import (

@@ -1,9 +1,9 @@
-// Package media knows the containers of audio: it tells a file's kind from its first bytes, and its codec and playing time
-// while its bytes stream by. Its one notion of each container is meant to be as forgiving as players are.
+// Package media recognises audio files. It sniffs the media type from the first bytes, and probes codec and playing time
+// while the bytes stream by. It accepts the irregular files that players accept.
 //
 // It guarantees:
-//   - Only bytes decide. No file name and no Content-Type is asked.
-//   - A media type is told only on evidence: a signature of a container together with the field that says what it
+//   - The bytes alone decide, never a file name or a Content-Type.
+//   - A media type needs evidence: a signature of a container together with the field that says what it
 //     contains, or, for the formats that have no signature (MP3, ADTS), frames that follow each other as their headers
 //     say. Images, documents, archives and pure video that share a container's outer shape are refused.
 //   - Every byte passes a Meter once, in order, and is not kept: a Meter holds the header being read, a few hundred bytes,

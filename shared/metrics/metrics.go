@@ -1,5 +1,5 @@
-// Package metrics counts what every service counts, in one registry per process
-// that its /metrics route shows in the Prometheus text format.
+// Package metrics registers the metrics of a process and serves them in the text format of
+// Prometheus. Those that every service has are made here.
 package metrics
 
 import (

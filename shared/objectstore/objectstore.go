@@ -1,6 +1,7 @@
-// Package objectstore opens S3 as a service uses it: one bucket, under the
-// address that this process reaches it by, or under the one that clients and the
-// analysis server do.
+// Package objectstore makes S3 clients for the services, and reads the addresses of objects.
+//
+// Open returns a client for the address by which this process reaches S3. OpenPublic returns one
+// whose presigned URLs have the address by which browsers and the analysis server reach it.
 package objectstore
 
 import (

@@ -1,17 +1,17 @@
-// Package postgres opens a service's database and keeps its schema up to date.
+// Package postgres opens the database of a service and applies its migrations.
 //
-// Each service has a schema of its own, which holds its tables and the table of
-// its migrations, so that several may share one database. SQL names the schema of
-// every table. Errors leave with a kind, judged by their SQLSTATE.
+// Each service has a schema of its own, which holds its tables and the table of its migrations:
+// several services can share one database, and none sees the rows of another. SQL names the schema
+// of every table. Errors get a kind by their SQLSTATE, and by PgBouncer's texts where it has one
+// SQLSTATE for all.
 //
-// A pooler may give every transaction another connection to the server (PgBouncer
-// with pool_mode=transaction). Therefore:
+// A pooler may give every transaction another connection to the server (PgBouncer with
+// pool_mode=transaction). Therefore:
 //
-//  1. nothing of a session is relied on: no search_path, no session lock, no
-//     prepared statement that lives longer than its transaction, no LISTEN;
-//  2. a query outside a transaction is sent with its values in one message
-//     (binary_parameters), since the connection that parsed it may not be the one
-//     that is asked to run it;
+//  1. nothing of a session is relied on: no search_path, no session lock, no prepared statement
+//     that lives longer than its transaction, no LISTEN;
+//  2. a query outside a transaction is sent with its values in one message (binary_parameters),
+//     since the connection that parsed it may not be the one that is asked to run it;
 //  3. the start-up message holds only parameters that poolers know.
 package postgres
 

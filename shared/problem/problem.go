@@ -1,5 +1,5 @@
-// Package problem turns failures into RFC 9457 problem documents, the one form
-// in which every route of every service reports an error.
+// Package problem makes RFC 9457 problem documents of failures. Every route of every service
+// reports its errors in this form.
 package problem
 
 import (

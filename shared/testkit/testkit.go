@@ -1,8 +1,8 @@
-// Package testkit gives each test its own corner of real dependencies: a
+// Package testkit connects tests to real servers and gives each test its own part of them: a
 // namespace on NATS, a database on Postgres, a bucket on S3.
 //
-// `go run ./infra/local test` starts the dependencies and tells their addresses
-// in the environment. A test that finds none fails: nothing is skipped.
+// `go run ./infra/local test` starts the servers and passes their addresses in the environment. A
+// test without these addresses fails; nothing is skipped.
 package testkit
 
 import (

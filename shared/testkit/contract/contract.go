@@ -1,9 +1,8 @@
-// Package contract holds an HTTP API to its OpenAPI 3.1 document.
+// Package contract checks the answers of an HTTP API against its OpenAPI 3.1 document.
 //
-// The schemas of OpenAPI 3.1 are JSON Schema 2020-12, so that a validator of
-// these is all that it takes: what is checked of an answer is that its route, its
-// status, its headers, its media type and its body are as the document says. A
-// Transport checks all answers that a test gets, without the test's knowing.
+// It checks that the route, the status, the headers, the media type and the body of an answer are
+// as the document says. The schemas of OpenAPI 3.1 are JSON Schema 2020-12, so a validator for
+// JSON Schema is enough. A Transport checks every answer that a test gets through it.
 package contract
 
 import (
