@@ -132,7 +132,8 @@ func (r *Record) apply(e Entry) {
 		r.enter(e, false)
 		r.climb(0, progressReceived)
 	case event.Stored:
-		r.Bucket, r.Key, r.Duration = ev.Bucket, ev.Key, ev.Duration
+		r.Bucket, r.Key = ev.Bucket, ev.Key
+		r.Duration = cmp.Or(ev.Duration, r.Duration) // a result may have told it before
 		r.MediaType, r.Size, r.SHA256 = ev.MediaType, ev.Size, ev.SHA256
 		r.step(e.Seq, Processing, Failure{})
 		r.climb(0, progressStored)
@@ -223,6 +224,9 @@ func (r *Record) complete(e Entry, ev event.Completed) {
 		r.AnalysisJobID = ""
 	}
 	r.Result, r.Progress, r.Climbed = e.Result, progressCompleted, ev.Attempt
+	if r.Duration == 0 {
+		r.Duration = e.Result.duration()
+	}
 }
 
 // erase makes the record a tombstone: that the job was, of which token and since

@@ -10,6 +10,7 @@
 package job
 
 import (
+	"encoding/json"
 	"time"
 
 	"sori.internal/shared/fault"
@@ -53,6 +54,22 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		return []byte("null"), nil
 	}
 	return []byte(r), nil
+}
+
+// maxDuration is the longest duration of a recording that is believed, in seconds: a
+// week.
+const maxDuration = 7 * 24 * 3600
+
+// duration is the member "duration" of a result, in seconds; 0 where there is none
+// that can be the duration of a recording.
+func (r Result) duration() float64 {
+	var told struct {
+		Duration float64 `json:"duration"`
+	}
+	if json.Unmarshal([]byte(r), &told) != nil || told.Duration < 0 || told.Duration > maxDuration {
+		return 0
+	}
+	return told.Duration
 }
 
 // Snapshot is one version of a job as viewers see it, in no language yet. Its
