@@ -8,7 +8,8 @@ import (
 )
 
 // caf reads Apple's Core Audio Format 1.0: the description's packets of a fixed size are counted from the data chunk, all
-// others in the packet table. The last one of ALAC and FLAC may be shorter than the table says, and tells so itself.
+// others in the packet table. The last one of ALAC may be shorter than the table says, and tells so itself; that
+// of FLAC may be, too, and its length is not known.
 type caf struct {
 	rate        float64 // sample frames a second
 	packetBytes uint32  // 0: not fixed
@@ -111,7 +112,7 @@ func (c *caf) data(at, size int64) (next int64, want int) {
 	if size <= 0 {
 		return stop()
 	}
-	if codec := c.codec(); codec != "alac" && codec != "flac" {
+	if c.codec() != "alac" {
 		return at + size, cafHeader
 	}
 	return at + size - tail, int(tail)

@@ -42,17 +42,31 @@ func (m *mp4) openTable(kind string, off int64, header int, size uint64, b []byt
 	if len(b) < head {
 		return off, head
 	}
-	be, version := binary.BigEndian, b[header]
-	count := int64(be.Uint32(b[head-4:]))
 	t := mp4Table{kind: kind, flags: flags}
-	switch kind {
+	count, empty := m.layout(&t, header, head, b)
+	if empty {
+		return end, boxHeader
+	}
+	t.left = min(count*int64(t.row), int64(size)-int64(head))
+	t.left -= t.left % int64(max(t.row, 1))
+	if m.table = t; t.left <= 0 {
+		return end, boxHeader
+	}
+	m.table.end = end
+	return off + int64(head), t.window()
+}
+
+// layout sets the size of a table's rows and returns their number; true where none follow the head.
+func (m *mp4) layout(t *mp4Table, header, head int, b []byte) (count int64, empty bool) {
+	be, version := binary.BigEndian, b[header]
+	count = int64(be.Uint32(b[head-4:]))
+	switch t.kind {
 	case "stts":
 		t.row = 8
 	case "stsz":
+		t.row = 4
 		m.entry.size, m.entry.count = be.Uint32(b[header+4:]), count
-		if t.row = 4; m.entry.size != 0 {
-			return end, boxHeader
-		}
+		return count, m.entry.size != 0
 	case "stsc":
 		t.row = 12
 	case "stco":
@@ -65,16 +79,10 @@ func (m *mp4) openTable(kind string, off int64, header int, size uint64, b []byt
 		}
 	case "trun":
 		count = int64(be.Uint32(b[header+4:]))
-		t.row = 4 * bits.OnesCount32(flags&(runDuration|runSize|runFlags|runTime))
-		m.fragment.run(count, flags, b[header+8:head])
+		t.row = 4 * bits.OnesCount32(t.flags&(runDuration|runSize|runFlags|runTime))
+		m.fragment.run(count, t.flags, b[header+8:head])
 	}
-	t.left = min(count*int64(t.row), int64(size)-int64(head))
-	t.left -= t.left % int64(max(t.row, 1))
-	if m.table = t; t.left <= 0 {
-		return end, boxHeader
-	}
-	m.table.end = end
-	return off + int64(head), t.window()
+	return count, false
 }
 
 // window is how many bytes of the table are read at once.

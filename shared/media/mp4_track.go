@@ -62,6 +62,24 @@ func (t *mp4Track) describe(b []byte) {
 		t.rate, t.channels, bits = int(float(b[40:48])), int(be.Uint32(b[48:])), int(be.Uint32(b[56:]))
 	}
 	t.codec = appleCodec(letters, bits)
+	t.extend(letters, b, bits)
+	switch t.codec {
+	case "amr_nb", "amr_wb":
+		t.channels = 1
+	case "aac":
+		if t.frame == 0 {
+			t.frame = 1024
+		}
+	case "mp3":
+		t.frame = 1152
+		if t.rate < 32000 {
+			t.frame = 576
+		}
+	}
+}
+
+// extend takes what the boxes within a sample description say more of its coding.
+func (t *mp4Track) extend(letters string, b []byte, bits int) {
 	switch letters {
 	case "mp4a":
 		if at := bytes.Index(b, []byte("esds")); at >= 0 && len(b) > at+8 {
@@ -76,20 +94,7 @@ func (t *mp4Track) describe(b []byte) {
 	case "Opus":
 		t.rate = opusRate
 		if at := bytes.Index(b, []byte("dOps")); at >= 0 && len(b) >= at+8 {
-			t.skip = int64(be.Uint16(b[at+6:]))
-		}
-	}
-	switch t.codec {
-	case "amr_nb", "amr_wb":
-		t.channels = 1
-	case "aac":
-		if t.frame == 0 {
-			t.frame = 1024
-		}
-	case "mp3":
-		t.frame = 1152
-		if t.rate < 32000 {
-			t.frame = 576
+			t.skip = int64(binary.BigEndian.Uint16(b[at+6:]))
 		}
 	}
 }
