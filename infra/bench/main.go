@@ -22,7 +22,7 @@ import (
 
 	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/bench/internal/scenario"
-	"sori.internal/infra/bench/internal/world"
+	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/stack/parts"
 )
 
@@ -45,7 +45,7 @@ var errMissed = errors.New("missed")
 
 // options are the flags.
 type options struct {
-	found   world.Found
+	found   target.Found
 	size    scenario.Size
 	json    string
 	check   bool
@@ -94,7 +94,6 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("unknown scenario %q", name)
 		}
 	}
-
 	return o, nil
 }
 
@@ -120,7 +119,7 @@ func command(ctx context.Context, args []string) (err error) {
 		case <-ctx.Done():
 		}
 	}()
-	b := &scenario.Bench{World: w, Report: report.New(), Size: o.size, Floor: o.floor, Patience: o.wait, Say: say}
+	b := &scenario.Bench{Target: w, Report: report.New(), Size: o.size, Floor: o.floor, Patience: o.wait, Say: say}
 	runErr := runAll(ctx, b, o.chosen)
 	if err := errors.Join(runErr, b.Report.Print(os.Stdout)); err != nil {
 		return err
@@ -133,13 +132,12 @@ func command(ctx context.Context, args []string) (err error) {
 	if missed := b.Report.Missed(); o.check && len(missed) > 0 {
 		return fmt.Errorf("%w: %s", errMissed, names(missed))
 	}
-
 	return nil
 }
 
-func open(ctx context.Context, o options) (*world.World, error) {
+func open(ctx context.Context, o options) (*target.Target, error) {
 	if o.found.Gateway != "" || o.found.Endpoints != "" {
-		return world.Attach(ctx, o.found)
+		return target.Attach(ctx, o.found)
 	}
 	say("building and starting everything")
 	level := zerolog.WarnLevel
@@ -147,8 +145,7 @@ func open(ctx context.Context, o options) (*world.World, error) {
 		level = zerolog.DebugLevel
 	}
 	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly}).Level(level).With().Timestamp().Logger()
-
-	return world.Own(ctx, world.Options{Keep: o.keep, Log: log, Profile: o.profile})
+	return target.Start(ctx, target.Options{Keep: o.keep, Log: log, Profile: o.profile})
 }
 
 // runAll runs the scenarios. One that fails does not keep the others from running.
@@ -164,7 +161,6 @@ func runAll(ctx context.Context, b *scenario.Bench, chosen []scenario.Scenario) 
 		}
 		cancel()
 	}
-
 	return errors.Join(errs...)
 }
 
@@ -173,7 +169,6 @@ func names(figures []report.Figure) string {
 	for _, f := range figures {
 		all = append(all, f.Scenario+" "+f.Name)
 	}
-
 	return strings.Join(all, ", ")
 }
 

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/chaos/internal/ordeal"
+	"sori.internal/infra/chaos/internal/experiment"
 	"sori.internal/infra/chaos/internal/plan"
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/stacktest"
 )
@@ -18,16 +19,13 @@ func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
 // The short plan: every kind of fault once, while few customers come.
 func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 	t.Parallel()
-	root, err := os.MkdirTemp("", "chaos-") //nolint:usetesting // PostgreSQL's user must be able to pass through
-	if err == nil {
-		err = os.Chmod(root, 0o711)
-	}
+	root, err := harness.TempDir("chaos-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt := ordeal.Options{
-		Seed: 1, Jobs: 250, Faults: len(plan.Kinds()), Customers: 16, Patience: 8 * time.Minute, Linger: linger,
-		Dir: filepath.Join(root, "ordeal"), Say: t.Logf,
+	opt := experiment.Options{
+		Seed: 1, Jobs: 250, Faults: len(plan.Kinds()), Clients: 16, Patience: 8 * time.Minute, Linger: linger,
+		Dir: filepath.Join(root, "experiment"), Say: t.Logf,
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -41,7 +39,7 @@ func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	report, err := ordeal.Run(t.Context(), opt)
+	report, err := experiment.Run(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +52,8 @@ func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 		t.Errorf("%d invariants do not hold", n)
 	}
 	for _, kind := range plan.Kinds() {
-		if report.Happened[kind] != 1 {
-			t.Errorf("%s happened %d times", kind, report.Happened[kind])
+		if report.Injected[kind] != 1 {
+			t.Errorf("%s happened %d times", kind, report.Injected[kind])
 		}
 	}
 }

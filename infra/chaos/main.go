@@ -18,7 +18,8 @@ import (
 	"syscall"
 	"time"
 
-	"sori.internal/infra/chaos/internal/ordeal"
+	"sori.internal/infra/chaos/internal/experiment"
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/parts"
 )
@@ -39,12 +40,12 @@ func main() {
 const linger = 100 * time.Second
 
 func command(ctx context.Context, args []string) (err error) {
-	var opt ordeal.Options
+	var opt experiment.Options
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	flags.Uint64Var(&opt.Seed, "seed", 0, "draws the plan; 0 takes a random one")
 	flags.IntVar(&opt.Jobs, "jobs", 5000, "recordings that are uploaded")
 	flags.IntVar(&opt.Faults, "faults", 210, "things that go wrong")
-	flags.IntVar(&opt.Customers, "customers", 48, "clients at once, each with one job at a time")
+	flags.IntVar(&opt.Clients, "customers", 48, "clients at once, each with one job at a time")
 	flags.BoolVar(&opt.Race, "race", false, "build the services with the race detector")
 	opt.Linger = linger
 	flags.DurationVar(&opt.Patience, "patience", time.Hour, "give up after this time")
@@ -58,26 +59,22 @@ func command(ctx context.Context, args []string) (err error) {
 	opt.Say = func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 	}
-	root, err := os.MkdirTemp("", "sori-chaos-")
+	root, err := harness.TempDir("sori-chaos-")
 	if err != nil {
-		return fmt.Errorf("make a folder: %w", err)
+		return err
 	}
-	if err := os.Chmod(root, 0o711); err != nil { // PostgreSQL passes through as a user of its own
-		return fmt.Errorf("open the folder: %w", err)
-	}
-	opt.Dir = filepath.Join(root, "ordeal")
-	report, err := ordeal.Run(ctx, opt)
+	opt.Dir = filepath.Join(root, "experiment")
+	report, err := experiment.Run(ctx, opt)
 	if err == nil {
 		err = report.Print(os.Stdout)
 	}
 	if n := report.Violated(); n > 0 {
 		err = errors.Join(err, fmt.Errorf("%d invariants do not hold; again: go run ./infra/chaos -seed %d -jobs %d -faults %d -customers %d",
-			n, opt.Seed, opt.Jobs, opt.Faults, opt.Customers))
+			n, opt.Seed, opt.Jobs, opt.Faults, opt.Clients))
 	}
 	if err != nil || *keep {
 		opt.Say("data and logs are in %s", opt.Dir)
 		return err
 	}
-
 	return errors.Join(stack.Remove(filepath.Join(opt.Dir, "stack")), os.RemoveAll(root))
 }

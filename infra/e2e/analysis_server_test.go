@@ -8,17 +8,18 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/audit"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/invariants"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
 
 // history is all that happened to a job, which must be something that can.
-func history(t *testing.T, w *world.World, job string) audit.History {
+func history(t *testing.T, w *harnesstest.Env, job string) invariants.History {
 	t.Helper()
-	all, err := audit.Books{Bus: w.Bus("test", event.Jobs())}.Histories(w.Context())
+	all, err := invariants.Checker{Bus: w.Bus("test", event.Jobs())}.Histories(w.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,7 @@ func history(t *testing.T, w *world.World, job string) audit.History {
 }
 
 // names are a history's events with the attempts that they are of.
-func names(h audit.History) string {
+func names(h invariants.History) string {
 	var all []string
 	for _, e := range h {
 		all = append(all, strings.TrimSuffix(string(e.Name())+" "+e.Occurrence(), " "))
@@ -56,9 +57,9 @@ func impatient() map[string]string {
 
 func TestAServerThatNeverCallsBackIsAskedForTheResult(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Poll: true})
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
-	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	w := harnesstest.Start(t, harnesstest.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Poll: true})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	if c := testkit.Await[event.Completed](w.Kit, w.Bus("test", event.Jobs()), job); c.Attempt != 1 {
 		t.Errorf("attempt %d completed", c.Attempt)
 	}
@@ -69,8 +70,8 @@ func TestAServerThatNeverCallsBackIsAskedForTheResult(t *testing.T) {
 
 func TestAServerThatNeverCallsBackIsAskedAFewTimesAndThenTheJobFails(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}})
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	if end := frames[len(frames)-1]; end.Status != "failed" {
 		t.Errorf("the end is %+v", end)
@@ -94,7 +95,7 @@ func TestAServerThatNeverCallsBackIsAskedAFewTimesAndThenTheJobFails(t *testing.
 	if status, body := ask(t, w, job, "retry"); status != http.StatusAccepted {
 		t.Fatalf("%d %v", status, body)
 	}
-	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	if told := names(history(t, w, job)); !strings.HasPrefix(told, want+", failed 3, retried 4, attempted 4, ") {
 		t.Error(told)
 	}
@@ -102,10 +103,10 @@ func TestAServerThatNeverCallsBackIsAskedAFewTimesAndThenTheJobFails(t *testing.
 
 func TestAServerThatCallsBackBeforeItAnswersHasReported(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{CallbackFirst: true, Delay: analyzer.Duration(2 * time.Second)}})
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{CallbackFirst: true, Delay: analyzer.Duration(2 * time.Second)}})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
-	world.CheckFrames(t, frames)
+	harnesstest.CheckFrames(t, frames)
 	moved := false // by what the server said of its progress, which it had not yet answered for
 	for _, f := range frames {
 		moved = moved || f.Progress > 90 && f.Progress < 100
@@ -122,17 +123,17 @@ func TestAServerThatCallsBackBeforeItAnswersHasReported(t *testing.T) {
 func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *testing.T) {
 	t.Parallel()
 	const jobs, sent = 4, 5 * 4 // of each: three of its progress and the outcome
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{
 		Instant: true, Delay: analyzer.Duration(time.Second), RepeatCallbacks: 4, ReorderCallbacks: true,
 	}})
 	var all []string
 	for range jobs {
-		all = append(all, w.Upload(t, "a.wav", tone.WAV(220, time.Second)))
+		all = append(all, w.Upload(t, "a.wav", loadgen.Tone(220, time.Second)))
 	}
-	ends := map[string]world.Frame{}
+	ends := map[string]client.Job{}
 	for _, job := range all {
 		frames := w.Follow(w.Context(), t, job, "en")
-		world.CheckFrames(t, frames)
+		harnesstest.CheckFrames(t, frames)
 		ends[job] = frames[len(frames)-1]
 	}
 	testkit.Eventually(t, func() error {
@@ -157,9 +158,9 @@ func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *t
 // its s3:// form, with the server's own credentials, or not at all.
 func TestAServerThatNeedsTheS3StyleIsGivenIt(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: map[string]string{"ANALYSIS_URL_STYLE": "s3", "S3_PUBLIC_ENDPOINT": "http://127.0.0.1:9"}})
-	job := w.Upload(t, "녹음 1.wav", tone.WAV(220, 2*time.Second))
-	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"ANALYSIS_URL_STYLE": "s3", "S3_PUBLIC_ENDPOINT": "http://127.0.0.1:9"}})
+	job := w.Upload(t, "녹음 1.wav", loadgen.Tone(220, 2*time.Second))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	var r result
 	w.Result(t, job, &r)
 	if r.Status != "completed" || r.Result == nil || r.Result.Duration != 2 {

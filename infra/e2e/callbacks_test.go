@@ -13,8 +13,8 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 )
 
 // wire stands before the analysis server. It keeps the callback URLs that the
@@ -71,7 +71,7 @@ func TestACallbackThatComesAfterTheNextAttemptHasBegunChangesNothing(t *testing.
 	asked := &wire{}
 	settings := impatient()
 	settings["ANALYSIS_MAX_ATTEMPTS"] = "20" // that of a slow machine lapses, too
-	w := world.Start(t, world.Options{Settings: settings, Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Front: asked.listen})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: settings, Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Front: asked.listen})
 	var late sync.Once
 	asked.before = func(key string) {
 		job, attempt, _ := strings.Cut(key, ".")
@@ -91,8 +91,8 @@ func TestACallbackThatComesAfterTheNextAttemptHasBegunChangesNothing(t *testing.
 			}
 		})
 	}
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
-	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	var r result
 	w.Result(t, job, &r)
 	if r.Status != "completed" || r.Result == nil || r.Result.Duration != 1 {
@@ -104,7 +104,7 @@ func TestACallbackThatComesAfterTheNextAttemptHasBegunChangesNothing(t *testing.
 }
 
 // snapshot is a job as its route tells it, and the version that it tells.
-func snapshot(t *testing.T, w *world.World, job string) string {
+func snapshot(t *testing.T, w *harnesstest.Env, job string) string {
 	t.Helper()
 	resp, err := w.Client.Get(w.Gateway + "/tokens/analysis-result/" + job)
 	if err != nil {
@@ -121,7 +121,7 @@ func snapshot(t *testing.T, w *world.World, job string) string {
 func TestACallbackThatComesAfterTheEndChangesNothing(t *testing.T) {
 	t.Parallel()
 	asked := &wire{}
-	w := world.Start(t, world.Options{Front: asked.listen})
+	w := harnesstest.Start(t, harnesstest.Options{Front: asked.listen})
 	cancel := false
 	asked.before = func(key string) {
 		if job, _, _ := strings.Cut(key, "."); cancel {
@@ -133,7 +133,7 @@ func TestACallbackThatComesAfterTheEndChangesNothing(t *testing.T) {
 		if err := w.Analyzer.Behave(behaviour); err != nil {
 			t.Fatal(err)
 		}
-		job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+		job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 		frames := w.Follow(w.Context(), t, job, "en")
 		if last := frames[len(frames)-1]; last.Status != end {
 			t.Fatalf("%s: the end is %+v", end, last)
@@ -202,9 +202,9 @@ func forgeries(t *testing.T, own, other string) map[string]string {
 func TestAForgedCallbackIsRefusedAtBothDoorsAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	asked := &wire{}
-	w := world.Start(t, world.Options{Front: asked.listen})
-	other := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
-	world.CheckFrames(t, w.Follow(w.Context(), t, other, "en"))
+	w := harnesstest.Start(t, harnesstest.Options{Front: asked.listen})
+	other := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, other, "en"))
 	tried := make(chan int, 1)
 	asked.before = func(key string) { // the job waits for its result, and no other is there yet
 		job, _, _ := strings.Cut(key, ".")
@@ -222,8 +222,8 @@ func TestAForgedCallbackIsRefusedAtBothDoorsAndChangesNothing(t *testing.T) {
 		tried <- n
 	}
 	before := snapshot(t, w, other)
-	job := w.Upload(t, "a.wav", tone.WAV(220, 2*time.Second))
-	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, 2*time.Second))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	if n := <-tried; n < 18 {
 		t.Errorf("%d forgeries were tried", n)
 	}

@@ -10,13 +10,13 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
 )
 
 // ask posts an action on a job, as a frontend does, and returns the answer.
-func ask(t *testing.T, w *world.World, job, action string) (status int, body map[string]any) {
+func ask(t *testing.T, w *harnesstest.Env, job, action string) (status int, body map[string]any) {
 	t.Helper()
 	resp, err := w.Client.Post(w.Gateway+"/jobs/"+job+"/"+action, "", nil)
 	if err != nil {
@@ -35,8 +35,8 @@ func ask(t *testing.T, w *world.World, job, action string) (status int, body map
 
 func TestAFailedJobIsRetriedWithoutUploadingItAgain(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Fail: true, FailReason: "no speech found"}})
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Fail: true, FailReason: "no speech found"}})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	first := w.Follow(w.Context(), t, job, "en")
 	if end := first[len(first)-1]; end.Status != "failed" {
 		t.Fatalf("the end is %+v", end)
@@ -48,7 +48,7 @@ func TestAFailedJobIsRetriedWithoutUploadingItAgain(t *testing.T) {
 		t.Fatalf("%d %v", status, body)
 	}
 	second := w.Follow(w.Context(), t, job, "en")
-	world.CheckFrames(t, second)
+	harnesstest.CheckFrames(t, second)
 	if first := second[0].Progress; first < 70 {
 		t.Errorf("it went on at %d", first)
 	}
@@ -68,8 +68,8 @@ func TestAFailedJobIsRetriedWithoutUploadingItAgain(t *testing.T) {
 
 func TestACanceledJobStaysCanceledWhateverComes(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	if status, body := ask(t, w, job, "cancel"); status != http.StatusAccepted || body["status"] != "canceled" {
 		t.Fatalf("%d %v", status, body)
 	}

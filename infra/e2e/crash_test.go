@@ -4,85 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
-	"sori.internal/infra/internal/audit"
-	"sori.internal/infra/internal/fleet"
-	"sori.internal/infra/internal/tone"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/invariants"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
 
-// city is Sori as processes of their own, with what a test looks at from behind.
+// city is Sori as processes on the dependencies of the test kit.
 type city struct {
+	*harnesstest.System
 	t       *testing.T
 	kit     *testkit.Kit
-	fleet   *fleet.Fleet
-	books   audit.Books
 	accepts chan string // ids of accepted jobs
 }
 
 // crashPatience bounds a whole test of crashes.
 const crashPatience = 2 * time.Minute
 
-func found(t *testing.T, copies map[string]int, env map[string]string) *city {
+func found(ctx context.Context, t *testing.T, copies map[string]int, env map[string]string) *city {
 	t.Helper()
 	k := testkit.New(t)
-	k.Database()
-	c := &city{t: t, kit: k, accepts: make(chan string, 1000)}
-	c.books = audit.Books{
-		Bus:       k.Bus("test", event.Jobs(), event.Dead(), event.Staging()),
-		JetStream: k.JetStream(), Namespace: k.Namespace(),
-	}
-	c.books.S3, c.books.Bucket = k.Bucket()
-	programs := filepath.Join(t.TempDir(), "bin")
-	if err := fleet.Build(t.Context(), programs, fleet.BuildOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	all := k.Settings(env)
-	for _, own := range []string{"HTTP_ADDR", "WEBHOOK_SECRET"} { // the fleet's to give
-		delete(all, own)
-	}
-	f, err := fleet.Start(t.Context(), fleet.Options{
-		Dir: t.TempDir(), Programs: programs, Copies: copies,
-		Env: map[string]map[string]string{fleet.All: all},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.fleet = f
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := f.Stop(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	if c.books.DB, err = sqlx.Open("postgres", k.Database()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.books.DB.Close() })
-	c.makeToken()
-	return c
-}
-
-func (c *city) makeToken() {
-	c.t.Helper()
-	resp, err := http.Post(c.fleet.URL(fleet.Gateway)+"/tokens/", "application/json",
-		strings.NewReader(`{"token_name":"sample","actor_name":"sori","start_time":0,"end_time":10}`))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusCreated {
-		c.t.Fatalf("status %s", resp.Status)
+	return &city{
+		System: harnesstest.StartProcesses(ctx, k, t, copies, env),
+		t:      t, kit: k, accepts: make(chan string, 1000),
 	}
 }
 
@@ -90,7 +40,7 @@ func (c *city) makeToken() {
 // does not know, and asks again.
 func (c *city) upload(ctx context.Context, audio []byte) error {
 	for {
-		job, err := tryUpload(ctx, c.fleet.URL(fleet.Gateway), audio)
+		job, err := tryUpload(ctx, c.URL(harness.Gateway), audio)
 		if err == nil {
 			c.accepts <- job
 			return nil
@@ -106,7 +56,7 @@ func (c *city) upload(ctx context.Context, audio []byte) error {
 // uploadAll uploads n recordings from several clients.
 func (c *city) uploadAll(ctx context.Context, n int) []string {
 	c.t.Helper()
-	audio := tone.WAV(220, time.Second)
+	audio := loadgen.Tone(220, time.Second)
 	var wg sync.WaitGroup
 	turns := make(chan struct{}, n)
 	for range n {
@@ -130,66 +80,24 @@ func (c *city) uploadAll(ctx context.Context, n int) []string {
 	return jobs
 }
 
-// awaitEnds waits until every row has ended, the accepted jobs among them.
-func (c *city) awaitEnds(ctx context.Context, jobs []string) map[string]audit.Row {
-	c.t.Helper()
-	rows, err := c.books.AwaitEnds(ctx, jobs)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return rows
-}
-
-// checkInvariants holds what must be true of ended jobs, whatever happened.
-func (c *city) checkInvariants(ctx context.Context, jobs []string, rows map[string]audit.Row) {
-	c.t.Helper()
-	if err := c.books.Check(ctx, jobs, rows); err != nil {
-		c.t.Error(err)
-	}
-}
-
-// checkStagingEmpties sweeps, now that no upload is under way, and looks.
-func (c *city) checkStagingEmpties(ctx context.Context) {
-	c.t.Helper()
-	up := c.fleet.Process(fleet.Uploader, 0)
-	up.Setenv("SWEEP_AGE", "1ms")
-	up.Setenv("SWEEP_INTERVAL", "50ms")
-	if err := up.Restart(ctx); err != nil {
-		c.t.Fatal(err)
-	}
-	testkit.Eventually(c.t, func() error {
-		entries, err := c.books.Bus.StagedEntries(ctx)
-		if err == nil && len(entries) > 0 {
-			err = fmt.Errorf("staging holds %v", entries)
-		}
-		return err
-	})
-}
-
 func TestNoAcceptedJobIsLostOrDoneTwiceWhateverIsKilled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
 	defer cancel()
-	c := found(t, map[string]int{fleet.Tracker: 2}, map[string]string{"BEHAVIOUR_DELAY": "1s", "CONCURRENCY": "2"})
+	c := found(ctx, t, map[string]int{harness.Tracker: 2}, map[string]string{"BEHAVIOUR_DELAY": "1s", "CONCURRENCY": "2"})
 	uploaded := make(chan []string, 1)
 	go func() { uploaded <- c.uploadAll(ctx, 200) }()
-	for _, name := range []string{fleet.Uploader, fleet.Dispatcher, fleet.Tracker, fleet.Gateway, fleet.Dispatcher, fleet.Uploader} {
+	for _, name := range []string{harness.Uploader, harness.Dispatcher, harness.Tracker, harness.Gateway, harness.Dispatcher, harness.Uploader} {
 		c.awaitUnderWay(ctx)
-		p := c.fleet.Process(name, 0)
+		p := c.Process(name, 0)
 		p.Kill()
 		if err := p.Start(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
 	jobs := <-uploaded
-	rows := c.awaitEnds(ctx, jobs)
-	for _, job := range jobs {
-		if rows[job].Status != "completed" {
-			t.Errorf("job %s is %s", job, rows[job].Status)
-		}
-	}
-	c.checkInvariants(ctx, jobs, rows)
-	c.checkStagingEmpties(ctx)
+	rows := c.CheckJobs(jobs)
+	c.CheckStaging()
 	c.checkReplayChangesNothing(ctx, rows)
 }
 
@@ -198,8 +106,8 @@ func TestNoAcceptedJobIsLostOrDoneTwiceWhateverIsKilled(t *testing.T) {
 func (c *city) awaitUnderWay(ctx context.Context) {
 	c.t.Helper()
 	testkit.Eventually(c.t, func() error {
-		rows, err := c.books.Rows(ctx)
-		if err == nil && audit.Ended(rows, nil) == nil {
+		rows, err := c.Checker.Rows(ctx)
+		if err == nil && invariants.Ended(rows, nil) == nil {
 			err = errors.New("nothing is under way")
 		}
 		return err
@@ -208,9 +116,9 @@ func (c *city) awaitUnderWay(ctx context.Context) {
 
 // checkReplayChangesNothing takes the consumers away, so that every service sees
 // the whole log again.
-func (c *city) checkReplayChangesNothing(ctx context.Context, before map[string]audit.Row) {
+func (c *city) checkReplayChangesNothing(ctx context.Context, before map[string]invariants.Row) {
 	c.t.Helper()
-	js, stream := c.books.JetStream, c.kit.Namespace().Stream(event.Jobs().Name)
+	js, stream := c.Checker.JetStream, c.kit.Namespace().Stream(event.Jobs().Name)
 	info, err := js.Stream(ctx, stream)
 	if err != nil {
 		c.t.Fatal(err)
@@ -238,7 +146,7 @@ func (c *city) checkReplayChangesNothing(ctx context.Context, before map[string]
 		}
 		return nil
 	})
-	after, err := c.books.Rows(ctx)
+	after, err := c.Checker.Rows(ctx)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -261,20 +169,20 @@ func TestOneEndingWinsWhereCompletionAndCancellationRace(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
 	defer cancel()
-	c := found(t, map[string]int{fleet.Tracker: 2, fleet.Uploader: 2, fleet.Dispatcher: 2}, map[string]string{"BEHAVIOUR_INSTANT": "true"})
+	c := found(ctx, t, map[string]int{harness.Tracker: 2, harness.Uploader: 2, harness.Dispatcher: 2}, map[string]string{"BEHAVIOUR_INSTANT": "true"})
 	canceling := make(chan struct{})
 	go func() { // a cancellation for every job, as soon as it is known
 		defer close(canceling)
 		seen := map[string]bool{}
 		for ctx.Err() == nil && len(seen) < 100 {
-			rows, err := c.books.Rows(ctx)
+			rows, err := c.Checker.Rows(ctx)
 			if err != nil {
 				continue
 			}
 			for job := range rows {
 				if !seen[job] {
 					seen[job] = true
-					_, _ = c.books.Bus.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
+					_, _ = c.Checker.Bus.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
 						if _, ended := log.Ending(); ended {
 							return nil, nil
 						}
@@ -286,8 +194,8 @@ func TestOneEndingWinsWhereCompletionAndCancellationRace(t *testing.T) {
 	}()
 	jobs := c.uploadAll(ctx, 100)
 	<-canceling
-	rows := c.awaitEnds(ctx, jobs)
-	c.checkInvariants(ctx, jobs, rows)
-	c.checkStagingEmpties(ctx)
+	rows := c.AwaitEnds(jobs)
+	c.CheckInvariants(jobs, rows)
+	c.CheckStaging()
 	c.checkReplayChangesNothing(ctx, rows)
 }

@@ -18,9 +18,9 @@ import (
 	"time"
 	"unicode/utf16"
 
-	"sori.internal/infra/internal/sse"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -141,7 +141,7 @@ func TestEachCallbackDialectEndsItsJobWithinASecondOrTheStreamSaysWhyNot(t *test
 func tryAll(t *testing.T, all map[string]dialect) {
 	t.Helper()
 	asked := &wire{}
-	w := world.Start(t, world.Options{Front: func(http.Handler) http.Handler { return asked.listen(http.HandlerFunc(silent)) }})
+	w := harnesstest.Start(t, harnesstest.Options{Front: func(http.Handler) http.Handler { return asked.listen(http.HandlerFunc(silent)) }})
 	for name, d := range all {
 		var err error
 		for range 3 { // a busy machine may be late once
@@ -187,7 +187,7 @@ func TestHostileCallbacksEndTheirJobsOrAreRefusedOnTheStream(t *testing.T) {
 func TestProgressThatGoesBackIsNotSeen(t *testing.T) {
 	t.Parallel()
 	asked := &wire{}
-	w := world.Start(t, world.Options{Front: func(http.Handler) http.Handler { return asked.listen(http.HandlerFunc(silent)) }})
+	w := harnesstest.Start(t, harnesstest.Options{Front: func(http.Handler) http.Handler { return asked.listen(http.HandlerFunc(silent)) }})
 	job, hook := asked.job(t, w)
 	b := w.Bus("test", event.Jobs())
 	for _, percent := range []int{80, 20} { // one a second is taken
@@ -205,7 +205,7 @@ func TestProgressThatGoesBackIsNotSeen(t *testing.T) {
 		}
 	}
 	post(t, hook, `{"analysis_results":{"a":"long enough"}}`)
-	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 }
 
 // soon is how long it may take until viewers see what became of a callback, counted from
@@ -215,7 +215,7 @@ const soon = time.Second
 var errLate = errors.New("the stream is late")
 
 // try reports to a new job and holds what its stream says then.
-func (d dialect) try(t *testing.T, w *world.World, asked *wire) error {
+func (d dialect) try(t *testing.T, w *harnesstest.Env, asked *wire) error {
 	t.Helper()
 	job, hook := asked.job(t, w)
 	ctx, cancel := context.WithCancel(w.Context())
@@ -229,9 +229,9 @@ func (d dialect) try(t *testing.T, w *world.World, asked *wire) error {
 		return fmt.Errorf("the callback is answered %d", status)
 	}
 	answered := time.Now()
-	seen, at := world.Frame{}, time.Time{}
+	seen, at := client.Job{}, time.Time{}
 	for f := range frames {
-		if seen, at = f.Frame, f.at; f.Terminal() || f.Refused != "" || d.moves > 0 && f.Progress >= d.moves {
+		if seen, at = f.Job, f.at; f.Terminal() || f.Refused != "" || d.moves > 0 && f.Progress >= d.moves {
 			break
 		}
 	}
@@ -251,7 +251,7 @@ func (d dialect) try(t *testing.T, w *world.World, asked *wire) error {
 		return fmt.Errorf("the outcome is answered %d, %w", status, err)
 	}
 	for f := range frames {
-		seen = f.Frame
+		seen = f.Job
 	}
 	if seen.Status != "completed" {
 		return fmt.Errorf("the end is %+v", seen)
@@ -260,9 +260,9 @@ func (d dialect) try(t *testing.T, w *world.World, asked *wire) error {
 }
 
 // job uploads a recording and waits until the analysis server has been asked for it.
-func (w *wire) job(t *testing.T, all *world.World) (job, hook string) {
+func (w *wire) job(t *testing.T, all *harnesstest.Env) (job, hook string) {
 	t.Helper()
-	job = all.Upload(t, "a.wav", tone.WAV(220, 100*time.Millisecond))
+	job = all.Upload(t, "a.wav", loadgen.Tone(220, 100*time.Millisecond))
 	testkit.Eventually(t, func() error {
 		if hook = w.hook(job, 1); hook == "" {
 			return fmt.Errorf("the analysis server was not asked for job %s", job)
@@ -274,20 +274,20 @@ func (w *wire) job(t *testing.T, all *world.World) (job, hook string) {
 
 // arrival is a frame and when it came.
 type arrival struct {
-	world.Frame
+	client.Job
 	at time.Time
 }
 
 // frames reads a job's stream while it goes on, and returns once it is open.
-func frames(ctx context.Context, t *testing.T, w *world.World, job string) <-chan arrival {
+func frames(ctx context.Context, t *testing.T, w *harnesstest.Env, job string) <-chan arrival {
 	t.Helper()
 	stream, all := w.Watch(ctx, t, job, "en"), make(chan arrival, 100)
 	go func() {
 		defer close(all)
 		defer stream.Close()
-		_ = sse.Read(stream, "", func(e sse.Event) error { // what is missing is seen
+		_ = client.ReadEvents(stream, "", func(e client.Event) error { // what is missing is seen
 			f := arrival{at: time.Now()}
-			err := json.Unmarshal([]byte(e.Data), &f.Frame)
+			err := json.Unmarshal([]byte(e.Data), &f.Job)
 			all <- f
 			return err
 		})
@@ -296,7 +296,7 @@ func frames(ctx context.Context, t *testing.T, w *world.World, job string) <-cha
 }
 
 // send posts the callback at the gateway, which passes it on.
-func (c callback) send(ctx context.Context, w *world.World, hook string) (int, error) {
+func (c callback) send(ctx context.Context, w *harnesstest.Env, hook string) (int, error) {
 	_, path, _ := strings.Cut(hook, "/tokens/")
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Gateway+"/tokens/"+path, strings.NewReader(c.body))
 	if err != nil {
@@ -318,7 +318,7 @@ func (c callback) send(ctx context.Context, w *world.World, hook string) (int, e
 	return resp.StatusCode, err
 }
 
-func (d dialect) check(f world.Frame) error {
+func (d dialect) check(f client.Job) error {
 	switch {
 	case d.refused != "" && f.Refused == d.refused && !f.Terminal():
 	case d.failed != "" && f.Status == "failed" && f.Error != nil && f.Error.Code == d.failed:
@@ -330,7 +330,7 @@ func (d dialect) check(f world.Frame) error {
 	return nil
 }
 
-func (d dialect) checkWarning(t *testing.T, w *world.World, job string) error {
+func (d dialect) checkWarning(t *testing.T, w *harnesstest.Env, job string) error {
 	t.Helper()
 	h := history(t, w, job)
 	warned, _ := json.Marshal(h[len(h)-1])

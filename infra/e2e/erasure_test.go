@@ -13,18 +13,19 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/audit"
-	"sori.internal/infra/internal/fleet"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/invariants"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
 
 // booksOf opens the books of a world.
-func booksOf(t *testing.T, w *world.World) audit.Books {
+func booksOf(t *testing.T, w *harnesstest.Env) invariants.Checker {
 	t.Helper()
-	b := audit.Books{Bus: w.Bus("test", event.Jobs(), event.Dead(), event.Staging()), JetStream: w.JetStream(), Namespace: w.Namespace()}
+	b := invariants.Checker{Bus: w.Bus("test", event.Jobs(), event.Dead(), event.Staging()), JetStream: w.JetStream(), Namespace: w.Namespace()}
 	b.S3, b.Bucket = w.Bucket()
 	var err error
 	if b.DB, err = sqlx.Open("postgres", w.Database()); err != nil {
@@ -72,7 +73,7 @@ func state(t *testing.T, gateway, job string) (int, string) {
 }
 
 // awaitGone waits until jobs are gone for everybody, and the uploader has seen to them.
-func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, books audit.Books, jobs []string) {
+func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, books invariants.Checker, jobs []string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
 		rows, err := books.Rows(ctx)
@@ -92,7 +93,7 @@ func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, books audit.Bo
 }
 
 // checkBooks holds what must be true of ended jobs, and that these are forgotten.
-func checkBooks(ctx context.Context, t *testing.T, books audit.Books, erased, kept []string) {
+func checkBooks(ctx context.Context, t *testing.T, books invariants.Checker, erased, kept []string) {
 	t.Helper()
 	rows, err := books.Rows(ctx)
 	if err != nil {
@@ -117,13 +118,13 @@ func checkBooks(ctx context.Context, t *testing.T, books audit.Books, erased, ke
 
 func TestADeletedTokenTakesItsJobsAndTheirAudioAlong(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
 	ctx, books := w.Context(), booksOf(t, w)
 	upload := func(n int) []string {
 		jobs := make([]string, n)
 		var wg sync.WaitGroup
 		for i := range jobs {
-			wg.Go(func() { jobs[i] = w.Upload(t, "a.wav", tone.WAV(220, time.Second)) })
+			wg.Go(func() { jobs[i] = w.Upload(t, "a.wav", loadgen.Tone(220, time.Second)) })
 		}
 		wg.Wait()
 		return jobs
@@ -161,9 +162,9 @@ func TestADeletedTokenTakesItsJobsAndTheirAudioAlong(t *testing.T) {
 func TestAJobThatIsErasedUnderWayStaysErasedWhateverComes(t *testing.T) {
 	t.Parallel()
 	asked := &wire{}
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Front: asked.listen})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Front: asked.listen})
 	books := booksOf(t, w)
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	testkit.Eventually(t, func() error {
 		if status, text := state(t, w.Gateway, job); !strings.Contains(text, `"progress":90`) {
 			return fmt.Errorf("%d %s", status, text)
@@ -173,7 +174,7 @@ func TestAJobThatIsErasedUnderWayStaysErasedWhateverComes(t *testing.T) {
 	stream := w.Watch(w.Context(), t, job, "en")
 	defer stream.Close()
 	erase(t, w.Gateway+"/jobs/"+job, jobDeleted)
-	frames, err := world.ReadFrames(stream)
+	frames, err := client.Frames(stream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,17 +202,17 @@ func TestADeletedTokenIsErasedWhateverIsKilled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
 	defer cancel()
-	c := found(t, map[string]int{fleet.Tracker: 2, fleet.Uploader: 2}, map[string]string{"BEHAVIOUR_DELAY": "1s", "CONCURRENCY": "2"})
+	c := found(ctx, t, map[string]int{harness.Tracker: 2, harness.Uploader: 2}, map[string]string{"BEHAVIOUR_DELAY": "1s", "CONCURRENCY": "2"})
 	jobs := c.uploadAll(ctx, 100)
-	erase(t, c.fleet.URL(fleet.Gateway)+"/tokens/1", tokenDeleted)
-	for _, name := range []string{fleet.Gateway, fleet.Tracker, fleet.Uploader, fleet.Dispatcher, fleet.Uploader, fleet.Tracker} {
-		p := c.fleet.Process(name, 0)
+	erase(t, c.URL(harness.Gateway)+"/tokens/1", tokenDeleted)
+	for _, name := range []string{harness.Gateway, harness.Tracker, harness.Uploader, harness.Dispatcher, harness.Uploader, harness.Tracker} {
+		p := c.Process(name, 0)
 		p.Kill()
 		if err := p.Start(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
-	awaitGone(ctx, t, c.kit, c.books, jobs)
-	c.checkStagingEmpties(ctx) // of a result that was refused at a crash, too
-	checkBooks(ctx, t, c.books, jobs, nil)
+	awaitGone(ctx, t, c.kit, c.Checker, jobs)
+	c.CheckStaging() // of a result that was refused at a crash, too
+	checkBooks(ctx, t, c.Checker, jobs, nil)
 }

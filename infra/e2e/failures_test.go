@@ -11,16 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/audit"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/invariants"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
 
 // withStorageBehind starts a world that reaches S3 through a proxy.
-func withStorageBehind(t *testing.T, settings map[string]string) (*world.World, *testkit.Proxy) {
+func withStorageBehind(t *testing.T, settings map[string]string) (*harnesstest.Env, *testkit.Proxy) {
 	t.Helper()
 	k := testkit.New(t)
 	proxy := k.Proxy(k.Settings(nil)["S3_ENDPOINT"])
@@ -28,16 +28,16 @@ func withStorageBehind(t *testing.T, settings map[string]string) (*world.World, 
 	for name, value := range settings {
 		all[name] = value
 	}
-	return world.Start(t, world.Options{Settings: all}), proxy
+	return harnesstest.Start(t, harnesstest.Options{Settings: all}), proxy
 }
 
 // checkNothingIsLeft waits until the uploader is through and looks for what a job
 // that was never stored may have left.
-func checkNothingIsLeft(t *testing.T, w *world.World, job string) {
+func checkNothingIsLeft(t *testing.T, w *harnesstest.Env, job string) {
 	t.Helper()
 	w.Settled("uploader-received")
 	client, bucket := w.Bucket()
-	objects, err := audit.Books{S3: client, Bucket: bucket}.Objects(w.Context())
+	objects, err := invariants.Checker{S3: client, Bucket: bucket}.Objects(w.Context())
 	if err != nil || objects[job] != 0 {
 		t.Errorf("objects %v, %v", objects, err)
 	}
@@ -52,7 +52,7 @@ func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *test
 	const deadline = 3 * time.Second
 	w, storage := withStorageBehind(t, map[string]string{"DISPATCH_DEADLINE": deadline.String(), "DEADLINE_SWEEP_INTERVAL": "100ms"})
 	storage.Cut()
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	for i, f := range frames {
 		if last := i == len(frames)-1; last != (f.Status == "failed") || !last && f.Status != "processing" {
@@ -82,7 +82,7 @@ func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *test
 }
 
 // letters waits for dead letters of a job and returns them.
-func letters(t *testing.T, w *world.World, job string, n int) []bus.Letter {
+func letters(t *testing.T, w *harnesstest.Env, job string, n int) []bus.Letter {
 	t.Helper()
 	b := w.Bus("test", event.Jobs(), event.Dead())
 	var found []bus.Letter
@@ -105,7 +105,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
 	w, storage := withStorageBehind(t, nil)
 	storage.Cut() // so that the uploader does not say it first
-	job, other := w.Upload(t, "a.wav", tone.WAV(220, time.Second)), w.Upload(t, "b.wav", tone.WAV(220, time.Second))
+	job, other := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second)), w.Upload(t, "b.wav", loadgen.Tone(220, time.Second))
 	poison := nats.NewMsg(w.Namespace().Subject(event.SubjectOf(job, event.NameStored)))
 	poison.Data, poison.Header["traceparent"] = []byte(`{"job_id":"`+job+`","token_id":"`), []string{"00-" + traceID + "-00f067aa0ba902b7-01"}
 	ack, err := w.JetStream().PublishMsg(w.Context(), poison)
@@ -122,7 +122,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	storage.Mend()
-	world.CheckFrames(t, w.Follow(w.Context(), t, other, "en"))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, other, "en"))
 	checkNothingIsLeft(t, w, job)
 
 	kept := letters(t, w, job, 2)
@@ -147,7 +147,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 
 func TestAnEventThatWasGivenUpIsReplayedOnceItsCauseIsMended(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
 	db, err := sqlx.Open("postgres", w.Database())
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestAnEventThatWasGivenUpIsReplayedOnceItsCauseIsMended(t *testing.T) {
 		}
 	}
 	change(`ALTER TABLE tracker.analysis_results ADD CONSTRAINT poison CHECK (status <> 'completed')`)
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	if end := frames[len(frames)-1]; end.Status != "failed" {
 		t.Errorf("the end is %+v", end)
@@ -181,7 +181,7 @@ func TestAnEventThatWasGivenUpIsReplayedOnceItsCauseIsMended(t *testing.T) {
 	if err := b.Replay(w.Context(), l.Consumer, l.EventSeq); err != nil {
 		t.Fatal(err)
 	}
-	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	if h := history(t, w, job); h[len(h)-1].Name() != event.NameCompleted {
 		t.Error(names(h))
 	}

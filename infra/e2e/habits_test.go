@@ -15,8 +15,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -80,7 +80,7 @@ func (s *server) front(http.Handler) http.Handler { return s }
 func TestAnalysisServersOfEachHabitEndTheirJobsAndAreAskedOnce(t *testing.T) {
 	t.Parallel()
 	s := &server{t: t}
-	w := world.Start(t, world.Options{
+	w := harnesstest.Start(t, harnesstest.Options{
 		Front:      s.front,
 		Dispatcher: map[string]string{"ANALYSIS_REQUEST_TIMEOUT": "1s", "ANALYSIS_BREAKER_FAILURES": "100"},
 	})
@@ -109,7 +109,7 @@ func TestAnalysisServersOfEachHabitEndTheirJobsAndAreAskedOnce(t *testing.T) {
 		"it calls back once, with a status it has": {calls(`{"status":"DONE","analysis_results":[1]}`), `[1]`},
 	} {
 		s.becomes(c.habit)
-		job := w.Upload(t, "a.wav", tone.WAV(220, 100*time.Millisecond))
+		job := w.Upload(t, "a.wav", loadgen.Tone(220, 100*time.Millisecond))
 		frames := w.Follow(w.Context(), t, job, "en")
 		if end := frames[len(frames)-1]; end.Status != "completed" || string(end.Result) != c.result {
 			t.Errorf("%s: the end is %+v, result %s", name, end, end.Result)
@@ -129,7 +129,7 @@ func TestTheOneCallbackThatComesWhileNATSIsAwayIsHeldAndEndsItsJob(t *testing.T)
 	t.Parallel()
 	bus := testkit.New(t).Proxy(os.Getenv(testkit.EnvNATS))
 	asked := &wire{}
-	w := world.Start(t, world.Options{
+	w := harnesstest.Start(t, harnesstest.Options{
 		Front:      func(http.Handler) http.Handler { return asked.listen(http.HandlerFunc(silent)) },
 		Dispatcher: map[string]string{"NATS_URL": bus.URL},
 	})
@@ -188,7 +188,7 @@ func TestReferencesThatAreBareKeysOfAnotherBucketReachServersOfBothStyles(t *tes
 			t.Parallel()
 			bucket := "refs-" + strings.ToLower(rand.Text())
 			s := &server{t: t}
-			w := world.Start(t, world.Options{Front: s.front, Settings: map[string]string{"ANALYSIS_URL_STYLE": style, setting: bucket}})
+			w := harnesstest.Start(t, harnesstest.Options{Front: s.front, Settings: map[string]string{"ANALYSIS_URL_STYLE": style, setting: bucket}})
 			client, recordings := w.Bucket()
 			bucketOfReferences(t, client, bucket, key, content)
 			var grid, audio atomic.Value
@@ -198,7 +198,7 @@ func TestReferencesThatAreBareKeysOfAnotherBucketReachServersOfBothStyles(t *tes
 				answers(http.StatusOK, `{"result":{"a":1}}`)(s, w, r)
 			})
 			referTo(t, w, key)
-			job := w.Upload(t, "녹음 1.wav", tone.WAV(220, 100*time.Millisecond))
+			job := w.Upload(t, "녹음 1.wav", loadgen.Tone(220, 100*time.Millisecond))
 			frames := w.Follow(w.Context(), t, job, "en")
 			if end := frames[len(frames)-1]; end.Status != "completed" {
 				t.Fatalf("the end is %+v", end)
@@ -222,7 +222,7 @@ func TestReferencesThatAreBareKeysOfAnotherBucketReachServersOfBothStyles(t *tes
 }
 
 // referTo gives the token a reference file.
-func referTo(t *testing.T, w *world.World, key string) {
+func referTo(t *testing.T, w *harnesstest.Env, key string) {
 	t.Helper()
 	body := fmt.Sprintf(`{"token_name":"sample","actor_name":"sori","start_time":0,"end_time":10,"s3_textgrid_url":%q}`, key)
 	req, err := http.NewRequestWithContext(w.Context(), http.MethodPut, fmt.Sprintf("%s/tokens/%d", w.Gateway, w.Token), strings.NewReader(body))

@@ -26,8 +26,8 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 )
 
 // measured is what the reference analysis server finds.
@@ -54,10 +54,10 @@ type result struct {
 
 func TestARecordingBecomesAResultThroughEveryStage(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
-	job := w.Upload(t, "녹음 1.wav", tone.WAV(220, 3*time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
+	job := w.Upload(t, "녹음 1.wav", loadgen.Tone(220, 3*time.Second))
 	frames := w.Follow(w.Context(), t, job, "ko")
-	world.CheckFrames(t, frames)
+	harnesstest.CheckFrames(t, frames)
 	seen := map[int]string{}
 	for _, f := range frames {
 		if _, ok := seen[f.Progress]; !ok {
@@ -86,10 +86,10 @@ func TestARecordingBecomesAResultThroughEveryStage(t *testing.T) {
 
 func TestWhatWasUploadedIsListedAndPlayed(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{})
-	audio := tone.WAV(220, time.Second)
+	w := harnesstest.Start(t, harnesstest.Options{})
+	audio := loadgen.Tone(220, time.Second)
 	job := w.Upload(t, "녹음 1.wav", audio)
-	world.CheckFrames(t, w.Follow(w.Context(), t, job, "ko"))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "ko"))
 	get := func(path string) (*http.Response, []byte) {
 		resp, err := w.Client.Get(w.Gateway + path)
 		if err != nil {
@@ -126,7 +126,7 @@ func TestWhatWasUploadedIsListedAndPlayed(t *testing.T) {
 
 func TestEveryDecodedFormatIsAnalysed(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{})
+	w := harnesstest.Start(t, harnesstest.Options{})
 	for _, name := range []string{
 		"pcm16.wav", "adpcm.wav", "mulaw.wav", "large.rf64", "stereo.flac", "tagged.mp3", "plain-mpeg25.mp3", "vorbis.ogg", "opus.ogg",
 		"flac.ogg", "opus.webm", "live.webm", "end.m4a", "alac.m4a", "stereo.aac", "pcm16.aiff", "pcm.caf", "narrow.amr",
@@ -136,7 +136,7 @@ func TestEveryDecodedFormatIsAnalysed(t *testing.T) {
 			t.Fatal(err)
 		}
 		job := w.Upload(t, name, audio)
-		world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+		harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 		var r result
 		w.Result(t, job, &r)
 		if r.Result == nil || r.Result.Duration <= 0 || r.Result.SampleRate <= 0 {
@@ -147,8 +147,8 @@ func TestEveryDecodedFormatIsAnalysed(t *testing.T) {
 
 func TestAFailedAnalysisIsAFailureToEverybody(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Fail: true, FailReason: "no speech found"}})
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Fail: true, FailReason: "no speech found"}})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	end := frames[len(frames)-1]
 	if end.Status != "failed" || end.Message != "Analysis failed" || end.Progress == 100 || string(end.Result) != "null" {

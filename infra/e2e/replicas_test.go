@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -77,7 +77,7 @@ func TestNoMoreJobsAreAnalysedThanMayAlthoughADispatcherIsKilled(t *testing.T) {
 	b := &blocking{release: make(chan struct{}), running: map[string]int{}, askedBy: map[string][]string{}}
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
-	c := found(t, map[string]int{fleet.Dispatcher: 2, fleet.Analyzer: 0}, map[string]string{
+	c := found(ctx, t, map[string]int{harness.Dispatcher: 2, harness.Analyzer: 0}, map[string]string{
 		"TARGET_SERVER_URL": server.URL, "ANALYSIS_STATUS_URL": "", "ANALYSIS_MAX_RUNNING": fmt.Sprint(bound),
 	})
 	accepted := c.uploadAll(ctx, jobs)
@@ -97,7 +97,7 @@ func TestNoMoreJobsAreAnalysedThanMayAlthoughADispatcherIsKilled(t *testing.T) {
 		return nil
 	})
 	close(b.release)
-	rows := c.awaitEnds(ctx, accepted)
+	rows := c.AwaitEnds(accepted)
 	for _, job := range accepted {
 		if rows[job].Status != "completed" {
 			t.Errorf("job %s is %s", job, rows[job].Status)
@@ -114,16 +114,16 @@ func TestNoMoreJobsAreAnalysedThanMayAlthoughADispatcherIsKilled(t *testing.T) {
 	if err := victim.Start(ctx); err != nil {
 		t.Error(err)
 	}
-	c.checkInvariants(ctx, accepted, rows)
+	c.CheckInvariants(accepted, rows)
 }
 
 // killADispatcher kills one that waits for answers, and returns the requests whose
 // answers it waited for.
-func (c *city) killADispatcher(b *blocking) (victim *fleet.Process, lost map[string]int) {
+func (c *city) killADispatcher(b *blocking) (victim *harness.Process, lost map[string]int) {
 	c.t.Helper()
 	lost = map[string]int{}
 	for key, hosts := range b.seen() {
-		for _, p := range c.fleet.Processes(fleet.Dispatcher) {
+		for _, p := range c.Processes(harness.Dispatcher) {
 			if p.URL() == "http://"+hosts[0] && (victim == nil || victim == p) {
 				victim, lost[key] = p, 1
 			}
@@ -140,13 +140,13 @@ func TestARestartOfTheAnalysisServerStrandsNobody(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
 	defer cancel()
-	c := found(t, nil, map[string]string{"BEHAVIOUR_DELAY": "4s", "ANALYSIS_POLL_INTERVAL": "1h", "ANALYSIS_DEADLINE_MIN": "1h"})
+	c := found(ctx, t, nil, map[string]string{"BEHAVIOUR_DELAY": "4s", "ANALYSIS_POLL_INTERVAL": "1h", "ANALYSIS_DEADLINE_MIN": "1h"})
 	jobs := c.uploadAll(ctx, 3)
 	for _, job := range jobs {
-		testkit.Await[event.Dispatched](c.kit, c.books.Bus, job)
+		testkit.Await[event.Dispatched](c.kit, c.Checker.Bus, job)
 	}
-	sum := sha256.Sum256([]byte(c.fleet.URL(fleet.Analyzer) + "/status/{analysis_job_id}"))
-	told := c.books.Bus.Mark("ANALYSIS_STATUS", hex.EncodeToString(sum[:]))
+	sum := sha256.Sum256([]byte(c.URL(harness.Analyzer) + "/status/{analysis_job_id}"))
+	told := c.Checker.Bus.Mark("ANALYSIS_STATUS", hex.EncodeToString(sum[:]))
 	testkit.Eventually(t, func() error {
 		set, err := told.IsSet(ctx)
 		if err == nil && !set {
@@ -154,12 +154,12 @@ func TestARestartOfTheAnalysisServerStrandsNobody(t *testing.T) {
 		}
 		return err
 	})
-	c.fleet.Process(fleet.Analyzer, 0).Kill()
-	if err := c.fleet.Process(fleet.Analyzer, 0).Start(ctx); err != nil {
+	c.Process(harness.Analyzer, 0).Kill()
+	if err := c.Process(harness.Analyzer, 0).Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	rows := c.awaitEnds(ctx, jobs)
-	all, err := c.books.Histories(ctx)
+	rows := c.AwaitEnds(jobs)
+	all, err := c.Checker.Histories(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,5 +169,5 @@ func TestARestartOfTheAnalysisServerStrandsNobody(t *testing.T) {
 			t.Errorf("job %s is %s: %s", job, rows[job].Status, told)
 		}
 	}
-	c.checkInvariants(ctx, jobs, rows)
+	c.CheckInvariants(jobs, rows)
 }

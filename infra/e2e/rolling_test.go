@@ -1,9 +1,7 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/fleet"
-	"sori.internal/infra/internal/tone"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/loadgen"
 )
 
 // balancer is a proxy that gives each connection to the next replica that takes it.
@@ -50,7 +49,7 @@ func newBalancer(t *testing.T) *balancer {
 }
 
 // to sets the replicas.
-func (b *balancer) to(of []*fleet.Process) {
+func (b *balancer) to(of []*harness.Process) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range of {
@@ -89,40 +88,28 @@ func (b *balancer) serve(client net.Conn) {
 	<-over
 }
 
-// watch reads a job's stream to its end, which must be that of the job, and tells
-// when its first event is there.
-func watch(ctx context.Context, url string, opened chan<- struct{}) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// watch reads a job's stream to its end, which must be that of the job, and reports when its first
+// event has arrived.
+func watch(ctx context.Context, gateway, job string, opened chan<- struct{}) error {
+	c := &client.Client{Base: gateway, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	stream, err := c.Stream(ctx, job, "", "")
 	if err != nil {
 		return err
 	}
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
+	defer stream.Close()
 	last, seen := int64(-1), ""
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
-			id, err := strconv.ParseInt(text, 10, 64)
-			if err != nil || id <= last {
-				return fmt.Errorf("the id %s after %d", text, last)
-			}
-			last = id
+	err = client.ReadFrames(stream, "", func(f client.Job) error {
+		id, err := strconv.ParseInt(f.ID, 10, 64)
+		if err != nil || id <= last {
+			return fmt.Errorf("the id %s after %d", f.ID, last)
 		}
-		if text, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-			var frame struct{ Status string }
-			if err := json.Unmarshal([]byte(text), &frame); err != nil {
-				return err
-			}
-			if seen == "" {
-				opened <- struct{}{}
-			}
-			seen = frame.Status
+		if last = id; seen == "" {
+			opened <- struct{}{}
 		}
-	}
-	if err := lines.Err(); err != nil || seen != "completed" {
+		seen = f.Status
+		return nil
+	})
+	if err != nil || seen != client.Completed {
 		return fmt.Errorf("the stream ended with %q, %w", seen, err)
 	}
 	return nil
@@ -130,26 +117,26 @@ func watch(ctx context.Context, url string, opened chan<- struct{}) error {
 
 // watched runs disturb while streams of jobs are open behind two replicas of the
 // gateway and of the tracker, and wants every stream to tell its job's end.
-func watched(t *testing.T, delay time.Duration, disturb func(ctx context.Context, f *fleet.Fleet) error) {
+func watched(t *testing.T, delay time.Duration, disturb func(ctx context.Context, f *harness.Fleet) error) {
 	t.Helper()
-	front, back := newBalancer(t), newBalancer(t)
-	c := found(t, map[string]int{fleet.Gateway: 2, fleet.Tracker: 2}, map[string]string{
-		"TRACKER_URL": back.url, "BEHAVIOUR_DELAY": delay.String(), "SHUTDOWN_GRACE": "25s",
-	})
-	front.to(c.fleet.Processes(fleet.Gateway))
-	back.to(c.fleet.Processes(fleet.Tracker))
 	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
 	defer cancel()
+	front, back := newBalancer(t), newBalancer(t)
+	c := found(ctx, t, map[string]int{harness.Gateway: 2, harness.Tracker: 2}, map[string]string{
+		"TRACKER_URL": back.url, "BEHAVIOUR_DELAY": delay.String(), "SHUTDOWN_GRACE": "25s",
+	})
+	front.to(c.Processes(harness.Gateway))
+	back.to(c.Processes(harness.Tracker))
 	const streams = 12
 	opened, ended := make(chan struct{}, streams), make(chan error, streams)
 	var done atomic.Int64
 	for range streams {
-		job, err := tryUpload(ctx, front.url, tone.WAV(220, time.Second))
+		job, err := tryUpload(ctx, front.url, loadgen.Tone(220, time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
 		go func() {
-			ended <- watch(ctx, front.url+"/tokens/analysis-progress/"+job, opened)
+			ended <- watch(ctx, front.url, job, opened)
 			done.Add(1)
 		}()
 	}
@@ -163,7 +150,7 @@ func watched(t *testing.T, delay time.Duration, disturb func(ctx context.Context
 	if n := done.Load(); n > 0 {
 		t.Fatalf("%d streams had ended before anything happened", n)
 	}
-	if err := disturb(ctx, c.fleet); err != nil {
+	if err := disturb(ctx, c.Fleet); err != nil {
 		t.Fatal(err)
 	}
 	for range streams {
@@ -175,8 +162,8 @@ func watched(t *testing.T, delay time.Duration, disturb func(ctx context.Context
 
 func TestARollingRestartBreaksNoStreamOfAJobThatEndsMeanwhile(t *testing.T) {
 	t.Parallel()
-	watched(t, 8*time.Second, func(ctx context.Context, f *fleet.Fleet) error {
-		for _, name := range []string{fleet.Tracker, fleet.Gateway} {
+	watched(t, 8*time.Second, func(ctx context.Context, f *harness.Fleet) error {
+		for _, name := range []string{harness.Tracker, harness.Gateway} {
 			for _, p := range f.Processes(name) {
 				if err := p.Restart(ctx); err != nil {
 					return fmt.Errorf("restart %s: %w", p.Name(), err)
@@ -189,8 +176,8 @@ func TestARollingRestartBreaksNoStreamOfAJobThatEndsMeanwhile(t *testing.T) {
 
 func TestAKilledTrackerBreaksNoStream(t *testing.T) {
 	t.Parallel()
-	watched(t, 8*time.Second, func(ctx context.Context, f *fleet.Fleet) error {
-		for _, p := range f.Processes(fleet.Tracker) {
+	watched(t, 8*time.Second, func(ctx context.Context, f *harness.Fleet) error {
+		for _, p := range f.Processes(harness.Tracker) {
 			p.Kill()
 			if err := p.Start(ctx); err != nil {
 				return fmt.Errorf("start %s again: %w", p.Name(), err)
@@ -204,9 +191,9 @@ func TestAKilledTrackerBreaksNoStream(t *testing.T) {
 // one stops while they end within it, and takes no longer than they do.
 func TestAGatewayThatStopsKeepsItsStreams(t *testing.T) {
 	t.Parallel()
-	watched(t, 6*time.Second, func(ctx context.Context, f *fleet.Fleet) error {
+	watched(t, 6*time.Second, func(ctx context.Context, f *harness.Fleet) error {
 		both := make(chan error, 2)
-		for _, p := range f.Processes(fleet.Gateway) {
+		for _, p := range f.Processes(harness.Gateway) {
 			go func() { both <- p.Stop(ctx) }()
 		}
 		return errors.Join(<-both, <-both)

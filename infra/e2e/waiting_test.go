@@ -10,8 +10,9 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -31,10 +32,10 @@ func inWaiting(language string, until time.Time) string {
 
 func TestAServerThatAnswers503WithRetryAfterForAMinuteIsWaitedForAndViewersKnowUntilWhen(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{
 		RejectStatus: http.StatusServiceUnavailable, RejectRetryAfter: analyzer.Duration(*restFor),
 	}})
-	first := w.Upload(t, "녹음 1.wav", tone.WAV(220, time.Second))
+	first := w.Upload(t, "녹음 1.wav", loadgen.Tone(220, time.Second))
 	streams := map[string]io.ReadCloser{}
 	for _, language := range []string{"ko", "en"} {
 		streams[language] = w.Watch(w.Context(), t, first, language)
@@ -42,42 +43,42 @@ func TestAServerThatAnswers503WithRetryAfterForAMinuteIsWaitedForAndViewersKnowU
 	}
 	asked := begun(t, w, first)
 	checkWait(t, w, first, asked)
-	second := w.Upload(t, "녹음 2.wav", tone.WAV(330, time.Second)) // which finds the server at rest
+	second := w.Upload(t, "녹음 2.wav", loadgen.Tone(330, time.Second)) // which finds the server at rest
 	checkWait(t, w, second, asked)
 	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil {
 		t.Fatal(err)
 	}
 	for language, stream := range streams {
-		frames, err := world.ReadFrames(stream)
+		frames, err := client.Frames(stream)
 		if err != nil {
 			t.Fatal(err)
 		}
-		world.CheckFrames(t, frames)
+		harnesstest.CheckFrames(t, frames)
 		until := lastWait(t, frames, language, asked)
 		if over := end(t, w, first); over.Before(until) {
 			t.Errorf("told %v, it ended at %v", until, over)
 		}
 	}
-	world.CheckFrames(t, w.Follow(w.Context(), t, second, "en"))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, second, "en"))
 	if over := end(t, w, second); over.Before(asked.Add(*restFor)) {
 		t.Errorf("asked at %v, it ended at %v", asked, over)
 	}
 }
 
 // begun is when a job's first attempt was, which precedes what the server says.
-func begun(t *testing.T, w *world.World, job string) time.Time {
+func begun(t *testing.T, w *harnesstest.Env, job string) time.Time {
 	t.Helper()
 	testkit.Await[event.Attempted](w.Kit, w.Bus("test", event.Jobs()), job)
 	return at(t, w, job, event.NameAttempted)
 }
 
 // end is when a job was completed.
-func end(t *testing.T, w *world.World, job string) time.Time {
+func end(t *testing.T, w *harnesstest.Env, job string) time.Time {
 	t.Helper()
 	return at(t, w, job, event.NameCompleted)
 }
 
-func at(t *testing.T, w *world.World, job string, name event.Name) time.Time {
+func at(t *testing.T, w *harnesstest.Env, job string, name event.Name) time.Time {
 	t.Helper()
 	log, err := w.Bus("test", event.Jobs()).Log(w.Context(), job)
 	if err != nil {
@@ -92,12 +93,12 @@ func at(t *testing.T, w *world.World, job string, name event.Name) time.Time {
 
 // checkWait holds that a job is seen to wait for a server that was asked, and
 // refused, at a time.
-func checkWait(t *testing.T, w *world.World, job string, asked time.Time) {
+func checkWait(t *testing.T, w *harnesstest.Env, job string, asked time.Time) {
 	t.Helper()
 	for _, language := range []string{"ko", "en"} {
-		var f world.Frame
+		var f client.Job
 		testkit.Eventually(t, func() error {
-			f = world.Frame{}
+			f = client.Job{}
 			if w.ResultIn(t, job, language, &f); f.NextTry.IsZero() {
 				return fmt.Errorf("it waits for nothing: %+v", f)
 			}
@@ -110,7 +111,7 @@ func checkWait(t *testing.T, w *world.World, job string, asked time.Time) {
 }
 
 // lastWait holds that a stream told of waits, and returns the end of the last.
-func lastWait(t *testing.T, frames []world.Frame, language string, asked time.Time) (until time.Time) {
+func lastWait(t *testing.T, frames []client.Job, language string, asked time.Time) (until time.Time) {
 	t.Helper()
 	for _, f := range frames {
 		if f.NextTry.IsZero() {

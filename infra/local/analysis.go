@@ -6,7 +6,7 @@ import (
 	"maps"
 	"os"
 
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
 	"sori.internal/shared/lifecycle"
 )
 
@@ -39,9 +39,9 @@ var errAnalyzerEnded = errors.New("the analyzer ended by itself")
 // withAnalyzer runs the reference analysis server for as long as work runs, which
 // begins once the server is ready. Where the caller names another server, that one
 // is used instead.
-func withAnalyzer(ctx context.Context, at fleet.Layout, vars map[string]map[string]string, work lifecycle.Part) error {
-	if other := outside(os.LookupEnv, vars[fleet.Dispatcher]); other != nil {
-		maps.Copy(vars[fleet.Dispatcher], other)
+func withAnalyzer(ctx context.Context, at harness.Layout, vars map[string]map[string]string, work lifecycle.Part) error {
+	if other := outside(os.LookupEnv, vars[harness.Dispatcher]); other != nil {
+		maps.Copy(vars[harness.Dispatcher], other)
 		return work(ctx)
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -50,7 +50,7 @@ func withAnalyzer(ctx context.Context, at fleet.Layout, vars map[string]map[stri
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		failure = service(fleet.Analyzer, vars[fleet.Analyzer])(serving)
+		failure = service(harness.Analyzer, vars[harness.Analyzer])(serving)
 	}()
 	watch := func(ctx context.Context) error {
 		select {
@@ -61,7 +61,7 @@ func withAnalyzer(ctx context.Context, at fleet.Layout, vars map[string]map[stri
 		}
 	}
 	err := lifecycle.Run(ctx, watch, func(ctx context.Context) error {
-		if err := waitReady(ctx, at, fleet.Analyzer); err != nil {
+		if err := waitReady(ctx, at, harness.Analyzer); err != nil {
 			return err
 		}
 		return work(ctx)

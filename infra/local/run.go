@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/loopback"
 	"sori.internal/shared/lifecycle"
@@ -65,9 +65,9 @@ func runAll(ctx context.Context, args []string) error {
 	if err != nil || len(rest) > 0 {
 		return errors.Join(err, unexpected(rest))
 	}
-	return withDeps(ctx, o, func(ctx context.Context, deps stack.Endpoints, at fleet.Layout, vars map[string]map[string]string) error {
+	return withDeps(ctx, o, func(ctx context.Context, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) error {
 		ready := func(ctx context.Context) error {
-			if err := waitReady(ctx, at, fleet.Tracker, fleet.Uploader, fleet.Dispatcher, fleet.Gateway); err != nil {
+			if err := waitReady(ctx, at, harness.Tracker, harness.Uploader, harness.Dispatcher, harness.Gateway); err != nil {
 				return err
 			}
 			token, err := sampleToken(ctx, gatewayURL(at))
@@ -84,8 +84,8 @@ func runAll(ctx context.Context, args []string) error {
 			return nil
 		}
 		return lifecycle.Run(ctx, ready,
-			service(fleet.Gateway, vars[fleet.Gateway]), service(fleet.Uploader, vars[fleet.Uploader]),
-			service(fleet.Dispatcher, vars[fleet.Dispatcher]), service(fleet.Tracker, vars[fleet.Tracker]))
+			service(harness.Gateway, vars[harness.Gateway]), service(harness.Uploader, vars[harness.Uploader]),
+			service(harness.Dispatcher, vars[harness.Dispatcher]), service(harness.Tracker, vars[harness.Tracker]))
 	})
 }
 
@@ -95,9 +95,9 @@ func runDeps(ctx context.Context, args []string) error {
 	if err != nil || len(rest) > 0 {
 		return errors.Join(err, unexpected(rest))
 	}
-	return withDeps(ctx, o, func(ctx context.Context, deps stack.Endpoints, at fleet.Layout, vars map[string]map[string]string) error {
-		vars[fleet.Gateway][originsSetting], vars[fleet.Uploader][originsSetting] = ownOrigins, ownOrigins
-		for _, name := range []string{fleet.Gateway, fleet.Uploader, fleet.Dispatcher, fleet.Tracker} {
+	return withDeps(ctx, o, func(ctx context.Context, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) error {
+		vars[harness.Gateway][originsSetting], vars[harness.Uploader][originsSetting] = ownOrigins, ownOrigins
+		for _, name := range harness.Services() {
 			if err := writeEnv(filepath.Join(o.dir, name+".env"), vars[name]); err != nil {
 				return err
 			}
@@ -122,7 +122,7 @@ func unexpected(args []string) error {
 
 // withDeps starts the dependencies and the analysis server, calls work, and stops
 // them in reverse order. It ends work where one of them ends by itself.
-func withDeps(ctx context.Context, o options, work func(context.Context, stack.Endpoints, fleet.Layout, map[string]map[string]string) error) (err error) {
+func withDeps(ctx context.Context, o options, work func(context.Context, stack.Endpoints, harness.Layout, map[string]map[string]string) error) (err error) {
 	addr, err := o.gatewayAddr()
 	if err != nil {
 		return err
@@ -140,15 +140,15 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	if err != nil {
 		return err
 	}
-	at, err := fleet.Reserve(ctx, nil, map[string]string{fleet.Gateway: addr})
+	at, err := harness.Reserve(ctx, nil, map[string]string{harness.Gateway: addr})
 	if err != nil {
 		return err
 	}
 	vars := map[string]map[string]string{}
-	for _, name := range fleet.Names() {
-		vars[name] = fleet.Environment(deps.Endpoints, at, secret, name, 0)
+	for _, name := range harness.Names() {
+		vars[name] = harness.Environment(deps.Endpoints, at, secret, name, 0)
 	}
-	vars[fleet.Gateway][consoleSetting] = consoleDir(o.dir)
+	vars[harness.Gateway][consoleSetting] = consoleDir(o.dir)
 	return withAnalyzer(ctx, at, vars, func(ctx context.Context) error {
 		return lifecycle.Run(ctx, func(ctx context.Context) error {
 			select {

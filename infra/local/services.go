@@ -6,7 +6,7 @@ import (
 	"os"
 
 	analyzerapp "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
 	dispatcherapp "sori.internal/services/dispatcher/app"
 	gatewayapp "sori.internal/services/gateway/app"
 	trackerapp "sori.internal/services/tracker/app"
@@ -17,8 +17,8 @@ import (
 // service makes a part of a process of one of the services.
 func service(name string, own map[string]string) lifecycle.Part {
 	run := map[string]func(context.Context, lifecycle.Process) error{
-		fleet.Gateway: gatewayapp.Run, fleet.Uploader: uploaderapp.Run, fleet.Dispatcher: dispatcherapp.Run, fleet.Tracker: trackerapp.Run,
-		fleet.Analyzer: func(ctx context.Context, p lifecycle.Process) error {
+		harness.Gateway: gatewayapp.Run, harness.Uploader: uploaderapp.Run, harness.Dispatcher: dispatcherapp.Run, harness.Tracker: trackerapp.Run,
+		harness.Analyzer: func(ctx context.Context, p lifecycle.Process) error {
 			return analyzerapp.Run(ctx, p.Lookup, p.Stderr)
 		},
 	}[name]
@@ -31,9 +31,9 @@ func service(name string, own map[string]string) lifecycle.Part {
 }
 
 // waitReady returns when every service says that it can work.
-func waitReady(ctx context.Context, at fleet.Layout, names ...string) error {
+func waitReady(ctx context.Context, at harness.Layout, names ...string) error {
 	for _, name := range names {
-		if err := fleet.WaitReady(ctx, at.URL(name, 0)); err != nil {
+		if err := harness.WaitReady(ctx, at.URL(name, 0)); err != nil {
 			return fmt.Errorf("wait for the %s: %w", name, err)
 		}
 	}

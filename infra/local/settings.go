@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
 )
 
 // The frontends of a developer run on this machine, at a port of their own.
@@ -44,9 +44,9 @@ func lookup(own map[string]string) func(string) (string, bool) {
 
 // gatewayURL returns where the API is: under the gateway's BASE_PATH, where the
 // environment sets one.
-func gatewayURL(at fleet.Layout) string {
+func gatewayURL(at harness.Layout) string {
 	base, _ := lookup(nil)("BASE_PATH")
-	return at.URL(fleet.Gateway, 0) + strings.TrimSuffix(base, "/")
+	return at.URL(harness.Gateway, 0) + strings.TrimSuffix(base, "/")
 }
 
 // webhookSecret is made once for a state folder: callbacks that are under way

@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/proc"
 	"sori.internal/shared/testkit"
@@ -24,14 +24,11 @@ import (
 // runTests starts dependencies of its own in a folder that it throws away, and
 // runs the tests of every module against them.
 func runTests(ctx context.Context, args []string) (err error) {
-	dir, err := os.MkdirTemp("", "sori-test-")
+	dir, err := harness.TempDir("sori-test-")
 	if err != nil {
-		return fmt.Errorf("make a folder for the tests: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o711); err != nil { // PostgreSQL passes through as a user of its own
-		return fmt.Errorf("open the folder for the tests: %w", err)
-	}
 	deps, err := stack.Start(ctx, stack.Options{Dir: dir, Fast: true, Log: quietLog()})
 	if err != nil {
 		return err
@@ -90,7 +87,7 @@ func goTest(ctx context.Context, args []string, deps stack.Endpoints, programs s
 		testkit.EnvS3+"="+deps.S3Endpoint,
 		testkit.EnvS3Access+"="+deps.S3AccessKey,
 		testkit.EnvS3Secret+"="+deps.S3SecretKey,
-		fleet.SharedVariable+"="+programs,
+		harness.SharedVariable+"="+programs,
 		proc.ProgramVariable+"="+self,
 	)
 	if err := test.Run(); err != nil {

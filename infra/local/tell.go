@@ -1,43 +1,41 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 
+	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/connect"
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 )
 
 // writeEndpoints tells other programs where everything is, until remove is called.
-func writeEndpoints(dir string, deps stack.Endpoints, at fleet.Layout, vars map[string]map[string]string) (remove func(), err error) {
+func writeEndpoints(dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) (remove func(), err error) {
 	return connect.Endpoints{
-		Gateway: at.URL(fleet.Gateway, 0), Uploader: at.URL(fleet.Uploader, 0), Dispatcher: at.URL(fleet.Dispatcher, 0), Tracker: at.URL(fleet.Tracker, 0),
+		Gateway: at.URL(harness.Gateway, 0), Uploader: at.URL(harness.Uploader, 0), Dispatcher: at.URL(harness.Dispatcher, 0), Tracker: at.URL(harness.Tracker, 0),
 		NATS: deps.NATSURL, Postgres: deps.DatabaseURL, Analyzer: analyzerURL(at, vars),
-		S3: deps.S3Endpoint, S3Region: deps.S3Region, S3Bucket: fleet.Bucket, S3AccessKey: deps.S3AccessKey, S3SecretKey: deps.S3SecretKey,
+		S3: deps.S3Endpoint, S3Region: deps.S3Region, S3Bucket: harness.Bucket, S3AccessKey: deps.S3AccessKey, S3SecretKey: deps.S3SecretKey,
 	}.Write(dir)
 }
 
 // analyzerURL is where the analysis server answers: the reference one, or the one that
 // the caller named.
-func analyzerURL(at fleet.Layout, vars map[string]map[string]string) string {
-	if target := vars[fleet.Dispatcher][targetSetting]; !strings.HasPrefix(target, at.URL(fleet.Analyzer, 0)+"/") {
+func analyzerURL(at harness.Layout, vars map[string]map[string]string) string {
+	if target := vars[harness.Dispatcher][targetSetting]; !strings.HasPrefix(target, at.URL(harness.Analyzer, 0)+"/") {
 		return target
 	}
-	return at.URL(fleet.Analyzer, 0)
+	return at.URL(harness.Analyzer, 0)
 }
 
 // analyzerIs says which analysis server it is.
-func analyzerIs(at fleet.Layout, vars map[string]map[string]string) string {
-	if analyzerURL(at, vars) == at.URL(fleet.Analyzer, 0) {
+func analyzerIs(at harness.Layout, vars map[string]map[string]string) string {
+	if analyzerURL(at, vars) == at.URL(harness.Analyzer, 0) {
 		return "the reference analysis server"
 	}
 	return "the analysis server of " + targetSetting
@@ -59,51 +57,21 @@ func writeEnv(file string, vars map[string]string) error {
 // sampleToken returns the id of a token to try things with, and makes one where
 // the catalogue is empty.
 func sampleToken(ctx context.Context, gatewayURL string) (int64, error) {
+	api := &client.Client{Base: gatewayURL}
 	var list []struct {
 		ID int64 `json:"id"`
 	}
-	if err := call(ctx, http.MethodGet, gatewayURL+"/tokens/?limit=1", nil, &list); err != nil {
+	if _, err := api.Do(ctx, client.Request{Path: "/tokens/?limit=1", Into: &list}); err != nil {
 		return 0, err
 	}
 	if len(list) > 0 {
 		return list[0].ID, nil
 	}
-	var made struct {
-		ID int64 `json:"id"`
-	}
-	err := call(ctx, http.MethodPost, gatewayURL+"/tokens/", map[string]any{
-		"token_name": "sample", "actor_name": "sori", "category": "sample", "start_time": 0, "end_time": 10,
-	}, &made)
-	return made.ID, err
-}
-
-func call(ctx context.Context, method, url string, body, answer any) error {
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(encoded))
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= 300 {
-		told, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // as far as it can be had
-		return fmt.Errorf("%s %s: status %d: %s", method, url, resp.StatusCode, told)
-	}
-	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
-	}
-	return nil
+	return api.CreateToken(ctx, "sample")
 }
 
 // printScreen tells a person what to do next, on one screen.
-func printScreen(w io.Writer, dir string, deps stack.Endpoints, at fleet.Layout, vars map[string]map[string]string, token int64) {
+func printScreen(w io.Writer, dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string, token int64) {
 	flagDir := dirFlag(dir)
 	fmt.Fprintf(w, `
 Sori runs. Ctrl-C stops it; its data stays in %[1]s.
@@ -126,12 +94,12 @@ Watch the events, in another terminal:
 
   go run ./infra/local tail%[12]s                   (or: nats -s %[7]s sub 'audio.>')
 
-`, dir, gatewayURL(at), at.URL(fleet.Tracker, 0), at.URL(fleet.Dispatcher, 0), at.URL(fleet.Uploader, 0), analyzerURL(at, vars),
-		deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, connect.File), token, flagDir, analyzerIs(at, vars))
+`, dir, gatewayURL(at), at.URL(harness.Tracker, 0), at.URL(harness.Dispatcher, 0), at.URL(harness.Uploader, 0), analyzerURL(at, vars),
+		deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, connect.File), token, flagDir, analyzerIs(at, vars))
 }
 
 // printDeps tells how to run the services by hand.
-func printDeps(w io.Writer, dir string, deps stack.Endpoints, at fleet.Layout, vars map[string]map[string]string) {
+func printDeps(w io.Writer, dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) {
 	fmt.Fprintf(w, `
 What the services need runs. Ctrl-C stops it; its data stays in %[1]s.
 
@@ -147,7 +115,7 @@ Run a service with its settings, each in a terminal of its own:
   env $(cat %[1]s/dispatcher.env) go run ./services/dispatcher
   env $(cat %[1]s/tracker.env) go run ./services/tracker
 
-`, dir, deps.NATSURL, deps.S3Endpoint, fleet.Bucket, filepath.Join(dir, connect.File), analyzerURL(at, vars), at.URL(fleet.Gateway, 0))
+`, dir, deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, connect.File), analyzerURL(at, vars), at.URL(harness.Gateway, 0))
 }
 
 // dirFlag is what a further command needs to find this folder.

@@ -2,15 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
+	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/connect"
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/config"
@@ -162,11 +162,11 @@ func (t terminal) control(ctx context.Context, settings config.Lookup, a action,
 	if err != nil {
 		return err
 	}
-	defer at.client.CloseIdleConnections()
+	defer at.Close()
 	granted, refused := 0, 0
 	for _, j := range jobs {
 		var no *refusal
-		if no, err = at.ask(ctx, a, force, j.job); err != nil {
+		if no, err = ask(ctx, at, a, force, j.job); err != nil {
 			break
 		}
 		if no != nil {
@@ -184,71 +184,47 @@ func (t terminal) control(ctx context.Context, settings config.Lookup, a action,
 	return err
 }
 
-// trackerAPI is the service that decides on jobs.
-type trackerAPI struct {
-	url    url.URL
-	client http.Client
-}
-
 // answerIn bounds how long the tracker may take for one job; it gives up before.
 const answerIn = 30 * time.Second
 
-// openTracker prepares a client. It does not dial.
-func openTracker(settings config.Lookup) (*trackerAPI, error) {
+// openTracker prepares a client of the tracker. It does not dial.
+func openTracker(settings config.Lookup) (*client.Client, error) {
 	var cfg struct {
 		URL url.URL `env:"TRACKER_URL,required"`
 	}
 	if err := config.Load(settings, &cfg); err != nil {
 		return nil, err
 	}
-	return &trackerAPI{url: cfg.URL, client: http.Client{Timeout: answerIn}}, nil
+	return &client.Client{Base: strings.TrimSuffix(cfg.URL.String(), "/"), HTTP: &http.Client{Timeout: answerIn}}, nil
 }
 
-// refusal is the tracker's word on why it does not do what it is asked.
-type refusal struct {
-	Code   string `json:"code"`
-	Detail string `json:"detail"`
-	Status string `json:"current_status"` // of the job, where that is why
-}
+// refusal is the tracker's reason for not doing what it was asked.
+type refusal client.Problem
 
-// String says it in one sentence.
+// String is the reason in one sentence.
 func (r *refusal) String() string {
 	text := tail.Clean(r.Detail + " (" + r.Code + ")")
-	if r.Status != "" {
-		text += ", it is " + tail.Clean(r.Status)
+	if r.CurrentStatus != "" {
+		text += ", it is " + tail.Clean(r.CurrentStatus)
 	}
 	return text
 }
 
-// maxAnswer is more than any answer has.
-const maxAnswer = 64 << 10
-
-// ask asks the tracker to do something to a job. A refusal is an answer and no
-// error; what is no answer of a tracker's is.
-func (t *trackerAPI) ask(ctx context.Context, a action, force bool, job string) (*refusal, error) {
-	route := t.url.JoinPath("jobs", job, string(a))
-	if force {
-		route.RawQuery = "force=true"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, route.String(), nil)
-	if err != nil {
-		return nil, fmt.Errorf("ask the tracker: %w", err)
-	}
-	resp, err := t.client.Do(req)
-	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, "tracker-away", "The tracker cannot be reached.", err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, "tracker-away", "The tracker broke off its answer.", err)
-	}
-	if resp.StatusCode == http.StatusAccepted {
+// ask asks the tracker to do something to a job. A refusal is an answer and no error; an answer
+// that a tracker does not give is an error.
+func ask(ctx context.Context, tracker *client.Client, a action, force bool, job string) (*refusal, error) {
+	err := tracker.Control(ctx, job, string(a), force)
+	if err == nil {
 		return nil, nil
 	}
-	var no refusal
-	if json.Unmarshal(body, &no) != nil || no.Code == "" {
-		return nil, fault.New(fault.Unavailable, "tracker-away", "What answers at TRACKER_URL is no tracker: "+resp.Status+".")
+	p, answered := errors.AsType[*client.Problem](err)
+	switch {
+	case !answered:
+		return nil, fault.Wrap(fault.Unavailable, "tracker-away", "The tracker cannot be reached.", err)
+	case p.Code == "":
+		return nil, fault.New(fault.Unavailable, "tracker-away",
+			fmt.Sprintf("What answers at TRACKER_URL is no tracker: %d %s.", p.Status, http.StatusText(p.Status)))
+	default:
+		return (*refusal)(p), nil
 	}
-	return &no, nil
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
 	tracker "sori.internal/services/tracker/app"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
@@ -88,7 +88,7 @@ func (o *office) run(args ...string) (first []string, shown string, err error) {
 
 func TestJobsAreRetriedByNameAndTheRestIsRefusedWithItsReason(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Fail: true}})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Fail: true}})
 	at := map[string]string{"TRACKER_URL": w.Tracker}
 	var broken []string
 	for range 2 {

@@ -6,13 +6,13 @@ import (
 	"testing"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/shared/event"
 )
 
 func TestAJobIsShownOnOneScreen(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
 	job := done(t, w, 1)[0]
 	shown := shows(t, w.Kit, []string{"job", strings.ToUpper(job)},
 		job+", has ended: completed", "completed, progress 100, attempt 1", `file "녹음 1.wav"`, "s3://", "audio/"+job+"_", "32044 bytes")
@@ -54,7 +54,7 @@ func TestAJobsScreenTellsEveryAttempt(t *testing.T) {
 
 func TestAJobsScreenSaysWhatToTryWhereAPresignedURLIsRejected(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Front: func(http.Handler) http.Handler {
+	w := harnesstest.Start(t, harnesstest.Options{Front: func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, `{"detail":"Invalid S3 URL format"}`, http.StatusBadRequest)
 		})
@@ -69,7 +69,7 @@ func TestAJobsScreenSaysWhatToTryWhereAPresignedURLIsRejected(t *testing.T) {
 func TestAJobsScreenTellsOfARefusedCallbackAndOfWhatWasMended(t *testing.T) {
 	t.Parallel()
 	hook := make(chan string, 1)
-	w := world.Start(t, world.Options{Front: func(http.Handler) http.Handler {
+	w := harnesstest.Start(t, harnesstest.Options{Front: func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { hook <- r.FormValue("webhook_url") })
 	}})
 	job := w.Upload(t, "a.wav", wave())
@@ -86,7 +86,7 @@ func TestAJobsScreenTellsOfARefusedCallbackAndOfWhatWasMended(t *testing.T) {
 
 func TestWhatCannotBeReachedIsToldAndTheRestIsShown(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
 	job := done(t, w, 1)[0]
 	nowhere := map[string]string{"DATABASE_URL": "postgres://u:hunter2@127.0.0.1:9/x", "S3_ENDPOINT": "http://127.0.0.1:9"}
 	shown, err := sorictl(t, w.Kit, nowhere, "job", job)
@@ -101,7 +101,7 @@ func TestWhatCannotBeReachedIsToldAndTheRestIsShown(t *testing.T) {
 
 func TestWhatRefusesTheOperatorIsToldWithWhatToCorrect(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
 	job := done(t, w, 1)[0]
 	database := w.Database() + "&options=nonsense"
 	shown, err := sorictl(t, w.Kit, map[string]string{"DATABASE_URL": database}, "job", job)

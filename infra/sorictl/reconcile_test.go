@@ -13,7 +13,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/shared/config"
 	"sori.internal/shared/testkit"
 )
@@ -42,9 +42,9 @@ func compared(t *testing.T, k *testkit.Kit, args ...string) report {
 	return r
 }
 
-func instant(t *testing.T) (*world.World, rows) {
+func instant(t *testing.T) (*harnesstest.Env, rows) {
 	t.Helper()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
 	return w, tableOf(t, w.Kit)
 }
 

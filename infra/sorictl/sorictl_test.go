@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/shared/config"
 	"sori.internal/shared/testkit"
 )
@@ -49,7 +49,7 @@ func wave() []byte {
 }
 
 // done uploads recordings and waits until their jobs are completed and recorded.
-func done(t *testing.T, w *world.World, n int) []string {
+func done(t *testing.T, w *harnesstest.Env, n int) []string {
 	t.Helper()
 	jobs := make([]string, n)
 	for i := range jobs {

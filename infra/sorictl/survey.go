@@ -8,6 +8,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"sori.internal/infra/internal/invariants"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 )
@@ -215,30 +216,14 @@ func (s *survey) judgeRow(k *known) finding {
 		return finding{Kind: rowMissing, Detail: fmt.Sprintf("the log ends with %s, %d", want.name, want.seq)}
 	case row.StateSeq > s.after.Last, row.StateSeq > k.upTo(s.read).seq && row.StateSeq <= s.read && row.StateSeq >= s.after.First:
 		return finding{Kind: rowAhead, Detail: fmt.Sprintf("the record is %s of event %d, which the log does not have", row.Status, row.StateSeq)}
-	case len(k.states) == 0 && row.StateSeq < s.after.First && row.Status == processing:
+	case len(k.states) == 0 && row.StateSeq < s.after.First && row.Status == invariants.Processing:
 		return finding{Kind: rowAbandoned, Detail: fmt.Sprintf("the record is %s of event %d, and the log begins at %d", row.Status, row.StateSeq, s.after.First)}
 	case row.StateSeq < want.seq:
 		return finding{Kind: rowBehind, Detail: fmt.Sprintf("the record is %s of event %d, the log ends with %s, %d", row.Status, row.StateSeq, want.name, want.seq)}
-	case row.StateSeq == want.seq && want.seq > 0 && statusOf(want.name) != "" && row.Status != statusOf(want.name):
+	case row.StateSeq == want.seq && want.seq > 0 && invariants.Status(want.name) != "" && row.Status != invariants.Status(want.name):
 		return finding{Kind: rowDiffers, Detail: fmt.Sprintf("the record is %s, the log ends with %s, %d", row.Status, want.name, want.seq)}
 	default:
 		return finding{}
-	}
-}
-
-// processing is the status of a record that is under way.
-const processing = "processing"
-
-// statusOf is the status that an event leads to; empty where that is not known
-// here.
-func statusOf(name event.Name) string {
-	switch name {
-	case event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameErased:
-		return string(name)
-	case event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched, event.NameLapsed, event.NameRetried:
-		return processing
-	default:
-		return ""
 	}
 }
 

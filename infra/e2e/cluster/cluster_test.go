@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/crowd"
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/town"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -24,7 +24,7 @@ import (
 // which that can happen.
 var rounds = flag.Int("rounds", 1, "how often the leaders are killed")
 
-func TestMain(m *testing.M) { os.Exit(town.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(harnesstest.Main(m)) }
 
 const (
 	nodes     = 3
@@ -32,16 +32,16 @@ const (
 	answersIn = 2 * time.Second // a server that runs
 )
 
-// place is a town on a cluster, and the test that harms it.
+// place is a system on a cluster, and the test that harms it.
 type place struct {
-	*town.Town
+	*harnesstest.System
 	t *testing.T
 }
 
 func found(t *testing.T) place {
 	t.Helper()
-	return place{town.Found(t, town.Options{
-		Copies:    map[string]int{fleet.Gateway: 2, fleet.Uploader: 2, fleet.Dispatcher: 2, fleet.Tracker: 2},
+	return place{harnesstest.StartSystem(t, harnesstest.SystemOptions{
+		Copies:    map[string]int{harness.Gateway: 2, harness.Uploader: 2, harness.Dispatcher: 2, harness.Tracker: 2},
 		Settings:  map[string]string{"NATS_REPLICAS": "3"},
 		NATSNodes: nodes, Patience: time.Duration(*rounds) * patience,
 	}), t}
@@ -54,7 +54,7 @@ func (c place) jobsLeader() stack.Part {
 	testkit.Eventually(c.t, func() error {
 		ctx, cancel := context.WithTimeout(c.Ctx, answersIn) // what is lost with a server is not answered
 		defer cancel()
-		stream, err := c.Books.JetStream.Stream(ctx, c.Books.Namespace.Stream(event.Jobs().Name))
+		stream, err := c.Checker.JetStream.Stream(ctx, c.Checker.Namespace.Stream(event.Jobs().Name))
 		if err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (c place) kill(part stack.Part) {
 }
 
 // goOn waits until uploads are accepted again, after what has happened to a server.
-func (c place) goOn(g *crowd.Crowd, part stack.Part, happened string) {
+func (c place) goOn(g *loadgen.Steady, part stack.Part, happened string) {
 	c.t.Helper()
 	began := time.Now()
 	g.AwaitAccepted()
@@ -108,17 +108,17 @@ func (c place) restart(part stack.Part) {
 }
 
 // end holds what must be true when all is over, and returns the accepted jobs.
-func (c place) end(g *crowd.Crowd) []string {
+func (c place) end(g *loadgen.Steady) []string {
 	c.t.Helper()
-	c.AwaitReady(true, town.ReturnsIn, town.Services()...)
+	c.AwaitReady(true, harnesstest.ReturnsIn, harnesstest.Services()...)
 	c.CheckEnd(g)
-	return g.Disperse()
+	return g.Stop()
 }
 
 func TestKillingTheLeaderUnderLoadLosesNothing(t *testing.T) {
 	t.Parallel()
 	c := found(t)
-	g := c.Gather()
+	g := c.Load()
 	for range *rounds {
 		for _, leader := range []func() stack.Part{c.jobsLeader, c.metaLeader, c.jobsLeader} {
 			g.AwaitAccepted()
@@ -136,7 +136,7 @@ func TestKillingTheLeaderUnderLoadLosesNothing(t *testing.T) {
 func TestOneNodeMayBeLostForGood(t *testing.T) {
 	t.Parallel()
 	c := found(t)
-	g := c.Gather()
+	g := c.Load()
 	g.AwaitAccepted()
 	lost := c.jobsLeader()
 	if err := c.Stack.Lose(c.Ctx, lost); err != nil {
@@ -157,7 +157,7 @@ func TestOneNodeMayBeLostForGood(t *testing.T) {
 func TestAllNodesMayBeRolled(t *testing.T) {
 	t.Parallel()
 	c := found(t)
-	g := c.Gather()
+	g := c.Load()
 	for i := range nodes {
 		g.AwaitAccepted()
 		c.restart(stack.Node(i))

@@ -15,9 +15,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/audit"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/town"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/event"
@@ -38,7 +38,7 @@ func newServers(t *testing.T) servers {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	s := servers{Stack: town.StartStack(ctx, t, nodes), ctx: ctx}
+	s := servers{Stack: harnesstest.StartStack(ctx, t, nodes), ctx: ctx}
 	for _, url := range strings.Split(s.NATSURL, ",") {
 		cfg := bus.Config{URL: config.Secret(url), Replicas: nodes, JobsMaxAge: time.Hour, JobsMaxBytes: 64 << 20, StagingMaxBytes: 64 << 20}
 		b, err := bus.Open(cfg, "test", zerolog.Nop())
@@ -306,7 +306,7 @@ func TestOfManyWritersOneEndsAJobWhileLeadersFall(t *testing.T) {
 		t.Fatal(err)
 	}
 	wg.Wait()
-	histories, err := audit.Books{Bus: s.buses[0]}.Histories(s.ctx)
+	histories, err := invariants.Checker{Bus: s.buses[0]}.Histories(s.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

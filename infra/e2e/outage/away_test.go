@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/crowd"
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/town"
 )
 
 const (
@@ -86,24 +86,24 @@ func (c place) hold(length time.Duration, noticed func()) {
 }
 
 // suffer lets an outage happen to parts and holds what services must say of it.
-func (c place) suffer(g *crowd.Crowd, o outage, parts []stack.Part) {
+func (c place) suffer(g *loadgen.Steady, o outage, parts []stack.Part) {
 	c.t.Helper()
 	needing, before := needing(parts...), g.Accepted()
 	noticed := func() {
-		took := c.AwaitReady(false, town.NoticesIn, needing...)
+		took := c.AwaitReady(false, harnesstest.NoticesIn, needing...)
 		c.t.Logf("%v %s: noticed after %v", parts, o.name, took.Round(time.Millisecond))
 	}
 	o.happen(c, noticed, parts)
-	took := c.AwaitReady(true, town.ReturnsIn, town.Services()...)
+	took := c.AwaitReady(true, harnesstest.ReturnsIn, harnesstest.Services()...)
 	c.t.Logf("%v %s: all are ready again after %v, %d uploads accepted meanwhile",
 		parts, o.name, took.Round(time.Millisecond), g.Accepted()-before)
 }
 
 func TestEveryDependencyMayGoAwayAloneAndComeBack(t *testing.T) {
 	t.Parallel()
-	c := found(t, map[string]int{fleet.Gateway: 2, fleet.Uploader: 2, fleet.Dispatcher: 2, fleet.Tracker: 2},
+	c := found(t, map[string]int{harness.Gateway: 2, harness.Uploader: 2, harness.Dispatcher: 2, harness.Tracker: 2},
 		map[string]string{"S3_STALL_TIMEOUT": "2s"}) // so that a pause outlasts copies
-	g := c.Gather()
+	g := c.Load()
 	for _, o := range outages() {
 		for _, part := range parts() {
 			c.suffer(g, o, []stack.Part{part})
@@ -114,8 +114,8 @@ func TestEveryDependencyMayGoAwayAloneAndComeBack(t *testing.T) {
 
 func TestAllDependenciesMayGoAwayTogetherAndComeBack(t *testing.T) {
 	t.Parallel()
-	c := found(t, map[string]int{fleet.Tracker: 2}, nil)
-	g := c.Gather()
+	c := found(t, map[string]int{harness.Tracker: 2}, nil)
+	g := c.Load()
 	for _, o := range outages() {
 		c.suffer(g, o, parts())
 	}

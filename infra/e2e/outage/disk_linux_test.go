@@ -6,9 +6,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sori.internal/infra/internal/crowd"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/town"
 )
 
 // limitFiles bounds the size of the files that the bus may write: as on a full
@@ -32,7 +32,7 @@ func (c place) limitFiles(size uint64) {
 func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 	t.Parallel()
 	c := found(t, nil, nil)
-	client, small := crowd.NewClient(c.Gateways()), crowd.NewRecording(time.Second)
+	client, small := loadgen.Dial(c.Gateways()), loadgen.NewRecording(time.Second)
 	if err := c.Stack.SignalAll(stack.S3, stop); err != nil { // so that nothing leaves staging
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 		}
 		began := time.Now()
 		job, code, err := client.Upload(c.Ctx, 0, small)
-		if took := time.Since(began); took > crowd.UploadTakes {
+		if took := time.Since(began); took > loadgen.UploadTakes {
 			t.Errorf("an upload took %v", took)
 		}
 		switch {
@@ -57,14 +57,14 @@ func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 			refused = true
 		}
 	}
-	t.Logf("noticed after %v", c.AwaitReady(false, town.NoticesIn, town.Services()...))
+	t.Logf("noticed after %v", c.AwaitReady(false, harnesstest.NoticesIn, harnesstest.Services()...))
 	if err := c.Stack.SignalAll(stack.S3, cont); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.restart(stack.NATS); err != nil { // a new process, without the limit
 		t.Fatal(err)
 	}
-	c.AwaitReady(true, town.ReturnsIn, town.Services()...)
+	c.AwaitReady(true, harnesstest.ReturnsIn, harnesstest.Services()...)
 	jobs = append(jobs, c.uploadAgain(client, small))
 	c.CheckJobs(jobs)
 	c.CheckProcesses()

@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/crowd"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/shared/event"
 )
 
 // fillUp uploads until the bus is full and a few times more, and returns the jobs
 // that were accepted. None may be refused in any other way.
-func (c place) fillUp(client *crowd.Client, r crowd.Recording) []string {
+func (c place) fillUp(client loadgen.Gateways, r loadgen.Recording) []string {
 	c.t.Helper()
 	const most, more = 2000, 5
 	var jobs []string
@@ -38,7 +38,7 @@ func (c place) fillUp(client *crowd.Client, r crowd.Recording) []string {
 const askAgain = 400 * time.Millisecond
 
 // uploadAgain tries until an upload is accepted.
-func (c place) uploadAgain(client *crowd.Client, r crowd.Recording) string {
+func (c place) uploadAgain(client loadgen.Gateways, r loadgen.Recording) string {
 	c.t.Helper()
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()
@@ -61,7 +61,7 @@ func (c place) uploadAgain(client *crowd.Client, r crowd.Recording) string {
 func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing.T) {
 	t.Parallel()
 	c := found(t, nil, map[string]string{"STAGING_MAX_BYTES": "1048576", "JOBS_MAX_BYTES": "262144", "UPLOAD_RESERVE": "0"})
-	client, small := crowd.NewClient(c.Gateways()), crowd.NewRecording(time.Second)
+	client, small := loadgen.Dial(c.Gateways()), loadgen.NewRecording(time.Second)
 
 	// Recordings that S3 does not take fill staging.
 	if err := c.Stack.SignalAll(stack.S3, stop); err != nil {
@@ -76,8 +76,8 @@ func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing
 	c.CheckJobs(jobs)
 
 	// Events fill the log, until whoever runs the bus gives it more room.
-	jobs = append(jobs, c.fillUp(client, crowd.NewRecording(10*time.Millisecond))...)
-	js, name := c.Books.JetStream, c.Books.Namespace.Stream(event.Jobs().Name)
+	jobs = append(jobs, c.fillUp(client, loadgen.NewRecording(10*time.Millisecond))...)
+	js, name := c.Checker.JetStream, c.Checker.Namespace.Stream(event.Jobs().Name)
 	stream, err := js.Stream(c.Ctx, name)
 	if err != nil {
 		t.Fatal(err)
@@ -98,9 +98,9 @@ func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing
 func TestUploadsLeaveTheAcceptedJobsRoomToEnd(t *testing.T) {
 	t.Parallel()
 	c := found(t, nil, map[string]string{"JOBS_MAX_BYTES": "16777216", "UPLOAD_RESERVE": "0.97"})
-	jobs := c.fillUp(crowd.NewClient(c.Gateways()), crowd.NewRecording(10*time.Millisecond))
+	jobs := c.fillUp(loadgen.Dial(c.Gateways()), loadgen.NewRecording(10*time.Millisecond))
 	c.CheckJobs(jobs)
-	extent, err := c.Books.Bus.Extent(c.Ctx, event.Jobs())
+	extent, err := c.Checker.Bus.Extent(c.Ctx, event.Jobs())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,30 +9,30 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/town"
 )
 
 // pauseFor is how long a dependency stands still: -pause=60s tries what the
 // default leaves out, connections that are given up meanwhile.
 var pauseFor = flag.Duration("pause", 6*time.Second, "how long a paused dependency stands still")
 
-func TestMain(m *testing.M) { os.Exit(town.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(harnesstest.Main(m)) }
 
 // patience bounds a whole test.
 const patience = 3 * time.Minute
 
-// place is a town, and the test that harms it.
+// place is a system, and the test that harms it.
 type place struct {
-	*town.Town
+	*harnesstest.System
 	t *testing.T
 }
 
-// found starts a town whose services differ from the default by settings.
+// found starts a system whose services differ from the default by settings.
 func found(t *testing.T, copies map[string]int, settings map[string]string) place {
 	t.Helper()
-	return place{town.Found(t, town.Options{Copies: copies, Settings: settings, Patience: patience + 4**pauseFor}), t}
+	return place{harnesstest.StartSystem(t, harnesstest.SystemOptions{Copies: copies, Settings: settings, Patience: patience + 4**pauseFor}), t}
 }
 
 func parts() []stack.Part { return []stack.Part{stack.NATS, stack.S3, stack.Postgres} }
@@ -43,15 +43,15 @@ func needing(parts ...stack.Part) []string {
 	for _, part := range parts {
 		switch part {
 		case stack.NATS:
-			return town.Services()
+			return harnesstest.Services()
 		case stack.S3:
-			need[fleet.Uploader] = true
+			need[harness.Uploader] = true
 		case stack.Postgres:
-			need[fleet.Gateway], need[fleet.Tracker] = true, true
+			need[harness.Gateway], need[harness.Tracker] = true, true
 		}
 	}
 	var names []string
-	for _, name := range town.Services() {
+	for _, name := range harnesstest.Services() {
 		if need[name] {
 			names = append(names, name)
 		}

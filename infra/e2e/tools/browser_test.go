@@ -12,8 +12,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 )
 
 // browser opens a page of Debian's Chromium that speaks to nothing but us.
@@ -59,9 +59,9 @@ type visit struct {
 
 func TestAPlainEventSourceFollowsAJobAndIsStoppedAtItsEnd(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(2 * time.Second)}})
 	page := browser(w.Context(), t)
-	script := fmt.Sprintf(frontend, base64.StdEncoding.EncodeToString(tone.WAV(220, time.Second)), w.Token)
+	script := fmt.Sprintf(frontend, base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second)), w.Token)
 	if err := chromedp.Do(page, chromedp.Navigate(w.Gateway+"/livez")); err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/testkit"
 )
 
@@ -40,7 +40,7 @@ func fetch(t *testing.T, from string) string {
 }
 
 // awaits waits until a job has a status and has come as far as a percent.
-func awaits(t *testing.T, w *world.World, job, status string, progress int) {
+func awaits(t *testing.T, w *harnesstest.Env, job, status string, progress int) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
 		var r struct {
@@ -55,7 +55,7 @@ func awaits(t *testing.T, w *world.World, job, status string, progress int) {
 	})
 }
 
-func cancelJob(t *testing.T, w *world.World, job string) {
+func cancelJob(t *testing.T, w *harnesstest.Env, job string) {
 	t.Helper()
 	resp, err := w.Client.Post(w.Gateway+"/jobs/"+job+"/cancel", "", nil)
 	if err != nil {
@@ -69,7 +69,7 @@ func cancelJob(t *testing.T, w *world.World, job string) {
 
 func TestEveryTabTellsHowLongAJobTook(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(3 * time.Second)}})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(3 * time.Second)}})
 	v := arrive(t, w.Gateway)
 	v.gives(speechFile(t))
 	v.presses("Analyse recording")
@@ -89,11 +89,11 @@ func TestEveryTabTellsHowLongAJobTook(t *testing.T) {
 
 func TestASeventhTabLoadsBesideSixRunningJobs(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Hour)}})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Hour)}})
 	v := arrive(t, w.Gateway)
 	tabs := map[string]*visitor{}
 	for range 6 {
-		job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+		job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 		tab := v.tab()
 		tab.open("/#/jobs/" + job)
 		tab.sees(`document.querySelector('[role=progressbar]')`)
@@ -115,14 +115,14 @@ func TestASeventhTabLoadsBesideSixRunningJobs(t *testing.T) {
 
 func TestRowsBehindShowMoreAreAsTheServerHasThem(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Hour)}})
-	oldest := w.Upload(t, "oldest.wav", tone.WAV(220, time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Hour)}})
+	oldest := w.Upload(t, "oldest.wav", loadgen.Tone(220, time.Second))
 	awaits(t, w, oldest, "processing", 90)
 	if err := w.Analyzer.Behave(analyzer.Behaviour{Instant: true}); err != nil {
 		t.Fatal(err)
 	}
 	for range 50 {
-		w.Upload(t, "newer.wav", tone.WAV(220, 10*time.Millisecond))
+		w.Upload(t, "newer.wav", loadgen.Tone(220, 10*time.Millisecond))
 	}
 	v := arrive(t, w.Gateway)
 	v.open("/#/jobs")
@@ -137,8 +137,8 @@ func TestRowsBehindShowMoreAreAsTheServerHasThem(t *testing.T) {
 
 func TestAPageHasItsTitleBackAfterAMomentOffline(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	awaits(t, w, job, "completed", 100)
 	door := w.Proxy(w.Gateway)
 	v := arrive(t, door.URL)
@@ -157,8 +157,8 @@ func TestAPageHasItsTitleBackAfterAMomentOffline(t *testing.T) {
 
 func TestTheWayBackKeepsTheFiltersOfTheList(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	awaits(t, w, job, "completed", 100)
 	v := arrive(t, w.Gateway)
 	v.open("/#/jobs")
@@ -180,7 +180,7 @@ func TestTheWayBackKeepsTheFiltersOfTheList(t *testing.T) {
 
 func TestDatesAreWholeOnAPhone(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
 	v.open("/#/jobs?from=2026-11-28&to=2026-12-28")
 	v.sees(`document.querySelectorAll('input[type=date]').length === 2`)
@@ -205,7 +205,7 @@ func TestDatesAreWholeOnAPhone(t *testing.T) {
 
 func TestWhyAResultIsNotComparedIsTold(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
 	shows := func(name, told string, audio []byte) {
 		t.Helper()
@@ -214,9 +214,9 @@ func TestWhyAResultIsNotComparedIsTold(t *testing.T) {
 		v.sees(`document.querySelector('.score .hint')?.textContent === '` + told + `'`)
 		v.shoots("not-compared-" + strings.SplitN(name, ".", 2)[0])
 	}
-	shows("none.wav", "no reference to compare with", tone.WAV(220, time.Second))
+	shows("none.wav", "no reference to compare with", loadgen.Tone(220, time.Second))
 	refer(t, w)
-	silence := tone.WAV(220, time.Second)
+	silence := loadgen.Tone(220, time.Second)
 	clear(silence[44:])
 	shows("silent.wav", "no voice in the recording to compare", silence)
 	client, bucket := w.Bucket()
@@ -224,7 +224,7 @@ func TestWhyAResultIsNotComparedIsTold(t *testing.T) {
 	if _, err := client.PutObject(w.Context(), bucket, "refs/1.json", bytes.NewReader(broken), int64(len(broken)), minio.PutObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	shows("broken.wav", "the reference could not be read", tone.WAV(220, time.Second))
+	shows("broken.wav", "the reference could not be read", loadgen.Tone(220, time.Second))
 	v.reads("The reference could not be read, so the melody was not compared.")
 }
 
@@ -233,7 +233,7 @@ const english = `(text => text.match(/[A-Za-z]{2,}( [a-z]{2,}){2,}/)?.[0] ?? '')
 
 func TestTheKoreanConsoleSpeaksKorean(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{
 		Delay: analyzer.Duration(2 * time.Second), Fail: true, FailReason: "it is only a beep",
 	}})
 	v := arrive(t, w.Gateway)
@@ -256,7 +256,7 @@ func TestTheKoreanConsoleSpeaksKorean(t *testing.T) {
 		t.Fatal(err)
 	}
 	refer(t, w)
-	silence := tone.WAV(220, time.Second)
+	silence := loadgen.Tone(220, time.Second)
 	clear(silence[44:])
 	v.open("/#/jobs/" + w.Upload(t, "조용한 녹음.wav", silence))
 	v.reads("억양을 비교하지 못했습니다.")
@@ -268,9 +268,9 @@ func TestTheKoreanConsoleSpeaksKorean(t *testing.T) {
 
 func TestNoPageSaysToken(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	for _, path := range []string{"/#/", "/#/jobs", "/#/jobs/" + job} {
 		v.open(path)
 		v.sees(`document.querySelector('input[type=radio], tbody, .scores')`)
@@ -288,8 +288,8 @@ func TestNoPageSaysToken(t *testing.T) {
 
 func TestAFailedJobsRecordingPlays(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{RejectStatus: http.StatusUnprocessableEntity}})
-	job := w.Upload(t, "a.wav", tone.WAV(220, 3*time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{RejectStatus: http.StatusUnprocessableEntity}})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, 3*time.Second))
 	awaits(t, w, job, "failed", 0)
 	v := arrive(t, w.Gateway)
 	v.open("/#/jobs/" + job)
@@ -309,7 +309,7 @@ func TestAFailedJobsRecordingPlays(t *testing.T) {
 
 func TestAResultIsDownloaded(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
 	v.gives(speechFile(t))
 	v.presses("Analyse recording")

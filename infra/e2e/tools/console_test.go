@@ -17,8 +17,8 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 )
 
 // speech is a recording with a voice in it.
@@ -59,7 +59,7 @@ const drawn = `[...document.querySelectorAll('.plot canvas')].map(canvas => {
 
 func TestTheConsoleTakesARecordingToItsPictures(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(4 * time.Second)}})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(4 * time.Second)}})
 	v := arrive(t, w.Gateway)
 	v.presses("Analyse recording")
 	v.reads("Record something or choose a file.")
@@ -149,12 +149,12 @@ func checkLanguages(t *testing.T, v *visitor) {
 
 func TestAReloadInTheMiddleOfAnUploadLosesNothing(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	door := w.Proxy(w.Gateway)
 	v := arrive(t, door.URL)
 	v.loadsFonts()
 	large := filepath.Join(t.TempDir(), "길게 녹음한 것.wav")
-	if err := os.WriteFile(large, tone.WAV(220, time.Minute), 0o600); err != nil {
+	if err := os.WriteFile(large, loadgen.Tone(220, time.Minute), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	v.gives(large)
@@ -190,7 +190,7 @@ func TestAReloadInTheMiddleOfAnUploadLosesNothing(t *testing.T) {
 
 func TestTheConsoleRecordsFromTheMicrophone(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
 	v.presses("Record")
 	v.sees(`document.querySelector('[role=timer]')?.textContent >= '0:01.2'`)
@@ -215,7 +215,7 @@ func TestTheConsoleRecordsFromTheMicrophone(t *testing.T) {
 
 func TestTheConsoleSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Fail: true, FailReason: "it is only a beep"}})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Fail: true, FailReason: "it is only a beep"}})
 	v := arrive(t, w.Gateway)
 
 	// What is no audio is refused in words.
@@ -269,7 +269,7 @@ func TestTheConsoleSaysWhatToDo(t *testing.T) {
 
 func TestAJobIsDeletedInTheConsole(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
 	v.open("/#/jobs")
 	v.reads("No jobs yet.")
@@ -290,7 +290,7 @@ func TestAJobIsDeletedInTheConsole(t *testing.T) {
 
 func TestTheConsoleComparesWithTheReference(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	refer(t, w)
 	v := arrive(t, w.Gateway)
 	v.gives(speechFile(t))
@@ -305,7 +305,7 @@ func TestTheConsoleComparesWithTheReference(t *testing.T) {
 }
 
 // refer gives the world's token a reference: a voice that falls from 140 Hz.
-func refer(t *testing.T, w *world.World) {
+func refer(t *testing.T, w *harnesstest.Env) {
 	t.Helper()
 	var points []map[string]float64
 	for i := range 180 {
@@ -337,7 +337,7 @@ func refer(t *testing.T, w *world.World) {
 
 func TestATokenIsMadeInTheConsole(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
 	v.presses("Create a line")
 	v.presses("Create line")

@@ -12,8 +12,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/testkit"
 )
 
@@ -27,7 +27,7 @@ const tooLong = 40 << 20
 // recorded makes a WAV file of 5 s, and of more bytes behind them.
 func recorded(t *testing.T, more int) string {
 	t.Helper()
-	return given(t, "녹음.wav", string(tone.WAV(220, 5*time.Second))+strings.Repeat("\x00", more))
+	return given(t, "녹음.wav", string(loadgen.Tone(220, 5*time.Second))+strings.Repeat("\x00", more))
 }
 
 func TestADiscardedUploadBecomesNoJob(t *testing.T) {
@@ -35,7 +35,7 @@ func TestADiscardedUploadBecomesNoJob(t *testing.T) {
 	for name, more := range map[string]int{"in the middle": tooLong, "sent to its last byte": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := world.Start(t, world.Options{Settings: withConsole(t)})
+			w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 			door := w.Proxy(w.Gateway)
 			v := arrive(t, door.URL)
 			v.gives(recorded(t, more))
@@ -62,7 +62,7 @@ func TestADiscardedUploadBecomesNoJob(t *testing.T) {
 }
 
 // idle waits until no upload is under way.
-func idle(t *testing.T, w *world.World) {
+func idle(t *testing.T, w *harnesstest.Env) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
 		text := fetch(t, w.Gateway+"/metrics")
@@ -75,7 +75,7 @@ func idle(t *testing.T, w *world.World) {
 
 func TestAnUploadThatIsCutTellsThatItStartsAgain(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	door := w.Proxy(w.Gateway)
 	v := arrive(t, door.URL)
 	v.loadsFonts()
@@ -115,7 +115,7 @@ func TestAnUploadThatIsCutTellsThatItStartsAgain(t *testing.T) {
 
 func TestTheBarGivesSendingAndAnalysisTheirShares(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(6 * time.Second), NoProgress: true}})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(6 * time.Second), NoProgress: true}})
 	door := w.Proxy(w.Gateway)
 	v := arrive(t, door.URL)
 	v.loadsFonts()
@@ -132,7 +132,7 @@ func TestTheBarGivesSendingAndAnalysisTheirShares(t *testing.T) {
 
 func TestARecordingFromTheMicrophoneIsNotLostByLeaving(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: withConsole(t)})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
 	v.presses("Record")
 	v.sees(`document.querySelector('[role=timer]')?.textContent >= '0:00.5'`)
@@ -174,7 +174,7 @@ func TestWhatIsNoRecordingIsRefusedBeforeItIsSent(t *testing.T) {
 	t.Parallel()
 	settings := withConsole(t)
 	settings["MAX_UPLOAD_BYTES"] = "200000"
-	w := world.Start(t, world.Options{Settings: settings})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: settings})
 	v := arrive(t, w.Gateway)
 	v.reads("up to 200 kB")
 	v.reads("AMR or CAF")
@@ -184,7 +184,7 @@ func TestWhatIsNoRecordingIsRefusedBeforeItIsSent(t *testing.T) {
 		{"사진.wav", "\x89PNG\r\n\x1a\n\x00\x00", "is an image"},
 		{"paper.mp3", "%PDF-1.7\n", "is a PDF document"},
 		{"archive.flac", "PK\x03\x04\x14\x00", "is an archive"},
-		{"long.wav", string(tone.WAV(220, 10*time.Second)), "larger than the 200 kB"},
+		{"long.wav", string(loadgen.Tone(220, 10*time.Second)), "larger than the 200 kB"},
 	} {
 		v.do(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{given(t, c.name, c.text)}))
 		v.sees(fmt.Sprintf("[...document.querySelectorAll('[role=alert]')].some(el => el.textContent.includes(%q) && el.textContent.includes(%q))", c.name, c.told))
@@ -198,7 +198,7 @@ func TestAFileThatIsTooLargeIsToldTheLimit(t *testing.T) {
 	t.Parallel()
 	settings := withConsole(t)
 	settings["MAX_UPLOAD_BYTES"] = "200000"
-	w := world.Start(t, world.Options{Settings: settings})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: settings})
 	v := arrive(t, w.Gateway)
 	// An older server does not tell the limit before it refuses.
 	v.do(chromedp.Evaluate[chromedp.Void](`(() => {

@@ -17,8 +17,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 )
 
 // axiosPackage is what frontends upload with, from npm.
@@ -158,9 +158,9 @@ type seen struct {
 const seconds = 2
 
 // uses has a page use the API at base in every way.
-func uses(t *testing.T, v *visitor, w *world.World, base string) seen {
+func uses(t *testing.T, v *visitor, w *harnesstest.Env, base string) seen {
 	t.Helper()
-	audio := tone.WAV(220, seconds*time.Second)
+	audio := loadgen.Tone(220, seconds*time.Second)
 	s := evaluate[seen](v, fmt.Sprintf(foreign, base64.StdEncoding.EncodeToString(audio), base, w.Token))
 	if len(s.Sent) == 0 || s.Sent[len(s.Sent)-1] < s.Total {
 		t.Errorf("%d bytes were sent, in the steps %v", s.Total, s.Sent)
@@ -191,7 +191,7 @@ func crossOrigin(origin string) map[string]string {
 func TestAPageOfAListedOriginUsesTheWholeAPI(t *testing.T) {
 	t.Parallel()
 	home := site(t)
-	w := world.Start(t, world.Options{Settings: crossOrigin(home), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: crossOrigin(home), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
 	s := uses(t, opened(t, home), w, w.Gateway)
 	if s.Location != "/tokens/analysis-result/"+s.Job {
 		t.Errorf("Location is %s", s.Location)
@@ -237,10 +237,10 @@ const attack = `(async () => {
 
 func TestAPageOfAnUnlistedOriginMakesNoJob(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Settings: crossOrigin(site(t))})
+	w := harnesstest.Start(t, harnesstest.Options{Settings: crossOrigin(site(t))})
 	for _, home := range []string{site(t), strings.Replace(site(t), "localhost", "127.0.0.1", 1)} { // of another site, and of the same at another port
 		v := opened(t, home)
-		answers := evaluate[[]string](v, fmt.Sprintf(attack, w.Gateway, w.Token, base64.StdEncoding.EncodeToString(tone.WAV(220, time.Second))))
+		answers := evaluate[[]string](v, fmt.Sprintf(attack, w.Gateway, w.Token, base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second))))
 		want := []string{"failed", "opaque 0", "opaque 0", "failed", "failed", "failed"}
 		if strings.Join(answers, ", ") != strings.Join(want, ", ") {
 			t.Errorf("%s was answered %q", home, answers)

@@ -15,14 +15,14 @@ import (
 	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/testkit/contract"
 )
 
 // readDocs opens the documentation in a browser. Hosts that the browser asks beside
 // the gateway are sent to abroad, which has room for more than there should be.
-func readDocs(t *testing.T, w *world.World, abroad chan<- string) *visitor {
+func readDocs(t *testing.T, w *harnesstest.Env, abroad chan<- string) *visitor {
 	t.Helper()
 	v := &visitor{t: t, page: browser(t.Context(), t), home: w.Gateway}
 	v.do(chromedp.Navigate("about:blank"))
@@ -70,8 +70,8 @@ func (v *visitor) tries(id string) string {
 
 func TestTheDocumentationShowsAndRunsEverythingWithoutOtherHosts(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
-	world.CheckFrames(t, w.Follow(w.Context(), t, w.Upload(t, "a.wav", tone.WAV(220, time.Second)), "en"))
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, w.Upload(t, "a.wav", loadgen.Tone(220, time.Second)), "en"))
 	abroad := make(chan string, 10)
 	v := readDocs(t, w, abroad)
 	said := chromedp.Console(v.page)
@@ -122,7 +122,7 @@ func TestTheDocumentationShowsAndRunsEverythingWithoutOtherHosts(t *testing.T) {
 }
 
 // operations are what the document has.
-func operations(t *testing.T, w *world.World) []string {
+func operations(t *testing.T, w *harnesstest.Env) []string {
 	t.Helper()
 	return w.Client.Transport.(*contract.Transport).Document.Operations()
 }

@@ -13,15 +13,15 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 )
 
 // generator makes the client.
 const generator = "github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2"
 
 // document is the API's, as the gateway serves it.
-func document(t *testing.T, w *world.World) []byte {
+func document(t *testing.T, w *harnesstest.Env) []byte {
 	t.Helper()
 	resp, err := w.Client.Get(w.Gateway + "/openapi.json")
 	if err != nil {
@@ -44,7 +44,7 @@ func write(t *testing.T, file string, content []byte) {
 
 func TestAClientMadeFromTheDocumentDoesTheMainJob(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{})
+	w := harnesstest.Start(t, harnesstest.Options{})
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("testdata/client")); err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestAClientMadeFromTheDocumentDoesTheMainJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "openapi.json"), document(t, w))
-	write(t, filepath.Join(dir, "recording.wav"), tone.WAV(220, time.Second))
+	write(t, filepath.Join(dir, "recording.wav"), loadgen.Tone(220, time.Second))
 	for _, step := range [][]string{
 		{"run", generator, "-generate", "types,client,skip-prune", "-package", "sori", "-o", "sori/client.go", "openapi.json"},
 		{"mod", "init", "client"}, {"mod", "tidy"}, {"vet", "./..."},
@@ -92,10 +92,10 @@ func examples(value any) []string {
 
 func TestTheExamplesRunAsTheyStand(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{})
+	w := harnesstest.Start(t, harnesstest.Options{})
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "recording.wav"), tone.WAV(220, time.Second))
-	world.CheckFrames(t, w.Follow(w.Context(), t, w.Upload(t, "a.wav", tone.WAV(220, time.Second)), "ko"))
+	write(t, filepath.Join(dir, "recording.wav"), loadgen.Tone(220, time.Second))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, w.Upload(t, "a.wav", loadgen.Tone(220, time.Second)), "ko"))
 	var root any
 	if err := json.Unmarshal(document(t, w), &root); err != nil {
 		t.Fatal(err)

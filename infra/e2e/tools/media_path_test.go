@@ -14,7 +14,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
 )
 
 // outcome is what the API says of an analysed recording.
@@ -31,7 +31,7 @@ type outcome struct {
 
 // analyseListed uploads a recording and returns what became of it, and the length that the list shows,
 // in seconds; negative where it shows none.
-func analyseListed(t *testing.T, w *world.World, name string, content []byte) (outcome, float64) {
+func analyseListed(t *testing.T, w *harnesstest.Env, name string, content []byte) (outcome, float64) {
 	t.Helper()
 	job := w.Upload(t, name, content)
 	w.Follow(w.Context(), t, job, "en")
@@ -40,7 +40,7 @@ func analyseListed(t *testing.T, w *world.World, name string, content []byte) (o
 	return o, listedLength(t, w, job)
 }
 
-func listedLength(t *testing.T, w *world.World, job string) float64 {
+func listedLength(t *testing.T, w *harnesstest.Env, job string) float64 {
 	t.Helper()
 	resp, err := w.Client.Get(w.Gateway + "/jobs/?limit=200")
 	if err != nil {
@@ -70,7 +70,7 @@ func listedLength(t *testing.T, w *world.World, job string) float64 {
 
 // checkAnalysed compares a recording's outcome with what ffmpeg decodes of it. The list shows the same
 // length, also where the container does not tell it.
-func checkAnalysed(t *testing.T, w *world.World, name string, content []byte) {
+func checkAnalysed(t *testing.T, w *harnesstest.Env, name string, content []byte) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(file, content, 0o600); err != nil {
@@ -98,7 +98,7 @@ func checkAnalysed(t *testing.T, w *world.World, name string, content []byte) {
 
 func TestEveryFormatIsAnalysedAsFFmpegDecodesIt(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{})
+	w := harnesstest.Start(t, harnesstest.Options{})
 	base := baseSound(t)
 	for _, f := range mediaFormats() {
 		for variant, content := range f.variants(t, base) {
@@ -126,7 +126,7 @@ const recordInPage = `(async (type, slice) => {
 
 func TestRecordingsOfABrowserAreAnalysed(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{})
+	w := harnesstest.Start(t, harnesstest.Options{})
 	ctx := browser(w.Context(), t,
 		chromedp.Flag("use-fake-device-for-media-stream", true), chromedp.Flag("use-fake-ui-for-media-stream", true))
 	if err := chromedp.Do(ctx, chromedp.Navigate(w.Gateway+"/livez")); err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/shared/testkit"
 )
 
@@ -37,7 +37,7 @@ func run(dir, name string, args ...string) error {
 }
 
 // body is what a path of the API answers with.
-func body(t *testing.T, w *world.World, path string) string {
+func body(t *testing.T, w *harnesstest.Env, path string) string {
 	t.Helper()
 	resp, err := w.Client.Get(w.Gateway + path)
 	if err != nil {
@@ -134,7 +134,7 @@ func TestPagesUseTheAPIThroughNginx(t *testing.T) {
 			if !cut {
 				settings["BASE_PATH"] = "/sori"
 			}
-			w := world.Start(t, world.Options{Settings: settings, Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
+			w := harnesstest.Start(t, harnesstest.Options{Settings: settings, Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
 			front := nginx(t, strings.TrimSuffix(w.Gateway, "/sori"), cut)
 			public := front + "/sori"
 			s := uses(t, opened(t, home), w, public)

@@ -22,9 +22,9 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack/loopback"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
 	gateway "sori.internal/services/gateway/app"
 	tracker "sori.internal/services/tracker/app"
 	"sori.internal/shared/lifecycle"
@@ -191,9 +191,9 @@ func TestTheMainTestsPassBehindPgBouncer(t *testing.T) {
 
 // behind starts Sori with PgBouncer before its database, and returns the database's
 // URL through it.
-func behind(t *testing.T) (w *world.World, pooled string) {
+func behind(t *testing.T) (w *harnesstest.Env, pooled string) {
 	t.Helper()
-	w = world.Start(t, world.Options{
+	w = harnesstest.Start(t, harnesstest.Options{
 		Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(100 * time.Millisecond)},
 		Pooler:    func(server string) string { pooled = pgbouncer(t, server, "* = SERVER"); return pooled },
 	})
@@ -205,14 +205,14 @@ func behind(t *testing.T) (w *world.World, pooled string) {
 func TestMoreClientsThanServerConnectionsLoseNothing(t *testing.T) {
 	t.Parallel()
 	w, pooled := behind(t)
-	audio := tone.WAV(220, time.Second)
+	audio := loadgen.Tone(220, time.Second)
 	var wg sync.WaitGroup
 	jobs := make([]string, 24)
 	for i := range jobs {
 		wg.Go(func() {
 			keepCatalogue(t, w, i)
 			jobs[i] = w.Upload(t, "a.wav", audio)
-			world.CheckFrames(t, w.Follow(w.Context(), t, jobs[i], "en"))
+			harnesstest.CheckFrames(t, w.Follow(w.Context(), t, jobs[i], "en"))
 			var r struct {
 				Status string
 				Result *measured
@@ -232,7 +232,7 @@ func TestMoreClientsThanServerConnectionsLoseNothing(t *testing.T) {
 }
 
 // keepCatalogue makes, changes, lists and removes entries.
-func keepCatalogue(t *testing.T, w *world.World, i int) {
+func keepCatalogue(t *testing.T, w *harnesstest.Env, i int) {
 	t.Helper()
 	do := func(method, path, body string, want int) {
 		req, err := http.NewRequestWithContext(w.Context(), method, w.Gateway+path, strings.NewReader(body))

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
 )
 
 // output runs a tool that .ci/run installs.
@@ -35,14 +35,14 @@ type measured struct {
 	Pitch    *float64 `json:"pitch_median_hz"`
 }
 
-func analysed(t *testing.T, w *world.World, file string) *measured {
+func analysed(t *testing.T, w *harnesstest.Env, file string) *measured {
 	t.Helper()
 	audio, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	job := w.Upload(t, filepath.Base(file), audio)
-	world.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	var r struct {
 		Result *measured `json:"result"`
 	}
@@ -55,7 +55,7 @@ func analysed(t *testing.T, w *world.World, file string) *measured {
 
 func TestDurationsAreWhatSoxSays(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{})
+	w := harnesstest.Start(t, harnesstest.Options{})
 	dir := t.TempDir()
 	speech := filepath.Join(dir, "speech.wav")
 	output(w.Context(), t, "espeak-ng", "-w", speech, "The quick brown fox jumps over the lazy dog. Sori means sound.")
@@ -78,7 +78,7 @@ func TestDurationsAreWhatSoxSays(t *testing.T) {
 
 func TestATonesPitchIsItsFrequency(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{})
+	w := harnesstest.Start(t, harnesstest.Options{})
 	for _, ext := range []string{"wav", "flac", "ogg", "mp3"} {
 		file := filepath.Join(t.TempDir(), "tone."+ext)
 		output(w.Context(), t, "sox", "-n", "-r", "44100", file, "synth", "3", "sine", "220", "gain", "-6")
@@ -92,7 +92,7 @@ func TestATonesPitchIsItsFrequency(t *testing.T) {
 // for 20 s, which must read -23.0 LUFS within 0.1.
 func TestTheLoudnessOfTheFirstEBUSignal(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{})
+	w := harnesstest.Start(t, harnesstest.Options{})
 	file := filepath.Join(t.TempDir(), "ebu-1.wav")
 	output(w.Context(), t, "sox", "-n", "-r", "48000", "-c", "2", "-b", "24", file, "synth", "20", "sine", "1000", "sine", "1000", "gain", "-23")
 	if got := analysed(t, w, file); got.Loudness == nil || math.Abs(*got.Loudness+23) > 0.1 {

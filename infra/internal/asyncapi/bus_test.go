@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/internal/tone"
-	"sori.internal/infra/internal/world"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
@@ -105,17 +105,17 @@ func (e *ear) waits(channels ...string) {
 
 func TestWhatAJobSaysIsAsTheDocumentHasIt(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(time.Second)}})
 	e := listen(t, w.Kit)
-	job := w.Upload(t, "녹음 1.wav", tone.WAV(220, time.Second))
+	job := w.Upload(t, "녹음 1.wav", loadgen.Tone(220, time.Second))
 	w.Follow(w.Context(), t, job, "ko")
 	e.waits("received", "uploading", "stored", "attempted", "dispatched", "progressed", "completed", "live")
 }
 
 func TestWhatIsDeletedIsAsTheDocumentHasIt(t *testing.T) {
 	t.Parallel()
-	w := world.Start(t, world.Options{Behaviour: analyzer.Behaviour{Instant: true}})
-	job := w.Upload(t, "a.wav", tone.WAV(220, time.Second))
+	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
+	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	w.Follow(w.Context(), t, job, "ko")
 	e := listen(t, w.Kit)
 	req, err := http.NewRequestWithContext(w.Context(), http.MethodDelete, fmt.Sprintf("%s/tokens/%d", w.Gateway, w.Token), http.NoBody)

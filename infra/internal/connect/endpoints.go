@@ -47,11 +47,16 @@ func (e Endpoints) Write(dir string) (remove func(), err error) {
 
 // Read reads the file of a state folder.
 func Read(dir string) (Endpoints, error) {
-	body, err := os.ReadFile(filepath.Join(dir, File))
+	e, err := ReadFile(filepath.Join(dir, File))
 	if errors.Is(err, os.ErrNotExist) {
 		return Endpoints{}, fmt.Errorf("nothing runs in %s: start it with `go run ./infra/local`, or name a deployment in NATS_URL", dir)
 	}
-	var e Endpoints
+	return e, err
+}
+
+// ReadFile reads a file that Write has written.
+func ReadFile(file string) (e Endpoints, err error) {
+	body, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(body, &e)
 	}

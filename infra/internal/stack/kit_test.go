@@ -32,7 +32,6 @@ func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-
 	return ctx
 }
 
@@ -52,7 +51,6 @@ func newDir(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-
 	return dir
 }
 
@@ -67,7 +65,6 @@ func start(t *testing.T, opts stack.Options) *stack.Stack {
 	}
 	t.Logf("ready in %v", time.Since(begun).Round(time.Millisecond))
 	t.Cleanup(func() { stop(t, s) })
-
 	return s
 }
 
@@ -89,7 +86,6 @@ func database(t *testing.T, dsn string) *sql.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-
 	return db
 }
 
@@ -105,7 +101,6 @@ func bucket(t *testing.T, e stack.Endpoints) *minio.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-
 	return c
 }
 
@@ -120,7 +115,6 @@ func bus(t *testing.T, e stack.Endpoints) jetstream.JetStream {
 	if err != nil {
 		t.Fatal(err)
 	}
-
 	return js
 }
 
@@ -222,6 +216,5 @@ func workingIn(t *testing.T, dir string) []string {
 			found = append(found, e.Name()+" in "+cwd)
 		}
 	}
-
 	return found
 }

@@ -36,7 +36,6 @@ func (s *Stack) startNodes(ctx context.Context) error {
 			return err
 		}
 	}
-
 	return err
 }
 
@@ -55,7 +54,6 @@ func (s *Stack) tryNodes(ctx context.Context) error {
 			err = errors.Join(err, started.end(context.WithoutCancel(ctx)))
 		}
 	}
-
 	return err
 }
 
@@ -66,7 +64,6 @@ func (s *Stack) node(part Part) (natsd.Member, error) {
 			return m, nil
 		}
 	}
-
 	return natsd.Member{}, fmt.Errorf("no part %q", part)
 }
 
@@ -78,9 +75,8 @@ func (s *Stack) launchNode(ctx context.Context, part Part, log zerolog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-
 	return natsd.Start(ctx, natsd.Options{
-		Dir: s.store(part), Member: m, Cluster: s.cluster, MaxPayload: s.opts.NATSMaxPayload, Log: log,
+		Dir: s.store(part), Member: m, Cluster: s.cluster, Log: log,
 	})
 }
 
@@ -90,7 +86,6 @@ func (s *Stack) AwaitNodes(ctx context.Context) error {
 	for _, m := range s.cluster {
 		group.Go(func() error { return m.Current(ctx) })
 	}
-
 	return group.Wait()
 }
 
@@ -105,7 +100,6 @@ func (s *Stack) MetaLeader(ctx context.Context) (Part, error) {
 		}
 		errs = append(errs, err)
 	}
-
 	return "", errors.Join(errs...)
 }
 
@@ -126,6 +120,5 @@ func (s *Stack) Lose(ctx context.Context, part Part) error {
 	if err := os.RemoveAll(s.store(part)); err != nil {
 		return fmt.Errorf("lose %s: %w", part, err)
 	}
-
 	return nil
 }

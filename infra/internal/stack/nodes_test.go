@@ -31,7 +31,6 @@ func replicated(t *testing.T, js jetstream.JetStream) (st jetstream.Stream) {
 		st, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "R3", Subjects: []string{"r3.>"}, Replicas: 3})
 		return err
 	})
-
 	return st
 }
 
@@ -44,7 +43,6 @@ func leaderOf(t *testing.T, st jetstream.Stream) (leader stack.Part) {
 		}
 		return err
 	})
-
 	return leader
 }
 

@@ -34,6 +34,5 @@ func Remove(dir string) error {
 	if err = errors.Join(err, lock.Release()); err != nil {
 		return fmt.Errorf("remove stack: %w", err)
 	}
-
 	return nil
 }

@@ -49,7 +49,6 @@ func (s *Stack) PID(part Part) int {
 	if m == nil {
 		return 0
 	}
-
 	return m.PID()
 }
 
@@ -66,7 +65,6 @@ func (s *Stack) Signal(part Part, sig os.Signal) error {
 	if err = p.Signal(sig); err != nil {
 		return fmt.Errorf("signal %s: %w", part, err)
 	}
-
 	return nil
 }
 
@@ -90,7 +88,6 @@ func (s *Stack) SignalAll(part Part, sig syscall.Signal) error {
 			return fmt.Errorf("signal %s: %w", part, err)
 		}
 	}
-
 	return nil
 }
 
@@ -107,7 +104,6 @@ func (s *Stack) Restart(ctx context.Context, part Part) error {
 	if err := s.start(ctx, part, loopback.Port{Fixed: port}); err != nil {
 		return fmt.Errorf("restart %s: %w", part, err)
 	}
-
 	return nil
 }
 
@@ -123,14 +119,12 @@ func (s *Stack) Stop(ctx context.Context) error {
 		}
 		s.stopErr = errors.Join(append(errs, s.lock.Release())...)
 	})
-
 	return s.stopErr
 }
 
 func (s *Stack) member(part Part) *member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-
 	return s.parts[part]
 }
 
@@ -142,6 +136,5 @@ func (m *member) end(ctx context.Context) error {
 	m.expect()
 	err := m.Stop(ctx)
 	<-m.watched
-
 	return err
 }

@@ -40,7 +40,6 @@ func loadSecrets(dir string) (secrets, error) {
 		S3AccessKey: rand.Text()[:20], S3SecretKey: rand.Text() + rand.Text(),
 		PostgresAdmin: rand.Text(), PostgresOwner: rand.Text(),
 	}
-
 	return keys, save(path, keys)
 }
 
@@ -51,7 +50,6 @@ func loadPorts(dir string) Ports {
 	if err != nil || json.Unmarshal(text, &ports) != nil {
 		return Ports{}
 	}
-
 	return ports
 }
 
@@ -70,6 +68,5 @@ func save(path string, v any) error {
 	if err = os.Rename(fresh, path); err != nil {
 		return fmt.Errorf("save: %w", err)
 	}
-
 	return nil
 }

@@ -54,8 +54,6 @@ type Options struct {
 	// NATSNodes, where it is more than one, runs so many NATS servers as a cluster, each a process and a part of its own (Node)
 	// in place of NATS. A later start finds their data, and other ports.
 	NATSNodes int
-	// NATSMaxPayload is the largest message in bytes; 0 is the server's default of 1 MiB, which other installations run with.
-	NATSMaxPayload int32
 	// Fast lets PostgreSQL lose data at a power cut, not at a kill; for tests.
 	Fast bool
 	// PostgresSearch says where PostgreSQL's programs are looked for; the zero value is the usual places.
@@ -117,7 +115,6 @@ func Start(ctx context.Context, opts Options) (*Stack, error) {
 	if err := s.startAll(ctx); err != nil {
 		return nil, fmt.Errorf("start stack: %w", errors.Join(err, s.Stop(context.WithoutCancel(ctx))))
 	}
-
 	return s, nil
 }
 
@@ -141,7 +138,6 @@ func (s *Stack) open() error {
 	if s.keys, err = loadSecrets(s.opts.Dir); err != nil {
 		return errors.Join(err, s.lock.Release())
 	}
-
 	return nil
 }
 
@@ -170,7 +166,6 @@ func (s *Stack) startAll(ctx context.Context) error {
 	} else {
 		ports.NATS = s.parts[NATS].Port()
 	}
-
 	return savePorts(s.opts.Dir, ports)
 }
 
@@ -183,7 +178,6 @@ func (s *Stack) Parts() []Part {
 	for _, m := range s.cluster {
 		parts = append(parts, Part(m.Name))
 	}
-
 	return append(parts, S3, Postgres)
 }
 
@@ -207,7 +201,6 @@ func (s *Stack) start(ctx context.Context, part Part, port loopback.Port) error 
 	}
 	log.Info().Int("port", srv.Port()).Msg("part is ready")
 	s.watch(part, srv)
-
 	return nil
 }
 
@@ -215,8 +208,7 @@ func (s *Stack) launch(ctx context.Context, part Part, port loopback.Port, log z
 	switch part {
 	case NATS:
 		return natsd.Start(ctx, natsd.Options{
-			Dir: filepath.Join(s.opts.Dir, "nats"), Port: port,
-			MaxPayload: s.opts.NATSMaxPayload, Log: log,
+			Dir: filepath.Join(s.opts.Dir, "nats"), Port: port, Log: log,
 		})
 	case S3:
 		return s3d.Start(ctx, s3d.Options{

@@ -88,7 +88,6 @@ func TestAKilledParentTakesItsPartsAlong(t *testing.T) {
 // zombie tells whether a process is dead and only waits for its adoptive parent to notice.
 func zombie(pid int) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", itoa(pid)).Output()
-
 	return err == nil && strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
 }
 

@@ -77,7 +77,6 @@ func (r *Report) Missed() []Figure {
 			missed = append(missed, f)
 		}
 	}
-
 	return missed
 }
 
@@ -90,7 +89,6 @@ func (r *Report) Save(file string) error {
 	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("save the report: %w", err)
 	}
-
 	return nil
 }
 
@@ -120,7 +118,6 @@ func (r *Report) Print(w io.Writer) error {
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("print the report: %w", err)
 	}
-
 	return nil
 }
 
@@ -150,7 +147,6 @@ func (f Figure) floor() string {
 	if f.Floor == 0 {
 		return ""
 	}
-
 	return number(f.Floor)
 }
 
@@ -158,7 +154,6 @@ func (f Figure) ratio() string {
 	if f.Floor == 0 {
 		return ""
 	}
-
 	return fmt.Sprintf("%.2f", f.Value/f.Floor)
 }
 
@@ -173,7 +168,6 @@ func (p Process) row() []string {
 	if p.PeakGrowth > 0 {
 		growth = mebibytes(p.PeakGrowth)
 	}
-
 	return []string{
 		p.Scenario, p.Name, fmt.Sprintf("%.2f", p.CPU), perThousand, fmt.Sprintf("%.0f %%", 100*p.Share),
 		before, after, growth,

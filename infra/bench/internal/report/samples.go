@@ -26,7 +26,6 @@ func (s *Samples) Add(d time.Duration) {
 func (s *Samples) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-
 	return len(s.all)
 }
 
@@ -46,7 +45,6 @@ func (s *Samples) Percentile(p float64) time.Duration {
 	if float64(rank) < p/100*float64(len(s.all)) {
 		rank++
 	}
-
 	return s.all[min(max(rank, 1), len(s.all))-1]
 }
 

@@ -3,7 +3,7 @@ package scenario
 import (
 	"sync"
 
-	"sori.internal/infra/bench/internal/world"
+	"sori.internal/infra/bench/internal/target"
 )
 
 // average is the mean memory of processes over several looks. It is safe for concurrent use.
@@ -16,7 +16,7 @@ type average struct {
 
 func newAverage() *average { return &average{sum: map[string]float64{}, count: map[string]int{}} }
 
-func (a *average) add(uses []world.Use) {
+func (a *average) add(uses []target.Use) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, u := range uses {
@@ -36,6 +36,5 @@ func (a *average) of(name string) float64 {
 	if a.count[name] == 0 {
 		return 0
 	}
-
 	return a.sum[name] / float64(a.count[name])
 }

@@ -8,8 +8,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sori.internal/infra/bench/internal/load"
 	"sori.internal/infra/bench/internal/report"
+	"sori.internal/infra/bench/internal/target"
+	"sori.internal/infra/internal/client"
 )
 
 // fanoutRounds is how often the end of a job is sent to all streams; the figures are over all rounds.
@@ -18,7 +19,7 @@ const fanoutRounds = 3
 // fanout opens many streams of one job and measures how long its end takes to reach each.
 func fanout(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Concurrent: 1000, Bytes: 100_000})
-	held, restore, err := b.World.Hold(ctx)
+	held, restore, err := b.Target.UseStub(ctx)
 	if err != nil {
 		b.Report.Note("fanout: not measured: %v", err)
 		return nil
@@ -27,7 +28,7 @@ func fanout(ctx context.Context, b *Bench) error {
 	var ends, firsts report.Samples
 	end := b.meter("fanout")
 	for range fanoutRounds {
-		b.calm(ctx)
+		b.waitIdle(ctx)
 		if err = b.fan(ctx, held, size, &firsts, &ends); err != nil {
 			break
 		}
@@ -44,7 +45,6 @@ func fanout(ctx context.Context, b *Bench) error {
 	b.add(milliseconds(name, "webhook to last frame p99", ends.Percentile(99), report.Bound{}))
 	b.add(milliseconds(name, "webhook to last frame max", ends.Max(), atMost(200*time.Millisecond)))
 	b.add(milliseconds(name, "first frame p99 while they connect", firsts.Percentile(99), report.Bound{}))
-
 	return nil
 }
 
@@ -52,10 +52,10 @@ func fanout(ctx context.Context, b *Bench) error {
 const opening = 64
 
 // fan is one round.
-func (b *Bench) fan(ctx context.Context, held *load.Holder, size Size, firsts, ends *report.Samples) error {
-	client := load.NewClient(b.World.Gateway, 1)
-	defer client.Close()
-	job, err := client.Upload(ctx, b.World.Token, b.audio(size.Bytes), 0)
+func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, firsts, ends *report.Samples) error {
+	api := b.Target.Client(1)
+	defer api.Close()
+	job, err := api.Upload(ctx, b.Target.Token, b.audio(size.Bytes).Form(0))
 	if err != nil {
 		return err
 	}
@@ -74,8 +74,8 @@ func (b *Bench) fan(ctx context.Context, held *load.Holder, size Size, firsts, e
 			opened := time.Now()
 			settled := sync.OnceFunc(func() { <-slots; connected.Done() })
 			defer settled()
-			return client.Follow(ctx, job, func(f load.Frame) {
-				if !f.Ended() && arrived[i].IsZero() {
+			return api.Follow(ctx, job, func(f client.Job) {
+				if !f.Terminal() && arrived[i].IsZero() {
 					firsts.Add(f.At.Sub(opened))
 				}
 				arrived[i] = f.At
@@ -98,6 +98,5 @@ func (b *Bench) fan(ctx context.Context, held *load.Holder, size Size, firsts, e
 	for _, at := range arrived {
 		ends.Add(at.Sub(called))
 	}
-
 	return nil
 }

@@ -35,13 +35,12 @@ func (f floorFigures) beside(figure report.Figure, p float64) report.Figure {
 	if f.took != nil {
 		figure.Floor = float64(f.took.Percentile(p)) / float64(time.Millisecond)
 	}
-
 	return figure
 }
 
 // floor measures the floor of a scenario, right beside it, since a machine is not equally fast at all times.
 func (b *Bench) floor(ctx context.Context, name string, size Size) (f floorFigures, err error) {
-	if !b.Floor || b.World.S3 == nil || b.World.DB == nil || b.World.NATS == nil {
+	if !b.Floor || b.Target.S3 == nil || b.Target.DB == nil || b.Target.NATS == nil {
 		return floorFigures{}, nil
 	}
 	b.Say("floor of %s: %d objects, %d at a time", name, size.Jobs, size.Concurrent)
@@ -60,7 +59,7 @@ func (b *Bench) floor(ctx context.Context, name string, size Size) (f floorFigur
 		}
 		f.took = &report.Samples{}
 		began := time.Now()
-		err := side(ctx, part.jobs, size.Concurrent, func(ctx context.Context, i int) error {
+		err := parallel(ctx, part.jobs, size.Concurrent, func(ctx context.Context, i int) error {
 			began := time.Now()
 			defer func() { f.took.Add(time.Since(began)) }()
 			return w.job(ctx, uint64(i))
@@ -71,7 +70,6 @@ func (b *Bench) floor(ctx context.Context, name string, size Size) (f floorFigur
 		f.rate = float64(part.jobs) / time.Since(began).Seconds()
 		end(part.jobs)
 	}
-
 	return f, nil
 }
 
@@ -90,7 +88,7 @@ const (
 )
 
 func (b *Bench) newFloor(ctx context.Context, size Size) (*floorWork, error) {
-	js, err := jetstream.New(b.World.NATS)
+	js, err := jetstream.New(b.Target.NATS)
 	if err != nil {
 		return nil, fmt.Errorf("reach the bus: %w", err)
 	}
@@ -108,12 +106,11 @@ func (b *Bench) newFloor(ctx context.Context, size Size) (*floorWork, error) {
 			result     json,
 			created_at timestamptz NOT NULL DEFAULT now()
 		)`
-	if _, err := b.World.DB.ExecContext(ctx, table); err != nil {
+	if _, err := b.Target.DB.ExecContext(ctx, table); err != nil {
 		return nil, fmt.Errorf("make a table: %w", err)
 	}
-	b.World.DB.SetMaxOpenConns(size.Concurrent)
-	b.World.DB.SetMaxIdleConns(size.Concurrent)
-
+	b.Target.DB.SetMaxOpenConns(size.Concurrent)
+	b.Target.DB.SetMaxIdleConns(size.Concurrent)
 	return &floorWork{
 		b: b, size: size, js: js, next: b.audio(size.Bytes).Body,
 		body: `{"filler":"` + strings.Repeat("x", floorEventSize) + `"}`,
@@ -126,7 +123,7 @@ func (w *floorWork) job(ctx context.Context, n uint64) error {
 	key := "floor/" + id
 	// Hidden in a struct, so that the library cannot seek: a body that comes from a network cannot be sought either.
 	body := struct{ io.Reader }{w.next(n)}
-	_, err := w.b.World.S3.PutObject(ctx, w.b.World.Bucket, key, body, w.size.Bytes, minio.PutObjectOptions{
+	_, err := w.b.Target.S3.PutObject(ctx, w.b.Target.Bucket, key, body, w.size.Bytes, minio.PutObjectOptions{
 		ContentType: "audio/wav", DisableMultipart: true,
 	})
 	if err != nil {
@@ -135,7 +132,7 @@ func (w *floorWork) job(ctx context.Context, n uint64) error {
 	const insert = `
 		INSERT INTO bench_floor (id, status, key, result)
 		VALUES ($1, 'completed', $2, '{"duration":3.2}')`
-	if _, err := w.b.World.DB.ExecContext(ctx, insert, id, key); err != nil {
+	if _, err := w.b.Target.DB.ExecContext(ctx, insert, id, key); err != nil {
 		return fmt.Errorf("insert the row: %w", err)
 	}
 	for i := range floorEvents {
@@ -145,7 +142,6 @@ func (w *floorWork) job(ctx context.Context, n uint64) error {
 			return fmt.Errorf("publish an event: %w", err)
 		}
 	}
-
 	return nil
 }
 
@@ -153,10 +149,9 @@ func (w *floorWork) job(ctx context.Context, n uint64) error {
 func (w *floorWork) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	_, err := w.b.World.DB.ExecContext(ctx, `DROP TABLE bench_floor`)
+	_, err := w.b.Target.DB.ExecContext(ctx, `DROP TABLE bench_floor`)
 	if err = errors.Join(err, w.js.DeleteStream(ctx, floorStream)); err != nil {
 		return fmt.Errorf("clean up: %w", err)
 	}
-
 	return nil
 }

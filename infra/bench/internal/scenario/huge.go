@@ -12,9 +12,9 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
-	"sori.internal/infra/bench/internal/load"
 	"sori.internal/infra/bench/internal/report"
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/loadgen"
 )
 
 var errOtherBytes = errors.New("the object in the bucket is not what was sent")
@@ -27,26 +27,26 @@ func huge(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Bytes: 1 << 30})
 	// Fresh processes: one that has worked before would hide growth in memory that it holds already.
 	limit := map[string]string{"MAX_UPLOAD_BYTES": strconv.FormatInt(size.Bytes+1<<20, 10)}
-	if err := b.World.Restart(ctx, limit, fleet.Gateway, fleet.Uploader); err != nil {
+	if err := b.Target.Restart(ctx, limit, harness.Gateway, harness.Uploader); err != nil {
 		b.Report.Note("huge: not measured: %v", err)
 		return nil
 	}
 	b.Say("huge: one upload of %d bytes", size.Bytes)
-	client := load.NewClient(b.World.Gateway, 1)
-	defer client.Close()
-	if err := b.warmUp(ctx, client, 1, 100_000); err != nil {
+	api := b.Target.Client(1)
+	defer api.Close()
+	if err := b.warmUp(ctx, api, 1, 100_000); err != nil {
 		return err
 	}
 	audio := b.audio(size.Bytes)
 	end := b.meter("huge")
 	from := len(b.Report.Processes)
 	began := time.Now()
-	job, err := client.Upload(ctx, b.World.Token, audio, 0)
+	job, err := api.Upload(ctx, b.Target.Token, audio.Form(0))
 	if err != nil {
 		return err
 	}
 	acked := time.Now()
-	last, err := b.ending(ctx, client, job)
+	last, err := b.ending(ctx, api, job)
 	if err != nil {
 		return err
 	}
@@ -56,31 +56,30 @@ func huge(ctx context.Context, b *Bench) error {
 	b.add(report.Figure{Scenario: name, Name: "bytes acknowledged", Value: mb / acked.Sub(began).Seconds(), Unit: "MB/s"})
 	b.add(report.Figure{Scenario: name, Name: "bytes of the completed job", Value: mb / last.At.Sub(began).Seconds(), Unit: "MB/s"})
 	for _, p := range b.Report.Processes[from:] {
-		if p.Name == fleet.Gateway || p.Name == fleet.Uploader {
+		if p.Name == harness.Gateway || p.Name == harness.Uploader {
 			b.add(report.Figure{Scenario: name, Name: p.Name + ": peak RSS above before", Value: float64(p.PeakGrowth) / (1 << 20),
 				Unit: "MiB", Bound: report.Bound{AtMost: hugeTolerance}})
 		}
 	}
-
 	return b.sameBytes(ctx, job, audio)
 }
 
 // sameBytes compares what lies in the bucket with what was sent.
-func (b *Bench) sameBytes(ctx context.Context, job string, audio *load.Audio) error {
+func (b *Bench) sameBytes(ctx context.Context, job string, audio *loadgen.Noise) error {
 	sent, err := audio.Sum(0)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx) // ends the listing, of which one object is wanted
 	defer cancel()
-	object, found := <-b.World.S3.ListObjects(ctx, b.World.Bucket, minio.ListObjectsOptions{Prefix: "audio/" + job + "_"})
+	object, found := <-b.Target.S3.ListObjects(ctx, b.Target.Bucket, minio.ListObjectsOptions{Prefix: "audio/" + job + "_"})
 	if !found {
 		return fmt.Errorf("%w: job %s has none", errOtherBytes, job)
 	}
 	if object.Err != nil {
 		return fmt.Errorf("look for the object of job %s: %w", job, object.Err)
 	}
-	body, err := b.World.S3.GetObject(ctx, b.World.Bucket, object.Key, minio.GetObjectOptions{})
+	body, err := b.Target.S3.GetObject(ctx, b.Target.Bucket, object.Key, minio.GetObjectOptions{})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", object.Key, err)
 	}
@@ -93,6 +92,5 @@ func (b *Bench) sameBytes(ctx context.Context, job string, audio *load.Audio) er
 		return fmt.Errorf("%w: %s has SHA-256 %s, not %s", errOtherBytes, object.Key, stored, sent)
 	}
 	b.Report.Note("huge: the object's SHA-256 is that of what was sent")
-
 	return nil
 }

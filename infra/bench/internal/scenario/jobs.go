@@ -7,8 +7,8 @@ import (
 	"net/url"
 	"time"
 
-	"sori.internal/infra/bench/internal/load"
 	"sori.internal/infra/bench/internal/report"
+	"sori.internal/infra/internal/client"
 )
 
 // What a list is asked for: pages is how often, growth how many times more jobs there are the second time, and slack how many
@@ -23,7 +23,7 @@ const (
 // database: it is reading them that is measured.
 func jobs(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 1_000_000, Concurrent: 1})
-	db, restore, err := b.World.Records(ctx)
+	db, restore, err := b.Target.Records(ctx)
 	if err != nil {
 		b.Report.Note("jobs: not measured: %v", err)
 		return nil
@@ -50,7 +50,6 @@ func jobs(ctx context.Context, b *Bench) error {
 		b.add(milliseconds("jobs", fmt.Sprintf("page of %d jobs p50", n), taken[i].Percentile(50), report.Bound{}))
 		b.add(milliseconds("jobs", fmt.Sprintf("page of %d jobs p99", n), taken[i].Percentile(99), bounds[i]))
 	}
-
 	return nil
 }
 
@@ -83,12 +82,11 @@ func record(ctx context.Context, db *sql.DB, from, to int) error {
 	if _, err := db.ExecContext(ctx, `VACUUM ANALYZE tracker.analysis_results`); err != nil {
 		return fmt.Errorf("make jobs: %w", err)
 	}
-
 	return nil
 }
 
 // questions are what pages of so many jobs are asked for, each at the beginning and from deep in.
-func questions(ctx context.Context, client *load.Client, count int) ([]url.Values, error) {
+func questions(ctx context.Context, api *client.Client, count int) ([]url.Values, error) {
 	at := func(part float64) string {
 		return firstJob().Add(time.Duration(part * float64(count) * float64(time.Second))).Format(time.RFC3339)
 	}
@@ -100,12 +98,12 @@ func questions(ctx context.Context, client *load.Client, count int) ([]url.Value
 	const depths = 16
 	var all []url.Values
 	for depth := range depths {
-		_, cursor, err := client.Jobs(ctx, url.Values{"limit": {"1"}, "created_before": {at(1 - float64(depth)/(depths+1))}})
+		page, err := api.Jobs(ctx, url.Values{"limit": {"1"}, "created_before": {at(1 - float64(depth)/(depths+1))}})
 		if err != nil {
 			return nil, err
 		}
 		for _, filter := range filters {
-			question := url.Values{"cursor": {cursor}}
+			question := url.Values{"cursor": {page.Next}}
 			if depth%2 == 0 {
 				question = url.Values{}
 			}
@@ -115,29 +113,28 @@ func questions(ctx context.Context, client *load.Client, count int) ([]url.Value
 			all = append(all, question)
 		}
 	}
-
 	return all, nil
 }
 
 // lists asks for so many pages, after some that open connections, and returns how long each took.
 func (b *Bench) lists(ctx context.Context, count, concurrent, pages int) (*report.Samples, error) {
-	client := load.NewClient(b.World.Gateway, concurrent)
-	defer client.Close()
-	all, err := questions(ctx, client, count)
+	api := b.Target.Client(concurrent)
+	defer api.Close()
+	all, err := questions(ctx, api, count)
 	if err != nil {
 		return nil, err
 	}
 	ask := func(ctx context.Context, i int) error {
-		_, _, err := client.Jobs(ctx, all[i%len(all)])
+		_, err := api.Jobs(ctx, all[i%len(all)])
 		return err
 	}
-	if err := side(ctx, len(all), concurrent, ask); err != nil {
+	if err := parallel(ctx, len(all), concurrent, ask); err != nil {
 		return nil, err
 	}
-	b.calm(ctx)
+	b.waitIdle(ctx)
 	var taken report.Samples
 	end := b.meter(fmt.Sprintf("jobs, %d", count))
-	err = side(ctx, pages, concurrent, func(ctx context.Context, i int) error {
+	err = parallel(ctx, pages, concurrent, func(ctx context.Context, i int) error {
 		began := time.Now()
 		defer func() { taken.Add(time.Since(began)) }()
 		return ask(ctx, i)
@@ -146,6 +143,5 @@ func (b *Bench) lists(ctx context.Context, count, concurrent, pages int) (*repor
 		return nil, err
 	}
 	end(0)
-
 	return &taken, nil
 }

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"sori.internal/infra/bench/internal/load"
 	"sori.internal/infra/bench/internal/report"
+	"sori.internal/infra/bench/internal/target"
+	"sori.internal/infra/internal/client"
 )
 
 // dispatched is the progress of a job that the analysis server has accepted: nothing more happens to it by itself.
@@ -16,7 +17,7 @@ const dispatched = 90
 func latency(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 200, Bytes: 100_000})
 	size.Concurrent = 1
-	b.calm(ctx)
+	b.waitIdle(ctx)
 	f, err := b.floor(ctx, "latency", size)
 	if err != nil {
 		return err
@@ -35,7 +36,7 @@ func latency(ctx context.Context, b *Bench) error {
 	for _, s := range r.stages {
 		b.add(milliseconds("latency", "  of it "+s.name+" p50", s.took.Percentile(50), report.Bound{}))
 	}
-	held, restore, err := b.World.Hold(ctx)
+	held, restore, err := b.Target.UseStub(ctx)
 	if err != nil {
 		b.Report.Note("latency: webhook to frame not measured: %v", err)
 		b.firstFrames(&r.firsts)
@@ -46,7 +47,6 @@ func latency(ctx context.Context, b *Bench) error {
 		err = restoreErr
 	}
 	b.firstFrames(&r.firsts)
-
 	return err
 }
 
@@ -58,16 +58,16 @@ func (b *Bench) firstFrames(firsts *report.Samples) {
 
 // oneByOne begins a job when the last has ended.
 func (b *Bench) oneByOne(ctx context.Context, size Size) (*run, error) {
-	client := load.NewClient(b.World.Gateway, 1)
-	defer client.Close()
-	if err := b.warmUp(ctx, client, 8, size.Bytes); err != nil {
+	api := b.Target.Client(1)
+	defer api.Close()
+	if err := b.warmUp(ctx, api, 8, size.Bytes); err != nil {
 		return nil, err
 	}
 	r, audio := &run{stages: newStages()}, b.audio(size.Bytes)
-	var stages *load.Stages
-	if b.World.NATS != nil {
+	var stages *target.Stages
+	if b.Target.NATS != nil {
 		var err error
-		if stages, err = load.WatchStages(b.World.NATS); err != nil {
+		if stages, err = target.WatchStages(b.Target.NATS); err != nil {
 			return nil, err
 		}
 		defer stages.Close()
@@ -75,12 +75,12 @@ func (b *Bench) oneByOne(ctx context.Context, size Size) (*run, error) {
 	end := b.meter("latency")
 	for i := range size.Jobs {
 		began := time.Now()
-		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+		job, err := api.Upload(ctx, b.Target.Token, audio.Form(uint64(i)))
 		if err != nil {
 			return nil, err
 		}
 		r.acks.Add(time.Since(began))
-		if err := r.follow(ctx, client, job, began); err != nil {
+		if err := r.follow(ctx, api, job, began); err != nil {
 			return nil, err
 		}
 		if stages != nil {
@@ -88,23 +88,22 @@ func (b *Bench) oneByOne(ctx context.Context, size Size) (*run, error) {
 		}
 	}
 	end(size.Jobs)
-
 	return r, nil
 }
 
 // webhooks measures from the start of a callback to the frame that it causes.
-func (b *Bench) webhooks(ctx context.Context, held *load.Holder, size Size, firsts *report.Samples) error {
-	client := load.NewClient(b.World.Gateway, 1)
-	defer client.Close()
+func (b *Bench) webhooks(ctx context.Context, held *target.StubAnalyzer, size Size, firsts *report.Samples) error {
+	api := b.Target.Client(1)
+	defer api.Close()
 	audio := b.audio(size.Bytes)
 	var frames, answers report.Samples
 	end := b.meter("webhooks")
 	for i := range size.Jobs {
-		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+		job, err := api.Upload(ctx, b.Target.Token, audio.Form(uint64(i)))
 		if err != nil {
 			return err
 		}
-		t, err := b.webhook(ctx, client, held, job)
+		t, err := b.webhook(ctx, api, held, job)
 		if err != nil {
 			return err
 		}
@@ -121,7 +120,6 @@ func (b *Bench) webhooks(ctx context.Context, held *load.Holder, size Size, firs
 	b.add(milliseconds(name, "webhook to frame p50", frames.Percentile(50), report.Bound{}))
 	b.add(milliseconds(name, "webhook to frame p99", frames.Percentile(99), atMost(50*time.Millisecond)))
 	b.add(milliseconds(name, "webhook to frame max", frames.Max(), report.Bound{}))
-
 	return nil
 }
 
@@ -129,7 +127,7 @@ func (b *Bench) webhooks(ctx context.Context, held *load.Holder, size Size, firs
 type times struct{ opened, first, called, answered, last time.Time }
 
 // webhook follows a job that is held, finishes it when nothing else goes on, and follows it to its end.
-func (b *Bench) webhook(ctx context.Context, client *load.Client, held *load.Holder, job string) (t times, err error) {
+func (b *Bench) webhook(ctx context.Context, api *client.Client, held *target.StubAnalyzer, job string) (t times, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	calm, finished := make(chan struct{}), make(chan error, 1)
@@ -141,9 +139,9 @@ func (b *Bench) webhook(ctx context.Context, client *load.Client, held *load.Hol
 		finished <- err
 	}()
 	t.opened = time.Now()
-	var last load.Frame
+	var last client.Job
 	isCalm := false
-	err = client.Follow(ctx, job, func(f load.Frame) {
+	err = api.Follow(ctx, job, func(f client.Job) {
 		if t.first.IsZero() {
 			t.first = f.At
 		}
@@ -160,15 +158,14 @@ func (b *Bench) webhook(ctx context.Context, client *load.Client, held *load.Hol
 	if finishErr := <-finished; finishErr != nil {
 		return t, finishErr
 	}
-	if err == nil && last.Status != load.Completed {
+	if err == nil && last.Status != client.Completed {
 		err = fmt.Errorf("%w: %s is %s", errFailed, job, last.Status)
 	}
-
 	return t, err
 }
 
 // finish calls back for a job when calm is closed.
-func (t *times) finish(ctx context.Context, held *load.Holder, job string, calm <-chan struct{}) error {
+func (t *times) finish(ctx context.Context, held *target.StubAnalyzer, job string, calm <-chan struct{}) error {
 	finish, err := held.Held(ctx, job)
 	if err != nil {
 		return err
@@ -181,6 +178,5 @@ func (t *times) finish(ctx context.Context, held *load.Holder, job string, calm 
 	t.called = time.Now()
 	err = finish(ctx)
 	t.answered = time.Now()
-
 	return err
 }

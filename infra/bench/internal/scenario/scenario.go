@@ -14,10 +14,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sori.internal/infra/bench/internal/load"
 	"sori.internal/infra/bench/internal/report"
-	"sori.internal/infra/bench/internal/world"
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/bench/internal/target"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/loadgen"
 )
 
 // Scenario is one measurement.
@@ -59,13 +60,12 @@ func (s Size) or(own Size) Size {
 	if s.Bytes == 0 {
 		s.Bytes = own.Bytes
 	}
-
 	return s
 }
 
 // Bench is what a scenario works with.
 type Bench struct {
-	World  *world.World
+	Target *target.Target
 	Report *report.Report
 	Size   Size // given by the caller
 	Floor  bool // measure the floor beside
@@ -77,16 +77,14 @@ type Bench struct {
 }
 
 // audio makes recordings that no scenario before has made.
-func (b *Bench) audio(bytes int64) *load.Audio {
+func (b *Bench) audio(bytes int64) *loadgen.Noise {
 	b.seed++
-
-	return load.NewAudio(bytes, b.seed)
+	return loadgen.NewNoise(bytes, b.seed)
 }
 
 // meter measures the processes during a scenario.
 func (b *Bench) meter(name string) func(jobs int) {
-	end := b.World.Meter(name, runtime.NumCPU())
-
+	end := b.Target.Meter(name, runtime.NumCPU())
 	return func(jobs int) { b.Report.Processes = append(b.Report.Processes, end(jobs)...) }
 }
 
@@ -101,8 +99,8 @@ func (b *Bench) add(f report.Figure) {
 // idle is the share of the processors' time below which a machine counts as idle.
 const idle = 0.15
 
-// calm waits for an idle machine, as long as the patience lasts.
-func (b *Bench) calm(ctx context.Context) {
+// waitIdle waits for an idle machine, as long as the patience lasts.
+func (b *Bench) waitIdle(ctx context.Context) {
 	const look = 500 * time.Millisecond
 	if b.Patience < look {
 		return
@@ -112,7 +110,7 @@ func (b *Bench) calm(ctx context.Context) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
-		before, err := fleet.Busy()
+		before, err := harness.Busy()
 		if err != nil {
 			return // nobody tells here
 		}
@@ -122,7 +120,7 @@ func (b *Bench) calm(ctx context.Context) {
 			b.Say("the machine is not idle")
 			return
 		}
-		if after, err := fleet.Busy(); err != nil || float64(after-before) < idle*float64(look)*float64(runtime.NumCPU()) {
+		if after, err := harness.Busy(); err != nil || float64(after-before) < idle*float64(look)*float64(runtime.NumCPU()) {
 			return
 		}
 	}
@@ -138,8 +136,8 @@ func atMost(d time.Duration) report.Bound {
 	return report.Bound{AtMost: float64(d) / float64(time.Millisecond)}
 }
 
-// side calls do for 0 to n-1, so many at a time, until all are done or one fails.
-func side(ctx context.Context, n, concurrent int, do func(ctx context.Context, i int) error) error {
+// parallel calls do for 0 to n-1, so many at a time, until all are done or one fails.
+func parallel(ctx context.Context, n, concurrent int, do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for range min(n, concurrent) {
@@ -156,7 +154,6 @@ func side(ctx context.Context, n, concurrent int, do func(ctx context.Context, i
 			return ctx.Err()
 		})
 	}
-
 	return group.Wait()
 }
 
@@ -164,22 +161,21 @@ func side(ctx context.Context, n, concurrent int, do func(ctx context.Context, i
 var errFailed = errors.New("job was not completed")
 
 // ending waits for the end of one job.
-func (b *Bench) ending(ctx context.Context, c *load.Client, job string) (load.Frame, error) {
-	var last load.Frame
-	if b.World.Endings == nil {
-		if err := c.Follow(ctx, job, func(f load.Frame) { last = f }); err != nil {
+func (b *Bench) ending(ctx context.Context, c *client.Client, job string) (client.Job, error) {
+	var last client.Job
+	if b.Target.Completions == nil {
+		if err := c.Follow(ctx, job, func(f client.Job) { last = f }); err != nil {
 			return last, err
 		}
 	} else {
-		found, err := b.World.Endings.Wait(ctx, c, job)
+		found, err := b.Target.Completions.Wait(ctx, c, job)
 		if err != nil {
 			return last, err
 		}
 		last = found[0]
 	}
-	if last.Status != load.Completed {
+	if last.Status != client.Completed {
 		return last, fmt.Errorf("%w: %s is %s", errFailed, job, last.Status)
 	}
-
 	return last, nil
 }

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-func TestSideDoesEachOnceAndStopsAtAFailure(t *testing.T) {
+func TestParallelDoesEachOnceAndStopsAtAFailure(t *testing.T) {
 	t.Parallel()
 	var did [100]atomic.Int64
 	var under, most atomic.Int64
-	err := side(t.Context(), len(did), 7, func(_ context.Context, i int) error {
+	err := parallel(t.Context(), len(did), 7, func(_ context.Context, i int) error {
 		now := under.Add(1)
 		defer under.Add(-1)
 		for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
@@ -30,7 +30,7 @@ func TestSideDoesEachOnceAndStopsAtAFailure(t *testing.T) {
 	}
 	broken := errors.New("broken")
 	var calls atomic.Int64
-	err = side(t.Context(), 1_000_000, 2, func(context.Context, int) error { calls.Add(1); return broken })
+	err = parallel(t.Context(), 1_000_000, 2, func(context.Context, int) error { calls.Add(1); return broken })
 	if !errors.Is(err, broken) || calls.Load() > 2 {
 		t.Errorf("%v after %d calls", err, calls.Load())
 	}

@@ -7,10 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sori.internal/infra/bench/internal/load"
 	"sori.internal/infra/bench/internal/report"
-	"sori.internal/infra/bench/internal/world"
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/bench/internal/target"
+	"sori.internal/infra/internal/harness"
 )
 
 // soakTolerance is what a service's memory may differ without growing, in MiB: the Go runtime gives memory back when it likes.
@@ -22,23 +21,23 @@ func soak(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 10_000, Concurrent: 48, Bytes: 16_000})
 	b.Say("soak: %d jobs of %d bytes, %d at a time", size.Jobs, size.Bytes, size.Concurrent)
 	// Fresh processes: what an earlier scenario made them hold would hide growth.
-	err := b.World.Restart(ctx, nil, fleet.Gateway, fleet.Uploader, fleet.Dispatcher, fleet.Tracker)
-	if err != nil && !errors.Is(err, world.ErrNotOurs) {
+	err := b.Target.Restart(ctx, nil, harness.Gateway, harness.Uploader, harness.Dispatcher, harness.Tracker)
+	if err != nil && !errors.Is(err, target.ErrNotOurs) {
 		return err
 	}
-	client := load.NewClient(b.World.Gateway, size.Concurrent)
-	defer client.Close()
+	api := b.Target.Client(size.Concurrent)
+	defer api.Close()
 	audio := b.audio(size.Bytes)
 	warm, late := newAverage(), newAverage()
 	var done atomic.Int64
 	end := b.meter("soak")
 	began := time.Now()
-	err = side(ctx, size.Jobs, size.Concurrent, func(ctx context.Context, i int) error {
-		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+	err = parallel(ctx, size.Jobs, size.Concurrent, func(ctx context.Context, i int) error {
+		job, err := api.Upload(ctx, b.Target.Token, audio.Form(uint64(i)))
 		if err != nil {
 			return err
 		}
-		if _, err := b.ending(ctx, client, job); err != nil {
+		if _, err := b.ending(ctx, api, job); err != nil {
 			return err
 		}
 		n := int(done.Add(1))
@@ -46,9 +45,9 @@ func soak(ctx context.Context, b *Bench) error {
 		if n%max(size.Jobs/500, 1) == 0 {
 			switch tenth := n * 10 / size.Jobs; tenth {
 			case 1:
-				warm.add(b.World.Services())
+				warm.add(b.Target.Services())
 			case 9:
-				late.add(b.World.Services())
+				late.add(b.Target.Services())
 			}
 		}
 		return nil
@@ -63,6 +62,5 @@ func soak(ctx context.Context, b *Bench) error {
 		b.add(report.Figure{Scenario: "soak", Name: name + ": RSS from the 2nd to the last tenth", Unit: "MiB grown",
 			Value: late.of(name) - warm.of(name), Bound: report.Bound{AtMost: soakTolerance}})
 	}
-
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sori.internal/infra/bench/internal/load"
 	"sori.internal/infra/bench/internal/report"
+	"sori.internal/infra/internal/client"
 )
 
 // followed is how many of a scenario's jobs are followed by a progress stream.
@@ -28,7 +28,6 @@ func small(ctx context.Context, b *Bench) error {
 	b.add(report.Figure{Scenario: name, Name: "uploads acknowledged", Value: uploads, Unit: "/s", Bound: report.Bound{AtLeast: 400}, Floor: f.rate})
 	b.add(report.Figure{Scenario: name, Name: "jobs completed", Value: jobs, Unit: "/s", Bound: report.Bound{AtLeast: 150}, Floor: f.rate})
 	b.latencies(name, r, f)
-
 	return nil
 }
 
@@ -45,7 +44,6 @@ func large(ctx context.Context, b *Bench) error {
 	b.add(report.Figure{Scenario: name, Name: "bytes acknowledged", Value: uploads * mb, Unit: "MB/s", Bound: report.Bound{AtLeast: 60}, Floor: f.rate * mb})
 	b.add(report.Figure{Scenario: name, Name: "bytes of completed jobs", Value: jobs * mb, Unit: "MB/s", Floor: f.rate * mb})
 	b.latencies(name, r, f)
-
 	return nil
 }
 
@@ -83,7 +81,6 @@ type run struct {
 // rates are uploads and jobs a second.
 func (r *run) rates() (uploads, jobs float64) {
 	n := float64(len(r.jobs))
-
 	return n / r.acked.Sub(r.began).Seconds(), n / r.ended.Sub(r.began).Seconds()
 }
 
@@ -94,46 +91,45 @@ func (b *Bench) throughput(ctx context.Context, name string, size Size) (floorFi
 		return f, nil, err
 	}
 	b.Say("%s: %d uploads of %d bytes, %d at a time", name, size.Jobs, size.Bytes, size.Concurrent)
-	client := load.NewClient(b.World.Gateway, size.Concurrent)
-	defer client.Close()
-	if err := b.warmUp(ctx, client, min(size.Concurrent, size.Jobs), size.Bytes); err != nil {
+	api := b.Target.Client(size.Concurrent)
+	defer api.Close()
+	if err := b.warmUp(ctx, api, min(size.Concurrent, size.Jobs), size.Bytes); err != nil {
 		return f, nil, err
 	}
 	end := b.meter(name)
-	r, err := b.upload(ctx, client, size)
+	r, err := b.upload(ctx, api, size)
 	if err != nil {
 		return f, nil, err
 	}
 	end(size.Jobs)
-
 	return f, r, nil
 }
 
 // warmUp opens connections and pools, so that a short measurement does not measure that.
-func (b *Bench) warmUp(ctx context.Context, client *load.Client, n int, bytes int64) error {
+func (b *Bench) warmUp(ctx context.Context, api *client.Client, n int, bytes int64) error {
 	audio := b.audio(bytes)
-	return side(ctx, n, n, func(ctx context.Context, i int) error {
-		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+	return parallel(ctx, n, n, func(ctx context.Context, i int) error {
+		job, err := api.Upload(ctx, b.Target.Token, audio.Form(uint64(i)))
 		if err != nil {
 			return err
 		}
-		_, err = b.ending(ctx, client, job)
+		_, err = b.ending(ctx, api, job)
 		return err
 	})
 }
 
 // upload uploads, follows a part of the jobs, and waits for the end of all.
-func (b *Bench) upload(ctx context.Context, client *load.Client, size Size) (*run, error) {
+func (b *Bench) upload(ctx context.Context, api *client.Client, size Size) (*run, error) {
 	r := &run{began: time.Now()}
 	audio := b.audio(size.Bytes)
 	every := max(size.Jobs/followed, 1)
-	if b.World.Endings == nil {
+	if b.Target.Completions == nil {
 		every = 1 // there is no other way to hear of the end
 	}
 	follows, followCtx := errgroup.WithContext(ctx)
-	err := side(ctx, size.Jobs, size.Concurrent, func(ctx context.Context, i int) error {
+	err := parallel(ctx, size.Jobs, size.Concurrent, func(ctx context.Context, i int) error {
 		began := time.Now()
-		job, err := client.Upload(ctx, b.World.Token, audio, uint64(i))
+		job, err := api.Upload(ctx, b.Target.Token, audio.Form(uint64(i)))
 		if err != nil {
 			return err
 		}
@@ -143,7 +139,7 @@ func (b *Bench) upload(ctx context.Context, client *load.Client, size Size) (*ru
 		r.jobs, r.acked = append(r.jobs, job), acked
 		r.mu.Unlock()
 		if i%every == 0 {
-			follows.Go(func() error { return r.follow(followCtx, client, job, began) })
+			follows.Go(func() error { return r.follow(followCtx, api, job, began) })
 		}
 		return nil
 	})
@@ -153,26 +149,25 @@ func (b *Bench) upload(ctx context.Context, client *load.Client, size Size) (*ru
 	if err != nil {
 		return nil, err
 	}
-	if b.World.Endings == nil {
+	if b.Target.Completions == nil {
 		return r, nil
 	}
-	ended, err := b.World.Endings.Wait(ctx, client, r.jobs...)
+	ended, err := b.Target.Completions.Wait(ctx, api, r.jobs...)
 	if err != nil {
 		return nil, err
 	}
-	if i := slices.IndexFunc(ended, func(f load.Frame) bool { return f.Status != load.Completed }); i >= 0 {
+	if i := slices.IndexFunc(ended, func(f client.Job) bool { return f.Status != client.Completed }); i >= 0 {
 		return nil, fmt.Errorf("%w: %s is %s", errFailed, ended[i].JobID, ended[i].Status)
 	}
-	r.ended = slices.MaxFunc(ended, func(a, b load.Frame) int { return a.At.Compare(b.At) }).At
-
+	r.ended = slices.MaxFunc(ended, func(a, b client.Job) int { return a.At.Compare(b.At) }).At
 	return r, nil
 }
 
 // follow follows a job as its uploader would.
-func (r *run) follow(ctx context.Context, client *load.Client, job string, began time.Time) error {
+func (r *run) follow(ctx context.Context, api *client.Client, job string, began time.Time) error {
 	opened, first := time.Now(), true
-	var last load.Frame
-	err := client.Follow(ctx, job, func(f load.Frame) {
+	var last client.Job
+	err := api.Follow(ctx, job, func(f client.Job) {
 		if first {
 			r.firsts.Add(f.At.Sub(opened))
 			first = false
@@ -182,7 +177,7 @@ func (r *run) follow(ctx context.Context, client *load.Client, job string, began
 	if err != nil {
 		return err
 	}
-	if last.Status != load.Completed {
+	if last.Status != client.Completed {
 		return fmt.Errorf("%w: %s is %s", errFailed, job, last.Status)
 	}
 	r.ends.Add(last.At.Sub(began))
@@ -191,6 +186,5 @@ func (r *run) follow(ctx context.Context, client *load.Client, job string, began
 	if last.At.After(r.ended) {
 		r.ended = last.At
 	}
-
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"sori.internal/infra/internal/fleet"
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 )
 
@@ -58,11 +58,6 @@ type Fault struct {
 	Lasts time.Duration // a restart lasts as long as it takes
 }
 
-// Services are the programs whose conduct is tried.
-func Services() []string {
-	return []string{fleet.Gateway, fleet.Uploader, fleet.Dispatcher, fleet.Tracker}
-}
-
 // Parts are what they depend on.
 func Parts() []stack.Part { return []stack.Part{stack.NATS, stack.S3, stack.Postgres} }
 
@@ -70,7 +65,7 @@ func Parts() []stack.Part { return []stack.Part{stack.NATS, stack.S3, stack.Post
 func Kinds() []Kind {
 	var kinds []Kind
 	for _, action := range []Action{Kill, Pause, Restart} {
-		for _, name := range Services() {
+		for _, name := range harness.Services() {
 			kinds = append(kinds, Kind{action, name})
 		}
 		for _, part := range Parts() {
@@ -78,7 +73,7 @@ func Kinds() []Kind {
 		}
 	}
 	for _, action := range []Action{Kill, Pause, Refuse, Fail} {
-		kinds = append(kinds, Kind{action, fleet.Analyzer})
+		kinds = append(kinds, Kind{action, harness.Analyzer})
 	}
 	for _, action := range []Action{Drop, Delay, Repeat, Reorder} {
 		kinds = append(kinds, Kind{action, Callbacks})
@@ -86,7 +81,6 @@ func Kinds() []Kind {
 	for _, action := range []Action{CutBodies, CutStreams} {
 		kinds = append(kinds, Kind{action, Clients})
 	}
-
 	return kinds
 }
 
@@ -106,7 +100,6 @@ func Draw(seed uint64, jobs, faults int) []Fault {
 		}
 		plan[i], deck = f, deck[1:]
 	}
-
 	return plan
 }
 
@@ -123,17 +116,15 @@ func duration(rng *rand.Rand) time.Duration {
 	if rng.IntN(longOf) == 0 {
 		return lease
 	}
-
 	return shortest + time.Duration(rng.Int64N(int64(longest-shortest)))
 }
 
 func (f Fault) service() (string, bool) {
-	for _, name := range Services() {
+	for _, name := range harness.Services() {
 		if f.Target == name {
 			return name, true
 		}
 	}
-
 	return "", false
 }
 
@@ -142,7 +133,6 @@ func (f Fault) Victim() string {
 	if name, ok := f.service(); ok {
 		return fmt.Sprintf("%s-%d", name, f.Copy)
 	}
-
 	return f.Target
 }
 

@@ -27,7 +27,6 @@ func (e *HeldError) Error() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("%s is held by another process", e.Path)
 	}
-
 	return fmt.Sprintf("%s is held by process %d", e.Path, e.PID)
 }
 
@@ -44,7 +43,6 @@ func Acquire(path string) (*Lock, error) {
 		_ = f.Close()
 		return nil, err
 	}
-
 	return &Lock{file: f}, nil
 }
 
@@ -84,7 +82,6 @@ func take(f *os.File, path string) error {
 	if _, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
 		return fmt.Errorf("lock %s: %w", path, err)
 	}
-
 	return nil
 }
 
@@ -95,6 +92,5 @@ func (l *Lock) Release() error {
 	if err = errors.Join(err, l.file.Close()); err != nil {
 		return fmt.Errorf("unlock: %w", err)
 	}
-
 	return nil
 }

@@ -45,7 +45,6 @@ func Taken(port int) bool {
 	if err != nil {
 		return true
 	}
-
 	return l.Close() != nil
 }
 
@@ -76,7 +75,6 @@ func With(ctx context.Context, want Port, start func(port int) error) error {
 		}
 		port = 0
 	}
-
 	return err
 }
 
@@ -92,7 +90,6 @@ func await(ctx context.Context, port int) error {
 			return fmt.Errorf("listen on %s: %w", Address(port), ErrTaken)
 		}
 	}
-
 	return nil
 }
 
@@ -109,7 +106,6 @@ func Several(n int) ([]int, error) {
 			ports = append(ports, port)
 		}
 	}
-
 	return ports, nil
 }
 
@@ -132,7 +128,6 @@ func claim(port int) bool {
 		_ = syscall.Close(file)
 		return false
 	}
-
 	return true
 }
 
@@ -154,6 +149,5 @@ func free() (int, error) {
 	if !ok {
 		return 0, fmt.Errorf("find a free port: %w", syscall.EAFNOSUPPORT)
 	}
-
 	return addr.Port, nil
 }

@@ -17,7 +17,6 @@ func occupy(t *testing.T, port int) int {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-
 	return l.Addr().(*net.TCPAddr).Port
 }
 

@@ -36,7 +36,6 @@ func NewCluster(names ...string) (Cluster, error) {
 		own := ports[each*i:]
 		c = append(c, Member{Name: name, Port: own[0], Route: own[1], Monitor: own[2]})
 	}
-
 	return c, nil
 }
 
@@ -46,7 +45,6 @@ func (c Cluster) URL() string {
 	for i, m := range c {
 		urls[i] = URL(m.Port)
 	}
-
 	return strings.Join(urls, ",")
 }
 
@@ -55,7 +53,6 @@ func (m Member) blame(err error) error {
 	if m != (Member{}) && slices.ContainsFunc([]int{m.Port, m.Route, m.Monitor}, loopback.Taken) {
 		return fmt.Errorf("%w: %w", loopback.ErrTaken, err)
 	}
-
 	return err
 }
 
@@ -90,7 +87,6 @@ func (m Member) Leader(ctx context.Context) (string, error) {
 	if err := m.ask(ctx, "/jsz", &told); err != nil {
 		return "", fmt.Errorf("ask %s for the leader: %w", m.Name, err)
 	}
-
 	return told.Meta.Leader, nil
 }
 
@@ -112,6 +108,5 @@ func (m Member) ask(ctx context.Context, page string, told any) error {
 	if told == nil {
 		return nil
 	}
-
 	return json.NewDecoder(resp.Body).Decode(told)
 }

@@ -66,7 +66,6 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start nats: %w", opts.Member.blame(err))
 	}
-
 	return srv, nil
 }
 
@@ -91,6 +90,5 @@ func (s *Server) Err() error { return s.proc.Err() }
 // Stop ends the server and returns when its store is closed; a second call finds nothing to do.
 func (s *Server) Stop(ctx context.Context) error {
 	s.proc.Stop(ctx, proc.Step{Grace: stopGrace}, proc.Step{Signal: syscall.SIGTERM, Grace: time.Second})
-
 	return nil
 }

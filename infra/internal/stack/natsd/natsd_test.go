@@ -23,7 +23,6 @@ func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-
 	return ctx
 }
 
@@ -35,7 +34,6 @@ func start(t *testing.T, opts natsd.Options) *natsd.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = srv.Stop(context.WithoutCancel(t.Context())) })
-
 	return srv
 }
 
@@ -50,7 +48,6 @@ func connect(t *testing.T, srv *natsd.Server) (*nats.Conn, jetstream.JetStream) 
 	if err != nil {
 		t.Fatal(err)
 	}
-
 	return nc, js
 }
 

@@ -58,7 +58,6 @@ func (l *logger) line(e *zerolog.Event, format string, v []any) {
 func (l *logger) failure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-
 	return l.fatal
 }
 

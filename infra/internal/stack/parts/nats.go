@@ -51,7 +51,6 @@ func runNATS(ctx context.Context, config json.RawMessage, ready func()) error {
 	stop := context.AfterFunc(ctx, ns.Shutdown)
 	defer stop()
 	ns.WaitForShutdown()
-
 	return nil
 }
 
@@ -95,7 +94,6 @@ func startNATS(set natsd.Settings, log zerolog.Logger) (*server.Server, error) {
 		ns.WaitForShutdown()
 		return nil, err
 	}
-
 	return ns, nil
 }
 
@@ -116,6 +114,5 @@ func holdStore(ctx context.Context, dir string) (*flock.Lock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create store: %w", err)
 	}
-
 	return flock.Wait(ctx, filepath.Join(dir, "lock"), storeClosesIn)
 }

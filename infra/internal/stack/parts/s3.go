@@ -45,7 +45,6 @@ func runS3(ctx context.Context, config json.RawMessage, ready func()) error {
 		return err
 	}
 	defer func() { _ = lock.Release() }()
-
 	return serveS3(ctx, set, data, ready)
 }
 
@@ -90,7 +89,6 @@ func serveS3(ctx context.Context, set s3d.Settings, data string, ready func()) e
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-
 	return nil
 }
 
@@ -112,6 +110,5 @@ func sidecarFolder(dir, data string) (string, error) {
 	if err = os.MkdirAll(path, 0o700); err != nil {
 		return "", fmt.Errorf("create metadata folder: %w", err)
 	}
-
 	return path, nil
 }

@@ -72,7 +72,6 @@ func (s *Server) binaries(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("the cluster in %s was made by PostgreSQL %d, here is %s: install %d, or remove the cluster: %w",
 			s.place.folder, want, strings.Join(others, ", "), want, err)
 	}
-
 	return "", fmt.Errorf("%w: %w", ErrNoBinaries, err)
 }
 
@@ -89,7 +88,6 @@ func (p place) major() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the cluster's version: %w", err)
 	}
-
 	return n, nil
 }
 
@@ -122,7 +120,6 @@ func candidates(search Search, u *proc.User) []string {
 			usable = append(usable, dir)
 		}
 	}
-
 	return usable
 }
 
@@ -141,7 +138,6 @@ func complete(dir string, u *proc.User) bool {
 			return false
 		}
 	}
-
 	return true
 }
 
@@ -151,7 +147,6 @@ func number(dir string) float64 {
 	if err != nil {
 		return 0
 	}
-
 	return n
 }
 
@@ -171,6 +166,5 @@ func version(ctx context.Context, dir string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask postgres for its version: %w", err)
 	}
-
 	return n, nil
 }

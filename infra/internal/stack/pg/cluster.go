@@ -43,7 +43,6 @@ func (p place) create(ctx context.Context, bin string, opts Options) error {
 	if err = os.Rename(fresh, p.data()); err != nil {
 		return fmt.Errorf("create cluster: %w", err)
 	}
-
 	return nil
 }
 
@@ -55,7 +54,6 @@ func (p place) initdb(ctx context.Context, bin, data, secret, locale string, opt
 	if opts.Fast {
 		args = append(args, "--no-sync")
 	}
-
 	return proc.Run(ctx, proc.Spec{
 		Name: "initdb",
 		Path: filepath.Join(bin, "initdb"),
@@ -87,6 +85,5 @@ func (p place) hand(path, text string) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write password: %w", err)
 	}
-
 	return nil
 }

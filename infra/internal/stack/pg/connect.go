@@ -82,7 +82,6 @@ SELECT
 			return fmt.Errorf("create database: %w", err)
 		}
 	}
-
 	return nil
 }
 
@@ -93,6 +92,5 @@ func open(dsn string) (*sql.DB, error) {
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1)
-
 	return db, nil
 }

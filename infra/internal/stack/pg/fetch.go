@@ -61,7 +61,6 @@ func (s *Server) fetched(ctx context.Context, major int) (string, error) {
 	if !complete(bin, s.place.user) {
 		return "", fmt.Errorf("what was downloaded into %s cannot be run", final)
 	}
-
 	return bin, nil
 }
 
@@ -84,7 +83,6 @@ func (s *Server) download(ctx context.Context, cache, final, version string) err
 	if err = os.Rename(target, final); err != nil && !complete(filepath.Join(final, "bin"), s.place.user) {
 		return fmt.Errorf("download postgres: %w", err) // unless another process was faster
 	}
-
 	return nil
 }
 
@@ -104,7 +102,6 @@ func (s *Server) cache() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make a folder for downloads: %w", err)
 	}
-
 	return dir, nil
 }
 
@@ -147,6 +144,5 @@ func RunFetchRole(_ context.Context, config json.RawMessage, _ func()) error {
 	if os.Remove(runtime) == nil {
 		return nil
 	}
-
 	return err
 }

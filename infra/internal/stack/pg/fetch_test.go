@@ -43,7 +43,6 @@ func repository(t *testing.T) *httptest.Server {
 		_, _ = w.Write(body)
 	}))
 	t.Cleanup(srv.Close)
-
 	return srv
 }
 
@@ -53,7 +52,6 @@ func fetcher(t *testing.T, repository, cache string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-
 	return &Server{
 		opts:  Options{Log: zerolog.Nop(), Repository: repository, Search: Search{Cache: cache}},
 		place: place{user: user},

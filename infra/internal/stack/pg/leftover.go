@@ -49,7 +49,6 @@ func endLeftover(ctx context.Context, data string, log zerolog.Logger) (bool, er
 	if err = root.WriteFile(pidFile, []byte(strconv.Itoa(os.Getpid())+"\n"+rest), 0o600); err != nil {
 		return true, fmt.Errorf("free the data folder: %w", err)
 	}
-
 	return true, nil
 }
 
@@ -81,7 +80,6 @@ func end(ctx context.Context, pid int, data string) error {
 			}
 		}
 	}
-
 	return fmt.Errorf("end leftover server %d: it does not end", pid)
 }
 
@@ -99,6 +97,5 @@ func names(args []string, data string) bool {
 			return true
 		}
 	}
-
 	return false
 }

@@ -68,7 +68,6 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		}
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
-
 	return srv, nil
 }
 
@@ -95,7 +94,6 @@ func (s *Server) start(ctx context.Context) error {
 		_ = s.stopProcess(ctx)
 		return err
 	}
-
 	return nil
 }
 
@@ -136,7 +134,6 @@ func (s *Server) run(ctx context.Context, bin string) error {
 		_ = s.stopProcess(ctx)
 		return err
 	}
-
 	return nil
 }
 
@@ -163,7 +160,6 @@ func (s *Server) arguments() []string {
 	for _, kv := range settings {
 		args = append(args, "-c", kv[0]+"="+kv[1])
 	}
-
 	return args
 }
 
@@ -171,7 +167,6 @@ func (s *Server) shelter() string {
 	if s.opts.Shelter != "" {
 		return s.opts.Shelter
 	}
-
 	return "/var/tmp"
 }
 
@@ -188,7 +183,6 @@ func (s *Server) url(user, password, database string) string {
 		Path:     "/" + database,
 		RawQuery: "sslmode=disable",
 	}
-
 	return u.String()
 }
 
@@ -217,7 +211,6 @@ func (s *Server) Stop(ctx context.Context) error {
 		err = errors.Join(err, s.lock.Release())
 		s.lock = nil
 	}
-
 	return err
 }
 
@@ -225,7 +218,6 @@ func (s *Server) stopProcess(ctx context.Context) error {
 	s.proc.Stop(ctx,
 		proc.Step{Signal: syscall.SIGINT, Grace: stopGrace},
 		proc.Step{Signal: syscall.SIGQUIT, Grace: quitGrace})
-
 	return nil
 }
 

@@ -29,7 +29,6 @@ func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-
 	return ctx
 }
 
@@ -44,13 +43,11 @@ func openDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-
 	return dir
 }
 
 func options(t *testing.T, dir string) Options {
 	t.Helper()
-
 	return Options{
 		Dir: dir, AdminPassword: "quote ' and \\ in it", OwnerPassword: "another %40", Fast: true,
 		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
@@ -64,7 +61,6 @@ func start(t *testing.T, opts Options) *Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stop(t, srv) })
-
 	return srv
 }
 
@@ -89,7 +85,6 @@ func show(t *testing.T, dsn, setting string) string {
 	if err = db.QueryRowContext(testContext(t), "SELECT current_setting($1)", setting).Scan(&value); err != nil {
 		t.Fatal(err)
 	}
-
 	return value
 }
 

@@ -68,7 +68,6 @@ func settle(dir, shelter string, log zerolog.Logger) (place, *flock.Lock, error)
 		_ = lock.Release()
 		return at, nil, err
 	}
-
 	return at, lock, nil
 }
 
@@ -82,7 +81,6 @@ func (p place) make() error {
 	if err := os.Lchown(p.folder, int(p.user.UID), int(p.user.GID)); err != nil {
 		return fmt.Errorf("hand over cluster folder: %w", err)
 	}
-
 	return nil
 }
 
@@ -105,7 +103,6 @@ func runUser(folder string) (*proc.User, error) {
 	if uid != 0 {
 		return nil, nil
 	}
-
 	return serviceUser()
 }
 
@@ -125,7 +122,6 @@ func serviceUser() (*proc.User, error) {
 		}
 		return &proc.User{Name: name, UID: uint32(uid), GID: uint32(gid)}, nil
 	}
-
 	return nil, errors.New("postgres refuses to run as root, and there is neither a user postgres nor nobody")
 }
 
@@ -164,7 +160,6 @@ func allowed(info fs.FileInfo, u *proc.User, bit fs.FileMode) bool {
 			shift = 3
 		}
 	}
-
 	return info.Mode().Perm()>>shift&bit == bit
 }
 
@@ -189,7 +184,6 @@ func seekShelter(dir, shelter string, u *proc.User) (string, error) {
 	if err := os.WriteFile(filepath.Join(dir, pointerName), []byte(folder+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("remember cluster folder: %w", err)
 	}
-
 	return folder, nil
 }
 
@@ -210,7 +204,6 @@ func own(path string) error {
 	if !info.IsDir() || !ok || int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("%s was made by somebody else: remove it", path)
 	}
-
 	return nil
 }
 
@@ -227,6 +220,5 @@ func Location(dir string) (string, error) {
 	if !filepath.IsAbs(folder) || filepath.Base(folder) != folderName {
 		return "", fmt.Errorf("find cluster folder: %s names %q", pointerName, folder)
 	}
-
 	return folder, nil
 }

@@ -19,6 +19,5 @@ func serves(pid int, data string) bool {
 		return false
 	}
 	want, err := os.Stat(data)
-
 	return err == nil && os.SameFile(cwd, want)
 }

@@ -64,6 +64,5 @@ func (l *lines) tail() string {
 	if rest := strings.TrimSpace(string(l.partial)); rest != "" {
 		last = append(last[:len(last):len(last)], rest)
 	}
-
 	return strings.Join(last, " | ")
 }

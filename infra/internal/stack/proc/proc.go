@@ -85,7 +85,6 @@ func Start(spec Spec) (*Process, error) {
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-
 	return p, nil
 }
 
@@ -132,7 +131,6 @@ func (p *Process) Signal(sig os.Signal) error {
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		return fmt.Errorf("signal %s: %w", p.name, err)
 	}
-
 	return nil
 }
 
@@ -220,6 +218,5 @@ func Run(ctx context.Context, spec Spec) error {
 	if errors.Is(p.err, ErrExited) {
 		return nil
 	}
-
 	return p.err
 }

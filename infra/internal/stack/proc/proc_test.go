@@ -51,7 +51,6 @@ func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-
 	return ctx
 }
 
@@ -62,7 +61,6 @@ func shell(t *testing.T, script string) *proc.Process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Stop(context.WithoutCancel(t.Context())) })
-
 	return p
 }
 
@@ -76,7 +74,6 @@ func (r *readiness) Write(b []byte) (int, error) {
 	if bytes.Contains(b, []byte(`"line":"ready"`)) {
 		r.once.Do(func() { close(r.seen) })
 	}
-
 	return len(b), nil
 }
 
@@ -94,7 +91,6 @@ func readyShell(t *testing.T, script string) *proc.Process {
 	case <-testContext(t).Done():
 		t.Fatal("the script does not get ready")
 	}
-
 	return p
 }
 

@@ -54,7 +54,6 @@ func RunRole(roles map[string]Role) (ran bool, code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return true, 1
 	}
-
 	return true, 0
 }
 
@@ -71,7 +70,6 @@ func play(role Role, ready func()) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-
 	return role(ctx, config, ready)
 }
 
@@ -101,7 +99,6 @@ func StartPart(ctx context.Context, role string, config any, log zerolog.Logger)
 		err = fmt.Errorf("it ended before it was ready (does main call parts.RunChild first?): %w", err)
 	}
 	p.Stop(ctx)
-
 	return nil, fmt.Errorf("start %s: %w", role, err)
 }
 
@@ -122,7 +119,6 @@ func RunPart(ctx context.Context, role string, config any, log zerolog.Logger) e
 	if errors.Is(p.err, ErrExited) {
 		return nil
 	}
-
 	return p.err
 }
 
@@ -162,7 +158,6 @@ func startRole(role string, config any, log zerolog.Logger) (p *Process, out *os
 	}
 	_ = inW.Close()
 	_ = outR.Close()
-
 	return nil, nil, err
 }
 
@@ -170,6 +165,5 @@ func program() (string, error) {
 	if path := os.Getenv(ProgramVariable); path != "" {
 		return path, nil
 	}
-
 	return os.Executable()
 }

@@ -7,6 +7,5 @@ func credential(u *User) *syscall.Credential {
 	if u == nil {
 		return nil
 	}
-
 	return &syscall.Credential{Uid: u.UID, Gid: u.GID}
 }

@@ -70,7 +70,6 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		srv.proc.Stop(ctx)
 		return nil, fmt.Errorf("start s3: %w", err)
 	}
-
 	return srv, nil
 }
 
@@ -92,7 +91,6 @@ func (s *Server) answers(ctx context.Context) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask for health: status %d", resp.StatusCode)
 	}
-
 	return nil
 }
 
@@ -114,6 +112,5 @@ func (s *Server) Err() error { return s.proc.Err() }
 // Stop ends the server; a second call finds nothing to do. Requests get a moment to finish.
 func (s *Server) Stop(ctx context.Context) error {
 	s.proc.Stop(ctx, proc.Step{Grace: stopGrace}, proc.Step{Signal: syscall.SIGTERM, Grace: time.Second})
-
 	return nil
 }

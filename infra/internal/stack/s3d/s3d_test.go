@@ -30,7 +30,6 @@ func testContext(tb testing.TB) context.Context {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	tb.Cleanup(cancel)
-
 	return ctx
 }
 
@@ -45,7 +44,6 @@ func start(tb testing.TB, opts s3d.Options) *s3d.Server {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = srv.Stop(context.WithoutCancel(tb.Context())) })
-
 	return srv
 }
 
@@ -57,7 +55,6 @@ func client(tb testing.TB, srv *s3d.Server, secret string) *minio.Client {
 	if err != nil {
 		tb.Fatal(err)
 	}
-
 	return c
 }
 

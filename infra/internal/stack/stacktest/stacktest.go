@@ -32,6 +32,5 @@ func Main(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build the program that plays the parts of a stack: %v: %s\n", err, out)
 		return 1
 	}
-
 	return m.Run()
 }

@@ -1,0 +1,69 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/stack"
+)
+
+// Found says where a Sori runs that was not started here. All but the gateway may be unknown.
+type Found struct {
+	Gateway   string
+	Endpoints string // the file that `go run ./infra/local` writes
+	PIDs      string // processes to measure: name=pid,name=pid
+}
+
+// Attach connects to a Sori that runs already. The keys for its bucket come from the environment, by the names that the
+// services use.
+func Attach(ctx context.Context, found Found) (w *Target, err error) {
+	w = &Target{Gateway: strings.TrimSuffix(found.Gateway, "/"), Bucket: os.Getenv("S3_BUCKET_NAME")}
+	if w.Bucket == "" {
+		w.Bucket = harness.Bucket
+	}
+	if err := w.probeGiven(found.PIDs); err != nil {
+		return nil, err
+	}
+	deps := stack.Endpoints{
+		S3AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"), S3SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), S3Region: os.Getenv("AWS_REGION"),
+	}
+	if deps.S3Region == "" {
+		deps.S3Region = stack.Region
+	}
+	if found.Endpoints != "" {
+		e, err := connect.ReadFile(found.Endpoints)
+		if err != nil {
+			return nil, err
+		}
+		deps.NATSURL, deps.S3Endpoint, deps.DatabaseURL = e.NATS, e.S3, e.Postgres
+		if w.Gateway == "" {
+			w.Gateway = strings.TrimSuffix(e.Gateway, "/")
+		}
+	}
+	if err := w.connect(ctx, deps); err != nil {
+		return nil, errors.Join(err, w.Close(ctx))
+	}
+	return w, nil
+}
+
+func (w *Target) probeGiven(pids string) error {
+	w.probes = append(w.probes, self())
+	if pids == "" {
+		return nil
+	}
+	for pair := range strings.SplitSeq(pids, ",") {
+		name, text, _ := strings.Cut(pair, "=")
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("process %q: %w", pair, err)
+		}
+		w.probes = append(w.probes, probe{name: name, pid: func() int { return pid }})
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package target
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// StubAnalyzer is an analysis server that accepts every job and says nothing more until it is told to finish one.
+type StubAnalyzer struct {
+	server *http.Server
+	url    string
+	served chan error
+	client *http.Client
+
+	mu   sync.Mutex
+	jobs map[string]chan string // the callback URLs, of those that are asked for or wait
+}
+
+// StartStubAnalyzer starts a stub on a free port.
+func StartStubAnalyzer(ctx context.Context) (*StubAnalyzer, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("start the stub analyzer: %w", err)
+	}
+	h := &StubAnalyzer{
+		url: "http://" + l.Addr().String() + "/analyze", served: make(chan error, 1), jobs: map[string]chan string{},
+		client: &http.Client{Transport: &http.Transport{}},
+	}
+	h.server = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go func() { h.served <- h.server.Serve(l) }()
+	return h, nil
+}
+
+// Close ends the server.
+func (h *StubAnalyzer) Close() error {
+	err := h.server.Close()
+	h.client.CloseIdleConnections()
+	if served := <-h.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	if err != nil {
+		return fmt.Errorf("close the stub analyzer: %w", err)
+	}
+	return nil
+}
+
+// URL is the TARGET_SERVER_URL to use.
+func (h *StubAnalyzer) URL() string { return h.url }
+
+// ServeHTTP accepts a job.
+func (h *StubAnalyzer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	job, callback := r.FormValue("job_id"), r.FormValue("webhook_url")
+	if job == "" || callback == "" {
+		http.Error(w, "job_id and webhook_url are needed", http.StatusBadRequest)
+		return
+	}
+	select {
+	case h.job(job) <- callback:
+	default: // told before, a repetition
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = fmt.Fprintf(w, `{"job_id":"held-%s"}`, job) // the status has told it already
+}
+
+func (h *StubAnalyzer) job(id string) chan string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.jobs[id] == nil {
+		h.jobs[id] = make(chan string, 1)
+	}
+	return h.jobs[id]
+}
+
+// Held returns when the job has arrived, with the function that finishes it: it calls back with a result and returns when the
+// callback was answered.
+func (h *StubAnalyzer) Held(ctx context.Context, job string) (finish func(context.Context) error, err error) {
+	select {
+	case callback := <-h.job(job):
+		h.mu.Lock()
+		delete(h.jobs, job)
+		h.mu.Unlock()
+		return func(ctx context.Context) error { return h.finish(ctx, callback) }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for job %s to be dispatched: %w", job, context.Cause(ctx))
+	}
+}
+
+func (h *StubAnalyzer) finish(ctx context.Context, callback string) error {
+	body := []byte(`{"status":"completed","analysis_results":{"duration":3.2,"speech_rate":4.1}}`)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, callback, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("call back: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := h.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("call back: %w", err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	if err != nil {
+		return fmt.Errorf("call back: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("call back: status %d: %s", resp.StatusCode, text)
+	}
+	return nil
+}

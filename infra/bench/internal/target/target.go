@@ -1,0 +1,217 @@
+// Package target is what is measured: a Sori that is started for the benchmark on this machine and thrown
+// away afterwards, or one that runs already. It also has what a measurement puts in Sori's place or
+// connects to it: a stub analysis server, and listeners for the events of jobs.
+package target
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	_ "github.com/lib/pq" // the database/sql driver
+	"github.com/minio/minio-go/v7"
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/stack"
+	"sori.internal/shared/config"
+	"sori.internal/shared/objectstore"
+)
+
+// stopPatience bounds how long everything may take to stop.
+const stopPatience = 40 * time.Second
+
+// ErrNotOurs says that a scenario needs to restart processes with other settings, which is done only to those that were
+// started for it.
+var ErrNotOurs = errors.New("needs services of its own")
+
+// Target is what is measured. What is unknown is nil or empty.
+type Target struct {
+	Gateway     string
+	Token       int64 // to upload to
+	NATS        *nats.Conn
+	Completions *Completions
+	S3          *minio.Client
+	Bucket      string
+	DB          *sql.DB
+
+	keep   bool
+	system *harness.System // nil if it was not started for the benchmark
+	probes []probe
+}
+
+// Options say how to start a Sori for the benchmark.
+type Options struct {
+	Keep bool // the folder with the logs stays
+	Log  zerolog.Logger
+
+	// Profile is a folder for CPU profiles of the services; none are made where it is empty.
+	Profile string
+}
+
+// Start starts everything. The analysis server answers at once, with a made-up result.
+func Start(ctx context.Context, opts Options) (w *Target, err error) {
+	w = &Target{keep: opts.Keep, Bucket: harness.Bucket}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Close(ctx))
+			w = nil
+		}
+	}()
+	dir, err := harness.TempDir("sori-bench-")
+	if err != nil {
+		return w, err
+	}
+	env, err := settings(opts.Profile)
+	if err != nil {
+		return w, err
+	}
+	w.system, err = harness.StartSystem(ctx, harness.SystemOptions{
+		Dir: dir, Build: harness.BuildOptions{Profile: opts.Profile != ""}, Stack: stack.Options{Log: opts.Log},
+		Fleet: harness.Options{Env: env},
+	})
+	if err != nil {
+		return w, errors.Join(err, os.RemoveAll(dir))
+	}
+	w.Gateway = w.system.URL(harness.Gateway)
+	w.probeOwn()
+	return w, w.connect(ctx, w.system.Stack.Endpoints)
+}
+
+// settings are those that a measurement needs.
+func settings(profiles string) (map[string]map[string]string, error) {
+	env := map[string]map[string]string{harness.Analyzer: {"BEHAVIOUR_INSTANT": "true", "BEHAVIOUR_NO_PROGRESS": "true"}}
+	if profiles == "" {
+		return env, nil
+	}
+	if err := os.MkdirAll(profiles, 0o755); err != nil {
+		return nil, fmt.Errorf("make a folder for profiles: %w", err)
+	}
+	for _, name := range harness.Services() {
+		env[name] = map[string]string{harness.ProfileVariable: filepath.Join(profiles, name+".pprof")}
+	}
+	return env, nil
+}
+
+// connect reaches what of the dependencies is known, and makes the token.
+func (w *Target) connect(ctx context.Context, deps stack.Endpoints) (err error) {
+	if deps.NATSURL != "" {
+		if w.NATS, err = nats.Connect(deps.NATSURL, nats.Name("bench")); err != nil {
+			return fmt.Errorf("reach the bus: %w", err)
+		}
+		if w.Completions, err = Listen(w.NATS); err != nil {
+			return err
+		}
+	}
+	if deps.DatabaseURL != "" {
+		if w.DB, err = sql.Open("postgres", deps.DatabaseURL); err != nil {
+			return fmt.Errorf("reach the database: %w", err)
+		}
+	}
+	if deps.S3Endpoint != "" && deps.S3AccessKey != "" {
+		w.S3, err = objectstore.Open(objectstore.Config{
+			AccessKey: deps.S3AccessKey, SecretKey: config.Secret(deps.S3SecretKey),
+			Region: deps.S3Region, Bucket: w.Bucket, Endpoint: deps.S3Endpoint, Stall: time.Minute,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	api := w.Client(1)
+	defer api.Close()
+	w.Token, err = api.CreateToken(ctx, "bench")
+	return err
+}
+
+// Close lets go of everything and stops what was started.
+func (w *Target) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+	defer cancel()
+	var errs []error
+	if w.NATS != nil {
+		w.NATS.Close()
+	}
+	if w.DB != nil {
+		errs = append(errs, w.DB.Close())
+	}
+	if w.system != nil {
+		errs = append(errs, w.system.Stop(ctx))
+		if !w.keep {
+			errs = append(errs, w.system.Remove())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Client makes a client that keeps as many connections as there are concurrent uploads. Every stream has a
+// connection of its own, as from as many browsers.
+func (w *Target) Client(concurrent int) *client.Client {
+	return &client.Client{
+		Base: w.Gateway,
+		HTTP: &http.Client{Transport: &http.Transport{
+			MaxIdleConns: 0, MaxIdleConnsPerHost: concurrent, WriteBufferSize: 64 << 10, DisableCompression: true,
+		}},
+		Streams: &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}},
+	}
+}
+
+// Dir is the folder with the logs; empty for a Sori that ran already.
+func (w *Target) Dir() string {
+	if w.system == nil {
+		return ""
+	}
+	return w.system.Dir()
+}
+
+// Failed delivers the end of a process that was not stopped; nil, which blocks for ever, for a Sori that ran
+// already.
+func (w *Target) Failed() <-chan error {
+	if w.system == nil {
+		return nil
+	}
+	return w.system.Exited()
+}
+
+// UseStub replaces the analysis server by a stub that calls back only when it is told to. restore undoes it.
+func (w *Target) UseStub(ctx context.Context) (h *StubAnalyzer, restore func() error, err error) {
+	if w.system == nil {
+		return nil, nil, ErrNotOurs
+	}
+	if h, err = StartStubAnalyzer(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := w.retarget(ctx, h.URL()); err != nil {
+		return nil, nil, errors.Join(err, h.Close())
+	}
+	return h, func() error {
+		return errors.Join(w.retarget(context.WithoutCancel(ctx), w.system.URL(harness.Analyzer)+"/analyze"), h.Close())
+	}, nil
+}
+
+func (w *Target) retarget(ctx context.Context, url string) error {
+	return w.Restart(ctx, map[string]string{"TARGET_SERVER_URL": url}, harness.Dispatcher)
+}
+
+// Restart restarts services with settings changed, so that they begin with nothing in memory.
+func (w *Target) Restart(ctx context.Context, settings map[string]string, names ...string) error {
+	if w.system == nil {
+		return ErrNotOurs
+	}
+	for _, name := range names {
+		p := w.system.Process(name, 0)
+		for setting, value := range settings {
+			p.Setenv(setting, value)
+		}
+		if err := p.Restart(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+// Package experiment runs a fault injection experiment: it starts Sori, has clients use it while faults
+// are injected as planned, and then checks every invariant.
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/chaos/internal/plan"
+	"sori.internal/infra/chaos/internal/webhookproxy"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/invariants"
+	"sori.internal/infra/internal/loadgen"
+	"sori.internal/infra/internal/stack"
+)
+
+// Options say what an experiment does.
+type Options struct {
+	Seed     uint64
+	Jobs     int
+	Faults   int
+	Clients  int
+	Race     bool          // services built with the race detector
+	Patience time.Duration // bounds the whole experiment
+	Linger   time.Duration // until idle connections are closed
+
+	Dir string // gets data and logs; must not exist, and is left
+	Say func(format string, args ...any)
+}
+
+// Experiment is one that is running.
+type Experiment struct {
+	opt     Options
+	sori    *harness.System
+	proxy   *webhookproxy.Proxy
+	clients *loadgen.Clients
+	checker invariants.Checker
+
+	closeChecker func() error
+
+	restarting sync.Mutex // of the dependencies, one at a time
+	mu         sync.Mutex
+	injected   map[plan.Kind]int
+	before     leftovers
+}
+
+func newExperiment(opt Options) *Experiment {
+	return &Experiment{opt: opt, injected: map[plan.Kind]int{}}
+}
+
+// Run runs an experiment. An error means that it could not be run; invariants that do not hold are in
+// the report.
+func Run(ctx context.Context, opt Options) (report Report, err error) {
+	ctx, cancel := context.WithTimeout(ctx, opt.Patience)
+	defer cancel()
+	o := newExperiment(opt)
+	began := time.Now()
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, o.close(closing))
+	}()
+	if err := o.open(ctx); err != nil {
+		return Report{}, err
+	}
+	if err := o.warmUp(ctx); err != nil {
+		return Report{}, err
+	}
+	failure := o.run(ctx)
+	report = o.judge(ctx)
+	report.Took = time.Since(began)
+	if failure != nil {
+		report.fail(finishes, failure.Error())
+	}
+	return report, nil
+}
+
+// open starts everything.
+func (o *Experiment) open(ctx context.Context) (err error) {
+	if err := os.Mkdir(o.opt.Dir, 0o711); err != nil { // PostgreSQL's user passes through
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	o.opt.Say("building and starting everything in %s", o.opt.Dir)
+	if o.proxy, err = webhookproxy.Open(ctx, o.opt.Seed); err != nil {
+		return err
+	}
+	copies := map[string]int{}
+	for _, name := range harness.Services() {
+		copies[name] = plan.Copies
+	}
+	o.sori, err = harness.StartSystem(ctx, harness.SystemOptions{
+		Dir: o.opt.Dir, Build: harness.BuildOptions{Race: o.opt.Race}, Stack: stack.Options{Fast: true, Log: zerolog.Nop()},
+		Fleet: harness.Options{Copies: copies, Env: o.settings()},
+	})
+	if err != nil {
+		return err
+	}
+	o.proxy.Serve(o.sori.URLs(harness.Dispatcher))
+	if o.checker, o.closeChecker, err = invariants.Open(harness.Connections(o.sori.Stack.Endpoints, nil)); err != nil {
+		return err
+	}
+	token, err := (&client.Client{Base: o.sori.URL(harness.Gateway)}).CreateToken(ctx, "")
+	if err != nil {
+		return err
+	}
+	o.clients = loadgen.NewClients(loadgen.ClientOptions{
+		Gateways: o.sori.URLs(harness.Gateway), Token: token, Seed: o.opt.Seed, AtOnce: o.opt.Clients,
+	})
+	return nil
+}
+
+// settings shorten the times that an experiment would otherwise wait for.
+func (o *Experiment) settings() map[string]map[string]string {
+	return map[string]map[string]string{
+		harness.Dispatcher: {
+			"WEBHOOK_URL":              o.proxy.URL + "/tokens/webhook/analysis-complete",
+			"ANALYSIS_REQUEST_TIMEOUT": "5s", "ANALYSIS_POLL_INTERVAL": "1s", "ANALYSIS_BREAKER_DELAY": "1s",
+			"ANALYSIS_MAX_ATTEMPTS": "1000", // an analysis that no fault lets end is no failure here
+		},
+		harness.Tracker: {
+			"ANALYSIS_DEADLINE_MIN": "5s", "ANALYSIS_DEADLINE_MAX": "10s", "DEADLINE_SWEEP_INTERVAL": "1s", "SSE_HEARTBEAT": "2s",
+		},
+		harness.Analyzer: {
+			"BEHAVIOUR_INSTANT": "true", "BEHAVIOUR_DELAY": analysisTakes.String(),
+			"WEBHOOK_ATTEMPTS": "1000", "WEBHOOK_MAX_BACKOFF": "2s",
+		},
+	}
+}
+
+// analysisTakes is long enough for progress to be published meanwhile.
+const analysisTakes = 500 * time.Millisecond
+
+// warmUp opens the connections and buffers that so many clients need, so that what is open
+// afterwards can be compared.
+func (o *Experiment) warmUp(ctx context.Context) error {
+	n := 2 * o.opt.Clients
+	o.opt.Say("warming up with %d jobs", n)
+	if err := o.clients.Run(ctx, o.opt.Jobs, n); err != nil {
+		return fmt.Errorf("warm up: %w", err)
+	}
+	var err error
+	o.before, err = o.leftovers(ctx)
+	return err
+}
+
+// run has the clients work while the planned faults are injected.
+func (o *Experiment) run(ctx context.Context) error {
+	o.opt.Say("%d jobs, %d faults, seed %d", o.opt.Jobs, o.opt.Faults, o.opt.Seed)
+	already, _ := o.clients.Ledger().Accepted()
+	injected := make(chan error, 1)
+	go func() { injected <- o.injectFaults(ctx, already, plan.Draw(o.opt.Seed, o.opt.Jobs, o.opt.Faults)) }()
+	served := o.clients.Run(ctx, 0, o.opt.Jobs)
+	return errors.Join(served, <-injected)
+}
+
+// Injected counts the injected faults by kind.
+func (o *Experiment) Injected() map[plan.Kind]int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.injected)
+}
+
+// close stops everything that was started.
+func (o *Experiment) close(ctx context.Context) error {
+	var errs []error
+	if o.clients != nil {
+		o.clients.Close()
+	}
+	if o.proxy != nil {
+		errs = append(errs, o.proxy.Close(ctx))
+	}
+	if o.sori != nil && o.sori.Fleet != nil {
+		errs = append(errs, o.sori.Fleet.Stop(ctx))
+	}
+	if o.closeChecker != nil {
+		errs = append(errs, o.closeChecker())
+	}
+	if o.sori != nil {
+		errs = append(errs, o.sori.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,174 @@
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/chaos/internal/plan"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/stack"
+)
+
+// together bounds how many faults there are at once.
+const together = 3
+
+// injectFaults carries a plan out. A fault is injected when enough jobs were accepted, on top of those
+// that were there already, and when an earlier fault with the same victim is over.
+func (o *Experiment) injectFaults(ctx context.Context, already int, faults []plan.Fault) error {
+	var group errgroup.Group
+	group.SetLimit(together)
+	victims := map[string]*sync.Mutex{}
+	for _, f := range faults {
+		if err := o.awaitAccepted(ctx, already+f.After); err != nil {
+			return errors.Join(err, group.Wait())
+		}
+		if victims[f.Victim()] == nil {
+			victims[f.Victim()] = &sync.Mutex{}
+		}
+		victim := victims[f.Victim()]
+		group.Go(func() error {
+			victim.Lock()
+			defer victim.Unlock()
+			if err := o.inject(ctx, f); err != nil {
+				return fmt.Errorf("%s: %w", f, err)
+			}
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.injected[f.Kind]++
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (o *Experiment) awaitAccepted(ctx context.Context, n int) error {
+	for {
+		accepted, more := o.clients.Ledger().Accepted()
+		if accepted >= n {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d jobs: %w", n, context.Cause(ctx))
+		}
+	}
+}
+
+// inject injects one fault, and returns when it is over.
+func (o *Experiment) inject(ctx context.Context, f plan.Fault) error {
+	o.opt.Say("  %s", f)
+	switch f.Target {
+	case plan.Callbacks:
+		o.proxy.Inject(f.Action)
+		wait(ctx, f)
+		o.proxy.Inject("")
+		return nil
+	case plan.Clients:
+		o.injectIntoClients(ctx, f)
+		return nil
+	case string(stack.NATS), string(stack.S3), string(stack.Postgres):
+		return o.injectIntoDependency(ctx, f, stack.Part(f.Target))
+	default:
+		return o.injectIntoProcess(ctx, f, o.sori.Process(f.Target, f.Copy))
+	}
+}
+
+// wait returns when a fault has lasted as long as planned.
+func wait(ctx context.Context, f plan.Fault) {
+	t := time.NewTimer(f.Lasts)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func (o *Experiment) injectIntoClients(ctx context.Context, f plan.Fault) {
+	if f.Action == plan.CutStreams {
+		o.clients.CutStreams()
+		return
+	}
+	o.clients.CutBodies(true)
+	wait(ctx, f)
+	o.clients.CutBodies(false)
+}
+
+func (o *Experiment) injectIntoProcess(ctx context.Context, f plan.Fault, p *harness.Process) error {
+	switch f.Action {
+	case plan.Kill:
+		p.Kill() //nolint:contextcheck // a kill is never too late
+		wait(ctx, f)
+		return p.Start(ctx)
+	case plan.Pause:
+		if err := p.Signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		wait(ctx, f)
+		return p.Signal(syscall.SIGCONT)
+	case plan.Restart:
+		return p.Restart(ctx)
+	default:
+		return o.behave(ctx, f)
+	}
+}
+
+func (o *Experiment) injectIntoDependency(ctx context.Context, f plan.Fault, part stack.Part) error {
+	switch f.Action {
+	case plan.Kill:
+		if err := o.sori.Stack.Signal(part, syscall.SIGKILL); err != nil {
+			return err
+		}
+		<-o.sori.Stack.Exited() //nolint:errcheck // the stack has noticed, and the cause is known
+		wait(ctx, f)
+		return o.restart(ctx, part)
+	case plan.Pause:
+		if err := o.sori.Stack.SignalAll(part, syscall.SIGSTOP); err != nil {
+			return err
+		}
+		wait(ctx, f)
+		return o.sori.Stack.SignalAll(part, syscall.SIGCONT)
+	default:
+		return o.restart(ctx, part)
+	}
+}
+
+func (o *Experiment) restart(ctx context.Context, part stack.Part) error {
+	o.restarting.Lock()
+	defer o.restarting.Unlock()
+	return o.sori.Stack.Restart(ctx, part)
+}
+
+// behave changes the behaviour of the analysis server for a while.
+func (o *Experiment) behave(ctx context.Context, f plan.Fault) error {
+	usual := analyzer.Behaviour{Instant: true, Delay: analyzer.Duration(analysisTakes)}
+	unusual := usual
+	if f.Action == plan.Refuse {
+		unusual.RejectStatus, unusual.RejectRetryAfter = http.StatusServiceUnavailable, analyzer.Duration(time.Second)
+	} else {
+		unusual.Fail = true
+	}
+	if err := o.setBehaviour(ctx, unusual); err != nil {
+		return err
+	}
+	wait(ctx, f)
+	return o.setBehaviour(ctx, usual)
+}
+
+func (o *Experiment) setBehaviour(ctx context.Context, b analyzer.Behaviour) error {
+	r, err := client.JSON(client.Request{Method: http.MethodPut, Path: "/behaviour"}, b)
+	if err != nil {
+		return err
+	}
+	_, err = (&client.Client{Base: o.sori.URL(harness.Analyzer)}).Do(ctx, r)
+	return err
+}

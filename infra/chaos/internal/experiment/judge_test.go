@@ -1,0 +1,101 @@
+package experiment
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/loadgen"
+	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/stacktest"
+	"sori.internal/shared/event"
+)
+
+func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
+
+// begin runs an experiment without faults, up to its judgement.
+func begin(t *testing.T) *Experiment {
+	t.Helper()
+	root, err := harness.TempDir("experiment-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newExperiment(Options{Seed: 1, Jobs: 20, Clients: 4, Linger: time.Second, Dir: filepath.Join(root, "experiment"), Say: t.Logf})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err := errors.Join(o.close(ctx), stack.Remove(filepath.Join(o.opt.Dir, "stack")), os.RemoveAll(root))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	for _, step := range []func(context.Context) error{o.open, o.warmUp, o.run} {
+		if err := step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
+// broken are the rules that a report finds broken.
+func broken(r Report) map[loadgen.Rule]string {
+	found := map[loadgen.Rule]string{}
+	for _, v := range r.verdicts {
+		if len(v.wrongs) > 0 {
+			found[v.rule] = strings.Join(v.wrongs, "\n")
+		}
+	}
+	return found
+}
+
+func TestTheJudgementSeesWhatIsBroken(t *testing.T) {
+	t.Parallel()
+	o := begin(t)
+	ctx := t.Context()
+	if found := broken(o.judge(ctx)); len(found) > 0 {
+		t.Fatalf("where nothing went wrong: %v", found)
+	}
+	jobs := keys(o.clients.Ledger().Ends())
+	tamper := func(name string, err error) {
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	key := ""
+	for object := range o.checker.S3.ListObjects(ctx, o.checker.Bucket, minio.ListObjectsOptions{Prefix: "audio/" + jobs[0], Recursive: true}) {
+		key = object.Key
+	}
+	tamper("an object goes", o.checker.S3.RemoveObject(ctx, o.checker.Bucket, key, minio.RemoveObjectOptions{}))
+	log, err := o.checker.Bus.Log(ctx, jobs[1])
+	tamper("read a log", err)
+	_, err = o.checker.Bus.Append(ctx, event.Canceled{JobID: jobs[1]}, log.Seq())
+	tamper("a second end", err)
+	stranger, err := event.NewJobID()
+	tamper("make an id", err)
+	_, err = o.checker.Bus.Append(ctx, event.Received{JobID: stranger, TokenID: 1, Size: 1, Chunks: 1}, 0)
+	tamper("a job of nobody's", err)
+	_, err = o.checker.AwaitEnds(ctx, append(jobs, stranger)) // it fails: its audio is nowhere
+	tamper("the end of the stranger", err)
+	_, err = o.checker.DB.ExecContext(ctx, `UPDATE tracker.analysis_results SET version = version + 1, status = 'canceled' WHERE job_id = $1`, jobs[3])
+	tamper("a row says something else", err)
+	o.before["gateway-0"] = holding{goroutines: -moreGoroutines}
+
+	found := broken(o.judge(ctx))
+	for _, rule := range []loadgen.Rule{agreement, unknown, seenEnds, outcomes, remains} {
+		if found[rule] == "" {
+			t.Errorf("not seen: %s", rule)
+		}
+	}
+	for _, job := range jobs[:2] {
+		if !strings.Contains(found[agreement], job) {
+			t.Errorf("job %s is not found out: %s", job, found[agreement])
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/invariants"
+)
+
+// leftovers is what each process holds while nothing is to be done.
+type leftovers map[string]holding
+
+type holding struct{ goroutines, files int }
+
+// What a process may hold more than before the faults. The connections of its pools come and go, each with two goroutines;
+// one that leaked with every fault or job would be far above.
+const (
+	moreGoroutines = 40
+	moreFiles      = 20
+)
+
+// leftovers asks every service, through its metrics.
+func (o *Experiment) leftovers(ctx context.Context) (leftovers, error) {
+	all := leftovers{}
+	for _, name := range harness.Services() {
+		for _, p := range o.sori.Processes(name) {
+			h, err := holdingOf(ctx, p.URL())
+			if err != nil {
+				return nil, err
+			}
+			all[p.Name()] = h
+		}
+	}
+	return all, nil
+}
+
+func holdingOf(ctx context.Context, url string) (h holding, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", nil)
+	if err != nil {
+		return h, fmt.Errorf("ask for metrics: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return h, fmt.Errorf("ask for metrics: %w", err)
+	}
+	defer resp.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		return h, fmt.Errorf("read metrics: %w", err)
+	}
+	gauge := func(name string) int {
+		metrics := families[name].GetMetric()
+		if len(metrics) != 1 {
+			err = errors.Join(err, fmt.Errorf("read metrics: %d of %s", len(metrics), name))
+			return 0
+		}
+		return int(metrics[0].GetGauge().GetValue())
+	}
+	h = holding{goroutines: gauge("go_goroutines"), files: gauge("process_open_fds")}
+	return h, err
+}
+
+// leftOver waits until idle connections are closed, and returns what the services hold more than
+// before, and which connections of the database are inside a transaction.
+func (o *Experiment) leftOver(ctx context.Context) ([]string, error) {
+	err := invariants.Await(ctx, o.opt.Linger, func() error {
+		after, err := o.leftovers(ctx)
+		if err != nil {
+			return err
+		}
+		if more := after.more(o.before); len(more) > 0 {
+			return errors.New(strings.Join(more, "; "))
+		}
+		return nil
+	})
+	wrong := texts(err)
+	const query = `
+		SELECT count(*)
+		FROM pg_stat_activity
+		WHERE state LIKE 'idle in transaction%'`
+	var open int
+	if err := o.checker.DB.GetContext(ctx, &open, query); err != nil {
+		return wrong, fmt.Errorf("look at the database's connections: %w", err)
+	}
+	if open > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d connections to the database are in the middle of a transaction", open))
+	}
+	return wrong, nil
+}
+
+// more tells what goes beyond what was held before.
+func (l leftovers) more(before leftovers) []string {
+	var more []string
+	for name, now := range l {
+		was := before[name]
+		if now.goroutines > was.goroutines+moreGoroutines || now.files > was.files+moreFiles {
+			more = append(more, fmt.Sprintf("%s holds %d goroutines and %d files, before %d and %d",
+				name, now.goroutines, now.files, was.goroutines, was.files))
+		}
+	}
+	return more
+}

@@ -1,0 +1,114 @@
+package experiment
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"sori.internal/infra/chaos/internal/plan"
+	"sori.internal/infra/internal/loadgen"
+)
+
+// Report is the outcome of an experiment.
+type Report struct {
+	Seed      uint64
+	Jobs      int // beside those of the warm-up
+	Took      time.Duration
+	Injected  map[plan.Kind]int   // faults
+	Callbacks map[plan.Action]int // that had a fault, by fault
+	Clients   map[loadgen.Action]int
+	Ends      map[string]int // of all jobs, by status
+
+	verdicts []verdict
+}
+
+// verdict is what was found about one invariant.
+type verdict struct {
+	rule   loadgen.Rule
+	wrongs []string
+}
+
+func (r *Report) judge(rule loadgen.Rule, wrongs []string) {
+	r.verdicts = append(r.verdicts, verdict{rule, wrongs})
+}
+
+func (r *Report) fail(rule loadgen.Rule, wrong string) { r.judge(rule, []string{wrong}) }
+
+// Violated tells how many invariants do not hold.
+func (r *Report) Violated() int {
+	n := 0
+	for _, v := range r.verdicts {
+		if len(v.wrongs) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Faults counts the injected faults.
+func (r *Report) Faults() int {
+	n := 0
+	for _, times := range r.Injected {
+		n += times
+	}
+	return n
+}
+
+// shown bounds what is told of one invariant.
+const shown = 5
+
+// Print writes the report for people, as Markdown.
+func (r *Report) Print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	fmt.Fprintf(t, "\nseed %d: %d jobs, %d faults, %v\n\n", r.Seed, r.Jobs, r.Faults(), r.Took.Round(time.Second))
+	fmt.Fprint(t, "| fault\t| times\t| done to\t|\n|---\t|---\t|---\t|\n")
+	for _, kind := range plan.Kinds() {
+		fmt.Fprintf(t, "| %s\t| %d\t| %s\t|\n", kind, r.Injected[kind], r.doneTo(kind))
+	}
+	fmt.Fprintf(t, "\njobs: %s; clients: %s\n\n", list(r.Ends), list(r.Clients))
+	fmt.Fprint(t, "| invariant\t| holds\t|\n|---\t|---\t|\n")
+	for _, v := range r.verdicts {
+		fmt.Fprintf(t, "| %s\t| %s\t|\n", v.rule, v.text())
+	}
+	for _, v := range r.verdicts {
+		for _, wrong := range v.wrongs[:min(shown, len(v.wrongs))] {
+			fmt.Fprintf(t, "\n%s: %s", v.rule, wrong)
+		}
+	}
+	fmt.Fprintln(t)
+	return t.Flush()
+}
+
+// doneTo tells to how many callbacks or connections the faults of a kind were done.
+func (r *Report) doneTo(kind plan.Kind) string {
+	switch {
+	case kind.Target == plan.Callbacks:
+		return fmt.Sprintf("%d callbacks", r.Callbacks[kind.Action])
+	case kind.Action == plan.CutBodies:
+		return fmt.Sprintf("%d uploads", r.Clients[loadgen.CutBody])
+	case kind.Action == plan.CutStreams:
+		return fmt.Sprintf("%d streams", r.Clients[loadgen.CutStream])
+	default:
+		return ""
+	}
+}
+
+func (v verdict) text() string {
+	if len(v.wrongs) == 0 {
+		return "yes"
+	}
+	return fmt.Sprintf("NO (%d)", len(v.wrongs))
+}
+
+// list is "3 this, 4 that".
+func list[K ~string](counts map[K]int) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[k], k))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,245 @@
+// Package webhookproxy is a proxy between the analysis server and the dispatcher. It injects into callbacks
+// the faults of a network: it loses, delays, repeats and reorders them.
+package webhookproxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sori.internal/infra/chaos/internal/plan"
+)
+
+// Proxy forwards callbacks to any replica of the dispatcher that answers.
+type Proxy struct {
+	URL string // to which callbacks are sent in place of a dispatcher's
+
+	client *http.Client
+	server *http.Server
+	served chan struct{}
+	next   atomic.Uint64
+	work   sync.WaitGroup
+	ctx    context.Context //nolint:containedctx // of callbacks that are forwarded after they were answered
+
+	mu      sync.Mutex
+	targets []string
+	fault   plan.Action // empty: none
+	rng     *rand.Rand
+	held    []callback // to be reordered
+	counts  map[plan.Action]int
+}
+
+// callback is a request as it came.
+type callback struct {
+	path   string // with the query
+	header http.Header
+	body   []byte
+}
+
+// answer is what the dispatcher says.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// The bounds of what is done to a callback.
+const (
+	maxBody    = 16 << 20
+	maxDelay   = 3 * time.Second
+	maxRepeats = 4
+	maxHeld    = 5
+	patience   = 15 * time.Second // for a dispatcher's answer
+	idle       = 10 * time.Second // then a connection is let go
+)
+
+// Open starts a proxy. Which callback gets which fault follows from the seed, as far as callbacks
+// arrive in the same order.
+func Open(ctx context.Context, seed uint64) (*Proxy, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("open the webhook proxy: %w", err)
+	}
+	c := &Proxy{
+		URL: "http://" + l.Addr().String(), ctx: context.WithoutCancel(ctx), served: make(chan struct{}),
+		client: &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: idle}},
+		rng:    rand.New(rand.NewPCG(seed, 1)), counts: map[plan.Action]int{}, // repeatable on purpose
+	}
+	c.server = &http.Server{Handler: c, ReadHeaderTimeout: patience}
+	go func() {
+		defer close(c.served)
+		_ = c.server.Serve(l) // it ends with Close
+	}()
+	return c, nil
+}
+
+// Serve sets the base URLs of the dispatchers, which start after the proxy: they need its URL.
+func (c *Proxy) Serve(targets []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.targets = targets
+}
+
+// Close forwards the held callbacks, and stops.
+func (c *Proxy) Close(ctx context.Context) error {
+	c.Inject("")
+	err := c.server.Shutdown(ctx)
+	<-c.served
+	c.work.Wait()
+	c.client.CloseIdleConnections()
+	return err
+}
+
+// Inject injects a fault into the callbacks from now on; none if it is empty.
+func (c *Proxy) Inject(fault plan.Action) {
+	c.mu.Lock()
+	c.fault = fault
+	held := c.held
+	c.held = nil
+	c.rng.Shuffle(len(held), func(a, b int) { held[a], held[b] = held[b], held[a] })
+	c.mu.Unlock()
+	for _, cb := range held {
+		c.later(cb, 0)
+	}
+}
+
+// Faults counts the callbacks that had a fault, by fault.
+func (c *Proxy) Faults() map[plan.Action]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.counts)
+}
+
+// ServeHTTP implements http.Handler.
+func (c *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, "cut short", http.StatusBadRequest)
+		return
+	}
+	cb := callback{path: r.URL.RequestURI(), header: r.Header.Clone(), body: body}
+	switch f := c.choose(cb); f.fault {
+	case plan.Drop:
+		c.drop(w, r, cb, f.random)
+	case plan.Delay:
+		c.later(cb, time.Duration(f.random)%maxDelay)
+		w.WriteHeader(http.StatusOK)
+	case plan.Repeat:
+		for range f.random % maxRepeats {
+			c.later(cb, 0)
+		}
+		c.forward(w, r, cb)
+	case plan.Reorder: // it is held, and answered as if it had arrived
+		w.WriteHeader(http.StatusOK)
+	default:
+		c.forward(w, r, cb)
+	}
+}
+
+// errNoDispatcher says that no dispatcher answered a callback.
+var errNoDispatcher = errors.New("no dispatcher answers")
+
+// choice is the fault of one callback.
+type choice struct {
+	fault  plan.Action
+	random uint64
+}
+
+func (c *Proxy) choose(cb callback) choice {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := choice{c.fault, c.rng.Uint64() >> 1}
+	if f.fault != "" {
+		c.counts[f.fault]++
+	}
+	if f.fault == plan.Reorder {
+		c.held = append(c.held, cb)
+		if len(c.held) > maxHeld { // none is held for ever: a random one goes first
+			i := int(f.random % uint64(len(c.held)))
+			first := c.held[i]
+			c.held = append(c.held[:i], c.held[i+1:]...)
+			c.later(first, 0)
+		}
+	}
+	return f
+}
+
+// drop loses a callback before it arrives, with or without an answer to its sender; or its answer.
+func (c *Proxy) drop(w http.ResponseWriter, r *http.Request, cb callback, random uint64) {
+	switch random % 3 {
+	case 0:
+		w.WriteHeader(http.StatusOK)
+		return
+	case 1:
+		_, _ = c.send(r.Context(), cb)
+	}
+	panic(http.ErrAbortHandler) // the connection breaks (package http)
+}
+
+// later forwards a callback after a while, and ignores the answer.
+func (c *Proxy) later(cb callback, after time.Duration) {
+	c.work.Go(func() {
+		wait := time.NewTimer(after)
+		defer wait.Stop()
+		<-wait.C
+		_, _ = c.send(c.ctx, cb) // lost if no dispatcher answers, like any other
+	})
+}
+
+func (c *Proxy) forward(w http.ResponseWriter, r *http.Request, cb callback) {
+	a, err := c.send(r.Context(), cb)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // a sender that is gone sends again
+}
+
+// send delivers a callback to the first dispatcher that answers.
+func (c *Proxy) send(ctx context.Context, cb callback) (answer, error) {
+	c.mu.Lock()
+	targets := c.targets
+	c.mu.Unlock()
+	first := c.next.Add(1)
+	errs := []error{errNoDispatcher}
+	for i := range targets {
+		a, err := c.sendTo(ctx, targets[(first+uint64(i))%uint64(len(targets))], cb)
+		if err == nil {
+			return a, nil
+		}
+		errs = append(errs, err)
+	}
+	return answer{}, errors.Join(errs...)
+}
+
+func (c *Proxy) sendTo(ctx context.Context, target string, cb callback) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target+cb.path, bytes.NewReader(cb.body))
+	if err != nil {
+		return answer{}, fmt.Errorf("deliver a callback: %w", err)
+	}
+	req.Header = cb.header.Clone()
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return answer{}, fmt.Errorf("deliver a callback: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return answer{}, fmt.Errorf("deliver a callback: %w", err)
+	}
+	return answer{resp.StatusCode, resp.Header, body}, nil
+}

@@ -1,0 +1,318 @@
+package harness_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/stacktest"
+)
+
+// parentVariable makes the test binary a parent to be killed: it holds the options of a fleet.
+const parentVariable = "SORI_TEST_FLEET_PARENT"
+
+func TestMain(m *testing.M) {
+	if opts := os.Getenv(parentVariable); opts != "" {
+		os.Exit(parent(opts))
+	}
+	os.Exit(stacktest.Main(m))
+}
+
+// parent runs a fleet, prints the numbers of its processes and waits to be killed.
+func parent(text string) int {
+	var opts harness.Options
+	if err := json.Unmarshal([]byte(text), &opts); err != nil {
+		return 2
+	}
+	f, err := harness.Start(context.Background(), opts)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	var pids []int
+	for _, name := range harness.Names() {
+		for _, p := range f.Processes(name) {
+			pids = append(pids, p.PID())
+		}
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(pids); err != nil {
+		return 1
+	}
+	select {}
+}
+
+// world starts the dependencies, builds the programs and returns what a fleet needs.
+func world(t *testing.T) harness.Options {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) { // PostgreSQL passes through as a user of its own
+		if err := os.Chmod(d, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deps, err := stack.Start(t.Context(), stack.Options{Dir: filepath.Join(dir, "stack"), Fast: true, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := deps.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	programs := filepath.Join(dir, "programs")
+	if err := harness.Build(t.Context(), programs, harness.BuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return harness.Options{Dir: filepath.Join(dir, "logs"), Programs: programs, Deps: deps.Endpoints}
+}
+
+// start starts a fleet that ends with the test.
+func start(t *testing.T, opts harness.Options) *harness.Fleet {
+	t.Helper()
+	f, err := harness.Start(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(f.Stop(context.Background()), f.Stop(context.Background())); err != nil {
+			t.Error(err)
+		}
+		select {
+		case err := <-f.Exited():
+			t.Error(err)
+		default:
+		}
+	})
+	return f
+}
+
+func answers(t *testing.T, url string) bool {
+	t.Helper()
+	resp, err := http.Get(url + "/livez")
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+func TestAFleet(t *testing.T) {
+	t.Parallel()
+	opts := world(t)
+	t.Run("has as many copies as were asked for, each at an address of its own", func(t *testing.T) {
+		t.Parallel()
+		opts := opts
+		opts.Dir = filepath.Join(t.TempDir(), "logs")
+		opts.Copies = map[string]int{harness.Uploader: 2, harness.Analyzer: 1, harness.Dispatcher: 0}
+		f := start(t, opts)
+		if f.Process(harness.Dispatcher, 0) != nil || f.URL(harness.Dispatcher) != "" || len(f.Processes(harness.Uploader)) != 2 {
+			t.Fatal("the copies are not those asked for")
+		}
+		seen := map[string]bool{}
+		for _, name := range harness.Names() {
+			for _, p := range f.Processes(name) {
+				if seen[p.URL()] || !answers(t, p.URL()) || p.PID() == 0 {
+					t.Errorf("%s at %s does not run, or not alone", p.Name(), p.URL())
+				}
+				seen[p.URL()] = true
+			}
+		}
+	})
+	t.Run("restarts a process with its address and changed settings", func(t *testing.T) {
+		t.Parallel()
+		opts := opts
+		opts.Dir = filepath.Join(t.TempDir(), "logs")
+		opts.Copies = only(harness.Uploader)
+		p := start(t, opts).Process(harness.Uploader, 0)
+		url, pid := p.URL(), p.PID()
+		p.Kill()
+		if p.Running() || answers(t, url) {
+			t.Fatal("the process survived its death")
+		}
+		if _, err := p.Usage(); !errors.Is(err, harness.ErrNotRunning) {
+			t.Error(err)
+		}
+		p.Setenv("LOG_LEVEL", "info")
+		if err := p.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if p.PID() == pid || p.URL() != url || !answers(t, url) {
+			t.Fatal("it is not back at its address")
+		}
+		if text, err := os.ReadFile(p.Log()); err != nil || !strings.Contains(string(text), `"level":"info"`) {
+			t.Errorf("the setting had no effect: %s %v", text, err)
+		}
+		pid = p.PID()
+		if err := p.Restart(t.Context()); err != nil || p.PID() == pid || !answers(t, url) {
+			t.Errorf("restart: %v", err)
+		}
+	})
+	t.Run("tells of an end that nobody asked for", func(t *testing.T) {
+		t.Parallel()
+		opts := opts
+		opts.Dir = filepath.Join(t.TempDir(), "logs")
+		opts.Copies = only(harness.Analyzer)
+		f := start(t, opts)
+		if err := f.Process(harness.Analyzer, 0).Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-f.Exited(); !strings.Contains(err.Error(), "analyzer-0") {
+			t.Error(err)
+		}
+	})
+	t.Run("is not started with a program that refuses its settings", func(t *testing.T) {
+		t.Parallel()
+		opts := opts
+		opts.Dir = filepath.Join(t.TempDir(), "logs")
+		opts.Copies = only(harness.Uploader)
+		opts.Env = map[string]map[string]string{harness.All: {"UPLOAD_CONCURRENCY": "none"}}
+		if _, err := harness.Start(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "UPLOAD_CONCURRENCY") {
+			t.Errorf("it does not say why: %v", err)
+		}
+	})
+	t.Run("writes profiles where it was built to", func(t *testing.T) {
+		t.Parallel()
+		opts := opts
+		dir := t.TempDir()
+		opts.Dir, opts.Programs, opts.Copies = filepath.Join(dir, "logs"), filepath.Join(dir, "programs"), only(harness.Uploader)
+		if err := harness.Build(t.Context(), opts.Programs, harness.BuildOptions{Profile: true}); err != nil {
+			t.Fatal(err)
+		}
+		profile := filepath.Join(dir, "uploader.pprof")
+		opts.Env = map[string]map[string]string{harness.Uploader: {harness.ProfileVariable: profile}}
+		if err := start(t, opts).Process(harness.Uploader, 0).Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(profile); err != nil || info.Size() == 0 {
+			t.Errorf("no profile: %v %v", info, err)
+		}
+	})
+	t.Run("dies with the process that started it", func(t *testing.T) {
+		t.Parallel()
+		opts := opts
+		opts.Dir = filepath.Join(t.TempDir(), "logs")
+		opts.Copies = only(harness.Uploader)
+		diesWithParent(t, opts)
+	})
+}
+
+// only leaves one copy of one program.
+func only(name string) map[string]int {
+	copies := map[string]int{}
+	for _, n := range harness.Names() {
+		copies[n] = 0
+	}
+	copies[name] = 1
+	return copies
+}
+
+func diesWithParent(t *testing.T, opts harness.Options) {
+	t.Helper()
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Log("only Linux binds a process to its parent")
+		return
+	}
+	text, err := json.Marshal(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), parentVariable+"="+string(text))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	err = json.NewDecoder(out).Decode(&pids)
+	if killErr := cmd.Process.Kill(); err != nil || killErr != nil || len(pids) != 1 {
+		t.Fatal(err, killErr, pids)
+	}
+	_ = cmd.Wait() // it was killed
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for alive(pids[0]) {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("it outlived its parent")
+		}
+	}
+}
+
+// alive tells whether a process still runs; one that waits to be reaped does not.
+func alive(pid int) bool {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && len(line) > 0
+}
+
+func TestUsageSeesMemoryAndTime(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Log("only Linux tells")
+		return
+	}
+	before, err := harness.UsageOf(os.Getpid())
+	if err != nil || before.RSS == 0 || before.PeakRSS < before.RSS/2 {
+		t.Fatalf("%+v %v", before, err)
+	}
+	block := make([]byte, 64<<20)
+	for i := range block {
+		block[i] = byte(i)
+	}
+	after, err := harness.UsageOf(os.Getpid())
+	if err != nil || after.PeakRSS < before.RSS+48<<20 || after.CPU < before.CPU {
+		t.Errorf("%+v after %+v, %v (%d)", after, before, err, block[1])
+	}
+	tree, err := harness.TreeUsage(os.Getpid())
+	if err != nil || tree.RSS == 0 || tree.CPU < after.CPU {
+		t.Errorf("tree %+v, %v", tree, err)
+	}
+	if err := harness.ResetPeak(os.Getpid()); err != nil {
+		t.Error(err)
+	}
+	if _, err := harness.UsageOf(-1); err == nil {
+		t.Error("a process that does not exist was measured")
+	}
+}
+
+// The tests of six packages run the same programs: `go run ./infra/local test` has them
+// built once.
+func TestProgramsAreBuiltOnceForAllTests(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(harness.SharedVariable) == "" {
+		t.Fatalf("%s is not set: run the tests with `go run ./infra/local test`", harness.SharedVariable)
+	}
+	one, two := t.TempDir(), t.TempDir()
+	for _, dir := range []string{one, two, two} { // into a folder that has programs, too
+		if err := harness.Build(t.Context(), dir, harness.BuildOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range harness.Names() {
+		a, errA := os.Stat(filepath.Join(one, name))
+		b, errB := os.Stat(filepath.Join(two, name))
+		if err := errors.Join(errA, errB); err != nil {
+			t.Fatal(err)
+		}
+		if !os.SameFile(a, b) || a.Mode()&0o100 == 0 {
+			t.Errorf("%s is built twice, or cannot be run: %v", name, a.Mode())
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package harnesstest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/testkit/contract"
+)
+
+// contractClient makes the client of a test. What other hosts answer, to which the gateway
+// may lead, is not its to judge.
+func (w *Env) contractClient(t *testing.T) *http.Client {
+	t.Helper()
+	resp, err := http.Get(w.Gateway + "/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := contract.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := url.Parse(w.Gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Client{Transport: &contract.Transport{
+		Base: http.DefaultTransport, Document: document, Report: func(err error) { t.Error(err) }, Prefix: root.Path,
+		Exempt: func(r *http.Response) bool { return r.Request.URL.Host != root.Host },
+	}}
+}
+
+// Upload sends a recording as a browser would and returns the job's id.
+func (w *Env) Upload(t *testing.T, name string, audio []byte) string {
+	t.Helper()
+	job, err := w.API.Upload(w.Context(), w.Token, loadgen.RecordingOf(name, audio).Form())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job
+}
+
+// Result reads a job, in the default language.
+func (w *Env) Result(t *testing.T, job string, into any) {
+	t.Helper()
+	w.ResultIn(t, job, "", into)
+}
+
+// ResultIn reads a job in the given language.
+func (w *Env) ResultIn(t *testing.T, job, language string, into any) {
+	t.Helper()
+	_, err := w.API.Do(w.Context(), client.Request{
+		Path: "/tokens/analysis-result/" + job, Header: map[string]string{"Accept-Language": language}, Into: into,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Watch opens a progress stream, in the given language.
+func (w *Env) Watch(ctx context.Context, t *testing.T, job, language string) io.ReadCloser {
+	t.Helper()
+	stream, err := w.API.Stream(ctx, job, "", language)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// Follow reads a progress stream to its end, in the given language.
+func (w *Env) Follow(ctx context.Context, t *testing.T, job, language string) []client.Job {
+	t.Helper()
+	stream := w.Watch(ctx, t, job, language)
+	defer stream.Close()
+	frames, err := client.Frames(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frames
+}
+
+// CheckFrames checks what the stream of a completed job promises: the progress never
+// goes back, and the last frame alone is terminal and has the result.
+func CheckFrames(t *testing.T, frames []client.Job) {
+	t.Helper()
+	if len(frames) == 0 {
+		t.Fatal("no frames")
+	}
+	for i, f := range frames {
+		last := i == len(frames)-1
+		if f.Terminal() != last {
+			t.Errorf("frame %d of %d has the status %s", i+1, len(frames), f.Status)
+		}
+		if i > 0 && f.Progress < frames[i-1].Progress {
+			t.Errorf("progress goes back from %d to %d", frames[i-1].Progress, f.Progress)
+		}
+	}
+	end := frames[len(frames)-1]
+	if end.Status != "completed" || end.Progress != 100 || len(end.Result) < 10 {
+		t.Errorf("the end is %+v", end)
+	}
+}

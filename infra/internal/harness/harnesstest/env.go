@@ -1,0 +1,158 @@
+// Package harnesstest starts Sori for a test: in the test's own process (Env), as processes on the
+// dependencies of the test kit (StartProcesses), or as processes with dependencies of their own
+// (StartSystem).
+package harnesstest
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/stack/loopback"
+	dispatcher "sori.internal/services/dispatcher/app"
+	gateway "sori.internal/services/gateway/app"
+	tracker "sori.internal/services/tracker/app"
+	uploader "sori.internal/services/uploader/app"
+	"sori.internal/shared/testkit"
+)
+
+// Env is all of Sori in the test's process: the four services and the reference analysis server, on
+// the dependencies of the test kit.
+type Env struct {
+	*testkit.Kit
+	Gateway    string // base URLs
+	Tracker    string
+	Dispatcher string
+	Analyzer   *analyzer.Server
+	Token      int64 // of a token that exists
+
+	// Client checks the gateway's answers against the OpenAPI document.
+	Client *http.Client
+	API    *client.Client // sends requests through Client
+}
+
+// Options are what differs from the defaults.
+type Options struct {
+	Settings   map[string]string // of all services
+	Dispatcher map[string]string // of the dispatcher, beside those
+	Behaviour  analyzer.Behaviour
+	Poll       bool // the dispatcher knows where the analysis server tells how an analysis stands
+
+	// Front, where set, stands before the analysis server: what it makes of the
+	// server's handler is what the dispatcher asks.
+	Front func(http.Handler) http.Handler
+
+	// Pooler, where set, stands before the database: of the database's URL it makes the
+	// one that the services are given.
+	Pooler func(database string) string
+}
+
+// Start starts everything and makes a token. It ends with the test.
+func Start(t *testing.T, o Options) *Env {
+	t.Helper()
+	k := testkit.New(t)
+	database := k.Database()
+	if o.Pooler != nil {
+		o.Settings = k.Settings(o.Settings)
+		o.Settings["DATABASE_URL"] = o.Pooler(database)
+	}
+	k.Bucket()
+	w := &Env{Kit: k, Analyzer: startAnalyzer(t, k, o.Behaviour)}
+	w.Tracker = k.Run(tracker.Run, o.Settings).URL
+	settings, target := k.Settings(o.Settings), w.Analyzer.URL()
+	maps.Copy(settings, o.Dispatcher)
+	if o.Front != nil {
+		target = front(t, o.Front, target)
+	}
+	settings["TARGET_SERVER_URL"] = target + "/analyze"
+	if o.Poll {
+		settings["ANALYSIS_STATUS_URL"] = target + "/status/{analysis_job_id}"
+	}
+	// The dispatcher must know its own address before it has one.
+	addr := freeAddr(t)
+	settings["HTTP_ADDR"], settings["WEBHOOK_URL"] = addr, "http://"+addr+"/tokens/webhook/analysis-complete"
+	w.Dispatcher = k.Run(dispatcher.Run, settings).URL
+	k.Run(uploader.Run, o.Settings)
+	settings = k.Settings(o.Settings)
+	settings["TRACKER_URL"], settings["DISPATCHER_URL"] = w.Tracker, w.Dispatcher
+	w.Gateway = k.Run(gateway.Run, settings).URL + strings.TrimSuffix(settings["BASE_PATH"], "/")
+	w.awaitReady(t)
+	w.Client = w.contractClient(t)
+	w.API = &client.Client{Base: w.Gateway, HTTP: w.Client}
+	w.Token = w.NewToken(t)
+	return w
+}
+
+// front puts a handler before the server at a URL and returns its own.
+func front(t *testing.T, before func(http.Handler) http.Handler, server string) string {
+	t.Helper()
+	to, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(before(httputil.NewSingleHostReverseProxy(to)))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// freeAddr is an address that no other test is given and no outgoing connection has.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ports, err := loopback.Several(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loopback.Address(ports[0])
+}
+
+func startAnalyzer(t *testing.T, k *testkit.Kit, b analyzer.Behaviour) *analyzer.Server {
+	t.Helper()
+	vars := k.Settings(nil)
+	cfg := analyzer.Default()
+	cfg.HTTPAddr, cfg.Behaviour, cfg.ShutdownTimeout = "127.0.0.1:0", b, 5*time.Second
+	cfg.S3Endpoint, cfg.AccessKey = vars["S3_ENDPOINT"], vars["AWS_ACCESS_KEY_ID"]
+	cfg.SecretKey = analyzer.Secret(vars["AWS_SECRET_ACCESS_KEY"])
+	s, err := analyzer.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the analyzer ended with: %v", err)
+		}
+	})
+	<-s.Ready()
+	return s
+}
+
+func (w *Env) awaitReady(t *testing.T) {
+	t.Helper()
+	for _, url := range []string{w.Tracker, w.Dispatcher, w.Gateway} {
+		if err := harness.WaitReady(w.Context(), url); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// NewToken creates a token.
+func (w *Env) NewToken(t *testing.T) int64 {
+	t.Helper()
+	id, err := w.API.CreateToken(w.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}

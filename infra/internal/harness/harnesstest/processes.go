@@ -1,0 +1,227 @@
+package harnesstest
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/rs/zerolog"
+
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/invariants"
+	"sori.internal/infra/internal/loadgen"
+	"sori.internal/infra/internal/stack"
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// programsVariable names the folder with the services to the tests.
+const programsVariable = "SORI_TEST_PROGRAMS"
+
+// Main is the body of a TestMain: it builds the services once for all tests of the package, runs
+// the tests, and returns the exit code.
+func Main(m *testing.M) int {
+	flag.Parse() //nolint:revive // for a TestMain, which is a main
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "sori-programs-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := harness.Build(context.Background(), dir, harness.BuildOptions{}); err != nil {
+		return 0, err
+	}
+	if err := os.Setenv(programsVariable, dir); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// SystemOptions are what differs from one replica of everything, on single servers.
+type SystemOptions struct {
+	Copies    map[string]int    // as in a harness.Fleet
+	Settings  map[string]string // of all services
+	NATSNodes int               // as in a stack
+	Patience  time.Duration     // bounds the whole test
+}
+
+// System is all of Sori as processes, with what a test needs to check it.
+type System struct {
+	*harness.System
+	Ctx     context.Context //nolint:containedctx // the test's, with its patience
+	Checker invariants.Checker
+
+	t      *testing.T
+	health *healthWatch
+}
+
+// StartSystem starts Sori with dependencies of its own, for tests that stop them: no other test is
+// disturbed. It ends with the test. From then on all services are asked for their health, and the
+// test fails if one is not alive.
+func StartSystem(t *testing.T, o SystemOptions) *System {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), o.Patience)
+	t.Cleanup(cancel)
+	settings := map[string]string{"JOBS_MAX_BYTES": "67108864", "STAGING_MAX_BYTES": "268435456"}
+	maps.Copy(settings, o.Settings)
+	sut := &harness.System{Stack: StartStack(ctx, t, o.NATSNodes)}
+	s := &System{System: sut, Ctx: ctx, t: t}
+	s.startFleet(harness.Options{
+		Programs: os.Getenv(programsVariable), Deps: s.Stack.Endpoints, Copies: o.Copies,
+		Env: map[string]map[string]string{
+			harness.All: settings,
+			// How the analysis server handles faults of its own is not under test.
+			harness.Analyzer: {
+				"BEHAVIOUR_INSTANT": "true", "BEHAVIOUR_DELAY": "500ms",
+				"WEBHOOK_ATTEMPTS": "1000", "WEBHOOK_MAX_BACKOFF": "2s",
+			},
+		},
+	})
+	checker, closeChecker, err := invariants.Open(harness.Connections(s.Stack.Endpoints, settings))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = closeChecker() })
+	s.Checker = checker
+	s.createToken()
+	s.health = watchHealth(s)
+	return s
+}
+
+// StartProcesses starts Sori as processes on the dependencies of the test kit. It ends with the test.
+func StartProcesses(ctx context.Context, k *testkit.Kit, t *testing.T, copies map[string]int, env map[string]string) *System {
+	t.Helper()
+	database := k.Database()
+	s := &System{System: &harness.System{}, Ctx: ctx, t: t}
+	s.Checker = invariants.Checker{
+		Bus:       k.Bus("test", event.Jobs(), event.Dead(), event.Staging()),
+		JetStream: k.JetStream(), Namespace: k.Namespace(),
+	}
+	s.Checker.S3, s.Checker.Bucket = k.Bucket()
+	programs := filepath.Join(t.TempDir(), "bin")
+	if err := harness.Build(t.Context(), programs, harness.BuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	all := k.Settings(env)
+	for _, own := range []string{"HTTP_ADDR", "WEBHOOK_SECRET"} { // set by the harness
+		delete(all, own)
+	}
+	s.startFleet(harness.Options{
+		Programs: programs, Copies: copies, Env: map[string]map[string]string{harness.All: all},
+	})
+	db, err := sqlx.Open("postgres", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	s.Checker.DB = db
+	s.createToken()
+	return s
+}
+
+// StartStack starts the dependencies alone, which end with the test.
+func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
+	t.Helper()
+	root, err := harness.TempDir("harnesstest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, "state")
+	s, err := stack.Start(ctx, stack.Options{
+		Dir: dir, NATSNodes: natsNodes, Fast: true, Log: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(errors.Join(err, os.RemoveAll(root)))
+	}
+	t.Cleanup(func() {
+		for _, part := range s.Parts() { // a part that a failed test left paused could not be stopped
+			_ = s.SignalAll(part, syscall.SIGCONT)
+		}
+		stopping, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := errors.Join(s.Stop(stopping), stack.Remove(dir), os.RemoveAll(root)); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *System) startFleet(o harness.Options) {
+	s.t.Helper()
+	o.Dir = s.t.TempDir()
+	f, err := harness.Start(s.Ctx, o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Fleet = f
+	s.t.Cleanup(func() {
+		stopping, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := f.Stop(stopping); err != nil {
+			s.t.Error(err)
+		}
+		if s.t.Failed() {
+			s.showLogs()
+		}
+	})
+}
+
+// Services are the programs under test.
+func Services() []string { return harness.Services() }
+
+// showLogs shows the ends of the services' logs.
+func (s *System) showLogs() {
+	const most = 4000
+	for _, p := range s.All() {
+		text, _ := os.ReadFile(p.Log())
+		s.t.Logf("%s logged %d bytes, at last:\n%s", p.Name(), len(text), text[max(0, len(text)-most):])
+	}
+}
+
+// All are the processes of all services.
+func (s *System) All() (all []*harness.Process) {
+	for _, name := range Services() {
+		all = append(all, s.Processes(name)...)
+	}
+	return all
+}
+
+// createToken creates the token 1, to which the load generators upload.
+func (s *System) createToken() {
+	s.t.Helper()
+	if _, err := (&client.Client{Base: s.URL(harness.Gateway)}).CreateToken(s.Ctx, ""); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Gateways are the URLs of all gateways.
+func (s *System) Gateways() []string { return s.URLs(harness.Gateway) }
+
+// Load starts a steady load of uploads and viewers. The test fails if one of them does.
+func (s *System) Load() *loadgen.Steady {
+	ctx, cancel := context.WithCancel(s.Ctx)
+	g := loadgen.StartSteady(ctx, s.Gateways(), func(err error) { s.t.Error(err) })
+	s.t.Cleanup(func() {
+		cancel()
+		g.Stop()
+		g.AwaitViewers()
+	})
+	return g
+}

@@ -1,0 +1,69 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+const (
+	readyPatience = 2 * time.Minute       // for a program to become ready: one that ends is not waited for
+	readyPause    = 10 * time.Millisecond // between two questions
+)
+
+// WaitReady returns when the program at url says that it can work.
+func WaitReady(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	defer cancel()
+	tick := time.NewTicker(readyPause)
+	defer tick.Stop()
+	for !ready(ctx, url) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", url, context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+func ready(ctx context.Context, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// Ready returns when the process says that it can work. It does not wait longer than the process lives.
+func (p *Process) Ready(ctx context.Context) error {
+	r := p.current()
+	if r == nil {
+		return fmt.Errorf("wait for %s: %w", p.name, ErrNotRunning)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := make(chan struct{})
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		select {
+		case <-r.Done():
+			cancel(r.Err())
+		case <-stop:
+		}
+	}()
+	err := WaitReady(ctx, p.url)
+	close(stop)
+	<-gone
+	if err != nil {
+		return fmt.Errorf("start %s (its log is %s): %w", p.name, p.log, err)
+	}
+	return nil
+}

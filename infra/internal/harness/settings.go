@@ -1,0 +1,118 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+
+	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/loopback"
+)
+
+// Bucket is where recordings lie.
+const Bucket = "sori"
+
+// Layout is where everything listens: host:port by program and copy.
+type Layout map[string][]string
+
+// URL is where a copy of a program answers; empty where there is none.
+func (l Layout) URL(name string, i int) string {
+	if i >= len(l[name]) {
+		return ""
+	}
+	return "http://" + l[name][i]
+}
+
+// nobody is an address at which nothing answers: that of a program without copies, which the others then find away.
+const nobody = "http://127.0.0.1:9"
+
+// near is the copy that the given copy of another program talks to: the load is spread as evenly as fixed addresses allow.
+func (l Layout) near(name string, i int) string {
+	if len(l[name]) == 0 {
+		return nobody
+	}
+	return l.URL(name, i%len(l[name]))
+}
+
+// Reserve finds an address on the loopback interface for every copy (Options.Copies). The first copies of programs that are
+// given an address have that one. All ports are held until all are found, so that none is found twice; what takes one
+// afterwards, before its program does, makes that program fail.
+func Reserve(ctx context.Context, copies map[string]int, given map[string]string) (Layout, error) {
+	found := Layout{}
+	for _, name := range Names() {
+		n, told := copies[name]
+		if !told {
+			n = 1
+		}
+		for len(found[name]) < n {
+			if addr := given[name]; addr != "" && len(found[name]) == 0 {
+				found[name] = append(found[name], addr)
+				continue
+			}
+			l, err := hold(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("find a port for the %s: %w", name, err)
+			}
+			defer l.Close()
+			found[name] = append(found[name], l.Addr().String())
+		}
+	}
+	return found, nil
+}
+
+// hold takes a free port out of those that no outgoing connection is given.
+func hold(ctx context.Context) (l net.Listener, err error) {
+	err = loopback.With(ctx, loopback.Port{}, func(port int) error {
+		var lc net.ListenConfig
+		l, err = lc.Listen(ctx, "tcp4", loopback.Address(port))
+		return err
+	})
+	return l, err
+}
+
+// Environment is what one copy of a program must run with, as environment variables. What is not among them has a default.
+func Environment(deps stack.Endpoints, at Layout, secret, name string, i int) map[string]string {
+	own, s3 := map[string]string{"HTTP_ADDR": at[name][i]}, s3Settings(deps)
+	bus := map[string]string{"NATS_URL": deps.NATSURL}
+	database := map[string]string{"DATABASE_URL": deps.DatabaseURL}
+	switch name {
+	case Gateway:
+		return merge(own, bus, database, s3, map[string]string{
+			"TRACKER_URL": at.near(Tracker, i), "DISPATCHER_URL": at.near(Dispatcher, i),
+		})
+	case Uploader:
+		return merge(own, bus, s3)
+	case Dispatcher:
+		return merge(own, bus, s3, map[string]string{
+			"TARGET_SERVER_URL": at.near(Analyzer, i) + "/analyze", "WEBHOOK_SECRET": secret,
+			"ANALYSIS_STATUS_URL": at.near(Analyzer, i) + "/status/{analysis_job_id}",
+			"WEBHOOK_URL":         at.URL(Dispatcher, i) + "/tokens/webhook/analysis-complete",
+		})
+	case Tracker:
+		return merge(own, bus, database, s3)
+	default:
+		// Its behaviour may be changed while it runs: it listens on loopback alone.
+		return merge(own, s3, map[string]string{"BEHAVIOUR_API": "true"})
+	}
+}
+
+func s3Settings(deps stack.Endpoints) map[string]string {
+	return map[string]string{
+		"AWS_ACCESS_KEY_ID": deps.S3AccessKey, "AWS_SECRET_ACCESS_KEY": deps.S3SecretKey,
+		"AWS_REGION": deps.S3Region, "S3_ENDPOINT": deps.S3Endpoint, "S3_BUCKET_NAME": Bucket,
+	}
+}
+
+// Connections are the settings with which a program reaches all dependencies, and further ones.
+func Connections(deps stack.Endpoints, further map[string]string) map[string]string {
+	return merge(map[string]string{"NATS_URL": deps.NATSURL, "DATABASE_URL": deps.DatabaseURL}, s3Settings(deps), further)
+}
+
+func merge(parts ...map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, part := range parts {
+		maps.Copy(all, part)
+	}
+	return all
+}

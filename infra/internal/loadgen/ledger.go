@@ -1,0 +1,124 @@
+package loadgen
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+)
+
+// Rule is an invariant.
+type Rule string
+
+// The invariants that clients check themselves.
+const (
+	Answers  Rule = "every answer is the requested one, or says properly when to try again"
+	Versions Rule = "no client is shown an older version than before"
+)
+
+// Action is what a client did, or what was done to it, and is counted.
+type Action string
+
+// The actions.
+const (
+	CutBody   Action = "upload cut in the middle"
+	CutStream Action = "stream cut"
+	Canceled  Action = "cancel"
+	Retried   Action = "retry"
+	Erased    Action = "erase"
+)
+
+// Ledger records what clients were told. Its methods are safe for concurrent use.
+type Ledger struct {
+	mu       sync.Mutex
+	ends     map[string]string // by accepted job: the terminal status that was seen last, empty before any
+	drops    map[string]int    // by job: how often its progress was seen to go back
+	broken   map[Rule][]string
+	counts   map[Action]int
+	accepted chan struct{} // closed with every job
+}
+
+func newLedger() *Ledger {
+	return &Ledger{
+		ends: map[string]string{}, drops: map[string]int{}, broken: map[Rule][]string{}, counts: map[Action]int{},
+		accepted: make(chan struct{}),
+	}
+}
+
+func (l *Ledger) accept(job string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ends[job] = ""
+	close(l.accepted)
+	l.accepted = make(chan struct{})
+}
+
+func (l *Ledger) end(job, status string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ends[job] = status
+}
+
+func (l *Ledger) drop(job string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drops[job]++
+}
+
+func (l *Ledger) violate(rule Rule, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.broken[rule] = append(l.broken[rule], fmt.Sprintf(format, args...))
+}
+
+func (l *Ledger) count(e Action) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts[e]++
+}
+
+// Accepted is the number of accepted jobs, and a channel that is closed when there is another.
+func (l *Ledger) Accepted() (int, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.ends), l.accepted
+}
+
+// Ended is the number of jobs whose end a client saw.
+func (l *Ledger) Ended() int {
+	n := 0
+	for _, status := range l.Ends() {
+		if status != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Ends are the accepted jobs, each with the terminal status that its client saw last; empty if it
+// saw none.
+func (l *Ledger) Ends() map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.ends)
+}
+
+// Drops counts, by job, how often its progress was seen to go back. Only a new attempt may cause it.
+func (l *Ledger) Drops() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.drops)
+}
+
+// Violations are the ways in which an invariant was broken.
+func (l *Ledger) Violations(rule Rule) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.broken[rule]...)
+}
+
+// Counts counts the actions.
+func (l *Ledger) Counts() map[Action]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.counts)
+}

@@ -1,0 +1,177 @@
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"sori.internal/infra/internal/client"
+)
+
+// session is what one client does with one job.
+type session struct {
+	clients *Clients
+	next    int // the gateway to ask
+	job     string
+	last    client.Job // the newest that was seen
+	seen    int64      // its version; -1 before the first
+}
+
+// gateway is the next one to ask.
+func (s *session) gateway() *client.Client {
+	g := s.clients.gateways.at(s.next)
+	s.next++
+	return g
+}
+
+// retry sends a request until it is answered, and reports whether the answer is as it should be.
+// An answer for which refused returns true is also as it should be. A gateway that cannot be reached
+// violates nothing, nor does an answer that asks properly to try again later.
+func (s *session) retry(ctx context.Context, what string, send func(*client.Client) error, refused func(*client.Problem) bool) bool {
+	for ctx.Err() == nil {
+		err := send(s.gateway())
+		if err == nil {
+			return true
+		}
+		if p, answered := errors.AsType[*client.Problem](err); answered && !p.PutOff() {
+			if refused(p) {
+				return true
+			}
+			s.clients.ledger.violate(Answers, "%s: %v", what, p)
+			return false
+		}
+		pause(ctx, retryAfter)
+	}
+	return false
+}
+
+// upload tries until the recording is accepted, always with the same key, and reports whether it was.
+func (s *session) upload(ctx context.Context, i int, large bool) bool {
+	r := s.clients.small
+	if large {
+		r = s.clients.large
+	}
+	return s.retry(ctx, "upload", func(c *client.Client) error {
+		form := r.Form()
+		if s.clients.cutsBodies() {
+			form = r.cut()
+		}
+		form.Key = fmt.Sprintf("customer-%d-%d", s.clients.opt.Seed, i)
+		job, err := c.Upload(ctx, s.clients.opt.Token, form)
+		if p, answered := errors.AsType[*client.Problem](err); answered && p.Code == "idempotency-key-in-use" {
+			return errors.New(p.Code) // by an earlier try that was not answered: try again
+		}
+		if err == nil {
+			s.job, s.seen = job, -1
+			s.clients.ledger.accept(job)
+		}
+		return err
+	}, func(*client.Problem) bool { return false })
+}
+
+// control asks to cancel or to retry the job, and reports whether it was answered. The answer may
+// be that the job's status does not allow it any more.
+func (s *session) control(ctx context.Context, action string) bool {
+	return s.retry(ctx, action+" of job "+s.job, func(c *client.Client) error {
+		err := c.Control(ctx, s.job, action, false)
+		if err == nil {
+			s.clients.ledger.count(Action(action))
+		}
+		return err
+	}, func(p *client.Problem) bool {
+		return (p.Status == http.StatusConflict || p.Status == http.StatusGone) && p.Code != ""
+	})
+}
+
+// erase asks to erase the job. The answer may be that an earlier try, which was not answered, did it.
+func (s *session) erase(ctx context.Context) {
+	erased := s.retry(ctx, "erasure of job "+s.job, func(c *client.Client) error { return c.Erase(ctx, s.job) },
+		func(p *client.Problem) bool { return p.Status == http.StatusGone })
+	if erased {
+		s.clients.ledger.end(s.job, client.Erased)
+		s.clients.ledger.count(Erased)
+	}
+}
+
+// await sees the job to an end, and reports whether it saw one.
+func (s *session) await(ctx context.Context, watch bool) bool {
+	look := s.poll
+	if watch {
+		look = s.follow
+	}
+	s.last.Status = client.Processing
+	for ctx.Err() == nil {
+		if err := look(ctx); err != nil {
+			s.clients.ledger.violate(Answers, "job %s: %v", s.job, err)
+			return false
+		}
+		if s.last.Status != client.Processing {
+			s.clients.ledger.end(s.job, s.last.Status)
+			return true
+		}
+		pause(ctx, retryAfter)
+	}
+	return false
+}
+
+// pollFor is how long a gateway may hold an answer.
+const pollFor = 5 * time.Second
+
+// poll reads the job, with a long poll.
+func (s *session) poll(ctx context.Context) error {
+	j, err := s.gateway().Job(ctx, s.job, pollFor)
+	if err != nil {
+		return unexpected(err)
+	}
+	return s.see(j)
+}
+
+// follow reads a stream to its end as an EventSource does. A service that is away is no error, nor
+// is a stream that ends early.
+func (s *session) follow(ctx context.Context) error {
+	ctx, done := s.clients.stream(ctx)
+	defer done()
+	lastID := ""
+	if s.seen >= 0 {
+		lastID = strconv.FormatInt(s.seen, 10)
+	}
+	stream, err := s.gateway().Stream(ctx, s.job, lastID, "")
+	if p, answered := errors.AsType[*client.Problem](err); answered && p.Status == http.StatusNoContent && lastID != "" {
+		return nil // the end was seen before; a retry of the job is not recorded yet
+	}
+	if err != nil {
+		return unexpected(err)
+	}
+	defer stream.Close()
+	return frames(stream, lastID, s.see)
+}
+
+// unexpected returns an error that is an answer, unless the answer asks properly to try again later.
+func unexpected(err error) error {
+	if p, answered := errors.AsType[*client.Problem](err); answered && !p.PutOff() {
+		return err
+	}
+	return nil
+}
+
+// see checks a version of the job, which must not be older than the one before.
+func (s *session) see(f client.Job) error {
+	version, err := strconv.ParseInt(f.ID, 10, 64)
+	if err != nil {
+		return fmt.Errorf("version %q: %w", f.ID, err)
+	}
+	if f.JobID != s.job {
+		return fmt.Errorf("an answer is about job %s", f.JobID)
+	}
+	if version < s.seen {
+		s.clients.ledger.violate(Versions, "job %s went back from version %d to %d", s.job, s.seen, version)
+	}
+	if f.Progress < s.last.Progress {
+		s.clients.ledger.drop(s.job)
+	}
+	s.seen, s.last = version, f
+	return nil
+}
