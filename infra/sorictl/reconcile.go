@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"sori.internal/infra/internal/connect"
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/bus"
@@ -170,24 +169,20 @@ func (t terminal) conclude(s *survey, r report, asJSON bool, metrics string) err
 
 // writeMetrics writes the counts in Prometheus' text format, the file as a whole.
 func writeMetrics(file string, r report) error {
-	var text strings.Builder
-	gauge := func(name, help string) {
-		fmt.Fprintf(&text, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
+	registry := prometheus.NewRegistry()
+	gauge := func(name, help string, labels prometheus.Labels, value float64) {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels})
+		g.Set(value)
+		registry.MustRegister(g)
 	}
-	gauge("sori_reconcile_findings", "differences between log, records and bucket, by kind")
 	for _, k := range kinds() {
-		fmt.Fprintf(&text, "sori_reconcile_findings{kind=%q} %d\n", string(k), r.Counts[k])
+		gauge("sori_reconcile_findings", "differences between log, records and bucket, by kind",
+			prometheus.Labels{"kind": string(k)}, float64(r.Counts[k]))
 	}
-	gauge("sori_reconcile_jobs", "jobs that were compared")
-	fmt.Fprintf(&text, "sori_reconcile_jobs %d\n", r.Jobs)
-	gauge("sori_dead_letters", "dead letters that are kept")
-	fmt.Fprintf(&text, "sori_dead_letters %d\n", r.DeadLetters)
-	gauge("sori_reconcile_time_seconds", "when this was counted")
-	fmt.Fprintf(&text, "sori_reconcile_time_seconds %d\n", time.Now().Unix())
-	if err := os.WriteFile(file+".new", []byte(text.String()), 0o644); err != nil {
-		return fmt.Errorf("write metrics: %w", err)
-	}
-	if err := os.Rename(file+".new", file); err != nil {
+	gauge("sori_reconcile_jobs", "jobs that were compared", nil, float64(r.Jobs))
+	gauge("sori_dead_letters", "dead letters that are kept", nil, float64(r.DeadLetters))
+	gauge("sori_reconcile_time_seconds", "when this was counted", nil, float64(time.Now().Unix()))
+	if err := prometheus.WriteToTextfile(file, registry); err != nil {
 		return fmt.Errorf("write metrics: %w", err)
 	}
 	return nil
