@@ -1,0 +1,16 @@
+package conditional_test
+
+import (
+	"fmt"
+
+	"sori.internal/shared/conditional"
+)
+
+func ExampleParse() {
+	header := []string{`"1", W/"2"`}
+	fmt.Println(conditional.Parse(header).MatchWeak(`"2"`)) // answer 304 Not Modified
+	fmt.Println(conditional.Parse(header).MatchWeak(`"3"`)) // answer 200 OK
+	// Output:
+	// true
+	// false
+}
