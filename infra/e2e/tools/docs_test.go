@@ -129,8 +129,8 @@ func operations(t *testing.T, w *harnesstest.Env) []string {
 
 func TestTheFilesOfTheDocumentationAreThoseOfNPM(t *testing.T) {
 	t.Parallel()
-	dir, ours := t.TempDir(), "../../../services/gateway/internal/api/docs"
-	output(t.Context(), t, "../../../services/gateway/internal/api/docs.sh", dir)
+	dir, ours := t.TempDir(), "../../../services/gateway/internal/web/docs"
+	output(t.Context(), t, "../../../services/gateway/internal/web/docs.sh", dir)
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
 		t.Fatalf("%d files, %v", len(entries), err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sori.internal/services/gateway/internal/forwarded"
+	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
@@ -41,7 +42,7 @@ type Config struct {
 	Objects  objectstore.Config
 }
 
-// minLease leaves the renewals of a lease the time to come.
+// minLease leaves enough time to renew a lease.
 const minLease = 100 * time.Millisecond
 
 // Check implements config.Checker.
@@ -73,13 +74,20 @@ func (c *Config) Check() error {
 	return errors.Join(broken...)
 }
 
-// basePath is BASE_PATH without a slash at its end.
+// uploadLimits are the limits of uploads.
+func (c *Config) uploadLimits() upload.Limits {
+	return upload.Limits{
+		MaxBytes: c.MaxUploadBytes, Concurrent: c.MaxUploads, Reserve: c.UploadReserve, Lease: c.IdempotencyLease,
+	}
+}
+
+// basePath is BASE_PATH without a trailing slash.
 func (c *Config) basePath() string {
 	path, _ := forwarded.CleanPrefix(c.BasePath)
 	return path
 }
 
-// mediaOrigin is where presigned URLs of stored audio lead to.
+// mediaOrigin is the origin of the presigned URLs of stored audio.
 func (c *Config) mediaOrigin() string {
 	u, err := url.Parse(cmp.Or(c.Objects.PublicEndpoint, c.Objects.Endpoint))
 	if err != nil || u.Host == "" {

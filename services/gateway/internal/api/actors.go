@@ -6,6 +6,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/httpserver"
 )
 
 // ActorReader finds actors and their tokens.
@@ -22,7 +23,7 @@ type ActorWriter interface {
 	DeleteActor(ctx context.Context, id int64, m catalogue.Match) error
 }
 
-// ActorStore keeps the actors.
+// ActorStore stores actors.
 type ActorStore interface {
 	ActorReader
 	ActorWriter
@@ -37,41 +38,41 @@ type actorBody struct {
 func actorBodyOf(a catalogue.Actor) actorBody { return actorBody{ID: a.ID, Name: a.Name} }
 
 type actors struct {
-	entries[catalogue.Actor]
+	resource[catalogue.Actor]
 	reader ActorReader
 }
 
-func newActors(store ActorStore, p Pace) actors {
-	return actors{reader: store, entries: entries[catalogue.Actor]{
-		kind: "Actor", path: "/actors", pace: p, decode: catalogue.DecodeActor,
-		create: store.CreateActor, find: store.Actor, replace: store.ReplaceActor, remove: store.DeleteActor,
-		identify: func(a *catalogue.Actor, id int64) { a.ID = id },
-		show: func(a catalogue.Actor) view {
-			return view{id: a.ID, tag: entityTag(a.Version, ""), body: actorBodyOf(a)}
+func newActors(store ActorStore, t httpserver.BodyTimeouts) actors {
+	return actors{reader: store, resource: resource[catalogue.Actor]{
+		name: "Actor", path: "/actors", timeouts: t, decode: catalogue.DecodeActor,
+		store: storage[catalogue.Actor]{create: store.CreateActor, find: store.Actor, replace: store.ReplaceActor, remove: store.DeleteActor},
+		setID: func(a *catalogue.Actor, id int64) { a.ID = id },
+		render: func(a catalogue.Actor) representation {
+			return representation{id: a.ID, etag: entityTag(a.Version, ""), body: actorBodyOf(a)}
 		},
 	}}
 }
 
-func (h actors) list(c *fiber.Ctx) error { return h.named(&query{c: c}, "") }
+func (h actors) list(c *fiber.Ctx) error { return h.listByName(newParams(c), "") }
 
 func (h actors) search(c *fiber.Ctx) error {
-	q := &query{c: c}
-	return h.named(q, q.segment("name"))
+	q := newParams(c)
+	return h.listByName(q, q.pathName("name"))
 }
 
-func (h actors) named(q *query, part string) error {
-	return list(q, q.page(), func(ctx context.Context, p catalogue.Page) ([]catalogue.Actor, error) {
+func (h actors) listByName(q *params, part string) error {
+	return list(q, func(ctx context.Context, p catalogue.Page) ([]catalogue.Actor, error) {
 		return h.reader.Actors(ctx, part, p)
 	}, actorBodyOf)
 }
 
-func (h actors) tokens(c *fiber.Ctx) error {
-	id, err := positive(c, "id")
+func (h actors) listTokens(c *fiber.Ctx) error {
+	id, err := pathID(c, "id")
 	if err != nil {
 		return err
 	}
-	q := &query{c: c}
-	return list(q, q.page(), func(ctx context.Context, p catalogue.Page) ([]catalogue.Token, error) {
+	q := newParams(c)
+	return list(q, func(ctx context.Context, p catalogue.Page) ([]catalogue.Token, error) {
 		return h.reader.ActorTokens(ctx, id, p)
-	}, bodyOf)
+	}, tokenBodyOf)
 }

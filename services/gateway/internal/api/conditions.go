@@ -2,25 +2,25 @@ package api
 
 import (
 	"fmt"
-	"iter"
 	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
 	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/shared/conditional"
 )
 
-// entityTag names an entry's version, and by a mark what else is shown with it.
-// A change overwrites the version alone: If-Match does not look at the mark.
-func entityTag(version int64, mark string) string {
-	if mark == "" {
+// entityTag names the version of an entry, and by a digest what else is shown with it. A change
+// overwrites only the entry itself, so If-Match ignores the digest.
+func entityTag(version int64, digest string) string {
+	if digest == "" {
 		return fmt.Sprintf(`"%d"`, version)
 	}
-	return fmt.Sprintf(`"%d-%s"`, version, mark)
+	return fmt.Sprintf(`"%d-%s"`, version, digest)
 }
 
-// versionOf reads the version out of a strong tag of ours.
+// versionOf reads the version from a strong tag that entityTag has made.
 func versionOf(tag string) (int64, bool) {
 	inner, opened := strings.CutPrefix(tag, `"`)
 	inner, closed := strings.CutSuffix(inner, `"`)
@@ -29,19 +29,17 @@ func versionOf(tag string) (int64, bool) {
 	return version, opened && closed && err == nil
 }
 
-// expected is what If-Match asks for (RFC 9110, section 13.1.1); any version
-// where it is absent or a star. A tag that is not ours, or weak, is no version:
-// who sends it must not overwrite anything.
-func expected(c *fiber.Ctx) catalogue.Match {
-	lines := every(c, fiber.HeaderIfMatch)
-	if len(lines) == 0 {
+// ifMatch reads the versions that If-Match allows to be changed (RFC 9110, section 13.1.1). Any
+// version is allowed if the header is absent or a star. A weak or foreign tag allows no version, so
+// that its sender cannot overwrite anything.
+func ifMatch(c *fiber.Ctx) catalogue.Match {
+	lines := headerLines(c, fiber.HeaderIfMatch)
+	tags := conditional.Parse(lines)
+	if len(lines) == 0 || tags.Any {
 		return nil
 	}
 	m := catalogue.Match{}
-	for tag := range listed(lines) {
-		if tag == "*" {
-			return nil
-		}
+	for _, tag := range tags.Tags {
 		if version, ok := versionOf(tag); ok {
 			m = append(m, version)
 		}
@@ -49,37 +47,13 @@ func expected(c *fiber.Ctx) catalogue.Match {
 	return m
 }
 
-// known reports whether If-None-Match lists a tag (section 13.1.2). The
-// comparison is weak.
-func known(c *fiber.Ctx, tag string) bool {
-	for given := range listed(every(c, fiber.HeaderIfNoneMatch)) {
-		if given == "*" || strings.TrimPrefix(given, "W/") == tag {
-			return true
-		}
-	}
-	return false
-}
-
-// listed walks through the members of a header's lists.
-func listed(lines []string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for _, line := range lines {
-			for member := range strings.SplitSeq(line, ",") {
-				if !yield(strings.TrimSpace(member)) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// answerOnce answers a GET, unless the client has the answer already.
-func answerOnce(c *fiber.Ctx, v view) error {
-	c.Set(fiber.HeaderETag, v.tag)
-	c.Set(fiber.HeaderCacheControl, "private, no-cache") // may be kept, must be asked about
-	if known(c, v.tag) {
+// sendConditional answers a GET: with 304 if If-None-Match has the entity tag.
+func sendConditional(c *fiber.Ctx, r representation) error {
+	c.Set(fiber.HeaderETag, r.etag)
+	c.Set(fiber.HeaderCacheControl, "private, no-cache") // may be stored, must be revalidated
+	if conditional.Parse(headerLines(c, fiber.HeaderIfNoneMatch)).MatchWeak(r.etag) {
 		c.Status(fiber.StatusNotModified)
 		return nil
 	}
-	return c.JSON(v.body)
+	return c.JSON(r.body)
 }

@@ -3,7 +3,7 @@ package api
 import (
 	"bytes"
 	"cmp"
-	_ "embed" // the document
+	_ "embed" // of openapi.yaml
 	"encoding/json"
 	"fmt"
 
@@ -13,9 +13,9 @@ import (
 //go:embed openapi.yaml
 var document []byte
 
-// documentJSON is the document as programs read it, in the order in which it is
-// written, with the version that it is of and the prefix that its paths have.
-func documentJSON(version, prefix string) ([]byte, error) {
+// Document returns the OpenAPI document as JSON, in the order of its YAML, with the version of the
+// service and the prefix of its paths.
+func Document(version, prefix string) ([]byte, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(document, &root); err != nil {
 		return nil, fmt.Errorf("read the API's document: %w", err)
@@ -35,7 +35,7 @@ func documentJSON(version, prefix string) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// member is the value of a mapping's key; nil where there is none.
+// member returns the value of a key of a mapping; nil if it has no such key.
 func member(n *yaml.Node, key string) *yaml.Node {
 	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {
@@ -45,8 +45,8 @@ func member(n *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// writeJSON writes a node as JSON. Going through maps would sort what the
-// document has in an order for people.
+// writeJSON writes a node as JSON. A conversion to Go maps would lose the order of the members, which
+// is meant for readers.
 func writeJSON(text *bytes.Buffer, n *yaml.Node) error {
 	switch n.Kind {
 	case yaml.AliasNode:
@@ -75,13 +75,12 @@ func writeJSON(text *bytes.Buffer, n *yaml.Node) error {
 	}
 }
 
-// writeList writes nodes between brackets, with what belongs before each but the
-// first.
-func writeList(text *bytes.Buffer, brackets string, nodes []*yaml.Node, before func(i int) string) error {
+// writeList writes nodes between brackets, with a separator before each but the first.
+func writeList(text *bytes.Buffer, brackets string, nodes []*yaml.Node, separator func(i int) string) error {
 	text.WriteByte(brackets[0])
 	for i, n := range nodes {
 		if i > 0 {
-			text.WriteString(before(i))
+			text.WriteString(separator(i))
 		}
 		if err := writeJSON(text, n); err != nil {
 			return err

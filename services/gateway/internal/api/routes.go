@@ -1,142 +1,84 @@
+// Package api has the routes of the public HTTP API: uploads, tokens, scripts and actors. The routes
+// of jobs, which other services answer, are listed here and handled by the handlers that forward
+// them.
 package api
 
 import (
-	"bytes"
-	"context"
-	"net/http"
-	"time"
-
 	"github.com/gofiber/fiber/v2"
 
-	"sori.internal/services/gateway/internal/forwarded"
-	"sori.internal/shared/fault"
-	"sori.internal/shared/health"
-	"sori.internal/shared/httpd"
+	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/shared/locale"
-	"sori.internal/shared/metrics"
-	"sori.internal/shared/origin"
 )
 
-// Routes are the gateway's routes and what stands behind them.
+// Routes are the routes of the API and what they need.
 type Routes struct {
-	Info    httpd.Info
-	Health  *health.Health
-	Metrics *metrics.Registry
-	Docs    *Docs
-	Console Console
-
-	BasePath string            // of every route, without a slash at its end; empty is the root
-	Proxies  forwarded.Proxies // peers that are believed what they say of a request
-	Origins  origin.List       // of pages that may use the API from elsewhere
-
 	Uploads       Uploads
-	UploadPace    Pace
-	MaxUpload     int64 // bytes of a recording
 	MaxUploadBody int64 // bytes of a whole request
 	Language      locale.Language
+	BodyTimeouts  httpserver.BodyTimeouts
 
 	Tokens  TokenStore
 	Details TokenDetails
 	Scripts ScriptStore
 	Actors  ActorStore
 
-	Tracker         Upstream
-	Dispatcher      Upstream
-	MaxWebhookBytes int64
+	Tracker    fiber.Handler // forwards to the tracker
+	Dispatcher fiber.Handler // forwards to the dispatcher
 }
 
-// register adds the routes that every service has, and the documentation. Paths
-// answer with and without a trailing slash.
-func (r *Routes) register(app *fiber.App) {
-	r.Console.register(app, service{Info: r.Info, MaxUploadBytes: r.MaxUpload})
-	app.Get("/livez", std(http.HandlerFunc(r.Health.ServeLive)))
-	app.Get("/readyz", std(http.HandlerFunc(r.Health.ServeReady)))
-	app.Get("/health", std(http.HandlerFunc(r.Health.ServeHealth)))
-	app.Get("/metrics", std(r.Metrics.Handler()))
-	r.Docs.register(app)
+// Register adds the routes. A route with a word comes before one whose parameter would match the
+// word.
+func (r *Routes) Register(router fiber.Router) {
+	r.registerJobs(router)
+	r.registerUploads(router)
+	r.registerTokens(router)
+	r.registerScripts(router)
+	r.registerActors(router)
 }
 
-// registerPassages adds the routes that other services answer. They come before
-// those of tokens, whose ids would match their words.
-func (r *Routes) registerPassages(stopped, streams context.Context, goodbye time.Duration, app *fiber.App) {
-	tracker := passage{to: r.Tracker, maxBody: maxJSON, pace: r.UploadPace, goodbye: goodbye}.handler(stopped, streams)
-	dispatcher := passage{to: r.Dispatcher, maxBody: r.MaxWebhookBytes, tell: true, pace: r.UploadPace}.handler(stopped, streams)
-	app.Get("/tokens/analysis-result/:job_id", tracker)
-	app.Get("/tokens/analysis-progress/:job_id", tracker)
-	app.Get("/jobs", tracker)
-	app.Get("/jobs/:job_id/audio", tracker)
-	app.Post("/jobs/:job_id/cancel", tracker)
-	app.Post("/jobs/:job_id/retry", tracker)
-	app.Delete("/jobs/:job_id", tracker)
-	app.Post("/tokens/webhook/analysis-complete", dispatcher)
+// registerJobs adds the routes that the tracker and the dispatcher answer.
+func (r *Routes) registerJobs(router fiber.Router) {
+	router.Get("/tokens/analysis-result/:job_id", r.Tracker)
+	router.Get("/tokens/analysis-progress/:job_id", r.Tracker)
+	router.Get("/jobs", r.Tracker)
+	router.Get("/jobs/:job_id/audio", r.Tracker)
+	router.Post("/jobs/:job_id/cancel", r.Tracker)
+	router.Post("/jobs/:job_id/retry", r.Tracker)
+	router.Delete("/jobs/:job_id", r.Tracker)
+	router.Post("/tokens/webhook/analysis-complete", r.Dispatcher)
 }
 
-// registerUploads adds the routes of recordings.
-func (r *Routes) registerUploads(app *fiber.App) {
-	uploads := uploads{core: r.Uploads, pace: r.UploadPace, maxBody: r.MaxUploadBody, language: r.Language}
-	app.Post("/tokens/:token_id/upload-audio", uploads.create)
+func (r *Routes) registerUploads(router fiber.Router) {
+	h := uploads{core: r.Uploads, timeouts: r.BodyTimeouts, maxBody: r.MaxUploadBody, language: r.Language}
+	router.Post("/tokens/:token_id/upload-audio", h.create)
 }
 
-// registerCatalogue adds the routes of tokens, scripts and actors. Those with a
-// word come before those whose ids would match it.
-func (r *Routes) registerCatalogue(app *fiber.App) {
-	tokens := newTokens(r.Tokens, r.Details, r.UploadPace)
-	app.Post("/tokens", tokens.post)
-	app.Get("/tokens", tokens.list)
-	app.Get("/tokens/:id", tokens.get)
-	app.Put("/tokens/:id", tokens.put)
-	app.Delete("/tokens/:id", tokens.delete)
-
-	scripts := newScripts(r.Scripts, r.UploadPace)
-	app.Post("/scripts", scripts.post)
-	app.Get("/scripts", scripts.list)
-	app.Get("/scripts/token/:token_id", scripts.ofToken)
-	app.Get("/scripts/:id", scripts.get)
-	app.Put("/scripts/:id", scripts.put)
-	app.Delete("/scripts/:id", scripts.delete)
-
-	actors := newActors(r.Actors, r.UploadPace)
-	app.Post("/actors", actors.post)
-	app.Get("/actors", actors.list)
-	app.Get("/actors/search/:name", actors.search)
-	app.Get("/actors/:id", actors.get)
-	app.Put("/actors/:id", actors.put)
-	app.Delete("/actors/:id", actors.delete)
-	app.Get("/actors/:id/tokens", actors.tokens)
+func (r *Routes) registerTokens(router fiber.Router) {
+	h := newTokens(r.Tokens, r.Details, r.BodyTimeouts)
+	router.Post("/tokens", h.create)
+	router.Get("/tokens", h.list)
+	router.Get("/tokens/:id", h.get)
+	router.Put("/tokens/:id", h.replace)
+	router.Delete("/tokens/:id", h.delete)
 }
 
-// std runs a net/http handler that looks at nothing of its request. Fiber's own
-// adaptor would read the whole body into memory first, of any size.
-func std(h http.Handler) fiber.Handler {
-	return func(c *fiber.Ctx) error {
-		req, err := http.NewRequestWithContext(c.UserContext(), c.Method(), c.Path(), http.NoBody)
-		if err != nil {
-			return fault.Wrap(fault.Invalid, "malformed-request", "The request could not be read.", err)
-		}
-		w := &answered{header: http.Header{}, status: http.StatusOK}
-		h.ServeHTTP(w, req)
-		for name, values := range w.header {
-			c.Response().Header.Del(name)
-			for _, v := range values {
-				c.Response().Header.Add(name, v)
-			}
-		}
-		return c.Status(w.status).Send(w.body.Bytes())
-	}
+func (r *Routes) registerScripts(router fiber.Router) {
+	h := newScripts(r.Scripts, r.BodyTimeouts)
+	router.Post("/scripts", h.create)
+	router.Get("/scripts", h.list)
+	router.Get("/scripts/token/:token_id", h.listOfToken)
+	router.Get("/scripts/:id", h.get)
+	router.Put("/scripts/:id", h.replace)
+	router.Delete("/scripts/:id", h.delete)
 }
 
-// answered keeps what a net/http handler answers.
-type answered struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
+func (r *Routes) registerActors(router fiber.Router) {
+	h := newActors(r.Actors, r.BodyTimeouts)
+	router.Post("/actors", h.create)
+	router.Get("/actors", h.list)
+	router.Get("/actors/search/:name", h.search)
+	router.Get("/actors/:id", h.get)
+	router.Put("/actors/:id", h.replace)
+	router.Delete("/actors/:id", h.delete)
+	router.Get("/actors/:id/tokens", h.listTokens)
 }
-
-// Header implements http.ResponseWriter.
-func (a *answered) Header() http.Header { return a.header }
-
-// WriteHeader implements http.ResponseWriter.
-func (a *answered) WriteHeader(status int) { a.status = status }
-
-// Write implements http.ResponseWriter.
-func (a *answered) Write(p []byte) (int, error) { return a.body.Write(p) }

@@ -6,6 +6,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/httpserver"
 )
 
 // ScriptReader finds scripts.
@@ -22,7 +23,7 @@ type ScriptWriter interface {
 	DeleteScript(ctx context.Context, id int64, m catalogue.Match) error
 }
 
-// ScriptStore keeps the scripts.
+// ScriptStore stores scripts.
 type ScriptStore interface {
 	ScriptReader
 	ScriptWriter
@@ -43,33 +44,33 @@ func scriptBodyOf(s catalogue.Script) scriptBody {
 }
 
 type scripts struct {
-	entries[catalogue.Script]
+	resource[catalogue.Script]
 	reader ScriptReader
 }
 
-func newScripts(store ScriptStore, p Pace) scripts {
-	return scripts{reader: store, entries: entries[catalogue.Script]{
-		kind: "Script", path: "/scripts", pace: p, decode: catalogue.DecodeScript,
-		create: store.CreateScript, find: store.Script, replace: store.ReplaceScript, remove: store.DeleteScript,
-		identify: func(s *catalogue.Script, id int64) { s.ID = id },
-		show: func(s catalogue.Script) view {
-			return view{id: s.ID, tag: entityTag(s.Version, ""), body: scriptBodyOf(s)}
+func newScripts(store ScriptStore, t httpserver.BodyTimeouts) scripts {
+	return scripts{reader: store, resource: resource[catalogue.Script]{
+		name: "Script", path: "/scripts", timeouts: t, decode: catalogue.DecodeScript,
+		store: storage[catalogue.Script]{create: store.CreateScript, find: store.Script, replace: store.ReplaceScript, remove: store.DeleteScript},
+		setID: func(s *catalogue.Script, id int64) { s.ID = id },
+		render: func(s catalogue.Script) representation {
+			return representation{id: s.ID, etag: entityTag(s.Version, ""), body: scriptBodyOf(s)}
 		},
 	}}
 }
 
 func (h scripts) list(c *fiber.Ctx) error {
-	q := &query{c: c}
-	return list(q, q.page(), h.reader.Scripts, scriptBodyOf)
+	q := newParams(c)
+	return list(q, h.reader.Scripts, scriptBodyOf)
 }
 
-func (h scripts) ofToken(c *fiber.Ctx) error {
-	id, err := positive(c, "token_id")
+func (h scripts) listOfToken(c *fiber.Ctx) error {
+	id, err := pathID(c, "token_id")
 	if err != nil {
 		return err
 	}
-	q := &query{c: c}
-	return list(q, q.page(), func(ctx context.Context, p catalogue.Page) ([]catalogue.Script, error) {
+	q := newParams(c)
+	return list(q, func(ctx context.Context, p catalogue.Page) ([]catalogue.Script, error) {
 		return h.reader.TokenScripts(ctx, id, p)
 	}, scriptBodyOf)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/httpserver"
 )
 
 // TokenReader finds tokens.
@@ -22,13 +23,13 @@ type TokenWriter interface {
 	DeleteToken(ctx context.Context, id int64, m catalogue.Match) error
 }
 
-// TokenStore keeps the tokens.
+// TokenStore stores tokens.
 type TokenStore interface {
 	TokenReader
 	TokenWriter
 }
 
-// TokenDetails makes the details of tokens.
+// TokenDetails finds tokens with the objects that their references name.
 type TokenDetails interface {
 	Detail(ctx context.Context, id int64) (catalogue.Detail, error)
 }
@@ -48,7 +49,7 @@ type tokenBody struct {
 	Scripts     []scriptBody `json:"scripts"`
 }
 
-func bodyOf(t catalogue.Token) tokenBody {
+func tokenBodyOf(t catalogue.Token) tokenBody {
 	scripts := make([]scriptBody, len(t.Scripts))
 	for i, s := range t.Scripts {
 		scripts[i] = scriptBodyOf(s)
@@ -60,7 +61,7 @@ func bodyOf(t catalogue.Token) tokenBody {
 	}
 }
 
-// detailBody is a token with what its references name.
+// detailBody is a token with the objects that its references name.
 type detailBody struct {
 	tokenBody
 	Pitch       json.RawMessage `json:"pitch"`
@@ -68,33 +69,33 @@ type detailBody struct {
 }
 
 type tokens struct {
-	entries[catalogue.Token]
+	resource[catalogue.Token]
 	reader  TokenReader
 	details TokenDetails
 }
 
-func newTokens(store TokenStore, details TokenDetails, p Pace) tokens {
-	return tokens{reader: store, details: details, entries: entries[catalogue.Token]{
-		kind: "Token", path: "/tokens", pace: p, decode: catalogue.DecodeToken,
-		create: store.CreateToken, replace: store.ReplaceToken, remove: store.DeleteToken,
-		identify: func(t *catalogue.Token, id int64) { t.ID = id },
-		show: func(t catalogue.Token) view {
-			return view{id: t.ID, tag: entityTag(t.Version, ""), body: bodyOf(t)}
+func newTokens(store TokenStore, details TokenDetails, t httpserver.BodyTimeouts) tokens {
+	return tokens{reader: store, details: details, resource: resource[catalogue.Token]{
+		name: "Token", path: "/tokens", timeouts: t, decode: catalogue.DecodeToken,
+		store: storage[catalogue.Token]{create: store.CreateToken, replace: store.ReplaceToken, remove: store.DeleteToken},
+		setID: func(t *catalogue.Token, id int64) { t.ID = id },
+		render: func(t catalogue.Token) representation {
+			return representation{id: t.ID, etag: entityTag(t.Version, ""), body: tokenBodyOf(t)}
 		},
 	}}
 }
 
 func (h tokens) list(c *fiber.Ctx) error {
-	q := &query{c: c}
+	q := newParams(c)
 	f := catalogue.Filter{Category: q.name("category"), Actor: q.name("actor_name"), Search: q.name("q")}
-	return list(q, q.page(), func(ctx context.Context, p catalogue.Page) ([]catalogue.Token, error) {
+	return list(q, func(ctx context.Context, p catalogue.Page) ([]catalogue.Token, error) {
 		return h.reader.Tokens(ctx, f, p)
-	}, bodyOf)
+	}, tokenBodyOf)
 }
 
-// get answers with the detail, which is more than the other verbs take and give.
+// get answers with the detail of a token; the other methods read and answer a token without it.
 func (h tokens) get(c *fiber.Ctx) error {
-	id, err := positive(c, "id")
+	id, err := pathID(c, "id")
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func (h tokens) get(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answerOnce(c, view{tag: entityTag(d.Version, d.Mark), body: detailBody{
-		tokenBody: bodyOf(d.Token), Pitch: d.Pitch, BGVoiceLink: d.BGVoice,
+	return sendConditional(c, representation{etag: entityTag(d.Version, d.Mark), body: detailBody{
+		tokenBody: tokenBodyOf(d.Token), Pitch: d.Pitch, BGVoiceLink: d.BGVoice,
 	}})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
@@ -19,18 +20,19 @@ type Uploads interface {
 
 type uploads struct {
 	core     Uploads
-	pace     Pace
+	timeouts httpserver.BodyTimeouts
 	maxBody  int64
 	language locale.Language
 }
 
-// tokenInfo is what an accepted upload tells of its token.
+// tokenInfo is the token in the answer to an upload.
 type tokenInfo struct {
 	ID          int64   `json:"id"`
 	TextGridURL *string `json:"s3_textgrid_url"`
 	PitchURL    *string `json:"s3_pitch_url"`
 }
 
+// accepted is the answer to an upload.
 type accepted struct {
 	Message   string    `json:"message"`
 	JobID     string    `json:"job_id"`
@@ -38,16 +40,16 @@ type accepted struct {
 	TokenInfo tokenInfo `json:"token_info"`
 }
 
-// create takes a recording: POST /tokens/{token_id}/upload-audio.
+// create accepts a recording: POST /tokens/{token_id}/upload-audio.
 func (u uploads) create(c *fiber.Ctx) error {
-	id, err := positive(c, "token_id")
+	id, err := pathID(c, "token_id")
 	if err != nil {
 		return err
 	}
-	b := newBody(c, u.maxBody, u.pace)
+	b := httpserver.NewBody(c, u.maxBody, u.timeouts)
 	done, err := u.core.Accept(c.UserContext(), upload.Request{
-		TokenID: id, ContentType: c.Get(fiber.HeaderContentType), ContentDigest: lines(c, "Content-Digest"),
-		ContentEncoding: lines(c, fiber.HeaderContentEncoding), Length: b.length, Body: b, IdempotencyKey: every(c, "Idempotency-Key"),
+		TokenID: id, ContentType: c.Get(fiber.HeaderContentType), ContentDigest: headerValue(c, "Content-Digest"),
+		ContentEncoding: headerValue(c, fiber.HeaderContentEncoding), Length: b.Length(), Body: b, IdempotencyKey: headerLines(c, "Idempotency-Key"),
 	})
 	if err != nil {
 		return err
@@ -69,11 +71,11 @@ func (u uploads) create(c *fiber.Ctx) error {
 	})
 }
 
-// lines joins a header's lines, as RFC 9110, section 5.3 has it.
-func lines(c *fiber.Ctx, name string) string { return strings.Join(every(c, name), ", ") }
+// headerValue joins the lines of a header (RFC 9110, section 5.3).
+func headerValue(c *fiber.Ctx, name string) string { return strings.Join(headerLines(c, name), ", ") }
 
-// every is a header's lines, none where it is absent.
-func every(c *fiber.Ctx, name string) []string {
+// headerLines returns the lines of a header.
+func headerLines(c *fiber.Ctx, name string) []string {
 	var all []string
 	for _, line := range c.Request().Header.PeekAll(name) {
 		all = append(all, string(line))
@@ -81,6 +83,7 @@ func every(c *fiber.Ctx, name string) []string {
 	return all
 }
 
+// orNull returns nil, which is null in JSON, for an empty string.
 func orNull(s string) *string {
 	if s == "" {
 		return nil

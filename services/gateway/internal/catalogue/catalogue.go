@@ -26,13 +26,6 @@ const MaxPage = 500
 // empty one none.
 type Match []int64
 
-// Invalid is the failure of an input that breaks rules.
-func Invalid(violations ...fault.Violation) error {
-	return &fault.Error{
-		Kind: fault.Invalid, Code: "validation-failed", Detail: "The request breaks one or more rules.", Violations: violations,
-	}
-}
-
 // NotFound is the failure to find an entry of a kind, which is "token", "script"
 // or "actor".
 func NotFound(kind string, id int64) error {

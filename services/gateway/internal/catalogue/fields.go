@@ -21,9 +21,9 @@ const (
 	maxText = 10_000
 )
 
-// Clean gives a name the one form in which it is stored and looked for. Hangul
-// has two in Unicode that look the same, and a Mac sends the other one.
-func Clean(name string) string { return norm.NFC.String(strings.TrimSpace(name)) }
+// NormalizeName returns a name in the form in which it is stored and searched, Unicode's NFC without
+// surrounding spaces. Hangul has two forms that look the same, and macOS sends the other one (NFD).
+func NormalizeName(name string) string { return norm.NFC.String(strings.TrimSpace(name)) }
 
 // fields reads the members of an object and collects the rules that they break.
 type fields struct {
@@ -38,7 +38,7 @@ func read(body []byte) (*fields, error) {
 	}
 	f := &fields{}
 	if err := json.Unmarshal(body, &f.given); err != nil || f.given == nil {
-		return nil, Invalid(fault.Violation{Pointer: "", Detail: "must be a JSON object"})
+		return nil, fault.ValidationFailed(fault.Violation{Pointer: "", Detail: "must be a JSON object"})
 	}
 	return f, nil
 }
@@ -48,7 +48,7 @@ func (f *fields) err() error {
 	if len(f.violations) == 0 {
 		return nil
 	}
-	return Invalid(f.violations...)
+	return fault.ValidationFailed(f.violations...)
 }
 
 func (f *fields) broken(member, detail string) {
@@ -83,7 +83,7 @@ func (f *fields) required(member string, by func(member string) *string) string 
 
 // name reads one line of text.
 func (f *fields) name(member string) *string {
-	return f.within(member, Clean(f.text(member)), maxName, unicode.IsControl)
+	return f.within(member, NormalizeName(f.text(member)), maxName, unicode.IsControl)
 }
 
 // prose reads text of any number of lines.

@@ -107,7 +107,7 @@ func (c *Core) claim(ctx context.Context, key Key, received event.Received) (Cla
 // takeOver finds out what became of the upload that held the claim before: its
 // crash may have come between the event and the answer.
 func (c *Core) takeOver(ctx context.Context, claim Claim, received event.Received) (Claim, event.Received, error) {
-	log, err := c.journal.Log(ctx, claim.Job)
+	log, err := c.jobLog.Log(ctx, claim.Job)
 	if err != nil {
 		return claim, received, fmt.Errorf("take over job %s: %w", claim.Job, err)
 	}
@@ -139,7 +139,7 @@ func (c *Core) openHeld(ctx context.Context, claim Claim, received event.Receive
 		return told, !refused(err), err
 	}
 	// The event has one id whoever publishes it, so a success may be another's.
-	log, err := c.journal.Log(ctx, claim.Job)
+	log, err := c.jobLog.Log(ctx, claim.Job)
 	if err != nil {
 		return told, true, fmt.Errorf("confirm job %s: %w", claim.Job, err)
 	}

@@ -58,11 +58,13 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// accept uploads with a key, through a core with this journal and these claims.
-func (c *corner) accept(journal upload.Journal, claims upload.Claims) (upload.Accepted, error) {
+// accept uploads with a key, through a core with this log of jobs and these claims.
+func (c *corner) accept(log upload.JobLog, claims upload.Claims) (upload.Accepted, error) {
 	limits := upload.Limits{MaxBytes: 1 << 20, Concurrent: 1, Lease: time.Hour}
 	body := "--b\r\nContent-Disposition: form-data; name=file\r\n\r\nfLaC\x00\x00\x00\x22" + strings.Repeat("x", 600<<10) + "\r\n--b--\r\n"
-	return upload.New(c.rows, c.staging, journal, claims, c.bus.Levels(), limits).Accept(c.Context(), upload.Request{
+	return upload.New(upload.Dependencies{
+		Tokens: c.rows, Staging: c.staging, JobLog: log, Claims: claims, Usage: c.bus.Levels(),
+	}, limits).Accept(c.Context(), upload.Request{
 		TokenID: c.token, ContentType: "multipart/form-data; boundary=b", Length: int64(len(body)),
 		Body: bytes.NewReader([]byte(body)), IdempotencyKey: []string{"k"},
 	})
@@ -81,9 +83,9 @@ func (c *corner) jobs() (jobs []string, staged map[string]int) {
 	return jobs, staged
 }
 
-// faulty is a journal whose first answers are lost.
+// faulty is a log of jobs whose first answers are lost.
 type faulty struct {
-	upload.Journal
+	upload.JobLog
 	append, log error // returned once; append after the event was stored, if kept
 	kept        bool
 }
@@ -92,11 +94,11 @@ func (f *faulty) Append(ctx context.Context, e event.Event, after uint64) (uint6
 	if err := f.append; err != nil {
 		f.append = nil
 		if f.kept {
-			_, _ = f.Journal.Append(ctx, e, after)
+			_, _ = f.JobLog.Append(ctx, e, after)
 		}
 		return 0, err
 	}
-	return f.Journal.Append(ctx, e, after)
+	return f.JobLog.Append(ctx, e, after)
 }
 
 func (f *faulty) Log(ctx context.Context, job string) (event.Log, error) {
@@ -104,7 +106,7 @@ func (f *faulty) Log(ctx context.Context, job string) (event.Log, error) {
 		f.log = nil
 		return nil, err
 	}
-	return f.Journal.Log(ctx, job)
+	return f.JobLog.Log(ctx, job)
 }
 
 func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
@@ -119,7 +121,7 @@ func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newCorner(t)
-			f.Journal = c.bus
+			f.JobLog = c.bus
 			var done upload.Accepted
 			tries := 0
 			for err := error(away); err != nil; tries++ {
@@ -138,7 +140,7 @@ func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
 func TestARefusedEventFreesTheKeyAndTheBytes(t *testing.T) {
 	t.Parallel()
 	c := newCorner(t)
-	f := &faulty{Journal: c.bus, append: &fault.Error{Kind: fault.Exhausted, Code: "bus-full"}}
+	f := &faulty{JobLog: c.bus, append: &fault.Error{Kind: fault.Exhausted, Code: "bus-full"}}
 	if _, err := c.accept(f, c.rows); !fault.Is(err, fault.Exhausted) {
 		t.Fatal(err)
 	}

@@ -48,16 +48,15 @@ type Staging interface {
 	Unstage(ctx context.Context, entry string) error
 }
 
-// Journal is the log of the jobs.
-type Journal interface {
+// JobLog is the log of the jobs.
+type JobLog interface {
 	Append(ctx context.Context, e event.Event, after uint64) (uint64, error)
 	Log(ctx context.Context, job string) (event.Log, error)
 }
 
-// Room knows how full the log and staging are.
-type Room interface {
-	// Fullest is the part of the fuller one that is taken, from 0 to 1, as of a
-	// moment ago.
+// Usage knows how full the log and staging are.
+type Usage interface {
+	// Fullest returns the used part of the fuller one, from 0 to 1, as of about a second ago.
 	Fullest() float64
 }
 
@@ -105,20 +104,29 @@ type Accepted struct {
 	Replayed   bool // an earlier request with the same key was accepted
 }
 
+// Dependencies are what a core works with.
+type Dependencies struct {
+	Tokens  Tokens
+	Staging Staging
+	JobLog  JobLog
+	Claims  Claims
+	Usage   Usage
+}
+
 // Core accepts uploads.
 type Core struct {
 	tokens  Tokens
 	staging Staging
-	journal Journal
+	jobLog  JobLog
 	claims  Claims
-	room    Room
+	usage   Usage
 	limits  Limits
 	active  atomic.Int64
 }
 
 // New makes a core.
-func New(tokens Tokens, staging Staging, journal Journal, claims Claims, room Room, limits Limits) *Core {
-	return &Core{tokens: tokens, staging: staging, journal: journal, claims: claims, room: room, limits: limits}
+func New(d Dependencies, limits Limits) *Core {
+	return &Core{tokens: d.Tokens, staging: d.Staging, jobLog: d.JobLog, claims: d.Claims, usage: d.Usage, limits: limits}
 }
 
 // Active is the number of uploads that are under way.
@@ -182,7 +190,7 @@ func (c *Core) accept(ctx context.Context, received event.Received, rec *recordi
 
 // stage stores a recording and completes its event.
 func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, error) {
-	if c.room.Fullest() >= 1-c.limits.Reserve {
+	if c.usage.Fullest() >= 1-c.limits.Reserve {
 		return received, fault.Full("bus", errors.New("what room is left is for accepted jobs"))
 	}
 	staged, err := c.staging.Stage(ctx, received.Staged().Entry, rec)
@@ -198,7 +206,7 @@ func (c *Core) stage(ctx context.Context, received event.Received, rec *recordin
 // the event was stored the bytes stay, since a job may need them: the sweeper of
 // staging finds out.
 func (c *Core) open(ctx context.Context, received event.Received) error {
-	_, err := c.journal.Append(ctx, received, 0)
+	_, err := c.jobLog.Append(ctx, received, 0)
 	if err == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package passage
+package proxy
 
 import (
 	"net/http"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestTargets(t *testing.T) {
+func TestAnUpstreamGetsTheSamePathAndQuery(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ base, path, want string }{
 		{"http://t:1", "/a/b?x=1", "http://t:1/a/b?x=1"},
@@ -15,19 +15,19 @@ func TestTargets(t *testing.T) {
 	} {
 		base, _ := url.Parse(c.base)
 		in, _ := url.ParseRequestURI(c.path)
-		if got := New(*base, "x").target(in).String(); got != c.want {
+		if got := NewUpstream(*base, "x").target(in).String(); got != c.want {
 			t.Errorf("%s at %s is %s", c.path, c.base, got)
 		}
 	}
 }
 
-func TestFieldsOfOneConnectionStayOnIt(t *testing.T) {
+func TestHopByHopHeadersAreRemoved(t *testing.T) {
 	t.Parallel()
 	h := http.Header{
 		"Connection": {"close, X-One", "x-two"}, "X-One": {"1"}, "X-Two": {"1"}, "Te": {"trailers"}, "Upgrade": {"x"},
 		"Keep-Alive": {"1"}, "Transfer-Encoding": {"chunked"}, "Proxy-Authorization": {"x"}, "Expect": {"100-continue"}, "X-Kept": {"1"},
 	}
-	ownConnectionOnly(h)
+	removeHopByHop(h)
 	if len(h) != 1 || h.Get("X-Kept") != "1" {
 		t.Errorf("kept %v", h)
 	}

@@ -1,4 +1,4 @@
-package api
+package httpserver
 
 import (
 	"context"
@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// listener knows its open connections, so that a stop can end those that wait
-// for nothing, cut the others when the grace is over, and wait for all.
+// listener keeps track of its open connections, so that a shutdown can close the unused ones at
+// once, close the others at the end of the grace, and wait until all are closed.
 type listener struct {
 	net.Listener
 	mu     sync.Mutex
 	open   map[*conn]struct{}
-	closed chan struct{} // gets a value when a connection closes, if it can
+	closed chan struct{} // receives a value, without blocking, when a connection is closed
 }
 
 func newListener(inner net.Listener) *listener {
@@ -26,16 +26,16 @@ func newListener(inner net.Listener) *listener {
 func (l *listener) Accept() (net.Conn, error) {
 	inner, err := l.Listener.Accept()
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the server looks into it
+		return nil, err //nolint:wrapcheck // the server inspects it
 	}
-	c := &conn{Conn: inner, owner: l}
+	c := &conn{Conn: inner, listener: l}
 	l.mu.Lock()
 	l.open[c] = struct{}{}
 	l.mu.Unlock()
 	return c, nil
 }
 
-func (l *listener) forget(c *conn) {
+func (l *listener) remove(c *conn) {
 	l.mu.Lock()
 	delete(l.open, c)
 	l.mu.Unlock()
@@ -45,8 +45,8 @@ func (l *listener) forget(c *conn) {
 	}
 }
 
-// closeUnused ends connections on which no request has begun. The server would
-// wait for them.
+// closeUnused closes the connections on which no request has begun. The server would wait for
+// them.
 func (l *listener) closeUnused() {
 	l.each(func(c *conn) {
 		if !c.used.Load() {
@@ -55,7 +55,7 @@ func (l *listener) closeUnused() {
 	})
 }
 
-// closeAll ends every connection, whatever goes on there.
+// closeAll closes every connection, also those in use.
 func (l *listener) closeAll() { l.each(func(c *conn) { _ = c.Conn.Close() }) }
 
 func (l *listener) each(f func(*conn)) {
@@ -66,9 +66,8 @@ func (l *listener) each(f func(*conn)) {
 	}
 }
 
-// drained waits until no connection is open and reports whether that came
-// before the end of ctx.
-func (l *listener) drained(ctx context.Context) bool {
+// waitClosed waits until no connection is open. It returns false if ctx ends before.
+func (l *listener) waitClosed(ctx context.Context) bool {
 	for {
 		l.mu.Lock()
 		n := len(l.open)
@@ -84,13 +83,13 @@ func (l *listener) drained(ctx context.Context) bool {
 	}
 }
 
-// conn is a client's connection.
+// conn is the connection of a client.
 type conn struct {
 	net.Conn
-	owner  *listener
-	used   atomic.Bool
-	linger atomic.Bool
-	once   sync.Once
+	listener *listener
+	used     atomic.Bool
+	linger   atomic.Bool
+	once     sync.Once
 }
 
 // Read implements net.Conn.
@@ -102,8 +101,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // a connection's errors are its protocol
 }
 
-// Write implements net.Conn. A client that takes nothing for writeTimeout has
-// lost its connection: it would hold a stream for ever.
+// Write implements net.Conn. A client that reads nothing for writeTimeout loses its connection.
+// Otherwise it could hold a stream open for ever.
 func (c *conn) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err //nolint:wrapcheck // as above
@@ -111,9 +110,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p) //nolint:wrapcheck // as above
 }
 
-// How a connection lingers: a close with unread data resets the connection, and
-// a reset may overtake the answer. The client is read from slowly, not for the
-// bytes but for the time to see that it was answered.
+// The limits of a lingering close. Closing a socket with unread data sends a TCP reset, which can
+// destroy an answer that the client has not read yet. So the rest is read first, slowly: the
+// purpose is to give the client time, not to get its bytes.
 const (
 	lingerTime  = time.Second
 	lingerPause = 10 * time.Millisecond
@@ -124,17 +123,17 @@ const (
 func (c *conn) Close() error {
 	var err error
 	c.once.Do(func() {
-		defer c.owner.forget(c)
+		defer c.listener.remove(c)
 		if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger.Load() && half.CloseWrite() == nil {
-			c.drain()
+			c.discard()
 		}
 		err = c.Conn.Close()
 	})
 	return err //nolint:wrapcheck // as above
 }
 
-// drain reads until the client closes or the time is over.
-func (c *conn) drain() {
+// discard reads until the client closes the connection or the time is over.
+func (c *conn) discard() {
 	until := time.Now().Add(lingerTime)
 	if c.SetReadDeadline(until) != nil {
 		return

@@ -1,4 +1,4 @@
-package api
+package httpserver
 
 import (
 	"io"
@@ -8,10 +8,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// endByClosing gives an HTTP/1.0 client a body of unknown length as that version
-// has it: without chunks, up to the end of the connection. fasthttp would send
-// chunks, which such a client takes for a part of the body.
-func endByClosing(c *fasthttp.RequestCtx) {
+// closeDelimited gives an HTTP/1.0 client a body of unknown length as HTTP/1.0 defines it: without
+// chunks, until the connection is closed. fasthttp would send chunks, and such a client would take
+// their headers for part of the body.
+func closeDelimited(c *fasthttp.RequestCtx) {
 	h := &c.Response.Header
 	if c.Request.Header.IsHTTP11() || !c.Response.IsBodyStream() || h.ContentLength() >= 0 {
 		return
@@ -23,18 +23,18 @@ func endByClosing(c *fasthttp.RequestCtx) {
 	c.Hijack(func(to net.Conn) {
 		_, err := to.Write(head)
 		if err == nil {
-			// Without WriterTo and ReaderFrom: every piece is sent as it comes.
+			// WriterTo and ReaderFrom are hidden, so that every piece is sent as it arrives.
 			_, err = io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{c.Response.BodyStream()})
 		}
 		_ = c.Response.CloseBodyStream()
 		if err != nil {
-			reset(c.Conn()) // or the part would look like the whole
+			resetOnClose(c.Conn()) // otherwise the partial body would look complete
 		}
 	})
 }
 
-// reset makes the close of a connection an abort.
-func reset(c net.Conn) {
+// resetOnClose makes Close send a TCP reset.
+func resetOnClose(c net.Conn) {
 	inner, ok := c.(*conn)
 	if !ok {
 		return

@@ -1,0 +1,65 @@
+package app
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/services/gateway/internal/api"
+	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/services/gateway/internal/web"
+	"sori.internal/shared/metrics"
+	"sori.internal/shared/testkit/contract"
+)
+
+// parameter matches a parameter of a path, as Fiber and as OpenAPI write it.
+var parameter = regexp.MustCompile(`:\w+|{\w+}`)
+
+// normalized returns operations in one notation, sorted.
+func normalized(operations []string) []string {
+	for i, o := range operations {
+		operations[i] = strings.TrimSuffix(parameter.ReplaceAllString(o, "{}"), "/")
+	}
+	slices.Sort(operations)
+	return operations
+}
+
+func TestRoutesAndDocumentNameTheSame(t *testing.T) {
+	t.Parallel()
+	text, err := api.Document("1.2.3", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := contract.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs, err := web.NewDocs(func(string) ([]byte, error) { return text, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := serverDependencies{cfg: &Config{}, conns: &connections{}, metrics: metrics.New()}
+	router := fiber.New()
+	d.register(docs)(router, &httpserver.Shutdown{})
+	var routed []string
+	for _, r := range router.GetRoutes(true) {
+		if r.Method != "HEAD" { // every GET route has one
+			routed = append(routed, r.Method+" "+r.Path)
+		}
+	}
+	routed = normalized(routed)
+	named := normalized(document.Operations())
+	for _, o := range named {
+		if !slices.Contains(routed, o) {
+			t.Errorf("%s is documented and has no route", o)
+		}
+	}
+	for _, o := range routed {
+		if !slices.Contains(named, o) {
+			t.Errorf("%s is not documented", o)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package app
+
+import (
+	"net"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/gateway/internal/api"
+	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/services/gateway/internal/proxy"
+	"sori.internal/services/gateway/internal/upload"
+	"sori.internal/services/gateway/internal/web"
+	"sori.internal/shared/buildinfo"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/health"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/metrics"
+)
+
+// serverDependencies are what the HTTP server and its routes need.
+type serverDependencies struct {
+	cfg     *Config
+	conns   *connections
+	uploads *upload.Core
+	health  *health.Health
+	metrics *metrics.Registry
+	log     zerolog.Logger
+}
+
+// newServer makes the HTTP server. listening, if set, is called with its address.
+func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Server, error) {
+	docs, err := web.NewDocs(func(prefix string) ([]byte, error) { return api.Document(buildinfo.Version(), prefix) })
+	if err != nil {
+		return nil, err
+	}
+	return &httpserver.Server{
+		Name: info().Name, Addr: d.cfg.Addr, Grace: d.cfg.Grace, Listening: listening, Log: d.log,
+		Requests: d.metrics.Requests,
+		BasePath: d.cfg.basePath(), Proxies: d.cfg.TrustedProxies, Origins: d.cfg.Origins,
+		MaxBody:  max(d.cfg.uploadLimits().MaxBody(), d.cfg.MaxWebhookBytes, api.MaxJSON),
+		Register: d.register(docs),
+	}, nil
+}
+
+// register returns the function that adds all routes.
+func (d serverDependencies) register(docs *web.Docs) func(fiber.Router, *httpserver.Shutdown) {
+	console := web.Console{
+		Dir: d.cfg.ConsoleDir, MediaOrigins: []string{d.cfg.mediaOrigin()},
+		Info: web.Info{Info: info(), MaxUploadBytes: d.cfg.MaxUploadBytes},
+	}
+	timeouts := httpserver.BodyTimeouts{Idle: d.cfg.UploadIdle, Total: d.cfg.UploadTimeout}
+	return func(r fiber.Router, shutdown *httpserver.Shutdown) {
+		tracker := proxy.Handler{
+			Upstream: d.conns.tracker, MaxBody: api.MaxJSON, Timeouts: timeouts, Shutdown: shutdown,
+		}
+		dispatcher := proxy.Handler{
+			Upstream: d.conns.dispatcher, MaxBody: d.cfg.MaxWebhookBytes, ForwardTooLarge: true,
+			Timeouts: timeouts, Shutdown: shutdown,
+		}
+		routes := api.Routes{
+			Uploads: d.uploads, MaxUploadBody: d.cfg.uploadLimits().MaxBody(), Language: d.cfg.DefaultLanguage,
+			BodyTimeouts: timeouts,
+			Tokens:       d.conns.store, Details: catalogue.NewDetails(d.conns.store, d.conns.objects),
+			Scripts: d.conns.store, Actors: d.conns.store,
+			Tracker: tracker.Forward, Dispatcher: dispatcher.Forward,
+		}
+		console.Register(r)
+		httpserver.RegisterProbes(r, d.health, d.metrics)
+		docs.Register(r)
+		routes.Register(r)
+	}
+}
+
+// newMetrics makes the metrics of the gateway.
+func newMetrics(uploads *upload.Core, usage *bus.Levels) *metrics.Registry {
+	m := metrics.New()
+	m.Gauge("sori_uploads_active", "uploads that are under way", func() float64 { return float64(uploads.Active()) })
+	m.Gauge("sori_log_full_ratio", "how full the log of the jobs is", func() float64 { return usage.Of(event.Jobs()) })
+	m.Gauge("sori_staging_full_ratio", "how full staging is", func() float64 { return usage.Of(event.Staging()) })
+	return m
+}
+
+// info is the answer to GET /.
+func info() httpd.Info {
+	return httpd.Info{Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{
+		"tokens": "/tokens/", "scripts": "/scripts/", "actors": "/actors/", "jobs": "/jobs/",
+		"openapi": "/openapi.json", "docs": "/docs", "health": "/health", "ready": "/readyz", "metrics": "/metrics",
+	}}
+}

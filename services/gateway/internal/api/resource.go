@@ -1,0 +1,136 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"mime"
+	"strconv"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/shared/fault"
+)
+
+// MaxJSON limits a JSON body, in bytes.
+const MaxJSON = 1 << 20
+
+// resource has the handlers that tokens, scripts and actors have in common.
+type resource[T any] struct {
+	name     string // in the answer to a deletion
+	path     string // of the list
+	timeouts httpserver.BodyTimeouts
+	store    storage[T]
+
+	decode func(body []byte) (T, error)
+	setID  func(entry *T, id int64)
+	render func(entry T) representation
+}
+
+// storage has the functions of the store for one kind of entry.
+type storage[T any] struct {
+	create  func(ctx context.Context, entry T) (T, error)
+	find    func(ctx context.Context, id int64) (T, error)
+	replace func(ctx context.Context, entry T, m catalogue.Match) (T, error)
+	remove  func(ctx context.Context, id int64, m catalogue.Match) error
+}
+
+// representation is an entry as clients see it.
+type representation struct {
+	id   int64
+	etag string
+	body any
+}
+
+// decodeBody reads an entry from the body of a request.
+func (h resource[T]) decodeBody(c *fiber.Ctx) (T, error) {
+	text, err := jsonBody(c, h.timeouts)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return h.decode(text)
+}
+
+func (h resource[T]) create(c *fiber.Ctx) error {
+	entry, err := h.decodeBody(c)
+	if err != nil {
+		return err
+	}
+	if entry, err = h.store.create(c.UserContext(), entry); err != nil {
+		return err
+	}
+	v := h.render(entry)
+	c.Set(fiber.HeaderLocation, fmt.Sprintf("%s/%d", h.path, v.id))
+	c.Set(fiber.HeaderETag, v.etag)
+	return c.Status(fiber.StatusCreated).JSON(v.body)
+}
+
+func (h resource[T]) get(c *fiber.Ctx) error {
+	id, err := pathID(c, "id")
+	if err != nil {
+		return err
+	}
+	entry, err := h.store.find(c.UserContext(), id)
+	if err != nil {
+		return err
+	}
+	return sendConditional(c, h.render(entry))
+}
+
+func (h resource[T]) replace(c *fiber.Ctx) error {
+	id, err := pathID(c, "id")
+	if err != nil {
+		return err
+	}
+	entry, err := h.decodeBody(c)
+	if err != nil {
+		return err
+	}
+	h.setID(&entry, id)
+	if entry, err = h.store.replace(c.UserContext(), entry, ifMatch(c)); err != nil {
+		return err
+	}
+	v := h.render(entry)
+	c.Set(fiber.HeaderETag, v.etag)
+	return c.JSON(v.body)
+}
+
+func (h resource[T]) delete(c *fiber.Ctx) error {
+	id, err := pathID(c, "id")
+	if err != nil {
+		return err
+	}
+	if err := h.store.remove(c.UserContext(), id, ifMatch(c)); err != nil {
+		return err
+	}
+	return c.JSON(fiber.Map{"detail": h.name + " deleted successfully"})
+}
+
+// pathID reads an id from the path.
+func pathID(c *fiber.Ctx, name string) (int64, error) {
+	id, err := strconv.ParseInt(c.Params(name), 10, 64)
+	if err != nil || id < 1 {
+		return 0, fault.ValidationFailed(fault.Violation{Pointer: name, Detail: "must be a positive integer"})
+	}
+	return id, nil
+}
+
+// jsonBody reads a JSON body. A body with another Content-Type is refused: a form on another site
+// could send it without a CORS preflight.
+func jsonBody(c *fiber.Ctx, t httpserver.BodyTimeouts) ([]byte, error) {
+	if contentType := c.Get(fiber.HeaderContentType); contentType != "" {
+		mediaType, _, err := mime.ParseMediaType(contentType)
+		if err != nil || mediaType != fiber.MIMEApplicationJSON && !strings.HasSuffix(mediaType, "+json") {
+			return nil, fault.New(fault.Unsupported, "not-json", "The body must be application/json.")
+		}
+	}
+	text, err := io.ReadAll(httpserver.NewBody(c, MaxJSON, t))
+	if err != nil {
+		return nil, fmt.Errorf("read JSON: %w", err)
+	}
+	return text, nil
+}

@@ -1,0 +1,175 @@
+package httpserver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"sori.internal/shared/fault"
+)
+
+// DeclaredLengthHeader carries the declared length of a body that is too large for any route from
+// headerReceived to the handler. A client cannot set it.
+const DeclaredLengthHeader = "X-Sori-Declared-Length"
+
+// headerReceived is called between the header and the body of a request.
+//
+// A body that declares more than any route accepts is neither requested nor read: the 413 must not
+// wait for a byte of it, nor follow a 100 Continue. To fasthttp such a request has no body, and its
+// connection is closed after the answer.
+//
+// Of any other body fasthttp reads one byte ahead, not its usual 8 KiB: a slow client could delay
+// these beyond the deadlines of the body.
+func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	h.Del(DeclaredLengthHeader)
+	if n := h.ContentLength(); int64(n) > s.MaxBody {
+		h.SetContentLength(0)
+		h.Del(fiber.HeaderExpect)
+		h.SetConnectionClose()
+		h.Set(DeclaredLengthHeader, strconv.Itoa(n))
+	}
+	return fasthttp.RequestConfig{MaxRequestBodySize: 1}
+}
+
+// declaredLength returns the length that the header of a request declares; -1 if it declares none.
+func declaredLength(c *fiber.Ctx) int64 {
+	if n, err := strconv.ParseInt(c.Get(DeclaredLengthHeader), 10, 64); err == nil {
+		return n
+	}
+	switch n := c.Context().Request.Header.ContentLength(); n {
+	case -1: // chunked
+		return -1
+	case -2: // neither Content-Length nor chunked: no body (RFC 9112, section 6.3)
+		return 0
+	default:
+		return int64(n)
+	}
+}
+
+// BodyTimeouts are the limits of how slowly a body may arrive.
+type BodyTimeouts struct {
+	Idle  time.Duration // the longest time without a byte
+	Total time.Duration
+}
+
+// Body reads the body of a request. It enforces the declared length, a limit and timeouts. It
+// returns io.EOF only at the real end of the body; fasthttp also returns it for a truncated one.
+type Body struct {
+	ctx      *fasthttp.RequestCtx // of the request that the body belongs to
+	length   int64                // declared, -1 if it is not
+	limit    int64
+	idle     time.Duration
+	deadline time.Time
+
+	detached atomic.Bool // see Detach
+
+	mu   sync.Mutex // another goroutine than that of the handler may read
+	r    io.Reader
+	read int64
+	err  error // of the last read
+}
+
+// NewBody makes the reader of the body of a request. A body beyond the limit fails with too-large.
+func NewBody(c *fiber.Ctx, limit int64, t BodyTimeouts) *Body {
+	b := &Body{
+		ctx: c.Context(), length: declaredLength(c), limit: limit, idle: t.Idle,
+		deadline: time.Now().Add(t.Total), r: c.Context().RequestBodyStream(),
+	}
+	if b.r == nil {
+		b.r = eof{}
+	}
+	return b
+}
+
+// Length returns the declared length, -1 if none is declared.
+func (b *Body) Length() int64 { return b.length }
+
+// Read implements io.Reader.
+func (b *Body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.length > b.limit {
+		b.err = TooLarge(b.limit)
+		return 0, b.err
+	}
+	deadline := time.Now().Add(b.idle)
+	if b.deadline.Before(deadline) {
+		deadline = b.deadline
+	}
+	// RequestCtx resets the deadline at the end of the request; the connection would keep it.
+	if err := b.ctx.SetReadDeadline(deadline); err != nil {
+		b.err = truncated(err)
+		return 0, b.err
+	}
+	if b.detached.Load() { // checked after the deadline is set, since Detach sets another one
+		return 0, errDetached
+	}
+	n, err := b.r.Read(p)
+	b.read += int64(n)
+	switch {
+	case b.read > b.limit:
+		n, b.err = 0, TooLarge(b.limit)
+	case errors.Is(err, io.EOF) && b.length > b.read:
+		b.err = truncated(fmt.Errorf("%d of %d bytes: %w", b.read, b.length, io.ErrUnexpectedEOF))
+	case errors.Is(err, io.EOF):
+		b.err = io.EOF
+	case err != nil:
+		b.err = truncated(err)
+	}
+	return n, b.err
+}
+
+// Close implements io.Closer.
+func (b *Body) Close() error { return nil }
+
+// Detach ends the reading, and returns the error of the body if it has failed before. After Detach
+// nothing reads from the connection, whose next bytes belong to the next request: a net/http
+// Transport may continue to read a body after it has returned the response.
+func (b *Body) Detach() error {
+	b.detached.Store(true)
+	if !b.mu.TryLock() { // a read is waiting: wake it
+		_ = b.ctx.SetReadDeadline(time.Unix(1, 0))
+		b.mu.Lock()
+	}
+	defer b.mu.Unlock()
+	if errors.Is(b.err, io.EOF) {
+		return nil
+	}
+	return b.err
+}
+
+var errDetached = errors.New("the body is no longer read")
+
+// TooLarge is the failure of a body beyond a limit.
+func TooLarge(limit int64) error {
+	return &fault.Error{
+		Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": limit},
+		Detail: fmt.Sprintf("The body is larger than %d bytes.", limit),
+	}
+}
+
+// truncated is the failure of a body whose end did not arrive.
+func truncated(cause error) error {
+	var slow net.Error
+	if errors.As(cause, &slow) && slow.Timeout() {
+		return fault.Wrap(fault.Invalid, codeTimeout, "The body came too slowly.", cause)
+	}
+	return fault.Wrap(fault.Invalid, "body-truncated", "The body could not be read to its end.", cause)
+}
+
+// eof is an empty body.
+type eof struct{}
+
+// Read implements io.Reader.
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }

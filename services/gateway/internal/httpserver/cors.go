@@ -1,0 +1,130 @@
+package httpserver
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/origin"
+)
+
+// cors allows pages of listed origins to use the API (the CORS protocol of the Fetch standard), and
+// refuses requests of other pages that would change something.
+//
+// Fiber's own middleware cannot be used. It adds its headers before the handler runs, and the
+// headers of a forwarded answer replace them; it does not see the answers of fasthttp itself; it has
+// no pattern for ports; and it tells pages of unlisted origins the methods and headers that are
+// allowed.
+type cors struct {
+	allowed origin.List
+}
+
+// preflightMaxAge is how long a browser may cache the answer to a preflight, in seconds. Chromium
+// allows no more.
+const preflightMaxAge = "7200"
+
+// The headers and methods of the API, and those of the protocols for resumable
+// uploads (tus 1.0 and the IETF's draft).
+const (
+	allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+	allowedHeaders = "Accept, Accept-Language, Authorization, Baggage, Cache-Control, Content-Digest, Content-Language, Content-Type, " +
+		"Idempotency-Key, If-Match, If-Modified-Since, If-None-Match, If-Range, Last-Event-ID, Pragma, Prefer, Range, Repr-Digest, " +
+		"Traceparent, Tracestate, X-Request-Id, X-Requested-With, " +
+		"Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, Upload-Defer-Length, Upload-Draft-Interop-Version, " +
+		"Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override"
+	exposedHeaders = "Accept-Ranges, Allow, Content-Disposition, Content-Encoding, Content-Range, Date, ETag, Idempotency-Replayed, Link, Location, " +
+		"Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Traceparent, WWW-Authenticate, X-Request-Id, " +
+		"Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat, " +
+		"Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length, Upload-Limit, Upload-Metadata, Upload-Offset"
+)
+
+// isPreflight reports whether a request is a CORS preflight.
+func isPreflight(c *fasthttp.RequestCtx) bool {
+	return string(c.Method()) == http.MethodOptions &&
+		len(c.Request.Header.Peek(fiber.HeaderOrigin)) > 0 && len(c.Request.Header.Peek(fiber.HeaderAccessControlRequestMethod)) > 0
+}
+
+// check refuses a request that changes something and comes from a page of an unlisted origin. A
+// browser sends such a request without a preflight if it looks like that of a form, and only hides
+// the answer from the page.
+//
+// A request is of the gateway's own origin if the browser says so (Sec-Fetch-Site). A browser
+// without this header sends Origin, whose host is compared with the requested host. Programs send
+// neither header.
+func (x cors) check(c *fasthttp.RequestCtx, p publicURL) error {
+	h := &c.Request.Header
+	switch string(c.Method()) {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return nil
+	}
+	from := string(h.Peek(fiber.HeaderOrigin))
+	switch string(h.Peek("Sec-Fetch-Site")) {
+	case "same-origin", "none": // none: the user started it, as by a bookmark
+		return nil
+	case "":
+		host := p.forwarded.Host
+		if host == "" {
+			host = string(h.Host())
+		}
+		if from == "" || origin.Same(from, p.forwarded.Scheme, host) {
+			return nil
+		}
+	}
+	if x.allowed.Allows(from) {
+		return nil
+	}
+	return fault.New(fault.Forbidden, "origin-not-allowed",
+		"A page of this origin may not change anything here. The operator allows origins by CORS_ALLOWED_ORIGINS.")
+}
+
+// setHeaders sets the headers that let a page of a listed origin read an answer. It may be called
+// twice. Vary is also set if the request has no Origin: otherwise a cache could give a page the
+// answer that it stored for a program.
+func (x cors) setHeaders(c *fasthttp.RequestCtx) {
+	h, preflight := &c.Response.Header, isPreflight(c)
+	if preflight {
+		vary(h, fiber.HeaderAccessControlRequestMethod)
+		vary(h, fiber.HeaderAccessControlRequestHeaders)
+	}
+	if len(x.allowed) == 0 {
+		return
+	}
+	from := string(c.Request.Header.Peek(fiber.HeaderOrigin))
+	if x.allowed.Any() {
+		h.Set(fiber.HeaderAccessControlAllowOrigin, "*")
+	} else {
+		vary(h, fiber.HeaderOrigin)
+		if !x.allowed.Allows(from) {
+			return
+		}
+		h.Set(fiber.HeaderAccessControlAllowOrigin, from)
+		h.Set(fiber.HeaderAccessControlAllowCredentials, "true")
+	}
+	if !preflight {
+		h.Set(fiber.HeaderAccessControlExposeHeaders, exposedHeaders)
+		return
+	}
+	h.Set(fiber.HeaderAccessControlAllowMethods, allowedMethods)
+	h.Set(fiber.HeaderAccessControlAllowHeaders, allowedHeaders)
+	h.Set(fiber.HeaderAccessControlMaxAge, preflightMaxAge)
+}
+
+// vary adds a name to Vary unless Vary has it.
+func vary(h *fasthttp.ResponseHeader, name string) {
+	for _, line := range h.PeekAll(fiber.HeaderVary) {
+		for given := range strings.SplitSeq(string(line), ",") {
+			if given = strings.TrimSpace(given); given == "*" || strings.EqualFold(given, name) {
+				return
+			}
+		}
+	}
+	h.Add(fiber.HeaderVary, name)
+}
+
+// IsCORSHeader reports whether only this package may set a header of an answer.
+func IsCORSHeader(name string) bool {
+	return strings.HasPrefix(name, "Access-Control-")
+}

@@ -1,0 +1,187 @@
+package httpserver
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"sori.internal/services/gateway/internal/forwarded"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/httpd"
+)
+
+// edge processes every request before it is routed and every answer before it is sent. It wraps
+// Fiber's handler instead of being a Fiber middleware, since Fiber sees neither the answers that
+// fasthttp gives by itself nor an answer after its handlers.
+type edge struct {
+	app     *fiber.App
+	proxies forwarded.Proxies
+	base    string // the path under which all routes are; empty is the root
+	cors    cors
+	routes  []fiber.Route
+}
+
+// wrap wraps the handlers of an application on which all routes are registered.
+func (e *edge) wrap(server *fasthttp.Server) {
+	e.routes = e.app.GetRoutes(true)
+	handle, handleError := server.Handler, server.ErrorHandler
+	server.Handler = func(c *fasthttp.RequestCtx) {
+		e.prepareRequest(c)
+		if knownMethod(c) {
+			handle(c)
+		} else { // Fiber would answer in plain text
+			own := e.app.AcquireCtx(c)
+			_ = e.app.ErrorHandler(own, e.notFound(own)) // never fails
+			e.app.ReleaseCtx(own)
+		}
+		e.finishResponse(c)
+	}
+	server.ErrorHandler = func(c *fasthttp.RequestCtx, err error) {
+		handleError(c, err)
+		e.cors.setHeaders(c)
+	}
+}
+
+func knownMethod(c *fasthttp.RequestCtx) bool {
+	return slices.Contains(fiber.DefaultMethods, string(c.Method()))
+}
+
+// prepareRequest stores the public URL of a request with it, and removes the base path.
+func (e *edge) prepareRequest(c *fasthttp.RequestCtx) {
+	p := publicURL{forwarded: e.forwardedHeaders(c)}
+	p.prefix = p.forwarded.Prefix + e.base
+	if e.base != "" {
+		path := string(c.URI().PathOriginal())
+		rest, inside := strings.CutPrefix(path, e.base)
+		switch {
+		case inside && rest == "":
+			c.URI().SetPath("/")
+		case inside && rest[0] == '/':
+			c.URI().SetPath(rest)
+		default:
+			p.outside = !isProbe(strings.TrimSuffix(path, "/"))
+		}
+	}
+	c.SetUserValue(publicURLKey{}, p)
+}
+
+// forwardedHeaders reads the X-Forwarded headers of a trusted proxy. Those of any other peer are
+// removed, so that no service behind the gateway trusts them.
+func (e *edge) forwardedHeaders(c *fasthttp.RequestCtx) forwarded.Request {
+	h := &c.Request.Header
+	f := e.proxies.Read(c.RemoteAddr(), func(name string) []string {
+		var lines []string
+		for _, line := range h.PeekAll(name) {
+			lines = append(lines, string(line))
+		}
+		return lines
+	})
+	for _, name := range []string{"Forwarded", "X-Real-Ip", "X-Forwarded-Prefix", "X-Forwarded-Port", "X-Forwarded-Server"} {
+		h.Del(name)
+	}
+	if !e.proxies.Trust(c.RemoteAddr()) {
+		h.Del(fiber.HeaderXForwardedFor)
+	}
+	setOrDelete(h, fiber.HeaderXForwardedProto, f.Scheme)
+	setOrDelete(h, fiber.HeaderXForwardedHost, f.Host)
+	return f
+}
+
+func setOrDelete(h *fasthttp.RequestHeader, name, value string) {
+	h.Del(name)
+	if value != "" {
+		h.Set(name, value)
+	}
+}
+
+// guard is the first handler after that of the request log. It answers preflights before any other
+// check, and refuses a page of another origin before the body is read.
+func (e *edge) guard(c *fiber.Ctx) error {
+	p := publicURLOf(c.Context())
+	if isPreflight(c.Context()) {
+		c.Status(http.StatusNoContent)
+		return nil
+	}
+	if err := e.cors.check(c.Context(), p); err != nil {
+		return err
+	}
+	if p.outside {
+		return httpd.NoRoute()
+	}
+	return c.Next()
+}
+
+// notFound is the last handler: no route has the path of the request with its method.
+func (e *edge) notFound(c *fiber.Ctx) error {
+	allowed := e.allowed(c)
+	if allowed == "" {
+		return httpd.NoRoute()
+	}
+	c.Set(fiber.HeaderAllow, allowed)
+	if c.Method() == http.MethodOptions {
+		c.Status(http.StatusNoContent)
+		return nil
+	}
+	return fault.New(fault.NotFound, codeMethod, "This path does not take this method. The Allow header names those that it takes.")
+}
+
+// allowed lists the methods of the path of a request, as Allow has them; empty if no route has the
+// path.
+func (e *edge) allowed(c *fiber.Ctx) string {
+	if publicURLOf(c.Context()).outside {
+		return ""
+	}
+	path := c.Path()
+	whole := path == "*" // the target of OPTIONS for the whole server (RFC 9110, section 9.3.7)
+	if len(path) > 1 {
+		path = strings.TrimSuffix(path, "/")
+	}
+	var methods []string
+	for _, r := range e.routes {
+		if slices.Contains(methods, r.Method) {
+			continue
+		}
+		if whole || fiber.RoutePatternMatch(path, r.Path, fiber.Config{CaseSensitive: true}) {
+			methods = append(methods, r.Method)
+		}
+	}
+	if len(methods) == 0 {
+		return ""
+	}
+	methods = append(methods, http.MethodOptions)
+	slices.Sort(methods)
+	return strings.Join(methods, ", ")
+}
+
+// finishResponse completes an answer: it makes links public URLs, sets the CORS headers, and gives
+// an HTTP/1.0 client a body without chunks.
+func (e *edge) finishResponse(c *fasthttp.RequestCtx) {
+	if base := publicURLOf(c).base(); base != "" {
+		rewriteLinks(&c.Response.Header, base)
+	}
+	e.cors.setHeaders(c)
+	closeDelimited(c)
+}
+
+// rewriteLinks puts the public base URL before every path in Location and Link. A Location on
+// another host, such as a presigned URL, stays.
+func rewriteLinks(h *fasthttp.ResponseHeader, base string) {
+	if location := string(h.Peek(fiber.HeaderLocation)); strings.HasPrefix(location, "/") && !strings.HasPrefix(location, "//") {
+		h.Set(fiber.HeaderLocation, base+location)
+	}
+	lines := h.PeekAll(fiber.HeaderLink)
+	if len(lines) == 0 {
+		return
+	}
+	rewritten := make([]string, len(lines))
+	for i, line := range lines {
+		rewritten[i] = strings.ReplaceAll(string(line), "</", "<"+base+"/") // a URL contains no <
+	}
+	h.Del(fiber.HeaderLink)
+	for _, line := range rewritten {
+		h.Add(fiber.HeaderLink, line)
+	}
+}

@@ -1,0 +1,97 @@
+package httpserver
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/problem"
+)
+
+// Codes of failures that have an HTTP status of their own, which follows from no kind.
+const (
+	codeTimeout      = "request-timeout"
+	codeLargeHeaders = "headers-too-large"
+	codeMethod       = "method-not-allowed"
+	codePrecondition = "precondition-failed"
+)
+
+// lingerTimeout is how long the rest of a refused body may take to arrive before the connection
+// is closed.
+const lingerTimeout = 2 * time.Second
+
+// fail answers with err as a problem document and logs its cause. This is the only place that logs
+// errors of requests.
+func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
+	httpd.Report(log, err)
+	d := problem.From(err, problem.Request{Path: c.Path(), ID: id, AcceptLanguage: c.Get(fiber.HeaderAcceptLanguage)})
+	switch d.Code {
+	case "unsupported-encoding":
+		c.Set(fiber.HeaderAcceptEncoding, "identity") // RFC 9110, section 15.5.16
+	case codeTimeout:
+		d.Status = http.StatusRequestTimeout
+	case codeLargeHeaders:
+		d.Status = http.StatusRequestHeaderFieldsTooLarge
+	case codeMethod:
+		d.Status = http.StatusMethodNotAllowed
+	case codePrecondition:
+		d.Status = http.StatusPreconditionFailed
+	}
+	d.Title = http.StatusText(d.Status)
+	text, err := json.Marshal(d)
+	if err != nil { // the cause can only be an extension member
+		d.Extra = nil
+		text, _ = json.Marshal(d)
+	}
+	c.Response().ResetBody()
+	c.Set(fiber.HeaderContentType, problem.ContentType)
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	if d.RetryAfter > 0 {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(d.RetryAfter))
+	}
+	c.Status(d.Status)
+	_ = c.Send(text) // never fails
+	Linger(c)
+}
+
+// Linger lets a client that still sends a refused body read the answer before its connection is
+// closed.
+func Linger(c *fiber.Ctx) {
+	if inner, ok := c.Context().Conn().(*conn); ok {
+		inner.linger.Store(true)
+		_ = c.Context().SetReadDeadline(time.Now().Add(lingerTimeout))
+	}
+}
+
+// fromFiber gives errors of Fiber a kind.
+func fromFiber(err error) error {
+	own, ok := errors.AsType[*fiber.Error](err)
+	if !ok {
+		return err
+	}
+	switch own.Code {
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return httpd.NoRoute()
+	case http.StatusRequestTimeout:
+		return fault.Wrap(fault.Invalid, codeTimeout, "The request came too slowly.", err)
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return fault.Wrap(fault.Invalid, codeLargeHeaders, "The header of the request is too large.", err)
+	default:
+		return fault.Wrap(fault.Invalid, "malformed-request", "The request could not be read.", err)
+	}
+}
+
+// Stopping is the failure of a request that the shutdown has ended.
+func Stopping(cause error) error {
+	return &fault.Error{
+		Kind: fault.Unavailable, Code: "stopping", RetryAfter: time.Second, Err: cause,
+		Detail: "The service is restarting. Please try again.",
+	}
+}

@@ -1,0 +1,94 @@
+package httpserver
+
+import (
+	"context"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/metrics"
+	"sori.internal/shared/trace"
+)
+
+// unrouted is the route, in metrics, of requests that no route matches.
+const unrouted = "unrouted"
+
+// requestLog writes one line about every request, and counts it.
+type requestLog struct {
+	log     zerolog.Logger
+	metrics *metrics.Requests
+}
+
+// unreadable answers requests that could not be parsed and so never reached a handler.
+func (r *requestLog) unreadable(c *fiber.Ctx, err error) error {
+	id := httpd.RequestID(c.Get(httpd.RequestIDHeader))
+	log := r.log.With().Str(logging.RequestID, id).Logger()
+	c.Set(httpd.RequestIDHeader, id)
+	fail(c, &log, id, fromFiber(err))
+	r.metrics.Observe(unrouted, "any", c.Response().StatusCode(), 0)
+	return nil
+}
+
+// handle runs the handlers of a request. It gives the request its id, its trace, its logger and its
+// context, which is derived from work, and handles errors and panics. When the answer is sent, the
+// request is logged and counted.
+func (r *requestLog) handle(work context.Context, c *fiber.Ctx) {
+	start := time.Now()
+	id := httpd.RequestID(c.Get(httpd.RequestIDHeader))
+	ctx := trace.Continue(work, c.Get(trace.Header))
+	log := r.log.With().Str(logging.RequestID, id).Str(logging.Trace, trace.ID(ctx)).Logger()
+	ctx = log.WithContext(ctx)
+	c.SetUserContext(ctx)
+	c.Request().Header.Set(httpd.RequestIDHeader, id)
+	c.Set(httpd.RequestIDHeader, id)
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	if err := next(c, &log); err != nil {
+		if fault.Stopped(ctx, err) {
+			err = Stopping(err)
+		}
+		fail(c, zerolog.Ctx(ctx), id, fromFiber(err))
+	}
+	// The values are read here: c is reused for another request when a stream is closed.
+	route, method, path, status := routeOf(c), c.Method(), c.Path(), c.Response().StatusCode()
+	done := func(written int64) {
+		took := time.Since(start)
+		r.metrics.Observe(method+" "+route, method, status, took)
+		level := zerolog.InfoLevel
+		if isProbe(route) {
+			level = zerolog.DebugLevel
+		}
+		zerolog.Ctx(ctx).WithLevel(level).Str(logging.Method, method).Str(logging.Path, path).Int(logging.Status, status).
+			Int64(logging.Bytes, written).Float64(logging.Took, logging.Millis(took)).Msg("request answered")
+	}
+	if s, ok := c.Response().BodyStream().(*stream); ok {
+		s.onClose = done
+		return
+	}
+	done(int64(len(c.Response().Body())))
+}
+
+// routeOf returns the pattern of the route that matched a request.
+func routeOf(c *fiber.Ctx) string {
+	route, method := c.Route().Path, c.Method()
+	if route == "/" && (c.Response().StatusCode() == http.StatusNotFound || method != http.MethodGet && method != http.MethodHead) {
+		return unrouted // the root, which has this path too, is found and has no other method
+	}
+	return route
+}
+
+// next runs the handlers and turns a panic into an error.
+func next(c *fiber.Ctx, log *zerolog.Logger) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("handler panicked")
+			err = fault.New(fault.Internal, "internal", "Something went wrong on our side.")
+		}
+	}()
+	return c.Next()
+}

@@ -1,0 +1,145 @@
+// Package httpserver is the HTTP server of the gateway, on Fiber and fasthttp. It knows no route:
+// other packages register theirs with it.
+//
+// It guarantees that every answer to a failure is a problem document, and that no client can make
+// the process hold more than a bounded amount of memory: bodies are streamed and counted, and every
+// read and write has a deadline.
+//
+// The threat is request smuggling: an unread body of a request that was answered early must never
+// be parsed as the next request. fasthttp (from 1.77; a test sends the attack) drains a bounded
+// rest or closes the connection. Here the rest has a deadline of its own, and a connection that is
+// closed early lingers, so that the client can read the answer.
+package httpserver
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"sori.internal/services/gateway/internal/forwarded"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/metrics"
+	"sori.internal/shared/origin"
+)
+
+// The limits of a connection. Bodies have deadlines of their own (see Body). The write timeout is
+// that of a single write, so that streams may stay open.
+const (
+	headerTimeout = 15 * time.Second // for the header of a request, from its first byte
+	keepAlive     = 2 * time.Minute  // between two requests
+	writeTimeout  = 30 * time.Second
+	maxHeader     = 16 << 10 // bytes; also the size of every connection's buffer
+	abortTimeout  = 3 * time.Second
+)
+
+// Server serves the routes that are registered with it.
+type Server struct {
+	Name      string // of the application
+	Addr      string // host:port; port 0 is a free one
+	Grace     time.Duration
+	Listening func(net.Addr) // if set, called with the address that the server listens on
+	Log       zerolog.Logger
+	Requests  *metrics.Requests
+
+	BasePath string            // of every route, without a trailing slash; empty is the root
+	Proxies  forwarded.Proxies // whose X-Forwarded headers are used
+	Origins  origin.List       // of pages of other sites that may use the API
+	MaxBody  int64             // bytes of the largest body that any route accepts
+
+	// Register adds the routes, each more specific one before a more general one. Paths answer
+	// with and without a trailing slash.
+	Register func(r fiber.Router, shutdown *Shutdown)
+}
+
+// Run listens and serves until ctx ends. Requests may then continue for the grace, uploads and
+// event streams among them. Remaining event streams are ended at 7/10 of the grace, and other
+// requests at its end.
+func (s *Server) Run(ctx context.Context) error {
+	var listen net.ListenConfig
+	inner, err := listen.Listen(ctx, "tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.Addr, err)
+	}
+	work, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+	streams, endStreams := context.WithCancel(work)
+	defer endStreams()
+	l := newListener(inner)
+	app := s.app(work, &Shutdown{begun: ctx, streams: streams, StreamSpread: s.Grace / 10})
+	s.Log.Info().Stringer(logging.Address, l.Addr()).Msg("listening")
+	if s.Listening != nil {
+		s.Listening(l.Addr())
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- app.Listener(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve on %s: %w", s.Addr, err)
+	case <-ctx.Done():
+	}
+	defer time.AfterFunc(s.Grace*7/10, endStreams).Stop()
+	if !s.drain(work, app, l) {
+		s.Log.Warn().Msg("open requests were cut")
+		abort()
+		l.closeAll()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+		defer cancel()
+		l.waitClosed(last)
+	}
+	if err := <-failed; err != nil {
+		return fmt.Errorf("serve on %s: %w", s.Addr, err)
+	}
+	return nil
+}
+
+// drain stops listening and waits until every connection is closed. It returns false if the grace
+// ends before that.
+func (s *Server) drain(ctx context.Context, app *fiber.App, l *listener) bool {
+	ctx, cancel := context.WithTimeout(ctx, s.Grace)
+	defer cancel()
+	l.closeUnused()
+	// The error of ShutdownWithContext says only that the grace was too short. The listener knows
+	// this too, and also knows the connections that Fiber has not seen yet.
+	_ = app.ShutdownWithContext(ctx)
+	_ = l.Close()
+	return l.waitClosed(ctx)
+}
+
+// app makes the Fiber application. Requests run in the context work.
+func (s *Server) app(work context.Context, shutdown *Shutdown) *fiber.App {
+	requests := &requestLog{log: s.Log, metrics: s.Requests}
+	app := fiber.New(fiber.Config{
+		AppName: s.Name, DisableStartupMessage: true, CaseSensitive: true,
+		// Strings that a handler keeps must outlive its request: net/http may still read a
+		// header that it was given when the handler has returned.
+		Immutable:         true,
+		StreamRequestBody: true, DisablePreParseMultipartForm: true, BodyLimit: math.MaxInt,
+		ReadBufferSize: maxHeader, ReadTimeout: headerTimeout, IdleTimeout: keepAlive,
+		DisableDefaultContentType: true,
+		ErrorHandler:              requests.unreadable,
+	})
+	server := app.Server()
+	server.HeaderReceived = s.headerReceived
+	server.CloseOnShutdown = true
+	server.ConnState = func(c net.Conn, state fasthttp.ConnState) {
+		if c, ok := c.(*conn); ok && state == fasthttp.StateIdle {
+			c.linger.Store(false)
+		}
+	}
+	edge := &edge{app: app, proxies: s.Proxies, base: s.BasePath, cors: cors{allowed: s.Origins}}
+	app.Use(func(c *fiber.Ctx) error {
+		requests.handle(work, c)
+		return nil
+	})
+	app.Use(edge.guard)
+	s.Register(app, shutdown)
+	app.Use(edge.notFound)
+	edge.wrap(server)
+	return app
+}

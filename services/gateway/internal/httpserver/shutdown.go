@@ -1,0 +1,25 @@
+package httpserver
+
+import (
+	"context"
+	"time"
+)
+
+// Shutdown lets handlers take part in a graceful shutdown. It has three steps: it begins; after
+// 7/10 of the grace event streams are ended; at the end of the grace all connections are closed.
+type Shutdown struct {
+	begun   context.Context //nolint:containedctx // a handler registers functions for its end
+	streams context.Context //nolint:containedctx // as above
+
+	// StreamSpread is the time over which a handler spreads the ends of its event streams, so that
+	// their clients do not all reconnect at once.
+	StreamSpread time.Duration
+}
+
+// OnBegin calls f when the shutdown begins. The returned function cancels that.
+func (s *Shutdown) OnBegin(f func()) (cancel func() bool) { return context.AfterFunc(s.begun, f) }
+
+// OnEndStreams calls f when event streams must end. The returned function cancels that.
+func (s *Shutdown) OnEndStreams(f func()) (cancel func() bool) {
+	return context.AfterFunc(s.streams, f)
+}

@@ -1,0 +1,37 @@
+package httpserver
+
+import (
+	"io"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// SendStream answers with a body that is read after the handler has returned; length is -1 if it
+// is not known. The server closes the body when the body ends or the client leaves.
+func SendStream(c *fiber.Ctx, body io.ReadCloser, length int64) {
+	c.Response().SetBodyStream(&stream{body: body}, int(length))
+}
+
+// stream counts what is read of a body. The request is logged when the stream is closed.
+type stream struct {
+	body    io.ReadCloser
+	written int64
+	onClose func(written int64)
+}
+
+// Read implements io.Reader.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	s.written += int64(n)
+	return n, err //nolint:wrapcheck // io.EOF must stay what it is
+}
+
+// Close implements io.Closer.
+func (s *stream) Close() error {
+	_ = s.body.Close()
+	if s.onClose != nil { // once: the server closes a body again when it resets the response
+		s.onClose(s.written)
+		s.onClose = nil
+	}
+	return nil
+}

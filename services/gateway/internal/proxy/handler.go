@@ -1,0 +1,169 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/shared/fault"
+)
+
+// maxWaitAfterShutdown is how long a request may wait for the answer of an upstream after the
+// shutdown has begun. It suffices for an ordinary request, and ends a long poll.
+const maxWaitAfterShutdown = time.Second
+
+// Handler forwards the requests of a route. It holds no more of a body, in either direction, than a
+// buffer.
+type Handler struct {
+	Upstream *Upstream
+	MaxBody  int64
+	Timeouts httpserver.BodyTimeouts
+	Shutdown *httpserver.Shutdown
+
+	// ForwardTooLarge also forwards the header of a request whose body is too large: the upstream
+	// records what was refused.
+	ForwardTooLarge bool
+}
+
+// Forward implements fiber.Handler.
+func (h Handler) Forward(c *fiber.Ctx) error {
+	sent := httpserver.NewBody(c, h.MaxBody, h.Timeouts)
+	tooLarge := sent.Length() > h.MaxBody
+	if tooLarge && !h.ForwardTooLarge {
+		return httpserver.TooLarge(h.MaxBody)
+	}
+	in, err := newRequest(c, sent)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(c.UserContext())
+	resp, err := h.roundTrip(ctx, cancel, in, tooLarge)
+	if clientErr := sent.Detach(); clientErr != nil && err != nil {
+		err = clientErr // the body of the client failed, not the upstream
+	}
+	if err != nil {
+		stopped := ctx.Err() != nil
+		cancel()
+		if tooLarge {
+			err = httpserver.TooLarge(h.MaxBody)
+		}
+		if stopped {
+			return httpserver.Stopping(err)
+		}
+		return err
+	}
+	if tooLarge {
+		httpserver.Linger(c)
+	}
+	body := responseBody{ReadCloser: resp.Body, cancel: cancel}
+	if !copyResponse(c, resp) {
+		return body.Close()
+	}
+	if isEventStream(resp) {
+		c.Response().ImmediateHeaderFlush = true
+		httpserver.SendStream(c, h.resumable(ctx, cancel, in, resp.Body), resp.ContentLength)
+		return nil
+	}
+	httpserver.SendStream(c, body, resp.ContentLength)
+	return nil
+}
+
+// roundTrip sends a request without a body, or with one, and returns the answer. A request without
+// a body may be ended by the shutdown while it waits.
+func (h Handler) roundTrip(ctx context.Context, cancel context.CancelFunc, in *http.Request, tooLarge bool) (*http.Response, error) {
+	answered := make(chan struct{})
+	defer close(answered)
+	if in.Body == http.NoBody {
+		unregister := h.Shutdown.OnBegin(func() { cancelUnanswered(ctx, cancel, answered) })
+		defer unregister()
+	}
+	if tooLarge {
+		return h.Upstream.ForwardHeader(ctx, in)
+	}
+	return h.Upstream.Forward(ctx, in)
+}
+
+// cancelUnanswered cancels a request that is not answered in time after the shutdown has begun.
+func cancelUnanswered(ctx context.Context, cancel context.CancelFunc, answered <-chan struct{}) {
+	timer := time.NewTimer(maxWaitAfterShutdown)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		cancel()
+	case <-answered:
+	case <-ctx.Done():
+	}
+}
+
+// newRequest makes a net/http request of a request.
+func newRequest(c *fiber.Ctx, body *httpserver.Body) (*http.Request, error) {
+	u, err := url.ParseRequestURI(string(c.Request().URI().PathOriginal()))
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "malformed-request", "The path of the request is malformed.", err)
+	}
+	u.RawQuery = string(c.Request().URI().QueryString())
+	header := http.Header{}
+	for name, value := range c.Request().Header.All() {
+		switch key := string(name); key {
+		case fiber.HeaderHost, fiber.HeaderContentLength, httpserver.DeclaredLengthHeader:
+		default:
+			header.Add(key, string(value))
+		}
+	}
+	in := &http.Request{
+		Method: c.Method(), URL: u, Header: header, Host: string(c.Request().Host()),
+		RemoteAddr: c.Context().RemoteAddr().String(), Body: body, ContentLength: body.Length(),
+	}
+	if body.Length() == 0 {
+		in.Body = http.NoBody // net/http may send the request again on another connection
+	}
+	return in, nil
+}
+
+// copyResponse copies status and header of a response, and reports whether a body follows. It leaves
+// the framing and the CORS headers to the server.
+func copyResponse(c *fiber.Ctx, resp *http.Response) (hasBody bool) {
+	out := c.Response()
+	for name, values := range resp.Header {
+		if name == fiber.HeaderContentLength || httpserver.IsCORSHeader(name) {
+			continue
+		}
+		out.Header.Del(name)
+		for _, v := range values {
+			out.Header.Add(name, v)
+		}
+	}
+	c.Status(resp.StatusCode)
+	if c.Method() == http.MethodHead {
+		if resp.ContentLength >= 0 {
+			out.SkipBody = true
+			out.Header.SetContentLength(int(resp.ContentLength))
+		}
+		return false
+	}
+	return resp.StatusCode != http.StatusNotModified && resp.StatusCode != http.StatusNoContent
+}
+
+func isEventStream(resp *http.Response) bool {
+	mediaType, _, err := mime.ParseMediaType(resp.Header.Get(fiber.HeaderContentType))
+	return err == nil && mediaType == "text/event-stream" && resp.StatusCode == http.StatusOK
+}
+
+// responseBody is the body of a response. Close ends the exchange with the upstream.
+type responseBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (b responseBody) Close() error {
+	_ = b.ReadCloser.Close()
+	b.cancel()
+	return nil
+}

@@ -1,0 +1,208 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// The times of the resumption of an event stream.
+const (
+	resumeTimeout  = 30 * time.Second // how long another replica is looked for
+	minResumePause = 100 * time.Millisecond
+	maxResumePause = 2 * time.Second // between two tries
+	minRetry       = time.Second     // for the client to reconnect after a shutdown; at most twice as long
+)
+
+// maxEventHead limits the bytes of an event, before its data, that are held.
+const maxEventHead = 1 << 10
+
+// resumableStream is the body of an event stream of an upstream. If the upstream breaks or ends the
+// stream in its shutdown, another replica continues it after the last event that was sent, and the
+// client's connection stays open:
+//
+//  1. An event is sent to the client line by line, since events may be large. Only the lines before
+//     its data are held, to find its id.
+//  2. After a resumption an event whose id is not greater than the last one sent is dropped. So no
+//     event comes twice, and none is older than the one before.
+//  3. A stream is resumed only between two events. If it breaks in the middle of an event, of which
+//     the client has the beginning, the stream ends and the client reconnects.
+//  4. A stream that the upstream ends with an event has told the end of its job, and is over. In a
+//     shutdown the upstream ends it with "retry" alone, and it is resumed.
+type resumableStream struct {
+	ctx        context.Context //nolint:containedctx // of the exchange; Read has no parameter for it
+	cancel     context.CancelFunc
+	unregister func() bool // from the shutdown
+	reconnect  func(ctx context.Context, lastEventID string) (*http.Response, error)
+	body       io.ReadCloser
+	lines      *bufio.Reader
+
+	out      []byte        // to be read by the client
+	head     []byte        // the lines of the current event before its data
+	last     int64         // id of the last event that was sent, -1 if there was none
+	inData   bool          // the data of the current event has begun
+	dropping bool          // the current event is dropped
+	partial  bool          // the last line is not complete yet
+	retry    bool          // the last event was "retry" alone
+	broken   time.Time     // when the upstream broke; zero while it has not
+	pause    time.Duration // before the next try to resume
+	done     bool
+	ending   atomic.Bool // the gateway ends the stream in its own shutdown
+}
+
+// resumable makes a resumable stream of the answer to in. It ends in the shutdown.
+func (h Handler) resumable(ctx context.Context, cancel context.CancelFunc, in *http.Request, body io.ReadCloser) *resumableStream {
+	reconnect := func(ctx context.Context, lastEventID string) (*http.Response, error) {
+		again := *in
+		again.Header = in.Header.Clone()
+		if lastEventID != "" {
+			again.Header.Set("Last-Event-ID", lastEventID)
+		}
+		return h.Upstream.Forward(ctx, &again)
+	}
+	s := &resumableStream{
+		ctx: ctx, cancel: cancel, reconnect: reconnect, body: body, lines: bufio.NewReader(body), last: -1,
+	}
+	s.unregister = h.Shutdown.OnEndStreams(func() { s.end(h.Shutdown.StreamSpread) })
+	return s
+}
+
+// Read implements io.Reader. An upstream that breaks is no error: the stream ends, and the client
+// reconnects.
+func (s *resumableStream) Read(p []byte) (int, error) {
+	for len(s.out) == 0 {
+		if s.done {
+			return 0, io.EOF
+		}
+		if !s.broken.IsZero() {
+			s.resume()
+			continue
+		}
+		line, err := s.lines.ReadSlice('\n')
+		if len(line) > 0 && (err == nil || errors.Is(err, bufio.ErrBufferFull)) {
+			s.handleLine(line, err == nil)
+			continue
+		}
+		s.handleEnd(err)
+	}
+	n := copy(p, s.out)
+	s.out = s.out[n:]
+	return n, nil
+}
+
+// handleLine processes a line, or a part of a line that is larger than the buffer.
+func (s *resumableStream) handleLine(line []byte, complete bool) {
+	endsEvent := complete && !s.partial && len(bytes.TrimRight(line, "\r\n")) == 0
+	s.partial = !complete
+	switch {
+	case endsEvent:
+		s.retry = !s.inData && bytes.HasPrefix(s.head, []byte("retry:")) && bytes.Count(s.head, []byte("\n")) == 1
+		s.send(append(s.head, line...))
+		s.head, s.inData, s.dropping = nil, false, false
+	case s.inData:
+		s.send(line)
+	case bytes.HasPrefix(line, []byte("data")) || !complete || len(s.head)+len(line) > maxEventHead:
+		if id, ok := eventID(s.head); ok {
+			s.dropping = id <= s.last
+			s.last = max(s.last, id)
+		}
+		s.send(append(s.head, line...))
+		s.head, s.inData = nil, true
+	default:
+		s.head = append(s.head, line...)
+	}
+}
+
+func (s *resumableStream) send(line []byte) {
+	if !s.dropping {
+		s.out = append(s.out[:0], line...)
+	}
+}
+
+// eventID finds the id among the lines of an event before its data.
+func eventID(head []byte) (int64, bool) {
+	for line := range bytes.Lines(head) {
+		if value, ok := bytes.CutPrefix(line, []byte("id:")); ok {
+			id, err := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
+			return id, err == nil
+		}
+	}
+	return 0, false
+}
+
+// handleEnd decides what follows the end of the body of the upstream.
+func (s *resumableStream) handleEnd(err error) {
+	_ = s.body.Close()
+	switch {
+	case s.inData || errors.Is(err, io.EOF) && !s.retry:
+		s.done = true
+	default:
+		s.head, s.partial, s.retry = nil, false, false
+		s.broken, s.pause = time.Now(), minResumePause
+	}
+}
+
+// resume tries once to continue the stream at another replica. A replica that answers anything but
+// a stream knows that the stream is over: with 204 if the client has seen the end. After each try
+// that fails a comment is sent, whose write fails if the client has left.
+func (s *resumableStream) resume() {
+	if s.ending.Load() {
+		s.out = fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(minRetry)).Milliseconds())
+		s.done = true
+		return
+	}
+	id := ""
+	if s.last >= 0 {
+		id = strconv.FormatInt(s.last, 10)
+	}
+	resp, err := s.reconnect(s.ctx, id)
+	switch {
+	case err == nil && resp.StatusCode == http.StatusOK:
+		s.body, s.broken = resp.Body, time.Time{}
+		s.lines.Reset(resp.Body)
+		return
+	case err == nil:
+		_ = resp.Body.Close()
+		s.done = resp.StatusCode < http.StatusInternalServerError
+	}
+	if s.done || time.Since(s.broken) > resumeTimeout {
+		s.done = true
+		return
+	}
+	timer := time.NewTimer(s.pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		s.out, s.pause = append(s.out[:0], ": waiting\n\n"...), min(2*s.pause, maxResumePause)
+	case <-s.ctx.Done(): // end was called, or the client has left
+		s.done = !s.ending.Load()
+	}
+}
+
+// end ends the stream at a random moment within a time, so that not all clients reconnect at once.
+func (s *resumableStream) end(within time.Duration) {
+	timer := time.NewTimer(rand.N(within + 1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		s.ending.Store(true)
+		s.cancel()
+	case <-s.ctx.Done():
+	}
+}
+
+// Close implements io.Closer. It ends the exchange with the upstream.
+func (s *resumableStream) Close() error {
+	_ = s.body.Close()
+	s.cancel()
+	s.unregister()
+	return nil
+}

@@ -1,0 +1,148 @@
+// Package proxy forwards requests to the services behind the gateway, and resumes their event
+// streams when a replica goes away.
+//
+// It uses net/http, not the client of fasthttp, whose streams are buffered or leak. Here the end of
+// a request's context ends the exchange with the upstream, streams included, and every piece of an
+// answer can be read when it arrives. Hop-by-hop headers are not forwarded (RFC 9110, section
+// 7.6.1).
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"time"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/trace"
+)
+
+// The limits of an exchange. The answer to a long poll may take a minute.
+const (
+	dialTimeout   = 2 * time.Second
+	answerTimeout = 75 * time.Second
+	idleTimeout   = 90 * time.Second // less than that of the upstream
+	idleConns     = 512              // many, since there are many clients
+	writeTimeout  = 15 * time.Second // of one write: a service that hangs reads nothing
+)
+
+// conn is a connection whose writes have a deadline, which net/http does not offer.
+type conn struct{ net.Conn }
+
+// Write implements net.Conn.
+func (c conn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err //nolint:wrapcheck // a connection's errors are its protocol
+	}
+	return c.Conn.Write(p) //nolint:wrapcheck // as above
+}
+
+// Upstream is a service behind the gateway.
+type Upstream struct {
+	base      url.URL
+	name      string
+	transport *http.Transport
+}
+
+// NewUpstream makes a client of the service at base; name is what a client is told if the service
+// cannot be reached. It does not dial.
+func NewUpstream(base url.URL, name string) *Upstream {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // the transport adds what it tried
+		}
+		return conn{c}, nil
+	}
+	return &Upstream{base: base, name: name, transport: &http.Transport{
+		DialContext: dial, ResponseHeaderTimeout: answerTimeout,
+		MaxIdleConnsPerHost: idleConns, IdleConnTimeout: idleTimeout,
+		DisableCompression:    true,          // bodies are forwarded as they are
+		ExpectContinueTimeout: answerTimeout, // of ForwardHeader: the body is sent only on request
+	}}
+}
+
+// Close closes the idle connections.
+func (u *Upstream) Close() error { u.transport.CloseIdleConnections(); return nil }
+
+// Forward sends a request as it arrived and returns the answer as it arrived, whatever its status.
+// The caller closes the body of the answer, which ends with ctx. The body of the request may be read
+// until it is closed, also after Forward has returned.
+func (u *Upstream) Forward(ctx context.Context, in *http.Request) (*http.Response, error) {
+	return u.forward(ctx, in, "")
+}
+
+// ForwardHeader forwards the header of a request whose body is too large to be forwarded. The
+// upstream can refuse it by its length (RFC 9110, section 10.1.1).
+func (u *Upstream) ForwardHeader(ctx context.Context, in *http.Request) (*http.Response, error) {
+	return u.forward(ctx, in, "100-continue")
+}
+
+func (u *Upstream) forward(ctx context.Context, in *http.Request, expect string) (*http.Response, error) {
+	out := &http.Request{
+		Method: in.Method, URL: u.target(in.URL), Header: in.Header.Clone(),
+		Body: in.Body, ContentLength: in.ContentLength,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	removeHopByHop(out.Header)
+	if expect != "" {
+		out.Header.Set("Expect", expect)
+	}
+	setForwarded(out.Header, in)
+	if parent := trace.Parent(ctx); parent != "" {
+		out.Header.Set(trace.Header, parent)
+	}
+	if out.Header.Get("User-Agent") == "" {
+		out.Header.Set("User-Agent", "") // otherwise net/http sends its own
+	}
+	resp, err := u.transport.RoundTrip(out.WithContext(ctx))
+	if err != nil {
+		return nil, fault.Away(u.name, fmt.Errorf("forward %s %s: %w", in.Method, in.URL.Path, err))
+	}
+	removeHopByHop(resp.Header)
+	return resp, nil
+}
+
+// target returns the URL of the same path and query at the upstream.
+func (u *Upstream) target(in *url.URL) *url.URL {
+	t := u.base
+	t.Path = strings.TrimSuffix(u.base.Path, "/") + in.Path
+	t.RawPath = strings.TrimSuffix(u.base.EscapedPath(), "/") + in.EscapedPath()
+	t.RawQuery = in.RawQuery
+	return &t
+}
+
+// removeHopByHop removes the headers that are meant for one connection, also those that Connection
+// names.
+func removeHopByHop(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			h.Del(textproto.TrimString(name))
+		}
+	}
+	for _, name := range []string{
+		"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect",
+	} {
+		h.Del(name)
+	}
+}
+
+// setForwarded sets the X-Forwarded headers. Host and scheme stay if the request has them: they come
+// from a trusted proxy, since the server removes all others.
+func setForwarded(h http.Header, in *http.Request) {
+	if ip, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
+		h.Set("X-Forwarded-For", strings.Join(append(h.Values("X-Forwarded-For"), ip), ", "))
+	}
+	if h.Get("X-Forwarded-Host") == "" {
+		h.Set("X-Forwarded-Host", in.Host)
+	}
+	if h.Get("X-Forwarded-Proto") == "" {
+		h.Set("X-Forwarded-Proto", "http")
+	}
+}

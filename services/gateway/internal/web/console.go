@@ -1,0 +1,154 @@
+package web
+
+import (
+	"bytes"
+	_ "embed" // of unbuilt.html
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/shared/httpd"
+)
+
+// Console serves the console at GET / and its files under /console/assets/. They are read from a
+// folder with every request, so that a new build is served at once. Nothing outside the folder is
+// read, not even through a symbolic link.
+type Console struct {
+	Dir          string   // of the built console; empty if there is none
+	MediaOrigins []string // from which stored audio is played
+	Info         Info     // which programs get at GET /
+}
+
+// Info is the answer to GET / for programs.
+type Info struct {
+	httpd.Info
+
+	MaxUploadBytes int64 `json:"max_upload_bytes"` // of one recording
+}
+
+// The files of a build: its page, and the folder of the files that the page loads.
+const (
+	consolePage   = "index.html"
+	consoleAssets = "assets/"
+)
+
+//go:embed unbuilt.html
+var unbuilt []byte
+
+// unbuiltPolicy is the Content-Security-Policy of the page that is served while there is no build.
+const unbuiltPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// Register adds the routes.
+func (s Console) Register(r fiber.Router) {
+	r.Get("/", s.sendRoot)
+	r.Get("/console", s.sendPage)
+	r.Get("/console/assets/:name", s.sendAsset)
+}
+
+// sendRoot answers programs with JSON and browsers with the console.
+func (s Console) sendRoot(c *fiber.Ctx) error {
+	c.Vary(fiber.HeaderAccept)
+	if c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) == fiber.MIMETextHTML {
+		return s.sendPage(c)
+	}
+	info, prefix := s.Info, httpserver.Prefix(c)
+	info.Links = make(map[string]string, len(s.Info.Links))
+	for name, link := range s.Info.Links {
+		info.Links[name] = prefix + link
+	}
+	return c.JSON(info)
+}
+
+// sendPage answers with the page of the console, or with the one that says how to build it.
+func (s Console) sendPage(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
+	page, err := s.read(consolePage)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
+		c.Set(fiber.HeaderContentSecurityPolicy, unbuiltPolicy)
+		c.Set(fiber.HeaderCacheControl, "no-store")
+		return c.Send(unbuilt)
+	}
+	if err != nil {
+		return err
+	}
+	page = withPrefix(page, httpserver.Prefix(c))
+	c.Set(fiber.HeaderContentSecurityPolicy, s.policy())
+	c.Set(fiber.HeaderPermissionsPolicy, "microphone=(self), camera=(), geolocation=()")
+	c.Set("Cross-Origin-Opener-Policy", "same-origin")
+	return file{
+		name: consolePage, cache: revalidate, etag: hash(page),
+		read: func(string) ([]byte, error) { return page, nil },
+	}.send(c)
+}
+
+// The places in the page of a build that depend on the public prefix of the gateway: the paths of the
+// page's files, and the prefix that the console puts before the paths that it requests.
+const (
+	assetReference = `"./` + consoleAssets
+	prefixMeta     = `name="sori-prefix" content="`
+)
+
+// withPrefix returns the page for a client that reaches the gateway under a prefix.
+func withPrefix(page []byte, prefix string) []byte {
+	page = bytes.ReplaceAll(page, []byte(assetReference), []byte(`"`+prefix+"/console/"+consoleAssets))
+	return bytes.Replace(page, []byte(prefixMeta), []byte(prefixMeta+prefix), 1)
+}
+
+// policy returns the Content-Security-Policy of the page. It allows the page's own files, and audio:
+// new recordings (blob:) and stored ones.
+func (s Console) policy() string {
+	media := strings.Join(append([]string{"'self'", "blob:"}, s.MediaOrigins...), " ")
+	return "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"media-src " + media + "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
+
+// sendAsset answers with a file that the page loads.
+func (s Console) sendAsset(c *fiber.Ctx) error {
+	name := c.Params("name")
+	if !isAssetName(name) {
+		return httpd.NoRoute()
+	}
+	suffixes := map[string]string{"br": ".br", "gzip": ".gz"}
+	return file{
+		name: name, cache: immutable, codings: []string{"br", "gzip"},
+		read: func(coding string) ([]byte, error) { return s.read(consoleAssets + name + suffixes[coding]) },
+	}.send(c)
+}
+
+// read reads a file of the build. It returns fs.ErrNotExist if there is none.
+func (s Console) read(name string) ([]byte, error) {
+	if s.Dir == "" {
+		return nil, fs.ErrNotExist
+	}
+	file, err := os.OpenInRoot(s.Dir, name)
+	if err != nil {
+		return nil, fmt.Errorf("open a file of the console: %w", err)
+	}
+	defer file.Close()
+	content, err := io.ReadAll(file)
+	if err != nil {
+		return nil, fmt.Errorf("read a file of the console: %w", err)
+	}
+	return content, nil
+}
+
+// isAssetName reports whether a name is one that a build can have given to a file. No other name
+// reaches the file system.
+func isAssetName(name string) bool {
+	switch path.Ext(name) {
+	case ".js", ".css", ".svg", ".woff2":
+	default:
+		return false
+	}
+	return len(name) <= 200 && strings.IndexFunc(name, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' && c != '.'
+	}) < 0
+}

@@ -1,0 +1,158 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"embed"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/shared/httpd"
+)
+
+// docs has the page at /docs and its files. Swagger UI is an npm package. The two of its files that
+// the page uses are here, compressed, so that Go alone builds the page and it needs no other host.
+//
+//go:generate ./docs.sh
+//go:embed docs
+var docs embed.FS
+
+// docsPage is the file of the page.
+const docsPage = "index.html"
+
+// docsPolicy is the Content-Security-Policy of the page.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// Docs are the OpenAPI document and the page that shows it.
+type Docs struct {
+	openAPI func(prefix string) ([]byte, error)
+	page    []byte // with prefixPlaceholder in place of the prefix
+	files   map[string]file
+	cached  atomic.Pointer[prefixedDocs] // of the last prefix; nearly always all clients have the same
+}
+
+// prefixedDocs are the files that depend on the public prefix of the API.
+type prefixedDocs struct {
+	prefix        string
+	page, openAPI file
+}
+
+// prefixPlaceholder stands for the prefix in the page.
+const prefixPlaceholder = "{{prefix}}"
+
+// NewDocs reads the files of the documentation. openAPI makes the document for a prefix.
+func NewDocs(openAPI func(prefix string) ([]byte, error)) (*Docs, error) {
+	d := &Docs{openAPI: openAPI, files: map[string]file{}}
+	entries, err := docs.ReadDir("docs")
+	if err != nil {
+		return nil, fmt.Errorf("list the documentation: %w", err)
+	}
+	for _, e := range entries {
+		content, err := docs.ReadFile("docs/" + e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("read the documentation: %w", err)
+		}
+		if e.Name() == docsPage { // has a route and headers of its own
+			d.page = content
+			continue
+		}
+		name, compressed := strings.CutSuffix(e.Name(), ".gz")
+		if !compressed {
+			content = compress(content)
+		}
+		d.files[name] = compressedFile(name, content)
+	}
+	_, err = d.forPrefix("")
+	return d, err
+}
+
+// Register adds the routes.
+func (d *Docs) Register(r fiber.Router) {
+	r.Get("/openapi.json", d.sendOpenAPI)
+	r.Get("/docs", d.sendPage)
+	r.Get("/docs/:file", d.sendFile)
+}
+
+func (d *Docs) sendOpenAPI(c *fiber.Ctx) error {
+	prefixed, err := d.forPrefix(httpserver.Prefix(c))
+	if err != nil {
+		return err
+	}
+	return prefixed.openAPI.send(c)
+}
+
+func (d *Docs) sendPage(c *fiber.Ctx) error {
+	prefixed, err := d.forPrefix(httpserver.Prefix(c))
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentSecurityPolicy, docsPolicy)
+	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
+	return prefixed.page.send(c)
+}
+
+func (d *Docs) sendFile(c *fiber.Ctx) error {
+	f, ok := d.files[c.Params("file")]
+	if !ok {
+		return httpd.NoRoute()
+	}
+	return f.send(c)
+}
+
+// forPrefix makes the files that depend on the prefix.
+func (d *Docs) forPrefix(prefix string) (*prefixedDocs, error) {
+	if cached := d.cached.Load(); cached != nil && cached.prefix == prefix {
+		return cached, nil
+	}
+	document, err := d.openAPI(prefix)
+	if err != nil {
+		return nil, err
+	}
+	page := bytes.ReplaceAll(d.page, []byte(prefixPlaceholder), []byte(prefix))
+	made := &prefixedDocs{
+		prefix:  prefix,
+		page:    compressedFile(docsPage, compress(page)),
+		openAPI: compressedFile("openapi.json", compress(document)),
+	}
+	d.cached.Store(made)
+	return made, nil
+}
+
+// compressedFile is a file that is held in memory with gzip, as nearly all clients accept it.
+func compressedFile(name string, compressed []byte) file {
+	return file{
+		name: name, cache: revalidate, etag: hash(compressed), codings: []string{"gzip"},
+		read: func(coding string) ([]byte, error) {
+			if coding == "gzip" {
+				return compressed, nil
+			}
+			return decompress(compressed)
+		},
+	}
+}
+
+func compress(content []byte) []byte {
+	var compressed bytes.Buffer
+	w := gzip.NewWriter(&compressed)
+	_, _ = w.Write(content) // a buffer does not fail
+	_ = w.Close()
+	return compressed.Bytes()
+}
+
+func decompress(compressed []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(compressed))
+	if err != nil {
+		return nil, fmt.Errorf("decompress an embedded file: %w", err)
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("decompress an embedded file: %w", err)
+	}
+	return content, nil
+}

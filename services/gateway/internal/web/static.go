@@ -1,0 +1,124 @@
+// Package web serves the pages: the console and the documentation of the API. Each page has a
+// Content-Security-Policy that allows its own files only.
+package web
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"path"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/shared/conditional"
+	"sori.internal/shared/httpd"
+)
+
+// The values of Cache-Control.
+const (
+	revalidate = "no-cache"                            // may be stored, must be revalidated
+	immutable  = "public, max-age=31536000, immutable" // for a file whose name has the hash of its content
+)
+
+// file is a static file, which may exist in several content codings.
+type file struct {
+	name    string   // its extension tells the media type
+	cache   string   // Cache-Control
+	etag    string   // of the file without a content coding, without quotes; empty for none
+	codings []string // the content codings in which it may exist, the best first
+
+	// read returns the file in a content coding; "" is the file itself. It returns fs.ErrNotExist if
+	// there is no such file.
+	read func(coding string) ([]byte, error)
+}
+
+// send answers with a file in the content coding that is the smallest of those that the client
+// accepts. It answers 304 if the client has it, and 404 if it does not exist.
+func (f file) send(c *fiber.Ctx) error {
+	mediaType, ok := mediaTypeOf(f.name)
+	if !ok {
+		return httpd.NoRoute()
+	}
+	content, coding, err := f.negotiate(c)
+	if errors.Is(err, fs.ErrNotExist) {
+		return httpd.NoRoute()
+	}
+	if err != nil {
+		return err
+	}
+	if len(f.codings) > 0 {
+		c.Vary(fiber.HeaderAcceptEncoding)
+	}
+	c.Set(fiber.HeaderCacheControl, f.cache)
+	if f.etag != "" && notModified(c, f.etag, coding) {
+		return nil
+	}
+	c.Set(fiber.HeaderContentType, mediaType)
+	if coding != "" {
+		c.Set(fiber.HeaderContentEncoding, coding)
+	}
+	return c.Send(content)
+}
+
+// negotiate reads the file in the best content coding that the client accepts.
+func (f file) negotiate(c *fiber.Ctx) (content []byte, coding string, err error) {
+	for _, coding := range f.codings {
+		if c.Get(fiber.HeaderAcceptEncoding) == "" || c.AcceptsEncodings(coding) == "" {
+			continue
+		}
+		if content, err := f.read(coding); err == nil {
+			return content, coding, nil
+		}
+	}
+	content, err = f.read("")
+	return content, "", err
+}
+
+// notModified sets ETag, and answers 304 if If-None-Match has it. Each content coding has a tag of
+// its own (RFC 9110, section 8.8.3).
+func notModified(c *fiber.Ctx, etag, coding string) bool {
+	if coding != "" {
+		etag += "-" + coding
+	}
+	etag = `"` + etag + `"`
+	c.Set(fiber.HeaderETag, etag)
+	var lines []string
+	for _, line := range c.Request().Header.PeekAll(fiber.HeaderIfNoneMatch) {
+		lines = append(lines, string(line))
+	}
+	if !conditional.Parse(lines).MatchWeak(etag) {
+		return false
+	}
+	c.Status(fiber.StatusNotModified)
+	return true
+}
+
+// hash returns the hash of a content for its entity tag.
+func hash(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:16])
+}
+
+// mediaTypeOf returns the media type of a file by its extension. The table of the operating system
+// is not used, since it differs between systems.
+func mediaTypeOf(name string) (mediaType string, ok bool) {
+	switch path.Ext(name) {
+	case ".html":
+		return fiber.MIMETextHTMLCharsetUTF8, true
+	case ".json":
+		return fiber.MIMEApplicationJSON, true
+	case ".txt":
+		return fiber.MIMETextPlainCharsetUTF8, true
+	case ".js":
+		return "text/javascript; charset=utf-8", true
+	case ".css":
+		return "text/css; charset=utf-8", true
+	case ".svg":
+		return "image/svg+xml", true
+	case ".woff2":
+		return "font/woff2", true
+	default:
+		return "", false
+	}
+}
