@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestAnActorsLife(t *testing.T) {
+func TestAnActorIsCreatedReplacedAndDeleted(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	made := g.send("POST", "/actors/", `{"name":" 하나 ","id":7}`)
@@ -79,13 +79,13 @@ func TestNoTwoActorsHaveOneName(t *testing.T) {
 	}
 	other := g.add("/actors", `{"name":"other"}`)
 	g.problem(g.send("PUT", other, `{"name":"배우 0"}`), http.StatusConflict, "actor-exists")
-	g.problem(g.send("POST", "/actors", `{"name":"\u1107\u1162\u110b\u116e 0"}`), http.StatusConflict, "actor-exists") // in single jamo
+	g.problem(g.send("POST", "/actors", `{"name":"\u1107\u1162\u110b\u116e 0"}`), http.StatusConflict, "actor-exists") // in NFD
 	if r := g.send("PUT", other, `{"name":"other"}`); r.StatusCode != http.StatusOK {
 		t.Errorf("its own name: %s: %s", r.Status, r.text)
 	}
 }
 
-func TestActorsAreSearched(t *testing.T) {
+func TestActorsAreSearchedByPartsOfTheirNames(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, name := range []string{"김하나", "하나 Kim", "100%", "a_b", "ÉMILE/X", "search"} {
@@ -93,7 +93,7 @@ func TestActorsAreSearched(t *testing.T) {
 	}
 	for part, want := range map[string]string{
 		"하나": "1 2", "kim": "2", "KIM": "2", "%": "3", "_": "4", "é": "5", "e/x": "5", "나 k": "2", "x": "5", "search": "6", "없다": "",
-		"\u1112\u1161\u1102\u1161": "1 2", // 하나 in single jamo, as a Mac sends it
+		"\u1112\u1161\u1102\u1161": "1 2", // 하나 in NFD, as macOS sends it
 		`\`:                        "", "'": "", "a%b": "",
 	} {
 		for _, slash := range []string{"", "/"} {
@@ -105,7 +105,7 @@ func TestActorsAreSearched(t *testing.T) {
 	if got := g.ids("/actors/search/" + url.PathEscape("하나") + "?skip=1&limit=1"); got != "2" {
 		t.Errorf("the second one: %s", got)
 	}
-	// As curl sends it: bytes that nobody has escaped.
+	// As curl sends it: bytes without percent escapes.
 	w := g.dial()
 	w.send("GET /actors/search/하나 HTTP/1.1\r\nHost: x\r\n\r\n")
 	if r := w.answer(); r.StatusCode != http.StatusOK || !strings.Contains(string(r.text), "김하나") {
@@ -117,7 +117,7 @@ func TestActorsAreSearched(t *testing.T) {
 	g.invalid(w.answer(), "name: must be percent-encoded text")
 }
 
-func TestAnActorsTokensAreThoseWithItsName(t *testing.T) {
+func TestTheTokensOfAnActorAreThoseWithItsName(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil) // whose token has the actor 하나
 	actor := g.add("/actors", `{"name":"하나"}`)
@@ -133,7 +133,7 @@ func TestAnActorsTokensAreThoseWithItsName(t *testing.T) {
 	if got := g.get(path).json(t)["actor_name"]; got != "두나" || g.ids(actor+"/tokens/") != fmt.Sprint(g.token) {
 		t.Errorf("renamed, its token is of %v", got)
 	}
-	// Whoever edits the token has not seen the new name.
+	// A client that edits the token has not seen the new name.
 	r := g.do("PUT", path, strings.NewReader(`{"token_name":"a","actor_name":"하나","start_time":0,"end_time":1}`), map[string]string{"If-Match": tag})
 	g.problem(r, http.StatusPreconditionFailed, "precondition-failed")
 	if got := g.ids("/tokens?actor_name=하나둘"); got != "2" {

@@ -50,9 +50,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		return err
 	}
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
-	deletions := catalogue.NewDeletions(conns.store, conns.events, log)
+	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	return lifecycle.Run(ctx, ready.Watch, server.Run,
-		lifecycle.After(log, setup(conns, ready), usage.Run, sweeper.Run, deletions.Run))
+		lifecycle.After(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run))
 }
 
 // setup creates what the gateway needs in NATS and in Postgres.

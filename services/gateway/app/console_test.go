@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// asBrowser is what a browser says that it takes.
+// asBrowser is the Accept header of a browser.
 const asBrowser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
-// built is a folder as a build of the console leaves it.
+// built makes a folder with the files of a build of the console.
 func built(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -54,7 +54,7 @@ func TestProgramsGetJSONAndBrowsersTheConsole(t *testing.T) {
 	}
 }
 
-func TestTheConsolesPageIsAskedForAnewAndConfined(t *testing.T) {
+func TestThePageOfTheConsoleIsRevalidatedAndHasAPolicy(t *testing.T) {
 	t.Parallel()
 	dir := built(t, nil)
 	g := start(t, map[string]string{"CONSOLE_DIR": dir, "S3_PUBLIC_ENDPOINT": "https://s3.example.org:9000/path"})
@@ -82,7 +82,7 @@ func TestTheConsolesPageIsAskedForAnewAndConfined(t *testing.T) {
 	}
 }
 
-func TestProgramsLearnHowLargeARecordingMayBe(t *testing.T) {
+func TestTheRootNamesTheSizeOfTheLargestRecording(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"MAX_UPLOAD_BYTES": "70000"})
 	if r := g.do("GET", "/", nil, nil); !strings.Contains(string(r.text), `"max_upload_bytes":70000`) {
@@ -90,7 +90,7 @@ func TestProgramsLearnHowLargeARecordingMayBe(t *testing.T) {
 	}
 }
 
-func TestTheConsolesFilesAreKeptForEver(t *testing.T) {
+func TestTheFilesOfTheConsoleMayBeCachedForEver(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"CONSOLE_DIR": built(t, nil)})
 	for _, c := range []struct{ path, accept, body, mediaType, encoding string }{
@@ -100,7 +100,7 @@ func TestTheConsolesFilesAreKeptForEver(t *testing.T) {
 		{"/console/assets/style-def.css", "br", "p{}", "text/css; charset=utf-8", ""},
 		{"/console/assets/style-def.css/", "", "p{}", "text/css; charset=utf-8", ""},
 	} {
-		// RoundTrip asks for gzip by itself where nothing else is asked for.
+		// RoundTrip requests gzip if the request has no Accept-Encoding.
 		accept := c.accept
 		if accept == "" {
 			accept = "identity"
@@ -142,7 +142,7 @@ func TestNothingOutsideTheConsoleIsRead(t *testing.T) {
 	g.problem(g.do("POST", "/console", nil, nil), http.StatusMethodNotAllowed, "method-not-allowed")
 }
 
-func TestAConsoleThatIsNotBuiltSaysHowItIs(t *testing.T) {
+func TestWithoutABuildThePageSaysHowToBuildTheConsole(t *testing.T) {
 	t.Parallel()
 	later := filepath.Join(t.TempDir(), "dist")
 	for name, dir := range map[string]string{"none": "", "missing": later} {

@@ -10,24 +10,24 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// untilTold waits until nothing is left to be told, and returns how often each token
-// was told to be deleted.
-func (g *gateway) untilTold() map[string]int {
+// waitPublished waits until the outbox is empty, and returns how often the deletion of each token
+// was published.
+func (g *env) waitPublished() map[string]int {
 	g.t.Helper()
 	g.holds(`NOT EXISTS (SELECT FROM catalogue.deleted_tokens)`)
-	told := map[string]int{}
+	published := map[string]int{}
 	for _, m := range g.kit.Letters(event.Tokens()) {
-		told[m.Header.Get("ce-subject")]++
+		published[m.Header.Get("ce-subject")]++
 		if want := "token." + m.Header.Get("ce-subject") + ".deleted"; m.Header.Get("ce-id") != want || m.Header.Get("ce-type") != "audio.token.deleted.v1" ||
 			m.Header.Get("ce-source") != "/gateway" || m.Subject != "audio.tokens."+m.Header.Get("ce-subject")+".deleted" {
 			g.t.Errorf("%s %v", m.Subject, m.Header)
 		}
 	}
-	return told
+	return published
 }
 
 // delete deletes a token and checks that it is gone at once.
-func (g *gateway) delete(token int64) {
+func (g *env) delete(token int64) {
 	g.t.Helper()
 	path := fmt.Sprintf("/tokens/%d", token)
 	if r := g.do("DELETE", path, nil, nil); r.StatusCode != http.StatusOK || string(r.text) != `{"detail":"Token deleted successfully"}` {
@@ -37,7 +37,7 @@ func (g *gateway) delete(token int64) {
 	g.problem(g.do("DELETE", path, nil, nil), 404, "token-not-found")
 }
 
-func TestADeletedTokenIsGoneAtOnceAndTold(t *testing.T) {
+func TestADeletedTokenIsGoneAtOnceAndItsDeletionIsPublished(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	g.delete(g.token)
@@ -45,46 +45,46 @@ func TestADeletedTokenIsGoneAtOnceAndTold(t *testing.T) {
 	if r := g.do("GET", "/tokens", nil, nil); string(r.text) != "[]" {
 		t.Errorf("listed: %s", r.text)
 	}
-	if told := g.untilTold(); len(told) != 1 || told[fmt.Sprint(g.token)] != 1 {
-		t.Errorf("told %v", told)
+	if published := g.waitPublished(); len(published) != 1 || published[fmt.Sprint(g.token)] != 1 {
+		t.Errorf("published %v", published)
 	}
 	g.problem(g.do("DELETE", "/tokens/4711", nil, nil), 404, "token-not-found")
-	if told := g.untilTold(); len(told) != 1 {
-		t.Errorf("told %v", told)
+	if published := g.waitPublished(); len(published) != 1 {
+		t.Errorf("published %v", published)
 	}
 }
 
-func TestADeletionIsAcceptedWhileTheBusIsAwayAndToldWhenItIsBack(t *testing.T) {
+func TestADeletionIsAcceptedWhileNATSIsAwayAndPublishedLater(t *testing.T) {
 	t.Parallel()
-	g, nats, _ := behindProxies(t)
+	g, nats, _ := withFaultProxies(t)
 	g.withToken()
 	nats.Cut()
 	g.delete(g.token)
 	g.holds(`EXISTS (SELECT FROM catalogue.deleted_tokens)`)
 	nats.Mend()
-	if told := g.untilTold(); told[fmt.Sprint(g.token)] != 1 {
-		t.Errorf("told %v", told)
+	if published := g.waitPublished(); published[fmt.Sprint(g.token)] != 1 {
+		t.Errorf("published %v", published)
 	}
 }
 
-// A copy died between the deletion and its event, or between that and its note.
-func TestADeletionThatACrashLeftUntoldIsToldByAnyCopy(t *testing.T) {
+// A replica died between the deletion and its event, or before it was marked as published.
+func TestADeletionThatACrashLeftInTheOutboxIsPublishedByAnyReplica(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	if err := g.kit.Bus("gateway").Tell(g.kit.Context(), event.TokenDeleted{TokenID: 4711}); err != nil {
 		t.Fatal(err)
 	}
 	g.sql(`INSERT INTO catalogue.deleted_tokens (token_id) VALUES (4711), (4712)`)
-	told := g.untilTold()
-	if len(told) != 2 || told["4711"] != 1 || told["4712"] != 1 { // what was told twice is swallowed
-		t.Errorf("told %v", told)
+	published := g.waitPublished()
+	if len(published) != 2 || published["4711"] != 1 || published["4712"] != 1 { // NATS drops the duplicate
+		t.Errorf("published %v", published)
 	}
 }
 
-func TestManyDeletionsAreEachToldByOneOfTheCopies(t *testing.T) {
+func TestEveryDeletionInTheOutboxIsPublishedByOneOfTheReplicas(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	copies := []*gateway{g, g.again(nil)}
+	replicas := []*env{g, g.again(nil)}
 	tokens := make([]int64, 30)
 	for i := range tokens {
 		tokens[i] = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
@@ -93,7 +93,7 @@ func TestManyDeletionsAreEachToldByOneOfTheCopies(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range statuses {
 		wg.Go(func() {
-			r, err := copies[i%2].try(g.kit.Context(), "DELETE", fmt.Sprintf("/tokens/%d", tokens[i/2]), nil, nil)
+			r, err := replicas[i%2].try(g.kit.Context(), "DELETE", fmt.Sprintf("/tokens/%d", tokens[i/2]), nil, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -108,29 +108,29 @@ func TestManyDeletionsAreEachToldByOneOfTheCopies(t *testing.T) {
 		}
 	}
 	testkit.Eventually(t, func() error {
-		told := g.untilTold()
+		published := g.waitPublished()
 		for _, token := range tokens {
-			if told[fmt.Sprint(token)] != 1 {
-				return fmt.Errorf("token %d was told %d times", token, told[fmt.Sprint(token)])
+			if published[fmt.Sprint(token)] != 1 {
+				return fmt.Errorf("token %d was published %d times", token, published[fmt.Sprint(token)])
 			}
 		}
 		return nil
 	})
 }
 
-// Its job is erased by who hears of both.
+// Its job is erased by the consumers of both events.
 func TestAnUploadThatIsUnderWayWhenItsTokenIsDeletedIsAccepted(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	b := g.begin("k", wav(600<<10))
 	g.delete(g.token)
-	g.untilTold()
+	g.waitPublished()
 	if r := g.received(g.accepts(b.finish(), false)); r.TokenID != g.token {
 		t.Errorf("%+v", r)
 	}
 }
 
-func TestAKeyOfAJobThatWasErasedTellsThatItIsGone(t *testing.T) {
+func TestTheKeyOfAnErasedJobIsAnsweredWith410(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	content := wav(600 << 10)

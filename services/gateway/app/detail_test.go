@@ -18,7 +18,7 @@ import (
 const pitch = `{"time":[0,0.01],"pitch":[null,220.5],"name":"소리"}`
 
 // put stores an object in the test's bucket.
-func (g *gateway) put(client *minio.Client, bucket, key, content string) {
+func (g *env) put(client *minio.Client, bucket, key, content string) {
 	g.t.Helper()
 	_, err := client.PutObject(g.kit.Context(), bucket, key, strings.NewReader(content), int64(len(content)), minio.PutObjectOptions{})
 	if err != nil {
@@ -26,13 +26,13 @@ func (g *gateway) put(client *minio.Client, bucket, key, content string) {
 	}
 }
 
-// referring makes a token with references and returns its path.
-func (g *gateway) referring(pitch, voice string) string {
+// referring creates a token with references and returns its path.
+func (g *env) referring(pitch, voice string) string {
 	g.t.Helper()
 	return g.add("/tokens", fmt.Sprintf(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":%q,"s3_bgvoice_url":%q}`, pitch, voice))
 }
 
-func TestADetailShowsWhatEveryFormOfAReferenceNames(t *testing.T) {
+func TestADetailShowsTheObjectsOfEveryFormOfReference(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	client, bucket := g.kit.Bucket()
@@ -78,7 +78,7 @@ func TestLinksNameThePublicEndpoint(t *testing.T) {
 	}
 }
 
-func TestAForeignURLIsPassedOnAndNeverAskedFor(t *testing.T) {
+func TestAURLOfAnotherHostIsNeverRequested(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	var asked atomic.Int64
@@ -121,7 +121,7 @@ func TestAPitchThatCannotBeShownIsLeftOut(t *testing.T) {
 	if got, _ := g.get(g.referring("most", "")).json(t)["pitch"].(string); len(got) != 8<<20-2 {
 		t.Errorf("the largest pitch came as %d bytes", len(got))
 	}
-	// A link is made without asking whether there is anything behind it.
+	// A link is made without checking that the object exists.
 	if m := g.get(g.referring("", "s3://x/k")).json(t); m["bgvoice_url"] != nil || !strings.Contains(g.kit.Logged(), "background voice left out") {
 		t.Errorf("an impossible bucket: %v", m["bgvoice_url"])
 	}
@@ -134,7 +134,7 @@ func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 	s3 := kit.Proxy(kit.Settings(nil)["S3_ENDPOINT"])
 	s3.Cut()
 	i := kit.Run(app.Run, map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "S3_ENDPOINT": s3.URL})
-	g := newGateway(t, kit, i)
+	g := newEnv(t, kit, i)
 	g.withToken()
 	client, bucket := kit.Bucket()
 	g.put(client, bucket, "k", pitch)
@@ -150,12 +150,12 @@ func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 		t.Errorf("held: %v", m)
 	}
 	s3.Mend()
-	// What was answered without a pitch is not what is there now.
+	// The entity tag of an answer without the pitch does not match any more.
 	back := g.do("GET", path, nil, map[string]string{"If-None-Match": away.Header.Get("ETag")})
 	if back.StatusCode != http.StatusOK || back.json(t)["pitch"] == nil {
 		t.Errorf("back: %s: %s", back.Status, back.text)
 	}
-	// And the version is that of before: an editor has nothing to read again.
+	// The version is unchanged: a client that edits the token need not read it again.
 	r := g.do("PUT", path, strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":2}`),
 		map[string]string{"If-Match": away.Header.Get("ETag")})
 	if r.StatusCode != http.StatusOK {
@@ -163,7 +163,7 @@ func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 	}
 }
 
-func TestADetailsTagIsOfAllThatItShows(t *testing.T) {
+func TestTheEntityTagOfADetailCoversAllThatItShows(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	client, bucket := g.kit.Bucket()

@@ -37,10 +37,10 @@ func TestTheDocumentIsServedAsJSON(t *testing.T) {
 	}
 }
 
-// named are the files that the page loads.
+// named matches the files that the page loads.
 var named = regexp.MustCompile(`(?:src|href)="(/docs/[^"]+)"`)
 
-func TestTheDocumentationNeedsNothingFromElsewhere(t *testing.T) {
+func TestTheDocumentationLoadsNothingFromOtherHosts(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	page := g.do("GET", "/docs", nil, nil)
@@ -65,7 +65,7 @@ func TestTheDocumentationNeedsNothingFromElsewhere(t *testing.T) {
 	}
 }
 
-func TestAFileIsSentOnceAndAsSmallAsTheClientTakesIt(t *testing.T) {
+func TestAFileIsSentCompressedAndNotAgainIfTheClientHasIt(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, path := range []string{"/openapi.json", "/docs", "/docs/docs.js", "/docs/swagger-ui-bundle.js"} {

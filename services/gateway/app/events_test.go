@@ -16,11 +16,12 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// replicas plays trackers, each of which takes one connection, one after the other.
-func replicas(t *testing.T, changes map[string]string, each ...http.HandlerFunc) (*gateway, func() int) {
+// replicas starts a gateway whose tracker is a stub that answers each connection with the next
+// handler.
+func replicas(t *testing.T, changes map[string]string, each ...http.HandlerFunc) (*env, func() int) {
 	t.Helper()
 	var taken atomic.Int64
-	g, _ := behind(t, changes, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, changes, func(w http.ResponseWriter, r *http.Request) {
 		n := int(taken.Add(1))
 		if n > len(each) {
 			t.Errorf("connection %d: %s", n, r.Header.Get("Last-Event-ID"))
@@ -32,8 +33,8 @@ func replicas(t *testing.T, changes map[string]string, each ...http.HandlerFunc)
 	return g, func() int { return int(taken.Load()) }
 }
 
-// says plays a tracker that sends text, if it was asked from an id, and then ends
-// its stream or breaks.
+// says is a stub tracker that sends text if the request has a Last-Event-ID, and then ends or
+// breaks its stream.
 func says(t *testing.T, from, text string, breaks bool) http.HandlerFunc {
 	t.Helper()
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +54,7 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-func TestAStreamGoesOnAtAnotherReplica(t *testing.T) {
+func TestAStreamIsResumedAtAnotherReplica(t *testing.T) {
 	t.Parallel()
 	large := "data: " + strings.Repeat("x", 100<<10) + "\n\n"
 	const six, seven, end = "id: 6\ndata: 6\n\n", "id: 7\ndata: 7\n\n", "retry: 2000\nid: 8\ndata: end\n\n"
@@ -91,9 +92,9 @@ func TestAStreamGoesOnAtAnotherReplica(t *testing.T) {
 	}
 }
 
-func TestAClientThatLeavesABrokenStreamIsNoticed(t *testing.T) {
+func TestAClientThatLeavesDuringAResumptionIsNoticed(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Last-Event-ID") != "5" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
@@ -128,31 +129,31 @@ func block(t *testing.T, body *bufio.Reader) string {
 	}
 }
 
-// listensNoMore waits until a gateway that was stopped takes no connection.
-func (g *gateway) listensNoMore() {
+// waitNotListening waits until a gateway in its shutdown accepts no connection.
+func (g *env) waitNotListening() {
 	g.t.Helper()
 	testkit.Eventually(g.t, func() error {
 		fresh := &http.Transport{DisableKeepAlives: true}
 		req, _ := http.NewRequestWithContext(g.kit.Context(), http.MethodGet, g.url+"/livez", nil)
 		resp, err := fresh.RoundTrip(req)
 		if err != nil {
-			return nil //nolint:nilerr // it is what is waited for
+			return nil //nolint:nilerr // the expected failure
 		}
 		_ = resp.Body.Close()
 		return fmt.Errorf("it still answers: %s", resp.Status)
 	})
 }
 
-func TestAStoppingGatewayKeepsStreamsOfJobsThatEnd(t *testing.T) {
+func TestAShutdownKeepsStreamsOfJobsThatEndInTheGrace(t *testing.T) {
 	t.Parallel()
 	e := newEvents()
-	g, _ := behind(t, map[string]string{"SHUTDOWN_GRACE": "60s"}, e.serve)
+	g, _ := startWithUpstream(t, map[string]string{"SHUTDOWN_GRACE": "60s"}, e.serve)
 	_, body := g.open(g.kit.Context())
 	e.frames <- "id: 6\ndata: 6\n\n"
 	block(t, body)
 	began, stopped := time.Now(), make(chan error, 1)
 	go func() { stopped <- g.stop() }()
-	g.listensNoMore()
+	g.waitNotListening()
 	e.frames <- "id: 7\ndata: 7\n\n"
 	if got := block(t, body); got != "id: 7\ndata: 7\n\n" {
 		t.Errorf("after the stop: %q", got)
@@ -164,15 +165,15 @@ func TestAStoppingGatewayKeepsStreamsOfJobsThatEnd(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 40*time.Second { // less than streams may stay
+	if took := time.Since(began); took > 40*time.Second { // streams may stay longer
 		t.Errorf("the stop took %v though every job had ended", took)
 	}
 }
 
-func TestAStoppingGatewayHandsStreamsOver(t *testing.T) {
+func TestAShutdownEndsStreamsWithARetry(t *testing.T) {
 	t.Parallel()
 	polls := make(chan struct{})
-	g, _ := behind(t, map[string]string{"SHUTDOWN_GRACE": "5s"}, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, map[string]string{"SHUTDOWN_GRACE": "5s"}, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/tokens/analysis-result") { // a long poll
 			close(polls)
 			<-r.Context().Done()

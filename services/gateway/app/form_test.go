@@ -13,7 +13,7 @@ func withBoundary(boundary string) []byte {
 	return fmt.Appendf(nil, "--%[1]s\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n%[2]s\r\n--%[1]s--\r\n", boundary, wav(1000))
 }
 
-func TestABoundaryIsTakenAsClientsSendIt(t *testing.T) {
+func TestBoundariesAreAcceptedAsClientsSendThem(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for contentType, boundary := range map[string]string{
@@ -39,7 +39,7 @@ func TestABoundaryIsTakenAsClientsSendIt(t *testing.T) {
 	}
 }
 
-func TestARefusedFormIsToldItsCauseInBothLanguages(t *testing.T) {
+func TestTheCauseOfARefusedFormIsGivenInBothLanguages(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	const typed = "multipart/form-data; boundary=b"
@@ -50,7 +50,7 @@ func TestARefusedFormIsToldItsCauseInBothLanguages(t *testing.T) {
 	for _, c := range []struct {
 		name, contentType, body string
 		status                  int
-		code, member            string // the member is of the problem document: name=value
+		code, member            string // member of the problem document: name=value
 		ko, en                  string
 	}{
 		{"a type of its own", "application/json; charset=utf-8", "{}", 415, "not-multipart", "content_type=application/json",
@@ -115,7 +115,7 @@ func TestAnEncodedUploadIsRefusedBeforeItsBodyIsRead(t *testing.T) {
 	for _, encoding := range []string{"gzip", "br", "identity, GZIP", "gzip\r\nContent-Encoding: identity", "x-made-up"} {
 		w := g.dial()
 		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nContent-Encoding: %s\r\n\r\n-", g.path(), contentType, len(body), encoding)
-		r := w.answer() // all but the first byte of the body never comes
+		r := w.answer() // only the first byte of the body is sent
 		if m := g.problem(r, 415, "unsupported-encoding"); m["encoding"] == nil || m["detail"] != "The upload has a Content-Encoding. Send it without one." {
 			t.Errorf("%s: %v", encoding, m)
 		}
@@ -123,7 +123,7 @@ func TestAnEncodedUploadIsRefusedBeforeItsBodyIsRead(t *testing.T) {
 			t.Errorf("%s: %v", encoding, r.Header)
 		}
 	}
-	g.nothing()
+	g.assertNothingStored()
 	for _, encoding := range []string{"identity", "Identity", ""} {
 		if r := g.do("POST", g.path(), bytes.NewReader(body), map[string]string{"Content-Type": contentType, "Content-Encoding": encoding}); r.StatusCode != http.StatusAccepted {
 			t.Errorf("%q: %s: %s", encoding, r.Status, r.text)

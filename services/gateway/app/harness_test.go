@@ -21,9 +21,9 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// gateway is one running gateway with a token. Whatever it answers is held to
-// its own document.
-type gateway struct {
+// env is a running gateway with a token. Every answer of it is checked against its OpenAPI
+// document.
+type env struct {
 	t     *testing.T
 	kit   *testkit.Kit
 	bus   *bus.Bus
@@ -33,14 +33,14 @@ type gateway struct {
 	http  *contract.Transport
 }
 
-// document is the API's.
+// document is the OpenAPI document.
 var document = sync.OnceValues(func() (*contract.Document, error) { return contract.Read("../internal/api/openapi.yaml") })
 
-// played marks the answers of services that a test plays: what is passed on as
-// it came is not held to the document.
-const played = "X-Played"
+// stubHeader marks the answers of stub services. They are forwarded as they are, and not checked
+// against the document.
+const stubHeader = "X-Played"
 
-func start(t *testing.T, changes map[string]string) *gateway {
+func start(t *testing.T, changes map[string]string) *env {
 	t.Helper()
 	kit := testkit.New(t)
 	kit.Database()
@@ -49,7 +49,7 @@ func start(t *testing.T, changes map[string]string) *gateway {
 		vars[k] = v
 	}
 	i := kit.Run(app.Run, vars)
-	g := newGateway(t, kit, i)
+	g := newEnv(t, kit, i)
 	g.http.Prefix = strings.TrimSuffix(vars["BASE_PATH"], "/")
 	g.url += g.http.Prefix
 	g.ready()
@@ -59,27 +59,27 @@ func start(t *testing.T, changes map[string]string) *gateway {
 	return g
 }
 
-func newGateway(t *testing.T, kit *testkit.Kit, i *testkit.Instance) *gateway {
+func newEnv(t *testing.T, kit *testkit.Kit, i *testkit.Instance) *env {
 	t.Helper()
 	described, err := document()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &gateway{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: kit.Bus("test"), http: &contract.Transport{
+	return &env{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: kit.Bus("test"), http: &contract.Transport{
 		Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
-		Exempt: func(r *http.Response) bool { return r.Header.Get(played) != "" },
+		Exempt: func(r *http.Response) bool { return r.Header.Get(stubHeader) != "" },
 	}}
 }
 
-// in is the same gateway in a part of its test.
-func (g *gateway) in(t *testing.T) *gateway {
+// in returns the same gateway for a subtest.
+func (g *env) in(t *testing.T) *env {
 	t.Helper()
 	part := *g
 	part.t = t
 	return &part
 }
 
-func (g *gateway) ready() {
+func (g *env) ready() {
 	g.t.Helper()
 	testkit.Eventually(g.t, func() error {
 		r, err := g.try(g.kit.Context(), "GET", "/readyz", nil, nil)
@@ -90,7 +90,7 @@ func (g *gateway) ready() {
 	})
 }
 
-// reply is an answer that was read to its end.
+// reply is an answer with its whole body.
 type reply struct {
 	*http.Response
 	text []byte
@@ -110,7 +110,7 @@ func (r reply) json(t *testing.T) map[string]any {
 	return m
 }
 
-func (g *gateway) do(method, path string, body io.Reader, header map[string]string) reply {
+func (g *env) do(method, path string, body io.Reader, header map[string]string) reply {
 	g.t.Helper()
 	r, err := g.try(g.kit.Context(), method, path, body, header)
 	if err != nil {
@@ -119,7 +119,7 @@ func (g *gateway) do(method, path string, body io.Reader, header map[string]stri
 	return r
 }
 
-func (g *gateway) try(ctx context.Context, method, path string, body io.Reader, header map[string]string) (reply, error) {
+func (g *env) try(ctx context.Context, method, path string, body io.Reader, header map[string]string) (reply, error) {
 	req, err := http.NewRequestWithContext(ctx, method, g.url+path, body)
 	if err != nil {
 		return reply{}, err
@@ -137,18 +137,18 @@ func (g *gateway) try(ctx context.Context, method, path string, body io.Reader, 
 }
 
 // send sends JSON.
-func (g *gateway) send(method, path, body string) reply {
+func (g *env) send(method, path, body string) reply {
 	g.t.Helper()
 	return g.do(method, path, strings.NewReader(body), map[string]string{"Content-Type": "application/json"})
 }
 
-func (g *gateway) ask(path string) reply {
+func (g *env) ask(path string) reply {
 	g.t.Helper()
 	return g.do("GET", path, nil, nil)
 }
 
-// get asks for what is there.
-func (g *gateway) get(path string) reply {
+// get requests a path and checks that the answer is 200.
+func (g *env) get(path string) reply {
 	g.t.Helper()
 	r := g.ask(path)
 	if r.StatusCode != http.StatusOK {
@@ -157,8 +157,8 @@ func (g *gateway) get(path string) reply {
 	return r
 }
 
-// add makes an entry of the catalogue and returns its path.
-func (g *gateway) add(list, body string) string {
+// add creates an entry of the catalogue and returns its path.
+func (g *env) add(list, body string) string {
 	g.t.Helper()
 	r := g.send("POST", list, body)
 	if r.StatusCode != http.StatusCreated {
@@ -167,8 +167,8 @@ func (g *gateway) add(list, body string) string {
 	return r.Header.Get("Location")
 }
 
-// create makes a token.
-func (g *gateway) create(body string) map[string]any {
+// create creates a token.
+func (g *env) create(body string) map[string]any {
 	g.t.Helper()
 	r := g.send("POST", "/tokens/", body)
 	if r.StatusCode != http.StatusCreated {
@@ -215,9 +215,9 @@ func wav(n int) []byte {
 	return b
 }
 
-func (g *gateway) path() string { return fmt.Sprintf("/tokens/%d/upload-audio", g.token) }
+func (g *env) path() string { return fmt.Sprintf("/tokens/%d/upload-audio", g.token) }
 
-func (g *gateway) upload(header map[string]string, parts ...part) reply {
+func (g *env) upload(header map[string]string, parts ...part) reply {
 	g.t.Helper()
 	body, contentType := form(parts...)
 	h := map[string]string{"Content-Type": contentType}
@@ -227,8 +227,8 @@ func (g *gateway) upload(header map[string]string, parts ...part) reply {
 	return g.do("POST", g.path(), bytes.NewReader(body), h)
 }
 
-// received is the event of an accepted job, and staged its bytes.
-func (g *gateway) received(job string) event.Received {
+// received returns the received event of an accepted job.
+func (g *env) received(job string) event.Received {
 	g.t.Helper()
 	log, err := g.bus.Log(g.kit.Context(), job)
 	if err != nil {
@@ -241,7 +241,7 @@ func (g *gateway) received(job string) event.Received {
 	return r
 }
 
-func (g *gateway) staged(r event.Received) []byte {
+func (g *env) staged(r event.Received) []byte {
 	g.t.Helper()
 	body, err := g.bus.OpenStaged(g.kit.Context(), r.Staged())
 	if err != nil {
@@ -254,8 +254,8 @@ func (g *gateway) staged(r event.Received) []byte {
 	return b
 }
 
-// nothing checks that nothing was published and nothing is staged.
-func (g *gateway) nothing() {
+// assertNothingStored checks that nothing was published and nothing is staged.
+func (g *env) assertNothingStored() {
 	g.t.Helper()
 	js := g.kit.JetStream()
 	for _, s := range []event.Stream{event.Jobs(), event.Staging()} {
@@ -273,7 +273,7 @@ func (g *gateway) nothing() {
 }
 
 // invalid checks that a reply names the rules that were broken: "pointer: detail".
-func (g *gateway) invalid(r reply, want ...string) {
+func (g *env) invalid(r reply, want ...string) {
 	g.t.Helper()
 	var got []string
 	broken, _ := g.problem(r, http.StatusUnprocessableEntity, "validation-failed")["errors"].([]any)
@@ -289,7 +289,7 @@ func (g *gateway) invalid(r reply, want ...string) {
 }
 
 // problem checks that a reply is a problem document.
-func (g *gateway) problem(r reply, status int, code string) map[string]any {
+func (g *env) problem(r reply, status int, code string) map[string]any {
 	g.t.Helper()
 	if r.StatusCode != status || r.Header.Get("Content-Type") != "application/problem+json" {
 		g.t.Fatalf("got %s, %s, want %d: %s", r.Status, r.Header.Get("Content-Type"), status, r.text)

@@ -19,8 +19,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// again starts another copy of the same gateway.
-func (g *gateway) again(changes map[string]string) *gateway {
+// again starts another replica of the same gateway.
+func (g *env) again(changes map[string]string) *env {
 	g.t.Helper()
 	vars := map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1"}
 	maps.Copy(vars, changes)
@@ -32,13 +32,13 @@ func (g *gateway) again(changes map[string]string) *gateway {
 }
 
 // keyed uploads a recording under a key.
-func (g *gateway) keyed(key string, content []byte) reply {
+func (g *env) keyed(key string, content []byte) reply {
 	g.t.Helper()
 	return g.upload(map[string]string{"Idempotency-Key": key}, part{name: "file", file: "a.wav", content: content})
 }
 
 // accepts checks that a reply is a 202, a replay or not, and returns its job.
-func (g *gateway) accepts(r reply, replayed bool) string {
+func (g *env) accepts(r reply, replayed bool) string {
 	g.t.Helper()
 	job, _ := r.json(g.t)["job_id"].(string)
 	if r.StatusCode != http.StatusAccepted || job == "" || r.Header.Get("Location") != "/tokens/analysis-result/"+job {
@@ -50,8 +50,8 @@ func (g *gateway) accepts(r reply, replayed bool) string {
 	return job
 }
 
-// only checks that one job was opened, once, and that its bytes alone are staged.
-func (g *gateway) only(job string, content []byte) {
+// only checks that one job was accepted, once, and that only its bytes are staged.
+func (g *env) only(job string, content []byte) {
 	g.t.Helper()
 	if letters := g.kit.Letters(event.Jobs()); len(letters) != 1 || letters[0].Subject != "audio.jobs."+job+".received" {
 		g.t.Errorf("the log holds %d events", len(letters))
@@ -66,8 +66,8 @@ func (g *gateway) only(job string, content []byte) {
 	}
 }
 
-// keys is the gateway's own database.
-func (g *gateway) keys() *sqlx.DB {
+// keys opens the database of the gateway.
+func (g *env) keys() *sqlx.DB {
 	g.t.Helper()
 	var cfg postgres.Config
 	g.kit.Load(&cfg)
@@ -79,15 +79,15 @@ func (g *gateway) keys() *sqlx.DB {
 	return db
 }
 
-func (g *gateway) sql(query string, args ...any) {
+func (g *env) sql(query string, args ...any) {
 	g.t.Helper()
 	if _, err := g.keys().ExecContext(g.kit.Context(), query, args...); err != nil {
 		g.t.Fatal(err)
 	}
 }
 
-// holds waits until the table of keys answers a question with true.
-func (g *gateway) holds(question string) {
+// holds waits until a condition on the database is true.
+func (g *env) holds(question string) {
 	g.t.Helper()
 	db, ctx := g.keys(), g.kit.Context()
 	testkit.Eventually(g.t, func() error {
@@ -102,22 +102,22 @@ func (g *gateway) holds(question string) {
 	})
 }
 
-// The states of the one key that a test has.
+// Conditions on the key of a test.
 const (
 	noKey   = `NOT EXISTS (SELECT FROM catalogue.upload_keys)`
 	running = `EXISTS (SELECT FROM catalogue.upload_keys WHERE sha256 IS NULL AND lease_until > now())`
 	lapsed  = `EXISTS (SELECT FROM catalogue.upload_keys WHERE sha256 IS NULL AND lease_until <= now())`
 )
 
-// begun is an upload under way, of which some has been sent.
+// begun is an upload of which a part was sent.
 type begun struct {
 	*wire
 	rest []byte
 }
 
-// begin sends the first 300 KiB of an upload and waits until its claim runs and
-// a chunk is staged.
-func (g *gateway) begin(key string, content []byte) begun {
+// begin sends the first 300 KiB of an upload, and waits until its key is claimed and a chunk is
+// staged.
+func (g *env) begin(key string, content []byte) begun {
 	g.t.Helper()
 	entries := func() int {
 		found, err := g.bus.StagedEntries(g.kit.Context())
@@ -175,7 +175,7 @@ func TestAReplayNamesTheSameJobAndStoresNothing(t *testing.T) {
 	}
 }
 
-func TestWithoutAKeyNothingIsClaimedAndNothingReplayed(t *testing.T) {
+func TestAnUploadWithoutAKeyClaimsAndReplaysNothing(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	file := part{name: "file", file: "a.wav", content: wav(100)}
@@ -185,7 +185,7 @@ func TestWithoutAKeyNothingIsClaimedAndNothingReplayed(t *testing.T) {
 	g.holds(noKey)
 }
 
-func TestAKeyIsOfOneRecordingAndOneToken(t *testing.T) {
+func TestAKeyBelongsToOneRecordingAndOneToken(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	content := wav(600 << 10)
@@ -198,7 +198,7 @@ func TestAKeyIsOfOneRecordingAndOneToken(t *testing.T) {
 	elsewhere := *g
 	elsewhere.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
 	g.problem(elsewhere.keyed("k", content), 422, "idempotency-key-reused")
-	// Which is told before all of the body was sent.
+	// The answer comes before the whole body was sent.
 	body, contentType := form(part{name: "file", file: "a.wav", content: content})
 	w := elsewhere.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", elsewhere.path(), contentType, len(body), body[:100<<10])
@@ -220,20 +220,20 @@ func TestAMalformedKeyIsRefusedAndLeavesNothing(t *testing.T) {
 	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: a\r\nidempotency-key: a\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
 	g.problem(w.answer(), 422, "malformed-idempotency-key")
 	g.holds(noKey)
-	g.nothing()
+	g.assertNothingStored()
 }
 
-func TestUploadsWithOneKeyAtOnceBecomeOneJob(t *testing.T) {
+func TestConcurrentUploadsWithOneKeyBecomeOneJob(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	copies, content := []*gateway{g, g.again(nil)}, wav(600<<10)
+	replicas, content := []*env{g, g.again(nil)}, wav(600<<10)
 	var mu sync.Mutex
 	jobs, firsts := map[string]int{}, 0
 	var wg sync.WaitGroup
 	for i := range 12 {
 		wg.Go(func() {
 			body, contentType := form(part{name: "file", file: "a.wav", content: content})
-			r, err := copies[i%2].try(g.kit.Context(), "POST", g.path(), bytes.NewReader(body), map[string]string{"Content-Type": contentType, "Idempotency-Key": "k"})
+			r, err := replicas[i%2].try(g.kit.Context(), "POST", g.path(), bytes.NewReader(body), map[string]string{"Content-Type": contentType, "Idempotency-Key": "k"})
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -253,7 +253,7 @@ func TestUploadsWithOneKeyAtOnceBecomeOneJob(t *testing.T) {
 	if len(jobs) != 1 || firsts != 1 {
 		t.Errorf("%d of the answers are firsts, jobs are %v", firsts, jobs)
 	}
-	job := g.accepts(copies[1].keyed("k", content), true)
+	job := g.accepts(replicas[1].keyed("k", content), true)
 	g.only(job, content)
 }
 
@@ -262,7 +262,7 @@ func TestAKeyIsInUseWhileItsUploadRuns(t *testing.T) {
 	g := start(t, nil)
 	other, content := g.again(nil), wav(600<<10)
 	b := g.begin("k", content)
-	for _, copied := range []*gateway{g, other} {
+	for _, copied := range []*env{g, other} {
 		r := copied.keyed("k", content)
 		g.problem(r, 409, "idempotency-key-in-use")
 		if r.Header.Get("Retry-After") == "" {
@@ -300,8 +300,8 @@ func TestAnUploadThatFailsFreesItsKey(t *testing.T) {
 	g.problem(g.upload(key, part{name: "file", file: "a.wav", content: wav(700001)}), 413, "too-large")
 	g.problem(g.upload(key, part{name: "file", file: "a.wav", content: []byte("no sound at all")}), 415, "unsupported-audio")
 	g.holds(noKey)
-	g.nothing()
-	// Now it may be of anything.
+	g.assertNothingStored()
+	// Now the key may be used for another upload.
 	g.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
 	job := g.accepts(g.keyed("k", wav(500)), false)
 	g.only(job, wav(500))
@@ -317,7 +317,7 @@ func TestAFullBusFreesTheKey(t *testing.T) {
 			g := start(t, settings)
 			g.problem(g.keyed("k", wav(600<<10)), 503, "bus-full")
 			g.holds(noKey)
-			g.nothing()
+			g.assertNothingStored()
 		})
 	}
 }

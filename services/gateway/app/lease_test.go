@@ -11,9 +11,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// crash leaves what an upload leaves that dies before its event: a claim whose
-// lease runs on for a while. It returns the job of the claim.
-func (g *gateway) crash(key, lease string) string {
+// crash writes the claim of an upload that died before its event. It returns the job of the claim.
+func (g *env) crash(key, lease string) string {
 	g.t.Helper()
 	job, sum := g.kit.NewJob(), sha256.Sum256([]byte(key))
 	g.sql(`INSERT INTO catalogue.upload_keys (key_hash, token_id, job_id, holder, lease_until, expires_at)
@@ -21,8 +20,8 @@ func (g *gateway) crash(key, lease string) string {
 	return job
 }
 
-// until uploads again and again while the answer has a status that passes.
-func (g *gateway) until(passing int, key string, content []byte) reply {
+// until repeats an upload while the answer has the status passing.
+func (g *env) until(passing int, key string, content []byte) reply {
 	g.t.Helper()
 	var r reply
 	testkit.Eventually(g.t, func() error {
@@ -52,7 +51,7 @@ func TestACrashBlocksTheKeyForItsLeaseAndLeavesItsJob(t *testing.T) {
 	g.only(job, content)
 }
 
-func TestACrashBehindTheEventIsAReplay(t *testing.T) {
+func TestAnUploadAfterACrashBehindTheEventIsAReplay(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	other, content := g.again(nil), wav(600<<10)
@@ -73,7 +72,7 @@ func TestACrashBehindTheEventIsAReplay(t *testing.T) {
 	g.only(job, content)
 }
 
-func TestATakeoverThatFailsLeavesTheKeyFreeAndItsJob(t *testing.T) {
+func TestAFailedTakeoverReleasesTheKeyAndKeepsItsJob(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	content := wav(600 << 10)
@@ -99,32 +98,32 @@ func TestALiveUploadRenewsItsLease(t *testing.T) {
 	g.only(job, content)
 }
 
-// Two uploads that both believe to hold a key, the first of which was given up
-// for dead while it lived. A lease of an hour is not renewed within a test.
-func TestAnUploadThatWasGivenUpForDeadNeverMakesASecondJob(t *testing.T) {
+// Two uploads hold a key, since the lease of the first ended while it continued. A lease of an hour
+// is not renewed within a test.
+func TestAnUploadThatContinuesAfterItsLeaseMakesNoSecondJob(t *testing.T) {
 	t.Parallel()
 	content, others := wav(600<<10), append(wav(600<<10), 1)
-	for name, run := range map[string]func(g *gateway, first begun){
-		"it ends later, with the same bytes": func(g *gateway, first begun) {
+	for name, run := range map[string]func(g *env, first begun){
+		"it ends later, with the same bytes": func(g *env, first begun) {
 			job := g.accepts(g.keyed("k", content), false)
 			if got := g.accepts(first.finish(), true); got != job {
 				g.t.Errorf("job %s became %s", job, got)
 			}
 			g.only(job, content)
 		},
-		"it ends later, with other bytes": func(g *gateway, first begun) {
+		"it ends later, with other bytes": func(g *env, first begun) {
 			job := g.accepts(g.keyed("k", others), false)
 			g.problem(first.finish(), 422, "idempotency-key-reused")
 			g.only(job, others)
 		},
-		"it fails later": func(g *gateway, first begun) {
+		"it fails later": func(g *env, first begun) {
 			job := g.accepts(g.keyed("k", content), false)
 			_ = first.Conn.(*net.TCPConn).CloseWrite()
 			g.problem(first.answer(), 400, "body-truncated")
 			g.only(job, content)
 			g.accepts(g.keyed("k", content), true)
 		},
-		"it ends first": func(g *gateway, first begun) {
+		"it ends first": func(g *env, first begun) {
 			second := g.begin("k", content)
 			job := g.accepts(first.finish(), false)
 			if got := g.accepts(second.finish(), true); got != job {
@@ -133,14 +132,14 @@ func TestAnUploadThatWasGivenUpForDeadNeverMakesASecondJob(t *testing.T) {
 			g.only(job, content)
 			g.accepts(g.keyed("k", content), true)
 		},
-		"it ends first, with other bytes": func(g *gateway, first begun) {
+		"it ends first, with other bytes": func(g *env, first begun) {
 			second := g.begin("k", others)
 			job := g.accepts(first.finish(), false)
 			g.problem(second.finish(), 422, "idempotency-key-reused")
 			g.only(job, content)
 			g.accepts(g.keyed("k", content), true)
 		},
-		"it fails first": func(g *gateway, first begun) {
+		"it fails first": func(g *env, first begun) {
 			second := g.begin("k", content)
 			_ = first.Conn.(*net.TCPConn).CloseWrite()
 			g.problem(first.answer(), 400, "body-truncated")
@@ -159,9 +158,9 @@ func TestAnUploadThatWasGivenUpForDeadNeverMakesASecondJob(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatLeavesUnderAnUploadBringsNoSecondJob(t *testing.T) {
+func TestAnUploadDuringWhichPostgresIsAwayMakesNoSecondJob(t *testing.T) {
 	t.Parallel()
-	g, _, db := behindProxies(t)
+	g, _, db := withFaultProxies(t)
 	g.withToken()
 	content := wav(600 << 10)
 	b := g.begin("k", content)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// links are the targets of a reply's links, by their relations.
+// links returns the targets of the links of a reply, by their relations.
 func (r reply) links(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -67,7 +67,7 @@ func TestEveryListIsPaged(t *testing.T) {
 	}
 }
 
-func TestALinkIsOnlyToWhatIsThere(t *testing.T) {
+func TestALinkLeadsOnlyToPagesThatExist(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for i := range 4 {

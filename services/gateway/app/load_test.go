@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-func TestManyUploadsAtOnceAreTakenOrPutOff(t *testing.T) {
+func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{32, 128, 512} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestManyUploadsAtOnceAreTakenOrPutOff(t *testing.T) {
 	}
 }
 
-func TestOneUploadTooManyIsPutOffAtOnce(t *testing.T) {
+func TestAnUploadBeyondTheLimitIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"MAX_CONCURRENT_UPLOADS": "1"})
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64)})

@@ -10,8 +10,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// behindProxies starts a gateway whose bus and database a test can take away.
-func behindProxies(t *testing.T) (_ *gateway, nats, db *testkit.Proxy) {
+// withFaultProxies starts a gateway whose connections to NATS and Postgres a test can cut.
+func withFaultProxies(t *testing.T) (_ *env, nats, db *testkit.Proxy) {
 	t.Helper()
 	kit := testkit.New(t)
 	db = kit.Proxy(kit.Database())
@@ -19,18 +19,18 @@ func behindProxies(t *testing.T) (_ *gateway, nats, db *testkit.Proxy) {
 	i := kit.Run(app.Run, map[string]string{
 		"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "DATABASE_URL": db.URL, "NATS_URL": nats.URL,
 	})
-	return newGateway(t, kit, i), nats, db
+	return newEnv(t, kit, i), nats, db
 }
 
-func (g *gateway) withToken() *gateway {
+func (g *env) withToken() *env {
 	g.ready()
 	g.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
 	return g
 }
 
-func TestADependencyThatIsAwayPutsClientsOff(t *testing.T) {
+func TestUploadsGet503WhileADependencyIsAway(t *testing.T) {
 	t.Parallel()
-	g, nats, db := behindProxies(t)
+	g, nats, db := withFaultProxies(t)
 	g.withToken()
 	file := part{name: "file", file: "a.wav", content: wav(600 << 10)}
 
@@ -50,7 +50,7 @@ func TestADependencyThatIsAwayPutsClientsOff(t *testing.T) {
 		return nil
 	})
 	nats.Mend()
-	g.nothing()
+	g.assertNothingStored()
 	g.ready()
 	if r := g.upload(nil, file); r.StatusCode != http.StatusAccepted {
 		t.Errorf("when all is back: %s: %s", r.Status, r.text)
@@ -63,9 +63,9 @@ func (s sentence) Error() string { return string(s) }
 
 const errStillReady = sentence("still ready")
 
-func TestABusThatBreaksInTheMiddlePublishesNothing(t *testing.T) {
+func TestAnUploadDuringWhichNATSBreaksPublishesNothing(t *testing.T) {
 	t.Parallel()
-	g, nats, _ := behindProxies(t)
+	g, nats, _ := withFaultProxies(t)
 	g.withToken()
 	held := nats.Hold(1 << 20)
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(4 << 20)})
@@ -80,7 +80,7 @@ func TestABusThatBreaksInTheMiddlePublishesNothing(t *testing.T) {
 	<-held
 	nats.Cut()
 	g.problem(<-got, 503, "unavailable")
-	nats.Mend() // so that the bus can be closed in peace
+	nats.Mend() // so that the connection can be closed
 	g.ready()
 	stream, err := g.kit.JetStream().Stream(g.kit.Context(), g.kit.Namespace().Stream(event.Jobs().Name))
 	if err != nil || stream.CachedInfo().State.Msgs != 0 {
@@ -90,7 +90,7 @@ func TestABusThatBreaksInTheMiddlePublishesNothing(t *testing.T) {
 
 func TestTheGatewayWaitsForItsDependencies(t *testing.T) {
 	t.Parallel()
-	g, nats, db := behindProxies(t)
+	g, nats, db := withFaultProxies(t)
 	nats.Cut()
 	db.Cut()
 	if r := g.do("GET", "/livez", nil, nil); r.StatusCode != http.StatusOK {

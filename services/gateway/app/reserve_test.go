@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// gauge reads one of the gateway's metrics.
-func (g *gateway) gauge(name string) float64 {
+// gauge reads a metric of the gateway.
+func (g *env) gauge(name string) float64 {
 	g.t.Helper()
 	for line := range strings.Lines(string(g.do("GET", "/metrics", nil, nil).text)) {
 		if text, ok := strings.CutPrefix(line, name+" "); ok {
@@ -28,8 +28,8 @@ func (g *gateway) gauge(name string) float64 {
 	return 0
 }
 
-// fill has a job go on until its events have filled a part of the log.
-func (g *gateway) fill(job string, full float64) {
+// fill appends events to a job until a part of the log is full.
+func (g *env) fill(job string, full float64) {
 	g.t.Helper()
 	for {
 		extent, err := g.bus.Extent(g.kit.Context(), event.Jobs())
@@ -46,7 +46,7 @@ func (g *gateway) fill(job string, full float64) {
 	}
 }
 
-func TestUploadsLeaveAReserveToTheJobsThatWereAccepted(t *testing.T) {
+func TestUploadsKeepAReserveForAcceptedJobs(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"JOBS_MAX_BYTES": "40000", "UPLOAD_RESERVE": "0.5"})
 	file := part{name: "file", file: "a.wav", content: wav(1000)}
@@ -61,7 +61,7 @@ func TestUploadsLeaveAReserveToTheJobsThatWereAccepted(t *testing.T) {
 	g.problem(g.upload(nil, file), 503, "bus-full")
 	g.problem(g.keyed("another", file.content), 503, "bus-full")
 	g.holds(`1 = (SELECT count(*) FROM catalogue.upload_keys)`)
-	if again := g.accepts(g.keyed("k", file.content), true); again != job { // which takes no room
+	if again := g.accepts(g.keyed("k", file.content), true); again != job { // which needs no space
 		t.Errorf("job %s became %s", job, again)
 	}
 	if r := g.do("GET", "/readyz", nil, nil); r.StatusCode != http.StatusOK {
@@ -88,7 +88,7 @@ func TestUploadsLeaveAReserveToTheJobsThatWereAccepted(t *testing.T) {
 	})
 }
 
-func TestUploadsLeaveAReserveOfStagingToResults(t *testing.T) {
+func TestUploadsKeepAReserveOfStagingForResults(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"STAGING_MAX_BYTES": "2000000", "UPLOAD_RESERVE": "0.5"})
 	file := part{name: "file", file: "a.wav", content: wav(1_100_000)}

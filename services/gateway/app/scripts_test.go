@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestAScriptsLife(t *testing.T) {
+func TestAScriptIsCreatedReplacedAndDeleted(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	made := g.send("POST", "/scripts/", fmt.Sprintf(`{"token_id":%d,"start_time":0,"end_time":1.5,"script":"안녕하세요\n반가워요","translation":"Hello","id":7}`, g.token))
@@ -69,7 +69,7 @@ func TestBadScriptsAreRefused(t *testing.T) {
 	}
 }
 
-func TestATokensScriptsFollowItsTimeLine(t *testing.T) {
+func TestTheScriptsOfATokenAreInTheOrderOfItsTimeLine(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, start := range []int{3, 1, 2, 1} {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestATokensLife(t *testing.T) {
+func TestATokenIsCreatedReplacedAndDeleted(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	made := g.send("POST", "/tokens/", `{"token_name":" 안녕 ","actor_name":"하나","category":"인사","start_time":0.5,"end_time":2,
@@ -32,7 +32,7 @@ func TestATokensLife(t *testing.T) {
 	g.problem(g.ask(path), 404, "token-not-found")
 }
 
-func TestADeletedTokenTakesItsScriptsAlong(t *testing.T) {
+func TestTheScriptsOfADeletedTokenAreDeleted(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	gone := fmt.Sprintf("/tokens/%d", g.token)
@@ -49,14 +49,14 @@ func TestADeletedTokenTakesItsScriptsAlong(t *testing.T) {
 
 func TestTokensAreListed(t *testing.T) {
 	t.Parallel()
-	g := start(t, nil) // which has made one
+	g := start(t, nil) // which has created one token
 	for i := range 4 {
 		g.create(fmt.Sprintf(`{"token_name":"Line %d%%","actor_name":"actor%d","category":"c","start_time":0,"end_time":1}`, i, i%2))
 	}
 	for query, want := range map[string]string{
 		"": "1 2 3 4 5", "?skip=1&limit=2": "2 3", "?category=c": "2 3 4 5", "?category=c&actor_name=actor1": "3 5", "?q=LINE+2": "4",
 		"?q=%25": "2 3 4 5", "?q=_": "", "?skip=99": "", "?category=%27%20OR%201=1": "", "?q=%EC%82%AC": "1", "?actor_name=%20하나": "1",
-		"?q=%E1%84%8B%E1%85%B5%E1%86%AB": "1", // 인 in single jamo, as a Mac sends it
+		"?q=%E1%84%8B%E1%85%B5%E1%86%AB": "1", // 인 in NFD, as macOS sends it
 	} {
 		for _, path := range []string{"/tokens", "/tokens/"} {
 			if got := g.ids(path + query); got != want {
@@ -104,7 +104,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 	g.create(`{"token_name":"` + strings.Repeat("가", 255) + `","actor_name":"b","start_time":0,"end_time":1e-300}`)
 }
 
-func TestReferencesAreToldFromOtherText(t *testing.T) {
+func TestReferencesAreDistinguishedFromOtherText(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	body := func(ref string) string {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-func TestAnAcceptedUploadIsWhatWasSent(t *testing.T) {
+func TestAnAcceptedUploadHasTheBytesThatWereSent(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for name, size := range map[string]int{
@@ -90,7 +90,7 @@ func TestTheClientChoosesTheLanguage(t *testing.T) {
 	}
 }
 
-func TestATokenWithoutReferencesTellsNull(t *testing.T) {
+func TestATokenWithoutReferencesHasNulls(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	bare := g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)
@@ -102,7 +102,7 @@ func TestATokenWithoutReferencesTellsNull(t *testing.T) {
 	}
 }
 
-func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel // what they leave is looked at in the end
+func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel // the last check is of all cases
 	t.Parallel()
 	g := start(t, map[string]string{"MAX_UPLOAD_BYTES": "300000"})
 	good, contentType := form(part{name: "file", file: "a.wav", content: wav(1000)})
@@ -176,7 +176,7 @@ func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel 
 			}
 		})
 	}
-	g.nothing()
+	g.assertNothingStored()
 	if r := g.upload(nil, part{name: "file", file: "a.wav", content: wav(300000)}); r.StatusCode != http.StatusAccepted {
 		t.Errorf("the largest allowed: %s", r.Status)
 	}
@@ -198,7 +198,7 @@ func TestContentDigest(t *testing.T) {
 	for _, bad := range []string{"sha-256", "sha-256=abc", "sha-256=:!!:", "sha-256=:YQ==:", "sha-256=\"x\""} {
 		g.problem(send(bad), 422, "malformed-digest")
 	}
-	g.nothing()
+	g.assertNothingStored()
 	for _, ok := range []string{digest(body), digest(content), "sha-512=:YQ==:, " + digest(body), "sha-512=:YQ==:", "SHA-256" + digest(body)[7:]} {
 		if r := send(ok); r.StatusCode != http.StatusAccepted {
 			t.Errorf("%s: %s: %s", ok, r.Status, r.text)
@@ -206,31 +206,31 @@ func TestContentDigest(t *testing.T) {
 	}
 }
 
-func TestAFullBusRefusesAndKeepsNothing(t *testing.T) {
+func TestAFullBusRefusesUploadsAndKeepsNothing(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"STAGING_MAX_BYTES": "1000000"})
 	g.problem(g.upload(nil, part{name: "file", file: "a.wav", content: wav(5 << 20)}), 503, "bus-full")
-	g.nothing()
+	g.assertNothingStored()
 	if r := g.upload(nil, part{name: "file", file: "a.wav", content: wav(1000)}); r.StatusCode != http.StatusAccepted {
 		t.Errorf("a small one: %s: %s", r.Status, r.text)
 	}
 }
 
-func TestAFullLogRefusesAndKeepsNothing(t *testing.T) {
+func TestAFullLogRefusesUploadsAndKeepsNothing(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"JOBS_MAX_BYTES": "100"})
 	g.problem(g.upload(nil, part{name: "file", file: "a.wav", content: wav(1000)}), 503, "bus-full")
-	g.nothing()
+	g.assertNothingStored()
 }
 
-// coded is a WAV file of a coding that has no name.
+// coded is a WAV file with a codec that has no name.
 func coded(n int) []byte {
 	b := wav(n)
 	b[20], b[21] = 0x34, 0x12
 	return b
 }
 
-// ac4 is an MP4 file that tells behind n bytes of sound that this is AC-4.
+// ac4 is an MP4 file whose codec, AC-4, is named after n bytes of sound.
 func ac4(n int) []byte {
 	box := func(kind string, body ...string) string {
 		b := strings.Join(body, "")

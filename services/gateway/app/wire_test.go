@@ -15,16 +15,16 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// wire is a connection whose bytes a test writes itself.
+// wire is a connection to which a test writes raw bytes.
 type wire struct {
 	t *testing.T
 	net.Conn
 	r     *bufio.Reader
 	http  *contract.Transport
-	asked [][]string // requests that are not answered yet: method and path
+	asked [][]string // method and path of the requests that are not answered yet
 }
 
-func (g *gateway) dial() *wire {
+func (g *env) dial() *wire {
 	g.t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
 	if err != nil {
@@ -67,9 +67,9 @@ func (w *wire) answer() reply {
 	return reply{Response: resp, text: text}
 }
 
-// rest reads what else comes until the connection ends.
+// rest reads the remaining bytes until the connection is closed.
 func (w *wire) rest() string {
-	b, _ := io.ReadAll(w.r) // a reset ends it as well
+	b, _ := io.ReadAll(w.r) // a reset also ends it
 	return string(b)
 }
 
@@ -81,12 +81,12 @@ func (w *wire) alive() {
 	}
 }
 
-func TestARefusedBodyIsNeverTheNextRequest(t *testing.T) { //nolint:tparallel // the attacks are over before the victim is looked at
+func TestARefusedBodyIsNeverParsedAsTheNextRequest(t *testing.T) { //nolint:tparallel // the attacks end before the check of the victim
 	t.Parallel()
 	g := start(t, nil)
 	victim := g.create(`{"token_name":"v","actor_name":"b","start_time":0,"end_time":1}`)
 	hidden := fmt.Sprintf("DELETE /tokens/%v HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n", victim["id"])
-	t.Run("attack", func(t *testing.T) { //nolint:paralleltest // it is waited for
+	t.Run("attack", func(t *testing.T) { //nolint:paralleltest // the check after it needs its end
 		for name, size := range map[string]int{"within a buffer": 100, "beyond 8 KiB": 9 << 10, "beyond the buffer": 40 << 10, "beyond what is drained": 300 << 10} {
 			for _, path := range []string{
 				"/tokens/999/upload-audio", "/tokens/x/upload-audio", g.path(), "/nowhere", "/tokens/1", "/livez", "/tokens/analysis-result/1",
@@ -136,7 +136,7 @@ func TestTwoFramingsAreRefused(t *testing.T) {
 	}
 }
 
-func TestAConnectionGoesOnAfterAnUpload(t *testing.T) {
+func TestAConnectionCanBeReusedAfterAnUpload(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"UPLOAD_IDLE_TIMEOUT": "500ms"})
 	w := g.dial()
@@ -151,10 +151,10 @@ func TestAConnectionGoesOnAfterAnUpload(t *testing.T) {
 			t.Fatalf("chunked: %s: %s", r.Status, r.text)
 		}
 		w.alive()
-		// A refusal whose rest is small.
+		// A refused body whose rest is small.
 		w.send("POST /tokens/999/upload-audio HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 5000\r\n\r\n%s", contentType, strings.Repeat("z", 5000))
 		g.problem(w.answer(), 404, "token-not-found")
-		<-time.After(time.Second) // longer than the deadlines of the bodies before, which must be over
+		<-time.After(time.Second) // longer than the deadlines of the previous bodies, which must be reset
 		w.alive()
 	}
 }
@@ -173,7 +173,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	}
 }
 
-func TestTooLargeIsAnsweredFromTheHeader(t *testing.T) {
+func TestATooLargeBodyIsRefusedByItsHeader(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, expect := range []string{"", "Expect: 100-continue\r\n", "X-Sori-Declared-Length: 5\r\n"} {
@@ -190,7 +190,7 @@ func TestTooLargeIsAnsweredFromTheHeader(t *testing.T) {
 			t.Errorf("and then %q", after)
 		}
 	}
-	// A spoofed mark is no length.
+	// The internal header of a client is ignored.
 	w := g.dial()
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64)})
 	w.send("POST %s HTTP/1.1\r\nHost: x\r\nx-sori-declared-length: 9999999999\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
@@ -199,7 +199,7 @@ func TestTooLargeIsAnsweredFromTheHeader(t *testing.T) {
 	}
 }
 
-func TestExpectIsMetBeforeTheBody(t *testing.T) {
+func TestAnExpectationIsAnsweredBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(300 << 10)})
@@ -216,7 +216,7 @@ func TestExpectIsMetBeforeTheBody(t *testing.T) {
 	w.alive()
 }
 
-func TestATooLargeBodyIsNotReadOn(t *testing.T) {
+func TestTheRestOfATooLargeBodyIsNotRead(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"MAX_UPLOAD_BYTES": "100000"})
 	w := g.dial()
@@ -235,14 +235,14 @@ func TestATooLargeBodyIsNotReadOn(t *testing.T) {
 		}
 	}()
 	g.problem(w.answer(), 413, "too-large")
-	// The kernel's buffers take a few MiB, an endless reader would take all.
+	// The buffers of the kernel take a few MiB; a server that reads on would take all.
 	if n := <-sent; n > 64<<20 {
 		t.Errorf("%d bytes were taken", n)
 	}
-	g.nothing()
+	g.assertNothingStored()
 }
 
-func TestAClientThatLeavesLeavesNothing(t *testing.T) {
+func TestAnUploadWhoseClientLeavesLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(3 << 20)})
@@ -264,7 +264,7 @@ func TestAClientThatLeavesLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	// A body that is whole as a form but shorter than it was declared.
+	// A complete form that is shorter than declared.
 	w := g.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body)+10, body)
 	_ = w.Conn.(*net.TCPConn).CloseWrite()
@@ -275,10 +275,10 @@ func TestAClientThatLeavesLeavesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	g.nothing()
+	g.assertNothingStored()
 }
 
-func TestASlowBodyIsGivenUp(t *testing.T) {
+func TestASlowBodyTimesOut(t *testing.T) {
 	t.Parallel()
 	for name, settings := range map[string]map[string]string{
 		"idle":  {"UPLOAD_IDLE_TIMEOUT": "300ms"},
@@ -294,12 +294,12 @@ func TestASlowBodyIsGivenUp(t *testing.T) {
 			if after := w.rest(); after != "" {
 				t.Errorf("and then %q", after)
 			}
-			g.nothing()
+			g.assertNothingStored()
 		})
 	}
 }
 
-func TestABodyMayComeSlowlyButSteadily(t *testing.T) {
+func TestABodyMayArriveSlowlyButSteadily(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"UPLOAD_IDLE_TIMEOUT": "500ms"})
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64 << 10)})
@@ -317,7 +317,7 @@ func TestABodyMayComeSlowlyButSteadily(t *testing.T) {
 	w.alive()
 }
 
-func TestAStopLetsUploadsFinish(t *testing.T) {
+func TestAShutdownLetsUploadsFinish(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(600 << 10)})
@@ -327,7 +327,7 @@ func TestAStopLetsUploadsFinish(t *testing.T) {
 	g.active(1)
 	stopped := make(chan error)
 	go func() { stopped <- g.stop() }()
-	if rest := unused.rest(); rest != "" { // its end tells that the stop has begun
+	if rest := unused.rest(); rest != "" { // its end means that the shutdown has begun
 		t.Errorf("unused: %q", rest)
 	}
 	w.send("%s", body[1000:])
@@ -339,7 +339,7 @@ func TestAStopLetsUploadsFinish(t *testing.T) {
 	}
 }
 
-func TestTheGraceIsTheLimitOfAStop(t *testing.T) {
+func TestTheGraceLimitsAShutdown(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"SHUTDOWN_GRACE": "200ms"})
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(600 << 10)})
@@ -353,11 +353,11 @@ func TestTheGraceIsTheLimitOfAStop(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("the stop took %v", took)
 	}
-	g.nothing()
+	g.assertNothingStored()
 }
 
 // active waits until n uploads are under way.
-func (g *gateway) active(n int) {
+func (g *env) active(n int) {
 	g.t.Helper()
 	testkit.Eventually(g.t, func() error {
 		r := g.do("GET", "/metrics", nil, nil)

@@ -45,8 +45,8 @@ func member(n *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// writeJSON writes a node as JSON. A conversion to Go maps would lose the order of the members, which
-// is meant for readers.
+// writeJSON writes a node as JSON. A conversion to Go maps would lose the order of the members,
+// which is meant for readers.
 func writeJSON(text *bytes.Buffer, n *yaml.Node) error {
 	switch n.Kind {
 	case yaml.AliasNode:

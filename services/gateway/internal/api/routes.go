@@ -1,6 +1,6 @@
-// Package api has the routes of the public HTTP API: uploads, tokens, scripts and actors. The routes
-// of jobs, which other services answer, are listed here and handled by the handlers that forward
-// them.
+// Package api has the routes of the public HTTP API: uploads, tokens, scripts and actors. The
+// routes of jobs, which other services answer, are listed here and handled by the handlers that
+// forward them.
 package api
 
 import (

@@ -103,7 +103,7 @@ func (h tokens) get(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return sendConditional(c, representation{etag: entityTag(d.Version, d.Mark), body: detailBody{
+	return sendConditional(c, representation{etag: entityTag(d.Version, d.Digest), body: detailBody{
 		tokenBody: tokenBodyOf(d.Token), Pitch: d.Pitch, BGVoiceLink: d.BGVoice,
 	}})
 }

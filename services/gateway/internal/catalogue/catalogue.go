@@ -1,10 +1,10 @@
-// Package catalogue is what the catalogue knows and which rules its entries
-// keep. An input that breaks rules is refused with all of them at once, so that
-// a form can be mended in one go.
+// Package catalogue has the entries of the catalogue (tokens, scripts, actors) and their rules. An
+// input that breaks rules is refused with all of them at once, so that a client can correct them
+// together.
 //
-// Every entry has a version, which each change raises. Who changes an entry may
-// name the versions that the change is meant for: of two who edit the same one,
-// the second is told instead of overwriting the first.
+// Every entry has a version, which each change increments. A change may name the versions that it
+// applies to (optimistic concurrency): if two clients edit the same version, the second change
+// fails instead of overwriting the first.
 package catalogue
 
 import (
@@ -22,21 +22,16 @@ type Page struct {
 // MaxPage is the longest page.
 const MaxPage = 500
 
-// Match is the versions of an entry that a change is meant for. Nil is any, an
-// empty one none.
+// Match lists the versions of an entry that a change applies to. Nil is any version, an empty list
+// none.
 type Match []int64
 
-// NotFound is the failure to find an entry of a kind, which is "token", "script"
-// or "actor".
+// NotFound is the failure to find an entry. kind is "token", "script" or "actor".
 func NotFound(kind string, id int64) error {
 	return fault.New(fault.NotFound, kind+"-not-found", fmt.Sprintf("There is no %s %d.", kind, id))
 }
 
-// CodeStale is the code of a change that meets another version than it is meant
-// for.
-const CodeStale = "precondition-failed"
-
-// Stale is the failure of such a change.
-func Stale() error {
-	return fault.New(fault.Conflict, CodeStale, "It has been changed by somebody else. Please read it again.")
+// VersionMismatch is the failure of a change that does not apply to the current version.
+func VersionMismatch() error {
+	return fault.New(fault.Conflict, "precondition-failed", "It has been changed by somebody else. Please read it again.")
 }

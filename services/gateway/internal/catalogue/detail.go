@@ -20,46 +20,46 @@ type Tokens interface {
 	Token(ctx context.Context, id int64) (Token, error)
 }
 
-// Objects reaches what references name.
+// Objects accesses the objects that references name.
 type Objects interface {
-	// Read returns an object of at most limit bytes. It fails for a reference that
-	// is no object of ours: whatever a URL names, it is not asked for from here.
+	// Read returns an object of at most limit bytes. It fails for a reference to anything but an
+	// object of the storage: a URL of another host is never requested.
 	Read(ctx context.Context, ref string, limit int64) ([]byte, error)
-	// Link returns a URL with which anybody may read an object, for a while.
+	// Link returns a URL that lets anybody read an object for a time.
 	Link(ctx context.Context, ref string, valid time.Duration) (string, error)
 }
 
-// The bounds of what a detail waits for and holds.
+// The limits of a detail.
 const (
 	maxPitch     = 8 << 20 // bytes
 	pitchTimeout = 3 * time.Second
 	linkValid    = time.Hour
 )
 
-// Detail is a token with what its references name.
+// Detail is a token with the objects that its references name.
 type Detail struct {
 	Token
-	Pitch   json.RawMessage // nil where there is none to show
+	Pitch   json.RawMessage // nil if there is none
 	BGVoice *string         // a URL that needs no credentials
 
-	// Mark tells apart what details of one version of the token show beside it:
-	// its scripts, its pitch, and a link while that is good. Empty for nothing.
-	Mark string
+	// Digest changes with what a detail shows beside the token: its scripts, its pitch, and the age
+	// of its link. It is empty if there is nothing of these.
+	Digest string
 }
 
-// Details makes details.
+// Details finds details.
 type Details struct {
 	tokens  Tokens
 	objects Objects
 }
 
-// NewDetails makes a maker of details.
+// NewDetails makes a Details.
 func NewDetails(tokens Tokens, objects Objects) *Details {
 	return &Details{tokens: tokens, objects: objects}
 }
 
-// Detail returns a token with what its references name. What cannot be had is
-// left out, and the log says why: no object and no storage is worth the token.
+// Detail returns a token with the objects that its references name. An object that cannot be read
+// is left out, and the reason is logged: the token must be shown also while S3 is down.
 func (d *Details) Detail(ctx context.Context, id int64) (Detail, error) {
 	t, err := d.tokens.Token(ctx, id)
 	if err != nil {
@@ -68,17 +68,17 @@ func (d *Details) Detail(ctx context.Context, id int64) (Detail, error) {
 	found := Detail{Token: t}
 	if t.PitchURL != nil {
 		if found.Pitch, err = d.pitch(ctx, *t.PitchURL); err != nil {
-			leftOut(ctx, id, err, "pitch left out")
+			logLeftOut(ctx, id, err, "pitch left out")
 		}
 	}
 	if t.BGVoiceURL != nil {
 		if link, err := d.objects.Link(ctx, *t.BGVoiceURL, linkValid); err != nil {
-			leftOut(ctx, id, err, "background voice left out")
+			logLeftOut(ctx, id, err, "background voice left out")
 		} else {
 			found.BGVoice = &link
 		}
 	}
-	found.Mark = found.mark(time.Now())
+	found.Digest = found.digest(time.Now())
 	return found, nil
 }
 
@@ -95,8 +95,8 @@ func (d *Details) pitch(ctx context.Context, ref string) (json.RawMessage, error
 	return text, nil
 }
 
-// leftOut tells what a detail lacks: as a warning what may be there next time.
-func leftOut(ctx context.Context, token int64, err error, message string) {
+// logLeftOut logs that an object was left out: as a warning if a retry may find it.
+func logLeftOut(ctx context.Context, token int64, err error, message string) {
 	level := zerolog.InfoLevel
 	if fault.KindOf(err).Retryable() {
 		level = zerolog.WarnLevel
@@ -105,9 +105,9 @@ func leftOut(ctx context.Context, token int64, err error, message string) {
 		Str(logging.Kind, fault.KindOf(err).String()).Msg(message)
 }
 
-// mark makes the mark. A link counts as another one when half of its time is
-// over, so that one that was kept is good for the other half.
-func (d Detail) mark(now time.Time) string {
+// digest computes Digest. It changes when half of the time of a link is over, so that a link in a
+// cache remains valid for the other half.
+func (d Detail) digest(now time.Time) string {
 	if len(d.Scripts) == 0 && d.PitchURL == nil && d.BGVoiceURL == nil {
 		return ""
 	}

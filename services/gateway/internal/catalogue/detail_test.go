@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-func TestALinkThatIsHalfOverIsAnotherOne(t *testing.T) {
+func TestTheDigestChangesWhenHalfTheTimeOfALinkIsOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		link := "https://s3/b/k?X-Amz-Signature=1"
 		d := Detail{Token: Token{BGVoiceURL: &link}, BGVoice: &link}
-		made, mark := time.Now(), d.mark(time.Now())
-		for d.mark(time.Now()) == mark {
+		made, digest := time.Now(), d.digest(time.Now())
+		for d.digest(time.Now()) == digest {
 			<-time.After(time.Second)
 		}
 		if age := time.Since(made); age > linkValid/2 {
@@ -21,9 +21,9 @@ func TestALinkThatIsHalfOverIsAnotherOne(t *testing.T) {
 	})
 }
 
-func TestATokenThatShowsNothingElseHasNoMark(t *testing.T) {
+func TestATokenThatShowsNothingElseHasNoDigest(t *testing.T) {
 	t.Parallel()
-	if mark := (Detail{}).mark(time.Now()); mark != "" {
-		t.Errorf("the mark is %s", mark)
+	if digest := (Detail{}).digest(time.Now()); digest != "" {
+		t.Errorf("the digest is %s", digest)
 	}
 }

@@ -2,7 +2,7 @@ package catalogue
 
 import "sori.internal/shared/fault"
 
-// Script is what is said in a part of a token.
+// Script is the text that is spoken in a part of a token.
 type Script struct {
 	ID          int64
 	Version     int64
@@ -13,9 +13,9 @@ type Script struct {
 	Translation *string
 }
 
-// DecodeScript reads a script out of a JSON object.
+// DecodeScript reads a script from a JSON object.
 func DecodeScript(body []byte) (Script, error) {
-	f, err := read(body)
+	f, err := parseObject(body)
 	if err != nil {
 		return Script{}, err
 	}

@@ -1,12 +1,11 @@
 package catalogue
 
-// Token is one line to be spoken, with its references. The optional fields are
-// nil where they are not known.
+// Token is a line to be spoken, with its references. Optional fields are nil if they are unknown.
 type Token struct {
 	ID          int64
 	Version     int64
 	Name        string
-	Actor       string // the name, whether or not there is such an actor
+	Actor       string // a name; an actor of this name need not exist
 	Category    *string
 	Start       float64 // seconds
 	End         float64
@@ -15,8 +14,8 @@ type Token struct {
 	BGVoiceURL  *string
 	YouTubeURL  *string
 
-	// Scripts are its first scripts along its time line, MaxPage at most. They are
-	// entries of their own: no change of the token is one of them.
+	// Scripts are its first scripts in the order of its time line, at most MaxPage. They are
+	// entries of their own: a change of the token does not change them.
 	Scripts []Script
 }
 
@@ -29,7 +28,7 @@ type Filter struct {
 
 // DecodeToken reads a token out of a JSON object.
 func DecodeToken(body []byte) (Token, error) {
-	f, err := read(body)
+	f, err := parseObject(body)
 	if err != nil {
 		return Token{}, err
 	}

@@ -1,17 +1,15 @@
-// Package forwarded reads what proxies in front of the gateway say about the
-// request that they received: X-Forwarded-Proto, X-Forwarded-Host and
-// X-Forwarded-Prefix.
+// Package forwarded reads the headers that proxies in front of the gateway set: X-Forwarded-Proto,
+// X-Forwarded-Host and X-Forwarded-Prefix.
 //
 // The rules:
 //
-//  1. Only a peer on the list of trusted proxies is believed. Anybody else could
-//     send the same headers.
-//  2. Of several values the last one counts, which the trusted peer itself added.
-//     What stands before it may come from the client.
-//  3. A value that is not exactly a scheme, a host or a path prefix is ignored. So
-//     no such value can lead a client, or a page, to another site's markup or URL.
-//  4. The Forwarded header (RFC 7239) is not read: proxies pass a client's own on
-//     far more often than they set it.
+//  1. Only the headers of a trusted proxy are used. Any other peer could send the same headers.
+//  2. Of several values the last one is used, which the trusted proxy itself added. Those before it
+//     may come from the client.
+//  3. A value that is not exactly a scheme, a host or a path prefix is ignored. So no value can
+//     inject markup into a page, or lead a client to another site.
+//  4. The Forwarded header (RFC 7239) is not read: far more proxies forward the header of a client
+//     than set it.
 package forwarded
 
 import (
@@ -24,12 +22,12 @@ import (
 	"sori.internal/shared/origin"
 )
 
-// Proxies are the peers that are trusted. As a setting they are written with
-// commas: addresses, CIDR blocks, and the words loopback and private.
+// Proxies are the trusted proxies. The setting is a list with commas: addresses, CIDR blocks, and
+// the words loopback and private.
 type Proxies []netip.Prefix
 
-// words are names for blocks of addresses that no router of the internet takes.
-func words(word string) []netip.Prefix {
+// namedBlocks returns the blocks of addresses of a word.
+func namedBlocks(word string) []netip.Prefix {
 	switch word {
 	case "loopback":
 		return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -54,7 +52,7 @@ func (p *Proxies) UnmarshalText(text []byte) error {
 		if entry == "" {
 			continue
 		}
-		if blocks := words(entry); blocks != nil {
+		if blocks := namedBlocks(entry); blocks != nil {
 			list = append(list, blocks...)
 			continue
 		}
@@ -72,7 +70,7 @@ func (p *Proxies) UnmarshalText(text []byte) error {
 func parseBlock(entry string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(entry); err == nil {
 		addr = addr.Unmap()
-		return addr.Prefix(addr.BitLen()) //nolint:wrapcheck // the caller says what it read
+		return addr.Prefix(addr.BitLen()) //nolint:wrapcheck // the caller adds the entry
 	}
 	block, err := netip.ParsePrefix(entry)
 	return block.Masked(), err //nolint:wrapcheck // as above
@@ -93,18 +91,18 @@ func (p Proxies) Trust(peer net.Addr) bool {
 	return false
 }
 
-// Request is what the client asked the outermost known proxy for. A member is
-// empty where no trusted proxy says so.
+// Request is what the client requested from the outermost trusted proxy. A field is empty if no
+// trusted proxy sends it.
 type Request struct {
 	Scheme string // http or https
-	Host   string // with its port, where that is not the scheme's default one
-	Prefix string // a path without a slash at its end, which a proxy has cut off
+	Host   string // with its port, unless it is the default port of the scheme
+	Prefix string // of the path, without a trailing slash, which a proxy has removed
 }
 
 // Header returns the lines of a header.
 type Header func(name string) []string
 
-// Read reads what a peer says, if it is a trusted proxy.
+// Read reads the headers of a peer. They are ignored if it is no trusted proxy.
 func (p Proxies) Read(peer net.Addr, header Header) Request {
 	var r Request
 	if !p.Trust(peer) {
@@ -130,12 +128,12 @@ func last(lines []string) string {
 	return strings.TrimSpace(line[strings.LastIndexByte(line, ',')+1:])
 }
 
-// maxPrefix bounds a path prefix, in bytes.
+// maxPrefix limits a path prefix, in bytes.
 const maxPrefix = 256
 
-// CleanPrefix returns a path prefix without the slash at its end, or false where
-// the text is none: it begins with one slash, and its segments are plain words of
-// unreserved characters. The root is the empty prefix.
+// CleanPrefix returns a path prefix without its trailing slash, or false if the text is none. A
+// prefix begins with one slash, and its segments have only unreserved characters. The root is the
+// empty prefix.
 func CleanPrefix(text string) (string, bool) {
 	text = strings.TrimSuffix(text, "/")
 	if text == "" {

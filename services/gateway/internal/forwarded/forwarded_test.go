@@ -18,7 +18,7 @@ func proxies(t *testing.T, text string) forwarded.Proxies {
 	return p
 }
 
-func TestAPeerIsTrustedWhereTheListHasItsAddress(t *testing.T) {
+func TestAPeerIsTrustedIfTheListHasItsAddress(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		list               string
@@ -58,7 +58,7 @@ func TestABadProxyIsRefusedByName(t *testing.T) {
 	}
 }
 
-func TestWhatAProxySaysIsReadWhereItIsTrustedAndValid(t *testing.T) {
+func TestHeadersAreReadIfTheProxyIsTrustedAndTheyAreValid(t *testing.T) {
 	t.Parallel()
 	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
 	for _, c := range []struct {

@@ -15,8 +15,8 @@ import (
 // refuses requests of other pages that would change something.
 //
 // Fiber's own middleware cannot be used. It adds its headers before the handler runs, and the
-// headers of a forwarded answer replace them; it does not see the answers of fasthttp itself; it has
-// no pattern for ports; and it tells pages of unlisted origins the methods and headers that are
+// headers of a forwarded answer replace them; it does not see the answers of fasthttp itself; it
+// has no pattern for ports; and it tells pages of unlisted origins the methods and headers that are
 // allowed.
 type cors struct {
 	allowed origin.List

@@ -1,5 +1,5 @@
-// Package objects reaches what the catalogue's references name in S3, and nothing
-// that is not there: a client must not have the gateway ask other hosts for it.
+// Package objects reads the objects in S3 that references of the catalogue name. It requests
+// nothing from other hosts, so that no client can make the gateway do so (SSRF).
 package objects
 
 import (
@@ -16,14 +16,14 @@ import (
 
 // Objects implements catalogue.Objects.
 type Objects struct {
-	near   minio.Core    // where this process reaches S3
-	public *minio.Client // where clients do
+	core   minio.Core    // at the address that this process uses
+	public *minio.Client // at the address that clients use
 	cfg    objectstore.Config
 }
 
 // Open prepares the clients. It does not dial.
 func Open(cfg objectstore.Config) (*Objects, error) {
-	near, err := objectstore.Open(cfg)
+	internal, err := objectstore.Open(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func Open(cfg objectstore.Config) (*Objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Objects{near: minio.Core{Client: near}, public: public, cfg: cfg}, nil
+	return &Objects{core: minio.Core{Client: internal}, public: public, cfg: cfg}, nil
 }
 
 // Read implements catalogue.Objects.
@@ -40,7 +40,7 @@ func (o *Objects) Read(ctx context.Context, ref string, limit int64) ([]byte, er
 	if !ok {
 		return nil, fault.New(fault.Unsupported, "reference-foreign", "The reference names no object of this storage.")
 	}
-	body, info, _, err := o.near.GetObject(ctx, r.Bucket, r.Key, minio.GetObjectOptions{})
+	body, info, _, err := o.core.GetObject(ctx, r.Bucket, r.Key, minio.GetObjectOptions{})
 	if err != nil {
 		return nil, objectstore.Translate("get "+r.S3(), err)
 	}
@@ -59,14 +59,14 @@ func tooLarge(limit int64) error {
 	return fault.New(fault.TooLarge, "too-large", fmt.Sprintf("The object is larger than %d bytes.", limit))
 }
 
-// Link implements catalogue.Objects. What is no object of ours is its own link.
+// Link implements catalogue.Objects. A reference to another host is returned as it is.
 func (o *Objects) Link(ctx context.Context, ref string, valid time.Duration) (string, error) {
 	r, ok := o.cfg.Parse(ref)
 	if !ok {
 		return ref, nil
 	}
 	u, err := o.public.PresignedGetObject(ctx, r.Bucket, r.Key, valid, nil)
-	if err != nil { // nothing is asked of S3: only a name that it does not allow leads here
+	if err != nil { // no request is made: only a name that S3 does not allow fails
 		return "", fault.Wrap(fault.Invalid, "reference-invalid", "The reference names no possible object.",
 			fmt.Errorf("presign %s: %w", r.S3(), err))
 	}

@@ -126,8 +126,8 @@ func newRequest(c *fiber.Ctx, body *httpserver.Body) (*http.Request, error) {
 	return in, nil
 }
 
-// copyResponse copies status and header of a response, and reports whether a body follows. It leaves
-// the framing and the CORS headers to the server.
+// copyResponse copies status and header of a response, and reports whether a body follows. It
+// leaves the framing and the CORS headers to the server.
 func copyResponse(c *fiber.Ctx, resp *http.Response) (hasBody bool) {
 	out := c.Response()
 	for name, values := range resp.Header {

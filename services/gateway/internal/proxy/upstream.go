@@ -71,8 +71,8 @@ func NewUpstream(base url.URL, name string) *Upstream {
 func (u *Upstream) Close() error { u.transport.CloseIdleConnections(); return nil }
 
 // Forward sends a request as it arrived and returns the answer as it arrived, whatever its status.
-// The caller closes the body of the answer, which ends with ctx. The body of the request may be read
-// until it is closed, also after Forward has returned.
+// The caller closes the body of the answer, which ends with ctx. The body of the request may be
+// read until it is closed, also after Forward has returned.
 func (u *Upstream) Forward(ctx context.Context, in *http.Request) (*http.Response, error) {
 	return u.forward(ctx, in, "")
 }
@@ -133,8 +133,8 @@ func removeHopByHop(h http.Header) {
 	}
 }
 
-// setForwarded sets the X-Forwarded headers. Host and scheme stay if the request has them: they come
-// from a trusted proxy, since the server removes all others.
+// setForwarded sets the X-Forwarded headers. Host and scheme stay if the request has them: they
+// come from a trusted proxy, since the server removes all others.
 func setForwarded(h http.Header, in *http.Request) {
 	if ip, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
 		h.Set("X-Forwarded-For", strings.Join(append(h.Values("X-Forwarded-For"), ip), ", "))

@@ -29,7 +29,7 @@ func (s *Store) CreateActor(ctx context.Context, a catalogue.Actor) (catalogue.A
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	err := s.db.QueryRowxContext(ctx, query, a.Name).Scan(&a.ID, &a.Version)
-	if state(err) == codeUnique {
+	if sqlState(err) == codeUnique {
 		return a, catalogue.ActorExists(a.Name, err)
 	}
 	return a, translate("create actor", err)
@@ -45,11 +45,10 @@ func (s *Store) Actor(ctx context.Context, id int64) (catalogue.Actor, error) {
 	defer cancel()
 	var row actorRow
 	err := s.db.GetContext(ctx, &row, query, id)
-	return row.actor(), ofEntry("read", kindActor, id, err)
+	return row.actor(), translateEntry("read", kindActor, id, err)
 }
 
-// Actors lists the actors whose names have a part in them, in any case, by id.
-// The empty part is in all names.
+// Actors lists the actors whose names contain part, in upper or lower case, by id.
 func (s *Store) Actors(ctx context.Context, part string, p catalogue.Page) ([]catalogue.Actor, error) {
 	const query = `
 		SELECT id, version, name
@@ -74,7 +73,7 @@ func (s *Store) ActorTokens(ctx context.Context, id int64, p catalogue.Page) ([]
 	return s.Tokens(ctx, catalogue.Filter{Actor: a.Name}, p)
 }
 
-// ReplaceActor renames the actor of a's id where its version matches, on the
+// ReplaceActor renames the actor of a's id if its version matches, on the
 // tokens too that name it, and returns it as it is then.
 func (s *Store) ReplaceActor(ctx context.Context, a catalogue.Actor, m catalogue.Match) (catalogue.Actor, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
@@ -82,11 +81,11 @@ func (s *Store) ReplaceActor(ctx context.Context, a catalogue.Actor, m catalogue
 	err := postgres.Tx(ctx, s.db, func(tx *sqlx.Tx) error { return rename(ctx, tx, &a, m) })
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return a, missed(ctx, a.ID, s.Actor)
-	case state(err) == codeUnique:
+		return a, noRowChanged(ctx, a.ID, s.Actor)
+	case sqlState(err) == codeUnique:
 		return a, catalogue.ActorExists(a.Name, err)
 	default:
-		return a, ofEntry("replace", kindActor, a.ID, err)
+		return a, translateEntry("replace", kindActor, a.ID, err)
 	}
 }
 
@@ -120,7 +119,7 @@ func rename(ctx context.Context, tx *sqlx.Tx, a *catalogue.Actor, m catalogue.Ma
 	return err
 }
 
-// DeleteActor removes an actor where its version matches. Tokens keep the name.
+// DeleteActor removes an actor if its version matches. Tokens keep the name.
 func (s *Store) DeleteActor(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
 		DELETE FROM catalogue.actors
@@ -130,7 +129,7 @@ func (s *Store) DeleteActor(ctx context.Context, id int64, m catalogue.Match) er
 	defer cancel()
 	result, err := s.db.ExecContext(ctx, query, id, pq.Int64Array(m))
 	if err != nil {
-		return ofEntry("delete", kindActor, id, err)
+		return translateEntry("delete", kindActor, id, err)
 	}
-	return removed(ctx, result, id, s.Actor)
+	return checkDeleted(ctx, result, id, s.Actor)
 }

@@ -31,7 +31,7 @@ func (s *Store) CreateScript(ctx context.Context, c catalogue.Script) (catalogue
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	err := s.db.QueryRowxContext(ctx, query, c.Token, c.Start, c.End, c.Text, c.Translation).Scan(&c.ID, &c.Version)
-	if state(err) == codeForeignKey {
+	if sqlState(err) == codeForeignKey {
 		return c, catalogue.TokenMissing(err)
 	}
 	return c, translate("create script", err)
@@ -47,7 +47,7 @@ func (s *Store) Script(ctx context.Context, id int64) (catalogue.Script, error) 
 	defer cancel()
 	var row scriptRow
 	err := s.db.GetContext(ctx, &row, query, id)
-	return row.script(), ofEntry("read", kindScript, id, err)
+	return row.script(), translateEntry("read", kindScript, id, err)
 }
 
 // Scripts lists all scripts by id.
@@ -79,13 +79,13 @@ func (s *Store) TokenScripts(ctx context.Context, id int64, p catalogue.Page) ([
 	var rows []scriptRow
 	err := s.db.SelectContext(ctx, &rows, query, id, p.Skip, p.Limit)
 	if err == nil && len(rows) == 0 {
-		_, err = s.References(ctx, id) // is there a token at all?
+		_, err = s.References(ctx, id) // fails if there is no such token
 		return []catalogue.Script{}, err
 	}
 	return convert(rows, scriptRow.script), translate("list scripts of a token", err)
 }
 
-// scriptsOf is what tokens show of their scripts, by the tokens' ids.
+// scriptsOf returns the first scripts of tokens, by the id of the token.
 func (s *Store) scriptsOf(ctx context.Context, tokens ...int64) (map[int64][]catalogue.Script, error) {
 	const query = `
 		SELECT own.id, own.version, own.token_id, own.start_time, own.end_time, own.script, own.translation
@@ -108,8 +108,8 @@ func (s *Store) scriptsOf(ctx context.Context, tokens ...int64) (map[int64][]cat
 	return found, nil
 }
 
-// ReplaceScript overwrites the script of c's id where its version matches, and
-// returns it as it is then.
+// ReplaceScript overwrites the script of c's id if its version matches, and
+// returns the result.
 func (s *Store) ReplaceScript(ctx context.Context, c catalogue.Script, m catalogue.Match) (catalogue.Script, error) {
 	const query = `
 		UPDATE catalogue.scripts
@@ -123,15 +123,15 @@ func (s *Store) ReplaceScript(ctx context.Context, c catalogue.Script, m catalog
 	err := s.db.GetContext(ctx, &c.Version, query, c.ID, c.Token, c.Start, c.End, c.Text, c.Translation, pq.Int64Array(m))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return c, missed(ctx, c.ID, s.Script)
-	case state(err) == codeForeignKey:
+		return c, noRowChanged(ctx, c.ID, s.Script)
+	case sqlState(err) == codeForeignKey:
 		return c, catalogue.TokenMissing(err)
 	default:
-		return c, ofEntry("replace", kindScript, c.ID, err)
+		return c, translateEntry("replace", kindScript, c.ID, err)
 	}
 }
 
-// DeleteScript removes a script where its version matches.
+// DeleteScript removes a script if its version matches.
 func (s *Store) DeleteScript(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
 		DELETE FROM catalogue.scripts
@@ -141,7 +141,7 @@ func (s *Store) DeleteScript(ctx context.Context, id int64, m catalogue.Match) e
 	defer cancel()
 	result, err := s.db.ExecContext(ctx, query, id, pq.Int64Array(m))
 	if err != nil {
-		return ofEntry("delete", kindScript, id, err)
+		return translateEntry("delete", kindScript, id, err)
 	}
-	return removed(ctx, result, id, s.Script)
+	return checkDeleted(ctx, result, id, s.Script)
 }

@@ -1,7 +1,7 @@
-// Package store keeps the catalogue in Postgres, in a schema of its own.
+// Package store stores the catalogue in Postgres, in a schema of its own.
 //
-// A change of an entry raises its version and asks for it in its WHERE, so that
-// of two changes that are meant for one version one finds it gone, whatever races.
+// A change of an entry increments its version and compares the version in its WHERE clause. Of two
+// concurrent changes of one version, one fails.
 package store
 
 import (
@@ -20,17 +20,17 @@ import (
 	"sori.internal/shared/postgres"
 )
 
-// Schema is where the gateway's tables are.
+// Schema is the schema of the gateway's tables.
 const Schema = "catalogue"
 
-// queryTimeout bounds one query with the wait for a connection, so that a
-// database that hangs is told from one that is slow.
+// queryTimeout limits one query and its wait for a connection, so that a database that hangs is an
+// error.
 const queryTimeout = 5 * time.Second
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Store is the catalogue's tables.
+// Store has the queries of the catalogue.
 type Store struct{ db *sqlx.DB }
 
 // New makes a store.
@@ -52,7 +52,7 @@ const (
 	kindActor  = "actor"
 )
 
-// convert makes entries of the rows of a list.
+// convert converts rows to entries.
 func convert[R, T any](rows []R, entry func(R) T) []T {
 	entries := make([]T, len(rows))
 	for i, row := range rows {
@@ -61,46 +61,46 @@ func convert[R, T any](rows []R, entry func(R) T) []T {
 	return entries
 }
 
-// ofEntry gives the failure of a query for one entry its kind.
-func ofEntry(tried, kind string, id int64, err error) error {
+// translateEntry gives the failure of a query for one entry its kind.
+func translateEntry(tried, kind string, id int64, err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return catalogue.NotFound(kind, id)
 	}
 	return translate(fmt.Sprintf("%s %s %d", tried, kind, id), err)
 }
 
-// missed tells why a change met no row: because find finds none, or because it
-// has another version.
-func missed[T any](ctx context.Context, id int64, find func(context.Context, int64) (T, error)) error {
+// noRowChanged returns why a change found no row: the entry does not exist, or it has another
+// version.
+func noRowChanged[T any](ctx context.Context, id int64, find func(context.Context, int64) (T, error)) error {
 	if _, err := find(ctx, id); err != nil {
 		return err
 	}
-	return catalogue.Stale()
+	return catalogue.VersionMismatch()
 }
 
-// removed judges a deletion: one of no row is a miss.
-func removed[T any](ctx context.Context, result sql.Result, id int64, find func(context.Context, int64) (T, error)) error {
+// checkDeleted returns a failure if a deletion has deleted no row.
+func checkDeleted[T any](ctx context.Context, result sql.Result, id int64, find func(context.Context, int64) (T, error)) error {
 	n, err := result.RowsAffected()
 	if err != nil {
 		return translate("count deleted rows", err)
 	}
 	if n == 0 {
-		return missed(ctx, id, find)
+		return noRowChanged(ctx, id, find)
 	}
 	return nil
 }
 
-// translate gives a database error its kind. A table that is not there is one
-// that a migration is about to make: requests may come before the setup is done.
+// translate gives a database error its kind. A missing table means that the migrations have not run
+// yet: requests may arrive before the setup is done.
 func translate(tried string, err error) error {
-	if state(err) == codeUndefinedTable || state(err) == codeInvalidSchema {
+	if sqlState(err) == codeUndefinedTable || sqlState(err) == codeInvalidSchema {
 		return postgres.NotSetUp(tried, err)
 	}
 	return postgres.Translate(tried, err)
 }
 
-// state is the SQLSTATE of an error; empty where it has none.
-func state(err error) string {
+// sqlState returns the SQLSTATE of an error; empty if it has none.
+func sqlState(err error) string {
 	if e, ok := errors.AsType[*pq.Error](err); ok {
 		return string(e.Code)
 	}

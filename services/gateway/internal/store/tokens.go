@@ -42,7 +42,7 @@ func (s *Store) References(ctx context.Context, id int64) (upload.References, er
 	defer cancel()
 	var r upload.References
 	err := s.db.QueryRowxContext(ctx, query, id).Scan(&r.TextGridURL, &r.PitchURL)
-	return r, ofEntry("find", kindToken, id, err)
+	return r, translateEntry("find", kindToken, id, err)
 }
 
 // CreateToken stores a new token and returns it with its id.
@@ -70,7 +70,7 @@ func (s *Store) Token(ctx context.Context, id int64) (catalogue.Token, error) {
 	defer cancel()
 	var row tokenRow
 	if err := s.db.GetContext(ctx, &row, query, id); err != nil {
-		return catalogue.Token{}, ofEntry("read", kindToken, id, err)
+		return catalogue.Token{}, translateEntry("read", kindToken, id, err)
 	}
 	scripts, err := s.scriptsOf(ctx, id)
 	t := row.token()
@@ -99,7 +99,7 @@ func (s *Store) Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page
 	return s.tokens(ctx, rows)
 }
 
-// tokens completes the tokens of a list.
+// tokens adds the scripts to the tokens of a list.
 func (s *Store) tokens(ctx context.Context, rows []tokenRow) ([]catalogue.Token, error) {
 	scripts, err := s.scriptsOf(ctx, convert(rows, func(r tokenRow) int64 { return r.ID })...)
 	return convert(rows, func(r tokenRow) catalogue.Token {
@@ -109,8 +109,8 @@ func (s *Store) tokens(ctx context.Context, rows []tokenRow) ([]catalogue.Token,
 	}), err
 }
 
-// ReplaceToken overwrites the token of t's id where its version matches, and
-// returns it as it is then.
+// ReplaceToken overwrites the token of t's id if its version matches, and
+// returns the result.
 func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue.Match) (catalogue.Token, error) {
 	const query = `
 		UPDATE catalogue.tokens
@@ -125,19 +125,18 @@ func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue
 	err := s.db.GetContext(ctx, &t.Version, query, t.ID, t.Name, t.Actor, t.Category, t.Start, t.End,
 		t.TextGridURL, t.PitchURL, t.BGVoiceURL, t.YouTubeURL, pq.Int64Array(m))
 	if errors.Is(err, sql.ErrNoRows) {
-		return t, missed(ctx, t.ID, s.Token)
+		return t, noRowChanged(ctx, t.ID, s.Token)
 	}
 	if err != nil {
-		return t, ofEntry("replace", kindToken, t.ID, err)
+		return t, translateEntry("replace", kindToken, t.ID, err)
 	}
 	scripts, err := s.scriptsOf(ctx, t.ID)
 	t.Scripts = scripts[t.ID]
 	return t, err
 }
 
-// DeleteToken removes a token where its version matches, and with it its scripts:
-// the foreign key takes them along. It notes down that the other services are to
-// be told (Untold). There is no other way out for a token.
+// DeleteToken deletes a token if its version matches, and by the foreign key its scripts. The same
+// statement writes the token into the outbox, from which the deletion is published.
 func (s *Store) DeleteToken(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
 		WITH deleted AS (
@@ -152,7 +151,7 @@ func (s *Store) DeleteToken(ctx context.Context, id int64, m catalogue.Match) er
 	defer cancel()
 	result, err := s.db.ExecContext(ctx, query, id, pq.Int64Array(m))
 	if err != nil {
-		return ofEntry("delete", kindToken, id, err)
+		return translateEntry("delete", kindToken, id, err)
 	}
-	return removed(ctx, result, id, s.Token)
+	return checkDeleted(ctx, result, id, s.Token)
 }

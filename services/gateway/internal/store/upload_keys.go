@@ -22,7 +22,7 @@ func (r uploadKeyRow) claim(key upload.Key) upload.Claim {
 
 // Claim implements upload.Claims.
 func (s *Store) Claim(ctx context.Context, wanted upload.Claim, lease, keep time.Duration) (upload.Claim, error) {
-	// In SET and WHERE, held is the row before.
+	// In SET and WHERE, held is the row before the update.
 	const query = `
 		INSERT INTO catalogue.upload_keys AS held (key_hash, token_id, job_id, holder, lease_until, expires_at)
 		VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5), now() + make_interval(secs => $6))
@@ -47,7 +47,7 @@ func (s *Store) Claim(ctx context.Context, wanted upload.Claim, lease, keep time
 	return claim, translate("claim a key", err)
 }
 
-// held is what a key stands for that could not be claimed.
+// held returns the claim of a key that another upload holds.
 func (s *Store) held(ctx context.Context, wanted upload.Claim) (upload.Claim, error) {
 	const query = `
 		SELECT token_id, job_id, holder, coalesce(encode(sha256, 'hex'), '') AS sha256
@@ -102,23 +102,23 @@ func (s *Store) Free(ctx context.Context, c upload.Claim) error {
 	return translate("free the key of job "+c.Job, err)
 }
 
-// sweepBatch bounds how many rows one statement of a sweep locks.
+// sweepBatch limits how many rows one statement of a sweep locks.
 const sweepBatch = 1000
 
-// DropExpiredKeys implements upload.ExpiredKeys. Copies that sweep together take
+// DeleteExpiredKeys implements upload.ExpiredKeys. Replicas that sweep at the same time take
 // different rows.
-func (s *Store) DropExpiredKeys(ctx context.Context) (int64, error) {
-	var dropped int64
+func (s *Store) DeleteExpiredKeys(ctx context.Context) (int64, error) {
+	var deleted int64
 	for {
-		n, err := s.dropExpiredKeys(ctx)
-		dropped += n
+		n, err := s.deleteExpiredKeys(ctx)
+		deleted += n
 		if err != nil || n < sweepBatch {
-			return dropped, err
+			return deleted, err
 		}
 	}
 }
 
-func (s *Store) dropExpiredKeys(ctx context.Context) (int64, error) {
+func (s *Store) deleteExpiredKeys(ctx context.Context) (int64, error) {
 	const query = `
 		DELETE FROM catalogue.upload_keys
 		WHERE key_hash IN (
@@ -133,8 +133,8 @@ func (s *Store) dropExpiredKeys(ctx context.Context) (int64, error) {
 	defer cancel()
 	result, err := s.db.ExecContext(ctx, query, sweepBatch)
 	if err != nil {
-		return 0, translate("drop expired keys", err)
+		return 0, translate("delete expired keys", err)
 	}
 	n, err := result.RowsAffected()
-	return n, translate("drop expired keys", err)
+	return n, translate("delete expired keys", err)
 }

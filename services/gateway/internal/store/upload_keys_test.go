@@ -16,17 +16,17 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// corner is a fresh database with two stores on it, as two copies have.
-type corner struct {
+// env is a new database with two stores on it, as two replicas have.
+type env struct {
 	*testkit.Kit
 	t      *testing.T
 	db     *sqlx.DB
 	stores [2]*store.Store
 }
 
-func newCorner(t *testing.T) *corner {
+func newEnv(t *testing.T) *env {
 	t.Helper()
-	c := &corner{Kit: testkit.New(t), t: t}
+	c := &env{Kit: testkit.New(t), t: t}
 	c.Database()
 	var cfg postgres.Config
 	c.Load(&cfg)
@@ -47,26 +47,26 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func (c *corner) exec(query string, args ...any) {
+func (c *env) exec(query string, args ...any) {
 	c.t.Helper()
 	_, err := c.db.ExecContext(c.Context(), query, args...)
 	must(c.t, err)
 }
 
-func (c *corner) rows() (n int) {
+func (c *env) rows() (n int) {
 	c.t.Helper()
 	must(c.t, c.db.GetContext(c.Context(), &n, `SELECT count(*) FROM catalogue.upload_keys`))
 	return n
 }
 
 // wanted is a claim as a new upload wants it.
-func (c *corner) wanted(key string, token int64) upload.Claim {
+func (c *env) wanted(key string, token int64) upload.Claim {
 	c.t.Helper()
 	return upload.Claim{Key: sha256.Sum256([]byte(key)), Token: token, Job: c.NewJob(), Holder: c.NewJob()}
 }
 
 // claim asks one of the stores.
-func (c *corner) claim(i int, w upload.Claim) upload.Claim {
+func (c *env) claim(i int, w upload.Claim) upload.Claim {
 	c.t.Helper()
 	got, err := c.stores[i].Claim(c.Context(), w, time.Hour, 24*time.Hour)
 	must(c.t, err)
@@ -75,9 +75,9 @@ func (c *corner) claim(i int, w upload.Claim) upload.Claim {
 
 const sum = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-func TestOneOfManyClaimsWins(t *testing.T) {
+func TestOneOfManyConcurrentClaimsWins(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
+	c := newEnv(t)
 	for round := range 20 {
 		var wg sync.WaitGroup
 		var got, want [8]upload.Claim
@@ -100,9 +100,9 @@ func TestOneOfManyClaimsWins(t *testing.T) {
 	}
 }
 
-func TestAClaimIsTakenOverOnlyWhenItsLeaseIsOver(t *testing.T) {
+func TestAClaimIsTakenOverOnlyAfterItsLease(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
+	c := newEnv(t)
 	dead, next := c.wanted("k", 1), c.wanted("k", 1)
 	c.claim(0, dead)
 	if got := c.claim(1, next); got != dead {
@@ -117,19 +117,19 @@ func TestAClaimIsTakenOverOnlyWhenItsLeaseIsOver(t *testing.T) {
 	if got := c.claim(1, next); got != want {
 		t.Errorf("taken over: %+v", got)
 	}
-	// Who held it before has no say any more.
+	// The previous holder can change nothing any more.
 	must(t, c.stores[0].Renew(c.Context(), dead, 0))
 	must(t, c.stores[0].Free(c.Context(), dead))
 	dead.SHA256 = strings.Repeat("0", 64)
 	must(t, c.stores[0].Finish(c.Context(), dead, 0))
 	if got := c.claim(0, c.wanted("k", 1)); got != want {
-		t.Errorf("after the dead one spoke: %+v", got)
+		t.Errorf("after the previous holder wrote: %+v", got)
 	}
 }
 
 func TestAFinishedClaimStaysUntilItExpires(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
+	c := newEnv(t)
 	first := c.wanted("k", 1)
 	c.claim(0, first)
 	first.SHA256 = sum
@@ -152,9 +152,9 @@ func TestAFinishedClaimStaysUntilItExpires(t *testing.T) {
 	}
 }
 
-func TestAFreedKeyIsNew(t *testing.T) {
+func TestAFreedKeyCanBeClaimedAgain(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
+	c := newEnv(t)
 	first, next := c.wanted("k", 1), c.wanted("k", 2)
 	c.claim(0, first)
 	must(t, c.stores[1].Free(c.Context(), first))
@@ -163,9 +163,9 @@ func TestAFreedKeyIsNew(t *testing.T) {
 	}
 }
 
-func TestTheSweepDropsWhatExpiredAndIsNotHeld(t *testing.T) {
+func TestTheSweepDeletesExpiredKeysThatNobodyHolds(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
+	c := newEnv(t)
 	c.claim(0, c.wanted("new", 1))
 	live := c.wanted("expired under an upload", 1)
 	c.claim(0, live)
@@ -173,24 +173,24 @@ func TestTheSweepDropsWhatExpiredAndIsNotHeld(t *testing.T) {
 	c.exec(`INSERT INTO catalogue.upload_keys (key_hash, token_id, job_id, holder, lease_until, expires_at)
 		SELECT sha256(n::text::bytea), 1, gen_random_uuid(), gen_random_uuid(), now(), now() FROM generate_series(1, 2500) AS n`)
 	var wg sync.WaitGroup
-	var dropped [2]int64
+	var deleted [2]int64
 	for i, s := range c.stores {
 		wg.Go(func() {
 			var err error
-			if dropped[i], err = s.DropExpiredKeys(c.Context()); err != nil {
+			if deleted[i], err = s.DeleteExpiredKeys(c.Context()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if c.rows() != 2 || dropped[0]+dropped[1] != 2500 {
-		t.Errorf("%d are left, %v were dropped", c.rows(), dropped)
+	if c.rows() != 2 || deleted[0]+deleted[1] != 2500 {
+		t.Errorf("%d are left, %v were deleted", c.rows(), deleted)
 	}
 }
 
 func TestAClaimBeforeTheMigrationSaysUnavailable(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
+	c := newEnv(t)
 	c.exec(`DROP TABLE catalogue.upload_keys`)
 	_, err := c.stores[0].Claim(c.Context(), c.wanted("k", 1), time.Hour, time.Hour)
 	if err == nil || !strings.Contains(err.Error(), "unavailable") {

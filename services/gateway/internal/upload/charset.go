@@ -15,9 +15,9 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// decode decodes text in a charset that is named as on the web
-// (encoding.spec.whatwg.org), where EUC-KR means CP949 and ISO-8859-1 means
-// windows-1252. It fails where the charset is unknown or text is not in it.
+// decode decodes text in a charset with a name of the WHATWG Encoding Standard, in which EUC-KR is
+// CP949 and ISO-8859-1 is windows-1252. It fails if the charset is unknown or the text is not valid
+// in it.
 func decode(text, charset string) (string, bool) {
 	e, err := htmlindex.Get(charset)
 	if err != nil {
@@ -31,39 +31,35 @@ func decodeAs(text string, e encoding.Encoding) (string, bool) {
 	return decoded, err == nil && !strings.ContainsRune(decoded, utf8.RuneError)
 }
 
-// textIn makes UTF-8 of what a client sent. Whatever is valid UTF-8 is UTF-8,
-// whatever the form says, since no text of a few characters in another charset
-// looks like it by chance. Else the charset that the form names counts, and else
-// the one that fits best.
-func textIn(text, charset string) string {
+// decodeText converts text of a client to UTF-8. Valid UTF-8 is taken as UTF-8, whatever the form
+// says, since text in another charset is hardly ever valid UTF-8 by chance. Otherwise the charset
+// that the form names is used, or else the one that fits best.
+func decodeText(text, charset string) string {
 	if utf8.ValidString(text) {
 		return text
 	}
 	if decoded, ok := decode(text, charset); ok {
 		return decoded
 	}
-	return guess(text)
+	return guessCharset(text)
 }
 
-// legacy is a charset that names are still sent in, by pages and programs that
-// do not speak UTF-8.
-type legacy struct {
+// legacyCharset is a charset in which some pages and programs still send names.
+type legacyCharset struct {
 	encoding.Encoding
-	usual func(raw []byte, r rune) float64 // how usual a character is in names, from 0 to 1
+	score func(raw []byte, r rune) float64 // how common a character is in names, from 0 to 1
 }
 
-// legacies are the charsets that are tried. x/net/html/charset, which decides
-// about pages, takes everything that is not UTF-8 for windows-1252 where no
-// label tells, and x/text detects nothing: so the decision is ours. Where two
-// fit equally the earlier one wins.
-func legacies() []legacy {
-	return []legacy{{korean.EUCKR, usualKorean}, {japanese.ShiftJIS, usualJapanese}, {charmap.Windows1252, usualLatin}}
+// legacyCharsets are the charsets that are tried. Neither x/net/html/charset (windows-1252 for all
+// that is not UTF-8) nor x/text detects them. If two fit equally, the first is used.
+func legacyCharsets() []legacyCharset {
+	return []legacyCharset{{korean.EUCKR, scoreKorean}, {japanese.ShiftJIS, scoreJapanese}, {charmap.Windows1252, scoreLatin}}
 }
 
-// usualKorean knows the syllables of KS X 1001, which are rows B0 to C8. The
-// bytes of Japanese in Shift_JIS are syllables that only CP949 has, which hardly
-// occur; those of accented letters before others are such ones or no pair at all.
-func usualKorean(raw []byte, r rune) float64 {
+// scoreKorean prefers the syllables of KS X 1001, rows B0 to C8. Read as EUC-KR, Japanese in
+// Shift_JIS has rare syllables of CP949, and accented Latin letters have such syllables or invalid
+// pairs.
+func scoreKorean(raw []byte, r rune) float64 {
 	switch {
 	case len(raw) == 2 && raw[0] >= 0xb0 && raw[0] <= 0xc8 && raw[1] >= 0xa1:
 		return 1
@@ -74,9 +70,9 @@ func usualKorean(raw []byte, r rune) float64 {
 	}
 }
 
-// usualJapanese knows kana, and kanji of level 1. The bytes of Korean in EUC-KR
-// are half-width katakana, which nobody writes names with.
-func usualJapanese(raw []byte, _ rune) float64 {
+// scoreJapanese prefers kana and kanji of level 1. Read as Shift_JIS, Korean in EUC-KR has
+// half-width katakana, which are not used in names.
+func scoreJapanese(raw []byte, _ rune) float64 {
 	switch {
 	case len(raw) == 1:
 		return 0
@@ -87,9 +83,8 @@ func usualJapanese(raw []byte, _ rune) float64 {
 	}
 }
 
-// usualLatin knows the letters of Latin-1. Those that only windows-1252 has are
-// rare.
-func usualLatin(raw []byte, r rune) float64 {
+// scoreLatin prefers the letters of Latin-1. The other letters of windows-1252 are rare.
+func scoreLatin(raw []byte, r rune) float64 {
 	switch {
 	case raw[0] >= 0xc0 && unicode.IsLetter(r):
 		return 1
@@ -100,23 +95,22 @@ func usualLatin(raw []byte, r rune) float64 {
 	}
 }
 
-// guess decodes text that is no valid UTF-8 and whose charset nobody told.
-func guess(text string) string {
+// guessCharset decodes text that is no valid UTF-8 and whose charset is unknown.
+func guessCharset(text string) string {
 	best, most := strings.ToValidUTF8(text, ""), 0.0
-	if intact(text) > 0.5 { // UTF-8 that was cut or damaged
+	if validShare(text) > 0.5 { // UTF-8 that was cut or damaged
 		return best
 	}
-	for _, l := range legacies() {
-		if decoded, usual, ok := l.try(text); ok && usual > most {
-			best, most = decoded, usual
+	for _, l := range legacyCharsets() {
+		if decoded, score, ok := l.decode(text); ok && score > most {
+			best, most = decoded, score
 		}
 	}
 	return best
 }
 
-// intact is the share of a text's bytes beyond ASCII that are whole characters
-// of UTF-8.
-func intact(text string) float64 {
+// validShare returns the share of the bytes beyond ASCII that are valid UTF-8.
+func validShare(text string) float64 {
 	whole, all := 0, 0
 	for i := 0; i < len(text); {
 		r, n := utf8.DecodeRuneInString(text[i:])
@@ -131,8 +125,8 @@ func intact(text string) float64 {
 	return float64(whole) / float64(max(1, all))
 }
 
-// try decodes text and tells how usual its characters beyond ASCII are.
-func (l legacy) try(text string) (decoded string, usual float64, ok bool) {
+// decode decodes text, and returns the average score of its characters beyond ASCII.
+func (l legacyCharset) decode(text string) (decoded string, score float64, ok bool) {
 	var b strings.Builder
 	all := 0
 	d := l.NewDecoder()
@@ -147,11 +141,11 @@ func (l legacy) try(text string) (decoded string, usual float64, ok bool) {
 			return "", 0, false
 		}
 		all++
-		usual += l.usual(raw, r)
+		score += l.score(raw, r)
 		b.WriteRune(r)
 		i += len(raw)
 	}
-	return b.String(), usual / float64(max(1, all)), true
+	return b.String(), score / float64(max(1, all)), true
 }
 
 // character decodes the first character of s, of one byte or two.
@@ -168,16 +162,16 @@ func character(d *encoding.Decoder, s string) ([]byte, rune) {
 	return nil, utf8.RuneError
 }
 
-// encodedWords decodes a name like =?utf-8?B?7JWI?= (RFC 2047), which .NET and
-// libraries for mail send; other names it returns as they are.
-func encodedWords(name string) string {
+// decodeWords decodes a name like =?utf-8?B?7JWI?= (RFC 2047), which .NET and mail libraries send.
+// It returns other names as they are.
+func decodeWords(name string) string {
 	if !strings.HasPrefix(name, "=?") || !strings.HasSuffix(name, "?=") {
 		return name
 	}
 	words := mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
 		e, err := htmlindex.Get(charset)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // only whether it fails is looked at
+			return nil, err //nolint:wrapcheck // only the fact that it fails is used
 		}
 		return transform.NewReader(r, e.NewDecoder()), nil
 	}}

@@ -8,11 +8,10 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// announced reads the SHA-256 out of a Content-Digest header (RFC 9530, section
-// 2), a dictionary of byte sequences by algorithm (RFC 8941, sections 3.2 and
-// 3.3.5). It returns nil where the header is absent or names other algorithms
-// only, which a recipient may ignore.
-func announced(header string) ([]byte, error) {
+// parseDigest reads the SHA-256 from a Content-Digest header (RFC 9530, section 2), a dictionary of
+// byte sequences by algorithm (RFC 8941, sections 3.2 and 3.3.5). It returns nil if the header is
+// absent or has only other algorithms, which a recipient may ignore.
+func parseDigest(header string) ([]byte, error) {
 	var found []byte
 	if strings.TrimSpace(header) == "" {
 		return nil, nil

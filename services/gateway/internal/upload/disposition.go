@@ -12,61 +12,60 @@ const (
 	fileNameParam = "filename"
 )
 
-// disposition is what the Content-Disposition of a part says.
+// disposition is the Content-Disposition of a part.
 type disposition struct{ params params }
 
-// readDisposition reads the field's value. Its type is not looked at: the name
-// decides what a part is.
-func readDisposition(value string) disposition {
+// parseDisposition parses the value of the header. The disposition type is ignored: the name
+// decides.
+func parseDisposition(value string) disposition {
 	if kind, rest, _ := strings.Cut(value, ";"); !strings.Contains(kind, "=") {
 		value = rest
 	}
-	return disposition{readParams(value, nameParam, readings(
+	return disposition{parseParams(value, nameParam, parsers(
 		nameParam, fileNameParam, "size", "creation-date", "modification-date", "read-date",
 	))}
 }
 
-// name is the name of the form's field. Where there are several, that one counts
-// which cannot be a part of a file name with quotes that nobody escaped: the
-// first where it stands before the file name, else the last.
+// name returns the name of the form field. If there are several, the one that cannot be part of a
+// file name with unescaped quotes is used: the first if it precedes the file name, otherwise the
+// last.
 func (d disposition) name() string {
-	name, found, behind := "", false, false
+	name, found, afterFileName := "", false, false
 	for _, p := range d.params {
 		switch {
-		case p.name == nameParam && !behind:
+		case p.name == nameParam && !afterFileName:
 			return p.value
 		case p.name == nameParam:
 			name, found = p.value, true
 		case strings.HasPrefix(p.name, fileNameParam):
-			behind = true
+			afterFileName = true
 		}
 	}
 	if value, ok := d.params.first(nameParam + "*"); ok && !found {
-		name, _ = extended(value)
+		name, _ = decodeExtended(value)
 	}
 	return name
 }
 
-// fileName is the file's name in UTF-8, as sent. charset is what the form says
-// its text is in, empty where it says nothing.
+// fileName returns the name of the file in UTF-8. charset is the one that the form names; empty if
+// it names none.
 //
-// filename* (RFC 8187) wins over filename wherever it stands, since it names its
-// charset. RFC 7578 forbids it in forms; .NET, older versions of urllib3 and
-// those who build forms with a library for mail send it nevertheless.
+// filename* (RFC 8187) has precedence over filename, since it names its charset. RFC 7578 forbids
+// it in forms, but .NET, older versions of urllib3 and mail libraries send it.
 func (d disposition) fileName(charset string) string {
 	if value, ok := d.params.first(fileNameParam + "*"); ok {
-		if text, ok := extended(value); ok {
+		if text, ok := decodeExtended(value); ok {
 			return text
 		}
 	}
 	if value, ok := d.params.first(fileNameParam); ok && value != "" {
-		return plainName(value, charset)
+		return decodeFileName(value, charset)
 	}
 	return d.continued()
 }
 
-// extended decodes a value like UTF-8'ko'%EC%95%88 (RFC 8187, section 3.2).
-func extended(value string) (string, bool) {
+// decodeExtended decodes a value like UTF-8'ko'%EC%95%88 (RFC 8187, section 3.2).
+func decodeExtended(value string) (string, bool) {
 	charset, rest, ok := strings.Cut(value, "'")
 	_, rest, again := strings.Cut(rest, "'")
 	if !ok || !again {
@@ -75,8 +74,8 @@ func extended(value string) (string, bool) {
 	return decode(unescape(rest), charset)
 }
 
-// continued joins filename*0, filename*1 and so on (RFC 2231, section 3). Of
-// those that end with an asterisk the first names the charset.
+// continued joins filename*0, filename*1 and so on (RFC 2231, section 3). The charset is in the
+// first of those that end with an asterisk.
 func (d disposition) continued() string {
 	var b strings.Builder
 	charset := ""
@@ -95,10 +94,10 @@ func (d disposition) continued() string {
 		}
 		b.WriteString(piece)
 	}
-	return textIn(b.String(), charset)
+	return decodeText(b.String(), charset)
 }
 
-// unescape decodes percent escapes and leaves what is none as it is.
+// unescape decodes percent escapes. It returns text with invalid ones as it is.
 func unescape(s string) string {
 	if text, err := url.PathUnescape(s); err == nil {
 		return text

@@ -9,11 +9,11 @@ import (
 
 // sentName is the field and the file name that a Content-Disposition gives.
 func sentName(value, charset string) (field, file string) {
-	d := readDisposition(value)
+	d := parseDisposition(value)
 	return d.name(), cleanName(d.fileName(charset))
 }
 
-func TestEveryClientsWayToNameAPartIsUnderstood(t *testing.T) {
+func TestTheNamesOfPartsAreParsedAsClientsSendThem(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ client, value, want string }{
 		{"curl since 7.81, requests, browsers: a quote is %22", `form-data; name="file"; filename="say %22hi%22.wav"`, `say "hi".wav`},
@@ -92,7 +92,7 @@ func TestTheFieldIsFoundWhateverTheFileNameLooksLike(t *testing.T) {
 	}
 }
 
-func TestOfRepeatedParametersTheFirstCounts(t *testing.T) {
+func TestTheFirstOfRepeatedParametersIsUsed(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string][2]string{
 		`form-data; name="file"; name="other"; filename="a"; filename="b"`: {"file", "a"},
@@ -106,7 +106,7 @@ func TestOfRepeatedParametersTheFirstCounts(t *testing.T) {
 	}
 }
 
-func TestACharsetThatTheFormNamesCountsWhereANameIsNotUTF8(t *testing.T) {
+func TestTheCharsetOfAFormIsUsedIfANameIsNotUTF8(t *testing.T) {
 	t.Parallel()
 	const euc = "form-data; name=\"file\"; filename=\"\xb3\xec.wav\""
 	for charset, want := range map[string]string{"euc-kr": "녹.wav", "EUC-KR": "녹.wav", "gbk": "踌.wav", "utf-8": "녹.wav", "klingon": "녹.wav", "": "녹.wav"} {
@@ -119,7 +119,7 @@ func TestACharsetThatTheFormNamesCountsWhereANameIsNotUTF8(t *testing.T) {
 	}
 }
 
-func TestNamesInLegacyCharsetsAreTold(t *testing.T) {
+func TestNamesInLegacyCharsetsAreDecoded(t *testing.T) {
 	t.Parallel()
 	for sent, want := range map[string]string{
 		"\xb0\xa1\xb3\xaa\xb4\xd9.wav":                         "가나다.wav",
@@ -134,7 +134,7 @@ func TestNamesInLegacyCharsetsAreTold(t *testing.T) {
 		"se\xf1or ni\xf1o.wav":                                 "señor niño.wav",
 		"Bj\xf6rk \x96 J\xf3ga.mp3":                            "Björk – Jóga.mp3",
 	} {
-		if got := textIn(sent, ""); got != want {
+		if got := decodeText(sent, ""); got != want {
 			t.Errorf("%q is %q, not %q", sent, got, want)
 		}
 	}
@@ -163,7 +163,7 @@ func FuzzDisposition(f *testing.F) {
 		f.Add(seed, "euc-kr")
 	}
 	f.Fuzz(func(t *testing.T, value, charset string) {
-		d := readDisposition(value)
+		d := parseDisposition(value)
 		name := cleanName(d.fileName(charset))
 		if !utf8.ValidString(name) || utf8.RuneCountInString(name) > maxName || strings.ContainsAny(name, "/\\\r\n\x00") {
 			t.Errorf("%q gave the file name %q", value, name)
@@ -179,7 +179,7 @@ func FuzzTheFieldIsFound(f *testing.F) {
 		if strings.ContainsAny(file, "\r\n") { // the header would end there
 			return
 		}
-		if got := readDisposition(`form-data; name="file"; filename="` + file + `"`).name(); got != "file" {
+		if got := parseDisposition(`form-data; name="file"; filename="` + file + `"`).name(); got != "file" {
 			t.Errorf("%q: the field is %q", file, got)
 		}
 	})

@@ -17,16 +17,16 @@ import (
 // field is the name of the part that holds the recording.
 const field = "file"
 
-// envelopeSize bounds everything in a body but the recording: boundaries, part
-// headers, other parts, what comes before the first and after the last. Without
-// it one part's header could take 10 MiB of memory (mime/multipart's own limit).
+// envelopeSize limits everything in a body but the recording: boundaries, part headers, other
+// parts, preamble and epilogue. Without it the header of one part could take 10 MiB of memory, the
+// limit of mime/multipart.
 const envelopeSize = 128 << 10
 
 // charsetField is the part in which a form may name the charset of its text
 // (RFC 7578, section 4.6).
 const charsetField = "_charset_"
 
-// The bounds of what a refusal tells of a form.
+// The limits of a form.
 const (
 	maxBoundary = 70 // RFC 2046, section 5.1.1
 	maxNames    = 16 // of parts
@@ -34,39 +34,39 @@ const (
 
 // form is a multipart body, read from its beginning to its end.
 type form struct {
-	body    *meter
+	body    *countedBody
 	parts   *multipart.Reader
-	charset string // that the form's text is in, as far as it tells
-	names   names  // of the parts that were skipped, the first of them
-	read    int    // parts that have begun
+	charset string // of the text of the form; empty if the form does not say
+	names   names  // of the first parts that were skipped
+	read    int    // number of parts that have begun
 
-	otherFile bool // a part of another name holds a file that is too large to be skipped
+	otherFile bool // a part of another name has a file that is too large to be skipped
 }
 
-// newForm reads the boundary out of a request's Content-Type.
+// newForm reads the boundary from the Content-Type of a request.
 func newForm(r Request, digest bool) (*form, error) {
-	boundary, charset, err := readType(r.ContentType)
+	boundary, charset, err := parseContentType(r.ContentType)
 	if err != nil {
 		return nil, err
 	}
-	body := &meter{r: r.Body, spare: envelopeSize, outside: true, mark: []byte("--" + boundary)}
+	body := &countedBody{r: r.Body, left: envelopeSize, inEnvelope: true, boundary: []byte("--" + boundary)}
 	if digest {
 		body.hash = sha256.New()
 	}
 	return &form{body: body, parts: multipart.NewReader(body, boundary), charset: charset}, nil
 }
 
-// readType reads a Content-Type. It takes boundaries that the grammar allows
-// only in quotes, like ===1616===, without them.
-func readType(contentType string) (boundary, charset string, err error) {
+// parseContentType reads a Content-Type. It accepts unquoted boundaries that the grammar allows
+// only in quotes, such as ===1616===.
+func parseContentType(contentType string) (boundary, charset string, err error) {
 	mediaType, rest := contentType, ""
 	if i := strings.IndexAny(contentType, ";,"+blank); i >= 0 {
 		mediaType, rest = contentType[:i], contentType[i:]
 	}
 	if !strings.EqualFold(mediaType, "multipart/form-data") {
-		return "", "", notMultipart(shown(mediaType))
+		return "", "", notMultipart(displayable(mediaType))
 	}
-	all := readParams(strings.TrimLeft(rest, ";,"+blank), "boundary", readings("boundary", "charset"))
+	all := parseParams(strings.TrimLeft(rest, ";,"+blank), "boundary", parsers("boundary", "charset"))
 	boundary, ok := all.first("boundary")
 	if !ok || boundary == "" {
 		return "", "", noBoundary()
@@ -79,14 +79,14 @@ func readType(contentType string) (boundary, charset string, err error) {
 	return boundary, charset, nil
 }
 
-// part is a part of a form: the one for the recording.
+// part is the part of a form that has the recording.
 type part struct {
 	*multipart.Part
-	name     string // the file's, as sent
-	encoding string // that its header claims, empty where the bytes are the file's
+	name     string // of the file, as sent
+	encoding string // Content-Transfer-Encoding; empty if the bytes are not encoded
 }
 
-// file advances to the part that holds the recording.
+// file advances to the part that has the recording.
 func (f *form) file() (part, error) {
 	p, d, err := f.next()
 	if errors.Is(err, errLastPart) || f.otherFile {
@@ -95,25 +95,25 @@ func (f *form) file() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	f.body.outside = false
+	f.body.inEnvelope = false
 	found := part{Part: p, name: d.fileName(f.charset)}
 	switch e := strings.ToLower(strings.TrimSpace(p.Header.Get("Content-Transfer-Encoding"))); e {
 	case "", "binary", "7bit", "8bit":
 	default:
-		found.encoding = shown(e)
+		found.encoding = displayable(e)
 	}
 	return found, nil
 }
 
-// errLastPart says that the closing boundary was read.
+// errLastPart is returned after the closing boundary was read.
 var errLastPart = errors.New("closing boundary")
 
 // next skips to the next part named file.
 func (f *form) next() (*multipart.Part, disposition, error) {
-	f.body.outside = true
+	f.body.inEnvelope = true
 	for {
-		// Raw: the recording is taken as it is, whatever transfer encoding its
-		// header claims (RFC 7578, section 4.7 knows none).
+		// NextRawPart ignores Content-Transfer-Encoding, which forms do not have (RFC 7578, section
+		// 4.7).
 		p, err := f.parts.NextRawPart()
 		if errors.Is(err, io.EOF) {
 			return nil, disposition{}, errLastPart
@@ -122,13 +122,13 @@ func (f *form) next() (*multipart.Part, disposition, error) {
 			return nil, disposition{}, f.explain(err)
 		}
 		f.read++
-		d := readDisposition(p.Header.Get("Content-Disposition"))
+		d := parseDisposition(p.Header.Get("Content-Disposition"))
 		name := d.name()
 		if name == field {
 			return p, d, nil
 		}
 		if err := f.skip(p, name); err != nil {
-			f.otherFile = f.body.spare <= 0 && d.fileName(f.charset) != ""
+			f.otherFile = f.body.left <= 0 && d.fileName(f.charset) != ""
 			return nil, disposition{}, f.explain(err)
 		}
 	}
@@ -137,12 +137,12 @@ func (f *form) next() (*multipart.Part, disposition, error) {
 // skip reads a part that is not the recording.
 func (f *form) skip(p *multipart.Part, name string) error {
 	if len(f.names) < maxNames {
-		f.names = append(f.names, shown(textIn(name, f.charset)))
+		f.names = append(f.names, displayable(decodeText(name, f.charset)))
 	}
 	if name == charsetField && f.charset == "" {
-		label, err := io.ReadAll(io.LimitReader(p, maxShown))
+		label, err := io.ReadAll(io.LimitReader(p, maxDisplayed))
 		if err != nil {
-			return err //nolint:wrapcheck // explain does
+			return err //nolint:wrapcheck // explain wraps it
 		}
 		f.charset = string(label)
 	}
@@ -150,8 +150,8 @@ func (f *form) skip(p *multipart.Part, name string) error {
 	return err //nolint:wrapcheck // as above
 }
 
-// end reads on to the end of the body behind the recording. Until this succeeds
-// nothing is known to be whole.
+// end reads the rest of the body, after the recording. Only if this succeeds is the request
+// complete.
 func (f *form) end() error {
 	switch _, _, err := f.next(); {
 	case err == nil:
@@ -165,93 +165,93 @@ func (f *form) end() error {
 	return nil
 }
 
-// explain tells why a body could not be read: it failed, it ended too early, or
-// it is no multipart body.
+// explain returns why a body could not be read: reading failed, it ended too early, or it is no
+// multipart body.
 func (f *form) explain(err error) error {
 	switch {
 	case f.body.failed != nil:
 		return f.body.failed
 	case f.body.empty:
 		return emptyBody(err)
-	case f.read == 0 && !f.body.marked:
+	case f.read == 0 && !f.body.boundarySeen:
 		return boundaryNotFound(err)
 	case f.body.ended && !f.body.closed():
-		return cutShort(err)
+		return truncated(err)
 	default:
 		return malformedPart(err)
 	}
 }
 
-// errEnded is how a meter ends, after a line's end of its own. mime/multipart
-// answers a body that ends behind a boundary with the same io.EOF as one that
-// ends behind the closing boundary; it has no io.EOF of ours to do that with.
-// The line's end makes up for the one that may be missing behind the latter.
+// errEnded is returned at the end of a countedBody in place of io.EOF. mime/multipart returns
+// io.EOF both for a body that ends after a boundary (truncated) and for one that ends after the
+// closing boundary. Without an io.EOF from the body it returns io.EOF only for the latter. Before
+// errEnded a line end is returned, since the body may lack the one after the closing boundary.
 var errEnded = errors.New("the body has ended")
 
 const lineEnd = "\r\n"
 
-// meter is a body whose bytes outside the recording are counted.
-type meter struct {
-	r       io.Reader
-	hash    hash.Hash // of the whole body; nil where nobody asks
-	spare   int64     // bytes that may yet come outside the recording
-	outside bool
-	failed  error  // what reading ended with, if not its end
-	ended   bool   // r has
-	empty   bool   // and there was nothing
-	tail    string // what is to come after the end
+// countedBody is a body whose bytes outside of the recording are counted and limited.
+type countedBody struct {
+	r          io.Reader
+	hash       hash.Hash // of the whole body; nil if it is not needed
+	left       int64     // bytes that may still arrive outside of the recording
+	inEnvelope bool      // what is read now is outside of the recording
+	failed     error     // of reading, except its end
+	ended      bool      // r has ended
+	empty      bool      // r was empty
+	tail       string    // to be returned after the end of r
 
-	mark   []byte // the boundary
-	marked bool   // it was seen
-	last   []byte // the end of what was read
+	boundary     []byte
+	boundarySeen bool
+	last         []byte // the last bytes that were read
 }
 
 // Read implements io.Reader.
-func (m *meter) Read(p []byte) (int, error) {
+func (b *countedBody) Read(p []byte) (int, error) {
 	switch {
-	case m.failed != nil:
-		return 0, m.failed
-	case m.ended && m.tail == "":
+	case b.failed != nil:
+		return 0, b.failed
+	case b.ended && b.tail == "":
 		return 0, errEnded
-	case m.ended:
-		n := copy(p, m.tail)
-		m.tail = m.tail[n:]
+	case b.ended:
+		n := copy(p, b.tail)
+		b.tail = b.tail[n:]
 		return n, nil
-	case m.outside && m.spare <= 0:
-		m.failed = tooMuchBeside()
-		return 0, m.failed
-	case m.outside:
-		p = p[:min(int64(len(p)), m.spare)]
+	case b.inEnvelope && b.left <= 0:
+		b.failed = tooMuchBesideFile()
+		return 0, b.failed
+	case b.inEnvelope:
+		p = p[:min(int64(len(p)), b.left)]
 	}
-	n, err := m.r.Read(p)
-	if m.outside {
-		m.spare -= int64(n)
+	n, err := b.r.Read(p)
+	if b.inEnvelope {
+		b.left -= int64(n)
 	}
-	if m.hash != nil {
-		m.hash.Write(p[:n])
+	if b.hash != nil {
+		b.hash.Write(p[:n])
 	}
-	m.look(p[:n])
+	b.findBoundary(p[:n])
 	if errors.Is(err, io.EOF) {
-		m.ended, m.tail, err = true, lineEnd, nil
-		m.empty = m.spare == envelopeSize
+		b.ended, b.tail, err = true, lineEnd, nil
+		b.empty = b.left == envelopeSize
 	}
-	m.failed = err
+	b.failed = err
 	return n, err
 }
 
-// look looks for the boundary until it was seen, and keeps the end of what was
-// read: as much as a boundary may have begun in, and the closing one needs.
-func (m *meter) look(p []byte) {
-	keep := len(m.mark) + len("--\r\n")
-	if m.marked {
+// findBoundary searches the boundary until it was seen. It keeps as many of the last bytes as may
+// have the beginning of a boundary, or the closing boundary.
+func (b *countedBody) findBoundary(p []byte) {
+	keep := len(b.boundary) + len("--\r\n")
+	if b.boundarySeen {
 		p = p[max(0, len(p)-keep):]
 	}
-	m.last = append(m.last, p...)
-	m.marked = m.marked || bytes.Contains(m.last, m.mark)
-	m.last = append(m.last[:0], m.last[max(0, len(m.last)-keep):]...)
+	b.last = append(b.last, p...)
+	b.boundarySeen = b.boundarySeen || bytes.Contains(b.last, b.boundary)
+	b.last = append(b.last[:0], b.last[max(0, len(b.last)-keep):]...)
 }
 
-// closed reports whether the body that was read ends with the closing boundary.
-func (m *meter) closed() bool {
-	return bytes.HasSuffix(bytes.TrimRight(m.last, "\r\n"), append(slices.Clone(m.mark), "--"...))
+// closed reports whether the last bytes are the closing boundary.
+func (b *countedBody) closed() bool {
+	return bytes.HasSuffix(bytes.TrimRight(b.last, "\r\n"), append(slices.Clone(b.boundary), "--"...))
 }

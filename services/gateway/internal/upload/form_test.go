@@ -48,11 +48,11 @@ func TestTheReasonIsTheSameHoweverTheBodyArrives(t *testing.T) {
 	}
 }
 
-func TestAFormIsRefusedByTheNamesThatItHas(t *testing.T) {
+func TestARefusedFormListsTheNamesOfItsParts(t *testing.T) {
 	t.Parallel()
 	_, err := read(nil, bytes.NewReader(body("audio; filename=a\r\n\r\n1", "\"\"\r\n\r\n2", "\""+strings.Repeat("n", 500)+"\"\r\n\r\n3")), 1<<20)
 	got, _ := fault.As(err).Extra["fields"].(names)
-	if len(got) != 3 || got[0] != "audio" || got[1] != "" || got[2] != strings.Repeat("n", maxShown) {
+	if len(got) != 3 || got[0] != "audio" || got[1] != "" || got[2] != strings.Repeat("n", maxDisplayed) {
 		t.Errorf("%v: %q", err, got)
 	}
 	many := make([]string, 100)
@@ -79,14 +79,14 @@ func FuzzForm(f *testing.F) {
 	}
 	broken := errors.New("connection broken")
 	f.Fuzz(func(t *testing.T, contentType, text string) {
-		rec, err := open(Request{ContentType: contentType, Body: io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken))}, 1000)
+		rec, err := openRecording(Request{ContentType: contentType, Body: io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken))}, 1000)
 		if err == nil {
 			_, err = io.ReadAll(rec)
 		}
 		if err == nil {
 			t.Errorf("%q ended well though it broke", text)
 		}
-		rec, err = open(Request{ContentType: contentType, Body: strings.NewReader(text)}, 1000)
+		rec, err = openRecording(Request{ContentType: contentType, Body: strings.NewReader(text)}, 1000)
 		if err == nil {
 			_, err = io.Copy(io.Discard, rec)
 		}

@@ -7,18 +7,17 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Key is an idempotency key as it is kept: the hash of what the client sent,
-// which may be long and is nobody's business.
+// Key is an idempotency key as it is stored: the hash of the text that the client sent, which may
+// be long and confidential.
 type Key [sha256.Size]byte
 
-// maxKey bounds an idempotency key, in bytes.
+// maxKey limits an idempotency key, in bytes.
 const maxKey = 255
 
-// keyOf reads the lines of an Idempotency-Key header: a string of RFC 8941,
-// section 3.3.3, as the header's draft has it, or the bare text that most
-// clients send. Both forms of one text are one key. It returns nil where there
-// is no line.
-func keyOf(lines []string) (*Key, error) {
+// parseKey reads the lines of an Idempotency-Key header: a string of RFC 8941, section 3.3.3, as
+// the draft of the header defines it, or bare text, which most clients send. Both forms of one text
+// are the same key. It returns nil if there is no line.
+func parseKey(lines []string) (*Key, error) {
 	if len(lines) == 0 {
 		return nil, nil
 	}
@@ -36,8 +35,8 @@ func keyOf(lines []string) (*Key, error) {
 	return &key, nil
 }
 
-// unquote reads a string whose opening quote was read. It must end with its
-// closing quote, and be of ASCII.
+// unquote reads a string after its opening quote. It must end with its closing quote, and must be
+// ASCII.
 func unquote(quoted string) (text string, ok bool) {
 	var b strings.Builder
 	for i := 0; i < len(quoted); i++ {
@@ -56,7 +55,7 @@ func unquote(quoted string) (text string, ok bool) {
 	return "", false
 }
 
-// isControl knows the control characters of ASCII. Others are opaque.
+// isControl reports whether a character is an ASCII control character.
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 func malformedKey() error {

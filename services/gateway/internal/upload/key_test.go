@@ -17,24 +17,24 @@ func TestBothFormsOfAKeyAreOneKey(t *testing.T) {
 		"키":                                    {"키"},
 		strings.Repeat("x", 255):               {`"` + strings.Repeat("x", 255) + `"`},
 	} {
-		want, err := keyOf([]string{`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`})
+		want, err := parseKey([]string{`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`})
 		if text == "키" {
-			want, err = keyOf([]string{text})
+			want, err = parseKey([]string{text})
 		}
 		if err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
 		for _, form := range forms {
-			if got, err := keyOf([]string{form}); err != nil || *got != *want {
+			if got, err := parseKey([]string{form}); err != nil || *got != *want {
 				t.Errorf("%s is another key than %q: %v", form, text, err)
 			}
 		}
 	}
-	if key, err := keyOf(nil); key != nil || err != nil {
+	if key, err := parseKey(nil); key != nil || err != nil {
 		t.Errorf("no header: %v %v", key, err)
 	}
-	a, _ := keyOf([]string{"a"})
-	if b, _ := keyOf([]string{"A"}); *a == *b {
+	a, _ := parseKey([]string{"a"})
+	if b, _ := parseKey([]string{"A"}); *a == *b {
 		t.Error("two keys are one")
 	}
 }
@@ -45,18 +45,18 @@ func TestAMalformedKeyIsRefused(t *testing.T) {
 		{""}, {" "}, {`""`}, {`"`}, {`"a`}, {`"a\"`}, {`"a\`}, {`"a\b"`}, {`"a"b`}, {`"a" "b"`}, {`"키"`}, {"a\nb"}, {"a\x00"}, {"\x7f"}, {"\"a\tb\""},
 		{strings.Repeat("x", 256)}, {`"` + strings.Repeat("x", 256) + `"`}, {"a", "a"}, {"a", ""},
 	} {
-		if _, err := keyOf(lines); !fault.Is(err, fault.Invalid) || fault.As(err).Code != "malformed-idempotency-key" {
+		if _, err := parseKey(lines); !fault.Is(err, fault.Invalid) || fault.As(err).Code != "malformed-idempotency-key" {
 			t.Errorf("%q: %v", lines, err)
 		}
 	}
 }
 
-func FuzzKeyOf(f *testing.F) {
+func FuzzParseKey(f *testing.F) {
 	for _, seed := range []string{"a", `"a\"b"`, `"`, "", `"\`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		key, err := keyOf([]string{line})
+		key, err := parseKey([]string{line})
 		if (key == nil) != (err != nil) || err != nil && fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%q: %v %v", line, key, err)
 		}

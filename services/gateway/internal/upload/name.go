@@ -11,25 +11,25 @@ import (
 
 const (
 	maxName      = 255 // characters of a file name
-	maxExtension = 16  // of its extension, which is kept where the name is cut
+	maxExtension = 16  // characters of its extension, which is kept if the name is shortened
 )
 
-// plainName decodes a filename parameter.
-func plainName(value, charset string) string {
-	return fromURL(encodedWords(textIn(value, charset)))
+// decodeFileName decodes a filename parameter.
+func decodeFileName(value, charset string) string {
+	return unescapeName(decodeWords(decodeText(value, charset)))
 }
 
-// formEscapes undoes the three escapes of forms, in names as well
+// formEscapes replaces the three escapes of forms
 // (html.spec.whatwg.org, "multipart/form-data encoding algorithm").
 func formEscapes() *strings.Replacer {
 	return strings.NewReplacer("%22", `"`, "%0D", "\r", "%0A", "\n", "%0d", "\r", "%0a", "\n")
 }
 
-// fromURL undoes what forms escape. Some clients, React Native among them, send
-// encodeURIComponent of the name: one that is written with nothing but the
-// characters of that function and whole escapes of UTF-8 is taken for it.
-func fromURL(name string) string {
-	if strings.Contains(name, "%") && strings.IndexFunc(name, notOfURL) < 0 {
+// unescapeName replaces the escapes of a name. Some clients, React Native among them, send the
+// result of encodeURIComponent: a name with only the characters of that function and valid escapes
+// of UTF-8 is taken as one.
+func unescapeName(name string) string {
+	if strings.Contains(name, "%") && strings.IndexFunc(name, notURIComponent) < 0 {
 		if text, err := url.PathUnescape(name); err == nil && utf8.ValidString(text) {
 			return text
 		}
@@ -37,15 +37,14 @@ func fromURL(name string) string {
 	return formEscapes().Replace(name)
 }
 
-func notOfURL(r rune) bool {
+func notURIComponent(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("%-_.!~*'()", r)
 }
 
-// cleanName makes a client's file name fit to be shown and to be compared: valid
-// UTF-8 in the form NFC (macOS sends NFD, in which Hangul is spelled in letters),
-// no folder, no control characters, and none of those that turn the direction of
-// writing, with which "gpj.exe" is made to look like "exe.jpg". It stays
-// metadata: no path is ever made of it.
+// cleanName returns the file name of a client as it can be shown and compared: valid UTF-8 in NFC
+// (macOS sends NFD, in which Hangul is decomposed), without a folder, without control characters,
+// and without bidirectional controls, which can make "gpj.exe" look like "exe.jpg". No path is ever
+// made of it.
 func cleanName(name string) string {
 	name = cleanText(name[strings.LastIndexAny(name, `/\`)+1:])
 	if name == "." || name == ".." {
@@ -54,7 +53,7 @@ func cleanName(name string) string {
 	return cutName(name)
 }
 
-// cleanText is text without what is not to be shown.
+// cleanText returns text without the characters that must not be shown.
 func cleanText(text string) string {
 	return strings.TrimSpace(norm.NFC.String(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
@@ -64,7 +63,7 @@ func cleanText(text string) string {
 	}, strings.ToValidUTF8(text, ""))))
 }
 
-// cutName shortens a name that is too long in front of its extension.
+// cutName shortens a long name and keeps its extension.
 func cutName(name string) string {
 	if utf8.RuneCountInString(name) <= maxName {
 		return name

@@ -5,11 +5,10 @@ import (
 	"strings"
 )
 
-// param is a parameter of a header field: its name in lower case, and its value
-// as the bytes that were sent.
+// param is a parameter of a header: its name in lower case, and its value as it was sent.
 type param struct{ name, value string }
 
-// params are a header's parameters in the order in which they were sent.
+// params are the parameters of a header, in their order.
 type params []param
 
 // first returns the first parameter of a name.
@@ -21,30 +20,29 @@ func (p params) first(name string) (string, bool) {
 	return p[i].value, true
 }
 
-// reading is one way to read parameters. Clients disagree about quoting, so a
-// header is read by the grammar first (the zero value) and then more leniently.
-type reading struct {
-	// known are the only parameters whose beginning ends a value. With them a
-	// quote, a semicolon or an equals sign inside of a value stays a part of it:
-	// filename="say "hi"; a=b.wav". Without them the grammar decides.
+// parser is one way to parse parameters. Clients disagree about quoting, so a header is parsed by
+// the grammar first (the zero value), and then more leniently.
+type parser struct {
+	// known are the only parameters that can follow a value. With them a quote, a semicolon or an
+	// equals sign within a value is part of it: filename="say "hi"; a=b.wav". Without them the
+	// grammar decides.
 	known []string
 
-	// literal says that a backslash escapes nothing: filename="C:\".
+	// literal says that a backslash escapes nothing, as in filename="C:\".
 	literal bool
 }
 
-// readings are the ways to read a header whose parameters are known, the
-// strictest first.
-func readings(known ...string) []reading {
-	return []reading{{}, {literal: true}, {known: known}, {known: known, literal: true}}
+// parsers returns the ways to parse a header with known parameters, the strictest first.
+func parsers(known ...string) []parser {
+	return []parser{{}, {literal: true}, {known: known}, {known: known, literal: true}}
 }
 
-// readParams returns the parameters of s in the first reading that fits and has the
-// wanted parameter; else in the first that fits.
-func readParams(s, wanted string, ways []reading) params {
+// parseParams returns the parameters of s by the first parser that can parse s and finds the wanted
+// parameter, otherwise by the first that can parse s.
+func parseParams(s, wanted string, parsers []parser) params {
 	var fits params
-	for _, way := range ways {
-		p, ok := way.params(s)
+	for _, parser := range parsers {
+		p, ok := parser.params(s)
 		if !ok {
 			continue
 		}
@@ -60,8 +58,8 @@ func readParams(s, wanted string, ways []reading) params {
 
 const blank = " \t"
 
-// params reads all parameters, and reports whether s is made of nothing else.
-func (r reading) params(s string) (params, bool) {
+// params parses all parameters. It returns false if s has anything else.
+func (r parser) params(s string) (params, bool) {
 	var all params
 	for {
 		s = strings.TrimLeft(s, ";"+blank)
@@ -81,8 +79,8 @@ func (r reading) params(s string) (params, bool) {
 	}
 }
 
-// value reads a value from the beginning of s and returns what follows it.
-func (r reading) value(s string) (value, rest string, ok bool) {
+// value parses the value at the beginning of s, and returns the rest.
+func (r parser) value(s string) (value, rest string, ok bool) {
 	if strings.HasPrefix(s, `"`) {
 		return r.quoted(s)
 	}
@@ -95,10 +93,9 @@ func (r reading) value(s string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-// quoted reads a value that begins with a quote. Only a quote and a backslash
-// are escaped by clients: a backslash before anything else is a part of a path,
-// or the second byte of a character in Shift_JIS.
-func (r reading) quoted(s string) (value, rest string, ok bool) {
+// quoted parses a value that begins with a quote. Clients escape only quotes and backslashes: a
+// backslash before any other byte is part of a path, or the second byte of a Shift_JIS character.
+func (r parser) quoted(s string) (value, rest string, ok bool) {
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
 		switch {
@@ -116,12 +113,12 @@ func (r reading) quoted(s string) (value, rest string, ok bool) {
 	return b.String(), "", r.known != nil // the closing quote is missing
 }
 
-// lookAhead is how many bytes behind a value may decide whether it ends there.
-// A bound keeps the reading linear: a header may have 128 KiB of semicolons.
+// lookAhead is how many bytes after a value may decide whether it ends there. The limit keeps
+// parsing linear: a header may have 128 KiB of semicolons.
 const lookAhead = 64
 
 // ends reports whether a value may end before rest.
-func (r reading) ends(rest string) bool {
+func (r parser) ends(rest string) bool {
 	if r.known == nil {
 		rest = strings.TrimLeft(rest, blank)
 		return rest == "" || rest[0] == ';'

@@ -14,27 +14,26 @@ import (
 	"sori.internal/shared/media"
 )
 
-// recording is the file of a form, as a reader that ends only when the whole
-// request was read and found good. Whoever stores what it reads may take its
-// io.EOF for the word that this is to be kept.
+// recording is the file of a form. It returns io.EOF only after the whole request was read and
+// checked, so bytes that were read to io.EOF can be kept.
 type recording struct {
 	form      *form
 	content   io.Reader
 	limit     int64
-	digest    []byte // what the client announced; nil where it did not
+	digest    []byte // of Content-Digest; nil if there is none
 	name      string
 	mediaType string
 
 	meter *media.Meter
 	hash  hash.Hash
 	size  int64
-	err   error // what reading ended with
+	err   error // of the last read
 }
 
-// open reads a form up to its file and the file's head. What is no audio is
+// openRecording reads a form up to its file, and the head of the file. A file that is no audio is
 // refused here, before anything is stored.
-func open(r Request, limit int64) (*recording, error) {
-	digest, err := announced(r.ContentDigest)
+func openRecording(r Request, limit int64) (*recording, error) {
+	digest, err := parseDigest(r.ContentDigest)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +59,7 @@ func open(r Request, limit int64) (*recording, error) {
 	if !ok {
 		return nil, fault.New(fault.Unsupported, "unsupported-audio", "The file is not audio of a known format.")
 	}
-	if err := decodable(describe(head), false); err != nil {
+	if err := checkDecodable(probeHead(head), false); err != nil {
 		return nil, err
 	}
 	return &recording{
@@ -70,7 +69,7 @@ func open(r Request, limit int64) (*recording, error) {
 	}, nil
 }
 
-// readHead reads as much as the sniffer wants, or all where there is less.
+// readHead reads as many bytes as media.Sniff needs, or all if there are fewer.
 func readHead(content io.Reader) ([]byte, error) {
 	head := make([]byte, media.HeadSize)
 	for n := 0; ; {
@@ -93,14 +92,14 @@ func (r *recording) Read(p []byte) (int, error) {
 	n, err := r.content.Read(p)
 	r.size += int64(n)
 	if r.size > r.limit {
-		r.err = TooLarge(r.limit)
+		r.err = tooLarge(r.limit)
 		return 0, r.err
 	}
 	r.hash.Write(p[:n])
 	_, _ = r.meter.Write(p[:n]) // never fails
 	switch {
 	case errors.Is(err, io.EOF):
-		if r.err = r.conclude(); r.err == nil {
+		if r.err = r.checkEnd(); r.err == nil {
 			r.err = io.EOF
 		}
 	case err != nil:
@@ -109,42 +108,42 @@ func (r *recording) Read(p []byte) (int, error) {
 	return n, r.err
 }
 
-// sum is the SHA-256 of what was read, in hexadecimal.
+// sum returns the SHA-256 of the bytes that were read, in hexadecimal.
 func (r *recording) sum() string { return hex.EncodeToString(r.hash.Sum(nil)) }
 
-// conclude checks what is known only at the end of the body.
-func (r *recording) conclude() error {
+// checkEnd makes the checks that are possible only at the end of the body.
+func (r *recording) checkEnd() error {
 	if err := r.form.end(); err != nil {
 		return err
 	}
-	if err := decodable(r.meter.Info(), true); err != nil {
+	if err := checkDecodable(r.meter.Info(), true); err != nil {
 		return err
 	}
 	if r.digest == nil {
 		return nil
 	}
-	// RFC 9530 means the content of the message, which is the whole form. Clients
-	// that hash their file and not the form they wrap it in mean as well.
-	if same(r.digest, r.form.body.hash) || same(r.digest, r.hash) {
+	// In RFC 9530 the digest is one of the whole message content, the form. Some clients hash the
+	// file alone.
+	if digestMatches(r.digest, r.form.body.hash) || digestMatches(r.digest, r.hash) {
 		return nil
 	}
 	return fault.New(fault.Invalid, "digest-mismatch", "The body is not the one that Content-Digest announced.")
 }
 
-func same(digest []byte, h hash.Hash) bool {
+func digestMatches(digest []byte, h hash.Hash) bool {
 	return subtle.ConstantTimeCompare(digest, h.Sum(nil)) == 1
 }
 
-// describe is what the head of a recording tells of it.
-func describe(head []byte) media.Info {
+// probeHead returns what the head of a recording tells.
+func probeHead(head []byte) media.Info {
 	meter := media.NewMeter(-1)
 	_, _ = meter.Write(head) // never fails
 	return meter.Info()
 }
 
-// decodable refuses a recording whose codec is known and cannot be decoded. Where whole is false more is to come: then what
-// is no sound is no reason, since sound may stand behind it.
-func decodable(info media.Info, whole bool) error {
+// checkDecodable refuses a recording whose codec is known and cannot be decoded. If whole is false,
+// a track without sound is no reason to refuse it, since a track with sound may follow.
+func checkDecodable(info media.Info, whole bool) error {
 	sound := info.Channels > 0
 	if info.Codec == "" || media.Decodable(info.Codec) || !whole && !sound {
 		return nil

@@ -29,7 +29,7 @@ func wav(n int) string {
 }
 
 func read(whole []byte, r io.Reader, limit int64) (string, error) {
-	rec, err := open(Request{ContentType: boundary, Length: int64(len(whole)), Body: r}, limit)
+	rec, err := openRecording(Request{ContentType: boundary, Length: int64(len(whole)), Body: r}, limit)
 	if err != nil {
 		return "", err
 	}
@@ -51,7 +51,7 @@ func TestARecordingIsReadHoweverItArrives(t *testing.T) {
 	}
 }
 
-func TestABrokenBodyNeverEndsWell(t *testing.T) {
+func TestABrokenBodyIsNeverAccepted(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("connection broken")
 	whole := body("x\r\n\r\n1", "file; filename=a\r\n\r\n"+wav(20<<10), "y\r\n\r\n2")
@@ -82,7 +82,7 @@ func box(kind string, body ...string) string {
 
 func zeros(n int) string { return strings.Repeat("\x00", n) }
 
-func TestWhatCannotBeDecodedIsRefusedAsSoonAsItIsKnown(t *testing.T) {
+func TestAnUndecodableRecordingIsRefusedAsEarlyAsPossible(t *testing.T) {
 	t.Parallel()
 	ftyp, data := box("ftyp", "M4A ", zeros(4), "isom"), box("mdat", zeros(40<<10))
 	sound, pictures := track("soun", "mp4a"), track("vide", "avc1")
@@ -102,7 +102,7 @@ func TestWhatCannotBeDecodedIsRefusedAsSoonAsItIsKnown(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			whole := body("file; filename=a\r\n\r\n" + c.content)
-			rec, err := open(Request{ContentType: boundary, Length: int64(len(whole)), Body: bytes.NewReader(whole)}, 1<<20)
+			rec, err := openRecording(Request{ContentType: boundary, Length: int64(len(whole)), Body: bytes.NewReader(whole)}, 1<<20)
 			if (err != nil) != c.atOnce {
 				t.Fatalf("opened with %v", err)
 			}
@@ -123,7 +123,7 @@ func TestWhatCannotBeDecodedIsRefusedAsSoonAsItIsKnown(t *testing.T) {
 	}
 }
 
-func FuzzOpen(f *testing.F) {
+func FuzzOpenRecording(f *testing.F) {
 	f.Add(body("file; filename=a\r\n\r\n" + wav(100)))
 	f.Add(body("x\r\n\r\n1", "file\r\n\r\n"))
 	f.Add([]byte("--b--"))

@@ -7,8 +7,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// malformed is the failure of a form that cannot be read. The reason is for
-// programs; package locale knows the sentence in Korean.
+// malformed is the failure of a form that cannot be read. The reason is for programs; package
+// locale has the sentence in Korean.
 func malformed(reason, detail string, cause error) error {
 	return &fault.Error{
 		Kind: fault.Invalid, Code: "malformed-multipart", Detail: detail, Err: cause,
@@ -33,7 +33,7 @@ func boundaryNotFound(cause error) error {
 	return malformed("boundary-not-found", "The boundary that the Content-Type names is not in the body. The two do not belong together.", cause)
 }
 
-func cutShort(cause error) error {
+func truncated(cause error) error {
 	return malformed("cut-short", "The body ends before its closing boundary. The upload was cut short.", cause)
 }
 
@@ -41,11 +41,11 @@ func malformedPart(cause error) error {
 	return malformed("malformed-part", "The form has a part whose header cannot be read.", cause)
 }
 
-func tooMuchBeside() error {
+func tooMuchBesideFile() error {
 	return malformed("too-much-beside", "The form holds more than 128 KiB beside the file.", nil)
 }
 
-// notMultipart is the failure of a request of another type.
+// notMultipart is the failure of a request with another Content-Type.
 func notMultipart(mediaType string) error {
 	if mediaType == "" {
 		return fault.New(fault.Unsupported, "not-multipart",
@@ -60,11 +60,10 @@ func notMultipart(mediaType string) error {
 // names are the names of parts.
 type names []string
 
-// String implements fmt.Stringer, for sentences.
+// String implements fmt.Stringer. It is used in sentences.
 func (n names) String() string { return `"` + strings.Join(n, `", "`) + `"` }
 
-// noFile is the failure of a form without a part for the recording. It tells the
-// names of the parts that it has.
+// noFile is the failure of a form without a part named file. It lists the names of its parts.
 func noFile(seen names) error {
 	if len(seen) == 0 {
 		return fault.New(fault.Invalid, "file-missing", `The form is empty. Send the file in a part named "file".`)
@@ -93,16 +92,16 @@ func encodedFile(encoding string) error {
 
 const codeEncoding = "unsupported-encoding"
 
-// TooLarge is the failure of a recording beyond the limit.
-func TooLarge(limit int64) error {
+// tooLarge is the failure of a recording beyond the limit.
+func tooLarge(limit int64) error {
 	return &fault.Error{
 		Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": limit},
 		Detail: fmt.Sprintf("The file is larger than %d bytes.", limit),
 	}
 }
 
-// maxShown bounds what is shown of a client's own words, in characters.
-const maxShown = 64
+// maxDisplayed limits the text of a client in a sentence, in characters.
+const maxDisplayed = 64
 
-// shown makes a client's own words fit for a sentence.
-func shown(s string) string { return firstRunes(cleanText(s), maxShown) }
+// displayable returns text of a client as it can be shown in a sentence.
+func displayable(s string) string { return firstRunes(cleanText(s), maxDisplayed) }

@@ -7,20 +7,20 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// ExpiredKeys are the keys that were kept for long enough.
+// ExpiredKeys deletes the idempotency keys whose retention has ended.
 type ExpiredKeys interface {
-	// DropExpiredKeys forgets them and tells how many there were.
-	DropExpiredKeys(ctx context.Context) (int64, error)
+	// DeleteExpiredKeys deletes them and returns how many there were.
+	DeleteExpiredKeys(ctx context.Context) (int64, error)
 }
 
-// Sweeper forgets expired keys. They mean nothing any more, but take up space.
+// Sweeper deletes expired keys, which only use space.
 type Sweeper struct {
 	keys     ExpiredKeys
 	interval time.Duration
 	log      zerolog.Logger
 }
 
-// NewSweeper makes a sweeper that looks every interval.
+// NewSweeper makes a sweeper that runs every interval.
 func NewSweeper(keys ExpiredKeys, interval time.Duration, log zerolog.Logger) *Sweeper {
 	return &Sweeper{keys: keys, interval: interval, log: log}
 }
@@ -30,11 +30,11 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.interval)
 	defer tick.Stop()
 	for {
-		removed, err := s.keys.DropExpiredKeys(ctx)
+		deleted, err := s.keys.DeleteExpiredKeys(ctx)
 		if err != nil && ctx.Err() == nil {
-			s.log.Warn().Err(err).Msg("sweep interrupted")
-		} else if removed > 0 {
-			s.log.Info().Int64("removed", removed).Msg("expired keys swept")
+			s.log.Warn().Err(err).Msg("expired keys not deleted")
+		} else if deleted > 0 {
+			s.log.Info().Int64("deleted", deleted).Msg("expired keys deleted")
 		}
 		select {
 		case <-tick.C:

@@ -1,16 +1,16 @@
-// Package upload is the gateway's core: how a recording that a client sends
-// becomes an accepted job.
+// Package upload accepts recordings: it reads an upload, stages its bytes and appends the event
+// that begins the job.
 //
-// It guarantees that a job is accepted only when its bytes and its event are
-// durable, and that the bytes are those of a whole request: the event is
-// published after the multipart body was read to its closing boundary and to
-// its declared length. An upload that fails at any earlier point publishes
-// nothing and leaves nothing behind. Uploads with one idempotency key become one
-// job, whichever copies take them and whichever of them dies.
+// It guarantees:
 //
-// Clients are not trusted with memory. However large a body is, however many
-// parts it has and however long their headers are, an upload holds a head of the
-// recording and one chunk of staging; how many run at once is bounded too.
+//  1. A job is accepted only when its bytes and its event are durable.
+//  2. The bytes are those of a complete request. The event is appended after the multipart body was
+//     read to its closing boundary and to its declared length.
+//  3. An upload that fails before that publishes nothing and leaves nothing behind.
+//  4. Uploads with the same idempotency key become one job, also if several replicas receive them
+//     and some of them die.
+//  5. The memory of an upload is limited, whatever the client sends: the head of the recording and
+//     one chunk of staging. The number of uploads at once is limited too.
 package upload
 
 import (
@@ -29,20 +29,19 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// References are a token's reference files, as the catalogue holds them; empty
-// where it has none.
+// References are the reference files of a token in the catalogue; empty if it has none.
 type References struct {
 	TextGridURL string
 	PitchURL    string
 }
 
-// Tokens knows the tokens.
+// Tokens finds tokens.
 type Tokens interface {
-	// References fails with fault.NotFound where there is no such token.
+	// References fails with fault.NotFound if there is no such token.
 	References(ctx context.Context, token int64) (References, error)
 }
 
-// Staging takes the bytes. An entry appears whole or not at all.
+// Staging stores the bytes of uploads. An entry is stored completely or not at all.
 type Staging interface {
 	Stage(ctx context.Context, entry string, r io.Reader) (event.Staged, error)
 	Unstage(ctx context.Context, entry string) error
@@ -60,44 +59,42 @@ type Usage interface {
 	Fullest() float64
 }
 
-// Limits bound what is taken.
+// Limits are the limits of uploads.
 type Limits struct {
 	MaxBytes   int64 // of one recording
 	Concurrent int   // uploads at once
 
-	// Reserve is the part of the log and of staging that uploads leave to the jobs
-	// that were accepted. Without it they could not go on, nor even fail, where
-	// uploads have taken all there is.
+	// Reserve is the part of the log and of staging that is kept for accepted jobs. Without it
+	// uploads could fill both, and accepted jobs could neither continue nor fail.
 	Reserve float64
 
-	// Lease is how long a key stays taken when its upload dies without a word.
+	// Lease is how long an idempotency key stays claimed when the replica with its upload dies.
 	Lease time.Duration
 }
 
-// MaxBody is the longest request body that can hold a recording within the
-// limits.
+// MaxBody is the size of the largest request body that can hold a recording within the limits.
 func (l Limits) MaxBody() int64 { return l.MaxBytes + envelopeSize }
 
-// Request is an upload as it arrives.
+// Request is the request of an upload.
 type Request struct {
 	TokenID       int64
 	ContentType   string
-	ContentDigest string // the header of RFC 9530, empty where absent
+	ContentDigest string // the header of RFC 9530, empty if absent
 
 	// ContentEncoding is the header of that name, its lines joined by commas.
 	ContentEncoding string
 
-	Length int64 // of the body as declared, -1 where it is not
+	Length int64 // the declared length of the body, -1 if none is declared
 
-	// IdempotencyKey is the lines of the header of that name, none where absent.
+	// IdempotencyKey is the lines of the header of that name.
 	IdempotencyKey []string
 
-	// Body must end with io.EOF only where the request's body does: one that is
-	// cut short must fail, whether its length was declared or not.
+	// Body must return io.EOF only at the real end of the body. A truncated body must fail, whether
+	// its length was declared or not.
 	Body io.Reader
 }
 
-// Accepted is what became of a request.
+// Accepted is the result of an accepted request.
 type Accepted struct {
 	JobID      string
 	References References
@@ -132,26 +129,25 @@ func New(d Dependencies, limits Limits) *Core {
 // Active is the number of uploads that are under way.
 func (c *Core) Active() int64 { return c.active.Load() }
 
-// busyPause is when a client that met the limit may come again.
-const busyPause = 2 * time.Second
+// busyRetryAfter is the Retry-After of an upload beyond the limit of concurrent uploads.
+const busyRetryAfter = 2 * time.Second
 
-// Accept takes one upload in. When it returns without an error, bytes and event
-// are durable.
+// Accept accepts an upload. If it returns no error, bytes and event are durable.
 func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if r.Length > c.limits.MaxBody() {
-		return Accepted{}, TooLarge(c.limits.MaxBytes)
+		return Accepted{}, tooLarge(c.limits.MaxBytes)
 	}
-	if err := plainBody(r.ContentEncoding); err != nil {
+	if err := refuseEncoded(r.ContentEncoding); err != nil {
 		return Accepted{}, err
 	}
-	key, err := keyOf(r.IdempotencyKey)
+	key, err := parseKey(r.IdempotencyKey)
 	if err != nil {
 		return Accepted{}, err
 	}
 	defer c.active.Add(-1)
 	if c.active.Add(1) > int64(c.limits.Concurrent) {
 		return Accepted{}, &fault.Error{
-			Kind: fault.Exhausted, Code: "busy", RetryAfter: busyPause,
+			Kind: fault.Exhausted, Code: "busy", RetryAfter: busyRetryAfter,
 			Detail: "Too many uploads are under way right now. Please try again.",
 		}
 	}
@@ -159,7 +155,7 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, err
 	}
-	rec, err := open(r, c.limits.MaxBytes)
+	rec, err := openRecording(r, c.limits.MaxBytes)
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -178,20 +174,20 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	return done, err
 }
 
-// accept takes in an upload that has no key.
+// accept accepts an upload without an idempotency key.
 func (c *Core) accept(ctx context.Context, received event.Received, rec *recording) (Accepted, error) {
 	received, err := c.stage(ctx, received, rec)
 	if err != nil {
 		return Accepted{}, err
 	}
-	// What is held is finished, whether or not anybody waits for it.
-	return Accepted{JobID: received.JobID}, c.open(context.WithoutCancel(ctx), received)
+	// Staged bytes are made a job even if the client has left.
+	return Accepted{JobID: received.JobID}, c.appendReceived(context.WithoutCancel(ctx), received)
 }
 
-// stage stores a recording and completes its event.
+// stage stages a recording and completes its event.
 func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, error) {
 	if c.usage.Fullest() >= 1-c.limits.Reserve {
-		return received, fault.Full("bus", errors.New("what room is left is for accepted jobs"))
+		return received, fault.Full("bus", errors.New("the reserve is kept for accepted jobs"))
 	}
 	staged, err := c.staging.Stage(ctx, received.Staged().Entry, rec)
 	if err != nil {
@@ -202,39 +198,39 @@ func (c *Core) stage(ctx context.Context, received event.Received, rec *recordin
 	return received, nil
 }
 
-// open opens the job of a recording that is staged. Where it is unknown whether
-// the event was stored the bytes stay, since a job may need them: the sweeper of
-// staging finds out.
-func (c *Core) open(ctx context.Context, received event.Received) error {
+// appendReceived appends the event that begins the job of a staged recording. If it is unknown
+// whether the event was stored, the bytes stay, since a job may need them. The sweeper of staging
+// removes them if there is no job.
+func (c *Core) appendReceived(ctx context.Context, received event.Received) error {
 	_, err := c.jobLog.Append(ctx, received, 0)
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, event.ErrOvertaken) { // another upload with the same key was quicker, and so was a deletion
+	if errors.Is(err, event.ErrOvertaken) { // the job of the same key exists, and was erased
 		err = erased()
 	}
-	if refused(err) {
+	if notStored(err) {
 		c.unstage(ctx, received)
 	}
-	return fmt.Errorf("open job %s: %w", received.JobID, err)
+	return fmt.Errorf("begin job %s: %w", received.JobID, err)
 }
 
-// refused reports whether an event is certainly not stored.
-func refused(err error) bool { return fault.Is(err, fault.Exhausted) || fault.Is(err, fault.Gone) }
+// notStored reports whether an append has certainly stored no event.
+func notStored(err error) bool { return fault.Is(err, fault.Exhausted) || fault.Is(err, fault.Gone) }
 
 // unstage removes the bytes of an upload that no job needs.
 func (c *Core) unstage(ctx context.Context, received event.Received) {
 	if err := c.staging.Unstage(ctx, received.Staged().Entry); err != nil {
-		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, received.JobID).Msg("refused upload left to the sweeper")
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, received.JobID).Msg("bytes of refused upload not removed")
 	}
 }
 
-// plainBody refuses a body that is encoded. Unpacking it would need limits of its
-// own, and recordings hardly shrink.
-func plainBody(contentEncoding string) error {
+// refuseEncoded refuses a body with a content coding. Decompression would need limits of its own,
+// and recordings hardly compress.
+func refuseEncoded(contentEncoding string) error {
 	for coding := range strings.SplitSeq(contentEncoding, ",") {
 		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
-			return encodedBody(shown(coding))
+			return encodedBody(displayable(coding))
 		}
 	}
 	return nil

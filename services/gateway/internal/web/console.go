@@ -89,8 +89,8 @@ func (s Console) sendPage(c *fiber.Ctx) error {
 	}.send(c)
 }
 
-// The places in the page of a build that depend on the public prefix of the gateway: the paths of the
-// page's files, and the prefix that the console puts before the paths that it requests.
+// The places in the page of a build that depend on the public prefix of the gateway: the paths of
+// the page's files, and the prefix that the console puts before the paths that it requests.
 const (
 	assetReference = `"./` + consoleAssets
 	prefixMeta     = `name="sori-prefix" content="`
@@ -102,8 +102,8 @@ func withPrefix(page []byte, prefix string) []byte {
 	return bytes.Replace(page, []byte(prefixMeta), []byte(prefixMeta+prefix), 1)
 }
 
-// policy returns the Content-Security-Policy of the page. It allows the page's own files, and audio:
-// new recordings (blob:) and stored ones.
+// policy returns the Content-Security-Policy of the page. It allows the page's own files, and
+// audio: new recordings (blob:) and stored ones.
 func (s Console) policy() string {
 	media := strings.Join(append([]string{"'self'", "blob:"}, s.MediaOrigins...), " ")
 	return "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; " +

@@ -28,8 +28,8 @@ type file struct {
 	etag    string   // of the file without a content coding, without quotes; empty for none
 	codings []string // the content codings in which it may exist, the best first
 
-	// read returns the file in a content coding; "" is the file itself. It returns fs.ErrNotExist if
-	// there is no such file.
+	// read returns the file in a content coding; "" is the file itself. It returns fs.ErrNotExist
+	// if there is no such file.
 	read func(coding string) ([]byte, error)
 }
 

@@ -29,19 +29,19 @@ func TestLinksFollowATrustedProxy(t *testing.T) {
 			_, _ = io.WriteString(w, "{}")
 		}
 	}
-	trusting, _ := behind(t, map[string]string{"TRUSTED_PROXIES": "loopback"}, answer)
-	wary, _ := behind(t, map[string]string{"TRUSTED_PROXIES": "private"}, answer)
+	trusting, _ := startWithUpstream(t, map[string]string{"TRUSTED_PROXIES": "loopback"}, answer)
+	wary, _ := startWithUpstream(t, map[string]string{"TRUSTED_PROXIES": "private"}, answer)
 	for _, c := range []struct {
-		g      *gateway
+		g      *env
 		header map[string]string
-		before string // what stands before a path
+		before string // the text before a path in a link
 		seen   string // by the tracker
 	}{
 		{trusting, nil, "", "[127.0.0.1][http][HOST]"},
 		{trusting, map[string]string{"X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.com", "X-Forwarded-Prefix": "/sori/", "X-Forwarded-For": "203.0.113.9"},
 			"https://api.example.com/sori", "[203.0.113.9, 127.0.0.1][https][api.example.com]"},
 		{trusting, map[string]string{"X-Forwarded-Prefix": "/a/b"}, "/a/b", "[127.0.0.1][http][HOST]"},
-		{trusting, map[string]string{"X-Forwarded-Proto": "https"}, "", "[127.0.0.1][https][HOST]"}, // a path follows the scheme by itself
+		{trusting, map[string]string{"X-Forwarded-Proto": "https"}, "", "[127.0.0.1][https][HOST]"}, // a path needs no scheme
 		{trusting, map[string]string{"X-Forwarded-Host": "api.example.com:8080"}, "http://api.example.com:8080", "[127.0.0.1][http][api.example.com:8080]"},
 		{trusting, map[string]string{"X-Forwarded-Host": "evil.net, api.example.com", "X-Forwarded-Proto": "http,https"}, "https://api.example.com", "[127.0.0.1][https][api.example.com]"},
 		{trusting, map[string]string{"X-Forwarded-Host": "evil.net/x?", "X-Forwarded-Proto": "javascript", "X-Forwarded-Prefix": "//evil.net"}, "", "[127.0.0.1][http][HOST]"},
@@ -75,11 +75,11 @@ func TestLinksFollowATrustedProxy(t *testing.T) {
 func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 	t.Parallel()
 	dir := built(t, map[string]string{"index.html": `<meta name="sori-prefix" content="" /><script src="./assets/index-abc.js"></script>`})
-	g, _ := behind(t, map[string]string{"BASE_PATH": "/api/v1/", "TRUSTED_PROXIES": "loopback", "CONSOLE_DIR": dir, "CORS_ALLOWED_ORIGINS": listed},
+	g, _ := startWithUpstream(t, map[string]string{"BASE_PATH": "/api/v1/", "TRUSTED_PROXIES": "loopback", "CONSOLE_DIR": dir, "CORS_ALLOWED_ORIGINS": listed},
 		func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Method+" "+r.RequestURI) })
 	root := g.in(t)
 	root.url = strings.TrimSuffix(g.url, "/api/v1")
-	root.http = &contract.Transport{Base: http.DefaultTransport, Exempt: func(*http.Response) bool { return true }} // the document is of what is under the path
+	root.http = &contract.Transport{Base: http.DefaultTransport, Exempt: func(*http.Response) bool { return true }} // the document has only paths under the base path
 	for path, want := range map[string]int{
 		"": 200, "/": 200, "/tokens": 200, "/tokens/": 200, "/jobs/?a=%20b": 200, "/openapi.json": 200, "/docs": 200, "/docs/docs.js": 200, "/console/assets/index-abc.js": 200,
 		"/livez": 200, "/readyz": 200, "/health": 200, "/metrics": 200, "/nowhere": 404, "/tokens/1/upload-audio": 405, "/api/v1/tokens": 404, "x/tokens": 404, "/../tokens": 404,
@@ -90,7 +90,7 @@ func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/": 404, "/tokens": 404, "/jobs/": 404, "/docs": 404, "/openapi.json": 404, "/api": 404, "/api/v1x": 404, "/API/v1/tokens": 404, "/api/v1%2ftokens": 404, "/api/v1//tokens": 404,
-		"/livez": 200, "/readyz": 200, "/readyz/": 200, "/health": 200, "/metrics": 200, // probes know no prefix
+		"/livez": 200, "/readyz": 200, "/readyz/": 200, "/health": 200, "/metrics": 200, // probes use no prefix
 	} {
 		r := root.do("GET", path, nil, map[string]string{"Origin": listed})
 		if r.StatusCode != want {
@@ -136,10 +136,10 @@ func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 	}
 }
 
-func TestOldClientsGetBodiesWithoutChunks(t *testing.T) {
+func TestHTTP10ClientsGetBodiesWithoutChunks(t *testing.T) {
 	t.Parallel()
 	e := newEvents()
-	g, _ := behind(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed}, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed}, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/tokens/analysis-progress/"):
 			e.serve(w, r)
@@ -197,7 +197,7 @@ func TestOldClientsGetBodiesWithoutChunks(t *testing.T) {
 	if !strings.Contains(g.kit.Logged(), `"path":"/jobs/","status":200,"bytes":10000`) {
 		t.Error("the line of the list is missing")
 	}
-	if err := g.stop(); err != nil { // hands the stream over, as any other
+	if err := g.stop(); err != nil { // ends the stream, as any shutdown
 		t.Error(err)
 	}
 	if rest, err := io.ReadAll(frames); err != nil || !regexp.MustCompile(`^retry: \d+\n\n$`).Match(rest) {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// ids are those of a list's entries, in its order.
-func (g *gateway) ids(path string) string {
+// ids returns the ids of the entries of a list, in its order.
+func (g *env) ids(path string) string {
 	g.t.Helper()
 	var list []struct{ ID int64 }
 	g.get(path).into(g.t, &list)
@@ -20,11 +20,11 @@ func (g *gateway) ids(path string) string {
 	return strings.Join(ids, " ")
 }
 
-// kind is a kind of entries, with a body that one may have.
+// kind is a kind of entry, with two valid bodies.
 type kind struct{ name, list, body, other string }
 
-// kinds are all of them. Their entries can be made beside a gateway's own token.
-func (g *gateway) kinds() []kind {
+// kinds returns all kinds of entries.
+func (g *env) kinds() []kind {
 	return []kind{
 		{
 			"token", "/tokens", `{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`,
@@ -38,7 +38,7 @@ func (g *gateway) kinds() []kind {
 	}
 }
 
-func TestAnUnknownEntryIsSaidToBeUnknown(t *testing.T) {
+func TestAnUnknownEntryIsAnsweredWith404(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, k := range g.kinds() {
@@ -57,7 +57,7 @@ func TestAnUnknownEntryIsSaidToBeUnknown(t *testing.T) {
 	g.invalid(g.ask("/actors/x/tokens"), "id: must be a positive integer")
 }
 
-func TestABodyThatIsNoJSONIsRefused(t *testing.T) {
+func TestABodyThatIsNotJSONIsRefused(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, k := range g.kinds() {
@@ -82,7 +82,7 @@ func TestABodyThatIsNoJSONIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnEntityTagIsOfOneVersion(t *testing.T) {
+func TestAnEntityTagNamesOneVersion(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, k := range g.kinds() {
@@ -108,7 +108,7 @@ func TestAnEntityTagIsOfOneVersion(t *testing.T) {
 	}
 }
 
-func TestAChangeIsOnlyOfTheVersionThatItIsMeantFor(t *testing.T) {
+func TestAChangeAppliesOnlyToTheVersionsOfIfMatch(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, k := range g.kinds() {
@@ -140,7 +140,7 @@ func TestAChangeIsOnlyOfTheVersionThatItIsMeantFor(t *testing.T) {
 	}
 }
 
-func TestOfManyEditorsOneWins(t *testing.T) {
+func TestOneOfManyConcurrentChangesWins(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, k := range g.kinds() {

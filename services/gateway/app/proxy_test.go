@@ -17,11 +17,11 @@ const progress = "/tokens/analysis-progress/0199a5f2-0000-7000-8000-000000000000
 const result = "/tokens/analysis-result/0199a5f2-0000-7000-8000-000000000000"
 const webhook = "/tokens/webhook/analysis-complete?job_id=x&attempt=1&sig=a%2Bb"
 
-// behind starts a gateway with a tracker and a dispatcher that h plays.
-func behind(t *testing.T, changes map[string]string, h http.HandlerFunc) (*gateway, *httptest.Server) {
+// startWithUpstream starts a gateway whose tracker and dispatcher are a stub with the handler h.
+func startWithUpstream(t *testing.T, changes map[string]string, h http.HandlerFunc) (*env, *httptest.Server) {
 	t.Helper()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(played, "yes")
+		w.Header().Set(stubHeader, "yes")
 		h(w, r)
 	}))
 	vars := map[string]string{"TRACKER_URL": upstream.URL, "DISPATCHER_URL": upstream.URL + "/"}
@@ -33,9 +33,9 @@ func behind(t *testing.T, changes map[string]string, h http.HandlerFunc) (*gatew
 	return g, upstream
 }
 
-func TestAResultIsPassedOn(t *testing.T) {
+func TestAResultIsForwarded(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Seen", fmt.Sprint(r.Method, " ", r.RequestURI, " ", r.Header["Accept-Language"], r.Header["Prefer"],
 			r.Header["X-Request-Id"], r.Header["X-Forwarded-For"], r.Header["X-Forwarded-Proto"], r.Header["X-Forwarded-Host"] != nil,
 			r.Header["X-Hop"], r.Header["Connection"], r.Header["X-Sori-Declared-Length"]))
@@ -59,7 +59,7 @@ func TestAResultIsPassedOn(t *testing.T) {
 		"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 	}
 	r := g.do("GET", result+"?wait=30&x=%20y", nil, header)
-	// What the client says of itself is not passed on: its peer is no trusted proxy.
+	// The client's own headers are not forwarded: it is no trusted proxy.
 	want := "GET " + result + "?wait=30&x=%20y [en] [wait=30] [mine] [127.0.0.1] [http] true [] [] []"
 	if got := r.Header.Get("X-Seen"); got != want {
 		t.Errorf("the tracker saw %s, not %s", got, want)
@@ -82,9 +82,9 @@ func TestAResultIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestAnAnswerOfAnyStatusIsPassedOn(t *testing.T) {
+func TestAnswersOfAnyStatusAreForwarded(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.Header().Set("Retry-After", "7")
 		w.WriteHeader(len(r.URL.RawQuery)) // the status is the length of the query
@@ -98,9 +98,9 @@ func TestAnAnswerOfAnyStatusIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestWhatIsAskedOfAJobIsPassedOn(t *testing.T) {
+func TestCommandsForAJobAreForwarded(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = io.WriteString(w, r.Method+" "+r.RequestURI)
 	})
@@ -119,9 +119,9 @@ func TestWhatIsAskedOfAJobIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestAListOfJobsIsPassedOn(t *testing.T) {
+func TestAListOfJobsIsForwarded(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "<"+r.RequestURI+`&cursor=x>; rel="next"`)
 		_, _ = io.WriteString(w, r.Method+" "+r.RequestURI)
 	})
@@ -138,10 +138,10 @@ func TestAListOfJobsIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestAWayToARecordingIsPassedOnAndNotGone(t *testing.T) {
+func TestARedirectToARecordingIsForwardedAndNotFollowed(t *testing.T) {
 	t.Parallel()
 	const link = "https://objects.example.org/b/audio/x%20y?X-Amz-Signature=0a&response-content-disposition=inline%3B%20filename%2A%3Dutf-8%27%27%EB%85%B9"
-	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", link)
 		w.Header().Set("X-Seen", r.Method+" "+r.RequestURI)
 		w.WriteHeader(http.StatusTemporaryRedirect)
@@ -159,7 +159,7 @@ func TestAWayToARecordingIsPassedOnAndNotGone(t *testing.T) {
 	}
 }
 
-func TestAServiceThatIsAwayIsToldAsSuch(t *testing.T) {
+func TestAnUpstreamThatIsAwayIsAnsweredWith503(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	g.problem(g.do("GET", result, nil, nil), 503, "unavailable")
@@ -170,9 +170,9 @@ func TestAServiceThatIsAwayIsToldAsSuch(t *testing.T) {
 	}
 }
 
-func TestAWebhookIsPassedOn(t *testing.T) {
+func TestAWebhookIsForwarded(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, map[string]string{"MAX_WEBHOOK_BYTES": "3000000"}, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, map[string]string{"MAX_WEBHOOK_BYTES": "3000000"}, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -200,11 +200,11 @@ func TestAWebhookIsPassedOn(t *testing.T) {
 	g.problem(w.answer(), 400, "body-truncated")
 }
 
-func TestOfACallbackThatIsTooLargeTheDispatcherIsToldWithoutItsBody(t *testing.T) {
+func TestTheHeaderOfATooLargeCallbackIsForwarded(t *testing.T) {
 	t.Parallel()
 	const limit = 3000000
 	told := make(chan int64, 1)
-	g, _ := behind(t, map[string]string{"MAX_WEBHOOK_BYTES": fmt.Sprint(limit)}, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, map[string]string{"MAX_WEBHOOK_BYTES": fmt.Sprint(limit)}, func(w http.ResponseWriter, r *http.Request) {
 		told <- r.ContentLength
 		if r.Header.Get("Expect") != "100-continue" {
 			t.Errorf("Expect is %q", r.Header.Get("Expect"))
@@ -224,9 +224,9 @@ func TestOfACallbackThatIsTooLargeTheDispatcherIsToldWithoutItsBody(t *testing.T
 	}
 }
 
-func TestAnEarlyAnswerLeavesTheConnectionSound(t *testing.T) {
+func TestAConnectionCanBeReusedAfterAnEarlyAnswer(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, nil, func(w http.ResponseWriter, _ *http.Request) {
+	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized) // without reading the body
 	})
 	for _, size := range []int{100, 100 << 10, 4 << 20} {
@@ -244,10 +244,10 @@ func TestAnEarlyAnswerLeavesTheConnectionSound(t *testing.T) {
 	}
 }
 
-// events plays a tracker whose stream sends what a test gives it.
+// events is a stub tracker whose stream sends the frames of a test.
 type events struct {
 	frames chan string
-	gone   chan struct{} // closed when the stream's client has left
+	gone   chan struct{} // closed when the client of the stream has left
 }
 
 func newEvents() *events {
@@ -275,7 +275,7 @@ func (e *events) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (g *gateway) open(ctx context.Context) (*http.Response, *bufio.Reader) {
+func (g *env) open(ctx context.Context) (*http.Response, *bufio.Reader) {
 	g.t.Helper()
 	req, _ := http.NewRequestWithContext(ctx, "GET", g.url+progress, nil)
 	req.Header.Set("Last-Event-ID", "5")
@@ -287,10 +287,10 @@ func (g *gateway) open(ctx context.Context) (*http.Response, *bufio.Reader) {
 	return resp, bufio.NewReader(resp.Body)
 }
 
-func TestFramesArriveOneByOne(t *testing.T) {
+func TestEventsArriveOneByOne(t *testing.T) {
 	t.Parallel()
 	e := newEvents()
-	g, _ := behind(t, nil, e.serve)
+	g, _ := startWithUpstream(t, nil, e.serve)
 	resp, body := g.open(g.kit.Context()) // returns before any frame was sent
 	if resp.Header.Get("Content-Type") != "text/event-stream" || resp.Header.Get("X-Accel-Buffering") != "no" || resp.Header.Get("X-Last") != "5" {
 		t.Errorf("header %v", resp.Header)
@@ -313,10 +313,10 @@ func TestFramesArriveOneByOne(t *testing.T) {
 	}
 }
 
-func TestAClientThatLeavesFreesTheTracker(t *testing.T) {
+func TestAClientThatLeavesEndsTheRequestToTheTracker(t *testing.T) {
 	t.Parallel()
 	e := newEvents()
-	g, _ := behind(t, nil, e.serve)
+	g, _ := startWithUpstream(t, nil, e.serve)
 	ctx, leave := context.WithCancel(g.kit.Context())
 	_, body := g.open(ctx)
 	e.frames <- "data: 1\n\n"
@@ -336,9 +336,9 @@ func TestAClientThatLeavesFreesTheTracker(t *testing.T) {
 	}
 }
 
-func TestABodyThatBreaksDoesNotLookWhole(t *testing.T) {
+func TestABrokenBodyOfAnUpstreamDoesNotLookComplete(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, nil, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawQuery != "" {
 			w.Header().Set("Content-Length", "100")
 		}

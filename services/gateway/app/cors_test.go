@@ -18,7 +18,7 @@ import (
 // listed is the origin of a page that may use the API.
 const listed = "https://app.example.com"
 
-// varies reports whether an answer's Vary has a name, once.
+// varies reports whether Vary of an answer has a name exactly once.
 func varies(r *http.Response, name string) bool {
 	names := strings.Split(strings.ReplaceAll(strings.Join(r.Header.Values("Vary"), ","), " ", ""), ",")
 	first := slices.Index(names, name)
@@ -39,7 +39,7 @@ func readable(t *testing.T, what, origin string, r *http.Response) {
 		return
 	}
 	for name := range r.Header {
-		if name != "Vary" && name != "Connection" && name != "X-Content-Type-Options" && !strings.HasPrefix(name, "Access-Control-") && name != played && name != "X-Last" &&
+		if name != "Vary" && name != "Connection" && name != "X-Content-Type-Options" && !strings.HasPrefix(name, "Access-Control-") && name != stubHeader && name != "X-Last" &&
 			!slices.Contains([]string{"Cache-Control", "Content-Language", "Content-Length", "Content-Type", "X-Accel-Buffering", "Content-Security-Policy", "Referrer-Policy"}, name) &&
 			!slices.Contains(strings.Split(strings.ToLower(exposed[0]), ", "), strings.ToLower(name)) {
 			t.Errorf("%s: the header %s is not exposed", what, name)
@@ -140,7 +140,7 @@ func TestPagesOfListedOriginsReadEveryAnswer(t *testing.T) {
 			readable(t, c.what, origin, r.Response)
 		}
 	}
-	// Without an Origin the answer says all the same that it would differ: a cache would mix them up.
+	// Vary is there without an Origin too: otherwise a cache would mix the answers up.
 	for _, path := range []string{"/tokens/", "/nowhere", "/openapi.json"} {
 		r := g.do("GET", path, nil, nil)
 		unreadable(t, path, r.Response)
@@ -150,12 +150,12 @@ func TestPagesOfListedOriginsReadEveryAnswer(t *testing.T) {
 	}
 }
 
-func TestARefusalInTheMiddleOfABodyCanBeRead(t *testing.T) {
+func TestAnAnswerInTheMiddleOfABodyCanBeRead(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed, "MAX_UPLOAD_BYTES": "100000"})
 	hasty := start(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed, "UPLOAD_IDLE_TIMEOUT": "300ms"})
 	head := "--b\r\nContent-Disposition: form-data; name=file; filename=a.wav\r\n\r\n" + string(wav(1000))
-	open := func(g *gateway) *wire {
+	open := func(g *env) *wire {
 		w := g.dial()
 		w.send("POST %s HTTP/1.1\r\nHost: x\r\nOrigin: %s\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", g.path(), listed, len(head), head)
 		return w
@@ -168,7 +168,7 @@ func TestARefusalInTheMiddleOfABodyCanBeRead(t *testing.T) {
 	r = open(hasty).answer()
 	g.problem(r, 408, "request-timeout")
 	readable(t, "too slow", listed, r.Response)
-	w = g.dial() // declared so large that no byte of it is asked for
+	w = g.dial() // declared so large that no byte of it is read
 	w.send("POST %s HTTP/1.1\r\nHost: x\r\nOrigin: %s\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9999999999\r\n\r\n", g.path(), listed)
 	r = w.answer()
 	g.problem(r, 413, "too-large")
@@ -180,9 +180,9 @@ func TestARefusalInTheMiddleOfABodyCanBeRead(t *testing.T) {
 	}
 }
 
-func TestWhatIsPassedOnHasTheHeadersForPagesOnce(t *testing.T) {
+func TestForwardedAnswersHaveTheCORSHeadersOnce(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed}, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Access-Control-Allow-Methods", "BREW")
 		w.Header().Set("Vary", "Accept-Language, Origin")
@@ -223,9 +223,9 @@ func TestEveryOriginMayBeAllowedButNotWithCredentials(t *testing.T) {
 	}
 }
 
-// crossSite are the writes that a page can have a browser send. The first kind
-// needs no preflight: it looks like a form's.
-func crossSite(g *gateway) []struct{ method, path, contentType, body string } {
+// crossSite returns requests that a page can make a browser send. The first need no preflight,
+// since they look like those of a form.
+func crossSite(g *env) []struct{ method, path, contentType, body string } {
 	upload, contentType := form(part{name: "file", file: "a.wav", content: wav(300 << 10)})
 	token := fmt.Sprintf("/tokens/%d", g.token)
 	return []struct{ method, path, contentType, body string }{
@@ -243,9 +243,9 @@ func crossSite(g *gateway) []struct{ method, path, contentType, body string } {
 	}
 }
 
-func TestAPageThatIsNotListedChangesNothing(t *testing.T) {
+func TestAPageOfAnUnlistedOriginChangesNothing(t *testing.T) {
 	t.Parallel()
-	g, _ := behind(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed + ",https://*.example.org"}, func(http.ResponseWriter, *http.Request) {
+	g, _ := startWithUpstream(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed + ",https://*.example.org"}, func(http.ResponseWriter, *http.Request) {
 		t.Error("a request was passed on")
 	})
 	host := strings.TrimPrefix(g.url, "http://")
@@ -264,7 +264,7 @@ func TestAPageThatIsNotListedChangesNothing(t *testing.T) {
 		{"Origin": "http://127.0.0.1:1", "Sec-Fetch-Site": "same-site"},
 		{"Sec-Fetch-Site": "cross-site"},
 		{"Sec-Fetch-Site": "Same-Origin"},
-		{"Origin": g.url, "Sec-Fetch-Site": "cross-site"}, // the browser knows better
+		{"Origin": g.url, "Sec-Fetch-Site": "cross-site"}, // Sec-Fetch-Site has precedence
 		{"Origin": "https://evil.net", "X-Forwarded-Host": "evil.net", "X-Forwarded-Proto": "https"},
 	} {
 		for _, w := range crossSite(g) {
@@ -278,7 +278,7 @@ func TestAPageThatIsNotListedChangesNothing(t *testing.T) {
 			g.problem(g.do(w.method, w.path, strings.NewReader(w.body), header), http.StatusForbidden, "origin-not-allowed")
 		}
 	}
-	g.nothing()
+	g.assertNothingStored()
 	if r := g.get(fmt.Sprintf("/tokens/%d", g.token)); r.json(t)["token_name"] != "인사" {
 		t.Errorf("the token is now %s", r.text)
 	}
@@ -289,7 +289,7 @@ func TestAPageThatIsNotListedChangesNothing(t *testing.T) {
 	}
 }
 
-func TestAnUnlistedPagesBodyIsNotWaitedFor(t *testing.T) {
+func TestAPageOfAnUnlistedOriginIsRefusedBeforeItsBody(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	w := g.dial()
@@ -302,7 +302,7 @@ func TestProgramsAndOwnPagesMayWrite(t *testing.T) {
 	g := start(t, nil)
 	proxied := start(t, map[string]string{"TRUSTED_PROXIES": "loopback"})
 	for _, c := range []struct {
-		g      *gateway
+		g      *env
 		header map[string]string
 	}{
 		{g, nil},
@@ -325,7 +325,7 @@ func TestProgramsAndOwnPagesMayWrite(t *testing.T) {
 	} {
 		proxied.problem(proxied.upload(header, part{name: "file", file: "a.wav", content: wav(1000)}), http.StatusForbidden, "origin-not-allowed")
 	}
-	for _, path := range []string{"/tokens/", "/openapi.json"} { // what changes nothing is for all
+	for _, path := range []string{"/tokens/", "/openapi.json"} { // reading is allowed to every page
 		if r := g.do("GET", path, nil, map[string]string{"Origin": "https://evil.net", "Sec-Fetch-Site": "cross-site"}); r.StatusCode != 200 {
 			t.Errorf("%s: %s", path, r.Status)
 		} else {

@@ -22,8 +22,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// corner is the core's surroundings, all of them real.
-type corner struct {
+// env is a core's dependencies, all of them real.
+type env struct {
 	*testkit.Kit
 	t       *testing.T
 	bus     *bus.Bus
@@ -33,7 +33,7 @@ type corner struct {
 	token   int64
 }
 
-func newCorner(t *testing.T) *corner {
+func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	k.Database()
@@ -42,7 +42,7 @@ func newCorner(t *testing.T) *corner {
 	db, err := postgres.Open(cfg, store.Schema)
 	must(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	c := &corner{Kit: k, t: t, bus: k.Bus("gateway", event.Jobs(), event.Staging()), db: db, rows: store.New(db)}
+	c := &env{Kit: k, t: t, bus: k.Bus("gateway", event.Jobs(), event.Staging()), db: db, rows: store.New(db)}
 	c.staging = c.bus
 	must(t, c.rows.Migrate(k.Context()))
 	token, err := c.rows.CreateToken(k.Context(), catalogue.Token{Name: "a", Actor: "b", End: 1})
@@ -59,7 +59,7 @@ func must(t *testing.T, err error) {
 }
 
 // accept uploads with a key, through a core with this log of jobs and these claims.
-func (c *corner) accept(log upload.JobLog, claims upload.Claims) (upload.Accepted, error) {
+func (c *env) accept(log upload.JobLog, claims upload.Claims) (upload.Accepted, error) {
 	limits := upload.Limits{MaxBytes: 1 << 20, Concurrent: 1, Lease: time.Hour}
 	body := "--b\r\nContent-Disposition: form-data; name=file\r\n\r\nfLaC\x00\x00\x00\x22" + strings.Repeat("x", 600<<10) + "\r\n--b--\r\n"
 	return upload.New(upload.Dependencies{
@@ -70,8 +70,8 @@ func (c *corner) accept(log upload.JobLog, claims upload.Claims) (upload.Accepte
 	})
 }
 
-// jobs are those that were accepted, and the entries that are staged.
-func (c *corner) jobs() (jobs []string, staged map[string]int) {
+// jobs returns the accepted jobs and the staged entries.
+func (c *env) jobs() (jobs []string, staged map[string]int) {
 	c.t.Helper()
 	for _, m := range c.Letters(event.Jobs()) {
 		id, _, err := event.ParseSubject(m.Subject)
@@ -83,14 +83,14 @@ func (c *corner) jobs() (jobs []string, staged map[string]int) {
 	return jobs, staged
 }
 
-// faulty is a log of jobs whose first answers are lost.
-type faulty struct {
+// lossyLog is a log of jobs whose first answers are lost.
+type lossyLog struct {
 	upload.JobLog
 	append, log error // returned once; append after the event was stored, if kept
 	kept        bool
 }
 
-func (f *faulty) Append(ctx context.Context, e event.Event, after uint64) (uint64, error) {
+func (f *lossyLog) Append(ctx context.Context, e event.Event, after uint64) (uint64, error) {
 	if err := f.append; err != nil {
 		f.append = nil
 		if f.kept {
@@ -101,7 +101,7 @@ func (f *faulty) Append(ctx context.Context, e event.Event, after uint64) (uint6
 	return f.JobLog.Append(ctx, e, after)
 }
 
-func (f *faulty) Log(ctx context.Context, job string) (event.Log, error) {
+func (f *lossyLog) Log(ctx context.Context, job string) (event.Log, error) {
 	if err := f.log; err != nil {
 		f.log = nil
 		return nil, err
@@ -112,7 +112,7 @@ func (f *faulty) Log(ctx context.Context, job string) (event.Log, error) {
 func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
 	t.Parallel()
 	away := fault.Away("message bus", errors.New("no answer"))
-	for name, f := range map[string]faulty{
+	for name, f := range map[string]lossyLog{
 		"stored, the answer was lost":   {append: away, kept: true},
 		"stored, and not confirmed":     {log: away},
 		"not stored":                    {append: away},
@@ -120,7 +120,7 @@ func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCorner(t)
+			c := newEnv(t)
 			f.JobLog = c.bus
 			var done upload.Accepted
 			tries := 0
@@ -137,10 +137,10 @@ func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
 	}
 }
 
-func TestARefusedEventFreesTheKeyAndTheBytes(t *testing.T) {
+func TestARefusedEventFreesTheKeyAndRemovesTheBytes(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
-	f := &faulty{JobLog: c.bus, append: &fault.Error{Kind: fault.Exhausted, Code: "bus-full"}}
+	c := newEnv(t)
+	f := &lossyLog{JobLog: c.bus, append: &fault.Error{Kind: fault.Exhausted, Code: "bus-full"}}
 	if _, err := c.accept(f, c.rows); !fault.Is(err, fault.Exhausted) {
 		t.Fatal(err)
 	}
@@ -152,19 +152,19 @@ func TestARefusedEventFreesTheKeyAndTheBytes(t *testing.T) {
 	}
 }
 
-// mute are claims that cannot be written any more once they are made.
-type mute struct{ upload.Claims }
+// lostClaims are claims that cannot be changed once they are made.
+type lostClaims struct{ upload.Claims }
 
-func (mute) Renew(context.Context, upload.Claim, time.Duration) error  { return errMute }
-func (mute) Finish(context.Context, upload.Claim, time.Duration) error { return errMute }
-func (mute) Free(context.Context, upload.Claim) error                  { return errMute }
+func (lostClaims) Renew(context.Context, upload.Claim, time.Duration) error  { return errDatabase }
+func (lostClaims) Finish(context.Context, upload.Claim, time.Duration) error { return errDatabase }
+func (lostClaims) Free(context.Context, upload.Claim) error                  { return errDatabase }
 
-var errMute = fault.Away("database", errors.New("gone"))
+var errDatabase = fault.Away("database", errors.New("gone"))
 
-func TestWhatIsDurableIsAcceptedThoughItsClaimCannotBeFinished(t *testing.T) {
+func TestADurableUploadIsAcceptedEvenIfItsClaimCannotBeFinished(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
-	if done, err := c.accept(c.bus, mute{c.rows}); err != nil || done.Replayed {
+	c := newEnv(t)
+	if done, err := c.accept(c.bus, lostClaims{c.rows}); err != nil || done.Replayed {
 		t.Fatalf("%+v %v", done, err)
 	}
 	if _, err := c.accept(c.bus, c.rows); !fault.Is(err, fault.Conflict) {
@@ -172,21 +172,21 @@ func TestWhatIsDurableIsAcceptedThoughItsClaimCannotBeFinished(t *testing.T) {
 	}
 }
 
-// shut is staging that takes nothing.
-type shut struct{ upload.Staging }
+// closedStaging is a staging that stores nothing.
+type closedStaging struct{ upload.Staging }
 
-func (shut) Stage(context.Context, string, io.Reader) (event.Staged, error) {
+func (closedStaging) Stage(context.Context, string, io.Reader) (event.Staged, error) {
 	return event.Staged{}, errors.New("bytes were stored again")
 }
 
-func TestWhatACrashLeftBehindItsEventIsReplayedWithoutStoring(t *testing.T) {
+func TestAnUploadThatDiedAfterItsEventIsReplayedWithoutStoring(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
-	first, err := c.accept(c.bus, mute{c.rows})
+	c := newEnv(t)
+	first, err := c.accept(c.bus, lostClaims{c.rows})
 	must(t, err)
 	_, err = c.db.ExecContext(c.Context(), `UPDATE catalogue.upload_keys SET lease_until = now()`)
 	must(t, err)
-	c.staging = shut{c.bus}
+	c.staging = closedStaging{c.bus}
 	for range 2 { // by the log, and by the claim
 		if done, err := c.accept(c.bus, c.rows); err != nil || !done.Replayed || done.JobID != first.JobID {
 			t.Errorf("%+v %v", done, err)
@@ -197,15 +197,15 @@ func TestWhatACrashLeftBehindItsEventIsReplayedWithoutStoring(t *testing.T) {
 func TestTheSweeperEndsWithItsContextAndSurvivesFailures(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	asked := make(chan struct{})
+	called := make(chan struct{})
 	ended := make(chan error)
-	go func() { ended <- upload.NewSweeper(sulky(asked), time.Millisecond, zerolog.Nop()).Run(ctx) }()
-	<-asked
-	<-asked
+	go func() { ended <- upload.NewSweeper(failingKeys(called), time.Millisecond, zerolog.Nop()).Run(ctx) }()
+	<-called
+	<-called
 	cancel()
 	for {
 		select {
-		case <-asked:
+		case <-called:
 		case err := <-ended:
 			must(t, err)
 			return
@@ -213,10 +213,10 @@ func TestTheSweeperEndsWithItsContextAndSurvivesFailures(t *testing.T) {
 	}
 }
 
-// sulky are keys that tell that they were asked, and fail.
-type sulky chan struct{}
+// failingKeys signals every call, and fails.
+type failingKeys chan struct{}
 
-func (s sulky) DropExpiredKeys(context.Context) (int64, error) {
+func (s failingKeys) DeleteExpiredKeys(context.Context) (int64, error) {
 	s <- struct{}{}
-	return 0, errMute
+	return 0, errDatabase
 }

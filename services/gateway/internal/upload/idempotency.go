@@ -1,0 +1,241 @@
+package upload
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+)
+
+// keyRetention is how long a key is kept after its last upload.
+const keyRetention = 24 * time.Hour
+
+// inUseRetryAfter is the Retry-After of an upload whose key is in use.
+const inUseRetryAfter = 2 * time.Second
+
+// Claim is the use of an idempotency key: by an upload that is under way, or by the job that an
+// upload has become.
+type Claim struct {
+	Key    Key
+	Token  int64
+	Job    string
+	Holder string // identifies one upload; unique
+	SHA256 string // of the accepted recording, in hexadecimal; empty until it is accepted
+}
+
+// Claims stores claims for all replicas of the gateway. The times are those of the store's clock:
+// the clocks of replicas are never compared.
+type Claims interface {
+	// Claim claims a key for the duration of the lease. It has four outcomes:
+	//
+	//  1. The key is new, or its retention has ended: wanted is stored and returned.
+	//  2. The lease of an upload to the same token has ended before it was finished: wanted is
+	//     stored with the job of that upload, and returned.
+	//  3. Another upload or an accepted job has the key: nothing is changed, and its claim is
+	//     returned.
+	//  4. The key was freed between the two queries: a claim without a holder is returned.
+	Claim(ctx context.Context, wanted Claim, lease, keep time.Duration) (Claim, error)
+	// Renew extends the lease of a claim from now, if the claim is still held.
+	Renew(ctx context.Context, c Claim, lease time.Duration) error
+	// Finish records the accepted recording of a claim, if the claim is still held.
+	Finish(ctx context.Context, c Claim, keep time.Duration) error
+	// Free deletes a claim whose upload has failed, if the claim is still held.
+	Free(ctx context.Context, c Claim) error
+}
+
+// acceptOnce accepts an upload with an idempotency key. All uploads with the same key become one
+// job.
+//
+// The lease of an upload can end while the upload continues, if the database is unavailable that
+// long. So two uploads may work at one job. Each of them has its own staging entry, and the log of
+// the job decides which of the two it is.
+func (c *Core) acceptOnce(ctx context.Context, key Key, received event.Received, rec *recording) (Accepted, error) {
+	claim, received, err := c.claim(ctx, key, received)
+	if err != nil {
+		return Accepted{}, err
+	}
+	if claim.SHA256 != "" {
+		return replay(claim, rec)
+	}
+	stored, uncertain, err := c.beginClaimed(ctx, claim, received, rec)
+	ctx = context.WithoutCancel(ctx)
+	if err != nil {
+		c.release(ctx, claim, uncertain || received.Entry != "")
+		return Accepted{}, err
+	}
+	claim.SHA256 = stored.SHA256
+	c.finish(ctx, claim)
+	if stored.Staged().Entry != received.Staged().Entry {
+		return replay(claim, rec)
+	}
+	return Accepted{JobID: claim.Job}, nil
+}
+
+// claim claims the key for an upload. The returned claim has a SHA256 if the key already belongs to
+// a job. If the claim takes over the job of an upload that died, the returned event is one of that
+// job, with a staging entry of its own.
+func (c *Core) claim(ctx context.Context, key Key, received event.Received) (Claim, event.Received, error) {
+	holder, err := event.NewJobID() // any id will do
+	if err != nil {
+		return Claim{}, received, err
+	}
+	wanted := Claim{Key: key, Token: received.TokenID, Job: received.JobID, Holder: holder}
+	claim, err := c.claims.Claim(ctx, wanted, c.limits.Lease, keyRetention)
+	switch {
+	case err != nil:
+		return Claim{}, received, fmt.Errorf("claim a key: %w", err)
+	case claim.Token != wanted.Token:
+		return Claim{}, received, reused("The Idempotency-Key was used for another token.")
+	case claim.Holder != wanted.Holder && claim.SHA256 == "":
+		return Claim{}, received, &fault.Error{
+			Kind: fault.Conflict, Code: "idempotency-key-in-use", RetryAfter: inUseRetryAfter,
+			Detail: "An upload with the same Idempotency-Key is under way. Please try again.",
+		}
+	case claim.Holder != wanted.Holder || claim.Job == wanted.Job:
+		return claim, received, nil
+	}
+	claim, received, err = c.takeOver(ctx, claim, received)
+	if err != nil {
+		c.release(context.WithoutCancel(ctx), claim, true)
+	}
+	return claim, received, err
+}
+
+// takeOver takes over the job of an upload that died. It reads the log first: the upload may have
+// died between the event and its answer.
+func (c *Core) takeOver(ctx context.Context, claim Claim, received event.Received) (Claim, event.Received, error) {
+	log, err := c.jobLog.Log(ctx, claim.Job)
+	if err != nil {
+		return claim, received, fmt.Errorf("take over job %s: %w", claim.Job, err)
+	}
+	if len(log) > 0 {
+		stored, err := receivedOf(claim.Job, log)
+		if err != nil {
+			return claim, received, err
+		}
+		claim.SHA256 = stored.SHA256
+		c.finish(ctx, claim)
+		return claim, received, nil
+	}
+	received.JobID = claim.Job
+	received.Entry, err = event.UploadEntry(claim.Job)
+	return claim, received, err
+}
+
+// beginClaimed begins the job of a claim, and renews the lease meanwhile. It returns the event that
+// began the job, which may be that of another upload. If it fails, uncertain says that the event
+// may be stored nevertheless.
+func (c *Core) beginClaimed(
+	ctx context.Context, claim Claim, received event.Received, rec *recording,
+) (stored event.Received, uncertain bool, err error) {
+	defer c.renewLease(ctx, claim)()
+	received, err = c.stage(ctx, received, rec)
+	if err != nil {
+		return stored, false, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := c.appendReceived(ctx, received); err != nil {
+		return stored, !notStored(err), err
+	}
+	// The event of a job has the same id from every upload, and NATS drops a duplicate. So the
+	// stored event may be that of another upload.
+	log, err := c.jobLog.Log(ctx, claim.Job)
+	if err != nil {
+		return stored, true, fmt.Errorf("confirm job %s: %w", claim.Job, err)
+	}
+	if stored, err = receivedOf(claim.Job, log); err != nil {
+		return stored, true, err
+	}
+	if stored.Staged().Entry != received.Staged().Entry {
+		c.unstage(ctx, received)
+	}
+	return stored, false, nil
+}
+
+// receivedOf returns the event that began a job. The log of an erased job does not have it any
+// more, and with a short retention it may be deleted.
+func receivedOf(job string, log event.Log) (event.Received, error) {
+	received, ok := event.Last[event.Received](log)
+	if !ok && log.Erased() {
+		return received, erased()
+	}
+	if !ok {
+		return received, fault.Away("message bus", fmt.Errorf("the log of job %s does not begin with received", job))
+	}
+	return received, nil
+}
+
+// renewLease renews the lease of a claim until stop is called. stop waits for the last renewal. An
+// upload whose claim is lost continues: the log decides in the end.
+func (c *Core) renewLease(ctx context.Context, claim Claim) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(c.limits.Lease / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if err := c.claims.Renew(ctx, claim, c.limits.Lease); err != nil && ctx.Err() == nil {
+				zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, claim.Job).Msg("lease not renewed")
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// finish records the accepted recording of a claim. If that fails, the next upload with the key
+// finds it in the log, after the end of the lease.
+func (c *Core) finish(ctx context.Context, claim Claim) {
+	if err := c.claims.Finish(ctx, claim, keyRetention); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, claim.Job).Msg("claim not finished")
+	}
+}
+
+// release ends the lease of a claim whose upload has failed. If the event of its job may be stored,
+// or may still be, the key keeps the job: otherwise the next upload would begin a second one.
+func (c *Core) release(ctx context.Context, claim Claim, keepJob bool) {
+	var err error
+	if keepJob {
+		err = c.claims.Renew(ctx, claim, 0)
+	} else {
+		err = c.claims.Free(ctx, claim)
+	}
+	if err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, claim.Job).Msg("claim not released")
+	}
+}
+
+// replay answers a repeated upload. It reads the recording to compare its hash, and stores nothing.
+func replay(claim Claim, rec *recording) (Accepted, error) {
+	if _, err := io.Copy(io.Discard, rec); err != nil {
+		return Accepted{}, fmt.Errorf("read the repeated recording: %w", err)
+	}
+	if rec.sum() != claim.SHA256 {
+		return Accepted{}, reused("The Idempotency-Key was used for another file.")
+	}
+	return Accepted{JobID: claim.Job, Replayed: true}, nil
+}
+
+// erased is the failure of an upload whose key belongs to an erased job.
+func erased() error {
+	return fault.New(fault.Gone, "job-erased", "The job of this Idempotency-Key was deleted.")
+}
+
+// reused is the failure of an upload that differs from the first one with its key.
+func reused(detail string) error {
+	return fault.New(fault.Invalid, "idempotency-key-reused", detail)
+}
