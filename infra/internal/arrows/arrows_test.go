@@ -27,7 +27,9 @@ func cores() []string {
 		"sori.internal/services/gateway/internal/upload", "sori.internal/services/gateway/internal/catalogue",
 		"sori.internal/services/uploader/internal/upload",
 		"sori.internal/services/dispatcher/internal/analysis",
-		"sori.internal/services/tracker/internal/job",
+		"sori.internal/services/tracker/internal/job", "sori.internal/services/tracker/internal/projection",
+		"sori.internal/services/tracker/internal/command", "sori.internal/services/tracker/internal/query",
+		"sori.internal/services/tracker/internal/watch",
 	}
 }
 

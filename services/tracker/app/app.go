@@ -6,13 +6,18 @@ import (
 	"io/fs"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/minio/minio-go/v7"
+	"github.com/rs/zerolog"
 
 	"sori.internal/services/tracker/internal/api"
-	"sori.internal/services/tracker/internal/intake"
-	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/command"
+	"sori.internal/services/tracker/internal/consumers"
 	"sori.internal/services/tracker/internal/live"
 	"sori.internal/services/tracker/internal/objects"
+	"sori.internal/services/tracker/internal/projection"
+	"sori.internal/services/tracker/internal/query"
 	"sori.internal/services/tracker/internal/store"
+	"sori.internal/services/tracker/internal/watch"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
@@ -28,12 +33,6 @@ import (
 
 // Name is the service's name, in logs and in ce-source.
 const Name = "tracker"
-
-// copies is how many copies' batches may be under way at once.
-const copies = 16
-
-// tokens is how many deleted tokens are seen to at once.
-const tokens = 4
 
 // Run runs the tracker until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
@@ -67,31 +66,16 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 
 	counts := metrics.New()
 	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)})
-	rows, broadcasts := store.New(db), live.New(events, log)
-	projector := job.NewProjector(rows, events, events, broadcasts)
-	reader := job.NewReader(rows, broadcasts)
-	hub := job.NewHub(broadcasts, reader)
-	control := job.NewControl(events, projector)
-	eraser := job.NewEraser(projector, rows)
-	sweeper := job.NewSweeper(rows, control, cfg.deadlines(), cfg.SweepInterval, log)
+	core := assemble(&cfg, connections{events: events, db: db, s3: s3}, log)
+	server := core.server(&cfg, p, ready, counts, log)
 
-	mux := httpd.NewMux(httpd.Info{
-		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
-	}, ready, counts, log)
-	viewers := api.New(reader, rows, objects.New(s3), hub, control, eraser, api.Options{
-		Language: cfg.Language, Heartbeat: cfg.Heartbeat, Hold: cfg.Grace * 7 / 10, Goodbye: cfg.Grace / 10,
-	})
-	viewers.Routes(mux)
-	counts.Gauge("sori_sse_streams", "progress streams that are open", viewers.Streams)
-	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: mux}
-
-	return lifecycle.Run(ctx, ready.Watch, viewers.Run,
-		lifecycle.While(server.Run, broadcasts.Hear(hub)), // streams outlast the stop
-		lifecycle.After(log, setup(events, db, migrations, ready), projection(events, projector, cfg, counts),
-			deletions(events, eraser, cfg, counts), sweeper.Run))
+	return lifecycle.Run(ctx, ready.Watch, core.api.Run,
+		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // streams outlast the shutdown
+		lifecycle.After(log, setup(events, db, migrations, ready),
+			core.consumeEvents(&cfg, events, counts), core.consumeDeletions(&cfg, events, counts), core.sweeper.Run))
 }
 
-// setup prepares what the tracker works on.
+// setup creates the streams and the tables.
 func setup(events *bus.Bus, db *sqlx.DB, migrations fs.FS, ready *health.Health) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := events.Ensure(ctx, event.Jobs(), event.Tokens(), event.Dead(), event.Staging()); err != nil {
@@ -105,28 +89,86 @@ func setup(events *bus.Bus, db *sqlx.DB, migrations fs.FS, ready *health.Health)
 	}
 }
 
-// projection consumes every event. It hears the whole stream of jobs, which is
-// event.AllJobs and event.AllProgress, and therefore names no filter: with
-// filters that so many subjects match, the server looks through all of them for
-// each message, and is ten times slower.
-func projection(events *bus.Bus, core *job.Projector, cfg Config, counts *metrics.Registry) lifecycle.Part {
+// connections are the dependencies of the process.
+type connections struct {
+	events *bus.Bus
+	db     *sqlx.DB
+	s3     *minio.Client
+}
+
+// core is the tracker without its consumers and its HTTP server.
+type core struct {
+	live          *live.Live
+	hub           *watch.Hub
+	projector     *projection.Projector
+	eraser        *command.Eraser
+	unprojectable *command.Unprojectable
+	sweeper       *command.Sweeper
+	api           *api.API
+}
+
+func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
+	rows, updates := store.New(c.db), live.New(c.events, log)
+	projector := projection.New(projection.Dependencies{Rows: rows, Staging: c.events, Logs: c.events, Notifier: updates})
+	decider := command.NewDecider(c.events, projector)
+	eraser := command.NewEraser(decider, rows)
+	reader := query.NewReader(rows, updates)
+	hub := watch.NewHub(updates, reader)
+	return &core{
+		live: updates, hub: hub, projector: projector, eraser: eraser,
+		unprojectable: command.NewUnprojectable(decider, eraser),
+		sweeper: command.NewSweeper(decider, rows, command.SweeperOptions{
+			Deadlines: cfg.deadlines(), Interval: cfg.SweepInterval, Log: log,
+		}),
+		api: api.New(api.Dependencies{
+			Reader: reader, Lister: rows, Links: objects.New(c.s3), Hub: hub,
+			Controller: command.NewControl(decider, rows), Eraser: eraser,
+		}, api.Options{
+			Language: cfg.Language, Heartbeat: cfg.Heartbeat, Hold: cfg.Grace * 7 / 10, Drain: cfg.Grace / 10,
+		}),
+	}
+}
+
+// server is the HTTP server with all routes.
+func (c *core) server(
+	cfg *Config, p lifecycle.Process, ready *health.Health, counts *metrics.Registry, log zerolog.Logger,
+) *httpd.Server {
+	mux := httpd.NewMux(httpd.Info{
+		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
+	}, ready, counts, log)
+	c.api.Routes(mux)
+	counts.Gauge("sori_sse_streams", "progress streams that are open", c.api.Streams)
+	return &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: mux}
+}
+
+// maxReplicas is how many replicas' batches may be in flight at once.
+const maxReplicas = 16
+
+// consumeEvents consumes every event of every job. It consumes the whole stream, event.AllJobs and
+// event.AllProgress, and therefore names no filter: with filters that so many subjects match, the
+// NATS server scans all of them for each message, and is ten times slower.
+func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Part {
 	return func(ctx context.Context) error {
 		return events.ConsumeBatches(ctx, bus.Batches{
 			Consumer: bus.Consumer{
-				Name: "tracker-projection", MaxPending: copies * cfg.BatchSize,
-				Grace: cfg.Grace, Metrics: counts.Events, GiveUp: intake.GiveUp(core),
+				Name: Name + "-projection", MaxPending: maxReplicas * cfg.BatchSize,
+				Grace: cfg.Grace, Metrics: counts.Events, GiveUp: consumers.DeadLetter(c.unprojectable),
 			},
-			Size: cfg.BatchSize, Handle: intake.Projection(core),
+			Size: cfg.BatchSize, Handle: consumers.Projection(c.projector, c.eraser),
 		})
 	}
 }
 
-// deletions consumes what is said of tokens.
-func deletions(events *bus.Bus, core *job.Eraser, cfg Config, counts *metrics.Registry) lifecycle.Part {
+// tokenConcurrency is how many deleted tokens are handled at once.
+const tokenConcurrency = 4
+
+// consumeDeletions consumes the deletions of tokens.
+func (c *core) consumeDeletions(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Part {
 	return func(ctx context.Context) error {
 		return events.Consume(ctx, bus.Consumer{
-			Name: "tracker-deleted", Stream: event.Tokens(), Filters: []string{event.Every(event.NameDeleted)},
-			Concurrency: tokens, Grace: cfg.Grace, Metrics: counts.Events, Handle: intake.TokenDeleted(core),
+			Name: Name + "-deleted", Stream: event.Tokens(), Filters: []string{event.Every(event.NameDeleted)},
+			Concurrency: tokenConcurrency, Grace: cfg.Grace, Metrics: counts.Events,
+			Handle: consumers.TokenDeleted(c.eraser),
 		})
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/command"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
@@ -50,6 +50,6 @@ func (c *Config) Check() error {
 	return errors.Join(broken...)
 }
 
-func (c *Config) deadlines() job.Deadlines {
-	return job.Deadlines{Dispatch: c.DispatchDeadline, Factor: c.AnalysisFactor, Min: c.AnalysisMin, Max: c.AnalysisMax}
+func (c *Config) deadlines() command.Deadlines {
+	return command.Deadlines{Dispatch: c.DispatchDeadline, Factor: c.AnalysisFactor, Min: c.AnalysisMin, Max: c.AnalysisMax}
 }

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/query"
 	"sori.internal/shared/fault"
 )
 
@@ -14,7 +14,7 @@ type Links interface {
 	// Link returns where a recording can be read by a method for a while, without
 	// credentials: whoever has the link has the recording. A browser saves it under
 	// its own name where it is for download, and plays it otherwise.
-	Link(ctx context.Context, method string, r job.Recording, download bool) (string, error)
+	Link(ctx context.Context, method string, r query.Recording, download bool) (string, error)
 }
 
 // audio sends to the recording itself.
@@ -27,11 +27,11 @@ func (a *API) audio(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	recording, err := a.reader.Recording(r.Context(), id)
+	recording, err := a.Reader.Recording(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	link, err := a.links.Link(r.Context(), r.Method, recording, download)
+	link, err := a.Links.Link(r.Context(), r.Method, recording, download)
 	if err != nil {
 		return err
 	}

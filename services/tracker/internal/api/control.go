@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"sori.internal/services/tracker/internal/command"
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
@@ -13,7 +14,7 @@ import (
 
 // Controller does what is asked of a job and returns its status then.
 type Controller interface {
-	Do(ctx context.Context, id string, action job.Action, force bool) (job.Status, error)
+	Do(ctx context.Context, id string, action command.Action, force bool) (job.Status, error)
 }
 
 // Eraser erases jobs.
@@ -31,21 +32,21 @@ type controlBody struct {
 }
 
 // control makes the handler of POST /jobs/{job_id}/{action}.
-func (a *API) control(action job.Action) func(http.ResponseWriter, *http.Request) error {
+func (a *API) control(action command.Action) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, err := jobID(r)
 		if err != nil {
 			return err
 		}
 		force := false
-		if action == job.Retry {
+		if action == command.Retry {
 			if force, err = forced(r); err != nil {
 				return err
 			}
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), controlTimeout)
 		defer cancel()
-		status, err := a.controller.Do(ctx, id, action, force)
+		status, err := a.Controller.Do(ctx, id, action, force)
 		if err != nil {
 			return err
 		}
@@ -80,7 +81,7 @@ func (a *API) erase(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), controlTimeout)
 	defer cancel()
-	if err := a.eraser.Erase(ctx, id); err != nil {
+	if err := a.Eraser.Erase(ctx, id); err != nil {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")

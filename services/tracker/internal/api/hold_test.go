@@ -12,7 +12,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/services/tracker/internal/api"
+	"sori.internal/services/tracker/internal/command"
 	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/query"
+	"sori.internal/services/tracker/internal/watch"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
@@ -26,24 +29,25 @@ const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 type still struct{}
 
 func (still) Find(context.Context, string) (job.Snapshot, error) {
-	return job.Snapshot{JobID: id, Version: 1, Status: job.Processing, Stage: locale.Received, Progress: 10}, nil
+	return job.Snapshot{JobID: id, Version: 1, Status: job.Processing, Stage: job.StageReceived, Progress: 10}, nil
 }
-func (still) List(context.Context, job.Filter, int) ([]job.Listed, error) { return nil, nil }
-func (still) Recording(context.Context, string) (job.Recording, error) {
-	return job.Recording{}, nil
+func (still) List(context.Context, query.Filter, int) ([]query.Listed, error) { return nil, nil }
+func (still) Recording(context.Context, string) (query.Recording, error) {
+	return query.Recording{}, nil
 }
-func (still) Link(context.Context, string, job.Recording, bool) (string, error) { return "", nil }
-func (still) Do(context.Context, string, job.Action, bool) (job.Status, error) {
+func (still) Link(context.Context, string, query.Recording, bool) (string, error) { return "", nil }
+func (still) Do(context.Context, string, command.Action, bool) (job.Status, error) {
 	return job.Processing, nil
 }
-func (still) Erase(context.Context, string) error  { return nil }
-func (still) Listen(context.Context, string) error { return nil }
-func (still) Ignore(string) error                  { return nil }
+func (still) Erase(context.Context, string) error     { return nil }
+func (still) Subscribe(context.Context, string) error { return nil }
+func (still) Unsubscribe(string) error                { return nil }
 
 func TestAStopEndsHeldRepliesAndStreams(t *testing.T) {
 	t.Parallel()
-	hub := job.NewHub(still{}, still{})
-	a := api.New(still{}, still{}, still{}, hub, still{}, still{}, api.Options{Language: locale.English, Heartbeat: time.Hour, Goodbye: 50 * time.Millisecond})
+	hub := watch.NewHub(still{}, still{})
+	a := api.New(api.Dependencies{Reader: still{}, Lister: still{}, Links: still{}, Hub: hub, Controller: still{}, Eraser: still{}},
+		api.Options{Language: locale.English, Heartbeat: time.Hour, Drain: 50 * time.Millisecond})
 	mux := httpd.NewMux(httpd.Info{}, health.New(nil), metrics.New(), zerolog.Nop())
 	a.Routes(mux)
 	ctx, stop := context.WithCancel(t.Context())

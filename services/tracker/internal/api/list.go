@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/query"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
@@ -22,7 +23,7 @@ import (
 // Lister lists jobs.
 type Lister interface {
 	// List returns the first of the jobs that a filter chooses, at most limit.
-	List(ctx context.Context, f job.Filter, limit int) ([]job.Listed, error)
+	List(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error)
 }
 
 // listBody is the answer to GET /jobs/.
@@ -41,7 +42,7 @@ type listedBody struct {
 	Attempt   int      `json:"attempt"`
 }
 
-func listedOf(l job.Listed, language locale.Language) listedBody {
+func listedOf(l query.Listed, language locale.Language) listedBody {
 	body := listedBody{
 		jobBody:  bodyOf(l.Snapshot, language),
 		FileName: l.FileName, MediaType: l.MediaType, Size: l.Size, Attempt: l.Attempt,
@@ -62,14 +63,14 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.lister.List(r.Context(), filter, limit+1) // one more tells whether there is a next page
+	found, err := a.Lister.List(r.Context(), filter, limit+1) // one more tells whether there is a next page
 	if err != nil {
 		return err
 	}
 	h, language, body := w.Header(), a.language(r), listBody{Jobs: []listedBody{}}
 	if len(found) > limit {
 		found = found[:limit]
-		next := cursor(found[limit-1].Place())
+		next := cursor(found[limit-1].Cursor())
 		body.NextCursor = &next
 		values.Set("cursor", next)
 		h.Set("Link", "<"+r.URL.EscapedPath()+"?"+values.Encode()+`>; rel="next"`)
@@ -91,35 +92,35 @@ const (
 
 // choice reads what a query chooses. What it does not know it leaves alone; what
 // is there without a value, as forms send it, is absent.
-func choice(values url.Values) (f job.Filter, limit int, err error) {
-	q := query{values: values}
+func choice(values url.Values) (f query.Filter, limit int, err error) {
+	q := params{values: values}
 	f.Statuses = q.statuses("status")
 	f.TokenID = q.number("token_id", 0, math.MaxInt64, "must be a positive integer")
 	f.From, f.Before = q.time("created_after"), q.time("created_before")
 	if !f.Before.IsZero() && f.Before.Before(f.From) {
 		q.refuse("created_before", "must not be earlier than created_after")
 	}
-	f.Behind = q.place("cursor")
+	f.After = q.place("cursor")
 	limit = int(q.number("limit", usualLimit, mostLimit, fmt.Sprintf("must be an integer from 1 to %d", mostLimit)))
 	if len(q.broken) > 0 {
-		return job.Filter{}, 0, invalid(q.broken...)
+		return query.Filter{}, 0, invalid(q.broken...)
 	}
 	return f, limit, nil
 }
 
-// query reads parameters and keeps every rule that they break.
-type query struct {
+// params reads query parameters and collects every rule that they break.
+type params struct {
 	values url.Values
 	broken []fault.Violation
 }
 
-func (q *query) refuse(name, detail string) {
+func (q *params) refuse(name, detail string) {
 	q.broken = append(q.broken, fault.Violation{Pointer: name, Detail: detail})
 }
 
 // statuses reads one or several, with commas between them or one by one; all
 // where there is none.
-func (q *query) statuses(name string) []job.Status {
+func (q *params) statuses(name string) []job.Status {
 	var chosen []job.Status
 	for _, value := range q.values[name] {
 		for part := range strings.SplitSeq(value, ",") {
@@ -140,7 +141,7 @@ func (q *query) statuses(name string) []job.Status {
 }
 
 // number reads an integer from 1 on.
-func (q *query) number(name string, absent, most int64, rule string) int64 {
+func (q *params) number(name string, absent, most int64, rule string) int64 {
 	text := q.values.Get(name)
 	if text == "" {
 		return absent
@@ -152,7 +153,7 @@ func (q *query) number(name string, absent, most int64, rule string) int64 {
 	return n
 }
 
-func (q *query) time(name string) time.Time {
+func (q *params) time(name string) time.Time {
 	text := q.values.Get(name)
 	if text == "" {
 		return time.Time{}
@@ -164,10 +165,10 @@ func (q *query) time(name string) time.Time {
 	return t
 }
 
-func (q *query) place(name string) job.Place {
+func (q *params) place(name string) query.Cursor {
 	text := q.values.Get(name)
 	if text == "" {
-		return job.Place{}
+		return query.Cursor{}
 	}
 	p, ok := parseCursor(text)
 	if !ok {
@@ -177,20 +178,20 @@ func (q *query) place(name string) job.Place {
 }
 
 // cursor is a place as clients carry it about, who need not know what it says.
-func cursor(p job.Place) string {
+func cursor(p query.Cursor) string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", p.CreatedAt.UnixMicro(), p.JobID))
 }
 
-func parseCursor(s string) (job.Place, bool) {
+func parseCursor(s string) (query.Cursor, bool) {
 	text, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
-		return job.Place{}, false
+		return query.Cursor{}, false
 	}
 	micros, id, _ := strings.Cut(string(text), ".")
 	n, err := strconv.ParseInt(micros, 10, 64)
 	id, ok := event.ParseJobID(id)
 	at := time.UnixMicro(n).UTC()
-	return job.Place{CreatedAt: at, JobID: id}, ok && err == nil && writable(at)
+	return query.Cursor{CreatedAt: at, JobID: id}, ok && err == nil && writable(at)
 }
 
 // writable reports whether a time has a year that everybody writes alike.

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/watch"
 	"sori.internal/shared/locale"
 )
 
@@ -30,7 +31,7 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	watch, err := a.hub.Watch(r.Context(), id)
+	watch, err := a.Hub.Watch(r.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func lastEventID(r *http.Request) int64 {
 // stream is one client's stream.
 type stream struct {
 	api      *API
-	watch    *job.Watch
+	watch    *watch.Watch
 	w        http.ResponseWriter
 	control  *http.ResponseController
 	language locale.Language
@@ -124,7 +125,7 @@ func (s *stream) run(ctx context.Context) error {
 			}
 			s.reread(ctx)
 		case <-stopped: // spread out, since all of them will come back elsewhere
-			stopped, leave = nil, time.After(s.api.opt.Hold+rand.N(s.api.opt.Goodbye+1))
+			stopped, leave = nil, time.After(s.api.opt.Hold+rand.N(s.api.opt.Drain+1))
 		case <-leave:
 			return s.write(handOver())
 		case <-ctx.Done():
@@ -160,7 +161,7 @@ func (s *stream) reread(ctx context.Context) {
 }
 
 // send sends a version that the client has not seen.
-func (s *stream) send(v *job.Version) error {
+func (s *stream) send(v *watch.Version) error {
 	if v.Version <= s.sent {
 		return nil
 	}
@@ -199,15 +200,15 @@ type frameBody struct {
 }
 
 // frame renders a version, once for all streams of its language.
-func (s *stream) frame(v *job.Version) ([]byte, error) {
-	return v.Once(string(s.language), func(now job.Snapshot) ([]byte, error) {
+func (s *stream) frame(v *watch.Version) ([]byte, error) {
+	return v.Render(string(s.language), func(now job.Snapshot) ([]byte, error) {
 		var b bytes.Buffer
 		fmt.Fprintf(&b, "id: %d\ndata: ", now.Version)
 		data := json.NewEncoder(&b) // ends the line, and lets no line break through
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
 			JobID: now.JobID, Status: lastStatus(now.Status), Progress: now.Progress,
-			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.Reason, Result: now.Result, Error: failure(now, s.language),
+			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.RefusedCode, Result: now.Result, Error: failure(now, s.language),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)
 		}

@@ -31,7 +31,7 @@ func bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	return jobBody{
 		JobID: s.JobID, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Progress: s.Progress,
 		Message: s.Text(l), Analysis: s.Message, Error: failure(s, l), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
-		NextAttemptAt: s.NextAttemptAt, Refused: s.Reason,
+		NextAttemptAt: s.NextAttemptAt, Refused: s.RefusedCode,
 	}
 }
 
@@ -74,7 +74,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 			return now.Version != first.Version
 		})
 	} else {
-		s, err = a.reader.Find(r.Context(), id)
+		s, err = a.Reader.Find(r.Context(), id)
 	}
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 // hold returns the job as soon as it has ended or is news, seen from how it was
 // at first; at the latest when wait is over or the process stops.
 func (a *API) hold(ctx context.Context, id string, wait time.Duration, isNews func(first, now job.Snapshot) bool) (job.Snapshot, error) {
-	watch, err := a.hub.Watch(ctx, id)
+	watch, err := a.Hub.Watch(ctx, id)
 	if err != nil {
 		return job.Snapshot{}, err
 	}

@@ -1,10 +1,8 @@
-// Package api answers the viewers of jobs: the result as it is now, the progress
-// as a stream of server-sent events, lists, and the way to the recording; and it
-// takes what they ask of jobs.
+// Package api serves jobs over HTTP: the current result, the progress as a stream of server-sent
+// events, lists, the link to the recording, and cancel, retry and erase.
 //
-// A viewer is told only of what is committed, or accepted where nothing is yet.
-// The streams of one job share what is read and rendered for them, and none
-// waits for another.
+// Clients see only what is committed, or what is accepted if nothing is committed yet. The streams
+// of one job share what is read and rendered for them, and none waits for another.
 package api
 
 import (
@@ -13,45 +11,50 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sori.internal/services/tracker/internal/command"
 	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/query"
+	"sori.internal/services/tracker/internal/watch"
 	"sori.internal/shared/event"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
 )
 
-// Reader reads the newest committed version of a job, and where its recording is.
+// Reader finds the newest committed version of a job, and its recording.
 type Reader interface {
 	Find(ctx context.Context, id string) (job.Snapshot, error)
-	Recording(ctx context.Context, id string) (job.Recording, error)
+	Recording(ctx context.Context, id string) (query.Recording, error)
 }
 
-// Options are what the operator decides.
+// Dependencies are what the API works with.
+type Dependencies struct {
+	Reader     Reader
+	Lister     Lister
+	Links      Links
+	Hub        *watch.Hub
+	Controller Controller
+	Eraser     Eraser
+}
+
+// Options are the settings of the API.
 type Options struct {
-	Language  locale.Language // where Accept-Language is silent
+	Language  locale.Language // if Accept-Language names none that is known
 	Heartbeat time.Duration   // between two comments on a stream
-	Hold      time.Duration   // how long streams stay open after a stop, for jobs that end meanwhile
-	Goodbye   time.Duration   // over which the streams that are left then end
+	Hold      time.Duration   // how long streams stay open at a shutdown, for jobs that end meanwhile
+	Drain     time.Duration   // over which the remaining streams are ended after that
 }
 
-// API answers requests.
+// API serves requests.
 type API struct {
-	reader     Reader
-	lister     Lister
-	links      Links
-	hub        *job.Hub
-	controller Controller
-	eraser     Eraser
-	opt        Options
-	stopped    chan struct{}
-	streams    atomic.Int64
+	Dependencies
+	opt     Options
+	stopped chan struct{} // closed at a shutdown
+	streams atomic.Int64
 }
 
 // New makes the API.
-func New(reader Reader, lister Lister, links Links, hub *job.Hub, controller Controller, eraser Eraser, opt Options) *API {
-	return &API{
-		reader: reader, lister: lister, links: links, hub: hub, controller: controller, eraser: eraser, opt: opt,
-		stopped: make(chan struct{}),
-	}
+func New(d Dependencies, opt Options) *API {
+	return &API{Dependencies: d, opt: opt, stopped: make(chan struct{})}
 }
 
 // Routes adds the API's routes.
@@ -60,13 +63,13 @@ func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("GET /tokens/analysis-progress/{job_id}", a.progress)
 	mux.Handle("GET /jobs/", a.list)
 	mux.Handle("GET /jobs/{job_id}/audio", a.audio)
-	mux.Handle("POST /jobs/{job_id}/cancel", a.control(job.Cancel))
-	mux.Handle("POST /jobs/{job_id}/retry", a.control(job.Retry))
+	mux.Handle("POST /jobs/{job_id}/cancel", a.control(command.Cancel))
+	mux.Handle("POST /jobs/{job_id}/retry", a.control(command.Retry))
 	mux.Handle("DELETE /jobs/{job_id}", a.erase)
 }
 
-// Run ends held replies, and starts the time that open streams have left, when
-// ctx ends; it is a part of the process. The server's own stop waits for them.
+// Run waits for ctx to end. Then it ends long polls, and the Hold of open streams begins. The
+// server's own shutdown waits for both.
 func (a *API) Run(ctx context.Context) error {
 	<-ctx.Done()
 	close(a.stopped)

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"sori.internal/services/tracker/internal/job"
-	"sori.internal/shared/locale"
 )
 
 func TestOfAnErasedJobNothingIsKeptButThatItWas(t *testing.T) {
@@ -13,7 +12,7 @@ func TestOfAnErasedJobNothingIsKeptButThatItWas(t *testing.T) {
 	whole := history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "pitch"), completed(1), erased())
 	want := job.New(id)
 	want.TokenID, want.CreatedAt, want.StateSeq = 7, whole[0].Time.Truncate(time.Microsecond), whole[len(whole)-1].Seq
-	want.Status, want.Stage = job.Erased, locale.Erased
+	want.Status, want.Stage = job.Erased, job.StageErased
 	if got := play(whole).final(); got != want {
 		t.Errorf(" got %+v\nwant %+v", got, want)
 	}

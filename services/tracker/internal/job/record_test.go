@@ -150,9 +150,9 @@ func check(t *testing.T, before, after job.Record) {
 		t.Fatalf("one version, two times: %v and %v", before.UpdatedAt, after.UpdatedAt)
 	case after.Status == job.Erased && after.Progress >= before.Progress:
 		return
-	case after.Climbed < before.Climbed:
-		t.Fatalf("attempt %d came after %d", after.Climbed, before.Climbed)
-	case after.Climbed == before.Climbed && after.Progress < before.Progress:
+	case after.ProgressAttempt < before.ProgressAttempt:
+		t.Fatalf("attempt %d came after %d", after.ProgressAttempt, before.ProgressAttempt)
+	case after.ProgressAttempt == before.ProgressAttempt && after.Progress < before.Progress:
 		t.Fatalf("progress fell from %d to %d", before.Progress, after.Progress)
 	}
 }
@@ -260,7 +260,7 @@ func TestARetryBringsAFailedJobBackToItsRecording(t *testing.T) {
 	}
 	table.merge(job.Entry{Event: retried(2), Seq: 99, Time: began.Add(time.Hour)})
 	after := table.row
-	if after.Status != job.Processing || after.Progress != 70 || after.Stage != locale.Stored || after.Error != (job.Failure{}) ||
+	if after.Status != job.Processing || after.Progress != 70 || after.Stage != job.StageStored || after.Error != (job.Failure{}) ||
 		after.Message != "" || after.Attempt != 2 || after.Version != before.Version+1 || after.AnalysisJobID != "" || after.Key != "k" {
 		t.Errorf("retried: %+v", after)
 	}
@@ -276,27 +276,27 @@ func TestStagesAreThoseOfTheContract(t *testing.T) {
 		event    event.Event
 		status   job.Status
 		progress int
-		stage    locale.Message
+		stage    job.Stage
 		text     string
 		version  int64
 	}{
-		{received(), job.Processing, 10, locale.Received, "업로드 시작", 1},
-		{uploading(0), job.Processing, 40, locale.Uploading, "S3 업로드 중...", 2},
-		{uploading(500), job.Processing, 54, locale.Uploading, "S3 업로드 중...", 3},
-		{uploading(1000), job.Processing, 69, locale.Uploading, "S3 업로드 중...", 4},
-		{stored(), job.Processing, 70, locale.Stored, "분석 서버 요청 중...", 5},
-		{attempted(1), job.Processing, 70, locale.Stored, "분석 서버 요청 중...", 5},
-		{waiting(1, 1), job.Processing, 70, locale.Waiting, "분석 서버 대기 중, 다음 시도 03:05:05 UTC", 6},
-		{waiting(1, 2), job.Processing, 70, locale.Waiting, "분석 서버 대기 중, 다음 시도 03:06:05 UTC", 7},
-		{dispatched(1), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 8},
-		{waiting(1, 3), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 8},
-		{progressed(1, 50, ""), job.Processing, 94, locale.Dispatched, "분석 중... 결과 대기", 9},
-		{progressed(1, 100, "거의 다"), job.Processing, 99, locale.Dispatched, "분석 중... 결과 대기", 10},
-		{attempted(2), job.Processing, 99, locale.Dispatched, "분석 중... 결과 대기", 10},
-		{waiting(2, 4), job.Processing, 99, locale.Waiting, "분석 서버 대기 중, 다음 시도 03:08:05 UTC", 11},
-		{dispatched(2), job.Processing, 90, locale.Dispatched, "분석 중... 결과 대기", 12},
-		{completed(2), job.Completed, 100, locale.Completed, "분석 완료", 13},
-		{waiting(2, 5), job.Completed, 100, locale.Completed, "분석 완료", 13},
+		{received(), job.Processing, 10, job.StageReceived, "업로드 시작", 1},
+		{uploading(0), job.Processing, 40, job.StageUploading, "S3 업로드 중...", 2},
+		{uploading(500), job.Processing, 54, job.StageUploading, "S3 업로드 중...", 3},
+		{uploading(1000), job.Processing, 69, job.StageUploading, "S3 업로드 중...", 4},
+		{stored(), job.Processing, 70, job.StageStored, "분석 서버 요청 중...", 5},
+		{attempted(1), job.Processing, 70, job.StageStored, "분석 서버 요청 중...", 5},
+		{waiting(1, 1), job.Processing, 70, job.StageWaiting, "분석 서버 대기 중, 다음 시도 03:05:05 UTC", 6},
+		{waiting(1, 2), job.Processing, 70, job.StageWaiting, "분석 서버 대기 중, 다음 시도 03:06:05 UTC", 7},
+		{dispatched(1), job.Processing, 90, job.StageDispatched, "분석 중... 결과 대기", 8},
+		{waiting(1, 3), job.Processing, 90, job.StageDispatched, "분석 중... 결과 대기", 8},
+		{progressed(1, 50, ""), job.Processing, 94, job.StageDispatched, "분석 중... 결과 대기", 9},
+		{progressed(1, 100, "거의 다"), job.Processing, 99, job.StageDispatched, "분석 중... 결과 대기", 10},
+		{attempted(2), job.Processing, 99, job.StageDispatched, "분석 중... 결과 대기", 10},
+		{waiting(2, 4), job.Processing, 99, job.StageWaiting, "분석 서버 대기 중, 다음 시도 03:08:05 UTC", 11},
+		{dispatched(2), job.Processing, 90, job.StageDispatched, "분석 중... 결과 대기", 12},
+		{completed(2), job.Completed, 100, job.StageCompleted, "분석 완료", 13},
+		{waiting(2, 5), job.Completed, 100, job.StageCompleted, "분석 완료", 13},
 	} {
 		table.merge(job.Entry{Event: step.event, Seq: uint64(i + 1), Time: began, Result: `{"score":1}`})
 		r := table.row
@@ -398,7 +398,7 @@ func TestWhatIsAnnouncedHoldsNoResult(t *testing.T) {
 func TestAJobNotYetRecordedIsVersionZero(t *testing.T) {
 	t.Parallel()
 	e, _ := received().(event.Received)
-	s := job.Arrived(e, began)
+	s := job.FromReceived(e, began)
 	if s.Version != 0 || s.Progress != 10 || s.Status != job.Processing || s.TokenID != 7 || s.CreatedAt.IsZero() || s.UpdatedAt != s.CreatedAt {
 		t.Errorf("%+v", s)
 	}

@@ -3,8 +3,8 @@ package job_test
 import (
 	"testing"
 
+	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
-	"sori.internal/shared/locale"
 )
 
 func refused(attempt int, code string) event.Event {
@@ -30,8 +30,8 @@ func TestARefusedCallbackShowsUntilAnythingNewerIsKnown(t *testing.T) {
 		"of the next attempt": {[]event.Event{refused(1, "malformed-json"), attempted(2), refused(2, "too-large")}, "too-large"},
 	} {
 		r := play(history(append(taken[:len(taken):len(taken)], c.then...)...)).row
-		if r.Reason != c.code || (r.Stage == locale.Refused) != (c.code != "") {
-			t.Errorf("%s: %s %q", name, r.Stage, r.Reason)
+		if r.RefusedCode != c.code || (r.Stage == job.StageRefused) != (c.code != "") {
+			t.Errorf("%s: %s %q", name, r.Stage, r.RefusedCode)
 		}
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
-	"sori.internal/shared/locale"
 )
 
 func TestAWaitShowsUntilTheServerHasTheAttempt(t *testing.T) {
@@ -40,7 +40,7 @@ func TestAWaitShowsUntilTheServerHasTheAttempt(t *testing.T) {
 		if c.until > 0 {
 			want = began.Add(time.Duration(c.until) * time.Minute).Truncate(time.Microsecond)
 		}
-		if r.NextAttemptAt != want || (r.Stage == locale.Waiting) != (c.until > 0) {
+		if r.NextAttemptAt != want || (r.Stage == job.StageWaiting) != (c.until > 0) {
 			t.Errorf("%s: %s until %v", name, r.Stage, r.NextAttemptAt)
 		}
 	}

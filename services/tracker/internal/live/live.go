@@ -1,6 +1,5 @@
-// Package live is what the tracker does with the bus beside consuming: it tells
-// the other copies of new versions, hears of those that are watched here, and
-// finds jobs that are accepted and not yet recorded.
+// Package live publishes and receives the live updates of jobs, and finds jobs that are accepted
+// and not recorded yet.
 package live
 
 import (
@@ -13,16 +12,17 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/watch"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/logging"
 )
 
-// backlog is how many announcements may wait to be heard. What comes on top is
-// dropped, and made up for by the viewers' own reading.
-const backlog = 8192
+// bufferSize is how many received updates may wait to be delivered. Further ones are dropped;
+// streams make up for them when they read the row again.
+const bufferSize = 8192
 
-// Live is the tracker's end of the broadcasts.
+// Live is the tracker's end of the live updates.
 type Live struct {
 	bus      *bus.Bus
 	listener *bus.Listener
@@ -31,11 +31,11 @@ type Live struct {
 
 // New makes it on a bus.
 func New(b *bus.Bus, log zerolog.Logger) *Live {
-	return &Live{bus: b, listener: b.Listen(backlog), log: log}
+	return &Live{bus: b, listener: b.Listen(bufferSize), log: log}
 }
 
-// Announce implements job.Announcer.
-func (l *Live) Announce(s job.Snapshot) error {
+// Notify implements projection.Notifier.
+func (l *Live) Notify(s job.Snapshot) error {
 	body, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode a snapshot of job %s: %w", s.JobID, err)
@@ -43,29 +43,29 @@ func (l *Live) Announce(s job.Snapshot) error {
 	return l.bus.Broadcast(event.LiveSubject(s.JobID), body)
 }
 
-// Listen implements job.Ears.
-func (l *Live) Listen(ctx context.Context, id string) error {
+// Subscribe implements watch.Subscriber.
+func (l *Live) Subscribe(ctx context.Context, id string) error {
 	return l.listener.Add(ctx, event.LiveSubject(id))
 }
 
-// Ignore implements job.Ears.
-func (l *Live) Ignore(id string) error { return l.listener.Remove(event.LiveSubject(id)) }
+// Unsubscribe implements watch.Subscriber.
+func (l *Live) Unsubscribe(id string) error { return l.listener.Remove(event.LiveSubject(id)) }
 
-// Hear makes the part of the process that hands announcements to the hub.
-func (l *Live) Hear(hub *job.Hub) func(context.Context) error {
+// DeliverTo makes the part of the process that delivers received updates to the hub.
+func (l *Live) DeliverTo(hub *watch.Hub) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return l.listener.Run(ctx, func(subject string, body []byte) {
 			var s job.Snapshot
 			if err := json.Unmarshal(body, &s); err != nil || subject != event.LiveSubject(s.JobID) {
-				l.log.Warn().Err(err).Str(logging.JobID, strings.TrimPrefix(subject, event.LiveSubject(""))).Msg("announcement not understood")
+				l.log.Warn().Err(err).Str(logging.JobID, strings.TrimPrefix(subject, event.LiveSubject(""))).Msg("malformed live update")
 				return
 			}
-			hub.Hear(s)
+			hub.Deliver(s)
 		})
 	}
 }
 
-// Received implements job.Arrivals.
+// Received implements query.ReceivedLookup.
 func (l *Live) Received(ctx context.Context, id string) (event.Received, time.Time, bool, error) {
 	m, err := l.bus.Last(ctx, event.Jobs(), event.SubjectOf(id, event.NameReceived))
 	if err != nil || m == nil {
@@ -73,7 +73,7 @@ func (l *Live) Received(ctx context.Context, id string) (event.Received, time.Ti
 	}
 	e, err := event.Decode(m.Subject, m.Data)
 	if err != nil {
-		return event.Received{}, time.Time{}, false, fmt.Errorf("read the beginning of job %s: %w", id, err)
+		return event.Received{}, time.Time{}, false, fmt.Errorf("read received of job %s: %w", id, err)
 	}
 	received, ok := e.(event.Received)
 	return received, m.Time, ok, nil

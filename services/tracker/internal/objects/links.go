@@ -10,7 +10,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
-	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/query"
 )
 
 // Links makes links.
@@ -27,7 +27,7 @@ const (
 
 // Link implements api.Links. A browser that plays asks for more while it does: the
 // link works for as long as the recording lasts.
-func (l *Links) Link(ctx context.Context, method string, r job.Recording, download bool) (string, error) {
+func (l *Links) Link(ctx context.Context, method string, r query.Recording, download bool) (string, error) {
 	lasts := time.Duration(min(r.Duration, longest.Seconds()) * float64(time.Second))
 	u, err := l.client.Presign(ctx, method, r.Bucket, r.Key, begin+lasts, url.Values{
 		"response-content-type":        {r.MediaType},

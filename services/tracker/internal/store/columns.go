@@ -1,68 +1,229 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"sori.internal/services/tracker/internal/job"
 )
 
-// columns turns records into one array for each parameter of update, in its
-// order.
-func columns(records []job.Record) []any {
-	return []any{
-		column(records, func(r job.Record) string { return r.JobID }),
-		column(records, func(r job.Record) *int64 { return where(!r.CreatedAt.IsZero(), r.TokenID) }),
-		column(records, func(r job.Record) string { return string(r.Status) }),
-		column(records, func(r job.Record) string { return string(r.Stage) }),
-		column(records, func(r job.Record) string { return r.Message }),
-		column(records, func(r job.Record) int64 { return int64(r.Progress) }),
-		column(records, func(r job.Record) int64 { return r.Version }),
-		column(records, func(r job.Record) *string { return where(r.Status == job.Failed, r.Error.Code) }),
-		column(records, func(r job.Record) *string { return where(r.Status == job.Failed, r.Error.Detail) }),
-		column(records, func(r job.Record) *bool { return where(r.Status == job.Failed, r.Error.Retryable) }),
-		column(records, func(r job.Record) *string { return timestamp(r.CreatedAt) }),
-		column(records, func(r job.Record) *string { return timestamp(r.UpdatedAt) }),
-		column(records, func(r job.Record) *string { return where(r.Result != "", string(r.Result)) }),
-		column(records, func(r job.Record) int64 { return int64(r.StateSeq) }),
-		column(records, func(r job.Record) int64 { return int64(r.Attempt) }),
-		column(records, func(r job.Record) int64 { return int64(r.Climbed) }),
-		column(records, func(r job.Record) int64 { return int64(r.MessageSeq) }),
-		column(records, func(r job.Record) string { return r.FileName }),
-		column(records, func(r job.Record) string { return r.MediaType }),
-		column(records, func(r job.Record) string { return r.Bucket }),
-		column(records, func(r job.Record) string { return r.Key }),
-		column(records, func(r job.Record) int64 { return r.Size }),
-		column(records, func(r job.Record) string { return r.SHA256 }),
-		column(records, func(r job.Record) float64 { return r.Duration }),
-		column(records, func(r job.Record) string { return r.AnalysisJobID }),
-		column(records, func(r job.Record) int64 { return int64(r.StageSeq) }),
-		column(records, func(r job.Record) *string { return timestamp(r.StageAt) }),
-		column(records, func(r job.Record) bool { return r.Analysing }),
-		column(records, func(r job.Record) int64 { return int64(r.WaitSeq) }),
-		column(records, func(r job.Record) int64 { return int64(r.WaitAttempt) }),
-		column(records, func(r job.Record) *string { return timestamp(r.WaitUntil) }),
-		column(records, func(r job.Record) int64 { return int64(r.RefusedSeq) }),
-		column(records, func(r job.Record) int64 { return int64(r.RefusedAttempt) }),
-		column(records, func(r job.Record) string { return r.RefusedCode }),
+// column is a column of analysis_results and the field of the record that it stores. Every query
+// takes its lists of columns from here, so that a new field is one line.
+type column struct {
+	name    string
+	sqlType string
+	dest    func(*job.Record) any          // what the column is scanned into
+	array   func(records []job.Record) any // the values of many records, for one parameter
+}
+
+// snapshotColumns are the columns of what clients see of a job, without the result.
+func snapshotColumns() []column {
+	return []column{
+		text("job_id", "uuid", func(r *job.Record) *string { return &r.JobID }),
+		nullable("token_id", "bigint", func(r *job.Record) *int64 { return &r.TokenID }, known),
+		text("status", "text", func(r *job.Record) *job.Status { return &r.Status }),
+		text("stage", "text", func(r *job.Record) *job.Stage { return &r.Stage }),
+		text("message", "text", func(r *job.Record) *string { return &r.Message }),
+		integer("progress", "integer", func(r *job.Record) *int { return &r.Progress }),
+		integer("version", "bigint", func(r *job.Record) *int64 { return &r.Version }),
+		nullable("error_code", "text", func(r *job.Record) *string { return &r.Error.Code }, failed),
+		nullable("error_detail", "text", func(r *job.Record) *string { return &r.Error.Detail }, failed),
+		nullable("error_retryable", "boolean", func(r *job.Record) *bool { return &r.Error.Retryable }, failed),
+		instant("created_at", func(r *job.Record) *time.Time { return &r.CreatedAt }),
+		instant("updated_at", func(r *job.Record) *time.Time { return &r.UpdatedAt }),
+		instant("wait_until", func(r *job.Record) *time.Time { return &r.WaitUntil }),
+		text("refused_code", "text", func(r *job.Record) *string { return &r.RefusalCode }),
 	}
 }
 
-func column[T any](records []job.Record, of func(job.Record) T) any {
-	values := make([]T, len(records))
-	for i, r := range records {
-		values[i] = of(r)
-	}
-	return pq.Array(values)
+// listColumns are the columns of a job in a list.
+func listColumns() []column {
+	return append(snapshotColumns(),
+		integer("attempt", "integer", func(r *job.Record) *int { return &r.Attempt }),
+		text("file_name", "text", func(r *job.Record) *string { return &r.FileName }),
+		text("media_type", "text", func(r *job.Record) *string { return &r.MediaType }),
+		integer("size", "bigint", func(r *job.Record) *int64 { return &r.Size }),
+		column{
+			name: "duration", sqlType: "double precision",
+			dest:  func(r *job.Record) any { return &r.Duration },
+			array: arrayOf(func(r *job.Record) float64 { return r.Duration }),
+		},
+	)
 }
 
-// where gives a value that is NULL unless the condition holds.
-func where[T any](holds bool, v T) *T {
+// recordColumns are all columns but the result.
+func recordColumns() []column {
+	return append(listColumns(),
+		integer("state_seq", "bigint", func(r *job.Record) *uint64 { return &r.StateSeq }),
+		integer("progress_attempt", "integer", func(r *job.Record) *int { return &r.ProgressAttempt }),
+		integer("message_seq", "bigint", func(r *job.Record) *uint64 { return &r.MessageSeq }),
+		text("s3_bucket", "text", func(r *job.Record) *string { return &r.Bucket }),
+		text("s3_key", "text", func(r *job.Record) *string { return &r.Key }),
+		text("sha256", "text", func(r *job.Record) *string { return &r.SHA256 }),
+		text("analysis_job_id", "text", func(r *job.Record) *string { return &r.AnalysisJobID }),
+		integer("stage_seq", "bigint", func(r *job.Record) *uint64 { return &r.StageSeq }),
+		instant("stage_at", func(r *job.Record) *time.Time { return &r.StageAt }),
+		column{
+			name: "analysing", sqlType: "boolean",
+			dest:  func(r *job.Record) any { return &r.Analysing },
+			array: arrayOf(func(r *job.Record) bool { return r.Analysing }),
+		},
+		integer("wait_seq", "bigint", func(r *job.Record) *uint64 { return &r.WaitSeq }),
+		integer("wait_attempt", "integer", func(r *job.Record) *int { return &r.WaitAttempt }),
+		integer("refused_seq", "bigint", func(r *job.Record) *uint64 { return &r.RefusalSeq }),
+		integer("refused_attempt", "integer", func(r *job.Record) *int { return &r.RefusalAttempt }),
+	)
+}
+
+func resultColumn() column {
+	return nullable("result", "json", func(r *job.Record) *job.Result { return &r.Result },
+		func(r *job.Record) bool { return r.Result != "" })
+}
+
+// known reports whether received is merged: before, the row has no token.
+func known(r *job.Record) bool { return !r.CreatedAt.IsZero() }
+
+func failed(r *job.Record) bool { return r.Status == job.Failed }
+
+// text is a column whose field is a string.
+func text[T ~string](name, sqlType string, field func(*job.Record) *T) column {
+	return column{
+		name: name, sqlType: sqlType,
+		dest:  func(r *job.Record) any { return field(r) },
+		array: arrayOf(func(r *job.Record) string { return string(*field(r)) }),
+	}
+}
+
+// integer is a column whose field is an integer.
+func integer[T ~int | ~int64 | ~uint64](name, sqlType string, field func(*job.Record) *T) column {
+	return column{
+		name: name, sqlType: sqlType,
+		dest:  func(r *job.Record) any { return field(r) },
+		array: arrayOf(func(r *job.Record) int64 { return int64(*field(r)) }),
+	}
+}
+
+// instant is a column that is NULL for the zero time.
+func instant(name string, field func(*job.Record) *time.Time) column {
+	return column{
+		name: name, sqlType: "timestamptz",
+		dest:  func(r *job.Record) any { return utc{field(r)} },
+		array: arrayOf(func(r *job.Record) *string { return timestamp(*field(r)) }),
+	}
+}
+
+// nullable is a column that is NULL unless a condition holds. NULL is the field's zero value.
+func nullable[T any](name, sqlType string, field func(*job.Record) *T, present func(*job.Record) bool) column {
+	return column{
+		name: name, sqlType: sqlType,
+		dest:  func(r *job.Record) any { return zeroIfNull[T]{field(r)} },
+		array: arrayOf(func(r *job.Record) *T { return nullUnless(present(r), *field(r)) }),
+	}
+}
+
+func arrayOf[T any](value func(*job.Record) T) func([]job.Record) any {
+	return func(records []job.Record) any {
+		values := make([]T, len(records))
+		for i := range records {
+			values[i] = value(&records[i])
+		}
+		return pq.Array(values)
+	}
+}
+
+// zeroIfNull scans NULL as the zero value.
+type zeroIfNull[T any] struct{ dest *T }
+
+// Scan implements sql.Scanner.
+func (z zeroIfNull[T]) Scan(src any) error {
+	var v sql.Null[T]
+	err := v.Scan(src)
+	*z.dest = v.V
+	return err
+}
+
+// utc scans a time in UTC, and NULL as the zero time.
+type utc struct{ dest *time.Time }
+
+// Scan implements sql.Scanner.
+func (u utc) Scan(src any) error {
+	var v sql.NullTime
+	if err := v.Scan(src); err != nil {
+		return err
+	}
+	if *u.dest = (time.Time{}); v.Valid {
+		*u.dest = v.Time.UTC()
+	}
+	return nil
+}
+
+// nullUnless is v if a condition holds, and NULL otherwise.
+func nullUnless[T any](holds bool, v T) *T {
 	if !holds {
 		return nil
 	}
 	return &v
 }
 
-func timestamp(t time.Time) *string { return where(!t.IsZero(), t.Format(time.RFC3339Nano)) }
+func timestamp(t time.Time) *string { return nullUnless(!t.IsZero(), t.Format(time.RFC3339Nano)) }
+
+// names is the list of columns of a SELECT.
+func names(columns []column) string {
+	return join(columns, func(_ int, c column) string { return c.name })
+}
+
+// assignments is the SET of an UPDATE from c.
+func assignments(columns []column) string {
+	return join(columns, func(_ int, c column) string { return c.name + " = c." + c.name })
+}
+
+// arrayParameters are the parameters of an unnest, one for each column.
+func arrayParameters(columns []column) string {
+	return join(columns, func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) })
+}
+
+func join(columns []column, of func(int, column) string) string {
+	parts := make([]string, len(columns))
+	for i, c := range columns {
+		parts[i] = of(i, c)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// arrays are the arguments for arrayParameters.
+func arrays(columns []column, records []job.Record) []any {
+	values := make([]any, len(columns))
+	for i, c := range columns {
+		values[i] = c.array(records)
+	}
+	return values
+}
+
+// selectRecords reads the columns of rows into records.
+func selectRecords(ctx context.Context, db sqlx.QueryerContext, columns []column, query string, args ...any) ([]job.Record, error) {
+	rows, err := db.QueryxContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var records []job.Record
+	for rows.Next() {
+		var r job.Record
+		dests := make([]any, len(columns))
+		for i, c := range columns {
+			dests[i] = c.dest(&r)
+		}
+		if err := rows.Scan(dests...); err != nil {
+			return nil, err
+		}
+		r.SetStageDetails()
+		records = append(records, r)
+	}
+	return records, rows.Err()
+}

@@ -8,7 +8,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// Delete implements job.TokenRows.
+// Delete implements command.TokenRows.
 func (s *Store) Delete(ctx context.Context, token int64, at time.Time) error {
 	const query = `
 		INSERT INTO tracker.deleted_tokens (token_id, deleted_at)
@@ -20,7 +20,7 @@ func (s *Store) Delete(ctx context.Context, token int64, at time.Time) error {
 	return translate(fmt.Sprintf("remember the deletion of token %d", token), err)
 }
 
-// Deleted implements job.Rows.
+// Deleted implements command.TokenRows.
 func (s *Store) Deleted(ctx context.Context, tokens []int64) ([]int64, error) {
 	const query = `
 		SELECT token_id
@@ -33,7 +33,7 @@ func (s *Store) Deleted(ctx context.Context, tokens []int64) ([]int64, error) {
 	return deleted, translate("find deleted tokens", err)
 }
 
-// JobsOf implements job.TokenRows. It finds them in the index of a token's list of
+// JobsOf implements command.TokenRows. It finds them in the index of a token's list of
 // jobs, which holds those whose token is known.
 func (s *Store) JobsOf(ctx context.Context, token int64, limit int) ([]string, error) {
 	const query = `

@@ -17,6 +17,7 @@ import (
 	"github.com/lib/pq"
 
 	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/query"
 	"sori.internal/services/tracker/internal/store"
 )
 
@@ -102,18 +103,18 @@ func planned(t testing.TB, explain string, jobs int) (context.Context, *store.St
 func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // filters are those that a list of so many jobs is asked for.
-func filters(jobs int) map[string]job.Filter {
+func filters(jobs int) map[string]query.Filter {
 	at := func(tenths int) time.Time { return start().Add(time.Duration(tenths*jobs/10) * time.Second) }
-	deep := job.Place{CreatedAt: at(3), JobID: "80000000-0000-4000-8000-000000000000"}
-	span := job.Filter{From: at(1), Before: at(8)}
-	found := map[string]job.Filter{"all": {}, "deep in": {Behind: deep}, "a span": span}
+	deep := query.Cursor{CreatedAt: at(3), JobID: "80000000-0000-4000-8000-000000000000"}
+	span := query.Filter{From: at(1), Before: at(8)}
+	found := map[string]query.Filter{"all": {}, "deep in": {After: deep}, "a span": span}
 	for name, statuses := range map[string][]job.Status{"failed": {job.Failed}, "ended": {job.Completed, job.Failed, job.Canceled}} {
-		found[name] = job.Filter{Statuses: statuses}
-		found[name+", of a token"] = job.Filter{Statuses: statuses, TokenID: 7}
-		found[name+", of a token, in a span, deep in"] = job.Filter{Statuses: statuses, TokenID: 7, From: span.From, Before: span.Before, Behind: deep}
+		found[name] = query.Filter{Statuses: statuses}
+		found[name+", of a token"] = query.Filter{Statuses: statuses, TokenID: 7}
+		found[name+", of a token, in a span, deep in"] = query.Filter{Statuses: statuses, TokenID: 7, From: span.From, Before: span.Before, After: deep}
 	}
-	found["of a token"] = job.Filter{TokenID: 7}
-	found["of a token, deep in"] = job.Filter{TokenID: 7, Behind: deep}
+	found["of a token"] = query.Filter{TokenID: 7}
+	found["of a token, deep in"] = query.Filter{TokenID: 7, After: deep}
 	for name, f := range found {
 		if f.Statuses == nil {
 			f.Statuses = job.Statuses()

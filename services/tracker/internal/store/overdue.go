@@ -5,11 +5,11 @@ import (
 	"context"
 	"time"
 
-	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/command"
 )
 
-// Overdue implements job.OverdueRows.
-func (s *Store) Overdue(ctx context.Context, d job.Deadlines, now time.Time, after job.Overdue, limit int) ([]job.Overdue, error) {
+// Overdue implements command.OverdueRows.
+func (s *Store) Overdue(ctx context.Context, d command.Deadlines, now time.Time, after command.Overdue, limit int) ([]command.Overdue, error) {
 	const query = `
 		SELECT job_id, state_seq, stage_at
 		FROM tracker.analysis_results
@@ -35,9 +35,9 @@ func (s *Store) Overdue(ctx context.Context, d job.Deadlines, now time.Time, aft
 	if err != nil {
 		return nil, translate("find overdue jobs", err)
 	}
-	found := make([]job.Overdue, len(rows))
+	found := make([]command.Overdue, len(rows))
 	for i, r := range rows {
-		found[i] = job.Overdue{JobID: r.JobID, StateSeq: uint64(r.StateSeq), StageAt: r.StageAt}
+		found[i] = command.Overdue{JobID: r.JobID, StateSeq: uint64(r.StateSeq), StageAt: r.StageAt}
 	}
 	return found, nil
 }

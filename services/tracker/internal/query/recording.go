@@ -1,18 +1,19 @@
-package job
+package query
 
 import (
 	"context"
 
+	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/fault"
 )
 
-// Recording is where a job's recording lies, and what it is.
+// Recording is where a job's recording is stored, and what it is.
 type Recording struct {
 	Bucket    string
 	Key       string
 	FileName  string
 	MediaType string
-	Duration  float64 // seconds; 0 where unknown
+	Duration  float64 // seconds; 0 if unknown
 }
 
 // Recording finds the recording of a job.
@@ -24,8 +25,8 @@ func (r *Reader) Recording(ctx context.Context, id string) (Recording, error) {
 	switch s, err := r.Find(ctx, id); { // it may be accepted and not recorded yet
 	case err != nil:
 		return Recording{}, err
-	case s.Status == Erased:
-		return Recording{}, Gone()
+	case s.Status == job.Erased:
+		return Recording{}, job.Gone()
 	default:
 		return Recording{}, fault.New(fault.NotFound, "audio-not-stored", "The job's audio is not stored, or not yet.")
 	}

@@ -1,4 +1,4 @@
-package job_test
+package watch_test
 
 import (
 	"context"
@@ -8,10 +8,13 @@ import (
 	"testing"
 
 	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/watch"
 )
 
-// row is a database of one row, which counts how often it is read. Where gate is
-// set a read says so on it, and waits for an answer.
+const id = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+// row is a database of one row, which counts how often it is read. If gate is set, a read sends on
+// it and waits for an answer.
 type row struct {
 	reads atomic.Int64
 	gate  chan struct{}
@@ -38,41 +41,41 @@ func (r *row) Find(context.Context, string) (job.Snapshot, error) {
 	return r.now, r.err
 }
 
-// ears remembers what is listened to.
-type ears struct {
-	mu    sync.Mutex
-	heard map[string]bool
-	fails error
+// subscriber remembers the subscriptions.
+type subscriber struct {
+	mu         sync.Mutex
+	subscribed map[string]bool
+	fails      error
 }
 
-func (e *ears) Listen(_ context.Context, id string) error {
+func (e *subscriber) Subscribe(_ context.Context, id string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.fails != nil {
 		return e.fails
 	}
-	e.heard[id] = true
+	e.subscribed[id] = true
 	return nil
 }
 
-func (e *ears) Ignore(id string) error {
+func (e *subscriber) Unsubscribe(id string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.heard, id)
+	delete(e.subscribed, id)
 	return nil
 }
 
-func (e *ears) count() int {
+func (e *subscriber) count() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.heard)
+	return len(e.subscribed)
 }
 
 func version(n int64, status job.Status) job.Snapshot {
 	return job.Snapshot{JobID: id, Version: n, Status: status}
 }
 
-func watch(t *testing.T, h *job.Hub) *job.Watch {
+func newWatch(t *testing.T, h *watch.Hub) *watch.Watch {
 	t.Helper()
 	w, err := h.Watch(t.Context(), id)
 	if err != nil {
@@ -82,7 +85,7 @@ func watch(t *testing.T, h *job.Hub) *job.Watch {
 	return w
 }
 
-func current(t *testing.T, w *job.Watch) (*job.Version, <-chan struct{}) {
+func current(t *testing.T, w *watch.Watch) (*watch.Version, <-chan struct{}) {
 	t.Helper()
 	v, news, err := w.Current(t.Context())
 	if err != nil {
@@ -94,18 +97,18 @@ func current(t *testing.T, w *job.Watch) (*job.Version, <-chan struct{}) {
 func TestASlowViewerMissesWhatIsOldAndHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	r := &row{now: version(1, job.Processing)}
-	h := job.NewHub(&ears{heard: map[string]bool{}}, r)
-	w := watch(t, h)
+	h := watch.NewHub(&subscriber{subscribed: map[string]bool{}}, r)
+	w := newWatch(t, h)
 	_, news := current(t, w)
 	for n := int64(2); n < 100; n++ {
-		h.Hear(version(n, job.Processing))
+		h.Deliver(version(n, job.Processing))
 	}
-	h.Hear(version(50, job.Processing))
+	h.Deliver(version(50, job.Processing))
 	<-news
 	if v, news := current(t, w); v.Version != 99 || closed(news) {
 		t.Errorf("the newest is %d", v.Version)
 	}
-	h.Hear(version(99, job.Processing)) // once more
+	h.Deliver(version(99, job.Processing)) // once more
 	r.set(version(98, job.Processing), nil)
 	if err := w.Refresh(t.Context()); err != nil {
 		t.Error(err)
@@ -127,10 +130,10 @@ func closed(c <-chan struct{}) bool {
 func TestTheResultIsReadOnceForAllViewers(t *testing.T) {
 	t.Parallel()
 	r := &row{now: version(1, job.Processing)}
-	h := job.NewHub(&ears{heard: map[string]bool{}}, r)
-	watches := make([]*job.Watch, 500)
+	h := watch.NewHub(&subscriber{subscribed: map[string]bool{}}, r)
+	watches := make([]*watch.Watch, 500)
 	for i := range watches {
-		watches[i] = watch(t, h)
+		watches[i] = newWatch(t, h)
 		current(t, watches[i])
 	}
 	if n := r.reads.Load(); n != 1 {
@@ -139,7 +142,7 @@ func TestTheResultIsReadOnceForAllViewers(t *testing.T) {
 	done := version(2, job.Completed)
 	done.Result = `{"a":1}`
 	r.set(done, nil)
-	h.Hear(version(2, job.Completed))
+	h.Deliver(version(2, job.Completed))
 	var wg sync.WaitGroup
 	var rendered atomic.Int64
 	for _, w := range watches {
@@ -149,7 +152,7 @@ func TestTheResultIsReadOnceForAllViewers(t *testing.T) {
 				t.Errorf("%+v, %v", v, err)
 				return
 			}
-			_, _ = v.Once("ko", func(job.Snapshot) ([]byte, error) { rendered.Add(1); return nil, nil })
+			_, _ = v.Render("ko", func(job.Snapshot) ([]byte, error) { rendered.Add(1); return nil, nil })
 		})
 	}
 	wg.Wait()
@@ -160,8 +163,8 @@ func TestTheResultIsReadOnceForAllViewers(t *testing.T) {
 
 func TestAJobThatNobodyWatchesIsForgotten(t *testing.T) {
 	t.Parallel()
-	e, r := &ears{heard: map[string]bool{}}, &row{now: version(1, job.Processing)}
-	h := job.NewHub(e, r)
+	e, r := &subscriber{subscribed: map[string]bool{}}, &row{now: version(1, job.Processing)}
+	h := watch.NewHub(e, r)
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {
@@ -173,7 +176,7 @@ func TestAJobThatNobodyWatchesIsForgotten(t *testing.T) {
 			if e.count() != 1 {
 				t.Error("a watched job is not listened to")
 			}
-			h.Hear(version(2, job.Processing))
+			h.Deliver(version(2, job.Processing))
 			w.Close()
 			w.Close()
 		})
@@ -191,8 +194,8 @@ func TestAJobThatNobodyWatchesIsForgotten(t *testing.T) {
 func TestAViewerWhoLeavesDoesNotCutTheOthersReading(t *testing.T) {
 	t.Parallel()
 	r := &row{now: version(1, job.Processing), gate: make(chan struct{})}
-	h := job.NewHub(&ears{heard: map[string]bool{}}, r)
-	first, second := watch(t, h), watch(t, h)
+	h := watch.NewHub(&subscriber{subscribed: map[string]bool{}}, r)
+	first, second := newWatch(t, h), newWatch(t, h)
 	leaving, leave := context.WithCancel(t.Context())
 	reads := make(chan error, 2)
 	defer leave()
@@ -214,12 +217,12 @@ func TestAViewerWhoLeavesDoesNotCutTheOthersReading(t *testing.T) {
 func TestAReadThatFailsIsToldAndTriedAgain(t *testing.T) {
 	t.Parallel()
 	r := &row{now: version(1, job.Processing)}
-	h := job.NewHub(&ears{heard: map[string]bool{}}, r)
-	w := watch(t, h)
+	h := watch.NewHub(&subscriber{subscribed: map[string]bool{}}, r)
+	w := newWatch(t, h)
 	current(t, w)
 	away := errors.New("away")
 	r.set(job.Snapshot{}, away)
-	h.Hear(version(2, job.Completed))
+	h.Deliver(version(2, job.Completed))
 	_, news, err := w.Current(t.Context())
 	if !errors.Is(err, away) || news == nil {
 		t.Fatalf("%v", err)

@@ -1,0 +1,158 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+)
+
+// Action is what a client may request of a job.
+type Action string
+
+// The actions.
+const (
+	Cancel Action = "cancel"
+	Retry  Action = "retry"
+)
+
+// Control cancels and retries jobs. It records what it appends before it returns, so that the
+// client's next request sees it.
+type Control struct {
+	decider *Decider
+	rows    Finder
+}
+
+// NewControl makes a control.
+func NewControl(decider *Decider, rows Finder) *Control {
+	return &Control{decider: decider, rows: rows}
+}
+
+// Do does an action on a job and returns the job's status after it. Cancelling a canceled job is a
+// success. If the action is not allowed, the conflict lists those that are. A job whose failure
+// another attempt cannot change is retried with force only.
+func (c *Control) Do(ctx context.Context, id string, action Action, force bool) (job.Status, error) {
+	log, appended, err := c.decider.append(ctx, id, controlRule(id, action, force))
+	if fault.Is(err, fault.NotFound) {
+		return c.withoutLog(ctx, id, action)
+	}
+	if err != nil {
+		return "", err
+	}
+	if appended != nil {
+		zerolog.Ctx(ctx).Info().Str(logging.Event, string(appended.Name())).Str(logging.JobID, id).Msg("job controlled")
+		c.decider.recordNow(ctx, log)
+	}
+	return statusOf(log), nil
+}
+
+// withoutLog answers for a job whose log has expired, by its record: no action is allowed.
+func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job.Status, error) {
+	s, found, err := c.rows.Find(ctx, id)
+	switch {
+	case err != nil:
+		return "", err
+	case !found:
+		return "", job.NotFound()
+	case s.Status == job.Erased:
+		return "", job.Gone()
+	case action == Cancel && s.Status == job.Canceled:
+		return job.Canceled, nil
+	default:
+		return "", conflict(action, s.Status, []Action{})
+	}
+}
+
+// controlRule appends canceled or retried, if the log allows the action.
+func controlRule(id string, action Action, force bool) Rule {
+	return func(log event.Log) (event.Event, error) {
+		switch {
+		case len(log) == 0:
+			return nil, job.NotFound()
+		case log.Erased():
+			return nil, job.Gone()
+		case action == Cancel && statusOf(log) == job.Canceled:
+			return nil, nil
+		case action == Retry && permanent(log) && !force:
+			return nil, notRetryable()
+		case action == Retry && permanent(log):
+		case !slices.Contains(allowed(log), action):
+			return nil, conflict(action, statusOf(log), allowed(log))
+		}
+		if action == Cancel {
+			return event.Canceled{JobID: id}, nil
+		}
+		return event.Retried{JobID: id, Attempt: log.Attempt() + 1}, nil
+	}
+}
+
+// statusOf is the status of a job by its log.
+func statusOf(log event.Log) job.Status {
+	terminal, ended := log.Ending()
+	if !ended {
+		return job.Processing
+	}
+	switch terminal.Name() {
+	case event.NameCompleted:
+		return job.Completed
+	case event.NameCanceled:
+		return job.Canceled
+	case event.NameErased:
+		return job.Erased
+	default:
+		return job.Failed
+	}
+}
+
+// allowed are the actions that a log allows without force. A retry needs a recording in the
+// bucket, since the staged bytes are removed when an upload fails.
+func allowed(log event.Log) []Action {
+	_, stored := event.Last[event.Stored](log)
+	switch status := statusOf(log); {
+	case status == job.Processing:
+		return []Action{Cancel}
+	case status == job.Failed && stored && !permanent(log):
+		return []Action{Retry}
+	default:
+		return []Action{}
+	}
+}
+
+// permanent reports whether a job whose recording is stored failed for a reason that another
+// attempt does not change. A failure that cannot be decoded is not known to be permanent.
+func permanent(log event.Log) bool {
+	terminal, _ := log.Ending()
+	failed, ok := terminal.(event.Failed)
+	_, stored := event.Last[event.Stored](log)
+	return ok && stored && !failed.Retryable
+}
+
+// notRetryable is the conflict of a retry that needs force.
+func notRetryable() error {
+	return &fault.Error{
+		Kind: fault.Conflict, Code: "not-retryable",
+		Detail: "The job failed for a reason that another try does not change. With ?force=true it is tried all the same.",
+		Extra:  map[string]any{"current_status": job.Failed, "allowed": []Action{}},
+	}
+}
+
+// conflict is the error of an action that the job's status does not allow.
+func conflict(action Action, status job.Status, allowed []Action) error {
+	f := &fault.Error{
+		Kind: fault.Conflict, Code: "job-not-cancelable", Detail: fmt.Sprintf("The job is %s and cannot be canceled.", status),
+		Extra: map[string]any{"current_status": status, "allowed": allowed},
+	}
+	switch {
+	case action == Retry && status == job.Failed:
+		f.Code, f.Detail = "job-not-retryable", "The job's audio is not stored. Please upload it again."
+	case action == Retry:
+		f.Code, f.Detail = "job-not-retryable", fmt.Sprintf("The job is %s and cannot be retried.", status)
+	}
+	return f
+}

@@ -1,0 +1,179 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+	"sori.internal/shared/logging"
+)
+
+// Deadlines are how long a job may take: until the analysis server accepts it, and then until its
+// analysis ends, which depends on the duration of the audio.
+type Deadlines struct {
+	Dispatch time.Duration // from received, retried or lapsed to dispatched
+	Factor   float64       // multiple of the audio's duration
+	Min, Max time.Duration // bounds of the analysis; Max if the duration is unknown
+}
+
+// analysis is how long the analysis of so many seconds of audio may take.
+func (d Deadlines) analysis(seconds float64) time.Duration {
+	if seconds <= 0 || seconds*d.Factor >= d.Max.Seconds() {
+		return d.Max
+	}
+	return max(d.Min, time.Duration(seconds*d.Factor*float64(time.Second)))
+}
+
+// rule appends what a deadline that is over at the given time asks for: lapsed, if the analysis
+// server has the attempt, so that the dispatcher may make another one; otherwise failed. It appends
+// nothing if no deadline is over or the job has ended.
+func (d Deadlines) rule(now time.Time) Rule {
+	return func(log event.Log) (event.Event, error) {
+		if _, ended := log.Ending(); ended || len(log) == 0 {
+			return nil, nil
+		}
+		from := log[0] // the event that the deadline counts from
+		for _, r := range log[1:] {
+			switch r.Event.Name() {
+			case event.NameReceived, event.NameRetried, event.NameDispatched, event.NameLapsed:
+				from = r
+			}
+		}
+		return d.over(log, from.Event.Name(), now.Sub(from.Time)), nil
+	}
+}
+
+// over is the event of a job that has been in a stage, which the event last began, for some time.
+func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) event.Event {
+	id, attempt := log[0].Event.Job(), log.Attempt()
+	stored, inBucket := event.Last[event.Stored](log)
+	switch {
+	case last == event.NameDispatched && took >= d.analysis(stored.Duration):
+		return event.Lapsed{JobID: id, Attempt: attempt}
+	case last == event.NameDispatched || took < d.Dispatch:
+		return nil
+	case last == event.NameLapsed:
+		return event.Failed{
+			JobID: id, Attempt: attempt, Code: event.CodeAnalysisTimeout, Retryable: inBucket,
+			Detail: "The analysis did not finish in time.",
+		}
+	case inBucket:
+		return event.Failed{
+			JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout, Retryable: true,
+			Detail: "The analysis server could not be reached in time.",
+		}
+	default: // there is no recording to analyse
+		return event.Failed{
+			JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout,
+			Detail: "The audio could not be stored in time. Please upload it again.",
+		}
+	}
+}
+
+// Overdue is a job whose deadline is over by its record.
+type Overdue struct {
+	JobID    string
+	StateSeq uint64
+	StageAt  time.Time
+}
+
+// OverdueRows finds records whose deadline is over.
+type OverdueRows interface {
+	// Overdue returns jobs whose deadline is over at the given time, in the order of StageAt and
+	// id, beginning after the given one.
+	Overdue(ctx context.Context, d Deadlines, now time.Time, after Overdue, limit int) ([]Overdue, error)
+}
+
+// Sweeper ends jobs whose deadline is over, so that no job is processing for ever.
+//
+// It scans the records periodically instead of setting a timer for each job: no timer can be lost,
+// fire twice, or outlive its job. Records only name candidates; the log decides, and lets one of
+// all replicas win.
+type Sweeper struct {
+	rows      OverdueRows
+	decider   *Decider
+	deadlines Deadlines
+	interval  time.Duration
+	log       zerolog.Logger
+}
+
+// SweeperOptions are the settings of a sweeper.
+type SweeperOptions struct {
+	Deadlines Deadlines
+	Interval  time.Duration // the longest time between two sweeps
+	Log       zerolog.Logger
+}
+
+// NewSweeper makes a sweeper.
+func NewSweeper(decider *Decider, rows OverdueRows, o SweeperOptions) *Sweeper {
+	return &Sweeper{rows: rows, decider: decider, deadlines: o.Deadlines, interval: o.Interval, log: o.Log}
+}
+
+// Run sweeps until ctx ends. The random interval spreads the sweeps of replicas that were started
+// together.
+func (s *Sweeper) Run(ctx context.Context) error {
+	for {
+		if err := s.Sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			s.log.Warn().Err(err).Msg("sweep interrupted")
+		}
+		wait := time.NewTimer(s.interval/2 + rand.N(s.interval/2+1))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return nil
+		}
+	}
+}
+
+// sweepPage is how many candidates are read at once.
+const sweepPage = 500
+
+// Sweep ends every job whose deadline is over at the given time. A job that cannot be ended does
+// not delay the others.
+func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
+	ctx = s.log.WithContext(ctx)
+	var failures []error
+	var last Overdue
+	for {
+		page, err := s.rows.Overdue(ctx, s.deadlines, now, last, sweepPage)
+		if err != nil {
+			return errors.Join(append(failures, err)...)
+		}
+		for _, o := range page {
+			if err := s.end(ctx, o, now); err != nil {
+				failures = append(failures, err)
+			}
+			last = o
+		}
+		if len(page) < sweepPage || ctx.Err() != nil || len(failures) >= sweepPage {
+			return errors.Join(failures...)
+		}
+	}
+}
+
+// end appends to one job's log what its deadline asks for, and records the log. If the log ends
+// with a terminal event or a newer stage, the record has missed it and gets it now.
+func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
+	log, appended, err := s.decider.append(ctx, o.JobID, s.deadlines.rule(now))
+	if err != nil {
+		return err
+	}
+	if appended != nil {
+		s.log.Warn().Str(logging.JobID, o.JobID).Int(logging.Attempt, log.Attempt()).
+			Str(logging.Event, string(appended.Name())).Msg("deadline over")
+	}
+	entries := job.Entries(log)
+	if len(log) == 0 { // it has expired, and nothing can be appended to it: only the record ends
+		entries = []job.Entry{{Seq: o.StateSeq + 1, Time: now, Event: event.Failed{
+			JobID: o.JobID, Code: event.CodeLogLost,
+			Detail: "What became of the job is no longer known. Please upload the audio again.",
+		}}}
+	}
+	return s.decider.record(ctx, entries)
+}

@@ -1,0 +1,128 @@
+package command_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"sori.internal/services/tracker/internal/command"
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+// jobsOf makes so many jobs of token 7, and one of another token.
+func (e *env) jobsOf(n int) (jobs []string, other string) {
+	e.t.Helper()
+	for range n {
+		jobs = append(jobs, e.record(e.received()))
+	}
+	return jobs, e.record(event.Received{JobID: e.NewJob(), TokenID: 8})
+}
+
+func TestADeletionThatIsInterruptedGoesOnWithWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	jobs, other := e.jobsOf(5)
+	broken := command.NewDecider(brokenLog{e.bus, jobs[3]}, e.projector)
+	for range 2 {
+		if err := command.NewEraser(broken, e.rows).DeleteToken(e.Context(), 7, time.Now()); !fault.Is(err, fault.Unavailable) {
+			t.Fatal(err)
+		}
+	}
+	e.wantStatus(jobs[3], job.Processing, "")
+	for range 2 {
+		must(t, e.eraser.DeleteToken(e.Context(), 7, time.Now()))
+	}
+	for _, id := range jobs {
+		e.wantStatus(id, job.Erased, "")
+	}
+	e.wantStatus(other, job.Processing, "")
+}
+
+// onePage lets the rows tell of one job at a time.
+type onePage struct{ command.TokenRows }
+
+func (p onePage) JobsOf(ctx context.Context, token int64, _ int) ([]string, error) {
+	return p.TokenRows.JobsOf(ctx, token, 1)
+}
+
+func TestATokenOfManyPagesIsErasedPageByPage(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	jobs, other := e.jobsOf(5)
+	must(t, command.NewEraser(e.decider, onePage{e.rows}).DeleteToken(e.Context(), 7, time.Now()))
+	for _, id := range jobs {
+		e.wantStatus(id, job.Erased, "")
+	}
+	e.wantStatus(other, job.Processing, "")
+}
+
+func TestAJobThatIsHeardOfAfterItsTokenWasDeletedIsErased(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	must(t, e.eraser.DeleteToken(e.Context(), 7, time.Now()))
+	jobs, other := e.jobsOf(2)
+	for _, id := range jobs {
+		e.wantStatus(id, job.Erased, "")
+		e.wantLast(id, event.NameErased)
+		e.project(id) // as it comes again
+	}
+	e.wantStatus(other, job.Processing, "")
+}
+
+func TestAnErasureNamesWhatLiesInStaging(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	r := e.received()
+	r.Entry = "elsewhere"
+	e.append(r)
+	e.append(event.Completed{JobID: r.JobID, Attempt: 1, ResultEntry: "result", ResultChunks: 1})
+	must(t, e.eraser.Erase(e.Context(), r.JobID))
+	log, err := e.bus.Log(e.Context(), r.JobID)
+	must(t, err)
+	if erased, _ := event.Last[event.Erased](log); !slices.Equal(erased.Staged, []string{"elsewhere", "result"}) {
+		t.Errorf("%+v", erased)
+	}
+	e.project(r.JobID) // the result was never staged, and nobody misses it
+	e.wantStatus(r.JobID, job.Erased, "")
+}
+
+func TestAResultThatWentWithItsJobIsNotLost(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.record(e.received())
+	completed := event.Completed{JobID: id, Attempt: 1, ResultEntry: "result", ResultChunks: 1}
+	e.append(completed)
+	e.append(event.Erased{JobID: id})
+	late := []job.Entry{{Event: completed, Seq: 2, Time: time.Now()}} // which another copy has had for long
+	must(t, e.projector.Project(e.Context(), late))
+	e.project(id)
+	e.wantStatus(id, job.Erased, "")
+	must(t, e.projector.Project(e.Context(), late))
+	e.wantStatus(id, job.Erased, "")
+}
+
+// An erasure says all by its subject: whoever wrote it, and whatever into it.
+func TestAnErasureThatCannotBeReadIsOne(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	jobs, _ := e.jobsOf(2)
+	for _, id := range jobs {
+		_, err := e.JetStream().Publish(e.Context(), e.Namespace().Subject(event.SubjectOf(id, event.NameErased)), []byte("{"))
+		must(t, err)
+	}
+	log, err := e.bus.Log(e.Context(), jobs[0])
+	must(t, err)
+	must(t, e.unprojectable.Fail(e.Context(), jobs[0], job.Entry{Seq: log.Seq(), Time: time.Now()}))
+	e.wantStatus(jobs[0], job.Erased, "")
+	must(t, e.eraser.DeleteToken(e.Context(), 7, time.Now()))
+	e.wantStatus(jobs[1], job.Erased, "")
+	if err := e.eraser.Erase(e.Context(), jobs[1]); !fault.Is(err, fault.Gone) {
+		t.Error(err)
+	}
+	if story := e.Story(e.bus, jobs[1]); !slices.Equal(story, []event.Name{event.NameReceived, event.NameErased}) {
+		t.Errorf("story %v", story)
+	}
+}

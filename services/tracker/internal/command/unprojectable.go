@@ -1,0 +1,92 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+)
+
+// Unprojectable ends jobs of which an event cannot be recorded, so that no client waits for them
+// for ever.
+type Unprojectable struct {
+	decider *Decider
+	eraser  *Eraser
+}
+
+// NewUnprojectable makes it.
+func NewUnprojectable(decider *Decider, eraser *Eraser) *Unprojectable {
+	return &Unprojectable{decider: decider, eraser: eraser}
+}
+
+// Fail ends the job of an event that cannot be recorded. It appends failed, if the log allows it.
+// If the event itself is terminal, only the record fails: a placeholder is recorded at the event's
+// sequence, which a replay of the event replaces (Record.Merge). Progress events, and events that
+// only a newer release knows, do not end a job.
+func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error {
+	failed := event.Failed{JobID: id, Code: event.CodeUnprojectable, Detail: "The job's record could not be kept."}
+	log, _, err := u.decider.append(ctx, id, func(log event.Log) (event.Event, error) {
+		if _, ended := log.Ending(); ended || len(log) == 0 || !needed(nameOf(e, log)) {
+			return nil, nil
+		}
+		failed.Attempt = min(log.Attempt(), math.MaxInt32) // a greater one may be why the event cannot be recorded
+		return failed, nil
+	})
+	if err != nil {
+		return err
+	}
+	substitute := placeholder(id, e, nameOf(e, log), failed)
+	if substitute == nil {
+		return nil
+	}
+	entries := []job.Entry{{Event: substitute, Seq: e.Seq, Time: e.Time}}
+	if err := u.decider.record(ctx, entries); err != nil {
+		return fmt.Errorf("record a placeholder for event %d: %w", e.Seq, err)
+	}
+	if err := u.eraser.EraseOrphans(ctx, entries); err != nil {
+		return fmt.Errorf("erase job %s of a deleted token: %w", id, err)
+	}
+	return nil
+}
+
+// placeholder is what is recorded in place of an event; nil if the record does without it.
+func placeholder(id string, e job.Entry, name event.Name, failed event.Failed) event.Event {
+	if name == event.NameErased { // its name alone says all
+		return event.Erased{JobID: id}
+	}
+	if received, ok := e.Event.(event.Received); ok { // without its texts, so that clients see the job
+		return event.Received{JobID: id, TokenID: received.TokenID}
+	}
+	if name.Ending() {
+		return failed
+	}
+	return nil
+}
+
+// nameOf is the name of an event. If its body could not be decoded, the log knows the name by the
+// subject. It is empty if the log does not have the event, as for a progress event.
+func nameOf(e job.Entry, log event.Log) event.Name {
+	if e.Event != nil {
+		return e.Event.Name()
+	}
+	for _, r := range log {
+		if r.Seq == e.Seq {
+			return r.Event.Name()
+		}
+	}
+	return ""
+}
+
+// needed reports whether a record without an event of this name would be wrong.
+func needed(name event.Name) bool {
+	switch name {
+	case event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched,
+		event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameRetried,
+		event.NameLapsed, event.NameErased:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,29 @@
+package job
+
+import "encoding/json"
+
+// Result is what an analysis found, as JSON text; empty if there is none.
+type Result string
+
+// MarshalJSON implements json.Marshaler.
+func (r Result) MarshalJSON() ([]byte, error) {
+	if r == "" {
+		return []byte("null"), nil
+	}
+	return []byte(r), nil
+}
+
+// maxDuration is the longest duration of a recording that is believed, in seconds: a week.
+const maxDuration = 7 * 24 * 3600
+
+// duration is the member "duration" of a result, in seconds; 0 if it is absent or cannot be the
+// duration of a recording.
+func (r Result) duration() float64 {
+	var found struct {
+		Duration float64 `json:"duration"`
+	}
+	if json.Unmarshal([]byte(r), &found) != nil || found.Duration < 0 || found.Duration > maxDuration {
+		return 0
+	}
+	return found.Duration
+}

@@ -1,0 +1,115 @@
+package job
+
+import (
+	"time"
+
+	"sori.internal/shared/locale"
+)
+
+// Stage is where a job is on its way. It follows from the record and is finer than the status.
+type Stage string
+
+// The stages. Each is named after the event that leads into it.
+const (
+	StageReceived   Stage = "received"   // accepted; the upload to the bucket has not begun
+	StageUploading  Stage = "uploading"  // being copied into the bucket
+	StageStored     Stage = "stored"     // in the bucket; the analysis server has not accepted it
+	StageWaiting    Stage = "waiting"    // the analysis server is unavailable or busy
+	StageDispatched Stage = "dispatched" // the analysis server has accepted it
+	StageRefused    Stage = "refused"    // the newest callback of the analysis server was refused
+	StageCompleted  Stage = "completed"
+	StageFailed     Stage = "failed"
+	StageCanceled   Stage = "canceled"
+	StageErased     Stage = "erased"
+)
+
+// Stages are all of them.
+func Stages() []Stage {
+	return []Stage{
+		StageReceived, StageUploading, StageStored, StageWaiting, StageDispatched, StageRefused,
+		StageCompleted, StageFailed, StageCanceled, StageErased,
+	}
+}
+
+// Text is the sentence that clients read in a stage. That of StageWaiting tells the time of the
+// next attempt.
+func (s Stage) Text(l locale.Language, next time.Time) string {
+	return locale.TextAt(l, s.message(), next)
+}
+
+// message is the key of the stage's sentence.
+func (s Stage) message() locale.Message {
+	switch s {
+	case StageUploading:
+		return locale.Uploading
+	case StageStored:
+		return locale.Stored
+	case StageWaiting:
+		return locale.Waiting
+	case StageDispatched:
+		return locale.Dispatched
+	case StageRefused:
+		return locale.Refused
+	case StageCompleted:
+		return locale.Completed
+	case StageFailed:
+		return locale.Failed
+	case StageCanceled:
+		return locale.Canceled
+	case StageErased:
+		return locale.Erased
+	default:
+		return locale.Received
+	}
+}
+
+// stage follows from the status, and for a job that has not ended from the newest events.
+func (r *Record) stage() Stage {
+	switch {
+	case r.Status == Completed:
+		return StageCompleted
+	case r.Status == Failed:
+		return StageFailed
+	case r.Status == Canceled:
+		return StageCanceled
+	case r.Status == Erased:
+		return StageErased
+	case r.refused():
+		return StageRefused
+	case r.waiting():
+		return StageWaiting
+	case r.Progress >= progressDispatched:
+		return StageDispatched
+	case r.Progress >= progressStored:
+		return StageStored
+	case r.Progress >= progressUploading:
+		return StageUploading
+	default:
+		return StageReceived
+	}
+}
+
+// refused reports whether the newest event of the newest attempt is a refused callback.
+func (r *Record) refused() bool {
+	return r.RefusalSeq > r.StateSeq && r.RefusalSeq > r.MessageSeq && r.RefusalAttempt >= r.Attempt
+}
+
+// waiting reports whether the job waits for the analysis server. A waiting event may be outdated
+// when it arrives: the analysis server may have accepted the attempt already, from another replica
+// or by a request whose response was lost.
+func (r *Record) waiting() bool {
+	accepted := r.Progress >= progressDispatched && r.ProgressAttempt >= r.WaitAttempt
+	return r.WaitSeq > r.StateSeq && r.WaitAttempt >= r.Attempt && !accepted
+}
+
+// SetStageDetails sets the fields of the snapshot that only some stages have. They are not stored:
+// whoever reads a record from the database calls it.
+func (r *Record) SetStageDetails() {
+	r.NextAttemptAt, r.RefusedCode = time.Time{}, ""
+	switch r.Stage {
+	case StageWaiting:
+		r.NextAttemptAt = r.WaitUntil
+	case StageRefused:
+		r.RefusedCode = r.RefusalCode
+	}
+}

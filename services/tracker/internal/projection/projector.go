@@ -1,0 +1,118 @@
+// Package projection records the events of jobs: it merges them into the records, in one
+// transaction for many, and publishes a live update of each record that clients see change.
+//
+// Projecting an event again changes nothing, in whatever order and in whatever batches.
+package projection
+
+import (
+	"context"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+)
+
+// Rows stores the records.
+type Rows interface {
+	// Merge merges the entries of any number of jobs into their records, all or none, and returns
+	// the snapshots of those whose version grew.
+	Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error)
+	// Find returns the newest version of a job; false if there is none that clients see.
+	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
+}
+
+// Notifier sends a new version to every replica of the tracker. A notification may be lost.
+type Notifier interface {
+	Notify(s job.Snapshot) error
+}
+
+// Dependencies are what a projector works with.
+type Dependencies struct {
+	Rows     Rows
+	Staging  Staging
+	Logs     Logs
+	Notifier Notifier
+}
+
+// Projector records events.
+type Projector struct {
+	rows     Rows
+	results  results
+	notifier Notifier
+}
+
+// New makes a projector.
+func New(d Dependencies) *Projector {
+	return &Projector{rows: d.Rows, results: results{staging: d.Staging, logs: d.Logs, rows: d.Rows}, notifier: d.Notifier}
+}
+
+// Project records entries and publishes what changed. After an error some of them may be recorded;
+// projecting them again does no harm.
+func (p *Projector) Project(ctx context.Context, entries []job.Entry) error {
+	for rest := entries; len(rest) > 0; {
+		n := transactionSize(rest)
+		if err := p.project(ctx, rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// The bounds of one transaction: the staged results that may be in memory for it.
+const (
+	maxResultBytes = 16 << 20
+	chunkBytes     = 256 << 10 // the most that one message of staging holds
+)
+
+// transactionSize is how many of the entries to record in one transaction. Since their order does
+// not matter, they may be divided anywhere.
+func transactionSize(entries []job.Entry) int {
+	bytes := 0
+	for i, e := range entries {
+		if ev, ok := e.Event.(event.Completed); ok {
+			bytes += len(ev.Result) + ev.ResultChunks*chunkBytes
+		}
+		if bytes > maxResultBytes && i > 0 {
+			return i
+		}
+	}
+	return len(entries)
+}
+
+// project records entries in one transaction. Staged results are removed after the commit.
+func (p *Projector) project(ctx context.Context, entries []job.Entry) error {
+	byJob, staged, err := p.withResults(ctx, entries)
+	if err != nil {
+		return err
+	}
+	changed, err := p.rows.Merge(ctx, byJob)
+	if err != nil {
+		return err
+	}
+	for _, s := range changed {
+		if err := p.notifier.Notify(s); err != nil { // streams read the row again by themselves
+			zerolog.Ctx(ctx).Debug().Err(err).Msg("live update not published")
+		}
+	}
+	return p.results.remove(ctx, staged)
+}
+
+// withResults groups entries by job, with the results of those that completed, and returns the
+// staging entries that hold results.
+func (p *Projector) withResults(ctx context.Context, entries []job.Entry) (byJob map[string][]job.Entry, staged []string, err error) {
+	byJob = make(map[string][]job.Entry, len(entries))
+	for _, e := range entries {
+		if ev, ok := e.Event.(event.Completed); ok {
+			if e.Result, err = p.results.of(ctx, ev); err != nil {
+				return nil, nil, err
+			}
+			if ev.ResultEntry != "" {
+				staged = append(staged, ev.ResultEntry)
+			}
+		}
+		byJob[e.Event.Job()] = append(byJob[e.Event.Job()], e)
+	}
+	return byJob, staged, nil
+}

@@ -1,0 +1,53 @@
+// Package query answers what is known of jobs: the newest version, the recording, and lists.
+package query
+
+import (
+	"context"
+	"time"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+)
+
+// Rows finds records.
+type Rows interface {
+	// Find returns the newest version of a job; false if there is none that clients see.
+	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
+	// Recording returns where the recording of a job is stored. Its key is empty if there is none,
+	// or no job that clients see.
+	Recording(ctx context.Context, id string) (Recording, error)
+}
+
+// ReceivedLookup finds the received events of jobs.
+type ReceivedLookup interface {
+	// Received returns the event that opened a job's log, and its time; false if there is none.
+	Received(ctx context.Context, id string) (event.Received, time.Time, bool, error)
+}
+
+// Reader finds jobs by id.
+type Reader struct {
+	rows     Rows
+	received ReceivedLookup
+}
+
+// NewReader makes a reader.
+func NewReader(rows Rows, received ReceivedLookup) *Reader {
+	return &Reader{rows: rows, received: received}
+}
+
+// Find returns the newest committed version of a job. A job that is accepted and not recorded yet
+// has version 0: after a 202 there is no 404.
+func (r *Reader) Find(ctx context.Context, id string) (job.Snapshot, error) {
+	s, found, err := r.rows.Find(ctx, id)
+	if err != nil || found {
+		return s, err
+	}
+	received, at, found, err := r.received.Received(ctx, id)
+	if err != nil {
+		return job.Snapshot{}, err
+	}
+	if !found {
+		return job.Snapshot{}, job.NotFound()
+	}
+	return job.FromReceived(received, at), nil
+}

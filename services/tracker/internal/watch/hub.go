@@ -1,0 +1,121 @@
+// Package watch distributes new versions of jobs to the streams of this replica.
+//
+// A client that keeps watching sees versions that only grow, and in the end the last one. A slow
+// client delays nobody: it misses the versions between.
+package watch
+
+import (
+	"context"
+	"sync"
+
+	"sori.internal/services/tracker/internal/job"
+)
+
+// Subscriber subscribes to the live updates that replicas of the tracker publish of a job.
+type Subscriber interface {
+	Subscribe(ctx context.Context, id string) error // returns when it is in effect
+	Unsubscribe(id string) error
+}
+
+// Source reads the newest committed version of a job.
+type Source interface {
+	Find(ctx context.Context, id string) (job.Snapshot, error)
+}
+
+// Hub delivers live updates to the watches of this process. It subscribes only to the jobs that
+// are watched here, and keeps of each only the newest version.
+type Hub struct {
+	subscriber Subscriber
+	source     Source
+
+	mu     sync.Mutex
+	topics map[string]*topic
+}
+
+// NewHub makes a hub.
+func NewHub(subscriber Subscriber, source Source) *Hub {
+	return &Hub{subscriber: subscriber, source: source, topics: map[string]*topic{}}
+}
+
+// Watch begins to watch a job; the caller must Close the watch. It subscribes before it reads, so
+// that no change falls between the two.
+func (h *Hub) Watch(ctx context.Context, id string) (*Watch, error) {
+	t := h.join(id)
+	if err := t.subscribe(ctx, h.subscriber); err != nil {
+		h.leave(t)
+		return nil, err
+	}
+	return &Watch{hub: h, topic: t}, nil
+}
+
+func (h *Hub) join(id string) *topic {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.topics[id]
+	if t == nil {
+		t = newTopic(id, h.source)
+		h.topics[id] = t
+	}
+	t.watches++
+	return t
+}
+
+// leave removes a topic with its last watch. It unsubscribes under the lock, before the next watch
+// can make the topic anew and subscribe again.
+func (h *Hub) leave(t *topic) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t.watches--; t.watches == 0 {
+		delete(h.topics, t.id)
+		_ = h.subscriber.Unsubscribe(t.id) // a live update of an unknown topic is dropped
+	}
+}
+
+// Deliver takes a live update.
+func (h *Hub) Deliver(s job.Snapshot) {
+	h.mu.Lock()
+	t := h.topics[s.JobID]
+	h.mu.Unlock()
+	if t != nil {
+		t.update(&Version{Snapshot: s, complete: s.Status != job.Completed})
+	}
+}
+
+// Watched is how many jobs are watched.
+func (h *Hub) Watched() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.topics)
+}
+
+// Watch is one client's subscription to a job.
+type Watch struct {
+	hub    *Hub
+	topic  *topic
+	closed sync.Once
+}
+
+// Close ends the watch. It may be called twice.
+func (w *Watch) Close() { w.closed.Do(func() { w.hub.leave(w.topic) }) }
+
+// Current returns the newest known version, complete, and a channel that is closed when there is a
+// newer one. It reads the row only if no version is known or the known one is incomplete. The
+// channel is valid with an error too.
+func (w *Watch) Current(ctx context.Context) (*Version, <-chan struct{}, error) {
+	for {
+		v, changed := w.topic.latest()
+		if v != nil && v.complete {
+			return v, changed, nil
+		}
+		wanted := anyVersion
+		if v != nil {
+			wanted = v.Version
+		}
+		if err := w.topic.read(ctx, wanted); err != nil {
+			return nil, changed, err
+		}
+	}
+}
+
+// Refresh reads the row, in case that a live update was lost.
+func (w *Watch) Refresh(ctx context.Context) error { return w.topic.read(ctx, anyVersion) }

@@ -1,0 +1,111 @@
+package watch
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// The bounds of what the watches of a job wait for together.
+const (
+	subscribeTimeout = 250 * time.Millisecond // while the bus is unavailable, the row is read without live updates
+	readTimeout      = 5 * time.Second
+)
+
+// anyVersion is the version to read if the newest is wanted, whichever it is.
+const anyVersion int64 = -1
+
+// topic is one watched job.
+type topic struct {
+	id      string
+	source  Source
+	watches int // guarded by the hub's lock
+
+	setup      sync.Mutex
+	subscribed bool
+
+	mu      sync.Mutex
+	newest  *Version
+	changed chan struct{} // closed when newest is replaced
+	reads   map[int64]*read
+}
+
+// read is one read of the row, shared by all who want the same version.
+type read struct {
+	done chan struct{}
+	err  error
+}
+
+func newTopic(id string, source Source) *topic {
+	return &topic{id: id, source: source, changed: make(chan struct{}), reads: map[int64]*read{}}
+}
+
+// subscribe returns when live updates of the job are delivered.
+func (t *topic) subscribe(ctx context.Context, s Subscriber) error {
+	t.setup.Lock()
+	defer t.setup.Unlock()
+	if t.subscribed {
+		return nil
+	}
+	// For all watches of the topic: a first client that disconnects must not cut it short.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), subscribeTimeout)
+	defer cancel()
+	if err := s.Subscribe(ctx, t.id); err != nil {
+		return err
+	}
+	t.subscribed = true
+	return nil
+}
+
+func (t *topic) latest() (*Version, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newest, t.changed
+}
+
+// update replaces the newest version by a newer one, or by the same version if that is complete
+// and the newest is not.
+func (t *topic) update(v *Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.newest; n != nil && (v.Version < n.Version || v.Version == n.Version && (n.complete || !v.complete)) {
+		return
+	}
+	t.newest = v
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// read reads the row and updates the topic. Of those who want the same version at the same time
+// one reads for all; the others may leave before it is done.
+func (t *topic) read(ctx context.Context, wanted int64) error {
+	t.mu.Lock()
+	r, running := t.reads[wanted]
+	if !running {
+		r = &read{done: make(chan struct{})}
+		t.reads[wanted] = r
+	}
+	t.mu.Unlock()
+	if running {
+		select {
+		case <-r.done:
+			return r.err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer func() {
+		t.mu.Lock()
+		delete(t.reads, wanted)
+		t.mu.Unlock()
+		close(r.done)
+	}()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	defer cancel()
+	s, err := t.source.Find(ctx, t.id)
+	if err == nil {
+		t.update(&Version{Snapshot: s, complete: true})
+	}
+	r.err = err
+	return err
+}
