@@ -1,4 +1,4 @@
-// Command tracker keeps the record of every job and shows it live.
+// Command tracker keeps a record of every job and serves it, live updates included.
 package main
 
 import (

@@ -22,9 +22,9 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// corner is a test's own installation: a kit, a bus to publish on and a tracker.
+// env is a tracker with dependencies of its own, and a bus to publish on.
 // What the tracker answers is held to the document of the API that it is a part of.
-type corner struct {
+type env struct {
 	*testkit.Kit
 	t    testing.TB
 	bus  *bus.Bus
@@ -37,23 +37,23 @@ var document = sync.OnceValues(func() (*contract.Document, error) {
 	return contract.Read("../../gateway/internal/api/openapi.yaml")
 })
 
-func open(t testing.TB, changes map[string]string) *corner {
+func open(t testing.TB, changes map[string]string) *env {
 	t.Helper()
 	kit := testkit.New(t)
 	kit.Database()
-	c := newCorner(t, kit)
-	c.url = c.copy(changes)
+	c := newEnv(t, kit)
+	c.url = c.replica(changes)
 	return c
 }
 
-// newCorner is a corner without a tracker.
-func newCorner(t testing.TB, kit *testkit.Kit) *corner {
+// newEnv is an env without a tracker.
+func newEnv(t testing.TB, kit *testkit.Kit) *env {
 	t.Helper()
 	described, err := document()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &corner{
+	return &env{
 		Kit: kit, t: t, bus: kit.Bus("test", event.Jobs(), event.Dead(), event.Staging()),
 		http: &contract.Transport{
 			Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
@@ -62,8 +62,8 @@ func newCorner(t testing.TB, kit *testkit.Kit) *corner {
 	}
 }
 
-// copy starts one more tracker, ready to work.
-func (c *corner) copy(changes map[string]string) string {
+// replica starts one more tracker and waits until it is ready.
+func (c *env) replica(changes map[string]string) string {
 	c.t.Helper()
 	url := c.Run(app.Run, changes).URL
 	testkit.Eventually(c.t, func() error {
@@ -75,8 +75,8 @@ func (c *corner) copy(changes map[string]string) string {
 	return url
 }
 
-// db is a connection behind the tracker's back.
-func (c *corner) db() *sqlx.DB {
+// db is a connection without the tracker.
+func (c *env) db() *sqlx.DB {
 	c.t.Helper()
 	db, err := sqlx.Open("postgres", c.Database())
 	if err != nil {
@@ -86,31 +86,31 @@ func (c *corner) db() *sqlx.DB {
 	return db
 }
 
-// exec changes the database behind the tracker's back.
-func (c *corner) exec(query string, args ...any) {
+// exec changes the database without the tracker.
+func (c *env) exec(query string, args ...any) {
 	c.t.Helper()
 	if _, err := c.db().ExecContext(c.Context(), query, args...); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-// life publishes what happens to one job.
-type life struct {
-	*corner
+// testJob publishes the events of one job.
+type testJob struct {
+	*env
 	id  string
 	seq uint64
 }
 
-func (c *corner) job() *life {
+func (c *env) job() *testJob {
 	c.t.Helper()
 	id, err := event.NewJobID()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return &life{corner: c, id: id}
+	return &testJob{env: c, id: id}
 }
 
-func (l *life) says(e event.Event) {
+func (l *testJob) publish(e event.Event) {
 	l.t.Helper()
 	if e.Name().Progress() {
 		if err := l.bus.Tell(l.Context(), e); err != nil {
@@ -125,39 +125,39 @@ func (l *life) says(e event.Event) {
 	l.seq = seq
 }
 
-func (l *life) received() {
-	l.says(event.Received{JobID: l.id, TokenID: 7, FileName: "녹음 1.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
+func (l *testJob) received() {
+	l.publish(event.Received{JobID: l.id, TokenID: 7, FileName: "녹음 1.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
 }
 
-func (l *life) uploading(n int64) { l.says(event.Uploading{JobID: l.id, Bytes: n, Size: 1000}) }
+func (l *testJob) uploading(n int64) { l.publish(event.Uploading{JobID: l.id, Bytes: n, Size: 1000}) }
 
-func (l *life) stored() {
-	l.says(event.Stored{JobID: l.id, TokenID: 7, Bucket: "b", Key: "audio/k.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Duration: 2})
+func (l *testJob) stored() {
+	l.publish(event.Stored{JobID: l.id, TokenID: 7, Bucket: "b", Key: "audio/k.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Duration: 2})
 }
 
-func (l *life) attempted(n int) { l.says(event.Attempted{JobID: l.id, Attempt: n}) }
+func (l *testJob) attempted(n int) { l.publish(event.Attempted{JobID: l.id, Attempt: n}) }
 
-func (l *life) waiting(n int, until time.Time) {
-	l.says(event.Waiting{JobID: l.id, Attempt: n, Until: until, Code: "analysis-unavailable"})
+func (l *testJob) waiting(n int, until time.Time) {
+	l.publish(event.Waiting{JobID: l.id, Attempt: n, Until: until, Code: "analysis-unavailable"})
 }
 
-func (l *life) dispatched(n int) { l.says(event.Dispatched{JobID: l.id, Attempt: n}) }
+func (l *testJob) dispatched(n int) { l.publish(event.Dispatched{JobID: l.id, Attempt: n}) }
 
-func (l *life) progressed(percent int, message string) {
-	l.says(event.Progressed{JobID: l.id, Attempt: 1, Percent: percent, Message: message})
+func (l *testJob) progressed(percent int, message string) {
+	l.publish(event.Progressed{JobID: l.id, Attempt: 1, Percent: percent, Message: message})
 }
 
-func (l *life) completed(result string) {
-	l.says(event.Completed{JobID: l.id, Attempt: 1, Result: json.RawMessage(result)})
+func (l *testJob) completed(result string) {
+	l.publish(event.Completed{JobID: l.id, Attempt: 1, Result: json.RawMessage(result)})
 }
 
-func (l *life) failed() {
-	l.says(event.Failed{JobID: l.id, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true})
+func (l *testJob) failed() {
+	l.publish(event.Failed{JobID: l.id, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true})
 }
 
-// resultURL and progressURL are where the job is seen, on the first copy.
-func (l *life) resultURL() string   { return l.url + "/tokens/analysis-result/" + l.id }
-func (l *life) progressURL() string { return l.url + "/tokens/analysis-progress/" + l.id }
+// resultURL and progressURL are where the job is seen, at the first replica.
+func (l *testJob) resultURL() string   { return l.url + "/tokens/analysis-result/" + l.id }
+func (l *testJob) progressURL() string { return l.url + "/tokens/analysis-progress/" + l.id }
 
 // answer is a reply, and what the result's body says.
 type answer struct {
@@ -181,12 +181,12 @@ type answer struct {
 	}
 }
 
-func (c *corner) get(url string, headers map[string]string) answer {
+func (c *env) get(url string, headers map[string]string) answer {
 	c.t.Helper()
 	return c.request(http.MethodGet, url, headers)
 }
 
-func (c *corner) request(method, url string, headers map[string]string) answer {
+func (c *env) request(method, url string, headers map[string]string) answer {
 	c.t.Helper()
 	resp := c.send(c.Context(), method, url, headers)
 	defer resp.Body.Close()
@@ -199,7 +199,7 @@ func (c *corner) request(method, url string, headers map[string]string) answer {
 	return a
 }
 
-func (c *corner) send(ctx context.Context, method, url string, headers map[string]string) *http.Response {
+func (c *env) send(ctx context.Context, method, url string, headers map[string]string) *http.Response {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
@@ -226,7 +226,7 @@ func (a answer) version() int64 {
 }
 
 // until waits for the job to be at a progress and a status.
-func (l *life) until(status string, progress int) answer {
+func (l *testJob) until(status string, progress int) answer {
 	l.t.Helper()
 	var a answer
 	testkit.Eventually(l.t, func() error {
@@ -267,7 +267,7 @@ type stream struct {
 	lines  *bufio.Scanner
 }
 
-func (c *corner) stream(url string, headers map[string]string) *stream {
+func (c *env) stream(url string, headers map[string]string) *stream {
 	c.t.Helper()
 	resp := c.send(c.Context(), http.MethodGet, url, headers)
 	c.t.Cleanup(func() { _ = resp.Body.Close() })

@@ -16,11 +16,11 @@ import (
 	"sori.internal/shared/event"
 )
 
-// audioURL is where the job's recording is found, on the first copy.
-func (l *life) audioURL() string { return l.url + "/jobs/" + l.id + "/audio" }
+// audioURL is where the job's recording is found, at the first replica.
+func (l *testJob) audioURL() string { return l.url + "/jobs/" + l.id + "/audio" }
 
 // linked asks for a recording and returns where it sends.
-func (l *life) linked(method, asked string) string {
+func (l *testJob) linked(method, asked string) string {
 	l.t.Helper()
 	a := l.request(method, asked, nil)
 	if a.status != http.StatusTemporaryRedirect || a.raw != "" || a.header.Get("Cache-Control") != "no-store" {
@@ -34,15 +34,15 @@ func TestARecordingIsPlayedFromTheBucket(t *testing.T) {
 	c := open(t, nil)
 	s3, bucket := c.Bucket()
 	sound := bytes.Repeat([]byte("RIFF소리"), 1000)
-	second := c.copy(nil)
+	second := c.replica(nil)
 	for i, name := range []string{"녹음 1.wav", `a"b\c;d=%41, ` + strings.Repeat("é", 200), "", "plain.wav"} {
 		j := c.job()
 		key := "audio/" + j.id + "_x y.wav"
 		if _, err := s3.PutObject(c.Context(), bucket, key, bytes.NewReader(sound), int64(len(sound)), minio.PutObjectOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		j.says(event.Received{JobID: j.id, TokenID: 7, FileName: name, MediaType: "audio/mpeg"})
-		j.says(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav", Duration: 90})
+		j.publish(event.Received{JobID: j.id, TokenID: 7, FileName: name, MediaType: "audio/mpeg"})
+		j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav", Duration: 90})
 		j.until("processing", 70)
 		if i%2 == 0 { // whatever becomes of the job, its recording is there
 			j.failed()
@@ -89,8 +89,8 @@ func TestARecordingIsDownloadedUnderItsOwnName(t *testing.T) {
 	if _, err := s3.PutObject(c.Context(), bucket, key, strings.NewReader("RIFF"), 4, minio.PutObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	j.says(event.Received{JobID: j.id, TokenID: 7, FileName: "녹음 \"1\".wav", MediaType: "audio/wav"})
-	j.says(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav"})
+	j.publish(event.Received{JobID: j.id, TokenID: 7, FileName: "녹음 \"1\".wav", MediaType: "audio/wav"})
+	j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav"})
 	j.until("processing", 70)
 	const name = `; filename="_ _1_.wav"; filename*=UTF-8''%EB%85%B9%EC%9D%8C%20%221%22.wav`
 	for query, want := range map[string]string{
@@ -111,7 +111,7 @@ func TestALinkNamesTheAddressThatBrowsersSee(t *testing.T) {
 	c := open(t, map[string]string{"S3_ENDPOINT": "http://127.0.0.1:1", "S3_PUBLIC_ENDPOINT": "https://objects.example.org"})
 	j := c.job()
 	j.received()
-	j.says(event.Stored{JobID: j.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Duration: 1e300})
+	j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Duration: 1e300})
 	j.until("processing", 70)
 	link := j.linked(http.MethodGet, j.audioURL())
 	if u, err := url.Parse(link); err != nil || u.Scheme+u.Host+u.Path != "httpsobjects.example.org/bucket/audio/k.wav" || u.Query().Get("X-Amz-Expires") != "86700" {
@@ -119,12 +119,12 @@ func TestALinkNamesTheAddressThatBrowsersSee(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotStoredIsNotPlayed(t *testing.T) {
+func TestAudioThatIsNotStoredIsNotFound(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	early, lost := c.job(), c.job()
 	lost.received()
-	lost.says(event.Failed{JobID: lost.id, Code: "staging-lost", Detail: "gone"})
+	lost.publish(event.Failed{JobID: lost.id, Code: "staging-lost", Detail: "gone"})
 	lost.until("failed", 10)
 	lock, err := c.db().BeginTxx(c.Context(), nil)
 	if err != nil {

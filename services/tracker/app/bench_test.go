@@ -10,13 +10,13 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// BenchmarkProjection tells how fast one copy works off a backlog of 20 000
+// BenchmarkProjection tells how fast one replica works off a backlog of 20 000
 // events.
 func BenchmarkProjection(b *testing.B) {
 	const jobs, each = 2500, 8
 	for b.Loop() {
 		b.StopTimer()
-		c := newCorner(b, testkit.New(b))
+		c := newEnv(b, testkit.New(b))
 		c.Database()
 		var wg sync.WaitGroup
 		for range 50 {

@@ -14,7 +14,7 @@ import (
 
 // asks posts an action and checks the status that comes back, and for a conflict
 // the status that the job has and what is allowed.
-func (l *life) asks(action string, status int, tells string) {
+func (l *testJob) asks(action string, status int, tells string) {
 	l.t.Helper()
 	a := l.request(http.MethodPost, l.url+"/jobs/"+l.id+"/"+action, nil)
 	if a.status != status || !strings.Contains(a.raw, tells) {
@@ -30,19 +30,19 @@ const (
 	isProcessing = `"status":"processing"`
 )
 
-func TestAJobIsCanceledInEveryStateThatIsNoEnd(t *testing.T) {
+func TestAJobIsCanceledInEveryStateThatIsNotTerminal(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	for name, until := range map[string]func(*life){
-		"received":   func(l *life) { l.received() },
-		"stored":     func(l *life) { l.received(); l.stored() },
-		"attempted":  func(l *life) { l.received(); l.stored(); l.attempted(1) },
-		"dispatched": func(l *life) { l.received(); l.stored(); l.attempted(1); l.dispatched(1) },
-		"retried": func(l *life) {
+	for name, until := range map[string]func(*testJob){
+		"received":   func(l *testJob) { l.received() },
+		"stored":     func(l *testJob) { l.received(); l.stored() },
+		"attempted":  func(l *testJob) { l.received(); l.stored(); l.attempted(1) },
+		"dispatched": func(l *testJob) { l.received(); l.stored(); l.attempted(1); l.dispatched(1) },
+		"retried": func(l *testJob) {
 			l.received()
 			l.stored()
 			l.failed()
-			l.says(event.Retried{JobID: l.id, Attempt: 2})
+			l.publish(event.Retried{JobID: l.id, Attempt: 2})
 		},
 	} {
 		j := c.job()
@@ -91,20 +91,20 @@ func TestAFailedJobIsRetriedAsItsNextAttempt(t *testing.T) {
 	j.seq = log.Seq()
 	j.attempted(2)
 	j.dispatched(2)
-	j.says(event.Completed{JobID: j.id, Attempt: 2, Result: []byte(`{"a":1}`)})
+	j.publish(event.Completed{JobID: j.id, Attempt: 2, Result: []byte(`{"a":1}`)})
 	if rest := s.rest(); len(rest) == 0 || rest[len(rest)-1].body.Status != "completed" {
 		t.Errorf("the stream goes on with %+v", rest)
 	}
 }
 
-func TestEveryFailureAfterARetryIsAnotherOne(t *testing.T) {
+func TestEveryFailureAfterARetryIsAnEventOfItsOwn(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()
 	j.received()
 	j.stored()
 	for attempt := range 4 {
-		j.says(event.Failed{JobID: j.id, Attempt: attempt, Code: "analysis-failed", Detail: fmt.Sprint(attempt), Retryable: true})
+		j.publish(event.Failed{JobID: j.id, Attempt: attempt, Code: "analysis-failed", Detail: fmt.Sprint(attempt), Retryable: true})
 		j.asks("retry", http.StatusAccepted, isProcessing)
 		log, err := c.bus.Log(c.Context(), j.id)
 		if err != nil || log.Attempt() != attempt+1 {
@@ -115,17 +115,17 @@ func TestEveryFailureAfterARetryIsAnotherOne(t *testing.T) {
 	j.until("processing", 70)
 }
 
-func TestWhatMakesNoSenseIsAConflictThatTellsWhatDoes(t *testing.T) {
+func TestAnActionThatIsNotAllowedIsAConflictThatListsThoseThatAre(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	completed, running, lost := c.job(), c.job(), c.job()
-	for _, j := range []*life{completed, running, lost} {
+	for _, j := range []*testJob{completed, running, lost} {
 		j.received()
 	}
 	completed.stored()
 	completed.attempted(1)
 	completed.completed(`{"a":1}`)
-	lost.says(event.Failed{JobID: lost.id, Code: "staging-lost", Detail: "gone"})
+	lost.publish(event.Failed{JobID: lost.id, Code: "staging-lost", Detail: "gone"})
 	completed.asks("cancel", http.StatusConflict, `"current_status":"completed"`)
 	completed.asks("retry", http.StatusConflict, `"allowed":[]`)
 	running.asks("retry", http.StatusConflict, `"allowed":["cancel"]`)
@@ -135,15 +135,15 @@ func TestWhatMakesNoSenseIsAConflictThatTellsWhatDoes(t *testing.T) {
 	lost.asks("cancel", http.StatusConflict, `"code":"job-not-cancelable"`)
 }
 
-func TestAJobWhoseLogIsNoLongerKeptIsNotForgotten(t *testing.T) {
+func TestAJobWhoseLogHasExpiredIsAnsweredByItsRecord(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	canceled, failed := c.job(), c.job()
-	for _, j := range []*life{canceled, failed} {
+	for _, j := range []*testJob{canceled, failed} {
 		j.received()
 		j.stored()
 	}
-	canceled.says(event.Canceled{JobID: canceled.id})
+	canceled.publish(event.Canceled{JobID: canceled.id})
 	failed.failed()
 	canceled.until("canceled", 70)
 	failed.until("failed", 70)
@@ -175,7 +175,7 @@ func TestOnlyAJobCanBeCanceledOrRetried(t *testing.T) {
 	}
 }
 
-func TestAJobIsControlledWhileTheDatabaseIsAway(t *testing.T) {
+func TestAJobIsControlledWhileTheDatabaseIsUnavailable(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()
@@ -195,13 +195,13 @@ func TestAJobIsControlledWhileTheDatabaseIsAway(t *testing.T) {
 	j.until("canceled", 10)
 }
 
-func TestAWishThatTheBusCannotTakeIsToComeAgain(t *testing.T) {
+func TestAnActionWhileTheBusIsUnavailableGetsRetryAfter(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()
 	j.received()
 	nats := c.Proxy(c.Settings(nil)["NATS_URL"])
-	j.url = c.copy(map[string]string{"NATS_URL": nats.URL})
+	j.url = c.replica(map[string]string{"NATS_URL": nats.URL})
 	nats.Cut()
 	if a := j.request(http.MethodPost, j.url+"/jobs/"+j.id+"/cancel", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		t.Errorf("%d %v %s", a.status, a.header, a.raw)
@@ -216,12 +216,12 @@ func TestAWishThatTheBusCannotTakeIsToComeAgain(t *testing.T) {
 	j.until("canceled", 10)
 }
 
-// A completion and many wishes race on several copies: one ending wins, and what
+// A completion and many wishes race at several replicas: one terminal event wins, and what
 // everybody was told agrees with it.
 func TestOneOfACompletionAndACancellationWins(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	urls := []string{c.url, c.copy(nil)}
+	urls := []string{c.url, c.replica(nil)}
 	for range 20 {
 		j := c.job()
 		j.received()
@@ -263,7 +263,7 @@ func TestOneOfACompletionAndACancellationWins(t *testing.T) {
 func TestManyRetriesAtOnceMakeOneAttempt(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	urls := []string{c.url, c.copy(nil)}
+	urls := []string{c.url, c.replica(nil)}
 	j := c.job()
 	j.received()
 	j.stored()

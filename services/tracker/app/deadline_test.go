@@ -13,12 +13,12 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
-func TestAViewerSeesADeadlinePass(t *testing.T) {
+func TestAClientSeesThatADeadlineIsOver(t *testing.T) {
 	t.Parallel()
 	c := open(t, map[string]string{
 		"DISPATCH_DEADLINE": "1s", "ANALYSIS_DEADLINE_FACTOR": "0.1", "ANALYSIS_DEADLINE_MIN": "100ms", "ANALYSIS_DEADLINE_MAX": "1m", "DEADLINE_SWEEP_INTERVAL": "50ms",
 	})
-	c.copy(map[string]string{ // both sweep
+	c.replica(map[string]string{ // both sweep
 		"DISPATCH_DEADLINE": "1s", "ANALYSIS_DEADLINE_FACTOR": "0.1", "ANALYSIS_DEADLINE_MIN": "100ms", "ANALYSIS_DEADLINE_MAX": "1m", "DEADLINE_SWEEP_INTERVAL": "50ms",
 	})
 	waiting, analysed := c.job(), c.job()
@@ -27,7 +27,7 @@ func TestAViewerSeesADeadlinePass(t *testing.T) {
 	analysed.stored() // two seconds of audio
 	analysed.attempted(1)
 	analysed.dispatched(1)
-	for j, code := range map[*life]string{waiting: "dispatch-timeout", analysed: "analysis-timeout"} {
+	for j, code := range map[*testJob]string{waiting: "dispatch-timeout", analysed: "analysis-timeout"} {
 		rest := j.stream(j.progressURL(), nil).rest()
 		if end := rest[len(rest)-1]; end.body.Status != "failed" || !strings.Contains(string(end.body.Error), `"code":"`+code+`"`) {
 			t.Errorf("the end: %s", end.data)

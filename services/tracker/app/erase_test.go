@@ -14,7 +14,7 @@ import (
 )
 
 // erase asks for a job's erasure and checks the status that comes back.
-func (l *life) erase(status int, tells string) {
+func (l *testJob) erase(status int, tells string) {
 	l.t.Helper()
 	if a := l.request(http.MethodDelete, l.url+"/jobs/"+l.id, nil); a.status != status || !strings.Contains(a.raw, tells) {
 		l.t.Errorf("erase: %d %s, want %d with %s", a.status, a.raw, status, tells)
@@ -24,7 +24,7 @@ func (l *life) erase(status int, tells string) {
 const isErased = `"code":"job-erased"`
 
 // gone checks that a job is gone for everybody.
-func (l *life) gone() {
+func (l *testJob) gone() {
 	l.t.Helper()
 	for _, url := range []string{l.resultURL(), l.resultURL() + "?wait=20", l.progressURL(), l.progressURL() + "?last_event_id=999", l.audioURL()} {
 		if a := l.get(url, map[string]string{"If-None-Match": "*"}); a.status != http.StatusGone || !strings.Contains(a.raw, isErased) {
@@ -40,7 +40,7 @@ func (l *life) gone() {
 }
 
 // untilGone waits until a job is gone.
-func (l *life) untilGone() {
+func (l *testJob) untilGone() {
 	l.t.Helper()
 	testkit.Eventually(l.t, func() error {
 		if a := l.get(l.resultURL(), nil); a.status != http.StatusGone {
@@ -52,7 +52,7 @@ func (l *life) untilGone() {
 
 // untilErased waits until the log of a job says that it is erased, and its record
 // knows.
-func (l *life) untilErased() {
+func (l *testJob) untilErased() {
 	l.t.Helper()
 	testkit.Eventually(l.t, func() error {
 		if story := l.Story(l.bus, l.id); !slices.Contains(story, event.NameErased) {
@@ -64,7 +64,7 @@ func (l *life) untilErased() {
 }
 
 // forget removes what was said of a job, as the uploader does.
-func (l *life) forget() {
+func (l *testJob) forget() {
 	l.t.Helper()
 	log, err := l.bus.Log(l.Context(), l.id)
 	if err == nil {
@@ -76,10 +76,10 @@ func (l *life) forget() {
 }
 
 // finished is a job of a token that has run to its end.
-func (c *corner) finished(token int64) *life {
+func (c *env) finished(token int64) *testJob {
 	c.t.Helper()
 	j := c.job()
-	j.says(event.Received{JobID: j.id, TokenID: token, FileName: "비밀.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
+	j.publish(event.Received{JobID: j.id, TokenID: token, FileName: "비밀.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
 	j.stored()
 	j.attempted(1)
 	j.completed(`{"secret":1}`)
@@ -87,22 +87,28 @@ func (c *corner) finished(token int64) *life {
 }
 
 // deleted says that a token is deleted.
-func (c *corner) deleted(token int64) {
+func (c *env) deleted(token int64) {
 	c.t.Helper()
 	if err := c.bus.Tell(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-func TestAJobIsErasedWhateverItIsIn(t *testing.T) {
+func TestAJobIsErasedInEveryState(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	for name, until := range map[string]func(*life){
-		"received":   func(l *life) { l.received() },
-		"dispatched": func(l *life) { l.received(); l.stored(); l.attempted(1); l.dispatched(1); l.progressed(40, "비밀") },
-		"completed":  func(l *life) { l.received(); l.stored(); l.attempted(1); l.completed(`{"비밀":1}`) },
-		"failed":     func(l *life) { l.received(); l.stored(); l.failed() },
-		"canceled":   func(l *life) { l.received(); l.says(event.Canceled{JobID: l.id}) },
+	for name, until := range map[string]func(*testJob){
+		"received": func(l *testJob) { l.received() },
+		"dispatched": func(l *testJob) {
+			l.received()
+			l.stored()
+			l.attempted(1)
+			l.dispatched(1)
+			l.progressed(40, "비밀")
+		},
+		"completed": func(l *testJob) { l.received(); l.stored(); l.attempted(1); l.completed(`{"비밀":1}`) },
+		"failed":    func(l *testJob) { l.received(); l.stored(); l.failed() },
+		"canceled":  func(l *testJob) { l.received(); l.publish(event.Canceled{JobID: l.id}) },
 	} {
 		j := c.job()
 		until(j)
@@ -121,14 +127,14 @@ func TestAJobIsErasedWhateverItIsIn(t *testing.T) {
 	}
 }
 
-func TestViewersOfAJobSeeItEndWhenItIsErased(t *testing.T) {
+func TestStreamsOfAJobEndWhenItIsErased(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()
 	j.received()
 	j.stored()
 	j.until("processing", 70)
-	elsewhere := strings.Replace(j.progressURL(), c.url, c.copy(nil), 1)
+	elsewhere := strings.Replace(j.progressURL(), c.url, c.replica(nil), 1)
 	streams := []*stream{j.stream(j.progressURL(), nil), c.stream(elsewhere, map[string]string{"Accept-Language": "en"})}
 	seen := streams[0].next()
 	streams[1].next()
@@ -149,11 +155,11 @@ func TestViewersOfAJobSeeItEndWhenItIsErased(t *testing.T) {
 	}
 }
 
-func TestADeletedTokenTakesItsJobsAlong(t *testing.T) {
+func TestDeletingATokenErasesItsJobs(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	c.copy(nil)
-	var doomed, others []*life
+	c.replica(nil)
+	var doomed, others []*testJob
 	for range 100 {
 		doomed = append(doomed, c.finished(7))
 	}
@@ -191,7 +197,7 @@ func TestADeletedTokenTakesItsJobsAlong(t *testing.T) {
 
 // again has everything delivered again that a consumer, named behind its stream,
 // hears, and waits until it is settled.
-func (c *corner) again(consumer string) {
+func (c *env) again(consumer string) {
 	c.t.Helper()
 	stream, name, _ := strings.Cut(consumer, " ")
 	stream = c.Namespace().Stream(stream)
@@ -212,13 +218,13 @@ func (c *corner) again(consumer string) {
 }
 
 // A token is deleted while jobs of it come: whether a job is recorded before or
-// behind the deletion, and by which copy, it is erased.
-func TestNoJobOfADeletedTokenSlipsThrough(t *testing.T) {
+// behind the deletion, and by which replica, it is erased.
+func TestEveryJobOfADeletedTokenIsErased(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	c.copy(nil)
+	c.replica(nil)
 	for token := int64(1); token <= 5; token++ {
-		jobs := make([]*life, 40)
+		jobs := make([]*testJob, 40)
 		for i := range jobs {
 			jobs[i] = c.job()
 		}
@@ -242,7 +248,7 @@ func TestNoJobOfADeletedTokenSlipsThrough(t *testing.T) {
 	}
 }
 
-func TestAJobWhoseLogIsNoLongerKeptIsErased(t *testing.T) {
+func TestAJobWhoseLogHasExpiredIsErased(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	asked, ofToken := c.finished(7), c.finished(8)
@@ -260,7 +266,7 @@ func TestAJobWhoseLogIsNoLongerKeptIsErased(t *testing.T) {
 	c.deleted(8)
 	ofToken.untilGone()
 	ofToken.gone()
-	for _, j := range []*life{asked, ofToken} {
+	for _, j := range []*testJob{asked, ofToken} {
 		j.untilErased() // the uploader hears of it too
 	}
 	if err := stream.Purge(c.Context()); err != nil {
@@ -269,7 +275,7 @@ func TestAJobWhoseLogIsNoLongerKeptIsErased(t *testing.T) {
 	asked.gone()
 }
 
-func TestAnErasureIsHeardWhileTheDatabaseIsAway(t *testing.T) {
+func TestAJobIsErasedWhileTheDatabaseIsUnavailable(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j, ofToken := c.finished(7), c.finished(8)
@@ -287,7 +293,7 @@ func TestAnErasureIsHeardWhileTheDatabaseIsAway(t *testing.T) {
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	for _, j := range []*life{j, ofToken} {
+	for _, j := range []*testJob{j, ofToken} {
 		j.untilErased()
 		j.gone()
 	}
@@ -311,7 +317,7 @@ func TestOnlyAJobCanBeErased(t *testing.T) {
 func TestOneOfManyErasuresWins(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	urls := []string{c.url, c.copy(nil)}
+	urls := []string{c.url, c.replica(nil)}
 	for range 20 {
 		j := c.job()
 		j.received()

@@ -12,16 +12,16 @@ import (
 )
 
 // fails ends the job with a code in the analysis server's own words.
-func (l *life) fails(code, words string, retryable bool) {
+func (l *testJob) fails(code, words string, retryable bool) {
 	l.t.Helper()
 	l.received()
 	l.stored()
-	l.says(event.Failed{JobID: l.id, Attempt: 1, Code: code, Detail: words, Retryable: retryable})
+	l.publish(event.Failed{JobID: l.id, Attempt: 1, Code: code, Detail: words, Retryable: retryable})
 	l.until("failed", 70)
 }
 
 // listed is what the list tells of why the job failed.
-func (l *life) listed(language string) string {
+func (l *testJob) listed(language string) string {
 	l.t.Helper()
 	var body struct {
 		Jobs []struct {
@@ -41,7 +41,7 @@ func (l *life) listed(language string) string {
 	return "not listed"
 }
 
-func TestAFailureIsToldByItsCodeInTheViewersLanguageEverywhere(t *testing.T) {
+func TestAFailureIsDescribedByItsCodeInTheClientsLanguageEverywhere(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	for _, f := range []struct {
@@ -96,7 +96,7 @@ func TestAFailureIsToldByItsCodeInTheViewersLanguageEverywhere(t *testing.T) {
 
 // The live snapshots are in no language: they keep the words of whoever ended the job,
 // and agree in everything else with what viewers are shown.
-func TestTheLiveSnapshotOfAFailureKeepsItsWords(t *testing.T) {
+func TestTheLiveUpdateOfAFailureKeepsItsOriginalDetail(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()
@@ -127,7 +127,7 @@ func TestTheLiveSnapshotOfAFailureKeepsItsWords(t *testing.T) {
 	}
 }
 
-func TestWhatCannotSucceedIsRetriedByForceAlone(t *testing.T) {
+func TestAPermanentFailureIsRetriedWithForceOnly(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()
@@ -145,18 +145,18 @@ func TestWhatCannotSucceedIsRetriedByForceAlone(t *testing.T) {
 	j.until("processing", 70)
 }
 
-func TestForceRetriesNothingThatMakesNoSense(t *testing.T) {
+func TestForceRetriesFailedJobsOnly(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	running, completed, lost := c.job(), c.job(), c.job()
-	for _, j := range []*life{running, completed, lost} {
+	for _, j := range []*testJob{running, completed, lost} {
 		j.received()
 	}
 	completed.stored()
 	completed.attempted(1)
 	completed.completed(`{}`)
-	lost.says(event.Failed{JobID: lost.id, Code: "staging-lost", Detail: "gone"})
-	for _, j := range []*life{running, completed, lost} {
+	lost.publish(event.Failed{JobID: lost.id, Code: "staging-lost", Detail: "gone"})
+	for _, j := range []*testJob{running, completed, lost} {
 		j.asks("retry?force=true", http.StatusConflict, `"code":"job-not-retryable"`)
 	}
 }

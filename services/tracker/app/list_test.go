@@ -24,7 +24,7 @@ type page struct {
 }
 
 // page asks for a list, which must be there.
-func (c *corner) page(url string) page {
+func (c *env) page(url string) page {
 	c.t.Helper()
 	p := page{answer: c.get(url, nil)}
 	if err := json.Unmarshal([]byte(p.raw), &p); err != nil || p.status != http.StatusOK || p.Jobs == nil {
@@ -52,8 +52,8 @@ func (p page) next(base string) string {
 }
 
 // walk lists all that a query chooses, page for page, by turns by the header and
-// by the cursor and on each copy.
-func (c *corner) walk(query string, perPage func(), urls ...string) []string {
+// by the cursor and at each replica.
+func (c *env) walk(query string, perPage func(), urls ...string) []string {
 	c.t.Helper()
 	var ids []string
 	at := urls[0] + "/jobs/?" + query
@@ -80,7 +80,7 @@ func began() time.Time { return time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC) }
 // many records jobs: the i-th is of token 1+i%3, has the status of i%4, and came i
 // times a step after the beginning. Its id counts backwards, so that jobs of one
 // moment are not listed as they were made.
-func (c *corner) many(n int, step time.Duration) (ids []string) {
+func (c *env) many(n int, step time.Duration) (ids []string) {
 	c.t.Helper()
 	for i := range n {
 		ids = append(ids, fmt.Sprintf("01890a5d-ac96-774b-bcce-%012x", n-i))
@@ -100,7 +100,7 @@ func (c *corner) many(n int, step time.Duration) (ids []string) {
 func TestPagesOfOneMomentHaveNoGapAndNoRepetition(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	urls := []string{c.url, c.copy(nil)}
+	urls := []string{c.url, c.replica(nil)}
 	want := c.many(450, 0)
 	arrived := 0
 	for _, query := range []string{"limit=37", "limit=37&status=completed&status=failed,processing,canceled", "limit=1&status=failed"} {
@@ -126,7 +126,7 @@ func TestPagesOfOneMomentHaveNoGapAndNoRepetition(t *testing.T) {
 	}
 }
 
-func TestEveryFilterChoosesWhatItSays(t *testing.T) {
+func TestEveryFilterSelectsItsJobs(t *testing.T) {
 	t.Parallel()
 	const jobs = 120
 	c := open(t, nil)
@@ -173,7 +173,7 @@ func TestEveryFilterChoosesWhatItSays(t *testing.T) {
 	}
 }
 
-func TestAPageHasFiftyJobsUnlessToldOtherwise(t *testing.T) {
+func TestAPageHasFiftyJobsByDefault(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	if p := c.page(c.url + "/jobs"); len(p.Jobs) != 0 || p.NextCursor != nil || p.header.Get("Link") != "" {
@@ -192,7 +192,7 @@ func TestAPageHasFiftyJobsUnlessToldOtherwise(t *testing.T) {
 	}
 }
 
-func TestAListTellsOfAJobWhatItsResultDoes(t *testing.T) {
+func TestAListShowsAJobAsItsResultDoes(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	failed, waiting, running := c.job(), c.job(), c.job()
@@ -204,7 +204,7 @@ func TestAListTellsOfAJobWhatItsResultDoes(t *testing.T) {
 	waiting.received()
 	waiting.stored()
 	waiting.attempted(1)
-	waiting.says(event.Waiting{JobID: waiting.id, Attempt: 1, Until: began(), Code: "analysis-unavailable"})
+	waiting.publish(event.Waiting{JobID: waiting.id, Attempt: 1, Until: began(), Code: "analysis-unavailable"})
 	waiting.until("processing", 70)
 	running.received()
 	running.stored()
@@ -225,7 +225,7 @@ func TestAListTellsOfAJobWhatItsResultDoes(t *testing.T) {
 		if err := json.Unmarshal([]byte(list.raw), &told); err != nil || len(told.Jobs) != 3 {
 			t.Fatalf("%v: %s", err, list.raw)
 		}
-		for i, j := range []*life{running, waiting, failed} {
+		for i, j := range []*testJob{running, waiting, failed} {
 			var want map[string]any
 			if err := json.Unmarshal([]byte(c.get(j.resultURL(), header).raw), &want); err != nil {
 				t.Fatal(err)
@@ -243,7 +243,7 @@ func TestAListTellsOfAJobWhatItsResultDoes(t *testing.T) {
 	}
 }
 
-func TestAListTellsOnlyOfJobsWhoseBeginningIsKnown(t *testing.T) {
+func TestAListHasOnlyJobsWhoseReceivedIsRecorded(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	hidden, shown := c.job(), c.job()
@@ -255,7 +255,7 @@ func TestAListTellsOnlyOfJobsWhoseBeginningIsKnown(t *testing.T) {
 	}
 }
 
-func TestEveryFaultOfAListIsNamedAtOnce(t *testing.T) {
+func TestEveryInvalidParameterOfAListIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	for query, want := range map[string]string{
@@ -303,7 +303,7 @@ func TestAListWaitsForItsDatabase(t *testing.T) {
 	c := open(t, nil)
 	c.many(3, time.Second)
 	proxy, database := between(t, c.Database())
-	url := c.copy(map[string]string{"DATABASE_URL": database})
+	url := c.replica(map[string]string{"DATABASE_URL": database})
 	proxy.set(true)
 	if a := c.get(url+"/jobs/", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		t.Errorf("%d %v %s", a.status, a.header, a.raw)

@@ -88,11 +88,11 @@ func (p *proxy) set(cut bool) {
 	}
 }
 
-func TestWorkWaitsWhileTheDatabaseIsAway(t *testing.T) {
+func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
 	line, through := between(t, kit.Database())
-	c := newCorner(t, kit)
+	c := newEnv(t, kit)
 	line.set(true) // from the beginning: even the setup waits
 	c.url = c.Run(app.Run, map[string]string{"DATABASE_URL": through}).URL
 	j := c.job()
@@ -113,7 +113,7 @@ func TestWorkWaitsWhileTheDatabaseIsAway(t *testing.T) {
 	s.next()
 	line.set(true)
 	j.stored()
-	j.says(event.Completed{JobID: j.id, Attempt: 1, Result: json.RawMessage(`{"a":1}`)})
+	j.publish(event.Completed{JobID: j.id, Attempt: 1, Result: json.RawMessage(`{"a":1}`)})
 	testkit.Eventually(t, func() error {
 		if !strings.Contains(c.Logged(), `"outcome":"retry"`) {
 			return fmt.Errorf("no event is waiting")
@@ -130,13 +130,13 @@ func TestWorkWaitsWhileTheDatabaseIsAway(t *testing.T) {
 	}
 }
 
-func TestRecordsAreShownWhileTheBusIsAway(t *testing.T) {
+func TestRecordsAreServedWhileTheBusIsUnavailable(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
 	kit.Database()
 	line, through := between(t, kit.Settings(nil)["NATS_URL"])
-	c := newCorner(t, kit)
-	c.url = c.copy(map[string]string{"NATS_URL": through, "SSE_HEARTBEAT": "200ms"})
+	c := newEnv(t, kit)
+	c.url = c.replica(map[string]string{"NATS_URL": through, "SSE_HEARTBEAT": "200ms"})
 	j := c.job()
 	j.received()
 	j.until("processing", 10)

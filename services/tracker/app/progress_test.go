@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-func TestAStreamTellsEachStageAndEnds(t *testing.T) {
+func TestAStreamSendsEachStageAndEnds(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
@@ -63,7 +63,7 @@ func TestAStreamTellsEachStageAndEnds(t *testing.T) {
 	}
 }
 
-func TestAFailedStreamSaysWhy(t *testing.T) {
+func TestTheStreamOfAFailedJobSaysWhy(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
@@ -78,10 +78,10 @@ func TestAFailedStreamSaysWhy(t *testing.T) {
 	}
 }
 
-func TestAStreamIsResumedOnAnotherCopy(t *testing.T) {
+func TestAStreamIsResumedAtAnotherReplica(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	other := c.copy(nil)
+	other := c.replica(nil)
 	j := c.job()
 	j.received()
 	j.until("processing", 10)
@@ -123,7 +123,7 @@ func TestAStreamIsResumedOnAnotherCopy(t *testing.T) {
 
 func seenText(f frame) string { return fmt.Sprint(f.id) }
 
-func TestAnImpossibleIDCountsAsNone(t *testing.T) {
+func TestAnUnknownLastEventIDCountsAsNone(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
@@ -135,7 +135,7 @@ func TestAnImpossibleIDCountsAsNone(t *testing.T) {
 	}
 }
 
-func TestAQuietStreamBeats(t *testing.T) {
+func TestAStreamWithoutChangesSendsHeartbeats(t *testing.T) {
 	t.Parallel()
 	j := open(t, map[string]string{"SSE_HEARTBEAT": "50ms"}).job()
 	j.received()
@@ -151,7 +151,7 @@ func TestAQuietStreamBeats(t *testing.T) {
 	}
 }
 
-func TestALostAnnouncementCostsTimeAndNotTheEnd(t *testing.T) {
+func TestALostLiveUpdateDelaysAStreamAndDoesNotBreakIt(t *testing.T) {
 	t.Parallel()
 	c := open(t, map[string]string{"SSE_HEARTBEAT": "300ms"})
 	j := c.job()
@@ -173,7 +173,7 @@ func TestALostAnnouncementCostsTimeAndNotTheEnd(t *testing.T) {
 	}
 }
 
-func (c *corner) streams() string {
+func (c *env) streams() string {
 	for line := range strings.Lines(c.get(c.url+"/metrics", nil).raw) {
 		if n, ok := strings.CutPrefix(line, "sori_sse_streams "); ok {
 			return strings.TrimSpace(n)
@@ -182,7 +182,7 @@ func (c *corner) streams() string {
 	return ""
 }
 
-func TestAClientThatLeftIsFreed(t *testing.T) {
+func TestTheStreamOfADisconnectedClientIsReleased(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()
@@ -208,7 +208,7 @@ func TestAClientThatLeftIsFreed(t *testing.T) {
 	})
 }
 
-func TestAStoppingTrackerKeepsTheStreamsOfJobsThatEnd(t *testing.T) {
+func TestAShutdownKeepsStreamsOpenForJobsThatEnd(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil) // goes on recording
 	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "60s"})
@@ -246,7 +246,7 @@ func TestAStoppingTrackerKeepsTheStreamsOfJobsThatEnd(t *testing.T) {
 	}
 }
 
-func TestAStopHandsStreamsOver(t *testing.T) {
+func TestAShutdownEndsStreamsWithRetry(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "3s"})
@@ -281,7 +281,7 @@ func TestAStopHandsStreamsOver(t *testing.T) {
 	}
 }
 
-func TestAThousandStreamsHaveTheEndAtOnce(t *testing.T) {
+func TestAThousandStreamsGetTheTerminalEventAtOnce(t *testing.T) {
 	t.Parallel()
 	const viewers = 1000
 	c := open(t, nil)
@@ -328,7 +328,7 @@ func TestAThousandStreamsHaveTheEndAtOnce(t *testing.T) {
 }
 
 // dial opens a stream from any goroutine.
-func (c *corner) dial(ctx context.Context, transport http.RoundTripper, url string) (*stream, error) {
+func (c *env) dial(ctx context.Context, transport http.RoundTripper, url string) (*stream, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ const consumer = "tracker-projection"
 
 // settled waits until the consumer has nothing left to do, after it was given n
 // events.
-func (c *corner) settled(n uint64) {
+func (c *env) settled(n uint64) {
 	c.t.Helper()
 	js := c.JetStream()
 	testkit.Eventually(c.t, func() error {
@@ -32,7 +32,7 @@ func (c *corner) settled(n uint64) {
 }
 
 // rows is the whole table, as text.
-func (c *corner) rows() string {
+func (c *env) rows() string {
 	c.t.Helper()
 	var text string
 	const query = `SELECT COALESCE(json_agg(r ORDER BY r.job_id)::text, '') FROM tracker.analysis_results AS r`
@@ -43,7 +43,7 @@ func (c *corner) rows() string {
 }
 
 // dead lists the codes of the dead letters.
-func (c *corner) dead() []string {
+func (c *env) dead() []string {
 	c.t.Helper()
 	stream, err := c.JetStream().Stream(c.Context(), c.Namespace().Stream("AUDIO_DEAD"))
 	if err != nil {
@@ -64,7 +64,7 @@ func TestAReplayChangesNothing(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	ended, failed, running := c.job(), c.job(), c.job()
-	for _, j := range []*life{ended, failed, running} {
+	for _, j := range []*testJob{ended, failed, running} {
 		j.received()
 		j.uploading(500)
 		j.stored()
@@ -90,13 +90,13 @@ func TestAReplayChangesNothing(t *testing.T) {
 	}
 }
 
-func TestSeveralCopiesShareTheWork(t *testing.T) {
+func TestReplicasShareTheConsumer(t *testing.T) {
 	t.Parallel()
 	c := open(t, map[string]string{"BATCH_SIZE": "3"})
-	c.copy(map[string]string{"BATCH_SIZE": "2"})
-	c.copy(nil)
+	c.replica(map[string]string{"BATCH_SIZE": "2"})
+	c.replica(nil)
 	var wg sync.WaitGroup
-	lives := make([]*life, 30)
+	lives := make([]*testJob, 30)
 	for i := range lives {
 		lives[i] = c.job()
 		wg.Go(func() {
@@ -124,7 +124,7 @@ func TestSeveralCopiesShareTheWork(t *testing.T) {
 	}
 }
 
-func TestAPoisonousEventSpoilsOnlyItself(t *testing.T) {
+func TestAnEventThatCannotBeRecordedFailsOnlyItself(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	lock, err := c.db().BeginTxx(c.Context(), nil) // so that all come in few batches
@@ -136,12 +136,12 @@ func TestAPoisonousEventSpoilsOnlyItself(t *testing.T) {
 	}
 	good, named, sized, garbled, chatty := c.job(), c.job(), c.job(), c.job(), c.job()
 	good.received()
-	named.says(event.Received{JobID: named.id, TokenID: 8, FileName: "a\x00b", MediaType: "audio/wav", Size: 5})
-	for _, j := range []*life{sized, garbled, chatty} {
+	named.publish(event.Received{JobID: named.id, TokenID: 8, FileName: "a\x00b", MediaType: "audio/wav", Size: 5})
+	for _, j := range []*testJob{sized, garbled, chatty} {
 		j.received()
 	}
 	good.stored()
-	sized.says(event.Attempted{JobID: sized.id, Attempt: 1 << 40})
+	sized.publish(event.Attempted{JobID: sized.id, Attempt: 1 << 40})
 	garbled.stored()
 	c.publish(&garbled.seq, event.SubjectOf(garbled.id, event.NameCompleted), `{"job_id":"`+garbled.id+`","attempt":1,"result":{"a":"`+"\xff"+`"}}`)
 	chatty.progressed(5, "nul \x00")
@@ -167,7 +167,7 @@ func TestAPoisonousEventSpoilsOnlyItself(t *testing.T) {
 		}
 		return nil
 	})
-	for _, j := range []*life{named, sized} {
+	for _, j := range []*testJob{named, sized} {
 		log, err := c.bus.Log(c.Context(), j.id)
 		if err != nil {
 			t.Fatal(err)
@@ -179,7 +179,7 @@ func TestAPoisonousEventSpoilsOnlyItself(t *testing.T) {
 }
 
 // publish says what no event's struct can.
-func (c *corner) publish(seq *uint64, subject, body string) {
+func (c *env) publish(seq *uint64, subject, body string) {
 	c.t.Helper()
 	ack, err := c.JetStream().Publish(c.Context(), c.Namespace().Subject(subject), []byte(body))
 	if err != nil {
@@ -188,11 +188,11 @@ func (c *corner) publish(seq *uint64, subject, body string) {
 	*seq = ack.Sequence
 }
 
-func TestWhatIsNoEventIsKeptAside(t *testing.T) {
+func TestAMessageThatIsNoEventIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	newer, broken, garbled := c.job(), c.job(), c.job()
-	for _, j := range []*life{newer, broken, garbled} {
+	for _, j := range []*testJob{newer, broken, garbled} {
 		j.received()
 	}
 	c.publish(&newer.seq, event.SubjectOf(newer.id, "invented"), `{"job_id":"`+newer.id+`"}`)
@@ -211,7 +211,7 @@ func TestWhatIsNoEventIsKeptAside(t *testing.T) {
 	})
 }
 
-func TestALargeResultComesByReference(t *testing.T) {
+func TestALargeResultIsReadFromStaging(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()
@@ -225,7 +225,7 @@ func TestALargeResultComesByReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.says(event.Completed{JobID: j.id, Attempt: 1, ResultEntry: entry, ResultChunks: staged.Chunks})
+	j.publish(event.Completed{JobID: j.id, Attempt: 1, ResultEntry: entry, ResultChunks: staged.Chunks})
 	if a := j.until("completed", 100); string(a.body.Result) != result {
 		t.Errorf("a result of %d bytes became one of %d", len(result), len(a.body.Result))
 	}
@@ -250,18 +250,18 @@ func TestALargeResultComesByReference(t *testing.T) {
 func TestALostResultFailsItsJob(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	for name, lose := range map[string]func(j *life) event.Completed{
-		"never there": func(j *life) event.Completed {
+	for name, lose := range map[string]func(j *testJob) event.Completed{
+		"never there": func(j *testJob) event.Completed {
 			return event.Completed{JobID: j.id, Attempt: 1, ResultEntry: event.ResultEntry(j.id), ResultChunks: 2}
 		},
-		"cut short": func(j *life) event.Completed {
+		"cut short": func(j *testJob) event.Completed {
 			staged, err := c.bus.Stage(c.Context(), event.ResultEntry(j.id), strings.NewReader(`{"a":"`+strings.Repeat("x", 400_000)+`"}`))
 			if err != nil {
 				t.Error(err)
 			}
 			return event.Completed{JobID: j.id, Attempt: 1, ResultEntry: staged.Entry, ResultChunks: staged.Chunks + 1}
 		},
-		"no JSON": func(j *life) event.Completed {
+		"no JSON": func(j *testJob) event.Completed {
 			staged, err := c.bus.Stage(c.Context(), event.ResultEntry(j.id), strings.NewReader(`{"a":`))
 			if err != nil {
 				t.Error(err)
@@ -272,7 +272,7 @@ func TestALostResultFailsItsJob(t *testing.T) {
 		j := c.job()
 		j.received()
 		j.stored()
-		j.says(lose(j))
+		j.publish(lose(j))
 		if a := j.until("failed", 70); !strings.Contains(string(a.body.Error), "unprojectable") {
 			t.Errorf("%s: %s", name, a.raw)
 		}

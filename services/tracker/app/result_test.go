@@ -11,7 +11,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-func TestAJobIsSeenFromItsBeginningToItsEnd(t *testing.T) {
+func TestAResultShowsAJobFromReceivedToCompleted(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
@@ -45,7 +45,7 @@ func TestAJobIsSeenFromItsBeginningToItsEnd(t *testing.T) {
 	}
 }
 
-func TestAFailedJobSaysWhy(t *testing.T) {
+func TestTheResultOfAFailedJobSaysWhy(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
@@ -57,7 +57,7 @@ func TestAFailedJobSaysWhy(t *testing.T) {
 	}
 }
 
-func TestTheViewersLanguageDecides(t *testing.T) {
+func TestAcceptLanguageChoosesTheLanguage(t *testing.T) {
 	t.Parallel()
 	c := open(t, map[string]string{"DEFAULT_LANGUAGE": "en"})
 	j := c.job()
@@ -76,7 +76,7 @@ func TestTheViewersLanguageDecides(t *testing.T) {
 	}
 }
 
-func TestAKnownVersionIsNotSentAgain(t *testing.T) {
+func TestAKnownEntityTagIsNotModified(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
@@ -110,7 +110,7 @@ func TestThePathMayEndInASlashAndHeadWorks(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoJobIsNotFound(t *testing.T) {
+func TestAnUnknownJobIsNotFound(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	for _, id := range []string{c.job().id, "7", "not-a-uuid", "*", "01890a5d-ac96-774b-bcce-b302099a805z", "{" + c.job().id + "}"} {
@@ -123,7 +123,7 @@ func TestWhatIsNoJobIsNotFound(t *testing.T) {
 	}
 }
 
-func TestAnAcceptedJobIsSeenBeforeItIsRecorded(t *testing.T) {
+func TestAnAcceptedJobIsFoundBeforeItIsRecorded(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	lock, err := c.db().BeginTxx(c.Context(), nil)
@@ -156,7 +156,7 @@ func TestAnAcceptedJobIsSeenBeforeItIsRecorded(t *testing.T) {
 	}
 }
 
-func TestAReplyIsHeldUntilTheJobChanges(t *testing.T) {
+func TestALongPollWaitsUntilTheJobChanges(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
@@ -193,7 +193,7 @@ func TestAReplyIsHeldUntilTheJobChanges(t *testing.T) {
 	}
 }
 
-func TestAReplyIsNotHeldWithoutNeed(t *testing.T) {
+func TestALongPollOfAChangedOrEndedJobDoesNotWait(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
@@ -208,7 +208,7 @@ func TestAReplyIsNotHeldWithoutNeed(t *testing.T) {
 	if a := j.get(j.resultURL(), map[string]string{"Prefer": "wait=soon"}); a.status != http.StatusOK || a.header.Get("Preference-Applied") != "" {
 		t.Errorf("no sensible preference: %d %v", a.status, a.header)
 	}
-	j.says(event.Canceled{JobID: j.id})
+	j.publish(event.Canceled{JobID: j.id})
 	j.until("canceled", 10)
 	if a := j.get(j.resultURL()+"?wait=30", map[string]string{"If-None-Match": `"2-ko"`}); a.status != http.StatusNotModified {
 		t.Errorf("an ended job: %d", a.status)

@@ -22,7 +22,7 @@ var (
 
 // untilWaiting waits until the job is seen to wait to a time; the zero time is no
 // wait.
-func (l *life) untilWaiting(to time.Time, language string) answer {
+func (l *testJob) untilWaiting(to time.Time, language string) answer {
 	l.t.Helper()
 	var a answer
 	testkit.Eventually(l.t, func() error {
@@ -35,7 +35,7 @@ func (l *life) untilWaiting(to time.Time, language string) answer {
 	return a
 }
 
-func TestAWaitIsSeenWithItsEndInBothLanguagesUntilItIsOver(t *testing.T) {
+func TestAWaitShowsWithItsEndInBothLanguagesUntilItIsOver(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
 	j.received()
@@ -80,11 +80,11 @@ func TestAWaitIsSeenWithItsEndInBothLanguagesUntilItIsOver(t *testing.T) {
 	}
 }
 
-func TestAWaitThatIsToldTwiceOrTooLateChangesNothing(t *testing.T) {
+func TestARepeatedOrLateWaitingChangesNothing(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	taken, canceled := c.job(), c.job()
-	for _, j := range []*life{taken, canceled} {
+	for _, j := range []*testJob{taken, canceled} {
 		j.received()
 		j.stored()
 		j.attempted(1)
@@ -92,8 +92,8 @@ func TestAWaitThatIsToldTwiceOrTooLateChangesNothing(t *testing.T) {
 		j.waiting(1, until) // which the stream knows
 	}
 	taken.dispatched(1)
-	canceled.says(event.Canceled{JobID: canceled.id})
-	for _, j := range []*life{taken, canceled} {
+	canceled.publish(event.Canceled{JobID: canceled.id})
+	for _, j := range []*testJob{taken, canceled} {
 		j.waiting(1, until.Add(time.Hour))
 	}
 	c.settled(12)
@@ -114,7 +114,7 @@ func TestAWaitThatIsToldTwiceOrTooLateChangesNothing(t *testing.T) {
 	}
 }
 
-func TestAWaitThatCannotBeReadSpoilsNothing(t *testing.T) {
+func TestAMalformedWaitingDoesNotFailItsJob(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	j := c.job()

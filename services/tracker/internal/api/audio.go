@@ -9,15 +9,15 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Links links to recordings.
+// Links makes links to recordings.
 type Links interface {
-	// Link returns where a recording can be read by a method for a while, without
-	// credentials: whoever has the link has the recording. A browser saves it under
-	// its own name where it is for download, and plays it otherwise.
+	// Link returns a URL at which a recording can be read by a method for a limited time, without
+	// credentials: whoever has the link has the recording. For a download the browser saves it
+	// under its file name; otherwise it plays it.
 	Link(ctx context.Context, method string, r query.Recording, download bool) (string, error)
 }
 
-// audio sends to the recording itself.
+// audio redirects to the recording in the bucket.
 func (a *API) audio(w http.ResponseWriter, r *http.Request) error {
 	id, err := jobID(r)
 	if err != nil {
@@ -41,8 +41,7 @@ func (a *API) audio(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// downloadOf reads the parameter of that name; what is there without a value is
-// absent.
+// downloadOf reads the parameter download. Without a value it counts as absent.
 func downloadOf(query url.Values) (bool, error) {
 	switch query.Get("download") {
 	case "", "0", "false":

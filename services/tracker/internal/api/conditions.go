@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,14 +10,14 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// tags is what If-None-Match lists (RFC 9110, section 13.1.2).
-type tags struct {
+// entityTags are those that If-None-Match lists (RFC 9110, section 13.1.2).
+type entityTags struct {
 	any  bool
 	list []string
 }
 
-func knownTags(r *http.Request) tags {
-	var t tags
+func ifNoneMatch(r *http.Request) entityTags {
+	var t entityTags
 	for _, line := range r.Header.Values("If-None-Match") {
 		for part := range strings.SplitSeq(line, ",") {
 			tag := strings.TrimPrefix(strings.TrimSpace(part), "W/") // the comparison is weak
@@ -30,26 +31,20 @@ func knownTags(r *http.Request) tags {
 	return t
 }
 
-func (t tags) given() bool { return len(t.list) > 0 }
+func (t entityTags) given() bool { return len(t.list) > 0 }
 
-func (t tags) match(tag string) bool {
+func (t entityTags) match(tag string) bool {
 	if t.any {
 		return true
 	}
-	for _, known := range t.list {
-		if known == tag {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(t.list, tag)
 }
 
-// maxWait is the longest that a reply is held.
+// maxWait is the longest time that a long poll may take.
 const maxWait = 60 * time.Second
 
-// waitOf tells how long a reply may be held: ?wait=30, which must be right, or a
-// preference (RFC 7240), which is honoured as far as it goes and then confirmed
-// by what the second value says.
+// waitOf reads how long the response may be delayed: ?wait=30, which must be valid, or the
+// preference wait (RFC 7240), which is cut to maxWait. The second result is Preference-Applied.
 func waitOf(r *http.Request) (wait time.Duration, applied string, err error) {
 	if query := r.URL.Query(); query.Has("wait") {
 		seconds, err := strconv.Atoi(query.Get("wait"))
@@ -66,13 +61,13 @@ func waitOf(r *http.Request) (wait time.Duration, applied string, err error) {
 	return time.Duration(seconds) * time.Second, "wait=" + strconv.Itoa(seconds), nil
 }
 
-// invalid is the failure of a request whose parameters break rules.
+// invalid is the error of a request whose parameters are invalid.
 func invalid(broken ...fault.Violation) error {
 	return &fault.Error{Kind: fault.Invalid, Code: "validation-failed", Detail: "The request breaks a rule.", Violations: broken}
 }
 
-// preferredWait finds the wait preference. Of several the first counts; one that
-// makes no sense is no preference.
+// preferredWait finds the preference wait. Of several the first counts; a malformed one is
+// ignored.
 func preferredWait(lines []string) (seconds int, ok bool) {
 	for _, line := range lines {
 		for part := range strings.SplitSeq(line, ",") {

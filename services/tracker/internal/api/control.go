@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/httpd"
 )
 
-// Controller does what is asked of a job and returns its status then.
+// Controller cancels and retries jobs. It returns the status of the job after that.
 type Controller interface {
 	Do(ctx context.Context, id string, action command.Action, force bool) (job.Status, error)
 }
@@ -22,10 +22,10 @@ type Eraser interface {
 	Erase(ctx context.Context, id string) error
 }
 
-// controlTimeout bounds an action, which goes on when its client has left.
+// controlTimeout bounds an action, which continues when its client disconnects.
 const controlTimeout = 20 * time.Second
 
-// controlBody is the answer to an action.
+// controlBody is the response to an action.
 type controlBody struct {
 	JobID  string     `json:"job_id"`
 	Status job.Status `json:"status"`
@@ -40,7 +40,7 @@ func (a *API) control(action command.Action) func(http.ResponseWriter, *http.Req
 		}
 		force := false
 		if action == command.Retry {
-			if force, err = forced(r); err != nil {
+			if force, err = forceOf(r); err != nil {
 				return err
 			}
 		}
@@ -56,8 +56,8 @@ func (a *API) control(action command.Action) func(http.ResponseWriter, *http.Req
 	}
 }
 
-// forced reads the parameter force, which is absent or a boolean.
-func forced(r *http.Request) (bool, error) {
+// forceOf reads the parameter force, a boolean.
+func forceOf(r *http.Request) (bool, error) {
 	values := r.URL.Query()["force"]
 	if len(values) == 0 {
 		return false, nil
@@ -69,7 +69,7 @@ func forced(r *http.Request) (bool, error) {
 	return force, nil
 }
 
-// erasedBody is the answer to DELETE /jobs/{job_id}.
+// erasedBody is the response to DELETE /jobs/{job_id}.
 type erasedBody struct {
 	Detail string `json:"detail"`
 }

@@ -43,7 +43,7 @@ func (still) Erase(context.Context, string) error     { return nil }
 func (still) Subscribe(context.Context, string) error { return nil }
 func (still) Unsubscribe(string) error                { return nil }
 
-func TestAStopEndsHeldRepliesAndStreams(t *testing.T) {
+func TestAShutdownEndsLongPollsAndStreams(t *testing.T) {
 	t.Parallel()
 	hub := watch.NewHub(still{}, still{})
 	a := api.New(api.Dependencies{Reader: still{}, Lister: still{}, Links: still{}, Hub: hub, Controller: still{}, Eraser: still{}},

@@ -22,23 +22,23 @@ import (
 
 // Lister lists jobs.
 type Lister interface {
-	// List returns the first of the jobs that a filter chooses, at most limit.
+	// List returns the first of the jobs that a filter selects, at most limit.
 	List(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error)
 }
 
-// listBody is the answer to GET /jobs/.
+// listBody is the response to GET /jobs/.
 type listBody struct {
 	Jobs       []listedBody `json:"jobs"`
 	NextCursor *string      `json:"next_cursor"` // null on the last page
 }
 
-// listedBody is a job of a list.
+// listedBody is a job in a list.
 type listedBody struct {
 	jobBody
 	FileName  string   `json:"file_name"`
 	MediaType string   `json:"media_type"`
 	Size      int64    `json:"size"`     // bytes
-	Duration  *float64 `json:"duration"` // seconds; null where unknown
+	Duration  *float64 `json:"duration"` // seconds; null if unknown
 	Attempt   int      `json:"attempt"`
 }
 
@@ -53,24 +53,24 @@ func listedOf(l query.Listed, language locale.Language) listedBody {
 	return body
 }
 
-// list answers a page of jobs, newest first, and where the next one is.
+// list responds with a page of jobs, newest first, and the cursor of the next page.
 func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, "malformed-request", "The query of the request is malformed.", err)
 	}
-	filter, limit, err := choice(values)
+	filter, limit, err := parseFilter(values)
 	if err != nil {
 		return err
 	}
-	found, err := a.Lister.List(r.Context(), filter, limit+1) // one more tells whether there is a next page
+	found, err := a.Lister.List(r.Context(), filter, limit+1) // one more than the page, to know whether there is a next one
 	if err != nil {
 		return err
 	}
 	h, language, body := w.Header(), a.language(r), listBody{Jobs: []listedBody{}}
 	if len(found) > limit {
 		found = found[:limit]
-		next := cursor(found[limit-1].Cursor())
+		next := formatCursor(found[limit-1].Cursor())
 		body.NextCursor = &next
 		values.Set("cursor", next)
 		h.Set("Link", "<"+r.URL.EscapedPath()+"?"+values.Encode()+`>; rel="next"`)
@@ -84,15 +84,15 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	return httpd.JSON(w, http.StatusOK, body)
 }
 
-// The jobs of a page.
+// How many jobs a page has.
 const (
-	usualLimit = 50
-	mostLimit  = 200
+	defaultLimit = 50
+	maxLimit     = 200
 )
 
-// choice reads what a query chooses. What it does not know it leaves alone; what
-// is there without a value, as forms send it, is absent.
-func choice(values url.Values) (f query.Filter, limit int, err error) {
+// parseFilter reads the filter and the limit. Unknown parameters are ignored. A parameter without
+// a value, as forms send it, counts as absent.
+func parseFilter(values url.Values) (f query.Filter, limit int, err error) {
 	q := params{values: values}
 	f.Statuses = q.statuses("status")
 	f.TokenID = q.number("token_id", 0, math.MaxInt64, "must be a positive integer")
@@ -100,8 +100,8 @@ func choice(values url.Values) (f query.Filter, limit int, err error) {
 	if !f.Before.IsZero() && f.Before.Before(f.From) {
 		q.refuse("created_before", "must not be earlier than created_after")
 	}
-	f.After = q.place("cursor")
-	limit = int(q.number("limit", usualLimit, mostLimit, fmt.Sprintf("must be an integer from 1 to %d", mostLimit)))
+	f.After = q.cursor("cursor")
+	limit = int(q.number("limit", defaultLimit, maxLimit, fmt.Sprintf("must be an integer from 1 to %d", maxLimit)))
 	if len(q.broken) > 0 {
 		return query.Filter{}, 0, invalid(q.broken...)
 	}
@@ -118,29 +118,29 @@ func (q *params) refuse(name, detail string) {
 	q.broken = append(q.broken, fault.Violation{Pointer: name, Detail: detail})
 }
 
-// statuses reads one or several, with commas between them or one by one; all
-// where there is none.
+// statuses reads one or several statuses, separated by commas or repeated; all if the parameter is
+// absent.
 func (q *params) statuses(name string) []job.Status {
-	var chosen []job.Status
+	var selected []job.Status
 	for _, value := range q.values[name] {
 		for part := range strings.SplitSeq(value, ",") {
 			if part != "" {
-				chosen = append(chosen, job.Status(part))
+				selected = append(selected, job.Status(part))
 			}
 		}
 	}
 	known := job.Statuses()
-	if len(chosen) == 0 {
+	if len(selected) == 0 {
 		return known
 	}
-	if slices.ContainsFunc(chosen, func(s job.Status) bool { return !slices.Contains(known, s) }) {
+	if slices.ContainsFunc(selected, func(s job.Status) bool { return !slices.Contains(known, s) }) {
 		q.refuse(name, "must be processing, completed, failed or canceled, or several of them")
 	}
-	slices.Sort(chosen)
-	return slices.Compact(chosen)
+	slices.Sort(selected)
+	return slices.Compact(selected)
 }
 
-// number reads an integer from 1 on.
+// number reads a positive integer.
 func (q *params) number(name string, absent, most int64, rule string) int64 {
 	text := q.values.Get(name)
 	if text == "" {
@@ -159,27 +159,27 @@ func (q *params) time(name string) time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	if t = t.UTC(); err != nil || !writable(t) {
+	if t = t.UTC(); err != nil || !representable(t) {
 		q.refuse(name, "must be a time like 2026-01-31T09:00:00Z or 2026-01-31T18:00:00%2B09:00")
 	}
 	return t
 }
 
-func (q *params) place(name string) query.Cursor {
+func (q *params) cursor(name string) query.Cursor {
 	text := q.values.Get(name)
 	if text == "" {
 		return query.Cursor{}
 	}
-	p, ok := parseCursor(text)
+	c, ok := parseCursor(text)
 	if !ok {
 		q.refuse(name, "must be a next_cursor, as it was given")
 	}
-	return p
+	return c
 }
 
-// cursor is a place as clients carry it about, who need not know what it says.
-func cursor(p query.Cursor) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", p.CreatedAt.UnixMicro(), p.JobID))
+// formatCursor is a cursor as clients get it: opaque to them.
+func formatCursor(c query.Cursor) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", c.CreatedAt.UnixMicro(), c.JobID))
 }
 
 func parseCursor(s string) (query.Cursor, bool) {
@@ -191,8 +191,8 @@ func parseCursor(s string) (query.Cursor, bool) {
 	n, err := strconv.ParseInt(micros, 10, 64)
 	id, ok := event.ParseJobID(id)
 	at := time.UnixMicro(n).UTC()
-	return query.Cursor{CreatedAt: at, JobID: id}, ok && err == nil && writable(at)
+	return query.Cursor{CreatedAt: at, JobID: id}, ok && err == nil && representable(at)
 }
 
-// writable reports whether a time has a year that everybody writes alike.
-func writable(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }
+// representable reports whether RFC 3339 can represent the year of a time.
+func representable(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }

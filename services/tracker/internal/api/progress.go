@@ -17,15 +17,15 @@ import (
 	"sori.internal/shared/locale"
 )
 
-// The times of a stream.
+// The durations of a stream.
 const (
-	firstReread  = time.Second      // what was lost at the beginning shows then
-	writeTimeout = 10 * time.Second // a client that takes no frame for so long is dropped
-	retry        = "retry: 2000\n"  // milliseconds until an EventSource comes back
-	comeBack     = time.Second      // the least of that after a stop; up to twice as long
+	firstReread  = time.Second      // after which the row is read again: a live update may be lost at the beginning
+	writeTimeout = 10 * time.Second // a client that reads no frame for so long is disconnected
+	retry        = "retry: 2000\n"  // milliseconds until an EventSource reconnects
+	minRetry     = time.Second      // the shortest retry at a shutdown; the longest is twice that
 )
 
-// progress streams a job's versions until its end.
+// progress streams the versions of a job until it has ended.
 func (a *API) progress(w http.ResponseWriter, r *http.Request) error {
 	id, err := jobID(r)
 	if err != nil {
@@ -40,7 +40,7 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if first.Status == job.Erased { // which tells an EventSource to stay away, too
+	if first.Status == job.Erased { // 410 and 204 stop an EventSource
 		return job.Gone()
 	}
 	seen := lastEventID(r)
@@ -48,10 +48,10 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept-Language")
 	if first.Status.Ended() && seen >= first.Version {
-		w.WriteHeader(http.StatusNoContent) // which tells an EventSource to stay away
+		w.WriteHeader(http.StatusNoContent) // which stops an EventSource
 		return nil
 	}
-	if seen > first.Version { // no version of this job: the client cannot have seen it
+	if seen > first.Version { // the job has no such version: ignored
 		seen = noneSeen
 	}
 	language := a.language(r)
@@ -65,16 +65,15 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request) error {
 	defer a.streams.Add(-1)
 	s := &stream{api: a, watch: watch, w: w, control: http.NewResponseController(w), language: language, sent: seen}
 	if err := s.run(r.Context()); err != nil && r.Context().Err() == nil {
-		zerolog.Ctx(r.Context()).Debug().Err(err).Msg("stream cut")
+		zerolog.Ctx(r.Context()).Debug().Err(err).Msg("stream broken")
 	}
 	return nil
 }
 
-// noneSeen is the last event id of a client that saw nothing.
+// noneSeen is the last event id of a client that has seen no event.
 const noneSeen int64 = -1
 
-// lastEventID is the version that the client saw last. A malformed id counts as
-// none.
+// lastEventID is the version that the client has seen last. A malformed id counts as none.
 func lastEventID(r *http.Request) int64 {
 	given := r.Header.Get("Last-Event-ID")
 	if given == "" {
@@ -96,51 +95,51 @@ type stream struct {
 	sent     int64
 }
 
-// run sends what is new until the job has ended, the client left or the grace of
-// a stop is nearly over. What fails to be read is read again a second later: the end may be
-// late, but it comes.
+// run sends new versions until the job has ended, the client has disconnected, or the shutdown ends
+// the stream. A read that fails is repeated after a second: the last version may be late, but it
+// is sent.
 func (s *stream) run(ctx context.Context) error {
-	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // for the connection's next request
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // for the next request on this connection
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	again, beat := time.NewTimer(firstReread), time.NewTicker(s.api.opt.Heartbeat)
-	defer again.Stop()
-	defer beat.Stop()
-	stopped, leave := s.api.stopped, (<-chan time.Time)(nil)
+	reread, heartbeat := time.NewTimer(firstReread), time.NewTicker(s.api.opt.Heartbeat)
+	defer reread.Stop()
+	defer heartbeat.Stop()
+	stopped, end := s.api.stopped, (<-chan time.Time)(nil)
 	for {
-		v, news, err := s.watch.Current(ctx)
+		v, changed, err := s.watch.Current(ctx)
 		if err != nil {
-			again.Reset(firstReread)
+			reread.Reset(firstReread)
 		} else if err := s.send(v); err != nil || v.Status.Ended() {
 			return err
 		}
 		select {
-		case <-news:
-		case <-again.C:
-			s.reread(ctx)
-		case <-beat.C:
+		case <-changed:
+		case <-reread.C:
+			s.refresh(ctx)
+		case <-heartbeat.C:
 			if err := s.write([]byte(": ping\n\n")); err != nil {
 				return err
 			}
-			s.reread(ctx)
-		case <-stopped: // spread out, since all of them will come back elsewhere
-			stopped, leave = nil, time.After(s.api.opt.Hold+rand.N(s.api.opt.Drain+1))
-		case <-leave:
-			return s.write(handOver())
+			s.refresh(ctx)
+		case <-stopped: // spread out, since all clients reconnect to other replicas
+			stopped, end = nil, time.After(s.api.opt.Hold+rand.N(s.api.opt.Drain+1))
+		case <-end:
+			return s.write(reconnect())
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// handOver is the last word of a stream whose job has not ended: when the client
-// is to come again, which another replica answers.
-func handOver() []byte {
-	return fmt.Appendf(nil, "retry: %d\n\n", (comeBack + rand.N(comeBack)).Milliseconds())
+// reconnect is the last block of a stream whose job has not ended: the delay after which the client
+// reconnects, to another replica.
+func reconnect() []byte {
+	return fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(minRetry)).Milliseconds())
 }
 
-// open sends the headers, with the first frame where there is one to send.
+// open sends the headers, with the first frame if there is a version that the client has not seen.
 func (s *stream) open(ctx context.Context) error {
 	v, _, err := s.watch.Current(ctx)
 	if err == nil && v.Version > s.sent {
@@ -154,13 +153,13 @@ func (s *stream) open(ctx context.Context) error {
 	return s.write([]byte(retry + "\n"))
 }
 
-func (s *stream) reread(ctx context.Context) {
+func (s *stream) refresh(ctx context.Context) {
 	if err := s.watch.Refresh(ctx); err != nil {
-		zerolog.Ctx(ctx).Debug().Err(err).Msg("job not read again")
+		zerolog.Ctx(ctx).Debug().Err(err).Msg("read of job failed")
 	}
 }
 
-// send sends a version that the client has not seen.
+// send sends a version, unless the client has seen it.
 func (s *stream) send(v *watch.Version) error {
 	if v.Version <= s.sent {
 		return nil
@@ -193,8 +192,8 @@ type frameBody struct {
 	Progress      int          `json:"progress"`
 	Message       string       `json:"message"`
 	Analysis      string       `json:"analysis_message,omitempty"` // the analysis server's own words
-	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // while it waits for that server
-	Refused       string       `json:"refused_code,omitempty"`     // while that server's last callback was refused: why
+	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // in the stage waiting
+	Refused       string       `json:"refused_code,omitempty"`     // in the stage refused: why
 	Result        job.Result   `json:"result"`
 	Error         *job.Failure `json:"error,omitempty"`
 }
@@ -207,7 +206,7 @@ func (s *stream) frame(v *watch.Version) ([]byte, error) {
 		data := json.NewEncoder(&b) // ends the line, and lets no line break through
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
-			JobID: now.JobID, Status: lastStatus(now.Status), Progress: now.Progress,
+			JobID: now.JobID, Status: frameStatus(now.Status), Progress: now.Progress,
 			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.RefusedCode, Result: now.Result, Error: failure(now, s.language),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)
@@ -217,9 +216,9 @@ func (s *stream) frame(v *watch.Version) ([]byte, error) {
 	})
 }
 
-// lastStatus is what a stream tells of a status. One whose job is erased ends as if
-// it was canceled, which every client knows; whoever comes later is told more.
-func lastStatus(s job.Status) job.Status {
+// frameStatus is a status as streams show it. The stream of a job that is erased ends as if the job
+// was canceled, a status that every client knows; later requests get 410.
+func frameStatus(s job.Status) job.Status {
 	if s == job.Erased {
 		return job.Canceled
 	}

@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/locale"
 )
 
-// jobBody is what every answer tells of a job.
+// jobBody is what every response says of a job.
 type jobBody struct {
 	JobID         string       `json:"job_id"`
 	TokenID       string       `json:"token_id"`
@@ -23,8 +23,8 @@ type jobBody struct {
 	Error         *job.Failure `json:"error"`
 	CreatedAt     time.Time    `json:"created_at"`
 	UpdatedAt     time.Time    `json:"updated_at"`
-	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // while it waits for the analysis server
-	Refused       string       `json:"refused_code,omitempty"`   // while that server's last callback was refused: why
+	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // in the stage waiting
+	Refused       string       `json:"refused_code,omitempty"`   // in the stage refused: why
 }
 
 func bodyOf(s job.Snapshot, l locale.Language) jobBody {
@@ -35,14 +35,14 @@ func bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	}
 }
 
-// resultBody is the answer to GET /tokens/analysis-result/{job_id}.
+// resultBody is the response to GET /tokens/analysis-result/{job_id}.
 type resultBody struct {
 	jobBody
 	Result job.Result `json:"result"`
 	Cached bool       `json:"cached"` // kept for clients that read it; nothing is cached
 }
 
-// failure tells why a job failed, in a language; nothing where it has not.
+// failure says why a job failed, in a language; nil if it has not.
 func failure(s job.Snapshot, l locale.Language) *job.Failure {
 	if s.Status != job.Failed {
 		return nil
@@ -51,10 +51,10 @@ func failure(s job.Snapshot, l locale.Language) *job.Failure {
 	return &f
 }
 
-// entityTag names a version in a language.
+// entityTag identifies a version in a language.
 func entityTag(s job.Snapshot, l locale.Language) string { return fmt.Sprintf(`"%d-%s"`, s.Version, l) }
 
-// result answers what a job is at; with a wait, when it is at something else.
+// result responds with the job; with a wait, as soon as the job has changed.
 func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 	id, err := jobID(r)
 	if err != nil {
@@ -64,10 +64,10 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	language, known := a.language(r), knownTags(r)
+	language, known := a.language(r), ifNoneMatch(r)
 	var s job.Snapshot
 	if wait > 0 {
-		s, err = a.hold(r.Context(), id, wait, func(first, now job.Snapshot) bool {
+		s, err = a.longPoll(r.Context(), id, wait, func(first, now job.Snapshot) bool {
 			if known.given() {
 				return !known.match(entityTag(now, language))
 			}
@@ -85,7 +85,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 	h, tag := w.Header(), entityTag(s, language)
 	h.Set("ETag", tag)
 	h.Set("Vary", "Accept-Language")
-	h.Set("Cache-Control", "private, no-cache") // may be kept, must be asked about
+	h.Set("Cache-Control", "private, no-cache") // may be stored, must be revalidated
 	if applied != "" {
 		h.Set("Preference-Applied", applied)
 	}
@@ -97,9 +97,9 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 	return httpd.JSON(w, http.StatusOK, resultBody{jobBody: bodyOf(s, language), Result: s.Result})
 }
 
-// hold returns the job as soon as it has ended or is news, seen from how it was
-// at first; at the latest when wait is over or the process stops.
-func (a *API) hold(ctx context.Context, id string, wait time.Duration, isNews func(first, now job.Snapshot) bool) (job.Snapshot, error) {
+// longPoll returns the job as soon as it has ended or has changed, compared to its first version;
+// at the latest when the wait is over or the process is stopped.
+func (a *API) longPoll(ctx context.Context, id string, wait time.Duration, changedFrom func(first, now job.Snapshot) bool) (job.Snapshot, error) {
 	watch, err := a.Hub.Watch(ctx, id)
 	if err != nil {
 		return job.Snapshot{}, err
@@ -110,16 +110,16 @@ func (a *API) hold(ctx context.Context, id string, wait time.Duration, isNews fu
 		return job.Snapshot{}, err
 	}
 	first := v.Snapshot
-	over, again := time.NewTimer(wait), time.NewTimer(firstReread)
-	defer over.Stop()
-	defer again.Stop()
-	for !v.Status.Ended() && !isNews(first, v.Snapshot) {
+	timeout, reread := time.NewTimer(wait), time.NewTimer(firstReread)
+	defer timeout.Stop()
+	defer reread.Stop()
+	for !v.Status.Ended() && !changedFrom(first, v.Snapshot) {
 		select {
 		case <-changed:
-		case <-again.C:
-			_ = watch.Refresh(ctx) // the next one, or the announcement, tells
-			again.Reset(a.opt.Heartbeat)
-		case <-over.C:
+		case <-reread.C:
+			_ = watch.Refresh(ctx) // if it fails, the next one or a live update makes up for it
+			reread.Reset(a.opt.Heartbeat)
+		case <-timeout.C:
 			return v.Snapshot, nil
 		case <-a.stopped:
 			return v.Snapshot, nil

@@ -38,7 +38,7 @@ func TestAJobThatIsNotDispatchedInTimeFails(t *testing.T) {
 	}
 }
 
-func TestAnAnalysisHasTimeByTheLengthOfItsAudio(t *testing.T) {
+func TestTheDeadlineOfAnAnalysisFollowsFromTheDurationOfItsAudio(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	for seconds, allowed := range map[float64]time.Duration{
@@ -56,7 +56,7 @@ func TestAnAnalysisHasTimeByTheLengthOfItsAudio(t *testing.T) {
 	}
 }
 
-func TestALapsedAttemptThatNobodySeesToFailsItsJob(t *testing.T) {
+func TestALapsedAttemptWithoutANextOneFailsItsJob(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	id := e.dispatched(1)
@@ -90,7 +90,7 @@ func TestAnEndedJobHasNoDeadline(t *testing.T) {
 	}
 }
 
-func TestARetryAndAFurtherAttemptHaveTimeOfTheirOwn(t *testing.T) {
+func TestARetryAndAFurtherAttemptHaveDeadlinesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	id := e.dispatched(1)
@@ -118,7 +118,7 @@ func TestARetryAndAFurtherAttemptHaveTimeOfTheirOwn(t *testing.T) {
 }
 
 // The record may be behind the log: it only points to candidates.
-func TestTheLogDecidesWhatTheRecordMissed(t *testing.T) {
+func TestTheLogDecidesIfTheRecordIsBehind(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	completed, dispatched := e.received(), e.received()
@@ -137,7 +137,7 @@ func TestTheLogDecidesWhatTheRecordMissed(t *testing.T) {
 	}
 }
 
-func TestAJobWhoseLogIsGoneEndsAllTheSame(t *testing.T) {
+func TestAJobWhoseLogIsLostFailsAtItsDeadline(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	id := e.dispatched(1)
@@ -151,7 +151,7 @@ func TestAJobWhoseLogIsGoneEndsAllTheSame(t *testing.T) {
 	}
 }
 
-func TestAJobThatCannotBeEndedDoesNotKeepTheOthers(t *testing.T) {
+func TestAJobThatCannotBeEndedDoesNotDelayTheOthers(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	ids := []string{e.dispatched(1), e.dispatched(1), e.dispatched(1)}
@@ -166,7 +166,7 @@ func TestAJobThatCannotBeEndedDoesNotKeepTheOthers(t *testing.T) {
 	e.wantLast(ids[0], event.NameLapsed)
 }
 
-func TestManySweepsAndACompletionMakeOneEnding(t *testing.T) {
+func TestConcurrentSweepsAndACompletionAppendOneTerminalEvent(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	for range 10 {

@@ -21,7 +21,7 @@ func (e *env) jobsOf(n int) (jobs []string, other string) {
 	return jobs, e.record(event.Received{JobID: e.NewJob(), TokenID: 8})
 }
 
-func TestADeletionThatIsInterruptedGoesOnWithWhatIsLeft(t *testing.T) {
+func TestAnInterruptedDeletionContinuesWithTheRemainingJobs(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	jobs, other := e.jobsOf(5)
@@ -59,7 +59,7 @@ func TestATokenOfManyPagesIsErasedPageByPage(t *testing.T) {
 	e.wantStatus(other, job.Processing, "")
 }
 
-func TestAJobThatIsHeardOfAfterItsTokenWasDeletedIsErased(t *testing.T) {
+func TestAJobThatIsRecordedAfterItsTokenWasDeletedIsErased(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	must(t, e.eraser.DeleteToken(e.Context(), 7, time.Now()))
@@ -72,7 +72,7 @@ func TestAJobThatIsHeardOfAfterItsTokenWasDeletedIsErased(t *testing.T) {
 	e.wantStatus(other, job.Processing, "")
 }
 
-func TestAnErasureNamesWhatLiesInStaging(t *testing.T) {
+func TestErasedNamesTheStagingEntriesOfTheJob(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	r := e.received()
@@ -89,14 +89,14 @@ func TestAnErasureNamesWhatLiesInStaging(t *testing.T) {
 	e.wantStatus(r.JobID, job.Erased, "")
 }
 
-func TestAResultThatWentWithItsJobIsNotLost(t *testing.T) {
+func TestAMissingResultOfAnErasedJobIsNoFailure(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	id := e.record(e.received())
 	completed := event.Completed{JobID: id, Attempt: 1, ResultEntry: "result", ResultChunks: 1}
 	e.append(completed)
 	e.append(event.Erased{JobID: id})
-	late := []job.Entry{{Event: completed, Seq: 2, Time: time.Now()}} // which another copy has had for long
+	late := []job.Entry{{Event: completed, Seq: 2, Time: time.Now()}} // which another replica has had for long
 	must(t, e.projector.Project(e.Context(), late))
 	e.project(id)
 	e.wantStatus(id, job.Erased, "")
@@ -105,7 +105,7 @@ func TestAResultThatWentWithItsJobIsNotLost(t *testing.T) {
 }
 
 // An erasure says all by its subject: whoever wrote it, and whatever into it.
-func TestAnErasureThatCannotBeReadIsOne(t *testing.T) {
+func TestAnErasedThatCannotBeDecodedErases(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	jobs, _ := e.jobsOf(2)

@@ -7,7 +7,7 @@ import (
 	"sori.internal/services/tracker/internal/job"
 )
 
-func TestOfAnErasedJobNothingIsKeptButThatItWas(t *testing.T) {
+func TestATombstoneHoldsOnlyTokenAndTimeOfCreation(t *testing.T) {
 	t.Parallel()
 	whole := history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "pitch"), completed(1), erased())
 	want := job.New(id)
@@ -24,7 +24,7 @@ func TestOfAnErasedJobNothingIsKeptButThatItWas(t *testing.T) {
 	}
 }
 
-func TestAnErasureCountsInALogThatWasBegunAnew(t *testing.T) {
+func TestErasedCountsWhateverItsSequence(t *testing.T) {
 	t.Parallel()
 	table := play(history(received(), stored(), attempted(1), completed(1)))
 	if table.merge(job.Entry{Event: erased(), Seq: 1, Time: began.Add(time.Hour)}); table.row.Status != job.Erased || table.row.Progress != 100 {

@@ -187,7 +187,7 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 		"waiting":                               history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 3), waiting(1, 2)),
 		"waited, taken":                         history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 2), dispatched(1)),
 		"waited, reported":                      history(received(), stored(), attempted(1), waiting(1, 1), progressed(1, 10, "quick"), waiting(1, 2)),
-		"taken by one copy, put off by another": history(received(), stored(), attempted(1), waiting(1, 1), dispatched(1), waiting(1, 2)),
+		"accepted at one replica, waiting at another": history(received(), stored(), attempted(1), waiting(1, 1), dispatched(1), waiting(1, 2)),
 		"waited, canceled":                      history(received(), stored(), attempted(1), waiting(1, 1), canceled(), waiting(1, 2)),
 		"waited too long, retried": history(received(), stored(), attempted(1), waiting(1, 1), failed(1), waiting(1, 2),
 			retried(2), attempted(2), waiting(2, 3), waiting(1, 4)),
@@ -251,7 +251,7 @@ func TestProgressAfterAFailureChangesNothingElse(t *testing.T) {
 	}
 }
 
-func TestARetryBringsAFailedJobBackToItsRecording(t *testing.T) {
+func TestARetryResetsAFailedJobToStored(t *testing.T) {
 	t.Parallel()
 	table := play(history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "one"), failed(1)))
 	before := table.row
@@ -307,7 +307,7 @@ func TestStagesAreThoseOfTheContract(t *testing.T) {
 	}
 }
 
-func TestWhatASenderMadeUpStaysWithinItsStage(t *testing.T) {
+func TestProgressOutOfRangeStaysWithinItsStage(t *testing.T) {
 	t.Parallel()
 	const most = int64(1<<63 - 1)
 	for _, c := range []struct {
@@ -327,7 +327,7 @@ func TestWhatASenderMadeUpStaysWithinItsStage(t *testing.T) {
 	}
 }
 
-func TestFactsOfTheBucketWinOverWhatWasAnnounced(t *testing.T) {
+func TestStoredReplacesTheFactsOfReceived(t *testing.T) {
 	t.Parallel()
 	r := play(history(received(), stored())).row
 	if r.TokenID != 7 || r.FileName != "녹음.wav" || r.MediaType != "audio/x-wav" || r.Size != 1001 || r.SHA256 != "cd" ||
@@ -339,7 +339,7 @@ func TestFactsOfTheBucketWinOverWhatWasAnnounced(t *testing.T) {
 	}
 }
 
-func TestADurationThatTheContainerDoesNotTellIsThatOfTheResult(t *testing.T) {
+func TestADurationThatStoredDoesNotHaveIsThatOfTheResult(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for _, c := range []struct {
@@ -366,7 +366,7 @@ func TestADurationThatTheContainerDoesNotTellIsThatOfTheResult(t *testing.T) {
 	}
 }
 
-func TestWhatIsAnnouncedHoldsNoResult(t *testing.T) {
+func TestALiveUpdateHasNoResult(t *testing.T) {
 	t.Parallel()
 	r := play(history(received(), stored(), attempted(1), dispatched(1), completed(1))).row
 	body, err := json.Marshal(r.Snapshot)
@@ -404,7 +404,7 @@ func TestAJobNotYetRecordedIsVersionZero(t *testing.T) {
 	}
 }
 
-func TestAReplayedEventTakesThePlaceOfItsStandIn(t *testing.T) {
+func TestAReplayedEventReplacesItsPlaceholder(t *testing.T) {
 	t.Parallel()
 	standIn := event.Failed{JobID: id, Code: "unprojectable", Detail: "The job's record could not be kept."}
 	for _, end := range []event.Event{completed(1), failed(1), canceled()} {

@@ -8,7 +8,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-func TestAWaitShowsUntilTheServerHasTheAttempt(t *testing.T) {
+func TestAWaitShowsUntilTheAnalysisServerHasTheAttempt(t *testing.T) {
 	t.Parallel()
 	begun := []event.Event{received(), stored(), attempted(1)}
 	again := []event.Event{received(), stored(), attempted(1), dispatched(1), lapsed(1), attempted(2)}

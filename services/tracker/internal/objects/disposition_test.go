@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestANameIsToldInASCIIAndAsItIs(t *testing.T) {
+func TestAContentDispositionHasTheNameInASCIIAndInUTF8(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
 		"a b.wav":         `filename="a b.wav"; filename*=UTF-8''a%20b.wav`,

@@ -1,5 +1,5 @@
-// Package objects links to recordings in the bucket. It reads none of them: whoever
-// is given a link does.
+// Package objects signs links to recordings in the bucket. It sends no request to S3: clients read
+// the recordings.
 package objects
 
 import (
@@ -16,24 +16,24 @@ import (
 // Links makes links.
 type Links struct{ client *minio.Client }
 
-// New makes links with a client of the endpoint that browsers see.
+// New makes links with a client of the endpoint by which browsers reach S3.
 func New(client *minio.Client) *Links { return &Links{client: client} }
 
-// How long a link works.
+// How long a link is valid.
 const (
-	begin   = 5 * time.Minute // the time to begin
-	longest = 24 * time.Hour  // of a recording, however long it claims to be: S3 signs for a week at most
+	startTime   = 5 * time.Minute // to start playing
+	maxDuration = 24 * time.Hour  // of a recording, however long it claims to be: S3 accepts a week at most
 )
 
-// Link implements api.Links. A browser that plays asks for more while it does: the
-// link works for as long as the recording lasts.
+// Link implements api.Links. A browser requests further parts while it plays: the link is valid for
+// the duration of the recording in addition.
 func (l *Links) Link(ctx context.Context, method string, r query.Recording, download bool) (string, error) {
-	lasts := time.Duration(min(r.Duration, longest.Seconds()) * float64(time.Second))
-	u, err := l.client.Presign(ctx, method, r.Bucket, r.Key, begin+lasts, url.Values{
+	duration := time.Duration(min(r.Duration, maxDuration.Seconds()) * float64(time.Second))
+	u, err := l.client.Presign(ctx, method, r.Bucket, r.Key, startTime+duration, url.Values{
 		"response-content-type":        {r.MediaType},
 		"response-content-disposition": {contentDisposition(download, r.FileName)},
 	})
-	if err != nil { // nothing is asked of S3: only a name that it does not allow leads here
+	if err != nil { // no request is sent: only a name that S3 does not allow fails
 		return "", fmt.Errorf("presign %s: %w", r.Key, err)
 	}
 	return u.String(), nil

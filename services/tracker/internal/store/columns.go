@@ -211,7 +211,7 @@ func selectRecords(ctx context.Context, db sqlx.QueryerContext, columns []column
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // read to its end, or failed already
 	var records []job.Record
 	for rows.Next() {
 		var r job.Record

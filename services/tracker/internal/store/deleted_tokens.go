@@ -17,7 +17,7 @@ func (s *Store) Delete(ctx context.Context, token int64, at time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := s.db.ExecContext(ctx, query, token, at)
-	return translate(fmt.Sprintf("remember the deletion of token %d", token), err)
+	return translate(fmt.Sprintf("store the deletion of token %d", token), err)
 }
 
 // Deleted implements command.TokenRows.
@@ -33,8 +33,8 @@ func (s *Store) Deleted(ctx context.Context, tokens []int64) ([]int64, error) {
 	return deleted, translate("find deleted tokens", err)
 }
 
-// JobsOf implements command.TokenRows. It finds them in the index of a token's list of
-// jobs, which holds those whose token is known.
+// JobsOf implements command.TokenRows. It uses the index of the list of a
+// token's jobs, which has those whose token is known.
 func (s *Store) JobsOf(ctx context.Context, token int64, limit int) ([]string, error) {
 	const query = `
 		SELECT job_id

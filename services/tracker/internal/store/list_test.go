@@ -146,7 +146,7 @@ func (n node) tables(above string) (found []string) {
 
 // A page is read off the end of an index: no table is read as a whole, what is
 // read is not filtered, and nothing is sorted before it is cut to a page.
-func TestAPageIsReadFromAnIndexAlone(t *testing.T) {
+func TestAPageIsReadFromOneIndexRange(t *testing.T) {
 	t.Parallel()
 	const jobs = 20_000
 	ctx, rows, p := planned(t, "EXPLAIN (FORMAT JSON) ", jobs)

@@ -1,8 +1,8 @@
-// Package store keeps the records in Postgres.
+// Package store stores the records of jobs, and the deleted tokens, in Postgres.
 //
-// It holds no rule of what a record is: it locks the rows of a batch, lets the
-// core merge, and writes back what changed, in one transaction. All copies lock
-// rows in the order of their ids, so that none waits for another in a circle.
+// It has no rules of its own: it locks the rows of a batch, lets the core merge, and writes the
+// records that changed, in one transaction. All replicas lock rows in the order of their ids, so
+// that they cannot deadlock.
 package store
 
 import (
@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/postgres"
 )
 
-// Schema is where the tracker's tables are.
+// Schema is the schema of the tracker's tables.
 const Schema = "tracker"
 
 //go:embed migrations/*.sql
@@ -32,15 +32,14 @@ type Store struct{ db *sqlx.DB }
 // New makes a store.
 func New(db *sqlx.DB) *Store { return &Store{db: db} }
 
-// timeout bounds one transaction, so that a connection that answers no more
-// costs an event's delivery and not the consumer. It is shorter than the time
-// after which the bus delivers again.
+// timeout bounds one transaction, so that a connection that no longer responds fails one delivery
+// of an event and not the consumer. It is shorter than the ack wait of the consumer.
 const timeout = 8 * time.Second
 
-// leastID comes before every job's id.
+// leastID sorts before the id of every job.
 const leastID = "00000000-0000-0000-0000-000000000000"
 
-// States of a database that the migrations have not reached yet.
+// The SQLSTATEs of a database that is not migrated yet.
 const (
 	undefinedTable  = "42P01"
 	undefinedColumn = "42703"

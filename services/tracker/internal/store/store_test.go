@@ -18,7 +18,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// open makes two stores on one fresh database, as two copies have.
+// open makes two stores on one fresh database, as two replicas do.
 func open(t testing.TB) (*testkit.Kit, [2]*store.Store) {
 	t.Helper()
 	kit := testkit.New(t)
@@ -59,8 +59,8 @@ func newJob(t testing.TB) string {
 	return id
 }
 
-// life is what happens to a job, as the stream numbers it from first on.
-func life(id string, first uint64) []job.Entry {
+// history is the entries of a job, with sequences from first on.
+func history(id string, first uint64) []job.Entry {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
 	events := []event.Event{
 		event.Received{JobID: id, TokenID: 7, FileName: "a'b\"c\\d,{}.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab"},
@@ -92,12 +92,12 @@ func grouped(entries []job.Entry) map[string][]job.Entry {
 	return news
 }
 
-func TestARowSurvivesTheWayThroughTheDatabase(t *testing.T) {
+func TestARecordIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
 	id := newJob(t)
 	row := job.New(id)
-	for _, e := range life(id, 1) {
+	for _, e := range history(id, 1) {
 		row.Merge([]job.Entry{e})
 		grown, err := stores[0].Merge(kit.Context(), map[string][]job.Entry{id: {e}})
 		if err != nil {
@@ -117,11 +117,11 @@ func TestARowSurvivesTheWayThroughTheDatabase(t *testing.T) {
 	}
 }
 
-func TestAFailureIsKeptWithItsReason(t *testing.T) {
+func TestAFailureIsStoredWithItsReason(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
 	id := newJob(t)
-	entries := append(life(id, 1)[:1], job.Entry{Event: event.Failed{JobID: id, Code: "c", Detail: `d "e"`, Retryable: true}, Seq: 2, Time: time.Now()})
+	entries := append(history(id, 1)[:1], job.Entry{Event: event.Failed{JobID: id, Code: "c", Detail: `d "e"`, Retryable: true}, Seq: 2, Time: time.Now()})
 	if _, err := stores[0].Merge(kit.Context(), grouped(entries)); err != nil {
 		t.Fatal(err)
 	}
@@ -131,11 +131,11 @@ func TestAFailureIsKeptWithItsReason(t *testing.T) {
 	}
 }
 
-func TestARowIsNotShownBeforeItsBeginning(t *testing.T) {
+func TestARecordIsNotFoundBeforeReceived(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
 	id := newJob(t)
-	entries := life(id, 1)
+	entries := history(id, 1)
 	grown, err := stores[0].Merge(kit.Context(), grouped(entries[1:]))
 	if err != nil || len(grown) != 0 {
 		t.Fatalf("%+v, %v", grown, err)
@@ -152,19 +152,19 @@ func TestARowIsNotShownBeforeItsBeginning(t *testing.T) {
 	}
 }
 
-func TestARowOfAnErasedJobHoldsNothingOfIt(t *testing.T) {
+func TestTheRowOfAnErasedJobIsATombstone(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
-	for name, order := range map[string]func(life, erasure []job.Entry) [2][]job.Entry{
-		"at the end":      func(life, erasure []job.Entry) [2][]job.Entry { return [2][]job.Entry{life, erasure} },
-		"before all else": func(life, erasure []job.Entry) [2][]job.Entry { return [2][]job.Entry{erasure, life} },
-		"all at once":     func(life, erasure []job.Entry) [2][]job.Entry { return [2][]job.Entry{append(life, erasure...)} },
-		"before the facts": func(life, erasure []job.Entry) [2][]job.Entry {
-			return [2][]job.Entry{append(life[:1:1], erasure...), life[1:]}
+	for name, order := range map[string]func(history, erasure []job.Entry) [2][]job.Entry{
+		"at the end":      func(history, erasure []job.Entry) [2][]job.Entry { return [2][]job.Entry{history, erasure} },
+		"before all else": func(history, erasure []job.Entry) [2][]job.Entry { return [2][]job.Entry{erasure, history} },
+		"all at once":     func(history, erasure []job.Entry) [2][]job.Entry { return [2][]job.Entry{append(history, erasure...)} },
+		"before the facts": func(history, erasure []job.Entry) [2][]job.Entry {
+			return [2][]job.Entry{append(history[:1:1], erasure...), history[1:]}
 		},
 	} {
 		id := newJob(t)
-		for _, part := range order(life(id, 1), []job.Entry{{Event: event.Erased{JobID: id}, Seq: 11, Time: time.Now()}}) {
+		for _, part := range order(history(id, 1), []job.Entry{{Event: event.Erased{JobID: id}, Seq: 11, Time: time.Now()}}) {
 			if _, err := stores[0].Merge(kit.Context(), grouped(part)); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -176,7 +176,7 @@ func TestARowOfAnErasedJobHoldsNothingOfIt(t *testing.T) {
 	}
 }
 
-func TestDeletedTokensAreRememberedAndTheirJobsFound(t *testing.T) {
+func TestDeletedTokensAreStoredAndTheirJobsFound(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
 	jobs := map[string]bool{}
@@ -209,14 +209,14 @@ func TestDeletedTokensAreRememberedAndTheirJobsFound(t *testing.T) {
 	}
 }
 
-func TestCopiesMayCommitInAnyOrder(t *testing.T) {
+func TestReplicasMayCommitInAnyOrder(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
 	var all []job.Entry
 	want := map[string]job.Snapshot{}
 	for i := range 40 {
 		id := newJob(t)
-		entries := life(id, uint64(100*i+1))
+		entries := history(id, uint64(100*i+1))
 		all = append(all, entries...)
 		row := job.New(id)
 		row.Merge(entries)
@@ -251,7 +251,7 @@ func TestCopiesMayCommitInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestWhatTheDatabaseRefusesIsInvalid(t *testing.T) {
+func TestAValueThatTheDatabaseRefusesIsInvalid(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
 	for name, e := range map[string]event.Event{
@@ -261,7 +261,7 @@ func TestWhatTheDatabaseRefusesIsInvalid(t *testing.T) {
 		"large":    event.Attempted{JobID: newJob(t), Attempt: 1 << 33},
 	} {
 		good := newJob(t)
-		news := grouped(append(life(good, 1), job.Entry{Event: e, Seq: 99, Time: time.Now()}))
+		news := grouped(append(history(good, 1), job.Entry{Event: e, Seq: 99, Time: time.Now()}))
 		if _, err := stores[0].Merge(kit.Context(), news); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -271,7 +271,7 @@ func TestWhatTheDatabaseRefusesIsInvalid(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatIsNotSetUpIsAway(t *testing.T) {
+func TestADatabaseThatIsNotMigratedIsUnavailable(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
 	kit.Database()
@@ -292,7 +292,7 @@ func BenchmarkMerge(b *testing.B) {
 			for b.Loop() {
 				batch = batch[:0]
 				for i := 0; len(batch) < size; i++ {
-					batch = append(batch, life(newJob(b), uint64(events+100*i+1))...)
+					batch = append(batch, history(newJob(b), uint64(events+100*i+1))...)
 				}
 				events += len(batch)
 				if _, err := stores[0].Merge(kit.Context(), grouped(batch)); err != nil {

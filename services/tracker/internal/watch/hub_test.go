@@ -94,7 +94,7 @@ func current(t *testing.T, w *watch.Watch) (*watch.Version, <-chan struct{}) {
 	return v, news
 }
 
-func TestASlowViewerMissesWhatIsOldAndHoldsNobodyUp(t *testing.T) {
+func TestASlowClientMissesVersionsAndDelaysNobody(t *testing.T) {
 	t.Parallel()
 	r := &row{now: version(1, job.Processing)}
 	h := watch.NewHub(&subscriber{subscribed: map[string]bool{}}, r)
@@ -127,7 +127,7 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-func TestTheResultIsReadOnceForAllViewers(t *testing.T) {
+func TestTheResultIsReadOnceForAllWatches(t *testing.T) {
 	t.Parallel()
 	r := &row{now: version(1, job.Processing)}
 	h := watch.NewHub(&subscriber{subscribed: map[string]bool{}}, r)
@@ -161,7 +161,7 @@ func TestTheResultIsReadOnceForAllViewers(t *testing.T) {
 	}
 }
 
-func TestAJobThatNobodyWatchesIsForgotten(t *testing.T) {
+func TestAJobThatIsNotWatchedIsUnsubscribed(t *testing.T) {
 	t.Parallel()
 	e, r := &subscriber{subscribed: map[string]bool{}}, &row{now: version(1, job.Processing)}
 	h := watch.NewHub(e, r)
@@ -191,7 +191,7 @@ func TestAJobThatNobodyWatchesIsForgotten(t *testing.T) {
 	}
 }
 
-func TestAViewerWhoLeavesDoesNotCutTheOthersReading(t *testing.T) {
+func TestAClientThatDisconnectsDoesNotAbortTheReadOfOthers(t *testing.T) {
 	t.Parallel()
 	r := &row{now: version(1, job.Processing), gate: make(chan struct{})}
 	h := watch.NewHub(&subscriber{subscribed: map[string]bool{}}, r)
@@ -214,7 +214,7 @@ func TestAViewerWhoLeavesDoesNotCutTheOthersReading(t *testing.T) {
 	}
 }
 
-func TestAReadThatFailsIsToldAndTriedAgain(t *testing.T) {
+func TestAFailedReadIsReportedAndRepeated(t *testing.T) {
 	t.Parallel()
 	r := &row{now: version(1, job.Processing)}
 	h := watch.NewHub(&subscriber{subscribed: map[string]bool{}}, r)
