@@ -168,8 +168,10 @@ type answer struct {
 		JobID     string          `json:"job_id"`
 		TokenID   string          `json:"token_id"`
 		Status    string          `json:"status"`
+		Stage     string          `json:"stage"`
 		Progress  int             `json:"progress"`
 		Result    json.RawMessage `json:"result"`
+		Warnings  []string        `json:"warnings"`
 		Message   string          `json:"message"`
 		Analysis  string          `json:"analysis_message"`
 		Error     json.RawMessage `json:"error"`
@@ -249,11 +251,13 @@ type frame struct {
 	body    struct {
 		JobID    string          `json:"job_id"`
 		Status   string          `json:"status"`
+		Stage    string          `json:"stage"`
 		Progress int             `json:"progress"`
 		Message  string          `json:"message"`
 		Analysis string          `json:"analysis_message"`
 		NextTry  time.Time       `json:"next_attempt_at"`
 		Result   json.RawMessage `json:"result"`
+		Warnings []string        `json:"warnings"`
 		Error    json.RawMessage `json:"error"`
 	}
 }

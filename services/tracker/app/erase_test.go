@@ -143,7 +143,7 @@ func TestStreamsOfAJobEndWhenItIsErased(t *testing.T) {
 	j.erase(http.StatusOK, "deleted")
 	for i, message := range []string{"작업 삭제됨", "Job deleted"} {
 		rest := streams[i].rest()
-		if len(rest) != 1 || rest[0].body.Status != "canceled" || rest[0].body.Message != message || rest[0].body.Progress != 70 || rest[0].id <= seen.id {
+		if len(rest) != 1 || rest[0].body.Status != "canceled" || rest[0].body.Stage != "erased" || rest[0].body.Message != message || rest[0].body.Progress != 70 || rest[0].id <= seen.id {
 			t.Errorf("after the erasure came %+v", rest)
 		}
 	}

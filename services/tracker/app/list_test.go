@@ -88,7 +88,8 @@ func (c *env) many(n int, step time.Duration) (ids []string) {
 	c.exec(`
 		INSERT INTO tracker.analysis_results
 		    (job_id, token_id, status, stage, progress, version, error_code, error_detail, error_retryable, created_at, updated_at)
-		SELECT ('01890a5d-ac96-774b-bcce-' || lpad(to_hex($1::int - i), 12, '0'))::uuid, 1 + i % 3, s, s,
+		SELECT ('01890a5d-ac96-774b-bcce-' || lpad(to_hex($1::int - i), 12, '0'))::uuid, 1 + i % 3, s,
+		       CASE s WHEN 'processing' THEN 'received' ELSE s END,
 		       CASE s WHEN 'completed' THEN 100 ELSE 10 END, 1,
 		       CASE s WHEN 'failed' THEN 'c' END, CASE s WHEN 'failed' THEN 'd' END, CASE s WHEN 'failed' THEN true END, at, at
 		FROM generate_series(0, $1 - 1) AS i,

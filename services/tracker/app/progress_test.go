@@ -24,7 +24,7 @@ func TestAStreamSendsEachStageAndEnds(t *testing.T) {
 	first := s.next()
 	t.Logf("first frame after %v", first.at.Sub(asked))
 	if first.retry != "2000" || first.id != 1 ||
-		first.data != `{"job_id":"`+j.id+`","status":"processing","progress":10,"message":"업로드 시작","result":null}` {
+		first.data != `{"job_id":"`+j.id+`","status":"processing","stage":"received","progress":10,"message":"업로드 시작","result":null}` {
 		t.Errorf("first frame %+v", first)
 	}
 	for k, want := range map[string]string{
@@ -35,25 +35,26 @@ func TestAStreamSendsEachStageAndEnds(t *testing.T) {
 		}
 	}
 	for _, step := range []struct {
-		happens  func()
+		publish  func()
+		stage    string
 		progress int
 		message  string
 		analysis string
 	}{
-		{func() { j.uploading(0) }, 40, "S3 업로드 중...", ""},
-		{func() { j.uploading(999) }, 68, "S3 업로드 중...", ""},
-		{j.stored, 70, "분석 서버 요청 중...", ""},
-		{func() { j.attempted(1); j.dispatched(1) }, 90, "분석 중... 결과 대기", ""},
-		{func() { j.progressed(100, "<거의>") }, 99, "분석 중... 결과 대기", "<거의>"},
+		{func() { j.uploading(0) }, "uploading", 40, "S3 업로드 중...", ""},
+		{func() { j.uploading(999) }, "uploading", 68, "S3 업로드 중...", ""},
+		{j.stored, "stored", 70, "분석 서버 요청 중...", ""},
+		{func() { j.attempted(1); j.dispatched(1) }, "dispatched", 90, "분석 중... 결과 대기", ""},
+		{func() { j.progressed(100, "<거의>") }, "dispatched", 99, "분석 중... 결과 대기", "<거의>"},
 	} {
-		step.happens()
-		if f := s.next(); f.body.Progress != step.progress || f.body.Message != step.message || f.body.Analysis != step.analysis || string(f.body.Result) != "null" {
-			t.Errorf("want %d %q, got %s", step.progress, step.message, f.data)
+		step.publish()
+		if f := s.next(); f.body.Stage != step.stage || f.body.Progress != step.progress || f.body.Message != step.message || f.body.Analysis != step.analysis || string(f.body.Result) != "null" {
+			t.Errorf("want %s %d %q, got %s", step.stage, step.progress, step.message, f.data)
 		}
 	}
 	j.completed("{\"lines\":\n[1,\n2]}")
 	rest := s.rest()
-	if len(rest) != 1 || rest[0].body.Status != "completed" || rest[0].body.Progress != 100 ||
+	if len(rest) != 1 || rest[0].body.Status != "completed" || rest[0].body.Stage != "completed" || rest[0].body.Progress != 100 ||
 		string(rest[0].body.Result) != `{"lines":[1,2]}` || rest[0].body.Message != "분석 완료" {
 		t.Errorf("the end: %+v", rest)
 	}

@@ -1,8 +1,10 @@
 package app_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +18,7 @@ func TestAResultShowsAJobFromReceivedToCompleted(t *testing.T) {
 	j := open(t, nil).job()
 	j.received()
 	a := j.until("processing", 10)
-	if a.body.JobID != j.id || a.body.TokenID != "7" || a.body.Message != "업로드 시작" || string(a.body.Result) != "null" ||
+	if a.body.JobID != j.id || a.body.TokenID != "7" || a.body.Stage != "received" || a.body.Message != "업로드 시작" || string(a.body.Result) != "null" ||
 		string(a.body.Error) != "null" || a.body.Cached || a.body.CreatedAt.IsZero() || a.body.UpdatedAt != a.body.CreatedAt {
 		t.Errorf("at first: %s", a.raw)
 	}
@@ -28,7 +30,7 @@ func TestAResultShowsAJobFromReceivedToCompleted(t *testing.T) {
 	j.dispatched(1)
 	j.until("processing", 90)
 	j.progressed(50, "음높이")
-	if a = j.until("processing", 94); a.body.Analysis != "음높이" || a.body.Message != "분석 중... 결과 대기" {
+	if a = j.until("processing", 94); a.body.Stage != "dispatched" || a.body.Analysis != "음높이" || a.body.Message != "분석 중... 결과 대기" {
 		t.Errorf("the analysis server's message: %s", a.raw)
 	}
 	j.completed(`{"score": 0.5, "text": "a\u0000b", "lines": ["1\n2"]}`)
@@ -137,7 +139,7 @@ func TestAnAcceptedJobIsFoundBeforeItIsRecorded(t *testing.T) {
 	j.received()
 	a := j.get(j.resultURL(), nil)
 	if a.status != http.StatusOK || a.header.Get("ETag") != `"0-ko"` || a.body.Status != "processing" || a.body.Progress != 10 ||
-		a.body.TokenID != "7" || a.body.Message != "업로드 시작" || a.body.CreatedAt.IsZero() {
+		a.body.TokenID != "7" || a.body.Stage != "received" || a.body.Message != "업로드 시작" || a.body.CreatedAt.IsZero() {
 		t.Errorf("before: %d %v %s", a.status, a.header, a.raw)
 	}
 	s := j.stream(j.progressURL(), nil)
@@ -226,6 +228,36 @@ func TestALongPollOfAChangedOrEndedJobDoesNotWait(t *testing.T) {
 		a := j.get(j.resultURL()+"?wait="+wait, nil)
 		if a.status != http.StatusUnprocessableEntity || a.body.Code != "validation-failed" || !strings.Contains(a.raw, `"pointer":"wait"`) {
 			t.Errorf("wait=%s: %d %s", wait, a.status, a.raw)
+		}
+	}
+}
+
+func TestWarningsAboutAReportAreInTheResultAndInTheLastFrame(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	for _, warnings := range [][]string{nil, {"no-results"}, {"no-results", "non-finite-numbers"}} {
+		j := c.job()
+		j.received()
+		j.until("processing", 10)
+		live := j.stream(j.progressURL(), nil)
+		live.next()
+		j.publish(event.Completed{JobID: j.id, Attempt: 1, Result: json.RawMessage(`{}`), Warnings: warnings})
+		a := j.until("completed", 100)
+		frames := append(live.rest(), j.stream(j.progressURL(), nil).rest()...) // as it ends, and afterwards
+		if !slices.Equal(a.body.Warnings, warnings) || len(frames) != 2 {
+			t.Fatalf("%v: %s, %d frames", warnings, a.raw, len(frames))
+		}
+		for _, f := range frames {
+			if !slices.Equal(f.body.Warnings, warnings) {
+				t.Errorf("%v: frame %s", warnings, f.data)
+			}
+		}
+		if absent := !strings.Contains(a.raw+frames[0].data, "warnings"); absent != (warnings == nil) {
+			t.Errorf("%v: %s %s", warnings, a.raw, frames[0].data)
+		}
+		j.erase(http.StatusOK, "deleted")
+		if rows := c.rows(); strings.Contains(rows, "no-results") {
+			t.Errorf("the tombstone holds %s", rows)
 		}
 	}
 }

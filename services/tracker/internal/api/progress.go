@@ -189,12 +189,14 @@ func (s *stream) write(p []byte) error {
 type frameBody struct {
 	JobID         string       `json:"job_id"`
 	Status        job.Status   `json:"status"`
+	Stage         job.Stage    `json:"stage"`
 	Progress      int          `json:"progress"`
 	Message       string       `json:"message"`
 	Analysis      string       `json:"analysis_message,omitempty"` // the analysis server's own words
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // in the stage waiting
 	Refused       string       `json:"refused_code,omitempty"`     // in the stage refused: why
 	Result        job.Result   `json:"result"`
+	Warnings      job.Warnings `json:"warnings,omitempty"` // what was corrected in the analysis server's report
 	Error         *job.Failure `json:"error,omitempty"`
 }
 
@@ -206,8 +208,9 @@ func (s *stream) frame(v *watch.Version) ([]byte, error) {
 		data := json.NewEncoder(&b) // ends the line, and lets no line break through
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
-			JobID: now.JobID, Status: frameStatus(now.Status), Progress: now.Progress,
-			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.RefusedCode, Result: now.Result, Error: failure(now, s.language),
+			JobID: now.JobID, Status: frameStatus(now.Status), Stage: now.Stage, Progress: now.Progress,
+			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.RefusedCode,
+			Result: now.Result, Warnings: now.Warnings, Error: failure(now, s.language),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)
 		}

@@ -17,6 +17,7 @@ type jobBody struct {
 	JobID         string       `json:"job_id"`
 	TokenID       string       `json:"token_id"`
 	Status        job.Status   `json:"status"`
+	Stage         job.Stage    `json:"stage"`
 	Progress      int          `json:"progress"`
 	Message       string       `json:"message"`
 	Analysis      string       `json:"analysis_message,omitempty"` // the analysis server's own words
@@ -29,7 +30,7 @@ type jobBody struct {
 
 func bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	return jobBody{
-		JobID: s.JobID, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Progress: s.Progress,
+		JobID: s.JobID, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Stage: s.Stage, Progress: s.Progress,
 		Message: s.Text(l), Analysis: s.Message, Error: failure(s, l), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 		NextAttemptAt: s.NextAttemptAt, Refused: s.RefusedCode,
 	}
@@ -38,8 +39,9 @@ func bodyOf(s job.Snapshot, l locale.Language) jobBody {
 // resultBody is the response to GET /tokens/analysis-result/{job_id}.
 type resultBody struct {
 	jobBody
-	Result job.Result `json:"result"`
-	Cached bool       `json:"cached"` // kept for clients that read it; nothing is cached
+	Result   job.Result   `json:"result"`
+	Warnings job.Warnings `json:"warnings,omitempty"` // what was corrected in the analysis server's report
+	Cached   bool         `json:"cached"`             // kept for clients that read it; nothing is cached
 }
 
 // failure says why a job failed, in a language; nil if it has not.
@@ -94,7 +96,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	h.Set("Content-Language", string(language))
-	return httpd.JSON(w, http.StatusOK, resultBody{jobBody: bodyOf(s, language), Result: s.Result})
+	return httpd.JSON(w, http.StatusOK, resultBody{jobBody: bodyOf(s, language), Result: s.Result, Warnings: s.Warnings})
 }
 
 // longPoll returns the job as soon as it has ended or has changed, compared to its first version;

@@ -223,7 +223,8 @@ func (r *Record) applyCompleted(e Entry, ev event.Completed) {
 	if ev.Attempt > r.ProgressAttempt {
 		r.AnalysisJobID = ""
 	}
-	r.Result, r.Progress, r.ProgressAttempt = e.Result, progressCompleted, ev.Attempt
+	r.Result, r.Warnings = e.Result, NewWarnings(ev.Warnings)
+	r.Progress, r.ProgressAttempt = progressCompleted, ev.Attempt
 	if r.Duration == 0 {
 		r.Duration = e.Result.duration()
 	}

@@ -50,7 +50,7 @@ func progressed(n, percent int, message string) event.Event {
 }
 
 func completed(n int) event.Event {
-	return event.Completed{JobID: id, Attempt: n, Result: json.RawMessage(`{"score":1}`)}
+	return event.Completed{JobID: id, Attempt: n, Result: json.RawMessage(`{"score":1}`), Warnings: []string{"non-finite-numbers"}}
 }
 
 func failed(n int) event.Event {
@@ -184,11 +184,11 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 			retried(2), attempted(2), progressed(2, 80, "two"), dispatched(2), completed(2)),
 		"retried twice, failed": history(received(), stored(), attempted(1), failed(1), retried(2), attempted(2), dispatched(2),
 			progressed(2, 80, "two"), failed(2), retried(3), attempted(3), dispatched(3), progressed(3, 10, "three"), failed(3)),
-		"waiting":                               history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 3), waiting(1, 2)),
-		"waited, taken":                         history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 2), dispatched(1)),
-		"waited, reported":                      history(received(), stored(), attempted(1), waiting(1, 1), progressed(1, 10, "quick"), waiting(1, 2)),
+		"waiting":          history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 3), waiting(1, 2)),
+		"waited, taken":    history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 2), dispatched(1)),
+		"waited, reported": history(received(), stored(), attempted(1), waiting(1, 1), progressed(1, 10, "quick"), waiting(1, 2)),
 		"accepted at one replica, waiting at another": history(received(), stored(), attempted(1), waiting(1, 1), dispatched(1), waiting(1, 2)),
-		"waited, canceled":                      history(received(), stored(), attempted(1), waiting(1, 1), canceled(), waiting(1, 2)),
+		"waited, canceled":                            history(received(), stored(), attempted(1), waiting(1, 1), canceled(), waiting(1, 2)),
 		"waited too long, retried": history(received(), stored(), attempted(1), waiting(1, 1), failed(1), waiting(1, 2),
 			retried(2), attempted(2), waiting(2, 3), waiting(1, 4)),
 		"waited, completed": history(received(), stored(), attempted(1), waiting(1, 1), dispatched(1), progressed(1, 50, "x"), lapsed(1),
@@ -377,10 +377,10 @@ func TestALiveUpdateHasNoResult(t *testing.T) {
 	if err := json.Unmarshal(body, &back); err != nil {
 		t.Fatal(err)
 	}
-	if r.Result == "" || back.Result != "" {
-		t.Errorf("result %q became %q", r.Result, back.Result)
+	if r.Result == "" || back.Result != "" || r.Warnings == "" || back.Warnings != "" {
+		t.Errorf("result %q became %q, warnings %q %q", r.Result, back.Result, r.Warnings, back.Warnings)
 	}
-	if back.Result = r.Result; back != r.Snapshot {
+	if back.Result, back.Warnings = r.Result, r.Warnings; back != r.Snapshot {
 		t.Errorf("%+v became %+v", r.Snapshot, back)
 	}
 	if strings.Contains(string(body), "next_attempt_at") {

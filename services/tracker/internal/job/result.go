@@ -1,6 +1,9 @@
 package job
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // Result is what an analysis found, as JSON text; empty if there is none.
 type Result string
@@ -26,4 +29,19 @@ func (r Result) duration() float64 {
 		return 0
 	}
 	return found.Duration
+}
+
+// Warnings are codes of what was corrected in the analysis server's report, separated by commas. A
+// string keeps records comparable.
+type Warnings string
+
+// NewWarnings makes warnings of codes.
+func NewWarnings(codes []string) Warnings { return Warnings(strings.Join(codes, ",")) }
+
+// MarshalJSON implements json.Marshaler. Warnings are a list.
+func (w Warnings) MarshalJSON() ([]byte, error) {
+	if w == "" {
+		return []byte("[]"), nil
+	}
+	return json.Marshal(strings.Split(string(w), ","))
 }

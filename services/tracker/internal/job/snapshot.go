@@ -59,6 +59,7 @@ type Snapshot struct {
 	Version       int64     `json:"version"`
 	Error         Failure   `json:"error,omitzero"`
 	Result        Result    `json:"-"`
+	Warnings      Warnings  `json:"-"` // about the result, with which it is read
 	CreatedAt     time.Time `json:"created_at"`
 	UpdatedAt     time.Time `json:"updated_at"`
 }

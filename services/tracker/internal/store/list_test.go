@@ -80,7 +80,7 @@ func planned(t testing.TB, explain string, jobs int) (context.Context, *store.St
 	const fill = `
 		INSERT INTO tracker.analysis_results
 		    (job_id, token_id, status, stage, progress, version, error_code, error_detail, error_retryable, created_at, updated_at)
-		SELECT gen_random_uuid(), 1 + i % 10, s, s, CASE s WHEN 'completed' THEN 100 ELSE 10 END, 1,
+		SELECT gen_random_uuid(), 1 + i % 10, s, CASE s WHEN 'processing' THEN 'received' ELSE s END, CASE s WHEN 'completed' THEN 100 ELSE 10 END, 1,
 		       CASE s WHEN 'failed' THEN 'c' END, CASE s WHEN 'failed' THEN 'd' END, CASE s WHEN 'failed' THEN true END, at, at
 		FROM generate_series(0, $1 - 1) AS i,
 		     LATERAL (SELECT (ARRAY ['processing', 'completed', 'failed', 'canceled'])[1 + (i / 10) % 4], $2::timestamptz + i * interval '1s') AS made (s, at)`

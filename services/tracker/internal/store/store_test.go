@@ -72,7 +72,7 @@ func history(id string, first uint64) []job.Entry {
 		event.Progressed{JobID: id, Attempt: 1, Percent: 50, Message: "음높이"},
 		event.Attempted{JobID: id, Attempt: 2},
 		event.Dispatched{JobID: id, Attempt: 2},
-		event.Completed{JobID: id, Attempt: 2, Result: json.RawMessage(`{"text": "a\u0000b", "more": [1, "}"]}`)},
+		event.Completed{JobID: id, Attempt: 2, Result: json.RawMessage(`{"text": "a\u0000b", "more": [1, "}"]}`), Warnings: []string{"no-results", "non-finite-numbers"}},
 	}
 	entries := make([]job.Entry, len(events))
 	for i, e := range events {
