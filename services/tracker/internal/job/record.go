@@ -186,7 +186,7 @@ func (r *Record) applyProgress(e Entry) {
 	}
 }
 
-// applyReceived takes the facts of the upload, except those that stored has told already.
+// applyReceived takes the facts of the upload, except those that are known from stored.
 func (r *Record) applyReceived(e Entry, ev event.Received) {
 	r.TokenID, r.FileName, r.CreatedAt = ev.TokenID, ev.FileName, databaseTime(e.Time)
 	if r.Key == "" {
@@ -199,7 +199,7 @@ func (r *Record) applyReceived(e Entry, ev event.Received) {
 
 func (r *Record) applyStored(e Entry, ev event.Stored) {
 	r.Bucket, r.Key = ev.Bucket, ev.Key
-	r.Duration = cmp.Or(ev.Duration, r.Duration) // the result may have told it before
+	r.Duration = cmp.Or(ev.Duration, r.Duration) // it may be known from the result
 	r.MediaType, r.Size, r.SHA256 = ev.MediaType, ev.Size, ev.SHA256
 	r.setStatus(e.Seq, Processing, Failure{})
 	r.raiseProgress(0, progressStored)

@@ -31,8 +31,8 @@ func Stages() []Stage {
 	}
 }
 
-// Text is the sentence that clients read in a stage. That of StageWaiting tells the time of the
-// next attempt.
+// Text is the sentence that clients read in a stage. That of StageWaiting has the time of the next
+// attempt.
 func (s Stage) Text(l locale.Language, next time.Time) string {
 	return locale.TextAt(l, s.message(), next)
 }

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// contentDisposition tells a browser what to do with a recording, and its name
-// (RFC 6266): in filename* as it is, and in filename as far as it is ASCII, for
-// clients that know no other. It is ASCII as a whole, since S3 signs it.
+// contentDisposition is the header of a recording (RFC 6266): whether a browser plays or saves it,
+// and its name, unchanged in filename* and converted to ASCII in filename, for clients that do not
+// know filename*. The whole value is ASCII, since S3 signs it.
 func contentDisposition(download bool, name string) string {
 	kind := "inline"
 	if download {
@@ -21,9 +21,9 @@ func contentDisposition(download bool, name string) string {
 	return fmt.Sprintf(`%s; filename="%s"; filename*=UTF-8''%s`, kind, asciiName(name), extendedValue(name))
 }
 
-// asciiName is a name in ASCII: accents are taken off, a run of other characters
-// becomes one underscore. Quotes, backslashes and percent signs are among those,
-// since clients read them in several ways (RFC 6266, appendix D).
+// asciiName converts a name to ASCII: accents are removed, and a run of other characters becomes
+// one underscore. Quotes, backslashes and percent signs are replaced too, since clients decode them
+// differently (RFC 6266, appendix D).
 func asciiName(name string) string {
 	var b strings.Builder
 	gap := false
@@ -37,7 +37,7 @@ func asciiName(name string) string {
 		}
 	}
 	ascii := b.String()
-	if strings.HasPrefix(ascii, "_.") || ascii == "_" { // nothing of it could be read
+	if strings.HasPrefix(ascii, "_.") || ascii == "_" { // no character of it is ASCII
 		return "recording" + ascii[1:]
 	}
 	return ascii

@@ -1,0 +1,110 @@
+package command
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+const id = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// logOf is a log with a second between two events.
+func logOf(events ...event.Event) event.Log {
+	log := make(event.Log, len(events))
+	for i, e := range events {
+		log[i] = event.Record{Event: e, Seq: uint64(i + 1), Time: began.Add(time.Duration(i) * time.Second)}
+	}
+	return log
+}
+
+func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
+	t.Parallel()
+	received, stored := event.Received{JobID: id}, event.Stored{JobID: id, Key: "k"}
+	failed := func(retryable bool) event.Failed {
+		return event.Failed{JobID: id, Attempt: 1, Code: "c", Retryable: retryable}
+	}
+	canceled, second := event.Canceled{JobID: id}, event.Retried{JobID: id, Attempt: 2}
+	for name, c := range map[string]struct {
+		log    event.Log
+		action Action
+		force  bool
+		want   event.Event
+		code   string // of the error
+	}{
+		"cancel without a log":           {nil, Cancel, false, nil, "job-not-found"},
+		"cancel an erased job":           {logOf(received, event.Erased{JobID: id}), Cancel, false, nil, "job-erased"},
+		"cancel a job under way":         {logOf(received), Cancel, false, canceled, ""},
+		"cancel a canceled job":          {logOf(received, canceled), Cancel, false, nil, ""},
+		"cancel a completed job":         {logOf(received, event.Completed{JobID: id}), Cancel, false, nil, "job-not-cancelable"},
+		"retry a job under way":          {logOf(received, stored), Retry, true, nil, "job-not-retryable"},
+		"retry a failed job":             {logOf(received, stored, failed(true)), Retry, false, second, ""},
+		"retry a failed upload":          {logOf(received, failed(true)), Retry, true, nil, "job-not-retryable"},
+		"retry a permanent failure":      {logOf(received, stored, failed(false)), Retry, false, nil, "not-retryable"},
+		"force to retry it":              {logOf(received, stored, failed(false)), Retry, true, second, ""},
+		"retry a canceled job":           {logOf(received, stored, canceled), Retry, true, nil, "job-not-retryable"},
+		"retry a failure without a body": {logOf(received, stored, event.Unreadable{JobID: id, Of: event.NameFailed}), Retry, false, event.Retried{JobID: id, Attempt: 1}, ""},
+	} {
+		got, err := controlRule(id, c.action, c.force)(c.log)
+		code := ""
+		if f, ok := errors.AsType[*fault.Error](err); ok {
+			code = f.Code
+		}
+		if got != c.want || code != c.code {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+func TestTheLogAloneDecidesOnADeadline(t *testing.T) {
+	t.Parallel()
+	d := Deadlines{Dispatch: time.Hour, Factor: 10, Min: 10 * time.Minute, Max: 2 * time.Hour}
+	received, stored := event.Received{JobID: id}, event.Stored{JobID: id, Key: "k", Duration: 180}
+	attempted, dispatched := event.Attempted{JobID: id, Attempt: 1}, event.Dispatched{JobID: id, Attempt: 1}
+	lapsed := event.Lapsed{JobID: id, Attempt: 1}
+	for name, c := range map[string]struct {
+		log  event.Log
+		from int // which event the deadline counts from
+		took time.Duration
+		want event.Name // empty is none
+		code string
+	}{
+		"received":            {logOf(received), 0, time.Hour, event.NameFailed, "dispatch-timeout"},
+		"stored, attempted":   {logOf(received, stored, attempted), 0, time.Hour, event.NameFailed, "dispatch-timeout"},
+		"dispatched":          {logOf(received, stored, attempted, dispatched), 3, 30 * time.Minute, event.NameLapsed, ""},
+		"lapsed":              {logOf(received, stored, attempted, dispatched, lapsed), 4, time.Hour, event.NameFailed, "analysis-timeout"},
+		"retried":             {logOf(received, stored, attempted, event.Failed{JobID: id, Attempt: 1}, event.Retried{JobID: id, Attempt: 2}), 4, time.Hour, event.NameFailed, "dispatch-timeout"},
+		"canceled":            {logOf(received, event.Canceled{JobID: id}), 1, 1000 * time.Hour, "", ""},
+		"completed":           {logOf(received, stored, event.Completed{JobID: id}), 2, 1000 * time.Hour, "", ""},
+		"a log that is empty": {nil, 0, time.Hour, "", ""},
+	} {
+		from := began.Add(time.Duration(c.from) * time.Second)
+		if early, err := d.rule(from.Add(c.took - time.Nanosecond))(c.log); early != nil || err != nil {
+			t.Errorf("%s, too early: %+v, %v", name, early, err)
+		}
+		got, err := d.rule(from.Add(c.took))(c.log)
+		if err != nil || (got == nil) != (c.want == "") {
+			t.Errorf("%s: %+v, %v", name, got, err)
+			continue
+		}
+		if failed, _ := got.(event.Failed); got != nil && (got.Name() != c.want || failed.Code != c.code) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestErasedNamesWhatTheLogHasInStaging(t *testing.T) {
+	t.Parallel()
+	log := logOf(event.Received{JobID: id, Entry: "upload"}, event.Completed{JobID: id, ResultEntry: "result"})
+	if e := erased(id, log); len(e.Staged) != 2 || e.Staged[0] != "upload" || e.Staged[1] != "result" {
+		t.Errorf("%+v", e)
+	}
+	if e := erased(id, nil); e.Staged != nil || statusOf(logOf(e)) != job.Erased {
+		t.Errorf("%+v", e)
+	}
+}
