@@ -57,16 +57,16 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		Presigned: cfg.URLStyle == objects.Presigned, Status: cfg.StatusURL, MaxStatus: cfg.MaxWebhookBytes, Log: log,
 	})
 	counts.Gauge("sori_analysis_breaker_open", "1 while the analysis server is given a rest", client.Resting)
-	options := analysis.Options{
-		MaxAttempts: cfg.MaxAttempts, PollEvery: cfg.PollEvery, HasStatus: events.Mark("ANALYSIS_STATUS", cfg.StatusURL.Key()),
+	deps := analysis.Dependencies{
+		Jobs: events, Progress: events, Staging: events,
+		Links:    objects.New(s3, cfg.Objects, cfg.URLStyle, cfg.URLValid),
+		Analyzer: client, Signer: analysis.NewSigner(&cfg.Webhook, cfg.WebhookSecret.Reveal()),
+		StatusSeen: events.Mark("ANALYSIS_STATUS", cfg.StatusURL.Key()),
 	}
 	if cfg.MaxRunning > 0 {
-		options.Running = events.Slots("ANALYSIS_SLOTS", cfg.MaxRunning)
+		deps.Slots = events.Slots("ANALYSIS_SLOTS", cfg.MaxRunning)
 	}
-	core := analysis.New(events, events,
-		objects.New(s3, cfg.Objects, cfg.URLStyle, cfg.URLValid), client,
-		analysis.NewSigner(&cfg.Webhook, cfg.WebhookSecret.Reveal()),
-		options)
+	core := analysis.New(deps, analysis.Options{MaxAttempts: cfg.MaxAttempts, PollInterval: cfg.PollEvery})
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(),
 		Links: map[string]string{"webhook": api.WebhookPath, "health": "/readyz"},
@@ -86,7 +86,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 
 // consumers are the parts that handle events: one for each kind, since a consumer with several
 // filters is slow where few subjects match.
-func consumers(cfg *Config, events *bus.Bus, core *analysis.Core, counts *metrics.Registry) []lifecycle.Part {
+func consumers(cfg *Config, events *bus.Bus, core *analysis.Dispatcher, counts *metrics.Registry) []lifecycle.Part {
 	consumer := func(name event.Name, handle func(context.Context, bus.Delivery) error) bus.Consumer {
 		return bus.Consumer{
 			Name: Name + "-" + string(name), Filters: []string{event.Every(name)},

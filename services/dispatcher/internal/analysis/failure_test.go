@@ -65,7 +65,7 @@ func TestARejectionLastsUnlessItsBodySaysOtherwise(t *testing.T) {
 		`{"code":"dispatch-timeout"}`:                    {"analysis-rejected", false},
 		`{"type":"about:blank","title":"Bad","status":400,"detail":"x","code":"c","retryable":true}`: {"c", true},
 	} {
-		code, retryable := Rejection([]byte(body))
+		code, retryable := ParseRejection([]byte(body))
 		if code != want.code || retryable != want.retryable {
 			t.Errorf("%s: %s %v", body, code, retryable)
 		}

@@ -19,9 +19,9 @@ const (
 	statusProcessing = "processing"
 )
 
-// statusOf reads a status word, of which servers have many, in any case. It is empty
-// where the word is none of them.
-func statusOf(word string) string {
+// normalizeStatus maps the many words that servers use for a status, in any case, to the three
+// statuses; empty for an unknown word.
+func normalizeStatus(word string) string {
 	switch strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(word))) {
 	case "completed", "complete", "success", "successful", "succeeded", "done", "ok", "finished":
 		return statusCompleted
@@ -34,11 +34,11 @@ func statusOf(word string) string {
 	}
 }
 
-// report is what the server says of an analysis, checked.
+// report is what the server reports of an analysis, checked.
 type report struct {
 	status    string
 	result    json.RawMessage
-	warnings  []string // what was mended in it
+	warnings  []string // codes of what was fixed in the result
 	code      string   // of a failure
 	reason    string
 	retryable bool
@@ -46,7 +46,7 @@ type report struct {
 	message   string
 }
 
-// The longest texts of the server's that are kept, in runes.
+// The longest texts of the server that are kept, in runes.
 const (
 	maxReason  = 2000
 	maxMessage = 200
@@ -62,12 +62,12 @@ type fields struct {
 	Message  json.RawMessage `json:"message"`
 	failureFields
 
-	mended bool // numbers that JSON does not have were made null
+	nonFinite bool // NaN or infinities were replaced by null
 }
 
-// readFields reads a JSON object, with the liberties that servers take: a byte order
-// mark before it, and numbers in it that are not finite.
-func readFields(body []byte) (fields, error) {
+// parseFields parses a JSON object as servers send it: perhaps with a byte order mark before it and
+// with numbers that are not finite.
+func parseFields(body []byte) (fields, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	var f fields
 	if !utf8.Valid(body) || len(body) == 0 || body[0] != '{' {
@@ -75,44 +75,44 @@ func readFields(body []byte) (fields, error) {
 	}
 	err := json.Unmarshal(body, &f)
 	if err != nil {
-		if mended, some := withoutNonFinite(body); some {
-			f = fields{mended: true}
-			err = json.Unmarshal(mended, &f)
+		if fixed, found := replaceNonFinite(body); found {
+			f = fields{nonFinite: true}
+			err = json.Unmarshal(fixed, &f)
 		}
 	}
 	if err != nil {
 		return f, fault.Wrap(fault.Invalid, "malformed-json", "The body is no JSON object.", err)
 	}
-	if !given(f.Results) {
+	if !present(f.Results) {
 		f.Results = f.Result
 	}
 	return f, nil
 }
 
-// status is what the report is about: results alone mean completed, an error alone
-// means failed. False where the status is none that is known.
+// status returns the status of the report. Without one, results mean completed and an error alone
+// means failed. It is false if the status is unknown.
 func (f fields) status() (string, bool) {
 	var word string
 	switch {
-	case given(f.Status):
-		_ = json.Unmarshal(f.Status, &word) // what is no text is no status
-		word = statusOf(word)
+	case present(f.Status):
+		_ = json.Unmarshal(f.Status, &word) // a status that is no string is unknown
+		word = normalizeStatus(word)
 		return word, word != ""
-	case !given(f.Results) && given(f.Error):
+	case !present(f.Results) && present(f.Error):
 		return statusFailed, true
 	default:
 		return statusCompleted, true
 	}
 }
 
-// completed makes the report of a result, which may be empty where the server says
-// that it is done.
+// completed makes the report of a completed analysis. If the server says that it is done and sends no
+// result, the result is empty.
 func (f fields) completed() report {
 	r := report{status: statusCompleted, result: f.Results}
-	if !given(f.Results) {
+	if !present(f.Results) {
 		r.result, r.warnings = json.RawMessage("{}"), append(r.warnings, event.WarningNoResults)
 	}
-	if f.mended {
+	if f.nonFinite {
 		r.warnings = append(r.warnings, event.WarningNonFinite)
 	}
 	return r
@@ -120,42 +120,41 @@ func (f fields) completed() report {
 
 // failed makes the report of a failure.
 func (f fields) failed() report {
-	r := report{status: statusFailed, reason: reason(f.Error)}
-	r.code, r.retryable = f.read(event.CodeAnalysisFailed)
+	r := report{status: statusFailed, reason: parseReason(f.Error)}
+	r.code, r.retryable = f.parse(event.CodeAnalysisFailed)
 	return r
 }
 
-// parseReport reads a callback. The report is of an outcome unless the error is nil and
-// the status says that the analysis goes on.
+// parseReport parses a callback. Also with an error, the report's status is processing if the callback
+// was no outcome.
 func parseReport(body []byte) (report, error) {
-	f, err := readFields(body)
+	f, err := parseFields(body)
 	if err != nil {
 		return report{}, err
 	}
 	status, known := f.status()
 	switch {
 	case !known:
-		return report{}, invalid("/status", "The status is none of completed, failed, processing.")
-	case status == statusCompleted && !given(f.Results) && !given(f.Status):
-		return report{}, invalid("/analysis_results", "A completed analysis needs its results.")
+		return report{}, invalidField("/status", "The status is none of completed, failed, processing.")
+	case status == statusCompleted && !present(f.Results) && !present(f.Status):
+		return report{}, invalidField("/analysis_results", "A completed analysis needs its results.")
 	case status == statusCompleted:
 		return f.completed(), nil
 	case status == statusFailed:
 		return f.failed(), nil
 	}
-	percent, ok := percentOf(f.Progress)
+	percent, ok := parsePercent(f.Progress)
 	if !ok {
-		return report{status: statusProcessing}, invalid("/progress", "The progress must be a number from 0 to 100.")
+		return report{status: statusProcessing}, invalidField("/progress", "The progress must be a number from 0 to 100.")
 	}
 	var message string
-	_ = json.Unmarshal(f.Message, &message) // what is no text is left out
-	return report{status: statusProcessing, percent: percent, message: Quote(message, maxMessage)}, nil
+	_ = json.Unmarshal(f.Message, &message) // a message that is no string is left out
+	return report{status: statusProcessing, percent: percent, message: Sanitize(message, maxMessage)}, nil
 }
 
-// percentOf reads a progress: a number or its text. One that is absent says only that
-// the analysis goes on.
-func percentOf(raw json.RawMessage) (int, bool) {
-	if !given(raw) {
+// parsePercent parses a progress: a number, or a string of one. Without it the progress is 0.
+func parsePercent(raw json.RawMessage) (int, bool) {
+	if !present(raw) {
 		return 0, true
 	}
 	text := strings.TrimSpace(strings.TrimSuffix(strings.Trim(string(raw), `" `), "%"))
@@ -166,17 +165,16 @@ func percentOf(raw json.RawMessage) (int, bool) {
 	return int(percent), true
 }
 
-// parseStatus reads what the server says of an analysis when it is asked; false where
-// that tells nothing to act on. A completed analysis without its results may still be
-// reported with them.
+// parseStatus parses an answer of the status URL; false if it has no status to act on. A completed
+// analysis without results is none: its callback may still bring them.
 func parseStatus(answer []byte) (report, bool) {
-	f, err := readFields(answer)
-	if err != nil || !given(f.Status) {
+	f, err := parseFields(answer)
+	if err != nil || !present(f.Status) {
 		return report{}, false
 	}
 	switch status, _ := f.status(); status {
 	case statusCompleted:
-		return f.completed(), given(f.Results)
+		return f.completed(), present(f.Results)
 	case statusFailed:
 		return f.failed(), true
 	case statusProcessing:
@@ -186,47 +184,48 @@ func parseStatus(answer []byte) (report, bool) {
 	}
 }
 
-// parseAnswer reads an outcome out of the answer to a request, as servers give it that
-// analyse while they are asked; false where the answer only accepts. Results alone are
-// no outcome where they are a text or a number, and a status alone is none where it says
-// "ok": both are how servers accept.
+// parseAnswer parses the outcome in the answer to a request, which servers send that analyse before
+// they answer; false if the answer only accepts. Results that are a string or a number are no outcome,
+// and neither is the status "ok" alone: servers accept with both.
 func parseAnswer(answer []byte) (report, bool) {
-	f, err := readFields(answer)
+	f, err := parseFields(answer)
 	if err != nil {
 		return report{}, false
 	}
 	switch status, _ := f.status(); {
 	case status == statusCompleted && structured(f.Results):
 		return f.completed(), true
-	case status == statusFailed && given(f.Status):
+	case status == statusFailed && present(f.Status):
 		return f.failed(), true
 	default:
 		return report{}, false
 	}
 }
 
-// structured reports whether JSON text is an object or an array.
+// structured reports whether JSON is an object or an array.
 func structured(raw json.RawMessage) bool {
 	return len(raw) > 0 && (raw[0] == '{' || raw[0] == '[')
 }
 
-// given reports whether a field is there with a value.
-func given(field json.RawMessage) bool { return len(field) > 0 && !bytes.Equal(field, []byte("null")) }
+// present reports whether a field exists and is not null.
+func present(field json.RawMessage) bool {
+	return len(field) > 0 && !bytes.Equal(field, []byte("null"))
+}
 
-func invalid(pointer, detail string) error {
+func invalidField(pointer, detail string) error {
 	return &fault.Error{
 		Kind: fault.Invalid, Code: "validation-failed", Detail: detail,
 		Violations: []fault.Violation{{Pointer: pointer, Detail: detail}},
 	}
 }
 
-// reason reads the server's error, which should be a string and may be anything.
-func reason(raw json.RawMessage) string {
+// parseReason parses the server's error, which should be a string and may be any JSON.
+func parseReason(raw json.RawMessage) string {
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
 		text = string(raw)
 	}
-	if text = Quote(text, maxReason); text == "" || text == "null" {
+	if text = Sanitize(text, maxReason); text == "" || text == "null" {
 		return "The analysis failed without a reason."
 	}
 	return text

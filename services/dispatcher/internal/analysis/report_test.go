@@ -10,28 +10,6 @@ import (
 	"sori.internal/shared/fault"
 )
 
-func TestAQuotedTextShowsNoSecretAndFits(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"":                       "",
-		" plain \t text\n":       "plain \t text",
-		"소리가 없습니다":               "소리가 없습니다",
-		"a\x00b\x1b[31mc\x7f\rd": "ab[31mcd",
-		"bad \xff utf":           "bad  utf",
-		"a\u009bb\u202ecod.3pm":  "abcod.3pm",
-		"why? because a=b":       "why? because a=b",
-		"url: /b/k?X-Amz-Algorithm=A&X-Amz-Signature=f00 (Caused by": "url: /b/k?… (Caused by",
-		`<a href="http://h/p?sig=f00">x</a>`:                         `<a href="http://h/p?…">x</a>`,
-		"two http://h/?a=1 http://h/?b=2":                            "two http://h/?… http://h/?…",
-		strings.Repeat("가", 51):                                      strings.Repeat("가", 49) + "…",
-		strings.Repeat("x", 15) + "?sig=" + strings.Repeat("f", 99):  strings.Repeat("x", 15) + "?…",
-	} {
-		if got := Quote(text, 50); got != want {
-			t.Errorf("%q became %q, want %q", text, got, want)
-		}
-	}
-}
-
 func FuzzParseReport(f *testing.F) {
 	for _, body := range []string{
 		``, `{}`, `[]`, `{"analysis_results":{"a":[1,{"b":null}]}}`, `{"status":"completed","analysis_results":7}`, `{"status":null}`,
@@ -54,11 +32,11 @@ func FuzzParseReport(f *testing.F) {
 				t.Fatalf("result %q", r.result)
 			}
 		case statusFailed:
-			if r.reason == "" || !shown(r.reason, maxReason) {
+			if r.reason == "" || !sanitized(r.reason, maxReason) {
 				t.Fatalf("reason %q", r.reason)
 			}
 		case statusProcessing:
-			if r.percent < 0 || r.percent > 100 || !shown(r.message, maxMessage) {
+			if r.percent < 0 || r.percent > 100 || !sanitized(r.message, maxMessage) {
 				t.Fatalf("progress %d %q", r.percent, r.message)
 			}
 		default:
@@ -67,7 +45,7 @@ func FuzzParseReport(f *testing.F) {
 	})
 }
 
-// shown reports whether a text is fit to be shown.
-func shown(s string, runes int) bool {
+// sanitized reports whether a text is safe to show.
+func sanitized(s string, runes int) bool {
 	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= runes && !strings.ContainsAny(s, "\x00\x1b\x7f\r") && !urlQuery.MatchString(s)
 }

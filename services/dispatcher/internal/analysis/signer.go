@@ -8,9 +8,8 @@ import (
 	"strconv"
 )
 
-// Signer makes and checks callback URLs. The signature covers job and attempt,
-// so that a server which knows nothing of signatures proves itself by using the
-// URL that it was given, and can speak for no other job.
+// Signer makes and checks callback URLs. The signature covers job and attempt: a server that does not
+// know of signatures authenticates by using the URL that it was given, and only for this attempt.
 type Signer struct {
 	base   *url.URL
 	secret []byte
@@ -21,7 +20,7 @@ func NewSigner(base *url.URL, secret string) *Signer {
 	return &Signer{base: base, secret: []byte(secret)}
 }
 
-// URL is where the server reports on an attempt.
+// URL is the signed callback URL of an attempt.
 func (s *Signer) URL(job string, attempt int) string {
 	u := *s.base
 	q := u.Query()
@@ -32,8 +31,8 @@ func (s *Signer) URL(job string, attempt int) string {
 	return u.String()
 }
 
-// Valid reports whether sig is ours for this job and attempt, in constant time.
-// It compares the text: base64 has several for the same bytes.
+// Valid reports in constant time whether sig is the signature of a job and an attempt. It compares the
+// encoded signatures, since base64 has several encodings of the same bytes.
 func (s *Signer) Valid(job string, attempt int, sig string) bool {
 	return hmac.Equal([]byte(sig), []byte(s.sign(job, attempt)))
 }

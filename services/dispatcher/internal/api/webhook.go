@@ -17,13 +17,13 @@ import (
 const WebhookPath = "/tokens/webhook/analysis-complete"
 
 // Routes adds the routes. maxBody bounds a callback's body in bytes.
-func Routes(mux *httpd.Mux, core *analysis.Core, maxBody int64, silence locale.Language) {
+func Routes(mux *httpd.Mux, core *analysis.Dispatcher, maxBody int64, silence locale.Language) {
 	w := &webhook{core: core, maxBody: maxBody, silence: silence}
 	mux.Handle("POST "+WebhookPath, w.receive)
 }
 
 type webhook struct {
-	core    *analysis.Core
+	core    *analysis.Dispatcher
 	maxBody int64
 	silence locale.Language
 }
@@ -48,19 +48,19 @@ const (
 
 // hold tries to record a report until that succeeds, fails for good or has taken too
 // long. Recording it twice is as good as once.
-func hold(ctx context.Context, record func(context.Context) (analysis.Reception, error)) (analysis.Reception, error) {
+func hold(ctx context.Context, record func(context.Context) (analysis.Disposition, error)) (analysis.Disposition, error) {
 	over := time.Now().Add(holdFor)
 	for {
 		try, cancel := context.WithDeadline(ctx, over)
-		reception, err := record(try)
+		disposition, err := record(try)
 		cancel()
 		if !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Exhausted) || time.Until(over) <= holdPause {
-			return reception, err
+			return disposition, err
 		}
 		select {
 		case <-time.After(holdPause):
 		case <-ctx.Done():
-			return reception, err
+			return disposition, err
 		}
 	}
 }
@@ -75,7 +75,7 @@ func (h *webhook) receive(w http.ResponseWriter, r *http.Request) error {
 	// Who hangs up after the last byte has reported all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
 	defer cancel()
-	reception, err := hold(ctx, func(ctx context.Context) (analysis.Reception, error) {
+	disposition, err := hold(ctx, func(ctx context.Context) (analysis.Disposition, error) {
 		if unread != nil {
 			return analysis.Recorded, h.core.Refuse(ctx, caller, true, unread)
 		}
@@ -87,7 +87,7 @@ func (h *webhook) receive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	answer := received{Received: true, JobID: caller.Job()}
-	if reception == analysis.Repeated {
+	if disposition == analysis.AlreadyEnded {
 		answer.Message = locale.Text(locale.Choose(r.Header.Get("Accept-Language"), h.silence), locale.AlreadyHad)
 	}
 	return httpd.JSON(w, http.StatusOK, answer)

@@ -9,23 +9,23 @@ import (
 )
 
 // Dispatched watches an attempt that the analysis server has taken.
-func Dispatched(core *analysis.Core) func(context.Context, bus.Delivery) error {
+func Dispatched(core *analysis.Dispatcher) func(context.Context, bus.Delivery) error {
 	return func(ctx context.Context, d bus.Delivery) error {
 		dispatched, ok := d.Event.(event.Dispatched)
 		if !ok {
 			return unexpected(d)
 		}
-		return core.Watch(ctx, dispatched, d.Backoff)
+		return core.HandleDispatched(ctx, dispatched, d.Backoff)
 	}
 }
 
 // Refused asks how an attempt stands whose outcome may have been refused.
-func Refused(core *analysis.Core) func(context.Context, bus.Delivery) error {
+func Refused(core *analysis.Dispatcher) func(context.Context, bus.Delivery) error {
 	return func(ctx context.Context, d bus.Delivery) error {
 		refused, ok := d.Event.(event.Refused)
 		if !ok {
 			return unexpected(d)
 		}
-		return core.Inquire(ctx, refused, d.Backoff)
+		return core.HandleRefused(ctx, refused, d.Backoff)
 	}
 }

@@ -9,12 +9,12 @@ import (
 )
 
 // Lapsed sees to an attempt that was not reported on in its time.
-func Lapsed(core *analysis.Core) func(context.Context, bus.Delivery) error {
+func Lapsed(core *analysis.Dispatcher) func(context.Context, bus.Delivery) error {
 	return func(ctx context.Context, d bus.Delivery) error {
 		lapsed, ok := d.Event.(event.Lapsed)
 		if !ok {
 			return unexpected(d)
 		}
-		return core.Lapse(ctx, lapsed, d.Backoff)
+		return core.HandleLapsed(ctx, lapsed, d.Backoff)
 	}
 }

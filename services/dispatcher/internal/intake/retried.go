@@ -9,12 +9,12 @@ import (
 )
 
 // Retried asks the analysis server once more.
-func Retried(core *analysis.Core) func(context.Context, bus.Delivery) error {
+func Retried(core *analysis.Dispatcher) func(context.Context, bus.Delivery) error {
 	return func(ctx context.Context, d bus.Delivery) error {
 		retried, ok := d.Event.(event.Retried)
 		if !ok {
 			return unexpected(d)
 		}
-		return core.Redispatch(ctx, retried, d.Backoff)
+		return core.HandleRetried(ctx, retried, d.Backoff)
 	}
 }

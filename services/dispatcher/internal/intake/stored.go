@@ -12,13 +12,13 @@ import (
 )
 
 // Stored asks the analysis server to look at a recording.
-func Stored(core *analysis.Core) func(context.Context, bus.Delivery) error {
+func Stored(core *analysis.Dispatcher) func(context.Context, bus.Delivery) error {
 	return func(ctx context.Context, d bus.Delivery) error {
 		stored, ok := d.Event.(event.Stored)
 		if !ok {
 			return unexpected(d)
 		}
-		return core.Dispatch(ctx, stored, d.Seq, d.Backoff)
+		return core.HandleStored(ctx, stored, d.Seq, d.Backoff)
 	}
 }
 
@@ -27,7 +27,7 @@ func unexpected(d bus.Delivery) error {
 }
 
 // GiveUp fails the job of a message that no retry can mend.
-func GiveUp(core *analysis.Core) func(context.Context, bus.Delivery, *fault.Error) error {
+func GiveUp(core *analysis.Dispatcher) func(context.Context, bus.Delivery, *fault.Error) error {
 	return func(ctx context.Context, d bus.Delivery, f *fault.Error) error {
 		return core.Fail(ctx, d.Job, f)
 	}

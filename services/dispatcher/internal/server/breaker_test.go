@@ -37,7 +37,7 @@ func newTalk(t *testing.T) *talk {
 func accepts() (string, error) { return "id", nil }
 
 func refuses() (string, error) {
-	return "", &analysis.Rejected{Code: "analysis-rejected", Reason: "no", Err: errors.New("status 400")}
+	return "", &analysis.RejectedError{Code: "analysis-rejected", Reason: "no", Err: errors.New("status 400")}
 }
 
 func fails() (string, error) { return "", away(errors.New("status 500"), 0) }

@@ -101,9 +101,9 @@ const maxAnswer = 64 << 10
 // Resting is 1 while the server is given a rest, and else 0.
 func (c *Client) Resting() float64 { return c.breaker.open() }
 
-// Ask implements analysis.Server. While the server has a rest it is not asked,
+// Submit implements analysis.Analyzer. While the server has a rest it is not asked,
 // and the error tells how long that lasts.
-func (c *Client) Ask(ctx context.Context, r analysis.Request) (analysis.Acceptance, error) {
+func (c *Client) Submit(ctx context.Context, r analysis.Request) (analysis.Acceptance, error) {
 	body, contentType, err := c.encode(r)
 	if err != nil {
 		return analysis.Acceptance{}, err
@@ -201,7 +201,7 @@ func ownID(answer []byte) string {
 	case json.Unmarshal(a.JobID, &number) == nil:
 		text = number.String()
 	}
-	if text != analysis.Quote(text, maxID) { // it could not be used as it is
+	if text != analysis.Sanitize(text, maxID) { // it could not be used as it is
 		return ""
 	}
 	return text
@@ -215,12 +215,12 @@ func (c *Client) refusal(resp *http.Response, answer []byte, readErr error) erro
 	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
 		return away(cause, problem.RetryAfter(resp.Header.Get("Retry-After"), time.Now()))
 	default:
-		code, retryable := analysis.Rejection(answer)
+		code, retryable := analysis.ParseRejection(answer)
 		why := reason(resp.StatusCode, answer)
 		if c.presigned && code == event.CodeAnalysisRejected && aboutURL.Match(answer) {
 			why += urlHint
 		}
-		return &analysis.Rejected{Code: code, Reason: why, Retryable: retryable, Err: cause}
+		return &analysis.RejectedError{Code: code, Reason: why, Retryable: retryable, Err: cause}
 	}
 }
 
@@ -270,7 +270,7 @@ func reason(status int, answer []byte) string {
 	} else if !bytes.ContainsRune(answer, '<') {
 		text = string(answer)
 	}
-	if text = analysis.Quote(text, maxReason); text == "" {
+	if text = analysis.Sanitize(text, maxReason); text == "" {
 		return fmt.Sprintf("The analysis server refused the request with status %d.", status)
 	}
 	return fmt.Sprintf("The analysis server refused the request with status %d: %s", status, text)

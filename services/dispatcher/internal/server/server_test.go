@@ -43,14 +43,14 @@ func TestWhoeverLeavesWhileItWaitsForItsTurnTakesNothingAlong(t *testing.T) {
 	})
 	first := make(chan error, 1)
 	go func() {
-		_, err := c.Ask(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
+		_, err := c.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
 		first <- err
 	}()
 	<-reached
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	for range 5 {
-		if _, err := c.Ask(ctx, analysis.Request{JobID: "2", Attempt: 1}); !fault.Is(err, fault.Unavailable) {
+		if _, err := c.Submit(ctx, analysis.Request{JobID: "2", Attempt: 1}); !fault.Is(err, fault.Unavailable) {
 			t.Errorf("without a turn: %v", err)
 		}
 	}
@@ -59,7 +59,7 @@ func TestWhoeverLeavesWhileItWaitsForItsTurnTakesNothingAlong(t *testing.T) {
 		t.Errorf("the first: %v, resting %v", err, c.Resting())
 	}
 	go func() { <-reached }()
-	if _, err := c.Ask(t.Context(), analysis.Request{JobID: "3", Attempt: 1}); err != nil {
+	if _, err := c.Submit(t.Context(), analysis.Request{JobID: "3", Attempt: 1}); err != nil {
 		t.Errorf("the next: %v", err)
 	}
 }
@@ -73,11 +73,11 @@ func TestAServerThatHangsHasFailedAndWeThatHangUpHaveNot(t *testing.T) {
 	patient := client(t, time.Minute, hang)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := patient.Ask(ctx, analysis.Request{JobID: "1", Attempt: 1}); !fault.Is(err, fault.Unavailable) || patient.Resting() != 0 {
+	if _, err := patient.Submit(ctx, analysis.Request{JobID: "1", Attempt: 1}); !fault.Is(err, fault.Unavailable) || patient.Resting() != 0 {
 		t.Errorf("we hung up: %v, resting %v", err, patient.Resting())
 	}
 	hasty := client(t, 50*time.Millisecond, hang)
-	_, err := hasty.Ask(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
+	_, err := hasty.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
 	if f := fault.As(err); f == nil || f.Code != "analysis-unavailable" || f.RetryAfter < 59*time.Minute || hasty.Resting() != 1 {
 		t.Errorf("it hung: %v, resting %v", err, hasty.Resting())
 	}

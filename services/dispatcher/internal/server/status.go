@@ -63,7 +63,7 @@ func (s StatusURL) needsOwn() bool { return strings.Contains(string(s), ownPlace
 // for to be sure of it soon.
 const statusTimeout = 10 * time.Second
 
-// Status implements analysis.Server.
+// Status implements analysis.Analyzer.
 func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, error) {
 	if c.status == "" || serverID == "" && c.status.needsOwn() {
 		return nil, nil

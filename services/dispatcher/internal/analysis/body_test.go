@@ -33,7 +33,7 @@ func bare(w io.Writer) io.WriteCloser {
 	return f
 }
 
-func TestEveryDialectOfACallbackIsRead(t *testing.T) {
+func TestEveryFormOfACallbackIsParsed(t *testing.T) {
 	t.Parallel()
 	const (
 		form = "application/x-www-form-urlencoded"
@@ -76,7 +76,7 @@ func TestEveryDialectOfACallbackIsRead(t *testing.T) {
 		"JSON":                {Body{Bytes: []byte(`{"result":{"a":1}}`), Type: json}, "completed", `{"a":1}`, nil, 0},
 	} {
 		c.body.Limit = 1000
-		r, err := c.body.report()
+		r, err := c.body.parse()
 		if err != nil || r.status != c.status || string(r.result) != c.result || !slices.Equal(r.warnings, c.warnings) || r.percent != c.percent {
 			t.Errorf("%s: %+v, result %s, %v", name, r, r.result, err)
 		}
@@ -109,7 +109,7 @@ func TestABodyThatCannotBeDecodedIsRefusedWithItsReason(t *testing.T) {
 		"progress beyond bounds": {Body{Bytes: []byte(`{"status":"running","progress":"101"}`)}, "validation-failed"},
 	} {
 		c.body.Limit = 1000
-		if _, err := c.body.report(); fault.As(err) == nil || fault.As(err).Code != c.code {
+		if _, err := c.body.parse(); fault.As(err) == nil || fault.As(err).Code != c.code {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

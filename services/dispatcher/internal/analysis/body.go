@@ -15,32 +15,39 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Body is a callback's body as it came.
+// Body is a callback's body as it was received.
 type Body struct {
 	Bytes    []byte
 	Type     string // Content-Type
 	Encoding string // Content-Encoding
-	Limit    int64  // of its bytes when it is decoded
+	Limit    int64  // largest decoded size, in bytes
 }
 
-// json gives the body as JSON text: inflated where it is compressed, and converted
-// where it is a form.
+// parse decodes and parses the body.
+func (b Body) parse() (report, error) {
+	text, err := b.json()
+	if err != nil {
+		return report{}, err
+	}
+	return parseReport(text)
+}
+
+// json returns the body as JSON: decompressed, and converted if it is a form.
 func (b Body) json() ([]byte, error) {
-	plain, err := b.inflated()
+	plain, err := b.decompress()
 	if err != nil {
 		return nil, err
 	}
 	trimmed := bytes.TrimSpace(bytes.TrimPrefix(plain, []byte("\xef\xbb\xbf")))
 	mediaType, _, _ := mime.ParseMediaType(b.Type)
 	if mediaType != "application/x-www-form-urlencoded" || bytes.HasPrefix(trimmed, []byte("{")) {
-		return plain, nil // some send JSON under the type that their client sets by itself
+		return plain, nil // some servers send JSON with the type that their HTTP client sets by default
 	}
 	return formJSON(trimmed)
 }
 
-// inflated undoes the encoding of the body (RFC 9110, section 8.4.1). What it inflates
-// to is bounded.
-func (b Body) inflated() ([]byte, error) {
+// decompress decodes the Content-Encoding of the body (RFC 9110, section 8.4.1), up to the limit.
+func (b Body) decompress() ([]byte, error) {
 	var r io.Reader
 	var err error
 	switch encoding := strings.ToLower(strings.TrimSpace(b.Encoding)); encoding {
@@ -49,7 +56,7 @@ func (b Body) inflated() ([]byte, error) {
 	case "gzip", "x-gzip":
 		r, err = gzip.NewReader(bytes.NewReader(b.Bytes))
 	case "deflate":
-		// The name means the zlib format; some send the bare stream.
+		// The name means the zlib format; some servers send the raw deflate stream.
 		if r, err = zlib.NewReader(bytes.NewReader(b.Bytes)); err != nil {
 			r, err = flate.NewReader(bytes.NewReader(b.Bytes)), nil
 		}
@@ -76,8 +83,8 @@ func malformedEncoding(err error) error {
 	return fault.Wrap(fault.Invalid, "malformed-request", "The body is not what its Content-Encoding says.", err)
 }
 
-// formJSON makes a JSON object of a form. Its values are texts, but for the results,
-// which are JSON wherever they can be read as such.
+// formJSON converts a form to a JSON object. Its values are strings, except the results, which are
+// JSON if they can be parsed as JSON.
 func formJSON(body []byte) ([]byte, error) {
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -86,8 +93,8 @@ func formJSON(body []byte) ([]byte, error) {
 	object := make(map[string]json.RawMessage, len(values))
 	for name := range values {
 		text := []byte(values.Get(name))
-		if mended, _ := withoutNonFinite(text); (name == "analysis_results" || name == "result") && json.Valid(mended) {
-			object[name] = text // mended again, and told, by whoever reads the object
+		if fixed, _ := replaceNonFinite(text); (name == "analysis_results" || name == "result") && json.Valid(fixed) {
+			object[name] = text // not fixed: readFields does, and adds the warning
 			continue
 		}
 		if object[name], err = json.Marshal(string(text)); err != nil {
@@ -97,7 +104,7 @@ func formJSON(body []byte) ([]byte, error) {
 	return joinObject(object), nil
 }
 
-// joinObject writes an object whose values may hold what JSON does not allow.
+// joinObject encodes an object whose values may hold numbers that JSON does not allow.
 func joinObject(object map[string]json.RawMessage) []byte {
 	var b bytes.Buffer
 	b.WriteByte('{')
@@ -105,7 +112,7 @@ func joinObject(object map[string]json.RawMessage) []byte {
 		if b.Len() > 1 {
 			b.WriteByte(',')
 		}
-		key, _ := json.Marshal(name) // a text always can be
+		key, _ := json.Marshal(name) // a string can always be encoded
 		b.Write(key)
 		b.WriteByte(':')
 		b.Write(value)
@@ -114,9 +121,9 @@ func joinObject(object map[string]json.RawMessage) []byte {
 	return b.Bytes()
 }
 
-// withoutNonFinite makes null of the words NaN, Infinity and -Infinity that stand where
-// JSON has a value, as some encoders write them; false where there are none.
-func withoutNonFinite(text []byte) (mended []byte, some bool) {
+// replaceNonFinite replaces NaN, Infinity and -Infinity by null where JSON has a value, as some
+// encoders write them; found is false if there are none.
+func replaceNonFinite(text []byte) (fixed []byte, found bool) {
 	var out bytes.Buffer
 	for i := 0; i < len(text); {
 		switch c := text[i]; {
@@ -132,7 +139,7 @@ func withoutNonFinite(text []byte) (mended []byte, some bool) {
 			switch word := string(text[i:end]); word {
 			case "NaN", "-NaN", "Infinity", "-Infinity", "+Infinity":
 				out.WriteString("null")
-				some = true
+				found = true
 			default:
 				out.WriteString(word)
 			}
@@ -142,10 +149,10 @@ func withoutNonFinite(text []byte) (mended []byte, some bool) {
 			i++
 		}
 	}
-	return out.Bytes(), some
+	return out.Bytes(), found
 }
 
-// endOfString is where the JSON string ends that begins at i.
+// endOfString returns the index after the JSON string that begins at i.
 func endOfString(text []byte, i int) int {
 	for i++; i < len(text); i++ {
 		switch text[i] {
@@ -158,7 +165,7 @@ func endOfString(text []byte, i int) int {
 	return len(text)
 }
 
-// isWord reports whether a byte belongs to a literal or a number.
+// isWord reports whether a byte may be part of a literal or a number.
 func isWord(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.' || c == '_'
 }

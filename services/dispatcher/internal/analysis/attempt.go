@@ -1,0 +1,191 @@
+package analysis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+)
+
+// The handlers of events may run again for the same event, and at the same time in another replica.
+// backoff is the shortest delay before an event is delivered again if its handler returns an error; 0
+// if it is not delivered again.
+
+// HandleStored sends the first attempt for a stored recording, whose event is at seq.
+func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, seq uint64, backoff time.Duration) error {
+	return d.makeAttempt(ctx, e, attempt{number: 1, backoff: backoff}, event.Log{{Event: e, Seq: seq}})
+}
+
+// HandleRetried sends the next attempt for a failed job that is retried, with the recording that is
+// stored.
+func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff time.Duration) error {
+	log, err := d.Jobs.Log(ctx, e.JobID)
+	if err != nil || log.Erased() { // an erased log does not say where the recording is
+		return err
+	}
+	recording, err := recordingOf(log)
+	if err != nil {
+		return err
+	}
+	return d.makeAttempt(ctx, recording, attempt{number: e.Attempt, retry: e.Attempt, backoff: backoff}, log)
+}
+
+// makeNextAttempt sends the attempt after one that the server lost or did not report on, or fails the
+// job if there is none.
+func (d *Dispatcher) makeNextAttempt(ctx context.Context, log event.Log, number int, backoff time.Duration) error {
+	recording, err := recordingOf(log)
+	if err != nil {
+		return err
+	}
+	next, ok := nextAttempt(log, number, d.options.MaxAttempts)
+	if !ok {
+		zerolog.Ctx(ctx).Error().Int(logging.Attempt, number).Msg("analysis timed out after last attempt")
+		return d.failAttempt(ctx, event.Failed{
+			JobID: recording.JobID, Attempt: number, Code: event.CodeAnalysisTimeout, Retryable: true,
+			Detail: "The analysis server took the request and never reported.",
+		})
+	}
+	next.backoff = backoff
+	return d.makeAttempt(ctx, recording, next, log)
+}
+
+// makeAttempt begins an attempt, sends it, and records what the server answers. known is the log as
+// the caller knows it.
+func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a attempt, known event.Log) error {
+	log, send, err := d.beginAttempt(ctx, recording.JobID, a, known)
+	if err != nil || !send {
+		return err
+	}
+	request, err := d.request(ctx, recording, a.number)
+	if err != nil {
+		return err
+	}
+	if err := d.takeSlot(ctx, recording.JobID); err != nil {
+		d.publishWaiting(ctx, recording.JobID, a, fault.As(err))
+		return err
+	}
+	accepted, err := d.submit(ctx, request)
+	if err != nil {
+		return d.recordRefusal(ctx, recording.JobID, a, log, err)
+	}
+	if r, ok := parseAnswer(accepted.Body); ok { // the server answers when it has finished
+		_, err := d.recordOutcome(ctx, recording.JobID, a.number, r)
+		return err
+	}
+	return d.appendDispatched(ctx, event.Dispatched{JobID: recording.JobID, Attempt: a.number, AnalysisJobID: accepted.ServerID}, log)
+}
+
+// beginAttempt appends attempted if the rule says so, and reports whether the attempt is to be sent.
+func (d *Dispatcher) beginAttempt(ctx context.Context, job string, a attempt, known event.Log) (log event.Log, send bool, err error) {
+	log, err = d.Jobs.Decide(ctx, job, known, func(log event.Log) (e event.Event, _ error) {
+		send, e = beginAttempt(log, job, a)
+		return e, nil
+	})
+	return log, send, err
+}
+
+// request makes the request of an attempt, with URLs that the server can use.
+func (d *Dispatcher) request(ctx context.Context, recording event.Stored, number int) (Request, error) {
+	r := Request{
+		JobID: recording.JobID, TokenID: recording.TokenID, Attempt: number, WebhookURL: d.Signer.URL(recording.JobID, number),
+	}
+	var err error
+	if r.AudioURL, err = d.Links.Object(ctx, recording.Bucket, recording.Key); err != nil {
+		return r, err
+	}
+	if recording.TextGridURL != "" {
+		if r.TextGridURL, err = d.Links.Reference(ctx, recording.TextGridURL); err != nil {
+			return r, err
+		}
+	}
+	if recording.PitchURL != "" {
+		if r.PitchURL, err = d.Links.Reference(ctx, recording.PitchURL); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// submit sends a request and logs what the server answers. A temporary failure is logged where the
+// event is settled.
+func (d *Dispatcher) submit(ctx context.Context, r Request) (Acceptance, error) {
+	start := time.Now()
+	accepted, err := d.Analyzer.Submit(ctx, r)
+	logger := zerolog.Ctx(ctx).With().Int(logging.Attempt, r.Attempt).Float64(logging.Took, logging.Millis(time.Since(start))).Logger()
+	if rejected, ok := errors.AsType[*RejectedError](err); ok {
+		logger.Error().Err(err).Bool("retryable", rejected.Retryable).Msg("analysis request rejected")
+	} else if unanswered(ctx, err) {
+		logger.Warn().Err(err).Msg("analysis request unanswered")
+	} else if err == nil {
+		logger.Info().Msg("analysis accepted")
+	}
+	return accepted, err
+}
+
+// unanswered reports whether the server may have accepted a request that failed. If this process stops
+// meanwhile it says nothing about the server.
+func unanswered(ctx context.Context, err error) bool {
+	return errors.Is(err, ErrUnanswered) && ctx.Err() == nil
+}
+
+// recordRefusal records what follows from a request that the server did not accept: a rejection fails
+// the job, and a request without an answer counts as accepted. Any other error is returned, so that
+// the attempt is sent again.
+func (d *Dispatcher) recordRefusal(ctx context.Context, job string, a attempt, log event.Log, err error) error {
+	if rejected, ok := errors.AsType[*RejectedError](err); ok {
+		return d.failAttempt(ctx, event.Failed{
+			JobID: job, Attempt: a.number, Code: rejected.Code, Detail: rejected.Reason, Retryable: rejected.Retryable,
+		})
+	}
+	if unanswered(ctx, err) {
+		return d.appendDispatched(ctx, event.Dispatched{JobID: job, Attempt: a.number, Unanswered: true}, log)
+	}
+	d.releaseSlot(ctx, job)
+	d.publishWaiting(ctx, job, a, fault.As(err))
+	return err
+}
+
+// appendDispatched appends dispatched if the rule says so.
+func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Dispatched, known event.Log) error {
+	_, err := d.Jobs.Decide(ctx, dispatched.JobID, known, func(log event.Log) (event.Event, error) {
+		return acceptAttempt(log, dispatched), nil
+	})
+	return err
+}
+
+// failAttempt fails a job whose newest attempt failed for good.
+func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error {
+	_, err := d.Jobs.Decide(ctx, failed.JobID, nil, func(log event.Log) (event.Event, error) {
+		return failAttempt(log, failed), nil
+	})
+	return err
+}
+
+// Fail fails the job of an event that becomes a dead letter.
+func (d *Dispatcher) Fail(ctx context.Context, job string, f *fault.Error) error {
+	_, err := d.Jobs.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
+		return failJob(log, job, f), nil
+	})
+	if err != nil {
+		return fmt.Errorf("fail job %s: %w", job, err)
+	}
+	return nil
+}
+
+// publishWaiting publishes that an attempt is delayed, since the server is unavailable or no slot is
+// free, and when it is sent again. If it cannot be published, the attempt is sent again all the same.
+func (d *Dispatcher) publishWaiting(ctx context.Context, job string, a attempt, f *fault.Error) {
+	if f.Kind != fault.Unavailable || a.backoff == 0 || ctx.Err() != nil {
+		return
+	}
+	until := time.Now().Add(max(a.backoff, f.RetryAfter)).UTC()
+	if err := d.Progress.Tell(ctx, event.Waiting{JobID: job, Attempt: a.number, Until: until, Code: f.Code}); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("waiting not published")
+	}
+}

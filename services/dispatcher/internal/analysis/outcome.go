@@ -1,0 +1,98 @@
+package analysis
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+)
+
+// recordOutcome ends a job with the outcome of its newest attempt, whether a callback, the status URL
+// or the answer to the request reports it. The outcome of an old attempt is kept as discarded and
+// changes nothing.
+func (d *Dispatcher) recordOutcome(ctx context.Context, job string, attempt int, r report) (Disposition, error) {
+	disposition, err := d.appendOutcome(ctx, job, attempt, r)
+	if err == nil && disposition == Stale {
+		err = d.publishDiscarded(ctx, job, attempt, r)
+	}
+	return disposition, err
+}
+
+// appendOutcome appends completed or failed. A result that does not fit into a message is staged
+// before.
+func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int, r report) (Disposition, error) {
+	if r.status == statusFailed {
+		return d.appendTerminal(ctx, attempt, event.Failed{
+			JobID: job, Attempt: attempt, Code: r.code, Detail: r.reason, Retryable: r.retryable,
+		})
+	}
+	completed := event.Completed{JobID: job, Attempt: attempt, Result: r.result, Warnings: r.warnings}
+	if d.fits(completed) {
+		return d.appendTerminal(ctx, attempt, completed)
+	}
+	return d.stageAndAppend(ctx, completed)
+}
+
+// stageAndAppend stages the result of completed and appends completed with a reference to it. The log
+// is judged before, so that a repeated callback stages nothing, and the entry is removed again if
+// another event ended the job meanwhile.
+func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Completed) (Disposition, error) {
+	log, err := d.Jobs.Log(ctx, completed.JobID)
+	if err != nil {
+		return Recorded, err
+	}
+	if disposition, err := judgeCallback(log, completed.Attempt); err != nil || disposition != Recorded {
+		return disposition, err
+	}
+	staged, err := d.Staging.Stage(ctx, event.ResultEntry(completed.JobID), bytes.NewReader(completed.Result))
+	if err != nil {
+		return Recorded, err
+	}
+	completed.Result, completed.ResultEntry, completed.ResultChunks = nil, staged.Entry, staged.Chunks
+	disposition, err := d.appendTerminal(ctx, completed.Attempt, completed)
+	if err == nil && disposition == Recorded || fault.Is(err, fault.Unavailable) {
+		return disposition, err // if it is unknown whether completed was appended, the sweeper decides
+	}
+	if unstageErr := d.Staging.Unstage(ctx, staged.Entry); unstageErr != nil {
+		zerolog.Ctx(ctx).Warn().Err(unstageErr).Msg("result not unstaged, left to the sweeper")
+	}
+	return disposition, err
+}
+
+// appendTerminal appends the terminal event of an attempt if the rule says so.
+func (d *Dispatcher) appendTerminal(ctx context.Context, attempt int, terminal event.Event) (disposition Disposition, err error) {
+	job := terminal.Job()
+	_, err = d.Jobs.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
+		var err error
+		if disposition, err = judgeCallback(log, attempt); err != nil || disposition != Recorded {
+			return nil, err
+		}
+		return terminal, nil
+	})
+	if err == nil && disposition == Recorded {
+		zerolog.Ctx(ctx).Info().Str(logging.JobID, job).Int(logging.Attempt, attempt).
+			Str(logging.Event, string(terminal.Name())).Msg("analysis reported")
+	}
+	return disposition, err
+}
+
+// publishDiscarded publishes the outcome of an old attempt, with its result if a message holds it.
+func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt int, r report) error {
+	discarded := event.Discarded{JobID: job, Attempt: attempt, Status: r.status, Detail: r.reason}
+	if d.fits(event.Completed{JobID: job, Attempt: attempt, Result: r.result}) {
+		discarded.Result = r.result
+	}
+	return d.Progress.Tell(ctx, discarded)
+}
+
+// fits reports whether an event with a result fits into half a message as it is encoded: escapes may
+// make the result six times as long.
+func (d *Dispatcher) fits(completed event.Completed) bool {
+	encoded, err := json.Marshal(completed)
+	return err == nil && int64(len(encoded)) <= d.Staging.MaxPayload()/2
+}
