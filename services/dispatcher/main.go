@@ -1,4 +1,4 @@
-// Command dispatcher talks with the analysis server, both ways.
+// Command dispatcher sends requests to the analysis server and receives its callbacks.
 package main
 
 import (

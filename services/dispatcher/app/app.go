@@ -4,11 +4,13 @@ package app
 import (
 	"context"
 
+	"github.com/minio/minio-go/v7"
+	"github.com/rs/zerolog"
+
 	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/services/dispatcher/internal/analyzerclient"
 	"sori.internal/services/dispatcher/internal/api"
-	"sori.internal/services/dispatcher/internal/intake"
 	"sori.internal/services/dispatcher/internal/objects"
-	"sori.internal/services/dispatcher/internal/server"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
@@ -24,10 +26,6 @@ import (
 // Name is the service's name, in logs and in ce-source.
 const Name = "dispatcher"
 
-// maxWaiting is how many events of each kind may wait for the analysis server, and
-// have their jobs told so. What comes on top waits unseen, behind them.
-const maxWaiting = 10_000
-
 // Run runs the dispatcher until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
@@ -38,7 +36,6 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	if err != nil {
 		return err
 	}
-
 	events, err := bus.Open(cfg.Bus, Name, log)
 	if err != nil {
 		return err
@@ -48,70 +45,74 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	if err != nil {
 		return err
 	}
+	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3})
+	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
+	return lifecycle.Run(ctx, s.health.Watch, server.Run, lifecycle.After(log, s.setup, s.consumers()...))
+}
 
-	counts := metrics.New()
-	ready := health.New(map[string]health.Check{"bus": events.Ready})
-	client := server.New(server.Options{
-		Target: &cfg.Target, Format: cfg.RequestFormat, UserAgent: "sori/" + buildinfo.Version(),
-		Timeout: cfg.RequestTimeout, Concurrency: cfg.Concurrency, Failures: cfg.BreakerFailures, Rest: cfg.BreakerDelay,
-		Presigned: cfg.URLStyle == objects.Presigned, Status: cfg.StatusURL, MaxStatus: cfg.MaxWebhookBytes, Log: log,
-	})
-	counts.Gauge("sori_analysis_breaker_open", "1 while the analysis server is given a rest", client.Resting)
+// dependencies are what Run opens.
+type dependencies struct {
+	cfg    *Config
+	log    zerolog.Logger
+	events *bus.Bus
+	s3     *minio.Client // of the public endpoint: it only signs URLs
+}
+
+// service is the dispatcher's parts.
+type service struct {
+	dependencies
+	metrics *metrics.Registry
+	health  *health.Health
+	core    *analysis.Dispatcher
+}
+
+// newService assembles the parts. It does not connect to anything.
+func newService(d dependencies) *service {
+	s := &service{
+		dependencies: d, metrics: metrics.New(),
+		health: health.New(map[string]health.Check{"bus": d.events.Ready}),
+	}
+	client := s.analyzerClient()
+	s.metrics.Gauge("sori_analysis_breaker_open", "1 while the circuit breaker is open or half-open", client.BreakerOpen)
 	deps := analysis.Dependencies{
-		Jobs: events, Progress: events, Staging: events,
-		Links:    objects.New(s3, cfg.Objects, cfg.URLStyle, cfg.URLValid),
-		Analyzer: client, Signer: analysis.NewSigner(&cfg.Webhook, cfg.WebhookSecret.Reveal()),
-		StatusSeen: events.Mark("ANALYSIS_STATUS", cfg.StatusURL.Key()),
+		Jobs: d.events, Progress: d.events, Staging: d.events,
+		Links:    objects.New(d.s3, d.cfg.Objects, d.cfg.URLStyle, d.cfg.URLValid),
+		Analyzer: client, Signer: analysis.NewSigner(&d.cfg.Webhook, d.cfg.WebhookSecret.Reveal()),
+		StatusSeen: d.events.Mark("ANALYSIS_STATUS", d.cfg.StatusURL.Key()),
 	}
-	if cfg.MaxRunning > 0 {
-		deps.Slots = events.Slots("ANALYSIS_SLOTS", cfg.MaxRunning)
+	if d.cfg.MaxRunning > 0 {
+		deps.Slots = d.events.Slots("ANALYSIS_SLOTS", d.cfg.MaxRunning)
 	}
-	core := analysis.New(deps, analysis.Options{MaxAttempts: cfg.MaxAttempts, PollInterval: cfg.PollEvery})
+	s.core = analysis.New(deps, analysis.Options{MaxAttempts: d.cfg.MaxAttempts, PollInterval: d.cfg.PollInterval})
+	return s
+}
+
+// analyzerClient makes the client of the analysis server.
+func (s *service) analyzerClient() *analyzerclient.Client {
+	return analyzerclient.New(analyzerclient.Options{
+		Target: &s.cfg.Target, Format: s.cfg.RequestFormat, UserAgent: "sori/" + buildinfo.Version(),
+		Timeout: s.cfg.RequestTimeout, Concurrency: s.cfg.Concurrency,
+		BreakerFailures: s.cfg.BreakerFailures, BreakerDelay: s.cfg.BreakerDelay,
+		Presigned: s.cfg.URLStyle == objects.Presigned,
+		Status:    s.cfg.StatusURL, MaxStatusBytes: s.cfg.MaxWebhookBytes, Log: s.log,
+	})
+}
+
+// routes are the dispatcher's HTTP routes.
+func (s *service) routes() *httpd.Mux {
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(),
 		Links: map[string]string{"webhook": api.WebhookPath, "health": "/readyz"},
-	}, ready, counts, log)
-	api.Routes(mux, core, cfg.MaxWebhookBytes, cfg.Language)
-	serve := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: mux}
-
-	setup := func(ctx context.Context) error {
-		if err := events.Ensure(ctx, event.Jobs(), event.Dead(), event.Staging()); err != nil {
-			return err
-		}
-		ready.Started()
-		return nil
-	}
-	return lifecycle.Run(ctx, ready.Watch, serve.Run, lifecycle.After(log, setup, consumers(&cfg, events, core, counts)...))
+	}, s.health, s.metrics, s.log)
+	api.Routes(mux, s.core, api.Options{MaxBody: s.cfg.MaxWebhookBytes, DefaultLanguage: s.cfg.DefaultLanguage})
+	return mux
 }
 
-// consumers are the parts that handle events: one for each kind, since a consumer with several
-// filters is slow where few subjects match.
-func consumers(cfg *Config, events *bus.Bus, core *analysis.Dispatcher, counts *metrics.Registry) []lifecycle.Part {
-	consumer := func(name event.Name, handle func(context.Context, bus.Delivery) error) bus.Consumer {
-		return bus.Consumer{
-			Name: Name + "-" + string(name), Filters: []string{event.Every(name)},
-			Concurrency: cfg.Concurrency, MaxPending: maxWaiting, Grace: cfg.Grace, Metrics: counts.Events,
-			Handle: handle,
-		}
+// setup makes the streams. It runs before the consumers start.
+func (s *service) setup(ctx context.Context) error {
+	if err := s.events.Ensure(ctx, event.Jobs(), event.Dead(), event.Staging()); err != nil {
+		return err
 	}
-	consume := func(name event.Name, handle func(context.Context, bus.Delivery) error) lifecycle.Part {
-		c := consumer(name, handle)
-		c.GiveUp = intake.GiveUp(core)
-		return func(ctx context.Context) error { return events.Consume(ctx, c) }
-	}
-	// An event that is only watched fails no job where it cannot be handled.
-	watch := func(name event.Name, handle func(context.Context, bus.Delivery) error) lifecycle.Part {
-		c := consumer(name, handle)
-		c.Steady = true
-		return func(ctx context.Context) error { return events.Consume(ctx, c) }
-	}
-	parts := []lifecycle.Part{
-		consume(event.NameStored, intake.Stored(core)),
-		consume(event.NameRetried, intake.Retried(core)),
-		consume(event.NameLapsed, intake.Lapsed(core)),
-	}
-	if cfg.StatusURL != "" { // without one there is nothing to ask
-		parts = append(parts, watch(event.NameDispatched, intake.Dispatched(core)), watch(event.NameRefused, intake.Refused(core)))
-	}
-	return parts
+	s.health.Started()
+	return nil
 }

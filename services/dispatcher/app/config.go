@@ -5,8 +5,8 @@ import (
 	"net/url"
 	"time"
 
+	"sori.internal/services/dispatcher/internal/analyzerclient"
 	"sori.internal/services/dispatcher/internal/objects"
-	"sori.internal/services/dispatcher/internal/server"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/locale"
@@ -16,59 +16,60 @@ import (
 
 // Config is every setting of the dispatcher.
 type Config struct {
-	Addr            string           `env:"HTTP_ADDR" envDefault:":8002"`
-	Grace           time.Duration    `env:"SHUTDOWN_GRACE" envDefault:"20s"`
-	Target          url.URL          `env:"TARGET_SERVER_URL,required"`
-	Webhook         url.URL          `env:"WEBHOOK_URL,required"`
-	WebhookSecret   config.Secret    `env:"WEBHOOK_SECRET,required"`
-	MaxWebhookBytes int64            `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
-	Concurrency     int              `env:"ANALYSIS_CONCURRENCY" envDefault:"32"`
-	MaxRunning      int              `env:"ANALYSIS_MAX_RUNNING" envDefault:"0"`
-	RequestTimeout  time.Duration    `env:"ANALYSIS_REQUEST_TIMEOUT" envDefault:"120s"`
-	RequestFormat   server.Format    `env:"ANALYSIS_REQUEST_FORMAT" envDefault:"form"`
-	BreakerFailures int              `env:"ANALYSIS_BREAKER_FAILURES" envDefault:"5"`
-	BreakerDelay    time.Duration    `env:"ANALYSIS_BREAKER_DELAY" envDefault:"10s"`
-	URLStyle        objects.Style    `env:"ANALYSIS_URL_STYLE" envDefault:"presigned"`
-	URLValid        time.Duration    `env:"ANALYSIS_URL_VALID" envDefault:"1h"`
-	StatusURL       server.StatusURL `env:"ANALYSIS_STATUS_URL"`
-	PollEvery       time.Duration    `env:"ANALYSIS_POLL_INTERVAL" envDefault:"30s"`
-	MaxAttempts     int              `env:"ANALYSIS_MAX_ATTEMPTS" envDefault:"3"`
-	Language        locale.Language  `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
+	Addr            string                   `env:"HTTP_ADDR" envDefault:":8002"`
+	Grace           time.Duration            `env:"SHUTDOWN_GRACE" envDefault:"20s"`
+	Target          url.URL                  `env:"TARGET_SERVER_URL,required"`
+	Webhook         url.URL                  `env:"WEBHOOK_URL,required"`
+	WebhookSecret   config.Secret            `env:"WEBHOOK_SECRET,required"`
+	MaxWebhookBytes int64                    `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
+	Concurrency     int                      `env:"ANALYSIS_CONCURRENCY" envDefault:"32"`
+	MaxRunning      int                      `env:"ANALYSIS_MAX_RUNNING" envDefault:"0"`
+	RequestTimeout  time.Duration            `env:"ANALYSIS_REQUEST_TIMEOUT" envDefault:"120s"`
+	RequestFormat   analyzerclient.Format    `env:"ANALYSIS_REQUEST_FORMAT" envDefault:"form"`
+	BreakerFailures int                      `env:"ANALYSIS_BREAKER_FAILURES" envDefault:"5"`
+	BreakerDelay    time.Duration            `env:"ANALYSIS_BREAKER_DELAY" envDefault:"10s"`
+	URLStyle        objects.Style            `env:"ANALYSIS_URL_STYLE" envDefault:"presigned"`
+	URLValid        time.Duration            `env:"ANALYSIS_URL_VALID" envDefault:"1h"`
+	StatusURL       analyzerclient.StatusURL `env:"ANALYSIS_STATUS_URL"`
+	PollInterval    time.Duration            `env:"ANALYSIS_POLL_INTERVAL" envDefault:"30s"`
+	MaxAttempts     int                      `env:"ANALYSIS_MAX_ATTEMPTS" envDefault:"3"`
+	DefaultLanguage locale.Language          `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	Logging         logging.Config
 	Bus             bus.Config
 	Objects         objectstore.Config
 }
 
-// minSecret is the shortest secret that is taken, in bytes: HMAC keys shorter
-// than the hash weaken it (RFC 2104, section 3), and 16 still cannot be guessed.
+// minSecret is the shortest WEBHOOK_SECRET, in bytes: HMAC keys shorter than the hash weaken it (RFC
+// 2104, section 3), and 16 bytes still cannot be guessed.
 const minSecret = 16
 
-// maxURLValid is the longest that S3 signs for.
+// maxURLValid is the longest validity of a presigned URL that S3 allows.
 const maxURLValid = 7 * 24 * time.Hour
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
-	var broken []error
+	var violations []error
 	rule := func(holds bool, text string) {
 		if !holds {
-			broken = append(broken, errors.New(text))
+			violations = append(violations, errors.New(text))
 		}
 	}
 	rule(len(c.WebhookSecret.Reveal()) >= minSecret, "WEBHOOK_SECRET must have at least 16 bytes")
-	rule(absolute(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
-	rule(absolute(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
+	rule(isAbsolute(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
+	rule(isAbsolute(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
 	rule(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")
 	rule(c.MaxRunning >= 0, "ANALYSIS_MAX_RUNNING must not be negative")
-	rule(c.PollEvery > 0, "ANALYSIS_POLL_INTERVAL must be positive")
+	rule(c.PollInterval > 0, "ANALYSIS_POLL_INTERVAL must be positive")
 	rule(c.MaxAttempts >= 1, "ANALYSIS_MAX_ATTEMPTS must be at least 1")
 	rule(c.MaxWebhookBytes >= 1, "MAX_WEBHOOK_BYTES must be at least 1")
 	rule(c.RequestTimeout > 0, "ANALYSIS_REQUEST_TIMEOUT must be positive")
 	rule(c.BreakerFailures >= 1, "ANALYSIS_BREAKER_FAILURES must be at least 1")
 	rule(c.BreakerDelay > 0, "ANALYSIS_BREAKER_DELAY must be positive")
 	rule(c.URLValid > 0 && c.URLValid <= maxURLValid, "ANALYSIS_URL_VALID must be positive and at most 168h")
-	return errors.Join(broken...)
+	return errors.Join(violations...)
 }
 
-func absolute(u url.URL) bool {
+// isAbsolute reports whether u is an absolute http or https URL.
+func isAbsolute(u url.URL) bool {
 	return (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }

@@ -111,7 +111,7 @@ func TestAServerThatIsAwayIsLeftAloneAndThenTriedOnce(t *testing.T) {
 		t.Errorf("in the end the metric is %q", value)
 	}
 	warnings := strings.Count(r.Logged(), `"level":"warn"`)
-	if opened := strings.Count(r.Logged(), "analysis server is given a rest"); opened < 3 || warnings > opened+failures || strings.Count(r.Logged(), "analysis server is back") != 1 {
+	if opened := strings.Count(r.Logged(), "circuit breaker opened"); opened < 3 || warnings > opened+failures || strings.Count(r.Logged(), "circuit breaker closed") != 1 {
 		t.Errorf("%d warnings, opened %d times", warnings, opened)
 	}
 }

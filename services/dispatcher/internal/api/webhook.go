@@ -1,5 +1,4 @@
-// Package api is the dispatcher's HTTP: the webhook that the analysis server
-// calls.
+// Package api is the dispatcher's HTTP: the webhook that the analysis server calls.
 package api
 
 import (
@@ -13,82 +12,88 @@ import (
 	"sori.internal/shared/locale"
 )
 
-// WebhookPath is where callbacks arrive.
+// WebhookPath is the path of callbacks.
 const WebhookPath = "/tokens/webhook/analysis-complete"
 
-// Routes adds the routes. maxBody bounds a callback's body in bytes.
-func Routes(mux *httpd.Mux, core *analysis.Dispatcher, maxBody int64, silence locale.Language) {
-	w := &webhook{core: core, maxBody: maxBody, silence: silence}
-	mux.Handle("POST "+WebhookPath, w.receive)
+// Options are what the operator configures.
+type Options struct {
+	MaxBody         int64           // largest body of a callback, in bytes
+	DefaultLanguage locale.Language // of answers, if Accept-Language names none that Sori has
+}
+
+// Routes adds the routes.
+func Routes(mux *httpd.Mux, core *analysis.Dispatcher, options Options) {
+	w := &webhook{core: core, options: options}
+	mux.Handle("POST "+WebhookPath, w.handle)
 }
 
 type webhook struct {
 	core    *analysis.Dispatcher
-	maxBody int64
-	silence locale.Language
+	options Options
 }
 
-// received is the answer to a callback.
-type received struct {
+// callbackResponse is the answer to a callback.
+type callbackResponse struct {
 	Received bool   `json:"received"`
 	JobID    string `json:"job_id"`
 	Message  string `json:"message,omitempty"`
 }
 
-// recordTimeout bounds how long a report may take to become durable.
+// recordTimeout is how long recording a callback may take.
 const recordTimeout = 20 * time.Second
 
-// The bounds of how long a report is held that cannot be recorded at once. Many servers
-// call back once and wait for 10 s or more: while the bus chooses a new leader their
-// report is kept for them.
+// A callback that cannot be recorded is retried every retryInterval for retryFor. Many servers call
+// back once and wait for 10 s or more for the answer: meanwhile NATS can elect a new leader.
 const (
-	holdFor   = 8 * time.Second
-	holdPause = 250 * time.Millisecond
+	retryFor      = 8 * time.Second
+	retryInterval = 250 * time.Millisecond
 )
 
-// hold tries to record a report until that succeeds, fails for good or has taken too
-// long. Recording it twice is as good as once.
-func hold(ctx context.Context, record func(context.Context) (analysis.Disposition, error)) (analysis.Disposition, error) {
-	over := time.Now().Add(holdFor)
+// recordWithRetry records a callback, and tries again while NATS is unavailable or full. Recording one
+// twice has the same effect as once.
+func recordWithRetry(ctx context.Context, record func(context.Context) (analysis.Disposition, error)) (analysis.Disposition, error) {
+	deadline := time.Now().Add(retryFor)
 	for {
-		try, cancel := context.WithDeadline(ctx, over)
-		disposition, err := record(try)
+		tryCtx, cancel := context.WithDeadline(ctx, deadline)
+		disposition, err := record(tryCtx)
 		cancel()
-		if !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Exhausted) || time.Until(over) <= holdPause {
+		retryable := fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted)
+		if !retryable || time.Until(deadline) <= retryInterval {
 			return disposition, err
 		}
 		select {
-		case <-time.After(holdPause):
+		case <-time.After(retryInterval):
 		case <-ctx.Done():
 			return disposition, err
 		}
 	}
 }
 
-func (h *webhook) receive(w http.ResponseWriter, r *http.Request) error {
+// handle authenticates a callback by its URL, reads its body, and records what it reports.
+func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	caller, err := h.core.Authenticate(q.Get("job_id"), q.Get("attempt"), q.Get("sig"))
 	if err != nil {
 		return err
 	}
-	body, unread := httpd.Body(w, r, h.maxBody)
-	// Who hangs up after the last byte has reported all the same.
+	body, bodyErr := httpd.Body(w, r, h.options.MaxBody)
+	// A callback counts also if the server disconnects after its last byte.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
 	defer cancel()
-	disposition, err := hold(ctx, func(ctx context.Context) (analysis.Disposition, error) {
-		if unread != nil {
-			return analysis.Recorded, h.core.Refuse(ctx, caller, true, unread)
+	disposition, err := recordWithRetry(ctx, func(ctx context.Context) (analysis.Disposition, error) {
+		if bodyErr != nil {
+			return analysis.Recorded, h.core.Refuse(ctx, caller, true, bodyErr)
 		}
 		return h.core.Receive(ctx, caller, analysis.Body{
-			Bytes: body, Type: r.Header.Get("Content-Type"), Encoding: r.Header.Get("Content-Encoding"), Limit: h.maxBody,
+			Bytes: body, Type: r.Header.Get("Content-Type"), Encoding: r.Header.Get("Content-Encoding"), Limit: h.options.MaxBody,
 		})
 	})
 	if err != nil {
 		return err
 	}
-	answer := received{Received: true, JobID: caller.Job()}
+	answer := callbackResponse{Received: true, JobID: caller.Job()}
 	if disposition == analysis.AlreadyEnded {
-		answer.Message = locale.Text(locale.Choose(r.Header.Get("Accept-Language"), h.silence), locale.AlreadyHad)
+		answer.Message = locale.Text(locale.Choose(r.Header.Get("Accept-Language"), h.options.DefaultLanguage), locale.AlreadyHad)
 	}
 	return httpd.JSON(w, http.StatusOK, answer)
 }

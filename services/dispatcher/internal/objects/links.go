@@ -1,5 +1,4 @@
-// Package objects links to objects in the bucket, in the style that the analysis
-// server needs.
+// Package objects makes URLs of objects in the form that the analysis server needs.
 package objects
 
 import (
@@ -13,37 +12,37 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// Style is the form of a link.
+// Style is the form of a URL.
 type Style string
 
 // The styles.
 const (
-	Presigned Style = "presigned" // a GET URL that needs no credentials, for a while
-	S3        Style = "s3"        // s3://bucket/key, for servers with credentials of their own
+	Presigned Style = "presigned" // a GET URL that works without credentials until it expires
+	S3        Style = "s3"        // s3://bucket/key, for servers with S3 credentials of their own
 )
 
-// UnmarshalText takes the setting ANALYSIS_URL_STYLE.
+// UnmarshalText parses the setting ANALYSIS_URL_STYLE.
 func (s *Style) UnmarshalText(text []byte) error {
-	switch given := Style(text); given {
+	switch style := Style(text); style {
 	case Presigned, S3:
-		*s = given
+		*s = style
 		return nil
 	default:
 		return fmt.Errorf("style %q is neither presigned nor s3", text)
 	}
 }
 
-// Links makes links.
+// Links makes URLs of objects.
 type Links struct {
 	client *minio.Client // of the public endpoint
 	cfg    objectstore.Config
 	style  Style
-	valid  time.Duration
+	expiry time.Duration // of presigned URLs
 }
 
-// New makes links that, where they are presigned, are valid for the given time.
-func New(client *minio.Client, cfg objectstore.Config, style Style, valid time.Duration) *Links {
-	return &Links{client: client, cfg: cfg, style: style, valid: valid}
+// New makes Links. Presigned URLs expire after expiry.
+func New(client *minio.Client, cfg objectstore.Config, style Style, expiry time.Duration) *Links {
+	return &Links{client: client, cfg: cfg, style: style, expiry: expiry}
 }
 
 // Object implements analysis.Links.
@@ -51,15 +50,15 @@ func (l *Links) Object(ctx context.Context, bucket, key string) (string, error) 
 	if l.style == S3 {
 		return objectstore.Reference{Bucket: bucket, Key: key}.S3(), nil
 	}
-	u, err := l.client.PresignedGetObject(ctx, bucket, key, l.valid, nil)
-	if err != nil { // nothing is asked of S3: only a name that it does not allow leads here
+	u, err := l.client.PresignedGetObject(ctx, bucket, key, l.expiry, nil)
+	if err != nil { // signing sends no request: the only cause is a name that S3 does not allow
 		return "", fault.Wrap(fault.Invalid, "reference-invalid",
 			"A reference of the token names no possible object.", fmt.Errorf("presign %s: %w", key, err))
 	}
 	return u.String(), nil
 }
 
-// Reference implements analysis.Links. What is no object of ours is passed on.
+// Reference implements analysis.Links. A reference to no known bucket is returned as it is.
 func (l *Links) Reference(ctx context.Context, ref string) (string, error) {
 	r, ok := l.cfg.Parse(ref)
 	if !ok {

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/lifecycle"
+)
+
+// maxPending is how many events of each type may be delivered and not settled, so that their jobs say
+// that they wait for the analysis server. More wait in the stream.
+const maxPending = 10_000
+
+// consumers handle events. There is one for each type of event, since a consumer with several filters
+// is slow if few subjects match.
+func (s *service) consumers() []lifecycle.Part {
+	parts := []lifecycle.Part{
+		s.consume(consumerOf(s, func(ctx context.Context, e event.Stored, d bus.Delivery) error {
+			return s.core.HandleStored(ctx, e, d.Seq, d.Backoff)
+		})),
+		s.consume(consumerOf(s, withBackoff(s.core.HandleRetried))),
+		s.consume(consumerOf(s, withBackoff(s.core.HandleLapsed))),
+	}
+	if s.cfg.StatusURL != "" { // without one there is nothing to poll
+		parts = append(parts,
+			s.poll(consumerOf(s, withBackoff(s.core.HandleDispatched))), s.poll(consumerOf(s, withBackoff(s.core.HandleRefused))))
+	}
+	return parts
+}
+
+// consume runs a consumer that fails the job of an event before the event becomes a dead letter.
+func (s *service) consume(c bus.Consumer) lifecycle.Part {
+	c.GiveUp = func(ctx context.Context, d bus.Delivery, f *fault.Error) error { return s.core.Fail(ctx, d.Job, f) }
+	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
+}
+
+// poll runs a consumer whose handler polls running analyses: its events are delivered again at the
+// times that the handler returns, and no job fails if one cannot be handled.
+func (s *service) poll(c bus.Consumer) lifecycle.Part {
+	c.Steady = true
+	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
+}
+
+// consumerOf describes the durable consumer of one type of event.
+func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
+	var zero E
+	return bus.Consumer{
+		Name: Name + "-" + string(zero.Name()), Filters: []string{event.Every(zero.Name())},
+		Concurrency: s.cfg.Concurrency, MaxPending: maxPending, Grace: s.cfg.Grace, Metrics: s.metrics.Events,
+		Handle: func(ctx context.Context, d bus.Delivery) error {
+			e, ok := d.Event.(E)
+			if !ok {
+				return fault.New(fault.Invalid, "unexpected-event", fmt.Sprintf("The %s does not take %s.", Name, d.Event.Name()))
+			}
+			return handle(ctx, e, d)
+		},
+	}
+}
+
+// withBackoff adapts a handler that needs the delivery's backoff only.
+func withBackoff[E event.Event](handle func(context.Context, E, time.Duration) error) func(context.Context, E, bus.Delivery) error {
+	return func(ctx context.Context, e E, d bus.Delivery) error { return handle(ctx, e, d.Backoff) }
+}

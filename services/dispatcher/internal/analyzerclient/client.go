@@ -1,0 +1,205 @@
+// Package analyzerclient is the HTTP client of the analysis server.
+//
+// Requests pass through a circuit breaker, which is shared by all jobs of the process. Polls of the
+// status URL do not.
+package analyzerclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/shared/trace"
+)
+
+// Format is how a request is encoded.
+type Format string
+
+// The formats.
+const (
+	Form Format = "form" // application/x-www-form-urlencoded
+	JSON Format = "json"
+)
+
+// UnmarshalText parses the setting ANALYSIS_REQUEST_FORMAT.
+func (f *Format) UnmarshalText(text []byte) error {
+	switch format := Format(text); format {
+	case Form, JSON:
+		*f = format
+		return nil
+	default:
+		return fmt.Errorf("format %q is neither form nor json", text)
+	}
+}
+
+// Client sends requests to the analysis server and polls its status URL.
+type Client struct {
+	url            string
+	format         Format
+	userAgent      string
+	http           *http.Client
+	semaphore      chan struct{} // limits requests at once
+	presigned      bool          // requests hold presigned URLs
+	breaker        *breaker
+	status         StatusURL
+	maxAnswerBytes int64 // of the status URL, and of an acceptance, which may hold the results
+}
+
+// Options are what the operator configures.
+type Options struct {
+	Target          *url.URL
+	Format          Format
+	UserAgent       string
+	Timeout         time.Duration // of one request
+	Concurrency     int           // requests at once
+	BreakerFailures int           // in a row that open the circuit breaker
+	BreakerDelay    time.Duration // how long it stays open if the server names no time
+	Presigned       bool          // requests hold presigned URLs
+	Status          StatusURL
+	MaxStatusBytes  int64 // largest answer of the status URL
+	Log             zerolog.Logger
+}
+
+// New makes a client. It does not connect.
+func New(o Options) *Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = o.Concurrency
+	return &Client{
+		url: o.Target.String(), format: o.Format, userAgent: o.UserAgent, semaphore: make(chan struct{}, o.Concurrency),
+		presigned: o.Presigned,
+		breaker:   newBreaker(o.BreakerFailures, o.BreakerDelay, o.Log), status: o.Status, maxAnswerBytes: o.MaxStatusBytes,
+		http: &http.Client{Transport: transport, Timeout: o.Timeout, CheckRedirect: followPost},
+	}
+}
+
+// followPost follows a redirect only if it repeats the POST (307, 308): others become a GET without the
+// request, whose 200 would accept nothing.
+func followPost(next *http.Request, via []*http.Request) error {
+	if next.Method != http.MethodPost || len(via) > 5 {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// BreakerOpen is 1 while the circuit breaker is open or half-open, and 0 while it is closed.
+func (c *Client) BreakerOpen() float64 { return c.breaker.gauge() }
+
+// Submit implements analysis.Analyzer. While the circuit breaker is open nothing is sent, and the
+// error's RetryAfter says for how long.
+func (c *Client) Submit(ctx context.Context, r analysis.Request) (analysis.Acceptance, error) {
+	body, contentType, err := c.encode(r)
+	if err != nil {
+		return analysis.Acceptance{}, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
+	if err != nil {
+		return analysis.Acceptance{}, fmt.Errorf("send an analysis request: %w", err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+	req.Header.Set("Idempotency-Key", r.JobID+"."+strconv.Itoa(r.Attempt))
+	req.Header.Set(trace.Header, trace.Parent(ctx))
+	select {
+	case c.semaphore <- struct{}{}:
+		defer func() { <-c.semaphore }()
+	case <-ctx.Done():
+		return analysis.Acceptance{}, unavailable(fmt.Errorf("wait to send an analysis request: %w", ctx.Err()), 0)
+	}
+	return throughBreaker(ctx, c.breaker, func() (analysis.Acceptance, error) { return c.post(req) })
+}
+
+func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
+	var written atomic.Bool // the whole request: the server may have accepted it
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(i httptrace.WroteRequestInfo) { written.Store(i.Err == nil) },
+	}))
+	resp, err := c.http.Do(req)
+	if err != nil {
+		err = withoutURL(err)
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && written.Load() {
+			err = errors.Join(analysis.ErrUnanswered, err)
+		}
+		return analysis.Acceptance{}, unavailable(fmt.Errorf("send an analysis request: %w", err), 0)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		// The status accepts, whatever the body is. A body that is too large is ignored.
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswerBytes+1))
+		if err != nil || int64(len(answer)) > c.maxAnswerBytes {
+			answer = nil
+		}
+		return analysis.Acceptance{ServerID: parseServerID(answer), Body: answer}, nil
+	}
+	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	return analysis.Acceptance{}, c.responseError(resp, answer, readErr)
+}
+
+// withoutURL removes the URL that net/http adds to errors: it may hold credentials.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// encode encodes the fields of a request as a form or as JSON.
+func (c *Client) encode(r analysis.Request) (body []byte, contentType string, err error) {
+	fields := map[string]string{
+		"s3_audio_url": r.AudioURL, "video_id": strconv.FormatInt(r.TokenID, 10),
+		"webhook_url": r.WebhookURL, "job_id": r.JobID,
+	}
+	if r.TextGridURL != "" {
+		fields["s3_textgrid_url"] = r.TextGridURL
+	}
+	if r.PitchURL != "" {
+		fields["s3_pitch_url"] = r.PitchURL
+	}
+	if c.format == JSON {
+		body, err = json.Marshal(fields)
+		return body, "application/json", err
+	}
+	form := make(url.Values, len(fields))
+	for k, v := range fields {
+		form.Set(k, v)
+	}
+	return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
+}
+
+// maxServerID is the longest id of the server that is kept, in runes.
+const maxServerID = 200
+
+// parseServerID parses the server's own id of the analysis from its answer, if it has one: a string or
+// a number, whose digits are kept as they are.
+func parseServerID(answer []byte) string {
+	var a struct {
+		JobID json.RawMessage `json:"job_id"`
+	}
+	if json.Unmarshal(answer, &a) != nil {
+		return ""
+	}
+	var number json.Number
+	var text string
+	switch {
+	case json.Unmarshal(a.JobID, &text) == nil:
+	case json.Unmarshal(a.JobID, &number) == nil:
+		text = number.String()
+	}
+	if text != analysis.Sanitize(text, maxServerID) { // it could not be sent back as it is
+		return ""
+	}
+	return text
+}

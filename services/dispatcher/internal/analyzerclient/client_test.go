@@ -1,0 +1,84 @@
+package analyzerclient_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/services/dispatcher/internal/analyzerclient"
+	"sori.internal/shared/fault"
+)
+
+// client is a client of a server that answers as the test says, one request at a time.
+func client(t *testing.T, timeout time.Duration, answer http.HandlerFunc) *analyzerclient.Client {
+	t.Helper()
+	s := httptest.NewServer(answer)
+	t.Cleanup(s.Close)
+	target, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return analyzerclient.New(analyzerclient.Options{
+		Target: target, Format: analyzerclient.Form, Timeout: timeout, Concurrency: 1, BreakerFailures: 1, BreakerDelay: time.Hour, Log: zerolog.Nop(),
+	})
+}
+
+func TestARequestThatIsCanceledWhileItWaitsForTheSemaphoreLeavesItFree(t *testing.T) {
+	t.Parallel()
+	reached, release := make(chan struct{}), make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free)
+	c := client(t, time.Minute, func(w http.ResponseWriter, _ *http.Request) {
+		reached <- struct{}{}
+		<-release
+		w.WriteHeader(http.StatusAccepted)
+	})
+	first := make(chan error, 1)
+	go func() {
+		_, err := c.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
+		first <- err
+	}()
+	<-reached
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	for range 5 {
+		if _, err := c.Submit(ctx, analysis.Request{JobID: "2", Attempt: 1}); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("while it waits: %v", err)
+		}
+	}
+	free()
+	if err := <-first; err != nil || c.BreakerOpen() != 0 {
+		t.Errorf("the first: %v, breaker %v", err, c.BreakerOpen())
+	}
+	go func() { <-reached }()
+	if _, err := c.Submit(t.Context(), analysis.Request{JobID: "3", Attempt: 1}); err != nil {
+		t.Errorf("the next: %v", err)
+	}
+}
+
+func TestARequestTimeoutIsAFailureOfTheServerAndACanceledRequestIsNot(t *testing.T) {
+	t.Parallel()
+	hang := func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then does the server notice that the client has disconnected
+		<-r.Context().Done()
+	}
+	slow := client(t, time.Minute, hang)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := slow.Submit(ctx, analysis.Request{JobID: "1", Attempt: 1}); !fault.Is(err, fault.Unavailable) || slow.BreakerOpen() != 0 {
+		t.Errorf("we canceled: %v, breaker %v", err, slow.BreakerOpen())
+	}
+	fast := client(t, 50*time.Millisecond, hang)
+	_, err := fast.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
+	if f := fault.As(err); f == nil || f.Code != "analysis-unavailable" || f.RetryAfter < 59*time.Minute || fast.BreakerOpen() != 1 {
+		t.Errorf("it timed out: %v, breaker %v", err, fast.BreakerOpen())
+	}
+}

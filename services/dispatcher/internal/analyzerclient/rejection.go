@@ -1,0 +1,88 @@
+package analyzerclient
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"time"
+
+	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/problem"
+)
+
+// maxErrorBytes limits how much of the body of an error is read.
+const maxErrorBytes = 64 << 10
+
+// responseError translates a response that is no acceptance (RFC 9110, section 15): the server is
+// unavailable for now, or rejects the request for good.
+func (c *Client) responseError(resp *http.Response, answer []byte, readErr error) error {
+	cause := errors.Join(fmt.Errorf("send an analysis request: status %d", resp.StatusCode), readErr)
+	switch s := resp.StatusCode; {
+	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
+		return unavailable(cause, problem.RetryAfter(resp.Header.Get("Retry-After"), time.Now()))
+	default:
+		code, retryable := analysis.ParseRejection(answer)
+		reason := rejectionReason(resp.StatusCode, answer)
+		if c.presigned && code == event.CodeAnalysisRejected && mentionsURL.Match(answer) {
+			reason += urlStyleHint
+		}
+		return &analysis.RejectedError{Code: code, Reason: reason, Retryable: retryable, Err: cause}
+	}
+}
+
+// unavailable is the error of a server that is away or busy. retryAfter is the time that the server
+// named; 0 if it named none.
+func unavailable(cause error, retryAfter time.Duration) error {
+	return &fault.Error{
+		Kind: fault.Unavailable, Code: "analysis-unavailable", RetryAfter: retryAfter, Err: cause,
+		Detail: "The analysis server is busy or away.",
+	}
+}
+
+// mentionsURL matches reasons that may mean that the server cannot use presigned URLs. urlStyleHint
+// tells the operator what to try then; clients are not shown it.
+var mentionsURL = regexp.MustCompile(`(?i)s3://|\bs3\b|\bur[il]s?\b|_url\b|presign|pre-sign|\bbucket|\bscheme|signature|x-amz|access ?denied`)
+
+const urlStyleHint = " (If it cannot use presigned URLs, ANALYSIS_URL_STYLE=s3 has it given s3://bucket/key.)"
+
+// maxReason is the longest reason of the server that is kept, in runes.
+const maxReason = 500
+
+// textOf is a member of the server's answer as text: a string as it is, anything else, such as a list
+// of violations, as JSON.
+func textOf(member any) string {
+	switch v := member.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	default:
+		text, _ := json.Marshal(v) // it was decoded from JSON
+		return string(text)
+	}
+}
+
+// rejectionReason returns the server's own words if its answer has some: a JSON member with a usual
+// name, or a plain text.
+func rejectionReason(status int, answer []byte) string {
+	text := ""
+	var fields map[string]any
+	if json.Unmarshal(answer, &fields) == nil {
+		for _, name := range []string{"detail", "error", "message", "title"} {
+			if text = textOf(fields[name]); text != "" {
+				break
+			}
+		}
+	} else if !bytes.ContainsRune(answer, '<') {
+		text = string(answer)
+	}
+	if text = analysis.Sanitize(text, maxReason); text == "" {
+		return fmt.Sprintf("The analysis server refused the request with status %d.", status)
+	}
+	return fmt.Sprintf("The analysis server refused the request with status %d: %s", status, text)
+}

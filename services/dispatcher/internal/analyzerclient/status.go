@@ -1,0 +1,98 @@
+package analyzerclient
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/trace"
+)
+
+// StatusURL is the template of the URL at which the server answers the state of an analysis, with
+// placeholders for the server's own id and the job's id. Empty: there is none.
+type StatusURL string
+
+// The placeholders.
+const (
+	serverIDPlaceholder = "{analysis_job_id}"
+	jobIDPlaceholder    = "{job_id}"
+)
+
+// UnmarshalText parses the setting ANALYSIS_STATUS_URL. Its errors do not quote it: a URL may hold
+// credentials.
+func (s *StatusURL) UnmarshalText(text []byte) error {
+	*s = StatusURL(text)
+	if *s == "" {
+		return nil
+	}
+	u, err := url.Parse(s.expand("1", "1"))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("it must be an absolute http or https URL")
+	}
+	if !strings.Contains(string(*s), serverIDPlaceholder) && !strings.Contains(string(*s), jobIDPlaceholder) {
+		return errors.New("it must name " + serverIDPlaceholder + " or " + jobIDPlaceholder)
+	}
+	return nil
+}
+
+// Key is a hash of the status URL: it tells URLs apart and reveals none.
+func (s StatusURL) Key() string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// expand returns the URL for one job.
+func (s StatusURL) expand(job, serverID string) string {
+	escaped := strings.ReplaceAll(url.QueryEscape(serverID), "+", "%20") // fits a path and a query alike
+	return strings.NewReplacer(serverIDPlaceholder, escaped, jobIDPlaceholder, job).Replace(string(s))
+}
+
+// needsServerID reports whether the URL has a placeholder for the server's own id.
+func (s StatusURL) needsServerID() bool { return strings.Contains(string(s), serverIDPlaceholder) }
+
+// statusTimeout is how long the status URL may take to answer.
+const statusTimeout = 10 * time.Second
+
+// Status implements analysis.Analyzer.
+func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, error) {
+	if c.status == "" || serverID == "" && c.status.needsServerID() {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.status.expand(job, serverID), nil)
+	if err != nil {
+		return nil, fmt.Errorf("poll the status url: %w", withoutURL(err))
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+	req.Header.Set(trace.Header, trace.Parent(ctx))
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fault.Away("analysis server", fmt.Errorf("poll the status url: %w", withoutURL(err)))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
+		return nil, analysis.ErrUnknownAnalysis
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("poll the status url: status %d", resp.StatusCode)
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswerBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of the status url: %w", err)
+	}
+	if int64(len(answer)) > c.maxAnswerBytes {
+		return nil, fmt.Errorf("read the answer of the status url: more than %d bytes", c.maxAnswerBytes)
+	}
+	return answer, nil
+}
