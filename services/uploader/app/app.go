@@ -4,7 +4,9 @@ package app
 import (
 	"context"
 
-	"sori.internal/services/uploader/internal/intake"
+	"github.com/minio/minio-go/v7"
+	"github.com/rs/zerolog"
+
 	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/buildinfo"
@@ -22,9 +24,6 @@ import (
 // Name is the service's name, in logs and in ce-source.
 const Name = "uploader"
 
-// receivedConsumer is the consumer by which recordings are copied.
-const receivedConsumer = Name + "-received"
-
 // Run runs the uploader until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
@@ -35,7 +34,6 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	if err != nil {
 		return err
 	}
-
 	events, err := bus.Open(cfg.Bus, Name, log)
 	if err != nil {
 		return err
@@ -45,54 +43,68 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	if err != nil {
 		return err
 	}
-
-	counts := metrics.New()
-	ready := health.New(map[string]health.Check{
-		"bus": events.Ready, "storage": objectstore.Ping(s3, cfg.Objects.Bucket),
-	})
-	bucket := objects.New(s3, cfg.Objects.Bucket)
-	core := upload.New(events, events, bucket)
-	eraser := upload.NewEraser(bucket, events, events, receivedConsumer)
-	sweeper := upload.NewSweeper(core, events, cfg.SweepInterval, cfg.SweepAge, log)
-	server := &httpd.Server{
-		Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log,
-		Handler: httpd.NewMux(httpd.Info{
-			Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
-		}, ready, counts, log),
-	}
-
-	setup := func(ctx context.Context) error {
-		if err := events.Ensure(ctx, event.Jobs(), event.Dead(), event.Staging()); err != nil {
-			return err
-		}
-		if err := objectstore.EnsureBucket(ctx, s3, cfg.Objects.Bucket, cfg.Objects.Region); err != nil {
-			return err
-		}
-		if err := bucket.AllowOrigins(ctx, cfg.Origins, log); err != nil {
-			return err
-		}
-		ready.Started()
-		return nil
-	}
-	parts := append(consumers(&cfg, events, core, eraser, counts), sweeper.Run)
-	return lifecycle.Run(ctx, ready.Watch, server.Run, lifecycle.After(log, setup, parts...))
+	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3})
+	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
+	return lifecycle.Run(ctx, s.health.Watch, server.Run,
+		lifecycle.After(log, s.setup, append(s.consumers(), s.sweeper.Run)...))
 }
 
-// consumers are the parts that handle events.
-func consumers(cfg *Config, events *bus.Bus, core *upload.Core, eraser *upload.Eraser, counts *metrics.Registry) []lifecycle.Part {
-	received := func(ctx context.Context) error {
-		return events.Consume(ctx, bus.Consumer{
-			Name: receivedConsumer, Filters: []string{event.Every(event.NameReceived)},
-			Concurrency: cfg.Concurrency, Grace: cfg.Grace, Metrics: counts.Events,
-			Handle: intake.Received(core), GiveUp: intake.GiveUp(core),
-		})
+// dependencies are what Run opens.
+type dependencies struct {
+	cfg    *Config
+	log    zerolog.Logger
+	events *bus.Bus
+	s3     *minio.Client
+}
+
+// service is the uploader's parts.
+type service struct {
+	dependencies
+	metrics *metrics.Registry
+	health  *health.Health
+	bucket  *objects.Bucket
+	core    *upload.Uploader
+	eraser  *upload.Eraser
+	sweeper *upload.Sweeper
+}
+
+// newService assembles the parts. It does not connect to anything.
+func newService(d dependencies) *service {
+	bucket := objects.New(d.s3, d.cfg.Objects.Bucket)
+	deps := upload.Dependencies{Jobs: d.events, Progress: d.events, Staging: d.events, Objects: bucket}
+	return &service{
+		dependencies: d, metrics: metrics.New(),
+		health: health.New(map[string]health.Check{
+			"bus": d.events.Ready, "storage": objectstore.Ping(d.s3, d.cfg.Objects.Bucket),
+		}),
+		bucket: bucket,
+		core:   upload.New(deps),
+		eraser: upload.NewEraser(upload.EraserDependencies{
+			Objects: bucket, Staging: d.events, Events: d.events, UploadConsumer: consumerName(event.NameReceived),
+		}),
+		sweeper: upload.NewSweeper(upload.SweeperDependencies{Jobs: d.events, Staging: d.events, Log: d.log},
+			upload.SweeperOptions{Interval: d.cfg.SweepInterval, MinAge: d.cfg.SweepAge}),
 	}
-	erased := func(ctx context.Context) error {
-		return events.Consume(ctx, bus.Consumer{
-			Name: Name + "-erased", Filters: []string{event.Every(event.NameErased)},
-			Concurrency: cfg.Concurrency, Grace: cfg.Grace, Metrics: counts.Events,
-			Handle: intake.Erased(eraser),
-		})
+}
+
+// routes are the uploader's HTTP routes: those that every service has.
+func (s *service) routes() *httpd.Mux {
+	return httpd.NewMux(httpd.Info{
+		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
+	}, s.health, s.metrics, s.log)
+}
+
+// setup makes the streams and the bucket. It runs before the consumers start.
+func (s *service) setup(ctx context.Context) error {
+	if err := s.events.Ensure(ctx, event.Jobs(), event.Dead(), event.Staging()); err != nil {
+		return err
 	}
-	return []lifecycle.Part{received, erased}
+	if err := objectstore.EnsureBucket(ctx, s.s3, s.cfg.Objects.Bucket, s.cfg.Objects.Region); err != nil {
+		return err
+	}
+	if err := s.bucket.AllowOrigins(ctx, s.cfg.Origins, s.log); err != nil {
+		return err
+	}
+	s.health.Started()
+	return nil
 }

@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-func TestTheReadmeTellsTheSettings(t *testing.T) {
+func TestTheReadmeListsTheSettings(t *testing.T) {
 	t.Parallel()
 	testkit.CheckSettings(t, "../README.md", &app.Config{})
 }
@@ -54,11 +54,11 @@ func get(t *testing.T, url string) (int, map[string]any) {
 	return resp.StatusCode, body
 }
 
-func TestItTellsWhatItIsAndThatItIsReady(t *testing.T) {
+func TestItAnswersInfoHealthAndMetrics(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	i := r.run(nil)
-	r.Settled(consumer)
+	env := newEnv(t)
+	i := env.run(nil)
+	env.Settled(consumer)
 	for path, want := range map[string]string{
 		"/readyz": "ok", "/livez": "ok", "/health": "healthy",
 	} {
@@ -74,7 +74,7 @@ func TestItTellsWhatItIsAndThatItIsReady(t *testing.T) {
 	}
 }
 
-func TestItMakesItsBucketAndItsStreamsWhereThereAreNone(t *testing.T) {
+func TestItMakesItsBucketAndItsStreamsIfThereAreNone(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	k.Run(app.Run, nil)

@@ -25,12 +25,14 @@ type Config struct {
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
-	var broken []error
-	if c.Concurrency < 1 {
-		broken = append(broken, errors.New("UPLOAD_CONCURRENCY must be at least 1"))
+	var violations []error
+	rule := func(holds bool, text string) {
+		if !holds {
+			violations = append(violations, errors.New(text))
+		}
 	}
-	if c.SweepInterval <= 0 || c.SweepAge <= 0 {
-		broken = append(broken, errors.New("SWEEP_INTERVAL and SWEEP_AGE must be positive"))
-	}
-	return errors.Join(broken...)
+	rule(c.Concurrency >= 1, "UPLOAD_CONCURRENCY must be at least 1")
+	rule(c.SweepInterval > 0, "SWEEP_INTERVAL must be positive")
+	rule(c.SweepAge > 0, "SWEEP_AGE must be positive")
+	return errors.Join(violations...)
 }

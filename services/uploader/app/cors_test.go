@@ -131,7 +131,7 @@ func checkRules(t *testing.T, k *testkit.Kit, client *minio.Client, bucket strin
 	}
 }
 
-func TestAServerWithoutCORSRulesIsUsedWithoutThem(t *testing.T) {
+func TestAnS3ServerWithoutCORSRulesIsUsedWithoutThem(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range []int{http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented} {
 		k := testkit.New(t)
@@ -158,7 +158,7 @@ func TestAServerWithoutCORSRulesIsUsedWithoutThem(t *testing.T) {
 		}
 		ready(t, k, map[string]string{"S3_ENDPOINT": s3.URL})
 		if strings.Count(k.Logged(), "the bucket's CORS rules cannot be set") != 1 {
-			t.Errorf("%d: it is told where no origin is listed", refusal)
+			t.Errorf("%d: it is logged although no origin is listed", refusal)
 		}
 	}
 }

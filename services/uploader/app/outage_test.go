@@ -21,160 +21,160 @@ func readiness(t *testing.T, url string, want int) {
 	})
 }
 
-func TestWhileStorageIsAwayUploadsWaitAndThenGoOn(t *testing.T) {
+func TestWhileS3IsUnavailableUploadsWaitAndThenGoOn(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	proxy := r.Proxy(r.Settings(nil)["S3_ENDPOINT"])
-	i := r.run(map[string]string{"S3_ENDPOINT": proxy.URL})
+	env := newEnv(t)
+	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
+	i := env.run(map[string]string{"S3_ENDPOINT": proxy.URL})
 	readiness(t, i.URL, http.StatusOK)
 	held := proxy.Hold(1 << 20)
 	body := wav(2 << 20)
-	cut := r.upload(body) // is being copied when the storage goes
+	cut := env.upload(body) // is being copied when S3 fails
 	<-held
 	proxy.Cut()
-	later := r.upload(body) // comes while it is away
+	later := env.upload(body) // comes while S3 is unavailable
 	readiness(t, i.URL, http.StatusServiceUnavailable)
 	if code, _ := get(t, i.URL+"/livez"); code != http.StatusOK {
 		t.Errorf("livez: %d", code)
 	}
 	for _, e := range []event.Received{cut, later} {
-		if story := r.Story(r.bus, e.JobID); !slices.Equal(story, []event.Name{event.NameReceived}) {
-			t.Errorf("while the storage is away: %v", story)
+		if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
+			t.Errorf("while S3 is unavailable: %v", names)
 		}
 	}
 	proxy.Mend()
 	for _, e := range []event.Received{cut, later} {
-		stored := testkit.Await[event.Stored](r.Kit, r.bus, e.JobID)
-		if got, _ := r.object(stored.Key); !bytes.Equal(got, body) {
+		stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
+		if got, _ := env.object(stored.Key); !bytes.Equal(got, body) {
 			t.Error("the object differs")
 		}
 	}
 	readiness(t, i.URL, http.StatusOK)
-	r.Settled(consumer)
-	r.nothingStaged()
-	if dead := r.Letters(event.Dead()); len(dead) > 0 {
+	env.Settled(consumer)
+	env.nothingStaged()
+	if dead := env.Letters(event.Dead()); len(dead) > 0 {
 		t.Errorf("dead letters %+v", dead)
 	}
 }
 
-// One body is more than what connections hold on their way, so that its copy cannot
-// even be written; the other's waits for its answer.
-func TestAStorageThatStandsStillHoldsNoSlotForLong(t *testing.T) {
+// The large bodies exceed the buffers of a connection, so that writing them stalls. The small ones are
+// written, and waiting for the answer stalls.
+func TestAnS3ServerThatStallsBlocksNoCopyForLong(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	proxy := r.Proxy(r.Settings(nil)["S3_ENDPOINT"])
-	i := r.run(map[string]string{"S3_ENDPOINT": proxy.URL, "S3_STALL_TIMEOUT": "500ms", "UPLOAD_CONCURRENCY": "1"})
-	r.Settled(consumer)
+	env := newEnv(t)
+	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
+	i := env.run(map[string]string{"S3_ENDPOINT": proxy.URL, "S3_STALL_TIMEOUT": "500ms", "UPLOAD_CONCURRENCY": "1"})
+	env.Settled(consumer)
 	held := proxy.Hold(1 << 20)
 	bodies := [][]byte{wav(32 << 20), wav(2 << 20), wav(32 << 20), wav(2 << 20)}
 	var jobs []event.Received
 	for _, body := range bodies {
-		jobs = append(jobs, r.upload(body))
+		jobs = append(jobs, env.upload(body))
 	}
 	<-held
-	for _, e := range jobs { // which all need the one slot
+	for _, e := range jobs { // of which one is copied at a time
 		testkit.Eventually(t, func() error {
-			m, err := r.bus.Last(r.Context(), event.Jobs(), event.Subject(event.Uploading{JobID: e.JobID}))
+			m, err := env.bus.Last(env.Context(), event.Jobs(), event.Subject(event.Uploading{JobID: e.JobID}))
 			if err == nil && m == nil {
-				err = fmt.Errorf("nobody tries to copy job %s", e.JobID)
+				err = fmt.Errorf("no replica copies job %s", e.JobID)
 			}
 			return err
 		})
-		if story := r.Story(r.bus, e.JobID); !slices.Equal(story, []event.Name{event.NameReceived}) {
-			t.Errorf("while the storage stands still: %v", story)
+		if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
+			t.Errorf("while S3 stalls: %v", names)
 		}
 	}
 	readiness(t, i.URL, http.StatusServiceUnavailable)
 	proxy.Mend()
 	for n, e := range jobs {
-		stored := testkit.Await[event.Stored](r.Kit, r.bus, e.JobID)
-		if got, _ := r.object(stored.Key); !bytes.Equal(got, bodies[n]) {
+		stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
+		if got, _ := env.object(stored.Key); !bytes.Equal(got, bodies[n]) {
 			t.Error("the object differs")
 		}
 	}
-	r.Settled(consumer)
-	r.nothingStaged()
-	if keys, dead := r.keys(), r.Letters(event.Dead()); len(keys) != len(jobs) || len(dead) > 0 {
+	env.Settled(consumer)
+	env.nothingStaged()
+	if keys, dead := env.keys(), env.Letters(event.Dead()); len(keys) != len(jobs) || len(dead) > 0 {
 		t.Errorf("keys %v, dead letters %+v", keys, dead)
 	}
 }
 
-func TestItStartsWhileItsDependenciesAreAway(t *testing.T) {
+func TestItStartsWhileItsDependenciesAreUnavailable(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	settings := r.Settings(nil)
-	s3, bus := r.Proxy(settings["S3_ENDPOINT"]), r.Proxy(settings["NATS_URL"])
+	env := newEnv(t)
+	settings := env.Settings(nil)
+	s3, bus := env.Proxy(settings["S3_ENDPOINT"]), env.Proxy(settings["NATS_URL"])
 	s3.Cut()
 	bus.Cut()
-	i := r.run(map[string]string{"S3_ENDPOINT": s3.URL, "NATS_URL": bus.URL})
+	i := env.run(map[string]string{"S3_ENDPOINT": s3.URL, "NATS_URL": bus.URL})
 	readiness(t, i.URL, http.StatusServiceUnavailable)
-	e := r.upload(wav(1044))
+	e := env.upload(wav(1044))
 	bus.Mend()
 	s3.Mend()
-	testkit.Await[event.Stored](r.Kit, r.bus, e.JobID)
+	testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
 	readiness(t, i.URL, http.StatusOK)
 }
 
-func TestWhileTheBusIsAwayUploadsWaitAndThenGoOn(t *testing.T) {
+func TestWhileNATSIsUnavailableUploadsWaitAndThenGoOn(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	bus := r.Proxy(r.Settings(nil)["NATS_URL"])
-	i := r.run(map[string]string{"NATS_URL": bus.URL})
+	env := newEnv(t)
+	bus := env.Proxy(env.Settings(nil)["NATS_URL"])
+	i := env.run(map[string]string{"NATS_URL": bus.URL})
 	readiness(t, i.URL, http.StatusOK)
 	bus.Cut()
 	body := wav(2 << 20)
-	e := r.upload(body)
+	e := env.upload(body)
 	readiness(t, i.URL, http.StatusServiceUnavailable)
 	bus.Mend()
-	stored := testkit.Await[event.Stored](r.Kit, r.bus, e.JobID)
-	if got, _ := r.object(stored.Key); !bytes.Equal(got, body) {
+	stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
+	if got, _ := env.object(stored.Key); !bytes.Equal(got, body) {
 		t.Error("the object differs")
 	}
 }
 
-func TestAStopFinishesTheCopyInHand(t *testing.T) {
+func TestAShutdownFinishesTheCopyThatIsUnderWay(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	proxy := r.Proxy(r.Settings(nil)["S3_ENDPOINT"])
-	i := r.run(map[string]string{"S3_ENDPOINT": proxy.URL})
-	r.Settled(consumer)
+	env := newEnv(t)
+	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
+	i := env.run(map[string]string{"S3_ENDPOINT": proxy.URL})
+	env.Settled(consumer)
 	held := proxy.Hold(1 << 20)
 	body := wav(2 << 20)
-	e := r.upload(body)
+	e := env.upload(body)
 	<-held
-	done := stopping(i)
+	done := stopAsync(i)
 	select {
 	case <-done:
 		t.Error("it stopped in the middle of a copy")
 	default:
 	}
 	proxy.Mend()
-	within(r.Context(), t, done)
-	if story := r.Story(r.bus, e.JobID); !slices.Equal(story, []event.Name{event.NameReceived, event.NameStored}) {
-		t.Errorf("story %v", story)
+	waitFor(env.Context(), t, done)
+	if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
+		t.Errorf("log %v", names)
 	}
-	if got, _ := r.object(key(e)); !bytes.Equal(got, body) {
+	if got, _ := env.object(key(e)); !bytes.Equal(got, body) {
 		t.Error("the object differs")
 	}
 }
 
-func TestACopyThatOutlastsTheStopIsDoneByAnother(t *testing.T) {
+func TestACopyThatOutlastsTheGraceIsMadeByAnotherReplica(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	proxy := r.Proxy(r.Settings(nil)["S3_ENDPOINT"])
-	first := r.run(map[string]string{"S3_ENDPOINT": proxy.URL, "SHUTDOWN_GRACE": "200ms"})
-	r.Settled(consumer)
+	env := newEnv(t)
+	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
+	first := env.run(map[string]string{"S3_ENDPOINT": proxy.URL, "SHUTDOWN_GRACE": "200ms"})
+	env.Settled(consumer)
 	held := proxy.Hold(1 << 20)
 	body := wav(2 << 20)
-	e := r.upload(body)
+	e := env.upload(body)
 	<-held
-	within(r.Context(), t, stopping(first))
-	if story := r.Story(r.bus, e.JobID); !slices.Equal(story, []event.Name{event.NameReceived}) {
-		t.Errorf("after the stop: %v", story)
+	waitFor(env.Context(), t, stopAsync(first))
+	if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
+		t.Errorf("after the stop: %v", names)
 	}
-	r.run(nil)
-	testkit.Await[event.Stored](r.Kit, r.bus, e.JobID)
-	if got, _ := r.object(key(e)); !bytes.Equal(got, body) {
+	env.run(nil)
+	testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
+	if got, _ := env.object(key(e)); !bytes.Equal(got, body) {
 		t.Error("the object differs")
 	}
 }

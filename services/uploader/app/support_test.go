@@ -21,8 +21,8 @@ import (
 
 const consumer = "uploader-received"
 
-// rig is a corner with what a gateway would see of it.
-type rig struct {
+// env is a test environment with what the gateway works with.
+type env struct {
 	*testkit.Kit
 	t      *testing.T
 	bus    *bus.Bus
@@ -30,25 +30,25 @@ type rig struct {
 	bucket string
 }
 
-func newRig(t *testing.T) *rig {
+func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, bucket := k.Bucket()
-	return &rig{Kit: k, t: t, bus: k.Bus("gateway", event.Jobs(), event.Dead(), event.Staging()), client: client, bucket: bucket}
+	return &env{Kit: k, t: t, bus: k.Bus("gateway", event.Jobs(), event.Dead(), event.Staging()), client: client, bucket: bucket}
 }
 
 // run starts the service.
-func (r *rig) run(changes map[string]string) *testkit.Instance {
-	r.t.Helper()
-	return r.Run(app.Run, changes)
+func (env *env) run(changes map[string]string) *testkit.Instance {
+	env.t.Helper()
+	return env.Run(app.Run, changes)
 }
 
-// stage leaves a body as the gateway does, and returns the event to publish.
-func (r *rig) stage(body []byte) event.Received {
-	r.t.Helper()
-	job := r.NewJob()
-	staged, err := r.bus.Stage(r.Context(), job, bytes.NewReader(body))
-	must(r.t, err)
+// stage stages a body as the gateway does, and returns the event to append.
+func (env *env) stage(body []byte) event.Received {
+	env.t.Helper()
+	job := env.NewJob()
+	staged, err := env.bus.Stage(env.Context(), job, bytes.NewReader(body))
+	must(env.t, err)
 	sum := sha256.Sum256(body)
 	return event.Received{
 		JobID: job, TokenID: 7, TextGridURL: "s3://ref/7.TextGrid", PitchURL: "s3://ref/7.json", FileName: "take 1.wav",
@@ -56,70 +56,70 @@ func (r *rig) stage(body []byte) event.Received {
 	}
 }
 
-// accept publishes the event that opens a job.
-func (r *rig) accept(e event.Received) uint64 {
-	r.t.Helper()
-	seq, err := r.bus.Append(r.Context(), e, 0)
-	must(r.t, err)
+// accept appends received, the first event of a job.
+func (env *env) accept(e event.Received) uint64 {
+	env.t.Helper()
+	seq, err := env.bus.Append(env.Context(), e, 0)
+	must(env.t, err)
 	return seq
 }
 
 // upload does both.
-func (r *rig) upload(body []byte) event.Received {
-	r.t.Helper()
-	e := r.stage(body)
-	r.accept(e)
+func (env *env) upload(body []byte) event.Received {
+	env.t.Helper()
+	e := env.stage(body)
+	env.accept(e)
 	return e
 }
 
 // append adds an event to the end of a job's log.
-func (r *rig) append(e event.Event) {
-	r.t.Helper()
-	_, err := r.bus.Decide(r.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
-	must(r.t, err)
+func (env *env) append(e event.Event) {
+	env.t.Helper()
+	_, err := env.bus.Decide(env.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
+	must(env.t, err)
 }
 
 func key(e event.Received) string { return upload.Key(e.JobID, e.FileName) }
 
 // object reads an object, with its metadata.
-func (r *rig) object(key string) ([]byte, minio.ObjectInfo) {
-	r.t.Helper()
-	o, err := r.client.GetObject(r.Context(), r.bucket, key, minio.GetObjectOptions{})
-	must(r.t, err)
+func (env *env) object(key string) ([]byte, minio.ObjectInfo) {
+	env.t.Helper()
+	o, err := env.client.GetObject(env.Context(), env.bucket, key, minio.GetObjectOptions{})
+	must(env.t, err)
 	defer o.Close()
 	body, err := io.ReadAll(o)
-	must(r.t, err)
+	must(env.t, err)
 	info, err := o.Stat()
-	must(r.t, err)
+	must(env.t, err)
 	return body, info
 }
 
 // keys lists the bucket.
-func (r *rig) keys() []string {
-	r.t.Helper()
+func (env *env) keys() []string {
+	env.t.Helper()
 	var keys []string
-	for o := range r.client.ListObjects(r.Context(), r.bucket, minio.ListObjectsOptions{Recursive: true}) {
-		must(r.t, o.Err)
+	for o := range env.client.ListObjects(env.Context(), env.bucket, minio.ListObjectsOptions{Recursive: true}) {
+		must(env.t, o.Err)
 		keys = append(keys, o.Key)
 	}
 	return keys
 }
 
-// nothingStaged waits until staging is empty.
-func (r *rig) nothingStaged() {
-	r.t.Helper()
-	entries, err := r.bus.StagedEntries(r.Context())
-	must(r.t, err)
+// nothingStaged checks that staging is empty.
+func (env *env) nothingStaged() {
+	env.t.Helper()
+	entries, err := env.bus.StagedEntries(env.Context())
+	must(env.t, err)
 	if len(entries) > 0 {
-		r.t.Errorf("left in staging: %v", entries)
+		env.t.Errorf("left in staging: %v", entries)
 	}
 }
 
-// replay delivers every received again, as a consumer that was lost does.
-func (r *rig) replay() {
-	r.t.Helper()
-	must(r.t, r.JetStream().DeleteConsumer(r.Context(), r.Namespace().Stream(event.Jobs().Name), consumer))
-	r.Settled(consumer)
+// replay has every received delivered again, as if the consumer had been lost.
+func (env *env) replay() {
+	env.t.Helper()
+	must(env.t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), consumer))
+	env.Settled(consumer)
 }
 
 func random(n int) []byte {
@@ -149,14 +149,15 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// stopping asks an instance to end and tells when it has.
-func stopping(i *testkit.Instance) <-chan error {
+// stopAsync stops an instance and returns a channel that receives the result.
+func stopAsync(i *testkit.Instance) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- i.Stop() }()
 	return done
 }
 
-func within(ctx context.Context, t *testing.T, done <-chan error) {
+// waitFor waits until an instance has stopped.
+func waitFor(ctx context.Context, t *testing.T, done <-chan error) {
 	t.Helper()
 	select {
 	case err := <-done:

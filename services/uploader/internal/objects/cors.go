@@ -14,20 +14,19 @@ import (
 	"sori.internal/shared/origin"
 )
 
-// The ids of the bucket's CORS rules that are ours.
+// The ids of the CORS rules that the uploader sets.
 const (
 	readRule  = "sori-read"
 	writeRule = "sori-write"
 )
 
-// corsAge is how long a browser may keep the answer to a preflight, in seconds.
-const corsAge = 7200
+// preflightMaxAge is how long a browser may cache the answer to a preflight, in seconds.
+const preflightMaxAge = 7200
 
-// originRules are the rules for pages of other origins. A page that follows the
-// gateway's redirect to a recording sends Origin: null, which no list of origins
-// matches, so that reading is open to every page: what can be read is decided by
-// the presigned URL.
-func originRules(allowed origin.List) []cors.Rule {
+// corsRules are the rules for pages of other origins. A page that follows the gateway's redirect to a
+// recording sends Origin: null, which no list of origins matches. Therefore every origin may read: what
+// it can read is decided by the presigned URL.
+func corsRules(allowed origin.List) []cors.Rule {
 	if len(allowed) == 0 {
 		return nil
 	}
@@ -35,50 +34,49 @@ func originRules(allowed origin.List) []cors.Rule {
 		{
 			ID: readRule, AllowedOrigin: []string{"*"}, AllowedMethod: []string{http.MethodGet, http.MethodHead}, AllowedHeader: []string{"*"},
 			ExposeHeader:  []string{"Accept-Ranges", "Content-Disposition", "Content-Length", "Content-Range", "ETag"},
-			MaxAgeSeconds: corsAge,
+			MaxAgeSeconds: preflightMaxAge,
 		},
 		{
 			ID: writeRule, AllowedOrigin: allowed.S3(), AllowedMethod: []string{http.MethodPut, http.MethodPost}, AllowedHeader: []string{"*"},
-			ExposeHeader: []string{"ETag"}, MaxAgeSeconds: corsAge,
+			ExposeHeader: []string{"ETag"}, MaxAgeSeconds: preflightMaxAge,
 		},
 	}
 }
 
-// AllowOrigins gives the bucket the CORS rules for pages of listed origins, and
-// takes them away where none is listed. Rules of others stay. A server that has no
-// such rules, or keys that may not set them, are told to the log and stop nothing.
+// AllowOrigins sets the bucket's CORS rules for the allowed origins, or removes them if there are none.
+// Rules that others have set stay. If the S3 server does not support CORS rules, or the keys may not set
+// them, it logs a warning and returns nil.
 func (b *Bucket) AllowOrigins(ctx context.Context, allowed origin.List, log zerolog.Logger) error {
-	given, err := b.client.GetBucketCors(ctx, b.name)
+	current, err := b.client.GetBucketCors(ctx, b.name)
 	if err != nil {
-		return b.withoutRules(err, allowed, log)
+		return b.corsError(err, allowed, log)
 	}
 	var rules []cors.Rule
-	if given != nil {
-		rules = given.CORSRules
+	if current != nil {
+		rules = current.CORSRules
 	}
-	wanted := originRules(allowed)
-	ours := func(r cors.Rule) bool { return r.ID == readRule || r.ID == writeRule }
+	wanted := corsRules(allowed)
+	own := func(r cors.Rule) bool { return r.ID == readRule || r.ID == writeRule }
 	for _, r := range rules {
-		if !ours(r) {
+		if !own(r) {
 			wanted = append(wanted, r)
 		}
 	}
 	if slices.EqualFunc(rules, wanted, func(a, b cors.Rule) bool { return reflect.DeepEqual(a, b) }) {
 		return nil
 	}
-	var config *cors.Config // none removes them all
+	var config *cors.Config // nil removes all rules
 	if len(wanted) > 0 {
 		config = cors.NewConfig(wanted)
 	}
 	if err := b.client.SetBucketCors(ctx, b.name, config); err != nil {
-		return b.withoutRules(err, allowed, log)
+		return b.corsError(err, allowed, log)
 	}
 	return nil
 }
 
-// withoutRules goes on where the rules can never be set, and returns what another
-// try may mend.
-func (b *Bucket) withoutRules(err error, allowed origin.List, log zerolog.Logger) error {
+// corsError logs an error that no retry can fix and returns nil, and returns any other error.
+func (b *Bucket) corsError(err error, allowed origin.List, log zerolog.Logger) error {
 	switch answer := minio.ToErrorResponse(err); answer.StatusCode {
 	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest:
 		if len(allowed) > 0 {

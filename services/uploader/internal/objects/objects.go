@@ -1,4 +1,4 @@
-// Package objects keeps recordings in the bucket.
+// Package objects stores recordings in the S3 bucket.
 package objects
 
 import (
@@ -12,13 +12,13 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// Bucket is the one bucket that the uploader owns.
+// Bucket is the bucket that the uploader owns.
 type Bucket struct {
 	client *minio.Client
 	name   string
 }
 
-// New makes the bucket's adapter.
+// New makes a Bucket.
 func New(client *minio.Client, name string) *Bucket { return &Bucket{client: client, name: name} }
 
 // Name is the bucket's name.
@@ -27,21 +27,21 @@ func (b *Bucket) Name() string { return b.name }
 // maxSinglePut is the largest object that S3 takes in one PUT: 5 GiB.
 const maxSinglePut = 5 << 30
 
-// hashKey is where an object's SHA-256 is kept, among its user metadata.
-const hashKey = "Sha256"
+// sha256Key is the user metadata key of an object's SHA-256.
+const sha256Key = "Sha256"
 
-// Put stores an object of known size. It appears whole or not at all.
+// Put stores an object of known size. It is stored completely or not at all.
 func (b *Bucket) Put(ctx context.Context, o upload.Object, body io.Reader) error {
 	_, err := b.client.PutObject(ctx, b.name, o.Key, body, o.Size, minio.PutObjectOptions{
-		ContentType: o.MediaType, UserMetadata: map[string]string{hashKey: o.SHA256},
-		// One PUT streams without buffers, and is quicker than parts.
+		ContentType: o.MediaType, UserMetadata: map[string]string{sha256Key: o.SHA256},
+		// A single PUT streams without buffers and is faster than a multipart upload.
 		DisableMultipart: o.Size <= maxSinglePut,
 	})
 	return objectstore.Translate("put "+o.Key, err)
 }
 
-// Find tells size and SHA-256 of an object; false where there is none.
-func (b *Bucket) Find(ctx context.Context, key string) (upload.Object, bool, error) {
+// Stat returns the metadata of an object; false if there is none.
+func (b *Bucket) Stat(ctx context.Context, key string) (upload.Object, bool, error) {
 	info, err := b.client.StatObject(ctx, b.name, key, minio.StatObjectOptions{})
 	if err = objectstore.Translate("stat "+key, err); fault.Is(err, fault.NotFound) {
 		return upload.Object{}, false, nil
@@ -49,10 +49,10 @@ func (b *Bucket) Find(ctx context.Context, key string) (upload.Object, bool, err
 	if err != nil {
 		return upload.Object{}, false, err
 	}
-	return upload.Object{Key: key, Size: info.Size, SHA256: info.UserMetadata[hashKey], MediaType: info.ContentType}, true, nil
+	return upload.Object{Key: key, Size: info.Size, SHA256: info.UserMetadata[sha256Key], MediaType: info.ContentType}, true, nil
 }
 
-// Remove deletes an object. Deleting what is not there is a success.
+// Remove removes an object. It succeeds also if there is none.
 func (b *Bucket) Remove(ctx context.Context, key string) error {
 	err := objectstore.Translate("remove "+key, b.client.RemoveObject(ctx, b.name, key, minio.RemoveObjectOptions{}))
 	if fault.Is(err, fault.NotFound) {
@@ -61,9 +61,9 @@ func (b *Bucket) Remove(ctx context.Context, key string) error {
 	return err
 }
 
-// RemoveBelow deletes every object whose key begins with a prefix.
-func (b *Bucket) RemoveBelow(ctx context.Context, prefix string) error {
-	ctx, cancel := context.WithCancel(ctx) // ends the listing where it is not read to its end
+// RemovePrefix removes every object whose key has a prefix.
+func (b *Bucket) RemovePrefix(ctx context.Context, prefix string) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
 	defer cancel()
 	for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
 		if o.Err != nil {

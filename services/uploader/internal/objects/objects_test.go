@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-func open(t *testing.T) (*testkit.Kit, *objects.Bucket) {
+func newBucket(t *testing.T) (*testkit.Kit, *objects.Bucket) {
 	t.Helper()
 	k := testkit.New(t)
 	client, name := k.Bucket()
@@ -32,40 +32,40 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func TestWhatIsPutIsFoundUntilItIsRemoved(t *testing.T) {
+func TestAnObjectExistsUntilItIsRemoved(t *testing.T) {
 	t.Parallel()
-	k, b := open(t)
+	k, b := newBucket(t)
 	for _, o := range []upload.Object{
 		{Key: "audio/1_a.wav", MediaType: "audio/wav", Size: 5, SHA256: "abc"},
 		{Key: "audio/2_소리_녹음.m4a", MediaType: "audio/mp4", Size: 9 << 20, SHA256: "def"},
 	} {
-		must(t, b.Put(k.Context(), o, io.LimitReader(neverEnding{}, o.Size)))
-		found, ok, err := b.Find(k.Context(), o.Key)
+		must(t, b.Put(k.Context(), o, io.LimitReader(endless{}, o.Size)))
+		found, ok, err := b.Stat(k.Context(), o.Key)
 		if err != nil || !ok || found != o {
 			t.Errorf("found %+v %v %v, want %+v", found, ok, err, o)
 		}
 		must(t, b.Remove(k.Context(), o.Key))
 		must(t, b.Remove(k.Context(), o.Key))
-		if _, ok, err := b.Find(k.Context(), o.Key); ok || err != nil {
+		if _, ok, err := b.Stat(k.Context(), o.Key); ok || err != nil {
 			t.Errorf("after its removal: %v %v", ok, err)
 		}
 	}
 }
 
-type neverEnding struct{}
+type endless struct{}
 
-func (neverEnding) Read(p []byte) (int, error) {
+func (endless) Read(p []byte) (int, error) {
 	for i := range p {
 		p[i] = 's'
 	}
 	return len(p), nil
 }
 
-func TestABodyThatBreaksOffLeavesNoObjectAndNoChange(t *testing.T) {
+func TestAPutWhoseBodyFailsChangesNothing(t *testing.T) {
 	t.Parallel()
-	k, b := open(t)
+	k, b := newBucket(t)
 	o := upload.Object{Key: "audio/1_a.wav", MediaType: "audio/wav", Size: 1 << 20, SHA256: "abc"}
-	broken := errors.New("broken off")
+	broken := errors.New("connection lost")
 	half := func() io.Reader {
 		return io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<19)), iotest.ErrReader(broken))
 	}
@@ -73,20 +73,20 @@ func TestABodyThatBreaksOffLeavesNoObjectAndNoChange(t *testing.T) {
 		if err := b.Put(k.Context(), o, body); err == nil {
 			t.Error("it was stored")
 		}
-		if _, ok, err := b.Find(k.Context(), o.Key); ok || err != nil {
+		if _, ok, err := b.Stat(k.Context(), o.Key); ok || err != nil {
 			t.Errorf("after a broken put: %v %v", ok, err)
 		}
 	}
-	must(t, b.Put(k.Context(), o, io.LimitReader(neverEnding{}, o.Size)))
+	must(t, b.Put(k.Context(), o, io.LimitReader(endless{}, o.Size)))
 	if err := b.Put(k.Context(), upload.Object{Key: o.Key, Size: o.Size, SHA256: "other"}, half()); err == nil {
 		t.Error("it was stored")
 	}
-	if found, ok, err := b.Find(k.Context(), o.Key); err != nil || !ok || found != o {
+	if found, ok, err := b.Stat(k.Context(), o.Key); err != nil || !ok || found != o {
 		t.Errorf("the object became %+v %v %v", found, ok, err)
 	}
 }
 
-func TestABucketThatIsNotThereIsUnavailable(t *testing.T) {
+func TestABucketThatDoesNotExistIsUnavailable(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	client, name := k.Bucket()

@@ -9,61 +9,65 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Recordings is the bucket as far as an erasure goes.
-type Recordings interface {
-	// RemoveBelow deletes every object whose key begins with a prefix.
-	RemoveBelow(ctx context.Context, prefix string) error
+// PrefixRemover removes objects from the bucket.
+type PrefixRemover interface {
+	// RemovePrefix removes every object whose key has a prefix.
+	RemovePrefix(ctx context.Context, prefix string) error
 }
 
-// Past is what was said of jobs.
-type Past interface {
-	// Settled reports whether a consumer has nothing in hand of what came up to a
-	// sequence.
+// Unstager removes entries from staging.
+type Unstager interface {
+	Unstage(ctx context.Context, entry string) error
+}
+
+// Events is what the streams hold of jobs.
+type Events interface {
+	// Settled reports whether a consumer has settled every event up to a sequence.
 	Settled(ctx context.Context, consumer string, seq uint64) (bool, error)
-	// Forget removes what was said of a job before it was erased, at a sequence.
+	// Forget purges the events of a job from before its erased, which is at a sequence.
 	Forget(ctx context.Context, job string, erased uint64) error
 }
 
-// Eraser removes what there is of erased jobs.
-type Eraser struct {
-	recordings Recordings
-	staging    Staging
-	past       Past
-	copying    string
+// EraserDependencies are what an Eraser works with.
+type EraserDependencies struct {
+	Objects        PrefixRemover
+	Staging        Unstager
+	Events         Events
+	UploadConsumer string // the consumer that copies recordings
 }
 
-// NewEraser makes an eraser. copying is the consumer by which recordings are copied.
-func NewEraser(recordings Recordings, staging Staging, past Past, copying string) *Eraser {
-	return &Eraser{recordings: recordings, staging: staging, past: past, copying: copying}
-}
+// Eraser removes what is left of erased jobs.
+type Eraser struct{ EraserDependencies }
 
-// Erase removes recording and staging entries of a job that was erased at a
-// sequence, and in the end what was said of it. It may run again, and at the same
-// time in another copy.
+// NewEraser makes an Eraser.
+func NewEraser(deps EraserDependencies) *Eraser { return &Eraser{deps} }
+
+// HandleErased removes the objects and the staging entries of a job whose erased is at a sequence, and
+// at last its events. It may run again for the same event, and at the same time in another replica.
 //
-// A copy may be under way. It finds the erasure behind it and removes what it put;
-// where it dies before that, the next one does that is given the same event. So
-// the event must stay as long as it may be in hand. Whatever is taken in hand later
-// finds the erasure before it copies.
-func (e *Eraser) Erase(ctx context.Context, erased event.Erased, seq uint64) error {
-	settled, err := e.past.Settled(ctx, e.copying, seq) // before removing, not behind
+// The job's recording may be copied at the same time. That copy finds erased in the log and removes the
+// object that it put. If its process dies before, the next delivery of received does so: therefore the
+// events stay until the consumer that copies has settled all events from before erased. A copy that
+// begins later finds erased before it puts anything.
+func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint64) error {
+	settled, err := e.Events.Settled(ctx, e.UploadConsumer, seq) // before the objects are removed, not after
 	if err != nil {
 		return err
 	}
-	if err := e.recordings.RemoveBelow(ctx, prefix(erased.JobID)); err != nil {
+	if err := e.Objects.RemovePrefix(ctx, keyPrefix(erased.JobID)); err != nil {
 		return err
 	}
 	for _, entry := range erased.Staged {
-		if err := e.staging.Unstage(ctx, entry); err != nil {
+		if err := e.Staging.Unstage(ctx, entry); err != nil {
 			return err
 		}
 	}
 	if !settled {
 		return &fault.Error{
-			Kind: fault.Unavailable, Code: "copies-in-hand", Told: true, // nothing is wrong
+			Kind: fault.Unavailable, Code: "copies-in-hand", Told: true, // no failure: the event is delivered again
 			Detail: "Uploads from before the erasure are in hand.",
 		}
 	}
 	zerolog.Ctx(ctx).Info().Msg("recording erased")
-	return e.past.Forget(ctx, erased.JobID, seq)
+	return e.Events.Forget(ctx, erased.JobID, seq)
 }

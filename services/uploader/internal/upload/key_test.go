@@ -11,7 +11,7 @@ import (
 
 const job = "01890a5d-ac96-774b-bcce-b302099a8057"
 
-func TestAFileNameIsOnlyASanitisedSuffixOfItsKey(t *testing.T) {
+func TestAFileNameIsOnlyASanitizedSuffixOfItsKey(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
 		"take.wav":         "take.wav",
@@ -39,7 +39,7 @@ func TestAFileNameIsOnlyASanitisedSuffixOfItsKey(t *testing.T) {
 	}
 }
 
-func TestALongFileNameKeepsItsEnding(t *testing.T) {
+func TestALongFileNameKeepsItsExtension(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{strings.Repeat("a", 5000) + ".wav", strings.Repeat("소", 5000) + ".wav"} {
 		key := upload.Key(job, name)

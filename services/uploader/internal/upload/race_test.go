@@ -18,19 +18,19 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// corner is the core's surroundings, all of them real.
-type corner struct {
+// env is what the core works with, all of it real.
+type env struct {
 	*testkit.Kit
 	t      *testing.T
 	bus    *bus.Bus
 	bucket *objects.Bucket
 }
 
-func newCorner(t *testing.T) *corner {
+func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, name := k.Bucket()
-	return &corner{Kit: k, t: t, bus: k.Bus("uploader", event.Jobs(), event.Staging()), bucket: objects.New(client, name)}
+	return &env{Kit: k, t: t, bus: k.Bus("uploader", event.Jobs(), event.Staging()), bucket: objects.New(client, name)}
 }
 
 func must(t *testing.T, err error) {
@@ -40,54 +40,59 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func (c *corner) upload(size int) event.Received {
-	c.t.Helper()
-	return c.uploadTo("", c.NewJob(), size)
+// upload stages the bytes of a new job and appends received.
+func (env *env) upload(size int) event.Received {
+	env.t.Helper()
+	return env.uploadTo("", env.NewJob(), size)
 }
 
-// uploadTo stages a job's bytes in an entry, the one of the job's name where it is empty.
-func (c *corner) uploadTo(entry, job string, size int) event.Received {
-	c.t.Helper()
+// uploadTo stages a job's bytes in an entry; if entry is empty, in the one with the job's name.
+func (env *env) uploadTo(entry, job string, size int) event.Received {
+	env.t.Helper()
 	body := bytes.Repeat([]byte("sori"), size/4)
 	sum := sha256.Sum256(body)
 	e := event.Received{JobID: job, Entry: entry, FileName: "a.wav", MediaType: "audio/wav", SHA256: hex.EncodeToString(sum[:])}
-	staged, err := c.bus.Stage(c.Context(), e.Staged().Entry, bytes.NewReader(body))
-	must(c.t, err)
+	staged, err := env.bus.Stage(env.Context(), e.Staged().Entry, bytes.NewReader(body))
+	must(env.t, err)
 	e.Size, e.Chunks = staged.Size, staged.Chunks
-	c.append(e)
+	env.append(e)
 	return e
 }
 
-func (c *corner) append(e event.Event) {
-	c.t.Helper()
-	_, err := c.bus.Decide(c.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
-	must(c.t, err)
+// uploader makes an Uploader.
+func (env *env) uploader(bucket upload.Objects) *upload.Uploader {
+	return upload.New(upload.Dependencies{Jobs: env.bus, Progress: env.bus, Staging: env.bus, Objects: bucket})
 }
 
-// ends checks how a job stands: its log, its object, and that staging is empty.
-func (c *corner) ends(e event.Received, object bool, story ...event.Name) {
-	c.t.Helper()
-	if got := c.Story(c.bus, e.JobID); !slices.Equal(got, story) {
-		c.t.Errorf("story %v, want %v", got, story)
+func (env *env) append(e event.Event) {
+	env.t.Helper()
+	_, err := env.bus.Decide(env.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
+	must(env.t, err)
+}
+
+// checkEnd checks the log of a job, whether its object exists, and that staging is empty.
+func (env *env) checkEnd(e event.Received, object bool, names ...event.Name) {
+	env.t.Helper()
+	if got := env.Story(env.bus, e.JobID); !slices.Equal(got, names) {
+		env.t.Errorf("log %v, want %v", got, names)
 	}
-	_, found, err := c.bucket.Find(c.Context(), upload.Key(e.JobID, e.FileName))
+	_, found, err := env.bucket.Stat(env.Context(), upload.Key(e.JobID, e.FileName))
 	if err != nil || found != object {
-		c.t.Errorf("object: %v %v, want %v", found, err, object)
+		env.t.Errorf("object: %v %v, want %v", found, err, object)
 	}
-	entries, err := c.bus.StagedEntries(c.Context())
+	entries, err := env.bus.StagedEntries(env.Context())
 	if err != nil || len(entries) > 0 {
-		c.t.Errorf("staged: %v %v", entries, err)
+		env.t.Errorf("staged: %v %v", entries, err)
 	}
 }
 
-// between is the bucket with something that happens right before or after an
-// object is put.
-type between struct {
+// hooks is the bucket with a hook before or after an object is put.
+type hooks struct {
 	upload.Objects
 	before, after func() error
 }
 
-func (b between) Put(ctx context.Context, o upload.Object, body io.Reader) error {
+func (b hooks) Put(ctx context.Context, o upload.Object, body io.Reader) error {
 	if b.before != nil {
 		if err := b.before(); err != nil {
 			return err
@@ -100,66 +105,66 @@ func (b between) Put(ctx context.Context, o upload.Object, body io.Reader) error
 	return err
 }
 
-func TestAnEndingDuringTheCopyTakesTheObjectAway(t *testing.T) {
+func TestAJobThatEndsDuringTheCopyLosesItsObject(t *testing.T) {
 	t.Parallel()
-	for name, place := range map[string]func(between, func() error) between{
-		"before the object": func(b between, f func() error) between { b.before = f; return b },
-		"after the object":  func(b between, f func() error) between { b.after = f; return b },
+	for name, place := range map[string]func(hooks, func() error) hooks{
+		"before the object": func(b hooks, f func() error) hooks { b.before = f; return b },
+		"after the object":  func(b hooks, f func() error) hooks { b.after = f; return b },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCorner(t)
-			e := c.upload(1 << 20)
-			core := upload.New(c.bus, c.bus, place(between{Objects: c.bucket}, func() error {
-				c.append(event.Canceled{JobID: e.JobID})
+			env := newEnv(t)
+			e := env.upload(1 << 20)
+			uploader := env.uploader(place(hooks{Objects: env.bucket}, func() error {
+				env.append(event.Canceled{JobID: e.JobID})
 				return nil
 			}))
-			must(t, core.Store(c.Context(), e))
-			c.ends(e, false, event.NameReceived, event.NameCanceled)
-			must(t, core.Store(c.Context(), e))
-			c.ends(e, false, event.NameReceived, event.NameCanceled)
+			must(t, uploader.HandleReceived(env.Context(), e))
+			env.checkEnd(e, false, event.NameReceived, event.NameCanceled)
+			must(t, uploader.HandleReceived(env.Context(), e))
+			env.checkEnd(e, false, event.NameReceived, event.NameCanceled)
 		})
 	}
 }
 
-func TestAnotherCopyThatFinishesFirstIsNoFailure(t *testing.T) {
+func TestAnotherReplicaThatFinishesFirstIsNoFailure(t *testing.T) {
 	t.Parallel()
-	for name, place := range map[string]func(between, func() error) between{
-		"before the object": func(b between, f func() error) between { b.before = f; return b },
-		"after the object":  func(b between, f func() error) between { b.after = f; return b },
+	for name, place := range map[string]func(hooks, func() error) hooks{
+		"before the object": func(b hooks, f func() error) hooks { b.before = f; return b },
+		"after the object":  func(b hooks, f func() error) hooks { b.after = f; return b },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCorner(t)
-			e := c.upload(1 << 20)
-			other := upload.New(c.bus, c.bus, c.bucket)
-			core := upload.New(c.bus, c.bus, place(between{Objects: c.bucket}, func() error { return other.Store(c.Context(), e) }))
-			must(t, core.Store(c.Context(), e))
-			c.ends(e, true, event.NameReceived, event.NameStored)
+			env := newEnv(t)
+			e := env.upload(1 << 20)
+			other := env.uploader(env.bucket)
+			uploader := env.uploader(place(hooks{Objects: env.bucket}, func() error { return other.HandleReceived(env.Context(), e) }))
+			must(t, uploader.HandleReceived(env.Context(), e))
+			env.checkEnd(e, true, event.NameReceived, event.NameStored)
 		})
 	}
 }
 
 func TestACrashAfterTheObjectIsFinishedByTheNextDelivery(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
-	e := c.upload(1 << 20)
+	env := newEnv(t)
+	e := env.upload(1 << 20)
 	crash := errors.New("the process died")
-	core := upload.New(c.bus, c.bus, between{Objects: c.bucket, after: func() error { return crash }})
-	if err := core.Store(c.Context(), e); !errors.Is(err, crash) {
+	uploader := env.uploader(hooks{Objects: env.bucket, after: func() error { return crash }})
+	if err := uploader.HandleReceived(env.Context(), e); !errors.Is(err, crash) {
 		t.Fatal(err)
 	}
-	must(t, upload.New(c.bus, c.bus, c.bucket).Store(c.Context(), e))
-	c.ends(e, true, event.NameReceived, event.NameStored)
+	must(t, env.uploader(env.bucket).HandleReceived(env.Context(), e))
+	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 }
 
-// stuck is staging that cannot be cleaned once.
-type stuck struct {
+// failingStaging fails to unstage once.
+type failingStaging struct {
 	upload.Staging
 	err *error
 }
 
-func (s stuck) Unstage(ctx context.Context, entry string) error {
+func (s failingStaging) Unstage(ctx context.Context, entry string) error {
 	if err := *s.err; err != nil {
 		*s.err = nil
 		return err
@@ -167,44 +172,44 @@ func (s stuck) Unstage(ctx context.Context, entry string) error {
 	return s.Staging.Unstage(ctx, entry)
 }
 
-func TestACrashBeforeTheCleaningIsFinishedByTheNextDelivery(t *testing.T) {
+func TestACrashBeforeTheCleanUpIsFinishedByTheNextDelivery(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
-	e := c.upload(1 << 20)
+	env := newEnv(t)
+	e := env.upload(1 << 20)
 	crash := fault.Away("message bus", nil)
 	var err error = crash
-	core := upload.New(c.bus, stuck{c.bus, &err}, c.bucket)
-	if err := core.Store(c.Context(), e); !errors.Is(err, crash) {
+	uploader := upload.New(upload.Dependencies{Jobs: env.bus, Progress: env.bus, Staging: failingStaging{env.bus, &err}, Objects: env.bucket})
+	if err := uploader.HandleReceived(env.Context(), e); !errors.Is(err, crash) {
 		t.Fatal(err)
 	}
-	must(t, core.Store(c.Context(), e))
-	c.ends(e, true, event.NameReceived, event.NameStored)
+	must(t, uploader.HandleReceived(env.Context(), e))
+	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 }
 
-func TestGivingUpAStoredJobOrOneThatDoesNotExistChangesNothing(t *testing.T) {
+func TestFailingAStoredJobOrOneThatDoesNotExistChangesNothing(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
-	core := upload.New(c.bus, c.bus, c.bucket)
-	e := c.upload(1000)
-	must(t, core.Store(c.Context(), e))
-	must(t, core.Fail(c.Context(), e.JobID, "unreadable-event", "no"))
-	c.ends(e, true, event.NameReceived, event.NameStored)
-	unknown := c.NewJob()
-	must(t, core.Fail(c.Context(), unknown, "unreadable-event", "no"))
-	if story := c.Story(c.bus, unknown); len(story) > 0 {
-		t.Errorf("story %v", story)
+	env := newEnv(t)
+	uploader := env.uploader(env.bucket)
+	e := env.upload(1000)
+	must(t, uploader.HandleReceived(env.Context(), e))
+	must(t, uploader.Fail(env.Context(), e.JobID, "unreadable-event", "no"))
+	env.checkEnd(e, true, event.NameReceived, event.NameStored)
+	unknown := env.NewJob()
+	must(t, uploader.Fail(env.Context(), unknown, "unreadable-event", "no"))
+	if names := env.Story(env.bus, unknown); len(names) > 0 {
+		t.Errorf("log %v", names)
 	}
 }
 
 func TestARecordingIsCopiedFromTheEntryThatItsEventNames(t *testing.T) {
 	t.Parallel()
-	c := newCorner(t)
-	job := c.NewJob()
+	env := newEnv(t)
+	job := env.NewJob()
 	entry, err := event.UploadEntry(job)
 	must(t, err)
-	e := c.uploadTo(entry, job, 1<<20)
+	e := env.uploadTo(entry, job, 1<<20)
 	for range 2 {
-		must(t, upload.New(c.bus, c.bus, c.bucket).Store(c.Context(), e))
-		c.ends(e, true, event.NameReceived, event.NameStored)
+		must(t, env.uploader(env.bucket).HandleReceived(env.Context(), e))
+		env.checkEnd(e, true, event.NameReceived, event.NameStored)
 	}
 }

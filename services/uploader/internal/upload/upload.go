@@ -1,9 +1,10 @@
-// Package upload is the uploader's core: how a staged recording becomes an object
-// in the bucket, exactly once however often it is told to.
+// Package upload is the uploader's core: it copies a staged recording into the bucket, exactly once
+// however often its event is delivered.
 //
-// Before any effect the job's log is read. Where it already says stored, or has
-// ended, there is only cleaning up to do; a stored that an ending refuses takes
-// its object away again. So a consumer that replays everything changes nothing.
+// The rules are pure functions of a job's log (rules.go). The log is read before any effect: if it says
+// that the recording is stored or that the job has ended, there is only cleaning up to do. If the job
+// ends during the copy, stored is not appended and the object is removed. A consumer that handles every
+// event again therefore changes nothing.
 //
 // Of an erased job nothing is left, whatever is under way at the time (Eraser).
 package upload
@@ -12,10 +13,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"path"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/rs/zerolog"
 
@@ -24,14 +22,27 @@ import (
 	"sori.internal/shared/media"
 )
 
-// Journal is the log of the jobs.
-type Journal interface {
+// LogReader reads the logs of jobs.
+type LogReader interface {
 	Log(ctx context.Context, job string) (event.Log, error)
+}
+
+// JobLog is the log of the jobs.
+type JobLog interface {
+	LogReader
+	// Decide appends to a job's log the event that decide returns for it, and reads and decides again
+	// if another writer appended first. decide returns nil to append nothing. Decide returns the log
+	// that decide saw last, with the new event. known, unless nil, stands for the first read.
 	Decide(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
+}
+
+// Progress publishes progress events.
+type Progress interface {
+	// Hint publishes an event and does not wait for it to be stored.
 	Hint(ctx context.Context, e event.Event) error
 }
 
-// Staging is where the gateway left the bytes.
+// Staging holds the bytes of uploads.
 type Staging interface {
 	OpenStaged(ctx context.Context, s event.Staged) (io.Reader, error)
 	Unstage(ctx context.Context, entry string) error
@@ -49,79 +60,73 @@ type Object struct {
 type Objects interface {
 	Name() string
 	Put(ctx context.Context, o Object, body io.Reader) error
-	Find(ctx context.Context, key string) (Object, bool, error)
+	Stat(ctx context.Context, key string) (Object, bool, error)
 	Remove(ctx context.Context, key string) error
 }
 
-// Core copies recordings.
-type Core struct {
-	journal Journal
-	staging Staging
-	objects Objects
+// Dependencies are what an Uploader works with.
+type Dependencies struct {
+	Jobs     JobLog
+	Progress Progress
+	Staging  Staging
+	Objects  Objects
 }
 
-// New makes a core.
-func New(journal Journal, staging Staging, objects Objects) *Core {
-	return &Core{journal: journal, staging: staging, objects: objects}
-}
+// Uploader copies recordings into the bucket.
+type Uploader struct{ Dependencies }
 
-// Store brings an accepted upload into the bucket and says stored. It may run
-// again, and at the same time in another copy.
-func (c *Core) Store(ctx context.Context, r event.Received) error {
-	log, err := c.journal.Log(ctx, r.JobID)
+// New makes an Uploader.
+func New(deps Dependencies) *Uploader { return &Uploader{deps} }
+
+// HandleReceived copies an accepted upload into the bucket and appends stored. It may run again for the
+// same event, and at the same time in another replica.
+func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
+	log, err := u.Jobs.Log(ctx, r.JobID)
 	if err != nil {
 		return err
 	}
-	object := Object{Key: Key(r.JobID, r.FileName), MediaType: r.MediaType, Size: r.Size, SHA256: r.SHA256}
-	if settled(log) {
-		return c.cleanUp(ctx, log, object.Key)
+	object := objectOf(r)
+	if storedOrEnded(log) {
+		return u.cleanUp(ctx, log, object.Key)
 	}
-	duration, err := c.copy(ctx, r, object)
+	duration, err := u.copyToBucket(ctx, r, object)
 	if errors.Is(err, event.ErrStagingGone) {
-		return c.recover(ctx, r, object)
+		return u.handleMissingStaging(ctx, r, object)
 	}
 	if err != nil {
 		return err
 	}
-	return c.conclude(ctx, r, object, duration, log)
+	return u.appendStored(ctx, r, object, duration, log)
 }
 
-// settled reports whether nothing is left to copy.
-func settled(log event.Log) bool {
-	_, stored := event.Last[event.Stored](log)
-	_, ended := log.Ending()
-	return stored || ended
-}
-
-func (c *Core) copy(ctx context.Context, r event.Received, o Object) (time.Duration, error) {
-	staged, err := c.staging.OpenStaged(ctx, r.Staged())
+// copyToBucket copies an upload from staging to the bucket. It returns the playing time; 0 if it is not
+// known.
+func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object) (time.Duration, error) {
+	staged, err := u.Staging.OpenStaged(ctx, r.Staged())
 	if err != nil {
 		return 0, err
 	}
 	meter := media.NewMeter(r.Size)
-	body := &teller{ctx: ctx, journal: c.journal, job: r.JobID, size: r.Size, body: io.TeeReader(staged, meter)}
-	body.tell()
-	if err := c.objects.Put(ctx, o, body); err != nil {
-		if failure := body.failure(); errors.Is(failure, event.ErrStagingGone) {
-			return 0, failure // whatever the driver made of it
+	body := &progressReader{ctx: ctx, progress: u.Progress, job: r.JobID, size: r.Size, body: io.TeeReader(staged, meter)}
+	body.publish()
+	if err := u.Objects.Put(ctx, o, body); err != nil {
+		if readErr := body.readError(); errors.Is(readErr, event.ErrStagingGone) {
+			return 0, readErr // the S3 client's error may not wrap it
 		}
 		return 0, err
 	}
-	return meter.Info().Duration, nil // zero where it is not known
+	return meter.Info().Duration, nil
 }
 
-// conclude says stored, unless another event was quicker than the log that was
-// known, and cleans up.
-func (c *Core) conclude(ctx context.Context, r event.Received, o Object, duration time.Duration, known event.Log) error {
-	log, err := c.journal.Decide(ctx, r.JobID, known, func(log event.Log) (event.Event, error) {
-		if settled(log) {
-			return nil, nil
-		}
-		return event.Stored{
+// appendStored appends stored, unless the recording is stored or the job has ended meanwhile, and
+// cleans up.
+func (u *Uploader) appendStored(ctx context.Context, r event.Received, o Object, duration time.Duration, known event.Log) error {
+	log, err := u.Jobs.Decide(ctx, r.JobID, known, func(log event.Log) (event.Event, error) {
+		return storeRecording(log, event.Stored{
 			JobID: r.JobID, TokenID: r.TokenID, TextGridURL: r.TextGridURL, PitchURL: r.PitchURL,
-			Bucket: c.objects.Name(), Key: o.Key, MediaType: o.MediaType, Size: o.Size, SHA256: o.SHA256,
+			Bucket: u.Objects.Name(), Key: o.Key, MediaType: o.MediaType, Size: o.Size, SHA256: o.SHA256,
 			Duration: duration.Seconds(),
-		}, nil
+		}), nil
 	})
 	if err != nil {
 		return err
@@ -129,87 +134,49 @@ func (c *Core) conclude(ctx context.Context, r event.Received, o Object, duratio
 	if _, stored := event.Last[event.Stored](log); stored {
 		zerolog.Ctx(ctx).Info().Int64(logging.Bytes, o.Size).Msg("recording stored")
 	}
-	return c.cleanUp(ctx, log, o.Key)
+	return u.cleanUp(ctx, log, o.Key)
 }
 
-// recover handles an upload whose bytes are no longer staged: either an earlier
-// delivery got as far as the bucket, or they are lost.
-func (c *Core) recover(ctx context.Context, r event.Received, o Object) error {
-	found, ok, err := c.objects.Find(ctx, o.Key)
+// handleMissingStaging handles an upload whose bytes are no longer staged: either an earlier delivery
+// of the event stored the object, or the bytes are lost.
+func (u *Uploader) handleMissingStaging(ctx context.Context, r event.Received, o Object) error {
+	found, ok, err := u.Objects.Stat(ctx, o.Key)
 	if err != nil {
 		return err
 	}
 	if ok && found.Size == o.Size && found.SHA256 == o.SHA256 {
-		return c.conclude(ctx, r, o, 0, nil)
+		return u.appendStored(ctx, r, o, 0, nil)
 	}
-	return c.Fail(ctx, r.JobID, event.CodeStagingLost, "The uploaded audio was lost before it could be stored.")
+	return u.Fail(ctx, r.JobID, event.CodeStagingLost, "The uploaded audio was lost before it could be stored.")
 }
 
-// Fail ends a job that is neither stored nor ended, and cleans up.
-func (c *Core) Fail(ctx context.Context, job, code, detail string) error {
-	log, err := c.journal.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
-		if settled(log) || len(log) == 0 {
-			return nil, nil
-		}
-		return event.Failed{JobID: job, Code: code, Detail: detail}, nil
+// Fail fails a job that is neither stored nor ended, and cleans up.
+func (u *Uploader) Fail(ctx context.Context, job, code, detail string) error {
+	log, err := u.Jobs.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
+		return failUpload(log, event.Failed{JobID: job, Code: code, Detail: detail}), nil
 	})
 	if err != nil {
 		return err
 	}
 	r, _ := event.Last[event.Received](log)
-	return c.cleanUp(ctx, log, Key(job, r.FileName))
+	return u.cleanUp(ctx, log, Key(job, r.FileName))
 }
 
-// cleanUp removes what a settled job no longer needs: its staging entry, and the
-// object where the job ended before it was stored, or was erased.
-func (c *Core) cleanUp(ctx context.Context, log event.Log, key string) error {
+// cleanUp removes what a job no longer needs after its recording is stored or it has ended: its staging
+// entry, and the object if it ended before it was stored or was erased.
+func (u *Uploader) cleanUp(ctx context.Context, log event.Log, key string) error {
 	if len(log) == 0 {
 		return nil
 	}
-	if _, stored := event.Last[event.Stored](log); !stored || log.Erased() {
-		if err := c.objects.Remove(ctx, key); err != nil {
+	if !keepsObject(log) {
+		if err := u.Objects.Remove(ctx, key); err != nil {
 			return err
 		}
 	}
-	entry := log[0].Event.Job()
-	if r, ok := event.Last[event.Received](log); ok {
-		entry = r.Staged().Entry
-	}
-	return c.staging.Unstage(ctx, entry)
+	return u.Staging.Unstage(ctx, uploadEntry(log))
 }
 
-// maxSuffix bounds what of a file name goes into a key, in bytes: a key has at
-// most 1024.
-const maxSuffix = 100
-
-// Key is where a recording lies: audio/{job}_{name}. The name is reduced to
-// letters, digits, dot, dash and underscore, so that it can neither climb nor
-// need escaping anywhere.
-func Key(job, fileName string) string {
-	name := strings.Map(func(r rune) rune {
-		if r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) {
-			return r
-		}
-		return '_'
-	}, path.Base(strings.ReplaceAll(fileName, `\`, "/")))
-	name = strings.TrimLeft(name, ".")
-	for len(name) > maxSuffix { // keep the ending, which tells the format
-		_, name, _ = cutRune(name)
-	}
-	if name == "" || name == "_" {
-		name = "audio"
-	}
-	return prefix(job) + name
-}
-
-// prefix is what the key of a job's recording begins with, whatever its name.
-func prefix(job string) string { return "audio/" + job + "_" }
-
-func cutRune(s string) (first, rest string, ok bool) {
-	for i := range s {
-		if i > 0 {
-			return s[:i], s[i:], true
-		}
-	}
-	return s, "", false
+// objectOf is the object that an upload becomes.
+func objectOf(r event.Received) Object {
+	return Object{Key: Key(r.JobID, r.FileName), MediaType: r.MediaType, Size: r.Size, SHA256: r.SHA256}
 }

@@ -1,0 +1,49 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/lifecycle"
+)
+
+// consumers handle events.
+func (s *service) consumers() []lifecycle.Part {
+	received := consumerOf(s, func(ctx context.Context, e event.Received, _ bus.Delivery) error {
+		return s.core.HandleReceived(ctx, e)
+	})
+	received.GiveUp = func(ctx context.Context, d bus.Delivery, f *fault.Error) error {
+		return s.core.Fail(ctx, d.Job, f.Code, f.Detail)
+	}
+	erased := consumerOf(s, func(ctx context.Context, e event.Erased, d bus.Delivery) error {
+		return s.eraser.HandleErased(ctx, e, d.Seq)
+	})
+	return []lifecycle.Part{s.consume(received), s.consume(erased)}
+}
+
+// consume runs a consumer.
+func (s *service) consume(c bus.Consumer) lifecycle.Part {
+	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
+}
+
+// consumerName is the name of the durable consumer of one type of event.
+func consumerName(name event.Name) string { return Name + "-" + string(name) }
+
+// consumerOf describes the durable consumer of one type of event.
+func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
+	var zero E
+	return bus.Consumer{
+		Name: consumerName(zero.Name()), Filters: []string{event.Every(zero.Name())},
+		Concurrency: s.cfg.Concurrency, Grace: s.cfg.Grace, Metrics: s.metrics.Events,
+		Handle: func(ctx context.Context, d bus.Delivery) error {
+			e, ok := d.Event.(E)
+			if !ok {
+				return fault.New(fault.Invalid, "unexpected-event", fmt.Sprintf("The %s does not take %s.", Name, d.Event.Name()))
+			}
+			return handle(ctx, e, d)
+		},
+	}
+}

@@ -1,0 +1,59 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+)
+
+// progressInterval is the shortest time between two progress events of one upload.
+const progressInterval = time.Second
+
+// progressReader reads a body and publishes the progress.
+type progressReader struct {
+	ctx      context.Context //nolint:containedctx // of one copy, which this reader does not outlive
+	progress Progress
+	job      string
+	size     int64
+	body     io.Reader
+
+	done      int64                 // bytes
+	published time.Time             // when progress was last published
+	err       atomic.Pointer[error] // of the body, other than io.EOF
+}
+
+// Read implements io.Reader.
+func (r *progressReader) Read(p []byte) (int, error) {
+	n, err := r.body.Read(p)
+	r.done += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err.Store(&err)
+	}
+	if time.Since(r.published) >= progressInterval {
+		r.publish()
+	}
+	return n, err
+}
+
+// readError is the error with which reading the body ended, if not at its end. It is safe for concurrent
+// use: the S3 client may still read after it has returned.
+func (r *progressReader) readError() error {
+	if err := r.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// publish publishes the progress. An event that is lost does no harm.
+func (r *progressReader) publish() {
+	r.published = time.Now()
+	if err := r.progress.Hint(r.ctx, event.Uploading{JobID: r.job, Bytes: r.done, Size: r.size}); err != nil {
+		zerolog.Ctx(r.ctx).Debug().Err(err).Msg("progress not published")
+	}
+}

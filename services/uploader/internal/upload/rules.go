@@ -1,0 +1,65 @@
+package upload
+
+import "sori.internal/shared/event"
+
+// This file holds the rules. Each is a pure function from a job's log to a decision. The other files do
+// the I/O around them.
+
+// storedOrEnded reports whether nothing is left to copy: the recording is stored or the job has ended.
+func storedOrEnded(log event.Log) bool {
+	_, stored := event.Last[event.Stored](log)
+	_, ended := log.Ending()
+	return stored || ended
+}
+
+// storeRecording returns the event to append after the object was put, or nil if nothing was left to
+// copy.
+func storeRecording(log event.Log, stored event.Stored) event.Event {
+	if storedOrEnded(log) {
+		return nil
+	}
+	return stored
+}
+
+// failUpload returns the event to append if an upload cannot be stored, or nil if the recording is
+// stored, the job has ended, or its log has expired.
+func failUpload(log event.Log, failed event.Failed) event.Event {
+	if len(log) == 0 || storedOrEnded(log) {
+		return nil
+	}
+	return failed
+}
+
+// keepsObject reports whether the object of a job stays in the bucket: if it was stored before the job
+// ended, and the job is not erased.
+func keepsObject(log event.Log) bool {
+	_, stored := event.Last[event.Stored](log)
+	return stored && !log.Erased()
+}
+
+// uploadEntry is the staging entry of a job's upload. If the log does not name it, it has the job's
+// name.
+func uploadEntry(log event.Log) string {
+	if r, ok := event.Last[event.Received](log); ok {
+		return r.Staged().Entry
+	}
+	return log[0].Event.Job()
+}
+
+// needsEntry reports whether a job still needs a staging entry. It needs the upload that its log names
+// until that is stored or the job has ended. It needs a result as long as it is active or completed with
+// this one: only the tracker knows when it has read the result. An erased job needs nothing.
+func needsEntry(log event.Log, entry string) bool {
+	if len(log) == 0 || log.Erased() {
+		return false
+	}
+	if event.HoldsUpload(entry) {
+		received, ok := event.Last[event.Received](log)
+		return !storedOrEnded(log) && (!ok || received.Staged().Entry == entry)
+	}
+	if completed, ok := event.Last[event.Completed](log); ok {
+		return completed.ResultEntry == entry
+	}
+	_, ended := log.Ending()
+	return !ended
+}

@@ -1,0 +1,87 @@
+package upload
+
+import (
+	"context"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+)
+
+// StagingEntries is staging as the sweeper sees it.
+type StagingEntries interface {
+	// StagedEntries lists the entries, with the number of chunks of each.
+	StagedEntries(ctx context.Context) (map[string]int, error)
+	Unstage(ctx context.Context, entry string) error
+}
+
+// SweeperDependencies are what a Sweeper works with.
+type SweeperDependencies struct {
+	Jobs    LogReader
+	Staging StagingEntries
+	Log     zerolog.Logger
+}
+
+// SweeperOptions are what the operator configures.
+type SweeperOptions struct {
+	Interval time.Duration // between two sweeps
+	MinAge   time.Duration // of entries that are removed; longer than any upload may take
+}
+
+// Sweeper removes staging entries that no job needs: those of uploads that were never accepted, and
+// those that a process died before removing.
+type Sweeper struct {
+	SweeperDependencies
+	options SweeperOptions
+}
+
+// NewSweeper makes a Sweeper.
+func NewSweeper(deps SweeperDependencies, options SweeperOptions) *Sweeper {
+	return &Sweeper{SweeperDependencies: deps, options: options}
+}
+
+// Run sweeps until ctx ends.
+func (s *Sweeper) Run(ctx context.Context) error {
+	ticker := time.NewTicker(s.options.Interval)
+	defer ticker.Stop()
+	for {
+		removed, err := s.Sweep(ctx, time.Now())
+		if err != nil && ctx.Err() == nil {
+			s.Log.Warn().Err(err).Msg("sweep interrupted")
+		} else if removed > 0 {
+			s.Log.Info().Int("removed", removed).Msg("staging swept")
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Sweep removes the entries that no job needs at the given time, and returns how many it removed.
+func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
+	entries, err := s.Staging.StagedEntries(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for entry := range entries {
+		job, began, ok := event.EntryJob(entry)
+		if !ok || now.Sub(began) < s.options.MinAge {
+			continue
+		}
+		log, err := s.Jobs.Log(ctx, job)
+		if err != nil {
+			return removed, err
+		}
+		if needsEntry(log, entry) {
+			continue
+		}
+		if err := s.Staging.Unstage(ctx, entry); err != nil {
+			return removed, err
+		}
+		removed++
+	}
+	return removed, nil
+}

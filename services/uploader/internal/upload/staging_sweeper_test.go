@@ -1,0 +1,195 @@
+package upload_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+const minAge = time.Hour
+
+func (env *env) sweeper() *upload.Sweeper {
+	return env.sweeperOf(minAge)
+}
+
+func (env *env) sweeperOf(minAge time.Duration) *upload.Sweeper {
+	return upload.NewSweeper(upload.SweeperDependencies{Jobs: env.bus, Staging: env.bus, Log: zerolog.Nop()},
+		upload.SweeperOptions{Interval: time.Hour, MinAge: minAge})
+}
+
+func (env *env) stage(entry string) {
+	env.t.Helper()
+	_, err := env.bus.Stage(env.Context(), entry, strings.NewReader("bytes"))
+	must(env.t, err)
+}
+
+func (env *env) staged() []string {
+	env.t.Helper()
+	entries, err := env.bus.StagedEntries(env.Context())
+	must(env.t, err)
+	return slices.Sorted(maps.Keys(entries))
+}
+
+// sweep sweeps as if some time had passed, and returns what is left.
+func (env *env) sweep(after time.Duration) []string {
+	env.t.Helper()
+	before := len(env.staged())
+	removed, err := env.sweeper().Sweep(env.Context(), time.Now().Add(after))
+	must(env.t, err)
+	left := env.staged()
+	if before-len(left) != removed {
+		env.t.Errorf("%d were removed, it says %d", before-len(left), removed)
+	}
+	return left
+}
+
+func TestBytesThatNoUploadNamesAreRemovedWhenTheyAreOld(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	orphan := env.NewJob()
+	env.stage(orphan)
+	if left := env.sweep(minAge - time.Minute); !slices.Equal(left, []string{orphan}) {
+		t.Errorf("while the upload may still run: %v", left)
+	}
+	if left := env.sweep(minAge + time.Minute); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestTheBytesOfAnActiveJobAreKept(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	e := env.upload(1000)
+	if left := env.sweep(100 * minAge); !slices.Equal(left, []string{e.JobID}) {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestBytesWhoseRemovalACrashCutAreRemoved(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	stored, canceled := env.upload(1000), env.upload(1000)
+	env.append(event.Stored{JobID: stored.JobID})
+	env.append(event.Canceled{JobID: canceled.JobID})
+	if left := env.sweep(2 * minAge); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestTheBytesThatAJobNamesAreKeptAndThoseOfItsOtherUploadsRemoved(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	job := env.NewJob()
+	other, err := event.UploadEntry(job)
+	must(t, err)
+	named, err := event.UploadEntry(job)
+	must(t, err)
+	env.stage(job)
+	env.stage(other)
+	e := env.uploadTo(named, job, 1000)
+	if left := env.sweep(2 * minAge); !slices.Equal(left, []string{e.Entry}) {
+		t.Errorf("left %v", left)
+	}
+	env.append(event.Stored{JobID: e.JobID})
+	if left := env.sweep(2 * minAge); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestAnotherUploadOfAnOldJobMayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	entry, err := event.UploadEntry("01890a5d-ac96-774b-bcce-b302099a8057") // of 2023
+	must(t, err)
+	env.stage(entry)
+	if left := env.sweep(minAge - time.Minute); !slices.Equal(left, []string{entry}) {
+		t.Errorf("while the upload may still run: %v", left)
+	}
+	if left := env.sweep(minAge + time.Minute); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestAResultIsKeptAsLongAsItsJobMayNameItOrDoes(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	e := env.upload(1000)
+	env.append(event.Stored{JobID: e.JobID})
+	must(t, env.bus.Unstage(env.Context(), e.JobID))
+	first, second := event.ResultEntry(e.JobID), event.ResultEntry(e.JobID)
+	env.stage(first)
+	env.stage(second)
+	if left := env.sweep(2 * minAge); len(left) != 2 {
+		t.Errorf("before the job ended: %v", left)
+	}
+	env.append(event.Completed{JobID: e.JobID, Attempt: 1, ResultEntry: second, ResultChunks: 1})
+	for range 2 {
+		if left := env.sweep(2 * minAge); !slices.Equal(left, []string{second}) {
+			t.Errorf("after it completed with the second: %v", left)
+		}
+	}
+	env.append(event.Erased{JobID: e.JobID})
+	if left := env.sweep(2 * minAge); len(left) > 0 {
+		t.Errorf("after it was erased: %v", left)
+	}
+}
+
+func TestResultsOfAJobThatEndedWithoutThemAreRemoved(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	for _, terminal := range []func(string) event.Event{
+		func(job string) event.Event { return event.Canceled{JobID: job} },
+		func(job string) event.Event { return event.Failed{JobID: job, Code: "x"} },
+		func(job string) event.Event { return event.Completed{JobID: job, Result: []byte(`{}`)} },
+	} {
+		e := env.upload(1000)
+		env.append(terminal(e.JobID))
+		env.stage(event.ResultEntry(e.JobID))
+	}
+	env.stage(event.ResultEntry(env.NewJob()))
+	if left := env.sweep(2 * minAge); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestEntriesThatSoriDidNotNameAreKept(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.stage("notes")
+	env.stage("9f0d5b0e-2f7c-4a52-9d6b-0c3c6f1c8d11") // of version 4, which tells no time
+	if left := env.sweep(1000 * minAge); len(left) != 2 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestASweeperSweepsAtOnceAndStopsWithItsContext(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	e := env.upload(1000)
+	env.append(event.Canceled{JobID: e.JobID})
+	s := env.sweeperOf(time.Nanosecond)
+	ctx, stop := context.WithCancel(env.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	testkit.Eventually(t, func() error {
+		if left := env.staged(); len(left) > 0 {
+			return errLeft(left)
+		}
+		return nil
+	})
+	stop()
+	must(t, <-done)
+}
+
+type errLeft []string
+
+func (e errLeft) Error() string { return strings.Join(e, ", ") + " are left" }
