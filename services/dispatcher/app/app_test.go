@@ -13,12 +13,12 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-func TestTheReadmeTellsTheSettings(t *testing.T) {
+func TestTheReadmeListsTheSettings(t *testing.T) {
 	t.Parallel()
 	testkit.CheckSettings(t, "../README.md", &app.Config{})
 }
 
-func start(t *testing.T, changes map[string]string) (told string) {
+func start(t *testing.T, changes map[string]string) (output string) {
 	t.Helper()
 	settings := map[string]string{
 		"NATS_URL": "nats://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hunter2", "S3_BUCKET_NAME": "b",
@@ -32,15 +32,15 @@ func start(t *testing.T, changes map[string]string) (told string) {
 	if err == nil {
 		t.Fatal("it started")
 	}
-	if told = err.Error() + out.String(); strings.Contains(told, "hunter2") {
-		t.Errorf("a secret is shown: %s", told)
+	if output = err.Error() + out.String(); strings.Contains(output, "hunter2") {
+		t.Errorf("a secret is shown: %s", output)
 	}
-	return told
+	return output
 }
 
 func TestEveryBadSettingIsReportedAtOnceAndNoSecretShown(t *testing.T) {
 	t.Parallel()
-	told := start(t, map[string]string{
+	output := start(t, map[string]string{
 		"S3_BUCKET_NAME": "", "WEBHOOK_SECRET": "hunter2", "TARGET_SERVER_URL": "analysis:8000", "WEBHOOK_URL": "/webhook",
 		"ANALYSIS_CONCURRENCY": "0", "MAX_WEBHOOK_BYTES": "-1", "ANALYSIS_URL_VALID": "200h", "ANALYSIS_REQUEST_TIMEOUT": "0s",
 		"ANALYSIS_REQUEST_FORMAT": "xml", "ANALYSIS_URL_STYLE": "ftp", "DEFAULT_LANGUAGE": "fr", "SHUTDOWN_GRACE": "soon",
@@ -51,8 +51,8 @@ func TestEveryBadSettingIsReportedAtOnceAndNoSecretShown(t *testing.T) {
 		"ANALYSIS_URL_VALID", "ANALYSIS_REQUEST_TIMEOUT", "xml", "ftp", "fr", "soon", "ANALYSIS_MAX_ATTEMPTS", "ANALYSIS_POLL_INTERVAL",
 		"ANALYSIS_BREAKER_FAILURES", "ANALYSIS_BREAKER_DELAY",
 	} {
-		if !strings.Contains(told, name) {
-			t.Errorf("%s is not reported: %s", name, told)
+		if !strings.Contains(output, name) {
+			t.Errorf("%s is not reported: %s", name, output)
 		}
 	}
 }
@@ -66,11 +66,11 @@ func TestAnAddressThatCannotBeReadIsNotShown(t *testing.T) {
 	}
 }
 
-func TestItTellsWhatItIsAndThatItIsReady(t *testing.T) {
+func TestItAnswersInfoHealthAndMetrics(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	bus := r.Proxy(r.Settings(nil)["NATS_URL"])
-	i := r.run(map[string]string{"NATS_URL": bus.URL})
+	env := newEnv(t)
+	bus := env.Proxy(env.Settings(nil)["NATS_URL"])
+	i := env.run(map[string]string{"NATS_URL": bus.URL})
 	readiness(t, i.URL, http.StatusOK)
 	bus.Cut()
 	readiness(t, i.URL, http.StatusServiceUnavailable)

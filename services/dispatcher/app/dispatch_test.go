@@ -18,23 +18,23 @@ import (
 
 func keys(v url.Values) []string { return slices.Sorted(maps.Keys(v)) }
 
-func TestTheServerIsAskedWithTheFieldsAndHeadersThatItKnows(t *testing.T) {
+func TestARequestHasTheFieldsAndHeadersOfTheContract(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	s := r.recording()
-	r.put("ref/7 소리.TextGrid", "grid")
-	r.put("ref/7.json", "pitch")
-	s.TextGridURL, s.PitchURL = "s3://"+r.bucket+"/ref/7 소리.TextGrid", "ref/7.json"
+	env := newEnv(t)
+	s := env.recording()
+	env.put("ref/7 소리.TextGrid", "grid")
+	env.put("ref/7.json", "pitch")
+	s.TextGridURL, s.PitchURL = "s3://"+env.bucket+"/ref/7 소리.TextGrid", "ref/7.json"
 	const parent = "0af7651916cd43dd8448eb211c80319c"
-	ctx := trace.Continue(r.Context(), "00-"+parent+"-b7ad6b7169203331-01")
-	log, err := r.bus.Log(ctx, s.JobID)
+	ctx := trace.Continue(env.Context(), "00-"+parent+"-b7ad6b7169203331-01")
+	log, err := env.bus.Log(ctx, s.JobID)
 	must(t, err)
-	_, err = r.bus.Append(ctx, s, log.Seq())
+	_, err = env.bus.Append(ctx, s, log.Seq())
 	must(t, err)
-	r.run(nil)
-	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
+	env.run(nil)
+	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
 
-	got := r.analyzer.of(s.JobID)[0]
+	got := env.analyzer.of(s.JobID)[0]
 	form, err := url.ParseQuery(string(got.body))
 	must(t, err)
 	if want := []string{"job_id", "s3_audio_url", "s3_pitch_url", "s3_textgrid_url", "video_id", "webhook_url"}; !slices.Equal(keys(form), want) {
@@ -60,67 +60,67 @@ func TestTheServerIsAskedWithTheFieldsAndHeadersThatItKnows(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, value, want)
 		}
 	}
-	if story := r.Story(r.bus, s.JobID); !slices.Equal(story, []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched}) {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, s.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched}) {
+		t.Errorf("log %v", names)
 	}
 }
 
 func TestTheOtherFormatAndStyle(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	s := r.recording()
+	env := newEnv(t)
+	s := env.recording()
 	s.PitchURL = "https://s3.us-east-1.amazonaws.com/elsewhere/7.json"
-	r.append(s)
-	r.run(map[string]string{"ANALYSIS_REQUEST_FORMAT": "json", "ANALYSIS_URL_STYLE": "s3"})
-	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
-	got := r.analyzer.of(s.JobID)[0]
+	env.append(s)
+	env.run(map[string]string{"ANALYSIS_REQUEST_FORMAT": "json", "ANALYSIS_URL_STYLE": "s3"})
+	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
+	got := env.analyzer.of(s.JobID)[0]
 	var fields map[string]string
 	must(t, json.Unmarshal(got.body, &fields))
 	hook := fields["webhook_url"]
 	delete(fields, "webhook_url")
 	if want := map[string]string{
-		"job_id": s.JobID, "video_id": "7", "s3_audio_url": "s3://" + r.bucket + "/" + s.Key, "s3_pitch_url": "s3://elsewhere/7.json",
+		"job_id": s.JobID, "video_id": "7", "s3_audio_url": "s3://" + env.bucket + "/" + s.Key, "s3_pitch_url": "s3://elsewhere/7.json",
 	}; !maps.Equal(fields, want) || got.header.Get("Content-Type") != "application/json" {
 		t.Errorf("fields %v, want %v", fields, want)
 	}
-	if answer := r.call(hook, `{"analysis_results":{}}`); answer.code != http.StatusOK {
+	if answer := env.call(hook, `{"analysis_results":{}}`); answer.code != http.StatusOK {
 		t.Errorf("the webhook answers %+v", answer)
 	}
 }
 
-func TestAReferenceThatIsNoObjectOfOursIsPassedOn(t *testing.T) {
+func TestAReferenceOutsideTheBucketsIsSentAsItIs(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	s := r.recording()
+	env := newEnv(t)
+	s := env.recording()
 	s.TextGridURL = "https://example.com/7.TextGrid?x=1"
-	r.append(s)
-	r.run(nil)
-	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
-	if got := r.analyzer.of(s.JobID)[0]; got.field("s3_textgrid_url") != s.TextGridURL || strings.Contains(string(got.body), "s3_pitch_url") {
+	env.append(s)
+	env.run(nil)
+	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
+	if got := env.analyzer.of(s.JobID)[0]; got.field("s3_textgrid_url") != s.TextGridURL || strings.Contains(string(got.body), "s3_pitch_url") {
 		t.Errorf("%s", got.body)
 	}
 }
 
 func TestAReferenceThatCannotExistFailsItsJob(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	s := r.recording()
+	env := newEnv(t)
+	s := env.recording()
 	s.TextGridURL = "s3://No_Such..Bucket/7.TextGrid"
-	r.append(s)
-	r.run(nil)
-	if failed := testkit.Await[event.Failed](r.Kit, r.bus, s.JobID); failed.Code != "reference-invalid" || failed.Detail == "" {
+	env.append(s)
+	env.run(nil)
+	if failed := testkit.Await[event.Failed](env.Kit, env.bus, s.JobID); failed.Code != "reference-invalid" || failed.Detail == "" {
 		t.Errorf("%+v", failed)
 	}
 }
 
 func TestPresignedURLsNameThePublicEndpoint(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	outside := r.Proxy(r.Settings(nil)["S3_ENDPOINT"])
-	s := r.store()
-	r.run(map[string]string{"S3_PUBLIC_ENDPOINT": outside.URL, "S3_ENDPOINT": "http://127.0.0.1:1"})
-	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
-	link := r.analyzer.of(s.JobID)[0].field("s3_audio_url")
+	env := newEnv(t)
+	outside := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
+	s := env.store()
+	env.run(map[string]string{"S3_PUBLIC_ENDPOINT": outside.URL, "S3_ENDPOINT": "http://127.0.0.1:1"})
+	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
+	link := env.analyzer.of(s.JobID)[0].field("s3_audio_url")
 	if !strings.HasPrefix(link, outside.URL+"/") || fetch(t, link) != content {
 		t.Errorf("link %s", link)
 	}
@@ -128,8 +128,8 @@ func TestPresignedURLsNameThePublicEndpoint(t *testing.T) {
 
 func TestAnyAnswerOf2xxIsAcceptance(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
+	env := newEnv(t)
+	env.run(nil)
 	for _, c := range []struct {
 		status           int
 		body, analysisID string
@@ -144,108 +144,108 @@ func TestAnyAnswerOf2xxIsAcceptance(t *testing.T) {
 		{http.StatusOK, `[1]`, ""},
 		{http.StatusNoContent, "", ""},
 	} {
-		r.analyzer.answer = func(w http.ResponseWriter, _ asked, _ int) {
+		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
 			w.WriteHeader(c.status)
 			_, _ = w.Write([]byte(c.body))
 		}
-		s := r.store()
-		if d := testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID); d.Attempt != 1 || d.AnalysisJobID != c.analysisID {
+		s := env.store()
+		if d := testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID); d.Attempt != 1 || d.AnalysisJobID != c.analysisID {
 			t.Errorf("%d %.80s: %+v", c.status, c.body, d)
 		}
-		r.Settled(consumer)
+		env.Settled(consumer)
 	}
 }
 
-func TestARepetitionAfterACrashKeepsTheAttempt(t *testing.T) {
+func TestAfterACrashTheSameAttemptIsSentAgain(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	s := r.store()
-	r.append(event.Attempted{JobID: s.JobID, Attempt: 1}) // then it crashed, before or after the request
-	r.run(nil)
-	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
-	r.Settled(consumer)
-	if n := r.count(event.SubjectOf(s.JobID, event.NameAttempted)); n != 1 {
+	env := newEnv(t)
+	s := env.store()
+	env.append(event.Attempted{JobID: s.JobID, Attempt: 1}) // then it crashed, before or after the request
+	env.run(nil)
+	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
+	env.Settled(consumer)
+	if n := env.count(event.SubjectOf(s.JobID, event.NameAttempted)); n != 1 {
 		t.Errorf("attempted %d times", n)
 	}
-	if got := r.analyzer.of(s.JobID); len(got) != 1 || got[0].header.Get("Idempotency-Key") != s.JobID+".1" {
-		t.Errorf("asked %d times", len(got))
+	if got := env.analyzer.of(s.JobID); len(got) != 1 || got[0].header.Get("Idempotency-Key") != s.JobID+".1" {
+		t.Errorf("%d requests", len(got))
 	}
 }
 
-func TestAReplayOfTheWholeLogAsksNobodyAgain(t *testing.T) {
+func TestHandlingEveryEventAgainSendsNothing(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	open := r.store()
-	done := r.store()
-	r.run(nil)
-	r.Settled(consumer)
-	hook := r.analyzer.of(done.JobID)[0].field("webhook_url")
-	if got := r.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK {
+	env := newEnv(t)
+	running := env.store()
+	done := env.store()
+	env.run(nil)
+	env.Settled(consumer)
+	hook := env.analyzer.of(done.JobID)[0].field("webhook_url")
+	if got := env.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
-	canceled := r.recording()
-	r.append(event.Canceled{JobID: canceled.JobID})
-	letters := len(r.Letters(event.Jobs()))
-	must(t, r.JetStream().DeleteConsumer(r.Context(), r.Namespace().Stream(event.Jobs().Name), consumer))
-	r.Settled(consumer)
-	if n := len(r.analyzer.of(open.JobID)) + len(r.analyzer.of(done.JobID)) + len(r.analyzer.of(canceled.JobID)); n != 2 {
+	canceled := env.recording()
+	env.append(event.Canceled{JobID: canceled.JobID})
+	messages := len(env.Letters(event.Jobs()))
+	must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), consumer))
+	env.Settled(consumer)
+	if n := len(env.analyzer.of(running.JobID)) + len(env.analyzer.of(done.JobID)) + len(env.analyzer.of(canceled.JobID)); n != 2 {
 		t.Errorf("%d requests", n)
 	}
-	if now := len(r.Letters(event.Jobs())); now != letters {
-		t.Errorf("%d messages became %d", letters, now)
+	if now := len(env.Letters(event.Jobs())); now != messages {
+		t.Errorf("%d messages became %d", messages, now)
 	}
 }
 
-func TestAJobThatEndedBeforeItWasDispatchedIsLeftAlone(t *testing.T) {
+func TestNothingIsRequestedForAJobThatHasEnded(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	s := r.store()
-	r.append(event.Canceled{JobID: s.JobID})
-	r.run(nil)
-	r.Settled(consumer)
-	if n := len(r.analyzer.of(s.JobID)); n != 0 {
-		t.Errorf("asked %d times", n)
+	env := newEnv(t)
+	s := env.store()
+	env.append(event.Canceled{JobID: s.JobID})
+	env.run(nil)
+	env.Settled(consumer)
+	if n := len(env.analyzer.of(s.JobID)); n != 0 {
+		t.Errorf("%d requests", n)
 	}
-	if story := r.Story(r.bus, s.JobID); story[len(story)-1] != event.NameCanceled || len(story) != 3 {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, s.JobID); names[len(names)-1] != event.NameCanceled || len(names) != 3 {
+		t.Errorf("log %v", names)
 	}
 }
 
-func TestTwoCopiesAskOnceForEachJob(t *testing.T) {
+func TestTwoReplicasSendOneRequestForEachJob(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	r.run(nil)
+	env := newEnv(t)
+	env.run(nil)
+	env.run(nil)
 	var jobs []string
 	for range 30 {
-		jobs = append(jobs, r.store().JobID)
+		jobs = append(jobs, env.store().JobID)
 	}
-	r.Settled(consumer)
+	env.Settled(consumer)
 	for _, job := range jobs {
-		if n := len(r.analyzer.of(job)); n != 1 {
-			t.Errorf("asked %d times", n)
+		if n := len(env.analyzer.of(job)); n != 1 {
+			t.Errorf("%d requests", n)
 		}
-		if story := r.Story(r.bus, job); len(story) != 4 {
-			t.Errorf("story %v", story)
+		if names := env.Story(env.bus, job); len(names) != 4 {
+			t.Errorf("log %v", names)
 		}
 	}
 }
 
-func TestAnEventThatCannotBeReadFailsItsJobAndIsKept(t *testing.T) {
+func TestAnEventThatCannotBeReadFailsItsJobAndBecomesADeadLetter(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	job := r.NewJob()
-	r.append(event.Received{JobID: job})
-	_, err := r.JetStream().PublishMsg(r.Context(), &nats.Msg{
-		Subject: r.Namespace().Subject(event.SubjectOf(job, event.NameStored)), Data: []byte(`{"job_id":7}`),
+	env := newEnv(t)
+	job := env.NewJob()
+	env.append(event.Received{JobID: job})
+	_, err := env.JetStream().PublishMsg(env.Context(), &nats.Msg{
+		Subject: env.Namespace().Subject(event.SubjectOf(job, event.NameStored)), Data: []byte(`{"job_id":7}`),
 	})
 	must(t, err)
-	r.run(nil)
-	if failed := testkit.Await[event.Failed](r.Kit, r.bus, job); failed.Code != "unreadable-event" {
+	env.run(nil)
+	if failed := testkit.Await[event.Failed](env.Kit, env.bus, job); failed.Code != "unreadable-event" {
 		t.Errorf("%+v", failed)
 	}
-	r.Settled(consumer)
-	if dead := r.Letters(event.Dead()); len(dead) != 1 || dead[0].Subject != event.DeadSubject(consumer) {
+	env.Settled(consumer)
+	if dead := env.Letters(event.Dead()); len(dead) != 1 || dead[0].Subject != event.DeadSubject(consumer) {
 		t.Errorf("dead letters %+v", dead)
 	}
 }

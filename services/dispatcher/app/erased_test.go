@@ -9,81 +9,80 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// erase says that a job is erased, and forgets what was said before where it is
-// asked to.
-func (r *rig) erase(job string, forget bool) {
-	r.t.Helper()
-	log, err := r.bus.Decide(r.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })
-	must(r.t, err)
+// erase appends erased, and purges the events from before if forget is true.
+func (env *env) erase(job string, forget bool) {
+	env.t.Helper()
+	log, err := env.bus.Decide(env.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })
+	must(env.t, err)
 	if forget {
-		must(r.t, r.bus.Forget(r.Context(), job, log.Seq()))
+		must(env.t, env.bus.Forget(env.Context(), job, log.Seq()))
 	}
 }
 
-func TestOfAnErasedJobNothingIsKeptThatIsReported(t *testing.T) {
+func TestNothingThatIsReportedOfAnErasedJobIsKept(t *testing.T) {
 	t.Parallel()
-	for name, forget := range map[string]bool{"at once": false, "when it is forgotten": true} {
+	for name, forget := range map[string]bool{"before its events are purged": false, "after": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.run(nil)
-			job, stale := r.failed()
-			r.append(event.Retried{JobID: job, Attempt: 2})
-			newest := r.attempt(job, 2).field("webhook_url")
-			r.erase(job, forget)
-			before := len(r.Letters(event.Jobs()))
+			env := newEnv(t)
+			env.run(nil)
+			job, stale := env.failed()
+			env.append(event.Retried{JobID: job, Attempt: 2})
+			newest := env.attempt(job, 2).field("webhook_url")
+			env.erase(job, forget)
+			before := len(env.Letters(event.Jobs()))
 			for _, hook := range []string{stale, newest} {
 				for _, body := range []string{
-					`{"analysis_results":{"a":1}}`, `{"analysis_results":` + large(r) + `}`, `{"status":"failed","error":"late"}`, `{"status":"processing","progress":50}`,
+					`{"analysis_results":{"a":1}}`, `{"analysis_results":` + large(env) + `}`, `{"status":"failed","error":"late"}`, `{"status":"processing","progress":50}`,
 				} {
-					if got := r.call(hook, body); got.code != http.StatusOK || got.body["message"] == nil {
+					if got := env.call(hook, body); got.code != http.StatusOK || got.body["message"] == nil {
 						t.Errorf("%.40s: %+v", body, got)
 					}
 				}
 			}
-			if now := len(r.Letters(event.Jobs())); now != before {
+			if now := len(env.Letters(event.Jobs())); now != before {
 				t.Errorf("%d messages became %d", before, now)
 			}
-			if left := r.entries(); len(left) > 0 {
+			if left := env.entries(); len(left) > 0 {
 				t.Errorf("staged %v", left)
 			}
 		})
 	}
 }
 
-func TestAnErasedJobIsNotAskedFor(t *testing.T) {
+func TestNothingIsRequestedForAnErasedJob(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	stored, retried, lapsed := r.store(), r.store(), r.store()
-	r.append(event.Failed{JobID: retried.JobID, Code: "analysis-failed"})
-	r.append(event.Attempted{JobID: lapsed.JobID, Attempt: 1})
-	r.append(event.Dispatched{JobID: lapsed.JobID, Attempt: 1})
+	env := newEnv(t)
+	stored, retried, lapsed := env.store(), env.store(), env.store()
+	env.append(event.Failed{JobID: retried.JobID, Code: "analysis-failed"})
+	env.append(event.Attempted{JobID: lapsed.JobID, Attempt: 1})
+	env.append(event.Dispatched{JobID: lapsed.JobID, Attempt: 1})
 	for job, last := range map[string]event.Event{
 		stored.JobID:  nil,
 		retried.JobID: event.Retried{JobID: retried.JobID, Attempt: 1},
 		lapsed.JobID:  event.Lapsed{JobID: lapsed.JobID, Attempt: 1},
 	} {
 		if last != nil {
-			r.append(last)
+			env.append(last)
 		}
-		log, err := r.bus.Log(r.Context(), job)
+		log, err := env.bus.Log(env.Context(), job)
 		must(t, err)
-		r.erase(job, false)
-		must(t, r.bus.Forget(r.Context(), job, log.Seq())) // all but what the dispatcher hears
+		env.erase(job, false)
+		must(t, env.bus.Forget(env.Context(), job, log.Seq())) // all but what the dispatcher consumes
 	}
-	r.run(nil)
+	env.run(nil)
 	for _, consumer := range []string{"dispatcher-stored", retries, "dispatcher-lapsed"} {
-		r.Settled(consumer)
+		env.Settled(consumer)
 	}
-	other := r.store()
-	testkit.Await[event.Dispatched](r.Kit, r.bus, other.JobID)
-	if asked := r.analyzer.all(); len(asked) != 1 {
-		t.Errorf("asked %d times", len(asked))
+	other := env.store()
+	testkit.Await[event.Dispatched](env.Kit, env.bus, other.JobID)
+	if requests := env.analyzer.all(); len(requests) != 1 {
+		t.Errorf("%d requests", len(requests))
 	}
-	if dead := r.Letters(event.Dead()); len(dead) > 0 {
+	if dead := env.Letters(event.Dead()); len(dead) > 0 {
 		t.Errorf("dead letters %+v", dead)
 	}
-	if story := r.Story(r.bus, retried.JobID); !slices.Equal(story, []event.Name{event.NameRetried, event.NameErased}) {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, retried.JobID); !slices.Equal(names, []event.Name{event.NameRetried, event.NameErased}) {
+		t.Errorf("log %v", names)
 	}
 }

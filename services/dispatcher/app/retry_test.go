@@ -12,27 +12,27 @@ import (
 
 const retries = "dispatcher-retried"
 
-// failed brings a new job to the analysis server, which lets it fail, and returns
-// the callback URL of its first attempt.
-func (r *rig) failed() (job, callback string) {
-	r.t.Helper()
-	job, callback = r.dispatched()
-	if got := r.call(callback, `{"status":"failed","error":"no speech"}`); got.code != http.StatusOK {
-		r.t.Fatalf("%+v", got)
+// failed has the analysis server fail a new job, and returns the job and the callback URL of its first
+// attempt.
+func (env *env) failed() (job, callback string) {
+	env.t.Helper()
+	job, callback = env.dispatched()
+	if got := env.call(callback, `{"status":"failed","error":"no speech"}`); got.code != http.StatusOK {
+		env.t.Fatalf("%+v", got)
 	}
 	return job, callback
 }
 
 // attempt waits until the analysis server accepted an attempt, and returns its request.
-func (r *rig) attempt(job string, n int) asked {
-	r.t.Helper()
-	testkit.Eventually(r.t, func() error {
-		if d := testkit.Await[event.Dispatched](r.Kit, r.bus, job); d.Attempt != n {
+func (env *env) attempt(job string, n int) request {
+	env.t.Helper()
+	testkit.Eventually(env.t, func() error {
+		if d := testkit.Await[event.Dispatched](env.Kit, env.bus, job); d.Attempt != n {
 			return errAttempt(d.Attempt)
 		}
 		return nil
 	})
-	requests := r.analyzer.of(job)
+	requests := env.analyzer.of(job)
 	return requests[len(requests)-1]
 }
 
@@ -40,106 +40,106 @@ type errAttempt int
 
 func (e errAttempt) Error() string { return "another attempt is the newest" }
 
-func TestARetriedJobIsAskedForAsItsNextAttempt(t *testing.T) {
+func TestARetryIsTheNextAttempt(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, first := r.failed()
-	r.append(event.Retried{JobID: job, Attempt: 2})
-	second := r.attempt(job, 2)
+	env := newEnv(t)
+	env.run(nil)
+	job, first := env.failed()
+	env.append(event.Retried{JobID: job, Attempt: 2})
+	second := env.attempt(job, 2)
 	if second.header.Get("Idempotency-Key") != job+".2" || fetch(t, second.field("s3_audio_url")) != content {
-		t.Errorf("asked with %v %s", second.header, second.body)
+		t.Errorf("requested with %v %s", second.header, second.body)
 	}
 	for name, body := range map[string]string{"a result": `{"analysis_results":{"of":1}}`, "a failure": `{"status":"failed","error":"late"}`} {
-		if got := r.call(first, body); got.code != http.StatusOK || got.body["message"] != nil {
+		if got := env.call(first, body); got.code != http.StatusOK || got.body["message"] != nil {
 			t.Errorf("%s of the first attempt: %+v", name, got)
 		}
 	}
-	if got := r.call(second.field("webhook_url"), `{"analysis_results":{"of":2}}`); got.code != http.StatusOK {
+	if got := env.call(second.field("webhook_url"), `{"analysis_results":{"of":2}}`); got.code != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
-	if c := testkit.Await[event.Completed](r.Kit, r.bus, job); c.Attempt != 2 || string(c.Result) != `{"of":2}` {
+	if c := testkit.Await[event.Completed](env.Kit, env.bus, job); c.Attempt != 2 || string(c.Result) != `{"of":2}` {
 		t.Errorf("%+v", c)
 	}
 }
 
 func TestAnAttemptThatARetryReplacedChangesNothing(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, first := r.failed()
-	r.append(event.Retried{JobID: job, Attempt: 2})
-	r.attempt(job, 2)
-	before := r.Story(r.bus, job)
+	env := newEnv(t)
+	env.run(nil)
+	job, first := env.failed()
+	env.append(event.Retried{JobID: job, Attempt: 2})
+	env.attempt(job, 2)
+	before := env.Story(env.bus, job)
 	for _, body := range []string{`{"analysis_results":{}}`, `{"status":"failed"}`, `{"status":"processing","progress":50}`} {
-		if got := r.call(first, body); got.code != http.StatusOK {
+		if got := env.call(first, body); got.code != http.StatusOK {
 			t.Errorf("%s: %+v", body, got)
 		}
 	}
-	if after := r.Story(r.bus, job); !slices.Equal(after, before) {
-		t.Errorf("story %v became %v", before, after)
+	if after := env.Story(env.bus, job); !slices.Equal(after, before) {
+		t.Errorf("log %v became %v", before, after)
 	}
 }
 
 func TestARetriedJobMayFailAgainAndAgain(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.analyzer.answer = func(w http.ResponseWriter, _ asked, _ int) { w.WriteHeader(http.StatusBadRequest) }
-	r.run(nil)
-	s := r.store()
+	env := newEnv(t)
+	env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) { w.WriteHeader(http.StatusBadRequest) }
+	env.run(nil)
+	s := env.store()
 	for attempt := 1; attempt <= 3; attempt++ {
 		testkit.Eventually(t, func() error {
-			if f := testkit.Await[event.Failed](r.Kit, r.bus, s.JobID); f.Attempt != attempt {
+			if f := testkit.Await[event.Failed](env.Kit, env.bus, s.JobID); f.Attempt != attempt {
 				return errAttempt(f.Attempt)
 			}
 			return nil
 		})
 		if attempt < 3 {
-			r.append(event.Retried{JobID: s.JobID, Attempt: attempt + 1})
+			env.append(event.Retried{JobID: s.JobID, Attempt: attempt + 1})
 		}
 	}
-	if n := len(r.analyzer.of(s.JobID)); n != 3 {
-		t.Errorf("asked %d times", n)
+	if n := len(env.analyzer.of(s.JobID)); n != 3 {
+		t.Errorf("%d requests", n)
 	}
 }
 
-func TestAReplayOfRetriesAsksNobodyAgain(t *testing.T) {
+func TestHandlingRetriedAgainSendsNothing(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	r.run(nil)
-	job, _ := r.failed()
-	r.append(event.Retried{JobID: job, Attempt: 2})
-	r.attempt(job, 2)
-	r.append(event.Failed{JobID: job, Attempt: 2})
-	r.append(event.Retried{JobID: job, Attempt: 3})
-	r.attempt(job, 3)
-	r.Settled(consumer)
-	r.Settled(retries)
-	letters := len(r.Letters(event.Jobs()))
+	env := newEnv(t)
+	env.run(nil)
+	env.run(nil)
+	job, _ := env.failed()
+	env.append(event.Retried{JobID: job, Attempt: 2})
+	env.attempt(job, 2)
+	env.append(event.Failed{JobID: job, Attempt: 2})
+	env.append(event.Retried{JobID: job, Attempt: 3})
+	env.attempt(job, 3)
+	env.Settled(consumer)
+	env.Settled(retries)
+	messages := len(env.Letters(event.Jobs()))
 	for _, name := range []string{consumer, retries} {
-		must(t, r.JetStream().DeleteConsumer(r.Context(), r.Namespace().Stream(event.Jobs().Name), name))
+		must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), name))
 	}
-	r.Settled(consumer)
-	r.Settled(retries)
-	if n := len(r.analyzer.of(job)); n != 3 {
-		t.Errorf("asked %d times", n)
+	env.Settled(consumer)
+	env.Settled(retries)
+	if n := len(env.analyzer.of(job)); n != 3 {
+		t.Errorf("%d requests", n)
 	}
-	if now := len(r.Letters(event.Jobs())); now != letters {
-		t.Errorf("%d messages became %d", letters, now)
+	if now := len(env.Letters(event.Jobs())); now != messages {
+		t.Errorf("%d messages became %d", messages, now)
 	}
 }
 
-func TestARetryOfWhatWasNeverStoredFailsItAgain(t *testing.T) {
+func TestARetryOfAJobThatWasNeverStoredFailsAgain(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	job := r.NewJob()
-	r.append(event.Received{JobID: job})
-	r.append(event.Failed{JobID: job})
-	r.append(event.Retried{JobID: job, Attempt: 1})
-	r.run(nil)
+	env := newEnv(t)
+	job := env.NewJob()
+	env.append(event.Received{JobID: job})
+	env.append(event.Failed{JobID: job})
+	env.append(event.Retried{JobID: job, Attempt: 1})
+	env.run(nil)
 	testkit.Eventually(t, func() error {
-		if f := testkit.Await[event.Failed](r.Kit, r.bus, job); f.Code != "recording-unknown" {
+		if f := testkit.Await[event.Failed](env.Kit, env.bus, job); f.Code != "recording-unknown" {
 			return errAttempt(f.Attempt)
 		}
 		return nil
@@ -147,35 +147,35 @@ func TestARetryOfWhatWasNeverStoredFailsItAgain(t *testing.T) {
 }
 
 // The answer to the first attempt's request comes when a retry has begun the
-// second: neither an acceptance nor a refusal of the first may count any more.
+// second: neither an acceptance nor a rejection of the first may count any more.
 func TestAnAnswerThatComesAfterARetryChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, status := range map[string]int{"accepted": http.StatusOK, "refused": http.StatusBadRequest} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			env := newEnv(t)
 			reached, release := make(chan struct{}), make(chan struct{})
 			free := sync.OnceFunc(func() { close(release) })
 			t.Cleanup(free)
-			r.analyzer.answer = func(w http.ResponseWriter, _ asked, n int) {
+			env.analyzer.answer = func(w http.ResponseWriter, _ request, n int) {
 				if n == 1 {
 					close(reached)
 					<-release
 					w.WriteHeader(status)
 				}
 			}
-			r.run(nil)
-			s := r.store()
+			env.run(nil)
+			s := env.store()
 			<-reached
-			r.append(event.Failed{JobID: s.JobID, Attempt: 1, Code: "x"})
-			r.append(event.Retried{JobID: s.JobID, Attempt: 2})
-			second := r.attempt(s.JobID, 2)
+			env.append(event.Failed{JobID: s.JobID, Attempt: 1, Code: "x"})
+			env.append(event.Retried{JobID: s.JobID, Attempt: 2})
+			second := env.attempt(s.JobID, 2)
 			free()
-			r.Settled(consumer)
-			if story := r.Story(r.bus, s.JobID); story[len(story)-1] != event.NameDispatched {
-				t.Errorf("story %v", story)
+			env.Settled(consumer)
+			if names := env.Story(env.bus, s.JobID); names[len(names)-1] != event.NameDispatched {
+				t.Errorf("log %v", names)
 			}
-			if got := r.call(second.field("webhook_url"), `{"analysis_results":{}}`); got.code != http.StatusOK || got.body["message"] != nil {
+			if got := env.call(second.field("webhook_url"), `{"analysis_results":{}}`); got.code != http.StatusOK || got.body["message"] != nil {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -184,14 +184,14 @@ func TestAnAnswerThatComesAfterARetryChangesNothing(t *testing.T) {
 
 func TestACanceledJobsResultIsDiscarded(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, hook := r.dispatched()
-	r.append(event.Canceled{JobID: job})
-	if got := r.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK || got.body["message"] == nil {
+	env := newEnv(t)
+	env.run(nil)
+	job, hook := env.dispatched()
+	env.append(event.Canceled{JobID: job})
+	if got := env.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK || got.body["message"] == nil {
 		t.Errorf("%+v", got)
 	}
-	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameCanceled {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameCanceled {
+		t.Errorf("log %v", names)
 	}
 }

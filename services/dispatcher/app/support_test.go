@@ -25,11 +25,11 @@ import (
 const (
 	consumer = "dispatcher-stored"
 	public   = "https://sori.example/tokens/webhook/analysis-complete"
-	content  = "RIFF, as far as the dispatcher cares"
+	content  = "RIFF, as far as the dispatcher is concerned"
 )
 
-// rig is a corner with an analysis server and what the uploader would leave.
-type rig struct {
+// env is a test environment with an analysis server and what the uploader works with.
+type env struct {
 	*testkit.Kit
 	t        *testing.T
 	bus      *bus.Bus
@@ -40,19 +40,19 @@ type rig struct {
 	http     *http.Client
 }
 
-// document is that of the API: what the dispatcher answers and what it sends are
-// held to it. It is read, not imported: the other side has no more.
+// document is the OpenAPI document: what the dispatcher answers and sends is checked against it. It is
+// read from its file, since services do not import each other.
 var document = sync.OnceValues(func() (*contract.Document, error) {
 	return contract.Read("../../gateway/internal/api/openapi.yaml")
 })
 
-func newRig(t *testing.T) *rig {
+func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, bucket := k.Bucket()
 	described, err := document()
 	must(t, err)
-	return &rig{
+	return &env{
 		Kit: k, t: t, client: client, bucket: bucket, analyzer: newAnalyzer(t, described),
 		http: &http.Client{Transport: &contract.Transport{
 			Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
@@ -62,62 +62,62 @@ func newRig(t *testing.T) *rig {
 }
 
 // run starts the service.
-func (r *rig) run(changes map[string]string) *testkit.Instance {
-	r.t.Helper()
-	settings := map[string]string{"TARGET_SERVER_URL": r.analyzer.URL + "/analyze", "WEBHOOK_URL": public}
+func (env *env) run(changes map[string]string) *testkit.Instance {
+	env.t.Helper()
+	settings := map[string]string{"TARGET_SERVER_URL": env.analyzer.URL + "/analyze", "WEBHOOK_URL": public}
 	for name, value := range changes {
 		settings[name] = value
 	}
-	i := r.Run(app.Run, settings)
-	r.url = i.URL
+	i := env.Run(app.Run, settings)
+	env.url = i.URL
 	return i
 }
 
-// put leaves an object in the bucket.
-func (r *rig) put(key, body string) {
-	r.t.Helper()
-	_, err := r.client.PutObject(r.Context(), r.bucket, key, strings.NewReader(body), int64(len(body)), minio.PutObjectOptions{})
-	must(r.t, err)
+// put stores an object.
+func (env *env) put(key, body string) {
+	env.t.Helper()
+	_, err := env.client.PutObject(env.Context(), env.bucket, key, strings.NewReader(body), int64(len(body)), minio.PutObjectOptions{})
+	must(env.t, err)
 }
 
-// recording is a job up to the event that the dispatcher hears, which is not yet said.
-func (r *rig) recording() event.Stored {
-	r.t.Helper()
-	job := r.NewJob()
-	s := event.Stored{JobID: job, TokenID: 7, Bucket: r.bucket, Key: "audio/" + job + "_소리 1.wav", MediaType: "audio/wav", Size: int64(len(content))}
-	r.put(s.Key, content)
-	r.append(event.Received{JobID: job, TokenID: 7})
+// recording stores a recording and returns its stored event, which is not appended yet.
+func (env *env) recording() event.Stored {
+	env.t.Helper()
+	job := env.NewJob()
+	s := event.Stored{JobID: job, TokenID: 7, Bucket: env.bucket, Key: "audio/" + job + "_소리 1.wav", MediaType: "audio/wav", Size: int64(len(content))}
+	env.put(s.Key, content)
+	env.append(event.Received{JobID: job, TokenID: 7})
 	return s
 }
 
-// store says it.
-func (r *rig) store() event.Stored {
-	r.t.Helper()
-	s := r.recording()
-	r.append(s)
+// store stores a recording and appends stored.
+func (env *env) store() event.Stored {
+	env.t.Helper()
+	s := env.recording()
+	env.append(s)
 	return s
 }
 
 // append adds an event to the end of a job's log.
-func (r *rig) append(e event.Event) {
-	r.t.Helper()
-	_, err := r.bus.Decide(r.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
-	must(r.t, err)
+func (env *env) append(e event.Event) {
+	env.t.Helper()
+	_, err := env.bus.Decide(env.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
+	must(env.t, err)
 }
 
-// dispatched brings a new job to the analysis server and returns its callback URL.
-func (r *rig) dispatched() (job, callback string) {
-	r.t.Helper()
-	s := r.store()
-	testkit.Await[event.Dispatched](r.Kit, r.bus, s.JobID)
-	return s.JobID, r.analyzer.of(s.JobID)[0].field("webhook_url")
+// dispatched has the analysis server accept a new job, and returns the job and its callback URL.
+func (env *env) dispatched() (job, callback string) {
+	env.t.Helper()
+	s := env.store()
+	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
+	return s.JobID, env.analyzer.of(s.JobID)[0].field("webhook_url")
 }
 
 // count is how many messages a job has on a subject, over the whole stream.
-func (r *rig) count(subject string) int {
-	r.t.Helper()
+func (env *env) count(subject string) int {
+	env.t.Helper()
 	n := 0
-	for _, m := range r.Letters(event.Jobs()) {
+	for _, m := range env.Letters(event.Jobs()) {
 		if m.Subject == subject {
 			n++
 		}
@@ -125,12 +125,12 @@ func (r *rig) count(subject string) int {
 	return n
 }
 
-// here is a callback URL at the instance that runs instead of the public host.
-func (r *rig) here(callback string) string {
-	return strings.Replace(callback, "https://sori.example", r.url, 1)
+// local is a callback URL with the address of the running instance instead of the public host.
+func (env *env) local(callback string) string {
+	return strings.Replace(callback, "https://sori.example", env.url, 1)
 }
 
-// reply is an answer to a callback.
+// reply is the answer to a callback.
 type reply struct {
 	code   int
 	header http.Header
@@ -138,15 +138,15 @@ type reply struct {
 }
 
 // call posts a body to a callback URL, as the analysis server does.
-func (r *rig) call(callback string, body any, headers ...string) reply {
-	r.t.Helper()
-	got, err := r.post(callback, body, headers...)
-	must(r.t, err)
+func (env *env) call(callback string, body any, headers ...string) reply {
+	env.t.Helper()
+	got, err := env.post(callback, body, headers...)
+	must(env.t, err)
 	return got
 }
 
-// post is call for other goroutines than the test's.
-func (r *rig) post(callback string, body any, headers ...string) (reply, error) {
+// post is call for goroutines other than the test's.
+func (env *env) post(callback string, body any, headers ...string) (reply, error) {
 	raw, ok := body.(string)
 	if !ok {
 		encoded, err := json.Marshal(body)
@@ -155,21 +155,21 @@ func (r *rig) post(callback string, body any, headers ...string) (reply, error) 
 		}
 		raw = string(encoded)
 	}
-	req, err := http.NewRequest(http.MethodPost, r.here(callback), strings.NewReader(raw))
+	req, err := http.NewRequest(http.MethodPost, env.local(callback), strings.NewReader(raw))
 	if err != nil {
 		return reply{}, err
 	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := r.http.Do(req)
+	resp, err := env.http.Do(req)
 	if err != nil {
 		return reply{}, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	got := reply{code: resp.StatusCode, header: resp.Header}
-	_ = json.Unmarshal(answer, &got.body) // checked by who expects one
+	_ = json.Unmarshal(answer, &got.body) // checked by tests that expect one
 	return got, err
 }
 
@@ -186,15 +186,15 @@ func changed(t *testing.T, callback, name, value string) string {
 	return u.String()
 }
 
-// asked is one request that the analysis server got.
-type asked struct {
+// request is a request that the analysis server received.
+type request struct {
 	at     time.Time
 	header http.Header
 	body   []byte
 }
 
 // field is one field of the request, in either format.
-func (a asked) field(name string) string {
+func (a request) field(name string) string {
 	if form, err := url.ParseQuery(string(a.body)); err == nil && a.header.Get("Content-Type") != "application/json" {
 		return form.Get(name)
 	}
@@ -207,18 +207,18 @@ func (a asked) field(name string) string {
 type analyzer struct {
 	*httptest.Server
 
-	check func(asked)
+	check func(request)
 
 	mu     sync.Mutex
-	got    []asked
-	polled []string                                    // the paths that were asked for a status
-	answer func(w http.ResponseWriter, a asked, n int) // n counts a job's requests from 1
-	status func(n int) string                          // what the n-th look at a status is told; empty is 404
+	got    []request
+	polled []string                                      // the paths of polls
+	answer func(w http.ResponseWriter, a request, n int) // n counts a job's requests from 1
+	status func(n int) string                            // the answer to the n-th poll; empty is 404
 }
 
 func newAnalyzer(t *testing.T, described *contract.Document) *analyzer {
 	t.Helper()
-	a := &analyzer{answer: accept, check: func(a asked) {
+	a := &analyzer{answer: accept, check: func(a request) {
 		if err := described.CheckWebhook("analysis", a.header, a.body); err != nil {
 			t.Error(err)
 		}
@@ -228,15 +228,15 @@ func newAnalyzer(t *testing.T, described *contract.Document) *analyzer {
 	return a
 }
 
-func accept(w http.ResponseWriter, _ asked, _ int) { w.WriteHeader(http.StatusAccepted) }
+func accept(w http.ResponseWriter, _ request, _ int) { w.WriteHeader(http.StatusAccepted) }
 
 func (a *analyzer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
-		a.tell(w, r)
+		a.answerPoll(w, r)
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
-	this := asked{at: time.Now(), header: r.Header.Clone(), body: body}
+	this := request{at: time.Now(), header: r.Header.Clone(), body: body}
 	a.check(this)
 	a.mu.Lock()
 	a.got = append(a.got, this)
@@ -244,7 +244,7 @@ func (a *analyzer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, this, len(a.of(this.field("job_id"))))
 }
 
-func (a *analyzer) tell(w http.ResponseWriter, r *http.Request) {
+func (a *analyzer) answerPoll(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.polled = append(a.polled, r.URL.RequestURI())
 	n := len(a.polled)
@@ -256,7 +256,7 @@ func (a *analyzer) tell(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, text)
 }
 
-// polls are the paths that were asked for a status so far.
+// polls are the paths of the polls so far.
 func (a *analyzer) polls() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -264,15 +264,15 @@ func (a *analyzer) polls() []string {
 }
 
 // all are the requests so far.
-func (a *analyzer) all() []asked {
+func (a *analyzer) all() []request {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.got)
 }
 
 // of are the requests for one job so far.
-func (a *analyzer) of(job string) []asked {
-	var of []asked
+func (a *analyzer) of(job string) []request {
+	var of []request
 	for _, one := range a.all() {
 		if one.field("job_id") == job {
 			of = append(of, one)
@@ -281,7 +281,7 @@ func (a *analyzer) of(job string) []asked {
 	return of
 }
 
-// fetch reads what a URL leads to.
+// fetch gets a URL and returns the body.
 func fetch(t *testing.T, url string) string {
 	t.Helper()
 	resp, err := http.Get(url)

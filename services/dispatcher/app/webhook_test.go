@@ -18,8 +18,8 @@ import (
 
 func TestEveryFormOfAnOutcomeEndsTheJob(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
+	env := newEnv(t)
+	env.run(nil)
 	deep := strings.Repeat(`{"a":[`, 2000) + strings.Repeat(`]}`, 2000)
 	for body, want := range map[string]event.Event{
 		`{"analysis_results":{"score":1.50,"n":12345678901234567890}}`:                                     event.Completed{Result: []byte(`{"score":1.50,"n":12345678901234567890}`)},
@@ -36,52 +36,52 @@ func TestEveryFormOfAnOutcomeEndsTheJob(t *testing.T) {
 		`{"status":"failed","error":{"url":"http://s3/b/k?X-Amz-Date=1\u0026X-Amz-Signature=abc","at":1}}`: event.Failed{Detail: `{"url":"http://s3/b/k?…","at":1}`},
 		`{"status":"failed","error":"` + strings.Repeat("x", 9000) + `","analysis_results":{}}`:            event.Failed{Detail: strings.Repeat("x", 1999) + "…"},
 	} {
-		job, hook := r.dispatched()
-		got := r.call(hook, body)
+		job, hook := env.dispatched()
+		got := env.call(hook, body)
 		if got.code != http.StatusOK || got.body["received"] != true || got.body["job_id"] != job || got.body["message"] != nil {
 			t.Errorf("%.80s: %+v", body, got)
 		}
 		switch want := want.(type) {
 		case event.Completed:
-			if c := testkit.Await[event.Completed](r.Kit, r.bus, job); c.Attempt != 1 || string(c.Result) != string(want.Result) || c.ResultEntry != "" {
+			if c := testkit.Await[event.Completed](env.Kit, env.bus, job); c.Attempt != 1 || string(c.Result) != string(want.Result) || c.ResultEntry != "" {
 				t.Errorf("%.80s: %.200s", body, c.Result)
 			}
 		case event.Failed:
-			if f := testkit.Await[event.Failed](r.Kit, r.bus, job); f.Code != "analysis-failed" || f.Attempt != 1 || !f.Retryable || f.Detail != want.Detail {
+			if f := testkit.Await[event.Failed](env.Kit, env.bus, job); f.Code != "analysis-failed" || f.Attempt != 1 || !f.Retryable || f.Detail != want.Detail {
 				t.Errorf("%.80s: %+v", body, f)
 			}
 		}
 	}
-	shownNoSecret(t, r)
+	shownNoSecret(t, env)
 }
 
-func TestProgressIsPassedOnAndEndsNothing(t *testing.T) {
+func TestProgressIsPublishedAndEndsNothing(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, hook := r.dispatched()
-	if got := r.call(hook, `{"status":"processing","progress":41.7,"message":"목소리 찾는 중 \u0007"}`); got.code != http.StatusOK || got.body["job_id"] != job {
+	env := newEnv(t)
+	env.run(nil)
+	job, hook := env.dispatched()
+	if got := env.call(hook, `{"status":"processing","progress":41.7,"message":"목소리 찾는 중 \u0007"}`); got.code != http.StatusOK || got.body["job_id"] != job {
 		t.Errorf("%+v", got)
 	}
-	var told event.Progressed
-	for _, m := range r.Letters(event.Jobs()) {
+	var progressed event.Progressed
+	for _, m := range env.Letters(event.Jobs()) {
 		if m.Subject == event.Subject(event.Progressed{JobID: job}) {
-			must(t, json.Unmarshal(m.Data, &told))
+			must(t, json.Unmarshal(m.Data, &progressed))
 		}
 	}
-	if told != (event.Progressed{JobID: job, Attempt: 1, Percent: 41, Message: "목소리 찾는 중"}) {
-		t.Errorf("%+v", told)
+	if progressed != (event.Progressed{JobID: job, Attempt: 1, Percent: 41, Message: "목소리 찾는 중"}) {
+		t.Errorf("%+v", progressed)
 	}
-	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameDispatched {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameDispatched {
+		t.Errorf("log %v", names)
 	}
 }
 
-func TestAReportThatBreaksARuleSaysWhere(t *testing.T) {
+func TestAnInvalidCallbackIsAnsweredWithThePointer(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, hook := r.dispatched()
+	env := newEnv(t)
+	env.run(nil)
+	job, hook := env.dispatched()
 	for body, pointer := range map[string]string{
 		`{}`:                                       "/analysis_results",
 		`{"analysis_results":null}`:                "/analysis_results",
@@ -92,28 +92,28 @@ func TestAReportThatBreaksARuleSaysWhere(t *testing.T) {
 		`{"status":"processing","progress":1e999}`: "/progress",
 		`{"status":"running","progress":"much"}`:   "/progress",
 	} {
-		got := r.call(hook, body)
+		got := env.call(hook, body)
 		violations, _ := got.body["errors"].([]any)
 		if got.code != http.StatusUnprocessableEntity || got.body["code"] != "validation-failed" || len(violations) != 1 ||
 			violations[0].(map[string]any)["pointer"] != pointer {
 			t.Errorf("%s: %+v", body, got)
 		}
 	}
-	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameDispatched {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameDispatched {
+		t.Errorf("log %v", names)
 	}
 }
 
 func TestABodyThatIsNoJSONObjectIsMalformed(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	_, hook := r.dispatched()
+	env := newEnv(t)
+	env.run(nil)
+	_, hook := env.dispatched()
 	for _, body := range []string{
 		"", " ", "x", "[]", `"a"`, "null", "7", `{"analysis_results":{}`, `{"analysis_results":{}}{}`, `{"analysis_results":{"a":"` + "\xff" + `"}}`,
 		`{analysis_results:{}}`, strings.Repeat("[", 100_000), `{"a":` + strings.Repeat("[", 100_000),
 	} {
-		if got := r.call(hook, body); got.code != http.StatusBadRequest || got.body["code"] != "malformed-json" || got.header.Get("Content-Type") != "application/problem+json" {
+		if got := env.call(hook, body); got.code != http.StatusBadRequest || got.body["code"] != "malformed-json" || got.header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%.40q: %+v", body, got)
 		}
 	}
@@ -121,10 +121,10 @@ func TestABodyThatIsNoJSONObjectIsMalformed(t *testing.T) {
 
 func TestABodyThatIsCutOffIsMalformed(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, hook := r.dispatched()
-	u, err := url.Parse(r.here(hook))
+	env := newEnv(t)
+	env.run(nil)
+	job, hook := env.dispatched()
+	u, err := url.Parse(env.local(hook))
 	must(t, err)
 	conn, err := net.Dial("tcp", u.Host)
 	must(t, err)
@@ -138,18 +138,18 @@ func TestABodyThatIsCutOffIsMalformed(t *testing.T) {
 	if resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("status %d", resp.StatusCode)
 	}
-	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameDispatched {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameDispatched {
+		t.Errorf("log %v", names)
 	}
 }
 
-func TestAServerThatHangsUpAfterItsLastByteHasReported(t *testing.T) {
+func TestACallbackCountsIfTheServerDisconnectsAfterItsLastByte(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
+	env := newEnv(t)
+	env.run(nil)
 	for range 20 {
-		job, hook := r.dispatched()
-		u, err := url.Parse(r.here(hook))
+		job, hook := env.dispatched()
+		u, err := url.Parse(env.local(hook))
 		must(t, err)
 		conn, err := net.Dial("tcp", u.Host)
 		must(t, err)
@@ -157,30 +157,30 @@ func TestAServerThatHangsUpAfterItsLastByteHasReported(t *testing.T) {
 		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", u.RequestURI(), len(body), body)
 		must(t, err)
 		must(t, conn.Close())
-		testkit.Await[event.Completed](r.Kit, r.bus, job)
+		testkit.Await[event.Completed](env.Kit, env.bus, job)
 	}
 }
 
 func TestABodyPastTheLimitIsTooLarge(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(map[string]string{"MAX_WEBHOOK_BYTES": "1000"})
-	job, hook := r.dispatched()
+	env := newEnv(t)
+	env.run(map[string]string{"MAX_WEBHOOK_BYTES": "1000"})
+	job, hook := env.dispatched()
 	body := `{"analysis_results":{"a":"` + strings.Repeat("x", 1000) + `"}}`
-	if got := r.call(hook, body); got.code != http.StatusRequestEntityTooLarge || got.body["max_bytes"] != 1000.0 {
+	if got := env.call(hook, body); got.code != http.StatusRequestEntityTooLarge || got.body["max_bytes"] != 1000.0 {
 		t.Errorf("%+v", got)
 	}
-	if got := r.call(hook, `{"analysis_results":{}}`+strings.Repeat(" ", 977)); got.code != http.StatusOK {
+	if got := env.call(hook, `{"analysis_results":{}}`+strings.Repeat(" ", 977)); got.code != http.StatusOK {
 		t.Errorf("at the limit: %+v", got)
 	}
-	testkit.Await[event.Completed](r.Kit, r.bus, job)
+	testkit.Await[event.Completed](env.Kit, env.bus, job)
 }
 
-func TestARepetitionIsKnownAndChangesNothing(t *testing.T) {
+func TestARepeatedCallbackIsAnsweredSoAndChangesNothing(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, hook := r.dispatched()
+	env := newEnv(t)
+	env.run(nil)
+	job, hook := env.dispatched()
 	for i := range 5 {
 		headers, want := []string{}, any("이미 완료된 작업")
 		switch i {
@@ -189,59 +189,59 @@ func TestARepetitionIsKnownAndChangesNothing(t *testing.T) {
 		case 3:
 			headers, want = []string{"Accept-Language", "en-GB, ko;q=0.5"}, "The job is already complete"
 		}
-		got := r.call(hook, map[string]any{"analysis_results": map[string]int{"n": i}}, headers...)
+		got := env.call(hook, map[string]any{"analysis_results": map[string]int{"n": i}}, headers...)
 		if got.code != http.StatusOK || got.body["message"] != want || got.body["job_id"] != job || got.body["received"] != true {
 			t.Errorf("callback %d: %+v", i, got)
 		}
 	}
-	if got := r.call(hook, `{"status":"failed","error":"late"}`); got.code != http.StatusOK || got.body["message"] == nil {
+	if got := env.call(hook, `{"status":"failed","error":"late"}`); got.code != http.StatusOK || got.body["message"] == nil {
 		t.Errorf("another outcome: %+v", got)
 	}
-	if n := r.count(event.SubjectOf(job, event.NameCompleted)); n != 1 {
+	if n := env.count(event.SubjectOf(job, event.NameCompleted)); n != 1 {
 		t.Errorf("completed %d times", n)
 	}
-	if c := testkit.Await[event.Completed](r.Kit, r.bus, job); string(c.Result) != `{"n":0}` {
+	if c := testkit.Await[event.Completed](env.Kit, env.bus, job); string(c.Result) != `{"n":0}` {
 		t.Errorf("result %s", c.Result)
 	}
-	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameCompleted {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameCompleted {
+		t.Errorf("log %v", names)
 	}
 }
 
 func TestACallbackOfAnOldAttemptChangesNothing(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, hook := r.dispatched()
-	r.append(event.Attempted{JobID: job, Attempt: 2})
+	env := newEnv(t)
+	env.run(nil)
+	job, hook := env.dispatched()
+	env.append(event.Attempted{JobID: job, Attempt: 2})
 	for _, body := range []string{`{"analysis_results":{}}`, `{"status":"failed"}`, `{"status":"processing","progress":5}`} {
-		if got := r.call(hook, body); got.code != http.StatusOK || got.body["received"] != true {
+		if got := env.call(hook, body); got.code != http.StatusOK || got.body["received"] != true {
 			t.Errorf("%s: %+v", body, got)
 		}
 	}
-	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameAttempted {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameAttempted {
+		t.Errorf("log %v", names)
 	}
-	if n := r.count(event.Subject(event.Progressed{JobID: job})); n != 0 {
-		t.Errorf("progress was told %d times", n)
+	if n := env.count(event.Subject(event.Progressed{JobID: job})); n != 0 {
+		t.Errorf("progress was published %d times", n)
 	}
 }
 
 func TestTheLateOutcomeOfAnOldAttemptIsKeptOnce(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, hook := r.dispatched()
-	r.append(event.Attempted{JobID: job, Attempt: 2})
+	env := newEnv(t)
+	env.run(nil)
+	job, hook := env.dispatched()
+	env.append(event.Attempted{JobID: job, Attempt: 2})
 	for range 3 {
 		for _, body := range []string{`{"analysis_results":{"score":2}}`, `{"status":"failed","error":"no speech"}`} {
-			if got := r.call(hook, body); got.code != http.StatusOK {
+			if got := env.call(hook, body); got.code != http.StatusOK {
 				t.Errorf("%s: %+v", body, got)
 			}
 		}
 	}
 	var kept []event.Discarded
-	for _, m := range r.Letters(event.Jobs()) {
+	for _, m := range env.Letters(event.Jobs()) {
 		if m.Subject == event.Subject(event.Discarded{JobID: job}) {
 			e, err := event.Decode(m.Subject, m.Data)
 			must(t, err)
@@ -257,12 +257,12 @@ func TestTheLateOutcomeOfAnOldAttemptIsKeptOnce(t *testing.T) {
 	}
 }
 
-func TestWhoDoesNotUseTheGivenURLIsRefused(t *testing.T) {
+func TestACallbackWithoutItsSignedURLIsRefused(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, hook := r.dispatched()
-	_, other := r.dispatched()
+	env := newEnv(t)
+	env.run(nil)
+	job, hook := env.dispatched()
+	_, other := env.dispatched()
 	elsewhere, err := url.Parse(other)
 	must(t, err)
 	here, err := url.Parse(hook)
@@ -284,47 +284,47 @@ func TestWhoDoesNotUseTheGivenURLIsRefused(t *testing.T) {
 		"another attempt":    {changed(t, hook, "attempt", "2"), http.StatusUnauthorized},
 		"attempt 0":          {changed(t, hook, "attempt", "0"), http.StatusUnauthorized},
 		"a word for attempt": {changed(t, hook, "attempt", "one"), http.StatusUnauthorized},
-		"an unsigned job":    {changed(t, hook, "job_id", r.NewJob()), http.StatusUnauthorized},
+		"an unsigned job":    {changed(t, hook, "job_id", env.NewJob()), http.StatusUnauthorized},
 		"no job":             {changed(t, hook, "job_id", ""), http.StatusBadRequest},
 		"no uuid":            {changed(t, hook, "job_id", "7"), http.StatusNotFound},
 		"wildcards":          {changed(t, hook, "job_id", "*.>"), http.StatusNotFound},
 		"a uuid in braces":   {changed(t, hook, "job_id", "{"+job+"}"), http.StatusNotFound},
 	} {
-		if got := r.call(c.url, `{"analysis_results":{}}`); got.code != c.code || got.header.Get("Content-Type") != "application/problem+json" {
+		if got := env.call(c.url, `{"analysis_results":{}}`); got.code != c.code || got.header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if story := r.Story(r.bus, job); story[len(story)-1] != event.NameDispatched {
-		t.Errorf("story %v", story)
+	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameDispatched {
+		t.Errorf("log %v", names)
 	}
-	if got := r.call(changed(t, hook, "job_id", strings.ToUpper(job)), `{"analysis_results":{}}`); got.code != http.StatusOK {
+	if got := env.call(changed(t, hook, "job_id", strings.ToUpper(job)), `{"analysis_results":{}}`); got.code != http.StatusOK {
 		t.Errorf("in capitals: %+v", got)
 	}
 }
 
 func TestTheURLWorksWithATrailingSlashAndOnlyForPOST(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
-	job, hook := r.dispatched()
-	resp, err := r.http.Get(r.here(hook))
+	env := newEnv(t)
+	env.run(nil)
+	job, hook := env.dispatched()
+	resp, err := env.http.Get(env.local(hook))
 	must(t, err)
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("GET: %d", resp.StatusCode)
 	}
-	if got := r.call(strings.Replace(hook, "?", "/?", 1), `{"analysis_results":{}}`); got.code != http.StatusOK {
+	if got := env.call(strings.Replace(hook, "?", "/?", 1), `{"analysis_results":{}}`); got.code != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
-	testkit.Await[event.Completed](r.Kit, r.bus, job)
+	testkit.Await[event.Completed](env.Kit, env.bus, job)
 }
 
-func TestManyCallbacksAtOnceAndACancellationMakeOneEnding(t *testing.T) {
+func TestConcurrentCallbacksAndACancellationAppendOneTerminalEvent(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.run(nil)
+	env := newEnv(t)
+	env.run(nil)
 	for range 10 {
-		job, hook := r.dispatched()
+		job, hook := env.dispatched()
 		var wg sync.WaitGroup
 		for i := range 6 {
 			wg.Go(func() {
@@ -332,13 +332,13 @@ func TestManyCallbacksAtOnceAndACancellationMakeOneEnding(t *testing.T) {
 				if i%2 == 1 {
 					body = `{"status":"failed","error":"x"}`
 				}
-				if got, err := r.post(hook, body); err != nil || got.code != http.StatusOK {
+				if got, err := env.post(hook, body); err != nil || got.code != http.StatusOK {
 					t.Errorf("%+v %v", got, err)
 				}
 			})
 		}
 		wg.Go(func() {
-			_, err := r.bus.Decide(t.Context(), job, nil, func(log event.Log) (event.Event, error) {
+			_, err := env.bus.Decide(t.Context(), job, nil, func(log event.Log) (event.Event, error) {
 				if _, ended := log.Ending(); ended {
 					return nil, nil
 				}
@@ -349,8 +349,8 @@ func TestManyCallbacksAtOnceAndACancellationMakeOneEnding(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		if story := r.Story(r.bus, job); len(story) != 5 || !story[4].Ending() {
-			t.Errorf("story %v", story)
+		if names := env.Story(env.bus, job); len(names) != 5 || !names[4].Ending() {
+			t.Errorf("log %v", names)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 	}
 	accepted, err := d.submit(ctx, request)
 	if err != nil {
-		return d.recordRefusal(ctx, recording.JobID, a, log, err)
+		return d.recordSubmitError(ctx, recording.JobID, a, log, err)
 	}
 	if r, ok := parseAnswer(accepted.Body); ok { // the server answers when it has finished
 		_, err := d.recordOutcome(ctx, recording.JobID, a.number, r)
@@ -128,16 +128,16 @@ func (d *Dispatcher) submit(ctx context.Context, r Request) (Acceptance, error) 
 	return accepted, err
 }
 
-// unanswered reports whether the server may have accepted a request that failed. If this process stops
-// meanwhile it says nothing about the server.
+// unanswered reports whether the server may have accepted a request that failed. A request that failed
+// since this process stops is not counted: it is sent again.
 func unanswered(ctx context.Context, err error) bool {
 	return errors.Is(err, ErrUnanswered) && ctx.Err() == nil
 }
 
-// recordRefusal records what follows from a request that the server did not accept: a rejection fails
-// the job, and a request without an answer counts as accepted. Any other error is returned, so that
-// the attempt is sent again.
-func (d *Dispatcher) recordRefusal(ctx context.Context, job string, a attempt, log event.Log, err error) error {
+// recordSubmitError records what follows from a request that the server did not accept: a rejection
+// fails the job, and a request without an answer counts as accepted. Any other error is returned, so
+// that the attempt is sent again.
+func (d *Dispatcher) recordSubmitError(ctx context.Context, job string, a attempt, log event.Log, err error) error {
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		return d.failAttempt(ctx, event.Failed{
 			JobID: job, Attempt: a.number, Code: rejected.Code, Detail: rejected.Reason, Retryable: rejected.Retryable,

@@ -86,7 +86,7 @@ func TestEveryFormOfACallbackIsParsed(t *testing.T) {
 	}
 }
 
-func TestABodyThatCannotBeDecodedIsRefusedWithItsReason(t *testing.T) {
+func TestABodyThatCannotBeDecodedIsRefusedWithACode(t *testing.T) {
 	t.Parallel()
 	large := `{"result":"` + strings.Repeat("x", 100_000) + `"}`
 	for name, c := range map[string]struct {

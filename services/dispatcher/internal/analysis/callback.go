@@ -40,8 +40,8 @@ func (d *Dispatcher) Authenticate(job, attempt, sig string) (Caller, error) {
 	return Caller{job: id, attempt: n}, nil
 }
 
-// Receive parses a callback's body and records what it reports. If it refuses the body it publishes
-// that: nobody but the caller would know.
+// Receive parses a callback's body and records what it reports. A body that it refuses is published as
+// refused, so that operators and the job's viewers know of it.
 func (d *Dispatcher) Receive(ctx context.Context, from Caller, body Body) (Disposition, error) {
 	r, err := body.parse()
 	if err != nil {

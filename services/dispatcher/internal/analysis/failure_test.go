@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestAFailureSaysWhyAndWhetherItLasts(t *testing.T) {
+func TestAFailureHasItsCodeAndWhetherItIsRetryable(t *testing.T) {
 	t.Parallel()
 	type said struct {
 		code      string
@@ -44,7 +44,7 @@ func TestAFailureSaysWhyAndWhetherItLasts(t *testing.T) {
 	}
 }
 
-func TestARejectionLastsUnlessItsBodySaysOtherwise(t *testing.T) {
+func TestARejectionIsFinalUnlessItsBodySaysRetryable(t *testing.T) {
 	t.Parallel()
 	type said struct {
 		code      string

@@ -48,8 +48,8 @@ func recordingOf(log event.Log) (event.Stored, error) {
 }
 
 // beginAttempt decides whether an attempt is sent to the analysis server, and returns the event to
-// append before: attempted, or nil if the log has it already since a crash or an unavailable server
-// interrupted the attempt. It is not sent if
+// append first: attempted, or nil if the log has it, because a crash or an unavailable server
+// interrupted the attempt. The attempt is not sent if
 //
 //  1. the job has ended or its log has expired,
 //  2. the job was retried after the attempt was decided on,
@@ -67,8 +67,8 @@ func beginAttempt(log event.Log, job string, a attempt) (send bool, e event.Even
 }
 
 // acceptAttempt returns the event to append after the server accepted an attempt, or nil if the job
-// has ended, a newer attempt has begun, or the log has the event. A callback may arrive before the
-// server's response.
+// has ended, a newer attempt has begun, or the log has the event already. A callback may arrive before
+// the server's answer to the request.
 func acceptAttempt(log event.Log, dispatched event.Dispatched) event.Event {
 	if !active(log) || log.Attempt() != dispatched.Attempt || newestOf(log).dispatched == dispatched.Attempt {
 		return nil
@@ -132,9 +132,9 @@ const (
 	stepNext             // send the attempt after it
 )
 
-// afterDispatched decides what follows for an attempt that the server accepted. Of an attempt that
-// the server lost, the next one may have begun without the server having it yet: it is sent again.
-// The attempt after one that lapsed belongs to the handler of lapsed.
+// afterDispatched decides what follows for an attempt that the server accepted. If the server lost it,
+// the next attempt may have begun already and been interrupted before the server accepted it: then the
+// next attempt is sent again. After an attempt that lapsed, the handler of lapsed sends the next one.
 func afterDispatched(log event.Log, number int) step {
 	n := newestOf(log)
 	switch {
@@ -149,8 +149,8 @@ func afterDispatched(log event.Log, number int) step {
 	}
 }
 
-// afterRefused decides what follows for an attempt one of whose callbacks was refused and may have
-// been its outcome. The callback may arrive before the server's response to the request.
+// afterRefused decides what follows after a callback of an attempt was refused that may have been its
+// outcome. The callback may arrive before the server's answer to the request.
 func afterRefused(log event.Log, number int) step {
 	n := newestOf(log)
 	switch {
@@ -166,7 +166,8 @@ func afterRefused(log event.Log, number int) step {
 }
 
 // afterLapsed decides what follows for an attempt that the server did not report on before its
-// deadline. The next attempt may have begun without the server having it yet: it is sent again.
+// deadline. The next attempt may have begun already and been interrupted before the server accepted it:
+// then it is sent again.
 func afterLapsed(log event.Log, number int) step {
 	switch {
 	case !active(log) || newestOf(log).retried > number:
@@ -196,12 +197,12 @@ type contact struct {
 	polled   time.Time // when this process last asked the status URL; zero: never
 }
 
-// silence is how long a server that reports progress may be silent before it is asked.
+// silence is how long a server that reports progress may be silent before it is polled.
 const silence = 5 * time.Second
 
-// pollDelay is how long from now a running attempt need not be polled; 0 or less: it is due. A server
-// that reports progress is asked soon after it falls silent, and the more rarely the longer it is
-// silent. Any other is asked every interval.
+// pollDelay is how long from now a running attempt need not be polled; if it is 0 or less, the poll is
+// due. A server that reports progress is polled soon after it falls silent, and then at growing
+// intervals. Any other server is polled every interval.
 func pollDelay(c contact, interval time.Duration, now time.Time) time.Duration {
 	quiet := interval
 	if c.progress {

@@ -26,7 +26,7 @@ func query(t *testing.T, link string) url.Values {
 	return u.Query()
 }
 
-func TestAURLProvesItselfHoweverItIsEncoded(t *testing.T) {
+func TestASignatureSurvivesReencodingOfItsURL(t *testing.T) {
 	t.Parallel()
 	s := signer(t, "https://sori.example/hook?tenant=a%20b", "secret")
 	link := s.URL(job, 3)
@@ -45,7 +45,7 @@ func TestAURLProvesItselfHoweverItIsEncoded(t *testing.T) {
 	}
 }
 
-func TestASignatureSpeaksForOneJobAndAttemptUnderOneSecret(t *testing.T) {
+func TestASignatureIsValidForOneJobAttemptAndSecret(t *testing.T) {
 	t.Parallel()
 	s := signer(t, "https://sori.example/hook", "secret")
 	sig := query(t, s.URL(job, 1)).Get("sig")
@@ -65,7 +65,7 @@ func TestASignatureSpeaksForOneJobAndAttemptUnderOneSecret(t *testing.T) {
 		"shifted together": s.Valid(job+"\n1", 1, sig),
 	} {
 		if valid {
-			t.Errorf("%s is taken", name)
+			t.Errorf("%s is accepted", name)
 		}
 	}
 }

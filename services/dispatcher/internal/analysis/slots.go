@@ -18,9 +18,8 @@ type Slots interface {
 	Release(ctx context.Context, job string) error
 }
 
-// An attempt that needs a slot checks every slotInterval whether one is free, after the attempts of
-// its process that came before it. After slotTimeout it is delayed, so that its job can say that it
-// waits.
+// The attempts of a process wait for a slot one after the other: the first checks every slotInterval
+// whether one is free. After slotTimeout an attempt is delayed, and its job says that it waits.
 const (
 	slotInterval = 500 * time.Millisecond
 	slotTimeout  = 15 * time.Second

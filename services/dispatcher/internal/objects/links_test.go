@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// links needs no server: signing dials nobody.
+// links needs no server: signing sends no request.
 func links(t *testing.T, style objects.Style) *objects.Links {
 	t.Helper()
 	cfg := objectstore.Config{
@@ -24,7 +24,7 @@ func links(t *testing.T, style objects.Style) *objects.Links {
 	return objects.New(client, cfg, style, 15*time.Minute)
 }
 
-func TestAReferenceBecomesALinkInTheStyleAskedFor(t *testing.T) {
+func TestAReferenceBecomesAURLInTheConfiguredStyle(t *testing.T) {
 	t.Parallel()
 	for ref, want := range map[string]struct{ path, s3 string }{
 		"s3://bucket/ref/1.json":                        {"/bucket/ref/1.json", "s3://bucket/ref/1.json"},
@@ -58,14 +58,14 @@ func TestAReferenceBecomesALinkInTheStyleAskedFor(t *testing.T) {
 	}
 }
 
-func TestANameThatCannotExistIsInvalid(t *testing.T) {
+func TestABucketNameThatS3DoesNotAllowIsInvalid(t *testing.T) {
 	t.Parallel()
 	if _, err := links(t, objects.Presigned).Object(t.Context(), "No_Such..Bucket", "k"); !fault.Is(err, fault.Invalid) {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestOnlyTheTwoStylesAreTaken(t *testing.T) {
+func TestOnlyTheTwoStylesAreAccepted(t *testing.T) {
 	t.Parallel()
 	for text, ok := range map[string]bool{"presigned": true, "s3": true, "": false, "S3": false, "ftp": false} {
 		var s objects.Style

@@ -24,7 +24,7 @@ type Unstager interface {
 type Events interface {
 	// Settled reports whether a consumer has settled every event up to a sequence.
 	Settled(ctx context.Context, consumer string, seq uint64) (bool, error)
-	// Forget purges the events of a job from before its erased, which is at a sequence.
+	// Forget purges the events of a job from before its erased event, which has the given sequence.
 	Forget(ctx context.Context, job string, erased uint64) error
 }
 
@@ -42,13 +42,15 @@ type Eraser struct{ EraserDependencies }
 // NewEraser makes an Eraser.
 func NewEraser(deps EraserDependencies) *Eraser { return &Eraser{deps} }
 
-// HandleErased removes the objects and the staging entries of a job whose erased is at a sequence, and
-// at last its events. It may run again for the same event, and at the same time in another replica.
+// HandleErased removes the objects and the staging entries of an erased job, and at last its events. seq
+// is the sequence of its erased event. It may run again for the same event, and at the same time in
+// another replica.
 //
-// The job's recording may be copied at the same time. That copy finds erased in the log and removes the
-// object that it put. If its process dies before, the next delivery of received does so: therefore the
-// events stay until the consumer that copies has settled all events from before erased. A copy that
-// begins later finds erased before it puts anything.
+// A replica may be copying the job's recording at the same time. It finds the erased event when it
+// appends stored, and removes the object that it put. If it dies before, the next delivery of the
+// received event removes the object: therefore the job's events stay until the upload consumer has
+// settled all events from before the erased event. A replica that begins to copy later finds the erased
+// event before it puts an object.
 func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint64) error {
 	settled, err := e.Events.Settled(ctx, e.UploadConsumer, seq) // before the objects are removed, not after
 	if err != nil {

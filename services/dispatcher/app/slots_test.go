@@ -13,13 +13,13 @@ import (
 
 // Nine jobs, three at once, on two replicas, with a server that answers when it has
 // finished.
-func TestNoMoreAnalysesRunThanMayOverAllReplicas(t *testing.T) {
+func TestNoMoreAnalysesRunThanThereAreSlotsOverAllReplicas(t *testing.T) {
 	t.Parallel()
 	const bound, jobs = 3, 9
-	r := newRig(t)
+	env := newEnv(t)
 	var running, most atomic.Int64
-	started, finish := make(chan asked, jobs), make(chan struct{})
-	r.analyzer.answer = func(w http.ResponseWriter, a asked, _ int) {
+	started, finish := make(chan request, jobs), make(chan struct{})
+	env.analyzer.answer = func(w http.ResponseWriter, a request, _ int) {
 		for now, was := running.Add(1), most.Load(); now > was && !most.CompareAndSwap(was, now); was = most.Load() {
 		}
 		started <- a
@@ -29,29 +29,29 @@ func TestNoMoreAnalysesRunThanMayOverAllReplicas(t *testing.T) {
 		_, _ = w.Write([]byte(`{"status":"completed","analysis_results":{}}`))
 	}
 	settings := map[string]string{"ANALYSIS_MAX_RUNNING": fmt.Sprint(bound)}
-	r.run(settings)
-	r.run(settings)
+	env.run(settings)
+	env.run(settings)
 	var all []string
 	for range jobs {
-		all = append(all, r.store().JobID)
+		all = append(all, env.store().JobID)
 	}
 	for range bound {
 		<-started
 	}
 	testkit.Eventually(t, func() error {
-		if n := len(r.analyzer.all()); n > bound {
+		if n := len(env.analyzer.all()); n > bound {
 			t.Fatalf("%d requests at once", n)
 		}
 		for _, job := range all {
-			if r.count(event.Subject(event.Waiting{JobID: job})) > 0 {
+			if env.count(event.Subject(event.Waiting{JobID: job})) > 0 {
 				return nil
 			}
 		}
-		return fmt.Errorf("no job is told that it waits")
+		return fmt.Errorf("no job has a waiting event")
 	})
 	close(finish)
 	for _, job := range all {
-		testkit.Await[event.Completed](r.Kit, r.bus, job)
+		testkit.Await[event.Completed](env.Kit, env.bus, job)
 	}
 	if most.Load() != bound {
 		t.Errorf("%d ran at once, want %d", most.Load(), bound)

@@ -1,0 +1,167 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// polling are settings with a status URL.
+func (env *env) polling(interval string) map[string]string {
+	return map[string]string{"ANALYSIS_STATUS_URL": env.analyzer.URL + "/status/{job_id}", "ANALYSIS_POLL_INTERVAL": interval}
+}
+
+// awaitPolls waits until the analysis server was polled n times.
+func (env *env) awaitPolls(n int) {
+	env.t.Helper()
+	testkit.Eventually(env.t, func() error {
+		if got := len(env.analyzer.polls()); got < n {
+			return fmt.Errorf("%d polls, not yet %d", got, n)
+		}
+		return nil
+	})
+}
+
+// losesAnalyses has the analysis server answer that an analysis is running until it is restarted by the
+// function that is returned.
+func (env *env) losesAnalyses() (restart func()) {
+	var lost atomic.Bool
+	env.analyzer.status = func(int) string {
+		if lost.Load() {
+			return "" // 404
+		}
+		return `{"status":"processing"}`
+	}
+	return func() { lost.Store(true) }
+}
+
+func TestAnAttemptThatTheServerLostIsFollowedByTheNext(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	var known atomic.Bool
+	known.Store(true)
+	env.analyzer.status = func(int) string {
+		if known.Load() {
+			return `{"status":"processing"}`
+		}
+		return "" // 404
+	}
+	env.run(env.polling("100ms"))
+	job, hook := env.dispatched()
+	env.awaitPolls(1)
+	if n := len(env.analyzer.of(job)); n != 1 {
+		t.Errorf("%d requests while it goes on", n)
+	}
+	known.Store(false) // it was restarted
+	second := env.attempt(job, 2)
+	known.Store(true)
+	if got := env.call(hook, `{"analysis_results":{"of":1}}`); got.code != http.StatusOK {
+		t.Errorf("the old attempt: %+v", got)
+	}
+	if got := env.call(second.field("webhook_url"), `{"analysis_results":{"of":2}}`); got.code != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+	if c := testkit.Await[event.Completed](env.Kit, env.bus, job); c.Attempt != 2 || string(c.Result) != `{"of":2}` {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestAServerThatLosesEveryAttemptGetsNoMoreThanMaxAttempts(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.analyzer.status = func(n int) string {
+		if n == 1 {
+			return `{"status":"processing"}`
+		}
+		return ""
+	}
+	settings := env.polling("100ms")
+	settings["ANALYSIS_MAX_ATTEMPTS"] = "2"
+	env.run(settings)
+	job, _ := env.dispatched()
+	if f := testkit.Await[event.Failed](env.Kit, env.bus, job); f.Code != "analysis-timeout" || f.Attempt != 2 || !f.Retryable {
+		t.Errorf("%+v", f)
+	}
+	if n := len(env.analyzer.of(job)); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// A server whose status route is not where the setting says answers every question with
+// 404, and goes on with its analyses.
+func TestAStatusURLThatAlwaysAnswers404CostsNoAttempt(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.analyzer.status = func(int) string { return "" }
+	env.run(env.polling("100ms"))
+	job, hook := env.dispatched()
+	env.awaitPolls(10)
+	if n := len(env.analyzer.of(job)); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+	if n := strings.Count(env.Logged(), `"setting":"ANALYSIS_STATUS_URL"`); n != 1 {
+		t.Errorf("it is logged %d times", n)
+	}
+	if got := env.call(hook, `{"analysis_results":{"a":1}}`); got.code != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+	if c := testkit.Await[event.Completed](env.Kit, env.bus, job); c.Attempt != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Some proxies answer for a server that is away, and some pages for every address.
+func TestAnAnswerWithoutAStatusDoesNotShowThatTheStatusURLWorks(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.analyzer.status = func(n int) string {
+		return map[int]string{1: "<html>", 2: `{}`, 3: `{"status":"?"}`, 4: `[]`}[n]
+	}
+	env.run(env.polling("100ms"))
+	job, _ := env.dispatched()
+	env.awaitPolls(10)
+	if n := len(env.analyzer.of(job)); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestARestartOfDispatcherAndAnalysisServerLosesNoJob(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	restart := env.losesAnalyses()
+	first := env.run(env.polling("100ms"))
+	job, _ := env.dispatched()
+	env.awaitPolls(1)
+	must(t, first.Stop())
+	restart()
+	env.run(env.polling("100ms"))
+	if n := env.attempt(job, 2).header.Get("Idempotency-Key"); n != job+".2" {
+		t.Errorf("requested with %s", n)
+	}
+}
+
+// The interval is that of a server that never reports: neither the first look nor the
+// end of a server's reports waits for it.
+func TestAServerWhoseReportsStopIsPolledWithinSecondsAndTheLostAttemptFollowedByTheNext(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	restart := env.losesAnalyses()
+	env.run(env.polling("1h"))
+	job, hook := env.dispatched()
+	env.awaitPolls(1)
+	if got := env.call(hook, `{"status":"processing","progress":20}`); got.code != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+	began := time.Now()
+	restart()
+	env.attempt(job, 2)
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("made again after %v", took)
+	}
+}
