@@ -43,7 +43,7 @@ type callbackResponse struct {
 const recordTimeout = 20 * time.Second
 
 // A callback that cannot be recorded is retried every retryInterval for retryFor. Many servers call
-// back once and wait for 10 s or more for the answer: meanwhile NATS can elect a new leader.
+// back only once and wait 10 s or more for the answer, which is longer than NATS needs to elect a leader.
 const (
 	retryFor      = 8 * time.Second
 	retryInterval = 250 * time.Millisecond
@@ -56,6 +56,9 @@ func recordWithRetry(ctx context.Context, record func(context.Context) (analysis
 	for {
 		tryCtx, cancel := context.WithDeadline(ctx, deadline)
 		disposition, err := record(tryCtx)
+		if fault.Stopped(tryCtx, err) && fault.Is(err, fault.Internal) {
+			err = fault.Away("message bus", err) // the deadline passed between two calls of NATS
+		}
 		cancel()
 		retryable := fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted)
 		if !retryable || time.Until(deadline) <= retryInterval {
