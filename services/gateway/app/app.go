@@ -43,7 +43,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	uploads := upload.New(upload.Dependencies{
 		Tokens: conns.store, Staging: conns.events, JobLog: conns.events, Claims: conns.store, Usage: usage,
 	}, cfg.uploadLimits())
-	server, err := newServer(serverDependencies{
+	server, err := newServer(serverDependencies{ //nolint:contextcheck // each request has a context of its own
 		cfg: &cfg, conns: conns, uploads: uploads, health: ready, metrics: newMetrics(uploads, usage), log: log,
 	}, p.Listening)
 	if err != nil {

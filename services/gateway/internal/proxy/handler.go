@@ -43,7 +43,7 @@ func (h Handler) Forward(c *fiber.Ctx) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(c.UserContext())
-	resp, err := h.roundTrip(ctx, cancel, in, tooLarge)
+	resp, err := h.roundTrip(ctx, cancel, in, tooLarge) //nolint:bodyclose // the server closes the body when it is sent
 	if clientErr := sent.Detach(); clientErr != nil && err != nil {
 		err = clientErr // the body of the client failed, not the upstream
 	}
