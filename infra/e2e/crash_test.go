@@ -31,7 +31,7 @@ func found(ctx context.Context, t *testing.T, copies map[string]int, env map[str
 	t.Helper()
 	k := testkit.New(t)
 	return &city{
-		System: harnesstest.StartProcesses(ctx, k, t, copies, env),
+		System: harnesstest.StartProcesses(ctx, t, k, copies, env),
 		t:      t, kit: k, accepts: make(chan string, 1000),
 	}
 }

@@ -115,7 +115,7 @@ func (c *System) AwaitReady(ready bool, within time.Duration, names ...string) t
 		w.mu.Lock()
 		late := ""
 		for _, name := range names {
-			for _, p := range c.Fleet.Processes(name) {
+			for _, p := range c.Processes(name) {
 				if w.ready[p.Name()] != ready {
 					late = p.Name()
 				}

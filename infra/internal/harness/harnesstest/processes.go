@@ -107,7 +107,7 @@ func StartSystem(t *testing.T, o SystemOptions) *System {
 }
 
 // StartProcesses starts Sori as processes on the dependencies of the test kit. It ends with the test.
-func StartProcesses(ctx context.Context, k *testkit.Kit, t *testing.T, copies map[string]int, env map[string]string) *System {
+func StartProcesses(ctx context.Context, t *testing.T, k *testkit.Kit, copies map[string]int, env map[string]string) *System {
 	t.Helper()
 	database := k.Database()
 	s := &System{System: &harness.System{}, Ctx: ctx, t: t}
