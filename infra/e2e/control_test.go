@@ -53,7 +53,7 @@ func TestAFailedJobIsRetriedWithoutUploadingItAgain(t *testing.T) {
 		t.Errorf("it went on at %d", first)
 	}
 	stored := 0
-	for _, m := range w.Letters(event.Jobs()) {
+	for _, m := range w.Messages(event.Jobs()) {
 		if m.Subject == event.SubjectOf(job, event.NameStored) {
 			stored++
 		}

@@ -22,8 +22,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// booksOf opens the books of a world.
-func booksOf(t *testing.T, w *harnesstest.Env) invariants.Checker {
+// checkerOf connects the checker of the invariants to an environment.
+func checkerOf(t *testing.T, w *harnesstest.Env) invariants.Checker {
 	t.Helper()
 	b := invariants.Checker{Bus: w.Bus("test", event.Jobs(), event.Dead(), event.Staging()), JetStream: w.JetStream(), Namespace: w.Namespace()}
 	b.S3, b.Bucket = w.Bucket()
@@ -73,10 +73,10 @@ func state(t *testing.T, gateway, job string) (int, string) {
 }
 
 // awaitGone waits until jobs are gone for everybody, and the uploader has seen to them.
-func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, books invariants.Checker, jobs []string) {
+func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, checker invariants.Checker, jobs []string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		rows, err := books.Rows(ctx)
+		rows, err := checker.Rows(ctx)
 		if err != nil {
 			return err
 		}
@@ -92,17 +92,17 @@ func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, books invarian
 	}
 }
 
-// checkBooks holds what must be true of ended jobs, and that these are forgotten.
-func checkBooks(ctx context.Context, t *testing.T, books invariants.Checker, erased, kept []string) {
+// checkErased holds what must be true of ended jobs, and that these are forgotten.
+func checkErased(ctx context.Context, t *testing.T, checker invariants.Checker, erased, kept []string) {
 	t.Helper()
-	rows, err := books.Rows(ctx)
+	rows, err := checker.Rows(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := books.Check(ctx, append(erased[:len(erased):len(erased)], kept...), rows); err != nil {
+	if err := checker.Check(ctx, append(erased[:len(erased):len(erased)], kept...), rows); err != nil {
 		t.Error(err)
 	}
-	histories, err := books.Histories(ctx)
+	histories, err := checker.Histories(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func checkBooks(ctx context.Context, t *testing.T, books invariants.Checker, era
 			t.Errorf("of job %s is left %s", job, names(h))
 		}
 	}
-	if entries, err := books.Bus.StagedEntries(ctx); err != nil || len(entries) > 0 {
+	if entries, err := checker.Bus.StagedEntries(ctx); err != nil || len(entries) > 0 {
 		t.Errorf("staging holds %v, %v", entries, err)
 	}
 }
@@ -119,7 +119,7 @@ func checkBooks(ctx context.Context, t *testing.T, books invariants.Checker, era
 func TestADeletedTokenTakesItsJobsAndTheirAudioAlong(t *testing.T) {
 	t.Parallel()
 	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
-	ctx, books := w.Context(), booksOf(t, w)
+	ctx, checker := w.Context(), checkerOf(t, w)
 	upload := func(n int) []string {
 		jobs := make([]string, n)
 		var wg sync.WaitGroup
@@ -132,7 +132,7 @@ func TestADeletedTokenTakesItsJobsAndTheirAudioAlong(t *testing.T) {
 	kept := upload(5)
 	w.Token = w.NewToken(t)
 	erased := upload(100)
-	if _, err := books.AwaitEnds(ctx, append(kept, erased...)); err != nil {
+	if _, err := checker.AwaitEnds(ctx, append(kept, erased...)); err != nil {
 		t.Fatal(err)
 	}
 	whole := map[string]string{}
@@ -141,7 +141,7 @@ func TestADeletedTokenTakesItsJobsAndTheirAudioAlong(t *testing.T) {
 	}
 	start := time.Now()
 	erase(t, fmt.Sprintf("%s/tokens/%d", w.Gateway, w.Token), tokenDeleted)
-	awaitGone(ctx, t, w.Kit, books, erased)
+	awaitGone(ctx, t, w.Kit, checker, erased)
 	t.Logf("erased after %v", time.Since(start))
 	for _, job := range erased {
 		if status, text := state(t, w.Gateway, job); status != http.StatusGone || !strings.Contains(text, `"code":"job-erased"`) {
@@ -153,7 +153,7 @@ func TestADeletedTokenTakesItsJobsAndTheirAudioAlong(t *testing.T) {
 			t.Errorf("a job of another token was\n%s\nand is\n%s", whole[job], text)
 		}
 	}
-	checkBooks(ctx, t, books, erased, kept)
+	checkErased(ctx, t, checker, erased, kept)
 	if strings.Contains(w.Logged(), `"level":"error"`) {
 		t.Error("something went wrong")
 	}
@@ -163,7 +163,7 @@ func TestAJobThatIsErasedUnderWayStaysErasedWhateverComes(t *testing.T) {
 	t.Parallel()
 	asked := &wire{}
 	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Front: asked.listen})
-	books := booksOf(t, w)
+	checker := checkerOf(t, w)
 	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	testkit.Eventually(t, func() error {
 		if status, text := state(t, w.Gateway, job); !strings.Contains(text, `"progress":90`) {
@@ -181,7 +181,7 @@ func TestAJobThatIsErasedUnderWayStaysErasedWhateverComes(t *testing.T) {
 	if end := frames[len(frames)-1]; end.Status != "canceled" || end.Message != "Job deleted" || end.Progress != 90 {
 		t.Errorf("the stream ends with %+v", end)
 	}
-	awaitGone(w.Context(), t, w.Kit, books, []string{job})
+	awaitGone(w.Context(), t, w.Kit, checker, []string{job})
 	for _, body := range []string{`{"analysis_results":{"secret":1}}`, `{"status":"processing","progress":50,"message":"secret"}`} {
 		if status, answer := post(t, asked.hook(job, 1), body); status != http.StatusOK || answer["received"] != true {
 			t.Errorf("%s: %d %v", body, status, answer)
@@ -190,8 +190,8 @@ func TestAJobThatIsErasedUnderWayStaysErasedWhateverComes(t *testing.T) {
 	if status, _ := state(t, w.Gateway, job); status != http.StatusGone {
 		t.Errorf("it answers %d", status)
 	}
-	checkBooks(w.Context(), t, books, []string{job}, nil)
-	if dead := w.Letters(event.Dead()); len(dead) > 0 {
+	checkErased(w.Context(), t, checker, []string{job}, nil)
+	if dead := w.Messages(event.Dead()); len(dead) > 0 {
 		t.Errorf("dead letters %+v", dead)
 	}
 }
@@ -214,5 +214,5 @@ func TestADeletedTokenIsErasedWhateverIsKilled(t *testing.T) {
 	}
 	awaitGone(ctx, t, c.kit, c.Checker, jobs)
 	c.CheckStaging() // of a result that was refused at a crash, too
-	checkBooks(ctx, t, c.Checker, jobs, nil)
+	checkErased(ctx, t, c.Checker, jobs, nil)
 }

@@ -82,16 +82,16 @@ func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *test
 }
 
 // letters waits for dead letters of a job and returns them.
-func letters(t *testing.T, w *harnesstest.Env, job string, n int) []bus.Letter {
+func letters(t *testing.T, w *harnesstest.Env, job string, n int) []bus.DeadLetter {
 	t.Helper()
 	b := w.Bus("test", event.Jobs(), event.Dead())
-	var found []bus.Letter
+	var found []bus.DeadLetter
 	testkit.Eventually(t, func() error {
-		all, err := b.Letters(w.Context(), "")
+		all, err := b.DeadLetters(w.Context(), "")
 		if err != nil {
 			return err
 		}
-		found = slices.DeleteFunc(all, func(l bus.Letter) bool { return l.Job != job })
+		found = slices.DeleteFunc(all, func(l bus.DeadLetter) bool { return l.Job != job })
 		if len(found) != n {
 			return fmt.Errorf("%d letters: %+v", len(found), found)
 		}

@@ -126,7 +126,7 @@ func TestFailedJobsAreChosenByCodeAgeAndNumberTheNewestFirst(t *testing.T) {
 	o.job(stored, completed)
 	o.Settled(projection)
 	spoil(t, o.Kit, tableOf(t, o.Kit), `UPDATE tracker.analysis_results SET updated_at = updated_at - interval '2 hours' WHERE job_id = $1`, oldest)
-	before := len(o.Letters(event.Jobs()))
+	before := len(o.Messages(event.Jobs()))
 	for _, c := range []struct {
 		args []string
 		want []string
@@ -144,7 +144,7 @@ func TestFailedJobsAreChosenByCodeAgeAndNumberTheNewestFirst(t *testing.T) {
 			t.Errorf("%v: %v, %s", c.args, err, shown)
 		}
 	}
-	if after := len(o.Letters(event.Jobs())); after != before {
+	if after := len(o.Messages(event.Jobs())); after != before {
 		t.Errorf("what was only shown has made %d events", after-before)
 	}
 	if got, shown, err := o.run("retry", "-failed", "-code", "analysis-timeout"); err != nil || !slices.Equal(got, []string{newest, oldest}) {

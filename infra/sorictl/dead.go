@@ -46,7 +46,7 @@ func (t terminal) deadList(ctx context.Context, args []string) error {
 		return errors.Join(err, unexpected(rest))
 	}
 	return t.withBus(ctx, settings, func(b *bus.Bus) error {
-		letters, err := b.Letters(ctx, *consumer)
+		letters, err := b.DeadLetters(ctx, *consumer)
 		if err != nil {
 			return err
 		}
@@ -58,10 +58,10 @@ func (t terminal) deadList(ctx context.Context, args []string) error {
 			return t.lines(letters)
 		}
 		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "SEQ\tBURIED\tCONSUMER\tJOB\tEVENT\tTRIES\tCODE\tREASON")
+		fmt.Fprintln(table, "SEQ\tTIME\tCONSUMER\tJOB\tEVENT\tTRIES\tCODE\tREASON")
 		for _, l := range letters {
 			_, name, _ := event.ParseSubject(l.Subject) // an event that is none has no name
-			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.Seq, l.Buried.UTC().Format(stamp), l.Consumer, l.Job, name, l.Deliveries, tail.Clean(l.Code), tail.Clean(l.Reason))
+			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.Seq, l.At.UTC().Format(stamp), l.Consumer, l.Job, name, l.Deliveries, tail.Clean(l.Code), tail.Clean(l.Reason))
 		}
 		fmt.Fprintf(table, "%d of %d dead letters\n", len(letters), all)
 		return table.Flush()
@@ -69,7 +69,7 @@ func (t terminal) deadList(ctx context.Context, args []string) error {
 }
 
 // lines writes one JSON object a line.
-func (t terminal) lines(letters []bus.Letter) error {
+func (t terminal) lines(letters []bus.DeadLetter) error {
 	encode := json.NewEncoder(t.out)
 	for _, l := range letters {
 		if err := encode.Encode(l); err != nil {
@@ -114,7 +114,7 @@ func (t terminal) deadShow(ctx context.Context, args []string) error {
 	}
 	return t.withBus(ctx, settings, func(b *bus.Bus) error {
 		for _, seq := range seqs {
-			l, err := b.Letter(ctx, seq)
+			l, err := b.DeadLetter(ctx, seq)
 			if err != nil {
 				return err
 			}
@@ -124,7 +124,7 @@ func (t terminal) deadShow(ctx context.Context, args []string) error {
 			}
 			table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 			for _, row := range [][2]string{
-				{"letter", strconv.FormatUint(l.Seq, 10)}, {"buried", l.Buried.UTC().Format(stamp)}, {"consumer", l.Consumer},
+				{"letter", strconv.FormatUint(l.Seq, 10)}, {"time", l.At.UTC().Format(stamp)}, {"consumer", l.Consumer},
 				{"reason", tail.Clean(l.Code + ": " + l.Reason)}, {"deliveries", strconv.FormatUint(l.Deliveries, 10)},
 				{"event", fmt.Sprintf("%s, sequence %d", tail.Clean(l.Subject), l.EventSeq)}, {"job", standing(l.Job, log)}, {"trace", l.Trace},
 			} {
@@ -217,13 +217,13 @@ func (t terminal) deadReplay(ctx context.Context, args []string) error {
 
 // lettersOf reads the letters with the numbers, or all of a consumer where there
 // are none.
-func lettersOf(ctx context.Context, b *bus.Bus, seqs []uint64, consumer string) ([]bus.Letter, error) {
+func lettersOf(ctx context.Context, b *bus.Bus, seqs []uint64, consumer string) ([]bus.DeadLetter, error) {
 	if len(seqs) == 0 {
-		return b.Letters(ctx, consumer)
+		return b.DeadLetters(ctx, consumer)
 	}
-	letters := make([]bus.Letter, len(seqs))
+	letters := make([]bus.DeadLetter, len(seqs))
 	for i, seq := range seqs {
-		l, err := b.Letter(ctx, seq)
+		l, err := b.DeadLetter(ctx, seq)
 		if err != nil {
 			return nil, err
 		}
@@ -232,10 +232,10 @@ func lettersOf(ctx context.Context, b *bus.Bus, seqs []uint64, consumer string) 
 	return letters, nil
 }
 
-// replay has the consumer that buried a letter handle its event again, and drops
+// replay has the consumer that rejected an event handle its event again, and drops
 // the letter once that is done. Where this process ends in between, the letter
 // stays and may be replayed another time, which changes nothing.
-func (t terminal) replay(ctx context.Context, b *bus.Bus, l bus.Letter, wait time.Duration) error {
+func (t terminal) replay(ctx context.Context, b *bus.Bus, l bus.DeadLetter, wait time.Duration) error {
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if err := b.Replay(waiting, l.Consumer, l.EventSeq); err != nil {

@@ -12,19 +12,19 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// graveyard is a corner where a tracker runs and has buried the endings of jobs,
-// since their results were not where they said.
-type graveyard struct {
+// rejected is the environment of a test with a tracker that has rejected the completed events of
+// jobs, since their results were not in staging.
+type rejected struct {
 	*testkit.Kit
 	bus  *bus.Bus
 	jobs []string
 }
 
-func bury(t *testing.T, n int) *graveyard {
+func rejectEndings(t *testing.T, n int) *rejected {
 	t.Helper()
 	k := testkit.New(t)
 	k.Database()
-	g := &graveyard{Kit: k, bus: k.Bus("tester", event.Jobs(), event.Dead(), event.Staging())}
+	g := &rejected{Kit: k, bus: k.Bus("tester", event.Jobs(), event.Dead(), event.Staging())}
 	k.Run(tracker.Run, nil)
 	for range n {
 		job := k.NewJob()
@@ -38,7 +38,7 @@ func bury(t *testing.T, n int) *graveyard {
 		g.jobs = append(g.jobs, job)
 	}
 	testkit.Eventually(t, func() error {
-		letters, err := g.bus.Letters(k.Context(), "")
+		letters, err := g.bus.DeadLetters(k.Context(), "")
 		if err == nil && len(letters) < n {
 			err = fmt.Errorf("%d letters", len(letters))
 		}
@@ -49,14 +49,14 @@ func bury(t *testing.T, n int) *graveyard {
 }
 
 // mend puts a job's result where it belongs.
-func (g *graveyard) mend(t *testing.T, i int) {
+func (g *rejected) mend(t *testing.T, i int) {
 	t.Helper()
 	if _, err := g.bus.Stage(g.Context(), g.jobs[i]+"-result-x", strings.NewReader(`{"score":1}`)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (g *graveyard) row(t *testing.T, job string) *row {
+func (g *rejected) row(t *testing.T, job string) *row {
 	t.Helper()
 	r, err := tableOf(t, g.Kit).find(g.Context(), job)
 	if err != nil || r == nil {
@@ -67,12 +67,12 @@ func (g *graveyard) row(t *testing.T, job string) *row {
 
 func TestADeadLetterIsListedShownReplayedAndGone(t *testing.T) {
 	t.Parallel()
-	g := bury(t, 1)
+	g := rejectEndings(t, 1)
 	job := g.jobs[0]
 	shows(t, g.Kit, []string{"dead", "list"}, job, projection, "completed", "result-lost", "1 of 1 dead letters")
 	shows(t, g.Kit, []string{"dead", "list", "-consumer", "another"}, "0 of 0 dead letters")
 	shows(t, g.Kit, []string{"dead", "show", "1"}, "result-lost", "audio.jobs."+job+".completed, sequence 2", "has ended: completed", job+"-result-x")
-	var l bus.Letter
+	var l bus.DeadLetter
 	if err := json.Unmarshal([]byte(shows(t, g.Kit, []string{"dead", "list", "-json"})), &l); err != nil || l.Job != job || l.EventSeq != 2 {
 		t.Errorf("as JSON: %+v, %v", l, err)
 	}
@@ -94,7 +94,7 @@ func TestADeadLetterIsListedShownReplayedAndGone(t *testing.T) {
 
 func TestAllLettersAreReplayedAndThoseThatFailStay(t *testing.T) {
 	t.Parallel()
-	g := bury(t, 3)
+	g := rejectEndings(t, 3)
 	g.mend(t, 0)
 	g.mend(t, 2)
 	if _, err := sorictl(t, g.Kit, nil, "dead", "replay", "-all", "-consumer", "nobody"); err != nil {
@@ -115,7 +115,7 @@ func TestAllLettersAreReplayedAndThoseThatFailStay(t *testing.T) {
 
 func TestTheNewestLettersAreListed(t *testing.T) {
 	t.Parallel()
-	g := bury(t, 3)
+	g := rejectEndings(t, 3)
 	shows(t, g.Kit, []string{"dead", "list", "-n", "2"}, "2 of 3 dead letters")
 	if all := shows(t, g.Kit, []string{"dead", "list", "-n", "0"}, g.jobs...); strings.Count(all, "result-lost") != 3 {
 		t.Errorf("all: %s", all)
@@ -124,7 +124,7 @@ func TestTheNewestLettersAreListed(t *testing.T) {
 
 func TestADroppedLetterIsNotReplayed(t *testing.T) {
 	t.Parallel()
-	g := bury(t, 2)
+	g := rejectEndings(t, 2)
 	shows(t, g.Kit, []string{"dead", "drop", "1"}, "1 dropped")
 	if _, err := sorictl(t, g.Kit, nil, "dead", "replay", "1"); err == nil {
 		t.Error("replayed")
@@ -144,7 +144,7 @@ func TestALetterWaitsWhereNobodyRunsItsConsumer(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, func() error {
-		letters, err := b.Letters(k.Context(), "")
+		letters, err := b.DeadLetters(k.Context(), "")
 		if err == nil && len(letters) == 0 {
 			err = fmt.Errorf("none yet")
 		}

@@ -171,7 +171,7 @@ func describeStaging(ctx context.Context, b *bus.Bus, id string, log event.Log) 
 }
 
 func describeLetters(ctx context.Context, b *bus.Bus, id string) (string, error) {
-	letters, err := b.Letters(ctx, "")
+	letters, err := b.DeadLetters(ctx, "")
 	text := ""
 	for _, l := range letters {
 		if l.Job == id {

@@ -117,7 +117,7 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey,
 	if err := s.readErasures(ctx, b); err != nil {
 		return nil, err
 	}
-	letters, err := b.Letters(ctx, "")
+	letters, err := b.DeadLetters(ctx, "")
 	s.letters = len(letters)
 	return s, err
 }

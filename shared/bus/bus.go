@@ -9,7 +9,7 @@
 //  2. Every message is settled once, by one function, from the error that its handler returned
 //     (Consume). Handlers never ack.
 //  3. A message that no retry can process is stored as a dead letter before it is terminated
-//     (Letters). An operator can have its consumer handle the event again (Replay).
+//     (DeadLetters). An operator can have its consumer handle the event again (Replay).
 package bus
 
 import (
@@ -137,21 +137,22 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// Ready tells whether the bus does its work, for readiness: the leader of the log
-// answers, and that of staging takes changes.
+// Ready checks for readiness that the leader of the log answers, and that the leader
+// of staging accepts changes.
 //
-// A server that failed to write to a stream, as on a full disk, takes nothing there
-// until it is started again, does not say so to who publishes, and answers pings
-// and questions as ever. It does say so to who removes, be it what is not there.
+// After a failed write, as on a full disk, a server accepts no message for a stream
+// until it is restarted. It still answers pings and requests for information, and it
+// never answers a publisher. It answers a purge with the error, also of a subject that
+// has no messages: Ready purges one.
 func (b *Bus) Ready(ctx context.Context) error {
 	if _, err := b.Extent(ctx, event.Jobs()); err != nil {
 		return err
 	}
-	return b.Unstage(ctx, nobodys)
+	return b.Unstage(ctx, probeEntry)
 }
 
-// nobodys is an entry that nobody stages.
-const nobodys = "nobodys"
+// probeEntry names no entry of staging.
+const probeEntry = "nobodys"
 
 // Ping asks the server for an answer.
 func (b *Bus) Ping(ctx context.Context) error {
@@ -255,7 +256,7 @@ func translate(tried string, err error) error {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		switch api.ErrorCode {
 		case codeWrongLastSequence, codeWrongLastSequenceConstant:
-			return overtaken(wrapped)
+			return logConflict(wrapped)
 		case codeAccountResourcesExceeded, codeInsufficientResources, codeMemoryExceeded,
 			codeStorageExceeded, codeStoreFailed, codeTooManyRequests:
 			return fault.Full("bus", wrapped)
@@ -297,6 +298,6 @@ const (
 	codeTooManyRequests           jetstream.ErrorCode = 10167
 )
 
-func overtaken(cause error) error {
-	return &fault.Error{Kind: fault.Conflict, Code: "overtaken", Err: fmt.Errorf("%w: %w", event.ErrOvertaken, cause)}
+func logConflict(cause error) error {
+	return &fault.Error{Kind: fault.Conflict, Code: "overtaken", Err: fmt.Errorf("%w: %w", event.ErrLogConflict, cause)}
 }

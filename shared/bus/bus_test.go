@@ -83,12 +83,12 @@ func TestAnAppendNeedsTheLogToEndWhereItsWriterThought(t *testing.T) {
 	if err != nil || again != first {
 		t.Errorf("a repetition: %d %v", again, err)
 	}
-	if _, err := b.Append(ctx, event.Stored{JobID: job}, first+7); !errors.Is(err, event.ErrOvertaken) {
+	if _, err := b.Append(ctx, event.Stored{JobID: job}, first+7); !errors.Is(err, event.ErrLogConflict) {
 		t.Errorf("from a log that never was: %v", err)
 	}
 	second, err := b.Append(ctx, event.Stored{JobID: job}, first)
 	must(t, err)
-	if _, err := b.Append(ctx, event.Canceled{JobID: job}, first); !errors.Is(err, event.ErrOvertaken) {
+	if _, err := b.Append(ctx, event.Canceled{JobID: job}, first); !errors.Is(err, event.ErrLogConflict) {
 		t.Errorf("from an old log: %v", err)
 	}
 	must(t, b.Tell(ctx, event.Uploading{JobID: job, Bytes: 1, Size: 2})) // progress is in no log

@@ -151,7 +151,7 @@ func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, ta
 	}
 	for msg := range batch.Messages() {
 		if ctx.Err() != nil {
-			_ = msg.NakWithDelay(handBack) // it comes back by itself where this is lost
+			_ = msg.NakWithDelay(redeliverDelay) // it comes back by itself where this is lost
 			continue
 		}
 		take(msg)

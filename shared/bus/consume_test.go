@@ -70,8 +70,8 @@ func TestEveryKindHasItsVerdict(t *testing.T) {
 	t.Parallel()
 	want := map[fault.Kind]bus.Verdict{
 		fault.Internal: bus.Retry, fault.Exhausted: bus.Retry, fault.Unavailable: bus.Retry, fault.Conflict: bus.Retry,
-		fault.Invalid: bus.Bury, fault.Unauthenticated: bus.Bury, fault.Forbidden: bus.Bury,
-		fault.NotFound: bus.Bury, fault.Gone: bus.Bury, fault.TooLarge: bus.Bury, fault.Unsupported: bus.Bury,
+		fault.Invalid: bus.Reject, fault.Unauthenticated: bus.Reject, fault.Forbidden: bus.Reject,
+		fault.NotFound: bus.Reject, fault.Gone: bus.Reject, fault.TooLarge: bus.Reject, fault.Unsupported: bus.Reject,
 	}
 	for _, k := range fault.Kinds() {
 		if got := bus.VerdictOn(fault.New(k, "c", "d"), 1); got != want[k] {
@@ -81,7 +81,7 @@ func TestEveryKindHasItsVerdict(t *testing.T) {
 	if bus.VerdictOn(nil, 1) != bus.Ack {
 		t.Error("no error is no ack")
 	}
-	if bus.VerdictOn(errors.New("a defect"), 10) != bus.Bury {
+	if bus.VerdictOn(errors.New("a defect"), 10) != bus.Reject {
 		t.Error("a defect is retried for ever")
 	}
 	if bus.VerdictOn(fault.Away("database", nil), 1000) != bus.Retry {
@@ -200,7 +200,7 @@ func TestWhatNoRetryCanMendIsKeptWithItsReason(t *testing.T) {
 	var mu sync.Mutex
 	givenUp := map[string]string{}
 	start(t, func(ctx context.Context) error {
-		c := consumer("burier", func(context.Context, bus.Delivery) error {
+		c := consumer("rejecting", func(context.Context, bus.Delivery) error {
 			return fault.Wrap(fault.Invalid, "data-refused", "The data cannot be stored.", errors.New("password=hunter2"))
 		})
 		c.GiveUp = func(_ context.Context, d bus.Delivery, f *fault.Error) error {
@@ -215,7 +215,7 @@ func TestWhatNoRetryCanMendIsKeptWithItsReason(t *testing.T) {
 		}
 		return b.Consume(ctx, c)
 	})
-	settled(t, k, "burier")
+	settled(t, k, "rejecting")
 	mu.Lock()
 	defer mu.Unlock()
 	if givenUp[unreadable] != "unreadable-event" || givenUp[refused] != "data-refused" {

@@ -16,8 +16,8 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// Letter is a dead letter: a message that a consumer gave up, and why.
-type Letter struct {
+// DeadLetter is a dead letter: a message that a consumer gave up, and why.
+type DeadLetter struct {
 	Seq        uint64    `json:"seq"` // in the stream of dead letters: its name for an operator
 	Consumer   string    `json:"consumer"`
 	Subject    string    `json:"subject"`    // of the event
@@ -26,19 +26,19 @@ type Letter struct {
 	Code       string    `json:"code"`       // the fault's
 	Reason     string    `json:"reason"`     // the fault's detail
 	Deliveries uint64    `json:"deliveries"` // how often it was tried
-	Buried     time.Time `json:"buried"`
+	At         time.Time `json:"buried"`
 	Trace      string    `json:"trace_id,omitempty"`
 	Body       []byte    `json:"-"`
 }
 
-// Letters lists the dead letters of a consumer, or of all where it is empty,
+// DeadLetters lists the dead letters of a consumer, or of all where it is empty,
 // oldest first.
-func (b *Bus) Letters(ctx context.Context, consumer string) ([]Letter, error) {
+func (b *Bus) DeadLetters(ctx context.Context, consumer string) ([]DeadLetter, error) {
 	filter := event.AllDead
 	if consumer != "" {
 		filter = event.DeadSubject(consumer)
 	}
-	var letters []Letter
+	var letters []DeadLetter
 	err := b.scan(ctx, event.Dead(), true, []string{filter}, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		letters = append(letters, b.letter(msg.Subject(), msg.Headers(), msg.Data(), meta.Sequence.Stream, meta.Timestamp))
 		return nil
@@ -46,17 +46,17 @@ func (b *Bus) Letters(ctx context.Context, consumer string) ([]Letter, error) {
 	return letters, err
 }
 
-// Letter reads one dead letter.
-func (b *Bus) Letter(ctx context.Context, seq uint64) (Letter, error) {
+// DeadLetter reads one dead letter.
+func (b *Bus) DeadLetter(ctx context.Context, seq uint64) (DeadLetter, error) {
 	ctx, cancel := within(ctx)
 	defer cancel()
 	stream, err := b.stream(ctx, event.Dead())
 	if err != nil {
-		return Letter{}, err
+		return DeadLetter{}, err
 	}
 	m, err := stream.GetMsg(ctx, seq)
 	if err != nil {
-		return Letter{}, noLetter(seq, err)
+		return DeadLetter{}, noLetter(seq, err)
 	}
 	return b.letter(m.Subject, m.Header, m.Data, m.Sequence, m.Time), nil
 }
@@ -82,10 +82,10 @@ func noLetter(seq uint64, err error) error {
 	return translate(fmt.Sprintf("read letter %d", seq), err)
 }
 
-func (b *Bus) letter(subject string, header nats.Header, body []byte, seq uint64, at time.Time) Letter {
-	l := Letter{
+func (b *Bus) letter(subject string, header nats.Header, body []byte, seq uint64, at time.Time) DeadLetter {
+	l := DeadLetter{
 		Seq: seq, Consumer: event.ParseDeadSubject(b.cfg.Namespace.Strip(subject)), Subject: header.Get(HeaderSubject),
-		Code: header.Get(HeaderCode), Reason: header.Get(HeaderReason), Buried: at, Trace: trace.IDOf(header.Get(trace.Header)), Body: body,
+		Code: header.Get(HeaderCode), Reason: header.Get(HeaderReason), At: at, Trace: trace.IDOf(header.Get(trace.Header)), Body: body,
 	}
 	l.Job, _, _ = event.ParseSubject(l.Subject)
 	l.EventSeq, _ = strconv.ParseUint(header.Get(HeaderSequence), 10, 64) // 0 is no event's, which a replay is told
@@ -107,7 +107,7 @@ type replayAnswer struct {
 // Nothing is published anew: the event stays where it is in its job's log, so
 // the log remains what happened, and a handler finds the event's own sequence,
 // time and trace. A failure settles nothing either: neither is the event
-// delivered again by itself nor buried another time. Whoever asked decides.
+// delivered again by itself nor made a dead letter another time. Whoever asked decides.
 func (b *Bus) Replay(ctx context.Context, consumer string, seq uint64) error {
 	reply, err := b.nc.RequestWithContext(ctx, b.cfg.Namespace.Subject(event.ReplaySubject(consumer)), []byte(strconv.FormatUint(seq, 10)))
 	if errors.Is(err, nats.ErrNoResponders) {

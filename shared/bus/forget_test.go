@@ -44,12 +44,12 @@ func TestOfAForgottenJobOnlyItsErasureIsLeft(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
 	stop := start(t, func(ctx context.Context) error {
-		return b.Consume(ctx, consumer("burier", func(context.Context, bus.Delivery) error {
+		return b.Consume(ctx, consumer("rejecting", func(context.Context, bus.Delivery) error {
 			return fault.New(fault.Invalid, "data-refused", "The data cannot be stored.")
 		}))
 	})
 	gone, kept := whole(t, k, b), whole(t, k, b)
-	settled(t, k, "burier")
+	settled(t, k, "rejecting")
 	stop()
 	job, other := gone[0].Event.Job(), kept[0].Event.Job()
 	seq := erase(t, k, b, job)
@@ -62,7 +62,7 @@ func TestOfAForgottenJobOnlyItsErasureIsLeft(t *testing.T) {
 		}
 	}
 	left := map[string]int{}
-	for _, m := range k.Letters(event.Jobs()) {
+	for _, m := range k.Messages(event.Jobs()) {
 		id, _, err := event.ParseSubject(m.Subject)
 		must(t, err)
 		left[id]++
@@ -70,7 +70,7 @@ func TestOfAForgottenJobOnlyItsErasureIsLeft(t *testing.T) {
 	if left[job] != 1 || left[other] != 6 {
 		t.Errorf("messages left: %v", left)
 	}
-	letters, err := b.Letters(k.Context(), "")
+	letters, err := b.DeadLetters(k.Context(), "")
 	must(t, err)
 	if len(letters) != 1 || letters[0].Job != other {
 		t.Errorf("letters %+v", letters)
@@ -84,11 +84,11 @@ func TestAForgottenJobRefusesWhatIsSaidOfIt(t *testing.T) {
 	job := log[0].Event.Job()
 	must(t, b.Forget(k.Context(), job, erase(t, k, b, job)))
 	for _, after := range []uint64{0, log[0].Seq, log.Seq()} {
-		if _, err := b.Append(k.Context(), event.Attempted{JobID: job, Attempt: 2}, after); !errors.Is(err, event.ErrOvertaken) {
+		if _, err := b.Append(k.Context(), event.Attempted{JobID: job, Attempt: 2}, after); !errors.Is(err, event.ErrLogConflict) {
 			t.Errorf("after %d: %v", after, err)
 		}
 	}
-	if _, err := b.Append(k.Context(), event.Received{JobID: job}, 0); !errors.Is(err, event.ErrOvertaken) {
+	if _, err := b.Append(k.Context(), event.Received{JobID: job}, 0); !errors.Is(err, event.ErrLogConflict) {
 		t.Errorf("opened again: %v", err)
 	}
 	if story := k.Story(b, job); !slices.Equal(story, []event.Name{event.NameErased}) {
@@ -100,7 +100,7 @@ func TestALetterOfAnErasureOutlivesIt(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
 	start(t, func(ctx context.Context) error {
-		c := consumer("burier", func(context.Context, bus.Delivery) error {
+		c := consumer("rejecting", func(context.Context, bus.Delivery) error {
 			return fault.New(fault.Forbidden, "denied", "The bucket may not be changed.")
 		})
 		c.Filters = []string{event.Every(event.NameErased)}
@@ -109,9 +109,9 @@ func TestALetterOfAnErasureOutlivesIt(t *testing.T) {
 	log := whole(t, k, b)
 	job := log[0].Event.Job()
 	seq := erase(t, k, b, job)
-	settled(t, k, "burier")
+	settled(t, k, "rejecting")
 	must(t, b.Forget(k.Context(), job, seq))
-	letters, err := b.Letters(k.Context(), "burier")
+	letters, err := b.DeadLetters(k.Context(), "rejecting")
 	must(t, err)
 	if len(letters) != 1 || letters[0].EventSeq != seq {
 		t.Errorf("letters %+v", letters)

@@ -31,12 +31,12 @@ const (
 
 // Append adds a state event to its job's log, provided that the log still ends
 // at the sequence after; 0 for the event that opens it. It returns the event's
-// own sequence. Where the log has moved on it returns event.ErrOvertaken and
+// own sequence. Where the log has moved on it returns event.ErrLogConflict and
 // nothing was added. Repeating an Append that was stored, after an answer that
 // was lost, is a success however late it comes.
 func (b *Bus) Append(ctx context.Context, e event.Event, after uint64) (uint64, error) {
 	seq, err := b.append(ctx, e, after)
-	if !errors.Is(err, event.ErrOvertaken) {
+	if !errors.Is(err, event.ErrLogConflict) {
 		return seq, err
 	}
 	last, readErr := b.lastFromLeader(ctx, event.Jobs(), event.Subject(e)) // a replica may not have it yet
@@ -57,13 +57,13 @@ func (b *Bus) append(ctx context.Context, e event.Event, after uint64) (uint64, 
 	ack, err := b.publish(ctx, e,
 		jetstream.WithExpectLastSequenceForSubject(after, b.cfg.Namespace.Subject(event.LogSubject(e.Job()))))
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeDuplicateInProcess {
-		return 0, overtaken(err)
+		return 0, logConflict(err)
 	}
 	if err != nil {
 		return 0, err
 	}
 	if ack.Duplicate {
-		return 0, overtaken(fmt.Errorf("publish %s: its id is taken", event.ID(e)))
+		return 0, logConflict(fmt.Errorf("publish %s: its id is taken", event.ID(e)))
 	}
 	return ack.Sequence, nil
 }
@@ -158,7 +158,7 @@ func (b *Bus) Decide(ctx context.Context, job string, known event.Log, decide fu
 		if err == nil {
 			return append(slices.Clip(log), event.Record{Event: e, Seq: seq, Time: time.Now()}), nil
 		}
-		if !errors.Is(err, event.ErrOvertaken) {
+		if !errors.Is(err, event.ErrLogConflict) {
 			return nil, err
 		}
 		// On a cluster the event that won may not be readable yet: give it a moment.
@@ -168,7 +168,7 @@ func (b *Bus) Decide(ctx context.Context, job string, known event.Log, decide fu
 	}
 	return nil, &fault.Error{
 		Kind: fault.Unavailable, Code: "contended", RetryAfter: time.Second,
-		Detail: "The job is changing too fast right now. Please try again.", Err: fmt.Errorf("decide on job %s: %w", job, event.ErrOvertaken),
+		Detail: "The job is changing too fast right now. Please try again.", Err: fmt.Errorf("decide on job %s: %w", job, event.ErrLogConflict),
 	}
 }
 

@@ -24,9 +24,9 @@ func inTrace(k *testkit.Kit) context.Context {
 	return trace.Continue(k.Context(), "00-"+traceID+"-b7ad6b7169203331-01")
 }
 
-// burying starts a consumer that refuses every event until it is mended, and
+// rejecting starts a consumer that refuses every event until it is mended, and
 // hands on what it is given from then on.
-func burying(t *testing.T, b *bus.Bus, name string) (mend func(), given <-chan bus.Delivery, traces <-chan string) {
+func rejecting(t *testing.T, b *bus.Bus, name string) (mend func(), given <-chan bus.Delivery, traces <-chan string) {
 	t.Helper()
 	var mended atomic.Bool
 	deliveries, ids := make(chan bus.Delivery, 10), make(chan string, 10)
@@ -53,21 +53,21 @@ func codeOf(err error) string {
 func TestAReplayHandlesAnEventAgainAsTheLogHoldsIt(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
-	mend, given, traces := burying(t, b, "burier")
+	mend, given, traces := rejecting(t, b, "rejecting")
 	job := newJob(t)
 	seq, err := b.Append(inTrace(k), event.Received{JobID: job, TokenID: 7}, 0)
 	must(t, err)
-	settled(t, k, "burier")
+	settled(t, k, "rejecting")
 	log, err := b.Log(k.Context(), job)
 	must(t, err)
-	letters, err := b.Letters(k.Context(), "")
+	letters, err := b.DeadLetters(k.Context(), "")
 	must(t, err)
 	if len(letters) != 1 {
 		t.Fatalf("letters %+v", letters)
 	}
 	l := letters[0]
-	if l.Consumer != "burier" || l.Job != job || l.EventSeq != seq || l.Code != "data-refused" || l.Reason == "" || l.Deliveries != 1 ||
-		l.Trace != traceID || l.Subject != event.SubjectOf(job, event.NameReceived) || time.Since(l.Buried).Abs() > time.Minute || len(l.Body) == 0 {
+	if l.Consumer != "rejecting" || l.Job != job || l.EventSeq != seq || l.Code != "data-refused" || l.Reason == "" || l.Deliveries != 1 ||
+		l.Trace != traceID || l.Subject != event.SubjectOf(job, event.NameReceived) || time.Since(l.At).Abs() > time.Minute || len(l.Body) == 0 {
 		t.Errorf("letter %+v", l)
 	}
 	mend()
@@ -89,23 +89,23 @@ func TestAReplayHandlesAnEventAgainAsTheLogHoldsIt(t *testing.T) {
 func TestADroppedLetterIsGoneAndItsEventIsNot(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
-	burying(t, b, "burier")
+	rejecting(t, b, "rejecting")
 	job := receive(t, k, b)
-	settled(t, k, "burier")
+	settled(t, k, "rejecting")
 	for _, c := range []struct {
 		consumer string
 		want     int
-	}{{"", 1}, {"burier", 1}, {"another", 0}} {
-		if letters, err := b.Letters(k.Context(), c.consumer); err != nil || len(letters) != c.want {
+	}{{"", 1}, {"rejecting", 1}, {"another", 0}} {
+		if letters, err := b.DeadLetters(k.Context(), c.consumer); err != nil || len(letters) != c.want {
 			t.Errorf("%q has the letters %+v, %v", c.consumer, letters, err)
 		}
 	}
-	l, err := b.Letter(k.Context(), 1)
+	l, err := b.DeadLetter(k.Context(), 1)
 	if err != nil || l.Job != job {
 		t.Errorf("letter %+v, %v", l, err)
 	}
 	must(t, b.DropLetter(k.Context(), 1))
-	if _, err := b.Letter(k.Context(), 1); !fault.Is(err, fault.NotFound) {
+	if _, err := b.DeadLetter(k.Context(), 1); !fault.Is(err, fault.NotFound) {
 		t.Errorf("read after the drop: %v", err)
 	}
 	if err := b.DropLetter(k.Context(), 1); !fault.Is(err, fault.NotFound) {
@@ -122,26 +122,26 @@ func TestAReplayThatFailsTellsWhyAndSettlesNothing(t *testing.T) {
 	gaveUp := make(chan string, 10)
 	answers := make(chan error, 10)
 	start(t, func(ctx context.Context) error {
-		c := consumer("burier", func(context.Context, bus.Delivery) error { return <-answers })
+		c := consumer("rejecting", func(context.Context, bus.Delivery) error { return <-answers })
 		c.GiveUp = func(_ context.Context, d bus.Delivery, _ *fault.Error) error { gaveUp <- d.Job; return nil }
 		return b.Consume(ctx, c)
 	})
 	answers <- fault.New(fault.Invalid, "data-refused", "")
 	job := receive(t, k, b)
-	settled(t, k, "burier")
+	settled(t, k, "rejecting")
 	<-gaveUp
 	for _, kind := range fault.Kinds() {
 		answers <- fault.Wrap(kind, "still-refused", "It cannot be stored.", errors.New("hunter2"))
-		f := fault.As(b.Replay(k.Context(), "burier", 1))
+		f := fault.As(b.Replay(k.Context(), "rejecting", 1))
 		if f == nil || f.Kind != kind || f.Code != "still-refused" || f.Detail != "It cannot be stored." || f.Err != nil {
 			t.Errorf("%s came as %+v", kind, f)
 		}
 	}
 	answers <- errors.New("a defect")
-	if f := fault.As(b.Replay(k.Context(), "burier", 1)); f.Kind != fault.Internal || f.Code != "internal" {
+	if f := fault.As(b.Replay(k.Context(), "rejecting", 1)); f.Kind != fault.Internal || f.Code != "internal" {
 		t.Errorf("a defect came as %+v", f)
 	}
-	letters, err := b.Letters(k.Context(), "burier")
+	letters, err := b.DeadLetters(k.Context(), "rejecting")
 	if err != nil || len(letters) != 1 || len(gaveUp) != 0 || len(answers) != 0 {
 		t.Errorf("letters %+v, %v; given up again %d times", letters, err, len(gaveUp))
 	}
@@ -153,17 +153,17 @@ func TestAReplayThatFailsTellsWhyAndSettlesNothing(t *testing.T) {
 func TestAReplayThatCannotBeIsTold(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
-	burying(t, b, "burier")
+	rejecting(t, b, "rejecting")
 	_, err := k.JetStream().PublishMsg(k.Context(), &nats.Msg{
 		Subject: k.Namespace().Subject(event.SubjectOf(newJob(t), event.NameReceived)), Data: []byte("\xff{"),
 	})
 	must(t, err)
-	settled(t, k, "burier")
+	settled(t, k, "rejecting")
 	for _, c := range []struct {
 		consumer string
 		seq      uint64
 		want     string
-	}{{"burier", 1, "unreadable-event"}, {"burier", 9, "event-gone"}, {"burier", 0, "sequence-invalid"}, {"nobody", 1, "consumer-away"}} {
+	}{{"rejecting", 1, "unreadable-event"}, {"rejecting", 9, "event-gone"}, {"rejecting", 0, "sequence-invalid"}, {"nobody", 1, "consumer-away"}} {
 		if err := b.Replay(k.Context(), c.consumer, c.seq); codeOf(err) != c.want {
 			t.Errorf("%d to %s: %v", c.seq, c.consumer, err)
 		}

@@ -22,9 +22,9 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	Ack   Verdict = iota // it is done
-	Retry                // it comes again after a delay
-	Bury                 // it becomes a dead letter
+	Ack    Verdict = iota // it is done
+	Retry                 // it comes again after a delay
+	Reject                // it becomes a dead letter
 )
 
 // String returns the verdict's name, as logs and metrics spell it.
@@ -49,18 +49,18 @@ func VerdictOn(err error, n uint64) Verdict {
 	case err == nil:
 		return Ack
 	case fault.Is(err, fault.Internal) && n >= internalTries:
-		return Bury
+		return Reject
 	case fault.KindOf(err).Retryable():
 		return Retry
-	case fault.Is(err, fault.Conflict): // overtaken: the next delivery reads the newer log
+	case fault.Is(err, fault.Conflict): // the log has grown: the next delivery reads the newer one
 		return Retry
 	default:
-		return Bury
+		return Reject
 	}
 }
 
-// handBack is the delay of a message that a stopping copy returns.
-const handBack = 100 * time.Millisecond
+// redeliverDelay is the delay of a message that a replica returns when it stops.
+const redeliverDelay = 100 * time.Millisecond
 
 // The bounds of a retry's delay.
 const (
@@ -89,9 +89,9 @@ func (b *backoff) next() time.Duration {
 // settle is the one place where messages are acked, delayed or given up.
 func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery, err error, start time.Time) {
 	verdict := VerdictOn(err, d.Attempt)
-	if verdict == Bury {
-		if buryErr := b.bury(ctx, c, msg, d, fault.As(err)); buryErr != nil {
-			zerolog.Ctx(ctx).Warn().Err(buryErr).Msg("dead letter not kept yet")
+	if verdict == Reject {
+		if deadErr := b.deadLetter(ctx, c, msg, d, fault.As(err)); deadErr != nil {
+			zerolog.Ctx(ctx).Warn().Err(deadErr).Msg("dead letter not kept yet")
 			verdict = Retry
 		}
 	}
@@ -101,7 +101,7 @@ func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Deliv
 		settled = msg.Ack()
 	case Retry:
 		settled = msg.NakWithDelay(c.delay(d.Backoff, fault.As(err).RetryAfter))
-	case Bury:
+	case Reject:
 		settled = msg.TermWithReason(fault.As(err).Code)
 	}
 	took := time.Since(start)
@@ -148,10 +148,10 @@ const (
 	HeaderDeliveries = "Sori-Deliveries"
 )
 
-// bury lets the service fail the job, then keeps the message with the reason.
+// deadLetter lets the service fail the job, then keeps the message with the reason.
 // Neither the cause nor anything else that may hold a secret goes along: the
 // reason is the fault's code and detail.
-func (b *Bus) bury(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery, f *fault.Error) error {
+func (b *Bus) deadLetter(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery, f *fault.Error) error {
 	if c.GiveUp != nil && d.Job != "" {
 		if err := guard(func() error { return c.GiveUp(ctx, d, f) }); err != nil {
 			return fmt.Errorf("give up job %s: %w", d.Job, err)

@@ -110,7 +110,7 @@ func (s *Slots) write(ctx context.Context, kv jetstream.KeyValue, slot held, hol
 		_, err = kv.Update(ctx, slot.key, []byte(holder), slot.revision)
 	}
 	err = translate("write slot "+slot.key, err)
-	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, event.ErrOvertaken) {
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, event.ErrLogConflict) {
 		return false, nil
 	}
 	return err == nil, err

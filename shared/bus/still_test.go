@@ -192,8 +192,8 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 			return err
 		},
 		"LastProgress":  func(ctx context.Context) error { _, _, err := b.LastProgress(ctx, job); return err },
-		"Letter":        func(ctx context.Context) error { _, err := b.Letter(ctx, 1); return err },
-		"Letters":       func(ctx context.Context) error { _, err := b.Letters(ctx, ""); return err },
+		"DeadLetter":    func(ctx context.Context) error { _, err := b.DeadLetter(ctx, 1); return err },
+		"DeadLetters":   func(ctx context.Context) error { _, err := b.DeadLetters(ctx, ""); return err },
 		"Log":           func(ctx context.Context) error { _, err := b.Log(ctx, job); return err },
 		"OpenStaged":    func(ctx context.Context) error { _, err := b.OpenStaged(ctx, staged); return err },
 		"Ready":         b.Ready,

@@ -29,13 +29,13 @@ func TestWhatIsSaidOfATokenIsHeardAndBuriedAndReplayedAsWhatIsSaidOfAJob(t *test
 		t.Errorf("given %+v", d)
 	}
 	testkit.Eventually(t, func() error {
-		letters, err := b.Letters(k.Context(), "deleter")
+		letters, err := b.DeadLetters(k.Context(), "deleter")
 		if err == nil && len(letters) != 1 {
 			err = fault.New(fault.Internal, "no-letter", "")
 		}
 		return err
 	})
-	letters, err := b.Letters(k.Context(), "deleter")
+	letters, err := b.DeadLetters(k.Context(), "deleter")
 	must(t, err)
 	if l := letters[0]; l.Subject != "audio.tokens.7.deleted" || l.EventSeq != 1 || l.Job != "" {
 		t.Errorf("letter %+v", l)
@@ -45,7 +45,7 @@ func TestWhatIsSaidOfATokenIsHeardAndBuriedAndReplayedAsWhatIsSaidOfAJob(t *test
 	if d := <-given; d.Event != (event.TokenDeleted{TokenID: 7}) {
 		t.Errorf("replayed %+v", d)
 	}
-	m := k.Letters(event.Tokens())
+	m := k.Messages(event.Tokens())
 	if len(m) != 1 || m[0].Header.Get("ce-id") != "token.7.deleted" || m[0].Header.Get("ce-subject") != "7" || m[0].Header.Get("ce-type") != "audio.token.deleted.v1" {
 		t.Errorf("messages %+v", m)
 	}

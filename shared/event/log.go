@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// ErrOvertaken says that a job's log has grown since it was read: another writer
+// ErrLogConflict says that a job's log has grown since it was read: another writer
 // won the step.
-var ErrOvertaken = errors.New("the job's log has moved on")
+var ErrLogConflict = errors.New("the job's log has moved on")
 
 // Record is an event as a job's log holds it.
 type Record struct {

@@ -50,7 +50,7 @@ type opusPackets struct {
 	heard   int64 // samples in those
 	lastEnd int64 // byte
 	several bool  // the last packet has several frames
-	untold  bool  // one that does not tell, or was met too late
+	unknown bool  // of some packet the length is not known
 }
 
 // packetBefore asks for the beginning of the next packet that stands before end, if there is one; off is the first byte that can
@@ -65,7 +65,7 @@ func (f *mp4Fragment) packetBefore(off, end int64) (next int64, want int, ok boo
 		if p.at >= off && p.size > 0 {
 			return p.at, int(min(p.size, 2)), true
 		}
-		o.untold = o.untold || p.size > 0
+		o.unknown = o.unknown || p.size > 0
 	}
 	return 0, 0, false
 }
@@ -75,7 +75,7 @@ func (f *mp4Fragment) takePacket(b []byte) {
 	o := &f.opus
 	samples := opusSamples(b)
 	o.lastEnd, o.several = f.last[o.read].end(), b[0]&3 != 0
-	o.heard, o.untold = o.heard+samples, o.untold || samples == 0
+	o.heard, o.unknown = o.heard+samples, o.unknown || samples == 0
 	o.read++
 }
 
@@ -84,13 +84,13 @@ func (f *mp4Fragment) takePacket(b []byte) {
 func (f *mp4Fragment) heardOf(size int64) (samples int64, ok bool) {
 	o := &f.opus
 	missed := o.read < len(f.last) && f.last[o.read].at < size
-	return o.heard, !missed && !o.untold && !f.several && (o.lastEnd <= size || !o.several)
+	return o.heard, !missed && !o.unknown && !f.several && (o.lastEnd <= size || !o.several)
 }
 
 // begin begins a fragment whose box stands at off.
 func (f *mp4Fragment) begin(off int64) {
 	f.count, f.ticks = f.count+f.now, min(f.ticks+f.nowTick, pastEnd)
-	f.opus.untold = f.opus.untold || f.several // too many to look at
+	f.opus.unknown = f.opus.unknown || f.several // too many to look at
 	f.now, f.nowTick, f.last, f.several, f.start, f.mine, f.opus.read = 0, 0, f.last[:0], false, off, false, 0
 }
 

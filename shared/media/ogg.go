@@ -43,7 +43,7 @@ type oggLink struct {
 	overlap int64 // granules that it plays more, since the first packet is not the first
 	unlike  bool  // to the link before: how much a decoder plays of the change is not known
 	started bool  // a page with sound was met
-	untold  bool  // it does not tell where the sound begins
+	unknown bool  // where the sound begins is not known
 	start   int64 // granules at which the sound begins
 	before  int64 // where the page before the last ends
 	last    int64 // where the last one ends
@@ -167,7 +167,7 @@ func (l *oggLink) header(body []byte) {
 func (l *oggLink) overlapped(packet []byte) int64 {
 	sizes, ok := newVorbisSizes(l.identification, append([]byte("\x05vorbis"), l.tail...))
 	if !ok {
-		l.untold = true
+		l.unknown = true
 	}
 	sizes.samples(packet) // that of no predecessor, which plays nothing
 	return sizes.samples(packet)
@@ -265,9 +265,9 @@ func (l *oggLink) first(granule int64, flags byte, lacing, body []byte) {
 	}
 	switch {
 	case !exact:
-		l.untold = granule > packets*l.most
+		l.unknown = granule > packets*l.most
 	case flags&oggEnds != 0:
-		l.untold = granule > samples
+		l.unknown = granule > samples
 	default:
 		l.start = max(0, granule-samples)
 	}
@@ -287,7 +287,7 @@ func (l *oggLink) seconds(size int64) float64 {
 	if l.codec == 'S' { // every packet plays as long as it can
 		return float64(max(0, packets-l.headers)*l.most) / float64(l.rate)
 	}
-	if !l.started || l.untold || last < l.start+l.skip {
+	if !l.started || l.unknown || last < l.start+l.skip {
 		return 0
 	}
 	return float64(last-l.start-l.skip+l.overlap) / float64(l.rate)

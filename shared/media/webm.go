@@ -17,7 +17,7 @@ type webm struct {
 	vorbis              vorbisSizes
 	blocks              int64 // of the track that were met
 	mine                bool  // the last block was one
-	untold              bool  // one that does not tell its length
+	unknown             bool  // of some block the length is not known
 	samples             int64 // of the blocks
 	last, end           int64 // samples of the last one, and where it ends
 	discard             int64 // nanoseconds to leave out behind
@@ -161,7 +161,7 @@ func (w *webm) block(b []byte, end int64) {
 		switch w.audio.codec {
 		case "A_OPUS":
 			samples := opusSamples(packet)
-			w.untold = w.untold || samples == 0
+			w.unknown = w.unknown || samples == 0
 			w.last += samples
 		case "A_VORBIS":
 			w.last += w.vorbis.samples(packet)
@@ -205,7 +205,7 @@ func (w *webm) describe(info *Info, size int64, _ []byte) {
 	switch {
 	case w.lost:
 		info.warn(Damaged)
-	case info.Codec == "opus" && w.blocks > 0 && !w.untold:
+	case info.Codec == "opus" && w.blocks > 0 && !w.unknown:
 		info.SampleRate = opusRate
 		skip := float64(w.audio.delay) / 1e9
 		if head := opusPreSkip(w.audio.private); head > 0 {

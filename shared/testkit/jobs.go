@@ -37,8 +37,8 @@ func (k *Kit) Settled(consumer string) {
 	})
 }
 
-// Letters returns the messages of a stream, in the order that they came in.
-func (k *Kit) Letters(s event.Stream) []*jetstream.RawStreamMsg {
+// Messages returns the messages of a stream, in the order that they came in.
+func (k *Kit) Messages(s event.Stream) []*jetstream.RawStreamMsg {
 	k.t.Helper()
 	ctx := k.Context()
 	stream, err := k.JetStream().Stream(ctx, k.Namespace().Stream(s.Name))

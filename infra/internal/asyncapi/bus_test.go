@@ -156,7 +156,7 @@ func TestWhatIsGivenUpIsAsTheDocumentHasIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, func() error {
-		if letters := k.Letters(event.Dead()); len(letters) != 2 {
+		if letters := k.Messages(event.Dead()); len(letters) != 2 {
 			return fmt.Errorf("%d letters", len(letters))
 		}
 		return nil

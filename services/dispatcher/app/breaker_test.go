@@ -19,7 +19,7 @@ import (
 func (env *env) waits(job string) []event.Waiting {
 	env.t.Helper()
 	var waits []event.Waiting
-	for _, m := range env.Letters(event.Jobs()) {
+	for _, m := range env.Messages(event.Jobs()) {
 		if m.Subject == event.Subject(event.Waiting{JobID: job}) {
 			e, err := event.Decode(m.Subject, m.Data)
 			must(env.t, err)

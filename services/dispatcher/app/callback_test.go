@@ -17,7 +17,7 @@ import (
 // refusals are the refused events of a job.
 func (env *env) refusals(job string) (all []event.Refused) {
 	env.t.Helper()
-	for _, m := range env.Letters(event.Jobs()) {
+	for _, m := range env.Messages(event.Jobs()) {
 		if m.Subject == event.Subject(event.Refused{JobID: job}) {
 			var one event.Refused
 			must(env.t, json.Unmarshal(m.Data, &one))

@@ -185,13 +185,13 @@ func TestHandlingEveryEventAgainSendsNothing(t *testing.T) {
 	}
 	canceled := env.recording()
 	env.append(event.Canceled{JobID: canceled.JobID})
-	messages := len(env.Letters(event.Jobs()))
+	messages := len(env.Messages(event.Jobs()))
 	must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), consumer))
 	env.Settled(consumer)
 	if n := len(env.analyzer.of(running.JobID)) + len(env.analyzer.of(done.JobID)) + len(env.analyzer.of(canceled.JobID)); n != 2 {
 		t.Errorf("%d requests", n)
 	}
-	if now := len(env.Letters(event.Jobs())); now != messages {
+	if now := len(env.Messages(event.Jobs())); now != messages {
 		t.Errorf("%d messages became %d", messages, now)
 	}
 }
@@ -245,7 +245,7 @@ func TestAnEventThatCannotBeReadFailsItsJobAndBecomesADeadLetter(t *testing.T) {
 		t.Errorf("%+v", failed)
 	}
 	env.Settled(consumer)
-	if dead := env.Letters(event.Dead()); len(dead) != 1 || dead[0].Subject != event.DeadSubject(consumer) {
+	if dead := env.Messages(event.Dead()); len(dead) != 1 || dead[0].Subject != event.DeadSubject(consumer) {
 		t.Errorf("dead letters %+v", dead)
 	}
 }

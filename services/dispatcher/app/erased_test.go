@@ -30,7 +30,7 @@ func TestNothingThatIsReportedOfAnErasedJobIsKept(t *testing.T) {
 			env.append(event.Retried{JobID: job, Attempt: 2})
 			newest := env.attempt(job, 2).field("webhook_url")
 			env.erase(job, forget)
-			before := len(env.Letters(event.Jobs()))
+			before := len(env.Messages(event.Jobs()))
 			for _, hook := range []string{stale, newest} {
 				for _, body := range []string{
 					`{"analysis_results":{"a":1}}`, `{"analysis_results":` + large(env) + `}`, `{"status":"failed","error":"late"}`, `{"status":"processing","progress":50}`,
@@ -40,7 +40,7 @@ func TestNothingThatIsReportedOfAnErasedJobIsKept(t *testing.T) {
 					}
 				}
 			}
-			if now := len(env.Letters(event.Jobs())); now != before {
+			if now := len(env.Messages(event.Jobs())); now != before {
 				t.Errorf("%d messages became %d", before, now)
 			}
 			if left := env.entries(); len(left) > 0 {
@@ -79,7 +79,7 @@ func TestNothingIsRequestedForAnErasedJob(t *testing.T) {
 	if requests := env.analyzer.all(); len(requests) != 1 {
 		t.Errorf("%d requests", len(requests))
 	}
-	if dead := env.Letters(event.Dead()); len(dead) > 0 {
+	if dead := env.Messages(event.Dead()); len(dead) > 0 {
 		t.Errorf("dead letters %+v", dead)
 	}
 	if names := env.Story(env.bus, retried.JobID); !slices.Equal(names, []event.Name{event.NameRetried, event.NameErased}) {

@@ -117,7 +117,7 @@ func (env *env) dispatched() (job, callback string) {
 func (env *env) count(subject string) int {
 	env.t.Helper()
 	n := 0
-	for _, m := range env.Letters(event.Jobs()) {
+	for _, m := range env.Messages(event.Jobs()) {
 		if m.Subject == subject {
 			n++
 		}

@@ -64,7 +64,7 @@ func TestProgressIsPublishedAndEndsNothing(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	var progressed event.Progressed
-	for _, m := range env.Letters(event.Jobs()) {
+	for _, m := range env.Messages(event.Jobs()) {
 		if m.Subject == event.Subject(event.Progressed{JobID: job}) {
 			must(t, json.Unmarshal(m.Data, &progressed))
 		}
@@ -241,7 +241,7 @@ func TestTheLateOutcomeOfAnOldAttemptIsKeptOnce(t *testing.T) {
 		}
 	}
 	var kept []event.Discarded
-	for _, m := range env.Letters(event.Jobs()) {
+	for _, m := range env.Messages(event.Jobs()) {
 		if m.Subject == event.Subject(event.Discarded{JobID: job}) {
 			e, err := event.Decode(m.Subject, m.Data)
 			must(t, err)

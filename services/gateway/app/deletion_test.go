@@ -16,7 +16,7 @@ func (g *env) waitPublished() map[string]int {
 	g.t.Helper()
 	g.holds(`NOT EXISTS (SELECT FROM catalogue.deleted_tokens)`)
 	published := map[string]int{}
-	for _, m := range g.kit.Letters(event.Tokens()) {
+	for _, m := range g.kit.Messages(event.Tokens()) {
 		published[m.Header.Get("ce-subject")]++
 		if want := "token." + m.Header.Get("ce-subject") + ".deleted"; m.Header.Get("ce-id") != want || m.Header.Get("ce-type") != "audio.token.deleted.v1" ||
 			m.Header.Get("ce-source") != "/gateway" || m.Subject != "audio.tokens."+m.Header.Get("ce-subject")+".deleted" {

@@ -53,7 +53,7 @@ func (g *env) accepts(r reply, replayed bool) string {
 // only checks that one job was accepted, once, and that only its bytes are staged.
 func (g *env) only(job string, content []byte) {
 	g.t.Helper()
-	if letters := g.kit.Letters(event.Jobs()); len(letters) != 1 || letters[0].Subject != "audio.jobs."+job+".received" {
+	if letters := g.kit.Messages(event.Jobs()); len(letters) != 1 || letters[0].Subject != "audio.jobs."+job+".received" {
 		g.t.Errorf("the log holds %d events", len(letters))
 	}
 	received := g.received(job)

@@ -307,7 +307,7 @@ func TestOnlyAJobCanBeErased(t *testing.T) {
 			t.Errorf("%q: %d %s", id, a.status, a.raw)
 		}
 	}
-	if n := len(c.Letters(event.Jobs())); n > 0 {
+	if n := len(c.Messages(event.Jobs())); n > 0 {
 		t.Errorf("%d events", n)
 	}
 }

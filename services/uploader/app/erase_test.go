@@ -27,12 +27,12 @@ func (env *env) erase(e event.Received) {
 // checkPurged checks that nothing is left of a job's log but erased.
 func (env *env) checkPurged(e event.Received) {
 	env.t.Helper()
-	for _, m := range env.Letters(event.Jobs()) {
+	for _, m := range env.Messages(event.Jobs()) {
 		if strings.Contains(m.Subject, e.JobID) && m.Subject != event.SubjectOf(e.JobID, event.NameErased) {
 			env.t.Errorf("left of the log: %s", m.Subject)
 		}
 	}
-	if dead := env.Letters(event.Dead()); len(dead) > 0 {
+	if dead := env.Messages(event.Dead()); len(dead) > 0 {
 		env.t.Errorf("dead letters %+v", dead)
 	}
 }

@@ -52,7 +52,7 @@ func TestWhileS3IsUnavailableUploadsWaitAndThenGoOn(t *testing.T) {
 	readiness(t, i.URL, http.StatusOK)
 	env.Settled(consumer)
 	env.nothingStaged()
-	if dead := env.Letters(event.Dead()); len(dead) > 0 {
+	if dead := env.Messages(event.Dead()); len(dead) > 0 {
 		t.Errorf("dead letters %+v", dead)
 	}
 }
@@ -94,7 +94,7 @@ func TestAnS3ServerThatStallsBlocksNoCopyForLong(t *testing.T) {
 	}
 	env.Settled(consumer)
 	env.nothingStaged()
-	if keys, dead := env.keys(), env.Letters(event.Dead()); len(keys) != len(jobs) || len(dead) > 0 {
+	if keys, dead := env.keys(), env.Messages(event.Dead()); len(keys) != len(jobs) || len(dead) > 0 {
 		t.Errorf("keys %v, dead letters %+v", keys, dead)
 	}
 }

@@ -73,7 +73,7 @@ func TestHandlingEveryEventAgainChangesNothing(t *testing.T) {
 	for _, e := range jobs {
 		_, before[e.JobID] = env.object(key(e))
 	}
-	messages := len(env.Letters(event.Jobs()))
+	messages := len(env.Messages(event.Jobs()))
 	for range 2 {
 		env.replay()
 	}
@@ -85,7 +85,7 @@ func TestHandlingEveryEventAgainChangesNothing(t *testing.T) {
 			t.Errorf("log %v", names)
 		}
 	}
-	if now := len(env.Letters(event.Jobs())); now != messages {
+	if now := len(env.Messages(event.Jobs())); now != messages {
 		t.Errorf("%d messages became %d", messages, now)
 	}
 }
@@ -209,7 +209,7 @@ func TestTwoReplicasStoreEachRecordingOnce(t *testing.T) {
 	wg.Wait()
 	env.Settled(consumer)
 	seen := map[string]int{}
-	for _, m := range env.Letters(event.Jobs()) {
+	for _, m := range env.Messages(event.Jobs()) {
 		if strings.HasSuffix(m.Subject, ".stored") {
 			seen[m.Subject]++
 		}
@@ -243,7 +243,7 @@ func TestAnEventThatCannotBeReadFailsItsJobAndBecomesADeadLetter(t *testing.T) {
 	}
 	env.Settled(consumer)
 	env.nothingStaged()
-	dead := env.Letters(event.Dead())
+	dead := env.Messages(event.Dead())
 	if len(dead) != 1 || dead[0].Subject != event.DeadSubject(consumer) || string(dead[0].Data) != "\xff{" {
 		t.Errorf("dead messages %+v", dead)
 	}
@@ -256,7 +256,7 @@ func TestTheFirstProgressOfACopyIsZeroBytes(t *testing.T) {
 	env.run(nil)
 	env.Settled(consumer)
 	var published []event.Uploading
-	for _, m := range env.Letters(event.Jobs()) {
+	for _, m := range env.Messages(event.Jobs()) {
 		if m.Subject == event.Subject(event.Uploading{JobID: e.JobID}) {
 			var u event.Uploading
 			must(t, json.Unmarshal(m.Data, &u))

@@ -45,9 +45,9 @@ type Options struct {
 	Fast          bool // trades the safety of the data at a power cut for speed: for tests
 	Log           zerolog.Logger
 
-	Shelter    string // where a cluster goes whose Dir the run user cannot reach; "" is /var/tmp
-	Repository string // where binaries are downloaded from; "" is Maven Central
-	Search     Search // where binaries are looked for; the zero value is the usual places
+	FallbackDir string // where a cluster goes whose Dir the run user cannot reach; "" is /var/tmp
+	Repository  string // where binaries are downloaded from; "" is Maven Central
+	Search      Search // where binaries are looked for; the zero value is the usual places
 }
 
 // Server is a running PostgreSQL server.
@@ -73,7 +73,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 
 func (s *Server) start(ctx context.Context) error {
 	var err error
-	if s.place, s.lock, err = settle(s.opts.Dir, s.shelter(), s.opts.Log); err != nil {
+	if s.place, s.lock, err = settle(s.opts.Dir, s.fallbackDir(), s.opts.Log); err != nil {
 		return err
 	}
 	bin, err := s.binaries(ctx)
@@ -163,9 +163,9 @@ func (s *Server) arguments() []string {
 	return args
 }
 
-func (s *Server) shelter() string {
-	if s.opts.Shelter != "" {
-		return s.opts.Shelter
+func (s *Server) fallbackDir() string {
+	if s.opts.FallbackDir != "" {
+		return s.opts.FallbackDir
 	}
 	return "/var/tmp"
 }

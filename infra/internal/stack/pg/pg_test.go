@@ -205,17 +205,17 @@ func TestAnUnreachableFolderIsServedFromAShelter(t *testing.T) {
 	dir := t.TempDir() // nobody but the owner passes
 	opts := options(t, dir)
 	opts.Log = zerolog.Nop()
-	opts.Shelter = openDir(t)
+	opts.FallbackDir = openDir(t)
 	first := start(t, opts)
-	if !strings.HasPrefix(first.place.folder, opts.Shelter) {
-		t.Fatalf("cluster in %s, want it below %s", first.place.folder, opts.Shelter)
+	if !strings.HasPrefix(first.place.folder, opts.FallbackDir) {
+		t.Fatalf("cluster in %s, want it below %s", first.place.folder, opts.FallbackDir)
 	}
 	if at, err := Location(dir); err != nil || at != first.place.folder {
 		t.Errorf("location = %q, %v; want %q", at, err, first.place.folder)
 	}
 	_, err := Start(testContext(t), opts)
 	if held := new(flock.HeldError); !errors.As(err, &held) {
-		t.Errorf("second start in a shelter in use: %v, want it refused", err)
+		t.Errorf("second start in a fallback folder in use: %v, want it refused", err)
 	}
 	identity := show(t, first.AdminURL(), "data_directory")
 	stop(t, first)

@@ -23,7 +23,7 @@ const (
 	folderName  = "postgres"
 	dataName    = "data"
 	pointerName = "postgres.location" // in Dir: where the cluster is, if not below it
-	lockName    = "lock"              // in a shelter: two copies of one Dir may point to it
+	lockName    = "lock"              // in a fallback folder: two copies of one Dir may point to it
 )
 
 // place is where a cluster lives and the user it belongs to (nil: the present one).
@@ -34,8 +34,8 @@ type place struct {
 
 func (p place) data() string { return filepath.Join(p.folder, dataName) }
 
-// settle decides where the cluster of dir lives, and makes that folder. The lock is the shelter's, nil without one.
-func settle(dir, shelter string, log zerolog.Logger) (place, *flock.Lock, error) {
+// settle decides where the cluster of dir lives, and makes that folder. The lock is that of the fallback folder, nil without one.
+func settle(dir, fallbackDir string, log zerolog.Logger) (place, *flock.Lock, error) {
 	at := place{folder: filepath.Join(dir, folderName)}
 	elsewhere, err := Location(dir)
 	if err != nil {
@@ -51,7 +51,7 @@ func settle(dir, shelter string, log zerolog.Logger) (place, *flock.Lock, error)
 		return at, nil, at.make()
 	}
 	if elsewhere == "" {
-		if at.folder, err = seekShelter(dir, shelter, at.user); err != nil {
+		if at.folder, err = makeFallback(dir, fallbackDir, at.user); err != nil {
 			return at, nil, err
 		}
 	}
@@ -163,16 +163,16 @@ func allowed(info fs.FileInfo, u *proc.User, bit fs.FileMode) bool {
 	return info.Mode().Perm()>>shift&bit == bit
 }
 
-// seekShelter makes the folder outside dir, and leaves a pointer to it in dir.
-func seekShelter(dir, shelter string, u *proc.User) (string, error) {
+// makeFallback makes the folder outside dir, and leaves a pointer to it in dir.
+func makeFallback(dir, fallbackDir string, u *proc.User) (string, error) {
 	if _, err := os.Lstat(filepath.Join(dir, folderName, dataName)); err == nil {
 		return "", fmt.Errorf("user %s can no longer reach its cluster in %s: open the folders above it (chmod o+x)", u.Name, dir)
 	}
-	if !reachable(shelter, u) {
-		return "", fmt.Errorf("user %s can reach neither %s nor %s: choose another state folder", u.Name, dir, shelter)
+	if !reachable(fallbackDir, u) {
+		return "", fmt.Errorf("user %s can reach neither %s nor %s: choose another state folder", u.Name, dir, fallbackDir)
 	}
 	sum := sha256.Sum256([]byte(dir))
-	outer := filepath.Join(shelter, "sori-"+hex.EncodeToString(sum[:6]))
+	outer := filepath.Join(fallbackDir, "sori-"+hex.EncodeToString(sum[:6]))
 	if err := own(outer); err != nil {
 		return "", err
 	}
@@ -194,11 +194,11 @@ func own(path string) error {
 		err = os.Chmod(path, 0o711) // whatever the umask left
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("create shelter: %w", err)
+		return fmt.Errorf("create the fallback folder: %w", err)
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
-		return fmt.Errorf("create shelter: %w", err)
+		return fmt.Errorf("create the fallback folder: %w", err)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || !ok || int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {

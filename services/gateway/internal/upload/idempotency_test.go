@@ -73,7 +73,7 @@ func (c *env) accept(log upload.JobLog, claims upload.Claims) (upload.Accepted, 
 // jobs returns the accepted jobs and the staged entries.
 func (c *env) jobs() (jobs []string, staged map[string]int) {
 	c.t.Helper()
-	for _, m := range c.Letters(event.Jobs()) {
+	for _, m := range c.Messages(event.Jobs()) {
 		id, _, err := event.ParseSubject(m.Subject)
 		must(c.t, err)
 		jobs = append(jobs, id)

@@ -206,7 +206,7 @@ func (c *Core) appendReceived(ctx context.Context, received event.Received) erro
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, event.ErrOvertaken) { // the job of the same key exists, and was erased
+	if errors.Is(err, event.ErrLogConflict) { // the job of the same key exists, and was erased
 		err = erased()
 	}
 	if notStored(err) {
