@@ -60,6 +60,18 @@ type Consumer struct {
 	GiveUp func(context.Context, Delivery, *fault.Error) error
 }
 
+// On makes a Handle of a function that handles one type of event. An event of another type is a
+// dead letter: the consumer's filters are wrong.
+func On[E event.Event](handle func(context.Context, E, Delivery) error) func(context.Context, Delivery) error {
+	return func(ctx context.Context, d Delivery) error {
+		e, ok := d.Event.(E)
+		if !ok {
+			return fault.New(fault.Invalid, "unexpected-event", fmt.Sprintf("The consumer does not take %s.", d.Event.Name()))
+		}
+		return handle(ctx, e, d)
+	}
+}
+
 // Consume runs c until ctx ends, then waits for the work in hand. The consumer
 // is made where it does not exist, and made again where it is lost. Beside what
 // it is delivered, it handles events again that an operator asks for (Replay).

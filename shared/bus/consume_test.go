@@ -372,3 +372,22 @@ func TestAConsumerGoesOnAsSoonAsItsConnectionIsBack(t *testing.T) {
 		t.Error("the consumer waits for missed heartbeats")
 	}
 }
+
+func TestAHandlerOfOneTypeOfEventTakesNoOther(t *testing.T) {
+	t.Parallel()
+	var taken []string
+	handle := bus.On(func(_ context.Context, e event.Stored, d bus.Delivery) error {
+		taken = append(taken, e.JobID+d.Job)
+		return nil
+	})
+	if err := handle(t.Context(), bus.Delivery{Event: event.Stored{JobID: "a"}, Job: "b"}); err != nil {
+		t.Error(err)
+	}
+	err := handle(t.Context(), bus.Delivery{Event: event.Received{JobID: "c"}})
+	if f := fault.As(err); f == nil || f.Code != "unexpected-event" || bus.VerdictOn(err, 1) != bus.Reject {
+		t.Errorf("an event of another type: %v", err)
+	}
+	if !slices.Equal(taken, []string{"ab"}) {
+		t.Errorf("taken: %v", taken)
+	}
+}

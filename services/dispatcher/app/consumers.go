@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"sori.internal/shared/bus"
@@ -51,13 +50,7 @@ func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.D
 	return bus.Consumer{
 		Name: Name + "-" + string(zero.Name()), Filters: []string{event.Every(zero.Name())},
 		Concurrency: s.cfg.Concurrency, MaxPending: maxPending, Grace: s.cfg.Grace, Metrics: s.metrics.Events,
-		Handle: func(ctx context.Context, d bus.Delivery) error {
-			e, ok := d.Event.(E)
-			if !ok {
-				return fault.New(fault.Invalid, "unexpected-event", fmt.Sprintf("The %s does not take %s.", Name, d.Event.Name()))
-			}
-			return handle(ctx, e, d)
-		},
+		Handle: bus.On(handle),
 	}
 }
 
