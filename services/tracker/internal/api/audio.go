@@ -49,6 +49,6 @@ func downloadOf(query url.Values) (bool, error) {
 	case "1", "true":
 		return true, nil
 	default:
-		return false, invalid(fault.Violation{Pointer: "download", Detail: "must be 1 or 0"})
+		return false, fault.ValidationFailed(fault.Violation{Pointer: "download", Detail: "must be 1 or 0"})
 	}
 }

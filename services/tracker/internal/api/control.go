@@ -64,7 +64,7 @@ func forceOf(r *http.Request) (bool, error) {
 	}
 	force, err := strconv.ParseBool(values[0])
 	if err != nil || len(values) > 1 {
-		return false, invalid(fault.Violation{Pointer: "force", Detail: "must be true or false"})
+		return false, fault.ValidationFailed(fault.Violation{Pointer: "force", Detail: "must be true or false"})
 	}
 	return force, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
+	parameters "sori.internal/shared/query"
 )
 
 // Lister lists jobs.
@@ -73,7 +73,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 		next := formatCursor(found[limit-1].Cursor())
 		body.NextCursor = &next
 		values.Set("cursor", next)
-		h.Set("Link", "<"+r.URL.EscapedPath()+"?"+values.Encode()+`>; rel="next"`)
+		h.Set("Link", parameters.Link(r.URL.EscapedPath(), values, "next"))
 	}
 	for _, l := range found {
 		body.Jobs = append(body.Jobs, listedOf(l, language))
@@ -93,29 +93,23 @@ const (
 // parseFilter reads the filter and the limit. Unknown parameters are ignored. A parameter without
 // a value, as forms send it, counts as absent.
 func parseFilter(values url.Values) (f query.Filter, limit int, err error) {
-	q := params{values: values}
+	q := params{values: values, Params: parameters.Params{Get: values.Get}}
 	f.Statuses = q.statuses("status")
-	f.TokenID = q.number("token_id", 0, math.MaxInt64, "must be a positive integer")
+	f.TokenID = q.ID("token_id")
 	f.From, f.Before = q.time("created_after"), q.time("created_before")
 	if !f.Before.IsZero() && f.Before.Before(f.From) {
-		q.refuse("created_before", "must not be earlier than created_after")
+		q.Refuse("created_before", "must not be earlier than created_after")
 	}
 	f.After = q.cursor("cursor")
-	limit = int(q.number("limit", defaultLimit, maxLimit, fmt.Sprintf("must be an integer from 1 to %d", maxLimit)))
-	if len(q.broken) > 0 {
-		return query.Filter{}, 0, invalid(q.broken...)
-	}
-	return f, limit, nil
+	limit = int(q.Integer("limit", defaultLimit, 1, maxLimit))
+	return f, limit, q.Err()
 }
 
-// params reads query parameters and collects every rule that they break.
+// params reads the parameters of a list.
 type params struct {
-	values url.Values
-	broken []fault.Violation
-}
+	parameters.Params
 
-func (q *params) refuse(name, detail string) {
-	q.broken = append(q.broken, fault.Violation{Pointer: name, Detail: detail})
+	values url.Values
 }
 
 // statuses reads one or several statuses, separated by commas or repeated; all if the parameter is
@@ -134,23 +128,10 @@ func (q *params) statuses(name string) []job.Status {
 		return known
 	}
 	if slices.ContainsFunc(selected, func(s job.Status) bool { return !slices.Contains(known, s) }) {
-		q.refuse(name, "must be processing, completed, failed or canceled, or several of them")
+		q.Refuse(name, "must be processing, completed, failed or canceled, or several of them")
 	}
 	slices.Sort(selected)
 	return slices.Compact(selected)
-}
-
-// number reads a positive integer.
-func (q *params) number(name string, absent, most int64, rule string) int64 {
-	text := q.values.Get(name)
-	if text == "" {
-		return absent
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 1 || n > most {
-		q.refuse(name, rule)
-	}
-	return n
 }
 
 func (q *params) time(name string) time.Time {
@@ -160,7 +141,7 @@ func (q *params) time(name string) time.Time {
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if t = t.UTC(); err != nil || !representable(t) {
-		q.refuse(name, "must be a time like 2026-01-31T09:00:00Z or 2026-01-31T18:00:00%2B09:00")
+		q.Refuse(name, "must be a time like 2026-01-31T09:00:00Z or 2026-01-31T18:00:00%2B09:00")
 	}
 	return t
 }
@@ -172,7 +153,7 @@ func (q *params) cursor(name string) query.Cursor {
 	}
 	c, ok := parseCursor(text)
 	if !ok {
-		q.refuse(name, "must be a next_cursor, as it was given")
+		q.Refuse(name, "must be a next_cursor, as it was given")
 	}
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/conditional"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
 )
@@ -66,12 +67,12 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	language, known := a.language(r), ifNoneMatch(r)
+	language, known := a.language(r), conditional.Parse(r.Header.Values("If-None-Match"))
 	var s job.Snapshot
 	if wait > 0 {
 		s, err = a.longPoll(r.Context(), id, wait, func(first, now job.Snapshot) bool {
-			if known.given() {
-				return !known.match(entityTag(now, language))
+			if len(known.Tags) > 0 {
+				return !known.MatchWeak(entityTag(now, language))
 			}
 			return now.Version != first.Version
 		})
@@ -91,7 +92,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 	if applied != "" {
 		h.Set("Preference-Applied", applied)
 	}
-	if known.match(tag) {
+	if known.MatchWeak(tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
