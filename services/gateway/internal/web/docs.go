@@ -68,8 +68,7 @@ func NewDocs(openAPI func(prefix string) ([]byte, error)) (*Docs, error) {
 		}
 		d.files[name] = compressedFile(name, content)
 	}
-	_, err = d.forPrefix("")
-	return d, err
+	return d, nil
 }
 
 // Register adds the routes.
@@ -105,7 +104,7 @@ func (d *Docs) sendFile(c *fiber.Ctx) error {
 	return f.send(c)
 }
 
-// forPrefix makes the files that depend on the prefix.
+// forPrefix makes the files that depend on the prefix, at the first request for one of them.
 func (d *Docs) forPrefix(prefix string) (*prefixedDocs, error) {
 	if cached := d.cached.Load(); cached != nil && cached.prefix == prefix {
 		return cached, nil
