@@ -199,7 +199,7 @@ func (r *Record) applyReceived(e Entry, ev event.Received) {
 
 func (r *Record) applyStored(e Entry, ev event.Stored) {
 	r.Bucket, r.Key = ev.Bucket, ev.Key
-	r.Duration = cmp.Or(ev.Duration, r.Duration) // it may be known from the result
+	r.Duration = durationOf(ev.Duration, r.Duration) // completed may have been merged before
 	r.MediaType, r.Size, r.SHA256 = ev.MediaType, ev.Size, ev.SHA256
 	r.setStatus(e.Seq, Processing, Failure{})
 	r.raiseProgress(0, progressStored)
@@ -225,9 +225,7 @@ func (r *Record) applyCompleted(e Entry, ev event.Completed) {
 	}
 	r.Result, r.Warnings = e.Result, NewWarnings(ev.Warnings)
 	r.Progress, r.ProgressAttempt = progressCompleted, ev.Attempt
-	if r.Duration == 0 {
-		r.Duration = e.Result.duration()
-	}
+	r.Duration = durationOf(r.Duration, e.Result.duration())
 }
 
 // applyErased makes the record a tombstone: the job's id, its token, its time of creation, and the

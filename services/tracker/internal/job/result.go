@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 )
 
@@ -16,12 +17,28 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	return []byte(r), nil
 }
 
-// maxDuration is the longest duration of a recording that is believed, in seconds: a week.
-const maxDuration = 7 * 24 * 3600
+// The durations that are believed, in seconds.
+const (
+	maxDuration      = 7 * 24 * 3600 // of a recording
+	durationDistance = 0.5           // between what the container tells and what the analysis measures
+)
+
+// durationOf is the duration of a recording by its container and by its analysis; 0 if unknown. The
+// analysis decodes the recording, so that its duration is the exact one, if it tells the same: an
+// analysis server may mean something else by the name.
+func durationOf(container, analysis float64) float64 {
+	if analysis > 0 && (container == 0 || math.Abs(analysis-container) <= durationDistance) {
+		return analysis
+	}
+	return container
+}
 
 // duration is the member "duration" of a result, in seconds; 0 if it is absent or cannot be the
 // duration of a recording.
 func (r Result) duration() float64 {
+	if !strings.Contains(string(r), `"duration"`) { // large results are not parsed for nothing
+		return 0
+	}
 	var found struct {
 		Duration float64 `json:"duration"`
 	}
