@@ -49,7 +49,7 @@ type dialedKey struct{}
 // dialer implements pq.DialerContext, which is the one that the driver uses.
 type dialer struct{ *net.Dialer }
 
-// DialTimeout implements pq.Dialer.
+// DialTimeout implements pq.Dialer, which knows no context.
 func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -163,7 +163,7 @@ func (k *Kit) dropStreams() {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // that of the test has ended
 	defer cancel()
 	names := js.StreamNames(ctx)
 	for name := range names.Name() {
@@ -213,7 +213,7 @@ func dropDatabase(t testing.TB, admin, name string) {
 		return
 	}
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // that of the test has ended
 	defer cancel()
 	if _, err := db.ExecContext(ctx, `DROP DATABASE `+pq.QuoteIdentifier(name)+` WITH (FORCE)`); err != nil {
 		t.Errorf("drop the test's database: %v", err)
@@ -237,7 +237,7 @@ func (k *Kit) Bucket() (*minio.Client, string) {
 }
 
 func emptyBucket(client *minio.Client, bucket string) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // that of the test has ended
 	defer cancel()
 	for o := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Recursive: true}) {
 		_ = client.RemoveObject(ctx, bucket, o.Key, minio.RemoveObjectOptions{})
@@ -258,7 +258,7 @@ func (i *Instance) Stop() error { return i.stop() }
 // when it listens. It is stopped with the test, and must stop without an error.
 func (k *Kit) Run(run func(context.Context, lifecycle.Process) error, changes map[string]string) *Instance {
 	k.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) // that of the test ends before its cleanups
 	listening, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
 		ended <- run(ctx, lifecycle.Process{

@@ -216,7 +216,7 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 
 // stop lets requests in hand finish, and cuts off those that do not.
 func (s *Server) stop(server *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout) // the server's own has ended
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
 		s.log.Warn().Err(err).Msg("requests cut off by shutdown")

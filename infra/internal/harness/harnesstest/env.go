@@ -125,7 +125,7 @@ func startAnalyzer(t *testing.T, k *testkit.Kit, b analyzer.Behaviour) *analyzer
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) // that of the test ends before its cleanups
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	t.Cleanup(func() {
