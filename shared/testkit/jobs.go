@@ -30,10 +30,16 @@ func (k *Kit) Settled(consumer string) {
 			return err
 		}
 		info, err := c.Info(ctx)
-		if err == nil && (info.NumAckPending > 0 || info.NumPending > 0) {
-			err = fmt.Errorf("%s has %d events to come and %d in hand", consumer, info.NumPending, info.NumAckPending)
+		switch {
+		case err != nil:
+			return err
+		case info.NumWaiting == 0 && info.Delivered.Consumer == 0:
+			// The server tells of a consumer before it has counted what the consumer is to get.
+			return fmt.Errorf("nobody has asked %s for an event yet", consumer)
+		case info.NumAckPending > 0 || info.NumPending > 0:
+			return fmt.Errorf("%s has %d events to come and %d in hand", consumer, info.NumPending, info.NumAckPending)
 		}
-		return err
+		return nil
 	})
 }
 
