@@ -183,7 +183,7 @@ func TestOneEndingWinsWhereCompletionAndCancellationRace(t *testing.T) {
 				if !seen[job] {
 					seen[job] = true
 					_, _ = c.Checker.Bus.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
-						if _, ended := log.Ending(); ended {
+						if _, ended := log.Terminal(); ended {
 							return nil, nil
 						}
 						return event.Canceled{JobID: job}, nil

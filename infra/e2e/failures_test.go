@@ -74,7 +74,7 @@ func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *test
 	if told := names(history(t, w, job)); told != "received, failed 0" {
 		t.Error(told)
 	}
-	storage.Mend()
+	storage.Restore()
 	checkNothingIsLeft(t, w, job)
 	if status, body := ask(t, w, job, "retry"); status != http.StatusConflict || body["code"] != "job-not-retryable" {
 		t.Errorf("%d %v", status, body)
@@ -121,7 +121,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 	if f.Status != "failed" || f.Error.Code != "unreadable-event" && f.Error.Code != "unprojectable" { // whoever was first
 		t.Errorf("%+v", f)
 	}
-	storage.Mend()
+	storage.Restore()
 	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, other, "en"))
 	checkNothingIsLeft(t, w, job)
 

@@ -149,7 +149,7 @@ func logOf(ctx context.Context, b *bus.Bus, job string) (event.Log, error) {
 
 // standing says where a job is.
 func standing(job string, log event.Log) string {
-	switch end, ended := log.Ending(); {
+	switch end, ended := log.Terminal(); {
 	case job == "":
 		return "none that the subject names"
 	case ended:

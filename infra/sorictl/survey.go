@@ -134,7 +134,7 @@ func seenTo(ctx context.Context, b *bus.Bus, consumer string, end uint64) (uint6
 
 // readErasures finds the jobs that were erased after the log was read.
 func (s *survey) readErasures(ctx context.Context, b *bus.Bus) error {
-	return b.Scan(ctx, event.Jobs(), false, []string{event.Every(event.NameErased)}, func(m bus.Message, _ string) error {
+	return b.Scan(ctx, event.Jobs(), false, []string{event.Filter(event.NameErased)}, func(m bus.Message, _ string) error {
 		if job, _, err := event.ParseSubject(m.Subject); err == nil && m.Seq > s.read {
 			s.leaving[job] = true
 		}
@@ -245,7 +245,7 @@ func (s *survey) judgeObject(k *known) finding {
 		return finding{Kind: objectMissing, Detail: "the record is completed and " + k.row.Key + " is not in the bucket"}
 	case len(k.objects) > 0 && len(k.states) == 0 && k.row == nil:
 		return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that neither log nor records know"}
-	case len(k.objects) > 0 && current && last.name.Ending() && !k.has(event.NameStored) && k.has(event.NameReceived):
+	case len(k.objects) > 0 && current && last.name.Terminal() && !k.has(event.NameStored) && k.has(event.NameReceived):
 		return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that ended before it was stored"}
 	default:
 		return finding{}

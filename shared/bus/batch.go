@@ -115,7 +115,7 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 		log.Warn().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Int(logging.Count, len(msgs)).
 			Float64(logging.Took, logging.Millis(time.Since(start))).Msg("batch put off")
 		told := *fault.As(err)
-		told.Told = true // once for all
+		told.Logged = true // once for all
 		err = &told
 	}
 	for i, msg := range msgs {

@@ -79,7 +79,7 @@ func TestABatchWaitsForADependencyAsAWhole(t *testing.T) {
 				defer mu.Unlock()
 				if failures == 0 {
 					failures++
-					return fault.Away("database", nil)
+					return fault.Unreachable("database", nil)
 				}
 				done += len(batch)
 				return nil
@@ -112,7 +112,7 @@ func TestABatchThatIsPutOffIsToldOnceForAllItsEvents(t *testing.T) {
 			Consumer: consumer("told", nil), Size: 64,
 			Handle: func(context.Context, []bus.Delivery) error {
 				if failures.Add(1) <= 3 {
-					return fault.Away("database", nil)
+					return fault.Unreachable("database", nil)
 				}
 				return nil
 			},

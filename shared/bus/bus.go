@@ -159,7 +159,7 @@ func (b *Bus) Ping(ctx context.Context) error {
 	ctx, cancel := within(ctx)
 	defer cancel()
 	if err := b.nc.FlushWithContext(ctx); err != nil {
-		return fault.Away("message bus", fmt.Errorf("ping the bus: %w", err))
+		return fault.Unreachable("message bus", fmt.Errorf("ping the bus: %w", err))
 	}
 	return nil
 }
@@ -259,10 +259,10 @@ func translate(tried string, err error) error {
 			return logConflict(wrapped)
 		case codeAccountResourcesExceeded, codeInsufficientResources, codeMemoryExceeded,
 			codeStorageExceeded, codeStoreFailed, codeTooManyRequests:
-			return fault.Full("bus", wrapped)
+			return fault.AtCapacity("bus", wrapped)
 		}
 		if api.Code >= 500 || api.ErrorCode == codeDuplicateInProcess || api.ErrorCode == codeNoPeers {
-			return fault.Away("message bus", wrapped)
+			return fault.Unreachable("message bus", wrapped)
 		}
 		return wrapped
 	}
@@ -274,11 +274,11 @@ func translate(tried string, err error) error {
 		jetstream.ErrTooManyStalledMsgs, io.EOF,
 	} {
 		if errors.Is(err, away) {
-			return fault.Away("message bus", wrapped)
+			return fault.Unreachable("message bus", wrapped)
 		}
 	}
 	if _, broken := errors.AsType[net.Error](err); broken { // a connection that ended under a write
-		return fault.Away("message bus", wrapped)
+		return fault.Unreachable("message bus", wrapped)
 	}
 	return wrapped
 }

@@ -121,7 +121,7 @@ func TestOfManyWritersOneEndsAJob(t *testing.T) {
 			wg.Go(func() {
 				won := false
 				_, err := b.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
-					if _, ended := log.Ending(); ended {
+					if _, ended := log.Terminal(); ended {
 						won = false
 						return nil, nil
 					}
@@ -169,7 +169,7 @@ func TestADecisionThatSomebodyElseMadeIsNotTakenForOnesOwn(t *testing.T) {
 	known := event.Log{{Event: event.Received{JobID: job}, Seq: seq}}
 	for _, code := range []string{"first", "second"} {
 		log, err := b.Decide(k.Context(), job, known, func(log event.Log) (event.Event, error) {
-			if _, ended := log.Ending(); ended {
+			if _, ended := log.Terminal(); ended {
 				return nil, nil
 			}
 			return event.Failed{JobID: job, Code: code}, nil

@@ -45,9 +45,9 @@ type Consumer struct {
 	Grace       time.Duration // how long work in hand may go on after a stop
 	Metrics     *metrics.Events
 
-	// Steady lets a fault's RetryAfter alone decide when an event is delivered again,
+	// FixedDelay lets a fault's RetryAfter alone decide when an event is delivered again,
 	// however often it was: for handlers that look at something from time to time.
-	Steady bool
+	FixedDelay bool
 
 	// Handle does the work of one event. What it returns decides what becomes
 	// of the message: nil acks, a retryable kind delivers it again after a
@@ -55,9 +55,9 @@ type Consumer struct {
 	// may run twice for one event, at once or later.
 	Handle func(context.Context, Delivery) error
 
-	// GiveUp, where set, is called before a message becomes a dead letter, so
+	// OnDeadLetter, where set, is called before a message becomes a dead letter, so
 	// that its job can be failed. The event is nil where it could not be read.
-	GiveUp func(context.Context, Delivery, *fault.Error) error
+	OnDeadLetter func(context.Context, Delivery, *fault.Error) error
 }
 
 // On makes a Handle of a function that handles one type of event. An event of another type is a

@@ -36,7 +36,7 @@ func start(t *testing.T, run func(context.Context) error) (stop func()) {
 
 func consumer(name string, handle func(context.Context, bus.Delivery) error) bus.Consumer {
 	return bus.Consumer{
-		Name: name, Filters: []string{event.Every(event.NameReceived)}, Concurrency: 4,
+		Name: name, Filters: []string{event.Filter(event.NameReceived)}, Concurrency: 4,
 		AckWait: 2 * time.Second, Grace: 10 * time.Second, Handle: handle,
 	}
 }
@@ -84,7 +84,7 @@ func TestEveryKindHasItsVerdict(t *testing.T) {
 	if bus.VerdictOn(errors.New("a defect"), 10) != bus.Reject {
 		t.Error("a defect is retried for ever")
 	}
-	if bus.VerdictOn(fault.Away("database", nil), 1000) != bus.Retry {
+	if bus.VerdictOn(fault.Unreachable("database", nil), 1000) != bus.Retry {
 		t.Error("a dependency's absence is given up")
 	}
 }
@@ -118,7 +118,7 @@ func TestAnEventIsHandledAgainAfterAFailureAndThenNotAnyMore(t *testing.T) {
 			case d.Job != job || d.Event != (event.Received{JobID: job}):
 				t.Errorf("delivery %+v", d)
 			case d.Attempt == 1:
-				return fault.Away("storage", nil)
+				return fault.Unreachable("storage", nil)
 			case d.Attempt == 2:
 				panic("a defect")
 			}
@@ -175,7 +175,7 @@ func TestWhatIsToldAlreadyIsPutOffInSilence(t *testing.T) {
 	start(t, func(ctx context.Context) error {
 		return b.Consume(ctx, consumer("silent", func(_ context.Context, d bus.Delivery) error {
 			if d.Attempt == 1 {
-				return &fault.Error{Kind: fault.Unavailable, Code: "resting", Told: true}
+				return &fault.Error{Kind: fault.Unavailable, Code: "resting", Logged: true}
 			}
 			return nil
 		}))
@@ -203,12 +203,12 @@ func TestWhatNoRetryCanMendIsKeptWithItsReason(t *testing.T) {
 		c := consumer("rejecting", func(context.Context, bus.Delivery) error {
 			return fault.Wrap(fault.Invalid, "data-refused", "The data cannot be stored.", errors.New("password=hunter2"))
 		})
-		c.GiveUp = func(_ context.Context, d bus.Delivery, f *fault.Error) error {
+		c.OnDeadLetter = func(_ context.Context, d bus.Delivery, f *fault.Error) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if givenUp[d.Job] == "" { // the first try to give up fails, and is made again
 				givenUp[d.Job] = "once"
-				return fault.Away("message bus", nil)
+				return fault.Unreachable("message bus", nil)
 			}
 			givenUp[d.Job] = f.Code
 			return nil
@@ -362,7 +362,7 @@ func TestAConsumerGoesOnAsSoonAsItsConnectionIsBack(t *testing.T) {
 	settled(t, k, "returns") // an ack that is cut would bring the first once more
 	proxy.Cut()
 	second := receive(t, k, direct)
-	proxy.Mend()
+	proxy.Restore()
 	select {
 	case got := <-seen:
 		if got != second {

@@ -12,7 +12,7 @@ import (
 func ExampleVerdictOn() {
 	for _, err := range []error{
 		nil,
-		fault.Away("storage", errors.New("connection refused")),
+		fault.Unreachable("storage", errors.New("connection refused")),
 		fault.New(fault.Invalid, "result-malformed", "The result is not JSON."),
 	} {
 		fmt.Println(bus.VerdictOn(err, 1))

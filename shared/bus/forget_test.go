@@ -91,7 +91,7 @@ func TestAForgottenJobRefusesWhatIsSaidOfIt(t *testing.T) {
 	if _, err := b.Append(k.Context(), event.Received{JobID: job}, 0); !errors.Is(err, event.ErrLogConflict) {
 		t.Errorf("opened again: %v", err)
 	}
-	if story := k.Story(b, job); !slices.Equal(story, []event.Name{event.NameErased}) {
+	if story := k.EventNames(b, job); !slices.Equal(story, []event.Name{event.NameErased}) {
 		t.Errorf("story %v", story)
 	}
 }
@@ -103,7 +103,7 @@ func TestALetterOfAnErasureOutlivesIt(t *testing.T) {
 		c := consumer("rejecting", func(context.Context, bus.Delivery) error {
 			return fault.New(fault.Forbidden, "denied", "The bucket may not be changed.")
 		})
-		c.Filters = []string{event.Every(event.NameErased)}
+		c.Filters = []string{event.Filter(event.NameErased)}
 		return b.Consume(ctx, c)
 	})
 	log := whole(t, k, b)
@@ -126,7 +126,7 @@ func TestWhatIsForgottenInHandIsSettledAllTheSame(t *testing.T) {
 			k, b := open(t)
 			job := receive(t, k, b)
 			cons, err := k.JetStream().CreateConsumer(k.Context(), k.Namespace().Stream("AUDIO_JOBS"), jetstream.ConsumerConfig{
-				Durable: "copier", FilterSubject: k.Namespace().Subject(event.Every(event.NameReceived)),
+				Durable: "copier", FilterSubject: k.Namespace().Subject(event.Filter(event.NameReceived)),
 				AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Second,
 			})
 			must(t, err)

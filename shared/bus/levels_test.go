@@ -71,6 +71,6 @@ func TestLevelsFollowWhatStreamsHoldAndWhatTheyMay(t *testing.T) {
 		return nil
 	})
 	reaches(t, l, event.Staging(), 0.8)
-	proxy.Mend()
+	proxy.Restore()
 	reaches(t, l, event.Staging(), 0.5)
 }

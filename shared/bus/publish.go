@@ -111,7 +111,7 @@ func (b *Bus) message(ctx context.Context, e event.Event) (*nats.Msg, error) {
 	msg.Header.Set(headerID, event.ID(e))
 	msg.Header.Set(headerSource, b.source)
 	msg.Header.Set(headerType, event.Type(e.Name()))
-	msg.Header.Set(headerSubject, event.About(e))
+	msg.Header.Set(headerSubject, event.EntityID(e))
 	msg.Header.Set(headerTime, time.Now().UTC().Format(time.RFC3339Nano))
 	msg.Header.Set(headerContentType, "application/json")
 	if parent := trace.Parent(ctx); parent != "" {

@@ -134,7 +134,7 @@ func (b *Bus) Last(ctx context.Context, stream event.Stream, subject string) (*M
 		return b.lastFromLeader(ctx, stream, subject)
 	}
 	if status := msg.Header.Get("Status"); status != "" {
-		return nil, fault.Away("message bus", fmt.Errorf("read the last of %s: status %s %s", subject, status, msg.Header.Get("Description")))
+		return nil, fault.Unreachable("message bus", fmt.Errorf("read the last of %s: status %s %s", subject, status, msg.Header.Get("Description")))
 	}
 	at, _ := time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer)) // absent from no server
 	var seq uint64

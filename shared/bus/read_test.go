@@ -19,7 +19,7 @@ func TestAnEventThatCannotBeReadStandsInItsLogAndCanBeFollowed(t *testing.T) {
 		if err != nil || len(log) == 0 || log[len(log)-1].Event != (event.Unreadable{JobID: job, Of: log[len(log)-1].Event.Name()}) {
 			t.Fatalf("%+v %v", log, err)
 		}
-		if _, ended := log.Ending(); ended {
+		if _, ended := log.Terminal(); ended {
 			t.Error("it ends the job")
 		}
 	}
@@ -27,7 +27,7 @@ func TestAnEventThatCannotBeReadStandsInItsLogAndCanBeFollowed(t *testing.T) {
 		return event.Failed{JobID: job, Code: "unreadable-event"}, nil
 	})
 	must(t, err)
-	if _, ended := log.Ending(); !ended || len(log) != 3 {
+	if _, ended := log.Terminal(); !ended || len(log) != 3 {
 		t.Errorf("%+v", log)
 	}
 }

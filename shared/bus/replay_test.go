@@ -111,7 +111,7 @@ func TestADroppedLetterIsGoneAndItsEventIsNot(t *testing.T) {
 	if err := b.DropLetter(k.Context(), 1); !fault.Is(err, fault.NotFound) {
 		t.Errorf("dropped twice: %v", err)
 	}
-	if story := k.Story(b, job); !slices.Equal(story, []event.Name{event.NameReceived}) {
+	if story := k.EventNames(b, job); !slices.Equal(story, []event.Name{event.NameReceived}) {
 		t.Errorf("story %v", story)
 	}
 }
@@ -123,7 +123,7 @@ func TestAReplayThatFailsTellsWhyAndSettlesNothing(t *testing.T) {
 	answers := make(chan error, 10)
 	start(t, func(ctx context.Context) error {
 		c := consumer("rejecting", func(context.Context, bus.Delivery) error { return <-answers })
-		c.GiveUp = func(_ context.Context, d bus.Delivery, _ *fault.Error) error { gaveUp <- d.Job; return nil }
+		c.OnDeadLetter = func(_ context.Context, d bus.Delivery, _ *fault.Error) error { gaveUp <- d.Job; return nil }
 		return b.Consume(ctx, c)
 	})
 	answers <- fault.New(fault.Invalid, "data-refused", "")
@@ -145,7 +145,7 @@ func TestAReplayThatFailsTellsWhyAndSettlesNothing(t *testing.T) {
 	if err != nil || len(letters) != 1 || len(gaveUp) != 0 || len(answers) != 0 {
 		t.Errorf("letters %+v, %v; given up again %d times", letters, err, len(gaveUp))
 	}
-	if story := k.Story(b, job); len(story) != 1 {
+	if story := k.EventNames(b, job); len(story) != 1 {
 		t.Errorf("story %v", story)
 	}
 }

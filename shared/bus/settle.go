@@ -110,7 +110,7 @@ func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Deliv
 	level := verdict.level()
 	if f := fault.As(err); f != nil {
 		log = log.With().Err(err).Str(logging.Kind, f.Kind.String()).Logger()
-		if verdict == Retry && f.Told {
+		if verdict == Retry && f.Logged {
 			level = zerolog.DebugLevel
 		}
 	}
@@ -122,7 +122,7 @@ func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Deliv
 
 // delay is when a message comes again, by how often it came and what its handler says.
 func (c Consumer) delay(backoff, retryAfter time.Duration) time.Duration {
-	if c.Steady && retryAfter > 0 {
+	if c.FixedDelay && retryAfter > 0 {
 		return retryAfter
 	}
 	return max(backoff, retryAfter)
@@ -152,8 +152,8 @@ const (
 // Neither the cause nor anything else that may hold a secret goes along: the
 // reason is the fault's code and detail.
 func (b *Bus) deadLetter(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery, f *fault.Error) error {
-	if c.GiveUp != nil && d.Job != "" {
-		if err := guard(func() error { return c.GiveUp(ctx, d, f) }); err != nil {
+	if c.OnDeadLetter != nil && d.Job != "" {
+		if err := guard(func() error { return c.OnDeadLetter(ctx, d, f) }); err != nil {
 			return fmt.Errorf("give up job %s: %w", d.Job, err)
 		}
 	}

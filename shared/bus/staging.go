@@ -136,7 +136,7 @@ func acked(ctx context.Context, future jetstream.PubAckFuture) error {
 	case err := <-future.Err():
 		return translate("stage a chunk", err)
 	case <-timer.C:
-		return fault.Away("message bus", errors.New("stage a chunk: no answer"))
+		return fault.Unreachable("message bus", errors.New("stage a chunk: no answer"))
 	case <-ctx.Done():
 		return ctx.Err()
 	}

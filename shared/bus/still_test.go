@@ -70,7 +70,7 @@ func TestAServerThatStandsStillHoldsNobodyUpForLong(t *testing.T) {
 		t.Errorf("a ping was held for %v", took)
 	}
 	wg.Wait()
-	proxy.Mend()
+	proxy.Restore()
 	testkit.Eventually(t, func() error {
 		_, err := b.Stage(k.Context(), newJob(t), io.LimitReader(endless(), 1<<20))
 		return err
@@ -231,7 +231,7 @@ func TestAConnectionThatBreaksUnderAWriteIsUnavailable(t *testing.T) {
 		case <-time.After(2 * time.Second): // so much may not come: the connection is being made
 		}
 		proxy.Cut()
-		proxy.Mend()
+		proxy.Restore()
 		testkit.Eventually(t, func() error { return b.Ping(k.Context()) })
 	}
 	stop.Store(true)

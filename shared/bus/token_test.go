@@ -17,7 +17,7 @@ func TestWhatIsSaidOfATokenIsHeardAndBuriedAndReplayedAsWhatIsSaidOfAJob(t *test
 	answers, given := make(chan error, 2), make(chan bus.Delivery, 2)
 	start(t, func(ctx context.Context) error {
 		c := consumer("deleter", func(_ context.Context, d bus.Delivery) error { given <- d; return <-answers })
-		c.Stream, c.Filters = event.Tokens(), []string{event.Every(event.NameDeleted)}
+		c.Stream, c.Filters = event.Tokens(), []string{event.Filter(event.NameDeleted)}
 		return b.Consume(ctx, c)
 	})
 	receive(t, k, b) // which is in the stream of jobs at the same sequence

@@ -47,10 +47,10 @@ func (n Name) Progress() bool {
 	return n == NameUploading || n == NameProgressed || n == NameWaiting || n == NameRefused || n == NameDiscarded
 }
 
-// Ending reports whether a job has ended where its log ends with this event. A
+// Terminal reports whether a job has ended where its log ends with this event. A
 // failed job alone may go on: retried opens it again. Whatever ended a job, it may
 // be erased; after that nothing is said of it.
-func (n Name) Ending() bool {
+func (n Name) Terminal() bool {
 	return n == NameCompleted || n == NameFailed || n == NameCanceled || n == NameErased
 }
 
@@ -68,7 +68,7 @@ type Event interface {
 // ID is the event's identity, ce-id and Nats-Msg-Id alike. The same fact has the
 // same id whoever publishes it and however often, and no other fact has it.
 func ID(e Event) string {
-	id := About(e) + "." + string(e.Name())
+	id := EntityID(e) + "." + string(e.Name())
 	if e.Name() == NameDeleted {
 		id = "token." + id
 	}
@@ -258,8 +258,8 @@ func Decode(subject string, body []byte) (Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode %s: %w", subject, err)
 	}
-	if About(e) != about {
-		return nil, fmt.Errorf("decode %s: the body is of %q", subject, About(e))
+	if EntityID(e) != about {
+		return nil, fmt.Errorf("decode %s: the body is of %q", subject, EntityID(e))
 	}
 	return e, nil
 }

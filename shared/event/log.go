@@ -46,9 +46,9 @@ func (l Log) Seq() uint64 {
 	return l[len(l)-1].Seq
 }
 
-// Ending returns the event that ended the job, if one has.
-func (l Log) Ending() (Event, bool) {
-	if len(l) == 0 || !l[len(l)-1].Event.Name().Ending() {
+// Terminal returns the event that ended the job, if one has.
+func (l Log) Terminal() (Event, bool) {
+	if len(l) == 0 || !l[len(l)-1].Event.Name().Terminal() {
 		return nil, false
 	}
 	return l[len(l)-1].Event, true

@@ -44,14 +44,14 @@ func UploadEntry(job string) (string, error) {
 	return job + uploadMark + id.String(), nil
 }
 
-// HoldsUpload tells an upload's entry from a result's.
-func HoldsUpload(entry string) bool {
+// IsUploadEntry tells an upload's entry from a result's.
+func IsUploadEntry(entry string) bool {
 	return len(entry) == 36 || len(entry) > 36 && strings.HasPrefix(entry[36:], uploadMark)
 }
 
-// EntryJob tells which job an entry belongs to and when the job, or an
+// ParseEntry tells which job an entry belongs to and when the job, or an
 // UploadEntry itself, began; false for a name that Sori did not give.
-func EntryJob(entry string) (job string, began time.Time, ok bool) {
+func ParseEntry(entry string) (job string, began time.Time, ok bool) {
 	if len(entry) < 36 {
 		return "", time.Time{}, false
 	}

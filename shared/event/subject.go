@@ -30,7 +30,7 @@ const (
 
 // Subject is where an event is published: audio.jobs.<job>.<name>, for progress
 // audio.progress.<job>.<name>, and audio.tokens.<token>.<name>.
-func Subject(e Event) string { return rootOf(e.Name()) + About(e) + "." + string(e.Name()) }
+func Subject(e Event) string { return rootOf(e.Name()) + EntityID(e) + "." + string(e.Name()) }
 
 // rootOf is where events of a name are published. One that only a newer release
 // knows is taken for a state event.
@@ -48,8 +48,8 @@ func rootOf(n Name) string {
 // SubjectOf is the subject of one job's state event.
 func SubjectOf(job string, name Name) string { return jobsRoot + job + "." + string(name) }
 
-// Every is the filter of one event over all jobs, or all tokens.
-func Every(name Name) string { return rootOf(name) + "*." + string(name) }
+// Filter is the filter of one event over all jobs, or all tokens.
+func Filter(name Name) string { return rootOf(name) + "*." + string(name) }
 
 // LogSubject is the filter of one job's log. Expected sequences are checked
 // against exactly this string, by every publisher.

@@ -19,8 +19,8 @@ func (e TokenDeleted) Job() string { return "" }
 // Occurrence implements Event.
 func (e TokenDeleted) Occurrence() string { return "" }
 
-// About is the id of the job or the token that an event is about: ce-subject.
-func About(e Event) string {
+// EntityID is the id of the job or the token that an event is about: ce-subject.
+func EntityID(e Event) string {
 	if t, ok := e.(TokenDeleted); ok {
 		return strconv.FormatInt(t.TokenID, 10)
 	}

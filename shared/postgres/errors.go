@@ -30,14 +30,14 @@ func Translate(tried string, err error) error {
 	var netErr net.Error
 	if errors.As(err, &netErr) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
 		errors.Is(err, net.ErrClosed) || isEOF(err) || errors.Is(err, context.DeadlineExceeded) {
-		return fault.Away("database", wrapped)
+		return fault.Unreachable("database", wrapped)
 	}
 	return wrapped
 }
 
-// NotSetUp reports that the migrations have not reached what a query needs: requests
+// NotMigrated reports that the migrations have not reached what a query needs: requests
 // may come before the setup is done.
-func NotSetUp(tried string, cause error) error {
+func NotMigrated(tried string, cause error) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second,
 		Detail: "The database is not set up yet. Please try again.", Err: fmt.Errorf("%s: %w", tried, cause),
@@ -71,7 +71,7 @@ func ofState(err *pq.Error, wrapped error) error {
 	}
 	switch code[:min(2, len(code))] {
 	case "08", "25", "40", "53", "55", "57", "58": // connection, transaction, rollback, resources, locks, operator, system
-		return fault.Away("database", wrapped)
+		return fault.Unreachable("database", wrapped)
 	case "22", "23", "54": // a value, a constraint or a limit of the program refuses the data
 		return fault.Wrap(fault.Invalid, "data-refused", "The data cannot be stored.", wrapped)
 	case "28":
@@ -94,7 +94,7 @@ const (
 
 // refused is a refusal that lasts, with what to do about it.
 func refused(advice string, cause error) error {
-	return fault.Refused("database", fmt.Errorf("%w: %s", cause, advice))
+	return fault.Misconfigured("database", fmt.Errorf("%w: %s", cause, advice))
 }
 
 // poolerRefusals are parts of what PgBouncer says where waiting does not help, or

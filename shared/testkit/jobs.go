@@ -87,8 +87,8 @@ func Await[E event.Event](k *Kit, b *bus.Bus, job string) E {
 	return found
 }
 
-// Story is a job's log as the names of its events.
-func (k *Kit) Story(b *bus.Bus, job string) []event.Name {
+// EventNames is a job's log as the names of its events.
+func (k *Kit) EventNames(b *bus.Bus, job string) []event.Name {
 	k.t.Helper()
 	log, err := b.Log(k.Context(), job)
 	if err != nil {

@@ -49,7 +49,7 @@ func (k *Kit) Proxy(target string) *Proxy {
 	return p
 }
 
-// Cut breaks every connection and every one that is made until Mend.
+// Cut breaks every connection and every one that is made until Restore.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,7 +58,7 @@ func (p *Proxy) Cut() {
 }
 
 // Hold lets connections be made and n more bytes pass to the dependency, and then
-// none until Mend or Cut.
+// none until Restore or Cut.
 // The channel is closed when the first byte is held back.
 func (p *Proxy) Hold(n int64) <-chan struct{} {
 	p.mu.Lock()
@@ -67,8 +67,8 @@ func (p *Proxy) Hold(n int64) <-chan struct{} {
 	return p.held
 }
 
-// Mend lets everything pass again.
-func (p *Proxy) Mend() {
+// Restore lets everything pass again.
+func (p *Proxy) Restore() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut, p.limited, p.held = false, false, nil

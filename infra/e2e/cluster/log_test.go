@@ -323,7 +323,7 @@ func (s servers) endsJob(t *testing.T, b *bus.Bus, job, code string) bool {
 	t.Helper()
 	for {
 		log, err := b.Decide(s.ctx, job, nil, func(log event.Log) (event.Event, error) {
-			if _, ended := log.Ending(); ended {
+			if _, ended := log.Terminal(); ended {
 				return nil, nil
 			}
 			return event.Failed{JobID: job, Code: code}, nil

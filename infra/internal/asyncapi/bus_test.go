@@ -146,7 +146,7 @@ func TestWhatIsGivenUpIsAsTheDocumentHasIt(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- b.Consume(ctx, bus.Consumer{
-			Name: "test-received", Filters: []string{event.Every(event.NameReceived)}, Concurrency: 1,
+			Name: "test-received", Filters: []string{event.Filter(event.NameReceived)}, Concurrency: 1,
 			Handle: func(context.Context, bus.Delivery) error { return fault.New(fault.Invalid, "broken", "It cannot be.") },
 		})
 	}()

@@ -60,7 +60,7 @@ func TestARequestHasTheFieldsAndHeadersOfTheContract(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, value, want)
 		}
 	}
-	if names := env.Story(env.bus, s.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched}) {
+	if names := env.EventNames(env.bus, s.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched}) {
 		t.Errorf("log %v", names)
 	}
 }
@@ -206,7 +206,7 @@ func TestNothingIsRequestedForAJobThatHasEnded(t *testing.T) {
 	if n := len(env.analyzer.of(s.JobID)); n != 0 {
 		t.Errorf("%d requests", n)
 	}
-	if names := env.Story(env.bus, s.JobID); names[len(names)-1] != event.NameCanceled || len(names) != 3 {
+	if names := env.EventNames(env.bus, s.JobID); names[len(names)-1] != event.NameCanceled || len(names) != 3 {
 		t.Errorf("log %v", names)
 	}
 }
@@ -225,7 +225,7 @@ func TestTwoReplicasSendOneRequestForEachJob(t *testing.T) {
 		if n := len(env.analyzer.of(job)); n != 1 {
 			t.Errorf("%d requests", n)
 		}
-		if names := env.Story(env.bus, job); len(names) != 4 {
+		if names := env.EventNames(env.bus, job); len(names) != 4 {
 			t.Errorf("log %v", names)
 		}
 	}

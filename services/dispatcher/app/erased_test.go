@@ -82,7 +82,7 @@ func TestNothingIsRequestedForAnErasedJob(t *testing.T) {
 	if dead := env.Messages(event.Dead()); len(dead) > 0 {
 		t.Errorf("dead letters %+v", dead)
 	}
-	if names := env.Story(env.bus, retried.JobID); !slices.Equal(names, []event.Name{event.NameRetried, event.NameErased}) {
+	if names := env.EventNames(env.bus, retried.JobID); !slices.Equal(names, []event.Name{event.NameRetried, event.NameErased}) {
 		t.Errorf("log %v", names)
 	}
 }

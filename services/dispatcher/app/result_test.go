@@ -57,7 +57,7 @@ func TestALargeResultIsStagedAndReferenced(t *testing.T) {
 			t.Errorf("%s comes back different", name)
 		}
 		entry := testkit.Await[event.Completed](env.Kit, env.bus, job).ResultEntry
-		if owner, _, ok := event.EntryJob(entry); !ok || owner != job {
+		if owner, _, ok := event.ParseEntry(entry); !ok || owner != job {
 			t.Errorf("%s: entry %q", name, entry)
 		}
 	}
@@ -115,7 +115,7 @@ func TestACallbackThatCannotBeStoredMayBeRepeated(t *testing.T) {
 			t.Errorf("while NATS is unavailable: %+v", got)
 		}
 	}
-	bus.Mend()
+	bus.Restore()
 	readiness(t, i.URL, http.StatusOK)
 	for job, c := range map[string][2]string{small: {smallHook, `{}`}, big: {bigHook, result}} {
 		if got := env.call(c[0], `{"analysis_results":`+c[1]+`}`); got.code != http.StatusOK {

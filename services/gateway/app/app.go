@@ -52,7 +52,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	return lifecycle.Run(ctx, ready.Watch, server.Run,
-		lifecycle.After(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run))
+		lifecycle.AfterSetup(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run))
 }
 
 // setup creates what the gateway needs in NATS and in Postgres.

@@ -61,7 +61,7 @@ func TestADeletionIsAcceptedWhileNATSIsAwayAndPublishedLater(t *testing.T) {
 	nats.Cut()
 	g.delete(g.token)
 	g.holds(`EXISTS (SELECT FROM catalogue.deleted_tokens)`)
-	nats.Mend()
+	nats.Restore()
 	if published := g.waitPublished(); published[fmt.Sprint(g.token)] != 1 {
 		t.Errorf("published %v", published)
 	}

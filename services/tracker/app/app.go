@@ -71,7 +71,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 
 	return lifecycle.Run(ctx, ready.Watch, core.api.Run,
 		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // streams outlast the shutdown
-		lifecycle.After(log, setup(events, db, migrations, ready),
+		lifecycle.AfterSetup(log, setup(events, db, migrations, ready),
 			core.consumeEvents(&cfg, events, counts), core.consumeDeletions(&cfg, events, counts), core.sweeper.Run))
 }
 
@@ -147,12 +147,12 @@ const maxReplicas = 16
 // consumeEvents consumes every event of every job. It consumes the whole stream, event.AllJobs and
 // event.AllProgress, and therefore names no filter: with filters that so many subjects match, the
 // NATS server scans all of them for each message, and is ten times slower.
-func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Part {
+func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
 	return func(ctx context.Context) error {
 		return events.ConsumeBatches(ctx, bus.Batches{
 			Consumer: bus.Consumer{
 				Name: Name + "-projection", MaxPending: maxReplicas * cfg.BatchSize,
-				Grace: cfg.Grace, Metrics: counts.Events, GiveUp: consumers.DeadLetter(c.unprojectable),
+				Grace: cfg.Grace, Metrics: counts.Events, OnDeadLetter: consumers.DeadLetter(c.unprojectable),
 			},
 			Size: cfg.BatchSize, Handle: consumers.Projection(c.projector, c.eraser),
 		})
@@ -163,10 +163,10 @@ func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Regis
 const tokenConcurrency = 4
 
 // consumeDeletions consumes the deletions of tokens.
-func (c *core) consumeDeletions(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Part {
+func (c *core) consumeDeletions(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
 	return func(ctx context.Context) error {
 		return events.Consume(ctx, bus.Consumer{
-			Name: Name + "-deleted", Stream: event.Tokens(), Filters: []string{event.Every(event.NameDeleted)},
+			Name: Name + "-deleted", Stream: event.Tokens(), Filters: []string{event.Filter(event.NameDeleted)},
 			Concurrency: tokenConcurrency, Grace: cfg.Grace, Metrics: counts.Events,
 			Handle: consumers.TokenDeleted(c.eraser),
 		})

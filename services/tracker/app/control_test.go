@@ -54,7 +54,7 @@ func TestAJobIsCanceledInEveryStateThatIsNotTerminal(t *testing.T) {
 		j.asks("cancel", http.StatusAccepted, isCanceled)
 		j.asks("retry", http.StatusConflict, `"allowed":[]`)
 		j.asks("retry", http.StatusConflict, `"current_status":"canceled"`)
-		if story := c.Story(c.bus, j.id); story[len(story)-1] != event.NameCanceled {
+		if story := c.EventNames(c.bus, j.id); story[len(story)-1] != event.NameCanceled {
 			t.Errorf("%s: story %v", name, story)
 		}
 	}
@@ -206,7 +206,7 @@ func TestAnActionWhileTheBusIsUnavailableGetsRetryAfter(t *testing.T) {
 	if a := j.request(http.MethodPost, j.url+"/jobs/"+j.id+"/cancel", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		t.Errorf("%d %v %s", a.status, a.header, a.raw)
 	}
-	nats.Mend()
+	nats.Restore()
 	testkit.Eventually(t, func() error {
 		if a := j.request(http.MethodPost, j.url+"/jobs/"+j.id+"/cancel", nil); a.status != http.StatusAccepted {
 			return fmt.Errorf("%d %s", a.status, a.raw)
@@ -234,7 +234,7 @@ func TestOneOfACompletionAndACancellationWins(t *testing.T) {
 		}
 		wg.Go(func() {
 			_, err := c.bus.Decide(c.Context(), j.id, nil, func(log event.Log) (event.Event, error) {
-				if _, ended := log.Ending(); ended {
+				if _, ended := log.Terminal(); ended {
 					return nil, nil
 				}
 				return event.Completed{JobID: j.id, Attempt: 1, Result: []byte(`{}`)}, nil
@@ -244,7 +244,7 @@ func TestOneOfACompletionAndACancellationWins(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		story := c.Story(c.bus, j.id)
+		story := c.EventNames(c.bus, j.id)
 		want := http.StatusConflict
 		if slices.Contains(story, event.NameCanceled) {
 			want = http.StatusAccepted

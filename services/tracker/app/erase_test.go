@@ -55,7 +55,7 @@ func (l *testJob) untilGone() {
 func (l *testJob) untilErased() {
 	l.t.Helper()
 	testkit.Eventually(l.t, func() error {
-		if story := l.Story(l.bus, l.id); !slices.Contains(story, event.NameErased) {
+		if story := l.EventNames(l.bus, l.id); !slices.Contains(story, event.NameErased) {
 			return fmt.Errorf("job %s: %v", l.id, story)
 		}
 		return nil
@@ -176,7 +176,7 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 		if a := j.get(j.resultURL(), nil); a.body.Status != "completed" || string(a.body.Result) != `{"secret":1}` {
 			t.Errorf("a job of another token: %d %s", a.status, a.raw)
 		}
-		if story := c.Story(c.bus, j.id); len(story) != 4 {
+		if story := c.EventNames(c.bus, j.id); len(story) != 4 {
 			t.Errorf("its story: %v", story)
 		}
 	}
@@ -330,7 +330,7 @@ func TestOneOfManyErasuresWins(t *testing.T) {
 		}
 		wg.Go(func() {
 			_, err := c.bus.Decide(c.Context(), j.id, nil, func(log event.Log) (event.Event, error) {
-				if _, ended := log.Ending(); ended {
+				if _, ended := log.Terminal(); ended {
 					return nil, nil
 				}
 				return event.Completed{JobID: j.id, Attempt: 1, Result: []byte(`{}`)}, nil

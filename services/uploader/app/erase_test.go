@@ -64,7 +64,7 @@ func TestOfAnErasedJobNothingIsLeftInTheBucket(t *testing.T) {
 		must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), erasures))
 	}
 	env.Settled(erasures)
-	if names := env.Story(env.bus, kept.JobID); len(names) != 2 {
+	if names := env.EventNames(env.bus, kept.JobID); len(names) != 2 {
 		t.Errorf("the log of another job: %v", names)
 	}
 }
@@ -101,7 +101,7 @@ func TestAnUploadThatIsErasedWhileItIsCopiedLeavesNothing(t *testing.T) {
 	e := env.upload(wav(3 << 20))
 	<-held
 	env.erase(e)
-	proxy.Mend()
+	proxy.Restore()
 	env.Settled(erasures)
 	env.Settled(consumer)
 	env.nothingStaged()
@@ -117,7 +117,7 @@ func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) 
 	env := newEnv(t)
 	e := env.upload(wav(10_044))
 	dying, err := env.JetStream().CreateConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), jetstream.ConsumerConfig{
-		Durable: consumer, FilterSubjects: []string{env.Namespace().Subject(event.Every(event.NameReceived))},
+		Durable: consumer, FilterSubjects: []string{env.Namespace().Subject(event.Filter(event.NameReceived))},
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute,
 	})
 	must(t, err)
@@ -157,7 +157,7 @@ func TestWhileS3IsUnavailableErasuresWait(t *testing.T) {
 	if keys := env.keys(); len(keys) != 1 {
 		t.Errorf("in the bucket: %v", keys)
 	}
-	proxy.Mend()
+	proxy.Restore()
 	env.Settled(erasures)
 	if keys := env.keys(); len(keys) > 0 {
 		t.Errorf("in the bucket: %v", keys)

@@ -81,7 +81,7 @@ func TestHandlingEveryEventAgainChangesNothing(t *testing.T) {
 		if _, now := env.object(key(e)); now.ETag != before[e.JobID].ETag || !now.LastModified.Equal(before[e.JobID].LastModified) {
 			t.Errorf("the object was written again")
 		}
-		if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
+		if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
 			t.Errorf("log %v", names)
 		}
 	}
@@ -107,7 +107,7 @@ func TestAJobThatEndedBeforeItWasStoredLeavesNothing(t *testing.T) {
 			if keys := env.keys(); len(keys) > 0 {
 				t.Errorf("in the bucket: %v", keys)
 			}
-			if names := env.Story(env.bus, e.JobID); len(names) != 2 || names[1] != ending("").Name() {
+			if names := env.EventNames(env.bus, e.JobID); len(names) != 2 || names[1] != ending("").Name() {
 				t.Errorf("log %v", names)
 			}
 		})
@@ -124,13 +124,13 @@ func TestACancellationDuringTheCopyRemovesTheObject(t *testing.T) {
 	e := env.upload(wav(3 << 20))
 	<-held
 	env.append(event.Canceled{JobID: e.JobID})
-	proxy.Mend()
+	proxy.Restore()
 	env.Settled(consumer)
 	env.nothingStaged()
 	if keys := env.keys(); len(keys) > 0 {
 		t.Errorf("in the bucket: %v", keys)
 	}
-	if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameCanceled}) {
+	if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameCanceled}) {
 		t.Errorf("log %v", names)
 	}
 	if strings.Contains(env.Logged(), "recording stored") {

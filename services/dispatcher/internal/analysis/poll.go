@@ -171,7 +171,7 @@ const codeRunning = "analysis-running"
 // pollAgain is the error that has an event delivered again after a delay. It is no failure.
 func pollAgain(after time.Duration) error {
 	return &fault.Error{
-		Kind: fault.Unavailable, Code: codeRunning, RetryAfter: after, Told: true,
+		Kind: fault.Unavailable, Code: codeRunning, RetryAfter: after, Logged: true,
 		Detail: "The analysis goes on.",
 	}
 }

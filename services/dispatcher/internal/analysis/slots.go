@@ -72,7 +72,7 @@ func (d *Dispatcher) releaseSlot(ctx context.Context, job string) {
 
 func errNoSlot() error {
 	return &fault.Error{
-		Kind: fault.Unavailable, Code: "analysis-full", RetryAfter: time.Second, Told: true,
+		Kind: fault.Unavailable, Code: "analysis-full", RetryAfter: time.Second, Logged: true,
 		Detail: "As many analyses run as may.",
 	}
 }

@@ -94,7 +94,7 @@ func checkDeleted[T any](ctx context.Context, result sql.Result, id int64, find 
 // yet: requests may arrive before the setup is done.
 func translate(tried string, err error) error {
 	if sqlState(err) == codeUndefinedTable || sqlState(err) == codeInvalidSchema {
-		return postgres.NotSetUp(tried, err)
+		return postgres.NotMigrated(tried, err)
 	}
 	return postgres.Translate(tried, err)
 }

@@ -166,7 +166,7 @@ func receivedOf(job string, log event.Log) (event.Received, error) {
 		return received, erased()
 	}
 	if !ok {
-		return received, fault.Away("message bus", fmt.Errorf("the log of job %s does not begin with received", job))
+		return received, fault.Unreachable("message bus", fmt.Errorf("the log of job %s does not begin with received", job))
 	}
 	return received, nil
 }

@@ -111,7 +111,7 @@ func (f *lossyLog) Log(ctx context.Context, job string) (event.Log, error) {
 
 func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
 	t.Parallel()
-	away := fault.Away("message bus", errors.New("no answer"))
+	away := fault.Unreachable("message bus", errors.New("no answer"))
 	for name, f := range map[string]lossyLog{
 		"stored, the answer was lost":   {append: away, kept: true},
 		"stored, and not confirmed":     {log: away},
@@ -159,7 +159,7 @@ func (lostClaims) Renew(context.Context, upload.Claim, time.Duration) error  { r
 func (lostClaims) Finish(context.Context, upload.Claim, time.Duration) error { return errDatabase }
 func (lostClaims) Free(context.Context, upload.Claim) error                  { return errDatabase }
 
-var errDatabase = fault.Away("database", errors.New("gone"))
+var errDatabase = fault.Unreachable("database", errors.New("gone"))
 
 func TestADurableUploadIsAcceptedEvenIfItsClaimCannotBeFinished(t *testing.T) {
 	t.Parallel()

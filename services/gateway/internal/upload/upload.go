@@ -187,7 +187,7 @@ func (c *Core) accept(ctx context.Context, received event.Received, rec *recordi
 // stage stages a recording and completes its event.
 func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, error) {
 	if c.usage.Fullest() >= 1-c.limits.Reserve {
-		return received, fault.Full("bus", errors.New("the reserve is kept for accepted jobs"))
+		return received, fault.AtCapacity("bus", errors.New("the reserve is kept for accepted jobs"))
 	}
 	staged, err := c.staging.Stage(ctx, received.Staged().Entry, rec)
 	if err != nil {

@@ -106,7 +106,7 @@ func (e *env) sweep(after time.Duration) {
 // wantLast checks the last event of a job's log.
 func (e *env) wantLast(id string, name event.Name) {
 	e.t.Helper()
-	if names := e.Story(e.bus, id); names[len(names)-1] != name {
+	if names := e.EventNames(e.bus, id); names[len(names)-1] != name {
 		e.t.Errorf("the log is %v, want %s at the end", names, name)
 	}
 }
@@ -141,7 +141,7 @@ type brokenLog struct {
 
 func (l brokenLog) Decide(ctx context.Context, id string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error) {
 	if id == l.id {
-		return nil, fault.Away("message bus", errors.New("not for this job"))
+		return nil, fault.Unreachable("message bus", errors.New("not for this job"))
 	}
 	return l.Log.Decide(ctx, id, known, decide)
 }

@@ -122,7 +122,7 @@ func TestAnErasedThatCannotBeDecodedErases(t *testing.T) {
 	if err := e.eraser.Erase(e.Context(), jobs[1]); !fault.Is(err, fault.Gone) {
 		t.Error(err)
 	}
-	if story := e.Story(e.bus, jobs[1]); !slices.Equal(story, []event.Name{event.NameReceived, event.NameErased}) {
+	if story := e.EventNames(e.bus, jobs[1]); !slices.Equal(story, []event.Name{event.NameReceived, event.NameErased}) {
 		t.Errorf("story %v", story)
 	}
 }

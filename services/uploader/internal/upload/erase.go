@@ -66,7 +66,7 @@ func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint
 	}
 	if !settled {
 		return &fault.Error{
-			Kind: fault.Unavailable, Code: "copies-in-hand", Told: true, // no failure: the event is delivered again
+			Kind: fault.Unavailable, Code: "copies-in-hand", Logged: true, // no failure: the event is delivered again
 			Detail: "Uploads from before the erasure are in hand.",
 		}
 	}

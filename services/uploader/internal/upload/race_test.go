@@ -73,7 +73,7 @@ func (env *env) append(e event.Event) {
 // checkEnd checks the log of a job, whether its object exists, and that staging is empty.
 func (env *env) checkEnd(e event.Received, object bool, names ...event.Name) {
 	env.t.Helper()
-	if got := env.Story(env.bus, e.JobID); !slices.Equal(got, names) {
+	if got := env.EventNames(env.bus, e.JobID); !slices.Equal(got, names) {
 		env.t.Errorf("log %v, want %v", got, names)
 	}
 	_, found, err := env.bucket.Stat(env.Context(), upload.Key(e.JobID, e.FileName))
@@ -176,7 +176,7 @@ func TestACrashBeforeTheCleanUpIsFinishedByTheNextDelivery(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	e := env.upload(1 << 20)
-	crash := fault.Away("message bus", nil)
+	crash := fault.Unreachable("message bus", nil)
 	var err error = crash
 	uploader := upload.New(upload.Dependencies{Jobs: env.bus, Progress: env.bus, Staging: failingStaging{env.bus, &err}, Objects: env.bucket})
 	if err := uploader.HandleReceived(env.Context(), e); !errors.Is(err, crash) {
@@ -196,7 +196,7 @@ func TestFailingAStoredJobOrOneThatDoesNotExistChangesNothing(t *testing.T) {
 	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 	unknown := env.NewJob()
 	must(t, uploader.Fail(env.Context(), unknown, "unreadable-event", "no"))
-	if names := env.Story(env.bus, unknown); len(names) > 0 {
+	if names := env.EventNames(env.bus, unknown); len(names) > 0 {
 		t.Errorf("log %v", names)
 	}
 }

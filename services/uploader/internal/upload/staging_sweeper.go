@@ -67,7 +67,7 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err er
 		return 0, err
 	}
 	for entry := range entries {
-		job, began, ok := event.EntryJob(entry)
+		job, began, ok := event.ParseEntry(entry)
 		if !ok || now.Sub(began) < s.options.MinAge {
 			continue
 		}
