@@ -13,6 +13,7 @@ import (
 	tracker "sori.internal/services/tracker/app"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 )
 
@@ -62,10 +63,10 @@ func attempted(n int) step {
 func (o *office) job(steps ...step) string {
 	o.t.Helper()
 	id := o.NewJob()
-	seq, err := o.bus.Append(o.Context(), event.Received{JobID: id, TokenID: 1}, 0)
+	seq, err := joblog.New(o.bus).Append(o.Context(), event.Received{JobID: id, TokenID: 1}, 0)
 	for _, s := range steps {
 		if err == nil {
-			seq, err = o.bus.Append(o.Context(), s(id), seq)
+			seq, err = joblog.New(o.bus).Append(o.Context(), s(id), seq)
 		}
 	}
 	if err != nil {
@@ -151,7 +152,7 @@ func TestFailedJobsAreChosenByCodeAgeAndNumberTheNewestFirst(t *testing.T) {
 		t.Errorf("%v, %s", err, shown)
 	}
 	for job, want := range map[string]int{newest: 2, oldest: 1, middle: 0, lost: 0} {
-		log, err := o.bus.Log(o.Context(), job)
+		log, err := joblog.New(o.bus).Read(o.Context(), job)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,13 +1,16 @@
 package testkit
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 )
 
 // NewJob makes a job id.
@@ -73,7 +76,7 @@ func Await[E event.Event](k *Kit, b *bus.Bus, job string) E {
 	var found E
 	ctx := k.Context()
 	Eventually(k.t, func() error {
-		log, err := b.Log(ctx, job)
+		log, err := joblog.New(b).Read(ctx, job)
 		if err != nil {
 			return err
 		}
@@ -87,10 +90,10 @@ func Await[E event.Event](k *Kit, b *bus.Bus, job string) E {
 	return found
 }
 
-// EventNames is a job's log as the names of its events.
+// EventNames returns the names of the events in a job's log.
 func (k *Kit) EventNames(b *bus.Bus, job string) []event.Name {
 	k.t.Helper()
-	log, err := b.Log(k.Context(), job)
+	log, err := joblog.New(b).Read(k.Context(), job)
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -99,4 +102,30 @@ func (k *Kit) EventNames(b *bus.Bus, job string) []event.Name {
 		names[i] = r.Event.Name()
 	}
 	return names
+}
+
+// Receive begins a job: it appends received to the job's log, and returns the job's id.
+func (k *Kit) Receive(b *bus.Bus) string {
+	k.t.Helper()
+	job := k.NewJob()
+	if _, err := joblog.New(b).Append(k.Context(), event.Received{JobID: job}, 0); err != nil {
+		k.t.Fatal(err)
+	}
+	return job
+}
+
+// Start runs a component until the test ends or stop is called. It must return without an error.
+func (k *Kit) Start(run func(context.Context) error) (stop func()) {
+	k.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(k.t.Context())) // that of the test ends before its cleanup
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			k.t.Errorf("the component ended with %v", err)
+		}
+	})
+	k.t.Cleanup(stop)
+	return stop
 }

@@ -18,6 +18,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 )
 
@@ -151,7 +152,7 @@ func TestWhatIsGivenUpIsAsTheDocumentHasIt(t *testing.T) {
 		})
 	}()
 	id := k.NewJob()
-	seq, err := b.Append(k.Context(), event.Received{JobID: id, TokenID: 1, MediaType: "audio/wav"}, 0)
+	seq, err := joblog.New(b).Append(k.Context(), event.Received{JobID: id, TokenID: 1, MediaType: "audio/wav"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,13 +14,16 @@ import (
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
+	"sori.internal/shared/coordination"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
+	"sori.internal/shared/staging"
 )
 
 // Name is the service's name, in logs and in ce-source.
@@ -75,13 +78,13 @@ func newService(d dependencies) *service {
 	client := s.analyzerClient()
 	s.metrics.Gauge("sori_analysis_breaker_open", "1 while the circuit breaker is open or half-open", client.BreakerOpen)
 	deps := analysis.Dependencies{
-		Jobs: d.events, Progress: d.events, Staging: d.events,
+		Jobs: joblog.New(d.events), Progress: d.events, Staging: staging.New(d.events),
 		Links:    objects.New(d.s3, d.cfg.Objects, d.cfg.URLStyle, d.cfg.URLValid),
 		Analyzer: client, Signer: analysis.NewSigner(&d.cfg.Webhook, d.cfg.WebhookSecret.Reveal()),
-		StatusSeen: d.events.Mark("ANALYSIS_STATUS", d.cfg.StatusURL.Key()),
+		StatusSeen: coordination.NewFlag(d.events, "ANALYSIS_STATUS", d.cfg.StatusURL.Key()),
 	}
 	if d.cfg.MaxRunning > 0 {
-		deps.Slots = d.events.Slots("ANALYSIS_SLOTS", d.cfg.MaxRunning)
+		deps.Slots = coordination.NewSlots(d.events, "ANALYSIS_SLOTS", d.cfg.MaxRunning)
 	}
 	s.core = analysis.New(deps, analysis.Options{MaxAttempts: d.cfg.MaxAttempts, PollInterval: d.cfg.PollInterval})
 	return s

@@ -332,7 +332,7 @@ func TestAReplayPublishesNoWaiting(t *testing.T) {
 	env.run(nil)
 	job := env.store().JobID
 	env.waiting(job)
-	log, err := env.bus.Log(env.Context(), job)
+	log, err := env.jobs.Read(env.Context(), job)
 	must(t, err)
 	for range 3 {
 		if err := env.bus.Replay(env.Context(), app.Name+"-stored", log[1].Seq); err == nil {

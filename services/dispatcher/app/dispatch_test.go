@@ -27,9 +27,9 @@ func TestARequestHasTheFieldsAndHeadersOfTheContract(t *testing.T) {
 	s.TextGridURL, s.PitchURL = "s3://"+env.bucket+"/ref/7 소리.TextGrid", "ref/7.json"
 	const parent = "0af7651916cd43dd8448eb211c80319c"
 	ctx := trace.Continue(env.Context(), "00-"+parent+"-b7ad6b7169203331-01")
-	log, err := env.bus.Log(ctx, s.JobID)
+	log, err := env.jobs.Read(ctx, s.JobID)
 	must(t, err)
-	_, err = env.bus.Append(ctx, s, log.Seq())
+	_, err = env.jobs.Append(ctx, s, log.Seq())
 	must(t, err)
 	env.run(nil)
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)

@@ -19,7 +19,7 @@ func large(env *env) string { return `{"f0":"` + strings.Repeat("x", int(env.bus
 
 func (env *env) entries() []string {
 	env.t.Helper()
-	staged, err := env.bus.StagedEntries(env.Context())
+	staged, err := env.staging.Entries(env.Context())
 	must(env.t, err)
 	return slices.Sorted(maps.Keys(staged))
 }
@@ -34,7 +34,7 @@ func (env *env) resultOf(job string) string {
 	if len(c.Result) > 0 {
 		env.t.Error("the event has the result and a reference")
 	}
-	body, err := env.bus.OpenStaged(env.Context(), event.Staged{Entry: c.ResultEntry, Chunks: c.ResultChunks})
+	body, err := env.staging.Open(env.Context(), event.Staged{Entry: c.ResultEntry, Chunks: c.ResultChunks})
 	must(env.t, err)
 	raw, err := io.ReadAll(body)
 	must(env.t, err)

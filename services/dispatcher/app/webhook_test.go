@@ -338,7 +338,7 @@ func TestConcurrentCallbacksAndACancellationAppendOneTerminalEvent(t *testing.T)
 			})
 		}
 		wg.Go(func() {
-			_, err := env.bus.Decide(t.Context(), job, nil, func(log event.Log) (event.Event, error) {
+			_, err := env.jobs.Update(t.Context(), job, nil, func(log event.Log) (event.Event, error) {
 				if _, ended := log.Terminal(); ended {
 					return nil, nil
 				}

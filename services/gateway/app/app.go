@@ -11,9 +11,11 @@ import (
 	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/staging"
 )
 
 // Name is the name of the service, in logs and in ce-source.
@@ -39,9 +41,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	defer lifecycle.Closing(&err, conns)
 
 	ready := health.New(map[string]health.Check{"bus": conns.events.Ready, "database": postgres.Ping(conns.db)})
-	usage := conns.events.Levels(event.Jobs(), event.Staging())
+	usage := conns.events.NewUsage(event.Jobs(), event.Staging())
 	uploads := upload.New(upload.Dependencies{
-		Tokens: conns.store, Staging: conns.events, JobLog: conns.events, Claims: conns.store, Usage: usage,
+		Tokens: conns.store, Staging: staging.New(conns.events), JobLog: joblog.New(conns.events), Claims: conns.store, Usage: usage,
 	}, cfg.uploadLimits())
 	server, err := newServer(serverDependencies{ //nolint:contextcheck // each request has a context of its own
 		cfg: &cfg, conns: conns, uploads: uploads, health: ready, metrics: newMetrics(uploads, usage), log: log,

@@ -24,11 +24,13 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/staging"
 )
 
 // Name is the service's name, in logs and in ce-source.
@@ -109,8 +111,9 @@ type core struct {
 
 func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 	rows, updates := store.New(c.db), live.New(c.events, log)
-	projector := projection.New(projection.Dependencies{Rows: rows, Staging: c.events, Logs: c.events, Notifier: updates})
-	decider := command.NewDecider(c.events, projector)
+	jobs := joblog.New(c.events)
+	projector := projection.New(projection.Dependencies{Rows: rows, Staging: staging.New(c.events), Logs: jobs, Notifier: updates})
+	decider := command.NewDecider(jobs, projector)
 	eraser := command.NewEraser(decider, rows)
 	reader := query.NewReader(rows, updates)
 	hub := watch.NewHub(updates, reader)

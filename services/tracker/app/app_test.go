@@ -18,6 +18,8 @@ import (
 	"sori.internal/services/tracker/app"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/testkit/contract"
 )
@@ -26,10 +28,12 @@ import (
 // What the tracker answers is held to the document of the API that it is a part of.
 type env struct {
 	*testkit.Kit
-	t    testing.TB
-	bus  *bus.Bus
-	url  string
-	http *contract.Transport
+	t       testing.TB
+	bus     *bus.Bus
+	jobs    *joblog.Store
+	staging *staging.Store
+	url     string
+	http    *contract.Transport
 }
 
 // document is that of the API. It is read, not imported: clients have no more.
@@ -53,8 +57,9 @@ func newEnv(t testing.TB, kit *testkit.Kit) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := kit.Bus("test", event.Jobs(), event.Dead(), event.Staging())
 	return &env{
-		Kit: kit, t: t, bus: kit.Bus("test", event.Jobs(), event.Dead(), event.Staging()),
+		Kit: kit, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b),
 		http: &contract.Transport{
 			Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
 			Exempt: func(r *http.Response) bool { return "http://"+r.Request.URL.Host == kit.Settings(nil)["S3_ENDPOINT"] },
@@ -113,12 +118,12 @@ func (c *env) job() *testJob {
 func (l *testJob) publish(e event.Event) {
 	l.t.Helper()
 	if e.Name().Progress() {
-		if err := l.bus.Tell(l.Context(), e); err != nil {
+		if err := l.bus.Publish(l.Context(), e); err != nil {
 			l.t.Fatal(err)
 		}
 		return
 	}
-	seq, err := l.bus.Append(l.Context(), e, l.seq)
+	seq, err := l.jobs.Append(l.Context(), e, l.seq)
 	if err != nil {
 		l.t.Fatal(err)
 	}

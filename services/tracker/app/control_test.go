@@ -84,7 +84,7 @@ func TestAFailedJobIsRetriedAsItsNextAttempt(t *testing.T) {
 		t.Errorf("a new stream begins with %s", f.data)
 	}
 	j.asks("retry", http.StatusConflict, `"current_status":"processing"`)
-	log, err := c.bus.Log(c.Context(), j.id)
+	log, err := c.jobs.Read(c.Context(), j.id)
 	if err != nil || log.Attempt() != 2 {
 		t.Fatalf("%v, attempt %d", err, log.Attempt())
 	}
@@ -106,7 +106,7 @@ func TestEveryFailureAfterARetryIsAnEventOfItsOwn(t *testing.T) {
 	for attempt := range 4 {
 		j.publish(event.Failed{JobID: j.id, Attempt: attempt, Code: "analysis-failed", Detail: fmt.Sprint(attempt), Retryable: true})
 		j.asks("retry", http.StatusAccepted, isProcessing)
-		log, err := c.bus.Log(c.Context(), j.id)
+		log, err := c.jobs.Read(c.Context(), j.id)
 		if err != nil || log.Attempt() != attempt+1 {
 			t.Fatalf("%v, attempt %d", err, log.Attempt())
 		}
@@ -233,7 +233,7 @@ func TestOneOfACompletionAndACancellationWins(t *testing.T) {
 			wg.Go(func() { answers[i] = c.request(http.MethodPost, urls[i%2]+"/jobs/"+j.id+"/cancel", nil) })
 		}
 		wg.Go(func() {
-			_, err := c.bus.Decide(c.Context(), j.id, nil, func(log event.Log) (event.Event, error) {
+			_, err := c.jobs.Update(c.Context(), j.id, nil, func(log event.Log) (event.Event, error) {
 				if _, ended := log.Terminal(); ended {
 					return nil, nil
 				}
@@ -278,7 +278,7 @@ func TestManyRetriesAtOnceMakeOneAttempt(t *testing.T) {
 	if statuses[0] != http.StatusAccepted || statuses[1] != http.StatusConflict {
 		t.Errorf("answers %v", statuses)
 	}
-	log, err := c.bus.Log(c.Context(), j.id)
+	log, err := c.jobs.Read(c.Context(), j.id)
 	if err != nil || log.Attempt() != 2 {
 		t.Errorf("%v, attempt %d", err, log.Attempt())
 	}

@@ -66,9 +66,9 @@ func (l *testJob) untilErased() {
 // forget removes what was said of a job, as the uploader does.
 func (l *testJob) forget() {
 	l.t.Helper()
-	log, err := l.bus.Log(l.Context(), l.id)
+	log, err := l.jobs.Read(l.Context(), l.id)
 	if err == nil {
-		err = l.bus.Forget(l.Context(), l.id, log.Seq())
+		err = l.jobs.Purge(l.Context(), l.id, log.Seq())
 	}
 	if err != nil {
 		l.t.Fatal(err)
@@ -89,7 +89,7 @@ func (c *env) finished(token int64) *testJob {
 // deleted says that a token is deleted.
 func (c *env) deleted(token int64) {
 	c.t.Helper()
-	if err := c.bus.Tell(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
+	if err := c.bus.Publish(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -231,11 +231,11 @@ func TestEveryJobOfADeletedTokenIsErased(t *testing.T) {
 		var wg sync.WaitGroup
 		for i, j := range jobs {
 			wg.Go(func() {
-				if _, err := c.bus.Append(c.Context(), event.Received{JobID: j.id, TokenID: token}, 0); err != nil {
+				if _, err := c.jobs.Append(c.Context(), event.Received{JobID: j.id, TokenID: token}, 0); err != nil {
 					t.Error(err)
 				}
 				if i == len(jobs)/2 {
-					if err := c.bus.Tell(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
+					if err := c.bus.Publish(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -329,7 +329,7 @@ func TestOneOfManyErasuresWins(t *testing.T) {
 			wg.Go(func() { statuses[i] = c.request(http.MethodDelete, urls[i%2]+"/jobs/"+j.id, nil).status })
 		}
 		wg.Go(func() {
-			_, err := c.bus.Decide(c.Context(), j.id, nil, func(log event.Log) (event.Event, error) {
+			_, err := c.jobs.Update(c.Context(), j.id, nil, func(log event.Log) (event.Event, error) {
 				if _, ended := log.Terminal(); ended {
 					return nil, nil
 				}

@@ -75,8 +75,8 @@ func TestAnUploadThatIsErasedBeforeItIsCopiedLeavesNothing(t *testing.T) {
 	e := env.stage(wav(1 << 20))
 	entry, err := event.UploadEntry(e.JobID)
 	must(t, err)
-	must(t, env.bus.Unstage(env.Context(), e.JobID))
-	_, err = env.bus.Stage(env.Context(), entry, bytes.NewReader(wav(1<<20)))
+	must(t, env.staging.Delete(env.Context(), e.JobID))
+	_, err = env.staging.Put(env.Context(), entry, bytes.NewReader(wav(1<<20)))
 	must(t, err)
 	e.Entry = entry
 	env.accept(e)

@@ -74,7 +74,7 @@ func TestAnS3ServerThatStallsBlocksNoCopyForLong(t *testing.T) {
 	<-held
 	for _, e := range jobs { // of which one is copied at a time
 		testkit.Eventually(t, func() error {
-			m, err := env.bus.Last(env.Context(), event.Jobs(), event.Subject(event.Uploading{JobID: e.JobID}))
+			m, err := env.bus.Stream(event.Jobs()).Last(env.Context(), event.Subject(event.Uploading{JobID: e.JobID}))
 			if err == nil && m == nil {
 				err = fmt.Errorf("no replica copies job %s", e.JobID)
 			}

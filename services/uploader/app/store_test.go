@@ -147,7 +147,7 @@ func TestACrashBetweenTheObjectAndItsEventIsRecovered(t *testing.T) {
 		ContentType: e.MediaType, UserMetadata: map[string]string{"Sha256": e.SHA256},
 	})
 	must(t, err)
-	must(t, env.bus.Unstage(env.Context(), e.JobID))
+	must(t, env.staging.Delete(env.Context(), e.JobID))
 	env.accept(e)
 	env.run(nil)
 	stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
@@ -168,7 +168,7 @@ func TestBytesThatAreNeitherStagedNorStoredFailTheJob(t *testing.T) {
 			must(env.t, err)
 		},
 		"a chunk in the middle is missing": func(env *env, e event.Received) {
-			_, err := env.bus.Stage(env.Context(), e.JobID, bytes.NewReader(random(300<<10)))
+			_, err := env.staging.Put(env.Context(), e.JobID, bytes.NewReader(random(300<<10)))
 			must(env.t, err)
 		},
 	} {
@@ -176,7 +176,7 @@ func TestBytesThatAreNeitherStagedNorStoredFailTheJob(t *testing.T) {
 			t.Parallel()
 			env := newEnv(t)
 			e := env.stage(random(1 << 20))
-			must(t, env.bus.Unstage(env.Context(), e.JobID))
+			must(t, env.staging.Delete(env.Context(), e.JobID))
 			spoil(env, e)
 			env.accept(e)
 			env.run(nil)
@@ -229,7 +229,7 @@ func TestAnEventThatCannotBeReadFailsItsJobAndBecomesADeadLetter(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	job := env.NewJob()
-	_, err := env.bus.Stage(env.Context(), job, strings.NewReader("x"))
+	_, err := env.staging.Put(env.Context(), job, strings.NewReader("x"))
 	must(t, err)
 	_, err = env.JetStream().PublishMsg(env.Context(), &nats.Msg{
 		Subject: env.Namespace().Subject(event.SubjectOf(job, event.NameReceived)), Data: []byte("\xff{"),

@@ -55,7 +55,7 @@ func (d *Dispatcher) takeSlot(ctx context.Context, job string) error {
 
 // slotDone reports whether the job that holds a slot needs it no more.
 func (d *Dispatcher) slotDone(ctx context.Context, job string) (bool, error) {
-	log, err := d.Jobs.Log(ctx, job)
+	log, err := d.Jobs.Read(ctx, job)
 	return !active(log), err
 }
 

@@ -110,7 +110,7 @@ func (c *Core) claim(ctx context.Context, key Key, received event.Received) (Cla
 // takeOver takes over the job of an upload that died. It reads the log first: the upload may have
 // died between the event and its answer.
 func (c *Core) takeOver(ctx context.Context, claim Claim, received event.Received) (Claim, event.Received, error) {
-	log, err := c.jobLog.Log(ctx, claim.Job)
+	log, err := c.jobLog.Read(ctx, claim.Job)
 	if err != nil {
 		return claim, received, fmt.Errorf("take over job %s: %w", claim.Job, err)
 	}
@@ -145,7 +145,7 @@ func (c *Core) beginClaimed(
 	}
 	// The event of a job has the same id from every upload, and NATS drops a duplicate. So the
 	// stored event may be that of another upload.
-	log, err := c.jobLog.Log(ctx, claim.Job)
+	log, err := c.jobLog.Read(ctx, claim.Job)
 	if err != nil {
 		return stored, true, fmt.Errorf("confirm job %s: %w", claim.Job, err)
 	}

@@ -155,7 +155,7 @@ func TestAJobThatCannotBeEndedDoesNotDelayTheOthers(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	ids := []string{e.dispatched(1), e.dispatched(1), e.dispatched(1)}
-	s := e.sweeper(command.NewDecider(brokenLog{e.bus, ids[0]}, e.projector))
+	s := e.sweeper(command.NewDecider(brokenLog{e.jobs, ids[0]}, e.projector))
 	if err := s.Sweep(e.Context(), time.Now().Add(10*time.Minute)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
@@ -181,7 +181,7 @@ func TestConcurrentSweepsAndACompletionAppendOneTerminalEvent(t *testing.T) {
 			})
 		}
 		wg.Go(func() {
-			_, err := e.bus.Decide(e.Context(), id, nil, func(log event.Log) (event.Event, error) {
+			_, err := e.jobs.Update(e.Context(), id, nil, func(log event.Log) (event.Event, error) {
 				if _, ended := log.Terminal(); ended {
 					return nil, nil
 				}

@@ -15,22 +15,27 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 )
 
 // env is what the core works with, all of it real.
 type env struct {
 	*testkit.Kit
-	t      *testing.T
-	bus    *bus.Bus
-	bucket *objects.Bucket
+	t       *testing.T
+	bus     *bus.Bus
+	jobs    *joblog.Store
+	staging *staging.Store
+	bucket  *objects.Bucket
 }
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, name := k.Bucket()
-	return &env{Kit: k, t: t, bus: k.Bus("uploader", event.Jobs(), event.Staging()), bucket: objects.New(client, name)}
+	b := k.Bus("uploader", event.Jobs(), event.Staging())
+	return &env{Kit: k, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b), bucket: objects.New(client, name)}
 }
 
 func must(t *testing.T, err error) {
@@ -52,7 +57,7 @@ func (env *env) uploadTo(entry, job string, size int) event.Received {
 	body := bytes.Repeat([]byte("sori"), size/4)
 	sum := sha256.Sum256(body)
 	e := event.Received{JobID: job, Entry: entry, FileName: "a.wav", MediaType: "audio/wav", SHA256: hex.EncodeToString(sum[:])}
-	staged, err := env.bus.Stage(env.Context(), e.Staged().Entry, bytes.NewReader(body))
+	staged, err := env.staging.Put(env.Context(), e.Staged().Entry, bytes.NewReader(body))
 	must(env.t, err)
 	e.Size, e.Chunks = staged.Size, staged.Chunks
 	env.append(e)
@@ -61,12 +66,12 @@ func (env *env) uploadTo(entry, job string, size int) event.Received {
 
 // uploader makes an Uploader.
 func (env *env) uploader(bucket upload.Objects) *upload.Uploader {
-	return upload.New(upload.Dependencies{Jobs: env.bus, Progress: env.bus, Staging: env.bus, Objects: bucket})
+	return upload.New(upload.Dependencies{Jobs: env.jobs, Progress: env.bus, Staging: env.staging, Objects: bucket})
 }
 
 func (env *env) append(e event.Event) {
 	env.t.Helper()
-	_, err := env.bus.Decide(env.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
+	_, err := env.jobs.Update(env.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
 	must(env.t, err)
 }
 
@@ -80,7 +85,7 @@ func (env *env) checkEnd(e event.Received, object bool, names ...event.Name) {
 	if err != nil || found != object {
 		env.t.Errorf("object: %v %v, want %v", found, err, object)
 	}
-	entries, err := env.bus.StagedEntries(env.Context())
+	entries, err := env.staging.Entries(env.Context())
 	if err != nil || len(entries) > 0 {
 		env.t.Errorf("staged: %v %v", entries, err)
 	}
@@ -158,18 +163,18 @@ func TestACrashAfterTheObjectIsFinishedByTheNextDelivery(t *testing.T) {
 	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 }
 
-// failingStaging fails to unstage once.
+// failingStaging fails once to delete an entry.
 type failingStaging struct {
 	upload.Staging
 	err *error
 }
 
-func (s failingStaging) Unstage(ctx context.Context, entry string) error {
+func (s failingStaging) Delete(ctx context.Context, entry string) error {
 	if err := *s.err; err != nil {
 		*s.err = nil
 		return err
 	}
-	return s.Staging.Unstage(ctx, entry)
+	return s.Staging.Delete(ctx, entry)
 }
 
 func TestACrashBeforeTheCleanUpIsFinishedByTheNextDelivery(t *testing.T) {
@@ -178,7 +183,7 @@ func TestACrashBeforeTheCleanUpIsFinishedByTheNextDelivery(t *testing.T) {
 	e := env.upload(1 << 20)
 	crash := fault.Unreachable("message bus", nil)
 	var err error = crash
-	uploader := upload.New(upload.Dependencies{Jobs: env.bus, Progress: env.bus, Staging: failingStaging{env.bus, &err}, Objects: env.bucket})
+	uploader := upload.New(upload.Dependencies{Jobs: env.jobs, Progress: env.bus, Staging: failingStaging{env.staging, &err}, Objects: env.bucket})
 	if err := uploader.HandleReceived(env.Context(), e); !errors.Is(err, crash) {
 		t.Fatal(err)
 	}

@@ -1,21 +1,31 @@
-package bus_test
+package joblog_test
 
 import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/testkit"
 )
 
-func TestAnEventThatCannotBeReadStandsInItsLogAndCanBeFollowed(t *testing.T) {
+func TestALogWhoseStreamDoesNotAnswerIsUnavailable(t *testing.T) {
 	t.Parallel()
-	k, b := open(t)
-	job := newJob(t)
+	k := testkit.New(t)
+	if log, err := joblog.New(k.Bus("tester")).Read(k.Context(), k.NewJob()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v %v", log, err)
+	}
+}
+
+func TestAnUnreadableEventIsPartOfItsLogAndCanBeFollowed(t *testing.T) {
+	t.Parallel()
+	k, _, logs := open(t)
+	job := k.NewJob()
 	for _, subject := range []string{event.SubjectOf(job, event.NameReceived), event.SubjectOf(job, "invented")} {
 		_, err := k.JetStream().PublishMsg(k.Context(), &nats.Msg{Subject: k.Namespace().Subject(subject), Data: []byte("\xff")})
 		must(t, err)
-		log, err := b.Log(k.Context(), job)
+		log, err := logs.Read(k.Context(), job)
 		if err != nil || len(log) == 0 || log[len(log)-1].Event != (event.Unreadable{JobID: job, Of: log[len(log)-1].Event.Name()}) {
 			t.Fatalf("%+v %v", log, err)
 		}
@@ -23,7 +33,7 @@ func TestAnEventThatCannotBeReadStandsInItsLogAndCanBeFollowed(t *testing.T) {
 			t.Error("it ends the job")
 		}
 	}
-	log, err := b.Decide(k.Context(), job, nil, func(event.Log) (event.Event, error) {
+	log, err := logs.Update(k.Context(), job, nil, func(event.Log) (event.Event, error) {
 		return event.Failed{JobID: job, Code: "unreadable-event"}, nil
 	})
 	must(t, err)
