@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/joblog"
 )
 
-// NewJob makes a job id.
+// NewJob returns a new job id.
 func (k *Kit) NewJob() string {
 	k.t.Helper()
 	id, err := event.NewJobID()
@@ -23,7 +23,7 @@ func (k *Kit) NewJob() string {
 	return id
 }
 
-// Settled waits until a consumer of the jobs' log has nothing left to do.
+// Settled waits until a consumer of the stream of jobs has settled every event.
 func (k *Kit) Settled(consumer string) {
 	k.t.Helper()
 	js, ctx := k.JetStream(), k.Context()
@@ -37,16 +37,16 @@ func (k *Kit) Settled(consumer string) {
 		case err != nil:
 			return err
 		case info.NumWaiting == 0 && info.Delivered.Consumer == 0:
-			// The server tells of a consumer before it has counted what the consumer is to get.
-			return fmt.Errorf("nobody has asked %s for an event yet", consumer)
+			// The server reports a consumer before it has counted the events for it.
+			return fmt.Errorf("nobody has pulled events for %s yet", consumer)
 		case info.NumAckPending > 0 || info.NumPending > 0:
-			return fmt.Errorf("%s has %d events to come and %d in hand", consumer, info.NumPending, info.NumAckPending)
+			return fmt.Errorf("%s has %d events pending and %d not settled", consumer, info.NumPending, info.NumAckPending)
 		}
 		return nil
 	})
 }
 
-// Messages returns the messages of a stream, in the order that they came in.
+// Messages returns the messages of a stream, oldest first.
 func (k *Kit) Messages(s event.Stream) []*jetstream.RawStreamMsg {
 	k.t.Helper()
 	ctx := k.Context()
