@@ -108,7 +108,7 @@ func TestABatchThatIsDelayedIsLoggedOnce(t *testing.T) {
 	var failures atomic.Int64
 	k.Start(func(ctx context.Context) error {
 		return b.ConsumeBatches(ctx, bus.Batches{
-			Consumer: consumer("told", nil), Size: 64,
+			Consumer: consumer("delayed", nil), Size: 64,
 			Handle: func(context.Context, []bus.Delivery) error {
 				if failures.Add(1) <= 3 {
 					return fault.Unreachable("database", nil)
@@ -117,7 +117,7 @@ func TestABatchThatIsDelayedIsLoggedOnce(t *testing.T) {
 			},
 		})
 	})
-	k.Settled("told")
+	k.Settled("delayed")
 	logged := k.Logged()
 	if n := strings.Count(logged, "batch delayed"); n != 3 {
 		t.Errorf("%d batches were delayed", n)

@@ -7,7 +7,7 @@ import (
 )
 
 // probeEntry names no entry of staging.
-const probeEntry = "nobodys"
+const probeEntry = "probe"
 
 // Ready is a readiness check: the leader of the stream of jobs must respond, and the leader of
 // staging must accept changes.

@@ -70,17 +70,17 @@ func TestAReplayHandlesAnEventAgainAsTheLogHoldsIt(t *testing.T) {
 func TestAReplayThatFailsReturnsTheErrorAndSettlesNothing(t *testing.T) {
 	t.Parallel()
 	k, b, dead := open(t)
-	gaveUp := make(chan string, 10)
+	rejections := make(chan string, 10)
 	answers := make(chan error, 10)
 	k.Start(func(ctx context.Context) error {
 		c := consumer("rejecting", func(context.Context, bus.Delivery) error { return <-answers })
-		c.OnDeadLetter = func(_ context.Context, d bus.Delivery, _ *fault.Error) error { gaveUp <- d.Job; return nil }
+		c.OnDeadLetter = func(_ context.Context, d bus.Delivery, _ *fault.Error) error { rejections <- d.Job; return nil }
 		return b.Consume(ctx, c)
 	})
 	answers <- fault.New(fault.Invalid, "data-refused", "")
 	job := k.Receive(b)
 	k.Settled("rejecting")
-	<-gaveUp
+	<-rejections
 	for _, kind := range fault.Kinds() {
 		answers <- fault.Wrap(kind, "still-refused", "It cannot be stored.", errors.New("hunter2"))
 		f := fault.As(b.Replay(k.Context(), "rejecting", 1))
@@ -93,8 +93,8 @@ func TestAReplayThatFailsReturnsTheErrorAndSettlesNothing(t *testing.T) {
 		t.Errorf("a defect came as %+v", f)
 	}
 	letters, err := dead.List(k.Context(), "rejecting")
-	if err != nil || len(letters) != 1 || len(gaveUp) != 0 || len(answers) != 0 {
-		t.Errorf("letters %+v, %v; given up again %d times", letters, err, len(gaveUp))
+	if err != nil || len(letters) != 1 || len(rejections) != 0 || len(answers) != 0 {
+		t.Errorf("letters %+v, %v; rejected again %d times", letters, err, len(rejections))
 	}
 	if names := k.EventNames(b, job); len(names) != 1 {
 		t.Errorf("names %v", names)

@@ -33,7 +33,7 @@ type Health struct {
 	mu      sync.Mutex
 	last    map[string]string
 	at      time.Time
-	pending map[string]chan error // checks that were begun and have not been heard of
+	pending map[string]chan error // checks that have begun and not ended
 }
 
 // New makes the health of a process that is starting, with the checks of its dependencies by their
