@@ -1,35 +1,30 @@
 package joblog_test
 
 import (
-	"context"
 	"fmt"
 
 	"sori.internal/shared/event"
-	"sori.internal/shared/joblog"
 )
 
-// cancelJob appends canceled to a job's log, unless the job has ended.
-func cancelJob(ctx context.Context, logs *joblog.Store, job string) error {
-	_, err := logs.Update(ctx, job, nil, cancelRule)
-	return err
-}
-
-// What Update appends is decided by a function of the log. It is called again with the newer log if
-// another writer was first.
+// Update appends the event that a function of the log returns:
+//
+//	log, err := logs.Update(ctx, job, nil, cancel)
+//
+// The function is called again with the newer log if another writer was first.
 func Example() {
 	received := event.Log{{Event: event.Received{JobID: "7"}, Seq: 10}}
-	e, _ := cancelRule(received)
+	e, _ := cancel(received)
 	fmt.Println(e.Name(), "expects the sequence", received.Seq())
 	completed := append(received, event.Record{Event: event.Completed{JobID: "7", Attempt: 1}, Seq: 14})
-	e, _ = cancelRule(completed)
+	e, _ = cancel(completed)
 	fmt.Println("after the end:", e)
 	// Output:
 	// canceled expects the sequence 10
 	// after the end: <nil>
 }
 
-// cancelRule cancels a job that has not ended.
-func cancelRule(log event.Log) (event.Event, error) {
+// cancel cancels a job that has not ended.
+func cancel(log event.Log) (event.Event, error) {
 	if _, ended := log.Terminal(); ended || len(log) == 0 {
 		return nil, nil
 	}
