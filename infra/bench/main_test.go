@@ -7,10 +7,10 @@ import (
 	"testing"
 
 	"sori.internal/infra/bench/internal/report"
-	"sori.internal/infra/internal/stack/stacktest"
+	"sori.internal/infra/internal/stack"
 )
 
-func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 
 func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	t.Parallel()

@@ -11,10 +11,9 @@ import (
 	"sori.internal/infra/chaos/internal/plan"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/stack/stacktest"
 )
 
-func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 
 // The short plan: every kind of fault once, while few customers come.
 func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/stack/loopback"
+	"sori.internal/infra/internal/stack/proc"
 	"sori.internal/shared/lifecycle"
 )
 
@@ -48,14 +48,14 @@ func (o options) gatewayAddr() (string, error) {
 	switch {
 	case o.port == 0:
 		return "", nil
-	case o.port > 0 && loopback.Taken(o.port):
+	case o.port > 0 && proc.PortTaken(o.port):
 		return "", fmt.Errorf("port %d is taken: choose another with -port", o.port)
 	case o.port > 0:
-		return loopback.Address(o.port), nil
-	case loopback.Taken(usualPort):
+		return proc.Address(o.port), nil
+	case proc.PortTaken(usualPort):
 		return "", nil
 	default:
-		return loopback.Address(usualPort), nil
+		return proc.Address(usualPort), nil
 	}
 }
 

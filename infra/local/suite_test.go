@@ -10,13 +10,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/stack/natsd"
+	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // Tests of many packages make and remove their streams at the same time.
 func TestAStreamCanBeMadeWhileOthersAreRemoved(t *testing.T) {
 	t.Parallel()
-	server, err := natsd.Start(t.Context(), natsd.Options{Dir: t.TempDir(), Log: zerolog.Nop()})
+	server, err := stack.StartNATS(t.Context(), proc.Port{}, stack.NATSSettings{Dir: t.TempDir()}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ import (
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
-	"sori.internal/infra/internal/stack/loopback"
+	"sori.internal/infra/internal/stack/proc"
 	gateway "sori.internal/services/gateway/app"
 	tracker "sori.internal/services/tracker/app"
 	"sori.internal/shared/lifecycle"
@@ -59,7 +59,7 @@ func pgbouncer(t *testing.T, server, databases string, settings ...string) strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports, err := loopback.Several(1)
+	ports, err := proc.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func pgbouncer(t *testing.T, server, databases string, settings ...string) strin
 		args = []string{"-u", "nobody", file} // it refuses to run as root
 	}
 	runs(t, exec.Command("pgbouncer", args...))
-	u.Host = loopback.Address(ports[0])
+	u.Host = proc.Address(ports[0])
 	testkit.Eventually(t, func() error {
 		c, err := net.Dial("tcp", u.Host)
 		if err == nil {

@@ -21,7 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"sori.internal/infra/internal/stack/flock"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // ErrNoNPM says that there is nothing to build with.
@@ -65,7 +65,7 @@ func Build(ctx context.Context, sources, dir string) error {
 	if _, err := exec.LookPath("npm"); err != nil {
 		return ErrNoNPM
 	}
-	lock, err := flock.Wait(ctx, filepath.Join(sources, lockFile), lockPatience)
+	lock, err := proc.WaitForLock(ctx, filepath.Join(sources, lockFile), lockPatience)
 	if err != nil {
 		return fmt.Errorf("build the console: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"sori.internal/infra/internal/stack/flock"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // BuildOptions say how to build.
@@ -64,7 +64,7 @@ func buildOnce(ctx context.Context, dir string, opts BuildOptions) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	lock, err := flock.Wait(ctx, filepath.Join(dir, "lock"), othersBuild)
+	lock, err := proc.WaitForLock(ctx, filepath.Join(dir, "lock"), othersBuild)
 	if err != nil {
 		return fmt.Errorf("build: %w", err)
 	}

@@ -18,7 +18,6 @@ import (
 
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/stack/stacktest"
 )
 
 // parentVariable makes the test binary a parent to be killed: it holds the options of a fleet.
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 	if opts := os.Getenv(parentVariable); opts != "" {
 		os.Exit(parent(opts))
 	}
-	os.Exit(stacktest.Main(m))
+	os.Exit(stack.Main(m))
 }
 
 // parent runs a fleet, prints the numbers of its processes and waits to be killed.

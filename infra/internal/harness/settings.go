@@ -7,7 +7,7 @@ import (
 	"net"
 
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/stack/loopback"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // Bucket is where recordings lie.
@@ -63,9 +63,9 @@ func Reserve(ctx context.Context, copies map[string]int, given map[string]string
 
 // hold takes a free port out of those that no outgoing connection is given.
 func hold(ctx context.Context) (l net.Listener, err error) {
-	err = loopback.With(ctx, loopback.Port{}, func(port int) error {
+	err = proc.WithPort(ctx, proc.Port{}, func(port int) error {
 		var lc net.ListenConfig
-		l, err = lc.Listen(ctx, "tcp4", loopback.Address(port))
+		l, err = lc.Listen(ctx, "tcp4", proc.Address(port))
 		return err
 	})
 	return l, err

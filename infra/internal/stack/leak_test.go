@@ -23,7 +23,7 @@ func TestStopLeavesNoGoroutine(t *testing.T) { //nolint:paralleltest // see abov
 		}
 		for _, owner := range []string{"stack.(*Stack)", "infra/internal/stack/", "lib/pq"} {
 			for line := range strings.Lines(b.String()) {
-				here := strings.Contains(line, owner) && !strings.Contains(line, "stacktest.Main")
+				here := strings.Contains(line, owner) && !strings.Contains(line, "stack.Main")
 				if here && !strings.HasPrefix(line, "\t") { // a function, not a file
 					return false
 				}

@@ -10,7 +10,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/stack/stacktest"
 )
 
 // parentVariable makes the test binary a parent to be killed: it names the state folder.
@@ -20,7 +19,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(parentVariable); dir != "" {
 		os.Exit(parent(dir))
 	}
-	os.Exit(stacktest.Main(m))
+	os.Exit(stack.Main(m))
 }
 
 // hello is what a parent says when its stack is ready.

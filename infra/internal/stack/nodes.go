@@ -11,8 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
-	"sori.internal/infra/internal/stack/loopback"
-	"sori.internal/infra/internal/stack/natsd"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // Node is a server of the NATS cluster, counted from 0. JetStream knows it by the same name, and tells leaders by it.
@@ -29,10 +28,10 @@ func (s *Stack) startNodes(ctx context.Context) error {
 	}
 	var err error
 	for range placings {
-		if s.cluster, err = natsd.NewCluster(names...); err != nil {
+		if s.cluster, err = NewCluster(names...); err != nil {
 			return err
 		}
-		if err = s.tryNodes(ctx); !errors.Is(err, loopback.ErrTaken) {
+		if err = s.tryNodes(ctx); !errors.Is(err, proc.ErrPortTaken) {
 			return err
 		}
 	}
@@ -43,7 +42,7 @@ func (s *Stack) startNodes(ctx context.Context) error {
 func (s *Stack) tryNodes(ctx context.Context) error {
 	group, starting := errgroup.WithContext(ctx)
 	for _, m := range s.cluster {
-		group.Go(func() error { return s.start(starting, Part(m.Name), loopback.Port{Fixed: m.Port}) })
+		group.Go(func() error { return s.start(starting, Part(m.Name), proc.Port{Fixed: m.Port}) })
 	}
 	err := group.Wait()
 	if err == nil {
@@ -58,13 +57,13 @@ func (s *Stack) tryNodes(ctx context.Context) error {
 }
 
 // node finds the place of a part that is a server of the cluster.
-func (s *Stack) node(part Part) (natsd.Member, error) {
+func (s *Stack) node(part Part) (Member, error) {
 	for _, m := range s.cluster {
 		if m.Name == string(part) {
 			return m, nil
 		}
 	}
-	return natsd.Member{}, fmt.Errorf("no part %q", part)
+	return Member{}, fmt.Errorf("no part %q", part)
 }
 
 // store is where a server of the cluster keeps its data.
@@ -75,9 +74,7 @@ func (s *Stack) launchNode(ctx context.Context, part Part, log zerolog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	return natsd.Start(ctx, natsd.Options{
-		Dir: s.store(part), Member: m, Cluster: s.cluster, Log: log,
-	})
+	return StartNATS(ctx, proc.Port{}, NATSSettings{Dir: s.store(part), Member: m, Cluster: s.cluster}, log)
 }
 
 // AwaitNodes returns when every server of the cluster is current: as up to date as the others, in all that it has replicas of.

@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"sori.internal/infra/internal/stack/flock"
 	"sori.internal/infra/internal/stack/pg"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // Remove deletes a state folder and what it keeps elsewhere. A folder in use is refused, a missing one is no error.
@@ -20,7 +20,7 @@ func Remove(dir string) error {
 	if _, err = os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	lock, err := flock.Acquire(filepath.Join(dir, lockName))
+	lock, err := proc.AcquireLock(filepath.Join(dir, lockName))
 	if err != nil {
 		return fmt.Errorf("remove stack: %w", err)
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"sori.internal/infra/internal/stack/loopback"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // watch reports the end of a part unless it was asked for.
@@ -101,7 +101,7 @@ func (s *Stack) Restart(ctx context.Context, part Part) error {
 	if err := m.end(ctx); err != nil {
 		return fmt.Errorf("restart %s: %w", part, err)
 	}
-	if err := s.start(ctx, part, loopback.Port{Fixed: port}); err != nil {
+	if err := s.start(ctx, part, proc.Port{Fixed: port}); err != nil {
 		return fmt.Errorf("restart %s: %w", part, err)
 	}
 	return nil

@@ -6,7 +6,7 @@
 // the data, the passwords and, as long as nobody took them, the ports of the first.
 //
 // Some parts are this very program, executed again: a main that starts a stack calls parts.RunChild before anything else.
-// The tests have another program play them (package stacktest).
+// The tests have another program play them (Main).
 package stack
 
 import (
@@ -20,11 +20,8 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
-	"sori.internal/infra/internal/stack/flock"
-	"sori.internal/infra/internal/stack/loopback"
-	"sori.internal/infra/internal/stack/natsd"
 	"sori.internal/infra/internal/stack/pg"
-	"sori.internal/infra/internal/stack/s3d"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // Part names one of the dependencies.
@@ -86,9 +83,9 @@ type Stack struct {
 
 	opts    Options
 	keys    secrets
-	lock    *flock.Lock
+	lock    *proc.Lock
 	exited  chan error
-	cluster natsd.Cluster // empty with a single server
+	cluster Cluster // empty with a single server
 
 	mu    sync.Mutex // guards parts
 	parts map[Part]*member
@@ -106,7 +103,7 @@ type member struct {
 }
 
 // Start starts the parts side by side and returns when all answer. A folder that another process holds is refused with a
-// *flock.HeldError.
+// *proc.HeldError.
 func Start(ctx context.Context, opts Options) (*Stack, error) {
 	s := &Stack{opts: opts, exited: make(chan error, 16), parts: make(map[Part]*member)}
 	if err := s.open(); err != nil {
@@ -132,7 +129,7 @@ func (s *Stack) open() error {
 	if s.opts.Dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
-	if s.lock, err = flock.Acquire(filepath.Join(s.opts.Dir, lockName)); err != nil {
+	if s.lock, err = proc.AcquireLock(filepath.Join(s.opts.Dir, lockName)); err != nil {
 		return err
 	}
 	if s.keys, err = loadSecrets(s.opts.Dir); err != nil {
@@ -181,19 +178,19 @@ func (s *Stack) Parts() []Part {
 	return append(parts, S3, Postgres)
 }
 
-func (s *Stack) wish(part Part, last Ports) loopback.Port {
+func (s *Stack) wish(part Part, last Ports) proc.Port {
 	switch part {
 	case NATS:
-		return loopback.Port{Fixed: s.opts.Ports.NATS, Prefer: last.NATS}
+		return proc.Port{Fixed: s.opts.Ports.NATS, Prefer: last.NATS}
 	case S3:
-		return loopback.Port{Fixed: s.opts.Ports.S3, Prefer: last.S3}
+		return proc.Port{Fixed: s.opts.Ports.S3, Prefer: last.S3}
 	default:
-		return loopback.Port{Fixed: s.opts.Ports.Postgres, Prefer: last.Postgres}
+		return proc.Port{Fixed: s.opts.Ports.Postgres, Prefer: last.Postgres}
 	}
 }
 
 // start starts one part and watches it.
-func (s *Stack) start(ctx context.Context, part Part, port loopback.Port) error {
+func (s *Stack) start(ctx context.Context, part Part, port proc.Port) error {
 	log := s.opts.Log.With().Str("part", string(part)).Logger()
 	srv, err := s.launch(ctx, part, port, log)
 	if err != nil {
@@ -204,17 +201,14 @@ func (s *Stack) start(ctx context.Context, part Part, port loopback.Port) error 
 	return nil
 }
 
-func (s *Stack) launch(ctx context.Context, part Part, port loopback.Port, log zerolog.Logger) (server, error) {
+func (s *Stack) launch(ctx context.Context, part Part, port proc.Port, log zerolog.Logger) (server, error) {
 	switch part {
 	case NATS:
-		return natsd.Start(ctx, natsd.Options{
-			Dir: filepath.Join(s.opts.Dir, "nats"), Port: port, Log: log,
-		})
+		return StartNATS(ctx, port, NATSSettings{Dir: filepath.Join(s.opts.Dir, "nats")}, log)
 	case S3:
-		return s3d.Start(ctx, s3d.Options{
-			Dir: filepath.Join(s.opts.Dir, "s3"), Port: port,
-			AccessKey: s.keys.S3AccessKey, SecretKey: s.keys.S3SecretKey, Region: Region, Log: log,
-		})
+		return StartS3(ctx, port, S3Settings{
+			Dir: filepath.Join(s.opts.Dir, "s3"), AccessKey: s.keys.S3AccessKey, SecretKey: s.keys.S3SecretKey, Region: Region,
+		}, log)
 	case Postgres:
 		return pg.Start(ctx, pg.Options{
 			Dir: s.opts.Dir, Port: port, Fast: s.opts.Fast, Search: s.opts.PostgresSearch, Log: log,
@@ -228,9 +222,9 @@ func (s *Stack) launch(ctx context.Context, part Part, port loopback.Port, log z
 // describe tells how to reach a part. It is told once: a restarted part keeps its port.
 func (e *Endpoints) describe(srv server, keys secrets) {
 	switch p := srv.(type) {
-	case *natsd.Server:
+	case *NATSServer:
 		e.NATSURL = p.URL()
-	case *s3d.Server:
+	case *S3Server:
 		e.S3Endpoint, e.S3Region = p.Endpoint(), Region
 		e.S3AccessKey, e.S3SecretKey = keys.S3AccessKey, keys.S3SecretKey
 	case *pg.Server:

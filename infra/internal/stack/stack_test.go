@@ -18,9 +18,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/stack/flock"
-	"sori.internal/infra/internal/stack/loopback"
 	"sori.internal/infra/internal/stack/pg"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 func TestASecondStartFindsTheData(t *testing.T) {
@@ -101,7 +100,7 @@ func TestAHeldFolderIsRefused(t *testing.T) {
 	}
 	for _, d := range []string{dir, link} {
 		_, err := stack.Start(testContext(t), stack.Options{Dir: d, Log: zerolog.Nop()})
-		var held *flock.HeldError
+		var held *proc.HeldError
 		if !errors.As(err, &held) || held.PID != os.Getpid() {
 			t.Errorf("start in a held folder: %v, want one that names process %d", err, os.Getpid())
 		}
@@ -242,7 +241,7 @@ func TestAnImpatientStopIsStillComplete(t *testing.T) {
 
 func TestATakenPortIsRefusedAndNothingStaysBehind(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp4", loopback.Address(0))
+	l, err := net.Listen("tcp4", proc.Address(0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,8 +250,8 @@ func TestATakenPortIsRefusedAndNothingStaysBehind(t *testing.T) {
 	for _, ports := range []stack.Ports{{NATS: port}, {S3: port}, {Postgres: port}} {
 		dir := newDir(t)
 		_, err := stack.Start(testContext(t), stack.Options{Dir: dir, Ports: ports, Log: zerolog.Nop(), Fast: true})
-		if !errors.Is(err, loopback.ErrTaken) {
-			t.Errorf("start with %+v: %v, want %v", ports, err, loopback.ErrTaken)
+		if !errors.Is(err, proc.ErrPortTaken) {
+			t.Errorf("start with %+v: %v, want %v", ports, err, proc.ErrPortTaken)
 		}
 		if left := workingIn(t, dir); len(left) > 0 {
 			t.Errorf("processes left after a failed start: %v", left)

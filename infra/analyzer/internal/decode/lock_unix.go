@@ -4,19 +4,24 @@ package decode
 
 import (
 	"context"
+	"fmt"
 	"time"
 
-	"sori.internal/infra/internal/stack/flock"
+	"github.com/gofrs/flock"
 )
 
-// lockPatience is how long another process may take to build and compile.
-const lockPatience = 5 * time.Minute
+const (
+	lockPatience  = 5 * time.Minute // how long another process may take to build and compile
+	lockPollEvery = 10 * time.Millisecond
+)
 
 // lock takes a lock between processes.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	held, err := flock.Wait(ctx, path, lockPatience)
-	if err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	held := flock.New(path)
+	if _, err := held.TryLockContext(ctx, lockPollEvery); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return func() { _ = held.Release() }, nil // the kernel drops it with the process
+	return func() { _ = held.Unlock() }, nil // the kernel drops it with the process
 }

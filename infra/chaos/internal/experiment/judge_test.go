@@ -14,12 +14,11 @@ import (
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/stack/stacktest"
 	"sori.internal/shared/event"
 	"sori.internal/shared/joblog"
 )
 
-func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 
 // begin runs an experiment without faults, up to its judgement.
 func begin(t *testing.T) *Experiment {

@@ -17,7 +17,7 @@ import (
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
-	"sori.internal/infra/internal/stack/loopback"
+	"sori.internal/infra/internal/stack/proc"
 	dispatcher "sori.internal/services/dispatcher/app"
 	gateway "sori.internal/services/gateway/app"
 	tracker "sori.internal/services/tracker/app"
@@ -107,11 +107,11 @@ func front(t *testing.T, before func(http.Handler) http.Handler, server string) 
 // freeAddr is an address that no other test is given and no outgoing connection has.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ports, err := loopback.Several(1)
+	ports, err := proc.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return loopback.Address(ports[0])
+	return proc.Address(ports[0])
 }
 
 func startAnalyzer(t *testing.T, k *testkit.Kit, b analyzer.Behaviour) *analyzer.Server {

@@ -20,7 +20,6 @@ import (
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
-	"sori.internal/infra/internal/stack/stacktest"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -52,7 +51,7 @@ func run(m *testing.M) (code int, err error) {
 	if err := os.Setenv(programsVariable, dir); err != nil {
 		return 0, err
 	}
-	return stacktest.Main(m), nil
+	return stack.Main(m), nil
 }
 
 // SystemOptions are what differs from one replica of everything, on single servers.

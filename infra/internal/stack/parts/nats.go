@@ -10,12 +10,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/logger"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/stack/flock"
-	"sori.internal/infra/internal/stack/loopback"
-	"sori.internal/infra/internal/stack/natsd"
+	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // clusterName is the name of a server that stands alone, and of a cluster.
@@ -34,7 +33,7 @@ const (
 
 // runNATS is the part of a NATS server.
 func runNATS(ctx context.Context, config json.RawMessage, ready func()) error {
-	var set natsd.Settings
+	var set stack.NATSSettings
 	if err := json.Unmarshal(config, &set); err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
@@ -43,7 +42,7 @@ func runNATS(ctx context.Context, config json.RawMessage, ready func()) error {
 		return err
 	}
 	defer func() { _ = lock.Release() }()
-	ns, err := startNATS(set, zerolog.New(zerolog.NewConsoleWriter(plain)))
+	ns, err := startNATS(set)
 	if err != nil {
 		return err
 	}
@@ -54,10 +53,10 @@ func runNATS(ctx context.Context, config json.RawMessage, ready func()) error {
 	return nil
 }
 
-func startNATS(set natsd.Settings, log zerolog.Logger) (*server.Server, error) {
+func startNATS(set stack.NATSSettings) (*server.Server, error) {
 	opts := &server.Options{
 		ServerName: cmp.Or(set.Member.Name, clusterName),
-		Host:       loopback.Host,
+		Host:       proc.Host,
 		Port:       set.Port,
 		NoSigs:     true,
 		MaxPayload: set.MaxPayload,
@@ -73,18 +72,11 @@ func startNATS(set natsd.Settings, log zerolog.Logger) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
-	adapter := newLogger(log)
-	ns.SetLoggerV2(adapter, false, false, false)
+	// A fatal line ends this process, and its parent tells the line.
+	ns.SetLoggerV2(logger.NewStdLogger(false, false, false, false, false), false, false, false)
 	ns.Start()
-	ready := make(chan bool, 1)
-	go func() { ready <- ns.ReadyForConnections(readyLimit) }()
-	select {
-	case ok := <-ready:
-		if err = adapter.failure(); err == nil && !ok {
-			err = errors.New("not ready in time")
-		}
-	case <-adapter.failed: // it would wait out the limit
-		err = adapter.failure()
+	if !ns.ReadyForConnections(readyLimit) {
+		err = errors.New("not ready in time")
 	}
 	if err == nil && !ns.JetStreamEnabled() {
 		err = errors.New("its store did not open")
@@ -98,21 +90,21 @@ func startNATS(set natsd.Settings, log zerolog.Logger) (*server.Server, error) {
 }
 
 // join has a server join the others. One that finds itself among the routes leaves it at that.
-func join(m natsd.Member, c natsd.Cluster, opts *server.Options) {
-	if m == (natsd.Member{}) {
+func join(m stack.Member, c stack.Cluster, opts *server.Options) {
+	if m == (stack.Member{}) {
 		return
 	}
-	opts.Cluster = server.ClusterOpts{Name: clusterName, Host: loopback.Host, Port: m.Route}
-	opts.HTTPHost, opts.HTTPPort = loopback.Host, m.Monitor
+	opts.Cluster = server.ClusterOpts{Name: clusterName, Host: proc.Host, Port: m.Route}
+	opts.HTTPHost, opts.HTTPPort = proc.Host, m.Monitor
 	for _, other := range c {
-		opts.Routes = append(opts.Routes, server.RoutesFromStr(natsd.URL(other.Route))...)
+		opts.Routes = append(opts.Routes, server.RoutesFromStr(stack.NATSURL(other.Route))...)
 	}
 }
 
 // holdStore keeps the store for one server. A process whose parent was killed may take a moment to close it.
-func holdStore(ctx context.Context, dir string) (*flock.Lock, error) {
+func holdStore(ctx context.Context, dir string) (*proc.Lock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create store: %w", err)
 	}
-	return flock.Wait(ctx, filepath.Join(dir, "lock"), storeClosesIn)
+	return proc.WaitForLock(ctx, filepath.Join(dir, "lock"), storeClosesIn)
 }

@@ -4,18 +4,17 @@
 package parts
 
 import (
-	"sori.internal/infra/internal/stack/natsd"
+	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/pg"
 	"sori.internal/infra/internal/stack/proc"
-	"sori.internal/infra/internal/stack/s3d"
 )
 
 // RunChild plays a part of a stack when this process was started for that; the caller, a main that has done nothing else
 // yet, then ends the process with the code. In any other process it does nothing.
 func RunChild() (ran bool, code int) {
 	return proc.RunRole(map[string]proc.Role{
-		natsd.Role:   runNATS,
-		s3d.Role:     runS3,
-		pg.FetchRole: pg.RunFetchRole,
+		stack.NATSRole: runNATS,
+		stack.S3Role:   runS3,
+		pg.FetchRole:   pg.RunFetchRole,
 	})
 }

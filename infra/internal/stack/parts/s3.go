@@ -15,8 +15,8 @@ import (
 	"github.com/versity/versitygw/embedgw"
 	"github.com/versity/versitygw/s3api"
 
-	"sori.internal/infra/internal/stack/flock"
-	"sori.internal/infra/internal/stack/s3d"
+	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 const (
@@ -32,7 +32,7 @@ const othersEnd = 4 * time.Second
 
 // runS3 is the part of an S3 server.
 func runS3(ctx context.Context, config json.RawMessage, ready func()) error {
-	var set s3d.Settings
+	var set stack.S3Settings
 	if err := json.Unmarshal(config, &set); err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
@@ -40,7 +40,7 @@ func runS3(ctx context.Context, config json.RawMessage, ready func()) error {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return fmt.Errorf("create data folder: %w", err)
 	}
-	lock, err := flock.Wait(ctx, filepath.Join(set.Dir, "lock"), othersEnd)
+	lock, err := proc.WaitForLock(ctx, filepath.Join(set.Dir, "lock"), othersEnd)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func runS3(ctx context.Context, config json.RawMessage, ready func()) error {
 }
 
 // serveS3 runs the gateway until ctx ends. It changes the working directory of the process.
-func serveS3(ctx context.Context, set s3d.Settings, data string, ready func()) error {
+func serveS3(ctx context.Context, set stack.S3Settings, data string, ready func()) error {
 	sidecar, err := sidecarFolder(set.Dir, data)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func serveS3(ctx context.Context, set s3d.Settings, data string, ready func()) e
 		MultipartMaxParts: maxParts,
 		Quiet:             true,
 		KeepAlive:         true,
-		HealthPath:        s3d.HealthPath,
+		HealthPath:        stack.S3HealthPath,
 		S3Options:         []s3api.Option{s3api.WithOnListen(ready)},
 	})
 	if err != nil {

@@ -19,8 +19,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/stack/flock"
-	"sori.internal/infra/internal/stack/loopback"
 	"sori.internal/infra/internal/stack/proc"
 )
 
@@ -39,7 +37,7 @@ const (
 // Options say how to run the server.
 type Options struct {
 	Dir           string // an absolute path that exists; the cluster goes below it
-	Port          loopback.Port
+	Port          proc.Port
 	AdminPassword string
 	OwnerPassword string
 	Fast          bool // trades the safety of the data at a power cut for speed: for tests
@@ -54,7 +52,7 @@ type Options struct {
 type Server struct {
 	opts  Options
 	place place
-	lock  *flock.Lock // of a cluster that lives outside Dir
+	lock  *proc.Lock // of a cluster that lives outside Dir
 	port  int
 	proc  *proc.Process
 }
@@ -102,7 +100,7 @@ func (s *Server) start(ctx context.Context) error {
 func (s *Server) launch(ctx context.Context, bin string, leftover bool) error {
 	deadline := time.Now().Add(settleLimit)
 	for {
-		err := loopback.With(ctx, s.opts.Port, func(port int) error {
+		err := proc.WithPort(ctx, s.opts.Port, func(port int) error {
 			s.port = port
 			return s.run(ctx, bin)
 		})
@@ -143,7 +141,7 @@ func (s *Server) arguments() []string {
 		flush = "off"
 	}
 	settings := [][2]string{
-		{"listen_addresses", loopback.Host},
+		{"listen_addresses", proc.Host},
 		{"port", strconv.Itoa(s.port)},
 		{"unix_socket_directories", ""}, // the path of a socket is limited to about a hundred bytes, ours is not
 		{"max_connections", strconv.Itoa(maxConnections)},
@@ -179,7 +177,7 @@ func (s *Server) url(user, password, database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(user, password),
-		Host:     loopback.Address(s.port),
+		Host:     proc.Address(s.port),
 		Path:     "/" + database,
 		RawQuery: "sslmode=disable",
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/stack/flock"
 	"sori.internal/infra/internal/stack/proc"
 )
 
@@ -214,7 +213,7 @@ func TestAnUnreachableFolderIsServedFromAShelter(t *testing.T) {
 		t.Errorf("location = %q, %v; want %q", at, err, first.place.folder)
 	}
 	_, err := Start(testContext(t), opts)
-	if held := new(flock.HeldError); !errors.As(err, &held) {
+	if held := new(proc.HeldError); !errors.As(err, &held) {
 		t.Errorf("second start in a fallback folder in use: %v, want it refused", err)
 	}
 	identity := show(t, first.AdminURL(), "data_directory")

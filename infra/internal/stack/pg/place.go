@@ -15,7 +15,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/stack/flock"
 	"sori.internal/infra/internal/stack/proc"
 )
 
@@ -35,7 +34,7 @@ type place struct {
 func (p place) data() string { return filepath.Join(p.folder, dataName) }
 
 // settle decides where the cluster of dir lives, and makes that folder. The lock is that of the fallback folder, nil without one.
-func settle(dir, fallbackDir string, log zerolog.Logger) (place, *flock.Lock, error) {
+func settle(dir, fallbackDir string, log zerolog.Logger) (place, *proc.Lock, error) {
 	at := place{folder: filepath.Join(dir, folderName)}
 	elsewhere, err := Location(dir)
 	if err != nil {
@@ -58,7 +57,7 @@ func settle(dir, fallbackDir string, log zerolog.Logger) (place, *flock.Lock, er
 	if err = own(filepath.Dir(at.folder)); err != nil {
 		return at, nil, err
 	}
-	lock, err := flock.Acquire(filepath.Join(filepath.Dir(at.folder), lockName))
+	lock, err := proc.AcquireLock(filepath.Join(filepath.Dir(at.folder), lockName))
 	if err != nil {
 		return at, nil, err
 	}

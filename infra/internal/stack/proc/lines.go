@@ -46,7 +46,8 @@ func (l *lines) keep(line string) {
 		return
 	}
 	level := zerolog.DebugLevel
-	if strings.HasPrefix(line, "WRN ") || strings.HasPrefix(line, "ERR ") { // as zerolog marks them for people
+	switch mark, _, _ := strings.Cut(line, " "); mark {
+	case "WRN", "ERR", "[WRN]", "[ERR]": // as zerolog and the NATS server mark them for people
 		level = zerolog.WarnLevel
 	}
 	l.log.WithLevel(level).Str("line", line).Msg("process output")

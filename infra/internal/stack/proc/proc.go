@@ -1,5 +1,6 @@
 // Package proc runs the processes that a local stack consists of.
 //
+// It also has the locks that keep a folder for one process, and the ports that the processes listen on.
 // It guarantees that a process does not outlive the one that started it as far as the system allows (on Linux the
 // kernel sends OnParentDeath, and a part of a stack ends everywhere when its input ends), that a terminal's Ctrl-C
 // reaches only the parent, which then stops its processes in order, and that Stop returns only when the process is gone.

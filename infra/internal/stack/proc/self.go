@@ -90,15 +90,15 @@ func StartPart(ctx context.Context, role string, config any, log zerolog.Logger)
 		<-read //nolint:errcheck // that the start was cut short is the failure to tell
 		return nil, fmt.Errorf("start %s: %w", role, context.Cause(ctx))
 	}
-	switch {
-	case err == nil && r.Ready:
+	if err == nil && r.Ready {
 		return p, nil
-	case err == nil:
-		err = errors.New(r.Error)
-	default:
-		err = fmt.Errorf("it ended before it was ready (does main call parts.RunChild first?): %w", err)
 	}
 	p.Stop(ctx)
+	if err == nil {
+		err = errors.New(r.Error)
+	} else {
+		err = fmt.Errorf("it ended before it was ready (does main call parts.RunChild first?): %w", p.Err())
+	}
 	return nil, fmt.Errorf("start %s: %w", role, err)
 }
 

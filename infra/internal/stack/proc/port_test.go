@@ -1,4 +1,4 @@
-package loopback_test
+package proc_test
 
 import (
 	"errors"
@@ -6,13 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/stack/loopback"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // occupy listens on a port until the test ends.
 func occupy(t *testing.T, port int) int {
 	t.Helper()
-	l, err := net.Listen("tcp4", loopback.Address(port))
+	l, err := net.Listen("tcp4", proc.Address(port))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,25 +23,25 @@ func occupy(t *testing.T, port int) int {
 func TestAFixedPortIsThatOrNone(t *testing.T) {
 	t.Parallel()
 	port := occupy(t, 0)
-	err := loopback.With(t.Context(), loopback.Port{Fixed: port}, func(int) error {
+	err := proc.WithPort(t.Context(), proc.Port{Fixed: port}, func(int) error {
 		t.Error("started on a taken port")
 		return nil
 	})
-	if !errors.Is(err, loopback.ErrTaken) {
-		t.Errorf("taken port: %v, want %v", err, loopback.ErrTaken)
+	if !errors.Is(err, proc.ErrPortTaken) {
+		t.Errorf("taken port: %v, want %v", err, proc.ErrPortTaken)
 	}
 }
 
 func TestAFixedPortIsWaitedForAMoment(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp4", loopback.Address(0))
+	l, err := net.Listen("tcp4", proc.Address(0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	timer := time.AfterFunc(50*time.Millisecond, func() { _ = l.Close() })
 	defer timer.Stop()
 	want := l.Addr().(*net.TCPAddr).Port
-	if err = loopback.With(t.Context(), loopback.Port{Fixed: want}, func(int) error { return nil }); err != nil {
+	if err = proc.WithPort(t.Context(), proc.Port{Fixed: want}, func(int) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -50,7 +50,7 @@ func TestAPreferredPortGivesWay(t *testing.T) {
 	t.Parallel()
 	port := occupy(t, 0)
 	var got int
-	if err := loopback.With(t.Context(), loopback.Port{Prefer: port}, func(p int) error { got = p; return nil }); err != nil {
+	if err := proc.WithPort(t.Context(), proc.Port{Prefer: port}, func(p int) error { got = p; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if got == port || got == 0 {
@@ -61,7 +61,7 @@ func TestAPreferredPortGivesWay(t *testing.T) {
 func TestALostRaceTakesAnotherPort(t *testing.T) {
 	t.Parallel()
 	var tried []int
-	err := loopback.With(t.Context(), loopback.Port{}, func(p int) error {
+	err := proc.WithPort(t.Context(), proc.Port{}, func(p int) error {
 		if tried = append(tried, p); len(tried) == 1 {
 			occupy(t, p) // somebody else was faster
 			return errors.New("cannot listen")
@@ -76,7 +76,7 @@ func TestALostRaceTakesAnotherPort(t *testing.T) {
 func TestAnotherFailureIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	calls, want := 0, errors.New("broken")
-	err := loopback.With(t.Context(), loopback.Port{}, func(int) error { calls++; return want })
+	err := proc.WithPort(t.Context(), proc.Port{}, func(int) error { calls++; return want })
 	if !errors.Is(err, want) || calls != 1 {
 		t.Errorf("%d calls, %v; want one and %v", calls, err, want)
 	}
@@ -87,7 +87,7 @@ func TestAPortThatWasFoundIsNotFoundAgain(t *testing.T) {
 	t.Parallel()
 	found := map[int]bool{}
 	for range 300 { // of 7000: by chance alone six would be found twice
-		ports, err := loopback.Several(1)
+		ports, err := proc.FreePorts(1)
 		if err != nil {
 			t.Fatal(err)
 		}

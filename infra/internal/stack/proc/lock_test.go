@@ -1,4 +1,4 @@
-package flock_test
+package proc_test
 
 import (
 	"errors"
@@ -9,25 +9,25 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/stack/flock"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 func TestOneHolderAtATime(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
-	first, err := flock.Acquire(path)
+	first, err := proc.AcquireLock(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = flock.Acquire(path)
-	var held *flock.HeldError
+	_, err = proc.AcquireLock(path)
+	var held *proc.HeldError
 	if !errors.As(err, &held) || held.PID != os.Getpid() || !strings.Contains(held.Error(), strconv.Itoa(held.PID)) {
 		t.Fatalf("second holder: %v, want it refused with the first one's number", err)
 	}
 	if err = first.Release(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := flock.Acquire(path)
+	second, err := proc.AcquireLock(path)
 	if err != nil {
 		t.Fatalf("after release: %v", err)
 	}
@@ -39,17 +39,17 @@ func TestOneHolderAtATime(t *testing.T) {
 func TestAWaiterGetsWhatIsGivenBack(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
-	first, err := flock.Acquire(path)
+	first, err := proc.AcquireLock(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var held *flock.HeldError
-	if _, err = flock.Wait(t.Context(), path, 30*time.Millisecond); !errors.As(err, &held) {
+	var held *proc.HeldError
+	if _, err = proc.WaitForLock(t.Context(), path, 30*time.Millisecond); !errors.As(err, &held) {
 		t.Errorf("waited for a lock that stays held: %v", err)
 	}
 	timer := time.AfterFunc(30*time.Millisecond, func() { _ = first.Release() })
 	defer timer.Stop()
-	second, err := flock.Wait(t.Context(), path, time.Minute)
+	second, err := proc.WaitForLock(t.Context(), path, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestAWaiterGetsWhatIsGivenBack(t *testing.T) {
 
 func TestAHolderThatDoesNotSayIsStillAHolder(t *testing.T) {
 	t.Parallel()
-	if msg := (&flock.HeldError{Path: "x"}).Error(); !strings.Contains(msg, "another process") {
+	if msg := (&proc.HeldError{Path: "x"}).Error(); !strings.Contains(msg, "another process") {
 		t.Errorf("message = %q", msg)
 	}
 }
@@ -75,7 +75,7 @@ func TestALinkIsNotFollowed(t *testing.T) {
 	if err := os.Symlink(target, path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := flock.Acquire(path); err == nil {
+	if _, err := proc.AcquireLock(path); err == nil {
 		t.Error("a link was followed")
 	}
 }

@@ -1,5 +1,4 @@
-// Package loopback finds ports on this machine's loopback address, the only one on which a local stack listens.
-package loopback
+package proc
 
 import (
 	"context"
@@ -15,20 +14,20 @@ import (
 	"time"
 )
 
-// Host is the loopback address.
+// Host is the loopback address, the only one on which a local stack listens.
 const Host = "127.0.0.1"
 
-// attempts bounds how often a port that was free and then taken by somebody else is replaced by another.
-const attempts = 5
+// portAttempts bounds how often a port that was free and then taken by somebody else is replaced by another.
+const portAttempts = 5
 
-// release is how long a fixed port may take to get free.
-const release = 500 * time.Millisecond
+// portRelease is how long a fixed port may take to get free.
+const portRelease = 500 * time.Millisecond
 
-// The ports that are picked from, lowest included.
-const lowest, highest = 20_000, 27_000
+// The ports that are picked from, the lowest included.
+const lowestPort, highestPort = 20_000, 27_000
 
-// ErrTaken means that somebody else listens on the port.
-var ErrTaken = errors.New("port is taken")
+// ErrPortTaken means that somebody else listens on the port.
+var ErrPortTaken = errors.New("port is taken")
 
 // Port is a wish for a port.
 type Port struct {
@@ -39,8 +38,8 @@ type Port struct {
 // Address is the loopback address with a port.
 func Address(port int) string { return net.JoinHostPort(Host, strconv.Itoa(port)) }
 
-// Taken tells whether a port cannot be listened on now.
-func Taken(port int) bool {
+// PortTaken tells whether a port cannot be listened on now.
+func PortTaken(port int) bool {
 	l, err := net.Listen("tcp4", Address(port))
 	if err != nil {
 		return true
@@ -48,29 +47,29 @@ func Taken(port int) bool {
 	return l.Close() != nil
 }
 
-// With calls start with a port that was free a moment ago, and again with another one when somebody was faster. A fixed
+// WithPort calls start with a port that was free a moment ago, and again with another one when somebody was faster. A fixed
 // port is tried once, and refused without calling start when it stays taken for longer than a killed holder needs to go.
-func With(ctx context.Context, want Port, start func(port int) error) error {
+func WithPort(ctx context.Context, want Port, start func(port int) error) error {
 	if want.Fixed != 0 {
-		if err := await(ctx, want.Fixed); err != nil {
+		if err := awaitPort(ctx, want.Fixed); err != nil {
 			return err
 		}
 		return start(want.Fixed)
 	}
 	port := want.Prefer
-	if port == 0 || Taken(port) {
+	if port == 0 || PortTaken(port) {
 		port = 0
 	} else {
-		claim(port) // an earlier start in this process may hold the claim
+		claimPort(port) // an earlier start in this process may hold the claim
 	}
 	var err error
-	for range attempts {
+	for range portAttempts {
 		if port == 0 {
-			if port, err = free(); err != nil {
+			if port, err = freePort(); err != nil {
 				return err
 			}
 		}
-		if err = start(port); err == nil || !Taken(port) {
+		if err = start(port); err == nil || !PortTaken(port) {
 			return err
 		}
 		port = 0
@@ -78,27 +77,27 @@ func With(ctx context.Context, want Port, start func(port int) error) error {
 	return err
 }
 
-func await(ctx context.Context, port int) error {
-	ctx, cancel := context.WithTimeout(ctx, release)
+func awaitPort(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, portRelease)
 	defer cancel()
-	tick := time.NewTicker(release / 25)
+	tick := time.NewTicker(portRelease / 25)
 	defer tick.Stop()
-	for Taken(port) {
+	for PortTaken(port) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("listen on %s: %w", Address(port), ErrTaken)
+			return fmt.Errorf("listen on %s: %w", Address(port), ErrPortTaken)
 		}
 	}
 	return nil
 }
 
-// Several finds so many ports that are free, for parts that must know of each other before they start. What takes one of
+// FreePorts finds so many ports that are free, for parts that must know of each other before they start. What takes one of
 // them before its part does makes that part fail.
-func Several(n int) ([]int, error) {
+func FreePorts(n int) ([]int, error) {
 	ports := make([]int, 0, n)
 	for len(ports) < n {
-		port, err := free()
+		port, err := freePort()
 		if err != nil {
 			return nil, err
 		}
@@ -109,11 +108,11 @@ func Several(n int) ([]int, error) {
 	return ports, nil
 }
 
-// claim keeps a port from all processes of this user that look for one, this one
+// claimPort keeps a port from all processes of this user that look for one, this one
 // included, until this process ends. A port is not listened on between its choice and
 // its use, nor while its part restarts, and whoever looked then would take it. Where
 // nothing can be claimed, whoever is first to listen has the port.
-func claim(port int) bool {
+func claimPort(port int) bool {
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("sori-ports-%d", os.Getuid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return true
@@ -131,12 +130,12 @@ func claim(port int) bool {
 	return true
 }
 
-// free looks below the range from which systems take the ports of outgoing connections: such a connection would take the
+// freePort looks below the range from which systems take the ports of outgoing connections: such a connection would take the
 // port while the part that owns it restarts. Only a claimed port is tried: to try is to listen for a moment, and its owner may
 // start just then.
-func free() (int, error) {
-	for range 10 * attempts {
-		if port := lowest + rand.IntN(highest-lowest); claim(port) && !Taken(port) {
+func freePort() (int, error) {
+	for range 10 * portAttempts {
+		if port := lowestPort + rand.IntN(highestPort-lowestPort); claimPort(port) && !PortTaken(port) {
 			return port, nil
 		}
 	}

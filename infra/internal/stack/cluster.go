@@ -1,15 +1,13 @@
-package natsd
+package stack
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"sori.internal/infra/internal/stack/loopback"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // Cluster is servers that keep streams together. They know each other from the start, and each keeps its ports over every
@@ -27,7 +25,7 @@ type Member struct {
 // NewCluster finds a place for each of the names.
 func NewCluster(names ...string) (Cluster, error) {
 	const each = 3
-	ports, err := loopback.Several(each * len(names))
+	ports, err := proc.FreePorts(each * len(names))
 	if err != nil {
 		return nil, fmt.Errorf("place a cluster: %w", err)
 	}
@@ -43,15 +41,15 @@ func NewCluster(names ...string) (Cluster, error) {
 func (c Cluster) URL() string {
 	urls := make([]string, len(c))
 	for i, m := range c {
-		urls[i] = URL(m.Port)
+		urls[i] = NATSURL(m.Port)
 	}
 	return strings.Join(urls, ",")
 }
 
 // blame says of a start that has failed that a port is taken, where one of the member's own is.
 func (m Member) blame(err error) error {
-	if m != (Member{}) && slices.ContainsFunc([]int{m.Port, m.Route, m.Monitor}, loopback.Taken) {
-		return fmt.Errorf("%w: %w", loopback.ErrTaken, err)
+	if m != (Member{}) && slices.ContainsFunc([]int{m.Port, m.Route, m.Monitor}, proc.PortTaken) {
+		return fmt.Errorf("%w: %w", proc.ErrPortTaken, err)
 	}
 	return err
 }
@@ -90,23 +88,7 @@ func (m Member) Leader(ctx context.Context) (string, error) {
 	return told.Meta.Leader, nil
 }
 
-// ask gets a page of the member's monitoring and reads it into told, if that is given.
-func (m Member) ask(ctx context.Context, page string, told any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+loopback.Address(m.Monitor)+page, http.NoBody)
-	if err != nil {
-		return err
-	}
-	transport := &http.Transport{DisableKeepAlives: true}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: status %d", page, resp.StatusCode)
-	}
-	if told == nil {
-		return nil
-	}
-	return json.NewDecoder(resp.Body).Decode(told)
+// ask gets a page of the member's monitoring and reads it into answer, if that is given.
+func (m Member) ask(ctx context.Context, page string, answer any) error {
+	return get(ctx, "http://"+proc.Address(m.Monitor)+page, answer)
 }

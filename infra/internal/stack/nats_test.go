@@ -1,4 +1,4 @@
-package natsd_test
+package stack_test
 
 import (
 	"context"
@@ -6,30 +6,18 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/stack/loopback"
-	"sori.internal/infra/internal/stack/natsd"
-	"sori.internal/infra/internal/stack/stacktest"
+	"sori.internal/infra/internal/stack"
+	"sori.internal/infra/internal/stack/proc"
 )
 
-func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
-
-func testContext(t *testing.T) context.Context {
+func startNATS(t *testing.T, port proc.Port, set stack.NATSSettings) *stack.NATSServer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func start(t *testing.T, opts natsd.Options) *natsd.Server {
-	t.Helper()
-	opts.Log = zerolog.Nop()
-	srv, err := natsd.Start(testContext(t), opts)
+	srv, err := stack.StartNATS(testContext(t), port, set, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +25,7 @@ func start(t *testing.T, opts natsd.Options) *natsd.Server {
 	return srv
 }
 
-func connect(t *testing.T, srv *natsd.Server) (*nats.Conn, jetstream.JetStream) {
+func connect(t *testing.T, srv *stack.NATSServer) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
 	nc, err := nats.Connect(srv.URL())
 	if err != nil {
@@ -53,8 +41,8 @@ func connect(t *testing.T, srv *natsd.Server) (*nats.Conn, jetstream.JetStream) 
 
 func TestMessagesSurviveARestartOnTheSamePort(t *testing.T) {
 	t.Parallel()
-	opts := natsd.Options{Dir: t.TempDir()}
-	first := start(t, opts)
+	set := stack.NATSSettings{Dir: t.TempDir()}
+	first := startNATS(t, proc.Port{}, set)
 	_, js := connect(t, first)
 	// More room than a machine has: the limit is no reservation.
 	if _, err := js.CreateStream(testContext(t), jetstream.StreamConfig{
@@ -69,8 +57,7 @@ func TestMessagesSurviveARestartOnTheSamePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-first.Done()
-	opts.Port = loopback.Port{Fixed: first.Port()}
-	_, js = connect(t, start(t, opts))
+	_, js = connect(t, startNATS(t, proc.Port{Fixed: first.Port()}, set))
 	st, err := js.Stream(testContext(t), "S")
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +70,7 @@ func TestMessagesSurviveARestartOnTheSamePort(t *testing.T) {
 func TestThePayloadLimit(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int32{0, 4 << 20} {
-		nc, _ := connect(t, start(t, natsd.Options{Dir: t.TempDir(), MaxPayload: limit}))
+		nc, _ := connect(t, startNATS(t, proc.Port{}, stack.NATSSettings{Dir: t.TempDir(), MaxPayload: limit}))
 		want := int64(limit)
 		if limit == 0 {
 			want = 1 << 20
@@ -94,14 +81,12 @@ func TestThePayloadLimit(t *testing.T) {
 	}
 }
 
-func TestATakenPortIsRefused(t *testing.T) {
+func TestATakenPortIsRefusedByNATS(t *testing.T) {
 	t.Parallel()
-	srv := start(t, natsd.Options{Dir: t.TempDir()})
-	_, err := natsd.Start(testContext(t), natsd.Options{
-		Dir: t.TempDir(), Port: loopback.Port{Fixed: srv.Port()}, Log: zerolog.Nop(),
-	})
-	if !errors.Is(err, loopback.ErrTaken) {
-		t.Errorf("start on a taken port: %v, want %v", err, loopback.ErrTaken)
+	srv := startNATS(t, proc.Port{}, stack.NATSSettings{Dir: t.TempDir()})
+	_, err := stack.StartNATS(testContext(t), proc.Port{Fixed: srv.Port()}, stack.NATSSettings{Dir: t.TempDir()}, zerolog.Nop())
+	if !errors.Is(err, proc.ErrPortTaken) {
+		t.Errorf("start on a taken port: %v, want %v", err, proc.ErrPortTaken)
 	}
 }
 
@@ -111,7 +96,7 @@ func TestAStoreThatCannotOpenFailsTheStart(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := natsd.Start(testContext(t), natsd.Options{Dir: file, Log: zerolog.Nop()}); err == nil {
+	if _, err := stack.StartNATS(testContext(t), proc.Port{}, stack.NATSSettings{Dir: file}, zerolog.Nop()); err == nil {
 		t.Error("started with a file for a store")
 	}
 }

@@ -1,4 +1,4 @@
-package s3d_test
+package stack_test
 
 import (
 	"bytes"
@@ -12,34 +12,22 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/stack/loopback"
+	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/proc"
-	"sori.internal/infra/internal/stack/s3d"
-	"sori.internal/infra/internal/stack/stacktest"
 )
 
-func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
-
-func testContext(tb testing.TB) context.Context {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
-	tb.Cleanup(cancel)
-	return ctx
+func s3Settings(dir string) stack.S3Settings {
+	return stack.S3Settings{Dir: dir, AccessKey: "access", SecretKey: "secret", Region: "us-east-1"}
 }
 
-func options(dir string) s3d.Options {
-	return s3d.Options{Dir: dir, AccessKey: "access", SecretKey: "secret", Region: "us-east-1", Log: zerolog.Nop()}
-}
-
-func start(tb testing.TB, opts s3d.Options) *s3d.Server {
+func startS3(tb testing.TB, set stack.S3Settings) *stack.S3Server {
 	tb.Helper()
-	srv, err := s3d.Start(testContext(tb), opts)
+	srv, err := stack.StartS3(testContext(tb), proc.Port{}, set, zerolog.Nop())
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -47,7 +35,7 @@ func start(tb testing.TB, opts s3d.Options) *s3d.Server {
 	return srv
 }
 
-func client(tb testing.TB, srv *s3d.Server, secret string) *minio.Client {
+func client(tb testing.TB, srv *stack.S3Server, secret string) *minio.Client {
 	tb.Helper()
 	c, err := minio.New(strings.TrimPrefix(srv.Endpoint(), "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4("access", secret, ""), Region: "us-east-1", MaxRetries: 1,
@@ -87,7 +75,7 @@ func roundTrip(t *testing.T, c *minio.Client, key string, body []byte, opts mini
 
 func TestObjectsSmallAndInParts(t *testing.T) {
 	t.Parallel()
-	c := client(t, start(t, options(t.TempDir())), "secret")
+	c := client(t, startS3(t, s3Settings(t.TempDir())), "secret")
 	newBucket(t, c)
 	body := make([]byte, 12<<20)
 	if _, err := rand.Read(body); err != nil {
@@ -104,7 +92,7 @@ func TestMetadataWithoutExtendedAttributes(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "meta"), 0o700); err != nil { // as left by a start without them
 		t.Fatal(err)
 	}
-	first := start(t, options(dir))
+	first := startS3(t, s3Settings(dir))
 	c := client(t, first, "secret")
 	newBucket(t, c)
 	roundTrip(t, c, "one", []byte("x"), minio.PutObjectOptions{})
@@ -114,7 +102,7 @@ func TestMetadataWithoutExtendedAttributes(t *testing.T) {
 	if err := first.Stop(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	info, err := client(t, start(t, options(dir)), "secret").StatObject(testContext(t), "audio", "one", minio.StatObjectOptions{})
+	info, err := client(t, startS3(t, s3Settings(dir)), "secret").StatObject(testContext(t), "audio", "one", minio.StatObjectOptions{})
 	if err != nil || info.ContentType != "audio/flac" {
 		t.Errorf("after a restart: %q, %v", info.ContentType, err)
 	}
@@ -122,7 +110,7 @@ func TestMetadataWithoutExtendedAttributes(t *testing.T) {
 
 func TestWrongSecretsAreRefused(t *testing.T) {
 	t.Parallel()
-	c := client(t, start(t, options(t.TempDir())), "guess")
+	c := client(t, startS3(t, s3Settings(t.TempDir())), "guess")
 	if _, err := c.ListBuckets(testContext(t)); minio.ToErrorResponse(err).Code != "SignatureDoesNotMatch" {
 		t.Errorf("wrong secret: %v", err)
 	}
@@ -134,25 +122,23 @@ func TestTheWorkingDirectoryStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, options(t.TempDir()))
+	startS3(t, s3Settings(t.TempDir()))
 	if after, err := os.Getwd(); err != nil || after != before {
 		t.Errorf("working directory = %s, %v; want %s", after, err, before)
 	}
 }
 
-func TestATakenPortIsRefused(t *testing.T) {
+func TestATakenPortIsRefusedByS3(t *testing.T) {
 	t.Parallel()
-	srv := start(t, options(t.TempDir()))
-	opts := options(t.TempDir())
-	opts.Port = loopback.Port{Fixed: srv.Port()}
-	if _, err := s3d.Start(testContext(t), opts); !errors.Is(err, loopback.ErrTaken) {
-		t.Errorf("start on a taken port: %v, want %v", err, loopback.ErrTaken)
+	srv := startS3(t, s3Settings(t.TempDir()))
+	if _, err := stack.StartS3(testContext(t), proc.Port{Fixed: srv.Port()}, s3Settings(t.TempDir()), zerolog.Nop()); !errors.Is(err, proc.ErrPortTaken) {
+		t.Errorf("start on a taken port: %v, want %v", err, proc.ErrPortTaken)
 	}
 }
 
 func TestStopDoesNotWaitForIdleClients(t *testing.T) {
 	t.Parallel()
-	srv := start(t, options(t.TempDir()))
+	srv := startS3(t, s3Settings(t.TempDir()))
 	newBucket(t, client(t, srv, "secret")) // the client keeps its connection
 	if err := srv.Stop(testContext(t)); err != nil {
 		t.Fatal(err)
@@ -163,7 +149,7 @@ func TestStopDoesNotWaitForIdleClients(t *testing.T) {
 }
 
 func BenchmarkPut(b *testing.B) {
-	c := client(b, start(b, options(b.TempDir())), "secret")
+	c := client(b, startS3(b, s3Settings(b.TempDir())), "secret")
 	newBucket(b, c)
 	body := make([]byte, 100_000)
 	b.SetBytes(int64(len(body)))

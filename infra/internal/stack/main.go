@@ -1,19 +1,17 @@
-// Package stacktest has the tests of a package start stacks.
-package stacktest
+package stack
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"testing"
 
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Main runs the tests of a package whose tests start stacks, and returns the code to exit with. The local runner's test
+// Main is the body of a TestMain: it runs the tests of a package whose tests start stacks, and returns the code to exit with. The local runner's test
 // command says which program plays the parts of a stack; without it, one is built.
-func Main(m *testing.M) int {
+func Main(m interface{ Run() int }) int {
 	if os.Getenv(proc.ProgramVariable) != "" {
 		return m.Run()
 	}
