@@ -20,7 +20,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/bench/internal/scenario"
 	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/stack/parts"
@@ -119,7 +118,7 @@ func command(ctx context.Context, args []string) (err error) {
 		case <-ctx.Done():
 		}
 	}()
-	b := &scenario.Bench{Target: w, Report: report.New(), Size: o.size, Floor: o.floor, Patience: o.wait, Say: say}
+	b := &scenario.Bench{Target: w, Report: scenario.NewReport(), Size: o.size, Floor: o.floor, Patience: o.wait, Say: say}
 	runErr := runAll(ctx, b, o.chosen)
 	if err := errors.Join(runErr, b.Report.Print(os.Stdout)); err != nil {
 		return err
@@ -164,7 +163,7 @@ func runAll(ctx context.Context, b *scenario.Bench, chosen []scenario.Scenario) 
 	return errors.Join(errs...)
 }
 
-func names(figures []report.Figure) string {
+func names(figures []scenario.Figure) string {
 	var all []string
 	for _, f := range figures {
 		all = append(all, f.Scenario+" "+f.Name)

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"sori.internal/infra/bench/internal/report"
+	"sori.internal/infra/bench/internal/scenario"
 	"sori.internal/infra/internal/stack"
 )
 
@@ -23,7 +23,7 @@ func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r report.Report
+	var r scenario.Report
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"sori.internal/infra/chaos/internal/experiment"
-	"sori.internal/infra/chaos/internal/plan"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 )
@@ -23,7 +22,7 @@ func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	opt := experiment.Options{
-		Seed: 1, Jobs: 250, Faults: len(plan.Kinds()), Clients: 16, Patience: 8 * time.Minute, Linger: linger,
+		Seed: 1, Jobs: 250, Faults: len(experiment.Kinds()), Clients: 16, Patience: 8 * time.Minute, Linger: linger,
 		Dir: filepath.Join(root, "experiment"), Say: t.Logf,
 	}
 	t.Cleanup(func() {
@@ -50,7 +49,7 @@ func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 	if n := report.Violated(); n > 0 {
 		t.Errorf("%d invariants do not hold", n)
 	}
-	for _, kind := range plan.Kinds() {
+	for _, kind := range experiment.Kinds() {
 		if report.Injected[kind] != 1 {
 			t.Errorf("%s happened %d times", kind, report.Injected[kind])
 		}

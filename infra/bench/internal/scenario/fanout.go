@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/client"
 )
@@ -25,7 +24,7 @@ func fanout(ctx context.Context, b *Bench) error {
 		return nil
 	}
 	b.Say("fanout: %d streams, %d times", size.Concurrent, fanoutRounds)
-	var ends, firsts report.Samples
+	var ends, firsts Samples
 	end := b.meter("fanout")
 	for range fanoutRounds {
 		b.waitIdle(ctx)
@@ -41,10 +40,10 @@ func fanout(ctx context.Context, b *Bench) error {
 		return err
 	}
 	const name = "fanout"
-	b.add(milliseconds(name, fmt.Sprintf("webhook to last frame p50, %d streams", size.Concurrent), ends.Percentile(50), report.Bound{}))
-	b.add(milliseconds(name, "webhook to last frame p99", ends.Percentile(99), report.Bound{}))
+	b.add(milliseconds(name, fmt.Sprintf("webhook to last frame p50, %d streams", size.Concurrent), ends.Percentile(50), Bound{}))
+	b.add(milliseconds(name, "webhook to last frame p99", ends.Percentile(99), Bound{}))
 	b.add(milliseconds(name, "webhook to last frame max", ends.Max(), atMost(200*time.Millisecond)))
-	b.add(milliseconds(name, "first frame p99 while they connect", firsts.Percentile(99), report.Bound{}))
+	b.add(milliseconds(name, "first frame p99 while they connect", firsts.Percentile(99), Bound{}))
 	return nil
 }
 
@@ -52,7 +51,7 @@ func fanout(ctx context.Context, b *Bench) error {
 const opening = 64
 
 // fan is one round.
-func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, firsts, ends *report.Samples) error {
+func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, firsts, ends *Samples) error {
 	api := b.Target.Client(1)
 	defer api.Close()
 	job, err := api.Upload(ctx, b.Target.Token, b.audio(size.Bytes).Form(0))

@@ -13,8 +13,6 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"sori.internal/infra/bench/internal/report"
 )
 
 // The events of one job, and the size of one.
@@ -27,11 +25,11 @@ const (
 // before the next, by the clients' own libraries and with as many at a time. The zero value is none.
 type floorFigures struct {
 	rate float64 // jobs a second
-	took *report.Samples
+	took *Samples
 }
 
 // beside puts a percentile of the floor's times beside the same one of ours.
-func (f floorFigures) beside(figure report.Figure, p float64) report.Figure {
+func (f floorFigures) beside(figure Figure, p float64) Figure {
 	if f.took != nil {
 		figure.Floor = float64(f.took.Percentile(p)) / float64(time.Millisecond)
 	}
@@ -57,7 +55,7 @@ func (b *Bench) floor(ctx context.Context, name string, size Size) (f floorFigur
 		if part.count {
 			end = b.meter(name + " floor")
 		}
-		f.took = &report.Samples{}
+		f.took = &Samples{}
 		began := time.Now()
 		err := parallel(ctx, part.jobs, size.Concurrent, func(ctx context.Context, i int) error {
 			began := time.Now()

@@ -12,7 +12,6 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
-	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/loadgen"
 )
@@ -53,12 +52,12 @@ func huge(ctx context.Context, b *Bench) error {
 	end(1)
 	const name = "huge"
 	mb := float64(size.Bytes) / 1e6
-	b.add(report.Figure{Scenario: name, Name: "bytes acknowledged", Value: mb / acked.Sub(began).Seconds(), Unit: "MB/s"})
-	b.add(report.Figure{Scenario: name, Name: "bytes of the completed job", Value: mb / last.At.Sub(began).Seconds(), Unit: "MB/s"})
+	b.add(Figure{Scenario: name, Name: "bytes acknowledged", Value: mb / acked.Sub(began).Seconds(), Unit: "MB/s"})
+	b.add(Figure{Scenario: name, Name: "bytes of the completed job", Value: mb / last.At.Sub(began).Seconds(), Unit: "MB/s"})
 	for _, p := range b.Report.Processes[from:] {
 		if p.Name == harness.Gateway || p.Name == harness.Uploader {
-			b.add(report.Figure{Scenario: name, Name: p.Name + ": peak RSS above before", Value: float64(p.PeakGrowth) / (1 << 20),
-				Unit: "MiB", Bound: report.Bound{AtMost: hugeTolerance}})
+			b.add(Figure{Scenario: name, Name: p.Name + ": peak RSS above before", Value: float64(p.PeakGrowth) / (1 << 20),
+				Unit: "MiB", Bound: Bound{AtMost: hugeTolerance}})
 		}
 	}
 	return b.sameBytes(ctx, job, audio)

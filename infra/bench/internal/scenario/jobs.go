@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"time"
 
-	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/internal/client"
 )
 
@@ -28,7 +27,7 @@ func jobs(ctx context.Context, b *Bench) error {
 		b.Report.Note("jobs: not measured: %v", err)
 		return nil
 	}
-	var taken [2]*report.Samples
+	var taken [2]*Samples
 	counts := [2]int{max(size.Jobs/growth, 1), size.Jobs}
 	for i, made := range []int{0, counts[0]} {
 		b.Say("jobs: pages of %d jobs, %d at a time", counts[i], size.Concurrent)
@@ -45,9 +44,9 @@ func jobs(ctx context.Context, b *Bench) error {
 	if err != nil {
 		return err
 	}
-	bounds := [2]report.Bound{{}, atMost(slack * taken[0].Percentile(99))}
+	bounds := [2]Bound{{}, atMost(slack * taken[0].Percentile(99))}
 	for i, n := range counts {
-		b.add(milliseconds("jobs", fmt.Sprintf("page of %d jobs p50", n), taken[i].Percentile(50), report.Bound{}))
+		b.add(milliseconds("jobs", fmt.Sprintf("page of %d jobs p50", n), taken[i].Percentile(50), Bound{}))
 		b.add(milliseconds("jobs", fmt.Sprintf("page of %d jobs p99", n), taken[i].Percentile(99), bounds[i]))
 	}
 	return nil
@@ -117,7 +116,7 @@ func questions(ctx context.Context, api *client.Client, count int) ([]url.Values
 }
 
 // lists asks for so many pages, after some that open connections, and returns how long each took.
-func (b *Bench) lists(ctx context.Context, count, concurrent, pages int) (*report.Samples, error) {
+func (b *Bench) lists(ctx context.Context, count, concurrent, pages int) (*Samples, error) {
 	api := b.Target.Client(concurrent)
 	defer api.Close()
 	all, err := questions(ctx, api, count)
@@ -132,7 +131,7 @@ func (b *Bench) lists(ctx context.Context, count, concurrent, pages int) (*repor
 		return nil, err
 	}
 	b.waitIdle(ctx)
-	var taken report.Samples
+	var taken Samples
 	end := b.meter(fmt.Sprintf("jobs, %d", count))
 	err = parallel(ctx, pages, concurrent, func(ctx context.Context, i int) error {
 		began := time.Now()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/client"
 )
@@ -28,13 +27,13 @@ func latency(ctx context.Context, b *Bench) error {
 		return err
 	}
 	for _, p := range []float64{50, 99} {
-		b.add(f.beside(milliseconds("latency", fmt.Sprintf("upload acknowledged p%.0f", p), r.acks.Percentile(p), report.Bound{}), p))
+		b.add(f.beside(milliseconds("latency", fmt.Sprintf("upload acknowledged p%.0f", p), r.acks.Percentile(p), Bound{}), p))
 	}
 	for _, p := range []float64{50, 99} {
-		b.add(f.beside(milliseconds("latency", fmt.Sprintf("upload to last frame p%.0f, instant analysis", p), r.ends.Percentile(p), report.Bound{}), p))
+		b.add(f.beside(milliseconds("latency", fmt.Sprintf("upload to last frame p%.0f, instant analysis", p), r.ends.Percentile(p), Bound{}), p))
 	}
 	for _, s := range r.stages {
-		b.add(milliseconds("latency", "  of it "+s.name+" p50", s.took.Percentile(50), report.Bound{}))
+		b.add(milliseconds("latency", "  of it "+s.name+" p50", s.took.Percentile(50), Bound{}))
 	}
 	held, restore, err := b.Target.UseStub(ctx)
 	if err != nil {
@@ -50,10 +49,10 @@ func latency(ctx context.Context, b *Bench) error {
 	return err
 }
 
-func (b *Bench) firstFrames(firsts *report.Samples) {
-	b.add(milliseconds("latency", "first frame after connect p50", firsts.Percentile(50), report.Bound{}))
+func (b *Bench) firstFrames(firsts *Samples) {
+	b.add(milliseconds("latency", "first frame after connect p50", firsts.Percentile(50), Bound{}))
 	b.add(milliseconds("latency", "first frame after connect p99", firsts.Percentile(99), atMost(50*time.Millisecond)))
-	b.add(milliseconds("latency", "first frame after connect max", firsts.Max(), report.Bound{}))
+	b.add(milliseconds("latency", "first frame after connect max", firsts.Max(), Bound{}))
 }
 
 // oneByOne begins a job when the last has ended.
@@ -92,11 +91,11 @@ func (b *Bench) oneByOne(ctx context.Context, size Size) (*run, error) {
 }
 
 // webhooks measures from the start of a callback to the frame that it causes.
-func (b *Bench) webhooks(ctx context.Context, held *target.StubAnalyzer, size Size, firsts *report.Samples) error {
+func (b *Bench) webhooks(ctx context.Context, held *target.StubAnalyzer, size Size, firsts *Samples) error {
 	api := b.Target.Client(1)
 	defer api.Close()
 	audio := b.audio(size.Bytes)
-	var frames, answers report.Samples
+	var frames, answers Samples
 	end := b.meter("webhooks")
 	for i := range size.Jobs {
 		job, err := api.Upload(ctx, b.Target.Token, audio.Form(uint64(i)))
@@ -115,11 +114,11 @@ func (b *Bench) webhooks(ctx context.Context, held *target.StubAnalyzer, size Si
 	}
 	end(size.Jobs)
 	const name = "latency"
-	b.add(milliseconds(name, "webhook answered p50", answers.Percentile(50), report.Bound{}))
-	b.add(milliseconds(name, "webhook answered p99", answers.Percentile(99), report.Bound{}))
-	b.add(milliseconds(name, "webhook to frame p50", frames.Percentile(50), report.Bound{}))
+	b.add(milliseconds(name, "webhook answered p50", answers.Percentile(50), Bound{}))
+	b.add(milliseconds(name, "webhook answered p99", answers.Percentile(99), Bound{}))
+	b.add(milliseconds(name, "webhook to frame p50", frames.Percentile(50), Bound{}))
 	b.add(milliseconds(name, "webhook to frame p99", frames.Percentile(99), atMost(50*time.Millisecond)))
-	b.add(milliseconds(name, "webhook to frame max", frames.Max(), report.Bound{}))
+	b.add(milliseconds(name, "webhook to frame max", frames.Max(), Bound{}))
 	return nil
 }
 

@@ -9,12 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
@@ -66,7 +64,7 @@ func (s Size) or(own Size) Size {
 // Bench is what a scenario works with.
 type Bench struct {
 	Target *target.Target
-	Report *report.Report
+	Report *Report
 	Size   Size // given by the caller
 	Floor  bool // measure the floor beside
 	// Patience is how long to wait for an idle machine, where one is needed.
@@ -89,9 +87,9 @@ func (b *Bench) meter(name string) func(jobs int) {
 }
 
 // add adds a figure. What was promised was promised for the scenario's own size: with fewer jobs it is judged, otherwise not.
-func (b *Bench) add(f report.Figure) {
+func (b *Bench) add(f Figure) {
 	if b.Size.Concurrent != 0 || b.Size.Bytes != 0 {
-		f.Bound = report.Bound{}
+		f.Bound = Bound{}
 	}
 	b.Report.Add(f)
 }
@@ -127,31 +125,25 @@ func (b *Bench) waitIdle(ctx context.Context) {
 }
 
 // milliseconds makes a figure of a duration.
-func milliseconds(scenario, name string, d time.Duration, bound report.Bound) report.Figure {
-	return report.Figure{Scenario: scenario, Name: name, Value: float64(d) / float64(time.Millisecond), Unit: "ms", Bound: bound}
+func milliseconds(scenario, name string, d time.Duration, bound Bound) Figure {
+	return Figure{Scenario: scenario, Name: name, Value: float64(d) / float64(time.Millisecond), Unit: "ms", Bound: bound}
 }
 
 // atMost is a bound on a duration.
-func atMost(d time.Duration) report.Bound {
-	return report.Bound{AtMost: float64(d) / float64(time.Millisecond)}
+func atMost(d time.Duration) Bound {
+	return Bound{AtMost: float64(d) / float64(time.Millisecond)}
 }
 
 // parallel calls do for 0 to n-1, so many at a time, until all are done or one fails.
 func parallel(ctx context.Context, n, concurrent int, do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	var next atomic.Int64
-	for range min(n, concurrent) {
+	group.SetLimit(concurrent)
+	for i := 0; i < n && ctx.Err() == nil; i++ {
 		group.Go(func() error {
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return nil
-				}
-				if err := do(ctx, i); err != nil {
-					return err
-				}
+			if err := ctx.Err(); err != nil { // one has failed while this one waited for its turn
+				return err
 			}
-			return ctx.Err()
+			return do(ctx, i)
 		})
 	}
 	return group.Wait()

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/harness"
 )
@@ -56,11 +55,11 @@ func soak(ctx context.Context, b *Bench) error {
 		return err
 	}
 	end(size.Jobs)
-	b.add(report.Figure{Scenario: "soak", Name: fmt.Sprintf("jobs completed, %d at a time", size.Concurrent), Unit: "/s",
+	b.add(Figure{Scenario: "soak", Name: fmt.Sprintf("jobs completed, %d at a time", size.Concurrent), Unit: "/s",
 		Value: float64(size.Jobs) / time.Since(began).Seconds()})
 	for _, name := range warm.names() {
-		b.add(report.Figure{Scenario: "soak", Name: name + ": RSS from the 2nd to the last tenth", Unit: "MiB grown",
-			Value: late.of(name) - warm.of(name), Bound: report.Bound{AtMost: soakTolerance}})
+		b.add(Figure{Scenario: "soak", Name: name + ": RSS from the 2nd to the last tenth", Unit: "MiB grown",
+			Value: late.of(name) - warm.of(name), Bound: Bound{AtMost: soakTolerance}})
 	}
 	return nil
 }

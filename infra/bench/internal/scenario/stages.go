@@ -2,15 +2,13 @@ package scenario
 
 import (
 	"time"
-
-	"sori.internal/infra/bench/internal/report"
 )
 
 // stage is a part of a job's way, from one event to the next.
 type stage struct {
 	name     string
 	from, to string // events; empty is the request, or the last frame
-	took     *report.Samples
+	took     *Samples
 }
 
 type stages []stage
@@ -19,11 +17,11 @@ type stages []stage
 // answered.
 func newStages() stages {
 	return stages{
-		{"request to received", "", "received", &report.Samples{}},
-		{"received to stored", "received", "stored", &report.Samples{}},
-		{"stored to attempted", "stored", "attempted", &report.Samples{}},
-		{"attempted to completed", "attempted", "completed", &report.Samples{}},
-		{"completed to last frame", "completed", "", &report.Samples{}},
+		{"request to received", "", "received", &Samples{}},
+		{"received to stored", "received", "stored", &Samples{}},
+		{"stored to attempted", "stored", "attempted", &Samples{}},
+		{"attempted to completed", "attempted", "completed", &Samples{}},
+		{"completed to last frame", "completed", "", &Samples{}},
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/internal/client"
 )
 
@@ -25,8 +24,8 @@ func small(ctx context.Context, b *Bench) error {
 	}
 	const name = "small"
 	uploads, jobs := r.rates()
-	b.add(report.Figure{Scenario: name, Name: "uploads acknowledged", Value: uploads, Unit: "/s", Bound: report.Bound{AtLeast: 400}, Floor: f.rate})
-	b.add(report.Figure{Scenario: name, Name: "jobs completed", Value: jobs, Unit: "/s", Bound: report.Bound{AtLeast: 150}, Floor: f.rate})
+	b.add(Figure{Scenario: name, Name: "uploads acknowledged", Value: uploads, Unit: "/s", Bound: Bound{AtLeast: 400}, Floor: f.rate})
+	b.add(Figure{Scenario: name, Name: "jobs completed", Value: jobs, Unit: "/s", Bound: Bound{AtLeast: 150}, Floor: f.rate})
 	b.latencies(name, r, f)
 	return nil
 }
@@ -41,8 +40,8 @@ func large(ctx context.Context, b *Bench) error {
 	const name = "large"
 	uploads, jobs := r.rates()
 	mb := float64(size.Bytes) / 1e6
-	b.add(report.Figure{Scenario: name, Name: "bytes acknowledged", Value: uploads * mb, Unit: "MB/s", Bound: report.Bound{AtLeast: 60}, Floor: f.rate * mb})
-	b.add(report.Figure{Scenario: name, Name: "bytes of completed jobs", Value: jobs * mb, Unit: "MB/s", Floor: f.rate * mb})
+	b.add(Figure{Scenario: name, Name: "bytes acknowledged", Value: uploads * mb, Unit: "MB/s", Bound: Bound{AtLeast: 60}, Floor: f.rate * mb})
+	b.add(Figure{Scenario: name, Name: "bytes of completed jobs", Value: jobs * mb, Unit: "MB/s", Floor: f.rate * mb})
 	b.latencies(name, r, f)
 	return nil
 }
@@ -53,20 +52,20 @@ func (b *Bench) latencies(name string, r *run, f floorFigures) {
 		if p == 100 {
 			label = "max"
 		}
-		b.add(f.beside(milliseconds(name, "upload acknowledged "+label, r.acks.Percentile(p), report.Bound{}), p))
+		b.add(f.beside(milliseconds(name, "upload acknowledged "+label, r.acks.Percentile(p), Bound{}), p))
 	}
 	for _, p := range []float64{50, 99} {
 		label := fmt.Sprintf("upload to last frame p%.0f (SSE, %d streams)", p, r.ends.Len())
-		b.add(f.beside(milliseconds(name, label, r.ends.Percentile(p), report.Bound{}), p))
+		b.add(f.beside(milliseconds(name, label, r.ends.Percentile(p), Bound{}), p))
 	}
-	b.add(milliseconds(name, "first frame p99 (under this load)", r.firsts.Percentile(99), report.Bound{}))
+	b.add(milliseconds(name, "first frame p99 (under this load)", r.firsts.Percentile(99), Bound{}))
 }
 
 // run is what one run of uploads showed.
 type run struct {
-	acks   report.Samples // from the request to its answer
-	ends   report.Samples // from the request to the last frame of the followed
-	firsts report.Samples // from the opening of a stream to its first frame
+	acks   Samples // from the request to its answer
+	ends   Samples // from the request to the last frame of the followed
+	firsts Samples // from the opening of a stream to its first frame
 
 	began time.Time
 	acked time.Time // the last answer

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"sori.internal/infra/internal/client"
 )
@@ -18,23 +19,25 @@ import (
 type Completions struct {
 	sub *nats.Subscription
 
-	mu      sync.Mutex
-	ended   map[string]client.Job
-	waiting map[string]*waiter // by job
+	mu   sync.Mutex
+	jobs map[string]*completion // those that have ended or are waited for
 }
 
-// waiter is somebody who waits for jobs to end.
-type waiter struct {
-	missing map[string]struct{} // guarded by Completions.mu
-	added   chan struct{}       // has room for one: something was heard
+// completion is the end of a job.
+type completion struct {
+	once  sync.Once
+	ended chan struct{} // closed when job is set
+	job   client.Job
 }
+
+func newCompletions() *Completions { return &Completions{jobs: map[string]*completion{}} }
 
 // Listen begins to note the ends of all jobs.
 func Listen(nc *nats.Conn) (*Completions, error) {
-	e := &Completions{ended: map[string]client.Job{}, waiting: map[string]*waiter{}}
+	c := newCompletions()
 	var err error
-	if e.sub, err = nc.Subscribe("audio.live.*", e.receive); err == nil {
-		err = e.sub.SetPendingLimits(-1, -1)
+	if c.sub, err = nc.Subscribe("audio.live.*", c.receive); err == nil {
+		err = c.sub.SetPendingLimits(-1, -1)
 	}
 	if err == nil {
 		err = nc.Flush()
@@ -42,126 +45,82 @@ func Listen(nc *nats.Conn) (*Completions, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for completions: %w", err)
 	}
-	return e, nil
+	return c, nil
 }
 
-// Close stops listening.
-func (e *Completions) Close() { _ = e.sub.Unsubscribe() } // the connection ends anyway
-
-func (e *Completions) receive(msg *nats.Msg) {
+func (c *Completions) receive(msg *nats.Msg) {
 	if bytes.Contains(msg.Data, []byte(`"status":"`+client.Processing+`"`)) {
 		return
 	}
-	f := client.Job{At: time.Now()}
-	if err := json.Unmarshal(msg.Data, &f); err == nil && f.Terminal() {
-		e.add(f)
+	job := client.Job{At: time.Now()}
+	if err := json.Unmarshal(msg.Data, &job); err == nil && job.Terminal() {
+		c.add(job)
 	}
 }
 
-func (e *Completions) add(f client.Job) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if _, known := e.ended[f.JobID]; known {
-		return
+// of returns the completion of a job, which may be yet to come.
+func (c *Completions) of(job string) *completion {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.jobs[job] == nil {
+		c.jobs[job] = &completion{ended: make(chan struct{})}
 	}
-	e.ended[f.JobID] = f
-	w := e.waiting[f.JobID]
-	if w == nil {
-		return
-	}
-	delete(e.waiting, f.JobID)
-	delete(w.missing, f.JobID)
-	select {
-	case w.added <- struct{}{}:
-	default: // told and not yet noticed
-	}
+	return c.jobs[job]
 }
 
-// silence is how long no job may end before the jobs are read: live updates are not repeated.
+// add notes the end of a job, unless it is noted already.
+func (c *Completions) add(job client.Job) {
+	done := c.of(job.JobID)
+	done.once.Do(func() {
+		done.job = job
+		close(done.ended)
+	})
+}
+
+// silence is how long the end of a job is waited for before the job is read: live updates are not repeated.
 const silence = 3 * time.Second
 
-// Wait returns how the jobs ended, in their order, when all have. The time of one whose end was missed is when it was
-// read. One caller at a time waits for a job.
-func (e *Completions) Wait(ctx context.Context, c *client.Client, jobs ...string) ([]client.Job, error) {
-	w := e.register(jobs)
-	defer e.forget(w)
-	timer := time.NewTimer(silence)
-	defer timer.Stop()
+// readers bounds how many jobs are read at a time.
+const readers = 64
+
+// Wait returns how the jobs ended, in their order, when all have. The time of one whose end was missed is when it was read.
+// One caller at a time waits for a job. The ends are forgotten, so that a long measurement does not grow by them.
+func (c *Completions) Wait(ctx context.Context, api *client.Client, jobs ...string) ([]client.Job, error) {
+	found := make([]client.Job, len(jobs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i, job := range jobs {
+		group.Go(func() (err error) {
+			found[i], err = c.wait(ctx, api, job)
+			return err
+		})
+	}
+	return found, group.Wait()
+}
+
+func (c *Completions) wait(ctx context.Context, api *client.Client, job string) (client.Job, error) {
+	done := c.of(job)
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.jobs, job)
+	}()
+	tick := time.NewTicker(silence)
+	defer tick.Stop()
 	for {
-		missing := e.missing(w)
-		if len(missing) == 0 {
-			return e.frames(jobs), nil
-		}
 		select {
-		case <-w.added:
-		case <-timer.C:
-			if err := e.ask(ctx, c, missing); err != nil {
-				return nil, err
+		case <-done.ended:
+			return done.job, nil
+		case <-tick.C:
+			read, err := api.Job(ctx, job, 0)
+			if err != nil {
+				return client.Job{}, err
+			}
+			if read.Terminal() {
+				c.add(read)
 			}
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for jobs, %s among them: %w", missing[0], context.Cause(ctx))
-		}
-		timer.Reset(silence)
-	}
-}
-
-func (e *Completions) register(jobs []string) *waiter {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	w := &waiter{missing: map[string]struct{}{}, added: make(chan struct{}, 1)}
-	for _, job := range jobs {
-		if _, ended := e.ended[job]; !ended {
-			w.missing[job], e.waiting[job] = struct{}{}, w
+			return client.Job{}, fmt.Errorf("wait for job %s: %w", job, context.Cause(ctx))
 		}
 	}
-	return w
-}
-
-func (e *Completions) forget(w *waiter) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for job := range w.missing {
-		delete(e.waiting, job)
-	}
-}
-
-// missing names some of the jobs that are waited for.
-func (e *Completions) missing(w *waiter) []string {
-	const some = 64
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	names := make([]string, 0, min(len(w.missing), some))
-	for job := range w.missing {
-		if len(names) == some {
-			break
-		}
-		names = append(names, job)
-	}
-	return names
-}
-
-// frames are how the jobs ended. They are forgotten, so that a long measurement does not grow by them.
-func (e *Completions) frames(jobs []string) []client.Job {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	found := make([]client.Job, len(jobs))
-	for i, job := range jobs {
-		found[i] = e.ended[job]
-		delete(e.ended, job)
-	}
-	return found
-}
-
-// ask asks for jobs.
-func (e *Completions) ask(ctx context.Context, c *client.Client, jobs []string) error {
-	for _, job := range jobs {
-		f, err := c.Job(ctx, job, 0)
-		if err != nil {
-			return err
-		}
-		if f.Terminal() {
-			e.add(f)
-		}
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"os"
 	"time"
 
-	"sori.internal/infra/bench/internal/report"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 )
@@ -68,13 +67,25 @@ func (w *Target) Services() []Use {
 	return uses
 }
 
+// Process is what a process used during a scenario.
+type Process struct {
+	Scenario   string  `json:"scenario"`
+	Name       string  `json:"process"`
+	Jobs       int     `json:"jobs"`
+	CPU        float64 `json:"cpu_seconds"`
+	Share      float64 `json:"cpu_share"` // of all processors' time
+	RSSBefore  int64   `json:"rss_before,omitempty"`
+	RSSAfter   int64   `json:"rss_after,omitempty"`
+	PeakGrowth int64   `json:"peak_growth,omitempty"` // the peak above what it was before
+}
+
 // others is the name under which the work of all other processes of the machine is told: figures that were measured beside
 // much of it are worth little.
 const others = "(others)"
 
 // Meter begins to measure a scenario. The function that it returns ends it and tells what every process has used for so many
 // jobs; those that did nothing are left out.
-func (w *Target) Meter(scenario string, processors int) func(jobs int) []report.Process {
+func (w *Target) Meter(scenario string, processors int) func(jobs int) []Process {
 	for _, p := range w.probes {
 		if !p.tree {
 			_ = harness.ResetPeak(p.pid()) // where it is refused, the peak is that of the whole life
@@ -85,11 +96,11 @@ func (w *Target) Meter(scenario string, processors int) func(jobs int) []report.
 		before[u.Name] = u
 	}
 	busyBefore, busyErr := harness.Busy()
-	return func(jobs int) []report.Process {
+	return func(jobs int) []Process {
 		took := time.Since(began).Seconds() * float64(processors)
 		busy, err := harness.Busy()
 		rest := (busy - busyBefore).Seconds()
-		var used []report.Process
+		var used []Process
 		for _, u := range w.Uses() {
 			was, ok := before[u.Name]
 			cpu := (u.CPU - was.CPU).Seconds()
@@ -97,13 +108,13 @@ func (w *Target) Meter(scenario string, processors int) func(jobs int) []report.
 				continue
 			}
 			rest -= cpu
-			used = append(used, report.Process{
+			used = append(used, Process{
 				Scenario: scenario, Name: u.Name, Jobs: jobs, CPU: cpu, Share: cpu / took,
 				RSSBefore: was.RSS, RSSAfter: u.RSS, PeakGrowth: max(u.PeakRSS-was.RSS, 0),
 			})
 		}
 		if w.system != nil && busyErr == nil && err == nil { // else what is measured is among the others
-			used = append(used, report.Process{Scenario: scenario, Name: others, CPU: max(rest, 0), Share: max(rest, 0) / took})
+			used = append(used, Process{Scenario: scenario, Name: others, CPU: max(rest, 0), Share: max(rest, 0) / took})
 		}
 		return used
 	}

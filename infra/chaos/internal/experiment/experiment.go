@@ -13,8 +13,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/chaos/internal/plan"
-	"sori.internal/infra/chaos/internal/webhookproxy"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/invariants"
@@ -40,7 +38,7 @@ type Options struct {
 type Experiment struct {
 	opt     Options
 	sori    *harness.System
-	proxy   *webhookproxy.Proxy
+	proxy   *WebhookProxy
 	clients *loadgen.Clients
 	checker invariants.Checker
 
@@ -48,12 +46,12 @@ type Experiment struct {
 
 	restarting sync.Mutex // of the dependencies, one at a time
 	mu         sync.Mutex
-	injected   map[plan.Kind]int
+	injected   map[Kind]int
 	before     leftovers
 }
 
 func newExperiment(opt Options) *Experiment {
-	return &Experiment{opt: opt, injected: map[plan.Kind]int{}}
+	return &Experiment{opt: opt, injected: map[Kind]int{}}
 }
 
 // Run runs an experiment. An error means that it could not be run; invariants that do not hold are in
@@ -89,12 +87,12 @@ func (o *Experiment) open(ctx context.Context) (err error) {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	o.opt.Say("building and starting everything in %s", o.opt.Dir)
-	if o.proxy, err = webhookproxy.Open(ctx, o.opt.Seed); err != nil {
+	if o.proxy, err = OpenWebhookProxy(ctx, o.opt.Seed); err != nil {
 		return err
 	}
 	copies := map[string]int{}
 	for _, name := range harness.Services() {
-		copies[name] = plan.Copies
+		copies[name] = replicas
 	}
 	o.sori, err = harness.StartSystem(ctx, harness.SystemOptions{
 		Dir: o.opt.Dir, Build: harness.BuildOptions{Race: o.opt.Race}, Stack: stack.Options{Fast: true, Log: zerolog.Nop()},
@@ -156,13 +154,13 @@ func (o *Experiment) run(ctx context.Context) error {
 	o.opt.Say("%d jobs, %d faults, seed %d", o.opt.Jobs, o.opt.Faults, o.opt.Seed)
 	already, _ := o.clients.Ledger().Accepted()
 	injected := make(chan error, 1)
-	go func() { injected <- o.injectFaults(ctx, already, plan.Draw(o.opt.Seed, o.opt.Jobs, o.opt.Faults)) }()
+	go func() { injected <- o.injectFaults(ctx, already, DrawPlan(o.opt.Seed, o.opt.Jobs, o.opt.Faults)) }()
 	served := o.clients.Run(ctx, 0, o.opt.Jobs)
 	return errors.Join(served, <-injected)
 }
 
 // Injected counts the injected faults by kind.
-func (o *Experiment) Injected() map[plan.Kind]int {
+func (o *Experiment) Injected() map[Kind]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.injected)

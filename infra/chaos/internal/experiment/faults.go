@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	analyzer "sori.internal/infra/analyzer/app"
-	"sori.internal/infra/chaos/internal/plan"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
@@ -23,7 +22,7 @@ const together = 3
 
 // injectFaults carries a plan out. A fault is injected when enough jobs were accepted, on top of those
 // that were there already, and when an earlier fault with the same victim is over.
-func (o *Experiment) injectFaults(ctx context.Context, already int, faults []plan.Fault) error {
+func (o *Experiment) injectFaults(ctx context.Context, already int, faults []Fault) error {
 	var group errgroup.Group
 	group.SetLimit(together)
 	victims := map[string]*sync.Mutex{}
@@ -65,15 +64,15 @@ func (o *Experiment) awaitAccepted(ctx context.Context, n int) error {
 }
 
 // inject injects one fault, and returns when it is over.
-func (o *Experiment) inject(ctx context.Context, f plan.Fault) error {
+func (o *Experiment) inject(ctx context.Context, f Fault) error {
 	o.opt.Say("  %s", f)
 	switch f.Target {
-	case plan.Callbacks:
+	case Callbacks:
 		o.proxy.Inject(f.Action)
 		wait(ctx, f)
 		o.proxy.Inject("")
 		return nil
-	case plan.Clients:
+	case Clients:
 		o.injectIntoClients(ctx, f)
 		return nil
 	case string(stack.NATS), string(stack.S3), string(stack.Postgres):
@@ -84,7 +83,7 @@ func (o *Experiment) inject(ctx context.Context, f plan.Fault) error {
 }
 
 // wait returns when a fault has lasted as long as planned.
-func wait(ctx context.Context, f plan.Fault) {
+func wait(ctx context.Context, f Fault) {
 	t := time.NewTimer(f.Lasts)
 	defer t.Stop()
 	select {
@@ -93,8 +92,8 @@ func wait(ctx context.Context, f plan.Fault) {
 	}
 }
 
-func (o *Experiment) injectIntoClients(ctx context.Context, f plan.Fault) {
-	if f.Action == plan.CutStreams {
+func (o *Experiment) injectIntoClients(ctx context.Context, f Fault) {
+	if f.Action == CutStreams {
 		o.clients.CutStreams()
 		return
 	}
@@ -103,35 +102,35 @@ func (o *Experiment) injectIntoClients(ctx context.Context, f plan.Fault) {
 	o.clients.CutBodies(false)
 }
 
-func (o *Experiment) injectIntoProcess(ctx context.Context, f plan.Fault, p *harness.Process) error {
+func (o *Experiment) injectIntoProcess(ctx context.Context, f Fault, p *harness.Process) error {
 	switch f.Action {
-	case plan.Kill:
+	case Kill:
 		p.Kill() //nolint:contextcheck // a kill is never too late
 		wait(ctx, f)
 		return p.Start(ctx)
-	case plan.Pause:
+	case Pause:
 		if err := p.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
 		wait(ctx, f)
 		return p.Signal(syscall.SIGCONT)
-	case plan.Restart:
+	case Restart:
 		return p.Restart(ctx)
 	default:
 		return o.behave(ctx, f)
 	}
 }
 
-func (o *Experiment) injectIntoDependency(ctx context.Context, f plan.Fault, part stack.Part) error {
+func (o *Experiment) injectIntoDependency(ctx context.Context, f Fault, part stack.Part) error {
 	switch f.Action {
-	case plan.Kill:
+	case Kill:
 		if err := o.sori.Stack.Signal(part, syscall.SIGKILL); err != nil {
 			return err
 		}
 		<-o.sori.Stack.Exited() //nolint:errcheck // the stack has noticed, and the cause is known
 		wait(ctx, f)
 		return o.restart(ctx, part)
-	case plan.Pause:
+	case Pause:
 		if err := o.sori.Stack.SignalAll(part, syscall.SIGSTOP); err != nil {
 			return err
 		}
@@ -149,10 +148,10 @@ func (o *Experiment) restart(ctx context.Context, part stack.Part) error {
 }
 
 // behave changes the behaviour of the analysis server for a while.
-func (o *Experiment) behave(ctx context.Context, f plan.Fault) error {
+func (o *Experiment) behave(ctx context.Context, f Fault) error {
 	usual := analyzer.Behaviour{Instant: true, Delay: analyzer.Duration(analysisTakes)}
 	unusual := usual
-	if f.Action == plan.Refuse {
+	if f.Action == Refuse {
 		unusual.RejectStatus, unusual.RejectRetryAfter = http.StatusServiceUnavailable, analyzer.Duration(time.Second)
 	} else {
 		unusual.Fail = true

@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"sori.internal/infra/chaos/internal/plan"
 	"sori.internal/infra/internal/loadgen"
 )
 
@@ -18,8 +17,8 @@ type Report struct {
 	Seed      uint64
 	Jobs      int // beside those of the warm-up
 	Took      time.Duration
-	Injected  map[plan.Kind]int   // faults
-	Callbacks map[plan.Action]int // that had a fault, by fault
+	Injected  map[Kind]int   // faults
+	Callbacks map[Action]int // that had a fault, by fault
 	Clients   map[loadgen.Action]int
 	Ends      map[string]int // of all jobs, by status
 
@@ -66,7 +65,7 @@ func (r *Report) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
 	fmt.Fprintf(t, "\nseed %d: %d jobs, %d faults, %v\n\n", r.Seed, r.Jobs, r.Faults(), r.Took.Round(time.Second))
 	fmt.Fprint(t, "| fault\t| times\t| done to\t|\n|---\t|---\t|---\t|\n")
-	for _, kind := range plan.Kinds() {
+	for _, kind := range Kinds() {
 		fmt.Fprintf(t, "| %s\t| %d\t| %s\t|\n", kind, r.Injected[kind], r.doneTo(kind))
 	}
 	fmt.Fprintf(t, "\njobs: %s; clients: %s\n\n", list(r.Ends), list(r.Clients))
@@ -84,13 +83,13 @@ func (r *Report) Print(w io.Writer) error {
 }
 
 // doneTo tells to how many callbacks or connections the faults of a kind were done.
-func (r *Report) doneTo(kind plan.Kind) string {
+func (r *Report) doneTo(kind Kind) string {
 	switch {
-	case kind.Target == plan.Callbacks:
+	case kind.Target == Callbacks:
 		return fmt.Sprintf("%d callbacks", r.Callbacks[kind.Action])
-	case kind.Action == plan.CutBodies:
+	case kind.Action == CutBodies:
 		return fmt.Sprintf("%d uploads", r.Clients[loadgen.CutBody])
-	case kind.Action == plan.CutStreams:
+	case kind.Action == CutStreams:
 		return fmt.Sprintf("%d streams", r.Clients[loadgen.CutStream])
 	default:
 		return ""

@@ -1,4 +1,4 @@
-package report_test
+package scenario_test
 
 import (
 	"encoding/json"
@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/bench/internal/report"
+	"sori.internal/infra/bench/internal/scenario"
+	"sori.internal/infra/bench/internal/target"
 )
 
 func TestAPercentileIsOneOfTheSamples(t *testing.T) {
 	t.Parallel()
-	var s report.Samples
+	var s scenario.Samples
 	if s.Percentile(50) != 0 || s.Max() != 0 {
 		t.Error("no samples have a percentile")
 	}
@@ -33,20 +34,20 @@ func TestAPercentileIsOneOfTheSamples(t *testing.T) {
 
 func TestAFigureIsJudgedByItsBound(t *testing.T) {
 	t.Parallel()
-	r := report.New()
+	r := scenario.NewReport()
 	for _, c := range []struct {
 		value  float64
-		bound  report.Bound
+		bound  scenario.Bound
 		missed bool
 	}{
-		{1, report.Bound{}, false},
-		{399, report.Bound{AtLeast: 400}, true},
-		{400, report.Bound{AtLeast: 400}, false},
-		{50, report.Bound{AtMost: 50}, false},
-		{51, report.Bound{AtMost: 50}, true},
-		{-3, report.Bound{AtMost: 8}, false},
+		{1, scenario.Bound{}, false},
+		{399, scenario.Bound{AtLeast: 400}, true},
+		{400, scenario.Bound{AtLeast: 400}, false},
+		{50, scenario.Bound{AtMost: 50}, false},
+		{51, scenario.Bound{AtMost: 50}, true},
+		{-3, scenario.Bound{AtMost: 8}, false},
 	} {
-		f := report.Figure{Scenario: "s", Name: "n", Value: c.value, Unit: "ms", Bound: c.bound, Floor: 2}
+		f := scenario.Figure{Scenario: "s", Name: "n", Value: c.value, Unit: "ms", Bound: c.bound, Floor: 2}
 		if f.Missed() != c.missed {
 			t.Errorf("%v with %+v: missed %v", c.value, c.bound, f.Missed())
 		}
@@ -59,9 +60,9 @@ func TestAFigureIsJudgedByItsBound(t *testing.T) {
 
 func TestAReportIsTablesAndJSON(t *testing.T) {
 	t.Parallel()
-	r := report.New()
-	r.Add(report.Figure{Scenario: "small", Name: "uploads", Value: 123.4, Unit: "/s", Bound: report.Bound{AtLeast: 150}, Floor: 246.8})
-	r.Processes = []report.Process{{Scenario: "small", Name: "gateway", Jobs: 500, CPU: 1, RSSBefore: 1 << 20, RSSAfter: 2 << 20}, {Name: "(others)"}}
+	r := scenario.NewReport()
+	r.Add(scenario.Figure{Scenario: "small", Name: "uploads", Value: 123.4, Unit: "/s", Bound: scenario.Bound{AtLeast: 150}, Floor: 246.8})
+	r.Processes = []target.Process{{Scenario: "small", Name: "gateway", Jobs: 500, CPU: 1, RSSBefore: 1 << 20, RSSAfter: 2 << 20}, {Name: "(others)"}}
 	r.Note("a %s", "note")
 	var b strings.Builder
 	if err := r.Print(&b); err != nil {
@@ -82,7 +83,7 @@ func TestAReportIsTablesAndJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back report.Report
+	var back scenario.Report
 	if err := json.Unmarshal(text, &back); err != nil || len(back.Figures) != 1 || back.Figures[0] != r.Figures[0] {
 		t.Errorf("%s %v", text, err)
 	}

@@ -1,5 +1,4 @@
-// Package plan draws up what is to go wrong. The same seed gives the same plan, so that a run that failed can be made again.
-package plan
+package experiment
 
 import (
 	"fmt"
@@ -47,8 +46,8 @@ type Kind struct {
 // String names the kind.
 func (k Kind) String() string { return fmt.Sprintf("%s: %s", k.Target, k.Action) }
 
-// Copies is how many processes there are of each service.
-const Copies = 2
+// replicas is how many processes there are of each service.
+const replicas = 2
 
 // Fault is one thing that goes wrong.
 type Fault struct {
@@ -58,8 +57,8 @@ type Fault struct {
 	Lasts time.Duration // a restart lasts as long as it takes
 }
 
-// Parts are what they depend on.
-func Parts() []stack.Part { return []stack.Part{stack.NATS, stack.S3, stack.Postgres} }
+// dependencies are the parts that the services depend on.
+func dependencies() []stack.Part { return []stack.Part{stack.NATS, stack.S3, stack.Postgres} }
 
 // Kinds lists every kind of fault.
 func Kinds() []Kind {
@@ -68,7 +67,7 @@ func Kinds() []Kind {
 		for _, name := range harness.Services() {
 			kinds = append(kinds, Kind{action, name})
 		}
-		for _, part := range Parts() {
+		for _, part := range dependencies() {
 			kinds = append(kinds, Kind{action, string(part)})
 		}
 	}
@@ -84,8 +83,9 @@ func Kinds() []Kind {
 	return kinds
 }
 
-// Draw makes a plan of so many faults, spread over so many jobs. Every kind comes before any comes again.
-func Draw(seed uint64, jobs, faults int) []Fault {
+// DrawPlan makes a plan of so many faults, spread over so many jobs. Every kind comes before any comes again. The same
+// seed gives the same plan, so that a run that failed can be made again.
+func DrawPlan(seed uint64, jobs, faults int) []Fault {
 	rng := rand.New(rand.NewPCG(seed, 0)) // repeatable on purpose
 	var deck []Kind
 	plan := make([]Fault, faults)
@@ -96,7 +96,7 @@ func Draw(seed uint64, jobs, faults int) []Fault {
 		}
 		f := Fault{Kind: deck[0], After: (i + 1) * jobs / (faults + 1), Lasts: duration(rng)}
 		if _, service := f.service(); service {
-			f.Copy = rng.IntN(Copies)
+			f.Copy = rng.IntN(replicas)
 		}
 		plan[i], deck = f, deck[1:]
 	}

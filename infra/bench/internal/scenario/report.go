@@ -1,4 +1,4 @@
-package report
+package scenario
 
 import (
 	"encoding/json"
@@ -7,7 +7,10 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"text/tabwriter"
 	"time"
+
+	"sori.internal/infra/bench/internal/target"
 )
 
 // Bound is what a figure must keep. The zero value is none.
@@ -31,31 +34,20 @@ func (f Figure) Missed() bool {
 	return f.Bound.AtLeast != 0 && f.Value < f.Bound.AtLeast || f.Bound.AtMost != 0 && f.Value > f.Bound.AtMost
 }
 
-// Process is what a process used during a scenario.
-type Process struct {
-	Scenario   string  `json:"scenario"`
-	Name       string  `json:"process"`
-	Jobs       int     `json:"jobs"`
-	CPU        float64 `json:"cpu_seconds"`
-	Share      float64 `json:"cpu_share"` // of all processors' time
-	RSSBefore  int64   `json:"rss_before,omitempty"`
-	RSSAfter   int64   `json:"rss_after,omitempty"`
-	PeakGrowth int64   `json:"peak_growth,omitempty"` // the peak above what it was before
-}
-
-// Report is a whole run.
+// Report is a whole run. It tells what was measured as tables and as JSON, and judges it by the bounds
+// that it was promised to keep.
 type Report struct {
-	Processors int       `json:"processors"`
-	System     string    `json:"system"`
-	Go         string    `json:"go"`
-	Began      time.Time `json:"began"`
-	Figures    []Figure  `json:"figures"`
-	Processes  []Process `json:"processes"`
-	Notes      []string  `json:"notes,omitempty"`
+	Processors int              `json:"processors"`
+	System     string           `json:"system"`
+	Go         string           `json:"go"`
+	Began      time.Time        `json:"began"`
+	Figures    []Figure         `json:"figures"`
+	Processes  []target.Process `json:"processes"`
+	Notes      []string         `json:"notes,omitempty"`
 }
 
-// New begins a report.
-func New() *Report {
+// NewReport begins a report.
+func NewReport() *Report {
 	return &Report{
 		Processors: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Began: time.Now().UTC(),
 	}
@@ -105,7 +97,7 @@ func (r *Report) Print(w io.Writer) error {
 		b.WriteByte('\n')
 		processes := table{{"scenario", "process", "CPU s", "CPU s / 1000 jobs", "share", "RSS before", "after", "peak growth"}}
 		for _, p := range r.Processes {
-			processes = append(processes, p.row())
+			processes = append(processes, processRow(p))
 		}
 		processes.print(&b)
 	}
@@ -157,7 +149,8 @@ func (f Figure) ratio() string {
 	return fmt.Sprintf("%.2f", f.Value/f.Floor)
 }
 
-func (p Process) row() []string {
+// processRow is what a process used, as cells.
+func processRow(p target.Process) []string {
 	perThousand, growth, before, after := "", "", "", ""
 	if p.Jobs > 0 {
 		perThousand = fmt.Sprintf("%.2f", p.CPU/float64(p.Jobs)*1000)
@@ -186,4 +179,19 @@ func number(v float64) string {
 	default:
 		return fmt.Sprintf("%.2f", v)
 	}
+}
+
+// table is rows of cells, the first one the heads. All rows have as many cells.
+type table [][]string
+
+// print writes a Markdown table whose columns also line up in a terminal.
+func (t table) print(w io.Writer) {
+	lines := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	for n, row := range t {
+		fmt.Fprintf(lines, "| %s\t|\n", strings.Join(row, "\t| "))
+		if n == 0 {
+			fmt.Fprintln(lines, strings.Repeat("|---\t", len(row))+"|")
+		}
+	}
+	_ = lines.Flush() // into memory
 }

@@ -1,6 +1,4 @@
-// Package report holds what was measured, tells it as tables and as JSON, and judges it by the bounds that it was promised to
-// keep.
-package report
+package scenario
 
 import (
 	"slices"

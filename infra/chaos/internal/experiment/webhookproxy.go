@@ -1,6 +1,4 @@
-// Package webhookproxy is a proxy between the analysis server and the dispatcher. It injects into callbacks
-// the faults of a network: it loses, delays, repeats and reorders them.
-package webhookproxy
+package experiment
 
 import (
 	"bytes"
@@ -15,12 +13,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"sori.internal/infra/chaos/internal/plan"
 )
 
-// Proxy forwards callbacks to any replica of the dispatcher that answers.
-type Proxy struct {
+// WebhookProxy is a proxy between the analysis server and the dispatcher. It injects into callbacks the
+// faults of a network: it loses, delays, repeats and reorders them. It forwards a callback to any
+// replica of the dispatcher that answers.
+type WebhookProxy struct {
 	URL string // to which callbacks are sent in place of a dispatcher's
 
 	client *http.Client
@@ -32,10 +30,10 @@ type Proxy struct {
 
 	mu      sync.Mutex
 	targets []string
-	fault   plan.Action // empty: none
+	fault   Action // empty: none
 	rng     *rand.Rand
 	held    []callback // to be reordered
-	counts  map[plan.Action]int
+	counts  map[Action]int
 }
 
 // callback is a request as it came.
@@ -54,28 +52,28 @@ type answer struct {
 
 // The bounds of what is done to a callback.
 const (
-	maxBody    = 16 << 20
-	maxDelay   = 3 * time.Second
-	maxRepeats = 4
-	maxHeld    = 5
-	patience   = 15 * time.Second // for a dispatcher's answer
-	idle       = 10 * time.Second // then a connection is let go
+	maxBody        = 16 << 20
+	maxDelay       = 3 * time.Second
+	maxRepeats     = 4
+	maxHeld        = 5
+	answerPatience = 15 * time.Second // for a dispatcher's answer
+	proxyIdle      = 10 * time.Second // then a connection is let go
 )
 
-// Open starts a proxy. Which callback gets which fault follows from the seed, as far as callbacks
+// OpenWebhookProxy starts a proxy. Which callback gets which fault follows from the seed, as far as callbacks
 // arrive in the same order.
-func Open(ctx context.Context, seed uint64) (*Proxy, error) {
+func OpenWebhookProxy(ctx context.Context, seed uint64) (*WebhookProxy, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("open the webhook proxy: %w", err)
 	}
-	c := &Proxy{
+	c := &WebhookProxy{
 		URL: "http://" + l.Addr().String(), ctx: context.WithoutCancel(ctx), served: make(chan struct{}),
-		client: &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: idle}},
-		rng:    rand.New(rand.NewPCG(seed, 1)), counts: map[plan.Action]int{}, // repeatable on purpose
+		client: &http.Client{Timeout: answerPatience, Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: proxyIdle}},
+		rng:    rand.New(rand.NewPCG(seed, 1)), counts: map[Action]int{}, // repeatable on purpose
 	}
-	c.server = &http.Server{Handler: c, ReadHeaderTimeout: patience}
+	c.server = &http.Server{Handler: c, ReadHeaderTimeout: answerPatience}
 	go func() {
 		defer close(c.served)
 		_ = c.server.Serve(l) // it ends with Close
@@ -84,14 +82,14 @@ func Open(ctx context.Context, seed uint64) (*Proxy, error) {
 }
 
 // Serve sets the base URLs of the dispatchers, which start after the proxy: they need its URL.
-func (c *Proxy) Serve(targets []string) {
+func (c *WebhookProxy) Serve(targets []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.targets = targets
 }
 
 // Close forwards the held callbacks, and stops.
-func (c *Proxy) Close(ctx context.Context) error {
+func (c *WebhookProxy) Close(ctx context.Context) error {
 	c.Inject("")
 	err := c.server.Shutdown(ctx)
 	<-c.served
@@ -101,7 +99,7 @@ func (c *Proxy) Close(ctx context.Context) error {
 }
 
 // Inject injects a fault into the callbacks from now on; none if it is empty.
-func (c *Proxy) Inject(fault plan.Action) {
+func (c *WebhookProxy) Inject(fault Action) {
 	c.mu.Lock()
 	c.fault = fault
 	held := c.held
@@ -114,14 +112,14 @@ func (c *Proxy) Inject(fault plan.Action) {
 }
 
 // Faults counts the callbacks that had a fault, by fault.
-func (c *Proxy) Faults() map[plan.Action]int {
+func (c *WebhookProxy) Faults() map[Action]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.counts)
 }
 
 // ServeHTTP implements http.Handler.
-func (c *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *WebhookProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "cut short", http.StatusBadRequest)
@@ -129,17 +127,17 @@ func (c *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	cb := callback{path: r.URL.RequestURI(), header: r.Header.Clone(), body: body}
 	switch f := c.choose(cb); f.fault {
-	case plan.Drop:
+	case Drop:
 		c.drop(w, r, cb, f.random)
-	case plan.Delay:
+	case Delay:
 		c.later(cb, time.Duration(f.random)%maxDelay)
 		w.WriteHeader(http.StatusOK)
-	case plan.Repeat:
+	case Repeat:
 		for range f.random % maxRepeats {
 			c.later(cb, 0)
 		}
 		c.forward(w, r, cb)
-	case plan.Reorder: // it is held, and answered as if it had arrived
+	case Reorder: // it is held, and answered as if it had arrived
 		w.WriteHeader(http.StatusOK)
 	default:
 		c.forward(w, r, cb)
@@ -151,18 +149,18 @@ var errNoDispatcher = errors.New("no dispatcher answers")
 
 // choice is the fault of one callback.
 type choice struct {
-	fault  plan.Action
+	fault  Action
 	random uint64
 }
 
-func (c *Proxy) choose(cb callback) choice {
+func (c *WebhookProxy) choose(cb callback) choice {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := choice{c.fault, c.rng.Uint64() >> 1}
 	if f.fault != "" {
 		c.counts[f.fault]++
 	}
-	if f.fault == plan.Reorder {
+	if f.fault == Reorder {
 		c.held = append(c.held, cb)
 		if len(c.held) > maxHeld { // none is held for ever: a random one goes first
 			i := int(f.random % uint64(len(c.held)))
@@ -175,7 +173,7 @@ func (c *Proxy) choose(cb callback) choice {
 }
 
 // drop loses a callback before it arrives, with or without an answer to its sender; or its answer.
-func (c *Proxy) drop(w http.ResponseWriter, r *http.Request, cb callback, random uint64) {
+func (c *WebhookProxy) drop(w http.ResponseWriter, r *http.Request, cb callback, random uint64) {
 	switch random % 3 {
 	case 0:
 		w.WriteHeader(http.StatusOK)
@@ -187,7 +185,7 @@ func (c *Proxy) drop(w http.ResponseWriter, r *http.Request, cb callback, random
 }
 
 // later forwards a callback after a while, and ignores the answer.
-func (c *Proxy) later(cb callback, after time.Duration) {
+func (c *WebhookProxy) later(cb callback, after time.Duration) {
 	c.work.Go(func() {
 		wait := time.NewTimer(after)
 		defer wait.Stop()
@@ -196,7 +194,7 @@ func (c *Proxy) later(cb callback, after time.Duration) {
 	})
 }
 
-func (c *Proxy) forward(w http.ResponseWriter, r *http.Request, cb callback) {
+func (c *WebhookProxy) forward(w http.ResponseWriter, r *http.Request, cb callback) {
 	a, err := c.send(r.Context(), cb)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
@@ -210,7 +208,7 @@ func (c *Proxy) forward(w http.ResponseWriter, r *http.Request, cb callback) {
 }
 
 // send delivers a callback to the first dispatcher that answers.
-func (c *Proxy) send(ctx context.Context, cb callback) (answer, error) {
+func (c *WebhookProxy) send(ctx context.Context, cb callback) (answer, error) {
 	c.mu.Lock()
 	targets := c.targets
 	c.mu.Unlock()
@@ -226,7 +224,7 @@ func (c *Proxy) send(ctx context.Context, cb callback) (answer, error) {
 	return answer{}, errors.Join(errs...)
 }
 
-func (c *Proxy) sendTo(ctx context.Context, target string, cb callback) (answer, error) {
+func (c *WebhookProxy) sendTo(ctx context.Context, target string, cb callback) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target+cb.path, bytes.NewReader(cb.body))
 	if err != nil {
 		return answer{}, fmt.Errorf("deliver a callback: %w", err)

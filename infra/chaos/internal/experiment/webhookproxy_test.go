@@ -1,4 +1,4 @@
-package webhookproxy_test
+package experiment_test
 
 import (
 	"context"
@@ -11,8 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"sori.internal/infra/chaos/internal/plan"
-	"sori.internal/infra/chaos/internal/webhookproxy"
+	"sori.internal/infra/chaos/internal/experiment"
 	"sori.internal/shared/testkit"
 )
 
@@ -38,13 +37,13 @@ func (d *dispatcher) arrived() []string {
 }
 
 // open starts a proxy to a dispatcher and to one that is away.
-func open(t *testing.T) (*webhookproxy.Proxy, *dispatcher) {
+func open(t *testing.T) (*experiment.WebhookProxy, *dispatcher) {
 	t.Helper()
 	d := &dispatcher{}
 	there, away := httptest.NewServer(d), httptest.NewServer(d)
 	away.Close()
 	t.Cleanup(there.Close)
-	c, err := webhookproxy.Open(t.Context(), 1)
+	c, err := experiment.OpenWebhookProxy(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +57,7 @@ func open(t *testing.T) (*webhookproxy.Proxy, *dispatcher) {
 }
 
 // post sends a callback and returns the status of the answer; 0 where there is none.
-func post(t *testing.T, c *webhookproxy.Proxy, body string) int {
+func post(t *testing.T, c *experiment.WebhookProxy, body string) int {
 	t.Helper()
 	resp, err := http.Post(c.URL+"/webhook?job_id=7", "application/json", strings.NewReader(body))
 	if err != nil {
@@ -84,7 +83,7 @@ func TestCallbacksPassToADispatcherThatAnswers(t *testing.T) {
 func TestCallbacksAreLostInEveryWay(t *testing.T) {
 	t.Parallel()
 	c, d := open(t)
-	c.Inject(plan.Drop)
+	c.Inject(experiment.Drop)
 	const sent = 60
 	told := 0
 	for i := range sent {
@@ -99,7 +98,7 @@ func TestCallbacksAreLostInEveryWay(t *testing.T) {
 	if arrived := len(d.arrived()); told == 0 || arrived == 0 || told+arrived >= sent {
 		t.Errorf("of %d, %d were said to have arrived and did not, %d arrived", sent, told, arrived)
 	}
-	if n := c.Faults()[plan.Drop]; n != sent {
+	if n := c.Faults()[experiment.Drop]; n != sent {
 		t.Errorf("%d are counted", n)
 	}
 }
@@ -107,7 +106,7 @@ func TestCallbacksAreLostInEveryWay(t *testing.T) {
 func TestCallbacksArriveInAnotherOrderAndAllOfThem(t *testing.T) {
 	t.Parallel()
 	c, d := open(t)
-	c.Inject(plan.Reorder)
+	c.Inject(experiment.Reorder)
 	var sent []string
 	for i := range 20 {
 		sent = append(sent, fmt.Sprint(i))
@@ -136,11 +135,11 @@ func TestCallbacksArriveInAnotherOrderAndAllOfThem(t *testing.T) {
 func TestCallbacksAreRepeatedAndDelayed(t *testing.T) {
 	t.Parallel()
 	c, d := open(t)
-	c.Inject(plan.Repeat)
+	c.Inject(experiment.Repeat)
 	for range 8 {
 		post(t, c, "again")
 	}
-	c.Inject(plan.Delay)
+	c.Inject(experiment.Delay)
 	if status := post(t, c, "late"); status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
