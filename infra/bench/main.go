@@ -9,19 +9,18 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
 	"sori.internal/infra/bench/internal/scenario"
 	"sori.internal/infra/bench/internal/target"
+	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/stack/parts"
 )
 
@@ -29,14 +28,7 @@ func main() {
 	if ran, code := parts.RunChild(); ran {
 		os.Exit(code)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
-	err := command(ctx, os.Args[1:])
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	os.Exit(command.Main(func(ctx context.Context, args []string) int { return command.Exit("bench", run(ctx, args)) }))
 }
 
 // errMissed says that a figure breaks its bound.
@@ -44,60 +36,42 @@ var errMissed = errors.New("missed")
 
 // options are the flags.
 type options struct {
-	found   target.Found
-	size    scenario.Size
-	json    string
-	check   bool
-	floor   bool
-	keep    bool
-	verbose bool
-	profile string
-	wait    time.Duration
-	chosen  []scenario.Scenario
+	target.Found
+	scenario.Size
+	Floor    bool          `default:"true" help:"measure beside it what the unavoidable I/O alone comes to"`
+	Patience time.Duration `default:"10s" help:"how long to wait for an idle machine, where a figure is about one"`
+	JSON     string        `name:"json" help:"also write the report to this file, as JSON"`
+	Check    bool          `help:"exit with 1 where a figure misses its bound"`
+	Keep     bool          `help:"keep the folder with data and logs"`
+	Profile  string        `help:"write CPU profiles of the services into this folder (read them with go tool pprof)"`
+	Verbose  bool          `name:"v" help:"show the log of the dependencies"`
+
+	Scenarios []string `arg:"" optional:""`
 }
 
-func parse(args []string) (options, error) {
-	var o options
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.StringVar(&o.found.Gateway, "gateway", "", "drive the Sori behind this gateway instead of starting one")
-	flags.StringVar(&o.found.Endpoints, "endpoints", "", "the endpoints.json of a Sori that runs, to drive it and to hear of its jobs' ends on its bus")
-	flags.StringVar(&o.found.PIDs, "pids", "", "processes of a Sori that runs to be measured, as name=pid,name=pid")
-	flags.IntVar(&o.size.Jobs, "n", 0, "jobs of a scenario (default: its own number)")
-	flags.IntVar(&o.size.Concurrent, "c", 0, "clients or streams at a time (default: the scenario's own number)")
-	flags.Int64Var(&o.size.Bytes, "size", 0, "bytes of a recording (default: the scenario's own size)")
-	flags.BoolVar(&o.floor, "floor", true, "measure beside it what the unavoidable I/O alone comes to")
-	flags.DurationVar(&o.wait, "patience", 10*time.Second, "how long to wait for an idle machine, where a figure is about one")
-	flags.StringVar(&o.json, "json", "", "also write the report to this file, as JSON")
-	flags.BoolVar(&o.check, "check", false, "exit with 1 where a figure misses its bound")
-	flags.BoolVar(&o.keep, "keep", false, "keep the folder with data and logs")
-	flags.StringVar(&o.profile, "profile", "", "write CPU profiles of the services into this folder (read them with go tool pprof)")
-	flags.BoolVar(&o.verbose, "v", false, "show the log of the dependencies")
-	flags.Usage = func() {
-		fmt.Fprint(flags.Output(), "go run ./infra/bench [flags] [scenario...]\n\nscenarios (all, where none is named):\n")
-		for _, s := range scenario.All() {
-			fmt.Fprintf(flags.Output(), "  %-8s %s\n", s.Name, s.About)
-		}
-		fmt.Fprint(flags.Output(), "\nflags:\n")
-		flags.PrintDefaults()
+func parse(args []string) (o options, chosen []scenario.Scenario, err error) {
+	about := "Measures Sori and judges it by what it promises. The scenarios, all if none is named:\n\n"
+	for _, s := range scenario.All() {
+		about += fmt.Sprintf("  %-8s %s\n", s.Name, s.About)
 	}
-	if err := flags.Parse(args); err != nil {
-		return o, err
+	if _, err := command.Parse("bench", &o, args, os.Stderr, kong.Description(about)); err != nil {
+		return o, nil, err
 	}
 	for _, s := range scenario.All() {
-		if flags.NArg() == 0 || slices.Contains(flags.Args(), s.Name) {
-			o.chosen = append(o.chosen, s)
+		if len(o.Scenarios) == 0 || slices.Contains(o.Scenarios, s.Name) {
+			chosen = append(chosen, s)
 		}
 	}
-	for _, name := range flags.Args() {
-		if !slices.ContainsFunc(o.chosen, func(s scenario.Scenario) bool { return s.Name == name }) {
-			return o, fmt.Errorf("unknown scenario %q", name)
+	for _, name := range o.Scenarios {
+		if !slices.ContainsFunc(chosen, func(s scenario.Scenario) bool { return s.Name == name }) {
+			return o, nil, fmt.Errorf("unknown scenario %q", name)
 		}
 	}
-	return o, nil
+	return o, chosen, nil
 }
 
-func command(ctx context.Context, args []string) (err error) {
-	o, err := parse(args)
+func run(ctx context.Context, args []string) (err error) {
+	o, chosen, err := parse(args)
 	if err != nil {
 		return err
 	}
@@ -106,7 +80,7 @@ func command(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close(ctx)) }()
-	if o.keep && w.Dir() != "" {
+	if o.Keep && w.Dir() != "" {
 		say("data and logs are kept in %s", w.Dir())
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -118,33 +92,33 @@ func command(ctx context.Context, args []string) (err error) {
 		case <-ctx.Done():
 		}
 	}()
-	b := &scenario.Bench{Target: w, Report: scenario.NewReport(), Size: o.size, Floor: o.floor, Patience: o.wait, Say: say}
-	runErr := runAll(ctx, b, o.chosen)
+	b := &scenario.Bench{Target: w, Report: scenario.NewReport(), Size: o.Size, Floor: o.Floor, Patience: o.Patience, Say: say}
+	runErr := runAll(ctx, b, chosen)
 	if err := errors.Join(runErr, b.Report.Print(os.Stdout)); err != nil {
 		return err
 	}
-	if o.json != "" {
-		if err := b.Report.Save(o.json); err != nil {
+	if o.JSON != "" {
+		if err := b.Report.Save(o.JSON); err != nil {
 			return err
 		}
 	}
-	if missed := b.Report.Missed(); o.check && len(missed) > 0 {
+	if missed := b.Report.Missed(); o.Check && len(missed) > 0 {
 		return fmt.Errorf("%w: %s", errMissed, names(missed))
 	}
 	return nil
 }
 
 func open(ctx context.Context, o options) (*target.Target, error) {
-	if o.found.Gateway != "" || o.found.Endpoints != "" {
-		return target.Attach(ctx, o.found)
+	if o.Gateway != "" || o.Endpoints != "" {
+		return target.Attach(ctx, o.Found)
 	}
 	say("building and starting everything")
 	level := zerolog.WarnLevel
-	if o.verbose {
+	if o.Verbose {
 		level = zerolog.DebugLevel
 	}
 	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly}).Level(level).With().Timestamp().Logger()
-	return target.Start(ctx, target.Options{Keep: o.keep, Log: log, Profile: o.profile})
+	return target.Start(ctx, target.Options{Keep: o.Keep, Log: log, Profile: o.Profile})
 }
 
 // runAll runs the scenarios. One that fails does not keep the others from running.

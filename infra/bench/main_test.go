@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.json")
-	err := command(t.Context(), []string{"-n", "10", "-c", "4", "-size", "600000", "-patience", "0s", "-json", file})
+	err := run(t.Context(), []string{"-n", "10", "-c", "4", "-size", "600000", "-patience", "0s", "-json", file})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +40,8 @@ func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 
 func TestNonsenseIsRefused(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"nothing"}, {"small", "-n", "3"}, {"-n", "x"}} {
-		if err := command(t.Context(), args); err == nil {
+	for _, args := range [][]string{{"nothing"}, {"small", "-nothing", "3"}, {"-n", "x"}} {
+		if err := run(t.Context(), args); err == nil {
 			t.Errorf("%v was taken", args)
 		}
 	}

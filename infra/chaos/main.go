@@ -9,16 +9,14 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"sori.internal/infra/chaos/internal/experiment"
+	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/parts"
@@ -28,31 +26,22 @@ func main() {
 	if ran, code := parts.RunChild(); ran {
 		os.Exit(code)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
-	if err := command(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "chaos:", err)
-		os.Exit(1)
-	}
+	os.Exit(command.Main(func(ctx context.Context, args []string) int { return command.Exit("chaos", run(ctx, args)) }))
 }
 
 // linger is longer than net/http keeps connections that nobody uses (90 s).
 const linger = 100 * time.Second
 
-func command(ctx context.Context, args []string) (err error) {
-	var opt experiment.Options
-	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
-	flags.Uint64Var(&opt.Seed, "seed", 0, "draws the plan; 0 takes a random one")
-	flags.IntVar(&opt.Jobs, "jobs", 5000, "recordings that are uploaded")
-	flags.IntVar(&opt.Faults, "faults", 210, "things that go wrong")
-	flags.IntVar(&opt.Clients, "customers", 48, "clients at once, each with one job at a time")
-	flags.BoolVar(&opt.Race, "race", false, "build the services with the race detector")
-	opt.Linger = linger
-	flags.DurationVar(&opt.Patience, "patience", time.Hour, "give up after this time")
-	keep := flags.Bool("keep", false, "keep the folder with data and logs, which a failure keeps anyway")
-	if err := flags.Parse(args); err != nil {
+func run(ctx context.Context, args []string) (err error) {
+	var flags struct {
+		experiment.Options
+		Keep bool `help:"keep the folder with data and logs, which a failure keeps anyway"`
+	}
+	if _, err := command.Parse("chaos", &flags, args, os.Stderr); err != nil {
 		return err
 	}
+	opt := flags.Options
+	opt.Linger = linger
 	if opt.Seed == 0 {
 		opt.Seed = rand.Uint64() >> 32
 	}
@@ -72,7 +61,7 @@ func command(ctx context.Context, args []string) (err error) {
 		err = errors.Join(err, fmt.Errorf("%d invariants do not hold; again: go run ./infra/chaos -seed %d -jobs %d -faults %d -customers %d",
 			n, opt.Seed, opt.Jobs, opt.Faults, opt.Clients))
 	}
-	if err != nil || *keep {
+	if err != nil || flags.Keep {
 		opt.Say("data and logs are in %s", opt.Dir)
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/parts"
 	"sori.internal/shared/testkit"
@@ -94,19 +94,19 @@ func start(t *testing.T, dir, args string, env ...string) *running {
 	go func() { r.ended <- r.cmd.Wait() }()
 	t.Cleanup(func() { _ = r.cmd.Process.Kill() })
 	testkit.Eventually(t, func() error {
-		_, err := os.Stat(filepath.Join(dir, connect.File))
+		_, err := os.Stat(filepath.Join(dir, command.File))
 		return err
 	})
 	return r
 }
 
-func (r *running) endpoints(t *testing.T) connect.Endpoints {
+func (r *running) endpoints(t *testing.T) command.Endpoints {
 	t.Helper()
-	body, err := os.ReadFile(filepath.Join(r.dir, connect.File))
+	body, err := os.ReadFile(filepath.Join(r.dir, command.File))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var e connect.Endpoints
+	var e command.Endpoints
 	if err := json.Unmarshal(body, &e); err != nil {
 		t.Fatal(err)
 	}
@@ -127,8 +127,8 @@ func (r *running) interrupt(t *testing.T) {
 	case <-time.After(time.Minute): // more than all of its grace times
 		t.Fatal("it does not end")
 	}
-	if _, err := os.Stat(filepath.Join(r.dir, connect.File)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is still there: %v", connect.File, err)
+	if _, err := os.Stat(filepath.Join(r.dir, command.File)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", command.File, err)
 	}
 }
 
@@ -347,7 +347,7 @@ func TestAnAnalysisServerOfTheCallersTakesThePlaceOfTheReferenceServer(t *testin
 func TestWhatIsUnknownIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"sing"}, {"-port", "x"}, {"deps", "extra"}, {"-port", "70000"}, {"tail", "-dir", "/nonexistent"}} {
-		if err := command(context.Background(), args); err == nil {
+		if err := run(context.Background(), args); err == nil {
 			t.Errorf("%v is accepted", args)
 		}
 	}

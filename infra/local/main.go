@@ -18,14 +18,15 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
+	"path/filepath"
 	"strings"
-	"syscall"
 
+	"github.com/alecthomas/kong"
+
+	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/stack/parts"
 )
 
@@ -33,32 +34,34 @@ func main() {
 	if ran, code := parts.RunChild(); ran {
 		os.Exit(code)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
-	err := command(ctx, os.Args[1:])
-	if line := ending(ctx, err); line != "" {
-		fmt.Fprintln(os.Stderr, line)
-	}
-	os.Exit(exitCode(err))
+	os.Exit(command.Main(func(ctx context.Context, args []string) int {
+		err := run(ctx, args)
+		if line := ending(ctx, err); line != "" {
+			fmt.Fprintln(os.Stderr, line)
+		}
+		return exitCode(err)
+	}))
 }
 
-func command(ctx context.Context, args []string) error {
-	name := ""
-	if len(args) > 0 && len(args[0]) > 0 && args[0][0] != '-' {
-		name, args = args[0], args[1:]
+// grammar is the commands with their arguments.
+type grammar struct {
+	options
+	Run  runCommand  `cmd:"" default:"1" help:"run everything, until Ctrl-C"`
+	Deps depsCommand `cmd:"" help:"run what the four services need, and write their settings into files"`
+	Test testCommand `cmd:"" passthrough:"" help:"run the tests of every module"`
+	Tail tailCommand `cmd:"" help:"show events as they are published"`
+}
+
+func run(ctx context.Context, args []string) error {
+	var g grammar
+	parsed, err := command.Parse("local", &g, args, os.Stderr, kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return err
 	}
-	switch name {
-	case "":
-		return runAll(ctx, args)
-	case "deps":
-		return runDeps(ctx, args)
-	case "test":
-		return runTests(ctx, args)
-	case "tail":
-		return runTail(ctx, args)
-	default:
-		return fmt.Errorf("unknown command %q: there are deps, test and tail, and none at all runs everything", name)
+	if g.Dir, err = filepath.Abs(g.Dir); err != nil {
+		return fmt.Errorf("state folder: %w", err)
 	}
+	return parsed.Run(g.options)
 }
 
 // ending says in one line what ended the command; nothing where it came to its own
@@ -68,7 +71,7 @@ func ending(ctx context.Context, err error) string {
 	if ctx.Err() != nil {
 		causes = append(causes, "stopped: "+context.Cause(ctx).Error())
 	}
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err != nil && !errors.Is(err, command.ErrHelp) {
 		causes = append(causes, strings.Split(err.Error(), "\n")...)
 	}
 	if len(causes) == 0 {
@@ -79,7 +82,7 @@ func ending(ctx context.Context, err error) string {
 
 // exitCode passes the code of a child on; any other failure is 1.
 func exitCode(err error) int {
-	if err == nil || errors.Is(err, flag.ErrHelp) {
+	if err == nil || errors.Is(err, command.ErrHelp) {
 		return 0
 	}
 	if child, ok := errors.AsType[*exec.ExitError](err); ok && child.ExitCode() > 0 {

@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
@@ -17,54 +15,30 @@ import (
 
 // options are the flags that the commands share.
 type options struct {
-	dir  string
-	port int // of the gateway; -1 is 8000 or, where that is taken, any
+	Dir  string  `default:".sori" help:"the folder that keeps the state"`
+	Port *uint16 `help:"the gateway's port; 0 is any free one (default 8000, or a free one where that is taken)"`
 }
 
 const usualPort = 8000
 
-func parse(name string, args []string) (options, []string, error) {
-	o := options{port: -1}
-	flags := flag.NewFlagSet("local "+name, flag.ContinueOnError)
-	flags.StringVar(&o.dir, "dir", ".sori", "the folder that keeps the state")
-	flags.Func("port", "the gateway's port; 0 is any free one (default 8000, or a free one where that is taken)", func(s string) error {
-		port, err := strconv.ParseUint(s, 10, 16)
-		o.port = int(port)
-		return err
-	})
-	if err := flags.Parse(args); err != nil {
-		return o, nil, err
-	}
-	dir, err := filepath.Abs(o.dir)
-	if err != nil {
-		return o, nil, fmt.Errorf("state folder: %w", err)
-	}
-	o.dir = dir
-	return o, flags.Args(), nil
-}
-
 // gatewayAddr is where the gateway is to listen; empty is anywhere.
 func (o options) gatewayAddr() (string, error) {
 	switch {
-	case o.port == 0:
+	case o.Port == nil && proc.PortTaken(usualPort), o.Port != nil && *o.Port == 0:
 		return "", nil
-	case o.port > 0 && proc.PortTaken(o.port):
-		return "", fmt.Errorf("port %d is taken: choose another with -port", o.port)
-	case o.port > 0:
-		return proc.Address(o.port), nil
-	case proc.PortTaken(usualPort):
-		return "", nil
-	default:
+	case o.Port == nil:
 		return proc.Address(usualPort), nil
+	case proc.PortTaken(int(*o.Port)):
+		return "", fmt.Errorf("port %d is taken: choose another with -port", *o.Port)
+	default:
+		return proc.Address(int(*o.Port)), nil
 	}
 }
 
-// runAll runs everything until ctx ends.
-func runAll(ctx context.Context, args []string) error {
-	o, rest, err := parse("", args)
-	if err != nil || len(rest) > 0 {
-		return errors.Join(err, unexpected(rest))
-	}
+type runCommand struct{}
+
+// Run runs everything until ctx ends.
+func (runCommand) Run(ctx context.Context, o options) error {
 	return withDeps(ctx, o, func(ctx context.Context, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) error {
 		ready := func(ctx context.Context) error {
 			if err := waitReady(ctx, at, harness.Tracker, harness.Uploader, harness.Dispatcher, harness.Gateway); err != nil {
@@ -74,12 +48,12 @@ func runAll(ctx context.Context, args []string) error {
 			if err != nil {
 				return err
 			}
-			remove, err := writeEndpoints(o.dir, deps, at, vars)
+			remove, err := writeEndpoints(o.Dir, deps, at, vars)
 			if err != nil {
 				return err
 			}
 			defer remove()
-			printScreen(os.Stdout, o.dir, deps, at, vars, token)
+			printScreen(os.Stdout, o.Dir, deps, at, vars, token)
 			<-ctx.Done()
 			return nil
 		}
@@ -89,35 +63,26 @@ func runAll(ctx context.Context, args []string) error {
 	})
 }
 
-// runDeps runs what the services need until ctx ends, and tells them in files.
-func runDeps(ctx context.Context, args []string) error {
-	o, rest, err := parse("deps", args)
-	if err != nil || len(rest) > 0 {
-		return errors.Join(err, unexpected(rest))
-	}
+type depsCommand struct{}
+
+// Run runs what the services need until ctx ends, and writes their settings into files.
+func (depsCommand) Run(ctx context.Context, o options) error {
 	return withDeps(ctx, o, func(ctx context.Context, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) error {
 		vars[harness.Gateway][originsSetting], vars[harness.Uploader][originsSetting] = ownOrigins, ownOrigins
 		for _, name := range harness.Services() {
-			if err := writeEnv(filepath.Join(o.dir, name+".env"), vars[name]); err != nil {
+			if err := writeEnv(filepath.Join(o.Dir, name+".env"), vars[name]); err != nil {
 				return err
 			}
 		}
-		remove, err := writeEndpoints(o.dir, deps, at, vars)
+		remove, err := writeEndpoints(o.Dir, deps, at, vars)
 		if err != nil {
 			return err
 		}
 		defer remove()
-		printDeps(os.Stdout, o.dir, deps, at, vars)
+		printDeps(os.Stdout, o.Dir, deps, at, vars)
 		<-ctx.Done()
 		return nil
 	})
-}
-
-func unexpected(args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	return fmt.Errorf("unexpected argument %q", args[0])
 }
 
 // withDeps starts the dependencies and the analysis server, calls work, and stops
@@ -127,7 +92,7 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	if err != nil {
 		return err
 	}
-	deps, err := stack.Start(ctx, stack.Options{Dir: o.dir, Log: quietLog()})
+	deps, err := stack.Start(ctx, stack.Options{Dir: o.Dir, Log: quietLog()})
 	if err != nil {
 		return err
 	}
@@ -136,7 +101,7 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 		defer cancel()
 		err = errors.Join(err, deps.Stop(stopping))
 	}()
-	secret, err := webhookSecret(o.dir)
+	secret, err := webhookSecret(o.Dir)
 	if err != nil {
 		return err
 	}
@@ -148,7 +113,7 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	for _, name := range harness.Names() {
 		vars[name] = harness.Environment(deps.Endpoints, at, secret, name, 0)
 	}
-	vars[harness.Gateway][consoleSetting] = consoleDir(o.dir)
+	vars[harness.Gateway][consoleSetting] = consoleDir(o.Dir)
 	return withAnalyzer(ctx, at, vars, func(ctx context.Context) error {
 		return lifecycle.Run(ctx, func(ctx context.Context) error {
 			select {
@@ -157,6 +122,6 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 			case <-ctx.Done():
 				return nil
 			}
-		}, buildConsole(os.Stdout, o.dir), func(ctx context.Context) error { return work(ctx, deps.Endpoints, at, vars) })
+		}, buildConsole(os.Stdout, o.Dir), func(ctx context.Context) error { return work(ctx, deps.Endpoints, at, vars) })
 	})
 }

@@ -21,9 +21,13 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// runTests starts dependencies of its own in a folder that it throws away, and
-// runs the tests of every module against them.
-func runTests(ctx context.Context, args []string) (err error) {
+type testCommand struct {
+	Args []string `arg:"" optional:"" help:"as go test takes them"`
+}
+
+// Run starts dependencies of its own in a folder that it throws away, and runs the tests of every
+// module against them.
+func (c *testCommand) Run(ctx context.Context) (err error) {
 	dir, err := harness.TempDir("sori-test-")
 	if err != nil {
 		return err
@@ -43,7 +47,7 @@ func runTests(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer release()
-	return goTest(ctx, args, deps.Endpoints, filepath.Join(dir, "programs"))
+	return goTest(ctx, c.Args, deps.Endpoints, filepath.Join(dir, "programs"))
 }
 
 // keepStream makes a stream that nobody removes. nats-server removes the folder of

@@ -2,32 +2,19 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 
-	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/config"
 )
 
-// runTail shows what passes on the bus of a Sori that runs here; `sorictl tail`
-// does the same for any.
-func runTail(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("local tail", flag.ContinueOnError)
-	dir := flags.String("dir", connect.DefaultDir, "the folder that keeps the state")
-	o := tail.Flags(flags)
-	rest, err := connect.Parse(flags, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) > 1 {
-		return unexpected(rest[1:])
-	}
-	if len(rest) == 1 {
-		o.Subject = rest[0]
-	}
-	at, err := connect.Read(*dir)
+type tailCommand struct{ tail.Options }
+
+// Run shows what is published on the bus of a Sori that runs here; `sorictl tail` does the same for any.
+func (c *tailCommand) Run(ctx context.Context, o options) error {
+	at, err := command.Read(o.Dir)
 	if err != nil {
 		return err
 	}
@@ -36,5 +23,5 @@ func runTail(ctx context.Context, args []string) error {
 	if err := config.Load(config.Map(map[string]string{"NATS_URL": at.NATS, "NATS_NAMESPACE": namespace}), &cfg); err != nil {
 		return err
 	}
-	return tail.Run(ctx, cfg, *o, os.Stdout, func() { fmt.Fprintf(os.Stderr, "listening on %s\n", at.NATS) })
+	return tail.Run(ctx, cfg, c.Options, os.Stdout, func() { fmt.Fprintf(os.Stderr, "listening on %s\n", at.NATS) })
 }

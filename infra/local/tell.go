@@ -10,14 +10,14 @@ import (
 	"strings"
 
 	"sori.internal/infra/internal/client"
-	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 )
 
 // writeEndpoints tells other programs where everything is, until remove is called.
 func writeEndpoints(dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) (remove func(), err error) {
-	return connect.Endpoints{
+	return command.Endpoints{
 		Gateway: at.URL(harness.Gateway, 0), Uploader: at.URL(harness.Uploader, 0), Dispatcher: at.URL(harness.Dispatcher, 0), Tracker: at.URL(harness.Tracker, 0),
 		NATS: deps.NATSURL, Postgres: deps.DatabaseURL, Analyzer: analyzerURL(at, vars),
 		S3: deps.S3Endpoint, S3Region: deps.S3Region, S3Bucket: harness.Bucket, S3AccessKey: deps.S3AccessKey, S3SecretKey: deps.S3SecretKey,
@@ -95,7 +95,7 @@ Watch the events, in another terminal:
   go run ./infra/local tail%[12]s                   (or: nats -s %[7]s sub 'audio.>')
 
 `, dir, gatewayURL(at), at.URL(harness.Tracker, 0), at.URL(harness.Dispatcher, 0), at.URL(harness.Uploader, 0), analyzerURL(at, vars),
-		deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, connect.File), token, flagDir, analyzerIs(at, vars))
+		deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), token, flagDir, analyzerIs(at, vars))
 }
 
 // printDeps tells how to run the services by hand.
@@ -115,7 +115,7 @@ Run a service with its settings, each in a terminal of its own:
   env $(cat %[1]s/dispatcher.env) go run ./services/dispatcher
   env $(cat %[1]s/tracker.env) go run ./services/tracker
 
-`, dir, deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, connect.File), analyzerURL(at, vars), at.URL(harness.Gateway, 0))
+`, dir, deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), analyzerURL(at, vars), at.URL(harness.Gateway, 0))
 }
 
 // dirFlag is what a further command needs to find this folder.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"sori.internal/infra/internal/client"
-	"sori.internal/infra/internal/connect"
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/config"
 	"sori.internal/shared/event"
@@ -38,61 +36,54 @@ func (a action) done() string {
 // candidate is a job to ask for, with what an operator may want to know of it.
 type candidate struct{ job, about string }
 
-// retry has jobs that failed analysed again: those that are named, or a selection
-// of the records. Either way the tracker decides on each, by its log.
-func (t terminal) retry(ctx context.Context, args []string) error {
-	flags, settings := t.flags("retry")
-	var c choice
-	failed := flags.Bool("failed", false, "every failed job that another try may help, the newest first, instead of named ones")
-	c.flags(flags)
-	flags.BoolVar(&c.force, "force", false, "also what failed for a reason that another try does not change")
-	dry := flags.Bool("dry-run", false, "show which jobs would be retried, and retry none")
-	rest, err := connect.Parse(flags, args)
-	if err != nil {
-		return err
-	}
-	if *failed == (len(rest) > 0) || !*failed && (c.code != "" || c.since != 0) {
+type retryCommand struct {
+	Jobs   []string `arg:"" optional:"" name:"id" help:"the jobs' ids"`
+	Failed bool     `help:"every failed job that another try may help, the newest first, instead of named ones"`
+	DryRun bool     `help:"show which jobs would be retried, and retry none"`
+	choice
+}
+
+// Run has jobs that failed analysed again: those that are named, or a selection of the records. Either
+// way the tracker decides on each, by its log.
+func (c *retryCommand) Run(ctx context.Context, t terminal) error {
+	if c.Failed == (len(c.Jobs) > 0) || !c.Failed && (c.Code != "" || c.Since != 0) {
 		return errors.New("retry: either the jobs' ids, or -failed with -code, -since and -n")
 	}
-	if c.n < 1 || c.since < 0 {
+	if c.N < 1 || c.Since < 0 {
 		return errors.New("retry: -n must be at least 1 and -since must not be negative")
 	}
-	lookup, err := settings()
+	lookup, err := t.settings()
 	if err != nil {
 		return err
 	}
-	jobs, err := named(rest)
-	if err == nil && *failed {
-		jobs, err = t.find(ctx, lookup, c)
+	jobs, err := named(c.Jobs)
+	if err == nil && c.Failed {
+		jobs, err = t.find(ctx, lookup, c.choice)
 	}
 	if err != nil {
 		return err
 	}
-	if *dry {
+	if c.DryRun {
 		for _, j := range jobs {
 			fmt.Fprintf(t.out, "%s  would be retried%s\n", j.job, j.about)
 		}
 		fmt.Fprintf(t.out, "%d jobs would be retried\n", len(jobs))
 		return nil
 	}
-	return t.control(ctx, lookup, toRetry, c.force, jobs)
+	return t.control(ctx, lookup, toRetry, c.Force, jobs)
 }
 
-// cancel ends jobs that are under way.
-func (t terminal) cancel(ctx context.Context, args []string) error {
-	flags, settings := t.flags("cancel")
-	rest, err := connect.Parse(flags, args)
+type cancelCommand struct {
+	Jobs []string `arg:"" name:"id" help:"the jobs' ids"`
+}
+
+// Run ends jobs that are under way.
+func (c *cancelCommand) Run(ctx context.Context, t terminal) error {
+	jobs, err := named(c.Jobs)
 	if err != nil {
 		return err
 	}
-	if len(rest) == 0 {
-		return errors.New("which job? `sorictl cancel ID...`")
-	}
-	jobs, err := named(rest)
-	if err != nil {
-		return err
-	}
-	lookup, err := settings()
+	lookup, err := t.settings()
 	if err != nil {
 		return err
 	}
@@ -115,16 +106,10 @@ func named(ids []string) ([]candidate, error) {
 
 // choice narrows the failed jobs that are retried together.
 type choice struct {
-	code  string        // of the failure; any where it is empty
-	since time.Duration // how long ago it failed at most; 0 is ever
-	n     int           // of them, the newest
-	force bool          // what another try does not help, too
-}
-
-func (c *choice) flags(flags *flag.FlagSet) {
-	flags.StringVar(&c.code, "code", "", "with -failed: what failed with this error `code` alone")
-	flags.DurationVar(&c.since, "since", 0, "with -failed: what failed within this time alone")
-	flags.IntVar(&c.n, "n", 100, "with -failed: the newest n at most")
+	Code  string        `help:"with -failed: what failed with this error code alone"`
+	Since time.Duration `help:"with -failed: what failed within this time alone"`
+	N     int           `default:"100" help:"with -failed: the newest n at most"`
+	Force bool          `help:"also what failed for a reason that another try does not change"`
 }
 
 // find selects failed jobs by their records, and tells how many others another try
@@ -139,7 +124,7 @@ func (t terminal) find(ctx context.Context, settings config.Lookup, c choice) ([
 	if err != nil {
 		return nil, err
 	}
-	if !c.force {
+	if !c.Force {
 		skipped, err := records.lasting(ctx, c)
 		if err != nil {
 			return nil, err

@@ -6,16 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
-	"sori.internal/infra/internal/connect"
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/bus"
-	"sori.internal/shared/config"
 	"sori.internal/shared/deadletter"
 	"sori.internal/shared/event"
 	"sori.internal/shared/joblog"
@@ -24,10 +23,9 @@ import (
 // stamp is how times are shown, in UTC as the API and most logs have them.
 const stamp = "2006-01-02 15:04:05.000Z"
 
-// withBus parses a command's flags and runs work on the bus with what is left of
-// the arguments.
-func (t terminal) withBus(ctx context.Context, settings func() (config.Lookup, error), work func(*bus.Bus) error) (err error) {
-	lookup, err := settings()
+// withBus runs work on the bus of the installation that the operator means.
+func (t terminal) withBus(ctx context.Context, work func(*bus.Bus) error) (err error) {
+	lookup, err := t.settings()
 	if err != nil {
 		return err
 	}
@@ -39,24 +37,24 @@ func (t terminal) withBus(ctx context.Context, settings func() (config.Lookup, e
 	return work(b)
 }
 
-func (t terminal) deadList(ctx context.Context, args []string) error {
-	flags, settings := t.flags("dead list")
-	consumer := flags.String("consumer", "", "the letters of this consumer alone")
-	n := flags.Int("n", 50, "the newest n; 0 is all")
-	asJSON := flags.Bool("json", false, "one JSON object a line")
-	if rest, err := connect.Parse(flags, args); err != nil || len(rest) > 0 {
-		return errors.Join(err, unexpected(rest))
-	}
-	return t.withBus(ctx, settings, func(b *bus.Bus) error {
-		letters, err := deadletter.New(b).List(ctx, *consumer)
+type deadList struct {
+	Consumer string `help:"the letters of this consumer alone"`
+	N        int    `default:"50" help:"the newest n; 0 is all"`
+	JSON     bool   `name:"json" help:"one JSON object a line"`
+}
+
+// Run lists dead letters.
+func (c *deadList) Run(ctx context.Context, t terminal) error {
+	return t.withBus(ctx, func(b *bus.Bus) error {
+		letters, err := deadletter.New(b).List(ctx, c.Consumer)
 		if err != nil {
 			return err
 		}
 		all := len(letters)
-		if *n > 0 && all > *n {
-			letters = letters[all-*n:]
+		if c.N > 0 && all > c.N {
+			letters = letters[all-c.N:]
 		}
-		if *asJSON {
+		if c.JSON {
 			return t.lines(letters)
 		}
 		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
@@ -81,41 +79,25 @@ func (t terminal) lines(letters []deadletter.DeadLetter) error {
 	return nil
 }
 
-func unexpected(args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	return fmt.Errorf("unexpected argument %q", args[0])
+// sequences are the numbers of dead letters, of which there must be one.
+type sequences struct {
+	Seqs []uint64 `arg:"" name:"seq" help:"the letters' numbers, which dead list shows"`
 }
 
-// sequences reads letters' numbers; none at all is an error.
-func sequences(args []string) ([]uint64, error) {
-	if len(args) == 0 {
-		return nil, errors.New("which letter? `sorictl dead list` shows their numbers")
+// Validate implements kong.Validatable.
+func (s *sequences) Validate() error {
+	if slices.Contains(s.Seqs, 0) {
+		return errors.New("0 is no letter's number")
 	}
-	found := make([]uint64, len(args))
-	for i, a := range args {
-		n, err := strconv.ParseUint(a, 10, 64)
-		if err != nil || n == 0 {
-			return nil, fmt.Errorf("%q is no letter's number", a)
-		}
-		found[i] = n
-	}
-	return found, nil
+	return nil
 }
 
-func (t terminal) deadShow(ctx context.Context, args []string) error {
-	flags, settings := t.flags("dead show")
-	rest, err := connect.Parse(flags, args)
-	if err != nil {
-		return err
-	}
-	seqs, err := sequences(rest)
-	if err != nil {
-		return err
-	}
-	return t.withBus(ctx, settings, func(b *bus.Bus) error {
-		for _, seq := range seqs {
+type deadShow struct{ sequences }
+
+// Run shows dead letters.
+func (c *deadShow) Run(ctx context.Context, t terminal) error {
+	return t.withBus(ctx, func(b *bus.Bus) error {
+		for _, seq := range c.Seqs {
 			l, err := deadletter.New(b).Get(ctx, seq)
 			if err != nil {
 				return err
@@ -176,26 +158,20 @@ func readable(body []byte) string {
 	return fmt.Sprintf("%q", body)
 }
 
-func (t terminal) deadReplay(ctx context.Context, args []string) error {
-	flags, settings := t.flags("dead replay")
-	all := flags.Bool("all", false, "every letter, or every one of -consumer")
-	consumer := flags.String("consumer", "", "with -all: the letters of this consumer alone")
-	wait := flags.Duration("wait", 2*time.Minute, "how long one event may take")
-	rest, err := connect.Parse(flags, args)
-	if err != nil {
-		return err
-	}
-	if *all && len(rest) > 0 || !*all && *consumer != "" {
+type deadReplay struct {
+	Seqs     []uint64      `arg:"" optional:"" name:"seq" help:"the letters' numbers, which dead list shows"`
+	All      bool          `help:"every letter, or every one of -consumer"`
+	Consumer string        `help:"with -all: the letters of this consumer alone"`
+	Wait     time.Duration `default:"2m" help:"how long one event may take"`
+}
+
+// Run has consumers handle the events of dead letters again.
+func (c *deadReplay) Run(ctx context.Context, t terminal) error {
+	if c.All == (len(c.Seqs) > 0) || !c.All && c.Consumer != "" {
 		return errors.New("dead replay: either the letters' numbers, or -all with -consumer")
 	}
-	var seqs []uint64
-	if !*all {
-		if seqs, err = sequences(rest); err != nil {
-			return err
-		}
-	}
-	return t.withBus(ctx, settings, func(b *bus.Bus) error {
-		letters, err := lettersOf(ctx, b, seqs, *consumer)
+	return t.withBus(ctx, func(b *bus.Bus) error {
+		letters, err := lettersOf(ctx, b, c.Seqs, c.Consumer)
 		if err != nil {
 			return err
 		}
@@ -204,7 +180,7 @@ func (t terminal) deadReplay(ctx context.Context, args []string) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err := t.replay(ctx, b, l, *wait); err != nil {
+			if err := t.replay(ctx, b, l, c.Wait); err != nil {
 				failed++
 				fmt.Fprintf(t.out, "%d  %s  stays: %s\n", l.Seq, l.Consumer, said(err))
 			}
@@ -249,18 +225,12 @@ func (t terminal) replay(ctx context.Context, b *bus.Bus, l deadletter.DeadLette
 	return nil
 }
 
-func (t terminal) deadDrop(ctx context.Context, args []string) error {
-	flags, settings := t.flags("dead drop")
-	rest, err := connect.Parse(flags, args)
-	if err != nil {
-		return err
-	}
-	seqs, err := sequences(rest)
-	if err != nil {
-		return err
-	}
-	return t.withBus(ctx, settings, func(b *bus.Bus) error {
-		for _, seq := range seqs {
+type deadDrop struct{ sequences }
+
+// Run deletes dead letters.
+func (c *deadDrop) Run(ctx context.Context, t terminal) error {
+	return t.withBus(ctx, func(b *bus.Bus) error {
+		for _, seq := range c.Seqs {
 			if err := deadletter.New(b).Delete(ctx, seq); err != nil {
 				return err
 			}

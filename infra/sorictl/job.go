@@ -9,7 +9,6 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
-	"sori.internal/infra/internal/connect"
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
@@ -19,31 +18,25 @@ import (
 	"sori.internal/shared/staging"
 )
 
-// job shows all that is known of one job on one screen. What cannot be reached
-// is told in its place, and the rest is shown: whoever asks may be looking for
-// just that.
-func (t terminal) job(ctx context.Context, args []string) (err error) {
-	flags, settings := t.flags("job")
-	rest, err := connect.Parse(flags, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) != 1 {
-		return errors.New("which job? `sorictl job ID`")
-	}
-	id, ok := event.ParseJobID(rest[0])
+type jobCommand struct {
+	ID string `arg:"" help:"the job's id"`
+}
+
+// Run shows all that is known of one job on one screen. What cannot be reached is told in its place, and
+// the rest is shown: whoever asks may be looking for just that.
+func (c *jobCommand) Run(ctx context.Context, t terminal) error {
+	id, ok := event.ParseJobID(c.ID)
 	if !ok {
-		return fmt.Errorf("%q is no job id", rest[0])
+		return fmt.Errorf("%q is no job id", c.ID)
 	}
-	lookup, err := settings()
+	lookup, err := t.settings()
 	if err != nil {
 		return err
 	}
-	b, err := t.openBus(ctx, lookup)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
+	return t.withBus(ctx, func(b *bus.Bus) error { return t.showJob(ctx, b, lookup, id) })
+}
+
+func (t terminal) showJob(ctx context.Context, b *bus.Bus, lookup config.Lookup, id string) error {
 	history, err := historyOf(ctx, b, id)
 	if err != nil {
 		return err

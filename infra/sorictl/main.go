@@ -17,16 +17,14 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
+	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
-	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
@@ -34,62 +32,50 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
 	t := terminal{out: os.Stdout, errs: os.Stderr, environment: os.LookupEnv}
-	os.Exit(t.exitCode(t.command(ctx, os.Args[1:])))
+	os.Exit(command.Main(func(ctx context.Context, args []string) int { return t.exitCode(t.command(ctx, args)) }))
 }
 
 // terminal is where a command is run.
 type terminal struct {
 	out, errs   io.Writer
 	environment config.Lookup
+	dir         string // given by the operator
 }
 
-const usage = "there are `dead list|show|replay|drop`, `job`, `retry`, `cancel`, `reconcile` and `tail`; each tells its flags with -h"
+// grammar is the commands with their arguments.
+type grammar struct {
+	Dir  string `help:"the state folder of a local Sori (default .sori, unless NATS_URL is set)"`
+	Dead struct {
+		List   deadList   `cmd:"" help:"list dead letters, the newest last"`
+		Show   deadShow   `cmd:"" help:"show a dead letter: reason, event, body, state of its job"`
+		Replay deadReplay `cmd:"" help:"have the consumer handle the event again"`
+		Drop   deadDrop   `cmd:"" help:"delete dead letters; the events stay in the log"`
+	} `cmd:"" help:"dead letters: list, show, replay, drop"`
+	Job       jobCommand       `cmd:"" help:"everything that is known of a job, on one screen"`
+	Retry     retryCommand     `cmd:"" help:"analyse failed jobs again, without a new upload"`
+	Cancel    cancelCommand    `cmd:"" help:"cancel jobs that have not ended"`
+	Reconcile reconcileCommand `cmd:"" help:"list where log, records and bucket differ"`
+	Tail      tailCommand      `cmd:"" help:"show events as they are published"`
+}
 
 func (t terminal) command(ctx context.Context, args []string) error {
-	name, rest := first(args)
-	switch name {
-	case "dead":
-		name, rest = first(rest)
-		switch name {
-		case "list":
-			return t.deadList(ctx, rest)
-		case "show":
-			return t.deadShow(ctx, rest)
-		case "replay":
-			return t.deadReplay(ctx, rest)
-		case "drop":
-			return t.deadDrop(ctx, rest)
-		}
-		return fmt.Errorf("dead what: %q? %s", name, usage)
-	case "job":
-		return t.job(ctx, rest)
-	case "retry":
-		return t.retry(ctx, rest)
-	case "cancel":
-		return t.cancel(ctx, rest)
-	case "reconcile":
-		return t.reconcile(ctx, rest)
-	case "tail":
-		return t.tail(ctx, rest)
-	default:
-		return fmt.Errorf("unknown command %q: %s", name, usage)
+	var g grammar
+	parsed, err := command.Parse("sorictl", &g, args, t.errs, kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return err
 	}
+	t.dir = g.Dir
+	return parsed.Run(t)
 }
 
-func first(args []string) (name string, rest []string) {
-	if len(args) == 0 {
-		return "", nil
-	}
-	return args[0], args[1:]
-}
+// settings are those of the installation that the operator means.
+func (t terminal) settings() (config.Lookup, error) { return command.Settings(t.dir, t.environment) }
 
 // exitCode tells a failure and is 1 for any. What a fault says to a client comes
 // first, and the cause behind it.
 func (t terminal) exitCode(err error) int {
-	if err == nil || errors.Is(err, flag.ErrHelp) {
+	if err == nil || errors.Is(err, command.ErrHelp) {
 		return 0
 	}
 	fmt.Fprintln(t.errs, "sorictl:", said(err))
@@ -110,13 +96,6 @@ func said(err error) string {
 	return text
 }
 
-// flags makes the flags of a command, with those that all have.
-func (t terminal) flags(name string) (*flag.FlagSet, func() (config.Lookup, error)) {
-	flags := flag.NewFlagSet("sorictl "+name, flag.ContinueOnError)
-	flags.SetOutput(t.errs)
-	return flags, connect.Flags(flags, t.environment)
-}
-
 // openBus connects to the bus, and fails where it does not answer. It ensures no
 // stream: those are the services'.
 func (t terminal) openBus(ctx context.Context, settings config.Lookup) (*bus.Bus, error) {
@@ -134,20 +113,11 @@ func (t terminal) openBus(ctx context.Context, settings config.Lookup) (*bus.Bus
 	return b, nil
 }
 
-func (t terminal) tail(ctx context.Context, args []string) error {
-	flags, settings := t.flags("tail")
-	o := tail.Flags(flags)
-	rest, err := connect.Parse(flags, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) > 1 {
-		return fmt.Errorf("tail: one subject, not %d", len(rest))
-	}
-	if len(rest) == 1 {
-		o.Subject = rest[0]
-	}
-	lookup, err := settings()
+type tailCommand struct{ tail.Options }
+
+// Run shows what is published on the bus.
+func (c *tailCommand) Run(ctx context.Context, t terminal) error {
+	lookup, err := t.settings()
 	if err != nil {
 		return err
 	}
@@ -155,5 +125,5 @@ func (t terminal) tail(ctx context.Context, args []string) error {
 	if err := config.Load(lookup, &cfg); err != nil {
 		return err
 	}
-	return tail.Run(ctx, cfg, *o, t.out, func() { fmt.Fprintln(t.errs, "listening") })
+	return tail.Run(ctx, cfg, c.Options, t.out, func() { fmt.Fprintln(t.errs, "listening") })
 }

@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"sori.internal/infra/internal/connect"
+
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/bus"
 )
@@ -35,19 +34,18 @@ func reportOn(s *survey) report {
 	return r
 }
 
-// reconcile compares the jobs' log with the records and the bucket. With -repair
-// it has the tracker record again what it lacks, and compares once more. What is
-// found in the end is an error, so that a timer can raise an alarm.
-func (t terminal) reconcile(ctx context.Context, args []string) (err error) {
-	flags, settings := t.flags("reconcile")
-	repair := flags.Bool("repair", false, "have the tracker record again what its records lack")
-	asJSON := flags.Bool("json", false, "the report as one JSON object")
-	metrics := flags.String("metrics", "", "write the counts to this `file`, for Prometheus' node exporter (textfile collector)")
-	wait := flags.Duration("wait", 30*time.Second, "how long one event may take to be recorded again")
-	if rest, err := connect.Parse(flags, args); err != nil || len(rest) > 0 {
-		return errors.Join(err, unexpected(rest))
-	}
-	lookup, err := settings()
+type reconcileCommand struct {
+	Repair  bool          `help:"have the tracker record again what its records lack"`
+	JSON    bool          `name:"json" help:"the report as one JSON object"`
+	Metrics string        `placeholder:"FILE" help:"write the counts to this file, for Prometheus' node exporter (textfile collector)"`
+	Wait    time.Duration `default:"30s" help:"how long one event may take to be recorded again"`
+}
+
+// Run compares the jobs' log with the records and the bucket. With -repair it has the tracker record
+// again what it lacks, and compares once more. What is found in the end is an error, so that a timer can
+// raise an alarm.
+func (c *reconcileCommand) Run(ctx context.Context, t terminal) error {
+	lookup, err := t.settings()
 	if err != nil {
 		return err
 	}
@@ -60,29 +58,25 @@ func (t terminal) reconcile(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := t.openBus(ctx, lookup)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-
-	s, err := take(ctx, b, table, bucket)
-	if err != nil {
-		return err
-	}
-	r := reportOn(s)
-	if *repair && mendable(r.Findings) > 0 {
-		if !*asJSON {
-			t.tellPlan(s, r)
-		}
-		replayed := t.repair(ctx, b, s, r.Findings, *wait)
-		if s, err = take(ctx, b, table, bucket); err != nil {
+	return t.withBus(ctx, func(b *bus.Bus) error {
+		s, err := take(ctx, b, table, bucket)
+		if err != nil {
 			return err
 		}
-		r = reportOn(s)
-		r.Replayed = replayed
-	}
-	return t.conclude(s, r, *asJSON, *metrics)
+		r := reportOn(s)
+		if c.Repair && mendable(r.Findings) > 0 {
+			if !c.JSON {
+				t.tellPlan(s, r)
+			}
+			replayed := t.repair(ctx, b, s, r.Findings, c.Wait)
+			if s, err = take(ctx, b, table, bucket); err != nil {
+				return err
+			}
+			r = reportOn(s)
+			r.Replayed = replayed
+		}
+		return t.conclude(s, r, c.JSON, c.Metrics)
+	})
 }
 
 func mendable(found []finding) (n int) {

@@ -92,7 +92,7 @@ func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
 		ORDER BY updated_at DESC, job_id DESC
 		LIMIT $3`
 	var found []failure
-	err := r.db.SelectContext(ctx, &found, query, c.code, c.since.Seconds(), c.n, c.force)
+	err := r.db.SelectContext(ctx, &found, query, c.Code, c.Since.Seconds(), c.N, c.Force)
 	return found, postgres.Translate("find failed jobs", err)
 }
 
@@ -107,7 +107,7 @@ func (r rows) lasting(ctx context.Context, c choice) (n int, err error) {
 		  AND NOT error_retryable
 		  AND ($1 = '' OR error_code = $1)
 		  AND ($2 = 0 OR updated_at >= now() - make_interval(secs => $2::double precision))`
-	err = r.db.GetContext(ctx, &n, query, c.code, c.since.Seconds())
+	err = r.db.GetContext(ctx, &n, query, c.Code, c.Since.Seconds())
 	return n, postgres.Translate("count failed jobs", err)
 }
 

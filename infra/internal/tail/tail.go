@@ -5,7 +5,6 @@ package tail
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -21,19 +20,10 @@ import (
 
 // Options say what to show.
 type Options struct {
-	Subject string // everything where it is empty
-	Job     string // of this job alone
-	Failed  bool   // failures and dead letters alone
-	Plain   bool   // without colours
-}
-
-// Flags adds the flags of a tail to a command's.
-func Flags(flags *flag.FlagSet) *Options {
-	o := &Options{}
-	flags.StringVar(&o.Job, "job", "", "show what concerns this job alone")
-	flags.BoolVar(&o.Failed, "failed", false, "show failures and dead letters alone")
-	flags.BoolVar(&o.Plain, "no-color", false, "show no colours, as where the output is no terminal or NO_COLOR is set")
-	return o
+	Subject string `arg:"" optional:"" help:"show this subject alone"`
+	Job     string `help:"show what concerns this job alone"`
+	Failed  bool   `help:"show failures and dead letters alone"`
+	Plain   bool   `name:"no-color" help:"show no colours, as where the output is no terminal or NO_COLOR is set"`
 }
 
 // Config is where to listen.

@@ -42,9 +42,9 @@ func All() []Scenario {
 
 // Size is how much a scenario does. A zero field leaves it the scenario's own.
 type Size struct {
-	Jobs       int
-	Concurrent int
-	Bytes      int64
+	Jobs       int   `name:"n" help:"jobs of a scenario (default: its own number)"`
+	Concurrent int   `name:"c" help:"clients or streams at a time (default: the scenario's own number)"`
+	Bytes      int64 `name:"size" help:"bytes of a recording (default: the scenario's own size)"`
 }
 
 // or fills what is not given.
@@ -136,17 +136,20 @@ func atMost(d time.Duration) Bound {
 
 // parallel calls do for 0 to n-1, so many at a time, until all are done or one fails.
 func parallel(ctx context.Context, n, concurrent int, do func(ctx context.Context, i int) error) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(concurrent)
-	for i := 0; i < n && ctx.Err() == nil; i++ {
+	for i := 0; i < n && working.Err() == nil; i++ {
 		group.Go(func() error {
-			if err := ctx.Err(); err != nil { // one has failed while this one waited for its turn
+			if err := working.Err(); err != nil { // one has failed while this one waited for its turn
 				return err
 			}
-			return do(ctx, i)
+			return do(working, i)
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // errFailed says that a job did not end as it should have.

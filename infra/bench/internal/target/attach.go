@@ -8,16 +8,16 @@ import (
 	"strconv"
 	"strings"
 
-	"sori.internal/infra/internal/connect"
+	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 )
 
 // Found says where a Sori runs that was not started here. All but the gateway may be unknown.
 type Found struct {
-	Gateway   string
-	Endpoints string // the file that `go run ./infra/local` writes
-	PIDs      string // processes to measure: name=pid,name=pid
+	Gateway   string `help:"drive the Sori behind this gateway instead of starting one"`
+	Endpoints string `help:"the endpoints.json of a Sori that runs, to drive it and to hear of its jobs' ends on its bus"`
+	PIDs      string `name:"pids" help:"processes of a Sori that runs to be measured, as name=pid,name=pid"`
 }
 
 // Attach connects to a Sori that runs already. The keys for its bucket come from the environment, by the names that the
@@ -37,7 +37,7 @@ func Attach(ctx context.Context, found Found) (w *Target, err error) {
 		deps.S3Region = stack.Region
 	}
 	if found.Endpoints != "" {
-		e, err := connect.ReadFile(found.Endpoints)
+		e, err := command.ReadFile(found.Endpoints)
 		if err != nil {
 			return nil, err
 		}

@@ -22,16 +22,16 @@ import (
 
 // Options say what an experiment does.
 type Options struct {
-	Seed     uint64
-	Jobs     int
-	Faults   int
-	Clients  int
-	Race     bool          // services built with the race detector
-	Patience time.Duration // bounds the whole experiment
-	Linger   time.Duration // until idle connections are closed
+	Seed     uint64        `help:"draws the plan; 0 takes a random one"`
+	Jobs     int           `default:"5000" help:"recordings that are uploaded"`
+	Faults   int           `default:"210" help:"things that go wrong"`
+	Clients  int           `name:"customers" default:"48" help:"clients at once, each with one job at a time"`
+	Race     bool          `help:"build the services with the race detector"`
+	Patience time.Duration `default:"1h" help:"give up after this time"`
+	Linger   time.Duration `kong:"-"` // until idle connections are closed
 
-	Dir string // gets data and logs; must not exist, and is left
-	Say func(format string, args ...any)
+	Dir string                           `kong:"-"` // gets data and logs; must not exist, and is left
+	Say func(format string, args ...any) `kong:"-"`
 }
 
 // Experiment is one that is running.
