@@ -28,6 +28,8 @@ require (
 	sori.internal/shared v0.0.0
 )
 
+require github.com/tmaxmax/go-sse v0.12.0 // indirect
+
 require (
 	github.com/Azure/go-ntlmssp v0.1.1 // indirect
 	github.com/DataDog/datadog-go/v5 v5.9.1 // indirect

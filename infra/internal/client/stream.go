@@ -1,12 +1,15 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/tmaxmax/go-sse"
 )
 
 // ErrNoEnd says that a stream ended before its job did.
@@ -31,8 +34,35 @@ func (c *Client) Stream(ctx context.Context, job, lastID, language string) (io.R
 	return resp.Body, nil
 }
 
-// ReadFrames passes every whole frame of a stream to see, until the stream ends, which is no
-// error, or see fails.
+// Event is one server-sent event.
+type Event struct {
+	ID   string // of this event, or of the last event before it that had one
+	Data string
+}
+
+// maxEvent bounds an event, in bytes: a result is sent in one line.
+const maxEvent = 16 << 20
+
+// ReadEvents passes every whole event of a stream to take, until the stream ends, which is no error, or
+// take fails. lastID is the id that the reader has seen before. An event that was cut short is left out,
+// as a browser does.
+func ReadEvents(stream io.Reader, lastID string, take func(Event) error) error {
+	for e, err := range sse.Read(stream, &sse.ReadConfig{MaxEventSize: maxEvent}) {
+		if err != nil {
+			return fmt.Errorf("read a stream: %w", err)
+		}
+		if e.Data == "" {
+			continue // an id alone
+		}
+		if err := take(Event{ID: cmp.Or(e.LastEventID, lastID), Data: e.Data}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadFrames passes every whole frame of a stream to see, until the stream ends, which is no error, or
+// see fails.
 func ReadFrames(stream io.Reader, lastID string, see func(Job) error) error {
 	return ReadEvents(stream, lastID, func(e Event) error {
 		f := Job{ID: e.ID, At: time.Now()}

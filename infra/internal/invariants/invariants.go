@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/minio/minio-go/v7"
@@ -54,27 +53,16 @@ func (c Checker) Rows(ctx context.Context) (map[string]Row, error) {
 	return byJob, nil
 }
 
-// lookAgain is the pause between two looks at what is not there yet.
-const lookAgain = 50 * time.Millisecond
-
 // AwaitEnds waits until every row has ended, those of the given jobs among them.
 func (c Checker) AwaitEnds(ctx context.Context, jobs []string) (map[string]Row, error) {
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
-	for {
-		rows, err := c.Rows(ctx)
-		if err == nil {
+	var rows map[string]Row
+	err := retry(ctx, func() (err error) {
+		if rows, err = c.Rows(ctx); err == nil {
 			err = Ended(rows, jobs)
 		}
-		if err == nil {
-			return rows, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(err, ctx.Err())
-		case <-tick.C:
-		}
-	}
+		return err
+	}, func(error) bool { return true })
+	return rows, err
 }
 
 // Ended returns an error where a row has not ended, or one of the jobs has none.
@@ -95,19 +83,12 @@ func Ended(rows map[string]Row, jobs []string) error {
 // Histories reads what happened to every job. A bus that is away, or choosing who
 // leads it, is asked again until ctx ends.
 func (c Checker) Histories(ctx context.Context) (map[string]History, error) {
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
-	for {
-		found, err := c.histories(ctx)
-		if !fault.Is(err, fault.Unavailable) {
-			return found, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(err, ctx.Err())
-		case <-tick.C:
-		}
-	}
+	var found map[string]History
+	err := retry(ctx, func() (err error) {
+		found, err = c.histories(ctx)
+		return err
+	}, func(err error) bool { return fault.Is(err, fault.Unavailable) })
+	return found, err
 }
 
 func (c Checker) histories(ctx context.Context) (map[string]History, error) {
@@ -133,31 +114,33 @@ const recordings = "audio/"
 // EachObject shows see the objects of a job, or of every job if it is empty. An object among the
 // recordings that names no job is not Sori's and is left out.
 func EachObject(ctx context.Context, client *minio.Client, bucket, job string, see func(job string, info minio.ObjectInfo)) error {
+	return eachRecording(ctx, client, bucket, job, func(name string, info minio.ObjectInfo) {
+		if id, ok := event.ParseJobID(name); ok {
+			see(id, info)
+		}
+	})
+}
+
+// eachRecording shows see the objects whose names begin with a prefix, each with the part of its name
+// that should be a job.
+func eachRecording(ctx context.Context, client *minio.Client, bucket, prefix string, see func(name string, info minio.ObjectInfo)) error {
 	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
 	defer cancel()
-	for info := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Prefix: recordings + job, Recursive: true}) {
+	for info := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Prefix: recordings + prefix, Recursive: true}) {
 		if info.Err != nil {
 			return objectstore.Translate("list bucket "+bucket, info.Err)
 		}
 		name, _, _ := strings.Cut(strings.TrimPrefix(info.Key, recordings), "_")
-		if id, ok := event.ParseJobID(name); ok {
-			see(id, info)
-		}
+		see(name, info)
 	}
 	return ctx.Err()
 }
 
-// Objects counts the objects of every job.
+// Objects counts the objects of every job, and those that name none.
 func (c Checker) Objects(ctx context.Context) (map[string]int, error) {
 	found := map[string]int{}
-	for o := range c.S3.ListObjects(ctx, c.Bucket, minio.ListObjectsOptions{Prefix: "audio/", Recursive: true}) {
-		if o.Err != nil {
-			return nil, fmt.Errorf("list the objects: %w", o.Err)
-		}
-		job, _, _ := strings.Cut(strings.TrimPrefix(o.Key, "audio/"), "_")
-		found[job]++
-	}
-	return found, nil
+	err := eachRecording(ctx, c.S3, c.Bucket, "", func(name string, _ minio.ObjectInfo) { found[name]++ })
+	return found, err
 }
 
 // Check holds what must be true once every job has ended, the accepted ones

@@ -10,23 +10,31 @@ import (
 	"sori.internal/shared/staging"
 )
 
-// Await calls check until it succeeds, at most for so long, and returns its last error.
-func Await(ctx context.Context, limit time.Duration, check func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+// lookAgain is the pause between two looks at what is not there yet.
+const lookAgain = 50 * time.Millisecond
+
+// retry calls check until it succeeds, fails in a way that may not pass, or ctx ends.
+func retry(ctx context.Context, check func() error, passes func(error) bool) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
 		err := check()
-		if err == nil {
-			return nil
+		if err == nil || !passes(err) {
+			return err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return err
+			return errors.Join(err, ctx.Err())
 		}
 	}
+}
+
+// Await calls check until it succeeds, at most for so long, and returns its last error.
+func Await(ctx context.Context, limit time.Duration, check func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return retry(ctx, check, func(error) bool { return true })
 }
 
 // NoDeadLetters returns an error if there are dead letters.

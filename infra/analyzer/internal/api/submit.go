@@ -54,11 +54,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) {
 		problem(w, r, http.StatusUnprocessableEntity, "validation-failed", wrong[0].Pointer+": "+wrong[0].Detail, wrong...)
 		return
 	}
-	receipt, err := a.Jobs.Submit(job.Request{
-		AudioURL: fields[fieldAudio], VideoID: fields[fieldVideo], WebhookURL: fields[fieldWebhook], TextGridURL: fields[fieldTextGrid],
-		PitchURL: fields[fieldPitch], CallerID: fields[fieldJob], IdempotencyKey: r.Header.Get("Idempotency-Key"),
-		TraceParent: r.Header.Get("Traceparent"), TraceState: r.Header.Get("Tracestate"),
-	})
+	receipt, err := a.Jobs.Submit(request(r, fields))
 	if err != nil {
 		retryAfter(w, a.RetryAfter)
 		problem(w, r, http.StatusServiceUnavailable, "busy", "no more jobs are taken at the moment")
@@ -72,13 +68,27 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	accept(w, receipt)
+	a.Log.Info().Str("analysis_id", receipt.ID).Str("job_id", fields[fieldJob]).Str("token_id", fields[fieldVideo]).
+		Bool("replayed", receipt.Replayed).Dur("took", time.Since(began)).Msg("job accepted")
+}
+
+// request is the job that a caller asks for.
+func request(r *http.Request, fields map[string]string) job.Request {
+	return job.Request{
+		AudioURL: fields[fieldAudio], VideoID: fields[fieldVideo], WebhookURL: fields[fieldWebhook], TextGridURL: fields[fieldTextGrid],
+		PitchURL: fields[fieldPitch], CallerID: fields[fieldJob], IdempotencyKey: r.Header.Get("Idempotency-Key"),
+		TraceParent: r.Header.Get("Traceparent"), TraceState: r.Header.Get("Tracestate"),
+	}
+}
+
+// accept answers that a job was taken, now or by an earlier request with the same key.
+func accept(w http.ResponseWriter, receipt job.Receipt) {
 	if receipt.Replayed {
 		w.Header().Set("Idempotency-Replayed", "true")
 	}
 	w.Header().Set("Location", "/status/"+receipt.ID)
 	write(w, http.StatusAccepted, accepted{ID: receipt.ID, Status: "accepted"})
-	a.Log.Info().Str("analysis_id", receipt.ID).Str("job_id", fields[fieldJob]).Str("token_id", fields[fieldVideo]).
-		Bool("replayed", receipt.Replayed).Dur("took", time.Since(began)).Msg("job accepted")
 }
 
 // wait returns false when the caller left meanwhile.

@@ -70,18 +70,9 @@ func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, f
 	for i := range size.Concurrent {
 		group.Go(func() error {
 			slots <- struct{}{}
-			opened := time.Now()
 			settled := sync.OnceFunc(func() { <-slots; connected.Done() })
 			defer settled()
-			return api.Follow(ctx, job, func(f client.Job) {
-				if !f.Terminal() && arrived[i].IsZero() {
-					firsts.Add(f.At.Sub(opened))
-				}
-				arrived[i] = f.At
-				if f.Progress >= dispatched { // nothing more comes but the end
-					settled()
-				}
-			})
+			return watch(ctx, api, job, firsts, &arrived[i], settled)
 		})
 	}
 	connected.Wait()
@@ -98,4 +89,19 @@ func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, f
 		ends.Add(at.Sub(called))
 	}
 	return nil
+}
+
+// watch follows a stream to its end, and notes when its last frame arrived. It calls settled when nothing
+// more comes but the end.
+func watch(ctx context.Context, api *client.Client, job string, firsts *Samples, arrived *time.Time, settled func()) error {
+	opened := time.Now()
+	return api.Follow(ctx, job, func(f client.Job) {
+		if !f.Terminal() && arrived.IsZero() {
+			firsts.Add(f.At.Sub(opened))
+		}
+		*arrived = f.At
+		if f.Progress >= dispatched {
+			settled()
+		}
+	})
 }

@@ -39,16 +39,7 @@ func soak(ctx context.Context, b *Bench) error {
 		if _, err := b.ending(ctx, api, job); err != nil {
 			return err
 		}
-		n := int(done.Add(1))
-		// Averages over a tenth of the jobs each: one look would show where the garbage collector happens to be.
-		if n%max(size.Jobs/500, 1) == 0 {
-			switch tenth := n * 10 / size.Jobs; tenth {
-			case 1:
-				warm.add(b.Target.Services())
-			case 9:
-				late.add(b.Target.Services())
-			}
-		}
+		b.look(int(done.Add(1)), size.Jobs, warm, late)
 		return nil
 	})
 	if err != nil {
@@ -62,4 +53,18 @@ func soak(ctx context.Context, b *Bench) error {
 			Value: late.of(name) - warm.of(name), Bound: Bound{AtMost: soakTolerance}})
 	}
 	return nil
+}
+
+// look measures the services' memory in the second and in the last tenth of the jobs, when so many are
+// done. The averages are over a tenth each: one look would show where the garbage collector happens to be.
+func (b *Bench) look(done, jobs int, warm, late *average) {
+	if done%max(jobs/500, 1) != 0 {
+		return
+	}
+	switch done * 10 / jobs {
+	case 1:
+		warm.add(b.Target.Services())
+	case 9:
+		late.add(b.Target.Services())
+	}
 }
