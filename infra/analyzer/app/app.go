@@ -29,17 +29,17 @@ var ErrConfig = errors.New("bad setting")
 
 // Server is one analysis server. Its methods are safe for concurrent use; Run is called once.
 type Server struct {
-	cfg      Config
-	log      zerolog.Logger
-	fetcher  *source.Fetcher
-	decoder  *decode.Decoder
-	notifier *job.Notifier
-	jobs     *job.Manager
-	mood     *job.Mood
-	handler  http.Handler
-	healthy  atomic.Bool
-	ready    chan struct{}
-	address  net.Addr // set before ready is closed
+	cfg       Config
+	log       zerolog.Logger
+	fetcher   *source.Fetcher
+	decoder   *decode.Decoder
+	notifier  *job.Notifier
+	jobs      *job.Manager
+	behaviour *job.BehaviourState
+	handler   http.Handler
+	healthy   atomic.Bool
+	ready     chan struct{}
+	address   net.Addr // set before ready is closed
 }
 
 // New assembles a server; nothing runs and nothing listens yet.
@@ -58,8 +58,8 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up fetching: %w", err)
 	}
-	s := &Server{cfg: cfg, log: log, fetcher: fetcher, mood: &job.Mood{}, ready: make(chan struct{})}
-	if err := s.mood.Set(cfg.Behaviour); err != nil {
+	s := &Server{cfg: cfg, log: log, fetcher: fetcher, behaviour: &job.BehaviourState{}, ready: make(chan struct{})}
+	if err := s.behaviour.Set(cfg.Behaviour); err != nil {
 		return nil, fmt.Errorf("set up behaviour: %w", err)
 	}
 	s.notifier = job.NewNotifier(job.WebhookSettings{
@@ -76,9 +76,9 @@ func New(cfg Config) (*Server, error) {
 	s.jobs = job.NewManager(job.Settings{
 		QueueSize: cfg.QueueSize, Grace: cfg.ShutdownTimeout,
 		Retention: job.Retention{Jobs: cfg.RetainJobs, Bytes: cfg.RetainBytes, Age: cfg.RetainFor},
-	}, work.Analyse, s.notifier, s.mood, log)
+	}, work.Analyse, s.notifier, s.behaviour, log)
 	s.handler = (&api.API{
-		Jobs: s.jobs, Mood: s.mood, Adjustable: cfg.BehaviourAPI, RetryAfter: cfg.QueueRetryAfter,
+		Jobs: s.jobs, Behaviour: s.behaviour, Adjustable: cfg.BehaviourAPI, RetryAfter: cfg.QueueRetryAfter,
 		Ready: &s.healthy, Storage: fetcher.CheckStorage, Log: log,
 	}).Handler()
 	return s, nil
@@ -129,14 +129,14 @@ func (s *Server) URL() string {
 
 // Behave replaces the behaviour for the jobs to come.
 func (s *Server) Behave(b Behaviour) error {
-	if err := s.mood.Set(b); err != nil {
+	if err := s.behaviour.Set(b); err != nil {
 		return fmt.Errorf("change behaviour: %w", err)
 	}
 	return nil
 }
 
 // Behaviour returns the behaviour in force.
-func (s *Server) Behaviour() Behaviour { return s.mood.Get() }
+func (s *Server) Behaviour() Behaviour { return s.behaviour.Get() }
 
 // Work runs accepted jobs until ctx ends, without listening: for programs that serve Handler themselves.
 func (s *Server) Work(ctx context.Context) error {

@@ -25,7 +25,7 @@ const (
 // API answers requests.
 type API struct {
 	Jobs       *job.Manager
-	Mood       *job.Mood
+	Behaviour  *job.BehaviourState
 	Adjustable bool          // the behaviour may be changed over HTTP
 	RetryAfter time.Duration // told to callers when the queue is full
 	Ready      *atomic.Bool
@@ -87,7 +87,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) behaviour(w http.ResponseWriter, _ *http.Request) {
-	write(w, http.StatusOK, a.Mood.Get())
+	write(w, http.StatusOK, a.Behaviour.Get())
 }
 
 // setBehaviour replaces the behaviour whole: what the body leaves out goes back to its zero value.
@@ -99,7 +99,7 @@ func (a *API) setBehaviour(w http.ResponseWriter, r *http.Request) {
 		problem(w, r, http.StatusBadRequest, "malformed-json", "the body is no behaviour: "+err.Error())
 		return
 	}
-	if err := a.Mood.Set(b); err != nil {
+	if err := a.Behaviour.Set(b); err != nil {
 		problem(w, r, http.StatusUnprocessableEntity, "validation-failed", err.Error())
 		return
 	}

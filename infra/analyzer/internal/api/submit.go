@@ -36,11 +36,11 @@ type accepted struct {
 // submit takes a job, or does to the caller what the behaviour asks for.
 func (a *API) submit(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	behaviour := a.Mood.Get()
+	behaviour := a.Behaviour.Get()
 	if !wait(r, time.Duration(behaviour.AcceptDelay)) {
 		return // the caller left, and takes nothing for accepted
 	}
-	if status, after, ok := a.Mood.Reject(); ok {
+	if status, after, ok := a.Behaviour.Reject(); ok {
 		retryAfter(w, after)
 		problem(w, r, status, "rejected", "refused as the behaviour asks")
 		return

@@ -107,15 +107,15 @@ func (b Behaviour) shuffle(bodies [][]byte, number uint64) {
 	}
 }
 
-// Mood holds the behaviour in force. It is safe for concurrent use.
-type Mood struct {
+// BehaviourState holds the behaviour in force. It is safe for concurrent use.
+type BehaviourState struct {
 	mu       sync.Mutex
 	current  Behaviour
 	rejected int
 }
 
 // Set replaces the behaviour and begins to count refusals anew.
-func (m *Mood) Set(b Behaviour) error {
+func (m *BehaviourState) Set(b Behaviour) error {
 	if err := b.Check(); err != nil {
 		return err
 	}
@@ -126,14 +126,14 @@ func (m *Mood) Set(b Behaviour) error {
 }
 
 // Get returns the behaviour in force.
-func (m *Mood) Get() Behaviour {
+func (m *BehaviourState) Get() Behaviour {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.current
 }
 
 // Reject says whether the next POST is to be refused, with which status and Retry-After, and counts it.
-func (m *Mood) Reject() (status int, retryAfter time.Duration, ok bool) {
+func (m *BehaviourState) Reject() (status int, retryAfter time.Duration, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.current

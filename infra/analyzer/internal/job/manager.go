@@ -24,19 +24,19 @@ type Settings struct {
 
 // Manager accepts jobs and runs them. Its methods are safe for concurrent use.
 type Manager struct {
-	settings Settings
-	analyse  Analyser
-	notifier *Notifier
-	mood     *Mood
-	registry *registry
-	queue    chan *task
-	log      zerolog.Logger
+	settings  Settings
+	analyse   Analyser
+	notifier  *Notifier
+	behaviour *BehaviourState
+	registry  *registry
+	queue     chan *task
+	log       zerolog.Logger
 }
 
 // NewManager assembles a manager; Run makes it work.
-func NewManager(settings Settings, analyse Analyser, notifier *Notifier, mood *Mood, log zerolog.Logger) *Manager {
+func NewManager(settings Settings, analyse Analyser, notifier *Notifier, behaviour *BehaviourState, log zerolog.Logger) *Manager {
 	return &Manager{
-		settings: settings, analyse: analyse, notifier: notifier, mood: mood, log: log,
+		settings: settings, analyse: analyse, notifier: notifier, behaviour: behaviour, log: log,
 		registry: newRegistry(settings.Retention),
 		queue:    make(chan *task, settings.QueueSize), // as long as the bound on open jobs, so that entering never blocks
 	}
@@ -47,7 +47,7 @@ func (m *Manager) Submit(req Request) (Receipt, error) {
 	now := time.Now()
 	id := uuid.NewString()
 	t := &task{
-		req: req, behaviour: m.mood.Get(), accepted: now, done: make(chan struct{}),
+		req: req, behaviour: m.behaviour.Get(), accepted: now, done: make(chan struct{}),
 		snapshot: Snapshot{ID: id, CallerID: req.CallerID, Status: StatusProcessing, Created: now.UTC(), Updated: now.UTC()},
 	}
 	known, err := m.registry.add(t, m.settings.QueueSize)

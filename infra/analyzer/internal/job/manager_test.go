@@ -20,7 +20,7 @@ func manage(t *testing.T, settings job.Settings, analyse job.Analyser) (m *job.M
 	if settings.Retention == (job.Retention{}) {
 		settings.Retention = job.Retention{Jobs: 100, Bytes: 1 << 20, Age: time.Hour}
 	}
-	m = job.NewManager(settings, analyse, notifier(t, 2), &job.Mood{}, zerolog.Nop())
+	m = job.NewManager(settings, analyse, notifier(t, 2), &job.BehaviourState{}, zerolog.Nop())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -84,8 +84,8 @@ func TestBehaviourIsCheckedAndReadsDurations(t *testing.T) {
 		t.Errorf("%+v, %v", b, b.Check())
 	}
 	for _, bad := range []job.Behaviour{{Delay: -1}, {RejectStatus: 200}, {RejectStatus: 999}, {RepeatCallbacks: -1}, {RepeatCallbacks: 1 << 30}} {
-		var mood job.Mood
-		if err := mood.Set(bad); !errors.Is(err, job.ErrBehaviour) {
+		var behaviour job.BehaviourState
+		if err := behaviour.Set(bad); !errors.Is(err, job.ErrBehaviour) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
@@ -98,12 +98,12 @@ func TestBehaviourIsCheckedAndReadsDurations(t *testing.T) {
 
 func TestRefusalsAreCounted(t *testing.T) {
 	t.Parallel()
-	var mood job.Mood
-	if err := mood.Set(job.Behaviour{RejectStatus: 503, RejectFirst: 2}); err != nil {
+	var behaviour job.BehaviourState
+	if err := behaviour.Set(job.Behaviour{RejectStatus: 503, RejectFirst: 2}); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []bool{true, true, false, false} {
-		if _, _, ok := mood.Reject(); ok != want {
+		if _, _, ok := behaviour.Reject(); ok != want {
 			t.Errorf("call %d: %v", i, ok)
 		}
 	}

@@ -17,7 +17,7 @@ func latency(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 200, Bytes: 100_000})
 	size.Concurrent = 1
 	b.waitIdle(ctx)
-	f, err := b.floor(ctx, "latency", size)
+	f, err := b.measureBaseline(ctx, "latency", size)
 	if err != nil {
 		return err
 	}
@@ -129,9 +129,9 @@ type times struct{ opened, first, called, answered, last time.Time }
 func (b *Bench) webhook(ctx context.Context, api *client.Client, held *target.StubAnalyzer, job string) (t times, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	calm, finished := make(chan struct{}), make(chan error, 1)
+	waiting, finished := make(chan struct{}), make(chan error, 1)
 	go func() {
-		err := t.finish(ctx, held, job, calm)
+		err := t.finish(ctx, held, job, waiting)
 		if err != nil {
 			cancel(err) // the stream would wait for ever
 		}
@@ -139,14 +139,14 @@ func (b *Bench) webhook(ctx context.Context, api *client.Client, held *target.St
 	}()
 	t.opened = time.Now()
 	var last client.Job
-	isCalm := false
+	waits := false
 	err = api.Follow(ctx, job, func(f client.Job) {
 		if t.first.IsZero() {
 			t.first = f.At
 		}
-		if f.Progress >= dispatched && !isCalm {
-			isCalm = true
-			close(calm)
+		if f.Progress >= dispatched && !waits {
+			waits = true
+			close(waiting)
 		}
 		last = f
 	})
@@ -163,14 +163,14 @@ func (b *Bench) webhook(ctx context.Context, api *client.Client, held *target.St
 	return t, err
 }
 
-// finish calls back for a job when calm is closed.
-func (t *times) finish(ctx context.Context, held *target.StubAnalyzer, job string, calm <-chan struct{}) error {
+// finish calls back for a job when waiting is closed.
+func (t *times) finish(ctx context.Context, held *target.StubAnalyzer, job string, waiting <-chan struct{}) error {
 	finish, err := held.Held(ctx, job)
 	if err != nil {
 		return err
 	}
 	select {
-	case <-calm:
+	case <-waiting:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -26,7 +26,7 @@ type Figure struct {
 	Value    float64 `json:"value"`
 	Unit     string  `json:"unit"`
 	Bound    Bound   `json:"bound,omitzero"`
-	Floor    float64 `json:"floor,omitempty"` // what the unavoidable alone comes to, in the same unit
+	Baseline float64 `json:"floor,omitempty"` // what the unavoidable alone comes to, in the same unit
 }
 
 // Missed tells whether the figure breaks its bound.
@@ -90,7 +90,7 @@ func (r *Report) Print(w io.Writer) error {
 	fmt.Fprintf(&b, "\n%s, %d processors, %s, %s\n\n", r.System, r.Processors, r.Go, r.Began.Format(time.DateTime))
 	figures := table{{"scenario", "figure", "value", "bound", "", "floor", "of the floor"}}
 	for _, f := range r.Figures {
-		figures = append(figures, []string{f.Scenario, f.Name, number(f.Value) + " " + f.Unit, f.Bound.text(), f.verdict(), f.floor(), f.ratio()})
+		figures = append(figures, []string{f.Scenario, f.Name, number(f.Value) + " " + f.Unit, f.Bound.text(), f.verdict(), f.baseline(), f.ratio()})
 	}
 	figures.print(&b)
 	if len(r.Processes) > 0 {
@@ -135,18 +135,18 @@ func (f Figure) verdict() string {
 	}
 }
 
-func (f Figure) floor() string {
-	if f.Floor == 0 {
+func (f Figure) baseline() string {
+	if f.Baseline == 0 {
 		return ""
 	}
-	return number(f.Floor)
+	return number(f.Baseline)
 }
 
 func (f Figure) ratio() string {
-	if f.Floor == 0 {
+	if f.Baseline == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.2f", f.Value/f.Floor)
+	return fmt.Sprintf("%.2f", f.Value/f.Baseline)
 }
 
 // processRow is what a process used, as cells.

@@ -47,7 +47,7 @@ func TestAFigureIsJudgedByItsBound(t *testing.T) {
 		{51, scenario.Bound{AtMost: 50}, true},
 		{-3, scenario.Bound{AtMost: 8}, false},
 	} {
-		f := scenario.Figure{Scenario: "s", Name: "n", Value: c.value, Unit: "ms", Bound: c.bound, Floor: 2}
+		f := scenario.Figure{Scenario: "s", Name: "n", Value: c.value, Unit: "ms", Bound: c.bound, Baseline: 2}
 		if f.Missed() != c.missed {
 			t.Errorf("%v with %+v: missed %v", c.value, c.bound, f.Missed())
 		}
@@ -61,7 +61,7 @@ func TestAFigureIsJudgedByItsBound(t *testing.T) {
 func TestAReportIsTablesAndJSON(t *testing.T) {
 	t.Parallel()
 	r := scenario.NewReport()
-	r.Add(scenario.Figure{Scenario: "small", Name: "uploads", Value: 123.4, Unit: "/s", Bound: scenario.Bound{AtLeast: 150}, Floor: 246.8})
+	r.Add(scenario.Figure{Scenario: "small", Name: "uploads", Value: 123.4, Unit: "/s", Bound: scenario.Bound{AtLeast: 150}, Baseline: 246.8})
 	r.Processes = []target.Process{{Scenario: "small", Name: "gateway", Jobs: 500, CPU: 1, RSSBefore: 1 << 20, RSSAfter: 2 << 20}, {Name: "(others)"}}
 	r.Note("a %s", "note")
 	var b strings.Builder

@@ -63,10 +63,10 @@ func (s Size) or(own Size) Size {
 
 // Bench is what a scenario works with.
 type Bench struct {
-	Target *target.Target
-	Report *Report
-	Size   Size // given by the caller
-	Floor  bool // measure the floor beside
+	Target   *target.Target
+	Report   *Report
+	Size     Size // given by the caller
+	Baseline bool // measure the baseline beside
 	// Patience is how long to wait for an idle machine, where one is needed.
 	Patience time.Duration
 	Say      func(format string, args ...any)

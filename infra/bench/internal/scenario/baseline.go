@@ -17,34 +17,34 @@ import (
 
 // The events of one job, and the size of one.
 const (
-	floorEvents    = 5
-	floorEventSize = 400
+	baselineEvents    = 5
+	baselineEventSize = 400
 )
 
-// floorFigures are what the unavoidable alone comes to: per job the object into the bucket, one row, five events, each durable
+// baseline are what the unavoidable alone comes to: per job the object into the bucket, one row, five events, each durable
 // before the next, by the clients' own libraries and with as many at a time. The zero value is none.
-type floorFigures struct {
+type baseline struct {
 	rate float64 // jobs a second
 	took *Samples
 }
 
-// beside puts a percentile of the floor's times beside the same one of ours.
-func (f floorFigures) beside(figure Figure, p float64) Figure {
+// beside puts a percentile of the baseline's times beside the same one of ours.
+func (f baseline) beside(figure Figure, p float64) Figure {
 	if f.took != nil {
-		figure.Floor = float64(f.took.Percentile(p)) / float64(time.Millisecond)
+		figure.Baseline = float64(f.took.Percentile(p)) / float64(time.Millisecond)
 	}
 	return figure
 }
 
-// floor measures the floor of a scenario, right beside it, since a machine is not equally fast at all times.
-func (b *Bench) floor(ctx context.Context, name string, size Size) (f floorFigures, err error) {
-	if !b.Floor || b.Target.S3 == nil || b.Target.DB == nil || b.Target.NATS == nil {
-		return floorFigures{}, nil
+// measureBaseline measures the baseline of a scenario, right beside it, since a machine is not equally fast at all times.
+func (b *Bench) measureBaseline(ctx context.Context, name string, size Size) (f baseline, err error) {
+	if !b.Baseline || b.Target.S3 == nil || b.Target.DB == nil || b.Target.NATS == nil {
+		return baseline{}, nil
 	}
-	b.Say("floor of %s: %d objects, %d at a time", name, size.Jobs, size.Concurrent)
-	w, err := b.newFloor(ctx, size)
+	b.Say("baseline of %s: %d objects, %d at a time", name, size.Jobs, size.Concurrent)
+	w, err := b.newBaseline(ctx, size)
 	if err != nil {
-		return f, fmt.Errorf("floor: %w", err)
+		return f, fmt.Errorf("baseline: %w", err)
 	}
 	defer func() { err = errors.Join(err, w.close(ctx)) }()
 	for _, part := range []struct { // the first part opens connections and pools
@@ -63,7 +63,7 @@ func (b *Bench) floor(ctx context.Context, name string, size Size) (f floorFigur
 			return w.job(ctx, uint64(i))
 		})
 		if err != nil {
-			return f, fmt.Errorf("floor: %w", err)
+			return f, fmt.Errorf("baseline: %w", err)
 		}
 		f.rate = float64(part.jobs) / time.Since(began).Seconds()
 		end(part.jobs)
@@ -71,8 +71,8 @@ func (b *Bench) floor(ctx context.Context, name string, size Size) (f floorFigur
 	return f, nil
 }
 
-// floorWork does the unavoidable.
-type floorWork struct {
+// baselineWork does the unavoidable.
+type baselineWork struct {
 	b    *Bench
 	size Size
 	js   jetstream.JetStream
@@ -81,17 +81,17 @@ type floorWork struct {
 }
 
 const (
-	floorStream  = "BENCH_FLOOR"
-	floorSubject = "bench.floor."
+	baselineStream  = "BENCH_FLOOR"
+	baselineSubject = "bench.floor."
 )
 
-func (b *Bench) newFloor(ctx context.Context, size Size) (*floorWork, error) {
+func (b *Bench) newBaseline(ctx context.Context, size Size) (*baselineWork, error) {
 	js, err := jetstream.New(b.Target.NATS)
 	if err != nil {
 		return nil, fmt.Errorf("reach the bus: %w", err)
 	}
 	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: floorStream, Subjects: []string{floorSubject + ">"}, Storage: jetstream.FileStorage, Duplicates: 5 * time.Minute,
+		Name: baselineStream, Subjects: []string{baselineSubject + ">"}, Storage: jetstream.FileStorage, Duplicates: 5 * time.Minute,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make a stream: %w", err)
@@ -109,14 +109,14 @@ func (b *Bench) newFloor(ctx context.Context, size Size) (*floorWork, error) {
 	}
 	b.Target.DB.SetMaxOpenConns(size.Concurrent)
 	b.Target.DB.SetMaxIdleConns(size.Concurrent)
-	return &floorWork{
+	return &baselineWork{
 		b: b, size: size, js: js, next: b.audio(size.Bytes).Body,
-		body: `{"filler":"` + strings.Repeat("x", floorEventSize) + `"}`,
+		body: `{"filler":"` + strings.Repeat("x", baselineEventSize) + `"}`,
 	}, nil
 }
 
 // job does what a job cannot do without.
-func (w *floorWork) job(ctx context.Context, n uint64) error {
+func (w *baselineWork) job(ctx context.Context, n uint64) error {
 	id := uuid.Must(uuid.NewV7()).String()
 	key := "floor/" + id
 	// Hidden in a struct, so that the library cannot seek: a body that comes from a network cannot be sought either.
@@ -133,9 +133,9 @@ func (w *floorWork) job(ctx context.Context, n uint64) error {
 	if _, err := w.b.Target.DB.ExecContext(ctx, insert, id, key); err != nil {
 		return fmt.Errorf("insert the row: %w", err)
 	}
-	for i := range floorEvents {
+	for i := range baselineEvents {
 		event := strconv.Itoa(i)
-		msg := &nats.Msg{Subject: floorSubject + id + "." + event, Data: []byte(w.body)}
+		msg := &nats.Msg{Subject: baselineSubject + id + "." + event, Data: []byte(w.body)}
 		if _, err := w.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id+event)); err != nil {
 			return fmt.Errorf("publish an event: %w", err)
 		}
@@ -143,12 +143,12 @@ func (w *floorWork) job(ctx context.Context, n uint64) error {
 	return nil
 }
 
-// close removes what the floor made, but for the objects, which go with their bucket.
-func (w *floorWork) close(ctx context.Context) error {
+// close removes what the baseline made, but for the objects, which go with their bucket.
+func (w *baselineWork) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	_, err := w.b.Target.DB.ExecContext(ctx, `DROP TABLE bench_floor`)
-	if err = errors.Join(err, w.js.DeleteStream(ctx, floorStream)); err != nil {
+	if err = errors.Join(err, w.js.DeleteStream(ctx, baselineStream)); err != nil {
 		return fmt.Errorf("clean up: %w", err)
 	}
 	return nil
