@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/command"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/parts"
 	"sori.internal/shared/testkit"
@@ -132,47 +132,21 @@ func (r *running) interrupt(t *testing.T) {
 	}
 }
 
-// wav is the smallest recording: a header and a tenth of a second of silence.
-func wav() []byte {
-	return append([]byte("RIFF\xa4\x06\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x80\x3e\x00\x00\x02\x00\x10\x00data\x80\x06\x00\x00"),
-		make([]byte, 1664)...)
-}
-
 func upload(t *testing.T, gateway string) string {
 	t.Helper()
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	part, err := form.CreateFormFile("file", "a.wav")
+	job, err := (&client.Client{Base: gateway}).Upload(t.Context(), 1, loadgen.NewRecording(100*time.Millisecond).Form())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = part.Write(wav())
-	_ = form.Close()
-	resp, err := http.Post(gateway+"/tokens/1/upload-audio", form.FormDataContentType(), &body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var accepted struct {
-		JobID string `json:"job_id"`
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&accepted); err != nil || resp.StatusCode != http.StatusAccepted {
-		t.Fatalf("status %s, %v", resp.Status, err)
-	}
-	return accepted.JobID
+	return job
 }
 
 func completed(t *testing.T, gateway, job string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		resp, err := http.Get(gateway + "/tokens/analysis-result/" + job)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err == nil && !bytes.Contains(body, []byte(`"status":"completed"`)) {
-			err = fmt.Errorf("status %s: %s", resp.Status, body)
+		j, err := (&client.Client{Base: gateway}).Job(t.Context(), job, 0)
+		if err == nil && j.Status != client.Completed {
+			err = fmt.Errorf("job %s is %s", job, j.Status)
 		}
 		return err
 	})

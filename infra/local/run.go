@@ -105,7 +105,7 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	if err != nil {
 		return err
 	}
-	at, err := harness.Reserve(ctx, nil, map[string]string{harness.Gateway: addr})
+	at, err := harness.Reserve(nil, map[string]string{harness.Gateway: addr})
 	if err != nil {
 		return err
 	}

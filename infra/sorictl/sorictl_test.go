@@ -5,8 +5,10 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/config"
 	"sori.internal/shared/testkit"
 )
@@ -41,12 +43,8 @@ func contains(t *testing.T, shown string, texts ...string) {
 	}
 }
 
-// wave is a second of silence.
-func wave() []byte {
-	const bytes = 32000
-	head := []byte("RIFF\x24\x7d\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\x3e\x00\x00\x00\x7d\x00\x00\x02\x00\x10\x00data\x00\x7d\x00\x00")
-	return append(head, make([]byte, bytes)...)
-}
+// wave is a second of a tone.
+func wave() []byte { return loadgen.Tone(220, time.Second) }
 
 // done uploads recordings and waits until their jobs are completed and recorded.
 func done(t *testing.T, w *harnesstest.Env, n int) []string {

@@ -73,7 +73,7 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if opts.Secret == "" {
 		opts.Secret = rand.Text()
 	}
-	layout, err := Reserve(ctx, opts.Copies, nil)
+	layout, err := Reserve(opts.Copies, nil)
 	if err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}

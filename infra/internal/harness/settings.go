@@ -1,10 +1,8 @@
 package harness
 
 import (
-	"context"
 	"fmt"
 	"maps"
-	"net"
 
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/proc"
@@ -36,39 +34,27 @@ func (l Layout) near(name string, i int) string {
 }
 
 // Reserve finds an address on the loopback interface for every copy (Options.Copies). The first copies of programs that are
-// given an address have that one. All ports are held until all are found, so that none is found twice; what takes one
-// afterwards, before its program does, makes that program fail.
-func Reserve(ctx context.Context, copies map[string]int, given map[string]string) (Layout, error) {
+// given an address have that one. No port is found twice; what takes one afterwards, before its program does, makes that
+// program fail.
+func Reserve(copies map[string]int, given map[string]string) (Layout, error) {
 	found := Layout{}
 	for _, name := range Names() {
 		n, told := copies[name]
 		if !told {
 			n = 1
 		}
-		for len(found[name]) < n {
-			if addr := given[name]; addr != "" && len(found[name]) == 0 {
-				found[name] = append(found[name], addr)
-				continue
-			}
-			l, err := hold(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("find a port for the %s: %w", name, err)
-			}
-			defer l.Close()
-			found[name] = append(found[name], l.Addr().String())
+		ports, err := proc.FreePorts(n)
+		if err != nil {
+			return nil, fmt.Errorf("find a port for the %s: %w", name, err)
+		}
+		for _, port := range ports {
+			found[name] = append(found[name], proc.Address(port))
+		}
+		if addr := given[name]; addr != "" && n > 0 {
+			found[name][0] = addr
 		}
 	}
 	return found, nil
-}
-
-// hold takes a free port out of those that no outgoing connection is given.
-func hold(ctx context.Context) (l net.Listener, err error) {
-	err = proc.WithPort(ctx, proc.Port{}, func(port int) error {
-		var lc net.ListenConfig
-		l, err = lc.Listen(ctx, "tcp4", proc.Address(port))
-		return err
-	})
-	return l, err
 }
 
 // Environment is what one copy of a program must run with, as environment variables. What is not among them has a default.

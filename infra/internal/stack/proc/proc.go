@@ -210,11 +210,16 @@ func Run(ctx context.Context, spec Spec) error {
 	if err != nil {
 		return err
 	}
+	return p.wait(ctx)
+}
+
+// wait returns how a process ended that was meant to end by itself, and kills it when ctx ends first.
+func (p *Process) wait(ctx context.Context) error {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
 		p.Stop(ctx)
-		return fmt.Errorf("%s: %w", spec.Name, context.Cause(ctx))
+		return fmt.Errorf("%s: %w", p.name, context.Cause(ctx))
 	}
 	if errors.Is(p.err, ErrExited) {
 		return nil

@@ -110,16 +110,7 @@ func RunPart(ctx context.Context, role string, config any, log zerolog.Logger) e
 	}
 	defer out.Close()
 	defer p.endInput()
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		p.Stop(ctx)
-		return fmt.Errorf("%s: %w", role, context.Cause(ctx))
-	}
-	if errors.Is(p.err, ErrExited) {
-		return nil
-	}
-	return p.err
+	return p.wait(ctx)
 }
 
 func startRole(role string, config any, log zerolog.Logger) (p *Process, out *os.File, err error) {
