@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,19 +17,11 @@ import (
 // ask posts an action on a job, as a frontend does, and returns the answer.
 func ask(t *testing.T, w *harnesstest.Env, job, action string) (status int, body map[string]any) {
 	t.Helper()
-	resp, err := w.Client.Post(w.Gateway+"/jobs/"+job+"/"+action, "", nil)
-	if err != nil {
-		t.Fatal(err)
+	status, text := harnesstest.Send(t, w.Client, http.MethodPost, w.Gateway+"/jobs/"+job+"/"+action)
+	if err := json.Unmarshal([]byte(text), &body); err != nil {
+		t.Fatalf("status %d: %s", status, text)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &body); err != nil {
-		t.Fatalf("%s: %s", resp.Status, text)
-	}
-	return resp.StatusCode, body
+	return status, body
 }
 
 func TestAFailedJobIsRetriedWithoutUploadingItAgain(t *testing.T) {

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -39,17 +38,8 @@ func checkerOf(t *testing.T, w *harnesstest.Env) invariants.Checker {
 // erase sends a DELETE to the gateway and checks that it is a success.
 func erase(t *testing.T, url, answer string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || string(text) != answer {
-		t.Fatalf("DELETE %s: %s %s %v", url, resp.Status, text, err)
+	if status, text := harnesstest.Send(t, http.DefaultClient, http.MethodDelete, url); status != http.StatusOK || text != answer {
+		t.Fatalf("DELETE %s: %d %s", url, status, text)
 	}
 }
 
@@ -61,16 +51,7 @@ const (
 // state is the status code and the body of a job's result.
 func state(t *testing.T, gateway, job string) (int, string) {
 	t.Helper()
-	resp, err := http.Get(gateway + "/tokens/analysis-result/" + job)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(text)
+	return harnesstest.Send(t, http.DefaultClient, http.MethodGet, gateway+"/tokens/analysis-result/"+job)
 }
 
 // awaitGone waits until jobs are gone for everybody, and the uploader has seen to them.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,20 +23,6 @@ import (
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/testkit"
 )
-
-func fetch(t *testing.T, from string) string {
-	t.Helper()
-	resp, err := http.Get(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
 
 // awaits waits until a job has a status and has come as far as a percent.
 func awaits(t *testing.T, w *harnesstest.Env, job, status string, progress int) {

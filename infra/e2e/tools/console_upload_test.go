@@ -4,6 +4,7 @@ package tools_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func TestADiscardedUploadBecomesNoJob(t *testing.T) {
 func idle(t *testing.T, w *harnesstest.Env) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		text := fetch(t, w.Gateway+"/metrics")
+		_, text := harnesstest.Send(t, http.DefaultClient, http.MethodGet, w.Gateway+"/metrics")
 		if !strings.Contains(text, "\nsori_uploads_active 0\n") {
 			return fmt.Errorf("uploads are under way")
 		}

@@ -5,7 +5,6 @@ package tools_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -36,19 +35,11 @@ func run(dir, name string, args ...string) error {
 	return nil
 }
 
-// body is what a path of the API answers with.
+// body is what the gateway answers at a path.
 func body(t *testing.T, w *harnesstest.Env, path string) string {
 	t.Helper()
-	resp, err := w.Client.Get(w.Gateway + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	_, text := harnesstest.Send(t, w.Client, http.MethodGet, w.Gateway+path)
+	return text
 }
 
 // nginxConfig gives the gateway away under /sori/, as the gateway's README has it.

@@ -16,16 +16,8 @@ import (
 // may lead, is not its to judge.
 func (w *Env) contractClient(t *testing.T) *http.Client {
 	t.Helper()
-	resp, err := http.Get(w.Gateway + "/openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	document, err := contract.Parse(text)
+	_, text := Send(t, http.DefaultClient, http.MethodGet, w.Gateway+"/openapi.json")
+	document, err := contract.Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,6 +29,25 @@ func (w *Env) contractClient(t *testing.T) *http.Client {
 		Base: http.DefaultTransport, Document: document, Report: func(err error) { t.Error(err) }, Prefix: root.Path,
 		Exempt: func(r *http.Response) bool { return r.Request.URL.Host != root.Host },
 	}}
+}
+
+// Send sends a request without a body, and returns the status and the body of the answer.
+func Send(t *testing.T, via *http.Client, method, url string) (status int, text string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := via.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
 }
 
 // Upload sends a recording as a browser would and returns the job's id.
