@@ -17,6 +17,7 @@ require (
 	github.com/prometheus/common v0.72.0
 	github.com/rs/zerolog v1.35.1
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
+	github.com/tmaxmax/go-sse v0.12.0
 	github.com/versity/versitygw v1.8.0
 	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/sync v0.24.0
@@ -27,8 +28,6 @@ require (
 	sori.internal/services/uploader v0.0.0
 	sori.internal/shared v0.0.0
 )
-
-require github.com/tmaxmax/go-sse v0.12.0 // indirect
 
 require (
 	github.com/Azure/go-ntlmssp v0.1.1 // indirect
