@@ -40,17 +40,11 @@ type env struct {
 	http     *http.Client
 }
 
-// document is the OpenAPI document: what the dispatcher answers and sends is checked against it. It is
-// read from its file, since services do not import each other.
-var document = sync.OnceValues(func() (*contract.Document, error) {
-	return contract.Read("../../gateway/internal/api/openapi.yaml")
-})
-
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, bucket := k.Bucket()
-	described, err := document()
+	described, err := contract.Sori() // what the dispatcher answers and sends is checked against it
 	must(t, err)
 	return &env{
 		Kit: k, t: t, client: client, bucket: bucket, analyzer: newAnalyzer(t, described),

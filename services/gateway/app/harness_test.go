@@ -11,7 +11,6 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"sori.internal/services/gateway/app"
@@ -32,9 +31,6 @@ type env struct {
 	token int64
 	http  *contract.Transport
 }
-
-// document is the OpenAPI document.
-var document = sync.OnceValues(func() (*contract.Document, error) { return contract.Read("../internal/api/openapi.yaml") })
 
 // stubHeader marks the answers of stub services. They are forwarded as they are, and not checked
 // against the document.
@@ -61,7 +57,7 @@ func start(t *testing.T, changes map[string]string) *env {
 
 func newEnv(t *testing.T, kit *testkit.Kit, i *testkit.Instance) *env {
 	t.Helper()
-	described, err := document()
+	described, err := contract.Sori()
 	if err != nil {
 		t.Fatal(err)
 	}

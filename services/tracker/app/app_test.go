@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,11 +31,6 @@ type env struct {
 	http *contract.Transport
 }
 
-// document is that of the API. It is read, not imported: clients have no more.
-var document = sync.OnceValues(func() (*contract.Document, error) {
-	return contract.Read("../../gateway/internal/api/openapi.yaml")
-})
-
 func open(t testing.TB, changes map[string]string) *env {
 	t.Helper()
 	kit := testkit.New(t)
@@ -49,7 +43,7 @@ func open(t testing.TB, changes map[string]string) *env {
 // newEnv is an env without a tracker.
 func newEnv(t testing.TB, kit *testkit.Kit) *env {
 	t.Helper()
-	described, err := document()
+	described, err := contract.Sori()
 	if err != nil {
 		t.Fatal(err)
 	}
