@@ -35,7 +35,7 @@ type fields struct {
 // parseObject parses a JSON object. Unknown members are ignored.
 func parseObject(body []byte) (*fields, error) {
 	if !utf8.Valid(body) || !json.Valid(body) {
-		return nil, fault.New(fault.Invalid, "malformed-json", "The body is not JSON in UTF-8.")
+		return nil, fault.MalformedJSON("The body is not JSON in UTF-8.", nil)
 	}
 	f := &fields{}
 	if err := json.Unmarshal(body, &f.members); err != nil || f.members == nil {
