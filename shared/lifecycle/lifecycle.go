@@ -19,6 +19,7 @@ import (
 
 	"sori.internal/shared/config"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/wait"
 )
 
 // Process is what a service gets from the process that it runs in.
@@ -139,7 +140,7 @@ const setupPause = 5 * time.Second
 // dependency that refuses the service for good.
 func After(log zerolog.Logger, setup func(context.Context) error, parts ...Part) Part {
 	return func(ctx context.Context) error {
-		for wait := 100 * time.Millisecond; ; wait = min(2*wait, setupPause) {
+		for pause := 100 * time.Millisecond; ; pause = min(2*pause, setupPause) {
 			err := setup(ctx)
 			if err == nil {
 				return Run(ctx, parts...)
@@ -151,12 +152,8 @@ func After(log zerolog.Logger, setup func(context.Context) error, parts ...Part)
 				return fmt.Errorf("set up: %w", err)
 			}
 			log.Warn().Err(err).Msg("waiting for a dependency")
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
-				return nil
+			if wait.For(ctx, pause) != nil {
+				return nil //nolint:nilerr // the process stops, which is no failure of the setup
 			}
 		}
 	}
