@@ -79,7 +79,7 @@ func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, f
 					firsts.Add(f.At.Sub(opened))
 				}
 				arrived[i] = f.At
-				if f.Progress >= dispatched { // nothing more comes but the end
+				if dispatched(f) { // nothing more comes but the end
 					settled()
 				}
 			})
