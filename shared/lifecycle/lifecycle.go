@@ -17,8 +17,10 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/config"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
 	"sori.internal/shared/wait"
 )
 
@@ -29,6 +31,15 @@ type Process struct {
 
 	// Listening, where set, is told the address that the service listens on.
 	Listening func(net.Addr)
+}
+
+// Configure reads the settings of a service into cfg, and returns its root logger, whose settings
+// are a part of cfg.
+func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerolog.Logger, error) {
+	if err := config.Load(p.Lookup, cfg); err != nil {
+		return zerolog.Nop(), err
+	}
+	return logging.New(*logs, service, buildinfo.Version(), p.Stderr)
 }
 
 // Main runs a service until it ends or a SIGINT or SIGTERM asks it to, and

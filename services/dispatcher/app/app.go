@@ -13,12 +13,10 @@ import (
 	"sori.internal/services/dispatcher/internal/objects"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
-	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/lifecycle"
-	"sori.internal/shared/logging"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
 )
@@ -29,10 +27,7 @@ const Name = "dispatcher"
 // Run runs the dispatcher until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
-	if err := config.Load(p.Lookup, &cfg); err != nil {
-		return err
-	}
-	log, err := logging.New(cfg.Logging, Name, buildinfo.Version(), p.Stderr)
+	log, err := p.Configure(&cfg, &cfg.Logging, Name)
 	if err != nil {
 		return err
 	}

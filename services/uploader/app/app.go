@@ -11,12 +11,10 @@ import (
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
-	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/lifecycle"
-	"sori.internal/shared/logging"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
 )
@@ -27,10 +25,7 @@ const Name = "uploader"
 // Run runs the uploader until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
-	if err := config.Load(p.Lookup, &cfg); err != nil {
-		return err
-	}
-	log, err := logging.New(cfg.Logging, Name, buildinfo.Version(), p.Stderr)
+	log, err := p.Configure(&cfg, &cfg.Logging, Name)
 	if err != nil {
 		return err
 	}
