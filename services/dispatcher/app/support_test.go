@@ -95,8 +95,27 @@ func (env *env) store() event.Stored {
 // append adds an event to the end of a job's log.
 func (env *env) append(e event.Event) {
 	env.t.Helper()
-	_, err := env.bus.Decide(env.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
-	must(env.t, err)
+	env.Append(env.bus, e)
+}
+
+// handleAgain has consumers handle every event again, and checks that nothing is published.
+func (env *env) handleAgain(consumers ...string) {
+	env.t.Helper()
+	before := len(env.Messages(event.Jobs()))
+	for _, name := range consumers {
+		env.HandleAgain(name)
+	}
+	if now := len(env.Messages(event.Jobs())); now != before {
+		env.t.Errorf("%d messages became %d", before, now)
+	}
+}
+
+// busyFor has the analysis server answer 503 with a Retry-After.
+func (env *env) busyFor(seconds string) {
+	env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
+		w.Header().Set("Retry-After", seconds)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
 }
 
 // dispatched has the analysis server accept a new job, and returns the job and its callback URL.

@@ -337,17 +337,7 @@ func TestConcurrentCallbacksAndACancellationAppendOneTerminalEvent(t *testing.T)
 				}
 			})
 		}
-		wg.Go(func() {
-			_, err := env.bus.Decide(t.Context(), job, nil, func(log event.Log) (event.Event, error) {
-				if _, ended := log.Ending(); ended {
-					return nil, nil
-				}
-				return event.Canceled{JobID: job}, nil
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
+		wg.Go(func() { env.AppendUnlessEnded(env.bus, event.Canceled{JobID: job}) })
 		wg.Wait()
 		if names := env.Story(env.bus, job); len(names) != 5 || !names[4].Ending() {
 			t.Errorf("log %v", names)

@@ -104,6 +104,16 @@ func (c *env) job() *testJob {
 	return &testJob{env: c, id: id}
 }
 
+// attemptedJob is a job whose first attempt has begun.
+func (c *env) attemptedJob() *testJob {
+	c.t.Helper()
+	j := c.job()
+	j.received()
+	j.stored()
+	j.attempted(1)
+	return j
+}
+
 func (l *testJob) publish(e event.Event) {
 	l.t.Helper()
 	if e.Name().Progress() {
