@@ -11,6 +11,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sori.internal/services/gateway/app"
@@ -298,4 +299,37 @@ func (g *env) problem(r reply, status int, code string) map[string]any {
 		g.t.Fatal("503 without Retry-After")
 	}
 	return m
+}
+
+// atOnce sends a request n times at once.
+func (g *env) atOnce(n int, method, path, body string, header map[string]string) []reply {
+	g.t.Helper()
+	answers := make([]reply, n)
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() {
+			var err error
+			if answers[i], err = g.try(g.kit.Context(), method, path, strings.NewReader(body), header); err != nil {
+				g.t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	return answers
+}
+
+// oneSucceeds checks that one answer is a success and every other one a problem.
+func (g *env) oneSucceeds(answers []reply, success, refused int, code string) {
+	g.t.Helper()
+	succeeded := 0
+	for _, r := range answers {
+		if r.StatusCode == success {
+			succeeded++
+			continue
+		}
+		g.problem(r, refused, code)
+	}
+	if succeeded != 1 {
+		g.t.Errorf("%d of %d requests succeeded", succeeded, len(answers))
+	}
 }

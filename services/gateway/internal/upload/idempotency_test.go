@@ -18,8 +18,8 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
-	"sori.internal/shared/postgres"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/testdb"
 )
 
 // env is a core's dependencies, all of them real.
@@ -36,12 +36,7 @@ type env struct {
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
-	k.Database()
-	var cfg postgres.Config
-	k.Load(&cfg)
-	db, err := postgres.Open(cfg, store.Schema)
-	must(t, err)
-	t.Cleanup(func() { _ = db.Close() })
+	db := testdb.Open(k, store.Schema)
 	c := &env{Kit: k, t: t, bus: k.Bus("gateway", event.Jobs(), event.Staging()), db: db, rows: store.New(db)}
 	c.staging = c.bus
 	must(t, c.rows.Migrate(k.Context()))
