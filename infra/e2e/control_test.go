@@ -80,7 +80,7 @@ func TestACanceledJobStaysCanceledWhateverComes(t *testing.T) {
 	for _, consumer := range []string{"uploader-received", "dispatcher-stored", "tracker-projection"} {
 		w.Settled(consumer)
 	}
-	story := w.Story(w.Bus("test", event.Jobs()), job)
+	story := w.EventNames(w.Bus("test", event.Jobs()), job)
 	if !slices.Contains(story, event.NameCanceled) || story[len(story)-1] != event.NameCanceled {
 		t.Errorf("story %v", story)
 	}

@@ -13,6 +13,7 @@ import (
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 )
 
@@ -182,8 +183,8 @@ func TestOneEndingWinsWhereCompletionAndCancellationRace(t *testing.T) {
 			for job := range rows {
 				if !seen[job] {
 					seen[job] = true
-					_, _ = c.Checker.Bus.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
-						if _, ended := log.Ending(); ended {
+					_, _ = joblog.New(c.Checker.Bus).Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
+						if _, ended := log.Terminal(); ended {
 							return nil, nil
 						}
 						return event.Canceled{JobID: job}, nil

@@ -22,6 +22,7 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 )
 
@@ -193,7 +194,7 @@ func TestProgressThatGoesBackIsNotSeen(t *testing.T) {
 	for _, percent := range []int{80, 20} { // one a second is taken
 		testkit.Eventually(t, func() error {
 			post(t, hook, fmt.Sprintf(`{"status":"processing","progress":%d}`, percent))
-			if p, _, err := b.LastProgress(w.Context(), job); err != nil || p == nil || p.Percent != percent {
+			if p, _, err := joblog.New(b).LastProgress(w.Context(), job); err != nil || p == nil || p.Percent != percent {
 				return fmt.Errorf("%d is not taken yet: %+v %w", percent, p, err)
 			}
 			return nil

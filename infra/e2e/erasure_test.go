@@ -19,6 +19,7 @@ import (
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 )
 
@@ -111,7 +112,7 @@ func checkErased(ctx context.Context, t *testing.T, checker invariants.Checker, 
 			t.Errorf("of job %s is left %s", job, names(h))
 		}
 	}
-	if entries, err := checker.Bus.StagedEntries(ctx); err != nil || len(entries) > 0 {
+	if entries, err := staging.New(checker.Bus).Entries(ctx); err != nil || len(entries) > 0 {
 		t.Errorf("staging holds %v, %v", entries, err)
 	}
 }

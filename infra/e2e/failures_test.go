@@ -14,8 +14,10 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
-	"sori.internal/shared/bus"
+	"sori.internal/shared/deadletter"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 )
 
@@ -41,7 +43,7 @@ func checkNothingIsLeft(t *testing.T, w *harnesstest.Env, job string) {
 	if err != nil || objects[job] != 0 {
 		t.Errorf("objects %v, %v", objects, err)
 	}
-	entries, err := w.Bus("test", event.Staging()).StagedEntries(w.Context())
+	entries, err := staging.New(w.Bus("test", event.Staging())).Entries(w.Context())
 	if err != nil || len(entries) != 0 {
 		t.Errorf("staging holds %v, %v", entries, err)
 	}
@@ -64,7 +66,7 @@ func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *test
 	if f.Status != "failed" || f.Error.Code != "dispatch-timeout" || f.Error.Retryable {
 		t.Errorf("%+v", f)
 	}
-	log, err := w.Bus("test", event.Jobs()).Log(w.Context(), job)
+	log, err := joblog.New(w.Bus("test", event.Jobs())).Read(w.Context(), job)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +76,7 @@ func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *test
 	if told := names(history(t, w, job)); told != "received, failed 0" {
 		t.Error(told)
 	}
-	storage.Mend()
+	storage.Restore()
 	checkNothingIsLeft(t, w, job)
 	if status, body := ask(t, w, job, "retry"); status != http.StatusConflict || body["code"] != "job-not-retryable" {
 		t.Errorf("%d %v", status, body)
@@ -82,16 +84,16 @@ func TestAJobWaitsForStorageUntilItsDeadlineAndThenFailsAndLeavesNothing(t *test
 }
 
 // letters waits for dead letters of a job and returns them.
-func letters(t *testing.T, w *harnesstest.Env, job string, n int) []bus.DeadLetter {
+func letters(t *testing.T, w *harnesstest.Env, job string, n int) []deadletter.DeadLetter {
 	t.Helper()
 	b := w.Bus("test", event.Jobs(), event.Dead())
-	var found []bus.DeadLetter
+	var found []deadletter.DeadLetter
 	testkit.Eventually(t, func() error {
-		all, err := b.DeadLetters(w.Context(), "")
+		all, err := deadletter.New(b).List(w.Context(), "")
 		if err != nil {
 			return err
 		}
-		found = slices.DeleteFunc(all, func(l bus.DeadLetter) bool { return l.Job != job })
+		found = slices.DeleteFunc(all, func(l deadletter.DeadLetter) bool { return l.Job != job })
 		if len(found) != n {
 			return fmt.Errorf("%d letters: %+v", len(found), found)
 		}
@@ -121,7 +123,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 	if f.Status != "failed" || f.Error.Code != "unreadable-event" && f.Error.Code != "unprojectable" { // whoever was first
 		t.Errorf("%+v", f)
 	}
-	storage.Mend()
+	storage.Restore()
 	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, other, "en"))
 	checkNothingIsLeft(t, w, job)
 

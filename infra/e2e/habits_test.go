@@ -151,7 +151,7 @@ func TestTheOneCallbackThatComesWhileNATSIsAwayIsHeldAndEndsItsJob(t *testing.T)
 		t.Errorf("answered %d while NATS is away", status)
 	case <-time.After(away): // the outage itself
 	}
-	bus.Mend()
+	bus.Restore()
 	if status := <-answered; status != http.StatusOK || time.Since(began) < away {
 		t.Errorf("answered %d after %v", status, time.Since(began))
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sori.internal/infra/internal/harness"
+	"sori.internal/shared/coordination"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -146,7 +147,7 @@ func TestARestartOfTheAnalysisServerStrandsNobody(t *testing.T) {
 		testkit.Await[event.Dispatched](c.kit, c.Checker.Bus, job)
 	}
 	sum := sha256.Sum256([]byte(c.URL(harness.Analyzer) + "/status/{analysis_job_id}"))
-	told := c.Checker.Bus.Mark("ANALYSIS_STATUS", hex.EncodeToString(sum[:]))
+	told := coordination.NewFlag(c.Checker.Bus, "ANALYSIS_STATUS", hex.EncodeToString(sum[:]))
 	testkit.Eventually(t, func() error {
 		set, err := told.IsSet(ctx)
 		if err == nil && !set {

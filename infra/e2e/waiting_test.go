@@ -14,6 +14,7 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 )
 
@@ -80,7 +81,7 @@ func end(t *testing.T, w *harnesstest.Env, job string) time.Time {
 
 func at(t *testing.T, w *harnesstest.Env, job string, name event.Name) time.Time {
 	t.Helper()
-	log, err := w.Bus("test", event.Jobs()).Log(w.Context(), job)
+	log, err := joblog.New(w.Bus("test", event.Jobs())).Read(w.Context(), job)
 	if err != nil {
 		t.Fatal(err)
 	}

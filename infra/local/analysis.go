@@ -39,7 +39,7 @@ var errAnalyzerEnded = errors.New("the analyzer ended by itself")
 // withAnalyzer runs the reference analysis server for as long as work runs, which
 // begins once the server is ready. Where the caller names another server, that one
 // is used instead.
-func withAnalyzer(ctx context.Context, at harness.Layout, vars map[string]map[string]string, work lifecycle.Part) error {
+func withAnalyzer(ctx context.Context, at harness.Layout, vars map[string]map[string]string, work lifecycle.Component) error {
 	if other := outside(os.LookupEnv, vars[harness.Dispatcher]); other != nil {
 		maps.Copy(vars[harness.Dispatcher], other)
 		return work(ctx)

@@ -15,7 +15,7 @@ import (
 )
 
 // service makes a part of a process of one of the services.
-func service(name string, own map[string]string) lifecycle.Part {
+func service(name string, own map[string]string) lifecycle.Component {
 	run := map[string]func(context.Context, lifecycle.Process) error{
 		harness.Gateway: gatewayapp.Run, harness.Uploader: uploaderapp.Run, harness.Dispatcher: dispatcherapp.Run, harness.Tracker: trackerapp.Run,
 		harness.Analyzer: func(ctx context.Context, p lifecycle.Process) error {

@@ -13,6 +13,7 @@ import (
 	tracker "sori.internal/services/tracker/app"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 )
 
@@ -62,10 +63,10 @@ func attempted(n int) step {
 func (o *office) job(steps ...step) string {
 	o.t.Helper()
 	id := o.NewJob()
-	seq, err := o.bus.Append(o.Context(), event.Received{JobID: id, TokenID: 1}, 0)
+	seq, err := joblog.New(o.bus).Append(o.Context(), event.Received{JobID: id, TokenID: 1}, 0)
 	for _, s := range steps {
 		if err == nil {
-			seq, err = o.bus.Append(o.Context(), s(id), seq)
+			seq, err = joblog.New(o.bus).Append(o.Context(), s(id), seq)
 		}
 	}
 	if err != nil {
@@ -151,7 +152,7 @@ func TestFailedJobsAreChosenByCodeAgeAndNumberTheNewestFirst(t *testing.T) {
 		t.Errorf("%v, %s", err, shown)
 	}
 	for job, want := range map[string]int{newest: 2, oldest: 1, middle: 0, lost: 0} {
-		log, err := o.bus.Log(o.Context(), job)
+		log, err := joblog.New(o.bus).Read(o.Context(), job)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +177,7 @@ func TestTheTrackerDecidesByTheLogWhateverTheRecordSays(t *testing.T) {
 		t.Error("what is completed is retried")
 	}
 	contains(t, shown, job+"  refused (unprojectable, attempt 1, ", "it is completed", "0 of 1 jobs retried, 1 refused")
-	if story := o.Story(o.bus, job); story[len(story)-1] != event.NameCompleted {
+	if story := o.EventNames(o.bus, job); story[len(story)-1] != event.NameCompleted {
 		t.Errorf("story %v", story)
 	}
 }
@@ -205,7 +206,7 @@ func TestWhatAnotherTryDoesNotHelpIsRetriedByForceAlone(t *testing.T) {
 	if err != nil || strings.Contains(shown, "skipped") {
 		t.Errorf("%v, %s", err, shown)
 	}
-	if story := o.Story(o.bus, lasting); story[len(story)-1] != event.NameRetried {
+	if story := o.EventNames(o.bus, lasting); story[len(story)-1] != event.NameRetried {
 		t.Errorf("story %v", story)
 	}
 }
@@ -224,7 +225,7 @@ func TestAJobIsCanceledOnce(t *testing.T) {
 		t.Error("what has ended is canceled")
 	}
 	contains(t, shown, ended+"  refused: ", "it is failed", running+"  canceled\n", "1 of 2 jobs canceled, 1 refused")
-	if story := o.Story(o.bus, running); !slices.Equal(story, []event.Name{event.NameReceived, event.NameStored, event.NameCanceled}) {
+	if story := o.EventNames(o.bus, running); !slices.Equal(story, []event.Name{event.NameReceived, event.NameStored, event.NameCanceled}) {
 		t.Errorf("story %v", story)
 	}
 }
@@ -264,7 +265,7 @@ func TestATrackerWithoutItsBusRefusesAndNothingHasHappened(t *testing.T) {
 		t.Errorf("%v, %s", err, shown)
 	}
 	contains(t, shown, job+"  refused (c, attempt 0, ", "0 of 1 jobs retried")
-	if story := o.Story(o.bus, job); story[len(story)-1] != event.NameFailed {
+	if story := o.EventNames(o.bus, job); story[len(story)-1] != event.NameFailed {
 		t.Errorf("story %v", story)
 	}
 }

@@ -16,7 +16,9 @@ import (
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
+	"sori.internal/shared/deadletter"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 )
 
 // stamp is how times are shown, in UTC as the API and most logs have them.
@@ -46,7 +48,7 @@ func (t terminal) deadList(ctx context.Context, args []string) error {
 		return errors.Join(err, unexpected(rest))
 	}
 	return t.withBus(ctx, settings, func(b *bus.Bus) error {
-		letters, err := b.DeadLetters(ctx, *consumer)
+		letters, err := deadletter.New(b).List(ctx, *consumer)
 		if err != nil {
 			return err
 		}
@@ -69,7 +71,7 @@ func (t terminal) deadList(ctx context.Context, args []string) error {
 }
 
 // lines writes one JSON object a line.
-func (t terminal) lines(letters []bus.DeadLetter) error {
+func (t terminal) lines(letters []deadletter.DeadLetter) error {
 	encode := json.NewEncoder(t.out)
 	for _, l := range letters {
 		if err := encode.Encode(l); err != nil {
@@ -114,7 +116,7 @@ func (t terminal) deadShow(ctx context.Context, args []string) error {
 	}
 	return t.withBus(ctx, settings, func(b *bus.Bus) error {
 		for _, seq := range seqs {
-			l, err := b.DeadLetter(ctx, seq)
+			l, err := deadletter.New(b).Get(ctx, seq)
 			if err != nil {
 				return err
 			}
@@ -144,12 +146,12 @@ func logOf(ctx context.Context, b *bus.Bus, job string) (event.Log, error) {
 	if job == "" {
 		return nil, nil
 	}
-	return b.Log(ctx, job)
+	return joblog.New(b).Read(ctx, job)
 }
 
 // standing says where a job is.
 func standing(job string, log event.Log) string {
-	switch end, ended := log.Ending(); {
+	switch end, ended := log.Terminal(); {
 	case job == "":
 		return "none that the subject names"
 	case ended:
@@ -217,13 +219,13 @@ func (t terminal) deadReplay(ctx context.Context, args []string) error {
 
 // lettersOf reads the letters with the numbers, or all of a consumer where there
 // are none.
-func lettersOf(ctx context.Context, b *bus.Bus, seqs []uint64, consumer string) ([]bus.DeadLetter, error) {
+func lettersOf(ctx context.Context, b *bus.Bus, seqs []uint64, consumer string) ([]deadletter.DeadLetter, error) {
 	if len(seqs) == 0 {
-		return b.DeadLetters(ctx, consumer)
+		return deadletter.New(b).List(ctx, consumer)
 	}
-	letters := make([]bus.DeadLetter, len(seqs))
+	letters := make([]deadletter.DeadLetter, len(seqs))
 	for i, seq := range seqs {
-		l, err := b.DeadLetter(ctx, seq)
+		l, err := deadletter.New(b).Get(ctx, seq)
 		if err != nil {
 			return nil, err
 		}
@@ -235,13 +237,8 @@ func lettersOf(ctx context.Context, b *bus.Bus, seqs []uint64, consumer string) 
 // replay has the consumer that rejected an event handle its event again, and drops
 // the letter once that is done. Where this process ends in between, the letter
 // stays and may be replayed another time, which changes nothing.
-func (t terminal) replay(ctx context.Context, b *bus.Bus, l bus.DeadLetter, wait time.Duration) error {
-	waiting, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	if err := b.Replay(waiting, l.Consumer, l.EventSeq); err != nil {
-		return err
-	}
-	if err := b.DropLetter(ctx, l.Seq); err != nil {
+func (t terminal) replay(ctx context.Context, b *bus.Bus, l deadletter.DeadLetter, wait time.Duration) error {
+	if err := deadletter.New(b).Replay(ctx, l, wait); err != nil {
 		return err
 	}
 	log, err := logOf(ctx, b, l.Job)
@@ -264,7 +261,7 @@ func (t terminal) deadDrop(ctx context.Context, args []string) error {
 	}
 	return t.withBus(ctx, settings, func(b *bus.Bus) error {
 		for _, seq := range seqs {
-			if err := b.DropLetter(ctx, seq); err != nil {
+			if err := deadletter.New(b).Delete(ctx, seq); err != nil {
 				return err
 			}
 			fmt.Fprintf(t.out, "%d dropped\n", seq)

@@ -8,7 +8,10 @@ import (
 
 	tracker "sori.internal/services/tracker/app"
 	"sori.internal/shared/bus"
+	"sori.internal/shared/deadletter"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 )
 
@@ -28,9 +31,9 @@ func rejectEndings(t *testing.T, n int) *rejected {
 	k.Run(tracker.Run, nil)
 	for range n {
 		job := k.NewJob()
-		seq, err := g.bus.Append(k.Context(), event.Received{JobID: job, TokenID: 1}, 0)
+		seq, err := joblog.New(g.bus).Append(k.Context(), event.Received{JobID: job, TokenID: 1}, 0)
 		if err == nil {
-			_, err = g.bus.Append(k.Context(), event.Completed{JobID: job, Attempt: 1, ResultEntry: job + "-result-x", ResultChunks: 1}, seq)
+			_, err = joblog.New(g.bus).Append(k.Context(), event.Completed{JobID: job, Attempt: 1, ResultEntry: job + "-result-x", ResultChunks: 1}, seq)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +41,7 @@ func rejectEndings(t *testing.T, n int) *rejected {
 		g.jobs = append(g.jobs, job)
 	}
 	testkit.Eventually(t, func() error {
-		letters, err := g.bus.DeadLetters(k.Context(), "")
+		letters, err := deadletter.New(g.bus).List(k.Context(), "")
 		if err == nil && len(letters) < n {
 			err = fmt.Errorf("%d letters", len(letters))
 		}
@@ -51,7 +54,7 @@ func rejectEndings(t *testing.T, n int) *rejected {
 // mend puts a job's result where it belongs.
 func (g *rejected) mend(t *testing.T, i int) {
 	t.Helper()
-	if _, err := g.bus.Stage(g.Context(), g.jobs[i]+"-result-x", strings.NewReader(`{"score":1}`)); err != nil {
+	if _, err := staging.New(g.bus).Put(g.Context(), g.jobs[i]+"-result-x", strings.NewReader(`{"score":1}`)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -72,7 +75,7 @@ func TestADeadLetterIsListedShownReplayedAndGone(t *testing.T) {
 	shows(t, g.Kit, []string{"dead", "list"}, job, projection, "completed", "result-lost", "1 of 1 dead letters")
 	shows(t, g.Kit, []string{"dead", "list", "-consumer", "another"}, "0 of 0 dead letters")
 	shows(t, g.Kit, []string{"dead", "show", "1"}, "result-lost", "audio.jobs."+job+".completed, sequence 2", "has ended: completed", job+"-result-x")
-	var l bus.DeadLetter
+	var l deadletter.DeadLetter
 	if err := json.Unmarshal([]byte(shows(t, g.Kit, []string{"dead", "list", "-json"})), &l); err != nil || l.Job != job || l.EventSeq != 2 {
 		t.Errorf("as JSON: %+v, %v", l, err)
 	}
@@ -144,7 +147,7 @@ func TestALetterWaitsWhereNobodyRunsItsConsumer(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, func() error {
-		letters, err := b.DeadLetters(k.Context(), "")
+		letters, err := deadletter.New(b).List(k.Context(), "")
 		if err == nil && len(letters) == 0 {
 			err = fmt.Errorf("none yet")
 		}

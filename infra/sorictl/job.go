@@ -13,7 +13,10 @@ import (
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
+	"sori.internal/shared/deadletter"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 )
 
 // job shows all that is known of one job on one screen. What cannot be reached
@@ -76,7 +79,7 @@ type history struct {
 
 func historyOf(ctx context.Context, b *bus.Bus, id string) (h history, err error) {
 	var began time.Time
-	err = b.Scan(ctx, event.Jobs(), true, []string{event.LogSubject(id), event.ProgressSubject(id)}, func(m bus.Message, trace string) error {
+	err = b.Stream(event.Jobs()).Scan(ctx, true, []string{event.LogSubject(id), event.ProgressSubject(id)}, func(m bus.Message) error {
 		if began.IsZero() {
 			began = m.Time
 		}
@@ -85,11 +88,11 @@ func historyOf(ctx context.Context, b *bus.Bus, id string) (h history, err error
 			return nil //nolint:nilerr // what is no event of the job is none of its history
 		}
 		h.lines = append(h.lines, fmt.Sprintf("%d\t%s\t+%.3fs\t%s\t%s\t%s", m.Seq, m.Time.UTC().Format(stamp),
-			m.Time.Sub(began).Seconds(), name, trace, tail.Said(m.Data)))
+			m.Time.Sub(began).Seconds(), name, m.TraceID(), tail.Said(m.Data)))
 		return nil
 	})
 	if err == nil {
-		h.log, err = b.Log(ctx, id)
+		h.log, err = joblog.New(b).Read(ctx, id)
 	}
 	return h, err
 }
@@ -159,7 +162,7 @@ func describeStaging(ctx context.Context, b *bus.Bus, id string, log event.Log) 
 	}
 	text := ""
 	for _, entry := range entries {
-		n, err := b.StagedChunks(ctx, entry)
+		n, err := staging.New(b).Chunks(ctx, entry)
 		if err != nil {
 			return "", err
 		}
@@ -171,7 +174,7 @@ func describeStaging(ctx context.Context, b *bus.Bus, id string, log event.Log) 
 }
 
 func describeLetters(ctx context.Context, b *bus.Bus, id string) (string, error) {
-	letters, err := b.DeadLetters(ctx, "")
+	letters, err := deadletter.New(b).List(ctx, "")
 	text := ""
 	for _, l := range letters {
 		if l.Job == id {

@@ -100,7 +100,7 @@ func (t terminal) exitCode(err error) int {
 // has to correct it.
 func said(err error) string {
 	f, ok := errors.AsType[*fault.Error](err)
-	if !ok || f.Lasting {
+	if !ok || f.Permanent {
 		return err.Error()
 	}
 	text := f.Code

@@ -94,7 +94,7 @@ func TestRecordsThatWereLostAreRecordedAgain(t *testing.T) {
 	}
 	events, b := 0, w.Bus("tester")
 	for _, job := range jobs[:3] {
-		events += len(w.Story(b, job))
+		events += len(w.EventNames(b, job))
 	}
 	shows(t, w.Kit, []string{"reconcile", "-repair"}, "row-missing", "row-behind", "row-differs",
 		fmt.Sprintf("replaying %d events of 3 jobs", events), "4 jobs compared: 0 findings", fmt.Sprintf("%d events replayed", events))

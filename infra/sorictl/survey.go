@@ -10,6 +10,7 @@ import (
 
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/shared/bus"
+	"sori.internal/shared/deadletter"
 	"sori.internal/shared/event"
 )
 
@@ -37,11 +38,11 @@ type survey struct {
 	lag     uint64 // events that the tracker has not recorded yet
 	missing bool   // whether the tracker's consumer does not exist
 
-	listed  uint64     // the log's end before the bucket was listed
-	cleared uint64     // up to where the uploader had seen to erasures then
-	settled uint64     // what the tracker had settled before the rows were read
-	read    uint64     // the log's end when it was read
-	after   bus.Extent // of the log, after all was read
+	listed  uint64         // the log's end before the bucket was listed
+	cleared uint64         // up to where the uploader had seen to erasures then
+	settled uint64         // what the tracker had settled before the rows were read
+	read    uint64         // the log's end when it was read
+	after   bus.StreamInfo // of the log, after all was read
 }
 
 // known is what is known of one job. Its zero value is a job of which only one of
@@ -86,12 +87,12 @@ func (s *survey) of(job string) *known {
 // take makes a survey.
 func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey, error) {
 	s := &survey{jobs: map[string]*known{}, leaving: map[string]bool{}}
-	before, err := b.Extent(ctx, event.Jobs())
+	before, err := b.Stream(event.Jobs()).Info(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.listed = before.Last
-	if s.cleared, err = seenTo(ctx, b, erasures, before.Last); err != nil {
+	s.listed = before.LastSeq
+	if s.cleared, err = seenTo(ctx, b, erasures, before.LastSeq); err != nil {
 		return nil, err
 	}
 	if err := bucket.each(ctx, "", func(job string, o minio.ObjectInfo) {
@@ -100,24 +101,24 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey,
 	}); err != nil {
 		return nil, err
 	}
-	standing, found, err := b.Standing(ctx, projection)
+	state, found, err := b.ConsumerState(ctx, projection)
 	if err != nil {
 		return nil, err
 	}
-	s.settled, s.lag, s.missing = standing.Floor, standing.Pending+uint64(standing.InHand), !found
+	s.settled, s.lag, s.missing = state.AckFloor, state.Pending+uint64(state.AckPending), !found
 	if err := s.readLog(ctx, b); err != nil {
 		return nil, err
 	}
 	if err := table.each(ctx, func(r record) { s.of(r.JobID).row = &r }); err != nil {
 		return nil, err
 	}
-	if s.after, err = b.Extent(ctx, event.Jobs()); err != nil {
+	if s.after, err = b.Stream(event.Jobs()).Info(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.readErasures(ctx, b); err != nil {
 		return nil, err
 	}
-	letters, err := b.DeadLetters(ctx, "")
+	letters, err := deadletter.New(b).List(ctx, "")
 	s.letters = len(letters)
 	return s, err
 }
@@ -125,16 +126,16 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey,
 // seenTo is up to where a consumer has nothing left to do, which was at least up to
 // end before.
 func seenTo(ctx context.Context, b *bus.Bus, consumer string, end uint64) (uint64, error) {
-	standing, found, err := b.Standing(ctx, consumer)
-	if err == nil && found && standing.Pending == 0 && standing.InHand == 0 {
+	state, found, err := b.ConsumerState(ctx, consumer)
+	if err == nil && found && state.Pending == 0 && state.AckPending == 0 {
 		return end, nil
 	}
-	return standing.Floor, err
+	return state.AckFloor, err
 }
 
 // readErasures finds the jobs that were erased after the log was read.
 func (s *survey) readErasures(ctx context.Context, b *bus.Bus) error {
-	return b.Scan(ctx, event.Jobs(), false, []string{event.Every(event.NameErased)}, func(m bus.Message, _ string) error {
+	return b.Stream(event.Jobs()).Scan(ctx, false, []string{event.Filter(event.NameErased)}, func(m bus.Message) error {
 		if job, _, err := event.ParseSubject(m.Subject); err == nil && m.Seq > s.read {
 			s.leaving[job] = true
 		}
@@ -143,12 +144,12 @@ func (s *survey) readErasures(ctx context.Context, b *bus.Bus) error {
 }
 
 func (s *survey) readLog(ctx context.Context, b *bus.Bus) error {
-	extent, err := b.Extent(ctx, event.Jobs())
+	info, err := b.Stream(event.Jobs()).Info(ctx)
 	if err != nil {
 		return err
 	}
-	s.read = extent.Last
-	return b.Scan(ctx, event.Jobs(), false, []string{event.AllJobs}, func(m bus.Message, _ string) error {
+	s.read = info.LastSeq
+	return b.Stream(event.Jobs()).Scan(ctx, false, []string{event.AllJobs}, func(m bus.Message) error {
 		job, name, err := event.ParseSubject(m.Subject)
 		if err != nil || m.Seq > s.read {
 			return nil //nolint:nilerr // what names no job, or is newer than the survey, is not compared
@@ -214,10 +215,10 @@ func (s *survey) judgeRow(k *known) finding {
 		return finding{}
 	case row == nil || !row.Shown && k.has(event.NameReceived) && want.seq > 0:
 		return finding{Kind: rowMissing, Detail: fmt.Sprintf("the log ends with %s, %d", want.name, want.seq)}
-	case row.StateSeq > s.after.Last, row.StateSeq > k.upTo(s.read).seq && row.StateSeq <= s.read && row.StateSeq >= s.after.First:
+	case row.StateSeq > s.after.LastSeq, row.StateSeq > k.upTo(s.read).seq && row.StateSeq <= s.read && row.StateSeq >= s.after.FirstSeq:
 		return finding{Kind: rowAhead, Detail: fmt.Sprintf("the record is %s of event %d, which the log does not have", row.Status, row.StateSeq)}
-	case len(k.states) == 0 && row.StateSeq < s.after.First && row.Status == invariants.Processing:
-		return finding{Kind: rowAbandoned, Detail: fmt.Sprintf("the record is %s of event %d, and the log begins at %d", row.Status, row.StateSeq, s.after.First)}
+	case len(k.states) == 0 && row.StateSeq < s.after.FirstSeq && row.Status == invariants.Processing:
+		return finding{Kind: rowAbandoned, Detail: fmt.Sprintf("the record is %s of event %d, and the log begins at %d", row.Status, row.StateSeq, s.after.FirstSeq)}
 	case row.StateSeq < want.seq:
 		return finding{Kind: rowBehind, Detail: fmt.Sprintf("the record is %s of event %d, the log ends with %s, %d", row.Status, row.StateSeq, want.name, want.seq)}
 	case row.StateSeq == want.seq && want.seq > 0 && invariants.Status(want.name) != "" && row.Status != invariants.Status(want.name):
@@ -245,7 +246,7 @@ func (s *survey) judgeObject(k *known) finding {
 		return finding{Kind: objectMissing, Detail: "the record is completed and " + k.row.Key + " is not in the bucket"}
 	case len(k.objects) > 0 && len(k.states) == 0 && k.row == nil:
 		return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that neither log nor records know"}
-	case len(k.objects) > 0 && current && last.name.Ending() && !k.has(event.NameStored) && k.has(event.NameReceived):
+	case len(k.objects) > 0 && current && last.name.Terminal() && !k.has(event.NameStored) && k.has(event.NameReceived):
 		return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that ended before it was stored"}
 	default:
 		return finding{}

@@ -12,7 +12,7 @@ func TestEachDifferenceHasItsNameAndWhatIsUnderWayHasNone(t *testing.T) {
 	// The bucket was listed at 100, the tracker had settled 110, the log was read
 	// at 120, and had grown to 130 when all was read. It begins at 10. The uploader
 	// had seen to what was erased up to 90.
-	s := &survey{listed: 100, cleared: 90, settled: 110, read: 120, after: bus.Extent{First: 10, Last: 130}}
+	s := &survey{listed: 100, cleared: 90, settled: 110, read: 120, after: bus.StreamInfo{FirstSeq: 10, LastSeq: 130}}
 	log := func(last uint64, names ...event.Name) (states []state) {
 		for i, n := range names {
 			states = append(states, state{last - uint64(len(names)-1-i), n})

@@ -3,12 +3,12 @@ package buildinfo
 
 import "runtime/debug"
 
-// version is told by builds that have no repository around them:
+// version is set by builds outside of a repository:
 // -ldflags "-X sori.internal/shared/buildinfo.version=…".
 var version string //nolint:gochecknoglobals // written by the linker alone
 
-// Version is what the build was told, else the module's version or the commit
-// that it was made from; "devel" where nothing says.
+// Version returns the version that was set at build time; if none was, the commit or the version of the
+// main module; if neither is known, "devel".
 func Version() string {
 	if version != "" {
 		return version

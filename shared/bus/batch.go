@@ -10,30 +10,30 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// linger is how long an unfilled batch waits for one more event. It is short: a
-// viewer waits for it, and under load batches fill while the last one commits.
-const linger = time.Millisecond
+// batchWait is how long a batch that is not full waits for further events. It is short, since clients
+// wait for the events, and under load a batch fills while the previous one commits.
+const batchWait = time.Millisecond
 
-// putOffPause is the pause after a batch that a dependency's absence put off. The
-// events that come back meanwhile make one batch, and one line in the log.
-const putOffPause = 500 * time.Millisecond
+// batchRetryPause is the pause after a batch that failed because a dependency is unavailable. The
+// events that are redelivered meanwhile make one batch, and one line in the log.
+const batchRetryPause = 500 * time.Millisecond
 
-// Batches describes a consumer whose events are handled many at a time.
+// Batches describes a consumer that handles many events at once.
 type Batches struct {
-	Consumer // its Handle and Concurrency are not used
+	Consumer // Handle and Concurrency are not used
 	Size     int
-	// Handle does the work of a batch as a whole: all of it or, with an error,
-	// none. Where one event spoils it (any kind that is not retryable), each is
-	// handled again alone, so that only the culprit is given up.
+	// Handle processes a batch: either all of its events or, if it returns an error, none. If the
+	// error is not that a dependency is unavailable, each event is handled again alone, so that only
+	// the one that causes the error becomes a dead letter.
 	Handle func(context.Context, []Delivery) error
 }
 
-// ConsumeBatches runs c until ctx ends, then finishes the batch in hand. Replays
-// that an operator asks for (Replay) are batches of one, beside the others.
+// ConsumeBatches runs a consumer until ctx ends, then finishes the batch that is being handled. A
+// replay that an operator requests is a batch of one event.
 func (b *Bus) ConsumeBatches(ctx context.Context, c Batches) error {
-	work, stop := afterward(ctx, c.Grace)
+	work, stop := withGrace(ctx, c.Grace)
 	defer stop()
-	replaysDone, err := b.hearReplays(ctx, work, c.single())
+	replaysDone, err := b.serveReplays(ctx, work, c.single())
 	if err != nil {
 		return err
 	}
@@ -47,29 +47,29 @@ func (b *Bus) ConsumeBatches(ctx context.Context, c Batches) error {
 			func() int { return c.Size })
 	}()
 	for batch := gather(incoming, c.Size); len(batch) > 0; batch = gather(incoming, c.Size) {
-		if awaits(b.handleBatch(work, c, batch)) {
-			_ = pause(ctx, putOffPause) // cut short by a stop
+		if dependencyFailed(b.handleBatch(work, c, batch)) {
+			pause(ctx, batchRetryPause)
 		}
 	}
 	return <-pulled
 }
 
-// single handles events one by one.
+// single returns a consumer that handles events one by one.
 func (c Batches) single() Consumer {
 	single := c.Consumer
 	single.Handle = func(ctx context.Context, d Delivery) error { return c.Handle(ctx, []Delivery{d}) }
 	return single
 }
 
-// gather waits for one message and takes what else is there. It returns none
-// when incoming is closed.
+// gather waits for one message and adds those that arrive within batchWait. It returns none when
+// incoming is closed.
 func gather(incoming <-chan jetstream.Msg, size int) []jetstream.Msg {
 	first, ok := <-incoming
 	if !ok {
 		return nil
 	}
 	batch := append(make([]jetstream.Msg, 0, size), first)
-	timer := time.NewTimer(linger)
+	timer := time.NewTimer(batchWait)
 	defer timer.Stop()
 	for len(batch) < size {
 		select {
@@ -85,8 +85,8 @@ func gather(incoming <-chan jetstream.Msg, size int) []jetstream.Msg {
 	return batch
 }
 
-// handleBatch returns what its handler did for the batch as a whole; every message
-// is settled.
+// handleBatch handles a batch and settles every message. It returns the error of the handler for the
+// whole batch.
 func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg) error {
 	start := time.Now()
 	single := c.single()
@@ -95,7 +95,7 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 	for _, msg := range batch {
 		d, err := b.delivery(msg)
 		if err != nil {
-			b.settle(b.about(ctx, single, msg.Headers(), d), single, msg, d, err, start)
+			b.settle(b.eventContext(ctx, single, msg.Headers(), d), single, msg, d, err, start)
 			continue
 		}
 		msgs, deliveries = append(msgs, msg), append(deliveries, d)
@@ -104,27 +104,27 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 		return nil
 	}
 	log := b.log.With().Str(logging.Consumer, c.Name).Logger()
-	err := guard(func() error { return c.Handle(log.WithContext(ctx), deliveries) })
-	if err != nil && len(msgs) > 1 && !awaits(err) {
+	err := recoverPanic(func() error { return c.Handle(log.WithContext(ctx), deliveries) })
+	if err != nil && len(msgs) > 1 && !dependencyFailed(err) {
 		for _, msg := range msgs {
 			b.handleOne(ctx, single, msg)
 		}
 		return err
 	}
-	if awaits(err) {
+	if dependencyFailed(err) {
 		log.Warn().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Int(logging.Count, len(msgs)).
-			Float64(logging.Took, logging.Millis(time.Since(start))).Msg("batch put off")
-		told := *fault.As(err)
-		told.Told = true // once for all
-		err = &told
+			Float64(logging.Took, logging.Millis(time.Since(start))).Msg("batch delayed")
+		logged := *fault.As(err)
+		logged.Logged = true // once for the batch
+		err = &logged
 	}
 	for i, msg := range msgs {
-		b.settle(b.about(ctx, single, msg.Headers(), deliveries[i]), single, msg, deliveries[i], err, start)
+		b.settle(b.eventContext(ctx, single, msg.Headers(), deliveries[i]), single, msg, deliveries[i], err, start)
 	}
 	return err
 }
 
-// awaits reports whether err is a dependency's and no event's fault.
-func awaits(err error) bool {
+// dependencyFailed reports whether err was caused by a dependency and not by an event.
+func dependencyFailed(err error) bool {
 	return fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted)
 }

@@ -8,26 +8,25 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
-
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 )
 
-func TestABatchIsHandledAsAWholeAndOneSpoilerAlone(t *testing.T) {
+func TestABatchIsHandledAsAWholeAndABadEventAlone(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
 	const jobs = 100
-	var spoiler string
+	var bad string
 	for i := range jobs {
-		job := receive(t, k, b)
+		job := k.Receive(b)
 		if i == 57 {
-			spoiler = job
+			bad = job
 		}
 	}
 	var mu sync.Mutex
 	done, largest := map[string]int{}, 0
-	start(t, func(ctx context.Context) error {
+	k.Start(func(ctx context.Context) error {
 		return b.ConsumeBatches(ctx, bus.Batches{
 			Consumer: consumer("batches", nil), Size: 64,
 			Handle: func(_ context.Context, batch []bus.Delivery) error {
@@ -35,7 +34,7 @@ func TestABatchIsHandledAsAWholeAndOneSpoilerAlone(t *testing.T) {
 				defer mu.Unlock()
 				largest = max(largest, len(batch))
 				for _, d := range batch {
-					if d.Job == spoiler {
+					if d.Job == bad {
 						return fault.New(fault.Invalid, "data-refused", "no")
 					}
 				}
@@ -46,11 +45,11 @@ func TestABatchIsHandledAsAWholeAndOneSpoilerAlone(t *testing.T) {
 			},
 		})
 	})
-	settled(t, k, "batches")
+	k.Settled("batches")
 	mu.Lock()
 	defer mu.Unlock()
-	if len(done) != jobs-1 || done[spoiler] != 0 {
-		t.Errorf("%d handled, the spoiler %d times", len(done), done[spoiler])
+	if len(done) != jobs-1 || done[bad] != 0 {
+		t.Errorf("%d handled, the bad %d times", len(done), done[bad])
 	}
 	if largest < 2 || largest > 64 {
 		t.Errorf("the largest batch had %d", largest)
@@ -58,7 +57,7 @@ func TestABatchIsHandledAsAWholeAndOneSpoilerAlone(t *testing.T) {
 	dead, err := k.JetStream().Stream(k.Context(), k.Namespace().Stream("AUDIO_DEAD"))
 	must(t, err)
 	if m, err := dead.GetLastMsgForSubject(k.Context(), k.Namespace().Subject("audio.dead.batches")); err != nil ||
-		m.Header.Get("Sori-Subject") != event.SubjectOf(spoiler, event.NameReceived) {
+		m.Header.Get("Sori-Subject") != event.SubjectOf(bad, event.NameReceived) {
 		t.Errorf("%v %v", m, err)
 	}
 }
@@ -67,11 +66,11 @@ func TestABatchWaitsForADependencyAsAWhole(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
 	for range 10 {
-		receive(t, k, b)
+		k.Receive(b)
 	}
 	var mu sync.Mutex
 	failures, done := 0, 0
-	start(t, func(ctx context.Context) error {
+	k.Start(func(ctx context.Context) error {
 		return b.ConsumeBatches(ctx, bus.Batches{
 			Consumer: consumer("waits", nil), Size: 64,
 			Handle: func(_ context.Context, batch []bus.Delivery) error {
@@ -79,14 +78,14 @@ func TestABatchWaitsForADependencyAsAWhole(t *testing.T) {
 				defer mu.Unlock()
 				if failures == 0 {
 					failures++
-					return fault.Away("database", nil)
+					return fault.Unreachable("database", nil)
 				}
 				done += len(batch)
 				return nil
 			},
 		})
 	})
-	settled(t, k, "waits")
+	k.Settled("waits")
 	mu.Lock()
 	defer mu.Unlock()
 	if done != 10 {
@@ -94,12 +93,12 @@ func TestABatchWaitsForADependencyAsAWhole(t *testing.T) {
 	}
 }
 
-func TestABatchThatIsPutOffIsToldOnceForAllItsEvents(t *testing.T) {
+func TestABatchThatIsDelayedIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	k, direct := open(t)
 	const events = 50
 	for range events {
-		receive(t, k, direct)
+		k.Receive(direct)
 	}
 	var cfg bus.Config
 	k.Load(&cfg)
@@ -107,21 +106,21 @@ func TestABatchThatIsPutOffIsToldOnceForAllItsEvents(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { _ = b.Close() })
 	var failures atomic.Int64
-	start(t, func(ctx context.Context) error {
+	k.Start(func(ctx context.Context) error {
 		return b.ConsumeBatches(ctx, bus.Batches{
-			Consumer: consumer("told", nil), Size: 64,
+			Consumer: consumer("delayed", nil), Size: 64,
 			Handle: func(context.Context, []bus.Delivery) error {
 				if failures.Add(1) <= 3 {
-					return fault.Away("database", nil)
+					return fault.Unreachable("database", nil)
 				}
 				return nil
 			},
 		})
 	})
-	settled(t, k, "told")
+	k.Settled("delayed")
 	logged := k.Logged()
-	if n := strings.Count(logged, "batch put off"); n != 3 {
-		t.Errorf("%d batches were put off", n)
+	if n := strings.Count(logged, "batch delayed"); n != 3 {
+		t.Errorf("%d batches were delayed", n)
 	}
 	if n := strings.Count(logged, `"level":"warn"`); n > 5 {
 		t.Errorf("%d warnings of %d events: %s", n, events, logged)

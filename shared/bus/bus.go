@@ -1,25 +1,24 @@
-// Package bus connects the services to NATS JetStream: it publishes and consumes events, appends
-// to the log of a job, stages bytes, and keeps dead letters.
+// Package bus connects the services to NATS JetStream: it publishes events and consumes them, reads
+// streams, and broadcasts messages that no stream stores.
 //
 // It guarantees:
 //
-//  1. A job's log is linear. A state event is appended only if the log still ends with the event
-//     that its publisher acted on (Append, Decide). Of several writers exactly one wins each step;
-//     the others get a conflict.
-//  2. Every message is settled once, by one function, from the error that its handler returned
+//  1. Every message is settled once, by one function, from the error that its handler returned
 //     (Consume). Handlers never ack.
-//  3. A message that no retry can process is stored as a dead letter before it is terminated
-//     (DeadLetters). An operator can have its consumer handle the event again (Replay).
+//  2. A message that no retry can process is stored as a dead letter before it is terminated.
+//  3. No call waits for a response of the server longer than a few seconds, whatever its context
+//     allows. It fails with fault.Unavailable instead.
+//
+// Other packages are built on it: joblog reads and appends the logs of jobs, staging stores large
+// bodies, deadletter lists and replays dead letters, and coordination holds what the replicas of a
+// service share.
 package bus
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
-	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,9 +30,9 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Config is how a service reaches NATS and how long its streams keep what they
-// hold. A retained subject costs about 0.5 KB of server memory and a job has
-// about five, so a week of a million jobs a day needs about 17 GB there.
+// Config is how a service connects to NATS, and how much its streams may hold. A retained subject
+// needs about 0.5 KB of the server's memory and a job has about five subjects: a week of a million
+// jobs a day needs about 17 GB.
 type Config struct {
 	URL             config.Secret   `env:"NATS_URL,required"`
 	Namespace       event.Namespace `env:"NATS_NAMESPACE"`
@@ -55,14 +54,14 @@ func (c *Config) Check() error {
 	return broken
 }
 
-// requestTimeout bounds one exchange with the server.
+// requestTimeout limits how long one request to the server may take.
 const requestTimeout = 5 * time.Second
 
-// within bounds one exchange with the server, whatever its caller allows. The
-// client library bounds only what has no deadline at all, and a cluster loses
-// requests: those that its leader took before it fell, and those that come before
-// another leader is elected, are never answered. Whoever asks again is.
-func within(ctx context.Context) (context.Context, context.CancelFunc) {
+// withTimeout limits one request to the server, even if the caller's context allows more. The client
+// library limits only contexts without any deadline. A cluster loses requests: it never answers
+// those that a leader received before it failed, and those that arrive before the next election. A
+// request that is repeated is answered.
+func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, requestTimeout)
 }
 
@@ -74,13 +73,11 @@ type Bus struct {
 	source string
 	log    zerolog.Logger
 
-	buffers     chunkBuffers
-	reconnected bell
+	reconnected waiters
 }
 
-// Open prepares a connection for a service, which ce-source names. It does not
-// wait for the server: the connection is made, and made again, in the background
-// for as long as it takes.
+// Open prepares the connection of a service; its name becomes ce-source. Open does not wait for the
+// server: it connects in the background, and reconnects until Close.
 func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 	b := &Bus{cfg: cfg, source: "/" + service, log: log}
 	nc, err := nats.Connect(cfg.URL.Reveal(),
@@ -89,16 +86,16 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250*time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
-		nats.PingInterval(5*time.Second), // a paused server is noticed within ten
+		nats.PingInterval(5*time.Second), // a server that hangs is noticed within ten seconds
 		nats.MaxPingsOutstanding(2),
-		// A server that takes nothing blocks a write, and with it everybody who uses
-		// the connection. One that was cut short is made anew.
+		// A server that stops reading blocks a write, and with it everybody who uses the connection.
+		// A flush that takes too long fails, and the connection is replaced.
 		nats.FlusherTimeout(requestTimeout),
 		nats.ReconnectOnFlusherError(),
-		// A log has few messages, and reading one makes a queue of this length:
-		// the default of 65536 costs half a megabyte each time.
+		// Reading a job's log allocates a queue of this length, and a log has few messages: the
+		// default of 65536 needs half a megabyte each time.
 		nats.SyncQueueLen(512),
-		nats.ReconnectBufSize(-1), // publish fails at once while away, rather than pile up
+		nats.ReconnectBufSize(-1), // publishing fails at once while disconnected; nothing is buffered
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn().Err(err).Msg("bus connection lost")
@@ -106,14 +103,14 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			log.Info().Msg("bus connection restored")
-			b.reconnected.ring()
+			b.reconnected.wakeAll()
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn().Err(err).Msg("bus reported an error")
 		}),
 	)
 	if _, quoted := errors.AsType[*url.Error](err); quoted {
-		return nil, errors.New("open bus: NATS_URL is not a valid URL") // the cause quotes it and its password
+		return nil, errors.New("open bus: NATS_URL is not a valid URL") // the cause contains the URL and its password
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open bus: %w", err)
@@ -127,8 +124,8 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 	return b, nil
 }
 
-// Close ends the connection after what was broadcast has been flushed. A server
-// that is away is no failure: what must be durable was acknowledged before.
+// Close flushes what was broadcast and closes the connection. A server that is unavailable is no
+// failure: everything durable was acknowledged before.
 func (b *Bus) Close() error {
 	if err := b.nc.FlushTimeout(time.Second); err != nil {
 		b.log.Debug().Err(err).Msg("bus closed without a flush")
@@ -137,167 +134,18 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// Ready checks for readiness that the leader of the log answers, and that the leader
-// of staging accepts changes.
-//
-// After a failed write, as on a full disk, a server accepts no message for a stream
-// until it is restarted. It still answers pings and requests for information, and it
-// never answers a publisher. It answers a purge with the error, also of a subject that
-// has no messages: Ready purges one.
-func (b *Bus) Ready(ctx context.Context) error {
-	if _, err := b.Extent(ctx, event.Jobs()); err != nil {
-		return err
-	}
-	return b.Unstage(ctx, probeEntry)
-}
-
-// probeEntry names no entry of staging.
-const probeEntry = "nobodys"
-
-// Ping asks the server for an answer.
+// Ping waits for a response of the server.
 func (b *Bus) Ping(ctx context.Context) error {
-	ctx, cancel := within(ctx)
+	ctx, cancel := withTimeout(ctx)
 	defer cancel()
 	if err := b.nc.FlushWithContext(ctx); err != nil {
-		return fault.Away("message bus", fmt.Errorf("ping the bus: %w", err))
+		return fault.Unreachable("message bus", fmt.Errorf("ping the bus: %w", err))
 	}
 	return nil
 }
 
-// MaxPayload is the largest message that the server takes, in bytes.
+// MaxPayload is the size of the largest message that the server accepts, in bytes.
 func (b *Bus) MaxPayload() int64 { return b.nc.MaxPayload() }
 
-// Ensure makes the streams, or brings them up to these settings. It may be
-// called by any number of services at once. A stream that is as it should be is
-// left alone: on a cluster even an empty change is agreed on, and of several at
-// once only one is answered.
-func (b *Bus) Ensure(ctx context.Context, streams ...event.Stream) error {
-	if err := b.checkServer(ctx); err != nil {
-		return err
-	}
-	for _, s := range streams {
-		if err := b.ensure(ctx, s); err != nil {
-			return translate("ensure stream "+s.Name, err)
-		}
-	}
-	return nil
-}
-
-func (b *Bus) ensure(ctx context.Context, s event.Stream) error {
-	present, err := b.presentConfig(ctx, s)
-	if err != nil {
-		return err
-	}
-	wanted := b.streamConfig(s, present)
-	if reflect.DeepEqual(wanted, present) {
-		return nil
-	}
-	ctx, cancel := within(ctx)
-	defer cancel()
-	_, err = b.js.CreateOrUpdateStream(ctx, wanted)
-	return err
-}
-
-// presentConfig returns how a stream is configured now; the zero value where there
-// is none.
-func (b *Bus) presentConfig(ctx context.Context, s event.Stream) (jetstream.StreamConfig, error) {
-	ctx, cancel := within(ctx)
-	defer cancel()
-	stream, err := b.js.Stream(ctx, b.cfg.Namespace.Stream(s.Name))
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return jetstream.StreamConfig{}, nil
-	}
-	if err != nil {
-		return jetstream.StreamConfig{}, err
-	}
-	return stream.CachedInfo().Config, nil
-}
-
-// checkServer refuses a server that lacks what the bus relies on: expected
-// sequences over a filter and batched direct gets came with 2.11.
-func (b *Bus) checkServer(ctx context.Context) error {
-	if err := b.Ping(ctx); err != nil {
-		return err
-	}
-	var major, minor int
-	version := b.nc.ConnectedServerVersion()
-	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err == nil && (major < 2 || major == 2 && minor < 11) {
-		return fmt.Errorf("ensure streams: nats-server %s is too old, 2.11 or later is needed", version)
-	}
-	return nil
-}
-
-// streamConfig is how a stream should be; what is not ours to say is left as it is
-// in c.
-func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.StreamConfig {
-	c.Name, c.Description, c.Subjects = b.cfg.Namespace.Stream(s.Name), s.Description, nil
-	for _, subject := range s.Subjects {
-		c.Subjects = append(c.Subjects, b.cfg.Namespace.Subject(subject))
-	}
-	c.Storage, c.Retention, c.Discard = jetstream.FileStorage, jetstream.LimitsPolicy, jetstream.DiscardNew
-	c.Replicas, c.Duplicates, c.AllowDirect = b.cfg.Replicas, s.Duplicates, true
-	c.MaxAge, c.MaxBytes = b.cfg.JobsMaxAge, b.cfg.JobsMaxBytes
-	if s.Retention == event.RetainStaging {
-		c.MaxBytes = b.cfg.StagingMaxBytes
-	}
-	if s.MaxBytes > 0 {
-		c.MaxBytes = s.MaxBytes
-	}
-	return c
-}
-
-// translate gives a driver's error its kind. It is the one place that knows the
-// codes of JetStream.
-func translate(tried string, err error) error {
-	if err == nil {
-		return nil
-	}
-	wrapped := fmt.Errorf("%s: %w", tried, err)
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		switch api.ErrorCode {
-		case codeWrongLastSequence, codeWrongLastSequenceConstant:
-			return logConflict(wrapped)
-		case codeAccountResourcesExceeded, codeInsufficientResources, codeMemoryExceeded,
-			codeStorageExceeded, codeStoreFailed, codeTooManyRequests:
-			return fault.Full("bus", wrapped)
-		}
-		if api.Code >= 500 || api.ErrorCode == codeDuplicateInProcess || api.ErrorCode == codeNoPeers {
-			return fault.Away("message bus", wrapped)
-		}
-		return wrapped
-	}
-	for _, away := range []error{
-		nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed, nats.ErrDisconnected,
-		nats.ErrReconnectBufExceeded, nats.ErrNoServers, jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
-		nats.ErrHeadersNotSupported, // told of a server that was never met
-		nats.ErrConnectionReconnecting, jetstream.ErrNoHeartbeat, jetstream.ErrAsyncPublishTimeout, nats.ErrStaleConnection,
-		jetstream.ErrTooManyStalledMsgs, io.EOF,
-	} {
-		if errors.Is(err, away) {
-			return fault.Away("message bus", wrapped)
-		}
-	}
-	if _, broken := errors.AsType[net.Error](err); broken { // a connection that ended under a write
-		return fault.Away("message bus", wrapped)
-	}
-	return wrapped
-}
-
-// Codes of JetStream's API errors (nats-server, server/errors.json), as far as
-// the client library does not name them.
-const (
-	codeAccountResourcesExceeded  jetstream.ErrorCode = 10002
-	codeNoPeers                   jetstream.ErrorCode = 10005 // a cluster has too few servers that are there
-	codeInsufficientResources     jetstream.ErrorCode = 10023
-	codeMemoryExceeded            jetstream.ErrorCode = 10028
-	codeStorageExceeded           jetstream.ErrorCode = 10047
-	codeWrongLastSequence         jetstream.ErrorCode = 10071
-	codeStoreFailed               jetstream.ErrorCode = 10077 // among others "maximum bytes exceeded"
-	codeDuplicateInProcess        jetstream.ErrorCode = 10158 // a cluster has not agreed yet on what has the same id
-	codeWrongLastSequenceConstant jetstream.ErrorCode = 10164
-	codeTooManyRequests           jetstream.ErrorCode = 10167
-)
-
-func logConflict(cause error) error {
-	return &fault.Error{Kind: fault.Conflict, Code: "overtaken", Err: fmt.Errorf("%w: %w", event.ErrLogConflict, cause)}
-}
+// Clustered reports whether streams have several replicas, which may lag behind their leader.
+func (b *Bus) Clustered() bool { return b.cfg.Replicas > 1 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/event"
@@ -18,52 +17,11 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// start runs a consumer until the test ends or stop is called.
-func start(t *testing.T, run func(context.Context) error) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("the consumer ended with %v", err)
-		}
-	})
-	t.Cleanup(stop)
-	return stop
-}
-
 func consumer(name string, handle func(context.Context, bus.Delivery) error) bus.Consumer {
 	return bus.Consumer{
-		Name: name, Filters: []string{event.Every(event.NameReceived)}, Concurrency: 4,
+		Name: name, Filters: []string{event.Filter(event.NameReceived)}, Concurrency: 4,
 		AckWait: 2 * time.Second, Grace: 10 * time.Second, Handle: handle,
 	}
-}
-
-func receive(t *testing.T, k *testkit.Kit, b *bus.Bus) string {
-	t.Helper()
-	job := newJob(t)
-	_, err := b.Append(k.Context(), event.Received{JobID: job}, 0)
-	must(t, err)
-	return job
-}
-
-func settled(t *testing.T, k *testkit.Kit, name string) {
-	t.Helper()
-	js := k.JetStream()
-	testkit.Eventually(t, func() error {
-		c, err := js.Consumer(k.Context(), k.Namespace().Stream("AUDIO_JOBS"), name)
-		if err != nil {
-			return err
-		}
-		info, err := c.Info(k.Context())
-		// A consumer that is being made is seen before what it has to do is counted.
-		if err == nil && (info.NumAckPending > 0 || info.NumPending > 0 || info.Delivered.Consumer == 0) {
-			err = errors.New("not all is settled")
-		}
-		return err
-	})
 }
 
 func TestEveryKindHasItsVerdict(t *testing.T) {
@@ -87,8 +45,8 @@ func TestEveryKindHasItsVerdict(t *testing.T) {
 	if bus.VerdictOn(errors.New("a defect"), 10) != bus.Reject {
 		t.Error("a defect is retried for ever")
 	}
-	if bus.VerdictOn(fault.Away("database", nil), 1000) != bus.Retry {
-		t.Error("a dependency's absence is given up")
+	if bus.VerdictOn(fault.Unreachable("database", nil), 1000) != bus.Retry {
+		t.Error("an unavailable dependency makes a dead letter")
 	}
 }
 
@@ -112,16 +70,16 @@ func TestDelaysGrowToAMinuteAndSpreadOut(t *testing.T) {
 func TestAnEventIsHandledAgainAfterAFailureAndThenNotAnyMore(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
-	job := receive(t, k, b)
+	job := k.Receive(b)
 	tries := make(chan uint64, 10)
-	start(t, func(ctx context.Context) error {
+	k.Start(func(ctx context.Context) error {
 		return b.Consume(ctx, consumer("c", func(_ context.Context, d bus.Delivery) error {
 			tries <- d.Attempt
 			switch {
 			case d.Job != job || d.Event != (event.Received{JobID: job}):
 				t.Errorf("delivery %+v", d)
 			case d.Attempt == 1:
-				return fault.Away("storage", nil)
+				return fault.Unreachable("storage", nil)
 			case d.Attempt == 2:
 				panic("a defect")
 			}
@@ -133,21 +91,21 @@ func TestAnEventIsHandledAgainAfterAFailureAndThenNotAnyMore(t *testing.T) {
 			t.Errorf("try %d, want %d", got, want)
 		}
 	}
-	settled(t, k, "c")
+	k.Settled("c")
 	if len(tries) != 0 {
 		t.Errorf("%d further tries", len(tries))
 	}
 }
 
-func TestAHandlerKnowsWhenItIsTriedAgain(t *testing.T) {
+func TestAHandlerKnowsWhenItsEventIsRedelivered(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string]time.Duration{"by the backoff": 0, "by the fault": 1500 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k, b := open(t)
-			receive(t, k, b)
+			k.Receive(b)
 			due, late := make(chan time.Time, 1), make(chan time.Duration, 10)
-			start(t, func(ctx context.Context) error {
+			k.Start(func(ctx context.Context) error {
 				return b.Consume(ctx, consumer("c", func(_ context.Context, d bus.Delivery) error {
 					if d.Attempt > 1 {
 						late <- time.Since(<-due)
@@ -171,58 +129,58 @@ func TestAHandlerKnowsWhenItIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestWhatIsToldAlreadyIsPutOffInSilence(t *testing.T) {
+func TestAFailureThatIsLoggedAlreadyIsLoggedAtDebug(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
-	receive(t, k, b)
-	start(t, func(ctx context.Context) error {
+	k.Receive(b)
+	k.Start(func(ctx context.Context) error {
 		return b.Consume(ctx, consumer("silent", func(_ context.Context, d bus.Delivery) error {
 			if d.Attempt == 1 {
-				return &fault.Error{Kind: fault.Unavailable, Code: "resting", Told: true}
+				return &fault.Error{Kind: fault.Unavailable, Code: "resting", Logged: true}
 			}
 			return nil
 		}))
 	})
-	settled(t, k, "silent")
+	k.Settled("silent")
 	if logged := k.Logged(); strings.Contains(logged, `"level":"warn"`) || !strings.Contains(logged, "resting") {
 		t.Error(logged)
 	}
 }
 
-func TestWhatNoRetryCanMendIsKeptWithItsReason(t *testing.T) {
+func TestAMessageThatNoRetryCanProcessBecomesADeadLetterWithItsReason(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
 	js := k.JetStream()
-	unreadable := newJob(t)
+	unreadable := k.NewJob()
 	_, err := js.PublishMsg(k.Context(), &nats.Msg{
 		Subject: k.Namespace().Subject(event.SubjectOf(unreadable, event.NameReceived)), Data: []byte("\xff{"),
 		Header: nats.Header{"traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}},
 	})
 	must(t, err)
-	refused := receive(t, k, b)
+	refused := k.Receive(b)
 	var mu sync.Mutex
-	givenUp := map[string]string{}
-	start(t, func(ctx context.Context) error {
+	rejected := map[string]string{}
+	k.Start(func(ctx context.Context) error {
 		c := consumer("rejecting", func(context.Context, bus.Delivery) error {
 			return fault.Wrap(fault.Invalid, "data-refused", "The data cannot be stored.", errors.New("password=hunter2"))
 		})
-		c.GiveUp = func(_ context.Context, d bus.Delivery, f *fault.Error) error {
+		c.OnDeadLetter = func(_ context.Context, d bus.Delivery, f *fault.Error) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if givenUp[d.Job] == "" { // the first try to give up fails, and is made again
-				givenUp[d.Job] = "once"
-				return fault.Away("message bus", nil)
+			if rejected[d.Job] == "" { // the first call fails, and is repeated
+				rejected[d.Job] = "once"
+				return fault.Unreachable("message bus", nil)
 			}
-			givenUp[d.Job] = f.Code
+			rejected[d.Job] = f.Code
 			return nil
 		}
 		return b.Consume(ctx, c)
 	})
-	settled(t, k, "rejecting")
+	k.Settled("rejecting")
 	mu.Lock()
 	defer mu.Unlock()
-	if givenUp[unreadable] != "unreadable-event" || givenUp[refused] != "data-refused" {
-		t.Errorf("given up %v", givenUp)
+	if rejected[unreadable] != "unreadable-event" || rejected[refused] != "data-refused" {
+		t.Errorf("rejected %v", rejected)
 	}
 	dead, err := js.Stream(k.Context(), k.Namespace().Stream("AUDIO_DEAD"))
 	must(t, err)
@@ -252,31 +210,31 @@ func TestWhatNoRetryCanMendIsKeptWithItsReason(t *testing.T) {
 	}
 }
 
-func TestWorkThatOutlastsTheLeaseIsNotGivenToAnother(t *testing.T) {
+func TestAnEventWhoseHandlerOutlastsTheAckWaitIsNotRedelivered(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
-	receive(t, k, b)
+	k.Receive(b)
 	handled := make(chan uint64, 10)
 	release := time.After(5 * time.Second) // more than two leases
-	start(t, func(ctx context.Context) error {
+	k.Start(func(ctx context.Context) error {
 		return b.Consume(ctx, consumer("slow", func(_ context.Context, d bus.Delivery) error {
 			handled <- d.Attempt
 			<-release
 			return nil
 		}))
 	})
-	settled(t, k, "slow")
+	k.Settled("slow")
 	if n := len(handled); n != 1 {
 		t.Errorf("handled %d times", n)
 	}
 }
 
-func TestAStopFinishesWorkInHandAndAnotherCopyTakesTheRest(t *testing.T) {
+func TestAStopFinishesRunningHandlersAndAnotherReplicaTakesTheRest(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
 	const jobs = 30
 	for range jobs {
-		receive(t, k, b)
+		k.Receive(b)
 	}
 	var mu sync.Mutex
 	done := map[string]int{}
@@ -292,7 +250,7 @@ func TestAStopFinishesWorkInHandAndAnotherCopyTakesTheRest(t *testing.T) {
 		done[d.Job]++
 		return nil
 	}
-	stop := start(t, func(ctx context.Context) error { return b.Consume(ctx, consumer("copies", handle)) })
+	stop := k.Start(func(ctx context.Context) error { return b.Consume(ctx, consumer("replicas", handle)) })
 	<-begun
 	time.AfterFunc(50*time.Millisecond, func() { close(release) })
 	stop()
@@ -300,10 +258,10 @@ func TestAStopFinishesWorkInHandAndAnotherCopyTakesTheRest(t *testing.T) {
 	finished := len(done)
 	mu.Unlock()
 	if finished == 0 || finished == jobs {
-		t.Errorf("the stopped copy finished %d of %d", finished, jobs)
+		t.Errorf("the stopped replica finished %d of %d", finished, jobs)
 	}
-	start(t, func(ctx context.Context) error { return b.Consume(ctx, consumer("copies", handle)) })
-	settled(t, k, "copies")
+	k.Start(func(ctx context.Context) error { return b.Consume(ctx, consumer("replicas", handle)) })
+	k.Settled("replicas")
 	mu.Lock()
 	defer mu.Unlock()
 	if len(done) != jobs {
@@ -319,9 +277,9 @@ func TestAStopFinishesWorkInHandAndAnotherCopyTakesTheRest(t *testing.T) {
 func TestALostConsumerIsMadeAgainAndReplays(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)
-	first := receive(t, k, b)
+	first := k.Receive(b)
 	seen := make(chan string, 10)
-	start(t, func(ctx context.Context) error {
+	k.Start(func(ctx context.Context) error {
 		return b.Consume(ctx, consumer("lost", func(_ context.Context, d bus.Delivery) error {
 			seen <- d.Job
 			return nil
@@ -330,18 +288,18 @@ func TestALostConsumerIsMadeAgainAndReplays(t *testing.T) {
 	if got := <-seen; got != first {
 		t.Errorf("seen %s", got)
 	}
-	settled(t, k, "lost")
+	k.Settled("lost")
 	must(t, k.JetStream().DeleteConsumer(k.Context(), k.Namespace().Stream("AUDIO_JOBS"), "lost"))
 	if got := <-seen; got != first {
 		t.Errorf("after the loss %s", got)
 	}
-	second := receive(t, k, b)
+	second := k.Receive(b)
 	if got := <-seen; got != second {
 		t.Errorf("then %s", got)
 	}
 }
 
-func TestAConsumerGoesOnAsSoonAsItsConnectionIsBack(t *testing.T) {
+func TestAConsumerContinuesAsSoonAsItReconnects(t *testing.T) {
 	t.Parallel()
 	k, direct := open(t)
 	var cfg bus.Config
@@ -352,20 +310,20 @@ func TestAConsumerGoesOnAsSoonAsItsConnectionIsBack(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { _ = b.Close() })
 	seen := make(chan string, 10)
-	start(t, func(ctx context.Context) error {
+	k.Start(func(ctx context.Context) error {
 		return b.Consume(ctx, consumer("returns", func(_ context.Context, d bus.Delivery) error {
 			seen <- d.Job
 			return nil
 		}))
 	})
-	first := receive(t, k, direct)
+	first := k.Receive(direct)
 	if got := <-seen; got != first {
 		t.Errorf("seen %s", got)
 	}
-	settled(t, k, "returns") // an ack that is cut would bring the first once more
+	k.Settled("returns") // an ack that is cut would bring the first once more
 	proxy.Cut()
-	second := receive(t, k, direct)
-	proxy.Mend()
+	second := k.Receive(direct)
+	proxy.Restore()
 	select {
 	case got := <-seen:
 		if got != second {
@@ -392,5 +350,45 @@ func TestAHandlerOfOneTypeOfEventTakesNoOther(t *testing.T) {
 	}
 	if !slices.Equal(taken, []string{"ab"}) {
 		t.Errorf("taken: %v", taken)
+	}
+}
+
+func TestTheStateOfAConsumerIsWhatItHasSettled(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	if _, found, err := b.ConsumerState(k.Context(), "c"); found || err != nil {
+		t.Fatalf("found %v, %v", found, err)
+	}
+	hold := make(chan struct{})
+	k.Start(func(ctx context.Context) error {
+		return b.Consume(ctx, consumer("c", func(_ context.Context, d bus.Delivery) error {
+			if d.Seq > 1 {
+				<-hold
+			}
+			return nil
+		}))
+	})
+	t.Cleanup(func() { close(hold) })
+	k.Receive(b)
+	k.Settled("c")
+	k.Receive(b)
+	testkit.Eventually(t, func() error {
+		s, found, err := b.ConsumerState(k.Context(), "c")
+		if err == nil && (!found || s != (bus.ConsumerState{AckFloor: 1, AckPending: 1})) {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	info, err := b.Stream(event.Jobs()).Info(k.Context())
+	if err != nil || info.FirstSeq != 1 || info.LastSeq != 2 || info.Messages != 2 || time.Since(info.FirstTime).Abs() > time.Minute {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+func TestAConsumerThatDoesNotExistHasSettledEverything(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	if done, err := b.Settled(k.Context(), "nobody", 7); err != nil || !done {
+		t.Errorf("%v %v", done, err)
 	}
 }

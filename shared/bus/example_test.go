@@ -1,18 +1,20 @@
 package bus_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 )
 
-// What a handler returns decides what becomes of its message.
+// The error that a handler returns decides how its message is settled.
 func ExampleVerdictOn() {
 	for _, err := range []error{
 		nil,
-		fault.Away("storage", errors.New("connection refused")),
+		fault.Unreachable("storage", errors.New("connection refused")),
 		fault.New(fault.Invalid, "result-malformed", "The result is not JSON."),
 	} {
 		fmt.Println(bus.VerdictOn(err, 1))
@@ -24,4 +26,20 @@ func ExampleVerdictOn() {
 	// retry
 	// bury
 	// retry at first, bury after ten deliveries
+}
+
+// A consumer that handles one type of event needs no type assertion.
+func ExampleOn() {
+	c := bus.Consumer{
+		Name: "uploader-received", Filters: []string{event.Filter(event.NameReceived)}, Concurrency: 4,
+		Handle: bus.On(func(_ context.Context, e event.Received, d bus.Delivery) error {
+			fmt.Println("delivery", d.Attempt, "of", e.FileName)
+			return nil
+		}),
+	}
+	err := c.Handle(context.Background(), bus.Delivery{Event: event.Received{FileName: "voice.wav"}, Attempt: 1})
+	fmt.Println(err, c.Filters)
+	// Output:
+	// delivery 1 of voice.wav
+	// <nil> [audio.jobs.*.received]
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"sori.internal/shared/event"
@@ -18,26 +17,69 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// replaysWaiting is how many requests for a replay may wait for the one that is
-// at work. What comes on top goes unanswered, and is asked for again.
-const replaysWaiting = 64
+// replayReply is the reply of a consumer to a request for a replay. An empty kind means success.
+type replayReply struct {
+	Kind   string `json:"kind,omitempty"`
+	Code   string `json:"code,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
 
-// hearReplays answers requests for replays (Replay) until ctx ends, one at a time
-// and beside the events that c is delivered. The returned function waits for the
-// one in hand.
-func (b *Bus) hearReplays(ctx, work context.Context, c Consumer) (wait func(), err error) {
-	requests := make(chan *nats.Msg, replaysWaiting)
+// failure returns the failure of a replay; nil after a success.
+func (r replayReply) failure() error {
+	if r.Kind == "" {
+		return nil
+	}
+	f := fault.New(fault.Internal, r.Code, r.Detail)
+	for _, k := range fault.Kinds() {
+		if k.String() == r.Kind {
+			f.Kind = k
+		}
+	}
+	return f
+}
+
+// Replay requests that a consumer handles an event of its stream again, however often it was
+// delivered before, and returns the error of the handler. One replica of the service handles it.
+//
+// Nothing is published: the event stays in its job's log, and the handler gets its sequence, time and
+// trace. A failure settles nothing: the event is neither redelivered nor made a dead letter again.
+func (b *Bus) Replay(ctx context.Context, consumer string, seq uint64) error {
+	reply, err := b.nc.RequestWithContext(ctx, b.cfg.Namespace.Subject(event.ReplaySubject(consumer)), []byte(strconv.FormatUint(seq, 10)))
+	if errors.Is(err, nats.ErrNoResponders) {
+		return fault.Wrap(fault.Unavailable, "consumer-away", "No replica of the service that runs "+consumer+" is available.", err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fault.Wrap(fault.Unavailable, "replay-unanswered", consumer+" did not reply in time: it may still be handling the event.", err)
+	}
+	if err != nil {
+		return translate("request a replay of "+consumer, err)
+	}
+	var r replayReply
+	if err := json.Unmarshal(reply.Data, &r); err != nil {
+		return fmt.Errorf("request a replay of %s: %w", consumer, err)
+	}
+	return r.failure()
+}
+
+// maxReplayRequests is how many requests for a replay may wait for the one that is being handled.
+// Further ones get no reply, and are repeated by who made them.
+const maxReplayRequests = 64
+
+// serveReplays handles requests for replays until ctx ends, one at a time and in addition to the
+// deliveries of c. The returned function waits for the one that is being handled.
+func (b *Bus) serveReplays(ctx, work context.Context, c Consumer) (wait func(), err error) {
+	requests := make(chan *nats.Msg, maxReplayRequests)
 	sub, err := b.nc.ChanQueueSubscribe(b.cfg.Namespace.Subject(event.ReplaySubject(c.Name)), c.Name, requests)
 	if err != nil {
-		return nil, translate("hear replays of "+c.Name, err)
+		return nil, translate("subscribe to replays of "+c.Name, err)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		defer func() { _ = sub.Unsubscribe() }() // fails where the connection has ended, and it with it
+		defer func() { _ = sub.Unsubscribe() }() // fails if the connection has ended, and the subscription with it
 		for {
 			select {
 			case m := <-requests:
-				b.answerReplay(work, c, m)
+				b.replyToReplay(work, c, m)
 			case <-ctx.Done():
 				return
 			}
@@ -46,61 +88,48 @@ func (b *Bus) hearReplays(ctx, work context.Context, c Consumer) (wait func(), e
 	return wg.Wait, nil
 }
 
-func (b *Bus) answerReplay(ctx context.Context, c Consumer, request *nats.Msg) {
+func (b *Bus) replyToReplay(ctx context.Context, c Consumer, request *nats.Msg) {
 	start := time.Now()
-	ctx, err := b.replay(ctx, c, string(request.Data))
-	outcome, told, level := "replayed", replayAnswer{}, zerolog.InfoLevel
-	if f := fault.As(err); f != nil { // the cause may hold a secret, and stays here
-		outcome, told, level = "replay-failed", replayAnswer{Kind: f.Kind.String(), Code: f.Code, Detail: f.Detail}, zerolog.ErrorLevel
+	ctx, err := b.handleReplay(ctx, c, string(request.Data))
+	outcome, reply, level := "replayed", replayReply{}, zerolog.InfoLevel
+	if f := fault.As(err); f != nil { // without the cause, which may contain a secret
+		outcome, reply, level = "replay-failed", replayReply{Kind: f.Kind.String(), Code: f.Code, Detail: f.Detail}, zerolog.ErrorLevel
 	}
 	took := time.Since(start)
 	c.Metrics.Observe(c.Name, outcome, took)
-	body, encodeErr := json.Marshal(told)
-	if encodeErr == nil {
-		encodeErr = request.Respond(body)
+	body, replyErr := json.Marshal(reply)
+	if replyErr == nil {
+		replyErr = request.Respond(body)
 	}
 	line := zerolog.Ctx(ctx).WithLevel(level).Str(logging.Outcome, outcome).Float64(logging.Took, logging.Millis(took))
 	if err != nil {
 		line = line.Err(err)
 	}
-	if encodeErr != nil { // whoever asked will ask again
-		line = line.AnErr("answer_error", encodeErr)
+	if replyErr != nil { // the requester repeats the request
+		line = line.AnErr("answer_error", replyErr)
 	}
 	line.Msg("event replayed")
 }
 
-// replay has c handle the event at a sequence, and returns its context for the
-// log.
-func (b *Bus) replay(ctx context.Context, c Consumer, sequence string) (context.Context, error) {
+// handleReplay handles the event with a sequence, and returns its context for the log. It settles nothing.
+func (b *Bus) handleReplay(ctx context.Context, c Consumer, sequence string) (context.Context, error) {
 	seq, err := strconv.ParseUint(sequence, 10, 64)
 	d := Delivery{Seq: seq, Attempt: 1}
 	if err != nil || seq == 0 {
-		return b.about(ctx, c, nil, d), fault.Wrap(fault.Invalid, "sequence-invalid", "A replay names the sequence of an event.", err)
+		return b.eventContext(ctx, c, nil, d), fault.Wrap(fault.Invalid, "sequence-invalid", "A replay names the sequence of an event.", err)
 	}
-	raw, err := b.original(ctx, c.stream(), seq)
+	m, err := b.Stream(c.stream()).Get(ctx, seq)
+	if err == nil && m == nil {
+		err = fault.New(fault.NotFound, "event-gone", "The log no longer holds the event.")
+	}
 	if err != nil {
-		return b.about(ctx, c, nil, d), err
+		return b.eventContext(ctx, c, nil, d), err
 	}
-	d.Time = raw.Time
-	err = d.read(b.cfg.Namespace.Strip(raw.Subject), raw.Data)
-	ctx = b.about(ctx, c, raw.Header, d)
+	d.Time = m.Time
+	err = d.decode(m.Subject, m.Data)
+	ctx = b.eventContext(ctx, c, m.Header, d)
 	if err != nil {
 		return ctx, err
 	}
-	return ctx, guard(func() error { return c.Handle(ctx, d) })
-}
-
-// original reads an event from its stream.
-func (b *Bus) original(ctx context.Context, from event.Stream, seq uint64) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := within(ctx)
-	defer cancel()
-	stream, err := b.stream(ctx, from)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := stream.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, fault.Wrap(fault.NotFound, "event-gone", "The log no longer holds the event.", err)
-	}
-	return raw, translate(fmt.Sprintf("read event %d", seq), err)
+	return ctx, recoverPanic(func() error { return c.Handle(ctx, d) })
 }

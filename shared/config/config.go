@@ -13,8 +13,8 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Lookup finds one variable of the environment; os.LookupEnv in production, a
-// map in tests and in the local runner.
+// Lookup looks up one variable of the environment. It is os.LookupEnv in production, and a map in tests
+// and in the local runner.
 type Lookup func(name string) (value string, ok bool)
 
 // Map makes a Lookup from a map.
@@ -22,26 +22,26 @@ func Map(vars map[string]string) Lookup {
 	return func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
 }
 
-// Secret is a setting that must not be seen. Only Reveal gives its value.
+// Secret is a setting that must not be shown. Only Reveal returns its value.
 type Secret string
 
-// Reveal returns the secret itself, for the call that needs it.
+// Reveal returns the value of the secret.
 func (s Secret) Reveal() string { return string(s) }
 
-// String hides the secret from fmt.
+// String returns asterisks, for package fmt.
 func (s Secret) String() string { return "******" }
 
-// GoString hides the secret from %#v.
+// GoString returns asterisks, for %#v.
 func (s Secret) GoString() string { return `"******"` }
 
-// MarshalText hides the secret from JSON and from loggers.
+// MarshalText returns asterisks, for JSON and for loggers.
 func (s Secret) MarshalText() ([]byte, error) { return []byte("******"), nil }
 
-// UnmarshalText takes the secret from the environment.
+// UnmarshalText sets the secret from the environment.
 func (s *Secret) UnmarshalText(text []byte) error { *s = Secret(text); return nil }
 
-// Checker is a settings struct, or one within it, with rules of its own. Check
-// returns every broken rule, joined.
+// Checker is implemented by settings structs, and by structs in them, that have rules of their own.
+// Check returns the errors of all broken rules, joined.
 type Checker interface{ Check() error }
 
 // Rules collects the rules that settings break. The zero value is ready for use.
@@ -60,9 +60,8 @@ func (r *Rules) Err() error { return errors.Join(r.broken...) }
 // IsHTTP reports whether u is an absolute http or https URL.
 func IsHTTP(u url.URL) bool { return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" }
 
-// Load fills cfg, a pointer to a struct with env and envDefault tags, from
-// lookup. An empty variable counts as absent, so that compose files may pass on
-// what is not set.
+// Load sets the fields of cfg, a pointer to a struct with env and envDefault tags, from lookup. An empty
+// variable counts as absent, so that compose files may pass variables that are not set.
 func Load(lookup Lookup, cfg any) error {
 	params, err := env.GetFieldParams(cfg)
 	if err != nil {
@@ -83,7 +82,7 @@ func Load(lookup Lookup, cfg any) error {
 	return nil
 }
 
-// check asks a settings struct and those within it for their broken rules.
+// check returns the broken rules of a settings struct and of the structs in it.
 func check(cfg reflect.Value) (broken error) {
 	if c, ok := cfg.Interface().(Checker); ok {
 		broken = c.Check()
@@ -97,7 +96,7 @@ func check(cfg reflect.Value) (broken error) {
 	return broken
 }
 
-// parseURL does not quote what it refuses: a URL may hold a password.
+// parseURL returns errors that do not quote the URL: it may contain a password.
 func parseURL(text string) (any, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -106,14 +105,14 @@ func parseURL(text string) (any, error) {
 	return *u, nil
 }
 
-// Setting describes one variable, for the tables in the READMEs.
+// Setting describes one variable. The tables in the READMEs are compared with it.
 type Setting struct {
 	Name     string
 	Default  string
 	Required bool
 }
 
-// Describe lists the settings of cfg, a pointer to a struct, in their order.
+// Describe lists the settings of cfg, a pointer to a struct, in the order of its fields.
 func Describe(cfg any) ([]Setting, error) {
 	if reflect.TypeOf(cfg).Kind() != reflect.Pointer {
 		return nil, errors.New("describe settings: not a pointer to a struct")

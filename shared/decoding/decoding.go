@@ -25,7 +25,7 @@ const (
 	MaxFrame   = 64 << 10  // bytes in the body of a frame
 	MaxRequest = 16 << 10  // bytes in a request
 	MaxRate    = 768_000   // samples per second of one channel
-	MinRate    = 1_000     // below, nothing is a recording
+	MinRate    = 1_000     // samples per second of one channel
 	MaxChannel = 32        // channels
 	MaxFlow    = 1_536_000 // samples per second of all channels: 8 at 192 kHz, 2 at 768 kHz
 	frameHead  = 1 + 4     // bytes before the body of a frame

@@ -19,8 +19,8 @@ import (
 // Name is the last token of an event's subject.
 type Name string
 
-// The state events, which form a job's log, the progress events, which never
-// change a status, and what is said of tokens.
+// The state events form a job's log; the progress events never change a status; deleted is the event
+// of a token.
 const (
 	NameReceived   Name = "received"
 	NameStored     Name = "stored"
@@ -39,36 +39,36 @@ const (
 	NameRefused    Name = "refused"
 	NameDiscarded  Name = "discarded"
 
-	NameDeleted Name = "deleted" // a token's
+	NameDeleted Name = "deleted"
 )
 
-// Progress reports whether the name is a progress event's.
+// Progress reports whether an event of this name is a progress event.
 func (n Name) Progress() bool {
 	return n == NameUploading || n == NameProgressed || n == NameWaiting || n == NameRefused || n == NameDiscarded
 }
 
-// Ending reports whether a job has ended where its log ends with this event. A
-// failed job alone may go on: retried opens it again. Whatever ended a job, it may
-// be erased; after that nothing is said of it.
-func (n Name) Ending() bool {
+// Terminal reports whether a job has ended if its log ends with an event of this name. After failed
+// the job can continue: retried begins it again. After each of them the job may be erased; after
+// erased nothing is appended.
+func (n Name) Terminal() bool {
 	return n == NameCompleted || n == NameFailed || n == NameCanceled || n == NameErased
 }
 
 // Event is a fact about one job, or about a token.
 type Event interface {
-	// Name tells which fact it is.
+	// Name is the name of the event.
 	Name() Name
-	// Job is the id of the job that it is about; empty where that is a token.
+	// Job is the id of the event's job; empty if the event is about a token.
 	Job() string
-	// Occurrence tells apart the events of one name and one job: the attempt,
-	// the progress, the second. Empty where there can be but one.
+	// Occurrence distinguishes the events of one name and one job: by the attempt, the progress, or the
+	// second. It is empty if a job can have only one event of the name.
 	Occurrence() string
 }
 
-// ID is the event's identity, ce-id and Nats-Msg-Id alike. The same fact has the
-// same id whoever publishes it and however often, and no other fact has it.
+// ID is the id of an event, in the headers ce-id and Nats-Msg-Id. It depends on what happened, and
+// neither on the publisher nor on how often the event is published.
 func ID(e Event) string {
-	id := About(e) + "." + string(e.Name())
+	id := EntityID(e) + "." + string(e.Name())
 	if e.Name() == NameDeleted {
 		id = "token." + id
 	}
@@ -78,7 +78,7 @@ func ID(e Event) string {
 	return id
 }
 
-// Type is the CloudEvents type: audio.job.stored.v1, audio.progress.uploading.v1,
+// Type is the type of an event in CloudEvents: audio.job.stored.v1, audio.progress.uploading.v1,
 // audio.token.deleted.v1.
 func Type(n Name) string {
 	switch {
@@ -91,23 +91,23 @@ func Type(n Name) string {
 	}
 }
 
-// Received says that an upload is durable: its bytes are staged. It opens a
-// job's log. Published by the gateway; heard by the uploader and the tracker.
+// Received says that an upload is durable: its bytes are staged. It is the first event of a job's log.
+// Published by the gateway; consumed by the uploader and the tracker.
 type Received struct {
 	JobID       string `json:"job_id"`
 	TokenID     int64  `json:"token_id"`
-	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as the catalogue holds them
+	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as they are in the catalogue
 	PitchURL    string `json:"s3_pitch_url,omitempty"`
-	FileName    string `json:"file_name,omitempty"` // what the client called it: metadata, never a path
+	FileName    string `json:"file_name,omitempty"` // from the client: metadata, never a path
 	MediaType   string `json:"media_type"`          // by its magic bytes
 	Size        int64  `json:"size"`                // bytes
 	SHA256      string `json:"sha256"`              // hexadecimal
 	Chunks      int    `json:"chunks"`              // messages in staging
-	Entry       string `json:"entry,omitempty"`     // of staging, where it is not named after the job
+	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry has the name of the job
 }
 
-// Stored says that the recording is in the bucket. Published by the uploader;
-// heard by the dispatcher, which finds here all that it needs, and the tracker.
+// Stored says that the recording is in the bucket. It has everything that the dispatcher needs.
+// Published by the uploader; consumed by the dispatcher and the tracker.
 type Stored struct {
 	JobID       string  `json:"job_id"`
 	TokenID     int64   `json:"token_id"`
@@ -118,94 +118,93 @@ type Stored struct {
 	MediaType   string  `json:"media_type"`
 	Size        int64   `json:"size"`
 	SHA256      string  `json:"sha256"`
-	Duration    float64 `json:"duration,omitempty"` // seconds, where the audio's header tells it
+	Duration    float64 `json:"duration,omitempty"` // seconds; 0 if unknown
 }
 
-// Attempted says that the dispatcher is about to ask the analysis server, for
-// the Attempt-th time (from 1). It fences: callbacks of earlier attempts change
-// nothing from here on. Published by the dispatcher; heard by the tracker.
+// Attempted says that the dispatcher begins an attempt: it is about to send a request to the analysis
+// server. Attempts are numbered from 1. From then on callbacks of earlier attempts change nothing.
+// Published by the dispatcher; consumed by the tracker.
 type Attempted struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
 }
 
-// Dispatched says that the analysis server accepted the attempt. Published by
-// the dispatcher; heard by the tracker.
+// Dispatched says that the analysis server accepted the attempt. Published by the dispatcher; consumed
+// by the dispatcher, which polls the status URL if there is one, and the tracker.
 type Dispatched struct {
 	JobID         string `json:"job_id"`
 	Attempt       int    `json:"attempt"`
-	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the server's own id, where it told one
+	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the server's own id; empty if it returned none
 	Unanswered    bool   `json:"unanswered,omitempty"`      // the server has the request and did not answer in time
 }
 
-// Lapsed says that the analysis server took the attempt and did not report in its
-// time. Published by the tracker; heard by the dispatcher, which asks how it
-// stands, makes the next attempt or gives up, and the tracker.
+// Lapsed says that the analysis server accepted the attempt and did not report before its deadline.
+// Published by the tracker; consumed by the tracker and by the dispatcher, which polls the status
+// URL, begins the next attempt, or fails the job.
 type Lapsed struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
 }
 
-// Completed ends a job with its result, either inline or, where it is large, as
-// a reference to staging. Published by the dispatcher; heard by the tracker.
+// Completed ends a job with its result: inline, or as a reference to staging if it is large.
+// Published by the dispatcher; consumed by the tracker.
 type Completed struct {
 	JobID        string          `json:"job_id"`
 	Attempt      int             `json:"attempt"`
 	Result       json.RawMessage `json:"result,omitempty"`
 	ResultChunks int             `json:"result_chunks,omitempty"` // messages in staging below ResultEntry
 	ResultEntry  string          `json:"result_entry,omitempty"`
-	Warnings     []string        `json:"warnings,omitempty"` // what was mended in the report: codes, kebab-case
+	Warnings     []string        `json:"warnings,omitempty"` // what was corrected in the report: codes in kebab case
 }
 
-// The warnings about a report.
+// The warnings of a report.
 const (
-	WarningNonFinite = "non-finite-numbers" // NaN and infinities became null
-	WarningNoResults = "no-results"         // completed without any: the result is empty
+	WarningNonFinite = "non-finite-numbers" // NaN and infinities were replaced by null
+	WarningNoResults = "no-results"         // the report has no results
 )
 
-// Failed ends a job without a result. Published by the uploader, the dispatcher
-// and the tracker, each for its own reasons; heard by all of them.
+// Failed ends a job without a result. Published by the uploader, the dispatcher and the tracker, each
+// for its own reasons; consumed by the tracker. The other services find it in the log.
 type Failed struct {
 	JobID     string `json:"job_id"`
-	Attempt   int    `json:"attempt,omitempty"` // the newest of the log, so that a failure after a retry is another one; 0 before the first
-	Code      string `json:"code"`              // stable, kebab-case
-	Detail    string `json:"detail"`            // in the words of whoever ended the job; viewers read a sentence by the code
+	Attempt   int    `json:"attempt,omitempty"` // the newest of the log, so that a failure after a retry has another id; 0 before the first attempt
+	Code      string `json:"code"`              // stable, in kebab case
+	Detail    string `json:"detail"`            // for operators; clients get a sentence by the code
 	Retryable bool   `json:"retryable"`         // the same job may succeed later
 }
 
-// Canceled ends a job because somebody asked for it. Published by the tracker;
-// heard by all.
+// Canceled ends a job on request. Published by the tracker; consumed by the tracker. The other
+// services find it in the log.
 type Canceled struct {
 	JobID string `json:"job_id"`
 }
 
-// Retried opens a failed job again: its recording is to be analysed once more, as
-// the Attempt-th attempt. From here on callbacks of earlier attempts change
-// nothing. Published by the tracker; heard by the dispatcher and the tracker.
+// Retried continues a failed job: its recording is analysed again, in the attempt with the given
+// number. From then on callbacks of earlier attempts change nothing. Published by the tracker;
+// consumed by the dispatcher and the tracker.
 type Retried struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
 }
 
-// Erased says that nothing of the job is to be kept: neither its record, nor its
-// recording and result, nor what was said of it. It may follow any event; nothing
-// follows it, and in the end it is all that the log holds. Published by the
-// tracker; heard by the uploader and the tracker.
+// Erased says that everything of the job must be removed: record, recording, result and events. It may
+// follow any event, and no event follows it. When the removal is done, it is the only event of the
+// log. Published by the tracker; consumed by the uploader and the tracker.
 type Erased struct {
 	JobID  string   `json:"job_id"`
-	Staged []string `json:"staged,omitempty"` // entries of staging that the log named, which goes
+	Staged []string `json:"staged,omitempty"` // entries of staging that the purged log names
 }
 
-// Uploading tells how far the copy into the bucket is, at most once a second.
-// Published by the uploader; heard by the tracker.
+// Uploading is the progress of the copy into the bucket, at most once a second. Published by the
+// uploader; consumed by the tracker.
 type Uploading struct {
 	JobID string `json:"job_id"`
 	Bytes int64  `json:"bytes"`
 	Size  int64  `json:"size"`
 }
 
-// Progressed passes on what the analysis server says of its own progress.
-// Published by the dispatcher; heard by the tracker.
+// Progressed is the progress that the analysis server reports. Published by the dispatcher; consumed by
+// the tracker.
 type Progressed struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
@@ -213,44 +212,42 @@ type Progressed struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Waiting says that the analysis server is away or busy, and when the attempt is
-// made again. Published by the dispatcher, whenever it puts the attempt off; heard
-// by the tracker.
+// Waiting says that the analysis server is unavailable or busy, and when the attempt is repeated.
+// Published by the dispatcher each time that it delays the attempt; consumed by the tracker.
 type Waiting struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`
 	Until   time.Time `json:"until"` // UTC
-	Code    string    `json:"code"`  // why: stable, kebab-case
+	Code    string    `json:"code"`  // the reason: stable, in kebab case
 }
 
-// Refused says that a callback of the newest attempt was refused, and why. Published
-// by the dispatcher; heard by the dispatcher, which asks how an attempt stands whose
-// outcome may have been refused, and the tracker.
+// Refused says that a callback of the newest attempt was refused, and why. Published by the
+// dispatcher; consumed by the tracker and by the dispatcher, which polls the status URL if the
+// refused callback may have been the outcome.
 type Refused struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`
 	At      time.Time `json:"at"`                // UTC
-	Code    string    `json:"code"`              // why: stable, kebab-case
-	Detail  string    `json:"detail"`            // the same in a sentence, for whoever mends the server
-	Outcome bool      `json:"outcome,omitempty"` // it may have been the attempt's last word
+	Code    string    `json:"code"`              // the reason: stable, in kebab case
+	Detail  string    `json:"detail"`            // the reason in a sentence, for operators of the analysis server
+	Outcome bool      `json:"outcome,omitempty"` // it may have been the outcome of the attempt
 }
 
-// Discarded keeps what the analysis server found in an attempt that was not the
-// newest any more when it reported: it changes nothing, and may have cost hours.
-// Published by the dispatcher; read by whoever wonders.
+// Discarded keeps the outcome of an attempt that was no longer the newest when the analysis server
+// reported it. It changes nothing, but the analysis may have taken hours. Published by the
+// dispatcher; consumed by no service, for operators.
 type Discarded struct {
 	JobID   string          `json:"job_id"`
 	Attempt int             `json:"attempt"`
 	Status  string          `json:"status"`           // completed or failed
-	Detail  string          `json:"detail,omitempty"` // why it failed
-	Result  json.RawMessage `json:"result,omitempty"` // where a message holds it
+	Detail  string          `json:"detail,omitempty"` // the reason if it failed
+	Result  json.RawMessage `json:"result,omitempty"` // if a message can hold it
 }
 
-// Decode reads the event that was published on subject (without a namespace).
-// Unknown fields are ignored; a body that is no event of that name and of that job
-// or token is an error.
+// Decode decodes an event that was published on a subject (without the namespace). It ignores unknown
+// fields. It fails if the body is not an event with the name and the job or token of the subject.
 func Decode(subject string, body []byte) (Event, error) {
-	about, name, err := parse(subject)
+	entity, name, err := parse(subject)
 	if err != nil {
 		return nil, err
 	}
@@ -258,8 +255,8 @@ func Decode(subject string, body []byte) (Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode %s: %w", subject, err)
 	}
-	if About(e) != about {
-		return nil, fmt.Errorf("decode %s: the body is of %q", subject, About(e))
+	if EntityID(e) != entity {
+		return nil, fmt.Errorf("decode %s: the body is of %q", subject, EntityID(e))
 	}
 	return e, nil
 }
@@ -318,8 +315,8 @@ func NewJobID() (string, error) {
 	return id.String(), nil
 }
 
-// ParseJobID checks that s is a UUID in its one canonical form: what becomes a
-// token of a subject must hold neither dots nor wildcards.
+// ParseJobID parses a UUID in its canonical form and returns it in lower case. A job id becomes a token
+// of subjects, so it must contain neither dots nor wildcards.
 func ParseJobID(s string) (string, bool) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 {

@@ -154,18 +154,18 @@ func TestOnlyACanonicalUUIDIsAJobID(t *testing.T) {
 func TestALogKnowsItsEndAndItsAttempt(t *testing.T) {
 	t.Parallel()
 	var l event.Log
-	if _, ended := l.Ending(); ended || l.Seq() != 0 || l.Attempt() != 0 {
+	if _, ended := l.Terminal(); ended || l.Seq() != 0 || l.Attempt() != 0 {
 		t.Fatal("an empty log has no end, no sequence, no attempt")
 	}
 	l = event.Log{
 		{Event: event.Received{JobID: job}, Seq: 3},
 		{Event: event.Attempted{JobID: job, Attempt: 2}, Seq: 9},
 	}
-	if _, ended := l.Ending(); ended || l.Seq() != 9 || l.Attempt() != 2 {
+	if _, ended := l.Terminal(); ended || l.Seq() != 9 || l.Attempt() != 2 {
 		t.Fatalf("%d %d", l.Seq(), l.Attempt())
 	}
 	l = append(l, event.Record{Event: event.Canceled{JobID: job}, Seq: 12})
-	if e, ended := l.Ending(); !ended || e.Name() != event.NameCanceled {
+	if e, ended := l.Terminal(); !ended || e.Name() != event.NameCanceled {
 		t.Fatal("no ending")
 	}
 	if _, ok := event.Last[event.Stored](l); ok {
@@ -184,7 +184,7 @@ func TestAnErasureEndsAJobWhateverItsLogHoldsYet(t *testing.T) {
 	}
 	for _, end := range []event.Event{event.Erased{JobID: job}, event.Unreadable{JobID: job, Of: event.NameErased}} {
 		for _, log := range []event.Log{{{Event: end, Seq: 3}}, append(whole[:2:2], event.Record{Event: end, Seq: 3})} {
-			if e, ended := log.Ending(); !ended || e.Name() != event.NameErased || !log.Erased() {
+			if e, ended := log.Terminal(); !ended || e.Name() != event.NameErased || !log.Erased() {
 				t.Errorf("%+v", log)
 			}
 		}
@@ -198,16 +198,16 @@ func TestARetryOpensAFailedJobAgainAndCountsAsItsNextAttempt(t *testing.T) {
 		{Event: event.Attempted{JobID: job, Attempt: 1}, Seq: 2},
 		{Event: event.Failed{JobID: job, Attempt: 1}, Seq: 3},
 	}
-	if _, ended := l.Ending(); !ended || l.Attempt() != 1 {
+	if _, ended := l.Terminal(); !ended || l.Attempt() != 1 {
 		t.Fatalf("failed: %v, attempt %d", ended, l.Attempt())
 	}
 	l = append(l, event.Record{Event: event.Retried{JobID: job, Attempt: 2}, Seq: 4})
-	if _, ended := l.Ending(); ended || l.Attempt() != 2 {
+	if _, ended := l.Terminal(); ended || l.Attempt() != 2 {
 		t.Fatalf("retried: %v, attempt %d", ended, l.Attempt())
 	}
 	l[2] = event.Record{Event: event.Failed{JobID: job, Attempt: 2}, Seq: 5} // the newest of its subject
 	l[2], l[3] = l[3], l[2]
-	if _, ended := l.Ending(); !ended || l.Attempt() != 2 {
+	if _, ended := l.Terminal(); !ended || l.Attempt() != 2 {
 		t.Fatalf("failed again: %v, attempt %d", ended, l.Attempt())
 	}
 	first, second := event.ID(event.Failed{JobID: job, Attempt: 1}), event.ID(event.Failed{JobID: job, Attempt: 2})
@@ -247,13 +247,13 @@ func TestAnEntryTellsItsJobAndItsAge(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, entry := range []string{id, event.ResultEntry(id)} {
-		j, began, ok := event.EntryJob(entry)
+		j, began, ok := event.ParseEntry(entry)
 		if !ok || j != id || time.Since(began).Abs() > time.Minute {
 			t.Errorf("%s: %q %v %v", entry, j, began, ok)
 		}
 	}
 	for _, entry := range []string{"", "x", "00000000-0000-4000-8000-000000000000"} {
-		if _, _, ok := event.EntryJob(entry); ok {
+		if _, _, ok := event.ParseEntry(entry); ok {
 			t.Errorf("%q has a job", entry)
 		}
 	}
@@ -266,12 +266,12 @@ func TestAnUploadEntryIsOfItsJobAndOfItsOwnAge(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, _ := event.UploadEntry(job)
-	j, began, ok := event.EntryJob(first)
+	j, began, ok := event.ParseEntry(first)
 	if !ok || j != job || time.Since(began).Abs() > time.Minute || first == second {
 		t.Errorf("%s, %s: %q %v %v", first, second, j, began, ok)
 	}
 	for entry, want := range map[string]bool{job: true, first: true, event.ResultEntry(job): false, "": false, "x": false} {
-		if event.HoldsUpload(entry) != want {
+		if event.IsUploadEntry(entry) != want {
 			t.Errorf("%q holds an upload: %v", entry, !want)
 		}
 	}

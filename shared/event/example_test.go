@@ -30,7 +30,7 @@ func ExampleLog() {
 		{Event: event.Attempted{JobID: job, Attempt: 1}, Seq: 13},
 		{Event: event.Failed{JobID: job, Attempt: 1, Code: "no-audio"}, Seq: 17},
 	}
-	terminal, ended := log.Ending()
+	terminal, ended := log.Terminal()
 	stored, _ := event.Last[event.Stored](log)
 	fmt.Println(ended, terminal.Name(), log.Attempt())
 	fmt.Println(stored.Key)

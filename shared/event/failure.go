@@ -5,7 +5,7 @@ import "regexp"
 // The codes of failures that more than one package needs to know. Every code with
 // which a job can fail is in FailureCodes.
 const (
-	CodeAnalysisFailed   = "analysis-failed"   // also where the analysis server names no code
+	CodeAnalysisFailed   = "analysis-failed"   // also if the analysis server reports no code
 	CodeAnalysisRejected = "analysis-rejected" // the analysis server refused the request
 	CodeAnalysisTimeout  = "analysis-timeout"
 	CodeDispatchTimeout  = "dispatch-timeout"
@@ -17,16 +17,15 @@ const (
 // FailureCode describes a code with which jobs fail.
 type FailureCode struct {
 	Code string
-	// Retryable says whether the same job may succeed later, where whoever reports
-	// the failure does not say so itself.
+	// Retryable says whether the same job may succeed later, unless the report says so itself.
 	Retryable bool
-	// Server says that an analysis server may report it. The other codes are said by
-	// Sori alone: they tell what happened on our side.
+	// Server says that an analysis server may report the code. Only Sori uses the others, for failures
+	// of its own.
 	Server bool
 }
 
-// FailureCodes lists every code with which a job can fail, except those that an
-// analysis server makes up itself.
+// FailureCodes lists every code with which a job can fail, except those that an analysis server
+// defines itself.
 func FailureCodes() []FailureCode {
 	return []FailureCode{
 		{Code: "unsupported-codec", Server: true}, // known, and cannot be decoded
@@ -55,7 +54,7 @@ func FailureCodes() []FailureCode {
 	}
 }
 
-// FailureCodeOf finds the description of a code; false where the code is not ours.
+// FailureCodeOf returns the description of a code; false if the code is not one of Sori's.
 func FailureCodeOf(code string) (FailureCode, bool) {
 	for _, c := range FailureCodes() {
 		if c.Code == code {
@@ -71,8 +70,8 @@ const maxFailureCode = 64
 // kebab matches codes: words of lower-case letters and digits, joined by hyphens.
 var kebab = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
-// ServerFailureCode reports whether an analysis server may use a code: one in kebab
-// case of at most 64 characters that does not speak for Sori itself.
+// ServerFailureCode reports whether an analysis server may report a code: it must be in kebab case,
+// have at most 64 characters, and not be one that only Sori uses.
 func ServerFailureCode(code string) bool {
 	if len(code) > maxFailureCode || !kebab.MatchString(code) {
 		return false

@@ -5,25 +5,24 @@ import (
 	"time"
 )
 
-// ErrLogConflict says that a job's log has grown since it was read: another writer
-// won the step.
+// ErrLogConflict says that a job's log does not end where the writer expected: another writer appended
+// first.
 var ErrLogConflict = errors.New("the job's log has moved on")
 
 // Record is an event as a job's log holds it.
 type Record struct {
 	Event Event
-	Seq   uint64    // its place in the stream
-	Time  time.Time // when the stream took it
+	Seq   uint64    // in the stream
+	Time  time.Time // when the stream stored it
 }
 
-// Unreadable stands in a job's log for an event whose body could not be read. It
-// is never published.
+// Unreadable replaces an event in a job's log whose body cannot be decoded. It is never published.
 type Unreadable struct {
 	JobID string
 	Of    Name
 }
 
-// Name implements Event: the subject tells it, and with it whether the job ended.
+// Name implements Event. The name is known from the subject, and with it whether the job has ended.
 func (e Unreadable) Name() Name { return e.Of }
 
 // Job implements Event.
@@ -32,13 +31,11 @@ func (e Unreadable) Job() string { return e.JobID }
 // Occurrence implements Event.
 func (e Unreadable) Occurrence() string { return "" }
 
-// Log is what is known of one job: the newest event on each of its subjects,
-// oldest first. One writer wins each step (package bus), so it is linear. That of
-// an erased job holds little else but its end.
+// Log is the log of one job: the newest event on each of its subjects, oldest first. It is linear,
+// since one writer wins each step (package joblog). That of an erased job ends with erased.
 type Log []Record
 
-// Seq is the sequence that the next event of the job must expect; 0 for a job
-// that does not exist.
+// Seq is the sequence of the last event, which the next one must expect; 0 for an empty log.
 func (l Log) Seq() uint64 {
 	if len(l) == 0 {
 		return 0
@@ -46,21 +43,21 @@ func (l Log) Seq() uint64 {
 	return l[len(l)-1].Seq
 }
 
-// Ending returns the event that ended the job, if one has.
-func (l Log) Ending() (Event, bool) {
-	if len(l) == 0 || !l[len(l)-1].Event.Name().Ending() {
+// Terminal returns the event that ended the job; false if the job has not ended.
+func (l Log) Terminal() (Event, bool) {
+	if len(l) == 0 || !l[len(l)-1].Event.Name().Terminal() {
 		return nil, false
 	}
 	return l[len(l)-1].Event, true
 }
 
-// Erased reports whether nothing of the job is to be kept.
+// Erased reports whether the job is erased.
 func (l Log) Erased() bool {
 	return len(l) > 0 && l[len(l)-1].Event.Name() == NameErased
 }
 
-// Attempt is the number of the newest attempt at an analysis, be it begun, failed
-// or, by a retry, only asked for; 0 before the first.
+// Attempt is the number of the newest attempt: the one that has begun or failed, or the one that a
+// retry has requested. It is 0 before the first.
 func (l Log) Attempt() int {
 	attempted, _ := Last[Attempted](l)
 	failed, _ := Last[Failed](l)
@@ -68,7 +65,7 @@ func (l Log) Attempt() int {
 	return max(attempted.Attempt, failed.Attempt, retried.Attempt)
 }
 
-// Last returns the newest event of one type.
+// Last returns the newest event of one type; false if there is none.
 func Last[E Event](l Log) (E, bool) {
 	for i := len(l) - 1; i >= 0; i-- {
 		if e, ok := l[i].Event.(E); ok {

@@ -10,48 +10,48 @@ import (
 	"github.com/google/uuid"
 )
 
-// Staged is an entry of staging: a claim check for bytes that are too large for
-// an event. An upload's entry is named after its job, or is an UploadEntry.
+// Staged is an entry of staging, which holds bytes that are too large for an event. The entry of an
+// upload has the name of its job, or one from UploadEntry.
 type Staged struct {
 	Entry  string
 	Chunks int
 	Size   int64 // bytes
 }
 
-// Staged is where the recording lies.
+// Staged is the entry that holds the recording.
 func (e Received) Staged() Staged {
 	return Staged{Entry: cmp.Or(e.Entry, e.JobID), Chunks: e.Chunks, Size: e.Size}
 }
 
-// ErrStagingGone says that an entry, or a part of it, is not in staging.
+// ErrStagingGone says that an entry, or a chunk of it, is not in staging.
 var ErrStagingGone = errors.New("the entry is not in staging")
 
-// ResultEntry names an entry for a large result. Every call gives another name:
-// callbacks that repeat a result at the same time must not mix their chunks.
+// ResultEntry returns a name for the entry of a large result. Every call returns another name, so that
+// callbacks that report a result at the same time do not mix their chunks.
 func ResultEntry(job string) string { return job + "-result-" + uuid.NewString() }
 
-// uploadMark stands between the job and the rest of an UploadEntry's name.
+// uploadMark separates the job from the rest of a name from UploadEntry.
 const uploadMark = "-upload-"
 
-// UploadEntry names an entry for the bytes of a job whose first upload is given
-// up for dead. Every call gives another name: the first may yet be alive, and
-// neither may write into, or clear away, what the other has staged.
+// UploadEntry returns a name for the entry of a job whose first upload seems to be dead. Every call
+// returns another name: the first upload may still be running, and neither may write to or delete the
+// entry of the other.
 func UploadEntry(job string) (string, error) {
-	id, err := uuid.NewV7() // which tells when, since the job may be old
+	id, err := uuid.NewV7() // its time is that of this upload: the job may be old
 	if err != nil {
 		return "", fmt.Errorf("name an entry of job %s: %w", job, err)
 	}
 	return job + uploadMark + id.String(), nil
 }
 
-// HoldsUpload tells an upload's entry from a result's.
-func HoldsUpload(entry string) bool {
+// IsUploadEntry reports whether an entry is that of an upload, and not of a result.
+func IsUploadEntry(entry string) bool {
 	return len(entry) == 36 || len(entry) > 36 && strings.HasPrefix(entry[36:], uploadMark)
 }
 
-// EntryJob tells which job an entry belongs to and when the job, or an
-// UploadEntry itself, began; false for a name that Sori did not give.
-func EntryJob(entry string) (job string, began time.Time, ok bool) {
+// ParseEntry returns the job of an entry, and when the job, or the upload of a name from UploadEntry,
+// began. It returns false for a name that Sori did not make.
+func ParseEntry(entry string) (job string, began time.Time, ok bool) {
 	if len(entry) < 36 {
 		return "", time.Time{}, false
 	}

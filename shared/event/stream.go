@@ -2,30 +2,30 @@ package event
 
 import "time"
 
-// Retention says which settings bound a stream.
+// Retention selects the settings that limit a stream.
 type Retention uint8
 
-// The two: what the log of the jobs may hold, and what staging may.
+// The retentions: the limits of the jobs' logs, and those of staging.
 const (
 	RetainLog Retention = iota
 	RetainStaging
 )
 
-// Stream describes a stream as data; package bus makes it.
+// Stream describes a stream; package bus creates it.
 //
-// All keep messages by limits, in files, and refuse new ones when full rather
-// than drop old ones: an upload that is refused can be repeated, an accepted
-// one that is dropped is lost.
+// All streams store messages in files, up to limits. A full stream rejects new messages and does not
+// discard old ones: an upload that is rejected can be repeated, but an accepted one that is discarded
+// is lost.
 type Stream struct {
 	Name        string
 	Description string
 	Subjects    []string
 	Duplicates  time.Duration // window of deduplication by Nats-Msg-Id
 	Retention   Retention
-	MaxBytes    int64 // where it is not for the settings to say
+	MaxBytes    int64 // 0: the settings decide
 }
 
-// Jobs is the log of every job, with its progress.
+// Jobs is the stream of the logs and the progress events of all jobs.
 func Jobs() Stream {
 	return Stream{
 		Name: "AUDIO_JOBS", Description: "the log of every job and its progress",
@@ -33,8 +33,7 @@ func Jobs() Stream {
 	}
 }
 
-// Tokens keeps what was said of tokens. That is little: a deletion has some 300
-// bytes.
+// Tokens is the stream of the events of tokens. It is small: a deletion has about 300 bytes.
 func Tokens() Stream {
 	return Stream{
 		Name: "AUDIO_TOKENS", Description: "which tokens were deleted",
@@ -42,7 +41,7 @@ func Tokens() Stream {
 	}
 }
 
-// Dead keeps what no retry can mend.
+// Dead is the stream of dead letters.
 func Dead() Stream {
 	return Stream{
 		Name: "AUDIO_DEAD", Description: "messages that no retry can mend, by consumer",
@@ -50,8 +49,8 @@ func Dead() Stream {
 	}
 }
 
-// Staging holds bodies on their way to the bucket, and large results on their
-// way to the database.
+// Staging is the stream of bodies on their way to the bucket, and of large results on their way to the
+// database.
 func Staging() Stream {
 	return Stream{
 		Name: "AUDIO_STAGING", Description: "bodies between the gateway and the bucket",

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The roots of the subjects. All but staging lie below audio, so that
-// `nats sub 'audio.>'` shows every event and no bytes.
+// The prefixes of the subjects. All but staging begin with audio, so that `nats sub 'audio.>'` shows
+// every event and no bytes.
 const (
 	jobsRoot     = "audio.jobs."
 	progressRoot = "audio.progress."
@@ -28,12 +28,12 @@ const (
 	AllStaging  = stagingRoot + ">"
 )
 
-// Subject is where an event is published: audio.jobs.<job>.<name>, for progress
+// Subject is the subject of an event: audio.jobs.<job>.<name>, for progress
 // audio.progress.<job>.<name>, and audio.tokens.<token>.<name>.
-func Subject(e Event) string { return rootOf(e.Name()) + About(e) + "." + string(e.Name()) }
+func Subject(e Event) string { return rootOf(e.Name()) + EntityID(e) + "." + string(e.Name()) }
 
-// rootOf is where events of a name are published. One that only a newer release
-// knows is taken for a state event.
+// rootOf is the prefix of the subjects of events with a name. A name that only a newer release knows
+// counts as that of a state event.
 func rootOf(n Name) string {
 	switch {
 	case n.Progress():
@@ -45,27 +45,26 @@ func rootOf(n Name) string {
 	}
 }
 
-// SubjectOf is the subject of one job's state event.
+// SubjectOf is the subject of a state event of a job.
 func SubjectOf(job string, name Name) string { return jobsRoot + job + "." + string(name) }
 
-// Every is the filter of one event over all jobs, or all tokens.
-func Every(name Name) string { return rootOf(name) + "*." + string(name) }
+// Filter matches the events with one name, of all jobs or all tokens.
+func Filter(name Name) string { return rootOf(name) + "*." + string(name) }
 
-// LogSubject is the filter of one job's log. Expected sequences are checked
-// against exactly this string, by every publisher.
+// LogSubject matches the events of one job's log. NATS checks the expected sequences over this filter,
+// so every publisher must use the same string.
 func LogSubject(job string) string { return jobsRoot + job + ".>" }
 
-// ProgressSubject is the filter of one job's progress.
+// ProgressSubject matches the progress events of one job.
 func ProgressSubject(job string) string { return progressRoot + job + ".>" }
 
-// LiveSubject is where the tracker publishes a job's committed snapshots.
+// LiveSubject is the subject of the live updates of a job.
 func LiveSubject(job string) string { return liveRoot + job }
 
-// DeadSubject is where a consumer's dead letters go.
+// DeadSubject is the subject of the dead letters of a consumer.
 func DeadSubject(consumer string) string { return deadRoot + consumer }
 
-// ParseDeadSubject takes the consumer out of a dead letter's subject; empty for
-// any other.
+// ParseDeadSubject returns the consumer in the subject of a dead letter; empty for another subject.
 func ParseDeadSubject(subject string) string {
 	consumer, ok := strings.CutPrefix(subject, deadRoot)
 	if !ok {
@@ -74,19 +73,19 @@ func ParseDeadSubject(subject string) string {
 	return consumer
 }
 
-// ReplaySubject is where a consumer is asked to handle an event of its stream
-// again: a request, which no stream keeps.
+// ReplaySubject is the subject of requests to a consumer to handle an event of its stream again. No
+// stream stores them.
 func ReplaySubject(consumer string) string { return replayRoot + consumer }
 
-// StagingSubject is one chunk of a staged entry.
+// StagingSubject is the subject of one chunk of an entry of staging.
 func StagingSubject(entry string, chunk int) string {
 	return fmt.Sprintf("%s%s.%d", stagingRoot, entry, chunk)
 }
 
-// StagingFilter is all chunks of a staged entry.
+// StagingFilter matches all chunks of an entry of staging.
 func StagingFilter(entry string) string { return stagingRoot + entry + ".>" }
 
-// ParseStagingSubject takes the entry out of a chunk's subject.
+// ParseStagingSubject returns the entry in the subject of a chunk.
 func ParseStagingSubject(subject string) (entry string, ok bool) {
 	rest, ok := strings.CutPrefix(subject, stagingRoot)
 	if !ok {
@@ -96,7 +95,7 @@ func ParseStagingSubject(subject string) (entry string, ok bool) {
 	return entry, ok && entry != ""
 }
 
-// ParseSubject takes job and name out of the subject of a job's event.
+// ParseSubject returns job and name in the subject of a job's event.
 func ParseSubject(subject string) (job string, name Name, err error) {
 	job, name, err = parse(subject)
 	if err == nil && name == NameDeleted {

@@ -9,7 +9,7 @@ import (
 
 func Example() {
 	cause := errors.New("dial tcp 10.0.0.7:5432: connection refused")
-	err := fmt.Errorf("store job 7: %w", fault.Away("database", cause))
+	err := fmt.Errorf("store job 7: %w", fault.Unreachable("database", cause))
 
 	fmt.Println(fault.KindOf(err), fault.KindOf(err).Retryable())
 	fmt.Println(fault.As(err).Detail)   // for the client

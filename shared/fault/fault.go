@@ -14,8 +14,8 @@ import (
 // Kind is the category of a failure.
 type Kind uint8
 
-// The kinds. The zero value is Internal, so that a failure nobody thought of is
-// never taken for something milder.
+// The kinds. The zero value is Internal, so that an unexpected failure never passes for an expected
+// one.
 const (
 	Internal           Kind = iota // a defect or a surprise of ours
 	Invalid                        // the input breaks a rule
@@ -37,7 +37,7 @@ const (
 	afterLast // not a kind: the number of kinds
 )
 
-// Kinds lists every kind, for tables and for the tests that walk them.
+// Kinds lists every kind, for tests that check each of them.
 func Kinds() []Kind {
 	all := make([]Kind, afterLast)
 	for i := range all {
@@ -46,7 +46,7 @@ func Kinds() []Kind {
 	return all
 }
 
-// String returns the kind's name in snake case, as logs and metrics spell it.
+// String returns the kind's name in snake case, as it is in logs and metrics.
 func (k Kind) String() string {
 	names := [afterLast]string{
 		Internal: "internal", Invalid: "invalid", Unauthenticated: "unauthenticated", Forbidden: "forbidden",
@@ -60,7 +60,7 @@ func (k Kind) String() string {
 	return names[k]
 }
 
-// Retryable says whether the same request may succeed later although its sender changes nothing.
+// Retryable reports whether the same request may succeed later without a change.
 func (k Kind) Retryable() bool {
 	return k == Exhausted || k == Unavailable || k == Internal
 }
@@ -71,21 +71,21 @@ type Violation struct {
 	Detail  string `json:"detail"`  // what is wrong, for the client
 }
 
-// Error is a failure with a kind. Code and Detail are written for the client;
-// Err is the cause and is for the log alone.
+// Error is a failure with a kind. Code and Detail are shown to clients; Err is the cause and is only
+// logged.
 type Error struct {
 	Kind       Kind
 	Code       string         // stable, kebab-case
 	Detail     string         // a sentence for the client
-	RetryAfter time.Duration  // how long to wait before the next try; 0 where unknown
-	Violations []Violation    // for Invalid: every rule that is broken
+	RetryAfter time.Duration  // the delay before the next try; 0 if unknown
+	Violations []Violation    // of Invalid: every rule that is broken
 	Extra      map[string]any // further members of the problem document
-	Told       bool           // the log knows: what stops many at once is told once, by whoever noticed
-	Lasting    bool           // waiting does not end it: an operator has to correct something first
+	Logged     bool           // the cause is logged already: whoever settles the message logs it at level debug
+	Permanent  bool           // no retry succeeds until an operator has changed something
 	Err        error
 }
 
-// Error returns what happened for the log: the code, the detail and the cause.
+// Error returns the code, the detail and the cause, for the log.
 func (e *Error) Error() string {
 	text := e.Code
 	if e.Detail != "" {
@@ -100,46 +100,45 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// New returns a failure that needs no cause.
+// New returns a failure without a cause.
 func New(kind Kind, code, detail string) *Error {
 	return &Error{Kind: kind, Code: code, Detail: detail}
 }
 
-// Wrap returns a failure with its cause. The detail is for the client, the
-// cause is not.
+// Wrap returns a failure with a cause. Clients see the detail and not the cause.
 func Wrap(kind Kind, code, detail string, cause error) *Error {
 	return &Error{Kind: kind, Code: code, Detail: detail, Err: cause}
 }
 
-// Away reports a dependency that could not be reached or did not answer, named
-// for the client ("database", "storage", "message bus").
-func Away(dependency string, cause error) *Error {
+// Unreachable returns the failure that a dependency could not be reached or did not respond. Clients
+// see its name: "database", "storage", "message bus".
+func Unreachable(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second,
 		Detail: "The " + dependency + " cannot be reached right now. Please try again.", Err: cause,
 	}
 }
 
-// Refused reports a dependency that answers and refuses the service, until an
-// operator has corrected a setting, a permission or the dependency itself.
-func Refused(dependency string, cause error) *Error {
+// Misconfigured returns the failure that a dependency rejects the service until an operator has
+// corrected a setting, a permission or the dependency itself.
+func Misconfigured(dependency string, cause error) *Error {
 	return &Error{
-		Kind: Unavailable, Code: "unavailable", RetryAfter: 10 * time.Second, Lasting: true,
+		Kind: Unavailable, Code: "unavailable", RetryAfter: 10 * time.Second, Permanent: true,
 		Detail: "The " + dependency + " refuses the service. Its settings have to be corrected.", Err: cause,
 	}
 }
 
-// Full reports a dependency that has no room right now; "bus" gives the code
+// AtCapacity returns the failure that a dependency is full. Its name is part of the code: "bus" makes
 // bus-full.
-func Full(dependency string, cause error) *Error {
+func AtCapacity(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Exhausted, Code: dependency + "-full", RetryAfter: 5 * time.Second,
 		Detail: "The service is full right now. Please try again.", Err: cause,
 	}
 }
 
-// As returns the failure inside err, or an Internal one that wraps it. A nil
-// error gives nil.
+// As returns the failure that err wraps; if it wraps none, an Internal one that wraps err. It returns
+// nil for nil.
 func As(err error) *Error {
 	if err == nil {
 		return nil
@@ -150,14 +149,14 @@ func As(err error) *Error {
 	return &Error{Kind: Internal, Code: "internal", Detail: "Something went wrong on our side.", Err: err}
 }
 
-// KindOf returns the kind of err; Internal where it carries none.
+// KindOf returns the kind of err; Internal if it has none.
 func KindOf(err error) Kind { return As(err).Kind }
 
 // Is reports whether err is of the given kind.
 func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }
 
-// Stopped reports whether err is nothing but the end of ctx: a shutdown or a
-// client that left, which is no failure.
+// Stopped reports whether err only says that ctx has ended: by a shutdown, or since the client left.
+// That is no failure.
 func Stopped(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
 }

@@ -22,7 +22,7 @@ func TestABareErrorIsInternalAndHidesItsCause(t *testing.T) {
 
 func TestAKindSurvivesWrapping(t *testing.T) {
 	t.Parallel()
-	err := fmt.Errorf("store job 7: %w", fault.Away("storage", errors.New("refused")))
+	err := fmt.Errorf("store job 7: %w", fault.Unreachable("storage", errors.New("refused")))
 	if !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("kind %v", fault.KindOf(err))
 	}

@@ -1,8 +1,8 @@
 // Package health answers the liveness and readiness probes of a process.
 //
-// Liveness means only that the process answers: a restart does not bring an absent dependency
-// back. Readiness asks every dependency, turns false as soon as the process is told to stop, and
-// names what is unavailable.
+// Liveness means only that the process responds: a restart does not make a dependency available.
+// Readiness checks every dependency, and reports which are unavailable. It turns false as soon as the
+// process is asked to stop.
 package health
 
 import (
@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// Check asks one dependency for an answer.
+// Check checks whether one dependency responds.
 type Check func(context.Context) error
 
-// The bounds of one round of checks. A result is reused for as long as memory,
-// so that probes cannot load the dependencies.
+// The limits of one round of checks. Results are reused for the duration memory, so that many probes
+// put no load on the dependencies.
 const (
 	timeout = 2 * time.Second
 	memory  = 500 * time.Millisecond
 )
 
-// Health knows a process's dependencies.
+// Health is the health of a process.
 type Health struct {
 	checks  map[string]Check
 	started atomic.Bool
@@ -33,27 +33,27 @@ type Health struct {
 	mu      sync.Mutex
 	last    map[string]string
 	at      time.Time
-	pending map[string]chan error // checks that were begun and have not been heard of
+	pending map[string]chan error // checks that have begun and not ended
 }
 
-// New makes the health of a process that is starting. The checks are by the
-// dependency's name.
+// New makes the health of a process that is starting, with the checks of its dependencies by their
+// names.
 func New(checks map[string]Check) *Health {
 	return &Health{checks: checks, pending: map[string]chan error{}}
 }
 
-// Started says that the setup is done. Until then the process is not ready.
+// Started is called when the setup is done. Until then the process is not ready.
 func (h *Health) Started() { h.started.Store(true) }
 
-// Watch turns readiness off when ctx ends; it is a part of the process.
+// Watch turns readiness off when ctx ends. It is a component of the process.
 func (h *Health) Watch(ctx context.Context) error {
 	<-ctx.Done()
 	h.stopped.Store(true)
 	return nil
 }
 
-// Ready reports whether the process can work, and of each dependency "ok" or
-// "unavailable". Causes are not shown: the route is public.
+// Ready reports whether the process is ready, and for each dependency "ok" or "unavailable". It does not
+// report causes: the route is public.
 func (h *Health) Ready(ctx context.Context) (bool, map[string]string) {
 	found := h.look(ctx)
 	ready := h.started.Load() && !h.stopped.Load()
@@ -69,7 +69,7 @@ func (h *Health) look(ctx context.Context) map[string]string {
 	if h.last != nil && time.Since(h.at) < memory {
 		return h.last
 	}
-	// A probe that leaves must not make the answer of the next one.
+	// A probe that is canceled must not decide the response to the next one.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	begun := make(map[string]chan error, len(h.checks))
@@ -94,8 +94,8 @@ func (h *Health) look(ctx context.Context) map[string]string {
 	return found
 }
 
-// await returns what a check found, and whether it has. A check that answered in
-// time counts, though another one took all the time there was.
+// await returns the result of a check, and whether there is one. The result of a check that finished in
+// time counts even if another check has used up the time of the round.
 func await(ctx context.Context, answer <-chan error) (err error, answered bool) {
 	select {
 	case err := <-answer:
@@ -110,8 +110,8 @@ func await(ctx context.Context, answer <-chan error) (err error, answered bool) 
 	}
 }
 
-// begin starts a check. A check ends with its context, or should: nobody waits
-// for one that does not, and none is started beside it, which then returns nil.
+// begin starts a check. A check should end with its context. Nobody waits for one that does not, and
+// until it has ended begin returns nil and starts no other.
 func (h *Health) begin(ctx context.Context, name string) chan error {
 	if earlier := h.pending[name]; earlier != nil && len(earlier) == 0 {
 		return nil
@@ -138,8 +138,8 @@ func (h *Health) ServeReady(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"status": "ok", "checks": found})
 }
 
-// ServeHealth answers GET /health, which existing monitors read: 200 while the
-// process lives, with the word that they look for.
+// ServeHealth answers GET /health, for monitors that exist already: 200 while the process responds, with
+// the word that these monitors expect.
 func (h *Health) ServeHealth(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"status": "healthy"})
 }

@@ -24,20 +24,20 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// RequestIDHeader names a request. A client's own is kept where it is short and
+// RequestIDHeader is the header with the id of a request. The id of a client is kept if it is short and
 // plain, so that it can follow its request through all services.
 const RequestIDHeader = "X-Request-Id"
 
 // Server serves one handler.
 type Server struct {
-	Addr      string // host:port; port 0 is a free one
+	Addr      string // host:port; port 0 means any free port
 	Handler   http.Handler
-	Grace     time.Duration // how long open requests may go on after a stop
+	Grace     time.Duration // how long open requests may continue after a stop
 	Listening func(net.Addr)
 	Log       zerolog.Logger
 }
 
-// Run listens and serves until ctx ends, then lets open requests finish.
+// Run listens and serves until ctx ends, then waits until the open requests have finished.
 func (s *Server) Run(ctx context.Context) error {
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", s.Addr)
@@ -71,14 +71,14 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// Info is what GET / tells of a service.
+// Info is the response to GET /.
 type Info struct {
 	Name    string            `json:"name"`
 	Version string            `json:"version"`
 	Links   map[string]string `json:"links"`
 }
 
-// Mux routes requests. Every path answers with and without a trailing slash.
+// Mux routes requests. Every route has a variant with a trailing slash.
 type Mux struct {
 	mux     *http.ServeMux
 	log     zerolog.Logger
@@ -102,13 +102,13 @@ func NewMux(info Info, h *health.Health, m *metrics.Registry, log zerolog.Logger
 	return x
 }
 
-// NoRoute is the failure of a request that no route takes.
+// NoRoute returns the failure of a request that matches no route.
 func NoRoute() error {
 	return fault.New(fault.NotFound, "route-not-found", "There is nothing at this path for this method.")
 }
 
-// Handle routes a pattern of http.ServeMux, without a trailing slash, to f.
-// What f returns becomes a problem document.
+// Handle registers f for a pattern of http.ServeMux without a trailing slash. An error of f becomes a
+// problem document.
 func (x *Mux) Handle(pattern string, f func(http.ResponseWriter, *http.Request) error) {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		if err := f(w, r); err != nil {
@@ -122,8 +122,7 @@ func (x *Mux) Handle(pattern string, f func(http.ResponseWriter, *http.Request) 
 	x.mux.HandleFunc(pattern+"/{$}", handler)
 }
 
-// quiet are the routes whose success is not worth a line at info: probes ask
-// them all day.
+// quiet reports whether the requests of a route are logged at debug only: probes request it all day.
 func quiet(route string) bool {
 	switch route {
 	case "GET /livez", "GET /readyz", "GET /health", "GET /metrics":
@@ -163,7 +162,7 @@ func (x *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.mux.ServeHTTP(seen, r)
 }
 
-// RequestID keeps a client's id where it is plain, else makes one.
+// RequestID returns the id that a client sent if it is short and plain, otherwise a new one.
 func RequestID(given string) string {
 	plain := given != "" && len(given) <= 64 && strings.IndexFunc(given, func(c rune) bool {
 		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' && c != '.'
@@ -174,7 +173,7 @@ func RequestID(given string) string {
 	return uuid.NewString()
 }
 
-// Fail answers with err as a problem document and logs its cause: once, here.
+// Fail responds with err as a problem document, and logs err with its cause. Nothing else logs it.
 func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	if fault.Stopped(r.Context(), err) { // the client left
 		return
@@ -186,8 +185,8 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	d.Write(w)
 }
 
-// Report logs the failure of a request: an error of ours for a person to see, a
-// dependency as a warning, a client's own mistake only when debugging.
+// Report logs the failure of a request: an internal error at level error, a dependency that is
+// unavailable at warn, and a mistake of the client at debug.
 func Report(log *zerolog.Logger, err error) {
 	level := zerolog.DebugLevel
 	switch fault.KindOf(err) {
@@ -199,7 +198,7 @@ func Report(log *zerolog.Logger, err error) {
 	log.WithLevel(level).Err(err).Str(logging.Kind, fault.KindOf(err).String()).Msg("request failed")
 }
 
-// recorder remembers what was answered.
+// recorder records the status and the size of a response.
 type recorder struct {
 	http.ResponseWriter
 	status  int

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// JSON answers with v.
+// JSON responds with v as JSON.
 func JSON(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -18,11 +18,11 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that left does not need it
+	_, _ = w.Write(body) // fails if the client has left
 	return nil
 }
 
-// Body reads a request's body of at most limit bytes.
+// Body reads the body of a request. It fails with fault.TooLarge if the body exceeds limit bytes.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit && r.Header.Get("Expect") != "" { // who asks first is told before it sends
 		return nil, fault.ExceedsLimit("body", limit, nil)

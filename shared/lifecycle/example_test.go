@@ -8,17 +8,17 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
-// When one part fails, the others are stopped and waited for.
+// When one component fails, the others are stopped, and Run waits for them.
 func ExampleRun() {
 	consumer := func(ctx context.Context) error {
 		<-ctx.Done()
-		fmt.Println("work in hand is finished")
+		fmt.Println("consumer finished its work")
 		return nil
 	}
 	server := func(context.Context) error { return errors.New("listen: address in use") }
 
 	fmt.Println(lifecycle.Run(context.Background(), consumer, server))
 	// Output:
-	// work in hand is finished
+	// consumer finished its work
 	// listen: address in use
 }

@@ -1,5 +1,5 @@
-// Package lifecycle runs the parts of a process. They start together. When one fails or a signal
-// arrives, all are stopped and waited for.
+// Package lifecycle runs the components of a process. They start together. When one fails or a
+// signal arrives, all are stopped, and Run waits until they have returned.
 package lifecycle
 
 import (
@@ -24,12 +24,12 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Process is what a service gets from the process that it runs in.
+// Process is what a service needs from the process in which it runs.
 type Process struct {
-	Lookup config.Lookup // finds settings
-	Stderr io.Writer     // takes the log
+	Lookup config.Lookup // looks up settings
+	Stderr io.Writer     // receives the log
 
-	// Listening, where set, is told the address that the service listens on.
+	// Listening, if set, is called with the address on which the service listens.
 	Listening func(net.Addr)
 }
 
@@ -42,15 +42,16 @@ func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerol
 	return logging.New(*logs, service, buildinfo.Version(), p.Stderr)
 }
 
-// Main runs a service until it ends or a SIGINT or SIGTERM asks it to, and
-// returns the exit code. A second signal ends the process at once. With the
-// argument healthcheck it asks the service that runs beside it whether it is
-// ready instead: an image without a shell has nothing else to ask with. cfg is a
-// pointer to the service's settings, of which the default of HTTP_ADDR is read.
+// Main runs a service until it returns or the process receives SIGINT or SIGTERM, and returns the
+// exit code. A second signal ends the process at once.
+//
+// With the argument healthcheck it requests the readiness of the service that runs in the same
+// container instead, since the image has no shell and no curl. cfg is a pointer to the settings of
+// the service; the default of HTTP_ADDR is read from it.
 func Main(run func(context.Context, Process) error, cfg any) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // the next signal meets the default again
+	context.AfterFunc(ctx, stop) // the next signal has its default effect
 	if len(os.Args) == 2 && os.Args[1] == "healthcheck" {
 		run = func(ctx context.Context, p Process) error { return healthcheck(ctx, p.Lookup, cfg) }
 	}
@@ -61,7 +62,7 @@ func Main(run func(context.Context, Process) error, cfg any) int {
 	return 0
 }
 
-// healthcheck asks for /readyz at the port of HTTP_ADDR.
+// healthcheck requests /readyz at the port of HTTP_ADDR.
 func healthcheck(ctx context.Context, lookup config.Lookup, cfg any) error {
 	addr, err := listenAddress(lookup, cfg)
 	if err != nil {
@@ -75,20 +76,20 @@ func healthcheck(ctx context.Context, lookup config.Lookup, cfg any) error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", port)+"/readyz", nil)
 	if err != nil {
-		return fmt.Errorf("ask for readiness: %w", err)
+		return fmt.Errorf("request readiness: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask for readiness: %w", err)
+		return fmt.Errorf("request readiness: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask for readiness: status %d", resp.StatusCode)
+		return fmt.Errorf("request readiness: status %d", resp.StatusCode)
 	}
 	return nil
 }
 
-// listenAddress is HTTP_ADDR, or its default in a service's settings.
+// listenAddress returns HTTP_ADDR, or its default in the settings of a service.
 func listenAddress(lookup config.Lookup, cfg any) (string, error) {
 	const name = "HTTP_ADDR"
 	if addr, _ := lookup(name); addr != "" {
@@ -106,16 +107,16 @@ func listenAddress(lookup config.Lookup, cfg any) (string, error) {
 	return "", nil
 }
 
-// Part is something that works until its context ends and returns when its work
-// in hand is done.
-type Part func(ctx context.Context) error
+// Component runs until its context ends, and returns when it has finished the work that it had
+// begun.
+type Component func(ctx context.Context) error
 
-// Run runs the parts until ctx ends or one fails, then waits for all. The end of
-// ctx is no failure.
-func Run(ctx context.Context, parts ...Part) error {
+// Run runs the components until ctx ends or one fails, then waits for all. The end of ctx is no
+// failure.
+func Run(ctx context.Context, components ...Component) error {
 	group, groupCtx := errgroup.WithContext(ctx)
-	for _, part := range parts {
-		group.Go(func() error { return part(groupCtx) })
+	for _, c := range components {
+		group.Go(func() error { return c(groupCtx) })
 	}
 	if err := group.Wait(); err != nil && !fault.Stopped(ctx, err) {
 		return err
@@ -123,43 +124,41 @@ func Run(ctx context.Context, parts ...Part) error {
 	return nil
 }
 
-// While makes a part of two, of which the second works for as long as the first:
-// it is not stopped before the first has returned. A first that still serves
-// after a stop needs what the second brings.
-func While(first, second Part) Part {
+// While makes one component of two. The second is stopped only when the first has returned: the
+// first can use the second while it shuts down.
+func While(first, second Component) Component {
 	return func(ctx context.Context) error {
 		ctx, stop := context.WithCancel(ctx)
 		defer stop()
-		working, finish := context.WithCancel(context.WithoutCancel(ctx))
-		defer finish()
+		secondCtx, stopSecond := context.WithCancel(context.WithoutCancel(ctx))
+		defer stopSecond()
 		ended := make(chan error, 1)
 		go func() {
 			defer stop()
-			ended <- second(working)
+			ended <- second(secondCtx)
 		}()
 		err := first(ctx)
-		finish()
+		stopSecond()
 		return errors.Join(err, <-ended)
 	}
 }
 
-// setupPause is the longest wait between two tries of a setup.
+// setupPause is the longest delay between two tries of a setup.
 const setupPause = 5 * time.Second
 
-// After makes a part that first does setup, again and again while a dependency
-// is away, and then runs the parts. Any other failure of setup ends it, and so does a
-// dependency that refuses the service for good.
-func After(log zerolog.Logger, setup func(context.Context) error, parts ...Part) Part {
+// AfterSetup makes a component that calls setup and then runs the components. It repeats setup while
+// a dependency is unavailable. Any other failure of setup ends it, and so does a permanent one.
+func AfterSetup(log zerolog.Logger, setup func(context.Context) error, components ...Component) Component {
 	return func(ctx context.Context) error {
 		for pause := 100 * time.Millisecond; ; pause = min(2*pause, setupPause) {
 			err := setup(ctx)
 			if err == nil {
-				return Run(ctx, parts...)
+				return Run(ctx, components...)
 			}
 			if fault.Stopped(ctx, err) {
 				return nil
 			}
-			if fault.As(err).Lasting || !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Exhausted) {
+			if fault.As(err).Permanent || !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Exhausted) {
 				return fmt.Errorf("set up: %w", err)
 			}
 			log.Warn().Err(err).Msg("waiting for a dependency")
@@ -170,6 +169,5 @@ func After(log zerolog.Logger, setup func(context.Context) error, parts ...Part)
 	}
 }
 
-// Closing closes c and joins its error to *err; for defer, in reverse order of
-// opening.
+// Closing closes c and joins its error to *err. It is called by defer.
 func Closing(err *error, c io.Closer) { *err = errors.Join(*err, c.Close()) }

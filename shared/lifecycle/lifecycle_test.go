@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/logging"
 )
 
-func TestAFailingPartStopsTheOthersAndIsReported(t *testing.T) {
+func TestAFailingComponentStopsTheOthersAndIsReported(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	finished := false
@@ -28,7 +28,7 @@ func TestAFailingPartStopsTheOthersAndIsReported(t *testing.T) {
 	}
 }
 
-func TestWhatServesTheFirstOutlastsItsStop(t *testing.T) {
+func TestTheSecondComponentIsStoppedAfterTheFirst(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	ask, answer := make(chan int), make(chan int)
@@ -50,7 +50,7 @@ func TestWhatServesTheFirstOutlastsItsStop(t *testing.T) {
 	}
 }
 
-func TestAServingPartThatFailsStopsTheFirst(t *testing.T) {
+func TestASecondComponentThatFailsStopsTheFirst(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	err := lifecycle.While(
@@ -75,13 +75,13 @@ func TestSetupWaitsForADependencyAndThenRuns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tries, ran := 0, false
-		part := lifecycle.After(zerolog.Nop(), func(context.Context) error {
+		component := lifecycle.AfterSetup(zerolog.Nop(), func(context.Context) error {
 			if tries++; tries < 12 {
-				return fault.Away("database", errors.New("refused"))
+				return fault.Unreachable("database", errors.New("refused"))
 			}
 			return nil
 		}, func(context.Context) error { ran = true; return nil })
-		if err := part(t.Context()); err != nil || !ran || tries != 12 {
+		if err := component(t.Context()); err != nil || !ran || tries != 12 {
 			t.Fatalf("%v, ran %v after %d tries", err, ran, tries)
 		}
 	})
@@ -90,9 +90,9 @@ func TestSetupWaitsForADependencyAndThenRuns(t *testing.T) {
 func TestSetupThatCannotSucceedEnds(t *testing.T) {
 	t.Parallel()
 	old := errors.New("the server is too old")
-	for _, setup := range []error{old, fault.Refused("database", old)} {
-		part := lifecycle.After(zerolog.Nop(), func(context.Context) error { return setup })
-		if err := part(t.Context()); !errors.Is(err, old) {
+	for _, setup := range []error{old, fault.Misconfigured("database", old)} {
+		component := lifecycle.AfterSetup(zerolog.Nop(), func(context.Context) error { return setup })
+		if err := component(t.Context()); !errors.Is(err, old) {
 			t.Error(err)
 		}
 	}
@@ -101,11 +101,11 @@ func TestSetupThatCannotSucceedEnds(t *testing.T) {
 func TestAStopDuringSetupIsNoFailure(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	part := lifecycle.After(zerolog.Nop(), func(context.Context) error {
+	component := lifecycle.AfterSetup(zerolog.Nop(), func(context.Context) error {
 		cancel()
-		return fault.Away("database", errors.New("refused"))
+		return fault.Unreachable("database", errors.New("refused"))
 	})
-	if err := part(ctx); err != nil {
+	if err := component(ctx); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The fields. A value that has a name here is never logged under another.
+// The names of the fields. A value that has a name here is never logged under another name.
 const (
 	Service   = "service"
 	Version   = "version"
@@ -39,7 +39,7 @@ const (
 	Address   = "address"
 )
 
-// Config is how a service logs.
+// Config configures the log of a service.
 type Config struct {
 	Level  string `env:"LOG_LEVEL" envDefault:"info"`
 	Format string `env:"LOG_FORMAT" envDefault:"auto"`
@@ -64,8 +64,8 @@ func (c *Config) level() (zerolog.Level, error) {
 	return level, nil
 }
 
-// New returns the root logger: JSON lines to w, or a console form where the
-// format asks for it ("console") or is "auto" and w is a terminal.
+// New returns the root logger. It writes JSON lines to w, or lines for people if the format is "console",
+// or if it is "auto" and w is a terminal.
 func New(cfg Config, service, version string, w io.Writer) (zerolog.Logger, error) {
 	if err := cfg.Check(); err != nil {
 		return zerolog.Nop(), err
@@ -81,11 +81,10 @@ func New(cfg Config, service, version string, w io.Writer) (zerolog.Logger, erro
 		Str(Service, service).Str(Version, version).Logger().Hook(stamp{}), nil
 }
 
-// timeFormat is RFC 3339 in UTC with milliseconds: what happens to a job takes
-// no longer.
+// timeFormat is RFC 3339 in UTC with milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// stamp puts the time on every line. zerolog's own takes its form from a global.
+// stamp adds the time to every line. The hook of zerolog takes its format from a global variable.
 type stamp struct{}
 
 // Run implements zerolog.Hook.
@@ -93,7 +92,7 @@ func (stamp) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
 	e.Str(zerolog.TimestampFieldName, time.Now().UTC().Format(timeFormat))
 }
 
-// Millis gives a duration as the milliseconds that the field Took holds.
+// Millis returns a duration in milliseconds, as in the field Took.
 func Millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func isTerminal(w io.Writer) bool {

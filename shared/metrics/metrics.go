@@ -1,5 +1,5 @@
 // Package metrics registers the metrics of a process and serves them in the text format of
-// Prometheus. Those that every service has are made here.
+// Prometheus. It makes those that every service has.
 package metrics
 
 import (
@@ -12,14 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Registry holds a process's metrics.
+// Registry holds the metrics of a process.
 type Registry struct {
 	prom     *prometheus.Registry
 	Events   *Events
 	Requests *Requests
 }
 
-// New makes the registry of a process, with the Go runtime's own metrics.
+// New makes the registry of a process, with the metrics of the Go runtime.
 func New() *Registry {
 	r := &Registry{
 		prom: prometheus.NewRegistry(),
@@ -37,7 +37,7 @@ func New() *Registry {
 	return r
 }
 
-// Gauge registers a value that is read whenever the metrics are.
+// Gauge registers a gauge. read is called when the metrics are read.
 func (r *Registry) Gauge(name, help string, read func() float64) {
 	r.prom.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 }
@@ -54,21 +54,21 @@ func (r *Registry) Handler() http.Handler {
 	return promhttp.HandlerFor(r.prom, promhttp.HandlerOpts{})
 }
 
-// Events times the handling of events. A nil *Events counts nothing.
+// Events measures how long events are handled. A nil *Events measures nothing.
 type Events struct{ took *prometheus.HistogramVec }
 
-// Observe counts one event.
+// Observe records the handling of one event.
 func (e *Events) Observe(consumer, outcome string, took time.Duration) {
 	if e != nil {
 		e.took.WithLabelValues(consumer, outcome).Observe(took.Seconds())
 	}
 }
 
-// Requests times HTTP requests by their route, never by their path: what a
-// client sends must not make new series.
+// Requests measures HTTP requests by their route. It does not use the path: clients could create any
+// number of time series.
 type Requests struct{ took *prometheus.HistogramVec }
 
-// Observe counts one request.
+// Observe records one request.
 func (r *Requests) Observe(route, method string, status int, took time.Duration) {
 	r.took.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
 }

@@ -20,18 +20,17 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Config is how a service reaches S3. Without an endpoint it is AWS's own of
-// the region.
+// Config is how a service connects to S3. Without an endpoint it uses the one of AWS in the region.
 type Config struct {
-	AccessKey      string        `env:"AWS_ACCESS_KEY_ID,required"`
-	SecretKey      config.Secret `env:"AWS_SECRET_ACCESS_KEY,required"`
-	Region         string        `env:"AWS_REGION" envDefault:"us-east-1"`
-	Bucket         string        `env:"S3_BUCKET_NAME,required"`
-	References     string        `env:"REFERENCE_BUCKET_NAME"` // of bare keys; empty is Bucket
-	ReferencesWere string        `env:"AWS_S3_BUCKET_NAME"`    // the older name of the same setting
-	Endpoint       string        `env:"S3_ENDPOINT"`
-	PublicEndpoint string        `env:"S3_PUBLIC_ENDPOINT"`
-	Stall          time.Duration `env:"S3_STALL_TIMEOUT" envDefault:"30s"`
+	AccessKey        string        `env:"AWS_ACCESS_KEY_ID,required"`
+	SecretKey        config.Secret `env:"AWS_SECRET_ACCESS_KEY,required"`
+	Region           string        `env:"AWS_REGION" envDefault:"us-east-1"`
+	Bucket           string        `env:"S3_BUCKET_NAME,required"`
+	References       string        `env:"REFERENCE_BUCKET_NAME"` // the bucket of references that are bare keys; Bucket if empty
+	LegacyReferences string        `env:"AWS_S3_BUCKET_NAME"`    // the old name of REFERENCE_BUCKET_NAME
+	Endpoint         string        `env:"S3_ENDPOINT"`
+	PublicEndpoint   string        `env:"S3_PUBLIC_ENDPOINT"`
+	Stall            time.Duration `env:"S3_STALL_TIMEOUT" envDefault:"30s"`
 }
 
 // Check implements config.Checker.
@@ -42,11 +41,11 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// Open prepares a client for this process. It does not dial.
+// Open makes a client for the requests of this process. It does not dial.
 func Open(cfg Config) (*minio.Client, error) { return open(cfg, cfg.Endpoint) }
 
-// OpenPublic prepares a client whose presigned URLs name the public endpoint,
-// where there is one. Presigning dials nobody.
+// OpenPublic makes a client whose presigned URLs have the public endpoint, if one is configured.
+// Presigning does not dial.
 func OpenPublic(cfg Config) (*minio.Client, error) {
 	if cfg.PublicEndpoint == "" {
 		return Open(cfg)
@@ -64,8 +63,8 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 	}
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
-		Secure: u.Scheme == "https", Region: cfg.Region, // known, so that no request asks for it
-		Transport: transport(cfg.Stall), MaxRetries: 1, // the bus retries
+		Secure: u.Scheme == "https", Region: cfg.Region, // set, so that the client does not request it
+		Transport: transport(cfg.Stall), MaxRetries: 1, // a consumer redelivers the event instead
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open S3: %w", err)
@@ -73,9 +72,8 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 	return client, nil
 }
 
-// transport is net/http's with limits of ours: no step of a request may stand
-// still for longer than stall, and enough idle connections stay for the copies
-// that run at once.
+// transport is a transport of net/http whose requests fail if they make no progress for the duration
+// stall. It keeps enough idle connections for the uploads that run at once.
 func transport(stall time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
@@ -85,17 +83,17 @@ func transport(stall time.Duration) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return moving{Conn: conn, stall: stall}, nil
+			return stallConn{Conn: conn, stall: stall}, nil
 		},
 		MaxIdleConnsPerHost: 64,
-		IdleConnTimeout:     stall / 2, // on an idle one nothing moves
+		IdleConnTimeout:     stall / 2, // less than stall: an idle connection makes no progress
 		TLSHandshakeTimeout: 10 * time.Second,
 		DisableCompression:  true, // the bytes must arrive as they are stored
 	}
 }
 
-// EnsureBucket makes the bucket where it does not exist. Copies may do so at once:
-// one that another overtakes succeeds too, or is told to try again.
+// EnsureBucket makes the bucket if it does not exist. Several replicas may call it at once: each
+// succeeds, or gets an error of a retryable kind.
 func EnsureBucket(ctx context.Context, client *minio.Client, bucket, region string) error {
 	exists, err := client.BucketExists(ctx, bucket)
 	if err != nil {
@@ -108,7 +106,7 @@ func EnsureBucket(ctx context.Context, client *minio.Client, bucket, region stri
 	if code := minio.ToErrorResponse(err).Code; code == minio.BucketAlreadyOwnedByYou || code == minio.BucketAlreadyExists {
 		return nil
 	}
-	if err != nil { // servers tell in many ways that another was quicker
+	if err != nil { // S3 servers report a concurrent creation in different ways
 		if exists, lookErr := client.BucketExists(ctx, bucket); lookErr == nil && exists {
 			return nil
 		}
@@ -116,7 +114,7 @@ func EnsureBucket(ctx context.Context, client *minio.Client, bucket, region stri
 	return Translate("make bucket "+bucket, err)
 }
 
-// Ping asks S3 for an answer, for readiness.
+// Ping returns a readiness check: it requests whether the bucket exists.
 func Ping(client *minio.Client, bucket string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		exists, err := client.BucketExists(ctx, bucket)
@@ -127,9 +125,8 @@ func Ping(client *minio.Client, bucket string) func(context.Context) error {
 	}
 }
 
-// Translate gives an error of S3 its kind, with what was tried. What S3 refuses
-// for good (a 4xx other than those below) stays internal: it is a setting or a
-// defect of ours, and no client's mistake.
+// Translate gives an error of S3 its kind, and adds what was tried. A 4xx other than those below
+// stays internal: its cause is a setting or a defect of Sori, not the client's input.
 func Translate(tried string, err error) error {
 	if err == nil {
 		return nil
@@ -140,8 +137,8 @@ func Translate(tried string, err error) error {
 		return fault.Wrap(fault.NotFound, "object-not-found", "There is no such object.", wrapped)
 	case answer.StatusCode == 0, answer.StatusCode >= 500, answer.StatusCode == http.StatusTooManyRequests,
 		answer.StatusCode == http.StatusConflict, answer.StatusCode == http.StatusForbidden, answer.Code == minio.NoSuchBucket:
-		// No answer at all, or one that time or an operator can change.
-		return fault.Away("storage", wrapped)
+		// No response, or one that time or an operator can change.
+		return fault.Unreachable("storage", wrapped)
 	default:
 		return wrapped
 	}

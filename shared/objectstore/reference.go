@@ -25,7 +25,7 @@ func (cfg Config) Parse(ref string) (Reference, bool) {
 	}
 	if !strings.Contains(ref, "://") {
 		key := strings.TrimPrefix(ref, "/")
-		return Reference{cmp.Or(cfg.References, cfg.ReferencesWere, cfg.Bucket), key}, key != ""
+		return Reference{cmp.Or(cfg.References, cfg.LegacyReferences, cfg.Bucket), key}, key != ""
 	}
 	u, err := url.Parse(ref)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" {

@@ -33,7 +33,7 @@ func TestEveryFormOfAReferenceNamesTheSameObject(t *testing.T) {
 		"s3://home/ref/소리 1.TextGrid": {"", ""}, "s3://refs/ref/소리 1.TextGrid": {"refs", ""},
 		"s3://old/ref/소리 1.TextGrid": {"", "old"}, "s3://new/ref/소리 1.TextGrid": {"new", "old"},
 	} {
-		cfg.References, cfg.ReferencesWere = buckets[0], buckets[1]
+		cfg.References, cfg.LegacyReferences = buckets[0], buckets[1]
 		if got, ok := cfg.Parse("ref/소리 1.TextGrid"); !ok || got.S3() != want {
 			t.Errorf("a bare key with %v: %v %v, want %s", buckets, got.S3(), ok, want)
 		}

@@ -10,12 +10,11 @@ import (
 	"github.com/lib/pq"
 )
 
-// connector makes connections that end with their callers' deadlines.
+// connector makes connections that keep the deadlines of their callers.
 //
-// The driver meets the end of a context by asking the server to cancel, and then
-// waits for the server to say so, for ever. A server that stands still, or that
-// the network has cut off, says nothing: every caller would hang as long as it
-// does, whatever the deadline. Here a deadline is the connection's too.
+// When a context ends, the driver sends the server a cancel request and then waits for the response
+// without a limit. If the server hangs, or the network drops its packets, every caller would hang,
+// whatever its deadline is. Therefore the deadline of a caller also becomes that of the connection.
 type connector struct{ *pq.Connector }
 
 func newConnector(dsn string) (connector, error) {
@@ -42,14 +41,14 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return &session{driverConn: inner, net: dialed}, nil
 }
 
-// dialedKey finds, in a context, where the dialer tells what it has dialed: the
-// driver does not show its network connection.
+// dialedKey is the key of a pointer in a context, through which the dialer returns the connection that
+// it has made: the driver does not expose it.
 type dialedKey struct{}
 
-// dialer implements pq.DialerContext, which is the one that the driver uses.
+// dialer implements pq.DialerContext, whose method the driver uses.
 type dialer struct{ *net.Dialer }
 
-// DialTimeout implements pq.Dialer, which knows no context.
+// DialTimeout implements pq.Dialer, whose methods have no context.
 func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -60,7 +59,7 @@ func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net
 func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	made, err := d.Dialer.DialContext(ctx, network, address)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the driver judges it
+		return nil, err //nolint:wrapcheck // the driver inspects it
 	}
 	if told, ok := ctx.Value(dialedKey{}).(*net.Conn); ok {
 		*told = made
@@ -69,14 +68,14 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	return greeting{Conn: made, until: until}, nil
 }
 
-// greeting is a connection whose server has to greet before the caller's deadline.
+// greeting is a connection whose server must complete the start-up before the caller's deadline.
 type greeting struct {
 	net.Conn
 	until time.Time
 }
 
-// SetDeadline implements net.Conn. The driver sets one for the server's greeting,
-// later than the caller may wait, and none afterwards.
+// SetDeadline implements net.Conn. For the start-up the driver sets a later deadline than the caller's,
+// and afterwards none.
 func (g greeting) SetDeadline(t time.Time) error {
 	if !t.IsZero() && !g.until.IsZero() && g.until.Before(t) {
 		t = g.until
@@ -84,7 +83,7 @@ func (g greeting) SetDeadline(t time.Time) error {
 	return g.Conn.SetDeadline(t) //nolint:wrapcheck // a connection's errors are its protocol
 }
 
-// driverConn is what the driver's connections can do for the pool.
+// driverConn has the methods of the driver's connections that the pool uses.
 type driverConn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -97,15 +96,14 @@ type driverConn interface {
 	driver.NamedValueChecker
 }
 
-// session is a connection that keeps to its callers' deadlines: rows, and the end
-// of a transaction, to that of the call that began them.
+// session is a connection that keeps the deadlines of its callers. For rows, and for the end of a
+// transaction, it is the deadline of the call that began them.
 type session struct {
 	driverConn
 	net net.Conn
 }
 
-// answersWithin is how long after a deadline a server that lives may take to say
-// that it has canceled.
+// answersWithin is how long after a deadline a server may take to respond to a cancel request.
 const answersWithin = time.Second
 
 // keepTo gives the connection the deadline of a call, and returns the context with
@@ -119,15 +117,15 @@ func (s *session) keepTo(ctx context.Context) context.Context {
 		_ = s.net.SetDeadline(time.Time{})
 		return ctx
 	}
-	_ = s.net.SetDeadline(until.Add(answersWithin)) // fails on a closed connection, as the call then will
+	_ = s.net.SetDeadline(until.Add(answersWithin)) // fails on a closed connection, as the call will
 	kept, release := context.WithDeadline(context.WithoutCancel(ctx), until)
-	context.AfterFunc(kept, release) // rows and transactions outlive the call that they are of
+	context.AfterFunc(kept, release) // rows and transactions outlive the call that began them
 	return kept
 }
 
 // BeginTx implements driver.ConnBeginTx.
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	return s.driverConn.BeginTx(s.keepTo(ctx), opts) //nolint:wrapcheck // the pool judges it, here and below
+	return s.driverConn.BeginTx(s.keepTo(ctx), opts) //nolint:wrapcheck // the pool inspects it, here and below
 }
 
 // PrepareContext implements driver.ConnPrepareContext.
@@ -150,14 +148,14 @@ func (s *session) Ping(ctx context.Context) error {
 	return s.driverConn.Ping(s.keepTo(ctx)) //nolint:wrapcheck // as above
 }
 
-// Close implements driver.Conn. The deadline of the last caller may be over.
+// Close implements driver.Conn. The deadline of the last caller may have passed.
 func (s *session) Close() error {
 	_ = s.net.SetDeadline(time.Now().Add(answersWithin))
 	return s.driverConn.Close() //nolint:wrapcheck // as above
 }
 
-// ResetSession implements driver.SessionResetter. The pool calls it before it
-// hands a connection out, so that no caller meets the deadline of an earlier one.
+// ResetSession implements driver.SessionResetter. The pool calls it before it reuses a connection, so
+// that no caller gets the deadline of an earlier one.
 func (s *session) ResetSession(ctx context.Context) error {
 	return s.driverConn.ResetSession(s.keepTo(ctx)) //nolint:wrapcheck // as above
 }

@@ -47,7 +47,7 @@ func TestADeadlineEndsWhatAServerThatStandsStillNeverAnswers(t *testing.T) {
 			if took := time.Since(began); took > hangs || !fault.Is(err, fault.Unavailable) {
 				t.Errorf("%s, connected before: %v: %v after %v", name, connected, err, took)
 			}
-			proxy.Mend()
+			proxy.Restore()
 			must(t, call(k.Context(), db))
 		}
 	}
@@ -69,7 +69,7 @@ func TestATransactionThatIsHeldAtItsEndDoesNotHang(t *testing.T) {
 	if took := time.Since(began); took > hangs || err == nil {
 		t.Errorf("%v after %v", err, took)
 	}
-	proxy.Mend()
+	proxy.Restore()
 	must(t, db.PingContext(k.Context()))
 }
 

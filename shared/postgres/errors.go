@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Translate gives a database error its kind, with what was tried.
+// Translate gives an error of the database its kind, and adds what was tried.
 func Translate(tried string, err error) error {
 	if err == nil {
 		return nil
@@ -30,21 +30,21 @@ func Translate(tried string, err error) error {
 	var netErr net.Error
 	if errors.As(err, &netErr) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
 		errors.Is(err, net.ErrClosed) || isEOF(err) || errors.Is(err, context.DeadlineExceeded) {
-		return fault.Away("database", wrapped)
+		return fault.Unreachable("database", wrapped)
 	}
 	return wrapped
 }
 
-// NotSetUp reports that the migrations have not reached what a query needs: requests
-// may come before the setup is done.
-func NotSetUp(tried string, cause error) error {
+// NotMigrated returns the failure of a query whose tables do not exist yet. Requests may arrive before
+// the migrations are applied.
+func NotMigrated(tried string, cause error) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second,
 		Detail: "The database is not set up yet. Please try again.", Err: fmt.Errorf("%s: %w", tried, cause),
 	}
 }
 
-// state is the SQLSTATE of an error; empty where it has none.
+// state returns the SQLSTATE of an error; empty if it has none.
 func state(err error) string {
 	if e, ok := errors.AsType[*pq.Error](err); ok {
 		return string(e.Code)
@@ -52,15 +52,14 @@ func state(err error) string {
 	return ""
 }
 
-// codePooler is protocol_violation. PostgreSQL hardly ever sends it. PgBouncer sends
-// it with whatever it has to say itself, and before 1.19 with what the server says of
-// a login, too.
+// codePooler is protocol_violation. PostgreSQL hardly ever sends it. PgBouncer sends it with all of its
+// own errors, and before version 1.19 also with the server's errors about a login.
 const codePooler = "08P01"
 
 // codePermission is insufficient_privilege.
 const codePermission = "42501"
 
-// ofState judges a SQLSTATE (PostgreSQL manual, appendix A) by its class.
+// ofState gives an error its kind by the class of its SQLSTATE (PostgreSQL manual, appendix A).
 func ofState(err *pq.Error, wrapped error) error {
 	code := string(err.Code)
 	switch code {
@@ -71,8 +70,8 @@ func ofState(err *pq.Error, wrapped error) error {
 	}
 	switch code[:min(2, len(code))] {
 	case "08", "25", "40", "53", "55", "57", "58": // connection, transaction, rollback, resources, locks, operator, system
-		return fault.Away("database", wrapped)
-	case "22", "23", "54": // a value, a constraint or a limit of the program refuses the data
+		return fault.Unreachable("database", wrapped)
+	case "22", "23", "54": // the data violate a type, a constraint or a limit
 		return fault.Wrap(fault.Invalid, "data-refused", "The data cannot be stored.", wrapped)
 	case "28":
 		return refused(adviceLogin, wrapped)
@@ -83,7 +82,7 @@ func ofState(err *pq.Error, wrapped error) error {
 	}
 }
 
-// What an operator has to look at.
+// Advice for operators.
 const (
 	adviceLogin     = "check the user and the password in DATABASE_URL and PGPASSWORD, and who may log in from where"
 	adviceName      = "check the names of the user and the database in DATABASE_URL"
@@ -92,15 +91,15 @@ const (
 	advicePoolMode  = "the pooler allows no transactions: set its pool_mode to transaction or session"
 )
 
-// refused is a refusal that lasts, with what to do about it.
+// refused returns the failure that the database rejects the service, with advice for operators.
 func refused(advice string, cause error) error {
-	return fault.Refused("database", fmt.Errorf("%w: %s", cause, advice))
+	return fault.Misconfigured("database", fmt.Errorf("%w: %s", cause, advice))
 }
 
-// poolerRefusals are parts of what PgBouncer says where waiting does not help, or
-// passes on from the server, and what to look at then. One code stands for all of it,
-// so that only the text, which is never translated, tells them from the rest: a server
-// that is away, starts, or has no connection left.
+// poolerRefusals are parts of the messages of PgBouncer for errors that no retry solves, with advice for
+// operators. Some of the messages are passed on from the server. All have the same SQLSTATE as the
+// errors of a server that is unavailable, is starting, or has no connection left, so that only the
+// text distinguishes them. PgBouncer does not translate its messages.
 func poolerRefusals() [][2]string {
 	return [][2]string{
 		{"unsupported startup parameter", adviceParameter},
@@ -133,14 +132,14 @@ func ofPooler(message string, wrapped error) error {
 	}
 }
 
-// ofConnect judges what a server answers to the start-up message: there, an error of a
-// name, a value or an option is one of DATABASE_URL.
+// ofConnect gives errors of the start-up message their kind: a name, a value or an option in it that is
+// wrong comes from DATABASE_URL.
 func ofConnect(err error) error {
 	if errors.Is(err, pq.ErrSSLNotSupported) {
 		return refused(adviceTLS, err)
 	}
 	switch code := state(err); {
-	case code == codePermission: // what is not permitted may be the connection itself
+	case code == codePermission: // the role may lack the permission to connect
 		return err
 	case code == "55P02", strings.HasPrefix(code, "22"), strings.HasPrefix(code, "42"):
 		return refused(adviceParameter, err)

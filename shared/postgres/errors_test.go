@@ -56,8 +56,8 @@ func TestEveryClassOfErrorsHasItsKind(t *testing.T) {
 		if !fault.Is(err, c.want) || !errors.Is(err, c.err) || !strings.Contains(err.Error(), "ask") {
 			t.Errorf("%s: %s %v", name, fault.KindOf(err), err)
 		}
-		if f := fault.As(err); f.Lasting != c.lasting || f.Lasting && strings.Contains(f.Detail, "cannot be reached") {
-			t.Errorf("%s: lasting %v, %v", name, f.Lasting, err)
+		if f := fault.As(err); f.Permanent != c.lasting || f.Permanent && strings.Contains(f.Detail, "cannot be reached") {
+			t.Errorf("%s: lasting %v, %v", name, f.Permanent, err)
 		}
 	}
 	if postgres.Translate("ask", nil) != nil {
@@ -99,8 +99,8 @@ func TestWhatAPoolerSaysIsJudgedByWhetherWaitingHelps(t *testing.T) {
 	} {
 		err := postgres.Translate("ask", &pq.Error{Severity: "FATAL", Code: "08P01", Message: message})
 		f := fault.As(err)
-		if f.Kind != fault.Unavailable || f.Lasting != (advice != "") || strings.Contains(f.Detail, "cannot be reached") {
-			t.Errorf("%s: lasting %v, %v", message, f.Lasting, err)
+		if f.Kind != fault.Unavailable || f.Permanent != (advice != "") || strings.Contains(f.Detail, "cannot be reached") {
+			t.Errorf("%s: lasting %v, %v", message, f.Permanent, err)
 		}
 		if !strings.Contains(err.Error(), message) || !strings.Contains(err.Error(), advice) {
 			t.Errorf("%s: %v does not advise %q", message, err, advice)
@@ -115,7 +115,7 @@ func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	for what, err := range map[string]error{
 		"ping": postgres.Ping(db)(k.Context()), "migrate": postgres.Migrate(k.Context(), db, "s", migrations(notes)),
 	} {
-		if !fault.Is(err, fault.Unavailable) || fault.As(err).Lasting || strings.Contains(fmt.Sprint(err), "hunter2") {
+		if !fault.Is(err, fault.Unavailable) || fault.As(err).Permanent || strings.Contains(fmt.Sprint(err), "hunter2") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -146,7 +146,7 @@ func TestWhatIsRefusedAtTheStartLastsAndSaysWhatToCorrect(t *testing.T) {
 			"ping": postgres.Ping(db)(k.Context()), "migrate": postgres.Migrate(k.Context(), db, "s", migrations(notes)),
 		} {
 			f := fault.As(err)
-			if f == nil || f.Kind != fault.Unavailable || !f.Lasting || strings.Contains(f.Detail, "cannot be reached") {
+			if f == nil || f.Kind != fault.Unavailable || !f.Permanent || strings.Contains(f.Detail, "cannot be reached") {
 				t.Errorf("%s, %s: %v", name, what, err)
 				continue
 			}

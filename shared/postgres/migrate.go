@@ -16,10 +16,10 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Migrate makes the schema where it does not exist and applies the migrations that
-// it has not seen, in the order of their numbers. Replicas that start together wait
-// for one another. The lock is a row with a lease, not of a session: behind a pooler
-// there is no session that could hold it. The pool needs two connections.
+// Migrate creates the schema if it does not exist, and applies the migrations that are not applied yet,
+// in the order of their numbers. Replicas that start together wait for one another. The lock is a row
+// with a lease and not a session lock: behind a pooler no session could hold it. The pool needs two
+// connections.
 func Migrate(ctx context.Context, db *sqlx.DB, schema string, migrations fs.FS) error {
 	if err := makeSchema(ctx, db, schema); err != nil {
 		return Translate("make schema "+schema, err)

@@ -8,11 +8,11 @@
 // A pooler may give every transaction another connection to the server (PgBouncer with
 // pool_mode=transaction). Therefore:
 //
-//  1. nothing of a session is relied on: no search_path, no session lock, no prepared statement
+//  1. the state of a session is not used: no search_path, no session lock, no prepared statement
 //     that lives longer than its transaction, no LISTEN;
 //  2. a query outside a transaction is sent with its values in one message (binary_parameters),
-//     since the connection that parsed it may not be the one that is asked to run it;
-//  3. the start-up message holds only parameters that poolers know.
+//     since the statement may be executed on another connection than the one that parsed it;
+//  3. the start-up message has only parameters that poolers accept.
 package postgres
 
 import (
@@ -29,16 +29,15 @@ import (
 	"sori.internal/shared/config"
 )
 
-// Config is how a service reaches its database. Password is used where URL has
-// none: in a URL some characters of a password must be percent-encoded, here none.
+// Config is how a service connects to its database. Password is used if URL has none: in a URL some
+// characters of a password must be percent-encoded, in Password none.
 type Config struct {
 	URL            config.Secret `env:"DATABASE_URL,required"`
 	Password       config.Secret `env:"PGPASSWORD"`
 	MaxConnections int           `env:"DATABASE_MAX_CONNECTIONS" envDefault:"16"`
 }
 
-// Open prepares a pool of connections for the service that owns schema. It does not
-// dial.
+// Open makes a pool of connections for the service that owns schema. It does not dial.
 func Open(cfg Config, schema string) (*sqlx.DB, error) {
 	dsn, err := dataSource(cfg, schema)
 	if err != nil {
@@ -46,7 +45,7 @@ func Open(cfg Config, schema string) (*sqlx.DB, error) {
 	}
 	connector, err := newConnector(dsn)
 	if err != nil {
-		return nil, errURL // the cause may quote the password
+		return nil, errURL // the cause may contain the password
 	}
 	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	db.SetMaxOpenConns(cfg.MaxConnections)
@@ -55,13 +54,12 @@ func Open(cfg Config, schema string) (*sqlx.DB, error) {
 	return db, nil
 }
 
-// errURL names the usual mistake. What the parser says is left out: it quotes the
-// URL, and the password with it.
+// errURL names the usual mistake. The parser's error is left out: it quotes the URL with its password.
 var errURL = errors.New("DATABASE_URL is not a valid connection URL:" +
 	" percent-encode the special characters of its password, or set the password in PGPASSWORD instead")
 
-// dataSource takes a URL as deployments have it, with or without a driver's
-// suffix (postgresql+asyncpg://), and adds what a service needs.
+// dataSource parses a URL as deployments have it, with or without the suffix of a driver
+// (postgresql+asyncpg://), and adds the parameters that a service needs.
 func dataSource(cfg Config, schema string) (string, error) {
 	raw := cfg.URL.Reveal()
 	u, err := url.Parse(raw)
@@ -75,13 +73,13 @@ func dataSource(cfg Config, schema string) (string, error) {
 	u.Scheme = "postgres"
 	q := u.Query()
 	if u.User == nil && !q.Has("user") && strings.Contains(raw, "@") {
-		// A # or ? of the password ended the host: user@ is in what came after it.
+		// A # or ? in the password ended the host: the part after it contains user@.
 		return "", errURL
 	}
 	if _, has := u.User.Password(); !has && !q.Has("password") && cfg.Password != "" {
 		q.Set("password", cfg.Password.Reveal())
 	}
-	if ssl := q.Get("ssl"); ssl != "" { // asyncpg's name of sslmode
+	if ssl := q.Get("ssl"); ssl != "" { // the name of sslmode in asyncpg
 		q.Del("ssl")
 		q.Set("sslmode", ssl)
 	}
@@ -91,21 +89,21 @@ func dataSource(cfg Config, schema string) (string, error) {
 	if q.Get("connect_timeout") == "" {
 		q.Set("connect_timeout", "5")
 	}
-	q.Del("search_path") // nothing needs it, and poolers refuse it
+	q.Del("search_path") // no query needs it, and poolers reject it
 	q.Set("binary_parameters", "yes")
 	q.Set("application_name", "sori-"+schema)
 	u.RawQuery = q.Encode()
 	return u.String(), nil
 }
 
-// Tx runs f in a transaction: committed where f returns nil, else rolled back.
+// Tx calls f in a transaction. It commits if f returns nil, otherwise it rolls back.
 func Tx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
 	tx, err := db.BeginTxx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	// Once committed this does nothing. A panic, which somebody above may survive,
-	// passes here too; the first failure is the one to tell.
+	// After a commit this does nothing. It also rolls back after a panic, which a caller may recover.
+	// Its own error is ignored: the first failure is the one that is returned.
 	defer func() { _ = tx.Rollback() }()
 	if err := f(tx); err != nil {
 		return err
@@ -116,7 +114,7 @@ func Tx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
 	return nil
 }
 
-// Ping asks the database for an answer, for readiness.
+// Ping returns a readiness check: the database must respond.
 func Ping(db *sqlx.DB) func(context.Context) error {
 	return func(ctx context.Context) error { return Translate("ping database", db.PingContext(ctx)) }
 }

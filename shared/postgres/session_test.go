@@ -194,7 +194,7 @@ func TestARoleMayLackThePermissionToMakeSchemasWhereItsOwnExists(t *testing.T) {
 	name, dsn := role(t, k, admin)
 	db := open(t, dsn, "s")
 	err := postgres.Migrate(k.Context(), db, "s", migrations(notes))
-	if f := fault.As(err); f == nil || !f.Lasting || !strings.Contains(err.Error(), "lacks a permission") {
+	if f := fault.As(err); f == nil || !f.Permanent || !strings.Contains(err.Error(), "lacks a permission") {
 		t.Fatalf("without a schema: %v", err)
 	}
 	_, err = admin.ExecContext(k.Context(), `CREATE SCHEMA s AUTHORIZATION `+pq.QuoteIdentifier(name))

@@ -1,17 +1,20 @@
 package testkit
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 )
 
-// NewJob makes a job id.
+// NewJob returns a new job id.
 func (k *Kit) NewJob() string {
 	k.t.Helper()
 	id, err := event.NewJobID()
@@ -21,7 +24,7 @@ func (k *Kit) NewJob() string {
 	return id
 }
 
-// Settled waits until a consumer of the jobs' log has nothing left to do.
+// Settled waits until a consumer of the stream of jobs has settled every event.
 func (k *Kit) Settled(consumer string) {
 	k.t.Helper()
 	js, ctx := k.JetStream(), k.Context()
@@ -35,10 +38,10 @@ func (k *Kit) Settled(consumer string) {
 		case err != nil:
 			return err
 		case info.NumWaiting == 0 && info.Delivered.Consumer == 0:
-			// The server tells of a consumer before it has counted what the consumer is to get.
-			return fmt.Errorf("nobody has asked %s for an event yet", consumer)
+			// The server reports a consumer before it has counted the events for it.
+			return fmt.Errorf("nobody has pulled events for %s yet", consumer)
 		case info.NumAckPending > 0 || info.NumPending > 0:
-			return fmt.Errorf("%s has %d events to come and %d in hand", consumer, info.NumPending, info.NumAckPending)
+			return fmt.Errorf("%s has %d events pending and %d not settled", consumer, info.NumPending, info.NumAckPending)
 		}
 		return nil
 	})
@@ -56,7 +59,7 @@ func (k *Kit) HandleAgain(consumer string) {
 // Append adds an event to the end of its job's log.
 func (k *Kit) Append(b *bus.Bus, e event.Event) {
 	k.t.Helper()
-	if _, err := b.Decide(k.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil }); err != nil {
+	if _, err := joblog.New(b).Update(k.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil }); err != nil {
 		k.t.Fatal(err)
 	}
 }
@@ -65,8 +68,8 @@ func (k *Kit) Append(b *bus.Bus, e event.Event) {
 // called in goroutines other than the test's.
 func (k *Kit) AppendUnlessEnded(b *bus.Bus, e event.Event) {
 	k.t.Helper()
-	_, err := b.Decide(k.Context(), e.Job(), nil, func(log event.Log) (event.Event, error) {
-		if _, ended := log.Ending(); ended {
+	_, err := joblog.New(b).Update(k.Context(), e.Job(), nil, func(log event.Log) (event.Event, error) {
+		if _, ended := log.Terminal(); ended {
 			return nil, nil
 		}
 		return e, nil
@@ -86,7 +89,7 @@ func LogOf(began time.Time, events ...event.Event) event.Log {
 	return log
 }
 
-// Messages returns the messages of a stream, in the order that they came in.
+// Messages returns the messages of a stream, oldest first.
 func (k *Kit) Messages(s event.Stream) []*jetstream.RawStreamMsg {
 	k.t.Helper()
 	ctx := k.Context()
@@ -116,7 +119,7 @@ func Await[E event.Event](k *Kit, b *bus.Bus, job string) E {
 	var found E
 	ctx := k.Context()
 	Eventually(k.t, func() error {
-		log, err := b.Log(ctx, job)
+		log, err := joblog.New(b).Read(ctx, job)
 		if err != nil {
 			return err
 		}
@@ -130,10 +133,10 @@ func Await[E event.Event](k *Kit, b *bus.Bus, job string) E {
 	return found
 }
 
-// Story is a job's log as the names of its events.
-func (k *Kit) Story(b *bus.Bus, job string) []event.Name {
+// EventNames returns the names of the events in a job's log.
+func (k *Kit) EventNames(b *bus.Bus, job string) []event.Name {
 	k.t.Helper()
-	log, err := b.Log(k.Context(), job)
+	log, err := joblog.New(b).Read(k.Context(), job)
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -142,4 +145,30 @@ func (k *Kit) Story(b *bus.Bus, job string) []event.Name {
 		names[i] = r.Event.Name()
 	}
 	return names
+}
+
+// Receive begins a job: it appends received to the job's log, and returns the job's id.
+func (k *Kit) Receive(b *bus.Bus) string {
+	k.t.Helper()
+	job := k.NewJob()
+	if _, err := joblog.New(b).Append(k.Context(), event.Received{JobID: job}, 0); err != nil {
+		k.t.Fatal(err)
+	}
+	return job
+}
+
+// Start runs a component until the test ends or stop is called. It must return without an error.
+func (k *Kit) Start(run func(context.Context) error) (stop func()) {
+	k.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(k.t.Context())) // that of the test ends before its cleanup
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			k.t.Errorf("the component ended with %v", err)
+		}
+	})
+	k.t.Cleanup(stop)
+	return stop
 }

@@ -8,10 +8,10 @@ import (
 	"sync"
 )
 
-// Proxy stands between a service and a dependency, so that a test can take the
-// dependency away, or hold it in the middle of a step.
+// Proxy forwards connections from a service to a dependency. A test can make the dependency unavailable,
+// or hold its traffic.
 type Proxy struct {
-	// URL is what the service is given in place of the dependency's own.
+	// URL is the URL of the dependency with the address of the proxy.
 	URL string
 
 	target   string
@@ -24,11 +24,11 @@ type Proxy struct {
 	cut     bool
 	closed  bool
 	limited bool
-	budget  int64 // bytes that may still pass to the dependency, where limited
+	budget  int64 // bytes that are still forwarded to the dependency, if limited
 	held    chan struct{}
 }
 
-// Proxy makes a proxy to the dependency at a URL. It ends with the test.
+// Proxy starts a proxy to the dependency at a URL. It is stopped when the test ends.
 func (k *Kit) Proxy(target string) *Proxy {
 	k.t.Helper()
 	u, err := url.Parse(target)
@@ -49,7 +49,7 @@ func (k *Kit) Proxy(target string) *Proxy {
 	return p
 }
 
-// Cut breaks every connection and every one that is made until Mend.
+// Cut closes every connection, and every new one until Restore.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,9 +57,8 @@ func (p *Proxy) Cut() {
 	p.breakAll()
 }
 
-// Hold lets connections be made and n more bytes pass to the dependency, and then
-// none until Mend or Cut.
-// The channel is closed when the first byte is held back.
+// Hold accepts connections and forwards n more bytes to the dependency, then none until Restore or Cut.
+// The returned channel is closed when the first byte is held.
 func (p *Proxy) Hold(n int64) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,8 +66,8 @@ func (p *Proxy) Hold(n int64) <-chan struct{} {
 	return p.held
 }
 
-// Mend lets everything pass again.
-func (p *Proxy) Mend() {
+// Restore forwards everything again.
+func (p *Proxy) Restore() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut, p.limited, p.held = false, false, nil
@@ -84,7 +83,7 @@ func (p *Proxy) close() {
 	p.wg.Wait()
 }
 
-// breakAll is for callers that hold the lock.
+// breakAll closes every connection. The caller holds the lock.
 func (p *Proxy) breakAll() {
 	for c := range p.conns {
 		_ = c.Close()
@@ -105,7 +104,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// keep registers a connection; where none may be made it closes it.
+// keep registers a connection. While the proxy is cut it closes the connection instead.
 func (p *Proxy) keep(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,7 +127,7 @@ func (p *Proxy) drop(c net.Conn) {
 func (p *Proxy) serve(near net.Conn) {
 	defer p.drop(near)
 	var dial net.Dialer
-	far, err := dial.DialContext(context.Background(), "tcp", p.target) // ends by itself, on this machine
+	far, err := dial.DialContext(context.Background(), "tcp", p.target) // on this machine it fails or succeeds at once
 	if err != nil || !p.keep(far) {
 		return
 	}
@@ -143,7 +142,7 @@ func (p *Proxy) serve(near net.Conn) {
 	wg.Wait()
 }
 
-// throttled writes to the dependency what the proxy lets pass.
+// throttled writes to the dependency as much as the proxy forwards.
 type throttled struct {
 	p         *Proxy
 	near, far net.Conn
@@ -165,8 +164,7 @@ func (w throttled) Write(b []byte) (written int, err error) {
 	return written, nil
 }
 
-// spend waits until some of n bytes may pass and returns how many; 0 where the
-// connection has ended.
+// spend waits until some of n bytes may be forwarded and returns how many; 0 if the connection has ended.
 func (p *Proxy) spend(conn net.Conn, n int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,9 +11,8 @@ import (
 // settingRow is a row of a README's settings table: | `NAME` | default | meaning |
 var settingRow = regexp.MustCompile("(?m)^\\| `([A-Z][A-Z0-9_]+)` \\| ([^|]*?) *\\|")
 
-// CheckSettings compares the settings table of a README with the struct that the
-// settings are read into: the same names, and the same defaults; a setting that
-// is needed has the word "required" in the place of its default.
+// CheckSettings checks that the settings table of a README has the same names and defaults as the struct
+// of the settings. A setting that must be set has the word "required" instead of a default.
 func CheckSettings(t testing.TB, readme string, cfg any) {
 	t.Helper()
 	text, err := os.ReadFile(readme)

@@ -33,8 +33,8 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// The variables that tell where the dependencies are. The database's user must
-// be allowed to create databases.
+// The variables with the addresses of the dependencies. The user of the database must have the
+// permission to create databases.
 const (
 	EnvNATS      = "SORI_TEST_NATS_URL"
 	EnvDatabase  = "SORI_TEST_DATABASE_URL"
@@ -45,14 +45,14 @@ const (
 	adviceToTest = "is not set: run the tests with `go run ./infra/local test`"
 )
 
-// patience bounds every wait of a test; none is expected to last that long. It
-// is for a machine that does much else: what hangs is found all the same.
-const patience = 2 * time.Minute
+// waitLimit limits every wait of a test. It is long, so that tests do not fail on a busy machine, and
+// still ends a test that hangs.
+const waitLimit = 2 * time.Minute
 
-// Kit is one test's corner.
+// Kit is the environment of one test: its own namespace, database and bucket.
 type Kit struct {
 	t    testing.TB
-	name string // unique, a-z and 0-9
+	name string // unique, of a-z and 0-9
 	vars map[string]string
 
 	database string // its URL, without a pooler
@@ -60,8 +60,8 @@ type Kit struct {
 	output *output
 }
 
-// New makes a corner and removes it when the test ends. Nothing in it is made
-// before it is asked for.
+// New makes the environment of a test and removes it when the test ends. Each part of it is created when
+// it is first used.
 func New(t testing.TB) *Kit {
 	t.Helper()
 	var id [6]byte
@@ -96,21 +96,21 @@ func need(t testing.TB, name string) string {
 // T returns the test that the kit belongs to.
 func (k *Kit) T() testing.TB { return k.t }
 
-// Context ends with the test, and with patience.
+// Context returns a context that ends with the test, or after waitLimit.
 func (k *Kit) Context() context.Context {
-	ctx, cancel := context.WithTimeout(k.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(k.t.Context(), waitLimit)
 	k.t.Cleanup(cancel)
 	return ctx
 }
 
-// Settings is the environment of a service in this corner, with changes.
+// Settings returns the settings of a service in this environment, with changes.
 func (k *Kit) Settings(changes map[string]string) map[string]string {
 	vars := maps.Clone(k.vars)
 	maps.Copy(vars, changes)
 	return vars
 }
 
-// Load reads part of the corner's settings into cfg.
+// Load reads settings of this environment into cfg.
 func (k *Kit) Load(cfg any) {
 	k.t.Helper()
 	if err := config.Load(config.Map(k.vars), cfg); err != nil {
@@ -118,10 +118,10 @@ func (k *Kit) Load(cfg any) {
 	}
 }
 
-// Log is a logger whose lines show where the test fails.
+// Log returns a logger whose lines are shown if the test fails.
 func (k *Kit) Log() zerolog.Logger { return zerolog.New(k.output).With().Timestamp().Logger() }
 
-// Bus opens the corner's bus under a service's name, with the given streams.
+// Bus opens a bus in the namespace of the test, under the name of a service, and ensures the streams.
 func (k *Kit) Bus(service string, streams ...event.Stream) *bus.Bus {
 	k.t.Helper()
 	var cfg bus.Config
@@ -137,8 +137,8 @@ func (k *Kit) Bus(service string, streams ...event.Stream) *bus.Bus {
 	return b
 }
 
-// JetStream gives the driver itself, for what a test does behind the bus's back.
-// Names are outside the namespace: see Namespace.
+// JetStream returns the client library itself, for what a test does without the bus. Names must be put
+// into the namespace (Namespace).
 func (k *Kit) JetStream() jetstream.JetStream {
 	k.t.Helper()
 	nc, err := nats.Connect(k.vars["NATS_URL"])
@@ -153,7 +153,7 @@ func (k *Kit) JetStream() jetstream.JetStream {
 	return js
 }
 
-// Namespace is the corner's own.
+// Namespace returns the namespace of the test.
 func (k *Kit) Namespace() event.Namespace { return event.Namespace(k.name) }
 
 func (k *Kit) dropStreams() {
@@ -166,7 +166,7 @@ func (k *Kit) dropStreams() {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // that of the test has ended
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit) // the test's context has ended
 	defer cancel()
 	names := js.StreamNames(ctx)
 	for name := range names.Name() {
@@ -176,9 +176,9 @@ func (k *Kit) dropStreams() {
 	}
 }
 
-// Database makes the corner's database, sets DATABASE_URL in its settings and
-// returns the URL. Where there is a pooler, the settings lead through it and the
-// returned URL does not.
+// Database creates the database of the test, sets DATABASE_URL in its settings, and returns the URL. If
+// there is a pooler, the settings have the URL of the pooler, and the returned URL is that of the
+// server.
 func (k *Kit) Database() string {
 	k.t.Helper()
 	if k.database != "" {
@@ -190,7 +190,7 @@ func (k *Kit) Database() string {
 		k.t.Fatal(err)
 	}
 	defer db.Close()
-	// Copying the files of the template takes half of what writing them to the log does.
+	// Copying the files of the template takes half as long as writing them to the log.
 	if _, err := db.ExecContext(k.Context(), `CREATE DATABASE `+pq.QuoteIdentifier(k.name)+` STRATEGY FILE_COPY`); err != nil {
 		k.t.Fatalf("make the test's database: %v", err)
 	}
@@ -216,14 +216,14 @@ func dropDatabase(t testing.TB, admin, name string) {
 		return
 	}
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // that of the test has ended
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit) // the test's context has ended
 	defer cancel()
 	if _, err := db.ExecContext(ctx, `DROP DATABASE `+pq.QuoteIdentifier(name)+` WITH (FORCE)`); err != nil {
 		t.Errorf("drop the test's database: %v", err)
 	}
 }
 
-// Bucket makes the corner's bucket and returns a client for it.
+// Bucket creates the bucket of the test and returns a client for it.
 func (k *Kit) Bucket() (*minio.Client, string) {
 	k.t.Helper()
 	var cfg objectstore.Config
@@ -240,7 +240,7 @@ func (k *Kit) Bucket() (*minio.Client, string) {
 }
 
 func emptyBucket(client *minio.Client, bucket string) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // that of the test has ended
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit) // the test's context has ended
 	defer cancel()
 	for o := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Recursive: true}) {
 		_ = client.RemoveObject(ctx, bucket, o.Key, minio.RemoveObjectOptions{})
@@ -248,17 +248,17 @@ func emptyBucket(client *minio.Client, bucket string) {
 	_ = client.RemoveBucket(ctx, bucket)
 }
 
-// Instance is a service that runs in the test's process.
+// Instance is a service that runs in the process of the test.
 type Instance struct {
 	URL  string // http://host:port
 	stop func() error
 }
 
-// Stop asks the service to end as SIGTERM would, and waits for it.
+// Stop stops the service as SIGTERM does, and waits until it has ended.
 func (i *Instance) Stop() error { return i.stop() }
 
-// Run starts a service in this corner, with changes to its settings, and returns
-// when it listens. It is stopped with the test, and must stop without an error.
+// Run starts a service in this environment, with changes to its settings, and returns when it listens.
+// It is stopped when the test ends, and must stop without an error.
 func (k *Kit) Run(run func(context.Context, lifecycle.Process) error, changes map[string]string) *Instance {
 	k.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background()) // that of the test ends before its cleanups
@@ -283,7 +283,7 @@ func (k *Kit) Run(run func(context.Context, lifecycle.Process) error, changes ma
 		return &Instance{URL: "http://" + addr.String(), stop: stop}
 	case <-stopped:
 		k.t.Fatalf("the service did not start: %v", err)
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		k.t.Fatal("the service does not listen")
 	}
 	return nil
@@ -303,7 +303,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.buf.Write(p)
 }
 
-// Logged is what services of this corner have logged so far.
+// Logged returns what the services of this environment have logged so far.
 func (k *Kit) Logged() string {
 	k.output.mu.Lock()
 	defer k.output.mu.Unlock()
@@ -315,7 +315,7 @@ func (k *Kit) Logged() string {
 // that send no signal.
 func Eventually(t testing.TB, check func() error) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitLimit)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -326,7 +326,7 @@ func Eventually(t testing.TB, check func() error) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("after %v: %v", patience, err)
+			t.Fatalf("after %v: %v", waitLimit, err)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func TestAProxyPassesHoldsAndCuts(t *testing.T) {
 	if got, err := send(); err == nil {
 		t.Errorf("through a cut: %q", got)
 	}
-	proxy.Mend()
+	proxy.Restore()
 	passes()
 	held, done := proxy.Hold(1000), make(chan error, 1)
 	go func() {
@@ -110,7 +110,7 @@ func TestAProxyPassesHoldsAndCuts(t *testing.T) {
 		t.Errorf("while it holds: %v", err)
 	default:
 	}
-	proxy.Mend()
+	proxy.Restore()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

@@ -1,6 +1,6 @@
-// Package trace carries a W3C trace context from the first request through every
-// event to the last callback, so that one id finds all that a job caused. It
-// makes and passes ids on; it exports no spans.
+// Package trace passes a W3C trace context from the first request through every event to the last
+// callback, so that one id finds everything that a job caused. It makes and passes on ids; it exports
+// no spans.
 package trace
 
 import (
@@ -12,13 +12,12 @@ import (
 	oteltrace "go.opentelemetry.io/otel/trace"
 )
 
-// Header is the header's name (W3C Trace Context, section 3.2), in lower case
-// as nats.Header, which is case-sensitive, needs it everywhere.
+// Header is the name of the header (W3C Trace Context, section 3.2). It is in lower case, since
+// nats.Header is case-sensitive.
 const Header = "traceparent"
 
-// Continue returns a context in the trace that parent, a traceparent header,
-// names, with a span id of its own. A missing or malformed parent starts a new
-// trace, as the specification asks.
+// Continue returns a context with a new span in the trace of parent, a traceparent header. If parent is
+// missing or malformed, it starts a new trace, as the specification requires.
 func Continue(ctx context.Context, parent string) context.Context {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{Header: parent})
 	cfg := oteltrace.SpanContextConfig{TraceFlags: oteltrace.FlagsSampled}
@@ -31,15 +30,15 @@ func Continue(ctx context.Context, parent string) context.Context {
 	return oteltrace.ContextWithSpanContext(ctx, oteltrace.NewSpanContext(cfg))
 }
 
-// Parent returns the traceparent header for what ctx calls or publishes; empty
-// where ctx is in no trace.
+// Parent returns the traceparent header for requests and messages that are sent with ctx; empty if ctx
+// has no trace.
 func Parent(ctx context.Context) string {
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
 	return carrier.Get(Header)
 }
 
-// ID returns the trace id of ctx in hexadecimal; empty where ctx is in no trace.
+// ID returns the trace id of ctx in hexadecimal; empty if ctx has no trace.
 func ID(ctx context.Context) string {
 	if sc := oteltrace.SpanContextFromContext(ctx); sc.IsValid() {
 		return sc.TraceID().String()
@@ -47,7 +46,7 @@ func ID(ctx context.Context) string {
 	return ""
 }
 
-// IDOf returns the trace id in a traceparent header; empty where it has none.
+// IDOf returns the trace id in a traceparent header; empty if it has none.
 func IDOf(parent string) string {
 	parts := strings.Split(parent, "-")
 	if len(parts) < 4 {

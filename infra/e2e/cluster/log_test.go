@@ -22,6 +22,7 @@ import (
 	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 )
 
@@ -167,7 +168,7 @@ func TestALogHoldsWhatWasTakenWhicheverServerAnswers(t *testing.T) {
 	b, js, job := s.buses[other], s.driver(t, other), newJob(t)
 	var seq uint64
 	s.insist(t, func() (err error) {
-		seq, err = b.Append(s.ctx, event.Received{JobID: job, TokenID: 1}, 0)
+		seq, err = joblog.New(b).Append(s.ctx, event.Received{JobID: job, TokenID: 1}, 0)
 		return err
 	})
 	for attempt := 1; attempt <= 5; attempt++ {
@@ -175,7 +176,7 @@ func TestALogHoldsWhatWasTakenWhicheverServerAnswers(t *testing.T) {
 		fill(t, js, 10_000)
 		e := event.Attempted{JobID: job, Attempt: attempt}
 		s.insist(t, func() (err error) {
-			seq, err = b.Append(s.ctx, e, seq)
+			seq, err = joblog.New(b).Append(s.ctx, e, seq)
 			return err
 		})
 		s.signal(t, lagging, syscall.SIGCONT)
@@ -189,7 +190,7 @@ func TestALogHoldsWhatWasTakenWhicheverServerAnswers(t *testing.T) {
 func (s servers) holdsNewest(t *testing.T, b *bus.Bus, e event.Attempted, seq uint64) {
 	t.Helper()
 	s.insist(t, func() error {
-		log, err := b.Log(s.ctx, e.JobID)
+		log, err := joblog.New(b).Read(s.ctx, e.JobID)
 		if err == nil && (log.Seq() != seq || len(log) != 2) {
 			t.Errorf("after %d the log is %+v", seq, log)
 		}
@@ -197,7 +198,7 @@ func (s servers) holdsNewest(t *testing.T, b *bus.Bus, e event.Attempted, seq ui
 	})
 	s.insist(t, func() error {
 		seen := 0
-		_, err := b.Decide(s.ctx, e.JobID, nil, func(log event.Log) (event.Event, error) {
+		_, err := joblog.New(b).Update(s.ctx, e.JobID, nil, func(log event.Log) (event.Event, error) {
 			seen = log.Attempt()
 			return nil, nil
 		})
@@ -207,7 +208,7 @@ func (s servers) holdsNewest(t *testing.T, b *bus.Bus, e event.Attempted, seq ui
 		return err
 	})
 	s.insist(t, func() error {
-		again, err := b.Append(s.ctx, e, 0)
+		again, err := joblog.New(b).Append(s.ctx, e, 0)
 		if err == nil && again != seq {
 			t.Errorf("what was taken as %d is found as %d", seq, again)
 		}
@@ -275,7 +276,7 @@ func TestOfManyWritersOneEndsAJobWhileLeadersFall(t *testing.T) {
 	for range jobs {
 		job := newJob(t)
 		s.insist(t, func() error {
-			_, err := s.buses[0].Append(s.ctx, event.Received{JobID: job, TokenID: 1}, 0)
+			_, err := joblog.New(s.buses[0]).Append(s.ctx, event.Received{JobID: job, TokenID: 1}, 0)
 			return err
 		})
 		ids = append(ids, job)
@@ -322,8 +323,8 @@ func TestOfManyWritersOneEndsAJobWhileLeadersFall(t *testing.T) {
 func (s servers) endsJob(t *testing.T, b *bus.Bus, job, code string) bool {
 	t.Helper()
 	for {
-		log, err := b.Decide(s.ctx, job, nil, func(log event.Log) (event.Event, error) {
-			if _, ended := log.Ending(); ended {
+		log, err := joblog.New(b).Update(s.ctx, job, nil, func(log event.Log) (event.Event, error) {
+			if _, ended := log.Terminal(); ended {
 				return nil, nil
 			}
 			return event.Failed{JobID: job, Code: code}, nil

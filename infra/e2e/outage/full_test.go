@@ -100,13 +100,13 @@ func TestUploadsLeaveTheAcceptedJobsRoomToEnd(t *testing.T) {
 	c := found(t, nil, map[string]string{"JOBS_MAX_BYTES": "16777216", "UPLOAD_RESERVE": "0.97"})
 	jobs := c.fillUp(loadgen.Dial(c.Gateways()), loadgen.NewRecording(10*time.Millisecond))
 	c.CheckJobs(jobs)
-	extent, err := c.Checker.Bus.Extent(c.Ctx, event.Jobs())
+	info, err := c.Checker.Bus.Stream(event.Jobs()).Info(c.Ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if extent.Full < 0.03 || extent.Full >= 1 {
-		t.Errorf("with all jobs ended the log is full to %v", extent.Full)
+	if info.Used < 0.03 || info.Used >= 1 {
+		t.Errorf("with all jobs ended the log is full to %v", info.Used)
 	}
-	t.Logf("%d jobs filled the log to %.2f", len(jobs), extent.Full)
+	t.Logf("%d jobs filled the log to %.2f", len(jobs), info.Used)
 	c.CheckProcesses()
 }

@@ -148,7 +148,7 @@ func TestAPageHasItsTitleBackAfterAMomentOffline(t *testing.T) {
 	v.sees(`document.querySelector('h1')?.textContent.startsWith('Job ')`)
 	v.reads("The server cannot be reached.")
 	v.shoots("offline")
-	door.Mend()
+	door.Restore()
 	v.reads("Analysis complete")
 	// This browser never had the file: the job is called by its line.
 	v.sees(`document.querySelector('h1').textContent === 'sample' && document.title.startsWith('sample')`)

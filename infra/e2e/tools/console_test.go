@@ -168,7 +168,7 @@ func TestAReloadInTheMiddleOfAnUploadLosesNothing(t *testing.T) {
 	}
 	reloaded := make(chan error, 1)
 	go func() { reloaded <- chromedp.Do(v.page, chromedp.Reload()) }()
-	door.Mend()
+	door.Restore()
 	if err := <-reloaded; err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestAReloadInTheMiddleOfAnUploadLosesNothing(t *testing.T) {
 	<-held
 	door.Cut()
 	v.reads("The connection broke.")
-	door.Mend()
+	door.Restore()
 	v.sees(`location.hash.startsWith('#/jobs/')`)
 	v.reads("Analysis complete")
 }

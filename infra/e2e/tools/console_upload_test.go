@@ -50,7 +50,7 @@ func TestADiscardedUploadBecomesNoJob(t *testing.T) {
 			v.sees(`document.querySelector('.note button')`)
 			v.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.note button').click()`))
 			v.sees(`!document.querySelector('.note button')`)
-			door.Mend()
+			door.Restore()
 			if more == 0 {
 				v.sees(`performance.getEntriesByType('resource').some(e => /\/jobs\/[0-9a-f-]{36}$/.test(e.name))`) // the job is taken back
 			}
@@ -125,7 +125,7 @@ func TestTheBarGivesSendingAndAnalysisTheirShares(t *testing.T) {
 	<-held
 	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') === '36'`)
 	v.shoots("upload")
-	door.Mend()
+	door.Restore()
 	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') === '70' && document.title.startsWith('70%')`)
 	v.reads("Analysis complete")
 }

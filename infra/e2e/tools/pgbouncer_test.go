@@ -331,7 +331,7 @@ func TestAServerThatPgBouncerCannotReachIsWaitedFor(t *testing.T) {
 		}
 		return nil
 	})
-	proxy.Mend()
+	proxy.Restore()
 	testkit.Eventually(t, func() error {
 		resp, err := http.Get(service.URL + "/readyz")
 		if err != nil {

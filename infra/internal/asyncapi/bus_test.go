@@ -18,6 +18,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 )
 
@@ -146,12 +147,12 @@ func TestWhatIsGivenUpIsAsTheDocumentHasIt(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- b.Consume(ctx, bus.Consumer{
-			Name: "test-received", Filters: []string{event.Every(event.NameReceived)}, Concurrency: 1,
+			Name: "test-received", Filters: []string{event.Filter(event.NameReceived)}, Concurrency: 1,
 			Handle: func(context.Context, bus.Delivery) error { return fault.New(fault.Invalid, "broken", "It cannot be.") },
 		})
 	}()
 	id := k.NewJob()
-	seq, err := b.Append(k.Context(), event.Received{JobID: id, TokenID: 1, MediaType: "audio/wav"}, 0)
+	seq, err := joblog.New(b).Append(k.Context(), event.Received{JobID: id, TokenID: 1, MediaType: "audio/wav"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func (h History) Ending() (event.Name, bool) {
 		return "", false
 	}
 	last := h[len(h)-1].Name()
-	return last, last.Ending()
+	return last, last.Terminal()
 }
 
 // Erased tells whether nothing of the job is to be kept, its history included.

@@ -112,7 +112,7 @@ func (c Checker) Histories(ctx context.Context) (map[string]History, error) {
 
 func (c Checker) histories(ctx context.Context) (map[string]History, error) {
 	found := map[string]History{}
-	err := c.Bus.Scan(ctx, event.Jobs(), true, []string{event.AllJobs}, func(m bus.Message, _ string) error {
+	err := c.Bus.Stream(event.Jobs()).Scan(ctx, true, []string{event.AllJobs}, func(m bus.Message) error {
 		job, name, err := event.ParseSubject(m.Subject)
 		if err != nil {
 			return fmt.Errorf("read the logs: %w", err)

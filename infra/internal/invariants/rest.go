@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sori.internal/shared/event"
+	"sori.internal/shared/staging"
 )
 
 // Await calls check until it succeeds, at most for so long, and returns its last error.
@@ -74,7 +75,7 @@ func (c Checker) AwaitStagingEmpty(ctx context.Context, uploader Restarter) erro
 		return err
 	}
 	return Await(ctx, sweptIn, func() error {
-		entries, err := c.Bus.StagedEntries(ctx)
+		entries, err := staging.New(c.Bus).Entries(ctx)
 		if err == nil && len(entries) > 0 {
 			err = fmt.Errorf("staging holds %v", entries)
 		}

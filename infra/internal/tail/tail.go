@@ -93,7 +93,7 @@ func (o Options) subjects() []string {
 	case o.Job != "":
 		return []string{"audio.*." + o.Job + ".>", "audio.*." + o.Job, event.AllDead}
 	case o.Failed:
-		return []string{event.Every(event.NameFailed), event.AllDead}
+		return []string{event.Filter(event.NameFailed), event.AllDead}
 	default:
 		return []string{"audio.>"}
 	}

@@ -14,6 +14,7 @@ import (
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/trace"
 )
@@ -69,7 +70,7 @@ func story(t *testing.T, k *testkit.Kit) (good, bad string) {
 	seqs := map[string]uint64{}
 	say := func(events ...event.Event) {
 		for _, e := range events {
-			seq, err := b.Append(ctx, e, seqs[e.Job()])
+			seq, err := joblog.New(b).Append(ctx, e, seqs[e.Job()])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,14 +133,14 @@ func TestATailOfOneJobShowsNoOther(t *testing.T) {
 	job := k.NewJob()
 	next := listen(t, k, tail.Options{Job: strings.ToUpper(job)})
 	story(t, k)
-	seq, err := b.Append(k.Context(), event.Received{JobID: job, TokenID: 7, FileName: "내 녹음.wav"}, 0)
+	seq, err := joblog.New(b).Append(k.Context(), event.Received{JobID: job, TokenID: 7, FileName: "내 녹음.wav"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Tell(k.Context(), event.Uploading{JobID: job, Bytes: 1, Size: 2}); err != nil {
+	if err := b.Publish(k.Context(), event.Uploading{JobID: job, Bytes: 1, Size: 2}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Append(k.Context(), event.Canceled{JobID: job}, seq); err != nil {
+	if _, err := joblog.New(b).Append(k.Context(), event.Canceled{JobID: job}, seq); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"received", "uploading", "canceled"} {

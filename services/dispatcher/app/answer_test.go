@@ -47,7 +47,7 @@ func TestAnAnswerThatOnlyAcceptsIsNoOutcome(t *testing.T) {
 		s := env.store()
 		testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
 		env.Settled(consumer)
-		if names := env.Story(env.bus, s.JobID); names[len(names)-1] != event.NameDispatched {
+		if names := env.EventNames(env.bus, s.JobID); names[len(names)-1] != event.NameDispatched {
 			t.Errorf("%s: log %v", body, names)
 		}
 	}
@@ -74,7 +74,7 @@ func TestAServerThatAnswersWhenItHasFinishedGetsOneRequest(t *testing.T) {
 	close(release)
 	testkit.Await[event.Completed](env.Kit, env.bus, s.JobID)
 	want := []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched, event.NameCompleted}
-	if names := env.Story(env.bus, s.JobID); !slices.Equal(names, want) {
+	if names := env.EventNames(env.bus, s.JobID); !slices.Equal(names, want) {
 		t.Errorf("log %v", names)
 	}
 }

@@ -13,12 +13,15 @@ import (
 	"sori.internal/services/dispatcher/internal/objects"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
+	"sori.internal/shared/coordination"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
+	"sori.internal/shared/staging"
 )
 
 // Name is the service's name, in logs and in ce-source.
@@ -42,7 +45,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	}
 	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3})
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
-	return lifecycle.Run(ctx, s.health.Watch, server.Run, lifecycle.After(log, s.setup, s.consumers()...))
+	return lifecycle.Run(ctx, s.health.Watch, server.Run, lifecycle.AfterSetup(log, s.setup, s.consumers()...))
 }
 
 // dependencies are what Run opens.
@@ -70,13 +73,13 @@ func newService(d dependencies) *service {
 	client := s.analyzerClient()
 	s.metrics.Gauge("sori_analysis_breaker_open", "1 while the circuit breaker is open or half-open", client.BreakerOpen)
 	deps := analysis.Dependencies{
-		Jobs: d.events, Progress: d.events, Staging: d.events,
+		Jobs: joblog.New(d.events), Progress: d.events, Staging: staging.New(d.events),
 		Links:    objects.New(d.s3, d.cfg.Objects, d.cfg.URLStyle, d.cfg.URLValid),
 		Analyzer: client, Signer: analysis.NewSigner(&d.cfg.Webhook, d.cfg.WebhookSecret.Reveal()),
-		StatusSeen: d.events.Mark("ANALYSIS_STATUS", d.cfg.StatusURL.Key()),
+		StatusSeen: coordination.NewFlag(d.events, "ANALYSIS_STATUS", d.cfg.StatusURL.Key()),
 	}
 	if d.cfg.MaxRunning > 0 {
-		deps.Slots = d.events.Slots("ANALYSIS_SLOTS", d.cfg.MaxRunning)
+		deps.Slots = coordination.NewSlots(d.events, "ANALYSIS_SLOTS", d.cfg.MaxRunning)
 	}
 	s.core = analysis.New(deps, analysis.Options{MaxAttempts: d.cfg.MaxAttempts, PollInterval: d.cfg.PollInterval})
 	return s

@@ -81,7 +81,7 @@ func TestItAnswersInfoHealthAndMetrics(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 	}
-	bus.Mend()
+	bus.Restore()
 	readiness(t, i.URL, http.StatusOK)
 }
 

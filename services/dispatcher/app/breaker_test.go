@@ -95,7 +95,7 @@ func TestTheBreakerOpensAndThenOneProbeGoesThrough(t *testing.T) {
 		}
 	}
 	for _, job := range all {
-		if names := env.Story(env.bus, job); names[len(names)-1] != event.NameDispatched {
+		if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameDispatched {
 			t.Errorf("log %v", names)
 		}
 		for _, w := range env.waits(job) {
@@ -311,7 +311,7 @@ func TestNothingIsRequestedForAJobThatEndsWhileItWaits(t *testing.T) {
 	env.waiting(job)
 	env.append(event.Canceled{JobID: job})
 	env.Settled(consumer)
-	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameCanceled || len(env.analyzer.of(job)) > 2 {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameCanceled || len(env.analyzer.of(job)) > 2 {
 		t.Errorf("log %v, %d requests", names, len(env.analyzer.of(job)))
 	}
 }
@@ -323,7 +323,7 @@ func TestAReplayPublishesNoWaiting(t *testing.T) {
 	env.run(nil)
 	job := env.store().JobID
 	env.waiting(job)
-	log, err := env.bus.Log(env.Context(), job)
+	log, err := env.jobs.Read(env.Context(), job)
 	must(t, err)
 	for range 3 {
 		if err := env.bus.Replay(env.Context(), app.Name+"-stored", log[1].Seq); err == nil {

@@ -129,7 +129,7 @@ func TestACallbackThatCannotBeRecordedAtOnceIsRetried(t *testing.T) {
 		t.Errorf("answered while NATS is unavailable: %+v", a)
 	case <-time.After(time.Second): // NATS is unavailable for a while
 	}
-	nats.Mend()
+	nats.Restore()
 	if a := <-answered; a.err != nil || a.code != http.StatusOK {
 		t.Errorf("%+v", a)
 	}

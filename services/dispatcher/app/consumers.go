@@ -16,8 +16,8 @@ const maxPending = 10_000
 
 // consumers handle events. There is one for each type of event, since a consumer with several filters
 // is slow if few subjects match.
-func (s *service) consumers() []lifecycle.Part {
-	parts := []lifecycle.Part{
+func (s *service) consumers() []lifecycle.Component {
+	parts := []lifecycle.Component{
 		s.consume(consumerOf(s, func(ctx context.Context, e event.Stored, d bus.Delivery) error {
 			return s.core.HandleStored(ctx, e, d.Seq, d.Backoff)
 		})),
@@ -32,15 +32,15 @@ func (s *service) consumers() []lifecycle.Part {
 }
 
 // consume runs a consumer that fails the job of an event before the event becomes a dead letter.
-func (s *service) consume(c bus.Consumer) lifecycle.Part {
-	c.GiveUp = func(ctx context.Context, d bus.Delivery, f *fault.Error) error { return s.core.Fail(ctx, d.Job, f) }
+func (s *service) consume(c bus.Consumer) lifecycle.Component {
+	c.OnDeadLetter = func(ctx context.Context, d bus.Delivery, f *fault.Error) error { return s.core.Fail(ctx, d.Job, f) }
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
 // poll runs a consumer whose handler polls running analyses: its events are delivered again at the
 // times that the handler returns, and no job fails if one cannot be handled.
-func (s *service) poll(c bus.Consumer) lifecycle.Part {
-	c.Steady = true
+func (s *service) poll(c bus.Consumer) lifecycle.Component {
+	c.FixedDelay = true
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
@@ -48,7 +48,7 @@ func (s *service) poll(c bus.Consumer) lifecycle.Part {
 func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
 	var zero E
 	return bus.Consumer{
-		Name: Name + "-" + string(zero.Name()), Filters: []string{event.Every(zero.Name())},
+		Name: Name + "-" + string(zero.Name()), Filters: []string{event.Filter(zero.Name())},
 		Concurrency: s.cfg.Concurrency, MaxPending: maxPending, Grace: s.cfg.Grace, Metrics: s.metrics.Events,
 		Handle: bus.On(handle),
 	}

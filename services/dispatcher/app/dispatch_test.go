@@ -27,9 +27,9 @@ func TestARequestHasTheFieldsAndHeadersOfTheContract(t *testing.T) {
 	s.TextGridURL, s.PitchURL = "s3://"+env.bucket+"/ref/7 소리.TextGrid", "ref/7.json"
 	const parent = "0af7651916cd43dd8448eb211c80319c"
 	ctx := trace.Continue(env.Context(), "00-"+parent+"-b7ad6b7169203331-01")
-	log, err := env.bus.Log(ctx, s.JobID)
+	log, err := env.jobs.Read(ctx, s.JobID)
 	must(t, err)
-	_, err = env.bus.Append(ctx, s, log.Seq())
+	_, err = env.jobs.Append(ctx, s, log.Seq())
 	must(t, err)
 	env.run(nil)
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
@@ -60,7 +60,7 @@ func TestARequestHasTheFieldsAndHeadersOfTheContract(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, value, want)
 		}
 	}
-	if names := env.Story(env.bus, s.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched}) {
+	if names := env.EventNames(env.bus, s.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameDispatched}) {
 		t.Errorf("log %v", names)
 	}
 }
@@ -201,7 +201,7 @@ func TestNothingIsRequestedForAJobThatHasEnded(t *testing.T) {
 	if n := len(env.analyzer.of(s.JobID)); n != 0 {
 		t.Errorf("%d requests", n)
 	}
-	if names := env.Story(env.bus, s.JobID); names[len(names)-1] != event.NameCanceled || len(names) != 3 {
+	if names := env.EventNames(env.bus, s.JobID); names[len(names)-1] != event.NameCanceled || len(names) != 3 {
 		t.Errorf("log %v", names)
 	}
 }
@@ -220,7 +220,7 @@ func TestTwoReplicasSendOneRequestForEachJob(t *testing.T) {
 		if n := len(env.analyzer.of(job)); n != 1 {
 			t.Errorf("%d requests", n)
 		}
-		if names := env.Story(env.bus, job); len(names) != 4 {
+		if names := env.EventNames(env.bus, job); len(names) != 4 {
 			t.Errorf("log %v", names)
 		}
 	}

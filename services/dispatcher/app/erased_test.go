@@ -12,10 +12,10 @@ import (
 // erase appends erased, and purges the events from before if forget is true.
 func (env *env) erase(job string, forget bool) {
 	env.t.Helper()
-	log, err := env.bus.Decide(env.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })
+	log, err := env.jobs.Update(env.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })
 	must(env.t, err)
 	if forget {
-		must(env.t, env.bus.Forget(env.Context(), job, log.Seq()))
+		must(env.t, env.jobs.Purge(env.Context(), job, log.Seq()))
 	}
 }
 
@@ -65,10 +65,10 @@ func TestNothingIsRequestedForAnErasedJob(t *testing.T) {
 		if last != nil {
 			env.append(last)
 		}
-		log, err := env.bus.Log(env.Context(), job)
+		log, err := env.jobs.Read(env.Context(), job)
 		must(t, err)
 		env.erase(job, false)
-		must(t, env.bus.Forget(env.Context(), job, log.Seq())) // all but what the dispatcher consumes
+		must(t, env.jobs.Purge(env.Context(), job, log.Seq())) // all but what the dispatcher consumes
 	}
 	env.run(nil)
 	for _, consumer := range []string{"dispatcher-stored", retries, "dispatcher-lapsed"} {
@@ -82,7 +82,7 @@ func TestNothingIsRequestedForAnErasedJob(t *testing.T) {
 	if dead := env.Messages(event.Dead()); len(dead) > 0 {
 		t.Errorf("dead letters %+v", dead)
 	}
-	if names := env.Story(env.bus, retried.JobID); !slices.Equal(names, []event.Name{event.NameRetried, event.NameErased}) {
+	if names := env.EventNames(env.bus, retried.JobID); !slices.Equal(names, []event.Name{event.NameRetried, event.NameErased}) {
 		t.Errorf("log %v", names)
 	}
 }

@@ -188,7 +188,7 @@ func TestANextAttemptThatACrashInterruptedIsSentAgain(t *testing.T) {
 	env.attempt(job, 2)
 	env.Settled(lapses)
 	want := []event.Name{event.NameReceived, event.NameStored, event.NameLapsed, event.NameAttempted, event.NameDispatched}
-	if names := env.Story(env.bus, job); !slices.Equal(names, want) {
+	if names := env.EventNames(env.bus, job); !slices.Equal(names, want) {
 		t.Errorf("log %v", names)
 	}
 }
@@ -203,7 +203,7 @@ func TestNothingFollowsALapsedAttemptOfAJobThatHasEnded(t *testing.T) {
 	env.append(event.Canceled{JobID: job})
 	env.run(nil)
 	env.Settled(lapses)
-	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameCanceled || len(env.analyzer.of(job)) != 1 {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameCanceled || len(env.analyzer.of(job)) != 1 {
 		t.Errorf("log %v, %d requests", names, len(env.analyzer.of(job)))
 	}
 }

@@ -96,14 +96,14 @@ func TestAnUnavailableServerHasTheRequestRepeated(t *testing.T) {
 	env.run(map[string]string{"TARGET_SERVER_URL": proxy.URL})
 	testkit.Await[event.Attempted](env.Kit, env.bus, s.JobID)
 	testkit.Eventually(t, func() error {
-		proxy.Mend()
+		proxy.Restore()
 		if n := len(env.analyzer.of(s.JobID)); n == 0 {
 			return fmt.Errorf("no request yet")
 		}
 		return nil
 	})
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
-	if names := env.Story(env.bus, s.JobID); len(names) != 4 {
+	if names := env.EventNames(env.bus, s.JobID); len(names) != 4 {
 		t.Errorf("log %v", names)
 	}
 }
@@ -197,7 +197,7 @@ func TestACallbackMayComeBeforeTheAnswer(t *testing.T) {
 	s := env.store()
 	testkit.Await[event.Completed](env.Kit, env.bus, s.JobID)
 	env.Settled(consumer)
-	if names := env.Story(env.bus, s.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameCompleted}) {
+	if names := env.EventNames(env.bus, s.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored, event.NameAttempted, event.NameCompleted}) {
 		t.Errorf("log %v", names)
 	}
 }

@@ -19,7 +19,7 @@ func large(env *env) string { return `{"f0":"` + strings.Repeat("x", int(env.bus
 
 func (env *env) entries() []string {
 	env.t.Helper()
-	staged, err := env.bus.StagedEntries(env.Context())
+	staged, err := env.staging.Entries(env.Context())
 	must(env.t, err)
 	return slices.Sorted(maps.Keys(staged))
 }
@@ -34,7 +34,7 @@ func (env *env) resultOf(job string) string {
 	if len(c.Result) > 0 {
 		env.t.Error("the event has the result and a reference")
 	}
-	body, err := env.bus.OpenStaged(env.Context(), event.Staged{Entry: c.ResultEntry, Chunks: c.ResultChunks})
+	body, err := env.staging.Open(env.Context(), event.Staged{Entry: c.ResultEntry, Chunks: c.ResultChunks})
 	must(env.t, err)
 	raw, err := io.ReadAll(body)
 	must(env.t, err)
@@ -57,7 +57,7 @@ func TestALargeResultIsStagedAndReferenced(t *testing.T) {
 			t.Errorf("%s comes back different", name)
 		}
 		entry := testkit.Await[event.Completed](env.Kit, env.bus, job).ResultEntry
-		if owner, _, ok := event.EntryJob(entry); !ok || owner != job {
+		if owner, _, ok := event.ParseEntry(entry); !ok || owner != job {
 			t.Errorf("%s: entry %q", name, entry)
 		}
 	}
@@ -115,7 +115,7 @@ func TestACallbackThatCannotBeStoredMayBeRepeated(t *testing.T) {
 			t.Errorf("while NATS is unavailable: %+v", got)
 		}
 	}
-	bus.Mend()
+	bus.Restore()
 	readiness(t, i.URL, http.StatusOK)
 	for job, c := range map[string][2]string{small: {smallHook, `{}`}, big: {bigHook, result}} {
 		if got := env.call(c[0], `{"analysis_results":`+c[1]+`}`); got.code != http.StatusOK {

@@ -70,13 +70,13 @@ func TestAnAttemptThatARetryReplacedChangesNothing(t *testing.T) {
 	job, first := env.failed()
 	env.append(event.Retried{JobID: job, Attempt: 2})
 	env.attempt(job, 2)
-	before := env.Story(env.bus, job)
+	before := env.EventNames(env.bus, job)
 	for _, body := range []string{`{"analysis_results":{}}`, `{"status":"failed"}`, `{"status":"processing","progress":50}`} {
 		if got := env.call(first, body); got.code != http.StatusOK {
 			t.Errorf("%s: %+v", body, got)
 		}
 	}
-	if after := env.Story(env.bus, job); !slices.Equal(after, before) {
+	if after := env.EventNames(env.bus, job); !slices.Equal(after, before) {
 		t.Errorf("log %v became %v", before, after)
 	}
 }
@@ -164,7 +164,7 @@ func TestAnAnswerThatComesAfterARetryChangesNothing(t *testing.T) {
 			second := env.attempt(s.JobID, 2)
 			free()
 			env.Settled(consumer)
-			if names := env.Story(env.bus, s.JobID); names[len(names)-1] != event.NameDispatched {
+			if names := env.EventNames(env.bus, s.JobID); names[len(names)-1] != event.NameDispatched {
 				t.Errorf("log %v", names)
 			}
 			if got := env.call(second.field("webhook_url"), `{"analysis_results":{}}`); got.code != http.StatusOK || got.body["message"] != nil {
@@ -183,7 +183,7 @@ func TestACanceledJobsResultIsDiscarded(t *testing.T) {
 	if got := env.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK || got.body["message"] == nil {
 		t.Errorf("%+v", got)
 	}
-	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameCanceled {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameCanceled {
 		t.Errorf("log %v", names)
 	}
 }

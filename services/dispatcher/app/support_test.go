@@ -18,6 +18,8 @@ import (
 	"sori.internal/services/dispatcher/app"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/testkit/contract"
 )
@@ -33,6 +35,8 @@ type env struct {
 	*testkit.Kit
 	t        *testing.T
 	bus      *bus.Bus
+	jobs     *joblog.Store
+	staging  *staging.Store
 	client   *minio.Client
 	bucket   string
 	analyzer *analyzer
@@ -46,12 +50,12 @@ func newEnv(t *testing.T) *env {
 	client, bucket := k.Bucket()
 	described, err := contract.Sori() // what the dispatcher answers and sends is checked against it
 	must(t, err)
+	b := k.Bus("uploader", event.Jobs(), event.Dead(), event.Staging())
 	return &env{
-		Kit: k, t: t, client: client, bucket: bucket, analyzer: newAnalyzer(t, described),
+		Kit: k, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b), client: client, bucket: bucket, analyzer: newAnalyzer(t, described),
 		http: &http.Client{Transport: &contract.Transport{
 			Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
 		}},
-		bus: k.Bus("uploader", event.Jobs(), event.Dead(), event.Staging()),
 	}
 }
 

@@ -72,7 +72,7 @@ func TestProgressIsPublishedAndEndsNothing(t *testing.T) {
 	if progressed != (event.Progressed{JobID: job, Attempt: 1, Percent: 41, Message: "목소리 찾는 중"}) {
 		t.Errorf("%+v", progressed)
 	}
-	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameDispatched {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameDispatched {
 		t.Errorf("log %v", names)
 	}
 }
@@ -99,7 +99,7 @@ func TestAnInvalidCallbackIsAnsweredWithThePointer(t *testing.T) {
 			t.Errorf("%s: %+v", body, got)
 		}
 	}
-	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameDispatched {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameDispatched {
 		t.Errorf("log %v", names)
 	}
 }
@@ -138,7 +138,7 @@ func TestABodyThatIsCutOffIsMalformed(t *testing.T) {
 	if resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("status %d", resp.StatusCode)
 	}
-	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameDispatched {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameDispatched {
 		t.Errorf("log %v", names)
 	}
 }
@@ -203,7 +203,7 @@ func TestARepeatedCallbackIsAnsweredSoAndChangesNothing(t *testing.T) {
 	if c := testkit.Await[event.Completed](env.Kit, env.bus, job); string(c.Result) != `{"n":0}` {
 		t.Errorf("result %s", c.Result)
 	}
-	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameCompleted {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameCompleted {
 		t.Errorf("log %v", names)
 	}
 }
@@ -219,7 +219,7 @@ func TestACallbackOfAnOldAttemptChangesNothing(t *testing.T) {
 			t.Errorf("%s: %+v", body, got)
 		}
 	}
-	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameAttempted {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameAttempted {
 		t.Errorf("log %v", names)
 	}
 	if n := env.count(event.Subject(event.Progressed{JobID: job})); n != 0 {
@@ -294,7 +294,7 @@ func TestACallbackWithoutItsSignedURLIsRefused(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if names := env.Story(env.bus, job); names[len(names)-1] != event.NameDispatched {
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameDispatched {
 		t.Errorf("log %v", names)
 	}
 	if got := env.call(changed(t, hook, "job_id", strings.ToUpper(job)), `{"analysis_results":{}}`); got.code != http.StatusOK {
@@ -339,7 +339,7 @@ func TestConcurrentCallbacksAndACancellationAppendOneTerminalEvent(t *testing.T)
 		}
 		wg.Go(func() { env.AppendUnlessEnded(env.bus, event.Canceled{JobID: job}) })
 		wg.Wait()
-		if names := env.Story(env.bus, job); len(names) != 5 || !names[4].Ending() {
+		if names := env.EventNames(env.bus, job); len(names) != 5 || !names[4].Terminal() {
 			t.Errorf("log %v", names)
 		}
 	}

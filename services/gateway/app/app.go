@@ -9,8 +9,10 @@ import (
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/staging"
 )
 
 // Name is the name of the service, in logs and in ce-source.
@@ -33,9 +35,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	defer lifecycle.Closing(&err, conns)
 
 	ready := health.New(map[string]health.Check{"bus": conns.events.Ready, "database": postgres.Ping(conns.db)})
-	usage := conns.events.Levels(event.Jobs(), event.Staging())
+	usage := conns.events.NewUsage(event.Jobs(), event.Staging())
 	uploads := upload.New(upload.Dependencies{
-		Tokens: conns.store, Staging: conns.events, JobLog: conns.events, Claims: conns.store, Usage: usage,
+		Tokens: conns.store, Staging: staging.New(conns.events), JobLog: joblog.New(conns.events), Claims: conns.store, Usage: usage,
 	}, cfg.uploadLimits())
 	server, err := newServer(serverDependencies{ //nolint:contextcheck // each request has a context of its own
 		cfg: &cfg, conns: conns, uploads: uploads, health: ready, metrics: newMetrics(uploads, usage), log: log,
@@ -46,7 +48,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	return lifecycle.Run(ctx, ready.Watch, server.Run,
-		lifecycle.After(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run))
+		lifecycle.AfterSetup(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run))
 }
 
 // setup creates what the gateway needs in NATS and in Postgres.

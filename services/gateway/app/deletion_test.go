@@ -61,7 +61,7 @@ func TestADeletionIsAcceptedWhileNATSIsAwayAndPublishedLater(t *testing.T) {
 	nats.Cut()
 	g.delete(g.token)
 	g.holds(`EXISTS (SELECT FROM catalogue.deleted_tokens)`)
-	nats.Mend()
+	nats.Restore()
 	if published := g.waitPublished(); published[fmt.Sprint(g.token)] != 1 {
 		t.Errorf("published %v", published)
 	}
@@ -71,7 +71,7 @@ func TestADeletionIsAcceptedWhileNATSIsAwayAndPublishedLater(t *testing.T) {
 func TestADeletionThatACrashLeftInTheOutboxIsPublishedByAnyReplica(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	if err := g.kit.Bus("gateway").Tell(g.kit.Context(), event.TokenDeleted{TokenID: 4711}); err != nil {
+	if err := g.kit.Bus("gateway").Publish(g.kit.Context(), event.TokenDeleted{TokenID: 4711}); err != nil {
 		t.Fatal(err)
 	}
 	g.sql(`INSERT INTO catalogue.deleted_tokens (token_id) VALUES (4711), (4712)`)
@@ -135,9 +135,9 @@ func TestTheKeyOfAnErasedJobIsAnsweredWith410(t *testing.T) {
 	g := start(t, nil)
 	content := wav(600 << 10)
 	job := g.accepts(g.keyed("k", content), false)
-	log, err := g.bus.Decide(g.kit.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })
+	log, err := g.jobs.Update(g.kit.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })
 	if err == nil {
-		err = g.kit.Bus("uploader", event.Dead()).Forget(g.kit.Context(), job, log.Seq())
+		err = g.jobs.Purge(g.kit.Context(), job, log.Seq())
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -149,7 +149,7 @@ func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 	if m := hangs.json(t); m["pitch"] != nil {
 		t.Errorf("held: %v", m)
 	}
-	s3.Mend()
+	s3.Restore()
 	// The entity tag of an answer without the pitch does not match any more.
 	back := g.do("GET", path, nil, map[string]string{"If-None-Match": away.Header.Get("ETag")})
 	if back.StatusCode != http.StatusOK || back.json(t)["pitch"] == nil {

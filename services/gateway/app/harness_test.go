@@ -17,6 +17,8 @@ import (
 	"sori.internal/services/gateway/app"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/testkit/contract"
 )
@@ -24,13 +26,15 @@ import (
 // env is a running gateway with a token. Every answer of it is checked against its OpenAPI
 // document.
 type env struct {
-	t     *testing.T
-	kit   *testkit.Kit
-	bus   *bus.Bus
-	url   string
-	stop  func() error
-	token int64
-	http  *contract.Transport
+	t       *testing.T
+	kit     *testkit.Kit
+	bus     *bus.Bus
+	jobs    *joblog.Store
+	staging *staging.Store
+	url     string
+	stop    func() error
+	token   int64
+	http    *contract.Transport
 }
 
 // stubHeader marks the answers of stub services. They are forwarded as they are, and not checked
@@ -62,7 +66,8 @@ func newEnv(t *testing.T, kit *testkit.Kit, i *testkit.Instance) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &env{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: kit.Bus("test"), http: &contract.Transport{
+	b := kit.Bus("test")
+	return &env{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: b, jobs: joblog.New(b), staging: staging.New(b), http: &contract.Transport{
 		Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
 		Exempt: func(r *http.Response) bool { return r.Header.Get(stubHeader) != "" },
 	}}
@@ -227,7 +232,7 @@ func (g *env) upload(header map[string]string, parts ...part) reply {
 // received returns the received event of an accepted job.
 func (g *env) received(job string) event.Received {
 	g.t.Helper()
-	log, err := g.bus.Log(g.kit.Context(), job)
+	log, err := g.jobs.Read(g.kit.Context(), job)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -240,7 +245,7 @@ func (g *env) received(job string) event.Received {
 
 func (g *env) staged(r event.Received) []byte {
 	g.t.Helper()
-	body, err := g.bus.OpenStaged(g.kit.Context(), r.Staged())
+	body, err := g.staging.Open(g.kit.Context(), r.Staged())
 	if err != nil {
 		g.t.Fatal(err)
 	}

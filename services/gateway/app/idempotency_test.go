@@ -58,7 +58,7 @@ func (g *env) only(job string, content []byte) {
 	if !bytes.Equal(g.staged(received), content) {
 		g.t.Error("staged is something else")
 	}
-	entries, err := g.bus.StagedEntries(g.kit.Context())
+	entries, err := g.staging.Entries(g.kit.Context())
 	if want := map[string]int{received.Staged().Entry: received.Chunks}; err != nil || !maps.Equal(entries, want) {
 		g.t.Errorf("staged are %v, want %v, %v", entries, want, err)
 	}
@@ -105,7 +105,7 @@ type begun struct {
 func (g *env) begin(key string, content []byte) begun {
 	g.t.Helper()
 	entries := func() int {
-		found, err := g.bus.StagedEntries(g.kit.Context())
+		found, err := g.staging.Entries(g.kit.Context())
 		if err != nil {
 			g.t.Fatal(err)
 		}

@@ -166,7 +166,7 @@ func TestAnUploadDuringWhichPostgresIsAwayMakesNoSecondJob(t *testing.T) {
 	b := g.begin("k", content)
 	db.Cut()
 	job := g.accepts(b.finish(), false)
-	db.Mend()
+	db.Restore()
 	g.problem(g.until(http.StatusServiceUnavailable, "k", content), 409, "idempotency-key-in-use")
 	g.sql(`UPDATE catalogue.upload_keys SET lease_until = now()`)
 	if got := g.accepts(g.until(http.StatusServiceUnavailable, "k", content), true); got != job {

@@ -53,7 +53,7 @@ func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 			if taken.Load() == 0 || n <= 128 && putOff.Load() > 0 {
 				t.Errorf("%d taken, %d put off", taken.Load(), putOff.Load())
 			}
-			entries, err := g.bus.StagedEntries(g.kit.Context())
+			entries, err := g.staging.Entries(g.kit.Context())
 			if err != nil || int64(len(entries)) != taken.Load() {
 				t.Errorf("%d entries for %d uploads, %v", len(entries), taken.Load(), err)
 			}

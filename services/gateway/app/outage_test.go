@@ -37,7 +37,7 @@ func TestUploadsGet503WhileADependencyIsAway(t *testing.T) {
 	db.Cut()
 	g.problem(g.upload(nil, file), 503, "unavailable")
 	g.problem(g.do("GET", "/tokens", nil, nil), 503, "unavailable")
-	db.Mend()
+	db.Restore()
 	nats.Cut()
 	g.problem(g.upload(nil, file), 503, "unavailable")
 	if r := g.do("GET", "/livez", nil, nil); r.StatusCode != http.StatusOK {
@@ -49,7 +49,7 @@ func TestUploadsGet503WhileADependencyIsAway(t *testing.T) {
 		}
 		return nil
 	})
-	nats.Mend()
+	nats.Restore()
 	g.assertNothingStored()
 	g.ready()
 	if r := g.upload(nil, file); r.StatusCode != http.StatusAccepted {
@@ -80,7 +80,7 @@ func TestAnUploadDuringWhichNATSBreaksPublishesNothing(t *testing.T) {
 	<-held
 	nats.Cut()
 	g.problem(<-got, 503, "unavailable")
-	nats.Mend() // so that the connection can be closed
+	nats.Restore() // so that the connection can be closed
 	g.ready()
 	stream, err := g.kit.JetStream().Stream(g.kit.Context(), g.kit.Namespace().Stream(event.Jobs().Name))
 	if err != nil || stream.CachedInfo().State.Msgs != 0 {
@@ -98,8 +98,8 @@ func TestTheGatewayWaitsForItsDependencies(t *testing.T) {
 	}
 	g.token = 1
 	g.problem(g.upload(nil, part{name: "file", file: "a.wav", content: wav(64)}), 503, "unavailable")
-	nats.Mend()
-	db.Mend()
+	nats.Restore()
+	db.Restore()
 	g.withToken()
 	if r := g.upload(nil, part{name: "file", file: "a.wav", content: wav(64)}); r.StatusCode != http.StatusAccepted {
 		t.Errorf("when all is there: %s: %s", r.Status, r.text)

@@ -32,16 +32,16 @@ func (g *env) gauge(name string) float64 {
 func (g *env) fill(job string, full float64) {
 	g.t.Helper()
 	for {
-		extent, err := g.bus.Extent(g.kit.Context(), event.Jobs())
+		info, err := g.bus.Stream(event.Jobs()).Info(g.kit.Context())
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		if extent.Full >= full {
+		if info.Used >= full {
 			return
 		}
-		_, err = g.bus.Append(g.kit.Context(), event.Attempted{JobID: job, Attempt: int(extent.Last)}, extent.Last)
+		_, err = g.jobs.Append(g.kit.Context(), event.Attempted{JobID: job, Attempt: int(info.LastSeq)}, info.LastSeq)
 		if err != nil {
-			g.t.Fatalf("at %v: %v", extent.Full, err)
+			g.t.Fatalf("at %v: %v", info.Used, err)
 		}
 	}
 }
@@ -68,7 +68,7 @@ func TestUploadsKeepAReserveForAcceptedJobs(t *testing.T) {
 		t.Errorf("readyz: %s", r.Status)
 	}
 	g.fill(job, 0.95) // which an accepted job may
-	entries, err := g.bus.StagedEntries(g.kit.Context())
+	entries, err := g.staging.Entries(g.kit.Context())
 	if want := map[string]int{job: 1}; err != nil || !maps.Equal(entries, want) {
 		t.Errorf("staged are %v, want %v, %v", entries, want, err)
 	}
@@ -101,7 +101,7 @@ func TestUploadsKeepAReserveOfStagingForResults(t *testing.T) {
 	})
 	file.content = wav(100)
 	g.problem(g.upload(nil, file), 503, "bus-full")
-	if _, err := g.bus.Stage(g.kit.Context(), event.ResultEntry(g.kit.NewJob()), strings.NewReader("{}")); err != nil {
+	if _, err := g.staging.Put(g.kit.Context(), event.ResultEntry(g.kit.NewJob()), strings.NewReader("{}")); err != nil {
 		t.Errorf("a result: %v", err)
 	}
 }

@@ -75,11 +75,11 @@ func (d serverDependencies) register(docs *web.Docs) func(fiber.Router, *httpser
 }
 
 // newMetrics makes the metrics of the gateway.
-func newMetrics(uploads *upload.Core, usage *bus.Levels) *metrics.Registry {
+func newMetrics(uploads *upload.Core, usage *bus.Usage) *metrics.Registry {
 	m := metrics.New()
 	m.Gauge("sori_uploads_active", "uploads that are under way", func() float64 { return float64(uploads.Active()) })
-	m.Gauge("sori_log_full_ratio", "how full the log of the jobs is", func() float64 { return usage.Of(event.Jobs()) })
-	m.Gauge("sori_staging_full_ratio", "how full staging is", func() float64 { return usage.Of(event.Staging()) })
+	m.Gauge("sori_log_full_ratio", "how full the log of the jobs is", func() float64 { return usage.Used(event.Jobs()) })
+	m.Gauge("sori_staging_full_ratio", "how full staging is", func() float64 { return usage.Used(event.Staging()) })
 	return m
 }
 

@@ -23,10 +23,12 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/staging"
 )
 
 // Name is the service's name, in logs and in ce-source.
@@ -66,7 +68,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 
 	return lifecycle.Run(ctx, ready.Watch, core.api.Run,
 		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // streams outlast the shutdown
-		lifecycle.After(log, setup(events, db, migrations, ready),
+		lifecycle.AfterSetup(log, setup(events, db, migrations, ready),
 			core.consumeEvents(&cfg, events, counts), core.consumeDeletions(&cfg, events, counts), core.sweeper.Run))
 }
 
@@ -104,8 +106,9 @@ type core struct {
 
 func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 	rows, updates := store.New(c.db), live.New(c.events, log)
-	projector := projection.New(projection.Dependencies{Rows: rows, Staging: c.events, Logs: c.events, Notifier: updates})
-	decider := command.NewDecider(c.events, projector)
+	jobs := joblog.New(c.events)
+	projector := projection.New(projection.Dependencies{Rows: rows, Staging: staging.New(c.events), Logs: jobs, Notifier: updates})
+	decider := command.NewDecider(jobs, projector)
 	eraser := command.NewEraser(decider, rows)
 	reader := query.NewReader(rows, updates)
 	hub := watch.NewHub(updates, reader)
@@ -142,12 +145,12 @@ const maxReplicas = 16
 // consumeEvents consumes every event of every job. It consumes the whole stream, event.AllJobs and
 // event.AllProgress, and therefore names no filter: with filters that so many subjects match, the
 // NATS server scans all of them for each message, and is ten times slower.
-func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Part {
+func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
 	return func(ctx context.Context) error {
 		return events.ConsumeBatches(ctx, bus.Batches{
 			Consumer: bus.Consumer{
 				Name: Name + "-projection", MaxPending: maxReplicas * cfg.BatchSize,
-				Grace: cfg.Grace, Metrics: counts.Events, GiveUp: consumers.DeadLetter(c.unprojectable),
+				Grace: cfg.Grace, Metrics: counts.Events, OnDeadLetter: consumers.DeadLetter(c.unprojectable),
 			},
 			Size: cfg.BatchSize, Handle: consumers.Projection(c.projector, c.eraser),
 		})
@@ -158,10 +161,10 @@ func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Regis
 const tokenConcurrency = 4
 
 // consumeDeletions consumes the deletions of tokens.
-func (c *core) consumeDeletions(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Part {
+func (c *core) consumeDeletions(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
 	return func(ctx context.Context) error {
 		return events.Consume(ctx, bus.Consumer{
-			Name: Name + "-deleted", Stream: event.Tokens(), Filters: []string{event.Every(event.NameDeleted)},
+			Name: Name + "-deleted", Stream: event.Tokens(), Filters: []string{event.Filter(event.NameDeleted)},
 			Concurrency: tokenConcurrency, Grace: cfg.Grace, Metrics: counts.Events,
 			Handle: consumers.TokenDeleted(c.eraser),
 		})

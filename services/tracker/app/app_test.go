@@ -17,6 +17,8 @@ import (
 	"sori.internal/services/tracker/app"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/testkit/contract"
 )
@@ -25,10 +27,12 @@ import (
 // What the tracker answers is held to the document of the API that it is a part of.
 type env struct {
 	*testkit.Kit
-	t    testing.TB
-	bus  *bus.Bus
-	url  string
-	http *contract.Transport
+	t       testing.TB
+	bus     *bus.Bus
+	jobs    *joblog.Store
+	staging *staging.Store
+	url     string
+	http    *contract.Transport
 }
 
 func open(t testing.TB, changes map[string]string) *env {
@@ -47,8 +51,9 @@ func newEnv(t testing.TB, kit *testkit.Kit) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := kit.Bus("test", event.Jobs(), event.Dead(), event.Staging())
 	return &env{
-		Kit: kit, t: t, bus: kit.Bus("test", event.Jobs(), event.Dead(), event.Staging()),
+		Kit: kit, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b),
 		http: &contract.Transport{
 			Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
 			Exempt: func(r *http.Response) bool { return "http://"+r.Request.URL.Host == kit.Settings(nil)["S3_ENDPOINT"] },
@@ -117,12 +122,12 @@ func (c *env) attemptedJob() *testJob {
 func (l *testJob) publish(e event.Event) {
 	l.t.Helper()
 	if e.Name().Progress() {
-		if err := l.bus.Tell(l.Context(), e); err != nil {
+		if err := l.bus.Publish(l.Context(), e); err != nil {
 			l.t.Fatal(err)
 		}
 		return
 	}
-	seq, err := l.bus.Append(l.Context(), e, l.seq)
+	seq, err := l.jobs.Append(l.Context(), e, l.seq)
 	if err != nil {
 		l.t.Fatal(err)
 	}

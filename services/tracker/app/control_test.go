@@ -54,7 +54,7 @@ func TestAJobIsCanceledInEveryStateThatIsNotTerminal(t *testing.T) {
 		j.asks("cancel", http.StatusAccepted, isCanceled)
 		j.asks("retry", http.StatusConflict, `"allowed":[]`)
 		j.asks("retry", http.StatusConflict, `"current_status":"canceled"`)
-		if story := c.Story(c.bus, j.id); story[len(story)-1] != event.NameCanceled {
+		if story := c.EventNames(c.bus, j.id); story[len(story)-1] != event.NameCanceled {
 			t.Errorf("%s: story %v", name, story)
 		}
 	}
@@ -81,7 +81,7 @@ func TestAFailedJobIsRetriedAsItsNextAttempt(t *testing.T) {
 		t.Errorf("a new stream begins with %s", f.data)
 	}
 	j.asks("retry", http.StatusConflict, `"current_status":"processing"`)
-	log, err := c.bus.Log(c.Context(), j.id)
+	log, err := c.jobs.Read(c.Context(), j.id)
 	if err != nil || log.Attempt() != 2 {
 		t.Fatalf("%v, attempt %d", err, log.Attempt())
 	}
@@ -103,7 +103,7 @@ func TestEveryFailureAfterARetryIsAnEventOfItsOwn(t *testing.T) {
 	for attempt := range 4 {
 		j.publish(event.Failed{JobID: j.id, Attempt: attempt, Code: "analysis-failed", Detail: fmt.Sprint(attempt), Retryable: true})
 		j.asks("retry", http.StatusAccepted, isProcessing)
-		log, err := c.bus.Log(c.Context(), j.id)
+		log, err := c.jobs.Read(c.Context(), j.id)
 		if err != nil || log.Attempt() != attempt+1 {
 			t.Fatalf("%v, attempt %d", err, log.Attempt())
 		}
@@ -203,7 +203,7 @@ func TestAnActionWhileTheBusIsUnavailableGetsRetryAfter(t *testing.T) {
 	if a := j.request(http.MethodPost, j.url+"/jobs/"+j.id+"/cancel", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		t.Errorf("%d %v %s", a.status, a.header, a.raw)
 	}
-	nats.Mend()
+	nats.Restore()
 	testkit.Eventually(t, func() error {
 		if a := j.request(http.MethodPost, j.url+"/jobs/"+j.id+"/cancel", nil); a.status != http.StatusAccepted {
 			return fmt.Errorf("%d %s", a.status, a.raw)
@@ -228,7 +228,7 @@ func TestOneOfACompletionAndACancellationWins(t *testing.T) {
 		}
 		wg.Go(func() { c.AppendUnlessEnded(c.bus, event.Completed{JobID: j.id, Attempt: 1, Result: []byte(`{}`)}) })
 		wg.Wait()
-		story := c.Story(c.bus, j.id)
+		story := c.EventNames(c.bus, j.id)
 		want := http.StatusConflict
 		if slices.Contains(story, event.NameCanceled) {
 			want = http.StatusAccepted
@@ -262,7 +262,7 @@ func TestManyRetriesAtOnceMakeOneAttempt(t *testing.T) {
 	if statuses[0] != http.StatusAccepted || statuses[1] != http.StatusConflict {
 		t.Errorf("answers %v", statuses)
 	}
-	log, err := c.bus.Log(c.Context(), j.id)
+	log, err := c.jobs.Read(c.Context(), j.id)
 	if err != nil || log.Attempt() != 2 {
 		t.Errorf("%v, attempt %d", err, log.Attempt())
 	}

@@ -34,7 +34,7 @@ func TestAClientSeesThatADeadlineIsOver(t *testing.T) {
 		}
 	}
 	analysed.asks("retry", http.StatusAccepted, isProcessing)
-	if story := c.Story(c.bus, analysed.id); !slices.Contains(story, event.NameLapsed) || !slices.Contains(story, event.NameRetried) {
+	if story := c.EventNames(c.bus, analysed.id); !slices.Contains(story, event.NameLapsed) || !slices.Contains(story, event.NameRetried) {
 		t.Errorf("story %v", story)
 	}
 }

@@ -55,7 +55,7 @@ func (l *testJob) untilGone() {
 func (l *testJob) untilErased() {
 	l.t.Helper()
 	testkit.Eventually(l.t, func() error {
-		if story := l.Story(l.bus, l.id); !slices.Contains(story, event.NameErased) {
+		if story := l.EventNames(l.bus, l.id); !slices.Contains(story, event.NameErased) {
 			return fmt.Errorf("job %s: %v", l.id, story)
 		}
 		return nil
@@ -66,9 +66,9 @@ func (l *testJob) untilErased() {
 // forget removes what was said of a job, as the uploader does.
 func (l *testJob) forget() {
 	l.t.Helper()
-	log, err := l.bus.Log(l.Context(), l.id)
+	log, err := l.jobs.Read(l.Context(), l.id)
 	if err == nil {
-		err = l.bus.Forget(l.Context(), l.id, log.Seq())
+		err = l.jobs.Purge(l.Context(), l.id, log.Seq())
 	}
 	if err != nil {
 		l.t.Fatal(err)
@@ -89,7 +89,7 @@ func (c *env) finished(token int64) *testJob {
 // deleted says that a token is deleted.
 func (c *env) deleted(token int64) {
 	c.t.Helper()
-	if err := c.bus.Tell(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
+	if err := c.bus.Publish(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -176,7 +176,7 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 		if a := j.get(j.resultURL(), nil); a.body.Status != "completed" || string(a.body.Result) != `{"secret":1}` {
 			t.Errorf("a job of another token: %d %s", a.status, a.raw)
 		}
-		if story := c.Story(c.bus, j.id); len(story) != 4 {
+		if story := c.EventNames(c.bus, j.id); len(story) != 4 {
 			t.Errorf("its story: %v", story)
 		}
 	}
@@ -231,11 +231,11 @@ func TestEveryJobOfADeletedTokenIsErased(t *testing.T) {
 		var wg sync.WaitGroup
 		for i, j := range jobs {
 			wg.Go(func() {
-				if _, err := c.bus.Append(c.Context(), event.Received{JobID: j.id, TokenID: token}, 0); err != nil {
+				if _, err := c.jobs.Append(c.Context(), event.Received{JobID: j.id, TokenID: token}, 0); err != nil {
 					t.Error(err)
 				}
 				if i == len(jobs)/2 {
-					if err := c.bus.Tell(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
+					if err := c.bus.Publish(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
 						t.Error(err)
 					}
 				}

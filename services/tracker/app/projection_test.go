@@ -174,7 +174,7 @@ func TestAnEventThatCannotBeRecordedFailsOnlyItself(t *testing.T) {
 		return nil
 	})
 	for _, j := range []*testJob{named, sized} {
-		log, err := c.bus.Log(c.Context(), j.id)
+		log, err := c.jobs.Read(c.Context(), j.id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +227,7 @@ func TestALargeResultIsReadFromStaging(t *testing.T) {
 	s := j.stream(j.progressURL(), nil)
 	result := `{"values":"` + strings.Repeat("가나다라", 300_000) + `"}`
 	entry := event.ResultEntry(j.id)
-	staged, err := c.bus.Stage(c.Context(), entry, strings.NewReader(result))
+	staged, err := c.staging.Put(c.Context(), entry, strings.NewReader(result))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestALargeResultIsReadFromStaging(t *testing.T) {
 		t.Error("the stream told another")
 	}
 	c.settled(3)
-	if left, err := c.bus.StagedEntries(c.Context()); err != nil || len(left) != 0 {
+	if left, err := c.staging.Entries(c.Context()); err != nil || len(left) != 0 {
 		t.Errorf("in staging: %v, %v", left, err)
 	}
 
@@ -257,14 +257,14 @@ func TestALostResultFailsItsJob(t *testing.T) {
 			return event.Completed{JobID: j.id, Attempt: 1, ResultEntry: event.ResultEntry(j.id), ResultChunks: 2}
 		},
 		"cut short": func(j *testJob) event.Completed {
-			staged, err := c.bus.Stage(c.Context(), event.ResultEntry(j.id), strings.NewReader(`{"a":"`+strings.Repeat("x", 400_000)+`"}`))
+			staged, err := c.staging.Put(c.Context(), event.ResultEntry(j.id), strings.NewReader(`{"a":"`+strings.Repeat("x", 400_000)+`"}`))
 			if err != nil {
 				t.Error(err)
 			}
 			return event.Completed{JobID: j.id, Attempt: 1, ResultEntry: staged.Entry, ResultChunks: staged.Chunks + 1}
 		},
 		"no JSON": func(j *testJob) event.Completed {
-			staged, err := c.bus.Stage(c.Context(), event.ResultEntry(j.id), strings.NewReader(`{"a":`))
+			staged, err := c.staging.Put(c.Context(), event.ResultEntry(j.id), strings.NewReader(`{"a":`))
 			if err != nil {
 				t.Error(err)
 			}

@@ -11,12 +11,15 @@ import (
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
+	"sori.internal/shared/deadletter"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
+	"sori.internal/shared/staging"
 )
 
 // Name is the service's name, in logs and in ce-source.
@@ -41,7 +44,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3})
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
 	return lifecycle.Run(ctx, s.health.Watch, server.Run,
-		lifecycle.After(log, s.setup, append(s.consumers(), s.sweeper.Run)...))
+		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.sweeper.Run)...))
 }
 
 // dependencies are what Run opens.
@@ -66,7 +69,8 @@ type service struct {
 // newService assembles the parts. It does not connect to anything.
 func newService(d dependencies) *service {
 	bucket := objects.New(d.s3, d.cfg.Objects.Bucket)
-	deps := upload.Dependencies{Jobs: d.events, Progress: d.events, Staging: d.events, Objects: bucket}
+	jobs, staged := joblog.New(d.events), staging.New(d.events)
+	deps := upload.Dependencies{Jobs: jobs, Progress: d.events, Staging: staged, Objects: bucket}
 	return &service{
 		dependencies: d, metrics: metrics.New(),
 		health: health.New(map[string]health.Check{
@@ -75,9 +79,10 @@ func newService(d dependencies) *service {
 		bucket: bucket,
 		core:   upload.New(deps),
 		eraser: upload.NewEraser(upload.EraserDependencies{
-			Objects: bucket, Staging: d.events, Events: d.events, UploadConsumer: consumerName(event.NameReceived),
+			Objects: bucket, Staging: staged, Jobs: jobs, DeadLetters: deadletter.New(d.events),
+			Consumers: d.events, UploadConsumer: consumerName(event.NameReceived),
 		}),
-		sweeper: upload.NewSweeper(upload.SweeperDependencies{Jobs: d.events, Staging: d.events, Log: d.log},
+		sweeper: upload.NewSweeper(upload.SweeperDependencies{Jobs: jobs, Staging: staged, Log: d.log},
 			upload.SweeperOptions{Interval: d.cfg.SweepInterval, MinAge: d.cfg.SweepAge}),
 	}
 }

@@ -61,7 +61,7 @@ func TestOfAnErasedJobNothingIsLeftInTheBucket(t *testing.T) {
 		must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), erasures))
 	}
 	env.Settled(erasures)
-	if names := env.Story(env.bus, kept.JobID); len(names) != 2 {
+	if names := env.EventNames(env.bus, kept.JobID); len(names) != 2 {
 		t.Errorf("the log of another job: %v", names)
 	}
 }
@@ -72,8 +72,8 @@ func TestAnUploadThatIsErasedBeforeItIsCopiedLeavesNothing(t *testing.T) {
 	e := env.stage(wav(1 << 20))
 	entry, err := event.UploadEntry(e.JobID)
 	must(t, err)
-	must(t, env.bus.Unstage(env.Context(), e.JobID))
-	_, err = env.bus.Stage(env.Context(), entry, bytes.NewReader(wav(1<<20)))
+	must(t, env.staging.Delete(env.Context(), e.JobID))
+	_, err = env.staging.Put(env.Context(), entry, bytes.NewReader(wav(1<<20)))
 	must(t, err)
 	e.Entry = entry
 	env.accept(e)
@@ -105,7 +105,7 @@ func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) 
 	env := newEnv(t)
 	e := env.upload(wav(10_044))
 	dying, err := env.JetStream().CreateConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), jetstream.ConsumerConfig{
-		Durable: consumer, FilterSubjects: []string{env.Namespace().Subject(event.Every(event.NameReceived))},
+		Durable: consumer, FilterSubjects: []string{env.Namespace().Subject(event.Filter(event.NameReceived))},
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute,
 	})
 	must(t, err)
@@ -141,7 +141,7 @@ func TestWhileS3IsUnavailableErasuresWait(t *testing.T) {
 	env.erase(e)
 	readiness(t, i.URL, http.StatusServiceUnavailable)
 	env.checkKeys(key(e))
-	proxy.Mend()
+	proxy.Restore()
 	env.Settled(erasures)
 	env.checkKeys()
 	env.checkPurged(e)

@@ -38,11 +38,11 @@ func TestWhileS3IsUnavailableUploadsWaitAndThenGoOn(t *testing.T) {
 		t.Errorf("livez: %d", code)
 	}
 	for _, e := range []event.Received{cut, later} {
-		if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
+		if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
 			t.Errorf("while S3 is unavailable: %v", names)
 		}
 	}
-	proxy.Mend()
+	proxy.Restore()
 	for _, e := range []event.Received{cut, later} {
 		stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
 		if got, _ := env.object(stored.Key); !bytes.Equal(got, body) {
@@ -74,18 +74,18 @@ func TestAnS3ServerThatStallsBlocksNoCopyForLong(t *testing.T) {
 	<-held
 	for _, e := range jobs { // of which one is copied at a time
 		testkit.Eventually(t, func() error {
-			m, err := env.bus.Last(env.Context(), event.Jobs(), event.Subject(event.Uploading{JobID: e.JobID}))
+			m, err := env.bus.Stream(event.Jobs()).Last(env.Context(), event.Subject(event.Uploading{JobID: e.JobID}))
 			if err == nil && m == nil {
 				err = fmt.Errorf("no replica copies job %s", e.JobID)
 			}
 			return err
 		})
-		if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
+		if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
 			t.Errorf("while S3 stalls: %v", names)
 		}
 	}
 	readiness(t, i.URL, http.StatusServiceUnavailable)
-	proxy.Mend()
+	proxy.Restore()
 	for n, e := range jobs {
 		stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
 		if got, _ := env.object(stored.Key); !bytes.Equal(got, bodies[n]) {
@@ -109,8 +109,8 @@ func TestItStartsWhileItsDependenciesAreUnavailable(t *testing.T) {
 	i := env.run(map[string]string{"S3_ENDPOINT": s3.URL, "NATS_URL": bus.URL})
 	readiness(t, i.URL, http.StatusServiceUnavailable)
 	e := env.upload(wav(1044))
-	bus.Mend()
-	s3.Mend()
+	bus.Restore()
+	s3.Restore()
 	testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
 	readiness(t, i.URL, http.StatusOK)
 }
@@ -125,7 +125,7 @@ func TestWhileNATSIsUnavailableUploadsWaitAndThenGoOn(t *testing.T) {
 	body := wav(2 << 20)
 	e := env.upload(body)
 	readiness(t, i.URL, http.StatusServiceUnavailable)
-	bus.Mend()
+	bus.Restore()
 	stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
 	if got, _ := env.object(stored.Key); !bytes.Equal(got, body) {
 		t.Error("the object differs")
@@ -148,9 +148,9 @@ func TestAShutdownFinishesTheCopyThatIsUnderWay(t *testing.T) {
 		t.Error("it stopped in the middle of a copy")
 	default:
 	}
-	proxy.Mend()
+	proxy.Restore()
 	waitFor(env.Context(), t, done)
-	if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
+	if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
 		t.Errorf("log %v", names)
 	}
 	if got, _ := env.object(key(e)); !bytes.Equal(got, body) {
@@ -169,7 +169,7 @@ func TestACopyThatOutlastsTheGraceIsMadeByAnotherReplica(t *testing.T) {
 	e := env.upload(body)
 	<-held
 	waitFor(env.Context(), t, stopAsync(first))
-	if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
+	if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
 		t.Errorf("after the stop: %v", names)
 	}
 	env.run(nil)

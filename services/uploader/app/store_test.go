@@ -81,7 +81,7 @@ func TestHandlingEveryEventAgainChangesNothing(t *testing.T) {
 		if _, now := env.object(key(e)); now.ETag != before[e.JobID].ETag || !now.LastModified.Equal(before[e.JobID].LastModified) {
 			t.Errorf("the object was written again")
 		}
-		if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
+		if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
 			t.Errorf("log %v", names)
 		}
 	}
@@ -105,7 +105,7 @@ func TestAJobThatEndedBeforeItWasStoredLeavesNothing(t *testing.T) {
 			env.Settled(consumer)
 			env.nothingStaged()
 			env.checkKeys()
-			if names := env.Story(env.bus, e.JobID); len(names) != 2 || names[1] != ending("").Name() {
+			if names := env.EventNames(env.bus, e.JobID); len(names) != 2 || names[1] != ending("").Name() {
 				t.Errorf("log %v", names)
 			}
 		})
@@ -121,7 +121,7 @@ func TestACancellationDuringTheCopyRemovesTheObject(t *testing.T) {
 	env.Settled(consumer)
 	env.nothingStaged()
 	env.checkKeys()
-	if names := env.Story(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameCanceled}) {
+	if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameCanceled}) {
 		t.Errorf("log %v", names)
 	}
 	if strings.Contains(env.Logged(), "recording stored") {
@@ -138,7 +138,7 @@ func TestACrashBetweenTheObjectAndItsEventIsRecovered(t *testing.T) {
 		ContentType: e.MediaType, UserMetadata: map[string]string{"Sha256": e.SHA256},
 	})
 	must(t, err)
-	must(t, env.bus.Unstage(env.Context(), e.JobID))
+	must(t, env.staging.Delete(env.Context(), e.JobID))
 	env.accept(e)
 	env.run(nil)
 	stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
@@ -159,7 +159,7 @@ func TestBytesThatAreNeitherStagedNorStoredFailTheJob(t *testing.T) {
 			must(env.t, err)
 		},
 		"a chunk in the middle is missing": func(env *env, e event.Received) {
-			_, err := env.bus.Stage(env.Context(), e.JobID, bytes.NewReader(random(300<<10)))
+			_, err := env.staging.Put(env.Context(), e.JobID, bytes.NewReader(random(300<<10)))
 			must(env.t, err)
 		},
 	} {
@@ -167,7 +167,7 @@ func TestBytesThatAreNeitherStagedNorStoredFailTheJob(t *testing.T) {
 			t.Parallel()
 			env := newEnv(t)
 			e := env.stage(random(1 << 20))
-			must(t, env.bus.Unstage(env.Context(), e.JobID))
+			must(t, env.staging.Delete(env.Context(), e.JobID))
 			spoil(env, e)
 			env.accept(e)
 			env.run(nil)
@@ -218,7 +218,7 @@ func TestAnEventThatCannotBeReadFailsItsJobAndBecomesADeadLetter(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	job := env.NewJob()
-	_, err := env.bus.Stage(env.Context(), job, strings.NewReader("x"))
+	_, err := env.staging.Put(env.Context(), job, strings.NewReader("x"))
 	must(t, err)
 	_, err = env.JetStream().PublishMsg(env.Context(), &nats.Msg{
 		Subject: env.Namespace().Subject(event.SubjectOf(job, event.NameReceived)), Data: []byte("\xff{"),

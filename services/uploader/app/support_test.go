@@ -17,6 +17,8 @@ import (
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 )
 
@@ -25,17 +27,20 @@ const consumer = "uploader-received"
 // env is a test environment with what the gateway works with.
 type env struct {
 	*testkit.Kit
-	t      *testing.T
-	bus    *bus.Bus
-	client *minio.Client
-	bucket string
+	t       *testing.T
+	bus     *bus.Bus
+	jobs    *joblog.Store
+	staging *staging.Store
+	client  *minio.Client
+	bucket  string
 }
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, bucket := k.Bucket()
-	return &env{Kit: k, t: t, bus: k.Bus("gateway", event.Jobs(), event.Dead(), event.Staging()), client: client, bucket: bucket}
+	b := k.Bus("gateway", event.Jobs(), event.Dead(), event.Staging())
+	return &env{Kit: k, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b), client: client, bucket: bucket}
 }
 
 // run starts the service.
@@ -48,7 +53,7 @@ func (env *env) run(changes map[string]string) *testkit.Instance {
 func (env *env) stage(body []byte) event.Received {
 	env.t.Helper()
 	job := env.NewJob()
-	staged, err := env.bus.Stage(env.Context(), job, bytes.NewReader(body))
+	staged, err := env.staging.Put(env.Context(), job, bytes.NewReader(body))
 	must(env.t, err)
 	sum := sha256.Sum256(body)
 	return event.Received{
@@ -60,7 +65,7 @@ func (env *env) stage(body []byte) event.Received {
 // accept appends received, the first event of a job.
 func (env *env) accept(e event.Received) uint64 {
 	env.t.Helper()
-	seq, err := env.bus.Append(env.Context(), e, 0)
+	seq, err := env.jobs.Append(env.Context(), e, 0)
 	must(env.t, err)
 	return seq
 }
@@ -108,7 +113,7 @@ func (env *env) keys() []string {
 // nothingStaged checks that staging is empty.
 func (env *env) nothingStaged() {
 	env.t.Helper()
-	entries, err := env.bus.StagedEntries(env.Context())
+	entries, err := env.staging.Entries(env.Context())
 	must(env.t, err)
 	if len(entries) > 0 {
 		env.t.Errorf("left in staging: %v", entries)
@@ -133,7 +138,7 @@ func (env *env) uploadHeld() (e event.Received, release func()) {
 	held := proxy.Hold(1 << 20)
 	e = env.upload(wav(3 << 20))
 	<-held
-	return e, proxy.Mend
+	return e, proxy.Restore
 }
 
 func random(n int) []byte {

@@ -11,20 +11,19 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// Answer is what was answered to a request.
+// Answer is the response to a request.
 type Answer struct {
 	Method string
 	Path   string // escaped, without the query
 	Status int
 	Header http.Header
 	Body   []byte
-	Part   bool // the body was not read to its end
+	Part   bool // the body is incomplete
 }
 
-// The responses, among the document's components, to what has no operation: a
-// request at a path that does not exist, one with a method that its path does not
-// take, one that only asks for the methods, and one that was refused before it was
-// looked at.
+// The components of the document that describe responses without an operation: to a request whose path
+// does not exist, to one whose method the path does not allow, to OPTIONS, and to one that was
+// rejected before it was routed.
 const (
 	unrouted   = pointer("/components/responses/Unrouted")
 	notAllowed = pointer("/components/responses/MethodNotAllowed")
@@ -32,7 +31,7 @@ const (
 	refused    = pointer("/components/responses/AnyProblem")
 )
 
-// Check tells what of an answer is not as the document says.
+// Check returns how a response differs from the document; nil if it does not.
 func (d *Document) Check(a Answer) error {
 	response, ok := d.response(a)
 	if !ok {
@@ -47,7 +46,7 @@ func (d *Document) Check(a Answer) error {
 	return nil
 }
 
-// response finds what the document says of an answer.
+// response finds the description of a response in the document.
 func (d *Document) response(a Answer) (pointer, bool) {
 	operation, ok := d.operation(a.Method, a.Path)
 	if !ok {
@@ -90,7 +89,7 @@ func (d *Document) checkHeaders(response pointer, header http.Header) error {
 	return nil
 }
 
-// scalar reads a header's text as what its schema is about.
+// scalar converts the text of a header to the type that its schema describes.
 func (d *Document) scalar(schema pointer, text string) any {
 	if kind, _, _ := d.at(schema.to("type")); kind == "integer" {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -120,7 +119,7 @@ func (d *Document) checkContent(response pointer, a Answer) error {
 		return fmt.Errorf("the media type %s is not documented", mediaType)
 	case mediaType == "text/event-stream":
 		return d.checkEvents(content.to("x-event-data"), a.Body)
-	case a.Part || a.Header.Get("Content-Encoding") != "": // it is not there to be read
+	case a.Part || a.Header.Get("Content-Encoding") != "": // the body is incomplete or compressed
 		return nil
 	case mediaType != "application/json" && !strings.HasSuffix(mediaType, "+json"):
 		return nil
@@ -129,7 +128,7 @@ func (d *Document) checkContent(response pointer, a Answer) error {
 	}
 }
 
-// checkEvents checks the data of every whole line of an event stream.
+// checkEvents checks the data of every complete line of an event stream.
 func (d *Document) checkEvents(schema pointer, stream []byte) error {
 	for line := range bytes.Lines(stream) {
 		data, ok := bytes.CutPrefix(line, []byte("data: "))

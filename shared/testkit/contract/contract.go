@@ -1,7 +1,7 @@
 // Package contract checks the answers of an HTTP API against its OpenAPI 3.1 document.
 //
-// It checks that the route, the status, the headers, the media type and the body of an answer are
-// as the document says. The schemas of OpenAPI 3.1 are JSON Schema 2020-12, so a validator for
+// It checks that the document describes the route, the status, the headers, the media type and the body
+// of an answer. The schemas of OpenAPI 3.1 are JSON Schema 2020-12, so a validator for
 // JSON Schema is enough. A Transport checks every answer that a test gets through it.
 package contract
 
@@ -20,10 +20,10 @@ import (
 	"sori.internal/shared/apispec"
 )
 
-// base is the document's address among schemas.
+// base is the URL of the document for the validator.
 const base = "sori:document"
 
-// Document is an OpenAPI document. Its methods may be called side by side.
+// Document is an OpenAPI document. It is safe for concurrent use.
 type Document struct {
 	text  []byte
 	root  any
@@ -59,7 +59,7 @@ func Parse(text []byte) (*Document, error) {
 	return d, nil
 }
 
-// values reads YAML or JSON as the validator has it.
+// values decodes YAML or JSON to the types of the validator.
 func values(text []byte) (any, error) {
 	var tree any
 	if err := yaml.Unmarshal(text, &tree); err != nil {
@@ -72,9 +72,8 @@ func values(text []byte) (any, error) {
 	return jsonschema.UnmarshalJSON(bytes.NewReader(text)) //nolint:wrapcheck // as above
 }
 
-// closeObjects refuses members that the document does not name, wherever a schema
-// is used. Clients must be prepared for more; who writes the document must not
-// forget any.
+// closeObjects makes every schema reject members that the document does not name. Clients must ignore
+// unknown members, but the document must name all of them.
 func closeObjects(value any) {
 	switch v := value.(type) {
 	case []any:
@@ -118,7 +117,7 @@ func (p pointer) to(keys ...string) pointer {
 	return p
 }
 
-// at is what is at a place, and where it really is when references are followed.
+// at returns the value at a place, and the place of the value after references are resolved.
 func (d *Document) at(p pointer) (any, pointer, bool) {
 	here, found := d.root, pointer("")
 	for key := range strings.SplitSeq(strings.TrimPrefix(string(p), "/"), "/") {
@@ -147,7 +146,7 @@ func (d *Document) at(p pointer) (any, pointer, bool) {
 	return here, found, true
 }
 
-// members are the keys of the object at a place, in order, and where it is.
+// members returns the keys of the object at a place, in order, and the object's place.
 func (d *Document) members(p pointer) ([]string, pointer) {
 	value, found, _ := d.at(p)
 	object, _ := value.(map[string]any)
@@ -174,8 +173,7 @@ func (d *Document) validate(p pointer, value any) error {
 	return schema.Validate(value) //nolint:wrapcheck // the caller says of what
 }
 
-// Operations are the document's routes, as "GET /path/{name}", without a
-// trailing slash.
+// Operations returns the routes of the document, as "GET /path/{name}", without a trailing slash.
 func (d *Document) Operations() []string {
 	var all []string
 	for _, t := range d.paths {
@@ -206,8 +204,8 @@ func newTemplate(path string) template {
 	return t
 }
 
-// fit is how well a path fits: the number of segments that are the same, and
-// false where it does not.
+// fit returns how many segments of a path are equal to those of the template; false if the path does not
+// match.
 func (t template) fit(segments []string) (int, bool) {
 	same := 0
 	if len(segments) != len(t.segments) {
@@ -224,8 +222,7 @@ func (t template) fit(segments []string) (int, bool) {
 	return same, true
 }
 
-// operation finds what the document says of a request. What it has for GET it
-// has for HEAD too.
+// operation finds the operation of a request. That of GET also describes HEAD.
 func (d *Document) operation(method, path string) (pointer, bool) {
 	if method == "HEAD" {
 		method = "GET"

@@ -11,17 +11,16 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// The schemas of OpenAPI 3.1 documents, as spec.openapis.org has them
-// (Apache-2.0).
+// The schemas of OpenAPI 3.1 documents from spec.openapis.org (Apache-2.0).
 //
 //go:embed oas31
 var oas31 embed.FS
 
-// specification is where they say that they are.
+// specification is the URL of these schemas.
 const specification = "https://spec.openapis.org/oas/3.1/"
 
-// Validate checks the document itself, by the schema of OpenAPI 3.1 and of the
-// schemas in it.
+// Validate checks the document itself by the schema of OpenAPI 3.1, and the schemas in it by that of
+// JSON Schema.
 func (d *Document) Validate() error {
 	c := jsonschema.NewCompiler()
 	for name, url := range map[string]string{
@@ -50,15 +49,15 @@ func (d *Document) Validate() error {
 	return schema.Validate(root) //nolint:wrapcheck // it names the places
 }
 
-// CheckExamples checks every reference, and every example by its schema. It
-// returns how many examples there are.
+// CheckExamples checks every reference, and every example by its schema. It returns the number of
+// examples.
 func (d *Document) CheckExamples() (int, error) {
 	var w walk
 	w.visit(d, "", d.root)
 	return w.examples, errors.Join(w.broken...)
 }
 
-// walk goes through the whole document.
+// walk visits every value of the document.
 type walk struct {
 	examples int
 	broken   []error
@@ -88,7 +87,7 @@ func (w *walk) visit(d *Document, here pointer, value any) {
 	}
 }
 
-// examples are those of a media type, a parameter or a header.
+// examples returns the examples of a media type, a parameter or a header.
 func (d *Document) examples(here pointer, object map[string]any) []any {
 	var all []any
 	if _, ok := object["schema"]; !ok {

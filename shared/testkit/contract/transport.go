@@ -9,21 +9,21 @@ import (
 	"sync"
 )
 
-// Transport is an http.RoundTripper that checks every answer that passes, when it
-// was read to its end or closed.
+// Transport is an http.RoundTripper that checks every response when its body was read to the end or
+// closed.
 type Transport struct {
 	Base     http.RoundTripper
 	Document *Document
 	Report   func(error)
-	Exempt   func(*http.Response) bool // answers that are not the API's own; nil for none
-	Prefix   string                    // of the API's paths, where they have one
+	Exempt   func(*http.Response) bool // reports responses that are not checked; nil checks all
+	Prefix   string                    // of the paths of the API; may be empty
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.Base.RoundTrip(req)
 	if err != nil || t.Exempt != nil && t.Exempt(resp) {
-		return resp, err //nolint:wrapcheck // it only looks on
+		return resp, err //nolint:wrapcheck // it passes errors on
 	}
 	resp.Body = &watched{body: resp.Body, check: func(seen []byte, whole bool) {
 		err := t.Document.Check(Answer{
@@ -37,7 +37,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// watched is a body that is checked once, when no more of it is read.
+// watched is a body that is checked once, when it was read to the end or closed.
 type watched struct {
 	body  io.ReadCloser
 	seen  bytes.Buffer
@@ -59,7 +59,7 @@ func (w *watched) Read(p []byte) (int, error) {
 func (w *watched) Close() error {
 	err := w.body.Close()
 	w.end(false)
-	return err //nolint:wrapcheck // it only looks on
+	return err //nolint:wrapcheck // it passes errors on
 }
 
 func (w *watched) end(whole bool) { w.once.Do(func() { w.check(w.seen.Bytes(), whole) }) }

@@ -7,8 +7,8 @@ import (
 	"net/url"
 )
 
-// CheckWebhook tells what of a request that the API sends is not as the document
-// says of its webhook of that name: a header that is needed, or the body.
+// CheckWebhook returns how a request that the API sends differs from the webhook with a name in the
+// document: in a required header, or in the body.
 func (d *Document) CheckWebhook(name string, header http.Header, body []byte) error {
 	_, operation, ok := d.at(pointer("/webhooks").to(name, "post"))
 	if !ok {

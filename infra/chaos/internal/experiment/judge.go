@@ -11,6 +11,7 @@ import (
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/joblog"
 )
 
 // The invariants, besides those that clients check themselves (package loadgen).
@@ -112,7 +113,7 @@ func uncompleted(rows map[string]invariants.Row) []string {
 func (o *Experiment) unexplained(ctx context.Context, drops map[string]int) ([]string, error) {
 	var wrong []string
 	for job, n := range drops {
-		log, err := o.checker.Bus.Log(ctx, job)
+		log, err := joblog.New(o.checker.Bus).Read(ctx, job)
 		if err != nil {
 			return nil, err
 		}

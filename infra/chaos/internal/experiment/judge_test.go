@@ -16,6 +16,7 @@ import (
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/stacktest"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 )
 
 func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
@@ -73,13 +74,13 @@ func TestTheJudgementSeesWhatIsBroken(t *testing.T) {
 		key = object.Key
 	}
 	tamper("an object goes", o.checker.S3.RemoveObject(ctx, o.checker.Bucket, key, minio.RemoveObjectOptions{}))
-	log, err := o.checker.Bus.Log(ctx, jobs[1])
+	log, err := joblog.New(o.checker.Bus).Read(ctx, jobs[1])
 	tamper("read a log", err)
-	_, err = o.checker.Bus.Append(ctx, event.Canceled{JobID: jobs[1]}, log.Seq())
+	_, err = joblog.New(o.checker.Bus).Append(ctx, event.Canceled{JobID: jobs[1]}, log.Seq())
 	tamper("a second end", err)
 	stranger, err := event.NewJobID()
 	tamper("make an id", err)
-	_, err = o.checker.Bus.Append(ctx, event.Received{JobID: stranger, TokenID: 1, Size: 1, Chunks: 1}, 0)
+	_, err = joblog.New(o.checker.Bus).Append(ctx, event.Received{JobID: stranger, TokenID: 1, Size: 1, Chunks: 1}, 0)
 	tamper("a job of nobody's", err)
 	_, err = o.checker.AwaitEnds(ctx, append(jobs, stranger)) // it fails: its audio is nowhere
 	tamper("the end of the stranger", err)

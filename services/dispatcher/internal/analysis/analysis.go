@@ -22,27 +22,27 @@ import (
 
 // JobLog is the log of the jobs.
 type JobLog interface {
-	// Log reads a job's log.
-	Log(ctx context.Context, job string) (event.Log, error)
-	// Decide appends to a job's log the event that decide returns for it, and reads and decides again
-	// if another writer appended first. decide returns nil to append nothing. Decide returns the log
-	// that decide saw last, with the new event. known, unless nil, stands for the first read.
-	Decide(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
-}
-
-// Progress is what is published of a job beside its log.
-type Progress interface {
-	// Tell publishes a progress event.
-	Tell(ctx context.Context, e event.Event) error
+	// Read reads a job's log.
+	Read(ctx context.Context, job string) (event.Log, error)
+	// Update appends to a job's log the event that decide returns for it. If another writer appended
+	// first, it reads the log and calls decide again. decide returns nil to append nothing. Update
+	// returns the log that decide saw last, with the new event. known, unless nil, replaces the first
+	// read.
+	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 	// LastProgress returns the newest progress that the server reported of a job, and when; nil if
 	// there is none.
 	LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error)
 }
 
+// Progress publishes progress events.
+type Progress interface {
+	Publish(ctx context.Context, e event.Event) error
+}
+
 // Staging stores results that are too large for an event.
 type Staging interface {
-	Stage(ctx context.Context, entry string, r io.Reader) (event.Staged, error)
-	Unstage(ctx context.Context, entry string) error
+	Put(ctx context.Context, entry string, r io.Reader) (event.Staged, error)
+	Delete(ctx context.Context, entry string) error
 	MaxPayload() int64
 }
 

@@ -25,7 +25,7 @@ func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, seq uint6
 // HandleRetried sends the next attempt for a failed job that is retried, with the recording that is
 // stored.
 func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff time.Duration) error {
-	log, err := d.Jobs.Log(ctx, e.JobID)
+	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil || log.Erased() { // an erased log does not say where the recording is
 		return err
 	}
@@ -83,7 +83,7 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 
 // beginAttempt appends attempted if the rule says so, and reports whether the attempt is to be sent.
 func (d *Dispatcher) beginAttempt(ctx context.Context, job string, a attempt, known event.Log) (log event.Log, send bool, err error) {
-	log, err = d.Jobs.Decide(ctx, job, known, func(log event.Log) (e event.Event, _ error) {
+	log, err = d.Jobs.Update(ctx, job, known, func(log event.Log) (e event.Event, _ error) {
 		send, e = beginAttempt(log, job, a)
 		return e, nil
 	})
@@ -153,7 +153,7 @@ func (d *Dispatcher) recordSubmitError(ctx context.Context, job string, a attemp
 
 // appendDispatched appends dispatched if the rule says so.
 func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Dispatched, known event.Log) error {
-	_, err := d.Jobs.Decide(ctx, dispatched.JobID, known, func(log event.Log) (event.Event, error) {
+	_, err := d.Jobs.Update(ctx, dispatched.JobID, known, func(log event.Log) (event.Event, error) {
 		return acceptAttempt(log, dispatched), nil
 	})
 	return err
@@ -161,7 +161,7 @@ func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Disp
 
 // failAttempt fails a job whose newest attempt failed for good.
 func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error {
-	_, err := d.Jobs.Decide(ctx, failed.JobID, nil, func(log event.Log) (event.Event, error) {
+	_, err := d.Jobs.Update(ctx, failed.JobID, nil, func(log event.Log) (event.Event, error) {
 		return failAttempt(log, failed), nil
 	})
 	return err
@@ -169,7 +169,7 @@ func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error
 
 // Fail fails the job of an event that becomes a dead letter.
 func (d *Dispatcher) Fail(ctx context.Context, job string, f *fault.Error) error {
-	_, err := d.Jobs.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
+	_, err := d.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failJob(log, job, f), nil
 	})
 	if err != nil {
@@ -185,7 +185,7 @@ func (d *Dispatcher) publishWaiting(ctx context.Context, job string, a attempt, 
 		return
 	}
 	until := time.Now().Add(max(a.backoff, f.RetryAfter)).UTC()
-	if err := d.Progress.Tell(ctx, event.Waiting{JobID: job, Attempt: a.number, Until: until, Code: f.Code}); err != nil {
+	if err := d.Progress.Publish(ctx, event.Waiting{JobID: job, Attempt: a.number, Until: until, Code: f.Code}); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("waiting not published")
 	}
 }

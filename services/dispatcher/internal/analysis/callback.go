@@ -59,14 +59,14 @@ func (d *Dispatcher) Receive(ctx context.Context, from Caller, body Body) (Dispo
 func (d *Dispatcher) Refuse(ctx context.Context, from Caller, outcome bool, reason error) error {
 	f := fault.As(reason)
 	zerolog.Ctx(ctx).Warn().Err(reason).Str(logging.JobID, from.job).Int(logging.Attempt, from.attempt).Msg("callback refused")
-	log, err := d.Jobs.Log(ctx, from.job)
+	log, err := d.Jobs.Read(ctx, from.job)
 	if err != nil {
 		return err
 	}
 	if disposition, err := judgeCallback(log, from.attempt); err != nil || disposition != Recorded {
 		return reason
 	}
-	err = d.Progress.Tell(ctx, event.Refused{
+	err = d.Progress.Publish(ctx, event.Refused{
 		JobID: from.job, Attempt: from.attempt, At: time.Now().UTC(), Code: f.Code, Detail: f.Detail, Outcome: outcome,
 	})
 	if err != nil {
@@ -77,7 +77,7 @@ func (d *Dispatcher) Refuse(ctx context.Context, from Caller, outcome bool, reas
 
 // recordProgress publishes the progress that a callback reports.
 func (d *Dispatcher) recordProgress(ctx context.Context, from Caller, r report) (Disposition, error) {
-	log, err := d.Jobs.Log(ctx, from.job)
+	log, err := d.Jobs.Read(ctx, from.job)
 	if err != nil {
 		return Recorded, err
 	}
@@ -85,7 +85,7 @@ func (d *Dispatcher) recordProgress(ctx context.Context, from Caller, r report) 
 	if err != nil || disposition != Recorded || !d.throttle.setIfExpired(from.job, time.Now()) {
 		return disposition, err
 	}
-	return Recorded, d.Progress.Tell(ctx, event.Progressed{
+	return Recorded, d.Progress.Publish(ctx, event.Progressed{
 		JobID: from.job, Attempt: from.attempt, Percent: r.percent, Message: r.message,
 	})
 }

@@ -15,7 +15,7 @@ import (
 // analysis is waited for until the job's deadline. Otherwise the next attempt is sent or, after the
 // last, the job fails.
 func (d *Dispatcher) HandleLapsed(ctx context.Context, e event.Lapsed, backoff time.Duration) error {
-	log, err := d.Jobs.Log(ctx, e.JobID)
+	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
 		return err
 	}

@@ -42,14 +42,14 @@ func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int,
 // is judged before, so that a repeated callback stages nothing, and the entry is removed again if
 // another event ended the job meanwhile.
 func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Completed) (Disposition, error) {
-	log, err := d.Jobs.Log(ctx, completed.JobID)
+	log, err := d.Jobs.Read(ctx, completed.JobID)
 	if err != nil {
 		return Recorded, err
 	}
 	if disposition, err := judgeCallback(log, completed.Attempt); err != nil || disposition != Recorded {
 		return disposition, err
 	}
-	staged, err := d.Staging.Stage(ctx, event.ResultEntry(completed.JobID), bytes.NewReader(completed.Result))
+	staged, err := d.Staging.Put(ctx, event.ResultEntry(completed.JobID), bytes.NewReader(completed.Result))
 	if err != nil {
 		return Recorded, err
 	}
@@ -58,7 +58,7 @@ func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Complet
 	if err == nil && disposition == Recorded || fault.Is(err, fault.Unavailable) {
 		return disposition, err // if it is unknown whether completed was appended, the sweeper decides
 	}
-	if unstageErr := d.Staging.Unstage(ctx, staged.Entry); unstageErr != nil {
+	if unstageErr := d.Staging.Delete(ctx, staged.Entry); unstageErr != nil {
 		zerolog.Ctx(ctx).Warn().Err(unstageErr).Msg("result not unstaged, left to the sweeper")
 	}
 	return disposition, err
@@ -67,7 +67,7 @@ func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Complet
 // appendTerminal appends the terminal event of an attempt if the rule says so.
 func (d *Dispatcher) appendTerminal(ctx context.Context, attempt int, terminal event.Event) (disposition Disposition, err error) {
 	job := terminal.Job()
-	_, err = d.Jobs.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
+	_, err = d.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		var err error
 		if disposition, err = judgeCallback(log, attempt); err != nil || disposition != Recorded {
 			return nil, err
@@ -87,7 +87,7 @@ func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt i
 	if d.fits(event.Completed{JobID: job, Attempt: attempt, Result: r.result}) {
 		discarded.Result = r.result
 	}
-	return d.Progress.Tell(ctx, discarded)
+	return d.Progress.Publish(ctx, discarded)
 }
 
 // fits reports whether an event with a result fits into half a message as it is encoded: escapes may

@@ -25,7 +25,7 @@ const (
 // error that says when to poll again. An outcome counts as if it came by a callback. If the server has
 // lost the attempt, the next one follows at once, long before the deadline.
 func (d *Dispatcher) HandleDispatched(ctx context.Context, e event.Dispatched, backoff time.Duration) error {
-	log, err := d.Jobs.Log(ctx, e.JobID)
+	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (d *Dispatcher) HandleRefused(ctx context.Context, e event.Refused, backoff
 	if !e.Outcome {
 		return nil
 	}
-	log, err := d.Jobs.Log(ctx, e.JobID)
+	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (d *Dispatcher) pollDelay(ctx context.Context, log event.Log, number int) (
 func (d *Dispatcher) lastContact(ctx context.Context, log event.Log, number int) (contact, error) {
 	job := log[0].Event.Job()
 	last := contact{heard: log[len(log)-1].Time, polled: d.polled.get(job)}
-	e, at, err := d.Progress.LastProgress(ctx, job)
+	e, at, err := d.Jobs.LastProgress(ctx, job)
 	if err != nil || e == nil || e.Attempt != number {
 		return last, err
 	}
@@ -172,7 +172,7 @@ const codeRunning = "analysis-running"
 // pollAgain is the error that has an event delivered again after a delay. It is no failure.
 func pollAgain(after time.Duration) error {
 	return &fault.Error{
-		Kind: fault.Unavailable, Code: codeRunning, RetryAfter: after, Told: true,
+		Kind: fault.Unavailable, Code: codeRunning, RetryAfter: after, Logged: true,
 		Detail: "The analysis goes on.",
 	}
 }

@@ -34,7 +34,7 @@ func newestOf(log event.Log) newest {
 // active reports whether a job exists and has no terminal event. An active job occupies its slot,
 // whatever becomes of its attempts.
 func active(log event.Log) bool {
-	_, ended := log.Ending()
+	_, ended := log.Terminal()
 	return len(log) > 0 && !ended
 }
 

@@ -52,7 +52,7 @@ func (d *Dispatcher) takeSlot(ctx context.Context, job string) error {
 
 // slotDone reports whether the job that holds a slot needs it no more.
 func (d *Dispatcher) slotDone(ctx context.Context, job string) (bool, error) {
-	log, err := d.Jobs.Log(ctx, job)
+	log, err := d.Jobs.Read(ctx, job)
 	return !active(log), err
 }
 
@@ -69,7 +69,7 @@ func (d *Dispatcher) releaseSlot(ctx context.Context, job string) {
 
 func errNoSlot() error {
 	return &fault.Error{
-		Kind: fault.Unavailable, Code: "analysis-full", RetryAfter: time.Second, Told: true,
+		Kind: fault.Unavailable, Code: "analysis-full", RetryAfter: time.Second, Logged: true,
 		Detail: "As many analyses run as may.",
 	}
 }

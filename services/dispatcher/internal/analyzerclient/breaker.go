@@ -64,7 +64,7 @@ func throughBreaker[T any](ctx context.Context, b *breaker, request func() (T, e
 	state, wait := b.admit()
 	if wait > 0 {
 		return answer, &fault.Error{
-			Kind: fault.Unavailable, Code: "analysis-resting", RetryAfter: wait, Told: true,
+			Kind: fault.Unavailable, Code: "analysis-resting", RetryAfter: wait, Logged: true,
 			Detail: "The analysis server is busy or away, and is not asked for a while.",
 		}
 	}
@@ -134,7 +134,7 @@ func (b *breaker) openAfter(before circuitbreaker.State, f *fault.Error) error {
 		return f
 	}
 	delayed := *f
-	delayed.RetryAfter, delayed.Told = b.retryAfter(), true
+	delayed.RetryAfter, delayed.Logged = b.retryAfter(), true
 	return &delayed
 }
 

@@ -78,7 +78,7 @@ func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, erro
 	req.Header.Set(trace.Header, trace.Parent(ctx))
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fault.Away("analysis server", fmt.Errorf("poll the status url: %w", withoutURL(err)))
+		return nil, fault.Unreachable("analysis server", fmt.Errorf("poll the status url: %w", withoutURL(err)))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {

@@ -58,7 +58,7 @@ func recordWithRetry(ctx context.Context, record func(context.Context) (analysis
 		tryCtx, cancel := context.WithDeadline(ctx, deadline)
 		disposition, err := record(tryCtx)
 		if fault.Stopped(tryCtx, err) && fault.Is(err, fault.Internal) {
-			err = fault.Away("message bus", err) // the deadline passed between two calls of NATS
+			err = fault.Unreachable("message bus", err) // the deadline passed between two calls of NATS
 		}
 		cancel()
 		retryable := fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted)

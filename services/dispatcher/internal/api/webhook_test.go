@@ -17,7 +17,7 @@ func TestRecordingIsRetriedWhileNATSIsUnavailable(t *testing.T) {
 		tries, start := 0, time.Now()
 		disposition, err := recordWithRetry(t.Context(), func(context.Context) (analysis.Disposition, error) {
 			if tries++; time.Since(start) < 5*time.Second {
-				return analysis.Recorded, fault.Away("message bus", nil)
+				return analysis.Recorded, fault.Unreachable("message bus", nil)
 			}
 			return analysis.AlreadyEnded, nil
 		})
@@ -31,9 +31,9 @@ func TestRecordingThatTakesTooLongIsUnavailableWhateverItsContextInterrupted(t *
 	t.Parallel()
 	for name, failure := range map[string]func(context.Context) error{
 		"no answer":         func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
-		"always an error":   func(context.Context) error { return fault.Away("message bus", nil) },
+		"always an error":   func(context.Context) error { return fault.Unreachable("message bus", nil) },
 		"a full log":        func(context.Context) error { return fault.New(fault.Exhausted, "log-full", "The log is full.") },
-		"an error, wrapped": func(ctx context.Context) error { <-ctx.Done(); return fault.Away("message bus", ctx.Err()) },
+		"an error, wrapped": func(ctx context.Context) error { <-ctx.Done(); return fault.Unreachable("message bus", ctx.Err()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

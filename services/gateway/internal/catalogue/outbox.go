@@ -23,7 +23,7 @@ type Outbox interface {
 
 // Publisher publishes events.
 type Publisher interface {
-	Tell(ctx context.Context, e event.Event) error
+	Publish(ctx context.Context, e event.Event) error
 }
 
 // Relay publishes the deletions in the outbox, at least once. Every replica runs one. Deletions are
@@ -67,7 +67,7 @@ func (r *Relay) PublishPending(ctx context.Context) error {
 			return err
 		}
 		for _, token := range tokens {
-			if err := r.publisher.Tell(ctx, event.TokenDeleted{TokenID: token}); err != nil {
+			if err := r.publisher.Publish(ctx, event.TokenDeleted{TokenID: token}); err != nil {
 				return fmt.Errorf("publish the deletion of token %d: %w", token, err)
 			}
 			if err := r.outbox.MarkPublished(ctx, token); err != nil {

@@ -35,7 +35,7 @@ func (m *memory) MarkPublished(_ context.Context, token int64) error {
 	return nil
 }
 
-func (m *memory) Tell(_ context.Context, e event.Event) error {
+func (m *memory) Publish(_ context.Context, e event.Event) error {
 	if m.failures > 0 {
 		m.failures--
 		return errAway

@@ -102,7 +102,7 @@ func (u *Upstream) forward(ctx context.Context, in *http.Request, expect string)
 	}
 	resp, err := u.transport.RoundTrip(out.WithContext(ctx))
 	if err != nil {
-		return nil, fault.Away(u.name, fmt.Errorf("forward %s %s: %w", in.Method, in.URL.Path, err))
+		return nil, fault.Unreachable(u.name, fmt.Errorf("forward %s %s: %w", in.Method, in.URL.Path, err))
 	}
 	removeHopByHop(resp.Header)
 	return resp, nil

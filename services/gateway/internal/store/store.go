@@ -103,7 +103,7 @@ func deleteEntry[T any](
 // yet: requests may arrive before the setup is done.
 func translate(tried string, err error) error {
 	if sqlState(err) == codeUndefinedTable || sqlState(err) == codeInvalidSchema {
-		return postgres.NotSetUp(tried, err)
+		return postgres.NotMigrated(tried, err)
 	}
 	return postgres.Translate(tried, err)
 }

@@ -111,7 +111,7 @@ func (c *Core) claim(ctx context.Context, key Key, received event.Received) (Cla
 // takeOver takes over the job of an upload that died. It reads the log first: the upload may have
 // died between the event and its answer.
 func (c *Core) takeOver(ctx context.Context, claim Claim, received event.Received) (Claim, event.Received, error) {
-	log, err := c.jobLog.Log(ctx, claim.Job)
+	log, err := c.jobLog.Read(ctx, claim.Job)
 	if err != nil {
 		return claim, received, fmt.Errorf("take over job %s: %w", claim.Job, err)
 	}
@@ -146,7 +146,7 @@ func (c *Core) beginClaimed(
 	}
 	// The event of a job has the same id from every upload, and NATS drops a duplicate. So the
 	// stored event may be that of another upload.
-	log, err := c.jobLog.Log(ctx, claim.Job)
+	log, err := c.jobLog.Read(ctx, claim.Job)
 	if err != nil {
 		return stored, true, fmt.Errorf("confirm job %s: %w", claim.Job, err)
 	}
@@ -167,7 +167,7 @@ func receivedOf(job string, log event.Log) (event.Received, error) {
 		return received, erased()
 	}
 	if !ok {
-		return received, fault.Away("message bus", fmt.Errorf("the log of job %s does not begin with received", job))
+		return received, fault.Unreachable("message bus", fmt.Errorf("the log of job %s does not begin with received", job))
 	}
 	return received, nil
 }

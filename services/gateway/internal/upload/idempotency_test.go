@@ -18,6 +18,8 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/testkit/testdb"
 )
@@ -27,6 +29,7 @@ type env struct {
 	*testkit.Kit
 	t       *testing.T
 	bus     *bus.Bus
+	jobLog  upload.JobLog
 	staging upload.Staging
 	db      *sqlx.DB
 	rows    *store.Store
@@ -38,7 +41,7 @@ func newEnv(t *testing.T) *env {
 	k := testkit.New(t)
 	db := testdb.Open(k, store.Schema)
 	c := &env{Kit: k, t: t, bus: k.Bus("gateway", event.Jobs(), event.Staging()), db: db, rows: store.New(db)}
-	c.staging = c.bus
+	c.jobLog, c.staging = joblog.New(c.bus), staging.New(c.bus)
 	must(t, c.rows.Migrate(k.Context()))
 	token, err := c.rows.CreateToken(k.Context(), catalogue.Token{Name: "a", Actor: "b", End: 1})
 	must(t, err)
@@ -58,7 +61,7 @@ func (c *env) accept(log upload.JobLog, claims upload.Claims) (upload.Accepted, 
 	limits := upload.Limits{MaxBytes: 1 << 20, Concurrent: 1, Lease: time.Hour}
 	body := "--b\r\nContent-Disposition: form-data; name=file\r\n\r\nfLaC\x00\x00\x00\x22" + strings.Repeat("x", 600<<10) + "\r\n--b--\r\n"
 	return upload.New(upload.Dependencies{
-		Tokens: c.rows, Staging: c.staging, JobLog: log, Claims: claims, Usage: c.bus.Levels(),
+		Tokens: c.rows, Staging: c.staging, JobLog: log, Claims: claims, Usage: c.bus.NewUsage(),
 	}, limits).Accept(c.Context(), upload.Request{
 		TokenID: c.token, ContentType: "multipart/form-data; boundary=b", Length: int64(len(body)),
 		Body: bytes.NewReader([]byte(body)), IdempotencyKey: []string{"k"},
@@ -73,7 +76,7 @@ func (c *env) jobs() (jobs []string, staged map[string]int) {
 		must(c.t, err)
 		jobs = append(jobs, id)
 	}
-	staged, err := c.bus.StagedEntries(c.Context())
+	staged, err := staging.New(c.bus).Entries(c.Context())
 	must(c.t, err)
 	return jobs, staged
 }
@@ -96,17 +99,17 @@ func (f *lossyLog) Append(ctx context.Context, e event.Event, after uint64) (uin
 	return f.JobLog.Append(ctx, e, after)
 }
 
-func (f *lossyLog) Log(ctx context.Context, job string) (event.Log, error) {
+func (f *lossyLog) Read(ctx context.Context, job string) (event.Log, error) {
 	if err := f.log; err != nil {
 		f.log = nil
 		return nil, err
 	}
-	return f.JobLog.Log(ctx, job)
+	return f.JobLog.Read(ctx, job)
 }
 
 func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
 	t.Parallel()
-	away := fault.Away("message bus", errors.New("no answer"))
+	away := fault.Unreachable("message bus", errors.New("no answer"))
 	for name, f := range map[string]lossyLog{
 		"stored, the answer was lost":   {append: away, kept: true},
 		"stored, and not confirmed":     {log: away},
@@ -116,7 +119,7 @@ func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newEnv(t)
-			f.JobLog = c.bus
+			f.JobLog = c.jobLog
 			var done upload.Accepted
 			tries := 0
 			for err := error(away); err != nil; tries++ {
@@ -135,7 +138,7 @@ func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {
 func TestARefusedEventFreesTheKeyAndRemovesTheBytes(t *testing.T) {
 	t.Parallel()
 	c := newEnv(t)
-	f := &lossyLog{JobLog: c.bus, append: &fault.Error{Kind: fault.Exhausted, Code: "bus-full"}}
+	f := &lossyLog{JobLog: c.jobLog, append: &fault.Error{Kind: fault.Exhausted, Code: "bus-full"}}
 	if _, err := c.accept(f, c.rows); !fault.Is(err, fault.Exhausted) {
 		t.Fatal(err)
 	}
@@ -154,15 +157,15 @@ func (lostClaims) Renew(context.Context, upload.Claim, time.Duration) error  { r
 func (lostClaims) Finish(context.Context, upload.Claim, time.Duration) error { return errDatabase }
 func (lostClaims) Free(context.Context, upload.Claim) error                  { return errDatabase }
 
-var errDatabase = fault.Away("database", errors.New("gone"))
+var errDatabase = fault.Unreachable("database", errors.New("gone"))
 
 func TestADurableUploadIsAcceptedEvenIfItsClaimCannotBeFinished(t *testing.T) {
 	t.Parallel()
 	c := newEnv(t)
-	if done, err := c.accept(c.bus, lostClaims{c.rows}); err != nil || done.Replayed {
+	if done, err := c.accept(c.jobLog, lostClaims{c.rows}); err != nil || done.Replayed {
 		t.Fatalf("%+v %v", done, err)
 	}
-	if _, err := c.accept(c.bus, c.rows); !fault.Is(err, fault.Conflict) {
+	if _, err := c.accept(c.jobLog, c.rows); !fault.Is(err, fault.Conflict) {
 		t.Errorf("before the lease is over: %v", err)
 	}
 }
@@ -177,13 +180,13 @@ func (closedStaging) Stage(context.Context, string, io.Reader) (event.Staged, er
 func TestAnUploadThatDiedAfterItsEventIsReplayedWithoutStoring(t *testing.T) {
 	t.Parallel()
 	c := newEnv(t)
-	first, err := c.accept(c.bus, lostClaims{c.rows})
+	first, err := c.accept(c.jobLog, lostClaims{c.rows})
 	must(t, err)
 	_, err = c.db.ExecContext(c.Context(), `UPDATE catalogue.upload_keys SET lease_until = now()`)
 	must(t, err)
-	c.staging = closedStaging{c.bus}
+	c.staging = closedStaging{c.staging}
 	for range 2 { // by the log, and by the claim
-		if done, err := c.accept(c.bus, c.rows); err != nil || !done.Replayed || done.JobID != first.JobID {
+		if done, err := c.accept(c.jobLog, c.rows); err != nil || !done.Replayed || done.JobID != first.JobID {
 			t.Errorf("%+v %v", done, err)
 		}
 	}

@@ -43,20 +43,20 @@ type Tokens interface {
 
 // Staging stores the bytes of uploads. An entry is stored completely or not at all.
 type Staging interface {
-	Stage(ctx context.Context, entry string, r io.Reader) (event.Staged, error)
-	Unstage(ctx context.Context, entry string) error
+	Put(ctx context.Context, entry string, r io.Reader) (event.Staged, error)
+	Delete(ctx context.Context, entry string) error
 }
 
 // JobLog is the log of the jobs.
 type JobLog interface {
 	Append(ctx context.Context, e event.Event, after uint64) (uint64, error)
-	Log(ctx context.Context, job string) (event.Log, error)
+	Read(ctx context.Context, job string) (event.Log, error)
 }
 
 // Usage knows how full the log and staging are.
 type Usage interface {
-	// Fullest returns the used part of the fuller one, from 0 to 1, as of about a second ago.
-	Fullest() float64
+	// MaxUsed returns the used part of the fuller one, from 0 to 1, as of about a second ago.
+	MaxUsed() float64
 }
 
 // Limits are the limits of uploads.
@@ -186,10 +186,10 @@ func (c *Core) accept(ctx context.Context, received event.Received, rec *recordi
 
 // stage stages a recording and completes its event.
 func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, error) {
-	if c.usage.Fullest() >= 1-c.limits.Reserve {
-		return received, fault.Full("bus", errors.New("the reserve is kept for accepted jobs"))
+	if c.usage.MaxUsed() >= 1-c.limits.Reserve {
+		return received, fault.AtCapacity("bus", errors.New("the reserve is kept for accepted jobs"))
 	}
-	staged, err := c.staging.Stage(ctx, received.Staged().Entry, rec)
+	staged, err := c.staging.Put(ctx, received.Staged().Entry, rec)
 	if err != nil {
 		return received, fmt.Errorf("stage the recording of job %s: %w", received.JobID, err)
 	}
@@ -220,7 +220,7 @@ func notStored(err error) bool { return fault.Is(err, fault.Exhausted) || fault.
 
 // unstage removes the bytes of an upload that no job needs.
 func (c *Core) unstage(ctx context.Context, received event.Received) {
-	if err := c.staging.Unstage(ctx, received.Staged().Entry); err != nil {
+	if err := c.staging.Delete(ctx, received.Staged().Entry); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, received.JobID).Msg("bytes of refused upload not removed")
 	}
 }

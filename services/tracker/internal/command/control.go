@@ -94,7 +94,7 @@ func controlRule(id string, action Action, force bool) Rule {
 
 // statusOf is the status of a job by its log.
 func statusOf(log event.Log) job.Status {
-	terminal, ended := log.Ending()
+	terminal, ended := log.Terminal()
 	if !ended {
 		return job.Processing
 	}
@@ -127,7 +127,7 @@ func allowed(log event.Log) []Action {
 // permanent reports whether a job whose recording is stored failed for a reason that another
 // attempt does not change. A failure that cannot be decoded is not known to be permanent.
 func permanent(log event.Log) bool {
-	terminal, _ := log.Ending()
+	terminal, _ := log.Terminal()
 	failed, ok := terminal.(event.Failed)
 	_, stored := event.Last[event.Stored](log)
 	return ok && stored && !failed.Retryable

@@ -34,7 +34,7 @@ func (d Deadlines) analysis(seconds float64) time.Duration {
 // nothing if no deadline is over or the job has ended.
 func (d Deadlines) rule(now time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
-		if _, ended := log.Ending(); ended || len(log) == 0 {
+		if _, ended := log.Terminal(); ended || len(log) == 0 {
 			return nil, nil
 		}
 		from := log[0] // the event that the deadline counts from

@@ -82,9 +82,9 @@ func TestAnEndedJobHasNoDeadline(t *testing.T) {
 	} {
 		id := e.dispatched(1)
 		e.record(ending(id))
-		before := e.Story(e.bus, id)
+		before := e.EventNames(e.bus, id)
 		e.sweep(1000 * time.Hour)
-		if after := e.Story(e.bus, id); !slices.Equal(after, before) {
+		if after := e.EventNames(e.bus, id); !slices.Equal(after, before) {
 			t.Errorf("story %v became %v", before, after)
 		}
 	}
@@ -146,7 +146,7 @@ func TestAJobWhoseLogIsLostFailsAtItsDeadline(t *testing.T) {
 	must(t, stream.Purge(e.Context()))
 	e.sweep(time.Hour)
 	e.wantStatus(id, job.Failed, "log-lost")
-	if story := e.Story(e.bus, id); len(story) != 0 {
+	if story := e.EventNames(e.bus, id); len(story) != 0 {
 		t.Errorf("story %v", story)
 	}
 }
@@ -155,7 +155,7 @@ func TestAJobThatCannotBeEndedDoesNotDelayTheOthers(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	ids := []string{e.dispatched(1), e.dispatched(1), e.dispatched(1)}
-	s := e.sweeper(command.NewDecider(brokenLog{e.bus, ids[0]}, e.projector))
+	s := e.sweeper(command.NewDecider(brokenLog{e.jobs, ids[0]}, e.projector))
 	if err := s.Sweep(e.Context(), time.Now().Add(10*time.Minute)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
@@ -181,8 +181,8 @@ func TestConcurrentSweepsAndACompletionAppendOneTerminalEvent(t *testing.T) {
 			})
 		}
 		wg.Go(func() {
-			_, err := e.bus.Decide(e.Context(), id, nil, func(log event.Log) (event.Event, error) {
-				if _, ended := log.Ending(); ended {
+			_, err := e.jobs.Update(e.Context(), id, nil, func(log event.Log) (event.Event, error) {
+				if _, ended := log.Terminal(); ended {
 					return nil, nil
 				}
 				return event.Completed{JobID: id, Attempt: 1, Result: []byte(`{}`)}, nil
@@ -192,7 +192,7 @@ func TestConcurrentSweepsAndACompletionAppendOneTerminalEvent(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		if story := e.Story(e.bus, id); len(story) != 6 || !story[5].Ending() {
+		if story := e.EventNames(e.bus, id); len(story) != 6 || !story[5].Terminal() {
 			t.Errorf("story %v", story)
 		}
 	}

@@ -18,9 +18,9 @@ import (
 
 // Log is the log of jobs.
 type Log interface {
-	// Decide appends the event that decide chooses, if the log still ends as decide saw it;
+	// Update appends the event that decide chooses, if the log still ends as decide saw it;
 	// otherwise decide is called again. It returns the log with the new event.
-	Decide(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
+	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
 // Projector records events.
@@ -52,7 +52,7 @@ func NewDecider(log Log, projector Projector) *Decider {
 // nil if the rule chose none.
 func (d *Decider) append(ctx context.Context, id string, rule Rule) (event.Log, event.Event, error) {
 	var appended event.Event
-	log, err := d.log.Decide(ctx, id, nil, func(log event.Log) (e event.Event, err error) {
+	log, err := d.log.Update(ctx, id, nil, func(log event.Log) (e event.Event, err error) {
 		appended, err = rule(log)
 		return appended, err
 	})

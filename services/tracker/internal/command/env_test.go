@@ -15,7 +15,9 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/testkit/testdb"
 )
@@ -34,6 +36,7 @@ type env struct {
 	*testkit.Kit
 	t             *testing.T
 	bus           *bus.Bus
+	jobs          *joblog.Store
 	rows          *store.Store
 	projector     *projection.Projector
 	decider       *command.Decider
@@ -48,9 +51,10 @@ func newEnv(t *testing.T) *env {
 	migrations, err := store.Migrations()
 	must(t, err)
 	must(t, postgres.Migrate(k.Context(), db, store.Schema, migrations))
-	e := &env{Kit: k, t: t, bus: k.Bus("tracker", event.Jobs(), event.Staging()), rows: store.New(db)}
-	e.projector = projection.New(projection.Dependencies{Rows: e.rows, Staging: e.bus, Logs: e.bus, Notifier: noNotifier{}})
-	e.decider = command.NewDecider(e.bus, e.projector)
+	b := k.Bus("tracker", event.Jobs(), event.Staging())
+	e := &env{Kit: k, t: t, bus: b, jobs: joblog.New(b), rows: store.New(db)}
+	e.projector = projection.New(projection.Dependencies{Rows: e.rows, Staging: staging.New(e.bus), Logs: e.jobs, Notifier: noNotifier{}})
+	e.decider = command.NewDecider(e.jobs, e.projector)
 	e.eraser = command.NewEraser(e.decider, e.rows)
 	e.unprojectable = command.NewUnprojectable(e.decider, e.eraser)
 	return e
@@ -75,14 +79,14 @@ func (e *env) record(events ...event.Event) string {
 
 func (e *env) append(ev event.Event) {
 	e.t.Helper()
-	_, err := e.bus.Decide(e.Context(), ev.Job(), nil, func(event.Log) (event.Event, error) { return ev, nil })
+	_, err := e.jobs.Update(e.Context(), ev.Job(), nil, func(event.Log) (event.Event, error) { return ev, nil })
 	must(e.t, err)
 }
 
 // project projects a job's log, as the consumer does.
 func (e *env) project(id string) {
 	e.t.Helper()
-	log, err := e.bus.Log(e.Context(), id)
+	log, err := e.jobs.Read(e.Context(), id)
 	must(e.t, err)
 	entries := job.Entries(log)
 	must(e.t, e.projector.Project(e.Context(), entries))
@@ -102,7 +106,7 @@ func (e *env) sweep(after time.Duration) {
 // wantLast checks the last event of a job's log.
 func (e *env) wantLast(id string, name event.Name) {
 	e.t.Helper()
-	if names := e.Story(e.bus, id); names[len(names)-1] != name {
+	if names := e.EventNames(e.bus, id); names[len(names)-1] != name {
 		e.t.Errorf("the log is %v, want %s at the end", names, name)
 	}
 }
@@ -135,9 +139,9 @@ type brokenLog struct {
 	id string
 }
 
-func (l brokenLog) Decide(ctx context.Context, id string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error) {
+func (l brokenLog) Update(ctx context.Context, id string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error) {
 	if id == l.id {
-		return nil, fault.Away("message bus", errors.New("not for this job"))
+		return nil, fault.Unreachable("message bus", errors.New("not for this job"))
 	}
-	return l.Log.Decide(ctx, id, known, decide)
+	return l.Log.Update(ctx, id, known, decide)
 }

@@ -25,7 +25,7 @@ func TestAnInterruptedDeletionContinuesWithTheRemainingJobs(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	jobs, other := e.jobsOf(5)
-	broken := command.NewDecider(brokenLog{e.bus, jobs[3]}, e.projector)
+	broken := command.NewDecider(brokenLog{e.jobs, jobs[3]}, e.projector)
 	for range 2 {
 		if err := command.NewEraser(broken, e.rows).DeleteToken(e.Context(), 7, time.Now()); !fault.Is(err, fault.Unavailable) {
 			t.Fatal(err)
@@ -80,7 +80,7 @@ func TestErasedNamesTheStagingEntriesOfTheJob(t *testing.T) {
 	e.append(r)
 	e.append(event.Completed{JobID: r.JobID, Attempt: 1, ResultEntry: "result", ResultChunks: 1})
 	must(t, e.eraser.Erase(e.Context(), r.JobID))
-	log, err := e.bus.Log(e.Context(), r.JobID)
+	log, err := e.jobs.Read(e.Context(), r.JobID)
 	must(t, err)
 	if erased, _ := event.Last[event.Erased](log); !slices.Equal(erased.Staged, []string{"elsewhere", "result"}) {
 		t.Errorf("%+v", erased)
@@ -113,7 +113,7 @@ func TestAnErasedThatCannotBeDecodedErases(t *testing.T) {
 		_, err := e.JetStream().Publish(e.Context(), e.Namespace().Subject(event.SubjectOf(id, event.NameErased)), []byte("{"))
 		must(t, err)
 	}
-	log, err := e.bus.Log(e.Context(), jobs[0])
+	log, err := e.jobs.Read(e.Context(), jobs[0])
 	must(t, err)
 	must(t, e.unprojectable.Fail(e.Context(), jobs[0], job.Entry{Seq: log.Seq(), Time: time.Now()}))
 	e.wantStatus(jobs[0], job.Erased, "")
@@ -122,7 +122,7 @@ func TestAnErasedThatCannotBeDecodedErases(t *testing.T) {
 	if err := e.eraser.Erase(e.Context(), jobs[1]); !fault.Is(err, fault.Gone) {
 		t.Error(err)
 	}
-	if story := e.Story(e.bus, jobs[1]); !slices.Equal(story, []event.Name{event.NameReceived, event.NameErased}) {
+	if story := e.EventNames(e.bus, jobs[1]); !slices.Equal(story, []event.Name{event.NameReceived, event.NameErased}) {
 		t.Errorf("story %v", story)
 	}
 }

@@ -28,7 +28,7 @@ func NewUnprojectable(decider *Decider, eraser *Eraser) *Unprojectable {
 func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error {
 	failed := event.Failed{JobID: id, Code: event.CodeUnprojectable, Detail: "The job's record could not be kept."}
 	log, _, err := u.decider.append(ctx, id, func(log event.Log) (event.Event, error) {
-		if _, ended := log.Ending(); ended || len(log) == 0 || !needed(nameOf(e, log)) {
+		if _, ended := log.Terminal(); ended || len(log) == 0 || !needed(nameOf(e, log)) {
 			return nil, nil
 		}
 		failed.Attempt = min(log.Attempt(), math.MaxInt32) // a greater one may be why the event cannot be recorded
@@ -59,7 +59,7 @@ func placeholder(id string, e job.Entry, name event.Name, failed event.Failed) e
 	if received, ok := e.Event.(event.Received); ok { // without its texts, so that clients see the job
 		return event.Received{JobID: id, TokenID: received.TokenID}
 	}
-	if name.Ending() {
+	if name.Terminal() {
 		return failed
 	}
 	return nil

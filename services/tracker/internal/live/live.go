@@ -24,14 +24,14 @@ const bufferSize = 8192
 
 // Live is the tracker's end of the live updates.
 type Live struct {
-	bus      *bus.Bus
-	listener *bus.Listener
-	log      zerolog.Logger
+	bus        *bus.Bus
+	subscriber *bus.Subscriber
+	log        zerolog.Logger
 }
 
 // New makes it on a bus.
 func New(b *bus.Bus, log zerolog.Logger) *Live {
-	return &Live{bus: b, listener: b.Listen(bufferSize), log: log}
+	return &Live{bus: b, subscriber: b.NewSubscriber(bufferSize), log: log}
 }
 
 // Notify implements projection.Notifier.
@@ -45,16 +45,16 @@ func (l *Live) Notify(s job.Snapshot) error {
 
 // Subscribe implements watch.Subscriber.
 func (l *Live) Subscribe(ctx context.Context, id string) error {
-	return l.listener.Add(ctx, event.LiveSubject(id))
+	return l.subscriber.Subscribe(ctx, event.LiveSubject(id))
 }
 
 // Unsubscribe implements watch.Subscriber.
-func (l *Live) Unsubscribe(id string) error { return l.listener.Remove(event.LiveSubject(id)) }
+func (l *Live) Unsubscribe(id string) error { return l.subscriber.Unsubscribe(event.LiveSubject(id)) }
 
 // DeliverTo makes the part of the process that delivers received updates to the hub.
 func (l *Live) DeliverTo(hub *watch.Hub) func(context.Context) error {
 	return func(ctx context.Context) error {
-		return l.listener.Run(ctx, func(subject string, body []byte) {
+		return l.subscriber.Run(ctx, func(subject string, body []byte) {
 			var s job.Snapshot
 			if err := json.Unmarshal(body, &s); err != nil || subject != event.LiveSubject(s.JobID) {
 				l.log.Warn().Err(err).Str(logging.JobID, strings.TrimPrefix(subject, event.LiveSubject(""))).Msg("malformed live update")
@@ -67,7 +67,7 @@ func (l *Live) DeliverTo(hub *watch.Hub) func(context.Context) error {
 
 // Received implements query.ReceivedLookup.
 func (l *Live) Received(ctx context.Context, id string) (event.Received, time.Time, bool, error) {
-	m, err := l.bus.Last(ctx, event.Jobs(), event.SubjectOf(id, event.NameReceived))
+	m, err := l.bus.Stream(event.Jobs()).Last(ctx, event.SubjectOf(id, event.NameReceived))
 	if err != nil || m == nil {
 		return event.Received{}, time.Time{}, false, err
 	}

@@ -14,13 +14,13 @@ import (
 
 // Staging holds large results until they are recorded.
 type Staging interface {
-	OpenStaged(ctx context.Context, s event.Staged) (io.Reader, error)
-	Unstage(ctx context.Context, entry string) error
+	Open(ctx context.Context, s event.Staged) (io.Reader, error)
+	Delete(ctx context.Context, entry string) error
 }
 
 // Logs reads the logs of jobs.
 type Logs interface {
-	Log(ctx context.Context, job string) (event.Log, error)
+	Read(ctx context.Context, job string) (event.Log, error)
 }
 
 // results finds the results of completed jobs.
@@ -58,7 +58,7 @@ func (r results) recorded(ctx context.Context, id string, gone error) (job.Resul
 	if found && (row.Status == job.Completed || row.Status == job.Erased) {
 		return row.Result, nil
 	}
-	log, err := r.logs.Log(ctx, id) // which may be ahead of the record
+	log, err := r.logs.Read(ctx, id) // which may be ahead of the record
 	if err != nil || log.Erased() {
 		return "", err
 	}
@@ -66,7 +66,7 @@ func (r results) recorded(ctx context.Context, id string, gone error) (job.Resul
 }
 
 func (r results) read(ctx context.Context, s event.Staged) ([]byte, error) {
-	reader, err := r.staging.OpenStaged(ctx, s)
+	reader, err := r.staging.Open(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("open result %s: %w", s.Entry, err)
 	}
@@ -80,7 +80,7 @@ func (r results) read(ctx context.Context, s event.Staged) ([]byte, error) {
 // remove removes recorded results from staging.
 func (r results) remove(ctx context.Context, entries []string) error {
 	for _, entry := range entries {
-		if err := r.staging.Unstage(ctx, entry); err != nil {
+		if err := r.staging.Delete(ctx, entry); err != nil {
 			return err
 		}
 	}

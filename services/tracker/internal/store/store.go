@@ -50,7 +50,7 @@ func translate(tried string, err error) error {
 	if pqErr, ok := errors.AsType[*pq.Error](err); ok {
 		switch pqErr.Code {
 		case undefinedTable, undefinedColumn, invalidSchema:
-			return postgres.NotSetUp(tried, err)
+			return postgres.NotMigrated(tried, err)
 		}
 	}
 	return postgres.Translate(tried, err)

@@ -15,24 +15,36 @@ type PrefixRemover interface {
 	RemovePrefix(ctx context.Context, prefix string) error
 }
 
-// Unstager removes entries from staging.
-type Unstager interface {
-	Unstage(ctx context.Context, entry string) error
+// EntryDeleter deletes entries from staging.
+type EntryDeleter interface {
+	Delete(ctx context.Context, entry string) error
 }
 
-// Events is what the streams hold of jobs.
-type Events interface {
+// Consumers knows how far consumers are.
+type Consumers interface {
 	// Settled reports whether a consumer has settled every event up to a sequence.
 	Settled(ctx context.Context, consumer string, seq uint64) (bool, error)
-	// Forget purges the events of a job from before its erased event, which has the given sequence.
-	Forget(ctx context.Context, job string, erased uint64) error
+}
+
+// LogPurger purges the logs of erased jobs.
+type LogPurger interface {
+	// Purge removes the events of a job from before its erased event, which has the given sequence.
+	Purge(ctx context.Context, job string, erased uint64) error
+}
+
+// DeadLetterDeleter deletes dead letters.
+type DeadLetterDeleter interface {
+	// DeleteOfJob deletes the dead letters of a job, except those of its erased event.
+	DeleteOfJob(ctx context.Context, job string) error
 }
 
 // EraserDependencies are what an Eraser works with.
 type EraserDependencies struct {
 	Objects        PrefixRemover
-	Staging        Unstager
-	Events         Events
+	Staging        EntryDeleter
+	Jobs           LogPurger
+	DeadLetters    DeadLetterDeleter
+	Consumers      Consumers
 	UploadConsumer string // the consumer that copies recordings
 }
 
@@ -52,7 +64,7 @@ func NewEraser(deps EraserDependencies) *Eraser { return &Eraser{deps} }
 // settled all events from before the erased event. A replica that begins to copy later finds the erased
 // event before it puts an object.
 func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint64) error {
-	settled, err := e.Events.Settled(ctx, e.UploadConsumer, seq) // before the objects are removed, not after
+	settled, err := e.Consumers.Settled(ctx, e.UploadConsumer, seq) // before the objects are removed, not after
 	if err != nil {
 		return err
 	}
@@ -60,16 +72,19 @@ func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint
 		return err
 	}
 	for _, entry := range erased.Staged {
-		if err := e.Staging.Unstage(ctx, entry); err != nil {
+		if err := e.Staging.Delete(ctx, entry); err != nil {
 			return err
 		}
 	}
 	if !settled {
 		return &fault.Error{
-			Kind: fault.Unavailable, Code: "copies-in-hand", Told: true, // no failure: the event is delivered again
+			Kind: fault.Unavailable, Code: "copies-in-hand", Logged: true, // no failure: the event is delivered again
 			Detail: "Uploads from before the erasure are in hand.",
 		}
 	}
 	zerolog.Ctx(ctx).Info().Msg("recording erased")
-	return e.Events.Forget(ctx, erased.JobID, seq)
+	if err := e.Jobs.Purge(ctx, erased.JobID, seq); err != nil {
+		return err
+	}
+	return e.DeadLetters.DeleteOfJob(ctx, erased.JobID)
 }

@@ -53,7 +53,7 @@ func (r *progressReader) readError() error {
 // publish publishes the progress. An event that is lost does no harm.
 func (r *progressReader) publish() {
 	r.published = time.Now()
-	if err := r.progress.Hint(r.ctx, event.Uploading{JobID: r.job, Bytes: r.done, Size: r.size}); err != nil {
+	if err := r.progress.PublishAsync(r.ctx, event.Uploading{JobID: r.job, Bytes: r.done, Size: r.size}); err != nil {
 		zerolog.Ctx(r.ctx).Debug().Err(err).Msg("progress not published")
 	}
 }

@@ -19,7 +19,7 @@ type recorder struct {
 	err    error
 }
 
-func (r *recorder) Hint(_ context.Context, e event.Event) error {
+func (r *recorder) PublishAsync(_ context.Context, e event.Event) error {
 	r.at, r.events = append(r.at, time.Now()), append(r.events, e.(event.Uploading))
 	return r.err
 }

@@ -15,22 +15,27 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 )
 
 // env is what the core works with, all of it real.
 type env struct {
 	*testkit.Kit
-	t      *testing.T
-	bus    *bus.Bus
-	bucket *objects.Bucket
+	t       *testing.T
+	bus     *bus.Bus
+	jobs    *joblog.Store
+	staging *staging.Store
+	bucket  *objects.Bucket
 }
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, name := k.Bucket()
-	return &env{Kit: k, t: t, bus: k.Bus("uploader", event.Jobs(), event.Staging()), bucket: objects.New(client, name)}
+	b := k.Bus("uploader", event.Jobs(), event.Staging())
+	return &env{Kit: k, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b), bucket: objects.New(client, name)}
 }
 
 func must(t *testing.T, err error) {
@@ -52,7 +57,7 @@ func (env *env) uploadTo(entry, job string, size int) event.Received {
 	body := bytes.Repeat([]byte("sori"), size/4)
 	sum := sha256.Sum256(body)
 	e := event.Received{JobID: job, Entry: entry, FileName: "a.wav", MediaType: "audio/wav", SHA256: hex.EncodeToString(sum[:])}
-	staged, err := env.bus.Stage(env.Context(), e.Staged().Entry, bytes.NewReader(body))
+	staged, err := env.staging.Put(env.Context(), e.Staged().Entry, bytes.NewReader(body))
 	must(env.t, err)
 	e.Size, e.Chunks = staged.Size, staged.Chunks
 	env.append(e)
@@ -61,7 +66,7 @@ func (env *env) uploadTo(entry, job string, size int) event.Received {
 
 // uploader makes an Uploader.
 func (env *env) uploader(bucket upload.Objects) *upload.Uploader {
-	return upload.New(upload.Dependencies{Jobs: env.bus, Progress: env.bus, Staging: env.bus, Objects: bucket})
+	return upload.New(upload.Dependencies{Jobs: env.jobs, Progress: env.bus, Staging: env.staging, Objects: bucket})
 }
 
 func (env *env) append(e event.Event) {
@@ -72,14 +77,14 @@ func (env *env) append(e event.Event) {
 // checkEnd checks the log of a job, whether its object exists, and that staging is empty.
 func (env *env) checkEnd(e event.Received, object bool, names ...event.Name) {
 	env.t.Helper()
-	if got := env.Story(env.bus, e.JobID); !slices.Equal(got, names) {
+	if got := env.EventNames(env.bus, e.JobID); !slices.Equal(got, names) {
 		env.t.Errorf("log %v, want %v", got, names)
 	}
 	_, found, err := env.bucket.Stat(env.Context(), upload.Key(e.JobID, e.FileName))
 	if err != nil || found != object {
 		env.t.Errorf("object: %v %v, want %v", found, err, object)
 	}
-	entries, err := env.bus.StagedEntries(env.Context())
+	entries, err := env.staging.Entries(env.Context())
 	if err != nil || len(entries) > 0 {
 		env.t.Errorf("staged: %v %v", entries, err)
 	}
@@ -159,27 +164,27 @@ func TestACrashAfterTheObjectIsFinishedByTheNextDelivery(t *testing.T) {
 	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 }
 
-// failingStaging fails to unstage once.
+// failingStaging fails once to delete an entry.
 type failingStaging struct {
 	upload.Staging
 	err *error
 }
 
-func (s failingStaging) Unstage(ctx context.Context, entry string) error {
+func (s failingStaging) Delete(ctx context.Context, entry string) error {
 	if err := *s.err; err != nil {
 		*s.err = nil
 		return err
 	}
-	return s.Staging.Unstage(ctx, entry)
+	return s.Staging.Delete(ctx, entry)
 }
 
 func TestACrashBeforeTheCleanUpIsFinishedByTheNextDelivery(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	e := env.upload(1 << 20)
-	crash := fault.Away("message bus", nil)
+	crash := fault.Unreachable("message bus", nil)
 	var err error = crash
-	uploader := upload.New(upload.Dependencies{Jobs: env.bus, Progress: env.bus, Staging: failingStaging{env.bus, &err}, Objects: env.bucket})
+	uploader := upload.New(upload.Dependencies{Jobs: env.jobs, Progress: env.bus, Staging: failingStaging{env.staging, &err}, Objects: env.bucket})
 	if err := uploader.HandleReceived(env.Context(), e); !errors.Is(err, crash) {
 		t.Fatal(err)
 	}
@@ -197,7 +202,7 @@ func TestFailingAStoredJobOrOneThatDoesNotExistChangesNothing(t *testing.T) {
 	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 	unknown := env.NewJob()
 	must(t, uploader.Fail(env.Context(), unknown, "unreadable-event", "no"))
-	if names := env.Story(env.bus, unknown); len(names) > 0 {
+	if names := env.EventNames(env.bus, unknown); len(names) > 0 {
 		t.Errorf("log %v", names)
 	}
 }

@@ -8,7 +8,7 @@ import "sori.internal/shared/event"
 // storedOrEnded reports whether nothing is left to copy: the recording is stored or the job has ended.
 func storedOrEnded(log event.Log) bool {
 	_, stored := event.Last[event.Stored](log)
-	_, ended := log.Ending()
+	_, ended := log.Terminal()
 	return stored || ended
 }
 
@@ -53,13 +53,13 @@ func needsEntry(log event.Log, entry string) bool {
 	if len(log) == 0 || log.Erased() {
 		return false
 	}
-	if event.HoldsUpload(entry) {
+	if event.IsUploadEntry(entry) {
 		received, ok := event.Last[event.Received](log)
 		return !storedOrEnded(log) && (!ok || received.Staged().Entry == entry)
 	}
 	if completed, ok := event.Last[event.Completed](log); ok {
 		return completed.ResultEntry == entry
 	}
-	_, ended := log.Ending()
+	_, ended := log.Terminal()
 	return !ended
 }

@@ -12,9 +12,9 @@ import (
 
 // StagingEntries is staging as the sweeper sees it.
 type StagingEntries interface {
-	// StagedEntries lists the entries, with the number of chunks of each.
-	StagedEntries(ctx context.Context) (map[string]int, error)
-	Unstage(ctx context.Context, entry string) error
+	// Entries lists the entries, with the number of chunks of each.
+	Entries(ctx context.Context) (map[string]int, error)
+	Delete(ctx context.Context, entry string) error
 }
 
 // SweeperDependencies are what a Sweeper works with.
@@ -57,23 +57,23 @@ func (s *Sweeper) Run(ctx context.Context) error {
 
 // Sweep removes the entries that no job needs at the given time, and returns how many it removed.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
-	entries, err := s.Staging.StagedEntries(ctx)
+	entries, err := s.Staging.Entries(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for entry := range entries {
-		job, began, ok := event.EntryJob(entry)
+		job, began, ok := event.ParseEntry(entry)
 		if !ok || now.Sub(began) < s.options.MinAge {
 			continue
 		}
-		log, err := s.Jobs.Log(ctx, job)
+		log, err := s.Jobs.Read(ctx, job)
 		if err != nil {
 			return removed, err
 		}
 		if needsEntry(log, entry) {
 			continue
 		}
-		if err := s.Staging.Unstage(ctx, entry); err != nil {
+		if err := s.Staging.Delete(ctx, entry); err != nil {
 			return removed, err
 		}
 		removed++

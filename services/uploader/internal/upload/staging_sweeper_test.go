@@ -22,19 +22,19 @@ func (env *env) sweeper() *upload.Sweeper {
 }
 
 func (env *env) sweeperOf(minAge time.Duration) *upload.Sweeper {
-	return upload.NewSweeper(upload.SweeperDependencies{Jobs: env.bus, Staging: env.bus, Log: zerolog.Nop()},
+	return upload.NewSweeper(upload.SweeperDependencies{Jobs: env.jobs, Staging: env.staging, Log: zerolog.Nop()},
 		upload.SweeperOptions{Interval: time.Hour, MinAge: minAge})
 }
 
 func (env *env) stage(entry string) {
 	env.t.Helper()
-	_, err := env.bus.Stage(env.Context(), entry, strings.NewReader("bytes"))
+	_, err := env.staging.Put(env.Context(), entry, strings.NewReader("bytes"))
 	must(env.t, err)
 }
 
 func (env *env) staged() []string {
 	env.t.Helper()
-	entries, err := env.bus.StagedEntries(env.Context())
+	entries, err := env.staging.Entries(env.Context())
 	must(env.t, err)
 	return slices.Sorted(maps.Keys(entries))
 }
@@ -119,7 +119,7 @@ func TestAResultIsKeptAsLongAsItsJobMayNameItOrDoes(t *testing.T) {
 	env := newEnv(t)
 	e := env.upload(1000)
 	env.append(event.Stored{JobID: e.JobID})
-	must(t, env.bus.Unstage(env.Context(), e.JobID))
+	must(t, env.staging.Delete(env.Context(), e.JobID))
 	first, second := event.ResultEntry(e.JobID), event.ResultEntry(e.JobID)
 	env.stage(first)
 	env.stage(second)

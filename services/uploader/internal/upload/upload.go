@@ -24,28 +24,29 @@ import (
 
 // LogReader reads the logs of jobs.
 type LogReader interface {
-	Log(ctx context.Context, job string) (event.Log, error)
+	Read(ctx context.Context, job string) (event.Log, error)
 }
 
 // JobLog is the log of the jobs.
 type JobLog interface {
 	LogReader
-	// Decide appends to a job's log the event that decide returns for it, and reads and decides again
-	// if another writer appended first. decide returns nil to append nothing. Decide returns the log
-	// that decide saw last, with the new event. known, unless nil, stands for the first read.
-	Decide(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
+	// Update appends to a job's log the event that decide returns for it. If another writer appended
+	// first, it reads the log and calls decide again. decide returns nil to append nothing. Update
+	// returns the log that decide saw last, with the new event. known, unless nil, replaces the first
+	// read.
+	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
 // Progress publishes progress events.
 type Progress interface {
-	// Hint publishes an event and does not wait for it to be stored.
-	Hint(ctx context.Context, e event.Event) error
+	// PublishAsync publishes an event and does not wait for it to be stored.
+	PublishAsync(ctx context.Context, e event.Event) error
 }
 
 // Staging holds the bytes of uploads.
 type Staging interface {
-	OpenStaged(ctx context.Context, s event.Staged) (io.Reader, error)
-	Unstage(ctx context.Context, entry string) error
+	Open(ctx context.Context, s event.Staged) (io.Reader, error)
+	Delete(ctx context.Context, entry string) error
 }
 
 // Object is a recording in the bucket.
@@ -81,7 +82,7 @@ func New(deps Dependencies) *Uploader { return &Uploader{deps} }
 // HandleReceived copies an accepted upload into the bucket and appends stored. It may run again for the
 // same event, and at the same time in another replica.
 func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
-	log, err := u.Jobs.Log(ctx, r.JobID)
+	log, err := u.Jobs.Read(ctx, r.JobID)
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
 // copyToBucket copies an upload from staging to the bucket. It returns the playing time; 0 if it is not
 // known.
 func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object) (time.Duration, error) {
-	staged, err := u.Staging.OpenStaged(ctx, r.Staged())
+	staged, err := u.Staging.Open(ctx, r.Staged())
 	if err != nil {
 		return 0, err
 	}
@@ -121,7 +122,7 @@ func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object)
 // appendStored appends stored, unless the recording is stored or the job has ended meanwhile, and
 // cleans up.
 func (u *Uploader) appendStored(ctx context.Context, r event.Received, o Object, duration time.Duration, known event.Log) error {
-	log, err := u.Jobs.Decide(ctx, r.JobID, known, func(log event.Log) (event.Event, error) {
+	log, err := u.Jobs.Update(ctx, r.JobID, known, func(log event.Log) (event.Event, error) {
 		return storeRecording(log, event.Stored{
 			JobID: r.JobID, TokenID: r.TokenID, TextGridURL: r.TextGridURL, PitchURL: r.PitchURL,
 			Bucket: u.Objects.Name(), Key: o.Key, MediaType: o.MediaType, Size: o.Size, SHA256: o.SHA256,
@@ -152,7 +153,7 @@ func (u *Uploader) handleMissingStaging(ctx context.Context, r event.Received, o
 
 // Fail fails a job that is neither stored nor ended, and cleans up.
 func (u *Uploader) Fail(ctx context.Context, job, code, detail string) error {
-	log, err := u.Jobs.Decide(ctx, job, nil, func(log event.Log) (event.Event, error) {
+	log, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failUpload(log, event.Failed{JobID: job, Code: code, Detail: detail}), nil
 	})
 	if err != nil {
@@ -173,7 +174,7 @@ func (u *Uploader) cleanUp(ctx context.Context, log event.Log, key string) error
 			return err
 		}
 	}
-	return u.Staging.Unstage(ctx, uploadEntry(log))
+	return u.Staging.Delete(ctx, uploadEntry(log))
 }
 
 // objectOf is the object that an upload becomes.

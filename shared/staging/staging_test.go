@@ -1,4 +1,4 @@
-package bus_test
+package staging_test
 
 import (
 	"bytes"
@@ -13,8 +13,22 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 )
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T) (*testkit.Kit, *staging.Store) {
+	t.Helper()
+	k := testkit.New(t)
+	return k, staging.New(k.Bus("tester", event.Staging()))
+}
 
 func random(n int) []byte {
 	b := make([]byte, n)
@@ -24,72 +38,72 @@ func random(n int) []byte {
 
 func TestWhatIsStagedIsReadBackByteForByte(t *testing.T) {
 	t.Parallel()
-	k, b := open(t)
+	k, entries := open(t)
 	for _, size := range []int{1, 100_000, 256<<10 - 1, 256 << 10, 256<<10 + 1, 5<<20 + 17} {
-		entry, body := newJob(t), random(size)
-		staged, err := b.Stage(k.Context(), entry, iotest.HalfReader(bytes.NewReader(body)))
+		entry, body := k.NewJob(), random(size)
+		staged, err := entries.Put(k.Context(), entry, iotest.HalfReader(bytes.NewReader(body)))
 		must(t, err)
 		if staged.Size != int64(size) || staged.Chunks != (size+256<<10-1)/(256<<10) {
 			t.Errorf("%d bytes: %+v", size, staged)
 		}
-		r, err := b.OpenStaged(k.Context(), staged)
+		r, err := entries.Open(k.Context(), staged)
 		must(t, err)
 		got, err := io.ReadAll(r)
 		must(t, err)
 		if sha256.Sum256(got) != sha256.Sum256(body) {
 			t.Errorf("%d bytes come back different", size)
 		}
-		must(t, b.Unstage(k.Context(), entry))
-		must(t, b.Unstage(k.Context(), entry))
-		if _, err := b.OpenStaged(k.Context(), staged); !errors.Is(err, event.ErrStagingGone) {
+		must(t, entries.Delete(k.Context(), entry))
+		must(t, entries.Delete(k.Context(), entry))
+		if _, err := entries.Open(k.Context(), staged); !errors.Is(err, event.ErrStagingGone) {
 			t.Errorf("after removal: %v", err)
 		}
 	}
-	nothingStaged(t, k, b)
+	nothingStaged(t, k, entries)
 }
 
-func nothingStaged(t *testing.T, k *testkit.Kit, b *bus.Bus) {
+func nothingStaged(t *testing.T, k *testkit.Kit, entries *staging.Store) {
 	t.Helper()
-	entries, err := b.StagedEntries(k.Context())
+	found, err := entries.Entries(k.Context())
 	must(t, err)
-	if len(entries) != 0 {
-		t.Errorf("staging holds %v", entries)
+	if len(found) != 0 {
+		t.Errorf("staging holds %v", found)
 	}
 }
 
-func TestABodyThatBreaksOffLeavesNothingStaged(t *testing.T) {
+func TestATruncatedBodyLeavesNothingStaged(t *testing.T) {
 	t.Parallel()
-	k, b := open(t)
+	k, entries := open(t)
 	for _, broken := range []error{io.ErrUnexpectedEOF, errors.New("reset by peer"), context.Canceled} {
 		for _, size := range []int{0, 1000, 3 << 20} {
 			body := io.MultiReader(bytes.NewReader(random(size)), iotest.ErrReader(broken))
-			if _, err := b.Stage(k.Context(), newJob(t), body); !errors.Is(err, broken) {
+			if _, err := entries.Put(k.Context(), k.NewJob(), body); !errors.Is(err, broken) {
 				t.Errorf("%v after %d bytes: %v", broken, size, err)
 			}
 		}
 	}
-	nothingStaged(t, k, b)
+	nothingStaged(t, k, entries)
 }
 
 func TestACanceledUploadLeavesNothingStaged(t *testing.T) {
 	t.Parallel()
-	k, b := open(t)
+	k, entries := open(t)
 	ctx, cancel := context.WithCancel(k.Context())
 	body := io.MultiReader(bytes.NewReader(random(6<<20)), readerFunc(func([]byte) (int, error) {
 		cancel()
 		return 0, ctx.Err()
 	}))
-	if _, err := b.Stage(ctx, newJob(t), body); !errors.Is(err, context.Canceled) {
+	if _, err := entries.Put(ctx, k.NewJob(), body); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	nothingStaged(t, k, b)
+	nothingStaged(t, k, entries)
 }
 
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-func TestAFullStagingRefusesAndLeavesNothing(t *testing.T) {
+func TestAFullStagingRejectsAnEntryAndKeepsNoneOfIt(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	var cfg bus.Config
@@ -99,21 +113,22 @@ func TestAFullStagingRefusesAndLeavesNothing(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { _ = b.Close() })
 	must(t, b.Ensure(k.Context(), event.Staging()))
-	if _, err := b.Stage(k.Context(), newJob(t), bytes.NewReader(random(8<<20))); !fault.Is(err, fault.Exhausted) {
+	entries := staging.New(b)
+	if _, err := entries.Put(k.Context(), k.NewJob(), bytes.NewReader(random(8<<20))); !fault.Is(err, fault.Exhausted) {
 		t.Errorf("%v", err)
 	}
-	nothingStaged(t, k, b)
-	_, err = b.Stage(k.Context(), newJob(t), bytes.NewReader(random(1<<20)))
+	nothingStaged(t, k, entries)
+	_, err = entries.Put(k.Context(), k.NewJob(), bytes.NewReader(random(1<<20)))
 	must(t, err)
 }
 
-func TestAChunkThatIsMissingIsToldInTheMiddle(t *testing.T) {
+func TestReadingFailsAtAMissingChunk(t *testing.T) {
 	t.Parallel()
-	k, b := open(t)
-	staged, err := b.Stage(k.Context(), newJob(t), bytes.NewReader(random(1<<20)))
+	k, entries := open(t)
+	staged, err := entries.Put(k.Context(), k.NewJob(), bytes.NewReader(random(1<<20)))
 	must(t, err)
 	staged.Chunks++ // as if the last one had been lost
-	r, err := b.OpenStaged(k.Context(), staged)
+	r, err := entries.Open(k.Context(), staged)
 	must(t, err)
 	n, err := io.Copy(io.Discard, r)
 	if n != 1<<20 || !errors.Is(err, event.ErrStagingGone) {
@@ -131,11 +146,12 @@ func TestABodyFarLargerThanTheIngestQueuePasses(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { _ = b.Close() })
 	must(t, b.Ensure(k.Context(), event.Staging()))
+	entries := staging.New(b)
 	const size = 256 << 20
-	staged, err := b.Stage(k.Context(), newJob(t), io.LimitReader(readerFunc(func(p []byte) (int, error) { return len(p), nil }), size))
+	staged, err := entries.Put(k.Context(), k.NewJob(), io.LimitReader(readerFunc(func(p []byte) (int, error) { return len(p), nil }), size))
 	must(t, err)
 	if staged.Size != size {
 		t.Errorf("%+v", staged)
 	}
-	must(t, b.Unstage(k.Context(), staged.Entry))
+	must(t, entries.Delete(k.Context(), staged.Entry))
 }

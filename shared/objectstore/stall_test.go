@@ -39,7 +39,9 @@ func put(t *testing.T, s server, body io.Reader) (text string, took time.Duratio
 	t.Helper()
 	near, far := net.Pipe()
 	tr := transport(stall)
-	tr.DialContext = func(context.Context, string, string) (net.Conn, error) { return moving{Conn: near, stall: stall}, nil }
+	tr.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		return stallConn{Conn: near, stall: stall}, nil
+	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); s(far) }()
 	defer func() { _ = far.Close(); tr.CloseIdleConnections(); <-ended }()
@@ -134,7 +136,7 @@ func TestAConnectionThatWasGivenUpTakesNoTimeAnyMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
-		c := moving{Conn: near, stall: stall}
+		c := stallConn{Conn: near, stall: stall}
 		if _, err := c.Write([]byte("hello")); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("a write that nobody takes: %v", err)
 		}

@@ -1,16 +1,17 @@
-package bus_test
+package coordination_test
 
 import (
 	"sync"
 	"testing"
 
+	"sori.internal/shared/coordination"
 	"sori.internal/shared/testkit"
 )
 
-func TestAMarkIsSetOnceForAllReplicasAndStaysSet(t *testing.T) {
+func TestAFlagIsSetOnceForAllReplicasAndStaysSet(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
-	one, other := k.Bus("one").Mark("MARKS", "a"), k.Bus("other").Mark("MARKS", "a")
+	one, other := coordination.NewFlag(k.Bus("one"), "FLAGS", "a"), coordination.NewFlag(k.Bus("other"), "FLAGS", "a")
 	if set, err := other.IsSet(k.Context()); err != nil || set {
 		t.Fatalf("%v %v", set, err)
 	}
@@ -26,13 +27,13 @@ func TestAMarkIsSetOnceForAllReplicasAndStaysSet(t *testing.T) {
 	if err := other.Set(k.Context()); err != nil {
 		t.Error(err)
 	}
-	if set, err := k.Bus("later").Mark("MARKS", "a").IsSet(k.Context()); err != nil || !set {
+	if set, err := coordination.NewFlag(k.Bus("later"), "FLAGS", "a").IsSet(k.Context()); err != nil || !set {
 		t.Errorf("%v %v", set, err)
 	}
 	if set, err := one.IsSet(k.Context()); err != nil || !set {
 		t.Errorf("%v %v", set, err)
 	}
-	if set, err := k.Bus("later").Mark("MARKS", "b").IsSet(k.Context()); err != nil || set {
+	if set, err := coordination.NewFlag(k.Bus("later"), "FLAGS", "b").IsSet(k.Context()); err != nil || set {
 		t.Errorf("another key: %v %v", set, err)
 	}
 }

@@ -1,0 +1,117 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/metrics"
+)
+
+// Delivery is one delivery of an event to a consumer.
+type Delivery struct {
+	Event   event.Event
+	Job     string    // the id of the event's job; empty if the event is about a token
+	Seq     uint64    // the sequence of the event in its stream
+	Time    time.Time // when the stream stored the event
+	Attempt uint64    // the number of this delivery, from 1
+
+	// Backoff is the shortest delay before the event is redelivered if its handler returns a retryable
+	// error. A longer RetryAfter of the error replaces it. Backoff is 0 for a replay, which is not
+	// redelivered.
+	Backoff time.Duration
+}
+
+// Consumer describes a durable pull consumer. The replicas of a service share it: each event is
+// delivered to one of them, and to another one if that one dies.
+type Consumer struct {
+	Name        string       // of the durable consumer: the service and the event
+	Stream      event.Stream // the zero value is event.Jobs()
+	Filters     []string     // subjects of the stream; all if empty
+	Concurrency int          // how many handlers run at once
+	MaxPending  int          // delivered and not settled events of all replicas; 1000 if less
+	AckWait     time.Duration
+	Grace       time.Duration // how long handlers may continue after a stop
+	Metrics     *metrics.Events
+
+	// FixedDelay makes RetryAfter alone decide when an event is redelivered, whatever the number of
+	// its deliveries. It is for handlers that poll something.
+	FixedDelay bool
+
+	// Handle processes one event. Its result settles the message: nil acks it; an error of a retryable
+	// kind redelivers it after a growing delay (Delivery.Backoff); an error of another kind makes it
+	// a dead letter. Handle may run several times for one event, also at the same time.
+	Handle func(context.Context, Delivery) error
+
+	// OnDeadLetter, if set, is called before a message becomes a dead letter, so that its job can be
+	// failed. The event is nil if it could not be read.
+	OnDeadLetter func(context.Context, Delivery, *fault.Error) error
+}
+
+// On makes a Handle from a function for one type of event. An event of another type becomes a dead
+// letter, since the filters of the consumer are wrong then.
+func On[E event.Event](handle func(context.Context, E, Delivery) error) func(context.Context, Delivery) error {
+	return func(ctx context.Context, d Delivery) error {
+		e, ok := d.Event.(E)
+		if !ok {
+			return fault.New(fault.Invalid, "unexpected-event", fmt.Sprintf("The consumer does not take %s.", d.Event.Name()))
+		}
+		return handle(ctx, e, d)
+	}
+}
+
+func (c Consumer) stream() event.Stream {
+	if c.Stream.Name == "" {
+		return event.Jobs()
+	}
+	return c.Stream
+}
+
+func (c Consumer) ackWait() time.Duration {
+	if c.AckWait > 0 {
+		return c.AckWait
+	}
+	return 10 * time.Second
+}
+
+// delay returns when a message is redelivered, from its backoff and from its handler's RetryAfter.
+func (c Consumer) delay(backoff, retryAfter time.Duration) time.Duration {
+	if c.FixedDelay && retryAfter > 0 {
+		return retryAfter
+	}
+	return max(backoff, retryAfter)
+}
+
+// ConsumerState is the progress of a consumer of the stream of jobs.
+type ConsumerState struct {
+	AckFloor   uint64 // every event up to this sequence is settled
+	Pending    uint64 // events that are not delivered yet
+	AckPending int    // events that are delivered and not settled
+}
+
+// ConsumerState returns the progress of a consumer; false if the consumer does not exist.
+func (b *Bus) ConsumerState(ctx context.Context, consumer string) (ConsumerState, bool, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	c, err := b.js.Consumer(ctx, b.cfg.Namespace.Stream(event.Jobs().Name), consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return ConsumerState{}, false, nil
+	}
+	if err != nil {
+		return ConsumerState{}, false, translate("find consumer "+consumer, err)
+	}
+	info := c.CachedInfo()
+	return ConsumerState{AckFloor: info.AckFloor.Stream, Pending: info.NumPending, AckPending: info.NumAckPending}, true, nil
+}
+
+// Settled reports whether a consumer has settled every event that was delivered to it up to a
+// sequence. Events that the stream no longer holds do not count.
+func (b *Bus) Settled(ctx context.Context, consumer string, seq uint64) (bool, error) {
+	s, found, err := b.ConsumerState(ctx, consumer)
+	return err == nil && (!found || s.AckPending == 0 || s.AckFloor >= seq), err
+}

@@ -1,0 +1,115 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/trace"
+)
+
+// delivery reads a message. If it fails, the delivery still has the job that the subject names.
+func (b *Bus) delivery(msg jetstream.Msg) (Delivery, error) {
+	subject := b.cfg.Namespace.Strip(msg.Subject())
+	var d Delivery
+	meta, err := msg.Metadata()
+	if err != nil {
+		d.Job, _, _ = event.ParseSubject(subject)
+		d.Backoff = Delay(d.Attempt)
+		return d, fmt.Errorf("read delivery: %w", err)
+	}
+	d.Seq, d.Time, d.Attempt = meta.Sequence.Stream, meta.Timestamp, meta.NumDelivered
+	d.Backoff = Delay(d.Attempt)
+	return d, d.decode(subject, msg.Data())
+}
+
+// decode sets job and event from a message.
+func (d *Delivery) decode(subject string, body []byte) (err error) {
+	d.Job, _, _ = event.ParseSubject(subject)
+	if d.Event, err = event.Decode(subject, body); err != nil {
+		return fault.Wrap(fault.Invalid, "unreadable-event", "The event could not be read.", err)
+	}
+	return nil
+}
+
+// eventContext returns the context in which an event is handled: it has the event's trace and logger.
+func (b *Bus) eventContext(ctx context.Context, c Consumer, header nats.Header, d Delivery) context.Context {
+	ctx = trace.Continue(ctx, header.Get(trace.Header))
+	log := b.log.With().Str(logging.Consumer, c.Name).
+		Uint64(logging.Sequence, d.Seq).Uint64(logging.Delivery, d.Attempt).
+		Str(logging.EventID, header.Get(headerID)).Str(logging.Trace, trace.ID(ctx))
+	if d.Job != "" {
+		log = log.Str(logging.JobID, d.Job)
+	}
+	return log.Logger().WithContext(ctx)
+}
+
+// extendAckWait tells the server periodically that a message is in progress, until the returned
+// function is called.
+func extendAckWait(msg jetstream.Msg, interval time.Duration) func() {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_ = msg.InProgress() // if it is lost, the message is redelivered
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+// recoverPanic calls f and turns a panic into an error: one bad event must not end the process.
+func recoverPanic(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+// withGrace returns a context that ends when the duration grace has passed since ctx ended. Work that
+// was begun before ctx ended can finish in it.
+func withGrace(ctx context.Context, grace time.Duration) (context.Context, func()) {
+	graceCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var timer *time.Timer
+	var mu sync.Mutex
+	unhook := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		timer = time.AfterFunc(grace, cancel)
+	})
+	return graceCtx, func() {
+		unhook()
+		mu.Lock()
+		defer mu.Unlock()
+		if timer != nil {
+			timer.Stop()
+		}
+		cancel()
+	}
+}
+
+// pause waits for a duration, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

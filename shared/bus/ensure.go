@@ -1,0 +1,89 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sori.internal/shared/event"
+)
+
+// Ensure creates the streams, or updates those whose configuration differs. Any number of services
+// may call it at once. A stream that needs no change is not updated: in a cluster even an empty
+// update needs consensus, and of several at once only one gets a response.
+func (b *Bus) Ensure(ctx context.Context, streams ...event.Stream) error {
+	if err := b.checkServer(ctx); err != nil {
+		return err
+	}
+	for _, s := range streams {
+		if err := b.ensure(ctx, s); err != nil {
+			return translate("ensure stream "+s.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *Bus) ensure(ctx context.Context, s event.Stream) error {
+	present, err := b.presentConfig(ctx, s)
+	if err != nil {
+		return err
+	}
+	wanted := b.streamConfig(s, present)
+	if reflect.DeepEqual(wanted, present) {
+		return nil
+	}
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	_, err = b.js.CreateOrUpdateStream(ctx, wanted)
+	return err
+}
+
+// presentConfig returns the configuration of a stream; the zero value if it does not exist.
+func (b *Bus) presentConfig(ctx context.Context, s event.Stream) (jetstream.StreamConfig, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, b.cfg.Namespace.Stream(s.Name))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return jetstream.StreamConfig{}, nil
+	}
+	if err != nil {
+		return jetstream.StreamConfig{}, err
+	}
+	return stream.CachedInfo().Config, nil
+}
+
+// checkServer fails if the server is older than 2.11, which introduced expected sequences with a
+// subject filter and batched direct gets.
+func (b *Bus) checkServer(ctx context.Context) error {
+	if err := b.Ping(ctx); err != nil {
+		return err
+	}
+	var major, minor int
+	version := b.nc.ConnectedServerVersion()
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err == nil && (major < 2 || major == 2 && minor < 11) {
+		return fmt.Errorf("ensure streams: nats-server %s is too old, 2.11 or later is needed", version)
+	}
+	return nil
+}
+
+// streamConfig returns the configuration that a stream should have. Other settings, which operators
+// may change, keep their value in c.
+func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.StreamConfig {
+	c.Name, c.Description, c.Subjects = b.cfg.Namespace.Stream(s.Name), s.Description, nil
+	for _, subject := range s.Subjects {
+		c.Subjects = append(c.Subjects, b.cfg.Namespace.Subject(subject))
+	}
+	c.Storage, c.Retention, c.Discard = jetstream.FileStorage, jetstream.LimitsPolicy, jetstream.DiscardNew
+	c.Replicas, c.Duplicates, c.AllowDirect = b.cfg.Replicas, s.Duplicates, true
+	c.MaxAge, c.MaxBytes = b.cfg.JobsMaxAge, b.cfg.JobsMaxBytes
+	if s.Retention == event.RetainStaging {
+		c.MaxBytes = b.cfg.StagingMaxBytes
+	}
+	if s.MaxBytes > 0 {
+		c.MaxBytes = s.MaxBytes
+	}
+	return c
+}

@@ -1,0 +1,60 @@
+package bus
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sori.internal/shared/event"
+)
+
+// KeyValue is a key-value bucket of JetStream. It is safe for concurrent use.
+type KeyValue struct{ kv jetstream.KeyValue }
+
+// KeyValue opens a key-value bucket. It creates the bucket if it does not exist.
+func (b *Bus) KeyValue(ctx context.Context, bucket string) (*KeyValue, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	name := b.cfg.Namespace.Stream(bucket)
+	kv, err := b.js.KeyValue(ctx, name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, Replicas: b.cfg.Replicas})
+	}
+	if err != nil {
+		return nil, translate("open the bucket "+bucket, err)
+	}
+	return &KeyValue{kv}, nil
+}
+
+// Get returns the value of a key and its revision; revision 0 if the key does not exist.
+func (k *KeyValue) Get(ctx context.Context, key string) (value string, revision uint64, err error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	entry, err := k.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return "", 0, nil
+	}
+	if err != nil {
+		return "", 0, translate("read the key "+key, err)
+	}
+	return string(entry.Value()), entry.Revision(), nil
+}
+
+// CompareAndSet sets a key if it still has the given revision; 0 expects that it does not exist. It
+// returns false if another writer was first.
+func (k *KeyValue) CompareAndSet(ctx context.Context, key, value string, revision uint64) (bool, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	var err error
+	if revision == 0 {
+		_, err = k.kv.Create(ctx, key, []byte(value))
+	} else {
+		_, err = k.kv.Update(ctx, key, []byte(value), revision)
+	}
+	err = translate("write the key "+key, err)
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, event.ErrLogConflict) {
+		return false, nil
+	}
+	return err == nil, err
+}

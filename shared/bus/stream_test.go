@@ -1,0 +1,66 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/testkit"
+	"sori.internal/shared/trace"
+)
+
+func TestAScanShowsWhatAStreamHoldsNow(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	scan := func(bodies bool, filters ...string) (seen []bus.Message, traces []string) {
+		t.Helper()
+		must(t, b.Stream(event.Jobs()).Scan(k.Context(), bodies, filters, func(m bus.Message) error {
+			seen, traces = append(seen, m), append(traces, m.TraceID())
+			return nil
+		}))
+		return seen, traces
+	}
+	if seen, _ := scan(true, event.AllJobs); len(seen) != 0 {
+		t.Errorf("an empty stream shows %+v", seen)
+	}
+	job := k.NewJob()
+	seq, err := joblog.New(b).Append(inTrace(k), event.Received{JobID: job}, 0)
+	must(t, err)
+	must(t, b.Publish(k.Context(), event.Uploading{JobID: job, Bytes: 1, Size: 2}))
+	k.Receive(b)
+	seen, traces := scan(true, event.LogSubject(job), event.ProgressSubject(job))
+	if len(seen) != 2 || seen[0].Seq != seq || seen[0].Subject != event.SubjectOf(job, event.NameReceived) || len(seen[1].Data) == 0 ||
+		traces[0] != traceID || traces[1] != "" {
+		t.Errorf("one job: %+v %v", seen, traces)
+	}
+	seen, _ = scan(false, event.AllJobs)
+	if len(seen) != 2 || len(seen[0].Data) != 0 {
+		t.Errorf("all logs without bodies: %+v", seen)
+	}
+	enough := errors.New("enough")
+	if err := b.Stream(event.Jobs()).Scan(k.Context(), false, []string{event.AllJobs}, func(bus.Message) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("a scan goes on after %v", err)
+	}
+	if err := b.Stream(event.Stream{Name: "NONE"}).Scan(k.Context(), false, nil, nil); codeOf(err) != "stream-not-found" {
+		t.Errorf("no stream: %v", err)
+	}
+}
+
+const traceID = "0af7651916cd43dd8448eb211c80319c"
+
+// inTrace returns a context in the trace with traceID.
+func inTrace(k *testkit.Kit) context.Context {
+	return trace.Continue(k.Context(), "00-"+traceID+"-b7ad6b7169203331-01")
+}
+
+// codeOf returns the code of a failure; empty if there is none.
+func codeOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fault.As(err).Code
+}

@@ -1,0 +1,71 @@
+package bus
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"sori.internal/shared/event"
+)
+
+// usageInterval is the time between two requests for the state of the streams.
+const usageInterval = time.Second
+
+// Usage knows how full streams are, as of about a second ago: reading it costs nothing. If a request
+// for the state of a stream fails, its last value stays. Before the first response every stream
+// counts as empty.
+type Usage struct {
+	bus     *Bus
+	streams []event.Stream
+
+	mu   sync.Mutex
+	used map[string]float64 // by the name of the stream
+}
+
+// NewUsage makes the usage of streams. Run keeps it current.
+func (b *Bus) NewUsage(streams ...event.Stream) *Usage {
+	return &Usage{bus: b, streams: streams, used: map[string]float64{}}
+}
+
+// Run requests the state of the streams periodically until ctx ends.
+func (u *Usage) Run(ctx context.Context) error {
+	tick := time.NewTicker(usageInterval)
+	defer tick.Stop()
+	for {
+		for _, s := range u.streams {
+			u.update(ctx, s)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (u *Usage) update(ctx context.Context, s event.Stream) {
+	info, err := u.bus.Stream(s).Info(ctx)
+	if err != nil { // readiness reports it
+		u.bus.log.Debug().Err(err).Msg("stream usage not known")
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.used[s.Name] = info.Used
+}
+
+// Used returns the used part of a stream's limits, from 0 to 1.
+func (u *Usage) Used(s event.Stream) float64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.used[s.Name]
+}
+
+// MaxUsed returns the used part of the fullest stream.
+func (u *Usage) MaxUsed() float64 {
+	var most float64
+	for _, s := range u.streams {
+		most = max(most, u.Used(s))
+	}
+	return most
+}

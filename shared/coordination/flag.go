@@ -1,0 +1,63 @@
+// Package coordination holds what the replicas of a service share and what outlives them: flags that
+// are set once, and slots that limit how many jobs do something at once. Both are stored in key-value
+// buckets of JetStream.
+package coordination
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"sori.internal/shared/bus"
+)
+
+// timeout limits one operation on a flag or on slots.
+const timeout = 5 * time.Second
+
+// Flag is set once and stays set, for all replicas of a service. It is safe for concurrent use.
+type Flag struct {
+	bus         *bus.Bus
+	bucket, key string
+	set         atomic.Bool // what this process knows
+}
+
+// NewFlag returns the flag with a key in a bucket. A key has letters, digits, and the characters
+// "-/_=." between them.
+func NewFlag(b *bus.Bus, bucket, key string) *Flag { return &Flag{bus: b, bucket: bucket, key: key} }
+
+// Set sets the flag.
+func (f *Flag) Set(ctx context.Context) error {
+	if f.set.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	kv, err := f.bus.KeyValue(ctx, f.bucket)
+	if err != nil {
+		return err
+	}
+	if _, err := kv.CompareAndSet(ctx, f.key, "", 0); err != nil { // false: it is set already
+		return err
+	}
+	f.set.Store(true)
+	return nil
+}
+
+// IsSet reports whether the flag is set.
+func (f *Flag) IsSet(ctx context.Context) (bool, error) {
+	if f.set.Load() {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	kv, err := f.bus.KeyValue(ctx, f.bucket)
+	if err != nil {
+		return false, err
+	}
+	_, revision, err := kv.Get(ctx, f.key)
+	if err != nil || revision == 0 {
+		return false, err
+	}
+	f.set.Store(true)
+	return true, nil
+}

@@ -1,0 +1,120 @@
+// Package deadletter lists, reads, replays and deletes dead letters, for operators.
+//
+// A dead letter is a message that no retry can process. The consumer stores it with the reason before
+// it terminates the message (package bus). The event itself stays in its job's log.
+package deadletter
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+// DeadLetter is a message that a consumer rejected, and the reason.
+type DeadLetter struct {
+	Seq        uint64    `json:"seq"` // in the stream of dead letters: operators select it by this number
+	Consumer   string    `json:"consumer"`
+	Subject    string    `json:"subject"`    // of the event
+	EventSeq   uint64    `json:"event_seq"`  // of the event in its own stream
+	Job        string    `json:"job_id"`     // empty if the event is not about a job
+	Code       string    `json:"code"`       // of the failure
+	Reason     string    `json:"reason"`     // the detail of the failure
+	Deliveries uint64    `json:"deliveries"` // how often the event was delivered
+	At         time.Time `json:"buried"`
+	Trace      string    `json:"trace_id,omitempty"`
+	Body       []byte    `json:"-"`
+}
+
+// Store holds the dead letters of all consumers. It is safe for concurrent use.
+type Store struct {
+	bus    *bus.Bus
+	stream *bus.Stream
+}
+
+// New returns the dead letters that the stream of dead letters holds.
+func New(b *bus.Bus) *Store { return &Store{bus: b, stream: b.Stream(event.Dead())} }
+
+// List lists the dead letters of a consumer, oldest first; of all consumers if it is empty.
+func (s *Store) List(ctx context.Context, consumer string) ([]DeadLetter, error) {
+	filter := event.AllDead
+	if consumer != "" {
+		filter = event.DeadSubject(consumer)
+	}
+	var letters []DeadLetter
+	err := s.stream.Scan(ctx, true, []string{filter}, func(m bus.Message) error {
+		letters = append(letters, parse(&m))
+		return nil
+	})
+	return letters, err
+}
+
+// Get reads the dead letter with a sequence. It fails with fault.NotFound if there is none.
+func (s *Store) Get(ctx context.Context, seq uint64) (DeadLetter, error) {
+	m, err := s.stream.Get(ctx, seq)
+	if err != nil {
+		return DeadLetter{}, err
+	}
+	if m == nil {
+		return DeadLetter{}, fault.New(fault.NotFound, "letter-not-found", fmt.Sprintf("There is no dead letter %d.", seq))
+	}
+	return parse(m), nil
+}
+
+// Delete deletes the dead letter with a sequence. Its event stays in its job's log. It fails with
+// fault.NotFound if there is no such dead letter.
+func (s *Store) Delete(ctx context.Context, seq uint64) error {
+	if _, err := s.Get(ctx, seq); err != nil { // deleting does not report whether there was one
+		return err
+	}
+	return s.stream.Delete(ctx, seq)
+}
+
+// DeleteOfJob deletes the dead letters of a job, except those of its erased event, which an operator
+// still has to handle.
+func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
+	var found []uint64
+	err := s.stream.Scan(ctx, false, []string{event.AllDead}, func(m bus.Message) error {
+		of, name, err := event.ParseSubject(m.Header.Get(bus.HeaderSubject))
+		if err == nil && of == job && name != event.NameErased {
+			found = append(found, m.Seq)
+		}
+		return nil //nolint:nilerr // a dead letter whose subject names no job belongs to none
+	})
+	if err != nil {
+		return err
+	}
+	for _, seq := range found {
+		if err := s.Delete(ctx, seq); err != nil && !fault.Is(err, fault.NotFound) {
+			return fmt.Errorf("delete the dead letters of job %s: %w", job, err)
+		}
+	}
+	return nil
+}
+
+// Replay has the consumer that rejected an event handle it again, and deletes the dead letter if that
+// succeeds. It waits for the handler for at most the duration wait. If the caller dies before the
+// dead letter is deleted, it can be replayed again, which changes nothing.
+func (s *Store) Replay(ctx context.Context, l DeadLetter, wait time.Duration) error {
+	replayCtx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if err := s.bus.Replay(replayCtx, l.Consumer, l.EventSeq); err != nil {
+		return err
+	}
+	return s.Delete(ctx, l.Seq)
+}
+
+func parse(m *bus.Message) DeadLetter {
+	l := DeadLetter{
+		Seq: m.Seq, Consumer: event.ParseDeadSubject(m.Subject), Subject: m.Header.Get(bus.HeaderSubject),
+		Code: m.Header.Get(bus.HeaderCode), Reason: m.Header.Get(bus.HeaderReason), At: m.Time, Trace: m.TraceID(), Body: m.Data,
+	}
+	l.Job, _, _ = event.ParseSubject(l.Subject)
+	l.EventSeq, _ = strconv.ParseUint(m.Header.Get(bus.HeaderSequence), 10, 64) // 0 is no event: a replay of it fails
+	l.Deliveries, _ = strconv.ParseUint(m.Header.Get(bus.HeaderDeliveries), 10, 64)
+	return l
+}

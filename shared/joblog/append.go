@@ -1,0 +1,110 @@
+package joblog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+// Append appends a state event to its job's log if the log still ends with the sequence after; 0
+// expects an empty log. It returns the sequence of the event. If the log ends elsewhere, it returns
+// event.ErrLogConflict and appends nothing.
+//
+// An Append that succeeded can be repeated at any time, for example when its response was lost: it
+// succeeds again.
+func (s *Store) Append(ctx context.Context, e event.Event, after uint64) (uint64, error) {
+	seq, err := s.compareAndAppend(ctx, e, after)
+	if !errors.Is(err, event.ErrLogConflict) {
+		return seq, err
+	}
+	last, readErr := s.stream.LastFromLeader(ctx, event.Subject(e)) // a replica may not have it yet
+	if readErr != nil {
+		return 0, readErr
+	}
+	if last != nil {
+		if stored, decodeErr := event.Decode(last.Subject, last.Data); decodeErr == nil && event.ID(stored) == event.ID(e) {
+			return last.Seq, nil
+		}
+	}
+	return 0, err
+}
+
+func (s *Store) compareAndAppend(ctx context.Context, e event.Event, after uint64) (uint64, error) {
+	return s.bus.PublishExpecting(ctx, e, event.LogSubject(e.Job()), after)
+}
+
+// maxRounds limits how often Update decides again. In each round that it loses another writer appends
+// an event, and a job's log has few events.
+const maxRounds = 16
+
+// conflictPause is the longest pause between two rounds: in a cluster the event that caused the
+// conflict may not be readable at once.
+const conflictPause = 20 * time.Millisecond
+
+// Update reads a job's log, calls decide with it, and appends the event that decide returns. If
+// another writer appended first, it reads the log and calls decide again. decide returns nil to
+// append nothing. Update returns the log that decide saw last, with the appended event at its end.
+//
+// known, unless it is nil, is used for the first round instead of reading the log: if it is old, the
+// append is a conflict. It may lack events that decide does not need.
+func (s *Store) Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error) {
+	read := s.readAny // an append to a log that is not the newest is a conflict
+	for range maxRounds {
+		log, err := known, error(nil)
+		if known = nil; len(log) == 0 {
+			log, err = read(ctx, job)
+		}
+		if err != nil {
+			return nil, err
+		}
+		read = s.Read
+		e, err := decide(log)
+		if err != nil || e == nil {
+			newest, readErr := s.isNewest(ctx, job, log)
+			if readErr != nil {
+				return nil, readErr
+			}
+			if newest {
+				return log, err
+			}
+			continue
+		}
+		seq, err := s.compareAndAppend(ctx, e, log.Seq())
+		if err == nil {
+			return append(slices.Clip(log), event.Record{Event: e, Seq: seq, Time: time.Now()}), nil
+		}
+		if !errors.Is(err, event.ErrLogConflict) {
+			return nil, err
+		}
+		if err := pause(ctx, time.Duration(rand.Int64N(int64(conflictPause)))); err != nil {
+			return nil, err
+		}
+	}
+	return nil, contended(job)
+}
+
+// contended is the failure of an update that lost every round.
+func contended(job string) error {
+	return &fault.Error{
+		Kind: fault.Unavailable, Code: "contended", RetryAfter: time.Second,
+		Detail: "The job is changing too fast right now. Please try again.",
+		Err:    fmt.Errorf("update the log of job %s: %w", job, event.ErrLogConflict),
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,135 @@
+// Package joblog reads and appends the logs of jobs.
+//
+// A job's log is linear: an event is appended only if the log still ends with the event that the
+// writer saw (compare-and-append). Of several writers exactly one wins each step; the others get a
+// conflict (event.ErrLogConflict), read the log again and decide again. Update does all of this.
+//
+// The log is stored in the stream of jobs, on one subject for each event of a job. NATS checks the
+// expected sequence over all of them.
+package joblog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+)
+
+// Store holds the logs of all jobs. It is safe for concurrent use.
+type Store struct {
+	bus    *bus.Bus
+	stream *bus.Stream
+}
+
+// New returns the logs that the stream of jobs holds.
+func New(b *bus.Bus) *Store { return &Store{bus: b, stream: b.Stream(event.Jobs())} }
+
+// readTimeout limits one reading of a log, which may need several requests.
+const readTimeout = 5 * time.Second
+
+// Read reads a job's log: the newest event on each of its subjects, oldest first. It is empty for a
+// job that does not exist. The log is as new as the leader of the stream has it, whichever replica
+// answers.
+func (s *Store) Read(ctx context.Context, job string) (event.Log, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	log, err := s.readAny(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	newest, err := s.isNewest(ctx, job, log)
+	if err != nil || newest {
+		return log, err
+	}
+	return s.readFromLeader(ctx, job)
+}
+
+// readAny reads a job's log from any replica, which may lag. An append to an old log is a conflict.
+func (s *Store) readAny(ctx context.Context, job string) (event.Log, error) {
+	messages, err := s.stream.LastPerSubject(ctx, event.LogSubject(job))
+	if err != nil {
+		return nil, fmt.Errorf("read the log of job %s: %w", job, err)
+	}
+	var log event.Log
+	for i := range messages {
+		r, err := record(&messages[i])
+		if err != nil {
+			return nil, fmt.Errorf("read the log of job %s: %w", job, err)
+		}
+		log = append(log, r)
+	}
+	return log, nil
+}
+
+// isNewest reports whether a log ends where the leader of the stream has its end. Without a cluster
+// no replica can lag.
+func (s *Store) isNewest(ctx context.Context, job string, log event.Log) (bool, error) {
+	if !s.bus.Clustered() && len(log) > 0 {
+		return true, nil
+	}
+	last, err := s.stream.LastFromLeader(ctx, event.LogSubject(job))
+	return last == nil || last.Seq <= log.Seq(), err
+}
+
+// readFromLeader reads a job's log from the leader, event by event.
+func (s *Store) readFromLeader(ctx context.Context, job string) (event.Log, error) {
+	var log event.Log
+	for after := uint64(0); ; {
+		m, err := s.stream.NextFromLeader(ctx, event.LogSubject(job), after+1)
+		if err != nil || m == nil {
+			return log, err
+		}
+		r, err := record(m)
+		if err != nil {
+			return nil, fmt.Errorf("read the log of job %s: %w", job, err)
+		}
+		log = slices.DeleteFunc(log, func(earlier event.Record) bool { return event.Subject(earlier.Event) == m.Subject })
+		log, after = append(log, r), m.Seq
+	}
+}
+
+// record decodes a message of a log. A message that cannot be decoded becomes event.Unreadable: if
+// it made the whole log unreadable, the job could never end.
+func record(m *bus.Message) (event.Record, error) {
+	r := event.Record{Seq: m.Seq, Time: m.Time}
+	e, err := event.Decode(m.Subject, m.Data)
+	if err == nil {
+		r.Event = e
+		return r, nil
+	}
+	job, name, err := event.ParseSubject(m.Subject)
+	r.Event = event.Unreadable{JobID: job, Of: name}
+	return r, err
+}
+
+// LastProgress returns the newest progress within the analysis that was published of a job, and when;
+// nil if there is none.
+func (s *Store) LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error) {
+	m, err := s.stream.Last(ctx, event.Subject(event.Progressed{JobID: job}))
+	if err != nil || m == nil {
+		return nil, time.Time{}, err
+	}
+	e, err := event.Decode(m.Subject, m.Data)
+	progressed, ok := e.(event.Progressed)
+	if err != nil || !ok {
+		return nil, time.Time{}, nil //nolint:nilerr // an event that cannot be decoded counts as none
+	}
+	return &progressed, m.Time, nil
+}
+
+// Purge removes the events of an erased job: the log before the erased event, which has the given
+// sequence, and the progress. The erased event stays, so that nothing can be appended to the log any
+// more.
+//
+// A consumer that has one of the removed events in progress can settle it as usual, but the event is
+// not redelivered. A caller that relies on the consumer's work therefore waits until it has settled
+// (bus.Settled) before it purges.
+func (s *Store) Purge(ctx context.Context, job string, erased uint64) error {
+	if err := s.stream.Purge(ctx, event.LogSubject(job), erased); err != nil {
+		return err
+	}
+	return s.stream.Purge(ctx, event.ProgressSubject(job), 0)
+}

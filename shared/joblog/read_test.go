@@ -1,0 +1,43 @@
+package joblog_test
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/joblog"
+	"sori.internal/shared/testkit"
+)
+
+func TestALogWhoseStreamDoesNotAnswerIsUnavailable(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	if log, err := joblog.New(k.Bus("tester")).Read(k.Context(), k.NewJob()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v %v", log, err)
+	}
+}
+
+func TestAnUnreadableEventIsPartOfItsLogAndCanBeFollowed(t *testing.T) {
+	t.Parallel()
+	k, _, logs := open(t)
+	job := k.NewJob()
+	for _, subject := range []string{event.SubjectOf(job, event.NameReceived), event.SubjectOf(job, "invented")} {
+		_, err := k.JetStream().PublishMsg(k.Context(), &nats.Msg{Subject: k.Namespace().Subject(subject), Data: []byte("\xff")})
+		must(t, err)
+		log, err := logs.Read(k.Context(), job)
+		if err != nil || len(log) == 0 || log[len(log)-1].Event != (event.Unreadable{JobID: job, Of: log[len(log)-1].Event.Name()}) {
+			t.Fatalf("%+v %v", log, err)
+		}
+		if _, ended := log.Terminal(); ended {
+			t.Error("it ends the job")
+		}
+	}
+	log, err := logs.Update(k.Context(), job, nil, func(event.Log) (event.Event, error) {
+		return event.Failed{JobID: job, Code: "unreadable-event"}, nil
+	})
+	must(t, err)
+	if _, ended := log.Terminal(); !ended || len(log) != 3 {
+		t.Errorf("%+v", log)
+	}
+}

@@ -1,0 +1,171 @@
+// Package staging stores bodies that are too large for an event: recordings on their way to S3, and
+// large results on their way to the database. The event names the entry (a claim check).
+//
+// An entry is stored in a stream of NATS, in chunks of 256 KiB. It is stored completely or not at
+// all: Put returns when every chunk is durable, and removes what it has stored if it fails.
+//
+// The Object Store of the client library does the same, but does not limit the chunks that are not
+// acknowledged yet. A body that arrives faster than the server's disk writes then overruns the
+// server's ingest queue of 128 MiB. Here a window limits them.
+package staging
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+const (
+	chunkSize   = 256 << 10
+	chunkWindow = 8 // chunks of one entry that are not acknowledged yet
+)
+
+// How long the removal of an entry may take that could not be stored. What it leaves is removed by
+// the sweeper.
+const (
+	cleanupTimeout            = 5 * time.Second
+	cleanupTimeoutUnreachable = time.Second // the caller has waited for the bus already
+)
+
+// Store holds the staged entries. It is safe for concurrent use.
+type Store struct {
+	bus     *bus.Bus
+	stream  *bus.Stream
+	buffers sync.Pool // of *[chunkSize]byte
+}
+
+// New returns the entries that the stream of staging holds.
+func New(b *bus.Bus) *Store { return &Store{bus: b, stream: b.Stream(event.Staging())} }
+
+// MaxPayload is the size of the largest message, in bytes: a larger body must be staged.
+func (s *Store) MaxPayload() int64 { return s.bus.MaxPayload() }
+
+// Put stores a body as an entry and returns when all of it is durable. It needs the memory of one
+// chunk, and of a window of chunks in the client library. If it fails, it removes what it has stored;
+// the error of r is returned unchanged.
+func (s *Store) Put(ctx context.Context, entry string, r io.Reader) (event.Staged, error) {
+	w := writer{store: s, staged: event.Staged{Entry: entry}}
+	err := w.write(ctx, r)
+	if err == nil {
+		return w.staged, nil
+	}
+	limit := cleanupTimeout
+	if fault.Is(err, fault.Unavailable) {
+		limit = cleanupTimeoutUnreachable
+	}
+	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	for _, ack := range w.window { // a chunk that is still on its way could arrive after the removal
+		_ = ack.Wait(cleanup)
+	}
+	if w.staged.Chunks > 0 {
+		err = errors.Join(err, s.Delete(cleanup, entry))
+	}
+	return event.Staged{}, err
+}
+
+// writer stores one entry.
+type writer struct {
+	store  *Store
+	staged event.Staged  // what is published so far
+	window []*bus.PubAck // of the chunks that are not acknowledged yet
+}
+
+// write publishes the chunks of a body and waits until all are acknowledged.
+func (w *writer) write(ctx context.Context, r io.Reader) error {
+	buf, pooled := w.store.buffers.Get().(*[chunkSize]byte)
+	if !pooled {
+		buf = new([chunkSize]byte)
+	}
+	defer w.store.buffers.Put(buf)
+	for {
+		n, readErr := fill(r, buf[:])
+		if n > 0 {
+			if err := w.publish(ctx, buf[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(readErr, io.EOF) {
+			break
+		}
+		if readErr != nil {
+			return readErr
+		}
+	}
+	for len(w.window) > 0 {
+		if err := w.awaitOldest(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish publishes the next chunk. If the window is full, it waits for the oldest chunk first.
+func (w *writer) publish(ctx context.Context, data []byte) error {
+	if len(w.window) == chunkWindow {
+		if err := w.awaitOldest(ctx); err != nil {
+			return err
+		}
+	}
+	ack, err := w.store.bus.PublishBytes(event.StagingSubject(w.staged.Entry, w.staged.Chunks), data)
+	if err != nil {
+		return err
+	}
+	w.window = append(w.window, ack)
+	w.staged.Chunks, w.staged.Size = w.staged.Chunks+1, w.staged.Size+int64(len(data))
+	return nil
+}
+
+// awaitOldest waits for the acknowledgement of the oldest chunk in the window.
+func (w *writer) awaitOldest(ctx context.Context) error {
+	oldest := w.window[0]
+	w.window = w.window[1:] // also if it fails: an acknowledgement can be read once
+	return oldest.Wait(ctx)
+}
+
+// fill reads until buf is full or r ends. Unlike io.ReadFull it returns the error of r unchanged, so
+// that a truncated body is never mistaken for a complete one.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = r.Read(buf[n:])
+		n += m
+	}
+	return n, err
+}
+
+// Delete removes an entry. It succeeds if there is no such entry.
+func (s *Store) Delete(ctx context.Context, entry string) error {
+	return s.stream.Purge(ctx, event.StagingFilter(entry), 0)
+}
+
+// Entries lists the staged entries, with the number of chunks of each.
+func (s *Store) Entries(ctx context.Context) (map[string]int, error) {
+	return s.entries(ctx, event.AllStaging)
+}
+
+// Chunks returns how many chunks of an entry are staged; 0 if there is no such entry.
+func (s *Store) Chunks(ctx context.Context, entry string) (int, error) {
+	entries, err := s.entries(ctx, event.StagingFilter(entry))
+	return entries[entry], err
+}
+
+func (s *Store) entries(ctx context.Context, filter string) (map[string]int, error) {
+	subjects, err := s.stream.Subjects(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	entries := map[string]int{}
+	for _, subject := range subjects {
+		if entry, ok := event.ParseStagingSubject(subject); ok {
+			entries[entry]++
+		}
+	}
+	return entries, nil
+}
