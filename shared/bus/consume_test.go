@@ -30,9 +30,12 @@ func TestEveryKindHasItsVerdict(t *testing.T) {
 		fault.Internal: bus.Retry, fault.Exhausted: bus.Retry, fault.Unavailable: bus.Retry, fault.Conflict: bus.Retry,
 		fault.Invalid: bus.Reject, fault.Unauthenticated: bus.Reject, fault.Forbidden: bus.Reject,
 		fault.NotFound: bus.Reject, fault.Gone: bus.Reject, fault.TooLarge: bus.Reject, fault.Unsupported: bus.Reject,
+		fault.Malformed: bus.Reject, fault.MethodNotAllowed: bus.Reject, fault.PreconditionFailed: bus.Reject,
+		fault.HeaderTooLarge: bus.Reject, fault.RequestTimeout: bus.Reject,
 	}
 	for _, k := range fault.Kinds() {
-		if got := bus.VerdictOn(fault.New(k, "c", "d"), 1); got != want[k] {
+		verdict, listed := want[k]
+		if got := bus.VerdictOn(fault.New(k, "c", "d"), 1); got != verdict || !listed {
 			t.Errorf("%s: %s", k, got)
 		}
 	}

@@ -44,6 +44,22 @@ func (s *Secret) UnmarshalText(text []byte) error { *s = Secret(text); return ni
 // Check returns the errors of all broken rules, joined.
 type Checker interface{ Check() error }
 
+// Rules collects the rules that settings break. The zero value is ready for use.
+type Rules struct{ broken []error }
+
+// Check records a rule that does not hold. text names the variable and says what it must be.
+func (r *Rules) Check(holds bool, text string) {
+	if !holds {
+		r.broken = append(r.broken, errors.New(text))
+	}
+}
+
+// Err returns every broken rule, joined; nil if all hold.
+func (r *Rules) Err() error { return errors.Join(r.broken...) }
+
+// IsHTTP reports whether u is an absolute http or https URL.
+func IsHTTP(u url.URL) bool { return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" }
+
 // Load sets the fields of cfg, a pointer to a struct with env and envDefault tags, from lookup. An empty
 // variable counts as absent, so that compose files may pass variables that are not set.
 func Load(lookup Lookup, cfg any) error {

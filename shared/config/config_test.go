@@ -126,3 +126,29 @@ func TestRulesOfStructsWithinAreReportedToo(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryBrokenRuleIsReported(t *testing.T) {
+	t.Parallel()
+	var rules config.Rules
+	rules.Check(true, "A must hold")
+	if err := rules.Err(); err != nil {
+		t.Errorf("no rule is broken: %v", err)
+	}
+	rules.Check(false, "B must be positive")
+	rules.Check(false, "C must be a URL")
+	if err := rules.Err(); err == nil || err.Error() != "B must be positive\nC must be a URL" {
+		t.Errorf("reported: %v", err)
+	}
+}
+
+func TestOnlyAbsoluteHTTPURLsAreOnes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"http://h": true, "https://h:1/p?q": true, "": false, "h": false, "/p": false, "//h": false, "ftp://h": false, "http:///p": false, "http:p": false,
+	} {
+		u, err := url.Parse(text)
+		if err != nil || config.IsHTTP(*u) != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -17,53 +17,47 @@ type Kind uint8
 // The kinds. The zero value is Internal, so that an unexpected failure never passes for an expected
 // one.
 const (
-	Internal        Kind = iota // a defect of Sori, or an unexpected error
-	Invalid                     // the input breaks a rule
-	Unauthenticated             // the caller is not authenticated
-	Forbidden                   // the caller lacks the permission
-	NotFound                    // the resource does not exist
-	Gone                        // the resource was removed and does not come back
-	Conflict                    // the state does not allow it
-	TooLarge                    // the input is larger than the limit
-	Unsupported                 // the type of the input is not supported
-	Exhausted                   // a limit of Sori is reached; a retry may succeed
-	Unavailable                 // a dependency is unavailable; a retry may succeed
+	Internal           Kind = iota // a defect or a surprise of ours
+	Invalid                        // the input breaks a rule
+	Unauthenticated                // who asks is not proven
+	Forbidden                      // who asks may not
+	NotFound                       // what is asked for does not exist
+	Gone                           // what is asked for was there, and does not come back
+	Conflict                       // the state does not allow it
+	TooLarge                       // the input is larger than the limit
+	Unsupported                    // the input is of a kind not handled
+	Exhausted                      // a limit of ours is reached; later may work
+	Unavailable                    // a dependency is away; later may work
+	Malformed                      // the input cannot be parsed, so no rule can be checked
+	MethodNotAllowed               // what is asked for exists and does not support the method
+	PreconditionFailed             // it is another version than the one that the client names
+	RequestTimeout                 // the client sent its request too slowly
+	HeaderTooLarge                 // the header of the request is larger than the limit
+
+	afterLast // not a kind: the number of kinds
 )
 
 // Kinds lists every kind, for tests that check each of them.
 func Kinds() []Kind {
-	return []Kind{
-		Internal, Invalid, Unauthenticated, Forbidden, NotFound, Gone,
-		Conflict, TooLarge, Unsupported, Exhausted, Unavailable,
+	all := make([]Kind, afterLast)
+	for i := range all {
+		all[i] = Kind(i)
 	}
+	return all
 }
 
 // String returns the kind's name in snake case, as it is in logs and metrics.
 func (k Kind) String() string {
-	switch k {
-	case Invalid:
-		return "invalid"
-	case Unauthenticated:
-		return "unauthenticated"
-	case Forbidden:
-		return "forbidden"
-	case NotFound:
-		return "not_found"
-	case Gone:
-		return "gone"
-	case Conflict:
-		return "conflict"
-	case TooLarge:
-		return "too_large"
-	case Unsupported:
-		return "unsupported"
-	case Exhausted:
-		return "exhausted"
-	case Unavailable:
-		return "unavailable"
-	default:
-		return "internal"
+	names := [afterLast]string{
+		Internal: "internal", Invalid: "invalid", Unauthenticated: "unauthenticated", Forbidden: "forbidden",
+		NotFound: "not_found", Gone: "gone", Conflict: "conflict", TooLarge: "too_large", Unsupported: "unsupported",
+		Exhausted: "exhausted", Unavailable: "unavailable", Malformed: "malformed", MethodNotAllowed: "method_not_allowed",
+		PreconditionFailed: "precondition_failed", RequestTimeout: "request_timeout", HeaderTooLarge: "header_too_large",
 	}
+	if k >= afterLast {
+		return names[Internal]
+	}
+	return names[k]
 }
 
 // Retryable reports whether the same request may succeed later without a change.

@@ -147,7 +147,7 @@ func (x *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p := recover(); p != nil && p != any(http.ErrAbortHandler) {
 			log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("handler panicked")
 			if seen.status == 0 {
-				Fail(seen, r, fault.New(fault.Internal, "internal", "Something went wrong on our side."))
+				Fail(seen, r, errors.New("the handler panicked"))
 			}
 		}
 		took := time.Since(start)

@@ -24,22 +24,15 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 
 // Body reads the body of a request. It fails with fault.TooLarge if the body exceeds limit bytes.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if r.ContentLength > limit && r.Header.Get("Expect") != "" { // the client waits for 100 Continue: it need not send the body
-		return nil, tooLarge(limit, nil)
+	if r.ContentLength > limit && r.Header.Get("Expect") != "" { // who asks first is told before it sends
+		return nil, fault.ExceedsLimit("body", limit, nil)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if longer, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge(limit, longer)
+		return nil, fault.ExceedsLimit("body", limit, longer)
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "body-truncated", "The body could not be read to its end.", err)
+		return nil, fault.BodyTruncated(err)
 	}
 	return body, nil
-}
-
-func tooLarge(limit int64, cause error) error {
-	return &fault.Error{
-		Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": limit},
-		Detail: fmt.Sprintf("The body is larger than %d bytes.", limit), Err: cause,
-	}
 }

@@ -17,8 +17,11 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/config"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/wait"
 )
 
 // Process is what a service needs from the process in which it runs.
@@ -28,6 +31,15 @@ type Process struct {
 
 	// Listening, if set, is called with the address on which the service listens.
 	Listening func(net.Addr)
+}
+
+// Configure reads the settings of a service into cfg, and returns its root logger, whose settings
+// are a part of cfg.
+func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerolog.Logger, error) {
+	if err := config.Load(p.Lookup, cfg); err != nil {
+		return zerolog.Nop(), err
+	}
+	return logging.New(*logs, service, buildinfo.Version(), p.Stderr)
 }
 
 // Main runs a service until it returns or the process receives SIGINT or SIGTERM, and returns the
@@ -138,7 +150,7 @@ const setupPause = 5 * time.Second
 // a dependency is unavailable. Any other failure of setup ends it, and so does a permanent one.
 func AfterSetup(log zerolog.Logger, setup func(context.Context) error, components ...Component) Component {
 	return func(ctx context.Context) error {
-		for wait := 100 * time.Millisecond; ; wait = min(2*wait, setupPause) {
+		for pause := 100 * time.Millisecond; ; pause = min(2*pause, setupPause) {
 			err := setup(ctx)
 			if err == nil {
 				return Run(ctx, components...)
@@ -150,12 +162,8 @@ func AfterSetup(log zerolog.Logger, setup func(context.Context) error, component
 				return fmt.Errorf("set up: %w", err)
 			}
 			log.Warn().Err(err).Msg("waiting for a dependency")
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
-				return nil
+			if wait.For(ctx, pause) != nil {
+				return nil //nolint:nilerr // the process stops, which is no failure of the setup
 			}
 		}
 	}

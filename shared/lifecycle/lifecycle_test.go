@@ -3,13 +3,16 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/rs/zerolog"
 
+	"sori.internal/shared/config"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/lifecycle"
+	"sori.internal/shared/logging"
 )
 
 func TestAFailingComponentStopsTheOthersAndIsReported(t *testing.T) {
@@ -104,5 +107,29 @@ func TestAStopDuringSetupIsNoFailure(t *testing.T) {
 	})
 	if err := component(ctx); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestConfigureReadsTheSettingsAndMakesTheLogger(t *testing.T) {
+	t.Parallel()
+	type settings struct {
+		Limit   int `env:"LIMIT" envDefault:"3"`
+		Logging logging.Config
+	}
+	var out strings.Builder
+	p := lifecycle.Process{Lookup: config.Map(map[string]string{"LOG_FORMAT": "json", "LOG_LEVEL": "warn"}), Stderr: &out}
+	var cfg settings
+	log, err := p.Configure(&cfg, &cfg.Logging, "tester")
+	if err != nil || cfg.Limit != 3 {
+		t.Fatalf("%+v, %v", cfg, err)
+	}
+	log.Info().Msg("hidden")
+	log.Warn().Msg("shown")
+	if text := out.String(); strings.Contains(text, "hidden") || !strings.Contains(text, `"service":"tester"`) || !strings.Contains(text, "shown") {
+		t.Errorf("logged %s", text)
+	}
+	p.Lookup = config.Map(map[string]string{"LIMIT": "many"})
+	if _, err := p.Configure(&cfg, &cfg.Logging, "tester"); err == nil || !strings.Contains(err.Error(), "Limit") {
+		t.Errorf("a limit that is no number: %v", err)
 	}
 }

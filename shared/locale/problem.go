@@ -14,14 +14,17 @@ func Problem(l Language, code, english string, members map[string]any) string {
 	if l != Korean {
 		return english
 	}
-	text := cmp.Or(koreanDetail(english), koreanOfForm(english), koreanOfRequest(code), koreanOfResource(code), english)
+	text := cmp.Or(
+		koreanDetail(english), koreanOfOutage(english), koreanOfForm(english),
+		koreanOfUpload(code), koreanOfRequest(code), koreanOfResource(code), english,
+	)
 	for name, value := range members {
 		text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(value))
 	}
 	return text
 }
 
-// koreanDetail translates a whole sentence; empty where it does not know it.
+// koreanDetail translates a sentence about a request; empty where it does not know it.
 func koreanDetail(english string) string {
 	switch english {
 	case "The request came too slowly.":
@@ -58,6 +61,14 @@ func koreanDetail(english string) string {
 		return "지금은 진행 중인 업로드가 너무 많습니다. 잠시 후 다시 시도해 주세요."
 	case "The job's audio is not stored. Please upload it again.":
 		return "이 작업의 녹음이 저장되어 있지 않습니다. 다시 업로드해 주세요."
+	}
+	return ""
+}
+
+// koreanOfOutage translates a sentence about a dependency that does not serve requests; empty where
+// it does not know it.
+func koreanOfOutage(english string) string {
+	switch english {
 	case "The database cannot be reached right now. Please try again.":
 		return "지금은 데이터베이스에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
 	case "The database refuses the service. Its settings have to be corrected.":
@@ -104,6 +115,38 @@ func koreanOfForm(english string) string {
 	return ""
 }
 
+// koreanOfUpload translates what is wrong with an upload; empty where it does not know the code.
+func koreanOfUpload(code string) string {
+	switch code {
+	case "digest-mismatch":
+		return "본문이 Content-Digest로 알린 내용과 다릅니다."
+	case "empty-file":
+		return "파일이 비어 있습니다."
+	case "file-ambiguous":
+		return "폼에 \"file\"이라는 이름의 필드가 둘 이상 있습니다. 파일은 하나씩 보내 주세요."
+	case "file-missing":
+		return "폼에 \"file\"이라는 이름의 필드가 없습니다. 받은 필드의 이름: {fields}."
+	case "idempotency-key-reused":
+		return "이 Idempotency-Key는 다른 요청에 이미 사용되었습니다."
+	case "malformed-digest":
+		return "Content-Digest 헤더는 sha-256=:base64: 형식이어야 합니다."
+	case "malformed-idempotency-key":
+		return "Idempotency-Key 헤더에는 제어 문자가 없는 1~255바이트의 키 하나가 있어야 합니다."
+	case "malformed-multipart":
+		return "multipart 본문의 형식이 잘못되었습니다."
+	case "not-multipart":
+		return "요청의 Content-Type이 {content_type}입니다. \"file\"이라는 이름의 필드에 파일을 담아 multipart/form-data로 보내 주세요."
+	case "unsupported-audio":
+		return "알려진 형식의 오디오 파일이 아닙니다."
+	case "unsupported-encoding":
+		return "지원하지 않는 Content-Encoding입니다."
+	case "unsupported-codec":
+		return "파일의 코덱({codec})은 소리로 디코딩할 수 없습니다. " +
+			"PCM, FLAC, ALAC, MP3, AAC, Opus, Vorbis, Speex, AMR, GSM, ADPCM을 사용할 수 있습니다."
+	}
+	return ""
+}
+
 // koreanOfRequest translates what is wrong with a request or a service; empty where it does not
 // know the code.
 func koreanOfRequest(code string) string {
@@ -114,32 +157,14 @@ func koreanOfRequest(code string) string {
 		return "작업의 상태가 너무 자주 바뀌고 있습니다. 잠시 후 다시 시도해 주세요."
 	case "data-refused":
 		return "데이터를 저장할 수 없습니다."
-	case "digest-mismatch":
-		return "본문이 Content-Digest로 알린 내용과 다릅니다."
-	case "empty-file":
-		return "파일이 비어 있습니다."
-	case "file-ambiguous":
-		return "폼에 \"file\"이라는 이름의 필드가 둘 이상 있습니다. 파일은 하나씩 보내 주세요."
-	case "file-missing":
-		return "폼에 \"file\"이라는 이름의 필드가 없습니다. 받은 필드의 이름: {fields}."
 	case "headers-too-large":
 		return "요청 헤더가 너무 큽니다."
-	case "idempotency-key-reused":
-		return "이 Idempotency-Key는 다른 요청에 이미 사용되었습니다."
 	case "internal":
 		return "서버에서 문제가 발생했습니다."
-	case "malformed-digest":
-		return "Content-Digest 헤더는 sha-256=:base64: 형식이어야 합니다."
-	case "malformed-idempotency-key":
-		return "Idempotency-Key 헤더에는 제어 문자가 없는 1~255바이트의 키 하나가 있어야 합니다."
-	case "malformed-multipart":
-		return "multipart 본문의 형식이 잘못되었습니다."
 	case "method-not-allowed":
 		return "이 경로에는 이 메서드를 쓸 수 없습니다. Allow 헤더에 쓸 수 있는 메서드가 있습니다."
 	case "not-json":
 		return "본문은 application/json이어야 합니다."
-	case "not-multipart":
-		return "요청의 Content-Type이 {content_type}입니다. \"file\"이라는 이름의 필드에 파일을 담아 multipart/form-data로 보내 주세요."
 	case "origin-not-allowed":
 		return "이 출처(origin)의 페이지는 여기에서 아무것도 바꿀 수 없습니다. 허용할 출처는 운영자가 CORS_ALLOWED_ORIGINS로 정합니다."
 	case "route-not-found":
@@ -150,13 +175,6 @@ func koreanOfRequest(code string) string {
 		return "내용이 허용된 최대 크기({max_bytes}바이트)보다 큽니다."
 	case "unavailable":
 		return "지금은 필요한 서비스에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
-	case "unsupported-audio":
-		return "알려진 형식의 오디오 파일이 아닙니다."
-	case "unsupported-encoding":
-		return "지원하지 않는 Content-Encoding입니다."
-	case "unsupported-codec":
-		return "파일의 코덱({codec})은 소리로 디코딩할 수 없습니다. " +
-			"PCM, FLAC, ALAC, MP3, AAC, Opus, Vorbis, Speex, AMR, GSM, ADPCM을 사용할 수 있습니다."
 	case "validation-failed":
 		return "요청이 하나 이상의 규칙에 어긋납니다."
 	}

@@ -3,6 +3,7 @@
 package problem
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -40,28 +41,25 @@ type Document struct {
 // Status maps a kind to its HTTP status. Both limits of ours and dependencies
 // that are away answer 503: to a client they are the same advice.
 func Status(kind fault.Kind) int {
-	switch kind {
-	case fault.Invalid:
-		return http.StatusUnprocessableEntity
-	case fault.Unauthenticated:
-		return http.StatusUnauthorized
-	case fault.Forbidden:
-		return http.StatusForbidden
-	case fault.NotFound:
-		return http.StatusNotFound
-	case fault.Gone:
-		return http.StatusGone
-	case fault.Conflict:
-		return http.StatusConflict
-	case fault.TooLarge:
-		return http.StatusRequestEntityTooLarge
-	case fault.Unsupported:
-		return http.StatusUnsupportedMediaType
-	case fault.Exhausted, fault.Unavailable:
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
+	statuses := map[fault.Kind]int{
+		fault.Internal:           http.StatusInternalServerError,
+		fault.Invalid:            http.StatusUnprocessableEntity,
+		fault.Malformed:          http.StatusBadRequest,
+		fault.Unauthenticated:    http.StatusUnauthorized,
+		fault.Forbidden:          http.StatusForbidden,
+		fault.NotFound:           http.StatusNotFound,
+		fault.MethodNotAllowed:   http.StatusMethodNotAllowed,
+		fault.RequestTimeout:     http.StatusRequestTimeout,
+		fault.Conflict:           http.StatusConflict,
+		fault.Gone:               http.StatusGone,
+		fault.PreconditionFailed: http.StatusPreconditionFailed,
+		fault.TooLarge:           http.StatusRequestEntityTooLarge,
+		fault.Unsupported:        http.StatusUnsupportedMediaType,
+		fault.HeaderTooLarge:     http.StatusRequestHeaderFieldsTooLarge,
+		fault.Exhausted:          http.StatusServiceUnavailable,
+		fault.Unavailable:        http.StatusServiceUnavailable,
 	}
+	return cmp.Or(statuses[kind], http.StatusInternalServerError)
 }
 
 // Request is what a document says of the request that failed.
@@ -76,9 +74,6 @@ func From(err error, r Request) Document {
 	f := fault.As(err)
 	language := locale.Choose(r.AcceptLanguage, locale.English)
 	status := Status(f.Kind)
-	if f.Kind == fault.Invalid && malformed(f.Code) {
-		status = http.StatusBadRequest
-	}
 	d := Document{
 		Type: typePrefix + f.Code, Title: http.StatusText(status), Status: status,
 		Detail:   locale.Problem(language, f.Code, f.Detail, f.Extra),
@@ -89,17 +84,6 @@ func From(err error, r Request) Document {
 		d.RetryAfter = max(1, int(math.Ceil(f.RetryAfter.Seconds())))
 	}
 	return d
-}
-
-// malformed lists the codes of input that could not even be read, which is 400,
-// from input that was read and breaks a rule, which is 422.
-func malformed(code string) bool {
-	switch code {
-	case "malformed-request", "malformed-multipart", "malformed-json", "job-id-missing", "body-truncated":
-		return true
-	default:
-		return false
-	}
 }
 
 // MarshalJSON writes the document with its extension members beside the

@@ -18,7 +18,8 @@ func TestEveryKindHasAnErrorStatus(t *testing.T) {
 	want := map[fault.Kind]int{
 		fault.Internal: 500, fault.Invalid: 422, fault.Unauthenticated: 401, fault.Forbidden: 403,
 		fault.NotFound: 404, fault.Gone: 410, fault.Conflict: 409, fault.TooLarge: 413, fault.Unsupported: 415,
-		fault.Exhausted: 503, fault.Unavailable: 503,
+		fault.Exhausted: 503, fault.Unavailable: 503, fault.Malformed: 400, fault.MethodNotAllowed: 405,
+		fault.PreconditionFailed: 412, fault.RequestTimeout: 408, fault.HeaderTooLarge: 431,
 	}
 	for _, k := range fault.Kinds() {
 		if got := problem.Status(k); got != want[k] {
@@ -59,10 +60,10 @@ func TestADocumentHasTheMembersOfTheContract(t *testing.T) {
 
 func TestUnreadableInputIs400AndBrokenRulesAre422(t *testing.T) {
 	t.Parallel()
-	if s := problem.From(fault.New(fault.Invalid, "malformed-json", "x"), problem.Request{Path: "/"}).Status; s != 400 {
+	if s := problem.From(fault.MalformedJSON("x", nil), problem.Request{Path: "/"}).Status; s != 400 {
 		t.Errorf("malformed: %d", s)
 	}
-	if s := problem.From(fault.New(fault.Invalid, "validation-failed", "x"), problem.Request{Path: "/"}).Status; s != 422 {
+	if s := problem.From(fault.ValidationFailed(), problem.Request{Path: "/"}).Status; s != 422 {
 		t.Errorf("rule: %d", s)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -44,6 +45,48 @@ func (k *Kit) Settled(consumer string) {
 		}
 		return nil
 	})
+}
+
+// HandleAgain has a consumer of the jobs' log handle every event again, as if it had been lost.
+func (k *Kit) HandleAgain(consumer string) {
+	k.t.Helper()
+	if err := k.JetStream().DeleteConsumer(k.Context(), k.Namespace().Stream(event.Jobs().Name), consumer); err != nil {
+		k.t.Fatal(err)
+	}
+	k.Settled(consumer)
+}
+
+// Append adds an event to the end of its job's log.
+func (k *Kit) Append(b *bus.Bus, e event.Event) {
+	k.t.Helper()
+	if _, err := joblog.New(b).Update(k.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil }); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// AppendUnlessEnded adds an event to the end of its job's log if the job has not ended. It may be
+// called in goroutines other than the test's.
+func (k *Kit) AppendUnlessEnded(b *bus.Bus, e event.Event) {
+	k.t.Helper()
+	_, err := joblog.New(b).Update(k.Context(), e.Job(), nil, func(log event.Log) (event.Event, error) {
+		if _, ended := log.Terminal(); ended {
+			return nil, nil
+		}
+		return e, nil
+	})
+	if err != nil {
+		k.t.Error(err)
+	}
+}
+
+// LogOf makes a job's log of events: the first has sequence 1 and the given time, each further one
+// comes a second later.
+func LogOf(began time.Time, events ...event.Event) event.Log {
+	log := make(event.Log, len(events))
+	for i, e := range events {
+		log[i] = event.Record{Event: e, Seq: uint64(i + 1), Time: began.Add(time.Duration(i) * time.Second)}
+	}
+	return log
 }
 
 // Messages returns the messages of a stream, oldest first.

@@ -93,6 +93,9 @@ func need(t testing.TB, name string) string {
 	return v
 }
 
+// T returns the test that the kit belongs to.
+func (k *Kit) T() testing.TB { return k.t }
+
 // Context returns a context that ends with the test, or after waitLimit.
 func (k *Kit) Context() context.Context {
 	ctx, cancel := context.WithTimeout(k.t.Context(), waitLimit)

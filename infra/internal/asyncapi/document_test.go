@@ -1,4 +1,4 @@
-// Package asyncapi_test holds infra/asyncapi.yaml to AsyncAPI, to the events as
+// Package asyncapi_test holds shared/apispec/asyncapi.yaml to AsyncAPI, to the events as
 // the services know them, and to what really passes on the bus.
 package asyncapi_test
 
@@ -17,6 +17,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
+	"sori.internal/shared/apispec"
 	"sori.internal/shared/event"
 )
 
@@ -31,12 +32,8 @@ type document struct {
 
 func read(t testing.TB) document {
 	t.Helper()
-	text, err := os.ReadFile("../../asyncapi.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var tree any
-	if err := yaml.Unmarshal(text, &tree); err != nil {
+	if err := yaml.Unmarshal(apispec.AsyncAPI(), &tree); err != nil {
 		t.Fatal(err)
 	}
 	asJSON, err := json.Marshal(tree)

@@ -201,6 +201,7 @@ type Job struct {
 
 	JobID    string          `json:"job_id"`
 	Status   string          `json:"status"`
+	Stage    string          `json:"stage"`
 	Progress int             `json:"progress"`
 	Message  string          `json:"message"`
 	NextTry  time.Time       `json:"next_attempt_at"`

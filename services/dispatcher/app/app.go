@@ -13,14 +13,12 @@ import (
 	"sori.internal/services/dispatcher/internal/objects"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
-	"sori.internal/shared/config"
 	"sori.internal/shared/coordination"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
-	"sori.internal/shared/logging"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/staging"
@@ -32,10 +30,7 @@ const Name = "dispatcher"
 // Run runs the dispatcher until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
-	if err := config.Load(p.Lookup, &cfg); err != nil {
-		return err
-	}
-	log, err := logging.New(cfg.Logging, Name, buildinfo.Version(), p.Stderr)
+	log, err := p.Configure(&cfg, &cfg.Logging, Name)
 	if err != nil {
 		return err
 	}

@@ -247,10 +247,7 @@ func TestPollsDoNotOpenTheBreakerAndPassWhileItIsOpen(t *testing.T) {
 		env.attempt(job, 2)
 	}
 	job, _ := env.dispatched()
-	env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
-		w.Header().Set("Retry-After", "3600")
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
+	env.busyFor("3600")
 	env.waiting(env.store().JobID)
 	env.lapse(job, 1)
 	testkit.Await[event.Completed](env.Kit, env.bus, job)
@@ -308,10 +305,7 @@ func TestTheWaitsOfAReplicaThatStopsPassToTheOthers(t *testing.T) {
 func TestNothingIsRequestedForAJobThatEndsWhileItWaits(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
-		w.Header().Set("Retry-After", "1")
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
+	env.busyFor("1")
 	env.run(nil)
 	job := env.store().JobID
 	env.waiting(job)
@@ -325,10 +319,7 @@ func TestNothingIsRequestedForAJobThatEndsWhileItWaits(t *testing.T) {
 func TestAReplayPublishesNoWaiting(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
-		w.Header().Set("Retry-After", "3600")
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
+	env.busyFor("3600")
 	env.run(nil)
 	job := env.store().JobID
 	env.waiting(job)

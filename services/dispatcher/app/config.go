@@ -1,7 +1,6 @@
 package app
 
 import (
-	"errors"
 	"net/url"
 	"time"
 
@@ -48,28 +47,18 @@ const maxURLValid = 7 * 24 * time.Hour
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
-	var violations []error
-	rule := func(holds bool, text string) {
-		if !holds {
-			violations = append(violations, errors.New(text))
-		}
-	}
-	rule(len(c.WebhookSecret.Reveal()) >= minSecret, "WEBHOOK_SECRET must have at least 16 bytes")
-	rule(isAbsolute(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
-	rule(isAbsolute(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
-	rule(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")
-	rule(c.MaxRunning >= 0, "ANALYSIS_MAX_RUNNING must not be negative")
-	rule(c.PollInterval > 0, "ANALYSIS_POLL_INTERVAL must be positive")
-	rule(c.MaxAttempts >= 1, "ANALYSIS_MAX_ATTEMPTS must be at least 1")
-	rule(c.MaxWebhookBytes >= 1, "MAX_WEBHOOK_BYTES must be at least 1")
-	rule(c.RequestTimeout > 0, "ANALYSIS_REQUEST_TIMEOUT must be positive")
-	rule(c.BreakerFailures >= 1, "ANALYSIS_BREAKER_FAILURES must be at least 1")
-	rule(c.BreakerDelay > 0, "ANALYSIS_BREAKER_DELAY must be positive")
-	rule(c.URLValid > 0 && c.URLValid <= maxURLValid, "ANALYSIS_URL_VALID must be positive and at most 168h")
-	return errors.Join(violations...)
-}
-
-// isAbsolute reports whether u is an absolute http or https URL.
-func isAbsolute(u url.URL) bool {
-	return (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+	var rules config.Rules
+	rules.Check(len(c.WebhookSecret.Reveal()) >= minSecret, "WEBHOOK_SECRET must have at least 16 bytes")
+	rules.Check(config.IsHTTP(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
+	rules.Check(config.IsHTTP(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
+	rules.Check(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")
+	rules.Check(c.MaxRunning >= 0, "ANALYSIS_MAX_RUNNING must not be negative")
+	rules.Check(c.PollInterval > 0, "ANALYSIS_POLL_INTERVAL must be positive")
+	rules.Check(c.MaxAttempts >= 1, "ANALYSIS_MAX_ATTEMPTS must be at least 1")
+	rules.Check(c.MaxWebhookBytes >= 1, "MAX_WEBHOOK_BYTES must be at least 1")
+	rules.Check(c.RequestTimeout > 0, "ANALYSIS_REQUEST_TIMEOUT must be positive")
+	rules.Check(c.BreakerFailures >= 1, "ANALYSIS_BREAKER_FAILURES must be at least 1")
+	rules.Check(c.BreakerDelay > 0, "ANALYSIS_BREAKER_DELAY must be positive")
+	rules.Check(c.URLValid > 0 && c.URLValid <= maxURLValid, "ANALYSIS_URL_VALID must be positive and at most 168h")
+	return rules.Err()
 }

@@ -44,17 +44,11 @@ type env struct {
 	http     *http.Client
 }
 
-// document is the OpenAPI document: what the dispatcher answers and sends is checked against it. It is
-// read from its file, since services do not import each other.
-var document = sync.OnceValues(func() (*contract.Document, error) {
-	return contract.Read("../../gateway/internal/api/openapi.yaml")
-})
-
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, bucket := k.Bucket()
-	described, err := document()
+	described, err := contract.Sori() // what the dispatcher answers and sends is checked against it
 	must(t, err)
 	b := k.Bus("uploader", event.Jobs(), event.Dead(), event.Staging())
 	return &env{
@@ -105,8 +99,27 @@ func (env *env) store() event.Stored {
 // append adds an event to the end of a job's log.
 func (env *env) append(e event.Event) {
 	env.t.Helper()
-	_, err := env.jobs.Update(env.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
-	must(env.t, err)
+	env.Append(env.bus, e)
+}
+
+// handleAgain has consumers handle every event again, and checks that nothing is published.
+func (env *env) handleAgain(consumers ...string) {
+	env.t.Helper()
+	before := len(env.Messages(event.Jobs()))
+	for _, name := range consumers {
+		env.HandleAgain(name)
+	}
+	if now := len(env.Messages(event.Jobs())); now != before {
+		env.t.Errorf("%d messages became %d", before, now)
+	}
+}
+
+// busyFor has the analysis server answer 503 with a Retry-After.
+func (env *env) busyFor(seconds string) {
+	env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
+		w.Header().Set("Retry-After", seconds)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
 }
 
 // dispatched has the analysis server accept a new job, and returns the job and its callback URL.

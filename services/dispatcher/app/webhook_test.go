@@ -337,17 +337,7 @@ func TestConcurrentCallbacksAndACancellationAppendOneTerminalEvent(t *testing.T)
 				}
 			})
 		}
-		wg.Go(func() {
-			_, err := env.jobs.Update(t.Context(), job, nil, func(log event.Log) (event.Event, error) {
-				if _, ended := log.Terminal(); ended {
-					return nil, nil
-				}
-				return event.Canceled{JobID: job}, nil
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
+		wg.Go(func() { env.AppendUnlessEnded(env.bus, event.Canceled{JobID: job}) })
 		wg.Wait()
 		if names := env.EventNames(env.bus, job); len(names) != 5 || !names[4].Terminal() {
 			t.Errorf("log %v", names)

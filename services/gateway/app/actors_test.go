@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -53,29 +52,8 @@ func TestNoTwoActorsHaveOneName(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for round := range 5 {
-		var wg sync.WaitGroup
-		var answers [16]reply
-		for i := range answers {
-			wg.Go(func() {
-				var err error
-				answers[i], err = g.try(g.kit.Context(), "POST", "/actors", strings.NewReader(fmt.Sprintf(`{"name":"배우 %d"}`, round)), nil)
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		won := 0
-		for _, r := range answers {
-			if r.StatusCode == http.StatusCreated {
-				won++
-				continue
-			}
-			g.problem(r, http.StatusConflict, "actor-exists")
-		}
-		if won != 1 {
-			t.Errorf("%d actors were made", won)
-		}
+		answers := g.atOnce(16, "POST", "/actors", fmt.Sprintf(`{"name":"배우 %d"}`, round), nil)
+		g.oneSucceeds(answers, http.StatusCreated, http.StatusConflict, "actor-exists")
 	}
 	other := g.add("/actors", `{"name":"other"}`)
 	g.problem(g.send("PUT", other, `{"name":"배우 0"}`), http.StatusConflict, "actor-exists")

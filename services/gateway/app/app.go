@@ -7,13 +7,10 @@ import (
 
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/upload"
-	"sori.internal/shared/buildinfo"
-	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
-	"sori.internal/shared/logging"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/staging"
 )
@@ -27,10 +24,7 @@ const sweepInterval = 10 * time.Minute
 // Run runs the gateway until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
-	if err := config.Load(p.Lookup, &cfg); err != nil {
-		return err
-	}
-	log, err := logging.New(cfg.Logging, Name, buildinfo.Version(), p.Stderr)
+	log, err := p.Configure(&cfg, &cfg.Logging, Name)
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,13 @@ package app
 
 import (
 	"cmp"
-	"errors"
 	"net/url"
 	"time"
 
 	"sori.internal/services/gateway/internal/forwarded"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
@@ -47,31 +47,18 @@ const minLease = 100 * time.Millisecond
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
-	var broken []error
-	for name, u := range map[string]url.URL{"TRACKER_URL": c.Tracker, "DISPATCHER_URL": c.Dispatcher} {
-		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			broken = append(broken, errors.New(name+" must be an http or https URL"))
-		}
-	}
-	if c.MaxUploadBytes < 1 || c.MaxWebhookBytes < 1 || c.MaxUploads < 1 {
-		broken = append(broken, errors.New("MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1"))
-	}
-	if c.UploadIdle <= 0 || c.UploadTimeout <= 0 {
-		broken = append(broken, errors.New("UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive"))
-	}
-	if c.UploadReserve < 0 || c.UploadReserve >= 1 {
-		broken = append(broken, errors.New("UPLOAD_RESERVE must be from 0 to less than 1"))
-	}
-	if c.IdempotencyLease < minLease {
-		broken = append(broken, errors.New("IDEMPOTENCY_LEASE must be at least 100ms"))
-	}
-	if c.Postgres.MaxConnections < 2 {
-		broken = append(broken, errors.New("DATABASE_MAX_CONNECTIONS must be at least 2"))
-	}
-	if _, ok := forwarded.CleanPrefix(c.BasePath); !ok {
-		broken = append(broken, errors.New("BASE_PATH must be a path of letters, digits and -._~ such as /api"))
-	}
-	return errors.Join(broken...)
+	var rules config.Rules
+	rules.Check(config.IsHTTP(c.Tracker), "TRACKER_URL must be an http or https URL")
+	rules.Check(config.IsHTTP(c.Dispatcher), "DISPATCHER_URL must be an http or https URL")
+	rules.Check(c.MaxUploadBytes >= 1 && c.MaxWebhookBytes >= 1 && c.MaxUploads >= 1,
+		"MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1")
+	rules.Check(c.UploadIdle > 0 && c.UploadTimeout > 0, "UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive")
+	rules.Check(c.UploadReserve >= 0 && c.UploadReserve < 1, "UPLOAD_RESERVE must be from 0 to less than 1")
+	rules.Check(c.IdempotencyLease >= minLease, "IDEMPOTENCY_LEASE must be at least 100ms")
+	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
+	_, isPath := forwarded.CleanPrefix(c.BasePath)
+	rules.Check(isPath, "BASE_PATH must be a path of letters, digits and -._~ such as /api")
+	return rules.Err()
 }
 
 // uploadLimits are the limits of uploads.

@@ -37,9 +37,6 @@ type env struct {
 	http    *contract.Transport
 }
 
-// document is the OpenAPI document.
-var document = sync.OnceValues(func() (*contract.Document, error) { return contract.Read("../internal/api/openapi.yaml") })
-
 // stubHeader marks the answers of stub services. They are forwarded as they are, and not checked
 // against the document.
 const stubHeader = "X-Played"
@@ -65,7 +62,7 @@ func start(t *testing.T, changes map[string]string) *env {
 
 func newEnv(t *testing.T, kit *testkit.Kit, i *testkit.Instance) *env {
 	t.Helper()
-	described, err := document()
+	described, err := contract.Sori()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,4 +304,37 @@ func (g *env) problem(r reply, status int, code string) map[string]any {
 		g.t.Fatal("503 without Retry-After")
 	}
 	return m
+}
+
+// atOnce sends a request n times at once.
+func (g *env) atOnce(n int, method, path, body string, header map[string]string) []reply {
+	g.t.Helper()
+	answers := make([]reply, n)
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() {
+			var err error
+			if answers[i], err = g.try(g.kit.Context(), method, path, strings.NewReader(body), header); err != nil {
+				g.t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	return answers
+}
+
+// oneSucceeds checks that one answer is a success and every other one a problem.
+func (g *env) oneSucceeds(answers []reply, success, refused int, code string) {
+	g.t.Helper()
+	succeeded := 0
+	for _, r := range answers {
+		if r.StatusCode == success {
+			succeeded++
+			continue
+		}
+		g.problem(r, refused, code)
+	}
+	if succeeded != 1 {
+		g.t.Errorf("%d of %d requests succeeded", succeeded, len(answers))
+	}
 }

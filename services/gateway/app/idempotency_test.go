@@ -11,12 +11,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/jmoiron/sqlx"
-
 	"sori.internal/services/gateway/app"
 	"sori.internal/shared/event"
-	"sori.internal/shared/postgres"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/testdb"
 )
 
 // again starts another replica of the same gateway.
@@ -66,22 +64,9 @@ func (g *env) only(job string, content []byte) {
 	}
 }
 
-// keys opens the database of the gateway.
-func (g *env) keys() *sqlx.DB {
-	g.t.Helper()
-	var cfg postgres.Config
-	g.kit.Load(&cfg)
-	db, err := postgres.Open(cfg, "catalogue")
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	g.t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
 func (g *env) sql(query string, args ...any) {
 	g.t.Helper()
-	if _, err := g.keys().ExecContext(g.kit.Context(), query, args...); err != nil {
+	if _, err := testdb.Open(g.kit, "catalogue").ExecContext(g.kit.Context(), query, args...); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -89,7 +74,7 @@ func (g *env) sql(query string, args ...any) {
 // holds waits until a condition on the database is true.
 func (g *env) holds(question string) {
 	g.t.Helper()
-	db, ctx := g.keys(), g.kit.Context()
+	db, ctx := testdb.Open(g.kit, "catalogue"), g.kit.Context()
 	testkit.Eventually(g.t, func() error {
 		var yes bool
 		if err := db.GetContext(ctx, &yes, `SELECT `+question); err != nil {

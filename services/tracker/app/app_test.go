@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -36,11 +35,6 @@ type env struct {
 	http    *contract.Transport
 }
 
-// document is that of the API. It is read, not imported: clients have no more.
-var document = sync.OnceValues(func() (*contract.Document, error) {
-	return contract.Read("../../gateway/internal/api/openapi.yaml")
-})
-
 func open(t testing.TB, changes map[string]string) *env {
 	t.Helper()
 	kit := testkit.New(t)
@@ -53,7 +47,7 @@ func open(t testing.TB, changes map[string]string) *env {
 // newEnv is an env without a tracker.
 func newEnv(t testing.TB, kit *testkit.Kit) *env {
 	t.Helper()
-	described, err := document()
+	described, err := contract.Sori()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +107,16 @@ func (c *env) job() *testJob {
 		c.t.Fatal(err)
 	}
 	return &testJob{env: c, id: id}
+}
+
+// attemptedJob is a job whose first attempt has begun.
+func (c *env) attemptedJob() *testJob {
+	c.t.Helper()
+	j := c.job()
+	j.received()
+	j.stored()
+	j.attempted(1)
+	return j
 }
 
 func (l *testJob) publish(e event.Event) {

@@ -1,11 +1,11 @@
 package app
 
 import (
-	"errors"
 	"time"
 
 	"sori.internal/services/tracker/internal/command"
 	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
@@ -34,20 +34,15 @@ type Config struct {
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
-	var broken []error
-	rule := func(holds bool, text string) {
-		if !holds {
-			broken = append(broken, errors.New(text))
-		}
-	}
-	rule(c.Heartbeat > 0, "SSE_HEARTBEAT must be positive")
-	rule(c.BatchSize >= 1, "BATCH_SIZE must be at least 1")
-	rule(c.DispatchDeadline > 0, "DISPATCH_DEADLINE must be positive")
-	rule(c.AnalysisFactor > 0, "ANALYSIS_DEADLINE_FACTOR must be positive")
-	rule(c.AnalysisMin > 0 && c.AnalysisMin <= c.AnalysisMax, "ANALYSIS_DEADLINE_MIN must be positive and at most ANALYSIS_DEADLINE_MAX")
-	rule(c.SweepInterval > 0, "DEADLINE_SWEEP_INTERVAL must be positive")
-	rule(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
-	return errors.Join(broken...)
+	var rules config.Rules
+	rules.Check(c.Heartbeat > 0, "SSE_HEARTBEAT must be positive")
+	rules.Check(c.BatchSize >= 1, "BATCH_SIZE must be at least 1")
+	rules.Check(c.DispatchDeadline > 0, "DISPATCH_DEADLINE must be positive")
+	rules.Check(c.AnalysisFactor > 0, "ANALYSIS_DEADLINE_FACTOR must be positive")
+	rules.Check(c.AnalysisMin > 0 && c.AnalysisMin <= c.AnalysisMax, "ANALYSIS_DEADLINE_MIN must be positive and at most ANALYSIS_DEADLINE_MAX")
+	rules.Check(c.SweepInterval > 0, "DEADLINE_SWEEP_INTERVAL must be positive")
+	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
+	return rules.Err()
 }
 
 func (c *Config) deadlines() command.Deadlines {

@@ -63,10 +63,7 @@ func TestAJobIsCanceledInEveryStateThatIsNotTerminal(t *testing.T) {
 func TestAFailedJobIsRetriedAsItsNextAttempt(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	j := c.job()
-	j.received()
-	j.stored()
-	j.attempted(1)
+	j := c.attemptedJob()
 	j.dispatched(1)
 	j.failed()
 	failed := j.until("failed", 90)
@@ -223,26 +220,13 @@ func TestOneOfACompletionAndACancellationWins(t *testing.T) {
 	c := open(t, nil)
 	urls := []string{c.url, c.replica(nil)}
 	for range 20 {
-		j := c.job()
-		j.received()
-		j.stored()
-		j.attempted(1)
+		j := c.attemptedJob()
 		answers := make([]answer, 4)
 		var wg sync.WaitGroup
 		for i := range answers {
 			wg.Go(func() { answers[i] = c.request(http.MethodPost, urls[i%2]+"/jobs/"+j.id+"/cancel", nil) })
 		}
-		wg.Go(func() {
-			_, err := c.jobs.Update(c.Context(), j.id, nil, func(log event.Log) (event.Event, error) {
-				if _, ended := log.Terminal(); ended {
-					return nil, nil
-				}
-				return event.Completed{JobID: j.id, Attempt: 1, Result: []byte(`{}`)}, nil
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
+		wg.Go(func() { c.AppendUnlessEnded(c.bus, event.Completed{JobID: j.id, Attempt: 1, Result: []byte(`{}`)}) })
 		wg.Wait()
 		story := c.EventNames(c.bus, j.id)
 		want := http.StatusConflict

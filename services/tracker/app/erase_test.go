@@ -319,26 +319,13 @@ func TestOneOfManyErasuresWins(t *testing.T) {
 	c := open(t, nil)
 	urls := []string{c.url, c.replica(nil)}
 	for range 20 {
-		j := c.job()
-		j.received()
-		j.stored()
-		j.attempted(1)
+		j := c.attemptedJob()
 		statuses := make([]int, 6)
 		var wg sync.WaitGroup
 		for i := range statuses {
 			wg.Go(func() { statuses[i] = c.request(http.MethodDelete, urls[i%2]+"/jobs/"+j.id, nil).status })
 		}
-		wg.Go(func() {
-			_, err := c.jobs.Update(c.Context(), j.id, nil, func(log event.Log) (event.Event, error) {
-				if _, ended := log.Terminal(); ended {
-					return nil, nil
-				}
-				return event.Completed{JobID: j.id, Attempt: 1, Result: []byte(`{}`)}, nil
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
+		wg.Go(func() { c.AppendUnlessEnded(c.bus, event.Completed{JobID: j.id, Attempt: 1, Result: []byte(`{}`)}) })
 		wg.Wait()
 		slices.Sort(statuses)
 		if statuses[0] != http.StatusOK || statuses[1] != http.StatusGone {

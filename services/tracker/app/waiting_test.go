@@ -104,23 +104,13 @@ func TestARepeatedOrLateWaitingChangesNothing(t *testing.T) {
 	if a := canceled.untilWaiting(time.Time{}, "ko"); a.body.Status != "canceled" || a.body.Message != "분석 취소" {
 		t.Errorf("canceled: %s", a.raw)
 	}
-	rows := c.rows()
-	if err := c.JetStream().DeleteConsumer(c.Context(), c.Namespace().Stream("AUDIO_JOBS"), consumer); err != nil {
-		t.Fatal(err)
-	}
-	c.settled(12)
-	if after := c.rows(); after != rows {
-		t.Errorf("the replay made\n%s\nof\n%s", after, rows)
-	}
+	c.checkReplay(12)
 }
 
 func TestAMalformedWaitingDoesNotFailItsJob(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	j := c.job()
-	j.received()
-	j.stored()
-	j.attempted(1)
+	j := c.attemptedJob()
 	subject := event.Subject(event.Waiting{JobID: j.id})
 	for _, body := range []string{`{"until":"soon"`, `{"until":"soon"}`, `{"until":"0000-01-01T00:00:00Z","attempt":1}`, `{"attempt":1}`, `{"until":"2026-01-02T15:04:05Z","attempt":1099511627776}`} {
 		c.publish(new(uint64), subject, strings.Replace(body, "{", `{"job_id":"`+j.id+`",`, 1))

@@ -11,14 +11,12 @@ import (
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
-	"sori.internal/shared/config"
 	"sori.internal/shared/deadletter"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
-	"sori.internal/shared/logging"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/staging"
@@ -30,10 +28,7 @@ const Name = "uploader"
 // Run runs the uploader until ctx ends.
 func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	var cfg Config
-	if err := config.Load(p.Lookup, &cfg); err != nil {
-		return err
-	}
-	log, err := logging.New(cfg.Logging, Name, buildinfo.Version(), p.Stderr)
+	log, err := p.Configure(&cfg, &cfg.Logging, Name)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,10 @@
 package app
 
 import (
-	"errors"
 	"time"
 
 	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/origin"
@@ -25,14 +25,9 @@ type Config struct {
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
-	var violations []error
-	rule := func(holds bool, text string) {
-		if !holds {
-			violations = append(violations, errors.New(text))
-		}
-	}
-	rule(c.Concurrency >= 1, "UPLOAD_CONCURRENCY must be at least 1")
-	rule(c.SweepInterval > 0, "SWEEP_INTERVAL must be positive")
-	rule(c.SweepAge > 0, "SWEEP_AGE must be positive")
-	return errors.Join(violations...)
+	var rules config.Rules
+	rules.Check(c.Concurrency >= 1, "UPLOAD_CONCURRENCY must be at least 1")
+	rules.Check(c.SweepInterval > 0, "SWEEP_INTERVAL must be positive")
+	rules.Check(c.SweepAge > 0, "SWEEP_AGE must be positive")
+	return rules.Err()
 }

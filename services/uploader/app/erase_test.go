@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,9 +57,7 @@ func TestOfAnErasedJobNothingIsLeftInTheBucket(t *testing.T) {
 	for range 2 { // the second time there is nothing to remove
 		env.Settled(erasures)
 		env.checkPurged(erased)
-		if keys := env.keys(); !slices.Equal(keys, []string{key(kept)}) {
-			t.Errorf("in the bucket: %v", keys)
-		}
+		env.checkKeys(key(kept))
 		must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), erasures))
 	}
 	env.Settled(erasures)
@@ -85,29 +82,20 @@ func TestAnUploadThatIsErasedBeforeItIsCopiedLeavesNothing(t *testing.T) {
 	env.Settled(erasures)
 	env.Settled(consumer)
 	env.nothingStaged()
-	if keys := env.keys(); len(keys) > 0 {
-		t.Errorf("in the bucket: %v", keys)
-	}
+	env.checkKeys()
 	env.checkPurged(e)
 }
 
 func TestAnUploadThatIsErasedWhileItIsCopiedLeavesNothing(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
-	env.run(map[string]string{"S3_ENDPOINT": proxy.URL})
-	env.Settled(consumer)
-	held := proxy.Hold(1 << 20)
-	e := env.upload(wav(3 << 20))
-	<-held
+	e, release := env.uploadHeld()
 	env.erase(e)
-	proxy.Restore()
+	release()
 	env.Settled(erasures)
 	env.Settled(consumer)
 	env.nothingStaged()
-	if keys := env.keys(); len(keys) > 0 {
-		t.Errorf("in the bucket: %v", keys)
-	}
+	env.checkKeys()
 	env.checkPurged(e)
 }
 
@@ -137,9 +125,7 @@ func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) 
 	})
 	env.put(key(e), wav(10_044)) // by the replica, before it dies
 	env.Settled(erasures)
-	if keys := env.keys(); len(keys) > 0 {
-		t.Errorf("in the bucket: %v", keys)
-	}
+	env.checkKeys()
 	env.checkPurged(e)
 }
 
@@ -154,13 +140,9 @@ func TestWhileS3IsUnavailableErasuresWait(t *testing.T) {
 	proxy.Cut()
 	env.erase(e)
 	readiness(t, i.URL, http.StatusServiceUnavailable)
-	if keys := env.keys(); len(keys) != 1 {
-		t.Errorf("in the bucket: %v", keys)
-	}
+	env.checkKeys(key(e))
 	proxy.Restore()
 	env.Settled(erasures)
-	if keys := env.keys(); len(keys) > 0 {
-		t.Errorf("in the bucket: %v", keys)
-	}
+	env.checkKeys()
 	env.checkPurged(e)
 }

@@ -75,7 +75,7 @@ func TestHandlingEveryEventAgainChangesNothing(t *testing.T) {
 	}
 	messages := len(env.Messages(event.Jobs()))
 	for range 2 {
-		env.replay()
+		env.HandleAgain(consumer)
 	}
 	for _, e := range jobs {
 		if _, now := env.object(key(e)); now.ETag != before[e.JobID].ETag || !now.LastModified.Equal(before[e.JobID].LastModified) {
@@ -104,9 +104,7 @@ func TestAJobThatEndedBeforeItWasStoredLeavesNothing(t *testing.T) {
 			env.run(nil)
 			env.Settled(consumer)
 			env.nothingStaged()
-			if keys := env.keys(); len(keys) > 0 {
-				t.Errorf("in the bucket: %v", keys)
-			}
+			env.checkKeys()
 			if names := env.EventNames(env.bus, e.JobID); len(names) != 2 || names[1] != ending("").Name() {
 				t.Errorf("log %v", names)
 			}
@@ -117,19 +115,12 @@ func TestAJobThatEndedBeforeItWasStoredLeavesNothing(t *testing.T) {
 func TestACancellationDuringTheCopyRemovesTheObject(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
-	env.run(map[string]string{"S3_ENDPOINT": proxy.URL})
-	env.Settled(consumer)
-	held := proxy.Hold(1 << 20)
-	e := env.upload(wav(3 << 20))
-	<-held
+	e, release := env.uploadHeld()
 	env.append(event.Canceled{JobID: e.JobID})
-	proxy.Restore()
+	release()
 	env.Settled(consumer)
 	env.nothingStaged()
-	if keys := env.keys(); len(keys) > 0 {
-		t.Errorf("in the bucket: %v", keys)
-	}
+	env.checkKeys()
 	if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameCanceled}) {
 		t.Errorf("log %v", names)
 	}
@@ -185,9 +176,7 @@ func TestBytesThatAreNeitherStagedNorStoredFailTheJob(t *testing.T) {
 			}
 			env.Settled(consumer)
 			env.nothingStaged()
-			if keys := env.keys(); len(keys) > 0 {
-				t.Errorf("in the bucket: %v", keys)
-			}
+			env.checkKeys()
 		})
 	}
 }
@@ -276,7 +265,7 @@ func TestAnUploadThatIsCanceledAfterItWasStoredKeepsItsObject(t *testing.T) {
 	testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
 	env.append(event.Canceled{JobID: e.JobID})
 	env.Settled(consumer)
-	env.replay()
+	env.HandleAgain(consumer)
 	if keys := env.keys(); !slices.Equal(keys, []string{key(e)}) {
 		t.Error(errors.New("the object is gone"))
 	}

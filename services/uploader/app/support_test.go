@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/minio/minio-go/v7"
@@ -80,8 +81,7 @@ func (env *env) upload(body []byte) event.Received {
 // append adds an event to the end of a job's log.
 func (env *env) append(e event.Event) {
 	env.t.Helper()
-	_, err := env.jobs.Update(env.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil })
-	must(env.t, err)
+	env.Append(env.bus, e)
 }
 
 func key(e event.Received) string { return upload.Key(e.JobID, e.FileName) }
@@ -120,11 +120,25 @@ func (env *env) nothingStaged() {
 	}
 }
 
-// replay has every received delivered again, as if the consumer had been lost.
-func (env *env) replay() {
+// checkKeys checks which objects are in the bucket.
+func (env *env) checkKeys(want ...string) {
 	env.t.Helper()
-	must(env.t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), consumer))
+	if keys := env.keys(); !slices.Equal(keys, want) {
+		env.t.Errorf("in the bucket: %v, want %v", keys, want)
+	}
+}
+
+// uploadHeld runs the service and uploads a recording, whose copy into the bucket is held until
+// release is called.
+func (env *env) uploadHeld() (e event.Received, release func()) {
+	env.t.Helper()
+	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
+	env.run(map[string]string{"S3_ENDPOINT": proxy.URL})
 	env.Settled(consumer)
+	held := proxy.Hold(1 << 20)
+	e = env.upload(wav(3 << 20))
+	<-held
+	return e, proxy.Restore
 }
 
 func random(n int) []byte {

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
+
+	"sori.internal/shared/apispec"
 )
 
 // base is the URL of the document for the validator.
@@ -33,14 +34,11 @@ type Document struct {
 	schemas  map[pointer]*jsonschema.Schema
 }
 
-// Read reads a document from a file.
-func Read(file string) (*Document, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read document: %w", err)
-	}
-	return Parse(text)
-}
+// Sori returns the OpenAPI document of Sori. It is parsed once.
+func Sori() (*Document, error) { return sori() }
+
+//nolint:gochecknoglobals // it is parsed once for all tests of a package, and never changed
+var sori = sync.OnceValues(func() (*Document, error) { return Parse(apispec.OpenAPI()) })
 
 // Parse reads a document, in YAML or JSON.
 func Parse(text []byte) (*Document, error) {

@@ -100,7 +100,7 @@ func watch(ctx context.Context, api *client.Client, job string, firsts *Samples,
 			firsts.Add(f.At.Sub(opened))
 		}
 		*arrived = f.At
-		if f.Progress >= dispatched {
+		if dispatched(f) {
 			settled()
 		}
 	})

@@ -9,8 +9,8 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// dispatched is the progress of a job that the analysis server has accepted: nothing more happens to it by itself.
-const dispatched = 90
+// dispatched reports whether the analysis server has accepted a job: only its callback changes the job then.
+func dispatched(f client.Job) bool { return f.Stage == "dispatched" || f.Terminal() }
 
 // latency sends jobs one by one through a machine that does nothing else.
 func latency(ctx context.Context, b *Bench) error {
@@ -144,7 +144,7 @@ func (b *Bench) webhook(ctx context.Context, api *client.Client, held *target.St
 		if t.first.IsZero() {
 			t.first = f.At
 		}
-		if f.Progress >= dispatched && !waits {
+		if dispatched(f) && !waits {
 			waits = true
 			close(waiting)
 		}

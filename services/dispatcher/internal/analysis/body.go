@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"encoding/json"
-	"fmt"
 	"io"
 	"mime"
 	"net/url"
@@ -71,16 +70,13 @@ func (b Body) decompress() ([]byte, error) {
 		return nil, malformedEncoding(err)
 	}
 	if int64(len(plain)) > b.Limit {
-		return nil, &fault.Error{
-			Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": b.Limit},
-			Detail: fmt.Sprintf("The body is larger than %d bytes.", b.Limit),
-		}
+		return nil, fault.ExceedsLimit("body", b.Limit, nil)
 	}
 	return plain, nil
 }
 
 func malformedEncoding(err error) error {
-	return fault.Wrap(fault.Invalid, "malformed-request", "The body is not what its Content-Encoding says.", err)
+	return fault.MalformedRequest("The body is not what its Content-Encoding says.", err)
 }
 
 // formJSON converts a form to a JSON object. Its values are strings, except the results, which are
@@ -88,7 +84,7 @@ func malformedEncoding(err error) error {
 func formJSON(body []byte) ([]byte, error) {
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "malformed-request", "The form could not be read.", err)
+		return nil, fault.MalformedRequest("The form could not be read.", err)
 	}
 	object := make(map[string]json.RawMessage, len(values))
 	for name := range values {
@@ -98,7 +94,7 @@ func formJSON(body []byte) ([]byte, error) {
 			continue
 		}
 		if object[name], err = json.Marshal(string(text)); err != nil {
-			return nil, fault.Wrap(fault.Invalid, "malformed-request", "The form could not be read.", err)
+			return nil, fault.MalformedRequest("The form could not be read.", err)
 		}
 	}
 	return joinObject(object), nil

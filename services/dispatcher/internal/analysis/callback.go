@@ -26,11 +26,11 @@ func (c Caller) Job() string { return c.job }
 // body: only a caller with a valid signature has its body read.
 func (d *Dispatcher) Authenticate(job, attempt, sig string) (Caller, error) {
 	if job == "" {
-		return Caller{}, fault.New(fault.Invalid, "job-id-missing", "The query parameter job_id is missing.")
+		return Caller{}, fault.New(fault.Malformed, "job-id-missing", "The query parameter job_id is missing.")
 	}
 	id, ok := event.ParseJobID(job)
 	if !ok {
-		return Caller{}, fault.New(fault.NotFound, "job-not-found", "There is no such job.")
+		return Caller{}, fault.JobNotFound()
 	}
 	n, err := strconv.Atoi(attempt)
 	if err != nil || n < 1 || !d.Signer.Valid(id, n, sig) {

@@ -10,6 +10,7 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/wait"
 )
 
 // The delays between polls of a running attempt, beside silence and Options.PollInterval.
@@ -141,7 +142,7 @@ func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.L
 		})
 		return nil, nil
 	}
-	if err := sleep(ctx, confirmDelay); err != nil {
+	if err := wait.For(ctx, confirmDelay); err != nil {
 		return nil, err
 	}
 	return d.status(ctx, job, log)
@@ -173,17 +174,5 @@ func pollAgain(after time.Duration) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: codeRunning, RetryAfter: after, Logged: true,
 		Detail: "The analysis goes on.",
-	}
-}
-
-// sleep waits for a duration or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -71,7 +71,7 @@ func parseFields(body []byte) (fields, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	var f fields
 	if !utf8.Valid(body) || len(body) == 0 || body[0] != '{' {
-		return f, fault.New(fault.Invalid, "malformed-json", "The body is no JSON object.")
+		return f, fault.MalformedJSON("The body is no JSON object.", nil)
 	}
 	err := json.Unmarshal(body, &f)
 	if err != nil {
@@ -81,7 +81,7 @@ func parseFields(body []byte) (fields, error) {
 		}
 	}
 	if err != nil {
-		return f, fault.Wrap(fault.Invalid, "malformed-json", "The body is no JSON object.", err)
+		return f, fault.MalformedJSON("The body is no JSON object.", err)
 	}
 	if !present(f.Results) {
 		f.Results = f.Result

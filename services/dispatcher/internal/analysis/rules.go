@@ -110,7 +110,7 @@ const (
 func judgeCallback(log event.Log, number int) (Disposition, error) {
 	switch {
 	case len(log) == 0:
-		return Recorded, fault.New(fault.NotFound, "job-not-found", "There is no such job.")
+		return Recorded, fault.JobNotFound()
 	case log.Erased():
 		return AlreadyEnded, nil
 	case number < log.Attempt():

@@ -8,16 +8,11 @@ import (
 
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/testkit"
 )
 
 // logOf is a log of events.
-func logOf(events ...event.Event) event.Log {
-	log := make(event.Log, len(events))
-	for i, e := range events {
-		log[i] = event.Record{Event: e, Seq: uint64(i + 1)}
-	}
-	return log
-}
+func logOf(events ...event.Event) event.Log { return testkit.LogOf(time.Time{}, events...) }
 
 // Events of the logs below.
 var (

@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/shared/fault"
+	"sori.internal/shared/wait"
 )
 
 // Slots limits how many analyses run at once, over all replicas.
@@ -38,16 +39,12 @@ func (d *Dispatcher) takeSlot(ctx context.Context, job string) error {
 	case <-waitCtx.Done():
 		return errNoSlot()
 	}
-	ticker := time.NewTicker(slotInterval)
-	defer ticker.Stop()
 	for {
 		taken, err := d.Slots.Take(ctx, job, d.slotDone)
 		if taken || err != nil {
 			return err
 		}
-		select {
-		case <-ticker.C:
-		case <-waitCtx.Done():
+		if wait.For(waitCtx, slotInterval) != nil {
 			return errNoSlot()
 		}
 	}

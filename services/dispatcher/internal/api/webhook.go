@@ -10,6 +10,7 @@ import (
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
+	"sori.internal/shared/wait"
 )
 
 // WebhookPath is the path of callbacks.
@@ -64,9 +65,7 @@ func recordWithRetry(ctx context.Context, record func(context.Context) (analysis
 		if !retryable || time.Until(deadline) <= retryInterval {
 			return disposition, err
 		}
-		select {
-		case <-time.After(retryInterval):
-		case <-ctx.Done():
+		if wait.For(ctx, retryInterval) != nil {
 			return disposition, err
 		}
 	}

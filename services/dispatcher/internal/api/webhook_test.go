@@ -56,7 +56,7 @@ func TestRecordingThatTakesTooLongIsUnavailableWhateverItsContextInterrupted(t *
 func TestAnErrorThatNoRetryCanFixIsReturnedAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]error{
-		"invalid": fault.New(fault.Invalid, "malformed-json", "The body is no JSON object."), "internal": errors.New("a defect"),
+		"invalid": fault.MalformedJSON("The body is no JSON object.", nil), "internal": errors.New("a defect"),
 	} {
 		tries := 0
 		_, err := recordWithRetry(t.Context(), func(context.Context) (analysis.Disposition, error) {

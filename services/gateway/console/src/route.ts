@@ -104,8 +104,8 @@ export function go(to: Route): void {
   location.hash = href(to);
 }
 
-/** Goes on to a place that takes the present one's turn in the history. */
-export function become(to: Route): void {
+/** Goes to a route that replaces the current one in the history. */
+export function replaceRoute(to: Route): void {
   history.replaceState(null, "", href(to));
   route.value = to;
 }

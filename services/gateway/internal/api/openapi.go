@@ -3,21 +3,19 @@ package api
 import (
 	"bytes"
 	"cmp"
-	_ "embed" // of openapi.yaml
 	"encoding/json"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
-)
 
-//go:embed openapi.yaml
-var document []byte
+	"sori.internal/shared/apispec"
+)
 
 // Document returns the OpenAPI document as JSON, in the order of its YAML, with the version of the
 // service and the prefix of its paths.
 func Document(version, prefix string) ([]byte, error) {
 	var root yaml.Node
-	if err := yaml.Unmarshal(document, &root); err != nil {
+	if err := yaml.Unmarshal(apispec.OpenAPI(), &root); err != nil {
 		return nil, fmt.Errorf("read the API's document: %w", err)
 	}
 	if v := member(member(root.Content[0], "info"), "version"); v != nil {

@@ -3,37 +3,7 @@ package api
 import (
 	"strings"
 	"testing"
-
-	"sori.internal/shared/testkit/contract"
 )
-
-func documented(t *testing.T) *contract.Document {
-	t.Helper()
-	text, err := Document("1.2.3", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := contract.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-func TestTheDocumentIsOpenAPI(t *testing.T) {
-	t.Parallel()
-	d := documented(t)
-	if err := d.Validate(); err != nil {
-		t.Errorf("%v", err)
-	}
-	n, err := d.CheckExamples()
-	if err != nil {
-		t.Error(err)
-	}
-	if n < 50 {
-		t.Errorf("only %d examples were found", n)
-	}
-}
 
 func TestTheDocumentIsWrittenInItsOrderAndWithItsVersion(t *testing.T) {
 	t.Parallel()

@@ -45,6 +45,14 @@ type representation struct {
 	body any
 }
 
+// register adds the routes of single entries. get may be another handler than that of the resource.
+func (h resource[T]) register(router fiber.Router, get fiber.Handler) {
+	router.Post(h.path, h.create)
+	router.Get(h.path+"/:id", get)
+	router.Put(h.path+"/:id", h.replace)
+	router.Delete(h.path+"/:id", h.delete)
+}
+
 // decodeBody reads an entry from the body of a request.
 func (h resource[T]) decodeBody(c *fiber.Ctx) (T, error) {
 	text, err := jsonBody(c, h.timeouts)

@@ -55,30 +55,21 @@ func (r *Routes) registerUploads(router fiber.Router) {
 
 func (r *Routes) registerTokens(router fiber.Router) {
 	h := newTokens(r.Tokens, r.Details, r.BodyTimeouts)
-	router.Post("/tokens", h.create)
 	router.Get("/tokens", h.list)
-	router.Get("/tokens/:id", h.get)
-	router.Put("/tokens/:id", h.replace)
-	router.Delete("/tokens/:id", h.delete)
+	h.register(router, h.get)
 }
 
 func (r *Routes) registerScripts(router fiber.Router) {
 	h := newScripts(r.Scripts, r.BodyTimeouts)
-	router.Post("/scripts", h.create)
 	router.Get("/scripts", h.list)
 	router.Get("/scripts/token/:token_id", h.listOfToken)
-	router.Get("/scripts/:id", h.get)
-	router.Put("/scripts/:id", h.replace)
-	router.Delete("/scripts/:id", h.delete)
+	h.register(router, h.get)
 }
 
 func (r *Routes) registerActors(router fiber.Router) {
 	h := newActors(r.Actors, r.BodyTimeouts)
-	router.Post("/actors", h.create)
 	router.Get("/actors", h.list)
 	router.Get("/actors/search/:name", h.search)
-	router.Get("/actors/:id", h.get)
-	router.Put("/actors/:id", h.replace)
-	router.Delete("/actors/:id", h.delete)
 	router.Get("/actors/:id/tokens", h.listTokens)
+	h.register(router, h.get)
 }

@@ -51,6 +51,9 @@ func (u uploads) create(c *fiber.Ctx) error {
 		TokenID: id, ContentType: c.Get(fiber.HeaderContentType), ContentDigest: headerValue(c, "Content-Digest"),
 		ContentEncoding: headerValue(c, fiber.HeaderContentEncoding), Length: b.Length(), Body: b, IdempotencyKey: headerLines(c, "Idempotency-Key"),
 	})
+	if upload.IsEncoded(err) {
+		c.Set(fiber.HeaderAcceptEncoding, "identity") // RFC 9110, section 15.5.16
+	}
 	if err != nil {
 		return err
 	}

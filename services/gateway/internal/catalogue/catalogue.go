@@ -33,5 +33,5 @@ func NotFound(kind string, id int64) error {
 
 // VersionMismatch is the failure of a change that does not apply to the current version.
 func VersionMismatch() error {
-	return fault.New(fault.Conflict, "precondition-failed", "It has been changed by somebody else. Please read it again.")
+	return fault.New(fault.PreconditionFailed, "precondition-failed", "It has been changed by somebody else. Please read it again.")
 }

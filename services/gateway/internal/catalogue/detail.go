@@ -90,7 +90,7 @@ func (d *Details) pitch(ctx context.Context, ref string) (json.RawMessage, error
 		return nil, fmt.Errorf("read pitch: %w", err)
 	}
 	if !utf8.Valid(text) || !json.Valid(text) {
-		return nil, fault.New(fault.Invalid, "malformed-json", "The pitch is not JSON in UTF-8.")
+		return nil, fault.MalformedJSON("The pitch is not JSON in UTF-8.", nil)
 	}
 	return text, nil
 }

@@ -35,7 +35,7 @@ type fields struct {
 // parseObject parses a JSON object. Unknown members are ignored.
 func parseObject(body []byte) (*fields, error) {
 	if !utf8.Valid(body) || !json.Valid(body) {
-		return nil, fault.New(fault.Invalid, "malformed-json", "The body is not JSON in UTF-8.")
+		return nil, fault.MalformedJSON("The body is not JSON in UTF-8.", nil)
 	}
 	f := &fields{}
 	if err := json.Unmarshal(body, &f.members); err != nil || f.members == nil {
@@ -171,30 +171,26 @@ func (f *fields) times() (start, end float64) {
 	return start, end
 }
 
+// seconds reads a time on the time line.
 func (f *fields) seconds(member string) float64 {
-	raw, ok := f.present(member)
-	if !ok {
-		f.refuse(member, "is required")
-		return 0
-	}
-	var n float64
-	if err := json.Unmarshal(raw, &n); err != nil || math.IsInf(n, 0) {
-		f.refuse(member, "must be a number of seconds")
-		return 0
-	}
-	return n
+	return number(f, member, "must be a number of seconds", func(n float64) bool { return !math.IsInf(n, 0) })
 }
 
 // id reads the id of an entry.
 func (f *fields) id(member string) int64 {
+	return number(f, member, "must be a positive integer", func(n int64) bool { return n >= 1 })
+}
+
+// number reads a mandatory number. It returns 0 if the number breaks the rule.
+func number[N int64 | float64](f *fields, member, rule string, holds func(N) bool) N {
 	raw, ok := f.present(member)
 	if !ok {
 		f.refuse(member, "is required")
 		return 0
 	}
-	var n int64
-	if err := json.Unmarshal(raw, &n); err != nil || n < 1 {
-		f.refuse(member, "must be a positive integer")
+	var n N
+	if err := json.Unmarshal(raw, &n); err != nil || !holds(n) {
+		f.refuse(member, rule)
 		return 0
 	}
 	return n

@@ -9,6 +9,7 @@ import (
 
 	"sori.internal/shared/event"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/wait"
 )
 
 // Outbox is a transactional outbox: the deleted tokens whose deletion is yet to be published. The
@@ -46,20 +47,13 @@ const (
 
 // Run publishes deletions until ctx ends.
 func (r *Relay) Run(ctx context.Context) error {
-	for {
-		pause := pollInterval
+	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		if err := r.PublishPending(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn().Err(err).Msg("deleted tokens not published yet")
-			pause = retryDelay
+			return retryDelay
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		}
-	}
+		return pollInterval
+	})
 }
 
 // outboxBatch is how many tokens are read at once.

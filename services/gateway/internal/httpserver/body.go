@@ -152,20 +152,15 @@ func (b *Body) Detach() error {
 var errDetached = errors.New("the body is no longer read")
 
 // TooLarge is the failure of a body beyond a limit.
-func TooLarge(limit int64) error {
-	return &fault.Error{
-		Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": limit},
-		Detail: fmt.Sprintf("The body is larger than %d bytes.", limit),
-	}
-}
+func TooLarge(limit int64) error { return fault.ExceedsLimit("body", limit, nil) }
 
 // truncated is the failure of a body whose end did not arrive.
 func truncated(cause error) error {
 	var slow net.Error
 	if errors.As(cause, &slow) && slow.Timeout() {
-		return fault.Wrap(fault.Invalid, codeTimeout, "The body came too slowly.", cause)
+		return fault.Wrap(fault.RequestTimeout, codeTimeout, "The body came too slowly.", cause)
 	}
-	return fault.Wrap(fault.Invalid, "body-truncated", "The body could not be read to its end.", cause)
+	return fault.BodyTruncated(cause)
 }
 
 // eof is an empty body.

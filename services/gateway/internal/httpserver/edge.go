@@ -125,7 +125,7 @@ func (e *edge) notFound(c *fiber.Ctx) error {
 		c.Status(http.StatusNoContent)
 		return nil
 	}
-	return fault.New(fault.NotFound, codeMethod, "This path does not take this method. The Allow header names those that it takes.")
+	return fault.New(fault.MethodNotAllowed, "method-not-allowed", "This path does not take this method. The Allow header names those that it takes.")
 }
 
 // allowed lists the methods of the path of a request, as Allow has them; empty if no route has the

@@ -15,14 +15,6 @@ import (
 	"sori.internal/shared/problem"
 )
 
-// Codes of failures that have an HTTP status of their own, which follows from no kind.
-const (
-	codeTimeout      = "request-timeout"
-	codeLargeHeaders = "headers-too-large"
-	codeMethod       = "method-not-allowed"
-	codePrecondition = "precondition-failed"
-)
-
 // lingerTimeout is how long the rest of a refused body may take to arrive before the connection
 // is closed.
 const lingerTimeout = 2 * time.Second
@@ -32,19 +24,6 @@ const lingerTimeout = 2 * time.Second
 func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 	httpd.Report(log, err)
 	d := problem.From(err, problem.Request{Path: c.Path(), ID: id, AcceptLanguage: c.Get(fiber.HeaderAcceptLanguage)})
-	switch d.Code {
-	case "unsupported-encoding":
-		c.Set(fiber.HeaderAcceptEncoding, "identity") // RFC 9110, section 15.5.16
-	case codeTimeout:
-		d.Status = http.StatusRequestTimeout
-	case codeLargeHeaders:
-		d.Status = http.StatusRequestHeaderFieldsTooLarge
-	case codeMethod:
-		d.Status = http.StatusMethodNotAllowed
-	case codePrecondition:
-		d.Status = http.StatusPreconditionFailed
-	}
-	d.Title = http.StatusText(d.Status)
 	text, err := json.Marshal(d)
 	if err != nil { // the cause can only be an extension member
 		d.Extra = nil
@@ -80,13 +59,16 @@ func fromFiber(err error) error {
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
 		return httpd.NoRoute()
 	case http.StatusRequestTimeout:
-		return fault.Wrap(fault.Invalid, codeTimeout, "The request came too slowly.", err)
+		return fault.Wrap(fault.RequestTimeout, codeTimeout, "The request came too slowly.", err)
 	case http.StatusRequestHeaderFieldsTooLarge:
-		return fault.Wrap(fault.Invalid, codeLargeHeaders, "The header of the request is too large.", err)
+		return fault.Wrap(fault.HeaderTooLarge, "headers-too-large", "The header of the request is too large.", err)
 	default:
-		return fault.Wrap(fault.Invalid, "malformed-request", "The request could not be read.", err)
+		return fault.MalformedRequest("The request could not be read.", err)
 	}
 }
+
+// codeTimeout is the code of a request that did not arrive in time.
+const codeTimeout = "request-timeout"
 
 // Stopping is the failure of a request that the shutdown has ended.
 func Stopping(cause error) error {

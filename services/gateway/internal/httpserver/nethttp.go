@@ -15,7 +15,7 @@ func NetHTTP(h http.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		req, err := http.NewRequestWithContext(c.UserContext(), c.Method(), c.Path(), http.NoBody)
 		if err != nil {
-			return fault.Wrap(fault.Invalid, "malformed-request", "The request could not be read.", err)
+			return fault.MalformedRequest("The request could not be read.", err)
 		}
 		w := &responseBuffer{header: http.Header{}, status: http.StatusOK}
 		h.ServeHTTP(w, req)

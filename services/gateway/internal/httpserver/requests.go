@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -87,7 +88,7 @@ func next(c *fiber.Ctx, log *zerolog.Logger) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("handler panicked")
-			err = fault.New(fault.Internal, "internal", "Something went wrong on our side.")
+			err = errors.New("the handler panicked")
 		}
 	}()
 	return c.Next()

@@ -46,17 +46,13 @@ func (o *Objects) Read(ctx context.Context, ref string, limit int64) ([]byte, er
 	}
 	defer body.Close()
 	if info.Size > limit {
-		return nil, tooLarge(limit)
+		return nil, fault.ExceedsLimit("object", limit, nil)
 	}
 	text, err := io.ReadAll(io.LimitReader(body, limit+1))
 	if err == nil && int64(len(text)) > limit {
-		return nil, tooLarge(limit)
+		return nil, fault.ExceedsLimit("object", limit, nil)
 	}
 	return text, objectstore.Translate("get "+r.S3(), err)
-}
-
-func tooLarge(limit int64) error {
-	return fault.New(fault.TooLarge, "too-large", fmt.Sprintf("The object is larger than %d bytes.", limit))
 }
 
 // Link implements catalogue.Objects. A reference to another host is returned as it is.

@@ -105,7 +105,7 @@ func cancelUnanswered(ctx context.Context, cancel context.CancelFunc, answered <
 func newRequest(c *fiber.Ctx, body *httpserver.Body) (*http.Request, error) {
 	u, err := url.ParseRequestURI(string(c.Request().URI().PathOriginal()))
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "malformed-request", "The path of the request is malformed.", err)
+		return nil, fault.MalformedRequest("The path of the request is malformed.", err)
 	}
 	u.RawQuery = string(c.Request().URI().QueryString())
 	header := http.Header{}

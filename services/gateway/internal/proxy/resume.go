@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"sori.internal/shared/wait"
 )
 
 // The times of the resumption of an event stream.
@@ -177,25 +179,18 @@ func (s *resumableStream) resume() {
 		s.done = true
 		return
 	}
-	timer := time.NewTimer(s.pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		s.out, s.pause = append(s.out[:0], ": waiting\n\n"...), min(2*s.pause, maxResumePause)
-	case <-s.ctx.Done(): // end was called, or the client has left
+	if wait.For(s.ctx, s.pause) != nil { // end was called, or the client has left
 		s.done = !s.ending.Load()
+		return
 	}
+	s.out, s.pause = append(s.out[:0], ": waiting\n\n"...), min(2*s.pause, maxResumePause)
 }
 
 // end ends the stream at a random moment within a time, so that not all clients reconnect at once.
 func (s *resumableStream) end(within time.Duration) {
-	timer := time.NewTimer(rand.N(within + 1))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	if wait.For(s.ctx, rand.N(within+1)) == nil {
 		s.ending.Store(true)
 		s.cancel()
-	case <-s.ctx.Done():
 	}
 }
 

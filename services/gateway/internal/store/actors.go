@@ -125,11 +125,5 @@ func (s *Store) DeleteActor(ctx context.Context, id int64, m catalogue.Match) er
 		DELETE FROM catalogue.actors
 		WHERE id = $1
 			AND ($2::bigint[] IS NULL OR version = ANY ($2))`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	result, err := s.db.ExecContext(ctx, query, id, pq.Int64Array(m))
-	if err != nil {
-		return translateEntry("delete", kindActor, id, err)
-	}
-	return checkDeleted(ctx, result, id, s.Actor)
+	return deleteEntry(ctx, s.db, query, kindActor, id, m, s.Actor)
 }

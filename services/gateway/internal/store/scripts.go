@@ -137,11 +137,5 @@ func (s *Store) DeleteScript(ctx context.Context, id int64, m catalogue.Match) e
 		DELETE FROM catalogue.scripts
 		WHERE id = $1
 			AND ($2::bigint[] IS NULL OR version = ANY ($2))`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	result, err := s.db.ExecContext(ctx, query, id, pq.Int64Array(m))
-	if err != nil {
-		return translateEntry("delete", kindScript, id, err)
-	}
-	return checkDeleted(ctx, result, id, s.Script)
+	return deleteEntry(ctx, s.db, query, kindScript, id, m, s.Script)
 }

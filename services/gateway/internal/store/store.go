@@ -78,8 +78,17 @@ func noRowChanged[T any](ctx context.Context, id int64, find func(context.Contex
 	return catalogue.VersionMismatch()
 }
 
-// checkDeleted returns a failure if a deletion has deleted no row.
-func checkDeleted[T any](ctx context.Context, result sql.Result, id int64, find func(context.Context, int64) (T, error)) error {
+// deleteEntry runs a query that deletes an entry if its version matches. It returns a failure if
+// the query deletes no row.
+func deleteEntry[T any](
+	ctx context.Context, db *sqlx.DB, query, kind string, id int64, m catalogue.Match, find func(context.Context, int64) (T, error),
+) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	result, err := db.ExecContext(ctx, query, id, pq.Int64Array(m))
+	if err != nil {
+		return translateEntry("delete", kind, id, err)
+	}
 	n, err := result.RowsAffected()
 	if err != nil {
 		return translate("count deleted rows", err)

@@ -147,11 +147,5 @@ func (s *Store) DeleteToken(ctx context.Context, id int64, m catalogue.Match) er
 		INSERT INTO catalogue.deleted_tokens (token_id)
 		SELECT id
 		FROM deleted`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	result, err := s.db.ExecContext(ctx, query, id, pq.Int64Array(m))
-	if err != nil {
-		return translateEntry("delete", kindToken, id, err)
-	}
-	return checkDeleted(ctx, result, id, s.Token)
+	return deleteEntry(ctx, s.db, query, kindToken, id, m, s.Token)
 }

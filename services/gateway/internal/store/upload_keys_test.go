@@ -12,8 +12,8 @@ import (
 
 	"sori.internal/services/gateway/internal/store"
 	"sori.internal/services/gateway/internal/upload"
-	"sori.internal/shared/postgres"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/testdb"
 )
 
 // env is a new database with two stores on it, as two replicas have.
@@ -27,13 +27,8 @@ type env struct {
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	c := &env{Kit: testkit.New(t), t: t}
-	c.Database()
-	var cfg postgres.Config
-	c.Load(&cfg)
 	for i := range c.stores {
-		db, err := postgres.Open(cfg, store.Schema)
-		must(t, err)
-		t.Cleanup(func() { _ = db.Close() })
+		db := testdb.Open(c.Kit, store.Schema)
 		c.db, c.stores[i] = db, store.New(db)
 		must(t, c.stores[i].Migrate(c.Context()))
 	}

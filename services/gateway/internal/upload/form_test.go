@@ -41,7 +41,7 @@ func TestTheReasonIsTheSameHoweverTheBodyArrives(t *testing.T) {
 			"with its end": iotest.DataErrReader(strings.NewReader(c.body)),
 		} {
 			_, err := read([]byte(c.body), r, 1<<20)
-			if !fault.Is(err, fault.Invalid) || reasonOf(err) != c.reason {
+			if !fault.Is(err, fault.Malformed) || reasonOf(err) != c.reason {
 				t.Errorf("%s %s: %v, reason %q, not %q", name, arrival, err, reasonOf(err), c.reason)
 			}
 		}

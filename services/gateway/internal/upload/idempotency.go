@@ -11,6 +11,7 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/wait"
 )
 
 // keyRetention is how long a key is kept after its last upload.
@@ -174,27 +175,11 @@ func receivedOf(job string, log event.Log) (event.Received, error) {
 // renewLease renews the lease of a claim until stop is called. stop waits for the last renewal. An
 // upload whose claim is lost continues: the log decides in the end.
 func (c *Core) renewLease(ctx context.Context, claim Claim) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(c.limits.Lease / 3)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			if err := c.claims.Renew(ctx, claim, c.limits.Lease); err != nil && ctx.Err() == nil {
-				zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, claim.Job).Msg("lease not renewed")
-			}
+	return wait.InBackground(ctx, c.limits.Lease/3, func(ctx context.Context) {
+		if err := c.claims.Renew(ctx, claim, c.limits.Lease); err != nil && ctx.Err() == nil {
+			zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, claim.Job).Msg("lease not renewed")
 		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
+	})
 }
 
 // finish records the accepted recording of a claim. If that fails, the next upload with the key

@@ -19,9 +19,9 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/joblog"
-	"sori.internal/shared/postgres"
 	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/testdb"
 )
 
 // env is a core's dependencies, all of them real.
@@ -39,12 +39,7 @@ type env struct {
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
-	k.Database()
-	var cfg postgres.Config
-	k.Load(&cfg)
-	db, err := postgres.Open(cfg, store.Schema)
-	must(t, err)
-	t.Cleanup(func() { _ = db.Close() })
+	db := testdb.Open(k, store.Schema)
 	c := &env{Kit: k, t: t, bus: k.Bus("gateway", event.Jobs(), event.Staging()), db: db, rows: store.New(db)}
 	c.jobLog, c.staging = joblog.New(c.bus), staging.New(c.bus)
 	must(t, c.rows.Migrate(k.Context()))

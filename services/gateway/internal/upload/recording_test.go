@@ -63,7 +63,7 @@ func TestABrokenBodyIsNeverAccepted(t *testing.T) {
 		if _, err := read(whole, io.MultiReader(bytes.NewReader(whole[:n]), iotest.ErrReader(broken)), 1<<20); !errors.Is(err, broken) {
 			t.Fatalf("broken after %d: %v", n, err)
 		}
-		if _, err := read(whole, bytes.NewReader(whole[:n]), 1<<20); !fault.Is(err, fault.Invalid) {
+		if _, err := read(whole, bytes.NewReader(whole[:n]), 1<<20); !fault.Is(err, fault.Malformed) {
 			t.Fatalf("ended after %d: %v", n, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // locale has the sentence in Korean.
 func malformed(reason, detail string, cause error) error {
 	return &fault.Error{
-		Kind: fault.Invalid, Code: "malformed-multipart", Detail: detail, Err: cause,
+		Kind: fault.Malformed, Code: "malformed-multipart", Detail: detail, Err: cause,
 		Extra: map[string]any{"reason": reason},
 	}
 }
@@ -92,13 +92,11 @@ func encodedFile(encoding string) error {
 
 const codeEncoding = "unsupported-encoding"
 
+// IsEncoded reports whether err is the failure of an upload that is encoded.
+func IsEncoded(err error) bool { return err != nil && fault.As(err).Code == codeEncoding }
+
 // tooLarge is the failure of a recording beyond the limit.
-func tooLarge(limit int64) error {
-	return &fault.Error{
-		Kind: fault.TooLarge, Code: "too-large", Extra: map[string]any{"max_bytes": limit},
-		Detail: fmt.Sprintf("The file is larger than %d bytes.", limit),
-	}
-}
+func tooLarge(limit int64) error { return fault.ExceedsLimit("file", limit, nil) }
 
 // maxDisplayed limits the text of a client in a sentence, in characters.
 const maxDisplayed = 64

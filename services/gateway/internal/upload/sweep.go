@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"sori.internal/shared/wait"
 )
 
 // ExpiredKeys deletes the idempotency keys whose retention has ended.
@@ -27,19 +28,13 @@ func NewSweeper(keys ExpiredKeys, interval time.Duration, log zerolog.Logger) *S
 
 // Run sweeps until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(s.interval)
-	defer tick.Stop()
-	for {
+	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		deleted, err := s.keys.DeleteExpiredKeys(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn().Err(err).Msg("expired keys not deleted")
 		} else if deleted > 0 {
 			s.log.Info().Int64("deleted", deleted).Msg("expired keys deleted")
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+		return s.interval
+	})
 }

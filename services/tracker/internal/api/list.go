@@ -57,7 +57,7 @@ func listedOf(l query.Listed, language locale.Language) listedBody {
 func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return fault.Wrap(fault.Invalid, "malformed-request", "The query of the request is malformed.", err)
+		return fault.MalformedRequest("The query of the request is malformed.", err)
 	}
 	filter, limit, err := parseFilter(values)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"sori.internal/services/tracker/internal/query"
 	"sori.internal/services/tracker/internal/watch"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
 )
@@ -83,7 +84,7 @@ func (a *API) Streams() float64 { return float64(a.streams.Load()) }
 func jobID(r *http.Request) (string, error) {
 	id, ok := event.ParseJobID(r.PathValue("job_id"))
 	if !ok {
-		return "", job.NotFound()
+		return "", fault.JobNotFound()
 	}
 	return id, nil
 }

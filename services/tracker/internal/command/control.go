@@ -59,7 +59,7 @@ func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job
 	case err != nil:
 		return "", err
 	case !found:
-		return "", job.NotFound()
+		return "", fault.JobNotFound()
 	case s.Status == job.Erased:
 		return "", job.Gone()
 	case action == Cancel && s.Status == job.Canceled:
@@ -74,7 +74,7 @@ func controlRule(id string, action Action, force bool) Rule {
 	return func(log event.Log) (event.Event, error) {
 		switch {
 		case len(log) == 0:
-			return nil, job.NotFound()
+			return nil, fault.JobNotFound()
 		case log.Erased():
 			return nil, job.Gone()
 		case action == Cancel && statusOf(log) == job.Canceled:
@@ -135,24 +135,27 @@ func permanent(log event.Log) bool {
 
 // notRetryable is the conflict of a retry that needs force.
 func notRetryable() error {
-	return &fault.Error{
-		Kind: fault.Conflict, Code: "not-retryable",
-		Detail: "The job failed for a reason that another try does not change. With ?force=true it is tried all the same.",
-		Extra:  map[string]any{"current_status": job.Failed, "allowed": []Action{}},
-	}
+	return withActions(fault.New(fault.Conflict, "not-retryable",
+		"The job failed for a reason that another try does not change. With ?force=true it is tried all the same."), job.Failed, []Action{})
 }
 
 // conflict is the error of an action that the job's status does not allow.
 func conflict(action Action, status job.Status, allowed []Action) error {
-	f := &fault.Error{
-		Kind: fault.Conflict, Code: "job-not-cancelable", Detail: fmt.Sprintf("The job is %s and cannot be canceled.", status),
-		Extra: map[string]any{"current_status": status, "allowed": allowed},
-	}
 	switch {
-	case action == Retry && status == job.Failed:
-		f.Code, f.Detail = "job-not-retryable", "The job's audio is not stored. Please upload it again."
-	case action == Retry:
-		f.Code, f.Detail = "job-not-retryable", fmt.Sprintf("The job is %s and cannot be retried.", status)
+	case action == Cancel:
+		return withActions(fault.New(fault.Conflict, "job-not-cancelable",
+			fmt.Sprintf("The job is %s and cannot be canceled.", status)), status, allowed)
+	case status == job.Failed:
+		return withActions(fault.New(fault.Conflict, "job-not-retryable",
+			"The job's audio is not stored. Please upload it again."), status, allowed)
+	default:
+		return withActions(fault.New(fault.Conflict, "job-not-retryable",
+			fmt.Sprintf("The job is %s and cannot be retried.", status)), status, allowed)
 	}
+}
+
+// withActions adds what the job is in and which actions are allowed.
+func withActions(f *fault.Error, status job.Status, allowed []Action) error {
+	f.Extra = map[string]any{"current_status": status, "allowed": allowed}
 	return f
 }

@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,6 +10,7 @@ import (
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/wait"
 )
 
 // Deadlines are how long a job may take: until the analysis server accepts it, and then until its
@@ -117,18 +117,12 @@ func NewSweeper(decider *Decider, rows OverdueRows, o SweeperOptions) *Sweeper {
 // Run sweeps until ctx ends. The random interval spreads the sweeps of replicas that were started
 // together.
 func (s *Sweeper) Run(ctx context.Context) error {
-	for {
+	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		if err := s.Sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			s.log.Warn().Err(err).Msg("sweep interrupted")
 		}
-		wait := time.NewTimer(s.interval/2 + rand.N(s.interval/2+1))
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return nil
-		}
-	}
+		return wait.Jitter(s.interval)
+	})
 }
 
 // sweepPage is how many candidates are read at once.

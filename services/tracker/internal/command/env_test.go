@@ -19,6 +19,7 @@ import (
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/testdb"
 )
 
 // deadlines of a tracker: an analysis may take ten times the duration of its audio, from ten
@@ -46,12 +47,7 @@ type env struct {
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
-	k.Database()
-	var cfg postgres.Config
-	k.Load(&cfg)
-	db, err := postgres.Open(cfg, store.Schema)
-	must(t, err)
-	t.Cleanup(func() { _ = db.Close() })
+	db := testdb.Open(k, store.Schema)
 	migrations, err := store.Migrations()
 	must(t, err)
 	must(t, postgres.Migrate(k.Context(), db, store.Schema, migrations))

@@ -10,6 +10,7 @@ import (
 
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
 )
 
@@ -63,7 +64,7 @@ func (e *Eraser) recorded(ctx context.Context, id string) error {
 	case err != nil:
 		return err
 	case !found:
-		return job.NotFound()
+		return fault.JobNotFound()
 	case s.Status == job.Erased:
 		return job.Gone()
 	default:

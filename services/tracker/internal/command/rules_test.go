@@ -8,6 +8,7 @@ import (
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/testkit"
 )
 
 const id = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -15,13 +16,7 @@ const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // logOf is a log with a second between two events.
-func logOf(events ...event.Event) event.Log {
-	log := make(event.Log, len(events))
-	for i, e := range events {
-		log[i] = event.Record{Event: e, Seq: uint64(i + 1), Time: began.Add(time.Duration(i) * time.Second)}
-	}
-	return log
-}
+func logOf(events ...event.Event) event.Log { return testkit.LogOf(began, events...) }
 
 func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
 	t.Parallel()

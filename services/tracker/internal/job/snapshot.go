@@ -67,10 +67,5 @@ type Snapshot struct {
 // Text is the sentence that clients read.
 func (s Snapshot) Text(l locale.Language) string { return s.Stage.Text(l, s.NextAttemptAt) }
 
-// NotFound is the error for a job that does not exist.
-func NotFound() error {
-	return fault.New(fault.NotFound, "job-not-found", "There is no such job.")
-}
-
 // Gone is the error for a job that was erased.
 func Gone() error { return fault.New(fault.Gone, "job-erased", "The job was deleted.") }

@@ -7,6 +7,7 @@ import (
 
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 )
 
 // Rows finds records.
@@ -47,7 +48,7 @@ func (r *Reader) Find(ctx context.Context, id string) (job.Snapshot, error) {
 		return job.Snapshot{}, err
 	}
 	if !found {
-		return job.Snapshot{}, job.NotFound()
+		return job.Snapshot{}, fault.JobNotFound()
 	}
 	return job.FromReceived(received, at), nil
 }

@@ -2,20 +2,16 @@ package upload
 
 import (
 	"testing"
+	"time"
 
 	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
 )
 
 const jobID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 // logOf is a log of events.
-func logOf(events ...event.Event) event.Log {
-	log := make(event.Log, len(events))
-	for i, e := range events {
-		log[i] = event.Record{Event: e, Seq: uint64(i + 1)}
-	}
-	return log
-}
+func logOf(events ...event.Event) event.Log { return testkit.LogOf(time.Time{}, events...) }
 
 // Events of the logs below.
 var (

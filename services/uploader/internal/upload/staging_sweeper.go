@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/shared/event"
+	"sori.internal/shared/wait"
 )
 
 // StagingEntries is staging as the sweeper sees it.
@@ -43,21 +44,15 @@ func NewSweeper(deps SweeperDependencies, options SweeperOptions) *Sweeper {
 
 // Run sweeps until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {
-	ticker := time.NewTicker(s.options.Interval)
-	defer ticker.Stop()
-	for {
+	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		removed, err := s.Sweep(ctx, time.Now())
 		if err != nil && ctx.Err() == nil {
 			s.Log.Warn().Err(err).Msg("sweep interrupted")
 		} else if removed > 0 {
 			s.Log.Info().Int("removed", removed).Msg("staging swept")
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+		return s.options.Interval
+	})
 }
 
 // Sweep removes the entries that no job needs at the given time, and returns how many it removed.

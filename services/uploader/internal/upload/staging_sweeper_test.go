@@ -52,26 +52,33 @@ func (env *env) sweep(after time.Duration) []string {
 	return left
 }
 
+// checkSweep sweeps as if some time had passed, and checks what is left.
+func (env *env) checkSweep(after time.Duration, want ...string) {
+	env.t.Helper()
+	if left := env.sweep(after); !slices.Equal(left, want) {
+		env.t.Errorf("left after %v: %v, want %v", after, left, want)
+	}
+}
+
+// checkKeptUntilOld checks that an entry that no upload names is removed only when it is old.
+func (env *env) checkKeptUntilOld(entry string) {
+	env.t.Helper()
+	env.stage(entry)
+	env.checkSweep(minAge-time.Minute, entry) // the upload may still run
+	env.checkSweep(minAge + time.Minute)
+}
+
 func TestBytesThatNoUploadNamesAreRemovedWhenTheyAreOld(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	orphan := env.NewJob()
-	env.stage(orphan)
-	if left := env.sweep(minAge - time.Minute); !slices.Equal(left, []string{orphan}) {
-		t.Errorf("while the upload may still run: %v", left)
-	}
-	if left := env.sweep(minAge + time.Minute); len(left) > 0 {
-		t.Errorf("left %v", left)
-	}
+	env.checkKeptUntilOld(env.NewJob())
 }
 
 func TestTheBytesOfAnActiveJobAreKept(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	e := env.upload(1000)
-	if left := env.sweep(100 * minAge); !slices.Equal(left, []string{e.JobID}) {
-		t.Errorf("left %v", left)
-	}
+	env.checkSweep(100*minAge, e.JobID)
 }
 
 func TestBytesWhoseRemovalACrashCutAreRemoved(t *testing.T) {
@@ -80,9 +87,7 @@ func TestBytesWhoseRemovalACrashCutAreRemoved(t *testing.T) {
 	stored, canceled := env.upload(1000), env.upload(1000)
 	env.append(event.Stored{JobID: stored.JobID})
 	env.append(event.Canceled{JobID: canceled.JobID})
-	if left := env.sweep(2 * minAge); len(left) > 0 {
-		t.Errorf("left %v", left)
-	}
+	env.checkSweep(2 * minAge)
 }
 
 func TestTheBytesThatAJobNamesAreKeptAndThoseOfItsOtherUploadsRemoved(t *testing.T) {
@@ -96,13 +101,9 @@ func TestTheBytesThatAJobNamesAreKeptAndThoseOfItsOtherUploadsRemoved(t *testing
 	env.stage(job)
 	env.stage(other)
 	e := env.uploadTo(named, job, 1000)
-	if left := env.sweep(2 * minAge); !slices.Equal(left, []string{e.Entry}) {
-		t.Errorf("left %v", left)
-	}
+	env.checkSweep(2*minAge, e.Entry)
 	env.append(event.Stored{JobID: e.JobID})
-	if left := env.sweep(2 * minAge); len(left) > 0 {
-		t.Errorf("left %v", left)
-	}
+	env.checkSweep(2 * minAge)
 }
 
 func TestAnotherUploadOfAnOldJobMayTakeItsTime(t *testing.T) {
@@ -110,13 +111,7 @@ func TestAnotherUploadOfAnOldJobMayTakeItsTime(t *testing.T) {
 	env := newEnv(t)
 	entry, err := event.UploadEntry("01890a5d-ac96-774b-bcce-b302099a8057") // of 2023
 	must(t, err)
-	env.stage(entry)
-	if left := env.sweep(minAge - time.Minute); !slices.Equal(left, []string{entry}) {
-		t.Errorf("while the upload may still run: %v", left)
-	}
-	if left := env.sweep(minAge + time.Minute); len(left) > 0 {
-		t.Errorf("left %v", left)
-	}
+	env.checkKeptUntilOld(entry)
 }
 
 func TestAResultIsKeptAsLongAsItsJobMayNameItOrDoes(t *testing.T) {
@@ -133,14 +128,10 @@ func TestAResultIsKeptAsLongAsItsJobMayNameItOrDoes(t *testing.T) {
 	}
 	env.append(event.Completed{JobID: e.JobID, Attempt: 1, ResultEntry: second, ResultChunks: 1})
 	for range 2 {
-		if left := env.sweep(2 * minAge); !slices.Equal(left, []string{second}) {
-			t.Errorf("after it completed with the second: %v", left)
-		}
+		env.checkSweep(2*minAge, second)
 	}
 	env.append(event.Erased{JobID: e.JobID})
-	if left := env.sweep(2 * minAge); len(left) > 0 {
-		t.Errorf("after it was erased: %v", left)
-	}
+	env.checkSweep(2 * minAge)
 }
 
 func TestResultsOfAJobThatEndedWithoutThemAreRemoved(t *testing.T) {
@@ -156,9 +147,7 @@ func TestResultsOfAJobThatEndedWithoutThemAreRemoved(t *testing.T) {
 		env.stage(event.ResultEntry(e.JobID))
 	}
 	env.stage(event.ResultEntry(env.NewJob()))
-	if left := env.sweep(2 * minAge); len(left) > 0 {
-		t.Errorf("left %v", left)
-	}
+	env.checkSweep(2 * minAge)
 }
 
 func TestEntriesThatSoriDidNotNameAreKept(t *testing.T) {

@@ -45,16 +45,16 @@ export function offline(): Problem {
 /** Reads the problem out of an answer's body, whatever that is. */
 export function problemOf(status: number, body: string, retryAfter: string | null): Problem {
   const seconds = Number(retryAfter ?? 0) || 0;
-  let told: unknown;
+  let parsed: unknown;
   try {
-    told = JSON.parse(body);
+    parsed = JSON.parse(body);
   } catch {
-    told = undefined;
+    parsed = undefined;
   }
-  if (typeof told !== "object" || told === null) {
+  if (typeof parsed !== "object" || parsed === null) {
     return new Problem(status, `http-${status}`, "", [], "", seconds);
   }
-  const { code, detail, errors, request_id, ...extra } = told as Record<string, unknown>;
+  const { code, detail, errors, request_id, ...extra } = parsed as Record<string, unknown>;
   return new Problem(
     status,
     typeof code === "string" ? code : `http-${status}`,

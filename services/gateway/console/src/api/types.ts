@@ -40,10 +40,15 @@ export interface JobError {
   retryable: boolean;
 }
 
+/** Where a job is on its way. */
+export type JobStage =
+  "received" | "uploading" | "stored" | "waiting" | "dispatched" | "refused" | "completed" | "failed" | "canceled" | "erased";
+
 /** What a progress frame, a result and a list all tell of a job. */
 export interface State {
   job_id: string;
   status: Status;
+  stage: JobStage;
   progress: number;
   message: string;
   analysis_message?: string;

@@ -21,8 +21,8 @@ function recordings(): [name: string, head: Uint8Array][] {
 
 describe("a file", () => {
   it("is refused where it can be no recording", () => {
-    const told = ["\xff\xd8\xff\xe0\0\x10JFIF", "\x89PNG\r\n\x1a\n\0", "GIF89a\x01\0", "RIFF\x10\0\0\0WEBPVP8 ", "\0\0\0\x18ftypheic\0", "%PDF-1.7\n%\xe2\xe3", "PK\x03\x04\x14\0", "\x1f\x8b\x08\0", "these are no sounds", "\xeb\x85\xb9\xec\x9d\x8c"];
-    expect(told.map((head) => unfit(bytes(head)))).toEqual(["image", "image", "image", "image", "image", "pdf", "archive", "archive", "text", "text"]);
+    const heads = ["\xff\xd8\xff\xe0\0\x10JFIF", "\x89PNG\r\n\x1a\n\0", "GIF89a\x01\0", "RIFF\x10\0\0\0WEBPVP8 ", "\0\0\0\x18ftypheic\0", "%PDF-1.7\n%\xe2\xe3", "PK\x03\x04\x14\0", "\x1f\x8b\x08\0", "these are no sounds", "\xeb\x85\xb9\xec\x9d\x8c"];
+    expect(heads.map((head) => unfit(bytes(head)))).toEqual(["image", "image", "image", "image", "image", "pdf", "archive", "archive", "text", "text"]);
   });
 
   it("is taken where it is a recording of any known format", () => {
@@ -36,8 +36,8 @@ describe("a file", () => {
   });
 
   it("is refused where it cannot be read", async () => {
-    const gone = { size: 9, slice: () => ({ arrayBuffer: () => Promise.reject(new Error("gone")) }) } as unknown as Blob;
-    expect(await inspect(gone)).toBe("unreadable");
+    const unreadable = { size: 9, slice: () => ({ arrayBuffer: () => Promise.reject(new Error("gone")) }) } as unknown as Blob;
+    expect(await inspect(unreadable)).toBe("unreadable");
   });
 
   it("is text even where its head ends within a character", () => {

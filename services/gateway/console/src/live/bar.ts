@@ -1,6 +1,6 @@
-import type { State } from "../api/types";
+import type { JobStage, State } from "../api/types";
 
-/** The stations of a job's way, as the bar shows them. */
+/** The stages of a job, as the bar shows them: fewer than the server has. */
 export const stages = ["sending", "storing", "requesting", "analysing", "done"] as const;
 export type Stage = (typeof stages)[number];
 
@@ -14,11 +14,21 @@ export interface Bar {
   stage: Stage;
 }
 
-// Where the stages begin: in the server's percent, and in the bar's. The server
-// counts 10 when a recording has arrived and 90 when its analysis begins. People
-// wait for the sending and for the analysis, so that these own two thirds of the
-// bar. The shares are fixed: a reload, another tab and the list show the same
-// percent. pages.css puts the stages' names where they begin.
+/** The bar's stage in each of the server's; a job that failed or was canceled stays where it was. */
+const shown: Partial<Record<JobStage, Stage>> = {
+  received: "storing",
+  uploading: "storing",
+  stored: "requesting",
+  waiting: "requesting",
+  dispatched: "analysing",
+  refused: "analysing",
+  completed: "done",
+};
+
+// Where the stages begin: in the server's percent, and in the bar's. People wait
+// for the sending and for the analysis, so that these own two thirds of the bar.
+// The shares are fixed: a reload, another tab and the list show the same percent.
+// pages.css puts the stages' names where they begin.
 const begins: { stage: Stage; server: number; bar: number }[] = [
   { stage: "sending", server: 0, bar: 0 },
   { stage: "storing", server: 10, bar: 36 },
@@ -33,8 +43,9 @@ export function barOf(sent: Sent | null, job: State | null): Bar {
     const server = sent && sent.total > 0 ? Math.min(10, (10 * sent.bytes) / sent.total) : 0;
     return { percent: scaled(server).percent, stage: "sending" };
   }
-  const bar = scaled(job.progress);
-  return job.status !== "completed" && bar.stage === "done" ? { ...bar, stage: "analysing" } : bar;
+  const reached = scaled(job.progress);
+  const stage = shown[job.stage] ?? (reached.stage === "done" ? "analysing" : reached.stage);
+  return { percent: reached.percent, stage };
 }
 
 /** The bar at a percent of the server's. */

@@ -4,7 +4,7 @@ import { at } from "../api/prefix";
 import { asProblem, type Problem } from "../api/problem";
 import { ended, type JobDetail } from "../api/types";
 import { takeSlot } from "./slots";
-import { type Happening, type Live, next, patience, unseen } from "./state";
+import { type StreamEvent, type Live, next, patience, unseen } from "./state";
 
 const pollPause = 2_000; // ms between two polls of a page that is visible
 const hiddenPollPause = 5_000;
@@ -84,8 +84,8 @@ export class Follower {
     source.onerror = () => this.take({ kind: "error", closed: source.readyState === EventSource.CLOSED });
   }
 
-  private take(happening: Happening): void {
-    this.seen.value = next(this.seen.value, happening);
+  private take(event: StreamEvent): void {
+    this.seen.value = next(this.seen.value, event);
     switch (this.seen.value.link) {
       case "open":
         this.problem.value = null;

@@ -1,15 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { type Happening, type Live, next, patience, resendPatience, resendPause, unseen } from "./state";
+import { type StreamEvent, type Live, next, patience, resendPatience, resendPause, unseen } from "./state";
 
-const frame = (id: string, status: string, progress: number): Happening => ({ kind: "frame", id, data: JSON.stringify({ status, progress }) });
-const play = (...told: Happening[]): Live => told.reduce(next, unseen);
+const frame = (id: string, status: string, progress: number): StreamEvent => ({ kind: "frame", id, data: JSON.stringify({ status, progress }) });
+const play = (...events: StreamEvent[]): Live => events.reduce(next, unseen);
 
 describe("a view of a job", () => {
   it("opens, breaks, comes back and ends", () => {
-    const told: Happening[] = [
+    const events: StreamEvent[] = [
       { kind: "open" }, frame("1", "processing", 10), { kind: "error", closed: false }, { kind: "open" }, frame("4", "completed", 100), { kind: "error", closed: true },
     ];
-    expect(told.map((_, i) => play(...told.slice(0, i + 1)).link)).toEqual(["open", "open", "broken", "open", "ended", "ended"]);
+    expect(events.map((_, i) => play(...events.slice(0, i + 1)).link)).toEqual(["open", "open", "broken", "open", "ended", "ended"]);
   });
 
   it("shows no frame that is not newer than the one before", () => {

@@ -14,22 +14,22 @@ export interface Live {
   frame: Frame | null;
 }
 
-export type Happening = { kind: "open" } | { kind: "frame"; id: string; data: string } | { kind: "error"; closed: boolean };
+export type StreamEvent = { kind: "open" } | { kind: "frame"; id: string; data: string } | { kind: "error"; closed: boolean };
 
 export const unseen: Live = { link: "opening", version: -1, frame: null };
 
-/** What a view becomes by what its EventSource tells. */
-export function next(live: Live, told: Happening): Live {
+/** Returns the view of a job after an event of its EventSource. */
+export function next(live: Live, event: StreamEvent): Live {
   if (live.link === "ended") {
     return live;
   }
-  switch (told.kind) {
+  switch (event.kind) {
     case "open":
       return { ...live, link: "open" };
     case "error":
-      return { ...live, link: told.closed ? "lost" : "broken" };
+      return { ...live, link: event.closed ? "lost" : "broken" };
     case "frame":
-      return take(live, told.id, told.data);
+      return take(live, event.id, event.data);
   }
 }
 

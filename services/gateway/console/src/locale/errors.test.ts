@@ -5,7 +5,7 @@ import { advice, adviceFor, reasonFor } from "./errors";
 
 /** The codes of the API's document, but for those that only the analysis server meets. */
 function documented(): string[] {
-  const text = readFileSync(new URL("../../../internal/api/openapi.yaml", import.meta.url), "utf8");
+  const text = readFileSync(new URL("../../../../../shared/apispec/openapi.yaml", import.meta.url), "utf8");
   const listed = [...text.matchAll(/\bcode:\s*\{?\s*(?:const: ([a-z-]+)|enum:\s*(?:\[([^\]]+)\]|((?:\s*- [a-z-]+\n)+)))/g)];
   const codes = listed.flatMap(([, one, row, column]) => (one ?? row ?? column ?? "").match(/[a-z][a-z-]+/g) ?? []);
   return [...new Set(codes)].filter((code) => code !== "signature-invalid" && code !== "job-id-missing");

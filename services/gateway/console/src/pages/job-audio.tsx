@@ -20,9 +20,9 @@ export interface JobAudio {
 export function useJobAudio(job: string): Signal<JobAudio | "none" | null> {
   const audio = useSignal<JobAudio | "none" | null>(null);
   const found = useLoaded(
-    async (gone) => {
+    async (signal) => {
       const kept = await ofJob(job);
-      return { kept, stored: kept ? null : await storedAudio(job, gone) };
+      return { kept, stored: kept ? null : await storedAudio(job, signal) };
     },
     [job],
   );

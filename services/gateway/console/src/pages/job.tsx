@@ -8,7 +8,7 @@ import { running, type Upload, upload as uploading } from "../live/upload";
 import { language, words } from "../locale";
 import { moment, span } from "../locale/format";
 import { barOf } from "../live/bar";
-import { allJobs, become, href, lastList } from "../route";
+import { allJobs, replaceRoute, href, lastList } from "../route";
 import { Chip } from "../ui/chip";
 import { Failure } from "../ui/failure";
 import { useLoaded, useTitle } from "../ui/hooks";
@@ -27,7 +27,7 @@ export function JobPage({ upload: key, job }: { upload?: string; job?: string })
   const id = job ?? upload.value?.job.value ?? null;
   useEffect(() => {
     if (key !== undefined && id !== null) {
-      become({ at: "job", id });
+      replaceRoute({ at: "job", id });
     }
   }, [key, id]);
   if (id !== null) {
@@ -54,7 +54,7 @@ function useUpload(key: string | undefined) {
     }
     void find(key).then((recording) => {
       if (recording?.job) {
-        become({ at: "job", id: recording.job });
+        replaceRoute({ at: "job", id: recording.job });
       } else {
         found.value = recording && uploading(recording);
       }
@@ -70,12 +70,12 @@ function Job({ id }: { id: string }) {
   const streamed = follower.value?.live.value.frame ?? null;
   const over = streamed !== null && ended(streamed.status);
   // Read again at the end: only then it tells when the job ended.
-  const detail = useLoaded((gone) => jobs.get(id, gone), [id, round.value, language.value, over]);
+  const detail = useLoaded((signal) => jobs.get(id, signal), [id, round.value, language.value, over]);
   const known = detail.value.value;
   const seen: Frame | null = streamed ?? known ?? null;
   const problem = follower.value?.problem.value ?? (seen && !detail.value.problem?.missing ? null : detail.value.problem);
   const frame = problem?.missing ? null : seen; // an erased job shows nothing that was
-  const name = useLoaded((gone) => nameOf(known, gone), [known?.job_id, known?.file_name]);
+  const name = useLoaded((signal) => nameOf(known, signal), [known?.job_id, known?.file_name]);
   const title = name.value.value || t.untitled(id.slice(0, 8));
   const took = known?.status === "completed" ? (Date.parse(known.updated_at) - Date.parse(known.created_at)) / 1000 : 0;
   useTitle(frame && !ended(frame.status) ? `${barOf(null, frame).percent}% ${title}` : title);
@@ -120,11 +120,11 @@ function errorOf(frame: Frame, known: JobDetail | undefined): JobError {
 }
 
 /** What a job is called: its file, as far as anybody remembers it, else its token. */
-async function nameOf(job: JobDetail | undefined, gone: AbortSignal): Promise<string> {
+async function nameOf(job: JobDetail | undefined, signal: AbortSignal): Promise<string> {
   if (!job) {
     return "";
   }
-  return job.file_name || (await ofJob(job.job_id))?.name || (await tokens.get(job.token_id, gone)).token_name;
+  return job.file_name || (await ofJob(job.job_id))?.name || (await tokens.get(job.token_id, signal)).token_name;
 }
 
 /** Follows a job as long as its page is there. */

@@ -5,7 +5,7 @@ import { asProblem, type Problem } from "../api/problem";
 import { type Job, statuses } from "../api/types";
 import { language, words } from "../locale";
 import { clock, dayStart, moment } from "../locale/format";
-import { allJobs, become, href, type ListFilter } from "../route";
+import { allJobs, replaceRoute, href, type ListFilter } from "../route";
 import { Chip } from "../ui/chip";
 import { Failure } from "../ui/failure";
 import { Field } from "../ui/field";
@@ -64,15 +64,15 @@ function useJobs(filter: ListFilter) {
   const look = useRef(() => Promise.resolve());
   const key = href({ at: "jobs", filter });
   useEffect(() => {
-    const gone = new AbortController();
+    const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout>;
     let newest = 0; // of the looks: an earlier one that ends later changes nothing
     look.current = async () => {
       const round = ++newest;
-      const late = () => gone.signal.aborted || round !== newest;
+      const late = () => abort.signal.aborted || round !== newest;
       clearTimeout(timer);
       if (!document.hidden) {
-        await readJobs(asked(filter), wanted.peek(), gone.signal).then(
+        await readJobs(asked(filter), wanted.peek(), abort.signal).then(
           (read) => late() || (state.value = { ...read, problem: null }),
           (thrown: unknown) => late() || (state.value = { ...state.peek(), problem: asProblem(thrown) }),
         );
@@ -87,7 +87,7 @@ function useJobs(filter: ListFilter) {
     void look.current();
     document.addEventListener("visibilitychange", seen);
     return () => {
-      gone.abort();
+      abort.abort();
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", seen);
     };
@@ -112,7 +112,7 @@ function asked(filter: ListFilter): JobFilter {
 
 function Filters({ filter, filtered }: { filter: ListFilter; filtered: boolean }) {
   const t = words.value.list;
-  const set = (change: Partial<ListFilter>) => become({ at: "jobs", filter: { ...filter, ...change } });
+  const set = (change: Partial<ListFilter>) => replaceRoute({ at: "jobs", filter: { ...filter, ...change } });
   return (
     <form class="filters" role="search" aria-label={t.filters} onSubmit={(e) => e.preventDefault()}>
       <div class="segmented" role="group" aria-label={t.status}>

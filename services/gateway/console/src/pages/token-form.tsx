@@ -21,9 +21,9 @@ export function TokenForm({ done }: { done: (token: Token | null) => void }) {
   useEffect(() => form.current?.querySelector("input")?.focus(), []);
 
   const wrong = tried.value ? faults(draft.value) : {};
-  const told = refused(problem.value?.errors ?? []);
+  const serverErrors = refused(problem.value?.errors ?? []);
   const error = (field: string) => {
-    const fault = wrong[field] ?? told[field];
+    const fault = wrong[field] ?? serverErrors[field];
     return fault && t[fault];
   };
   const field = (name: Exclude<keyof Draft, "lines">, label: string) => ({

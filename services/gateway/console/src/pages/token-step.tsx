@@ -22,7 +22,7 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
     return () => clearTimeout(timer);
   }, [typed.value]);
   const round = useSignal(0);
-  const found = useLoaded((gone) => tokens.list(search.value, shown + 1, gone), [search.value, round.value]);
+  const found = useLoaded((signal) => tokens.list(search.value, shown + 1, signal), [search.value, round.value]);
   const list = found.value.value ?? [];
   useEffect(() => {
     chosen.value ??= list.find((token) => String(token.id) === wanted) ?? (list.length === 1 && search.value === "" ? (list[0] as Token) : null);
@@ -81,7 +81,7 @@ function about(token: Token): string {
 /** The chosen token's script: what to read aloud. */
 function Scripts({ of }: { of: Token }) {
   const t = words.value.token;
-  const detail = useLoaded((gone) => tokens.get(of.id, gone), [of.id]);
+  const detail = useLoaded((signal) => tokens.get(of.id, signal), [of.id]);
   const scripts = detail.value.value?.scripts ?? [];
   if (scripts.length === 0) {
     return null;

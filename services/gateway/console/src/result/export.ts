@@ -1,5 +1,5 @@
 import type { Analysis, Segment } from "../api/types";
-import { levelOf, pitchOf, valueAt } from "./series";
+import { levelOf, pitchOf, valueAt } from "./curves";
 
 /**
  * The curves of a result as CSV, a moment a row: pitch, peak level and what the

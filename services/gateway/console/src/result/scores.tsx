@@ -8,17 +8,17 @@ import { notCompared } from "./comparison";
 export function Scores({ result, token }: { result: Analysis; token: Token | undefined }) {
   const t = words.value.result;
   const l = language.value;
-  const told = (value: number | null | undefined, digits: number) => (value == null ? null : decimal(value, digits, l));
+  const text = (value: number | null | undefined, digits: number) => (value == null ? null : decimal(value, digits, l));
   const { duration, speech_seconds: speech, pitch_similarity: similarity } = result;
   return (
     <dl class="scores">
-      <Score name={t.similarity} value={told(similarity, 0)} of="100" hint={similarity == null ? t.notCompared[notCompared(result, token)] : t.similarityHint}>
+      <Score name={t.similarity} value={text(similarity, 0)} of="100" hint={similarity == null ? t.notCompared[notCompared(result, token)] : t.similarityHint}>
         {similarity != null && <meter class="match" min={0} max={100} value={similarity} aria-hidden="true" />}
       </Score>
-      <Score name={t.pitchMedian} value={told(result.pitch_median_hz, 0)} unit="Hz" hint={result.voiced_segments != null ? t.voiced(String(result.voiced_segments)) : ""} />
-      <Score name={t.loudness} value={told(result.loudness_lufs, 1)} unit="LUFS" hint={result.true_peak_dbtp != null ? t.truePeak(decimal(result.true_peak_dbtp, 1, l)) : ""} />
+      <Score name={t.pitchMedian} value={text(result.pitch_median_hz, 0)} unit="Hz" hint={result.voiced_segments != null ? t.voiced(String(result.voiced_segments)) : ""} />
+      <Score name={t.loudness} value={text(result.loudness_lufs, 1)} unit="LUFS" hint={result.true_peak_dbtp != null ? t.truePeak(decimal(result.true_peak_dbtp, 1, l)) : ""} />
       <Score name={t.speech} value={speech == null ? null : clock(speech)} hint={speech != null && duration ? t.speechOf(percent(speech / duration, l)) : ""} />
-      <Score name={t.rate} value={told(result.speech_rate, 1)} unit={t.rateUnit} hint={result.articulation_rate != null ? t.articulation(decimal(result.articulation_rate, 1, l)) : ""} />
+      <Score name={t.rate} value={text(result.speech_rate, 1)} unit={t.rateUnit} hint={result.articulation_rate != null ? t.articulation(decimal(result.articulation_rate, 1, l)) : ""} />
       <Score name={t.duration} value={duration == null ? null : clock(duration)} hint={result.analysis_seconds != null ? `${t.analysisTime} ${span(result.analysis_seconds, l)}` : ""} />
     </dl>
   );

@@ -14,12 +14,12 @@ export function Failure({ of, children }: { of: Problem | JobError | null; child
     return null;
   }
   const t = words.value.job;
-  const told = adviceFor(of, language.value);
+  const advice = adviceFor(of, language.value);
   const reason = reasonFor(of, language.value);
   const request = "status" in of && of.status >= 500 ? of.requestId : "";
   return (
     <div class="failure" role="alert">
-      <p>{told}</p>
+      <p>{advice}</p>
       {reason !== "" && isIn(language.value, reason) && <p class="detail"><span>{t.serverSays}</span> {reason}</p>}
       {reason !== "" && !isIn(language.value, reason) && (
         <details class="detail"><summary>{t.serverSaysElse}</summary><p>{reason}</p></details>

@@ -13,7 +13,7 @@ interface FieldProps extends Omit<JSX.InputHTMLAttributes<HTMLInputElement>, "va
 /** An input with its label, its hint and what is wrong with it. */
 export function Field({ label, value, set, hint, error, required, ...input }: FieldProps) {
   const id = useId();
-  const told = error ?? hint;
+  const description = error ?? hint;
   return (
     <div class={error ? "field wrong" : "field"}>
       <label for={id}>
@@ -26,10 +26,10 @@ export function Field({ label, value, set, hint, error, required, ...input }: Fi
         value={value}
         aria-required={required}
         aria-invalid={error !== undefined}
-        aria-describedby={told ? `${id}-told` : undefined}
+        aria-describedby={description ? `${id}-description` : undefined}
         onInput={(e) => set(e.currentTarget.value)}
       />
-      {told && <p id={`${id}-told`} class={error ? "error" : "hint"}>{told}</p>}
+      {description && <p id={`${id}-description`} class={error ? "error" : "hint"}>{description}</p>}
     </div>
   );
 }

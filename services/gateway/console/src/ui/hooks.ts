@@ -18,19 +18,19 @@ export interface Loaded<T> {
 export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, keys: unknown[]): Signal<Loaded<T>> {
   const state = useSignal<Loaded<T>>({ value: undefined, problem: null, busy: true });
   useEffect(() => {
-    const gone = new AbortController();
+    const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout>;
     let tries = 0;
     const attempt = async () => {
       clearTimeout(timer);
       state.value = { ...state.peek(), busy: true };
       try {
-        const value = await load(gone.signal);
-        if (!gone.signal.aborted) {
+        const value = await load(abort.signal);
+        if (!abort.signal.aborted) {
           state.value = { value, problem: null, busy: false };
         }
       } catch (thrown) {
-        if (gone.signal.aborted) {
+        if (abort.signal.aborted) {
           return;
         }
         const problem = asProblem(thrown);
@@ -48,7 +48,7 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, keys: un
     void attempt();
     addEventListener("online", online);
     return () => {
-      gone.abort();
+      abort.abort();
       clearTimeout(timer);
       removeEventListener("online", online);
     };

@@ -2,17 +2,17 @@ import uPlot from "uplot";
 import type { Analysis } from "../api/types";
 import type { Dictionary, Language } from "../locale";
 import { clock, decimal } from "../locale/format";
-import type { Drawing, Ink } from "./plot";
-import { type Curve, levelOf, outlineOf, pitchOf, quiet, range, semitones, stretched } from "./series";
+import type { ChartSpec, Palette } from "./chart";
+import { type Curve, levelOf, outlineOf, pitchOf, quiet, range, semitones, stretched } from "./curves";
 
-/** What the drawings are made for. */
-export interface Setting {
-  ink: Ink;
+/** What the charts have in common. */
+export interface ChartOptions {
+  palette: Palette;
   words: Dictionary;
   language: Language;
 }
 
-export function waveform(result: Analysis, { ink, words, language }: Setting): Drawing | null {
+export function waveform(result: Analysis, { palette, words, language }: ChartOptions): ChartSpec | null {
   const outline = outlineOf(result);
   if (!outline) {
     return null;
@@ -23,8 +23,8 @@ export function waveform(result: Analysis, { ink, words, language }: Setting): D
     label: words.result.waveformText(clock(result.speech_seconds ?? 0), clock(result.duration ?? 0)),
     height: 132,
     data: [outline.time, outline.max, outline.min],
-    series: [{ stroke: ink.wave, width: 1, points: { show: false } }, { stroke: ink.wave, width: 1, points: { show: false } }],
-    bands: [{ series: [1, 2], fill: ink.wave }],
+    series: [{ stroke: palette.wave, width: 1, points: { show: false } }, { stroke: palette.wave, width: 1, points: { show: false } }],
+    bands: [{ series: [1, 2], fill: palette.wave }],
     range: [-outline.reach * 1.2, outline.reach], // the strip lies below the waves
     ticks: tick > 0 ? [-tick, 0, tick] : [0],
     tickText: text,
@@ -35,7 +35,7 @@ export function waveform(result: Analysis, { ink, words, language }: Setting): D
 export type PitchMode = "melody" | "hertz";
 
 /** The pitch curve over the reference's. */
-export function pitch(result: Analysis, reference: Curve | null, mode: PitchMode, { ink, words, language }: Setting): Drawing | null {
+export function pitch(result: Analysis, reference: Curve | null, mode: PitchMode, { palette, words, language }: ChartOptions): ChartSpec | null {
   const found = pitchOf(result);
   if (!found) {
     return null;
@@ -44,11 +44,11 @@ export function pitch(result: Analysis, reference: Curve | null, mode: PitchMode
   const own = shown(found);
   const other = reference ? shown(stretched(reference, found)) : null;
   const [low, high] = range([found], 0);
-  const series = [line(ink.voice)];
+  const series = [line(palette.voice)];
   let data: uPlot.AlignedData = [own.time, own.value];
   if (other) {
     // The reference lies below, where it covers nothing.
-    series.unshift(line(ink.reference));
+    series.unshift(line(palette.reference));
     data = uPlot.join([[other.time, other.value], [own.time, own.value]], [[0, 2], [0, 2]]);
   }
   const curves = other ? [own, other] : [own];
@@ -70,7 +70,7 @@ function octaves(curve: Curve): Curve {
   return { time: curve.time, value: curve.value.map((hz) => (hz === null ? null : Math.log2(hz))) };
 }
 
-type Axis = Pick<Drawing, "range" | "ticks" | "tickText">;
+type Axis = Pick<ChartSpec, "range" | "ticks" | "tickText">;
 
 function melodyAxis([low, high]: [number, number], language: Language): Axis {
   const reach = Math.max(3, -low, high);
@@ -95,21 +95,21 @@ function hertzAxis([low, high]: [number, number]): Axis {
 }
 
 /** The momentary peaks, with the integrated loudness across them. */
-export function loudness(result: Analysis, { ink, words, language }: Setting): Drawing | null {
+export function loudness(result: Analysis, { palette, words, language }: ChartOptions): ChartSpec | null {
   const level = levelOf(result);
   if (!level) {
     return null;
   }
   const { loudness_lufs: lufs, peak_dbfs: peak } = result;
-  const told = (value: number | null | undefined) => (value == null ? "–" : decimal(value, 1, language));
+  const text = (value: number | null | undefined) => (value == null ? "–" : decimal(value, 1, language));
   const data: uPlot.AlignedData = [level.time, level.value, level.time.map(() => lufs ?? null)];
   return {
-    label: words.result.levelText(told(lufs), told(peak)),
+    label: words.result.levelText(text(lufs), text(peak)),
     height: 148,
     data,
     series: [
-      { stroke: ink.level, width: 1.25, fill: ink.speech, fillTo: quiet, points: { show: false } },
-      { stroke: ink.reference, width: 1.5, dash: [5, 5], points: { show: false } },
+      { stroke: palette.level, width: 1.25, fill: palette.speech, fillTo: quiet, points: { show: false } },
+      { stroke: palette.reference, width: 1.5, dash: [5, 5], points: { show: false } },
     ],
     range: [quiet, 3],
     ticks: [-60, -40, -20, 0],

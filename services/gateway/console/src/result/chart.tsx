@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import type { Segment } from "../api/types";
 
-/** What all pictures of a recording share: one time axis and what moves on it. */
+/** What all charts of a recording share: the time axis, the pointer and the playback position. */
 export interface Timeline {
   duration: number;
   segments: Segment[];
@@ -14,8 +14,8 @@ export interface Timeline {
   seek: (seconds: number) => void;
 }
 
-/** What differs between the pictures. */
-export interface Drawing {
+/** What differs between the charts. */
+export interface ChartSpec {
   label: string; // what a screen reader says of it
   height: number;
   data: uPlot.AlignedData;
@@ -29,7 +29,7 @@ export interface Drawing {
 }
 
 /** The colours of the style sheet, as a canvas needs them: resolved. */
-export interface Ink {
+export interface Palette {
   text: string;
   grid: string;
   wave: string;
@@ -39,7 +39,7 @@ export interface Ink {
   level: string;
 }
 
-export function ink(): Ink {
+export function palette(): Palette {
   const probe = document.body.appendChild(document.createElement("i"));
   const of = (name: string) => {
     probe.style.color = `var(--${name})`;
@@ -58,15 +58,15 @@ const edge = 18; // room at the right end, for the last label
 const stripHeight = 5;
 const font = '11px "Inter Variable", "Noto Sans KR Variable", sans-serif';
 
-/** A picture over the timeline. It is drawn anew when drawing or colours change. */
-export function Plot({ drawing, timeline, colours }: { drawing: Drawing; timeline: Timeline; colours: Ink }) {
+/** A chart over the timeline. It is drawn again when its spec or the palette changes. */
+export function Chart({ spec, timeline, palette }: { spec: ChartSpec; timeline: Timeline; palette: Palette }) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const head = useRef<HTMLDivElement | null>(null);
 
   useLayoutEffect(() => {
     const box = host.current as HTMLDivElement;
-    const made = new uPlot(options(drawing, timeline, colours, box.clientWidth), drawing.data, box);
+    const made = new uPlot(options(spec, timeline, palette, box.clientWidth), spec.data, box);
     const playhead = document.createElement("div");
     playhead.className = "playhead";
     made.over.append(playhead);
@@ -78,19 +78,19 @@ export function Plot({ drawing, timeline, colours }: { drawing: Drawing; timelin
       made.destroy();
       plot.current = null;
     };
-  }, [drawing, timeline, colours]);
+  }, [spec, timeline, palette]);
 
   useEffect(() => {
     const box = host.current as HTMLDivElement;
     const watch = new ResizeObserver(() => {
       if (plot.current && box.clientWidth > 0 && box.clientWidth !== plot.current.width) {
-        plot.current.setSize({ width: box.clientWidth, height: drawing.height });
+        plot.current.setSize({ width: box.clientWidth, height: spec.height });
         place(plot.current, head.current, timeline.played.peek());
       }
     });
     watch.observe(box);
     return () => watch.disconnect();
-  }, [drawing.height, timeline]);
+  }, [spec.height, timeline]);
 
   useEffect(
     () =>
@@ -103,7 +103,7 @@ export function Plot({ drawing, timeline, colours }: { drawing: Drawing; timelin
     [timeline],
   );
 
-  return <div ref={host} class="plot" role="img" aria-label={drawing.label} style={{ height: `${drawing.height}px` }} />;
+  return <div ref={host} class="plot" role="img" aria-label={spec.label} style={{ height: `${spec.height}px` }} />;
 }
 
 /** Moves the playback's line. */
@@ -114,8 +114,8 @@ function place(plot: uPlot, playhead: HTMLElement | null, at: number | null): vo
   }
 }
 
-function options(d: Drawing, timeline: Timeline, colours: Ink, width: number): uPlot.Options {
-  const axis: uPlot.Axis = { stroke: colours.text, font, grid: { stroke: colours.grid, width: 1 }, ticks: { show: false }, border: { show: false } };
+function options(d: ChartSpec, timeline: Timeline, palette: Palette, width: number): uPlot.Options {
+  const axis: uPlot.Axis = { stroke: palette.text, font, grid: { stroke: palette.grid, width: 1 }, ticks: { show: false }, border: { show: false } };
   return {
     width,
     height: d.height,
@@ -130,7 +130,7 @@ function options(d: Drawing, timeline: Timeline, colours: Ink, width: number): u
     series: [{}, ...d.series],
     bands: d.bands ?? [],
     hooks: {
-      drawClear: [(u) => shade(u, timeline, colours, d.strip ?? false)],
+      drawClear: [(u) => shade(u, timeline, palette, d.strip ?? false)],
       setCursor: [(u) => (timeline.pointed.value = (u.cursor.left ?? -1) >= 0 ? u.posToVal(u.cursor.left as number, "x") : null)],
     },
   };
@@ -141,7 +141,7 @@ function clockTick(t: number, duration: number): string {
 }
 
 /** Tints what is speech, behind the curves. */
-function shade(u: uPlot, { segments }: Timeline, colours: Ink, strip: boolean): void {
+function shade(u: uPlot, { segments }: Timeline, palette: Palette, strip: boolean): void {
   const { ctx, bbox } = u;
   const height = stripHeight * devicePixelRatio;
   ctx.save();
@@ -150,11 +150,11 @@ function shade(u: uPlot, { segments }: Timeline, colours: Ink, strip: boolean): 
     const width = u.valToPos(segment.end, "x", true) - left;
     const speech = segment.kind === "speech";
     if (speech) {
-      ctx.fillStyle = colours.speech;
+      ctx.fillStyle = palette.speech;
       ctx.fillRect(left, bbox.top, width, bbox.height);
     }
     if (strip) {
-      ctx.fillStyle = speech ? colours.voice : colours.grid;
+      ctx.fillStyle = speech ? palette.voice : palette.grid;
       ctx.fillRect(left, bbox.top + bbox.height - height, width, height);
     }
   }

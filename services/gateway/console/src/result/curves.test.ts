@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decibels, levelOf, median, outlineOf, pitchOf, quiet, referenceOf, semitones, stretched, valueAt } from "./series";
+import { decibels, levelOf, median, outlineOf, pitchOf, quiet, referenceOf, semitones, stretched, valueAt } from "./curves";
 
 describe("a reference", () => {
   const points = [{ time: 0.1, hz: 200 }, { time: 0, hz: null }];

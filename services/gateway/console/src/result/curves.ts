@@ -1,4 +1,4 @@
-// The numbers behind the pictures, in the form in which uPlot draws them: one
+// The data of the charts, in the form that uPlot takes: one
 // list of x, and lists of y of the same length; null is a gap.
 
 import type { Analysis } from "../api/types";
@@ -23,7 +23,7 @@ export interface Outline {
   time: number[];
   min: number[];
   max: number[];
-  /** What the picture reaches up and down to. */
+  /** The largest absolute value that the chart shows. */
   reach: number;
 }
 

@@ -5,9 +5,9 @@ import type { Player } from "../audio/player";
 import { language, words } from "../locale";
 import { clock, decimal } from "../locale/format";
 import { appearance } from "../ui/theme";
-import { loudness, pitch, type PitchMode, waveform } from "./drawings";
-import { type Drawing, ink, Plot, type Timeline } from "./plot";
-import { type Curve, levelOf, pitchOf, stretched, valueAt } from "./series";
+import { loudness, pitch, type PitchMode, waveform } from "./chart-specs";
+import { type ChartSpec, palette, Chart, type Timeline } from "./chart";
+import { type Curve, levelOf, pitchOf, stretched, valueAt } from "./curves";
 
 interface Props {
   result: Analysis;
@@ -15,20 +15,20 @@ interface Props {
   player: Player | null;
 }
 
-/** The result as pictures, one below the other on one time axis. */
-export function Pictures({ result, reference, player }: Props) {
+/** The charts of a result, one below the other on one time axis. */
+export function Charts({ result, reference, player }: Props) {
   const t = words.value;
   const mode = useSignal<PitchMode>("melody");
   const shown = reference ? mode.value : "hertz";
-  const setting = useMemo(
-    () => ({ ink: ink(), words: words.value, language: language.value }),
+  const options = useMemo(
+    () => ({ palette: palette(), words: words.value, language: language.value }),
     [language.value, appearance.value],
   );
   const timeline = useTimeline(result, player);
-  const wave = useMemo(() => waveform(result, setting), [result, setting]);
-  const melody = useMemo(() => pitch(result, reference, shown, setting), [result, reference, shown, setting]);
-  const level = useMemo(() => loudness(result, setting), [result, setting]);
-  const picture = (drawing: Drawing) => <Plot drawing={drawing} timeline={timeline} colours={setting.ink} />;
+  const wave = useMemo(() => waveform(result, options), [result, options]);
+  const melody = useMemo(() => pitch(result, reference, shown, options), [result, reference, shown, options]);
+  const level = useMemo(() => loudness(result, options), [result, options]);
+  const chart = (spec: ChartSpec) => <Chart spec={spec} timeline={timeline} palette={options.palette} />;
   if (!wave && !melody && !level) {
     return <p class="quiet">{t.result.empty}</p>;
   }
@@ -41,7 +41,7 @@ export function Pictures({ result, reference, player }: Props) {
             <h3>{t.result.waveform}</h3>
             <span class="legend speech">{t.result.speechLegend}</span>
           </figcaption>
-          {picture(wave)}
+          {chart(wave)}
         </figure>
       )}
       <figure>
@@ -60,7 +60,7 @@ export function Pictures({ result, reference, player }: Props) {
             </span>
           )}
         </figcaption>
-        {melody ? picture(melody) : <p class="quiet">{t.result.pitchNone}</p>}
+        {melody ? chart(melody) : <p class="quiet">{t.result.pitchNone}</p>}
       </figure>
       {level && (
         <figure>
@@ -70,7 +70,7 @@ export function Pictures({ result, reference, player }: Props) {
             <span class="legend level">{t.result.peaks}</span>
             {result.loudness_lufs != null && <span class="legend dashed">{t.result.integrated(decimal(result.loudness_lufs, 1, language.value))}</span>}
           </figcaption>
-          {picture(level)}
+          {chart(level)}
         </figure>
       )}
       <p class="hint">
@@ -102,16 +102,16 @@ function Readout({ result, reference, timeline }: { result: Analysis; reference:
     return { own, level: levelOf(result), reference: own && reference ? stretched(reference, own) : null };
   }, [result, reference]);
   const at = timeline.pointed.value ?? timeline.played.value;
-  const told = (curve: Curve | null, digits: number, unit: string) => {
+  const text = (curve: Curve | null, digits: number, unit: string) => {
     const value = curve && at !== null ? valueAt(curve, at) : null;
     return value === null ? "–" : `${decimal(value, digits, language.value)} ${unit}`;
   };
   return (
     <dl class="readout" aria-hidden="true">
       <div><dt>{t.time}</dt><dd>{at === null ? "–" : clock(at, 2)}</dd></div>
-      <div><dt>{t.pitch}</dt><dd>{told(curves.own, 0, "Hz")}</dd></div>
-      {reference && <div><dt>{t.reference}</dt><dd>{told(curves.reference, 0, "Hz")}</dd></div>}
-      <div><dt>{t.loudnessCurve}</dt><dd>{told(curves.level, 1, "dB")}</dd></div>
+      <div><dt>{t.pitch}</dt><dd>{text(curves.own, 0, "Hz")}</dd></div>
+      {reference && <div><dt>{t.reference}</dt><dd>{text(curves.reference, 0, "Hz")}</dd></div>}
+      <div><dt>{t.loudnessCurve}</dt><dd>{text(curves.level, 1, "dB")}</dd></div>
     </dl>
   );
 }

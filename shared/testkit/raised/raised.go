@@ -1,0 +1,207 @@
+// Package raised finds, in the source, the failures that the services report: their codes, their
+// kinds and their sentences. Tests compare them with the documents and the translations.
+package raised
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"sori.internal/shared/fault"
+)
+
+// Failure is a failure as the source makes it.
+type Failure struct {
+	Code   string
+	Kind   fault.Kind
+	Detail string // empty if it is made at run time
+	Place  string
+}
+
+// ForOperators lists the codes that no HTTP client sees: they end in dead letters, in logs and on
+// the operator's terminal, which are in English, or they are the reason why a job failed, which has
+// sentences of its own.
+func ForOperators() []string {
+	return []string{
+		"consumer-away", "letter-not-found", "object-not-found", "replay-unanswered", "stream-not-found",
+		"unexpected-event", "unreadable-event", "copies-in-hand", "sequence-invalid", "event-gone", "overtaken",
+		"analysis-full", "analysis-rejected", "analysis-resting", "analysis-running", "analysis-unavailable",
+		"recording-unknown", "result-lost", "result-malformed",
+	}
+}
+
+// Failures finds the failures that are made below some folders by fault.New, by fault.Wrap or as a
+// fault.Error, with a code that is constant.
+func Failures(folders ...string) ([]Failure, error) {
+	var found []Failure
+	for _, root := range folders {
+		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || !entry.IsDir() {
+				return err
+			}
+			here, err := inPackage(path)
+			found = append(found, here...)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the source: %w", err)
+		}
+	}
+	return found, nil
+}
+
+// source is the source of a package.
+type source struct {
+	set       *token.FileSet
+	constants map[string]string
+}
+
+func inPackage(folder string) ([]Failure, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", folder, err)
+	}
+	s := source{set: token.NewFileSet(), constants: map[string]string{}}
+	var parsed []*ast.File
+	for _, path := range files {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(s.set, path, nil, 0)
+		if err != nil {
+			return nil, fmt.Errorf("parse %s: %w", path, err)
+		}
+		parsed = append(parsed, file)
+		s.addConstants(file)
+	}
+	var found []Failure
+	for _, file := range parsed {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if f, ok := s.failure(n); ok {
+				f.Place = s.set.Position(n.Pos()).String()
+				found = append(found, f)
+			}
+			return true
+		})
+	}
+	return found, nil
+}
+
+// addConstants collects the names of constant texts.
+func (s source) addConstants(file *ast.File) {
+	for _, d := range file.Decls {
+		general, ok := d.(*ast.GenDecl)
+		if !ok || general.Tok != token.CONST {
+			continue
+		}
+		for _, spec := range general.Specs {
+			values := spec.(*ast.ValueSpec)
+			for i, value := range values.Values {
+				if text, ok := s.text(value); ok {
+					s.constants[values.Names[i].Name] = text
+				}
+			}
+		}
+	}
+}
+
+// text is the value of a constant text.
+func (s source) text(e ast.Expr) (string, bool) {
+	switch e := e.(type) {
+	case *ast.Ident:
+		text, ok := s.constants[e.Name]
+		return text, ok
+	case *ast.BasicLit:
+		if e.Kind != token.STRING {
+			return "", false
+		}
+		text, err := strconv.Unquote(e.Value)
+		return text, err == nil
+	default:
+		return "", false
+	}
+}
+
+// nameOf is the name of a member of package fault, which does not qualify its own names.
+func nameOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		if pkg, ok := e.X.(*ast.Ident); ok && pkg.Name == "fault" {
+			return e.Sel.Name
+		}
+	}
+	return ""
+}
+
+// kindOf is the kind that an expression names; false if it names none.
+func kindOf(e ast.Expr) (fault.Kind, bool) {
+	name := nameOf(e)
+	for _, k := range fault.Kinds() {
+		if strings.EqualFold(name, strings.ReplaceAll(k.String(), "_", "")) {
+			return k, true
+		}
+	}
+	return fault.Internal, false
+}
+
+// constructors are the functions of package fault that take only the sentence of a failure.
+func constructors() map[string]Failure {
+	return map[string]Failure{
+		"MalformedRequest": {Code: "malformed-request", Kind: fault.Malformed},
+		"MalformedJSON":    {Code: "malformed-json", Kind: fault.Malformed},
+	}
+}
+
+// call reads a call that makes a failure.
+func (s source) call(n *ast.CallExpr) (f Failure, ok bool) {
+	name := nameOf(n.Fun)
+	if f, ok = constructors()[name]; ok {
+		f.Detail, ok = s.text(n.Args[0])
+		return f, ok
+	}
+	if name != "New" && name != "Wrap" || len(n.Args) < 3 {
+		return f, false
+	}
+	var constant bool
+	f.Kind, ok = kindOf(n.Args[0])
+	f.Code, constant = s.text(n.Args[1])
+	f.Detail, _ = s.text(n.Args[2])
+	if _, qualified := n.Fun.(*ast.SelectorExpr); !qualified && f.Detail == "" {
+		return f, false // a constructor of package fault: its callers have the sentence
+	}
+	return f, ok && constant
+}
+
+// failure reads a call of fault.New or fault.Wrap and a literal of fault.Error.
+func (s source) failure(n ast.Node) (f Failure, ok bool) {
+	switch n := n.(type) {
+	case *ast.CallExpr:
+		return s.call(n)
+	case *ast.CompositeLit:
+		if nameOf(n.Type) != "Error" {
+			return f, false
+		}
+		for _, e := range n.Elts {
+			field, isField := e.(*ast.KeyValueExpr)
+			if !isField {
+				continue
+			}
+			switch field.Key.(*ast.Ident).Name {
+			case "Kind":
+				f.Kind, _ = kindOf(field.Value)
+			case "Code":
+				f.Code, ok = s.text(field.Value)
+			case "Detail":
+				f.Detail, _ = s.text(field.Value)
+			}
+		}
+	}
+	return f, ok
+}

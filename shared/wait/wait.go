@@ -1,0 +1,53 @@
+// Package wait has pauses that a context ends, and the loops that are made of them.
+package wait
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// For waits for a duration. If ctx ends before, it returns the error of ctx.
+func For(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Jitter returns a random duration between the half of d and d. It spreads what several replicas
+// would otherwise do at the same moment.
+func Jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+
+// Repeat calls f, waits for the duration that f returns, and begins again, until ctx ends. The end
+// of ctx is no error, so that Repeat can be the body of a component's Run.
+func Repeat(ctx context.Context, f func(context.Context) time.Duration) error {
+	for For(ctx, f(ctx)) == nil {
+	}
+	return nil
+}
+
+// InBackground calls f at each interval, in a goroutine, until ctx ends or stop is called. stop
+// waits for the last call.
+func InBackground(ctx context.Context, interval time.Duration, f func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				f(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
