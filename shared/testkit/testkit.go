@@ -12,15 +12,12 @@ import (
 	"encoding/hex"
 	"maps"
 	"net"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 	"github.com/minio/minio-go/v7"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -173,53 +170,6 @@ func (k *Kit) dropStreams() {
 		if strings.HasPrefix(name, k.name+"_") {
 			_ = js.DeleteStream(ctx, name)
 		}
-	}
-}
-
-// Database creates the database of the test, sets DATABASE_URL in its settings, and returns the URL. If
-// there is a pooler, the settings have the URL of the pooler, and the returned URL is that of the
-// server.
-func (k *Kit) Database() string {
-	k.t.Helper()
-	if k.database != "" {
-		return k.database
-	}
-	admin := need(k.t, EnvDatabase)
-	db, err := sqlx.Open("postgres", admin)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	defer db.Close()
-	// Copying the files of the template takes half as long as writing them to the log.
-	if _, err := db.ExecContext(k.Context(), `CREATE DATABASE `+pq.QuoteIdentifier(k.name)+` STRATEGY FILE_COPY`); err != nil {
-		k.t.Fatalf("make the test's database: %v", err)
-	}
-	k.t.Cleanup(func() { dropDatabase(k.t, admin, k.name) })
-	u, err := url.Parse(admin)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	u.Path = "/" + k.name
-	k.database = u.String()
-	if pooler := os.Getenv(EnvPooler); pooler != "" {
-		u.Host = pooler
-	}
-	k.vars["DATABASE_URL"] = u.String()
-	return k.database
-}
-
-func dropDatabase(t testing.TB, admin, name string) {
-	t.Helper()
-	db, err := sqlx.Open("postgres", admin)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer db.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), waitLimit) // the test's context has ended
-	defer cancel()
-	if _, err := db.ExecContext(ctx, `DROP DATABASE `+pq.QuoteIdentifier(name)+` WITH (FORCE)`); err != nil {
-		t.Errorf("drop the test's database: %v", err)
 	}
 }
 
