@@ -45,6 +45,8 @@ func FailureCodes() []FailureCode {
 		{Code: CodeStagingLost},
 		{Code: "recording-unknown"},
 		{Code: "reference-invalid"},
+		{Code: "reference-foreign"},
+		{Code: "reference-not-allowed"},
 		{Code: "object-not-found"},
 		{Code: "unreadable-event"},
 		{Code: "unexpected-event"},

@@ -43,6 +43,8 @@ func failure(code string) (pair, bool) {
 		return pair{"저장된 녹음을 찾을 수 없습니다. 다시 업로드해 주세요.", "The stored recording cannot be found. Please upload it again."}, true
 	case "reference-invalid":
 		return pair{"토큰의 참조 파일 주소가 올바르지 않습니다.", "A reference of the token names no possible file."}, true
+	case "reference-foreign", "reference-not-allowed":
+		return pair{"토큰의 참조 파일이 허용되지 않은 위치에 있습니다. 토큰을 고친 뒤 다시 업로드해 주세요.", "A reference file of the token lies where references may not lie. Please have the token corrected and upload again."}, true
 	case "log-lost":
 		return pair{"작업의 진행 기록이 남아 있지 않습니다. 다시 업로드해 주세요.", "What became of the job is no longer known. Please upload the recording again."}, true
 	case "unreadable-event", "unexpected-event", "unprojectable", "internal":

@@ -207,6 +207,8 @@ func koreanOfResource(code string) string {
 		return "그사이 다른 사람이 변경했습니다. 다시 읽은 뒤 시도해 주세요."
 	case "reference-foreign":
 		return "참조가 이 저장소의 객체를 가리키지 않습니다."
+	case "reference-not-allowed":
+		return "토큰의 참조 파일이 허용되지 않은 위치에 있습니다. 토큰을 고쳐야 합니다."
 	case "reference-invalid":
 		return "참조가 가리킬 수 있는 객체가 없습니다."
 	case "script-not-found":

@@ -3,22 +3,28 @@ package objectstore_test
 import (
 	"fmt"
 
+	"sori.internal/shared/fault"
 	"sori.internal/shared/objectstore"
 )
 
 // People write down the address of an object in several forms.
-func ExampleConfig_Parse() {
+func ExampleConfig_Resolve() {
 	cfg := objectstore.Config{Region: "us-east-1", Bucket: "sori", References: "reference-files", Endpoint: "http://s3:7070"}
 	for _, written := range []string{
-		"s3://voices/7.json", "https://voices.s3.amazonaws.com/7.json", "http://s3:7070/voices/7.json", "7.json", "https://example.com/7.json",
+		"s3://sori/pitch/7.json", "https://sori.s3.amazonaws.com/pitch/7.json", "7.json", "s3://sori/audio/7.wav", "s3://another/7.json", "https://example.com/7.json",
 	} {
-		reference, ours := cfg.Parse(written)
-		fmt.Println(ours, reference.Bucket, reference.Key)
+		reference, err := cfg.Resolve(written)
+		if err != nil {
+			fmt.Println(fault.As(err).Code)
+			continue
+		}
+		fmt.Println(reference.S3())
 	}
 	// Output:
-	// true voices 7.json
-	// true voices 7.json
-	// true voices 7.json
-	// true reference-files 7.json
-	// false
+	// s3://sori/pitch/7.json
+	// s3://sori/pitch/7.json
+	// s3://reference-files/7.json
+	// reference-not-allowed
+	// reference-not-allowed
+	// reference-foreign
 }

@@ -28,6 +28,7 @@ type Config struct {
 	Bucket           string        `env:"S3_BUCKET_NAME,required"`
 	References       string        `env:"REFERENCE_BUCKET_NAME"` // the bucket of references that are bare keys; Bucket if empty
 	LegacyReferences string        `env:"AWS_S3_BUCKET_NAME"`    // the old name of REFERENCE_BUCKET_NAME
+	Prefixes         Prefixes      `env:"REFERENCE_PREFIXES"`    // what references may name
 	Endpoint         string        `env:"S3_ENDPOINT"`
 	PublicEndpoint   string        `env:"S3_PUBLIC_ENDPOINT"`
 	Stall            time.Duration `env:"S3_STALL_TIMEOUT" envDefault:"30s"`

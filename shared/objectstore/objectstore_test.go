@@ -27,7 +27,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func config(t *testing.T) (*testkit.Kit, objectstore.Config) {
+func settings(t *testing.T) (*testkit.Kit, objectstore.Config) {
 	t.Helper()
 	k := testkit.New(t)
 	var cfg objectstore.Config
@@ -37,7 +37,7 @@ func config(t *testing.T) (*testkit.Kit, objectstore.Config) {
 
 func TestCopiesMayMakeTheBucketAtOnceAndAgain(t *testing.T) {
 	t.Parallel()
-	k, cfg := config(t)
+	k, cfg := settings(t)
 	client, err := objectstore.Open(cfg)
 	must(t, err)
 	if err := objectstore.Ping(client, cfg.Bucket)(k.Context()); !fault.Is(err, fault.Unavailable) {
@@ -110,7 +110,7 @@ func TestEveryErrorHasItsKind(t *testing.T) {
 
 func TestTheServersOwnErrorsHaveTheirKind(t *testing.T) {
 	t.Parallel()
-	k, cfg := config(t)
+	k, cfg := settings(t)
 	client, bucket := k.Bucket()
 	_, err := client.StatObject(k.Context(), bucket, "nothing", minio.StatObjectOptions{})
 	if err = objectstore.Translate("stat", err); !fault.Is(err, fault.NotFound) {
@@ -136,7 +136,7 @@ func TestTheServersOwnErrorsHaveTheirKind(t *testing.T) {
 
 func TestAPresignedURLNamesThePublicEndpointAndWorksThere(t *testing.T) {
 	t.Parallel()
-	k, cfg := config(t)
+	k, cfg := settings(t)
 	client, bucket := k.Bucket()
 	_, err := client.PutObject(k.Context(), bucket, "a/소리 1.wav", strings.NewReader("sound"), 5, minio.PutObjectOptions{})
 	must(t, err)

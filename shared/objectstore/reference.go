@@ -1,58 +1,202 @@
 package objectstore
 
 import (
-	"cmp"
+	"errors"
+	"fmt"
 	"net/url"
+	"path"
+	"slices"
 	"strings"
+
+	"sori.internal/shared/fault"
 )
 
-// Reference is an object as people write it down.
+// Recordings is the prefix of the keys of all recordings, in the bucket of recordings.
+const Recordings = "audio/"
+
+// Reference is what a reference of the catalogue names: an object, or a URL of another host.
 type Reference struct {
-	Bucket, Key string
+	Bucket, Key string // of an object; empty for a URL
+	URL         string // of another host; empty for an object
 }
 
-// S3 gives the reference as s3://bucket/key.
+// S3 returns the object as s3://bucket/key.
 func (r Reference) S3() string { return "s3://" + r.Bucket + "/" + r.Key }
 
-// Parse reads a reference in any of the forms that the catalogue accepts:
-// s3://bucket/key, a virtual-host or path-style URL of AWS or of one of our
-// endpoints, or a bare key, which may have spaces, in the bucket of references. Any other URL is no reference
-// to an object of ours and gives false: it is used as it stands.
-func (cfg Config) Parse(ref string) (Reference, bool) {
+// Resolve returns what a reference of the catalogue names, if references may name it. The forms are
+//
+//  1. s3://bucket/key,
+//  2. a virtual-host or path-style URL of AWS in its region, or of a configured endpoint,
+//  3. a key alone, which may have spaces, in the bucket of references, and
+//  4. a URL of another host that is below an entry of REFERENCE_PREFIXES.
+//
+// Users write references, and the service reads them with its own rights. Objects are therefore
+// allowed only below REFERENCE_PREFIXES, or without this setting in the buckets of references and
+// of recordings, and recordings never. The codes of its errors:
+//
+//   - reference-foreign: a URL of another host
+//   - reference-not-allowed: an object outside of the allowed prefixes, or a recording
+//   - reference-invalid: no reference at all
+func (cfg Config) Resolve(ref string) (Reference, error) {
+	r, ok := cfg.parse(ref)
+	switch {
+	case ok && cfg.mayRead(r):
+		return r, nil
+	case ok:
+		return Reference{}, fault.New(fault.Forbidden, "reference-not-allowed",
+			"The reference names an object that references may not name.")
+	case !isWebURL(ref):
+		return Reference{}, fault.New(fault.Invalid, "reference-invalid", "The reference names no possible object.")
+	case cfg.Prefixes.allowURL(ref):
+		return Reference{URL: ref}, nil
+	default:
+		return Reference{}, fault.New(fault.Unsupported, "reference-foreign", "The reference names no object of this storage.")
+	}
+}
+
+// parse reads a reference to an object; false if it is none.
+func (cfg Config) parse(ref string) (Reference, bool) {
 	if rest, ok := strings.CutPrefix(ref, "s3://"); ok {
-		bucket, key, _ := strings.Cut(rest, "/")
-		return Reference{bucket, key}, bucket != "" && key != ""
+		return object(strings.Cut(rest, "/"))
 	}
 	if !strings.Contains(ref, "://") {
-		key := strings.TrimPrefix(ref, "/")
-		return Reference{cmp.Or(cfg.References, cfg.LegacyReferences, cfg.Bucket), key}, key != ""
+		return object(cfg.referenceBucket(), strings.TrimPrefix(ref, "/"), true)
 	}
-	u, err := url.Parse(ref)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+	if !isWebURL(ref) {
 		return Reference{}, false
 	}
-	path := strings.TrimPrefix(u.Path, "/")
+	u, err := url.Parse(ref)
+	if err != nil {
+		return Reference{}, false
+	}
+	name, keys := hostOf(u), strings.TrimPrefix(u.Path, "/")
 	for _, host := range cfg.hosts() {
-		if u.Host == host {
-			bucket, key, _ := strings.Cut(path, "/")
-			return Reference{bucket, key}, bucket != "" && key != ""
+		if name == host {
+			return object(strings.Cut(keys, "/"))
 		}
-		if bucket, ok := strings.CutSuffix(u.Host, "."+host); ok && bucket != "" {
-			return Reference{bucket, path}, path != ""
+		if bucket, ok := strings.CutSuffix(name, "."+host); ok {
+			return object(bucket, keys, true)
 		}
 	}
 	return Reference{}, false
 }
 
-// hosts are those that speak S3 for us, the more particular first.
+func object(bucket, key string, ok bool) (Reference, bool) {
+	return Reference{Bucket: bucket, Key: key}, ok && bucket != "" && strings.Trim(key, "/") != ""
+}
+
+// isWebURL reports whether ref is an http or https URL without credentials.
+func isWebURL(ref string) bool {
+	u, err := url.Parse(ref)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil
+}
+
+// hostOf returns the host of a URL in lower case, with its port unless that is the default one.
+func hostOf(u *url.URL) string {
+	host := strings.ToLower(u.Host)
+	port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
+	return strings.TrimSuffix(host, port)
+}
+
+// referenceBucket is the bucket of references that are keys alone.
+func (cfg Config) referenceBucket() string { return cfg.buckets()[0] }
+
+// buckets are the buckets of references and of recordings.
+func (cfg Config) buckets() []string {
+	return slices.DeleteFunc([]string{cfg.References, cfg.LegacyReferences, cfg.Bucket}, func(b string) bool { return b == "" })
+}
+
+// mayRead reports whether references may name an object.
+func (cfg Config) mayRead(r Reference) bool {
+	if hasDots(r.Key) { // a server that stores objects as files could leave the prefix with them
+		return false
+	}
+	if r.Bucket == cfg.Bucket && strings.HasPrefix(strings.TrimLeft(r.Key, "/"), Recordings) {
+		return false
+	}
+	if len(cfg.Prefixes) == 0 {
+		return slices.Contains(cfg.buckets(), r.Bucket)
+	}
+	return cfg.Prefixes.allow(r.S3())
+}
+
+// hasDots reports whether a path has a segment that is . or .. .
+func hasDots(key string) bool {
+	for segment := range strings.SplitSeq(strings.ReplaceAll(key, `\`, "/"), "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// hosts are the hosts of the storage, the more specific first.
 func (cfg Config) hosts() []string {
 	hosts := []string{
 		"s3." + cfg.Region + ".amazonaws.com", "s3-" + cfg.Region + ".amazonaws.com", "s3.amazonaws.com",
 	}
 	for _, endpoint := range []string{cfg.Endpoint, cfg.PublicEndpoint} {
 		if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
-			hosts = append(hosts, u.Host)
+			hosts = append(hosts, hostOf(u))
 		}
 	}
 	return hosts
+}
+
+// Prefixes are what references may name: s3://bucket/prefix, or https://host/prefix for files of
+// another host. As a setting they are written with commas.
+type Prefixes []string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Prefixes) UnmarshalText(text []byte) error {
+	var (
+		prefixes Prefixes
+		broken   []error
+	)
+	for entry := range strings.SplitSeq(string(text), ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		prefix, err := parsePrefix(entry)
+		broken = append(broken, err)
+		prefixes = append(prefixes, prefix)
+	}
+	*p = prefixes
+	return errors.Join(broken...)
+}
+
+// parsePrefix reads an entry. The slash after a bucket or a host is added, since no other bucket or
+// host that begins alike is meant.
+func parsePrefix(entry string) (string, error) {
+	u, err := url.Parse(entry)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || !slices.Contains([]string{"s3", "http", "https"}, u.Scheme) {
+		return "", fmt.Errorf("%q is neither s3://bucket/prefix nor https://host/prefix", entry)
+	}
+	if u.Scheme == "s3" {
+		bucket, key, _ := strings.Cut(strings.TrimPrefix(entry, "s3://"), "/")
+		return "s3://" + bucket + "/" + key, nil
+	}
+	return u.Scheme + "://" + hostOf(u) + path.Join("/", u.EscapedPath()) + slash(u.Path), nil
+}
+
+// slash is the slash that ends a path, which path.Join removes.
+func slash(p string) string {
+	if strings.HasSuffix(p, "/") && strings.Trim(p, "/") != "" {
+		return "/"
+	}
+	return ""
+}
+
+func (p Prefixes) allow(ref string) bool {
+	return slices.ContainsFunc(p, func(prefix string) bool { return strings.HasPrefix(ref, prefix) })
+}
+
+// allowURL reports whether a URL of another host is below one of the prefixes.
+func (p Prefixes) allowURL(ref string) bool {
+	u, err := url.Parse(ref)
+	if err != nil || hasDots(u.Path) {
+		return false
+	}
+	return p.allow(u.Scheme + "://" + hostOf(u) + "/" + strings.TrimPrefix(u.EscapedPath(), "/"))
 }

@@ -109,7 +109,7 @@ func (c Checker) histories(ctx context.Context) (map[string]History, error) {
 }
 
 // recordings is the prefix of the recordings' keys: audio/{job}_{name}.
-const recordings = "audio/"
+const recordings = objectstore.Recordings
 
 // EachObject shows see the objects of a job, or of every job if it is empty. An object among the
 // recordings that names no job is not Sori's and is left out.

@@ -71,7 +71,9 @@ func TestTheOtherFormatAndStyle(t *testing.T) {
 	s := env.recording()
 	s.PitchURL = "https://s3.us-east-1.amazonaws.com/elsewhere/7.json"
 	env.append(s)
-	env.run(map[string]string{"ANALYSIS_REQUEST_FORMAT": "json", "ANALYSIS_URL_STYLE": "s3"})
+	env.run(map[string]string{
+		"ANALYSIS_REQUEST_FORMAT": "json", "ANALYSIS_URL_STYLE": "s3", "REFERENCE_PREFIXES": "s3://elsewhere/",
+	})
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
 	got := env.analyzer.of(s.JobID)[0]
 	var fields map[string]string
@@ -88,13 +90,13 @@ func TestTheOtherFormatAndStyle(t *testing.T) {
 	}
 }
 
-func TestAReferenceOutsideTheBucketsIsSentAsItIs(t *testing.T) {
+func TestAURLThatReferencesMayNameIsSentAsItIs(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	s := env.recording()
 	s.TextGridURL = "https://example.com/7.TextGrid?x=1"
 	env.append(s)
-	env.run(nil)
+	env.run(map[string]string{"REFERENCE_PREFIXES": "https://example.com/"})
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
 	if got := env.analyzer.of(s.JobID)[0]; got.field("s3_textgrid_url") != s.TextGridURL || strings.Contains(string(got.body), "s3_pitch_url") {
 		t.Errorf("%s", got.body)
@@ -107,9 +109,36 @@ func TestAReferenceThatCannotExistFailsItsJob(t *testing.T) {
 	s := env.recording()
 	s.TextGridURL = "s3://No_Such..Bucket/7.TextGrid"
 	env.append(s)
-	env.run(nil)
+	env.run(map[string]string{"REFERENCE_PREFIXES": "s3://No_Such..Bucket/"})
 	if failed := testkit.Await[event.Failed](env.Kit, env.bus, s.JobID); failed.Code != "reference-invalid" || failed.Detail == "" {
 		t.Errorf("%+v", failed)
+	}
+}
+
+// A token may be older than the rules of references, or the gateway's setting may be another one. The
+// analysis server must not be made to read another's recording, or a URL of a private network.
+func TestAReferenceThatIsNotAllowedIsNeverSent(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	refused := map[string]string{ // by job
+		"http://169.254.169.254/latest/meta-data": "reference-foreign", "http://127.0.0.1:5432/": "reference-foreign",
+		"s3://another/7.json": "reference-not-allowed", env.recording().Key: "reference-not-allowed",
+	}
+	jobs := map[string]string{}
+	for ref, code := range refused {
+		s := env.recording()
+		s.PitchURL = ref
+		env.append(s)
+		jobs[s.JobID] = code
+	}
+	env.run(nil)
+	for job, code := range jobs {
+		if failed := testkit.Await[event.Failed](env.Kit, env.bus, job); failed.Code != code || failed.Retryable {
+			t.Errorf("%+v, want %s", failed, code)
+		}
+		if requests := env.analyzer.of(job); len(requests) > 0 {
+			t.Errorf("the analysis server was asked %d times", len(requests))
+		}
 	}
 }
 

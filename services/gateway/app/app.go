@@ -5,6 +5,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/event"
@@ -37,7 +39,8 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	ready := health.New(map[string]health.Check{"bus": conns.events.Ready, "database": postgres.Ping(conns.db)})
 	usage := conns.events.NewUsage(event.Jobs(), event.Staging())
 	uploads := upload.New(upload.Dependencies{
-		Tokens: conns.store, Staging: staging.New(conns.events), JobLog: joblog.New(conns.events), Claims: conns.store, Usage: usage,
+		CheckReference: conns.objects.CheckReference, Tokens: conns.store, Claims: conns.store, Usage: usage,
+		Staging: staging.New(conns.events), JobLog: joblog.New(conns.events),
 	}, cfg.uploadLimits())
 	server, err := newServer(serverDependencies{ //nolint:contextcheck // each request has a context of its own
 		cfg: &cfg, conns: conns, uploads: uploads, health: ready, metrics: newMetrics(uploads, usage), log: log,
@@ -48,11 +51,12 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	return lifecycle.Run(ctx, ready.Watch, server.Run,
-		lifecycle.AfterSetup(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run))
+		lifecycle.AfterSetup(log, setup(conns, ready, log), usage.Run, sweeper.Run, relay.Run))
 }
 
-// setup creates what the gateway needs in NATS and in Postgres.
-func setup(c *connections, ready *health.Health) func(context.Context) error {
+// setup creates what the gateway needs in NATS and in Postgres. At last it reports the tokens whose
+// references are not allowed.
+func setup(c *connections, ready *health.Health, log zerolog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := c.events.Ensure(ctx, event.Jobs(), event.Tokens(), event.Staging()); err != nil {
 			return err
@@ -61,6 +65,7 @@ func setup(c *connections, ready *health.Health) func(context.Context) error {
 			return err
 		}
 		ready.Started()
+		catalogue.ReportReferences(ctx, c.store, c.objects.CheckReference, log)
 		return nil
 	}
 }

@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/minio/minio-go/v7"
 
 	"sori.internal/services/gateway/app"
@@ -30,6 +33,25 @@ func (g *env) put(client *minio.Client, bucket, key, content string) {
 func (g *env) referring(pitch, voice string) string {
 	g.t.Helper()
 	return g.add("/tokens", fmt.Sprintf(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":%q,"s3_bgvoice_url":%q}`, pitch, voice))
+}
+
+// stored is referring for references that were stored before there was a rule for them.
+func (g *env) stored(pitch, voice string) string {
+	g.t.Helper()
+	db, err := sqlx.Open("postgres", g.kit.Database())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer db.Close()
+	var id int64
+	err = db.GetContext(g.kit.Context(), &id, `
+		INSERT INTO catalogue.tokens (token_name, actor_name, start_time, end_time, s3_pitch_url, s3_bgvoice_url)
+		VALUES ('a', 'b', 0, 1, nullif($1, ''), nullif($2, ''))
+		RETURNING id`, pitch, voice)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return fmt.Sprintf("/tokens/%d", id)
 }
 
 func TestADetailShowsTheObjectsOfEveryFormOfReference(t *testing.T) {
@@ -88,10 +110,20 @@ func TestAURLOfAnotherHostIsNeverRequested(t *testing.T) {
 	}))
 	defer server.Close()
 	ref := server.URL + "/b/k.json?x=1"
-	m := g.get(g.referring(ref, ref)).json(t)
+	path := g.stored(ref, ref)
+	m := g.get(path).json(t)
 	if m["pitch"] != nil || m["bgvoice_url"] != ref || m["s3_pitch_url"] != ref {
 		t.Errorf("%v", m)
 	}
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(1000)})
+	g.problem(g.do("POST", path+"/upload-audio", bytes.NewReader(body), map[string]string{"Content-Type": contentType}), 409, "reference-not-allowed")
+	g.again(nil)
+	testkit.Eventually(t, func() error {
+		if !strings.Contains(g.kit.Logged(), "tokens have references that are not allowed") {
+			return errors.New("the token is not reported at the start")
+		}
+		return nil
+	})
 	if asked.Load() != 0 || !strings.Contains(g.kit.Logged(), "pitch left out") {
 		t.Errorf("it was asked for %d times", asked.Load())
 	}
@@ -133,7 +165,7 @@ func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 	kit.Database()
 	s3 := kit.Proxy(kit.Settings(nil)["S3_ENDPOINT"])
 	s3.Cut()
-	i := kit.Run(app.Run, map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "S3_ENDPOINT": s3.URL})
+	i := kit.Run(app.Run, settings(kit, map[string]string{"S3_ENDPOINT": s3.URL}))
 	g := newEnv(t, kit, i)
 	g.withToken()
 	client, bucket := kit.Bucket()

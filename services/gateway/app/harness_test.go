@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
@@ -41,14 +42,21 @@ type env struct {
 // against the document.
 const stubHeader = "X-Played"
 
+// settings are those of a gateway without services behind it, with changes.
+func settings(kit *testkit.Kit, changes map[string]string) map[string]string {
+	vars := map[string]string{
+		"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1",
+		"REFERENCE_PREFIXES": "s3://refs/, s3://b/, s3://no-such-bucket-here/, s3://x/, s3://A_B/, s3://" + kit.Settings(nil)["S3_BUCKET_NAME"] + "/",
+	}
+	maps.Copy(vars, changes)
+	return vars
+}
+
 func start(t *testing.T, changes map[string]string) *env {
 	t.Helper()
 	kit := testkit.New(t)
 	kit.Database()
-	vars := map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1"}
-	for k, v := range changes {
-		vars[k] = v
-	}
+	vars := settings(kit, changes)
 	i := kit.Run(app.Run, vars)
 	g := newEnv(t, kit, i)
 	g.http.Prefix = strings.TrimSuffix(vars["BASE_PATH"], "/")

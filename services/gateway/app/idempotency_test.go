@@ -20,10 +20,8 @@ import (
 // again starts another replica of the same gateway.
 func (g *env) again(changes map[string]string) *env {
 	g.t.Helper()
-	vars := map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1"}
-	maps.Copy(vars, changes)
 	other := *g
-	i := g.kit.Run(app.Run, vars)
+	i := g.kit.Run(app.Run, settings(g.kit, changes))
 	other.url, other.stop = i.URL, i.Stop
 	other.ready()
 	return &other

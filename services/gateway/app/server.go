@@ -64,7 +64,8 @@ func (d serverDependencies) register(docs *web.Docs) func(fiber.Router, *httpser
 			Uploads: d.uploads, MaxUploadBody: d.cfg.uploadLimits().MaxBody(), Language: d.cfg.DefaultLanguage,
 			BodyTimeouts: timeouts,
 			Tokens:       d.conns.store, Details: catalogue.NewDetails(d.conns.store, d.conns.objects),
-			Scripts: d.conns.store, Actors: d.conns.store,
+			References: d.conns.objects,
+			Scripts:    d.conns.store, Actors: d.conns.store,
 			Tracker: tracker.Forward, Dispatcher: dispatcher.Forward,
 		}
 		console.Register(r)

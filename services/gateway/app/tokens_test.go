@@ -110,12 +110,23 @@ func TestReferencesAreDistinguishedFromOtherText(t *testing.T) {
 	body := func(ref string) string {
 		return fmt.Sprintf(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":%q}`, ref)
 	}
-	for _, ref := range []string{"s3://b/k", "ref/1.json", "/ref/소리.json", "https://b.s3.amazonaws.com/k", "http://127.0.0.1:9000/b/k", "https://example.com/x?y=1#z"} {
+	for _, ref := range []string{"s3://b/k", "ref/1.json", "/ref/소리.json", "https://b.s3.amazonaws.com/k"} {
 		if got := g.create(body(ref))["s3_pitch_url"]; got != ref {
 			t.Errorf("%q became %v", ref, got)
 		}
 	}
 	for _, ref := range []string{"s3://", "s3://b", "s3://b/", "s3:///k", "/", "ftp://b/k", "javascript://x", "https://", "http:///k", "http://%zz/"} {
 		g.invalid(g.send("POST", "/tokens", body(ref)), "/s3_pitch_url: must be s3://bucket/key, an http or https URL, or a key")
+	}
+	recording := "audio/0198c5f5-8b1e-7b44-a4f6-0a4e3d3a5f11_a.wav"
+	_, bucket := g.kit.Bucket()
+	for _, ref := range []string{
+		recording, "s3://" + bucket + "/" + recording, g.kit.Settings(nil)["S3_ENDPOINT"] + "/" + bucket + "/" + recording,
+		"https://" + bucket + ".s3.amazonaws.com/" + recording, "s3://" + bucket + "/ref/../" + recording, "s3://another/k",
+	} {
+		g.invalid(g.send("POST", "/tokens", body(ref)), "/s3_pitch_url: must name an object that references may name (setting REFERENCE_PREFIXES)")
+	}
+	for _, ref := range []string{"http://127.0.0.1:9/b/k", "https://example.com/x?y=1#z"} {
+		g.invalid(g.send("POST", "/tokens", body(ref)), "/s3_pitch_url: must name an object of this storage, or a file below REFERENCE_PREFIXES")
 	}
 }

@@ -58,11 +58,15 @@ func (l *Links) Object(ctx context.Context, bucket, key string) (string, error) 
 	return u.String(), nil
 }
 
-// Reference implements analysis.Links. A reference to no known bucket is returned as it is.
+// Reference implements analysis.Links. It fails for a reference that is not allowed: the catalogue
+// may have been written before the rules were, or by somebody else.
 func (l *Links) Reference(ctx context.Context, ref string) (string, error) {
-	r, ok := l.cfg.Parse(ref)
-	if !ok {
-		return ref, nil
+	r, err := l.cfg.Resolve(ref)
+	if err != nil {
+		return "", err
+	}
+	if r.URL != "" {
+		return r.URL, nil
 	}
 	return l.Object(ctx, r.Bucket, r.Key)
 }

@@ -17,10 +17,11 @@ type Routes struct {
 	Language      locale.Language
 	BodyTimeouts  httpserver.BodyTimeouts
 
-	Tokens  TokenStore
-	Details TokenDetails
-	Scripts ScriptStore
-	Actors  ActorStore
+	Tokens     TokenStore
+	Details    TokenDetails
+	References References
+	Scripts    ScriptStore
+	Actors     ActorStore
 
 	Tracker    fiber.Handler // forwards to the tracker
 	Dispatcher fiber.Handler // forwards to the dispatcher
@@ -54,7 +55,7 @@ func (r *Routes) registerUploads(router fiber.Router) {
 }
 
 func (r *Routes) registerTokens(router fiber.Router) {
-	h := newTokens(r.Tokens, r.Details, r.BodyTimeouts)
+	h := newTokens(r.Tokens, r.Details, r.References, r.BodyTimeouts)
 	router.Get("/tokens", h.list)
 	h.register(router, h.get)
 }

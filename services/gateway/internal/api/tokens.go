@@ -34,6 +34,12 @@ type TokenDetails interface {
 	Detail(ctx context.Context, id int64) (catalogue.Detail, error)
 }
 
+// References knows which references are allowed.
+type References interface {
+	// CheckReference returns why a reference is not allowed; nil if it is.
+	CheckReference(ref string) error
+}
+
 // tokenBody is a token as clients see it.
 type tokenBody struct {
 	ID          int64        `json:"id"`
@@ -74,9 +80,12 @@ type tokens struct {
 	details TokenDetails
 }
 
-func newTokens(store TokenStore, details TokenDetails, t httpserver.BodyTimeouts) tokens {
+func newTokens(store TokenStore, details TokenDetails, references References, t httpserver.BodyTimeouts) tokens {
 	return tokens{reader: store, details: details, resource: resource[catalogue.Token]{
-		name: "Token", path: "/tokens", timeouts: t, decode: catalogue.DecodeToken,
+		name: "Token", path: "/tokens", timeouts: t,
+		decode: func(body []byte) (catalogue.Token, error) {
+			return catalogue.DecodeToken(body, references.CheckReference)
+		},
 		store: storage[catalogue.Token]{create: store.CreateToken, replace: store.ReplaceToken, remove: store.DeleteToken},
 		setID: func(t *catalogue.Token, id int64) { t.ID = id },
 		render: func(t catalogue.Token) representation {

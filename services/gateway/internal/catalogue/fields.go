@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -92,38 +91,6 @@ func (f *fields) prose(member string) *string {
 	return f.checked(member, f.text(member), maxText, func(r rune) bool {
 		return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
 	})
-}
-
-// url reads a URL. Its form is not checked: users also enter other text.
-func (f *fields) url(member string) *string {
-	return f.checked(member, f.text(member), maxURL, unicode.IsControl)
-}
-
-// reference reads the name of an object: s3://bucket/key, a URL, or a key alone.
-func (f *fields) reference(member string) *string {
-	ref := f.url(member)
-	if ref != nil && !isReference(*ref) {
-		f.refuse(member, "must be s3://bucket/key, an http or https URL, or a key")
-		return nil
-	}
-	return ref
-}
-
-func isReference(ref string) bool {
-	scheme, rest, ok := strings.Cut(ref, "://")
-	if !ok {
-		return strings.Trim(ref, "/") != ""
-	}
-	switch scheme {
-	case "s3":
-		bucket, key, _ := strings.Cut(rest, "/")
-		return bucket != "" && key != ""
-	case "http", "https":
-		u, err := url.Parse(ref)
-		return err == nil && u.Host != ""
-	default:
-		return false
-	}
 }
 
 // text reads a string; empty if it is absent or blank.

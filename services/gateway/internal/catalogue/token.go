@@ -26,16 +26,17 @@ type Filter struct {
 	Search   string // part of the token's name, in any case
 }
 
-// DecodeToken reads a token out of a JSON object.
-func DecodeToken(body []byte) (Token, error) {
+// DecodeToken reads a token out of a JSON object. check returns why a reference may not be stored;
+// nil if it may.
+func DecodeToken(body []byte, check func(ref string) error) (Token, error) {
 	f, err := parseObject(body)
 	if err != nil {
 		return Token{}, err
 	}
 	t := Token{
 		Name: f.required("token_name", f.name), Actor: f.required("actor_name", f.name), Category: f.name("category"),
-		TextGridURL: f.reference("s3_textgrid_url"), PitchURL: f.reference("s3_pitch_url"),
-		BGVoiceURL: f.reference("s3_bgvoice_url"), YouTubeURL: f.url("youtube_url"),
+		TextGridURL: f.reference("s3_textgrid_url", check), PitchURL: f.reference("s3_pitch_url", check),
+		BGVoiceURL: f.playable("s3_bgvoice_url", check), YouTubeURL: f.link("youtube_url"),
 	}
 	t.Start, t.End = f.times()
 	return t, f.err()

@@ -36,8 +36,11 @@ func Open(cfg objectstore.Config) (*Objects, error) {
 
 // Read implements catalogue.Objects.
 func (o *Objects) Read(ctx context.Context, ref string, limit int64) ([]byte, error) {
-	r, ok := o.cfg.Parse(ref)
-	if !ok {
+	r, err := o.cfg.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	if r.URL != "" {
 		return nil, fault.New(fault.Unsupported, "reference-foreign", "The reference names no object of this storage.")
 	}
 	body, info, _, err := o.core.GetObject(ctx, r.Bucket, r.Key, minio.GetObjectOptions{})
@@ -55,11 +58,21 @@ func (o *Objects) Read(ctx context.Context, ref string, limit int64) ([]byte, er
 	return text, objectstore.Translate("get "+r.S3(), err)
 }
 
-// Link implements catalogue.Objects. A reference to another host is returned as it is.
+// CheckReference implements api.References and upload.References.
+func (o *Objects) CheckReference(ref string) error {
+	_, err := o.cfg.Resolve(ref)
+	return err
+}
+
+// Link implements catalogue.Objects. A URL of another host is returned as it is: it is a browser
+// that follows it.
 func (o *Objects) Link(ctx context.Context, ref string, valid time.Duration) (string, error) {
-	r, ok := o.cfg.Parse(ref)
-	if !ok {
+	r, err := o.cfg.Resolve(ref)
+	if r.URL != "" || err != nil && fault.As(err).Code == "reference-foreign" {
 		return ref, nil
+	}
+	if err != nil {
+		return "", err
 	}
 	u, err := o.public.PresignedGetObject(ctx, r.Bucket, r.Key, valid, nil)
 	if err != nil { // no request is made: only a name that S3 does not allow fails

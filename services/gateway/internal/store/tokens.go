@@ -45,6 +45,28 @@ func (s *Store) References(ctx context.Context, id int64) (upload.References, er
 	return r, translateEntry("find", kindToken, id, err)
 }
 
+// TokensWithReferences implements catalogue.TokensWithReferences.
+func (s *Store) TokensWithReferences(ctx context.Context, after int64, limit int) ([]catalogue.Token, error) {
+	const query = `
+		SELECT id, version, token_name, actor_name, category, start_time, end_time,
+			s3_textgrid_url, s3_pitch_url, s3_bgvoice_url, youtube_url
+		FROM catalogue.tokens
+		WHERE id > $1 AND (s3_textgrid_url IS NOT NULL OR s3_pitch_url IS NOT NULL)
+		ORDER BY id
+		LIMIT $2`
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var rows []tokenRow
+	if err := s.db.SelectContext(ctx, &rows, query, after, limit); err != nil {
+		return nil, translate("list tokens with references", err)
+	}
+	tokens := make([]catalogue.Token, len(rows))
+	for i, row := range rows {
+		tokens[i] = row.token()
+	}
+	return tokens, nil
+}
+
 // CreateToken stores a new token and returns it with its id.
 func (s *Store) CreateToken(ctx context.Context, t catalogue.Token) (catalogue.Token, error) {
 	const query = `

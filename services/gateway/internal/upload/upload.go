@@ -103,6 +103,8 @@ type Accepted struct {
 
 // Dependencies are what a core works with.
 type Dependencies struct {
+	CheckReference func(ref string) error // returns why a reference is not allowed; nil if it is
+
 	Tokens  Tokens
 	Staging Staging
 	JobLog  JobLog
@@ -112,6 +114,7 @@ type Dependencies struct {
 
 // Core accepts uploads.
 type Core struct {
+	check   func(ref string) error
 	tokens  Tokens
 	staging Staging
 	jobLog  JobLog
@@ -123,7 +126,10 @@ type Core struct {
 
 // New makes a core.
 func New(d Dependencies, limits Limits) *Core {
-	return &Core{tokens: d.Tokens, staging: d.Staging, jobLog: d.JobLog, claims: d.Claims, usage: d.Usage, limits: limits}
+	return &Core{
+		check: d.CheckReference, tokens: d.Tokens, staging: d.Staging, jobLog: d.JobLog, claims: d.Claims, usage: d.Usage,
+		limits: limits,
+	}
 }
 
 // Active is the number of uploads that are under way.
@@ -151,7 +157,7 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 			Detail: "Too many uploads are under way right now. Please try again.",
 		}
 	}
-	references, err := c.tokens.References(ctx, r.TokenID)
+	references, err := c.references(ctx, r.TokenID)
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -172,6 +178,26 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	}
 	done.References = references
 	return done, err
+}
+
+// references finds the reference files of a token. It fails if they are not allowed: a token may be
+// older than the rule.
+func (c *Core) references(ctx context.Context, token int64) (References, error) {
+	r, err := c.tokens.References(ctx, token)
+	if err != nil {
+		return References{}, err
+	}
+	for _, ref := range []string{r.TextGridURL, r.PitchURL} {
+		if ref == "" {
+			continue
+		}
+		if err := c.check(ref); err != nil {
+			return References{}, fault.Wrap(fault.Conflict, "reference-not-allowed",
+				"A reference file of the token lies where references may not lie. The token has to be corrected.",
+				fmt.Errorf("token %d: %w", token, err))
+		}
+	}
+	return r, nil
 }
 
 // accept accepts an upload without an idempotency key.

@@ -81,6 +81,8 @@ export const advice: Record<string, Sentences> = {
   "recording-unknown": { ko: "녹음이 저장된 곳을 알 수 없습니다. 다시 올려 주세요.", en: "It is not known where the recording is stored. Please upload it again." },
   "object-not-found": { ko: "저장된 녹음을 찾을 수 없습니다. 다시 올려 주세요.", en: "The stored recording is gone. Please upload it again." },
   "reference-invalid": { ko: "문장의 기준 파일 주소가 잘못되었습니다. 문장을 고친 뒤 다시 시도하세요.", en: "The line's reference is no valid address. Correct the line, then try again." },
+  "reference-not-allowed": { ko: "문장의 기준 파일이 허용되지 않은 위치에 있습니다. 운영자에게 알리세요.", en: "The line's reference lies where references may not lie. Tell the operator." },
+  "reference-foreign": { ko: "문장의 기준 파일이 다른 서버에 있습니다. 운영자에게 알리세요.", en: "The line's reference lies on another server. Tell the operator." },
   "result-lost": { ko: "결과를 기록하기 전에 잃어버렸습니다. 다시 시도하세요.", en: "The result was lost before it was recorded. Try again." },
   "result-malformed": { ko: "분석 서버의 결과를 읽을 수 없습니다. 운영자에게 알리세요.", en: "The analysis server's result cannot be read. Tell the operator." },
   unprojectable: { ko: "작업을 기록할 수 없습니다. 운영자에게 알리세요.", en: "The job could not be recorded. Tell the operator." },

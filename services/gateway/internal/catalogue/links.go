@@ -1,0 +1,116 @@
+package catalogue
+
+import (
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"sori.internal/shared/fault"
+)
+
+// This file holds the rules of references and links. A reference names an object that a service or
+// the analysis server reads with rights that the user does not have. A link is followed by the
+// browsers of other users.
+
+// The reasons why a reference or a link is refused.
+const (
+	notReference = "must be s3://bucket/key, an http or https URL, or a key"
+	notAllowed   = "must name an object that references may name (setting REFERENCE_PREFIXES)"
+	foreign      = "must name an object of this storage, or a file below REFERENCE_PREFIXES"
+	notLink      = "must be an http or https URL, or text without a scheme"
+	notPublic    = "must not have credentials, and must not name an address of a private network"
+)
+
+// reference reads a reference.
+func (f *fields) reference(member string, check func(ref string) error) *string {
+	ref := f.line(member)
+	if ref == nil {
+		return nil
+	}
+	if err := check(*ref); err != nil {
+		f.refuse(member, reasonOf(err))
+		return nil
+	}
+	return ref
+}
+
+// playable reads a reference to an object that browsers play. They may play a file of another host.
+func (f *fields) playable(member string, check func(ref string) error) *string {
+	ref := f.line(member)
+	if ref == nil {
+		return nil
+	}
+	err := check(*ref)
+	if err == nil {
+		return ref
+	}
+	if fault.As(err).Code != codeForeign {
+		f.refuse(member, reasonOf(err))
+		return nil
+	}
+	return f.public(member, *ref)
+}
+
+// link reads a link. Users also enter other text, which no browser follows.
+func (f *fields) link(member string) *string {
+	text := f.line(member)
+	if text == nil || !hasScheme(*text) {
+		return text
+	}
+	return f.public(member, *text)
+}
+
+// line reads a text of one line that may be a URL. Spaces around it are removed: browsers ignore
+// them too.
+func (f *fields) line(member string) *string {
+	return f.checked(member, strings.TrimFunc(f.text(member), unicode.IsSpace), maxURL, unicode.IsControl)
+}
+
+// public refuses a URL that would lead a browser into a private network, or give it credentials.
+func (f *fields) public(member, text string) *string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		f.refuse(member, notLink)
+	case u.User != nil || !isPublicHost(u.Hostname()):
+		f.refuse(member, notPublic)
+	default:
+		return &text
+	}
+	return nil
+}
+
+// codeForeign is the code of a reference to another host.
+const codeForeign = "reference-foreign"
+
+func reasonOf(err error) string {
+	switch fault.As(err).Code {
+	case codeForeign:
+		return foreign
+	case "reference-not-allowed":
+		return notAllowed
+	default:
+		return notReference
+	}
+}
+
+// scheme is the beginning of a URL (RFC 3986, section 3.1).
+var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
+
+func hasScheme(text string) bool { return scheme.MatchString(text) }
+
+// isPublicHost reports whether a host is not an address of a private network. A name is public,
+// whatever it resolves to; but a name whose last label is a number is an IPv4 address to browsers,
+// also in forms such as 2130706433 and 0x7f.1 (WHATWG URL, section 3.5).
+func isPublicHost(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if addr, err := netip.ParseAddr(host); err == nil {
+		addr = addr.Unmap()
+		return addr.IsGlobalUnicast() && !addr.IsPrivate()
+	}
+	last := host[strings.LastIndex(host, ".")+1:]
+	isNumber := last != "" && strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x")
+	return !isNumber && host != "localhost" && !strings.HasSuffix(host, ".localhost")
+}
