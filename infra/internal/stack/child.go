@@ -22,7 +22,7 @@ func (c *child) Port() int { return c.port }
 
 // stop ends the server, and asks less kindly when it has not ended within the grace.
 func (c *child) stop(ctx context.Context, grace time.Duration) error {
-	c.Process.Stop(ctx, proc.Step{Grace: grace}, proc.Step{Signal: syscall.SIGTERM, Grace: time.Second})
+	c.Stop(ctx, proc.Step{Grace: grace}, proc.Step{Signal: syscall.SIGTERM, Grace: time.Second})
 	return nil
 }
 

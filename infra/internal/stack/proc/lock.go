@@ -34,19 +34,31 @@ func (e *HeldError) Error() string {
 type Lock struct{ file *flock.Flock }
 
 // AcquireLock takes the lock or returns a *HeldError at once.
-func AcquireLock(path string) (*Lock, error) { return WaitForLock(context.Background(), path, 0) }
+func AcquireLock(path string) (*Lock, error) {
+	file := newLock(path)
+	held, err := file.TryLock()
+	return finish(file, held, err)
+}
 
 // WaitForLock takes the lock when its holder gives it back or dies within the limit, or returns a *HeldError.
 func WaitForLock(ctx context.Context, path string, limit time.Duration) (*Lock, error) {
-	file := flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW))
-	held, err := file.TryLock()
-	if err == nil && !held && limit > 0 {
-		waiting, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		if held, err = file.TryLockContext(waiting, lockPollEvery); waiting.Err() != nil {
-			err = nil
-		}
+	file := newLock(path)
+	waiting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	held, err := file.TryLockContext(waiting, lockPollEvery)
+	if waiting.Err() != nil {
+		err = nil
 	}
+	return finish(file, held, err)
+}
+
+func newLock(path string) *flock.Flock {
+	return flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW))
+}
+
+// finish returns the lock if it is held, after it has written the number of this process into it.
+func finish(file *flock.Flock, held bool, err error) (*Lock, error) {
+	path := file.Path()
 	if err == nil && !held {
 		text, _ := os.ReadFile(path)
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // no number: the holder has not written it yet
