@@ -16,6 +16,7 @@ func links(t *testing.T, style objects.Style) *objects.Links {
 	cfg := objectstore.Config{
 		AccessKey: "id", SecretKey: "secret", Region: "us-east-1", Bucket: "home",
 		Endpoint: "http://127.0.0.1:1", PublicEndpoint: "https://objects.example.org",
+		Prefixes: objectstore.Prefixes{"s3://home/", "s3://bucket/", "https://elsewhere.example/ref/"},
 	}
 	client, err := objectstore.OpenPublic(cfg)
 	if err != nil {
