@@ -1,0 +1,72 @@
+// Package principal tells who makes a request, and what they may do.
+//
+// The gateway authenticates a request and forwards its Principal to the services behind it, in a
+// header that it signs (Signer). Those services trust this header alone (Verifier): they never see
+// the credentials of a client.
+package principal
+
+import (
+	"context"
+	"slices"
+)
+
+// Scope is a permission. A route of the API needs exactly one.
+type Scope string
+
+// The scopes.
+const (
+	JobsRead       Scope = "jobs:read"       // read one's own jobs, their results and their audio
+	JobsWrite      Scope = "jobs:write"      // upload; cancel, retry and delete one's own jobs
+	CatalogueRead  Scope = "catalogue:read"  // read tokens, scripts and actors
+	CatalogueWrite Scope = "catalogue:write" // change tokens, scripts and actors
+	Admin          Scope = "admin"           // everything, also the jobs of all owners and all API keys
+)
+
+// Scopes are all scopes.
+func Scopes() []Scope {
+	return []Scope{JobsRead, JobsWrite, CatalogueRead, CatalogueWrite, Admin}
+}
+
+// UserScopes are the scopes of the role user: one's own jobs, and reading the catalogue.
+func UserScopes() []Scope { return []Scope{JobsRead, JobsWrite, CatalogueRead} }
+
+// MaxOwner is the length of the longest owner, in bytes (that of an OpenID Connect subject; OpenID
+// Connect Core 1.0, section 2).
+const MaxOwner = 255
+
+// Principal is who makes a request.
+type Principal struct {
+	// Owner owns the jobs that the principal makes. It is the subject of a token, or the owner of
+	// an API key. It is empty if the instance is open (AUTH_DISABLED).
+	Owner  string
+	Scopes []Scope
+	KeyID  string // of the API key; empty for a token
+}
+
+// Open is the principal of every request to an instance that authenticates nobody.
+func Open() Principal { return Principal{Scopes: []Scope{Admin}} }
+
+// May reports whether the principal has a scope. Admin includes all others.
+func (p Principal) May(s Scope) bool {
+	return slices.Contains(p.Scopes, s) || slices.Contains(p.Scopes, Admin)
+}
+
+// Sees reports whether the principal may know of a job of an owner. Jobs without an owner belong to
+// admins.
+func (p Principal) Sees(owner string) bool {
+	return p.May(Admin) || owner != "" && owner == p.Owner
+}
+
+type contextKey struct{}
+
+// With returns a context that carries the principal of a request.
+func With(ctx context.Context, p Principal) context.Context {
+	return context.WithValue(ctx, contextKey{}, p)
+}
+
+// From returns the principal of a request. Without one it is the zero Principal, which may do
+// nothing.
+func From(ctx context.Context) Principal {
+	p, _ := ctx.Value(contextKey{}).(Principal)
+	return p
+}

@@ -1,0 +1,106 @@
+package principal
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"sori.internal/shared/config"
+)
+
+// Header carries the signed principal from the gateway to a service behind it: a JSON Web Token
+// (RFC 7519), signed with HS256.
+const Header = "Sori-Principal"
+
+const (
+	issuer    = "sori-gateway"
+	validity  = time.Minute      // of a signed principal: it is used at once
+	clockSkew = 30 * time.Second // between the gateway and the service that verifies
+)
+
+// MinSecret is the length of the shortest secret, in bytes: that of a hash of SHA-256 (RFC 7518,
+// section 3.2).
+const MinSecret = 32
+
+// Config is the secret that the gateway and the services behind it share.
+type Config struct {
+	Secret config.Secret `env:"PRINCIPAL_SECRET,required"`
+}
+
+// Check implements config.Checker.
+func (c *Config) Check() error {
+	if n := len(c.Secret.Reveal()); n > 0 && n < MinSecret {
+		return fmt.Errorf("PRINCIPAL_SECRET must have at least %d bytes", MinSecret)
+	}
+	return nil
+}
+
+// claims are the claims of a signed principal.
+type claims struct {
+	jwt.RegisteredClaims
+
+	Scope string `json:"scope"` // space-separated (RFC 8693, section 4.2)
+	KeyID string `json:"key_id,omitempty"`
+}
+
+// Signer signs principals. It is safe for concurrent use.
+type Signer struct{ secret []byte }
+
+// NewSigner makes a Signer.
+func NewSigner(c Config) Signer { return Signer{secret: []byte(c.Secret.Reveal())} }
+
+// Sign returns the value of the header for a principal. It is good for a minute from now.
+func (s Signer) Sign(p Principal, now time.Time) (string, error) {
+	scopes := make([]string, len(p.Scopes))
+	for i, scope := range p.Scopes {
+		scopes[i] = string(scope)
+	}
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: issuer, Subject: p.Owner, ExpiresAt: jwt.NewNumericDate(now.Add(validity)),
+		},
+		Scope: strings.Join(scopes, " "), KeyID: p.KeyID,
+	})
+	signed, err := token.SignedString(s.secret)
+	if err != nil {
+		return "", fmt.Errorf("sign a principal: %w", err)
+	}
+	return signed, nil
+}
+
+// Verifier verifies signed principals. It is safe for concurrent use.
+type Verifier struct {
+	parser *jwt.Parser
+	secret []byte
+}
+
+// NewVerifier makes a Verifier. It takes the time from now.
+func NewVerifier(c Config, now func() time.Time) Verifier {
+	return Verifier{secret: []byte(c.Secret.Reveal()), parser: jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithIssuer(issuer),
+		jwt.WithExpirationRequired(), jwt.WithLeeway(clockSkew), jwt.WithTimeFunc(now),
+	)}
+}
+
+var errMissing = errors.New("the request has no signed principal")
+
+// Verify returns the principal that the value of the header names. It fails if the value is
+// missing, expired, or not signed with the secret.
+func (v Verifier) Verify(header string) (Principal, error) {
+	if header == "" {
+		return Principal{}, errMissing
+	}
+	var c claims
+	_, err := v.parser.ParseWithClaims(header, &c, func(*jwt.Token) (any, error) { return v.secret, nil })
+	if err != nil {
+		return Principal{}, fmt.Errorf("verify a principal: %w", err)
+	}
+	p := Principal{Owner: c.Subject, KeyID: c.KeyID}
+	for scope := range strings.FieldsSeq(c.Scope) {
+		p.Scopes = append(p.Scopes, Scope(scope))
+	}
+	return p, nil
+}
