@@ -6,8 +6,13 @@
 package principal
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Scope is a permission. A route of the API needs exactly one.
@@ -34,6 +39,13 @@ func UserScopes() []Scope { return []Scope{JobsRead, JobsWrite, CatalogueRead} }
 // Connect Core 1.0, section 2).
 const MaxOwner = 255
 
+// ValidOwner reports whether a text can be the owner of a job: one to MaxOwner bytes of UTF-8
+// without control characters. A database and a header can hold every such text.
+func ValidOwner(owner string) bool {
+	return owner != "" && len(owner) <= MaxOwner && utf8.ValidString(owner) &&
+		!strings.ContainsFunc(owner, unicode.IsControl)
+}
+
 // Principal is who makes a request.
 type Principal struct {
 	// Owner owns the jobs that the principal makes. It is the subject of a token, or the owner of
@@ -41,6 +53,10 @@ type Principal struct {
 	Owner  string
 	Scopes []Scope
 	KeyID  string // of the API key; empty for a token
+
+	// Expires is when the gateway no longer accepts what authenticated the request. The zero time
+	// is never. A stream that is open then ends soon after.
+	Expires time.Time
 }
 
 // Open is the principal of every request to an instance that authenticates nobody.
@@ -55,6 +71,15 @@ func (p Principal) May(s Scope) bool {
 // admins.
 func (p Principal) Sees(owner string) bool {
 	return p.May(Admin) || owner != "" && owner == p.Owner
+}
+
+// By is the principal as events name it: the id of the API key, otherwise the owner. It is empty
+// on an instance that authenticates nobody.
+func (p Principal) By() string { return cmp.Or(p.KeyID, p.Owner) }
+
+// Expired reports whether the authentication of the request is no longer valid.
+func (p Principal) Expired(now time.Time) bool {
+	return !p.Expires.IsZero() && now.After(p.Expires.Add(clockSkew))
 }
 
 type contextKey struct{}

@@ -48,7 +48,8 @@ func TestASignedPrincipalIsVerifiedAsItWas(t *testing.T) {
 		"an API key":  {Owner: "alice", Scopes: []principal.Scope{principal.JobsRead}, KeyID: "k1"},
 		"an admin":    {Owner: "root", Scopes: []principal.Scope{principal.Admin}},
 		"nobody":      principal.Open(),
-		"odd letters": {Owner: "옥토끼 \"|\n" + strings.Repeat("x", 200), Scopes: principal.Scopes()},
+		"odd letters": {Owner: "옥토끼 \"|" + strings.Repeat("x", 200), Scopes: principal.Scopes()},
+		"a token":     {Owner: "alice", Scopes: principal.UserScopes(), Expires: time.Unix(now.Unix()+60, 0)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -73,15 +74,19 @@ func TestOnlyAFreshPrincipalOfTheGatewayIsVerified(t *testing.T) {
 	}
 	later := now.Add(time.Minute).Unix()
 	for name, header := range map[string]string{
-		"none":             "",
-		"no token":         "root",
-		"cut":              good[:len(good)-1],
-		"another secret":   forged(jwt.SigningMethodHS256, []byte("another-secret-of-32-bytes-012345"), jwt.MapClaims{"iss": "sori-gateway", "sub": "root", "exp": later}),
-		"unsigned":         forged(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"iss": "sori-gateway", "sub": "root", "exp": later}),
-		"another method":   forged(jwt.SigningMethodHS512, []byte(secret), jwt.MapClaims{"iss": "sori-gateway", "sub": "root", "exp": later}),
-		"another issuer":   forged(jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"iss": "elsewhere", "sub": "root", "exp": later}),
-		"without an end":   forged(jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"iss": "sori-gateway", "sub": "root"}),
-		"of two hours ago": signed(t, root, now.Add(-2*time.Hour)),
+		"none":                             "",
+		"no token":                         "root",
+		"cut":                              good[:len(good)-1],
+		"another secret":                   forged(jwt.SigningMethodHS256, []byte("another-secret-of-32-bytes-012345"), jwt.MapClaims{"iss": "sori-gateway", "sub": "root", "exp": later}),
+		"unsigned":                         forged(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"iss": "sori-gateway", "sub": "root", "exp": later}),
+		"another method":                   forged(jwt.SigningMethodHS512, []byte(secret), jwt.MapClaims{"iss": "sori-gateway", "sub": "root", "exp": later}),
+		"another issuer":                   forged(jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"iss": "elsewhere", "sub": "root", "exp": later}),
+		"without an end":                   forged(jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"iss": "sori-gateway", "sub": "root"}),
+		"of two hours ago":                 signed(t, root, now.Add(-2*time.Hour)),
+		"a ticket":                         ticket(t, root, now),
+		"expired itself":                   signed(t, principal.Principal{Owner: "root", Expires: now.Add(-time.Minute)}, now),
+		"a control character in the owner": signed(t, principal.Principal{Owner: "a\x00b"}, now),
+		"a long owner":                     signed(t, principal.Principal{Owner: strings.Repeat("x", principal.MaxOwner+1)}, now),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -129,6 +134,27 @@ func TestAContextWithoutAPrincipalMayDoNothing(t *testing.T) {
 	alice := principal.Principal{Owner: "alice"}
 	if p := principal.From(principal.With(t.Context(), alice)); p.Owner != "alice" {
 		t.Errorf("%+v", p)
+	}
+}
+
+func TestAnEventNamesAnAPIKeyBeforeItsOwner(t *testing.T) {
+	t.Parallel()
+	for want, p := range map[string]principal.Principal{"k1": {Owner: "alice", KeyID: "k1"}, "alice": {Owner: "alice"}, "": principal.Open()} {
+		if got := p.By(); got != want {
+			t.Errorf("%+v is named %q", p, got)
+		}
+	}
+}
+
+func TestAnOwnerIsAShortTextWithoutControlCharacters(t *testing.T) {
+	t.Parallel()
+	for owner, valid := range map[string]bool{
+		"alice": true, "옥토끼": true, "auth0|a@example.org": true, strings.Repeat("x", principal.MaxOwner): true,
+		"": false, strings.Repeat("x", principal.MaxOwner+1): false, "a\x00": false, "a\nb": false, "a\x7f": false, "\xff": false,
+	} {
+		if principal.ValidOwner(owner) != valid {
+			t.Errorf("%q is valid: %v", owner, !valid)
+		}
 	}
 }
 

@@ -42,8 +42,33 @@ func (c *Config) Check() error {
 type claims struct {
 	jwt.RegisteredClaims
 
-	Scope string `json:"scope"` // space-separated (RFC 8693, section 4.2)
-	KeyID string `json:"key_id,omitempty"`
+	Scope       string           `json:"scope"` // space-separated (RFC 8693, section 4.2)
+	KeyID       string           `json:"key_id,omitempty"`
+	AuthExpires *jwt.NumericDate `json:"auth_exp,omitempty"` // Principal.Expires
+}
+
+// principal returns the principal that verified claims name.
+func (c *claims) principal() (Principal, error) {
+	if c.Subject != "" && !ValidOwner(c.Subject) {
+		return Principal{}, errOwner
+	}
+	p := Principal{Owner: c.Subject, KeyID: c.KeyID}
+	for scope := range strings.FieldsSeq(c.Scope) {
+		p.Scopes = append(p.Scopes, Scope(scope))
+	}
+	if c.AuthExpires != nil {
+		p.Expires = c.AuthExpires.Time
+	}
+	return p, nil
+}
+
+// scopeClaim is the claim scope of a principal.
+func (p Principal) scopeClaim() string {
+	scopes := make([]string, len(p.Scopes))
+	for i, scope := range p.Scopes {
+		scopes[i] = string(scope)
+	}
+	return strings.Join(scopes, " ")
 }
 
 // Signer signs principals. It is safe for concurrent use.
@@ -54,16 +79,16 @@ func NewSigner(c Config) Signer { return Signer{secret: []byte(c.Secret.Reveal()
 
 // Sign returns the value of the header for a principal. It is good for a minute from now.
 func (s Signer) Sign(p Principal, now time.Time) (string, error) {
-	scopes := make([]string, len(p.Scopes))
-	for i, scope := range p.Scopes {
-		scopes[i] = string(scope)
-	}
-	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
+	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: issuer, Subject: p.Owner, ExpiresAt: jwt.NewNumericDate(now.Add(validity)),
 		},
-		Scope: strings.Join(scopes, " "), KeyID: p.KeyID,
-	})
+		Scope: p.scopeClaim(), KeyID: p.KeyID,
+	}
+	if !p.Expires.IsZero() {
+		c.AuthExpires = jwt.NewNumericDate(p.Expires)
+	}
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
 	signed, err := token.SignedString(s.secret)
 	if err != nil {
 		return "", fmt.Errorf("sign a principal: %w", err)
@@ -75,20 +100,30 @@ func (s Signer) Sign(p Principal, now time.Time) (string, error) {
 type Verifier struct {
 	parser *jwt.Parser
 	secret []byte
+	now    func() time.Time
 }
 
 // NewVerifier makes a Verifier. It takes the time from now.
 func NewVerifier(c Config, now func() time.Time) Verifier {
-	return Verifier{secret: []byte(c.Secret.Reveal()), parser: jwt.NewParser(
-		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithIssuer(issuer),
-		jwt.WithExpirationRequired(), jwt.WithLeeway(clockSkew), jwt.WithTimeFunc(now),
-	)}
+	return Verifier{secret: []byte(c.Secret.Reveal()), parser: newParser(issuer, now), now: now}
 }
 
-var errMissing = errors.New("the request has no signed principal")
+// newParser makes a parser of tokens that an issuer has signed with HS256. They must expire.
+func newParser(issuer string, now func() time.Time, further ...jwt.ParserOption) *jwt.Parser {
+	return jwt.NewParser(append(further,
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithIssuer(issuer),
+		jwt.WithExpirationRequired(), jwt.WithLeeway(clockSkew), jwt.WithTimeFunc(now),
+	)...)
+}
+
+var (
+	errMissing = errors.New("the request has no signed principal")
+	errOwner   = errors.New("the owner is too long or has control characters")
+	errExpired = errors.New("what authenticated the request has expired")
+)
 
 // Verify returns the principal that the value of the header names. It fails if the value is
-// missing, expired, or not signed with the secret.
+// missing, expired, or not signed with the secret, or if the principal has expired.
 func (v Verifier) Verify(header string) (Principal, error) {
 	if header == "" {
 		return Principal{}, errMissing
@@ -98,9 +133,12 @@ func (v Verifier) Verify(header string) (Principal, error) {
 	if err != nil {
 		return Principal{}, fmt.Errorf("verify a principal: %w", err)
 	}
-	p := Principal{Owner: c.Subject, KeyID: c.KeyID}
-	for scope := range strings.FieldsSeq(c.Scope) {
-		p.Scopes = append(p.Scopes, Scope(scope))
+	p, err := c.principal()
+	if err == nil && p.Expired(v.now()) {
+		err = errExpired
+	}
+	if err != nil {
+		return Principal{}, fmt.Errorf("verify a principal: %w", err)
 	}
 	return p, nil
 }
