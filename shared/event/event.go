@@ -104,6 +104,7 @@ type Received struct {
 	SHA256      string `json:"sha256"`              // hexadecimal
 	Chunks      int    `json:"chunks"`              // messages in staging
 	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry has the name of the job
+	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner belongs to admins
 }
 
 // Stored says that the recording is in the bucket. It has everything that the dispatcher needs.
@@ -177,6 +178,7 @@ type Failed struct {
 // services find it in the log.
 type Canceled struct {
 	JobID string `json:"job_id"`
+	By    string `json:"by,omitempty"` // who requested it: an owner, or the id of an API key
 }
 
 // Retried continues a failed job: its recording is analysed again, in the attempt with the given
@@ -185,6 +187,7 @@ type Canceled struct {
 type Retried struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
+	By      string `json:"by,omitempty"` // who requested it: an owner, or the id of an API key
 }
 
 // Erased says that everything of the job must be removed: record, recording, result and events. It may
@@ -193,6 +196,8 @@ type Retried struct {
 type Erased struct {
 	JobID  string   `json:"job_id"`
 	Staged []string `json:"staged,omitempty"` // entries of staging that the purged log names
+	Owner  string   `json:"owner,omitempty"`  // of the job: the only one besides admins who may know that it existed
+	By     string   `json:"by,omitempty"`     // who requested it: an owner, or the id of an API key; empty if the job's token was deleted
 }
 
 // Uploading is the progress of the copy into the bucket, at most once a second. Published by the

@@ -23,7 +23,7 @@ func samples() []event.Event {
 		event.Received{
 			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
 			FileName: "녹음 1.wav", MediaType: "audio/wav", Size: 102400, SHA256: sum, Chunks: 1,
-			Entry: job + "-upload-01890a5d-b000-7000-8000-000000000000",
+			Entry: job + "-upload-01890a5d-b000-7000-8000-000000000000", Owner: "auth0|alice",
 		},
 		event.Stored{
 			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
@@ -34,9 +34,9 @@ func samples() []event.Event {
 		event.Lapsed{JobID: job, Attempt: 1},
 		event.Completed{JobID: job, Attempt: 1, Result: json.RawMessage(`{"duration":3.2}`)},
 		event.Failed{JobID: job, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true},
-		event.Canceled{JobID: job},
-		event.Retried{JobID: job, Attempt: 2},
-		event.Erased{JobID: job, Staged: []string{job, job + "-result-01890a5d-b000-7000-8000-000000000000"}},
+		event.Canceled{JobID: job, By: "auth0|alice"},
+		event.Retried{JobID: job, Attempt: 2, By: "auth0|alice"},
+		event.Erased{JobID: job, Staged: []string{job, job + "-result-01890a5d-b000-7000-8000-000000000000"}, Owner: "auth0|alice", By: "k7"},
 		event.Uploading{JobID: job, Bytes: 51200, Size: 102400},
 		event.Progressed{JobID: job, Attempt: 1, Percent: 40, Message: "pitch"},
 		event.Waiting{JobID: job, Attempt: 1, Until: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC), Code: "analysis-unavailable"},
@@ -129,7 +129,7 @@ func TestNonsenseIsNoEvent(t *testing.T) {
 
 func TestUnknownFieldsAreIgnored(t *testing.T) {
 	t.Parallel()
-	e, err := event.Decode("audio.jobs."+job+".canceled", []byte(`{"job_id":"`+job+`","by":"somebody"}`))
+	e, err := event.Decode("audio.jobs."+job+".canceled", []byte(`{"job_id":"`+job+`","reason":"somebody asked"}`))
 	if err != nil || e != (event.Canceled{JobID: job}) {
 		t.Fatalf("%v %v", e, err)
 	}
