@@ -101,7 +101,7 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 		defer cancel()
 		err = errors.Join(err, deps.Stop(stopping))
 	}()
-	secret, err := webhookSecret(o.Dir)
+	secrets, err := keptSecrets(o.Dir)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	}
 	vars := map[string]map[string]string{}
 	for _, name := range harness.Names() {
-		vars[name] = harness.Environment(deps.Endpoints, at, secret, name, 0)
+		vars[name] = harness.Environment(deps.Endpoints, at, secrets, name, 0)
 	}
 	vars[harness.Gateway][consoleSetting] = consoleDir(o.Dir)
 	return withAnalyzer(ctx, at, vars, func(ctx context.Context) error {

@@ -49,22 +49,31 @@ func gatewayURL(at harness.Layout) string {
 	return at.URL(harness.Gateway, 0) + strings.TrimSuffix(base, "/")
 }
 
-// webhookSecret is made once for a state folder: callbacks that are under way
+// keptSecrets are made once for a state folder: callbacks that are under way
 // while everything restarts must still be ours.
-func webhookSecret(dir string) (string, error) {
-	file := filepath.Join(dir, "webhook.secret")
+func keptSecrets(dir string) (s harness.Secrets, err error) {
+	if s.Webhook, err = keptSecret(dir, "webhook"); err != nil {
+		return s, err
+	}
+	s.Principal, err = keptSecret(dir, "principal")
+	return s, err
+}
+
+// keptSecret is the secret of a name. It is made if the folder has none.
+func keptSecret(dir, name string) (string, error) {
+	file := filepath.Join(dir, name+".secret")
 	kept, err := os.ReadFile(file)
 	if err == nil {
 		return strings.TrimSpace(string(kept)), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read the webhook secret: %w", err)
+		return "", fmt.Errorf("read the %s secret: %w", name, err)
 	}
 	var made [32]byte
 	_, _ = rand.Read(made[:])
 	secret := hex.EncodeToString(made[:])
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("keep the webhook secret: %w", err)
+		return "", fmt.Errorf("keep the %s secret: %w", name, err)
 	}
 	return secret, nil
 }

@@ -74,7 +74,7 @@ func New(t testing.TB) *Kit {
 		"JOBS_MAX_BYTES": "67108864", "STAGING_MAX_BYTES": "268435456",
 		"AWS_ACCESS_KEY_ID": need(t, EnvS3Access), "AWS_SECRET_ACCESS_KEY": need(t, EnvS3Secret),
 		"S3_ENDPOINT": need(t, EnvS3), "S3_BUCKET_NAME": k.name,
-		"WEBHOOK_SECRET": "test-secret-of-enough-length-0123", "LOG_LEVEL": "debug", "LOG_FORMAT": "json",
+		"WEBHOOK_SECRET": "test-secret-of-enough-length-0123", "PRINCIPAL_SECRET": "test-secret-of-enough-length-0123", "LOG_LEVEL": "debug", "LOG_FORMAT": "json",
 		"HTTP_ADDR": "127.0.0.1:0",
 	}
 	t.Cleanup(k.dropStreams)

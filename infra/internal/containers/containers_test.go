@@ -22,6 +22,7 @@ import (
 	"sori.internal/shared/config"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
 )
 
 func read(t *testing.T, name string) string {
@@ -64,10 +65,11 @@ func services(t *testing.T) map[string]service {
 
 // toolSettings are what sorictl reads.
 type toolSettings struct {
-	Tracker  string `env:"TRACKER_URL,required"`
-	Bus      bus.Config
-	Postgres postgres.Config
-	Objects  objectstore.Config
+	Tracker   string `env:"TRACKER_URL,required"`
+	Principal principal.Config
+	Bus       bus.Config
+	Postgres  postgres.Config
+	Objects   objectstore.Config
 }
 
 // settings gives each program of ours its own settings, to be read into.

@@ -50,8 +50,8 @@ type Options struct {
 	Copies map[string]int
 	// Env replaces settings, by program; those under All come first.
 	Env map[string]map[string]string
-	// Secret signs callbacks; drawn at random where it is empty.
-	Secret string
+	// Secrets are drawn at random where they are empty.
+	Secrets Secrets
 }
 
 // Fleet is a running set of processes. Its methods are safe for concurrent use.
@@ -70,8 +70,8 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}
-	if opts.Secret == "" {
-		opts.Secret = rand.Text()
+	if opts.Secrets == (Secrets{}) {
+		opts.Secrets = Secrets{Webhook: rand.Text() + rand.Text(), Principal: rand.Text() + rand.Text()}
 	}
 	layout, err := Reserve(opts.Copies, nil)
 	if err != nil {
@@ -91,7 +91,7 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 
 // process describes a process that does not run yet.
 func (f *Fleet) process(opts Options, name string, i int) *Process {
-	env := Environment(opts.Deps, f.layout, opts.Secret, name, i)
+	env := Environment(opts.Deps, f.layout, opts.Secrets, name, i)
 	maps.Copy(env, map[string]string{"LOG_LEVEL": "warn", "LOG_FORMAT": "json"})
 	maps.Copy(env, opts.Env[All])
 	maps.Copy(env, opts.Env[name])

@@ -57,8 +57,14 @@ func Reserve(copies map[string]int, given map[string]string) (Layout, error) {
 	return found, nil
 }
 
+// Secrets are what the services share. Either has at least 32 bytes.
+type Secrets struct {
+	Webhook   string // signs callback URLs
+	Principal string // signs who makes a request
+}
+
 // Environment is what one copy of a program must run with, as environment variables. What is not among them has a default.
-func Environment(deps stack.Endpoints, at Layout, secret, name string, i int) map[string]string {
+func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, i int) map[string]string {
 	own, s3 := map[string]string{"HTTP_ADDR": at[name][i]}, s3Settings(deps)
 	bus := map[string]string{"NATS_URL": deps.NATSURL}
 	database := map[string]string{"DATABASE_URL": deps.DatabaseURL}
@@ -66,17 +72,18 @@ func Environment(deps stack.Endpoints, at Layout, secret, name string, i int) ma
 	case Gateway:
 		return merge(own, bus, database, s3, map[string]string{
 			"TRACKER_URL": at.near(Tracker, i), "DISPATCHER_URL": at.near(Dispatcher, i),
+			"PRINCIPAL_SECRET": secrets.Principal,
 		})
 	case Uploader:
 		return merge(own, bus, s3)
 	case Dispatcher:
 		return merge(own, bus, s3, map[string]string{
-			"TARGET_SERVER_URL": at.near(Analyzer, i) + "/analyze", "WEBHOOK_SECRET": secret,
+			"TARGET_SERVER_URL": at.near(Analyzer, i) + "/analyze", "WEBHOOK_SECRET": secrets.Webhook,
 			"ANALYSIS_STATUS_URL": at.near(Analyzer, i) + "/status/{analysis_job_id}",
 			"WEBHOOK_URL":         at.URL(Dispatcher, i) + "/tokens/webhook/analysis-complete",
 		})
 	case Tracker:
-		return merge(own, bus, database, s3)
+		return merge(own, bus, database, s3, map[string]string{"PRINCIPAL_SECRET": secrets.Principal})
 	default:
 		// Its behaviour may be changed while it runs: it listens on loopback alone.
 		return merge(own, s3, map[string]string{"BEHAVIOUR_API": "true"})

@@ -14,6 +14,7 @@ import (
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/origin"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
 )
 
 // Config is every setting of the gateway.
@@ -35,6 +36,8 @@ type Config struct {
 
 	TrustedProxies forwarded.Proxies `env:"TRUSTED_PROXIES"`
 	BasePath       string            `env:"BASE_PATH"`
+
+	Principal principal.Config
 
 	Logging  logging.Config
 	Bus      bus.Config

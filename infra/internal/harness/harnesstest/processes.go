@@ -120,7 +120,7 @@ func StartProcesses(ctx context.Context, t *testing.T, k *testkit.Kit, copies ma
 		t.Fatal(err)
 	}
 	all := k.Settings(env)
-	for _, own := range []string{"HTTP_ADDR", "WEBHOOK_SECRET"} { // set by the harness
+	for _, own := range []string{"HTTP_ADDR", "WEBHOOK_SECRET", "PRINCIPAL_SECRET"} { // set by the harness
 		delete(all, own)
 	}
 	s.startFleet(harness.Options{

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
 	"sori.internal/shared/trace"
 )
 
@@ -46,6 +47,13 @@ type Upstream struct {
 	base      url.URL
 	name      string
 	transport *http.Transport
+	signer    *principal.Signer // nil if the service does not need to know who makes a request
+}
+
+// SignedBy makes the upstream be told who makes a request. It returns the upstream.
+func (u *Upstream) SignedBy(signer principal.Signer) *Upstream {
+	u.signer = &signer
+	return u
 }
 
 // NewUpstream makes a client of the service at base; name is what a client is told if the service
@@ -90,6 +98,10 @@ func (u *Upstream) forward(ctx context.Context, in *http.Request, expect string)
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	removeHopByHop(out.Header)
+	out.Header.Del(principal.Header)
+	if err := u.sign(ctx, out.Header); err != nil {
+		return nil, err
+	}
 	if expect != "" {
 		out.Header.Set("Expect", expect)
 	}
@@ -106,6 +118,23 @@ func (u *Upstream) forward(ctx context.Context, in *http.Request, expect string)
 	}
 	removeHopByHop(resp.Header)
 	return resp, nil
+}
+
+// sign tells the upstream who makes a request.
+func (u *Upstream) sign(ctx context.Context, h http.Header) error {
+	if u.signer == nil {
+		return nil
+	}
+	p := principal.From(ctx)
+	if len(p.Scopes) == 0 {
+		p = principal.Open()
+	}
+	signed, err := u.signer.Sign(p, time.Now())
+	if err != nil {
+		return err
+	}
+	h.Set(principal.Header, signed)
+	return nil
 }
 
 // target returns the URL of the same path and query at the upstream.
