@@ -21,6 +21,7 @@ func writeEndpoints(dir string, deps stack.Endpoints, at harness.Layout, vars ma
 		Gateway: at.URL(harness.Gateway, 0), Uploader: at.URL(harness.Uploader, 0), Dispatcher: at.URL(harness.Dispatcher, 0), Tracker: at.URL(harness.Tracker, 0),
 		NATS: deps.NATSURL, Postgres: deps.DatabaseURL, Analyzer: analyzerURL(at, vars),
 		S3: deps.S3Endpoint, S3Region: deps.S3Region, S3Bucket: harness.Bucket, S3AccessKey: deps.S3AccessKey, S3SecretKey: deps.S3SecretKey,
+		Principal: vars[harness.Tracker]["PRINCIPAL_SECRET"],
 	}.Write(dir)
 }
 

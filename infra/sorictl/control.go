@@ -14,6 +14,7 @@ import (
 	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
 )
 
 // action is what the tracker may be asked to do to a job: the last element of its
@@ -175,12 +176,31 @@ const answerIn = 30 * time.Second
 // openTracker prepares a client of the tracker. It does not dial.
 func openTracker(settings config.Lookup) (*client.Client, error) {
 	var cfg struct {
-		URL url.URL `env:"TRACKER_URL,required"`
+		URL       url.URL `env:"TRACKER_URL,required"`
+		Principal principal.Config
 	}
 	if err := config.Load(settings, &cfg); err != nil {
 		return nil, err
 	}
-	return &client.Client{Base: strings.TrimSuffix(cfg.URL.String(), "/"), HTTP: &http.Client{Timeout: answerIn}}, nil
+	signed := operator{signer: principal.NewSigner(cfg.Principal), next: http.DefaultTransport}
+	return &client.Client{Base: strings.TrimSuffix(cfg.URL.String(), "/"), HTTP: &http.Client{Timeout: answerIn, Transport: signed}}, nil
+}
+
+// operator signs requests as the gateway does for an admin. The events name the operator as sorictl.
+type operator struct {
+	signer principal.Signer
+	next   http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (o operator) RoundTrip(r *http.Request) (*http.Response, error) {
+	header, err := o.signer.Sign(principal.Principal{Owner: "sorictl", Scopes: []principal.Scope{principal.Admin}}, time.Now())
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what failed
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set(principal.Header, header)
+	return o.next.RoundTrip(r) //nolint:wrapcheck // it only adds a header
 }
 
 // refusal is the tracker's reason for not doing what it was asked.

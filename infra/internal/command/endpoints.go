@@ -26,6 +26,7 @@ type Endpoints struct {
 	S3SecretKey string `json:"s3_secret_key"`
 	Postgres    string `json:"postgres"`
 	Analyzer    string `json:"analyzer"`
+	Principal   string `json:"principal_secret"` // signs who makes a request to the tracker
 }
 
 // Write writes the file into a state folder, whole or not at all, and returns

@@ -22,7 +22,7 @@ func Settings(dir string, environment config.Lookup) (config.Lookup, error) {
 	}
 	local := config.Map(map[string]string{
 		"NATS_URL": e.NATS, "DATABASE_URL": e.Postgres, "S3_ENDPOINT": e.S3, "S3_BUCKET_NAME": e.S3Bucket,
-		"TRACKER_URL": e.Tracker, "AWS_REGION": e.S3Region, "AWS_ACCESS_KEY_ID": e.S3AccessKey, "AWS_SECRET_ACCESS_KEY": e.S3SecretKey,
+		"TRACKER_URL": e.Tracker, "PRINCIPAL_SECRET": e.Principal, "AWS_REGION": e.S3Region, "AWS_ACCESS_KEY_ID": e.S3AccessKey, "AWS_SECRET_ACCESS_KEY": e.S3SecretKey,
 	})
 	return func(name string) (string, bool) {
 		if v, ok := local(name); ok {

@@ -16,11 +16,11 @@ import (
 func TestTheFolderTellsUnlessTheEnvironmentNamesABus(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	remove, err := command.Endpoints{NATS: "nats://folder", Postgres: "postgres://folder", Tracker: "http://folder", S3SecretKey: "k"}.Write(dir)
+	remove, err := command.Endpoints{NATS: "nats://folder", Postgres: "postgres://folder", Tracker: "http://folder", Principal: "secret of the folder", S3SecretKey: "k"}.Write(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	environment := map[string]string{"NATS_URL": "nats://environment", "NATS_NAMESPACE": "n", "TRACKER_URL": "http://environment"}
+	environment := map[string]string{"NATS_URL": "nats://environment", "NATS_NAMESPACE": "n", "TRACKER_URL": "http://environment", "PRINCIPAL_SECRET": "secret of the environment"}
 	for name, c := range map[string]struct {
 		dir  string
 		host string
@@ -31,6 +31,9 @@ func TestTheFolderTellsUnlessTheEnvironmentNamesABus(t *testing.T) {
 		}
 		bus, _ := lookup("NATS_URL")
 		tracker, _ := lookup("TRACKER_URL")
+		if secret, _ := lookup("PRINCIPAL_SECRET"); secret != "secret of the "+c.host {
+			t.Errorf("%s: the secret is %q", name, secret)
+		}
 		if bus != "nats://"+c.host || tracker != "http://"+c.host {
 			t.Errorf("%s: %s, %s", name, bus, tracker)
 		}
