@@ -4,6 +4,7 @@ package app
 import (
 	"context"
 	"io/fs"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/minio/minio-go/v7"
@@ -28,6 +29,7 @@ import (
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
 	"sori.internal/shared/staging"
 )
 
@@ -121,6 +123,7 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 		api: api.New(api.Dependencies{
 			Reader: reader, Lister: rows, Links: objects.New(c.s3), Hub: hub,
 			Controller: command.NewControl(decider, rows), Eraser: eraser,
+			Verifier: principal.NewVerifier(cfg.Principal, time.Now), Tickets: principal.NewTickets(cfg.Principal, time.Now),
 		}, api.Options{
 			Language: cfg.Language, Heartbeat: cfg.Heartbeat, Hold: cfg.Grace * 7 / 10, Drain: cfg.Grace / 10,
 		}),

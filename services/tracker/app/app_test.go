@@ -18,6 +18,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/joblog"
+	"sori.internal/shared/principal"
 	"sori.internal/shared/staging"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/testkit/contract"
@@ -33,6 +34,35 @@ type env struct {
 	staging *staging.Store
 	url     string
 	http    *contract.Transport
+
+	signer principal.Signer
+}
+
+// varyBy is the Vary of answers about jobs.
+const varyBy = "Accept-Language, Authorization"
+
+// as is the header of a request that the gateway forwards for a principal.
+func (c *env) as(p principal.Principal) map[string]string {
+	c.t.Helper()
+	signed, err := c.signer.Sign(p, time.Now())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return map[string]string{principal.Header: signed}
+}
+
+// nobody is the header of a request that says nobody makes it.
+func nobody() map[string]string { return map[string]string{principal.Header: ""} }
+
+// sign has a request made by an admin, unless it says who makes it.
+func (c *env) sign(h http.Header) {
+	c.t.Helper()
+	switch given, ok := h[principal.Header]; {
+	case !ok:
+		h.Set(principal.Header, c.as(principal.Open())[principal.Header])
+	case given[0] == "":
+		h.Del(principal.Header)
+	}
 }
 
 func open(t testing.TB, changes map[string]string) *env {
@@ -51,9 +81,11 @@ func newEnv(t testing.TB, kit *testkit.Kit) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var signs principal.Config
+	kit.Load(&signs)
 	b := kit.Bus("test", event.Jobs(), event.Dead(), event.Staging())
 	return &env{
-		Kit: kit, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b),
+		Kit: kit, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b), signer: principal.NewSigner(signs),
 		http: &contract.Transport{
 			Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
 			Exempt: func(r *http.Response) bool { return "http://"+r.Request.URL.Host == kit.Settings(nil)["S3_ENDPOINT"] },
@@ -219,6 +251,7 @@ func (c *env) send(ctx context.Context, method, url string, headers map[string]s
 	for k, v := range headers {
 		req.Header.Set(k, v)
 	}
+	c.sign(req.Header)
 	resp, err := c.http.RoundTrip(req)
 	if err != nil {
 		c.t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
 )
 
 // Config is every setting of the tracker.
@@ -30,6 +31,8 @@ type Config struct {
 	Bus      bus.Config
 	Postgres postgres.Config
 	Objects  objectstore.Config
+
+	Principal principal.Config
 }
 
 // Check implements config.Checker.

@@ -216,7 +216,7 @@ func TestAListShowsAJobAsItsResultDoes(t *testing.T) {
 	for _, language := range []string{"ko", "en"} {
 		header := map[string]string{"Accept-Language": language}
 		list := c.get(c.url+"/jobs/", header)
-		if h := list.header; h.Get("Vary") != "Accept-Language" || h.Get("Content-Language") != language ||
+		if h := list.header; h.Get("Vary") != varyBy || h.Get("Content-Language") != language ||
 			h.Get("Cache-Control") != "private, no-cache" || h.Get("Content-Type") != "application/json" {
 			t.Errorf("headers %v", h)
 		}

@@ -28,7 +28,7 @@ func TestAStreamSendsEachStageAndEnds(t *testing.T) {
 		t.Errorf("first frame %+v", first)
 	}
 	for k, want := range map[string]string{
-		"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept-Language",
+		"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": varyBy,
 	} {
 		if got := s.header.Get(k); got != want {
 			t.Errorf("%s: %q", k, got)
@@ -334,6 +334,7 @@ func (c *env) dial(ctx context.Context, transport http.RoundTripper, url string)
 	if err != nil {
 		return nil, err
 	}
+	c.sign(req.Header)
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return nil, err

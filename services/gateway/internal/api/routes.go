@@ -43,6 +43,7 @@ func (r *Routes) registerJobs(router fiber.Router) {
 	router.Get("/tokens/analysis-progress/:job_id", r.Tracker)
 	router.Get("/jobs", r.Tracker)
 	router.Get("/jobs/:job_id/audio", r.Tracker)
+	router.Post("/jobs/:job_id/ticket", r.Tracker)
 	router.Post("/jobs/:job_id/cancel", r.Tracker)
 	router.Post("/jobs/:job_id/retry", r.Tracker)
 	router.Delete("/jobs/:job_id", r.Tracker)

@@ -18,11 +18,7 @@ type Links interface {
 }
 
 // audio redirects to the recording in the bucket.
-func (a *API) audio(w http.ResponseWriter, r *http.Request) error {
-	id, err := jobID(r)
-	if err != nil {
-		return err
-	}
+func (a *API) audio(w http.ResponseWriter, r *http.Request, id string) error {
 	download, err := downloadOf(r.URL.Query())
 	if err != nil {
 		return err

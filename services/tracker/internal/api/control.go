@@ -10,16 +10,17 @@ import (
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/principal"
 )
 
 // Controller cancels and retries jobs. It returns the status of the job after that.
 type Controller interface {
-	Do(ctx context.Context, id string, action command.Action, force bool) (job.Status, error)
+	Do(ctx context.Context, r command.Request) (job.Status, error)
 }
 
-// Eraser erases jobs.
+// Eraser erases jobs; by says who requests it.
 type Eraser interface {
-	Erase(ctx context.Context, id string) error
+	Erase(ctx context.Context, id, by string) error
 }
 
 // controlTimeout bounds an action, which continues when its client disconnects.
@@ -32,25 +33,21 @@ type controlBody struct {
 }
 
 // control makes the handler of POST /jobs/{job_id}/{action}.
-func (a *API) control(action command.Action) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		id, err := jobID(r)
-		if err != nil {
-			return err
-		}
-		force := false
+func (a *API) control(action command.Action) jobHandler {
+	return func(w http.ResponseWriter, r *http.Request, id string) (err error) {
+		request := command.Request{Job: id, Action: action, By: principal.From(r.Context()).By()}
 		if action == command.Retry {
-			if force, err = forceOf(r); err != nil {
+			if request.Force, err = forceOf(r); err != nil {
 				return err
 			}
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), controlTimeout)
 		defer cancel()
-		status, err := a.Controller.Do(ctx, id, action, force)
+		status, err := a.Controller.Do(ctx, request)
 		if err != nil {
 			return err
 		}
-		w.Header().Set("Location", "/tokens/analysis-result/"+id)
+		w.Header().Set("Location", resultPath+id)
 		w.Header().Set("Cache-Control", "no-store")
 		return httpd.JSON(w, http.StatusAccepted, controlBody{JobID: id, Status: status})
 	}
@@ -74,14 +71,10 @@ type erasedBody struct {
 	Detail string `json:"detail"`
 }
 
-func (a *API) erase(w http.ResponseWriter, r *http.Request) error {
-	id, err := jobID(r)
-	if err != nil {
-		return err
-	}
+func (a *API) erase(w http.ResponseWriter, r *http.Request, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), controlTimeout)
 	defer cancel()
-	if err := a.Eraser.Erase(ctx, id); err != nil {
+	if err := a.Eraser.Erase(ctx, id, principal.From(ctx).By()); err != nil {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")

@@ -20,6 +20,7 @@ import (
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/metrics"
+	"sori.internal/shared/principal"
 	"sori.internal/shared/testkit"
 )
 
@@ -36,17 +37,28 @@ func (still) Recording(context.Context, string) (query.Recording, error) {
 	return query.Recording{}, nil
 }
 func (still) Link(context.Context, string, query.Recording, bool) (string, error) { return "", nil }
-func (still) Do(context.Context, string, command.Action, bool) (job.Status, error) {
+func (still) Do(context.Context, command.Request) (job.Status, error) {
 	return job.Processing, nil
 }
-func (still) Erase(context.Context, string) error     { return nil }
-func (still) Subscribe(context.Context, string) error { return nil }
-func (still) Unsubscribe(string) error                { return nil }
+func (still) Erase(context.Context, string, string) error { return nil }
+func (still) Subscribe(context.Context, string) error     { return nil }
+func (still) Unsubscribe(string) error                    { return nil }
+func (still) Status(context.Context, principal.Principal, string) (job.Status, error) {
+	return job.Processing, nil
+}
+func (still) CheckRead(context.Context, principal.Principal, string) error    { return nil }
+func (still) CheckControl(context.Context, principal.Principal, string) error { return nil }
 
 func TestAShutdownEndsLongPollsAndStreams(t *testing.T) {
 	t.Parallel()
+	signs := principal.Config{Secret: "a-secret-of-thirty-two-bytes-0123"}
+	header, err := principal.NewSigner(signs).Sign(principal.Open(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
 	hub := watch.NewHub(still{}, still{})
-	a := api.New(api.Dependencies{Reader: still{}, Lister: still{}, Links: still{}, Hub: hub, Controller: still{}, Eraser: still{}},
+	a := api.New(api.Dependencies{Reader: still{}, Lister: still{}, Links: still{}, Hub: hub, Controller: still{}, Eraser: still{},
+		Verifier: principal.NewVerifier(signs, time.Now)},
 		api.Options{Language: locale.English, Heartbeat: time.Hour, Drain: 50 * time.Millisecond})
 	mux := httpd.NewMux(httpd.Info{}, health.New(nil), metrics.New(), zerolog.Nop())
 	a.Routes(mux)
@@ -57,7 +69,9 @@ func TestAShutdownEndsLongPollsAndStreams(t *testing.T) {
 	for _, path := range []string{"/tokens/analysis-result/" + id + "?wait=60", "/tokens/analysis-progress/" + id} {
 		wg.Go(func() {
 			w := httptest.NewRecorder()
-			mux.ServeHTTP(deadlines{w}, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+			r.Header.Set(principal.Header, header)
+			mux.ServeHTTP(deadlines{w}, r)
 			if w.Code != http.StatusOK {
 				t.Errorf("%s: %d %s", path, w.Code, w.Body)
 			}

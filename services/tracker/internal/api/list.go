@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
+	"sori.internal/shared/principal"
 	parameters "sori.internal/shared/query"
 )
 
@@ -63,7 +65,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.Lister.List(r.Context(), filter, limit+1) // one more than the page, to know whether there is a next one
+	found, err := a.listFor(r.Context(), filter, limit+1) // one more than the page, to know whether there is a next one
 	if err != nil {
 		return err
 	}
@@ -78,10 +80,22 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	for _, l := range found {
 		body.Jobs = append(body.Jobs, listedOf(l, language))
 	}
-	h.Set("Vary", "Accept-Language")
+	h.Set("Vary", varyBy)
 	h.Set("Cache-Control", "private, no-cache")
 	h.Set("Content-Language", string(language))
 	return httpd.JSON(w, http.StatusOK, body)
+}
+
+// listFor lists the jobs that a filter selects and the principal may know of. Whoever asks for
+// another's jobs gets none, whether or not there is such an owner.
+func (a *API) listFor(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error) {
+	if p := principal.From(ctx); !p.May(principal.Admin) {
+		if !p.Sees(cmp.Or(f.Owner, p.Owner)) {
+			return nil, nil
+		}
+		f.Owner = p.Owner
+	}
+	return a.Lister.List(ctx, f, limit)
 }
 
 // How many jobs a page has.
@@ -95,6 +109,7 @@ const (
 func parseFilter(values url.Values) (f query.Filter, limit int, err error) {
 	q := params{values: values, Params: parameters.Params{Get: values.Get}}
 	f.Statuses = q.statuses("status")
+	f.Owner = q.owner("owner")
 	f.TokenID = q.ID("token_id")
 	f.From, f.Before = q.time("created_after"), q.time("created_before")
 	if !f.Before.IsZero() && f.Before.Before(f.From) {
@@ -132,6 +147,14 @@ func (q *params) statuses(name string) []job.Status {
 	}
 	slices.Sort(selected)
 	return slices.Compact(selected)
+}
+
+func (q *params) owner(name string) string {
+	owner := q.values.Get(name)
+	if owner != "" && !principal.ValidOwner(owner) {
+		q.Refuse(name, "must be at most 255 bytes of UTF-8 without control characters")
+	}
+	return owner
 }
 
 func (q *params) time(name string) time.Time {

@@ -15,6 +15,7 @@ import (
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/services/tracker/internal/watch"
 	"sori.internal/shared/locale"
+	"sori.internal/shared/principal"
 )
 
 // The durations of a stream.
@@ -26,11 +27,7 @@ const (
 )
 
 // progress streams the versions of a job until it has ended.
-func (a *API) progress(w http.ResponseWriter, r *http.Request) error {
-	id, err := jobID(r)
-	if err != nil {
-		return err
-	}
+func (a *API) progress(w http.ResponseWriter, r *http.Request, id string) error {
 	watch, err := a.Hub.Watch(r.Context(), id)
 	if err != nil {
 		return err
@@ -46,7 +43,7 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request) error {
 	seen := lastEventID(r)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Accept-Language")
+	h.Set("Vary", varyBy)
 	if first.Status.Ended() && seen >= first.Version {
 		w.WriteHeader(http.StatusNoContent) // which stops an EventSource
 		return nil
@@ -63,7 +60,10 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request) error {
 	}
 	a.streams.Add(1)
 	defer a.streams.Add(-1)
-	s := &stream{api: a, watch: watch, w: w, control: http.NewResponseController(w), language: language, sent: seen}
+	s := &stream{
+		api: a, watch: watch, w: w, control: http.NewResponseController(w), language: language, sent: seen,
+		reader: principal.From(r.Context()),
+	}
 	if err := s.run(r.Context()); err != nil && r.Context().Err() == nil {
 		zerolog.Ctx(r.Context()).Debug().Err(err).Msg("stream broken")
 	}
@@ -93,10 +93,11 @@ type stream struct {
 	control  *http.ResponseController
 	language locale.Language
 	sent     int64
+	reader   principal.Principal
 }
 
-// run sends new versions until the job has ended, the client has disconnected, or the shutdown ends
-// the stream. A read that fails is repeated after a second: the last version may be late, but it
+// run sends new versions until the job has ended, the client has disconnected, its authentication
+// has expired, or the shutdown ends the stream. A read that fails is repeated after a second: the last version may be late, but it
 // is sent.
 func (s *stream) run(ctx context.Context) error {
 	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // for the next request on this connection
@@ -118,7 +119,10 @@ func (s *stream) run(ctx context.Context) error {
 		case <-changed:
 		case <-reread.C:
 			s.refresh(ctx)
-		case <-heartbeat.C:
+		case now := <-heartbeat.C:
+			if s.reader.Expired(now) {
+				return s.write(reconnect())
+			}
 			if err := s.write([]byte(": ping\n\n")); err != nil {
 				return err
 			}
@@ -134,7 +138,7 @@ func (s *stream) run(ctx context.Context) error {
 }
 
 // reconnect is the last block of a stream whose job has not ended: the delay after which the client
-// reconnects, to another replica.
+// reconnects, to another replica or with another authentication.
 func reconnect() []byte {
 	return fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(minRetry)).Milliseconds())
 }

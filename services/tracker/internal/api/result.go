@@ -16,6 +16,7 @@ import (
 // jobBody is what every response says of a job.
 type jobBody struct {
 	JobID         string       `json:"job_id"`
+	Owner         string       `json:"owner,omitempty"` // empty: the job belongs to admins
 	TokenID       string       `json:"token_id"`
 	Status        job.Status   `json:"status"`
 	Stage         job.Stage    `json:"stage"`
@@ -31,7 +32,7 @@ type jobBody struct {
 
 func bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	return jobBody{
-		JobID: s.JobID, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Stage: s.Stage, Progress: s.Progress,
+		JobID: s.JobID, Owner: s.Owner, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Stage: s.Stage, Progress: s.Progress,
 		Message: s.Text(l), Analysis: s.Message, Error: failure(s, l), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 		NextAttemptAt: s.NextAttemptAt, Refused: s.RefusedCode,
 	}
@@ -58,11 +59,7 @@ func failure(s job.Snapshot, l locale.Language) *job.Failure {
 func entityTag(s job.Snapshot, l locale.Language) string { return fmt.Sprintf(`"%d-%s"`, s.Version, l) }
 
 // result responds with the job; with a wait, as soon as the job has changed.
-func (a *API) result(w http.ResponseWriter, r *http.Request) error {
-	id, err := jobID(r)
-	if err != nil {
-		return err
-	}
+func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	wait, applied, err := waitOf(r)
 	if err != nil {
 		return err
@@ -87,7 +84,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request) error {
 	}
 	h, tag := w.Header(), entityTag(s, language)
 	h.Set("ETag", tag)
-	h.Set("Vary", "Accept-Language")
+	h.Set("Vary", varyBy)
 	h.Set("Cache-Control", "private, no-cache") // may be stored, must be revalidated
 	if applied != "" {
 		h.Set("Preference-Applied", applied)

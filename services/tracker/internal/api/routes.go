@@ -15,16 +15,24 @@ import (
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/services/tracker/internal/query"
 	"sori.internal/services/tracker/internal/watch"
-	"sori.internal/shared/event"
-	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
+	"sori.internal/shared/principal"
 )
 
 // Reader finds the newest committed version of a job, and its recording.
 type Reader interface {
 	Find(ctx context.Context, id string) (job.Snapshot, error)
 	Recording(ctx context.Context, id string) (query.Recording, error)
+	Access
+}
+
+// Access decides what a principal may know of. It fails with fault.JobNotFound if there is no such job,
+// or if it is another's.
+type Access interface {
+	Status(ctx context.Context, p principal.Principal, id string) (job.Status, error)
+	CheckRead(ctx context.Context, p principal.Principal, id string) error    // works without the bus
+	CheckControl(ctx context.Context, p principal.Principal, id string) error // works without the database
 }
 
 // Dependencies are what the API works with.
@@ -35,6 +43,8 @@ type Dependencies struct {
 	Hub        *watch.Hub
 	Controller Controller
 	Eraser     Eraser
+	Verifier   principal.Verifier
+	Tickets    principal.Tickets
 }
 
 // Options are the settings of the API.
@@ -58,15 +68,24 @@ func New(d Dependencies, opt Options) *API {
 	return &API{Dependencies: d, opt: opt, stopped: make(chan struct{})}
 }
 
+// The paths that answers refer to.
+const (
+	resultPath   = "/tokens/analysis-result/"
+	progressPath = "/tokens/analysis-progress/"
+)
+
+func audioPath(id string) string { return "/jobs/" + id + "/audio" }
+
 // Routes adds the API's routes.
 func (a *API) Routes(mux *httpd.Mux) {
-	mux.Handle("GET /tokens/analysis-result/{job_id}", a.result)
-	mux.Handle("GET /tokens/analysis-progress/{job_id}", a.progress)
-	mux.Handle("GET /jobs/", a.list)
-	mux.Handle("GET /jobs/{job_id}/audio", a.audio)
-	mux.Handle("POST /jobs/{job_id}/cancel", a.control(command.Cancel))
-	mux.Handle("POST /jobs/{job_id}/retry", a.control(command.Retry))
-	mux.Handle("DELETE /jobs/{job_id}", a.erase)
+	mux.Handle("GET "+resultPath+"{job_id}", a.readByTicket(a.result))
+	mux.Handle("GET "+progressPath+"{job_id}", a.readByTicket(a.progress))
+	mux.Handle("GET "+audioPath("{job_id}"), a.readByTicket(a.audio))
+	mux.Handle("GET /jobs/", a.all(a.list))
+	mux.Handle("POST /jobs/{job_id}/ticket", a.read(a.ticket))
+	mux.Handle("POST /jobs/{job_id}/cancel", a.write(a.control(command.Cancel)))
+	mux.Handle("POST /jobs/{job_id}/retry", a.write(a.control(command.Retry)))
+	mux.Handle("DELETE /jobs/{job_id}", a.write(a.erase))
 }
 
 // Run waits for ctx to end. Then it ends long polls, and the Hold of open streams begins. The
@@ -79,15 +98,6 @@ func (a *API) Run(ctx context.Context) error {
 
 // Streams is how many progress streams are open.
 func (a *API) Streams() float64 { return float64(a.streams.Load()) }
-
-// jobID is the job that a request's path names.
-func jobID(r *http.Request) (string, error) {
-	id, ok := event.ParseJobID(r.PathValue("job_id"))
-	if !ok {
-		return "", fault.JobNotFound()
-	}
-	return id, nil
-}
 
 func (a *API) language(r *http.Request) locale.Language {
 	return locale.Choose(r.Header.Get("Accept-Language"), a.opt.Language)

@@ -34,13 +34,22 @@ func NewControl(decider *Decider, rows Finder) *Control {
 	return &Control{decider: decider, rows: rows}
 }
 
+// Request is the request of an action.
+type Request struct {
+	Job    string
+	Action Action
+	Force  bool   // retry a job whose failure another attempt cannot change
+	By     string // who requests it, for the event
+}
+
 // Do does an action on a job and returns the job's status after it. Cancelling a canceled job is a
-// success. If the action is not allowed, the conflict lists those that are. A job whose failure
-// another attempt cannot change is retried with force only.
-func (c *Control) Do(ctx context.Context, id string, action Action, force bool) (job.Status, error) {
-	log, appended, err := c.decider.append(ctx, id, controlRule(id, action, force))
+// success. If the action is not allowed, the conflict lists those that are. The caller has checked
+// that whoever requests it may know of the job.
+func (c *Control) Do(ctx context.Context, r Request) (job.Status, error) {
+	id := r.Job
+	log, appended, err := c.decider.append(ctx, id, r.rule())
 	if fault.Is(err, fault.NotFound) {
-		return c.withoutLog(ctx, id, action)
+		return c.withoutLog(ctx, id, r.Action)
 	}
 	if err != nil {
 		return "", err
@@ -69,26 +78,26 @@ func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job
 	}
 }
 
-// controlRule appends canceled or retried, if the log allows the action.
-func controlRule(id string, action Action, force bool) Rule {
+// rule appends canceled or retried, if the log allows the action.
+func (r Request) rule() Rule {
 	return func(log event.Log) (event.Event, error) {
 		switch {
 		case len(log) == 0:
 			return nil, fault.JobNotFound()
 		case log.Erased():
 			return nil, job.Gone()
-		case action == Cancel && statusOf(log) == job.Canceled:
+		case r.Action == Cancel && statusOf(log) == job.Canceled:
 			return nil, nil
-		case action == Retry && permanent(log) && !force:
+		case r.Action == Retry && permanent(log) && !r.Force:
 			return nil, notRetryable()
-		case action == Retry && permanent(log):
-		case !slices.Contains(allowed(log), action):
-			return nil, conflict(action, statusOf(log), allowed(log))
+		case r.Action == Retry && permanent(log):
+		case !slices.Contains(allowed(log), r.Action):
+			return nil, conflict(r.Action, statusOf(log), allowed(log))
 		}
-		if action == Cancel {
-			return event.Canceled{JobID: id}, nil
+		if r.Action == Cancel {
+			return event.Canceled{JobID: r.Job, By: r.By}, nil
 		}
-		return event.Retried{JobID: id, Attempt: log.Attempt() + 1}, nil
+		return event.Retried{JobID: r.Job, Attempt: log.Attempt() + 1, By: r.By}, nil
 	}
 }
 

@@ -37,18 +37,23 @@ func NewEraser(decider *Decider, rows TokenRows) *Eraser {
 	return &Eraser{decider: decider, rows: rows}
 }
 
-// Erase erases a job on request.
-func (e *Eraser) Erase(ctx context.Context, id string) error {
+// Erase erases a job on request; by says who requested it. The caller has checked that whoever
+// requests it may know of the job.
+func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 	log, _, err := e.decider.append(ctx, id, func(log event.Log) (event.Event, error) {
 		if log.Erased() {
 			return nil, job.Gone()
 		}
+		erased := erased(id, log)
+		erased.By = by
 		if len(log) == 0 {
-			if err := e.recorded(ctx, id); err != nil {
+			owner, err := e.recordedOwner(ctx, id)
+			if err != nil {
 				return nil, err
 			}
+			erased.Owner = owner
 		}
-		return erased(id, log), nil
+		return erased, nil
 	})
 	if err != nil {
 		return err
@@ -58,17 +63,18 @@ func (e *Eraser) Erase(ctx context.Context, id string) error {
 	return nil
 }
 
-// recorded checks that a job whose log has expired has a record and is not erased.
-func (e *Eraser) recorded(ctx context.Context, id string) error {
+// recordedOwner returns the owner of a job whose log has expired. The job must have a record and
+// not be erased.
+func (e *Eraser) recordedOwner(ctx context.Context, id string) (string, error) {
 	switch s, found, err := e.rows.Find(ctx, id); {
 	case err != nil:
-		return err
+		return "", err
 	case !found:
-		return fault.JobNotFound()
+		return "", fault.JobNotFound()
 	case s.Status == job.Erased:
-		return job.Gone()
+		return "", job.Gone()
 	default:
-		return nil
+		return s.Owner, nil
 	}
 }
 
@@ -139,15 +145,21 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 			return err
 		}
 		last := log[len(log)-1] // erased, even if its body cannot be decoded
-		entries = append(entries, job.Entry{Event: event.Erased{JobID: id}, Seq: last.Seq, Time: last.Time})
+		recorded, ok := last.Event.(event.Erased)
+		if !ok {
+			recorded = erased(id, log)
+		}
+		entries = append(entries, job.Entry{Event: recorded, Seq: last.Seq, Time: last.Time})
 	}
 	return e.decider.record(ctx, entries)
 }
 
-// erased is the event that erases a job. It names the staging entries that the log names.
+// erased is the event that erases a job. It names the owner and the staging entries that the log
+// names.
 func erased(id string, log event.Log) event.Erased {
 	e := event.Erased{JobID: id}
 	if r, ok := event.Last[event.Received](log); ok {
+		e.Owner = r.Owner
 		e.Staged = append(e.Staged, r.Staged().Entry)
 	}
 	if c, ok := event.Last[event.Completed](log); ok && c.ResultEntry != "" {

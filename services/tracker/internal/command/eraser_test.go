@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"sori.internal/services/tracker/internal/command"
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
@@ -79,14 +81,73 @@ func TestErasedNamesTheStagingEntriesOfTheJob(t *testing.T) {
 	r.Entry = "elsewhere"
 	e.append(r)
 	e.append(event.Completed{JobID: r.JobID, Attempt: 1, ResultEntry: "result", ResultChunks: 1})
-	must(t, e.eraser.Erase(e.Context(), r.JobID))
+	must(t, e.eraser.Erase(e.Context(), r.JobID, "k1"))
 	log, err := e.jobs.Read(e.Context(), r.JobID)
 	must(t, err)
-	if erased, _ := event.Last[event.Erased](log); !slices.Equal(erased.Staged, []string{"elsewhere", "result"}) {
+	if erased, _ := event.Last[event.Erased](log); !slices.Equal(erased.Staged, []string{"elsewhere", "result"}) || erased.By != "k1" {
 		t.Errorf("%+v", erased)
 	}
 	e.project(r.JobID) // the result was never staged, and nobody misses it
 	e.wantStatus(r.JobID, job.Erased, "")
+}
+
+// The uploader removes received from the log as soon as it consumes erased. The owner is told that
+// the job was erased all the same.
+func TestTheOwnerOfAnErasedJobIsKeptWhateverIsLeftOfItsLog(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	unrecorded, expired, undecodable, deleted := e.received(), e.received(), e.received(), e.received()
+	deleted.TokenID = 8
+	for _, r := range []*event.Received{&unrecorded, &expired, &undecodable, &deleted} {
+		r.Owner = "alice"
+		e.append(*r)
+	}
+	must(t, e.eraser.Erase(e.Context(), unrecorded.JobID, "alice"))
+
+	e.project(expired.JobID)
+	stream, err := e.JetStream().Stream(e.Context(), e.Namespace().Stream(event.Jobs().Name))
+	must(t, err)
+	must(t, stream.Purge(e.Context(), jetstream.WithPurgeSubject(e.Namespace().Subject(event.LogSubject(expired.JobID)))))
+	must(t, e.eraser.Erase(e.Context(), expired.JobID, "alice"))
+
+	_, err = e.JetStream().Publish(e.Context(), e.Namespace().Subject(event.SubjectOf(undecodable.JobID, event.NameErased)), []byte("{"))
+	must(t, err)
+	log, err := e.jobs.Read(e.Context(), undecodable.JobID)
+	must(t, err)
+	must(t, e.unprojectable.Fail(e.Context(), undecodable.JobID, job.Entry{Seq: log.Seq(), Time: time.Now()}))
+
+	e.project(deleted.JobID)
+	must(t, e.eraser.DeleteToken(e.Context(), 8, time.Now()))
+
+	for _, r := range []event.Received{unrecorded, expired, undecodable, deleted} {
+		e.wantStatus(r.JobID, job.Erased, "")
+		if s, _, err := e.rows.Find(e.Context(), r.JobID); err != nil || s.Owner != "alice" {
+			t.Errorf("the owner is %q, %v", s.Owner, err)
+		}
+		log, err := e.jobs.Read(e.Context(), r.JobID)
+		must(t, err)
+		if erased, ok := event.Last[event.Erased](log); ok && erased.Owner != "alice" {
+			t.Errorf("%+v", erased)
+		}
+	}
+}
+
+// A record that cannot hold the owner is better than none.
+func TestAJobWhoseOwnerCannotBeStoredBelongsToAdmins(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	r := e.received()
+	r.Owner = "a\x00b"
+	e.append(r)
+	log, err := e.jobs.Read(e.Context(), r.JobID)
+	must(t, err)
+	if err := e.projector.Project(e.Context(), job.Entries(log)); !fault.Is(err, fault.Invalid) {
+		t.Fatal(err)
+	}
+	must(t, e.unprojectable.Fail(e.Context(), r.JobID, job.Entries(log)[0]))
+	if s, found, err := e.rows.Find(e.Context(), r.JobID); err != nil || !found || s.Owner != "" {
+		t.Errorf("%+v, %v, %v", s, found, err)
+	}
 }
 
 func TestAMissingResultOfAnErasedJobIsNoFailure(t *testing.T) {
@@ -119,7 +180,7 @@ func TestAnErasedThatCannotBeDecodedErases(t *testing.T) {
 	e.wantStatus(jobs[0], job.Erased, "")
 	must(t, e.eraser.DeleteToken(e.Context(), 7, time.Now()))
 	e.wantStatus(jobs[1], job.Erased, "")
-	if err := e.eraser.Erase(e.Context(), jobs[1]); !fault.Is(err, fault.Gone) {
+	if err := e.eraser.Erase(e.Context(), jobs[1], ""); !fault.Is(err, fault.Gone) {
 		t.Error(err)
 	}
 	if story := e.EventNames(e.bus, jobs[1]); !slices.Equal(story, []event.Name{event.NameReceived, event.NameErased}) {

@@ -24,7 +24,7 @@ func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
 	failed := func(retryable bool) event.Failed {
 		return event.Failed{JobID: id, Attempt: 1, Code: "c", Retryable: retryable}
 	}
-	canceled, second := event.Canceled{JobID: id}, event.Retried{JobID: id, Attempt: 2}
+	canceled, second := event.Canceled{JobID: id, By: "alice"}, event.Retried{JobID: id, Attempt: 2, By: "alice"}
 	for name, c := range map[string]struct {
 		log    event.Log
 		action Action
@@ -43,9 +43,9 @@ func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
 		"retry a permanent failure":      {logOf(received, stored, failed(false)), Retry, false, nil, "not-retryable"},
 		"force to retry it":              {logOf(received, stored, failed(false)), Retry, true, second, ""},
 		"retry a canceled job":           {logOf(received, stored, canceled), Retry, true, nil, "job-not-retryable"},
-		"retry a failure without a body": {logOf(received, stored, event.Unreadable{JobID: id, Of: event.NameFailed}), Retry, false, event.Retried{JobID: id, Attempt: 1}, ""},
+		"retry a failure without a body": {logOf(received, stored, event.Unreadable{JobID: id, Of: event.NameFailed}), Retry, false, event.Retried{JobID: id, Attempt: 1, By: "alice"}, ""},
 	} {
-		got, err := controlRule(id, c.action, c.force)(c.log)
+		got, err := Request{Job: id, Action: c.action, Force: c.force, By: "alice"}.rule()(c.log)
 		code := ""
 		if f, ok := errors.AsType[*fault.Error](err); ok {
 			code = f.Code
@@ -95,8 +95,8 @@ func TestTheLogAloneDecidesOnADeadline(t *testing.T) {
 
 func TestErasedNamesWhatTheLogHasInStaging(t *testing.T) {
 	t.Parallel()
-	log := logOf(event.Received{JobID: id, Entry: "upload"}, event.Completed{JobID: id, ResultEntry: "result"})
-	if e := erased(id, log); len(e.Staged) != 2 || e.Staged[0] != "upload" || e.Staged[1] != "result" {
+	log := logOf(event.Received{JobID: id, Entry: "upload", Owner: "alice"}, event.Completed{JobID: id, ResultEntry: "result"})
+	if e := erased(id, log); e.Owner != "alice" || len(e.Staged) != 2 || e.Staged[0] != "upload" || e.Staged[1] != "result" {
 		t.Errorf("%+v", e)
 	}
 	if e := erased(id, nil); e.Staged != nil || statusOf(logOf(e)) != job.Erased {

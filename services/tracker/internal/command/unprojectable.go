@@ -7,6 +7,7 @@ import (
 
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
+	"sori.internal/shared/principal"
 )
 
 // Unprojectable ends jobs of which an event cannot be recorded, so that no client waits for them
@@ -37,7 +38,7 @@ func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error 
 	if err != nil {
 		return err
 	}
-	substitute := placeholder(id, e, nameOf(e, log), failed)
+	substitute := placeholder(log, e, nameOf(e, log), failed)
 	if substitute == nil {
 		return nil
 	}
@@ -52,17 +53,25 @@ func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error 
 }
 
 // placeholder is what is recorded in place of an event; nil if the record does without it.
-func placeholder(id string, e job.Entry, name event.Name, failed event.Failed) event.Event {
-	if name == event.NameErased { // its name alone says all
-		return event.Erased{JobID: id}
+func placeholder(log event.Log, e job.Entry, name event.Name, failed event.Failed) event.Event {
+	if name == event.NameErased { // its name says all
+		return event.Erased{JobID: failed.JobID, Owner: storable(erased(failed.JobID, log).Owner)}
 	}
 	if received, ok := e.Event.(event.Received); ok { // without its texts, so that clients see the job
-		return event.Received{JobID: id, TokenID: received.TokenID}
+		return event.Received{JobID: failed.JobID, TokenID: received.TokenID, Owner: storable(received.Owner)}
 	}
 	if name.Terminal() {
 		return failed
 	}
 	return nil
+}
+
+// storable is an owner that a record can hold. If it cannot, the job belongs to admins.
+func storable(owner string) string {
+	if !principal.ValidOwner(owner) {
+		return ""
+	}
+	return owner
 }
 
 // nameOf is the name of an event. If its body could not be decoded, the log knows the name by the

@@ -86,6 +86,7 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //  6. The version grows by one with each call that changes what clients see, and with no other.
 //     It is 0 until received is merged.
 //  7. The record of an erased job is a tombstone, whatever was merged before and is merged after.
+//  8. The owner is the one that received names, otherwise the one that erased names.
 //
 // Exceptions from 1:
 //
@@ -164,7 +165,7 @@ func (r *Record) apply(e Entry) {
 		r.startDeadline(e, false)
 		r.raiseProgress(ev.Attempt, progressStored)
 	case event.Erased:
-		r.applyErased(e)
+		r.applyErased(e, ev)
 	}
 }
 
@@ -189,6 +190,7 @@ func (r *Record) applyProgress(e Entry) {
 // applyReceived takes the facts of the upload, except those that are known from stored.
 func (r *Record) applyReceived(e Entry, ev event.Received) {
 	r.TokenID, r.FileName, r.CreatedAt = ev.TokenID, ev.FileName, databaseTime(e.Time)
+	r.setOwner(ev.Owner)
 	if r.Key == "" {
 		r.MediaType, r.Size, r.SHA256 = ev.MediaType, ev.Size, ev.SHA256
 	}
@@ -228,12 +230,13 @@ func (r *Record) applyCompleted(e Entry, ev event.Completed) {
 	r.Duration = durationOf(r.Duration, e.Result.duration())
 }
 
-// applyErased makes the record a tombstone: the job's id, its token, its time of creation, and the
-// progress that clients have seen. The sequence of the event does not matter: if the log was lost
-// or has expired, sequences may have begun again.
-func (r *Record) applyErased(e Entry) {
+// applyErased makes the record a tombstone: the job's id, its owner, its token, its time of
+// creation, and the progress that clients have seen. The sequence of the event does not matter: if
+// the log was lost or has expired, sequences may have begun again.
+func (r *Record) applyErased(e Entry, ev event.Erased) {
 	tombstone := New(r.JobID)
 	tombstone.TokenID, tombstone.CreatedAt = r.TokenID, r.CreatedAt
+	tombstone.Owner = cmp.Or(r.Owner, ev.Owner)
 	tombstone.UpdatedAt, tombstone.Version = r.UpdatedAt, r.Version
 	tombstone.Status, tombstone.StateSeq = Erased, max(r.StateSeq, e.Seq)
 	tombstone.Progress = max(r.Progress, progressReceived)
@@ -243,12 +246,21 @@ func (r *Record) applyErased(e Entry) {
 	*r = tombstone
 }
 
-// applyToTombstone takes the token and the time of creation, the only facts that a tombstone has.
+// applyToTombstone takes the owner, the token and the time of creation, the only facts that a
+// tombstone has.
 func (r *Record) applyToTombstone(e Entry) {
-	if ev, ok := e.Event.(event.Received); ok {
+	switch ev := e.Event.(type) {
+	case event.Received:
 		r.TokenID, r.CreatedAt = ev.TokenID, databaseTime(e.Time)
+		r.setOwner(ev.Owner)
+	case event.Erased:
+		r.Owner = cmp.Or(r.Owner, ev.Owner)
 	}
 }
+
+// setOwner sets the owner that received names. The owner that erased names counts only if received
+// names none: an older release published received, or only erased is left of the log.
+func (r *Record) setOwner(owner string) { r.Owner = cmp.Or(owner, r.Owner) }
 
 // startDeadline lets the deadline count from the newest event that begins a stage.
 func (r *Record) startDeadline(e Entry, analysing bool) {

@@ -30,7 +30,7 @@ func history(events ...event.Event) []job.Entry {
 }
 
 func received() event.Event {
-	return event.Received{JobID: id, TokenID: 7, FileName: "녹음.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1}
+	return event.Received{JobID: id, TokenID: 7, FileName: "녹음.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1, Owner: "alice"}
 }
 
 func uploading(n int64) event.Event { return event.Uploading{JobID: id, Bytes: n, Size: 1000} }
@@ -195,13 +195,17 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 			attempted(2), waiting(2, 2), progressed(1, 70, "late"), waiting(2, 3), dispatched(2), completed(2), waiting(2, 4)),
 		"lapsed, waiting": history(received(), stored(), attempted(1), dispatched(1), progressed(1, 50, "x"), lapsed(1), attempted(2),
 			waiting(2, 2), progressed(1, 70, "late")),
-		"retried, canceled": history(received(), stored(), attempted(1), dispatched(1), failed(1), retried(2), attempted(2), canceled()),
-		"erased at once":    history(received(), erased()),
-		"erased, running":   history(received(), uploading(400), stored(), attempted(1), waiting(1, 1), dispatched(1), progressed(1, 20, "pitch"), erased(), progressed(1, 30, "late")),
-		"erased, completed": history(received(), stored(), attempted(1), dispatched(1), progressed(1, 20, "pitch"), completed(1), erased()),
-		"erased, failed":    history(received(), stored(), attempted(1), failed(1), retried(2), attempted(2), failed(2), erased()),
-		"erased, canceled":  history(received(), canceled(), erased(), uploading(999)),
-		"erased, forgotten": history(uploading(10), stored(), erased()),
+		"retried, canceled":                 history(received(), stored(), attempted(1), dispatched(1), failed(1), retried(2), attempted(2), canceled()),
+		"erased at once":                    history(received(), erased()),
+		"erased, running":                   history(received(), uploading(400), stored(), attempted(1), waiting(1, 1), dispatched(1), progressed(1, 20, "pitch"), erased(), progressed(1, 30, "late")),
+		"erased, completed":                 history(received(), stored(), attempted(1), dispatched(1), progressed(1, 20, "pitch"), completed(1), erased()),
+		"erased, failed":                    history(received(), stored(), attempted(1), failed(1), retried(2), attempted(2), failed(2), erased()),
+		"erased, canceled":                  history(received(), canceled(), erased(), uploading(999)),
+		"erased, forgotten":                 history(uploading(10), stored(), erased()),
+		"erased, with its owner":            history(received(), stored(), event.Erased{JobID: id, Owner: "alice"}),
+		"erased, forgotten, with its owner": history(stored(), event.Erased{JobID: id, Owner: "alice"}),
+		"erased, of an older release":       history(event.Received{JobID: id, TokenID: 7}, event.Erased{JobID: id, Owner: "alice"}),
+		"erased, of two owners":             history(received(), event.Erased{JobID: id, Owner: "bob"}),
 	}
 	for name, entries := range histories {
 		t.Run(name, func(t *testing.T) {
@@ -372,7 +376,7 @@ func TestAJobNotYetRecordedIsVersionZero(t *testing.T) {
 	t.Parallel()
 	e, _ := received().(event.Received)
 	s := job.FromReceived(e, began)
-	if s.Version != 0 || s.Progress != 10 || s.Status != job.Processing || s.TokenID != 7 || s.CreatedAt.IsZero() || s.UpdatedAt != s.CreatedAt {
+	if s.Version != 0 || s.Progress != 10 || s.Status != job.Processing || s.TokenID != 7 || s.Owner != "alice" || s.CreatedAt.IsZero() || s.UpdatedAt != s.CreatedAt {
 		t.Errorf("%+v", s)
 	}
 }

@@ -49,6 +49,7 @@ func (f Failure) In(l locale.Language) Failure {
 // send each other its JSON, without the result, which may be large.
 type Snapshot struct {
 	JobID         string    `json:"job_id"`
+	Owner         string    `json:"owner,omitempty"` // empty: the job belongs to admins
 	TokenID       int64     `json:"token_id"`
 	Status        Status    `json:"status"`
 	Stage         Stage     `json:"stage"`

@@ -10,6 +10,7 @@ import (
 // time the one with the greater id is first.
 type Filter struct {
 	Statuses []job.Status // each at most once
+	Owner    string       // empty selects any
 	TokenID  int64        // 0 selects any
 	From     time.Time    // created then or later; zero selects any
 	Before   time.Time    // created earlier; zero selects any

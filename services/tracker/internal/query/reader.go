@@ -1,4 +1,5 @@
-// Package query answers what is known of jobs: the newest version, the recording, and lists.
+// Package query answers what is known of jobs, and to whom: the newest version, the recording, and
+// lists.
 package query
 
 import (
@@ -8,12 +9,15 @@ import (
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
 )
 
 // Rows finds records.
 type Rows interface {
 	// Find returns the newest version of a job; false if there is none that clients see.
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
+	// StatusFor returns the status of a job that a principal may know of; false if there is none.
+	StatusFor(ctx context.Context, p principal.Principal, id string) (job.Status, bool, error)
 	// Recording returns where the recording of a job is stored. Its key is empty if there is none,
 	// or no job that clients see.
 	Recording(ctx context.Context, id string) (Recording, error)

@@ -26,6 +26,7 @@ type column struct {
 func snapshotColumns() []column {
 	return []column{
 		text("job_id", "uuid", func(r *job.Record) *string { return &r.JobID }),
+		text("owner", "text", func(r *job.Record) *string { return &r.Owner }),
 		nullable("token_id", "bigint", func(r *job.Record) *int64 { return &r.TokenID }, known),
 		text("status", "text", func(r *job.Record) *job.Status { return &r.Status }),
 		text("stage", "text", func(r *job.Record) *job.Stage { return &r.Stage }),

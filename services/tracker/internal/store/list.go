@@ -25,6 +25,7 @@ func (s *Store) List(ctx context.Context, f query.Filter, limit int) ([]query.Li
 		    FROM tracker.analysis_results
 		    WHERE status = chosen.one
 		      AND ($2::bigint IS NULL OR token_id = $2)
+		      AND ($7::text IS NULL OR owner = $7)
 		      AND created_at >= COALESCE($3::timestamptz, '-infinity')
 		      AND (created_at, job_id) < (COALESCE($4::timestamptz, 'infinity'), $5::uuid)
 		    ORDER BY created_at DESC, job_id DESC
@@ -36,7 +37,7 @@ func (s *Store) List(ctx context.Context, f query.Filter, limit int) ([]query.Li
 	defer cancel()
 	start := f.Start()
 	records, err := selectRecords(ctx, s.db, columns, statement, pq.Array(f.Statuses), nullUnless(f.TokenID != 0, f.TokenID),
-		timestamp(f.From), timestamp(start.CreatedAt), cmp.Or(start.JobID, leastID), limit)
+		timestamp(f.From), timestamp(start.CreatedAt), cmp.Or(start.JobID, leastID), limit, nullUnless(f.Owner != "", f.Owner))
 	if err != nil {
 		return nil, translate("list jobs", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/services/tracker/internal/query"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
 )
 
 // Find implements projection.Rows, command.Finder and query.Rows.
@@ -31,6 +32,24 @@ func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 		return job.Snapshot{}, false, translate("find job "+id, err)
 	}
 	return found[0].Snapshot, true, nil
+}
+
+// StatusFor implements query.Rows.
+func (s *Store) StatusFor(ctx context.Context, p principal.Principal, id string) (job.Status, bool, error) {
+	const statement = `
+		SELECT status
+		FROM tracker.analysis_results
+		WHERE job_id = $1
+		  AND version > 0
+		  AND ($2::boolean OR owner <> '' AND owner = $3)`
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var status job.Status
+	err := s.db.QueryRowxContext(ctx, statement, id, p.May(principal.Admin), p.Owner).Scan(&status)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return status, err == nil, translate("find job "+id, err)
 }
 
 // Recording implements query.Rows.

@@ -15,6 +15,7 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
 	"sori.internal/shared/testkit"
 )
 
@@ -63,7 +64,7 @@ func newJob(t testing.TB) string {
 func history(id string, first uint64) []job.Entry {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
 	events := []event.Event{
-		event.Received{JobID: id, TokenID: 7, FileName: "a'b\"c\\d,{}.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab"},
+		event.Received{JobID: id, Owner: "auth0|앨리스", TokenID: 7, FileName: "a'b\"c\\d,{}.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab"},
 		event.Uploading{JobID: id, Bytes: 500, Size: 1000},
 		event.Stored{JobID: id, TokenID: 7, Bucket: "b", Key: "k", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Duration: 2.5},
 		event.Attempted{JobID: id, Attempt: 1},
@@ -170,8 +171,38 @@ func TestTheRowOfAnErasedJobIsATombstone(t *testing.T) {
 			}
 		}
 		s, found, err := stores[0].Find(kit.Context(), id)
-		if err != nil || !found || s.Status != job.Erased || s.TokenID != 7 || s.Result != "" || s.Message != "" {
+		if err != nil || !found || s.Status != job.Erased || s.TokenID != 7 || s.Owner != "auth0|앨리스" || s.Result != "" || s.Message != "" {
 			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+}
+
+func TestAJobIsFoundForItsOwnerAndForAdminsOnly(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	owned, ownerless, unseen := newJob(t), newJob(t), newJob(t)
+	entries := append(history(owned, 1), history(ownerless, 100)...)
+	entries[0].Event = event.Received{JobID: owned, TokenID: 7, Owner: "alice"}
+	entries[len(entries)/2].Event = event.Received{JobID: ownerless, TokenID: 7}
+	entries = append(entries, history(unseen, 200)[1:]...)
+	if _, err := stores[0].Merge(kit.Context(), grouped(entries)); err != nil {
+		t.Fatal(err)
+	}
+	user := func(owner string) principal.Principal {
+		return principal.Principal{Owner: owner, Scopes: principal.UserScopes()}
+	}
+	for _, c := range []struct {
+		p     principal.Principal
+		id    string
+		found bool
+	}{
+		{user("alice"), owned, true}, {user("bob"), owned, false}, {user(""), owned, false}, {user("ALICE"), owned, false}, {principal.Open(), owned, true},
+		{user("alice"), ownerless, false}, {user(""), ownerless, false}, {principal.Open(), ownerless, true},
+		{principal.Open(), unseen, false}, {principal.Open(), newJob(t), false}, {principal.Principal{}, owned, false},
+	} {
+		status, found, err := stores[1].StatusFor(kit.Context(), c.p, c.id)
+		if err != nil || found != c.found || found && status != job.Completed {
+			t.Errorf("%+v: %s, %v, %v", c.p, status, found, err)
 		}
 	}
 }

@@ -1,0 +1,135 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
+)
+
+// The rules of who is answered. Every route of the API is one of the four below, so that none can
+// do without them:
+//
+//  1. A request without a principal is 401. The gateway signs the principal of each request. A route
+//     that a browser's own elements request also takes a ticket, in a query: those send no headers.
+//  2. A request whose principal lacks the scope of the route is 403.
+//  3. A request about a job that the principal may not know of is 404, as if the job did not exist,
+//     before anything else is said of the job.
+
+// varyBy is the Vary of answers about jobs. The Authorization is that of the request to the gateway.
+const varyBy = "Accept-Language, Authorization"
+
+// handler handles a request whose principal is in its context.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// jobHandler handles a request about a job that its principal may know of.
+type jobHandler func(w http.ResponseWriter, r *http.Request, id string) error
+
+// all makes a route about all jobs of the principal.
+func (a *API) all(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		p, err := a.signed(r, "")
+		if err != nil {
+			return unauthenticated(w, err)
+		}
+		return serve(h, w, r, p, principal.JobsRead)
+	}
+}
+
+// read makes a route that shows a job.
+func (a *API) read(h jobHandler) handler {
+	return a.job(h, principal.JobsRead, a.Reader.CheckRead, a.signed)
+}
+
+// readByTicket makes a route that shows a job, also by a ticket. The next page that the browser
+// opens is not told the URL, which may have a ticket.
+func (a *API) readByTicket(h jobHandler) handler {
+	route := a.job(h, principal.JobsRead, a.Reader.CheckRead, a.signedOrTicket)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		return route(w, r)
+	}
+}
+
+// write makes a route that changes a job.
+func (a *API) write(h jobHandler) handler {
+	return a.job(h, principal.JobsWrite, a.Reader.CheckControl, a.signed)
+}
+
+// job makes a route about a job.
+func (a *API) job(
+	h jobHandler, scope principal.Scope,
+	check func(context.Context, principal.Principal, string) error,
+	authenticate func(r *http.Request, id string) (principal.Principal, error),
+) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, parseErr := jobID(r)
+		p, err := authenticate(r, id)
+		if err != nil {
+			return unauthenticated(w, err)
+		}
+		return serve(func(w http.ResponseWriter, r *http.Request) error {
+			if parseErr != nil {
+				return parseErr
+			}
+			if err := check(r.Context(), p, id); err != nil {
+				return err
+			}
+			return h(w, r, id)
+		}, w, r, p, scope)
+	}
+}
+
+// serve handles a request as a principal, if that has the scope.
+func serve(h handler, w http.ResponseWriter, r *http.Request, p principal.Principal, scope principal.Scope) error {
+	if !p.May(scope) {
+		return &fault.Error{
+			Kind: fault.Forbidden, Code: "insufficient-scope", Extra: map[string]any{"scope": string(scope)},
+			Detail: "These credentials lack the scope " + string(scope) + ".",
+		}
+	}
+	return h(w, r.WithContext(principal.With(r.Context(), p)))
+}
+
+// signed returns the principal that the gateway has signed, for any job. The gateway sends one
+// header: several joined by commas are no signed principal.
+func (a *API) signed(r *http.Request, _ string) (principal.Principal, error) {
+	p, err := a.Verifier.Verify(strings.Join(r.Header.Values(principal.Header), ","))
+	if err != nil {
+		return principal.Principal{}, fault.Wrap(fault.Unauthenticated, "unauthenticated", "The request does not say who makes it.", err)
+	}
+	return p, nil
+}
+
+// signedOrTicket returns the principal that the gateway has signed. Without one, it returns that of
+// the ticket for the job.
+func (a *API) signedOrTicket(r *http.Request, id string) (principal.Principal, error) {
+	query := r.URL.Query()
+	if len(r.Header.Values(principal.Header)) > 0 || !query.Has(principal.TicketParameter) {
+		return a.signed(r, id)
+	}
+	p, err := a.Tickets.Verify(query.Get(principal.TicketParameter), id)
+	if err != nil {
+		return principal.Principal{}, fault.Wrap(fault.Unauthenticated, "invalid-ticket",
+			"The ticket has expired or is not for this job. Please request another one.", err)
+	}
+	return p, nil
+}
+
+// unauthenticated says how to authenticate (RFC 9110, section 11.6.1).
+func unauthenticated(w http.ResponseWriter, err error) error {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="sori"`)
+	return err
+}
+
+// jobID is the job that the path of a request names.
+func jobID(r *http.Request) (string, error) {
+	id, ok := event.ParseJobID(r.PathValue("job_id"))
+	if !ok {
+		return "", fault.JobNotFound()
+	}
+	return id, nil
+}

@@ -1,0 +1,62 @@
+package query
+
+import (
+	"context"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
+)
+
+// Another's job is answered as one that does not exist, whatever its state. The methods below look
+// for it in both places, in the same order, whether it exists or not: the time of the answer tells
+// no more than its text.
+
+// Status returns the status of a job that a principal may know of.
+func (r *Reader) Status(ctx context.Context, p principal.Principal, id string) (job.Status, error) {
+	status, found, err := r.rows.StatusFor(ctx, p, id)
+	if err != nil || found {
+		return status, err
+	}
+	if found, err = r.accepted(ctx, p, id); err != nil {
+		return "", err
+	}
+	if !found {
+		return "", fault.JobNotFound()
+	}
+	return job.Processing, nil
+}
+
+// CheckRead fails if a principal may not know of a job. It asks the records first, so that recorded
+// jobs are found while the bus is unavailable.
+func (r *Reader) CheckRead(ctx context.Context, p principal.Principal, id string) error {
+	if p.May(principal.Admin) {
+		return nil
+	}
+	_, err := r.Status(ctx, p, id)
+	return err
+}
+
+// CheckControl fails if a principal may not know of a job. It asks the log first, so that jobs are
+// controlled while the database is unavailable. The log of an erased job does not have received,
+// and that of an old job has expired: their records are asked.
+func (r *Reader) CheckControl(ctx context.Context, p principal.Principal, id string) error {
+	if p.May(principal.Admin) {
+		return nil
+	}
+	found, err := r.accepted(ctx, p, id)
+	if err != nil || found {
+		return err
+	}
+	_, found, err = r.rows.StatusFor(ctx, p, id)
+	if err == nil && !found {
+		err = fault.JobNotFound()
+	}
+	return err
+}
+
+// accepted reports whether the log has the received event of a job that a principal may know of.
+func (r *Reader) accepted(ctx context.Context, p principal.Principal, id string) (bool, error) {
+	received, _, found, err := r.received.Received(ctx, id)
+	return found && p.Sees(received.Owner), err
+}
