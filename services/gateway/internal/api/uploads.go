@@ -11,6 +11,7 @@ import (
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/principal"
 )
 
 // Uploads accepts recordings.
@@ -48,7 +49,7 @@ func (u uploads) create(c *fiber.Ctx) error {
 	}
 	b := httpserver.NewBody(c, u.maxBody, u.timeouts)
 	done, err := u.core.Accept(c.UserContext(), upload.Request{
-		TokenID: id, ContentType: c.Get(fiber.HeaderContentType), ContentDigest: headerValue(c, "Content-Digest"),
+		TokenID: id, Owner: principal.From(c.UserContext()).Owner, ContentType: c.Get(fiber.HeaderContentType), ContentDigest: headerValue(c, "Content-Digest"),
 		ContentEncoding: headerValue(c, fiber.HeaderContentEncoding), Length: b.Length(), Body: b, IdempotencyKey: headerLines(c, "Idempotency-Key"),
 	})
 	if upload.IsEncoded(err) {

@@ -58,12 +58,17 @@ func must(t *testing.T, err error) {
 
 // accept uploads with a key, through a core with this log of jobs and these claims.
 func (c *env) accept(log upload.JobLog, claims upload.Claims) (upload.Accepted, error) {
+	return c.acceptOf("", log, claims)
+}
+
+// acceptOf uploads as an owner.
+func (c *env) acceptOf(owner string, log upload.JobLog, claims upload.Claims) (upload.Accepted, error) {
 	limits := upload.Limits{MaxBytes: 1 << 20, Concurrent: 1, Lease: time.Hour}
 	body := "--b\r\nContent-Disposition: form-data; name=file\r\n\r\nfLaC\x00\x00\x00\x22" + strings.Repeat("x", 600<<10) + "\r\n--b--\r\n"
 	return upload.New(upload.Dependencies{
 		Tokens: c.rows, Staging: c.staging, JobLog: log, Claims: claims, Usage: c.bus.NewUsage(),
 	}, limits).Accept(c.Context(), upload.Request{
-		TokenID: c.token, ContentType: "multipart/form-data; boundary=b", Length: int64(len(body)),
+		TokenID: c.token, Owner: owner, ContentType: "multipart/form-data; boundary=b", Length: int64(len(body)),
 		Body: bytes.NewReader([]byte(body)), IdempotencyKey: []string{"k"},
 	})
 }
@@ -105,6 +110,31 @@ func (f *lossyLog) Read(ctx context.Context, job string) (event.Log, error) {
 		return nil, err
 	}
 	return f.JobLog.Read(ctx, job)
+}
+
+// Another owner with the same key and the same bytes makes another job, and is not told of the first.
+func TestAKeyIsOfItsOwnerAlone(t *testing.T) {
+	t.Parallel()
+	c := newEnv(t)
+	jobs := map[string]string{}
+	for _, owner := range []string{"", "alice", "bob"} {
+		first, err := c.acceptOf(owner, c.jobLog, c.rows)
+		must(t, err)
+		again, err := c.acceptOf(owner, c.jobLog, c.rows)
+		must(t, err)
+		if first.Replayed || !again.Replayed || again.JobID != first.JobID {
+			t.Errorf("%q: %+v, then %+v", owner, first, again)
+		}
+		if other, ok := jobs[first.JobID]; ok {
+			t.Errorf("%q and %q have one job", owner, other)
+		}
+		jobs[first.JobID] = owner
+		log, err := c.jobLog.Read(c.Context(), first.JobID)
+		must(t, err)
+		if received, _ := event.Last[event.Received](log); received.Owner != owner {
+			t.Errorf("the job of %q is received as one of %q", owner, received.Owner)
+		}
+	}
 }
 
 func TestAnUploadWhoseOutcomeIsUnknownNeverBecomesTwoJobs(t *testing.T) {

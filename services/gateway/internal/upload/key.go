@@ -7,8 +7,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Key is an idempotency key as it is stored: the hash of the text that the client sent, which may
-// be long and confidential.
+// Key is an idempotency key of an owner as it is stored: the hash of both. The text that the client
+// sent may be long and confidential.
 type Key [sha256.Size]byte
 
 // maxKey limits an idempotency key, in bytes.
@@ -16,8 +16,8 @@ const maxKey = 255
 
 // parseKey reads the lines of an Idempotency-Key header: a string of RFC 8941, section 3.3.3, as
 // the draft of the header defines it, or bare text, which most clients send. Both forms of one text
-// are the same key. It returns nil if there is no line.
-func parseKey(lines []string) (*Key, error) {
+// are the same key, and one text of two owners are two keys. It returns nil if there is no line.
+func parseKey(lines []string, owner string) (*Key, error) {
 	if len(lines) == 0 {
 		return nil, nil
 	}
@@ -31,8 +31,17 @@ func parseKey(lines []string) (*Key, error) {
 	if len(lines) > 1 || text == "" || len(text) > maxKey || strings.ContainsFunc(text, isControl) {
 		return nil, malformedKey()
 	}
-	key := Key(sha256.Sum256([]byte(text)))
+	key := hashKey(owner, text)
 	return &key, nil
+}
+
+// hashKey hashes a key of an owner. Neither has control characters, so that no owner and text are
+// hashed as others are. Keys without an owner are hashed as they were before there were owners.
+func hashKey(owner, text string) Key {
+	if owner != "" {
+		text = owner + "\x00" + text
+	}
+	return sha256.Sum256([]byte(text))
 }
 
 // unquote reads a string after its opening quote. It must end with its closing quote, and must be

@@ -7,7 +7,7 @@
 //  2. The bytes are those of a complete request. The event is appended after the multipart body was
 //     read to its closing boundary and to its declared length.
 //  3. An upload that fails before that publishes nothing and leaves nothing behind.
-//  4. Uploads with the same idempotency key become one job, also if several replicas receive them
+//  4. Uploads of one owner with the same idempotency key become one job, also if several replicas receive them
 //     and some of them die.
 //  5. The memory of an upload is limited, whatever the client sends: the head of the recording and
 //     one chunk of staging. The number of uploads at once is limited too.
@@ -78,6 +78,7 @@ func (l Limits) MaxBody() int64 { return l.MaxBytes + envelopeSize }
 // Request is the request of an upload.
 type Request struct {
 	TokenID       int64
+	Owner         string // of the job; empty if nobody is authenticated
 	ContentType   string
 	ContentDigest string // the header of RFC 9530, empty if absent
 
@@ -146,7 +147,7 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if err := refuseEncoded(r.ContentEncoding); err != nil {
 		return Accepted{}, err
 	}
-	key, err := parseKey(r.IdempotencyKey)
+	key, err := parseKey(r.IdempotencyKey, r.Owner)
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -169,7 +170,7 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, err
 	}
-	received := event.Received{JobID: job, TokenID: r.TokenID, TextGridURL: references.TextGridURL, PitchURL: references.PitchURL}
+	received := event.Received{JobID: job, TokenID: r.TokenID, Owner: r.Owner, TextGridURL: references.TextGridURL, PitchURL: references.PitchURL}
 	var done Accepted
 	if key == nil {
 		done, err = c.accept(ctx, received, rec)
