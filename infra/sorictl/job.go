@@ -107,6 +107,7 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 	if seq := log.Seq(); seq > r.StateSeq {
 		text += fmt.Sprintf(" (BEHIND the log, which ends at %d)", seq)
 	}
+	text += ", " + ownedBy(r.Owner)
 	if r.ErrorCode != nil {
 		text += fmt.Sprintf("\n\terror %s, %s: %s", tail.Clean(*r.ErrorCode), chance(r.Retryable), tail.Clean(*r.ErrorDetail))
 	}
@@ -122,6 +123,14 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 		text += fmt.Sprintf("\n\tcreated %s, updated %s", r.CreatedAt.UTC().Format(stamp), r.UpdatedAt.UTC().Format(stamp))
 	}
 	return text, nil
+}
+
+// ownedBy says whose a job is.
+func ownedBy(owner string) string {
+	if owner == "" {
+		return "of no owner"
+	}
+	return fmt.Sprintf("owner %q", owner)
 }
 
 // chance says whether another try may help a failed job.

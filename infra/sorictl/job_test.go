@@ -8,6 +8,7 @@ import (
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/shared/event"
+	"sori.internal/shared/joblog"
 )
 
 func TestAJobIsShownOnOneScreen(t *testing.T) {
@@ -15,7 +16,7 @@ func TestAJobIsShownOnOneScreen(t *testing.T) {
 	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
 	job := done(t, w, 1)[0]
 	shown := shows(t, w.Kit, []string{"job", strings.ToUpper(job)},
-		job+", has ended: completed", "completed, progress 100, attempt 1", `file "녹음 1.wav"`, "s3://", "audio/"+job+"_", "32044 bytes")
+		job+", has ended: completed", "completed, progress 100, attempt 1", "of no owner", `file "녹음 1.wav"`, "s3://", "audio/"+job+"_", "32044 bytes")
 	at := 0
 	for _, name := range []string{"received", "stored", "attempted", "completed"} { // a callback may overtake dispatched
 		i := strings.Index(shown[at:], "  "+name+"  ")
@@ -50,6 +51,23 @@ func TestAJobsScreenTellsEveryAttempt(t *testing.T) {
 		at += i + len(line)
 	}
 	contains(t, shown, "attempt=1", "attempt=2 code=analysis-failed", "attempt=3")
+}
+
+func TestAJobsScreenTellsItsOwnerAndWhoAsked(t *testing.T) {
+	t.Parallel()
+	o := attended(t)
+	o.Bucket()
+	job := o.NewJob()
+	log := joblog.New(o.bus)
+	seq, err := log.Append(o.Context(), event.Received{JobID: job, TokenID: 7, Owner: "auth0|al\u202eice", MediaType: "audio/wav"}, 0)
+	if err == nil {
+		_, err = log.Append(o.Context(), event.Canceled{JobID: job, By: "k7"}, seq)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Settled(projection)
+	shows(t, o.Kit, []string{"job", job}, "canceled, progress 10", `owner "auth0|al\u202eice"`, "by=k7")
 }
 
 func TestAJobsScreenSaysWhatToTryWhereAPresignedURLIsRejected(t *testing.T) {

@@ -130,7 +130,7 @@ func (t terminal) tellFindings(found []finding) {
 	}
 	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	for _, f := range found {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", f.Kind, f.Job, tail.Clean(f.Detail))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.Kind, f.Job, tail.Clean(f.Detail), ownedBy(f.Owner))
 	}
 	_ = table.Flush() // a terminal that is gone has nobody to tell
 }

@@ -29,6 +29,7 @@ func openRows(settings config.Lookup) (rows, error) {
 // row is a job's record, as far as an operator wants to see it.
 type row struct {
 	JobID       string     `db:"job_id"`
+	Owner       string     `db:"owner"`
 	TokenID     *int64     `db:"token_id"`
 	Status      string     `db:"status"`
 	Progress    int        `db:"progress"`
@@ -53,7 +54,7 @@ type row struct {
 // find reads one record; nil where there is none.
 func (r rows) find(ctx context.Context, job string) (*row, error) {
 	const query = `
-		SELECT job_id, token_id, status, progress, attempt, version, state_seq,
+		SELECT job_id, owner, token_id, status, progress, attempt, version, state_seq,
 		       error_code, error_detail, error_retryable, file_name, media_type, size, sha256, duration,
 		       s3_bucket, s3_key, octet_length(result::text) AS result_bytes, created_at, updated_at
 		FROM tracker.analysis_results
@@ -114,6 +115,7 @@ func (r rows) lasting(ctx context.Context, c choice) (n int, err error) {
 // record is what a comparison needs of a job's record.
 type record struct {
 	JobID    string `db:"job_id"`
+	Owner    string `db:"owner"`
 	Status   string `db:"status"`
 	StateSeq uint64 `db:"state_seq"`
 	Shown    bool   `db:"shown"` // whether its received was seen
@@ -123,7 +125,7 @@ type record struct {
 // each shows see every record.
 func (r rows) each(ctx context.Context, see func(record)) error {
 	const query = `
-		SELECT job_id, status, state_seq, created_at IS NOT NULL AS shown, s3_key
+		SELECT job_id, owner, status, state_seq, created_at IS NOT NULL AS shown, s3_key
 		FROM tracker.analysis_results`
 	found, err := r.db.QueryxContext(ctx, query)
 	if err != nil {

@@ -184,6 +184,7 @@ func (k kind) mendable() bool { return k == rowMissing || k == rowBehind || k ==
 type finding struct {
 	Kind   kind   `json:"kind"`
 	Job    string `json:"job_id"`
+	Owner  string `json:"owner,omitempty"` // by the record; empty if the job has none, or no record
 	Detail string `json:"detail"`
 }
 
@@ -197,6 +198,9 @@ func (s *survey) findings() []finding {
 		for _, f := range []finding{s.judgeRow(k), s.judgeObject(k)} {
 			if f.Kind != "" {
 				f.Job = job
+				if k.row != nil {
+					f.Owner = k.row.Owner
+				}
 				found = append(found, f)
 			}
 		}
