@@ -564,3 +564,43 @@ func TestAStreamEndsWhenWhatAuthenticatedItsReaderExpires(t *testing.T) {
 		t.Errorf("begun again: %d %s", a.status, a.raw)
 	}
 }
+
+func TestAUserControlsAJobWhileTheDatabaseIsUnavailable(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	j, none := c.job(), c.job()
+	states()["running"](j)
+	proxy, database := between(t, c.Database())
+	c.url = c.replica(map[string]string{"DATABASE_URL": database})
+	proxy.set(true)
+	cancel := writes()[0]
+	for _, id := range []string{j.id, none.id} { // a stranger learns nothing from the outage
+		if a := c.ask(cancel, id, c.as(user("bob"))); a.status != http.StatusServiceUnavailable {
+			t.Errorf("another user: %d %s", a.status, a.raw)
+		}
+	}
+	if a := c.ask(cancel, j.id, c.as(user("alice"))); a.status != http.StatusAccepted {
+		t.Errorf("the owner: %d %s", a.status, a.raw)
+	}
+	proxy.set(false)
+	j.until("canceled", 90)
+}
+
+func TestAUserReadsARecordedJobWhileTheBusIsUnavailable(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	j, none := c.job(), c.job()
+	states()["completed"](j)
+	nats := c.Proxy(c.Settings(nil)["NATS_URL"])
+	c.url = c.replica(map[string]string{"NATS_URL": nats.URL})
+	nats.Cut()
+	if a := c.ask(reads()[0], j.id, c.as(user("alice"))); a.status != http.StatusOK {
+		t.Errorf("the owner: %d %s", a.status, a.raw)
+	}
+	for _, id := range []string{j.id, none.id} { // a stranger learns nothing from the outage
+		if a := c.ask(reads()[0], id, c.as(user("bob"))); a.status != http.StatusServiceUnavailable {
+			t.Errorf("another user: %d %s", a.status, a.raw)
+		}
+	}
+	nats.Restore()
+}
