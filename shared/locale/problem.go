@@ -15,7 +15,7 @@ func Problem(l Language, code, english string, members map[string]any) string {
 		return english
 	}
 	text := cmp.Or(
-		koreanDetail(english), koreanOfOutage(english), koreanOfForm(english),
+		koreanDetail(english), koreanOfOutage(english), koreanOfForm(english), koreanOfAccess(english),
 		koreanOfUpload(code), koreanOfRequest(code), koreanOfResource(code), english,
 	)
 	for name, value := range members {
@@ -41,6 +41,8 @@ func koreanDetail(english string) string {
 		return "요청의 쿼리 형식이 잘못되었습니다."
 	case "The body is not JSON in UTF-8.":
 		return "본문이 UTF-8 JSON이 아닙니다."
+	case "The body is no API key in JSON: name, scopes, expires_at and owner.":
+		return "본문이 API 키를 나타내는 JSON(name, scopes, expires_at, owner)이 아닙니다."
 	case "The pitch is not JSON in UTF-8.":
 		return "피치 파일이 UTF-8 JSON이 아닙니다."
 	case "The form could not be read.":
@@ -147,6 +149,44 @@ func koreanOfUpload(code string) string {
 	return ""
 }
 
+// koreanOfAccess translates what is wrong with the credentials of a request; empty where it does not
+// know the sentence.
+func koreanOfAccess(english string) string {
+	switch english {
+	case "The request has more than one Authorization or X-API-Key header.":
+		return "요청에 Authorization 또는 X-API-Key 헤더가 둘 이상 있습니다. 하나만 보내 주세요."
+	case "The header Authorization must be the word Bearer and a token or an API key.":
+		return "Authorization 헤더는 Bearer라는 단어와 토큰 또는 API 키여야 합니다."
+	case "The token has expired.":
+		return "토큰의 유효 기간이 지났습니다."
+	case "The token is not valid yet.":
+		return "토큰이 아직 유효하지 않습니다."
+	case "The token is meant for another service: its audience differs.":
+		return "다른 서비스를 위한 토큰입니다. 대상(aud)이 다릅니다."
+	case "The token is of another issuer.":
+		return "다른 발급자의 토큰입니다."
+	case "The token lacks a claim that is required: exp, or aud.":
+		return "토큰에 필요한 클레임(exp 또는 aud)이 없습니다."
+	case "The token is signed with a key that the identity provider does not have.":
+		return "토큰이 인증 제공자에게 없는 키로 서명되어 있습니다."
+	case "The signature of the token is wrong, or its algorithm is not accepted.":
+		return "토큰의 서명이 맞지 않거나 허용되지 않는 알고리즘입니다."
+	case "The token is of a kind that is not accepted.":
+		return "허용되지 않는 종류의 토큰입니다."
+	case "The token names no subject, or one that cannot be used.":
+		return "토큰에 주체(sub)가 없거나 쓸 수 없는 값입니다."
+	case "The token cannot be read.":
+		return "토큰을 읽을 수 없습니다."
+	case "The API key is not valid.":
+		return "API 키가 맞지 않습니다."
+	case "The API key was revoked.":
+		return "폐기된 API 키입니다."
+	case "The API key has expired.":
+		return "API 키의 유효 기간이 지났습니다."
+	}
+	return ""
+}
+
 // koreanOfRequest translates what is wrong with a request or a service; empty where it does not
 // know the code.
 func koreanOfRequest(code string) string {
@@ -159,8 +199,14 @@ func koreanOfRequest(code string) string {
 		return "데이터를 저장할 수 없습니다."
 	case "headers-too-large":
 		return "요청 헤더가 너무 큽니다."
+	case "identity-provider-unavailable":
+		return "지금은 인증 제공자에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
+	case "insufficient-scope":
+		return "이 인증 정보에는 필요한 권한({scope})이 없습니다."
 	case "internal":
 		return "서버에서 문제가 발생했습니다."
+	case "invalid-token":
+		return "인증 정보가 유효하지 않습니다."
 	case "method-not-allowed":
 		return "이 경로에는 이 메서드를 쓸 수 없습니다. Allow 헤더에 쓸 수 있는 메서드가 있습니다."
 	case "not-json":
@@ -175,6 +221,15 @@ func koreanOfRequest(code string) string {
 		return "내용이 허용된 최대 크기({max_bytes}바이트)보다 큽니다."
 	case "unavailable":
 		return "지금은 필요한 서비스에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
+	case "unsupported-audio":
+		return "알려진 형식의 오디오 파일이 아닙니다."
+	case "unsupported-encoding":
+		return "지원하지 않는 Content-Encoding입니다."
+	case "unsupported-codec":
+		return "파일의 코덱({codec})은 소리로 디코딩할 수 없습니다. " +
+			"PCM, FLAC, ALAC, MP3, AAC, Opus, Vorbis, Speex, AMR, GSM, ADPCM을 사용할 수 있습니다."
+	case "unauthenticated":
+		return "Authorization: Bearer 헤더에 토큰 또는 API 키를 담아 보내 주세요."
 	case "validation-failed":
 		return "요청이 하나 이상의 규칙에 어긋납니다."
 	}
@@ -189,6 +244,8 @@ func koreanOfResource(code string) string {
 		return "같은 이름의 배우가 이미 있습니다."
 	case "actor-not-found":
 		return "해당 배우가 없습니다."
+	case "api-key-not-found":
+		return "해당 API 키가 없습니다."
 	case "audio-not-stored":
 		return "이 작업의 녹음이 저장되어 있지 않거나 아직 저장되지 않았습니다."
 	case "job-erased":
@@ -221,6 +278,8 @@ func koreanOfResource(code string) string {
 		return "해당 대본이 없습니다."
 	case "signature-invalid":
 		return "서명이 맞지 않습니다. 받은 웹훅 URL을 그대로 사용해 주세요."
+	case "too-many-api-keys":
+		return "한 소유자가 가질 수 있는 API 키를 모두 사용했습니다."
 	case "token-missing":
 		return "대본의 token_id에 해당하는 문장이 없습니다."
 	case "token-not-found":

@@ -37,6 +37,8 @@ const (
 	Bytes     = "bytes"
 	Count     = "count"
 	Address   = "address"
+	Owner     = "owner"  // who makes a request
+	KeyID     = "key_id" // of an API key
 )
 
 // Config configures the log of a service.

@@ -7,7 +7,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/issuer"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
@@ -42,16 +44,30 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		CheckReference: conns.objects.CheckReference, Tokens: conns.store, Claims: conns.store, Usage: usage,
 		Staging: staging.New(conns.events), JobLog: joblog.New(conns.events),
 	}, cfg.uploadLimits())
+	authenticator, issuerKeys := newAccess(&cfg, conns, log)
 	server, err := newServer(serverDependencies{ //nolint:contextcheck // each request has a context of its own
-		cfg: &cfg, conns: conns, uploads: uploads, health: ready, metrics: newMetrics(uploads, usage), log: log,
+		cfg: &cfg, conns: conns, uploads: uploads, access: authenticator, health: ready, metrics: newMetrics(uploads, usage), log: log,
 	}, p.Listening)
 	if err != nil {
 		return err
 	}
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
-	return lifecycle.Run(ctx, ready.Watch, server.Run,
+	return lifecycle.Run(ctx, ready.Watch, server.Run, issuerKeys,
 		lifecycle.AfterSetup(log, setup(conns, ready, log), usage.Run, sweeper.Run, relay.Run))
+}
+
+// newAccess makes the authenticator, and the component that fetches the keys of the OpenID provider.
+func newAccess(cfg *Config, c *connections, log zerolog.Logger) (*access.Authenticator, lifecycle.Component) {
+	d, fetch := access.Dependencies{Keys: c.store, Now: time.Now}, func(context.Context) error { return nil }
+	if cfg.Access.Issuer != "" {
+		keys := issuer.New(cfg.Access.Issuer, log)
+		d.Issuer, fetch = keys, keys.Run
+	}
+	if !cfg.Access.Enabled() {
+		log.Warn().Msg("requests are not authenticated: everybody who reaches this address may do everything")
+	}
+	return access.New(cfg.Access, d), fetch
 }
 
 // setup creates what the gateway needs in NATS and in Postgres. At last it reports the tokens whose

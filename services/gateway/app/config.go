@@ -2,9 +2,11 @@ package app
 
 import (
 	"cmp"
+	"errors"
 	"net/url"
 	"time"
 
+	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/forwarded"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/bus"
@@ -37,6 +39,7 @@ type Config struct {
 	TrustedProxies forwarded.Proxies `env:"TRUSTED_PROXIES"`
 	BasePath       string            `env:"BASE_PATH"`
 
+	Access    access.Config
 	Principal principal.Config
 
 	Logging  logging.Config
@@ -61,7 +64,7 @@ func (c *Config) Check() error {
 	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
 	_, isPath := forwarded.CleanPrefix(c.BasePath)
 	rules.Check(isPath, "BASE_PATH must be a path of letters, digits and -._~ such as /api")
-	return rules.Err()
+	return errors.Join(rules.Err(), c.Access.CheckAddress(c.Addr))
 }
 
 // uploadLimits are the limits of uploads.

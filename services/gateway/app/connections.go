@@ -12,7 +12,6 @@ import (
 	"sori.internal/services/gateway/internal/store"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/postgres"
-	"sori.internal/shared/principal"
 )
 
 // connections are the clients of everything outside of the process. None of them dials at first.
@@ -37,7 +36,7 @@ func connect(cfg *Config, log zerolog.Logger) (*connections, error) {
 	}
 	c := &connections{
 		events: events, db: db, store: store.New(db),
-		tracker:    proxy.NewUpstream(cfg.Tracker, "job service").SignedBy(principal.NewSigner(cfg.Principal)),
+		tracker:    proxy.NewUpstream(cfg.Tracker, "job service"),
 		dispatcher: proxy.NewUpstream(cfg.Dispatcher, "callback service"),
 	}
 	if c.objects, err = objects.Open(cfg.Objects); err != nil {

@@ -17,19 +17,26 @@ const progress = "/tokens/analysis-progress/0199a5f2-0000-7000-8000-000000000000
 const result = "/tokens/analysis-result/0199a5f2-0000-7000-8000-000000000000"
 const webhook = "/tokens/webhook/analysis-complete?job_id=x&attempt=1&sig=a%2Bb"
 
-// startWithUpstream starts a gateway whose tracker and dispatcher are a stub with the handler h.
-func startWithUpstream(t *testing.T, changes map[string]string, h http.HandlerFunc) (*env, *httptest.Server) {
-	t.Helper()
+// newUpstream starts a stub with the handler h, and returns what ends it. It must end before the
+// gateway does, which waits for open streams.
+func newUpstream(h http.HandlerFunc) (*httptest.Server, func()) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(stubHeader, "yes")
 		h(w, r)
 	}))
+	return upstream, func() { upstream.CloseClientConnections(); upstream.Close() }
+}
+
+// startWithUpstream starts a gateway whose tracker and dispatcher are a stub with the handler h.
+func startWithUpstream(t *testing.T, changes map[string]string, h http.HandlerFunc) (*env, *httptest.Server) {
+	t.Helper()
+	upstream, end := newUpstream(h)
 	vars := map[string]string{"TRACKER_URL": upstream.URL, "DISPATCHER_URL": upstream.URL + "/"}
 	for k, v := range changes {
 		vars[k] = v
 	}
 	g := start(t, vars)
-	t.Cleanup(func() { upstream.CloseClientConnections(); upstream.Close() })
+	t.Cleanup(end)
 	return g, upstream
 }
 

@@ -3,9 +3,9 @@ package app
 import (
 	"net"
 
-	"github.com/gofiber/fiber/v2"
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/api"
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/httpserver"
@@ -18,6 +18,7 @@ import (
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/metrics"
+	"sori.internal/shared/principal"
 )
 
 // serverDependencies are what the HTTP server and its routes need.
@@ -25,6 +26,7 @@ type serverDependencies struct {
 	cfg     *Config
 	conns   *connections
 	uploads *upload.Core
+	access  *access.Authenticator
 	health  *health.Health
 	metrics *metrics.Registry
 	log     zerolog.Logger
@@ -41,24 +43,26 @@ func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Serv
 		Requests: d.metrics.Requests,
 		BasePath: d.cfg.basePath(), Proxies: d.cfg.TrustedProxies, Origins: d.cfg.Origins,
 		MaxBody:  max(d.cfg.uploadLimits().MaxBody(), d.cfg.MaxWebhookBytes, api.MaxJSON),
+		Access:   d.access,
 		Register: d.register(docs),
 	}, nil
 }
 
 // register returns the function that adds all routes.
-func (d serverDependencies) register(docs *web.Docs) func(fiber.Router, *httpserver.Shutdown) {
+func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *httpserver.Shutdown) {
 	console := web.Console{
 		Dir: d.cfg.ConsoleDir, MediaOrigins: []string{d.cfg.mediaOrigin()},
 		Info: web.Info{Info: info(), MaxUploadBytes: d.cfg.MaxUploadBytes},
 	}
 	timeouts := httpserver.BodyTimeouts{Idle: d.cfg.UploadIdle, Total: d.cfg.UploadTimeout}
-	return func(r fiber.Router, shutdown *httpserver.Shutdown) {
+	signer := principal.NewSigner(d.cfg.Principal)
+	return func(r *httpserver.Router, shutdown *httpserver.Shutdown) {
 		tracker := proxy.Handler{
-			Upstream: d.conns.tracker, MaxBody: api.MaxJSON, Timeouts: timeouts, Shutdown: shutdown,
+			Upstream: d.conns.tracker, MaxBody: api.MaxJSON, Timeouts: timeouts, Shutdown: shutdown, Signer: signer,
 		}
 		dispatcher := proxy.Handler{
 			Upstream: d.conns.dispatcher, MaxBody: d.cfg.MaxWebhookBytes, ForwardTooLarge: true,
-			Timeouts: timeouts, Shutdown: shutdown,
+			Timeouts: timeouts, Shutdown: shutdown, Signer: signer,
 		}
 		routes := api.Routes{
 			Uploads: d.uploads, MaxUploadBody: d.cfg.uploadLimits().MaxBody(), Language: d.cfg.DefaultLanguage,
@@ -66,6 +70,7 @@ func (d serverDependencies) register(docs *web.Docs) func(fiber.Router, *httpser
 			Tokens:       d.conns.store, Details: catalogue.NewDetails(d.conns.store, d.conns.objects),
 			References: d.conns.objects,
 			Scripts:    d.conns.store, Actors: d.conns.store,
+			Keys: d.conns.store, ForgetKey: d.access.Forget,
 			Tracker: tracker.Forward, Dispatcher: dispatcher.Forward,
 		}
 		console.Register(r)
@@ -87,7 +92,7 @@ func newMetrics(uploads *upload.Core, usage *bus.Usage) *metrics.Registry {
 // info is the answer to GET /.
 func info() httpd.Info {
 	return httpd.Info{Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{
-		"tokens": "/tokens/", "scripts": "/scripts/", "actors": "/actors/", "jobs": "/jobs/",
+		"tokens": "/tokens/", "scripts": "/scripts/", "actors": "/actors/", "jobs": "/jobs/", "api_keys": "/api-keys/",
 		"openapi": "/openapi.json", "docs": "/docs", "health": "/health", "ready": "/readyz", "metrics": "/metrics",
 	}}
 }

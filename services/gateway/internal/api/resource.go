@@ -13,6 +13,7 @@ import (
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
 )
 
 // MaxJSON limits a JSON body, in bytes.
@@ -46,11 +47,11 @@ type representation struct {
 }
 
 // register adds the routes of single entries. get may be another handler than that of the resource.
-func (h resource[T]) register(router fiber.Router, get fiber.Handler) {
-	router.Post(h.path, h.create)
-	router.Get(h.path+"/:id", get)
-	router.Put(h.path+"/:id", h.replace)
-	router.Delete(h.path+"/:id", h.delete)
+func (h resource[T]) register(router *httpserver.Router, get fiber.Handler) {
+	router.Post(h.path, principal.CatalogueWrite, h.create)
+	router.Get(h.path+"/:id", principal.CatalogueRead, get)
+	router.Put(h.path+"/:id", principal.CatalogueWrite, h.replace)
+	router.Delete(h.path+"/:id", principal.CatalogueWrite, h.delete)
 }
 
 // decodeBody reads an entry from the body of a request.

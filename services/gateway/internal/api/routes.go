@@ -6,8 +6,10 @@ package api
 import (
 	"github.com/gofiber/fiber/v2"
 
+	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/shared/locale"
+	"sori.internal/shared/principal"
 )
 
 // Routes are the routes of the API and what they need.
@@ -23,55 +25,66 @@ type Routes struct {
 	Scripts    ScriptStore
 	Actors     ActorStore
 
+	Keys      KeyStore
+	ForgetKey func(id string) // has this replica ask the store again for an API key
+
 	Tracker    fiber.Handler // forwards to the tracker
 	Dispatcher fiber.Handler // forwards to the dispatcher
 }
 
 // Register adds the routes. A route with a word comes before one whose parameter would match the
 // word.
-func (r *Routes) Register(router fiber.Router) {
+func (r *Routes) Register(router *httpserver.Router) {
 	r.registerJobs(router)
 	r.registerUploads(router)
 	r.registerTokens(router)
 	r.registerScripts(router)
 	r.registerActors(router)
+	r.registerKeys(router)
 }
 
 // registerJobs adds the routes that the tracker and the dispatcher answer.
-func (r *Routes) registerJobs(router fiber.Router) {
-	router.Get("/tokens/analysis-result/:job_id", r.Tracker)
-	router.Get("/tokens/analysis-progress/:job_id", r.Tracker)
-	router.Get("/jobs", r.Tracker)
-	router.Get("/jobs/:job_id/audio", r.Tracker)
-	router.Post("/jobs/:job_id/ticket", r.Tracker)
-	router.Post("/jobs/:job_id/cancel", r.Tracker)
-	router.Post("/jobs/:job_id/retry", r.Tracker)
-	router.Delete("/jobs/:job_id", r.Tracker)
-	router.Post("/tokens/webhook/analysis-complete", r.Dispatcher)
+func (r *Routes) registerJobs(router *httpserver.Router) {
+	router.GetByTicket("/tokens/analysis-result/:job_id", principal.JobsRead, r.Tracker)
+	router.GetByTicket("/tokens/analysis-progress/:job_id", principal.JobsRead, r.Tracker)
+	router.Get("/jobs", principal.JobsRead, r.Tracker)
+	router.GetByTicket("/jobs/:job_id/audio", principal.JobsRead, r.Tracker)
+	router.Post("/jobs/:job_id/ticket", principal.JobsRead, r.Tracker)
+	router.Post("/jobs/:job_id/cancel", principal.JobsWrite, r.Tracker)
+	router.Post("/jobs/:job_id/retry", principal.JobsWrite, r.Tracker)
+	router.Delete("/jobs/:job_id", principal.JobsWrite, r.Tracker)
+	router.Post("/tokens/webhook/analysis-complete", access.Public, r.Dispatcher)
 }
 
-func (r *Routes) registerUploads(router fiber.Router) {
+func (r *Routes) registerUploads(router *httpserver.Router) {
 	h := uploads{core: r.Uploads, timeouts: r.BodyTimeouts, maxBody: r.MaxUploadBody, language: r.Language}
-	router.Post("/tokens/:token_id/upload-audio", h.create)
+	router.Post("/tokens/:token_id/upload-audio", principal.JobsWrite, h.create)
 }
 
-func (r *Routes) registerTokens(router fiber.Router) {
+func (r *Routes) registerTokens(router *httpserver.Router) {
 	h := newTokens(r.Tokens, r.Details, r.References, r.BodyTimeouts)
-	router.Get("/tokens", h.list)
+	router.Get("/tokens", principal.CatalogueRead, h.list)
 	h.register(router, h.get)
 }
 
-func (r *Routes) registerScripts(router fiber.Router) {
+func (r *Routes) registerScripts(router *httpserver.Router) {
 	h := newScripts(r.Scripts, r.BodyTimeouts)
-	router.Get("/scripts", h.list)
-	router.Get("/scripts/token/:token_id", h.listOfToken)
+	router.Get("/scripts", principal.CatalogueRead, h.list)
+	router.Get("/scripts/token/:token_id", principal.CatalogueRead, h.listOfToken)
 	h.register(router, h.get)
 }
 
-func (r *Routes) registerActors(router fiber.Router) {
+func (r *Routes) registerActors(router *httpserver.Router) {
 	h := newActors(r.Actors, r.BodyTimeouts)
-	router.Get("/actors", h.list)
-	router.Get("/actors/search/:name", h.search)
-	router.Get("/actors/:id/tokens", h.listTokens)
+	router.Get("/actors", principal.CatalogueRead, h.list)
+	router.Get("/actors/search/:name", principal.CatalogueRead, h.search)
+	router.Get("/actors/:id/tokens", principal.CatalogueRead, h.listTokens)
 	h.register(router, h.get)
+}
+
+func (r *Routes) registerKeys(router *httpserver.Router) {
+	h := apiKeys{store: r.Keys, timeouts: r.BodyTimeouts, forget: r.ForgetKey}
+	router.Post("/api-keys", access.Keys, h.create)
+	router.Get("/api-keys", access.Keys, h.list)
+	router.Delete("/api-keys/:id", access.Keys, h.revoke)
 }

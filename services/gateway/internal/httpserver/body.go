@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,23 +21,40 @@ import (
 // headerReceived to the handler. A client cannot set it.
 const DeclaredLengthHeader = "X-Sori-Declared-Length"
 
+// deniedHeader tells the handler that the body of a request was not read, since its sender may not
+// send it. A client cannot set it.
+const deniedHeader = "X-Sori-Denied"
+
 // headerReceived is called between the header and the body of a request.
 //
-// A body that declares more than any route accepts is neither requested nor read: the 413 must not
-// wait for a byte of it, nor follow a 100 Continue. To fasthttp such a request has no body, and its
-// connection is closed after the answer.
+// A body that declares more than any route accepts, or whose sender may not use the route, is neither
+// requested nor read: the 413 or 401 must not wait for a byte of it, nor follow a 100 Continue. To
+// fasthttp such a request has no body, and its connection is closed after the answer.
 //
 // Of any other body fasthttp reads one byte ahead, not its usual 8 KiB: a slow client could delay
 // these beyond the deadlines of the body.
-func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+func (s *Server) headerReceived(work context.Context, router *Router, h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	h.Del(DeclaredLengthHeader)
-	if n := h.ContentLength(); int64(n) > s.MaxBody {
-		h.SetContentLength(0)
-		h.Del(fiber.HeaderExpect)
-		h.SetConnectionClose()
+	h.Del(deniedHeader)
+	switch n := h.ContentLength(); {
+	case int64(n) > s.MaxBody:
+		dropBody(h)
 		h.Set(DeclaredLengthHeader, strconv.Itoa(n))
+	case (n > 0 || n == chunked) && !router.allows(work, h, s.BasePath):
+		dropBody(h)
+		h.Set(deniedHeader, "true")
 	}
 	return fasthttp.RequestConfig{MaxRequestBodySize: 1}
+}
+
+// chunked is the length of a body that declares none, to fasthttp.
+const chunked = -1
+
+// dropBody makes a request one without a body, after which the connection is closed.
+func dropBody(h *fasthttp.RequestHeader) {
+	h.SetContentLength(0)
+	h.Del(fiber.HeaderExpect)
+	h.SetConnectionClose()
 }
 
 // declaredLength returns the length that the header of a request declares; -1 if it declares none.
@@ -45,7 +63,7 @@ func declaredLength(c *fiber.Ctx) int64 {
 		return n
 	}
 	switch n := c.Context().Request.Header.ContentLength(); n {
-	case -1: // chunked
+	case chunked:
 		return -1
 	case -2: // neither Content-Length nor chunked: no body (RFC 9112, section 6.3)
 		return 0

@@ -32,7 +32,7 @@ const (
 	allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 	allowedHeaders = "Accept, Accept-Language, Authorization, Baggage, Cache-Control, Content-Digest, Content-Language, Content-Type, " +
 		"Idempotency-Key, If-Match, If-Modified-Since, If-None-Match, If-Range, Last-Event-ID, Pragma, Prefer, Range, Repr-Digest, " +
-		"Traceparent, Tracestate, X-Request-Id, X-Requested-With, " +
+		"Traceparent, Tracestate, X-API-Key, X-Request-Id, X-Requested-With, " +
 		"Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, Upload-Defer-Length, Upload-Draft-Interop-Version, " +
 		"Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override"
 	exposedHeaders = "Accept-Ranges, Allow, Content-Disposition, Content-Encoding, Content-Range, Date, ETag, Idempotency-Replayed, Link, Location, " +

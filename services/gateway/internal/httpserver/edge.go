@@ -55,17 +55,26 @@ func (e *edge) prepareRequest(c *fasthttp.RequestCtx) {
 	p.prefix = p.forwarded.Prefix + e.base
 	if e.base != "" {
 		path := string(c.URI().PathOriginal())
-		rest, inside := strings.CutPrefix(path, e.base)
-		switch {
-		case inside && rest == "":
-			c.URI().SetPath("/")
-		case inside && rest[0] == '/':
+		if rest, inside := cutBase(path, e.base); inside {
 			c.URI().SetPath(rest)
-		default:
+		} else {
 			p.outside = !isProbe(strings.TrimSuffix(path, "/"))
 		}
 	}
 	c.SetUserValue(publicURLKey{}, p)
+}
+
+// cutBase removes the base path from a path, and reports whether the path is under it.
+func cutBase(path, base string) (rest string, inside bool) {
+	rest, inside = strings.CutPrefix(path, base)
+	switch {
+	case inside && rest == "":
+		return "/", true
+	case inside && rest[0] == '/':
+		return rest, true
+	default:
+		return path, false
+	}
 }
 
 // forwardedHeaders reads the X-Forwarded headers of a trusted proxy. Those of any other peer are

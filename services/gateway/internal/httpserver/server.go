@@ -52,9 +52,12 @@ type Server struct {
 	Origins  origin.List       // of pages of other sites that may use the API
 	MaxBody  int64             // bytes of the largest body that any route accepts
 
+	// Access decides who makes a request.
+	Access Authenticator
+
 	// Register adds the routes, each more specific one before a more general one. Paths answer
 	// with and without a trailing slash.
-	Register func(r fiber.Router, shutdown *Shutdown)
+	Register func(r *Router, shutdown *Shutdown)
 }
 
 // Run listens and serves until ctx ends. Requests may then continue for the grace, uploads and
@@ -124,8 +127,9 @@ func (s *Server) app(work context.Context, shutdown *Shutdown) *fiber.App {
 		DisableDefaultContentType: true,
 		ErrorHandler:              requests.unreadable,
 	})
+	router := NewRouter(app, s.Access)
 	server := app.Server()
-	server.HeaderReceived = s.headerReceived
+	server.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return s.headerReceived(work, router, h) }
 	server.CloseOnShutdown = true
 	server.ConnState = func(c net.Conn, state fasthttp.ConnState) {
 		if c, ok := c.(*conn); ok && state == fasthttp.StateIdle {
@@ -138,7 +142,7 @@ func (s *Server) app(work context.Context, shutdown *Shutdown) *fiber.App {
 		return nil
 	})
 	app.Use(edge.guard)
-	s.Register(app, shutdown)
+	s.Register(router, shutdown)
 	app.Use(edge.notFound)
 	edge.wrap(server)
 	return app

@@ -12,6 +12,7 @@ import (
 
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
 )
 
 // maxWaitAfterShutdown is how long a request may wait for the answer of an upstream after the
@@ -25,6 +26,7 @@ type Handler struct {
 	MaxBody  int64
 	Timeouts httpserver.BodyTimeouts
 	Shutdown *httpserver.Shutdown
+	Signer   principal.Signer // of the principal that the upstream is told
 
 	// ForwardTooLarge also forwards the header of a request whose body is too large: the upstream
 	// records what was refused.
@@ -40,6 +42,9 @@ func (h Handler) Forward(c *fiber.Ctx) error {
 	}
 	in, err := newRequest(c, sent)
 	if err != nil {
+		return err
+	}
+	if err := h.identify(in, principal.From(c.UserContext())); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(c.UserContext())
@@ -71,6 +76,20 @@ func (h Handler) Forward(c *fiber.Ctx) error {
 		return nil
 	}
 	httpserver.SendStream(c, body, resp.ContentLength)
+	return nil
+}
+
+// identify tells the upstream who makes a request, for one exchange: the signature is good for a
+// minute. The principal of a public route is the zero one, and is not told.
+func (h Handler) identify(in *http.Request, p principal.Principal) error {
+	if len(p.Scopes) == 0 {
+		return nil
+	}
+	signed, err := h.Signer.Sign(p, time.Now())
+	if err != nil {
+		return err
+	}
+	in.Header.Set(principal.Header, signed)
 	return nil
 }
 
@@ -116,6 +135,7 @@ func newRequest(c *fiber.Ctx, body *httpserver.Body) (*http.Request, error) {
 			header.Add(key, string(value))
 		}
 	}
+	cleanRequest(header)
 	in := &http.Request{
 		Method: c.Method(), URL: u, Header: header, Host: string(c.Request().Host()),
 		RemoteAddr: c.Context().RemoteAddr().String(), Body: body, ContentLength: body.Length(),

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/wait"
 )
 
@@ -67,6 +69,13 @@ func (h Handler) resumable(ctx context.Context, cancel context.CancelFunc, in *h
 		again.Header = in.Header.Clone()
 		if lastEventID != "" {
 			again.Header.Set("Last-Event-ID", lastEventID)
+		}
+		p, err := httpserver.Renew(ctx) // the credentials may have expired or been revoked since
+		if err != nil {
+			return nil, err
+		}
+		if err := h.identify(&again, p); err != nil {
+			return nil, err
 		}
 		return h.Upstream.Forward(ctx, &again)
 	}
@@ -167,6 +176,8 @@ func (s *resumableStream) resume() {
 	}
 	resp, err := s.reconnect(s.ctx, id)
 	switch {
+	case fault.Is(err, fault.Unauthenticated), fault.Is(err, fault.Forbidden):
+		s.done = true // the client gets the reason when it reconnects
 	case err == nil && resp.StatusCode == http.StatusOK:
 		s.body, s.broken = resp.Body, time.Time{}
 		s.lines.Reset(resp.Body)

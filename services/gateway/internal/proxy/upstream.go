@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sori.internal/shared/fault"
+	"sori.internal/shared/httpd"
 	"sori.internal/shared/principal"
 	"sori.internal/shared/trace"
 )
@@ -47,13 +48,6 @@ type Upstream struct {
 	base      url.URL
 	name      string
 	transport *http.Transport
-	signer    *principal.Signer // nil if the service does not need to know who makes a request
-}
-
-// SignedBy makes the upstream be told who makes a request. It returns the upstream.
-func (u *Upstream) SignedBy(signer principal.Signer) *Upstream {
-	u.signer = &signer
-	return u
 }
 
 // NewUpstream makes a client of the service at base; name is what a client is told if the service
@@ -97,11 +91,6 @@ func (u *Upstream) forward(ctx context.Context, in *http.Request, expect string)
 		Body: in.Body, ContentLength: in.ContentLength,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	removeHopByHop(out.Header)
-	out.Header.Del(principal.Header)
-	if err := u.sign(ctx, out.Header); err != nil {
-		return nil, err
-	}
 	if expect != "" {
 		out.Header.Set("Expect", expect)
 	}
@@ -116,25 +105,8 @@ func (u *Upstream) forward(ctx context.Context, in *http.Request, expect string)
 	if err != nil {
 		return nil, fault.Unreachable(u.name, fmt.Errorf("forward %s %s: %w", in.Method, in.URL.Path, err))
 	}
-	removeHopByHop(resp.Header)
+	removeHopByHop(resp.Header, func(string) bool { return false })
 	return resp, nil
-}
-
-// sign tells the upstream who makes a request.
-func (u *Upstream) sign(ctx context.Context, h http.Header) error {
-	if u.signer == nil {
-		return nil
-	}
-	p := principal.From(ctx)
-	if len(p.Scopes) == 0 {
-		p = principal.Open()
-	}
-	signed, err := u.signer.Sign(p, time.Now())
-	if err != nil {
-		return err
-	}
-	h.Set(principal.Header, signed)
-	return nil
 }
 
 // target returns the URL of the same path and query at the upstream.
@@ -146,12 +118,31 @@ func (u *Upstream) target(in *url.URL) *url.URL {
 	return &t
 }
 
+// cleanRequest removes what must not reach an upstream from the header of a client's request: what is
+// meant for one connection, and every credential and identity. The gateway sets an identity of its
+// own for each exchange (Handler.identify).
+func cleanRequest(h http.Header) {
+	removeHopByHop(h, setByGateway)
+	for _, name := range []string{"Authorization", "Cookie", "X-Api-Key", principal.Header} {
+		h.Del(name)
+	}
+}
+
+// setByGateway reports whether the gateway sets a header of a forwarded request. A client may not have
+// it removed by naming it in Connection.
+func setByGateway(name string) bool {
+	name = textproto.CanonicalMIMEHeaderKey(name)
+	return name == httpd.RequestIDHeader || name == trace.Header || strings.HasPrefix(name, "X-Forwarded-")
+}
+
 // removeHopByHop removes the headers that are meant for one connection, also those that Connection
-// names.
-func removeHopByHop(h http.Header) {
+// names, except those to be kept.
+func removeHopByHop(h http.Header, keep func(name string) bool) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
-			h.Del(textproto.TrimString(name))
+			if name = textproto.TrimString(name); !keep(name) {
+				h.Del(name)
+			}
 		}
 	}
 	for _, name := range []string{

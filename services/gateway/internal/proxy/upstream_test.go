@@ -27,7 +27,7 @@ func TestHopByHopHeadersAreRemoved(t *testing.T) {
 		"Connection": {"close, X-One", "x-two"}, "X-One": {"1"}, "X-Two": {"1"}, "Te": {"trailers"}, "Upgrade": {"x"},
 		"Keep-Alive": {"1"}, "Transfer-Encoding": {"chunked"}, "Proxy-Authorization": {"x"}, "Expect": {"100-continue"}, "X-Kept": {"1"},
 	}
-	removeHopByHop(h)
+	removeHopByHop(h, setByGateway)
 	if len(h) != 1 || h.Get("X-Kept") != "1" {
 		t.Errorf("kept %v", h)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/shared/httpd"
 )
@@ -46,10 +47,10 @@ var unbuilt []byte
 const unbuiltPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // Register adds the routes.
-func (s Console) Register(r fiber.Router) {
-	r.Get("/", s.sendRoot)
-	r.Get("/console", s.sendPage)
-	r.Get("/console/assets/:name", s.sendAsset)
+func (s Console) Register(r *httpserver.Router) {
+	r.Get("/", access.Public, s.sendRoot)
+	r.Get("/console", access.Public, s.sendPage)
+	r.Get("/console/assets/:name", access.Public, s.sendAsset)
 }
 
 // sendRoot answers programs with JSON and browsers with the console.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/shared/httpd"
 )
@@ -72,10 +73,10 @@ func NewDocs(openAPI func(prefix string) ([]byte, error)) (*Docs, error) {
 }
 
 // Register adds the routes.
-func (d *Docs) Register(r fiber.Router) {
-	r.Get("/openapi.json", d.sendOpenAPI)
-	r.Get("/docs", d.sendPage)
-	r.Get("/docs/:file", d.sendFile)
+func (d *Docs) Register(r *httpserver.Router) {
+	r.Get("/openapi.json", access.Public, d.sendOpenAPI)
+	r.Get("/docs", access.Public, d.sendPage)
+	r.Get("/docs/:file", access.Public, d.sendFile)
 }
 
 func (d *Docs) sendOpenAPI(c *fiber.Ctx) error {

@@ -1,0 +1,669 @@
+package app_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"go.yaml.in/yaml/v3"
+
+	"sori.internal/services/gateway/app"
+	"sori.internal/services/gateway/internal/access"
+	"sori.internal/services/gateway/internal/api"
+	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/shared/config"
+	"sori.internal/shared/principal"
+	"sori.internal/shared/testkit"
+)
+
+const (
+	jwtSecret = "a-secret-of-thirty-two-bytes-0123"
+	audience  = "sori"
+)
+
+// secured starts a gateway that authenticates requests. Without an upstream its tracker and
+// dispatcher are away.
+func secured(t *testing.T, upstream http.HandlerFunc, changes map[string]string) *env {
+	t.Helper()
+	kit := testkit.New(t)
+	kit.Database()
+	return securedIn(t, kit, upstream, changes)
+}
+
+func securedIn(t *testing.T, kit *testkit.Kit, upstream http.HandlerFunc, changes map[string]string) *env {
+	t.Helper()
+	vars := map[string]string{
+		"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "AUTH_JWT_SECRET": jwtSecret, "OIDC_AUDIENCE": audience,
+	}
+	if upstream != nil {
+		server, end := newUpstream(upstream)
+		defer t.Cleanup(end)
+		vars["TRACKER_URL"], vars["DISPATCHER_URL"] = server.URL, server.URL
+	}
+	maps.Copy(vars, changes)
+	g := newEnv(t, kit, kit.Run(app.Run, vars))
+	g.ready()
+	return g
+}
+
+// token signs a token of a subject, with changes to its claims.
+func token(t *testing.T, subject string, changes jwt.MapClaims) string {
+	t.Helper()
+	c := jwt.MapClaims{"sub": subject, "aud": audience, "exp": time.Now().Add(time.Hour).Unix()}
+	maps.Copy(c, changes)
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString([]byte(jwtSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func adminToken(t *testing.T) string {
+	t.Helper()
+	return token(t, "root", jwt.MapClaims{"roles": []string{"sori-admin"}})
+}
+
+// as returns the header of a request with a credential.
+func as(credential string) map[string]string {
+	return map[string]string{"Authorization": "Bearer " + credential, "Content-Type": "application/json"}
+}
+
+// key makes an API key and returns its text and its id.
+func (g *env) key(credential, body string) (text, id string) {
+	g.t.Helper()
+	r := g.do("POST", "/api-keys", strings.NewReader(body), as(credential))
+	if r.StatusCode != http.StatusCreated || r.Header.Get("Cache-Control") != "no-store" {
+		g.t.Fatalf("make a key: %s: %s", r.Status, r.text)
+	}
+	made := r.json(g.t)
+	return made["key"].(string), made["id"].(string)
+}
+
+// keyWith makes a key of alice with the scopes.
+func (g *env) keyWith(scopes ...principal.Scope) (text, id string) {
+	g.t.Helper()
+	names, _ := json.Marshal(scopes)
+	return g.key(adminToken(g.t), fmt.Sprintf(`{"name":"test","owner":"alice","scopes":%s}`, names))
+}
+
+func TestEveryRouteSaysWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	table, routed, err := app.RouteTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]principal.Scope{}
+	for _, r := range table {
+		if !slices.Contains(access.Needs(), r.Needs) {
+			t.Errorf("%s %s needs %q", r.Method, r.Path, r.Needs)
+		}
+		named[r.Method+" "+r.Path] = r.Needs
+	}
+	if len(routed) != len(table) || len(table) < 40 {
+		t.Errorf("Fiber has %d routes, the table %d", len(routed), len(table))
+	}
+	for _, r := range routed {
+		if named[r.Method+" "+r.Path] == "" {
+			t.Errorf("%s %s is not in the table", r.Method, r.Path)
+		}
+	}
+	var public []string
+	for route, needs := range named {
+		if method, path, _ := strings.Cut(route, " "); needs == access.Public && method != "HEAD" {
+			public = append(public, method+" "+path)
+		}
+	}
+	slices.Sort(public)
+	want := []string{
+		"GET /", "GET /console", "GET /console/assets/:name", "GET /docs", "GET /docs/:file", "GET /health", "GET /livez", "GET /metrics",
+		"GET /openapi.json", "GET /readyz", "POST /tokens/webhook/analysis-complete",
+	}
+	if !slices.Equal(public, want) {
+		t.Errorf("public are %q", public)
+	}
+}
+
+func TestARouteWithoutAScopeCannotBeRegistered(t *testing.T) {
+	t.Parallel()
+	for _, needs := range []principal.Scope{"", "jobs", "nobody"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("a route that needs %q is registered", needs)
+				}
+			}()
+			httpserver.NewRouter(nil, nil).Get("/x", needs, nil)
+		}()
+	}
+}
+
+// documentedScopes reads the security of the operations of the OpenAPI document.
+func documentedScopes(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := api.Document("1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document struct {
+		Paths map[string]map[string]any `yaml:"paths"`
+	}
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	scopes := map[string]string{}
+	for path, item := range document.Paths {
+		for method, operation := range item {
+			if operation, ok := operation.(map[string]any); ok {
+				scopes[strings.ToUpper(method)+" "+plainPath(path)] = fmt.Sprint(operation["security"])
+			}
+		}
+	}
+	return scopes
+}
+
+var pathParameter = regexp.MustCompile(`:\w+|{\w+}`)
+
+func plainPath(path string) string {
+	return strings.TrimSuffix(pathParameter.ReplaceAllString(path, "{}"), "/")
+}
+
+func TestTheDocumentNamesTheScopesOfTheRoutes(t *testing.T) {
+	t.Parallel()
+	table, _, err := app.RouteTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := documentedScopes(t)
+	for _, r := range table {
+		if r.Method == http.MethodHead {
+			continue
+		}
+		want := fmt.Sprintf("[map[bearer:[%[1]s]] map[apiKey:[%[1]s]]]", r.Needs)
+		switch {
+		case r.Needs == access.Public:
+			want = "<nil>"
+		case r.Needs == access.Keys:
+			want = "[map[bearer:[]] map[apiKey:[admin]]]"
+		case r.Ticket:
+			want = strings.TrimSuffix(want, "]") + " map[ticket:[]]]"
+		}
+		if got := documented[r.Method+" "+plainPath(r.Path)]; got != want {
+			t.Errorf("%s %s is documented with %s, not %s", r.Method, r.Path, got, want)
+		}
+	}
+}
+
+// actor is somebody who makes a request, with the answer for a route that needs a scope: the code of
+// a problem, or "" if the route is reached.
+type actor struct {
+	name   string
+	header map[string]string
+	answer func(needs principal.Scope) string
+}
+
+func always(code string) func(principal.Scope) string {
+	return func(principal.Scope) string { return code }
+}
+
+// actors are all kinds of senders.
+func (g *env) actors() []actor {
+	t := g.t
+	user := token(t, "alice", nil)
+	revoked, id := g.keyWith(principal.Admin)
+	if r := g.do("DELETE", "/api-keys/"+id, nil, as(adminToken(t))); r.StatusCode != http.StatusNoContent {
+		t.Fatalf("revoke: %s %s", r.Status, r.text)
+	}
+	withScope := func(has ...principal.Scope) func(principal.Scope) string {
+		p := principal.Principal{Scopes: has, KeyID: "key"}
+		return func(needs principal.Scope) string {
+			if access.Authorize(p, needs) != nil {
+				return "insufficient-scope"
+			}
+			return ""
+		}
+	}
+	all := []actor{
+		{"nobody", nil, always("unauthenticated")},
+		{"a user", as(user), func(needs principal.Scope) string {
+			if needs == access.Keys || slices.Contains(principal.UserScopes(), needs) {
+				return ""
+			}
+			return "insufficient-scope"
+		}},
+		{"an admin", as(adminToken(t)), always("")},
+		{"an expired token", as(token(t, "root", jwt.MapClaims{"roles": "sori-admin", "exp": time.Now().Add(-time.Hour).Unix()})), always("invalid-token")},
+		{"another audience", as(token(t, "root", jwt.MapClaims{"roles": "sori-admin", "aud": "another"})), always("invalid-token")},
+		{"a revoked key", as(revoked), always("invalid-token")},
+		{"a key and a token", map[string]string{"Authorization": "Bearer " + user, "X-Api-Key": revoked}, always("malformed-request")},
+		{"a forged principal", map[string]string{principal.Header: "root"}, always("unauthenticated")},
+	}
+	for _, scope := range principal.Scopes() {
+		text, _ := g.keyWith(scope)
+		all = append(all, actor{"a key with " + string(scope), map[string]string{"X-Api-Key": text}, withScope(scope)})
+	}
+	return all
+}
+
+func TestEveryRouteIsDeniedToWhoMayNot(t *testing.T) {
+	t.Parallel()
+	g := secured(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }, nil)
+	table, _, err := app.RouteTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	actors := g.actors()
+	for _, r := range table {
+		path := pathParameter.ReplaceAllStringFunc(r.Path, func(name string) string {
+			if name == ":job_id" {
+				return "0199a5f2-0000-7000-8000-000000000000"
+			}
+			return "1"
+		})
+		for _, a := range actors {
+			what := fmt.Sprintf("%s %s by %s", r.Method, path, a.name)
+			got := g.do(r.Method, path, nil, a.header)
+			want := ""
+			if r.Needs != access.Public {
+				want = a.answer(r.Needs)
+			}
+			g.checkAccess(what, r.Method, got, want)
+		}
+	}
+}
+
+// checkAccess checks that an answer denies access by a code, or does not deny it.
+func (g *env) checkAccess(what, method string, got reply, want string) {
+	g.t.Helper()
+	status := map[string]int{"": 0, "unauthenticated": 401, "invalid-token": 401, "insufficient-scope": 403, "malformed-request": 400}[want]
+	denied := got.StatusCode == http.StatusUnauthorized || got.StatusCode == http.StatusForbidden
+	if want == "" {
+		if denied {
+			g.t.Errorf("%s: %s %s", what, got.Status, got.text)
+		}
+		return
+	}
+	if got.StatusCode != status || method != http.MethodHead && got.json(g.t)["code"] != want {
+		g.t.Errorf("%s: %s %s, not %s", what, got.Status, got.text, want)
+	}
+	challenge := got.Header.Get("WWW-Authenticate")
+	for code, part := range map[string]string{
+		"unauthenticated": `Bearer realm="sori"`, "invalid-token": `error="invalid_token"`, "insufficient-scope": `error="insufficient_scope", scope="`,
+		"malformed-request": `error="invalid_request"`,
+	} {
+		if code == want && !strings.Contains(challenge, part) {
+			g.t.Errorf("%s: WWW-Authenticate is %q", what, challenge)
+		}
+	}
+}
+
+func TestABodyIsNotReadBeforeItsSenderIsKnown(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	const path = "/tokens/1/upload-audio"
+	for name, framing := range map[string]string{
+		"a body that is announced":  "Expect: 100-continue\r\nContent-Length: 1000000\r\n",
+		"a body that does not come": "Content-Length: 1000000\r\n",
+		"chunks":                    "Transfer-Encoding: chunked\r\n",
+		"chunks that are announced": "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n",
+	} {
+		w := g.dial()
+		w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: multipart/form-data; boundary=x\r\n%s\r\n", path, framing)
+		r := w.answer() // with no byte of the body
+		g.problem(r, http.StatusUnauthorized, "unauthenticated")
+		if rest := w.rest(); rest != "" {
+			t.Errorf("%s: after the answer comes %q", name, rest)
+		}
+	}
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nExpect: 100-continue\r\n"+
+		"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 10\r\n\r\n", path, token(t, "alice", nil))
+	if line, err := w.r.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+		t.Errorf("with a token: %q, %v", line, err)
+	}
+}
+
+func TestTheBodyOfADeniedRequestIsNeverParsedAsTheNext(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	w := g.dial()
+	smuggled := fmt.Sprintf("GET /tokens HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", token(t, "alice", nil))
+	w.send("POST /tokens HTTP/1.1\r\nHost: x\r\nX-Sori-Denied: \r\nContent-Length: %d\r\n\r\n", len(smuggled))
+	_, _ = io.WriteString(w, smuggled)
+	g.problem(w.answer(), http.StatusUnauthorized, "unauthenticated")
+	if rest := w.rest(); strings.Contains(rest, "HTTP/1.1") {
+		t.Errorf("a second answer: %q", rest)
+	}
+}
+
+func TestAPreflightNeedsNoCredentials(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, map[string]string{"CORS_ALLOWED_ORIGINS": "https://app.example.com"})
+	r := g.do("OPTIONS", "/jobs", nil, map[string]string{
+		"Origin": "https://app.example.com", "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization,x-api-key",
+	})
+	allowed := r.Header.Get("Access-Control-Allow-Headers")
+	if r.StatusCode != http.StatusNoContent || !strings.Contains(allowed, "Authorization") || !strings.Contains(allowed, "X-API-Key") {
+		t.Errorf("%s, %v", r.Status, r.Header)
+	}
+	r = g.do("GET", "/jobs", nil, map[string]string{"Origin": "https://app.example.com"})
+	g.problem(r, http.StatusUnauthorized, "unauthenticated")
+	if r.Header.Get("Access-Control-Allow-Origin") == "" || !strings.Contains(r.Header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate") {
+		t.Errorf("the page cannot read why: %v", r.Header)
+	}
+}
+
+// seen are the headers of the requests that an upstream has got.
+type seen struct {
+	mu  sync.Mutex
+	all []http.Header
+}
+
+func (s *seen) add(r *http.Request) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, r.Header.Clone())
+	return len(s.all)
+}
+
+func (s *seen) last() http.Header {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[len(s.all)-1]
+}
+
+func (s *seen) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
+
+// verified returns the principal that an upstream was told.
+func (g *env) verified(h http.Header) (principal.Principal, error) {
+	g.t.Helper()
+	var cfg principal.Config
+	g.kit.Load(&cfg)
+	return principal.NewVerifier(cfg, time.Now).Verify(h.Get(principal.Header))
+}
+
+func TestAnUpstreamIsToldWhoAsksAndNoCredential(t *testing.T) {
+	t.Parallel()
+	var s seen
+	upstream := func(_ http.ResponseWriter, r *http.Request) { s.add(r) }
+	g := secured(t, upstream, nil)
+	header := as(token(t, "alice", nil))
+	maps.Copy(header, map[string]string{
+		principal.Header: "forged", "Cookie": "session=1", "Proxy-Authorization": "Basic x", "X-Request-Id": "mine",
+		"Connection": "Sori-Principal, x-request-id, X-Forwarded-For, X-Forwarded-Host, traceparent",
+	})
+	g.do("GET", result, nil, header)
+	told := s.last()
+	if p, err := g.verified(told); err != nil || p.Owner != "alice" || !slices.Equal(p.Scopes, principal.UserScopes()) {
+		t.Errorf("the tracker is told %+v, %v", p, err)
+	}
+	for _, name := range []string{"Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "X-Sori-Denied"} {
+		if told.Get(name) != "" {
+			t.Errorf("%s passes: %v", name, told)
+		}
+	}
+	if told.Get("X-Request-Id") != "mine" || told.Get("X-Forwarded-For") == "" || told.Get("X-Forwarded-Host") == "" || told.Get("Traceparent") == "" {
+		t.Errorf("the client has had headers of the gateway removed: %v", told)
+	}
+	text, id := g.keyWith(principal.JobsRead)
+	g.do("GET", result, nil, map[string]string{"X-Api-Key": text})
+	if p, err := g.verified(s.last()); err != nil || p.Owner != "alice" || p.KeyID != id || s.last().Get("X-Api-Key") != "" {
+		t.Errorf("of a key: %+v, %v, %v", p, err, s.last())
+	}
+	g.do("POST", webhook, strings.NewReader("{}"), map[string]string{principal.Header: "forged", "Authorization": "Bearer x", "Content-Type": "application/json"})
+	if h := s.last(); h.Get(principal.Header) != "" || h.Get("Authorization") != "" {
+		t.Errorf("a callback tells who it is: %v", h)
+	}
+	open, _ := startWithUpstream(t, nil, upstream)
+	open.do("GET", result, nil, map[string]string{principal.Header: "forged", "Authorization": "Bearer x"})
+	if p, err := open.verified(s.last()); err != nil || p.Owner != "" || !p.May(principal.Admin) || s.last().Get("Authorization") != "" {
+		t.Errorf("of an open instance: %+v, %v", p, err)
+	}
+}
+
+func TestATicketPassesWithoutAPrincipalWhereItMay(t *testing.T) {
+	t.Parallel()
+	var s seen
+	g := secured(t, func(_ http.ResponseWriter, r *http.Request) { s.add(r) }, nil)
+	const job = "/jobs/0199a5f2-0000-7000-8000-000000000000"
+	for _, path := range []string{result, progress, job + "/audio"} {
+		for _, method := range []string{"GET", "HEAD"} {
+			before := s.count()
+			g.do(method, path+"?ticket=x", nil, map[string]string{principal.Header: "forged"})
+			if s.count() != before+1 || s.last().Get(principal.Header) != "" { // the tracker decides by the ticket alone
+				t.Errorf("%s %s: %d exchanges, %v", method, path, s.count()-before, s.last())
+			}
+			r := g.do(method, path+"?ticket=x", nil, as("nothing"))
+			if r.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s %s with a bad token beside the ticket: %s", method, path, r.Status)
+			}
+		}
+		g.problem(g.do("GET", path+"?ticket=", nil, nil), http.StatusUnauthorized, "unauthenticated")
+	}
+	before := s.count()
+	for _, c := range [][2]string{{"GET", "/jobs"}, {"DELETE", job}, {"POST", job + "/cancel"}, {"POST", job + "/retry"}, {"POST", job + "/ticket"}, {"GET", "/tokens"}} {
+		g.problem(g.do(c[0], c[1]+"?ticket=x", nil, nil), http.StatusUnauthorized, "unauthenticated")
+	}
+	if s.count() != before {
+		t.Error("a ticket passes where it may not")
+	}
+}
+
+func TestAResumedStreamIsThatOfItsPrincipalAsLongAsTheKeyCounts(t *testing.T) {
+	t.Parallel()
+	var s seen
+	next := make(chan struct{})
+	g := secured(t, func(w http.ResponseWriter, r *http.Request) {
+		n := s.add(r)
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = fmt.Fprintf(w, "id: %d\ndata: {}\n\n", n)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-next:
+		case <-r.Context().Done():
+		}
+		panic(http.ErrAbortHandler) // the replica breaks
+	}, nil)
+	text, id := g.keyWith(principal.JobsRead)
+	req, _ := http.NewRequestWithContext(g.kit.Context(), "GET", g.url+progress, http.NoBody)
+	req.Header.Set("X-Api-Key", text)
+	req.Header.Set("Connection", "Last-Event-ID, Sori-Principal")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	until := func(want string) {
+		t.Helper()
+		for lines.Scan() {
+			if lines.Text() == want {
+				return
+			}
+		}
+		t.Fatalf("the stream ends before %q: %v", want, lines.Err())
+	}
+	until("id: 1")
+	next <- struct{}{}
+	until("id: 2")
+	if p, err := g.verified(s.last()); err != nil || p.KeyID != id || p.Owner != "alice" || s.last().Get("Last-Event-Id") != "1" {
+		t.Errorf("the second replica is told %+v, %v, %v", p, err, s.last())
+	}
+	if r := g.do("DELETE", "/api-keys/"+id, nil, as(adminToken(t))); r.StatusCode != http.StatusNoContent {
+		t.Fatalf("%s %s", r.Status, r.text)
+	}
+	next <- struct{}{}
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "id: ") {
+			t.Errorf("a stream of a revoked key goes on: %s", lines.Text())
+		}
+	}
+	if s.count() != 2 {
+		t.Errorf("%d exchanges", s.count())
+	}
+}
+
+func TestAKeyIsMadeListedAndRevokedByItsOwner(t *testing.T) {
+	t.Parallel()
+	kit := testkit.New(t)
+	kit.Database()
+	g, other := securedIn(t, kit, nil, nil), securedIn(t, kit, nil, nil)
+	alice, bob := token(t, "alice", nil), token(t, "bob", nil)
+	text, id := g.key(alice, `{"name":"import","scopes":["catalogue:read"],"expires_at":"2099-01-01T00:00:00Z"}`)
+	for _, replica := range []*env{g, other} {
+		if r := replica.do("GET", "/tokens", nil, as(text)); r.StatusCode != http.StatusOK {
+			t.Errorf("the key: %s %s", r.Status, r.text)
+		}
+	}
+	keys := func(who string) (found []map[string]any) {
+		r := g.do("GET", "/api-keys/", nil, as(who))
+		r.into(t, &found)
+		if strings.Contains(string(r.text), strings.Split(text, "_")[2]) {
+			t.Error("the list tells a secret")
+		}
+		return found
+	}
+	if found := keys(alice); len(found) != 1 || found[0]["id"] != id || found[0]["owner"] != "alice" || found[0]["last_used_at"] == nil || found[0]["revoked_at"] != nil {
+		t.Errorf("alice's keys are %v", found)
+	}
+	if found := keys(bob); len(found) != 0 {
+		t.Errorf("bob sees %v", found)
+	}
+	if found := keys(adminToken(t)); len(found) != 1 {
+		t.Errorf("an admin sees %v", found)
+	}
+	g.problem(g.do("DELETE", "/api-keys/"+id, nil, as(bob)), http.StatusNotFound, "api-key-not-found")
+	g.problem(g.do("DELETE", "/api-keys/nothing", nil, as(bob)), http.StatusNotFound, "api-key-not-found")
+	for range 2 { // twice is no failure
+		if r := g.do("DELETE", "/api-keys/"+id, nil, as(alice)); r.StatusCode != http.StatusNoContent {
+			t.Fatalf("revoke: %s %s", r.Status, r.text)
+		}
+	}
+	g.problem(g.do("GET", "/tokens", nil, as(text)), http.StatusUnauthorized, "invalid-token")
+	revoked := time.Now()
+	testkit.Eventually(t, func() error {
+		if r := other.do("GET", "/tokens", nil, as(text)); r.StatusCode != http.StatusUnauthorized {
+			return fmt.Errorf("another replica answers %s %v later", r.Status, time.Since(revoked))
+		}
+		return nil
+	})
+	g.problem(g.do("POST", "/api-keys", strings.NewReader(`{"name":"x","scopes":["admin"]}`), as(alice)), http.StatusForbidden, "insufficient-scope")
+	g.problem(g.do("POST", "/api-keys", strings.NewReader(`{"name":"x","scopes":["jobs:read"],"owner":"bob"}`), as(alice)), http.StatusForbidden, "insufficient-scope")
+}
+
+func TestAnOwnerHasAtMost200Keys(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	alice := token(t, "alice", nil)
+	const body = `{"name":"n","scopes":["jobs:read"]}`
+	for range 200 {
+		g.key(alice, body)
+	}
+	g.problem(g.do("POST", "/api-keys", strings.NewReader(body), as(alice)), http.StatusConflict, "too-many-api-keys")
+	g.key(token(t, "bob", nil), body)
+}
+
+func TestWhileTheDatabaseIsAwayNoKeyCounts(t *testing.T) {
+	t.Parallel()
+	kit := testkit.New(t)
+	proxy := kit.Proxy(kit.Database())
+	g := securedIn(t, kit, nil, map[string]string{"DATABASE_URL": proxy.URL})
+	text, _ := g.keyWith(principal.Admin)
+	proxy.Cut()
+	testkit.Eventually(t, func() error { // at the end of what the cache holds
+		r := g.do("GET", "/tokens", nil, as(text))
+		if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+			return fmt.Errorf("%s %s", r.Status, r.text)
+		}
+		return nil
+	})
+	g.problem(g.do("GET", "/tokens", nil, as("sori_"+strings.Repeat("0", 16)+"_"+strings.Repeat("0", 64))), http.StatusServiceUnavailable, "unavailable")
+	g.problem(g.do("GET", "/tokens", nil, as("x")), http.StatusUnauthorized, "invalid-token")
+}
+
+func TestAnswersToOneAreNotForOthers(t *testing.T) {
+	t.Parallel()
+	g := secured(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Cache-Control", "no-cache") }, nil)
+	for path, want := range map[string]string{"/tokens": "private, no-cache", result: "private, no-cache", "/openapi.json": "no-cache"} {
+		r := g.do("GET", path, nil, as(adminToken(t)))
+		if got := r.Header.Get("Cache-Control"); r.StatusCode != http.StatusOK || got != want {
+			t.Errorf("%s: %s, Cache-Control %q, not %q", path, r.Status, got, want)
+		}
+		if private := path != "/openapi.json"; varies(r.Response, "Authorization") != private || varies(r.Response, "X-API-Key") != private {
+			t.Errorf("%s: Vary %q", path, r.Header.Values("Vary"))
+		}
+	}
+}
+
+func TestADenialIsLoggedWithoutTheCredential(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	expired := token(t, "alice", jwt.MapClaims{"exp": time.Now().Add(-time.Hour).Unix()})
+	header := as(expired)
+	header["X-Request-Id"] = "mine-9"
+	g.problem(g.do("GET", "/jobs", nil, header), http.StatusUnauthorized, "invalid-token")
+	var lines int
+	for line := range strings.Lines(g.kit.Logged()) {
+		for _, part := range strings.Split(expired, ".") {
+			if strings.Contains(line, part) {
+				t.Errorf("the log tells a part of the token: %s", line)
+			}
+		}
+		if !strings.Contains(line, "request denied") {
+			continue
+		}
+		lines++
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry["request_id"] != "mine-9" || entry["code"] != "invalid-token" || entry["outcome"] != "The token has expired." ||
+			!strings.HasPrefix(fmt.Sprint(entry["address"]), "127.0.0.1:") {
+			t.Errorf("the line is %s", line)
+		}
+	}
+	if lines != 1 {
+		t.Errorf("%d lines for one denial", lines)
+	}
+}
+
+func TestWithoutAuthenticationAStartBeyondLoopbackIsRefused(t *testing.T) {
+	t.Parallel()
+	vars := map[string]string{
+		"NATS_URL": "nats://x", "DATABASE_URL": "postgres://x", "TRACKER_URL": "http://t", "DISPATCHER_URL": "http://d", "S3_BUCKET_NAME": "b",
+		"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", "PRINCIPAL_SECRET": strings.Repeat("x", 32),
+	}
+	for name, c := range map[string]struct {
+		changes map[string]string
+		starts  bool
+	}{
+		"the default address": {nil, false},
+		"loopback":            {map[string]string{"HTTP_ADDR": "127.0.0.1:8000"}, true},
+		"said aloud":          {map[string]string{"AUTH_DISABLED": "true"}, true},
+		"with a secret":       {map[string]string{"AUTH_JWT_SECRET": jwtSecret}, true},
+		"no principal secret": {map[string]string{"AUTH_JWT_SECRET": jwtSecret, "PRINCIPAL_SECRET": ""}, false},
+	} {
+		all := maps.Clone(vars)
+		maps.Copy(all, c.changes)
+		if err := config.Load(config.Map(all), &app.Config{}); (err == nil) != c.starts {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	g := start(t, nil)
+	if !strings.Contains(g.kit.Logged(), "requests are not authenticated") {
+		t.Error("an open instance does not say so")
+	}
+}

@@ -1,0 +1,82 @@
+package access
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
+)
+
+// maxKeyName is the length of the longest name of a key, in bytes.
+const maxKeyName = 255
+
+// keyRequest is the body of a request for a key.
+type keyRequest struct {
+	Name    string     `json:"name"`
+	Scopes  []string   `json:"scopes"`
+	Expires *time.Time `json:"expires_at"`
+	Owner   *string    `json:"owner"`
+}
+
+// DecodeKey reads the key that a principal asks for. It fails if the principal would give more than
+// it has.
+func DecodeKey(body []byte, by principal.Principal, now time.Time) (Key, error) {
+	var r keyRequest
+	if err := json.Unmarshal(body, &r); err != nil || !utf8.Valid(body) {
+		return Key{}, fault.New(fault.Malformed, "malformed-json", "The body is no API key in JSON: name, scopes, expires_at and owner.")
+	}
+	var broken []fault.Violation
+	refuse := func(pointer, detail string) {
+		broken = append(broken, fault.Violation{Pointer: pointer, Detail: detail})
+	}
+	k := Key{Name: strings.TrimSpace(r.Name), Owner: by.Owner, Expires: r.Expires}
+	if k.Name == "" || len(k.Name) > maxKeyName || strings.ContainsFunc(k.Name, unicode.IsControl) {
+		refuse("/name", "must be text of 1 to 255 bytes without control characters")
+	}
+	if r.Expires != nil && !r.Expires.After(now) {
+		refuse("/expires_at", "must be in the future")
+	}
+	if len(r.Scopes) == 0 {
+		refuse("/scopes", "must name at least one scope")
+	}
+	for _, text := range r.Scopes {
+		scope := principal.Scope(text)
+		switch {
+		case !slices.Contains(principal.Scopes(), scope):
+			refuse("/scopes", "must be among jobs:read, jobs:write, catalogue:read, catalogue:write, admin")
+		case !slices.Contains(k.Scopes, scope):
+			k.Scopes = append(k.Scopes, scope)
+		}
+	}
+	if r.Owner != nil {
+		k.Owner = *r.Owner
+	}
+	if !principal.ValidOwner(k.Owner) {
+		refuse("/owner", "must be text of 1 to 255 bytes without control characters")
+	}
+	if len(broken) > 0 {
+		return Key{}, fault.ValidationFailed(broken...)
+	}
+	return k, mayGive(by, k)
+}
+
+// mayGive returns a failure if a principal would make a key for another owner, or with more scopes
+// than its own.
+func mayGive(by principal.Principal, k Key) error {
+	if k.Owner != by.Owner {
+		if err := Authorize(by, principal.Admin); err != nil {
+			return err
+		}
+	}
+	for _, scope := range k.Scopes {
+		if err := Authorize(by, scope); err != nil {
+			return err
+		}
+	}
+	return nil
+}

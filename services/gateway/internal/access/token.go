@@ -1,0 +1,200 @@
+package access
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
+)
+
+// IssuerKeys finds the keys with which the OpenID provider signs.
+type IssuerKeys interface {
+	// Keys returns the public keys of an id for an algorithm; without an id all for the algorithm. It
+	// fails with ErrUnknownKey if the provider has no such key, and with Unavailable if that cannot
+	// be known now.
+	Keys(ctx context.Context, id, algorithm string) ([]crypto.PublicKey, error)
+}
+
+// ErrUnknownKey is the failure to find a key that the provider does not have.
+var ErrUnknownKey = errors.New("the provider has no such key")
+
+// leeway is how much the clocks of the issuer and of this machine may differ.
+const leeway = 60 * time.Second
+
+// secretMethod signs with AUTH_JWT_SECRET.
+const secretMethod = "HS256"
+
+// issuerMethods are the algorithms that an OpenID provider may sign with: the asymmetric ones that are
+// in use. An algorithm of a shared secret is not among them: a public key would serve as one.
+func issuerMethods() []string { return []string{"RS256", "PS256", "ES256", "ES384", "EdDSA"} }
+
+// tokens verifies tokens.
+type tokens struct {
+	cfg    Config
+	issuer IssuerKeys
+	parser *jwt.Parser
+}
+
+func newTokens(cfg Config, d Dependencies) *tokens {
+	methods := []string{} // not nil, which would allow every algorithm
+	if cfg.Issuer != "" {
+		methods = append(methods, issuerMethods()...)
+	}
+	if cfg.Secret != "" {
+		methods = append(methods, secretMethod)
+	}
+	options := []jwt.ParserOption{
+		jwt.WithValidMethods(methods), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(d.Now), jwt.WithStrictDecoding(),
+	}
+	if cfg.Audience != "" {
+		options = append(options, jwt.WithAudience(cfg.Audience))
+	}
+	return &tokens{cfg: cfg, issuer: d.Issuer, parser: jwt.NewParser(options...)}
+}
+
+// principal returns the principal of a token.
+func (t *tokens) principal(ctx context.Context, token string) (principal.Principal, error) {
+	claims := jwt.MapClaims{}
+	if _, err := t.parser.ParseWithClaims(token, claims, t.keysOf(ctx)); err != nil {
+		return principal.Principal{}, translate(err)
+	}
+	owner, err := claims.GetSubject()
+	if err != nil || !principal.ValidOwner(owner) {
+		return principal.Principal{}, invalid("The token names no subject, or one that cannot be used.")
+	}
+	p := principal.Principal{Owner: owner, Scopes: t.scopes(claims)}
+	if expires, err := claims.GetExpirationTime(); err == nil && expires != nil { // the parser requires it
+		p.Expires = expires.Add(leeway)
+	}
+	return p, nil
+}
+
+// keysOf returns the function that finds the keys for a token, of which nothing is verified yet.
+func (t *tokens) keysOf(ctx context.Context) jwt.Keyfunc {
+	return func(token *jwt.Token) (any, error) {
+		if _, critical := token.Header["crit"]; critical || !isAccessToken(token.Header["typ"]) {
+			return nil, invalid("The token is of a kind that is not accepted.")
+		}
+		if token.Method.Alg() == secretMethod {
+			return []byte(t.cfg.Secret.Reveal()), nil
+		}
+		if issuer, err := token.Claims.GetIssuer(); err != nil || issuer != t.cfg.Issuer {
+			return nil, jwt.ErrTokenInvalidIssuer // before a key is looked for at the provider
+		}
+		id, _ := token.Header["kid"].(string)
+		found, err := t.issuer.Keys(ctx, id, token.Method.Alg())
+		if err != nil {
+			return nil, err
+		}
+		set := jwt.VerificationKeySet{}
+		for _, key := range found {
+			set.Keys = append(set.Keys, key)
+		}
+		return set, nil
+	}
+}
+
+// isAccessToken reports whether the typ of a token is one of tokens for an API (RFC 9068, section
+// 2.1), or the general one. Other kinds, such as logout tokens, are for other receivers.
+func isAccessToken(typ any) bool {
+	if typ == nil {
+		return true
+	}
+	text, _ := typ.(string)
+	text = strings.TrimPrefix(strings.ToLower(text), "application/")
+	return text == "jwt" || text == "at+jwt"
+}
+
+// translate gives the failure of a token its kind. The parser's own text is not kept: it may quote
+// the token.
+func translate(err error) error {
+	var f *fault.Error
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return invalid("The token has expired.")
+	case errors.Is(err, jwt.ErrTokenNotValidYet):
+		return invalid("The token is not valid yet.")
+	case errors.Is(err, jwt.ErrTokenInvalidAudience):
+		return invalid("The token is meant for another service: its audience differs.")
+	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
+		return invalid("The token is of another issuer.")
+	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
+		return invalid("The token lacks a claim that is required: exp, or aud.")
+	case errors.Is(err, ErrUnknownKey):
+		return invalid("The token is signed with a key that the identity provider does not have.")
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return invalid("The signature of the token is wrong, or its algorithm is not accepted.")
+	default:
+		return invalid("The token cannot be read.")
+	}
+}
+
+// scopes returns the scopes of a token: those of its role, cut to what it asks for if it names any
+// scope of Sori.
+func (t *tokens) scopes(claims jwt.MapClaims) []principal.Scope {
+	role := principal.Principal{Scopes: principal.UserScopes()}
+	if slices.Contains(words(claim(claims, t.cfg.RolesClaim)), t.cfg.AdminRole) {
+		role.Scopes = []principal.Scope{principal.Admin}
+	}
+	named := append(words(claims["scope"]), words(claims["scp"])...)
+	narrowed, cut := []principal.Scope{}, false
+	for _, scope := range principal.Scopes() {
+		if slices.Contains(named, string(scope)) {
+			cut = true
+			if role.May(scope) {
+				narrowed = append(narrowed, scope)
+			}
+		}
+	}
+	if cut {
+		return narrowed
+	}
+	return role.Scopes
+}
+
+// claim returns a claim by its name or, if there is none of the name, by a dotted path. A name may
+// have dots of its own, as that of a URL.
+func claim(claims map[string]any, path string) any {
+	if value, ok := claims[path]; ok {
+		return value
+	}
+	var value any = claims
+	for name := range strings.SplitSeq(path, ".") {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return nil
+		}
+		value = object[name]
+	}
+	return value
+}
+
+// words returns the values of a claim: those of a list, the words of a text (RFC 8693, section 4.2),
+// or the names of an object's members, as some providers write roles.
+func words(value any) []string {
+	var all []string
+	switch value := value.(type) {
+	case string:
+		return strings.Fields(value)
+	case []any:
+		for _, v := range value {
+			if word, ok := v.(string); ok {
+				all = append(all, word)
+			}
+		}
+	case map[string]any:
+		for name := range value {
+			all = append(all, name)
+		}
+	}
+	return all
+}
