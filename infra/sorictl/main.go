@@ -8,10 +8,13 @@
 //	sorictl retry ID...|-failed [-force] [-code C]       analyse failed jobs again
 //	sorictl cancel ID...                                 end jobs that are under way
 //	sorictl reconcile [-repair] [-json] [-metrics FILE]  where log, rows and objects differ
+//	sorictl keys create|list|revoke                      API keys of the gateway
 //	sorictl tail [SUBJECT] [-job ID] [-failed]           what passes on the bus
 //
 // It reads what the services wrote and writes nothing of theirs: whatever it
-// mends, it mends by having the service that owns it do its work.
+// mends, it mends by having the service that owns it do its work. API keys are the
+// exception: the first one is needed before the gateway answers anybody. They are
+// written by the gateway's own code.
 package main
 
 import (
@@ -52,6 +55,11 @@ type grammar struct {
 		Replay deadReplay `cmd:"" help:"have the consumer handle the event again"`
 		Drop   deadDrop   `cmd:"" help:"delete dead letters; the events stay in the log"`
 	} `cmd:"" help:"dead letters: list, show, replay, drop"`
+	Keys struct {
+		Create keysCreate `cmd:"" help:"make an API key, which is shown only now"`
+		List   keysList   `cmd:"" help:"list API keys, the oldest first"`
+		Revoke keysRevoke `cmd:"" help:"revoke API keys; the gateways refuse them within five seconds"`
+	} `cmd:"" help:"API keys of the gateway: create, list, revoke"`
 	Job       jobCommand       `cmd:"" help:"everything that is known of a job, on one screen"`
 	Retry     retryCommand     `cmd:"" help:"analyse failed jobs again, without a new upload"`
 	Cancel    cancelCommand    `cmd:"" help:"cancel jobs that have not ended"`

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	gateway "sori.internal/services/gateway/app"
+	"sori.internal/shared/config"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
+)
+
+// withKeys runs work on the API keys of the installation that the operator means.
+func (t terminal) withKeys(work func(*gateway.APIKeys) error) (err error) {
+	lookup, err := t.settings()
+	if err != nil {
+		return err
+	}
+	var cfg postgres.Config
+	if err := config.Load(lookup, &cfg); err != nil {
+		return err
+	}
+	keys, err := gateway.OpenAPIKeys(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	return work(keys)
+}
+
+type keysCreate struct {
+	Name   string        `arg:"" help:"what the key is for"`
+	Owner  string        `required:"" help:"whose key it is: a user of the provider, or any name"`
+	Scopes []string      `required:"" help:"what it may do, with commas: jobs:read, jobs:write, catalogue:read, catalogue:write, admin"`
+	Valid  time.Duration `help:"how long it is valid, such as 2160h; for ever if it is absent"`
+}
+
+// Run makes a key. The key alone goes to the standard output, so that a script can keep it.
+func (c *keysCreate) Run(ctx context.Context, t terminal) error {
+	if c.Valid < 0 {
+		return errors.New("keys create: -valid must not be negative")
+	}
+	asked := gateway.NewAPIKey{Name: c.Name, Owner: c.Owner, Scopes: c.Scopes}
+	if c.Valid > 0 {
+		expires := time.Now().Add(c.Valid).UTC()
+		asked.Expires = &expires
+	}
+	return t.withKeys(func(keys *gateway.APIKeys) error {
+		made, text, err := keys.Create(ctx, asked)
+		if err != nil {
+			return explained(err)
+		}
+		fmt.Fprintf(t.errs, "key %s of %s; it is shown only now\n", made.ID, made.Owner)
+		fmt.Fprintln(t.out, text)
+		return nil
+	})
+}
+
+// explained names the rules that a key breaks.
+func explained(err error) error {
+	var broken []string
+	for _, v := range fault.As(err).Violations {
+		broken = append(broken, strings.TrimPrefix(v.Pointer, "/")+" "+v.Detail)
+	}
+	if len(broken) == 0 {
+		return err
+	}
+	return errors.New("keys create: " + strings.Join(broken, "; "))
+}
+
+type keysList struct {
+	Owner string `help:"the keys of this owner alone"`
+}
+
+// Run lists keys.
+func (c *keysList) Run(ctx context.Context, t terminal) error {
+	return t.withKeys(func(keys *gateway.APIKeys) error {
+		all, err := keys.List(ctx, c.Owner)
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "ID\tSTATE\tCREATED\tUSED\tSCOPES\tOWNER\tNAME")
+		for _, k := range all {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%q\t%q\n", k.ID, keyState(k, time.Now()), k.Created.UTC().Format(time.DateOnly),
+				keyDate(k.LastUsed), scopeList(k.Scopes), k.Owner, k.Name)
+		}
+		fmt.Fprintf(table, "%d keys\n", len(all))
+		return table.Flush()
+	})
+}
+
+func keyState(k gateway.APIKey, now time.Time) string {
+	switch {
+	case k.Revoked != nil:
+		return "revoked"
+	case k.Expires != nil && !now.Before(*k.Expires):
+		return "expired"
+	default:
+		return "valid"
+	}
+}
+
+func keyDate(at *time.Time) string {
+	if at == nil {
+		return "never"
+	}
+	return at.UTC().Format(time.DateOnly)
+}
+
+func scopeList(scopes []principal.Scope) string {
+	names := make([]string, len(scopes))
+	for i, s := range scopes {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ",")
+}
+
+type keysRevoke struct {
+	IDs []string `arg:"" name:"id" help:"the ids of the keys"`
+}
+
+// Run revokes keys.
+func (c *keysRevoke) Run(ctx context.Context, t terminal) error {
+	return t.withKeys(func(keys *gateway.APIKeys) error {
+		var failed []error
+		for _, id := range c.IDs {
+			if err := keys.Revoke(ctx, id); err != nil {
+				failed = append(failed, fmt.Errorf("revoke %s: %s", id, said(err)))
+				continue
+			}
+			fmt.Fprintf(t.out, "%s  revoked\n", id)
+		}
+		return errors.Join(failed...)
+	})
+}

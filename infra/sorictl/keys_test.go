@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	gateway "sori.internal/services/gateway/app"
+	"sori.internal/shared/testkit"
+)
+
+func TestAKeyOfTheOperatorOpensTheGatewayUntilItIsRevoked(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	k.Database()
+	at := k.Run(gateway.Run, map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "AUTH_API_KEYS": "true"})
+	status := func(key string) int {
+		req, err := http.NewRequestWithContext(k.Context(), http.MethodGet, at.URL+"/tokens", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	var key string
+	testkit.Eventually(t, func() error { // the gateway makes the table
+		shown, err := sorictl(t, k, nil, "keys", "create", "nightly import", "-owner", "alice", "-scopes", "catalogue:read,jobs:write", "-valid", "24h")
+		key = strings.TrimSpace(shown[strings.LastIndex(strings.TrimSpace(shown), "\n")+1:])
+		return err
+	})
+	if got := status(key); got != http.StatusOK {
+		t.Fatalf("%q gives status %d", key, got)
+	}
+	id := strings.Split(key, "_")[1]
+	shown := shows(t, k, []string{"keys", "list", "-owner", "alice"}, id, "valid", `"alice"`, `"nightly import"`, "catalogue:read,jobs:write", "1 keys")
+	if strings.Contains(shown, strings.Split(key, "_")[2]) {
+		t.Error("the list shows the secret")
+	}
+	shows(t, k, []string{"keys", "list", "-owner", "bob"}, "0 keys")
+	shows(t, k, []string{"keys", "revoke", id}, id+"  revoked")
+	shows(t, k, []string{"keys", "list"}, id+"  revoked")
+	testkit.Eventually(t, func() error {
+		if got := status(key); got != http.StatusUnauthorized {
+			return fmt.Errorf("a revoked key gives status %d", got)
+		}
+		return nil
+	})
+	for _, args := range [][]string{
+		{"keys"}, {"keys", "sing"}, {"keys", "create"}, {"keys", "create", "n"}, {"keys", "create", "n", "-owner", "a", "-scopes", "everything"},
+		{"keys", "create", "n", "-owner", "a", "-scopes", "admin", "-valid", "-1h"}, {"keys", "list", "x"}, {"keys", "revoke"}, {"keys", "revoke", "ffffffffffffffff"},
+	} {
+		if shown, err := sorictl(t, k, nil, args...); err == nil {
+			t.Errorf("%v is taken: %s", args, shown)
+		}
+	}
+}

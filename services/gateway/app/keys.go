@@ -1,0 +1,80 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"sori.internal/services/gateway/internal/access"
+	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/store"
+	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
+)
+
+// APIKey is an API key, without its secret.
+type APIKey = access.Key
+
+// NewAPIKey describes a key that is to be made. The rules are those of POST /api-keys for an admin.
+type NewAPIKey struct {
+	Name    string     `json:"name"`
+	Owner   string     `json:"owner"`
+	Scopes  []string   `json:"scopes"`
+	Expires *time.Time `json:"expires_at"`
+}
+
+// APIKeys manages API keys for a program of the operator, without a gateway: the first key, and keys
+// while no gateway runs.
+type APIKeys struct {
+	db    *sqlx.DB
+	store *store.Store
+}
+
+// OpenAPIKeys prepares the access to the keys in a database. It does not dial.
+func OpenAPIKeys(cfg postgres.Config) (*APIKeys, error) {
+	db, err := postgres.Open(cfg, store.Schema)
+	if err != nil {
+		return nil, err
+	}
+	return &APIKeys{db: db, store: store.New(db)}, nil
+}
+
+// Close implements io.Closer.
+func (k *APIKeys) Close() error { return k.db.Close() }
+
+// Create makes a key and returns its text, which is not stored.
+func (k *APIKeys) Create(ctx context.Context, n NewAPIKey) (made APIKey, text string, err error) {
+	body, err := json.Marshal(n)
+	if err != nil {
+		return made, "", fmt.Errorf("describe an API key: %w", err)
+	}
+	asked, err := access.DecodeKey(body, principal.Open(), time.Now())
+	if err != nil {
+		return made, "", err
+	}
+	stored, text := access.NewKey(asked)
+	made, err = k.store.CreateAPIKey(ctx, stored)
+	return made, text, err
+}
+
+// List returns the keys of an owner, or of all if it is empty, by their age.
+func (k *APIKeys) List(ctx context.Context, owner string) (all []APIKey, err error) {
+	for {
+		page, err := k.store.APIKeys(ctx, owner, catalogue.Page{Skip: int64(len(all)), Limit: catalogue.MaxPage})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(page) < catalogue.MaxPage {
+			return all, nil
+		}
+	}
+}
+
+// Revoke revokes a key. The gateways refuse it within five seconds.
+func (k *APIKeys) Revoke(ctx context.Context, id string) error {
+	return k.store.RevokeAPIKey(ctx, id, "")
+}
