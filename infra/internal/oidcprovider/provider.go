@@ -1,0 +1,113 @@
+// Package oidcprovider is an OpenID provider for development and for tests: discovery, keys that can be
+// rotated, a page to sign in, the authorization code flow with PKCE, and refresh tokens.
+//
+// It is not for production. Users are given with their passwords, and everything is in memory. Access
+// tokens are JSON Web Tokens whose subject is the user's name, with the user's roles.
+package oidcprovider
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/zitadel/oidc/v3/pkg/op"
+)
+
+// User is somebody who can sign in.
+type User struct {
+	Name     string
+	Password string
+	Roles    []string // in the claim "roles" of the user's tokens
+}
+
+// Options describe a provider.
+type Options struct {
+	Issuer       string // its own address; http on loopback
+	Audience     string // of access tokens
+	ClientID     string // of the only client, which is public: PKCE takes the place of a secret
+	RedirectURIs []string
+	Users        []User
+	Validity     time.Duration // of access tokens; 0 is five minutes
+}
+
+// Provider is a provider. It is an http.Handler, to be served at its issuer.
+type Provider struct {
+	*http.ServeMux
+
+	storage  *storage
+	page     *template.Template // to sign in
+	callback func(r *http.Request, id string) string
+}
+
+// New makes a provider with one key.
+func New(o Options) (*Provider, error) {
+	if o.Issuer == "" || o.ClientID == "" {
+		return nil, errors.New("make an OpenID provider: an issuer and a client are needed")
+	}
+	if o.Validity == 0 {
+		o.Validity = 5 * time.Minute
+	}
+	storage, err := newStorage(o)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &op.Config{CodeMethodS256: true, GrantTypeRefreshToken: true, SupportedClaims: []string{"sub", "roles"}}
+	_, _ = rand.Read(cfg.CryptoKey[:])
+	inner, err := op.NewProvider(cfg, storage, op.StaticIssuer(o.Issuer), op.WithAllowInsecure())
+	if err != nil {
+		return nil, fmt.Errorf("make an OpenID provider: %w", err)
+	}
+	callback := op.AuthCallbackURL(inner)
+	page, err := template.New("login").Parse(loginPage)
+	if err != nil {
+		return nil, fmt.Errorf("make an OpenID provider: %w", err)
+	}
+	p := &Provider{ServeMux: http.NewServeMux(), storage: storage, page: page, callback: func(r *http.Request, id string) string {
+		return callback(op.ContextWithIssuer(r.Context(), o.Issuer), id)
+	}}
+	p.HandleFunc("GET "+loginPath, p.showLogin)
+	p.HandleFunc("POST "+loginPath, p.login)
+	p.Handle("/", inner)
+	return p, nil
+}
+
+// Rotate makes a new key, with which tokens are signed from now on. The key before it is published
+// further, so that its tokens stay valid; older ones are withdrawn.
+func (p *Provider) Rotate() error { return p.storage.rotate() }
+
+const loginPath = "/login"
+
+const loginPage = `<!doctype html>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in</title>
+<form method="post" action="` + loginPath + `">
+<input type="hidden" name="id" value="{{.ID}}">
+<p><label>Name <input name="name" autocomplete="username" autofocus></label>
+<p><label>Password <input name="password" type="password" autocomplete="current-password"></label>
+<p><button>Sign in</button> {{.Failure}}
+</form>
+`
+
+// showLogin shows the page to sign in. The provider redirects browsers there.
+func (p *Provider) showLogin(w http.ResponseWriter, r *http.Request) {
+	p.showPage(w, http.StatusOK, r.FormValue("id"), "")
+}
+
+// login checks a password, and sends the browser back to its client.
+func (p *Provider) login(w http.ResponseWriter, r *http.Request) {
+	id := r.FormValue("id")
+	if !p.storage.signIn(id, r.FormValue("name"), r.FormValue("password")) {
+		p.showPage(w, http.StatusUnauthorized, id, "Name or password is wrong, or the sign-in took too long.")
+		return
+	}
+	http.Redirect(w, r, p.callback(r, id), http.StatusFound)
+}
+
+func (p *Provider) showPage(w http.ResponseWriter, status int, id, failure string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = p.page.Execute(w, struct{ ID, Failure string }{id, failure}) // a client that left does not need it
+}
