@@ -221,13 +221,6 @@ func koreanOfRequest(code string) string {
 		return "내용이 허용된 최대 크기({max_bytes}바이트)보다 큽니다."
 	case "unavailable":
 		return "지금은 필요한 서비스에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
-	case "unsupported-audio":
-		return "알려진 형식의 오디오 파일이 아닙니다."
-	case "unsupported-encoding":
-		return "지원하지 않는 Content-Encoding입니다."
-	case "unsupported-codec":
-		return "파일의 코덱({codec})은 소리로 디코딩할 수 없습니다. " +
-			"PCM, FLAC, ALAC, MP3, AAC, Opus, Vorbis, Speex, AMR, GSM, ADPCM을 사용할 수 있습니다."
 	case "unauthenticated":
 		return "Authorization: Bearer 헤더에 토큰 또는 API 키를 담아 보내 주세요."
 	case "validation-failed":

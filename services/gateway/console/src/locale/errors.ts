@@ -64,6 +64,14 @@ export const advice: Record<string, Sentences> = {
   "not-retryable": { ko: "다시 시도해도 같은 이유로 실패합니다. 다른 녹음을 올리세요.", en: "It would fail again for the same reason. Upload another recording." },
   "unsupported-encoding": { ko: "압축된 전송은 받지 않습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "Compressed transfers are not taken. Reload the page and try again." },
 
+  unauthenticated: { ko: "이 서비스를 쓰려면 로그인해야 합니다. 운영자에게 문의하세요.", en: "You have to sign in to use this service. Ask the operator." },
+  "invalid-token": { ko: "로그인이 만료되었거나 유효하지 않습니다. 다시 로그인하세요.", en: "The sign-in has expired or is not valid. Sign in again." },
+  "invalid-ticket": { ko: "링크가 만료되었습니다. 페이지를 새로 고치세요.", en: "The link has expired. Reload the page." },
+  "insufficient-scope": { ko: "이 작업을 할 권한이 없습니다. 운영자에게 문의하세요.", en: "You are not allowed to do this. Ask the operator." },
+  "identity-provider-unavailable": { ko: "지금은 로그인을 확인할 수 없습니다. 잠시 후 다시 시도하세요.", en: "Sign-ins cannot be checked right now. Try again in a moment." },
+  "api-key-not-found": { ko: "해당 API 키가 없습니다.", en: "There is no such API key." },
+  "too-many-api-keys": { ko: "API 키가 너무 많습니다. 쓰지 않는 키를 먼저 폐기하세요.", en: "There are too many API keys. Revoke one that is not used first." },
+
   // Why a job failed.
   "unsupported-codec": { ko: "분석할 수 없는 코덱입니다. WAV, FLAC, MP3 등으로 변환해 다시 올리세요.", en: "The recording's codec cannot be analysed. Convert it, to WAV, FLAC or MP3 say, and upload it again." },
   "no-audio": { ko: "파일에서 소리를 찾을 수 없습니다. 다른 파일을 올리세요.", en: "There is no sound in the file. Upload another one." },
