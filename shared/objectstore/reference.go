@@ -43,7 +43,7 @@ func (cfg Config) Resolve(ref string) (Reference, error) {
 	case ok && cfg.mayRead(r):
 		return r, nil
 	case ok:
-		return Reference{}, fault.New(fault.Conflict, "reference-not-allowed",
+		return Reference{}, fault.New(fault.Invalid, "reference-not-allowed",
 			"The reference names an object that references may not name.")
 	case !isWebURL(ref):
 		return Reference{}, fault.New(fault.Invalid, "reference-invalid", "The reference names no possible object.")

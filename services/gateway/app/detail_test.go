@@ -116,7 +116,7 @@ func TestAURLOfAnotherHostIsNeverRequested(t *testing.T) {
 		t.Errorf("%v", m)
 	}
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(1000)})
-	g.problem(g.do("POST", path+"/upload-audio", bytes.NewReader(body), map[string]string{"Content-Type": contentType}), 409, "reference-not-allowed")
+	g.problem(g.do("POST", path+"/upload-audio", bytes.NewReader(body), map[string]string{"Content-Type": contentType}), 422, "reference-not-allowed")
 	g.again(nil)
 	testkit.Eventually(t, func() error {
 		if !strings.Contains(g.kit.Logged(), "tokens have references that are not allowed") {

@@ -19,7 +19,7 @@ func decode(member, value string) (catalogue.Token, error) {
 		case strings.Contains(ref, "://"):
 			return fault.New(fault.Unsupported, "reference-foreign", "It is of another host.")
 		case strings.HasPrefix(ref, "secret"):
-			return fault.New(fault.Conflict, "reference-not-allowed", "It is a secret.")
+			return fault.New(fault.Invalid, "reference-not-allowed", "It is a secret.")
 		case ref == "/":
 			return fault.New(fault.Invalid, "reference-invalid", "It is none.")
 		default:

@@ -193,7 +193,7 @@ func (c *Core) references(ctx context.Context, token int64) (References, error) 
 			continue
 		}
 		if err := c.check(ref); err != nil {
-			return References{}, fault.Wrap(fault.Conflict, "reference-not-allowed",
+			return References{}, fault.Wrap(fault.Invalid, "reference-not-allowed",
 				"A reference file of the token lies where references may not lie. The token has to be corrected.",
 				fmt.Errorf("token %d: %w", token, err))
 		}
