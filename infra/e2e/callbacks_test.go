@@ -103,7 +103,7 @@ func TestACallbackThatComesAfterTheNextAttemptHasBegunChangesNothing(t *testing.
 	}
 }
 
-// snapshot is a job as its route tells it, and the version that it tells.
+// snapshot returns the entity tag and the body of the gateway's answer for a job.
 func snapshot(t *testing.T, w *harnesstest.Env, job string) string {
 	t.Helper()
 	resp, err := w.Client.Get(w.Gateway + "/tokens/analysis-result/" + job)

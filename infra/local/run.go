@@ -21,7 +21,7 @@ type options struct {
 
 const usualPort = 8000
 
-// gatewayAddr is where the gateway is to listen; empty is anywhere.
+// gatewayAddr returns the address that the gateway listens on; empty is any free port.
 func (o options) gatewayAddr() (string, error) {
 	switch {
 	case o.Port == nil && proc.PortTaken(usualPort), o.Port != nil && *o.Port == 0:

@@ -79,7 +79,8 @@ func (c Consumer) ackWait() time.Duration {
 	return 10 * time.Second
 }
 
-// delay returns when a message is redelivered, from its backoff and from its handler's RetryAfter.
+// delay returns how long to wait before a message is redelivered: the longer of its backoff and its
+// handler's retryAfter, or retryAfter alone if the consumer has a FixedDelay.
 func (c Consumer) delay(backoff, retryAfter time.Duration) time.Duration {
 	if c.FixedDelay && retryAfter > 0 {
 		return retryAfter

@@ -110,8 +110,8 @@ func Wrap(kind Kind, code, detail string, cause error) *Error {
 	return &Error{Kind: kind, Code: code, Detail: detail, Err: cause}
 }
 
-// Unreachable returns the failure that a dependency could not be reached or did not respond. Clients
-// see its name: "database", "storage", "message bus".
+// Unreachable returns the failure of a dependency that could not be reached or did not respond.
+// Clients see the name of the dependency: "database", "storage", "message bus".
 func Unreachable(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second,
@@ -119,8 +119,8 @@ func Unreachable(dependency string, cause error) *Error {
 	}
 }
 
-// Misconfigured returns the failure that a dependency rejects the service until an operator has
-// corrected a setting, a permission or the dependency itself.
+// Misconfigured returns the failure of a dependency that rejects the service until an operator
+// corrects a setting, a permission or the dependency itself.
 func Misconfigured(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Unavailable, Code: "unavailable", RetryAfter: 10 * time.Second, Permanent: true,

@@ -12,9 +12,9 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Append appends a state event to its job's log if the log still ends with the sequence after; 0
-// expects an empty log. It returns the sequence of the event. If the log ends elsewhere, it returns
-// event.ErrLogConflict and appends nothing.
+// Append appends a state event to its job's log and returns the sequence of the event. The parameter
+// after is the sequence of the last event that the caller knows in the log, or 0 if it knows none. If
+// the log has a newer event, Append appends nothing and returns event.ErrLogConflict.
 //
 // An Append that succeeded can be repeated at any time, for example when its response was lost: it
 // succeeds again.

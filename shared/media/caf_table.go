@@ -2,7 +2,8 @@ package media
 
 import "encoding/binary"
 
-// A cafTable is the packet table of a CAF file whose packets differ in size or in length: numbers of seven bits a byte.
+// A cafTable reads the packet table ("pakt") of a CAF file whose packets differ in bytes or in frames. Its entries are integers
+// of variable length, with seven bits in each byte.
 type cafTable struct {
 	told    int64 // packets, as its head says
 	packets int64 // that were read

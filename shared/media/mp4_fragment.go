@@ -43,8 +43,8 @@ type fragmentPacket struct {
 
 func (p fragmentPacket) end() int64 { return p.at + int64(p.size) }
 
-// opusPackets are the packets of Opus in fragments. Each tells how long it plays, since the table tells when a browser got
-// it, which is something else.
+// opusPackets measures the Opus packets of fragments. The header of each packet gives its duration. The durations in the
+// fragment's table (trun) are not used: browsers write there the times between the arrivals of packets.
 type opusPackets struct {
 	read    int   // of this fragment
 	heard   int64 // samples in those

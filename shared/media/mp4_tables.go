@@ -145,8 +145,8 @@ func (t *mp4Track) edit(row []byte) {
 	t.edited, t.mediaTime, t.duration = true, at, duration
 }
 
-// whole is how many packets of the movie box are in a file of size bytes, with the ticks they take, and whether that is
-// known; cut tells whether data is missing.
+// whole returns how many of the packets that the movie box lists lie completely within the first size bytes of the file, and
+// their duration in ticks; false if that cannot be known. If cut is false, the file is complete and all packets count.
 func (t *mp4Track) whole(size int64, cut bool) (count, ticks int64, ok bool) {
 	if !cut || t.count == 0 {
 		return t.count, t.ticks, true

@@ -78,7 +78,8 @@ func (t *mp4Track) describe(b []byte) {
 	}
 }
 
-// extend takes what the boxes within a sample description say more of its coding.
+// extend reads further details of the codec from the boxes inside a sample description. letters is the codec's code of four
+// characters.
 func (t *mp4Track) extend(letters string, b []byte, bits int) {
 	switch letters {
 	case "mp4a":

@@ -52,8 +52,8 @@ func held(err error) bool {
 	return fault.Is(Translate("lock migrations", err), fault.Internal) && state(err) == ""
 }
 
-// makeSchema leaves a schema that exists alone: to make one, even IF NOT EXISTS, needs
-// a permission that a service need not have.
+// makeSchema creates the schema if it does not exist. It looks first, since even CREATE SCHEMA IF NOT
+// EXISTS requires a permission that the service may lack.
 func makeSchema(ctx context.Context, db *sqlx.DB, schema string) error {
 	if err := db.PingContext(ctx); err != nil {
 		return err

@@ -92,7 +92,8 @@ func (p *databasePool) take(ctx context.Context, admin string) (string, error) {
 	if err := p.reap(ctx, db); err != nil {
 		return "", err
 	}
-	// Copying the files of the template takes half of what writing them to the log does.
+	// FILE_COPY takes half the time of the default, which writes the template's pages to the
+	// write-ahead log.
 	if _, err := db.ExecContext(ctx, `CREATE DATABASE `+pq.QuoteIdentifier(name)+` STRATEGY FILE_COPY`); err != nil {
 		return "", fmt.Errorf("make the test's database: %w", err)
 	}

@@ -262,8 +262,8 @@ func TestAStreamThatHasTooFewServersIsWaitedFor(t *testing.T) {
 	s.insist(t, func() error { return b.Ensure(s.ctx, event.Dead()) })
 }
 
-// ensureTakes is the longest that a service which starts waits to be told that it
-// should try again; generous, since the machine is shared.
+// ensureTakes is the longest that Ensure may take to succeed, or to return Unavailable, while a
+// server is down. It is generous, since the machine is shared.
 const ensureTakes = 30 * time.Second
 
 // Writers on every server race to end each job while leaders are killed, and ask

@@ -25,7 +25,7 @@ type outage struct {
 	name string
 	// happen takes the parts away; it must call noticed once they are, and
 	// returns when they are back.
-	happen func(c place, noticed func(), parts []stack.Part)
+	happen func(c env, noticed func(), parts []stack.Part)
 }
 
 func outages() []outage {
@@ -35,9 +35,9 @@ func outages() []outage {
 }
 
 // restarted is too quick for anybody to have to notice.
-func restarted(c place, _ func(), parts []stack.Part) { c.each(parts, c.restart) }
+func restarted(c env, _ func(), parts []stack.Part) { c.each(parts, c.restart) }
 
-func killed(c place, noticed func(), parts []stack.Part) {
+func killed(c env, noticed func(), parts []stack.Part) {
 	c.each(parts, func(part stack.Part) error { return c.Stack.Signal(part, kill) })
 	for range parts { // the stack itself has noticed
 		<-c.Stack.Exited()
@@ -49,16 +49,16 @@ func killed(c place, noticed func(), parts []stack.Part) {
 	c.each(parts, c.restart)
 }
 
-func paused(c place, noticed func(), parts []stack.Part) {
+func paused(c env, noticed func(), parts []stack.Part) {
 	c.each(parts, func(part stack.Part) error { return c.Stack.SignalAll(part, stop) })
 	c.hold(*pauseFor, noticed)
 	c.each(parts, func(part stack.Part) error { return c.Stack.SignalAll(part, cont) })
 }
 
-func (c place) restart(part stack.Part) error { return c.Stack.Restart(c.Ctx, part) }
+func (c env) restart(part stack.Part) error { return c.Stack.Restart(c.Ctx, part) }
 
 // each does something to several parts at once.
-func (c place) each(parts []stack.Part, do func(stack.Part) error) {
+func (c env) each(parts []stack.Part, do func(stack.Part) error) {
 	c.t.Helper()
 	var wg sync.WaitGroup
 	failures := make(chan error, len(parts))
@@ -74,7 +74,7 @@ func (c place) each(parts []stack.Part, do func(stack.Part) error) {
 }
 
 // hold lets an outage last, at least until it was noticed.
-func (c place) hold(length time.Duration, noticed func()) {
+func (c env) hold(length time.Duration, noticed func()) {
 	lasts := time.NewTimer(length) // the outage itself: there is nothing to wait for but time
 	defer lasts.Stop()
 	noticed()
@@ -86,7 +86,7 @@ func (c place) hold(length time.Duration, noticed func()) {
 }
 
 // suffer lets an outage happen to parts and holds what services must say of it.
-func (c place) suffer(g *loadgen.Steady, o outage, parts []stack.Part) {
+func (c env) suffer(g *loadgen.Steady, o outage, parts []stack.Part) {
 	c.t.Helper()
 	needing, before := needing(parts...), g.Accepted()
 	noticed := func() {

@@ -13,7 +13,7 @@ import (
 
 // limitFiles bounds the size of the files that the bus may write: as on a full
 // disk, a write beyond it fails in the middle.
-func (c place) limitFiles(size uint64) {
+func (c env) limitFiles(size uint64) {
 	c.t.Helper()
 	pid := c.Stack.PID(stack.NATS)
 	var limit unix.Rlimit

@@ -11,7 +11,7 @@ import (
 
 // fillUp uploads until the bus is full and a few times more, and returns the jobs
 // that were accepted. None may be refused in any other way.
-func (c place) fillUp(client loadgen.Gateways, r loadgen.Recording) []string {
+func (c env) fillUp(client loadgen.Gateways, r loadgen.Recording) []string {
 	c.t.Helper()
 	const most, more = 2000, 5
 	var jobs []string
@@ -38,7 +38,7 @@ func (c place) fillUp(client loadgen.Gateways, r loadgen.Recording) []string {
 const askAgain = 400 * time.Millisecond
 
 // uploadAgain tries until an upload is accepted.
-func (c place) uploadAgain(client loadgen.Gateways, r loadgen.Recording) string {
+func (c env) uploadAgain(client loadgen.Gateways, r loadgen.Recording) string {
 	c.t.Helper()
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()

@@ -23,16 +23,16 @@ func TestMain(m *testing.M) { os.Exit(harnesstest.Main(m)) }
 // patience bounds a whole test.
 const patience = 3 * time.Minute
 
-// place is a system, and the test that harms it.
-type place struct {
+// env is a running system, and the test that injects faults into it.
+type env struct {
 	*harnesstest.System
 	t *testing.T
 }
 
 // found starts a system whose services differ from the default by settings.
-func found(t *testing.T, copies map[string]int, settings map[string]string) place {
+func found(t *testing.T, copies map[string]int, settings map[string]string) env {
 	t.Helper()
-	return place{harnesstest.StartSystem(t, harnesstest.SystemOptions{Copies: copies, Settings: settings, Patience: patience + 4**pauseFor}), t}
+	return env{harnesstest.StartSystem(t, harnesstest.SystemOptions{Copies: copies, Settings: settings, Patience: patience + 4**pauseFor}), t}
 }
 
 func parts() []stack.Part { return []stack.Part{stack.NATS, stack.S3, stack.Postgres} }

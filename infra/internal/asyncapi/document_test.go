@@ -21,8 +21,8 @@ import (
 	"sori.internal/shared/event"
 )
 
-// place is the document's address for those who refer to its parts.
-const place = "https://sori.internal/asyncapi.json"
+// documentURI is the URI of the document, to which each $ref is relative.
+const documentURI = "https://sori.internal/asyncapi.json"
 
 // document is the document, as a tree of JSON.
 type document struct {
@@ -95,8 +95,8 @@ func (d document) schema(message, part string) *jsonschema.Schema {
 	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
-	strict := map[string]any{"$ref": place + "#/components/messages/" + message + "/" + part, "unevaluatedProperties": false}
-	for url, tree := range map[string]any{place: d.tree, "https://sori.internal/strict.json": strict} {
+	strict := map[string]any{"$ref": documentURI + "#/components/messages/" + message + "/" + part, "unevaluatedProperties": false}
+	for url, tree := range map[string]any{documentURI: d.tree, "https://sori.internal/strict.json": strict} {
 		if err := c.AddResource(url, tree); err != nil {
 			d.t.Fatal(err)
 		}

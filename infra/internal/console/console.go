@@ -70,7 +70,7 @@ func Build(ctx context.Context, sources, dir string) error {
 		return fmt.Errorf("build the console: %w", err)
 	}
 	defer func() { _ = lock.Release() }()
-	// Before the build: what changes under it makes it stale.
+	// The sources are hashed before the build: a source that changes during the build makes the result stale.
 	made, err := sum(os.DirFS(sources))
 	if err != nil {
 		return err

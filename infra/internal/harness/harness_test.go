@@ -208,7 +208,7 @@ func TestAFleet(t *testing.T) {
 	})
 }
 
-// only leaves one copy of one program.
+// only returns Options.Copies with one copy of the named program and none of the others.
 func only(name string) map[string]int {
 	copies := map[string]int{}
 	for _, n := range harness.Names() {

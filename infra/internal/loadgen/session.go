@@ -48,7 +48,8 @@ func (s *session) retry(ctx context.Context, what string, send func(*client.Clie
 	return false
 }
 
-// upload tries until the recording is accepted, always with the same key, and reports whether it was.
+// upload sends the recording, with the same idempotency key again, until the gateway answers or ctx ends. It reports whether
+// the recording was accepted.
 func (s *session) upload(ctx context.Context, i int, large bool) bool {
 	r := s.clients.small
 	if large {

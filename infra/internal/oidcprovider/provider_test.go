@@ -66,7 +66,7 @@ func (p *provider) serve(l net.Listener) {
 // away stops the provider.
 func (p *provider) away() { _ = p.server.Close() }
 
-// back starts it again at the same address, with the same keys.
+// back starts the stopped provider again, at the same address and with the same keys.
 func (p *provider) back() {
 	p.t.Helper()
 	testkit.Eventually(p.t, func() error {

@@ -26,7 +26,7 @@ type Options struct {
 	Plain   bool   `name:"no-color" help:"show no colours, as where the output is no terminal or NO_COLOR is set"`
 }
 
-// Config is where to listen.
+// Config names the NATS server, and the namespace whose events are shown.
 type Config struct {
 	URL       config.Secret   `env:"NATS_URL,required"`
 	Namespace event.Namespace `env:"NATS_NAMESPACE"`

@@ -110,7 +110,8 @@ func (s source) addConstants(file *ast.File) {
 	}
 }
 
-// text is the value of a constant text.
+// text returns the value of a string literal or of a named string constant; false for any other
+// expression.
 func (s source) text(e ast.Expr) (string, bool) {
 	switch e := e.(type) {
 	case *ast.Ident:

@@ -202,9 +202,9 @@ func (s *Stream) Close() (warnings []string) {
 	return warnings
 }
 
-// budget is how many samples, of all channels, a recording may have: two channels at 48 kHz for the longest that is taken, and
-// eight for each of its bytes, which is more than what is not silence has. It bounds the time that measuring takes, however
-// few bytes the samples are made of.
+// budget is the largest number of samples, summed over all channels, that a recording may have: two channels at 48 kHz for
+// maxSeconds, and eight for each byte of the file. Only silence is compressed to more than eight samples a byte. The budget
+// bounds the time that measuring takes if a small file decodes to very many samples.
 func budget(size int64, maxSeconds float64) int64 { return int64(maxSeconds*2*48000) + 8*size }
 
 // allowance is the processor time that a recording may take: a start, and what its size and the longest recording that is

@@ -133,7 +133,7 @@ func TestKnownFilesDecodeToTheirTone(t *testing.T) {
 	}
 }
 
-// A WAV file without anything unusual is read without the decoder. Both must find the same in it.
+// A plain WAV file is read directly, without FFmpeg. The samples must be those that FFmpeg decodes.
 func TestPlainWAVIsReadAsFFmpegReadsIt(t *testing.T) {
 	t.Parallel()
 	d := decodetest.New(t, decode.Settings{})

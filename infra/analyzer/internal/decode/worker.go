@@ -104,7 +104,7 @@ func (w *worker) end() {
 	_ = w.out.Close()
 }
 
-// tail keeps the end of what a process says, for the log.
+// tail is an io.Writer that keeps the end of a process's stderr, for error messages.
 type tail struct {
 	mu   sync.Mutex
 	text []byte
@@ -278,7 +278,7 @@ func (r *remote) finish(body []byte) error {
 	return io.EOF
 }
 
-// What introduces the decoder's own words, and what it wrote before it ended.
+// Errors that are followed by text of the decoder: errSaid by its messages, errGone by the end of its stderr.
 var (
 	errSaid = errors.New("the decoder said")
 	errGone = errors.New("the decoder's process does not answer")

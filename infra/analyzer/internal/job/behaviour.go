@@ -60,7 +60,7 @@ type Behaviour struct {
 	RejectFirst int `json:"reject_first" env:"REJECT_FIRST"`
 	// LoseCallbacks never calls back; the status route still tells the outcome.
 	LoseCallbacks bool `json:"lose_callbacks" env:"LOSE_CALLBACKS"`
-	// RepeatCallbacks sends every callback so many times more.
+	// RepeatCallbacks is how many extra times each callback is sent; 0 sends it once.
 	RepeatCallbacks int `json:"repeat_callbacks" env:"REPEAT_CALLBACKS"`
 	// ReorderCallbacks holds all callbacks of a job back and sends them in a random order in which the outcome is not the last.
 	ReorderCallbacks bool `json:"reorder_callbacks" env:"REORDER_CALLBACKS"`

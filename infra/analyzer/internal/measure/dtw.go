@@ -28,8 +28,8 @@ func PitchSimilarity(a, b []float64) (float64, bool) {
 	return 100 * math.Exp(-warp(x, y)/scoreScale), true
 }
 
-// semitones converts Hz to twelfths of an octave above the median, clipped to two octaves, so that one octave error of a tracker does not
-// outweigh a sentence.
+// semitones converts frequencies in Hz to semitones relative to their median. Values are clipped to two octaves, so that a
+// single octave error of the pitch detection does not dominate the score.
 func semitones(hz []float64) []float64 {
 	sorted := slices.Clone(hz)
 	slices.Sort(sorted)

@@ -35,7 +35,7 @@ func newDecimator(factor int, cutoff float64) *decimator {
 	return d
 }
 
-// write appends the output that the new samples allow to out.
+// write takes new samples, and appends every output sample that can now be computed to out.
 func (d *decimator) write(out []float64, mono []float32) []float64 {
 	d.history = append(d.history, mono...)
 	for {

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 
-// begin runs an experiment without faults, up to its judgement.
+// begin runs an experiment without faults, and returns it before it is judged.
 func begin(t *testing.T) *Experiment {
 	t.Helper()
 	root, err := harness.TempDir("experiment-")

@@ -68,8 +68,8 @@ func holdingOf(ctx context.Context, url string) (h holding, err error) {
 	return h, err
 }
 
-// leftOver waits until idle connections are closed, and returns what the services hold more than
-// before, and which connections of the database are inside a transaction.
+// leftOver waits until the services hold no more goroutines and files than before. It returns those that they still hold
+// after Options.Linger, and how many connections to the database are inside a transaction.
 func (o *Experiment) leftOver(ctx context.Context) ([]string, error) {
 	err := invariants.Await(ctx, o.opt.Linger, func() error {
 		after, err := o.leftovers(ctx)
@@ -96,7 +96,7 @@ func (o *Experiment) leftOver(ctx context.Context) ([]string, error) {
 	return wrong, nil
 }
 
-// more tells what goes beyond what was held before.
+// more lists the services that hold more goroutines or files than before, beyond the tolerance.
 func (l leftovers) more(before leftovers) []string {
 	var more []string
 	for name, now := range l {

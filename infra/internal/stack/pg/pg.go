@@ -30,7 +30,8 @@ const (
 	stopGrace      = 10 * time.Second
 	quitGrace      = 5 * time.Second
 
-	// settleLimit bounds the wait for what a killed server left behind: its processes notice its end by themselves.
+	// settleLimit is how long a start waits for the child processes of a killed server. They exit by themselves, and until
+	// then a new server cannot start.
 	settleLimit = 10 * time.Second
 )
 

@@ -132,9 +132,12 @@ const (
 	stepNext             // send the attempt after it
 )
 
-// afterDispatched decides what follows for an attempt that the server accepted. If the server lost it,
-// the next attempt may have begun already and been interrupted before the server accepted it: then the
-// next attempt is sent again. After an attempt that lapsed, the handler of lapsed sends the next one.
+// afterDispatched decides what follows for an attempt that the server accepted:
+//
+//  1. While it is the newest attempt, it is polled.
+//  2. If the server lost it, attempt number+1 may have begun, and the process may have died before the
+//     server accepted that attempt. Then attempt number+1 is sent again.
+//  3. If it has lapsed, nothing follows here: HandleLapsed sends the next attempt.
 func afterDispatched(log event.Log, number int) step {
 	n := newestOf(log)
 	switch {

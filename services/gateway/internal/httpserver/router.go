@@ -215,7 +215,7 @@ func challenge(c *fiber.Ctx, err error) {
 	c.Set(fiber.HeaderWWWAuthenticate, text)
 }
 
-// logDenied writes a line for the audit. The log of the request has its id.
+// logDenied logs that a request is denied. The logger of the request adds the id of the request.
 func logDenied(c *fiber.Ctx, p principal.Principal, err error) {
 	f := fault.As(err)
 	line := zerolog.Ctx(c.UserContext()).Warn().Str(logging.Code, f.Code).Str(logging.Address, clientAddress(c)).

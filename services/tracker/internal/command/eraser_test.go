@@ -132,7 +132,7 @@ func TestTheOwnerOfAnErasedJobIsKeptWhateverIsLeftOfItsLog(t *testing.T) {
 	}
 }
 
-// A record that cannot hold the owner is better than none.
+// A row without its owner is better than no row.
 func TestAJobWhoseOwnerCannotBeStoredBelongsToAdmins(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -23,9 +23,10 @@ const (
 	durationDistance = 0.5           // between what the container tells and what the analysis measures
 )
 
-// durationOf is the duration of a recording by its container and by its analysis; 0 if unknown. The
-// analysis decodes the recording, so that its duration is the exact one, if it tells the same: an
-// analysis server may mean something else by the name.
+// durationOf chooses the duration of a recording from the value of its container and the value of
+// its analysis; 0 if both are unknown. The value of the analysis is exact, since the analysis decodes
+// the recording. It is used only if the container's value is unknown or close to it: some analysis
+// servers mean something else by "duration".
 func durationOf(container, analysis float64) float64 {
 	if analysis > 0 && (container == 0 || math.Abs(analysis-container) <= durationDistance) {
 		return analysis

@@ -23,7 +23,7 @@ const (
 	StageErased     Stage = "erased"
 )
 
-// Stages are all of them.
+// Stages returns all stages.
 func Stages() []Stage {
 	return []Stage{
 		StageReceived, StageUploading, StageStored, StageWaiting, StageDispatched, StageRefused,
