@@ -1,5 +1,5 @@
-// Command gateway is the public door: it takes recordings in and passes on what
-// other services answer.
+// Command gateway is the public HTTP server of Sori: it accepts recordings, and forwards requests
+// to the other services.
 package main
 
 import (

@@ -57,7 +57,8 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		lifecycle.AfterSetup(log, setup(conns, ready, log), usage.Run, sweeper.Run, relay.Run))
 }
 
-// newAccess makes the authenticator, and the component that fetches the keys of the OpenID provider.
+// newAccess returns the authenticator, and the component that fetches the keys of the OpenID
+// provider. The component does nothing if there is no provider.
 func newAccess(cfg *Config, c *connections, log zerolog.Logger) (*access.Authenticator, lifecycle.Component) {
 	d, fetch := access.Dependencies{Keys: c.store, Now: time.Now}, func(context.Context) error { return nil }
 	if cfg.Access.Issuer != "" {
@@ -70,8 +71,8 @@ func newAccess(cfg *Config, c *connections, log zerolog.Logger) (*access.Authent
 	return access.New(cfg.Access, d), fetch
 }
 
-// setup creates what the gateway needs in NATS and in Postgres. At last it reports the tokens whose
-// references are not allowed.
+// setup returns the function that creates the streams and the tables of the gateway. At its end,
+// the function logs the tokens whose references are not allowed.
 func setup(c *connections, ready *health.Health, log zerolog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := c.events.Ensure(ctx, event.Jobs(), event.Tokens(), event.Staging()); err != nil {

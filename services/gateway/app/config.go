@@ -19,7 +19,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Config is every setting of the gateway.
+// Config has the settings of the gateway.
 type Config struct {
 	Addr             string          `env:"HTTP_ADDR" envDefault:":8000"`
 	Grace            time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`
@@ -48,7 +48,7 @@ type Config struct {
 	Objects  objectstore.Config
 }
 
-// minLease leaves enough time to renew a lease.
+// minLease is the shortest lease. A shorter one might expire before it is renewed.
 const minLease = 100 * time.Millisecond
 
 // Check implements config.Checker.
@@ -67,20 +67,21 @@ func (c *Config) Check() error {
 	return errors.Join(rules.Err(), c.Access.CheckAddress(c.Addr))
 }
 
-// uploadLimits are the limits of uploads.
+// uploadLimits returns the limits of uploads.
 func (c *Config) uploadLimits() upload.Limits {
 	return upload.Limits{
 		MaxBytes: c.MaxUploadBytes, Concurrent: c.MaxUploads, Reserve: c.UploadReserve, Lease: c.IdempotencyLease,
 	}
 }
 
-// basePath is BASE_PATH without a trailing slash.
+// basePath returns BASE_PATH without a trailing slash.
 func (c *Config) basePath() string {
 	path, _ := forwarded.CleanPrefix(c.BasePath)
 	return path
 }
 
-// mediaOrigin is the origin of the presigned URLs of stored audio.
+// mediaOrigin returns the origin of the presigned URLs of stored audio. Without an S3 endpoint in
+// the settings, it is any host of Amazon's.
 func (c *Config) mediaOrigin() string {
 	u, err := url.Parse(cmp.Or(c.Objects.PublicEndpoint, c.Objects.Endpoint))
 	if err != nil || u.Host == "" {

@@ -26,8 +26,8 @@ type NewAPIKey struct {
 	Expires *time.Time `json:"expires_at"`
 }
 
-// APIKeys manages API keys for a program of the operator, without a gateway: the first key, and keys
-// while no gateway runs.
+// APIKeys manages the API keys in a database without a running gateway. A program of the operator
+// uses it, for example to make the first key.
 type APIKeys struct {
 	db    *sqlx.DB
 	store *store.Store
@@ -45,7 +45,7 @@ func OpenAPIKeys(cfg postgres.Config) (*APIKeys, error) {
 // Close implements io.Closer.
 func (k *APIKeys) Close() error { return k.db.Close() }
 
-// Create makes a key and returns its text, which is not stored.
+// Create makes a key. It returns the key and the key's text, which is not stored.
 func (k *APIKeys) Create(ctx context.Context, n NewAPIKey) (made APIKey, text string, err error) {
 	body, err := json.Marshal(n)
 	if err != nil {

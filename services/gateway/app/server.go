@@ -32,7 +32,7 @@ type serverDependencies struct {
 	log     zerolog.Logger
 }
 
-// newServer makes the HTTP server. listening, if set, is called with its address.
+// newServer makes the HTTP server. If listening is not nil, it is called with the server's address.
 func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Server, error) {
 	docs, err := web.NewDocs(func(prefix string) ([]byte, error) { return api.Document(buildinfo.Version(), prefix) })
 	if err != nil {
@@ -89,7 +89,7 @@ func newMetrics(uploads *upload.Core, usage *bus.Usage) *metrics.Registry {
 	return m
 }
 
-// info is the answer to GET /.
+// info returns the answer to GET /.
 func info() httpd.Info {
 	return httpd.Info{Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{
 		"tokens": "/tokens/", "scripts": "/scripts/", "actors": "/actors/", "jobs": "/jobs/", "api_keys": "/api-keys/",

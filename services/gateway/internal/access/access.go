@@ -1,16 +1,18 @@
-// Package access decides who makes a request, from the credentials in its header. Everything is
-// denied that is not proven.
+// Package access authenticates requests by the credentials in their headers, and authorizes them. A
+// request is denied unless its credentials are valid.
 //
 // It guarantees:
 //
-//  1. A token (RFC 7519) counts only if its signature is right by a key that the operator has
-//     configured, its algorithm is one of a fixed list, and it names a subject and is within its time.
-//     A token of an OpenID provider must also name the issuer and the audience. The header of a token
-//     chooses among the known keys and brings none of its own: jku, x5u, x5c and jwk are ignored.
-//  2. An API key counts only while the store knows it: a revoked one at most five seconds longer.
-//  3. If keys cannot be checked, since the provider or the store is away, the request is refused
-//     as one that may be repeated.
-//  4. No failure tells a part of a credential, neither to the client nor to the log.
+//  1. A token (RFC 7519) is accepted only if its signature is valid for AUTH_JWT_SECRET or for a
+//     key of the configured OpenID provider, its algorithm is one of a fixed list, it has a
+//     subject, and it is valid at this time. A token of an OpenID provider must also name the
+//     configured issuer and audience. The header of a token can choose among the known keys, but it
+//     cannot add a key: jku, x5u, x5c and jwk are ignored.
+//  2. An API key is accepted only while the store has it and it is not revoked. A replica may
+//     accept a revoked key for at most five seconds more.
+//  3. If a credential cannot be checked because the provider or the store is unavailable, the
+//     request fails with a retryable failure.
+//  4. No failure contains a part of a credential, neither in the response nor in the log.
 package access
 
 import (
@@ -22,23 +24,24 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// What a route may need instead of a scope.
+// A route can have one of these values instead of a scope.
 const (
-	// Public routes are answered to everybody. Credentials are not looked at.
+	// Public is for routes that need no credentials. Credentials in a request are ignored.
 	Public principal.Scope = "public"
 
-	// Keys is what the routes of API keys need: a token, or a key that has the scope admin. Another
-	// key may not make or revoke keys, so that one that was stolen cannot outlive its revocation.
+	// Keys is for the routes of API keys. A request needs a token, or an API key with the scope
+	// admin. Other API keys cannot make keys: a stolen key could make another key that outlives the
+	// revocation of the first.
 	Keys principal.Scope = "keys"
 )
 
 // HasNone reports whether a request brings no credentials.
 func (c Credentials) HasNone() bool { return len(c.Authorization)+len(c.APIKey) == 0 }
 
-// Needs are all values that a route may have in the place of its scope.
+// Needs returns all values that a route can need: the scopes, Public and Keys.
 func Needs() []principal.Scope { return append(principal.Scopes(), Public, Keys) }
 
-// Credentials are the lines of the headers by which a request proves its sender.
+// Credentials has the values of the headers that authenticate a request.
 type Credentials struct {
 	Authorization []string
 	APIKey        []string // X-API-Key
@@ -63,10 +66,10 @@ func New(cfg Config, d Dependencies) *Authenticator {
 	return &Authenticator{open: !cfg.Enabled(), tokens: newTokens(cfg, d), keys: newKeyCache(d.Keys, d.Now)}
 }
 
-// Open reports whether every request is answered, whoever sends it.
+// Open reports whether requests are not authenticated, so that every request is allowed.
 func (a *Authenticator) Open() bool { return a.open }
 
-// Authenticate returns the principal that the credentials prove.
+// Authenticate returns the principal of a request with these credentials.
 func (a *Authenticator) Authenticate(ctx context.Context, c Credentials) (principal.Principal, error) {
 	if a.open {
 		return principal.Open(), nil
@@ -97,7 +100,8 @@ func Authorize(p principal.Principal, needs principal.Scope) error {
 	}
 }
 
-// Forget makes this replica ask the store again for an API key, at once.
+// Forget removes an API key from the cache of this replica. The next request reads the key from the
+// store.
 func (a *Authenticator) Forget(keyID string) { a.keys.forget(keyID) }
 
 // The codes of the failures.
@@ -109,7 +113,7 @@ const (
 	CodeAmbiguous   = "malformed-request"
 )
 
-// single returns the only credential of a request.
+// single returns the credential of a request. It fails if there is none, or more than one.
 func (c Credentials) single() (string, error) {
 	switch {
 	case len(c.Authorization)+len(c.APIKey) > 1:
@@ -131,10 +135,11 @@ func (c Credentials) single() (string, error) {
 	return credential, nil
 }
 
-// invalid is the failure of a credential that does not count. The detail is one of a few sentences.
+// invalid returns the failure of a credential that is not accepted. The detail must be a constant,
+// so that it contains no part of the credential.
 func invalid(detail string) error { return fault.New(fault.Unauthenticated, CodeInvalid, detail) }
 
-// Unavailable is the failure to check a token while the provider's keys cannot be had.
+// Unavailable returns the failure to check a token while the provider's keys cannot be fetched.
 func Unavailable(cause error) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "identity-provider-unavailable", RetryAfter: 5 * time.Second,

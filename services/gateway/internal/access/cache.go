@@ -12,16 +12,16 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// The limits of the cache. Guessed ids fill it and push known keys out of it, which costs queries and
-// nothing else.
+// The limits of the cache. Requests with guessed ids can evict known keys; then the keys are
+// queried again.
 const (
-	cacheAge     = 5 * time.Second // how long a replica may accept a key that another one has revoked
+	cacheAge     = 5 * time.Second // how long a replica may accept a key that was revoked at another replica
 	cacheSize    = 4096
-	maxQueries   = 4 // at once, so that guesses leave connections to the database for others
+	maxQueries   = 4 // concurrent queries; other requests need connections to the database too
 	usedInterval = time.Minute
 )
 
-// keyCache holds the keys that were used last, and the ids that do not exist.
+// keyCache caches the keys that were used last, and the ids that do not exist.
 type keyCache struct {
 	store   KeyStore
 	now     func() time.Time
@@ -41,7 +41,7 @@ func newKeyCache(store KeyStore, now func() time.Time) *keyCache {
 	return &keyCache{store: store, now: now, entries: entries, queries: make(chan struct{}, maxQueries)}
 }
 
-// principal returns the principal of the text of a key.
+// principal returns the principal of an API key. text is the key as the request has it.
 func (c *keyCache) principal(ctx context.Context, text string) (principal.Principal, error) {
 	id, secret, ok := parseKey(text)
 	if !ok {
@@ -64,7 +64,7 @@ func (c *keyCache) principal(ctx context.Context, text string) (principal.Princi
 	return p, err
 }
 
-// load asks the store, once for all requests that wait for the same key.
+// load reads a key from the store. Concurrent requests for the same key share one query.
 func (c *keyCache) load(ctx context.Context, id string) (cacheEntry, error) {
 	loaded := c.loads.DoChan(id, func() (any, error) { return c.query(context.WithoutCancel(ctx), id) })
 	select {
@@ -77,9 +77,9 @@ func (c *keyCache) load(ctx context.Context, id string) (cacheEntry, error) {
 }
 
 func (c *keyCache) query(ctx context.Context, id string) (cacheEntry, error) {
-	c.queries <- struct{}{} // each query has a deadline, so that this ends
+	c.queries <- struct{}{} // does not block forever: each query has a deadline
 	defer func() { <-c.queries }()
-	until := c.now().Add(cacheAge) // counted from before the query: the key may be revoked during it
+	until := c.now().Add(cacheAge) // from before the query, since the key may be revoked during the query
 	key, err := c.store.APIKey(ctx, id)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return cacheEntry{}, err
@@ -89,18 +89,19 @@ func (c *keyCache) query(ctx context.Context, id string) (cacheEntry, error) {
 	return entry, nil
 }
 
-// markUsed stores the use of a key, at most once a minute. A failure denies nobody.
+// markUsed stores the time of a key's use, at most once a minute. If this fails, the request is
+// allowed all the same.
 func (c *keyCache) markUsed(ctx context.Context, entry cacheEntry) {
 	now := c.now()
 	if last := entry.key.LastUsed; last != nil && now.Sub(*last) < usedInterval {
 		return
 	}
 	entry.key.LastUsed = &now
-	c.entries.Add(entry.key.ID, entry) // first, so that of many requests at once few store it
+	c.entries.Add(entry.key.ID, entry) // before the query, so that of many concurrent requests only a few store the time
 	if err := c.store.MarkAPIKeyUsed(ctx, entry.key.ID); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("use of api key not stored")
 	}
 }
 
-// forget makes the next request ask the store.
+// forget removes a key from the cache. The next request reads it from the store.
 func (c *keyCache) forget(id string) { c.entries.Remove(id) }

@@ -12,7 +12,7 @@ import (
 // MinSecret is the length of the shortest AUTH_JWT_SECRET, in bytes (RFC 7518, section 3.2).
 const MinSecret = 32
 
-// Config is how requests are authenticated.
+// Config has the settings of authentication.
 type Config struct {
 	Disabled   bool          `env:"AUTH_DISABLED"`
 	Issuer     string        `env:"OIDC_ISSUER"`
@@ -39,8 +39,8 @@ func (c *Config) Check() error {
 	return rules.Err()
 }
 
-// CheckAddress returns a failure if the gateway would answer everybody at an address that others can
-// reach, without AUTH_DISABLED.
+// CheckAddress returns a failure if requests are not authenticated, other machines can reach the
+// address, and AUTH_DISABLED is not set.
 func (c *Config) CheckAddress(addr string) error {
 	if c.Enabled() || c.Disabled || isLoopback(addr) {
 		return nil
@@ -49,7 +49,7 @@ func (c *Config) CheckAddress(addr string) error {
 		"AUTH_JWT_SECRET, or AUTH_API_KEYS=true; or AUTH_DISABLED=true to let everybody do everything")
 }
 
-// isLoopback reports whether only this machine reaches an address, host:port.
+// isLoopback reports whether an address, host:port, can be reached from this machine only.
 func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -58,8 +58,8 @@ func isLoopback(addr string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// SecureURL reports whether what is fetched from a URL cannot be changed on the way: it is https, or
-// http of this machine.
+// SecureURL reports whether a response from a URL cannot be changed in transit: the scheme is
+// https, or it is http and the host is this machine.
 func SecureURL(text string) bool {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {

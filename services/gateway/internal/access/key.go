@@ -18,7 +18,7 @@ import (
 const (
 	keyPrefix   = "sori_"
 	keyIDBytes  = 8
-	secretBytes = 32 // 256 bits: guessing is hopeless, so a hash without salt suffices at rest
+	secretBytes = 32 // 256 random bits cannot be guessed, so that a hash without salt suffices
 )
 
 // Key is an API key, without its secret.
@@ -29,11 +29,11 @@ type Key struct {
 	Scopes   []principal.Scope
 	Created  time.Time
 	Expires  *time.Time // nil: never
-	LastUsed *time.Time // nil: not yet; exact to a minute
+	LastUsed *time.Time // nil: never used; exact to a minute
 	Revoked  *time.Time // nil: not revoked
 }
 
-// StoredKey is a key with what its secret is compared with.
+// StoredKey is a key with the hash of its secret.
 type StoredKey struct {
 	Key
 
@@ -49,8 +49,8 @@ type KeyStore interface {
 	MarkAPIKeyUsed(ctx context.Context, id string) error
 }
 
-// NewKey makes a key with a random id and secret. The text, which is what its owner sends, is not
-// stored anywhere.
+// NewKey makes a key with a random id and secret. text is what requests send as their credential;
+// it is not stored anywhere.
 func NewKey(k Key) (stored StoredKey, text string) {
 	var id [keyIDBytes]byte
 	var secret [secretBytes]byte
@@ -65,8 +65,8 @@ func hashSecret(secret string) []byte {
 	return sum[:]
 }
 
-// parseKey splits the text of a key into its id and its secret. A text that cannot be a key costs no
-// query.
+// parseKey splits the text of a key into its id and its secret. ok is false if the text cannot be a
+// key: then no query is necessary.
 func parseKey(text string) (id, secret string, ok bool) {
 	id, secret, ok = strings.Cut(strings.TrimPrefix(text, keyPrefix), "_")
 	return id, secret, ok && ValidKeyID(id) && isHex(secret, secretBytes)
@@ -79,8 +79,8 @@ func isHex(text string, bytes int) bool {
 	return len(text) == 2*bytes && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// check returns the principal of a stored key for a secret. Whether a key expired or was revoked is
-// told only to who knows its secret.
+// check returns the principal of a stored key if the secret is right. Only with the right secret
+// does the failure show that the key has expired or was revoked.
 func (k StoredKey) check(secret string, now time.Time) (principal.Principal, error) {
 	switch {
 	case subtle.ConstantTimeCompare(hashSecret(secret), k.SecretHash) != 1:
@@ -97,10 +97,10 @@ func (k StoredKey) check(secret string, now time.Time) (principal.Principal, err
 	return p, nil
 }
 
-// errKey is the failure of a text that is no key, or of a key that does not exist.
+// errKey returns the failure for a text that is not an API key, an unknown key, or a wrong secret.
 func errKey() error { return invalid("The API key is not valid.") }
 
-// KeyNotFound is the failure to find a key, or one of another owner.
+// KeyNotFound returns the failure to find a key. A key of another owner counts as not found.
 func KeyNotFound(id string) error {
 	return fault.New(fault.NotFound, "api-key-not-found", "There is no API key "+id+".")
 }

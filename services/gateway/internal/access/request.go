@@ -23,8 +23,8 @@ type keyRequest struct {
 	Owner   *string    `json:"owner"`
 }
 
-// DecodeKey reads the key that a principal asks for. It fails if the principal would give more than
-// it has.
+// DecodeKey decodes the body of a request for a key. by is the principal that sends the request.
+// DecodeKey fails if the key would have rights that this principal lacks.
 func DecodeKey(body []byte, by principal.Principal, now time.Time) (Key, error) {
 	var r keyRequest
 	if err := json.Unmarshal(body, &r); err != nil || !utf8.Valid(body) {
@@ -65,8 +65,8 @@ func DecodeKey(body []byte, by principal.Principal, now time.Time) (Key, error) 
 	return k, mayGive(by, k)
 }
 
-// mayGive returns a failure if a principal would make a key for another owner, or with more scopes
-// than its own.
+// mayGive returns a failure if a principal asks for a scope that it lacks, or if a principal that
+// is no admin asks for a key of another owner.
 func mayGive(by principal.Principal, k Key) error {
 	if k.Owner != by.Owner {
 		if err := Authorize(by, principal.Admin); err != nil {

@@ -14,25 +14,26 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// IssuerKeys finds the keys with which the OpenID provider signs.
+// IssuerKeys finds the keys with which the OpenID provider signs its tokens.
 type IssuerKeys interface {
-	// Keys returns the public keys of an id for an algorithm; without an id all for the algorithm. It
-	// fails with ErrUnknownKey if the provider has no such key, and with Unavailable if that cannot
-	// be known now.
+	// Keys returns the public keys that have an id and suit an algorithm. If the id is empty, it
+	// returns all keys that suit the algorithm. It fails with ErrUnknownKey if the provider has no
+	// such key, and with Unavailable if the provider's keys cannot be fetched.
 	Keys(ctx context.Context, id, algorithm string) ([]crypto.PublicKey, error)
 }
 
-// ErrUnknownKey is the failure to find a key that the provider does not have.
+// ErrUnknownKey means that the provider has no such key.
 var ErrUnknownKey = errors.New("the provider has no such key")
 
 // leeway is how much the clocks of the issuer and of this machine may differ.
 const leeway = 60 * time.Second
 
-// secretMethod signs with AUTH_JWT_SECRET.
+// secretMethod is the algorithm of tokens that are signed with AUTH_JWT_SECRET.
 const secretMethod = "HS256"
 
-// issuerMethods are the algorithms that an OpenID provider may sign with: the asymmetric ones that are
-// in use. An algorithm of a shared secret is not among them: a public key would serve as one.
+// issuerMethods returns the algorithms that an OpenID provider may sign with: the asymmetric
+// algorithms that are in use. HMAC is excluded: an attacker could sign with the provider's public
+// key as the secret.
 func issuerMethods() []string { return []string{"RS256", "PS256", "ES256", "ES384", "EdDSA"} }
 
 // tokens verifies tokens.
@@ -76,7 +77,8 @@ func (t *tokens) principal(ctx context.Context, token string) (principal.Princip
 	return p, nil
 }
 
-// keysOf returns the function that finds the keys for a token, of which nothing is verified yet.
+// keysOf returns the function that finds the keys for a token. The token is not verified at that
+// time.
 func (t *tokens) keysOf(ctx context.Context) jwt.Keyfunc {
 	return func(token *jwt.Token) (any, error) {
 		if _, critical := token.Header["crit"]; critical || !isAccessToken(token.Header["typ"]) {
@@ -86,7 +88,7 @@ func (t *tokens) keysOf(ctx context.Context) jwt.Keyfunc {
 			return []byte(t.cfg.Secret.Reveal()), nil
 		}
 		if issuer, err := token.Claims.GetIssuer(); err != nil || issuer != t.cfg.Issuer {
-			return nil, jwt.ErrTokenInvalidIssuer // before a key is looked for at the provider
+			return nil, jwt.ErrTokenInvalidIssuer // before the provider is asked for a key
 		}
 		id, _ := token.Header["kid"].(string)
 		found, err := t.issuer.Keys(ctx, id, token.Method.Alg())
@@ -101,8 +103,9 @@ func (t *tokens) keysOf(ctx context.Context) jwt.Keyfunc {
 	}
 }
 
-// isAccessToken reports whether the typ of a token is one of tokens for an API (RFC 9068, section
-// 2.1), or the general one. Other kinds, such as logout tokens, are for other receivers.
+// isAccessToken reports whether the typ of a token is JWT, is that of access tokens (RFC 9068,
+// section 2.1), or is absent. Tokens of other types, such as logout tokens, are for other
+// receivers.
 func isAccessToken(typ any) bool {
 	if typ == nil {
 		return true
@@ -112,8 +115,8 @@ func isAccessToken(typ any) bool {
 	return text == "jwt" || text == "at+jwt"
 }
 
-// translate gives the failure of a token its kind. The parser's own text is not kept: it may quote
-// the token.
+// translate converts an error of the parser to a failure. The text of the parser's error is
+// dropped, since it may quote the token.
 func translate(err error) error {
 	var f *fault.Error
 	switch {
@@ -138,8 +141,8 @@ func translate(err error) error {
 	}
 }
 
-// scopes returns the scopes of a token: those of its role, cut to what it asks for if it names any
-// scope of Sori.
+// scopes returns the scopes of a token's role. If the token names any scope of Sori, the result
+// contains only the scopes that the token names.
 func (t *tokens) scopes(claims jwt.MapClaims) []principal.Scope {
 	role := principal.Principal{Scopes: principal.UserScopes()}
 	if slices.Contains(words(claim(claims, t.cfg.RolesClaim)), t.cfg.AdminRole) {
@@ -161,8 +164,8 @@ func (t *tokens) scopes(claims jwt.MapClaims) []principal.Scope {
 	return role.Scopes
 }
 
-// claim returns a claim by its name or, if there is none of the name, by a dotted path. A name may
-// have dots of its own, as that of a URL.
+// claim returns a claim by its name or, if no claim has this name, by a dotted path. A name may
+// contain dots, for example if it is a URL.
 func claim(claims map[string]any, path string) any {
 	if value, ok := claims[path]; ok {
 		return value
@@ -178,8 +181,8 @@ func claim(claims map[string]any, path string) any {
 	return value
 }
 
-// words returns the values of a claim: those of a list, the words of a text (RFC 8693, section 4.2),
-// or the names of an object's members, as some providers write roles.
+// words returns the values of a claim: the strings of a list, the words of a string (RFC 8693,
+// section 4.2), or the names of an object's members, since some providers write roles as an object.
 func words(value any) []string {
 	var all []string
 	switch value := value.(type) {

@@ -11,8 +11,9 @@ import (
 	"sori.internal/shared/conditional"
 )
 
-// entityTag names the version of an entry, and by a digest what else is shown with it. A change
-// overwrites only the entry itself, so If-Match ignores the digest.
+// entityTag returns an entity tag for the version of an entry. The digest, if there is one, covers
+// the rest of the representation. A change overwrites only the entry itself, so If-Match ignores
+// the digest.
 func entityTag(version int64, digest string) string {
 	if digest == "" {
 		return fmt.Sprintf(`"%d"`, version)
@@ -20,7 +21,8 @@ func entityTag(version int64, digest string) string {
 	return fmt.Sprintf(`"%d-%s"`, version, digest)
 }
 
-// versionOf reads the version from a strong tag that entityTag has made.
+// versionOf returns the version in a strong tag. It reports false for a tag that entityTag has not
+// made.
 func versionOf(tag string) (int64, bool) {
 	inner, opened := strings.CutPrefix(tag, `"`)
 	inner, closed := strings.CutSuffix(inner, `"`)
@@ -30,8 +32,8 @@ func versionOf(tag string) (int64, bool) {
 }
 
 // ifMatch reads the versions that If-Match allows to be changed (RFC 9110, section 13.1.1). Any
-// version is allowed if the header is absent or a star. A weak or foreign tag allows no version, so
-// that its sender cannot overwrite anything.
+// version is allowed if the header is absent or *. A weak tag, or a tag that entityTag has not
+// made, allows no version, so that its sender cannot overwrite anything.
 func ifMatch(c *fiber.Ctx) catalogue.Match {
 	lines := headerLines(c, fiber.HeaderIfMatch)
 	tags := conditional.Parse(lines)
@@ -47,7 +49,7 @@ func ifMatch(c *fiber.Ctx) catalogue.Match {
 	return m
 }
 
-// sendConditional answers a GET: with 304 if If-None-Match has the entity tag.
+// sendConditional answers a GET. The status is 304 if If-None-Match contains the entity tag.
 func sendConditional(c *fiber.Ctx, r representation) error {
 	c.Set(fiber.HeaderETag, r.etag)
 	c.Set(fiber.HeaderCacheControl, "private, no-cache") // may be stored, must be revalidated

@@ -18,7 +18,7 @@ import (
 type KeyStore interface {
 	CreateAPIKey(ctx context.Context, k access.StoredKey) (access.Key, error)
 
-	// APIKeys and RevokeAPIKey take an empty owner for all owners.
+	// In APIKeys and RevokeAPIKey, an empty owner means all owners.
 	APIKeys(ctx context.Context, owner string, p catalogue.Page) ([]access.Key, error)
 	RevokeAPIKey(ctx context.Context, id, owner string) error
 }
@@ -50,17 +50,18 @@ func utc(t *time.Time) *time.Time {
 	return &u
 }
 
-// newKeyBody is a key with its text, which is shown only once.
+// newKeyBody is the answer to the creation of a key. No other answer contains the key's text.
 type newKeyBody struct {
 	keyBody
 	Key string `json:"key"`
 }
 
-// apiKeys has the routes of API keys. A principal manages its own keys, an admin those of all owners.
+// apiKeys has the routes of API keys. A principal manages its own keys, an admin the keys of all
+// owners.
 type apiKeys struct {
 	store    KeyStore
 	timeouts httpserver.BodyTimeouts
-	forget   func(id string) // has this replica ask the store again for a key
+	forget   func(id string) // removes a key from the cache of this replica
 }
 
 func (h apiKeys) create(c *fiber.Ctx) error {
@@ -82,7 +83,8 @@ func (h apiKeys) create(c *fiber.Ctx) error {
 	return c.Status(fiber.StatusCreated).JSON(newKeyBody{keyBody: keyBodyOf(made), Key: secret})
 }
 
-// list lists the keys of the principal. An admin gets those of all owners, or of ?owner=.
+// list lists the keys of the principal. For an admin, it lists the keys of all owners, or of the
+// owner in ?owner=.
 func (h apiKeys) list(c *fiber.Ctx) error {
 	q := newParams(c)
 	owner := q.Get("owner")
@@ -114,7 +116,7 @@ func (h apiKeys) revoke(c *fiber.Ctx) error {
 	return nil
 }
 
-// logKey writes who did what with a key.
+// logKey logs that a principal created or revoked a key.
 func logKey(c *fiber.Ctx, id, done string) {
 	zerolog.Ctx(c.UserContext()).Info().Str(logging.KeyID, id).Str(logging.Owner, principal.From(c.UserContext()).Owner).Msg(done)
 }

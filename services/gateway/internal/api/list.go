@@ -56,8 +56,8 @@ func (p *params) normalized(name, text string) string {
 	return text
 }
 
-// list answers with a page and with links to the pages around it. It asks for one entry more than
-// the page has, to know whether there is a next page.
+// list answers with a page and with links to the pages around it. It reads one entry more than the
+// page has, to find out whether there is a next page.
 func list[T, B any](params *params, find func(context.Context, catalogue.Page) ([]T, error), bodyOf func(T) B) error {
 	page := params.page()
 	if err := params.Err(); err != nil {

@@ -44,7 +44,7 @@ func member(n *yaml.Node, key string) *yaml.Node {
 }
 
 // writeJSON writes a node as JSON. A conversion to Go maps would lose the order of the members,
-// which is meant for readers.
+// which makes the document readable.
 func writeJSON(text *bytes.Buffer, n *yaml.Node) error {
 	switch n.Kind {
 	case yaml.AliasNode:
@@ -68,7 +68,7 @@ func writeJSON(text *bytes.Buffer, n *yaml.Node) error {
 		if err := enc.Encode(v); err != nil {
 			return fmt.Errorf("line %d: %w", n.Line, err)
 		}
-		text.Truncate(text.Len() - 1) // its line break
+		text.Truncate(text.Len() - 1) // the line break that Encode appends
 		return nil
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// MaxJSON limits a JSON body, in bytes.
+// MaxJSON is the maximal size of a JSON body, in bytes.
 const MaxJSON = 1 << 20
 
 // resource has the handlers that tokens, scripts and actors have in common.
@@ -46,7 +46,7 @@ type representation struct {
 	body any
 }
 
-// register adds the routes of single entries. get may be another handler than that of the resource.
+// register adds the routes of single entries. get handles GET; it need not be h.get.
 func (h resource[T]) register(router *httpserver.Router, get fiber.Handler) {
 	router.Post(h.path, principal.CatalogueWrite, h.create)
 	router.Get(h.path+"/:id", principal.CatalogueRead, get)

@@ -1,6 +1,6 @@
-// Package api has the routes of the public HTTP API: uploads, tokens, scripts and actors. The
-// routes of jobs, which other services answer, are listed here and handled by the handlers that
-// forward them.
+// Package api has the routes of the public HTTP API: uploads, tokens, scripts, actors and API keys.
+// It also adds the routes of jobs, which other services answer. Their handlers forward the
+// requests.
 package api
 
 import (
@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Routes are the routes of the API and what they need.
+// Routes has what the routes of the API need.
 type Routes struct {
 	Uploads       Uploads
 	MaxUploadBody int64 // bytes of a whole request
@@ -26,14 +26,14 @@ type Routes struct {
 	Actors     ActorStore
 
 	Keys      KeyStore
-	ForgetKey func(id string) // has this replica ask the store again for an API key
+	ForgetKey func(id string) // removes an API key from the cache of this replica
 
 	Tracker    fiber.Handler // forwards to the tracker
 	Dispatcher fiber.Handler // forwards to the dispatcher
 }
 
-// Register adds the routes. A route with a word comes before one whose parameter would match the
-// word.
+// Register adds the routes. A route with a fixed segment is added before a route with a parameter
+// that would match this segment.
 func (r *Routes) Register(router *httpserver.Router) {
 	r.registerJobs(router)
 	r.registerUploads(router)

@@ -34,9 +34,10 @@ type TokenDetails interface {
 	Detail(ctx context.Context, id int64) (catalogue.Detail, error)
 }
 
-// References knows which references are allowed.
+// References checks references.
 type References interface {
-	// CheckReference returns why a reference is not allowed; nil if it is.
+	// CheckReference returns an error that says why a reference is not allowed; nil if it is
+	// allowed.
 	CheckReference(ref string) error
 }
 
@@ -102,7 +103,7 @@ func (h tokens) list(c *fiber.Ctx) error {
 	}, tokenBodyOf)
 }
 
-// get answers with the detail of a token; the other methods read and answer a token without it.
+// get answers with the detail of a token. The other handlers answer with the token only.
 func (h tokens) get(c *fiber.Ctx) error {
 	id, err := pathID(c, "id")
 	if err != nil {

@@ -22,7 +22,7 @@ func DecodeActor(body []byte) (Actor, error) {
 	return Actor{Name: f.required("name", f.name)}, f.err()
 }
 
-// ActorExists is the failure of a change that would give two actors the same name.
+// ActorExists returns the failure of a change that would give two actors the same name.
 func ActorExists(name string, cause error) error {
 	return fault.Wrap(fault.Conflict, "actor-exists", fmt.Sprintf("There is an actor named %q already.", name), cause)
 }

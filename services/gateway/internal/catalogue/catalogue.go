@@ -1,6 +1,5 @@
-// Package catalogue has the entries of the catalogue (tokens, scripts, actors) and their rules. An
-// input that breaks rules is refused with all of them at once, so that a client can correct them
-// together.
+// Package catalogue has the entries of the catalogue (tokens, scripts, actors) and their rules. If
+// an input breaks rules, the failure names all of them, so that a client can correct them together.
 //
 // Every entry has a version, which each change increments. A change may name the versions that it
 // applies to (optimistic concurrency): if two clients edit the same version, the second change
@@ -19,19 +18,19 @@ type Page struct {
 	Limit int64
 }
 
-// MaxPage is the longest page.
+// MaxPage is the largest limit of a page.
 const MaxPage = 500
 
-// Match lists the versions of an entry that a change applies to. Nil is any version, an empty list
-// none.
+// Match lists the versions of an entry that a change applies to. A nil Match means any version, an
+// empty one means no version.
 type Match []int64
 
-// NotFound is the failure to find an entry. kind is "token", "script" or "actor".
+// NotFound returns the failure to find an entry. kind is "token", "script" or "actor".
 func NotFound(kind string, id int64) error {
 	return fault.New(fault.NotFound, kind+"-not-found", fmt.Sprintf("There is no %s %d.", kind, id))
 }
 
-// VersionMismatch is the failure of a change that does not apply to the current version.
+// VersionMismatch returns the failure of a change that does not apply to the current version.
 func VersionMismatch() error {
 	return fault.New(fault.PreconditionFailed, "precondition-failed", "It has been changed by somebody else. Please read it again.")
 }

@@ -25,7 +25,8 @@ type Objects interface {
 	// Read returns an object of at most limit bytes. It fails for a reference to anything but an
 	// object of the storage: a URL of another host is never requested.
 	Read(ctx context.Context, ref string, limit int64) ([]byte, error)
-	// Link returns a URL that lets anybody read an object for a time.
+	// Link returns a URL that lets anybody read an object. The URL expires after the duration
+	// valid.
 	Link(ctx context.Context, ref string, valid time.Duration) (string, error)
 }
 
@@ -42,8 +43,9 @@ type Detail struct {
 	Pitch   json.RawMessage // nil if there is none
 	BGVoice *string         // a URL that needs no credentials
 
-	// Digest changes with what a detail shows beside the token: its scripts, its pitch, and the age
-	// of its link. It is empty if there is nothing of these.
+	// Digest changes if a part of the detail changes that the token's version does not cover: the
+	// scripts, the pitch, or the half hour in which the link was made. It is empty if the detail
+	// has none of these.
 	Digest string
 }
 
@@ -59,7 +61,7 @@ func NewDetails(tokens Tokens, objects Objects) *Details {
 }
 
 // Detail returns a token with the objects that its references name. An object that cannot be read
-// is left out, and the reason is logged: the token must be shown also while S3 is down.
+// is left out, and the reason is logged: the token must be shown also while S3 is unavailable.
 func (d *Details) Detail(ctx context.Context, id int64) (Detail, error) {
 	t, err := d.tokens.Token(ctx, id)
 	if err != nil {
@@ -95,7 +97,8 @@ func (d *Details) pitch(ctx context.Context, ref string) (json.RawMessage, error
 	return text, nil
 }
 
-// logLeftOut logs that an object was left out: as a warning if a retry may find it.
+// logLeftOut logs that an object was left out. The level is warn if a retry may succeed, otherwise
+// info.
 func logLeftOut(ctx context.Context, token int64, err error, message string) {
 	level := zerolog.InfoLevel
 	if fault.KindOf(err).Retryable() {
@@ -105,8 +108,8 @@ func logLeftOut(ctx context.Context, token int64, err error, message string) {
 		Str(logging.Kind, fault.KindOf(err).String()).Msg(message)
 }
 
-// digest computes Digest. It changes when half of the time of a link is over, so that a link in a
-// cache remains valid for the other half.
+// digest computes Digest. Digest changes when half of a link's validity is over, so that a link in
+// a client's cache is still valid for the other half.
 func (d Detail) digest(now time.Time) string {
 	if len(d.Scripts) == 0 && d.PitchURL == nil && d.BGVoiceURL == nil {
 		return ""

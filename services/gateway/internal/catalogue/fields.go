@@ -20,12 +20,12 @@ const (
 	maxText = 10_000
 )
 
-// NormalizeName returns a name in the form in which it is stored and searched, Unicode's NFC
-// without surrounding spaces. Hangul has two forms that look the same, and macOS sends the other
-// one (NFD).
+// NormalizeName returns a name in the form in which names are stored and searched: Unicode's NFC,
+// without surrounding spaces. Hangul also has the form NFD, which looks the same and which macOS
+// sends.
 func NormalizeName(name string) string { return norm.NFC.String(strings.TrimSpace(name)) }
 
-// fields reads the members of a JSON object and collects the rules that they break.
+// fields reads the members of a JSON object and collects the violations of their rules.
 type fields struct {
 	members    map[string]json.RawMessage
 	violations []fault.Violation
@@ -43,7 +43,7 @@ func parseObject(body []byte) (*fields, error) {
 	return f, nil
 }
 
-// err returns a failure that names every rule that was broken; nil if none was.
+// err returns a failure that names every broken rule; nil if no rule is broken.
 func (f *fields) err() error {
 	if len(f.violations) == 0 {
 		return nil
@@ -70,7 +70,7 @@ func (f *fields) present(member string) (json.RawMessage, bool) {
 	return raw, ok && string(raw) != "null"
 }
 
-// required reads a mandatory member with one of the functions below.
+// required reads a mandatory member. read is one of the methods below.
 func (f *fields) required(member string, read func(member string) *string) string {
 	if s := read(member); s != nil {
 		return *s
@@ -81,7 +81,7 @@ func (f *fields) required(member string, read func(member string) *string) strin
 	return ""
 }
 
-// name reads a line of text.
+// name reads a name, which is one line of text.
 func (f *fields) name(member string) *string {
 	return f.checked(member, NormalizeName(f.text(member)), maxName, unicode.IsControl)
 }
@@ -138,7 +138,7 @@ func (f *fields) times() (start, end float64) {
 	return start, end
 }
 
-// seconds reads a time on the time line.
+// seconds reads a mandatory time, in seconds.
 func (f *fields) seconds(member string) float64 {
 	return number(f, member, "must be a number of seconds", func(n float64) bool { return !math.IsInf(n, 0) })
 }
@@ -148,7 +148,7 @@ func (f *fields) id(member string) int64 {
 	return number(f, member, "must be a positive integer", func(n int64) bool { return n >= 1 })
 }
 
-// number reads a mandatory number. It returns 0 if the number breaks the rule.
+// number reads a mandatory number. It returns 0 if the number is absent or breaks the rule.
 func number[N int64 | float64](f *fields, member, rule string, holds func(N) bool) N {
 	raw, ok := f.present(member)
 	if !ok {

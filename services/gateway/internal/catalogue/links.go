@@ -10,9 +10,9 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// This file holds the rules of references and links. A reference names an object that a service or
-// the analysis server reads with rights that the user does not have. A link is followed by the
-// browsers of other users.
+// This file has the rules of references and links. A reference names an object. A service or the
+// analysis server reads the object with rights that the user does not have. A link is followed by
+// the browsers of other users.
 
 // The reasons why a reference or a link is refused.
 const (
@@ -36,7 +36,8 @@ func (f *fields) reference(member string, check func(ref string) error) *string 
 	return ref
 }
 
-// playable reads a reference to an object that browsers play. They may play a file of another host.
+// playable reads a reference to an object that browsers play. A public URL of another host is
+// allowed.
 func (f *fields) playable(member string, check func(ref string) error) *string {
 	ref := f.line(member)
 	if ref == nil {
@@ -53,7 +54,7 @@ func (f *fields) playable(member string, check func(ref string) error) *string {
 	return f.public(member, *ref)
 }
 
-// link reads a link. Users also enter other text, which no browser follows.
+// link reads a link. Text without a scheme is allowed too: no browser follows it.
 func (f *fields) link(member string) *string {
 	text := f.line(member)
 	if text == nil || !hasScheme(*text) {
@@ -68,7 +69,8 @@ func (f *fields) line(member string) *string {
 	return f.checked(member, strings.TrimFunc(f.text(member), unicode.IsSpace), maxURL, unicode.IsControl)
 }
 
-// public refuses a URL that would lead a browser into a private network, or give it credentials.
+// public refuses a URL that is not http or https, that contains credentials, or whose host is an
+// address of a private network.
 func (f *fields) public(member, text string) *string {
 	u, err := url.Parse(text)
 	switch {
@@ -82,7 +84,7 @@ func (f *fields) public(member, text string) *string {
 	return nil
 }
 
-// codeForeign is the code of a reference to another host.
+// codeForeign is the code of the failure that a reference names another host.
 const codeForeign = "reference-foreign"
 
 func reasonOf(err error) string {
@@ -96,14 +98,14 @@ func reasonOf(err error) string {
 	}
 }
 
-// scheme is the beginning of a URL (RFC 3986, section 3.1).
+// scheme matches the scheme at the beginning of a URL (RFC 3986, section 3.1).
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
 
 func hasScheme(text string) bool { return scheme.MatchString(text) }
 
-// isPublicHost reports whether a host is not an address of a private network. A name is public,
-// whatever it resolves to; but a name whose last label is a number is an IPv4 address to browsers,
-// also in forms such as 2130706433 and 0x7f.1 (WHATWG URL, section 3.5).
+// isPublicHost reports whether a host is not an address of a private network. A host name counts as
+// public, whatever it resolves to. But browsers parse a name whose last label is a number as an
+// IPv4 address, also in forms such as 2130706433 and 0x7f.1 (WHATWG URL, section 3.5).
 func isPublicHost(host string) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {

@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Outbox is a transactional outbox: the deleted tokens whose deletion is yet to be published. The
-// transaction that deletes a token also writes it here.
+// Outbox is a transactional outbox. It contains the deleted tokens whose deletion is not published
+// yet. The transaction that deletes a token adds it to the outbox.
 type Outbox interface {
 	// Pending returns the oldest tokens of the outbox, at most limit.
 	Pending(ctx context.Context, limit int) ([]int64, error)
@@ -26,8 +26,8 @@ type Publisher interface {
 	Publish(ctx context.Context, e event.Event) error
 }
 
-// Relay publishes the deletions in the outbox, at least once. Every replica runs one. Deletions are
-// published in no other way, so those that a crash leaves behind need no special case.
+// Relay publishes the deletions in the outbox, at least once. Every replica runs a relay. Nothing
+// else publishes deletions, so that a deletion is published also after a crash.
 type Relay struct {
 	outbox    Outbox
 	publisher Publisher

@@ -8,7 +8,8 @@ import (
 
 // TokensWithReferences lists tokens that have references.
 type TokensWithReferences interface {
-	// TokensWithReferences lists at most limit of them by id, beginning after an id.
+	// TokensWithReferences returns at most limit tokens that have references, in the order of their
+	// ids. All ids are greater than the parameter after.
 	TokensWithReferences(ctx context.Context, after int64, limit int) ([]Token, error)
 }
 
@@ -18,8 +19,8 @@ const (
 )
 
 // ReportReferences logs which tokens have references that are not allowed, since nobody can upload
-// to them: they are older than the rule, or the setting has changed. check returns why a reference
-// is not allowed; nil if it is.
+// to these tokens. Such references are older than the rule, or the setting has changed. check
+// returns an error if a reference is not allowed.
 func ReportReferences(ctx context.Context, store TokensWithReferences, check func(ref string) error, log zerolog.Logger) {
 	var (
 		named []int64

@@ -26,7 +26,7 @@ func DecodeScript(body []byte) (Script, error) {
 	return s, f.err()
 }
 
-// TokenMissing is the failure of a script for a token that does not exist.
+// TokenMissing returns the failure of a script for a token that does not exist.
 func TokenMissing(cause error) error {
 	return fault.Wrap(fault.Conflict, "token-missing", "There is no token with the script's token_id.", cause)
 }

@@ -14,20 +14,20 @@ type Token struct {
 	BGVoiceURL  *string
 	YouTubeURL  *string
 
-	// Scripts are its first scripts in the order of its time line, at most MaxPage. They are
-	// entries of their own: a change of the token does not change them.
+	// Scripts has the token's first scripts in the order of its time line, at most MaxPage. They
+	// are entries of their own: a change of the token does not change them.
 	Scripts []Script
 }
 
-// Filter chooses tokens for a list. Empty fields choose all.
+// Filter chooses tokens for a list. An empty field matches every token.
 type Filter struct {
 	Category string // equal
 	Actor    string // equal
 	Search   string // part of the token's name, in any case
 }
 
-// DecodeToken reads a token out of a JSON object. check returns why a reference may not be stored;
-// nil if it may.
+// DecodeToken reads a token from a JSON object. check returns an error if a reference may not be
+// stored.
 func DecodeToken(body []byte, check func(ref string) error) (Token, error) {
 	f, err := parseObject(body)
 	if err != nil {

@@ -4,12 +4,12 @@
 // The rules:
 //
 //  1. Only the headers of a trusted proxy are used. Any other peer could send the same headers.
-//  2. Of several values the last one is used, which the trusted proxy itself added. Those before it
-//     may come from the client.
+//  2. If a header has several values, the last one is used, which the trusted proxy itself added.
+//     The values before it may come from the client.
 //  3. A value that is not exactly a scheme, a host or a path prefix is ignored. So no value can
 //     inject markup into a page, or lead a client to another site.
-//  4. The Forwarded header (RFC 7239) is not read: far more proxies forward the header of a client
-//     than set it.
+//  4. The Forwarded header (RFC 7239) is not read. Most proxies do not set it, and forward it as
+//     the client sent it.
 package forwarded
 
 import (
@@ -22,11 +22,11 @@ import (
 	"sori.internal/shared/origin"
 )
 
-// Proxies are the trusted proxies. The setting is a list with commas: addresses, CIDR blocks, and
-// the words loopback and private.
+// Proxies are the trusted proxies. The setting is a comma-separated list of addresses, CIDR blocks,
+// and the words loopback and private.
 type Proxies []netip.Prefix
 
-// namedBlocks returns the blocks of addresses of a word.
+// namedBlocks returns the address blocks of the words loopback and private; nil for other words.
 func namedBlocks(word string) []netip.Prefix {
 	switch word {
 	case "loopback":
@@ -91,8 +91,8 @@ func (p Proxies) Trust(peer net.Addr) bool {
 	return false
 }
 
-// Request is what the client requested from the outermost trusted proxy. A field is empty if no
-// trusted proxy sends it.
+// Request has the parts of the URL that the client requested, as a trusted proxy reports them. A
+// field is empty if no trusted proxy sends it.
 type Request struct {
 	Scheme string // http or https
 	Host   string // with its port, unless it is the default port of the scheme
@@ -102,7 +102,7 @@ type Request struct {
 // Header returns the lines of a header.
 type Header func(name string) []string
 
-// Read reads the headers of a peer. They are ignored if it is no trusted proxy.
+// Read reads the headers of a peer. It ignores them if the peer is no trusted proxy.
 func (p Proxies) Read(peer net.Addr, header Header) Request {
 	var r Request
 	if !p.Trust(peer) {
@@ -131,9 +131,9 @@ func last(lines []string) string {
 // maxPrefix limits a path prefix, in bytes.
 const maxPrefix = 256
 
-// CleanPrefix returns a path prefix without its trailing slash, or false if the text is none. A
-// prefix begins with one slash, and its segments have only unreserved characters. The root is the
-// empty prefix.
+// CleanPrefix returns a path prefix without its trailing slash. It reports false if the text is no
+// path prefix: a prefix begins with one slash, and its segments have only unreserved characters.
+// The root is the empty prefix.
 func CleanPrefix(text string) (string, bool) {
 	text = strings.TrimSuffix(text, "/")
 	if text == "" {
@@ -150,7 +150,7 @@ func CleanPrefix(text string) (string, bool) {
 	return text, true
 }
 
-// reserved reports whether a character is not one of the unreserved ones of a URL.
+// reserved reports whether a character is not an unreserved character of a URL.
 func reserved(c rune) bool {
 	return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-._~", c)
 }

@@ -21,18 +21,19 @@ import (
 // headerReceived to the handler. A client cannot set it.
 const DeclaredLengthHeader = "X-Sori-Declared-Length"
 
-// deniedHeader tells the handler that the body of a request was not read, since its sender may not
-// send it. A client cannot set it.
+// deniedHeader marks a request whose body was not read, since its sender may not use the route. A
+// client cannot set it.
 const deniedHeader = "X-Sori-Denied"
 
-// headerReceived is called between the header and the body of a request.
+// headerReceived is called after the header of a request has arrived, before its body is read.
 //
-// A body that declares more than any route accepts, or whose sender may not use the route, is neither
-// requested nor read: the 413 or 401 must not wait for a byte of it, nor follow a 100 Continue. To
-// fasthttp such a request has no body, and its connection is closed after the answer.
+// A body is not read if its declared length is larger than any route accepts, or if its sender may
+// not use the route. The 413 or 401 is then sent without waiting for the body, and without a 100
+// Continue. fasthttp treats such a request as one without a body, and closes its connection after
+// the answer.
 //
-// Of any other body fasthttp reads one byte ahead, not its usual 8 KiB: a slow client could delay
-// these beyond the deadlines of the body.
+// Of any other body, fasthttp reads one byte before the handler runs, not its usual 8 KiB: a slow
+// client could delay these 8 KiB beyond the deadlines of the body.
 func (s *Server) headerReceived(work context.Context, router *Router, h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	h.Del(DeclaredLengthHeader)
 	h.Del(deniedHeader)
@@ -47,10 +48,10 @@ func (s *Server) headerReceived(work context.Context, router *Router, h *fasthtt
 	return fasthttp.RequestConfig{MaxRequestBodySize: 1}
 }
 
-// chunked is the length of a body that declares none, to fasthttp.
+// chunked is fasthttp's length of a body whose length is not declared.
 const chunked = -1
 
-// dropBody makes a request one without a body, after which the connection is closed.
+// dropBody removes the body of a request. The connection is closed after the answer.
 func dropBody(h *fasthttp.RequestHeader) {
 	h.SetContentLength(0)
 	h.Del(fiber.HeaderExpect)
@@ -72,17 +73,18 @@ func declaredLength(c *fiber.Ctx) int64 {
 	}
 }
 
-// BodyTimeouts are the limits of how slowly a body may arrive.
+// BodyTimeouts limit the time in which a body must arrive.
 type BodyTimeouts struct {
 	Idle  time.Duration // the longest time without a byte
 	Total time.Duration
 }
 
 // Body reads the body of a request. It enforces the declared length, a limit and timeouts. It
-// returns io.EOF only at the real end of the body; fasthttp also returns it for a truncated one.
+// returns io.EOF only at the real end of the body; fasthttp returns io.EOF also for a truncated
+// body.
 type Body struct {
 	ctx      *fasthttp.RequestCtx // of the request that the body belongs to
-	length   int64                // declared, -1 if it is not
+	length   int64                // as declared; -1 if none is declared
 	limit    int64
 	idle     time.Duration
 	deadline time.Time
@@ -95,7 +97,8 @@ type Body struct {
 	err  error // of the last read
 }
 
-// NewBody makes the reader of the body of a request. A body beyond the limit fails with too-large.
+// NewBody makes the reader of a request's body. If the body is larger than limit, Read fails with
+// TooLarge.
 func NewBody(c *fiber.Ctx, limit int64, t BodyTimeouts) *Body {
 	b := &Body{
 		ctx: c.Context(), length: declaredLength(c), limit: limit, idle: t.Idle,
@@ -125,7 +128,8 @@ func (b *Body) Read(p []byte) (int, error) {
 	if b.deadline.Before(deadline) {
 		deadline = b.deadline
 	}
-	// RequestCtx resets the deadline at the end of the request; the connection would keep it.
+	// RequestCtx resets this deadline at the end of the request. A deadline of the connection would
+	// stay.
 	if err := b.ctx.SetReadDeadline(deadline); err != nil {
 		b.err = truncated(err)
 		return 0, b.err
@@ -151,12 +155,13 @@ func (b *Body) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (b *Body) Close() error { return nil }
 
-// Detach ends the reading, and returns the error of the body if it has failed before. After Detach
-// nothing reads from the connection, whose next bytes belong to the next request: a net/http
-// Transport may continue to read a body after it has returned the response.
+// Detach ends the reading of the body. It returns the error of an earlier read, except io.EOF.
+// After Detach nothing reads from the connection, since its next bytes belong to the next request.
+// This is necessary because a net/http Transport may continue to read a body after it has returned
+// the response.
 func (b *Body) Detach() error {
 	b.detached.Store(true)
-	if !b.mu.TryLock() { // a read is waiting: wake it
+	if !b.mu.TryLock() { // a read is waiting: interrupt it
 		_ = b.ctx.SetReadDeadline(time.Unix(1, 0))
 		b.mu.Lock()
 	}
@@ -169,10 +174,10 @@ func (b *Body) Detach() error {
 
 var errDetached = errors.New("the body is no longer read")
 
-// TooLarge is the failure of a body beyond a limit.
+// TooLarge returns the failure of a body that is larger than limit.
 func TooLarge(limit int64) error { return fault.ExceedsLimit("body", limit, nil) }
 
-// truncated is the failure of a body whose end did not arrive.
+// truncated returns the failure of a body whose end did not arrive, or did not arrive in time.
 func truncated(cause error) error {
 	var slow net.Error
 	if errors.As(cause, &slow) && slow.Timeout() {

@@ -15,15 +15,15 @@ import (
 // refuses requests of other pages that would change something.
 //
 // Fiber's own middleware cannot be used. It adds its headers before the handler runs, and the
-// headers of a forwarded answer replace them; it does not see the answers of fasthttp itself; it
-// has no pattern for ports; and it tells pages of unlisted origins the methods and headers that are
-// allowed.
+// headers of a forwarded answer replace them. It does not see the answers of fasthttp itself. It
+// has no pattern for ports. It sends the allowed methods and headers to pages of unlisted origins
+// too.
 type cors struct {
 	allowed origin.List
 }
 
-// preflightMaxAge is how long a browser may cache the answer to a preflight, in seconds. Chromium
-// allows no more.
+// preflightMaxAge is how long a browser may cache the answer to a preflight, in seconds. It is the
+// largest value that Chromium uses.
 const preflightMaxAge = "7200"
 
 // The headers and methods of the API, and those of the protocols for resumable
@@ -48,12 +48,12 @@ func isPreflight(c *fasthttp.RequestCtx) bool {
 }
 
 // check refuses a request that changes something and comes from a page of an unlisted origin. A
-// browser sends such a request without a preflight if it looks like that of a form, and only hides
-// the answer from the page.
+// browser sends such a request without a preflight if a form could send the same request, and only
+// hides the answer from the page.
 //
-// A request is of the gateway's own origin if the browser says so (Sec-Fetch-Site). A browser
-// without this header sends Origin, whose host is compared with the requested host. Programs send
-// neither header.
+// A request comes from the gateway's own origin if its Sec-Fetch-Site header says so. A browser
+// without this header sends Origin, whose host is compared with the requested host. Programs that
+// are not browsers send neither header.
 func (x cors) check(c *fasthttp.RequestCtx, p publicURL) error {
 	h := &c.Request.Header
 	switch string(c.Method()) {
@@ -62,7 +62,7 @@ func (x cors) check(c *fasthttp.RequestCtx, p publicURL) error {
 	}
 	from := string(h.Peek(fiber.HeaderOrigin))
 	switch string(h.Peek("Sec-Fetch-Site")) {
-	case "same-origin", "none": // none: the user started it, as by a bookmark
+	case "same-origin", "none": // none: the user started the request, for example by a bookmark
 		return nil
 	case "":
 		host := p.forwarded.Host
@@ -81,8 +81,8 @@ func (x cors) check(c *fasthttp.RequestCtx, p publicURL) error {
 }
 
 // setHeaders sets the headers that let a page of a listed origin read an answer. It may be called
-// twice. Vary is also set if the request has no Origin: otherwise a cache could give a page the
-// answer that it stored for a program.
+// twice for an answer. Vary is also set if the request has no Origin: the answer then has no CORS
+// headers for a page, and a cache must not serve it to one.
 func (x cors) setHeaders(c *fasthttp.RequestCtx) {
 	h, preflight := &c.Response.Header, isPreflight(c)
 	if preflight {

@@ -14,8 +14,8 @@ import (
 )
 
 // edge processes every request before it is routed and every answer before it is sent. It wraps
-// Fiber's handler instead of being a Fiber middleware, since Fiber sees neither the answers that
-// fasthttp gives by itself nor an answer after its handlers.
+// Fiber's handler instead of being a Fiber middleware: a middleware sees neither the answers that
+// fasthttp sends by itself, nor the answers after all handlers have run.
 type edge struct {
 	app     *fiber.App
 	proxies forwarded.Proxies
@@ -24,7 +24,7 @@ type edge struct {
 	routes  []fiber.Route
 }
 
-// wrap wraps the handlers of an application on which all routes are registered.
+// wrap wraps the handlers of a server. All routes must have been registered before.
 func (e *edge) wrap(server *fasthttp.Server) {
 	e.routes = e.app.GetRoutes(true)
 	handle, handleError := server.Handler, server.ErrorHandler
@@ -49,7 +49,8 @@ func knownMethod(c *fasthttp.RequestCtx) bool {
 	return slices.Contains(fiber.DefaultMethods, string(c.Method()))
 }
 
-// prepareRequest stores the public URL of a request with it, and removes the base path.
+// prepareRequest stores the public URL of a request among its user values, and removes the base
+// path from its path.
 func (e *edge) prepareRequest(c *fasthttp.RequestCtx) {
 	p := publicURL{forwarded: e.forwardedHeaders(c)}
 	p.prefix = p.forwarded.Prefix + e.base
@@ -77,8 +78,8 @@ func cutBase(path, base string) (rest string, inside bool) {
 	}
 }
 
-// forwardedHeaders reads the X-Forwarded headers of a trusted proxy. Those of any other peer are
-// removed, so that no service behind the gateway trusts them.
+// forwardedHeaders reads the X-Forwarded headers of a trusted proxy. The headers of any other peer
+// are removed, so that no service behind the gateway trusts them.
 func (e *edge) forwardedHeaders(c *fasthttp.RequestCtx) forwarded.Request {
 	h := &c.Request.Header
 	f := e.proxies.Read(c.RemoteAddr(), func(name string) []string {
@@ -106,8 +107,8 @@ func setOrDelete(h *fasthttp.RequestHeader, name, value string) {
 	}
 }
 
-// guard is the first handler after that of the request log. It answers preflights before any other
-// check, and refuses a page of another origin before the body is read.
+// guard is the first handler after the request log. It answers preflights before any other check,
+// and refuses requests of pages of unlisted origins before the body is read.
 func (e *edge) guard(c *fiber.Ctx) error {
 	p := publicURLOf(c.Context())
 	if isPreflight(c.Context()) {
@@ -123,7 +124,7 @@ func (e *edge) guard(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-// notFound is the last handler: no route has the path of the request with its method.
+// notFound is the last handler. It runs if no route has the path and the method of the request.
 func (e *edge) notFound(c *fiber.Ctx) error {
 	allowed := e.allowed(c)
 	if allowed == "" {
@@ -137,8 +138,7 @@ func (e *edge) notFound(c *fiber.Ctx) error {
 	return fault.New(fault.MethodNotAllowed, "method-not-allowed", "This path does not take this method. The Allow header names those that it takes.")
 }
 
-// allowed lists the methods of the path of a request, as Allow has them; empty if no route has the
-// path.
+// allowed returns the value of Allow for the path of a request; empty if no route has the path.
 func (e *edge) allowed(c *fiber.Ctx) string {
 	if publicURLOf(c.Context()).outside {
 		return ""
@@ -165,8 +165,8 @@ func (e *edge) allowed(c *fiber.Ctx) string {
 	return strings.Join(methods, ", ")
 }
 
-// finishResponse completes an answer: it makes links public URLs, sets the CORS headers, and gives
-// an HTTP/1.0 client a body without chunks.
+// finishResponse completes an answer. It turns paths in links into public URLs, sets the CORS
+// headers, and adapts a streamed body to an HTTP/1.0 client.
 func (e *edge) finishResponse(c *fasthttp.RequestCtx) {
 	if base := publicURLOf(c).base(); base != "" {
 		rewriteLinks(&c.Response.Header, base)
@@ -176,7 +176,7 @@ func (e *edge) finishResponse(c *fasthttp.RequestCtx) {
 }
 
 // rewriteLinks puts the public base URL before every path in Location and Link. A Location on
-// another host, such as a presigned URL, stays.
+// another host, such as a presigned URL, is not changed.
 func rewriteLinks(h *fasthttp.ResponseHeader, base string) {
 	if location := string(h.Peek(fiber.HeaderLocation)); strings.HasPrefix(location, "/") && !strings.HasPrefix(location, "//") {
 		h.Set(fiber.HeaderLocation, base+location)

@@ -40,8 +40,8 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 	Linger(c)
 }
 
-// Linger lets a client that still sends a refused body read the answer before its connection is
-// closed.
+// Linger lets a client that is still sending a refused body read the answer before its connection
+// is closed.
 func Linger(c *fiber.Ctx) {
 	if inner, ok := c.Context().Conn().(*conn); ok {
 		inner.linger.Store(true)
@@ -49,7 +49,7 @@ func Linger(c *fiber.Ctx) {
 	}
 }
 
-// fromFiber gives errors of Fiber a kind.
+// fromFiber converts an error of Fiber to a failure with a kind.
 func fromFiber(err error) error {
 	own, ok := errors.AsType[*fiber.Error](err)
 	if !ok {
@@ -70,7 +70,7 @@ func fromFiber(err error) error {
 // codeTimeout is the code of a request that did not arrive in time.
 const codeTimeout = "request-timeout"
 
-// Stopping is the failure of a request that the shutdown has ended.
+// Stopping returns the failure of a request that the shutdown has ended.
 func Stopping(cause error) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "stopping", RetryAfter: time.Second, Err: cause,

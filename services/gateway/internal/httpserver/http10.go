@@ -8,9 +8,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// closeDelimited gives an HTTP/1.0 client a body of unknown length as HTTP/1.0 defines it: without
-// chunks, until the connection is closed. fasthttp would send chunks, and such a client would take
-// their headers for part of the body.
+// closeDelimited sends a body of unknown length to an HTTP/1.0 client without chunks. The end of
+// the connection marks the end of the body. fasthttp would send chunks, and such a client would
+// read the chunk sizes as part of the body.
 func closeDelimited(c *fasthttp.RequestCtx) {
 	h := &c.Response.Header
 	if c.Request.Header.IsHTTP11() || !c.Response.IsBodyStream() || h.ContentLength() >= 0 {

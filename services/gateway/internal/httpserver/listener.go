@@ -45,8 +45,8 @@ func (l *listener) remove(c *conn) {
 	}
 }
 
-// closeUnused closes the connections on which no request has begun. The server would wait for
-// them.
+// closeUnused closes the connections on which no request has begun. Otherwise the shutdown would
+// wait for them.
 func (l *listener) closeUnused() {
 	l.each(func(c *conn) {
 		if !c.used.Load() {
@@ -102,7 +102,7 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 // Write implements net.Conn. A client that reads nothing for writeTimeout loses its connection.
-// Otherwise it could hold a stream open for ever.
+// Otherwise it could keep a stream open forever.
 func (c *conn) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err //nolint:wrapcheck // as above
@@ -111,8 +111,8 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 // The limits of a lingering close. Closing a socket with unread data sends a TCP reset, which can
-// destroy an answer that the client has not read yet. So the rest is read first, slowly: the
-// purpose is to give the client time, not to get its bytes.
+// destroy an answer that the client has not read yet. So the rest of the data is read first. It is
+// read slowly, since its only purpose is to give the client time.
 const (
 	lingerTime  = time.Second
 	lingerPause = 10 * time.Millisecond

@@ -9,8 +9,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// NetHTTP makes a Fiber handler of a net/http handler that reads nothing of its request. Fiber's
-// own adaptor would read the whole body into memory first, of any size.
+// NetHTTP makes a Fiber handler from a net/http handler that does not read the body of a request.
+// Fiber's own adaptor would first read the whole body into memory, whatever its size.
 func NetHTTP(h http.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		req, err := http.NewRequestWithContext(c.UserContext(), c.Method(), c.Path(), http.NoBody)
@@ -29,7 +29,7 @@ func NetHTTP(h http.Handler) fiber.Handler {
 	}
 }
 
-// responseBuffer holds the answer of a net/http handler.
+// responseBuffer buffers the answer of a net/http handler.
 type responseBuffer struct {
 	header http.Header
 	status int

@@ -16,8 +16,8 @@ func RegisterProbes(r *Router, h *health.Health, m *metrics.Registry) {
 	r.Get("/metrics", access.Public, NetHTTP(m.Handler()))
 }
 
-// isProbe reports whether a path is one of a probe. Probes are logged at debug level, and answer
-// without the base path too.
+// isProbe reports whether a path is the path of a probe. Probes are logged at debug level, and are
+// also answered without the base path.
 func isProbe(path string) bool {
 	switch path {
 	case "/livez", "/readyz", "/health", "/metrics":

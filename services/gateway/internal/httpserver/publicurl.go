@@ -7,7 +7,7 @@ import (
 	"sori.internal/services/gateway/internal/forwarded"
 )
 
-// publicURL is how the client of a request reaches the gateway.
+// publicURL describes the URL by which the client of a request reaches the gateway.
 type publicURL struct {
 	forwarded forwarded.Request
 	prefix    string // of every path
@@ -22,12 +22,12 @@ func publicURLOf(c *fasthttp.RequestCtx) publicURL {
 	return p
 }
 
-// Prefix returns the public prefix of all paths: the prefix that a trusted proxy has cut off, and
-// then the base path. It has only unreserved characters and slashes.
+// Prefix returns the public prefix of all paths: the prefix that a trusted proxy has removed,
+// followed by the base path. It has only unreserved characters and slashes.
 func Prefix(c *fiber.Ctx) string { return publicURLOf(c.Context()).prefix }
 
-// base returns the text before a path in a link. It has scheme and host only if a trusted proxy
-// sends the host. Otherwise the client resolves the path against the URL that it requested.
+// base returns the text before a path in a link. It contains a scheme and a host only if a trusted
+// proxy sends the host. Otherwise the client resolves the path against the URL that it requested.
 func (p publicURL) base() string {
 	switch {
 	case p.forwarded.Host == "":

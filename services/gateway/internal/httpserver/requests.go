@@ -17,16 +17,16 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// unrouted is the route, in metrics, of requests that no route matches.
+// unrouted is the value of the label route in metrics for requests that no route matches.
 const unrouted = "unrouted"
 
-// requestLog writes one line about every request, and counts it.
+// requestLog logs and counts every request.
 type requestLog struct {
 	log     zerolog.Logger
 	metrics *metrics.Requests
 }
 
-// unreadable answers requests that could not be parsed and so never reached a handler.
+// unreadable answers a request that could not be parsed and so did not reach a handler.
 func (r *requestLog) unreadable(c *fiber.Ctx, err error) error {
 	id := httpd.RequestID(c.Get(httpd.RequestIDHeader))
 	log := r.log.With().Str(logging.RequestID, id).Logger()
@@ -36,9 +36,9 @@ func (r *requestLog) unreadable(c *fiber.Ctx, err error) error {
 	return nil
 }
 
-// handle runs the handlers of a request. It gives the request its id, its trace, its logger and its
-// context, which is derived from work, and handles errors and panics. When the answer is sent, the
-// request is logged and counted.
+// handle runs the handlers of a request. It adds an id, a trace, a logger and a context, which is
+// derived from work, to the request. It answers errors and panics. After the answer is sent, it
+// logs and counts the request.
 func (r *requestLog) handle(work context.Context, c *fiber.Ctx) {
 	start := time.Now()
 	id := httpd.RequestID(c.Get(httpd.RequestIDHeader))
@@ -78,7 +78,7 @@ func (r *requestLog) handle(work context.Context, c *fiber.Ctx) {
 func routeOf(c *fiber.Ctx) string {
 	route, method := c.Route().Path, c.Method()
 	if route == "/" && (c.Response().StatusCode() == http.StatusNotFound || method != http.MethodGet && method != http.MethodHead) {
-		return unrouted // the root, which has this path too, is found and has no other method
+		return unrouted // middleware has the path / too; the route of the root never answers 404 and has no other method
 	}
 	return route
 }

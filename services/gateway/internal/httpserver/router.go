@@ -17,23 +17,24 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Authenticator decides who makes a request.
+// Authenticator finds the principal of a request.
 type Authenticator interface {
 	Authenticate(ctx context.Context, c access.Credentials) (principal.Principal, error)
-	Open() bool // every request is answered, whoever sends it
+	Open() bool // reports whether every request is allowed
 }
 
-// Route is a route and what it needs: a scope, or one of the other values of access.Needs.
+// Route is a route and what it needs: a scope, or another value of access.Needs.
 type Route struct {
 	Method, Path string
 	Needs        principal.Scope
 
-	// Ticket lets a request without credentials pass that has a ticket in its query. The service
-	// behind the gateway verifies the ticket, and is told no principal.
+	// Ticket allows a request that has no credentials and has a ticket in its query. The service
+	// behind the gateway verifies the ticket. It receives no principal.
 	Ticket bool
 }
 
-// Router registers routes. A route says what it needs, and is not reached without.
+// Router registers routes. Every route declares what it needs. A request without it does not reach
+// the handler.
 type Router struct {
 	app    fiber.Router
 	access Authenticator
@@ -43,7 +44,7 @@ type Router struct {
 // NewRouter makes a router that registers with an application of Fiber.
 func NewRouter(app fiber.Router, a Authenticator) *Router { return &Router{app: app, access: a} }
 
-// Routes lists the routes in their order.
+// Routes returns the routes in the order of their registration.
 func (r *Router) Routes() []Route { return slices.Clone(r.routes) }
 
 // Get registers a route for GET and HEAD.
@@ -52,7 +53,7 @@ func (r *Router) Get(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs}, h)
 }
 
-// GetByTicket registers a route for GET and HEAD that takes a ticket in the place of credentials.
+// GetByTicket registers a route for GET and HEAD that accepts a ticket instead of credentials.
 func (r *Router) GetByTicket(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodHead, Path: path, Needs: needs, Ticket: true}, h)
 	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs, Ticket: true}, h)
@@ -94,7 +95,8 @@ func (r *Router) add(route Route, h fiber.Handler) {
 	})
 }
 
-// admit lets a request pass to its handler, with its principal in the context.
+// admit returns nil if a request may use a route. It stores the principal in the context of the
+// request.
 func (r *Router) admit(c *fiber.Ctx, route Route) error {
 	given := credentialsOf(&c.Request().Header)
 	if route.Ticket && !r.access.Open() && given.HasNone() && c.Query(principal.TicketParameter) != "" {
@@ -102,7 +104,7 @@ func (r *Router) admit(c *fiber.Ctx, route Route) error {
 	}
 	p, err := r.authenticate(c.UserContext(), given, route.Needs)
 	if err == nil && c.Get(deniedHeader) != "" {
-		// Its body was not read, since it was denied a moment ago.
+		// The body was not read, since allows denied the request a moment ago.
 		err = access.Unavailable(nil)
 	}
 	if err != nil {
@@ -131,9 +133,9 @@ type renewal func(ctx context.Context) (principal.Principal, error)
 
 type renewalKey struct{}
 
-// Renew authenticates the sender of a request again, by the context of the request: credentials may
-// have expired or been revoked since. Of a public route, or with a ticket, it returns the zero
-// Principal.
+// Renew authenticates the sender of a request again. ctx is the context of the request. Credentials
+// may have expired or been revoked since the request began. For a public route, or a request with a
+// ticket, Renew returns the zero Principal.
 func Renew(ctx context.Context) (principal.Principal, error) {
 	if again, ok := ctx.Value(renewalKey{}).(renewal); ok {
 		return again(ctx)
@@ -141,10 +143,11 @@ func Renew(ctx context.Context) (principal.Principal, error) {
 	return principal.Principal{}, nil
 }
 
-// The headers of the credentials.
+// apiKeyHeader is the header of an API key.
 const apiKeyHeader = "X-API-Key"
 
-// credentialsOf copies the credentials of a request: they are used after its end.
+// credentialsOf copies the credentials of a request: Renew uses them after the handler has
+// returned.
 func credentialsOf(h *fasthttp.RequestHeader) access.Credentials {
 	return access.Credentials{Authorization: lines(h, fiber.HeaderAuthorization), APIKey: lines(h, apiKeyHeader)}
 }
@@ -157,11 +160,12 @@ func lines(h *fasthttp.RequestHeader, name string) []string {
 	return all
 }
 
-// decideTimeout limits the decision about a request whose body is still to come.
+// decideTimeout is the timeout of allows.
 const decideTimeout = 15 * time.Second
 
-// allows reports whether the body of a request may come, by the header. The handler decides again,
-// and answers. What no route takes is answered without its body anyway.
+// allows reports whether the body of a request may be read. It decides by the header of the
+// request. The handler decides again, and answers. A request that no route matches is allowed: it
+// is answered without its body anyway.
 func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base string) bool {
 	needs := r.needs(string(h.Method()), pathOf(h, base))
 	if needs == access.Public {
@@ -173,7 +177,7 @@ func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base str
 	return err == nil
 }
 
-// needs returns what the route of a request needs; Public if there is none.
+// needs returns what the route of a request needs; Public if no route matches.
 func (r *Router) needs(method, path string) principal.Scope {
 	if len(path) > 1 {
 		path = strings.TrimSuffix(path, "/")
@@ -191,13 +195,13 @@ func pathOf(h *fasthttp.RequestHeader, base string) string {
 	u := fasthttp.AcquireURI()
 	defer fasthttp.ReleaseURI(u)
 	if u.Parse(nil, h.RequestURI()) != nil {
-		return "" // it will be refused
+		return "" // the request will be refused
 	}
 	path, _ := cutBase(string(u.PathOriginal()), base)
 	return path
 }
 
-// challenge says how to authenticate (RFC 6750, section 3).
+// challenge sets WWW-Authenticate, which describes how to authenticate (RFC 6750, section 3).
 func challenge(c *fiber.Ctx, err error) {
 	f, text := fault.As(err), `Bearer realm="sori"`
 	switch f.Code {
@@ -221,7 +225,7 @@ func logDenied(c *fiber.Ctx, p principal.Principal, err error) {
 	line := zerolog.Ctx(c.UserContext()).Warn().Str(logging.Code, f.Code).Str(logging.Address, clientAddress(c)).
 		Str(logging.Method, c.Method()).Str(logging.Path, c.Path())
 	if f.Code == access.CodeInvalid {
-		line.Str(logging.Outcome, f.Detail) // one of a few sentences
+		line.Str(logging.Outcome, f.Detail) // a constant without any part of the credential
 	}
 	if p.Owner != "" {
 		line.Str(logging.Owner, p.Owner)
@@ -232,8 +236,8 @@ func logDenied(c *fiber.Ctx, p principal.Principal, err error) {
 	line.Msg("request denied")
 }
 
-// clientAddress returns the address of a client: the one that a trusted proxy names, or that of the
-// connection.
+// clientAddress returns the address of a client: the address that a trusted proxy reports, or the
+// address of the connection.
 func clientAddress(c *fiber.Ctx) string {
 	hops := c.Get(fiber.HeaderXForwardedFor) // empty unless a trusted proxy sends it
 	if hops == "" {
@@ -242,7 +246,7 @@ func clientAddress(c *fiber.Ctx) string {
 	return strings.TrimSpace(hops[strings.LastIndexByte(hops, ',')+1:])
 }
 
-// keepPrivate keeps the answer to a request from caches that others share: it depends on who asks.
+// keepPrivate keeps an answer out of shared caches, since it depends on the principal.
 func keepPrivate(h *fasthttp.ResponseHeader) {
 	vary(h, fiber.HeaderAuthorization)
 	vary(h, apiKeyHeader)

@@ -1,14 +1,15 @@
-// Package httpserver is the HTTP server of the gateway, on Fiber and fasthttp. It knows no route:
-// other packages register theirs with it.
+// Package httpserver is the HTTP server of the gateway, on Fiber and fasthttp. Other packages
+// register their routes with it.
 //
 // It guarantees that every answer to a failure is a problem document, and that no client can make
-// the process hold more than a bounded amount of memory: bodies are streamed and counted, and every
-// read and write has a deadline.
+// the process use more than a bounded amount of memory: bodies are streamed and their bytes
+// counted, and every read and write has a deadline.
 //
-// The threat is request smuggling: an unread body of a request that was answered early must never
-// be parsed as the next request. fasthttp (from 1.77; a test sends the attack) drains a bounded
-// rest or closes the connection. Here the rest has a deadline of its own, and a connection that is
-// closed early lingers, so that the client can read the answer.
+// The threat is request smuggling. If a request is answered before its body is read, the rest of
+// the body must never be parsed as the next request. fasthttp (from 1.77; a test sends the attack)
+// reads and discards a bounded rest, or closes the connection. This package also limits the time
+// for the rest, and lets a connection that is closed early linger, so that the client can read the
+// answer.
 package httpserver
 
 import (
@@ -28,8 +29,8 @@ import (
 	"sori.internal/shared/origin"
 )
 
-// The limits of a connection. Bodies have deadlines of their own (see Body). The write timeout is
-// that of a single write, so that streams may stay open.
+// The limits of a connection. Bodies have deadlines of their own (see Body). writeTimeout applies
+// to a single write, so that streams can stay open.
 const (
 	headerTimeout = 15 * time.Second // for the header of a request, from its first byte
 	keepAlive     = 2 * time.Minute  // between two requests
@@ -41,7 +42,7 @@ const (
 // Server serves the routes that are registered with it.
 type Server struct {
 	Name      string // of the application
-	Addr      string // host:port; port 0 is a free one
+	Addr      string // host:port; port 0 means any free port
 	Grace     time.Duration
 	Listening func(net.Addr) // if set, called with the address that the server listens on
 	Log       zerolog.Logger
@@ -52,17 +53,17 @@ type Server struct {
 	Origins  origin.List       // of pages of other sites that may use the API
 	MaxBody  int64             // bytes of the largest body that any route accepts
 
-	// Access decides who makes a request.
+	// Access authenticates requests.
 	Access Authenticator
 
-	// Register adds the routes, each more specific one before a more general one. Paths answer
-	// with and without a trailing slash.
+	// Register adds the routes. A more specific route must be added before a more general one. A
+	// path matches with and without a trailing slash.
 	Register func(r *Router, shutdown *Shutdown)
 }
 
-// Run listens and serves until ctx ends. Requests may then continue for the grace, uploads and
-// event streams among them. Remaining event streams are ended at 7/10 of the grace, and other
-// requests at its end.
+// Run listens and serves until ctx ends. Requests, including uploads and event streams, may then
+// continue for the grace period. Event streams that are still open are ended at 7/10 of the grace
+// period, other requests at its end.
 func (s *Server) Run(ctx context.Context) error {
 	var listen net.ListenConfig
 	inner, err := listen.Listen(ctx, "tcp", s.Addr)
@@ -102,13 +103,13 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // drain stops listening and waits until every connection is closed. It returns false if the grace
-// ends before that.
+// period ends before that.
 func (s *Server) drain(ctx context.Context, app *fiber.App, l *listener) bool {
 	ctx, cancel := context.WithTimeout(ctx, s.Grace)
 	defer cancel()
 	l.closeUnused()
-	// The error of ShutdownWithContext says only that the grace was too short. The listener knows
-	// this too, and also knows the connections that Fiber has not seen yet.
+	// The error of ShutdownWithContext means only that the grace period was too short. The listener
+	// reports this too, and includes the connections that Fiber has not seen yet.
 	_ = app.ShutdownWithContext(ctx)
 	_ = l.Close()
 	return l.waitClosed(ctx)
@@ -119,8 +120,8 @@ func (s *Server) app(work context.Context, shutdown *Shutdown) *fiber.App {
 	requests := &requestLog{log: s.Log, metrics: s.Requests}
 	app := fiber.New(fiber.Config{
 		AppName: s.Name, DisableStartupMessage: true, CaseSensitive: true,
-		// Strings that a handler keeps must outlive its request: net/http may still read a
-		// header that it was given when the handler has returned.
+		// Strings that a handler passes on must outlive its request: net/http may still read a
+		// header after the handler has returned.
 		Immutable:         true,
 		StreamRequestBody: true, DisablePreParseMultipartForm: true, BodyLimit: math.MaxInt,
 		ReadBufferSize: maxHeader, ReadTimeout: headerTimeout, IdleTimeout: keepAlive,

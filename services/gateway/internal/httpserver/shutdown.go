@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Shutdown lets handlers take part in a graceful shutdown. It has three steps: it begins; after
-// 7/10 of the grace event streams are ended; at the end of the grace all connections are closed.
+// Shutdown lets handlers take part in a graceful shutdown, which has three steps. It begins. At
+// 7/10 of the grace period, event streams are ended. At the end of the grace period, all
+// connections are closed.
 type Shutdown struct {
 	begun   context.Context //nolint:containedctx // a handler registers functions for its end
 	streams context.Context //nolint:containedctx // as above
@@ -16,10 +17,11 @@ type Shutdown struct {
 	StreamSpread time.Duration
 }
 
-// OnBegin calls f when the shutdown begins. The returned function cancels that.
+// OnBegin calls f when the shutdown begins. The returned function cancels this registration.
 func (s *Shutdown) OnBegin(f func()) (cancel func() bool) { return context.AfterFunc(s.begun, f) }
 
-// OnEndStreams calls f when event streams must end. The returned function cancels that.
+// OnEndStreams calls f when event streams must end. The returned function cancels this
+// registration.
 func (s *Shutdown) OnEndStreams(f func()) (cancel func() bool) {
 	return context.AfterFunc(s.streams, f)
 }

@@ -12,7 +12,7 @@ func SendStream(c *fiber.Ctx, body io.ReadCloser, length int64) {
 	c.Response().SetBodyStream(&stream{body: body}, int(length))
 }
 
-// stream counts what is read of a body. The request is logged when the stream is closed.
+// stream counts the bytes that are read of a body. The request is logged when the stream is closed.
 type stream struct {
 	body    io.ReadCloser
 	written int64
@@ -23,7 +23,7 @@ type stream struct {
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.body.Read(p)
 	s.written += int64(n)
-	return n, err //nolint:wrapcheck // io.EOF must stay what it is
+	return n, err //nolint:wrapcheck // io.EOF must not be wrapped
 }
 
 // Close implements io.Closer.

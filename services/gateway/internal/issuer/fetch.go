@@ -21,7 +21,7 @@ import (
 	"sori.internal/services/gateway/internal/access"
 )
 
-// The limits of what is fetched.
+// The limits of a fetch.
 const (
 	requestTimeout = 5 * time.Second
 	maxDocument    = 1 << 20 // bytes
@@ -46,7 +46,7 @@ func newClient() *http.Client {
 	}
 }
 
-// fetch finds the keys of the provider.
+// fetch fetches the keys of the provider.
 func (k *Keys) fetch(ctx context.Context) ([]key, error) {
 	var provider struct {
 		Issuer  string `json:"issuer"`
@@ -83,7 +83,7 @@ func (k *Keys) get(ctx context.Context, url string, document any) error {
 	req.Header.Set("Accept", "application/json")
 	resp, err := k.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("fetch from the identity provider: %w", err) // it names the URL
+		return fmt.Errorf("fetch from the identity provider: %w", err) // the error names the URL
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -102,8 +102,8 @@ func (k *Keys) get(ctx context.Context, url string, document any) error {
 	return nil
 }
 
-// parse returns the keys that verify signatures. Others are skipped: a provider may also publish keys
-// for encryption, and of types that are not accepted.
+// parse returns the keys that verify signatures. Other keys are skipped: a provider may also
+// publish keys for encryption, and keys of types that are not accepted.
 func parse(set []json.RawMessage) []key {
 	var keys []key
 	for _, raw := range set {
@@ -111,7 +111,7 @@ func parse(set []json.RawMessage) []key {
 		if len(keys) == maxKeys || json.Unmarshal(raw, &m) != nil || m.USE == jwkset.UseEnc {
 			continue
 		}
-		m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", "" // the key counts, not its certificate
+		m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", "" // certificates of keys are not used
 		jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipUse: true, SkipKeyOps: true})
 		if err == nil && usable(jwk.Key()) {
 			keys = append(keys, key{id: m.KID, algorithm: m.ALG.String(), public: jwk.Key()})
@@ -131,7 +131,7 @@ func usable(public crypto.PublicKey) bool {
 	}
 }
 
-// fits reports whether an algorithm signs with keys of a type.
+// fits reports whether a key is of the type that an algorithm signs with.
 func fits(public crypto.PublicKey, algorithm string) bool {
 	switch public := public.(type) {
 	case *rsa.PublicKey:

@@ -1,14 +1,15 @@
-// Package issuer has the public keys of an OpenID provider. It finds them by discovery (OpenID Connect
-// Discovery 1.0), fetches them again and again, and keeps them while the provider is away.
+// Package issuer has the public keys of an OpenID provider. It finds them by discovery (OpenID
+// Connect Discovery 1.0), fetches them periodically, and keeps them while the provider is
+// unavailable.
 //
 // It guarantees:
 //
-//  1. One goroutine fetches, at most once in two seconds, whatever tokens arrive. Everything that is
-//     fetched is bounded in size and time, and comes by https or from this machine.
-//  2. A token that names an unknown key causes one fetch, so that a rotation of the keys is noticed at
-//     once. The id of a key that the provider does not have is remembered for a while.
-//  3. The keys of the last fetch that succeeded stay in use, until another one succeeds. As long as
-//     none has succeeded, no token counts.
+//  1. One goroutine fetches, at most once in two seconds, whatever tokens arrive. Every fetch is
+//     bounded in size and time, and uses https, or http to this machine.
+//  2. A token that names an unknown key causes one fetch, so that a rotation of the keys is noticed
+//     at once. The id of a key that the provider does not have is remembered for ten seconds.
+//  3. The keys of the last successful fetch are used until another fetch succeeds. Before the first
+//     successful fetch, no token of the provider is accepted.
 package issuer
 
 import (
@@ -26,16 +27,16 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// The times of fetching.
+// The intervals and timeouts of fetches.
 const (
 	refreshInterval = 5 * time.Minute
 	minInterval     = 2 * time.Second  // between two fetches
-	maxRetry        = 30 * time.Second // between two fetches while the provider is away
-	waitTimeout     = 5 * time.Second  // of a request for the keys that it needs
+	maxRetry        = 30 * time.Second // between two fetches while the provider is unavailable
+	waitTimeout     = 5 * time.Second  // of a request that waits for a fetch
 	unknownAge      = 10 * time.Second // how long an id counts as unknown
 )
 
-// The limits of what tokens with unknown keys can occupy.
+// The limits of waiting requests, and of remembered ids of unknown keys.
 const (
 	maxWaiting = 128
 	maxUnknown = 1024
@@ -44,7 +45,7 @@ const (
 // key is a public key of the provider.
 type key struct {
 	id        string
-	algorithm string // of the only signatures that it makes; empty if the provider names none
+	algorithm string // the only algorithm that it signs with; empty if the provider names none
 	public    crypto.PublicKey
 }
 
@@ -94,7 +95,8 @@ func (k *Keys) Run(ctx context.Context) error {
 	return nil
 }
 
-// pause waits until the next fetch is due or wanted, or ctx ends.
+// pause waits until the next fetch is due or requested, or until ctx ends. A requested fetch waits
+// until minInterval after the beginning of the last one.
 func (k *Keys) pause(ctx context.Context, began time.Time, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -112,7 +114,7 @@ func (k *Keys) pause(ctx context.Context, began time.Time, wait time.Duration) {
 	}
 }
 
-// begin notes that a fetch begins. It serves every question so far.
+// begin records that a fetch begins. The fetch serves every request for a fetch so far.
 func (k *Keys) begin() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -123,14 +125,14 @@ func (k *Keys) begin() {
 	}
 }
 
-// store takes over the result of a fetch and wakes the requests that wait for it.
+// store stores the result of a fetch and wakes the requests that wait for it.
 func (k *Keys) store(keys []key, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
 		k.keys = keys
 	}
-	switch known := k.away; { // a change is logged, not every fetch
+	switch known := k.away; { // only a change is logged, not every fetch
 	case errors.Is(err, context.Canceled): // the gateway stops
 	case err == nil && known != nil:
 		k.log.Info().Int(logging.Count, len(keys)).Msg("keys of identity provider fetched")
@@ -162,7 +164,7 @@ func (k *Keys) Keys(ctx context.Context, id, algorithm string) ([]crypto.PublicK
 	return k.findAgain(id, algorithm)
 }
 
-// find returns the keys of an id that sign by an algorithm.
+// find returns the keys that have an id, or any id if it is empty, and that suit an algorithm.
 func (k *Keys) find(id, algorithm string) []crypto.PublicKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -175,9 +177,10 @@ func (k *Keys) find(id, algorithm string) []crypto.PublicKey {
 	return found
 }
 
-// ask asks for a fetch. The channel is closed when a fetch has ended that began after the question:
-// one that began before may have missed a rotation. It fails if the id is known to be unknown, or if
-// too many requests wait.
+// ask requests a fetch. The channel is closed at the end of a fetch that begins after the request:
+// a fetch that began before may have missed a rotation. Only if there are no keys at all, a fetch
+// that is under way suffices. ask fails if the id was not found a moment ago, or if too many
+// requests wait.
 func (k *Keys) ask(id string) (<-chan struct{}, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -193,7 +196,7 @@ func (k *Keys) ask(id string) (<-chan struct{}, error) {
 	}
 	select {
 	case k.wanted <- struct{}{}:
-	default: // it is asked for already
+	default: // a fetch is requested already
 	}
 	return k.next, nil
 }
@@ -204,7 +207,7 @@ func (k *Keys) answered() {
 	k.waiting--
 }
 
-// findAgain is find after a fetch.
+// findAgain is called after a fetch. If it finds no keys, it returns the reason.
 func (k *Keys) findAgain(id, algorithm string) ([]crypto.PublicKey, error) {
 	if found := k.find(id, algorithm); len(found) > 0 {
 		return found, nil

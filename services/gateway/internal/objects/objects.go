@@ -1,5 +1,5 @@
-// Package objects reads the objects in S3 that references of the catalogue name. It requests
-// nothing from other hosts, so that no client can make the gateway do so (SSRF).
+// Package objects reads the objects in S3 that references of the catalogue name. It sends no
+// request to another host, so that no client can make the gateway send one (SSRF).
 package objects
 
 import (
@@ -64,8 +64,8 @@ func (o *Objects) CheckReference(ref string) error {
 	return err
 }
 
-// Link implements catalogue.Objects. A URL of another host is returned as it is: it is a browser
-// that follows it.
+// Link implements catalogue.Objects. A URL of another host is returned unchanged: the browser
+// requests it, not the gateway.
 func (o *Objects) Link(ctx context.Context, ref string, valid time.Duration) (string, error) {
 	r, err := o.cfg.Resolve(ref)
 	if r.URL != "" || err != nil && fault.As(err).Code == "reference-foreign" {
@@ -75,7 +75,7 @@ func (o *Objects) Link(ctx context.Context, ref string, valid time.Duration) (st
 		return "", err
 	}
 	u, err := o.public.PresignedGetObject(ctx, r.Bucket, r.Key, valid, nil)
-	if err != nil { // no request is made: only a name that S3 does not allow fails
+	if err != nil { // no request is sent; only a name that S3 does not allow causes an error
 		return "", fault.Wrap(fault.Invalid, "reference-invalid", "The reference names no possible object.",
 			fmt.Errorf("presign %s: %w", r.S3(), err))
 	}

@@ -19,17 +19,17 @@ import (
 // shutdown has begun. It suffices for an ordinary request, and ends a long poll.
 const maxWaitAfterShutdown = time.Second
 
-// Handler forwards the requests of a route. It holds no more of a body, in either direction, than a
-// buffer.
+// Handler forwards the requests of a route. It buffers only a part of a body at a time, in either
+// direction.
 type Handler struct {
 	Upstream *Upstream
 	MaxBody  int64
 	Timeouts httpserver.BodyTimeouts
 	Shutdown *httpserver.Shutdown
-	Signer   principal.Signer // of the principal that the upstream is told
+	Signer   principal.Signer // signs the principal that is sent to the upstream
 
 	// ForwardTooLarge also forwards the header of a request whose body is too large: the upstream
-	// records what was refused.
+	// records the refusal.
 	ForwardTooLarge bool
 }
 
@@ -79,8 +79,9 @@ func (h Handler) Forward(c *fiber.Ctx) error {
 	return nil
 }
 
-// identify tells the upstream who makes a request, for one exchange: the signature is good for a
-// minute. The principal of a public route is the zero one, and is not told.
+// identify adds the signed principal of a request to the header for the upstream. The signature is
+// valid for a minute, which suffices for one exchange. The zero principal, of a public route or a
+// request with a ticket, is not sent.
 func (h Handler) identify(in *http.Request, p principal.Principal) error {
 	if len(p.Scopes) == 0 {
 		return nil
@@ -93,8 +94,8 @@ func (h Handler) identify(in *http.Request, p principal.Principal) error {
 	return nil
 }
 
-// roundTrip sends a request without a body, or with one, and returns the answer. A request without
-// a body may be ended by the shutdown while it waits.
+// roundTrip sends a request and returns the answer. If tooLarge is set, it sends only the header.
+// The shutdown may cancel a request without a body while it waits for the answer.
 func (h Handler) roundTrip(ctx context.Context, cancel context.CancelFunc, in *http.Request, tooLarge bool) (*http.Response, error) {
 	answered := make(chan struct{})
 	defer close(answered)
@@ -120,7 +121,7 @@ func cancelUnanswered(ctx context.Context, cancel context.CancelFunc, answered <
 	}
 }
 
-// newRequest makes a net/http request of a request.
+// newRequest makes a net/http request from a Fiber request.
 func newRequest(c *fiber.Ctx, body *httpserver.Body) (*http.Request, error) {
 	u, err := url.ParseRequestURI(string(c.Request().URI().PathOriginal()))
 	if err != nil {

@@ -20,27 +20,29 @@ import (
 
 // The times of the resumption of an event stream.
 const (
-	resumeTimeout  = 30 * time.Second // how long another replica is looked for
+	resumeTimeout  = 30 * time.Second // how long the gateway tries to find another replica
 	minResumePause = 100 * time.Millisecond
 	maxResumePause = 2 * time.Second // between two tries
 	minRetry       = time.Second     // for the client to reconnect after a shutdown; at most twice as long
 )
 
-// maxEventHead limits the bytes of an event, before its data, that are held.
+// maxEventHead limits the bytes of an event that are buffered before its data.
 const maxEventHead = 1 << 10
 
-// resumableStream is the body of an event stream of an upstream. If the upstream breaks or ends the
-// stream in its shutdown, another replica continues it after the last event that was sent, and the
-// client's connection stays open:
+// resumableStream is the body of an event stream of an upstream. If the connection breaks, or if
+// the upstream ends the stream in its shutdown, the gateway continues the stream from another
+// replica after the last event that was sent. The client's connection stays open:
 //
 //  1. An event is sent to the client line by line, since events may be large. Only the lines before
-//     its data are held, to find its id.
-//  2. After a resumption an event whose id is not greater than the last one sent is dropped. So no
-//     event comes twice, and none is older than the one before.
-//  3. A stream is resumed only between two events. If it breaks in the middle of an event, of which
-//     the client has the beginning, the stream ends and the client reconnects.
-//  4. A stream that the upstream ends with an event has told the end of its job, and is over. In a
-//     shutdown the upstream ends it with "retry" alone, and it is resumed.
+//     its data are buffered, to find its id.
+//  2. An event is dropped if its id is not greater than the last id that was sent. So after a
+//     resumption the client receives no event twice, and no event that is older than the one
+//     before.
+//  3. A stream is resumed only between two events. If it breaks in the middle of an event, the
+//     client has received the beginning of this event. Then the stream ends, and the client
+//     reconnects.
+//  4. If the upstream ends the stream after an event, the job has ended, and the stream ends too.
+//     In its shutdown, the upstream ends the stream after "retry" alone, and the stream is resumed.
 type resumableStream struct {
 	ctx        context.Context //nolint:containedctx // of the exchange; Read has no parameter for it
 	cancel     context.CancelFunc
@@ -62,7 +64,8 @@ type resumableStream struct {
 	ending   atomic.Bool // the gateway ends the stream in its own shutdown
 }
 
-// resumable makes a resumable stream of the answer to in. It ends in the shutdown.
+// resumable makes a resumable stream from the body of the answer to in. The shutdown ends the
+// stream.
 func (h Handler) resumable(ctx context.Context, cancel context.CancelFunc, in *http.Request, body io.ReadCloser) *resumableStream {
 	reconnect := func(ctx context.Context, lastEventID string) (*http.Response, error) {
 		again := *in
@@ -86,8 +89,8 @@ func (h Handler) resumable(ctx context.Context, cancel context.CancelFunc, in *h
 	return s
 }
 
-// Read implements io.Reader. An upstream that breaks is no error: the stream ends, and the client
-// reconnects.
+// Read implements io.Reader. If the upstream fails and the stream cannot be resumed, Read returns
+// io.EOF, and the client reconnects.
 func (s *resumableStream) Read(p []byte) (int, error) {
 	for len(s.out) == 0 {
 		if s.done {
@@ -161,9 +164,10 @@ func (s *resumableStream) handleEnd(err error) {
 	}
 }
 
-// resume tries once to continue the stream at another replica. A replica that answers anything but
-// a stream knows that the stream is over: with 204 if the client has seen the end. After each try
-// that fails a comment is sent, whose write fails if the client has left.
+// resume tries once to continue the stream from another replica. If the replica answers with
+// another status below 500, the stream is over. The status is 204 if the client has received the
+// end. After each failed try a comment is sent to the client, so that the write fails if the client
+// has left.
 func (s *resumableStream) resume() {
 	if s.ending.Load() {
 		s.out = fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(minRetry)).Milliseconds())
@@ -177,7 +181,7 @@ func (s *resumableStream) resume() {
 	resp, err := s.reconnect(s.ctx, id)
 	switch {
 	case fault.Is(err, fault.Unauthenticated), fault.Is(err, fault.Forbidden):
-		s.done = true // the client gets the reason when it reconnects
+		s.done = true // the client receives the reason when it reconnects
 	case err == nil && resp.StatusCode == http.StatusOK:
 		s.body, s.broken = resp.Body, time.Time{}
 		s.lines.Reset(resp.Body)
@@ -197,7 +201,8 @@ func (s *resumableStream) resume() {
 	s.out, s.pause = append(s.out[:0], ": waiting\n\n"...), min(2*s.pause, maxResumePause)
 }
 
-// end ends the stream at a random moment within a time, so that not all clients reconnect at once.
+// end ends the stream at a random moment within a duration, so that not all clients reconnect at
+// once.
 func (s *resumableStream) end(within time.Duration) {
 	if wait.For(s.ctx, rand.N(within+1)) == nil {
 		s.ending.Store(true)

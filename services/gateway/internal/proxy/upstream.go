@@ -1,10 +1,10 @@
 // Package proxy forwards requests to the services behind the gateway, and resumes their event
-// streams when a replica goes away.
+// streams if a replica becomes unavailable.
 //
-// It uses net/http, not the client of fasthttp, whose streams are buffered or leak. Here the end of
-// a request's context ends the exchange with the upstream, streams included, and every piece of an
-// answer can be read when it arrives. Hop-by-hop headers are not forwarded (RFC 9110, section
-// 7.6.1).
+// It uses net/http, not the client of fasthttp, whose streams are buffered or leak. With net/http,
+// the end of a request's context ends the exchange with the upstream, streams included, and every
+// part of an answer can be read when it arrives. Hop-by-hop headers are not forwarded (RFC 9110,
+// section 7.6.1).
 package proxy
 
 import (
@@ -29,7 +29,7 @@ const (
 	answerTimeout = 75 * time.Second
 	idleTimeout   = 90 * time.Second // less than that of the upstream
 	idleConns     = 512              // many, since there are many clients
-	writeTimeout  = 15 * time.Second // of one write: a service that hangs reads nothing
+	writeTimeout  = 15 * time.Second // of one write; a service that hangs does not read
 )
 
 // conn is a connection whose writes have a deadline, which net/http does not offer.
@@ -38,7 +38,7 @@ type conn struct{ net.Conn }
 // Write implements net.Conn.
 func (c conn) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return 0, err //nolint:wrapcheck // a connection's errors are its protocol
+		return 0, err //nolint:wrapcheck // callers of a net.Conn check its errors
 	}
 	return c.Conn.Write(p) //nolint:wrapcheck // as above
 }
@@ -50,8 +50,8 @@ type Upstream struct {
 	transport *http.Transport
 }
 
-// NewUpstream makes a client of the service at base; name is what a client is told if the service
-// cannot be reached. It does not dial.
+// NewUpstream makes a client of the service at base. name is the name of the service in the failure
+// if the service cannot be reached. NewUpstream does not dial.
 func NewUpstream(base url.URL, name string) *Upstream {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -64,8 +64,8 @@ func NewUpstream(base url.URL, name string) *Upstream {
 	return &Upstream{base: base, name: name, transport: &http.Transport{
 		DialContext: dial, ResponseHeaderTimeout: answerTimeout,
 		MaxIdleConnsPerHost: idleConns, IdleConnTimeout: idleTimeout,
-		DisableCompression:    true,          // bodies are forwarded as they are
-		ExpectContinueTimeout: answerTimeout, // of ForwardHeader: the body is sent only on request
+		DisableCompression:    true,          // bodies are forwarded unchanged
+		ExpectContinueTimeout: answerTimeout, // of ForwardHeader: the body is sent only if the upstream asks for it
 	}}
 }
 
@@ -73,14 +73,14 @@ func NewUpstream(base url.URL, name string) *Upstream {
 func (u *Upstream) Close() error { u.transport.CloseIdleConnections(); return nil }
 
 // Forward sends a request as it arrived and returns the answer as it arrived, whatever its status.
-// The caller closes the body of the answer, which ends with ctx. The body of the request may be
-// read until it is closed, also after Forward has returned.
+// The caller closes the body of the answer. Reading the body fails after ctx ends. The body of the
+// request may be read until it is closed, also after Forward has returned.
 func (u *Upstream) Forward(ctx context.Context, in *http.Request) (*http.Response, error) {
 	return u.forward(ctx, in, "")
 }
 
 // ForwardHeader forwards the header of a request whose body is too large to be forwarded. The
-// upstream can refuse it by its length (RFC 9110, section 10.1.1).
+// upstream can refuse the request by its declared length (RFC 9110, section 10.1.1).
 func (u *Upstream) ForwardHeader(ctx context.Context, in *http.Request) (*http.Response, error) {
 	return u.forward(ctx, in, "100-continue")
 }
@@ -109,7 +109,7 @@ func (u *Upstream) forward(ctx context.Context, in *http.Request, expect string)
 	return resp, nil
 }
 
-// target returns the URL of the same path and query at the upstream.
+// target returns the URL of the upstream with the path and the query of in.
 func (u *Upstream) target(in *url.URL) *url.URL {
 	t := u.base
 	t.Path = strings.TrimSuffix(u.base.Path, "/") + in.Path
@@ -118,9 +118,9 @@ func (u *Upstream) target(in *url.URL) *url.URL {
 	return &t
 }
 
-// cleanRequest removes what must not reach an upstream from the header of a client's request: what is
-// meant for one connection, and every credential and identity. The gateway sets an identity of its
-// own for each exchange (Handler.identify).
+// cleanRequest removes headers of a client's request that must not reach an upstream: headers for
+// one connection, and every credential and identity. The gateway sets an identity of its own for
+// each exchange (Handler.identify).
 func cleanRequest(h http.Header) {
 	removeHopByHop(h, setByGateway)
 	for _, name := range []string{"Authorization", "Cookie", "X-Api-Key", principal.Header} {
@@ -128,15 +128,15 @@ func cleanRequest(h http.Header) {
 	}
 }
 
-// setByGateway reports whether the gateway sets a header of a forwarded request. A client may not have
-// it removed by naming it in Connection.
+// setByGateway reports whether the gateway sets a header of a forwarded request. A client cannot
+// remove such a header by naming it in Connection.
 func setByGateway(name string) bool {
 	name = textproto.CanonicalMIMEHeaderKey(name)
 	return name == httpd.RequestIDHeader || name == trace.Header || strings.HasPrefix(name, "X-Forwarded-")
 }
 
-// removeHopByHop removes the headers that are meant for one connection, also those that Connection
-// names, except those to be kept.
+// removeHopByHop removes the headers that are meant for one connection, including the headers that
+// Connection names. It does not remove a header that Connection names if keep returns true for it.
 func removeHopByHop(h http.Header, keep func(name string) bool) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
@@ -153,8 +153,9 @@ func removeHopByHop(h http.Header, keep func(name string) bool) {
 	}
 }
 
-// setForwarded sets the X-Forwarded headers. Host and scheme stay if the request has them: they
-// come from a trusted proxy, since the server removes all others.
+// setForwarded sets the X-Forwarded headers. X-Forwarded-Host and X-Forwarded-Proto are kept if the
+// request has them: they come from a trusted proxy, since the server removes those of any other
+// peer.
 func setForwarded(h http.Header, in *http.Request) {
 	if ip, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
 		h.Set("X-Forwarded-For", strings.Join(append(h.Values("X-Forwarded-For"), ip), ", "))

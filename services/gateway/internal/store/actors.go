@@ -48,7 +48,7 @@ func (s *Store) Actor(ctx context.Context, id int64) (catalogue.Actor, error) {
 	return row.actor(), translateEntry("read", kindActor, id, err)
 }
 
-// Actors lists the actors whose names contain part, in upper or lower case, by id.
+// Actors lists the actors whose names contain part, by id. Upper and lower case are the same.
 func (s *Store) Actors(ctx context.Context, part string, p catalogue.Page) ([]catalogue.Actor, error) {
 	const query = `
 		SELECT id, version, name
@@ -73,8 +73,8 @@ func (s *Store) ActorTokens(ctx context.Context, id int64, p catalogue.Page) ([]
 	return s.Tokens(ctx, catalogue.Filter{Actor: a.Name}, p)
 }
 
-// ReplaceActor renames the actor of a's id if its version matches, on the
-// tokens too that name it, and returns it as it is then.
+// ReplaceActor renames the actor with the id of a if its version matches, and changes the name on
+// the actor's tokens too. It returns the actor with its new version.
 func (s *Store) ReplaceActor(ctx context.Context, a catalogue.Actor, m catalogue.Match) (catalogue.Actor, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()

@@ -14,8 +14,8 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// The limits of the keys of one owner, revoked and expired ones included. These are deleted when the
-// owner makes a key a month later.
+// The limits of the keys of one owner. Revoked and expired keys count too. When the owner makes a
+// key, keys that have been revoked or expired for more than deadKeyDays are deleted.
 const (
 	maxOwnerKeys = 200
 	deadKeyDays  = 30
@@ -90,7 +90,8 @@ func (s *Store) APIKey(ctx context.Context, id string) (access.StoredKey, error)
 	return row.stored(), translate("read an API key", err)
 }
 
-// APIKeys lists the keys of an owner, or of all if it is empty, by their age.
+// APIKeys lists the keys of an owner, the oldest first. If the owner is empty, it lists the keys of
+// all owners.
 func (s *Store) APIKeys(ctx context.Context, owner string, p catalogue.Page) ([]access.Key, error) {
 	const query = `
 		SELECT id, owner, name, scopes, created_at, expires_at, last_used_at, revoked_at
@@ -107,7 +108,8 @@ func (s *Store) APIKeys(ctx context.Context, owner string, p catalogue.Page) ([]
 	return convert(rows, apiKeyRow.key), translate("list API keys", err)
 }
 
-// RevokeAPIKey revokes a key of an owner, or of any if it is empty. To revoke it again changes nothing.
+// RevokeAPIKey revokes a key of an owner, or of any owner if owner is empty. Revoking a key again
+// changes nothing.
 func (s *Store) RevokeAPIKey(ctx context.Context, id, owner string) error {
 	const query = `
 		UPDATE catalogue.api_keys
@@ -127,7 +129,7 @@ func (s *Store) RevokeAPIKey(ctx context.Context, id, owner string) error {
 	return translate("revoke an API key", err)
 }
 
-// MarkAPIKeyUsed implements access.KeyStore. Of many replicas one writes a minute.
+// MarkAPIKeyUsed implements access.KeyStore. All replicas together write at most once a minute.
 func (s *Store) MarkAPIKeyUsed(ctx context.Context, id string) error {
 	const query = `
 		UPDATE catalogue.api_keys

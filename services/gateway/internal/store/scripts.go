@@ -65,7 +65,7 @@ func (s *Store) Scripts(ctx context.Context, p catalogue.Page) ([]catalogue.Scri
 	return convert(rows, scriptRow.script), translate("list scripts", err)
 }
 
-// TokenScripts lists the scripts of a token along its time line.
+// TokenScripts lists the scripts of a token in the order of their start times.
 func (s *Store) TokenScripts(ctx context.Context, id int64, p catalogue.Page) ([]catalogue.Script, error) {
 	const query = `
 		SELECT id, version, token_id, start_time, end_time, script, translation
@@ -85,7 +85,7 @@ func (s *Store) TokenScripts(ctx context.Context, id int64, p catalogue.Page) ([
 	return convert(rows, scriptRow.script), translate("list scripts of a token", err)
 }
 
-// scriptsOf returns the first scripts of tokens, by the id of the token.
+// scriptsOf returns the first MaxPage scripts of each token, by the id of the token.
 func (s *Store) scriptsOf(ctx context.Context, tokens ...int64) (map[int64][]catalogue.Script, error) {
 	const query = `
 		SELECT own.id, own.version, own.token_id, own.start_time, own.end_time, own.script, own.translation
@@ -108,8 +108,8 @@ func (s *Store) scriptsOf(ctx context.Context, tokens ...int64) (map[int64][]cat
 	return found, nil
 }
 
-// ReplaceScript overwrites the script of c's id if its version matches, and
-// returns the result.
+// ReplaceScript overwrites the script with the id of c if its version matches, and returns the
+// script with its new version.
 func (s *Store) ReplaceScript(ctx context.Context, c catalogue.Script, m catalogue.Match) (catalogue.Script, error) {
 	const query = `
 		UPDATE catalogue.scripts

@@ -1,7 +1,7 @@
 // Package store stores the catalogue in Postgres, in a schema of its own.
 //
-// A change of an entry increments its version and compares the version in its WHERE clause. Of two
-// concurrent changes of one version, one fails.
+// A change of an entry increments its version and compares the version in its WHERE clause. If two
+// changes of the same version run concurrently, one of them fails.
 package store
 
 import (
@@ -23,8 +23,8 @@ import (
 // Schema is the schema of the gateway's tables.
 const Schema = "catalogue"
 
-// queryTimeout limits one query and its wait for a connection, so that a database that hangs is an
-// error.
+// queryTimeout limits one query and its wait for a connection, so that a query to a database that
+// hangs fails.
 const queryTimeout = 5 * time.Second
 
 //go:embed migrations/*.sql
@@ -61,7 +61,7 @@ func convert[R, T any](rows []R, entry func(R) T) []T {
 	return entries
 }
 
-// translateEntry gives the failure of a query for one entry its kind.
+// translateEntry converts the error of a query for one entry to a failure with a kind.
 func translateEntry(tried, kind string, id int64, err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return catalogue.NotFound(kind, id)
@@ -99,8 +99,8 @@ func deleteEntry[T any](
 	return nil
 }
 
-// translate gives a database error its kind. A missing table means that the migrations have not run
-// yet: requests may arrive before the setup is done.
+// translate converts a database error to a failure with a kind. A missing table means that the
+// migrations have not run yet: requests may arrive before the setup is done.
 func translate(tried string, err error) error {
 	if sqlState(err) == codeUndefinedTable || sqlState(err) == codeInvalidSchema {
 		return postgres.NotMigrated(tried, err)

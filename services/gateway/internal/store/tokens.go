@@ -100,7 +100,7 @@ func (s *Store) Token(ctx context.Context, id int64) (catalogue.Token, error) {
 	return t, err
 }
 
-// Tokens lists the tokens that a filter chooses, by id.
+// Tokens lists the tokens that match a filter, by id.
 func (s *Store) Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page) ([]catalogue.Token, error) {
 	const query = `
 		SELECT id, version, token_name, actor_name, category, start_time, end_time,
@@ -121,7 +121,7 @@ func (s *Store) Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page
 	return s.tokens(ctx, rows)
 }
 
-// tokens adds the scripts to the tokens of a list.
+// tokens converts the rows of a list to tokens, and adds their scripts.
 func (s *Store) tokens(ctx context.Context, rows []tokenRow) ([]catalogue.Token, error) {
 	scripts, err := s.scriptsOf(ctx, convert(rows, func(r tokenRow) int64 { return r.ID })...)
 	return convert(rows, func(r tokenRow) catalogue.Token {
@@ -131,8 +131,8 @@ func (s *Store) tokens(ctx context.Context, rows []tokenRow) ([]catalogue.Token,
 	}), err
 }
 
-// ReplaceToken overwrites the token of t's id if its version matches, and
-// returns the result.
+// ReplaceToken overwrites the token with the id of t if its version matches, and returns the token
+// with its new version.
 func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue.Match) (catalogue.Token, error) {
 	const query = `
 		UPDATE catalogue.tokens
@@ -157,8 +157,8 @@ func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue
 	return t, err
 }
 
-// DeleteToken deletes a token if its version matches, and by the foreign key its scripts. The same
-// statement writes the token into the outbox, from which the deletion is published.
+// DeleteToken deletes a token if its version matches. The foreign key deletes its scripts too. The
+// same statement writes the token into the outbox, from which the deletion is published.
 func (s *Store) DeleteToken(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
 		WITH deleted AS (

@@ -47,7 +47,7 @@ func (s *Store) Claim(ctx context.Context, wanted upload.Claim, lease, keep time
 	return claim, translate("claim a key", err)
 }
 
-// held returns the claim of a key that another upload holds.
+// held returns the claim of another upload on a key.
 func (s *Store) held(ctx context.Context, wanted upload.Claim) (upload.Claim, error) {
 	const query = `
 		SELECT token_id, job_id, holder, coalesce(encode(sha256, 'hex'), '') AS sha256
@@ -55,7 +55,7 @@ func (s *Store) held(ctx context.Context, wanted upload.Claim) (upload.Claim, er
 		WHERE key_hash = $1`
 	var row uploadKeyRow
 	err := s.db.GetContext(ctx, &row, query, wanted.Key[:])
-	if errors.Is(err, sql.ErrNoRows) { // freed since
+	if errors.Is(err, sql.ErrNoRows) { // the claim was deleted since
 		return upload.Claim{Key: wanted.Key, Token: wanted.Token}, nil
 	}
 	return row.claim(wanted.Key), translate("read a key", err)
@@ -102,10 +102,10 @@ func (s *Store) Free(ctx context.Context, c upload.Claim) error {
 	return translate("free the key of job "+c.Job, err)
 }
 
-// sweepBatch limits how many rows one statement of a sweep locks.
+// sweepBatch is the maximal number of rows that one statement of a sweep locks.
 const sweepBatch = 1000
 
-// DeleteExpiredKeys implements upload.ExpiredKeys. Replicas that sweep at the same time take
+// DeleteExpiredKeys implements upload.ExpiredKeys. Replicas that sweep at the same time delete
 // different rows.
 func (s *Store) DeleteExpiredKeys(ctx context.Context) (int64, error) {
 	var deleted int64

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// decode decodes text in a charset with a name of the WHATWG Encoding Standard, in which EUC-KR is
-// CP949 and ISO-8859-1 is windows-1252. It fails if the charset is unknown or the text is not valid
-// in it.
+// decode decodes text in a charset. charset is a name of the WHATWG Encoding Standard, in which
+// EUC-KR means CP949 and ISO-8859-1 means windows-1252. decode fails if the charset is unknown or
+// the text is not valid in it.
 func decode(text, charset string) (string, bool) {
 	e, err := htmlindex.Get(charset)
 	if err != nil {
@@ -31,9 +31,9 @@ func decodeAs(text string, e encoding.Encoding) (string, bool) {
 	return decoded, err == nil && !strings.ContainsRune(decoded, utf8.RuneError)
 }
 
-// decodeText converts text of a client to UTF-8. Valid UTF-8 is taken as UTF-8, whatever the form
-// says, since text in another charset is hardly ever valid UTF-8 by chance. Otherwise the charset
-// that the form names is used, or else the one that fits best.
+// decodeText converts text of a client to UTF-8. Valid UTF-8 is never converted, whatever charset
+// the form names: text in another charset is hardly ever valid UTF-8 by chance. Otherwise the
+// charset that the form names is used. If that fails, the charset is guessed.
 func decodeText(text, charset string) string {
 	if utf8.ValidString(text) {
 		return text
@@ -47,18 +47,19 @@ func decodeText(text, charset string) string {
 // legacyCharset is a charset in which some pages and programs still send names.
 type legacyCharset struct {
 	encoding.Encoding
-	score func(raw []byte, r rune) float64 // how common a character is in names, from 0 to 1
+	score func(raw []byte, r rune) float64 // from 0 to 1, how common a character is in names
 }
 
-// legacyCharsets are the charsets that are tried. Neither x/net/html/charset (windows-1252 for all
-// that is not UTF-8) nor x/text detects them. If two fit equally, the first is used.
+// legacyCharsets returns the charsets that are tried. Neither x/net/html/charset (which uses
+// windows-1252 for all text that is not UTF-8) nor x/text detects them. If two fit equally, the
+// first is used.
 func legacyCharsets() []legacyCharset {
 	return []legacyCharset{{korean.EUCKR, scoreKorean}, {japanese.ShiftJIS, scoreJapanese}, {charmap.Windows1252, scoreLatin}}
 }
 
-// scoreKorean prefers the syllables of KS X 1001, rows B0 to C8. Read as EUC-KR, Japanese in
-// Shift_JIS has rare syllables of CP949, and accented Latin letters have such syllables or invalid
-// pairs.
+// scoreKorean prefers the syllables of KS X 1001, rows B0 to C8. Japanese text in Shift_JIS that is
+// read as EUC-KR has rare syllables of CP949. Accented Latin letters have such syllables too, or
+// invalid pairs.
 func scoreKorean(raw []byte, r rune) float64 {
 	switch {
 	case len(raw) == 2 && raw[0] >= 0xb0 && raw[0] <= 0xc8 && raw[1] >= 0xa1:
@@ -70,8 +71,8 @@ func scoreKorean(raw []byte, r rune) float64 {
 	}
 }
 
-// scoreJapanese prefers kana and kanji of level 1. Read as Shift_JIS, Korean in EUC-KR has
-// half-width katakana, which are not used in names.
+// scoreJapanese prefers kana and kanji of level 1. Korean text in EUC-KR that is read as Shift_JIS
+// has half-width katakana, which are not used in names.
 func scoreJapanese(raw []byte, _ rune) float64 {
 	switch {
 	case len(raw) == 1:
@@ -95,7 +96,7 @@ func scoreLatin(raw []byte, r rune) float64 {
 	}
 }
 
-// guessCharset decodes text that is no valid UTF-8 and whose charset is unknown.
+// guessCharset decodes text that is not valid UTF-8 and whose charset is unknown.
 func guessCharset(text string) string {
 	best, most := strings.ToValidUTF8(text, ""), 0.0
 	if validShare(text) > 0.5 { // UTF-8 that was cut or damaged
@@ -109,7 +110,7 @@ func guessCharset(text string) string {
 	return best
 }
 
-// validShare returns the share of the bytes beyond ASCII that are valid UTF-8.
+// validShare returns how many of the bytes beyond ASCII are valid UTF-8, from 0 to 1.
 func validShare(text string) float64 {
 	whole, all := 0, 0
 	for i := 0; i < len(text); {
@@ -162,8 +163,8 @@ func character(d *encoding.Decoder, s string) ([]byte, rune) {
 	return nil, utf8.RuneError
 }
 
-// decodeWords decodes a name like =?utf-8?B?7JWI?= (RFC 2047), which .NET and mail libraries send.
-// It returns other names as they are.
+// decodeWords decodes a name such as =?utf-8?B?7JWI?= (RFC 2047), which .NET and mail libraries
+// send. It returns any other name unchanged.
 func decodeWords(name string) string {
 	if !strings.HasPrefix(name, "=?") || !strings.HasSuffix(name, "?=") {
 		return name

@@ -15,8 +15,8 @@ const (
 // disposition is the Content-Disposition of a part.
 type disposition struct{ params params }
 
-// parseDisposition parses the value of the header. The disposition type is ignored: the name
-// decides.
+// parseDisposition parses the value of the header. The disposition type is ignored: only the name
+// of the part is used.
 func parseDisposition(value string) disposition {
 	if kind, rest, _ := strings.Cut(value, ";"); !strings.Contains(kind, "=") {
 		value = rest
@@ -26,9 +26,9 @@ func parseDisposition(value string) disposition {
 	))}
 }
 
-// name returns the name of the form field. If there are several, the one that cannot be part of a
-// file name with unescaped quotes is used: the first if it precedes the file name, otherwise the
-// last.
+// name returns the name of the form field. If there are several name parameters, some may be part
+// of a file name with unescaped quotes. Then name returns the first one if it precedes the file
+// name, otherwise the last one.
 func (d disposition) name() string {
 	name, found, afterFileName := "", false, false
 	for _, p := range d.params {
@@ -47,11 +47,11 @@ func (d disposition) name() string {
 	return name
 }
 
-// fileName returns the name of the file in UTF-8. charset is the one that the form names; empty if
-// it names none.
+// fileName returns the name of the file in UTF-8. charset is the charset that the form names; empty
+// if the form names none.
 //
 // filename* (RFC 8187) has precedence over filename, since it names its charset. RFC 7578 forbids
-// it in forms, but .NET, older versions of urllib3 and mail libraries send it.
+// filename* in forms, but .NET, older versions of urllib3 and mail libraries send it.
 func (d disposition) fileName(charset string) string {
 	if value, ok := d.params.first(fileNameParam + "*"); ok {
 		if text, ok := decodeExtended(value); ok {
@@ -64,7 +64,7 @@ func (d disposition) fileName(charset string) string {
 	return d.continued()
 }
 
-// decodeExtended decodes a value like UTF-8'ko'%EC%95%88 (RFC 8187, section 3.2).
+// decodeExtended decodes a value such as UTF-8'ko'%EC%95%88 (RFC 8187, section 3.2).
 func decodeExtended(value string) (string, bool) {
 	charset, rest, ok := strings.Cut(value, "'")
 	_, rest, again := strings.Cut(rest, "'")
@@ -74,8 +74,8 @@ func decodeExtended(value string) (string, bool) {
 	return decode(unescape(rest), charset)
 }
 
-// continued joins filename*0, filename*1 and so on (RFC 2231, section 3). The charset is in the
-// first of those that end with an asterisk.
+// continued joins filename*0, filename*1 and so on (RFC 2231, section 3). If the first parameter is
+// filename*0*, its value begins with the charset.
 func (d disposition) continued() string {
 	var b strings.Builder
 	charset := ""
@@ -97,7 +97,7 @@ func (d disposition) continued() string {
 	return decodeText(b.String(), charset)
 }
 
-// unescape decodes percent escapes. It returns text with invalid ones as it is.
+// unescape decodes percent escapes. If an escape is invalid, it returns the text unchanged.
 func unescape(s string) string {
 	if text, err := url.PathUnescape(s); err == nil {
 		return text

@@ -14,12 +14,12 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// field is the name of the part that holds the recording.
+// field is the name of the part that contains the recording.
 const field = "file"
 
-// envelopeSize limits everything in a body but the recording: boundaries, part headers, other
-// parts, preamble and epilogue. Without it the header of one part could take 10 MiB of memory, the
-// limit of mime/multipart.
+// envelopeSize is the maximal number of bytes of a body without the recording: boundaries, part
+// headers, other parts, preamble and epilogue. Without it the header of one part could use 10 MiB
+// of memory, the limit of mime/multipart.
 const envelopeSize = 128 << 10
 
 // charsetField is the part in which a form may name the charset of its text
@@ -36,11 +36,11 @@ const (
 type form struct {
 	body    *countedBody
 	parts   *multipart.Reader
-	charset string // of the text of the form; empty if the form does not say
+	charset string // of the text of the form; empty if the form names none
 	names   names  // of the first parts that were skipped
 	read    int    // number of parts that have begun
 
-	otherFile bool // a part of another name has a file that is too large to be skipped
+	otherFile bool // a part with another name has a file that is too large to be skipped
 }
 
 // newForm reads the boundary from the Content-Type of a request.
@@ -56,8 +56,8 @@ func newForm(r Request, digest bool) (*form, error) {
 	return &form{body: body, parts: multipart.NewReader(body, boundary), charset: charset}, nil
 }
 
-// parseContentType reads a Content-Type. It accepts unquoted boundaries that the grammar allows
-// only in quotes, such as ===1616===.
+// parseContentType parses a Content-Type. It also accepts boundaries without quotes that the
+// grammar allows only in quotes, such as ===1616===.
 func parseContentType(contentType string) (boundary, charset string, err error) {
 	mediaType, rest := contentType, ""
 	if i := strings.IndexAny(contentType, ";,"+blank); i >= 0 {
@@ -82,7 +82,7 @@ func parseContentType(contentType string) (boundary, charset string, err error) 
 // part is the part of a form that has the recording.
 type part struct {
 	*multipart.Part
-	name     string // of the file, as sent
+	name     string // of the file, as the client sent it
 	encoding string // Content-Transfer-Encoding; empty if the bytes are not encoded
 }
 
@@ -150,8 +150,8 @@ func (f *form) skip(p *multipart.Part, name string) error {
 	return err //nolint:wrapcheck // as above
 }
 
-// end reads the rest of the body, after the recording. Only if this succeeds is the request
-// complete.
+// end reads the rest of the body, after the recording. The request is complete only if this
+// succeeds.
 func (f *form) end() error {
 	switch _, _, err := f.next(); {
 	case err == nil:
@@ -165,8 +165,8 @@ func (f *form) end() error {
 	return nil
 }
 
-// explain returns why a body could not be read: reading failed, it ended too early, or it is no
-// multipart body.
+// explain returns the failure of a body that could not be read: reading failed, the body ended too
+// early, or it is not a multipart body.
 func (f *form) explain(err error) error {
 	switch {
 	case f.body.failed != nil:
@@ -182,21 +182,22 @@ func (f *form) explain(err error) error {
 	}
 }
 
-// errEnded is returned at the end of a countedBody in place of io.EOF. mime/multipart returns
-// io.EOF both for a body that ends after a boundary (truncated) and for one that ends after the
-// closing boundary. Without an io.EOF from the body it returns io.EOF only for the latter. Before
-// errEnded a line end is returned, since the body may lack the one after the closing boundary.
+// errEnded is returned instead of io.EOF at the end of a countedBody. mime/multipart returns io.EOF
+// both if a body ends after a boundary (then it is truncated) and if it ends after the closing
+// boundary. If the body never returns io.EOF, mime/multipart returns io.EOF only in the second
+// case. Before errEnded, a line end is returned, since the body may lack the line end after the
+// closing boundary.
 var errEnded = errors.New("the body has ended")
 
 const lineEnd = "\r\n"
 
-// countedBody is a body whose bytes outside of the recording are counted and limited.
+// countedBody is a body that limits the number of its bytes outside of the recording.
 type countedBody struct {
 	r          io.Reader
 	hash       hash.Hash // of the whole body; nil if it is not needed
 	left       int64     // bytes that may still arrive outside of the recording
-	inEnvelope bool      // what is read now is outside of the recording
-	failed     error     // of reading, except its end
+	inEnvelope bool      // the next bytes are outside of the recording
+	failed     error     // the error of reading, except io.EOF
 	ended      bool      // r has ended
 	empty      bool      // r was empty
 	tail       string    // to be returned after the end of r
@@ -239,8 +240,8 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// findBoundary searches the boundary until it was seen. It keeps as many of the last bytes as may
-// have the beginning of a boundary, or the closing boundary.
+// findBoundary searches the boundary until it is found. It keeps the last bytes of the body, which
+// may contain the beginning of a boundary, or the closing boundary.
 func (b *countedBody) findBoundary(p []byte) {
 	keep := len(b.boundary) + len("--\r\n")
 	if b.boundarySeen {

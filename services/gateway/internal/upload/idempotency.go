@@ -20,42 +20,43 @@ const keyRetention = 24 * time.Hour
 // inUseRetryAfter is the Retry-After of an upload whose key is in use.
 const inUseRetryAfter = 2 * time.Second
 
-// Claim is the use of an idempotency key: by an upload that is under way, or by the job that an
-// upload has become.
+// Claim is the use of an idempotency key: either by an upload that is under way, or by the job that
+// an upload has begun.
 type Claim struct {
 	Key    Key
 	Token  int64
 	Job    string
-	Holder string // identifies one upload; unique
+	Holder string // unique id of one upload
 	SHA256 string // of the accepted recording, in hexadecimal; empty until it is accepted
 }
 
-// Claims stores claims for all replicas of the gateway. The times are those of the store's clock:
-// the clocks of replicas are never compared.
+// Claims stores claims for all replicas of the gateway. It uses only the clock of the store: the
+// clocks of replicas are never compared.
 type Claims interface {
 	// Claim claims a key for the duration of the lease. It has four outcomes:
 	//
 	//  1. The key is new, or its retention has ended: wanted is stored and returned.
-	//  2. The lease of an upload to the same token has ended before it was finished: wanted is
-	//     stored with the job of that upload, and returned.
-	//  3. Another upload or an accepted job has the key: nothing is changed, and its claim is
+	//  2. Another upload to the same token had the key, and its lease ended before it was finished:
+	//     wanted is stored with the job of that upload, and returned.
+	//  3. Another upload or an accepted job has the key: nothing is changed, and the other claim is
 	//     returned.
 	//  4. The key was freed between the two queries: a claim without a holder is returned.
 	Claim(ctx context.Context, wanted Claim, lease, keep time.Duration) (Claim, error)
-	// Renew extends the lease of a claim from now, if the claim is still held.
+	// Renew extends the lease of a claim from now, if no other upload has taken over the claim.
 	Renew(ctx context.Context, c Claim, lease time.Duration) error
-	// Finish records the accepted recording of a claim, if the claim is still held.
+	// Finish records the accepted recording of a claim, if no other upload has taken over the
+	// claim.
 	Finish(ctx context.Context, c Claim, keep time.Duration) error
-	// Free deletes a claim whose upload has failed, if the claim is still held.
+	// Free deletes a claim whose upload has failed, if no other upload has taken over the claim.
 	Free(ctx context.Context, c Claim) error
 }
 
 // acceptOnce accepts an upload with an idempotency key. All uploads with the same key become one
 // job.
 //
-// The lease of an upload can end while the upload continues, if the database is unavailable that
-// long. So two uploads may work at one job. Each of them has its own staging entry, and the log of
-// the job decides which of the two it is.
+// The lease of an upload can end while the upload continues, if the database is unavailable for the
+// duration of the lease. So two uploads may work on one job. Each of them has its own staging
+// entry, and the log of the job decides which of the two uploads becomes the job.
 func (c *Core) acceptOnce(ctx context.Context, key Key, received event.Received, rec *recording) (Accepted, error) {
 	claim, received, err := c.claim(ctx, key, received)
 	if err != nil {
@@ -79,10 +80,10 @@ func (c *Core) acceptOnce(ctx context.Context, key Key, received event.Received,
 }
 
 // claim claims the key for an upload. The returned claim has a SHA256 if the key already belongs to
-// a job. If the claim takes over the job of an upload that died, the returned event is one of that
-// job, with a staging entry of its own.
+// a job. If the claim takes over the job of an upload that died, the returned event has the id of
+// that job and a new staging entry.
 func (c *Core) claim(ctx context.Context, key Key, received event.Received) (Claim, event.Received, error) {
-	holder, err := event.NewJobID() // any id will do
+	holder, err := event.NewJobID() // any unique id will do
 	if err != nil {
 		return Claim{}, received, err
 	}
@@ -109,7 +110,7 @@ func (c *Core) claim(ctx context.Context, key Key, received event.Received) (Cla
 }
 
 // takeOver takes over the job of an upload that died. It reads the log first: the upload may have
-// died between the event and its answer.
+// died after it appended the event and before it answered.
 func (c *Core) takeOver(ctx context.Context, claim Claim, received event.Received) (Claim, event.Received, error) {
 	log, err := c.jobLog.Read(ctx, claim.Job)
 	if err != nil {
@@ -130,8 +131,8 @@ func (c *Core) takeOver(ctx context.Context, claim Claim, received event.Receive
 }
 
 // beginClaimed begins the job of a claim, and renews the lease meanwhile. It returns the event that
-// began the job, which may be that of another upload. If it fails, uncertain says that the event
-// may be stored nevertheless.
+// began the job, which may be the event of another upload. If beginClaimed fails and uncertain is
+// true, the event may be stored nevertheless.
 func (c *Core) beginClaimed(
 	ctx context.Context, claim Claim, received event.Received, rec *recording,
 ) (stored event.Received, uncertain bool, err error) {
@@ -144,8 +145,8 @@ func (c *Core) beginClaimed(
 	if err := c.appendReceived(ctx, received); err != nil {
 		return stored, !notStored(err), err
 	}
-	// The event of a job has the same id from every upload, and NATS drops a duplicate. So the
-	// stored event may be that of another upload.
+	// The event that begins a job has the same id from every upload, and NATS drops a duplicate. So
+	// the stored event may be the event of another upload.
 	log, err := c.jobLog.Read(ctx, claim.Job)
 	if err != nil {
 		return stored, true, fmt.Errorf("confirm job %s: %w", claim.Job, err)
@@ -159,8 +160,8 @@ func (c *Core) beginClaimed(
 	return stored, false, nil
 }
 
-// receivedOf returns the event that began a job. The log of an erased job does not have it any
-// more, and with a short retention it may be deleted.
+// receivedOf returns the event that began a job. It fails if the log has no such event: the job is
+// erased, or a short retention has deleted the event.
 func receivedOf(job string, log event.Log) (event.Received, error) {
 	received, ok := event.Last[event.Received](log)
 	if !ok && log.Erased() {
@@ -173,7 +174,7 @@ func receivedOf(job string, log event.Log) (event.Received, error) {
 }
 
 // renewLease renews the lease of a claim until stop is called. stop waits for the last renewal. An
-// upload whose claim is lost continues: the log decides in the end.
+// upload that loses its claim continues: the log decides which upload becomes the job.
 func (c *Core) renewLease(ctx context.Context, claim Claim) (stop func()) {
 	return wait.InBackground(ctx, c.limits.Lease/3, func(ctx context.Context) {
 		if err := c.claims.Renew(ctx, claim, c.limits.Lease); err != nil && ctx.Err() == nil {
@@ -182,16 +183,17 @@ func (c *Core) renewLease(ctx context.Context, claim Claim) (stop func()) {
 	})
 }
 
-// finish records the accepted recording of a claim. If that fails, the next upload with the key
-// finds it in the log, after the end of the lease.
+// finish records the accepted recording of a claim. If this fails, the next upload with the key
+// finds the recording in the log after the lease has ended.
 func (c *Core) finish(ctx context.Context, claim Claim) {
 	if err := c.claims.Finish(ctx, claim, keyRetention); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, claim.Job).Msg("claim not finished")
 	}
 }
 
-// release ends the lease of a claim whose upload has failed. If the event of its job may be stored,
-// or may still be, the key keeps the job: otherwise the next upload would begin a second one.
+// release ends the lease of a claim whose upload has failed. If keepJob is true, the event of the
+// job may be stored. Then the key keeps the job: otherwise the next upload would begin a second
+// job.
 func (c *Core) release(ctx context.Context, claim Claim, keepJob bool) {
 	var err error
 	if keepJob {
@@ -204,7 +206,8 @@ func (c *Core) release(ctx context.Context, claim Claim, keepJob bool) {
 	}
 }
 
-// replay answers a repeated upload. It reads the recording to compare its hash, and stores nothing.
+// replay answers a repeated upload. It reads the recording and compares its hash with the hash of
+// the accepted one. It stores nothing.
 func replay(claim Claim, rec *recording) (Accepted, error) {
 	if _, err := io.Copy(io.Discard, rec); err != nil {
 		return Accepted{}, fmt.Errorf("read the repeated recording: %w", err)
@@ -215,12 +218,12 @@ func replay(claim Claim, rec *recording) (Accepted, error) {
 	return Accepted{JobID: claim.Job, Replayed: true}, nil
 }
 
-// erased is the failure of an upload whose key belongs to an erased job.
+// erased returns the failure of an upload whose key belongs to an erased job.
 func erased() error {
 	return fault.New(fault.Gone, "job-erased", "The job of this Idempotency-Key was deleted.")
 }
 
-// reused is the failure of an upload that differs from the first one with its key.
+// reused returns the failure of an upload that differs from the first upload with its key.
 func reused(detail string) error {
 	return fault.New(fault.Invalid, "idempotency-key-reused", detail)
 }

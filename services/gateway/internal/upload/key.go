@@ -7,16 +7,17 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Key is an idempotency key of an owner as it is stored: the hash of both. The text that the client
-// sent may be long and confidential.
+// Key is the stored form of an idempotency key: the hash of the owner and the text. The text of the
+// client is not stored, since it may be long and confidential.
 type Key [sha256.Size]byte
 
 // maxKey limits an idempotency key, in bytes.
 const maxKey = 255
 
-// parseKey reads the lines of an Idempotency-Key header: a string of RFC 8941, section 3.3.3, as
-// the draft of the header defines it, or bare text, which most clients send. Both forms of one text
-// are the same key, and one text of two owners are two keys. It returns nil if there is no line.
+// parseKey reads the values of the Idempotency-Key header. A value is a string of RFC 8941, section
+// 3.3.3, as the draft of the header defines it, or text without quotes, which most clients send.
+// Both forms of a text are the same key. The same text of two owners is two different keys.
+// parseKey returns nil if there is no value.
 func parseKey(lines []string, owner string) (*Key, error) {
 	if len(lines) == 0 {
 		return nil, nil
@@ -35,8 +36,8 @@ func parseKey(lines []string, owner string) (*Key, error) {
 	return &key, nil
 }
 
-// hashKey hashes a key of an owner. Neither has control characters, so that no owner and text are
-// hashed as others are. Keys without an owner are hashed as they were before there were owners.
+// hashKey hashes an owner and a text. Neither contains control characters, so that a NUL between
+// them makes the hash input unique. A key without an owner is hashed as before owners existed.
 func hashKey(owner, text string) Key {
 	if owner != "" {
 		text = owner + "\x00" + text
@@ -44,8 +45,8 @@ func hashKey(owner, text string) Key {
 	return sha256.Sum256([]byte(text))
 }
 
-// unquote reads a string after its opening quote. It must end with its closing quote, and must be
-// ASCII.
+// unquote reads a string after its opening quote. The string must end with its closing quote, and
+// must be ASCII.
 func unquote(quoted string) (text string, ok bool) {
 	var b strings.Builder
 	for i := 0; i < len(quoted); i++ {

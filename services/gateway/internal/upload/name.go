@@ -19,15 +19,15 @@ func decodeFileName(value, charset string) string {
 	return unescapeName(decodeWords(decodeText(value, charset)))
 }
 
-// formEscapes replaces the three escapes of forms
-// (html.spec.whatwg.org, "multipart/form-data encoding algorithm").
+// formEscapes returns a replacer of the three escapes of forms (html.spec.whatwg.org,
+// "multipart/form-data encoding algorithm").
 func formEscapes() *strings.Replacer {
 	return strings.NewReplacer("%22", `"`, "%0D", "\r", "%0A", "\n", "%0d", "\r", "%0a", "\n")
 }
 
 // unescapeName replaces the escapes of a name. Some clients, React Native among them, send the
-// result of encodeURIComponent: a name with only the characters of that function and valid escapes
-// of UTF-8 is taken as one.
+// result of encodeURIComponent. A name is decoded as such if it has only characters of the results
+// of that function, and valid escapes of UTF-8.
 func unescapeName(name string) string {
 	if strings.Contains(name, "%") && strings.IndexFunc(name, notURIComponent) < 0 {
 		if text, err := url.PathUnescape(name); err == nil && utf8.ValidString(text) {
@@ -41,10 +41,10 @@ func notURIComponent(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("%-_.!~*'()", r)
 }
 
-// cleanName returns the file name of a client as it can be shown and compared: valid UTF-8 in NFC
-// (macOS sends NFD, in which Hangul is decomposed), without a folder, without control characters,
-// and without bidirectional controls, which can make "gpj.exe" look like "exe.jpg". No path is ever
-// made of it.
+// cleanName returns the file name of a client in a form that can be shown and compared: valid UTF-8
+// in NFC (macOS sends NFD, in which Hangul is decomposed), without a folder, without control
+// characters, and without bidirectional controls, which can make "gpj.exe" look like "exe.jpg". The
+// name is never used as a path.
 func cleanName(name string) string {
 	name = cleanText(name[strings.LastIndexAny(name, `/\`)+1:])
 	if name == "." || name == ".." {

@@ -11,7 +11,7 @@ type param struct{ name, value string }
 // params are the parameters of a header, in their order.
 type params []param
 
-// first returns the first parameter of a name.
+// first returns the value of the first parameter with a name.
 func (p params) first(name string) (string, bool) {
 	i := slices.IndexFunc(p, func(one param) bool { return one.name == name })
 	if i < 0 {
@@ -20,25 +20,25 @@ func (p params) first(name string) (string, bool) {
 	return p[i].value, true
 }
 
-// parser is one way to parse parameters. Clients disagree about quoting, so a header is parsed by
-// the grammar first (the zero value), and then more leniently.
+// parser parses parameters in one of several ways. Clients disagree about quoting, so a header is
+// parsed by the grammar first (the zero value), and then more leniently.
 type parser struct {
-	// known are the only parameters that can follow a value. With them a quote, a semicolon or an
-	// equals sign within a value is part of it: filename="say "hi"; a=b.wav". Without them the
-	// grammar decides.
+	// known lists the only parameters that can follow a value. With this list, a quote, a semicolon
+	// or an equals sign within a value is part of it: filename="say "hi"; a=b.wav". Without the
+	// list, the grammar decides.
 	known []string
 
-	// literal says that a backslash escapes nothing, as in filename="C:\".
+	// literal means that a backslash escapes nothing, as in filename="C:\".
 	literal bool
 }
 
-// parsers returns the ways to parse a header with known parameters, the strictest first.
+// parsers returns the parsers for a header with known parameters, the strictest first.
 func parsers(known ...string) []parser {
 	return []parser{{}, {literal: true}, {known: known}, {known: known, literal: true}}
 }
 
-// parseParams returns the parameters of s by the first parser that can parse s and finds the wanted
-// parameter, otherwise by the first that can parse s.
+// parseParams returns the parameters of s. It uses the first parser that can parse s and finds the
+// wanted parameter, otherwise the first parser that can parse s.
 func parseParams(s, wanted string, parsers []parser) params {
 	var fits params
 	for _, parser := range parsers {
@@ -58,7 +58,7 @@ func parseParams(s, wanted string, parsers []parser) params {
 
 const blank = " \t"
 
-// params parses all parameters. It returns false if s has anything else.
+// params parses all parameters. It returns false if s contains anything else.
 func (r parser) params(s string) (params, bool) {
 	var all params
 	for {
@@ -113,8 +113,8 @@ func (r parser) quoted(s string) (value, rest string, ok bool) {
 	return b.String(), "", r.known != nil // the closing quote is missing
 }
 
-// lookAhead is how many bytes after a value may decide whether it ends there. The limit keeps
-// parsing linear: a header may have 128 KiB of semicolons.
+// lookAhead is the maximal number of bytes after a value that are checked to find out whether the
+// value ends there. The limit keeps parsing linear: a header may have 128 KiB of semicolons.
 const lookAhead = 64
 
 // ends reports whether a value may end before rest.

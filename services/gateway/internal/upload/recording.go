@@ -14,8 +14,8 @@ import (
 	"sori.internal/shared/media"
 )
 
-// recording is the file of a form. It returns io.EOF only after the whole request was read and
-// checked, so bytes that were read to io.EOF can be kept.
+// recording is the file of a form. Read returns io.EOF only after the whole request was read and
+// checked, so bytes that were read up to io.EOF can be stored.
 type recording struct {
 	form      *form
 	content   io.Reader
@@ -30,8 +30,8 @@ type recording struct {
 	err   error // of the last read
 }
 
-// openRecording reads a form up to its file, and the head of the file. A file that is no audio is
-// refused here, before anything is stored.
+// openRecording reads a form up to its file, and the head of the file. It refuses a file that is
+// not audio, before anything is stored.
 func openRecording(r Request, limit int64) (*recording, error) {
 	digest, err := parseDigest(r.ContentDigest)
 	if err != nil {
@@ -69,7 +69,7 @@ func openRecording(r Request, limit int64) (*recording, error) {
 	}, nil
 }
 
-// readHead reads as many bytes as media.Sniff needs, or all if there are fewer.
+// readHead reads as many bytes as media.Sniff needs, or all bytes if there are fewer.
 func readHead(content io.Reader) ([]byte, error) {
 	head := make([]byte, media.HeadSize)
 	for n := 0; ; {
@@ -122,8 +122,8 @@ func (r *recording) checkEnd() error {
 	if r.digest == nil {
 		return nil
 	}
-	// In RFC 9530 the digest is one of the whole message content, the form. Some clients hash the
-	// file alone.
+	// By RFC 9530 the digest is the digest of the whole message content, which is the form. Some
+	// clients hash the file alone.
 	if digestMatches(r.digest, r.form.body.hash) || digestMatches(r.digest, r.hash) {
 		return nil
 	}
@@ -134,7 +134,7 @@ func digestMatches(digest []byte, h hash.Hash) bool {
 	return subtle.ConstantTimeCompare(digest, h.Sum(nil)) == 1
 }
 
-// probeHead returns what the head of a recording tells.
+// probeHead returns the properties of a recording that its head contains.
 func probeHead(head []byte) media.Info {
 	meter := media.NewMeter(-1)
 	_, _ = meter.Write(head) // never fails
@@ -142,7 +142,7 @@ func probeHead(head []byte) media.Info {
 }
 
 // checkDecodable refuses a recording whose codec is known and cannot be decoded. If whole is false,
-// a track without sound is no reason to refuse it, since a track with sound may follow.
+// a track without sound is not refused, since a track with sound may follow.
 func checkDecodable(info media.Info, whole bool) error {
 	sound := info.Channels > 0
 	if info.Codec == "" || media.Decodable(info.Codec) || !whole && !sound {

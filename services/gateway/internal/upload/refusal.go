@@ -7,8 +7,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// malformed is the failure of a form that cannot be read. The reason is for programs; package
-// locale has the sentence in Korean.
+// malformed returns the failure of a form that cannot be read. Programs use the reason; package
+// locale has its sentence in Korean.
 func malformed(reason, detail string, cause error) error {
 	return &fault.Error{
 		Kind: fault.Malformed, Code: "malformed-multipart", Detail: detail, Err: cause,
@@ -45,7 +45,7 @@ func tooMuchBesideFile() error {
 	return malformed("too-much-beside", "The form holds more than 128 KiB beside the file.", nil)
 }
 
-// notMultipart is the failure of a request with another Content-Type.
+// notMultipart returns the failure of a request with another Content-Type.
 func notMultipart(mediaType string) error {
 	if mediaType == "" {
 		return fault.New(fault.Unsupported, "not-multipart",
@@ -63,7 +63,8 @@ type names []string
 // String implements fmt.Stringer. It is used in sentences.
 func (n names) String() string { return `"` + strings.Join(n, `", "`) + `"` }
 
-// noFile is the failure of a form without a part named file. It lists the names of its parts.
+// noFile returns the failure of a form without a part named file. The failure lists the names of
+// the parts.
 func noFile(seen names) error {
 	if len(seen) == 0 {
 		return fault.New(fault.Invalid, "file-missing", `The form is empty. Send the file in a part named "file".`)
@@ -74,7 +75,7 @@ func noFile(seen names) error {
 	}
 }
 
-// encodedBody is the failure of a body that has a Content-Encoding.
+// encodedBody returns the failure of a body that has a Content-Encoding.
 func encodedBody(encoding string) error {
 	return &fault.Error{
 		Kind: fault.Unsupported, Code: codeEncoding, Extra: map[string]any{"encoding": encoding},
@@ -82,7 +83,7 @@ func encodedBody(encoding string) error {
 	}
 }
 
-// encodedFile is the failure of a file that has a Content-Transfer-Encoding.
+// encodedFile returns the failure of a file that has a Content-Transfer-Encoding.
 func encodedFile(encoding string) error {
 	return &fault.Error{
 		Kind: fault.Unsupported, Code: codeEncoding, Extra: map[string]any{"encoding": encoding},
@@ -95,11 +96,11 @@ const codeEncoding = "unsupported-encoding"
 // IsEncoded reports whether err is the failure of an upload that is encoded.
 func IsEncoded(err error) bool { return err != nil && fault.As(err).Code == codeEncoding }
 
-// tooLarge is the failure of a recording beyond the limit.
+// tooLarge returns the failure of a recording that is larger than the limit.
 func tooLarge(limit int64) error { return fault.ExceedsLimit("file", limit, nil) }
 
-// maxDisplayed limits the text of a client in a sentence, in characters.
+// maxDisplayed is the maximal length of a client's text in a sentence, in characters.
 const maxDisplayed = 64
 
-// displayable returns text of a client as it can be shown in a sentence.
+// displayable returns the text of a client in a form that can be shown in a sentence.
 func displayable(s string) string { return firstRunes(cleanText(s), maxDisplayed) }

@@ -10,11 +10,11 @@ import (
 
 // ExpiredKeys deletes the idempotency keys whose retention has ended.
 type ExpiredKeys interface {
-	// DeleteExpiredKeys deletes them and returns how many there were.
+	// DeleteExpiredKeys deletes the keys and returns their number.
 	DeleteExpiredKeys(ctx context.Context) (int64, error)
 }
 
-// Sweeper deletes expired keys, which only use space.
+// Sweeper deletes expired keys, so that they use no space.
 type Sweeper struct {
 	keys     ExpiredKeys
 	interval time.Duration

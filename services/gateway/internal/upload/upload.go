@@ -4,13 +4,13 @@
 // It guarantees:
 //
 //  1. A job is accepted only when its bytes and its event are durable.
-//  2. The bytes are those of a complete request. The event is appended after the multipart body was
-//     read to its closing boundary and to its declared length.
-//  3. An upload that fails before that publishes nothing and leaves nothing behind.
-//  4. Uploads of one owner with the same idempotency key become one job, also if several replicas receive them
-//     and some of them die.
-//  5. The memory of an upload is limited, whatever the client sends: the head of the recording and
-//     one chunk of staging. The number of uploads at once is limited too.
+//  2. The bytes are the bytes of a complete request. The event is appended after the multipart body
+//     was read to its closing boundary and to its declared length.
+//  3. An upload that fails before the append publishes no event and leaves no bytes behind.
+//  4. Uploads of one owner with the same idempotency key become one job, even if several replicas
+//     receive the uploads and some of these replicas die.
+//  5. The memory of an upload is limited, whatever the client sends: it contains the head of the
+//     recording and one chunk of staging. The number of concurrent uploads is limited too.
 package upload
 
 import (
@@ -53,41 +53,43 @@ type JobLog interface {
 	Read(ctx context.Context, job string) (event.Log, error)
 }
 
-// Usage knows how full the log and staging are.
+// Usage reports how full the log and staging are.
 type Usage interface {
-	// MaxUsed returns the used part of the fuller one, from 0 to 1, as of about a second ago.
+	// MaxUsed returns the larger of the two used shares, from 0 to 1, as of about a second ago.
 	MaxUsed() float64
 }
 
 // Limits are the limits of uploads.
 type Limits struct {
 	MaxBytes   int64 // of one recording
-	Concurrent int   // uploads at once
+	Concurrent int   // concurrent uploads
 
-	// Reserve is the part of the log and of staging that is kept for accepted jobs. Without it
-	// uploads could fill both, and accepted jobs could neither continue nor fail.
+	// Reserve is the share of the log and of staging that is reserved for accepted jobs. Without
+	// it, uploads could fill both, and accepted jobs could neither continue nor fail.
 	Reserve float64
 
-	// Lease is how long an idempotency key stays claimed when the replica with its upload dies.
+	// Lease is how long an idempotency key stays claimed after the replica with its upload has
+	// died.
 	Lease time.Duration
 }
 
-// MaxBody is the size of the largest request body that can hold a recording within the limits.
+// MaxBody returns the size of the largest request body that can contain a recording within the
+// limits.
 func (l Limits) MaxBody() int64 { return l.MaxBytes + envelopeSize }
 
 // Request is the request of an upload.
 type Request struct {
 	TokenID       int64
-	Owner         string // of the job; empty if nobody is authenticated
+	Owner         string // of the job; empty if requests are not authenticated
 	ContentType   string
 	ContentDigest string // the header of RFC 9530, empty if absent
 
-	// ContentEncoding is the header of that name, its lines joined by commas.
+	// ContentEncoding is the Content-Encoding header, its lines joined by commas.
 	ContentEncoding string
 
 	Length int64 // the declared length of the body, -1 if none is declared
 
-	// IdempotencyKey is the lines of the header of that name.
+	// IdempotencyKey has the lines of the Idempotency-Key header.
 	IdempotencyKey []string
 
 	// Body must return io.EOF only at the real end of the body. A truncated body must fail, whether
@@ -102,9 +104,9 @@ type Accepted struct {
 	Replayed   bool // an earlier request with the same key was accepted
 }
 
-// Dependencies are what a core works with.
+// Dependencies has the dependencies of a core.
 type Dependencies struct {
-	CheckReference func(ref string) error // returns why a reference is not allowed; nil if it is
+	CheckReference func(ref string) error // returns an error if a reference is not allowed
 
 	Tokens  Tokens
 	Staging Staging
@@ -133,13 +135,13 @@ func New(d Dependencies, limits Limits) *Core {
 	}
 }
 
-// Active is the number of uploads that are under way.
+// Active returns the number of uploads that are under way.
 func (c *Core) Active() int64 { return c.active.Load() }
 
 // busyRetryAfter is the Retry-After of an upload beyond the limit of concurrent uploads.
 const busyRetryAfter = 2 * time.Second
 
-// Accept accepts an upload. If it returns no error, bytes and event are durable.
+// Accept accepts an upload. If it returns no error, the bytes and the event are durable.
 func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if r.Length > c.limits.MaxBody() {
 		return Accepted{}, tooLarge(c.limits.MaxBytes)
@@ -181,8 +183,8 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	return done, err
 }
 
-// references finds the reference files of a token. It fails if they are not allowed: a token may be
-// older than the rule.
+// references returns the reference files of a token. It fails if they are not allowed: a token may
+// be older than the rule.
 func (c *Core) references(ctx context.Context, token int64) (References, error) {
 	r, err := c.tokens.References(ctx, token)
 	if err != nil {
@@ -207,7 +209,7 @@ func (c *Core) accept(ctx context.Context, received event.Received, rec *recordi
 	if err != nil {
 		return Accepted{}, err
 	}
-	// Staged bytes are made a job even if the client has left.
+	// Staged bytes become a job even if the client has disconnected.
 	return Accepted{JobID: received.JobID}, c.appendReceived(context.WithoutCancel(ctx), received)
 }
 
@@ -226,14 +228,14 @@ func (c *Core) stage(ctx context.Context, received event.Received, rec *recordin
 }
 
 // appendReceived appends the event that begins the job of a staged recording. If it is unknown
-// whether the event was stored, the bytes stay, since a job may need them. The sweeper of staging
-// removes them if there is no job.
+// whether the event was stored, the bytes are not deleted, since a job may need them. If there is
+// no job, the sweeper of staging deletes them.
 func (c *Core) appendReceived(ctx context.Context, received event.Received) error {
 	_, err := c.jobLog.Append(ctx, received, 0)
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, event.ErrLogConflict) { // the job of the same key exists, and was erased
+	if errors.Is(err, event.ErrLogConflict) { // the job of the same key exists and is erased
 		err = erased()
 	}
 	if notStored(err) {
@@ -242,7 +244,7 @@ func (c *Core) appendReceived(ctx context.Context, received event.Received) erro
 	return fmt.Errorf("begin job %s: %w", received.JobID, err)
 }
 
-// notStored reports whether an append has certainly stored no event.
+// notStored reports whether an append has certainly not stored the event.
 func notStored(err error) bool { return fault.Is(err, fault.Exhausted) || fault.Is(err, fault.Gone) }
 
 // unstage removes the bytes of an upload that no job needs.
@@ -253,7 +255,7 @@ func (c *Core) unstage(ctx context.Context, received event.Received) {
 }
 
 // refuseEncoded refuses a body with a content coding. Decompression would need limits of its own,
-// and recordings hardly compress.
+// and would save little: recordings hardly compress.
 func refuseEncoded(contentEncoding string) error {
 	for coding := range strings.SplitSeq(contentEncoding, ",") {
 		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {

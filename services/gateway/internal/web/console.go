@@ -18,13 +18,13 @@ import (
 	"sori.internal/shared/httpd"
 )
 
-// Console serves the console at GET / and its files under /console/assets/. They are read from a
-// folder with every request, so that a new build is served at once. Nothing outside the folder is
-// read, not even through a symbolic link.
+// Console serves the console at GET / and its files under /console/assets/. It reads the files from
+// a folder at every request, so that a new build is served at once. It reads nothing outside the
+// folder, not even through a symbolic link.
 type Console struct {
 	Dir          string   // of the built console; empty if there is none
 	MediaOrigins []string // from which stored audio is played
-	Info         Info     // which programs get at GET /
+	Info         Info     // the answer to programs at GET /
 }
 
 // Info is the answer to GET / for programs.
@@ -43,7 +43,7 @@ const (
 //go:embed unbuilt.html
 var unbuilt []byte
 
-// unbuiltPolicy is the Content-Security-Policy of the page that is served while there is no build.
+// unbuiltPolicy is the Content-Security-Policy of the page that is served if there is no build.
 const unbuiltPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // Register adds the routes.
@@ -67,7 +67,8 @@ func (s Console) sendRoot(c *fiber.Ctx) error {
 	return c.JSON(info)
 }
 
-// sendPage answers with the page of the console, or with the one that says how to build it.
+// sendPage answers with the page of the console or, if there is no build, with a page about how to
+// build it.
 func (s Console) sendPage(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
 	page, err := s.read(consolePage)
@@ -103,8 +104,8 @@ func withPrefix(page []byte, prefix string) []byte {
 	return bytes.Replace(page, []byte(prefixMeta), []byte(prefixMeta+prefix), 1)
 }
 
-// policy returns the Content-Security-Policy of the page. It allows the page's own files, and
-// audio: new recordings (blob:) and stored ones.
+// policy returns the Content-Security-Policy of the page. It allows the page's own files, and two
+// kinds of audio: new recordings (blob:) and stored recordings.
 func (s Console) policy() string {
 	media := strings.Join(append([]string{"'self'", "blob:"}, s.MediaOrigins...), " ")
 	return "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; " +
@@ -124,7 +125,8 @@ func (s Console) sendAsset(c *fiber.Ctx) error {
 	}.send(c)
 }
 
-// read reads a file of the build. It returns fs.ErrNotExist if there is none.
+// read reads a file of the build. It returns fs.ErrNotExist if the file or the build does not
+// exist.
 func (s Console) read(name string) ([]byte, error) {
 	if s.Dir == "" {
 		return nil, fs.ErrNotExist
@@ -141,8 +143,8 @@ func (s Console) read(name string) ([]byte, error) {
 	return content, nil
 }
 
-// isAssetName reports whether a name is one that a build can have given to a file. No other name
-// reaches the file system.
+// isAssetName reports whether a build may have given a file this name. No other name reaches the
+// file system.
 func isAssetName(name string) bool {
 	switch path.Ext(name) {
 	case ".js", ".css", ".svg", ".woff2":

@@ -16,8 +16,9 @@ import (
 	"sori.internal/shared/httpd"
 )
 
-// docs has the page at /docs and its files. Swagger UI is an npm package. The two of its files that
-// the page uses are here, compressed, so that Go alone builds the page and it needs no other host.
+// docs has the page at /docs and its files. Swagger UI is an npm package. The page uses two of its
+// files. They are stored here, compressed, so that Go alone builds the page and the page needs no
+// other host.
 //
 //go:generate ./docs.sh
 //go:embed docs
@@ -35,7 +36,7 @@ type Docs struct {
 	openAPI func(prefix string) ([]byte, error)
 	page    []byte // with prefixPlaceholder in place of the prefix
 	files   map[string]file
-	cached  atomic.Pointer[prefixedDocs] // of the last prefix; nearly always all clients have the same
+	cached  atomic.Pointer[prefixedDocs] // of the last prefix; nearly all clients have the same prefix
 }
 
 // prefixedDocs are the files that depend on the public prefix of the API.
@@ -105,7 +106,8 @@ func (d *Docs) sendFile(c *fiber.Ctx) error {
 	return f.send(c)
 }
 
-// forPrefix makes the files that depend on the prefix, at the first request for one of them.
+// forPrefix returns the files that depend on the prefix. It makes them at the first request for one
+// of them.
 func (d *Docs) forPrefix(prefix string) (*prefixedDocs, error) {
 	if cached := d.cached.Load(); cached != nil && cached.prefix == prefix {
 		return cached, nil
@@ -124,7 +126,7 @@ func (d *Docs) forPrefix(prefix string) (*prefixedDocs, error) {
 	return made, nil
 }
 
-// compressedFile is a file that is held in memory with gzip, as nearly all clients accept it.
+// compressedFile is a file that is stored in memory with gzip, which nearly all clients accept.
 func compressedFile(name string, compressed []byte) file {
 	return file{
 		name: name, cache: revalidate, etag: hash(compressed), codings: []string{"gzip"},
@@ -140,7 +142,7 @@ func compressedFile(name string, compressed []byte) file {
 func compress(content []byte) []byte {
 	var compressed bytes.Buffer
 	w := gzip.NewWriter(&compressed)
-	_, _ = w.Write(content) // a buffer does not fail
+	_, _ = w.Write(content) // writing to a buffer does not fail
 	_ = w.Close()
 	return compressed.Bytes()
 }

@@ -23,9 +23,9 @@ const (
 
 // file is a static file, which may exist in several content codings.
 type file struct {
-	name    string   // its extension tells the media type
+	name    string   // its extension determines the media type
 	cache   string   // Cache-Control
-	etag    string   // of the file without a content coding, without quotes; empty for none
+	etag    string   // of the file without a content coding, without quotes; empty if there is none
 	codings []string // the content codings in which it may exist, the best first
 
 	// read returns the file in a content coding; "" is the file itself. It returns fs.ErrNotExist
@@ -33,8 +33,8 @@ type file struct {
 	read func(coding string) ([]byte, error)
 }
 
-// send answers with a file in the content coding that is the smallest of those that the client
-// accepts. It answers 304 if the client has it, and 404 if it does not exist.
+// send answers with a file, in the best content coding that the client accepts. It answers 304 if
+// the client has the file, and 404 if the file does not exist.
 func (f file) send(c *fiber.Ctx) error {
 	mediaType, ok := mediaTypeOf(f.name)
 	if !ok {
@@ -75,8 +75,8 @@ func (f file) negotiate(c *fiber.Ctx) (content []byte, coding string, err error)
 	return content, "", err
 }
 
-// notModified sets ETag, and answers 304 if If-None-Match has it. Each content coding has a tag of
-// its own (RFC 9110, section 8.8.3).
+// notModified sets ETag. If If-None-Match contains the tag, it answers 304 and returns true. Each
+// content coding has a tag of its own (RFC 9110, section 8.8.3).
 func notModified(c *fiber.Ctx, etag, coding string) bool {
 	if coding != "" {
 		etag += "-" + coding
