@@ -57,7 +57,7 @@ func NewUpstream(base url.URL, name string) *Upstream {
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dialer.DialContext(ctx, network, addr)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // the transport adds what it tried
+			return nil, err //nolint:wrapcheck // the dialer adds the operation and the address
 		}
 		return conn{c}, nil
 	}
