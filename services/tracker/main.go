@@ -1,4 +1,4 @@
-// Command tracker keeps a record of every job and serves it, live updates included.
+// Command tracker records the state of every job and serves it, with live updates.
 package main
 
 import (

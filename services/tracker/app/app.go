@@ -69,7 +69,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	server := core.server(&cfg, p, ready, counts, log)
 
 	return lifecycle.Run(ctx, ready.Watch, core.api.Run,
-		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // streams outlast the shutdown
+		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // streams stay open for a while in a shutdown
 		lifecycle.AfterSetup(log, setup(events, db, migrations, ready),
 			core.consumeEvents(&cfg, events, counts), core.consumeDeletions(&cfg, events, counts), core.sweeper.Run))
 }
@@ -88,7 +88,7 @@ func setup(events *bus.Bus, db *sqlx.DB, migrations fs.FS, ready *health.Health)
 	}
 }
 
-// connections are the dependencies of the process.
+// connections has the clients of the other servers.
 type connections struct {
 	events *bus.Bus
 	db     *sqlx.DB
@@ -130,7 +130,7 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 	}
 }
 
-// server is the HTTP server with all routes.
+// server makes the HTTP server with all routes.
 func (c *core) server(
 	cfg *Config, p lifecycle.Process, ready *health.Health, counts *metrics.Registry, log zerolog.Logger,
 ) *httpd.Server {
@@ -142,12 +142,12 @@ func (c *core) server(
 	return &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: mux}
 }
 
-// maxReplicas is how many replicas' batches may be in flight at once.
+// maxReplicas is the number of replicas whose batches may be in flight at once.
 const maxReplicas = 16
 
 // consumeEvents consumes every event of every job. It consumes the whole stream, event.AllJobs and
-// event.AllProgress, and therefore names no filter: with filters that so many subjects match, the
-// NATS server scans all of them for each message, and is ten times slower.
+// event.AllProgress, without filters. If filters match so many subjects, the NATS server scans all
+// these subjects for each message, and is ten times slower.
 func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
 	return func(ctx context.Context) error {
 		return events.ConsumeBatches(ctx, bus.Batches{
@@ -160,7 +160,7 @@ func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Regis
 	}
 }
 
-// tokenConcurrency is how many deleted tokens are handled at once.
+// tokenConcurrency is the number of deleted tokens that are handled at once.
 const tokenConcurrency = 4
 
 // consumeDeletions consumes the deletions of tokens.

@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Config is every setting of the tracker.
+// Config has the settings of the tracker.
 type Config struct {
 	Addr      string          `env:"HTTP_ADDR" envDefault:":8003"`
 	Grace     time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`

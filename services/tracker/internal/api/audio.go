@@ -11,9 +11,9 @@ import (
 
 // Links makes links to recordings.
 type Links interface {
-	// Link returns a URL at which a recording can be read by a method for a limited time, without
-	// credentials: whoever has the link has the recording. For a download the browser saves it
-	// under its file name; otherwise it plays it.
+	// Link returns a URL for reading a recording with an HTTP method for a limited time. The URL
+	// needs no credentials: everyone who has it can read the recording. If download is set, the
+	// browser saves the recording under its file name; otherwise it plays the recording.
 	Link(ctx context.Context, method string, r query.Recording, download bool) (string, error)
 }
 
@@ -37,7 +37,7 @@ func (a *API) audio(w http.ResponseWriter, r *http.Request, id string) error {
 	return nil
 }
 
-// downloadOf reads the parameter download. Without a value it counts as absent.
+// downloadOf reads the parameter download. A parameter without a value counts as absent.
 func downloadOf(query url.Values) (bool, error) {
 	switch query.Get("download") {
 	case "", "0", "false":

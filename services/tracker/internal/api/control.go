@@ -13,17 +13,17 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Controller cancels and retries jobs. It returns the status of the job after that.
+// Controller cancels and retries jobs. Do returns the status of the job after the action.
 type Controller interface {
 	Do(ctx context.Context, r command.Request) (job.Status, error)
 }
 
-// Eraser erases jobs; by says who requests it.
+// Eraser erases jobs. The parameter by names who requests it.
 type Eraser interface {
 	Erase(ctx context.Context, id, by string) error
 }
 
-// controlTimeout bounds an action, which continues when its client disconnects.
+// controlTimeout limits an action, which continues if its client disconnects.
 const controlTimeout = 20 * time.Second
 
 // controlBody is the response to an action.

@@ -10,16 +10,18 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// The rules of who is answered. Every route of the API is one of the four below, so that none can
-// do without them:
+// These are the rules of access. Every route of the API is made by one of the four functions all,
+// read, readByTicket and write, so that the rules apply to every route:
 //
-//  1. A request without a principal is 401. The gateway signs the principal of each request. A route
-//     that a browser's own elements request also takes a ticket, in a query: those send no headers.
-//  2. A request whose principal lacks the scope of the route is 403.
-//  3. A request about a job that the principal may not know of is 404, as if the job did not exist,
-//     before anything else is said of the job.
+//  1. A request without a principal is answered with 401. The gateway signs the principal of each
+//     request. A route that a browser requests by itself, without headers of the page, also accepts
+//     a ticket in the query.
+//  2. A request whose principal lacks the scope of the route is answered with 403.
+//  3. A request about a job that the principal may not know of is answered with 404, as if the job
+//     did not exist. This is checked before anything else about the job.
 
-// varyBy is the Vary of answers about jobs. The Authorization is that of the request to the gateway.
+// varyBy is the Vary of answers about jobs. Authorization is the header of the client's request to
+// the gateway.
 const varyBy = "Accept-Language, Authorization"
 
 // handler handles a request whose principal is in its context.
@@ -44,8 +46,8 @@ func (a *API) read(h jobHandler) handler {
 	return a.job(h, principal.JobsRead, a.Reader.CheckRead, a.signed)
 }
 
-// readByTicket makes a route that shows a job, also by a ticket. The next page that the browser
-// opens is not told the URL, which may have a ticket.
+// readByTicket makes a route that shows a job and also accepts a ticket. The Referrer-Policy keeps
+// the URL, which may contain a ticket, from the next page that the browser opens.
 func (a *API) readByTicket(h jobHandler) handler {
 	route := a.job(h, principal.JobsRead, a.Reader.CheckRead, a.signedOrTicket)
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -83,7 +85,7 @@ func (a *API) job(
 	}
 }
 
-// serve handles a request as a principal, if that has the scope.
+// serve handles a request of a principal if the principal has the scope.
 func serve(h handler, w http.ResponseWriter, r *http.Request, p principal.Principal, scope principal.Scope) error {
 	if !p.May(scope) {
 		return &fault.Error{
@@ -94,8 +96,8 @@ func serve(h handler, w http.ResponseWriter, r *http.Request, p principal.Princi
 	return h(w, r.WithContext(principal.With(r.Context(), p)))
 }
 
-// signed returns the principal that the gateway has signed, for any job. The gateway sends one
-// header: several joined by commas are no signed principal.
+// signed returns the principal that the gateway has signed. It may be used for any job. The gateway
+// sends one header: several headers, joined by commas, are not a signed principal.
 func (a *API) signed(r *http.Request, _ string) (principal.Principal, error) {
 	p, err := a.Verifier.Verify(strings.Join(r.Header.Values(principal.Header), ","))
 	if err != nil {
@@ -104,8 +106,8 @@ func (a *API) signed(r *http.Request, _ string) (principal.Principal, error) {
 	return p, nil
 }
 
-// signedOrTicket returns the principal that the gateway has signed. Without one, it returns that of
-// the ticket for the job.
+// signedOrTicket returns the principal that the gateway has signed or, if the request has none, the
+// principal of the ticket for the job.
 func (a *API) signedOrTicket(r *http.Request, id string) (principal.Principal, error) {
 	query := r.URL.Query()
 	if len(r.Header.Values(principal.Header)) > 0 || !query.Has(principal.TicketParameter) {
@@ -119,13 +121,14 @@ func (a *API) signedOrTicket(r *http.Request, id string) (principal.Principal, e
 	return p, nil
 }
 
-// unauthenticated says how to authenticate (RFC 9110, section 11.6.1).
+// unauthenticated sets WWW-Authenticate, which describes how to authenticate (RFC 9110, section
+// 11.6.1).
 func unauthenticated(w http.ResponseWriter, err error) error {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="sori"`)
 	return err
 }
 
-// jobID is the job that the path of a request names.
+// jobID returns the id of the job in the path of a request.
 func jobID(r *http.Request) (string, error) {
 	id, ok := event.ParseJobID(r.PathValue("job_id"))
 	if !ok {

@@ -24,7 +24,7 @@ import (
 
 // Lister lists jobs.
 type Lister interface {
-	// List returns the first of the jobs that a filter selects, at most limit.
+	// List returns at most limit of the jobs that a filter selects, from the beginning of the list.
 	List(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error)
 }
 
@@ -65,7 +65,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.listFor(r.Context(), filter, limit+1) // one more than the page, to know whether there is a next one
+	found, err := a.listFor(r.Context(), filter, limit+1) // one more than the page, to find out whether there is a next page
 	if err != nil {
 		return err
 	}
@@ -86,8 +86,8 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	return httpd.JSON(w, http.StatusOK, body)
 }
 
-// listFor lists the jobs that a filter selects and the principal may know of. Whoever asks for
-// another's jobs gets none, whether or not there is such an owner.
+// listFor lists the jobs that a filter selects and the principal may know of. If the filter has
+// another owner, the list is empty, whether or not this owner exists.
 func (a *API) listFor(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error) {
 	if p := principal.From(ctx); !p.May(principal.Admin) {
 		if !p.Sees(cmp.Or(f.Owner, p.Owner)) {
@@ -98,14 +98,14 @@ func (a *API) listFor(ctx context.Context, f query.Filter, limit int) ([]query.L
 	return a.Lister.List(ctx, f, limit)
 }
 
-// How many jobs a page has.
+// The number of jobs on a page.
 const (
 	defaultLimit = 50
 	maxLimit     = 200
 )
 
-// parseFilter reads the filter and the limit. Unknown parameters are ignored. A parameter without
-// a value, as forms send it, counts as absent.
+// parseFilter reads the filter and the limit. Unknown parameters are ignored. A parameter without a
+// value, which forms send, counts as absent.
 func parseFilter(values url.Values) (f query.Filter, limit int, err error) {
 	q := params{values: values, Params: parameters.Params{Get: values.Get}}
 	f.Statuses = q.statuses("status")
@@ -127,8 +127,8 @@ type params struct {
 	values url.Values
 }
 
-// statuses reads one or several statuses, separated by commas or repeated; all if the parameter is
-// absent.
+// statuses reads one or several statuses, separated by commas or repeated. It returns all statuses
+// if the parameter is absent.
 func (q *params) statuses(name string) []job.Status {
 	var selected []job.Status
 	for _, value := range q.values[name] {
@@ -181,7 +181,7 @@ func (q *params) cursor(name string) query.Cursor {
 	return c
 }
 
-// formatCursor is a cursor as clients get it: opaque to them.
+// formatCursor returns the text of a cursor, which is opaque to clients.
 func formatCursor(c query.Cursor) string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", c.CreatedAt.UnixMicro(), c.JobID))
 }

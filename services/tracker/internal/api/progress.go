@@ -20,8 +20,8 @@ import (
 
 // The durations of a stream.
 const (
-	firstReread  = time.Second      // after which the row is read again: a live update may be lost at the beginning
-	writeTimeout = 10 * time.Second // a client that reads no frame for so long is disconnected
+	firstReread  = time.Second      // until the first read of the row again: a live update may be lost at the beginning
+	writeTimeout = 10 * time.Second // a client that reads no frame for this time is disconnected
 	retry        = "retry: 2000\n"  // milliseconds until an EventSource reconnects
 	minRetry     = time.Second      // the shortest retry at a shutdown; the longest is twice that
 )
@@ -45,10 +45,10 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request, id string) error 
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", varyBy)
 	if first.Status.Ended() && seen >= first.Version {
-		w.WriteHeader(http.StatusNoContent) // which stops an EventSource
+		w.WriteHeader(http.StatusNoContent) // 204 stops an EventSource
 		return nil
 	}
-	if seen > first.Version { // the job has no such version: ignored
+	if seen > first.Version { // the job has no such version, so the id is ignored
 		seen = noneSeen
 	}
 	language := a.language(r)
@@ -73,7 +73,8 @@ func (a *API) progress(w http.ResponseWriter, r *http.Request, id string) error 
 // noneSeen is the last event id of a client that has seen no event.
 const noneSeen int64 = -1
 
-// lastEventID is the version that the client has seen last. A malformed id counts as none.
+// lastEventID returns the version that the client has seen last; noneSeen if the id is absent or
+// malformed.
 func lastEventID(r *http.Request) int64 {
 	given := r.Header.Get("Last-Event-ID")
 	if given == "" {
@@ -85,7 +86,7 @@ func lastEventID(r *http.Request) int64 {
 	return noneSeen
 }
 
-// stream is one client's stream.
+// stream is the stream of one client.
 type stream struct {
 	api      *API
 	watch    *watch.Watch
@@ -97,8 +98,8 @@ type stream struct {
 }
 
 // run sends new versions until the job has ended, the client has disconnected, its authentication
-// has expired, or the shutdown ends the stream. A read that fails is repeated after a second: the last version may be late, but it
-// is sent.
+// has expired, or the shutdown ends the stream. If a read fails, it is repeated after a second, so
+// that the last version may be late but is sent.
 func (s *stream) run(ctx context.Context) error {
 	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // for the next request on this connection
 	if err := s.open(ctx); err != nil {
@@ -127,7 +128,7 @@ func (s *stream) run(ctx context.Context) error {
 				return err
 			}
 			s.refresh(ctx)
-		case <-stopped: // spread out, since all clients reconnect to other replicas
+		case <-stopped: // the ends are spread over Drain, since all clients reconnect to other replicas
 			stopped, end = nil, time.After(s.api.opt.Hold+rand.N(s.api.opt.Drain+1))
 		case <-end:
 			return s.write(reconnect())
@@ -137,13 +138,13 @@ func (s *stream) run(ctx context.Context) error {
 	}
 }
 
-// reconnect is the last block of a stream whose job has not ended: the delay after which the client
-// reconnects, to another replica or with another authentication.
+// reconnect returns the last block of a stream whose job has not ended: the delay after which the
+// client reconnects, to another replica or with new credentials.
 func reconnect() []byte {
 	return fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(minRetry)).Milliseconds())
 }
 
-// open sends the headers, with the first frame if there is a version that the client has not seen.
+// open sends the headers. If there is a version that the client has not seen, open sends it too.
 func (s *stream) open(ctx context.Context) error {
 	v, _, err := s.watch.Current(ctx)
 	if err == nil && v.Version > s.sent {
@@ -163,7 +164,7 @@ func (s *stream) refresh(ctx context.Context) {
 	}
 }
 
-// send sends a version, unless the client has seen it.
+// send sends a version, unless the client has seen it already.
 func (s *stream) send(v *watch.Version) error {
 	if v.Version <= s.sent {
 		return nil
@@ -196,20 +197,20 @@ type frameBody struct {
 	Stage         job.Stage    `json:"stage"`
 	Progress      int          `json:"progress"`
 	Message       string       `json:"message"`
-	Analysis      string       `json:"analysis_message,omitempty"` // the analysis server's own words
+	Analysis      string       `json:"analysis_message,omitempty"` // the text of the analysis server
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // in the stage waiting
-	Refused       string       `json:"refused_code,omitempty"`     // in the stage refused: why
+	Refused       string       `json:"refused_code,omitempty"`     // in the stage refused: the code of the refusal
 	Result        job.Result   `json:"result"`
-	Warnings      job.Warnings `json:"warnings,omitempty"` // what was corrected in the analysis server's report
+	Warnings      job.Warnings `json:"warnings,omitempty"` // codes of the corrections in the analysis server's report
 	Error         *job.Failure `json:"error,omitempty"`
 }
 
-// frame renders a version, once for all streams of its language.
+// frame renders a version as a frame. All streams with the same language share the result.
 func (s *stream) frame(v *watch.Version) ([]byte, error) {
 	return v.Render(string(s.language), func(now job.Snapshot) ([]byte, error) {
 		var b bytes.Buffer
 		fmt.Fprintf(&b, "id: %d\ndata: ", now.Version)
-		data := json.NewEncoder(&b) // ends the line, and lets no line break through
+		data := json.NewEncoder(&b) // ends the line, and escapes line breaks in the data
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
 			JobID: now.JobID, Status: frameStatus(now.Status), Stage: now.Stage, Progress: now.Progress,
@@ -223,8 +224,8 @@ func (s *stream) frame(v *watch.Version) ([]byte, error) {
 	})
 }
 
-// frameStatus is a status as streams show it. The stream of a job that is erased ends as if the job
-// was canceled, a status that every client knows; later requests get 410.
+// frameStatus returns the status that a stream shows. The stream of an erased job ends with the
+// status canceled, which every client knows. Later requests are answered with 410.
 func frameStatus(s job.Status) job.Status {
 	if s == job.Erased {
 		return job.Canceled

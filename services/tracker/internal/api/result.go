@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/locale"
 )
 
-// jobBody is what every response says of a job.
+// jobBody is the part that all responses about a job have.
 type jobBody struct {
 	JobID         string       `json:"job_id"`
 	Owner         string       `json:"owner,omitempty"` // empty: the job belongs to admins
@@ -22,12 +22,12 @@ type jobBody struct {
 	Stage         job.Stage    `json:"stage"`
 	Progress      int          `json:"progress"`
 	Message       string       `json:"message"`
-	Analysis      string       `json:"analysis_message,omitempty"` // the analysis server's own words
+	Analysis      string       `json:"analysis_message,omitempty"` // the text of the analysis server
 	Error         *job.Failure `json:"error"`
 	CreatedAt     time.Time    `json:"created_at"`
 	UpdatedAt     time.Time    `json:"updated_at"`
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // in the stage waiting
-	Refused       string       `json:"refused_code,omitempty"`   // in the stage refused: why
+	Refused       string       `json:"refused_code,omitempty"`   // in the stage refused: the code of the refusal
 }
 
 func bodyOf(s job.Snapshot, l locale.Language) jobBody {
@@ -42,11 +42,11 @@ func bodyOf(s job.Snapshot, l locale.Language) jobBody {
 type resultBody struct {
 	jobBody
 	Result   job.Result   `json:"result"`
-	Warnings job.Warnings `json:"warnings,omitempty"` // what was corrected in the analysis server's report
-	Cached   bool         `json:"cached"`             // kept for clients that read it; nothing is cached
+	Warnings job.Warnings `json:"warnings,omitempty"` // codes of the corrections in the analysis server's report
+	Cached   bool         `json:"cached"`             // remains for clients that read it; nothing is cached
 }
 
-// failure says why a job failed, in a language; nil if it has not.
+// failure returns the failure of a job in a language; nil if the job has not failed.
 func failure(s job.Snapshot, l locale.Language) *job.Failure {
 	if s.Status != job.Failed {
 		return nil
@@ -55,10 +55,10 @@ func failure(s job.Snapshot, l locale.Language) *job.Failure {
 	return &f
 }
 
-// entityTag identifies a version in a language.
+// entityTag returns the entity tag of a version in a language.
 func entityTag(s job.Snapshot, l locale.Language) string { return fmt.Sprintf(`"%d-%s"`, s.Version, l) }
 
-// result responds with the job; with a wait, as soon as the job has changed.
+// result responds with the job. If the request has a wait, result responds when the job changes.
 func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	wait, applied, err := waitOf(r)
 	if err != nil {
@@ -97,8 +97,8 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	return httpd.JSON(w, http.StatusOK, resultBody{jobBody: bodyOf(s, language), Result: s.Result, Warnings: s.Warnings})
 }
 
-// longPoll returns the job as soon as it has ended or has changed, compared to its first version;
-// at the latest when the wait is over or the process is stopped.
+// longPoll returns the job when it has ended, or when changedFrom returns true for its first and
+// its current version. It returns the job unchanged when the wait is over or the process stops.
 func (a *API) longPoll(ctx context.Context, id string, wait time.Duration, changedFrom func(first, now job.Snapshot) bool) (job.Snapshot, error) {
 	watch, err := a.Hub.Watch(ctx, id)
 	if err != nil {
@@ -117,7 +117,7 @@ func (a *API) longPoll(ctx context.Context, id string, wait time.Duration, chang
 		select {
 		case <-changed:
 		case <-reread.C:
-			_ = watch.Refresh(ctx) // if it fails, the next one or a live update makes up for it
+			_ = watch.Refresh(ctx) // if it fails, the next read or a live update replaces it
 			reread.Reset(a.opt.Heartbeat)
 		case <-timeout.C:
 			return v.Snapshot, nil

@@ -1,8 +1,9 @@
 // Package api serves jobs over HTTP: the current result, the progress as a stream of server-sent
-// events, lists, the link to the recording, and cancel, retry and erase.
+// events, lists, links to recordings, tickets, and the actions cancel, retry and erase.
 //
-// Clients see only what is committed, or what is accepted if nothing is committed yet. The streams
-// of one job share what is read and rendered for them, and none waits for another.
+// Clients see only committed records. A job that is accepted and not recorded yet is shown as
+// received. All streams of one job share the reads and the rendered frames, and no stream waits for
+// another.
 package api
 
 import (
@@ -27,15 +28,15 @@ type Reader interface {
 	Access
 }
 
-// Access decides what a principal may know of. It fails with fault.JobNotFound if there is no such job,
-// or if it is another's.
+// Access checks whether a principal may know of a job. It fails with fault.JobNotFound if there is
+// no such job, or if the job belongs to another owner.
 type Access interface {
 	Status(ctx context.Context, p principal.Principal, id string) (job.Status, error)
 	CheckRead(ctx context.Context, p principal.Principal, id string) error    // works without the bus
 	CheckControl(ctx context.Context, p principal.Principal, id string) error // works without the database
 }
 
-// Dependencies are what the API works with.
+// Dependencies has the dependencies of the API.
 type Dependencies struct {
 	Reader     Reader
 	Lister     Lister
@@ -49,10 +50,10 @@ type Dependencies struct {
 
 // Options are the settings of the API.
 type Options struct {
-	Language  locale.Language // if Accept-Language names none that is known
+	Language  locale.Language // used if Accept-Language names no language that is known
 	Heartbeat time.Duration   // between two comments on a stream
-	Hold      time.Duration   // how long streams stay open at a shutdown, for jobs that end meanwhile
-	Drain     time.Duration   // over which the remaining streams are ended after that
+	Hold      time.Duration   // how long streams stay open in a shutdown, for jobs that end meanwhile
+	Drain     time.Duration   // after Hold, the duration over which the ends of the remaining streams are spread
 }
 
 // API serves requests.
@@ -89,14 +90,14 @@ func (a *API) Routes(mux *httpd.Mux) {
 }
 
 // Run waits for ctx to end. Then it ends long polls, and the Hold of open streams begins. The
-// server's own shutdown waits for both.
+// shutdown of the server waits for both.
 func (a *API) Run(ctx context.Context) error {
 	<-ctx.Done()
 	close(a.stopped)
 	return nil
 }
 
-// Streams is how many progress streams are open.
+// Streams returns the number of open progress streams.
 func (a *API) Streams() float64 { return float64(a.streams.Load()) }
 
 func (a *API) language(r *http.Request) locale.Language {

@@ -9,11 +9,12 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// maxWait is the longest time that a long poll may take.
+// maxWait is the longest duration of a long poll.
 const maxWait = 60 * time.Second
 
-// waitOf reads how long the response may be delayed: ?wait=30, which must be valid, or the
-// preference wait (RFC 7240), which is cut to maxWait. The second result is Preference-Applied.
+// waitOf returns how long the response may be delayed. It reads ?wait=30, which must be valid, or
+// the preference wait (RFC 7240), which is limited to maxWait. applied is the value of
+// Preference-Applied.
 func waitOf(r *http.Request) (wait time.Duration, applied string, err error) {
 	if query := r.URL.Query(); query.Has("wait") {
 		seconds, err := strconv.Atoi(query.Get("wait"))
@@ -30,8 +31,8 @@ func waitOf(r *http.Request) (wait time.Duration, applied string, err error) {
 	return time.Duration(seconds) * time.Second, "wait=" + strconv.Itoa(seconds), nil
 }
 
-// preferredWait finds the preference wait. Of several the first counts; a malformed one is
-// ignored.
+// preferredWait returns the value of the preference wait. If there are several, the first is used.
+// A malformed value is ignored.
 func preferredWait(lines []string) (seconds int, ok bool) {
 	for _, line := range lines {
 		for part := range strings.SplitSeq(line, ",") {

@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// Action is what a client may request of a job.
+// Action is an action on a job that a client may request.
 type Action string
 
 // The actions.
@@ -22,8 +22,8 @@ const (
 	Retry  Action = "retry"
 )
 
-// Control cancels and retries jobs. It records what it appends before it returns, so that the
-// client's next request sees it.
+// Control cancels and retries jobs. It records the event that it appends before it returns, so that
+// the client's next request sees the change.
 type Control struct {
 	decider *Decider
 	rows    Finder
@@ -38,13 +38,13 @@ func NewControl(decider *Decider, rows Finder) *Control {
 type Request struct {
 	Job    string
 	Action Action
-	Force  bool   // retry a job whose failure another attempt cannot change
+	Force  bool   // retry a job even if its failure is permanent
 	By     string // who requests it, for the event
 }
 
-// Do does an action on a job and returns the job's status after it. Cancelling a canceled job is a
-// success. If the action is not allowed, the conflict lists those that are. The caller has checked
-// that whoever requests it may know of the job.
+// Do does an action on a job and returns the job's status after it. Cancelling a canceled job
+// succeeds. If the action is not allowed, the conflict lists the allowed actions. The caller must
+// have checked that the principal may know of the job.
 func (c *Control) Do(ctx context.Context, r Request) (job.Status, error) {
 	id := r.Job
 	log, appended, err := c.decider.append(ctx, id, r.rule())
@@ -61,7 +61,7 @@ func (c *Control) Do(ctx context.Context, r Request) (job.Status, error) {
 	return statusOf(log), nil
 }
 
-// withoutLog answers for a job whose log has expired, by its record: no action is allowed.
+// withoutLog answers for a job whose log has expired. It reads the record: no action is allowed.
 func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job.Status, error) {
 	s, found, err := c.rows.Find(ctx, id)
 	switch {
@@ -78,7 +78,7 @@ func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job
 	}
 }
 
-// rule appends canceled or retried, if the log allows the action.
+// rule returns the rule that appends canceled or retried if the log allows the action.
 func (r Request) rule() Rule {
 	return func(log event.Log) (event.Event, error) {
 		switch {
@@ -101,7 +101,7 @@ func (r Request) rule() Rule {
 	}
 }
 
-// statusOf is the status of a job by its log.
+// statusOf returns the status of a job by its log.
 func statusOf(log event.Log) job.Status {
 	terminal, ended := log.Terminal()
 	if !ended {
@@ -119,7 +119,7 @@ func statusOf(log event.Log) job.Status {
 	}
 }
 
-// allowed are the actions that a log allows without force. A retry needs a recording in the
+// allowed returns the actions that a log allows without force. A retry needs a recording in the
 // bucket, since the staged bytes are removed when an upload fails.
 func allowed(log event.Log) []Action {
 	_, stored := event.Last[event.Stored](log)
@@ -134,7 +134,7 @@ func allowed(log event.Log) []Action {
 }
 
 // permanent reports whether a job whose recording is stored failed for a reason that another
-// attempt does not change. A failure that cannot be decoded is not known to be permanent.
+// attempt does not change. A failed event that cannot be decoded does not count as permanent.
 func permanent(log event.Log) bool {
 	terminal, _ := log.Terminal()
 	failed, ok := terminal.(event.Failed)
@@ -142,13 +142,13 @@ func permanent(log event.Log) bool {
 	return ok && stored && !failed.Retryable
 }
 
-// notRetryable is the conflict of a retry that needs force.
+// notRetryable returns the conflict of a retry that needs force.
 func notRetryable() error {
 	return withActions(fault.New(fault.Conflict, "not-retryable",
 		"The job failed for a reason that another try does not change. With ?force=true it is tried all the same."), job.Failed, []Action{})
 }
 
-// conflict is the error of an action that the job's status does not allow.
+// conflict returns the failure of an action that the job's status does not allow.
 func conflict(action Action, status job.Status, allowed []Action) error {
 	switch {
 	case action == Cancel:
@@ -163,7 +163,7 @@ func conflict(action Action, status job.Status, allowed []Action) error {
 	}
 }
 
-// withActions adds what the job is in and which actions are allowed.
+// withActions adds the current status of the job and the allowed actions to a failure.
 func withActions(f *fault.Error, status job.Status, allowed []Action) error {
 	f.Extra = map[string]any{"current_status": status, "allowed": allowed}
 	return f

@@ -13,15 +13,15 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Deadlines are how long a job may take: until the analysis server accepts it, and then until its
-// analysis ends, which depends on the duration of the audio.
+// Deadlines limit the duration of a job: until the analysis server accepts the job, and then until
+// the analysis ends. The limit of the analysis depends on the duration of the audio.
 type Deadlines struct {
 	Dispatch time.Duration // from received, retried or lapsed to dispatched
 	Factor   float64       // multiple of the audio's duration
 	Min, Max time.Duration // bounds of the analysis; Max if the duration is unknown
 }
 
-// analysis is how long the analysis of so many seconds of audio may take.
+// analysis returns the time that the analysis may take. seconds is the duration of the audio.
 func (d Deadlines) analysis(seconds float64) time.Duration {
 	if seconds <= 0 || seconds*d.Factor >= d.Max.Seconds() {
 		return d.Max
@@ -29,9 +29,12 @@ func (d Deadlines) analysis(seconds float64) time.Duration {
 	return max(d.Min, time.Duration(seconds*d.Factor*float64(time.Second)))
 }
 
-// rule appends what a deadline that is over at the given time asks for: lapsed, if the analysis
-// server has the attempt, so that the dispatcher may make another one; otherwise failed. It appends
-// nothing if no deadline is over or the job has ended.
+// rule returns the rule that appends an event if a deadline is over at the time now:
+//
+//  1. If the analysis server has accepted the attempt, it appends lapsed, so that the dispatcher
+//     may begin another attempt.
+//  2. Otherwise it appends failed.
+//  3. If no deadline is over or the job has ended, it appends nothing.
 func (d Deadlines) rule(now time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		if _, ended := log.Terminal(); ended || len(log) == 0 {
@@ -48,7 +51,8 @@ func (d Deadlines) rule(now time.Time) Rule {
 	}
 }
 
-// over is the event of a job that has been in a stage, which the event last began, for some time.
+// over returns the event that a deadline requires; nil if no deadline is over. The event last began
+// the current stage, and took is the time since then.
 func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) event.Event {
 	id, attempt := log[0].Event.Job(), log.Attempt()
 	stored, inBucket := event.Last[event.Stored](log)
@@ -67,7 +71,7 @@ func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) even
 			JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout, Retryable: true,
 			Detail: "The analysis server could not be reached in time.",
 		}
-	default: // there is no recording to analyse
+	default: // the recording is not in the bucket
 		return event.Failed{
 			JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout,
 			Detail: "The audio could not be stored in time. Please upload it again.",
@@ -75,7 +79,7 @@ func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) even
 	}
 }
 
-// Overdue is a job whose deadline is over by its record.
+// Overdue is a job whose deadline is over according to its record.
 type Overdue struct {
 	JobID    string
 	StateSeq uint64
@@ -84,16 +88,16 @@ type Overdue struct {
 
 // OverdueRows finds records whose deadline is over.
 type OverdueRows interface {
-	// Overdue returns jobs whose deadline is over at the given time, in the order of StageAt and
-	// id, beginning after the given one.
+	// Overdue returns at most limit jobs whose deadline is over at the time now, in the order of
+	// StageAt and id, beginning after the job in the parameter after.
 	Overdue(ctx context.Context, d Deadlines, now time.Time, after Overdue, limit int) ([]Overdue, error)
 }
 
-// Sweeper ends jobs whose deadline is over, so that no job is processing for ever.
+// Sweeper ends jobs whose deadline is over, so that no job is processing forever.
 //
 // It scans the records periodically instead of setting a timer for each job: no timer can be lost,
-// fire twice, or outlive its job. Records only name candidates; the log decides, and lets one of
-// all replicas win.
+// fire twice, or outlive its job. Records only name candidates. The log decides, so that of several
+// replicas that end a job only one succeeds.
 type Sweeper struct {
 	rows      OverdueRows
 	decider   *Decider
@@ -114,8 +118,8 @@ func NewSweeper(decider *Decider, rows OverdueRows, o SweeperOptions) *Sweeper {
 	return &Sweeper{rows: rows, decider: decider, deadlines: o.Deadlines, interval: o.Interval, log: o.Log}
 }
 
-// Run sweeps until ctx ends. The random interval spreads the sweeps of replicas that were started
-// together.
+// Run sweeps until ctx ends. The random interval spreads the sweeps of replicas that started at the
+// same time.
 func (s *Sweeper) Run(ctx context.Context) error {
 	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		if err := s.Sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
@@ -125,11 +129,11 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	})
 }
 
-// sweepPage is how many candidates are read at once.
+// sweepPage is the number of candidates that are read at once.
 const sweepPage = 500
 
-// Sweep ends every job whose deadline is over at the given time. A job that cannot be ended does
-// not delay the others.
+// Sweep ends every job whose deadline is over at the time now. A job that cannot be ended does not
+// delay the others.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
 	ctx = s.log.WithContext(ctx)
 	var failures []error
@@ -151,8 +155,9 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
 	}
 }
 
-// end appends to one job's log what its deadline asks for, and records the log. If the log ends
-// with a terminal event or a newer stage, the record has missed it and gets it now.
+// end appends the event that the deadline requires to the log of a job, and records the log. If the
+// log already has a terminal event or a newer stage that the record has missed, this updates the
+// record.
 func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
 	log, appended, err := s.decider.append(ctx, o.JobID, s.deadlines.rule(now))
 	if err != nil {
@@ -163,7 +168,7 @@ func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
 			Str(logging.Event, string(appended.Name())).Msg("deadline over")
 	}
 	entries := job.Entries(log)
-	if len(log) == 0 { // it has expired, and nothing can be appended to it: only the record ends
+	if len(log) == 0 { // the log has expired, and nothing can be appended to it: only the record ends
 		entries = []job.Entry{{Seq: o.StateSeq + 1, Time: now, Event: event.Failed{
 			JobID: o.JobID, Code: event.CodeLogLost,
 			Detail: "What became of the job is no longer known. Please upload the audio again.",

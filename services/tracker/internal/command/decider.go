@@ -1,9 +1,9 @@
-// Package command decides what is appended to the logs of jobs: cancel, retry and erase on
-// request, lapsed and failed when a deadline is over, failed when an event cannot be recorded.
+// Package command appends events to the logs of jobs: canceled, retried and erased on request,
+// lapsed and failed when a deadline is over, failed when an event cannot be recorded.
 //
-// Each decision is a Rule, a pure function of the job's log. The decider appends what the rule
-// returns if the log still ends as the rule saw it, so that one writer wins. Records are never
-// decided on: they may be behind the log.
+// Each decision is a Rule, a pure function of the job's log. The decider appends the event that the
+// rule returns, if the log has not changed since the rule read it, so that one writer wins. Rules
+// never read records, which may be behind the log.
 package command
 
 import (
@@ -18,8 +18,8 @@ import (
 
 // Log is the log of jobs.
 type Log interface {
-	// Update appends the event that decide chooses, if the log still ends as decide saw it;
-	// otherwise decide is called again. It returns the log with the new event.
+	// Update appends the event that decide returns, if the log has not changed since decide read
+	// it; otherwise it calls decide again. It returns the log with the new event.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
@@ -30,14 +30,14 @@ type Projector interface {
 
 // Finder finds the records of jobs.
 type Finder interface {
-	// Find returns the newest version of a job; false if there is none that clients see.
+	// Find returns the newest version of a job that clients may see; false if there is none.
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 }
 
 // Rule chooses the event to append to a job's log; nil to append none.
 type Rule func(log event.Log) (event.Event, error)
 
-// Decider applies rules to the logs of jobs and records what they append.
+// Decider applies rules to the logs of jobs and records the appended events.
 type Decider struct {
 	log       Log
 	projector Projector
@@ -48,8 +48,8 @@ func NewDecider(log Log, projector Projector) *Decider {
 	return &Decider{log: log, projector: projector}
 }
 
-// append applies a rule to a job's log. It returns the log with the appended event, and that event;
-// nil if the rule chose none.
+// append applies a rule to a job's log. It returns the log with the appended event, and the event
+// itself. The event is nil if the rule returned none.
 func (d *Decider) append(ctx context.Context, id string, rule Rule) (event.Log, event.Event, error) {
 	var appended event.Event
 	log, err := d.log.Update(ctx, id, nil, func(log event.Log) (e event.Event, err error) {
@@ -67,11 +67,11 @@ func (d *Decider) record(ctx context.Context, entries []job.Entry) error {
 	return d.projector.Project(ctx, entries)
 }
 
-// recordTimeout bounds how long a response waits for the record.
+// recordTimeout limits how long a response waits until the event is recorded.
 const recordTimeout = 2 * time.Second
 
-// recordNow records a log without waiting for its consumer, which records it again. Its failure
-// does not fail the decision, which is durable.
+// recordNow records a log at once; the consumer of the events records it again. If it fails, the
+// decision does not fail, since the event is durable.
 func (d *Decider) recordNow(ctx context.Context, log event.Log) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()

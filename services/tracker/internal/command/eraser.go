@@ -14,19 +14,19 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// TokenRows stores which tokens are deleted and finds their jobs.
+// TokenRows stores the deletions of tokens and finds the jobs of tokens.
 type TokenRows interface {
 	Finder
 	// Delete stores that a token was deleted.
 	Delete(ctx context.Context, token int64, at time.Time) error
-	// Deleted returns which of the tokens are deleted.
+	// Deleted returns the deleted tokens among tokens.
 	Deleted(ctx context.Context, tokens []int64) ([]int64, error)
-	// JobsOf returns jobs of a token that are not erased, at most limit.
+	// JobsOf returns at most limit jobs of a token that are not erased.
 	JobsOf(ctx context.Context, token int64, limit int) ([]string, error)
 }
 
-// Eraser erases jobs, in any state. It records what it appends before it returns. The uploader
-// consumes erased and removes the recording, the staged bytes and the log.
+// Eraser erases jobs, in any state. It records erased before it returns. The uploader consumes
+// erased, and removes the recording, the staged bytes and the log.
 type Eraser struct {
 	decider *Decider
 	rows    TokenRows
@@ -37,8 +37,8 @@ func NewEraser(decider *Decider, rows TokenRows) *Eraser {
 	return &Eraser{decider: decider, rows: rows}
 }
 
-// Erase erases a job on request; by says who requested it. The caller has checked that whoever
-// requests it may know of the job.
+// Erase erases a job on request. The parameter by names who requests it. The caller must have
+// checked that the principal may know of the job.
 func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 	log, _, err := e.decider.append(ctx, id, func(log event.Log) (event.Event, error) {
 		if log.Erased() {
@@ -63,8 +63,8 @@ func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 	return nil
 }
 
-// recordedOwner returns the owner of a job whose log has expired. The job must have a record and
-// not be erased.
+// recordedOwner returns the owner of a job whose log has expired. It fails if the job has no record
+// or is erased.
 func (e *Eraser) recordedOwner(ctx context.Context, id string) (string, error) {
 	switch s, found, err := e.rows.Find(ctx, id); {
 	case err != nil:
@@ -78,11 +78,12 @@ func (e *Eraser) recordedOwner(ctx context.Context, id string) (string, error) {
 	}
 }
 
-// tokenPage is how many jobs of a token are erased at once.
+// tokenPage is the number of jobs of a token that are erased at once.
 const tokenPage = 500
 
-// DeleteToken stores that a token was deleted, for jobs that are yet to appear, and erases the
-// jobs that it has. After an interruption it continues with the jobs that are left.
+// DeleteToken stores that a token was deleted, so that EraseOrphans erases jobs that are recorded
+// later, and erases the recorded jobs of the token. After an interruption it continues with the
+// jobs that are not erased yet.
 func (e *Eraser) DeleteToken(ctx context.Context, token int64, at time.Time) error {
 	if err := e.rows.Delete(ctx, token, at); err != nil {
 		return err
@@ -104,9 +105,9 @@ func (e *Eraser) DeleteToken(ctx context.Context, token int64, at time.Time) err
 	}
 }
 
-// EraseOrphans erases the jobs that have just been recorded and whose token is deleted. It is
-// called after the commit, and DeleteToken stores the token before it looks for jobs: whichever of
-// the two is first, one of them finds the job.
+// EraseOrphans erases the jobs among the entries whose token is deleted. It is called after the
+// entries are committed, and DeleteToken stores the deletion before it reads the jobs of the token.
+// So, whichever runs first, one of the two finds the job.
 func (e *Eraser) EraseOrphans(ctx context.Context, entries []job.Entry) error {
 	jobs := map[int64][]string{}
 	for _, entry := range entries {
@@ -131,7 +132,7 @@ func (e *Eraser) EraseOrphans(ctx context.Context, entries []job.Entry) error {
 	return e.eraseAll(ctx, orphans)
 }
 
-// eraseAll erases jobs that are known to exist, and records it.
+// eraseAll erases jobs that are known to exist, and records the erased events.
 func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 	var entries []job.Entry
 	for _, id := range jobs {
@@ -144,7 +145,7 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 		if err != nil {
 			return err
 		}
-		last := log[len(log)-1] // erased, even if its body cannot be decoded
+		last := log[len(log)-1] // the name is erased, even if its body cannot be decoded
 		recorded, ok := last.Event.(event.Erased)
 		if !ok {
 			recorded = erased(id, log)
@@ -154,8 +155,8 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 	return e.decider.record(ctx, entries)
 }
 
-// erased is the event that erases a job. It names the owner and the staging entries that the log
-// names.
+// erased returns the event that erases a job. It contains the owner and the staging entries that
+// are in the log.
 func erased(id string, log event.Log) event.Erased {
 	e := event.Erased{JobID: id}
 	if r, ok := event.Last[event.Received](log); ok {

@@ -10,29 +10,31 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Unprojectable ends jobs of which an event cannot be recorded, so that no client waits for them
-// for ever.
+// Unprojectable ends jobs with an event that cannot be recorded, so that no client waits for them
+// forever.
 type Unprojectable struct {
 	decider *Decider
 	eraser  *Eraser
 }
 
-// NewUnprojectable makes it.
+// NewUnprojectable makes an Unprojectable.
 func NewUnprojectable(decider *Decider, eraser *Eraser) *Unprojectable {
 	return &Unprojectable{decider: decider, eraser: eraser}
 }
 
-// Fail ends the job of an event that cannot be recorded. It appends failed, if the log allows it.
-// If the event itself is terminal, only the record fails: a placeholder is recorded at the event's
-// sequence, which a replay of the event replaces (Record.Merge). Progress events, and events that
-// only a newer release knows, do not end a job.
+// Fail ends the job of an event that cannot be recorded:
+//
+//  1. If the job has not ended and its record needs the event, it appends failed to the log.
+//  2. If the event is terminal, or received, it records a placeholder at the event's sequence. A
+//     replay of the event replaces the placeholder (Record.Merge).
+//  3. Progress events, and events that only a newer release knows, do not end a job.
 func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error {
 	failed := event.Failed{JobID: id, Code: event.CodeUnprojectable, Detail: "The job's record could not be kept."}
 	log, _, err := u.decider.append(ctx, id, func(log event.Log) (event.Event, error) {
 		if _, ended := log.Terminal(); ended || len(log) == 0 || !needed(nameOf(e, log)) {
 			return nil, nil
 		}
-		failed.Attempt = min(log.Attempt(), math.MaxInt32) // a greater one may be why the event cannot be recorded
+		failed.Attempt = min(log.Attempt(), math.MaxInt32) // a greater number may be the reason why the event cannot be recorded
 		return failed, nil
 	})
 	if err != nil {
@@ -52,12 +54,13 @@ func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error 
 	return nil
 }
 
-// placeholder is what is recorded in place of an event; nil if the record does without it.
+// placeholder returns the event to record instead of an event that cannot be recorded; nil if the
+// record does not need one.
 func placeholder(log event.Log, e job.Entry, name event.Name, failed event.Failed) event.Event {
-	if name == event.NameErased { // its name says all
+	if name == event.NameErased { // the name of the event suffices
 		return event.Erased{JobID: failed.JobID, Owner: storable(erased(failed.JobID, log).Owner)}
 	}
-	if received, ok := e.Event.(event.Received); ok { // without its texts, so that clients see the job
+	if received, ok := e.Event.(event.Received); ok { // without its texts, which may be the reason, so that clients see the job
 		return event.Received{JobID: failed.JobID, TokenID: received.TokenID, Owner: storable(received.Owner)}
 	}
 	if name.Terminal() {
@@ -66,7 +69,8 @@ func placeholder(log event.Log, e job.Entry, name event.Name, failed event.Faile
 	return nil
 }
 
-// storable is an owner that a record can hold. If it cannot, the job belongs to admins.
+// storable returns an owner that a record can contain. It returns no owner for any other: then the
+// job belongs to admins.
 func storable(owner string) string {
 	if !principal.ValidOwner(owner) {
 		return ""
@@ -74,8 +78,9 @@ func storable(owner string) string {
 	return owner
 }
 
-// nameOf is the name of an event. If its body could not be decoded, the log knows the name by the
-// subject. It is empty if the log does not have the event, as for a progress event.
+// nameOf returns the name of an event. If the body of the event cannot be decoded, it returns the
+// name from the log, which has the subject. The name is empty if the log does not have the event,
+// for example a progress event.
 func nameOf(e job.Entry, log event.Log) event.Name {
 	if e.Event != nil {
 		return e.Event.Name()

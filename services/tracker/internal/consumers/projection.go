@@ -11,8 +11,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Projection records a batch of events of any kind, all or none. Jobs of deleted tokens are erased
-// after that.
+// Projection records a batch of events of any kind, all or none. Afterwards it erases the recorded
+// jobs whose token is deleted.
 func Projection(projector *projection.Projector, eraser *command.Eraser) func(context.Context, []bus.Delivery) error {
 	return func(ctx context.Context, batch []bus.Delivery) error {
 		entries := make([]job.Entry, len(batch))

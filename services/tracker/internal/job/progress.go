@@ -2,7 +2,7 @@ package job
 
 import "sori.internal/shared/event"
 
-// The progress, in percent, at which each stage begins, and how far it may grow within a stage.
+// The progress of each stage at its beginning, in percent, and the highest progress within a stage.
 const (
 	progressReceived    = 10
 	progressUploading   = 40
@@ -34,8 +34,8 @@ func analysisProgress(ev event.Progressed) int {
 	return interpolate(progressDispatched, progressAnalysisEnd, int64(ev.Percent), 100)
 }
 
-// interpolate maps part of whole to the range from..to. Values out of range, which an analysis
-// server may send, give the nearest end of the range.
+// interpolate maps part, from 0 to whole, to the range from..to. A value out of range, which an
+// analysis server may send, is mapped to the nearest end of the range.
 func interpolate(from, to int, part, whole int64) int {
 	if part <= 0 || whole <= 0 {
 		return from

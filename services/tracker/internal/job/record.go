@@ -13,10 +13,10 @@ type Entry struct {
 	Event  event.Event
 	Seq    uint64
 	Time   time.Time
-	Result Result // of a Completed: its result, inline or from staging
+	Result Result // the result of a Completed event, inline or from staging
 }
 
-// Entries are the events of a job's log as entries.
+// Entries returns the events of a job's log as entries.
 func Entries(log event.Log) []Entry {
 	entries := make([]Entry, len(log))
 	for i, r := range log {
@@ -25,8 +25,8 @@ func Entries(log event.Log) []Entry {
 	return entries
 }
 
-// Record is all that is known of a job. The fields below the snapshot are facts that clients do
-// not see, or what Merge needs to order events that arrive late. A record without CreatedAt has
+// Record has all facts about a job. The fields below the snapshot are facts that clients do not
+// see, or facts that Merge needs to order events that arrive late. A record without CreatedAt has
 // not merged its received event yet: clients do not see it, and its version is 0.
 type Record struct {
 	Snapshot
@@ -38,7 +38,7 @@ type Record struct {
 
 	StageSeq  uint64    // sequence of the event that the deadline counts from
 	StageAt   time.Time // time of that event
-	Analysing bool      // the analysis server has accepted the job: its own deadline counts
+	Analysing bool      // the analysis server has accepted the job, so the deadline of the analysis applies
 
 	WaitSeq     uint64    // sequence of the newest waiting event
 	WaitAttempt int       // its attempt
@@ -55,15 +55,15 @@ type Record struct {
 	Size          int64
 	SHA256        string
 	Duration      float64 // seconds; 0 if unknown
-	AnalysisJobID string  // the analysis server's own id
+	AnalysisJobID string  // the id that the analysis server has given the job
 }
 
-// New makes the record of a job of which no event is known.
+// New makes the record of a job without any event.
 func New(id string) Record {
 	return Record{Snapshot: Snapshot{JobID: id, Status: Processing, Stage: StageReceived}}
 }
 
-// FromReceived is the snapshot of a job that is accepted and not yet recorded.
+// FromReceived returns the snapshot of a job that is accepted and not yet recorded.
 func FromReceived(received event.Received, at time.Time) Snapshot {
 	r := New(received.JobID)
 	r.Merge([]Entry{{Event: received, Seq: 1, Time: at}})
@@ -75,25 +75,25 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //
 // Invariants:
 //
-//  1. The record ends the same, however the entries are ordered, grouped and repeated over any
-//     number of calls. The exceptions are below.
-//  2. Status, error, result and warnings are those of the state event with the highest sequence.
-//  3. The progress belongs to one attempt: the newest that the analysis server accepted or that a
-//     retry asked for. Within an attempt it never decreases.
-//  4. A wait, or a refused callback, shows until the analysis server has the attempt or a newer
-//     event is known.
-//  5. What stored says of the recording replaces what received says.
-//  6. The version grows by one with each call that changes what clients see, and with no other.
-//     It is 0 until received is merged.
-//  7. The record of an erased job is a tombstone, whatever was merged before and is merged after.
-//  8. The owner is the one that received names, otherwise the one that erased names.
+//  1. The merged record is the same, in whatever order and groups the entries arrive, and however
+//     often. The exceptions are below.
+//  2. Status, error, result and warnings come from the state event with the highest sequence.
+//  3. The progress belongs to one attempt: the newest attempt that the analysis server accepted or
+//     that a retry requested. Within an attempt it never decreases.
+//  4. A wait, or a refused callback, is shown until the analysis server accepts the attempt or a
+//     newer event is merged.
+//  5. Facts about the recording in stored replace those in received.
+//  6. The version grows by one with each call that changes what clients see, and with no other
+//     call. It is 0 until received is merged.
+//  7. The record of an erased job is a tombstone, whatever is merged before and after erased.
+//  8. The owner is the owner in received, otherwise the owner in erased.
 //
 // Exceptions from 1:
 //
-//   - Version and UpdatedAt tell the history of this record.
+//   - Version and UpdatedAt depend on the order.
 //   - Progress that was published after the terminal event is ignored if the terminal event was
-//     merged first. If the progress was merged first it stays: what clients have seen never
-//     decreases.
+//     merged first. If the progress was merged first, it stays, since the progress that clients see
+//     never decreases.
 //   - A tombstone keeps the progress that the record had when erased was merged.
 //
 // Merge relies on two rules of the log: only erased follows completed or canceled, and a state
@@ -119,10 +119,10 @@ func (r *Record) Merge(entries []Entry) (changed bool) {
 	return *r != before
 }
 
-// databaseTime is t in UTC, with the precision of the database.
+// databaseTime returns t in UTC, with the precision of the database.
 func databaseTime(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// visible is the part of the snapshot that makes a new version when it changes.
+// visible returns the part of the snapshot whose changes make a new version.
 func (r *Record) visible() Snapshot {
 	s := r.Snapshot
 	s.Version, s.UpdatedAt = 0, time.Time{}
@@ -187,7 +187,7 @@ func (r *Record) applyProgress(e Entry) {
 	}
 }
 
-// applyReceived takes the facts of the upload, except those that are known from stored.
+// applyReceived merges the facts of the upload, except those that stored has set already.
 func (r *Record) applyReceived(e Entry, ev event.Received) {
 	r.TokenID, r.FileName, r.CreatedAt = ev.TokenID, ev.FileName, databaseTime(e.Time)
 	r.setOwner(ev.Owner)
@@ -230,9 +230,9 @@ func (r *Record) applyCompleted(e Entry, ev event.Completed) {
 	r.Duration = durationOf(r.Duration, e.Result.duration())
 }
 
-// applyErased makes the record a tombstone: the job's id, its owner, its token, its time of
-// creation, and the progress that clients have seen. The sequence of the event does not matter: if
-// the log was lost or has expired, sequences may have begun again.
+// applyErased makes the record a tombstone. A tombstone has the job's id, its owner, its token, its
+// time of creation, and the progress that clients have seen. The sequence of the event is not
+// compared: if the log was lost or has expired, sequences may have restarted.
 func (r *Record) applyErased(e Entry, ev event.Erased) {
 	tombstone := New(r.JobID)
 	tombstone.TokenID, tombstone.CreatedAt = r.TokenID, r.CreatedAt
@@ -240,14 +240,14 @@ func (r *Record) applyErased(e Entry, ev event.Erased) {
 	tombstone.UpdatedAt, tombstone.Version = r.UpdatedAt, r.Version
 	tombstone.Status, tombstone.StateSeq = Erased, max(r.StateSeq, e.Seq)
 	tombstone.Progress = max(r.Progress, progressReceived)
-	if tombstone.CreatedAt.IsZero() { // clients are answered that it is gone all the same
+	if tombstone.CreatedAt.IsZero() { // clients are answered 410 all the same
 		tombstone.CreatedAt = databaseTime(e.Time)
 	}
 	*r = tombstone
 }
 
-// applyToTombstone takes the owner, the token and the time of creation, the only facts that a
-// tombstone has.
+// applyToTombstone merges the owner, the token and the time of creation, the only facts of a
+// tombstone that may still change.
 func (r *Record) applyToTombstone(e Entry) {
 	switch ev := e.Event.(type) {
 	case event.Received:
@@ -258,20 +258,21 @@ func (r *Record) applyToTombstone(e Entry) {
 	}
 }
 
-// setOwner sets the owner that received names. The owner that erased names counts only if received
-// names none: an older release published received, or only erased is left of the log.
+// setOwner sets the owner in received. The owner in erased is used only if received has none: an
+// older release published received, or the log has only erased.
 func (r *Record) setOwner(owner string) { r.Owner = cmp.Or(owner, r.Owner) }
 
-// startDeadline lets the deadline count from the newest event that begins a stage.
+// startDeadline makes the deadline count from this event, if it is the newest event that begins a
+// stage.
 func (r *Record) startDeadline(e Entry, analysing bool) {
 	if e.Seq > r.StageSeq {
 		r.StageSeq, r.StageAt, r.Analysing = e.Seq, databaseTime(e.Time), analysing
 	}
 }
 
-// setStatus sets the status by a state event, unless a newer one has set it already. It reports
-// whether it did. A replayed event replaces the placeholder (CodeUnprojectable) that was recorded
-// at its sequence when the event could not be.
+// setStatus sets the status by a state event, unless a newer event has set it already. It reports
+// whether it has set the status. A replayed event replaces its placeholder (CodeUnprojectable),
+// which was recorded at the same sequence when the event could not be recorded.
 func (r *Record) setStatus(seq uint64, status Status, failure Failure) bool {
 	replaces := seq == r.StateSeq && r.Error.Code == event.CodeUnprojectable && failure.Code != event.CodeUnprojectable
 	if seq <= r.StateSeq && !replaces {
@@ -284,8 +285,8 @@ func (r *Record) setStatus(seq uint64, status Status, failure Failure) bool {
 	return true
 }
 
-// reopenedFor reports whether an attempt can only belong to a failed job that was retried, by a
-// retried event that is not merged yet.
+// reopenedFor reports whether an attempt can only belong to a failed job that was retried, although
+// the retried event is not merged yet.
 func (r *Record) reopenedFor(attempt int) bool { return r.Status == Failed && attempt > r.Attempt }
 
 // afterTerminal reports whether progress of an attempt was published after the terminal event.
@@ -300,8 +301,8 @@ func (r *Record) applyProgressed(seq uint64, ev event.Progressed) {
 	}
 }
 
-// applyWaiting keeps the wait of the newest attempt, and of one attempt the newest wait. A wait
-// without an end is ignored.
+// applyWaiting stores the wait of the newest attempt. Of several waits of one attempt, it stores
+// the newest. A wait without an end is ignored.
 func (r *Record) applyWaiting(seq uint64, ev event.Waiting) {
 	if ev.Until.IsZero() {
 		return
@@ -311,7 +312,7 @@ func (r *Record) applyWaiting(seq uint64, ev event.Waiting) {
 	}
 }
 
-// applyRefused keeps the refused callback of the newest attempt, and of one attempt the newest.
+// applyRefused stores the newest refused callback of the newest attempt.
 func (r *Record) applyRefused(seq uint64, ev event.Refused) {
 	if ev.Attempt > r.RefusalAttempt || ev.Attempt == r.RefusalAttempt && seq > r.RefusalSeq {
 		r.RefusalSeq, r.RefusalAttempt, r.RefusalCode = seq, ev.Attempt, ev.Code

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Result is what an analysis found, as JSON text; empty if there is none.
+// Result is the result of an analysis, as JSON text; empty if there is none.
 type Result string
 
 // MarshalJSON implements json.Marshaler.
@@ -17,10 +17,10 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	return []byte(r), nil
 }
 
-// The durations that are believed, in seconds.
+// The limits of durations, in seconds.
 const (
 	maxDuration      = 7 * 24 * 3600 // of a recording
-	durationDistance = 0.5           // between what the container tells and what the analysis measures
+	durationDistance = 0.5           // between the duration of the container and that of the analysis
 )
 
 // durationOf chooses the duration of a recording from the value of its container and the value of
@@ -34,10 +34,10 @@ func durationOf(container, analysis float64) float64 {
 	return container
 }
 
-// duration is the member "duration" of a result, in seconds; 0 if it is absent or cannot be the
-// duration of a recording.
+// duration returns the member "duration" of a result, in seconds; 0 if it is absent or cannot be
+// the duration of a recording.
 func (r Result) duration() float64 {
-	if !strings.Contains(string(r), `"duration"`) { // large results are not parsed for nothing
+	if !strings.Contains(string(r), `"duration"`) { // saves the parsing of large results
 		return 0
 	}
 	var found struct {
@@ -49,14 +49,14 @@ func (r Result) duration() float64 {
 	return found.Duration
 }
 
-// Warnings are codes of what was corrected in the analysis server's report, separated by commas. A
-// string keeps records comparable.
+// Warnings has the codes of the corrections in the analysis server's report, separated by commas.
+// It is a string so that records are comparable.
 type Warnings string
 
-// NewWarnings makes warnings of codes.
+// NewWarnings makes warnings from codes.
 func NewWarnings(codes []string) Warnings { return Warnings(strings.Join(codes, ",")) }
 
-// MarshalJSON implements json.Marshaler. Warnings are a list.
+// MarshalJSON implements json.Marshaler. The JSON is a list.
 func (w Warnings) MarshalJSON() ([]byte, error) {
 	if w == "" {
 		return []byte("[]"), nil

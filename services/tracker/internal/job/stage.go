@@ -6,10 +6,10 @@ import (
 	"sori.internal/shared/locale"
 )
 
-// Stage is where a job is on its way. It follows from the record and is finer than the status.
+// Stage is the current step of a job. It is derived from the record and is finer than the status.
 type Stage string
 
-// The stages. Each is named after the event that leads into it.
+// The stages. Each is named after the event that begins it.
 const (
 	StageReceived   Stage = "received"   // accepted; the upload to the bucket has not begun
 	StageUploading  Stage = "uploading"  // being copied into the bucket
@@ -31,13 +31,13 @@ func Stages() []Stage {
 	}
 }
 
-// Text is the sentence that clients read in a stage. That of StageWaiting has the time of the next
-// attempt.
+// Text returns the sentence that clients read in a stage. The sentence of StageWaiting contains the
+// time of the next attempt.
 func (s Stage) Text(l locale.Language, next time.Time) string {
 	return locale.TextAt(l, s.message(), next)
 }
 
-// message is the key of the stage's sentence.
+// message returns the key of the stage's sentence.
 func (s Stage) message() locale.Message {
 	switch s {
 	case StageUploading:
@@ -63,7 +63,8 @@ func (s Stage) message() locale.Message {
 	}
 }
 
-// stage follows from the status, and for a job that has not ended from the newest events.
+// stage derives the stage from the status and, for a job that has not ended, from the newest
+// events.
 func (r *Record) stage() Stage {
 	switch {
 	case r.Status == Completed:
@@ -95,15 +96,15 @@ func (r *Record) refused() bool {
 }
 
 // waiting reports whether the job waits for the analysis server. A waiting event may be outdated
-// when it arrives: the analysis server may have accepted the attempt already, from another replica
-// or by a request whose response was lost.
+// when it arrives: the analysis server may have accepted the attempt already, from another replica,
+// or in a request whose response was lost.
 func (r *Record) waiting() bool {
 	accepted := r.Progress >= progressDispatched && r.ProgressAttempt >= r.WaitAttempt
 	return r.WaitSeq > r.StateSeq && r.WaitAttempt >= r.Attempt && !accepted
 }
 
-// SetStageDetails sets the fields of the snapshot that only some stages have. They are not stored:
-// whoever reads a record from the database calls it.
+// SetStageDetails sets the fields of the snapshot that only some stages have. These fields are not
+// stored: it must be called after a record is read from the database.
 func (r *Record) SetStageDetails() {
 	r.NextAttemptAt, r.RefusedCode = time.Time{}, ""
 	switch r.Stage {

@@ -18,18 +18,18 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// bufferSize is how many received updates may wait to be delivered. Further ones are dropped;
-// streams make up for them when they read the row again.
+// bufferSize is the number of received updates that may wait to be delivered. Further updates are
+// dropped; streams read the row again later.
 const bufferSize = 8192
 
-// Live is the tracker's end of the live updates.
+// Live publishes live updates and receives those of all replicas.
 type Live struct {
 	bus        *bus.Bus
 	subscriber *bus.Subscriber
 	log        zerolog.Logger
 }
 
-// New makes it on a bus.
+// New makes a Live on a bus.
 func New(b *bus.Bus, log zerolog.Logger) *Live {
 	return &Live{bus: b, subscriber: b.NewSubscriber(bufferSize), log: log}
 }
@@ -51,7 +51,7 @@ func (l *Live) Subscribe(ctx context.Context, id string) error {
 // Unsubscribe implements watch.Subscriber.
 func (l *Live) Unsubscribe(id string) error { return l.subscriber.Unsubscribe(event.LiveSubject(id)) }
 
-// DeliverTo makes the part of the process that delivers received updates to the hub.
+// DeliverTo returns the component that delivers received updates to the hub.
 func (l *Live) DeliverTo(hub *watch.Hub) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return l.subscriber.Run(ctx, func(subject string, body []byte) {

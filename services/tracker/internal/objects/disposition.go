@@ -7,9 +7,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// contentDisposition is the header of a recording (RFC 6266): whether a browser plays or saves it,
-// and its name, unchanged in filename* and converted to ASCII in filename, for clients that do not
-// know filename*. The whole value is ASCII, since S3 signs it.
+// contentDisposition returns the Content-Disposition of a recording (RFC 6266). It determines
+// whether a browser plays or saves the recording, and its file name. filename* has the name
+// unchanged; filename has the name in ASCII, for clients that do not know filename*. The whole
+// value is ASCII, since S3 signs it.
 func contentDisposition(download bool, name string) string {
 	kind := "inline"
 	if download {
@@ -37,13 +38,13 @@ func asciiName(name string) string {
 		}
 	}
 	ascii := b.String()
-	if strings.HasPrefix(ascii, "_.") || ascii == "_" { // no character of it is ASCII
+	if strings.HasPrefix(ascii, "_.") || ascii == "_" { // the name has no ASCII character before its extension
 		return "recording" + ascii[1:]
 	}
 	return ascii
 }
 
-// extendedValue escapes all but the attr-chars of RFC 8187, section 3.2.1.
+// extendedValue escapes all bytes except the attr-chars of RFC 8187, section 3.2.1.
 func extendedValue(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

@@ -1,7 +1,7 @@
-// Package projection records the events of jobs: it merges them into the records, in one
-// transaction for many, and publishes a live update of each record that clients see change.
+// Package projection records the events of jobs. It merges many events into the records in one
+// transaction, and publishes a live update of each record that has changed for clients.
 //
-// Projecting an event again changes nothing, in whatever order and in whatever batches.
+// Recording an event again changes nothing, in whatever order and in whatever batches.
 package projection
 
 import (
@@ -15,10 +15,10 @@ import (
 
 // Rows stores the records.
 type Rows interface {
-	// Merge merges the entries of any number of jobs into their records, all or none, and returns
-	// the snapshots of those whose version grew.
+	// Merge merges the entries of any number of jobs into their records, all or none. It returns
+	// the snapshots of the records whose version has grown.
 	Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error)
-	// Find returns the newest version of a job; false if there is none that clients see.
+	// Find returns the newest version of a job that clients may see; false if there is none.
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 }
 
@@ -27,7 +27,7 @@ type Notifier interface {
 	Notify(s job.Snapshot) error
 }
 
-// Dependencies are what a projector works with.
+// Dependencies has the dependencies of a projector.
 type Dependencies struct {
 	Rows     Rows
 	Staging  Staging
@@ -47,8 +47,8 @@ func New(d Dependencies) *Projector {
 	return &Projector{rows: d.Rows, results: results{staging: d.Staging, logs: d.Logs, rows: d.Rows}, notifier: d.Notifier}
 }
 
-// Project records entries and publishes what changed. After an error some of them may be recorded;
-// projecting them again does no harm.
+// Project records entries and publishes the changed records. After an error, some entries may be
+// recorded; recording them again is harmless.
 func (p *Projector) Project(ctx context.Context, entries []job.Entry) error {
 	for rest := entries; len(rest) > 0; {
 		n := transactionSize(rest)
@@ -60,14 +60,14 @@ func (p *Projector) Project(ctx context.Context, entries []job.Entry) error {
 	return nil
 }
 
-// The bounds of one transaction: the staged results that may be in memory for it.
+// The limits of the staged results that are in memory for one transaction.
 const (
 	maxResultBytes = 16 << 20
-	chunkBytes     = 256 << 10 // the most that one message of staging holds
+	chunkBytes     = 256 << 10 // the largest message of staging
 )
 
-// transactionSize is how many of the entries to record in one transaction. Since their order does
-// not matter, they may be divided anywhere.
+// transactionSize returns how many of the entries to record in one transaction. The order of
+// entries does not matter, so they may be divided anywhere.
 func transactionSize(entries []job.Entry) int {
 	bytes := 0
 	for i, e := range entries {
@@ -99,8 +99,8 @@ func (p *Projector) project(ctx context.Context, entries []job.Entry) error {
 	return p.results.remove(ctx, staged)
 }
 
-// withResults groups entries by job, with the results of those that completed, and returns the
-// staging entries that hold results.
+// withResults groups entries by job and adds the results to the completed events. It also returns
+// the staging entries that contain results.
 func (p *Projector) withResults(ctx context.Context, entries []job.Entry) (byJob map[string][]job.Entry, staged []string, err error) {
 	byJob = make(map[string][]job.Entry, len(entries))
 	for _, e := range entries {

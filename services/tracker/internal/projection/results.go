@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Staging holds large results until they are recorded.
+// Staging stores large results until they are recorded.
 type Staging interface {
 	Open(ctx context.Context, s event.Staged) (io.Reader, error)
 	Delete(ctx context.Context, entry string) error
@@ -30,7 +30,7 @@ type results struct {
 	rows    Rows
 }
 
-// of returns the result that completed carries or refers to.
+// of returns the result that a completed event contains or refers to.
 func (r results) of(ctx context.Context, ev event.Completed) (job.Result, error) {
 	if ev.ResultEntry == "" {
 		return job.Result(ev.Result), nil
@@ -48,8 +48,8 @@ func (r results) of(ctx context.Context, ev event.Completed) (job.Result, error)
 	return job.Result(text), nil
 }
 
-// recorded returns the result of a job that is no longer staged: it is recorded already, or the
-// job is erased; otherwise it is lost.
+// recorded returns the recorded result of a job whose result is no longer staged. It returns no
+// result if the job is erased. Otherwise the result is lost, and it fails.
 func (r results) recorded(ctx context.Context, id string, gone error) (job.Result, error) {
 	row, found, err := r.rows.Find(ctx, id)
 	if err != nil {
@@ -58,7 +58,7 @@ func (r results) recorded(ctx context.Context, id string, gone error) (job.Resul
 	if found && (row.Status == job.Completed || row.Status == job.Erased) {
 		return row.Result, nil
 	}
-	log, err := r.logs.Read(ctx, id) // which may be ahead of the record
+	log, err := r.logs.Read(ctx, id) // the log may be ahead of the record
 	if err != nil || log.Erased() {
 		return "", err
 	}

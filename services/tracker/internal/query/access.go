@@ -8,9 +8,9 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Another's job is answered as one that does not exist, whatever its state. The methods below look
-// for it in both places, in the same order, whether it exists or not: the time of the answer tells
-// no more than its text.
+// A job of another owner is answered as a job that does not exist, whatever its state. The methods
+// below read the record and the log in the same order whether or not the job exists, so that the
+// time of the answer does not reveal whether it exists.
 
 // Status returns the status of a job that a principal may know of.
 func (r *Reader) Status(ctx context.Context, p principal.Principal, id string) (job.Status, error) {
@@ -27,7 +27,7 @@ func (r *Reader) Status(ctx context.Context, p principal.Principal, id string) (
 	return job.Processing, nil
 }
 
-// CheckRead fails if a principal may not know of a job. It asks the records first, so that recorded
+// CheckRead fails if a principal may not know of a job. It reads the record first, so that recorded
 // jobs are found while the bus is unavailable.
 func (r *Reader) CheckRead(ctx context.Context, p principal.Principal, id string) error {
 	if p.May(principal.Admin) {
@@ -37,9 +37,9 @@ func (r *Reader) CheckRead(ctx context.Context, p principal.Principal, id string
 	return err
 }
 
-// CheckControl fails if a principal may not know of a job. It asks the log first, so that jobs are
-// controlled while the database is unavailable. The log of an erased job does not have received,
-// and that of an old job has expired: their records are asked.
+// CheckControl fails if a principal may not know of a job. It reads the log first, so that jobs can
+// be controlled while the database is unavailable. If the log has no received event, since the job
+// is erased or its log has expired, it reads the record.
 func (r *Reader) CheckControl(ctx context.Context, p principal.Principal, id string) error {
 	if p.May(principal.Admin) {
 		return nil

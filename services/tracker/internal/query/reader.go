@@ -1,5 +1,4 @@
-// Package query answers what is known of jobs, and to whom: the newest version, the recording, and
-// lists.
+// Package query reads jobs for a principal: the newest version, the recording, and lists.
 package query
 
 import (
@@ -14,18 +13,19 @@ import (
 
 // Rows finds records.
 type Rows interface {
-	// Find returns the newest version of a job; false if there is none that clients see.
+	// Find returns the newest version of a job that clients may see; false if there is none.
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
-	// StatusFor returns the status of a job that a principal may know of; false if there is none.
+	// StatusFor returns the status of a job that a principal may know of; false if there is no such
+	// job.
 	StatusFor(ctx context.Context, p principal.Principal, id string) (job.Status, bool, error)
-	// Recording returns where the recording of a job is stored. Its key is empty if there is none,
-	// or no job that clients see.
+	// Recording returns the location of a job's recording. Its key is empty if the recording is not
+	// stored, or if there is no job that clients may see.
 	Recording(ctx context.Context, id string) (Recording, error)
 }
 
 // ReceivedLookup finds the received events of jobs.
 type ReceivedLookup interface {
-	// Received returns the event that opened a job's log, and its time; false if there is none.
+	// Received returns the event that began a job's log, and its time; false if there is none.
 	Received(ctx context.Context, id string) (event.Received, time.Time, bool, error)
 }
 
@@ -41,7 +41,7 @@ func NewReader(rows Rows, received ReceivedLookup) *Reader {
 }
 
 // Find returns the newest committed version of a job. A job that is accepted and not recorded yet
-// has version 0: after a 202 there is no 404.
+// has version 0, so that a client is not answered 404 after its 202.
 func (r *Reader) Find(ctx context.Context, id string) (job.Snapshot, error) {
 	s, found, err := r.rows.Find(ctx, id)
 	if err != nil || found {

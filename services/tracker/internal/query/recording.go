@@ -7,7 +7,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Recording is where a job's recording is stored, and what it is.
+// Recording has the location and the properties of a job's recording.
 type Recording struct {
 	Bucket    string
 	Key       string
@@ -22,7 +22,7 @@ func (r *Reader) Recording(ctx context.Context, id string) (Recording, error) {
 	if err != nil || recording.Key != "" {
 		return recording, err
 	}
-	switch s, err := r.Find(ctx, id); { // it may be accepted and not recorded yet
+	switch s, err := r.Find(ctx, id); { // the job may be accepted and not recorded yet
 	case err != nil:
 		return Recording{}, err
 	case s.Status == job.Erased:

@@ -13,16 +13,16 @@ import (
 	"sori.internal/services/tracker/internal/job"
 )
 
-// column is a column of analysis_results and the field of the record that it stores. Every query
-// takes its lists of columns from here, so that a new field is one line.
+// column is a column of analysis_results and the field of the record that it stores. All queries
+// use these lists of columns, so that a new field needs only one line.
 type column struct {
 	name    string
 	sqlType string
-	dest    func(*job.Record) any          // what the column is scanned into
-	array   func(records []job.Record) any // the values of many records, for one parameter
+	dest    func(*job.Record) any          // the destination of Scan
+	array   func(records []job.Record) any // the values of many records, as one parameter
 }
 
-// snapshotColumns are the columns of what clients see of a job, without the result.
+// snapshotColumns returns the columns of a snapshot, without the result.
 func snapshotColumns() []column {
 	return []column{
 		text("job_id", "uuid", func(r *job.Record) *string { return &r.JobID }),
@@ -44,7 +44,7 @@ func snapshotColumns() []column {
 	}
 }
 
-// listColumns are the columns of a job in a list.
+// listColumns returns the columns of a job in a list.
 func listColumns() []column {
 	return append(snapshotColumns(),
 		integer("attempt", "integer", func(r *job.Record) *int { return &r.Attempt }),
@@ -59,7 +59,7 @@ func listColumns() []column {
 	)
 }
 
-// recordColumns are all columns but the result.
+// recordColumns returns all columns except the result.
 func recordColumns() []column {
 	return append(listColumns(),
 		integer("state_seq", "bigint", func(r *job.Record) *uint64 { return &r.StateSeq }),
@@ -88,12 +88,12 @@ func resultColumn() column {
 		func(r *job.Record) bool { return r.Result != "" })
 }
 
-// known reports whether received is merged: before, the row has no token.
+// known reports whether received is merged. Before that, the row has no token.
 func known(r *job.Record) bool { return !r.CreatedAt.IsZero() }
 
 func failed(r *job.Record) bool { return r.Status == job.Failed }
 
-// text is a column whose field is a string.
+// text returns a column whose field is a string.
 func text[T ~string](name, sqlType string, field func(*job.Record) *T) column {
 	return column{
 		name: name, sqlType: sqlType,
@@ -102,7 +102,7 @@ func text[T ~string](name, sqlType string, field func(*job.Record) *T) column {
 	}
 }
 
-// integer is a column whose field is an integer.
+// integer returns a column whose field is an integer.
 func integer[T ~int | ~int64 | ~uint64](name, sqlType string, field func(*job.Record) *T) column {
 	return column{
 		name: name, sqlType: sqlType,
@@ -111,7 +111,7 @@ func integer[T ~int | ~int64 | ~uint64](name, sqlType string, field func(*job.Re
 	}
 }
 
-// instant is a column that is NULL for the zero time.
+// instant returns a column that is NULL for the zero time.
 func instant(name string, field func(*job.Record) *time.Time) column {
 	return column{
 		name: name, sqlType: "timestamptz",
@@ -120,7 +120,8 @@ func instant(name string, field func(*job.Record) *time.Time) column {
 	}
 }
 
-// nullable is a column that is NULL unless a condition holds. NULL is the field's zero value.
+// nullable returns a column that is NULL unless present returns true. NULL is scanned as the zero
+// value of the field.
 func nullable[T any](name, sqlType string, field func(*job.Record) *T, present func(*job.Record) bool) column {
 	return column{
 		name: name, sqlType: sqlType,
@@ -165,7 +166,7 @@ func (u utc) Scan(src any) error {
 	return nil
 }
 
-// nullUnless is v if a condition holds, and NULL otherwise.
+// nullUnless returns v if holds is true; otherwise nil, which is NULL.
 func nullUnless[T any](holds bool, v T) *T {
 	if !holds {
 		return nil
@@ -175,17 +176,17 @@ func nullUnless[T any](holds bool, v T) *T {
 
 func timestamp(t time.Time) *string { return nullUnless(!t.IsZero(), t.Format(time.RFC3339Nano)) }
 
-// names is the list of columns of a SELECT.
+// names returns the columns of a SELECT.
 func names(columns []column) string {
 	return join(columns, func(_ int, c column) string { return c.name })
 }
 
-// assignments is the SET of an UPDATE from c.
+// assignments returns the SET of an UPDATE from c.
 func assignments(columns []column) string {
 	return join(columns, func(_ int, c column) string { return c.name + " = c." + c.name })
 }
 
-// arrayParameters are the parameters of an unnest, one for each column.
+// arrayParameters returns the parameters of an unnest, one for each column.
 func arrayParameters(columns []column) string {
 	return join(columns, func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) })
 }
@@ -198,7 +199,7 @@ func join(columns []column, of func(int, column) string) string {
 	return strings.Join(parts, ", ")
 }
 
-// arrays are the arguments for arrayParameters.
+// arrays returns the arguments for arrayParameters.
 func arrays(columns []column, records []job.Record) []any {
 	values := make([]any, len(columns))
 	for i, c := range columns {
@@ -213,7 +214,7 @@ func selectRecords(ctx context.Context, db sqlx.QueryerContext, columns []column
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // read to its end, or failed already
+	defer func() { _ = rows.Close() }() // the rows are read to their end, or reading has failed already
 	var records []job.Record
 	for rows.Next() {
 		var r job.Record

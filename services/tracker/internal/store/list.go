@@ -12,9 +12,9 @@ import (
 
 // List implements api.Lister.
 //
-// Each status gives as many jobs as a page may hold, from a range of one index and in its order;
-// only these are sorted. The driver has every query planned with its values, so that a condition
-// that is absent costs nothing, and one that is present finds its index.
+// For each status, the query reads at most one page of jobs, from a range of one index and in the
+// order of the index. Only these jobs are sorted. The driver plans every query with its values, so
+// that an absent condition costs nothing and a present one uses its index.
 func (s *Store) List(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error) {
 	columns := listColumns()
 	statement := fmt.Sprintf(`

@@ -69,8 +69,7 @@ func (s *Store) Recording(ctx context.Context, id string) (query.Recording, erro
 	return r, translate("find the recording of job "+id, err)
 }
 
-// Merge implements projection.Rows. The records are merged in the transaction that has locked
-// their rows.
+// Merge implements projection.Rows. It merges the records in the transaction that locks their rows.
 func (s *Store) Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -103,7 +102,7 @@ func (s *Store) Merge(ctx context.Context, entries map[string][]job.Entry) ([]jo
 	return grown, nil
 }
 
-// insertMissing inserts the rows that do not exist, so that each can be locked.
+// insertMissing inserts the rows that do not exist, so that every row can be locked.
 func insertMissing(ctx context.Context, tx *sqlx.Tx, ids []string) error {
 	const query = `
 		INSERT INTO tracker.analysis_results (job_id)
@@ -115,8 +114,8 @@ func insertMissing(ctx context.Context, tx *sqlx.Tx, ids []string) error {
 	return translate("insert rows", err)
 }
 
-// lock locks the rows of jobs and reads them, except for their results, which are written once and
-// not needed to merge.
+// lock locks the rows of jobs and reads them without their results, which are written once and are
+// not needed for merging.
 func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) {
 	columns := recordColumns()
 	statement := fmt.Sprintf(`
@@ -129,8 +128,8 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 	return records, translate("lock rows", err)
 }
 
-// update writes records in one statement: each column is a parameter, an array with a value for
-// each record. A record without a result was read without it, and its row keeps the one it has.
+// update writes records in one statement. Each column is a parameter: an array with a value for
+// each record. If a record has no result, the row keeps its result, unless the job is erased.
 func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
 	if len(records) == 0 {
 		return nil

@@ -1,8 +1,8 @@
 // Package store stores the records of jobs, and the deleted tokens, in Postgres.
 //
-// It has no rules of its own: it locks the rows of a batch, lets the core merge, and writes the
-// records that changed, in one transaction. All replicas lock rows in the order of their ids, so
-// that they cannot deadlock.
+// It has no rules of its own: in one transaction it locks the rows of a batch, calls Record.Merge,
+// and writes the changed records. All replicas lock rows in the order of their ids, so that they
+// cannot deadlock.
 package store
 
 import (
@@ -26,14 +26,14 @@ var migrations embed.FS
 // Migrations returns the schema's migrations.
 func Migrations() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 
-// Store is the tracker's schema.
+// Store has the queries of the tracker.
 type Store struct{ db *sqlx.DB }
 
 // New makes a store.
 func New(db *sqlx.DB) *Store { return &Store{db: db} }
 
-// timeout bounds one transaction, so that a connection that no longer responds fails one delivery
-// of an event and not the consumer. It is shorter than the ack wait of the consumer.
+// timeout limits one transaction. If a connection no longer responds, only one delivery of an event
+// fails, and the consumer continues. The timeout is shorter than the ack wait of the consumer.
 const timeout = 8 * time.Second
 
 // leastID sorts before the id of every job.

@@ -1,7 +1,7 @@
 // Package watch distributes new versions of jobs to the streams of this replica.
 //
-// A client that keeps watching sees versions that only grow, and in the end the last one. A slow
-// client delays nobody: it misses the versions between.
+// A client that keeps watching sees versions that only grow, and finally the last version. A slow
+// client does not delay others: it misses intermediate versions.
 package watch
 
 import (
@@ -11,9 +11,9 @@ import (
 	"sori.internal/services/tracker/internal/job"
 )
 
-// Subscriber subscribes to the live updates that replicas of the tracker publish of a job.
+// Subscriber subscribes to the live updates of a job that the replicas of the tracker publish.
 type Subscriber interface {
-	Subscribe(ctx context.Context, id string) error // returns when it is in effect
+	Subscribe(ctx context.Context, id string) error // returns when the subscription is in effect
 	Unsubscribe(id string) error
 }
 
@@ -22,8 +22,8 @@ type Source interface {
 	Find(ctx context.Context, id string) (job.Snapshot, error)
 }
 
-// Hub delivers live updates to the watches of this process. It subscribes only to the jobs that
-// are watched here, and keeps of each only the newest version.
+// Hub delivers live updates to the watches of this process. It subscribes only to the jobs that are
+// watched in this process, and keeps only the newest version of each.
 type Hub struct {
 	subscriber Subscriber
 	source     Source
@@ -37,8 +37,8 @@ func NewHub(subscriber Subscriber, source Source) *Hub {
 	return &Hub{subscriber: subscriber, source: source, topics: map[string]*topic{}}
 }
 
-// Watch begins to watch a job; the caller must Close the watch. It subscribes before it reads, so
-// that no change falls between the two.
+// Watch begins to watch a job; the caller must close the watch. Watch subscribes before the row is
+// read, so that no change is missed in between.
 func (h *Hub) Watch(ctx context.Context, id string) (*Watch, error) {
 	t := h.join(id)
 	if err := t.subscribe(ctx, h.subscriber); err != nil {
@@ -60,8 +60,8 @@ func (h *Hub) join(id string) *topic {
 	return t
 }
 
-// leave removes a topic with its last watch. It unsubscribes under the lock, before the next watch
-// can make the topic anew and subscribe again.
+// leave removes a topic with its last watch. It unsubscribes under the lock, before another Watch
+// can make the topic and subscribe again.
 func (h *Hub) leave(t *topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -71,7 +71,7 @@ func (h *Hub) leave(t *topic) {
 	}
 }
 
-// Deliver takes a live update.
+// Deliver passes a live update to the watches of its job.
 func (h *Hub) Deliver(s job.Snapshot) {
 	h.mu.Lock()
 	t := h.topics[s.JobID]
@@ -81,7 +81,7 @@ func (h *Hub) Deliver(s job.Snapshot) {
 	}
 }
 
-// Watched is how many jobs are watched.
+// Watched returns the number of jobs that are watched.
 func (h *Hub) Watched() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,8 +99,8 @@ type Watch struct {
 func (w *Watch) Close() { w.closed.Do(func() { w.hub.leave(w.topic) }) }
 
 // Current returns the newest known version, complete, and a channel that is closed when there is a
-// newer one. It reads the row only if no version is known or the known one is incomplete. The
-// channel is valid with an error too.
+// newer version. It reads the row only if no version is known or the known version is incomplete.
+// The channel is valid also if Current fails.
 func (w *Watch) Current(ctx context.Context) (*Version, <-chan struct{}, error) {
 	for {
 		v, changed := w.topic.latest()
@@ -117,5 +117,5 @@ func (w *Watch) Current(ctx context.Context) (*Version, <-chan struct{}, error) 
 	}
 }
 
-// Refresh reads the row, in case that a live update was lost.
+// Refresh reads the row, in case a live update was lost.
 func (w *Watch) Refresh(ctx context.Context) error { return w.topic.read(ctx, anyVersion) }

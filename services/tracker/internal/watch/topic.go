@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// The bounds of what the watches of a job wait for together.
+// The limits of operations that all watches of a job wait for.
 const (
 	subscribeTimeout = 250 * time.Millisecond // while the bus is unavailable, the row is read without live updates
 	readTimeout      = 5 * time.Second
 )
 
-// anyVersion is the version to read if the newest is wanted, whichever it is.
+// anyVersion is the version to read if the newest version is wanted.
 const anyVersion int64 = -1
 
 // topic is one watched job.
@@ -30,7 +30,7 @@ type topic struct {
 	reads   map[int64]*read
 }
 
-// read is one read of the row, shared by all who want the same version.
+// read is one read of the row. All callers that want the same version share it.
 type read struct {
 	done chan struct{}
 	err  error
@@ -47,7 +47,8 @@ func (t *topic) subscribe(ctx context.Context, s Subscriber) error {
 	if t.subscribed {
 		return nil
 	}
-	// For all watches of the topic: a first client that disconnects must not cut it short.
+	// The subscription is for all watches of the topic, so it must continue if the first client
+	// disconnects.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), subscribeTimeout)
 	defer cancel()
 	if err := s.Subscribe(ctx, t.id); err != nil {
@@ -63,7 +64,7 @@ func (t *topic) latest() (*Version, <-chan struct{}) {
 	return t.newest, t.changed
 }
 
-// update replaces the newest version by a newer one, or by the same version if that is complete
+// update replaces the newest version with a newer one, or with the same version if that is complete
 // and the newest is not.
 func (t *topic) update(v *Version) {
 	t.mu.Lock()
@@ -76,8 +77,8 @@ func (t *topic) update(v *Version) {
 	t.changed = make(chan struct{})
 }
 
-// read reads the row and updates the topic. Of those who want the same version at the same time
-// one reads for all; the others may leave before it is done.
+// read reads the row and updates the topic. If several callers want the same version at the same
+// time, one of them reads for all; the others may return early when their contexts end.
 func (t *topic) read(ctx context.Context, wanted int64) error {
 	t.mu.Lock()
 	r, running := t.reads[wanted]

@@ -6,18 +6,17 @@ import (
 	"sori.internal/services/tracker/internal/job"
 )
 
-// Version is one version of a job, shared by all its watches: what is rendered for one is rendered
-// for all.
+// Version is one version of a job. All watches of the job share it and its rendered bytes.
 type Version struct {
 	job.Snapshot
-	complete bool // has all that the row has: a live update of a completed job lacks the result
+	complete bool // has all fields of the row; a live update of a completed job lacks the result
 
 	mu       sync.Mutex
 	rendered map[string][]byte
 }
 
-// Render returns what render makes of the snapshot, and calls it at most once for each key. The
-// bytes must not be written to.
+// Render returns the result of render for the snapshot. For each key it calls render until a call
+// succeeds, and keeps the result. The bytes must not be modified.
 func (v *Version) Render(key string, render func(job.Snapshot) ([]byte, error)) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
