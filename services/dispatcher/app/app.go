@@ -48,7 +48,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	return lifecycle.Run(ctx, s.health.Watch, server.Run, lifecycle.AfterSetup(log, s.setup, s.consumers()...))
 }
 
-// dependencies are what Run opens.
+// dependencies has what Run opens.
 type dependencies struct {
 	cfg    *Config
 	log    zerolog.Logger
@@ -56,7 +56,7 @@ type dependencies struct {
 	s3     *minio.Client // of the public endpoint: it only signs URLs
 }
 
-// service is the dispatcher's parts.
+// service has the parts of the dispatcher.
 type service struct {
 	dependencies
 	metrics *metrics.Registry
@@ -96,7 +96,7 @@ func (s *service) analyzerClient() *analyzerclient.Client {
 	})
 }
 
-// routes are the dispatcher's HTTP routes.
+// routes returns the dispatcher's HTTP routes.
 func (s *service) routes() *httpd.Mux {
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(),

@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// Config is every setting of the dispatcher.
+// Config has the settings of the dispatcher.
 type Config struct {
 	Addr            string                   `env:"HTTP_ADDR" envDefault:":8002"`
 	Grace           time.Duration            `env:"SHUTDOWN_GRACE" envDefault:"20s"`
@@ -38,8 +38,8 @@ type Config struct {
 	Objects         objectstore.Config
 }
 
-// minSecret is the shortest WEBHOOK_SECRET, in bytes: HMAC keys shorter than the hash weaken it (RFC
-// 2104, section 3), and 16 bytes still cannot be guessed.
+// minSecret is the length of the shortest WEBHOOK_SECRET, in bytes. A key that is shorter than the
+// hash weakens an HMAC (RFC 2104, section 3), but 16 bytes still cannot be guessed.
 const minSecret = 16
 
 // maxURLValid is the longest validity of a presigned URL that S3 allows.

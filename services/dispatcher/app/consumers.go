@@ -10,12 +10,13 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
-// maxPending is how many events of each type may be delivered and not settled, so that their jobs say
-// that they wait for the analysis server. More wait in the stream.
+// maxPending is the maximal number of events of each type that are delivered and not settled. It is
+// large, so that all their jobs show that they wait for the analysis server. Further events wait in
+// the stream.
 const maxPending = 10_000
 
-// consumers handle events. There is one for each type of event, since a consumer with several filters
-// is slow if few subjects match.
+// consumers returns the consumers of events. Each type of event has its own, since a consumer with
+// several filters is slow if few subjects match.
 func (s *service) consumers() []lifecycle.Component {
 	parts := []lifecycle.Component{
 		s.consume(consumerOf(s, func(ctx context.Context, e event.Stored, d bus.Delivery) error {
@@ -24,7 +25,7 @@ func (s *service) consumers() []lifecycle.Component {
 		s.consume(consumerOf(s, withBackoff(s.core.HandleRetried))),
 		s.consume(consumerOf(s, withBackoff(s.core.HandleLapsed))),
 	}
-	if s.cfg.StatusURL != "" { // without one there is nothing to poll
+	if s.cfg.StatusURL != "" { // without a status URL, nothing can be polled
 		parts = append(parts,
 			s.poll(consumerOf(s, withBackoff(s.core.HandleDispatched))), s.poll(consumerOf(s, withBackoff(s.core.HandleRefused))))
 	}
@@ -37,14 +38,14 @@ func (s *service) consume(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
-// poll runs a consumer whose handler polls running analyses: its events are delivered again at the
-// times that the handler returns, and no job fails if one cannot be handled.
+// poll runs a consumer whose handler polls running analyses. Its events are delivered again at the
+// times that the handler returns. If an event cannot be handled, its job does not fail.
 func (s *service) poll(c bus.Consumer) lifecycle.Component {
 	c.FixedDelay = true
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
-// consumerOf describes the durable consumer of one type of event.
+// consumerOf returns the configuration of the durable consumer of one type of event.
 func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
 	var zero E
 	return bus.Consumer{
@@ -54,7 +55,7 @@ func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.D
 	}
 }
 
-// withBackoff adapts a handler that needs the delivery's backoff only.
+// withBackoff adapts a handler that needs only the backoff of a delivery.
 func withBackoff[E event.Event](handle func(context.Context, E, time.Duration) error) func(context.Context, E, bus.Delivery) error {
 	return func(ctx context.Context, e E, d bus.Delivery) error { return handle(ctx, e, d.Backoff) }
 }

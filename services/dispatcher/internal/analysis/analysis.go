@@ -1,13 +1,13 @@
-// Package analysis is the dispatcher's core: it has the analysis server analyse recordings, and
+// Package analysis is the dispatcher's core: it sends recordings to the analysis server, and
 // records what the server reports.
 //
-// It has no state of its own: what was requested and answered is in the job's log. An attempt gets
-// its number there before it is sent, and that number fences: whatever the server reports on an
-// earlier attempt changes nothing. After a crash or an unavailable server the same attempt is sent
-// again with its number, so that the server can recognise a repetition. A callback may be early,
-// late, repeated or forged: each is checked against its signature and the log.
+// It has no state of its own: requests and answers are in the job's log. An attempt gets its number
+// in the log before it is sent. The number is a fencing token: reports about an earlier attempt
+// change nothing. After a crash, or while the server is unavailable, the same attempt is sent again
+// with its number, so that the server can recognise a repetition. A callback may be early, late,
+// repeated or forged: each is checked against its signature and the log.
 //
-// The rules are pure functions of the log (rules.go). What stands around them does the I/O.
+// The rules are pure functions of the log (rules.go). The other files do the I/O.
 package analysis
 
 import (
@@ -24,13 +24,12 @@ import (
 type JobLog interface {
 	// Read reads a job's log.
 	Read(ctx context.Context, job string) (event.Log, error)
-	// Update appends to a job's log the event that decide returns for it. If another writer appended
-	// first, it reads the log and calls decide again. decide returns nil to append nothing. Update
-	// returns the log that decide saw last, with the new event. known, unless nil, replaces the first
-	// read.
+	// Update appends to a job's log the event that decide returns for it. If another writer
+	// appended first, it reads the log and calls decide again. decide returns nil to append
+	// nothing. Update returns the log of the last call of decide, with the new event. known, unless
+	// nil, replaces the first read.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
-	// LastProgress returns the newest progress that the server reported of a job, and when; nil if
-	// there is none.
+	// LastProgress returns the newest progress event of a job, and its time; nil if there is none.
 	LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error)
 }
 
@@ -50,45 +49,45 @@ type Staging interface {
 type Links interface {
 	// Object links to a recording in Sori's bucket.
 	Object(ctx context.Context, bucket, key string) (string, error)
-	// Reference links to what the catalogue refers to, in any form.
+	// Reference links to a reference of the catalogue, in any form.
 	Reference(ctx context.Context, ref string) (string, error)
 }
 
-// Request is what the analysis server is sent.
+// Request is a request to the analysis server.
 type Request struct {
 	JobID       string
 	TokenID     int64
 	Attempt     int
 	AudioURL    string
 	TextGridURL string // empty if the token has none
-	PitchURL    string // likewise
+	PitchURL    string // empty if the token has none
 	WebhookURL  string
 }
 
 // Acceptance is the server's answer to a request that it accepts.
 type Acceptance struct {
-	ServerID string // the server's own id of the analysis; empty if it answers none
-	Body     []byte // which may hold the results already
+	ServerID string // the server's own id of the analysis; empty if the answer has none
+	Body     []byte // the body of the answer, which may contain the results
 }
 
-// ErrUnanswered says that the server has received the whole request and did not answer it in time.
-// Many servers answer when they have finished, and call back all the same. Whether the server has
-// accepted is not known, and the request is not repeated until that shows.
+// ErrUnanswered means that the server has received the whole request and did not answer it in time.
+// Many servers answer only when the analysis is done, and also call back. It is unknown whether the
+// server has accepted the request. Therefore the attempt counts as accepted, and is not sent again.
 var ErrUnanswered = errors.New("the analysis server did not answer in time")
 
-// ErrUnknownAnalysis says that the status URL answered that the server knows of no such analysis. A
-// server that has returned a status before has lost what it had accepted, as servers do when they
-// restart. One that never has may not have the route at all (Dependencies.StatusSeen).
+// ErrUnknownAnalysis means that the status URL answered 404 or 410. If it has returned a status
+// before, the server has lost the analysis, for example because it restarted. If it never has, the
+// server may not have the route at all (Dependencies.StatusSeen).
 var ErrUnknownAnalysis = errors.New("the analysis server does not know the analysis")
 
 // Analyzer is the analysis server.
 type Analyzer interface {
-	// Submit sends a request. A *RejectedError is final. After ErrUnanswered the request must not be
-	// repeated; after any other error it may be, but not before the error's RetryAfter.
+	// Submit sends a request. A *RejectedError is final. After ErrUnanswered the request must not
+	// be repeated. After any other error it may be repeated when the error's RetryAfter is over.
 	Submit(ctx context.Context, r Request) (Acceptance, error)
 
-	// Status asks for the state of an analysis that the server has accepted and returns the body of
-	// the answer; nil if there is no URL to ask.
+	// Status requests the state of an analysis that the server has accepted and returns the body of
+	// the answer; nil if there is no status URL for it.
 	Status(ctx context.Context, job, serverID string) ([]byte, error)
 }
 
@@ -98,7 +97,7 @@ type Flag interface {
 	IsSet(ctx context.Context) (bool, error)
 }
 
-// Dependencies are what a Dispatcher works with.
+// Dependencies has the dependencies of a Dispatcher.
 type Dependencies struct {
 	Jobs       JobLog
 	Progress   Progress
@@ -106,11 +105,11 @@ type Dependencies struct {
 	Links      Links
 	Analyzer   Analyzer
 	Signer     *Signer
-	Slots      Slots // of running analyses; nil: no limit
-	StatusSeen Flag  // the status URL has returned a status: a 404 there means that an analysis is lost
+	Slots      Slots // of running analyses; nil means no limit
+	StatusSeen Flag  // set if the status URL has returned a status: a later 404 then means that an analysis is lost
 }
 
-// Options are what the operator configures.
+// Options has the settings of the operator.
 type Options struct {
 	MaxAttempts  int           // for a job, counted from the upload or the newest retry
 	PollInterval time.Duration // between two polls of a running analysis
@@ -123,8 +122,8 @@ type Dispatcher struct {
 
 	throttle  jobTimes      // when this process last published a job's progress
 	polled    jobTimes      // when this process last polled a running analysis
-	slotQueue chan struct{} // held by the one attempt of this process that looks for a slot
-	noRoute   sync.Once     // the log says once that the status URL may be wrong
+	slotQueue chan struct{} // locked by the one attempt of this process that waits for a slot
+	noRoute   sync.Once     // logs only once that the status URL may be wrong
 }
 
 // New makes a Dispatcher.

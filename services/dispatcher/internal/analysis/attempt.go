@@ -13,20 +13,19 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// The handlers of events may run again for the same event, and at the same time in another replica.
-// backoff is the shortest delay before an event is delivered again if its handler returns an error; 0
-// if it is not delivered again.
+// The handlers of events may run again for the same event, also at the same time in another
+// replica. The parameter backoff is the shortest delay until an event is delivered again if its
+// handler returns an error. It is 0 if the event is not delivered again.
 
-// HandleStored sends the first attempt for a stored recording, whose event is at seq.
+// HandleStored sends the first attempt for a stored recording. seq is the sequence of its event.
 func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, seq uint64, backoff time.Duration) error {
 	return d.makeAttempt(ctx, e, attempt{number: 1, backoff: backoff}, event.Log{{Event: e, Seq: seq}})
 }
 
-// HandleRetried sends the next attempt for a failed job that is retried, with the recording that is
-// stored.
+// HandleRetried sends the next attempt for a failed job that is retried, with the stored recording.
 func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
-	if err != nil || log.Erased() { // an erased log does not say where the recording is
+	if err != nil || log.Erased() { // an erased log does not have the location of the recording
 		return err
 	}
 	recording, err := recordingOf(log)
@@ -36,8 +35,8 @@ func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff
 	return d.makeAttempt(ctx, recording, attempt{number: e.Attempt, retry: e.Attempt, backoff: backoff}, log)
 }
 
-// makeNextAttempt sends the attempt after one that the server lost or did not report on, or fails the
-// job if there is none.
+// makeNextAttempt sends the attempt after one that the server lost or did not report on. If no
+// further attempt is allowed, it fails the job.
 func (d *Dispatcher) makeNextAttempt(ctx context.Context, log event.Log, number int, backoff time.Duration) error {
 	recording, err := recordingOf(log)
 	if err != nil {
@@ -55,8 +54,8 @@ func (d *Dispatcher) makeNextAttempt(ctx context.Context, log event.Log, number 
 	return d.makeAttempt(ctx, recording, next, log)
 }
 
-// makeAttempt begins an attempt, sends it, and records what the server answers. known is the log as
-// the caller knows it.
+// makeAttempt begins an attempt, sends it, and records the server's answer. known is the log that
+// the caller has read.
 func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a attempt, known event.Log) error {
 	log, send, err := d.beginAttempt(ctx, recording.JobID, a, known)
 	if err != nil || !send {
@@ -74,14 +73,15 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 	if err != nil {
 		return d.recordSubmitError(ctx, recording.JobID, a, log, err)
 	}
-	if r, ok := parseAnswer(accepted.Body); ok { // the server answers when it has finished
+	if r, ok := parseAnswer(accepted.Body); ok { // the server answers when the analysis is done
 		_, err := d.recordOutcome(ctx, recording.JobID, a.number, r)
 		return err
 	}
 	return d.appendDispatched(ctx, event.Dispatched{JobID: recording.JobID, Attempt: a.number, AnalysisJobID: accepted.ServerID}, log)
 }
 
-// beginAttempt appends attempted if the rule says so, and reports whether the attempt is to be sent.
+// beginAttempt appends attempted if the rule returns it, and reports whether the attempt must be
+// sent.
 func (d *Dispatcher) beginAttempt(ctx context.Context, job string, a attempt, known event.Log) (log event.Log, send bool, err error) {
 	log, err = d.Jobs.Update(ctx, job, known, func(log event.Log) (e event.Event, _ error) {
 		send, e = beginAttempt(log, job, a)
@@ -112,8 +112,8 @@ func (d *Dispatcher) request(ctx context.Context, recording event.Stored, number
 	return r, nil
 }
 
-// submit sends a request and logs what the server answers. A temporary failure is logged where the
-// event is settled.
+// submit sends a request and logs the server's answer. A temporary failure is logged when the event
+// is settled.
 func (d *Dispatcher) submit(ctx context.Context, r Request) (Acceptance, error) {
 	start := time.Now()
 	accepted, err := d.Analyzer.Submit(ctx, r)
@@ -128,15 +128,15 @@ func (d *Dispatcher) submit(ctx context.Context, r Request) (Acceptance, error) 
 	return accepted, err
 }
 
-// unanswered reports whether the server may have accepted a request that failed. A request that failed
-// since this process stops is not counted: it is sent again.
+// unanswered reports whether the server may have accepted a request that failed. It returns false
+// if the request failed because this process stops: such a request is sent again.
 func unanswered(ctx context.Context, err error) bool {
 	return errors.Is(err, ErrUnanswered) && ctx.Err() == nil
 }
 
-// recordSubmitError records what follows from a request that the server did not accept: a rejection
-// fails the job, and a request without an answer counts as accepted. Any other error is returned, so
-// that the attempt is sent again.
+// recordSubmitError records the failure of a request. A rejection fails the job, and a request
+// without an answer counts as accepted. Any other error is returned, so that the attempt is sent
+// again.
 func (d *Dispatcher) recordSubmitError(ctx context.Context, job string, a attempt, log event.Log, err error) error {
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		return d.failAttempt(ctx, event.Failed{
@@ -151,7 +151,7 @@ func (d *Dispatcher) recordSubmitError(ctx context.Context, job string, a attemp
 	return err
 }
 
-// appendDispatched appends dispatched if the rule says so.
+// appendDispatched appends dispatched if the rule returns it.
 func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Dispatched, known event.Log) error {
 	_, err := d.Jobs.Update(ctx, dispatched.JobID, known, func(log event.Log) (event.Event, error) {
 		return acceptAttempt(log, dispatched), nil
@@ -159,7 +159,7 @@ func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Disp
 	return err
 }
 
-// failAttempt fails a job whose newest attempt failed for good.
+// failAttempt fails a job whose newest attempt failed finally.
 func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error {
 	_, err := d.Jobs.Update(ctx, failed.JobID, nil, func(log event.Log) (event.Event, error) {
 		return failAttempt(log, failed), nil
@@ -178,8 +178,9 @@ func (d *Dispatcher) Fail(ctx context.Context, job string, f *fault.Error) error
 	return nil
 }
 
-// publishWaiting publishes that an attempt is delayed, since the server is unavailable or no slot is
-// free, and when it is sent again. If it cannot be published, the attempt is sent again all the same.
+// publishWaiting publishes that an attempt is delayed, since the server is unavailable or no slot
+// is free, and the time at which it is sent again. If publishing fails, the attempt is sent again
+// all the same.
 func (d *Dispatcher) publishWaiting(ctx context.Context, job string, a attempt, f *fault.Error) {
 	if f.Kind != fault.Unavailable || a.backoff == 0 || ctx.Err() != nil {
 		return

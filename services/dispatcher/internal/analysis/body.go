@@ -40,7 +40,7 @@ func (b Body) json() ([]byte, error) {
 	trimmed := bytes.TrimSpace(bytes.TrimPrefix(plain, []byte("\xef\xbb\xbf")))
 	mediaType, _, _ := mime.ParseMediaType(b.Type)
 	if mediaType != "application/x-www-form-urlencoded" || bytes.HasPrefix(trimmed, []byte("{")) {
-		return plain, nil // some servers send JSON with the type that their HTTP client sets by default
+		return plain, nil // some servers send JSON with the default Content-Type of their HTTP client
 	}
 	return formJSON(trimmed)
 }
@@ -55,7 +55,7 @@ func (b Body) decompress() ([]byte, error) {
 	case "gzip", "x-gzip":
 		r, err = gzip.NewReader(bytes.NewReader(b.Bytes))
 	case "deflate":
-		// The name means the zlib format; some servers send the raw deflate stream.
+		// By RFC 9110 "deflate" means the zlib format; some servers send the raw deflate stream.
 		if r, err = zlib.NewReader(bytes.NewReader(b.Bytes)); err != nil {
 			r, err = flate.NewReader(bytes.NewReader(b.Bytes)), nil
 		}
@@ -90,7 +90,7 @@ func formJSON(body []byte) ([]byte, error) {
 	for name := range values {
 		text := []byte(values.Get(name))
 		if fixed, _ := replaceNonFinite(text); (name == "analysis_results" || name == "result") && json.Valid(fixed) {
-			object[name] = text // not fixed: readFields does, and adds the warning
+			object[name] = text // not fixed: parseFields replaces the numbers, and adds the warning
 			continue
 		}
 		if object[name], err = json.Marshal(string(text)); err != nil {
@@ -100,7 +100,7 @@ func formJSON(body []byte) ([]byte, error) {
 	return joinObject(object), nil
 }
 
-// joinObject encodes an object whose values may hold numbers that JSON does not allow.
+// joinObject encodes an object. Its values may contain numbers that JSON does not allow.
 func joinObject(object map[string]json.RawMessage) []byte {
 	var b bytes.Buffer
 	b.WriteByte('{')
@@ -108,7 +108,7 @@ func joinObject(object map[string]json.RawMessage) []byte {
 		if b.Len() > 1 {
 			b.WriteByte(',')
 		}
-		key, _ := json.Marshal(name) // a string can always be encoded
+		key, _ := json.Marshal(name) // encoding a string never fails
 		b.Write(key)
 		b.WriteByte(':')
 		b.Write(value)
@@ -117,8 +117,8 @@ func joinObject(object map[string]json.RawMessage) []byte {
 	return b.Bytes()
 }
 
-// replaceNonFinite replaces NaN, Infinity and -Infinity by null where JSON has a value, as some
-// encoders write them; found is false if there are none.
+// replaceNonFinite replaces NaN, Infinity and -Infinity, which some encoders write, by null. It
+// does not change strings. found is false if there are none.
 func replaceNonFinite(text []byte) (fixed []byte, found bool) {
 	var out bytes.Buffer
 	for i := 0; i < len(text); {

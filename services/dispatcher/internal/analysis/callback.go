@@ -12,18 +12,18 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// Caller is an analysis server that has proven which attempt it reports on. Only Authenticate makes
-// one.
+// Caller is an analysis server with a valid signature for an attempt. Only Authenticate makes a
+// Caller.
 type Caller struct {
 	job     string
 	attempt int
 }
 
-// Job is the job that the caller reports on.
+// Job returns the job that the caller reports on.
 func (c Caller) Job() string { return c.job }
 
-// Authenticate checks the query parameters job_id, attempt and sig of a callback's URL. It needs no
-// body: only a caller with a valid signature has its body read.
+// Authenticate checks the query parameters job_id, attempt and sig of a callback's URL. It does not
+// need the body: the body is read only if the signature is valid.
 func (d *Dispatcher) Authenticate(job, attempt, sig string) (Caller, error) {
 	if job == "" {
 		return Caller{}, fault.New(fault.Malformed, "job-id-missing", "The query parameter job_id is missing.")
@@ -40,8 +40,8 @@ func (d *Dispatcher) Authenticate(job, attempt, sig string) (Caller, error) {
 	return Caller{job: id, attempt: n}, nil
 }
 
-// Receive parses a callback's body and records what it reports. A body that it refuses is published as
-// refused, so that operators and the job's viewers know of it.
+// Receive parses a callback's body and records the report. If it refuses the body, it publishes
+// refused, which operators and the viewers of the job can see.
 func (d *Dispatcher) Receive(ctx context.Context, from Caller, body Body) (Disposition, error) {
 	r, err := body.parse()
 	if err != nil {
@@ -53,9 +53,9 @@ func (d *Dispatcher) Receive(ctx context.Context, from Caller, body Body) (Dispo
 	return d.recordOutcome(ctx, from.job, from.attempt, r)
 }
 
-// Refuse publishes that a callback is refused, and returns reason. outcome says that the callback may
-// have been the attempt's outcome. A callback that would change nothing anyway is not published. If
-// publishing fails, its error is returned, so that the server calls back again.
+// Refuse publishes that a callback is refused, and returns reason. outcome is true if the callback
+// may have been the outcome of the attempt. If the callback would change nothing anyway, Refuse
+// publishes nothing. If publishing fails, it returns that error, so that the server calls back again.
 func (d *Dispatcher) Refuse(ctx context.Context, from Caller, outcome bool, reason error) error {
 	f := fault.As(reason)
 	zerolog.Ctx(ctx).Warn().Err(reason).Str(logging.JobID, from.job).Int(logging.Attempt, from.attempt).Msg("callback refused")
@@ -75,7 +75,7 @@ func (d *Dispatcher) Refuse(ctx context.Context, from Caller, outcome bool, reas
 	return reason
 }
 
-// recordProgress publishes the progress that a callback reports.
+// recordProgress publishes the progress that a callback reports, at most once per progressInterval.
 func (d *Dispatcher) recordProgress(ctx context.Context, from Caller, r report) (Disposition, error) {
 	log, err := d.Jobs.Read(ctx, from.job)
 	if err != nil {

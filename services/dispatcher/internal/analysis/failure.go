@@ -8,11 +8,11 @@ import (
 	"sori.internal/shared/event"
 )
 
-// RejectedError says that the server rejected a request for good.
+// RejectedError means that the server rejected a request finally.
 type RejectedError struct {
 	Code      string // the server's code; event.CodeAnalysisRejected if it sent none
-	Reason    string // the server's words, sanitized
-	Retryable bool   // the server says that the same request may be accepted later
+	Reason    string // the server's text, sanitized
+	Retryable bool   // the same request may be accepted later
 	Err       error  // for the log
 }
 
@@ -22,9 +22,9 @@ func (r *RejectedError) Error() string { return r.Code + ": " + r.Reason + ": " 
 // Unwrap returns the cause.
 func (r *RejectedError) Unwrap() error { return r.Err }
 
-// ParseRejection parses the code and retryable of a rejection from the body of the server's answer: a
-// problem document or any other JSON object. A rejection is final unless the body says that it is
-// retryable.
+// ParseRejection parses code and retryable from the body of a rejection: a problem document or any
+// other JSON object. If the body does not contain retryable, the code determines it; an unknown
+// code is not retryable.
 func ParseRejection(answer []byte) (code string, retryable bool) {
 	var b failureFields
 	if json.Unmarshal(answer, &b) != nil {
@@ -39,9 +39,9 @@ type failureFields struct {
 	Retryable json.RawMessage `json:"retryable"`
 }
 
-// parse returns the code, or defaultCode if the server sent none that it may use, and whether the same
-// job may succeed later. If the server does not say the latter, the code decides; a code that Sori does
-// not know is retryable in a callback, and not in a rejection.
+// parse returns the code, and whether the same job may succeed later. The code is defaultCode if
+// the server sent no code that it may use. If the server sent no valid retryable, the code
+// determines it. A code that Sori does not know is retryable in a callback, and not in a rejection.
 func (f failureFields) parse(defaultCode string) (code string, retryable bool) {
 	if json.Unmarshal(f.Code, &code) != nil || !event.ServerFailureCode(code) {
 		code = defaultCode

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// progressInterval is the shortest time between two progress events of one job: viewers do not see
-// more, and the events of a server that reports often would fill the stream.
+// progressInterval is the shortest time between two progress events of one job. Viewers do not need
+// more events, and the events of a server that reports often would fill the stream.
 const progressInterval = time.Second
 
-// jobTimes holds a time for each job. A time expires after ttl.
+// jobTimes stores a time for each job. A time expires after ttl.
 type jobTimes struct {
 	ttl time.Duration
 
@@ -25,8 +25,8 @@ func (t *jobTimes) set(job string, now time.Time) {
 	t.setLocked(job, now)
 }
 
-// setIfExpired sets a job's time to now unless it has one that has not expired, and reports whether it
-// did.
+// setIfExpired sets a job's time to now, unless the job has a time that has not expired. It reports
+// whether it has set the time.
 func (t *jobTimes) setIfExpired(job string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -52,7 +52,7 @@ func (t *jobTimes) setLocked(job string, now time.Time) {
 	t.times[job] = now
 }
 
-// get returns a job's time; zero if it has none.
+// get returns a job's time; zero if the job has none.
 func (t *jobTimes) get(job string) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()

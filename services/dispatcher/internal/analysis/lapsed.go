@@ -10,10 +10,10 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// HandleLapsed decides about an attempt that the server did not report on before its deadline. The
-// status URL is asked, if there is one: an outcome counts as if it came by a callback, and a running
-// analysis is waited for until the job's deadline. Otherwise the next attempt is sent or, after the
-// last, the job fails.
+// HandleLapsed handles an attempt that the server did not report on before its deadline. If there
+// is a status URL, HandleLapsed polls it. It records an outcome as if it came by a callback. If the
+// analysis is running, it waits until the job's deadline. Otherwise it sends the next attempt or,
+// after the last attempt, fails the job.
 func (d *Dispatcher) HandleLapsed(ctx context.Context, e event.Lapsed, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
@@ -33,8 +33,9 @@ func (d *Dispatcher) HandleLapsed(ctx context.Context, e event.Lapsed, backoff t
 	}
 }
 
-// pollLapsed polls an attempt that lapsed. It returns true if the server reports its outcome, and an
-// error if the analysis goes on. If the server cannot be asked or says neither, the attempt is lost.
+// pollLapsed polls an attempt that has lapsed. It returns true if the server reports the outcome, and
+// an error if the analysis is still running. If the status URL cannot be polled or reports neither,
+// pollLapsed returns false: the attempt is considered lost.
 func (d *Dispatcher) pollLapsed(ctx context.Context, e event.Lapsed, log event.Log) (settled bool, err error) {
 	r, err := d.status(ctx, e.JobID, log)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// recordOutcome ends a job with the outcome of its newest attempt, whether a callback, the status URL
-// or the answer to the request reports it. The outcome of an old attempt is kept as discarded and
-// changes nothing.
+// recordOutcome ends a job with the outcome of its newest attempt. The outcome comes from a
+// callback, the status URL or the answer to the request. The outcome of an old attempt is published
+// as discarded and changes nothing.
 func (d *Dispatcher) recordOutcome(ctx context.Context, job string, attempt int, r report) (Disposition, error) {
 	disposition, err := d.appendOutcome(ctx, job, attempt, r)
 	if err == nil && disposition == Stale {
@@ -23,8 +23,8 @@ func (d *Dispatcher) recordOutcome(ctx context.Context, job string, attempt int,
 	return disposition, err
 }
 
-// appendOutcome appends completed or failed. A result that does not fit into a message is staged
-// before.
+// appendOutcome appends completed or failed. If the result does not fit into a message, it is
+// staged first.
 func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int, r report) (Disposition, error) {
 	if r.status == statusFailed {
 		return d.appendTerminal(ctx, attempt, event.Failed{
@@ -38,9 +38,9 @@ func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int,
 	return d.stageAndAppend(ctx, completed)
 }
 
-// stageAndAppend stages the result of completed and appends completed with a reference to it. The log
-// is judged before, so that a repeated callback stages nothing, and the entry is removed again if
-// another event ended the job meanwhile.
+// stageAndAppend stages the result of completed and appends completed with a reference to it. It
+// checks the log first, so that a repeated callback stages nothing. If another event has ended the
+// job meanwhile, it removes the staging entry again.
 func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Completed) (Disposition, error) {
 	log, err := d.Jobs.Read(ctx, completed.JobID)
 	if err != nil {
@@ -56,7 +56,7 @@ func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Complet
 	completed.Result, completed.ResultEntry, completed.ResultChunks = nil, staged.Entry, staged.Chunks
 	disposition, err := d.appendTerminal(ctx, completed.Attempt, completed)
 	if err == nil && disposition == Recorded || fault.Is(err, fault.Unavailable) {
-		return disposition, err // if it is unknown whether completed was appended, the sweeper decides
+		return disposition, err // if it is unknown whether completed was appended, the sweeper decides about the entry
 	}
 	if unstageErr := d.Staging.Delete(ctx, staged.Entry); unstageErr != nil {
 		zerolog.Ctx(ctx).Warn().Err(unstageErr).Msg("result not unstaged, left to the sweeper")
@@ -64,7 +64,7 @@ func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Complet
 	return disposition, err
 }
 
-// appendTerminal appends the terminal event of an attempt if the rule says so.
+// appendTerminal appends the terminal event of an attempt if the rule allows it.
 func (d *Dispatcher) appendTerminal(ctx context.Context, attempt int, terminal event.Event) (disposition Disposition, err error) {
 	job := terminal.Job()
 	_, err = d.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
@@ -81,7 +81,8 @@ func (d *Dispatcher) appendTerminal(ctx context.Context, attempt int, terminal e
 	return disposition, err
 }
 
-// publishDiscarded publishes the outcome of an old attempt, with its result if a message holds it.
+// publishDiscarded publishes the outcome of an old attempt, with its result if the result fits into
+// a message.
 func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt int, r report) error {
 	discarded := event.Discarded{JobID: job, Attempt: attempt, Status: r.status, Detail: r.reason}
 	if d.fits(event.Completed{JobID: job, Attempt: attempt, Result: r.result}) {
@@ -90,7 +91,7 @@ func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt i
 	return d.Progress.Publish(ctx, discarded)
 }
 
-// fits reports whether an event with a result fits into half a message as it is encoded: escapes may
+// fits reports whether an event with a result, when encoded, fits into half a message. Escapes may
 // make the result six times as long.
 func (d *Dispatcher) fits(completed event.Completed) bool {
 	encoded, err := json.Marshal(completed)

@@ -13,17 +13,17 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// The delays between polls of a running attempt, beside silence and Options.PollInterval.
+// The delays between polls of a running attempt, in addition to silence and Options.PollInterval.
 const (
-	unreachableDelay = 3 * time.Second // after the status URL could not be asked
-	confirmDelay     = time.Second     // before an analysis that the server does not know counts as lost
-	firstPollDelay   = time.Second     // after the acceptance, if the status URL never returned a status
+	unreachableDelay = 3 * time.Second // after the status URL could not be reached
+	confirmDelay     = time.Second     // before an analysis that the server does not know is considered lost
+	firstPollDelay   = time.Second     // after the acceptance, if the status URL has never returned a status
 	requestedDelay   = time.Second     // while the server has not answered the request
 )
 
-// HandleDispatched polls an attempt that the server has accepted for as long as it runs: it returns an
-// error that says when to poll again. An outcome counts as if it came by a callback. If the server has
-// lost the attempt, the next one follows at once, long before the deadline.
+// HandleDispatched polls an accepted attempt while it runs: it returns an error with the delay
+// until the next poll. It records an outcome as if it came by a callback. If the server has lost
+// the attempt, the next attempt follows at once, long before the deadline.
 func (d *Dispatcher) HandleDispatched(ctx context.Context, e event.Dispatched, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
@@ -38,7 +38,7 @@ func (d *Dispatcher) HandleDispatched(ctx context.Context, e event.Dispatched, b
 			return err
 		}
 		if delay > 0 {
-			return pollAgain(min(delay, silence)) // until then it may have begun to report progress
+			return pollAgain(min(delay, silence)) // the server may have begun to report progress by then
 		}
 		return d.poll(ctx, log, e.Attempt, backoff)
 	default:
@@ -46,8 +46,8 @@ func (d *Dispatcher) HandleDispatched(ctx context.Context, e event.Dispatched, b
 	}
 }
 
-// HandleRefused polls an attempt at once after a callback was refused that may have been its outcome.
-// If it is still running, HandleDispatched goes on polling it.
+// HandleRefused polls an attempt at once, after a callback was refused that may have been its
+// outcome. If the attempt is still running, HandleDispatched continues to poll it.
 func (d *Dispatcher) HandleRefused(ctx context.Context, e event.Refused, backoff time.Duration) error {
 	if !e.Outcome {
 		return nil
@@ -69,9 +69,9 @@ func (d *Dispatcher) HandleRefused(ctx context.Context, e event.Refused, backoff
 	}
 }
 
-// pollDelay is how long from now a running attempt need not be polled. A server whose status URL never
-// returned a status is polled soon after it accepted, so that its later 404 can be told from one for
-// an analysis that is lost.
+// pollDelay returns the time until a running attempt must be polled. If the status URL has never
+// returned a status, it is polled soon after the acceptance. If this poll returns a status, a later
+// 404 means that the analysis is lost.
 func (d *Dispatcher) pollDelay(ctx context.Context, log event.Log, number int) (time.Duration, error) {
 	now := time.Now()
 	last, err := d.lastContact(ctx, log, number)
@@ -89,7 +89,7 @@ func (d *Dispatcher) pollDelay(ctx context.Context, log event.Log, number int) (
 	return min(delay, firstPollDelay-accepted), nil
 }
 
-// lastContact reads when there was contact with the server about a running attempt.
+// lastContact returns the times of the last contacts with the server about a running attempt.
 func (d *Dispatcher) lastContact(ctx context.Context, log event.Log, number int) (contact, error) {
 	job := log[0].Event.Job()
 	last := contact{heard: log[len(log)-1].Time, polled: d.polled.get(job)}
@@ -104,7 +104,7 @@ func (d *Dispatcher) lastContact(ctx context.Context, log event.Log, number int)
 	return last, nil
 }
 
-// poll asks the status URL about a running attempt and acts on the answer.
+// poll polls the status URL about a running attempt and handles the answer.
 func (d *Dispatcher) poll(ctx context.Context, log event.Log, number int, backoff time.Duration) error {
 	job := log[0].Event.Job()
 	r, err := d.status(ctx, job, log)
@@ -120,16 +120,16 @@ func (d *Dispatcher) poll(ctx context.Context, log event.Log, number int, backof
 		return pollAgain(min(unreachableDelay, d.options.PollInterval))
 	case r == nil || r.status == statusProcessing:
 		d.polled.set(job, time.Now())
-		return pollAgain(min(d.options.PollInterval, silence)) // until then it may have begun to report progress
+		return pollAgain(min(d.options.PollInterval, silence)) // the server may have begun to report progress by then
 	default:
 		_, err := d.recordOutcome(ctx, job, number, *r)
 		return err
 	}
 }
 
-// confirmUnknown asks a second time about an analysis that the server does not know: another instance
-// may know it, or the same one a moment later. If the status URL has never returned a status the
-// server may have no such route, and its 404 says nothing: the result is nil then.
+// confirmUnknown polls a second time about an analysis that the server does not know: another
+// instance, or the same instance a moment later, may know it. If the status URL has never returned
+// a status, the server may not have this route, and its 404 has no meaning: then the result is nil.
 func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.Log) (*report, error) {
 	seen, err := d.StatusSeen.IsSet(ctx)
 	if err != nil {
@@ -148,8 +148,8 @@ func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.L
 	return d.status(ctx, job, log)
 }
 
-// status asks the status URL about a job's newest accepted attempt. It returns nil if the answer has no
-// status to act on. A status that can be read sets StatusSeen.
+// status polls the status URL about a job's newest accepted attempt. It returns nil if the answer
+// has no usable status. A status that can be parsed sets StatusSeen.
 func (d *Dispatcher) status(ctx context.Context, job string, log event.Log) (*report, error) {
 	dispatched, _ := event.Last[event.Dispatched](log)
 	answer, err := d.Analyzer.Status(ctx, job, dispatched.AnalysisJobID)
@@ -166,10 +166,11 @@ func (d *Dispatcher) status(ctx context.Context, job string, log event.Log) (*re
 	return &r, nil
 }
 
-// codeRunning is the code of an error that says that an analysis goes on.
+// codeRunning is the code of the error that means that an analysis is still running.
 const codeRunning = "analysis-running"
 
-// pollAgain is the error that has an event delivered again after a delay. It is no failure.
+// pollAgain returns the error after which an event is delivered again, after a delay. It is not a
+// failure.
 func pollAgain(after time.Duration) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: codeRunning, RetryAfter: after, Logged: true,

@@ -19,8 +19,8 @@ const (
 	statusProcessing = "processing"
 )
 
-// normalizeStatus maps the many words that servers use for a status, in any case, to the three
-// statuses; empty for an unknown word.
+// normalizeStatus maps the words that servers use for a status, in any case, to the three statuses.
+// It returns the empty string for an unknown word.
 func normalizeStatus(word string) string {
 	switch strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(word))) {
 	case "completed", "complete", "success", "successful", "succeeded", "done", "ok", "finished":
@@ -34,11 +34,11 @@ func normalizeStatus(word string) string {
 	}
 }
 
-// report is what the server reports of an analysis, checked.
+// report is a report of the server about an analysis, after validation.
 type report struct {
 	status    string
 	result    json.RawMessage
-	warnings  []string // codes of what was fixed in the result
+	warnings  []string // codes of the corrections in the result
 	code      string   // of a failure
 	reason    string
 	retryable bool
@@ -46,7 +46,7 @@ type report struct {
 	message   string
 }
 
-// The longest texts of the server that are kept, in runes.
+// The lengths of the longest texts of the server that are stored, in runes.
 const (
 	maxReason  = 2000
 	maxMessage = 200
@@ -65,8 +65,8 @@ type fields struct {
 	nonFinite bool // NaN or infinities were replaced by null
 }
 
-// parseFields parses a JSON object as servers send it: perhaps with a byte order mark before it and
-// with numbers that are not finite.
+// parseFields parses a JSON object of a server. It accepts a byte order mark before the object, and
+// numbers that are not finite.
 func parseFields(body []byte) (fields, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	var f fields
@@ -89,13 +89,13 @@ func parseFields(body []byte) (fields, error) {
 	return f, nil
 }
 
-// status returns the status of the report. Without one, results mean completed and an error alone
-// means failed. It is false if the status is unknown.
+// status returns the status of the report. Without a status, results mean completed, and an error
+// without results means failed. It returns false if the status is unknown.
 func (f fields) status() (string, bool) {
 	var word string
 	switch {
 	case present(f.Status):
-		_ = json.Unmarshal(f.Status, &word) // a status that is no string is unknown
+		_ = json.Unmarshal(f.Status, &word) // a status that is not a string is unknown
 		word = normalizeStatus(word)
 		return word, word != ""
 	case !present(f.Results) && present(f.Error):
@@ -105,8 +105,8 @@ func (f fields) status() (string, bool) {
 	}
 }
 
-// completed makes the report of a completed analysis. If the server says that it is done and sends no
-// result, the result is empty.
+// completed makes the report of a completed analysis. If the server reports a completed analysis
+// without a result, the result is an empty object.
 func (f fields) completed() report {
 	r := report{status: statusCompleted, result: f.Results}
 	if !present(f.Results) {
@@ -125,8 +125,8 @@ func (f fields) failed() report {
 	return r
 }
 
-// parseReport parses a callback. Also with an error, the report's status is processing if the callback
-// was no outcome.
+// parseReport parses a callback. If it returns an error and the callback was a progress report, the
+// status of the returned report is processing.
 func parseReport(body []byte) (report, error) {
 	f, err := parseFields(body)
 	if err != nil {
@@ -148,11 +148,12 @@ func parseReport(body []byte) (report, error) {
 		return report{status: statusProcessing}, invalidField("/progress", "The progress must be a number from 0 to 100.")
 	}
 	var message string
-	_ = json.Unmarshal(f.Message, &message) // a message that is no string is left out
+	_ = json.Unmarshal(f.Message, &message) // a message that is not a string is omitted
 	return report{status: statusProcessing, percent: percent, message: Sanitize(message, maxMessage)}, nil
 }
 
-// parsePercent parses a progress: a number, or a string of one. Without it the progress is 0.
+// parsePercent parses a progress: a number, or a string with a number. If the progress is absent,
+// it is 0.
 func parsePercent(raw json.RawMessage) (int, bool) {
 	if !present(raw) {
 		return 0, true
@@ -165,8 +166,9 @@ func parsePercent(raw json.RawMessage) (int, bool) {
 	return int(percent), true
 }
 
-// parseStatus parses an answer of the status URL; false if it has no status to act on. A completed
-// analysis without results is none: its callback may still bring them.
+// parseStatus parses an answer of the status URL. It returns false if the answer has no usable
+// status. A completed analysis without results is not usable: its callback may still deliver the
+// results.
 func parseStatus(answer []byte) (report, bool) {
 	f, err := parseFields(answer)
 	if err != nil || !present(f.Status) {
@@ -184,9 +186,10 @@ func parseStatus(answer []byte) (report, bool) {
 	}
 }
 
-// parseAnswer parses the outcome in the answer to a request, which servers send that analyse before
-// they answer; false if the answer only accepts. Results that are a string or a number are no outcome,
-// and neither is the status "ok" alone: servers accept with both.
+// parseAnswer parses the outcome in the answer to a request. Servers that finish the analysis
+// before they answer send the outcome there. parseAnswer returns false if the answer only accepts
+// the request. Results that are a string or a number are not an outcome, and neither is the status
+// "ok" alone: servers accept requests with both.
 func parseAnswer(answer []byte) (report, bool) {
 	f, err := parseFields(answer)
 	if err != nil {
@@ -219,7 +222,7 @@ func invalidField(pointer, detail string) error {
 	}
 }
 
-// parseReason parses the server's error, which should be a string and may be any JSON.
+// parseReason parses the server's error, which should be a string but may be any JSON.
 func parseReason(raw json.RawMessage) string {
 	var text string
 	if json.Unmarshal(raw, &text) != nil {

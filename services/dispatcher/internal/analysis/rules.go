@@ -7,18 +7,18 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// This file holds the rules. Each is a pure function from a job's log to a decision: what to send,
-// which event to append, how to answer. The other files do the I/O around them.
+// This file has the rules. Each is a pure function from a job's log to a decision: what to send,
+// which event to append, how to answer. The other files do the I/O.
 
-// attempt is a request to the analysis server that is to be sent.
+// attempt is an attempt to send to the analysis server.
 type attempt struct {
 	number  int
-	retry   int           // the number that the newest retry of the job asked for; 0 without a retry
-	backoff time.Duration // shortest delay before it is sent again if the server is unavailable; 0: never
+	retry   int           // attempt number of the newest retry of the job; 0 without a retry
+	backoff time.Duration // shortest delay before the attempt is sent again if the server is unavailable; 0: never
 }
 
-// newest holds, for each type of event, the attempt number in its newest event of a log; 0 if the
-// log has none.
+// newest has, for each type of event, the attempt number of the newest such event of a log; 0 if
+// the log has none.
 type newest struct {
 	attempted, dispatched, lapsed, retried int
 }
@@ -31,14 +31,14 @@ func newestOf(log event.Log) newest {
 	return newest{attempted.Attempt, dispatched.Attempt, lapsed.Attempt, retried.Attempt}
 }
 
-// active reports whether a job exists and has no terminal event. An active job occupies its slot,
-// whatever becomes of its attempts.
+// active reports whether a job exists and has no terminal event. An active job keeps its slot,
+// whatever happens to its attempts.
 func active(log event.Log) bool {
 	_, ended := log.Terminal()
 	return len(log) > 0 && !ended
 }
 
-// recordingOf returns the event that says where the job's audio is stored.
+// recordingOf returns the event with the location of the job's recording.
 func recordingOf(log event.Log) (event.Stored, error) {
 	s, ok := event.Last[event.Stored](log)
 	if !ok {
@@ -47,9 +47,9 @@ func recordingOf(log event.Log) (event.Stored, error) {
 	return s, nil
 }
 
-// beginAttempt decides whether an attempt is sent to the analysis server, and returns the event to
-// append first: attempted, or nil if the log has it, because a crash or an unavailable server
-// interrupted the attempt. The attempt is not sent if
+// beginAttempt decides whether an attempt is sent to the analysis server. It also returns the event
+// to append first: attempted, or nil if the log has attempted already, since a crash or an
+// unavailable server interrupted the attempt. The attempt is not sent if
 //
 //  1. the job has ended or its log has expired,
 //  2. the job was retried after the attempt was decided on,
@@ -86,8 +86,8 @@ func failAttempt(log event.Log, failed event.Failed) event.Event {
 }
 
 // failJob returns the event to append after an event of a job became a dead letter, or nil if the
-// job has ended. The failure is retryable if its cause may be fixed, as a defect of Sori may be; bad
-// input stays bad.
+// job has ended. The failure is retryable if its cause may be fixed, such as a defect of Sori.
+// Invalid input is not retryable.
 func failJob(log event.Log, job string, f *fault.Error) event.Event {
 	if !active(log) {
 		return nil
@@ -95,18 +95,18 @@ func failJob(log event.Log, job string, f *fault.Error) event.Event {
 	return event.Failed{JobID: job, Attempt: log.Attempt(), Code: f.Code, Detail: f.Detail, Retryable: f.Kind.Retryable()}
 }
 
-// Disposition is what a callback leads to. Each is answered with 200.
+// Disposition is the effect of a callback. Every disposition is answered with 200.
 type Disposition uint8
 
 // The dispositions.
 const (
-	Recorded     Disposition = iota // its event is appended or published
-	AlreadyEnded                    // nothing: the job had a terminal event before
-	Stale                           // it belongs to an old attempt: its outcome is kept as discarded
+	Recorded     Disposition = iota // the event of the callback is appended or published
+	AlreadyEnded                    // no effect: the job already had a terminal event
+	Stale                           // the callback belongs to an old attempt: its outcome is published as discarded
 )
 
-// judgeCallback decides what a callback of an attempt leads to. Nothing that is reported of an
-// erased job is kept, not even the outcome of an old attempt.
+// judgeCallback decides the effect of a callback of an attempt. Reports about an erased job are not
+// stored, not even the outcome of an old attempt.
 func judgeCallback(log event.Log, number int) (Disposition, error) {
 	switch {
 	case len(log) == 0:
@@ -122,17 +122,17 @@ func judgeCallback(log event.Log, number int) (Disposition, error) {
 	}
 }
 
-// step is what follows for an attempt that was sent.
+// step is the next step for an attempt that was sent.
 type step uint8
 
 const (
-	stepNone step = iota // nothing: the job has ended or another attempt took over
+	stepNone step = iota // nothing: the job has ended or there is a newer attempt
 	stepWait             // the server has not yet answered the request: check again later
-	stepPoll             // the server has the attempt: ask the status URL
-	stepNext             // send the attempt after it
+	stepPoll             // the server has accepted the attempt: poll the status URL
+	stepNext             // send the next attempt
 )
 
-// afterDispatched decides what follows for an attempt that the server accepted:
+// afterDispatched returns the next step for an attempt that the server accepted:
 //
 //  1. While it is the newest attempt, it is polled.
 //  2. If the server lost it, attempt number+1 may have begun, and the process may have died before the
@@ -152,8 +152,8 @@ func afterDispatched(log event.Log, number int) step {
 	}
 }
 
-// afterRefused decides what follows after a callback of an attempt was refused that may have been its
-// outcome. The callback may arrive before the server's answer to the request.
+// afterRefused returns the next step after a callback of an attempt was refused that may have been
+// its outcome. The callback may arrive before the server's answer to the request.
 func afterRefused(log event.Log, number int) step {
 	n := newestOf(log)
 	switch {
@@ -168,9 +168,9 @@ func afterRefused(log event.Log, number int) step {
 	}
 }
 
-// afterLapsed decides what follows for an attempt that the server did not report on before its
-// deadline. The next attempt may have begun already and been interrupted before the server accepted it:
-// then it is sent again.
+// afterLapsed returns the next step for an attempt that the server did not report on before its
+// deadline. If the next attempt has begun already, it was interrupted before the server accepted
+// it, and is sent again.
 func afterLapsed(log event.Log, number int) step {
 	switch {
 	case !active(log) || newestOf(log).retried > number:
@@ -182,8 +182,8 @@ func afterLapsed(log event.Log, number int) step {
 	}
 }
 
-// nextAttempt returns the attempt after one that the server lost or did not report on; false if that
-// was the last of maxAttempts. A retry begins a new count.
+// nextAttempt returns the attempt after one that the server lost or did not report on. It returns
+// false if that was the last of maxAttempts. A retry restarts the count.
 func nextAttempt(log event.Log, number, maxAttempts int) (attempt, bool) {
 	retried := newestOf(log).retried
 	first := max(1, retried)
@@ -193,18 +193,18 @@ func nextAttempt(log event.Log, number, maxAttempts int) (attempt, bool) {
 	return attempt{number: number + 1, retry: retried}, true
 }
 
-// contact is when Sori last had contact with the server about a running attempt.
+// contact has the times of the last contacts with the server about a running attempt.
 type contact struct {
-	heard    time.Time // of the newest event of the job's log or progress
+	heard    time.Time // of the newest event of the job's log, or of its newest progress event
 	progress bool      // the server has reported progress of this attempt
-	polled   time.Time // when this process last asked the status URL; zero: never
+	polled   time.Time // when this process last polled the status URL; zero: never
 }
 
-// silence is how long a server that reports progress may be silent before it is polled.
+// silence is how long a server that reports progress may not report before it is polled.
 const silence = 5 * time.Second
 
-// pollDelay is how long from now a running attempt need not be polled; if it is 0 or less, the poll is
-// due. A server that reports progress is polled soon after it falls silent, and then at growing
+// pollDelay returns the time until a running attempt must be polled; 0 or less if the poll is due.
+// A server that reports progress is polled soon after it stops reporting, and then at growing
 // intervals. Any other server is polled every interval.
 func pollDelay(c contact, interval time.Duration, now time.Time) time.Duration {
 	quiet := interval

@@ -10,9 +10,9 @@ import (
 // urlQuery matches the query of a URL inside a text.
 var urlQuery = regexp.MustCompile(`\?[\w.%~-]+=[^\s"'<>]*`)
 
-// Sanitize makes a text of the server safe to log, store and show: at most maxRunes long, valid UTF-8,
-// without control characters, and without the queries of URLs. Servers often report which URL they
-// could not fetch, and the queries of presigned URLs and callback URLs are secrets.
+// Sanitize makes a text of the server safe to log, store and show. The result has at most maxRunes
+// runes, is valid UTF-8, and has no control characters and no queries of URLs. Servers often report
+// which URL they could not fetch, and the queries of presigned URLs and callback URLs are secrets.
 func Sanitize(s string, maxRunes int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {

@@ -8,19 +8,20 @@ import (
 	"strconv"
 )
 
-// Signer makes and checks callback URLs. The signature covers job and attempt: a server that does not
-// know of signatures authenticates by using the URL that it was given, and only for this attempt.
+// Signer makes and checks callback URLs. The signature covers job and attempt. A server need not
+// support signatures: it authenticates by using the URL that it has received, and only for this
+// attempt.
 type Signer struct {
 	base   *url.URL
 	secret []byte
 }
 
-// NewSigner signs callbacks to base with an HMAC-SHA256 (RFC 2104) under secret.
+// NewSigner makes a Signer of callbacks to base. It signs with HMAC-SHA256 (RFC 2104) and secret.
 func NewSigner(base *url.URL, secret string) *Signer {
 	return &Signer{base: base, secret: []byte(secret)}
 }
 
-// URL is the signed callback URL of an attempt.
+// URL returns the signed callback URL of an attempt.
 func (s *Signer) URL(job string, attempt int) string {
 	u := *s.base
 	q := u.Query()

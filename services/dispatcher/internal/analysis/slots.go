@@ -10,23 +10,24 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Slots limits how many analyses run at once, over all replicas.
+// Slots limits the number of concurrent analyses of all replicas.
 type Slots interface {
-	// Take gives a job a slot, or finds the one that it has; false if all are held by jobs that are not
-	// done.
+	// Take assigns a slot to a job, or finds the slot that the job already has. It returns false if
+	// all slots belong to jobs for which done returns false.
 	Take(ctx context.Context, job string, done func(ctx context.Context, holder string) (bool, error)) (bool, error)
-	// Release frees the slot of a job that does not run for now.
+	// Release frees the slot of a job that is not running for now.
 	Release(ctx context.Context, job string) error
 }
 
-// The attempts of a process wait for a slot one after the other: the first checks every slotInterval
-// whether one is free. After slotTimeout an attempt is delayed, and its job says that it waits.
+// The attempts of a process wait for a slot one after the other: the first checks every
+// slotInterval whether a slot is free. After slotTimeout an attempt is delayed, and its job shows
+// that it waits.
 const (
 	slotInterval = 500 * time.Millisecond
 	slotTimeout  = 15 * time.Second
 )
 
-// takeSlot waits for a slot if their number is limited.
+// takeSlot waits for a slot if the number of slots is limited.
 func (d *Dispatcher) takeSlot(ctx context.Context, job string) error {
 	if d.Slots == nil {
 		return nil
@@ -50,14 +51,14 @@ func (d *Dispatcher) takeSlot(ctx context.Context, job string) error {
 	}
 }
 
-// slotDone reports whether the job that holds a slot needs it no more.
+// slotDone reports whether the job that has a slot no longer needs it.
 func (d *Dispatcher) slotDone(ctx context.Context, job string) (bool, error) {
 	log, err := d.Jobs.Read(ctx, job)
 	return !active(log), err
 }
 
-// releaseSlot frees the slot of a job whose attempt is delayed. A request that is cut off since this
-// process stops keeps its slot: the server may work on it.
+// releaseSlot frees the slot of a job whose attempt is delayed. If the request was aborted because
+// this process stops, the job keeps its slot: the server may be working on it.
 func (d *Dispatcher) releaseSlot(ctx context.Context, job string) {
 	if d.Slots == nil || ctx.Err() != nil {
 		return

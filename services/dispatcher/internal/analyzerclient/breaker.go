@@ -15,17 +15,17 @@ import (
 
 // breaker is the circuit breaker for all requests of this process.
 //
-// It opens after some failures in a row, or when the server sends Retry-After. After the delay it is
-// half-open: one request goes through as a probe, whose outcome closes the breaker or opens it again.
-// circuit counts failures and admits the probe. The delay is kept here, since failsafe-go supports only
-// a fixed one, and each Retry-After names its own.
+// It opens after a number of consecutive failures, or when the server sends Retry-After. After the
+// delay it is half-open: one request is sent as a probe, whose outcome closes the breaker or opens
+// it again. circuit counts failures and admits the probe. The delay is stored here, since
+// failsafe-go supports only a fixed delay, and each Retry-After has its own.
 type breaker struct {
-	delay time.Duration // for which it stays open if the server named no time
+	delay time.Duration // how long the breaker stays open if the server sends no Retry-After
 	log   zerolog.Logger
 
 	mu        sync.Mutex
 	circuit   circuitbreaker.CircuitBreaker[any]
-	openUntil time.Time // no request before
+	openUntil time.Time // no request is sent before this time
 }
 
 func newBreaker(failures int, delay time.Duration, log zerolog.Logger) *breaker {
@@ -34,12 +34,12 @@ func newBreaker(failures int, delay time.Duration, log zerolog.Logger) *breaker 
 }
 
 const (
-	maxDelay   = time.Hour       // longest delay that a server can name
-	probeDelay = time.Second     // for requests that come while the probe is under way
-	maxJitter  = 5 * time.Second // by which the delays of jobs differ
+	maxDelay   = time.Hour       // longest delay that a server can request
+	probeDelay = time.Second     // for requests that arrive during the probe
+	maxJitter  = 5 * time.Second // the largest difference between the delays of jobs
 )
 
-// outcome is what a request says about the server.
+// outcome is what a request shows about the server.
 type outcome uint8
 
 const (
@@ -59,7 +59,7 @@ func outcomeOf(ctx context.Context, err error) outcome {
 	}
 }
 
-// throughBreaker makes a request unless the breaker is open, and records its outcome.
+// throughBreaker calls request unless the breaker is open, and records the outcome.
 func throughBreaker[T any](ctx context.Context, b *breaker, request func() (T, error)) (answer T, err error) {
 	state, wait := b.admit()
 	if wait > 0 {
@@ -75,7 +75,8 @@ func throughBreaker[T any](ctx context.Context, b *breaker, request func() (T, e
 	return answer, err
 }
 
-// admit admits a request and returns the state in which it did, or returns how long to wait.
+// admit admits a request and returns the state of the breaker at that time. If it does not admit
+// the request, it returns the time to wait.
 func (b *breaker) admit() (circuitbreaker.State, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,9 +86,9 @@ func (b *breaker) admit() (circuitbreaker.State, time.Duration) {
 	return b.circuit.State(), 0
 }
 
-// record records the outcome of a request that was admitted in a state, and returns its error, with the
-// delay of its job if the breaker is not closed. A request that was admitted in an earlier state says
-// nothing about the present one.
+// record records the outcome of a request that was admitted in the state admitted. It returns the
+// error of the request, with the delay of its job if the breaker is not closed. If the state has
+// changed since, the outcome is ignored.
 func (b *breaker) record(admitted circuitbreaker.State, result outcome, err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,8 +114,8 @@ func (b *breaker) record(admitted circuitbreaker.State, result outcome, err erro
 	return err
 }
 
-// openAfter opens the breaker after a failure, or keeps it open for longer, if that is due. It returns
-// the failure, with the delay of its job if the breaker is not closed.
+// openAfter opens the breaker after a failure, or extends the time for which it is open, if
+// necessary. It returns the failure, with the delay of its job if the breaker is not closed.
 func (b *breaker) openAfter(before circuitbreaker.State, f *fault.Error) error {
 	delay := min(f.RetryAfter, maxDelay)
 	if delay > 0 {
@@ -138,8 +139,8 @@ func (b *breaker) openAfter(before circuitbreaker.State, f *fault.Error) error {
 	return &delayed
 }
 
-// retryAfter is how long a request that comes now has to wait. It is jittered, so that the jobs do not
-// all come back at once.
+// retryAfter returns how long a new request must wait. The time has a jitter, so that not all jobs
+// are sent again at once.
 func (b *breaker) retryAfter() time.Duration {
 	delay := time.Until(b.openUntil)
 	if delay <= 0 {
@@ -148,7 +149,7 @@ func (b *breaker) retryAfter() time.Duration {
 	return delay + rand.N(min(delay/10, maxJitter)+1)
 }
 
-// gauge is 1 while the breaker is open or half-open, and 0 while it is closed.
+// gauge returns 1 while the breaker is open or half-open, and 0 while it is closed.
 func (b *breaker) gauge() float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -25,7 +25,7 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// Format is how a request is encoded.
+// Format is the encoding of a request.
 type Format string
 
 // The formats.
@@ -51,23 +51,23 @@ type Client struct {
 	format         Format
 	userAgent      string
 	http           *http.Client
-	semaphore      chan struct{} // limits requests at once
-	presigned      bool          // requests hold presigned URLs
+	semaphore      chan struct{} // limits concurrent requests
+	presigned      bool          // requests contain presigned URLs
 	breaker        *breaker
 	status         StatusURL
-	maxAnswerBytes int64 // of the status URL, and of an acceptance, which may hold the results
+	maxAnswerBytes int64 // of the status URL, and of an acceptance, which may contain the results
 }
 
-// Options are what the operator configures.
+// Options has the settings of the operator.
 type Options struct {
 	Target          *url.URL
 	Format          Format
 	UserAgent       string
 	Timeout         time.Duration // of one request
-	Concurrency     int           // requests at once
-	BreakerFailures int           // in a row that open the circuit breaker
-	BreakerDelay    time.Duration // how long it stays open if the server names no time
-	Presigned       bool          // requests hold presigned URLs
+	Concurrency     int           // concurrent requests
+	BreakerFailures int           // consecutive failures that open the circuit breaker
+	BreakerDelay    time.Duration // how long the breaker stays open if the server sends no Retry-After
+	Presigned       bool          // requests contain presigned URLs
 	Status          StatusURL
 	MaxStatusBytes  int64 // largest answer of the status URL
 	Log             zerolog.Logger
@@ -85,8 +85,8 @@ func New(o Options) *Client {
 	}
 }
 
-// followPost follows a redirect only if it repeats the POST (307, 308): others become a GET without the
-// request, whose 200 would accept nothing.
+// followPost follows a redirect only if it repeats the POST (307, 308). Any other redirect becomes
+// a GET without the body, whose 200 would not mean acceptance.
 func followPost(next *http.Request, via []*http.Request) error {
 	if next.Method != http.MethodPost || len(via) > 5 {
 		return http.ErrUseLastResponse
@@ -94,11 +94,11 @@ func followPost(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// BreakerOpen is 1 while the circuit breaker is open or half-open, and 0 while it is closed.
+// BreakerOpen returns 1 while the circuit breaker is open or half-open, and 0 while it is closed.
 func (c *Client) BreakerOpen() float64 { return c.breaker.gauge() }
 
-// Submit implements analysis.Analyzer. While the circuit breaker is open nothing is sent, and the
-// error's RetryAfter says for how long.
+// Submit implements analysis.Analyzer. While the circuit breaker is open, nothing is sent, and the
+// error's RetryAfter is the time to wait.
 func (c *Client) Submit(ctx context.Context, r analysis.Request) (analysis.Acceptance, error) {
 	body, contentType, err := c.encode(r)
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *Client) Submit(ctx context.Context, r analysis.Request) (analysis.Accep
 }
 
 func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
-	var written atomic.Bool // the whole request: the server may have accepted it
+	var written atomic.Bool // the whole request is written, so the server may have accepted it
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		WroteRequest: func(i httptrace.WroteRequestInfo) { written.Store(i.Err == nil) },
 	}))
@@ -137,7 +137,7 @@ func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		// The status accepts, whatever the body is. A body that is too large is ignored.
+		// The status means acceptance, whatever the body is. A body that is too large is ignored.
 		answer, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswerBytes+1))
 		if err != nil || int64(len(answer)) > c.maxAnswerBytes {
 			answer = nil
@@ -148,7 +148,7 @@ func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 	return analysis.Acceptance{}, c.responseError(resp, answer, readErr)
 }
 
-// withoutURL removes the URL that net/http adds to errors: it may hold credentials.
+// withoutURL removes the URL that net/http adds to errors, since it may contain credentials.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
@@ -179,11 +179,11 @@ func (c *Client) encode(r analysis.Request) (body []byte, contentType string, er
 	return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
 }
 
-// maxServerID is the longest id of the server that is kept, in runes.
+// maxServerID is the length of the longest id of the server that is stored, in runes.
 const maxServerID = 200
 
-// parseServerID parses the server's own id of the analysis from its answer, if it has one: a string or
-// a number, whose digits are kept as they are.
+// parseServerID parses the server's own id of the analysis from its answer, if there is one. The id
+// is a string or a number, whose digits are not changed.
 func parseServerID(answer []byte) string {
 	var a struct {
 		JobID json.RawMessage `json:"job_id"`
@@ -198,7 +198,7 @@ func parseServerID(answer []byte) string {
 	case json.Unmarshal(a.JobID, &number) == nil:
 		text = number.String()
 	}
-	if text != analysis.Sanitize(text, maxServerID) { // it could not be sent back as it is
+	if text != analysis.Sanitize(text, maxServerID) { // the id could not be sent back unchanged
 		return ""
 	}
 	return text

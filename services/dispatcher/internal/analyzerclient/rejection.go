@@ -15,11 +15,11 @@ import (
 	"sori.internal/shared/problem"
 )
 
-// maxErrorBytes limits how much of the body of an error is read.
+// maxErrorBytes limits how many bytes of an error's body are read.
 const maxErrorBytes = 64 << 10
 
-// responseError translates a response that is no acceptance (RFC 9110, section 15): the server is
-// unavailable for now, or rejects the request for good.
+// responseError translates a response that is not an acceptance (RFC 9110, section 15): the server
+// is unavailable for now, or it rejects the request finally.
 func (c *Client) responseError(resp *http.Response, answer []byte, readErr error) error {
 	cause := errors.Join(fmt.Errorf("send an analysis request: status %d", resp.StatusCode), readErr)
 	switch s := resp.StatusCode; {
@@ -35,8 +35,8 @@ func (c *Client) responseError(resp *http.Response, answer []byte, readErr error
 	}
 }
 
-// unavailable is the error of a server that is away or busy. retryAfter is the time that the server
-// named; 0 if it named none.
+// unavailable returns the error of a server that is unavailable or busy. retryAfter is the time in
+// its Retry-After; 0 if it sent none.
 func unavailable(cause error, retryAfter time.Duration) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "analysis-unavailable", RetryAfter: retryAfter, Err: cause,
@@ -44,17 +44,17 @@ func unavailable(cause error, retryAfter time.Duration) error {
 	}
 }
 
-// mentionsURL matches reasons that may mean that the server cannot use presigned URLs. urlStyleHint
-// tells the operator what to try then; clients are not shown it.
+// mentionsURL matches texts that may mean that the server cannot use presigned URLs. urlStyleHint
+// tells the operator what to try in this case; clients do not see it.
 var mentionsURL = regexp.MustCompile(`(?i)s3://|\bs3\b|\bur[il]s?\b|_url\b|presign|pre-sign|\bbucket|\bscheme|signature|x-amz|access ?denied`)
 
 const urlStyleHint = " (If it cannot use presigned URLs, ANALYSIS_URL_STYLE=s3 has it given s3://bucket/key.)"
 
-// maxReason is the longest reason of the server that is kept, in runes.
+// maxReason is the length of the longest reason of the server that is stored, in runes.
 const maxReason = 500
 
-// textOf is a member of the server's answer as text: a string as it is, anything else, such as a list
-// of violations, as JSON.
+// textOf returns a member of the server's answer as text: a string unchanged, any other value, such
+// as a list of violations, as JSON.
 func textOf(member any) string {
 	switch v := member.(type) {
 	case nil:
@@ -62,13 +62,13 @@ func textOf(member any) string {
 	case string:
 		return v
 	default:
-		text, _ := json.Marshal(v) // it was decoded from JSON
+		text, _ := json.Marshal(v) // never fails: v was decoded from JSON
 		return string(text)
 	}
 }
 
-// rejectionReason returns the server's own words if its answer has some: a JSON member with a usual
-// name, or a plain text.
+// rejectionReason returns the reason in the server's answer, if there is one: a JSON member with a
+// usual name, or a plain text.
 func rejectionReason(status int, answer []byte) string {
 	text := ""
 	var fields map[string]any

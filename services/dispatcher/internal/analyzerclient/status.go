@@ -17,8 +17,8 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// StatusURL is the template of the URL at which the server answers the state of an analysis, with
-// placeholders for the server's own id and the job's id. Empty: there is none.
+// StatusURL is the template of the URL that returns the state of an analysis. It has placeholders
+// for the server's own id and the job's id. Empty means that there is no such URL.
 type StatusURL string
 
 // The placeholders.
@@ -27,8 +27,8 @@ const (
 	jobIDPlaceholder    = "{job_id}"
 )
 
-// UnmarshalText parses the setting ANALYSIS_STATUS_URL. Its errors do not quote it: a URL may hold
-// credentials.
+// UnmarshalText parses the setting ANALYSIS_STATUS_URL. Its errors do not quote the URL, which may
+// contain credentials.
 func (s *StatusURL) UnmarshalText(text []byte) error {
 	*s = StatusURL(text)
 	if *s == "" {
@@ -44,7 +44,7 @@ func (s *StatusURL) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Key is a hash of the status URL: it tells URLs apart and reveals none.
+// Key returns a hash of the status URL: it is different for each URL and does not reveal the URL.
 func (s StatusURL) Key() string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
@@ -52,14 +52,14 @@ func (s StatusURL) Key() string {
 
 // expand returns the URL for one job.
 func (s StatusURL) expand(job, serverID string) string {
-	escaped := strings.ReplaceAll(url.QueryEscape(serverID), "+", "%20") // fits a path and a query alike
+	escaped := strings.ReplaceAll(url.QueryEscape(serverID), "+", "%20") // valid in a path and in a query
 	return strings.NewReplacer(serverIDPlaceholder, escaped, jobIDPlaceholder, job).Replace(string(s))
 }
 
 // needsServerID reports whether the URL has a placeholder for the server's own id.
 func (s StatusURL) needsServerID() bool { return strings.Contains(string(s), serverIDPlaceholder) }
 
-// statusTimeout is how long the status URL may take to answer.
+// statusTimeout is the timeout of a poll.
 const statusTimeout = 10 * time.Second
 
 // Status implements analysis.Analyzer.

@@ -1,4 +1,4 @@
-// Package api is the dispatcher's HTTP: the webhook that the analysis server calls.
+// Package api has the HTTP routes of the dispatcher: the webhook that the analysis server calls.
 package api
 
 import (
@@ -16,10 +16,10 @@ import (
 // WebhookPath is the path of callbacks.
 const WebhookPath = "/tokens/webhook/analysis-complete"
 
-// Options are what the operator configures.
+// Options has the settings of the operator.
 type Options struct {
 	MaxBody         int64           // largest body of a callback, in bytes
-	DefaultLanguage locale.Language // of answers, if Accept-Language names none that Sori has
+	DefaultLanguage locale.Language // of answers, if Accept-Language names no language that Sori has
 }
 
 // Routes adds the routes.
@@ -40,25 +40,25 @@ type callbackResponse struct {
 	Message  string `json:"message,omitempty"`
 }
 
-// recordTimeout is how long recording a callback may take.
+// recordTimeout limits how long recording a callback may take.
 const recordTimeout = 20 * time.Second
 
-// A callback that cannot be recorded is retried every retryInterval for retryFor. Many servers call
-// back only once and wait 10 s or more for the answer, which is longer than NATS needs to elect a leader.
+// Recording a callback is retried every retryInterval for retryFor. Many servers call back only
+// once and wait 10 s or more for the answer. This is longer than NATS needs to elect a leader.
 const (
 	retryFor      = 8 * time.Second
 	retryInterval = 250 * time.Millisecond
 )
 
-// recordWithRetry records a callback, and tries again while NATS is unavailable or full. Recording one
-// twice has the same effect as once.
+// recordWithRetry records a callback, and retries while NATS is unavailable or full. Recording a
+// callback twice has the same effect as recording it once.
 func recordWithRetry(ctx context.Context, record func(context.Context) (analysis.Disposition, error)) (analysis.Disposition, error) {
 	deadline := time.Now().Add(retryFor)
 	for {
 		tryCtx, cancel := context.WithDeadline(ctx, deadline)
 		disposition, err := record(tryCtx)
 		if fault.Stopped(tryCtx, err) && fault.Is(err, fault.Internal) {
-			err = fault.Unreachable("message bus", err) // the deadline passed between two calls of NATS
+			err = fault.Unreachable("message bus", err) // the deadline ended between two calls of NATS
 		}
 		cancel()
 		retryable := fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted)
@@ -71,7 +71,7 @@ func recordWithRetry(ctx context.Context, record func(context.Context) (analysis
 	}
 }
 
-// handle authenticates a callback by its URL, reads its body, and records what it reports.
+// handle authenticates a callback by its URL, reads its body, and records the report.
 func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	caller, err := h.core.Authenticate(q.Get("job_id"), q.Get("attempt"), q.Get("sig"))
@@ -79,7 +79,7 @@ func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	body, bodyErr := httpd.Body(w, r, h.options.MaxBody)
-	// A callback counts also if the server disconnects after its last byte.
+	// A callback is recorded even if the server disconnects after its last byte.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
 	defer cancel()
 	disposition, err := recordWithRetry(ctx, func(ctx context.Context) (analysis.Disposition, error) {

@@ -51,15 +51,15 @@ func (l *Links) Object(ctx context.Context, bucket, key string) (string, error) 
 		return objectstore.Reference{Bucket: bucket, Key: key}.S3(), nil
 	}
 	u, err := l.client.PresignedGetObject(ctx, bucket, key, l.expiry, nil)
-	if err != nil { // signing sends no request: the only cause is a name that S3 does not allow
+	if err != nil { // signing sends no request; only a name that S3 does not allow causes an error
 		return "", fault.Wrap(fault.Invalid, "reference-invalid",
 			"A reference of the token names no possible object.", fmt.Errorf("presign %s: %w", key, err))
 	}
 	return u.String(), nil
 }
 
-// Reference implements analysis.Links. It fails for a reference that is not allowed: the catalogue
-// may have been written before the rules were, or by somebody else.
+// Reference implements analysis.Links. It fails for a reference that is not allowed: the reference
+// may be older than the rules, or another program may have written it.
 func (l *Links) Reference(ctx context.Context, ref string) (string, error) {
 	r, err := l.cfg.Resolve(ref)
 	if err != nil {
