@@ -47,7 +47,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.sweeper.Run)...))
 }
 
-// dependencies are what Run opens.
+// dependencies has what Run opens.
 type dependencies struct {
 	cfg    *Config
 	log    zerolog.Logger
@@ -55,7 +55,7 @@ type dependencies struct {
 	s3     *minio.Client
 }
 
-// service is the uploader's parts.
+// service has the parts of the uploader.
 type service struct {
 	dependencies
 	metrics *metrics.Registry
@@ -87,7 +87,7 @@ func newService(d dependencies) *service {
 	}
 }
 
-// routes are the uploader's HTTP routes: those that every service has.
+// routes returns the uploader's HTTP routes: the routes that every service has.
 func (s *service) routes() *httpd.Mux {
 	return httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/origin"
 )
 
-// Config is every setting of the uploader.
+// Config has the settings of the uploader.
 type Config struct {
 	Addr          string        `env:"HTTP_ADDR" envDefault:":8001"`
 	Grace         time.Duration `env:"SHUTDOWN_GRACE" envDefault:"20s"`

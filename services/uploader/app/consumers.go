@@ -9,7 +9,7 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
-// consumers handle events.
+// consumers returns the consumers of events.
 func (s *service) consumers() []lifecycle.Component {
 	received := consumerOf(s, func(ctx context.Context, e event.Received, _ bus.Delivery) error {
 		return s.core.HandleReceived(ctx, e)
@@ -28,10 +28,10 @@ func (s *service) consume(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
-// consumerName is the name of the durable consumer of one type of event.
+// consumerName returns the name of the durable consumer of one type of event.
 func consumerName(name event.Name) string { return Name + "-" + string(name) }
 
-// consumerOf describes the durable consumer of one type of event.
+// consumerOf returns the configuration of the durable consumer of one type of event.
 func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
 	var zero E
 	return bus.Consumer{

@@ -21,16 +21,16 @@ type Bucket struct {
 // New makes a Bucket.
 func New(client *minio.Client, name string) *Bucket { return &Bucket{client: client, name: name} }
 
-// Name is the bucket's name.
+// Name returns the bucket's name.
 func (b *Bucket) Name() string { return b.name }
 
-// maxSinglePut is the largest object that S3 takes in one PUT: 5 GiB.
+// maxSinglePut is the size of the largest object that S3 accepts in one PUT: 5 GiB.
 const maxSinglePut = 5 << 30
 
 // sha256Key is the user metadata key of an object's SHA-256.
 const sha256Key = "Sha256"
 
-// Put stores an object of known size. It is stored completely or not at all.
+// Put stores an object whose size is known. The object is stored completely or not at all.
 func (b *Bucket) Put(ctx context.Context, o upload.Object, body io.Reader) error {
 	_, err := b.client.PutObject(ctx, b.name, o.Key, body, o.Size, minio.PutObjectOptions{
 		ContentType: o.MediaType, UserMetadata: map[string]string{sha256Key: o.SHA256},
@@ -40,7 +40,7 @@ func (b *Bucket) Put(ctx context.Context, o upload.Object, body io.Reader) error
 	return objectstore.Translate("put "+o.Key, err)
 }
 
-// Stat returns the metadata of an object; false if there is none.
+// Stat returns the metadata of an object; false if the object does not exist.
 func (b *Bucket) Stat(ctx context.Context, key string) (upload.Object, bool, error) {
 	info, err := b.client.StatObject(ctx, b.name, key, minio.StatObjectOptions{})
 	if err = objectstore.Translate("stat "+key, err); fault.Is(err, fault.NotFound) {
@@ -52,7 +52,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (upload.Object, bool, err
 	return upload.Object{Key: key, Size: info.Size, SHA256: info.UserMetadata[sha256Key], MediaType: info.ContentType}, true, nil
 }
 
-// Remove removes an object. It succeeds also if there is none.
+// Remove removes an object. It also succeeds if the object does not exist.
 func (b *Bucket) Remove(ctx context.Context, key string) error {
 	err := objectstore.Translate("remove "+key, b.client.RemoveObject(ctx, b.name, key, minio.RemoveObjectOptions{}))
 	if fault.Is(err, fault.NotFound) {

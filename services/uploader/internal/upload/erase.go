@@ -20,7 +20,7 @@ type EntryDeleter interface {
 	Delete(ctx context.Context, entry string) error
 }
 
-// Consumers knows how far consumers are.
+// Consumers reports the progress of consumers.
 type Consumers interface {
 	// Settled reports whether a consumer has settled every event up to a sequence.
 	Settled(ctx context.Context, consumer string, seq uint64) (bool, error)
@@ -28,7 +28,8 @@ type Consumers interface {
 
 // LogPurger purges the logs of erased jobs.
 type LogPurger interface {
-	// Purge removes the events of a job from before its erased event, which has the given sequence.
+	// Purge removes the events of a job that precede its erased event. The parameter erased is the
+	// sequence of this event.
 	Purge(ctx context.Context, job string, erased uint64) error
 }
 
@@ -38,7 +39,7 @@ type DeadLetterDeleter interface {
 	DeleteOfJob(ctx context.Context, job string) error
 }
 
-// EraserDependencies are what an Eraser works with.
+// EraserDependencies has the dependencies of an Eraser.
 type EraserDependencies struct {
 	Objects        PrefixRemover
 	Staging        EntryDeleter
@@ -48,23 +49,23 @@ type EraserDependencies struct {
 	UploadConsumer string // the consumer that copies recordings
 }
 
-// Eraser removes what is left of erased jobs.
+// Eraser removes the data of erased jobs.
 type Eraser struct{ EraserDependencies }
 
 // NewEraser makes an Eraser.
 func NewEraser(deps EraserDependencies) *Eraser { return &Eraser{deps} }
 
-// HandleErased removes the objects and the staging entries of an erased job, and at last its events. seq
-// is the sequence of its erased event. It may run again for the same event, and at the same time in
-// another replica.
+// HandleErased removes the objects and the staging entries of an erased job, and finally its
+// events. seq is the sequence of its erased event. It may run again for the same event, also at the
+// same time in another replica.
 //
-// A replica may be copying the job's recording at the same time. It finds the erased event when it
-// appends stored, and removes the object that it put. If it dies before, the next delivery of the
-// received event removes the object: therefore the job's events stay until the upload consumer has
-// settled all events from before the erased event. A replica that begins to copy later finds the erased
-// event before it puts an object.
+// A replica may be copying the job's recording at the same time. When it appends stored, it finds
+// the erased event and removes the object that it has put. If it dies before that, the next
+// delivery of the received event removes the object. Therefore the job's events are kept until the
+// upload consumer has settled all events that precede the erased event. A replica that begins to
+// copy later finds the erased event before it puts an object.
 func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint64) error {
-	settled, err := e.Consumers.Settled(ctx, e.UploadConsumer, seq) // before the objects are removed, not after
+	settled, err := e.Consumers.Settled(ctx, e.UploadConsumer, seq) // must be checked before the objects are removed
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint
 	}
 	if !settled {
 		return &fault.Error{
-			Kind: fault.Unavailable, Code: "copies-in-hand", Logged: true, // no failure: the event is delivered again
+			Kind: fault.Unavailable, Code: "copies-in-hand", Logged: true, // not a failure: the event is delivered again
 			Detail: "Uploads from before the erasure are in hand.",
 		}
 	}

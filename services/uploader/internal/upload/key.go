@@ -6,11 +6,12 @@ import (
 	"unicode"
 )
 
-// maxSuffix is how many bytes of a file name a key has at most. S3 allows keys of 1024 bytes.
+// maxSuffix is the maximal length of the file name in a key, in bytes. S3 allows keys of 1024
+// bytes.
 const maxSuffix = 100
 
-// Key is the S3 key of a recording: audio/{job}_{name}. The name is reduced to letters, digits, dot,
-// dash and underscore, so that it is safe from path traversal and never needs escaping.
+// Key returns the S3 key of a recording: audio/{job}_{name}. Any character of the name that is not
+// a letter, a digit, a dot, a dash or an underscore is replaced, which prevents path traversal.
 func Key(job, fileName string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) {
@@ -19,7 +20,7 @@ func Key(job, fileName string) string {
 		return '_'
 	}, path.Base(strings.ReplaceAll(fileName, `\`, "/")))
 	name = strings.TrimLeft(name, ".")
-	for len(name) > maxSuffix { // keep the extension
+	for len(name) > maxSuffix { // removes from the beginning, so that the extension stays
 		_, name, _ = cutRune(name)
 	}
 	if name == "" || name == "_" {
@@ -28,10 +29,10 @@ func Key(job, fileName string) string {
 	return keyPrefix(job) + name
 }
 
-// keyPrefix is the prefix of the keys of a job's recordings, whatever their names.
+// keyPrefix returns the prefix of the keys of a job's recordings, whatever their names.
 func keyPrefix(job string) string { return "audio/" + job + "_" }
 
-// cutRune cuts s after its first rune.
+// cutRune splits s after its first rune.
 func cutRune(s string) (first, rest string, ok bool) {
 	for i := range s {
 		if i > 0 {

@@ -2,18 +2,19 @@ package upload
 
 import "sori.internal/shared/event"
 
-// This file holds the rules. Each is a pure function from a job's log to a decision. The other files do
-// the I/O around them.
+// This file has the rules. Each is a pure function from a job's log to a decision. The other files
+// do the I/O.
 
-// storedOrEnded reports whether nothing is left to copy: the recording is stored or the job has ended.
+// storedOrEnded reports whether nothing needs to be copied: the recording is stored or the job has
+// ended.
 func storedOrEnded(log event.Log) bool {
 	_, stored := event.Last[event.Stored](log)
 	_, ended := log.Terminal()
 	return stored || ended
 }
 
-// storeRecording returns the event to append after the object was put, or nil if nothing was left to
-// copy.
+// storeRecording returns the event to append after the object was put, or nil if the recording is
+// already stored or the job has ended.
 func storeRecording(log event.Log, stored event.Stored) event.Event {
 	if storedOrEnded(log) {
 		return nil
@@ -30,15 +31,15 @@ func failUpload(log event.Log, failed event.Failed) event.Event {
 	return failed
 }
 
-// keepsObject reports whether the object of a job stays in the bucket: if it was stored before the job
-// ended, and the job is not erased.
+// keepsObject reports whether the object of a job stays in the bucket. It stays if stored was
+// appended before the job ended, and the job is not erased.
 func keepsObject(log event.Log) bool {
 	_, stored := event.Last[event.Stored](log)
 	return stored && !log.Erased()
 }
 
-// uploadEntry is the staging entry of a job's upload. If the log does not name it, it has the job's
-// name.
+// uploadEntry returns the staging entry of a job's upload. If the log does not contain its name,
+// the entry has the name of the job.
 func uploadEntry(log event.Log) string {
 	if r, ok := event.Last[event.Received](log); ok {
 		return r.Staged().Entry
@@ -46,9 +47,12 @@ func uploadEntry(log event.Log) string {
 	return log[0].Event.Job()
 }
 
-// needsEntry reports whether a job still needs a staging entry. It needs the upload that its log names
-// until that is stored or the job has ended. It needs a result as long as it is active or completed with
-// this one: only the tracker knows when it has read the result. An erased job needs nothing.
+// needsEntry reports whether a job still needs a staging entry:
+//
+//  1. It needs the upload that its log names until the upload is stored or the job has ended.
+//  2. It needs a result while the job is active, or if the job is completed with this result: only
+//     the tracker knows when it has read the result.
+//  3. An erased job needs no entry.
 func needsEntry(log event.Log, entry string) bool {
 	if len(log) == 0 || log.Erased() {
 		return false

@@ -10,28 +10,28 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// StagingEntries is staging as the sweeper sees it.
+// StagingEntries has the functions of staging that the sweeper needs.
 type StagingEntries interface {
 	// Entries lists the entries, with the number of chunks of each.
 	Entries(ctx context.Context) (map[string]int, error)
 	Delete(ctx context.Context, entry string) error
 }
 
-// SweeperDependencies are what a Sweeper works with.
+// SweeperDependencies has the dependencies of a Sweeper.
 type SweeperDependencies struct {
 	Jobs    LogReader
 	Staging StagingEntries
 	Log     zerolog.Logger
 }
 
-// SweeperOptions are what the operator configures.
+// SweeperOptions has the settings of the operator.
 type SweeperOptions struct {
 	Interval time.Duration // between two sweeps
-	MinAge   time.Duration // of entries that are removed; longer than any upload may take
+	MinAge   time.Duration // the age from which entries are removed; longer than any upload may take
 }
 
-// Sweeper removes staging entries that no job needs: those of uploads that were never accepted, and
-// those that a process died before removing.
+// Sweeper removes staging entries that no job needs: entries of uploads that were never accepted,
+// and entries that a process did not remove before it died.
 type Sweeper struct {
 	SweeperDependencies
 	options SweeperOptions
@@ -55,7 +55,8 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	})
 }
 
-// Sweep removes the entries that no job needs at the given time, and returns how many it removed.
+// Sweep removes the entries that no job needs at the time now, and returns the number of removed
+// entries.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
 	entries, err := s.Staging.Entries(ctx)
 	if err != nil {

@@ -1,12 +1,13 @@
-// Package upload is the uploader's core: it copies a staged recording into the bucket, exactly once
-// however often its event is delivered.
+// Package upload is the uploader's core: it copies a staged recording into the bucket, exactly
+// once, however often its event is delivered.
 //
-// The rules are pure functions of a job's log (rules.go). The log is read before any effect: if it says
-// that the recording is stored or that the job has ended, there is only cleaning up to do. If the job
-// ends during the copy, stored is not appended and the object is removed. A consumer that handles every
-// event again therefore changes nothing.
+// The rules are pure functions of a job's log (rules.go). The log is read before any effect. If the
+// recording is stored or the job has ended, only cleaning up remains. If the job ends during the
+// copy, stored is not appended and the object is removed. So handling an event again changes
+// nothing.
 //
-// Of an erased job nothing is left, whatever is under way at the time (Eraser).
+// Of an erased job no object and no staging entry is left, whatever is under way at the time
+// (Eraser).
 package upload
 
 import (
@@ -30,10 +31,10 @@ type LogReader interface {
 // JobLog is the log of the jobs.
 type JobLog interface {
 	LogReader
-	// Update appends to a job's log the event that decide returns for it. If another writer appended
-	// first, it reads the log and calls decide again. decide returns nil to append nothing. Update
-	// returns the log that decide saw last, with the new event. known, unless nil, replaces the first
-	// read.
+	// Update appends to a job's log the event that decide returns for it. If another writer
+	// appended first, it reads the log and calls decide again. decide returns nil to append
+	// nothing. Update returns the log of the last call of decide, with the new event. known, unless
+	// nil, replaces the first read.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
@@ -43,7 +44,7 @@ type Progress interface {
 	PublishAsync(ctx context.Context, e event.Event) error
 }
 
-// Staging holds the bytes of uploads.
+// Staging stores the bytes of uploads.
 type Staging interface {
 	Open(ctx context.Context, s event.Staged) (io.Reader, error)
 	Delete(ctx context.Context, entry string) error
@@ -65,7 +66,7 @@ type Objects interface {
 	Remove(ctx context.Context, key string) error
 }
 
-// Dependencies are what an Uploader works with.
+// Dependencies has the dependencies of an Uploader.
 type Dependencies struct {
 	Jobs     JobLog
 	Progress Progress
@@ -79,8 +80,8 @@ type Uploader struct{ Dependencies }
 // New makes an Uploader.
 func New(deps Dependencies) *Uploader { return &Uploader{deps} }
 
-// HandleReceived copies an accepted upload into the bucket and appends stored. It may run again for the
-// same event, and at the same time in another replica.
+// HandleReceived copies an accepted upload into the bucket and appends stored. It may run again for
+// the same event, also at the same time in another replica.
 func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
 	log, err := u.Jobs.Read(ctx, r.JobID)
 	if err != nil {
@@ -100,8 +101,8 @@ func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
 	return u.appendStored(ctx, r, object, duration, log)
 }
 
-// copyToBucket copies an upload from staging to the bucket. It returns the playing time; 0 if it is not
-// known.
+// copyToBucket copies an upload from staging to the bucket. It returns the playing time of the
+// recording; 0 if it is unknown.
 func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object) (time.Duration, error) {
 	staged, err := u.Staging.Open(ctx, r.Staged())
 	if err != nil {
@@ -112,14 +113,14 @@ func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object)
 	body.publish()
 	if err := u.Objects.Put(ctx, o, body); err != nil {
 		if readErr := body.readError(); errors.Is(readErr, event.ErrStagingGone) {
-			return 0, readErr // the S3 client's error may not wrap it
+			return 0, readErr // the S3 client's error may not wrap readErr
 		}
 		return 0, err
 	}
 	return meter.Info().Duration, nil
 }
 
-// appendStored appends stored, unless the recording is stored or the job has ended meanwhile, and
+// appendStored appends stored, unless the recording is already stored or the job has ended, and
 // cleans up.
 func (u *Uploader) appendStored(ctx context.Context, r event.Received, o Object, duration time.Duration, known event.Log) error {
 	log, err := u.Jobs.Update(ctx, r.JobID, known, func(log event.Log) (event.Event, error) {
@@ -138,8 +139,8 @@ func (u *Uploader) appendStored(ctx context.Context, r event.Received, o Object,
 	return u.cleanUp(ctx, log, o.Key)
 }
 
-// handleMissingStaging handles an upload whose bytes are no longer staged: either an earlier delivery
-// of the event stored the object, or the bytes are lost.
+// handleMissingStaging handles an upload whose bytes are no longer staged: either an earlier
+// delivery of the event has put the object, or the bytes are lost.
 func (u *Uploader) handleMissingStaging(ctx context.Context, r event.Received, o Object) error {
 	found, ok, err := u.Objects.Stat(ctx, o.Key)
 	if err != nil {
@@ -151,7 +152,7 @@ func (u *Uploader) handleMissingStaging(ctx context.Context, r event.Received, o
 	return u.Fail(ctx, r.JobID, event.CodeStagingLost, "The uploaded audio was lost before it could be stored.")
 }
 
-// Fail fails a job that is neither stored nor ended, and cleans up.
+// Fail fails a job whose recording is not stored and which has not ended, and cleans up.
 func (u *Uploader) Fail(ctx context.Context, job, code, detail string) error {
 	log, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failUpload(log, event.Failed{JobID: job, Code: code, Detail: detail}), nil
@@ -163,8 +164,8 @@ func (u *Uploader) Fail(ctx context.Context, job, code, detail string) error {
 	return u.cleanUp(ctx, log, Key(job, r.FileName))
 }
 
-// cleanUp removes what a job no longer needs after its recording is stored or it has ended: its staging
-// entry, and the object if it ended before it was stored or was erased.
+// cleanUp removes what a job no longer needs after its recording is stored or it has ended: its
+// staging entry, and the object if the job ended before the object was stored or is erased.
 func (u *Uploader) cleanUp(ctx context.Context, log event.Log, key string) error {
 	if len(log) == 0 {
 		return nil
@@ -177,7 +178,7 @@ func (u *Uploader) cleanUp(ctx context.Context, log event.Log, key string) error
 	return u.Staging.Delete(ctx, uploadEntry(log))
 }
 
-// objectOf is the object that an upload becomes.
+// objectOf returns the object of an upload.
 func objectOf(r event.Received) Object {
 	return Object{Key: Key(r.JobID, r.FileName), MediaType: r.MediaType, Size: r.Size, SHA256: r.SHA256}
 }
