@@ -31,8 +31,8 @@ const (
 	audience  = "sori"
 )
 
-// secured starts a gateway that authenticates requests. Without an upstream its tracker and
-// dispatcher are away.
+// secured starts a gateway that authenticates requests. If upstream is nil, its tracker and
+// dispatcher are unavailable.
 func secured(t *testing.T, upstream http.HandlerFunc, changes map[string]string) *env {
 	t.Helper()
 	kit := testkit.New(t)
@@ -56,7 +56,7 @@ func securedIn(t *testing.T, kit *testkit.Kit, upstream http.HandlerFunc, change
 	return g
 }
 
-// token signs a token of a subject, with changes to its claims.
+// token signs a token of a subject, with changes to the claims.
 func token(t *testing.T, subject string, changes jwt.MapClaims) string {
 	t.Helper()
 	c := jwt.MapClaims{"sub": subject, "aud": audience, "exp": time.Now().Add(time.Hour).Unix()}
@@ -89,7 +89,7 @@ func (g *env) key(credential, body string) (text, id string) {
 	return made["key"].(string), made["id"].(string)
 }
 
-// keyWith makes a key of alice with the scopes.
+// keyWith makes a key of alice with scopes.
 func (g *env) keyWith(scopes ...principal.Scope) (text, id string) {
 	g.t.Helper()
 	names, _ := json.Marshal(scopes)
@@ -203,8 +203,8 @@ func TestTheDocumentNamesTheScopesOfTheRoutes(t *testing.T) {
 	}
 }
 
-// actor is somebody who makes a request, with the answer for a route that needs a scope: the code of
-// a problem, or "" if the route is reached.
+// actor is a sender of requests. answer returns the expected problem code for a route that needs a
+// scope, or "" if the request reaches the handler.
 type actor struct {
 	name   string
 	header map[string]string
@@ -215,7 +215,7 @@ func always(code string) func(principal.Scope) string {
 	return func(principal.Scope) string { return code }
 }
 
-// actors are all kinds of senders.
+// actors returns all kinds of senders.
 func (g *env) actors() []actor {
 	t := g.t
 	user := token(t, "alice", nil)
@@ -281,7 +281,7 @@ func TestEveryRouteIsDeniedToWhoMayNot(t *testing.T) {
 	}
 }
 
-// checkAccess checks that an answer denies access by a code, or does not deny it.
+// checkAccess checks that an answer denies access with a code, or does not deny access.
 func (g *env) checkAccess(what, method string, got reply, want string) {
 	g.t.Helper()
 	status := map[string]int{"": 0, "unauthenticated": 401, "invalid-token": 401, "insufficient-scope": 403, "malformed-request": 400}[want]
@@ -318,7 +318,7 @@ func TestABodyIsNotReadBeforeItsSenderIsKnown(t *testing.T) {
 	} {
 		w := g.dial()
 		w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: multipart/form-data; boundary=x\r\n%s\r\n", path, framing)
-		r := w.answer() // with no byte of the body
+		r := w.answer() // without any byte of the body
 		g.problem(r, http.StatusUnauthorized, "unauthenticated")
 		if rest := w.rest(); rest != "" {
 			t.Errorf("%s: after the answer comes %q", name, rest)
@@ -362,7 +362,7 @@ func TestAPreflightNeedsNoCredentials(t *testing.T) {
 	}
 }
 
-// seen are the headers of the requests that an upstream has got.
+// seen has the headers of the requests that an upstream has received.
 type seen struct {
 	mu  sync.Mutex
 	all []http.Header
@@ -387,7 +387,7 @@ func (s *seen) count() int {
 	return len(s.all)
 }
 
-// verified returns the principal that an upstream was told.
+// verified returns the principal that an upstream has received.
 func (g *env) verified(h http.Header) (principal.Principal, error) {
 	g.t.Helper()
 	var cfg principal.Config
@@ -547,7 +547,7 @@ func TestAKeyIsMadeListedAndRevokedByItsOwner(t *testing.T) {
 	}
 	g.problem(g.do("DELETE", "/api-keys/"+id, nil, as(bob)), http.StatusNotFound, "api-key-not-found")
 	g.problem(g.do("DELETE", "/api-keys/nothing", nil, as(bob)), http.StatusNotFound, "api-key-not-found")
-	for range 2 { // twice is no failure
+	for range 2 { // revoking twice is not a failure
 		if r := g.do("DELETE", "/api-keys/"+id, nil, as(alice)); r.StatusCode != http.StatusNoContent {
 			t.Fatalf("revoke: %s %s", r.Status, r.text)
 		}
@@ -583,7 +583,7 @@ func TestWhileTheDatabaseIsAwayNoKeyCounts(t *testing.T) {
 	g := securedIn(t, kit, nil, map[string]string{"DATABASE_URL": proxy.URL})
 	text, _ := g.keyWith(principal.Admin)
 	proxy.Cut()
-	testkit.Eventually(t, func() error { // at the end of what the cache holds
+	testkit.Eventually(t, func() error { // after the cache entry has expired
 		r := g.do("GET", "/tokens", nil, as(text))
 		if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
 			return fmt.Errorf("%s %s", r.Status, r.text)

@@ -83,7 +83,7 @@ func TestActorsAreSearchedByPartsOfTheirNames(t *testing.T) {
 	if got := g.ids("/actors/search/" + url.PathEscape("하나") + "?skip=1&limit=1"); got != "2" {
 		t.Errorf("the second one: %s", got)
 	}
-	// As curl sends it: bytes without percent escapes.
+	// curl sends the path like this: bytes without percent escapes.
 	w := g.dial()
 	w.send("GET /actors/search/하나 HTTP/1.1\r\nHost: x\r\n\r\n")
 	if r := w.answer(); r.StatusCode != http.StatusOK || !strings.Contains(string(r.text), "김하나") {
@@ -97,7 +97,7 @@ func TestActorsAreSearchedByPartsOfTheirNames(t *testing.T) {
 
 func TestTheTokensOfAnActorAreThoseWithItsName(t *testing.T) {
 	t.Parallel()
-	g := start(t, nil) // whose token has the actor 하나
+	g := start(t, nil) // start has created a token with the actor 하나
 	actor := g.add("/actors", `{"name":"하나"}`)
 	g.create(`{"token_name":"a","actor_name":"하나둘","start_time":0,"end_time":1}`)
 	path := fmt.Sprintf("/tokens/%d", g.token)
@@ -111,7 +111,7 @@ func TestTheTokensOfAnActorAreThoseWithItsName(t *testing.T) {
 	if got := g.get(path).json(t)["actor_name"]; got != "두나" || g.ids(actor+"/tokens/") != fmt.Sprint(g.token) {
 		t.Errorf("renamed, its token is of %v", got)
 	}
-	// A client that edits the token has not seen the new name.
+	// A client that edits the token has not read the new name.
 	r := g.do("PUT", path, strings.NewReader(`{"token_name":"a","actor_name":"하나","start_time":0,"end_time":1}`), map[string]string{"If-Match": tag})
 	g.problem(r, http.StatusPreconditionFailed, "precondition-failed")
 	if got := g.ids("/tokens?actor_name=하나둘"); got != "2" {

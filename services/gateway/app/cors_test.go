@@ -140,7 +140,7 @@ func TestPagesOfListedOriginsReadEveryAnswer(t *testing.T) {
 			readable(t, c.what, origin, r.Response)
 		}
 	}
-	// Vary is there without an Origin too: otherwise a cache would mix the answers up.
+	// Vary is also set without an Origin: otherwise a cache would mix the answers up.
 	for _, path := range []string{"/tokens/", "/nowhere", "/openapi.json"} {
 		r := g.do("GET", path, nil, nil)
 		unreadable(t, path, r.Response)
@@ -168,12 +168,12 @@ func TestAnAnswerInTheMiddleOfABodyCanBeRead(t *testing.T) {
 	r = open(hasty).answer()
 	g.problem(r, 408, "request-timeout")
 	readable(t, "too slow", listed, r.Response)
-	w = g.dial() // declared so large that no byte of it is read
+	w = g.dial() // the declared length is so large that no byte of the body is read
 	w.send("POST %s HTTP/1.1\r\nHost: x\r\nOrigin: %s\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9999999999\r\n\r\n", g.path(), listed)
 	r = w.answer()
 	g.problem(r, 413, "too-large")
 	readable(t, "declared too large", listed, r.Response)
-	w = g.dial() // refused before any handler runs
+	w = g.dial() // refused before any handler has run
 	w.send("GET /tokens/ HTTP/1.1\r\nHost: x\r\nOrigin: %s\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", listed)
 	if r := w.answer(); r.StatusCode != 400 {
 		t.Errorf("two lengths: %s", r.Status)
@@ -223,8 +223,8 @@ func TestEveryOriginMayBeAllowedButNotWithCredentials(t *testing.T) {
 	}
 }
 
-// crossSite returns requests that a page can make a browser send. The first need no preflight,
-// since they look like those of a form.
+// crossSite returns requests that a page can make a browser send. The first ones need no preflight,
+// since a form could send them too.
 func crossSite(g *env) []struct{ method, path, contentType, body string } {
 	upload, contentType := form(part{name: "file", file: "a.wav", content: wav(300 << 10)})
 	token := fmt.Sprintf("/tokens/%d", g.token)
@@ -257,7 +257,7 @@ func TestAPageOfAnUnlistedOriginChangesNothing(t *testing.T) {
 		{"Origin": "http://app.example.com"},
 		{"Origin": "https://evilexample.org"},
 		{"Origin": listed + "/"},
-		{"Origin": "http://localhost" + port}, // another host, though of the same machine
+		{"Origin": "http://localhost" + port}, // another host, although on the same machine
 		{"Origin": "http://127.0.0.1:1"},
 		{"Origin": "http://127.0.0.1"},
 		{"Origin": "https://evil.net", "Sec-Fetch-Site": "cross-site"},
@@ -282,7 +282,7 @@ func TestAPageOfAnUnlistedOriginChangesNothing(t *testing.T) {
 	if r := g.get(fmt.Sprintf("/tokens/%d", g.token)); r.json(t)["token_name"] != "인사" {
 		t.Errorf("the token is now %s", r.text)
 	}
-	// The key is free: no claim was made.
+	// The key is unused: no claim was made.
 	r := g.upload(map[string]string{"Idempotency-Key": "same"}, part{name: "file", file: "a.wav", content: wav(1000)})
 	if r.StatusCode != 202 || r.Header.Get("Idempotency-Replayed") != "" {
 		t.Errorf("the first upload with the key: %s %v", r.Status, r.Header)
@@ -308,7 +308,7 @@ func TestProgramsAndOwnPagesMayWrite(t *testing.T) {
 		{g, nil},
 		{g, map[string]string{"Origin": g.url}},
 		{g, map[string]string{"Origin": g.url, "Sec-Fetch-Site": "same-origin"}},
-		{g, map[string]string{"Origin": "https://behind.a.proxy", "Sec-Fetch-Site": "same-origin"}}, // which hides the host
+		{g, map[string]string{"Origin": "https://behind.a.proxy", "Sec-Fetch-Site": "same-origin"}}, // the proxy hides the host
 		{g, map[string]string{"Sec-Fetch-Site": "none"}},
 		{proxied, map[string]string{"Origin": "https://api.example.com", "X-Forwarded-Host": "api.example.com", "X-Forwarded-Proto": "https"}},
 		{proxied, map[string]string{"Origin": "https://api.example.com", "X-Forwarded-Host": "api.example.com:443"}},
@@ -325,7 +325,7 @@ func TestProgramsAndOwnPagesMayWrite(t *testing.T) {
 	} {
 		proxied.problem(proxied.upload(header, part{name: "file", file: "a.wav", content: wav(1000)}), http.StatusForbidden, "origin-not-allowed")
 	}
-	for _, path := range []string{"/tokens/", "/openapi.json"} { // reading is allowed to every page
+	for _, path := range []string{"/tokens/", "/openapi.json"} { // every page may send GET requests
 		if r := g.do("GET", path, nil, map[string]string{"Origin": "https://evil.net", "Sec-Fetch-Site": "cross-site"}); r.StatusCode != 200 {
 			t.Errorf("%s: %s", path, r.Status)
 		} else {

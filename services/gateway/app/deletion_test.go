@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// waitPublished waits until the outbox is empty, and returns how often the deletion of each token
+// waitPublished waits until the outbox is empty. It returns how often the deletion of each token
 // was published.
 func (g *env) waitPublished() map[string]int {
 	g.t.Helper()
@@ -26,7 +26,7 @@ func (g *env) waitPublished() map[string]int {
 	return published
 }
 
-// delete deletes a token and checks that it is gone at once.
+// delete deletes a token and checks that it is not found any more.
 func (g *env) delete(token int64) {
 	g.t.Helper()
 	path := fmt.Sprintf("/tokens/%d", token)
@@ -67,7 +67,8 @@ func TestADeletionIsAcceptedWhileNATSIsAwayAndPublishedLater(t *testing.T) {
 	}
 }
 
-// A replica died between the deletion and its event, or before it was marked as published.
+// A replica died after the deletion, before its event was published or before it was marked as
+// published.
 func TestADeletionThatACrashLeftInTheOutboxIsPublishedByAnyReplica(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
@@ -118,7 +119,7 @@ func TestEveryDeletionInTheOutboxIsPublishedByOneOfTheReplicas(t *testing.T) {
 	})
 }
 
-// Its job is erased by the consumers of both events.
+// The job of the upload is erased by the consumers of both events.
 func TestAnUploadThatIsUnderWayWhenItsTokenIsDeletedIsAccepted(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
@@ -145,7 +146,7 @@ func TestTheKeyOfAnErasedJobIsAnsweredWith410(t *testing.T) {
 	if got := g.accepts(g.keyed("k", content), true); got != job {
 		t.Errorf("job %s became %s", job, got)
 	}
-	g.sql(`UPDATE catalogue.upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`) // as a crash leaves it
+	g.sql(`UPDATE catalogue.upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`) // a crash leaves the claim like this
 	for range 2 {
 		g.problem(g.keyed("k", content), 410, "job-erased")
 		g.sql(`UPDATE catalogue.upload_keys SET lease_until = now()`)

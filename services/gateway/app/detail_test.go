@@ -35,7 +35,7 @@ func (g *env) referring(pitch, voice string) string {
 	return g.add("/tokens", fmt.Sprintf(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":%q,"s3_bgvoice_url":%q}`, pitch, voice))
 }
 
-// stored is referring for references that were stored before there was a rule for them.
+// stored is like referring, for references that were stored before the rule for references existed.
 func (g *env) stored(pitch, voice string) string {
 	g.t.Helper()
 	db, err := sqlx.Open("postgres", g.kit.Database())
@@ -153,7 +153,7 @@ func TestAPitchThatCannotBeShownIsLeftOut(t *testing.T) {
 	if got, _ := g.get(g.referring("most", "")).json(t)["pitch"].(string); len(got) != 8<<20-2 {
 		t.Errorf("the largest pitch came as %d bytes", len(got))
 	}
-	// A link is made without checking that the object exists.
+	// Making a link does not check whether the object exists.
 	if m := g.get(g.referring("", "s3://x/k")).json(t); m["bgvoice_url"] != nil || !strings.Contains(g.kit.Logged(), "background voice left out") {
 		t.Errorf("an impossible bucket: %v", m["bgvoice_url"])
 	}
@@ -187,7 +187,7 @@ func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 	if back.StatusCode != http.StatusOK || back.json(t)["pitch"] == nil {
 		t.Errorf("back: %s: %s", back.Status, back.text)
 	}
-	// The version is unchanged: a client that edits the token need not read it again.
+	// The version is unchanged, so a client that edits the token need not read it again.
 	r := g.do("PUT", path, strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":2}`),
 		map[string]string{"If-Match": away.Header.Get("ETag")})
 	if r.StatusCode != http.StatusOK {

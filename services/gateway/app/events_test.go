@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// replicas starts a gateway whose tracker is a stub that answers each connection with the next
+// replicas starts a gateway whose tracker is a stub. Each connection to it is answered by the next
 // handler.
 func replicas(t *testing.T, changes map[string]string, each ...http.HandlerFunc) (*env, func() int) {
 	t.Helper()
@@ -33,8 +33,8 @@ func replicas(t *testing.T, changes map[string]string, each ...http.HandlerFunc)
 	return g, func() int { return int(taken.Load()) }
 }
 
-// says is a stub tracker that sends text if the request has a Last-Event-ID, and then ends or
-// breaks its stream.
+// says returns a stub tracker that checks the Last-Event-ID of the request, sends text, and then
+// ends or breaks the stream.
 func says(t *testing.T, from, text string, breaks bool) http.HandlerFunc {
 	t.Helper()
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -129,7 +129,7 @@ func block(t *testing.T, body *bufio.Reader) string {
 	}
 }
 
-// waitNotListening waits until a gateway in its shutdown accepts no connection.
+// waitNotListening waits until a gateway that shuts down accepts no connection.
 func (g *env) waitNotListening() {
 	g.t.Helper()
 	testkit.Eventually(g.t, func() error {
@@ -165,7 +165,7 @@ func TestAShutdownKeepsStreamsOfJobsThatEndInTheGrace(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 40*time.Second { // streams may stay longer
+	if took := time.Since(began); took > 40*time.Second { // shorter than the time that streams may stay open
 		t.Errorf("the stop took %v though every job had ended", took)
 	}
 }

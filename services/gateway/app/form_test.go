@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// withBoundary is a form with one recording and its boundary.
+// withBoundary returns a form with one recording and a boundary.
 func withBoundary(boundary string) []byte {
 	return fmt.Appendf(nil, "--%[1]s\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n%[2]s\r\n--%[1]s--\r\n", boundary, wav(1000))
 }
@@ -115,7 +115,7 @@ func TestAnEncodedUploadIsRefusedBeforeItsBodyIsRead(t *testing.T) {
 	for _, encoding := range []string{"gzip", "br", "identity, GZIP", "gzip\r\nContent-Encoding: identity", "x-made-up"} {
 		w := g.dial()
 		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nContent-Encoding: %s\r\n\r\n-", g.path(), contentType, len(body), encoding)
-		r := w.answer() // only the first byte of the body is sent
+		r := w.answer() // only the first byte of the body has been sent
 		if m := g.problem(r, 415, "unsupported-encoding"); m["encoding"] == nil || m["detail"] != "The upload has a Content-Encoding. Send it without one." {
 			t.Errorf("%s: %v", encoding, m)
 		}

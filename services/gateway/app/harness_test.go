@@ -24,7 +24,7 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// env is a running gateway with a token. Every answer of it is checked against its OpenAPI
+// env is a running gateway with a token. Every answer of the gateway is checked against the OpenAPI
 // document.
 type env struct {
 	t       *testing.T
@@ -38,11 +38,11 @@ type env struct {
 	http    *contract.Transport
 }
 
-// stubHeader marks the answers of stub services. They are forwarded as they are, and not checked
-// against the document.
+// stubHeader marks the answers of stub services. The gateway forwards them unchanged, and the tests
+// do not check them against the document.
 const stubHeader = "X-Played"
 
-// settings are those of a gateway without services behind it, with changes.
+// settings returns the settings of a gateway without other services, with changes.
 func settings(kit *testkit.Kit, changes map[string]string) map[string]string {
 	vars := map[string]string{
 		"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1",
@@ -100,7 +100,7 @@ func (g *env) ready() {
 	})
 }
 
-// reply is an answer with its whole body.
+// reply is an answer with its whole body, which has been read.
 type reply struct {
 	*http.Response
 	text []byte
@@ -187,7 +187,7 @@ func (g *env) create(body string) map[string]any {
 	return r.json(g.t)
 }
 
-// part is a part of a form; header wins over name and file.
+// part is a part of a form. header replaces the header that is made from name and file.
 type part struct {
 	name, file string
 	header     string // of Content-Disposition
@@ -214,7 +214,7 @@ func form(parts ...part) (body []byte, contentType string) {
 	return buf.Bytes(), w.FormDataContentType()
 }
 
-// wav is a recording of n bytes.
+// wav returns a recording of n bytes.
 func wav(n int) []byte {
 	head := "RIFF\xff\xff\xff\x7fWAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\xbb\x00\x00\x00\x77\x01\x00\x02\x00\x10\x00data\xff\xff\xff\x7f"
 	b := make([]byte, max(n, len(head)))
@@ -282,7 +282,7 @@ func (g *env) assertNothingStored() {
 	}
 }
 
-// invalid checks that a reply names the rules that were broken: "pointer: detail".
+// invalid checks that a reply names the broken rules, each as "pointer: detail".
 func (g *env) invalid(r reply, want ...string) {
 	g.t.Helper()
 	var got []string
@@ -314,7 +314,7 @@ func (g *env) problem(r reply, status int, code string) map[string]any {
 	return m
 }
 
-// atOnce sends a request n times at once.
+// atOnce sends n equal requests concurrently.
 func (g *env) atOnce(n int, method, path, body string, header map[string]string) []reply {
 	g.t.Helper()
 	answers := make([]reply, n)
@@ -331,7 +331,7 @@ func (g *env) atOnce(n int, method, path, body string, header map[string]string)
 	return answers
 }
 
-// oneSucceeds checks that one answer is a success and every other one a problem.
+// oneSucceeds checks that one answer is a success and all others are problems.
 func (g *env) oneSucceeds(answers []reply, success, refused int, code string) {
 	g.t.Helper()
 	succeeded := 0

@@ -27,13 +27,13 @@ func (g *env) again(changes map[string]string) *env {
 	return &other
 }
 
-// keyed uploads a recording under a key.
+// keyed uploads a recording with an idempotency key.
 func (g *env) keyed(key string, content []byte) reply {
 	g.t.Helper()
 	return g.upload(map[string]string{"Idempotency-Key": key}, part{name: "file", file: "a.wav", content: content})
 }
 
-// accepts checks that a reply is a 202, a replay or not, and returns its job.
+// accepts checks that a reply is a 202, and whether it is a replay. It returns the job.
 func (g *env) accepts(r reply, replayed bool) string {
 	g.t.Helper()
 	job, _ := r.json(g.t)["job_id"].(string)
@@ -46,7 +46,7 @@ func (g *env) accepts(r reply, replayed bool) string {
 	return job
 }
 
-// only checks that one job was accepted, once, and that only its bytes are staged.
+// only checks that one job was accepted once, and that no other bytes are staged.
 func (g *env) only(job string, content []byte) {
 	g.t.Helper()
 	if letters := g.kit.Messages(event.Jobs()); len(letters) != 1 || letters[0].Subject != "audio.jobs."+job+".received" {
@@ -92,7 +92,7 @@ const (
 	lapsed  = `EXISTS (SELECT FROM catalogue.upload_keys WHERE sha256 IS NULL AND lease_until <= now())`
 )
 
-// begun is an upload of which a part was sent.
+// begun is an upload of which a part has been sent.
 type begun struct {
 	*wire
 	rest []byte
@@ -181,7 +181,7 @@ func TestAKeyBelongsToOneRecordingAndOneToken(t *testing.T) {
 	elsewhere := *g
 	elsewhere.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
 	g.problem(elsewhere.keyed("k", content), 422, "idempotency-key-reused")
-	// The answer comes before the whole body was sent.
+	// The answer is sent before the whole body has been sent.
 	body, contentType := form(part{name: "file", file: "a.wav", content: content})
 	w := elsewhere.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", elsewhere.path(), contentType, len(body), body[:100<<10])

@@ -11,7 +11,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// crash writes the claim of an upload that died before its event. It returns the job of the claim.
+// crash writes the claim of an upload that died before it appended its event. It returns the job of
+// the claim.
 func (g *env) crash(key, lease string) string {
 	g.t.Helper()
 	job, sum := g.kit.NewJob(), sha256.Sum256([]byte(key))
@@ -20,7 +21,7 @@ func (g *env) crash(key, lease string) string {
 	return job
 }
 
-// until repeats an upload while the answer has the status passing.
+// until repeats an upload while the status of the answer is the parameter passing.
 func (g *env) until(passing int, key string, content []byte) reply {
 	g.t.Helper()
 	var r reply
@@ -98,8 +99,8 @@ func TestALiveUploadRenewsItsLease(t *testing.T) {
 	g.only(job, content)
 }
 
-// Two uploads hold a key, since the lease of the first ended while it continued. A lease of an hour
-// is not renewed within a test.
+// Two uploads work with one key, since the lease of the first ended while it continued. A lease of
+// an hour is not renewed within a test.
 func TestAnUploadThatContinuesAfterItsLeaseMakesNoSecondJob(t *testing.T) {
 	t.Parallel()
 	content, others := wav(600<<10), append(wav(600<<10), 1)

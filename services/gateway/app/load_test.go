@@ -79,7 +79,7 @@ func TestAnUploadBeyondTheLimitIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// TestMemoryDoesNotGrowWithTheBody is not parallel: it measures the process.
+// TestMemoryDoesNotGrowWithTheBody is not parallel: it measures the memory of the process.
 func TestMemoryDoesNotGrowWithTheBody(t *testing.T) { //nolint:paralleltest // see above
 	g := start(t, nil)
 	const size = 64 << 20

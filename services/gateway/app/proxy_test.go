@@ -17,8 +17,8 @@ const progress = "/tokens/analysis-progress/0199a5f2-0000-7000-8000-000000000000
 const result = "/tokens/analysis-result/0199a5f2-0000-7000-8000-000000000000"
 const webhook = "/tokens/webhook/analysis-complete?job_id=x&attempt=1&sig=a%2Bb"
 
-// newUpstream starts a stub with the handler h, and returns what ends it. It must end before the
-// gateway does, which waits for open streams.
+// newUpstream starts a stub with the handler h. It returns the stub and the function that stops it.
+// The stub must stop before the gateway, which waits for open streams.
 func newUpstream(h http.HandlerFunc) (*httptest.Server, func()) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(stubHeader, "yes")
@@ -66,7 +66,7 @@ func TestAResultIsForwarded(t *testing.T) {
 		"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 	}
 	r := g.do("GET", result+"?wait=30&x=%20y", nil, header)
-	// The client's own headers are not forwarded: it is no trusted proxy.
+	// The client's own X-Forwarded headers are not forwarded: the client is no trusted proxy.
 	want := "GET " + result + "?wait=30&x=%20y [en] [wait=30] [mine] [127.0.0.1] [http] true [] [] []"
 	if got := r.Header.Get("X-Seen"); got != want {
 		t.Errorf("the tracker saw %s, not %s", got, want)
@@ -241,7 +241,7 @@ func TestAConnectionCanBeReusedAfterAnEarlyAnswer(t *testing.T) {
 		hidden := "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", webhook, size+len(hidden))
 		go func() { _, _ = io.WriteString(w, strings.Repeat("z", size)+hidden) }()
-		if r := w.answer(); r.StatusCode != 401 && r.StatusCode != 503 { // a write that failed first hides the answer
+		if r := w.answer(); r.StatusCode != 401 && r.StatusCode != 503 { // if a write has failed first, the answer is not seen
 			t.Errorf("%s: %s", r.Status, r.text)
 		}
 		_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
@@ -251,7 +251,7 @@ func TestAConnectionCanBeReusedAfterAnEarlyAnswer(t *testing.T) {
 	}
 }
 
-// events is a stub tracker whose stream sends the frames of a test.
+// events is a stub tracker. Its stream sends the frames of a test.
 type events struct {
 	frames chan string
 	gone   chan struct{} // closed when the client of the stream has left
@@ -331,7 +331,7 @@ func TestAClientThatLeavesEndsTheRequestToTheTracker(t *testing.T) {
 		t.Fatal(err)
 	}
 	leave()
-	timeout := time.After(30 * time.Second) // it goes on for ever, or ends
+	timeout := time.After(30 * time.Second) // if the stream never ends, the loop would run forever
 	for {
 		select {
 		case e.frames <- ": heartbeat\n\n":

@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// parameter matches a parameter of a path, as Fiber and as OpenAPI write it.
+// parameter matches a parameter of a path, in the notations of Fiber and OpenAPI.
 var parameter = regexp.MustCompile(`:\w+|{\w+}`)
 
 // normalized returns operations in one notation, sorted.
@@ -46,7 +46,7 @@ func TestRoutesAndDocumentNameTheSame(t *testing.T) {
 	d.register(docs)(httpserver.NewRouter(fiberApp, nil), &httpserver.Shutdown{})
 	var routed []string
 	for _, r := range fiberApp.GetRoutes(true) {
-		if r.Method != "HEAD" { // every GET route has one
+		if r.Method != "HEAD" { // every GET route has a HEAD route
 			routed = append(routed, r.Method+" "+r.Path)
 		}
 	}

@@ -49,7 +49,7 @@ func TestTheScriptsOfADeletedTokenAreDeleted(t *testing.T) {
 
 func TestTokensAreListed(t *testing.T) {
 	t.Parallel()
-	g := start(t, nil) // which has created one token
+	g := start(t, nil) // start has created one token
 	for i := range 4 {
 		g.create(fmt.Sprintf(`{"token_name":"Line %d%%","actor_name":"actor%d","category":"c","start_time":0,"end_time":1}`, i, i%2))
 	}

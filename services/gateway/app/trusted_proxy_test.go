@@ -41,7 +41,7 @@ func TestLinksFollowATrustedProxy(t *testing.T) {
 		{trusting, map[string]string{"X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.com", "X-Forwarded-Prefix": "/sori/", "X-Forwarded-For": "203.0.113.9"},
 			"https://api.example.com/sori", "[203.0.113.9, 127.0.0.1][https][api.example.com]"},
 		{trusting, map[string]string{"X-Forwarded-Prefix": "/a/b"}, "/a/b", "[127.0.0.1][http][HOST]"},
-		{trusting, map[string]string{"X-Forwarded-Proto": "https"}, "", "[127.0.0.1][https][HOST]"}, // a path needs no scheme
+		{trusting, map[string]string{"X-Forwarded-Proto": "https"}, "", "[127.0.0.1][https][HOST]"}, // a path does not need a scheme
 		{trusting, map[string]string{"X-Forwarded-Host": "api.example.com:8080"}, "http://api.example.com:8080", "[127.0.0.1][http][api.example.com:8080]"},
 		{trusting, map[string]string{"X-Forwarded-Host": "evil.net, api.example.com", "X-Forwarded-Proto": "http,https"}, "https://api.example.com", "[127.0.0.1][https][api.example.com]"},
 		{trusting, map[string]string{"X-Forwarded-Host": "evil.net/x?", "X-Forwarded-Proto": "javascript", "X-Forwarded-Prefix": "//evil.net"}, "", "[127.0.0.1][http][HOST]"},
@@ -90,7 +90,7 @@ func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/": 404, "/tokens": 404, "/jobs/": 404, "/docs": 404, "/openapi.json": 404, "/api": 404, "/api/v1x": 404, "/API/v1/tokens": 404, "/api/v1%2ftokens": 404, "/api/v1//tokens": 404,
-		"/livez": 200, "/readyz": 200, "/readyz/": 200, "/health": 200, "/metrics": 200, // probes use no prefix
+		"/livez": 200, "/readyz": 200, "/readyz/": 200, "/health": 200, "/metrics": 200, // probes do not use the prefix
 	} {
 		r := root.do("GET", path, nil, map[string]string{"Origin": listed})
 		if r.StatusCode != want {
@@ -197,7 +197,7 @@ func TestHTTP10ClientsGetBodiesWithoutChunks(t *testing.T) {
 	if !strings.Contains(g.kit.Logged(), `"path":"/jobs/","status":200,"bytes":10000`) {
 		t.Error("the line of the list is missing")
 	}
-	if err := g.stop(); err != nil { // ends the stream, as any shutdown
+	if err := g.stop(); err != nil { // this ends the stream, as in any shutdown
 		t.Error(err)
 	}
 	if rest, err := io.ReadAll(frames); err != nil || !regexp.MustCompile(`^retry: \d+\n\n$`).Match(rest) {

@@ -102,7 +102,7 @@ func TestATokenWithoutReferencesHasNulls(t *testing.T) {
 	}
 }
 
-func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel // the last check is of all cases
+func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel // the last check is about all cases
 	t.Parallel()
 	g := start(t, map[string]string{"MAX_UPLOAD_BYTES": "300000"})
 	good, contentType := form(part{name: "file", file: "a.wav", content: wav(1000)})
@@ -223,14 +223,14 @@ func TestAFullLogRefusesUploadsAndKeepsNothing(t *testing.T) {
 	g.assertNothingStored()
 }
 
-// coded is a WAV file with a codec that has no name.
+// coded returns a WAV file with an unknown codec.
 func coded(n int) []byte {
 	b := wav(n)
 	b[20], b[21] = 0x34, 0x12
 	return b
 }
 
-// ac4 is an MP4 file whose codec, AC-4, is named after n bytes of sound.
+// ac4 returns an MP4 file with the codec AC-4. The codec is named after n bytes of sound.
 func ac4(n int) []byte {
 	box := func(kind string, body ...string) string {
 		b := strings.Join(body, "")

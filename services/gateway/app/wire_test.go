@@ -86,7 +86,7 @@ func TestARefusedBodyIsNeverParsedAsTheNextRequest(t *testing.T) { //nolint:tpar
 	g := start(t, nil)
 	victim := g.create(`{"token_name":"v","actor_name":"b","start_time":0,"end_time":1}`)
 	hidden := fmt.Sprintf("DELETE /tokens/%v HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n", victim["id"])
-	t.Run("attack", func(t *testing.T) { //nolint:paralleltest // the check after it needs its end
+	t.Run("attack", func(t *testing.T) { //nolint:paralleltest // the following check needs its end
 		for name, size := range map[string]int{"within a buffer": 100, "beyond 8 KiB": 9 << 10, "beyond the buffer": 40 << 10, "beyond what is drained": 300 << 10} {
 			for _, path := range []string{
 				"/tokens/999/upload-audio", "/tokens/x/upload-audio", g.path(), "/nowhere", "/tokens/1", "/livez", "/tokens/analysis-result/1",
@@ -101,7 +101,7 @@ func TestARefusedBodyIsNeverParsedAsTheNextRequest(t *testing.T) { //nolint:tpar
 						chunked := g.dial()
 						chunked.send("%s %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", method, path, len(body))
 						for _, w := range []*wire{declared, chunked} {
-							_, _ = io.WriteString(w, body) // it may be refused in the middle
+							_, _ = io.WriteString(w, body) // the request may be refused before the whole body is sent
 							_, _ = io.WriteString(w, map[bool]string{true: "\r\n0\r\n\r\n"}[w == chunked])
 							_ = w.Conn.(*net.TCPConn).CloseWrite()
 							_ = w.answer()
@@ -190,7 +190,7 @@ func TestATooLargeBodyIsRefusedByItsHeader(t *testing.T) {
 			t.Errorf("and then %q", after)
 		}
 	}
-	// The internal header of a client is ignored.
+	// The gateway ignores the internal header of a client.
 	w := g.dial()
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64)})
 	w.send("POST %s HTTP/1.1\r\nHost: x\r\nx-sori-declared-length: 9999999999\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
@@ -235,7 +235,8 @@ func TestTheRestOfATooLargeBodyIsNotRead(t *testing.T) {
 		}
 	}()
 	g.problem(w.answer(), 413, "too-large")
-	// The buffers of the kernel take a few MiB; a server that reads on would take all.
+	// The buffers of the kernel hold a few MiB; a server that continued to read would read the
+	// whole body.
 	if n := <-sent; n > 64<<20 {
 		t.Errorf("%d bytes were taken", n)
 	}
@@ -327,7 +328,7 @@ func TestAShutdownLetsUploadsFinish(t *testing.T) {
 	g.active(1)
 	stopped := make(chan error)
 	go func() { stopped <- g.stop() }()
-	if rest := unused.rest(); rest != "" { // its end means that the shutdown has begun
+	if rest := unused.rest(); rest != "" { // the end of the connection means that the shutdown has begun
 		t.Errorf("unused: %q", rest)
 	}
 	w.send("%s", body[1000:])

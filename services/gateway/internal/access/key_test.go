@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// keyStore is a store of keys that counts what it is asked.
+// keyStore is a store of keys that counts its queries.
 type keyStore struct {
 	mu      sync.Mutex
 	keys    map[string]access.StoredKey
@@ -26,7 +26,7 @@ type keyStore struct {
 	marks   int
 	held    chan struct{} // if set, a query waits until it is closed
 	active  int
-	most    int // queries at once
+	most    int // the largest number of concurrent queries
 }
 
 func newKeyStore() *keyStore { return &keyStore{keys: map[string]access.StoredKey{}} }
@@ -115,7 +115,7 @@ func TestAKeyIsRefusedForWhatItIs(t *testing.T) {
 	for name, c := range map[string]struct {
 		key    access.Key
 		change func(text string) string
-		want   string // empty: it counts
+		want   string // empty: the key is accepted
 	}{
 		"good":                     {access.Key{}, nil, ""},
 		"to expire":                {access.Key{Expires: &future}, nil, ""},

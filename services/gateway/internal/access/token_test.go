@@ -32,7 +32,7 @@ const (
 	secret   = "a-secret-of-thirty-two-bytes-0123"
 )
 
-// signers are key pairs of a provider, one of each algorithm.
+// signers has key pairs of a provider, one for each algorithm.
 type signers struct {
 	rsa     *rsa.PrivateKey
 	p256    *ecdsa.PrivateKey
@@ -49,7 +49,7 @@ var pairs = sync.OnceValue(func() signers {
 	return s
 })
 
-// published are the public keys of a provider, by id and algorithm.
+// published has the public keys of a provider, by id and algorithm.
 type published map[string]crypto.PublicKey
 
 func (p published) Keys(_ context.Context, id, algorithm string) ([]crypto.PublicKey, error) {
@@ -72,7 +72,7 @@ func authenticator(changes func(*access.Config)) *access.Authenticator {
 	}})
 }
 
-// claims are those of alice, with changes; nil removes a claim.
+// claims returns the claims of alice, with changes. A nil value removes a claim.
 func claims(changes jwt.MapClaims) jwt.MapClaims {
 	c := jwt.MapClaims{"iss": issuer, "aud": audience, "sub": "alice", "exp": time.Now().Add(time.Hour).Unix()}
 	maps.Copy(c, changes)
@@ -118,14 +118,14 @@ func TestATokenOfTheProviderOrOfTheSecretProvesItsSubject(t *testing.T) {
 			if err != nil || p.Owner != "alice" || !slices.Equal(p.Scopes, principal.UserScopes()) || p.KeyID != "" {
 				t.Errorf("%+v, %v", p, err)
 			}
-			if p.Expires.Before(now) || p.Expires.After(now.Add(2*time.Hour)) { // no stream outlasts the token
+			if p.Expires.Before(now) || p.Expires.After(now.Add(2*time.Hour)) { // no stream may outlast the token
 				t.Errorf("it expires at %v", p.Expires)
 			}
 		})
 	}
 }
 
-// hostileTokens are tokens that prove nothing, with the words that the answer must have.
+// hostileTokens returns tokens that must not be accepted, with words that the failure must contain.
 func hostileTokens(t *testing.T) map[string][2]string {
 	t.Helper()
 	s := pairs()
@@ -320,7 +320,7 @@ func TestTheSettingsOfAccessAreChecked(t *testing.T) {
 	for name, c := range map[string]struct {
 		vars map[string]string
 		addr string
-		want string // what the failure says; empty for none
+		want string // words that the failure must contain; empty for no failure
 	}{
 		"nothing on loopback":        {nil, "127.0.0.1:0", ""},
 		"nothing on IPv6 loopback":   {nil, "[::1]:8000", ""},

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// broken lists the rules that an error names, each as its pointer and what is wrong.
+// broken returns the rules that a failure names, each with its pointer and detail.
 func broken(err error) []string {
 	var rules []string
 	if f, ok := errors.AsType[*fault.Error](err); ok {

@@ -10,8 +10,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// decode decodes a token with one further member. References to another host are foreign, and those
-// that begin with "secret" are not allowed.
+// decode decodes a token with one more member. References to another host are foreign, and
+// references that begin with "secret" are not allowed.
 func decode(member, value string) (catalogue.Token, error) {
 	body := fmt.Sprintf(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,%q:%q}`, member, value)
 	return catalogue.DecodeToken([]byte(body), func(ref string) error {

@@ -14,12 +14,12 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// memory is an outbox and its publisher in one. It fails as often as failures says.
+// memory is an outbox and its publisher. It fails as many times as failures says.
 type memory struct {
 	pending   []int64
 	published []int64
 	failures  int
-	reads     []time.Duration // when the outbox was read, since start
+	reads     []time.Duration // the times of the reads of the outbox, since start
 	start     time.Time
 }
 

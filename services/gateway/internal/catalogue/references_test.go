@@ -13,7 +13,8 @@ import (
 	"sori.internal/services/gateway/internal/catalogue"
 )
 
-// tokens is a store of tokens with the ids from 1. The references of every hundredth are secret.
+// tokens is a store of n tokens with the ids 1 to n. The references of every hundredth token are
+// not allowed.
 type tokens int64
 
 func (n tokens) TokensWithReferences(_ context.Context, after int64, limit int) ([]catalogue.Token, error) {

@@ -31,10 +31,10 @@ type provider struct {
 
 	mu        sync.Mutex
 	keys      []jwkset.JWKMarshal
-	discovery func(w http.ResponseWriter) // if set, answers in its place
-	set       func(w http.ResponseWriter) // likewise
+	discovery func(w http.ResponseWriter) // if set, answers instead of the provider
+	set       func(w http.ResponseWriter) // likewise, for the key set
 	fetches   int                         // of the keys
-	waiting   chan struct{}               // receives a value when an answer is held
+	waiting   chan struct{}               // receives a value when an answer is delayed
 }
 
 func newProvider(t *testing.T) *provider {
@@ -69,7 +69,7 @@ func (p *provider) describe(w http.ResponseWriter, name, keys string) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"issuer": name, "jwks_uri": keys})
 }
 
-// change changes what the provider answers.
+// change changes the answers of the provider.
 func (p *provider) change(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +82,7 @@ func (p *provider) fetched() int {
 	return p.fetches
 }
 
-// publish replaces the keys by new ones of the ids.
+// publish replaces the keys by new keys with ids.
 func (p *provider) publish(t *testing.T, ids ...string) {
 	t.Helper()
 	var keys []jwkset.JWKMarshal
@@ -162,7 +162,7 @@ func TestKeysAreFoundByDiscoveryAndByAlgorithm(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		if c.n == 0 {
-			cancel() // without a wait for a further fetch
+			cancel() // so that Keys does not wait for another fetch
 		}
 		found, err := k.Keys(ctx, c.id, c.algorithm)
 		if len(found) != c.n || c.n == 0 && !errors.Is(err, access.ErrUnknownKey) {
@@ -235,7 +235,7 @@ func TestWithoutAFetchNoTokenCounts(t *testing.T) {
 	}
 	p.publish(t, "k")
 	p.change(func() { p.discovery = nil })
-	need(t, k, "k") // by itself, as soon as the provider is there
+	need(t, k, "k") // without a request, as soon as the provider is available
 }
 
 func TestKeysStayInUseWhileTheProviderIsAway(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/testkit/testdb"
 )
 
-// env is a new database with two stores on it, as two replicas have.
+// env is a new database with two stores, for two replicas.
 type env struct {
 	*testkit.Kit
 	t      *testing.T
@@ -54,13 +54,13 @@ func (c *env) rows() (n int) {
 	return n
 }
 
-// wanted is a claim as a new upload wants it.
+// wanted returns the claim that a new upload requests.
 func (c *env) wanted(key string, token int64) upload.Claim {
 	c.t.Helper()
 	return upload.Claim{Key: sha256.Sum256([]byte(key)), Token: token, Job: c.NewJob(), Holder: c.NewJob()}
 }
 
-// claim asks one of the stores.
+// claim claims a key in one of the stores.
 func (c *env) claim(i int, w upload.Claim) upload.Claim {
 	c.t.Helper()
 	got, err := c.stores[i].Claim(c.Context(), w, time.Hour, 24*time.Hour)
@@ -112,7 +112,7 @@ func TestAClaimIsTakenOverOnlyAfterItsLease(t *testing.T) {
 	if got := c.claim(1, next); got != want {
 		t.Errorf("taken over: %+v", got)
 	}
-	// The previous holder can change nothing any more.
+	// The previous holder cannot change the claim any more.
 	must(t, c.stores[0].Renew(c.Context(), dead, 0))
 	must(t, c.stores[0].Free(c.Context(), dead))
 	dead.SHA256 = strings.Repeat("0", 64)

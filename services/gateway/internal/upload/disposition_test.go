@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// sentName is the field and the file name that a Content-Disposition gives.
+// sentName returns the field name and the file name of a Content-Disposition.
 func sentName(value, charset string) (field, file string) {
 	d := parseDisposition(value)
 	return d.name(), cleanName(d.fileName(charset))
@@ -64,7 +64,7 @@ func TestTheFieldIsFoundWhateverTheFileNameLooksLike(t *testing.T) {
 		{`""`, `""`},
 		{`a"b`, `a"b`},
 		{`a";b.wav`, `a";b.wav`},
-		{`a"; b="c.wav`, `a`}, // nobody can tell
+		{`a"; b="c.wav`, `a`}, // ambiguous
 		{`a"; name="other".wav`, `a`},
 		{`; name="other".wav`, `; name="other".wav`},
 		{`a; filename=b; name=other.wav`, `a; filename=b; name=other.wav`},
@@ -176,7 +176,7 @@ func FuzzTheFieldIsFound(f *testing.F) {
 	f.Add(`a"; b=c\`)
 	f.Add("\x83\x5c")
 	f.Fuzz(func(t *testing.T, file string) {
-		if strings.ContainsAny(file, "\r\n") { // the header would end there
+		if strings.ContainsAny(file, "\r\n") { // a line break would end the header
 			return
 		}
 		if got := parseDisposition(`form-data; name="file"; filename="` + file + `"`).name(); got != "file" {

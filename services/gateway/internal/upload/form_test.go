@@ -11,7 +11,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// reasonOf is why a form cannot be read.
+// reasonOf returns the reason why a form cannot be read.
 func reasonOf(err error) string {
 	reason, _ := fault.As(err).Extra["reason"].(string)
 	return reason
@@ -65,8 +65,8 @@ func TestARefusedFormListsTheNamesOfItsParts(t *testing.T) {
 	}
 }
 
-// FuzzForm reads whatever a client may send as a form: it holds that reading
-// never fails without a kind and a code, and that no broken body ends well.
+// FuzzForm reads a form with arbitrary content. Every failure must have a kind and a code, and a
+// truncated body must never be accepted.
 func FuzzForm(f *testing.F) {
 	whole := string(body("x\r\n\r\n1", "file; filename=\"say \"hi\".wav\"\r\n\r\n"+wav(100)))
 	for contentType, text := range map[string]string{

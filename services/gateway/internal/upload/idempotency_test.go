@@ -24,7 +24,7 @@ import (
 	"sori.internal/shared/testkit/testdb"
 )
 
-// env is a core's dependencies, all of them real.
+// env has the dependencies of a core, all of them real.
 type env struct {
 	*testkit.Kit
 	t       *testing.T
@@ -56,7 +56,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// accept uploads with a key, through a core with this log of jobs and these claims.
+// accept uploads with a key, by a core with a log of jobs and claims.
 func (c *env) accept(log upload.JobLog, claims upload.Claims) (upload.Accepted, error) {
 	return c.acceptOf("", log, claims)
 }
@@ -86,10 +86,10 @@ func (c *env) jobs() (jobs []string, staged map[string]int) {
 	return jobs, staged
 }
 
-// lossyLog is a log of jobs whose first answers are lost.
+// lossyLog is a log of jobs that loses its first answers.
 type lossyLog struct {
 	upload.JobLog
-	append, log error // returned once; append after the event was stored, if kept
+	append, log error // each is returned once; append after the event was stored, if kept is true
 	kept        bool
 }
 
@@ -112,7 +112,8 @@ func (f *lossyLog) Read(ctx context.Context, job string) (event.Log, error) {
 	return f.JobLog.Read(ctx, job)
 }
 
-// Another owner with the same key and the same bytes makes another job, and is not told of the first.
+// Another owner with the same key and the same bytes gets another job, and learns nothing about the
+// first job.
 func TestAKeyIsOfItsOwnerAlone(t *testing.T) {
 	t.Parallel()
 	c := newEnv(t)
@@ -180,7 +181,7 @@ func TestARefusedEventFreesTheKeyAndRemovesTheBytes(t *testing.T) {
 	}
 }
 
-// lostClaims are claims that cannot be changed once they are made.
+// lostClaims are claims that cannot be changed after they are made.
 type lostClaims struct{ upload.Claims }
 
 func (lostClaims) Renew(context.Context, upload.Claim, time.Duration) error  { return errDatabase }
@@ -200,7 +201,7 @@ func TestADurableUploadIsAcceptedEvenIfItsClaimCannotBeFinished(t *testing.T) {
 	}
 }
 
-// closedStaging is a staging that stores nothing.
+// closedStaging is staging that stores nothing.
 type closedStaging struct{ upload.Staging }
 
 func (closedStaging) Stage(context.Context, string, io.Reader) (event.Staged, error) {
@@ -215,7 +216,7 @@ func TestAnUploadThatDiedAfterItsEventIsReplayedWithoutStoring(t *testing.T) {
 	_, err = c.db.ExecContext(c.Context(), `UPDATE catalogue.upload_keys SET lease_until = now()`)
 	must(t, err)
 	c.staging = closedStaging{c.staging}
-	for range 2 { // by the log, and by the claim
+	for range 2 { // first by the log, then by the claim
 		if done, err := c.accept(c.jobLog, c.rows); err != nil || !done.Replayed || done.JobID != first.JobID {
 			t.Errorf("%+v %v", done, err)
 		}

@@ -22,7 +22,7 @@ func TestCleanName(t *testing.T) {
 		"\u202egpj.exe":          "gpj.exe",
 		"\xff\xfea.wav":          "a.wav",
 		"👩‍🎤.wav":                "👩‍🎤.wav",
-		"\u1112\u1161\u11ab.wav": "한.wav", // as macOS spells it
+		"\u1112\u1161\u11ab.wav": "한.wav", // macOS sends names in this form
 		"e\u0301.wav":            "é.wav",
 	} {
 		if got := cleanName(given); got != want {

@@ -55,7 +55,7 @@ func TestABrokenBodyIsNeverAccepted(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("connection broken")
 	whole := body("x\r\n\r\n1", "file; filename=a\r\n\r\n"+wav(20<<10), "y\r\n\r\n2")
-	// All but what may be missing: the line's end behind the closing boundary.
+	// All bytes except the line end after the closing boundary, which may be missing.
 	for n := range len(whole) - 2 {
 		if n > 200 && n < len(whole)-200 && n%97 != 0 {
 			continue
@@ -69,7 +69,7 @@ func TestABrokenBodyIsNeverAccepted(t *testing.T) {
 	}
 }
 
-// track is an MP4 track of a kind whose samples are coded as told.
+// track returns an MP4 track of a kind with a sample coding.
 func track(kind, coding string) string {
 	entry := box(coding, zeros(16), "\x00\x02\x00\x10", zeros(4), "\xbb\x80\x00\x00")
 	return box("trak", box("mdia", box("hdlr", zeros(8), kind), box("minf", box("stbl", box("stsd", zeros(7), "\x01", entry)))))
