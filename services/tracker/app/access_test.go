@@ -32,7 +32,7 @@ type route struct {
 
 func (r route) name() string { return fmt.Sprint(r.method, " ", r.path, " ", r.header) }
 
-// reads are all ways to read a job, and writes all ways to change it.
+// reads returns all ways to read a job, and writes all ways to change it.
 func reads() []route {
 	return []route{
 		{http.MethodGet, "/tokens/analysis-result/{id}", nil},
@@ -58,7 +58,7 @@ func writes() []route {
 	}
 }
 
-// ask makes a request about a job as a principal, or with another header of that name.
+// ask makes a request about a job with the headers as.
 func (c *env) ask(r route, id string, as map[string]string) answer {
 	c.t.Helper()
 	header := maps.Clone(as)
@@ -67,14 +67,15 @@ func (c *env) ask(r route, id string, as map[string]string) answer {
 	if r.method == http.MethodGet && strings.Contains(r.path, "analysis-progress") {
 		resp := c.send(ctx, r.method, url, header)
 		defer resp.Body.Close()
-		if resp.StatusCode == http.StatusOK { // and goes on
+		if resp.StatusCode == http.StatusOK { // a stream, which continues
 			return answer{status: resp.StatusCode, header: resp.Header}
 		}
 	}
 	return c.request(r.method, url, header)
 }
 
-// tells is all that an answer tells of a job but its id.
+// tells returns all parts of an answer that may reveal something about a job, with the job's id
+// replaced.
 func (a answer) tells(id string) string {
 	header := a.header.Clone()
 	header.Del("Date")
@@ -87,7 +88,8 @@ func (a answer) tells(id string) string {
 	return strings.ReplaceAll(fmt.Sprint(a.status, header, string(text)), id, "ID")
 }
 
-// states makes jobs of an owner in every state but one: accepted and not recorded.
+// states returns functions that prepare a job of alice in each state, except the state accepted and
+// not recorded.
 func states() map[string]func(*testJob) {
 	return map[string]func(*testJob){
 		"running": func(j *testJob) {
@@ -136,12 +138,12 @@ func (l *testJob) receivedOf(owner string) {
 	l.publish(event.Received{JobID: l.id, TokenID: 7, Owner: owner, FileName: "a.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
 }
 
-// storedInBucket is stored, in a bucket whose links can be signed.
+// storedInBucket appends stored, with a bucket whose links can be signed.
 func (l *testJob) storedInBucket() {
 	l.publish(event.Stored{JobID: l.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Duration: 2})
 }
 
-// forgetAll removes the log of a job, as its age does.
+// forgetAll removes the log of a job, as if it had expired.
 func (l *testJob) forgetAll() {
 	l.t.Helper()
 	log, err := l.jobs.Read(l.Context(), l.id)
@@ -153,7 +155,7 @@ func (l *testJob) forgetAll() {
 	}
 }
 
-// unrecorded stops records from being written, for jobs that are accepted and not recorded yet.
+// unrecorded blocks the writing of records, so that jobs are accepted and not recorded yet.
 func (c *env) unrecorded() {
 	c.t.Helper()
 	lock, err := c.db().BeginTxx(c.Context(), nil)
@@ -166,8 +168,8 @@ func (c *env) unrecorded() {
 	}
 }
 
-// checkHidden checks that whoever may not know of a job is answered as if it did not exist, and
-// that nothing happens to it.
+// checkHidden checks that a principal that may not know of a job gets the same answer as if the job
+// did not exist, and that the job does not change.
 func checkHidden(t *testing.T, j *testJob, state string) {
 	t.Helper()
 	none := j.job()
@@ -188,7 +190,7 @@ func checkHidden(t *testing.T, j *testJob, state string) {
 			got.header.Get("WWW-Authenticate") == "" || got.tells(j.id) != want.tells(none.id) {
 			t.Errorf("%s job, %s, nobody: %s", state, r.name(), got.tells(j.id))
 		}
-		for _, of := range []string{j.id, none.id} { // its owner, by a key that may do other things
+		for _, of := range []string{j.id, none.id} { // its owner, with a key that has other scopes
 			key := principal.Principal{Owner: "alice", KeyID: "k", Scopes: []principal.Scope{principal.JobsWrite, principal.CatalogueRead, principal.CatalogueWrite}}
 			if slices.ContainsFunc(writes(), func(w route) bool { return w.path == r.path }) {
 				key.Scopes[0] = principal.JobsRead
@@ -210,8 +212,8 @@ func checkHidden(t *testing.T, j *testJob, state string) {
 	}
 }
 
-// A job of another is a job that does not exist, whatever its state: in body and header, for every
-// route, and whatever else the request says.
+// A job of another owner is answered as a job that does not exist, whatever its state, in body and
+// header, for every route, and whatever else the request contains.
 func TestAnothersJobIsNotFoundInEveryStateAndOnEveryRoute(t *testing.T) {
 	t.Parallel()
 	for state, prepare := range states() {
@@ -246,7 +248,7 @@ func TestTheOwnerAndAnAdminAreAnsweredByTheStateOfTheJob(t *testing.T) {
 		j.unrecorded()
 		j.receivedOf("alice")
 	}
-	want := map[string]map[string]int{ // by route; otherwise what is under "reads"
+	want := map[string]map[string]int{ // by route; routes that are not listed have the status under "reads"
 		"accepted":  {"reads": 200, "audio": 404, "ticket": 201, "cancel": 202, "retry": 409, "retry?force=true": 409, "delete": 200},
 		"running":   {"reads": 200, "audio": 307, "ticket": 201, "cancel": 202, "retry": 409, "retry?force=true": 409, "delete": 200},
 		"completed": {"reads": 200, "audio": 307, "ticket": 201, "cancel": 409, "retry": 409, "retry?force=true": 409, "delete": 200},
@@ -275,7 +277,7 @@ func TestTheOwnerAndAnAdminAreAnsweredByTheStateOfTheJob(t *testing.T) {
 					}
 					a := j.ask(r, j.id, j.as(p))
 					expected := want[state][key]
-					switch { // what the requests say of what they know already
+					switch { // conditional requests
 					case r.header["If-None-Match"] != "" && expected == http.StatusOK:
 						expected = http.StatusNotModified
 					case strings.Contains(r.path, "last_event_id") && expected == http.StatusOK && a.status == http.StatusNoContent:
@@ -379,7 +381,7 @@ func TestAListHasTheJobsOfItsOwnerAndAnAdminListsAll(t *testing.T) {
 	}
 }
 
-// Nobody but the gateway says who makes a request.
+// Only the gateway can assert the principal of a request.
 func TestAPrincipalThatTheGatewayDidNotSignIsRefused(t *testing.T) {
 	t.Parallel()
 	j := open(t, nil).job()
@@ -425,7 +427,7 @@ func TestAPrincipalThatTheGatewayDidNotSignIsRefused(t *testing.T) {
 	}
 }
 
-// ticketFor requests a ticket and returns it with its links, by route.
+// ticketFor requests a ticket. It returns the ticket, and its links by route.
 func (l *testJob) ticketFor(p principal.Principal) (ticket string, links map[string]string) {
 	l.t.Helper()
 	a := l.request(http.MethodPost, l.url+"/jobs/"+l.id+"/ticket", l.as(p))
@@ -500,14 +502,13 @@ func TestATicketShowsOneJobWithoutAnyHeader(t *testing.T) {
 	}
 }
 
-// route0 is one of the routes that take a ticket, with one.
+// route0 returns one of the routes that accept a ticket, with the ticket.
 func route0(method, name, ticket string) route {
 	paths := map[string]string{"result": "/tokens/analysis-result/{id}", "progress": "/tokens/analysis-progress/{id}", "audio": "/jobs/{id}/audio"}
 	return route{method: method, path: paths[name] + "?ticket=" + ticket}
 }
 
-// A stream is open for longer than a ticket can be used, and outlives it. The next one needs a new
-// ticket.
+// A stream is open for longer than its ticket is valid. The next stream needs a new ticket.
 func TestAStreamOutlivesItsTicketAndIsNotBegunAgainWithIt(t *testing.T) {
 	t.Parallel()
 	c := open(t, map[string]string{"SSE_HEARTBEAT": "50ms"})
@@ -515,7 +516,7 @@ func TestAStreamOutlivesItsTicketAndIsNotBegunAgainWithIt(t *testing.T) {
 	states()["running"](j)
 	var config principal.Config
 	c.Load(&config)
-	// It expired half a minute ago, but for two seconds: the clocks of two machines may differ so much.
+	// The ticket expired 28 seconds ago: the clocks of two machines may differ by half a minute.
 	issued := time.Now().Add(-10*time.Minute - 28*time.Second)
 	ticket, _, err := principal.NewTickets(config, func() time.Time { return issued }).Issue(user("alice"), j.id)
 	if err != nil {
@@ -574,7 +575,7 @@ func TestAUserControlsAJobWhileTheDatabaseIsUnavailable(t *testing.T) {
 	c.url = c.replica(map[string]string{"DATABASE_URL": database})
 	proxy.set(true)
 	cancel := writes()[0]
-	for _, id := range []string{j.id, none.id} { // a stranger learns nothing from the outage
+	for _, id := range []string{j.id, none.id} { // another user learns nothing about the job from the outage
 		if a := c.ask(cancel, id, c.as(user("bob"))); a.status != http.StatusServiceUnavailable {
 			t.Errorf("another user: %d %s", a.status, a.raw)
 		}
@@ -597,7 +598,7 @@ func TestAUserReadsARecordedJobWhileTheBusIsUnavailable(t *testing.T) {
 	if a := c.ask(reads()[0], j.id, c.as(user("alice"))); a.status != http.StatusOK {
 		t.Errorf("the owner: %d %s", a.status, a.raw)
 	}
-	for _, id := range []string{j.id, none.id} { // a stranger learns nothing from the outage
+	for _, id := range []string{j.id, none.id} { // another user learns nothing about the job from the outage
 		if a := c.ask(reads()[0], id, c.as(user("bob"))); a.status != http.StatusServiceUnavailable {
 			t.Errorf("another user: %d %s", a.status, a.raw)
 		}

@@ -24,8 +24,8 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// env is a tracker with dependencies of its own, and a bus to publish on.
-// What the tracker answers is held to the document of the API that it is a part of.
+// env is a tracker with its own dependencies, and a bus for publishing events. The answers of the
+// tracker are checked against the OpenAPI document.
 type env struct {
 	*testkit.Kit
 	t       testing.TB
@@ -41,7 +41,7 @@ type env struct {
 // varyBy is the Vary of answers about jobs.
 const varyBy = "Accept-Language, Authorization"
 
-// as is the header of a request that the gateway forwards for a principal.
+// as returns the header of a request that the gateway forwards for a principal.
 func (c *env) as(p principal.Principal) map[string]string {
 	c.t.Helper()
 	signed, err := c.signer.Sign(p, time.Now())
@@ -51,10 +51,10 @@ func (c *env) as(p principal.Principal) map[string]string {
 	return map[string]string{principal.Header: signed}
 }
 
-// nobody is the header of a request that says nobody makes it.
+// nobody returns the header of a request with an empty principal.
 func nobody() map[string]string { return map[string]string{principal.Header: ""} }
 
-// sign has a request made by an admin, unless it says who makes it.
+// sign adds the principal of an admin to a request, unless the request has a principal.
 func (c *env) sign(h http.Header) {
 	c.t.Helper()
 	switch given, ok := h[principal.Header]; {
@@ -74,7 +74,7 @@ func open(t testing.TB, changes map[string]string) *env {
 	return c
 }
 
-// newEnv is an env without a tracker.
+// newEnv makes an env without a tracker.
 func newEnv(t testing.TB, kit *testkit.Kit) *env {
 	t.Helper()
 	described, err := contract.Sori()
@@ -106,7 +106,7 @@ func (c *env) replica(changes map[string]string) string {
 	return url
 }
 
-// db is a connection without the tracker.
+// db returns a database connection of the test.
 func (c *env) db() *sqlx.DB {
 	c.t.Helper()
 	db, err := sqlx.Open("postgres", c.Database())
@@ -117,7 +117,7 @@ func (c *env) db() *sqlx.DB {
 	return db
 }
 
-// exec changes the database without the tracker.
+// exec changes the database directly.
 func (c *env) exec(query string, args ...any) {
 	c.t.Helper()
 	if _, err := c.db().ExecContext(c.Context(), query, args...); err != nil {
@@ -141,7 +141,7 @@ func (c *env) job() *testJob {
 	return &testJob{env: c, id: id}
 }
 
-// attemptedJob is a job whose first attempt has begun.
+// attemptedJob makes a job whose first attempt has begun.
 func (c *env) attemptedJob() *testJob {
 	c.t.Helper()
 	j := c.job()
@@ -196,11 +196,11 @@ func (l *testJob) failed() {
 	l.publish(event.Failed{JobID: l.id, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true})
 }
 
-// resultURL and progressURL are where the job is seen, at the first replica.
+// resultURL and progressURL return the URLs of the job at the first replica.
 func (l *testJob) resultURL() string   { return l.url + "/tokens/analysis-result/" + l.id }
 func (l *testJob) progressURL() string { return l.url + "/tokens/analysis-progress/" + l.id }
 
-// answer is a reply, and what the result's body says.
+// answer is an answer, with the members of a result's body.
 type answer struct {
 	status int
 	header http.Header
@@ -238,7 +238,7 @@ func (c *env) request(method, url string, headers map[string]string) answer {
 		c.t.Fatal(err)
 	}
 	a := answer{status: resp.StatusCode, header: resp.Header, raw: string(raw)}
-	_ = json.Unmarshal(raw, &a.body) // which a test that looks at it notices
+	_ = json.Unmarshal(raw, &a.body) // a test that uses the body notices a malformed one
 	return a
 }
 
@@ -259,7 +259,7 @@ func (c *env) send(ctx context.Context, method, url string, headers map[string]s
 	return resp
 }
 
-// version is the job's version by its entity tag; -1 where there is none.
+// version returns the job's version from its entity tag; -1 if there is none.
 func (a answer) version() int64 {
 	number, _, _ := strings.Cut(strings.Trim(a.header.Get("ETag"), `"`), "-")
 	v, err := strconv.ParseInt(number, 10, 64)
@@ -269,7 +269,7 @@ func (a answer) version() int64 {
 	return v
 }
 
-// until waits for the job to be at a progress and a status.
+// until waits until the job has a progress and a status.
 func (l *testJob) until(status string, progress int) answer {
 	l.t.Helper()
 	var a answer
@@ -283,7 +283,7 @@ func (l *testJob) until(status string, progress int) answer {
 	return a
 }
 
-// frame is a server-sent event. A comment has only that.
+// frame is a server-sent event. A comment has no other field.
 type frame struct {
 	id      int64
 	retry   string
@@ -327,7 +327,7 @@ func newStream(t testing.TB, resp *http.Response) *stream {
 	return &stream{t: t, status: resp.StatusCode, header: resp.Header, body: resp.Body, lines: lines}
 }
 
-// block reads up to the next empty line; false where the stream has ended.
+// block reads up to the next empty line. It returns false if the stream has ended.
 func (s *stream) block() (frame, bool) {
 	f := frame{id: -1}
 	some := false
@@ -358,7 +358,7 @@ func (s *stream) block() (frame, bool) {
 	return f, false
 }
 
-// next reads the next frame with data, past comments.
+// next reads the next frame with data, and skips comments.
 func (s *stream) next() frame {
 	s.t.Helper()
 	for {
@@ -372,7 +372,7 @@ func (s *stream) next() frame {
 	}
 }
 
-// rest reads what comes until the stream ends, which it must do properly.
+// rest reads all frames until the stream ends, which it must do without an error.
 func (s *stream) rest() []frame {
 	s.t.Helper()
 	var frames []frame

@@ -16,10 +16,10 @@ import (
 	"sori.internal/shared/event"
 )
 
-// audioURL is where the job's recording is found, at the first replica.
+// audioURL returns the URL of the job's recording at the first replica.
 func (l *testJob) audioURL() string { return l.url + "/jobs/" + l.id + "/audio" }
 
-// linked asks for a recording and returns where it sends.
+// linked requests a recording and returns the target of the redirect.
 func (l *testJob) linked(method, asked string) string {
 	l.t.Helper()
 	a := l.request(method, asked, nil)
@@ -44,18 +44,18 @@ func TestARecordingIsPlayedFromTheBucket(t *testing.T) {
 		j.publish(event.Received{JobID: j.id, TokenID: 7, FileName: name, MediaType: "audio/mpeg"})
 		j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: bucket, Key: key, MediaType: "audio/wav", Duration: 90})
 		j.until("processing", 70)
-		if i%2 == 0 { // whatever becomes of the job, its recording is there
+		if i%2 == 0 { // the recording is available whatever happens to the job
 			j.failed()
 			j.until("failed", 70)
 		}
 		link := j.linked(http.MethodGet, j.audioURL())
-		if u, err := url.Parse(link); err != nil || u.Query().Get("X-Amz-Expires") != "390" { // five minutes, and its own one and a half
+		if u, err := url.Parse(link); err != nil || u.Query().Get("X-Amz-Expires") != "390" { // five minutes, and the duration of one and a half
 			t.Errorf("%s: %v", link, err)
 		}
 		resp := c.send(c.Context(), http.MethodGet, link, nil)
 		body, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-		// mime knows no filename beside filename*, which browsers prefer.
+		// Package mime does not accept filename beside filename*; browsers prefer filename*.
 		plain, star, _ := strings.Cut(resp.Header.Get("Content-Disposition"), "; filename*=")
 		how, _, headerErr := mime.ParseMediaType(plain)
 		_, told, starErr := mime.ParseMediaType("x; filename*=" + star)
@@ -134,7 +134,7 @@ func TestAudioThatIsNotStoredIsNotFound(t *testing.T) {
 	if _, err := lock.ExecContext(c.Context(), `LOCK TABLE tracker.analysis_results IN SHARE MODE`); err != nil {
 		t.Fatal(err)
 	}
-	early.received() // accepted, and not recorded
+	early.received() // accepted and not recorded
 	for id, code := range map[string]string{
 		early.id: "audio-not-stored", lost.id: "audio-not-stored", c.job().id: "job-not-found", "7": "job-not-found", "..%2f7": "job-not-found",
 	} {

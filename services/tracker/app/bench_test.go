@@ -10,8 +10,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// BenchmarkProjection tells how fast one replica works off a backlog of 20 000
-// events.
+// BenchmarkProjection measures how fast one replica projects a backlog of 20 000 events.
 func BenchmarkProjection(b *testing.B) {
 	const jobs, each = 2500, 8
 	for b.Loop() {

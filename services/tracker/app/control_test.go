@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// asks posts an action and checks the status that comes back, and for a conflict
-// the status that the job has and what is allowed.
+// asks posts an action and checks the status of the answer and a part of its body. For a conflict,
+// that is the job's status or the allowed actions.
 func (l *testJob) asks(action string, status int, tells string) {
 	l.t.Helper()
 	a := l.request(http.MethodPost, l.url+"/jobs/"+l.id+"/"+action, nil)
@@ -213,8 +213,8 @@ func TestAnActionWhileTheBusIsUnavailableGetsRetryAfter(t *testing.T) {
 	j.until("canceled", 10)
 }
 
-// A completion and many wishes race at several replicas: one terminal event wins, and what
-// everybody was told agrees with it.
+// A completion and many requests race at several replicas: one terminal event wins, and all answers
+// agree with it.
 func TestOneOfACompletionAndACancellationWins(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)

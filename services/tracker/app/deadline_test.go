@@ -18,7 +18,7 @@ func TestAClientSeesThatADeadlineIsOver(t *testing.T) {
 	c := open(t, map[string]string{
 		"DISPATCH_DEADLINE": "1s", "ANALYSIS_DEADLINE_FACTOR": "0.1", "ANALYSIS_DEADLINE_MIN": "100ms", "ANALYSIS_DEADLINE_MAX": "1m", "DEADLINE_SWEEP_INTERVAL": "50ms",
 	})
-	c.replica(map[string]string{ // both sweep
+	c.replica(map[string]string{ // both replicas sweep
 		"DISPATCH_DEADLINE": "1s", "ANALYSIS_DEADLINE_FACTOR": "0.1", "ANALYSIS_DEADLINE_MIN": "100ms", "ANALYSIS_DEADLINE_MAX": "1m", "DEADLINE_SWEEP_INTERVAL": "50ms",
 	})
 	waiting, analysed := c.job(), c.job()

@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// erase asks for a job's erasure and checks the status that comes back.
+// erase requests the erasure of a job and checks the status of the answer.
 func (l *testJob) erase(status int, tells string) {
 	l.t.Helper()
 	if a := l.request(http.MethodDelete, l.url+"/jobs/"+l.id, nil); a.status != status || !strings.Contains(a.raw, tells) {
@@ -23,7 +23,7 @@ func (l *testJob) erase(status int, tells string) {
 
 const isErased = `"code":"job-erased"`
 
-// gone checks that a job is gone for everybody.
+// gone checks that every route answers 410 for a job.
 func (l *testJob) gone() {
 	l.t.Helper()
 	for _, url := range []string{l.resultURL(), l.resultURL() + "?wait=20", l.progressURL(), l.progressURL() + "?last_event_id=999", l.audioURL()} {
@@ -39,7 +39,7 @@ func (l *testJob) gone() {
 	}
 }
 
-// untilGone waits until a job is gone.
+// untilGone waits until a job is answered 410.
 func (l *testJob) untilGone() {
 	l.t.Helper()
 	testkit.Eventually(l.t, func() error {
@@ -50,8 +50,7 @@ func (l *testJob) untilGone() {
 	})
 }
 
-// untilErased waits until the log of a job says that it is erased, and its record
-// knows.
+// untilErased waits until the log of a job contains erased and the job is answered 410.
 func (l *testJob) untilErased() {
 	l.t.Helper()
 	testkit.Eventually(l.t, func() error {
@@ -63,7 +62,7 @@ func (l *testJob) untilErased() {
 	l.untilGone()
 }
 
-// forget removes what was said of a job, as the uploader does.
+// forget removes the events of a job that precede erased, as the uploader does.
 func (l *testJob) forget() {
 	l.t.Helper()
 	log, err := l.jobs.Read(l.Context(), l.id)
@@ -75,7 +74,7 @@ func (l *testJob) forget() {
 	}
 }
 
-// finished is a job of a token that has run to its end.
+// finished makes a job of a token that has completed.
 func (c *env) finished(token int64) *testJob {
 	c.t.Helper()
 	j := c.job()
@@ -86,7 +85,7 @@ func (c *env) finished(token int64) *testJob {
 	return j
 }
 
-// deleted says that a token is deleted.
+// deleted publishes the deletion of a token.
 func (c *env) deleted(token int64) {
 	c.t.Helper()
 	if err := c.bus.Publish(c.Context(), event.TokenDeleted{TokenID: token}); err != nil {
@@ -180,7 +179,7 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 			t.Errorf("its story: %v", story)
 		}
 	}
-	later := c.finished(7) // whose upload was under way
+	later := c.finished(7) // the upload of this job was under way
 	later.untilErased()
 	later.gone()
 	rows := c.rows()
@@ -195,8 +194,8 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 	}
 }
 
-// again has everything delivered again that a consumer, named behind its stream,
-// hears, and waits until it is settled.
+// again makes a consumer handle all its events again, and waits until they are settled. The
+// parameter has the names of the stream and of the consumer.
 func (c *env) again(consumer string) {
 	c.t.Helper()
 	stream, name, _ := strings.Cut(consumer, " ")
@@ -217,8 +216,8 @@ func (c *env) again(consumer string) {
 	})
 }
 
-// A token is deleted while jobs of it come: whether a job is recorded before or
-// behind the deletion, and by which replica, it is erased.
+// A token is deleted while jobs of it are accepted. Every job is erased, whether it is recorded
+// before or after the deletion, and by whichever replica.
 func TestEveryJobOfADeletedTokenIsErased(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
@@ -267,7 +266,7 @@ func TestAJobWhoseLogHasExpiredIsErased(t *testing.T) {
 	ofToken.untilGone()
 	ofToken.gone()
 	for _, j := range []*testJob{asked, ofToken} {
-		j.untilErased() // the uploader hears of it too
+		j.untilErased() // the uploader consumes erased too
 	}
 	if err := stream.Purge(c.Context()); err != nil {
 		t.Fatal(err)
@@ -312,8 +311,8 @@ func TestOnlyAJobCanBeErased(t *testing.T) {
 	}
 }
 
-// Many ask at once, and the analysis completes: whatever comes first, in the end
-// the job is erased.
+// Many clients request the erasure of a job while its analysis completes. Whatever comes first, the
+// job ends erased.
 func TestOneOfManyErasuresWins(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)

@@ -11,7 +11,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// fails ends the job with a code in the analysis server's own words.
+// fails ends the job with a code and the text of the analysis server.
 func (l *testJob) fails(code, words string, retryable bool) {
 	l.t.Helper()
 	l.received()
@@ -20,7 +20,7 @@ func (l *testJob) fails(code, words string, retryable bool) {
 	l.until("failed", 70)
 }
 
-// listed is what the list tells of why the job failed.
+// listed returns the failure of the job in a list.
 func (l *testJob) listed(language string) string {
 	l.t.Helper()
 	var body struct {
@@ -94,8 +94,8 @@ func TestAFailureIsDescribedByItsCodeInTheClientsLanguageEverywhere(t *testing.T
 	}
 }
 
-// The live snapshots are in no language: they keep the words of whoever ended the job,
-// and agree in everything else with what viewers are shown.
+// The live snapshots have no language: they keep the original detail of the failure, and agree in
+// all other fields with what viewers see.
 func TestTheLiveUpdateOfAFailureKeepsItsOriginalDetail(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)

@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// page is the answer to a question for a list.
+// page is a page of a list.
 type page struct {
 	answer
 	Jobs []struct {
@@ -23,7 +23,7 @@ type page struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
-// page asks for a list, which must be there.
+// page requests a page of a list and fails the test if there is none.
 func (c *env) page(url string) page {
 	c.t.Helper()
 	p := page{answer: c.get(url, nil)}
@@ -41,7 +41,7 @@ func (p page) ids() []string {
 	return ids
 }
 
-// next is where the next page is, by its header; empty on the last one.
+// next returns the URL of the next page from the Link header; empty on the last page.
 func (p page) next(base string) string {
 	link, ok := strings.CutPrefix(p.header.Get("Link"), "<")
 	target, _, closed := strings.Cut(link, `>; rel="next"`)
@@ -51,8 +51,8 @@ func (p page) next(base string) string {
 	return base + target
 }
 
-// walk lists all that a query chooses, page for page, by turns by the header and
-// by the cursor and at each replica.
+// walk lists all jobs that a query selects, page by page. It alternates between the header and the
+// cursor, and between the replicas.
 func (c *env) walk(query string, perPage func(), urls ...string) []string {
 	c.t.Helper()
 	var ids []string
@@ -74,12 +74,12 @@ func (c *env) walk(query string, perPage func(), urls ...string) []string {
 	}
 }
 
-// began is when the jobs of a test's lists begin to come in.
+// began returns the time at which the first job of the lists is created.
 func began() time.Time { return time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC) }
 
-// many records jobs: the i-th is of token 1+i%3, has the status of i%4, and came i
-// times a step after the beginning. Its id counts backwards, so that jobs of one
-// moment are not listed as they were made.
+// many records n jobs. The i-th job has the token 1+i%3 and the status i%4, and is created i steps
+// after the beginning. The ids descend, so that jobs with the same time are not listed in the order
+// of their creation.
 func (c *env) many(n int, step time.Duration) (ids []string) {
 	c.t.Helper()
 	for i := range n {
@@ -119,9 +119,9 @@ func TestPagesOfOneMomentHaveNoGapAndNoRepetition(t *testing.T) {
 				chosen = append(chosen, want[i])
 			}
 		}
-		// What came in meanwhile is newer, and may be there once or not.
+		// A job that was created meanwhile is newer, and may be listed once or not at all.
 		found = slices.DeleteFunc(found, func(id string) bool { return !slices.Contains(want, id) })
-		if !slices.Equal(found, chosen) { // whose ids descend
+		if !slices.Equal(found, chosen) { // the ids descend
 			t.Errorf("%s: %d of %d jobs, or in another order", query, len(found), len(chosen))
 		}
 	}
@@ -167,7 +167,7 @@ func TestEveryFilterSelectsItsJobs(t *testing.T) {
 			}
 		}
 	}
-	// A cursor goes with any filter: the list goes on behind it.
+	// A cursor works with any filter: the list continues after it.
 	p := c.page(c.url + "/jobs/?limit=20")
 	if got := c.page(c.url + "/jobs/?limit=1&token_id=1&created_before=" + at(110) + "&cursor=" + *p.NextCursor).ids(); !slices.Equal(got, ids[99:100]) {
 		t.Errorf("behind the twentieth: %v", got)
@@ -271,7 +271,7 @@ func TestEveryInvalidParameterOfAListIsReportedAtOnce(t *testing.T) {
 		"created_after=2026-01-31T09:00:01Z&created_before=2026-01-31T09:00:00Z": "created_before",
 		"cursor=x": "cursor", "cursor=%00": "cursor", "cursor=AAAA": "cursor", "cursor=" + strings.Repeat("A", 5000): "cursor",
 		"cursor=MS54": "cursor", // 1.x
-		"cursor=LTk5OTk5OTk5OTk5OTk5OTk5LjAxODkwYTVkLWFjOTYtNzc0Yi1iY2NlLWIzMDIwOTlhODA1Nw": "cursor", // before all years
+		"cursor=LTk5OTk5OTk5OTk5OTk5OTk5LjAxODkwYTVkLWFjOTYtNzc0Yi1iY2NlLWIzMDIwOTlhODA1Nw": "cursor", // before the first year
 		"limit=0&token_id=x&status=y&created_after=z&created_before=a&cursor=!":             "status token_id created_after created_before cursor limit",
 	} {
 		a := c.get(c.url+"/jobs/?"+query, nil)

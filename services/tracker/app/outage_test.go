@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// proxy stands between the tracker and its database and can be cut.
+// proxy forwards connections of the tracker to its database and can cut them.
 type proxy struct {
 	t      testing.TB
 	target string
@@ -26,7 +26,7 @@ type proxy struct {
 	conns map[net.Conn]struct{}
 }
 
-// between starts a proxy and returns a database URL that leads through it.
+// between starts a proxy and returns a database URL that uses it.
 func between(t testing.TB, database string) (*proxy, string) {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -77,7 +77,7 @@ func (p *proxy) carry(client net.Conn) {
 	wg.Wait()
 }
 
-// set cuts the connections, or lets new ones through.
+// set cuts the connections, or allows new ones.
 func (p *proxy) set(cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,7 +93,7 @@ func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 	kit := testkit.New(t)
 	line, through := between(t, kit.Database())
 	c := newEnv(t, kit)
-	line.set(true) // from the beginning: even the setup waits
+	line.set(true) // from the beginning, so that the setup waits too
 	c.url = c.Run(app.Run, map[string]string{"DATABASE_URL": through}).URL
 	j := c.job()
 	j.received()
@@ -121,7 +121,7 @@ func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 		return nil
 	})
 	line.set(false)
-	frames := s.rest() // the stream has outlived it
+	frames := s.rest() // the stream stayed open during the outage
 	if last := frames[len(frames)-1]; last.body.Status != "completed" || string(last.body.Result) != `{"a":1}` {
 		t.Errorf("the end: %s", last.data)
 	}

@@ -211,7 +211,7 @@ func TestTheStreamOfADisconnectedClientIsReleased(t *testing.T) {
 
 func TestAShutdownKeepsStreamsOpenForJobsThatEnd(t *testing.T) {
 	t.Parallel()
-	c := open(t, nil) // goes on recording
+	c := open(t, nil) // continues to record events
 	stopping := c.Run(app.Run, map[string]string{"SHUTDOWN_GRACE": "60s"})
 	j := c.job()
 	j.received()
@@ -224,7 +224,7 @@ func TestAShutdownKeepsStreamsOpenForJobsThatEnd(t *testing.T) {
 	testkit.Eventually(t, func() error {
 		resp, err := http.Get(stopping.URL + "/livez")
 		if err != nil {
-			return nil //nolint:nilerr // it listens no more
+			return nil //nolint:nilerr // it does not listen any more
 		}
 		_ = resp.Body.Close()
 		return fmt.Errorf("livez: %s", resp.Status)
@@ -242,7 +242,7 @@ func TestAShutdownKeepsStreamsOpenForJobsThatEnd(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > 40*time.Second { // less than streams may stay
+	if took := time.Since(start); took > 40*time.Second { // shorter than the time that streams may stay open
 		t.Errorf("the stop took %v though every job had ended", took)
 	}
 }
@@ -269,7 +269,7 @@ func TestAShutdownEndsStreamsWithRetry(t *testing.T) {
 		t.Errorf("the streams had only %v", took)
 	}
 	for _, s := range open {
-		// It ends properly, with a time to come back, and not with an ending that is none.
+		// The stream ends without an error, with a retry and without a terminal frame.
 		if f, ok := s.block(); !ok || len(f.retry) != 4 || f.data != "" {
 			t.Errorf("after the stop: %+v", f)
 		}
@@ -323,12 +323,12 @@ func TestAThousandStreamsGetTheTerminalEventAtOnce(t *testing.T) {
 	ended.Wait()
 	took := slices.MaxFunc(ends, time.Time.Compare).Sub(start)
 	t.Logf("%d streams had the end after %v", viewers, took)
-	if took > 3*time.Second { // 200 ms where nothing else runs and no race is looked for
+	if took > 3*time.Second { // 200 ms on an idle machine without the race detector
 		t.Errorf("the last had the end after %v", took)
 	}
 }
 
-// dial opens a stream from any goroutine.
+// dial opens a stream. It may be called from any goroutine.
 func (c *env) dial(ctx context.Context, transport http.RoundTripper, url string) (*stream, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

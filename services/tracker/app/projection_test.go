@@ -10,11 +10,10 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// consumer is the projection's durable consumer.
+// consumer is the name of the projection's durable consumer.
 const consumer = "tracker-projection"
 
-// settled waits until the consumer has nothing left to do, after it was given n
-// events.
+// settled waits until the consumer has settled n events and has no event left.
 func (c *env) settled(n uint64) {
 	c.t.Helper()
 	js := c.JetStream()
@@ -31,7 +30,7 @@ func (c *env) settled(n uint64) {
 	})
 }
 
-// rows is the whole table, as text.
+// rows returns the whole table as text.
 func (c *env) rows() string {
 	c.t.Helper()
 	var text string
@@ -42,7 +41,7 @@ func (c *env) rows() string {
 	return text
 }
 
-// dead lists the codes of the dead letters.
+// dead returns the codes of the dead letters.
 func (c *env) dead() []string {
 	c.t.Helper()
 	stream, err := c.JetStream().Stream(c.Context(), c.Namespace().Stream("AUDIO_DEAD"))
@@ -60,7 +59,7 @@ func (c *env) dead() []string {
 	return codes
 }
 
-// checkReplay has all n events projected again, and checks that no row changes.
+// checkReplay makes the consumer project all n events again, and checks that no row changes.
 func (c *env) checkReplay(n uint64) {
 	c.t.Helper()
 	before := c.rows()
@@ -133,7 +132,7 @@ func TestReplicasShareTheConsumer(t *testing.T) {
 func TestAnEventThatCannotBeRecordedFailsOnlyItself(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
-	lock, err := c.db().BeginTxx(c.Context(), nil) // so that all come in few batches
+	lock, err := c.db().BeginTxx(c.Context(), nil) // so that all events are projected in few batches
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +183,7 @@ func TestAnEventThatCannotBeRecordedFailsOnlyItself(t *testing.T) {
 	}
 }
 
-// publish says what no event's struct can.
+// publish publishes a body that no event struct can represent.
 func (c *env) publish(seq *uint64, subject, body string) {
 	c.t.Helper()
 	ack, err := c.JetStream().Publish(c.Context(), c.Namespace().Subject(subject), []byte(body))
@@ -206,7 +205,7 @@ func TestAMessageThatIsNoEventIsDeadLettered(t *testing.T) {
 	c.publish(new(uint64), "audio.progress."+newer.id+".progressed", `{"percent":`)
 	c.publish(&broken.seq, event.SubjectOf(broken.id, event.NameStored), `{"job_id":`)
 	c.publish(&garbled.seq, event.SubjectOf(garbled.id, event.NameCompleted), `null and void`)
-	newer.until("processing", 90) // what a newer release knows, or mere progress, is no reason to fail
+	newer.until("processing", 90) // an unknown event of a newer release, or a progress event, does not fail the job
 	broken.until("failed", 10)
 	garbled.until("failed", 10)
 	testkit.Eventually(t, func() error {
@@ -243,7 +242,7 @@ func TestALargeResultIsReadFromStaging(t *testing.T) {
 		t.Errorf("in staging: %v, %v", left, err)
 	}
 
-	c.checkReplay(3) // once more, now that the entry is gone
+	c.checkReplay(3) // once more, after the staging entry was removed
 	if dead := c.dead(); len(dead) != 0 {
 		t.Errorf("dead letters: %v", dead)
 	}

@@ -11,7 +11,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// The end of the waits below, as it is told and as it is read.
+// The end of the waits below, as the event has it and as clients read it.
 var (
 	until    = time.Date(2026, 1, 2, 15, 4, 5, 678_901_000, time.UTC)
 	messages = map[string]string{
@@ -20,8 +20,7 @@ var (
 	}
 )
 
-// untilWaiting waits until the job is seen to wait to a time; the zero time is no
-// wait.
+// untilWaiting waits until the job waits until a time. The zero time means that it does not wait.
 func (l *testJob) untilWaiting(to time.Time, language string) answer {
 	l.t.Helper()
 	var a answer
@@ -89,7 +88,7 @@ func TestARepeatedOrLateWaitingChangesNothing(t *testing.T) {
 		j.stored()
 		j.attempted(1)
 		j.waiting(1, until)
-		j.waiting(1, until) // which the stream knows
+		j.waiting(1, until) // the stream drops a duplicate
 	}
 	taken.dispatched(1)
 	canceled.publish(event.Canceled{JobID: canceled.id})

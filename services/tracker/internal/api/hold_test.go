@@ -90,7 +90,7 @@ func TestAShutdownEndsLongPollsAndStreams(t *testing.T) {
 	}
 }
 
-// deadlines takes deadlines as a connection does.
+// deadlines accepts write deadlines, as a connection does.
 type deadlines struct{ *httptest.ResponseRecorder }
 
 func (deadlines) SetWriteDeadline(time.Time) error { return nil }

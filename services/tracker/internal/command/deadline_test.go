@@ -29,7 +29,7 @@ func TestAJobThatIsNotDispatchedInTimeFails(t *testing.T) {
 	e.wantStatus(received.JobID, job.Failed, "dispatch-timeout")
 	e.wantStatus(waiting, job.Failed, "dispatch-timeout")
 	for id, want := range map[string]event.Failed{
-		received.JobID: {Attempt: 0, Retryable: false}, // there is nothing in the bucket to try again
+		received.JobID: {Attempt: 0, Retryable: false}, // the bucket has no recording for a retry
 		waiting:        {Attempt: 1, Retryable: true},
 	} {
 		if f := testkit.Await[event.Failed](e.Kit, e.bus, id); f.Attempt != want.Attempt || f.Retryable != want.Retryable || f.Detail == "" {
@@ -117,7 +117,7 @@ func TestARetryAndAFurtherAttemptHaveDeadlinesOfTheirOwn(t *testing.T) {
 	e.wantLast(id, event.NameLapsed)
 }
 
-// The record may be behind the log: it only points to candidates.
+// The record may be behind the log: it only names candidates.
 func TestTheLogDecidesIfTheRecordIsBehind(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

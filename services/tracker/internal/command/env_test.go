@@ -22,8 +22,8 @@ import (
 	"sori.internal/shared/testkit/testdb"
 )
 
-// deadlines of a tracker: an analysis may take ten times the duration of its audio, from ten
-// minutes to two hours.
+// deadlines has the deadlines of a tracker: an analysis may take ten times the duration of its
+// audio, from ten minutes to two hours.
 var deadlines = command.Deadlines{Dispatch: time.Hour, Factor: 10, Min: 10 * time.Minute, Max: 2 * time.Hour}
 
 // noNotifier publishes no live updates.
@@ -97,7 +97,7 @@ func (e *env) sweeper(decider *command.Decider) *command.Sweeper {
 	return command.NewSweeper(decider, e.rows, command.SweeperOptions{Deadlines: deadlines, Interval: time.Hour, Log: zerolog.Nop()})
 }
 
-// sweep sweeps as of a later time.
+// sweep sweeps as if some time had passed.
 func (e *env) sweep(after time.Duration) {
 	e.t.Helper()
 	must(e.t, e.sweeper(e.decider).Sweep(e.Context(), time.Now().Add(after)))
@@ -127,7 +127,8 @@ func storedFor(id string, seconds float64) event.Stored {
 	return event.Stored{JobID: id, TokenID: 7, Bucket: "b", Key: "k", Duration: seconds}
 }
 
-// dispatched makes a job with so many seconds of audio that the analysis server has accepted.
+// dispatched makes a job that the analysis server has accepted. seconds is the duration of its
+// audio.
 func (e *env) dispatched(seconds float64) string {
 	r := e.received()
 	return e.record(r, storedFor(r.JobID, seconds), event.Attempted{JobID: r.JobID, Attempt: 1}, event.Dispatched{JobID: r.JobID, Attempt: 1})

@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// jobsOf makes so many jobs of token 7, and one of another token.
+// jobsOf makes n jobs of token 7, and one job of another token.
 func (e *env) jobsOf(n int) (jobs []string, other string) {
 	e.t.Helper()
 	for range n {
@@ -43,7 +43,7 @@ func TestAnInterruptedDeletionContinuesWithTheRemainingJobs(t *testing.T) {
 	e.wantStatus(other, job.Processing, "")
 }
 
-// onePage lets the rows tell of one job at a time.
+// onePage returns only one job of a token at a time.
 type onePage struct{ command.TokenRows }
 
 func (p onePage) JobsOf(ctx context.Context, token int64, _ int) ([]string, error) {
@@ -69,7 +69,7 @@ func TestAJobThatIsRecordedAfterItsTokenWasDeletedIsErased(t *testing.T) {
 	for _, id := range jobs {
 		e.wantStatus(id, job.Erased, "")
 		e.wantLast(id, event.NameErased)
-		e.project(id) // as it comes again
+		e.project(id) // as if the event was delivered again
 	}
 	e.wantStatus(other, job.Processing, "")
 }
@@ -87,12 +87,12 @@ func TestErasedNamesTheStagingEntriesOfTheJob(t *testing.T) {
 	if erased, _ := event.Last[event.Erased](log); !slices.Equal(erased.Staged, []string{"elsewhere", "result"}) || erased.By != "k1" {
 		t.Errorf("%+v", erased)
 	}
-	e.project(r.JobID) // the result was never staged, and nobody misses it
+	e.project(r.JobID) // the result was never staged, which is not an error
 	e.wantStatus(r.JobID, job.Erased, "")
 }
 
-// The uploader removes received from the log as soon as it consumes erased. The owner is told that
-// the job was erased all the same.
+// The uploader removes received from the log as soon as it consumes erased. The owner is still
+// answered that the job was erased.
 func TestTheOwnerOfAnErasedJobIsKeptWhateverIsLeftOfItsLog(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -157,7 +157,7 @@ func TestAMissingResultOfAnErasedJobIsNoFailure(t *testing.T) {
 	completed := event.Completed{JobID: id, Attempt: 1, ResultEntry: "result", ResultChunks: 1}
 	e.append(completed)
 	e.append(event.Erased{JobID: id})
-	late := []job.Entry{{Event: completed, Seq: 2, Time: time.Now()}} // which another replica has had for long
+	late := []job.Entry{{Event: completed, Seq: 2, Time: time.Now()}} // another replica has projected this event long ago
 	must(t, e.projector.Project(e.Context(), late))
 	e.project(id)
 	e.wantStatus(id, job.Erased, "")
@@ -165,7 +165,7 @@ func TestAMissingResultOfAnErasedJobIsNoFailure(t *testing.T) {
 	e.wantStatus(id, job.Erased, "")
 }
 
-// An erasure says all by its subject: whoever wrote it, and whatever into it.
+// The subject of an erased event suffices, whatever its body is.
 func TestAnErasedThatCannotBeDecodedErases(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -15,7 +15,7 @@ const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// logOf is a log with a second between two events.
+// logOf returns a log with a second between its events.
 func logOf(events ...event.Event) event.Log { return testkit.LogOf(began, events...) }
 
 func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
@@ -64,9 +64,9 @@ func TestTheLogAloneDecidesOnADeadline(t *testing.T) {
 	lapsed := event.Lapsed{JobID: id, Attempt: 1}
 	for name, c := range map[string]struct {
 		log  event.Log
-		from int // which event the deadline counts from
+		from int // index of the event that the deadline counts from
 		took time.Duration
-		want event.Name // empty is none
+		want event.Name // empty if there is none
 		code string
 	}{
 		"received":            {logOf(received), 0, time.Hour, event.NameFailed, "dispatch-timeout"},

@@ -17,7 +17,7 @@ const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 var began = time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC)
 
-// history numbers events as a stream would.
+// history gives events sequences and times, as a stream would.
 func history(events ...event.Event) []job.Entry {
 	entries := make([]job.Entry, len(events))
 	for i, e := range events {
@@ -61,7 +61,7 @@ func retried(n int) event.Event { return event.Retried{JobID: id, Attempt: n} }
 
 func lapsed(n int) event.Event { return event.Lapsed{JobID: id, Attempt: n} }
 
-// waiting is a wait that ends so many minutes after the job began.
+// waiting returns a waiting event. The wait ends the given number of minutes after the job began.
 func waiting(n, minutes int) event.Event {
 	return event.Waiting{JobID: id, Attempt: n, Until: began.Add(time.Duration(minutes) * time.Minute), Code: "analysis-unavailable"}
 }
@@ -70,7 +70,7 @@ func canceled() event.Event { return event.Canceled{JobID: id} }
 
 func erased() event.Event { return event.Erased{JobID: id} }
 
-// table is a row as the database keeps it: the result is written and not read.
+// table is a row as the database stores it: Merge does not read the result.
 type table struct {
 	row    job.Record
 	result job.Result
@@ -89,11 +89,11 @@ func (t *table) merge(entries ...job.Entry) bool {
 	return changed
 }
 
-// final is what all orders must agree on.
+// final returns the part of the record that must be the same for all orders.
 func (t *table) final() job.Record {
 	r := t.row
 	r.Version, r.UpdatedAt = 0, time.Time{}
-	if r.Status == job.Erased { // how far it had come when that was heard
+	if r.Status == job.Erased { // a tombstone keeps the progress at the time of the erasure
 		r.Progress = 0
 	}
 	return r
@@ -107,8 +107,8 @@ func play(entries []job.Entry) *table {
 	return t
 }
 
-// shuffled plays the entries in a random order, some of them twice, in random
-// portions, and checks what must hold of each version.
+// shuffled merges the entries in a random order and in random batches, some of them twice, and
+// checks the invariants of each version.
 func shuffled(t *testing.T, rnd *rand.Rand, entries []job.Entry) *table {
 	t.Helper()
 	var deck []job.Entry
@@ -226,8 +226,8 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 	}
 }
 
-// Whether progress that was told after a failure shows depends on which arrives
-// first, since what was shown is not taken back. All else agrees.
+// Progress that was published after a failure is shown or not, depending on which of the two
+// arrives first, since progress that was shown is never taken back. All other fields are the same.
 func TestProgressAfterAFailureChangesNothingElse(t *testing.T) {
 	t.Parallel()
 	for name, ending := range map[string]event.Event{"failed": failed(1), "canceled": canceled()} {

@@ -16,7 +16,7 @@ func TestARefusedCallbackShowsUntilAnythingNewerIsKnown(t *testing.T) {
 	taken := []event.Event{received(), stored(), attempted(1), dispatched(1)}
 	for name, c := range map[string]struct {
 		then []event.Event
-		code string // empty is not shown
+		code string // empty: none is shown
 	}{
 		"told":                {[]event.Event{refused(1, "malformed-json")}, "malformed-json"},
 		"told again":          {[]event.Event{refused(1, "malformed-json"), refused(1, "too-large")}, "too-large"},

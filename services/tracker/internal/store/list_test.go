@@ -21,8 +21,8 @@ import (
 	"sori.internal/services/tracker/internal/store"
 )
 
-// planner is a driver that has every query explained before it is asked, by the
-// same way and with the same values.
+// planner is a driver that runs EXPLAIN before every query, in the same way and with the same
+// values.
 type planner struct {
 	driver.Connector
 	explain string
@@ -68,7 +68,7 @@ func (c plannedConn) planned(ctx context.Context, query string, args []driver.Na
 	return err
 }
 
-// planned makes a database of so many jobs, and a store whose queries it plans.
+// planned makes a database with a number of jobs, and a store whose queries are explained.
 func planned(t testing.TB, explain string, jobs int) (context.Context, *store.Store, *planner) {
 	t.Helper()
 	kit, _ := open(t)
@@ -102,13 +102,14 @@ func planned(t testing.TB, explain string, jobs int) (context.Context, *store.St
 
 func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// The owners of the jobs: nine of ten belong to one, one of a thousand to another, the rest to none.
+// The owners of the jobs: nine of ten jobs belong to one owner, one of a thousand to another, the
+// rest have no owner.
 const (
 	many = "many"
 	few  = "few"
 )
 
-// filters are those that a list of so many jobs is asked for.
+// filters returns the filters of the tests for a list of a number of jobs.
 func filters(jobs int) map[string]query.Filter {
 	at := func(tenths int) time.Time { return start().Add(time.Duration(tenths*jobs/10) * time.Second) }
 	deep := query.Cursor{CreatedAt: at(3), JobID: "80000000-0000-4000-8000-000000000000"}
@@ -147,7 +148,7 @@ type node struct {
 	Plans    []node `json:"Plans"`
 }
 
-// tables tells of every step that reads a table what it does and what takes from it.
+// tables describes every step that reads a table, and the step above it.
 func (n node) tables(above string) (found []string) {
 	if n.Relation != "" {
 		found = append(found, fmt.Sprintf("%s < %s on %s %s", above, n.Type, n.Index, n.Filter))
@@ -158,8 +159,8 @@ func (n node) tables(above string) (found []string) {
 	return found
 }
 
-// A page is read off the end of an index: no table is read as a whole, what is
-// read is not filtered, and nothing is sorted before it is cut to a page.
+// A page is read from the end of an index: no table is scanned, the rows are not filtered, and
+// nothing is sorted before the limit of a page.
 func TestAPageIsReadFromOneIndexRange(t *testing.T) {
 	t.Parallel()
 	const jobs = 20_000
@@ -188,7 +189,7 @@ func TestAPageIsReadFromOneIndexRange(t *testing.T) {
 			want = "Limit < Index Scan on analysis_results_token "
 		}
 		got := plans[0].Plan.tables("")
-		if f.Owner == few && f.TokenID != 0 && len(got) == 1 { // all jobs of an owner with few are read as well
+		if f.Owner == few && f.TokenID != 0 && len(got) == 1 { // all jobs of an owner with few jobs are read too
 			got[0], _, _ = strings.Cut(got[0], "(token_id = '7'::bigint)")
 			got[0] = strings.Replace(got[0], "_owner ", "_owner_token ", 1)
 		}

@@ -19,7 +19,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// open makes two stores on one fresh database, as two replicas do.
+// open makes two stores on one new database, for two replicas.
 func open(t testing.TB) (*testkit.Kit, [2]*store.Store) {
 	t.Helper()
 	kit := testkit.New(t)
@@ -60,7 +60,7 @@ func newJob(t testing.TB) string {
 	return id
 }
 
-// history is the entries of a job, with sequences from first on.
+// history returns the events of a job as entries, with sequences from first on.
 func history(id string, first uint64) []job.Entry {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
 	events := []event.Event{

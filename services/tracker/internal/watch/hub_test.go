@@ -13,8 +13,8 @@ import (
 
 const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 
-// row is a database of one row, which counts how often it is read. If gate is set, a read sends on
-// it and waits for an answer.
+// row is a database with one row. It counts the reads. If gate is set, a read sends on gate and
+// waits for an answer.
 type row struct {
 	reads atomic.Int64
 	gate  chan struct{}
@@ -41,7 +41,7 @@ func (r *row) Find(context.Context, string) (job.Snapshot, error) {
 	return r.now, r.err
 }
 
-// subscriber remembers the subscriptions.
+// subscriber records the subscriptions.
 type subscriber struct {
 	mu         sync.Mutex
 	subscribed map[string]bool
@@ -108,7 +108,7 @@ func TestASlowClientMissesVersionsAndDelaysNobody(t *testing.T) {
 	if v, news := current(t, w); v.Version != 99 || closed(news) {
 		t.Errorf("the newest is %d", v.Version)
 	}
-	h.Deliver(version(99, job.Processing)) // once more
+	h.Deliver(version(99, job.Processing)) // delivered again
 	r.set(version(98, job.Processing), nil)
 	if err := w.Refresh(t.Context()); err != nil {
 		t.Error(err)
@@ -200,7 +200,7 @@ func TestAClientThatDisconnectsDoesNotAbortTheReadOfOthers(t *testing.T) {
 	reads := make(chan error, 2)
 	defer leave()
 	go func() { _, _, err := first.Current(leaving); reads <- err }()
-	<-r.gate // the first one reads
+	<-r.gate // the first watch reads
 	go func() { _, _, err := second.Current(t.Context()); reads <- err }()
 	leave()
 	r.gate <- struct{}{}
