@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// refusals are the refused events of a job.
+// refusals returns the refused events of a job.
 func (env *env) refusals(job string) (all []event.Refused) {
 	env.t.Helper()
 	for _, m := range env.Messages(event.Jobs()) {

@@ -115,8 +115,9 @@ func TestAReferenceThatCannotExistFailsItsJob(t *testing.T) {
 	}
 }
 
-// A token may be older than the rules of references, or the gateway's setting may be another one. The
-// analysis server must not be made to read another's recording, or a URL of a private network.
+// A token may be older than the rules of references, or the setting of the gateway may be
+// different. The analysis server must never be asked to read a recording of another owner, or a URL
+// of a private network.
 func TestAReferenceThatIsNotAllowedIsNeverSent(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -189,7 +190,7 @@ func TestAfterACrashTheSameAttemptIsSentAgain(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	s := env.store()
-	env.append(event.Attempted{JobID: s.JobID, Attempt: 1}) // then it crashed, before or after the request
+	env.append(event.Attempted{JobID: s.JobID, Attempt: 1}) // the dispatcher crashed after that, before or after the request
 	env.run(nil)
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
 	env.Settled(consumer)

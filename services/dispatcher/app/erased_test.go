@@ -9,7 +9,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// erase appends erased, and purges the events from before if forget is true.
+// erase appends erased. If forget is true, it also purges the earlier events.
 func (env *env) erase(job string, forget bool) {
 	env.t.Helper()
 	log, err := env.jobs.Update(env.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })
@@ -68,7 +68,7 @@ func TestNothingIsRequestedForAnErasedJob(t *testing.T) {
 		log, err := env.jobs.Read(env.Context(), job)
 		must(t, err)
 		env.erase(job, false)
-		must(t, env.jobs.Purge(env.Context(), job, log.Seq())) // all but what the dispatcher consumes
+		must(t, env.jobs.Purge(env.Context(), job, log.Seq())) // all events except the one that the dispatcher consumes
 	}
 	env.run(nil)
 	for _, consumer := range []string{"dispatcher-stored", retries, "dispatcher-lapsed"} {

@@ -31,7 +31,7 @@ func TestAnAttemptThatLapsesIsFollowedByTheNextUntilTheLast(t *testing.T) {
 			t.Errorf("requested with %v", got.header)
 		}
 	}
-	if got := env.call(first, `{"analysis_results":{"of":1}}`); got.code != http.StatusOK { // late, of an old attempt
+	if got := env.call(first, `{"analysis_results":{"of":1}}`); got.code != http.StatusOK { // a late callback of an old attempt
 		t.Errorf("%+v", got)
 	}
 	env.lapse(job, 3)
@@ -183,7 +183,7 @@ func TestANextAttemptThatACrashInterruptedIsSentAgain(t *testing.T) {
 	job, _ := env.dispatched()
 	must(t, i.Stop())
 	env.lapse(job, 1)
-	env.append(event.Attempted{JobID: job, Attempt: 2}) // then it crashed
+	env.append(event.Attempted{JobID: job, Attempt: 2}) // the dispatcher crashed after that
 	env.run(nil)
 	env.attempt(job, 2)
 	env.Settled(lapses)

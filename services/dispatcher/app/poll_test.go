@@ -12,12 +12,12 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// polling are settings with a status URL.
+// polling returns settings with a status URL.
 func (env *env) polling(interval string) map[string]string {
 	return map[string]string{"ANALYSIS_STATUS_URL": env.analyzer.URL + "/status/{job_id}", "ANALYSIS_POLL_INTERVAL": interval}
 }
 
-// awaitPolls waits until the analysis server was polled n times.
+// awaitPolls waits until the analysis server has been polled n times.
 func (env *env) awaitPolls(n int) {
 	env.t.Helper()
 	testkit.Eventually(env.t, func() error {
@@ -28,8 +28,8 @@ func (env *env) awaitPolls(n int) {
 	})
 }
 
-// losesAnalyses has the analysis server answer that an analysis is running until it is restarted by the
-// function that is returned.
+// losesAnalyses makes the analysis server answer that an analysis is running. The returned function
+// restarts the server: then it answers 404.
 func (env *env) losesAnalyses() (restart func()) {
 	var lost atomic.Bool
 	env.analyzer.status = func(int) string {
@@ -58,7 +58,7 @@ func TestAnAttemptThatTheServerLostIsFollowedByTheNext(t *testing.T) {
 	if n := len(env.analyzer.of(job)); n != 1 {
 		t.Errorf("%d requests while it goes on", n)
 	}
-	known.Store(false) // it was restarted
+	known.Store(false) // the server was restarted
 	second := env.attempt(job, 2)
 	known.Store(true)
 	if got := env.call(hook, `{"analysis_results":{"of":1}}`); got.code != http.StatusOK {
@@ -93,8 +93,8 @@ func TestAServerThatLosesEveryAttemptGetsNoMoreThanMaxAttempts(t *testing.T) {
 	}
 }
 
-// A server whose status route is not where the setting says answers every question with
-// 404, and goes on with its analyses.
+// A server that has no route at the configured status URL answers every poll with 404, and
+// continues its analyses.
 func TestAStatusURLThatAlwaysAnswers404CostsNoAttempt(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -116,7 +116,7 @@ func TestAStatusURLThatAlwaysAnswers404CostsNoAttempt(t *testing.T) {
 	}
 }
 
-// Some proxies answer for a server that is away, and some pages for every address.
+// Some proxies answer for an unavailable server, and some servers answer every path with a page.
 func TestAnAnswerWithoutAStatusDoesNotShowThatTheStatusURLWorks(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -146,8 +146,8 @@ func TestARestartOfDispatcherAndAnalysisServerLosesNoJob(t *testing.T) {
 	}
 }
 
-// The interval is that of a server that never reports: neither the first look nor the
-// end of a server's reports waits for it.
+// The interval is long. Neither the first poll, nor the poll after a server stops reporting, waits
+// for it.
 func TestAServerWhoseReportsStopIsPolledWithinSecondsAndTheLostAttemptFollowedByTheNext(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

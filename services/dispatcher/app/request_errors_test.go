@@ -132,7 +132,7 @@ func TestARejectionFailsTheJobWithTheServersReasonAndNoSecret(t *testing.T) {
 	} {
 		env.analyzer.answer = func(w http.ResponseWriter, a request, n int) {
 			if c.code == http.StatusFound {
-				w.Header().Set("Location", "/elsewhere") // where a GET would be answered with 202
+				w.Header().Set("Location", "/elsewhere") // where a GET would get 202
 			}
 			if n > 0 && a.field("job_id") != "" {
 				w.WriteHeader(c.code)
@@ -155,7 +155,7 @@ func TestARejectionFailsTheJobWithTheServersReasonAndNoSecret(t *testing.T) {
 	shownNoSecret(t, env)
 }
 
-// shownNoSecret checks what the services have logged so far.
+// shownNoSecret checks that the logs so far contain no secret.
 func shownNoSecret(t *testing.T, env *env) {
 	t.Helper()
 	settings := env.Settings(nil)

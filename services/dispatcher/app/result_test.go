@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// large is a result that does not fit into half a message.
+// large returns a result that does not fit into half a message.
 func large(env *env) string { return `{"f0":"` + strings.Repeat("x", int(env.bus.MaxPayload())) + `"}` }
 
 func (env *env) entries() []string {
@@ -24,7 +24,7 @@ func (env *env) entries() []string {
 	return slices.Sorted(maps.Keys(staged))
 }
 
-// resultOf reads a job's result from where its event says.
+// resultOf reads a job's result from completed or from staging.
 func (env *env) resultOf(job string) string {
 	env.t.Helper()
 	c := testkit.Await[event.Completed](env.Kit, env.bus, job)

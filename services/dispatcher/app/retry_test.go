@@ -12,8 +12,8 @@ import (
 
 const retries = "dispatcher-retried"
 
-// failed has the analysis server fail a new job, and returns the job and the callback URL of its first
-// attempt.
+// failed makes the analysis server fail a new job. It returns the job and the callback URL of its
+// first attempt.
 func (env *env) failed() (job, callback string) {
 	env.t.Helper()
 	job, callback = env.dispatched()
@@ -23,7 +23,7 @@ func (env *env) failed() (job, callback string) {
 	return job, callback
 }
 
-// attempt waits until the analysis server accepted an attempt, and returns its request.
+// attempt waits until the analysis server has accepted an attempt, and returns its request.
 func (env *env) attempt(job string, n int) request {
 	env.t.Helper()
 	testkit.Eventually(env.t, func() error {
@@ -138,8 +138,8 @@ func TestARetryOfAJobThatWasNeverStoredFailsAgain(t *testing.T) {
 	})
 }
 
-// The answer to the first attempt's request comes when a retry has begun the
-// second: neither an acceptance nor a rejection of the first may count any more.
+// The answer to the first attempt's request arrives after a retry has begun the second attempt:
+// neither an acceptance nor a rejection of the first attempt may have an effect then.
 func TestAnAnswerThatComesAfterARetryChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, status := range map[string]int{"accepted": http.StatusOK, "refused": http.StatusBadRequest} {

@@ -11,8 +11,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Nine jobs, three at once, on two replicas, with a server that answers when it has
-// finished.
+// Nine jobs on two replicas, with three slots and a server that answers when the analysis is done.
 func TestNoMoreAnalysesRunThanThereAreSlotsOverAllReplicas(t *testing.T) {
 	t.Parallel()
 	const bound, jobs = 3, 9

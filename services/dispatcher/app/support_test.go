@@ -30,7 +30,7 @@ const (
 	content  = "RIFF, as far as the dispatcher is concerned"
 )
 
-// env is a test environment with an analysis server and what the uploader works with.
+// env is a test environment with an analysis server and the dependencies of the uploader.
 type env struct {
 	*testkit.Kit
 	t        *testing.T
@@ -48,7 +48,7 @@ func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, bucket := k.Bucket()
-	described, err := contract.Sori() // what the dispatcher answers and sends is checked against it
+	described, err := contract.Sori() // the answers and the requests of the dispatcher are checked against it
 	must(t, err)
 	b := k.Bus("uploader", event.Jobs(), event.Dead(), event.Staging())
 	return &env{
@@ -102,7 +102,7 @@ func (env *env) append(e event.Event) {
 	env.Append(env.bus, e)
 }
 
-// handleAgain has consumers handle every event again, and checks that nothing is published.
+// handleAgain makes consumers handle every event again, and checks that nothing is published.
 func (env *env) handleAgain(consumers ...string) {
 	env.t.Helper()
 	before := len(env.Messages(event.Jobs()))
@@ -114,7 +114,7 @@ func (env *env) handleAgain(consumers ...string) {
 	}
 }
 
-// busyFor has the analysis server answer 503 with a Retry-After.
+// busyFor makes the analysis server answer 503 with a Retry-After.
 func (env *env) busyFor(seconds string) {
 	env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
 		w.Header().Set("Retry-After", seconds)
@@ -122,7 +122,7 @@ func (env *env) busyFor(seconds string) {
 	}
 }
 
-// dispatched has the analysis server accept a new job, and returns the job and its callback URL.
+// dispatched makes the analysis server accept a new job. It returns the job and its callback URL.
 func (env *env) dispatched() (job, callback string) {
 	env.t.Helper()
 	s := env.store()
@@ -130,7 +130,7 @@ func (env *env) dispatched() (job, callback string) {
 	return s.JobID, env.analyzer.of(s.JobID)[0].field("webhook_url")
 }
 
-// count is how many messages a job has on a subject, over the whole stream.
+// count returns the number of messages of a subject in the whole stream.
 func (env *env) count(subject string) int {
 	env.t.Helper()
 	n := 0
@@ -142,7 +142,7 @@ func (env *env) count(subject string) int {
 	return n
 }
 
-// local is a callback URL with the address of the running instance instead of the public host.
+// local returns a callback URL with the address of the running instance instead of the public host.
 func (env *env) local(callback string) string {
 	return strings.Replace(callback, "https://sori.example", env.url, 1)
 }
@@ -162,7 +162,7 @@ func (env *env) call(callback string, body any, headers ...string) reply {
 	return got
 }
 
-// post is call for goroutines other than the test's.
+// post does the same as call, for goroutines other than the test's.
 func (env *env) post(callback string, body any, headers ...string) (reply, error) {
 	raw, ok := body.(string)
 	if !ok {
@@ -190,7 +190,7 @@ func (env *env) post(callback string, body any, headers ...string) (reply, error
 	return got, err
 }
 
-// changed is a callback URL with one parameter set, or taken out where empty.
+// changed returns a callback URL with one parameter changed, or removed if value is empty.
 func changed(t *testing.T, callback, name, value string) string {
 	t.Helper()
 	u, err := url.Parse(callback)
@@ -203,14 +203,14 @@ func changed(t *testing.T, callback, name, value string) string {
 	return u.String()
 }
 
-// request is a request that the analysis server received.
+// request is a request that the analysis server has received.
 type request struct {
 	at     time.Time
 	header http.Header
 	body   []byte
 }
 
-// field is one field of the request, in either format.
+// field returns a field of the request, in either format.
 func (a request) field(name string) string {
 	if form, err := url.ParseQuery(string(a.body)); err == nil && a.header.Get("Content-Type") != "application/json" {
 		return form.Get(name)
@@ -220,7 +220,7 @@ func (a request) field(name string) string {
 	return fields[name]
 }
 
-// analyzer is an analysis server that answers as the test says.
+// analyzer is a stub of the analysis server. The test sets its answers.
 type analyzer struct {
 	*httptest.Server
 
@@ -273,21 +273,21 @@ func (a *analyzer) answerPoll(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, text)
 }
 
-// polls are the paths of the polls so far.
+// polls returns the paths of the polls so far.
 func (a *analyzer) polls() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.polled)
 }
 
-// all are the requests so far.
+// all returns the requests so far.
 func (a *analyzer) all() []request {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.got)
 }
 
-// of are the requests for one job so far.
+// of returns the requests for one job so far.
 func (a *analyzer) of(job string) []request {
 	var of []request
 	for _, one := range a.all() {

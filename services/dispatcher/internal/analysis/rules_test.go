@@ -11,7 +11,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// logOf is a log of events.
+// logOf returns a log of events.
 func logOf(events ...event.Event) event.Log { return testkit.LogOf(time.Time{}, events...) }
 
 // Events of the logs below.
@@ -252,7 +252,7 @@ func TestASilentServerIsPolledSoonerIfItHasReportedProgress(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
-	for polled, want := range map[time.Duration]time.Duration{ // how long after it was heard, and until the next poll
+	for polled, want := range map[time.Duration]time.Duration{ // from the time of the last poll after the last contact to the delay until the next poll
 		-time.Second: 5 * time.Second, time.Second: 5 * time.Second, 5 * time.Second: 5 * time.Second,
 		10 * time.Second: 10 * time.Second, 20 * time.Second: 20 * time.Second, time.Minute: 30 * time.Second,
 	} {

@@ -34,7 +34,7 @@ func TestASignatureSurvivesReencodingOfItsURL(t *testing.T) {
 		t.Error("two URLs for one attempt")
 	}
 	q := query(t, link)
-	for range 3 { // frameworks decode and encode what they pass on
+	for range 3 { // frameworks decode and encode URLs that they forward
 		q = query(t, "https://sori.example/hook?"+q.Encode())
 	}
 	if q.Get("job_id") != job || q.Get("attempt") != "3" || q.Get("tenant") != "a b" || !s.Valid(job, 3, q.Get("sig")) {

@@ -20,7 +20,7 @@ import (
 
 const delay = 10 * time.Second
 
-// env is a breaker that opens after three failures, and its log.
+// env is a breaker that opens after three failures, with its log.
 type env struct {
 	t *testing.T
 	*breaker
@@ -46,7 +46,8 @@ func failsFor(d time.Duration) func() (string, error) {
 	return func() (string, error) { return "", unavailable(errors.New("status 503"), d) }
 }
 
-// send makes a request, and returns whether the server got it and how long its job has to wait.
+// send makes a request. It returns whether the server received the request, and how long the job
+// must wait.
 func (e *env) send(request func() (string, error)) (reached bool, wait time.Duration) {
 	e.t.Helper()
 	id, err := throughBreaker(e.t.Context(), e.breaker, func() (string, error) {
@@ -63,10 +64,10 @@ func (e *env) send(request func() (string, error)) (reached bool, wait time.Dura
 	return reached, f.RetryAfter
 }
 
-// sleep lets time pass, on synctest's clock.
+// sleep waits, by the clock of synctest.
 func sleep(d time.Duration) { <-time.After(d) }
 
-// isOpen checks that no request goes through, for about so long.
+// isOpen checks that no request is sent, and that the time to wait is about the given one.
 func (e *env) isOpen(about time.Duration) {
 	e.t.Helper()
 	reached, wait := e.send(accepts)
@@ -75,7 +76,7 @@ func (e *env) isOpen(about time.Duration) {
 	}
 }
 
-// admits checks that a request goes through.
+// admits checks that a request is sent.
 func (e *env) admits(request func() (string, error)) {
 	e.t.Helper()
 	if reached, wait := e.send(request); !reached {
@@ -103,7 +104,7 @@ func TestItOpensAfterFailuresInARowAndAProbeClosesIt(t *testing.T) {
 		e.admits(fails) // the probe
 		e.isOpen(delay)
 		sleep(delay)
-		e.admits(refuses) // is an answer
+		e.admits(refuses) // a refusal is an answer
 		for range 2 {
 			e.admits(fails)
 		}
@@ -141,14 +142,14 @@ func TestARetryAfterOpensItAtOnceAndTheLongestCounts(t *testing.T) {
 		e.isOpen(time.Millisecond)
 		sleep(time.Millisecond)
 		e.admits(accepts)
-		e.admits(func() (string, error) { // two that began before either was answered
+		e.admits(func() (string, error) { // two requests that began before either of them was answered
 			e.admits(failsFor(time.Minute))
 			e.isOpen(time.Minute)
 			return failsFor(2 * time.Minute)()
 		})
 		e.isOpen(2 * time.Minute)
 		sleep(2 * time.Minute)
-		e.admits(func() (string, error) { // a later Retry-After, of the probe, counts
+		e.admits(func() (string, error) { // the newer Retry-After, of the probe, applies
 			sleep(30 * time.Second)
 			return failsFor(3 * time.Second)()
 		})
@@ -164,7 +165,7 @@ func TestARequestFromAnEarlierStateChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t)
 		for name, late := range map[string]func() (string, error){"a failure": fails, "an acceptance": accepts} {
-			e.admits(func() (string, error) { // has no answer until the probe is under way
+			e.admits(func() (string, error) { // is not answered before the probe is under way
 				e.admits(failsFor(time.Second))
 				sleep(time.Second)
 				e.admits(func() (string, error) {
@@ -207,7 +208,7 @@ func TestAProbeThatThisProcessAbortsIsMadeAgain(t *testing.T) {
 		if e.gauge() != 0 || strings.Count(e.logged.String(), "circuit breaker opened") != 1 {
 			t.Errorf("open %v, logged %s", e.gauge(), e.logged.String())
 		}
-		for range 100 { // aborted while it is closed, they are no failures
+		for range 100 { // requests that are aborted while the breaker is closed are not failures
 			_, _ = throughBreaker(ctx, e.breaker, fails)
 		}
 		e.admits(accepts)
@@ -244,7 +245,8 @@ func TestThereIsNeverMoreThanOneProbe(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		// All at once before anything is known, a probe each delay, and all again.
+		// All requests are sent before the first failures are known, then one probe for each delay,
+		// then all again.
 		if most.Load() > 1 || sent.Load() > 200+60+200+5 || time.Since(end) > 2*delay {
 			t.Errorf("sent %d requests, %d probes at once, done after %v", sent.Load(), most.Load(), time.Since(end))
 		}

@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// client is a client of a server that answers as the test says, one request at a time.
+// client is a client of a server that the test implements. It sends one request at a time.
 func client(t *testing.T, timeout time.Duration, answer http.HandlerFunc) *analyzerclient.Client {
 	t.Helper()
 	s := httptest.NewServer(answer)
@@ -67,7 +67,7 @@ func TestARequestThatIsCanceledWhileItWaitsForTheSemaphoreLeavesItFree(t *testin
 func TestARequestTimeoutIsAFailureOfTheServerAndACanceledRequestIsNot(t *testing.T) {
 	t.Parallel()
 	hang := func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // only then does the server notice that the client has disconnected
+		_, _ = io.Copy(io.Discard, r.Body) // the server notices only then that the client has disconnected
 		<-r.Context().Done()
 	}
 	slow := client(t, time.Minute, hang)
