@@ -23,7 +23,7 @@ func (env *env) erase(e event.Received) {
 	env.append(event.Erased{JobID: e.JobID, Staged: []string{e.Staged().Entry}})
 }
 
-// checkPurged checks that nothing is left of a job's log but erased.
+// checkPurged checks that only erased is left of a job's log.
 func (env *env) checkPurged(e event.Received) {
 	env.t.Helper()
 	for _, m := range env.Messages(event.Jobs()) {
@@ -54,7 +54,7 @@ func TestOfAnErasedJobNothingIsLeftInTheBucket(t *testing.T) {
 	env.Settled(consumer)
 	env.put("audio/"+erased.JobID+"_another name.wav", wav(100))
 	env.erase(erased)
-	for range 2 { // the second time there is nothing to remove
+	for range 2 { // the second time, nothing is left to remove
 		env.Settled(erasures)
 		env.checkPurged(erased)
 		env.checkKeys(key(kept))
@@ -99,7 +99,7 @@ func TestAnUploadThatIsErasedWhileItIsCopiedLeavesNothing(t *testing.T) {
 	env.checkPurged(e)
 }
 
-// The replica dies after it has put the object and before it has read the log again.
+// The replica dies after it has put the object and before it reads the log again.
 func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -113,7 +113,7 @@ func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) 
 	must(t, err)
 	env.erase(e)
 	env.run(nil)
-	testkit.Eventually(t, func() error { // the erasure was tried and will be tried again
+	testkit.Eventually(t, func() error { // the erasure was tried and will be retried
 		c, err := env.JetStream().Consumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), erasures)
 		if err != nil {
 			return err
@@ -123,7 +123,7 @@ func TestAReplicaThatDiesWhileItCopiesAnErasedUploadLeavesNothing(t *testing.T) 
 		}
 		return nil
 	})
-	env.put(key(e), wav(10_044)) // by the replica, before it dies
+	env.put(key(e), wav(10_044)) // the replica puts the object before it dies
 	env.Settled(erasures)
 	env.checkKeys()
 	env.checkPurged(e)

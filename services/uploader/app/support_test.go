@@ -24,7 +24,7 @@ import (
 
 const consumer = "uploader-received"
 
-// env is a test environment with what the gateway works with.
+// env is a test environment with the dependencies of the gateway.
 type env struct {
 	*testkit.Kit
 	t       *testing.T
@@ -70,7 +70,7 @@ func (env *env) accept(e event.Received) uint64 {
 	return seq
 }
 
-// upload does both.
+// upload stages a body and appends received.
 func (env *env) upload(body []byte) event.Received {
 	env.t.Helper()
 	e := env.stage(body)
@@ -99,7 +99,7 @@ func (env *env) object(key string) ([]byte, minio.ObjectInfo) {
 	return body, info
 }
 
-// keys lists the bucket.
+// keys returns the keys of the objects in the bucket.
 func (env *env) keys() []string {
 	env.t.Helper()
 	var keys []string
@@ -120,7 +120,7 @@ func (env *env) nothingStaged() {
 	}
 }
 
-// checkKeys checks which objects are in the bucket.
+// checkKeys checks the keys of the objects in the bucket.
 func (env *env) checkKeys(want ...string) {
 	env.t.Helper()
 	if keys := env.keys(); !slices.Equal(keys, want) {
@@ -128,7 +128,7 @@ func (env *env) checkKeys(want ...string) {
 	}
 }
 
-// uploadHeld runs the service and uploads a recording, whose copy into the bucket is held until
+// uploadHeld runs the service and uploads a recording. The copy into the bucket is blocked until
 // release is called.
 func (env *env) uploadHeld() (e event.Received, release func()) {
 	env.t.Helper()
@@ -147,7 +147,7 @@ func random(n int) []byte {
 	return b
 }
 
-// wav is a recording of n bytes in 16 kHz, 16 bit, mono: 32000 bytes a second.
+// wav returns a recording of n bytes in 16 kHz, 16 bit, mono: 32000 bytes a second.
 func wav(n int) []byte {
 	const header = 44
 	var b bytes.Buffer

@@ -69,7 +69,7 @@ func TestAPutWhoseBodyFailsChangesNothing(t *testing.T) {
 	half := func() io.Reader {
 		return io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<19)), iotest.ErrReader(broken))
 	}
-	for _, body := range []io.Reader{half(), bytes.NewReader(make([]byte, 100))} { // one fails, one is too short
+	for _, body := range []io.Reader{half(), bytes.NewReader(make([]byte, 100))} { // one body fails, one is too short
 		if err := b.Put(k.Context(), o, body); err == nil {
 			t.Error("it was stored")
 		}

@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// recorder records the progress that is published.
+// recorder records the published progress events.
 type recorder struct {
 	at     []time.Time
 	events []event.Uploading
@@ -24,7 +24,7 @@ func (r *recorder) PublishAsync(_ context.Context, e event.Event) error {
 	return r.err
 }
 
-// slow yields a few bytes every 100 ms.
+// slow returns a few bytes every 100 ms.
 type slow struct{ rest io.Reader }
 
 func (s slow) Read(p []byte) (int, error) {

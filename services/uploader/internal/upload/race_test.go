@@ -20,7 +20,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// env is what the core works with, all of it real.
+// env has the dependencies of the core, all of them real.
 type env struct {
 	*testkit.Kit
 	t       *testing.T
@@ -51,7 +51,7 @@ func (env *env) upload(size int) event.Received {
 	return env.uploadTo("", env.NewJob(), size)
 }
 
-// uploadTo stages a job's bytes in an entry; if entry is empty, in the one with the job's name.
+// uploadTo stages a job's bytes in an entry. If entry is empty, the entry has the job's name.
 func (env *env) uploadTo(entry, job string, size int) event.Received {
 	env.t.Helper()
 	body := bytes.Repeat([]byte("sori"), size/4)
@@ -109,7 +109,7 @@ func (b hooks) Put(ctx context.Context, o upload.Object, body io.Reader) error {
 	return err
 }
 
-// places are the two moments of a copy at which something else may happen.
+// places returns the two moments of a copy at which a test may interfere.
 func places() map[string]func(hooks, func() error) hooks {
 	return map[string]func(hooks, func() error) hooks{
 		"before the object": func(b hooks, f func() error) hooks { b.before = f; return b },

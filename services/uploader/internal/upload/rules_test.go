@@ -10,7 +10,7 @@ import (
 
 const jobID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
-// logOf is a log of events.
+// logOf returns a log of events.
 func logOf(events ...event.Event) event.Log { return testkit.LogOf(time.Time{}, events...) }
 
 // Events of the logs below.
