@@ -48,7 +48,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	return lifecycle.Run(ctx, s.health.Watch, server.Run, lifecycle.AfterSetup(log, s.setup, s.consumers()...))
 }
 
-// dependencies has what Run opens.
+// dependencies has the settings, the logger and the clients that Run makes.
 type dependencies struct {
 	cfg    *Config
 	log    zerolog.Logger

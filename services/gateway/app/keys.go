@@ -18,7 +18,7 @@ import (
 // APIKey is an API key, without its secret.
 type APIKey = access.Key
 
-// NewAPIKey describes a key that is to be made. The rules are those of POST /api-keys for an admin.
+// NewAPIKey describes a new key. It must obey the rules of POST /api-keys for an admin.
 type NewAPIKey struct {
 	Name    string     `json:"name"`
 	Owner   string     `json:"owner"`

@@ -21,7 +21,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// serverDependencies are what the HTTP server and its routes need.
+// serverDependencies has the dependencies of the HTTP server and its routes.
 type serverDependencies struct {
 	cfg     *Config
 	conns   *connections

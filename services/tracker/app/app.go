@@ -146,7 +146,7 @@ func (c *core) server(
 const maxReplicas = 16
 
 // consumeEvents consumes every event of every job. It consumes the whole stream, event.AllJobs and
-// event.AllProgress, without filters. If filters match so many subjects, the NATS server scans all
+// event.AllProgress, without filters: if filters match many subjects, the NATS server scans all
 // these subjects for each message, and is ten times slower.
 func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
 	return func(ctx context.Context) error {

@@ -47,7 +47,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.sweeper.Run)...))
 }
 
-// dependencies has what Run opens.
+// dependencies has the settings, the logger and the clients that Run makes.
 type dependencies struct {
 	cfg    *Config
 	log    zerolog.Logger

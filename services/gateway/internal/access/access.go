@@ -54,7 +54,7 @@ type Authenticator struct {
 	keys   *keyCache
 }
 
-// Dependencies are what an Authenticator works with.
+// Dependencies has the dependencies of an Authenticator.
 type Dependencies struct {
 	Keys   KeyStore
 	Issuer IssuerKeys // nil if there is no OpenID provider

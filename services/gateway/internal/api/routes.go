@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Routes has what the routes of the API need.
+// Routes has the dependencies of the routes of the API.
 type Routes struct {
 	Uploads       Uploads
 	MaxUploadBody int64 // bytes of a whole request

@@ -36,8 +36,7 @@ type TokenDetails interface {
 
 // References checks references.
 type References interface {
-	// CheckReference returns an error that says why a reference is not allowed; nil if it is
-	// allowed.
+	// CheckReference returns the reason why a reference is not allowed; nil if it is allowed.
 	CheckReference(ref string) error
 }
 

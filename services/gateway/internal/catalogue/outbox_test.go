@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// memory is an outbox and its publisher. It fails as many times as failures says.
+// memory is an outbox and its publisher. failures is the number of publications that fail.
 type memory struct {
 	pending   []int64
 	published []int64

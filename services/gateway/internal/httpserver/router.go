@@ -33,8 +33,7 @@ type Route struct {
 	Ticket bool
 }
 
-// Router registers routes. Every route declares what it needs. A request without it does not reach
-// the handler.
+// Router registers routes. Every route declares what a request needs to reach its handler.
 type Router struct {
 	app    fiber.Router
 	access Authenticator

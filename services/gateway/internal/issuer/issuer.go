@@ -33,7 +33,7 @@ const (
 	minInterval     = 2 * time.Second  // between two fetches
 	maxRetry        = 30 * time.Second // between two fetches while the provider is unavailable
 	waitTimeout     = 5 * time.Second  // of a request that waits for a fetch
-	unknownAge      = 10 * time.Second // how long an id counts as unknown
+	unknownAge      = 10 * time.Second // how long an id is remembered as unknown
 )
 
 // The limits of waiting requests, and of remembered ids of unknown keys.
@@ -62,7 +62,7 @@ type Keys struct {
 	current chan struct{} // closed at the end of the fetch that is under way; nil if there is none
 	next    chan struct{} // closed at the end of the next fetch that begins
 	waiting int
-	unknown *lru.Cache[string, time.Time] // until when an id counts as unknown
+	unknown *lru.Cache[string, time.Time] // the time until which an id is remembered as unknown
 }
 
 // New makes the keys of the provider with an issuer identifier. It does not dial.

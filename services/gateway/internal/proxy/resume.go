@@ -152,7 +152,7 @@ func eventID(head []byte) (int64, bool) {
 	return 0, false
 }
 
-// handleEnd decides what follows the end of the body of the upstream.
+// handleEnd handles the end of the body of the upstream: the stream ends or is resumed.
 func (s *resumableStream) handleEnd(err error) {
 	_ = s.body.Close()
 	switch {

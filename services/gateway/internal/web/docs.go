@@ -126,7 +126,8 @@ func (d *Docs) forPrefix(prefix string) (*prefixedDocs, error) {
 	return made, nil
 }
 
-// compressedFile is a file that is stored in memory with gzip, which nearly all clients accept.
+// compressedFile returns a file that is in memory, compressed with gzip, which nearly all clients
+// accept.
 func compressedFile(name string, compressed []byte) file {
 	return file{
 		name: name, cache: revalidate, etag: hash(compressed), codings: []string{"gzip"},

@@ -17,7 +17,7 @@ const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 var began = time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC)
 
-// history gives events sequences and times, as a stream would.
+// history returns events with the sequences and times of a stream.
 func history(events ...event.Event) []job.Entry {
 	entries := make([]job.Entry, len(events))
 	for i, e := range events {

@@ -22,7 +22,7 @@ import (
 // dropped; streams read the row again later.
 const bufferSize = 8192
 
-// Live publishes live updates and receives those of all replicas.
+// Live publishes live updates and receives the live updates of all replicas.
 type Live struct {
 	bus        *bus.Bus
 	subscriber *bus.Subscriber
