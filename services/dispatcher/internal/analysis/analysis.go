@@ -29,7 +29,7 @@ type JobLog interface {
 	// nothing. Update returns the log of the last call of decide, with the new event. known, unless
 	// nil, replaces the first read.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
-	// LastProgress returns the newest progress event of a job, and its time; nil if there is none.
+	// LastProgress returns the newest progressed event of a job, and its time; nil if there is none.
 	LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error)
 }
 
