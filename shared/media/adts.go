@@ -1,14 +1,15 @@
 package media
 
-// adts reads AAC in ADTS: a row of frames, each of which tells its size and how many blocks of 1024 samples it has, at the
-// core's sampling rate, which spectral band replication does not change.
+// adts reads AAC in ADTS: a sequence of frames. The header of each frame gives its size and its
+// number of blocks of 1024 samples. The samples count at the sampling rate of the AAC core, which
+// spectral band replication does not change.
 type adts struct {
-	first    frame // of length 0 before the first one
+	first    frame // the first frame; its length is 0 until it is read
 	samples  int64
 	last     int64 // samples in the last frame
-	end      int64 // where that ends
-	lost     bool  // something else than a frame was met
-	trailing bool  // a tag was
+	end      int64 // byte at which the last frame ends
+	lost     bool  // reading stopped at bytes that are no frame
+	trailing bool  // reading stopped at a tag
 }
 
 func (a *adts) step(off int64, b []byte) (int64, int) {
@@ -32,7 +33,7 @@ func (a *adts) describe(info *Info, size int64, _ []byte) {
 	}
 	info.Codec, info.SampleRate, info.Channels = a.first.codec, a.first.rate, a.first.channels
 	samples := a.samples
-	if a.end > size { // the last frame was cut
+	if a.end > size { // the file ends within the last frame
 		info.warn(Truncated)
 		samples -= a.last
 	}

@@ -5,18 +5,19 @@ import (
 	"math"
 )
 
-// aiff reads AIFF 1.3 and AIFF-C (Apple, "Audio Interchange File Format"): the common chunk tells how many sample frames there are, the
-// sound data chunk how many bytes. The two may come in any order.
+// aiff reads AIFF 1.3 and AIFF-C (Apple, "Audio Interchange File Format"). The common chunk gives
+// the number of sample frames, the sound data chunk the number of bytes. The chunks may come in any
+// order.
 type aiff struct {
 	compressed bool   // AIFF-C: the common chunk names a coding
-	coding     string // empty until the common chunk was found
+	coding     string // name of the coding; empty until the common chunk was read
 	frames     uint32
 	channels   int
-	bits       int // of a sample
+	bits       int // per sample
 	rate       float64
-	soundAt    int64  // 0 until the sound was found
-	soundSize  uint32 // of its chunk
-	trailing   bool   // a tag stands at the end
+	soundAt    int64  // byte at which the sound begins; 0 until the sound data chunk was found
+	soundSize  uint32 // size of the sound data chunk
+	trailing   bool   // a tag follows the chunks
 }
 
 func (a *aiff) step(off int64, b []byte) (int64, int) {
@@ -62,7 +63,8 @@ func (a *aiff) common(b []byte) {
 	}
 }
 
-// block is how many bytes a block of a coding has, and how many samples a channel; 0 where they have no fixed size.
+// block returns the size in bytes of a block of a codec, and its samples per channel. The size is 0
+// if it is not fixed.
 func (a *aiff) block(codec string) (size, samples int64) {
 	channels := int64(a.channels)
 	switch codec {
@@ -89,7 +91,7 @@ func (a *aiff) describe(info *Info, size int64, _ []byte) {
 	}
 	data := size - a.soundAt
 	switch told := int64(a.soundSize) - 8; {
-	case told <= 0 || told >= leastStreamed: // never filled in
+	case told <= 0 || told >= leastStreamed: // the writer never filled in the size
 	case told < data:
 		data = told
 	case told > data:

@@ -1,22 +1,23 @@
 package media
 
-// amr reads the storage format of AMR and AMR-WB (RFC 4867, section 5): a row of frames of 20 ms, each of which tells its
-// size. A decoder takes every byte for the beginning of a frame, also in a tag behind the sound, and plays what it can.
+// amr reads the storage format of AMR and AMR-WB (RFC 4867, section 5): a sequence of frames of 20
+// ms. The header of each frame gives its size. A decoder treats every byte after a frame as the
+// header of the next one, also in a tag after the sound, and plays what it can.
 type amr struct {
 	wide     bool
-	channels int   // speech frames in 20 ms
-	frames   int64 // that play
-	silent   int64 // that do not
-	last     int64 // 1 where the last frame plays only if it is whole
-	end      int64 // where it ends
-	damaged  bool  // something else than a frame was met
-	trailing bool  // a tag was
+	channels int   // each has one frame every 20 ms
+	frames   int64 // frames that a decoder plays
+	silent   int64 // frames that a decoder does not play
+	last     int64 // 1 if the last frame plays only if it is complete, otherwise 0
+	end      int64 // byte at which the last frame ends
+	damaged  bool  // bytes that are no frame were read
+	trailing bool  // a tag was read
 }
 
-const amrLost = 14 // the first of the frame types that have no speech
+const amrLost = 14 // the first of the frame types without speech
 
-// amrSizes are the bytes of a frame with its header, by frame type, of AMR (3GPP TS 26.101) and AMR-WB (TS 26.201); those
-// that are no types have a header alone.
+// amrSizes returns the size in bytes of a frame with its header, by frame type, of AMR (3GPP TS
+// 26.101) or AMR-WB (TS 26.201). Undefined types have a header only.
 func amrSizes(wide bool) [16]int64 {
 	if wide {
 		return [...]int64{18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1}
@@ -49,8 +50,8 @@ func (a *amr) step(off int64, b []byte) (int64, int) {
 	return a.end, 1
 }
 
-// frame takes a frame by its header. Comfort noise is not decoded; of AMR-WB a frame that is absent or marked as damaged
-// plays in silence.
+// frame counts a frame by its header. Comfort noise is not decoded. In AMR-WB a frame without data,
+// or marked as damaged, plays as silence.
 func (a *amr) frame(header byte) {
 	const noData, good, speechTypes, wideSpeechTypes = 15, 0b100, 8, 9
 	kind := header >> 3 & 15
@@ -98,13 +99,13 @@ func (a *amr) describe(info *Info, size int64, _ []byte) {
 		info.warn(Damaged)
 	}
 	frames := a.frames
-	if a.end > size { // the last one was cut
+	if a.end > size { // the file ends within the last frame
 		if !a.damaged && !a.trailing {
 			info.warn(Truncated)
 		}
 		frames -= a.last
 	}
-	if a.channels == 1 || a.channels > 1 && a.silent == 0 { // else it is not told which of the channels' frames play together
+	if a.channels == 1 || a.channels > 1 && a.silent == 0 { // otherwise it is not known which frames of the channels play at the same time
 		info.play(float64(frames/int64(a.channels)), 50)
 	}
 }

@@ -7,26 +7,26 @@ import (
 	"math"
 )
 
-// caf reads Apple's Core Audio Format 1.0: the description's packets of a fixed size are counted from the data chunk, all
-// others in the packet table. The last one of ALAC may be shorter than the table says, and tells so itself; that
-// of FLAC may be, too, and its length is not known.
+// caf reads Apple's Core Audio Format 1.0. Packets of a fixed size are counted by the size of the
+// data chunk, all others by the packet table. The last packet may be shorter than the table says.
+// In ALAC the packet itself gives its length; in FLAC the length is then not known.
 type caf struct {
 	rate        float64 // sample frames a second
-	packetBytes uint32  // 0: not fixed
-	packetSpan  uint32  // sample frames in a packet; 0: not fixed
-	format      string  // empty until the description was found
+	packetBytes uint32  // bytes per packet; 0: not fixed
+	packetSpan  uint32  // sample frames per packet; 0: not fixed
+	format      string  // empty until the description was read
 	flags       uint32
 	channels    uint32
-	bits        uint32 // of a sample
-	trailing    bool   // a tag stands at the end
+	bits        uint32 // per sample
+	trailing    bool   // a tag follows the chunks
 	table       cafTable
-	tail        []byte // the end of the data, in which the last packet begins
-	tailEnd     int64  // where that ends, counted from where the data begins
-	dataAt      int64  // 0 until the data chunk was found
-	dataSize    int64  // negative: up to the end
+	tail        []byte // end of the data, which contains the beginning of the last packet
+	tailEnd     int64  // offset of the end of tail from the start of the data
+	dataAt      int64  // byte at which the data begins; 0 until the data chunk was found
+	dataSize    int64  // negative: the data lasts to the end of the file
 }
 
-const cafPacketReach = 24 // bytes of a packet that hold all that is read
+const cafPacketReach = 24 // bytes at the start of a packet that are read
 
 func (c *caf) step(off int64, b []byte) (int64, int) {
 	if off == 0 {
@@ -53,7 +53,7 @@ func (c *caf) step(off int64, b []byte) (int64, int) {
 		if c.dataAt != 0 {
 			return stop()
 		}
-		return c.data(off+cafHeader+4, size-4) // after the count of edits
+		return c.data(off+cafHeader+4, size-4) // the data follows an edit count of 4 bytes
 	}
 	if size < need || size >= pastEnd {
 		return stop()
@@ -72,7 +72,8 @@ func (c *caf) step(off int64, b []byte) (int64, int) {
 	return off + cafHeader + size, cafHeader
 }
 
-// asked takes a part of the packet table, or the end of the data.
+// asked reads the bytes that an earlier step asked for: a part of the packet table, or the end of
+// the data.
 func (c *caf) asked(off int64, b []byte) (int64, int) {
 	if c.table.left == 0 {
 		c.tail, c.tailEnd = bytes.Clone(b), off+int64(len(b))-c.dataAt
@@ -94,7 +95,9 @@ func (c *caf) describes(b []byte) {
 	c.packetBytes, c.packetSpan = binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:])
 }
 
-// data goes on where the last packet begins; where no table has told that yet, with all in which it can begin.
+// data starts the data chunk, and returns which bytes to read next: the beginning of the last
+// packet if the packet table was read already; for ALAC without a table the end of the data, in
+// which the last packet begins; otherwise the header of the next chunk.
 func (c *caf) data(at, size int64) (next int64, want int) {
 	c.dataAt, c.dataSize = at, size
 	if size >= pastEnd {
@@ -118,7 +121,7 @@ func (c *caf) data(at, size int64) (next int64, want int) {
 	return at + size - tail, int(tail)
 }
 
-// codec is the coding's name (Core Audio's format identifiers).
+// codec returns the name of the codec (Core Audio's format identifiers).
 func (c *caf) codec() string {
 	if c.format != "lpcm" {
 		return appleCodec(c.format, int(c.bits))
@@ -164,7 +167,8 @@ func (c *caf) describe(info *Info, size int64, _ []byte) {
 	}
 }
 
-// counted is how many samples a channel the packets of the table have, 0 where that is not known.
+// counted returns the number of samples per channel in the packets of the table, or 0 if it is not
+// known.
 func (c *caf) counted(codec string) int64 {
 	t := &c.table
 	if t.packets == 0 || t.packets != t.told {

@@ -5,27 +5,29 @@ import "encoding/binary"
 // A cafTable reads the packet table ("pakt") of a CAF file whose packets differ in bytes or in frames. Its entries are integers
 // of variable length, with seven bits in each byte.
 type cafTable struct {
-	told    int64 // packets, as its head says
-	packets int64 // that were read
-	bytes   int64 // in those
-	frames  int64 // sample frames in those
-	last    int64 // bytes of the last one
-	span    int64 // and its sample frames
+	told    int64 // packets, as the table's header says
+	packets int64 // packets that were read
+	bytes   int64 // bytes of these packets
+	frames  int64 // sample frames of these packets
+	last    int64 // bytes of the last packet
+	span    int64 // sample frames of the last packet
 
 	left   int64 // bytes of the table that are not read yet
-	number int64 // the one being read
-	second bool  // it is a packet's second
+	number int64 // value of the entry being read
+	second bool  // the entry is the second one of its packet
 }
 
-// begin takes the table's head and the size of what follows.
+// begin reads the table's header; rest is the size of the entries after it.
 func (t *cafTable) begin(head []byte, rest int64) {
 	*t = cafTable{told: int64(binary.BigEndian.Uint64(head)), left: rest}
 }
 
-// window is how many bytes of the table are read at once.
+// window returns how many bytes of the table are read at once.
 func (t *cafTable) window() int { return int(min(t.left, tableWindow)) }
 
-// read takes bytes of the table. A packet's size and its length stand there if they are not the same, bytes and span, for all.
+// read reads a part of the table. The parameters bytes and span are the size and the sample frames
+// that all packets have in common, or 0 if the packets differ: then the table has an entry for each
+// packet.
 func (t *cafTable) read(b []byte, bytes, span int64) {
 	t.left -= int64(len(b))
 	for _, c := range b {
@@ -50,8 +52,9 @@ func (t *cafTable) read(b []byte, bytes, span int64) {
 	}
 }
 
-// lastSamples is how many samples a channel the last packet of a table has, b being its beginning; 0 where it does not tell.
-// Of a codec that is not asked it is what the table says.
+// lastSamples returns the number of samples per channel in the last packet of a table, or 0 if it
+// is not known; b is the beginning of the packet. It is the number in the table unless the codec is
+// ALAC or FLAC.
 func (t *cafTable) lastSamples(codec string, b []byte) int64 {
 	switch codec {
 	case "alac":
@@ -62,8 +65,10 @@ func (t *cafTable) lastSamples(codec string, b []byte) int64 {
 	return t.span
 }
 
-// alacSamples is how many samples a channel a packet of ALAC has, by its first element's header: 3 bits of a kind, 4 of a
-// number, 12 that are not used, and a flag that a size of 32 bits follows, behind 3 bits more. Else the packet is full.
+// alacSamples returns the number of samples per channel in a packet of ALAC, or 0 if b is too short
+// or the number is larger than full, that of a full packet. The header of the first element has 3
+// bits for the type, 4 for the instance, 12 unused, a flag, and 3 more. If the flag is set, the
+// number follows in 32 bits; otherwise the packet is full.
 func alacSamples(b []byte, full int64) int64 {
 	const unused, more, size = 3 + 4 + 12, 3, 32
 	if len(b) < (unused+1+more+size+7)/8 {

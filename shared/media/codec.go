@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Codecs are the codecs that the decoders built into ffmpeg 5.1 know, by the names that Info has them under.
+// Codecs returns the codecs that the decoders built into ffmpeg 5.1 can decode, by the names that
+// Info uses.
 func Codecs() []string {
 	return strings.Fields(`
 		aac aac_latm ac3 alac amr_nb amr_wb ape atrac1 atrac3 atrac3p atrac9 cook dst dts eac3 evrc flac g723_1 g729 gsm
@@ -21,10 +22,10 @@ func Codecs() []string {
 	`)
 }
 
-// Decodable tells whether a codec is one of Codecs. One that is not known by name is none of them.
+// Decodable reports whether a codec is one of Codecs. A codec without a known name is not.
 func Decodable(codec string) bool { return slices.Contains(Codecs(), codec) }
 
-// pcmBytes is how many bytes a sample of uncompressed sound, or of A-law or mu-law, has; 0 for other codecs.
+// pcmBytes returns the size in bytes of a sample of PCM, A-law or mu-law, or 0 for other codecs.
 func pcmBytes(codec string) int {
 	kind, ok := strings.CutPrefix(codec, "pcm_")
 	if !ok {
@@ -37,7 +38,7 @@ func pcmBytes(codec string) int {
 		return 2
 	case "s24", "u24":
 		return 3
-	case "s32", "u32", "f32", "f24", "f16": // the last two in containers of 4 bytes
+	case "s32", "u32", "f32", "f24", "f16": // the last two are stored in 4 bytes
 		return 4
 	case "s64", "f64":
 		return 8
@@ -45,9 +46,10 @@ func pcmBytes(codec string) int {
 	return 0
 }
 
-// codec is the name of a WAV file's coding, by its format tag (RFC 2361 and what came later), or by its GUID.
+// codec returns the name of the codec of a WAV file, by its format tag (RFC 2361 and later
+// additions) or by its GUID.
 func (w *wave) codec() string {
-	const tail = "\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71" // of GUIDs that hold a tag
+	const tail = "\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71" // end of the GUIDs that contain a format tag
 	tag := w.format
 	if w.guid != "" {
 		switch {
@@ -80,7 +82,8 @@ func (w *wave) codec() string {
 	}
 }
 
-// pcm is the name of integers of a WAV file, whose bits may be fewer than their bytes hold.
+// pcm returns the name of the integer PCM of a WAV file. Its bits may be fewer than its bytes can
+// hold.
 func (w *wave) pcm() string {
 	bytes := (int(w.bits) + 7) / 8
 	if bytes == 3 && w.bits == 24 && int(w.frameBytes) == 4*int(w.channels) {
@@ -95,7 +98,8 @@ func (w *wave) pcm() string {
 	return fmt.Sprintf("pcm-%d-bit", w.bits)
 }
 
-// waveTag is the name of a coding by its format tag, where "pcm" and "float" leave open how large a sample is.
+// waveTag returns the name of a codec by its format tag. "pcm" and "float" do not state the size of
+// a sample.
 func waveTag(tag uint16) string {
 	return map[uint16]string{
 		0x0001: "pcm", 0x0002: "adpcm_ms", 0x0003: "float", 0x0006: "pcm_alaw", 0x0007: "pcm_mulaw",
@@ -113,7 +117,8 @@ func waveTag(tag uint16) string {
 	}[tag]
 }
 
-// appleCodec is the name of a coding in AIFF-C, CAF and QuickTime, by its four letters; bits are those of a sample.
+// appleCodec returns the name of a codec in AIFF-C, CAF and QuickTime by its code of four
+// characters; bits is the size of a sample.
 func appleCodec(coding string, bits int) string {
 	size, order := (bits+7)/8*8, "be"
 	switch coding {
@@ -147,7 +152,7 @@ func appleLetters(coding string) string {
 	}[coding]
 }
 
-// printable is a name of a coding that is only known by its letters.
+// printable makes a name from the code of a codec that has no other name.
 func printable(coding string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r <= ' ' || r > '~' {
@@ -157,7 +162,7 @@ func printable(coding string) string {
 	}, strings.TrimSpace(coding)))
 }
 
-// matroskaCodec is the name of a codec by its identifier (RFC 9559's registry).
+// matroskaCodec returns the name of a codec by its Matroska identifier (RFC 9559's registry).
 func matroskaCodec(id string) string {
 	switch {
 	case id == "":

@@ -2,8 +2,9 @@ package media
 
 import "math/bits"
 
-// element reads an element's identifier, its header's length and its data's size in bytes (RFC 8794, sections 4 to 6); a size
-// that is not known is pastEnd. Where b is too short, header is how many bytes are needed; where it begins no element, id is 0.
+// element reads the header of an EBML element: the identifier, the length of the header, and the
+// size of the data in bytes (RFC 8794, sections 4 to 6). An unknown size is pastEnd. If b is too
+// short, header is the number of bytes needed. If no element begins with b, id is 0.
 func element(b []byte) (id uint32, header int, size uint64) {
 	if len(b) == 0 {
 		return 1, 1, 0
@@ -30,7 +31,7 @@ func element(b []byte) (id uint32, header int, size uint64) {
 	return uint32(number(b[:idLen])), header, size
 }
 
-// number reads an unsigned integer of up to 8 bytes, the first one the greatest.
+// number reads a big-endian unsigned integer of up to 8 bytes.
 func number(b []byte) uint64 {
 	var n uint64
 	for _, c := range b {
@@ -39,21 +40,21 @@ func number(b []byte) uint64 {
 	return n
 }
 
-// laces are the flags of a block that tell how its packets are laced (RFC 9559, section 10.3).
+// Flags of a block that give the lacing of its packets (RFC 9559, section 10.3).
 const (
 	laces     = 0x06
 	laceXiph  = 0x02
 	laceFixed = 0x04
 )
 
-// laced tells whether a block has several packets.
+// laced reports whether a block has several packets.
 func laced(block []byte) bool {
 	n := blockNumber(block)
 	return n > 0 && len(block) >= n+3 && block[n+2]&laces != 0
 }
 
-// unlace splits the packets of a block, b, of which there may be but the beginning where they are not laced. Of a block that
-// is broken there are none.
+// unlace splits the content of a block into packets. Without lacing, b may be only the beginning of
+// the packet. A malformed block has no packets.
 func unlace(lacing byte, b []byte) [][]byte {
 	if lacing == 0 {
 		return [][]byte{b}
@@ -84,7 +85,8 @@ func unlace(lacing byte, b []byte) [][]byte {
 	return append(packets, b)
 }
 
-// laceSize reads a packet's size, and returns how many bytes that takes; 0 where it is broken.
+// laceSize reads the size of a packet, and returns it and the number of bytes that it is stored in:
+// 0 if it is malformed.
 func laceSize(lacing byte, b []byte, first bool, last int) (size, n int) {
 	if lacing == laceXiph {
 		for n < len(b) && b[n] == 255 {
@@ -103,5 +105,5 @@ func laceSize(lacing byte, b []byte, first bool, last int) (size, n int) {
 	if first {
 		return value, n
 	}
-	return last + value - (1<<(7*n-1) - 1), n // the difference to the size before
+	return last + value - (1<<(7*n-1) - 1), n // the value is the difference to the size before
 }

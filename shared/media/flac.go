@@ -6,26 +6,27 @@ import (
 	"math/bits"
 )
 
-// flac reads native FLAC (RFC 9639). STREAMINFO, always the first metadata block, tells the number of samples, or that the
-// encoder did not know it; a file may also be cut. So the frames are counted, which takes a search: no frame tells its size.
-// A frame begins where a header has the right checksum and the number after that of the frame before.
+// flac reads native FLAC (RFC 9639). STREAMINFO, always the first metadata block, gives the number
+// of samples, unless the encoder did not know it; a file may also be truncated. So the frames are
+// counted. A frame does not state its size, so the next frame is searched for: it begins with a
+// header that has the right checksum and the number that follows the number of the frame before.
 type flac struct {
 	streamInfo
-	begun  bool  // the metadata is over
-	found  int64 // frames
+	begun  bool  // the metadata has been read
+	found  int64 // number of frames found
 	next   uint64
-	ends   int64  // samples up to the end of the last frame
-	before int64  // and up to its beginning
-	sum    uint16 // of the bytes of the last frame so far
+	ends   int64  // samples up to the end of the last frame found
+	before int64  // samples up to the beginning of the last frame found
+	sum    uint16 // CRC-16 of the bytes of the last frame so far; 0 after a complete frame
 	sums   *[8][256]uint16
 }
 
-// A streamInfo is what a STREAMINFO block tells.
+// A streamInfo is the content of a STREAMINFO block.
 type streamInfo struct {
-	rate     uint32 // samples a second
+	rate     uint32 // samples per second
 	channels int
-	samples  uint64 // a channel; 0 where the encoder did not know
-	most     uint16 // samples of a block at most
+	samples  uint64 // per channel; 0 if the encoder did not know
+	most     uint16 // the most samples in a block
 }
 
 // readStreamInfo reads the 34 bytes of a STREAMINFO block (RFC 9639, section 8.2).
@@ -38,7 +39,7 @@ func readStreamInfo(b []byte) streamInfo {
 
 const (
 	flacBlockHeader = 4
-	flacWindow      = 4 << 10 // bytes that are searched at once; as many are seen ahead
+	flacWindow      = 4 << 10 // bytes that are searched at once; as many after them are read for headers that begin in the window
 )
 
 func (f *flac) step(off int64, b []byte) (int64, int) {
@@ -66,7 +67,7 @@ func (f *flac) step(off int64, b []byte) (int64, int) {
 	return off + at, 2 * flacWindow
 }
 
-// search looks for frames that begin in the first most bytes of b, and sums up those bytes.
+// search looks for frames that begin in b[:most], and adds these bytes to the checksum.
 func (f *flac) search(b []byte, most int) {
 	summed := 0
 	for i := 0; i < most; {
@@ -84,8 +85,8 @@ func (f *flac) search(b []byte, most int) {
 	f.sum = crc16(f.sums, f.sum, b[summed:most])
 }
 
-// frame reads a frame's header (RFC 9639, section 9.1), if b begins with that of the next one, and returns how many samples
-// a channel the frame has.
+// frame reads a frame's header (RFC 9639, section 9.1), and returns the number of samples per
+// channel in the frame. ok is false unless b begins with the header of the next frame.
 func (f *flac) frame(b []byte) (samples int64, ok bool) {
 	if len(b) < 6 || b[1]&0xFE != 0xF8 || b[2]>>4 == 0 || b[2]&15 == 15 || b[3]>>4 > 10 || b[3]&1 != 0 {
 		return 0, false
@@ -97,7 +98,7 @@ func (f *flac) frame(b []byte) (samples int64, ok bool) {
 	at := 4 + size
 	samples, extra := flacBlock(b[2]>>4, b[at:])
 	at += extra
-	switch b[2] & 15 { // a rate that stands here
+	switch b[2] & 15 { // sampling rate in the header itself
 	case 12:
 		at++
 	case 13, 14:
@@ -107,7 +108,7 @@ func (f *flac) frame(b []byte) (samples int64, ok bool) {
 		return 0, false
 	}
 	step := uint64(1)
-	if b[1]&1 != 0 { // the number is that of a sample
+	if b[1]&1 != 0 { // the number counts samples, not frames
 		step = uint64(samples)
 	}
 	if f.found > 0 && number != f.next {
@@ -117,7 +118,8 @@ func (f *flac) frame(b []byte) (samples int64, ok bool) {
 	return samples, true
 }
 
-// flacBlock is how many samples a block has by its code, and how many bytes of b tell it; 0 samples where it is not told.
+// flacBlock returns the number of samples in a block by its code, and how many bytes of b were read
+// for it; 0 samples if the code or b does not give the number.
 func flacBlock(code byte, b []byte) (samples int64, size int) {
 	switch {
 	case code == 1:
@@ -134,7 +136,8 @@ func flacBlock(code byte, b []byte) (samples int64, size int) {
 	return 0, 0
 }
 
-// codedNumber reads a number as UTF-8 has it, extended to 36 bits, and how many bytes it takes; 0 where there is none.
+// codedNumber reads a number in the coding of UTF-8, extended to 36 bits, and returns its size in
+// bytes: 0 if b begins with no such number.
 func codedNumber(b []byte) (number uint64, size int) {
 	ones := bits.LeadingZeros8(^b[0])
 	if ones == 0 {
@@ -153,7 +156,7 @@ func codedNumber(b []byte) (number uint64, size int) {
 	return number, ones
 }
 
-// crc8 is the checksum of a frame's header: x^8 + x^2 + x + 1.
+// crc8 returns the checksum of a frame's header, with the polynomial x^8 + x^2 + x + 1.
 func crc8(b []byte) byte {
 	sum := byte(0)
 	for _, c := range b {
@@ -165,7 +168,8 @@ func crc8(b []byte) byte {
 	return sum
 }
 
-// crc16Table has the remainders of x^16 + x^15 + x^2 + 1 for one byte, and for bytes with up to seven zero bytes behind them.
+// crc16Table returns the remainders modulo x^16 + x^15 + x^2 + 1 of every byte followed by 0 to 7
+// zero bytes.
 func crc16Table() *[8][256]uint16 {
 	t := &[8][256]uint16{}
 	for i := range t[0] {
@@ -183,7 +187,7 @@ func crc16Table() *[8][256]uint16 {
 	return t
 }
 
-// crc16 is the checksum of a frame, eight bytes at a time.
+// crc16 continues the checksum of a frame with b, eight bytes at a time.
 func crc16(t *[8][256]uint16, sum uint16, b []byte) uint16 {
 	for ; len(b) >= 8; b = b[8:] {
 		sum = t[7][b[0]^byte(sum>>8)] ^ t[6][b[1]^byte(sum)] ^ t[5][b[2]] ^ t[4][b[3]] ^ t[3][b[4]] ^ t[2][b[5]] ^ t[1][b[6]] ^ t[0][b[7]]
@@ -207,7 +211,7 @@ func (f *flac) describe(info *Info, _ int64, rest []byte) {
 	}
 	end.search(sound, len(sound))
 	samples := end.ends
-	if told := int64(f.samples); samples != told && end.sum != 0 { // the last frame was cut
+	if told := int64(f.samples); samples != told && end.sum != 0 { // the file ends within the last frame
 		samples = end.before
 	}
 	if int64(f.samples) > samples {

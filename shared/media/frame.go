@@ -2,15 +2,15 @@ package media
 
 import "encoding/binary"
 
-// A frame is what the header of a frame of MPEG audio or of AAC in ADTS tells.
+// A frame is the content of the header of an MPEG audio frame or of an AAC frame in ADTS.
 type frame struct {
 	length   int // bytes
-	samples  int // a channel
-	rate     int // samples a second
-	channels int // 0: not told
-	sideEnd  int // where a layer III frame's side information ends, which is where a Xing tag begins
+	samples  int // per channel
+	rate     int // samples per second
+	channels int // 0: not stated in the header
+	sideEnd  int // end of the side information of a layer III frame, where a Xing tag begins
 	codec    string
-	stream   uint64 // the fields that stay the same in a stream
+	stream   uint64 // the header fields that all frames of a stream have in common
 }
 
 const (
@@ -18,8 +18,9 @@ const (
 	adtsHeaderSize = 7
 )
 
-// mpegHeader reads a frame header of MPEG-1 and MPEG-2 audio (ISO/IEC 11172-3, section 2.4.2.3; ISO/IEC 13818-3), or of
-// their extension to low rates ("MPEG 2.5"). Free format, whose frames do not tell their length, is not read.
+// mpegHeader reads the header of a frame of MPEG-1 or MPEG-2 audio (ISO/IEC 11172-3, section
+// 2.4.2.3; ISO/IEC 13818-3), or of their extension to low rates ("MPEG 2.5"). Free format is not
+// supported, since its headers do not give the length of a frame.
 func mpegHeader(b []byte) (frame, bool) {
 	if len(b) < mpegHeaderSize {
 		return frame{}, false
@@ -62,7 +63,7 @@ func mpegHeader(b []byte) (frame, bool) {
 	return f, true
 }
 
-// sideSize is how many bytes of side information a layer III frame has.
+// sideSize returns the size in bytes of the side information of a layer III frame.
 func sideSize(mpeg1 bool, channels int) int {
 	switch {
 	case mpeg1 && channels == 2:
@@ -74,7 +75,7 @@ func sideSize(mpeg1 bool, channels int) int {
 	}
 }
 
-// mpegRate is the bit rate of an index in a frame header, in kbit/s.
+// mpegRate returns the bit rate, in kbit/s, of an index in a frame header.
 func mpegRate(mpeg1 bool, layer, index uint32) int {
 	const layerI, layerII = 3, 2
 	switch {
@@ -118,7 +119,8 @@ func adtsHeader(b []byte) (frame, bool) {
 	return frame{length: length, samples: (int(b[6]&3) + 1) * 1024, rate: rate, channels: channels, codec: "aac", stream: h & sameKinds}, true
 }
 
-// adtsRate is the sampling rate of an index (ISO/IEC 14496-3, table 1.18), 0 where there is none.
+// adtsRate returns the sampling rate of an index (ISO/IEC 14496-3, table 1.18), or 0 if the index
+// is not assigned.
 func adtsRate(index uint32) int {
 	return [16]int{96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350}[index]
 }

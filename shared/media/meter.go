@@ -6,46 +6,48 @@ import (
 )
 
 const (
-	// Longest is the longest playing time that is believed.
+	// Longest is the longest playing time that is reported.
 	Longest = 100 * time.Hour
 
-	magicSize = 12        // bytes that a reader is given first
-	mostBytes = 64 << 10  // the most bytes that a reader may ask for at once; an Ogg page has 65307 at most
-	pastEnd   = 1<<62 - 1 // offsets from here on are refused, so that no sum of two overflows
+	magicSize = 12        // bytes in the first step of a reader
+	mostBytes = 64 << 10  // the most bytes that a reader may ask for at once; an Ogg page has at most 65307
+	pastEnd   = 1<<62 - 1 // offsets from here on are refused, so that the sum of two cannot overflow
 )
 
-// A reader follows one container through a file. Offsets count from where the container begins.
+// A reader follows one container through a file. Offsets count from the beginning of the container.
 type reader interface {
-	// step is given exactly the bytes that were asked for, found at off, and asks for the next: want bytes at next, which is
-	// further on, or at the same place where it is for more bytes. A want of 0 ends the walk. The first call has
-	// magicSize bytes at 0. Where the file ends before what was asked for, there is no further call.
+	// step reads b, exactly the bytes asked for, which begin at off. It returns which bytes it needs
+	// next: want bytes from next on. next must be greater than off, or equal if want is greater than
+	// before. A want of 0 ends the reading. The first call has magicSize bytes at offset 0. If the
+	// file ends before the bytes asked for, step is not called again.
 	step(off int64, b []byte) (next int64, want int)
 
-	// describe fills in what is known of the sound of a file that has size bytes; rest is what there is of the bytes that
-	// step was asked for. It changes nothing.
+	// describe fills in what is known about the sound of a file of size bytes; rest is the part of the
+	// bytes asked for that the file has. describe does not change the reader.
 	describe(info *Info, size int64, rest []byte)
 }
 
-// A Meter is an io.Writer that sees every byte of a file once and then describes it. It is not for concurrent use.
+// A Meter is an io.Writer that reads every byte of a file once and then describes the file. It is
+// not safe for concurrent use.
 type Meter struct {
-	size   int64 // as expected; negative: not known
+	size   int64 // expected size of the file; negative: not known
 	seen   int64
-	base   int64 // where the container begins, behind tags and junk
+	base   int64 // byte at which the container begins, after tags and junk
 	reader reader
 	found  found
 
-	next  int64  // where buf begins
-	want  int    // how many bytes buf is to hold; 0: nothing more is wanted
+	next  int64  // offset of buf in the file
+	want  int    // how many bytes buf must have for the next step; 0: no more bytes are needed
 	buf   []byte // a part of store
 	store []byte
 }
 
-// NewMeter returns a Meter for a file of size bytes, negative where that is not known beforehand.
+// NewMeter returns a Meter for a file of size bytes; a negative size is not known beforehand.
 func NewMeter(size int64) *Meter {
 	return &Meter{size: size, want: HeadSize}
 }
 
-// Write takes the next bytes of the file. It always takes all of them and never returns an error.
+// Write reads the next bytes of the file. It always reads all of p and never returns an error.
 func (m *Meter) Write(p []byte) (int, error) {
 	n := len(p)
 	for m.want > 0 {
@@ -66,11 +68,11 @@ func (m *Meter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Info returns what was found. It is final after the last byte; before that it tells what is known so far. Where more or
-// fewer bytes came than were expected, no duration is known.
+// Info returns what is known about the file so far; after the last byte it is final. The duration
+// is not known if more or fewer bytes were written than expected.
 func (m *Meter) Info() Info {
 	end := *m
-	if end.reader == nil { // the whole file is shorter than a head, or what follows its tags is
+	if end.reader == nil { // the file, or its part after tags, is shorter than HeadSize
 		end.buf, end.store = slices.Clone(m.buf), nil
 		for end.reader == nil && len(end.buf) > 0 && end.want > 0 {
 			end.step()
@@ -97,7 +99,8 @@ func (m *Meter) Info() Info {
 	return info
 }
 
-// step hands the reader what it asked for. As long as there is none, it looks for a container.
+// step gives the reader the bytes that it asked for. Before there is a reader, step looks for a
+// container.
 func (m *Meter) step() {
 	if m.reader != nil {
 		next, want := m.reader.step(m.next-m.base, m.buf[:m.want])
@@ -124,7 +127,7 @@ func (m *Meter) step() {
 	m.advance(m.base, magicSize)
 }
 
-// advance keeps of the buffer what is asked for again.
+// advance drops the bytes of the buffer before next, and makes room for want bytes.
 func (m *Meter) advance(next int64, want int) {
 	forward := next > m.next || next == m.next && want > m.want
 	if want <= 0 || want > mostBytes || next >= pastEnd || !forward {
@@ -143,5 +146,5 @@ func (m *Meter) advance(next int64, want int) {
 	m.next, m.want = next, want
 }
 
-// stop is what a step returns that wants nothing more.
+// stop returns the result of a step that needs no more bytes.
 func stop() (next int64, want int) { return 0, 0 }

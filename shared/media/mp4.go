@@ -2,33 +2,34 @@ package media
 
 import "encoding/binary"
 
-// mp4 reads the ISO base media file format (ISO/IEC 14496-12) and QuickTime files: the samples of the first audio track are
-// counted, in the movie box, wherever it stands, and in the fragments. What the edit list leaves out is taken off.
+// mp4 reads the ISO base media file format (ISO/IEC 14496-12) and QuickTime files. It counts the
+// samples of the first audio track in the movie box, wherever that stands, and in the fragments.
+// Samples that the edit list leaves out do not count.
 type mp4 struct {
-	movieScale   uint32   // units a second
-	entry        mp4Track // the one being described
-	audio, other mp4Track // the first with sound, and the first with something else
+	movieScale   uint32   // units per second
+	entry        mp4Track // the track being read
+	audio, other mp4Track // the first track with sound, and the first one of another kind
 	fragment     mp4Fragment
 	table        mp4Table
-	dataEnd      int64 // where the last media data box ends, as it says
-	priming      int64 // samples to leave out in front, as iTunes tells
-	itunes       bool  // the name of its field was met
-	shifted      bool  // something stands before it, so that its offsets lead elsewhere
-	trailing     bool  // a tag stands at the end
-	lost         bool  // something else than a box was met
+	dataEnd      int64 // end of the last media data box, as its size says
+	priming      int64 // samples to skip at the start, as the iTunes field iTunSMPB says
+	itunes       bool  // the last name read is that of this field
+	shifted      bool  // other bytes precede the file, so that its chunk offsets are wrong
+	trailing     bool  // a tag follows the boxes
+	lost         bool  // reading stopped at bytes that are no box
 }
 
 const (
 	boxHeader = 8
 	mostEntry = 4 << 10 // bytes of a sample description that are read
-	untilEnd  = pastEnd // where a box ends that has no size
+	untilEnd  = pastEnd // end of a box whose size is 0: it lasts to the end of the file
 )
 
 func (m *mp4) step(off int64, b []byte) (int64, int) {
 	if m.table.left > 0 {
 		return m.rows(off, b)
 	}
-	if off < m.dataEnd { // a packet that was asked for
+	if off < m.dataEnd { // a packet of Opus that data asked for
 		m.fragment.takePacket(b)
 		return m.data(off)
 	}
@@ -59,14 +60,14 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 	return m.open(kind, off, header, size, b)
 }
 
-// open goes into a box or behind it.
+// open enters a container box, reads the beginning of another box, or skips it.
 func (m *mp4) open(kind string, off int64, header int, size uint64, b []byte) (int64, int) {
 	end := off + int64(size)
 	switch kind {
 	case "moof":
 		m.fragment.begin(off)
 		return off + int64(header), boxHeader
-	case "moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "traf", "udta", "ilst", "----": // boxes follow
+	case "moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "traf", "udta", "ilst", "----": // they contain boxes
 		return off + int64(header), boxHeader
 	case "meta":
 		return off + int64(header) + 4, boxHeader
@@ -84,7 +85,8 @@ func (m *mp4) open(kind string, off int64, header int, size uint64, b []byte) (i
 	return end, boxHeader
 }
 
-// data asks for the next packet of Opus from off on, in the data of a fragment, or goes on behind that.
+// data asks for the next Opus packet of a fragment at or after off, or, after the last one, for the
+// box after the media data.
 func (m *mp4) data(off int64) (next int64, want int) {
 	if m.audio.codec == "opus" {
 		if next, want, ok := m.fragment.packetBefore(off, m.dataEnd); ok {
@@ -94,7 +96,7 @@ func (m *mp4) data(off int64) (next int64, want int) {
 	return m.dataEnd, boxHeader
 }
 
-// boxReach is how many bytes of a box's data are read.
+// boxReach returns how many bytes of a box's data are read.
 func boxReach(kind string) uint64 {
 	switch kind {
 	case "mvhd", "mdhd", "tkhd", "hdlr", "trex", "tfhd":
@@ -107,7 +109,7 @@ func boxReach(kind string) uint64 {
 	return 0
 }
 
-// box takes the beginning of a box's data.
+// box reads the beginning of a box's data.
 func (m *mp4) box(kind string, b []byte) {
 	be := binary.BigEndian
 	switch {
@@ -137,7 +139,8 @@ func (m *mp4) box(kind string, b []byte) {
 	}
 }
 
-// timeScale is that of a movie's or a medium's header (sections 8.2.2 and 8.4.2).
+// timeScale returns the time scale in the header of a movie or of a track's media (sections 8.2.2
+// and 8.4.2).
 func timeScale(b []byte) uint32 {
 	at := 12
 	if len(b) > 0 && b[0] == 1 {
@@ -149,7 +152,7 @@ func timeScale(b []byte) uint32 {
 	return binary.BigEndian.Uint32(b[at:])
 }
 
-// finish ends the description of a track.
+// finish ends the description of a track, and keeps the track if it is the first of its kind.
 func (m *mp4) finish() {
 	switch {
 	case m.entry.handler == "soun" && m.audio.handler == "":
@@ -179,15 +182,15 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 		info.warn(Truncated)
 	}
 	switch track.codec {
-	case "opus", "amr_nb", "amr_wb", "ac3", "eac3": // the last packet is heard whole, whatever the table of times says
+	case "opus", "amr_nb", "amr_wb", "ac3", "eac3": // a decoder plays all of the last packet, whatever its duration in stts is
 		if track.scale != 0 {
 			track.frame = track.firstStep * int64(track.rate) / int64(track.scale)
 		}
-	case "vorbis": // its last packet is heard, but how much that is nothing tells
+	case "vorbis": // a decoder plays the last packet, but no field gives its length
 		return
 	}
 	count, ticks, ok := track.whole(size, m.dataEnd > size && m.dataEnd != untilEnd)
-	lost := m.shifted && count > 0 && pcmBytes(track.codec) == 0 // what its offsets lead to is known to have but a length
+	lost := m.shifted && count > 0 && pcmBytes(track.codec) == 0 // with wrong offsets only the length of PCM is known
 	if !ok || track.scale == 0 || lost {
 		return
 	}

@@ -16,20 +16,20 @@ const (
 	fragmentDuration    = 0x000008
 	fragmentSize        = 0x000010
 
-	mostFragment = 6 << 10 // packets of one fragment that are kept, to know those of a file that was cut
+	mostFragment = 6 << 10 // packets of a fragment that are kept, to count the complete ones of a truncated file
 )
 
 // An mp4Fragment counts the packets of the audio track in all fragments.
 type mp4Fragment struct {
-	trackDuration, trackSize uint32 // of a packet, for all fragments
-	duration, size           uint32 // and for this one
-	mine                     bool   // it is the audio track's
-	start                    int64  // byte that its offsets count from
-	count, ticks             int64  // in the fragments before
+	trackDuration, trackSize uint32 // defaults for a packet of the track
+	duration, size           uint32 // defaults for a packet of this fragment
+	mine                     bool   // the fragment is one of the audio track
+	start                    int64  // byte that the fragment's offsets count from
+	count, ticks             int64  // in the fragments before this one
 
 	at      int64 // byte at which the next packet begins
 	last    []fragmentPacket
-	several bool // there were too many packets to keep
+	several bool // the fragment has more packets than are kept
 	now     int64
 	nowTick int64
 	opus    opusPackets
@@ -46,15 +46,16 @@ func (p fragmentPacket) end() int64 { return p.at + int64(p.size) }
 // opusPackets measures the Opus packets of fragments. The header of each packet gives its duration. The durations in the
 // fragment's table (trun) are not used: browsers write there the times between the arrivals of packets.
 type opusPackets struct {
-	read    int   // of this fragment
-	heard   int64 // samples in those
-	lastEnd int64 // byte
+	read    int   // packets of this fragment that were read
+	heard   int64 // samples in the packets that were read, of all fragments
+	lastEnd int64 // byte at which the last packet ends
 	several bool  // the last packet has several frames
-	unknown bool  // of some packet the length is not known
+	unknown bool  // the length of some packet is not known
 }
 
-// packetBefore asks for the beginning of the next packet that stands before end, if there is one; off is the first byte that can
-// still be had.
+// packetBefore returns where the next packet begins and how many of its bytes to read; ok is false
+// if no packet begins before end. Packets that begin before off can no longer be read, and make the
+// length unknown.
 func (f *mp4Fragment) packetBefore(off, end int64) (next int64, want int, ok bool) {
 	o := &f.opus
 	for ; o.read < len(f.last); o.read++ {
@@ -70,7 +71,7 @@ func (f *mp4Fragment) packetBefore(off, end int64) (next int64, want int, ok boo
 	return 0, 0, false
 }
 
-// takePacket takes the beginning of the packet that was asked for.
+// takePacket reads the beginning of the packet that packetBefore returned.
 func (f *mp4Fragment) takePacket(b []byte) {
 	o := &f.opus
 	samples := opusSamples(b)
@@ -79,22 +80,23 @@ func (f *mp4Fragment) takePacket(b []byte) {
 	o.read++
 }
 
-// heardOf is how many samples the packets of Opus have in a file of size bytes, and whether that is known. A last packet
-// that was cut plays if it is one frame; of several it depends on where the cut is.
+// heardOf returns the number of samples in the Opus packets of a file of size bytes; ok is false if
+// it is not known. A truncated last packet plays if it has one frame. If it has several, the number
+// that play depends on where the file ends.
 func (f *mp4Fragment) heardOf(size int64) (samples int64, ok bool) {
 	o := &f.opus
 	missed := o.read < len(f.last) && f.last[o.read].at < size
 	return o.heard, !missed && !o.unknown && !f.several && (o.lastEnd <= size || !o.several)
 }
 
-// begin begins a fragment whose box stands at off.
+// begin begins a fragment whose box begins at off.
 func (f *mp4Fragment) begin(off int64) {
 	f.count, f.ticks = f.count+f.now, min(f.ticks+f.nowTick, pastEnd)
-	f.opus.unknown = f.opus.unknown || f.several // too many to look at
+	f.opus.unknown = f.opus.unknown || f.several // too many packets to read them all
 	f.now, f.nowTick, f.last, f.several, f.start, f.mine, f.opus.read = 0, 0, f.last[:0], false, off, false, 0
 }
 
-// header takes the header of a track's part.
+// header reads the header of a track fragment (tfhd); track is the id of the audio track.
 func (f *mp4Fragment) header(b []byte, track uint32) {
 	be := binary.BigEndian
 	if f.mine = len(b) >= 8 && track != 0 && be.Uint32(b[4:]) == track; !f.mine {
@@ -125,7 +127,7 @@ func (f *mp4Fragment) header(b []byte, track uint32) {
 	f.at = f.start
 }
 
-// run begins a row of packets, of which fields are told before the first.
+// run begins a run of packets (trun); fields are the optional fields of its header.
 func (f *mp4Fragment) run(count int64, flags uint32, fields []byte) {
 	if !f.mine {
 		return
@@ -136,7 +138,7 @@ func (f *mp4Fragment) run(count int64, flags uint32, fields []byte) {
 	if flags&(runDuration|runSize|runFlags|runTime) != 0 {
 		return
 	}
-	each := min(count, int64(mostFragment-len(f.last))) // all are alike
+	each := min(count, int64(mostFragment-len(f.last))) // without a table all packets are alike
 	for range each {
 		f.take(f.duration, f.size)
 	}
@@ -146,7 +148,7 @@ func (f *mp4Fragment) run(count int64, flags uint32, fields []byte) {
 	}
 }
 
-// packet takes a row of a run's table.
+// packet reads a row of a run's table.
 func (f *mp4Fragment) packet(flags uint32, row []byte) {
 	if !f.mine {
 		return
@@ -169,7 +171,8 @@ func (f *mp4Fragment) take(duration, size uint32) {
 	f.at = min(f.at+int64(size), pastEnd)
 }
 
-// whole is how many packets are in a file of size bytes, with the ticks they take, and whether that is known.
+// whole returns the number of complete packets in a file of size bytes and their duration in ticks;
+// ok is false if they are not known.
 func (f *mp4Fragment) whole(size int64) (count, ticks int64, ok bool) {
 	if f.at <= size {
 		return f.count + f.now, f.ticks + f.nowTick, true

@@ -7,7 +7,7 @@ import (
 
 const (
 	tableWindow = 16 << 10 // bytes of a table that are read at once
-	mostPackets = 16 << 10 // packets whose sizes are kept, to know those of a file that was cut
+	mostPackets = 16 << 10 // packets whose sizes are kept, to count the complete ones of a truncated file
 	mostChunks  = 4 << 10
 	mostRuns    = 1 << 10
 )
@@ -17,14 +17,14 @@ type mp4Table struct {
 	kind  string
 	row   int   // bytes
 	left  int64 // bytes
-	end   int64 // where the box ends
+	end   int64 // byte at which the box ends
 	flags uint32
 }
 
-// openTable takes a table's head.
+// openTable reads the header of a table.
 func (m *mp4) openTable(kind string, off int64, header int, size uint64, b []byte) (int64, int) {
 	end := off + int64(size)
-	head := header + 8 // version and flags, and the number of rows or, of stsz, the size of all
+	head := header + 8 // version and flags, and the number of rows or, in stsz, the size of all packets
 	if kind == "stsz" {
 		head += 4
 	}
@@ -56,7 +56,8 @@ func (m *mp4) openTable(kind string, off int64, header int, size uint64, b []byt
 	return off + int64(head), t.window()
 }
 
-// layout sets the size of a table's rows and returns their number; true where none follow the head.
+// layout sets the size of a table's rows and returns their number. empty is true if no rows follow
+// the header.
 func (m *mp4) layout(t *mp4Table, header, head int, b []byte) (count int64, empty bool) {
 	be, version := binary.BigEndian, b[header]
 	count = int64(be.Uint32(b[head-4:]))
@@ -85,10 +86,10 @@ func (m *mp4) layout(t *mp4Table, header, head int, b []byte) (count int64, empt
 	return count, false
 }
 
-// window is how many bytes of the table are read at once.
+// window returns how many bytes of the table are read at once.
 func (t *mp4Table) window() int { return int(min(t.left, int64(tableWindow/t.row*t.row))) }
 
-// rows takes rows of a table.
+// rows reads the rows of a table in b.
 func (m *mp4) rows(off int64, b []byte) (int64, int) {
 	t := &m.table
 	n := t.window()
@@ -129,7 +130,7 @@ func (m *mp4) row(t *mp4Table, row []byte) {
 	}
 }
 
-// edit takes a row of the edit list (section 8.6.6). The first that shows something counts.
+// edit reads a row of the edit list (section 8.6.6). The first edit that is not empty counts.
 func (t *mp4Track) edit(row []byte) {
 	half := 4
 	if len(row) == 20 {

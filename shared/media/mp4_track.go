@@ -7,36 +7,37 @@ import (
 	"strings"
 )
 
-// An mp4Track is what the movie box tells of a track.
+// An mp4Track is the description of a track in the movie box.
 type mp4Track struct {
 	id       uint32
-	handler  string // the kind of the track
-	scale    uint32 // ticks a second
-	codec    string // its name
-	rate     int    // samples a second
+	handler  string // handler type of the track, "soun" for sound
+	scale    uint32 // ticks per second
+	codec    string // name of the codec
+	rate     int    // samples per second
 	channels int
-	frame    int64 // samples of a packet at rate; 0: as the table of times says
-	skip     int64 // samples that a decoder leaves out in front
+	frame    int64 // samples per packet at rate; 0: the durations of stts apply
+	skip     int64 // samples that a decoder skips at the start
 
-	count     int64 // packets
-	ticks     int64 // that they take
-	firstStep int64 // ticks of the first packet
+	count     int64 // number of packets
+	ticks     int64 // duration of all packets
+	firstStep int64 // duration of the first packet, in ticks
 
 	edited    bool
-	mediaTime int64 // ticks at which the sound begins that is heard
-	duration  int64 // of that, in units of the movie; 0: not told
+	mediaTime int64 // ticks at which the part begins that plays
+	duration  int64 // duration of this part, in units of the movie's time scale; 0: not stated
 
-	size    uint32   // bytes of every packet; 0: see sizes
+	size    uint32   // bytes of every packet; 0: they differ, see sizes
 	sizes   []uint32 // bytes of the first packets
 	runs    []chunkRun
 	offsets []int64 // of the first chunks
-	chunks  int64   // how many there are
+	chunks  int64   // number of all chunks
 }
 
-// A chunkRun is a row of chunks with so many packets each.
+// A chunkRun is a row of stsc: the number of the first chunk in a run of chunks, and the number of
+// packets in each of them.
 type chunkRun struct{ first, packets uint32 }
 
-// describe takes the sample descriptions (section 8.5.2), of which the first counts.
+// describe reads the sample descriptions (section 8.5.2). Only the first one counts.
 func (t *mp4Track) describe(b []byte) {
 	const entry = 8
 	if len(b) < entry+8 {
@@ -58,7 +59,7 @@ func (t *mp4Track) describe(b []byte) {
 	}
 	version, bits := be.Uint16(b[16:]), int(be.Uint16(b[26:]))
 	t.channels, t.rate = int(be.Uint16(b[24:])), int(be.Uint16(b[32:]))
-	if version == 2 && len(b) >= 72 { // QuickTime's, for rates and numbers that the fields above cannot hold
+	if version == 2 && len(b) >= 72 { // QuickTime's version for values that do not fit the fields above
 		t.rate, t.channels, bits = int(float(b[40:48])), int(be.Uint32(b[48:])), int(be.Uint32(b[56:]))
 	}
 	t.codec = appleCodec(letters, bits)
@@ -100,7 +101,7 @@ func (t *mp4Track) extend(letters string, b []byte, bits int) {
 	}
 }
 
-// quickTimePCM is the name of a coding by the flags of a sound description of version 2.
+// quickTimePCM returns the name of a codec by the flags of a sound description of version 2.
 func quickTimePCM(b []byte, bits int) string {
 	const float, big = 1, 2
 	if len(b) < 64 {
@@ -116,8 +117,8 @@ func quickTimePCM(b []byte, bits int) string {
 	return "pcm_" + kind + strconv.Itoa(bits) + order
 }
 
-// elementary takes the descriptors of an elementary stream (ISO/IEC 14496-1, section 7.2.6), which tell what the letters
-// mp4a do not: the codec, and for AAC what a frame is.
+// elementary reads the descriptors of an elementary stream (ISO/IEC 14496-1, section 7.2.6). They
+// give what the code mp4a does not: the codec, and for AAC the length of a frame.
 func (t *mp4Track) elementary(b []byte) {
 	for len(b) > 2 {
 		tag, at, size := b[0], 1, 0
@@ -126,13 +127,13 @@ func (t *mp4Track) elementary(b []byte) {
 		}
 		b = b[at:]
 		switch {
-		case tag == 3 && len(b) >= 3: // the stream's: others follow
+		case tag == 3 && len(b) >= 3: // ES_Descriptor; others follow in it
 			skip := 3
 			if b[2]&0x80 != 0 {
 				skip += 2
 			}
 			b = b[min(skip, len(b)):]
-		case tag == 4 && len(b) >= 13: // the decoder's
+		case tag == 4 && len(b) >= 13: // DecoderConfigDescriptor
 			t.codec = objectCodec(b[0])
 			b = b[13:]
 		case tag == 5:
@@ -146,7 +147,7 @@ func (t *mp4Track) elementary(b []byte) {
 	}
 }
 
-// objectCodec is the name of a codec by its object type, as registered at mp4ra.org.
+// objectCodec returns the name of a codec by its object type, as registered at mp4ra.org.
 func objectCodec(object byte) string {
 	switch object {
 	case 0x40, 0x66, 0x67, 0x68:
@@ -192,7 +193,7 @@ func (t *mp4Track) audioConfig(b []byte) {
 	case lowDelay, enhancedLowDelay:
 		frame = 512
 	}
-	if r.take(1) == 1 { // frames are shorter
+	if r.take(1) == 1 { // frames have 960 or 480 samples
 		frame -= frame / 16
 	}
 	if core == 0 || rate == 0 {
@@ -207,7 +208,7 @@ func (t *mp4Track) audioConfig(b []byte) {
 	}
 }
 
-// A bitReader reads numbers, the highest bit first; behind the end there are zeros.
+// A bitReader reads numbers, the highest bit first. After the end of b it reads zeros.
 type bitReader struct {
 	b  []byte
 	at int
@@ -238,7 +239,8 @@ func (r *bitReader) samplingRate() int {
 	return r.take(24)
 }
 
-// itunesPriming is how many samples the field iTunSMPB says are to be left out in front: its second number.
+// itunesPriming returns the second number of the field iTunSMPB: how many samples to skip at the
+// start.
 func itunesPriming(text string) int64 {
 	const most = 16384
 	fields := strings.Fields(text)
@@ -252,7 +254,7 @@ func itunesPriming(text string) int64 {
 	return n
 }
 
-// seconds is how long packets play that take ticks.
+// seconds returns the playing time of packets whose total duration is ticks.
 func (t *mp4Track) seconds(packets, ticks int64) float64 {
 	if t.frame == 0 || t.rate == 0 {
 		return float64(ticks) / float64(t.scale)
@@ -260,7 +262,8 @@ func (t *mp4Track) seconds(packets, ticks int64) float64 {
 	return float64(packets*t.frame) / float64(t.rate)
 }
 
-// audible is how many seconds are heard of the total; inMovie tells whether the movie box has packets.
+// audible returns how many seconds of the total are audible; inMovie is true if the movie box has
+// packets.
 func (t *mp4Track) audible(total float64, inMovie bool, movieScale uint32, priming int64) float64 {
 	skip := float64(t.skip) / opusRate
 	if t.codec == "aac" && t.rate > 0 {
@@ -276,7 +279,7 @@ func (t *mp4Track) audible(total float64, inMovie bool, movieScale uint32, primi
 	return total - skip
 }
 
-// ceil rounds up, but for what rounding has added.
+// ceil rounds up, but ignores a rounding error of up to 1e-6.
 func ceil(x float64) float64 {
 	whole := float64(int64(x))
 	if x-whole > 1e-6 {
@@ -285,7 +288,7 @@ func ceil(x float64) float64 {
 	return whole
 }
 
-// filmCodec is the name of what is no sound.
+// filmCodec returns the name of a codec of video or text.
 func filmCodec(letters string) string {
 	switch letters {
 	case "avc1", "avc3":

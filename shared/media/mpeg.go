@@ -2,24 +2,25 @@ package media
 
 import "encoding/binary"
 
-// mpeg reads MPEG audio, layers I to III (MP3), by following every frame to the end of the file; a tag in the first frame
-// (Xing, Info, VBRI) tells what the encoder added in silence, and the number of frames where the row is broken.
+// mpeg reads MPEG audio, layers I to III (MP3), by following every frame to the end of the file. A
+// tag in the first frame (Xing, Info, VBRI) gives the silence that the encoder added. It also gives
+// the number of frames, which counts if the file is damaged.
 type mpeg struct {
-	plain    bool  // a tag is a frame like others
-	first    frame // of length 0 before the first one
+	plain    bool  // a tag counts as a frame like others
+	first    frame // the first frame; its length is 0 until it is read
 	frames   int64
-	end      int64 // where the last frame ends
-	lost     bool  // something else than a frame was met
-	trailing bool  // a tag was
+	end      int64 // byte at which the last frame ends
+	lost     bool  // reading stopped at bytes that are no frame
+	trailing bool  // reading stopped at a tag
 
-	told    int64 // frames, as the tag says; 0: it does not
-	delay   int64 // samples that the encoder added in front
-	padding int64 // and behind
-	gapless bool  // both are told
+	told    int64 // number of frames in the tag; 0: not stated
+	delay   int64 // samples that the encoder added at the start
+	padding int64 // samples that the encoder added at the end
+	gapless bool  // delay and padding are stated
 }
 
 const (
-	tagReach   = 192 // bytes of a first frame that hold all of a tag that is read
+	tagReach   = 192 // bytes at the start of the first frame that are read for a tag
 	leastFrame = 24  // bytes: 8 kbit/s at 24 kHz
 )
 
@@ -36,7 +37,7 @@ func (m *mpeg) step(off int64, b []byte) (int64, int) {
 			return off, need
 		}
 		m.first = f
-		if !m.plain && m.tag(b, f) { // a frame for players that do not know it: silent
+		if !m.plain && m.tag(b, f) { // the frame has only the tag; players that do not know the tag play silence
 			return next, mpegHeaderSize
 		}
 	}
@@ -50,7 +51,7 @@ func (m *mpeg) describe(info *Info, size int64, _ []byte) {
 	}
 	info.Codec, info.SampleRate, info.Channels = m.first.codec, m.first.rate, m.first.channels
 	frames := m.frames
-	if m.end > size { // the last one was cut, which decoders play nevertheless
+	if m.end > size { // the file ends within the last frame, which decoders play nevertheless
 		info.warn(Truncated)
 	}
 	switch {
@@ -66,8 +67,8 @@ func (m *mpeg) describe(info *Info, size int64, _ []byte) {
 	info.play(float64(m.audible(frames)), float64(m.first.rate))
 }
 
-// audible is how many samples a channel are left of frames, without what the encoder added in front and behind. A decoder
-// adds decoderDelay in front of what the encoder added.
+// audible returns how many samples per channel of the frames remain without those that the encoder
+// added at the start and the end. A decoder adds decoderDelay samples before those of the encoder.
 func (m *mpeg) audible(frames int64) int64 {
 	const decoderDelay = 529 // samples
 	per := int64(m.first.samples)
@@ -83,7 +84,7 @@ func (m *mpeg) audible(frames int64) int64 {
 	return total - behind - m.delay - decoderDelay
 }
 
-// tag reads the tag in the first frame, b, if there is one.
+// tag reports whether the first frame, b, has a tag, and reads the tag.
 func (m *mpeg) tag(b []byte, f frame) bool {
 	const vbri = 36 // Fraunhofer's tag stands at a fixed place
 	if len(b) >= vbri+18 && string(b[vbri:vbri+4]) == "VBRI" {
@@ -116,7 +117,7 @@ func (m *mpeg) tag(b []byte, f frame) bool {
 	if len(rest) < 24 {
 		return true
 	}
-	switch string(rest[:4]) { // LAME's extension: an encoder's name, and further on two numbers of 12 bits
+	switch string(rest[:4]) { // LAME's extension: the name of an encoder, and later two numbers of 12 bits
 	case "LAME", "Lavf", "Lavc":
 		m.gapless = true
 		m.delay, m.padding = int64(rest[21])<<4|int64(rest[22])>>4, int64(rest[22]&15)<<8|int64(rest[23])

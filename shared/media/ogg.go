@@ -5,48 +5,49 @@ import (
 	"encoding/binary"
 )
 
-// ogg reads Ogg (RFC 3533) by following its pages: the last granule position of the first audio stream tells where it ends.
-// Chained files play one link after the other, as long as they are of one codec and have but one stream each; a decoder
-// goes on from one to the next as if they were one. A stream that was cut out of a longer one begins later than at 0; where that
-// beginning is not told, nothing is.
+// ogg reads Ogg (RFC 3533) by following its pages. The last granule position of the first audio
+// stream gives its end. The links of a chained file play one after the other, if they have the same
+// codec and one stream each; a decoder continues from link to link as if they were one. A stream
+// that was cut out of a longer one begins at a later position than 0. If that position is not
+// known, neither is the playing time.
 type ogg struct {
-	played   float64 // seconds of the links before this one
-	begins   bool    // the pages that begin this link's streams are being met
-	lost     bool    // something else than a page was met
-	trailing bool    // a tag was
-	links    int     // before this one
-	streams  int     // in this link
-	over     bool    // what follows is not decoded
-	unlike   bool    // a link is unlike the one before
+	played   float64 // seconds that the earlier links play
+	begins   bool    // the last page read begins a stream of this link
+	lost     bool    // reading stopped at bytes that are no page
+	trailing bool    // reading stopped at a tag
+	links    int     // number of links before this one
+	streams  int     // number of streams in the first link
+	over     bool    // a decoder stops at this link
+	unlike   bool    // a link differs from the one before, so that the playing time is not known
 	first    oggLink
 	link     oggLink
 }
 
 // An oggLink is the first audio stream in one link of a chain.
 type oggLink struct {
-	codec  byte // its packet's first letters, see identify; 0: no audio stream yet
+	codec  byte // a letter for the codec, see identify; 0: no audio stream yet
 	serial uint32
-	rate   uint32 // granules a second
-	skip   int64  // granules to leave out in front
-	most   int64  // granules that a packet has at most
+	rate   uint32 // granules per second
+	skip   int64  // granules to skip at the start
+	most   int64  // the most granules in a packet
 
 	channels      int
-	packets       int64 // that ended
-	packetsBefore int64 // and before the last page
-	headers       int64 // packets that hold no sound, behind the first page
+	packets       int64 // packets that end on the pages after the first
+	packetsBefore int64 // the same without the last page
+	headers       int64 // packets without sound after the first page
 
-	joined bool   // to the link before, whose state a decoder keeps
-	tail   []byte // of the headers of Vorbis
+	joined bool   // a decoder keeps its state from the link before
+	tail   []byte // end of the Vorbis headers
 
-	identification []byte // of Vorbis
+	identification []byte // identification header of Vorbis
 
-	overlap int64 // granules that it plays more, since the first packet is not the first
-	unlike  bool  // to the link before: how much a decoder plays of the change is not known
-	started bool  // a page with sound was met
-	unknown bool  // where the sound begins is not known
-	start   int64 // granules at which the sound begins
-	before  int64 // where the page before the last ends
-	last    int64 // where the last one ends
+	overlap int64 // granules that a joined link plays more, since a decoder has a packet before the first one
+	unlike  bool  // the link differs from the one before, and it is not known how a decoder plays the change
+	started bool  // a page with sound was read
+	unknown bool  // the position at which the sound begins is not known
+	start   int64 // granule position at which the sound begins
+	before  int64 // granule position at the end of the page before the last
+	last    int64 // granule position at the end of the last page
 	end     int64 // byte at which the last page ends
 }
 
@@ -55,7 +56,7 @@ const (
 	oggContinued = 0x01 // header_type flags
 	oggBegins    = 0x02
 	oggEnds      = 0x04
-	codecReach   = 80 // bytes of an identification header that hold all that is read
+	codecReach   = 80 // bytes of an identification header that are read
 )
 
 func (o *ogg) step(off int64, b []byte) (int64, int) {
@@ -78,7 +79,7 @@ func (o *ogg) step(off int64, b []byte) (int64, int) {
 	return o.page(off, b, body, size)
 }
 
-// page takes a page of size bytes, of which body are its header.
+// page reads a page of size bytes, whose header is b[:body].
 func (o *ogg) page(off int64, b []byte, body, size int) (int64, int) {
 	need, mine := body, binary.LittleEndian.Uint32(b[14:]) == o.link.serial && o.link.codec != 0
 	granule := int64(binary.LittleEndian.Uint64(b[6:]))
@@ -118,7 +119,8 @@ func (o *ogg) page(off int64, b []byte, body, size int) (int64, int) {
 	return off + int64(size), oggHeader
 }
 
-// begin takes a page that begins a stream. Such pages stand together; one that stands after others begins the next link of a chain.
+// begin reads a page that begins a stream. The pages that begin the streams of a link come first in
+// it: such a page after other pages begins the next link of the chain.
 func (o *ogg) begin(serial, packet []byte) {
 	before := o.link
 	if !o.begins {
@@ -142,11 +144,12 @@ func (o *ogg) begin(serial, packet []byte) {
 	o.unlike = o.unlike || o.link.unlike
 }
 
-// join goes on from the link before, of which there were so many streams, and tells whether a decoder does so.
+// join continues from the previous link, and reports whether a decoder does so too; streams is the
+// number of streams in the first link.
 func (l *oggLink) join(before oggLink, streams int) bool {
 	if same := l.serial == before.serial; l.codec != before.codec || streams > 1 && !same {
 		return false
-	} else if same { // its header is taken for sound, and what it says is not seen
+	} else if same { // a decoder takes the header for sound, and does not read the skip in it
 		l.skip = 0
 	}
 	l.joined = true
@@ -156,24 +159,25 @@ func (l *oggLink) join(before oggLink, streams int) bool {
 	return true
 }
 
-// header takes a page with headers of Vorbis, of which the end is kept: it tells what packets are like.
+// header reads a page with Vorbis headers, and keeps their end: it has the modes, which give the
+// lengths of packets.
 func (l *oggLink) header(body []byte) {
 	const kept = 512
 	l.tail = append(l.tail, body...)
 	l.tail = bytes.Clone(l.tail[max(0, len(l.tail)-kept):])
 }
 
-// overlapped is how many samples the first packet of a link plays that is joined to one before: half of its window.
+// overlapped returns how many samples the first packet of a joined link plays: half of its window.
 func (l *oggLink) overlapped(packet []byte) int64 {
 	sizes, ok := newVorbisSizes(l.identification, append([]byte("\x05vorbis"), l.tail...))
 	if !ok {
 		l.unknown = true
 	}
-	sizes.samples(packet) // that of no predecessor, which plays nothing
+	sizes.samples(packet) // sets the window before; it returns 0, since there was none
 	return sizes.samples(packet)
 }
 
-// ogg describes the first link; all of them play.
+// describe fills in the codec of the first link, and the playing time of all links.
 func (o *ogg) describe(info *Info, size int64, _ []byte) {
 	first := o.link
 	if o.links > 0 {
@@ -195,7 +199,7 @@ func (o *ogg) describe(info *Info, size int64, _ []byte) {
 	}
 }
 
-// name is the codec's.
+// name returns the name of the codec.
 func (l *oggLink) name() string {
 	switch l.codec {
 	case 'V':
@@ -234,7 +238,7 @@ func (l *oggLink) identify(packet []byte) bool {
 	return l.codec != 0
 }
 
-// packetsEnding is how many packets end on a page, by its segment table.
+// packetsEnding returns how many packets end on a page, by its segment table.
 func packetsEnding(lacing []byte) (n int64) {
 	for _, size := range lacing {
 		if size < 255 {
@@ -244,9 +248,11 @@ func packetsEnding(lacing []byte) (n int64) {
 	return n
 }
 
-// first takes the first page with sound, which ends at granule, to find where the sound begins. Opus packets tell how long they are (RFC
-// 7845, section 4.3); of the others, and of one that began on an earlier page, it is only known how long they can be. A
-// stream's last page may end within a packet.
+// first reads the first page with sound, to find the position at which the sound begins; granule is
+// the granule position at the end of the page. Opus packets give their own length (RFC 7845,
+// section 4.3). For the other codecs, and for a packet that began on an earlier page, only the
+// maximum is known. On the last page of a stream, the granule position may lie within the last
+// packet.
 func (l *oggLink) first(granule int64, flags byte, lacing, body []byte) {
 	l.started = true
 	var packets, samples int64
@@ -278,13 +284,13 @@ func (l *oggLink) first(granule int64, flags byte, lacing, body []byte) {
 
 func (l *oggLink) seconds(size int64) float64 {
 	last, packets := l.last, l.packets
-	if l.end > size { // the last page was cut
+	if l.end > size { // the file ends within the last page
 		last, packets = l.before, l.packetsBefore
 	}
 	if l.rate == 0 {
 		return 0
 	}
-	if l.codec == 'S' { // every packet plays as long as it can
+	if l.codec == 'S' { // every packet plays its full length
 		return float64(max(0, packets-l.headers)*l.most) / float64(l.rate)
 	}
 	if !l.started || l.unknown || last < l.start+l.skip {

@@ -1,7 +1,8 @@
 package media
 
-// HeadSize is how many leading bytes Sniff wants, in bytes. It holds a whole ADTS frame of the greatest length (8191)
-// with the header after it, and ID3v2 tags without pictures. A head shorter than HeadSize is taken for the whole body.
+// HeadSize is the number of leading bytes that Sniff needs. They contain an ADTS frame of the
+// greatest length (8191 bytes) with the header after it, and ID3v2 tags without pictures. Sniff
+// treats a head shorter than HeadSize as the whole file.
 const HeadSize = 16 << 10
 
 // Sniff returns the media type of the audio that begins with head, and whether there is one. Known are
@@ -26,14 +27,15 @@ func Sniff(head []byte) (mediaType string, ok bool) {
 		}
 		return f.mediaType, true
 	}
-	// A tag that leaves too little of head to see frames (it holds a picture) is taken for MPEG audio's, whose tag it is.
+	// If too little of head follows a tag for frames (the tag has a picture), the file is taken for
+	// MPEG audio, which such tags were made for.
 	if len(rest) < len(head) && len(head) >= HeadSize && len(rest) < longestRow {
 		return mediaMPEG, true
 	}
 	return "", false
 }
 
-// Media types that more than one place names.
+// Media types that are used more than once.
 const (
 	mediaMPEG  = "audio/mpeg"
 	mediaADTS  = "audio/aac"
@@ -41,16 +43,16 @@ const (
 	mediaAMRWB = "audio/amr-wb"
 )
 
-// A found container.
+// found is a container that was found.
 type found struct {
 	mediaType string
 	container string
-	off       int  // where it begins
-	junk      bool // behind something else
+	off       int  // byte at which the container begins
+	junk      bool // other bytes precede the container
 }
 
-// find tells which container b begins with. The first that answers decides: those with a signature come before those
-// without, and frames somewhere further on come last.
+// find returns the container that b begins with. The first function that finds one decides: formats
+// with a signature come before those without, and frames after other bytes come last.
 func find(b []byte) (found, bool) {
 	for _, sniff := range [...]func([]byte) string{
 		sniffRIFF, sniffAIFF, sniffOgg, sniffMP4, sniffWebM, sniffAMR, sniffCAF, sniffFLAC, sniffFrames,
@@ -80,7 +82,7 @@ func containerOf(mediaType string) string {
 	}
 }
 
-// open returns the reader of a media type that find tells.
+// open returns the reader for a media type of find.
 func open(mediaType string) reader {
 	switch mediaType {
 	case "audio/wav":

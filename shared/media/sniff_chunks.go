@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// at returns n bytes of head at off as a string, or "" where head ends before.
+// at returns n bytes of head at off as a string, or "" if head ends before.
 func at(head []byte, off, n int) string {
 	if off < 0 || n < 0 || off > len(head)-n {
 		return ""
@@ -14,8 +14,9 @@ func at(head []byte, off, n int) string {
 	return string(head[off : off+n])
 }
 
-// sniffRIFF knows WAV (Microsoft RIFF, "Multimedia Programming Interface 1.0") and its 64-bit forms: RF64 (EBU Tech 3306) and BW64
-// (ITU-R BS.2088). The form type after the size separates it from WebP, AVI and the other RIFF files.
+// sniffRIFF recognises WAV (Microsoft RIFF, "Multimedia Programming Interface 1.0") and its 64-bit
+// forms: RF64 (EBU Tech 3306) and BW64 (ITU-R BS.2088). The form type after the size distinguishes
+// it from WebP, AVI and the other RIFF files.
 func sniffRIFF(head []byte) string {
 	switch at(head, 0, 4) {
 	case "RIFF", "RF64", "BW64":
@@ -26,7 +27,8 @@ func sniffRIFF(head []byte) string {
 	return ""
 }
 
-// sniffAIFF knows AIFF 1.3 and AIFF-C, which are IFF (EA IFF 85) forms; other forms are images and texts.
+// sniffAIFF recognises AIFF 1.3 and AIFF-C, which are forms of IFF (EA IFF 85). Other forms are
+// images and texts.
 func sniffAIFF(head []byte) string {
 	if at(head, 0, 4) == "FORM" {
 		switch at(head, 8, 4) {
@@ -37,7 +39,8 @@ func sniffAIFF(head []byte) string {
 	return ""
 }
 
-// sniffAMR knows the storage format of AMR and AMR-WB, single- and multi-channel (RFC 4867, section 5.1).
+// sniffAMR recognises the storage format of AMR and AMR-WB, single- and multi-channel (RFC 4867,
+// section 5.1).
 func sniffAMR(head []byte) string {
 	for _, magic := range [...]struct{ prefix, mediaType string }{
 		{"#!AMR\n", "audio/amr"},
@@ -52,7 +55,8 @@ func sniffAMR(head []byte) string {
 	return ""
 }
 
-// sniffCAF knows Apple's Core Audio Format 1.0: the file header, then always the audio description chunk.
+// sniffCAF recognises Apple's Core Audio Format 1.0: the file header, then always the audio
+// description chunk.
 func sniffCAF(head []byte) string {
 	if at(head, 0, 8) == "caff\x00\x01\x00\x00" && at(head, 8, 4) == "desc" {
 		return "audio/x-caf"
@@ -60,7 +64,8 @@ func sniffCAF(head []byte) string {
 	return ""
 }
 
-// sniffFLAC knows native FLAC: the signature, then always a STREAMINFO block of 34 bytes (RFC 9639, sections 6 and 8.2).
+// sniffFLAC recognises native FLAC: the signature, then always a STREAMINFO block of 34 bytes (RFC
+// 9639, sections 6 and 8.2).
 func sniffFLAC(head []byte) string {
 	if at(head, 0, 4) == "fLaC" && len(head) >= 8 && binary.BigEndian.Uint32(head[4:])&^(1<<31) == 34 {
 		return "audio/flac"
@@ -68,8 +73,9 @@ func sniffFLAC(head []byte) string {
 	return ""
 }
 
-// sniffMP4 knows the ISO base media file format by its ftyp box (ISO/IEC 14496-12, section 4.3). The brands decide, since
-// HEIF and AVIF images, JPEG 2000 and Canon's raw pictures begin with the same box.
+// sniffMP4 recognises the ISO base media file format by its ftyp box (ISO/IEC 14496-12, section
+// 4.3). The brands decide, since HEIF and AVIF images, JPEG 2000 and Canon's raw pictures begin
+// with the same box.
 func sniffMP4(head []byte) string {
 	if at(head, 4, 4) != "ftyp" || len(head) < 16 {
 		return ""
@@ -92,8 +98,9 @@ func sniffMP4(head []byte) string {
 	return ""
 }
 
-// imageBrand tells whether a major brand is one of a still picture or a sequence of them (ISO/IEC 23008-12, AVIF 1.1). Such
-// a file may name a film's brand among the compatible ones.
+// imageBrand reports whether a major brand stands for a still picture or a sequence of pictures
+// (ISO/IEC 23008-12, AVIF 1.1). Such a file may name a brand of filmBrand among its compatible
+// brands.
 func imageBrand(brand string) bool {
 	switch brand {
 	case "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1", "avif", "avis", "jpeg", "jpgs", "crx ":
@@ -102,8 +109,8 @@ func imageBrand(brand string) bool {
 	return false
 }
 
-// filmBrand tells whether a brand is one of the MP4 family, as registered at mp4ra.org: ISO and MPEG-4 files, iTunes audio,
-// QuickTime, 3GPP and 3GPP2, DASH and CMAF fragments, Flash audio.
+// filmBrand reports whether a brand belongs to the MP4 family, as registered at mp4ra.org: ISO and
+// MPEG-4 files, iTunes audio, QuickTime, 3GPP and 3GPP2, DASH and CMAF fragments, Flash audio.
 func filmBrand(brand string) bool {
 	for _, prefix := range [...]string{"iso", "mp4", "qt  ", "M4", "3g", "dash", "msdh", "cmf", "avc1", "mmp4", "MSNV", "NDS", "F4"} {
 		if brand != "" && strings.HasPrefix(brand, prefix) {

@@ -3,11 +3,12 @@ package media
 import "bytes"
 
 const (
-	longestRow = 8191 + 7 // bytes that show two frames of any size: the greatest ADTS frame and a header
-	searchedIn = 3        // frames in a row that are taken for audio behind something else
+	longestRow = 8191 + 7 // bytes that contain a frame and the next header, whatever the format: the greatest ADTS frame and a header
+	searchedIn = 3        // how many frames in sequence are needed to recognise audio after other bytes
 )
 
-// sniffFrames knows the formats that are a row of frames and nothing else: MPEG audio and AAC in ADTS.
+// sniffFrames recognises the formats that are a sequence of frames without a signature: MPEG audio
+// and AAC in ADTS.
 func sniffFrames(b []byte) string {
 	switch {
 	case row(b, mpegHeader, 2):
@@ -18,8 +19,9 @@ func sniffFrames(b []byte) string {
 	return ""
 }
 
-// searchFrames looks for the first row of frames further on in b, as in a stream that was cut at any byte. What begins as
-// another kind of file is none, though there be sound in it.
+// searchFrames looks for the first sequence of frames after the first byte of b, as in a stream
+// that was cut at any byte. A file that begins like another kind of file is refused, even if it
+// contains sound.
 func searchFrames(b []byte) (mediaType string, off int) {
 	if foreign(b) {
 		return "", 0
@@ -39,9 +41,10 @@ func searchFrames(b []byte) (mediaType string, off int) {
 	}
 }
 
-// row tells whether b begins with a whole frame, and after it either ends or goes on with the headers of others of the
-// same stream, up to least of them. A single header is too weak a sign: random bytes look like one in one place of a few
-// thousand.
+// row reports whether b begins with a complete frame that is followed by the end of b, or by the
+// headers of more frames of the same stream, until there are as many frames as the parameter least
+// says. A single header is not enough: one in a few thousand positions of random bytes looks like a
+// header.
 func row(b []byte, parse func([]byte) (frame, bool), least int) bool {
 	first, ok := parse(b)
 	if !ok || first.length > len(b) {
@@ -63,11 +66,11 @@ func row(b []byte, parse func([]byte) (frame, bool), least int) bool {
 	return true
 }
 
-// foreign tells whether b begins as a file that is known to be no audio, or not alone: documents, archives, programs,
-// pictures, and films, whose sound may well be frames of MPEG audio.
+// foreign reports whether b begins like a file that is not audio, or not only audio: documents,
+// archives, programs, pictures, and films, whose sound may be frames of MPEG audio.
 func foreign(b []byte) bool {
 	for _, magic := range [...]string{
-		"RIFF", "RIFX", "FORM", "OggS", "caff", "fLaC", "#!", "\x1a\x45\xdf\xa3", // what is known and was not found
+		"RIFF", "RIFX", "FORM", "OggS", "caff", "fLaC", "#!", "\x1a\x45\xdf\xa3", // containers that find knows but did not recognise
 		"PK\x03\x04", "PK\x05\x06", "\x1f\x8b", "BZh", "\xfd7zXZ", "7z\xbc\xaf", "Rar!", "\x28\xb5\x2f\xfd", "MSCF",
 		"%PDF", "%!PS", "\xd0\xcf\x11\xe0", "{\\rtf", "SQLite format", "<!", "<?xml", "<html", "<svg",
 		"\x7fELF", "MZ", "\xca\xfe\xba\xbe", "\xcf\xfa\xed\xfe", "\x00asm",
@@ -83,8 +86,8 @@ func foreign(b []byte) bool {
 	return box == "ftyp" || box == "moov" || box == "mdat" || box == "jP  " || transportStream(b)
 }
 
-// transportStream tells whether b begins as an MPEG transport stream: packets of 188 bytes, which some writers begin with a
-// time of 4 bytes (ISO/IEC 13818-1, section 2.4.3).
+// transportStream reports whether b begins like an MPEG transport stream: packets of 188 bytes,
+// which some writers prefix with a timestamp of 4 bytes (ISO/IEC 13818-1, section 2.4.3).
 func transportStream(b []byte) bool {
 	const packet, sync = 188, "\x47"
 	return at(b, 0, 1) == sync && at(b, packet, 1) == sync && at(b, 2*packet, 1) == sync ||

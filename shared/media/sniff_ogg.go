@@ -2,7 +2,7 @@ package media
 
 import "strings"
 
-// sniffOgg knows Ogg (RFC 3533) by the signature of its first page.
+// sniffOgg recognises Ogg (RFC 3533) by the signature of its first page.
 func sniffOgg(head []byte) string {
 	if at(head, 0, 5) == "OggS\x00" {
 		return mediaOgg
@@ -10,9 +10,10 @@ func sniffOgg(head []byte) string {
 	return ""
 }
 
-// soundAlone tells from the first pages of an Ogg file whether it is for listening: every logical stream begins there, each
-// with a page of its own that holds nothing but the codec's first header. One of them must be audio and none may be
-// anything else, except the directory of Ogg Skeleton, so that Theora is refused wherever it stands.
+// soundAlone reports, by the first pages of an Ogg file, whether the file contains only audio.
+// Every logical stream begins there, with a page of its own that contains only the codec's first
+// header. At least one stream must be audio, and none may be of another kind, except the directory
+// of Ogg Skeleton. So Theora is refused wherever its stream begins.
 func soundAlone(head []byte) (sound bool) {
 	for off := 0; ; {
 		packet, next, ok := firstPacket(head, off)
@@ -28,8 +29,8 @@ func soundAlone(head []byte) (sound bool) {
 	}
 }
 
-// firstPacket returns the start of the packet on the page at off where that page begins a logical stream, and where the
-// page after it stands.
+// firstPacket returns the start of the packet on the page at off and the offset of the next page;
+// ok is false if the page does not begin a logical stream.
 func firstPacket(head []byte, off int) (packet string, next int, ok bool) {
 	page := at(head, off, oggHeader)
 	if !strings.HasPrefix(page, "OggS\x00") || page[5]&oggBegins == 0 {
@@ -47,8 +48,9 @@ func firstPacket(head []byte, off int) (packet string, next int, ok bool) {
 	return string(head[body:min(next, body+8, len(head))]), next, true
 }
 
-// audioHeader tells whether a packet begins as a codec's identification header does: Vorbis I, section 4.2.1; Opus, RFC
-// 7845, section 5.1; FLAC, RFC 9639, section 10.1; Speex manual, section 7.3.
+// audioHeader reports whether a packet begins like a codec's identification header: Vorbis I,
+// section 4.2.1; Opus, RFC 7845, section 5.1; FLAC, RFC 9639, section 10.1; Speex manual, section
+// 7.3.
 func audioHeader(packet string) bool {
 	for _, magic := range [...]string{"\x01vorbis", "OpusHead", "\x7fFLAC", "Speex   "} {
 		if strings.HasPrefix(packet, magic) {

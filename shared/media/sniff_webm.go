@@ -5,7 +5,8 @@ const (
 	docTypeID = 0x4282     // DocType, RFC 8794, section 11.2.6
 )
 
-// sniffWebM knows WebM by the DocType in its EBML header (RFC 8794); Matroska, whose DocType is another, is not known.
+// sniffWebM recognises WebM by the DocType in its EBML header (RFC 8794). Matroska has another
+// DocType, and is not recognised.
 func sniffWebM(head []byte) string {
 	id, body, size := element(head)
 	if id != ebmlID || body > len(head) {
@@ -30,7 +31,8 @@ func sniffWebM(head []byte) string {
 	}
 }
 
-// zero tells whether b holds nothing but zero bytes, which may follow an EBML string (RFC 8794, section 13).
+// zero reports whether b has only zero bytes, which may follow an EBML string (RFC 8794, section
+// 13).
 func zero(b []byte) bool {
 	for _, c := range b {
 		if c != 0 {

@@ -2,16 +2,18 @@ package media
 
 import "encoding/binary"
 
-// vorbisSizes tells how many samples the packets of a Vorbis stream have (Vorbis I, sections 4.2 and 4.3): each gives a
-// quarter of its own window and of that before, whose sizes stand in the headers.
+// vorbisSizes computes the number of samples in the packets of a Vorbis stream (Vorbis I, sections
+// 4.2 and 4.3). A packet adds a quarter of its own window and a quarter of the window before. The
+// sizes of the windows are in the headers.
 type vorbisSizes struct {
 	windows  [2]int64 // short and long, in samples
 	long     []bool   // by mode
-	previous int64    // the window before, 0 in front
+	previous int64    // the window before; 0 before the first packet
 }
 
-// newVorbisSizes reads the identification and the setup header. The modes are the last that the setup header has, in front
-// of a bit that is set; they are found from its end, since what stands before them takes a decoder to read.
+// newVorbisSizes reads the identification and the setup header. The modes stand at the end of the
+// setup header, before a bit that is set. They are read backwards from there, since only a decoder
+// can parse the fields before them.
 func newVorbisSizes(identification, setup []byte) (vorbisSizes, bool) {
 	v := vorbisSizes{}
 	if len(identification) < 30 || string(identification[:7]) != "\x01vorbis" || len(setup) < 16 || string(setup[:7]) != "\x05vorbis" {
@@ -22,13 +24,13 @@ func newVorbisSizes(identification, setup []byte) (vorbisSizes, bool) {
 	for end > 0 && setup[end/8]>>(end%8)&1 == 0 {
 		end--
 	}
-	const mode, most = 41, 64 // bits of a mode: its window, two numbers that are 0, a mapping of 8 bits
+	const mode, most = 41, 64 // bits of a mode: a flag for its window, two numbers of 16 bits that are 0, a mapping of 8 bits
 	for n := 1; n <= most && end-n*mode >= 8*8; n++ {
 		at := end - n*mode
 		if bitsAt(setup, at+1, 16) != 0 || bitsAt(setup, at+17, 16) != 0 || bitsAt(setup, at+33, 8) > 63 {
 			break
 		}
-		if bitsAt(setup, at-6, 6)+1 == n { // their number stands in front of them; the longest row counts
+		if bitsAt(setup, at-6, 6)+1 == n { // the number of modes precedes them; the largest that fits counts
 			v.long = v.long[:0]
 			for i := range n {
 				v.long = append(v.long, bitsAt(setup, at+i*mode, 1) == 1)
@@ -38,7 +40,7 @@ func newVorbisSizes(identification, setup []byte) (vorbisSizes, bool) {
 	return v, len(v.long) > 0
 }
 
-// bitsAt is the number of n bits at bit at, the lowest first.
+// bitsAt returns the number in the n bits from bit at on, the lowest bit first.
 func bitsAt(b []byte, at, n int) (number int) {
 	for i := range n {
 		number |= int(b[(at+i)/8]>>((at+i)%8)&1) << i
@@ -46,7 +48,7 @@ func bitsAt(b []byte, at, n int) (number int) {
 	return number
 }
 
-// samples is how many samples the next packet adds.
+// samples returns how many samples the next packet adds.
 func (v *vorbisSizes) samples(packet []byte) int64 {
 	if len(packet) == 0 || packet[0]&1 != 0 {
 		return 0
@@ -71,7 +73,7 @@ func (v *vorbisSizes) samples(packet []byte) int64 {
 	return samples
 }
 
-// vorbisPrivate splits the headers of Vorbis as Matroska and MP4 keep them, with Xiph lacing.
+// vorbisPrivate reads the Vorbis headers that Matroska and MP4 store with Xiph lacing.
 func vorbisPrivate(b []byte) (vorbisSizes, bool) {
 	if len(b) < 3 || b[0] != 2 {
 		return vorbisSizes{}, false
@@ -92,7 +94,8 @@ func vorbisPrivate(b []byte) (vorbisSizes, bool) {
 	return newVorbisSizes(b[at:at+sizes[0]], b[at+sizes[0]+sizes[1]:])
 }
 
-// opusPreSkip is how many samples a decoder leaves out in front, by the identification header of Opus.
+// opusPreSkip returns how many samples a decoder skips at the start, by the identification header
+// of Opus.
 func opusPreSkip(head []byte) int64 {
 	if len(head) < 19 || string(head[:8]) != "OpusHead" {
 		return 0

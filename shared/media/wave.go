@@ -2,29 +2,30 @@ package media
 
 import "encoding/binary"
 
-// wave reads WAV (Microsoft RIFF, "Multimedia Programming Interface 1.0", and its "New Multimedia Data Types", which brought
-// the fact chunk) and the 64-bit forms, RF64 (EBU Tech 3306) and BW64 (ITU-R BS.2088).
+// wave reads WAV (Microsoft RIFF, "Multimedia Programming Interface 1.0", and its "New Multimedia
+// Data Types", which added the fact chunk) and the 64-bit forms, RF64 (EBU Tech 3306) and BW64
+// (ITU-R BS.2088).
 type wave struct {
-	large    bool   // RF64 or BW64: sizes of 32 ones stand in the ds64 chunk
-	riffSize uint64 // of what follows the file's first 8 bytes
-	dataSize uint64 // as ds64 says, then as the data chunk says
-	dataAt   int64  // 0 until the data chunk was found
+	large    bool   // RF64 or BW64: a size of 32 ones stands for the size in the ds64 chunk
+	riffSize uint64 // size after the file's first 8 bytes, as the header states
+	dataSize uint64 // size of the sound by the ds64 chunk, then by the data chunk
+	dataAt   int64  // byte at which the sound begins; 0 until the data chunk was found
 
 	format     uint16
 	channels   uint16
-	rate       uint32 // sample frames a second
-	byteRate   uint32 // bytes a second
+	rate       uint32 // sample frames per second
+	byteRate   uint32 // bytes per second
 	frameBytes uint16 // bytes of a sample frame (PCM) or block
 	bits       uint16
 	guid       string // of WAVE_FORMAT_EXTENSIBLE
-	frames     *mpeg  // the sound, where it is a row of frames
-	trailing   bool   // a tag stands behind the sound
+	frames     *mpeg  // reads the sound if it consists of MPEG frames
+	trailing   bool   // a tag follows the sound
 }
 
 const (
-	waveExtensible = 0xFFFE     // the format is told by a GUID
+	waveExtensible = 0xFFFE     // a GUID gives the format
 	leastStreamed  = 0x7FFF0000 // sizes from here on were never filled in
-	ones32         = 0xFFFFFFFF // a size that is told elsewhere or was never filled in
+	ones32         = 0xFFFFFFFF // a size that is in the ds64 chunk, or that was never filled in
 )
 
 func (w *wave) step(off int64, b []byte) (int64, int) {
@@ -35,14 +36,14 @@ func (w *wave) step(off int64, b []byte) (int64, int) {
 		w.large, w.riffSize = string(b[:4]) != "RIFF", uint64(binary.LittleEndian.Uint32(b[4:]))
 		return 12, 8
 	}
-	if w.frames != nil && off < w.dataAt+w.dataBytes() { // which find themselves, as in a file of nothing else
+	if w.frames != nil && off < w.dataAt+w.dataBytes() { // frames are followed as in a file without a container
 		next, want := w.frames.step(off-w.dataAt, b)
 		if want > 0 {
 			return w.dataAt + next, want
 		}
 		return w.behind()
 	}
-	if w.dataAt != 0 { // what stands behind the sound
+	if w.dataAt != 0 { // bytes after the sound
 		w.trailing = trailer(b)
 		return stop()
 	}
@@ -71,7 +72,7 @@ func (w *wave) step(off int64, b []byte) (int64, int) {
 	return off + 8 + int64(size) + int64(size&1), 8
 }
 
-// dataBytes is how many bytes of sound the header tells; as many as there can be where it does not.
+// dataBytes returns how many bytes of sound the header states, or pastEnd/2 if it states none.
 func (w *wave) dataBytes() int64 {
 	if w.dataSize == 0 || w.dataSize >= pastEnd/2 {
 		return pastEnd / 2
@@ -79,7 +80,7 @@ func (w *wave) dataBytes() int64 {
 	return int64(w.dataSize)
 }
 
-// behind goes on behind the sound, if it is told where that ends.
+// behind continues after the sound, or stops if the header does not state where the sound ends.
 func (w *wave) behind() (next int64, want int) {
 	size := w.dataBytes()
 	if size == pastEnd/2 {
@@ -88,7 +89,7 @@ func (w *wave) behind() (next int64, want int) {
 	return w.dataAt + size + size&1, 8
 }
 
-// chunk takes what is needed of a chunk's data.
+// chunk reads the needed fields of a chunk's data.
 func (w *wave) chunk(id string, b []byte) {
 	le := binary.LittleEndian
 	switch {
@@ -106,8 +107,9 @@ func (w *wave) chunk(id string, b []byte) {
 	}
 }
 
-// present is how many bytes of sound the file has. A writer that cannot seek back leaves a size that is 0, or larger than any file: then
-// all that follows is sound. A size of 0 is meant where the file's own size was filled in.
+// present returns how many bytes of sound the file has. A writer that cannot seek back leaves a
+// size that is 0, or larger than the file: then all bytes to the end are sound. A size of 0 is
+// correct if the RIFF header has the file's true size.
 func (w *wave) present(size int64) int64 {
 	rest := size - w.dataAt
 	streamed := w.dataSize == 0 && w.riffSize != uint64(size-8)
@@ -148,7 +150,8 @@ func (w *wave) describe(info *Info, size int64, _ []byte) {
 	info.play(w.blocks(info.Codec, data), float64(w.rate))
 }
 
-// blocks is how many samples a channel data bytes of a coding in blocks have, 0 where that is not known.
+// blocks returns the number of samples per channel in data bytes of a block codec, or 0 if it is
+// not known.
 func (w *wave) blocks(codec string, data int64) float64 {
 	align, channels, bits := int64(w.frameBytes), int64(w.channels), int64(w.bits)
 	switch codec {
@@ -176,7 +179,8 @@ func (w *wave) blocks(codec string, data int64) float64 {
 	return 0
 }
 
-// inBlocks counts the samples of data bytes in blocks of align, of which the last may be short, but no shorter than its head.
+// inBlocks returns the number of samples in data bytes that consist of blocks of align bytes. The
+// last block may be shorter, but must be longer than its header, which has head bytes.
 func inBlocks(data, align int64, samples func(block int64) int64, head int64) float64 {
 	n := data / align * samples(align)
 	if rest := data % align; rest > head {
@@ -185,8 +189,9 @@ func inBlocks(data, align int64, samples func(block int64) int64, head int64) fl
 	return float64(n)
 }
 
-// pcmFrames counts the sample frames of frame bytes in data bytes whose header says that they have align. A decoder is
-// given packets of whole frames as the header has them, and leaves what is over in each.
+// pcmFrames returns the number of sample frames in data bytes of PCM. A sample frame has frame
+// bytes, but the header says align bytes. A decoder gets packets whose size is a multiple of align,
+// and drops the incomplete sample frame at the end of each packet.
 func pcmFrames(data, align, frame int64) int64 {
 	const packet = 4096 // bytes, about
 	if align <= 1 || frame == align {

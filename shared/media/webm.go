@@ -7,28 +7,28 @@ import (
 	"strings"
 )
 
-// webm reads WebM (RFC 8794 and RFC 9559) by following the blocks of the first audio track, of which packets of Opus and of
-// Vorbis tell how long they are. The duration in the header is believed only where the codec's packets do not tell.
+// webm reads WebM (RFC 8794 and RFC 9559) by following the blocks of the first audio track. Packets
+// of Opus and of Vorbis give their own length. For other codecs the playing time is not known.
 type webm struct {
-	scale    uint64  // nanoseconds of a tick; 0: 1000000
+	scale    uint64  // nanoseconds per tick; 0: 1000000
 	duration float64 // ticks
 
-	entry, audio, other webmTrack // the track being described, the one that counts, and one of another kind
+	entry, audio, other webmTrack // the track being read, the first audio track, and the first one of another kind
 	vorbis              vorbisSizes
-	blocks              int64 // of the track that were met
-	mine                bool  // the last block was one
-	unknown             bool  // of some block the length is not known
-	samples             int64 // of the blocks
-	last, end           int64 // samples of the last one, and where it ends
-	discard             int64 // nanoseconds to leave out behind
-	unskipped           bool  // the first block has some: then a decoder leaves nothing out in front
-	trailing            bool  // a tag stands at the end
-	lost                bool  // something else than an element was met
+	blocks              int64 // blocks of the audio track that were read
+	mine                bool  // the last block was one of the audio track
+	unknown             bool  // the length of some block is not known
+	samples             int64 // samples in these blocks
+	last, end           int64 // samples in the last block, and the byte at which it ends
+	discard             int64 // nanoseconds to discard at the end
+	unskipped           bool  // the first block has some to discard: then a decoder skips nothing at the start
+	trailing            bool  // a tag follows the elements
+	lost                bool  // reading stopped at bytes that are no element
 }
 
 type webmTrack struct {
-	number, kind, delay uint64 // delay: nanoseconds to leave out in front
-	codec               string // its identifier
+	number, kind, delay uint64 // delay: nanoseconds to skip at the start
+	codec               string // Matroska's identifier
 	rate                float64
 	channels            uint64
 	private             []byte
@@ -56,9 +56,9 @@ const (
 	webmSimpleBlock  = 0xA3
 	webmDiscard      = 0x75A2
 	webmTrackIsAudio = 2
-	leastElement     = 2        // bytes of an element's header at least
-	blockReach       = 14       // bytes of a block that hold all that is read: number, time, flags, a packet's beginning
-	mostPrivate      = 32 << 10 // bytes of a codec's headers
+	leastElement     = 2        // the fewest bytes of an element's header
+	blockReach       = 14       // bytes of a block without lacing that are read: track number, time, flags, start of the packet
+	mostPrivate      = 32 << 10 // the most bytes of a codec's headers that are read
 )
 
 func (w *webm) step(off int64, b []byte) (int64, int) {
@@ -69,13 +69,13 @@ func (w *webm) step(off int64, b []byte) (int64, int) {
 	need := 0
 	switch id {
 	case 0:
-		w.trailing = trailer(append(b[:len(b):len(b)], 0, 0)) // two bytes are enough, for nothing else begins so
+		w.trailing = trailer(append(b[:len(b):len(b)], 0, 0)) // two bytes are enough, since no other element begins with them
 		w.lost = !w.trailing
 		return stop()
 	case webmCluster, webmTrackEntry:
 		w.track()
 		return off + int64(header), leastElement
-	case webmSegment, webmInfo, webmTracks, webmBlockGroup, webmAudio: // their elements follow, whatever size they tell
+	case webmSegment, webmInfo, webmTracks, webmBlockGroup, webmAudio: // they contain elements, whatever their size
 		return off + int64(header), leastElement
 	case webmScale, webmDuration, webmTrackNumber, webmTrackType, webmCodecDelay, webmRate, webmChannels, webmDiscard:
 		need = 8
@@ -103,7 +103,7 @@ func (w *webm) step(off int64, b []byte) (int64, int) {
 	return off + int64(header) + int64(size), leastElement
 }
 
-// field takes an element's data.
+// field reads the data of an element.
 func (w *webm) field(id uint32, b []byte) {
 	switch id {
 	case webmScale:
@@ -127,12 +127,12 @@ func (w *webm) field(id uint32, b []byte) {
 	case webmDiscard:
 		if w.mine && len(b) > 0 {
 			w.unskipped = w.unskipped || w.blocks == 1
-			w.discard += int64(number(b)<<(64-8*len(b))) >> (64 - 8*len(b)) // it has a sign
+			w.discard += int64(number(b)<<(64-8*len(b))) >> (64 - 8*len(b)) // the number is signed
 		}
 	}
 }
 
-// track ends the description of a track.
+// track ends the description of a track, and keeps the track if it is the first of its kind.
 func (w *webm) track() {
 	switch {
 	case w.entry.kind == webmTrackIsAudio && w.audio.kind == 0:
@@ -148,8 +148,9 @@ func (w *webm) track() {
 	w.entry = webmTrack{}
 }
 
-// block takes a block that ends at end, or the beginning of one that is not laced (RFC 9559, section 10.1): the track, the
-// time after the cluster's, flags, and packets.
+// block reads a block (RFC 9559, section 10.1): the number of the track, the time relative to the
+// cluster, flags, and packets. If the block has no lacing, b may be only its beginning. The block
+// ends at byte end of the file.
 func (w *webm) block(b []byte, end int64) {
 	n := blockNumber(b)
 	if n == 0 || len(b) < n+3 || number(b[:n])&^(1<<(7*n)) != w.audio.number {
@@ -170,7 +171,8 @@ func (w *webm) block(b []byte, end int64) {
 	w.samples += w.last
 }
 
-// blockNumber is how many bytes the number of a block's track takes, 0 where there is none.
+// blockNumber returns the length in bytes of the track number at the start of b, or 0 if there is
+// none.
 func blockNumber(b []byte) int {
 	if len(b) == 0 || b[0] == 0 {
 		return 0
@@ -179,7 +181,7 @@ func blockNumber(b []byte) int {
 }
 
 func (w *webm) describe(info *Info, size int64, _ []byte) {
-	if w.entry.kind != 0 { // the file ends within its tracks
+	if w.entry.kind != 0 { // the file ends with its tracks
 		end := *w
 		end.track()
 		w = &end
@@ -197,7 +199,7 @@ func (w *webm) describe(info *Info, size int64, _ []byte) {
 		info.warn(TrailingData)
 	}
 	samples := w.samples
-	if w.end > size { // the last block was cut
+	if w.end > size { // the file ends within the last block
 		info.warn(Truncated)
 		samples -= w.last
 	}
