@@ -5,7 +5,7 @@ import "runtime/debug"
 
 // version is set by builds outside of a repository:
 // -ldflags "-X sori.internal/shared/buildinfo.version=…".
-var version string //nolint:gochecknoglobals // written by the linker alone
+var version string //nolint:gochecknoglobals // only the linker writes it
 
 // Version returns the version that was set at build time; if none was, the commit or the version of the
 // main module; if neither is known, "devel".

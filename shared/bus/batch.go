@@ -10,12 +10,12 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// batchWait is how long a batch that is not full waits for further events. It is short, since clients
+// batchWait is how long an incomplete batch waits for further events. It is short, since clients
 // wait for the events, and under load a batch fills while the previous one commits.
 const batchWait = time.Millisecond
 
 // batchRetryPause is the pause after a batch that failed because a dependency is unavailable. The
-// events that are redelivered meanwhile make one batch, and one line in the log.
+// events that are redelivered during the pause form one batch, which logs one line.
 const batchRetryPause = 500 * time.Millisecond
 
 // Batches describes a consumer that handles many events at once.
@@ -23,8 +23,8 @@ type Batches struct {
 	Consumer // Handle and Concurrency are not used
 	Size     int
 	// Handle processes a batch: either all of its events or, if it returns an error, none. If the
-	// error is not that a dependency is unavailable, each event is handled again alone, so that only
-	// the one that causes the error becomes a dead letter.
+	// error is not that of an unavailable dependency, each event is handled again by itself, so that
+	// only the event that causes the error becomes a dead letter.
 	Handle func(context.Context, []Delivery) error
 }
 
@@ -61,8 +61,8 @@ func (c Batches) single() Consumer {
 	return single
 }
 
-// gather waits for one message and adds those that arrive within batchWait. It returns none when
-// incoming is closed.
+// gather waits for one message and adds the messages that arrive within batchWait. It returns nil
+// when incoming is closed.
 func gather(incoming <-chan jetstream.Msg, size int) []jetstream.Msg {
 	first, ok := <-incoming
 	if !ok {
@@ -115,7 +115,7 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 		log.Warn().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Int(logging.Count, len(msgs)).
 			Float64(logging.Took, logging.Millis(time.Since(start))).Msg("batch delayed")
 		logged := *fault.As(err)
-		logged.Logged = true // once for the batch
+		logged.Logged = true // the line above covers all events of the batch
 		err = &logged
 	}
 	for i, msg := range msgs {

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Broadcast publishes a message to the subscribers of the moment. No stream stores it.
+// Broadcast publishes a message to the current subscribers. No stream stores it.
 func (b *Bus) Broadcast(subject string, body []byte) error {
 	if err := b.nc.Publish(b.cfg.Namespace.Subject(subject), body); err != nil {
 		return translate("broadcast", err)
@@ -16,8 +16,8 @@ func (b *Bus) Broadcast(subject string, body []byte) error {
 	return nil
 }
 
-// Subscriber receives the broadcasts on any number of subjects through one channel: a subscription
-// needs an entry in a map and no goroutine.
+// Subscriber receives the broadcasts on any number of subjects through one channel, so that a
+// subscription needs no goroutine.
 type Subscriber struct {
 	bus      *Bus
 	messages chan *nats.Msg
@@ -33,8 +33,8 @@ func (b *Bus) NewSubscriber(size int) *Subscriber {
 }
 
 // Subscribe subscribes to a subject and returns when the server has the subscription. If the server
-// is unavailable, Subscribe returns without waiting, and the subscription begins with the next
-// connection.
+// is unavailable, Subscribe returns without waiting, and the subscription begins when the
+// connection is restored.
 func (s *Subscriber) Subscribe(ctx context.Context, subject string) error {
 	if err := s.subscribe(subject); err != nil {
 		return err

@@ -6,12 +6,12 @@
 //  1. Every message is settled once, by one function, from the error that its handler returned
 //     (Consume). Handlers never ack.
 //  2. A message that no retry can process is stored as a dead letter before it is terminated.
-//  3. No call waits for a response of the server longer than a few seconds, whatever its context
-//     allows. It fails with fault.Unavailable instead.
+//  3. No call waits for a response of the server longer than a few seconds, even if its context
+//     allows more. It fails with fault.Unavailable instead.
 //
 // Other packages are built on it: joblog reads and appends the logs of jobs, staging stores large
-// bodies, deadletter lists and replays dead letters, and coordination holds what the replicas of a
-// service share.
+// bodies, deadletter lists and replays dead letters, and coordination stores state that the replicas
+// of a service share.
 package bus
 
 import (
@@ -30,9 +30,9 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Config is how a service connects to NATS, and how much its streams may hold. A retained subject
-// needs about 0.5 KB of the server's memory and a job has about five subjects: a week of a million
-// jobs a day needs about 17 GB.
+// Config describes how a service connects to NATS, and how much its streams may store. A retained
+// subject needs about 0.5 KB of the server's memory, and a job has about five subjects: a week with
+// a million jobs a day needs about 17 GB.
 type Config struct {
 	URL             config.Secret   `env:"NATS_URL,required"`
 	Namespace       event.Namespace `env:"NATS_NAMESPACE"`
@@ -57,10 +57,10 @@ func (c *Config) Check() error {
 // requestTimeout limits how long one request to the server may take.
 const requestTimeout = 5 * time.Second
 
-// withTimeout limits one request to the server, even if the caller's context allows more. The client
-// library limits only contexts without any deadline. A cluster loses requests: it never answers
-// those that a leader received before it failed, and those that arrive before the next election. A
-// request that is repeated is answered.
+// withTimeout limits one request to the server, even if the caller's context allows more. The
+// client library limits only contexts without a deadline. A cluster loses requests: it never
+// answers a request that a leader received before it failed, or that arrives before the next
+// election. If the request is repeated, the cluster answers it.
 func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, requestTimeout)
 }
@@ -88,12 +88,12 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.PingInterval(5*time.Second), // a server that hangs is noticed within ten seconds
 		nats.MaxPingsOutstanding(2),
-		// A server that stops reading blocks a write, and with it everybody who uses the connection.
-		// A flush that takes too long fails, and the connection is replaced.
+		// A server that stops reading blocks a write, and every other user of the connection. A flush
+		// that takes too long fails, and the connection is replaced.
 		nats.FlusherTimeout(requestTimeout),
 		nats.ReconnectOnFlusherError(),
-		// Reading a job's log allocates a queue of this length, and a log has few messages: the
-		// default of 65536 needs half a megabyte each time.
+		// Reading a job's log allocates a queue of this length, and a log has few messages: the default
+		// of 65536 would need half a megabyte each time.
 		nats.SyncQueueLen(512),
 		nats.ReconnectBufSize(-1), // publishing fails at once while disconnected; nothing is buffered
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -124,8 +124,8 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 	return b, nil
 }
 
-// Close flushes what was broadcast and closes the connection. A server that is unavailable is no
-// failure: everything durable was acknowledged before.
+// Close flushes the broadcasts and closes the connection. An unavailable server is no error:
+// everything durable was acknowledged before.
 func (b *Bus) Close() error {
 	if err := b.nc.FlushTimeout(time.Second); err != nil {
 		b.log.Debug().Err(err).Msg("bus closed without a flush")
@@ -134,7 +134,7 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// Ping waits for a response of the server.
+// Ping sends a request to the server and waits for the response.
 func (b *Bus) Ping(ctx context.Context) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -144,7 +144,7 @@ func (b *Bus) Ping(ctx context.Context) error {
 	return nil
 }
 
-// MaxPayload is the size of the largest message that the server accepts, in bytes.
+// MaxPayload returns the size of the largest message that the server accepts, in bytes.
 func (b *Bus) MaxPayload() int64 { return b.nc.MaxPayload() }
 
 // Clustered reports whether streams have several replicas, which may lag behind their leader.

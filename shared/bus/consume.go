@@ -8,9 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Consume runs a consumer until ctx ends, then waits for the handlers that run. It creates the
-// durable consumer if it does not exist, and again if it is lost. It also handles the events whose
-// replay an operator requests (package deadletter).
+// Consume runs a consumer until ctx ends, then waits for the running handlers. It creates the
+// durable consumer if it does not exist, and again if the server loses it. It also handles the
+// events whose replay an operator requests (package deadletter).
 func (b *Bus) Consume(ctx context.Context, c Consumer) error {
 	work, stop := withGrace(ctx, c.Grace)
 	defer stop()
@@ -28,7 +28,7 @@ func (b *Bus) Consume(ctx context.Context, c Consumer) error {
 			defer func() { <-slots }()
 			b.handleOne(work, c, msg)
 		})
-	}, func() int { // no more than can be handled: the AckWait of messages that wait here would expire
+	}, func() int { // no more than free handlers: the AckWait of messages that wait here would expire
 		slots <- struct{}{}
 		<-slots
 		return cap(slots) - len(slots)

@@ -34,13 +34,13 @@ type Consumer struct {
 	Stream      event.Stream // the zero value is event.Jobs()
 	Filters     []string     // subjects of the stream; all if empty
 	Concurrency int          // how many handlers run at once
-	MaxPending  int          // delivered and not settled events of all replicas; 1000 if less
+	MaxPending  int          // events delivered to all replicas and not settled; at least 1000
 	AckWait     time.Duration
 	Grace       time.Duration // how long handlers may continue after a stop
 	Metrics     *metrics.Events
 
-	// FixedDelay makes RetryAfter alone decide when an event is redelivered, whatever the number of
-	// its deliveries. It is for handlers that poll something.
+	// FixedDelay makes RetryAfter replace the backoff, however often the event was delivered. It is
+	// for handlers that poll.
 	FixedDelay bool
 
 	// Handle processes one event. Its result settles the message: nil acks it; an error of a retryable
@@ -54,7 +54,7 @@ type Consumer struct {
 }
 
 // On makes a Handle from a function for one type of event. An event of another type becomes a dead
-// letter, since the filters of the consumer are wrong then.
+// letter: it shows that the filters of the consumer are wrong.
 func On[E event.Event](handle func(context.Context, E, Delivery) error) func(context.Context, Delivery) error {
 	return func(ctx context.Context, d Delivery) error {
 		e, ok := d.Event.(E)
@@ -79,8 +79,8 @@ func (c Consumer) ackWait() time.Duration {
 	return 10 * time.Second
 }
 
-// delay returns how long to wait before a message is redelivered: the longer of its backoff and its
-// handler's retryAfter, or retryAfter alone if the consumer has a FixedDelay.
+// delay returns the delay before a message is redelivered: the longer of its backoff and its
+// handler's retryAfter, or retryAfter if the consumer has a FixedDelay.
 func (c Consumer) delay(backoff, retryAfter time.Duration) time.Duration {
 	if c.FixedDelay && retryAfter > 0 {
 		return retryAfter
@@ -95,7 +95,7 @@ type ConsumerState struct {
 	AckPending int    // events that are delivered and not settled
 }
 
-// ConsumerState returns the progress of a consumer; false if the consumer does not exist.
+// ConsumerState returns the progress of a consumer, and whether the consumer exists.
 func (b *Bus) ConsumerState(ctx context.Context, consumer string) (ConsumerState, bool, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -111,7 +111,7 @@ func (b *Bus) ConsumerState(ctx context.Context, consumer string) (ConsumerState
 }
 
 // Settled reports whether a consumer has settled every event that was delivered to it up to a
-// sequence. Events that the stream no longer holds do not count.
+// sequence. Events that are no longer in the stream do not count.
 func (b *Bus) Settled(ctx context.Context, consumer string, seq uint64) (bool, error) {
 	s, found, err := b.ConsumerState(ctx, consumer)
 	return err == nil && (!found || s.AckPending == 0 || s.AckFloor >= seq), err

@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// delivery reads a message. If it fails, the delivery still has the job that the subject names.
+// delivery reads a message. Even if it fails, the delivery has the job in the subject.
 func (b *Bus) delivery(msg jetstream.Msg) (Delivery, error) {
 	subject := b.cfg.Namespace.Strip(msg.Subject())
 	var d Delivery
@@ -31,7 +31,7 @@ func (b *Bus) delivery(msg jetstream.Msg) (Delivery, error) {
 	return d, d.decode(subject, msg.Data())
 }
 
-// decode sets job and event from a message.
+// decode sets Job and Event from a message.
 func (d *Delivery) decode(subject string, body []byte) (err error) {
 	d.Job, _, _ = event.ParseSubject(subject)
 	if d.Event, err = event.Decode(subject, body); err != nil {
@@ -63,7 +63,7 @@ func extendAckWait(msg jetstream.Msg, interval time.Duration) func() {
 		for {
 			select {
 			case <-tick.C:
-				_ = msg.InProgress() // if it is lost, the message is redelivered
+				_ = msg.InProgress() // if the notice is lost, the message is redelivered
 			case <-done:
 				return
 			}
@@ -72,7 +72,7 @@ func extendAckWait(msg jetstream.Msg, interval time.Duration) func() {
 	return func() { close(done); wg.Wait() }
 }
 
-// recoverPanic calls f and turns a panic into an error: one bad event must not end the process.
+// recoverPanic calls f and converts a panic to an error: one bad event must not end the process.
 func recoverPanic(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -82,8 +82,8 @@ func recoverPanic(f func() error) (err error) {
 	return f()
 }
 
-// withGrace returns a context that ends when the duration grace has passed since ctx ended. Work that
-// was begun before ctx ended can finish in it.
+// withGrace returns a context that ends a duration after ctx. Work that began before ctx ended can
+// finish in it.
 func withGrace(ctx context.Context, grace time.Duration) (context.Context, func()) {
 	graceCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var timer *time.Timer

@@ -13,7 +13,7 @@ import (
 
 // Ensure creates the streams, or updates those whose configuration differs. Any number of services
 // may call it at once. A stream that needs no change is not updated: in a cluster even an empty
-// update needs consensus, and of several at once only one gets a response.
+// update needs consensus, and only one of several concurrent updates gets a response.
 func (b *Bus) Ensure(ctx context.Context, streams ...event.Stream) error {
 	if err := b.checkServer(ctx); err != nil {
 		return err
@@ -41,7 +41,8 @@ func (b *Bus) ensure(ctx context.Context, s event.Stream) error {
 	return err
 }
 
-// presentConfig returns the configuration of a stream; the zero value if it does not exist.
+// presentConfig returns the configuration of a stream, or the zero value if the stream does not
+// exist.
 func (b *Bus) presentConfig(ctx context.Context, s event.Stream) (jetstream.StreamConfig, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -70,7 +71,7 @@ func (b *Bus) checkServer(ctx context.Context) error {
 }
 
 // streamConfig returns the configuration that a stream should have. Other settings, which operators
-// may change, keep their value in c.
+// may change, keep their value from c.
 func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.StreamConfig {
 	c.Name, c.Description, c.Subjects = b.cfg.Namespace.Stream(s.Name), s.Description, nil
 	for _, subject := range s.Subjects {

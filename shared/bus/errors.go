@@ -14,8 +14,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Codes of the errors of JetStream (server/errors.json of nats-server), as far as the client library
-// does not name them.
+// Error codes of JetStream (server/errors.json of nats-server) that the client library does not
+// define.
 const (
 	codeAccountResourcesExceeded  jetstream.ErrorCode = 10002
 	codeNoPeers                   jetstream.ErrorCode = 10005 // too few servers of the cluster are available
@@ -29,8 +29,8 @@ const (
 	codeTooManyRequests           jetstream.ErrorCode = 10167
 )
 
-// translate gives an error of the client library its kind, and adds what was tried. No other code
-// knows the error codes of JetStream.
+// translate gives an error of the client library its kind, and adds what was tried. Only translate
+// and translateAPI know the error codes of JetStream.
 func translate(tried string, err error) error {
 	if err == nil {
 		return nil
@@ -42,7 +42,7 @@ func translate(tried string, err error) error {
 	for _, unavailable := range []error{
 		nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed, nats.ErrDisconnected,
 		nats.ErrReconnectBufExceeded, nats.ErrNoServers, jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
-		nats.ErrHeadersNotSupported, // what the client assumes before its first connection
+		nats.ErrHeadersNotSupported, // the client returns it before its first connection
 		nats.ErrConnectionReconnecting, jetstream.ErrNoHeartbeat, jetstream.ErrAsyncPublishTimeout, nats.ErrStaleConnection,
 		jetstream.ErrTooManyStalledMsgs, io.EOF,
 	} {
@@ -70,7 +70,7 @@ func translateAPI(api *jetstream.APIError, wrapped error) error {
 	return wrapped
 }
 
-// conflict is the failure of a write that expected another last sequence.
+// conflict returns the error of a write that expected another last sequence.
 func conflict(cause error) error {
 	return &fault.Error{Kind: fault.Conflict, Code: "overtaken", Err: fmt.Errorf("%w: %w", event.ErrLogConflict, cause)}
 }

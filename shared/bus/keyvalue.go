@@ -27,7 +27,7 @@ func (b *Bus) KeyValue(ctx context.Context, bucket string) (*KeyValue, error) {
 	return &KeyValue{kv}, nil
 }
 
-// Get returns the value of a key and its revision; revision 0 if the key does not exist.
+// Get returns the value of a key and its revision. The revision is 0 if the key does not exist.
 func (k *KeyValue) Get(ctx context.Context, key string) (value string, revision uint64, err error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -41,8 +41,8 @@ func (k *KeyValue) Get(ctx context.Context, key string) (value string, revision 
 	return string(entry.Value()), entry.Revision(), nil
 }
 
-// CompareAndSet sets a key if it still has the given revision; 0 expects that it does not exist. It
-// returns false if another writer was first.
+// CompareAndSet sets a key if it still has the given revision. Revision 0 means that the key must
+// not exist. It returns false if another writer was first.
 func (k *KeyValue) CompareAndSet(ctx context.Context, key, value string, revision uint64) (bool, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()

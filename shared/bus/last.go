@@ -16,8 +16,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Last returns the newest message on a subject; nil if there is none. Any replica may answer, but a
-// miss is confirmed by the leader, since a replica may lag.
+// Last returns the newest message on a subject, or nil if there is none. Any replica may answer. If
+// it has no message, the leader is asked, since a replica may lag.
 func (s *Stream) Last(ctx context.Context, subject string) (*Message, error) {
 	tried := "read the last message on " + subject
 	ctx, cancel := withTimeout(ctx)
@@ -42,8 +42,8 @@ func (s *Stream) Last(ctx context.Context, subject string) (*Message, error) {
 	return &Message{Subject: ns.Strip(msg.Header.Get(jetstream.SubjectHeader)), Header: msg.Header, Data: msg.Data, Seq: seq, Time: at}, nil
 }
 
-// LastPerSubject returns the newest message on each subject that matches a filter, oldest first. Any
-// replica may answer, and a replica may lag: it takes part in answering before it has caught up.
+// LastPerSubject returns the newest message on each subject that matches a filter, oldest first.
+// Any replica may answer. A replica may lag: it answers even before it has caught up.
 func (s *Stream) LastPerSubject(ctx context.Context, filter string) ([]Message, error) {
 	tried := "read the last messages on " + filter
 	ctx, cancel := withTimeout(ctx)
@@ -70,14 +70,14 @@ func (s *Stream) LastPerSubject(ctx context.Context, filter string) ([]Message, 
 	return found, nil
 }
 
-// LastFromLeader returns the newest message whose subject matches a filter, as the leader of the
-// stream has it; nil if there is none.
+// LastFromLeader returns the newest message whose subject matches a filter, or nil if there is
+// none. It reads from the leader of the stream.
 func (s *Stream) LastFromLeader(ctx context.Context, filter string) (*Message, error) {
 	return s.fromLeader(ctx, leaderQuery{LastFor: s.bus.cfg.Namespace.Subject(filter)})
 }
 
 // NextFromLeader returns the oldest message whose subject matches a filter and whose sequence is at
-// least seq, as the leader of the stream has it; nil if there is none.
+// least seq, or nil if there is none. It reads from the leader of the stream.
 func (s *Stream) NextFromLeader(ctx context.Context, filter string, seq uint64) (*Message, error) {
 	return s.fromLeader(ctx, leaderQuery{Seq: seq, NextFor: s.bus.cfg.Namespace.Subject(filter)})
 }
@@ -86,11 +86,12 @@ func (s *Stream) NextFromLeader(ctx context.Context, filter string, seq uint64) 
 type leaderQuery struct {
 	LastFor string `json:"last_by_subj,omitempty"`
 	Seq     uint64 `json:"seq,omitempty"`
-	NextFor string `json:"next_by_subj,omitempty"` // from Seq on
+	NextFor string `json:"next_by_subj,omitempty"` // the first at or after Seq
 }
 
 // fromLeader uses the API that only the leader answers. The client library would use a direct get,
-// which any replica answers, since the stream allows it. It returns nil if there is no such message.
+// which any replica answers, since the stream allows direct gets. It returns nil if there is no
+// such message.
 func (s *Stream) fromLeader(ctx context.Context, q leaderQuery) (*Message, error) {
 	tried := "read " + s.name + " from its leader"
 	body, err := json.Marshal(q)
@@ -122,7 +123,7 @@ func (s *Stream) fromLeader(ctx context.Context, q leaderQuery) (*Message, error
 		return nil, translate(tried, response.Error)
 	case m == nil:
 		return nil, fmt.Errorf("%s: a response without a message", tried)
-	default: // the header is not read: nobody needs it
+	default: // no caller needs the header
 		return &Message{Subject: s.bus.cfg.Namespace.Strip(m.Subject), Data: m.Data, Seq: m.Seq, Time: m.Time}, nil
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// The attributes of CloudEvents as headers (CloudEvents 1.0, NATS protocol binding, binary mode).
+// Headers for the attributes of CloudEvents (CloudEvents 1.0, NATS protocol binding, binary mode).
 const (
 	headerSpecVersion = "ce-specversion"
 	headerID          = "ce-id"
@@ -47,11 +47,11 @@ func (b *Bus) PublishAsync(ctx context.Context, e event.Event) error {
 }
 
 // PublishExpecting publishes an event if the newest message whose subject matches filter has the
-// sequence last; 0 expects that there is none. It returns the sequence of the event.
+// sequence last, or, if last is 0, if there is no such message. It returns the sequence of the event.
 //
-// If the newest message is another one, it returns event.ErrLogConflict and publishes nothing. It
-// does so, too, if the stream has a message with the id of the event: another writer may have
-// published it with other content.
+// If the newest message is another one, PublishExpecting returns event.ErrLogConflict and publishes
+// nothing. It does the same if the stream already has a message with the id of the event: another
+// writer may have published it with other content.
 func (b *Bus) PublishExpecting(ctx context.Context, e event.Event, filter string, last uint64) (uint64, error) {
 	ack, err := b.publish(ctx, e, jetstream.WithExpectLastSequenceForSubject(last, b.cfg.Namespace.Subject(filter)))
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeDuplicateInProcess {
@@ -99,15 +99,15 @@ func (b *Bus) encode(ctx context.Context, e event.Event) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// PubAck is the acknowledgement of a message that was published without waiting.
+// PubAck is the acknowledgement of a message from PublishBytes, which may still be outstanding.
 type PubAck struct {
 	subject string
 	future  jetstream.PubAckFuture
 }
 
-// PublishBytes publishes a message that is not an event, and does not wait until it is stored: Wait
-// does. When PublishBytes returns, data is written to the connection and may be reused: a message
-// that is lost is not sent again.
+// PublishBytes publishes a message that is not an event. It does not wait until the message is
+// stored; PubAck.Wait does. When PublishBytes returns, data is written to the connection and may be
+// reused: a lost message is not sent again.
 func (b *Bus) PublishBytes(subject string, data []byte) (*PubAck, error) {
 	msg := &nats.Msg{Subject: b.cfg.Namespace.Subject(subject), Data: data}
 	future, err := b.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
@@ -117,7 +117,7 @@ func (b *Bus) PublishBytes(subject string, data []byte) (*PubAck, error) {
 	return &PubAck{subject: subject, future: future}, nil
 }
 
-// Wait waits until the message is stored. It is called once.
+// Wait waits until the message is stored. It may be called only once.
 func (a *PubAck) Wait(ctx context.Context) error {
 	timer := time.NewTimer(requestTimeout)
 	defer timer.Stop()

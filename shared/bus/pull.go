@@ -12,11 +12,11 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// redeliverDelay is the delay of a message that a replica returns when it stops.
+// redeliverDelay is the delay of a message that a stopping replica naks.
 const redeliverDelay = 100 * time.Millisecond
 
 // pull calls take with messages until ctx ends. It requests at most free() messages at a time. A
-// message that arrives after ctx has ended is returned for another replica.
+// message that arrives after ctx has ended is nacked, so that another replica gets it.
 func (b *Bus) pull(ctx context.Context, c Consumer, take func(jetstream.Msg), free func() int) error {
 	wait := backoff{}
 	for ctx.Err() == nil {
@@ -42,8 +42,8 @@ const fetchWait = 20 * time.Second
 func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, take func(jetstream.Msg), n int) error {
 	reqCtx, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
-	// A pull request ends with its connection. Without this, a consumer would notice that only by
-	// missing heartbeats.
+	// A pull request ends with its connection. Without this goroutine, a consumer would notice that
+	// only when heartbeats are missing.
 	reconnected := b.reconnected.wait()
 	go func() {
 		select {
@@ -58,7 +58,7 @@ func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, ta
 	}
 	for msg := range batch.Messages() {
 		if ctx.Err() != nil {
-			_ = msg.NakWithDelay(redeliverDelay) // if it is lost, the message is redelivered after AckWait
+			_ = msg.NakWithDelay(redeliverDelay) // if the nak is lost, the message is redelivered after AckWait
 			continue
 		}
 		take(msg)
@@ -70,8 +70,8 @@ func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, ta
 	return fmt.Errorf("pull for %s: %w", c.Name, err)
 }
 
-// ensureConsumer returns the durable consumer. It creates it, or updates it if its configuration
-// differs. Like a stream (Ensure), a consumer that needs no change is not updated.
+// ensureConsumer returns the durable consumer. It creates the consumer, or updates it if its
+// configuration differs. Like a stream (Ensure), a consumer that needs no change is not updated.
 func (b *Bus) ensureConsumer(ctx context.Context, c Consumer) (jetstream.Consumer, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -92,7 +92,7 @@ func (b *Bus) ensureConsumer(ctx context.Context, c Consumer) (jetstream.Consume
 }
 
 // consumerConfig returns the configuration that a consumer should have. Other settings, which
-// operators may change, keep their value in config.
+// operators may change, keep their value from config.
 func (b *Bus) consumerConfig(c Consumer, config jetstream.ConsumerConfig) jetstream.ConsumerConfig {
 	config.Durable, config.FilterSubject, config.FilterSubjects = c.Name, "", nil
 	for _, f := range c.Filters {

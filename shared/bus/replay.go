@@ -24,7 +24,7 @@ type replayReply struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// failure returns the failure of a replay; nil after a success.
+// failure returns the error of a replay, or nil after a success.
 func (r replayReply) failure() error {
 	if r.Kind == "" {
 		return nil
@@ -42,7 +42,7 @@ func (r replayReply) failure() error {
 // delivered before, and returns the error of the handler. One replica of the service handles it.
 //
 // Nothing is published: the event stays in its job's log, and the handler gets its sequence, time and
-// trace. A failure settles nothing: the event is neither redelivered nor made a dead letter again.
+// trace. A failed replay settles nothing: the event is neither redelivered nor dead-lettered again.
 func (b *Bus) Replay(ctx context.Context, consumer string, seq uint64) error {
 	reply, err := b.nc.RequestWithContext(ctx, b.cfg.Namespace.Subject(event.ReplaySubject(consumer)), []byte(strconv.FormatUint(seq, 10)))
 	if errors.Is(err, nats.ErrNoResponders) {
@@ -61,12 +61,12 @@ func (b *Bus) Replay(ctx context.Context, consumer string, seq uint64) error {
 	return r.failure()
 }
 
-// maxReplayRequests is how many requests for a replay may wait for the one that is being handled.
-// Further ones get no reply, and are repeated by who made them.
+// maxReplayRequests is how many requests for a replay may wait while another one is handled.
+// Further requests get no reply, and the requester must repeat them.
 const maxReplayRequests = 64
 
 // serveReplays handles requests for replays until ctx ends, one at a time and in addition to the
-// deliveries of c. The returned function waits for the one that is being handled.
+// deliveries of c. The returned function waits for the request that is being handled.
 func (b *Bus) serveReplays(ctx, work context.Context, c Consumer) (wait func(), err error) {
 	requests := make(chan *nats.Msg, maxReplayRequests)
 	sub, err := b.nc.ChanQueueSubscribe(b.cfg.Namespace.Subject(event.ReplaySubject(c.Name)), c.Name, requests)
@@ -75,7 +75,7 @@ func (b *Bus) serveReplays(ctx, work context.Context, c Consumer) (wait func(), 
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		defer func() { _ = sub.Unsubscribe() }() // fails if the connection has ended, and the subscription with it
+		defer func() { _ = sub.Unsubscribe() }() // fails if the connection has ended: the subscription has ended, too
 		for {
 			select {
 			case m := <-requests:
@@ -111,7 +111,8 @@ func (b *Bus) replyToReplay(ctx context.Context, c Consumer, request *nats.Msg) 
 	line.Msg("event replayed")
 }
 
-// handleReplay handles the event with a sequence, and returns its context for the log. It settles nothing.
+// handleReplay handles the event with a sequence, and returns the event's context for the log. It
+// settles nothing.
 func (b *Bus) handleReplay(ctx context.Context, c Consumer, sequence string) (context.Context, error) {
 	seq, err := strconv.ParseUint(sequence, 10, 64)
 	d := Delivery{Seq: seq, Attempt: 1}

@@ -7,9 +7,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Scan calls handle with every message that the stream holds now and whose subject matches one of
-// the filters, oldest first. Without bodies it is much faster. An error of handle ends the scan and
-// is returned unchanged.
+// Scan calls handle with every message in the stream whose subject matches one of the filters,
+// oldest first. Messages that are stored after its start are left out. Without bodies it is much
+// faster. An error of handle ends the scan and is returned unchanged.
 func (s *Stream) Scan(ctx context.Context, bodies bool, filters []string, handle func(Message) error) error {
 	tried := "scan stream " + s.name
 	cons, last, err := s.orderedConsumer(ctx, bodies, filters)
@@ -45,9 +45,9 @@ func (s *Stream) Scan(ctx context.Context, bodies bool, filters []string, handle
 	}
 }
 
-// orderedConsumer makes a consumer for a scan. It returns the last sequence of the stream, at which
-// the scan ends: on a busy stream it would otherwise never end. It returns nil if there is nothing
-// to read.
+// orderedConsumer makes a consumer for a scan. It also returns the last sequence of the stream, at
+// which the scan ends: on a busy stream it would otherwise never end. The consumer is nil if there
+// is nothing to read.
 func (s *Stream) orderedConsumer(ctx context.Context, bodies bool, filters []string) (jetstream.Consumer, uint64, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -70,7 +70,7 @@ func (s *Stream) orderedConsumer(ctx context.Context, bodies bool, filters []str
 	return cons, stream.CachedInfo().State.LastSeq, nil
 }
 
-// nextMessage waits for the next message, but not longer than for a response of the server.
+// nextMessage waits for the next message, at most as long as for a response of the server.
 func nextMessage(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()

@@ -59,8 +59,9 @@ const (
 	HeaderDeliveries = "Sori-Deliveries"
 )
 
-// storeDeadLetter lets the service fail the job, then stores the message with the reason. The reason
-// is the code and the detail of the failure. The cause is left out: it may contain secrets.
+// storeDeadLetter calls OnDeadLetter, so that the service fails the job, and then stores the
+// message with the reason. The reason is the code and the detail of the failure. The cause is left
+// out, since it may contain secrets.
 func (b *Bus) storeDeadLetter(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery, f *fault.Error) error {
 	if c.OnDeadLetter != nil && d.Job != "" {
 		if err := recoverPanic(func() error { return c.OnDeadLetter(ctx, d, f) }); err != nil {

@@ -30,10 +30,10 @@ type Message struct {
 	Header  nats.Header
 	Data    []byte
 	Seq     uint64
-	Time    time.Time // when the stream stored it
+	Time    time.Time // when the stream stored the message
 }
 
-// TraceID returns the id of the message's trace; empty if it has none.
+// TraceID returns the id of the message's trace, or "" if it has no trace.
 func (m *Message) TraceID() string { return trace.IDOf(m.Header.Get(trace.Header)) }
 
 // StreamInfo is the state of a stream.
@@ -41,7 +41,7 @@ type StreamInfo struct {
 	Messages          uint64
 	FirstSeq, LastSeq uint64
 	FirstTime         time.Time // when the oldest message was stored
-	Used              float64   // the used part of its limits: at 1 the stream rejects messages
+	Used              float64   // the used fraction of its limits: at 1 the stream rejects messages
 }
 
 // Info returns the state of the stream.
@@ -60,7 +60,7 @@ func (s *Stream) Info(ctx context.Context) (StreamInfo, error) {
 	}, nil
 }
 
-// usedPart returns which part of a limit is used; 0 if there is no limit.
+// usedPart returns the used fraction of a limit, or 0 if there is no limit.
 func usedPart(used uint64, limit int64) float64 {
 	if limit <= 0 {
 		return 0
@@ -68,7 +68,7 @@ func usedPart(used uint64, limit int64) float64 {
 	return float64(used) / float64(limit)
 }
 
-// Get returns the message with a sequence; nil if there is none.
+// Get returns the message with a sequence, or nil if there is none.
 func (s *Stream) Get(ctx context.Context, seq uint64) (*Message, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -97,8 +97,8 @@ func (s *Stream) Delete(ctx context.Context, seq uint64) error {
 	return translate(fmt.Sprintf("delete message %d of %s", seq, s.name), stream.DeleteMsg(ctx, seq))
 }
 
-// Purge removes the messages whose subject matches a filter and whose sequence is below before; all
-// of them if before is 0.
+// Purge removes the messages whose subject matches a filter and whose sequence is less than the
+// parameter before. If that is 0, it removes all messages that match.
 func (s *Stream) Purge(ctx context.Context, filter string, before uint64) error {
 	tried := "purge " + filter + " from " + s.name
 	ctx, cancel := withTimeout(ctx)
@@ -109,12 +109,12 @@ func (s *Stream) Purge(ctx context.Context, filter string, before uint64) error 
 	}
 	options := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject(s.bus.cfg.Namespace.Subject(filter))}
 	if before > 0 {
-		options = append(options, jetstream.WithPurgeSequence(before)) // not including it
+		options = append(options, jetstream.WithPurgeSequence(before)) // exclusive
 	}
 	return translate(tried, stream.Purge(ctx, options...))
 }
 
-// Subjects returns the subjects with messages that match a filter.
+// Subjects returns the subjects that match a filter and have messages.
 func (s *Stream) Subjects(ctx context.Context, filter string) ([]string, error) {
 	tried := "list the subjects of " + s.name
 	ctx, cancel := withTimeout(ctx)
@@ -134,7 +134,7 @@ func (s *Stream) Subjects(ctx context.Context, filter string) ([]string, error) 
 	return subjects, nil
 }
 
-// open requests the stream. Only a stream that no service has ever ensured does not exist.
+// open requests the stream. It fails with fault.NotFound if no service has ever created the stream.
 func (s *Stream) open(ctx context.Context) (jetstream.Stream, error) {
 	stream, err := s.bus.js.Stream(ctx, s.bus.cfg.Namespace.Stream(s.name))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

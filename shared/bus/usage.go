@@ -11,9 +11,9 @@ import (
 // usageInterval is the time between two requests for the state of the streams.
 const usageInterval = time.Second
 
-// Usage knows how full streams are, as of about a second ago: reading it costs nothing. If a request
-// for the state of a stream fails, its last value stays. Before the first response every stream
-// counts as empty.
+// Usage caches how full streams are, as of about a second ago, so that a reader sends no request.
+// If a request for the state of a stream fails, its last value stays. Before the first response a
+// stream counts as empty.
 type Usage struct {
 	bus     *Bus
 	streams []event.Stream
@@ -22,7 +22,7 @@ type Usage struct {
 	used map[string]float64 // by the name of the stream
 }
 
-// NewUsage makes the usage of streams. Run keeps it current.
+// NewUsage makes the usage of streams. Run updates it.
 func (b *Bus) NewUsage(streams ...event.Stream) *Usage {
 	return &Usage{bus: b, streams: streams, used: map[string]float64{}}
 }
@@ -54,14 +54,14 @@ func (u *Usage) update(ctx context.Context, s event.Stream) {
 	u.used[s.Name] = info.Used
 }
 
-// Used returns the used part of a stream's limits, from 0 to 1.
+// Used returns the used fraction of a stream's limits, from 0 to 1.
 func (u *Usage) Used(s event.Stream) float64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.used[s.Name]
 }
 
-// MaxUsed returns the used part of the fullest stream.
+// MaxUsed returns the used fraction of the fullest stream.
 func (u *Usage) MaxUsed() float64 {
 	var most float64
 	for _, s := range u.streams {

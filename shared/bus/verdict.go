@@ -9,7 +9,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Verdict is how a message is settled.
+// Verdict says how a message is settled.
 type Verdict uint8
 
 // The verdicts.
@@ -19,7 +19,7 @@ const (
 	Reject                // the message becomes a dead letter
 )
 
-// String returns the verdict's name, as it is in logs and metrics.
+// String returns the name of the verdict in logs and metrics.
 func (v Verdict) String() string {
 	switch v {
 	case Ack:
@@ -46,7 +46,7 @@ func (v Verdict) level() zerolog.Level {
 // dead letter. An unavailable dependency has no such limit.
 const internalTries = 10
 
-// VerdictOn decides how the n-th delivery of a message is settled, from the error of its handler.
+// VerdictOn returns how the n-th delivery of a message is settled, by the error of its handler.
 func VerdictOn(err error, n uint64) Verdict {
 	switch {
 	case err == nil:
@@ -68,8 +68,9 @@ const (
 	maxDelay = time.Minute
 )
 
-// Delay returns how long the retry of the n-th delivery waits. It doubles with each delivery, from a
-// quarter of a second to a minute. A random half of it spreads the retries of many messages.
+// Delay returns how long the retry after the n-th delivery waits. It doubles with each delivery,
+// from a quarter of a second to a minute. A random part of up to half of it spreads the retries of
+// many messages.
 func Delay(n uint64) time.Duration {
 	d := maxDelay
 	if n < 9 {
@@ -78,7 +79,7 @@ func Delay(n uint64) time.Duration {
 	return d/2 + time.Duration(rand.Int64N(int64(d/2)+1))
 }
 
-// backoff is the delay between the tries of an operation that is not a message.
+// backoff computes the delays between the attempts of an operation that is not a message.
 type backoff struct{ n uint64 }
 
 func (b *backoff) next() time.Duration {

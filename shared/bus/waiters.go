@@ -2,7 +2,7 @@ package bus
 
 import "sync"
 
-// waiters are goroutines that wait for the same event. The zero value is ready for use.
+// waiters is a set of goroutines that wait for the same event. The zero value is ready for use.
 type waiters struct {
 	mu sync.Mutex
 	ch chan struct{}

@@ -4,7 +4,7 @@ package conditional
 
 import "strings"
 
-// ETags is the value of If-Match or If-None-Match. The zero value is that of an absent header.
+// ETags is the value of If-Match or If-None-Match. The zero value is the value of an absent header.
 type ETags struct {
 	Any  bool     // the value is or contains a star
 	Tags []string // the entity tags with their quotes, and with W/ if they are weak

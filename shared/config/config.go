@@ -22,7 +22,7 @@ func Map(vars map[string]string) Lookup {
 	return func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
 }
 
-// Secret is a setting that must not be shown. Only Reveal returns its value.
+// Secret is a setting that must not be displayed. Only Reveal returns its value.
 type Secret string
 
 // Reveal returns the value of the secret.
@@ -41,27 +41,28 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte("******"), nil }
 func (s *Secret) UnmarshalText(text []byte) error { *s = Secret(text); return nil }
 
 // Checker is implemented by settings structs, and by structs in them, that have rules of their own.
-// Check returns the errors of all broken rules, joined.
+// Check returns all broken rules as one joined error.
 type Checker interface{ Check() error }
 
 // Rules collects the rules that settings break. The zero value is ready for use.
 type Rules struct{ broken []error }
 
-// Check records a rule that does not hold. text names the variable and says what it must be.
+// Check records a broken rule unless holds is true. text names the variable and its rule.
 func (r *Rules) Check(holds bool, text string) {
 	if !holds {
 		r.broken = append(r.broken, errors.New(text))
 	}
 }
 
-// Err returns every broken rule, joined; nil if all hold.
+// Err returns every broken rule, joined, or nil if there is none.
 func (r *Rules) Err() error { return errors.Join(r.broken...) }
 
 // IsHTTP reports whether u is an absolute http or https URL.
 func IsHTTP(u url.URL) bool { return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" }
 
-// Load sets the fields of cfg, a pointer to a struct with env and envDefault tags, from lookup. An empty
-// variable counts as absent, so that compose files may pass variables that are not set.
+// Load sets the fields of cfg, a pointer to a struct with env and envDefault tags, from lookup. A
+// variable with an empty value counts as absent, so that compose files may pass variables that are
+// not set.
 func Load(lookup Lookup, cfg any) error {
 	params, err := env.GetFieldParams(cfg)
 	if err != nil {
@@ -96,7 +97,7 @@ func check(cfg reflect.Value) (broken error) {
 	return broken
 }
 
-// parseURL returns errors that do not quote the URL: it may contain a password.
+// parseURL parses a URL. Its errors do not quote the URL, which may contain a password.
 func parseURL(text string) (any, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -105,7 +106,7 @@ func parseURL(text string) (any, error) {
 	return *u, nil
 }
 
-// Setting describes one variable. The tables in the READMEs are compared with it.
+// Setting describes one variable. A test compares the tables in the READMEs with it.
 type Setting struct {
 	Name     string
 	Default  string

@@ -1,6 +1,6 @@
-// Package coordination holds what the replicas of a service share and what outlives them: flags that
-// are set once, and slots that limit how many jobs do something at once. Both are stored in key-value
-// buckets of JetStream.
+// Package coordination stores state that the replicas of a service share and that outlives them:
+// flags that are set once, and slots that limit how many jobs do something at once. Both are stored
+// in key-value buckets of JetStream.
 package coordination
 
 import (
@@ -18,11 +18,11 @@ const timeout = 5 * time.Second
 type Flag struct {
 	bus         *bus.Bus
 	bucket, key string
-	set         atomic.Bool // what this process knows
+	set         atomic.Bool // this process knows that the flag is set
 }
 
-// NewFlag returns the flag with a key in a bucket. A key has letters, digits, and the characters
-// "-/_=." between them.
+// NewFlag returns the flag with a key in a bucket. A key consists of letters, digits, and the
+// characters "-/_=.", but must not begin or end with a dot.
 func NewFlag(b *bus.Bus, bucket, key string) *Flag { return &Flag{bus: b, bucket: bucket, key: key} }
 
 // Set sets the flag.
@@ -36,7 +36,7 @@ func (f *Flag) Set(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := kv.CompareAndSet(ctx, f.key, "", 0); err != nil { // false: it is set already
+	if _, err := kv.CompareAndSet(ctx, f.key, "", 0); err != nil { // false means that the flag is set already
 		return err
 	}
 	f.set.Store(true)

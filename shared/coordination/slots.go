@@ -7,12 +7,12 @@ import (
 	"sori.internal/shared/bus"
 )
 
-// Slots limit how many jobs do something at once, over all replicas of a service. Each of n keys
-// names the job that holds it.
+// Slots limit how many jobs do something at once, over all replicas of a service. The value of each
+// of n keys is the job that occupies the slot.
 //
-// A slot needs no release and does not expire: a job that needs one asks of each holder whether it is
-// done. A process that dies therefore leaks no slot, and no slot is free while its holder is not
-// done. Writers compare revisions, so that one of them gets the slot.
+// A slot needs no release and does not expire: a job that needs a slot asks for each occupied one
+// whether its job is done. Therefore a process that dies leaks no slot, and no slot becomes free
+// before its job is done. Writers compare revisions, so that only one of them gets the slot.
 type Slots struct {
 	bus    *bus.Bus
 	bucket string
@@ -20,13 +20,13 @@ type Slots struct {
 }
 
 // NewSlots returns the n slots of a bucket. All replicas should have the same n; while they differ,
-// the largest applies.
+// the largest n applies.
 func NewSlots(b *bus.Bus, bucket string, n int) *Slots { return &Slots{bus: b, bucket: bucket, n: n} }
 
-// slot is a slot as it was read.
+// slot is the state of a slot when it was read.
 type slot struct {
 	key, holder string
-	revision    uint64 // 0 if it was never held
+	revision    uint64 // 0 if no job ever had the slot
 }
 
 func (s *Slots) read(ctx context.Context, kv *bus.KeyValue) ([]slot, error) {
@@ -42,8 +42,8 @@ func (s *Slots) read(ctx context.Context, kv *bus.KeyValue) ([]slot, error) {
 	return all, nil
 }
 
-// Take gives a job a slot, or finds the one that it holds. It returns false if all slots are held by
-// jobs that are not done.
+// Take assigns a slot to a job, unless the job has one already. It returns false if all slots
+// belong to jobs for which done returns false.
 func (s *Slots) Take(ctx context.Context, job string, done func(ctx context.Context, holder string) (bool, error)) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -78,7 +78,7 @@ func (s *Slots) Take(ctx context.Context, job string, done func(ctx context.Cont
 	return false, nil
 }
 
-// Release frees the slot of a job that does not continue for now.
+// Release frees the slot of a job that pauses.
 func (s *Slots) Release(ctx context.Context, job string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

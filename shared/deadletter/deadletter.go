@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// DeadLetter is a message that a consumer rejected, and the reason.
+// DeadLetter is a message that a consumer rejected, with the reason.
 type DeadLetter struct {
 	Seq        uint64    `json:"seq"` // in the stream of dead letters: operators select it by this number
 	Consumer   string    `json:"consumer"`
@@ -30,16 +30,17 @@ type DeadLetter struct {
 	Body       []byte    `json:"-"`
 }
 
-// Store holds the dead letters of all consumers. It is safe for concurrent use.
+// Store reads and deletes the dead letters of all consumers. It is safe for concurrent use.
 type Store struct {
 	bus    *bus.Bus
 	stream *bus.Stream
 }
 
-// New returns the dead letters that the stream of dead letters holds.
+// New makes a Store of the stream of dead letters.
 func New(b *bus.Bus) *Store { return &Store{bus: b, stream: b.Stream(event.Dead())} }
 
-// List lists the dead letters of a consumer, oldest first; of all consumers if it is empty.
+// List returns the dead letters of a consumer, or of all consumers if the name is empty, oldest
+// first.
 func (s *Store) List(ctx context.Context, consumer string) ([]DeadLetter, error) {
 	filter := event.AllDead
 	if consumer != "" {
@@ -53,7 +54,7 @@ func (s *Store) List(ctx context.Context, consumer string) ([]DeadLetter, error)
 	return letters, err
 }
 
-// Get reads the dead letter with a sequence. It fails with fault.NotFound if there is none.
+// Get returns the dead letter with a sequence. It fails with fault.NotFound if there is none.
 func (s *Store) Get(ctx context.Context, seq uint64) (DeadLetter, error) {
 	m, err := s.stream.Get(ctx, seq)
 	if err != nil {
@@ -68,13 +69,13 @@ func (s *Store) Get(ctx context.Context, seq uint64) (DeadLetter, error) {
 // Delete deletes the dead letter with a sequence. Its event stays in its job's log. It fails with
 // fault.NotFound if there is no such dead letter.
 func (s *Store) Delete(ctx context.Context, seq uint64) error {
-	if _, err := s.Get(ctx, seq); err != nil { // deleting does not report whether there was one
+	if _, err := s.Get(ctx, seq); err != nil { // a deletion does not report whether the dead letter existed
 		return err
 	}
 	return s.stream.Delete(ctx, seq)
 }
 
-// DeleteOfJob deletes the dead letters of a job, except those of its erased event, which an operator
+// DeleteOfJob deletes the dead letters of a job, except that of its erased event, which an operator
 // still has to handle.
 func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
 	var found []uint64
@@ -96,9 +97,9 @@ func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
 	return nil
 }
 
-// Replay has the consumer that rejected an event handle it again, and deletes the dead letter if that
-// succeeds. It waits for the handler for at most the duration wait. If the caller dies before the
-// dead letter is deleted, it can be replayed again, which changes nothing.
+// Replay makes the consumer that rejected an event handle it again, and deletes the dead letter if
+// that succeeds. It waits for the handler for at most the duration wait. If the process dies before
+// it deletes the dead letter, a second replay has no further effect.
 func (s *Store) Replay(ctx context.Context, l DeadLetter, wait time.Duration) error {
 	replayCtx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -114,7 +115,7 @@ func parse(m *bus.Message) DeadLetter {
 		Code: m.Header.Get(bus.HeaderCode), Reason: m.Header.Get(bus.HeaderReason), At: m.Time, Trace: m.TraceID(), Body: m.Data,
 	}
 	l.Job, _, _ = event.ParseSubject(l.Subject)
-	l.EventSeq, _ = strconv.ParseUint(m.Header.Get(bus.HeaderSequence), 10, 64) // 0 is no event: a replay of it fails
+	l.EventSeq, _ = strconv.ParseUint(m.Header.Get(bus.HeaderSequence), 10, 64) // no event has the sequence 0, and a replay of it fails
 	l.Deliveries, _ = strconv.ParseUint(m.Header.Get(bus.HeaderDeliveries), 10, 64)
 	return l
 }

@@ -29,7 +29,7 @@ const (
 	MaxChannel = 32        // channels
 	MaxFlow    = 1_536_000 // samples per second of all channels: 8 at 192 kHz, 2 at 768 kHz
 	frameHead  = 1 + 4     // bytes before the body of a frame
-	maxSeconds = 1_000_000 // of a request
+	maxSeconds = 1_000_000 // of a request's limit of seconds
 )
 
 // The types of frames.
@@ -40,38 +40,39 @@ const (
 	TypeEnd     = 'E' // an End as JSON
 )
 
-// The codes with which a decode fails. They are the codes of a failed analysis, too.
+// The codes of a failed decode. A failed analysis has the same codes.
 const (
-	CodeUnsupportedAudio = "unsupported-audio"     // not audio
-	CodeUnsupportedCodec = "unsupported-codec"     // audio that cannot be decoded; End.Found names it
-	CodeNoAudio          = "no-audio"              // nothing in it can be decoded
-	CodeLimit            = "decode-limit-exceeded" // took more processor time than it may, or has impossible dimensions
-	CodeCrashed          = "analysis-crashed"      // the decoder crashed or needs more memory than it may have
+	CodeUnsupportedAudio = "unsupported-audio"     // the file is not audio
+	CodeUnsupportedCodec = "unsupported-codec"     // the codec cannot be decoded; End.Found is its name
+	CodeNoAudio          = "no-audio"              // nothing in the file can be decoded
+	CodeLimit            = "decode-limit-exceeded" // the decode exceeded its processor time, or the dimensions are impossible
+	CodeCrashed          = "analysis-crashed"      // the decoder crashed, or needs more memory than it may use
 )
 
-// ErrProtocol says that the other side broke the protocol.
+// ErrProtocol means that the other side broke the protocol.
 var ErrProtocol = errors.New("decoding protocol broken")
 
 // Request asks for the samples of one file.
 type Request struct {
 	Path       string  `json:"path"`             // of the file, absolute
-	Format     string  `json:"format,omitempty"` // the demuxer to try where the file does not say what it is
-	MaxSeconds float64 `json:"max_seconds"`      // of samples; what is longer is cut there
-	CPUSeconds float64 `json:"cpu_seconds"`      // of the processor, for this request
+	Format     string  `json:"format,omitempty"` // the demuxer to use if the file does not identify its format
+	MaxSeconds float64 `json:"max_seconds"`      // of samples; a longer recording is cut off there
+	CPUSeconds float64 `json:"cpu_seconds"`      // of processor time for this request
 }
 
-// Header says what the samples that follow are.
+// Header describes the samples that follow it.
 type Header struct {
 	Container  string `json:"container"`   // ffmpeg's name of the demuxer, for example "matroska,webm"
-	Codec      string `json:"codec"`       // ffmpeg's name, for example "opus"
+	Codec      string `json:"codec"`       // ffmpeg's name of the codec, for example "opus"
 	SampleRate int    `json:"sample_rate"` // frames per second
 	Channels   int    `json:"channels"`    // samples per frame
-	Mask       uint32 `json:"mask"`        // the channels' places, as in WAVEFORMATEXTENSIBLE; 0 where unknown
-	// Seconds is the length that the file announces, for showing progress alone; 0 where it announces none.
+	Mask       uint32 `json:"mask"`        // the positions of the channels, as in WAVEFORMATEXTENSIBLE; 0 if unknown
+	// Seconds is the length that the file announces, only for the display of progress; 0 if the file
+	// announces none.
 	Seconds float64 `json:"seconds,omitempty"`
 }
 
-// Check reports dimensions that no recording has.
+// Check returns an error if no recording can have these dimensions.
 func (h Header) Check() error {
 	if h.Channels < 1 || h.Channels > MaxChannel || h.SampleRate < MinRate || h.SampleRate > MaxRate || h.Channels*h.SampleRate > MaxFlow {
 		return fmt.Errorf("%d channels at %d Hz: %w", h.Channels, h.SampleRate, ErrProtocol)
@@ -79,13 +80,13 @@ func (h Header) Check() error {
 	return nil
 }
 
-// End says how a decode ended.
+// End describes how a decode ended.
 type End struct {
 	Code       string   `json:"code,omitempty"`       // why there are no samples; empty after a success
 	Found      string   `json:"found,omitempty"`      // the codec of CodeUnsupportedCodec
 	Damaged    int      `json:"damaged,omitempty"`    // packets that could not be decoded
-	Truncated  bool     `json:"truncated,omitempty"`  // the file ends before it should
-	Complaints []string `json:"complaints,omitempty"` // the decoder's own words, for the log
+	Truncated  bool     `json:"truncated,omitempty"`  // the file ends too early
+	Complaints []string `json:"complaints,omitempty"` // messages of the decoder, for the log
 }
 
 // Writer writes frames. It is not safe for concurrent use.
@@ -108,7 +109,7 @@ func (w *Writer) Frame(kind byte, body []byte) error {
 	return nil
 }
 
-// JSON writes one frame whose body is v.
+// JSON writes one frame whose body is v as JSON.
 func (w *Writer) JSON(kind byte, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -126,7 +127,8 @@ type Reader struct {
 // NewReader returns a reader of frames from r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
-// Frame reads one frame. The body is valid until the next call. At the end of the stream the error wraps io.EOF.
+// Frame reads one frame. The body is valid until the next call. At the end of the stream the error
+// wraps io.EOF.
 func (r *Reader) Frame() (kind byte, body []byte, err error) {
 	var head [frameHead]byte
 	if _, err := io.ReadFull(r.r, head[:]); err != nil {
@@ -146,7 +148,7 @@ func (r *Reader) Frame() (kind byte, body []byte, err error) {
 	return head[0], body, nil
 }
 
-// WriteRequest writes a request.
+// WriteRequest writes a request as a line of JSON.
 func WriteRequest(w io.Writer, r Request) error {
 	line, err := json.Marshal(r)
 	if err != nil {
@@ -173,8 +175,8 @@ func ParseRequest(line []byte) (Request, error) {
 	return r, nil
 }
 
-// Samples converts the body of a frame of samples into p and returns how many there are: at most len(p), which is to be
-// MaxFrame/4 at least.
+// Samples converts the body of a frame of samples into p, and returns the number of samples, at
+// most len(p). A p of MaxFrame/4 samples is long enough for every frame.
 func Samples(p []float32, body []byte) int {
 	n := min(len(body)/4, len(p))
 	for i := range n {

@@ -2,9 +2,9 @@
 // subjects, the streams that store them, and the log of a job that they form.
 //
 // Events are CloudEvents 1.0 in binary mode: the struct is the body, a readable JSON object, and
-// the attributes are headers (package bus). Events hold identifiers and references, never bytes
+// the attributes are headers (package bus). Events contain identifiers and references, never bytes
 // and never presigned URLs. Fields are only added, with zero values that older readers may ignore;
-// any other change is a new type. Every struct has a golden file in testdata.
+// any other change needs a new type. Every struct has a golden file in testdata.
 package event
 
 import (
@@ -19,8 +19,8 @@ import (
 // Name is the last token of an event's subject.
 type Name string
 
-// The state events form a job's log; the progress events never change a status; deleted is the event
-// of a token.
+// The state events form a job's log. The progress events never change a status. deleted is the
+// event of a token.
 const (
 	NameReceived   Name = "received"
 	NameStored     Name = "stored"
@@ -48,7 +48,7 @@ func (n Name) Progress() bool {
 }
 
 // Terminal reports whether a job has ended if its log ends with an event of this name. After failed
-// the job can continue: retried begins it again. After each of them the job may be erased; after
+// the job can continue: retried starts it again. After each of them the job may be erased; after
 // erased nothing is appended.
 func (n Name) Terminal() bool {
 	return n == NameCompleted || n == NameFailed || n == NameCanceled || n == NameErased
@@ -56,17 +56,17 @@ func (n Name) Terminal() bool {
 
 // Event is a fact about one job, or about a token.
 type Event interface {
-	// Name is the name of the event.
+	// Name returns the name of the event.
 	Name() Name
-	// Job is the id of the event's job; empty if the event is about a token.
+	// Job returns the id of the event's job, or "" if the event is about a token.
 	Job() string
-	// Occurrence distinguishes the events of one name and one job: by the attempt, the progress, or the
-	// second. It is empty if a job can have only one event of the name.
+	// Occurrence returns a text that distinguishes the events of one name and one job: the attempt,
+	// the progress, or the second. It is empty if a job can have only one event of the name.
 	Occurrence() string
 }
 
-// ID is the id of an event, in the headers ce-id and Nats-Msg-Id. It depends on what happened, and
-// neither on the publisher nor on how often the event is published.
+// ID returns the id of an event for the headers ce-id and Nats-Msg-Id. It depends on what happened,
+// and neither on the publisher nor on how often the event is published.
 func ID(e Event) string {
 	id := EntityID(e) + "." + string(e.Name())
 	if e.Name() == NameDeleted {
@@ -78,8 +78,8 @@ func ID(e Event) string {
 	return id
 }
 
-// Type is the type of an event in CloudEvents: audio.job.stored.v1, audio.progress.uploading.v1,
-// audio.token.deleted.v1.
+// Type returns the type of an event in CloudEvents: audio.job.stored.v1,
+// audio.progress.uploading.v1, audio.token.deleted.v1.
 func Type(n Name) string {
 	switch {
 	case n.Progress():
@@ -91,23 +91,23 @@ func Type(n Name) string {
 	}
 }
 
-// Received says that an upload is durable: its bytes are staged. It is the first event of a job's log.
-// Published by the gateway; consumed by the uploader and the tracker.
+// Received means that an upload is durable: its bytes are staged. It is the first event of a job's
+// log. Published by the gateway; consumed by the uploader and the tracker.
 type Received struct {
 	JobID       string `json:"job_id"`
 	TokenID     int64  `json:"token_id"`
-	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as they are in the catalogue
+	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as in the catalogue
 	PitchURL    string `json:"s3_pitch_url,omitempty"`
 	FileName    string `json:"file_name,omitempty"` // from the client: metadata, never a path
 	MediaType   string `json:"media_type"`          // by its magic bytes
 	Size        int64  `json:"size"`                // bytes
 	SHA256      string `json:"sha256"`              // hexadecimal
 	Chunks      int    `json:"chunks"`              // messages in staging
-	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry has the name of the job
-	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner belongs to admins
+	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry is named like the job
+	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner is visible to admins only
 }
 
-// Stored says that the recording is in the bucket. It has everything that the dispatcher needs.
+// Stored means that the recording is in the bucket. It has everything that the dispatcher needs.
 // Published by the uploader; consumed by the dispatcher and the tracker.
 type Stored struct {
 	JobID       string  `json:"job_id"`
@@ -122,16 +122,16 @@ type Stored struct {
 	Duration    float64 `json:"duration,omitempty"` // seconds; 0 if unknown
 }
 
-// Attempted says that the dispatcher begins an attempt: it is about to send a request to the analysis
-// server. Attempts are numbered from 1. From then on callbacks of earlier attempts change nothing.
-// Published by the dispatcher; consumed by the tracker.
+// Attempted means that the dispatcher begins an attempt: it is about to send a request to the
+// analysis server. Attempts are numbered from 1. From then on callbacks of earlier attempts change
+// nothing. Published by the dispatcher; consumed by the tracker.
 type Attempted struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
 }
 
-// Dispatched says that the analysis server accepted the attempt. Published by the dispatcher; consumed
-// by the dispatcher, which polls the status URL if there is one, and the tracker.
+// Dispatched means that the analysis server accepted the attempt. Published by the dispatcher;
+// consumed by the dispatcher, which polls the status URL if there is one, and by the tracker.
 type Dispatched struct {
 	JobID         string `json:"job_id"`
 	Attempt       int    `json:"attempt"`
@@ -139,9 +139,9 @@ type Dispatched struct {
 	Unanswered    bool   `json:"unanswered,omitempty"`      // the server has the request and did not answer in time
 }
 
-// Lapsed says that the analysis server accepted the attempt and did not report before its deadline.
-// Published by the tracker; consumed by the tracker and by the dispatcher, which polls the status
-// URL, begins the next attempt, or fails the job.
+// Lapsed means that the analysis server accepted the attempt but did not report its outcome before
+// the deadline. Published by the tracker; consumed by the tracker and by the dispatcher, which
+// polls the status URL, begins the next attempt, or fails the job.
 type Lapsed struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
@@ -155,7 +155,7 @@ type Completed struct {
 	Result       json.RawMessage `json:"result,omitempty"`
 	ResultChunks int             `json:"result_chunks,omitempty"` // messages in staging below ResultEntry
 	ResultEntry  string          `json:"result_entry,omitempty"`
-	Warnings     []string        `json:"warnings,omitempty"` // what was corrected in the report: codes in kebab case
+	Warnings     []string        `json:"warnings,omitempty"` // corrections that were made to the report: codes in kebab case
 }
 
 // The warnings of a report.
@@ -164,18 +164,18 @@ const (
 	WarningNoResults = "no-results"         // the report has no results
 )
 
-// Failed ends a job without a result. Published by the uploader, the dispatcher and the tracker, each
-// for its own reasons; consumed by the tracker. The other services find it in the log.
+// Failed ends a job without a result. Published by the uploader, the dispatcher and the tracker,
+// each for its own reasons; consumed by the tracker. The other services read it in the log.
 type Failed struct {
 	JobID     string `json:"job_id"`
 	Attempt   int    `json:"attempt,omitempty"` // the newest of the log, so that a failure after a retry has another id; 0 before the first attempt
 	Code      string `json:"code"`              // stable, in kebab case
-	Detail    string `json:"detail"`            // for operators; clients get a sentence by the code
+	Detail    string `json:"detail"`            // for operators; clients get a sentence that belongs to the code
 	Retryable bool   `json:"retryable"`         // the same job may succeed later
 }
 
 // Canceled ends a job on request. Published by the tracker; consumed by the tracker. The other
-// services find it in the log.
+// services read it in the log.
 type Canceled struct {
 	JobID string `json:"job_id"`
 	By    string `json:"by,omitempty"` // who requested it: an owner, or the id of an API key
@@ -190,13 +190,13 @@ type Retried struct {
 	By      string `json:"by,omitempty"` // who requested it: an owner, or the id of an API key
 }
 
-// Erased says that everything of the job must be removed: record, recording, result and events. It may
-// follow any event, and no event follows it. When the removal is done, it is the only event of the
-// log. Published by the tracker; consumed by the uploader and the tracker.
+// Erased means that everything of the job must be removed: record, recording, result and events. It
+// may follow any event, and no event follows it. When the removal is done, it is the only event of
+// the log. Published by the tracker; consumed by the uploader and the tracker.
 type Erased struct {
 	JobID  string   `json:"job_id"`
-	Staged []string `json:"staged,omitempty"` // entries of staging that the purged log names
-	Owner  string   `json:"owner,omitempty"`  // of the job: the only one besides admins who may know that it existed
+	Staged []string `json:"staged,omitempty"` // entries of staging that the events name which were purged from the log
+	Owner  string   `json:"owner,omitempty"`  // of the job: besides admins, only the owner may know that the job existed
 	By     string   `json:"by,omitempty"`     // who requested it: an owner, or the id of an API key; empty if the job's token was deleted
 }
 
@@ -217,8 +217,9 @@ type Progressed struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Waiting says that the analysis server is unavailable or busy, and when the attempt is repeated.
-// Published by the dispatcher each time that it delays the attempt; consumed by the tracker.
+// Waiting means that the analysis server is unavailable or busy; Until is when the attempt is
+// repeated. Published by the dispatcher each time that it delays the attempt; consumed by the
+// tracker.
 type Waiting struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`
@@ -226,31 +227,32 @@ type Waiting struct {
 	Code    string    `json:"code"`  // the reason: stable, in kebab case
 }
 
-// Refused says that a callback of the newest attempt was refused, and why. Published by the
-// dispatcher; consumed by the tracker and by the dispatcher, which polls the status URL if the
-// refused callback may have been the outcome.
+// Refused means that a callback of the newest attempt was refused, for the reason in Code and
+// Detail. Published by the dispatcher; consumed by the tracker and by the dispatcher, which polls
+// the status URL if the refused callback may have been the outcome.
 type Refused struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`
 	At      time.Time `json:"at"`                // UTC
 	Code    string    `json:"code"`              // the reason: stable, in kebab case
 	Detail  string    `json:"detail"`            // the reason in a sentence, for operators of the analysis server
-	Outcome bool      `json:"outcome,omitempty"` // it may have been the outcome of the attempt
+	Outcome bool      `json:"outcome,omitempty"` // the refused callback may have been the outcome of the attempt
 }
 
-// Discarded keeps the outcome of an attempt that was no longer the newest when the analysis server
-// reported it. It changes nothing, but the analysis may have taken hours. Published by the
-// dispatcher; consumed by no service, for operators.
+// Discarded records the outcome of an attempt that was no longer the newest when the analysis
+// server reported it. It changes nothing. It exists for operators, since the analysis may have
+// taken hours. Published by the dispatcher; consumed by no service.
 type Discarded struct {
 	JobID   string          `json:"job_id"`
 	Attempt int             `json:"attempt"`
 	Status  string          `json:"status"`           // completed or failed
 	Detail  string          `json:"detail,omitempty"` // the reason if it failed
-	Result  json.RawMessage `json:"result,omitempty"` // if a message can hold it
+	Result  json.RawMessage `json:"result,omitempty"` // omitted if it is too large for a message
 }
 
-// Decode decodes an event that was published on a subject (without the namespace). It ignores unknown
-// fields. It fails if the body is not an event with the name and the job or token of the subject.
+// Decode decodes an event that was published on a subject (without the namespace). It ignores
+// unknown fields. It fails unless the event in the body has the name and the job or token in the
+// subject.
 func Decode(subject string, body []byte) (Event, error) {
 	entity, name, err := parse(subject)
 	if err != nil {
@@ -320,8 +322,8 @@ func NewJobID() (string, error) {
 	return id.String(), nil
 }
 
-// ParseJobID parses a UUID in its canonical form and returns it in lower case. A job id becomes a token
-// of subjects, so it must contain neither dots nor wildcards.
+// ParseJobID parses a UUID in its canonical form and returns it in lower case. A job id becomes a
+// token of subjects, so it must contain neither dots nor wildcards.
 func ParseJobID(s string) (string, bool) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 {

@@ -2,8 +2,8 @@ package event
 
 import "regexp"
 
-// The codes of failures that more than one package needs to know. Every code with
-// which a job can fail is in FailureCodes.
+// Codes of failures that more than one package uses. FailureCodes lists every code with which a job
+// can fail.
 const (
 	CodeAnalysisFailed   = "analysis-failed"   // also if the analysis server reports no code
 	CodeAnalysisRejected = "analysis-rejected" // the analysis server refused the request
@@ -17,10 +17,10 @@ const (
 // FailureCode describes a code with which jobs fail.
 type FailureCode struct {
 	Code string
-	// Retryable says whether the same job may succeed later, unless the report says so itself.
+	// Retryable means that the same job may succeed later. A report can override it.
 	Retryable bool
-	// Server says that an analysis server may report the code. Only Sori uses the others, for failures
-	// of its own.
+	// Server means that an analysis server may report the code. The other codes are only for failures
+	// of Sori itself.
 	Server bool
 }
 
@@ -28,9 +28,9 @@ type FailureCode struct {
 // defines itself.
 func FailureCodes() []FailureCode {
 	return []FailureCode{
-		{Code: "unsupported-codec", Server: true}, // known, and cannot be decoded
+		{Code: "unsupported-codec", Server: true}, // the codec is known but cannot be decoded
 		{Code: "unsupported-audio", Server: true}, // not audio
-		{Code: "no-audio", Server: true},          // nothing in it can be decoded
+		{Code: "no-audio", Server: true},          // nothing in the file can be decoded
 		{Code: "audio-too-long", Server: true},    //
 		{Code: "audio-too-large", Server: true},
 		{Code: "analysis-crashed", Server: true},      // the decoder crashed or exceeded its memory
@@ -41,7 +41,7 @@ func FailureCodes() []FailureCode {
 		{Code: "analysis-unavailable", Server: true, Retryable: true},
 		{Code: CodeAnalysisRejected, Server: true},
 
-		{Code: CodeDispatchTimeout, Retryable: true}, // where the recording is stored
+		{Code: CodeDispatchTimeout, Retryable: true}, // the recording is stored
 		{Code: CodeStagingLost},
 		{Code: "recording-unknown"},
 		{Code: "reference-invalid"},
@@ -56,7 +56,7 @@ func FailureCodes() []FailureCode {
 	}
 }
 
-// FailureCodeOf returns the description of a code; false if the code is not one of Sori's.
+// FailureCodeOf returns the description of a code, and whether Sori defines the code.
 func FailureCodeOf(code string) (FailureCode, bool) {
 	for _, c := range FailureCodes() {
 		if c.Code == code {
@@ -66,14 +66,14 @@ func FailureCodeOf(code string) (FailureCode, bool) {
 	return FailureCode{}, false
 }
 
-// maxFailureCode is the longest code that is taken from an analysis server, in bytes.
+// maxFailureCode is the length of the longest code that an analysis server may report, in bytes.
 const maxFailureCode = 64
 
 // kebab matches codes: words of lower-case letters and digits, joined by hyphens.
 var kebab = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
-// ServerFailureCode reports whether an analysis server may report a code: it must be in kebab case,
-// have at most 64 characters, and not be one that only Sori uses.
+// ServerFailureCode reports whether an analysis server may report a code: the code must be in kebab
+// case, have at most 64 characters, and not be reserved for Sori.
 func ServerFailureCode(code string) bool {
 	if len(code) > maxFailureCode || !kebab.MatchString(code) {
 		return false

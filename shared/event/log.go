@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// ErrLogConflict says that a job's log does not end where the writer expected: another writer appended
-// first.
+// ErrLogConflict means that a job's log does not end as the writer expected: another writer
+// appended first.
 var ErrLogConflict = errors.New("the job's log has moved on")
 
-// Record is an event as a job's log holds it.
+// Record is an event in a job's log.
 type Record struct {
 	Event Event
 	Seq   uint64    // in the stream
-	Time  time.Time // when the stream stored it
+	Time  time.Time // when the stream stored the event
 }
 
 // Unreadable replaces an event in a job's log whose body cannot be decoded. It is never published.
@@ -22,7 +22,8 @@ type Unreadable struct {
 	Of    Name
 }
 
-// Name implements Event. The name is known from the subject, and with it whether the job has ended.
+// Name implements Event. The name comes from the subject, so that it is known whether the job has
+// ended.
 func (e Unreadable) Name() Name { return e.Of }
 
 // Job implements Event.
@@ -32,10 +33,12 @@ func (e Unreadable) Job() string { return e.JobID }
 func (e Unreadable) Occurrence() string { return "" }
 
 // Log is the log of one job: the newest event on each of its subjects, oldest first. It is linear,
-// since one writer wins each step (package joblog). That of an erased job ends with erased.
+// since only one writer can append the next event (package joblog). The log of an erased job ends
+// with erased.
 type Log []Record
 
-// Seq is the sequence of the last event, which the next one must expect; 0 for an empty log.
+// Seq returns the sequence of the last event, which the writer of the next event must expect; 0 for
+// an empty log.
 func (l Log) Seq() uint64 {
 	if len(l) == 0 {
 		return 0
@@ -43,7 +46,7 @@ func (l Log) Seq() uint64 {
 	return l[len(l)-1].Seq
 }
 
-// Terminal returns the event that ended the job; false if the job has not ended.
+// Terminal returns the event that ended the job, or false if the job has not ended.
 func (l Log) Terminal() (Event, bool) {
 	if len(l) == 0 || !l[len(l)-1].Event.Name().Terminal() {
 		return nil, false
@@ -56,8 +59,8 @@ func (l Log) Erased() bool {
 	return len(l) > 0 && l[len(l)-1].Event.Name() == NameErased
 }
 
-// Attempt is the number of the newest attempt: the one that has begun or failed, or the one that a
-// retry has requested. It is 0 before the first.
+// Attempt returns the number of the newest attempt: one that has begun or failed, or one that a
+// retry has requested. It returns 0 before the first attempt.
 func (l Log) Attempt() int {
 	attempted, _ := Last[Attempted](l)
 	failed, _ := Last[Failed](l)
@@ -65,7 +68,7 @@ func (l Log) Attempt() int {
 	return max(attempted.Attempt, failed.Attempt, retried.Attempt)
 }
 
-// Last returns the newest event of one type; false if there is none.
+// Last returns the newest event of one type, or false if there is none.
 func Last[E Event](l Log) (E, bool) {
 	for i := len(l) - 1; i >= 0; i-- {
 		if e, ok := l[i].Event.(E); ok {

@@ -5,7 +5,7 @@ import "time"
 // Retention selects the settings that limit a stream.
 type Retention uint8
 
-// The retentions: the limits of the jobs' logs, and those of staging.
+// The retentions: RetainLog for the logs of jobs, RetainStaging for staging.
 const (
 	RetainLog Retention = iota
 	RetainStaging
@@ -22,10 +22,10 @@ type Stream struct {
 	Subjects    []string
 	Duplicates  time.Duration // window of deduplication by Nats-Msg-Id
 	Retention   Retention
-	MaxBytes    int64 // 0: the settings decide
+	MaxBytes    int64 // 0: the limit of the settings applies
 }
 
-// Jobs is the stream of the logs and the progress events of all jobs.
+// Jobs returns the stream of the logs and the progress events of all jobs.
 func Jobs() Stream {
 	return Stream{
 		Name: "AUDIO_JOBS", Description: "the log of every job and its progress",
@@ -33,7 +33,7 @@ func Jobs() Stream {
 	}
 }
 
-// Tokens is the stream of the events of tokens. It is small: a deletion has about 300 bytes.
+// Tokens returns the stream of the events of tokens. It is small: a deletion has about 300 bytes.
 func Tokens() Stream {
 	return Stream{
 		Name: "AUDIO_TOKENS", Description: "which tokens were deleted",
@@ -41,7 +41,7 @@ func Tokens() Stream {
 	}
 }
 
-// Dead is the stream of dead letters.
+// Dead returns the stream of dead letters.
 func Dead() Stream {
 	return Stream{
 		Name: "AUDIO_DEAD", Description: "messages that no retry can mend, by consumer",
@@ -49,8 +49,8 @@ func Dead() Stream {
 	}
 }
 
-// Staging is the stream of bodies on their way to the bucket, and of large results on their way to the
-// database.
+// Staging returns the stream of recordings on their way to the bucket, and of large results on
+// their way to the database.
 func Staging() Stream {
 	return Stream{
 		Name: "AUDIO_STAGING", Description: "bodies between the gateway and the bucket",

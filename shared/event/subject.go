@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The prefixes of the subjects. All but staging begin with audio, so that `nats sub 'audio.>'` shows
-// every event and no bytes.
+// The prefixes of the subjects. All except staging begin with audio, so that `nats sub 'audio.>'`
+// shows every event but no bytes.
 const (
 	jobsRoot     = "audio.jobs."
 	progressRoot = "audio.progress."
@@ -28,12 +28,12 @@ const (
 	AllStaging  = stagingRoot + ">"
 )
 
-// Subject is the subject of an event: audio.jobs.<job>.<name>, for progress
-// audio.progress.<job>.<name>, and audio.tokens.<token>.<name>.
+// Subject returns the subject of an event: audio.jobs.<job>.<name>, audio.progress.<job>.<name> for
+// progress, or audio.tokens.<token>.<name>.
 func Subject(e Event) string { return rootOf(e.Name()) + EntityID(e) + "." + string(e.Name()) }
 
-// rootOf is the prefix of the subjects of events with a name. A name that only a newer release knows
-// counts as that of a state event.
+// rootOf returns the prefix of the subjects of events with a name. A name that only a newer release
+// knows counts as the name of a state event.
 func rootOf(n Name) string {
 	switch {
 	case n.Progress():
@@ -45,26 +45,26 @@ func rootOf(n Name) string {
 	}
 }
 
-// SubjectOf is the subject of a state event of a job.
+// SubjectOf returns the subject of a state event of a job.
 func SubjectOf(job string, name Name) string { return jobsRoot + job + "." + string(name) }
 
-// Filter matches the events with one name, of all jobs or all tokens.
+// Filter returns a filter for the events with one name, of all jobs or all tokens.
 func Filter(name Name) string { return rootOf(name) + "*." + string(name) }
 
-// LogSubject matches the events of one job's log. NATS checks the expected sequences over this filter,
-// so every publisher must use the same string.
+// LogSubject returns a filter for the events of one job's log. NATS checks the expected sequences
+// with this filter, so every publisher must use the same string.
 func LogSubject(job string) string { return jobsRoot + job + ".>" }
 
-// ProgressSubject matches the progress events of one job.
+// ProgressSubject returns a filter for the progress events of one job.
 func ProgressSubject(job string) string { return progressRoot + job + ".>" }
 
-// LiveSubject is the subject of the live updates of a job.
+// LiveSubject returns the subject of the live updates of a job.
 func LiveSubject(job string) string { return liveRoot + job }
 
-// DeadSubject is the subject of the dead letters of a consumer.
+// DeadSubject returns the subject of the dead letters of a consumer.
 func DeadSubject(consumer string) string { return deadRoot + consumer }
 
-// ParseDeadSubject returns the consumer in the subject of a dead letter; empty for another subject.
+// ParseDeadSubject returns the consumer in the subject of a dead letter, or "" for another subject.
 func ParseDeadSubject(subject string) string {
 	consumer, ok := strings.CutPrefix(subject, deadRoot)
 	if !ok {
@@ -73,16 +73,16 @@ func ParseDeadSubject(subject string) string {
 	return consumer
 }
 
-// ReplaySubject is the subject of requests to a consumer to handle an event of its stream again. No
-// stream stores them.
+// ReplaySubject returns the subject of requests to a consumer to handle an event of its stream
+// again. No stream stores these requests.
 func ReplaySubject(consumer string) string { return replayRoot + consumer }
 
-// StagingSubject is the subject of one chunk of an entry of staging.
+// StagingSubject returns the subject of one chunk of an entry of staging.
 func StagingSubject(entry string, chunk int) string {
 	return fmt.Sprintf("%s%s.%d", stagingRoot, entry, chunk)
 }
 
-// StagingFilter matches all chunks of an entry of staging.
+// StagingFilter returns a filter for all chunks of an entry of staging.
 func StagingFilter(entry string) string { return stagingRoot + entry + ".>" }
 
 // ParseStagingSubject returns the entry in the subject of a chunk.
@@ -95,7 +95,7 @@ func ParseStagingSubject(subject string) (entry string, ok bool) {
 	return entry, ok && entry != ""
 }
 
-// ParseSubject returns job and name in the subject of a job's event.
+// ParseSubject returns the job and the name in the subject of a job's event.
 func ParseSubject(subject string) (job string, name Name, err error) {
 	job, name, err = parse(subject)
 	if err == nil && name == NameDeleted {
@@ -107,7 +107,7 @@ func ParseSubject(subject string) (job string, name Name, err error) {
 	return job, name, nil
 }
 
-// parse takes the job or the token, and the name, out of an event's subject.
+// parse returns the job or the token, and the name, in the subject of an event.
 func parse(subject string) (about string, name Name, err error) {
 	for _, root := range []string{jobsRoot, progressRoot, tokensRoot} {
 		rest, ok := strings.CutPrefix(subject, root)
@@ -126,7 +126,7 @@ func parse(subject string) (about string, name Name, err error) {
 	return "", "", fmt.Errorf("subject %q is no event's", subject)
 }
 
-// identifies reports whether s can be an id below a root.
+// identifies reports whether s can be the id of a job or a token, according to the root.
 func identifies(root, s string) bool {
 	if root == tokensRoot {
 		id, err := strconv.ParseInt(s, 10, 64)
@@ -136,13 +136,13 @@ func identifies(root, s string) bool {
 	return ok
 }
 
-// Namespace keeps installations that share a server apart: it prefixes every
-// subject and stream. Empty in production.
+// Namespace separates installations that share a server: it prefixes every subject and stream. It
+// is empty in production.
 type Namespace string
 
 var namespaceForm = regexp.MustCompile(`^[a-z0-9-]*$`)
 
-// Check refuses what cannot be a token of a subject and of a stream's name.
+// Check returns an error if the namespace cannot be a token of a subject and of a stream's name.
 func (n Namespace) Check() error {
 	if !namespaceForm.MatchString(string(n)) {
 		return fmt.Errorf("NATS_NAMESPACE %q: only a-z, 0-9 and - are allowed", string(n))
@@ -150,7 +150,7 @@ func (n Namespace) Check() error {
 	return nil
 }
 
-// Subject puts a subject into the namespace.
+// Subject adds the namespace to a subject.
 func (n Namespace) Subject(s string) string {
 	if n == "" {
 		return s
@@ -158,7 +158,7 @@ func (n Namespace) Subject(s string) string {
 	return string(n) + "." + s
 }
 
-// Strip takes a subject out of the namespace.
+// Strip removes the namespace from a subject.
 func (n Namespace) Strip(s string) string {
 	if n == "" {
 		return s
@@ -166,7 +166,7 @@ func (n Namespace) Strip(s string) string {
 	return strings.TrimPrefix(s, string(n)+".")
 }
 
-// Stream puts a stream's name into the namespace.
+// Stream adds the namespace to the name of a stream.
 func (n Namespace) Stream(name string) string {
 	if n == "" {
 		return name

@@ -2,9 +2,9 @@ package event
 
 import "strconv"
 
-// TokenDeleted says that a token was deleted from the catalogue. Its jobs are erased, also those whose
-// upload is accepted later. The id is never used again. Published by the gateway, in a stream of its
-// own; consumed by the tracker.
+// TokenDeleted means that a token was deleted from the catalogue. Its jobs are erased, also those
+// whose upload is accepted later. The id is never used again. Published by the gateway, in a stream
+// of its own; consumed by the tracker.
 type TokenDeleted struct {
 	TokenID int64 `json:"token_id"`
 }
@@ -18,7 +18,8 @@ func (e TokenDeleted) Job() string { return "" }
 // Occurrence implements Event.
 func (e TokenDeleted) Occurrence() string { return "" }
 
-// EntityID is the id of the job or the token that an event is about. It is in the header ce-subject.
+// EntityID returns the id of the job or the token that an event is about. It is in the header
+// ce-subject.
 func EntityID(e Event) string {
 	if t, ok := e.(TokenDeleted); ok {
 		return strconv.FormatInt(t.TokenID, 10)

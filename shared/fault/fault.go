@@ -17,20 +17,20 @@ type Kind uint8
 // The kinds. The zero value is Internal, so that an unexpected failure never passes for an expected
 // one.
 const (
-	Internal           Kind = iota // a defect or a surprise of ours
+	Internal           Kind = iota // a defect or an unexpected failure of the service
 	Invalid                        // the input breaks a rule
-	Unauthenticated                // who asks is not proven
-	Forbidden                      // who asks may not
-	NotFound                       // what is asked for does not exist
-	Gone                           // what is asked for was there, and does not come back
-	Conflict                       // the state does not allow it
+	Unauthenticated                // the client is not authenticated
+	Forbidden                      // the client may not do this
+	NotFound                       // the requested thing does not exist
+	Gone                           // the requested thing existed and does not come back
+	Conflict                       // the state does not allow the request
 	TooLarge                       // the input is larger than the limit
-	Unsupported                    // the input is of a kind not handled
-	Exhausted                      // a limit of ours is reached; later may work
-	Unavailable                    // a dependency is away; later may work
+	Unsupported                    // the input is of a kind that is not supported
+	Exhausted                      // a limit of the service is reached; a later request may succeed
+	Unavailable                    // a dependency is unavailable; a later request may succeed
 	Malformed                      // the input cannot be parsed, so no rule can be checked
-	MethodNotAllowed               // what is asked for exists and does not support the method
-	PreconditionFailed             // it is another version than the one that the client names
+	MethodNotAllowed               // the requested thing exists but does not support the method
+	PreconditionFailed             // the client names another version than the current one
 	RequestTimeout                 // the client sent its request too slowly
 	HeaderTooLarge                 // the header of the request is larger than the limit
 
@@ -46,7 +46,7 @@ func Kinds() []Kind {
 	return all
 }
 
-// String returns the kind's name in snake case, as it is in logs and metrics.
+// String returns the kind's name in snake case, as in logs and metrics.
 func (k Kind) String() string {
 	names := [afterLast]string{
 		Internal: "internal", Invalid: "invalid", Unauthenticated: "unauthenticated", Forbidden: "forbidden",
@@ -65,22 +65,21 @@ func (k Kind) Retryable() bool {
 	return k == Exhausted || k == Unavailable || k == Internal
 }
 
-// Violation names one rule that an input breaks.
+// Violation describes one rule that an input breaks.
 type Violation struct {
 	Pointer string `json:"pointer"` // RFC 6901 pointer into the body, or the name of a parameter
-	Detail  string `json:"detail"`  // what is wrong, for the client
+	Detail  string `json:"detail"`  // the broken rule, for the client
 }
 
-// Error is a failure with a kind. Code and Detail are shown to clients; Err is the cause and is only
-// logged.
+// Error is a failure with a kind. Clients see Code and Detail; Err is the cause and is only logged.
 type Error struct {
 	Kind       Kind
 	Code       string         // stable, kebab-case
 	Detail     string         // a sentence for the client
 	RetryAfter time.Duration  // the delay before the next try; 0 if unknown
-	Violations []Violation    // of Invalid: every rule that is broken
+	Violations []Violation    // of Invalid: every broken rule
 	Extra      map[string]any // further members of the problem document
-	Logged     bool           // the cause is logged already: whoever settles the message logs it at level debug
+	Logged     bool           // the cause is logged already: the function that settles the message logs at level debug
 	Permanent  bool           // no retry succeeds until an operator has changed something
 	Err        error
 }
@@ -128,8 +127,8 @@ func Misconfigured(dependency string, cause error) *Error {
 	}
 }
 
-// AtCapacity returns the failure that a dependency is full. Its name is part of the code: "bus" makes
-// bus-full.
+// AtCapacity returns the failure of a dependency that is full. The name of the dependency is part
+// of the code: "bus" makes bus-full.
 func AtCapacity(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Exhausted, Code: dependency + "-full", RetryAfter: 5 * time.Second,
@@ -137,8 +136,8 @@ func AtCapacity(dependency string, cause error) *Error {
 	}
 }
 
-// As returns the failure that err wraps; if it wraps none, an Internal one that wraps err. It returns
-// nil for nil.
+// As returns the failure that err wraps, or, if there is none, a failure of kind Internal that
+// wraps err. It returns nil for nil.
 func As(err error) *Error {
 	if err == nil {
 		return nil
@@ -149,14 +148,14 @@ func As(err error) *Error {
 	return &Error{Kind: Internal, Code: "internal", Detail: "Something went wrong on our side.", Err: err}
 }
 
-// KindOf returns the kind of err; Internal if it has none.
+// KindOf returns the kind of err, or Internal if it has none.
 func KindOf(err error) Kind { return As(err).Kind }
 
 // Is reports whether err is of the given kind.
 func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }
 
-// Stopped reports whether err only says that ctx has ended: by a shutdown, or since the client left.
-// That is no failure.
+// Stopped reports whether err only means that ctx has ended, by a shutdown or because the client
+// left. That is no failure.
 func Stopped(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
 }

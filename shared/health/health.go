@@ -1,8 +1,8 @@
 // Package health answers the liveness and readiness probes of a process.
 //
-// Liveness means only that the process responds: a restart does not make a dependency available.
-// Readiness checks every dependency, and reports which are unavailable. It turns false as soon as the
-// process is asked to stop.
+// Liveness means only that the process responds: a restart would not make a dependency available.
+// Readiness checks every dependency, and reports which ones are unavailable. It turns false as soon as
+// the process is asked to stop.
 package health
 
 import (
@@ -17,8 +17,8 @@ import (
 // Check checks whether one dependency responds.
 type Check func(context.Context) error
 
-// The limits of one round of checks. Results are reused for the duration memory, so that many probes
-// put no load on the dependencies.
+// The limits of one round of checks. The results are reused for the duration memory, so that
+// frequent probes put no load on the dependencies.
 const (
 	timeout = 2 * time.Second
 	memory  = 500 * time.Millisecond
@@ -45,7 +45,7 @@ func New(checks map[string]Check) *Health {
 // Started is called when the setup is done. Until then the process is not ready.
 func (h *Health) Started() { h.started.Store(true) }
 
-// Watch turns readiness off when ctx ends. It is a component of the process.
+// Watch turns readiness off when ctx ends. It runs as a component of the process.
 func (h *Health) Watch(ctx context.Context) error {
 	<-ctx.Done()
 	h.stopped.Store(true)
@@ -69,7 +69,7 @@ func (h *Health) look(ctx context.Context) map[string]string {
 	if h.last != nil && time.Since(h.at) < memory {
 		return h.last
 	}
-	// A probe that is canceled must not decide the response to the next one.
+	// The cancellation of one probe must not affect the response to the next one.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	begun := make(map[string]chan error, len(h.checks))
@@ -94,8 +94,8 @@ func (h *Health) look(ctx context.Context) map[string]string {
 	return found
 }
 
-// await returns the result of a check, and whether there is one. The result of a check that finished in
-// time counts even if another check has used up the time of the round.
+// await returns the result of a check; answered is false if the check has not finished. The result
+// of a check that finished in time counts even if another check has used up the time of the round.
 func await(ctx context.Context, answer <-chan error) (err error, answered bool) {
 	select {
 	case err := <-answer:
@@ -110,12 +110,12 @@ func await(ctx context.Context, answer <-chan error) (err error, answered bool) 
 	}
 }
 
-// begin starts a check. A check should end with its context. Nobody waits for one that does not, and
-// until it has ended begin returns nil and starts no other.
+// begin starts a check. A check should end with its context. The probe does not wait longer for a
+// check that does not, and until that check has ended, begin returns nil and starts no other.
 func (h *Health) begin(ctx context.Context, name string) chan error {
 	if earlier := h.pending[name]; earlier != nil && len(earlier) == 0 {
 		return nil
-	} // else what it has found says nothing of now
+	} // the result of an earlier check that has ended is out of date
 	answer := make(chan error, 1)
 	h.pending[name] = answer
 	check := h.checks[name]
@@ -138,8 +138,8 @@ func (h *Health) ServeReady(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"status": "ok", "checks": found})
 }
 
-// ServeHealth answers GET /health, for monitors that exist already: 200 while the process responds, with
-// the word that these monitors expect.
+// ServeHealth answers GET /health, for monitors that exist already: 200 while the process responds,
+// with the status that these monitors expect.
 func (h *Health) ServeHealth(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"status": "healthy"})
 }
@@ -148,5 +148,5 @@ func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that left does not need it
+	_ = json.NewEncoder(w).Encode(body) // fails if the client has left
 }

@@ -24,8 +24,8 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// RequestIDHeader is the header with the id of a request. The id of a client is kept if it is short and
-// plain, so that it can follow its request through all services.
+// RequestIDHeader is the header with the id of a request. The id that a client sends is kept if it
+// is short and plain, so that the client can follow its request through all services.
 const RequestIDHeader = "X-Request-Id"
 
 // Server serves one handler.
@@ -122,7 +122,8 @@ func (x *Mux) Handle(pattern string, f func(http.ResponseWriter, *http.Request) 
 	x.mux.HandleFunc(pattern+"/{$}", handler)
 }
 
-// quiet reports whether the requests of a route are logged at debug only: probes request it all day.
+// quiet reports whether the requests of a route are logged at level debug only: probes send them
+// all the time.
 func quiet(route string) bool {
 	switch route {
 	case "GET /livez", "GET /readyz", "GET /health", "GET /metrics":

@@ -24,7 +24,7 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 
 // Body reads the body of a request. It fails with fault.TooLarge if the body exceeds limit bytes.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if r.ContentLength > limit && r.Header.Get("Expect") != "" { // who asks first is told before it sends
+	if r.ContentLength > limit && r.Header.Get("Expect") != "" { // with Expect, the client waits for this answer before it sends the body
 		return nil, fault.ExceedsLimit("body", limit, nil)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))

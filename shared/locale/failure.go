@@ -1,9 +1,9 @@
 package locale
 
-// FailureText says in a language why a job failed, by the code of the failure. A
-// code that has no sentence here is an analysis server's own: then its words are
-// shown as they are, in whatever language it speaks, or, where it has none, a general
-// sentence. The words must be fit to be shown.
+// FailureText returns the reason of a job's failure in a language, by the code of the failure. A
+// code without a sentence here comes from an analysis server: then own, the server's message, is
+// returned as it is, in whatever language it is, or a general sentence if own is empty. The caller
+// must ensure that own is fit to be displayed.
 func FailureText(l Language, code, own string) string {
 	s, ok := failure(code)
 	switch {
@@ -18,8 +18,8 @@ func FailureText(l Language, code, own string) string {
 	return s.ko
 }
 
-// failure has the sentences. None of them says that another try may help: whether
-// it may is told beside it, and may differ from job to job.
+// failure returns the sentences for a code. No sentence says that another attempt may help: clients
+// see that in another field, and it may differ from job to job.
 func failure(code string) (pair, bool) {
 	if s, ok := failureOfRecording(code); ok {
 		return s, true
@@ -54,7 +54,7 @@ func failure(code string) (pair, bool) {
 	}
 }
 
-// failureOfRecording has the sentences of what is wrong with a recording itself.
+// failureOfRecording returns the sentences for a code about the recording itself.
 func failureOfRecording(code string) (pair, bool) {
 	switch code {
 	case "unsupported-codec":

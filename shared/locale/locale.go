@@ -1,5 +1,5 @@
-// Package locale holds the Korean and English sentences that clients read: the stages of a job, the
-// reasons of failures and the details of problem documents. It chooses the language by
+// Package locale contains the Korean and English sentences that clients read: the stages of a job,
+// the reasons of failures and the details of problem documents. It chooses the language by
 // Accept-Language.
 package locale
 
@@ -11,7 +11,7 @@ import (
 	"golang.org/x/text/language"
 )
 
-// Language is a language that Sori speaks, as a BCP 47 tag.
+// Language is a language of the sentences, as a BCP 47 tag.
 type Language string
 
 // The languages.
@@ -20,7 +20,7 @@ const (
 	English Language = "en"
 )
 
-// UnmarshalText takes the setting DEFAULT_LANGUAGE.
+// UnmarshalText reads the value of the setting DEFAULT_LANGUAGE.
 func (l *Language) UnmarshalText(text []byte) error {
 	switch given := Language(text); given {
 	case Korean, English:
@@ -31,8 +31,8 @@ func (l *Language) UnmarshalText(text []byte) error {
 	}
 }
 
-// Choose picks the language that an Accept-Language header (RFC 9110, section
-// 12.5.4) prefers, and silence where it is absent, malformed or asks for others.
+// Choose returns the language that an Accept-Language header (RFC 9110, section 12.5.4) prefers. It
+// returns the language silence if the header is absent or malformed, or names no known language.
 func Choose(acceptLanguage string, silence Language) Language {
 	tags, weights, err := language.ParseAcceptLanguage(acceptLanguage)
 	if err != nil {
@@ -50,24 +50,24 @@ func Choose(acceptLanguage string, silence Language) Language {
 // Message names a sentence.
 type Message string
 
-// The sentences. Those of a stage are named after the event that leads into it.
+// The sentences. The sentence of a stage is named after the event that begins the stage.
 const (
-	Accepted   Message = "accepted" // the answer to an upload
+	Accepted   Message = "accepted" // the response to an upload
 	Received   Message = "received"
 	Uploading  Message = "uploading"
 	Stored     Message = "stored"
-	Waiting    Message = "waiting" // tells a time: TextAt
+	Waiting    Message = "waiting" // contains a time: see TextAt
 	Dispatched Message = "dispatched"
 	Refused    Message = "refused"
 	Completed  Message = "completed"
 	Failed     Message = "failed"
 	Canceled   Message = "canceled"
 	Erased     Message = "erased"
-	AlreadyHad Message = "already-completed" // the answer to a repeated callback
+	AlreadyHad Message = "already-completed" // the response to a repeated callback
 )
 
-// Text returns a sentence in a language; the name itself where there is none,
-// which a test rules out.
+// Text returns a sentence in a language, or the name of the message if it has no sentence. A test
+// ensures that every message has one.
 func Text(l Language, m Message) string {
 	if s, ok := sentence(m); ok {
 		if l == English {
@@ -78,10 +78,10 @@ func Text(l Language, m Message) string {
 	return string(m)
 }
 
-// timePlace is where a sentence tells a time.
+// timePlace stands for the time in a sentence.
 const timePlace = "{time}"
 
-// TextAt is Text, with the time where the sentence tells one.
+// TextAt returns a sentence like Text, with the given time in place of timePlace.
 func TextAt(l Language, m Message, at time.Time) string {
 	return strings.ReplaceAll(Text(l, m), timePlace, at.UTC().Format("15:04:05 UTC"))
 }

@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// Problem returns the detail of a problem document in a language. English is what services
-// write; Korean is looked up, first by the English sentence, since one code may have several,
-// then by the code, for sentences that hold values. {name} in a Korean sentence stands for the
-// extension member of that name. A detail without a Korean sentence stays English.
+// Problem returns the detail of a problem document in a language. Services write the detail in
+// English. The Korean sentence is looked up by the English sentence first, since one code may have
+// several, and then by the code, for sentences that contain values. {name} in a Korean sentence
+// stands for the extension member of that name. A detail without a Korean sentence stays in
+// English.
 func Problem(l Language, code, english string, members map[string]any) string {
 	if l != Korean {
 		return english
@@ -24,7 +25,7 @@ func Problem(l Language, code, english string, members map[string]any) string {
 	return text
 }
 
-// koreanDetail translates a sentence about a request; empty where it does not know it.
+// koreanDetail translates a sentence about a request. It returns "" for an unknown sentence.
 func koreanDetail(english string) string {
 	switch english {
 	case "The request came too slowly.":
@@ -67,8 +68,8 @@ func koreanDetail(english string) string {
 	return ""
 }
 
-// koreanOfOutage translates a sentence about a dependency that does not serve requests; empty where
-// it does not know it.
+// koreanOfOutage translates a sentence about a dependency that does not serve requests. It returns
+// "" for an unknown sentence.
 func koreanOfOutage(english string) string {
 	switch english {
 	case "The database cannot be reached right now. Please try again.":
@@ -87,8 +88,8 @@ func koreanOfOutage(english string) string {
 	return ""
 }
 
-// koreanOfForm translates what is wrong with the form of an upload; empty where it does not know
-// the sentence.
+// koreanOfForm translates a sentence about the form of an upload. It returns "" for an unknown
+// sentence.
 func koreanOfForm(english string) string {
 	switch english {
 	case "The Content-Type names no boundary. Do not set the Content-Type yourself: the HTTP library sets it together with its boundary.":
@@ -117,7 +118,7 @@ func koreanOfForm(english string) string {
 	return ""
 }
 
-// koreanOfUpload translates what is wrong with an upload; empty where it does not know the code.
+// koreanOfUpload returns the sentence for a code about an upload, or "" for another code.
 func koreanOfUpload(code string) string {
 	switch code {
 	case "digest-mismatch":
@@ -149,8 +150,8 @@ func koreanOfUpload(code string) string {
 	return ""
 }
 
-// koreanOfAccess translates what is wrong with the credentials of a request; empty where it does not
-// know the sentence.
+// koreanOfAccess translates a sentence about the credentials of a request. It returns "" for an
+// unknown sentence.
 func koreanOfAccess(english string) string {
 	switch english {
 	case "The request has more than one Authorization or X-API-Key header.":
@@ -187,8 +188,8 @@ func koreanOfAccess(english string) string {
 	return ""
 }
 
-// koreanOfRequest translates what is wrong with a request or a service; empty where it does not
-// know the code.
+// koreanOfRequest returns the sentence for a code about a request or a service, or "" for another
+// code.
 func koreanOfRequest(code string) string {
 	switch code {
 	case "bus-full":
@@ -229,8 +230,8 @@ func koreanOfRequest(code string) string {
 	return ""
 }
 
-// koreanOfResource translates what is wrong with a job, an entry of the catalogue or an object;
-// empty where it does not know the code.
+// koreanOfResource returns the sentence for a code about a job, an entry of the catalogue or an
+// object, or "" for another code.
 func koreanOfResource(code string) string {
 	switch code {
 	case "actor-exists":

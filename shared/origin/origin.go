@@ -25,7 +25,7 @@ import (
 // Pattern is one entry of a list.
 type Pattern struct {
 	scheme    string // empty matches every origin
-	host      string // in lower case; where subdomains is true, what they end with
+	host      string // in lower case; if subdomain is true, the end of the host name
 	port      string // empty is the default port of the scheme
 	subdomain bool
 	anyPort   bool
@@ -69,8 +69,8 @@ func (l List) Any() bool {
 	return false
 }
 
-// Allows reports whether the value of an Origin header is on the list. The
-// opaque origin null is on no list but that of every origin.
+// Allows reports whether the list allows the value of an Origin header. Only a list of every origin
+// allows the opaque origin null.
 func (l List) Allows(header string) bool {
 	if l.Any() {
 		return true
@@ -87,8 +87,8 @@ func (l List) Allows(header string) bool {
 	return false
 }
 
-// S3 returns the list as the AllowedOrigin values of an S3 CORS rule. There a
-// port's star does not stand for the default port, which gets a value of its own.
+// S3 returns the list as the AllowedOrigin values of an S3 CORS rule. In S3 the star of a port does
+// not match the default port, so that one gets a value of its own.
 func (l List) S3() []string {
 	var values []string
 	for _, p := range l {
@@ -100,7 +100,7 @@ func (l List) S3() []string {
 	return values
 }
 
-// String returns the entry in the form in which it is compared.
+// String returns the entry in the normalized form that is compared.
 func (p Pattern) String() string {
 	if p.scheme == "" {
 		return "*"
@@ -129,9 +129,9 @@ func (p Pattern) matches(o Pattern) bool {
 	return p.host == o.host
 }
 
-// Same reports whether the value of an Origin header is the origin that a
-// request was sent to, as far as that is known: its host, with a port unless that
-// is the default one, and its scheme, which may be empty where it is not known.
+// Same reports whether the value of an Origin header is the origin that a request was sent to. That
+// origin is given by its scheme, empty if it is not known, and its host, with the port unless it is
+// the default port.
 func Same(header, scheme, host string) bool {
 	o, err := parse(header)
 	if err != nil || scheme != "" && scheme != o.scheme {
@@ -141,8 +141,8 @@ func Same(header, scheme, host string) bool {
 	return err == nil && target == o
 }
 
-// ValidHost reports whether a text is a host name or an IP address, with or
-// without a port, as in a Host header.
+// ValidHost reports whether a text is a host name or an IP address, with or without a port, like
+// the value of a Host header.
 func ValidHost(host string) bool {
 	_, err := parse("http://" + host)
 	return err == nil
@@ -158,7 +158,7 @@ func parsePattern(entry string) (Pattern, error) {
 	}
 	plain := entry
 	if !strings.HasSuffix(entry, "://") {
-		plain = strings.TrimSuffix(entry, "/") // a common slip, and never ambiguous
+		plain = strings.TrimSuffix(entry, "/") // a common mistake, and never ambiguous
 	}
 	var p Pattern
 	if cut, ok := strings.CutSuffix(plain, ":*"); ok {
@@ -191,8 +191,8 @@ func parsePattern(entry string) (Pattern, error) {
 	return o, nil
 }
 
-// parse reads an origin: a scheme, a host and maybe a port, and nothing else
-// (RFC 6454, section 6.2).
+// parse reads an origin: a scheme, a host, an optional port, and nothing else (RFC 6454, section
+// 6.2).
 func parse(text string) (Pattern, error) {
 	scheme, authority, ok := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme)
@@ -232,11 +232,10 @@ var errHost = errors.New("after the scheme it may have a host name and a port on
 	"a star stands for whole subdomains (https://*.example.com) or for the port (http://localhost:*); " +
 	"an international name is written as browsers send it (xn--...)")
 
-// maxHost is the longest host name of DNS.
+// maxHost is the length of the longest host name in DNS.
 const maxHost = 253
 
-// cleanHost returns a host name or an IP address in the one form in which it is
-// compared.
+// cleanHost returns a host name or an IP address in the normalized form that is compared.
 func cleanHost(host string) (string, error) {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))

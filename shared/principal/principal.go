@@ -1,7 +1,7 @@
-// Package principal tells who makes a request, and what they may do.
+// Package principal describes who makes a request, and what they may do.
 //
 // The gateway authenticates a request and forwards its Principal to the services behind it, in a
-// header that it signs (Signer). Those services trust this header alone (Verifier): they never see
+// header that it signs (Signer). Those services trust only this header (Verifier): they never see
 // the credentials of a client.
 package principal
 
@@ -27,20 +27,20 @@ const (
 	Admin          Scope = "admin"           // everything, also the jobs of all owners and all API keys
 )
 
-// Scopes are all scopes.
+// Scopes returns all scopes.
 func Scopes() []Scope {
 	return []Scope{JobsRead, JobsWrite, CatalogueRead, CatalogueWrite, Admin}
 }
 
-// UserScopes are the scopes of the role user: one's own jobs, and reading the catalogue.
+// UserScopes returns the scopes of the role user: their own jobs, and reading the catalogue.
 func UserScopes() []Scope { return []Scope{JobsRead, JobsWrite, CatalogueRead} }
 
-// MaxOwner is the length of the longest owner, in bytes (that of an OpenID Connect subject; OpenID
-// Connect Core 1.0, section 2).
+// MaxOwner is the length of the longest owner, in bytes: that of a subject in OpenID Connect
+// (OpenID Connect Core 1.0, section 2).
 const MaxOwner = 255
 
 // ValidOwner reports whether a text can be the owner of a job: one to MaxOwner bytes of UTF-8
-// without control characters. A database and a header can hold every such text.
+// without control characters. Every such text can be stored in a database and sent in a header.
 func ValidOwner(owner string) bool {
 	return owner != "" && len(owner) <= MaxOwner && utf8.ValidString(owner) &&
 		!strings.ContainsFunc(owner, unicode.IsControl)
@@ -54,12 +54,12 @@ type Principal struct {
 	Scopes []Scope
 	KeyID  string // of the API key; empty for a token
 
-	// Expires is when the gateway no longer accepts what authenticated the request. The zero time
-	// is never. A stream that is open then ends soon after.
+	// Expires is the time from which the gateway no longer accepts the credentials of the request. The
+	// zero time means never. A stream that is open at that time ends soon after.
 	Expires time.Time
 }
 
-// Open is the principal of every request to an instance that authenticates nobody.
+// Open returns the principal of every request to an instance without authentication.
 func Open() Principal { return Principal{Scopes: []Scope{Admin}} }
 
 // May reports whether the principal has a scope. Admin includes all others.
@@ -67,14 +67,14 @@ func (p Principal) May(s Scope) bool {
 	return slices.Contains(p.Scopes, s) || slices.Contains(p.Scopes, Admin)
 }
 
-// Sees reports whether the principal may know of a job of an owner. Jobs without an owner belong to
-// admins.
+// Sees reports whether the principal may know of a job with the given owner. Jobs without an owner
+// are visible to admins only.
 func (p Principal) Sees(owner string) bool {
 	return p.May(Admin) || owner != "" && owner == p.Owner
 }
 
-// By is the principal as events name it: the id of the API key, otherwise the owner. It is empty
-// on an instance that authenticates nobody.
+// By returns the name of the principal in events: the id of the API key, otherwise the owner. It is
+// empty on an instance without authentication.
 func (p Principal) By() string { return cmp.Or(p.KeyID, p.Owner) }
 
 // Expired reports whether the authentication of the request is no longer valid.
@@ -89,8 +89,8 @@ func With(ctx context.Context, p Principal) context.Context {
 	return context.WithValue(ctx, contextKey{}, p)
 }
 
-// From returns the principal of a request. Without one it is the zero Principal, which may do
-// nothing.
+// From returns the principal of a request. If the context has none, it returns the zero Principal,
+// which may do nothing.
 func From(ctx context.Context) Principal {
 	p, _ := ctx.Value(contextKey{}).(Principal)
 	return p

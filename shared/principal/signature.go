@@ -17,11 +17,11 @@ const Header = "Sori-Principal"
 
 const (
 	issuer    = "sori-gateway"
-	validity  = time.Minute      // of a signed principal: it is used at once
-	clockSkew = 30 * time.Second // between the gateway and the service that verifies
+	validity  = time.Minute      // of a signed principal: it is verified at once
+	clockSkew = 30 * time.Second // allowed difference between the clocks of the gateway and the service that verifies
 )
 
-// MinSecret is the length of the shortest secret, in bytes: that of a hash of SHA-256 (RFC 7518,
+// MinSecret is the length of the shortest secret, in bytes: the length of a SHA-256 hash (RFC 7518,
 // section 3.2).
 const MinSecret = 32
 
@@ -47,7 +47,7 @@ type claims struct {
 	AuthExpires *jwt.NumericDate `json:"auth_exp,omitempty"` // Principal.Expires
 }
 
-// principal returns the principal that verified claims name.
+// principal returns the principal that verified claims describe.
 func (c *claims) principal() (Principal, error) {
 	if c.Subject != "" && !ValidOwner(c.Subject) {
 		return Principal{}, errOwner
@@ -62,7 +62,7 @@ func (c *claims) principal() (Principal, error) {
 	return p, nil
 }
 
-// scopeClaim is the claim scope of a principal.
+// scopeClaim returns the claim scope of a principal.
 func (p Principal) scopeClaim() string {
 	scopes := make([]string, len(p.Scopes))
 	for i, scope := range p.Scopes {
@@ -77,7 +77,7 @@ type Signer struct{ secret []byte }
 // NewSigner makes a Signer.
 func NewSigner(c Config) Signer { return Signer{secret: []byte(c.Secret.Reveal())} }
 
-// Sign returns the value of the header for a principal. It is good for a minute from now.
+// Sign returns the value of the header for a principal. It is valid for a minute from now.
 func (s Signer) Sign(p Principal, now time.Time) (string, error) {
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
@@ -103,7 +103,7 @@ type Verifier struct {
 	now    func() time.Time
 }
 
-// NewVerifier makes a Verifier. It takes the time from now.
+// NewVerifier makes a Verifier. It gets the time by calling now.
 func NewVerifier(c Config, now func() time.Time) Verifier {
 	return Verifier{secret: []byte(c.Secret.Reveal()), parser: newParser(issuer, now), now: now}
 }
@@ -122,8 +122,8 @@ var (
 	errExpired = errors.New("what authenticated the request has expired")
 )
 
-// Verify returns the principal that the value of the header names. It fails if the value is
-// missing, expired, or not signed with the secret, or if the principal has expired.
+// Verify returns the principal in the value of the header. It fails if the value is missing,
+// expired, or not signed with the secret, or if the principal has expired.
 func (v Verifier) Verify(header string) (Principal, error) {
 	if header == "" {
 		return Principal{}, errMissing

@@ -9,11 +9,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// TicketParameter is the parameter of the query that holds a ticket.
+// TicketParameter is the query parameter that contains a ticket.
 const TicketParameter = "ticket"
 
-// A ticket is issued by one party for another use than a signed principal, so that neither is
-// accepted in place of the other.
+// A ticket has another issuer than a signed principal, and an audience, so that neither is accepted
+// in place of the other.
 const (
 	ticketIssuer   = "sori-tracker"
 	ticketAudience = "sori-ticket"
@@ -22,19 +22,19 @@ const (
 // How long a ticket can be used.
 const (
 	ticketValidity = 10 * time.Minute // to begin a request
-	streamValidity = time.Hour        // of a stream that was begun in that time
+	streamValidity = time.Hour        // of a stream, counted from the ticket's issue
 )
 
-// Tickets issues and verifies tickets. A ticket lets its holder read one job, as the principal that
-// it was issued to, without any header: an EventSource and an audio element of a browser send none.
-// It is safe for concurrent use.
+// Tickets issues and verifies tickets. With a ticket a client can read one job without any header,
+// with the rights of the principal that the ticket was issued to: EventSource and audio elements in
+// a browser send no such headers. Tickets is safe for concurrent use.
 type Tickets struct {
 	parser *jwt.Parser
 	secret []byte
 	now    func() time.Time
 }
 
-// NewTickets makes Tickets with the secret of signed principals. It takes the time from now.
+// NewTickets makes Tickets with the secret of signed principals. It gets the time by calling now.
 func NewTickets(c Config, now func() time.Time) Tickets {
 	return Tickets{
 		secret: []byte(c.Secret.Reveal()), now: now,
@@ -49,8 +49,8 @@ type ticketClaims struct {
 	Job string `json:"job_id"`
 }
 
-// Issue returns a ticket of a principal for a job, and when it expires. The caller has checked that
-// the principal sees the job.
+// Issue returns a ticket of a principal for a job, and the time when the ticket expires. The caller
+// must have checked that the principal sees the job.
 func (t Tickets) Issue(p Principal, job string) (ticket string, expires time.Time, err error) {
 	now := t.now().UTC().Truncate(time.Second)
 	expires = now.Add(ticketValidity)
@@ -71,8 +71,8 @@ func (t Tickets) Issue(p Principal, job string) (ticket string, expires time.Tim
 	return ticket, expires, nil
 }
 
-// ticketScope is the scope that a ticket of the principal has: reading jobs, and for an admin also
-// those of others.
+// ticketScope returns the scope of a ticket of the principal: reading jobs, or, for an admin,
+// admin, so that the ticket can read the jobs of others.
 func (p Principal) ticketScope() Scope {
 	if p.May(Admin) {
 		return Admin
@@ -85,8 +85,8 @@ var (
 	errTicketJob = errors.New("the ticket is for another job")
 )
 
-// Verify returns the principal that a ticket for a job lets its holder be, with Expires an hour
-// after the ticket was issued: a stream that is open then ends. It fails if the ticket is missing,
+// Verify returns the principal that the ticket for a job was issued to. Its Expires is an hour after
+// the ticket was issued: a stream that is open then ends. Verify fails if the ticket is missing,
 // expired, for another job, or not signed with the secret.
 //
 // The caller must use the principal for this one request, and only if the request is a GET or HEAD

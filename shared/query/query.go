@@ -19,12 +19,13 @@ type Params struct {
 	violations []fault.Violation
 }
 
-// Refuse records that a parameter breaks a rule.
+// Refuse records that a parameter breaks a rule; detail describes the rule.
 func (p *Params) Refuse(name, detail string) {
 	p.violations = append(p.violations, fault.Violation{Pointer: name, Detail: detail})
 }
 
-// Integer reads an integer from least to most. It returns absent if there is none.
+// Integer reads an integer from least to most. If there is no such parameter, it returns the value
+// absent.
 func (p *Params) Integer(name string, absent, least, most int64) int64 {
 	text := p.Get(name)
 	if text == "" {
@@ -42,10 +43,10 @@ func (p *Params) Integer(name string, absent, least, most int64) int64 {
 	return n
 }
 
-// ID reads the id of a thing. It returns 0 if there is none.
+// ID reads an id. It returns 0 if there is no such parameter.
 func (p *Params) ID(name string) int64 { return p.Integer(name, 0, 1, math.MaxInt64) }
 
-// Err returns a failure that names every rule that was broken; nil if none was.
+// Err returns an error that names every broken rule, or nil.
 func (p *Params) Err() error {
 	if len(p.violations) == 0 {
 		return nil
@@ -53,7 +54,8 @@ func (p *Params) Err() error {
 	return fault.ValidationFailed(p.violations...)
 }
 
-// Link is a link to a page of a list, as a member of the header Link (RFC 8288). path is escaped.
+// Link returns a link to a page of a list, as a member of the header Link (RFC 8288). The path must
+// be escaped.
 func Link(path string, params url.Values, rel string) string {
 	return fmt.Sprintf(`<%s?%s>; rel="%s"`, path, params.Encode(), rel)
 }
