@@ -195,7 +195,7 @@ type Retried struct {
 // the log. Published by the tracker; consumed by the uploader and the tracker.
 type Erased struct {
 	JobID  string   `json:"job_id"`
-	Staged []string `json:"staged,omitempty"` // entries of staging that the events name which were purged from the log
+	Staged []string `json:"staged,omitempty"` // entries of staging that were named in the purged events
 	Owner  string   `json:"owner,omitempty"`  // of the job: besides admins, only the owner may know that the job existed
 	By     string   `json:"by,omitempty"`     // who requested it: an owner, or the id of an API key; empty if the job's token was deleted
 }

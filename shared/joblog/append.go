@@ -16,14 +16,14 @@ import (
 // after is the sequence of the last event that the caller knows in the log, or 0 if it knows none. If
 // the log has a newer event, Append appends nothing and returns event.ErrLogConflict.
 //
-// An Append that succeeded can be repeated at any time, for example when its response was lost: it
+// An Append that succeeded can be repeated at any time, for example if its response was lost: it
 // succeeds again.
 func (s *Store) Append(ctx context.Context, e event.Event, after uint64) (uint64, error) {
 	seq, err := s.compareAndAppend(ctx, e, after)
 	if !errors.Is(err, event.ErrLogConflict) {
 		return seq, err
 	}
-	last, readErr := s.stream.LastFromLeader(ctx, event.Subject(e)) // a replica may not have it yet
+	last, readErr := s.stream.LastFromLeader(ctx, event.Subject(e)) // a replica may not have the event yet
 	if readErr != nil {
 		return 0, readErr
 	}
@@ -39,8 +39,8 @@ func (s *Store) compareAndAppend(ctx context.Context, e event.Event, after uint6
 	return s.bus.PublishExpecting(ctx, e, event.LogSubject(e.Job()), after)
 }
 
-// maxRounds limits how often Update decides again. In each round that it loses another writer appends
-// an event, and a job's log has few events.
+// maxRounds limits how often Update calls decide. A round is lost only if another writer appends an
+// event, and a job's log has few events.
 const maxRounds = 16
 
 // conflictPause is the longest pause between two rounds: in a cluster the event that caused the
@@ -48,13 +48,14 @@ const maxRounds = 16
 const conflictPause = 20 * time.Millisecond
 
 // Update reads a job's log, calls decide with it, and appends the event that decide returns. If
-// another writer appended first, it reads the log and calls decide again. decide returns nil to
-// append nothing. Update returns the log that decide saw last, with the appended event at its end.
+// another writer appended first, Update reads the log and calls decide again. If decide returns nil,
+// nothing is appended. Update returns the log that decide was last called with, with the appended
+// event at its end.
 //
-// known, unless it is nil, is used for the first round instead of reading the log: if it is old, the
-// append is a conflict. It may lack events that decide does not need.
+// If known is not nil, the first round uses it instead of reading the log: if known is out of date,
+// the append is a conflict. known may lack events that decide does not need.
 func (s *Store) Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error) {
-	read := s.readAny // an append to a log that is not the newest is a conflict
+	read := s.readAny // may be out of date: then the append is a conflict
 	for range maxRounds {
 		log, err := known, error(nil)
 		if known = nil; len(log) == 0 {
@@ -89,7 +90,7 @@ func (s *Store) Update(ctx context.Context, job string, known event.Log, decide 
 	return nil, contended(job)
 }
 
-// contended is the failure of an update that lost every round.
+// contended returns the error of an update that lost every round.
 func contended(job string) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "contended", RetryAfter: time.Second,

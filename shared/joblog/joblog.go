@@ -1,11 +1,12 @@
 // Package joblog reads and appends the logs of jobs.
 //
 // A job's log is linear: an event is appended only if the log still ends with the event that the
-// writer saw (compare-and-append). Of several writers exactly one wins each step; the others get a
-// conflict (event.ErrLogConflict), read the log again and decide again. Update does all of this.
+// writer saw (compare-and-append). Of several concurrent writers exactly one appends its event; the
+// others get a conflict (event.ErrLogConflict), read the log again and decide again. Update does all
+// of this.
 //
 // The log is stored in the stream of jobs, on one subject for each event of a job. NATS checks the
-// expected sequence over all of them.
+// expected sequence over all of these subjects.
 package joblog
 
 import (
@@ -18,20 +19,20 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Store holds the logs of all jobs. It is safe for concurrent use.
+// Store reads and writes the logs of all jobs. It is safe for concurrent use.
 type Store struct {
 	bus    *bus.Bus
 	stream *bus.Stream
 }
 
-// New returns the logs that the stream of jobs holds.
+// New makes a Store of the stream of jobs.
 func New(b *bus.Bus) *Store { return &Store{bus: b, stream: b.Stream(event.Jobs())} }
 
 // readTimeout limits one reading of a log, which may need several requests.
 const readTimeout = 5 * time.Second
 
 // Read reads a job's log: the newest event on each of its subjects, oldest first. It is empty for a
-// job that does not exist. The log is as new as the leader of the stream has it, whichever replica
+// job that does not exist. It has every event that the leader of the stream has, whichever replica
 // answers.
 func (s *Store) Read(ctx context.Context, job string) (event.Log, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
@@ -47,7 +48,8 @@ func (s *Store) Read(ctx context.Context, job string) (event.Log, error) {
 	return s.readFromLeader(ctx, job)
 }
 
-// readAny reads a job's log from any replica, which may lag. An append to an old log is a conflict.
+// readAny reads a job's log from any replica, which may lag. An append to a log that is out of date
+// is a conflict.
 func (s *Store) readAny(ctx context.Context, job string) (event.Log, error) {
 	messages, err := s.stream.LastPerSubject(ctx, event.LogSubject(job))
 	if err != nil {
@@ -64,8 +66,8 @@ func (s *Store) readAny(ctx context.Context, job string) (event.Log, error) {
 	return log, nil
 }
 
-// isNewest reports whether a log ends where the leader of the stream has its end. Without a cluster
-// no replica can lag.
+// isNewest reports whether a log ends with the event with which it ends on the leader of the
+// stream. Without a cluster no replica can lag.
 func (s *Store) isNewest(ctx context.Context, job string, log event.Log) (bool, error) {
 	if !s.bus.Clustered() && len(log) > 0 {
 		return true, nil
@@ -105,8 +107,8 @@ func record(m *bus.Message) (event.Record, error) {
 	return r, err
 }
 
-// LastProgress returns the newest progress within the analysis that was published of a job, and when;
-// nil if there is none.
+// LastProgress returns the newest progress of the analysis of a job, and when it was published. It
+// returns nil if there is none.
 func (s *Store) LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error) {
 	m, err := s.stream.Last(ctx, event.Subject(event.Progressed{JobID: job}))
 	if err != nil || m == nil {
@@ -120,13 +122,13 @@ func (s *Store) LastProgress(ctx context.Context, job string) (*event.Progressed
 	return &progressed, m.Time, nil
 }
 
-// Purge removes the events of an erased job: the log before the erased event, which has the given
-// sequence, and the progress. The erased event stays, so that nothing can be appended to the log any
-// more.
+// Purge removes the events of an erased job: the log before the erased event, whose sequence is the
+// parameter erased, and the progress. The erased event stays, so that nothing more can be appended to
+// the log.
 //
-// A consumer that has one of the removed events in progress can settle it as usual, but the event is
-// not redelivered. A caller that relies on the consumer's work therefore waits until it has settled
-// (bus.Settled) before it purges.
+// A consumer that is handling one of the removed events can settle it as usual, but the event is not
+// redelivered. A caller that relies on the consumer's work must therefore wait until the consumer has
+// settled the event (bus.Settled) before it purges.
 func (s *Store) Purge(ctx context.Context, job string, erased uint64) error {
 	if err := s.stream.Purge(ctx, event.LogSubject(job), erased); err != nil {
 		return err

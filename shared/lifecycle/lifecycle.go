@@ -1,5 +1,5 @@
-// Package lifecycle runs the components of a process. They start together. When one fails or a
-// signal arrives, all are stopped, and Run waits until they have returned.
+// Package lifecycle runs the components of a process. The components start together. When one fails
+// or a signal arrives, all are stopped, and Run waits until they have returned.
 package lifecycle
 
 import (
@@ -24,7 +24,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Process is what a service needs from the process in which it runs.
+// Process is the part of the process that a service needs.
 type Process struct {
 	Lookup config.Lookup // looks up settings
 	Stderr io.Writer     // receives the log
@@ -33,8 +33,8 @@ type Process struct {
 	Listening func(net.Addr)
 }
 
-// Configure reads the settings of a service into cfg, and returns its root logger, whose settings
-// are a part of cfg.
+// Configure reads the settings of a service into cfg, and returns its root logger. The settings of
+// the logger, logs, must be a part of cfg.
 func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerolog.Logger, error) {
 	if err := config.Load(p.Lookup, cfg); err != nil {
 		return zerolog.Nop(), err
@@ -45,9 +45,9 @@ func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerol
 // Main runs a service until it returns or the process receives SIGINT or SIGTERM, and returns the
 // exit code. A second signal ends the process at once.
 //
-// With the argument healthcheck it requests the readiness of the service that runs in the same
-// container instead, since the image has no shell and no curl. cfg is a pointer to the settings of
-// the service; the default of HTTP_ADDR is read from it.
+// With the argument healthcheck, Main instead requests the readiness of the service that runs in the
+// same container, since the image has no shell and no curl. cfg is a pointer to the settings of the
+// service: the default of HTTP_ADDR is read from it.
 func Main(run func(context.Context, Process) error, cfg any) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -111,8 +111,8 @@ func listenAddress(lookup config.Lookup, cfg any) (string, error) {
 // begun.
 type Component func(ctx context.Context) error
 
-// Run runs the components until ctx ends or one fails, then waits for all. The end of ctx is no
-// failure.
+// Run runs the components until ctx ends or one fails, then waits for all of them. It returns no
+// error if only ctx has ended.
 func Run(ctx context.Context, components ...Component) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, c := range components {
@@ -124,8 +124,8 @@ func Run(ctx context.Context, components ...Component) error {
 	return nil
 }
 
-// While makes one component of two. The second is stopped only when the first has returned: the
-// first can use the second while it shuts down.
+// While combines two components. The second is stopped only when the first has returned, so that
+// the first can use the second while it shuts down. If the second returns, the first is stopped.
 func While(first, second Component) Component {
 	return func(ctx context.Context) error {
 		ctx, stop := context.WithCancel(ctx)
@@ -143,11 +143,12 @@ func While(first, second Component) Component {
 	}
 }
 
-// setupPause is the longest delay between two tries of a setup.
+// setupPause is the longest delay between two attempts of a setup.
 const setupPause = 5 * time.Second
 
-// AfterSetup makes a component that calls setup and then runs the components. It repeats setup while
-// a dependency is unavailable. Any other failure of setup ends it, and so does a permanent one.
+// AfterSetup makes a component that calls setup and then runs the components. It repeats setup
+// while a dependency is unavailable or full. Any other error of setup ends the component, and so
+// does a permanent one.
 func AfterSetup(log zerolog.Logger, setup func(context.Context) error, components ...Component) Component {
 	return func(ctx context.Context) error {
 		for pause := 100 * time.Millisecond; ; pause = min(2*pause, setupPause) {
@@ -169,5 +170,5 @@ func AfterSetup(log zerolog.Logger, setup func(context.Context) error, component
 	}
 }
 
-// Closing closes c and joins its error to *err. It is called by defer.
+// Closing closes c and joins its error to *err. It is meant for defer.
 func Closing(err *error, c io.Closer) { *err = errors.Join(*err, c.Close()) }

@@ -1,5 +1,5 @@
-// Package logging builds the root logger of a process and names the fields of its lines. All
-// services use the same names, so that one search finds the same thing in all of them.
+// Package logging builds the root logger of a process and defines the field names of its lines. All
+// services use the same names, so that one search finds the same field in all of them.
 package logging
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The names of the fields. A value that has a name here is never logged under another name.
+// The names of the fields. A value with a name here is never logged under another name.
 const (
 	Service   = "service"
 	Version   = "version"
@@ -66,8 +66,8 @@ func (c *Config) level() (zerolog.Level, error) {
 	return level, nil
 }
 
-// New returns the root logger. It writes JSON lines to w, or lines for people if the format is "console",
-// or if it is "auto" and w is a terminal.
+// New returns the root logger. It writes JSON lines to w, or lines for human readers if the format
+// is "console", or if it is "auto" and w is a terminal.
 func New(cfg Config, service, version string, w io.Writer) (zerolog.Logger, error) {
 	if err := cfg.Check(); err != nil {
 		return zerolog.Nop(), err
@@ -86,7 +86,8 @@ func New(cfg Config, service, version string, w io.Writer) (zerolog.Logger, erro
 // timeFormat is RFC 3339 in UTC with milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// stamp adds the time to every line. The hook of zerolog takes its format from a global variable.
+// stamp adds the time to every line. zerolog's own timestamp would get its format from a global
+// variable.
 type stamp struct{}
 
 // Run implements zerolog.Hook.

@@ -2,8 +2,8 @@ package media
 
 import "encoding/binary"
 
-// A cafTable reads the packet table ("pakt") of a CAF file whose packets differ in bytes or in frames. Its entries are integers
-// of variable length, with seven bits in each byte.
+// A cafTable reads the packet table ("pakt") of a CAF file whose packets differ in bytes or in
+// frames. Its entries are integers of variable length, with seven bits in each byte.
 type cafTable struct {
 	told    int64 // packets, as the table's header says
 	packets int64 // packets that were read

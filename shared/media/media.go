@@ -1,22 +1,23 @@
-// Package media recognises audio files. It sniffs the media type from the first bytes, and probes codec
-// and playing time while the bytes stream by. It accepts the irregular files that players accept.
+// Package media recognises audio files. It sniffs the media type from the first bytes, and probes
+// codec and playing time while the bytes stream by. It accepts the irregular files that players
+// accept.
 //
 // It guarantees:
 //   - The bytes alone decide, never a file name or a Content-Type.
-//   - A media type needs evidence: the signature of a container together with the field that names its
-//     content, or, for the formats without a signature (MP3, ADTS), frames that follow each other as
-//     their headers say. Images, documents, archives and pure video in the same kind of container are
-//     refused.
-//   - Every byte passes a Meter once, in order, and is not kept. A Meter buffers the header being read, a
-//     few hundred bytes, and for Opus in Ogg one page; never more than 128 KiB, whatever the size of the
-//     file.
-//   - The work is linear in the number of bytes, whatever the headers claim: a Meter follows the file's
-//     structure from one header to the next, and only forwards.
-//   - A playing time comes from a header's field, from a count of all frames, or from the number of bytes
-//     at a constant rate that a header states. It is never estimated from a part of the file. If the
-//     bytes contradict a header (WAV, AIFF, CAF, the frames of MP3), the bytes count. Silence that an
-//     encoder added at the start and the end is left out if the file gives its length; otherwise it
-//     counts, as it does in a decoder.
+//   - A media type needs evidence: the signature of a container together with the field that names
+//     its content, or, for the formats without a signature (MP3, ADTS), frames that follow each other
+//     as their headers say. Images, documents, archives and pure video in the same kind of container
+//     are refused.
+//   - Every byte passes a Meter once, in order, and is not kept. A Meter buffers the header being
+//     read, a few hundred bytes, and for Opus in Ogg one page; never more than 128 KiB, whatever the
+//     size of the file.
+//   - The work is linear in the number of bytes, whatever the headers claim: a Meter follows the
+//     file's structure from one header to the next, and only forwards.
+//   - A playing time comes from a header's field, from a count of all frames, or from the number of
+//     bytes at a constant rate that a header states. It is never estimated from a part of the file.
+//     If the bytes contradict a header (WAV, AIFF, CAF, the frames of MP3), the bytes count. Silence
+//     that an encoder added at the start and the end is left out if the file gives its length;
+//     otherwise it counts, as it does in a decoder.
 //   - Any input is safe: no failure, no panic, no allocation of a size that a header declares.
 package media
 

@@ -146,8 +146,9 @@ func (t *mp4Track) edit(row []byte) {
 	t.edited, t.mediaTime, t.duration = true, at, duration
 }
 
-// whole returns how many of the packets that the movie box lists lie completely within the first size bytes of the file, and
-// their duration in ticks; false if that cannot be known. If cut is false, the file is complete and all packets count.
+// whole returns how many of the packets that the movie box lists lie completely within the first
+// size bytes of the file, and their duration in ticks; false if that cannot be known. If cut is
+// false, the file is complete and all packets count.
 func (t *mp4Track) whole(size int64, cut bool) (count, ticks int64, ok bool) {
 	if !cut || t.count == 0 {
 		return t.count, t.ticks, true

@@ -79,8 +79,8 @@ func (t *mp4Track) describe(b []byte) {
 	}
 }
 
-// extend reads further details of the codec from the boxes inside a sample description. letters is the codec's code of four
-// characters.
+// extend reads further details of the codec from the boxes inside a sample description. letters is
+// the codec's code of four characters.
 func (t *mp4Track) extend(letters string, b []byte, bits int) {
 	switch letters {
 	case "mp4a":

@@ -1,5 +1,5 @@
 // Package metrics registers the metrics of a process and serves them in the text format of
-// Prometheus. It makes those that every service has.
+// Prometheus. It defines the metrics that every service has.
 package metrics
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Registry holds the metrics of a process.
+// Registry contains the metrics of a process.
 type Registry struct {
 	prom     *prometheus.Registry
 	Events   *Events
@@ -54,7 +54,7 @@ func (r *Registry) Handler() http.Handler {
 	return promhttp.HandlerFor(r.prom, promhttp.HandlerOpts{})
 }
 
-// Events measures how long events are handled. A nil *Events measures nothing.
+// Events measures how long the handling of events takes. A nil *Events measures nothing.
 type Events struct{ took *prometheus.HistogramVec }
 
 // Observe records the handling of one event.
@@ -64,8 +64,8 @@ func (e *Events) Observe(consumer, outcome string, took time.Duration) {
 	}
 }
 
-// Requests measures HTTP requests by their route. It does not use the path: clients could create any
-// number of time series.
+// Requests measures HTTP requests by their route. It does not use the path: clients could create an
+// unlimited number of time series.
 type Requests struct{ took *prometheus.HistogramVec }
 
 // Observe records one request.

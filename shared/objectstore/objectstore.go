@@ -1,7 +1,7 @@
-// Package objectstore makes S3 clients for the services, and reads the addresses of objects.
+// Package objectstore makes S3 clients for the services, and resolves references to objects.
 //
-// Open returns a client for the address by which this process reaches S3. OpenPublic returns one
-// whose presigned URLs have the address by which browsers and the analysis server reach it.
+// Open returns a client for the endpoint at which this process reaches S3. OpenPublic returns a client
+// whose presigned URLs have the endpoint at which browsers and the analysis server reach S3.
 package objectstore
 
 import (
@@ -20,15 +20,16 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Config is how a service connects to S3. Without an endpoint it uses the one of AWS in the region.
+// Config describes how a service connects to S3. Without an endpoint, it uses the endpoint of AWS
+// in the region.
 type Config struct {
 	AccessKey        string        `env:"AWS_ACCESS_KEY_ID,required"`
 	SecretKey        config.Secret `env:"AWS_SECRET_ACCESS_KEY,required"`
 	Region           string        `env:"AWS_REGION" envDefault:"us-east-1"`
 	Bucket           string        `env:"S3_BUCKET_NAME,required"`
-	References       string        `env:"REFERENCE_BUCKET_NAME"` // the bucket of references that are bare keys; Bucket if empty
+	References       string        `env:"REFERENCE_BUCKET_NAME"` // the bucket of references that are only a key; if empty, Bucket
 	LegacyReferences string        `env:"AWS_S3_BUCKET_NAME"`    // the old name of REFERENCE_BUCKET_NAME
-	Prefixes         Prefixes      `env:"REFERENCE_PREFIXES"`    // what references may name
+	Prefixes         Prefixes      `env:"REFERENCE_PREFIXES"`    // the prefixes below which references may point
 	Endpoint         string        `env:"S3_ENDPOINT"`
 	PublicEndpoint   string        `env:"S3_PUBLIC_ENDPOINT"`
 	Stall            time.Duration `env:"S3_STALL_TIMEOUT" envDefault:"30s"`
@@ -64,7 +65,7 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 	}
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
-		Secure: u.Scheme == "https", Region: cfg.Region, // set, so that the client does not request it
+		Secure: u.Scheme == "https", Region: cfg.Region, // set, so that the client does not request the region
 		Transport: transport(cfg.Stall), MaxRetries: 1, // a consumer redelivers the event instead
 	})
 	if err != nil {
@@ -93,7 +94,7 @@ func transport(stall time.Duration) *http.Transport {
 	}
 }
 
-// EnsureBucket makes the bucket if it does not exist. Several replicas may call it at once: each
+// EnsureBucket creates the bucket if it does not exist. Several replicas may call it at once: each
 // succeeds, or gets an error of a retryable kind.
 func EnsureBucket(ctx context.Context, client *minio.Client, bucket, region string) error {
 	exists, err := client.BucketExists(ctx, bucket)
@@ -115,7 +116,7 @@ func EnsureBucket(ctx context.Context, client *minio.Client, bucket, region stri
 	return Translate("make bucket "+bucket, err)
 }
 
-// Ping returns a readiness check: it requests whether the bucket exists.
+// Ping returns a readiness check: the bucket must exist.
 func Ping(client *minio.Client, bucket string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		exists, err := client.BucketExists(ctx, bucket)
@@ -126,8 +127,8 @@ func Ping(client *minio.Client, bucket string) func(context.Context) error {
 	}
 }
 
-// Translate gives an error of S3 its kind, and adds what was tried. A 4xx other than those below
-// stays internal: its cause is a setting or a defect of Sori, not the client's input.
+// Translate gives an error of S3 its kind, and adds what was tried. A 4xx status that is not in the
+// list below stays internal: its cause is a setting or a defect of Sori, not the client's input.
 func Translate(tried string, err error) error {
 	if err == nil {
 		return nil
@@ -138,7 +139,7 @@ func Translate(tried string, err error) error {
 		return fault.Wrap(fault.NotFound, "object-not-found", "There is no such object.", wrapped)
 	case answer.StatusCode == 0, answer.StatusCode >= 500, answer.StatusCode == http.StatusTooManyRequests,
 		answer.StatusCode == http.StatusConflict, answer.StatusCode == http.StatusForbidden, answer.Code == minio.NoSuchBucket:
-		// No response, or one that time or an operator can change.
+		// There is no response, or an error that may end by itself or that an operator can correct.
 		return fault.Unreachable("storage", wrapped)
 	default:
 		return wrapped

@@ -14,29 +14,30 @@ import (
 // Recordings is the prefix of the keys of all recordings, in the bucket of recordings.
 const Recordings = "audio/"
 
-// Reference is what a reference of the catalogue names: an object, or a URL of another host.
+// Reference is the target of a reference in the catalogue: an object, or a URL on another host.
 type Reference struct {
 	Bucket, Key string // of an object; empty for a URL
-	URL         string // of another host; empty for an object
+	URL         string // on another host; empty for an object
 }
 
 // S3 returns the object as s3://bucket/key.
 func (r Reference) S3() string { return "s3://" + r.Bucket + "/" + r.Key }
 
-// Resolve returns what a reference of the catalogue names, if references may name it. The forms are
+// Resolve returns the target of a reference in the catalogue, if the reference is allowed. The forms
+// are
 //
 //  1. s3://bucket/key,
 //  2. a virtual-host or path-style URL of AWS in its region, or of a configured endpoint,
-//  3. a key alone, which may have spaces, in the bucket of references, and
-//  4. a URL of another host that is below an entry of REFERENCE_PREFIXES.
+//  3. only a key, which may have spaces, in the bucket of references, and
+//  4. a URL on another host that is below an entry of REFERENCE_PREFIXES.
 //
-// Users write references, and the service reads them with its own rights. Objects are therefore
-// allowed only below REFERENCE_PREFIXES, or without this setting in the buckets of references and
-// of recordings, and recordings never. The codes of its errors:
+// Users write references, and the service reads the targets with its own permissions. Therefore only
+// objects below REFERENCE_PREFIXES are allowed, or, without this setting, objects in the buckets of
+// references and of recordings. Recordings are never allowed. The codes of the errors are:
 //
-//   - reference-foreign: a URL of another host
+//   - reference-foreign: a URL on another host
 //   - reference-not-allowed: an object outside of the allowed prefixes, or a recording
-//   - reference-invalid: no reference at all
+//   - reference-invalid: not a reference
 func (cfg Config) Resolve(ref string) (Reference, error) {
 	r, ok := cfg.parse(ref)
 	switch {
@@ -54,7 +55,7 @@ func (cfg Config) Resolve(ref string) (Reference, error) {
 	}
 }
 
-// parse reads a reference to an object; false if it is none.
+// parse reads a reference to an object, and reports whether it is one.
 func (cfg Config) parse(ref string) (Reference, bool) {
 	if rest, ok := strings.CutPrefix(ref, "s3://"); ok {
 		return object(strings.Cut(rest, "/"))
@@ -91,24 +92,24 @@ func isWebURL(ref string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil
 }
 
-// hostOf returns the host of a URL in lower case, with its port unless that is the default one.
+// hostOf returns the host of a URL in lower case, with its port unless that is the default port.
 func hostOf(u *url.URL) string {
 	host := strings.ToLower(u.Host)
 	port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
 	return strings.TrimSuffix(host, port)
 }
 
-// referenceBucket is the bucket of references that are keys alone.
+// referenceBucket returns the bucket of references that are only a key.
 func (cfg Config) referenceBucket() string { return cfg.buckets()[0] }
 
-// buckets are the buckets of references and of recordings.
+// buckets returns the buckets of references and of recordings.
 func (cfg Config) buckets() []string {
 	return slices.DeleteFunc([]string{cfg.References, cfg.LegacyReferences, cfg.Bucket}, func(b string) bool { return b == "" })
 }
 
-// mayRead reports whether references may name an object.
+// mayRead reports whether references to an object are allowed.
 func (cfg Config) mayRead(r Reference) bool {
-	if hasDots(r.Key) { // a server that stores objects as files could leave the prefix with them
+	if hasDots(r.Key) { // a server that stores objects as files could leave the prefix by following the dots
 		return false
 	}
 	if r.Bucket == cfg.Bucket && strings.HasPrefix(strings.TrimLeft(r.Key, "/"), Recordings) {
@@ -120,7 +121,7 @@ func (cfg Config) mayRead(r Reference) bool {
 	return cfg.Prefixes.allow(r.S3())
 }
 
-// hasDots reports whether a path has a segment that is . or .. .
+// hasDots reports whether a path has a segment "." or "..".
 func hasDots(key string) bool {
 	for segment := range strings.SplitSeq(strings.ReplaceAll(key, `\`, "/"), "/") {
 		if segment == "." || segment == ".." {
@@ -130,7 +131,7 @@ func hasDots(key string) bool {
 	return false
 }
 
-// hosts are the hosts of the storage, the more specific first.
+// hosts returns the hosts of the storage, the more specific ones first.
 func (cfg Config) hosts() []string {
 	hosts := []string{
 		"s3." + cfg.Region + ".amazonaws.com", "s3-" + cfg.Region + ".amazonaws.com", "s3.amazonaws.com",
@@ -143,8 +144,8 @@ func (cfg Config) hosts() []string {
 	return hosts
 }
 
-// Prefixes are what references may name: s3://bucket/prefix, or https://host/prefix for files of
-// another host. As a setting they are written with commas.
+// Prefixes lists where references may point: s3://bucket/prefix, or https://host/prefix for files
+// on another host. In the setting they are separated by commas.
 type Prefixes []string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -166,8 +167,8 @@ func (p *Prefixes) UnmarshalText(text []byte) error {
 	return errors.Join(broken...)
 }
 
-// parsePrefix reads an entry. The slash after a bucket or a host is added, since no other bucket or
-// host that begins alike is meant.
+// parsePrefix reads an entry. It adds a slash after the bucket or the host, so that the entry does
+// not match another bucket or host whose name begins with the same characters.
 func parsePrefix(entry string) (string, error) {
 	u, err := url.Parse(entry)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || !slices.Contains([]string{"s3", "http", "https"}, u.Scheme) {
@@ -180,7 +181,7 @@ func parsePrefix(entry string) (string, error) {
 	return u.Scheme + "://" + hostOf(u) + path.Join("/", u.EscapedPath()) + slash(u.Path), nil
 }
 
-// slash is the slash that ends a path, which path.Join removes.
+// slash returns the slash at the end of a path, which path.Join removes, or "".
 func slash(p string) string {
 	if strings.HasSuffix(p, "/") && strings.Trim(p, "/") != "" {
 		return "/"
@@ -192,7 +193,7 @@ func (p Prefixes) allow(ref string) bool {
 	return slices.ContainsFunc(p, func(prefix string) bool { return strings.HasPrefix(ref, prefix) })
 }
 
-// allowURL reports whether a URL of another host is below one of the prefixes.
+// allowURL reports whether a URL on another host is below one of the prefixes.
 func (p Prefixes) allowURL(ref string) bool {
 	u, err := url.Parse(ref)
 	if err != nil || hasDots(u.Path) {

@@ -8,18 +8,18 @@ import (
 )
 
 // stallConn is a connection that fails if no byte is read or written for the duration stall. A slow
-// connection continues as long as bytes pass.
+// connection continues as long as bytes are transferred.
 //
-// TCP has no such limit: a server that reads no more keeps the request, and its caller, as long as
-// the server's machine acknowledges packets.
+// TCP has no such limit: a server that stops reading keeps the request and its caller waiting as long
+// as the server's machine acknowledges packets.
 type stallConn struct {
 	net.Conn
 	stall time.Duration
 }
 
-// writeChecks is how many times within a stall a write checks for progress. The kernel wakes a
-// writer only when a good part of its buffer, which may be megabytes, is free. On a slow connection
-// that can take longer than a stall although bytes are sent.
+// writeChecks is how many times within the duration stall a write checks for progress. The kernel
+// wakes a writer only when a large part of its buffer, which may have megabytes, is free. On a slow
+// connection that can take longer than stall although bytes are sent.
 const writeChecks = 8
 
 // Write implements net.Conn.
@@ -31,20 +31,20 @@ func (c stallConn) Write(b []byte) (n int, err error) {
 		m, err := c.Conn.Write(b[n:])
 		if n += m; m > 0 {
 			progress = time.Now()
-			_ = c.extendReadDeadline() // fails on a closed connection, as the next write will
+			_ = c.extendReadDeadline() // fails on a closed connection, and the next write does, too
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
 		if time.Since(progress) >= c.stall {
-			_ = c.Close() // otherwise TLS would wait as long again to send its close_notify
+			_ = c.Close() // otherwise TLS would wait for the same time again to send its close_notify
 			return n, err
 		}
 	}
 }
 
 // Read implements net.Conn. The transport waits for the response while it writes the request: every
-// byte that is written extends the deadline of this read.
+// written byte extends the deadline of this read.
 func (c stallConn) Read(b []byte) (int, error) {
 	if err := c.extendReadDeadline(); err != nil {
 		return 0, err
@@ -52,8 +52,8 @@ func (c stallConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// extendReadDeadline gives current and later reads a stall from now, plus the interval of the
-// writer's checks.
+// extendReadDeadline moves the deadline of current and later reads to the duration stall from now,
+// plus the interval of the writer's checks.
 func (c stallConn) extendReadDeadline() error {
 	return c.SetReadDeadline(time.Now().Add(c.stall + c.stall/writeChecks))
 }

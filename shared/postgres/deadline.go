@@ -10,11 +10,11 @@ import (
 	"github.com/lib/pq"
 )
 
-// connector makes connections that keep the deadlines of their callers.
+// connector makes connections that apply the deadlines of their callers.
 //
 // When a context ends, the driver sends the server a cancel request and then waits for the response
 // without a limit. If the server hangs, or the network drops its packets, every caller would hang,
-// whatever its deadline is. Therefore the deadline of a caller also becomes that of the connection.
+// whatever its deadline is. Therefore the deadline of a caller is also set on the connection.
 type connector struct{ *pq.Connector }
 
 func newConnector(dsn string) (connector, error) {
@@ -41,11 +41,11 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return &session{driverConn: inner, net: dialed}, nil
 }
 
-// dialedKey is the key of a pointer in a context, through which the dialer returns the connection that
-// it has made: the driver does not expose it.
+// dialedKey is the context key of a pointer that the dialer sets to the connection that it has
+// made: the driver does not expose the connection.
 type dialedKey struct{}
 
-// dialer implements pq.DialerContext, whose method the driver uses.
+// dialer implements pq.DialerContext, which the driver uses.
 type dialer struct{ *net.Dialer }
 
 // DialTimeout implements pq.Dialer, whose methods have no context.
@@ -68,14 +68,15 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	return greeting{Conn: made, until: until}, nil
 }
 
-// greeting is a connection whose server must complete the start-up before the caller's deadline.
+// greeting is a connection whose server must complete the start-up before the deadline of the
+// caller.
 type greeting struct {
 	net.Conn
 	until time.Time
 }
 
-// SetDeadline implements net.Conn. For the start-up the driver sets a later deadline than the caller's,
-// and afterwards none.
+// SetDeadline implements net.Conn. The driver sets a deadline for the start-up that may be later
+// than the caller's, and removes it afterwards.
 func (g greeting) SetDeadline(t time.Time) error {
 	if !t.IsZero() && !g.until.IsZero() && g.until.Before(t) {
 		t = g.until
@@ -96,8 +97,8 @@ type driverConn interface {
 	driver.NamedValueChecker
 }
 
-// session is a connection that keeps the deadlines of its callers. For rows, and for the end of a
-// transaction, it is the deadline of the call that began them.
+// session is a connection that applies the deadlines of its callers. For rows and transactions, the
+// deadline is that of the call that began them.
 type session struct {
 	driverConn
 	net net.Conn
@@ -106,18 +107,18 @@ type session struct {
 // answersWithin is how long after a deadline a server may take to respond to a cancel request.
 const answersWithin = time.Second
 
-// keepTo gives the connection the deadline of a call, and returns the context with
-// which the driver is called. Where there is a deadline, that context ends with it
-// alone: a caller that leaves, or a service that stops, does not have the driver send a
-// request to cancel. What was asked goes on for no longer than the deadline, and a
-// process that exits while such a request is under way makes PgBouncer 1.18 crash.
+// keepTo sets the deadline of a call on the connection, and returns the context for the driver. If
+// the call has a deadline, the returned context ends at that deadline only, and not when the caller
+// leaves or the service stops: then the driver would send a cancel request, and a process that
+// exits during such a request makes PgBouncer 1.18 crash. The query continues at most until the
+// deadline.
 func (s *session) keepTo(ctx context.Context) context.Context {
 	until, ok := ctx.Deadline()
 	if !ok {
 		_ = s.net.SetDeadline(time.Time{})
 		return ctx
 	}
-	_ = s.net.SetDeadline(until.Add(answersWithin)) // fails on a closed connection, as the call will
+	_ = s.net.SetDeadline(until.Add(answersWithin)) // fails on a closed connection, and the call does, too
 	kept, release := context.WithDeadline(context.WithoutCancel(ctx), until)
 	context.AfterFunc(kept, release) // rows and transactions outlive the call that began them
 	return kept
@@ -148,14 +149,15 @@ func (s *session) Ping(ctx context.Context) error {
 	return s.driverConn.Ping(s.keepTo(ctx)) //nolint:wrapcheck // as above
 }
 
-// Close implements driver.Conn. The deadline of the last caller may have passed.
+// Close implements driver.Conn. It sets a new deadline, since that of the last caller may have
+// passed.
 func (s *session) Close() error {
 	_ = s.net.SetDeadline(time.Now().Add(answersWithin))
 	return s.driverConn.Close() //nolint:wrapcheck // as above
 }
 
-// ResetSession implements driver.SessionResetter. The pool calls it before it reuses a connection, so
-// that no caller gets the deadline of an earlier one.
+// ResetSession implements driver.SessionResetter. The pool calls it before it reuses a connection,
+// so that no caller gets the deadline of an earlier caller.
 func (s *session) ResetSession(ctx context.Context) error {
 	return s.driverConn.ResetSession(s.keepTo(ctx)) //nolint:wrapcheck // as above
 }

@@ -35,8 +35,8 @@ func Translate(tried string, err error) error {
 	return wrapped
 }
 
-// NotMigrated returns the failure of a query whose tables do not exist yet. Requests may arrive before
-// the migrations are applied.
+// NotMigrated returns the error of a query whose tables do not exist yet. Requests may arrive
+// before the migrations are applied.
 func NotMigrated(tried string, cause error) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second,
@@ -44,7 +44,7 @@ func NotMigrated(tried string, cause error) error {
 	}
 }
 
-// state returns the SQLSTATE of an error; empty if it has none.
+// state returns the SQLSTATE of an error, or "" if it has none.
 func state(err error) string {
 	if e, ok := errors.AsType[*pq.Error](err); ok {
 		return string(e.Code)
@@ -52,8 +52,9 @@ func state(err error) string {
 	return ""
 }
 
-// codePooler is protocol_violation. PostgreSQL hardly ever sends it. PgBouncer sends it with all of its
-// own errors, and before version 1.19 also with the server's errors about a login.
+// codePooler is protocol_violation. PostgreSQL hardly ever sends it. PgBouncer sends it with all of
+// its own errors, and before version 1.19 also when it forwards an error of the server about a
+// login.
 const codePooler = "08P01"
 
 // codePermission is insufficient_privilege.
@@ -91,15 +92,15 @@ const (
 	advicePoolMode  = "the pooler allows no transactions: set its pool_mode to transaction or session"
 )
 
-// refused returns the failure that the database rejects the service, with advice for operators.
+// refused returns the error of a database that rejects the service, with advice for operators.
 func refused(advice string, cause error) error {
 	return fault.Misconfigured("database", fmt.Errorf("%w: %s", cause, advice))
 }
 
-// poolerRefusals are parts of the messages of PgBouncer for errors that no retry solves, with advice for
-// operators. Some of the messages are passed on from the server. All have the same SQLSTATE as the
-// errors of a server that is unavailable, is starting, or has no connection left, so that only the
-// text distinguishes them. PgBouncer does not translate its messages.
+// poolerRefusals returns parts of PgBouncer's messages for errors that no retry solves, with advice
+// for operators. PgBouncer forwards some of the messages from the server. All have the same
+// SQLSTATE as the errors of a server that is unavailable, is starting, or has no free connection,
+// so that only the text distinguishes them. PgBouncer does not translate its messages.
 func poolerRefusals() [][2]string {
 	return [][2]string{
 		{"unsupported startup parameter", adviceParameter},
@@ -132,8 +133,8 @@ func ofPooler(message string, wrapped error) error {
 	}
 }
 
-// ofConnect gives errors of the start-up message their kind: a name, a value or an option in it that is
-// wrong comes from DATABASE_URL.
+// ofConnect gives errors of the start-up message their kind: a wrong name, value or option in the
+// message comes from DATABASE_URL.
 func ofConnect(err error) error {
 	if errors.Is(err, pq.ErrSSLNotSupported) {
 		return refused(adviceTLS, err)

@@ -16,10 +16,10 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Migrate creates the schema if it does not exist, and applies the migrations that are not applied yet,
-// in the order of their numbers. Replicas that start together wait for one another. The lock is a row
-// with a lease and not a session lock: behind a pooler no session could hold it. The pool needs two
-// connections.
+// Migrate creates the schema if it does not exist, and applies the migrations that are not applied
+// yet, in the order of their numbers. Replicas that start together wait for one another. The lock
+// is a row with a lease and not a session lock, since sessions do not exist behind a pooler. The
+// pool must allow two connections.
 func Migrate(ctx context.Context, db *sqlx.DB, schema string, migrations fs.FS) error {
 	if err := makeSchema(ctx, db, schema); err != nil {
 		return Translate("make schema "+schema, err)
@@ -42,25 +42,24 @@ func Migrate(ctx context.Context, db *sqlx.DB, schema string, migrations fs.FS) 
 	return nil
 }
 
-// lease is how long the migrations stay locked when the replica that applies them
-// was killed.
+// lease is how long the migrations stay locked after the replica that applies them was killed.
 const lease = 15 * time.Second
 
-// held reports whether the lock was not taken because another replica has it, which
-// is worth another try. That has no type of its own, failures of the database have.
+// held reports whether the lock could not be taken because another replica has it: then it is tried
+// again. goose's error for that has no type, so every error that is not one of the database counts.
 func held(err error) bool {
 	return fault.Is(Translate("lock migrations", err), fault.Internal) && state(err) == ""
 }
 
-// makeSchema creates the schema if it does not exist. It looks first, since even CREATE SCHEMA IF NOT
-// EXISTS requires a permission that the service may lack.
+// makeSchema creates the schema if it does not exist. It checks first, since even CREATE SCHEMA IF
+// NOT EXISTS requires a permission that the service may lack.
 func makeSchema(ctx context.Context, db *sqlx.DB, schema string) error {
 	if err := db.PingContext(ctx); err != nil {
 		return err
 	}
 	err := Tx(ctx, db, func(tx *sqlx.Tx) error {
-		// Two sessions that create one schema at once can both find it missing; the
-		// lock is of the transaction and ends with it.
+		// Two concurrent sessions that create the same schema can both find that it does not exist. The
+		// lock belongs to the transaction and ends with it.
 		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('sori schema'))`); err != nil {
 			return err
 		}
@@ -76,8 +75,8 @@ func makeSchema(ctx context.Context, db *sqlx.DB, schema string) error {
 		_, err := tx.ExecContext(ctx, `CREATE SCHEMA `+pq.QuoteIdentifier(schema))
 		return err
 	})
-	// A pooler in statement mode closes a connection that begins a transaction, and the
-	// driver loses what it says: single statements work, and no transaction does.
+	// A pooler in statement mode closes a connection that begins a transaction, and the driver loses
+	// the pooler's message: single statements work, but transactions do not.
 	if errors.Is(err, driver.ErrBadConn) && db.PingContext(ctx) == nil {
 		return refused(advicePoolMode, err)
 	}

@@ -1,11 +1,11 @@
 // Package postgres opens the database of a service and applies its migrations.
 //
-// Each service has a schema of its own, which holds its tables and the table of its migrations:
-// several services can share one database, and none sees the rows of another. SQL names the schema
-// of every table. Errors get a kind by their SQLSTATE, and by PgBouncer's texts where it has one
-// SQLSTATE for all.
+// Each service has a schema of its own, with its tables and the table of its migrations: several
+// services can share one database, and none sees the rows of another. SQL names the schema of every
+// table. Errors get a kind by their SQLSTATE, or by the text of PgBouncer, which uses one SQLSTATE for
+// all errors.
 //
-// A pooler may give every transaction another connection to the server (PgBouncer with
+// A pooler may assign every transaction to another connection to the server (PgBouncer with
 // pool_mode=transaction). Therefore:
 //
 //  1. the state of a session is not used: no search_path, no session lock, no prepared statement
@@ -29,8 +29,8 @@ import (
 	"sori.internal/shared/config"
 )
 
-// Config is how a service connects to its database. Password is used if URL has none: in a URL some
-// characters of a password must be percent-encoded, in Password none.
+// Config describes how a service connects to its database. Password is used if URL has no password:
+// in a URL some characters of a password must be percent-encoded, in Password none.
 type Config struct {
 	URL            config.Secret `env:"DATABASE_URL,required"`
 	Password       config.Secret `env:"PGPASSWORD"`
@@ -54,12 +54,13 @@ func Open(cfg Config, schema string) (*sqlx.DB, error) {
 	return db, nil
 }
 
-// errURL names the usual mistake. The parser's error is left out: it quotes the URL with its password.
+// errURL describes the most frequent mistake. The parser's error is left out: it quotes the URL
+// with its password.
 var errURL = errors.New("DATABASE_URL is not a valid connection URL:" +
 	" percent-encode the special characters of its password, or set the password in PGPASSWORD instead")
 
-// dataSource parses a URL as deployments have it, with or without the suffix of a driver
-// (postgresql+asyncpg://), and adds the parameters that a service needs.
+// dataSource parses a URL, with or without the suffix of a driver (postgresql+asyncpg://), which
+// deployments may have, and adds the parameters that a service needs.
 func dataSource(cfg Config, schema string) (string, error) {
 	raw := cfg.URL.Reveal()
 	u, err := url.Parse(raw)
@@ -102,8 +103,8 @@ func Tx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	// After a commit this does nothing. It also rolls back after a panic, which a caller may recover.
-	// Its own error is ignored: the first failure is the one that is returned.
+	// After a commit Rollback does nothing. It also runs after a panic, which a caller may recover.
+	// Its own error is ignored, since the first error is returned.
 	defer func() { _ = tx.Rollback() }()
 	if err := f(tx); err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package problem makes RFC 9457 problem documents of failures. Every route of every service
+// Package problem makes RFC 9457 problem documents from failures. Every route of every service
 // reports its errors in this form.
 package problem
 
@@ -17,12 +17,10 @@ import (
 // ContentType is the media type of a problem document (RFC 9457, section 3).
 const ContentType = "application/problem+json"
 
-// typePrefix makes a problem's type from its code: a stable identifier that
-// names no host.
+// typePrefix and the code form the type of a problem: a stable identifier without a host.
 const typePrefix = "urn:sori:problem:"
 
-// Document is a problem document. Extension members beyond Code and RequestID
-// are in Extra.
+// Document is a problem document. Extension members other than Code and RequestID are in Extra.
 type Document struct {
 	Type      string
 	Title     string
@@ -34,12 +32,12 @@ type Document struct {
 	Errors    []fault.Violation
 	Extra     map[string]any
 
-	// RetryAfter is the header of that name in whole seconds; 0 sends none.
+	// RetryAfter is the value of that header in whole seconds; if it is 0, the header is not sent.
 	RetryAfter int
 }
 
-// Status maps a kind to its HTTP status. Both limits of ours and dependencies
-// that are away answer 503: to a client they are the same advice.
+// Status returns the HTTP status of a kind. A limit of the service and an unavailable dependency
+// both have the status 503, since a client should do the same: try again later.
 func Status(kind fault.Kind) int {
 	statuses := map[fault.Kind]int{
 		fault.Internal:           http.StatusInternalServerError,
@@ -62,14 +60,14 @@ func Status(kind fault.Kind) int {
 	return cmp.Or(statuses[kind], http.StatusInternalServerError)
 }
 
-// Request is what a document says of the request that failed.
+// Request describes the request that failed.
 type Request struct {
 	Path           string
 	ID             string
-	AcceptLanguage string // the header; English where it asks for no Korean
+	AcceptLanguage string // the header; without Korean in it, the document is in English
 }
 
-// From describes err for the client that made a request. It never shows a cause.
+// From describes err for the client that made a request. It never includes the cause.
 func From(err error, r Request) Document {
 	f := fault.As(err)
 	language := locale.Choose(r.AcceptLanguage, locale.English)
@@ -86,8 +84,8 @@ func From(err error, r Request) Document {
 	return d
 }
 
-// MarshalJSON writes the document with its extension members beside the
-// standard ones, which win over an extension of the same name.
+// MarshalJSON writes the document with its extension members beside the standard ones. A standard
+// member replaces an extension of the same name.
 func (d Document) MarshalJSON() ([]byte, error) {
 	m := make(map[string]any, len(d.Extra)+8)
 	for k, v := range d.Extra {
@@ -102,10 +100,10 @@ func (d Document) MarshalJSON() ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// Write sends the document as the whole reply.
+// Write sends the document as the whole response.
 func (d Document) Write(w http.ResponseWriter) {
 	body, err := json.Marshal(d)
-	if err != nil { // only an extension that cannot be marshalled leads here
+	if err != nil { // only if an extension cannot be marshalled
 		d.Extra = nil
 		body, _ = json.Marshal(d)
 	}
@@ -115,12 +113,12 @@ func (d Document) Write(w http.ResponseWriter) {
 		w.Header().Set("Retry-After", strconv.Itoa(d.RetryAfter))
 	}
 	w.WriteHeader(d.Status)
-	_, _ = w.Write(body) // a client that left does not need it
+	_, _ = w.Write(body) // fails if the client has left
 }
 
-// RetryAfter reads the header of that name (RFC 9110, section 10.2.3): whole
-// seconds or an HTTP date, seen from now. It gives 0 where the value is absent,
-// malformed or past.
+// RetryAfter parses the header of that name (RFC 9110, section 10.2.3): whole seconds, or an HTTP
+// date relative to now. It returns 0 if the value is absent, malformed or in the past, and at most
+// a day.
 func RetryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {
 		return time.Duration(min(seconds, 24*60*60)) * time.Second

@@ -10,7 +10,8 @@ import (
 )
 
 // Open reads an entry from its beginning. It fails with event.ErrStagingGone if the first chunk is
-// missing; if a later chunk is missing, reading fails with it. The reader holds one chunk at a time.
+// missing. If a later chunk is missing, Read fails with the same error. The reader buffers one
+// chunk at a time.
 func (s *Store) Open(ctx context.Context, staged event.Staged) (io.Reader, error) {
 	r := &reader{ctx: ctx, stream: s.stream, staged: staged}
 	if err := r.load(); err != nil {

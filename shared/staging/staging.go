@@ -2,11 +2,11 @@
 // large results on their way to the database. The event names the entry (a claim check).
 //
 // An entry is stored in a stream of NATS, in chunks of 256 KiB. It is stored completely or not at
-// all: Put returns when every chunk is durable, and removes what it has stored if it fails.
+// all: Put returns when every chunk is durable, and removes the stored chunks if it fails.
 //
-// The Object Store of the client library does the same, but does not limit the chunks that are not
-// acknowledged yet. A body that arrives faster than the server's disk writes then overruns the
-// server's ingest queue of 128 MiB. Here a window limits them.
+// The Object Store of the client library does the same, but does not limit the number of
+// unacknowledged chunks. A body that arrives faster than the server's disk writes then overruns the
+// server's ingest queue of 128 MiB. Here a window limits the number.
 package staging
 
 import (
@@ -23,32 +23,32 @@ import (
 
 const (
 	chunkSize   = 256 << 10
-	chunkWindow = 8 // chunks of one entry that are not acknowledged yet
+	chunkWindow = 8 // unacknowledged chunks of one entry
 )
 
-// How long the removal of an entry may take that could not be stored. What it leaves is removed by
-// the sweeper.
+// How long the removal of an incomplete entry may take. The sweeper removes chunks that remain
+// after this.
 const (
 	cleanupTimeout            = 5 * time.Second
 	cleanupTimeoutUnreachable = time.Second // the caller has waited for the bus already
 )
 
-// Store holds the staged entries. It is safe for concurrent use.
+// Store reads and writes the staged entries. It is safe for concurrent use.
 type Store struct {
 	bus     *bus.Bus
 	stream  *bus.Stream
 	buffers sync.Pool // of *[chunkSize]byte
 }
 
-// New returns the entries that the stream of staging holds.
+// New makes a Store of the stream of staging.
 func New(b *bus.Bus) *Store { return &Store{bus: b, stream: b.Stream(event.Staging())} }
 
-// MaxPayload is the size of the largest message, in bytes: a larger body must be staged.
+// MaxPayload returns the size of the largest message, in bytes: a larger body must be staged.
 func (s *Store) MaxPayload() int64 { return s.bus.MaxPayload() }
 
 // Put stores a body as an entry and returns when all of it is durable. It needs the memory of one
-// chunk, and of a window of chunks in the client library. If it fails, it removes what it has stored;
-// the error of r is returned unchanged.
+// chunk, and of a window of chunks in the client library. If it fails, it removes the stored
+// chunks. It returns an error of r unchanged, joined with the error of the removal, if any.
 func (s *Store) Put(ctx context.Context, entry string, r io.Reader) (event.Staged, error) {
 	w := writer{store: s, staged: event.Staged{Entry: entry}}
 	err := w.write(ctx, r)
@@ -61,7 +61,7 @@ func (s *Store) Put(ctx context.Context, entry string, r io.Reader) (event.Stage
 	}
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	for _, ack := range w.window { // a chunk that is still on its way could arrive after the removal
+	for _, ack := range w.window { // a chunk that is not acknowledged yet could arrive after the removal
 		_ = ack.Wait(cleanup)
 	}
 	if w.staged.Chunks > 0 {
@@ -73,11 +73,11 @@ func (s *Store) Put(ctx context.Context, entry string, r io.Reader) (event.Stage
 // writer stores one entry.
 type writer struct {
 	store  *Store
-	staged event.Staged  // what is published so far
-	window []*bus.PubAck // of the chunks that are not acknowledged yet
+	staged event.Staged  // the chunks that are published so far
+	window []*bus.PubAck // of the unacknowledged chunks
 }
 
-// write publishes the chunks of a body and waits until all are acknowledged.
+// write publishes the chunks of a body and waits until all of them are acknowledged.
 func (w *writer) write(ctx context.Context, r io.Reader) error {
 	buf, pooled := w.store.buffers.Get().(*[chunkSize]byte)
 	if !pooled {
@@ -125,12 +125,12 @@ func (w *writer) publish(ctx context.Context, data []byte) error {
 // awaitOldest waits for the acknowledgement of the oldest chunk in the window.
 func (w *writer) awaitOldest(ctx context.Context) error {
 	oldest := w.window[0]
-	w.window = w.window[1:] // also if it fails: an acknowledgement can be read once
+	w.window = w.window[1:] // also if it fails: an acknowledgement can be read only once
 	return oldest.Wait(ctx)
 }
 
-// fill reads until buf is full or r ends. Unlike io.ReadFull it returns the error of r unchanged, so
-// that a truncated body is never mistaken for a complete one.
+// fill reads until buf is full or r returns an error. Unlike io.ReadFull it returns the error of r
+// unchanged, so that a truncated body is never mistaken for a complete one.
 func fill(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var m int
@@ -145,12 +145,12 @@ func (s *Store) Delete(ctx context.Context, entry string) error {
 	return s.stream.Purge(ctx, event.StagingFilter(entry), 0)
 }
 
-// Entries lists the staged entries, with the number of chunks of each.
+// Entries returns the staged entries and the number of chunks of each.
 func (s *Store) Entries(ctx context.Context) (map[string]int, error) {
 	return s.entries(ctx, event.AllStaging)
 }
 
-// Chunks returns how many chunks of an entry are staged; 0 if there is no such entry.
+// Chunks returns the number of staged chunks of an entry, which is 0 if there is no such entry.
 func (s *Store) Chunks(ctx context.Context, entry string) (int, error) {
 	entries, err := s.entries(ctx, event.StagingFilter(entry))
 	return entries[entry], err

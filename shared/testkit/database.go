@@ -16,8 +16,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// Database gives the test a database of its own, which is empty, sets DATABASE_URL in its settings
-// and returns the URL. If there is a pooler, the settings lead through it and the returned URL does
+// Database creates an empty database for the test, sets DATABASE_URL in the settings and returns
+// its URL. If there is a pooler, the URL in the settings goes through it, but the returned URL does
 // not.
 func (k *Kit) Database() string {
 	k.t.Helper()
@@ -49,20 +49,20 @@ func (k *Kit) Database() string {
 	return k.database
 }
 
-// withDatabase is a URL of Postgres with another database.
+// withDatabase returns a URL of Postgres with the name of another database.
 func withDatabase(admin, name string) string {
 	u, err := url.Parse(admin)
 	if err != nil {
-		return admin // opening it fails, and says why
+		return admin // sqlx.Open reports the error
 	}
 	u.Path = "/" + name
 	return u.String()
 }
 
-// databases are those of the tests of this process. A database that a test has used is emptied for
-// the next test, which costs a small part of making one. Processes end without a last word: what
-// they leave is dropped by a later one.
-var databases databasePool //nolint:gochecknoglobals // it lives as long as the process, as its databases do
+// databases are the databases of the tests of this process. After a test its database is emptied
+// for the next test, which is much faster than creating one. A process cannot drop its databases
+// when it ends: a later process does.
+var databases databasePool //nolint:gochecknoglobals // it lives as long as the process, like the databases
 
 type databasePool struct {
 	mu     sync.Mutex
@@ -70,13 +70,14 @@ type databasePool struct {
 	reaped bool
 }
 
-// The name of a database tells when it was made: a process that needs it has ended after maxAge.
+// The name of a database contains the time at which it was created: a process that uses the
+// database has ended after maxAge.
 const (
 	databasePrefix = "sori_test_"
 	maxAge         = 6 * time.Hour
 )
 
-// take gives out an empty database.
+// take returns the name of an empty database.
 func (p *databasePool) take(ctx context.Context, admin string) (string, error) {
 	if name, ok := p.pop(); ok {
 		return name, nil
@@ -112,7 +113,8 @@ func (p *databasePool) pop() (string, bool) {
 	return name, true
 }
 
-// giveBack ends all connections of a database and empties it.
+// giveBack ends all connections to a database, empties the database and makes it free for the next
+// test.
 func (p *databasePool) giveBack(ctx context.Context, admin, name string) error {
 	const disconnect = `
 		SELECT pg_terminate_backend(pid)
@@ -147,7 +149,7 @@ func (p *databasePool) giveBack(ctx context.Context, admin, name string) error {
 	return nil
 }
 
-// reap drops the databases of processes that ended long ago, once.
+// reap drops the databases of processes that ended long ago. It does so once per process.
 func (p *databasePool) reap(ctx context.Context, db *sqlx.DB) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -170,7 +172,7 @@ func (p *databasePool) reap(ctx context.Context, db *sqlx.DB) error {
 	return nil
 }
 
-// expired reports whether a database was made so long ago that no test uses it.
+// expired reports whether a database is so old that no test uses it.
 func expired(name string, now time.Time) bool {
 	made, _, _ := strings.Cut(strings.TrimPrefix(name, databasePrefix), "_")
 	seconds, err := strconv.ParseInt(made, 36, 64)

@@ -38,7 +38,7 @@ func (k *Kit) Settled(consumer string) {
 		case err != nil:
 			return err
 		case info.NumWaiting == 0 && info.Delivered.Consumer == 0:
-			// The server reports a consumer before it has counted the events for it.
+			// The server lists a consumer before it has counted the consumer's events.
 			return fmt.Errorf("nobody has pulled events for %s yet", consumer)
 		case info.NumAckPending > 0 || info.NumPending > 0:
 			return fmt.Errorf("%s has %d events pending and %d not settled", consumer, info.NumPending, info.NumAckPending)
@@ -47,7 +47,8 @@ func (k *Kit) Settled(consumer string) {
 	})
 }
 
-// HandleAgain has a consumer of the jobs' log handle every event again, as if it had been lost.
+// HandleAgain makes a consumer of the stream of jobs handle every event again, by deleting the
+// consumer.
 func (k *Kit) HandleAgain(consumer string) {
 	k.t.Helper()
 	if err := k.JetStream().DeleteConsumer(k.Context(), k.Namespace().Stream(event.Jobs().Name), consumer); err != nil {
@@ -56,7 +57,7 @@ func (k *Kit) HandleAgain(consumer string) {
 	k.Settled(consumer)
 }
 
-// Append adds an event to the end of its job's log.
+// Append appends an event to its job's log, whatever the log's last event is.
 func (k *Kit) Append(b *bus.Bus, e event.Event) {
 	k.t.Helper()
 	if _, err := joblog.New(b).Update(k.Context(), e.Job(), nil, func(event.Log) (event.Event, error) { return e, nil }); err != nil {
@@ -64,8 +65,8 @@ func (k *Kit) Append(b *bus.Bus, e event.Event) {
 	}
 }
 
-// AppendUnlessEnded adds an event to the end of its job's log if the job has not ended. It may be
-// called in goroutines other than the test's.
+// AppendUnlessEnded appends an event to its job's log if the job has not ended. It may be called in
+// goroutines other than the test's.
 func (k *Kit) AppendUnlessEnded(b *bus.Bus, e event.Event) {
 	k.t.Helper()
 	_, err := joblog.New(b).Update(k.Context(), e.Job(), nil, func(log event.Log) (event.Event, error) {
@@ -79,8 +80,8 @@ func (k *Kit) AppendUnlessEnded(b *bus.Bus, e event.Event) {
 	}
 }
 
-// LogOf makes a job's log of events: the first has sequence 1 and the given time, each further one
-// comes a second later.
+// LogOf makes a job's log from events: the first has sequence 1 and the given time, and each
+// further event is a second later.
 func LogOf(began time.Time, events ...event.Event) event.Log {
 	log := make(event.Log, len(events))
 	for i, e := range events {
@@ -113,7 +114,7 @@ func (k *Kit) Messages(s event.Stream) []*jetstream.RawStreamMsg {
 	return found
 }
 
-// Await waits until a job's log has an event of one type and returns it.
+// Await waits until a job's log has an event of one type, and returns that event.
 func Await[E event.Event](k *Kit, b *bus.Bus, job string) E {
 	k.t.Helper()
 	var found E
@@ -147,7 +148,7 @@ func (k *Kit) EventNames(b *bus.Bus, job string) []event.Name {
 	return names
 }
 
-// Receive begins a job: it appends received to the job's log, and returns the job's id.
+// Receive begins a job: it appends the event received to the job's log, and returns the job's id.
 func (k *Kit) Receive(b *bus.Bus) string {
 	k.t.Helper()
 	job := k.NewJob()
@@ -157,10 +158,11 @@ func (k *Kit) Receive(b *bus.Bus) string {
 	return job
 }
 
-// Start runs a component until the test ends or stop is called. It must return without an error.
+// Start runs a component until the test ends or stop is called. The component must return without
+// an error.
 func (k *Kit) Start(run func(context.Context) error) (stop func()) {
 	k.t.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(k.t.Context())) // that of the test ends before its cleanup
+	ctx, cancel := context.WithCancel(context.WithoutCancel(k.t.Context())) // the test's own context ends before its cleanups
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
 	stop = sync.OnceFunc(func() {

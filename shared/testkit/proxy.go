@@ -49,7 +49,7 @@ func (k *Kit) Proxy(target string) *Proxy {
 	return p
 }
 
-// Cut closes every connection, and every new one until Restore.
+// Cut closes every connection. New connections are closed, too, until Restore.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,8 +57,8 @@ func (p *Proxy) Cut() {
 	p.breakAll()
 }
 
-// Hold accepts connections and forwards n more bytes to the dependency, then none until Restore or Cut.
-// The returned channel is closed when the first byte is held.
+// Hold accepts connections and forwards n more bytes to the dependency, then no more until Restore
+// or Cut. The returned channel is closed when the proxy withholds the first byte.
 func (p *Proxy) Hold(n int64) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,7 +66,7 @@ func (p *Proxy) Hold(n int64) <-chan struct{} {
 	return p.held
 }
 
-// Restore forwards everything again.
+// Restore forwards all traffic again.
 func (p *Proxy) Restore() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +83,7 @@ func (p *Proxy) close() {
 	p.wg.Wait()
 }
 
-// breakAll closes every connection. The caller holds the lock.
+// breakAll closes every connection. The caller must hold the lock.
 func (p *Proxy) breakAll() {
 	for c := range p.conns {
 		_ = c.Close()
@@ -104,7 +104,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// keep registers a connection. While the proxy is cut it closes the connection instead.
+// keep registers a connection, or closes it if the proxy is cut.
 func (p *Proxy) keep(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +127,7 @@ func (p *Proxy) drop(c net.Conn) {
 func (p *Proxy) serve(near net.Conn) {
 	defer p.drop(near)
 	var dial net.Dialer
-	far, err := dial.DialContext(context.Background(), "tcp", p.target) // on this machine it fails or succeeds at once
+	far, err := dial.DialContext(context.Background(), "tcp", p.target) // the target is on this machine: dialing fails or succeeds at once
 	if err != nil || !p.keep(far) {
 		return
 	}
@@ -142,7 +142,7 @@ func (p *Proxy) serve(near net.Conn) {
 	wg.Wait()
 }
 
-// throttled writes to the dependency as much as the proxy forwards.
+// throttled writes to the dependency, limited by the budget of the proxy.
 type throttled struct {
 	p         *Proxy
 	near, far net.Conn
@@ -164,7 +164,8 @@ func (w throttled) Write(b []byte) (written int, err error) {
 	return written, nil
 }
 
-// spend waits until some of n bytes may be forwarded and returns how many; 0 if the connection has ended.
+// spend waits until some of n bytes may be forwarded, and returns their number, or 0 if the
+// connection has ended.
 func (p *Proxy) spend(conn net.Conn, n int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

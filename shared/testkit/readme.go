@@ -8,11 +8,11 @@ import (
 	"sori.internal/shared/config"
 )
 
-// settingRow is a row of a README's settings table: | `NAME` | default | meaning |
+// settingRow matches a row of a README's settings table: | `NAME` | default | meaning |
 var settingRow = regexp.MustCompile("(?m)^\\| `([A-Z][A-Z0-9_]+)` \\| ([^|]*?) *\\|")
 
-// CheckSettings checks that the settings table of a README has the same names and defaults as the struct
-// of the settings. A setting that must be set has the word "required" instead of a default.
+// CheckSettings checks that the settings table of a README has the same names and defaults as the
+// struct of the settings. A required setting has the word "required" instead of a default.
 func CheckSettings(t testing.TB, readme string, cfg any) {
 	t.Helper()
 	text, err := os.ReadFile(readme)

@@ -1,5 +1,5 @@
-// Package testkit connects tests to real servers and gives each test its own part of them: a
-// namespace on NATS, a database on Postgres, a bucket on S3.
+// Package testkit connects tests to real servers and isolates each test on them: with a namespace on
+// NATS, a database on Postgres, a bucket on S3.
 //
 // `go run ./infra/local test` starts the servers and passes their addresses in the environment. A
 // test without these addresses fails; nothing is skipped.
@@ -30,35 +30,35 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// The variables with the addresses of the dependencies. The user of the database must have the
-// permission to create databases.
+// Environment variables with the addresses of the dependencies. The user of the database must have
+// the permission to create databases.
 const (
 	EnvNATS      = "SORI_TEST_NATS_URL"
 	EnvDatabase  = "SORI_TEST_DATABASE_URL"
-	EnvPooler    = "SORI_TEST_POOLER" // optional: host:port of a pooler that services use the database through
+	EnvPooler    = "SORI_TEST_POOLER" // optional: host:port of a pooler between the services and the database
 	EnvS3        = "SORI_TEST_S3_ENDPOINT"
 	EnvS3Access  = "SORI_TEST_S3_ACCESS_KEY"
 	EnvS3Secret  = "SORI_TEST_S3_SECRET_KEY"
 	adviceToTest = "is not set: run the tests with `go run ./infra/local test`"
 )
 
-// waitLimit limits every wait of a test. It is long, so that tests do not fail on a busy machine, and
-// still ends a test that hangs.
+// waitLimit limits every wait of a test. It is long, so that tests do not fail on a busy machine,
+// but it still ends a test that hangs.
 const waitLimit = 2 * time.Minute
 
 // Kit is the environment of one test: its own namespace, database and bucket.
 type Kit struct {
 	t    testing.TB
-	name string // unique, of a-z and 0-9
+	name string // unique, only a-z and 0-9
 	vars map[string]string
 
-	database string // its URL, without a pooler
+	database string // URL of the database, without a pooler
 
 	output *output
 }
 
-// New makes the environment of a test and removes it when the test ends. Each part of it is created when
-// it is first used.
+// New makes the environment of a test and removes it when the test ends. The parts of the
+// environment are created when they are first used.
 func New(t testing.TB) *Kit {
 	t.Helper()
 	var id [6]byte
@@ -107,7 +107,7 @@ func (k *Kit) Settings(changes map[string]string) map[string]string {
 	return vars
 }
 
-// Load reads settings of this environment into cfg.
+// Load reads the settings of this environment into cfg.
 func (k *Kit) Load(cfg any) {
 	k.t.Helper()
 	if err := config.Load(config.Map(k.vars), cfg); err != nil {
@@ -118,7 +118,8 @@ func (k *Kit) Load(cfg any) {
 // Log returns a logger whose lines are shown if the test fails.
 func (k *Kit) Log() zerolog.Logger { return zerolog.New(k.output).With().Timestamp().Logger() }
 
-// Bus opens a bus in the namespace of the test, under the name of a service, and ensures the streams.
+// Bus opens a bus in the namespace of the test, under the name of a service, and ensures the
+// streams.
 func (k *Kit) Bus(service string, streams ...event.Stream) *bus.Bus {
 	k.t.Helper()
 	var cfg bus.Config
@@ -134,8 +135,8 @@ func (k *Kit) Bus(service string, streams ...event.Stream) *bus.Bus {
 	return b
 }
 
-// JetStream returns the client library itself, for what a test does without the bus. Names must be put
-// into the namespace (Namespace).
+// JetStream returns a client of the library itself, for tests that need more than package bus.
+// Names must be put into the namespace (Namespace).
 func (k *Kit) JetStream() jetstream.JetStream {
 	k.t.Helper()
 	nc, err := nats.Connect(k.vars["NATS_URL"])
@@ -207,11 +208,11 @@ type Instance struct {
 // Stop stops the service as SIGTERM does, and waits until it has ended.
 func (i *Instance) Stop() error { return i.stop() }
 
-// Run starts a service in this environment, with changes to its settings, and returns when it listens.
-// It is stopped when the test ends, and must stop without an error.
+// Run starts a service in this environment, with changes to its settings, and returns when the
+// service listens. The service is stopped when the test ends, and must stop without an error.
 func (k *Kit) Run(run func(context.Context, lifecycle.Process) error, changes map[string]string) *Instance {
 	k.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background()) // that of the test ends before its cleanups
+	ctx, cancel := context.WithCancel(context.Background()) // the test's own context ends before its cleanups
 	listening, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
 		ended <- run(ctx, lifecycle.Process{
@@ -239,8 +240,8 @@ func (k *Kit) Run(run func(context.Context, lifecycle.Process) error, changes ma
 	return nil
 }
 
-// output keeps what services log and shows it where the test fails. Unlike the
-// test's own log it may be written to after the test's end.
+// output stores the log of the services, which is shown if the test fails. Unlike the test's own
+// log, it may be written to after the end of the test.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -260,9 +261,8 @@ func (k *Kit) Logged() string {
 	return k.output.buf.String()
 }
 
-// Eventually asks check again and again until it returns nil, and fails the test
-// with its last answer where it never does. It is for states of other processes
-// that send no signal.
+// Eventually calls check repeatedly until it returns nil. If it never does, Eventually fails the
+// test with the last error. It is for states of other processes that send no signal.
 func Eventually(t testing.TB, check func() error) {
 	t.Helper()
 	deadline := time.After(waitLimit)

@@ -1,6 +1,6 @@
-// Package trace passes a W3C trace context from the first request through every event to the last
-// callback, so that one id finds everything that a job caused. It makes and passes on ids; it exports
-// no spans.
+// Package trace propagates a W3C trace context from the first request through every event to the
+// last callback, so that one id finds everything that a job caused. It creates and forwards ids,
+// but exports no spans.
 package trace
 
 import (
@@ -30,15 +30,15 @@ func Continue(ctx context.Context, parent string) context.Context {
 	return oteltrace.ContextWithSpanContext(ctx, oteltrace.NewSpanContext(cfg))
 }
 
-// Parent returns the traceparent header for requests and messages that are sent with ctx; empty if ctx
-// has no trace.
+// Parent returns the traceparent header for requests and messages that are sent with ctx, or "" if
+// ctx has no trace.
 func Parent(ctx context.Context) string {
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
 	return carrier.Get(Header)
 }
 
-// ID returns the trace id of ctx in hexadecimal; empty if ctx has no trace.
+// ID returns the trace id of ctx in hexadecimal, or "" if ctx has no trace.
 func ID(ctx context.Context) string {
 	if sc := oteltrace.SpanContextFromContext(ctx); sc.IsValid() {
 		return sc.TraceID().String()
@@ -46,7 +46,7 @@ func ID(ctx context.Context) string {
 	return ""
 }
 
-// IDOf returns the trace id in a traceparent header; empty if it has none.
+// IDOf returns the trace id in a traceparent header, or "" if the header is malformed.
 func IDOf(parent string) string {
 	parts := strings.Split(parent, "-")
 	if len(parts) < 4 {

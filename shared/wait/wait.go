@@ -1,4 +1,4 @@
-// Package wait has pauses that a context ends, and the loops that are made of them.
+// Package wait has pauses that a context can end, and loops that use them.
 package wait
 
 import (
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// For waits for a duration. If ctx ends before, it returns the error of ctx.
+// For waits for a duration. If ctx ends earlier, it returns the error of ctx.
 func For(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -19,12 +19,12 @@ func For(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Jitter returns a random duration between the half of d and d. It spreads what several replicas
-// would otherwise do at the same moment.
+// Jitter returns a random duration between d/2 and d. It spreads actions of several replicas that
+// would otherwise coincide.
 func Jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 
-// Repeat calls f, waits for the duration that f returns, and begins again, until ctx ends. The end
-// of ctx is no error, so that Repeat can be the body of a component's Run.
+// Repeat calls f, waits for the duration that f returned, and starts over, until ctx ends. It then
+// returns nil, so that it can be the body of a component's Run.
 func Repeat(ctx context.Context, f func(context.Context) time.Duration) error {
 	for For(ctx, f(ctx)) == nil {
 	}

@@ -21,7 +21,7 @@ type Answer struct {
 	Part   bool // the body is incomplete
 }
 
-// The components of the document that describe responses without an operation: to a request whose path
+// Components of the document that describe responses without an operation: to a request whose path
 // does not exist, to one whose method the path does not allow, to OPTIONS, and to one that was
 // rejected before it was routed.
 const (
@@ -31,7 +31,7 @@ const (
 	refused    = pointer("/components/responses/AnyProblem")
 )
 
-// Check returns how a response differs from the document; nil if it does not.
+// Check returns an error that describes how a response differs from the document, or nil.
 func (d *Document) Check(a Answer) error {
 	response, ok := d.response(a)
 	if !ok {
@@ -46,7 +46,7 @@ func (d *Document) Check(a Answer) error {
 	return nil
 }
 
-// response finds the description of a response in the document.
+// response returns the description of a response in the document.
 func (d *Document) response(a Answer) (pointer, bool) {
 	operation, ok := d.operation(a.Method, a.Path)
 	if !ok {

@@ -1,8 +1,8 @@
-// Package contract checks the answers of an HTTP API against its OpenAPI 3.1 document.
+// Package contract checks the responses of an HTTP API against its OpenAPI 3.1 document.
 //
-// It checks that the document describes the route, the status, the headers, the media type and the body
-// of an answer. The schemas of OpenAPI 3.1 are JSON Schema 2020-12, so a validator for
-// JSON Schema is enough. A Transport checks every answer that a test gets through it.
+// It checks that the document describes the route, the status, the headers, the media type and the
+// body of a response. The schemas of OpenAPI 3.1 are JSON Schema 2020-12, so a validator for JSON
+// Schema is enough. A Transport checks every response that a test receives through it.
 package contract
 
 import (
@@ -29,7 +29,7 @@ type Document struct {
 	root  any
 	paths []template
 
-	mu       sync.Mutex // of what follows
+	mu       sync.Mutex // guards the fields below
 	compiler *jsonschema.Compiler
 	schemas  map[pointer]*jsonschema.Schema
 }
@@ -63,7 +63,7 @@ func Parse(text []byte) (*Document, error) {
 func values(text []byte) (any, error) {
 	var tree any
 	if err := yaml.Unmarshal(text, &tree); err != nil {
-		return nil, err //nolint:wrapcheck // the caller says what it read
+		return nil, err //nolint:wrapcheck // the caller adds the name of the text
 	}
 	text, err := json.Marshal(tree)
 	if err != nil {
@@ -72,8 +72,8 @@ func values(text []byte) (any, error) {
 	return jsonschema.UnmarshalJSON(bytes.NewReader(text)) //nolint:wrapcheck // as above
 }
 
-// closeObjects makes every schema reject members that the document does not name. Clients must ignore
-// unknown members, but the document must name all of them.
+// closeObjects makes every schema reject members that the document does not define. Clients must
+// ignore unknown members, but the document must define all of them.
 func closeObjects(value any) {
 	switch v := value.(type) {
 	case []any:
@@ -107,7 +107,7 @@ func closeObject(schema any) {
 	}
 }
 
-// pointer is a place in the document (RFC 6901).
+// pointer is a JSON pointer into the document (RFC 6901).
 type pointer string
 
 func (p pointer) to(keys ...string) pointer {
@@ -117,7 +117,7 @@ func (p pointer) to(keys ...string) pointer {
 	return p
 }
 
-// at returns the value at a place, and the place of the value after references are resolved.
+// at returns the value at a pointer, and the pointer to the value after references are resolved.
 func (d *Document) at(p pointer) (any, pointer, bool) {
 	here, found := d.root, pointer("")
 	for key := range strings.SplitSeq(strings.TrimPrefix(string(p), "/"), "/") {
@@ -146,7 +146,8 @@ func (d *Document) at(p pointer) (any, pointer, bool) {
 	return here, found, true
 }
 
-// members returns the keys of the object at a place, in order, and the object's place.
+// members returns the sorted keys of the object at a pointer, and the resolved pointer of the
+// object.
 func (d *Document) members(p pointer) ([]string, pointer) {
 	value, found, _ := d.at(p)
 	object, _ := value.(map[string]any)
@@ -158,7 +159,7 @@ func (d *Document) members(p pointer) ([]string, pointer) {
 	return keys, found
 }
 
-// validate checks a value by the schema at a place.
+// validate checks a value against the schema at a pointer.
 func (d *Document) validate(p pointer, value any) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -170,7 +171,7 @@ func (d *Document) validate(p pointer, value any) error {
 		}
 		d.schemas[p] = schema
 	}
-	return schema.Validate(value) //nolint:wrapcheck // the caller says of what
+	return schema.Validate(value) //nolint:wrapcheck // the caller adds what was validated
 }
 
 // Operations returns the routes of the document, as "GET /path/{name}", without a trailing slash.
@@ -204,8 +205,8 @@ func newTemplate(path string) template {
 	return t
 }
 
-// fit returns how many segments of a path are equal to those of the template; false if the path does not
-// match.
+// fit returns how many segments of a path are equal to those of the template, and whether the path
+// matches.
 func (t template) fit(segments []string) (int, bool) {
 	same := 0
 	if len(segments) != len(t.segments) {
@@ -222,7 +223,7 @@ func (t template) fit(segments []string) (int, bool) {
 	return same, true
 }
 
-// operation finds the operation of a request. That of GET also describes HEAD.
+// operation finds the operation of a request. The operation of GET also describes HEAD.
 func (d *Document) operation(method, path string) (pointer, bool) {
 	if method == "HEAD" {
 		method = "GET"

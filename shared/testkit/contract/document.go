@@ -16,11 +16,11 @@ import (
 //go:embed oas31
 var oas31 embed.FS
 
-// specification is the URL of these schemas.
+// specification is the base URL of these schemas.
 const specification = "https://spec.openapis.org/oas/3.1/"
 
-// Validate checks the document itself by the schema of OpenAPI 3.1, and the schemas in it by that of
-// JSON Schema.
+// Validate checks the document against the schema of OpenAPI 3.1, and the schemas in the document
+// against the schema of JSON Schema.
 func (d *Document) Validate() error {
 	c := jsonschema.NewCompiler()
 	for name, url := range map[string]string{
@@ -46,11 +46,11 @@ func (d *Document) Validate() error {
 	if err != nil {
 		return fmt.Errorf("read document: %w", err)
 	}
-	return schema.Validate(root) //nolint:wrapcheck // it names the places
+	return schema.Validate(root) //nolint:wrapcheck // the error contains the positions
 }
 
-// CheckExamples checks every reference, and every example by its schema. It returns the number of
-// examples.
+// CheckExamples checks that every reference can be resolved, and every example against its schema.
+// It returns the number of examples.
 func (d *Document) CheckExamples() (int, error) {
 	var w walk
 	w.visit(d, "", d.root)

@@ -9,13 +9,13 @@ import (
 	"sync"
 )
 
-// Transport is an http.RoundTripper that checks every response when its body was read to the end or
-// closed.
+// Transport is an http.RoundTripper that checks every response as soon as its body has been read to
+// the end or closed.
 type Transport struct {
 	Base     http.RoundTripper
 	Document *Document
 	Report   func(error)
-	Exempt   func(*http.Response) bool // reports responses that are not checked; nil checks all
+	Exempt   func(*http.Response) bool // reports whether a response is not checked; if nil, all are checked
 	Prefix   string                    // of the paths of the API; may be empty
 }
 
@@ -23,7 +23,7 @@ type Transport struct {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.Base.RoundTrip(req)
 	if err != nil || t.Exempt != nil && t.Exempt(resp) {
-		return resp, err //nolint:wrapcheck // it passes errors on
+		return resp, err //nolint:wrapcheck // it forwards errors
 	}
 	resp.Body = &watched{body: resp.Body, check: func(seen []byte, whole bool) {
 		err := t.Document.Check(Answer{
@@ -37,7 +37,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// watched is a body that is checked once, when it was read to the end or closed.
+// watched is a body that is checked once, when it has been read to the end or closed.
 type watched struct {
 	body  io.ReadCloser
 	seen  bytes.Buffer
@@ -52,14 +52,14 @@ func (w *watched) Read(p []byte) (int, error) {
 	if err != nil {
 		w.end(errors.Is(err, io.EOF))
 	}
-	return n, err //nolint:wrapcheck // io.EOF must stay what it is
+	return n, err //nolint:wrapcheck // io.EOF must not be wrapped
 }
 
 // Close implements io.Closer.
 func (w *watched) Close() error {
 	err := w.body.Close()
 	w.end(false)
-	return err //nolint:wrapcheck // it passes errors on
+	return err //nolint:wrapcheck // it forwards errors
 }
 
 func (w *watched) end(whole bool) { w.once.Do(func() { w.check(w.seen.Bytes(), whole) }) }

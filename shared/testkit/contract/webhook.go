@@ -7,8 +7,9 @@ import (
 	"net/url"
 )
 
-// CheckWebhook returns how a request that the API sends differs from the webhook with a name in the
-// document: in a required header, or in the body.
+// CheckWebhook returns an error that describes how a request that the API sends differs from the
+// webhook with the given name in the document: in a required header, or in the body. It returns nil
+// if the request does not differ.
 func (d *Document) CheckWebhook(name string, header http.Header, body []byte) error {
 	_, operation, ok := d.at(pointer("/webhooks").to(name, "post"))
 	if !ok {

@@ -1,5 +1,5 @@
-// Package raised finds, in the source, the failures that the services report: their codes, their
-// kinds and their sentences. Tests compare them with the documents and the translations.
+// Package raised finds in the source code the failures that the services report: their codes, kinds
+// and sentences. Tests compare them with the documents and the translations.
 package raised
 
 import (
@@ -15,17 +15,17 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Failure is a failure as the source makes it.
+// Failure is a failure that the source code creates.
 type Failure struct {
 	Code   string
 	Kind   fault.Kind
-	Detail string // empty if it is made at run time
+	Detail string // empty if it is composed at run time
 	Place  string
 }
 
-// ForOperators lists the codes that no HTTP client sees: they end in dead letters, in logs and on
-// the operator's terminal, which are in English, or they are the reason why a job failed, which has
-// sentences of its own.
+// ForOperators lists the codes that no HTTP client sees. They are in dead letters, in logs and on
+// the operator's terminal, which are in English, or they are the reason of a failed job, for which
+// there are other sentences.
 func ForOperators() []string {
 	return []string{
 		"consumer-away", "letter-not-found", "object-not-found", "replay-unanswered", "stream-not-found",
@@ -35,8 +35,8 @@ func ForOperators() []string {
 	}
 }
 
-// Failures finds the failures that are made below some folders by fault.New, by fault.Wrap or as a
-// fault.Error, with a code that is constant.
+// Failures finds the failures that the code below some folders creates with a constant code: by
+// fault.New, by fault.Wrap or as a fault.Error.
 func Failures(folders ...string) ([]Failure, error) {
 	var found []Failure
 	for _, root := range folders {
@@ -55,7 +55,7 @@ func Failures(folders ...string) ([]Failure, error) {
 	return found, nil
 }
 
-// source is the source of a package.
+// source is the source code of a package.
 type source struct {
 	set       *token.FileSet
 	constants map[string]string
@@ -92,7 +92,7 @@ func inPackage(folder string) ([]Failure, error) {
 	return found, nil
 }
 
-// addConstants collects the names of constant texts.
+// addConstants collects the values of string constants by their names.
 func (s source) addConstants(file *ast.File) {
 	for _, d := range file.Decls {
 		general, ok := d.(*ast.GenDecl)
@@ -110,7 +110,7 @@ func (s source) addConstants(file *ast.File) {
 	}
 }
 
-// text returns the value of a string literal or of a named string constant; false for any other
+// text returns the value of a string literal or of a named string constant, and false for any other
 // expression.
 func (s source) text(e ast.Expr) (string, bool) {
 	switch e := e.(type) {
@@ -128,7 +128,8 @@ func (s source) text(e ast.Expr) (string, bool) {
 	}
 }
 
-// nameOf is the name of a member of package fault, which does not qualify its own names.
+// nameOf returns the name of a member of package fault. Package fault itself uses its names without
+// a qualifier.
 func nameOf(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.Ident:
@@ -141,7 +142,7 @@ func nameOf(e ast.Expr) string {
 	return ""
 }
 
-// kindOf is the kind that an expression names; false if it names none.
+// kindOf returns the kind that an expression names, and whether it names one.
 func kindOf(e ast.Expr) (fault.Kind, bool) {
 	name := nameOf(e)
 	for _, k := range fault.Kinds() {
@@ -152,7 +153,8 @@ func kindOf(e ast.Expr) (fault.Kind, bool) {
 	return fault.Internal, false
 }
 
-// constructors are the functions of package fault that take only the sentence of a failure.
+// constructors returns the functions of package fault whose first argument is the sentence of a
+// failure.
 func constructors() map[string]Failure {
 	return map[string]Failure{
 		"MalformedRequest": {Code: "malformed-request", Kind: fault.Malformed},
@@ -160,7 +162,7 @@ func constructors() map[string]Failure {
 	}
 }
 
-// call reads a call that makes a failure.
+// call reads a call that creates a failure.
 func (s source) call(n *ast.CallExpr) (f Failure, ok bool) {
 	name := nameOf(n.Fun)
 	if f, ok = constructors()[name]; ok {
@@ -175,12 +177,12 @@ func (s source) call(n *ast.CallExpr) (f Failure, ok bool) {
 	f.Code, constant = s.text(n.Args[1])
 	f.Detail, _ = s.text(n.Args[2])
 	if _, qualified := n.Fun.(*ast.SelectorExpr); !qualified && f.Detail == "" {
-		return f, false // a constructor of package fault: its callers have the sentence
+		return f, false // a constructor of package fault: its callers pass the sentence
 	}
 	return f, ok && constant
 }
 
-// failure reads a call of fault.New or fault.Wrap and a literal of fault.Error.
+// failure reads a call that creates a failure, or a composite literal of fault.Error.
 func (s source) failure(n ast.Node) (f Failure, ok bool) {
 	switch n := n.(type) {
 	case *ast.CallExpr:

@@ -1,5 +1,5 @@
-// Package testdb connects tests to their own database. It is apart from the test kit, so that
-// services without a database do not depend on its driver and its migrations.
+// Package testdb connects tests to their own database. It is separate from package testkit, so that
+// services without a database do not depend on the driver and the migrations.
 package testdb
 
 import (
@@ -9,7 +9,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Open connects to the database of a kit as a service does that owns a schema.
+// Open connects to the database of a kit like a service that owns the schema.
 func Open(k *testkit.Kit, schema string) *sqlx.DB {
 	t := k.T()
 	t.Helper()
