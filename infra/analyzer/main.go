@@ -1,5 +1,5 @@
-// Command analyzer is the reference analysis server: it fetches audio, measures it, and calls back. Settings come from the environment;
-// README.md lists them.
+// Command analyzer is the reference analysis server: it fetches audio, measures it, and sends callbacks. Its settings
+// are environment variables, which README.md lists.
 package main
 
 import (

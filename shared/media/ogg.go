@@ -214,8 +214,8 @@ func (l *oggLink) name() string {
 	return ""
 }
 
-// identify reads an identification header: Vorbis I, section 4.2.2; Opus, RFC 7845, section 5.1; FLAC, RFC 9639, section 10.1;
-// Speex manual, section 7.3.
+// identify reads an identification header: Vorbis I, section 4.2.2; Opus, RFC 7845, section 5.1; FLAC, RFC 9639,
+// section 10.1; Speex manual, section 7.3.
 func (l *oggLink) identify(packet []byte) bool {
 	le, begins := binary.LittleEndian, func(magic string, size int) bool {
 		return len(packet) >= size && string(packet[:len(magic)]) == magic

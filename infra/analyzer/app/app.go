@@ -1,7 +1,7 @@
-// Package app is the analysis server as a value: settings in, a handler and a Run out.
+// Package app is the analysis server as a value: New takes settings, and returns a Server with a Handler and a Run method.
 //
-// The binary, the local runner and the tests run the same code. A server listens where it is told or on a listener that it is given, says
-// when it is ready, and can be made to misbehave at run time through Behave.
+// The binary, the local runner and the tests run the same code. A server listens on the configured address or on a given
+// listener, signals when it is ready (Ready), and can be made to misbehave at run time (Behave).
 package app
 
 import (
@@ -24,10 +24,10 @@ import (
 	"sori.internal/infra/analyzer/internal/source"
 )
 
-// ErrConfig says that a setting cannot work.
+// ErrConfig means that a setting has an impossible value.
 var ErrConfig = errors.New("bad setting")
 
-// Server is one analysis server. Its methods are safe for concurrent use; Run is called once.
+// Server is one analysis server. Its methods are safe for concurrent use. Run may be called only once.
 type Server struct {
 	cfg       Config
 	log       zerolog.Logger
@@ -42,7 +42,7 @@ type Server struct {
 	address   net.Addr // set before ready is closed
 }
 
-// New assembles a server; nothing runs and nothing listens yet.
+// New assembles a server. It starts nothing and does not listen.
 func New(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Run reads the settings through lookup and serves until ctx ends. It is what the binary does.
+// Run reads the settings through lookup and serves until ctx ends. The binary calls it.
 func Run(ctx context.Context, lookup func(string) (string, bool), logOut io.Writer) error {
 	cfg, err := Load(lookup)
 	if err != nil {
@@ -98,13 +98,13 @@ func Run(ctx context.Context, lookup func(string) (string, bool), logOut io.Writ
 	return s.Run(ctx)
 }
 
-// Handler returns the routes. Jobs that it accepts are worked on while Run or Work runs.
+// Handler returns the HTTP handler of all routes. The accepted jobs are processed while Run or Work runs.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Ready is closed once the server listens.
+// Ready returns a channel that is closed once the server listens.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Addr returns where the server listens. It is nil before Ready is closed.
+// Addr returns the address on which the server listens. It is nil before Ready is closed.
 func (s *Server) Addr() net.Addr {
 	select {
 	case <-s.ready:
@@ -114,7 +114,8 @@ func (s *Server) Addr() net.Addr {
 	}
 }
 
-// URL returns the server's base URL as seen on this machine, without a trailing slash. It is empty before Ready is closed.
+// URL returns the base URL of the server for clients on this machine, without a trailing slash. It is empty before
+// Ready is closed.
 func (s *Server) URL() string {
 	tcp, ok := s.Addr().(*net.TCPAddr)
 	if !ok {
@@ -127,7 +128,7 @@ func (s *Server) URL() string {
 	return "http://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
 }
 
-// Behave replaces the behaviour for the jobs to come.
+// Behave replaces the behaviour for jobs that are accepted from now on.
 func (s *Server) Behave(b Behaviour) error {
 	if err := s.behaviour.Set(b); err != nil {
 		return fmt.Errorf("change behaviour: %w", err)
@@ -135,10 +136,10 @@ func (s *Server) Behave(b Behaviour) error {
 	return nil
 }
 
-// Behaviour returns the behaviour in force.
+// Behaviour returns the current behaviour.
 func (s *Server) Behaviour() Behaviour { return s.behaviour.Get() }
 
-// Work runs accepted jobs until ctx ends, without listening: for programs that serve Handler themselves.
+// Work processes accepted jobs until ctx ends, without listening. It is for programs that serve Handler themselves.
 func (s *Server) Work(ctx context.Context) error {
 	s.healthy.Store(true)
 	defer s.healthy.Store(false)
@@ -158,15 +159,15 @@ func (s *Server) work(ctx context.Context) error {
 	return nil
 }
 
-// prepare builds the decoder where that was not done yet, so that the first recording need not wait for it.
+// prepare builds the decoder if necessary, so that the first recording need not wait for the build.
 func (s *Server) prepare(ctx context.Context) {
 	if err := s.decoder.Prepare(ctx); err != nil && ctx.Err() == nil {
 		s.log.Error().Err(err).Msg("no decoder: recordings other than plain WAV will fail")
 	}
 }
 
-// Run listens and works until ctx ends. Then it turns unready, takes no more requests, and gives the jobs in hand the shutdown timeout; what
-// is unfinished after that is dropped. It returns nil after such an end.
+// Run listens and works until ctx ends. Then the server becomes unready, accepts no more requests, and gives unfinished
+// jobs the shutdown timeout; jobs that are unfinished after that are dropped. Run returns nil if ctx ended.
 func (s *Server) Run(ctx context.Context) error {
 	listener, err := s.listen(ctx)
 	if err != nil {
@@ -201,7 +202,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, workErr)
 }
 
-// listen takes the given listener or makes one.
+// listen returns the given listener or creates one.
 func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if s.cfg.Listener != nil {
 		return s.cfg.Listener, nil
@@ -214,9 +215,9 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// stop lets requests in hand finish, and cuts off those that do not.
+// stop waits for open requests to finish, and closes those that exceed the shutdown timeout.
 func (s *Server) stop(server *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout) // the server's own has ended
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout) // the context of Run has ended
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
 		s.log.Warn().Err(err).Msg("requests cut off by shutdown")

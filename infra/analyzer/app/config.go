@@ -15,56 +15,57 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// Config holds every setting. Fields with an env tag are read by Load; the others are for programs that embed the server.
+// Config contains every setting. Load reads the fields with an env tag; the others are for programs that embed the
+// server.
 type Config struct {
-	HTTPAddr          string        `env:"HTTP_ADDR" envDefault:":9000"`           // where to listen; unused when Listener is given
+	HTTPAddr          string        `env:"HTTP_ADDR" envDefault:":9000"`           // address on which to listen; unused if Listener is set
 	Concurrency       int           `env:"CONCURRENCY" envDefault:"0"`             // recordings measured at the same time; 0: one per processor
 	FetchConcurrency  int           `env:"FETCH_CONCURRENCY" envDefault:"32"`      // audio files fetched at the same time
-	QueueSize         int           `env:"QUEUE_SIZE" envDefault:"4096"`           // jobs accepted and not yet delivered; beyond: 503
-	QueueRetryAfter   time.Duration `env:"QUEUE_RETRY_AFTER" envDefault:"5s"`      // told to callers when the queue is full
-	MaxAudioBytes     int64         `env:"MAX_AUDIO_BYTES" envDefault:"536870912"` // size of an audio file
-	MaxAudioSeconds   float64       `env:"MAX_AUDIO_SECONDS" envDefault:"10800"`   // length of a recording; longer ones fail
-	TempDir           string        `env:"TMPDIR"`                                 // where files lie while they are analysed; the system's when empty
+	QueueSize         int           `env:"QUEUE_SIZE" envDefault:"4096"`           // jobs accepted and not yet delivered; further requests get 503
+	QueueRetryAfter   time.Duration `env:"QUEUE_RETRY_AFTER" envDefault:"5s"`      // Retry-After of responses when the queue is full
+	MaxAudioBytes     int64         `env:"MAX_AUDIO_BYTES" envDefault:"536870912"` // largest size of an audio file
+	MaxAudioSeconds   float64       `env:"MAX_AUDIO_SECONDS" envDefault:"10800"`   // longest length of a recording; longer recordings fail
+	TempDir           string        `env:"TMPDIR"`                                 // folder for files while they are analysed; if empty, the system's
 	MaxPitchPoints    int           `env:"MAX_PITCH_POINTS" envDefault:"30000"`    // values of a pitch track; longer recordings get a larger hop
 	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"2m"`          // of one fetch, body included
-	FetchAttempts     int           `env:"FETCH_ATTEMPTS" envDefault:"3"`          // tries of a fetch
-	FetchBackoff      time.Duration `env:"FETCH_BACKOFF" envDefault:"200ms"`       // before the second try, doubled for each further one
-	Decoder           string        `env:"DECODER"`                                // program that decodes; built from its source when empty
-	DecoderCache      string        `env:"DECODER_CACHE"`                          // folder of the compiled decoder; the user's cache folder when empty
+	FetchAttempts     int           `env:"FETCH_ATTEMPTS" envDefault:"3"`          // attempts of a fetch
+	FetchBackoff      time.Duration `env:"FETCH_BACKOFF" envDefault:"200ms"`       // before the second attempt, doubled for each further one
+	Decoder           string        `env:"DECODER"`                                // path of the decoder program; if empty, it is built from its source
+	DecoderCache      string        `env:"DECODER_CACHE"`                          // folder of the compiled decoder; if empty, in the user's cache folder
 	DecoderMemory     int64         `env:"DECODER_MEMORY" envDefault:"268435456"`  // bytes that the decoding of one recording may allocate
 	AccessKey         string        `env:"AWS_ACCESS_KEY_ID"`                      // for s3:// references
 	SecretKey         Secret        `env:"AWS_SECRET_ACCESS_KEY"`                  // for s3:// references
 	Region            string        `env:"AWS_REGION" envDefault:"us-east-1"`      // of the buckets in s3:// references
-	S3Endpoint        string        `env:"S3_ENDPOINT"`                            // host:port or URL of the S3 server; AWS when empty
-	WebhookAttempts   int           `env:"WEBHOOK_ATTEMPTS" envDefault:"8"`        // tries of an outcome's callback
-	WebhookBackoff    time.Duration `env:"WEBHOOK_BACKOFF" envDefault:"250ms"`     // before the second try, doubled for each further one
+	S3Endpoint        string        `env:"S3_ENDPOINT"`                            // host:port or URL of the S3 server; if empty, AWS
+	WebhookAttempts   int           `env:"WEBHOOK_ATTEMPTS" envDefault:"8"`        // attempts to deliver the callback of an outcome
+	WebhookBackoff    time.Duration `env:"WEBHOOK_BACKOFF" envDefault:"250ms"`     // before the second attempt, doubled for each further one
 	WebhookMaxBackoff time.Duration `env:"WEBHOOK_MAX_BACKOFF" envDefault:"30s"`   // longest wait, also for a receiver's Retry-After
-	WebhookTimeout    time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"10s"`       // of one try
-	WebhookParallel   int           `env:"WEBHOOK_CONCURRENCY" envDefault:"64"`    // callbacks on their way at the same time
-	RetainJobs        int           `env:"RETAIN_JOBS" envDefault:"10000"`         // finished jobs that the status route remembers
-	RetainBytes       int           `env:"RETAIN_BYTES" envDefault:"67108864"`     // of their results
-	RetainFor         time.Duration `env:"RETAIN_FOR" envDefault:"1h"`             // after they finished
-	ShutdownTimeout   time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"10s"`      // for the work in hand after a stop
-	BehaviourAPI      bool          `env:"BEHAVIOUR_API" envDefault:"false"`       // PUT /behaviour is open to everybody who reaches the server
+	WebhookTimeout    time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"10s"`       // of one attempt
+	WebhookParallel   int           `env:"WEBHOOK_CONCURRENCY" envDefault:"64"`    // callbacks that are sent at the same time
+	RetainJobs        int           `env:"RETAIN_JOBS" envDefault:"10000"`         // finished jobs that the status route knows
+	RetainBytes       int           `env:"RETAIN_BYTES" envDefault:"67108864"`     // of the results of finished jobs
+	RetainFor         time.Duration `env:"RETAIN_FOR" envDefault:"1h"`             // after a job finished
+	ShutdownTimeout   time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"10s"`      // for unfinished jobs after a stop
+	BehaviourAPI      bool          `env:"BEHAVIOUR_API" envDefault:"false"`       // enables PUT /behaviour for everybody who can reach the server
 	LogLevel          string        `env:"LOG_LEVEL" envDefault:"info"`            // debug, info, warn, error
 	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json"`           // json or console
 	Behaviour         Behaviour     `envPrefix:"BEHAVIOUR_"`                       // at the start; see Behaviour
 
-	Listener net.Listener `env:"-"` // given instead of HTTPAddr; the server closes it
-	LogOut   io.Writer    `env:"-"` // nil discards
+	Listener net.Listener `env:"-"` // replaces HTTPAddr; the server closes it
+	LogOut   io.Writer    `env:"-"` // nil discards the log
 }
 
-// Behaviour makes the server misbehave in chosen ways; the zero value is a good server. Its settings are named BEHAVIOUR_DELAY,
-// BEHAVIOUR_INSTANT and so on.
+// Behaviour makes the server misbehave in chosen ways. The zero value is a correct server. Its settings are named
+// BEHAVIOUR_DELAY, BEHAVIOUR_INSTANT and so on.
 type Behaviour = job.Behaviour
 
-// Duration is a time.Duration that is written "1.5s".
+// Duration is a time.Duration that is written like "1.5s".
 type Duration = job.Duration
 
 // Secret prints as asterisks.
 type Secret = config.Secret
 
-// Load reads the settings through a look-up such as os.LookupEnv. Every problem is reported together.
+// Load reads the settings through a look-up function such as os.LookupEnv. It reports all problems together.
 func Load(lookup func(string) (string, bool)) (Config, error) {
 	var cfg Config
 	if err := config.Load(lookup, &cfg); err != nil {
@@ -77,12 +78,12 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 func Default() Config {
 	cfg, err := Load(func(string) (string, bool) { return "", false })
 	if err != nil {
-		panic(err) // the defaults above do not parse: seen by the first test
+		panic(err) // the defaults above do not parse: the first test would fail
 	}
 	return cfg
 }
 
-// check reports what cannot work.
+// check returns an error for the first setting with an impossible value.
 func (c Config) check() error {
 	for _, n := range []struct {
 		name string

@@ -13,25 +13,25 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// errWave says that ffmpeg's output does not begin as a WAV file does, which would be a defect.
+// errWave means that ffmpeg's output does not begin like a WAV file, which would be a defect.
 var errWave = errors.New("output is no WAV file")
 
 // watchEvery is how often the processor time of a file is compared with its limit.
 const watchEvery = 50 * time.Millisecond
 
-// answer turns ffmpeg's output into the frames of one answer after the other.
+// answer converts ffmpeg's output to the frames of answers, one answer after the other.
 type answer struct {
-	mu     sync.Mutex // between the work and the watch over its time
+	mu     sync.Mutex // between the decoding and the goroutine of watch
 	frames *decoding.Writer
 
 	tooWide bool // the samples have impossible dimensions
 	log     *ffmpegLog
-	head    []byte // of the WAV file, until its samples begin
+	head    []byte // of the WAV file, until the samples begin
 	begun   bool   // the samples have begun
 	pending []byte // samples that do not fill a frame yet
 }
 
-// begin prepares for the output of ffmpeg, and returns what its log is to be written to.
+// begin prepares for the output of ffmpeg, and returns the writer for ffmpeg's log.
 func (a *answer) begin() *ffmpegLog {
 	a.log, a.begun, a.tooWide, a.head, a.pending = &ffmpegLog{}, false, false, nil, a.pending[:0]
 	return a.log
@@ -51,7 +51,7 @@ func (a *answer) sendJSON(kind byte, v any) error {
 	return a.send(kind, body)
 }
 
-// Write implements io.Writer: it takes ffmpeg's standard output.
+// Write implements io.Writer. It receives ffmpeg's standard output.
 func (a *answer) Write(p []byte) (int, error) {
 	n := len(p)
 	if !a.begun {
@@ -85,7 +85,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// flush sends the samples that wait.
+// flush sends the pending samples.
 func (a *answer) flush() error {
 	if len(a.pending) == 0 {
 		return nil
@@ -94,7 +94,7 @@ func (a *answer) flush() error {
 	return a.send(decoding.TypeSamples, a.pending)
 }
 
-// finish ends an answer. The cause is that of an instance that crashed.
+// finish ends an answer. cause is not nil if ffmpeg's instance crashed.
 func (a *answer) finish(req decoding.Request, exit uint32, cause error) error {
 	if err := a.flush(); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (a *answer) finish(req decoding.Request, exit uint32, cause error) error {
 		}
 	case a.begun:
 		if exit != 0 {
-			end.Damaged++ // it gave up in the middle of the recording
+			end.Damaged++ // ffmpeg gave up before the end of the recording
 		}
 	case log.container == "" && req.Format == "":
 		end.Code = decoding.CodeUnsupportedAudio
@@ -126,14 +126,14 @@ func (a *answer) finish(req decoding.Request, exit uint32, cause error) error {
 	return a.sendJSON(decoding.TypeEnd, end)
 }
 
-// firstLine leaves out the WebAssembly stack, which says nothing without symbols.
+// firstLine leaves out the WebAssembly stack, which is useless without symbols.
 func firstLine(err error) string {
 	line, _, _ := bytes.Cut([]byte(err.Error()), []byte("\n"))
 	return string(line)
 }
 
-// watch ends the process when the present file has taken more of the processor than it may: ffmpeg cannot be interrupted in
-// another way. It returns what ends the watch.
+// watch ends the process when the current file has used more processor time than the limit: ffmpeg cannot be
+// interrupted in another way. The returned function ends the watch.
 func (a *answer) watch(limit time.Duration) (stop func()) {
 	began, done := processorTime(), make(chan struct{})
 	go func() {
@@ -154,7 +154,7 @@ func (a *answer) watch(limit time.Duration) (stop func()) {
 	return func() { close(done) }
 }
 
-// parseWave reads the header of ffmpeg's output, and returns where the samples begin: -1 where more bytes are needed.
+// parseWave reads the header of ffmpeg's output, and returns the offset of the samples, or -1 if more bytes are needed.
 func parseWave(b []byte) (decoding.Header, int, error) {
 	var h decoding.Header
 	le := binary.LittleEndian

@@ -17,7 +17,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// pageSize is that of WebAssembly.
+// pageSize is the size of a WebAssembly page.
 const pageSize = 64 << 10
 
 // engine is ffmpeg, compiled and ready to be instantiated.
@@ -26,8 +26,8 @@ type engine struct {
 	module  wazero.CompiledModule
 }
 
-// newEngine compiles ffmpeg, or takes what an earlier process compiled into the folder. A folder that cannot be written is
-// an error only where filling it is the purpose.
+// newEngine compiles ffmpeg, or loads the code that an earlier process compiled into the folder dir. If the folder
+// cannot be used, newEngine fails only if fill is set: then filling the folder is its purpose.
 func newEngine(ctx context.Context, dir string, memory int64, fill bool) (*engine, error) {
 	config := wazero.NewRuntimeConfigCompiler().WithMemoryLimitPages(uint32(min(max(memory/pageSize, 1), 65536)))
 	cache, err := wazero.NewCompilationCacheWithDir(dir)
@@ -35,7 +35,7 @@ func newEngine(ctx context.Context, dir string, memory int64, fill bool) (*engin
 		e, failure := compile(ctx, config.WithCompilationCache(cache))
 		if failure == nil {
 			embed.Free()
-			debug.FreeOSMemory() // most of what compiling took is garbage now
+			debug.FreeOSMemory() // most of the memory that compiling needed is garbage now
 			return e, nil
 		}
 		err = failure
@@ -64,7 +64,7 @@ func compile(ctx context.Context, config wazero.RuntimeConfig) (*engine, error) 
 	return &engine{runtime: rt, module: module}, nil
 }
 
-// ffmpeg runs the program on one file, in an instance of its own. The error is that of an instance that crashed.
+// ffmpeg runs the program on one file, in a new instance. The error is not nil if the instance crashed.
 func (e *engine) ffmpeg(ctx context.Context, path string, args []string, stdout, stderr io.Writer) (exit uint32, err error) {
 	exit, err = wasm.Run(ctx, e.runtime, e.module, wasm.Args{
 		Name: "ffmpeg", Args: args, Stdin: nothing{}, Stdout: stdout, Stderr: stderr,
@@ -84,10 +84,10 @@ type nothing struct{}
 // Read implements io.Reader.
 func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
 
-// inside is the path of the file as ffmpeg sees it.
+// inside is the path of the recording inside the sandbox.
 const inside = "/in/recording"
 
-// oneFile is a file system that holds one file, and that one read-only.
+// oneFile is a read-only file system with a single file.
 type oneFile struct{ path string }
 
 // Open implements fs.FS.
@@ -101,7 +101,7 @@ func (o oneFile) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-// root is the folder of the one file. It cannot be read, since ffmpeg has no need to.
+// root is the folder of the file. It cannot be listed, since ffmpeg does not need that.
 type root struct{}
 
 // Stat implements fs.File.
@@ -115,20 +115,20 @@ func (root) Read([]byte) (int, error) {
 // Close implements fs.File.
 func (root) Close() error { return nil }
 
-// Name implements fs.FileInfo, as do the methods that follow.
+// Name implements fs.FileInfo, like the following methods.
 func (root) Name() string { return "." }
 
-// Size is 0.
+// Size returns 0.
 func (root) Size() int64 { return 0 }
 
-// Mode says that it is a folder.
+// Mode returns the mode of a folder.
 func (root) Mode() fs.FileMode { return fs.ModeDir | 0o555 }
 
-// ModTime is unknown.
+// ModTime returns the zero time.
 func (root) ModTime() time.Time { return time.Time{} }
 
-// IsDir is true.
+// IsDir returns true.
 func (root) IsDir() bool { return true }
 
-// Sys is nil.
+// Sys returns nil.
 func (root) Sys() any { return nil }

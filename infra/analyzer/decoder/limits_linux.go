@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// overhead is what decoding takes beside the instance's memory: buffers, threads, and what is garbage and not yet collected.
+// overhead is the memory that decoding needs beside the instance's memory: buffers, threads, and uncollected garbage.
 const overhead = 512 << 20
 
-// limitProcess takes from the process what decoding does not need: memory beyond the instance's, files that are written, and
-// core dumps. An instance whose memory grows is copied, so that for a moment it exists twice.
+// limitProcess limits the process to what decoding needs: it may not use more memory, write files, or dump core. An
+// instance whose memory grows is copied, so that for a moment it exists twice.
 func limitProcess(memory int64) error {
 	var pages uint64
 	statm, err := os.ReadFile("/proc/self/statm")

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// processorTime is what the process has taken of the processors.
+// processorTime returns the processor time that the process has used.
 func processorTime() time.Duration {
 	process, err := syscall.GetCurrentProcess()
 	if err != nil {

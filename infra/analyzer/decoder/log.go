@@ -7,26 +7,26 @@ import (
 	"strings"
 )
 
-// Limits of what is kept of ffmpeg's log.
+// Limits of the part of ffmpeg's log that is kept.
 const (
 	maxLine       = 300
 	maxComplaints = 12
 )
 
-// ffmpegLog reads what ffmpeg writes to its standard error: what the recording is, and what is wrong with it.
+// ffmpegLog parses ffmpeg's standard error: the description of the recording, and the errors in it.
 type ffmpegLog struct {
-	line       []byte  // that is not complete yet
+	line       []byte  // incomplete line
 	container  string  // the demuxer; empty until the file is opened
-	seconds    float64 // that the file announces
-	codec, tag string  // of the first audio stream; empty where there is none
+	seconds    float64 // length that the file announces
+	codec, tag string  // of the first audio stream; empty if there is none
 	complaints []string
 	damaged    int  // packets that could not be decoded
-	truncated  bool // the file ends before it should
+	truncated  bool // the file ends too early
 	memory     bool // an allocation failed
-	noDecoder  bool // the stream's codec has none
+	noDecoder  bool // there is no decoder for the stream's codec
 }
 
-// Write implements io.Writer. A line that is too long is cut.
+// Write implements io.Writer. It truncates long lines.
 func (l *ffmpegLog) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
@@ -40,7 +40,7 @@ func (l *ffmpegLog) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// read takes one line: "[info] text" of ffmpeg itself, "[opus @ 0x2a50] [error] text" of a part.
+// read parses one line: "[info] text" of ffmpeg itself, or "[opus @ 0x2a50] [error] text" of one of its parts.
 func (l *ffmpegLog) read(line string) {
 	if strings.Contains(strings.SplitN(line, "]", 2)[0], " @ ") {
 		_, line, _ = strings.Cut(line, "] ")
@@ -54,7 +54,8 @@ func (l *ffmpegLog) read(line string) {
 	}
 }
 
-// describe reads what ffmpeg says of the recording. It indents the tags of a file deeper than what it says of the file itself.
+// describe parses ffmpeg's description of the recording. ffmpeg indents the tags of a file deeper than the description
+// of the file itself.
 func (l *ffmpegLog) describe(text string) {
 	if rest, ok := strings.CutPrefix(text, "Input #0, "); ok && l.container == "" {
 		l.container, _, _ = strings.Cut(rest, ", from '")
@@ -80,7 +81,7 @@ func (l *ffmpegLog) describe(text string) {
 	}
 }
 
-// duration reads "00:00:03.94, start: ..."; it is 0 for "N/A".
+// duration parses "00:00:03.94, start: ...". It returns 0 for "N/A".
 func duration(text string) float64 {
 	var hours, minutes int
 	var seconds float64
@@ -90,7 +91,7 @@ func duration(text string) float64 {
 	return float64(hours*3600+minutes*60) + seconds
 }
 
-// complain notes what is wrong.
+// complain records a warning or an error.
 func (l *ffmpegLog) complain(text string) {
 	if len(l.complaints) < maxComplaints {
 		l.complaints = append(l.complaints, strings.ReplaceAll(text, inside, "recording"))

@@ -1,12 +1,15 @@
-// Command decoder turns recordings into samples. It reads requests on its standard input and answers on its standard output,
-// as package decoding describes; the analyzer runs it and talks to it through pipes.
+// Command decoder decodes recordings to samples. It reads requests from its standard input and writes answers to its
+// standard output, as package decoding describes. The analyzer runs it and communicates with it through pipes.
 //
-// It links ffmpeg, compiled to WebAssembly, and is therefore under the GPL, version 3 (LICENSE). Nothing else links it.
+// It links ffmpeg, compiled to WebAssembly, and is therefore under the GPL, version 3 (LICENSE). Nothing else links ffmpeg.
 //
-// It guarantees: a recording is parsed inside the WebAssembly sandbox, which sees that one file, read-only, and neither the
-// network nor the environment nor any other file; every file gets a new instance, so that none can spoil the next; the
-// instance's memory and the processor time of a file are bounded, and so is, on Linux, the memory of the process. When its
-// standard input ends, the process ends, whatever it is doing.
+// It guarantees:
+//
+//  1. A recording is parsed inside the WebAssembly sandbox, which can access this one file, read-only, but neither the
+//     network nor the environment nor any other file.
+//  2. Every file gets a new instance, so that no file can affect the next one.
+//  3. The memory of the instance and the processor time of a file are limited, and on Linux also the memory of the process.
+//  4. When its standard input ends, the process ends, even while it is decoding.
 package main
 
 import (
@@ -19,7 +22,8 @@ import (
 	"path/filepath"
 )
 
-// defaultMemory bounds what a file's instance may allocate, in bytes. 2 h of AAC need 40 MB, a large cover picture more.
+// defaultMemory is the default for the memory that the instance of a file may allocate, in bytes. 2 h of AAC need 40
+// MB, a large cover picture more.
 const defaultMemory = 256 << 20
 
 func main() {

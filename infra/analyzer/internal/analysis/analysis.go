@@ -1,7 +1,7 @@
-// Package analysis reads an audio file once, from beginning to end, and lets every meter look at it.
+// Package analysis reads an audio file once, from beginning to end, and passes its samples to every meter.
 //
-// Memory is bounded: a block of samples, and per second of audio some kilobytes of frame data (about 10 KB, most of it the pitch search),
-// so an hour costs about 40 MB. Recordings longer than the caller's limit are refused, not shortened.
+// The memory is bounded: a block of samples, and about 10 KB of frame data for each second of audio (most of it for the
+// pitch search), so that an hour needs about 40 MB. A recording longer than the caller's limit is refused, not shortened.
 package analysis
 
 import (
@@ -16,21 +16,21 @@ import (
 	"sori.internal/infra/analyzer/internal/measure"
 )
 
-// ErrTooLong says that a recording is longer than Options.MaxSeconds.
+// ErrTooLong means that a recording is longer than Options.MaxSeconds.
 var ErrTooLong = errors.New("audio too long")
 
 // blockFrames is how many frames are decoded and measured at a time.
 const blockFrames = 8192
 
-// Options bound and accompany an analysis.
+// Options configure an analysis.
 type Options struct {
-	MaxSeconds     float64                // longest recording that is taken
-	MaxPitchPoints int                    // longest pitch track that is given out; above, its hop grows
+	MaxSeconds     float64                // longest recording that is accepted
+	MaxPitchPoints int                    // most values in the pitch track of the result; a longer track gets a larger hop
 	Reference      []float64              // voiced pitch contour to compare with, Hz; may be empty
-	Progress       func(fraction float64) // called with 0..1 as the file is read; may be nil
+	Progress       func(fraction float64) // called with 0..1 while the file is read; may be nil
 }
 
-// meters are all that look at one recording.
+// meters contains the meters of one recording.
 type meters struct {
 	loudness *measure.Loudness
 	peak     *measure.Peak
@@ -39,7 +39,7 @@ type meters struct {
 	waveform *measure.Waveform
 }
 
-// Run decodes and measures a recording. It ends early with the context's error.
+// Run decodes and measures a recording. If ctx ends, it returns the cause.
 func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts Options) (*Result, error) {
 	began := time.Now()
 	file, err := inspect(ctx, src)
@@ -65,7 +65,7 @@ func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts O
 		return nil, err
 	}
 	duration, whole := seconds(frames, info.SampleRate, file)
-	if whole { // what could not be decoded was no audio: a tag at the end, or the head of the next link of a chain
+	if whole { // the parts that could not be decoded were no audio: a tag at the end, or the header of the next link of a chain
 		warnings = slices.DeleteFunc(warnings, func(code string) bool { return code == decode.WarningDamaged })
 	}
 	result := m.result(info, duration, opts)
@@ -74,7 +74,7 @@ func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts O
 	return result, nil
 }
 
-// feed gives every block to every meter and returns the number of frames.
+// feed passes every block to every meter, and returns the number of frames.
 func (m *meters) feed(ctx context.Context, stream *decode.Stream, opts Options) (int64, error) {
 	info := stream.Info()
 	limit := int64(opts.MaxSeconds * float64(info.SampleRate))
@@ -121,7 +121,7 @@ func mixDown(mono, block []float32, channels int) []float32 {
 	return mono[:frames]
 }
 
-// result reads the meters.
+// result collects the results of the meters.
 func (m *meters) result(info decode.Info, duration float64, opts Options) *Result {
 	hz, voicing := m.pitch.Track()
 	voiced := measure.VoicedSegments(hz)

@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/media"
 )
 
-// inspect reads what the container says: its length to the sample, and what is odd about it.
+// inspect reads the container: it returns the exact length of the recording, and the irregularities of the file.
 func inspect(ctx context.Context, src decode.Source) (media.Info, error) {
 	file, err := os.Open(src.Path)
 	if err != nil {
@@ -26,7 +26,7 @@ func inspect(ctx context.Context, src decode.Source) (media.Info, error) {
 	return meter.Info(), nil
 }
 
-// interruptible ends reading with a context.
+// interruptible is a reader that fails once its context has ended.
 type interruptible struct {
 	ctx context.Context //nolint:containedctx // io.Reader's shape; it lives for one call of io.Copy
 	r   io.Reader
@@ -40,7 +40,7 @@ func (i interruptible) Read(p []byte) (int, error) {
 	return i.r.Read(p)
 }
 
-// demuxer is ffmpeg's name for a media type of package media, for files that ffmpeg does not recognise by itself.
+// demuxer returns ffmpeg's name for a media type of package media, for files that ffmpeg does not recognise itself.
 func demuxer(mediaType string) string {
 	return map[string]string{
 		"audio/wav": "wav", "audio/aiff": "aiff", "audio/flac": "flac", "audio/mpeg": "mp3", "audio/aac": "aac", "audio/x-caf": "caf",
@@ -48,12 +48,13 @@ func demuxer(mediaType string) string {
 	}[mediaType]
 }
 
-// tolerance is how far the samples that were decoded may be from the length that the container tells, in seconds, for the
-// container to be believed: about one packet, which decoders give or leave out at the edges.
+// tolerance is the largest difference, in seconds, between the length of the decoded samples and the length in the
+// container at which the latter is used: about one packet, which decoders may add or drop at the start and the end.
 const tolerance = 0.1
 
-// seconds is the length of a recording: what was decoded, and to the sample what the container tells, so that it is the same
-// wherever the length is shown. It is whole where nothing of what the container tells is missing.
+// seconds returns the length of a recording. If the length in the container is close to the decoded length, it is
+// returned, since it is exact, and equal to the length that is displayed elsewhere. whole is true if the decoded
+// samples are not shorter than the length in the container.
 func seconds(frames int64, rate int, file media.Info) (length float64, whole bool) {
 	decoded := float64(frames) / float64(rate)
 	told := file.Duration.Seconds()
@@ -64,7 +65,7 @@ func seconds(frames int64, rate int, file media.Info) (length float64, whole boo
 	return decoded, whole
 }
 
-// merge joins lists of warnings, and names each once.
+// merge joins lists of warnings without duplicates.
 func merge(lists ...[]string) []string {
 	var all []string
 	for _, warning := range slices.Concat(lists...) {

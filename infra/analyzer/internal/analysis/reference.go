@@ -8,11 +8,12 @@ import (
 	"math"
 )
 
-// ErrReference says that a pitch reference cannot be understood.
+// ErrReference means that a pitch reference cannot be parsed.
 var ErrReference = errors.New("unknown pitch reference")
 
-// ParseReference reads a reference pitch contour and returns its voiced values in Hz: a list of {"time": s, "hz": Hz} (also "frequency",
-// "pitch" or "f0" for hz), or the pitch object of a result of this server. Values that are null, zero or negative are unvoiced.
+// ParseReference parses a reference pitch contour and returns its voiced values in Hz. The contour is a list of
+// {"time": s, "hz": Hz} (also "frequency", "pitch" or "f0" instead of "hz"), or the pitch object in a result of this
+// server. Values that are null, zero or negative are unvoiced.
 func ParseReference(data []byte) ([]float64, error) {
 	data = bytes.TrimPrefix(bytes.TrimSpace(data), []byte("\xef\xbb\xbf"))
 	var track struct {

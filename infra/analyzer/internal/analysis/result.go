@@ -8,7 +8,7 @@ import (
 	"sori.internal/infra/analyzer/internal/measure"
 )
 
-// Result is what goes out as analysis_results. A nil pointer is null: the recording does not have that figure.
+// Result is sent as analysis_results. A nil pointer is null: the recording has no such value.
 type Result struct {
 	Duration         float64   `json:"duration"`           // s
 	SampleRate       int       `json:"sample_rate"`        // Hz
@@ -21,14 +21,14 @@ type Result struct {
 	Segments         []Segment `json:"segments"`           // without gaps, from 0 to duration
 	SpeechSeconds    Decimal3  `json:"speech_seconds"`     // sum of the speech segments
 	Pitch            Pitch     `json:"pitch"`              // the track
-	PitchMedianHz    *Decimal2 `json:"pitch_median_hz"`    // of the voiced frames; null where nothing is voiced
-	VoicedSegments   int       `json:"voiced_segments"`    // unbroken voiced stretches of 40 ms and more
+	PitchMedianHz    *Decimal2 `json:"pitch_median_hz"`    // of the voiced frames; null if no frame is voiced
+	VoicedSegments   int       `json:"voiced_segments"`    // continuous voiced stretches of at least 40 ms
 	SpeechRate       Decimal3  `json:"speech_rate"`        // voiced segments per second of the recording
 	ArticulationRate *Decimal3 `json:"articulation_rate"`  // voiced segments per second of speech; null without speech
-	PitchSimilarity  *Decimal2 `json:"pitch_similarity"`   // 0..100 against the reference; null without one
-	Waveform         Waveform  `json:"waveform"`           // for drawing
-	Warnings         []string  `json:"warnings,omitempty"` // what could not be done, while the rest could
-	AnalysisSeconds  Decimal3  `json:"analysis_seconds"`   // time that the measuring took
+	PitchSimilarity  *Decimal2 `json:"pitch_similarity"`   // 0..100 against the reference; null without a reference
+	Waveform         Waveform  `json:"waveform"`           // for display
+	Warnings         []string  `json:"warnings,omitempty"` // parts of the analysis that failed, and irregularities of the file
+	AnalysisSeconds  Decimal3  `json:"analysis_seconds"`   // time that the analysis took
 
 }
 
@@ -39,20 +39,20 @@ type Segment struct {
 	Kind  string   `json:"kind"`
 }
 
-// Pitch is a track: value i belongs to the time i*hop_seconds. Long recordings have a larger hop.
+// Pitch is a pitch track: value i belongs to the time i*hop_seconds. Long recordings have a larger hop.
 type Pitch struct {
 	HopSeconds Decimal3    `json:"hop_seconds"`
-	Hz         []*Decimal1 `json:"hz"`      // null where unvoiced
+	Hz         []*Decimal1 `json:"hz"`      // null if unvoiced
 	Voicing    []Decimal2  `json:"voicing"` // periodicity of the frame, 0..1
 }
 
-// Waveform has the lowest and highest sample (-1..1 is full scale, mono mix) of equal stretches of the recording.
+// Waveform contains the lowest and the highest sample (-1..1 is full scale, mono mix) of stretches of equal length.
 type Waveform struct {
 	Min []Decimal3 `json:"min"`
 	Max []Decimal3 `json:"max"`
 }
 
-// Numbers that JSON shows with at most so many decimals, which halves the size of a track.
+// Numbers with a limited number of decimals in JSON, which halves the size of a track.
 type (
 	// Decimal1 has one decimal.
 	Decimal1 float64
@@ -71,7 +71,7 @@ func (d Decimal2) MarshalJSON() ([]byte, error) { return decimal(float64(d), 100
 // MarshalJSON implements json.Marshaler.
 func (d Decimal3) MarshalJSON() ([]byte, error) { return decimal(float64(d), 1000), nil }
 
-// decimal is null for what JSON has no number for; nothing should get here that way.
+// decimal formats a number as JSON. NaN and infinity become null, but should not occur.
 func decimal(v, unit float64) []byte {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return []byte("null")
@@ -83,7 +83,7 @@ func decimal(v, unit float64) []byte {
 	return strconv.AppendFloat(nil, v, 'f', -1, 64)
 }
 
-// optional turns a meter's (value, known) into a value or null.
+// optional converts a meter's result (value, known) to a pointer: nil if the value is not known.
 func optional[D ~float64](v float64, ok bool) *D {
 	if !ok {
 		return nil
@@ -92,7 +92,7 @@ func optional[D ~float64](v float64, ok bool) *D {
 	return &d
 }
 
-// pitchTrack thins a track of 10 ms to at most limit values: the first of each group.
+// pitchTrack reduces a track of 10 ms to at most limit values: the first one of each group.
 func pitchTrack(hz, voicing []float32, limit int) Pitch {
 	by := max(1, (len(hz)+limit-1)/limit)
 	p := Pitch{HopSeconds: Decimal3(measure.PitchHopSeconds * float64(by)), Hz: []*Decimal1{}, Voicing: []Decimal2{}}
@@ -109,7 +109,7 @@ func pitchTrack(hz, voicing []float32, limit int) Pitch {
 	return p
 }
 
-// weights are the channel weights of BS.1770-4, table 3.
+// weights returns the channel weights of BS.1770-4, table 3.
 func weights(roles []decode.Role) []float64 {
 	out := make([]float64, len(roles))
 	for i, r := range roles {

@@ -1,6 +1,7 @@
-// Package api is the server's HTTP side: it reads requests, asks the jobs, and writes JSON.
+// Package api is the HTTP interface of the server: it parses requests, calls the job manager, and writes JSON.
 //
-// Errors are RFC 9457 problem documents; detail says what is wrong in the caller's terms, and error repeats it for callers that look there.
+// Errors are RFC 9457 problem documents. The member detail describes the error for the caller; the member error repeats it
+// for callers that read that member.
 package api
 
 import (
@@ -22,18 +23,18 @@ const (
 	maxField = 8 << 10  // bytes of one field; presigned URLs are long
 )
 
-// API answers requests.
+// API serves the routes.
 type API struct {
 	Jobs       *job.Manager
 	Behaviour  *job.BehaviourState
 	Adjustable bool          // the behaviour may be changed over HTTP
-	RetryAfter time.Duration // told to callers when the queue is full
+	RetryAfter time.Duration // Retry-After of responses when the queue is full
 	Ready      *atomic.Bool
-	Storage    func() error // tries whether temporary files can be written
+	Storage    func() error // checks whether temporary files can be written
 	Log        zerolog.Logger
 }
 
-// Handler routes. Every path answers with and without a trailing slash.
+// Handler returns the handler of all routes. Every path exists with and without a trailing slash.
 func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
 	route := func(method, path string, h http.HandlerFunc) {
@@ -90,7 +91,7 @@ func (a *API) behaviour(w http.ResponseWriter, _ *http.Request) {
 	write(w, http.StatusOK, a.Behaviour.Get())
 }
 
-// setBehaviour replaces the behaviour whole: what the body leaves out goes back to its zero value.
+// setBehaviour replaces the whole behaviour: fields that are absent from the body get their zero value.
 func (a *API) setBehaviour(w http.ResponseWriter, r *http.Request) {
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	decoder.DisallowUnknownFields()
@@ -107,7 +108,7 @@ func (a *API) setBehaviour(w http.ResponseWriter, r *http.Request) {
 	write(w, http.StatusOK, b)
 }
 
-// detail is one field that is wrong.
+// detail describes one invalid field.
 type detail struct {
 	Pointer string `json:"pointer"`
 	Detail  string `json:"detail"`
@@ -144,7 +145,7 @@ func write(w http.ResponseWriter, status int, v any) {
 func encode(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // a caller that left is not this server's error
+	_ = json.NewEncoder(w).Encode(v) // fails if the caller has left
 }
 
 // retryAfter sets the header in whole seconds, rounded up.

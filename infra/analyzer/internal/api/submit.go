@@ -14,7 +14,7 @@ import (
 	"sori.internal/infra/analyzer/internal/source"
 )
 
-// The fields of a request, in the order in which errors name them.
+// The fields of a request, in the order of the error messages.
 const (
 	fieldAudio    = "s3_audio_url"
 	fieldVideo    = "video_id"
@@ -24,7 +24,7 @@ const (
 	fieldJob      = "job_id"
 )
 
-// errMedia says that a body is of a type that is not read.
+// errMedia means that a body has an unsupported media type.
 var errMedia = errors.New("the body must be a form or JSON")
 
 // accepted is the body of a 202.
@@ -33,12 +33,12 @@ type accepted struct {
 	Status string `json:"status"`
 }
 
-// submit takes a job, or does to the caller what the behaviour asks for.
+// submit accepts a job, or misbehaves as the behaviour requires.
 func (a *API) submit(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	behaviour := a.Behaviour.Get()
 	if !wait(r, time.Duration(behaviour.AcceptDelay)) {
-		return // the caller left, and takes nothing for accepted
+		return // the caller left without a response, so the job must not be accepted
 	}
 	if status, after, ok := a.Behaviour.Reject(); ok {
 		retryAfter(w, after)
@@ -73,7 +73,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) {
 		Bool("replayed", receipt.Replayed).Dur("took", time.Since(began)).Msg("job accepted")
 }
 
-// request is the job that a caller asks for.
+// request returns the job that a caller requests.
 func request(r *http.Request, fields map[string]string) job.Request {
 	return job.Request{
 		AudioURL: fields[fieldAudio], VideoID: fields[fieldVideo], WebhookURL: fields[fieldWebhook], TextGridURL: fields[fieldTextGrid],
@@ -82,7 +82,7 @@ func request(r *http.Request, fields map[string]string) job.Request {
 	}
 }
 
-// accept answers that a job was taken, now or by an earlier request with the same key.
+// accept responds that a job was accepted, now or by an earlier request with the same key.
 func accept(w http.ResponseWriter, receipt job.Receipt) {
 	if receipt.Replayed {
 		w.Header().Set("Idempotency-Replayed", "true")
@@ -91,7 +91,7 @@ func accept(w http.ResponseWriter, receipt job.Receipt) {
 	write(w, http.StatusAccepted, accepted{ID: receipt.ID, Status: "accepted"})
 }
 
-// wait returns false when the caller left meanwhile.
+// wait waits for a duration. It returns false if the caller left meanwhile.
 func wait(r *http.Request, d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -106,7 +106,7 @@ func wait(r *http.Request, d time.Duration) bool {
 	}
 }
 
-// refuse answers a body that could not be read.
+// refuse responds to a body that could not be read.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var large *http.MaxBytesError
 	switch {
@@ -119,7 +119,8 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// readFields reads a form or a JSON object whose values are strings or numbers; null counts as left out.
+// readFields reads a form, or a JSON object whose values are strings or numbers. Other values, such as null, count as
+// absent.
 func readFields(w http.ResponseWriter, r *http.Request) (map[string]string, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -165,7 +166,7 @@ func readJSON(r *http.Request) (map[string]string, error) {
 	return fields, nil
 }
 
-// check returns what is wrong with the fields. Unknown ones are ignored.
+// check returns the errors in the fields. Unknown fields are ignored.
 func check(fields map[string]string) []detail {
 	var wrong []detail
 	add := func(field, text string) { wrong = append(wrong, detail{Pointer: "/" + field, Detail: text}) }

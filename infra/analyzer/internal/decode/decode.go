@@ -1,10 +1,13 @@
-// Package decode turns a recording into interleaved float samples, block by block.
+// Package decode decodes a recording to interleaved float samples, block by block.
 //
-// The decoder is ffmpeg, in a process of its own (package decoding has the protocol, ../../decoder the program): whatever
-// the bytes are, this process parses none of them but a plain PCM WAV file's header. It guarantees: memory does not grow
-// with the length of the recording or with what a header announces; the processor time of a recording is bounded by its size
-// and the longest recording that is taken; a decoder that crashes, hangs or exceeds its limits is killed, and that recording
-// alone fails; a decode ends with its context; whatever is in the file, the answer is samples or an *Error.
+// The decoder is ffmpeg, in a process of its own (package decoding defines the protocol, ../../decoder is the program).
+// This process parses nothing of a recording but the header of a plain PCM WAV file. The package guarantees:
+//
+//  1. The memory does not grow with the length of the recording or with the values in its header.
+//  2. The processor time of a recording is limited by its size and by the longest recording that is accepted.
+//  3. A decoder that crashes, hangs or exceeds its limits is killed, and only its recording fails.
+//  4. A decode ends with its context.
+//  5. Whatever the file contains, the result is samples or an *Error.
 package decode
 
 import (
@@ -19,14 +22,14 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// Error is why a recording has no samples. None of its kind goes away by trying again.
+// Error is the reason why a recording has no samples. A retry cannot succeed.
 type Error struct {
 	Code   string // one of package decoding's codes
-	Detail string // a sentence for a person
+	Detail string // a sentence for people
 	Err    error  // for the log; may be nil
 }
 
-// Error returns what happened for the log.
+// Error returns a description for the log.
 func (e *Error) Error() string {
 	text := e.Code + ": " + e.Detail
 	if e.Err != nil {
@@ -38,7 +41,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// failure gives a code its sentence.
+// failure returns an Error with the sentence for a code.
 func failure(code, found string, cause error) *Error {
 	detail := map[string]string{
 		decoding.CodeUnsupportedAudio: "The file is not a recording in a format that is known here.",
@@ -53,10 +56,10 @@ func failure(code, found string, cause error) *Error {
 	return &Error{Code: code, Detail: detail, Err: cause}
 }
 
-// Role says what a channel is for; ITU-R BS.1770-4 table 3 weighs by it.
+// Role is the position of a channel, by which ITU-R BS.1770-4, table 3, weights it.
 type Role uint8
 
-// The roles that loudness tells apart.
+// The roles that the loudness distinguishes.
 const (
 	RoleFront    Role = iota // left, right, centre, mono: weight 1
 	RoleSurround             // side and rear: weight 1.41
@@ -70,44 +73,44 @@ type Info struct {
 	SampleRate int     // frames per second
 	Channels   int     // samples per frame
 	Roles      []Role  // one per channel, in the order of the samples
-	Seconds    float64 // the length that the file announces, 0 where it announces none: for showing progress alone
+	Seconds    float64 // the length that the file announces, only for the display of progress; 0 if it announces none
 }
 
-// What a decoder or the samples say of a recording that could be decoded.
+// Warnings about a recording that could be decoded, and the limits for clipping.
 const (
-	WarningTruncated = "truncated"            // the file ends before it should
+	WarningTruncated = "truncated"            // the file ends too early
 	WarningDamaged   = "damaged-frames"       // parts could not be decoded and are missing
-	WarningClipped   = "clipped-samples"      // three samples in a row or more at full scale in one channel
-	WarningNotFinite = "non-finite-samples"   // samples that are no numbers were taken as silence
+	WarningClipped   = "clipped-samples"      // at least three consecutive samples at full scale in one channel
+	WarningNotFinite = "non-finite-samples"   // NaN and infinite samples were replaced by silence
 	fullScale        = float32(32767) / 32768 // of 16 bit
-	clippedRun       = 3                      // samples in a row
+	clippedRun       = 3                      // consecutive samples
 )
 
 // Source names a recording.
 type Source struct {
 	Path   string // of a regular file
 	Size   int64  // in bytes
-	Format string // ffmpeg's demuxer for what the first bytes were taken for, empty where they were not known
+	Format string // ffmpeg's demuxer for the media type of the file; empty if it is unknown
 }
 
 // Stream is one recording that is being decoded. It is not safe for concurrent use.
 type Stream struct {
 	info    Info
 	samples sampler
-	finite  bool  // all samples were numbers
-	runs    []int // samples at full scale in a row, by channel
+	finite  bool  // all samples so far were finite numbers
+	runs    []int // consecutive samples at full scale, by channel
 	clipped bool
-	read    int64 // samples
-	budget  int64 // of them that may be read
+	read    int64 // number of samples that were read
+	budget  int64 // number of samples that may be read
 }
 
-// sampler is what decodes: it gives whole samples, and io.EOF after the last.
+// sampler decodes: read returns whole samples, and io.EOF after the last one.
 type sampler interface {
 	read(p []float32) (int, error)
 	close() decoding.End
 }
 
-// Open begins to decode a recording. The stream ends with ctx; Close is to be called in any case.
+// Open begins to decode a recording. The stream ends with ctx. The caller must call Close in any case.
 func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
 	info, samples, err := openPCM(src.Path)
 	if err != nil {
@@ -125,11 +128,12 @@ func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
 	}, nil
 }
 
-// Info tells what is being decoded.
+// Info describes the stream.
 func (s *Stream) Info() Info { return s.info }
 
-// Read fills p with interleaved samples, a multiple of the channels, and returns how many. After the last it returns 0 and
-// io.EOF; a recording without any is an *Error. p must have room for one of each channel.
+// Read fills p with interleaved samples, a multiple of the number of channels, and returns how many it read. After the
+// last sample it returns 0 and io.EOF. For a recording without samples it returns an *Error. p must have room for one
+// sample of each channel.
 func (s *Stream) Read(p []float32) (int, error) {
 	p = p[:len(p)/s.info.Channels*s.info.Channels]
 	if len(p) == 0 {
@@ -160,7 +164,7 @@ func (s *Stream) Read(p []float32) (int, error) {
 	return filled, nil
 }
 
-// Progress is how much of the recording was read, 0 to 1, as far as the file tells its length.
+// Progress returns the fraction of the recording that was read, 0 to 1, or 0 if the file does not announce its length.
 func (s *Stream) Progress() float64 {
 	if s.info.Seconds <= 0 {
 		return 0
@@ -168,12 +172,12 @@ func (s *Stream) Progress() float64 {
 	return min(float64(s.read)/float64(s.info.Channels*s.info.SampleRate)/s.info.Seconds, 1)
 }
 
-// inspect replaces what is no number, and looks for clipping.
+// inspect replaces values that are not finite numbers, and looks for clipping.
 func (s *Stream) inspect(p []float32) {
 	channel := 0
 	for i, v := range p {
 		switch {
-		case v != v || v > math.MaxInt32 || v < -math.MaxInt32: // such a value would spoil every sum
+		case v != v || v > math.MaxInt32 || v < -math.MaxInt32: // such a value would make every sum unusable
 			p[i], s.finite, s.runs[channel] = 0, false, 0
 		case v >= fullScale || v <= -fullScale:
 			if s.runs[channel]++; s.runs[channel] == clippedRun {
@@ -188,7 +192,7 @@ func (s *Stream) inspect(p []float32) {
 	}
 }
 
-// Close ends the decoding and returns the warnings about what was read.
+// Close ends the decoding and returns the warnings about the samples that were read.
 func (s *Stream) Close() (warnings []string) {
 	end := s.samples.close()
 	for code, found := range map[string]bool{
@@ -207,8 +211,8 @@ func (s *Stream) Close() (warnings []string) {
 // bounds the time that measuring takes if a small file decodes to very many samples.
 func budget(size int64, maxSeconds float64) int64 { return int64(maxSeconds*2*48000) + 8*size }
 
-// allowance is the processor time that a recording may take: a start, and what its size and the longest recording that is
-// taken cost on a slow machine.
+// allowance returns the processor time that a recording may use: a constant for the start, a part for its size, and a
+// part for the longest recording that is accepted, each for a slow machine.
 func allowance(size int64, maxSeconds float64) time.Duration {
 	return 10*time.Second + time.Duration(size)*time.Microsecond/2 + time.Duration(maxSeconds*float64(4*time.Millisecond))
 }

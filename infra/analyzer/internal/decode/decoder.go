@@ -7,31 +7,33 @@ import (
 	"time"
 )
 
-// Settings bound a Decoder.
+// Settings limit a Decoder.
 type Settings struct {
-	Program    string  // the decoder's; built from its source when empty
-	Cache      string  // folder of what is built and compiled; the user's when empty
-	Processes  int     // at the same time
+	Program    string  // path of the decoder program; if empty, it is built from its source
+	Cache      string  // folder of the built and compiled decoder; if empty, in the user's cache folder
+	Processes  int     // number of processes that run at the same time
 	Memory     int64   // bytes that the decoding of one recording may allocate
-	MaxSeconds float64 // longest recording that is taken
+	MaxSeconds float64 // longest recording that is accepted
 }
 
-// idleTime is how long a process waits for the next recording: starting one takes half a second, keeping one 200 MB.
+// idleTime is how long a process waits for the next recording. Starting a process takes half a second; an idle one
+// needs 200 MB.
 const idleTime = time.Minute
 
-// Decoder keeps the processes that decode. They start when they are needed, serve one recording after the other, and end when
-// they are idle or when the decoder is closed. It is safe for concurrent use.
+// Decoder manages the processes that decode. A process is started when it is needed, decodes one recording after the
+// other, and ends when it has been idle for idleTime or when the Decoder is closed. A Decoder is safe for concurrent
+// use.
 type Decoder struct {
 	settings Settings
 	program  *program
-	slots    chan struct{} // one for each process that works
+	slots    chan struct{} // one for each process that is decoding
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	idle   []*worker
 	closed bool
 }
 
-// New returns a decoder; nothing runs yet.
+// New returns a Decoder. It starts no process.
 func New(settings Settings) *Decoder {
 	return &Decoder{
 		settings: settings, slots: make(chan struct{}, settings.Processes),
@@ -39,13 +41,13 @@ func New(settings Settings) *Decoder {
 	}
 }
 
-// Prepare builds and compiles what is missing, so that the first recording need not wait for it.
+// Prepare builds and compiles the decoder if necessary, so that the first recording need not wait for that.
 func (d *Decoder) Prepare(ctx context.Context) error {
 	_, err := d.program.find(ctx)
 	return err
 }
 
-// Close ends the idle processes. Those that work end with their streams.
+// Close ends the idle processes. Processes that are decoding end with their streams.
 func (d *Decoder) Close() {
 	d.mu.Lock()
 	idle := d.idle
@@ -56,7 +58,7 @@ func (d *Decoder) Close() {
 	}
 }
 
-// take returns an idle process or a new one. The caller gives it back.
+// take returns an idle process or a new one. The caller must return it with give.
 func (d *Decoder) take(ctx context.Context) (*worker, error) {
 	select {
 	case d.slots <- struct{}{}:
@@ -89,7 +91,7 @@ func (d *Decoder) launch(ctx context.Context) (*worker, error) {
 	return launch(ctx, found, d.settings.Memory)
 }
 
-// pop takes the process that was used last, so that the others become old.
+// pop returns the process that was used last, so that the others stay idle and end.
 func (d *Decoder) pop() *worker {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -102,7 +104,7 @@ func (d *Decoder) pop() *worker {
 	return w
 }
 
-// give takes a process back. One that is not fit for another recording is ended.
+// give returns a process for the next recording, or ends it if it is not fit for one.
 func (d *Decoder) give(w *worker, fit bool) {
 	if !fit || !d.keep(w) {
 		w.end()
@@ -121,7 +123,7 @@ func (d *Decoder) keep(w *worker) bool {
 	return true
 }
 
-// remove ends a process that has been idle for too long, unless it was taken in this moment.
+// remove ends a process that has been idle for too long, unless pop has just returned it.
 func (d *Decoder) remove(w *worker) {
 	d.mu.Lock()
 	at := -1

@@ -5,7 +5,8 @@ import (
 	"os"
 )
 
-// standardRoles gives the roles of n channels in the order that WAVE and FLAC use (front left, front right, centre, LFE, back, side).
+// standardRoles returns the roles of n channels in the order of WAVE and FLAC (front left, front right, centre, LFE,
+// back, side).
 func standardRoles(n int) []Role {
 	roles := make([]Role, n)
 	switch n {
@@ -22,8 +23,8 @@ func standardRoles(n int) []Role {
 	return roles
 }
 
-// roles uses the speaker mask of WAVEFORMATEXTENSIBLE where there is one: bit 3 is the LFE, bits 4, 5, 8 to 10 are behind or
-// beside the listener.
+// roles returns the roles of the channels by the speaker mask of WAVEFORMATEXTENSIBLE, or the standard ones if there is
+// no mask. Bit 3 is the LFE; bits 4, 5, 8, 9 and 10 are behind or beside the listener.
 func roles(channels int, mask uint32) []Role {
 	roles := standardRoles(channels)
 	if mask == 0 || channels <= 2 {
@@ -47,7 +48,7 @@ func roles(channels int, mask uint32) []Role {
 	return roles
 }
 
-// container gives ffmpeg's name of a demuxer in the words of the results.
+// container returns the name of a container in results, by ffmpeg's name of its demuxer.
 func container(demuxer, path string) string {
 	switch demuxer {
 	case "mov,mp4,m4a,3gp,3g2,mj2":
@@ -66,7 +67,7 @@ func container(demuxer, path string) string {
 	return demuxer
 }
 
-// begins tells whether a file begins with some bytes.
+// begins reports whether a file begins with the given bytes.
 func begins(path, magic string) bool {
 	file, err := os.Open(path)
 	if err != nil {

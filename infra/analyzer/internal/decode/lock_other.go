@@ -4,5 +4,5 @@ package decode
 
 import "context"
 
-// lock does nothing: processes that build at the same time do the work twice, and end with the same program.
+// lock does nothing: processes that build at the same time do the same work, with the same result.
 func lock(context.Context, string) (unlock func(), err error) { return func() {}, nil }

@@ -15,7 +15,7 @@ const (
 	lockPollEvery = 10 * time.Millisecond
 )
 
-// lock takes a lock between processes.
+// lock acquires a lock between processes.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
@@ -23,5 +23,5 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	if _, err := held.TryLockContext(ctx, lockPollEvery); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return func() { _ = held.Unlock() }, nil // the kernel drops it with the process
+	return func() { _ = held.Unlock() }, nil // the kernel releases it when the process ends
 }

@@ -16,19 +16,20 @@ import (
 	"sync"
 )
 
-// found is a decoder that can be run.
+// found is a decoder program that can be run.
 type found struct{ path, cache string }
 
-// program finds the decoder. Where the settings name none, it is built from its source, with the go command, into the cache
-// folder: once for each version of the source and of Go, however many processes want it at the same time.
+// program finds the decoder program. If the settings name none, the program is built from its source with the go
+// command, into the cache folder. It is built once for each version of the source and of Go, even if several processes
+// need it at the same time.
 type program struct {
 	path, cache string // of the settings
 
-	mu    sync.Mutex // held while it is built
+	mu    sync.Mutex // locked while the program is built
 	found *found
 }
 
-// find returns the decoder, with ffmpeg compiled.
+// find returns the decoder program. Its ffmpeg is compiled.
 func (p *program) find(ctx context.Context) (found, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,7 +56,7 @@ func (p *program) find(ctx context.Context) (found, error) {
 	return f, nil
 }
 
-// build builds the decoder where that was not done yet, compiles its ffmpeg, and returns the program.
+// build builds the decoder unless it exists already, compiles its ffmpeg, and returns the path of the program.
 func build(ctx context.Context, cache string) (string, error) {
 	source, err := moduleDir(ctx)
 	if err != nil {
@@ -98,7 +99,7 @@ func build(ctx context.Context, cache string) (string, error) {
 	return program, nil
 }
 
-// moduleDir is the folder of the decoder's module, which lies below this one. The present folder must lie in the workspace.
+// moduleDir returns the folder of the decoder's source. The current folder must be in the Go workspace.
 func moduleDir(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "sori.internal/infra").Output()
 	if err != nil {
@@ -111,7 +112,8 @@ func moduleDir(ctx context.Context) (string, error) {
 	return filepath.Join(strings.TrimSpace(string(out)), "analyzer", "decoder"), nil
 }
 
-// fingerprint tells versions of the decoder apart: by its source, which names its dependencies, the protocol's, and Go's version.
+// fingerprint identifies a version of the decoder: by its source files and those of the protocol, and by the version of
+// Go.
 func fingerprint(source string) (string, error) {
 	protocol := filepath.Join(source, "..", "..", "..", "shared", "decoding")
 	var files []string
@@ -134,7 +136,7 @@ func fingerprint(source string) (string, error) {
 			return "", fmt.Errorf("read the decoder's source: %w", err)
 		}
 		fmt.Fprintln(sum, filepath.Base(file), len(text))
-		_, _ = sum.Write(text) // a hash takes everything
+		_, _ = sum.Write(text) // Write of a hash never fails
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:8]), nil
 }
@@ -154,7 +156,7 @@ func exeSuffix() string {
 	return ""
 }
 
-// command runs a program in a folder. Its output is part of the error.
+// command runs a program in a folder. An error includes its output.
 func command(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

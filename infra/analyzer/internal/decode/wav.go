@@ -19,8 +19,8 @@ const (
 	waveExtensible = 0xfffe
 )
 
-// pcm reads the samples of a WAV file that is as it should be. Such files are most of what is recorded, and a process costs
-// more than reading them; everything else in the world of WAV is ffmpeg's.
+// pcm reads the samples of a regular WAV file. Most recordings are such files, and starting a process costs more than
+// reading them. All other WAV files are decoded by ffmpeg.
 type pcm struct {
 	file    *os.File
 	r       *bufio.Reader
@@ -30,8 +30,8 @@ type pcm struct {
 	buf     []byte
 }
 
-// openPCM opens a PCM WAV file without anything unusual about it: the chunks fit into the file, the format is complete and
-// agrees with itself. Of other files the sampler is nil.
+// openPCM opens a regular PCM WAV file: the chunks fit into the file, and the format is complete and consistent. For
+// other files the sampler is nil.
 func openPCM(path string) (Info, sampler, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -44,7 +44,7 @@ func openPCM(path string) (Info, sampler, error) {
 	return info, p, nil
 }
 
-// plainWAV reads the chunks up to the samples.
+// plainWAV reads the chunks up to the samples. p is nil unless the file is regular.
 func plainWAV(file *os.File) (info Info, p *pcm) {
 	size, err := file.Seek(0, io.SeekEnd)
 	head := make([]byte, 12)
@@ -80,7 +80,7 @@ func plainWAV(file *os.File) (info Info, p *pcm) {
 	return info, nil
 }
 
-// plainFormat reads a fmt chunk.
+// plainFormat reads a fmt chunk. p is nil unless the format is regular.
 func plainFormat(b []byte) (info Info, p *pcm) {
 	if len(b) < 16 {
 		return info, nil
@@ -102,20 +102,20 @@ func plainFormat(b []byte) (info Info, p *pcm) {
 	return info, &pcm{width: bits / 8, convert: convert}
 }
 
-// plainSample gives the function that reads one little-endian sample, and the codec's name.
+// plainSample returns the function that converts one little-endian sample, and the codec's name.
 func plainSample(tag uint16, bits int) (func([]byte) float32, string) {
 	le := binary.LittleEndian
 	switch {
 	case tag == wavePCM && bits == 8:
 		return func(b []byte) float32 { return (float32(b[0]) - 128) / 128 }, "pcm_u8"
 	case tag == wavePCM && bits == 16:
-		return func(b []byte) float32 { return float32(int16(le.Uint16(b))) / (1 << 15) }, "pcm_s16le" // sign is meant
+		return func(b []byte) float32 { return float32(int16(le.Uint16(b))) / (1 << 15) }, "pcm_s16le" // the conversion to int16 keeps the sign
 	case tag == wavePCM && bits == 24:
 		return func(b []byte) float32 {
-			return float32(int32(uint32(b[0])<<8|uint32(b[1])<<16|uint32(b[2])<<24)) / (1 << 31) // sign is meant
+			return float32(int32(uint32(b[0])<<8|uint32(b[1])<<16|uint32(b[2])<<24)) / (1 << 31) // the conversion to int32 keeps the sign
 		}, "pcm_s24le"
 	case tag == wavePCM && bits == 32:
-		return func(b []byte) float32 { return float32(int32(le.Uint32(b))) / (1 << 31) }, "pcm_s32le" // sign is meant
+		return func(b []byte) float32 { return float32(int32(le.Uint32(b))) / (1 << 31) }, "pcm_s32le" // the conversion to int32 keeps the sign
 	case tag == waveFloat && bits == 32:
 		return func(b []byte) float32 { return math.Float32frombits(le.Uint32(b)) }, "pcm_f32le"
 	}
@@ -144,11 +144,11 @@ func (p *pcm) read(samples []float32) (int, error) {
 	return n, nil
 }
 
-// errChanged says that a file became shorter while it was read.
+// errChanged means that a file became shorter while it was read.
 var errChanged = errors.New("file changed")
 
 // close implements sampler.
 func (p *pcm) close() decoding.End {
-	_ = p.file.Close() // it was only read
+	_ = p.file.Close() // the file was only read: an error is irrelevant
 	return decoding.End{}
 }

@@ -16,32 +16,34 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// Patience with a process, beside what a recording may take.
+// Time limits for a process, in addition to those of a recording.
 const (
-	startPatience = 2 * time.Minute // to compile ffmpeg, where nothing is compiled yet, on a busy machine
+	startPatience = 2 * time.Minute // to compile ffmpeg, if it is not compiled yet, on a busy machine
 	endPatience   = 2 * time.Second // to end by itself
 )
 
-// slack is how much longer than its processor time a decode may take: other processes want the processor too.
+// slack is how many times longer than its processor time a decode may take, since other processes use the processor,
+// too.
 const slack = 8
 
-// worker is a process that decodes one recording after the other. It is used by one goroutine at a time, kill excepted.
+// worker is a process that decodes one recording after the other. Only one goroutine may use it at a time, but kill may
+// be called from any.
 type worker struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
-	out    *os.File // what frames reads
+	out    *os.File // the pipe that frames reads
 	frames *decoding.Reader
 	stderr *tail
-	retire *time.Timer   // ends it when it is idle for too long
-	exited chan struct{} // closed once the process is gone
-	served int           // requests
+	retire *time.Timer   // ends the process when it has been idle for too long
+	exited chan struct{} // closed when the process has ended
+	served int           // number of requests
 }
 
 // launch starts a process and waits until it can decode.
 func launch(ctx context.Context, p found, memory int64) (*worker, error) {
 	w := &worker{stderr: &tail{}, exited: make(chan struct{})}
 	args := []string{"-cache", p.cache, "-memory", strconv.FormatInt(memory, 10)}
-	w.cmd = exec.Command(p.path, args...) //nolint:noctx // it outlives the job that starts it
+	w.cmd = exec.Command(p.path, args...) //nolint:noctx // the process outlives the job that starts it
 	w.cmd.Env, w.cmd.Stderr = environment(), w.stderr
 	in, err := w.cmd.StdinPipe()
 	if err != nil {
@@ -55,9 +57,9 @@ func launch(ctx context.Context, p found, memory int64) (*worker, error) {
 	if err := w.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the decoder: %w", err), out.Close(), answers.Close())
 	}
-	_ = answers.Close() // the process has its own
+	_ = answers.Close() // the process has its own copy
 	go func() {
-		_ = w.cmd.Wait() // how it ended is told by what it wrote
+		_ = w.cmd.Wait() // the process's output shows how it ended
 		close(w.exited)
 	}()
 	defer context.AfterFunc(ctx, w.kill)()
@@ -72,7 +74,8 @@ func launch(ctx context.Context, p found, memory int64) (*worker, error) {
 	return w, nil
 }
 
-// environment is empty as far as the system allows: settings and secrets are none of the decoder's business.
+// environment returns an environment that is as small as the system allows: the decoder must not get settings and
+// secrets.
 func environment() []string {
 	env := []string{"GOTRACEBACK=none"}
 	for _, name := range []string{"SYSTEMROOT", "TMPDIR", "GOCOVERDIR"} {
@@ -83,10 +86,10 @@ func environment() []string {
 	return env
 }
 
-// kill ends the process at once. It may be called from anywhere, and again.
-func (w *worker) kill() { _ = w.cmd.Process.Kill() } // gone already is as good
+// kill ends the process at once. It may be called from any goroutine, and repeatedly.
+func (w *worker) kill() { _ = w.cmd.Process.Kill() } // an error means that the process has ended already
 
-// alive tells whether the process still runs.
+// alive reports whether the process is still running.
 func (w *worker) alive() bool {
 	select {
 	case <-w.exited:
@@ -96,7 +99,8 @@ func (w *worker) alive() bool {
 	}
 }
 
-// end ends the process and waits until it is gone: it has no more requests, and is killed where that is not enough.
+// end closes the standard input of the process, so that it ends, and waits for its end. If that takes too long, it
+// kills the process.
 func (w *worker) end() {
 	_ = w.in.Close()
 	defer time.AfterFunc(endPatience, w.kill).Stop()
@@ -123,7 +127,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns what was kept.
+// String returns the text that was kept.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -133,19 +137,19 @@ func (t *tail) String() string {
 // remote is one recording that a worker decodes.
 type remote struct {
 	decoder *Decoder
-	ctx     context.Context //nolint:containedctx // io.Reader's shape; it is the context of Open, for as long as the stream
+	ctx     context.Context //nolint:containedctx // it is the context of Open and lives as long as the stream
 	worker  *worker
-	left    time.Duration // that may still be spent on waiting for the worker
-	unhook  func() bool   // from ctx
-	block   []float32     // of one frame
-	unread  []float32     // the rest of it
+	left    time.Duration // time that may still be spent waiting for the worker
+	unhook  func() bool   // ends the effect of ctx on the worker
+	block   []float32     // samples of one frame
+	unread  []float32     // the unread part of block
 	end     decoding.End
-	ended   bool // the end came: the worker is fit for the next recording
+	ended   bool // the end of the answer was read: the worker is fit for the next recording
 	failed  error
 }
 
-// start has a worker decode a recording, and returns once the header is there. A process that was in use before may have died
-// of something else than this recording: then a new one is asked.
+// start makes a worker decode a recording, and returns when it has read the header. A process that was used before may
+// have died of another cause than this recording: then start tries another process.
 func (d *Decoder) start(ctx context.Context, src Source) (Info, sampler, error) {
 	for {
 		w, err := d.take(ctx)
@@ -169,7 +173,7 @@ func isCrash(err error) bool {
 	return ok && e.Code == decoding.CodeCrashed
 }
 
-// ask sends a worker its request and reads the header. The remote is to be closed in any case.
+// ask sends a request to a worker and reads the header of the answer. The caller must close the remote in any case.
 func (d *Decoder) ask(ctx context.Context, w *worker, src Source) (Info, *remote, error) {
 	limit := allowance(src.Size, d.settings.MaxSeconds)
 	r := &remote{
@@ -236,7 +240,7 @@ func (r *remote) read(p []float32) (int, error) {
 	return n, nil
 }
 
-// frame reads a frame within the time that is left.
+// frame reads a frame within the remaining time.
 func (r *remote) frame() (kind byte, body []byte, err error) {
 	began := time.Now()
 	timer := time.AfterFunc(r.left, r.worker.kill)
@@ -249,8 +253,8 @@ func (r *remote) frame() (kind byte, body []byte, err error) {
 	return kind, body, nil
 }
 
-// crashed says why a worker does not answer any more. The cause is told and not wrapped: it may be io.EOF, which means the end
-// of the samples to whoever reads them.
+// crashed returns the error of a worker that does not answer any more. It includes the text of the cause but does not
+// wrap it: the cause may be io.EOF, which means the end of the samples to readers.
 func (r *remote) crashed(cause error) error {
 	cause = fmt.Errorf("%w: %s: %s", errGone, cause.Error(), r.worker.stderr)
 	switch {
@@ -262,12 +266,12 @@ func (r *remote) crashed(cause error) error {
 	return failure(decoding.CodeCrashed, "", cause)
 }
 
-// finish reads the end of an answer: io.EOF after a success.
+// finish reads the end of an answer. It returns io.EOF after a success.
 func (r *remote) finish(body []byte) error {
 	if err := json.Unmarshal(body, &r.end); err != nil {
 		return r.crashed(decoding.ErrProtocol)
 	}
-	r.ended = r.end.Code != decoding.CodeLimit // the worker may have been in the middle of it
+	r.ended = r.end.Code != decoding.CodeLimit // with this code the process may have ended
 	if r.end.Code != "" {
 		var said error
 		if len(r.end.Complaints) > 0 {
@@ -284,12 +288,12 @@ var (
 	errGone = errors.New("the decoder's process does not answer")
 )
 
-// close implements sampler. A worker that has not come to its end is killed: it is not worth waiting for.
+// close implements sampler. It kills a worker whose answer has not ended, since waiting for the end is not worthwhile.
 func (r *remote) close() decoding.End {
 	if r.worker == nil {
 		return r.end
 	}
-	intact := r.unhook() // false: the context ended and the worker is being killed
+	intact := r.unhook() // false if ctx has ended: then the worker is being killed
 	if !r.ended {
 		r.worker.kill()
 	}

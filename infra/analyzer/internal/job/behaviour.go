@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Duration is a length of time that JSON and the environment write as "1.5s"; JSON also takes a number of seconds.
+// Duration is a duration that is written like "1.5s" in JSON and in the environment. In JSON it may also be a number of
+// seconds.
 type Duration time.Duration
 
 // MarshalText implements encoding.TextMarshaler.
@@ -39,36 +40,38 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 	return d.UnmarshalText([]byte(text))
 }
 
-// Behaviour makes the server do what a bad or slow analysis server does, so that its clients can be tried against it. The zero value is a
-// well-behaved server. A job keeps the behaviour that was in force when it was accepted.
+// Behaviour makes the server act like a faulty or slow analysis server, so that clients can be tested against it. The
+// zero value is a correct server. A job keeps the behaviour that was current when it was accepted.
 type Behaviour struct {
-	// Delay is the least time from acceptance to the outcome; progress is reported meanwhile. It holds no analysis slot.
+	// Delay is the minimum time from the acceptance to the outcome. Meanwhile progress is reported, and no analysis slot
+	// is occupied.
 	Delay Duration `json:"delay" env:"DELAY"`
-	// AcceptDelay is how long a POST waits for its answer.
+	// AcceptDelay is how long the response to a POST is delayed.
 	AcceptDelay Duration `json:"accept_delay" env:"ACCEPT_DELAY"`
-	// Instant answers with a made-up minimal result and looks at no audio.
+	// Instant reports a fixed minimal result without an analysis.
 	Instant bool `json:"instant" env:"INSTANT"`
-	// Fail makes every analysis report failed, without looking at the audio.
+	// Fail makes every job fail without an analysis.
 	Fail bool `json:"fail" env:"FAIL"`
-	// FailReason is the error that Fail reports; a fixed sentence when empty.
+	// FailReason is the error that Fail reports; if empty, a fixed sentence.
 	FailReason string `json:"fail_reason,omitempty" env:"FAIL_REASON"`
-	// RejectStatus, when not 0, is the status with which POSTs are refused, for example 503 or 400.
+	// RejectStatus, unless it is 0, is the status with which POSTs are refused, for example 503 or 400.
 	RejectStatus int `json:"reject_status" env:"REJECT_STATUS"`
-	// RejectRetryAfter, when above 0, is sent with a refusal as Retry-After, in whole seconds, rounded up.
+	// RejectRetryAfter, if it is positive, is the Retry-After of a refusal, in whole seconds, rounded up.
 	RejectRetryAfter Duration `json:"reject_retry_after" env:"REJECT_RETRY_AFTER"`
-	// RejectFirst limits refusals to the first so many POSTs since the behaviour was set; 0 refuses all.
+	// RejectFirst is how many POSTs are refused after the behaviour was set; 0 refuses all.
 	RejectFirst int `json:"reject_first" env:"REJECT_FIRST"`
-	// LoseCallbacks never calls back; the status route still tells the outcome.
+	// LoseCallbacks sends no callbacks. The status route still reports the outcome.
 	LoseCallbacks bool `json:"lose_callbacks" env:"LOSE_CALLBACKS"`
 	// RepeatCallbacks is how many extra times each callback is sent; 0 sends it once.
 	RepeatCallbacks int `json:"repeat_callbacks" env:"REPEAT_CALLBACKS"`
-	// ReorderCallbacks holds all callbacks of a job back and sends them in a random order in which the outcome is not the last.
+	// ReorderCallbacks delays all callbacks of a job until the outcome, and sends them in a random order in which the
+	// outcome is not the last.
 	ReorderCallbacks bool `json:"reorder_callbacks" env:"REORDER_CALLBACKS"`
-	// Seed decides the random order, together with the number of the job since the start.
+	// Seed and the number of the job since the start determine the random order.
 	Seed uint64 `json:"seed" env:"SEED"`
-	// CallbackFirst answers a POST only after the outcome's callback was delivered or given up.
+	// CallbackFirst delays the response to a POST until the callback of the outcome was delivered or has failed.
 	CallbackFirst bool `json:"callback_first" env:"CALLBACK_FIRST"`
-	// NoProgress sends no progress, the outcome alone.
+	// NoProgress sends only the outcome, without progress.
 	NoProgress bool `json:"no_progress" env:"NO_PROGRESS"`
 }
 
@@ -78,7 +81,7 @@ const (
 	maxRepeats        = 1000
 )
 
-// Check returns what is wrong with a behaviour.
+// Check returns an error if a behaviour is impossible.
 func (b Behaviour) Check() error {
 	for _, d := range []Duration{b.Delay, b.AcceptDelay, b.RejectRetryAfter} {
 		if d < 0 || time.Duration(d) > maxBehaviourDelay {
@@ -94,12 +97,12 @@ func (b Behaviour) Check() error {
 	return nil
 }
 
-// shuffle orders the callbacks of the job with the given number.
+// shuffle reorders the callbacks of the job with the given number.
 func (b Behaviour) shuffle(bodies [][]byte, number uint64) {
 	if len(bodies) < 2 {
 		return
 	}
-	last := &bodies[len(bodies)-1][0]            // identity of the outcome
+	last := &bodies[len(bodies)-1][0]            // its address identifies the outcome
 	rng := rand.New(rand.NewPCG(b.Seed, number)) // repeatable on purpose
 	rng.Shuffle(len(bodies), func(i, j int) { bodies[i], bodies[j] = bodies[j], bodies[i] })
 	if end := len(bodies) - 1; &bodies[end][0] == last {
@@ -107,14 +110,14 @@ func (b Behaviour) shuffle(bodies [][]byte, number uint64) {
 	}
 }
 
-// BehaviourState holds the behaviour in force. It is safe for concurrent use.
+// BehaviourState contains the current behaviour. It is safe for concurrent use.
 type BehaviourState struct {
 	mu       sync.Mutex
 	current  Behaviour
 	rejected int
 }
 
-// Set replaces the behaviour and begins to count refusals anew.
+// Set replaces the behaviour and resets the count of refusals.
 func (m *BehaviourState) Set(b Behaviour) error {
 	if err := b.Check(); err != nil {
 		return err
@@ -125,14 +128,15 @@ func (m *BehaviourState) Set(b Behaviour) error {
 	return nil
 }
 
-// Get returns the behaviour in force.
+// Get returns the current behaviour.
 func (m *BehaviourState) Get() Behaviour {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.current
 }
 
-// Reject says whether the next POST is to be refused, with which status and Retry-After, and counts it.
+// Reject returns whether the next POST must be refused, with which status and which Retry-After, and counts the
+// refusal.
 func (m *BehaviourState) Reject() (status int, retryAfter time.Duration, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

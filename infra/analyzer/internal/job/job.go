@@ -1,9 +1,14 @@
-// Package job accepts analyses, runs them, remembers their outcomes for a while and calls back.
+// Package job accepts analyses, runs them, keeps their outcomes for a while and sends callbacks.
 //
-// It guarantees: a request with a known idempotency key is answered with the analysis that the key began, and none is done twice; the number
-// of accepted and unfinished jobs is bounded, and so are the goroutines, one or two for each; the callbacks of a job go out one after the
-// other, the outcome last (unless a Behaviour says otherwise); a callback that the receiver could take later is repeated with growing
-// jittered delay, within a bound. Everything is in memory: a restart forgets, and the caller's next attempt begins anew.
+// It guarantees:
+//
+//  1. A request with a known idempotency key returns the analysis that was started with the key; no analysis runs twice.
+//  2. The number of accepted and unfinished jobs is bounded, and with it the number of goroutines, one or two for each job.
+//  3. The callbacks of a job are sent one after the other, the outcome last (unless a Behaviour changes that).
+//  4. If a receiver could accept a callback later, the callback is repeated with growing and jittered delays, a bounded
+//     number of times.
+//
+// All state is in memory: after a restart it is lost, and the caller's next attempt starts a new analysis.
 package job
 
 import (
@@ -13,35 +18,35 @@ import (
 	"time"
 )
 
-// Reasons for which a job or a setting is refused.
+// Reasons for the refusal of a job or a behaviour.
 var (
 	ErrFull      = errors.New("queue full")
 	ErrStopping  = errors.New("server stopping")
 	ErrBehaviour = errors.New("impossible behaviour")
 )
 
-// Request is what a caller asks for.
+// Request describes the requested analysis.
 type Request struct {
 	AudioURL       string // http, https or s3 URL of the audio
-	VideoID        string // the caller's name for the reference, kept for the log
+	VideoID        string // the caller's name for the reference, only for the log
 	WebhookURL     string // called exactly as given
-	TextGridURL    string // accepted and not read
+	TextGridURL    string // accepted but not read
 	PitchURL       string // reference contour; may be empty
 	CallerID       string // the caller's job id; may be empty
 	IdempotencyKey string // may be empty
-	TraceParent    string // W3C trace context, passed on with callbacks
+	TraceParent    string // W3C trace context, forwarded with callbacks
 	TraceState     string
 }
 
-// Failure is why an analysis has no results. Code and Detail go to the caller, Err to the log alone.
+// Failure is the reason why an analysis has no results. Code and Detail are sent to the caller; Err is only logged.
 type Failure struct {
 	Code      string // stable, kebab-case
-	Detail    string // a sentence for a person
+	Detail    string // a sentence for people
 	Retryable bool   // the same request may succeed later
 	Err       error  // the cause; may be nil
 }
 
-// Error returns what happened for the log.
+// Error returns a description for the log.
 func (f *Failure) Error() string {
 	text := f.Code + ": " + f.Detail
 	if f.Err != nil {
@@ -53,10 +58,10 @@ func (f *Failure) Error() string {
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// codeFailed is the code of a failure that nobody gave another.
+// codeFailed is the code of a failure without a specific code.
 const codeFailed = "analysis-failed"
 
-// asFailure returns the failure inside err, or one that says nothing but that the analysis failed.
+// asFailure returns the failure that err wraps, or a general failure.
 func asFailure(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
@@ -64,14 +69,14 @@ func asFailure(err error) *Failure {
 	return &Failure{Code: codeFailed, Detail: "The recording could not be analysed.", Retryable: true, Err: err}
 }
 
-// Receipt answers an accepted request.
+// Receipt is the result of an accepted request.
 type Receipt struct {
 	ID       string // this server's id of the analysis
 	Replayed bool   // the idempotency key was known
 	done     <-chan struct{}
 }
 
-// Delivered is closed once the outcome was delivered or given up.
+// Delivered returns a channel that is closed when the outcome was delivered or its delivery has failed for good.
 func (r Receipt) Delivered() <-chan struct{} { return r.done }
 
 // The states of a job.
@@ -81,7 +86,7 @@ const (
 	StatusFailed     = "failed"
 )
 
-// Snapshot is the state of a job, as the status route shows it.
+// Snapshot is the state of a job in responses of the status route.
 type Snapshot struct {
 	ID       string          `json:"job_id"`
 	CallerID string          `json:"caller_job_id,omitempty"`
@@ -91,14 +96,14 @@ type Snapshot struct {
 	Results  json.RawMessage `json:"analysis_results,omitempty"`
 	Error    string          `json:"error,omitempty"`
 	Code     string          `json:"code,omitempty"`      // of the error
-	Retry    *bool           `json:"retryable,omitempty"` // whether the same request may succeed later
+	Retry    *bool           `json:"retryable,omitempty"` // the same request may succeed later
 	Created  time.Time       `json:"created_at"`
 	Updated  time.Time       `json:"updated_at"`
 }
 
-// Analyser does the work for one request and returns the JSON of its result. A *Failure says what the caller is told; of other errors
-// the caller learns nothing. No error names a secret.
-// Progress takes 0..100 and may be called from the analysing goroutine alone.
+// Analyser performs the analysis of one request and returns its result as JSON. A *Failure is reported to the caller;
+// for other errors the caller gets a general failure. No error may contain a secret. progress is called with 0..100,
+// and only from the goroutine of the analysis.
 type Analyser func(ctx context.Context, req Request, progress func(percent int, message string)) (json.RawMessage, error)
 
 // callback is the body of a webhook.

@@ -12,13 +12,13 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// errGrace ends the work in hand when the grace period of a stop is over.
+// errGrace is the cause with which the contexts of jobs end when the grace period of a stop is over.
 var errGrace = errors.New("grace period over")
 
-// Settings bound a Manager.
+// Settings limit a Manager.
 type Settings struct {
-	QueueSize int           // accepted and unfinished jobs
-	Grace     time.Duration // for the work in hand after a stop
+	QueueSize int           // number of accepted and unfinished jobs
+	Grace     time.Duration // for unfinished jobs after a stop
 	Retention Retention
 }
 
@@ -33,16 +33,17 @@ type Manager struct {
 	log       zerolog.Logger
 }
 
-// NewManager assembles a manager; Run makes it work.
+// NewManager assembles a manager. Run processes its jobs.
 func NewManager(settings Settings, analyse Analyser, notifier *Notifier, behaviour *BehaviourState, log zerolog.Logger) *Manager {
 	return &Manager{
 		settings: settings, analyse: analyse, notifier: notifier, behaviour: behaviour, log: log,
 		registry: newRegistry(settings.Retention),
-		queue:    make(chan *task, settings.QueueSize), // as long as the bound on open jobs, so that entering never blocks
+		queue:    make(chan *task, settings.QueueSize), // as long as the limit of open jobs, so that sending never blocks
 	}
 }
 
-// Submit accepts a request, or returns the receipt of the one that its idempotency key began. It fails with ErrFull or ErrStopping.
+// Submit accepts a request, or returns the receipt of the earlier request with the same idempotency key. It fails with
+// ErrFull or ErrStopping.
 func (m *Manager) Submit(req Request) (Receipt, error) {
 	now := time.Now()
 	id := uuid.NewString()
@@ -61,10 +62,11 @@ func (m *Manager) Submit(req Request) (Receipt, error) {
 	return Receipt{ID: id, done: t.done}, nil
 }
 
-// Status returns a job by this server's id or by the caller's.
+// Status returns the state of a job by this server's id or by the caller's id.
 func (m *Manager) Status(id string) (Snapshot, bool) { return m.registry.find(id, time.Now().UTC()) }
 
-// Run works until ctx ends; then it takes no more jobs, gives those in hand the grace period, and returns.
+// Run processes jobs until ctx ends. Then it accepts no more jobs, gives the accepted ones the grace period, and
+// returns.
 func (m *Manager) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -92,7 +94,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	return nil
 }
 
-// process takes one job from acceptance to delivery.
+// process handles one job from acceptance to delivery.
 func (m *Manager) process(ctx context.Context, t *task) {
 	defer m.registry.deliver(t)
 	log := m.log.With().Str("analysis_id", t.snapshot.ID).Str("job_id", t.req.CallerID).Str("traceparent", t.req.TraceParent).Logger()
@@ -126,10 +128,10 @@ func (m *Manager) process(ctx context.Context, t *task) {
 	log.WithLevel(level).Err(out.err).Str("outcome", final.Status).AnErr("reason", err).Int("bytes", len(results)).Dur("took", time.Since(t.accepted)).Msg("analysis finished")
 }
 
-// outcome does the work, or what the behaviour wants in its place, and waits for the least time that it asks for.
+// outcome performs the analysis, or what the behaviour defines instead, and waits for the delay of the behaviour.
 func (m *Manager) outcome(ctx context.Context, t *task, out *outbox) (json.RawMessage, error) {
 	b := t.behaviour
-	share := 1.0 // of the progress that belongs to the work; the rest belongs to the delay
+	share := 1.0 // fraction of the progress that the analysis reports; the delay reports the rest
 	if b.Delay > 0 {
 		share = 0.3
 	}
@@ -157,14 +159,14 @@ func (m *Manager) outcome(ctx context.Context, t *task, out *outbox) (json.RawMe
 }
 
 func failReason(b Behaviour) error {
-	detail := b.FailReason // the tester's own words
+	detail := b.FailReason // text that the tester chose
 	if detail == "" {
 		detail = "analysis failed as the behaviour asks"
 	}
 	return &Failure{Code: codeFailed, Detail: detail, Retryable: true}
 }
 
-// delay fills the time until the behaviour's delay is over with progress.
+// delay reports progress until the delay of the behaviour is over.
 func (m *Manager) delay(ctx context.Context, t *task, progress func(int, string)) {
 	total := time.Duration(t.behaviour.Delay)
 	rest := total - time.Since(t.accepted)

@@ -5,25 +5,25 @@ import (
 	"encoding/json"
 )
 
-// outboxSize is more than the callbacks of any job, so that putting one in does not wait for the receiver.
+// outboxSize is larger than the number of callbacks of any job, so that put does not wait for the receiver.
 const outboxSize = 32
 
-// outbox sends the callbacks of one job in order, beside the work. put and close belong to one goroutine, run to another; err is to be read
-// after run has returned.
+// outbox sends the callbacks of one job in order, concurrently with the analysis. Only one goroutine may call put and
+// close, and another one run. err may be read after run has returned.
 type outbox struct {
 	notifier *Notifier
 	task     *task
 	queue    chan callback
-	deaf     bool // the receiver did not take a progress; the outcome alone is tried from then on
+	deaf     bool // the receiver did not accept a progress callback: from then on only the outcome is sent
 	held     [][]byte
-	err      error // why the outcome was not delivered
+	err      error // reason why the outcome was not delivered
 }
 
 func newOutbox(notifier *Notifier, t *task) *outbox {
 	return &outbox{notifier: notifier, task: t, queue: make(chan callback, outboxSize)}
 }
 
-// put adds a callback. Progress that finds the box full is dropped: the next one says more.
+// put adds a callback. Progress is dropped if the queue is full, since later progress replaces it.
 func (o *outbox) put(c callback) {
 	if c.Status != StatusProcessing {
 		o.queue <- c
@@ -37,7 +37,7 @@ func (o *outbox) put(c callback) {
 
 func (o *outbox) close() { close(o.queue) }
 
-// run sends until the box is closed and empty.
+// run sends callbacks until the queue is closed and empty.
 func (o *outbox) run(ctx context.Context) {
 	b := o.task.behaviour
 	for c := range o.queue {
@@ -61,7 +61,7 @@ func (o *outbox) run(ctx context.Context) {
 	}
 }
 
-// send delivers one callback as often as the behaviour asks for.
+// send delivers one callback, and repeats it as often as the behaviour requires.
 func (o *outbox) send(ctx context.Context, body []byte, progress bool) {
 	if progress && o.deaf {
 		return
@@ -69,7 +69,7 @@ func (o *outbox) send(ctx context.Context, body []byte, progress bool) {
 	for range 1 + o.task.behaviour.RepeatCallbacks {
 		attempts := o.notifier.Attempts()
 		if progress {
-			attempts = 1 // a later one replaces it
+			attempts = 1 // later progress replaces it
 		}
 		if err := o.notifier.Send(ctx, o.task.req, body, attempts); err != nil {
 			if progress {

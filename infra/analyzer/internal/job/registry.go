@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Retention bounds what is remembered of finished jobs: whichever is reached first, the oldest goes.
+// Retention limits the finished jobs that are kept. When one of the limits is exceeded, the oldest jobs are removed.
 type Retention struct {
 	Jobs  int           // number of jobs
-	Bytes int           // of their results
-	Age   time.Duration // since they finished
+	Bytes int           // bytes of their results
+	Age   time.Duration // time since they finished
 }
 
-// task is one job from acceptance to delivery. Its snapshot belongs to the registry's lock; the rest does not change.
+// task is one job from acceptance to delivery. The registry's lock guards its snapshot; the other fields do not change.
 type task struct {
 	req       Request
 	behaviour Behaviour
 	number    uint64
 	accepted  time.Time
-	done      chan struct{} // closed when delivered
+	done      chan struct{} // closed when the outcome is delivered
 	snapshot  Snapshot
 }
 
@@ -28,11 +28,11 @@ type registry struct {
 	mu       sync.Mutex
 	keep     Retention
 	byID     map[string]*task
-	byCaller map[string]*task // the newest of each caller's id
+	byCaller map[string]*task // the newest job of each caller's id
 	byKey    map[string]*task
-	finished []*task // in the order of their ends
-	bytes    int     // of the finished results
-	open     int     // accepted and not yet delivered
+	finished []*task // in the order in which they finished
+	bytes    int     // of the results of finished jobs
+	open     int     // jobs that are accepted and not yet delivered
 	count    uint64
 	closed   bool
 }
@@ -41,7 +41,7 @@ func newRegistry(keep Retention) *registry {
 	return &registry{keep: keep, byID: map[string]*task{}, byCaller: map[string]*task{}, byKey: map[string]*task{}}
 }
 
-// add enters a new job, or returns the one that its idempotency key began.
+// add registers a new job, or returns the existing job with the same idempotency key.
 func (r *registry) add(t *task, limit int) (existing *task, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +91,7 @@ func (r *registry) finish(t *task, results json.RawMessage, failure *Failure, no
 	r.evict(now)
 }
 
-// deliver ends a job's stay among the open ones.
+// deliver marks a job as delivered, so that it no longer counts as open.
 func (r *registry) deliver(t *task) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,7 +99,8 @@ func (r *registry) deliver(t *task) {
 	close(t.done)
 }
 
-// evict forgets the oldest finished jobs beyond the bounds. The newest outcome stays whatever its size. The caller holds the lock.
+// evict removes the oldest finished jobs that exceed a limit. The newest result is not removed because of its size. The
+// caller must hold the lock.
 func (r *registry) evict(now time.Time) {
 	for len(r.finished) > 0 {
 		t := r.finished[0]
@@ -120,7 +121,7 @@ func (r *registry) evict(now time.Time) {
 	}
 }
 
-// find looks a job up by either id.
+// find returns a job by either id.
 func (r *registry) find(id string, now time.Time) (Snapshot, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,7 +136,7 @@ func (r *registry) find(id string, now time.Time) (Snapshot, bool) {
 	return t.snapshot, true
 }
 
-// close refuses new jobs from now on.
+// close makes add refuse new jobs.
 func (r *registry) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,25 +13,25 @@ import (
 	"time"
 )
 
-// ErrRefused says that a receiver did not take a callback and would not take it later.
+// ErrRefused means that a receiver did not accept a callback and would not accept it later.
 var ErrRefused = errors.New("webhook refused")
 
-// errBusy says that a receiver may take a callback later.
+// errBusy means that a receiver may accept a callback later.
 var errBusy = errors.New("webhook receiver busy")
 
-// userAgent names this server to webhook receivers.
+// userAgent identifies this server to webhook receivers.
 const userAgent = "sori-analyzer/1"
 
-// maxReply is how much of a receiver's answer is read, for the connection's sake.
+// maxReply is how many bytes of a receiver's response are read, so that the connection can be reused.
 const maxReply = 64 << 10
 
-// WebhookSettings bound the delivery of callbacks.
+// WebhookSettings configure the delivery of callbacks.
 type WebhookSettings struct {
-	Attempts    int           // tries of an outcome, at least 1
-	Backoff     time.Duration // before the second try; doubled for each further one, and jittered
+	Attempts    int           // attempts to deliver an outcome, at least 1
+	Backoff     time.Duration // before the second attempt; doubled for each further one, and jittered
 	MaxBackoff  time.Duration // longest wait, also for a Retry-After
-	Timeout     time.Duration // of one try
-	Concurrency int           // tries at the same time
+	Timeout     time.Duration // of one attempt
+	Concurrency int           // number of attempts at the same time
 }
 
 // Notifier posts callbacks. It is safe for concurrent use.
@@ -41,7 +41,8 @@ type Notifier struct {
 	slots    chan struct{}
 }
 
-// NewNotifier returns a notifier with connections of its own, kept open for each receiver as far as the concurrency needs them.
+// NewNotifier returns a notifier with its own connections. For each receiver it keeps as many idle connections as the
+// concurrency allows.
 func NewNotifier(settings WebhookSettings) *Notifier {
 	transport := http.DefaultTransport.(*http.Transport).Clone() // documented type
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, settings.Concurrency
@@ -50,20 +51,21 @@ func NewNotifier(settings WebhookSettings) *Notifier {
 		slots:    make(chan struct{}, settings.Concurrency),
 		client: &http.Client{
 			Transport: transport, Timeout: settings.Timeout,
-			// A webhook URL is used as given: a redirect could turn the POST into a GET or lead elsewhere.
+			// A webhook URL is used as given: a redirect could change the POST to a GET, or lead to another host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 }
 
-// Attempts is how often an outcome is tried.
+// Attempts returns how many attempts are made to deliver an outcome.
 func (n *Notifier) Attempts() int { return n.settings.Attempts }
 
-// Close gives up idle connections.
+// Close closes idle connections.
 func (n *Notifier) Close() { n.client.CloseIdleConnections() }
 
-// Send posts a body to the request's webhook URL. Transport errors, 408, 425, 429 and 5xx are repeated until attempts are used up, after
-// the receiver's Retry-After or a delay that grows and is jittered by half ("Exponential backoff and jitter", AWS Architecture Blog, 2015).
+// Send posts a body to the request's webhook URL. After a transport error and the statuses 408, 425, 429 and 5xx it
+// tries again, up to the given number of attempts. It waits for the receiver's Retry-After, or for a delay that grows
+// and of which a random half is jitter ("Exponential backoff and jitter", AWS Architecture Blog, 2015).
 func (n *Notifier) Send(ctx context.Context, req Request, body []byte, attempts int) error {
 	delay := n.settings.Backoff
 	for attempt := 1; ; attempt++ {
@@ -86,7 +88,7 @@ func (n *Notifier) Send(ctx context.Context, req Request, body []byte, attempts 
 	}
 }
 
-// try posts once and returns the Retry-After of a busy receiver, 0 when it named none.
+// try posts once. If the receiver is busy, it returns the Retry-After of the response, or 0 if there is none.
 func (n *Notifier) try(ctx context.Context, req Request, body []byte) (time.Duration, error) {
 	select {
 	case n.slots <- struct{}{}:
@@ -108,14 +110,14 @@ func (n *Notifier) try(ctx context.Context, req Request, body []byte) (time.Dura
 	}
 	reply, err := n.client.Do(post)
 	if err != nil {
-		var wrapped *url.Error // its text repeats the URL, whose query is a secret
+		var wrapped *url.Error // its text contains the URL, whose query is a secret
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err
 		}
 		return 0, fmt.Errorf("send webhook: %w", err)
 	}
 	defer reply.Body.Close()
-	_, _ = io.CopyN(io.Discard, reply.Body, maxReply) // so that the connection can be used again
+	_, _ = io.CopyN(io.Discard, reply.Body, maxReply) // so that the connection can be reused
 	switch code := reply.StatusCode; {
 	case code >= 200 && code < 300:
 		return 0, nil
@@ -126,7 +128,8 @@ func (n *Notifier) try(ctx context.Context, req Request, body []byte) (time.Dura
 	}
 }
 
-// RetryAfter reads the header of that name, seconds or a date (RFC 9110 section 10.2.3); 0 when absent, past or malformed.
+// RetryAfter parses the header of that name, seconds or a date (RFC 9110, section 10.2.3). It returns 0 if the header
+// is absent, malformed or in the past.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {

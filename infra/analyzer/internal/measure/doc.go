@@ -1,13 +1,14 @@
-// Package measure holds the meters of the analysis: each takes samples block by block, in bounded memory, and gives its figures at the end.
+// Package measure contains the meters of the analysis. Each meter reads samples block by block, in bounded memory, and
+// returns its values at the end.
 //
-// Every method names its source where it is implemented. Meters that look at one signal take the mono mix (the mean of the channels); the
-// loudness and peak meters take the interleaved channels. A figure that the signal does not give (the loudness of silence, the pitch of
-// noise) is absent, reported by a false second result, and never NaN or infinite. No meter is safe for concurrent use.
+// The source of every method is given where the method is implemented. Most meters read the mono mix (the mean of the
+// channels); the loudness and peak meters read the interleaved channels. If a signal has no value (the loudness of silence,
+// the pitch of noise), the second result is false; a value is never NaN or infinite. No meter is safe for concurrent use.
 package measure
 
 import "math"
 
-// Decibels converts an amplitude (1 is full scale) to dBFS. It reports false for amplitudes that no logarithm takes.
+// Decibels converts an amplitude (1 is full scale) to dBFS. It returns false for amplitudes without a finite logarithm.
 func Decibels(amplitude float64) (float64, bool) {
 	if !(amplitude > 0) || math.IsInf(amplitude, 1) {
 		return 0, false

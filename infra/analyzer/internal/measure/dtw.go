@@ -5,21 +5,22 @@ import (
 	"slices"
 )
 
-// Bounds of the comparison.
+// Limits of the comparison.
 const (
-	minContour   = 5    // voiced values below which two contours cannot be compared
-	maxContour   = 4000 // values above which a contour is thinned; 40 s of unbroken voice
+	minContour   = 5    // fewest voiced values of a contour that can be compared
+	maxContour   = 4000 // most values of a contour; a longer one is thinned; 40 s of unbroken voice
 	bandFraction = 0.2  // half width of the band, relative to the longer contour
 	scoreScale   = 1.5  // semitones of mean distance at which the score has fallen to 100/e
 )
 
-// PitchSimilarity compares the melodies of two voiced contours in Hz, whatever the height of the voices and the speed of speaking: each
-// contour becomes semitones relative to its own median, and both are aligned by dynamic time warping (H. Sakoe and S. Chiba, "Dynamic
-// programming algorithm optimization for spoken word recognition", IEEE Trans. ASSP 26, 1978: symmetric form, slope constraint 0, weights 1
-// for a step in one sequence and 2 for a step in both, normalised by the sum of the lengths) within a band around the diagonal.
+// PitchSimilarity compares the melodies of two voiced contours in Hz, independently of the height of the voices and the
+// speed of speaking. Each contour is converted to semitones relative to its own median, and the two are aligned by dynamic
+// time warping within a band around the diagonal (H. Sakoe and S. Chiba, "Dynamic programming algorithm optimization for
+// spoken word recognition", IEEE Trans. ASSP 26, 1978: symmetric form, slope constraint 0, weights 1 for a step in one
+// sequence and 2 for a step in both, normalised by the sum of the lengths).
 //
-// The score is 100·exp(-d/1.5), where d is the mean distance along the path in semitones: 100 for the same melody, 51 at one semitone.
-// It reports false where a contour has fewer than five values.
+// The score is 100·exp(-d/1.5), where d is the mean distance along the path in semitones: 100 for the same melody, 51 at
+// one semitone. It returns false if a contour has fewer than five values.
 func PitchSimilarity(a, b []float64) (float64, bool) {
 	if len(a) < minContour || len(b) < minContour {
 		return 0, false
@@ -41,7 +42,7 @@ func semitones(hz []float64) []float64 {
 	return out
 }
 
-// thin averages neighbours until the contour is short enough.
+// thin averages groups of neighbours, so that at most maxContour values remain.
 func thin(hz []float64) []float64 {
 	by := (len(hz) + maxContour - 1) / maxContour
 	if by <= 1 {
@@ -58,7 +59,8 @@ func thin(hz []float64) []float64 {
 	return out
 }
 
-// warp returns the normalised distance of the best path from (0,0) to the ends. Two rows are kept, each as wide as the band.
+// warp returns the normalised distance along the best path from the beginnings to the ends of x and y. It keeps two
+// rows, each as wide as the band.
 func warp(x, y []float64) float64 {
 	n, m := len(x), len(y)
 	radius := int(bandFraction*float64(max(n, m))) + 2

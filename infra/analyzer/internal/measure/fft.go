@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// fft is an in-place radix-2 transform (J. W. Cooley and J. W. Tukey, "An algorithm for the machine calculation of complex Fourier series",
-// Mathematics of Computation 19, 1965) of one size, with its tables.
+// fft is an in-place radix-2 transform (J. W. Cooley and J. W. Tukey, "An algorithm for the machine calculation of
+// complex Fourier series", Mathematics of Computation 19, 1965) of one size, with its tables.
 type fft struct {
 	size    int
 	twiddle []complex128
@@ -24,17 +24,17 @@ func newFFT(n int) *fft {
 		sin, cos := math.Sincos(-2 * math.Pi * float64(i) / float64(size))
 		f.twiddle[i] = complex(cos, sin)
 	}
-	shift := 33 - bits.Len32(uint32(size)) // a size is small and positive
+	shift := 33 - bits.Len32(uint32(size)) // the size is small and positive
 	for i := range f.reverse {
-		f.reverse[i] = int32(bits.Reverse32(uint32(i)) >> shift) // below size
+		f.reverse[i] = int32(bits.Reverse32(uint32(i)) >> shift) // less than size
 	}
 	return f
 }
 
-// transform replaces x, of the prepared size, by its forward transform.
+// transform replaces x, which must have the prepared size, by its forward transform.
 func (f *fft) transform(x []complex128) {
 	for i, j := range f.reverse {
-		if int32(i) < j { // below size
+		if int32(i) < j { // less than size
 			x[i], x[j] = x[j], x[i]
 		}
 	}

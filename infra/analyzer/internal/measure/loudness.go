@@ -6,7 +6,7 @@ import "math"
 const (
 	loudnessOffset = -0.691 // makes a 997 Hz sine at 0 dBFS in one front channel read -3.01 LUFS
 	absoluteGate   = -70.0  // LUFS
-	relativeGate   = -10.0  // LU below the loudness of what passed the absolute gate
+	relativeGate   = -10.0  // LU below the loudness of the blocks above the absolute gate
 	stepsPerBlock  = 4      // 400 ms blocks that overlap by 75 %: a step is 100 ms
 	stepsPerSecond = 10
 )
@@ -24,9 +24,10 @@ func (q *biquad) apply(s *state, x float64) float64 {
 	return y
 }
 
-// kWeighting gives the two sections of BS.1770's K-weighting for any sampling rate in Hz. The standard prints coefficients for 48 kHz
-// alone; the analogue prototypes behind them and their bilinear transform are from B. De Man, "Evaluation of implementations of the EBU
-// R128 loudness measurement", AES 145 (2018), and agree with the printed ones to the last digit at 48 kHz.
+// kWeighting returns the two sections of BS.1770's K-weighting for any sampling rate in Hz. The standard gives
+// coefficients only for 48 kHz. The analogue prototypes and their bilinear transform are from B. De Man, "Evaluation of
+// implementations of the EBU R128 loudness measurement", AES 145 (2018), and agree with the coefficients of the
+// standard to the last digit at 48 kHz.
 func kWeighting(rate float64) (shelf, highPass biquad) {
 	const (
 		shelfHz, shelfGain, shelfQ = 1681.974450955533, 3.999843853973347, 0.7071752369554196
@@ -46,22 +47,23 @@ func kWeighting(rate float64) (shelf, highPass biquad) {
 	return shelf, highPass
 }
 
-// Loudness measures integrated (programme) loudness after ITU-R BS.1770-4: K-weighting, 400 ms blocks that overlap by 75 %, an absolute
-// gate at -70 LUFS and a relative gate 10 LU below the mean of what passed it. It keeps eight bytes for each 100 ms.
+// Loudness measures the integrated (programme) loudness according to ITU-R BS.1770-4: K-weighting, 400 ms blocks that
+// overlap by 75 %, an absolute gate at -70 LUFS, and a relative gate 10 LU below the mean of the blocks above the
+// absolute gate. It keeps eight bytes for each 100 ms.
 type Loudness struct {
 	shelf, pass biquad
 	states      [][2]state
 	weights     []float64
 	rate        int
 	frame       int64 // frames of all steps so far
-	boundary    int64 // frame at which the running step ends
-	begin       int64 // frame at which the running step began
+	boundary    int64 // frame at which the current step ends
+	begin       int64 // frame at which the current step began
 	sum         float64
-	steps       []float64 // mean square of each whole step, weighted and summed over the channels
+	steps       []float64 // mean square of each complete step, weighted and summed over the channels
 }
 
-// NewLoudness returns a meter for interleaved channels with the given weights (BS.1770-4 table 3: 1 for front channels, 1.41 for surround,
-// 0 for LFE), at rate frames per second.
+// NewLoudness returns a meter for interleaved channels with the given weights (BS.1770-4 table 3: 1 for front
+// channels, 1.41 for surround, 0 for LFE), at rate frames per second.
 func NewLoudness(rate int, weights []float64) *Loudness {
 	l := &Loudness{rate: rate, weights: weights, states: make([][2]state, len(weights))}
 	l.shelf, l.pass = kWeighting(float64(rate))
@@ -69,12 +71,13 @@ func NewLoudness(rate int, weights []float64) *Loudness {
 	return l
 }
 
-// stepEnd rounds, so that steps stay 100 ms on average at rates that ten does not divide.
+// stepEnd returns the frame at which a step ends. It is rounded, so that steps have 100 ms on average if the rate is
+// not divisible by ten.
 func (l *Loudness) stepEnd(step int) int64 {
 	return (int64(step)*int64(l.rate) + stepsPerSecond/2) / stepsPerSecond
 }
 
-// Write takes interleaved samples, whole frames.
+// Write reads interleaved samples. It needs whole frames.
 func (l *Loudness) Write(samples []float32) {
 	n := len(l.weights)
 	for len(samples) > 0 {
@@ -103,7 +106,7 @@ func (l *Loudness) energy(samples []float32, channel, stride int) float64 {
 		y := pass.apply(&s[1], shelf.apply(&s[0], float64(samples[i])))
 		sum += y * y
 	}
-	const tiny = 1e-30 // below it the filter memory would decay through denormal numbers, which are slow
+	const tiny = 1e-30 // a smaller filter memory would decay through denormal numbers, which are slow
 	for i := range s {
 		if math.Abs(s[i].z1) < tiny && math.Abs(s[i].z2) < tiny {
 			s[i] = state{}
@@ -113,7 +116,8 @@ func (l *Loudness) energy(samples []float32, channel, stride int) float64 {
 	return sum
 }
 
-// Integrated returns the loudness in LUFS. It reports false for less than 400 ms and where nothing passes the absolute gate.
+// Integrated returns the loudness in LUFS. It returns false for less than 400 ms, and if no block exceeds the absolute
+// gate.
 func (l *Loudness) Integrated() (float64, bool) {
 	blocks := l.blocks()
 	ungated, ok := gatedMean(blocks, absoluteGate)
@@ -125,7 +129,7 @@ func (l *Loudness) Integrated() (float64, bool) {
 	return lufs(mean), ok
 }
 
-// blocks averages each four neighbouring steps; they are of equal length to within one frame.
+// blocks returns the average of every four neighbouring steps. The lengths of the steps differ by at most one frame.
 func (l *Loudness) blocks() []float64 {
 	var blocks []float64
 	for i := 0; i+stepsPerBlock <= len(l.steps); i++ {
@@ -138,7 +142,7 @@ func (l *Loudness) blocks() []float64 {
 	return blocks
 }
 
-// gatedMean averages the blocks above the gate, in LUFS.
+// gatedMean returns the mean of the blocks whose loudness exceeds the gate, which is in LUFS.
 func gatedMean(blocks []float64, gate float64) (float64, bool) {
 	sum, n := 0.0, 0
 	for _, b := range blocks {

@@ -1,7 +1,7 @@
 package measure
 
-// truePeakTaps is the interpolation filter of ITU-R BS.1770-4, annex 2: order 48, four phases of twelve taps. Phases 2 and 3 are phases 1
-// and 0 reversed.
+// truePeakTaps is the interpolation filter of ITU-R BS.1770-4, annex 2: order 48, four phases of twelve taps. Phases
+// 2 and 3 are phases 1 and 0 reversed.
 var truePeakTaps = [2][12]float32{
 	{
 		0.0017089843750, 0.0109863281250, -0.0196533203125, 0.0332031250000, -0.0594482421875, 0.1373291015625,
@@ -13,14 +13,16 @@ var truePeakTaps = [2][12]float32{
 	},
 }
 
-// truePeakGain bounds what the filter can make of a peak: the largest sum of the absolute taps of a phase is 2.03.
+// truePeakGain is the largest factor by which the filter can exceed a sample peak, with a margin: the largest sum of
+// the absolute taps of a phase is 2.03.
 const truePeakGain = 2.05
 
-// peakChunk is how many frames are looked at together, to skip those that cannot hold a new maximum.
+// peakChunk is how many frames are processed together, so that chunks that cannot contain a new maximum are skipped.
 const peakChunk = 64
 
-// Peak measures the highest sample and, by four times oversampling after ITU-R BS.1770-4 annex 2, the true peak. Chunks that cannot exceed
-// the maximum so far are skipped, which changes nothing but the time it takes.
+// Peak measures the highest sample and, by four times oversampling according to ITU-R BS.1770-4 annex 2, the true peak.
+// The oversampling of chunks that cannot exceed the maximum so far is skipped, which saves time and does not change the
+// result.
 type Peak struct {
 	channels int
 	sample   float32
@@ -37,7 +39,7 @@ func NewPeak(channels int) *Peak {
 	return p
 }
 
-// Write takes interleaved samples, whole frames.
+// Write reads interleaved samples. It needs whole frames.
 func (p *Peak) Write(samples []float32) {
 	for len(samples) > 0 {
 		n := min(len(samples), peakChunk*p.channels)
@@ -87,9 +89,9 @@ func (p *Peak) interpolate(x []float32) {
 	}
 }
 
-// Sample returns the highest absolute sample, in dBFS. It reports false for digital silence.
+// Sample returns the highest absolute sample, in dBFS. It returns false for digital silence.
 func (p *Peak) Sample() (float64, bool) { return Decibels(float64(p.sample)) }
 
-// TruePeak returns the highest absolute value between and at the samples, in dBTP. It reports false for digital silence. No phase
-// of the filter passes the samples themselves, so the sample peak counts too.
+// TruePeak returns the highest absolute value between and at the samples, in dBTP. It returns false for digital
+// silence. No phase of the filter passes the samples themselves, so the sample peak counts too.
 func (p *Peak) TruePeak() (float64, bool) { return Decibels(float64(max(p.truePeak, p.sample))) }

@@ -4,26 +4,27 @@ import "math"
 
 // Limits of the pitch meter.
 const (
-	MinPitchHz      = 60.0  // lowest fundamental looked for
-	MaxPitchHz      = 600.0 // highest fundamental looked for
-	PitchHopSeconds = 0.01  // distance of two values of a track
+	MinPitchHz      = 60.0  // lowest fundamental frequency that is searched
+	MaxPitchHz      = 600.0 // highest fundamental frequency that is searched
+	PitchHopSeconds = 0.01  // time between two values of a track
 
-	pitchRate     = 8000  // Hz; the input is decimated to not less than this
+	pitchRate     = 8000  // Hz; the rate after decimation is not less than this
 	pitchCutoff   = 1200  // Hz; low-pass before the difference function
 	pitchWindow   = 0.030 // s; integration window of the difference function
-	pitchSilence  = -65.0 // dBFS; below, a frame is unvoiced whatever its shape
-	maxAperiodic  = 0.6   // a dip of the normalised difference above this is no candidate
+	pitchSilence  = -65.0 // dBFS; a quieter frame is unvoiced
+	maxAperiodic  = 0.6   // a dip of the normalised difference function above this is no candidate
 	maxCandidates = 6
 )
 
-// Pitch measures the fundamental frequency every 10 ms with YIN (A. de Cheveigné and H. Kawahara, "YIN, a fundamental frequency estimator
-// for speech and music", JASA 111, 2002): the difference function, its cumulative mean normalisation and parabolic interpolation. In place
-// of the absolute threshold of its step 4, each frame offers its dips as candidates and a path through them is chosen (see tracker), which
-// settles octaves by their neighbours. The difference function is computed from the Fourier transform of the frame.
+// Pitch measures the fundamental frequency every 10 ms with YIN (A. de Cheveigné and H. Kawahara, "YIN, a fundamental
+// frequency estimator for speech and music", JASA 111, 2002): the difference function, its cumulative mean normalisation
+// and parabolic interpolation. Instead of the absolute threshold of YIN's step 4, the dips of each frame are candidates, and
+// the best path through the candidates of all frames is chosen (see tracker), so that neighbouring frames resolve octave
+// errors. The difference function is computed from the Fourier transform of the frame.
 //
-// The signal is decimated to between 8 and 16 kHz before, which makes the work the same for any input rate, and low-passed at 1200 Hz:
-// strong high harmonics would make the dips so narrow that a period between two samples looks worse than its double (the paper low-passes
-// at 1000 Hz for the same reason).
+// The signal is first decimated to between 8 and 16 kHz, which makes the work independent of the input rate, and low-passed
+// at 1200 Hz: strong high harmonics would make the dips so narrow that a period between two samples seems worse than its
+// double (the paper low-passes at 1000 Hz for the same reason).
 type Pitch struct {
 	rate    float64 // after decimation
 	dec     *decimator
@@ -58,17 +59,17 @@ func NewPitch(rate int) *Pitch {
 	return p
 }
 
-// span is how many samples a frame looks at.
+// span returns how many samples a frame has.
 func (p *Pitch) span() int { return p.window + p.maxLag }
 
-// Write takes mono samples.
+// Write reads mono samples.
 func (p *Pitch) Write(mono []float32) {
 	p.frames += int64(len(mono))
 	p.buf = p.dec.write(p.buf, mono)
 	p.advance()
 }
 
-// advance tracks every frame that the buffer holds, and forgets what is behind.
+// advance processes every complete frame in the buffer, and drops the samples before the next frame.
 func (p *Pitch) advance() {
 	for {
 		at := p.start() - p.base
@@ -83,14 +84,14 @@ func (p *Pitch) advance() {
 	}
 }
 
-// start is the position of the next frame's first sample.
+// start returns the position of the next frame's first sample.
 func (p *Pitch) start() int64 {
 	centre := math.Round(float64(len(p.track.steps)) * PitchHopSeconds * p.rate)
 	return int64(centre) - int64(p.span()/2)
 }
 
-// Track returns the fundamental in Hz at the times 0, 10, 20 ms and so on below the duration, 0 where unvoiced, and beside it how periodic
-// each frame was, from 0 to 1. It ends the measurement.
+// Track returns the fundamental frequency in Hz at the times 0, 10, 20 ms and so on up to the duration, 0 if unvoiced,
+// and the periodicity of each frame, from 0 to 1. It ends the measurement.
 func (p *Pitch) Track() (hz, voicing []float32) {
 	p.buf = p.dec.flush(p.buf)
 	p.buf = append(p.buf, make([]float64, p.span())...)
@@ -101,7 +102,8 @@ func (p *Pitch) Track() (hz, voicing []float32) {
 	return hz[:want], voicing[:want]
 }
 
-// candidates returns the dips of the normalised difference function of one frame; valid until the next call.
+// candidates returns the dips of the normalised difference function of one frame. The result is valid until the next
+// call.
 func (p *Pitch) candidates(x []float64) []candidate {
 	p.dips = p.dips[:0]
 	energy := 0.0
@@ -125,8 +127,9 @@ func (p *Pitch) candidates(x []float64) []candidate {
 	return p.dips
 }
 
-// difference is YIN's step 2, d(lag) = sum over the window of (x[j]-x[j+lag])², written as energy(0) + energy(lag) - 2 r(lag). The
-// correlation r of the window with the whole frame comes from one transform of both (one as real, one as imaginary part) and one back.
+// difference computes YIN's step 2, d(lag) = sum over the window of (x[j]-x[j+lag])², as energy(0) + energy(lag) - 2
+// r(lag). The correlation r of the window with the whole frame is computed with one transform of both (one as real, one
+// as imaginary part) and one inverse transform.
 func (p *Pitch) difference(x []float64, energy float64) {
 	z := p.work
 	clear(z)
@@ -144,7 +147,7 @@ func (p *Pitch) difference(x []float64, energy float64) {
 		zk, zm := z[k], complex(real(z[m]), -imag(z[m]))
 		a, b := (zk+zm)/2, (zk-zm)*(-0.5i)
 		r := complex(real(a), -imag(a)) * b
-		// The product belongs to a real signal; conjugated, the forward transform goes back.
+		// The product is the spectrum of a real signal: if it is conjugated, the forward transform is the inverse one.
 		z[k], z[m] = complex(real(r), -imag(r)), r
 	}
 	p.fft.transform(z)
@@ -157,7 +160,7 @@ func (p *Pitch) difference(x []float64, energy float64) {
 	}
 }
 
-// normalise is YIN's step 3: each value over the mean of those at smaller lags.
+// normalise computes YIN's step 3: each value divided by the mean of the values up to its lag.
 func (p *Pitch) normalise() {
 	sum := 0.0
 	p.diff[0] = 1
@@ -171,7 +174,8 @@ func (p *Pitch) normalise() {
 	}
 }
 
-// parabola is YIN's step 5: the lowest point of the parabola through three neighbours, as an offset from the middle one, and its value.
+// parabola computes YIN's step 5: the lowest point of the parabola through three neighbours, as an offset from the
+// middle one, and its value.
 func parabola(left, middle, right float64) (shift, value float64) {
 	bend := left - 2*middle + right
 	if bend <= 0 {
@@ -181,7 +185,7 @@ func parabola(left, middle, right float64) (shift, value float64) {
 	return shift, middle - (left-right)*shift/4
 }
 
-// insert keeps the best candidates, ordered by cost.
+// insert inserts a candidate into a list that is ordered by cost, and keeps the best ones.
 func insert(list []candidate, c candidate) []candidate {
 	at := len(list)
 	for at > 0 && list[at-1].cost() > c.cost() {

@@ -8,37 +8,38 @@ import (
 // Times of the segmentation, in frames of 10 ms.
 const (
 	framesPerSecond = 100
-	hangoverFrames  = 20 // speech goes on this long after the energy fell: weak endings of words
+	hangoverFrames  = 20 // speech continues this long after the energy fell: weak endings of words
 	minSpeechFrames = 6  // shorter bursts are clicks
 	minPauseFrames  = 15 // shorter pauses are closures of stops within a word
 )
 
 // Levels of the segmentation, in dBFS and dB.
 const (
-	silenceFloor  = -60.0 // nothing below is speech, however quiet the recording
-	steadyLevel   = -45.0 // a recording without contrast is speech above this and silence below
-	minContrast   = 9.0   // distance of quiet and loud parts below which there is nothing to tell apart
-	upperFraction = 0.35  // of the way from the noise to the loud parts, where speech is entered
-	lowerFraction = 0.20  // and where it is left
+	silenceFloor  = -60.0 // a quieter frame is not speech, however quiet the recording is
+	steadyLevel   = -45.0 // a recording without contrast is speech if it is louder, otherwise silence
+	minContrast   = 9.0   // smallest difference between quiet and loud parts of a recording with contrast
+	upperFraction = 0.35  // threshold for the start of speech, as a fraction of the distance from the noise to the loud parts
+	lowerFraction = 0.20  // threshold for the end of speech
 )
 
 // Segment is a stretch of a recording, in seconds from its beginning.
 type Segment struct {
 	Start, End float64
-	Speech     bool // else silence or background
+	Speech     bool // otherwise silence or background
 }
 
-// Energy cuts a recording into speech and silence by its short-time energy: a noise and a speech level are estimated from the whole
-// recording, two thresholds between them give hysteresis (L. R. Rabiner and M. R. Sambur, "An algorithm for determining the endpoints of
-// isolated utterances", Bell System Technical Journal 54, 1975), and a hangover keeps weak endings (ETSI EN 301 708, section 3.3). It knows
-// energy alone: music and steady tones count as speech.
+// Energy divides a recording into speech and silence by its short-time energy. A noise level and a speech level are
+// estimated from the whole recording, two thresholds between them give hysteresis (L. R. Rabiner and M. R. Sambur, "An
+// algorithm for determining the endpoints of isolated utterances", Bell System Technical Journal 54, 1975), and a
+// hangover keeps weak endings (ETSI EN 301 708, section 3.3). It uses only the energy: music and steady tones count as
+// speech.
 type Energy struct {
 	rate   int
-	frame  int64 // samples taken
-	bound  int64 // where the running frame of 10 ms ends
+	frame  int64 // number of samples read
+	bound  int64 // sample at which the current frame of 10 ms ends
 	sum    float64
 	count  int
-	mean   float64 // slow average that takes a constant offset away
+	mean   float64 // slow average that is subtracted to remove a constant offset
 	levels []float32
 }
 
@@ -53,7 +54,7 @@ func (e *Energy) end(frame int) int64 {
 	return (int64(frame)*int64(e.rate) + framesPerSecond/2) / framesPerSecond
 }
 
-// Write takes mono samples.
+// Write reads mono samples.
 func (e *Energy) Write(mono []float32) {
 	follow := 2 * math.Pi * 20 / float64(e.rate) // one-pole high-pass at 20 Hz
 	for _, v := range mono {
@@ -74,7 +75,7 @@ func (e *Energy) flush() {
 	e.sum, e.count = 0, 0
 }
 
-// Segments returns the recording cut into alternating stretches without gaps, from 0 to its end.
+// Segments returns alternating stretches of speech and silence without gaps, from 0 to the end of the recording.
 func (e *Energy) Segments() []Segment {
 	if e.count > 0 {
 		e.flush()
@@ -100,7 +101,7 @@ func (e *Energy) Segments() []Segment {
 	return out
 }
 
-// mark applies the two thresholds.
+// mark returns for each frame whether it is speech, by the two thresholds.
 func (e *Energy) mark() []bool {
 	speech := make([]bool, len(e.levels))
 	upper, lower, ok := e.thresholds()
@@ -116,7 +117,7 @@ func (e *Energy) mark() []bool {
 		}
 		speech[i] = in
 	}
-	for i := len(speech) - 2; i >= 0; i-- { // the onset too counts from the lower threshold on
+	for i := len(speech) - 2; i >= 0; i-- { // the onset also counts from the lower threshold on
 		if speech[i+1] && float64(e.levels[i]) >= lower {
 			speech[i] = true
 		}
@@ -124,14 +125,15 @@ func (e *Energy) mark() []bool {
 	return speech
 }
 
-// thresholds takes the 10th percentile of the levels as noise and the 95th as speech.
+// thresholds uses the 10th percentile of the levels as noise and the 95th as speech. ok is false if the recording has
+// no speech.
 func (e *Energy) thresholds() (upper, lower float64, ok bool) {
 	sorted := slices.Clone(e.levels)
 	slices.Sort(sorted)
 	noise := math.Max(float64(sorted[len(sorted)/10]), -90)
 	loud := float64(sorted[(len(sorted)-1)*95/100])
 	if loud-noise < minContrast {
-		// Without contrast the recording is one thing, and its level says which.
+		// Without contrast the whole recording is speech or silence, depending on its level.
 		if loud < steadyLevel {
 			return 0, 0, false
 		}
@@ -151,7 +153,8 @@ func run(marks []bool, i int) int {
 	return j
 }
 
-// bridge turns runs of kind that are shorter than limit over. Pauses are bridged only between speech, not at the ends.
+// bridge inverts runs of the given kind that are shorter than limit. Short pauses at the start or the end are not
+// inverted.
 func bridge(marks []bool, kind bool, limit int) {
 	for i := 0; i < len(marks); {
 		j := run(marks, i)
@@ -165,7 +168,7 @@ func bridge(marks []bool, kind bool, limit int) {
 	}
 }
 
-// hangover prolongs every run of speech.
+// hangover extends every run of speech.
 func hangover(marks []bool) {
 	left := 0
 	for i, speech := range marks {

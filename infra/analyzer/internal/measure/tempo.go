@@ -2,16 +2,17 @@ package measure
 
 import "slices"
 
-// Times of the tempo, in frames of 10 ms.
+// Times for counting voiced segments, in frames of 10 ms.
 const (
-	minVoicedSegment = 4 // shorter ones carry no syllable
-	maxVoicedGap     = 2 // shorter gaps are errors of the tracker
+	minVoicedSegment = 4 // a shorter one contains no syllable
+	maxVoicedGap     = 2 // a gap of at most this length is an error of the tracker
 )
 
-// VoicedSegments counts the voiced stretches of a pitch track of 10 ms frames (0 is unvoiced). Their number per second stands for the tempo
-// of speech, as the voiced intensity peaks of N. H. de Jong and T. Wempe, "Praat script to detect syllable nuclei and measure speech rate
-// automatically", Behavior Research Methods 41 (2009), do for syllables. A stretch may hold several syllables joined by voiced consonants,
-// so the figure is lower than the syllable rate.
+// VoicedSegments counts the voiced stretches of a pitch track of 10 ms frames (0 is unvoiced). Their number per second
+// represents the tempo of speech, as the voiced intensity peaks of N. H. de Jong and T. Wempe, "Praat script to detect
+// syllable nuclei and measure speech rate automatically", Behavior Research Methods 41 (2009), do for syllables. A
+// stretch may contain several syllables that are joined by voiced consonants, so the number is lower than the syllable
+// rate.
 func VoicedSegments(hz []float32) int {
 	count, length, gap := 0, 0, 0
 	for _, f := range hz {
@@ -32,7 +33,7 @@ func VoicedSegments(hz []float32) int {
 	return count
 }
 
-// MedianPitch returns the median of the voiced frames in Hz. It reports false where nothing is voiced.
+// MedianPitch returns the median of the voiced frames in Hz. It returns false if no frame is voiced.
 func MedianPitch(hz []float32) (float64, bool) {
 	voiced := Voiced(hz)
 	if len(voiced) == 0 {
@@ -46,7 +47,7 @@ func MedianPitch(hz []float32) (float64, bool) {
 	return voiced[mid], true
 }
 
-// Voiced returns the pitches of the voiced frames alone, in Hz.
+// Voiced returns the pitches of the voiced frames, in Hz.
 func Voiced(hz []float32) []float64 {
 	var out []float64
 	for _, f := range hz {

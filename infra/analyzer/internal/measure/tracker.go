@@ -2,15 +2,15 @@ package measure
 
 import "math"
 
-// Costs of a path, per frame of 10 ms. Those of jumps are the defaults of P. Boersma, "Accurate short-term analysis of the fundamental
-// frequency and the harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17 (1993), section 4; the others are their counterparts
-// on YIN's scale, where 0 is periodic and 1 is noise.
+// Costs of a path, per frame of 10 ms. The costs of jumps are the defaults of P. Boersma, "Accurate short-term analysis
+// of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17 (1993), section
+// 4. The others correspond to Boersma's on YIN's scale, on which 0 is periodic and 1 is noise.
 const (
 	octaveCost   = 0.05 // for each octave below the highest pitch: of equal dips the shortest period is the true one
-	jumpCost     = 0.35 // for each octave between neighbours
+	jumpCost     = 0.35 // for each octave between neighbouring frames
 	switchCost   = 0.14 // between voiced and unvoiced
-	unvoicedCost = 0.40 // of calling a frame unvoiced; a dip is deep below it
-	minVoicedRun = 3    // frames; shorter runs are taken for noise
+	unvoicedCost = 0.40 // for an unvoiced frame; a deep dip costs less
+	minVoicedRun = 3    // frames; a shorter run counts as noise
 )
 
 // candidate is one possible period of a frame.
@@ -23,22 +23,23 @@ func (c candidate) cost() float64 {
 	return float64(c.aperiodic) + octaveCost*math.Log2(MaxPitchHz/float64(c.hz))
 }
 
-// step is one frame of the search: its candidates, and for each (the last state being "unvoiced") the best state before it.
+// step is one frame of the search: its candidates, and the best previous state for each state. The last state is
+// "unvoiced".
 type step struct {
 	list [maxCandidates]candidate
 	n    uint8
 	from [maxCandidates + 1]uint8
 }
 
-// tracker finds the cheapest path through the candidates of all frames (G. D. Forney, "The Viterbi algorithm", Proceedings of the IEEE 61,
-// 1973). It keeps about sixty bytes for each frame.
+// tracker finds the cheapest path through the candidates of all frames (G. D. Forney, "The Viterbi algorithm",
+// Proceedings of the IEEE 61, 1973). It needs about sixty bytes for each frame.
 type tracker struct {
 	steps []step
-	costs [maxCandidates + 1]float64 // of the best path to each state of the last step; the last one is unvoiced
+	costs [maxCandidates + 1]float64 // of the best path to each state of the last step; the last state is unvoiced
 	logs  [maxCandidates]float64     // log2 of the pitches of the last step
 }
 
-// add takes the candidates of the next frame, which is hop seconds after the last.
+// add adds the candidates of the next frame, which is hop seconds after the last one.
 func (t *tracker) add(list []candidate, hop float64) {
 	scale := PitchHopSeconds / hop
 	var s step
@@ -70,7 +71,7 @@ func (t *tracker) add(list []candidate, hop float64) {
 	t.steps = append(t.steps, s)
 }
 
-// path returns the pitch of each frame in Hz (0 unvoiced) and its periodicity from 0 to 1.
+// path returns the pitch of each frame in Hz (0 is unvoiced) and its periodicity from 0 to 1.
 func (t *tracker) path() (hz, voicing []float32) {
 	hz, voicing = make([]float32, len(t.steps)), make([]float32, len(t.steps))
 	if len(t.steps) == 0 {

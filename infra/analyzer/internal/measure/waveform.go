@@ -1,12 +1,13 @@
 package measure
 
-// WaveformPoints is how many pairs a waveform has, unless the recording has fewer samples.
+// WaveformPoints is the number of pairs in a waveform, unless the recording has fewer samples.
 const WaveformPoints = 512
 
-// maxBins is how many bins the meter keeps; when they are full, neighbours merge and the bins grow to twice the length.
+// maxBins is the largest number of bins. When they are full, neighbours are merged, and the bins become twice as long.
 const maxBins = 8 * WaveformPoints
 
-// Waveform collects the lowest and highest sample of equal stretches of a recording whose length is not known before.
+// Waveform collects the lowest and the highest sample of stretches of equal length. The length of the recording need
+// not be known.
 type Waveform struct {
 	binFrames int // length of a full bin
 	filled    int // frames in the last bin
@@ -16,7 +17,7 @@ type Waveform struct {
 // NewWaveform returns a meter for the mono mix.
 func NewWaveform() *Waveform { return &Waveform{binFrames: 1} }
 
-// Write takes mono samples.
+// Write reads mono samples.
 func (w *Waveform) Write(mono []float32) {
 	for _, v := range mono {
 		if w.filled == 0 {
@@ -42,7 +43,8 @@ func (w *Waveform) merge() {
 	w.binFrames *= 2
 }
 
-// Points returns the lowest and the highest sample of each of WaveformPoints stretches, or of each sample where there are fewer.
+// Points returns the lowest and the highest sample of each of WaveformPoints stretches. If the recording has fewer
+// samples, each sample is a stretch.
 func (w *Waveform) Points() (low, high []float32) {
 	n := min(len(w.low), WaveformPoints)
 	low, high = make([]float32, n), make([]float32, n)

@@ -1,7 +1,8 @@
-// Package pipeline is the work of one job: fetch, decode, measure, compare.
+// Package pipeline performs the work of one job: fetch, decode, measure, compare.
 //
-// Fetching waits for the network and may go on for many jobs at once; measuring needs a processor, so only a set number of jobs does it at
-// the same time. What is wrong with a reference contour costs the comparison and a warning, never the analysis.
+// Many jobs may fetch at the same time, since fetching waits for the network. Measuring needs a processor, so only a fixed
+// number of jobs measure at the same time. If a reference contour cannot be used, the result has a warning instead of the
+// comparison; the analysis does not fail.
 package pipeline
 
 import (
@@ -16,19 +17,19 @@ import (
 	"sori.internal/infra/analyzer/internal/source"
 )
 
-// maxReference bounds a pitch reference in bytes: about two hours in the usual form.
+// maxReference is the largest size of a pitch reference in bytes: about two hours in the usual form.
 const maxReference = 32 << 20
 
-// Settings bound the work.
+// Settings limit the work.
 type Settings struct {
 	Concurrency    int     // recordings measured at the same time
 	Fetches        int     // fetches at the same time
 	MaxBytes       int64   // of an audio file
 	MaxSeconds     float64 // of a recording
-	MaxPitchPoints int     // of a pitch track given out
+	MaxPitchPoints int     // most values in the pitch track of a result
 }
 
-// Pipeline analyses. It is safe for concurrent use.
+// Pipeline analyses recordings. It is safe for concurrent use.
 type Pipeline struct {
 	settings Settings
 	fetcher  *source.Fetcher
@@ -37,7 +38,7 @@ type Pipeline struct {
 	fetch    chan struct{}
 }
 
-// New returns a pipeline that fetches and decodes with what it is given.
+// New returns a pipeline with the given fetcher and decoder.
 func New(settings Settings, fetcher *source.Fetcher, decoder *decode.Decoder) *Pipeline {
 	return &Pipeline{
 		settings: settings, fetcher: fetcher, decoder: decoder,
@@ -52,7 +53,7 @@ func (p *Pipeline) Analyse(ctx context.Context, req job.Request, progress func(i
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // a temporary file that stays is not the job's failure
+	defer file.Close() //nolint:errcheck // a temporary file that cannot be removed is no failure of the job
 	progress(20, "waiting for a free analyser")
 	if err := take(ctx, p.measure); err != nil {
 		return nil, err
@@ -83,7 +84,8 @@ func (p *Pipeline) Analyse(ctx context.Context, req job.Request, progress func(i
 	return data, nil
 }
 
-// explain says why a recording has no result. What is not the recording's fault may succeed another time.
+// explain returns the error of a recording without a result. If the recording is not the cause, a later attempt may
+// succeed.
 func (p *Pipeline) explain(err error) error {
 	err = fmt.Errorf("analyse: %w", err)
 	if errors.Is(err, analysis.ErrTooLong) {
@@ -96,7 +98,7 @@ func (p *Pipeline) explain(err error) error {
 	return err
 }
 
-// unfetched says why there is no recording. Its URL may be valid again another time.
+// unfetched returns the error of a recording that could not be fetched. Its URL may be valid in a later attempt.
 func (p *Pipeline) unfetched(err error) error {
 	err = fmt.Errorf("fetch audio: %w", err)
 	if errors.Is(err, source.ErrTooLarge) {
@@ -106,7 +108,7 @@ func (p *Pipeline) unfetched(err error) error {
 	return &job.Failure{Code: "audio-unreachable", Detail: "The recording could not be fetched.", Retryable: true, Err: err}
 }
 
-// get fetches the audio, and the reference where there is one.
+// get fetches the audio, and the reference if the request names one.
 func (p *Pipeline) get(ctx context.Context, req job.Request) (file *source.File, reference []float64, warning string, err error) {
 	if err := take(ctx, p.fetch); err != nil {
 		return nil, nil, "", err

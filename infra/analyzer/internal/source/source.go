@@ -1,11 +1,12 @@
-// Package source fetches what a request names: audio into a temporary file, small references into memory.
+// Package source fetches the files that a request names: audio into a temporary file, small references into memory.
 //
-// It understands http and https URLs, which is what presigned URLs are, and s3://bucket/key with credentials of its own. Every fetch is
-// bounded in bytes and time; transport errors and busy servers are tried again. No error names a URL's path or query: a presigned URL is a
-// secret, and errors go to the caller and into the log.
+// It supports http and https URLs, which include presigned URLs, and s3://bucket/key with its own credentials. Every fetch
+// is limited in bytes and time. After transport errors and responses of busy servers it tries again. No error contains the
+// path or the query of a URL: a presigned URL is a secret, and errors are sent to the caller and logged.
 //
-// Security: a caller decides what this server connects to, including addresses inside its network (server-side request forgery). Other
-// schemes are refused, but hosts are not: whoever runs the server where that matters keeps callers out or limits its network.
+// Security: a caller decides to which hosts this server connects, including hosts inside its network (server-side request
+// forgery). Other schemes are refused, but hosts are not: if that matters, the operator must restrict the callers or the
+// network of the server.
 package source
 
 import (
@@ -23,7 +24,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// Reasons why a fetch fails for good.
+// Reasons why a fetch fails. After errBusy it is tried again, after the others it is not.
 var (
 	ErrURL      = errors.New("unusable url")
 	ErrTooLarge = errors.New("file too large")
@@ -31,26 +32,26 @@ var (
 	errBusy     = errors.New("server busy")
 )
 
-// Settings bound a Fetcher and give it access to S3.
+// Settings limit a Fetcher and give it access to S3.
 type Settings struct {
-	Timeout   time.Duration // of one try, body included
+	Timeout   time.Duration // of one attempt, body included
 	Attempts  int           // at least 1
-	Backoff   time.Duration // before the second try, doubled for each further one
-	TempDir   string        // where files are fetched to; the system's when empty
-	Endpoint  string        // of S3, host:port or URL; AWS when empty
+	Backoff   time.Duration // before the second attempt, doubled for each further one
+	TempDir   string        // folder of the fetched files; if empty, the system's
+	Endpoint  string        // of S3, host:port or URL; if empty, AWS
 	Region    string
 	AccessKey string
 	SecretKey string
 }
 
-// Fetcher gets files. It is safe for concurrent use.
+// Fetcher fetches files. It is safe for concurrent use.
 type Fetcher struct {
 	settings Settings
 	client   *http.Client
 	s3       *minio.Core
 }
 
-// New returns a fetcher; nothing is connected yet.
+// New returns a fetcher. It does not connect.
 func New(settings Settings) (*Fetcher, error) {
 	host, secure := settings.Endpoint, true
 	if u, err := url.Parse(settings.Endpoint); err == nil && u.Host != "" {
@@ -70,10 +71,10 @@ func New(settings Settings) (*Fetcher, error) {
 	return &Fetcher{settings: settings, client: &http.Client{Transport: transport}, s3: s3}, nil
 }
 
-// Close gives up idle connections.
+// Close closes idle connections.
 func (f *Fetcher) Close() { f.client.CloseIdleConnections() }
 
-// Check says whether a reference is of a kind that Fetcher understands.
+// Check returns an error unless Fetcher supports the form of a reference.
 func Check(reference string) error {
 	if _, _, ok, err := splitS3(reference); ok {
 		return err
@@ -82,7 +83,8 @@ func Check(reference string) error {
 	return err
 }
 
-// splitS3 cuts s3://bucket/key. The key is taken as it stands, as the usual S3 tools do: it is no URL path, and % or ? belong to it.
+// splitS3 splits s3://bucket/key. The key is used unchanged, as by the usual S3 tools: it is not a URL path, and may
+// contain % and ?.
 func splitS3(reference string) (bucket, key string, ok bool, err error) {
 	rest, ok := strings.CutPrefix(reference, "s3://")
 	if !ok {
@@ -98,7 +100,7 @@ func splitS3(reference string) (bucket, key string, ok bool, err error) {
 func parseHTTP(reference string) (*url.URL, error) {
 	u, err := url.Parse(reference)
 	if err != nil {
-		return nil, fmt.Errorf("parse url: %w", ErrURL) // the cause repeats the URL
+		return nil, fmt.Errorf("parse url: %w", ErrURL) // the cause contains the URL
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("url scheme %.16q: %w", u.Scheme, ErrURL)
@@ -123,7 +125,7 @@ func (f *File) Close() error {
 	return nil
 }
 
-// temporary creates an empty file to fetch to.
+// temporary creates an empty temporary file.
 func (f *Fetcher) temporary() (*os.File, error) {
 	tmp, err := os.CreateTemp(f.settings.TempDir, "analyzer-*")
 	if err != nil {
@@ -132,8 +134,7 @@ func (f *Fetcher) temporary() (*os.File, error) {
 	return tmp, nil
 }
 
-// CheckStorage creates a temporary file, writes to it and removes it: without
-// temporary files no analysis can succeed.
+// CheckStorage creates a temporary file, writes to it and removes it: without temporary files no analysis can succeed.
 func (f *Fetcher) CheckStorage() error {
 	tmp, err := f.temporary()
 	if err != nil {
@@ -145,7 +146,7 @@ func (f *Fetcher) CheckStorage() error {
 	return errors.Join(err, (&File{File: tmp}).Close())
 }
 
-// File fetches at most limit bytes into a temporary file, which the caller closes.
+// File fetches at most limit bytes into a temporary file, which the caller must close.
 func (f *Fetcher) File(ctx context.Context, reference string, limit int64) (*File, error) {
 	tmp, err := f.temporary()
 	if err != nil {
@@ -182,7 +183,7 @@ func (f *Fetcher) Bytes(ctx context.Context, reference string, limit int64) (dat
 	return data, err
 }
 
-// retry opens the reference and hands its body over, again where trying again may help.
+// retry opens the reference and calls use with its body. It tries again after errors that may be temporary.
 func (f *Fetcher) retry(ctx context.Context, reference string, limit int64, use func(io.Reader) error) error {
 	delay := f.settings.Backoff
 	for attempt := 1; ; attempt++ {
@@ -223,7 +224,7 @@ func (f *Fetcher) once(ctx context.Context, reference string, limit int64, use f
 	return nil
 }
 
-// open begins a fetch. Host is what errors may name: the host, or the bucket.
+// open begins a fetch. host is the host or the bucket, for error messages.
 func (f *Fetcher) open(ctx context.Context, reference string) (body io.ReadCloser, size int64, host string, err error) {
 	bucket, key, ok, err := splitS3(reference)
 	if err != nil {
@@ -268,7 +269,7 @@ func (f *Fetcher) openS3(ctx context.Context, bucket, key string) (io.ReadCloser
 	return nil, 0, fmt.Errorf("get object: %w", withoutURL(err))
 }
 
-// withoutURL unwraps the error that repeats the URL in its text.
+// withoutURL unwraps an error whose text contains the URL.
 func withoutURL(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -277,7 +278,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// refusal tells a status that may pass from one that stays.
+// refusal returns the error for a status: errBusy if a later attempt may succeed, otherwise ErrRefused.
 func refusal(status int) error {
 	switch {
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests, status >= 500:

@@ -1,4 +1,4 @@
-// Package decodetest gives tests a decoder, and recordings to decode.
+// Package decodetest provides a decoder and recordings for tests.
 package decodetest
 
 import (
@@ -9,8 +9,8 @@ import (
 	"sori.internal/infra/analyzer/internal/decode"
 )
 
-// New returns a decoder that ends with the test. It is built once for all tests of the machine. Where the settings say
-// nothing, there is one process, and recordings may have a minute.
+// New returns a decoder that ends with the test. The program is built once for all tests on the machine. By default
+// there is one process, and recordings may last a minute.
 func New(t testing.TB, settings decode.Settings) *decode.Decoder {
 	t.Helper()
 	if settings.Processes == 0 {
@@ -27,7 +27,7 @@ func New(t testing.TB, settings decode.Settings) *decode.Decoder {
 	return d
 }
 
-// File writes a recording to a file of the test's.
+// File writes a recording to a temporary file of the test.
 func File(t testing.TB, data []byte) decode.Source {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "recording")
