@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/testkit/raised"
 )
 
-// statuses reads, from the schemas of the OpenAPI document, the statuses with which each problem
-// code is answered.
+// statuses returns, from the schemas of the OpenAPI document, the statuses of the responses with
+// each problem code.
 func statuses(t *testing.T) map[string][]int {
 	t.Helper()
 	var root yaml.Node
@@ -38,7 +38,7 @@ func statuses(t *testing.T) map[string][]int {
 			}
 		}
 		for i, inner := range n.Content {
-			if i == 0 || n.Kind != yaml.MappingNode || n.Content[i-1].Value != "if" { // a condition allows nothing
+			if i == 0 || n.Kind != yaml.MappingNode || n.Content[i-1].Value != "if" { // a condition does not allow a status
 				visit(inner)
 			}
 		}
@@ -47,7 +47,7 @@ func statuses(t *testing.T) map[string][]int {
 	return found
 }
 
-// madeAtRunTime are the kinds of the codes that the source puts together.
+// madeAtRunTime returns the kinds of the codes that the source composes at run time.
 func madeAtRunTime() map[string]fault.Kind {
 	return map[string]fault.Kind{
 		"token-not-found": fault.NotFound, "script-not-found": fault.NotFound, "actor-not-found": fault.NotFound,
@@ -55,8 +55,8 @@ func madeAtRunTime() map[string]fault.Kind {
 	}
 }
 
-// undocumented are the codes that no answer has: an object that a token refers to is left out of
-// the answer, and a job of which it is the recording fails.
+// undocumented returns the codes that no response has. If a token's reference file cannot be used,
+// the response omits it; if a recording cannot be used, its job fails.
 func undocumented() []string {
 	return append(raised.ForOperators(), "reference-foreign", "reference-invalid", "data-refused")
 }

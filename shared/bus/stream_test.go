@@ -52,12 +52,12 @@ func TestAScanShowsWhatAStreamHoldsNow(t *testing.T) {
 
 const traceID = "0af7651916cd43dd8448eb211c80319c"
 
-// inTrace returns a context in the trace with traceID.
+// inTrace returns a context in the trace with the id traceID.
 func inTrace(k *testkit.Kit) context.Context {
 	return trace.Continue(k.Context(), "00-"+traceID+"-b7ad6b7169203331-01")
 }
 
-// codeOf returns the code of a failure; empty if there is none.
+// codeOf returns the code of an error, or "" if it has none.
 func codeOf(err error) string {
 	if err == nil {
 		return ""

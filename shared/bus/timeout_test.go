@@ -31,7 +31,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// behind opens a bus behind a proxy that can hold its messages.
+// behind opens a bus whose connection goes through a proxy that can hold its messages.
 func behind(t *testing.T) (*testkit.Kit, *bus.Bus, *testkit.Proxy) {
 	t.Helper()
 	k, _ := open(t)
@@ -46,13 +46,13 @@ func behind(t *testing.T) (*testkit.Kit, *bus.Bus, *testkit.Proxy) {
 	return k, b, proxy
 }
 
-// endless is a body without an end.
+// endless returns a body without an end.
 func endless() io.Reader {
 	return readerFunc(func(p []byte) (int, error) { return len(p), nil })
 }
 
-// If a server stops reading, the socket's buffer fills, and whoever writes then holds the lock of the
-// connection: all others would wait with it.
+// If a server stops reading, the buffer of the socket fills, and the goroutine that writes holds
+// the lock of the connection: all other users of the connection would wait for the lock.
 func TestAServerThatHangsBlocksNobodyForLong(t *testing.T) {
 	t.Parallel()
 	k, b, proxy := behind(t)
@@ -86,7 +86,7 @@ func TestAServerThatHangsBlocksNobodyForLong(t *testing.T) {
 	})
 }
 
-// losing starts a proxy to the server that loses every request, and no ping. A cluster does not
+// losing starts a proxy to the server that drops every request, but no ping. A cluster does not
 // answer requests that a leader received before it failed.
 func losing(t *testing.T, server string) config.Secret {
 	t.Helper()
@@ -142,8 +142,8 @@ func loseRequests(to io.Writer, from *bufio.Reader) {
 	}
 }
 
-// A caller whose context allows a long time, as that of a service that starts, must get an error if
-// there is no answer, so that it repeats the request.
+// If the context of a caller has a late deadline, as that of a starting service does, and there is
+// no response, the caller must get an error early, so that it can repeat the request.
 func TestAnAnswerIsNotAwaitedForAsLongAsTheCallerMay(t *testing.T) {
 	t.Parallel()
 	k, first := open(t)
@@ -160,7 +160,7 @@ func TestAnAnswerIsNotAwaitedForAsLongAsTheCallerMay(t *testing.T) {
 	t.Cleanup(func() { _ = b.Close() })
 	calls := unanswered(b, job, seq, staged)
 	checkEveryMethodIsTried(t, calls)
-	const tooLong = 30 * time.Second // of the two minutes that the context allows
+	const tooLong = 30 * time.Second // less than the two minutes that the context allows
 	var wg sync.WaitGroup
 	for name, call := range calls {
 		wg.Go(func() {
@@ -174,12 +174,12 @@ func TestAnAnswerIsNotAwaitedForAsLongAsTheCallerMay(t *testing.T) {
 	wg.Wait()
 }
 
-// checkEveryMethodIsTried checks that calls has every method that waits for an answer.
+// checkEveryMethodIsTried checks that calls contains every method that waits for a response.
 func checkEveryMethodIsTried(t *testing.T, calls map[string]func(context.Context) error) {
 	t.Helper()
 	others := []string{
-		"Bus.Consume", "Bus.ConsumeBatches", "Bus.Replay", "deadletter.Replay", // their callers decide when they end
-		"Bus.PublishAsync", "Bus.Ping", // the first waits for nothing, the second is answered
+		"Bus.Consume", "Bus.ConsumeBatches", "Bus.Replay", "deadletter.Replay", // the caller limits how long these wait
+		"Bus.PublishAsync", "Bus.Ping", // the first does not wait, and the second gets a response
 	}
 	for _, of := range []reflect.Type{
 		reflect.TypeFor[*bus.Bus](), reflect.TypeFor[*bus.Stream](), reflect.TypeFor[*joblog.Store](),
@@ -199,7 +199,7 @@ func checkEveryMethodIsTried(t *testing.T, calls map[string]func(context.Context
 	}
 }
 
-// unanswered are the calls that wait for an answer of the server, by name.
+// unanswered returns the calls that wait for a response of the server, by name.
 func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[string]func(context.Context) error {
 	e := event.Canceled{JobID: job}
 	jobs, stream := event.Jobs(), b.Stream(event.Jobs())
@@ -270,7 +270,8 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 	}
 }
 
-// Whatever error a connection returns that breaks during a write, the bus is unavailable.
+// If a connection breaks during a write, the error means that the bus is unavailable, whatever
+// error the connection returns.
 func TestAConnectionThatBreaksDuringAWriteIsUnavailable(t *testing.T) {
 	t.Parallel()
 	k, b, proxy := behind(t)
@@ -290,7 +291,7 @@ func TestAConnectionThatBreaksDuringAWriteIsUnavailable(t *testing.T) {
 		held := proxy.Hold(3 << 20)
 		select {
 		case <-held:
-		case <-time.After(2 * time.Second): // so much may not come: the connection is being made
+		case <-time.After(2 * time.Second): // the connection is still being made, and less than that was sent
 		}
 		proxy.Cut()
 		proxy.Restore()

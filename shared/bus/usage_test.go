@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// follow runs usage until the test ends.
+// follow runs the usage until the test ends.
 func follow(t *testing.T, l *bus.Usage) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -23,7 +23,7 @@ func follow(t *testing.T, l *bus.Usage) {
 	t.Cleanup(func() { stop(); must(t, <-ended) })
 }
 
-// reaches waits until the used part of a stream is about want.
+// reaches waits until the used fraction of a stream is about want.
 func reaches(t *testing.T, l *bus.Usage, s event.Stream, want float64) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
@@ -62,7 +62,7 @@ func TestUsageFollowsTheMessagesAndTheLimitsOfStreams(t *testing.T) {
 		t.Errorf("the empty one is at %v, the fullest at %v", of, l.MaxUsed())
 	}
 
-	proxy.Cut() // a request fails
+	proxy.Cut() // the next request fails
 	update(func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 })
 	testkit.Eventually(t, func() error {
 		if !strings.Contains(k.Logged(), "stream usage not known") {

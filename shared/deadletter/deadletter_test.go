@@ -38,8 +38,8 @@ func consumer(name string, handle func(context.Context, bus.Delivery) error) bus
 	}
 }
 
-// rejecting starts a consumer that rejects every event until accept is called, and sends on what is
-// delivered from then on.
+// rejecting starts a consumer that rejects every event until accept is called. Later deliveries and
+// the ids of their traces are sent on the returned channels.
 func rejecting(t *testing.T, k *testkit.Kit, b *bus.Bus, name string) (accept func(), given <-chan bus.Delivery, traces <-chan string) {
 	t.Helper()
 	var accepting atomic.Bool
@@ -87,8 +87,8 @@ func TestADeletedDeadLetterIsGoneAndItsEventIsNot(t *testing.T) {
 	}
 }
 
-// appendHistory appends a job's log, with two events on one of its subjects, and publishes progress.
-// It returns the log.
+// appendHistory appends the events of a job's log, two of them on the same subject, publishes
+// progress, and returns the log.
 func appendHistory(t *testing.T, k *testkit.Kit, b *bus.Bus) event.Log {
 	t.Helper()
 	job := k.Receive(b)
@@ -104,7 +104,7 @@ func appendHistory(t *testing.T, k *testkit.Kit, b *bus.Bus) event.Log {
 	return log
 }
 
-// erase appends erased to a job's log and returns its sequence.
+// erase appends the event erased to a job's log and returns its sequence.
 func erase(t *testing.T, k *testkit.Kit, b *bus.Bus, job string) uint64 {
 	t.Helper()
 	log, err := joblog.New(b).Update(k.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })

@@ -19,7 +19,7 @@ import (
 
 const traceID = "0af7651916cd43dd8448eb211c80319c"
 
-// inTrace is a context in the trace of traceID.
+// inTrace returns a context in the trace with the id traceID.
 func inTrace(k *testkit.Kit) context.Context {
 	return trace.Continue(k.Context(), "00-"+traceID+"-b7ad6b7169203331-01")
 }
@@ -185,9 +185,9 @@ func TestAnEventOfATokenIsRejectedAndReplayedLikeOneOfAJob(t *testing.T) {
 		c.Stream, c.Filters = event.Tokens(), []string{event.Filter(event.NameDeleted)}
 		return b.Consume(ctx, c)
 	})
-	k.Receive(b) // which is in the stream of jobs at the same sequence
+	k.Receive(b) // has the same sequence in the stream of jobs
 	answers <- fault.New(fault.Invalid, "data-refused", "")
-	for range 2 { // the second is swallowed
+	for range 2 { // the stream ignores the second as a duplicate
 		must(t, b.Publish(k.Context(), event.TokenDeleted{TokenID: 7}))
 	}
 	if d := <-given; d.Event != (event.TokenDeleted{TokenID: 7}) || d.Job != "" || d.Seq != 1 {

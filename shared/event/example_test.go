@@ -22,7 +22,7 @@ func Example() {
 	// true <nil>
 }
 
-// A job's log tells whether the job has ended, and which attempt is the newest.
+// A job's log shows whether the job has ended, and which attempt is the newest.
 func ExampleLog() {
 	log := event.Log{
 		{Event: event.Received{JobID: job}, Seq: 10},

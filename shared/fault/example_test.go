@@ -15,7 +15,7 @@ func Example() {
 	fmt.Println(fault.As(err).Detail)   // for the client
 	fmt.Println(errors.Is(err, cause))  // for the log
 	fmt.Println(fault.KindOf(cause))    // an error without a kind
-	fmt.Println(fault.As(cause).Detail) // shows a client nothing of its cause
+	fmt.Println(fault.As(cause).Detail) // clients do not see the cause
 	// Output:
 	// unavailable true
 	// The database cannot be reached right now. Please try again.

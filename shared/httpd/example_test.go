@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/metrics"
 )
 
-// A handler returns its error, and the mux makes a problem document of it.
+// A handler returns an error, and the mux responds with a problem document.
 func ExampleMux() {
 	mux := httpd.NewMux(httpd.Info{Name: "example"}, health.New(nil), metrics.New(), zerolog.Nop())
 	mux.Handle("GET /jobs/{id}", func(w http.ResponseWriter, r *http.Request) error {

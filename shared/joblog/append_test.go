@@ -46,7 +46,7 @@ func TestAnAppendNeedsTheLogToEndWhereItsWriterSawItEnd(t *testing.T) {
 	if _, err := logs.Append(ctx, event.Canceled{JobID: job}, first); !errors.Is(err, event.ErrLogConflict) {
 		t.Errorf("from an old log: %v", err)
 	}
-	must(t, b.Publish(ctx, event.Uploading{JobID: job, Bytes: 1, Size: 2})) // progress is in no log
+	must(t, b.Publish(ctx, event.Uploading{JobID: job, Bytes: 1, Size: 2})) // progress is not part of the log
 	log, err := logs.Read(ctx, job)
 	must(t, err)
 	if len(log) != 2 || log.Seq() != second || log[0].Event != (event.Received{JobID: job}) {
@@ -114,7 +114,7 @@ func TestAnErrorOfDecideIsReturnedAndAppendsNothing(t *testing.T) {
 }
 
 // Two writers may append events with the same id and different content. With deduplication alone
-// both would be told that theirs is stored.
+// both would get the response that their event is stored.
 func TestAnEventOfAnotherWriterWithTheSameIDIsNotTakenForOnesOwn(t *testing.T) {
 	t.Parallel()
 	k, _, logs := open(t)

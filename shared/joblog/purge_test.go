@@ -14,8 +14,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// appendHistory appends a job's log, with two events on one of its subjects, and publishes progress.
-// It returns the log.
+// appendHistory appends the events of a job's log, two of them on the same subject, publishes
+// progress, and returns the log.
 func appendHistory(t *testing.T, k *testkit.Kit, b *bus.Bus, logs *joblog.Store) event.Log {
 	t.Helper()
 	job := k.Receive(b)
@@ -31,7 +31,7 @@ func appendHistory(t *testing.T, k *testkit.Kit, b *bus.Bus, logs *joblog.Store)
 	return log
 }
 
-// erase appends erased to a job's log and returns its sequence.
+// erase appends the event erased to a job's log and returns its sequence.
 func erase(t *testing.T, k *testkit.Kit, logs *joblog.Store, job string) uint64 {
 	t.Helper()
 	log, err := logs.Update(k.Context(), job, nil, func(event.Log) (event.Event, error) { return event.Erased{JobID: job}, nil })

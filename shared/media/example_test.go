@@ -28,7 +28,7 @@ func ExampleMeter() {
 		return
 	}
 	meter := media.NewMeter(int64(len(recording)))
-	_, _ = meter.Write(recording) // it takes everything and never fails
+	_, _ = meter.Write(recording) // Write reads all bytes and never fails
 	info := meter.Info()
 	fmt.Println(info.MediaType, info.Codec, info.SampleRate, info.Channels)
 	fmt.Println(info.Duration, info.DurationKnown, info.Warnings)

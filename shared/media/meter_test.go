@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// recordings are files as real encoders write them, in testdata. Each was made of a known number of samples; where an encoder
-// adds silence that the file does not tell, samples is what a decoder gets out of the file.
+// recordings are files of real encoders, in testdata. Each was made from a known number of samples.
+// If an encoder adds silence that the file does not declare, samples is the number that a decoder
+// returns.
 var recordings = []struct {
 	name    string
-	samples int // a channel; 0: the file does not tell
-	rate    int // samples a second
+	samples int // per channel; 0: the file does not state it
+	rate    int // samples per second
 	within  time.Duration
 }{
 	{"pcm16.wav", 5000, 16000, 0},
@@ -35,7 +36,7 @@ var recordings = []struct {
 	{"pcm.caf", 5000, 16000, 0},
 	{"piped.caf", 5000, 16000, 0},
 	{"ima4.caf", 345 * 64, 22050, 0},
-	{"alac.caf", 4410, 44100, 0}, // its packet table counts whole packets, and the last is none
+	{"alac.caf", 4410, 44100, 0}, // the packet table counts complete packets, and the last packet is not complete
 
 	{"mono.flac", 5000, 16000, 0},
 	{"stereo.flac", 4411, 44100, 0},
@@ -105,7 +106,7 @@ func TestACutFileTellsNoMoreThanTheWholeOne(t *testing.T) {
 			whole, _ := measure(b, len(b))
 			m := NewMeter(-1)
 			for i := range b {
-				const padding = 60 * time.Millisecond // that is only left out where the end is there
+				const padding = 60 * time.Millisecond // the padding at the end is subtracted only when the end has been read
 				if got, ok := duration(m); ok && r.samples > 0 && (got <= 0 || got > whole+padding) {
 					t.Fatalf("first %d bytes: %v, all of them %v", i, got, whole)
 				}
@@ -137,7 +138,7 @@ func TestWriteTakesAllAndKeepsLittle(t *testing.T) {
 	for _, r := range recordings {
 		m := NewMeter(-1)
 		b := recording(t, r.name)
-		for range 3 { // the second and third are rubbish after the end
+		for range 3 { // the second and the third are junk after the end
 			if n, err := m.Write(b); n != len(b) || err != nil {
 				t.Errorf("%s: %d, %v", r.name, n, err)
 			}
@@ -174,7 +175,7 @@ func FuzzMeter(f *testing.F) {
 	})
 }
 
-// describe writes b size bytes at a time.
+// describe writes b in parts of size bytes.
 func describe(b []byte, size int) Info {
 	m := NewMeter(int64(len(b)))
 	for len(b) > 0 {
@@ -184,7 +185,7 @@ func describe(b []byte, size int) Info {
 	return m.Info()
 }
 
-// measure writes b size bytes at a time, and returns how long it plays.
+// measure writes b in parts of size bytes, and returns the playing time.
 func measure(b []byte, size int) (time.Duration, bool) {
 	info := describe(b, size)
 	return info.Duration, info.DurationKnown
@@ -195,7 +196,7 @@ func duration(m *Meter) (time.Duration, bool) {
 	return info.Duration, info.DurationKnown
 }
 
-// expect wants the playing time of b, or none where it is 0.
+// expect checks the playing time of b. If want is 0, the playing time must not be known.
 func expect(t *testing.T, b []byte, want, within time.Duration) {
 	t.Helper()
 	got, ok := measure(b, len(b))

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A ruling is a file made for one rule; no playing time is to be told where it is 0.
+// A ruling is a file that tests one rule. If want is 0, the playing time must not be known.
 type ruling struct {
 	name string
 	file []byte
@@ -28,7 +28,7 @@ func check(t *testing.T, rulings []ruling) {
 
 func TestWave(t *testing.T) {
 	t.Parallel()
-	const second = 16000 // bytes
+	const second = 16000 // bytes per second
 	whole := wav(1, 8000, second, second)
 	check(t, []ruling{
 		{"whole", whole, time.Second},
@@ -221,10 +221,10 @@ func TestMP4(t *testing.T) {
 func TestOpusInFragmentsOfMP4(t *testing.T) {
 	t.Parallel()
 	begin := join(box("ftyp", "mp42\x00\x00\x00\x00isom"), moov(track("Opus", 48000, 0, 1, 0, 0)))
-	const one, several = "\xf8six by", "\xfb\x82sixty" // 20 ms, 2 times 20 ms
+	const one, several = "\xf8six by", "\xfb\x82sixty" // 20 ms, and 2 times 20 ms
 	fragment := func(offset uint32, packets ...string) []byte {
 		table, sound := words(0x301, uint32(len(packets)), offset), []byte(nil)
-		for i, packet := range packets { // times that say nothing
+		for i, packet := range packets { // durations without meaning
 			table, sound = append(table, words(uint32(i)*1000, uint32(len(packet)))...), append(sound, packet...)
 		}
 		moof := box("moof", string(box("traf", string(join(box("tfhd", string(words(0x20000, 1))), box("trun", string(table)))))))
@@ -246,12 +246,13 @@ func TestOpusInFragmentsOfMP4(t *testing.T) {
 	})
 }
 
-// moov is a movie box with a header of 1000 units a second.
+// moov returns a movie box with a header of 1000 units per second.
 func moov(boxes ...[]byte) []byte {
 	return box("moov", string(join(box("mvhd", string(words(0, 0, 0, 1000, 0))), join(boxes...))))
 }
 
-// track is a track of count packets of step ticks, of which length milliseconds from start are to be heard, if any.
+// track returns a track of count packets of step ticks each. If start is not 0, an edit list
+// selects length milliseconds from tick start on.
 func track(codec string, scale, count, step, start, length uint32) []byte {
 	entry := box(codec, string(join(make([]byte, 16), words(1<<16|16, 0, 8000<<16))))
 	edits := []byte(nil)
@@ -292,7 +293,7 @@ func TestOpusPacketsTellTheirLength(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		packet []byte
-		want   int64 // samples
+		want   int64 // in samples
 	}{
 		{"silk, 60 ms", []byte{11 << 3}, 2880},
 		{"hybrid, 20 ms, twice", []byte{15<<3 | 1}, 1920},
@@ -311,10 +312,10 @@ func TestOpusPacketsTellTheirLength(t *testing.T) {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// le32 is a RIFF chunk's header.
+// le32 returns the header of a RIFF chunk.
 func le32(id string, size uint32) []byte { return binary.LittleEndian.AppendUint32([]byte(id), size) }
 
-// fix and fixBE return b with another number at off.
+// fix returns a copy of b with a number at off, little-endian. fixBE writes it big-endian.
 func fix(b []byte, off int, number uint32) []byte {
 	b = bytes.Clone(b)
 	binary.LittleEndian.PutUint32(b[off:], number)
@@ -327,7 +328,8 @@ func fixBE(b []byte, off int, number uint32) []byte {
 	return b
 }
 
-// wav is a file of 16-bit mono with length bytes of sound that tells told, and no size of its own.
+// wav returns a 16-bit mono file with length bytes of sound. Its data chunk has the size told, and
+// its RIFF header the size 0.
 func wav(format uint16, rate, told uint32, length int) []byte {
 	le := binary.LittleEndian
 	b := append(le32("RIFF", 0), "WAVE"...)
@@ -338,18 +340,18 @@ func wav(format uint16, rate, told uint32, length int) []byte {
 	return append(append(b, le32("data", told)...), make([]byte, length)...)
 }
 
-// box is a box of an MP4 file.
+// box returns a box of an MP4 file.
 func box(kind, body string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(8+len(body))), kind+body...)
 }
 
-// id3 is a tag of size bytes after its header.
+// id3 returns an ID3v2 tag with size bytes after its header.
 func id3(size int) []byte {
 	header := []byte{'I', 'D', '3', 3, 0, 0, byte(size >> 21 & 127), byte(size >> 14 & 127), byte(size >> 7 & 127), byte(size & 127)}
 	return append(header, bytes.Repeat([]byte{0x55}, size)...)
 }
 
-// renamed is an Ogg file whose stream has another number.
+// renamed returns an Ogg file whose stream has another serial number.
 func renamed(file []byte) []byte {
 	file = bytes.Clone(file)
 	for page := file; len(page) > 0; {
@@ -363,7 +365,7 @@ func renamed(file []byte) []byte {
 	return file
 }
 
-// later is an Ogg file whose sound begins shift granules later.
+// later returns an Ogg file whose granule positions are higher by shift.
 func later(file []byte, shift int64) []byte {
 	file = bytes.Clone(file)
 	for page := file; len(page) > 0; {

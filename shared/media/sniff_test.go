@@ -11,7 +11,7 @@ import (
 	"unicode/utf16"
 )
 
-// heads are the beginnings of files as real encoders write them, in testdata/heads.
+// heads are the beginnings of files of real encoders, in testdata/heads.
 var heads = []struct{ name, mediaType string }{
 	{"wav.wav", "audio/wav"},
 	{"wav-extensible.wav", "audio/wav"},
@@ -68,7 +68,7 @@ func TestWhatSharesAShapeWithAudioIsDecidedByItsContent(t *testing.T) {
 	t.Parallel()
 	mp3, aac := headOf(t, "mpeg-lame.mp3"), headOf(t, "aac.aac")
 	theora := read(t, "testdata/other/theora.ogg")
-	pictures, sound := theora[:70], theora[70:128] // each the page that begins its stream
+	pictures, sound := theora[:70], theora[70:128] // each is the page that begins its stream
 	cases := []struct {
 		name, mediaType string
 		head            []byte
@@ -181,7 +181,7 @@ func TestRandomBytesAreNoAudio(t *testing.T) {
 	head := make([]byte, HeadSize)
 	for range 2000 {
 		_, _ = source.Read(head)
-		head[0] = 0xFF // as a frame begins
+		head[0] = 0xFF // like the sync word of a frame
 		head[1] |= 0xE0
 		sniffed(t, head, "")
 	}
@@ -230,14 +230,14 @@ func read(t testing.TB, name string) []byte {
 	return b
 }
 
-// ftyp is a file type box of the major brand and the compatible ones.
+// ftyp returns a file type box; the first brand is the major one.
 func ftyp(brands ...string) []byte {
 	box := binary.BigEndian.AppendUint32(nil, uint32(12+4*len(brands)))
 	box = append(box, "ftyp"+brands[0]+"\x00\x00\x00\x00"+strings.Join(brands[1:], "")...)
 	return append(box, "\x00\x00\x00\x08free"...)
 }
 
-// oggPage is a page that begins a stream with one packet.
+// oggPage returns a page that begins a stream with one packet.
 func oggPage(packet string) []byte {
 	return append(append([]byte("OggS\x00\x02"), make([]byte, 20)...), "\x01"+string(rune(len(packet)))+packet...)
 }

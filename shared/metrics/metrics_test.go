@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/metrics"
 )
 
-// served is what a registry serves.
+// served returns the metrics that a registry serves.
 func served(t *testing.T, r *metrics.Registry) string {
 	t.Helper()
 	w := httptest.NewRecorder()

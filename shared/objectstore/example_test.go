@@ -7,7 +7,7 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// People write down the address of an object in several forms.
+// References to objects have several forms.
 func ExampleConfig_Resolve() {
 	cfg := objectstore.Config{Region: "us-east-1", Bucket: "sori", References: "reference-files", Endpoint: "http://s3:7070"}
 	for _, written := range []string{

@@ -52,7 +52,7 @@ func TestCopiesMayMakeTheBucketAtOnceAndAgain(t *testing.T) {
 				if err == nil {
 					return
 				}
-				if !fault.Is(err, fault.Unavailable) || ctx.Err() != nil { // which a service waits out
+				if !fault.Is(err, fault.Unavailable) || ctx.Err() != nil { // a service would retry
 					t.Error(err)
 					return
 				}
@@ -63,7 +63,7 @@ func TestCopiesMayMakeTheBucketAtOnceAndAgain(t *testing.T) {
 	const body = "소리"
 	_, err = client.PutObject(k.Context(), cfg.Bucket, "k", strings.NewReader(body), int64(len(body)), minio.PutObjectOptions{})
 	must(t, err)
-	k.Bucket() // which ensures it once more, and removes it with the test
+	k.Bucket() // ensures the bucket again, and removes it after the test
 	must(t, objectstore.Ping(client, cfg.Bucket)(k.Context()))
 	o, err := client.GetObject(k.Context(), cfg.Bucket, "k", minio.GetObjectOptions{})
 	must(t, err)

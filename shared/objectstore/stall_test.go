@@ -16,14 +16,13 @@ import (
 
 const stall = 30 * time.Second
 
-// sip is how much a slow server takes at once, which is little of what a client
-// writes at once.
+// sip is how many bytes a slow server reads at a time: much less than a client writes at a time.
 const sip = 64
 
-// server answers one request on conn in its own way.
+// server is the behaviour of a server for one request on conn.
 type server func(conn net.Conn)
 
-// take takes n bytes, a sip every while.
+// take reads n bytes, at most sip bytes at a time, with a pause after each read.
 func take(conn net.Conn, n int, every time.Duration) {
 	for buf := make([]byte, sip); n > 0; <-time.After(every) {
 		m, err := conn.Read(buf)
@@ -34,7 +33,7 @@ func take(conn net.Conn, n int, every time.Duration) {
 	}
 }
 
-// put sends a body to a server over a connection without any buffer.
+// put sends a body to a server over an unbuffered connection.
 func put(t *testing.T, s server, body io.Reader) (text string, took time.Duration, err error) {
 	t.Helper()
 	near, far := net.Pipe()
@@ -59,14 +58,15 @@ func put(t *testing.T, s server, body io.Reader) (text string, took time.Duratio
 	return string(all), time.Since(start), err
 }
 
-const size = 10_000 // of the body
+const size = 10_000 // bytes of the body
 
-// answer says that length bytes of text follow, and sends what there is of it.
+// answer sends a response whose Content-Length is length, with text as its body, which may be
+// shorter.
 func answer(conn net.Conn, text string, length int) {
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", length, text)
 }
 
-// drain takes what comes until nobody sends any more.
+// drain reads until the connection ends.
 func drain(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 func TestAServerThatStandsStillIsGivenUpInEveryStep(t *testing.T) {

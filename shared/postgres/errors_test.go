@@ -65,7 +65,7 @@ func TestEveryClassOfErrorsHasItsKind(t *testing.T) {
 	}
 }
 
-// What PgBouncer 1.18 to 1.25 say has one code, whatever it is.
+// All errors of PgBouncer 1.18 to 1.25 have the same code.
 func TestWhatAPoolerSaysIsJudgedByWhetherWaitingHelps(t *testing.T) {
 	t.Parallel()
 	for message, advice := range map[string]string{

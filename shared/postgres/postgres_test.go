@@ -125,7 +125,7 @@ func TestATransactionIsCommittedOnlyWhereItsFunctionSucceeds(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	db := open(t, k.Database(), "s")
-	db.SetMaxOpenConns(1) // a transaction that stays open would block the next
+	db.SetMaxOpenConns(1) // a transaction that stays open would block the next one
 	must(t, postgres.Migrate(k.Context(), open(t, k.Database(), "s"), "s", migrations(notes)))
 	insert := func(id int, then func() error) (err error) {
 		defer func() {
@@ -181,7 +181,7 @@ func TestTheDatabasesOwnErrorsHaveTheirKind(t *testing.T) {
 		if err = postgres.Translate("ask", err); !fault.Is(err, want) {
 			t.Errorf("%s: %s %v", query, fault.KindOf(err), err)
 		}
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // its settings go with it
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // drops the connection with its settings
 		_ = conn.Close()
 	}
 }

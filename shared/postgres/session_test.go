@@ -21,12 +21,12 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// recorder passes a connection on to a server and keeps what the client says.
+// recorder forwards connections to a server and records what the client sends.
 type recorder struct {
 	url string
 
 	mu       sync.Mutex
-	made     int      // connections
+	made     int      // number of connections
 	startUp  []string // names of the parameters
 	messages string   // one letter for each message
 }
@@ -80,7 +80,7 @@ func (r *recorder) serve(client net.Conn, target string) {
 	}
 }
 
-// body reads the rest of a message: its length, which counts itself, and what follows.
+// body reads the rest of a message: the length, which includes its own four bytes, and the content.
 func body(from io.Reader) []byte {
 	var length uint32
 	if binary.Read(from, binary.BigEndian, &length) != nil {
@@ -108,7 +108,7 @@ func (r *recorder) connections() int {
 	return r.made
 }
 
-// since runs f and returns the messages that it has sent.
+// since runs f and returns the messages that the client sent meanwhile.
 func (r *recorder) since(f func()) string {
 	r.mu.Lock()
 	before := len(r.messages)
@@ -130,8 +130,8 @@ func TestAConnectionBeginsWithNothingThatAPoolerRefuses(t *testing.T) {
 	}
 }
 
-// After a Sync outside a transaction a pooler may give the connection to another
-// client, and an unnamed statement is gone.
+// After a Sync outside a transaction a pooler may assign the server connection to another client,
+// and an unnamed statement is lost.
 func TestAQueryIsSentWithItsValuesAtOnce(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
@@ -166,7 +166,7 @@ func TestMigrationsThatAKilledReplicaHasLockedAreTakenOver(t *testing.T) {
 	}
 }
 
-// role makes a role that may do nothing but log in, and returns its URL.
+// role creates a role without any permission except to log in, and returns its URL.
 func role(t *testing.T, k *testkit.Kit, admin *sqlx.DB) (name, dsn string) {
 	t.Helper()
 	u, err := url.Parse(k.Database())

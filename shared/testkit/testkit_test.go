@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// recorder keeps what a check complains of.
+// recorder records the errors that a check reports.
 type recorder struct {
 	testing.TB
 	complaints []string
@@ -40,7 +40,7 @@ func TestASettingsTableMustSayWhatTheCodeDoes(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		readme string
-		want   []string // what the complaints name
+		want   []string // texts that the errors must contain
 	}{
 		"as it is":         {table, nil},
 		"a missing row":    {strings.Replace(table, "| `GRACE` | `20s` | how long |\n", "", 1), []string{"GRACE is missing"}},

@@ -22,7 +22,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// start runs a server on a free port, and stops it with the test.
+// start runs a server on a free port until the test ends.
 func start(t *testing.T, change func(*app.Config)) *app.Server {
 	t.Helper()
 	cfg := app.Default()
@@ -57,12 +57,12 @@ func behave(b app.Behaviour) func(*app.Config) {
 	return func(c *app.Config) { c.Behaviour = b }
 }
 
-// sink receives webhooks, and serves the audio.
+// sink is a server that receives webhooks and serves the audio.
 type sink struct {
 	*httptest.Server
 	got     chan map[string]any // one for each accepted POST, in order
 	mu      sync.Mutex
-	refuse  []int // statuses to answer first
+	refuse  []int // statuses of the first responses
 	fetches int
 }
 
@@ -112,7 +112,7 @@ func (s *sink) hook(w http.ResponseWriter, r *http.Request) {
 	s.got <- fields
 }
 
-// until collects webhooks up to the given number of outcomes.
+// until collects webhooks until it has the given number of outcomes.
 func (s *sink) until(outcomes int) (all []map[string]any) {
 	for outcomes > 0 {
 		c := <-s.got
@@ -130,7 +130,7 @@ func (s *sink) form() url.Values {
 	}
 }
 
-// post sends a form and returns the status, the headers and the fields of the answer.
+// post sends a form and returns the status, the headers and the fields of the response.
 func post(t *testing.T, to string, form url.Values, headers ...string) (int, http.Header, map[string]any) {
 	t.Helper()
 	return send(t, http.MethodPost, to, "application/x-www-form-urlencoded", form.Encode(), headers...)
@@ -370,7 +370,7 @@ func TestItIsNotReadyWhereTemporaryFilesCannotBeWritten(t *testing.T) {
 	if end := all[len(all)-1]; end["status"] != "completed" {
 		t.Errorf("outcome %v", end)
 	}
-	testkit.Eventually(t, func() error { // the fetched file is removed as the analysis ends
+	testkit.Eventually(t, func() error { // the fetched file is removed when the analysis ends
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 			return fmt.Errorf("%d files are left, %w", len(left), err)
 		}

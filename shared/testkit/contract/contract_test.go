@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// small is the document of a small API.
+// small is the OpenAPI document of a small API.
 const small = `
 openapi: 3.1.0
 jsonSchemaDialect: https://spec.openapis.org/oas/3.1/dialect/base
@@ -69,7 +69,7 @@ func parse(t *testing.T, text string) *contract.Document {
 	return d
 }
 
-// tells checks that an error says what is wrong; nothing is wrong for "".
+// tells checks that an error contains the text want, or that there is no error if want is "".
 func tells(t *testing.T, err error, want string) {
 	t.Helper()
 	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

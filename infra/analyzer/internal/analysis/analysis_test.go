@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// wav builds a 16-bit mono file.
+// wav returns a 16-bit mono file.
 func wav(rate int, samples []float64) []byte {
 	b := []byte("RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00")
 	le := binary.LittleEndian

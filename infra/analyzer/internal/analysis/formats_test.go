@@ -16,7 +16,8 @@ import (
 	"sori.internal/shared/media"
 )
 
-// recordings are the files of package media: one of each container and codec that is known, as real encoders write them.
+// recordings is the folder with the test files of package media: files of real encoders, one for each known container
+// and codec.
 const recordings = "../../../../shared/media/testdata"
 
 func TestEveryKnownFormatIsAnalysedWithTheLengthThatTheListShows(t *testing.T) {
@@ -70,7 +71,7 @@ func TestDamagedAndOddFilesYieldWhatIsInThem(t *testing.T) {
 	d := decodetest.New(t, decode.Settings{})
 	for name, c := range map[string]struct {
 		data    []byte
-		seconds float64 // at least
+		seconds float64 // at least this long
 	}{
 		"a WAV cut short":                     {cut("pcm16.wav", 1001), 0.28},
 		"a WAV cut in a sample":               {cut("pcm16.wav", 1), 0.31},

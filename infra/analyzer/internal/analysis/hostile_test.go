@@ -19,14 +19,13 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// What a recording may cost: memory of the decoder's process, and what the analyzer itself allocates.
+// Limits for one recording: the memory of the decoder's process, and the heap of the analyzer.
 const (
 	maxResident = 700 << 20
 	maxHeap     = 200 << 20
 )
 
-// analyse analyses a recording that may be as long as the server takes by default, or less, and returns the code of its
-// failure, empty after a success.
+// analyse analyses a recording of at most longest seconds, and returns the code of its failure, or "" after a success.
 func analyse(t *testing.T, d *decode.Decoder, src decode.Source) (result *analysis.Result, code string) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -47,7 +46,7 @@ func analyse(t *testing.T, d *decode.Decoder, src decode.Source) (result *analys
 	return result, code
 }
 
-// processor is the processor time of the tests' process or of the children that have ended.
+// processor returns the processor time of the test's own process or of its child processes that have ended.
 func processor(t *testing.T, who int) time.Duration {
 	t.Helper()
 	var usage syscall.Rusage
@@ -60,10 +59,11 @@ func processor(t *testing.T, who int) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// measureCost returns what ends a decoder, and compares with a limit what its processes and this one took since.
+// measureCost returns a function that closes the decoder and compares the processor time that this process and the
+// decoder's processes have used since with a limit.
 func measureCost(t *testing.T, d *decode.Decoder) func(limit time.Duration) {
 	t.Helper()
-	if err := d.Prepare(t.Context()); err != nil { // building takes time, too
+	if err := d.Prepare(t.Context()); err != nil { // building the decoder needs processor time, too
 		t.Fatal(err)
 	}
 	self, children := processor(t, syscall.RUSAGE_SELF), processor(t, syscall.RUSAGE_CHILDREN)
@@ -78,7 +78,7 @@ func measureCost(t *testing.T, d *decode.Decoder) func(limit time.Duration) {
 	}
 }
 
-// The frames of one second, again and again: what a voice recorder makes of a long meeting.
+// The frames of one second are repeated: this is what a voice recorder makes of a long meeting.
 func TestLongAACIsAnalysed(t *testing.T) { //nolint:paralleltest // measures the process
 	second := read(t, "stereo.aac") // 23 frames of 1024 samples at 44.1 kHz
 	path := filepath.Join(t.TempDir(), "long.aac")
@@ -122,7 +122,7 @@ func TestAHeaderThatAnnouncesBillionsOfSamplesCostsNothing(t *testing.T) {
 	}
 }
 
-// crc is that of FLAC: 8 bits by 0x07, 16 bits by 0x8005.
+// crc returns the checksum of FLAC: with 8 bits and the polynomial 0x07, or with 16 bits and 0x8005.
 func crc(b []byte, poly uint16, bits int) (sum uint16) {
 	top := uint16(1) << (bits - 1)
 	for _, v := range b {
@@ -138,7 +138,8 @@ func crc(b []byte, poly uint16, bits int) (sum uint16) {
 	return sum & (top<<1 - 1)
 }
 
-// constantFLAC makes a FLAC file of frames that hold one value for each of the channels, and 65535 samples: 40 bytes for 2 MB.
+// constantFLAC returns a FLAC file whose frames have a constant value per channel and 65535 samples each: 40 bytes for
+// 2 MB.
 func constantFLAC(rate, channels, frames int) []byte {
 	b := []byte("fLaC\x80\x00\x00\x22")
 	b = binary.BigEndian.AppendUint16(b, 65535)
@@ -147,8 +148,8 @@ func constantFLAC(rate, channels, frames int) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(rate)<<44|uint64(channels-1)<<41|15<<36)
 	b = append(b, make([]byte, 16)...)
 	for i := range frames {
-		frame := []byte{0xff, 0xf8, 0x70, byte(channels-1)<<4 | 4<<1} // rate of the header, 16 bits
-		frame = append(frame, []byte(string(rune(i)))...)             // numbers are coded as UTF-8 is
+		frame := []byte{0xff, 0xf8, 0x70, byte(channels-1)<<4 | 4<<1} // rate from the file's header, 16 bits
+		frame = append(frame, []byte(string(rune(i)))...)             // numbers are coded like UTF-8
 		frame = append(frame, 0xff, 0xfe)
 		frame = append(frame, byte(crc(frame, 0x07, 8)))
 		for range channels {
@@ -176,7 +177,7 @@ func TestSamplesThatAreMadeOfNothingAreBounded(t *testing.T) { //nolint:parallel
 	check(20*time.Second + longest*15*time.Millisecond)
 }
 
-// hostileOgg is a Vorbis file of 102 bytes whose comments are said to be 2^32-1.
+// hostileOgg returns a Vorbis file of 102 bytes that claims to have 2^32-1 comments.
 func hostileOgg() []byte {
 	page := func(flags byte, number uint32, body []byte) []byte {
 		b := append([]byte("OggS\x00"), flags)
@@ -204,7 +205,7 @@ func hostileOgg() []byte {
 	return append(page(2, 0, head), page(0, 1, comments)...)
 }
 
-// corpus makes hostile files: every known format with damage of each kind, by a fixed seed.
+// corpus returns hostile files: every known format with every kind of damage, from a fixed seed.
 func corpus(t *testing.T) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{"2^32-1 comments": hostileOgg()}

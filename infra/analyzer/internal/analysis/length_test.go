@@ -2,8 +2,9 @@
 
 package analysis_test
 
-// Lengths, in seconds, that are large enough to show what grows with them. With the tag "tools" they are those of the default settings.
+// Lengths in seconds that are large enough to show costs that grow with the length. With the build tag "tools" they are
+// the lengths of the default settings.
 const (
-	long    = 120 // a recording
-	longest = 400 // the longest that is taken
+	long    = 120 // of a long recording
+	longest = 400 // of the longest recording that is accepted
 )

@@ -2,5 +2,5 @@
 
 package analysis_test
 
-// detector is how many times as much processor time a program takes with the race detector.
+// detector is the factor by which the race detector increases the processor time of a program.
 const detector = 1

@@ -2,6 +2,6 @@
 
 package analysis_test
 
-// detector is how many times as much processor time a program takes with the race detector, at the
-// most. The decoder is built without it.
+// detector is the largest factor by which the race detector increases the processor time of a program. The decoder is
+// built without the race detector.
 const detector = 12

@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// decoded is what came out of a recording.
+// decoded is the result of decoding a recording.
 type decoded struct {
 	decode.Info
 	samples  []float32
@@ -26,7 +26,7 @@ type decoded struct {
 
 func (d decoded) seconds() float64 { return float64(len(d.samples)) / float64(d.Channels*d.SampleRate) }
 
-// decodeAll reads everything in blocks of odd size, so that block borders fall anywhere.
+// decodeAll reads all samples in blocks of an odd size, so that the blocks begin at arbitrary positions.
 func decodeAll(t *testing.T, d *decode.Decoder, src decode.Source) (decoded, error) {
 	t.Helper()
 	s, err := d.Open(t.Context(), src)
@@ -47,7 +47,7 @@ func decodeAll(t *testing.T, d *decode.Decoder, src decode.Source) (decoded, err
 	return got, err
 }
 
-// code is that of an error of this package.
+// code returns the code of an error of package decode.
 func code(err error) string {
 	if e, ok := errors.AsType[*decode.Error](err); ok {
 		return e.Code
@@ -55,7 +55,7 @@ func code(err error) string {
 	return ""
 }
 
-// tone returns the amplitude of a sine in one channel, leaving out the edges, where lossy coders fade.
+// tone returns the amplitude of a sine in one channel. It leaves out the start and the end, where lossy codecs fade.
 func tone(samples []float32, channel, channels, rate int, hz float64) float64 {
 	var re, im float64
 	frames := len(samples) / channels
@@ -79,7 +79,7 @@ func fixture(t testing.TB, name string) []byte {
 	return data
 }
 
-// Every fixture holds a 220 Hz sine at -6 dBFS. The durations are those of ffmpeg.
+// Every fixture contains a 220 Hz sine at -6 dBFS. The durations are those of ffmpeg.
 func TestKnownFilesDecodeToTheirTone(t *testing.T) {
 	t.Parallel()
 	d := decodetest.New(t, decode.Settings{})
@@ -124,7 +124,7 @@ func TestKnownFilesDecodeToTheirTone(t *testing.T) {
 		for ch := range c.channels {
 			want := 0.501
 			if c.format == "mp3" && c.name != "vbr_22050.mp3" {
-				want *= 0.95 // headroom that the encoder takes at constant bitrates
+				want *= 0.95 // headroom that the encoder leaves at constant bit rates
 			}
 			if a := tone(got.samples, ch, c.channels, c.rate, 220); math.Abs(a-want) > 0.01 {
 				t.Errorf("%s, channel %d: amplitude %v at 220 Hz, want %v", c.name, ch, a, want)
@@ -140,7 +140,7 @@ func TestPlainWAVIsReadAsFFmpegReadsIt(t *testing.T) {
 	for _, name := range []string{"u8.wav", "s16.wav", "s24.wav", "s32.wav", "f32.wav", "six.wav"} {
 		plain := fixture(t, name)
 		unusual := bytes.Clone(plain)
-		binary.LittleEndian.PutUint32(unusual[bytes.Index(unusual, []byte("data"))+4:], math.MaxUint32) // as writers to a pipe leave it
+		binary.LittleEndian.PutUint32(unusual[bytes.Index(unusual, []byte("data"))+4:], math.MaxUint32) // as programs that write to a pipe leave it
 		want, err := decodeAll(t, d, decodetest.File(t, unusual))
 		if err != nil {
 			t.Fatal(name, err)
@@ -226,7 +226,7 @@ func TestADecodeEndsWithItsContextAndTheNextGoesOn(t *testing.T) {
 		_, err = s.Read(block)
 	}
 	s.Close()
-	if !errors.Is(err, why) && !errors.Is(err, io.EOF) { // all of it may have been on its way already
+	if !errors.Is(err, why) && !errors.Is(err, io.EOF) { // all samples may have been received already
 		t.Errorf("ended with %v", err)
 	}
 	if _, err := d.Open(ctx, src); !errors.Is(err, why) {

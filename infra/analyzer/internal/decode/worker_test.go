@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// longWAV writes a WAV file that takes a while: an hour of silence, of a length that its header does not tell.
+// longWAV writes a WAV file whose decoding takes a while: about an hour of silence, whose length is not in the header.
 func longWAV(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile("testdata/s16.wav")
@@ -26,7 +26,7 @@ func longWAV(t *testing.T) string {
 	if err := os.WriteFile(path, head, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(path, 3500*16000*2); err != nil { // a hole, which takes no room
+	if err := os.Truncate(path, 3500*16000*2); err != nil { // a sparse file, which needs no disk space
 		t.Fatal(err)
 	}
 	return path
@@ -108,7 +108,7 @@ func TestARecordingFailsWithItsProcessAndTheNextGetsAnother(t *testing.T) {
 	}
 }
 
-// A process may die between two recordings. The next recording is not to blame.
+// A process may die between two recordings. The next recording must not fail because of that.
 func TestAProcessThatDiedIdleIsReplaced(t *testing.T) {
 	t.Parallel()
 	d := newDecoder(t)
@@ -124,6 +124,6 @@ func TestAProcessThatDiedIdleIsReplaced(t *testing.T) {
 		if s.Close(); !errors.Is(err, io.EOF) || len(d.idle) != 1 {
 			t.Fatalf("%v, %d idle processes", err, len(d.idle))
 		}
-		d.idle[0].kill() // its end may be seen before the next request, or only by it
+		d.idle[0].kill() // the end may be noticed before the next request, or only by the request
 	}
 }

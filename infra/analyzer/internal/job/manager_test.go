@@ -14,7 +14,7 @@ import (
 	"sori.internal/infra/analyzer/internal/job"
 )
 
-// manage runs a manager around an analyser; stop ends it and waits.
+// manage runs a manager with an analyser; stop ends it and waits for its end.
 func manage(t *testing.T, settings job.Settings, analyse job.Analyser) (m *job.Manager, stop func()) {
 	t.Helper()
 	if settings.Retention == (job.Retention{}) {

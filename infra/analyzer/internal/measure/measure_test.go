@@ -8,7 +8,7 @@ import (
 	"sori.internal/infra/analyzer/internal/measure"
 )
 
-// sine returns seconds of a sine with the given peak.
+// sine returns a sine with the given peak and length in seconds.
 func sine(rate int, hz, peak, seconds float64) []float32 {
 	out := make([]float32, int(math.Round(seconds*float64(rate))))
 	for i := range out {
@@ -26,7 +26,7 @@ func noise(n int, peak float64) []float32 {
 	return out
 }
 
-// interleave puts the same signal into every channel.
+// interleave returns the same signal in every channel.
 func interleave(mono []float32, channels int) []float32 {
 	out := make([]float32, 0, len(mono)*channels)
 	for _, v := range mono {
@@ -37,7 +37,7 @@ func interleave(mono []float32, channels int) []float32 {
 	return out
 }
 
-// feed writes in blocks of odd size.
+// feed writes the samples in blocks of an odd size.
 func feed(write func([]float32), samples []float32, unit int) {
 	for len(samples) > 0 {
 		n := min(len(samples), 997*unit)
@@ -51,7 +51,8 @@ func dB(v float64) float64 { return math.Pow(10, v/20) }
 // stretch is a part of a test signal: level in dBFS, length in seconds.
 type stretch struct{ level, seconds float64 }
 
-// The signals of EBU Tech 3341 (2016), table 1: stereo sines of 1000 Hz at 48 kHz, whose loudness is known to ±0.1 LU.
+// The signals of EBU Tech 3341 (2016), table 1: stereo sines of 1000 Hz at 48 kHz with a known loudness, tolerance ±0.1
+// LU.
 func TestLoudnessMeetsEBUTech3341(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -124,7 +125,7 @@ func TestSilenceAndShortnessHaveNoLoudness(t *testing.T) {
 	}
 }
 
-// EBU Tech 3341 signals 15 to 19: sines whose true peak lies between the samples, to be read within +0.2 and -0.4 dB.
+// EBU Tech 3341 signals 15 to 19: sines whose true peak lies between the samples. The tolerance is +0.2 and -0.4 dB.
 func TestTruePeakMeetsEBUTech3341(t *testing.T) {
 	t.Parallel()
 	const rate = 48000
@@ -174,7 +175,8 @@ func TestPitchOfATone(t *testing.T) {
 	}
 }
 
-// A pulse train has all harmonics, and a weak fundamental after a high-pass: the octave must not be taken for it.
+// A pulse train has all harmonics, and after a high-pass a weak fundamental. The measured pitch must be the
+// fundamental, not its octave.
 func TestPitchOfARichToneIsItsFundamental(t *testing.T) {
 	t.Parallel()
 	const rate, hz = 16000, 130.0
@@ -309,7 +311,7 @@ func TestWaveformKeepsExtremesWhateverTheLength(t *testing.T) {
 	}
 }
 
-// contour is a melody with a fall and a few accents.
+// contour returns a melody with a fall and a few accents.
 func contour(n int, base float64) []float64 {
 	out := make([]float64, n)
 	for i := range out {
@@ -356,5 +358,5 @@ func TestPitchSimilarity(t *testing.T) {
 	if _, ok := measure.PitchSimilarity(melody, melody[:4]); ok {
 		t.Error("four values were compared")
 	}
-	score(contour(9000, 100), contour(7, 100)) // bounded, whatever the lengths
+	score(contour(9000, 100), contour(7, 100)) // must not fail, whatever the lengths
 }

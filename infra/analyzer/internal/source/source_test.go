@@ -78,7 +78,7 @@ func TestBusyServersAreTriedAgainAndRefusalsAreNot(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 		case n == 1:
 			w.WriteHeader(http.StatusServiceUnavailable)
-		case n == 2: // half of the body, then the connection ends
+		case n == 2: // the connection ends in the middle of the body
 			w.Header().Set("Content-Length", "5")
 			_, _ = w.Write([]byte("oth"))
 		default:
