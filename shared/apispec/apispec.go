@@ -1,9 +1,9 @@
-// Package apispec contains the two contracts of Sori with its clients and its operators: the OpenAPI
-// document of the HTTP API and the AsyncAPI document of the messages on NATS.
+// Package apispec contains the two contracts of Sori with its clients and its operators: the
+// OpenAPI document of the HTTP API and the AsyncAPI document of the messages on NATS.
 //
 // The gateway serves the OpenAPI document. The tests of every service check its responses against
-// that document, and infra/internal/asyncapi checks the AsyncAPI document against the events and the
-// messages.
+// that document, and infra/internal/asyncapi checks the AsyncAPI document against the events and
+// the messages.
 package apispec
 
 import _ "embed" // of the documents

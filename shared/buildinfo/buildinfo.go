@@ -7,8 +7,8 @@ import "runtime/debug"
 // -ldflags "-X sori.internal/shared/buildinfo.version=…".
 var version string //nolint:gochecknoglobals // only the linker writes it
 
-// Version returns the version that was set at build time; if none was, the commit or the version of the
-// main module; if neither is known, "devel".
+// Version returns the version that was set at build time; if none was, the commit or the version of
+// the main module; if neither is known, "devel".
 func Version() string {
 	if version != "" {
 		return version

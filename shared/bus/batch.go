@@ -85,8 +85,8 @@ func gather(incoming <-chan jetstream.Msg, size int) []jetstream.Msg {
 	return batch
 }
 
-// handleBatch handles a batch and settles every message. It returns the error of the handler for the
-// whole batch.
+// handleBatch handles a batch and settles every message. It returns the error of the handler for
+// the whole batch.
 func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg) error {
 	start := time.Now()
 	single := c.single()

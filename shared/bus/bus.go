@@ -10,8 +10,8 @@
 //     allows more. It fails with fault.Unavailable instead.
 //
 // Other packages are built on it: joblog reads and appends the logs of jobs, staging stores large
-// bodies, deadletter lists and replays dead letters, and coordination stores state that the replicas
-// of a service share.
+// bodies, deadletter lists and replays dead letters, and coordination stores state that the
+// replicas of a service share.
 package bus
 
 import (

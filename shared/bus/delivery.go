@@ -40,7 +40,8 @@ func (d *Delivery) decode(subject string, body []byte) (err error) {
 	return nil
 }
 
-// eventContext returns the context in which an event is handled: it has the event's trace and logger.
+// eventContext returns the context in which an event is handled: it has the event's trace and
+// logger.
 func (b *Bus) eventContext(ctx context.Context, c Consumer, header nats.Header, d Delivery) context.Context {
 	ctx = trace.Continue(ctx, header.Get(trace.Header))
 	log := b.log.With().Str(logging.Consumer, c.Name).
@@ -52,7 +53,7 @@ func (b *Bus) eventContext(ctx context.Context, c Consumer, header nats.Header, 
 	return log.Logger().WithContext(ctx)
 }
 
-// extendAckWait tells the server periodically that a message is in progress, until the returned
+// extendAckWait notifies the server periodically that a message is in progress, until the returned
 // function is called.
 func extendAckWait(msg jetstream.Msg, interval time.Duration) func() {
 	done := make(chan struct{})

@@ -29,8 +29,8 @@ const (
 	codeTooManyRequests           jetstream.ErrorCode = 10167
 )
 
-// translate gives an error of the client library its kind, and adds what was tried. Only translate
-// and translateAPI know the error codes of JetStream.
+// translate returns an error of the client library with its kind, and with what was tried. Only
+// translate and translateAPI know the error codes of JetStream.
 func translate(tried string, err error) error {
 	if err == nil {
 		return nil

@@ -47,7 +47,8 @@ func (b *Bus) PublishAsync(ctx context.Context, e event.Event) error {
 }
 
 // PublishExpecting publishes an event if the newest message whose subject matches filter has the
-// sequence last, or, if last is 0, if there is no such message. It returns the sequence of the event.
+// sequence last, or, if last is 0, if there is no such message. It returns the sequence of the
+// event.
 //
 // If the newest message is another one, PublishExpecting returns event.ErrLogConflict and publishes
 // nothing. It does the same if the stream already has a message with the id of the event: another

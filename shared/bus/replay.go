@@ -41,8 +41,9 @@ func (r replayReply) failure() error {
 // Replay requests that a consumer handles an event of its stream again, however often it was
 // delivered before, and returns the error of the handler. One replica of the service handles it.
 //
-// Nothing is published: the event stays in its job's log, and the handler gets its sequence, time and
-// trace. A failed replay settles nothing: the event is neither redelivered nor dead-lettered again.
+// Nothing is published: the event stays in its job's log, and the handler gets its sequence, time
+// and trace. A failed replay settles nothing: the event is neither redelivered nor dead-lettered
+// again.
 func (b *Bus) Replay(ctx context.Context, consumer string, seq uint64) error {
 	reply, err := b.nc.RequestWithContext(ctx, b.cfg.Namespace.Subject(event.ReplaySubject(consumer)), []byte(strconv.FormatUint(seq, 10)))
 	if errors.Is(err, nats.ErrNoResponders) {

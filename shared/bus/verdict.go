@@ -9,7 +9,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Verdict says how a message is settled.
+// Verdict is the way in which a message is settled.
 type Verdict uint8
 
 // The verdicts.

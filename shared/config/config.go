@@ -13,8 +13,8 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Lookup looks up one variable of the environment. It is os.LookupEnv in production, and a map in tests
-// and in the local runner.
+// Lookup looks up one variable of the environment. It is os.LookupEnv in production, and a map in
+// tests and in the local runner.
 type Lookup func(name string) (value string, ok bool)
 
 // Map makes a Lookup from a map.

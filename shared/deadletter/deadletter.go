@@ -1,7 +1,7 @@
 // Package deadletter lists, reads, replays and deletes dead letters, for operators.
 //
-// A dead letter is a message that no retry can process. The consumer stores it with the reason before
-// it terminates the message (package bus). The event itself stays in its job's log.
+// A dead letter is a message that no retry can process. The consumer stores it with the reason
+// before it terminates the message (package bus). The event itself stays in its job's log.
 package deadletter
 
 import (

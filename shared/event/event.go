@@ -208,8 +208,8 @@ type Uploading struct {
 	Size  int64  `json:"size"`
 }
 
-// Progressed is the progress that the analysis server reports. Published by the dispatcher; consumed by
-// the tracker.
+// Progressed is the progress that the analysis server reports. Published by the dispatcher;
+// consumed by the tracker.
 type Progressed struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`

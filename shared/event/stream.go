@@ -13,9 +13,9 @@ const (
 
 // Stream describes a stream; package bus creates it.
 //
-// All streams store messages in files, up to limits. A full stream rejects new messages and does not
-// discard old ones: an upload that is rejected can be repeated, but an accepted one that is discarded
-// is lost.
+// All streams store messages in files, up to limits. A full stream rejects new messages and does
+// not discard old ones: an upload that is rejected can be repeated, but an accepted one that is
+// discarded is lost.
 type Stream struct {
 	Name        string
 	Description string

@@ -1,8 +1,8 @@
-// Package fault gives every failure one of a closed set of kinds.
+// Package fault defines a closed set of kinds of failures. Every failure has one of them.
 //
-// A kind decides two things, each in one place: the HTTP status that a client gets (package
-// problem), and whether a message is acked, redelivered or dead-lettered (package bus). An error
-// without a kind is Internal: a client gets a fixed sentence, and the cause is only logged.
+// The kind determines two things, each in one place: the HTTP status of the response to a client
+// (package problem), and whether a message is acked, redelivered or dead-lettered (package bus). An
+// error without a kind is Internal: a client gets a fixed sentence, and the cause is only logged.
 package fault
 
 import (

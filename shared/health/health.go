@@ -1,8 +1,8 @@
 // Package health answers the liveness and readiness probes of a process.
 //
 // Liveness means only that the process responds: a restart would not make a dependency available.
-// Readiness checks every dependency, and reports which ones are unavailable. It turns false as soon as
-// the process is asked to stop.
+// Readiness checks every dependency, and reports which ones are unavailable. It turns false as soon
+// as the process is asked to stop.
 package health
 
 import (
@@ -52,8 +52,8 @@ func (h *Health) Watch(ctx context.Context) error {
 	return nil
 }
 
-// Ready reports whether the process is ready, and for each dependency "ok" or "unavailable". It does not
-// report causes: the route is public.
+// Ready reports whether the process is ready, and for each dependency "ok" or "unavailable". It
+// does not report causes: the route is public.
 func (h *Health) Ready(ctx context.Context) (bool, map[string]string) {
 	found := h.look(ctx)
 	ready := h.started.Load() && !h.stopped.Load()

@@ -1,6 +1,6 @@
 // Package httpd is the HTTP server of a service, on net/http. It adds the routes that every service
-// has, and gives every route a request id, a trace, one log line, one metric, recovery from panics
-// and problem documents for its errors.
+// has. For every route it adds a request id, a trace, one log line, one metric, recovery from
+// panics and problem documents for errors.
 package httpd
 
 import (
@@ -107,8 +107,8 @@ func NoRoute() error {
 	return fault.New(fault.NotFound, "route-not-found", "There is nothing at this path for this method.")
 }
 
-// Handle registers f for a pattern of http.ServeMux without a trailing slash. An error of f becomes a
-// problem document.
+// Handle registers f for a pattern of http.ServeMux without a trailing slash. An error of f becomes
+// a problem document.
 func (x *Mux) Handle(pattern string, f func(http.ResponseWriter, *http.Request) error) {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		if err := f(w, r); err != nil {

@@ -12,9 +12,10 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Append appends a state event to its job's log and returns the sequence of the event. The parameter
-// after is the sequence of the last event that the caller knows in the log, or 0 if it knows none. If
-// the log has a newer event, Append appends nothing and returns event.ErrLogConflict.
+// Append appends a state event to its job's log and returns the sequence of the event. The
+// parameter after is the sequence of the last event that the caller knows in the log, or 0 if it
+// knows none. If the log has a newer event, Append appends nothing and returns
+// event.ErrLogConflict.
 //
 // An Append that succeeded can be repeated at any time, for example if its response was lost: it
 // succeeds again.
@@ -48,9 +49,9 @@ const maxRounds = 16
 const conflictPause = 20 * time.Millisecond
 
 // Update reads a job's log, calls decide with it, and appends the event that decide returns. If
-// another writer appended first, Update reads the log and calls decide again. If decide returns nil,
-// nothing is appended. Update returns the log that decide was last called with, with the appended
-// event at its end.
+// another writer appended first, Update reads the log and calls decide again. If decide returns
+// nil, nothing is appended. Update returns the log that decide was last called with, with the
+// appended event at its end.
 //
 // If known is not nil, the first round uses it instead of reading the log: if known is out of date,
 // the append is a conflict. known may lack events that decide does not need.

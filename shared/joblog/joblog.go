@@ -2,8 +2,8 @@
 //
 // A job's log is linear: an event is appended only if the log still ends with the event that the
 // writer saw (compare-and-append). Of several concurrent writers exactly one appends its event; the
-// others get a conflict (event.ErrLogConflict), read the log again and decide again. Update does all
-// of this.
+// others get a conflict (event.ErrLogConflict), read the log again and decide again. Update does
+// all of this.
 //
 // The log is stored in the stream of jobs, on one subject for each event of a job. NATS checks the
 // expected sequence over all of these subjects.
@@ -123,12 +123,12 @@ func (s *Store) LastProgress(ctx context.Context, job string) (*event.Progressed
 }
 
 // Purge removes the events of an erased job: the log before the erased event, whose sequence is the
-// parameter erased, and the progress. The erased event stays, so that nothing more can be appended to
-// the log.
+// parameter erased, and the progress. The erased event stays, so that nothing more can be appended
+// to the log.
 //
-// A consumer that is handling one of the removed events can settle it as usual, but the event is not
-// redelivered. A caller that relies on the consumer's work must therefore wait until the consumer has
-// settled the event (bus.Settled) before it purges.
+// A consumer that is handling one of the removed events can settle it as usual, but the event is
+// not redelivered. A caller that relies on the consumer's work must therefore wait until the
+// consumer has settled the event (bus.Settled) before it purges.
 func (s *Store) Purge(ctx context.Context, job string, erased uint64) error {
 	if err := s.stream.Purge(ctx, event.LogSubject(job), erased); err != nil {
 		return err

@@ -45,9 +45,9 @@ func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerol
 // Main runs a service until it returns or the process receives SIGINT or SIGTERM, and returns the
 // exit code. A second signal ends the process at once.
 //
-// With the argument healthcheck, Main instead requests the readiness of the service that runs in the
-// same container, since the image has no shell and no curl. cfg is a pointer to the settings of the
-// service: the default of HTTP_ADDR is read from it.
+// With the argument healthcheck, Main instead requests the readiness of the service that runs in
+// the same container, since the image has no shell and no curl. cfg is a pointer to the settings of
+// the service: the default of HTTP_ADDR is read from it.
 func Main(run func(context.Context, Process) error, cfg any) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -1,6 +1,6 @@
 package media
 
-// adts reads AAC in ADTS: a sequence of frames. The header of each frame gives its size and its
+// adts reads AAC in ADTS: a sequence of frames. The header of each frame states its size and its
 // number of blocks of 1024 samples. The samples count at the sampling rate of the AAC core, which
 // spectral band replication does not change.
 type adts struct {

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// aiff reads AIFF 1.3 and AIFF-C (Apple, "Audio Interchange File Format"). The common chunk gives
+// aiff reads AIFF 1.3 and AIFF-C (Apple, "Audio Interchange File Format"). The common chunk states
 // the number of sample frames, the sound data chunk the number of bytes. The chunks may come in any
 // order.
 type aiff struct {
@@ -107,7 +107,8 @@ func (a *aiff) describe(info *Info, size int64, _ []byte) {
 	info.play(float64(data/block)*float64(samples), a.rate)
 }
 
-// extended reads an 80-bit floating point number (IEEE 754, double-extended; AIFF 1.3, "Data Types").
+// extended reads an 80-bit floating point number (IEEE 754, double-extended; AIFF 1.3, "Data
+// Types").
 func extended(b []byte) float64 {
 	exponent, mantissa := binary.BigEndian.Uint16(b), binary.BigEndian.Uint64(b[2:])
 	if exponent >= 0x7FFF { // negative, infinite or not a number

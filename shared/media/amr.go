@@ -1,7 +1,7 @@
 package media
 
 // amr reads the storage format of AMR and AMR-WB (RFC 4867, section 5): a sequence of frames of 20
-// ms. The header of each frame gives its size. A decoder treats every byte after a frame as the
+// ms. The header of each frame states its size. A decoder treats every byte after a frame as the
 // header of the next one, also in a tag after the sound, and plays what it can.
 type amr struct {
 	wide     bool

@@ -5,7 +5,7 @@ import "encoding/binary"
 // A cafTable reads the packet table ("pakt") of a CAF file whose packets differ in bytes or in
 // frames. Its entries are integers of variable length, with seven bits in each byte.
 type cafTable struct {
-	told    int64 // packets, as the table's header says
+	told    int64 // packets, as the table's header states
 	packets int64 // packets that were read
 	bytes   int64 // bytes of these packets
 	frames  int64 // sample frames of these packets

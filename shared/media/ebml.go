@@ -40,7 +40,7 @@ func number(b []byte) uint64 {
 	return n
 }
 
-// Flags of a block that give the lacing of its packets (RFC 9559, section 10.3).
+// Flags of a block that state the lacing of its packets (RFC 9559, section 10.3).
 const (
 	laces     = 0x06
 	laceXiph  = 0x02

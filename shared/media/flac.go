@@ -6,7 +6,7 @@ import (
 	"math/bits"
 )
 
-// flac reads native FLAC (RFC 9639). STREAMINFO, always the first metadata block, gives the number
+// flac reads native FLAC (RFC 9639). STREAMINFO, always the first metadata block, states the number
 // of samples, unless the encoder did not know it; a file may also be truncated. So the frames are
 // counted. A frame does not state its size, so the next frame is searched for: it begins with a
 // header that has the right checksum and the number that follows the number of the frame before.
@@ -119,7 +119,7 @@ func (f *flac) frame(b []byte) (samples int64, ok bool) {
 }
 
 // flacBlock returns the number of samples in a block by its code, and how many bytes of b were read
-// for it; 0 samples if the code or b does not give the number.
+// for it; 0 samples if the code or b does not state the number.
 func flacBlock(code byte, b []byte) (samples int64, size int) {
 	switch {
 	case code == 1:

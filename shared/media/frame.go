@@ -20,7 +20,7 @@ const (
 
 // mpegHeader reads the header of a frame of MPEG-1 or MPEG-2 audio (ISO/IEC 11172-3, section
 // 2.4.2.3; ISO/IEC 13818-3), or of their extension to low rates ("MPEG 2.5"). Free format is not
-// supported, since its headers do not give the length of a frame.
+// supported, since its headers do not state the length of a frame.
 func mpegHeader(b []byte) (frame, bool) {
 	if len(b) < mpegHeaderSize {
 		return frame{}, false
@@ -92,7 +92,8 @@ func mpegRate(mpeg1 bool, layer, index uint32) int {
 	}
 }
 
-// adtsHeader reads an AAC frame's ADTS header (ISO/IEC 13818-7, section 6.2; ISO/IEC 14496-3, section 1.A.2.2).
+// adtsHeader reads an AAC frame's ADTS header (ISO/IEC 13818-7, section 6.2; ISO/IEC 14496-3,
+// section 1.A.2.2).
 func adtsHeader(b []byte) (frame, bool) {
 	if len(b) < adtsHeaderSize {
 		return frame{}, false

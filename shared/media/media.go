@@ -3,11 +3,11 @@
 // accept.
 //
 // It guarantees:
-//   - The bytes alone decide, never a file name or a Content-Type.
+//   - Only the bytes decide, never a file name or a Content-Type.
 //   - A media type needs evidence: the signature of a container together with the field that names
 //     its content, or, for the formats without a signature (MP3, ADTS), frames that follow each other
-//     as their headers say. Images, documents, archives and pure video in the same kind of container
-//     are refused.
+//     as their headers state. Images, documents, archives and pure video in the same kind of
+//     container are refused.
 //   - Every byte passes a Meter once, in order, and is not kept. A Meter buffers the header being
 //     read, a few hundred bytes, and for Opus in Ogg one page; never more than 128 KiB, whatever the
 //     size of the file.
@@ -16,7 +16,7 @@
 //   - A playing time comes from a header's field, from a count of all frames, or from the number of
 //     bytes at a constant rate that a header states. It is never estimated from a part of the file.
 //     If the bytes contradict a header (WAV, AIFF, CAF, the frames of MP3), the bytes count. Silence
-//     that an encoder added at the start and the end is left out if the file gives its length;
+//     that an encoder added at the start and the end is left out if the file states its length;
 //     otherwise it counts, as it does in a decoder.
 //   - Any input is safe: no failure, no panic, no allocation of a size that a header declares.
 package media
@@ -40,10 +40,10 @@ type Info struct {
 
 // Codes of irregularities in a file's structure.
 const (
-	Truncated       = "truncated"         // the file ends before its header says
+	Truncated       = "truncated"         // the file is shorter than its header states
 	TrailingData    = "trailing-data"     // bytes that are not part of the file follow it
 	LeadingJunk     = "leading-junk"      // bytes that are not part of the file precede it
-	WrongBlockAlign = "wrong-block-align" // the header gives another size of a sample frame than the format has
+	WrongBlockAlign = "wrong-block-align" // the header states another size of a sample frame than the format has
 	Damaged         = "damaged"           // the file is malformed after its beginning
 )
 

@@ -99,7 +99,7 @@ func (m *Meter) Info() Info {
 	return info
 }
 
-// step gives the reader the bytes that it asked for. Before there is a reader, step looks for a
+// step passes the bytes that it asked for to the reader. Before there is a reader, step looks for a
 // container.
 func (m *Meter) step() {
 	if m.reader != nil {

@@ -3,7 +3,7 @@ package media
 import "encoding/binary"
 
 // mp4 reads the ISO base media file format (ISO/IEC 14496-12) and QuickTime files. It counts the
-// samples of the first audio track in the movie box, wherever that stands, and in the fragments.
+// samples of the first audio track in the movie box, wherever that is, and in the fragments.
 // Samples that the edit list leaves out do not count.
 type mp4 struct {
 	movieScale   uint32   // units per second
@@ -11,8 +11,8 @@ type mp4 struct {
 	audio, other mp4Track // the first track with sound, and the first one of another kind
 	fragment     mp4Fragment
 	table        mp4Table
-	dataEnd      int64 // end of the last media data box, as its size says
-	priming      int64 // samples to skip at the start, as the iTunes field iTunSMPB says
+	dataEnd      int64 // end of the last media data box, as its size states
+	priming      int64 // samples to skip at the start, as the iTunes field iTunSMPB states
 	itunes       bool  // the last name read is that of this field
 	shifted      bool  // other bytes precede the file, so that its chunk offsets are wrong
 	trailing     bool  // a tag follows the boxes
@@ -186,7 +186,7 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 		if track.scale != 0 {
 			track.frame = track.firstStep * int64(track.rate) / int64(track.scale)
 		}
-	case "vorbis": // a decoder plays the last packet, but no field gives its length
+	case "vorbis": // a decoder plays the last packet, but no field states its length
 		return
 	}
 	count, ticks, ok := track.whole(size, m.dataEnd > size && m.dataEnd != untilEnd)

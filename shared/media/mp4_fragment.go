@@ -43,9 +43,9 @@ type fragmentPacket struct {
 
 func (p fragmentPacket) end() int64 { return p.at + int64(p.size) }
 
-// opusPackets measures the Opus packets of fragments. The header of each packet gives its duration.
-// The durations in the fragment's table (trun) are not used: browsers write there the times between
-// the arrivals of packets.
+// opusPackets measures the Opus packets of fragments. The header of each packet states its
+// duration. The durations in the fragment's table (trun) are not used: browsers write there the
+// times between the arrivals of packets.
 type opusPackets struct {
 	read    int   // packets of this fragment that were read
 	heard   int64 // samples in the packets that were read, of all fragments

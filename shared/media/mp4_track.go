@@ -118,7 +118,7 @@ func quickTimePCM(b []byte, bits int) string {
 }
 
 // elementary reads the descriptors of an elementary stream (ISO/IEC 14496-1, section 7.2.6). They
-// give what the code mp4a does not: the codec, and for AAC the length of a frame.
+// state the codec, which the code mp4a does not, and for AAC the length of a frame.
 func (t *mp4Track) elementary(b []byte) {
 	for len(b) > 2 {
 		tag, at, size := b[0], 1, 0

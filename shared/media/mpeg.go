@@ -3,8 +3,8 @@ package media
 import "encoding/binary"
 
 // mpeg reads MPEG audio, layers I to III (MP3), by following every frame to the end of the file. A
-// tag in the first frame (Xing, Info, VBRI) gives the silence that the encoder added. It also gives
-// the number of frames, which counts if the file is damaged.
+// tag in the first frame (Xing, Info, VBRI) states the silence that the encoder added. It also
+// states the number of frames, which counts if the file is damaged.
 type mpeg struct {
 	plain    bool  // a tag counts as a frame like others
 	first    frame // the first frame; its length is 0 until it is read
@@ -86,7 +86,7 @@ func (m *mpeg) audible(frames int64) int64 {
 
 // tag reports whether the first frame, b, has a tag, and reads the tag.
 func (m *mpeg) tag(b []byte, f frame) bool {
-	const vbri = 36 // Fraunhofer's tag stands at a fixed place
+	const vbri = 36 // Fraunhofer's tag is at a fixed offset
 	if len(b) >= vbri+18 && string(b[vbri:vbri+4]) == "VBRI" {
 		m.told = int64(binary.BigEndian.Uint32(b[vbri+14:]))
 		return true

@@ -6,7 +6,7 @@ import (
 )
 
 // ogg reads Ogg (RFC 3533) by following its pages. The last granule position of the first audio
-// stream gives its end. The links of a chained file play one after the other, if they have the same
+// stream is its end. The links of a chained file play one after the other, if they have the same
 // codec and one stream each; a decoder continues from link to link as if they were one. A stream
 // that was cut out of a longer one begins at a later position than 0. If that position is not
 // known, neither is the playing time.
@@ -149,7 +149,7 @@ func (o *ogg) begin(serial, packet []byte) {
 func (l *oggLink) join(before oggLink, streams int) bool {
 	if same := l.serial == before.serial; l.codec != before.codec || streams > 1 && !same {
 		return false
-	} else if same { // a decoder takes the header for sound, and does not read the skip in it
+	} else if same { // a decoder treats the header as sound, and does not read the skip in it
 		l.skip = 0
 	}
 	l.joined = true
@@ -159,8 +159,8 @@ func (l *oggLink) join(before oggLink, streams int) bool {
 	return true
 }
 
-// header reads a page with Vorbis headers, and keeps their end: it has the modes, which give the
-// lengths of packets.
+// header reads a page with Vorbis headers, and keeps their end: it has the modes, which determine
+// the lengths of packets.
 func (l *oggLink) header(body []byte) {
 	const kept = 512
 	l.tail = append(l.tail, body...)
@@ -214,8 +214,8 @@ func (l *oggLink) name() string {
 	return ""
 }
 
-// identify reads an identification header: Vorbis I, section 4.2.2; Opus, RFC 7845, section 5.1; FLAC, RFC 9639,
-// section 10.1; Speex manual, section 7.3.
+// identify reads an identification header: Vorbis I, section 4.2.2; Opus, RFC 7845, section 5.1;
+// FLAC, RFC 9639, section 10.1; Speex manual, section 7.3.
 func (l *oggLink) identify(packet []byte) bool {
 	le, begins := binary.LittleEndian, func(magic string, size int) bool {
 		return len(packet) >= size && string(packet[:len(magic)]) == magic
@@ -249,7 +249,7 @@ func packetsEnding(lacing []byte) (n int64) {
 }
 
 // first reads the first page with sound, to find the position at which the sound begins; granule is
-// the granule position at the end of the page. Opus packets give their own length (RFC 7845,
+// the granule position at the end of the page. Opus packets state their own length (RFC 7845,
 // section 4.3). For the other codecs, and for a packet that began on an earlier page, only the
 // maximum is known. On the last page of a stream, the granule position may lie within the last
 // packet.

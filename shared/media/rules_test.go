@@ -328,8 +328,8 @@ func fixBE(b []byte, off int, number uint32) []byte {
 	return b
 }
 
-// wav returns a 16-bit mono file with length bytes of sound. Its data chunk has the size told, and
-// its RIFF header the size 0.
+// wav returns a 16-bit mono file with length bytes of sound. The parameter told is the size in its
+// data chunk; the size in its RIFF header is 0.
 func wav(format uint16, rate, told uint32, length int) []byte {
 	le := binary.LittleEndian
 	b := append(le32("RIFF", 0), "WAVE"...)

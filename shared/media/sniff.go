@@ -5,8 +5,8 @@ package media
 // treats a head shorter than HeadSize as the whole file.
 const HeadSize = 16 << 10
 
-// Sniff returns the media type of the audio that begins with head, and whether there is one. The media
-// types are
+// Sniff returns the media type of the audio that begins with head, and whether there is one. The
+// media types are
 //
 //	audio/wav     WAV, RF64 and BW64     audio/ogg     Ogg with Vorbis, Opus, FLAC or Speex
 //	audio/aiff    AIFF and AIFF-C        audio/mp4     MP4, M4A, MOV and 3GP
@@ -15,9 +15,9 @@ const HeadSize = 16 << 10
 //	audio/aac     AAC in ADTS            audio/amr-wb  AMR, wide-band
 //	audio/x-caf   Core Audio Format
 //
-// ID3v2 tags may precede all formats. Frames of MPEG audio and ADTS may also follow other bytes, for
-// example if a stream was cut, unless these begin like another kind of file. The head must be the
-// first HeadSize bytes, or the whole body if that is shorter.
+// ID3v2 tags may precede all formats. Frames of MPEG audio and ADTS may also follow other bytes,
+// for example if a stream was cut, unless these begin like another kind of file. The head must be
+// the first HeadSize bytes, or the whole body if that is shorter.
 func Sniff(head []byte) (mediaType string, ok bool) {
 	rest := head
 	for size := tagSize(rest, false); size > 0; size = tagSize(rest, true) {

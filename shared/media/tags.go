@@ -38,7 +38,7 @@ func id3v2(b []byte) int64 {
 	return size
 }
 
-// trailer reports whether b begins with a tag that stands at the end of a file: ID3v1, APEv2 or
+// trailer reports whether b begins with a tag at the end of a file: ID3v1, APEv2 or
 // Lyrics3.
 func trailer(b []byte) bool {
 	return len(b) >= 4 && (string(b[:3]) == "TAG" || string(b[:4]) == "APET" || string(b[:4]) == "LYRI")

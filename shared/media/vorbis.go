@@ -11,7 +11,7 @@ type vorbisSizes struct {
 	previous int64    // the window before; 0 before the first packet
 }
 
-// newVorbisSizes reads the identification and the setup header. The modes stand at the end of the
+// newVorbisSizes reads the identification and the setup header. The modes are at the end of the
 // setup header, before a bit that is set. They are read backwards from there, since only a decoder
 // can parse the fields before them.
 func newVorbisSizes(identification, setup []byte) (vorbisSizes, bool) {

@@ -23,7 +23,7 @@ type wave struct {
 }
 
 const (
-	waveExtensible = 0xFFFE     // a GUID gives the format
+	waveExtensible = 0xFFFE     // a GUID states the format
 	leastStreamed  = 0x7FFF0000 // sizes from here on were never filled in
 	ones32         = 0xFFFFFFFF // a size that is in the ds64 chunk, or that was never filled in
 )
@@ -190,8 +190,8 @@ func inBlocks(data, align int64, samples func(block int64) int64, head int64) fl
 }
 
 // pcmFrames returns the number of sample frames in data bytes of PCM. A sample frame has frame
-// bytes, but the header says align bytes. A decoder gets packets whose size is a multiple of align,
-// and drops the incomplete sample frame at the end of each packet.
+// bytes, but the header states align bytes. A decoder gets packets whose size is a multiple of
+// align, and drops the incomplete sample frame at the end of each packet.
 func pcmFrames(data, align, frame int64) int64 {
 	const packet = 4096 // bytes, about
 	if align <= 1 || frame == align {

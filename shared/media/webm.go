@@ -8,7 +8,7 @@ import (
 )
 
 // webm reads WebM (RFC 8794 and RFC 9559) by following the blocks of the first audio track. Packets
-// of Opus and of Vorbis give their own length. For other codecs the playing time is not known.
+// of Opus and of Vorbis state their own length. For other codecs the playing time is not known.
 type webm struct {
 	scale    uint64  // nanoseconds per tick; 0: 1000000
 	duration float64 // ticks

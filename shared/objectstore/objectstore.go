@@ -1,7 +1,7 @@
 // Package objectstore makes S3 clients for the services, and resolves references to objects.
 //
-// Open returns a client for the endpoint at which this process reaches S3. OpenPublic returns a client
-// whose presigned URLs have the endpoint at which browsers and the analysis server reach S3.
+// Open returns a client for the endpoint at which this process reaches S3. OpenPublic returns a
+// client whose presigned URLs have the endpoint at which browsers and the analysis server reach S3.
 package objectstore
 
 import (
@@ -74,8 +74,8 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 	return client, nil
 }
 
-// transport is a transport of net/http whose requests fail if they make no progress for the duration
-// stall. It keeps enough idle connections for the uploads that run at once.
+// transport is a transport of net/http whose requests fail if they make no progress for the
+// duration stall. It keeps enough idle connections for the uploads that run at once.
 func transport(stall time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
@@ -127,8 +127,9 @@ func Ping(client *minio.Client, bucket string) func(context.Context) error {
 	}
 }
 
-// Translate gives an error of S3 its kind, and adds what was tried. A 4xx status that is not in the
-// list below stays internal: its cause is a setting or a defect of Sori, not the client's input.
+// Translate returns an error of S3 with its kind, and with what was tried. A 4xx status that is not
+// in the list below stays internal: its cause is a setting or a defect of Sori, not the client's
+// input.
 func Translate(tried string, err error) error {
 	if err == nil {
 		return nil

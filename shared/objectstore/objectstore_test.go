@@ -146,7 +146,7 @@ func TestAPresignedURLNamesThePublicEndpointAndWorksThere(t *testing.T) {
 	} {
 		cfg := cfg
 		if cfg.PublicEndpoint = c.public; c.public != "" {
-			cfg.Endpoint = "http://127.0.0.1:1" // presigning dials nobody
+			cfg.Endpoint = "http://127.0.0.1:1" // presigning does not dial
 		}
 		public, err := objectstore.OpenPublic(cfg)
 		must(t, err)

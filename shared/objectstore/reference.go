@@ -23,17 +23,18 @@ type Reference struct {
 // S3 returns the object as s3://bucket/key.
 func (r Reference) S3() string { return "s3://" + r.Bucket + "/" + r.Key }
 
-// Resolve returns the target of a reference in the catalogue, if the reference is allowed. The forms
-// are
+// Resolve returns the target of a reference in the catalogue, if the reference is allowed. The
+// forms are
 //
 //  1. s3://bucket/key,
 //  2. a virtual-host or path-style URL of AWS in its region, or of a configured endpoint,
 //  3. only a key, which may have spaces, in the bucket of references, and
 //  4. a URL on another host that is below an entry of REFERENCE_PREFIXES.
 //
-// Users write references, and the service reads the targets with its own permissions. Therefore only
-// objects below REFERENCE_PREFIXES are allowed, or, without this setting, objects in the buckets of
-// references and of recordings. Recordings are never allowed. The codes of the errors are:
+// Users write references, and the service reads the targets with its own permissions. Therefore
+// only objects below REFERENCE_PREFIXES are allowed, or, without this setting, objects in the
+// buckets of references and of recordings. Recordings are never allowed. The codes of the errors
+// are:
 //
 //   - reference-foreign: a URL on another host
 //   - reference-not-allowed: an object outside of the allowed prefixes, or a recording

@@ -10,8 +10,8 @@ import (
 // stallConn is a connection that fails if no byte is read or written for the duration stall. A slow
 // connection continues as long as bytes are transferred.
 //
-// TCP has no such limit: a server that stops reading keeps the request and its caller waiting as long
-// as the server's machine acknowledges packets.
+// TCP has no such limit: a server that stops reading keeps the request and its caller waiting as
+// long as the server's machine acknowledges packets.
 type stallConn struct {
 	net.Conn
 	stall time.Duration

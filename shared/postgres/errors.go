@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Translate gives an error of the database its kind, and adds what was tried.
+// Translate returns an error of the database with its kind, and with what was tried.
 func Translate(tried string, err error) error {
 	if err == nil {
 		return nil
@@ -60,7 +60,8 @@ const codePooler = "08P01"
 // codePermission is insufficient_privilege.
 const codePermission = "42501"
 
-// ofState gives an error its kind by the class of its SQLSTATE (PostgreSQL manual, appendix A).
+// ofState returns an error with the kind that belongs to the class of its SQLSTATE (PostgreSQL
+// manual, appendix A).
 func ofState(err *pq.Error, wrapped error) error {
 	code := string(err.Code)
 	switch code {
@@ -133,8 +134,8 @@ func ofPooler(message string, wrapped error) error {
 	}
 }
 
-// ofConnect gives errors of the start-up message their kind: a wrong name, value or option in the
-// message comes from DATABASE_URL.
+// ofConnect returns errors of the start-up message with their kind: a wrong name, value or option
+// in the message comes from DATABASE_URL.
 func ofConnect(err error) error {
 	if errors.Is(err, pq.ErrSSLNotSupported) {
 		return refused(adviceTLS, err)

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/postgres"
 )
 
-// Translate gives an error of the driver a kind, by its SQLSTATE.
+// Translate returns an error of the driver with a kind, by its SQLSTATE.
 func ExampleTranslate() {
 	for _, state := range []pqerror.Code{"57P01", "23514", "42P01"} {
 		err := postgres.Translate("store job 7", &pq.Error{Code: state})

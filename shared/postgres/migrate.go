@@ -46,7 +46,8 @@ func Migrate(ctx context.Context, db *sqlx.DB, schema string, migrations fs.FS) 
 const lease = 15 * time.Second
 
 // held reports whether the lock could not be taken because another replica has it: then it is tried
-// again. goose's error for that has no type, so every error that is not one of the database counts.
+// again. goose's error for that has no type, so every error counts that does not come from the
+// database.
 func held(err error) bool {
 	return fault.Is(Translate("lock migrations", err), fault.Internal) && state(err) == ""
 }

@@ -2,8 +2,8 @@
 //
 // Each service has a schema of its own, with its tables and the table of its migrations: several
 // services can share one database, and none sees the rows of another. SQL names the schema of every
-// table. Errors get a kind by their SQLSTATE, or by the text of PgBouncer, which uses one SQLSTATE for
-// all errors.
+// table. Errors get a kind by their SQLSTATE, or by the text of PgBouncer, which uses one SQLSTATE
+// for all errors.
 //
 // A pooler may assign every transaction to another connection to the server (PgBouncer with
 // pool_mode=transaction). Therefore:

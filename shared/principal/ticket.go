@@ -85,9 +85,9 @@ var (
 	errTicketJob = errors.New("the ticket is for another job")
 )
 
-// Verify returns the principal that the ticket for a job was issued to. Its Expires is an hour after
-// the ticket was issued: a stream that is open then ends. Verify fails if the ticket is missing,
-// expired, for another job, or not signed with the secret.
+// Verify returns the principal that the ticket for a job was issued to. Its Expires is an hour
+// after the ticket was issued: a stream that is open then ends. Verify fails if the ticket is
+// missing, expired, for another job, or not signed with the secret.
 //
 // The caller must use the principal for this one request, and only if the request is a GET or HEAD
 // of the job's progress, its result or its audio.

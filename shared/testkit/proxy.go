@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Proxy forwards connections from a service to a dependency. A test can make the dependency unavailable,
-// or hold its traffic.
+// Proxy forwards connections from a service to a dependency. A test can make the dependency
+// unavailable, or hold its traffic.
 type Proxy struct {
 	// URL is the URL of the dependency with the address of the proxy.
 	URL string

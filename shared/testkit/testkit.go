@@ -1,5 +1,5 @@
-// Package testkit connects tests to real servers and isolates each test on them: with a namespace on
-// NATS, a database on Postgres, a bucket on S3.
+// Package testkit connects tests to real servers and isolates each test on them: with a namespace
+// on NATS, a database on Postgres, a bucket on S3.
 //
 // `go run ./infra/local test` starts the servers and passes their addresses in the environment. A
 // test without these addresses fails; nothing is skipped.

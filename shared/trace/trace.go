@@ -16,8 +16,8 @@ import (
 // nats.Header is case-sensitive.
 const Header = "traceparent"
 
-// Continue returns a context with a new span in the trace of parent, a traceparent header. If parent is
-// missing or malformed, it starts a new trace, as the specification requires.
+// Continue returns a context with a new span in the trace of parent, a traceparent header. If
+// parent is missing or malformed, it starts a new trace, as the specification requires.
 func Continue(ctx context.Context, parent string) context.Context {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{Header: parent})
 	cfg := oteltrace.SpanContextConfig{TraceFlags: oteltrace.FlagsSampled}

@@ -1,7 +1,8 @@
-// Package app is the analysis server as a value: New takes settings, and returns a Server with a Handler and a Run method.
+// Package app is the analysis server as a value: New takes settings, and returns a Server with a Handler and a Run
+// method.
 //
-// The binary, the local runner and the tests run the same code. A server listens on the configured address or on a given
-// listener, signals when it is ready (Ready), and can be made to misbehave at run time (Behave).
+// The binary, the local runner and the tests run the same code. A server listens on the configured address or on a
+// given listener, signals when it is ready (Ready), and can be made to misbehave at run time (Behave).
 package app
 
 import (
@@ -166,8 +167,9 @@ func (s *Server) prepare(ctx context.Context) {
 	}
 }
 
-// Run listens and works until ctx ends. Then the server becomes unready, accepts no more requests, and gives unfinished
-// jobs the shutdown timeout; jobs that are unfinished after that are dropped. Run returns nil if ctx ended.
+// Run listens and works until ctx ends. Then the server becomes unready, accepts no more requests, and waits for
+// unfinished jobs up to the shutdown timeout; jobs that are unfinished after that are dropped. Run returns nil if ctx
+// ended.
 func (s *Server) Run(ctx context.Context) error {
 	listener, err := s.listen(ctx)
 	if err != nil {

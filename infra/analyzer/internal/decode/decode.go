@@ -206,9 +206,9 @@ func (s *Stream) Close() (warnings []string) {
 	return warnings
 }
 
-// budget is the largest number of samples, summed over all channels, that a recording may have: two channels at 48 kHz for
-// maxSeconds, and eight for each byte of the file. Only silence is compressed to more than eight samples a byte. The budget
-// bounds the time that measuring takes if a small file decodes to very many samples.
+// budget is the largest number of samples, summed over all channels, that a recording may have: two channels at 48 kHz
+// for maxSeconds, and eight for each byte of the file. Only silence is compressed to more than eight samples a byte.
+// The budget bounds the time that measuring takes if a small file decodes to very many samples.
 func budget(size int64, maxSeconds float64) int64 { return int64(maxSeconds*2*48000) + 8*size }
 
 // allowance returns the processor time that a recording may use: a constant for the start, a part for its size, and a

@@ -2,8 +2,9 @@
 //
 // It guarantees:
 //
-//  1. A request with a known idempotency key returns the analysis that was started with the key; no analysis runs twice.
-//  2. The number of accepted and unfinished jobs is bounded, and with it the number of goroutines, one or two for each job.
+//  1. A request with a known idempotency key returns the analysis that was started with the key. No analysis runs twice.
+//  2. The number of accepted and unfinished jobs is bounded, and with it the number of goroutines: one or two for each
+//     job.
 //  3. The callbacks of a job are sent one after the other, the outcome last (unless a Behaviour changes that).
 //  4. If a receiver could accept a callback later, the callback is repeated with growing and jittered delays, a bounded
 //     number of times.

@@ -65,8 +65,8 @@ func (m *Manager) Submit(req Request) (Receipt, error) {
 // Status returns the state of a job by this server's id or by the caller's id.
 func (m *Manager) Status(id string) (Snapshot, bool) { return m.registry.find(id, time.Now().UTC()) }
 
-// Run processes jobs until ctx ends. Then it accepts no more jobs, gives the accepted ones the grace period, and
-// returns.
+// Run processes jobs until ctx ends. Then it accepts no more jobs, waits for the accepted ones up to the grace period,
+// and returns.
 func (m *Manager) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)

@@ -2,8 +2,9 @@
 // returns its values at the end.
 //
 // The source of every method is given where the method is implemented. Most meters read the mono mix (the mean of the
-// channels); the loudness and peak meters read the interleaved channels. If a signal has no value (the loudness of silence,
-// the pitch of noise), the second result is false; a value is never NaN or infinite. No meter is safe for concurrent use.
+// channels); the loudness and peak meters read the interleaved channels. If a signal has no value (the loudness of
+// silence, the pitch of noise), the second result is false; a value is never NaN or infinite. No meter is safe for
+// concurrent use.
 package measure
 
 import "math"

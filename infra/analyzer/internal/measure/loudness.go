@@ -24,7 +24,7 @@ func (q *biquad) apply(s *state, x float64) float64 {
 	return y
 }
 
-// kWeighting returns the two sections of BS.1770's K-weighting for any sampling rate in Hz. The standard gives
+// kWeighting returns the two sections of BS.1770's K-weighting for any sampling rate in Hz. The standard states
 // coefficients only for 48 kHz. The analogue prototypes and their bilinear transform are from B. De Man, "Evaluation of
 // implementations of the EBU R128 loudness measurement", AES 145 (2018), and agree with the coefficients of the
 // standard to the last digit at 48 kHz.

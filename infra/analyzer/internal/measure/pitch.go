@@ -17,14 +17,14 @@ const (
 )
 
 // Pitch measures the fundamental frequency every 10 ms with YIN (A. de Cheveigné and H. Kawahara, "YIN, a fundamental
-// frequency estimator for speech and music", JASA 111, 2002): the difference function, its cumulative mean normalisation
-// and parabolic interpolation. Instead of the absolute threshold of YIN's step 4, the dips of each frame are candidates, and
-// the best path through the candidates of all frames is chosen (see tracker), so that neighbouring frames resolve octave
-// errors. The difference function is computed from the Fourier transform of the frame.
+// frequency estimator for speech and music", JASA 111, 2002): the difference function, its cumulative mean
+// normalisation and parabolic interpolation. Instead of the absolute threshold of YIN's step 4, the dips of each frame
+// are candidates, and the best path through the candidates of all frames is chosen (see tracker), so that neighbouring
+// frames resolve octave errors. The difference function is computed from the Fourier transform of the frame.
 //
-// The signal is first decimated to between 8 and 16 kHz, which makes the work independent of the input rate, and low-passed
-// at 1200 Hz: strong high harmonics would make the dips so narrow that a period between two samples seems worse than its
-// double (the paper low-passes at 1000 Hz for the same reason).
+// The signal is first decimated to between 8 and 16 kHz, which makes the work independent of the input rate, and
+// low-passed at 1200 Hz: strong high harmonics would make the dips so narrow that a period between two samples seems
+// worse than its double (the paper low-passes at 1000 Hz for the same reason).
 type Pitch struct {
 	rate    float64 // after decimation
 	dec     *decimator

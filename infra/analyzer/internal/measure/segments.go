@@ -29,8 +29,8 @@ type Segment struct {
 }
 
 // Energy divides a recording into speech and silence by its short-time energy. A noise level and a speech level are
-// estimated from the whole recording, two thresholds between them give hysteresis (L. R. Rabiner and M. R. Sambur, "An
-// algorithm for determining the endpoints of isolated utterances", Bell System Technical Journal 54, 1975), and a
+// estimated from the whole recording, two thresholds between them provide hysteresis (L. R. Rabiner and M. R. Sambur,
+// "An algorithm for determining the endpoints of isolated utterances", Bell System Technical Journal 54, 1975), and a
 // hangover keeps weak endings (ETSI EN 301 708, section 3.3). It uses only the energy: music and steady tones count as
 // speech.
 type Energy struct {

@@ -1,8 +1,8 @@
 // Package pipeline performs the work of one job: fetch, decode, measure, compare.
 //
-// Many jobs may fetch at the same time, since fetching waits for the network. Measuring needs a processor, so only a fixed
-// number of jobs measure at the same time. If a reference contour cannot be used, the result has a warning instead of the
-// comparison; the analysis does not fail.
+// Many jobs may fetch at the same time, since fetching waits for the network. Measuring needs a processor, so only a
+// fixed number of jobs measure at the same time. If a reference contour cannot be used, the result has a warning
+// instead of the comparison; the analysis does not fail.
 package pipeline
 
 import (

@@ -1,12 +1,12 @@
 // Package source fetches the files that a request names: audio into a temporary file, small references into memory.
 //
-// It supports http and https URLs, which include presigned URLs, and s3://bucket/key with its own credentials. Every fetch
-// is limited in bytes and time. After transport errors and responses of busy servers it tries again. No error contains the
-// path or the query of a URL: a presigned URL is a secret, and errors are sent to the caller and logged.
+// It supports http and https URLs, which include presigned URLs, and s3://bucket/key with its own credentials. Every
+// fetch is limited in bytes and time. After transport errors and responses of busy servers it tries again. No error
+// contains the path or the query of a URL: a presigned URL is a secret, and errors are sent to the caller and logged.
 //
-// Security: a caller decides to which hosts this server connects, including hosts inside its network (server-side request
-// forgery). Other schemes are refused, but hosts are not: if that matters, the operator must restrict the callers or the
-// network of the server.
+// Security: a caller decides to which hosts this server connects, including hosts inside its network (server-side
+// request forgery). Other schemes are refused, but hosts are not: if that matters, the operator must restrict the
+// callers or the network of the server.
 package source
 
 import (
