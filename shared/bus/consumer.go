@@ -30,10 +30,10 @@ type Delivery struct {
 // Consumer describes a durable pull consumer. The replicas of a service share it: each event is
 // delivered to one of them, and to another one if that one dies.
 type Consumer struct {
-	Name        string       // of the durable consumer: the service and the event
+	Name        string       // name of the durable consumer: the service and the event
 	Stream      event.Stream // the zero value is event.Jobs()
 	Filters     []string     // subjects of the stream; all if empty
-	Concurrency int          // how many handlers run at once
+	Concurrency int          // maximum number of handlers that run at once
 	MaxPending  int          // events delivered to all replicas and not settled; at least 1000
 	AckWait     time.Duration
 	Grace       time.Duration // how long handlers may continue after a stop

@@ -18,7 +18,7 @@ import (
 // the namespace. It is safe for concurrent use.
 type Stream struct {
 	bus  *Bus
-	name string // without the namespace
+	name string // name without the namespace
 }
 
 // Stream returns a stream. It does not check whether the stream exists.

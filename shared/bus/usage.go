@@ -19,7 +19,7 @@ type Usage struct {
 	streams []event.Stream
 
 	mu   sync.Mutex
-	used map[string]float64 // by the name of the stream
+	used map[string]float64 // used fraction by the name of the stream
 }
 
 // NewUsage makes the usage of streams. Run updates it.

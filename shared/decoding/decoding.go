@@ -29,7 +29,7 @@ const (
 	MaxChannel = 32        // channels
 	MaxFlow    = 1_536_000 // samples per second of all channels: 8 at 192 kHz, 2 at 768 kHz
 	frameHead  = 1 + 4     // bytes before the body of a frame
-	maxSeconds = 1_000_000 // of a request's limit of seconds
+	maxSeconds = 1_000_000 // maximum of Request.MaxSeconds
 )
 
 // The types of frames.

@@ -12,7 +12,7 @@ var ErrLogConflict = errors.New("the job's log has moved on")
 // Record is an event in a job's log.
 type Record struct {
 	Event Event
-	Seq   uint64    // in the stream
+	Seq   uint64    // sequence in the stream
 	Time  time.Time // when the stream stored the event
 }
 

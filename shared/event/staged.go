@@ -15,7 +15,7 @@ import (
 type Staged struct {
 	Entry  string
 	Chunks int
-	Size   int64 // bytes
+	Size   int64 // size in bytes
 }
 
 // Staged returns the entry that contains the recording.

@@ -12,8 +12,8 @@ func Example() {
 	err := fmt.Errorf("store job 7: %w", fault.Unreachable("database", cause))
 
 	fmt.Println(fault.KindOf(err), fault.KindOf(err).Retryable())
-	fmt.Println(fault.As(err).Detail)   // for the client
-	fmt.Println(errors.Is(err, cause))  // for the log
+	fmt.Println(fault.As(err).Detail)   // detail for the client
+	fmt.Println(errors.Is(err, cause))  // the cause is kept for the log
 	fmt.Println(fault.KindOf(cause))    // an error without a kind
 	fmt.Println(fault.As(cause).Detail) // clients do not see the cause
 	// Output:

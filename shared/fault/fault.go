@@ -77,7 +77,7 @@ type Error struct {
 	Code       string         // stable, kebab-case
 	Detail     string         // a sentence for the client
 	RetryAfter time.Duration  // the delay before the next try; 0 if unknown
-	Violations []Violation    // of Invalid: every broken rule
+	Violations []Violation    // every broken rule, for a failure of kind Invalid
 	Extra      map[string]any // further members of the problem document
 	Logged     bool           // the cause is logged already: the function that settles the message logs at level debug
 	Permanent  bool           // no retry succeeds until an operator has changed something

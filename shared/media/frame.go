@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // A frame is the content of the header of an MPEG audio frame or of an AAC frame in ADTS.
 type frame struct {
-	length   int // bytes
+	length   int // length in bytes
 	samples  int // per channel
 	rate     int // samples per second
 	channels int // 0: not stated in the header
@@ -49,7 +49,7 @@ func mpegHeader(b []byte) (frame, bool) {
 	default:
 		f.rate /= 2
 	}
-	slot := 1 // bytes
+	slot := 1 // size of a slot in bytes
 	switch layer {
 	case layerI:
 		f.samples, f.codec, slot = 384, "mp1", 4

@@ -30,7 +30,7 @@ import (
 type Info struct {
 	MediaType     string // as Sniff returns it
 	Container     string
-	Codec         string // by ffmpeg's name
+	Codec         string // ffmpeg's name of the codec
 	SampleRate    int    // samples per second
 	Channels      int
 	Duration      time.Duration

@@ -25,7 +25,7 @@ type mp4Fragment struct {
 	duration, size           uint32 // defaults for a packet of this fragment
 	mine                     bool   // the fragment is one of the audio track
 	start                    int64  // byte that the fragment's offsets count from
-	count, ticks             int64  // in the fragments before this one
+	count, ticks             int64  // number and duration of the packets in earlier fragments
 
 	at      int64 // byte at which the next packet begins
 	last    []fragmentPacket
@@ -36,7 +36,7 @@ type mp4Fragment struct {
 }
 
 type fragmentPacket struct {
-	at    int64 // byte
+	at    int64 // byte at which the packet begins
 	size  uint32
 	ticks uint32
 }
@@ -139,7 +139,7 @@ func (f *mp4Fragment) run(count int64, flags uint32, fields []byte) {
 	if flags&(runDuration|runSize|runFlags|runTime) != 0 {
 		return
 	}
-	each := min(count, int64(mostFragment-len(f.last))) // without a table all packets are alike
+	each := min(count, int64(mostFragment-len(f.last))) // all packets are alike, since the run has no table
 	for range each {
 		f.take(f.duration, f.size)
 	}

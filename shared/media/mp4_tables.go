@@ -15,8 +15,8 @@ const (
 // An mp4Table is the table whose rows are being read.
 type mp4Table struct {
 	kind  string
-	row   int   // bytes
-	left  int64 // bytes
+	row   int   // bytes of a row
+	left  int64 // bytes that are not read yet
 	end   int64 // byte at which the box ends
 	flags uint32
 }

@@ -29,7 +29,7 @@ type mp4Track struct {
 	size    uint32   // bytes of every packet; 0: they differ, see sizes
 	sizes   []uint32 // bytes of the first packets
 	runs    []chunkRun
-	offsets []int64 // of the first chunks
+	offsets []int64 // offsets of the first chunks
 	chunks  int64   // number of all chunks
 }
 

@@ -21,7 +21,7 @@ type mpeg struct {
 
 const (
 	tagReach   = 192 // bytes at the start of the first frame that are read for a tag
-	leastFrame = 24  // bytes: 8 kbit/s at 24 kHz
+	leastFrame = 24  // bytes of the smallest frame: 8 kbit/s at 24 kHz
 )
 
 func (m *mpeg) step(off int64, b []byte) (int64, int) {

@@ -293,7 +293,7 @@ func TestOpusPacketsTellTheirLength(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		packet []byte
-		want   int64 // in samples
+		want   int64 // expected length in samples
 	}{
 		{"silk, 60 ms", []byte{11 << 3}, 2880},
 		{"hybrid, 20 ms, twice", []byte{15<<3 | 1}, 1920},

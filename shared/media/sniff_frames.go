@@ -4,7 +4,7 @@ import "bytes"
 
 const (
 	longestRow = 8191 + 7 // bytes that contain a frame and the next header, whatever the format: the greatest ADTS frame and a header
-	searchedIn = 3        // how many frames in sequence are needed to recognise audio after other bytes
+	searchedIn = 3        // frames in sequence that are needed to recognise audio after other bytes
 )
 
 // sniffFrames recognises the formats that are a sequence of frames without a signature: MPEG audio

@@ -7,7 +7,7 @@ import "encoding/binary"
 // sizes of the windows are in the headers.
 type vorbisSizes struct {
 	windows  [2]int64 // short and long, in samples
-	long     []bool   // by mode
+	long     []bool   // whether the window is long, by mode
 	previous int64    // the window before; 0 before the first packet
 }
 

@@ -17,7 +17,7 @@ type wave struct {
 	byteRate   uint32 // bytes per second
 	frameBytes uint16 // bytes of a sample frame (PCM) or block
 	bits       uint16
-	guid       string // of WAVE_FORMAT_EXTENSIBLE
+	guid       string // GUID of WAVE_FORMAT_EXTENSIBLE
 	frames     *mpeg  // reads the sound if it consists of MPEG frames
 	trailing   bool   // a tag follows the sound
 }
@@ -43,7 +43,7 @@ func (w *wave) step(off int64, b []byte) (int64, int) {
 		}
 		return w.behind()
 	}
-	if w.dataAt != 0 { // bytes after the sound
+	if w.dataAt != 0 { // these bytes follow the sound
 		w.trailing = trailer(b)
 		return stop()
 	}
@@ -193,7 +193,7 @@ func inBlocks(data, align int64, samples func(block int64) int64, head int64) fl
 // bytes, but the header states align bytes. A decoder gets packets whose size is a multiple of
 // align, and drops the incomplete sample frame at the end of each packet.
 func pcmFrames(data, align, frame int64) int64 {
-	const packet = 4096 // bytes, about
+	const packet = 4096 // size of a packet in bytes, about
 	if align <= 1 || frame == align {
 		return data / frame
 	}

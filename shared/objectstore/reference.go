@@ -16,8 +16,8 @@ const Recordings = "audio/"
 
 // Reference is the target of a reference in the catalogue: an object, or a URL on another host.
 type Reference struct {
-	Bucket, Key string // of an object; empty for a URL
-	URL         string // on another host; empty for an object
+	Bucket, Key string // bucket and key of an object; empty for a URL
+	URL         string // URL on another host; empty for an object
 }
 
 // S3 returns the object as s3://bucket/key.

@@ -58,7 +58,7 @@ func put(t *testing.T, s server, body io.Reader) (text string, took time.Duratio
 	return string(all), time.Since(start), err
 }
 
-const size = 10_000 // bytes of the body
+const size = 10_000 // size of the body in bytes
 
 // answer sends a response whose Content-Length is length, with text as its body, which may be
 // shorter.

@@ -52,7 +52,7 @@ type Principal struct {
 	// an API key. It is empty if the instance is open (AUTH_DISABLED).
 	Owner  string
 	Scopes []Scope
-	KeyID  string // of the API key; empty for a token
+	KeyID  string // id of the API key; empty for a token
 
 	// Expires is the time from which the gateway no longer accepts the credentials of the request. The
 	// zero time means never. A stream that is open at that time ends soon after.

@@ -21,8 +21,8 @@ const (
 
 // How long a ticket can be used.
 const (
-	ticketValidity = 10 * time.Minute // to begin a request
-	streamValidity = time.Hour        // of a stream, counted from the ticket's issue
+	ticketValidity = 10 * time.Minute // in this time a request can begin
+	streamValidity = time.Hour        // a stream with the ticket can last until this time after the issue
 )
 
 // Tickets issues and verifies tickets. With a ticket a client can read one job without any header,

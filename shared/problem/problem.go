@@ -103,7 +103,7 @@ func (d Document) MarshalJSON() ([]byte, error) {
 // Write sends the document as the whole response.
 func (d Document) Write(w http.ResponseWriter) {
 	body, err := json.Marshal(d)
-	if err != nil { // only if an extension cannot be marshalled
+	if err != nil { // this happens only if an extension cannot be marshalled
 		d.Extra = nil
 		body, _ = json.Marshal(d)
 	}

@@ -25,7 +25,7 @@ type reader struct {
 	stream *bus.Stream
 	staged event.Staged
 	next   int    // number of the next chunk
-	rest   []byte // of the current chunk
+	rest   []byte // unread part of the current chunk
 }
 
 // load reads the next chunk.

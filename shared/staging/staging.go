@@ -37,7 +37,7 @@ const (
 type Store struct {
 	bus     *bus.Bus
 	stream  *bus.Stream
-	buffers sync.Pool // of *[chunkSize]byte
+	buffers sync.Pool // buffers of type *[chunkSize]byte
 }
 
 // New makes a Store of the stream of staging.
@@ -74,7 +74,7 @@ func (s *Store) Put(ctx context.Context, entry string, r io.Reader) (event.Stage
 type writer struct {
 	store  *Store
 	staged event.Staged  // the chunks that are published so far
-	window []*bus.PubAck // of the unacknowledged chunks
+	window []*bus.PubAck // acknowledgements that are outstanding
 }
 
 // write publishes the chunks of a body and waits until all of them are acknowledged.
@@ -125,7 +125,7 @@ func (w *writer) publish(ctx context.Context, data []byte) error {
 // awaitOldest waits for the acknowledgement of the oldest chunk in the window.
 func (w *writer) awaitOldest(ctx context.Context) error {
 	oldest := w.window[0]
-	w.window = w.window[1:] // also if it fails: an acknowledgement can be read only once
+	w.window = w.window[1:] // removed even if Wait fails: an acknowledgement can be read only once
 	return oldest.Wait(ctx)
 }
 

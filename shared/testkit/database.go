@@ -30,7 +30,7 @@ func (k *Kit) Database() string {
 		k.t.Fatal(err)
 	}
 	k.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), waitLimit) // that of the test has ended
+		ctx, cancel := context.WithTimeout(context.Background(), waitLimit) // the test's own context has ended
 		defer cancel()
 		if err := databases.giveBack(ctx, admin, name); err != nil {
 			k.t.Error(err)

@@ -27,29 +27,29 @@ type Config struct {
 	MaxAudioSeconds   float64       `env:"MAX_AUDIO_SECONDS" envDefault:"10800"`   // longest length of a recording; longer recordings fail
 	TempDir           string        `env:"TMPDIR"`                                 // folder for files while they are analysed; if empty, the system's
 	MaxPitchPoints    int           `env:"MAX_PITCH_POINTS" envDefault:"30000"`    // values of a pitch track; longer recordings get a larger hop
-	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"2m"`          // of one fetch, body included
+	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"2m"`          // time limit of one fetch, body included
 	FetchAttempts     int           `env:"FETCH_ATTEMPTS" envDefault:"3"`          // attempts of a fetch
-	FetchBackoff      time.Duration `env:"FETCH_BACKOFF" envDefault:"200ms"`       // before the second attempt, doubled for each further one
+	FetchBackoff      time.Duration `env:"FETCH_BACKOFF" envDefault:"200ms"`       // delay before the second attempt, doubled for each further one
 	Decoder           string        `env:"DECODER"`                                // path of the decoder program; if empty, it is built from its source
 	DecoderCache      string        `env:"DECODER_CACHE"`                          // folder of the compiled decoder; if empty, in the user's cache folder
 	DecoderMemory     int64         `env:"DECODER_MEMORY" envDefault:"268435456"`  // bytes that the decoding of one recording may allocate
-	AccessKey         string        `env:"AWS_ACCESS_KEY_ID"`                      // for s3:// references
-	SecretKey         Secret        `env:"AWS_SECRET_ACCESS_KEY"`                  // for s3:// references
-	Region            string        `env:"AWS_REGION" envDefault:"us-east-1"`      // of the buckets in s3:// references
+	AccessKey         string        `env:"AWS_ACCESS_KEY_ID"`                      // access key for s3:// references
+	SecretKey         Secret        `env:"AWS_SECRET_ACCESS_KEY"`                  // secret key for s3:// references
+	Region            string        `env:"AWS_REGION" envDefault:"us-east-1"`      // region of the buckets in s3:// references
 	S3Endpoint        string        `env:"S3_ENDPOINT"`                            // host:port or URL of the S3 server; if empty, AWS
 	WebhookAttempts   int           `env:"WEBHOOK_ATTEMPTS" envDefault:"8"`        // attempts to deliver the callback of an outcome
-	WebhookBackoff    time.Duration `env:"WEBHOOK_BACKOFF" envDefault:"250ms"`     // before the second attempt, doubled for each further one
+	WebhookBackoff    time.Duration `env:"WEBHOOK_BACKOFF" envDefault:"250ms"`     // delay before the second attempt, doubled for each further one
 	WebhookMaxBackoff time.Duration `env:"WEBHOOK_MAX_BACKOFF" envDefault:"30s"`   // longest wait, also for a receiver's Retry-After
-	WebhookTimeout    time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"10s"`       // of one attempt
+	WebhookTimeout    time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"10s"`       // time limit of one attempt
 	WebhookParallel   int           `env:"WEBHOOK_CONCURRENCY" envDefault:"64"`    // callbacks that are sent at the same time
 	RetainJobs        int           `env:"RETAIN_JOBS" envDefault:"10000"`         // finished jobs that the status route knows
-	RetainBytes       int           `env:"RETAIN_BYTES" envDefault:"67108864"`     // of the results of finished jobs
-	RetainFor         time.Duration `env:"RETAIN_FOR" envDefault:"1h"`             // after a job finished
-	ShutdownTimeout   time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"10s"`      // for unfinished jobs after a stop
+	RetainBytes       int           `env:"RETAIN_BYTES" envDefault:"67108864"`     // bytes of the results of finished jobs
+	RetainFor         time.Duration `env:"RETAIN_FOR" envDefault:"1h"`             // how long a finished job is kept
+	ShutdownTimeout   time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"10s"`      // how long unfinished jobs may continue after a stop
 	BehaviourAPI      bool          `env:"BEHAVIOUR_API" envDefault:"false"`       // enables PUT /behaviour for everybody who can reach the server
 	LogLevel          string        `env:"LOG_LEVEL" envDefault:"info"`            // debug, info, warn, error
 	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json"`           // json or console
-	Behaviour         Behaviour     `envPrefix:"BEHAVIOUR_"`                       // at the start; see Behaviour
+	Behaviour         Behaviour     `envPrefix:"BEHAVIOUR_"`                       // behaviour at the start; see Behaviour
 
 	Listener net.Listener `env:"-"` // replaces HTTPAddr; the server closes it
 	LogOut   io.Writer    `env:"-"` // nil discards the log

@@ -26,7 +26,7 @@ type answer struct {
 
 	tooWide bool // the samples have impossible dimensions
 	log     *ffmpegLog
-	head    []byte // of the WAV file, until the samples begin
+	head    []byte // header of the WAV file, until the samples begin
 	begun   bool   // the samples have begun
 	pending []byte // samples that do not fill a frame yet
 }

@@ -18,7 +18,7 @@ type ffmpegLog struct {
 	line       []byte  // incomplete line
 	container  string  // the demuxer; empty until the file is opened
 	seconds    float64 // length that the file announces
-	codec, tag string  // of the first audio stream; empty if there is none
+	codec, tag string  // codec and tag of the first audio stream; empty if there is none
 	complaints []string
 	damaged    int  // packets that could not be decoded
 	truncated  bool // the file ends too early

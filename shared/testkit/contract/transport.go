@@ -16,7 +16,7 @@ type Transport struct {
 	Document *Document
 	Report   func(error)
 	Exempt   func(*http.Response) bool // reports whether a response is not checked; if nil, all are checked
-	Prefix   string                    // of the paths of the API; may be empty
+	Prefix   string                    // prefix of the paths of the API; may be empty
 }
 
 // RoundTrip implements http.RoundTripper.

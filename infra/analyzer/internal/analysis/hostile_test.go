@@ -59,8 +59,8 @@ func processor(t *testing.T, who int) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// measureCost returns a function that closes the decoder and compares the processor time that this process and the
-// decoder's processes have used since with a limit.
+// measureCost returns a function that closes the decoder, and compares with a limit the processor time that this
+// process and the decoder's processes have used since the call of measureCost.
 func measureCost(t *testing.T, d *decode.Decoder) func(limit time.Duration) {
 	t.Helper()
 	if err := d.Prepare(t.Context()); err != nil { // building the decoder needs processor time, too

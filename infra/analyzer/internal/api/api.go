@@ -19,7 +19,7 @@ import (
 
 // Limits of a request.
 const (
-	maxBody  = 64 << 10 // bytes
+	maxBody  = 64 << 10 // bytes of a request's body
 	maxField = 8 << 10  // bytes of one field; presigned URLs are long
 )
 

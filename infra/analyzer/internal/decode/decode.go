@@ -24,9 +24,9 @@ import (
 
 // Error is the reason why a recording has no samples. A retry cannot succeed.
 type Error struct {
-	Code   string // one of package decoding's codes
+	Code   string // a code of package decoding
 	Detail string // a sentence for people
-	Err    error  // for the log; may be nil
+	Err    error  // cause for the log; may be nil
 }
 
 // Error returns a description for the log.
@@ -82,14 +82,14 @@ const (
 	WarningDamaged   = "damaged-frames"       // parts could not be decoded and are missing
 	WarningClipped   = "clipped-samples"      // at least three consecutive samples at full scale in one channel
 	WarningNotFinite = "non-finite-samples"   // NaN and infinite samples were replaced by silence
-	fullScale        = float32(32767) / 32768 // of 16 bit
+	fullScale        = float32(32767) / 32768 // largest sample of 16 bits
 	clippedRun       = 3                      // consecutive samples
 )
 
 // Source names a recording.
 type Source struct {
-	Path   string // of a regular file
-	Size   int64  // in bytes
+	Path   string // path of a regular file
+	Size   int64  // size in bytes
 	Format string // ffmpeg's demuxer for the media type of the file; empty if it is unknown
 }
 

@@ -23,7 +23,7 @@ type found struct{ path, cache string }
 // command, into the cache folder. It is built once for each version of the source and of Go, even if several processes
 // need it at the same time.
 type program struct {
-	path, cache string // of the settings
+	path, cache string // from the settings
 
 	mu    sync.Mutex // locked while the program is built
 	found *found

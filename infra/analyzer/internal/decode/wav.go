@@ -24,7 +24,7 @@ const (
 type pcm struct {
 	file    *os.File
 	r       *bufio.Reader
-	left    int64 // bytes
+	left    int64 // bytes that are not read yet
 	width   int   // bytes per sample
 	convert func(b []byte) float32
 	buf     []byte

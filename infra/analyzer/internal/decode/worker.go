@@ -18,8 +18,8 @@ import (
 
 // Time limits for a process, in addition to those of a recording.
 const (
-	startPatience = 2 * time.Minute // to compile ffmpeg, if it is not compiled yet, on a busy machine
-	endPatience   = 2 * time.Second // to end by itself
+	startPatience = 2 * time.Minute // time to compile ffmpeg, if it is not compiled yet, on a busy machine
+	endPatience   = 2 * time.Second // time in which a process must end by itself
 )
 
 // slack is how many times longer than its processor time a decode may take, since other processes use the processor,

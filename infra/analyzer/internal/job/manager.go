@@ -18,7 +18,7 @@ var errGrace = errors.New("grace period over")
 // Settings limit a Manager.
 type Settings struct {
 	QueueSize int           // number of accepted and unfinished jobs
-	Grace     time.Duration // for unfinished jobs after a stop
+	Grace     time.Duration // how long unfinished jobs may continue after a stop
 	Retention Retention
 }
 

@@ -31,7 +31,7 @@ type registry struct {
 	byCaller map[string]*task // the newest job of each caller's id
 	byKey    map[string]*task
 	finished []*task // in the order in which they finished
-	bytes    int     // of the results of finished jobs
+	bytes    int     // bytes of the results of finished jobs
 	open     int     // jobs that are accepted and not yet delivered
 	count    uint64
 	closed   bool

@@ -28,9 +28,9 @@ const maxReply = 64 << 10
 // WebhookSettings configure the delivery of callbacks.
 type WebhookSettings struct {
 	Attempts    int           // attempts to deliver an outcome, at least 1
-	Backoff     time.Duration // before the second attempt; doubled for each further one, and jittered
+	Backoff     time.Duration // delay before the second attempt; doubled for each further one, and jittered
 	MaxBackoff  time.Duration // longest wait, also for a Retry-After
-	Timeout     time.Duration // of one attempt
+	Timeout     time.Duration // time limit of one attempt
 	Concurrency int           // number of attempts at the same time
 }
 

@@ -27,7 +27,7 @@ type Peak struct {
 	channels int
 	sample   float32
 	truePeak float32
-	history  [][]float32 // for each channel the last eleven samples, then the chunk
+	history  [][]float32 // the last eleven samples and then the chunk, for each channel
 }
 
 // NewPeak returns a meter for interleaved channels.

@@ -26,14 +26,14 @@ const (
 // low-passed at 1200 Hz: strong high harmonics would make the dips so narrow that a period between two samples seems
 // worse than its double (the paper low-passes at 1000 Hz for the same reason).
 type Pitch struct {
-	rate    float64 // after decimation
+	rate    float64 // sampling rate after decimation
 	dec     *decimator
 	window  int // W
 	minLag  int
 	maxLag  int
 	buf     []float64 // decimated input from position base on
 	base    int64
-	frames  int64 // input frames
+	frames  int64 // number of input frames
 	inRate  int
 	track   tracker
 	fft     *fft

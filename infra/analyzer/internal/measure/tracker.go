@@ -9,7 +9,7 @@ const (
 	octaveCost   = 0.05 // for each octave below the highest pitch: of equal dips the shortest period is the true one
 	jumpCost     = 0.35 // for each octave between neighbouring frames
 	switchCost   = 0.14 // between voiced and unvoiced
-	unvoicedCost = 0.40 // for an unvoiced frame; a deep dip costs less
+	unvoicedCost = 0.40 // cost of an unvoiced frame; a deep dip costs less
 	minVoicedRun = 3    // frames; a shorter run counts as noise
 )
 
@@ -35,7 +35,7 @@ type step struct {
 // Proceedings of the IEEE 61, 1973). It needs about sixty bytes for each frame.
 type tracker struct {
 	steps []step
-	costs [maxCandidates + 1]float64 // of the best path to each state of the last step; the last state is unvoiced
+	costs [maxCandidates + 1]float64 // costs of the best path to each state of the last step; the last state is unvoiced
 	logs  [maxCandidates]float64     // log2 of the pitches of the last step
 }
 

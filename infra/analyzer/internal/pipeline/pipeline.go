@@ -24,8 +24,8 @@ const maxReference = 32 << 20
 type Settings struct {
 	Concurrency    int     // recordings measured at the same time
 	Fetches        int     // fetches at the same time
-	MaxBytes       int64   // of an audio file
-	MaxSeconds     float64 // of a recording
+	MaxBytes       int64   // largest size of an audio file
+	MaxSeconds     float64 // longest recording that is accepted
 	MaxPitchPoints int     // most values in the pitch track of a result
 }
 

@@ -34,11 +34,11 @@ var (
 
 // Settings limit a Fetcher and give it access to S3.
 type Settings struct {
-	Timeout   time.Duration // of one attempt, body included
-	Attempts  int           // at least 1
-	Backoff   time.Duration // before the second attempt, doubled for each further one
+	Timeout   time.Duration // time limit of one attempt, body included
+	Attempts  int           // attempts of a fetch, at least 1
+	Backoff   time.Duration // delay before the second attempt, doubled for each further one
 	TempDir   string        // folder of the fetched files; if empty, the system's
-	Endpoint  string        // of S3, host:port or URL; if empty, AWS
+	Endpoint  string        // host:port or URL of S3; if empty, AWS
 	Region    string
 	AccessKey string
 	SecretKey string
