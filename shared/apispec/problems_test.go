@@ -38,7 +38,7 @@ func statuses(t *testing.T) map[string][]int {
 			}
 		}
 		for i, inner := range n.Content {
-			if i == 0 || n.Kind != yaml.MappingNode || n.Content[i-1].Value != "if" { // a condition does not allow a status
+			if i == 0 || n.Kind != yaml.MappingNode || n.Content[i-1].Value != "if" { // the schema of "if" is a condition and does not allow a status
 				visit(inner)
 			}
 		}

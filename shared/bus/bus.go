@@ -3,7 +3,7 @@
 //
 // It guarantees:
 //
-//  1. Every message is settled once, by one function, from the error that its handler returned
+//  1. Every handled message is settled once, by one function, from the error of its handler
 //     (Consume). Handlers never ack.
 //  2. A message that no retry can process is stored as a dead letter before it is terminated.
 //  3. No call waits for a response of the server longer than a few seconds, even if its context

@@ -16,7 +16,8 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// settle is the one function that acks, naks or terminates messages.
+// settle acks, naks or terminates every message that was handled. The only other function that
+// settles messages is fetch: it naks those that arrive after a stop.
 func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery, err error, start time.Time) {
 	verdict := VerdictOn(err, d.Attempt)
 	if verdict == Reject {

@@ -291,7 +291,7 @@ func TestAConnectionThatBreaksDuringAWriteIsUnavailable(t *testing.T) {
 		held := proxy.Hold(3 << 20)
 		select {
 		case <-held:
-		case <-time.After(2 * time.Second): // the connection is still being made, and less than that was sent
+		case <-time.After(2 * time.Second): // fewer bytes may be sent, since the connection is still being made
 		}
 		proxy.Cut()
 		proxy.Restore()

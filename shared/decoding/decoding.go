@@ -56,8 +56,8 @@ var ErrProtocol = errors.New("decoding protocol broken")
 type Request struct {
 	Path       string  `json:"path"`             // of the file, absolute
 	Format     string  `json:"format,omitempty"` // the demuxer to use if the file does not identify its format
-	MaxSeconds float64 `json:"max_seconds"`      // of samples; a longer recording is cut off there
-	CPUSeconds float64 `json:"cpu_seconds"`      // of processor time for this request
+	MaxSeconds float64 `json:"max_seconds"`      // the most samples that are decoded, in seconds; a longer recording is cut off there
+	CPUSeconds float64 `json:"cpu_seconds"`      // limit of the processor time for this request
 }
 
 // Header describes the samples that follow it.
@@ -66,7 +66,7 @@ type Header struct {
 	Codec      string `json:"codec"`       // ffmpeg's name of the codec, for example "opus"
 	SampleRate int    `json:"sample_rate"` // frames per second
 	Channels   int    `json:"channels"`    // samples per frame
-	Mask       uint32 `json:"mask"`        // the positions of the channels, as in WAVEFORMATEXTENSIBLE; 0 if unknown
+	Mask       uint32 `json:"mask"`        // positions of the channels, as in WAVEFORMATEXTENSIBLE; 0 if unknown
 	// Seconds is the length that the file announces, only for the display of progress; 0 if the file
 	// announces none.
 	Seconds float64 `json:"seconds,omitempty"`

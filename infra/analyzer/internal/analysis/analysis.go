@@ -1,4 +1,5 @@
-// Package analysis reads an audio file once, from beginning to end, and passes its samples to every meter.
+// Package analysis probes the container of an audio file, then decodes the file once, from beginning to end, and passes
+// its samples to every meter.
 //
 // The memory is bounded: a block of samples, and about 10 KB of frame data for each second of audio (most of it for the
 // pitch search), so that an hour needs about 40 MB. A recording longer than the caller's limit is refused, not

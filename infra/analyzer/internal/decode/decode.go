@@ -1,12 +1,13 @@
 // Package decode decodes a recording to interleaved float samples, block by block.
 //
 // The decoder is ffmpeg, in a process of its own (package decoding defines the protocol, ../../decoder is the program).
-// This process parses nothing of a recording but the header of a plain PCM WAV file. The package guarantees:
+// This package itself parses only the header of a plain PCM WAV file. It guarantees:
 //
 //  1. The memory does not grow with the length of the recording or with the values in its header.
 //  2. The processor time of a recording is limited by its size and by the longest recording that is accepted.
 //  3. A decoder that crashes, hangs or exceeds its limits is killed, and only its recording fails.
-//  4. A decode ends with its context.
+//  4. A decode in another process ends with its context. Reading a plain WAV file does not: the caller must check its
+//     context.
 //  5. Whatever the file contains, the result is samples or an *Error.
 package decode
 
@@ -110,7 +111,8 @@ type sampler interface {
 	close() decoding.End
 }
 
-// Open begins to decode a recording. The stream ends with ctx. The caller must call Close in any case.
+// Open begins to decode a recording. If another process decodes it, the stream ends with ctx. The caller must call
+// Close in any case.
 func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
 	info, samples, err := openPCM(src.Path)
 	if err != nil {
