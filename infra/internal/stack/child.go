@@ -17,17 +17,18 @@ type child struct {
 	port int
 }
 
-// Port is the port that the server listens on.
+// Port returns the port on which the server listens.
 func (c *child) Port() int { return c.port }
 
-// stop ends the server, and asks less kindly when it has not ended within the grace.
+// stop closes the server's input, which asks it to stop. If it still runs after the grace period it gets SIGTERM, and after one
+// more second SIGKILL.
 func (c *child) stop(ctx context.Context, grace time.Duration) error {
 	c.Stop(ctx, proc.Step{Grace: grace}, proc.Step{Signal: syscall.SIGTERM, Grace: time.Second})
 	return nil
 }
 
-// get asks a server once, which must answer 200, and decodes the answer unless answer is nil. The
-// connection is not kept.
+// get sends one GET request and decodes the JSON of the response into answer, unless answer is nil.
+// A status other than 200 is an error. The connection is not kept alive.
 func get(ctx context.Context, url string, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {

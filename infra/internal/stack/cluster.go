@@ -10,19 +10,19 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Cluster is servers that keep streams together. They know each other from the start, and each keeps its ports over every
-// start of its own.
+// Cluster lists the servers of a NATS cluster. Every server is configured with the routes to all others, and keeps its ports
+// when it is restarted.
 type Cluster []Member
 
-// Member is a server's place in a cluster. Its name is what JetStream calls a leader by.
+// Member is the configuration of one server of a cluster. JetStream reports leaders by the Name.
 type Member struct {
 	Name    string
 	Port    int // for clients
 	Route   int // for the other members
-	Monitor int // where it tells how it is
+	Monitor int // for HTTP monitoring
 }
 
-// NewCluster finds a place for each of the names.
+// NewCluster returns a member with free ports for each of the names.
 func NewCluster(names ...string) (Cluster, error) {
 	const each = 3
 	ports, err := proc.FreePorts(each * len(names))
@@ -37,7 +37,7 @@ func NewCluster(names ...string) (Cluster, error) {
 	return c, nil
 }
 
-// URL is where clients connect: to whichever member answers.
+// URL returns the client URLs of all members, separated by commas. A client connects to a member that answers.
 func (c Cluster) URL() string {
 	urls := make([]string, len(c))
 	for i, m := range c {
@@ -46,7 +46,7 @@ func (c Cluster) URL() string {
 	return strings.Join(urls, ",")
 }
 
-// blame says of a start that has failed that a port is taken, where one of the member's own is.
+// blame wraps the error of a failed start in proc.ErrPortTaken if one of the member's ports is in use.
 func (m Member) blame(err error) error {
 	if m != (Member{}) && slices.ContainsFunc([]int{m.Port, m.Route, m.Monitor}, proc.PortTaken) {
 		return fmt.Errorf("%w: %w", proc.ErrPortTaken, err)
@@ -54,11 +54,11 @@ func (m Member) blame(err error) error {
 	return err
 }
 
-// lookAgain is the pause between two looks at a member that is not current.
+// lookAgain is the interval between two health checks of a member that is not current.
 const lookAgain = 50 * time.Millisecond
 
-// Current returns when the member has caught up with the cluster, which then has a leader, and with every stream and consumer
-// that it has a replica of.
+// Current returns when the member's /healthz reports success: the cluster has a leader, and the member has caught up with the
+// cluster and with every stream and consumer of which it has a replica.
 func (m Member) Current(ctx context.Context) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
@@ -75,7 +75,7 @@ func (m Member) Current(ctx context.Context) error {
 	}
 }
 
-// Leader is the name of the cluster's leader, as far as the member knows; empty where there is none.
+// Leader returns the name of the cluster's meta leader as the member knows it, or "" if there is none.
 func (m Member) Leader(ctx context.Context) (string, error) {
 	var told struct {
 		Meta struct {
@@ -88,7 +88,7 @@ func (m Member) Leader(ctx context.Context) (string, error) {
 	return told.Meta.Leader, nil
 }
 
-// ask gets a page of the member's monitoring and reads it into answer, if that is given.
+// ask requests a page of the member's HTTP monitoring and decodes it into answer, unless answer is nil.
 func (m Member) ask(ctx context.Context, page string, answer any) error {
 	return get(ctx, "http://"+proc.Address(m.Monitor)+page, answer)
 }

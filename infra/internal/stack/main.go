@@ -9,8 +9,9 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Main is the body of a TestMain: it runs the tests of a package whose tests start stacks, and returns the code to exit with. The local runner's test
-// command says which program plays the parts of a stack; without it, one is built.
+// Main is the body of a TestMain of a package whose tests start stacks: it runs the tests and returns the exit code. The
+// environment variable proc.ProgramVariable, which the local runner's test command sets, names the program that runs the
+// parts of a stack. If it is empty, Main builds that program.
 func Main(m interface{ Run() int }) int {
 	if os.Getenv(proc.ProgramVariable) != "" {
 		return m.Run()

@@ -10,29 +10,29 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// NATSRole is the name of the part that a NATS server's process plays.
+// NATSRole is the role (proc.StartPart) of a NATS server's process.
 const NATSRole = "nats"
 
 const natsStopGrace = 10 * time.Second
 
-// NATSSettings is what the process of a NATS server needs to know.
+// NATSSettings is the configuration of a NATS server's process.
 type NATSSettings struct {
-	Dir        string // an absolute path; the store's
+	Dir        string // the store directory, an absolute path
 	Port       int
-	MaxPayload int32 // 0 is the server's own default of 1 MiB, what other installations run with
+	MaxPayload int32 // in bytes; 0 is the server's default of 1 MiB, with which other installations run
 
-	// Member makes the server one of a cluster, on the member's own ports; the zero value stands alone.
+	// Member is the server's configuration in Cluster, with its ports; the zero value runs a single server.
 	Member  Member
-	Cluster Cluster // of which it is one
+	Cluster Cluster // all members, this server included
 }
 
-// NATSServer is a running NATS server with JetStream, in a process of its own, which can be killed and
-// paused. It flushes its store once a second: a power cut may cost the last second, a killed process
-// costs nothing.
+// NATSServer is a running NATS server with JetStream, in a separate process, which can be killed and
+// paused. It flushes its store once a second: a power cut may lose the last second, but killing the
+// process loses nothing.
 type NATSServer struct{ child }
 
-// StartNATS starts a NATS server on the port, or on that of its Member, and returns when it accepts
-// clients and its store is recovered.
+// StartNATS starts a NATS server and returns when it accepts clients and has recovered its store. The
+// server listens on the port of set.Member if that is set, else on the given port.
 func StartNATS(ctx context.Context, port proc.Port, set NATSSettings, log zerolog.Logger) (*NATSServer, error) {
 	srv := &NATSServer{}
 	if set.Member != (Member{}) {
@@ -49,11 +49,11 @@ func StartNATS(ctx context.Context, port proc.Port, set NATSSettings, log zerolo
 	return srv, nil
 }
 
-// URL is where clients connect.
+// URL returns the URL for clients.
 func (s *NATSServer) URL() string { return NATSURL(s.port) }
 
-// NATSURL is where the server on a port is.
+// NATSURL returns the URL of the NATS server that listens on the port.
 func NATSURL(port int) string { return "nats://" + proc.Address(port) }
 
-// Stop ends the server and returns when its store is closed; a second call finds nothing to do.
+// Stop stops the server and returns when its process has exited. A second call does nothing.
 func (s *NATSServer) Stop(ctx context.Context) error { return s.stop(ctx, natsStopGrace) }

@@ -14,13 +14,15 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Node is a server of the NATS cluster, counted from 0. JetStream knows it by the same name, and tells leaders by it.
+// Node returns the part that is the i-th server of the NATS cluster, counted from 0. It is also the server's name, by which
+// JetStream reports leaders.
 func Node(i int) Part { return Part(fmt.Sprintf("%s-%d", NATS, i)) }
 
-// placings bounds how often a cluster is placed anew because somebody else was quicker to take a port of it.
+// placings is how many times the start of a cluster is tried, with other ports, if another process takes one of the ports
+// first.
 const placings = 5
 
-// startNodes starts the servers of the cluster and returns when all are current.
+// startNodes starts the servers of the cluster and returns when all of them are current.
 func (s *Stack) startNodes(ctx context.Context) error {
 	names := make([]string, s.opts.NATSNodes)
 	for i := range names {
@@ -38,7 +40,7 @@ func (s *Stack) startNodes(ctx context.Context) error {
 	return err
 }
 
-// tryNodes starts the servers where they are placed, all or none.
+// tryNodes starts the servers on the ports chosen for them. If one does not start, it stops the others again.
 func (s *Stack) tryNodes(ctx context.Context) error {
 	group, starting := errgroup.WithContext(ctx)
 	for _, m := range s.cluster {
@@ -56,7 +58,7 @@ func (s *Stack) tryNodes(ctx context.Context) error {
 	return err
 }
 
-// node finds the place of a part that is a server of the cluster.
+// node returns the cluster member of a part, or an error if the part is no server of the cluster.
 func (s *Stack) node(part Part) (Member, error) {
 	for _, m := range s.cluster {
 		if m.Name == string(part) {
@@ -66,7 +68,7 @@ func (s *Stack) node(part Part) (Member, error) {
 	return Member{}, fmt.Errorf("no part %q", part)
 }
 
-// store is where a server of the cluster keeps its data.
+// store returns the data folder of a server of the cluster.
 func (s *Stack) store(part Part) string { return filepath.Join(s.opts.Dir, string(part)) }
 
 func (s *Stack) launchNode(ctx context.Context, part Part, log zerolog.Logger) (server, error) {
@@ -77,7 +79,7 @@ func (s *Stack) launchNode(ctx context.Context, part Part, log zerolog.Logger) (
 	return StartNATS(ctx, proc.Port{}, NATSSettings{Dir: s.store(part), Member: m, Cluster: s.cluster}, log)
 }
 
-// AwaitNodes returns when every server of the cluster is current: as up to date as the others, in all that it has replicas of.
+// AwaitNodes returns when every server of the cluster is current (see Member.Current).
 func (s *Stack) AwaitNodes(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, m := range s.cluster {
@@ -86,8 +88,9 @@ func (s *Stack) AwaitNodes(ctx context.Context) error {
 	return group.Wait()
 }
 
-// MetaLeader is the server of the cluster that leads it: it decides where streams and consumers are. It is told by the first
-// server that answers, which may not know yet that a leader has died.
+// MetaLeader returns the server that is the meta leader of the cluster: it decides on which servers the streams and consumers
+// are placed. The answer is that of the first server that knows a leader; that server may not have noticed yet that the leader
+// has died.
 func (s *Stack) MetaLeader(ctx context.Context) (Part, error) {
 	errs := []error{errors.New("no server knows of a leader")}
 	for _, m := range s.cluster {
@@ -100,8 +103,7 @@ func (s *Stack) MetaLeader(ctx context.Context) (Part, error) {
 	return "", errors.Join(errs...)
 }
 
-// Lose takes a server of the cluster away for good: it is killed, and its data are removed. Restart starts an empty one in its
-// place.
+// Lose kills a server of the cluster and deletes its data. A later Restart starts the server with an empty store.
 func (s *Stack) Lose(ctx context.Context, part Part) error {
 	if _, err := s.node(part); err != nil {
 		return fmt.Errorf("lose %s: %w", part, err)

@@ -11,7 +11,8 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Remove deletes a state folder and what it keeps elsewhere. A folder in use is refused, a missing one is no error.
+// Remove deletes a state folder, and the PostgreSQL cluster that belongs to it if that is in another folder. It returns an error
+// if the state folder is in use, and nil if the folder does not exist.
 func Remove(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

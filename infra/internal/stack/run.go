@@ -14,7 +14,8 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// watch reports the end of a part unless it was asked for.
+// watch registers a part that has started. It logs the end of the part and reports it to Exited, unless the part was stopped
+// on purpose.
 func (s *Stack) watch(part Part, srv server) {
 	m := &member{server: srv, expected: make(chan struct{}), watched: make(chan struct{})}
 	s.mu.Lock()
@@ -28,22 +29,23 @@ func (s *Stack) watch(part Part, srv server) {
 		case <-srv.Done():
 		}
 		select {
-		case <-m.expected: // both at once: it was asked for
+		case <-m.expected: // select chooses at random if both channels are closed: the stop was on purpose
 			return
 		default:
 		}
 		s.opts.Log.Error().Err(srv.Err()).Str("part", string(part)).Msg("part ended by itself")
 		select {
 		case s.exited <- fmt.Errorf("%s ended: %w", part, srv.Err()):
-		default: // nobody has read sixteen earlier ends; one more tells nothing new
+		default: // the channel is full of sixteen unread errors
 		}
 	}()
 }
 
-// Exited delivers an error for every part that ends without having been asked to. It is never closed.
+// Exited returns a channel that receives an error for every part that ends without having been stopped. The channel is never
+// closed.
 func (s *Stack) Exited() <-chan error { return s.exited }
 
-// PID is the number of a part's process, 0 for one that runs within this process or has not started.
+// PID returns the process ID of a part, or 0 if the part has not been started.
 func (s *Stack) PID(part Part) int {
 	m := s.member(part)
 	if m == nil {
@@ -68,8 +70,8 @@ func (s *Stack) Signal(part Part, sig os.Signal) error {
 	return nil
 }
 
-// SignalAll sends a signal to a part's process and to the processes that it has started: a database that is to stand still
-// has one for each of its connections. Only Linux tells which they are.
+// SignalAll sends a signal to a part's process and to its child processes: to pause PostgreSQL, the process of every
+// connection has to be paused. It works on Linux only, which lists the children in /proc.
 func (s *Stack) SignalAll(part Part, sig syscall.Signal) error {
 	if err := s.Signal(part, sig); err != nil {
 		return err
@@ -91,7 +93,8 @@ func (s *Stack) SignalAll(part Part, sig syscall.Signal) error {
 	return nil
 }
 
-// Restart stops a part, if it still runs, and starts it again with its data and on its port. One call at a time.
+// Restart stops a part, if it still runs, and starts it again with the same data and on the same port. It must not be called
+// concurrently.
 func (s *Stack) Restart(ctx context.Context, part Part) error {
 	m := s.member(part)
 	if m == nil {
@@ -107,8 +110,9 @@ func (s *Stack) Restart(ctx context.Context, part Part) error {
 	return nil
 }
 
-// Stop stops the parts in reverse order and returns when none of their processes lives. It may be called again and from
-// several goroutines: all get the same answer. The end of ctx makes it impatient, not incomplete.
+// Stop stops the parts in reverse order and returns when all of their processes have exited. It may be called several times
+// and concurrently: every call returns the same error. When ctx ends, Stop kills the remaining processes instead of waiting for
+// a graceful stop; it still returns only after all have exited.
 func (s *Stack) Stop(ctx context.Context) error {
 	s.once.Do(func() {
 		var errs []error
@@ -128,10 +132,10 @@ func (s *Stack) member(part Part) *member {
 	return s.parts[part]
 }
 
-// expect says that the part is about to end on purpose.
+// expect marks the coming end of the part as intended, so that watch does not report it.
 func (m *member) expect() { m.once.Do(func() { close(m.expected) }) }
 
-// end stops a part on purpose; a second call finds nothing to do.
+// end stops a part on purpose. A second call does nothing.
 func (m *member) end(ctx context.Context) error {
 	m.expect()
 	err := m.Stop(ctx)

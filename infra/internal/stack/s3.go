@@ -10,18 +10,18 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// S3Role is the name of the part that the S3 server's process plays.
+// S3Role is the role (proc.StartPart) of the S3 server's process.
 const S3Role = "s3"
 
-// S3HealthPath cannot hide a bucket: no bucket is called "-".
+// S3HealthPath is the path of the health check. It cannot be the path of a bucket, since "-" is no valid bucket name.
 const S3HealthPath = "/-/health"
 
 const s3StopGrace = 2 * time.Second // for requests
 
-// S3Settings is what the process of the S3 server needs to know. It travels through a pipe: arguments and environment can
-// be read by others.
+// S3Settings is the configuration of the S3 server's process. It is passed through a pipe, because other users can read the
+// arguments and the environment of a process.
 type S3Settings struct {
-	Dir                  string // an absolute path; objects and, without extended attributes, their metadata live below it
+	Dir                  string // an absolute path; contains the objects and, if the file system has no extended attributes, their metadata
 	Address              string
 	AccessKey, SecretKey string
 	Region               string
@@ -29,9 +29,9 @@ type S3Settings struct {
 
 // S3Server is a running S3 server over a folder.
 //
-// The server (versitygw with its posix backend) changes the working directory of its whole process and allows one
-// instance in it, so it always runs in a process of its own. An object becomes visible at once and whole, and nothing is
-// flushed to the disk before the answer: a killed server loses nothing, a power cut may.
+// The server (versitygw with its posix backend) changes the working directory of its process and allows only one instance
+// per process, so it always runs in a separate process. An object becomes visible atomically. The server does not flush to the
+// disk before it answers: killing the server loses nothing, a power cut may lose objects.
 type S3Server struct{ child }
 
 // StartS3 starts an S3 server on the port and returns when it answers.
@@ -45,15 +45,15 @@ func StartS3(ctx context.Context, port proc.Port, set S3Settings, log zerolog.Lo
 	if err != nil {
 		return nil, fmt.Errorf("start s3: %w", err)
 	}
-	if err := get(ctx, srv.Endpoint()+S3HealthPath, nil); err != nil { // once: the child has reported that it listens
+	if err := get(ctx, srv.Endpoint()+S3HealthPath, nil); err != nil { // one attempt is enough: the child has reported that it listens
 		srv.Process.Stop(ctx)
 		return nil, fmt.Errorf("start s3: ask for health: %w", err)
 	}
 	return srv, nil
 }
 
-// Endpoint is the server's base URL.
+// Endpoint returns the server's base URL.
 func (s *S3Server) Endpoint() string { return "http://" + proc.Address(s.port) }
 
-// Stop ends the server; a second call finds nothing to do.
+// Stop stops the server. A second call does nothing.
 func (s *S3Server) Stop(ctx context.Context) error { return s.stop(ctx, s3StopGrace) }

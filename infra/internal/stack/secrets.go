@@ -15,7 +15,8 @@ const (
 	portsName   = "ports.json"
 )
 
-// secrets belong to the data of a folder: they are drawn once and kept beside it.
+// secrets are the credentials of the servers of one state folder. They are generated once and saved in that folder, because
+// the data only accept the same credentials again.
 type secrets struct {
 	S3AccessKey   string `json:"s3_access_key"`
 	S3SecretKey   string `json:"s3_secret_key"`
@@ -43,7 +44,8 @@ func loadSecrets(dir string) (secrets, error) {
 	return keys, save(path, keys)
 }
 
-// loadPorts reads the ports of the last run. They are a convenience, so whatever is wrong with them only costs them.
+// loadPorts reads the ports of the last run. They are only a preference: if the file cannot be read, it returns no ports and
+// no error.
 func loadPorts(dir string) Ports {
 	var ports Ports
 	text, err := os.ReadFile(filepath.Join(dir, portsName))
@@ -55,7 +57,7 @@ func loadPorts(dir string) Ports {
 
 func savePorts(dir string, ports Ports) error { return save(filepath.Join(dir, portsName), ports) }
 
-// save replaces a file as a whole, so that a crash leaves the old one or the new one.
+// save writes v as JSON to a new file and renames it to path, so that a crash leaves either the old file or the new file.
 func save(path string, v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

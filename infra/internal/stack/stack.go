@@ -1,12 +1,12 @@
 // Package stack runs what Sori depends on, a NATS server, an S3 server and a PostgreSQL cluster, on one machine without
 // containers.
 //
-// Everything listens on the loopback address and keeps its data in one folder, which one process holds at a time. Nothing
-// outlives that process: not after Stop, and on Linux not after kill -9 either. A second start in the same folder finds
-// the data, the passwords and, as long as nobody took them, the ports of the first.
+// All servers listen on the loopback address and keep their data in one state folder, which one process at a time locks. No
+// server outlives that process: not after Stop, and on Linux not after kill -9 either. A later start in the same folder uses
+// the same data, the same passwords and, if they are still free, the same ports.
 //
-// Some parts are this very program, executed again: a main that starts a stack calls parts.RunChild before anything else.
-// The tests have another program play them (Main).
+// The NATS and S3 servers run in this very program, executed again as a child process: a main that starts a stack must call
+// parts.RunChild before anything else. In tests another program runs them (see Main).
 package stack
 
 import (
@@ -27,7 +27,7 @@ import (
 // Part names one of the dependencies.
 type Part string
 
-// The parts of a stack. With a cluster there is a Node for each of its servers and no NATS.
+// The parts of a stack. A NATS cluster has one part for each server (see Node) instead of NATS.
 const (
 	NATS     Part = "nats"
 	S3       Part = "s3"
@@ -39,7 +39,7 @@ const Region = "us-east-1"
 
 const lockName = "lock"
 
-// Ports are the ports to listen on; 0 takes the one of the folder's last run, or any free one.
+// Ports are the ports on which the servers listen. 0 selects the port of the folder's last run if it is free, else any free port.
 type Ports struct{ NATS, S3, Postgres int }
 
 // Options say how to run a stack.
@@ -48,27 +48,27 @@ type Options struct {
 	Ports Ports
 	Log   zerolog.Logger
 
-	// NATSNodes, where it is more than one, runs so many NATS servers as a cluster, each a process and a part of its own (Node)
-	// in place of NATS. A later start finds their data, and other ports.
+	// NATSNodes is the number of NATS servers. If it is more than one, the servers form a cluster; each has its own process and
+	// its own part (Node) in place of NATS. A later start uses the same data, but other ports.
 	NATSNodes int
-	// Fast lets PostgreSQL lose data at a power cut, not at a kill; for tests.
+	// Fast turns off PostgreSQL's fsync, for tests: data may be lost at a power cut, but not if the server is killed.
 	Fast bool
-	// PostgresSearch says where PostgreSQL's programs are looked for; the zero value is the usual places.
+	// PostgresSearch lists the folders to search for PostgreSQL's programs; the zero value means the usual folders.
 	PostgresSearch pg.Search
 }
 
-// Endpoints are how to reach the parts.
+// Endpoints are the URLs and credentials with which clients connect to the parts.
 type Endpoints struct {
 	NATSURL     string
 	S3Endpoint  string
 	S3AccessKey string
 	S3SecretKey string
 	S3Region    string
-	DatabaseURL string // the database sori as its owner
-	AdminURL    string // the superuser, who may create databases
+	DatabaseURL string // connects to the database sori as its owner
+	AdminURL    string // connects as the superuser, who may create databases
 }
 
-// server is what the stack needs of a running part.
+// server is a running part.
 type server interface {
 	Port() int
 	PID() int
@@ -99,11 +99,11 @@ type member struct {
 	server
 	once     sync.Once
 	expected chan struct{} // closed before the part is stopped on purpose
-	watched  chan struct{} // closed when the watch is over
+	watched  chan struct{} // closed when the goroutine has ended
 }
 
-// Start starts the parts side by side and returns when all answer. A folder that another process holds is refused with a
-// *proc.HeldError.
+// Start starts all parts concurrently and returns when all are ready. If another process has locked the folder, the error is
+// a *proc.HeldError.
 func Start(ctx context.Context, opts Options) (*Stack, error) {
 	s := &Stack{opts: opts, exited: make(chan error, 16), parts: make(map[Part]*member)}
 	if err := s.open(); err != nil {
@@ -121,11 +121,12 @@ func (s *Stack) open() error {
 	if err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
-	// Open for passing through: PostgreSQL may run as another user. What is private below is made so.
+	// Other users may traverse the folder, because PostgreSQL may run as another user. Private files below it have their own
+	// permissions.
 	if err = os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
-	// A link to the folder must not make a second folder of it.
+	// The path is resolved so that a symbolic link to the folder means the same folder and the same lock.
 	if s.opts.Dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
@@ -166,7 +167,7 @@ func (s *Stack) startAll(ctx context.Context) error {
 	return savePorts(s.opts.Dir, ports)
 }
 
-// Parts lists the parts in the order in which they are, reversed, stopped.
+// Parts lists the parts. Stop stops them in the reverse order.
 func (s *Stack) Parts() []Part {
 	if len(s.cluster) == 0 {
 		return []Part{NATS, S3, Postgres}
@@ -189,7 +190,7 @@ func (s *Stack) wish(part Part, last Ports) proc.Port {
 	}
 }
 
-// start starts one part and watches it.
+// start starts one part, and the goroutine that watches it.
 func (s *Stack) start(ctx context.Context, part Part, port proc.Port) error {
 	log := s.opts.Log.With().Str("part", string(part)).Logger()
 	srv, err := s.launch(ctx, part, port, log)
@@ -219,7 +220,7 @@ func (s *Stack) launch(ctx context.Context, part Part, port proc.Port, log zerol
 	}
 }
 
-// describe tells how to reach a part. It is told once: a restarted part keeps its port.
+// describe sets the URL and credentials of a part. It is called once, because a restarted part keeps its port.
 func (e *Endpoints) describe(srv server, keys secrets) {
 	switch p := srv.(type) {
 	case *NATSServer:

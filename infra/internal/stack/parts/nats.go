@@ -17,21 +17,21 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// clusterName is the name of a server that stands alone, and of a cluster.
+// clusterName is the name of the cluster, and of the server if it runs without a cluster.
 const clusterName = "sori"
 
 const (
 	syncInterval  = time.Second
-	readyLimit    = 2 * time.Minute  // a server that cannot start says so at once
-	storeClosesIn = 10 * time.Second // after the end of whoever had it open
+	readyLimit    = 2 * time.Minute  // generous: a server that cannot start reports its error at once
+	storeClosesIn = 10 * time.Second // limit of the wait for a server of an earlier run to close the store
 
-	// maxStore is a limit on accounting, not a reservation of disk: streams that ask for room are refused beyond it.
-	// The default, a share of the free disk, would let the number of test streams depend on the machine.
+	// maxStore reserves no disk: it is the limit for the sum of the sizes that streams reserve. The server's default, a
+	// share of the free disk, would make the possible number of test streams depend on the machine.
 	maxStore  = 1 << 40
 	maxMemory = 1 << 30
 )
 
-// runNATS is the part of a NATS server.
+// runNATS is the role of a NATS server: it runs the server until ctx ends.
 func runNATS(ctx context.Context, config json.RawMessage, ready func()) error {
 	var set stack.NATSSettings
 	if err := json.Unmarshal(config, &set); err != nil {
@@ -72,7 +72,7 @@ func startNATS(set stack.NATSSettings) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
-	// A fatal line ends this process, and its parent tells the line.
+	// The logger ends this process at a fatal error, and the parent includes the logged line in its error.
 	ns.SetLoggerV2(logger.NewStdLogger(false, false, false, false, false), false, false, false)
 	ns.Start()
 	if !ns.ReadyForConnections(readyLimit) {
@@ -89,7 +89,7 @@ func startNATS(set stack.NATSSettings) (*server.Server, error) {
 	return ns, nil
 }
 
-// join has a server join the others. One that finds itself among the routes leaves it at that.
+// join configures a server as a member of the cluster. The routes contain the server itself, which ignores that route.
 func join(m stack.Member, c stack.Cluster, opts *server.Options) {
 	if m == (stack.Member{}) {
 		return
@@ -101,7 +101,7 @@ func join(m stack.Member, c stack.Cluster, opts *server.Options) {
 	}
 }
 
-// holdStore keeps the store for one server. A process whose parent was killed may take a moment to close it.
+// holdStore locks the store. It waits for the lock, since a server whose parent was killed needs a moment to close the store.
 func holdStore(ctx context.Context, dir string) (*proc.Lock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create store: %w", err)

@@ -1,6 +1,7 @@
-// Package parts is what runs in the processes of a stack that are programs of Go: the NATS servers, the S3 server, and
-// the download of PostgreSQL. A program that starts a stack is one of them, or the variable proc.ProgramVariable names one
-// to it: the servers are large, and whatever links them takes long to build.
+// Package parts contains the code of the child processes of a stack that are written in Go: the NATS servers, the S3 server, and
+// the download of PostgreSQL. A program that starts a stack either links this package and calls RunChild, or finds in the
+// environment variable proc.ProgramVariable the name of a program that does. Not every program links it, because the
+// servers are large and make builds slow.
 package parts
 
 import (
@@ -9,8 +10,8 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// RunChild plays a part of a stack when this process was started for that; the caller, a main that has done nothing else
-// yet, then ends the process with the code. In any other process it does nothing.
+// RunChild runs a part of a stack if this process was started as the child process of a stack. It then returns true, and the
+// caller must exit with the code. In any other process it does nothing and returns false. A main must call it first.
 func RunChild() (ran bool, code int) {
 	return proc.RunRole(map[string]proc.Role{
 		stack.NATSRole: runNATS,

@@ -27,10 +27,10 @@ const (
 	ioBuffer       = 256 << 10
 )
 
-// othersEnd bounds the wait for a process whose parent was killed: it may take a moment to end.
+// othersEnd is how long a start waits for the server of an earlier run, whose parent was killed, to end.
 const othersEnd = 4 * time.Second
 
-// runS3 is the part of an S3 server.
+// runS3 is the role of an S3 server: it runs the server until ctx ends.
 func runS3(ctx context.Context, config json.RawMessage, ready func()) error {
 	var set stack.S3Settings
 	if err := json.Unmarshal(config, &set); err != nil {
@@ -66,7 +66,7 @@ func serveS3(ctx context.Context, set stack.S3Settings, data string, ready func(
 		SideCarDir:          sidecar,
 		CopyObjectThreshold: maxCopy,
 		IOBufferSize:        ioBuffer,
-		// One gateway owns the folder: no lock file has to tell another one about a conditional write.
+		// Conditional writes need no lock files, since no other gateway uses the folder.
 		ForceNoObjLockFile:  true,
 		ValidateBucketNames: true,
 	})
@@ -92,8 +92,8 @@ func serveS3(ctx context.Context, set stack.S3Settings, data string, ready func(
 	return nil
 }
 
-// sidecarFolder returns the folder for metadata where the file system has no extended attributes, "" where it has. A folder
-// that was once used stays in use.
+// sidecarFolder returns the folder for metadata if the file system has no extended attributes, else "". A folder that exists
+// from an earlier run is always used.
 func sidecarFolder(dir, data string) (string, error) {
 	path := filepath.Join(dir, "meta")
 	_, err := os.Stat(path)
@@ -103,7 +103,7 @@ func sidecarFolder(dir, data string) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("look for metadata folder: %w", err)
 	}
-	// Writing is the proof: some file systems answer a read of an attribute that they could not store.
+	// The test writes an attribute, because some file systems allow reads of attributes but cannot store them.
 	if (meta.XattrMeta{}).StoreAttribute(nil, data, "", "probe", []byte("1")) == nil {
 		return "", nil
 	}

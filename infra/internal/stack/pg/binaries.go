@@ -21,18 +21,18 @@ import (
 var ErrNoBinaries = errors.New("no PostgreSQL to run: install it " +
 	"(Debian, Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql)")
 
-// Search says where binaries are looked for.
+// Search lists the folders to search for binaries.
 type Search struct {
-	Path  string   // folders like PATH's; "" is PATH
-	Globs []string // install folders; nil are the usual ones of the systems
-	Cache string   // where downloaded ones are kept; "" is the user's cache folder, or root's /var/cache
+	Path  string   // a list of folders in the format of PATH; "" is the variable PATH
+	Globs []string // patterns of install folders; nil are those of installFolders
+	Cache string   // the folder for downloads; "" is in the user's cache folder or, if the run user cannot reach that, in /var/cache
 }
 
-// installFolders are where packages put programs that are not in PATH.
+// installFolders returns patterns of the folders into which packages install programs that are not in PATH.
 func installFolders() []string {
 	return []string{
 		"/usr/lib/postgresql/*/bin",  // Debian, Ubuntu
-		"/usr/pgsql-*/bin",           // the project's own packages for Fedora and its kin
+		"/usr/pgsql-*/bin",           // the PostgreSQL project's packages for Fedora and similar systems
 		"/usr/libexec/postgresql*",   // Alpine
 		"/usr/lib/postgresql*/bin",   // SUSE
 		"/usr/local/pgsql/bin",       // built from source
@@ -45,8 +45,8 @@ func installFolders() []string {
 	}
 }
 
-// binaries finds a folder with initdb and postgres that fits the cluster, if there is one already: a cluster can only be
-// opened by the major version that made it.
+// binaries returns a folder with initdb and postgres. If the cluster exists, their major version is the one that created it,
+// because no other can open it. If no such folder is found, binaries downloads the version.
 func (s *Server) binaries(ctx context.Context) (string, error) {
 	want, err := s.place.major()
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Server) binaries(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("%w: %w", ErrNoBinaries, err)
 }
 
-// major is the version that made the cluster, 0 without a cluster.
+// major returns the major version that created the cluster, or 0 if there is no cluster.
 func (p place) major() (int, error) {
 	text, err := os.ReadFile(filepath.Join(p.data(), "PG_VERSION"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,7 +91,8 @@ func (p place) major() (int, error) {
 	return n, nil
 }
 
-// candidates lists usable folders: those of PATH in its order, then the install folders, newest first.
+// candidates lists the folders whose programs the user can run: those of PATH in its order, then the install folders, the
+// newest version first.
 func candidates(search Search, u *proc.User) []string {
 	path, globs := search.Path, search.Globs
 	if path == "" {
@@ -103,7 +104,7 @@ func candidates(search Search, u *proc.User) []string {
 	var installed []string
 	for _, g := range globs {
 		found, err := filepath.Glob(g)
-		if err == nil { // the patterns are constants; a broken one finds nothing
+		if err == nil { // the patterns are constants; a malformed pattern is skipped
 			installed = append(installed, found...)
 		}
 	}
@@ -111,7 +112,7 @@ func candidates(search Search, u *proc.User) []string {
 
 	var usable []string
 	for _, dir := range append(filepath.SplitList(path), installed...) {
-		// The programs look for their libraries beside where they really are, and PATH may hold links to single ones.
+		// PATH may contain symbolic links to single programs, but a program finds its libraries relative to its real folder.
 		real, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres"))
 		if err != nil {
 			continue
@@ -123,7 +124,7 @@ func candidates(search Search, u *proc.User) []string {
 	return usable
 }
 
-// complete tells whether the user can run both programs in the folder.
+// complete reports whether the folder contains postgres and initdb and the user can run both.
 func complete(dir string, u *proc.User) bool {
 	for _, program := range []string{"postgres", "initdb"} {
 		path, err := filepath.EvalSymlinks(filepath.Join(dir, program))
@@ -141,7 +142,7 @@ func complete(dir string, u *proc.User) bool {
 	return true
 }
 
-// number is the version in the name of an install folder, 0 where it has none.
+// number returns the version in the name of an install folder, or 0 if the name has none.
 func number(dir string) float64 {
 	n, err := strconv.ParseFloat(regexp.MustCompile(`\d+(\.\d+)?`).FindString(dir), 64)
 	if err != nil {
@@ -150,7 +151,7 @@ func number(dir string) float64 {
 	return n
 }
 
-// version asks the server program for its major version.
+// version runs the server program in dir with --version and returns its major version.
 func version(ctx context.Context, dir string) (int, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version")
 	cmd.Env = environment()

@@ -12,8 +12,8 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// create makes the cluster unless it exists. It is made under another name and renamed, so an interrupted creation
-// leaves nothing that could be taken for a cluster.
+// create creates the cluster unless it exists. It creates the cluster under another name and renames it, so that an
+// interrupted creation leaves no incomplete cluster.
 func (p place) create(ctx context.Context, bin string, opts Options) error {
 	_, err := os.Stat(filepath.Join(p.data(), "PG_VERSION"))
 	if err == nil {
@@ -28,7 +28,8 @@ func (p place) create(ctx context.Context, bin string, opts Options) error {
 	}
 	defer os.Remove(secret)
 	fresh := p.data() + ".new"
-	// Not every system has C.UTF-8; C sorts the same and differs in upper and lower case beyond ASCII alone.
+	// Not every system has the locale C.UTF-8. C sorts in the same order, and differs only in the upper and lower case of
+	// characters outside ASCII.
 	for _, locale := range []string{"C.UTF-8", "C"} {
 		if err = os.RemoveAll(fresh); err != nil {
 			return fmt.Errorf("create cluster: %w", err)
@@ -67,7 +68,7 @@ func (p place) initdb(ctx context.Context, bin, data, secret, locale string, opt
 	})
 }
 
-// hand writes a file for the run user alone.
+// hand writes a file that only the run user may read.
 func (p place) hand(path, text string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write password: %w", err)

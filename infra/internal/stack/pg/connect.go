@@ -12,7 +12,7 @@ import (
 
 const pollEvery = 10 * time.Millisecond
 
-// SQLSTATE codes that the start knows.
+// The SQLSTATE codes that a start distinguishes.
 const (
 	codeStartingUp    = "57P03"
 	codeWrongPassword = "28P01"
@@ -23,7 +23,8 @@ var (
 	errPassword  = errors.New("the cluster has another password than the one kept beside it: remove both to begin anew")
 )
 
-// await polls until the server answers a query. The password proves that it is ours and not another one's.
+// await polls until the server answers a query. The password makes sure that the answer is from this server and not from
+// another one on the same port.
 func (s *Server) await(ctx context.Context) error {
 	db, err := open(s.AdminURL())
 	if err != nil {
@@ -70,7 +71,7 @@ SELECT
 		return fmt.Errorf("look for the database: %w", err)
 	}
 	if noRole {
-		// Neither statement takes parameters; both values are ours.
+		// CREATE ROLE and CREATE DATABASE accept no parameters. The values are not user input.
 		q := "CREATE ROLE " + pq.QuoteIdentifier(owner) + " LOGIN PASSWORD " + pq.QuoteLiteral(s.opts.OwnerPassword)
 		if _, err = db.ExecContext(ctx, q); err != nil {
 			return fmt.Errorf("create role: %w", err)

@@ -16,22 +16,24 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// FetchRole is the name of the part that downloads. The downloading library knows neither a context nor
-// a time limit, and ends its process on some errors: so it works in a process that can be killed.
+// FetchRole is the role (proc.RunPart) of the process that downloads PostgreSQL. The download library has
+// no context and no time limit, and exits the process on some errors, so it runs in a child process that
+// can be killed.
 const FetchRole = "postgres-fetch"
 
-// defaultVersion is downloaded for a new cluster.
+// defaultVersion is the version that is downloaded for a new cluster.
 const defaultVersion = embedded.V17
 
-// fetchSettings is what the child needs to know.
+// fetchSettings is the configuration of the child process.
 type fetchSettings struct {
-	Archives   string // where the downloaded archive is kept
-	Target     string // where it is unpacked
+	Archives   string // the folder for the downloaded archive
+	Target     string // the folder into which the archive is unpacked
 	Version    string
 	Repository string
 }
 
-// fetched returns the folder of downloaded binaries, and downloads them the first time.
+// fetched returns the folder of the downloaded binaries of a major version, 0 for the default version. It downloads them if
+// they are not in the cache.
 func (s *Server) fetched(ctx context.Context, major int) (string, error) {
 	version := defaultVersion
 	if major != 0 {
@@ -64,7 +66,7 @@ func (s *Server) fetched(ctx context.Context, major int) (string, error) {
 	return bin, nil
 }
 
-// download unpacks beside the final folder and renames, so that folder is complete whenever it exists.
+// download unpacks the binaries into a temporary folder and renames it to final, so that final is complete if it exists.
 func (s *Server) download(ctx context.Context, cache, final, version string) error {
 	target, err := os.MkdirTemp(cache, "unpack-")
 	if err != nil {
@@ -81,12 +83,12 @@ func (s *Server) download(ctx context.Context, cache, final, version string) err
 		return fmt.Errorf("download postgres: %w", err)
 	}
 	if err = os.Rename(target, final); err != nil && !complete(filepath.Join(final, "bin"), s.place.user) {
-		return fmt.Errorf("download postgres: %w", err) // unless another process was faster
+		return fmt.Errorf("download postgres: %w", err) // no error if another process has already downloaded the same version
 	}
 	return nil
 }
 
-// cache is a folder for downloads that the run user can reach.
+// cache returns a folder for downloads that the run user can reach.
 func (s *Server) cache() (string, error) {
 	dir := s.opts.Search.Cache
 	if dir == "" {
@@ -105,7 +107,7 @@ func (s *Server) cache() (string, error) {
 	return dir, nil
 }
 
-// existing is the folder, or the nearest one above it that exists.
+// existing returns path if it exists, else its nearest parent folder that exists.
 func existing(path string) string {
 	for {
 		_, err := os.Stat(path)
@@ -116,7 +118,7 @@ func existing(path string) string {
 	}
 }
 
-// RunFetchRole is the child's part.
+// RunFetchRole downloads PostgreSQL. It runs in the child process.
 func RunFetchRole(_ context.Context, config json.RawMessage, _ func()) error {
 	var set fetchSettings
 	if err := json.Unmarshal(config, &set); err != nil {
@@ -128,8 +130,8 @@ func RunFetchRole(_ context.Context, config json.RawMessage, _ func()) error {
 		CachePath(set.Archives).
 		BinariesPath(set.Target).
 		RuntimePath(runtime).
-		// Start does more than to download. A path that ends with a dot cannot be removed, which it tries right after
-		// unpacking: so it never comes to initdb, which it would run as the wrong user.
+		// Start would not only download but also run initdb, as the wrong user. Right after unpacking it removes the data
+		// path, and os.RemoveAll fails for a path that ends with a dot: so Start returns before initdb.
 		DataPath(runtime + "/.").
 		Port(0).
 		Logger(os.Stderr)
@@ -140,7 +142,8 @@ func RunFetchRole(_ context.Context, config json.RawMessage, _ func()) error {
 	if err == nil {
 		return errors.New("the library started a server instead of just downloading it")
 	}
-	// It makes this folder when all is unpacked, so a failure to remove it is the failure to get so far.
+	// Start creates the runtime folder after everything is unpacked. So if the folder can be removed, the download has
+	// succeeded.
 	if os.Remove(runtime) == nil {
 		return nil
 	}

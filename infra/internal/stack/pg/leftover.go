@@ -17,11 +17,11 @@ import (
 
 const pidFile = "postmaster.pid"
 
-// endLeftover ends the server that a killed process left on this data folder, and reports whether anything was left. It
-// touches a process only when that runs on this very folder; a number that now belongs to a stranger is taken out of the
-// server's lock file, which would otherwise refuse to start.
+// endLeftover ends a PostgreSQL server of an earlier, killed run that still uses this data folder. It reports whether the
+// folder contained a PID file. It signals a process only if that is a server on this very folder. If the process ID now
+// belongs to another process, endLeftover replaces it in the PID file, since PostgreSQL would otherwise refuse to start.
 func endLeftover(ctx context.Context, data string, log zerolog.Logger) (bool, error) {
-	root, err := os.OpenRoot(data) // the folder belongs to another user: no link leads out of it
+	root, err := os.OpenRoot(data) // the folder may belong to another user: symbolic links must not lead out of it
 	if err != nil {
 		return false, fmt.Errorf("look for a leftover server: %w", err)
 	}
@@ -36,7 +36,7 @@ func endLeftover(ctx context.Context, data string, log zerolog.Logger) (bool, er
 	first, rest, _ := strings.Cut(string(text), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
 	if err != nil || pid <= 1 {
-		return true, nil // what it makes of such a file is the server's to say
+		return true, nil // the file is malformed: the new server reports that when it starts
 	}
 	switch {
 	case !alive(pid):
@@ -45,14 +45,16 @@ func endLeftover(ctx context.Context, data string, log zerolog.Logger) (bool, er
 		log.Warn().Int("pid", pid).Str("data", data).Msg("ending the postgres server of an earlier run")
 		return true, end(ctx, pid, data)
 	}
-	// Our own number counts as stale to our child, and the rest of the file still guards the shared memory.
+	// PostgreSQL regards the process ID of its own parent as stale. The rest of the file must stay: with it the new server
+	// checks whether the shared memory is still in use.
 	if err = root.WriteFile(pidFile, []byte(strconv.Itoa(os.Getpid())+"\n"+rest), 0o600); err != nil {
 		return true, fmt.Errorf("free the data folder: %w", err)
 	}
 	return true, nil
 }
 
-// end takes the same steps as a stop. The process is not our child, so its end is polled for.
+// end sends the same signals as a stop does, and at last SIGKILL. The process is not a child of this one, so end polls for its
+// exit.
 func end(ctx context.Context, pid int, data string) error {
 	steps := []struct {
 		sig   syscall.Signal
@@ -87,7 +89,7 @@ func alive(pid int) bool {
 	return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
-// names tells whether a command line is that of a server on the data folder.
+// names reports whether a command line is that of a PostgreSQL server on the data folder.
 func names(args []string, data string) bool {
 	if len(args) == 0 || !strings.HasPrefix(filepath.Base(args[0]), "post") {
 		return false

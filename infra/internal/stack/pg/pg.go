@@ -1,9 +1,9 @@
 // Package pg runs a private PostgreSQL cluster on the loopback address.
 //
-// It uses the machine's own PostgreSQL, or downloads one. The cluster belongs to this process: the server is stopped
-// with it (on Linux even when it is killed), and a server that an earlier, killed process of the same folder left behind
-// is ended before a new one starts. PostgreSQL refuses to run as root, so for root it runs as another user, whose folder
-// must then be reachable; where it is not, the cluster lives elsewhere and a file in the folder says where.
+// It uses the PostgreSQL that is installed on the machine, or downloads one. The server is stopped when this process ends (on
+// Linux even if it is killed), and a start first ends a server on the same folder that an earlier, killed process left behind.
+// PostgreSQL refuses to run as root: if this process is root's, the server runs as another user (the run user). If the run user
+// cannot reach the folder, the cluster is in a fallback folder, and a file in the folder contains the path.
 package pg
 
 import (
@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	admin = "postgres" // the superuser and the database that every cluster has
-	owner = "sori"     // the role that services use, and its database
+	admin = "postgres" // the name of the superuser, and of the database that every cluster has
+	owner = "sori"     // the name of the services' role, and of its database
 
 	maxConnections = 300
 	stopGrace      = 10 * time.Second
@@ -35,30 +35,30 @@ const (
 	settleLimit = 10 * time.Second
 )
 
-// Options say how to run the server.
+// Options are the settings of a Server.
 type Options struct {
-	Dir           string // an absolute path that exists; the cluster goes below it
+	Dir           string // an absolute path of an existing folder; the cluster is created below it
 	Port          proc.Port
 	AdminPassword string
 	OwnerPassword string
-	Fast          bool // trades the safety of the data at a power cut for speed: for tests
+	Fast          bool // turns fsync off, for tests: faster, but a power cut may lose data
 	Log           zerolog.Logger
 
-	FallbackDir string // where a cluster goes whose Dir the run user cannot reach; "" is /var/tmp
-	Repository  string // where binaries are downloaded from; "" is Maven Central
-	Search      Search // where binaries are looked for; the zero value is the usual places
+	FallbackDir string // the folder for clusters whose Dir the run user cannot reach; "" is /var/tmp
+	Repository  string // the URL of the repository for downloads; "" is Maven Central
+	Search      Search // the folders to search for binaries; the zero value is the usual folders
 }
 
 // Server is a running PostgreSQL server.
 type Server struct {
 	opts  Options
 	place place
-	lock  *proc.Lock // of a cluster that lives outside Dir
+	lock  *proc.Lock // of the fallback folder; nil for a cluster in Dir
 	port  int
 	proc  *proc.Process
 }
 
-// Start starts the server, creates the cluster and the database where they are missing, and returns when it answers.
+// Start starts the server and returns when it answers queries. It creates the cluster and the database if they do not exist.
 func Start(ctx context.Context, opts Options) (*Server, error) {
 	srv := &Server{opts: opts}
 	if err := srv.start(ctx); err != nil {
@@ -96,8 +96,8 @@ func (s *Server) start(ctx context.Context) error {
 	return nil
 }
 
-// launch starts the server. After a crash it tries for a while: until the last process of the crashed server is gone, a
-// new one refuses the shared memory.
+// launch starts the server. After a crash it retries until settleLimit: as long as a process of the crashed server lives, a
+// new server does not start, because the old shared memory is still in use.
 func (s *Server) launch(ctx context.Context, bin string, leftover bool) error {
 	deadline := time.Now().Add(settleLimit)
 	for {
@@ -122,7 +122,7 @@ func (s *Server) run(ctx context.Context, bin string) error {
 		Env:           environment(),
 		Dir:           s.place.folder,
 		User:          s.place.user,
-		OnParentDeath: syscall.SIGINT, // the fast shutdown: clients are cut off, the data is written
+		OnParentDeath: syscall.SIGINT, // the fast shutdown: closes connections and writes the data
 		Log:           s.opts.Log,
 	})
 	if err != nil {
@@ -144,12 +144,13 @@ func (s *Server) arguments() []string {
 	settings := [][2]string{
 		{"listen_addresses", proc.Host},
 		{"port", strconv.Itoa(s.port)},
-		{"unix_socket_directories", ""}, // the path of a socket is limited to about a hundred bytes, ours is not
+		{"unix_socket_directories", ""}, // none: the path of a socket is limited to about a hundred bytes, and Dir may be longer
 		{"max_connections", strconv.Itoa(maxConnections)},
 		{"shared_buffers", "128MB"},
 		{"fsync", flush},
 		{"full_page_writes", flush},
-		// Always: without it a commit sits in shared memory and a killed server loses it. Without fsync it costs a write.
+		// On even if Fast is set: otherwise a commit is for a while only in shared memory, and a killed server loses it. Without
+		// fsync it costs only a write.
 		{"synchronous_commit", "on"},
 		{"logging_collector", "off"},
 		{"log_destination", "stderr"},
@@ -169,7 +170,8 @@ func (s *Server) fallbackDir() string {
 	return "/var/tmp"
 }
 
-// environment is all that PostgreSQL's programs get: PG* variables of the caller must not redirect them.
+// environment returns the whole environment of PostgreSQL's programs. It contains no PG* variables of the caller, which would
+// change the programs' settings.
 func environment() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
 }
@@ -185,25 +187,25 @@ func (s *Server) url(user, password, database string) string {
 	return u.String()
 }
 
-// URL is the services' database, as its owner.
+// URL returns the URL of the services' database, with the credentials of its owner.
 func (s *Server) URL() string { return s.url(owner, s.opts.OwnerPassword, owner) }
 
-// AdminURL is the superuser's, who may create databases.
+// AdminURL returns the URL with the credentials of the superuser, who may create databases.
 func (s *Server) AdminURL() string { return s.url(admin, s.opts.AdminPassword, admin) }
 
-// Port is the port that it listens on.
+// Port returns the port on which the server listens.
 func (s *Server) Port() int { return s.port }
 
-// PID is the number of the server's first process.
+// PID returns the process ID of the server's main process (the postmaster).
 func (s *Server) PID() int { return s.proc.PID() }
 
-// Done is closed when the server has ended.
+// Done returns a channel that is closed when the server has ended.
 func (s *Server) Done() <-chan struct{} { return s.proc.Done() }
 
-// Err tells why it ended.
+// Err returns why the server ended, or nil while it runs.
 func (s *Server) Err() error { return s.proc.Err() }
 
-// Stop ends the server and returns when all its processes are gone; a second call finds nothing to do.
+// Stop stops the server and returns when its processes have exited. A second call does nothing.
 func (s *Server) Stop(ctx context.Context) error {
 	err := s.stopProcess(ctx)
 	if s.lock != nil {
@@ -220,7 +222,7 @@ func (s *Server) stopProcess(ctx context.Context) error {
 	return nil
 }
 
-// pause waits between two attempts.
+// pause waits for d, or returns the cause of the end of ctx.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

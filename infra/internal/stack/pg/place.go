@@ -21,11 +21,11 @@ import (
 const (
 	folderName  = "postgres"
 	dataName    = "data"
-	pointerName = "postgres.location" // in Dir: where the cluster is, if not below it
-	lockName    = "lock"              // in a fallback folder: two copies of one Dir may point to it
+	pointerName = "postgres.location" // in Dir: contains the path of the cluster if that is not below Dir
+	lockName    = "lock"              // in a fallback folder, to which two copies of one Dir may point
 )
 
-// place is where a cluster lives and the user it belongs to (nil: the present one).
+// place is the folder of a cluster and the user who owns it (nil: the current user).
 type place struct {
 	folder string
 	user   *proc.User
@@ -33,7 +33,8 @@ type place struct {
 
 func (p place) data() string { return filepath.Join(p.folder, dataName) }
 
-// settle decides where the cluster of dir lives, and makes that folder. The lock is that of the fallback folder, nil without one.
+// settle chooses the folder for the cluster of dir and creates it. It returns the lock of the fallback folder, or nil if the
+// cluster is in dir.
 func settle(dir, fallbackDir string, log zerolog.Logger) (place, *proc.Lock, error) {
 	at := place{folder: filepath.Join(dir, folderName)}
 	elsewhere, err := Location(dir)
@@ -83,7 +84,8 @@ func (p place) make() error {
 	return nil
 }
 
-// runUser is nil for anybody but root. Root runs an existing cluster as its owner, a new one as postgres, else nobody.
+// runUser returns the user as whom the server runs: nil, the current user, unless this process runs as root. For root it
+// returns the owner of an existing cluster; for a new cluster the user postgres or, if there is none, nobody.
 func runUser(folder string) (*proc.User, error) {
 	info, err := os.Lstat(filepath.Join(folder, dataName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -124,8 +126,8 @@ func serviceUser() (*proc.User, error) {
 	return nil, errors.New("postgres refuses to run as root, and there is neither a user postgres nor nobody")
 }
 
-// reachable tells whether the user may pass through the folder and all that it lies in. A nil user stands for the present
-// one, who is let in everywhere as far as this package is concerned.
+// reachable reports whether the user may traverse the folder and all its parents. For a nil user, the current one, it returns
+// true without a check.
 func reachable(path string, u *proc.User) bool {
 	if u == nil {
 		return true
@@ -148,7 +150,8 @@ func reachable(path string, u *proc.User) bool {
 	}
 }
 
-// allowed applies the mode bits (4 read, 2 write, 1 execute or pass) the way the kernel does.
+// allowed reports whether the mode of a file grants bit (4 read, 2 write, 1 execute or traverse) to the user. As the kernel
+// does, it checks the bits of the owner, the group or the others, whichever applies first.
 func allowed(info fs.FileInfo, u *proc.User, bit fs.FileMode) bool {
 	shift := 0
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -162,7 +165,7 @@ func allowed(info fs.FileInfo, u *proc.User, bit fs.FileMode) bool {
 	return info.Mode().Perm()>>shift&bit == bit
 }
 
-// makeFallback makes the folder outside dir, and leaves a pointer to it in dir.
+// makeFallback creates a folder for the cluster below fallbackDir, and writes its path to a file in dir.
 func makeFallback(dir, fallbackDir string, u *proc.User) (string, error) {
 	if _, err := os.Lstat(filepath.Join(dir, folderName, dataName)); err == nil {
 		return "", fmt.Errorf("user %s can no longer reach its cluster in %s: open the folders above it (chmod o+x)", u.Name, dir)
@@ -176,7 +179,7 @@ func makeFallback(dir, fallbackDir string, u *proc.User) (string, error) {
 		return "", err
 	}
 	folder := filepath.Join(outer, folderName)
-	// Without a pointer whatever lies there is the rest of a removed dir, whose passwords are gone.
+	// dir has no file with this path, so a cluster in this folder is from a dir that was deleted along with the passwords.
 	if err := os.RemoveAll(folder); err != nil {
 		return "", fmt.Errorf("clear %s: %w", folder, err)
 	}
@@ -186,11 +189,12 @@ func makeFallback(dir, fallbackDir string, u *proc.User) (string, error) {
 	return folder, nil
 }
 
-// own makes a folder in a place where everybody may write, or makes sure that nobody else has made it.
+// own creates a folder in a parent folder to which every user may write. If path exists, own returns an error unless it is a
+// folder that belongs to the current user and to which nobody else may write.
 func own(path string) error {
 	err := os.Mkdir(path, 0o711)
 	if err == nil {
-		err = os.Chmod(path, 0o711) // whatever the umask left
+		err = os.Chmod(path, 0o711) // regardless of the umask
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("create the fallback folder: %w", err)
@@ -206,7 +210,7 @@ func own(path string) error {
 	return nil
 }
 
-// Location is the folder outside dir in which dir's cluster lives, "" if there is none.
+// Location returns the folder of dir's cluster if that is outside dir, else "".
 func Location(dir string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, pointerName))
 	if errors.Is(err, fs.ErrNotExist) {

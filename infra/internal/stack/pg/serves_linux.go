@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// serves tells whether a process is a PostgreSQL server on the data folder: it was started for it and works in it.
+// serves reports whether a process is a PostgreSQL server on the data folder: the folder is in its command line and is its
+// working directory.
 func serves(pid int, data string) bool {
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	line, err := os.ReadFile(filepath.Join(proc, "cmdline"))

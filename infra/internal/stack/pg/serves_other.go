@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// serves tells whether a process is a PostgreSQL server that was started for the data folder.
+// serves reports whether a process is a PostgreSQL server that was started with the data folder.
 func serves(pid int, data string) bool {
 	out, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
@@ -17,6 +17,6 @@ func serves(pid int, data string) bool {
 	line := strings.TrimSpace(string(out))
 	program, _, _ := strings.Cut(line, " -D ")
 
-	// Folders may contain blanks, which ps does not mark: the whole option is looked for instead of its words.
+	// A path may contain blanks, which ps does not quote. So the whole option is searched for, not single words.
 	return names([]string{program, "-D", data}, data) && strings.Contains(line+" ", " -D "+data+" ")
 }

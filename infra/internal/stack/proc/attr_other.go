@@ -4,7 +4,7 @@ package proc
 
 import "syscall"
 
-// attributes puts the process into a group of its own; no other system than Linux binds its life to the parent's.
+// attributes puts the process into a new process group. It ignores OnParentDeath, which only Linux supports.
 func attributes(spec Spec) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Credential: credential(spec.User)}
 }

@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	maxLine  = 4096 // longer lines are cut into several
-	tailSize = 6    // lines kept to explain an unexpected end
+	maxLine  = 4096 // in bytes; longer lines are split
+	tailSize = 6    // how many last lines an error contains
 )
 
-// lines takes the output of a process: every line is logged, the last ones are kept.
+// lines is the writer for the output of a process. It logs every line and keeps the last lines for errors.
 type lines struct {
 	log zerolog.Logger
 
@@ -47,7 +47,7 @@ func (l *lines) keep(line string) {
 	}
 	level := zerolog.DebugLevel
 	switch mark, _, _ := strings.Cut(line, " "); mark {
-	case "WRN", "ERR", "[WRN]", "[ERR]": // as zerolog and the NATS server mark them for people
+	case "WRN", "ERR", "[WRN]", "[ERR]": // the level in the text output of zerolog and of the NATS server
 		level = zerolog.WarnLevel
 	}
 	l.log.WithLevel(level).Str("line", line).Msg("process output")
@@ -57,7 +57,7 @@ func (l *lines) keep(line string) {
 	l.last = append(l.last, line)
 }
 
-// tail joins the last lines, an unfinished one included.
+// tail returns the last lines in one string, including a line that is not finished yet.
 func (l *lines) tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

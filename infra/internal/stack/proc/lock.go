@@ -15,10 +15,10 @@ import (
 
 const lockPollEvery = 10 * time.Millisecond
 
-// HeldError says who holds a lock.
+// HeldError means that another process holds the lock.
 type HeldError struct {
 	Path string
-	PID  int // 0 when the holder did not say
+	PID  int // of the holder; 0 if it is unknown
 }
 
 // Error implements error.
@@ -29,18 +29,19 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("%s is held by process %d", e.Path, e.PID)
 }
 
-// Lock is a held lock, which keeps a folder for one process at a time. The kernel drops it with its holder, so a killed
-// process leaves nothing to clean up; the number in the file only serves the message.
+// Lock is a lock on a file that this process holds, so that one process at a time uses a folder. The kernel releases it when
+// the process ends, so nothing has to be cleaned up after a kill. The process ID in the file is only used in error messages.
 type Lock struct{ file *flock.Flock }
 
-// AcquireLock takes the lock or returns a *HeldError at once.
+// AcquireLock acquires the lock, or returns a *HeldError at once if another process holds it.
 func AcquireLock(path string) (*Lock, error) {
 	file := newLock(path)
 	held, err := file.TryLock()
 	return finish(file, held, err)
 }
 
-// WaitForLock takes the lock when its holder gives it back or dies within the limit, or returns a *HeldError.
+// WaitForLock waits for the lock at most for limit and acquires it. If another process still holds it then, WaitForLock
+// returns a *HeldError.
 func WaitForLock(ctx context.Context, path string, limit time.Duration) (*Lock, error) {
 	file := newLock(path)
 	waiting, cancel := context.WithTimeout(ctx, limit)
@@ -56,12 +57,12 @@ func newLock(path string) *flock.Flock {
 	return flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW))
 }
 
-// finish returns the lock if it is held, after it has written the number of this process into it.
+// finish writes this process's ID into the file and returns the lock. If held is false, it returns a *HeldError.
 func finish(file *flock.Flock, held bool, err error) (*Lock, error) {
 	path := file.Path()
 	if err == nil && !held {
 		text, _ := os.ReadFile(path)
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // no number: the holder has not written it yet
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // 0 if the holder has not written its ID yet
 		return nil, &HeldError{Path: path, PID: pid}
 	}
 	if err == nil {
@@ -73,7 +74,7 @@ func finish(file *flock.Flock, held bool, err error) (*Lock, error) {
 	return &Lock{file}, nil
 }
 
-// Release gives the lock back. The file stays: removing it would let two processes lock two files of one name.
+// Release releases the lock. It does not delete the file: otherwise two processes could each lock another file of the same name.
 func (l *Lock) Release() error {
 	if err := l.file.Unlock(); err != nil {
 		return fmt.Errorf("unlock: %w", err)

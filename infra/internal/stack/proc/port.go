@@ -17,28 +17,28 @@ import (
 // Host is the loopback address, the only one on which a local stack listens.
 const Host = "127.0.0.1"
 
-// portAttempts bounds how often a port that was free and then taken by somebody else is replaced by another.
+// portAttempts is how many ports WithPort tries if another process takes each of them first.
 const portAttempts = 5
 
-// portRelease is how long a fixed port may take to get free.
+// portRelease is how long WithPort waits for a fixed port to become free.
 const portRelease = 500 * time.Millisecond
 
-// The ports that are picked from, the lowest included.
+// freePort chooses from lowestPort (inclusive) to highestPort (exclusive).
 const lowestPort, highestPort = 20_000, 27_000
 
-// ErrPortTaken means that somebody else listens on the port.
+// ErrPortTaken means that another process listens on the port.
 var ErrPortTaken = errors.New("port is taken")
 
-// Port is a wish for a port.
+// Port is a request for a port.
 type Port struct {
-	Fixed  int // this one or none
-	Prefer int // without a fixed one: this one if it is free, else any
+	Fixed  int // only this port
+	Prefer int // if Fixed is 0: this port if it is free, else any free port
 }
 
-// Address is the loopback address with a port.
+// Address returns the loopback address with the port.
 func Address(port int) string { return net.JoinHostPort(Host, strconv.Itoa(port)) }
 
-// PortTaken tells whether a port cannot be listened on now.
+// PortTaken reports whether listening on the port fails now.
 func PortTaken(port int) bool {
 	l, err := net.Listen("tcp4", Address(port))
 	if err != nil {
@@ -47,8 +47,9 @@ func PortTaken(port int) bool {
 	return l.Close() != nil
 }
 
-// WithPort calls start with a port that was free a moment ago, and again with another one when somebody was faster. A fixed
-// port is tried once, and refused without calling start when it stays taken for longer than a killed holder needs to go.
+// WithPort calls start with a port that was free a moment ago. If start fails and another process has taken the port
+// meanwhile, WithPort calls start again with another port. For a fixed port it calls start once; if that port is still in use
+// after portRelease, which is more than a killed process needs to release it, WithPort returns ErrPortTaken without a call.
 func WithPort(ctx context.Context, want Port, start func(port int) error) error {
 	if want.Fixed != 0 {
 		if err := awaitPort(ctx, want.Fixed); err != nil {
@@ -60,7 +61,7 @@ func WithPort(ctx context.Context, want Port, start func(port int) error) error 
 	if port == 0 || PortTaken(port) {
 		port = 0
 	} else {
-		claimPort(port) // an earlier start in this process may hold the claim
+		claimPort(port) // the result is ignored: this process may have claimed the port in an earlier start
 	}
 	var err error
 	for range portAttempts {
@@ -92,8 +93,8 @@ func awaitPort(ctx context.Context, port int) error {
 	return nil
 }
 
-// FreePorts finds so many ports that are free, for parts that must know of each other before they start. What takes one of
-// them before its part does makes that part fail.
+// FreePorts returns n different free ports, for processes whose addresses must be known before they start. If another program
+// takes one of the ports before that process listens on it, the start of the process fails.
 func FreePorts(n int) ([]int, error) {
 	ports := make([]int, 0, n)
 	for len(ports) < n {
@@ -108,17 +109,18 @@ func FreePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-// claimPort keeps a port from all processes of this user that look for one, this one
-// included, until this process ends. A port is not listened on between its choice and
-// its use, nor while its part restarts, and whoever looked then would take it. Where
-// nothing can be claimed, whoever is first to listen has the port.
+// claimPort locks a file for the port until this process ends, and reports whether it
+// could. Then freePort does not return the port again, neither in this process nor in
+// another one of this user: the port looks free before its process listens on it and
+// while that process restarts. If the file cannot be created, claimPort returns true,
+// and the first process to listen has the port.
 func claimPort(port int) bool {
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("sori-ports-%d", os.Getuid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return true
 	}
 	const flags = syscall.O_RDWR | syscall.O_CREAT | syscall.O_CLOEXEC | syscall.O_NOFOLLOW
-	// A bare descriptor, which nothing closes: the claim is to last as long as the process.
+	// A plain file descriptor and not an os.File, which the garbage collector would close: the lock lasts until the process ends.
 	file, err := syscall.Open(filepath.Join(dir, strconv.Itoa(port)), flags, 0o600)
 	if err != nil {
 		return true
@@ -130,9 +132,10 @@ func claimPort(port int) bool {
 	return true
 }
 
-// freePort looks below the range from which systems take the ports of outgoing connections: such a connection would take the
-// port while the part that owns it restarts. Only a claimed port is tried: to try is to listen for a moment, and its owner may
-// start just then.
+// freePort returns a free port, and claims it. It chooses below the range of ports for outgoing connections, because such a
+// connection could take the port while the process that uses it restarts. It claims a port before it checks whether the port
+// is free, because the check listens on the port for a moment, in which another process that has claimed it may start. If it
+// finds none, it lets the system choose a port.
 func freePort() (int, error) {
 	for range 10 * portAttempts {
 		if port := lowestPort + rand.IntN(highestPort-lowestPort); claimPort(port) && !PortTaken(port) {

@@ -1,9 +1,11 @@
 // Package proc runs the processes that a local stack consists of.
 //
-// It also has the locks that keep a folder for one process, and the ports that the processes listen on.
-// It guarantees that a process does not outlive the one that started it as far as the system allows (on Linux the
-// kernel sends OnParentDeath, and a part of a stack ends everywhere when its input ends), that a terminal's Ctrl-C
-// reaches only the parent, which then stops its processes in order, and that Stop returns only when the process is gone.
+// It also contains locks, by which one process at a time uses a folder, and finds free ports. It guarantees:
+//
+//   - A process does not outlive its parent, as far as the system allows: on Linux the kernel sends OnParentDeath, and on
+//     every system a part of a stack ends when its stdin is closed.
+//   - A terminal's Ctrl-C reaches only the parent, which then stops its processes in order.
+//   - Stop returns only after the process has exited.
 package proc
 
 import (
@@ -20,13 +22,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// outputGrace bounds the wait for the output of a process that has ended: its own children may hold it open.
+// outputGrace is how long to wait for the end of the output after a process has ended: its children may keep the pipe open.
 const outputGrace = 5 * time.Second
 
-// groupGrace bounds the wait for the other processes of a group that was killed.
+// groupGrace is how long to wait for the other processes of a group that was killed.
 const groupGrace = 2 * time.Second
 
-// ErrExited is what a process that ended with status 0 ended with: none of them is meant to end by itself.
+// ErrExited is the error of a process that exited with status 0. It is an error because servers are not meant to exit by
+// themselves.
 var ErrExited = errors.New("exit status 0")
 
 // User is the identity under which a process runs.
@@ -35,19 +38,19 @@ type User struct {
 	UID, GID uint32
 }
 
-// Spec says what to run.
+// Spec describes a process to start.
 type Spec struct {
 	Name string // for logs and errors
 	Path string
 	Args []string
-	Env  []string // the whole environment, nothing is inherited
+	Env  []string // the whole environment; no variable is inherited
 	Dir  string
-	User *User // nil runs it as the present user
+	User *User // nil is the current user
 
-	// OnParentDeath is sent to the process when this one dies; only Linux knows it.
+	// OnParentDeath is the signal that the process receives when its parent dies; Linux only.
 	OnParentDeath syscall.Signal
 
-	Log zerolog.Logger // gets the output, line by line, at debug level
+	Log zerolog.Logger // receives the output, one entry per line, at level debug or, for warnings and errors of the process, warn
 
 	stdin  *os.File
 	report *os.File
@@ -58,13 +61,13 @@ type Process struct {
 	name  string
 	cmd   *exec.Cmd
 	out   *lines
-	input *os.File // its end ends a part of a stack; nil for any other
+	input *os.File // the write end of stdin, whose close ends a part of a stack; nil for other processes
 	once  sync.Once
 	done  chan struct{}
 	err   error // valid after done
 }
 
-// Start starts a process and returns at once; nothing is known about its health.
+// Start starts a process and returns at once. It does not wait until the process is ready.
 func Start(spec Spec) (*Process, error) {
 	p := &Process{name: spec.Name, out: &lines{log: spec.Log}, done: make(chan struct{})}
 	p.cmd = exec.Command(spec.Path, spec.Args...)
@@ -89,7 +92,8 @@ func Start(spec Spec) (*Process, error) {
 	return p, nil
 }
 
-// run keeps the thread that created the process: Linux takes the end of that thread for the parent's death.
+// run starts the process and waits for its end on one locked thread, because Linux sends OnParentDeath when the thread that
+// created the process ends.
 func (p *Process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -111,13 +115,13 @@ func (p *Process) run(started chan<- error) {
 	close(p.done)
 }
 
-// PID is the number of the process.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Done is closed when the process has ended and its output is read.
+// Done returns a channel that is closed when the process has ended and its output has been read.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err tells how the process ended, with the last lines that it wrote; nil while it runs.
+// Err returns how the process ended, with the last lines of its output, or nil while it runs.
 func (p *Process) Err() error {
 	select {
 	case <-p.done:
@@ -135,14 +139,14 @@ func (p *Process) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Step is one way to ask a process to end, and the time it gets before the next.
+// Step is one way to ask a process to end, and how long to wait for the end before the next step.
 type Step struct {
-	Signal os.Signal // nil ends the input
+	Signal os.Signal // nil closes the stdin of the process
 	Grace  time.Duration
 }
 
-// Stop takes the steps one after the other until the process is gone, and at last kills its whole group. The end of
-// ctx shortens the steps; it never makes Stop return before the process is gone.
+// Stop executes the steps one after the other until the process has exited. If it still runs after the last one, Stop kills
+// its process group. The end of ctx ends the waits of the steps; Stop never returns before the process has exited.
 func (p *Process) Stop(ctx context.Context, steps ...Step) {
 	for _, step := range steps {
 		if p.ended() {
@@ -151,10 +155,10 @@ func (p *Process) Stop(ctx context.Context, steps ...Step) {
 		if step.Signal == nil {
 			p.endInput()
 		} else {
-			// A refused signal means that the process is ending; the next step or the kill settles it.
+			// The error is ignored: it means that the process is ending, or else the next step or the kill ends it.
 			_ = p.cmd.Process.Signal(step.Signal)
 		}
-		_ = p.cmd.Process.Signal(syscall.SIGCONT) // a paused process would sit out its grace
+		_ = p.cmd.Process.Signal(syscall.SIGCONT) // a process paused by SIGSTOP would not react within the grace period
 		p.await(ctx, step.Grace)
 	}
 	if !p.ended() {
@@ -165,8 +169,9 @@ func (p *Process) Stop(ctx context.Context, steps ...Step) {
 	p.endInput()
 }
 
-// awaitGroup returns when no process of the killed group is left. The system tells only of the end of our own child;
-// the processes that it had started end a moment later. A zombie that nobody reaps counts as a process, hence the bound.
+// awaitGroup returns when no process of the killed group is left, or after groupGrace. Wait reports only the end of our own
+// child; the processes that it has started end a moment later. There is a limit because a zombie that no parent reaps still
+// counts as a process of the group.
 func (p *Process) awaitGroup() {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -199,12 +204,12 @@ func (p *Process) await(ctx context.Context, grace time.Duration) {
 func (p *Process) endInput() {
 	p.once.Do(func() {
 		if p.input != nil {
-			_ = p.input.Close() // only its being closed matters
+			_ = p.input.Close() // an error is ignored: the pipe is closed in any case
 		}
 	})
 }
 
-// Run runs a process that ends by itself, and kills it when ctx ends first.
+// Run runs a process and waits until it ends by itself. If ctx ends first, Run kills the process.
 func Run(ctx context.Context, spec Spec) error {
 	p, err := Start(spec)
 	if err != nil {
@@ -213,7 +218,8 @@ func Run(ctx context.Context, spec Spec) error {
 	return p.wait(ctx)
 }
 
-// wait returns how a process ended that was meant to end by itself, and kills it when ctx ends first.
+// wait waits until the process ends by itself, and returns nil if the exit status is 0. If ctx ends first, wait kills the
+// process.
 func (p *Process) wait(ctx context.Context) error {
 	select {
 	case <-p.done:

@@ -12,20 +12,21 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// ProgramVariable names the program that plays the parts. Where it is empty this very program does, executed again.
+// ProgramVariable is the environment variable with the path of the program that runs the parts. If it is empty, the parts run
+// in the current program, executed again.
 const ProgramVariable = "SORI_STACK_PROGRAM"
 
-// roleVariable marks a process as one that plays a part, and names the part.
+// roleVariable is the environment variable that marks a process as a part, and contains the name of its role.
 const roleVariable = "SORI_STACK_CHILD"
 
-// reportFD is where a child finds the pipe on which it reports: the first one after the standard three.
+// reportFD is the file descriptor of the pipe on which a child sends its report: the first one after the three standard ones.
 const reportFD = 3
 
-// ErrNotHooked means that this very process was started to play a part and did not: its main lacks the hook.
+// ErrNotHooked means that this process was started as a part but its main did not call parts.RunChild.
 var ErrNotHooked = errors.New("this process is a child of the stack: main must call parts.RunChild before anything else")
 
-// Role is a part that a program can play. It calls ready once when it is at work, or just returns when it
-// has nothing to keep running; ctx ends when the parent stops it or dies.
+// Role runs a part in a child process. A server calls ready once it serves and runs until ctx ends; a role with
+// a limited task returns when it is done. ctx ends when the parent stops the part or dies.
 type Role func(ctx context.Context, config json.RawMessage, ready func()) error
 
 type report struct {
@@ -33,8 +34,8 @@ type report struct {
 	Error string `json:"error,omitempty"`
 }
 
-// RunRole plays the part that the environment names. In a process that is no child it does nothing and says so;
-// otherwise the process should end with the code.
+// RunRole runs the role that roleVariable names and returns true and the exit code for the process. In a process without that
+// variable it does nothing and returns false.
 func RunRole(roles map[string]Role) (ran bool, code int) {
 	name, child := os.LookupEnv(roleVariable)
 	if !child {
@@ -57,7 +58,8 @@ func RunRole(roles map[string]Role) (ran bool, code int) {
 	return true, 0
 }
 
-// play reads the configuration from the input and takes the end of the input for the parent's end.
+// play reads the configuration from stdin and runs the role. When stdin is closed, by the parent or because the parent died,
+// it cancels the role's context.
 func play(role Role, ready func()) error {
 	dec := json.NewDecoder(os.Stdin)
 	var config json.RawMessage
@@ -73,7 +75,7 @@ func play(role Role, ready func()) error {
 	return role(ctx, config, ready)
 }
 
-// StartPart runs the program of the parts in the given role and waits until it is ready.
+// StartPart starts a child process with the given role and returns when it has reported that it is ready.
 func StartPart(ctx context.Context, role string, config any, log zerolog.Logger) (*Process, error) {
 	p, out, err := startRole(role, config, log)
 	if err != nil {
@@ -81,13 +83,13 @@ func StartPart(ctx context.Context, role string, config any, log zerolog.Logger)
 	}
 	defer out.Close()
 	var r report
-	read := make(chan error, 1) // the close of out, or the end of the child, ends the reader
+	read := make(chan error, 1) // the goroutine ends when out is closed or the child ends
 	go func() { read <- json.NewDecoder(out).Decode(&r) }()
 	select {
 	case err = <-read:
 	case <-ctx.Done():
 		p.Stop(ctx)
-		<-read //nolint:errcheck // that the start was cut short is the failure to tell
+		<-read //nolint:errcheck // the error to return is the end of ctx
 		return nil, fmt.Errorf("start %s: %w", role, context.Cause(ctx))
 	}
 	if err == nil && r.Ready {
@@ -102,7 +104,7 @@ func StartPart(ctx context.Context, role string, config any, log zerolog.Logger)
 	return nil, fmt.Errorf("start %s: %w", role, err)
 }
 
-// RunPart runs the program of the parts in a role that ends by itself.
+// RunPart runs a child process with a role that ends by itself, and waits for its end.
 func RunPart(ctx context.Context, role string, config any, log zerolog.Logger) error {
 	p, out, err := startRole(role, config, log)
 	if err != nil {
@@ -143,8 +145,9 @@ func startRole(role string, config any, log zerolog.Logger) (p *Process, out *os
 	})
 	if err == nil {
 		p.input = inW
-		// A few hundred bytes fit the pipe, so this cannot block; a child that is gone already tells so by its end.
-		_, _ = inW.Write(append(body, '\n')) // the decoder wants to see the end of a bare value
+		// A few hundred bytes fit into the pipe's buffer, so Write cannot block. Its error is ignored: if the child has
+		// already ended, the caller notices that.
+		_, _ = inW.Write(append(body, '\n')) // the newline ends the value for the decoder
 		return p, outR, nil
 	}
 	_ = inW.Close()

@@ -2,7 +2,7 @@ package proc
 
 import "syscall"
 
-// credential also drops the supplementary groups of the present user.
+// credential returns the user and group for a process, without supplementary groups; nil for the current user.
 func credential(u *User) *syscall.Credential {
 	if u == nil {
 		return nil
