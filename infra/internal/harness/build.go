@@ -15,26 +15,26 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// BuildOptions say how to build.
+// BuildOptions are the options of Build.
 type BuildOptions struct {
-	Race bool // with the race detector, whose findings are in the logs
-	// Profile makes the services write a CPU profile of their life, when they are stopped, into the file that the variable
-	// ProfileVariable names. They are otherwise what they are.
+	Race bool // with the race detector, which reports races in the logs
+	// Profile makes the services write a CPU profile of the whole run, when they are stopped, to the file that the environment
+	// variable ProfileVariable names. It changes nothing else in them.
 	Profile bool
 }
 
-// ProfileVariable names the file that a program built with Profile writes.
+// ProfileVariable is the environment variable with the path of the profile of a program built with Profile.
 const ProfileVariable = "SORI_CPU_PROFILE"
 
-// SharedVariable names a folder for programs that were built, to be used again by all who build the same. The tests of several
-// packages need them, and linking them takes most of what a build does.
+// SharedVariable is the environment variable with the path of a folder in which built programs are kept, so that they are built
+// once for the tests of several packages. Linking them takes most of the time of a build.
 const SharedVariable = "SORI_TEST_SHARED_PROGRAMS"
 
-// othersBuild bounds the wait for whoever builds the same at the moment.
+// othersBuild is how long to wait for another process that builds the same programs.
 const othersBuild = 10 * time.Minute
 
-// Build builds every program into dir, with the go command. The present folder must lie in the workspace. Where SharedVariable is
-// set, programs that are there already are used, and dir has links to them.
+// Build builds every program into dir, with the go command. The working directory must be in the workspace. If SharedVariable is
+// set, Build builds the programs into that folder unless it has them already, and creates symbolic links to them in dir.
 func Build(ctx context.Context, dir string, opts BuildOptions) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("build: %w", err)
@@ -59,7 +59,7 @@ func Build(ctx context.Context, dir string, opts BuildOptions) error {
 	return nil
 }
 
-// buildOnce builds into a folder unless that was done before, by whichever process.
+// buildOnce builds into a folder, unless this or another process has already done so.
 func buildOnce(ctx context.Context, dir string, opts BuildOptions) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("build: %w", err)
@@ -108,7 +108,7 @@ func build(ctx context.Context, dir string, opts BuildOptions) error {
 	return nil
 }
 
-// source is the package of a program.
+// source returns the import path of a program.
 func source(name string) string {
 	if name == Analyzer {
 		return "sori.internal/infra/analyzer"
@@ -116,7 +116,7 @@ func source(name string) string {
 	return "sori.internal/services/" + name
 }
 
-// profiledMain takes the place of a service's main.go, which says the same but for the profile.
+// profiledMain is the source that replaces a service's main.go. It differs from it only in the profile.
 const profiledMain = `package main
 
 import (
@@ -146,12 +146,12 @@ func main() {
 }
 `
 
-// profiled writes an overlay (go help build) that replaces the services' main functions, and returns its file.
+// profiled writes an overlay file (see go help build) that replaces the main.go of each service, and returns its path.
 func profiled(ctx context.Context, scratch string) (string, error) {
 	replace := map[string]string{}
 	for _, name := range Names() {
 		if name == Analyzer {
-			continue // not ours to make faster
+			continue // the analysis server's performance is of no interest
 		}
 		out, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", source(name)).Output()
 		if err != nil {

@@ -1,10 +1,12 @@
 // Package harness starts Sori on this machine for the local runner, the tests, the benchmark and the
-// fault injection: its programs as processes (Fleet), or these with dependencies of their own
-// (System). Any number of replicas may run, to be measured, paused, killed and started again.
+// fault injection. A Fleet is the programs as processes; a System is a Fleet with a stack of
+// dependencies. Any number of replicas may run, and each can be measured, paused, killed and
+// restarted.
 //
-// A process keeps its address, its settings and its log file over every start, so that a client of
-// it finds it again. No process outlives the one that started it (on Linux not even after kill -9),
-// and Stop returns when all have ended. Exited delivers the end of a process that was not stopped.
+// A process keeps its address, its settings and its log file when it is restarted, so that its
+// clients can connect again. No process outlives the one that started it (on Linux not even after
+// kill -9), and Stop returns when all have ended. Exited reports processes that end without having
+// been stopped.
 package harness
 
 import (
@@ -31,26 +33,26 @@ const (
 	Analyzer   = "analyzer" // the reference analysis server
 )
 
-// All is the key of settings that are for every program (Options.Env).
+// All is the key of the settings for every program in Options.Env.
 const All = "*"
 
-// Names lists the programs in the order in which they are listed and, reversed, stopped.
+// Names lists the programs. Stop stops them in the reverse order.
 func Names() []string { return []string{Analyzer, Tracker, Dispatcher, Uploader, Gateway} }
 
 // Services lists the programs of Sori itself: all but the analysis server.
 func Services() []string { return []string{Gateway, Uploader, Dispatcher, Tracker} }
 
-// Options say what to run.
+// Options are the settings of a Fleet.
 type Options struct {
-	Dir      string // gets the logs; made if it is missing
+	Dir      string // for the logs; created if it does not exist
 	Programs string // the folder that Build filled
 	Deps     stack.Endpoints
 
-	// Copies is how many processes of a program are started: one of each that is not named here, none of one with 0.
+	// Copies is the number of replicas by program, 1 for a program that is not in the map.
 	Copies map[string]int
-	// Env replaces settings, by program; those under All come first.
+	// Env contains settings that replace others, by program. A program's own settings replace those under All.
 	Env map[string]map[string]string
-	// Secrets are drawn at random where they are empty.
+	// Secrets are generated at random if both are empty.
 	Secrets Secrets
 }
 
@@ -64,8 +66,8 @@ type Fleet struct {
 	stopErr error
 }
 
-// Start starts the processes side by side and returns when all say that they are ready. Where one does not, all are stopped
-// again.
+// Start starts all processes concurrently and returns when all of them are ready. If one does not become ready, Start stops all
+// of them and returns an error.
 func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
@@ -89,7 +91,7 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	return f, nil
 }
 
-// process describes a process that does not run yet.
+// process returns the i-th replica of a program, which is not started yet.
 func (f *Fleet) process(opts Options, name string, i int) *Process {
 	env := Environment(opts.Deps, f.layout, opts.Secrets, name, i)
 	maps.Copy(env, map[string]string{"LOG_LEVEL": "warn", "LOG_FORMAT": "json"})
@@ -102,7 +104,7 @@ func (f *Fleet) process(opts Options, name string, i int) *Process {
 	}
 }
 
-// each calls do for all processes side by side.
+// each calls do for all processes concurrently.
 func (f *Fleet) each(do func(*Process) error) error {
 	var group errgroup.Group
 	for _, copies := range f.copies {
@@ -113,10 +115,10 @@ func (f *Fleet) each(do func(*Process) error) error {
 	return group.Wait()
 }
 
-// URL is where the first copy of a program answers.
+// URL returns the URL of the first replica of a program.
 func (f *Fleet) URL(name string) string { return f.layout.URL(name, 0) }
 
-// Process is a copy of a program, counted from 0; nil where there is none.
+// Process returns the i-th replica of a program, counted from 0, or nil if there is none.
 func (f *Fleet) Process(name string, i int) *Process {
 	if copies := f.copies[name]; i < len(copies) {
 		return copies[i]
@@ -124,13 +126,14 @@ func (f *Fleet) Process(name string, i int) *Process {
 	return nil
 }
 
-// Processes are all copies of a program.
+// Processes returns all replicas of a program.
 func (f *Fleet) Processes(name string) []*Process { return append([]*Process(nil), f.copies[name]...) }
 
-// Exited delivers an error for every process that ends without having been asked to. It is never closed.
+// Exited returns a channel that receives an error for every process that ends without having been stopped. The channel is
+// never closed.
 func (f *Fleet) Exited() <-chan error { return f.exited }
 
-// URLs are where all replicas of a program answer.
+// URLs returns the URLs of all replicas of a program.
 func (f *Fleet) URLs(name string) []string {
 	urls := make([]string, len(f.layout[name]))
 	for i := range urls {
@@ -139,9 +142,9 @@ func (f *Fleet) URLs(name string) []string {
 	return urls
 }
 
-// Stop stops the processes, what takes work in before what works on it, and returns when none lives. It may be called again:
-// all calls get the same answer. The end of ctx makes it impatient, not incomplete. A process that did not end in time and
-// had to be killed is an error.
+// Stop stops the processes, the gateways first and the analysis servers last, and returns when all have exited. It may be
+// called several times; every call returns the same error. When ctx ends, Stop kills the remaining processes. It returns
+// ErrKilled if a process did not end in time and had to be killed.
 func (f *Fleet) Stop(ctx context.Context) error {
 	f.once.Do(func() {
 		var errs []error

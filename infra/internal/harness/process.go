@@ -18,17 +18,17 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// stopGrace is how long a process may take to end when it is asked to: longer than the grace that services give to their
-// own work in hand.
+// stopGrace is how long a process may take to end after the signal. It is longer than the time that services allow their
+// work in hand at shutdown.
 const stopGrace = 30 * time.Second
 
-// ErrNotRunning says that a process was stopped or killed, or has ended by itself.
+// ErrNotRunning means that a process was stopped or killed, or has ended by itself.
 var ErrNotRunning = errors.New("process is not running")
 
-// ErrKilled says that a process had to be killed because it did not end in time.
+// ErrKilled means that a process had to be killed because it did not end in time.
 var ErrKilled = errors.New("process did not end when asked")
 
-// Process is one copy of a program. Its methods are safe for concurrent use; those that change its state wait for one
+// Process is one replica of a program. Its methods are safe for concurrent use; Start, Restart, Kill and Stop wait for one
 // another.
 type Process struct {
 	name    string
@@ -39,39 +39,39 @@ type Process struct {
 
 	change sync.Mutex // held while starting and stopping
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	env     map[string]string
 	running *run
 }
 
-// run is one life of a process.
+// run is one run of a Process, from a start to the end.
 type run struct {
 	*proc.Process
-	expected chan struct{} // closed before it is ended on purpose
+	expected chan struct{} // closed before the process is ended on purpose
 	once     sync.Once
-	watched  chan struct{} // closed when its end is known
+	watched  chan struct{} // closed when watch has returned
 }
 
-// Name is the program's name and the number of the copy: "gateway-0".
+// Name returns the name of the program and the number of the replica, such as "gateway-0".
 func (p *Process) Name() string { return p.name }
 
-// URL is where the process answers, without a trailing slash.
+// URL returns the base URL of the process, without a trailing slash.
 func (p *Process) URL() string { return p.url }
 
-// Log is the file with all that the process has written, over all its starts.
+// Log returns the path of the file with the output of the process, of all its runs.
 func (p *Process) Log() string { return p.log }
 
-// Setenv changes a setting for the starts to come.
+// Setenv changes an environment variable for later starts.
 func (p *Process) Setenv(name, value string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.env[name] = value
 }
 
-// Running tells whether the process lives.
+// Running reports whether the process runs.
 func (p *Process) Running() bool { return p.PID() != 0 }
 
-// PID is the number of the process, 0 for one that does not run.
+// PID returns the process ID, or 0 if the process does not run.
 func (p *Process) PID() int {
 	r := p.current()
 	if r == nil {
@@ -85,7 +85,7 @@ func (p *Process) PID() int {
 	}
 }
 
-// Usage is what the process has used since it was started.
+// Usage returns the memory and CPU time of the process since its last start.
 func (p *Process) Usage() (Usage, error) {
 	pid := p.PID()
 	if pid == 0 {
@@ -94,8 +94,8 @@ func (p *Process) Usage() (Usage, error) {
 	return UsageOf(pid)
 }
 
-// Signal sends a signal: SIGSTOP and SIGCONT for a pause, SIGQUIT for the stacks of its goroutines. To end it use Kill or
-// Stop, which do not count as unexpected.
+// Signal sends a signal, such as SIGSTOP and SIGCONT for a pause, or SIGQUIT to make the process print its goroutines. To end
+// the process use Kill or Stop: after a signal, Exited reports the end as unexpected.
 func (p *Process) Signal(sig os.Signal) error {
 	r := p.current()
 	if r == nil {
@@ -104,7 +104,7 @@ func (p *Process) Signal(sig os.Signal) error {
 	return r.Signal(sig)
 }
 
-// Start starts the process and returns when it is ready. One that runs already only has to be ready.
+// Start starts the process and returns when it is ready. If it runs already, Start only waits until it is ready.
 func (p *Process) Start(ctx context.Context) error {
 	p.change.Lock()
 	defer p.change.Unlock()
@@ -118,14 +118,14 @@ func (p *Process) Restart(ctx context.Context) error {
 	return errors.Join(p.end(ctx, syscall.SIGTERM), p.start(ctx))
 }
 
-// Kill ends the process at once, as a crash would, and returns when it is gone. One that does not run stays so.
+// Kill kills the process, as a crash would, and returns when it has exited. If the process does not run, Kill does nothing.
 func (p *Process) Kill() {
 	p.change.Lock()
 	defer p.change.Unlock()
-	_ = p.end(context.Background(), syscall.SIGKILL) // a kill is never too late
+	_ = p.end(context.Background(), syscall.SIGKILL) // the only error is ErrKilled, which a SIGKILL does not cause
 }
 
-// Stop asks the process to end and returns when it is gone. One that takes too long is killed, which is ErrKilled.
+// Stop sends SIGTERM and returns when the process has exited. If it takes too long, Stop kills it and returns ErrKilled.
 func (p *Process) Stop(ctx context.Context) error {
 	p.change.Lock()
 	defer p.change.Unlock()
@@ -161,11 +161,11 @@ func (p *Process) start(ctx context.Context) error {
 	return p.Ready(ctx)
 }
 
-// watch tells of an end that nobody asked for.
+// watch waits for the end of a run, and reports it to Exited unless the process was ended on purpose.
 func (p *Process) watch(r *run, out io.Closer) {
 	defer close(r.watched)
 	<-r.Done()
-	_ = out.Close() // written line by line, nothing is held back
+	_ = out.Close() // every line is written at once, so nothing is buffered
 	select {
 	case <-r.expected:
 		return
@@ -173,11 +173,11 @@ func (p *Process) watch(r *run, out io.Closer) {
 	}
 	select {
 	case p.exited <- fmt.Errorf("%s ended by itself: %w", p.name, r.Err()):
-	default: // sixteen earlier ends are unread: one more tells nothing new
+	default: // the channel is full of sixteen unread errors
 	}
 }
 
-// end ends the process with a first signal, then with SIGKILL.
+// end sends sig and, if the process does not end in time, SIGKILL.
 func (p *Process) end(ctx context.Context, sig syscall.Signal) error {
 	r := p.current()
 	if r == nil {
@@ -197,7 +197,7 @@ func (p *Process) end(ctx context.Context, sig syscall.Signal) error {
 	return nil
 }
 
-// environ is the environment that the process starts with.
+// environ returns the environment for the next start.
 func (p *Process) environ() []string {
 	env := map[string]string{}
 	for _, name := range inherited() {
@@ -216,8 +216,8 @@ func (p *Process) environ() []string {
 	return lines
 }
 
-// inherited are the variables that a process has from its parent: what the system and the Go runtime know, and no settings,
-// so that a run does not depend on what happens to be exported.
+// inherited returns the names of the variables that a process inherits from its parent: those of the system and of the Go
+// runtime, but no settings, so that a run does not depend on exported variables.
 func inherited() []string {
 	return []string{
 		"PATH", "HOME", "TMPDIR", "TZ",
@@ -225,7 +225,8 @@ func inherited() []string {
 	}
 }
 
-// plain writes the lines of a process as they were, without what the logger puts around them.
+// plain is the writer of a zerolog logger. It writes the field "line" of each log entry, which is the original line of the
+// process.
 type plain struct{ out io.Writer }
 
 // Write implements io.Writer.

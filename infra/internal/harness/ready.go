@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	readyPatience = 2 * time.Minute       // for a program to become ready: one that ends is not waited for
-	readyPause    = 10 * time.Millisecond // between two questions
+	readyPatience = 2 * time.Minute       // limit of the wait until a program is ready; Ready stops waiting when the process ends
+	readyPause    = 10 * time.Millisecond // between two requests
 )
 
-// WaitReady returns when the program at url says that it can work.
+// WaitReady returns when the program at url answers /readyz with 200.
 func WaitReady(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
@@ -41,7 +41,7 @@ func ready(ctx context.Context, url string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// Ready returns when the process says that it can work. It does not wait longer than the process lives.
+// Ready returns when the process answers /readyz with 200. It returns an error if the process ends before.
 func (p *Process) Ready(ctx context.Context) error {
 	r := p.current()
 	if r == nil {

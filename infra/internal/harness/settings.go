@@ -8,13 +8,13 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Bucket is where recordings lie.
+// Bucket is the name of the S3 bucket for recordings.
 const Bucket = "sori"
 
-// Layout is where everything listens: host:port by program and copy.
+// Layout contains the addresses (host:port) on which the processes listen, by program and replica.
 type Layout map[string][]string
 
-// URL is where a copy of a program answers; empty where there is none.
+// URL returns the URL of a replica of a program, or "" if there is no such replica.
 func (l Layout) URL(name string, i int) string {
 	if i >= len(l[name]) {
 		return ""
@@ -22,10 +22,11 @@ func (l Layout) URL(name string, i int) string {
 	return "http://" + l[name][i]
 }
 
-// nobody is an address at which nothing answers: that of a program without copies, which the others then find away.
+// nobody is a URL at which nothing answers. The others get it for a program without replicas, which is thus unavailable to them.
 const nobody = "http://127.0.0.1:9"
 
-// near is the copy that the given copy of another program talks to: the load is spread as evenly as fixed addresses allow.
+// near returns the URL of the replica of the named program to which the i-th replica of another program sends its requests.
+// The load is distributed as evenly as fixed addresses allow.
 func (l Layout) near(name string, i int) string {
 	if len(l[name]) == 0 {
 		return nobody
@@ -33,9 +34,9 @@ func (l Layout) near(name string, i int) string {
 	return l.URL(name, i%len(l[name]))
 }
 
-// Reserve finds an address on the loopback interface for every copy (Options.Copies). The first copies of programs that are
-// given an address have that one. No port is found twice; what takes one afterwards, before its program does, makes that
-// program fail.
+// Reserve chooses an address on the loopback interface for every replica (Options.Copies). If given contains an address for a
+// program, its first replica has that one. No port is chosen twice. If another process takes a port before the program
+// listens on it, the start of that program fails.
 func Reserve(copies map[string]int, given map[string]string) (Layout, error) {
 	found := Layout{}
 	for _, name := range Names() {
@@ -57,13 +58,13 @@ func Reserve(copies map[string]int, given map[string]string) (Layout, error) {
 	return found, nil
 }
 
-// Secrets are what the services share. Either has at least 32 bytes.
+// Secrets are the keys that the services share. Each has at least 32 bytes.
 type Secrets struct {
-	Webhook   string // signs callback URLs
-	Principal string // signs who makes a request
+	Webhook   string // key of the signatures of callback URLs
+	Principal string // key of the signed principal header, which the gateway sends to the tracker
 }
 
-// Environment is what one copy of a program must run with, as environment variables. What is not among them has a default.
+// Environment returns the environment variables that one replica of a program needs. All other settings have defaults.
 func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, i int) map[string]string {
 	own, s3 := map[string]string{"HTTP_ADDR": at[name][i]}, s3Settings(deps)
 	bus := map[string]string{"NATS_URL": deps.NATSURL}
@@ -85,7 +86,7 @@ func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, 
 	case Tracker:
 		return merge(own, bus, database, s3, map[string]string{"PRINCIPAL_SECRET": secrets.Principal})
 	default:
-		// Its behaviour may be changed while it runs: it listens on loopback alone.
+		// The analyzer's behaviour may be changed at run time, since it listens only on the loopback address.
 		return merge(own, s3, map[string]string{"BEHAVIOUR_API": "true"})
 	}
 }
@@ -97,7 +98,7 @@ func s3Settings(deps stack.Endpoints) map[string]string {
 	}
 }
 
-// Connections are the settings with which a program reaches all dependencies, and further ones.
+// Connections returns the settings with which a program connects to all dependencies, together with the settings in further.
 func Connections(deps stack.Endpoints, further map[string]string) map[string]string {
 	return merge(map[string]string{"NATS_URL": deps.NATSURL, "DATABASE_URL": deps.DatabaseURL}, s3Settings(deps), further)
 }

@@ -11,7 +11,7 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// System is all of Sori: the programs as processes, with dependencies of their own.
+// System is a complete Sori: all programs as processes, and a stack with their dependencies.
 type System struct {
 	*Fleet
 	Stack *stack.Stack
@@ -21,14 +21,14 @@ type System struct {
 
 // SystemOptions say how to start a System.
 type SystemOptions struct {
-	Dir   string // gets data, logs and programs; made if it is missing
+	Dir   string // for data, logs and programs; created if it does not exist
 	Build BuildOptions
-	Stack stack.Options // the folder is set by StartSystem
-	Fleet Options       // so are the folder and the dependencies, and the programs unless they are given
+	Stack stack.Options // StartSystem sets Dir
+	Fleet Options       // StartSystem sets Dir and Deps, and Programs if it is empty
 }
 
-// TempDir makes a folder for a System. Other users may pass through it: PostgreSQL runs as a user of
-// its own if this process is root's.
+// TempDir creates a folder for a System. Other users may traverse it, because PostgreSQL runs as another
+// user if this process runs as root.
 func TempDir(pattern string) (string, error) {
 	dir, err := os.MkdirTemp("", pattern)
 	if err != nil {
@@ -40,8 +40,8 @@ func TempDir(pattern string) (string, error) {
 	return dir, nil
 }
 
-// StartSystem builds the programs, unless they are given, and starts the dependencies and the
-// programs. If something fails, it stops what it has started.
+// StartSystem builds the programs, unless o.Fleet.Programs is set, and starts the dependencies and the
+// programs. If that fails, it stops all that it has started.
 func StartSystem(ctx context.Context, o SystemOptions) (s *System, err error) {
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
@@ -71,17 +71,17 @@ func StartSystem(ctx context.Context, o SystemOptions) (s *System, err error) {
 
 func (s *System) stackDir() string { return filepath.Join(s.dir, "stack") }
 
-// Dir is the folder with data and logs.
+// Dir returns the folder with data and logs.
 func (s *System) Dir() string { return s.dir }
 
-// Stop stops the programs and then the dependencies. It may be called again.
+// Stop stops the programs and then the dependencies. It may be called several times.
 func (s *System) Stop(ctx context.Context) error {
 	var errs []error
 	if s.Fleet != nil {
 		errs = append(errs, s.Fleet.Stop(ctx))
 	}
 	if s.Stack != nil {
-		for _, part := range s.Stack.Parts() { // a paused part could not be stopped
+		for _, part := range s.Stack.Parts() { // a paused part would not react to the stop
 			_ = s.Stack.SignalAll(part, syscall.SIGCONT)
 		}
 		errs = append(errs, s.Stack.Stop(ctx))

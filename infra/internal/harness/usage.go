@@ -10,17 +10,17 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// Usage is what a process uses, as the kernel tells it (proc(5)); only Linux does.
+// Usage is the memory and CPU time of a process, as /proc reports them (proc(5)); Linux only.
 type Usage struct {
 	RSS     int64         // resident memory now, in bytes
-	PeakRSS int64         // the most since the start or since ResetPeak
+	PeakRSS int64         // the maximum since the start or since ResetPeak
 	CPU     time.Duration // user and system time, in steps of 10 ms
 }
 
 // tick is the unit of times in proc(5); USER_HZ is 100 wherever Go runs on Linux.
 const tick = 10 * time.Millisecond
 
-// UsageOf measures a process.
+// UsageOf returns the usage of a process.
 func UsageOf(pid int) (Usage, error) {
 	p, err := procfs.NewProc(pid)
 	if err != nil {
@@ -37,14 +37,14 @@ func UsageOf(pid int) (Usage, error) {
 	return Usage{RSS: int64(status.VmRSS), PeakRSS: int64(status.VmHWM), CPU: own(s)}, nil
 }
 
-// own is the CPU time of a process itself.
+// own returns the CPU time of a process without its children.
 func own(s procfs.ProcStat) time.Duration { return time.Duration(s.UTime+s.STime) * tick }
 
-// children is the CPU time of the children that a process has waited for.
+// children returns the CPU time of the children that have ended and for which the process has waited.
 func children(s procfs.ProcStat) time.Duration { return time.Duration(s.CUTime+s.CSTime) * tick }
 
-// TreeUsage measures a process with all its children; of children that have ended only the CPU time.
-// Shared memory counts once; the peak is not known and stays 0.
+// TreeUsage returns the usage of a process together with its children. Of children that have ended it
+// includes only the CPU time. Shared memory counts once. PeakRSS is unknown and stays 0.
 func TreeUsage(pid int) (total Usage, err error) {
 	root, err := procfs.NewProc(pid)
 	if err == nil {
@@ -59,7 +59,7 @@ func TreeUsage(pid int) (total Usage, err error) {
 	}
 	for _, p := range all {
 		s, err := p.Stat()
-		if err != nil || s.PPID != pid && p.PID != pid { // one that cannot be read has just ended
+		if err != nil || s.PPID != pid && p.PID != pid { // a process whose stat cannot be read has just ended
 			continue
 		}
 		total.CPU += own(s) + children(s)
@@ -70,8 +70,8 @@ func TreeUsage(pid int) (total Usage, err error) {
 	return total, nil
 }
 
-// Busy is the time that all processors of the machine have worked since it was started, for any
-// process.
+// Busy returns the time that all processors of the machine together have been busy since it was
+// booted, for any process.
 func Busy() (time.Duration, error) {
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {
@@ -85,7 +85,7 @@ func Busy() (time.Duration, error) {
 	return time.Duration((c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ + c.Steal) * float64(time.Second)), nil
 }
 
-// ResetPeak makes the peak of a process what it uses now.
+// ResetPeak sets the PeakRSS of a process to its current RSS.
 func ResetPeak(pid int) error {
 	if err := os.WriteFile(filepath.Join("/proc", strconv.Itoa(pid), "clear_refs"), []byte("5"), 0); err != nil {
 		return fmt.Errorf("reset the peak of process %d: %w", pid, err)

@@ -10,8 +10,9 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// CheckEnd checks that uploads are accepted again, and then that the jobs and the viewers of the
-// load end as they must and leave nothing behind.
+// CheckEnd waits until an upload is accepted again and stops the load. Then it checks that all its jobs
+// are completed, that the invariants hold, that every viewer has seen the end, that the processes are
+// healthy, and that staging becomes empty.
 func (s *System) CheckEnd(g *loadgen.Steady) {
 	s.t.Helper()
 	g.AwaitAccepted()
@@ -25,8 +26,8 @@ func (s *System) CheckEnd(g *loadgen.Steady) {
 	s.CheckStaging()
 }
 
-// CheckJobs waits until all jobs have ended, and checks that these are completed and that the
-// invariants hold.
+// CheckJobs waits until all jobs have ended, and checks that the given jobs are completed and that
+// the invariants hold.
 func (s *System) CheckJobs(jobs []string) map[string]invariants.Row {
 	s.t.Helper()
 	rows := s.AwaitEnds(jobs)
@@ -39,7 +40,7 @@ func (s *System) CheckJobs(jobs []string) map[string]invariants.Row {
 	return rows
 }
 
-// AwaitEnds waits until every job has ended, the accepted jobs among them.
+// AwaitEnds waits until every row is of an ended job and every given job has a row, and returns the rows.
 func (s *System) AwaitEnds(jobs []string) map[string]invariants.Row {
 	s.t.Helper()
 	rows, err := s.Checker.AwaitEnds(s.Ctx, jobs)
@@ -49,7 +50,7 @@ func (s *System) AwaitEnds(jobs []string) map[string]invariants.Row {
 	return rows
 }
 
-// CheckInvariants checks what must be true of ended jobs, whatever happened.
+// CheckInvariants checks the invariants of ended jobs (invariants.Checker.Check).
 func (s *System) CheckInvariants(jobs []string, rows map[string]invariants.Row) {
 	s.t.Helper()
 	if err := s.Checker.Check(s.Ctx, jobs, rows); err != nil {
@@ -57,13 +58,13 @@ func (s *System) CheckInvariants(jobs []string, rows map[string]invariants.Row) 
 	}
 }
 
-// The bounds of what an outage may cost a service.
+// The limits, in bytes, for a service in an outage.
 const (
 	maxRSS = 200 << 20
 	maxLog = 512 << 10
 )
 
-// CheckProcesses checks that no process has ended, has grown or has flooded its log.
+// CheckProcesses checks that no process has ended by itself, used more memory than maxRSS or logged more than maxLog.
 func (s *System) CheckProcesses() {
 	s.t.Helper()
 	select {
@@ -92,8 +93,8 @@ func (s *System) CheckProcesses() {
 	}
 }
 
-// CheckStaging checks that staging becomes empty, now that no upload is under way. The uploader
-// restarts for that, so the watch over the health ends before.
+// CheckStaging checks that staging becomes empty; no upload may be under way. It restarts the uploader
+// for that, and stops polling the health routes before.
 func (s *System) CheckStaging() {
 	s.t.Helper()
 	if s.health != nil {

@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// contractClient makes the client of a test. What other hosts answer, to which the gateway
-// may lead, is not its to judge.
+// contractClient returns an HTTP client that checks every answer against the gateway's OpenAPI
+// document. It does not check answers of other hosts, to which the gateway may redirect.
 func (w *Env) contractClient(t *testing.T) *http.Client {
 	t.Helper()
 	_, text := Send(t, http.DefaultClient, http.MethodGet, w.Gateway+"/openapi.json")
@@ -50,7 +50,7 @@ func Send(t *testing.T, via *http.Client, method, url string) (status int, text 
 	return resp.StatusCode, string(body)
 }
 
-// Upload sends a recording as a browser would and returns the job's id.
+// Upload sends a recording as a multipart form, as a browser does, and returns the job's id.
 func (w *Env) Upload(t *testing.T, name string, audio []byte) string {
 	t.Helper()
 	job, err := w.API.Upload(w.Context(), w.Token, loadgen.RecordingOf(name, audio).Form())
@@ -60,13 +60,13 @@ func (w *Env) Upload(t *testing.T, name string, audio []byte) string {
 	return job
 }
 
-// Result reads a job, in the default language.
+// Result decodes a job's result, in the default language, into into.
 func (w *Env) Result(t *testing.T, job string, into any) {
 	t.Helper()
 	w.ResultIn(t, job, "", into)
 }
 
-// ResultIn reads a job in the given language.
+// ResultIn decodes a job's result, in the given language, into into.
 func (w *Env) ResultIn(t *testing.T, job, language string, into any) {
 	t.Helper()
 	_, err := w.API.Do(w.Context(), client.Request{
@@ -77,7 +77,7 @@ func (w *Env) ResultIn(t *testing.T, job, language string, into any) {
 	}
 }
 
-// Watch opens a progress stream, in the given language.
+// Watch opens a job's progress stream, in the given language.
 func (w *Env) Watch(ctx context.Context, t *testing.T, job, language string) io.ReadCloser {
 	t.Helper()
 	stream, err := w.API.Stream(ctx, job, "", language)
@@ -99,8 +99,8 @@ func (w *Env) Follow(ctx context.Context, t *testing.T, job, language string) []
 	return frames
 }
 
-// CheckFrames checks what the stream of a completed job promises: the progress never
-// goes back, and the last frame alone is terminal and has the result.
+// CheckFrames checks the stream of a completed job: the progress never goes back, and only
+// the last frame is terminal. The last frame contains the result.
 func CheckFrames(t *testing.T, frames []client.Job) {
 	t.Helper()
 	if len(frames) == 0 {

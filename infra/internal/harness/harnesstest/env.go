@@ -1,6 +1,6 @@
-// Package harnesstest starts Sori for a test: in the test's own process (Env), as processes on the
-// dependencies of the test kit (StartProcesses), or as processes with dependencies of their own
-// (StartSystem).
+// Package harnesstest starts Sori for a test: in the test's process (Env), as processes on the
+// dependencies of the test kit (StartProcesses), or as processes with a separate stack of
+// dependencies (StartSystem).
 package harnesstest
 
 import (
@@ -25,38 +25,38 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Env is all of Sori in the test's process: the four services and the reference analysis server, on
-// the dependencies of the test kit.
+// Env is a complete Sori in the test's process: the four services and the reference analysis server,
+// on the dependencies of the test kit.
 type Env struct {
 	*testkit.Kit
 	Gateway    string // base URLs
 	Tracker    string
 	Dispatcher string
 	Analyzer   *analyzer.Server
-	Token      int64 // of a token that exists
+	Token      int64 // the id of a token, which Start has created
 
 	// Client checks the gateway's answers against the OpenAPI document.
 	Client *http.Client
 	API    *client.Client // sends requests through Client
 }
 
-// Options are what differs from the defaults.
+// Options are the settings of an Env that differ from the defaults.
 type Options struct {
 	Settings   map[string]string // of all services
-	Dispatcher map[string]string // of the dispatcher, beside those
+	Dispatcher map[string]string // of the dispatcher, in addition to Settings
 	Behaviour  analyzer.Behaviour
-	Poll       bool // the dispatcher knows where the analysis server tells how an analysis stands
+	Poll       bool // the dispatcher has the URL of the analysis server's status route
 
-	// Front, where set, stands before the analysis server: what it makes of the
-	// server's handler is what the dispatcher asks.
+	// Front, if set, is a middleware around the analysis server's handler: the
+	// dispatcher sends its requests to the handler that Front returns.
 	Front func(http.Handler) http.Handler
 
-	// Pooler, where set, stands before the database: of the database's URL it makes the
-	// one that the services are given.
+	// Pooler, if set, is called with the URL of the database, and returns the URL of a
+	// connection pooler, with which the services connect.
 	Pooler func(database string) string
 }
 
-// Start starts everything and makes a token. It ends with the test.
+// Start starts the services and the analysis server and creates a token. All stop at the end of the test.
 func Start(t *testing.T, o Options) *Env {
 	t.Helper()
 	k := testkit.New(t)
@@ -77,7 +77,7 @@ func Start(t *testing.T, o Options) *Env {
 	if o.Poll {
 		settings["ANALYSIS_STATUS_URL"] = target + "/status/{analysis_job_id}"
 	}
-	// The dispatcher must know its own address before it has one.
+	// WEBHOOK_URL contains the dispatcher's address, so the port is chosen before the start.
 	addr := freeAddr(t)
 	settings["HTTP_ADDR"], settings["WEBHOOK_URL"] = addr, "http://"+addr+"/tokens/webhook/analysis-complete"
 	w.Dispatcher = k.Run(dispatcher.Run, settings).URL
@@ -92,7 +92,7 @@ func Start(t *testing.T, o Options) *Env {
 	return w
 }
 
-// front puts a handler before the server at a URL and returns its own.
+// front starts a proxy for the server at a URL, with the middleware before, and returns the proxy's URL.
 func front(t *testing.T, before func(http.Handler) http.Handler, server string) string {
 	t.Helper()
 	to, err := url.Parse(server)
@@ -104,7 +104,7 @@ func front(t *testing.T, before func(http.Handler) http.Handler, server string) 
 	return s.URL
 }
 
-// freeAddr is an address that no other test is given and no outgoing connection has.
+// freeAddr returns a loopback address whose port no other test gets and no outgoing connection uses.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	ports, err := proc.FreePorts(1)
@@ -125,7 +125,7 @@ func startAnalyzer(t *testing.T, k *testkit.Kit, b analyzer.Behaviour) *analyzer
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background()) // that of the test ends before its cleanups
+	ctx, cancel := context.WithCancel(context.Background()) // the test's context ends before its cleanups run
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	t.Cleanup(func() {

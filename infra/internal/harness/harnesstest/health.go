@@ -11,29 +11,29 @@ import (
 	"sori.internal/infra/internal/harness"
 )
 
-// The bounds of health's answers. They are generous: the machine is shared.
+// The limits for the answers of the health routes. They are generous, because other tests run on the machine at the same time.
 const (
 	askEvery  = 200 * time.Millisecond
-	answersIn = 5 * time.Second // either route, whatever is away
+	answersIn = 5 * time.Second // limit for /livez and /readyz, even if dependencies are unavailable
 
-	NoticesIn = 8 * time.Second  // that a dependency is away
-	ReturnsIn = 20 * time.Second // once it is there again
+	NoticesIn = 8 * time.Second  // limit until /readyz reports that a dependency is unavailable
+	ReturnsIn = 20 * time.Second // limit until the service is ready after the dependency has returned
 )
 
-// healthWatch asks every service for its health all the time.
+// healthWatch polls the health routes of every service.
 type healthWatch struct {
 	t      *testing.T
 	client *http.Client
 
 	mu      sync.Mutex
 	ready   map[string]bool // by process
-	changed chan struct{}   // closed with every answer
+	changed chan struct{}   // closed, and replaced, with every answer of /readyz
 
-	end func() // may be called again
+	end func() // stops polling; may be called several times
 }
 
-// watchHealth begins to ask, until the test's end at the latest. The test fails where a process
-// ever says that it does not live, or takes too long to answer.
+// watchHealth starts to poll, until the end of the test at the latest. The test fails if /livez of a
+// process ever answers something else than 200, or if a process takes too long to answer.
 func watchHealth(c *System) *healthWatch {
 	w := &healthWatch{
 		t: c.t, client: &http.Client{Timeout: 2 * answersIn},
@@ -83,7 +83,7 @@ func (w *healthWatch) ask(ctx context.Context, p *harness.Process) {
 	}
 }
 
-// get returns the status of an answer; 0 where there is none.
+// get sends a request and returns the status of the answer, or 0 if there was no answer.
 func (w *healthWatch) get(ctx context.Context, p *harness.Process, path string) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL()+path, nil)
 	if err != nil {
@@ -103,8 +103,9 @@ func (w *healthWatch) get(ctx context.Context, p *harness.Process, path string) 
 	return resp.StatusCode
 }
 
-// AwaitReady waits until the copies of the named programs are ready, or are not,
-// and returns how long that took.
+// AwaitReady waits until all replicas of the named programs are ready or, if ready is false,
+// until none is, and returns how long that took. It waits at most for the duration within;
+// then the test fails.
 func (c *System) AwaitReady(ready bool, within time.Duration, names ...string) time.Duration {
 	c.t.Helper()
 	w := c.health

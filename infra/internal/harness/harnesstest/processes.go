@@ -24,13 +24,13 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// programsVariable names the folder with the services to the tests.
+// programsVariable is the environment variable by which Main passes the folder of the built programs to the tests.
 const programsVariable = "SORI_TEST_PROGRAMS"
 
 // Main is the body of a TestMain: it builds the services once for all tests of the package, runs
 // the tests, and returns the exit code.
 func Main(m *testing.M) int {
-	flag.Parse() //nolint:revive // for a TestMain, which is a main
+	flag.Parse() //nolint:revive // called by a TestMain, which is a main function
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -54,27 +54,27 @@ func run(m *testing.M) (code int, err error) {
 	return stack.Main(m), nil
 }
 
-// SystemOptions are what differs from one replica of everything, on single servers.
+// SystemOptions are the settings of a System. By default each program has one replica and each dependency one server.
 type SystemOptions struct {
-	Copies    map[string]int    // as in a harness.Fleet
+	Copies    map[string]int    // replicas by program (harness.Options.Copies)
 	Settings  map[string]string // of all services
-	NATSNodes int               // as in a stack
-	Patience  time.Duration     // bounds the whole test
+	NATSNodes int               // see stack.Options
+	Patience  time.Duration     // limit for the whole test
 }
 
-// System is all of Sori as processes, with what a test needs to check it.
+// System is a complete Sori as processes, with a checker of its invariants and of its health.
 type System struct {
 	*harness.System
-	Ctx     context.Context //nolint:containedctx // the test's, with its patience
+	Ctx     context.Context //nolint:containedctx // the test's context, limited by Patience
 	Checker invariants.Checker
 
 	t      *testing.T
 	health *healthWatch
 }
 
-// StartSystem starts Sori with dependencies of its own, for tests that stop them: no other test is
-// disturbed. It ends with the test. From then on all services are asked for their health, and the
-// test fails if one is not alive.
+// StartSystem starts Sori with a separate stack of dependencies, so that a test can stop them without an
+// effect on other tests. The System stops at the end of the test. Until then the health routes of all
+// services are polled, and the test fails if /livez of one reports a failure.
 func StartSystem(t *testing.T, o SystemOptions) *System {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), o.Patience)
@@ -87,7 +87,7 @@ func StartSystem(t *testing.T, o SystemOptions) *System {
 		Programs: os.Getenv(programsVariable), Deps: s.Stack.Endpoints, Copies: o.Copies,
 		Env: map[string]map[string]string{
 			harness.All: settings,
-			// How the analysis server handles faults of its own is not under test.
+			// The faults of the analysis server are not under test, so it repeats a callback until it succeeds.
 			harness.Analyzer: {
 				"BEHAVIOUR_INSTANT": "true", "BEHAVIOUR_DELAY": "500ms",
 				"WEBHOOK_ATTEMPTS": "1000", "WEBHOOK_MAX_BACKOFF": "2s",
@@ -105,7 +105,7 @@ func StartSystem(t *testing.T, o SystemOptions) *System {
 	return s
 }
 
-// StartProcesses starts Sori as processes on the dependencies of the test kit. It ends with the test.
+// StartProcesses starts Sori as processes on the dependencies of the test kit. They stop at the end of the test.
 func StartProcesses(ctx context.Context, t *testing.T, k *testkit.Kit, copies map[string]int, env map[string]string) *System {
 	t.Helper()
 	database := k.Database()
@@ -120,7 +120,7 @@ func StartProcesses(ctx context.Context, t *testing.T, k *testkit.Kit, copies ma
 		t.Fatal(err)
 	}
 	all := k.Settings(env)
-	for _, own := range []string{"HTTP_ADDR", "WEBHOOK_SECRET", "PRINCIPAL_SECRET"} { // set by the harness
+	for _, own := range []string{"HTTP_ADDR", "WEBHOOK_SECRET", "PRINCIPAL_SECRET"} { // the harness sets these
 		delete(all, own)
 	}
 	s.startFleet(harness.Options{
@@ -136,7 +136,7 @@ func StartProcesses(ctx context.Context, t *testing.T, k *testkit.Kit, copies ma
 	return s
 }
 
-// StartStack starts the dependencies alone, which end with the test.
+// StartStack starts only the dependencies, which stop at the end of the test.
 func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
 	t.Helper()
 	root, err := harness.TempDir("harnesstest-")
@@ -151,7 +151,7 @@ func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
 		t.Fatal(errors.Join(err, os.RemoveAll(root)))
 	}
 	t.Cleanup(func() {
-		for _, part := range s.Parts() { // a part that a failed test left paused could not be stopped
+		for _, part := range s.Parts() { // a part that a failed test has left paused would not react to the stop
 			_ = s.SignalAll(part, syscall.SIGCONT)
 		}
 		stopping, cancel := context.WithTimeout(context.Background(), time.Minute) // that of the test has ended
@@ -183,10 +183,10 @@ func (s *System) startFleet(o harness.Options) {
 	})
 }
 
-// Services are the programs under test.
+// Services returns the names of the programs under test.
 func Services() []string { return harness.Services() }
 
-// showLogs shows the ends of the services' logs.
+// showLogs writes the end of each service's log to the test's log.
 func (s *System) showLogs() {
 	const most = 4000
 	for _, p := range s.All() {
@@ -195,7 +195,7 @@ func (s *System) showLogs() {
 	}
 }
 
-// All are the processes of all services.
+// All returns the processes of all services.
 func (s *System) All() (all []*harness.Process) {
 	for _, name := range Services() {
 		all = append(all, s.Processes(name)...)
@@ -211,10 +211,10 @@ func (s *System) createToken() {
 	}
 }
 
-// Gateways are the URLs of all gateways.
+// Gateways returns the URLs of all gateways.
 func (s *System) Gateways() []string { return s.URLs(harness.Gateway) }
 
-// Load starts a steady load of uploads and viewers. The test fails if one of them does.
+// Load starts a steady load of uploads and viewers. The test fails if an upload or a viewer fails.
 func (s *System) Load() *loadgen.Steady {
 	ctx, cancel := context.WithCancel(s.Ctx)
 	g := loadgen.StartSteady(ctx, s.Gateways(), func(err error) { s.t.Error(err) })
