@@ -42,18 +42,18 @@ func (c *Client) streams() *http.Client {
 	return c.Streams
 }
 
-// Request is one request and the answer that it wants.
+// Request is one request, with the expected answer.
 type Request struct {
 	Method string // GET if it is empty
 	Path   string // with the query
 	Header map[string]string
 	Body   io.Reader
 	Length int64 // of Body, if it is not known from its type
-	Want   int   // the status of success; 200 if it is 0
-	Into   any   // gets the decoded answer, unless it is nil
+	Want   int   // the expected status; 0 means 200
+	Into   any   // a pointer for the decoded JSON of the answer, or nil
 }
 
-// Problem is an answer other than the wanted one.
+// Problem is the error for an answer with another status than the expected one, or that cannot be decoded.
 type Problem struct {
 	Status     int    `json:"-"`
 	RetryAfter string `json:"-"`
@@ -61,7 +61,7 @@ type Problem struct {
 
 	Code          string `json:"code"`
 	Detail        string `json:"detail"`
-	CurrentStatus string `json:"current_status"` // of a job, if the job's status is the reason
+	CurrentStatus string `json:"current_status"` // the job's status, if that is the reason
 }
 
 // Error implements error.
@@ -69,17 +69,17 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("status %d, Retry-After %q: %s", p.Status, p.RetryAfter, p.Body)
 }
 
-// PutOff reports whether the answer says in the specified way that the client may try again.
+// PutOff reports whether the answer asks the client, in the way that the API specifies, to try again later.
 func (p *Problem) PutOff() bool {
-	// 408 is the answer to a body that stalled.
+	// 408 is the answer if no more of the request body arrives.
 	return p.Status == http.StatusServiceUnavailable && p.RetryAfter != "" || p.Status == http.StatusRequestTimeout
 }
 
-// maxAnswer bounds an answer, in bytes.
+// maxAnswer is how many bytes of an answer's body are read at most.
 const maxAnswer = 32 << 20
 
-// Do sends a request and decodes the answer. An answer other than the wanted one is a *Problem;
-// every other error means that there was no whole answer.
+// Do sends a request, decodes the answer and returns its header. For an unexpected answer the error is a
+// *Problem; any other error means that no complete answer arrived.
 func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	resp, err := c.send(ctx, c.requests(), r)
 	if err != nil {
@@ -96,7 +96,7 @@ func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	return resp.Header, nil
 }
 
-// send sends a request and returns the answer if its status is the wanted one.
+// send sends a request and returns the answer if it has the expected status, else a *Problem.
 func (c *Client) send(ctx context.Context, via *http.Client, r Request) (*http.Response, error) {
 	if r.Method == "" {
 		r.Method = http.MethodGet
@@ -131,11 +131,11 @@ func (c *Client) send(ctx context.Context, via *http.Client, r Request) (*http.R
 
 func problem(resp *http.Response, body []byte) *Problem {
 	p := &Problem{Status: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After"), Body: body}
-	_ = json.Unmarshal(body, p) // an answer that is no problem document has no code
+	_ = json.Unmarshal(body, p) // Code stays empty if the body is no problem document
 	return p
 }
 
-// JSON is a request's body and header.
+// JSON returns the request with the value as its JSON body and with the Content-Type header.
 func JSON(r Request, value any) (Request, error) {
 	body, err := json.Marshal(value)
 	if err != nil {
@@ -194,10 +194,10 @@ func (c *Client) Upload(ctx context.Context, token int64, f Form) (job string, e
 	return accepted.JobID, nil
 }
 
-// Job is a job as the API shows it: as a frame of a stream and as a result.
+// Job is a job as the API returns it, in the frame of a stream or as a result.
 type Job struct {
-	ID string    `json:"-"` // of the event; of a result, the version in its entity tag
-	At time.Time `json:"-"` // of the arrival
+	ID string    `json:"-"` // the id of the event or, for a result, the version in its ETag
+	At time.Time `json:"-"` // the time at which it arrived
 
 	JobID    string          `json:"job_id"`
 	Status   string          `json:"status"`
@@ -219,15 +219,15 @@ const (
 	Completed  = "completed"
 	Failed     = "failed"
 	Canceled   = "canceled"
-	Erased     = "erased" // which no answer has: an erased job is gone
+	Erased     = "erased" // never in an answer: for an erased job the API answers 410
 )
 
-// Terminal reports whether the job has ended, and with it its stream.
+// Terminal reports whether the job has ended. Its frame is then the last of the stream.
 func (j Job) Terminal() bool {
 	return j.Status == Completed || j.Status == Failed || j.Status == Canceled
 }
 
-// Job reads a job's result. With a wait the answer is held until the job has changed.
+// Job reads a job's result. If wait is positive, the gateway delays the answer until the job has changed, at most for wait.
 func (c *Client) Job(ctx context.Context, job string, wait time.Duration) (Job, error) {
 	path := "/tokens/analysis-result/" + job
 	if wait > 0 {
@@ -257,7 +257,7 @@ func (c *Client) Jobs(ctx context.Context, query url.Values) (p Page, err error)
 	return p, nil
 }
 
-// Control asks to "cancel" or to "retry" a job. force retries a job whose failure is lasting.
+// Control requests the action "cancel" or "retry" for a job. With force, a job whose failure is not retryable is retried, too.
 func (c *Client) Control(ctx context.Context, job, action string, force bool) error {
 	path := "/jobs/" + job + "/" + action
 	if force {

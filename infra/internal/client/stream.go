@@ -12,13 +12,13 @@ import (
 	"github.com/tmaxmax/go-sse"
 )
 
-// ErrNoEnd says that a stream ended before its job did.
+// ErrNoEnd means that a stream ended before its job did.
 var ErrNoEnd = errors.New("the stream ended before the job did")
 
-// errEnd stops reading at the frame that ends the job.
+// errEnd stops reading after the terminal frame.
 var errEnd = errors.New("the job has ended")
 
-// Stream opens the progress stream of a job, after the event with the id lastID, if it is not empty.
+// Stream opens the progress stream of a job. If lastID is not empty, it is sent as the Last-Event-ID.
 func (c *Client) Stream(ctx context.Context, job, lastID, language string) (io.ReadCloser, error) {
 	r := Request{Path: "/tokens/analysis-progress/" + job, Header: map[string]string{}}
 	if lastID != "" {
@@ -36,23 +36,23 @@ func (c *Client) Stream(ctx context.Context, job, lastID, language string) (io.R
 
 // Event is one server-sent event.
 type Event struct {
-	ID   string // of this event, or of the last event before it that had one
+	ID   string // the id of this event or, if it has none, of the last event before it that had one
 	Data string
 }
 
-// maxEvent bounds an event, in bytes: a result is sent in one line.
+// maxEvent is the maximal length of an event in bytes. It is large because a result is sent in one line.
 const maxEvent = 16 << 20
 
-// ReadEvents passes every whole event of a stream to take, until the stream ends, which is no error, or
-// take fails. lastID is the id that the reader has seen before. An event that was cut short is left out,
-// as a browser does.
+// ReadEvents calls take for every complete event of a stream, until the stream ends or take returns an
+// error, which it returns. The end of the stream is no error. lastID is the id for events before the first
+// one with an id. An incomplete event at the end is ignored, as browsers do.
 func ReadEvents(stream io.Reader, lastID string, take func(Event) error) error {
 	for e, err := range sse.Read(stream, &sse.ReadConfig{MaxEventSize: maxEvent}) {
 		if err != nil {
 			return fmt.Errorf("read a stream: %w", err)
 		}
 		if e.Data == "" {
-			continue // an id alone
+			continue // an event with only an id
 		}
 		if err := take(Event{ID: cmp.Or(e.LastEventID, lastID), Data: e.Data}); err != nil {
 			return err
@@ -61,8 +61,8 @@ func ReadEvents(stream io.Reader, lastID string, take func(Event) error) error {
 	return nil
 }
 
-// ReadFrames passes every whole frame of a stream to see, until the stream ends, which is no error, or
-// see fails.
+// ReadFrames calls see for every complete frame of a stream, until the stream ends or see returns an
+// error, which it returns. The end of the stream is no error.
 func ReadFrames(stream io.Reader, lastID string, see func(Job) error) error {
 	return ReadEvents(stream, lastID, func(e Event) error {
 		f := Job{ID: e.ID, At: time.Now()}
@@ -73,7 +73,7 @@ func ReadFrames(stream io.Reader, lastID string, see func(Job) error) error {
 	})
 }
 
-// Frames reads all frames of a stream until it ends.
+// Frames returns all frames of a stream. It reads until the stream ends.
 func Frames(stream io.Reader) (frames []Job, err error) {
 	err = ReadFrames(stream, "", func(f Job) error {
 		frames = append(frames, f)
@@ -82,8 +82,8 @@ func Frames(stream io.Reader) (frames []Job, err error) {
 	return frames, err
 }
 
-// Follow passes every frame of a job's stream to see, until the frame that ends the job. A stream
-// that ends before is ErrNoEnd.
+// Follow calls see for every frame of a job's stream, up to the terminal frame. If the stream ends
+// before, it returns ErrNoEnd.
 func (c *Client) Follow(ctx context.Context, job string, see func(Job)) error {
 	stream, err := c.Stream(ctx, job, "", "")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package command is what the commands of infra share: how they read their arguments, how they are
-// stopped, and how they find a running Sori.
+// Package command contains what the commands of infra share: reading of arguments, stopping by
+// signals, and finding a running Sori.
 package command
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Main runs a command until it returns its exit code. The first Ctrl-C or SIGTERM ends its context, a
-// second one ends the process at once.
+// Main calls run with the arguments and returns its exit code. The first Ctrl-C or SIGTERM cancels the
+// context; a second one ends the process at once.
 func Main(run func(ctx context.Context, args []string) (code int)) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -25,7 +25,7 @@ func Main(run func(ctx context.Context, args []string) (code int)) (code int) {
 	return run(ctx, os.Args[1:])
 }
 
-// Exit writes why a command has failed, and returns its exit code.
+// Exit writes the error of a command to stderr, and returns the exit code: 0 without an error, else 1.
 func Exit(name string, err error) (code int) {
 	if err == nil || errors.Is(err, ErrHelp) {
 		return 0
@@ -34,11 +34,11 @@ func Exit(name string, err error) (code int) {
 	return 1
 }
 
-// ErrHelp says that a command was asked for its help, which Parse has written.
+// ErrHelp means that the arguments asked for help, which Parse has written.
 var ErrHelp = errors.New("help requested")
 
-// Parse reads the arguments of a command into its grammar, a struct with kong's tags. Flags may stand
-// anywhere, with one dash or with two. help gets the help.
+// Parse parses the arguments of a command into grammar, a pointer to a struct with kong's tags. Flags may
+// be anywhere among the arguments, with one dash or two. Help is written to the parameter help.
 func Parse(name string, grammar any, args []string, help io.Writer, options ...kong.Option) (*kong.Context, error) {
 	helped := false
 	options = append(options, kong.Name(name), kong.Writers(help, help), kong.Exit(func(int) { helped = true }),
@@ -54,11 +54,11 @@ func Parse(name string, grammar any, args []string, help io.Writer, options ...k
 	return parsed, err
 }
 
-// oneDash matches a flag with one dash, but for -h, which kong knows.
+// oneDash matches a flag with one dash, except -h, which kong accepts as it is.
 var oneDash = regexp.MustCompile(`^-([a-zA-Z][\w-]+|[a-gi-zA-Z])(=|$)`)
 
-// arrange puts arguments into the form that kong reads: the command, flags with two dashes, and then
-// what is no flag. It leaves the arguments of a command that passes them through.
+// arrange puts arguments into the order that kong reads: the command, flags with two dashes, and then
+// the other arguments. It does not change the arguments of a passthrough command.
 func arrange(node *kong.Node, args []string) []string {
 	if len(args) > 0 {
 		for _, c := range node.Children {
@@ -91,7 +91,7 @@ func arrange(node *kong.Node, args []string) []string {
 	return append(flags, others...)
 }
 
-// takesValue reports whether the argument after a flag is its value.
+// takesValue reports whether arg is a flag whose value is the next argument.
 func takesValue(node *kong.Node, arg string) bool {
 	for _, group := range node.AllFlags(false) {
 		for _, f := range group {

@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 )
 
-// File tells other programs where everything is, while it is there.
+// File is the name of the file in a state folder in which other programs find the Endpoints. It exists while Sori runs.
 const File = "endpoints.json"
 
-// Endpoints are the URLs in the file, and the keys without which S3's is of no
-// use.
+// Endpoints are the contents of the file: the URLs, and the credentials for S3 and the
+// tracker.
 type Endpoints struct {
 	Gateway     string `json:"gateway"`
 	Uploader    string `json:"uploader"`
@@ -26,11 +26,11 @@ type Endpoints struct {
 	S3SecretKey string `json:"s3_secret_key"`
 	Postgres    string `json:"postgres"`
 	Analyzer    string `json:"analyzer"`
-	Principal   string `json:"principal_secret"` // signs who makes a request to the tracker
+	Principal   string `json:"principal_secret"` // key of the signed principal header for the tracker
 }
 
-// Write writes the file into a state folder, whole or not at all, and returns
-// what removes it. Only its owner may read it: it holds passwords.
+// Write writes the file into a state folder, atomically, and returns a function that
+// removes it. Only its owner may read the file, because it contains passwords.
 func (e Endpoints) Write(dir string) (remove func(), err error) {
 	body, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {

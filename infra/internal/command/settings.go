@@ -5,10 +5,11 @@ import "sori.internal/shared/config"
 // DefaultDir is the local runner's state folder.
 const DefaultDir = ".sori"
 
-// Settings returns the settings with which an operator's command reaches a running Sori: one that the
-// local runner started in the folder dir, or any other, by the variables that the services themselves
-// read. Without a folder the environment counts if it names a bus, else DefaultDir does. There are no
-// flags for URLs: they hold passwords, and a command line is seen by everybody on the machine.
+// Settings returns the settings with which an operator's command connects to a running Sori. If dir is
+// not empty, they are those of the Sori that the local runner has started in that folder. Otherwise they
+// are the environment variables, which have the same names as those of the services, if NATS_URL is
+// among them, else those of the Sori in DefaultDir. There are no flags for URLs, because URLs contain
+// passwords and every user of the machine can read a command line.
 func Settings(dir string, environment config.Lookup) (config.Lookup, error) {
 	if dir == "" {
 		if url, ok := environment("NATS_URL"); ok && url != "" {

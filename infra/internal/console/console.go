@@ -1,9 +1,9 @@
-// Package console builds the page that the gateway shows to browsers, with npm.
+// Package console builds the page that the gateway serves to browsers, with npm.
 //
-// A build is made beside the one that is there and takes its place when it is
-// whole: who reads the folder meanwhile finds the old one, and for a moment none.
-// It carries the hash of the sources that it was made of, so that nothing is
-// built twice.
+// A build is written to a new folder, which replaces the old one when it is complete.
+// Until then readers find the old build and, for a moment while the folders are renamed,
+// none. A build contains the hash of its sources, so that unchanged sources are not built
+// again.
 package console
 
 import (
@@ -24,20 +24,20 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// ErrNoNPM says that there is nothing to build with.
+// ErrNoNPM means that npm is not installed.
 var ErrNoNPM = errors.New("npm is not installed")
 
 const (
-	sumFile  = "sources.sha256" // in a build: the hash of what it was made of
-	lockFile = ".lock"          // in the sources: one at a time installs packages
+	sumFile  = "sources.sha256" // in a build: the hash of its sources
+	lockFile = ".lock"          // in the sources: one process at a time builds
 	packages = "node_modules"
-	output   = "dist" // of a build by hand
+	output   = "dist" // the folder of a build by hand
 
 	lockPatience = 10 * time.Minute
-	toldLines    = 12 // of what npm said when it failed
+	toldLines    = 12 // how many last lines of npm's output an error contains
 )
 
-// Sources finds the sources. The present folder must lie in the workspace.
+// Sources returns the folder of the sources. The working directory must be in the workspace.
 func Sources(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "sori.internal/services/gateway").Output()
 	if err != nil {
@@ -46,7 +46,7 @@ func Sources(ctx context.Context) (string, error) {
 	return filepath.Join(strings.TrimSpace(string(out)), "console"), nil
 }
 
-// Fresh reports whether dir holds a build of the sources as they are.
+// Fresh reports whether dir contains a build of the current sources.
 func Fresh(sources, dir string) (bool, error) {
 	want, err := sum(os.DirFS(sources))
 	if err != nil {
@@ -59,8 +59,8 @@ func Fresh(sources, dir string) (bool, error) {
 	return string(got) == want, nil
 }
 
-// Build builds the sources into dir, which is replaced. Packages are installed
-// where they are missing or others than the lock file says.
+// Build builds the sources and replaces dir by the result. It installs the npm packages
+// if they are missing or older than package-lock.json.
 func Build(ctx context.Context, sources, dir string) error {
 	if _, err := exec.LookPath("npm"); err != nil {
 		return ErrNoNPM
@@ -90,7 +90,7 @@ func Build(ctx context.Context, sources, dir string) error {
 	return replace(dir, fresh)
 }
 
-// replace puts one folder in the place of another.
+// replace renames the folder by to dir, and removes the former dir.
 func replace(dir, by string) error {
 	old := dir + ".old"
 	if err := os.RemoveAll(old); err != nil {
@@ -108,8 +108,8 @@ func replace(dir, by string) error {
 	return nil
 }
 
-// installed reports whether the packages are those of the lock file. npm leaves a
-// copy of it when it has installed them.
+// installed reports whether the packages were installed after the last change of
+// package-lock.json. npm writes .package-lock.json after an installation.
 func installed(sources string) bool {
 	wanted, err := os.Stat(filepath.Join(sources, "package-lock.json"))
 	if err != nil {
@@ -119,7 +119,7 @@ func installed(sources string) bool {
 	return err == nil && !has.ModTime().Before(wanted.ModTime())
 }
 
-// npm runs npm, and all that it starts ends with ctx.
+// npm runs npm. When ctx ends, npm and all its child processes are killed.
 func npm(ctx context.Context, dir string, args ...string) error {
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, "npm", args...)
@@ -134,7 +134,7 @@ func npm(ctx context.Context, dir string, args ...string) error {
 	return nil
 }
 
-// sum is the hash of the names and contents of all sources.
+// sum returns the hash of the names and contents of all sources.
 func sum(sources fs.FS) (string, error) {
 	all := sha256.New()
 	err := fs.WalkDir(sources, ".", func(name string, entry fs.DirEntry, err error) error {

@@ -7,12 +7,12 @@ import (
 	"sori.internal/shared/event"
 )
 
-// History is all that happened to one job, oldest first: every event of its log,
-// and not only the newest of each subject.
+// History contains every event of one job's log, oldest first, and not only the newest
+// event of each subject.
 type History []event.Event
 
-// Ending is the ending that counts, which is the last event; false where that is
-// none. An earlier one was a failure that a retry opened again.
+// Ending returns the name of the last event, and whether that is terminal. An earlier
+// terminal event does not count: it was a failure, after which the job was retried.
 func (h History) Ending() (event.Name, bool) {
 	if len(h) == 0 {
 		return "", false
@@ -21,13 +21,13 @@ func (h History) Ending() (event.Name, bool) {
 	return last, last.Terminal()
 }
 
-// Erased tells whether nothing of the job is to be kept, its history included.
+// Erased reports whether the job is erased, so that no data of it may be kept.
 func (h History) Erased() bool {
 	last, _ := h.Ending()
 	return last == event.NameErased
 }
 
-// Stored tells whether the job's recording came into the bucket.
+// Stored reports whether the job's recording was stored in the bucket.
 func (h History) Stored() bool {
 	for _, e := range h {
 		if e.Name() == event.NameStored {
@@ -37,10 +37,15 @@ func (h History) Stored() bool {
 	return false
 }
 
-// Check holds what is true of a job at any time, whatever raced or was killed, and
-// returns all that is not: that it begins with received, that nothing follows what
-// ended it but a retry of a failure, that nothing is said twice, and that attempts
-// only grow. A job may be erased at any time, and then that may be all of it.
+// Check returns an error with all violations of what is true of a history at any time:
+//
+//  1. It begins with the event received. The history of an erased job may begin with any
+//     event, and may contain only the event erased.
+//  2. A terminal event is the last one, except that a failed job may be retried, and any
+//     job may be erased.
+//  3. No event occurs twice.
+//  4. The number of the attempt never decreases, and only an event that begins an attempt
+//     increases it.
 func (h History) Check() error {
 	var wrong []error
 	said, newest := map[string]bool{}, 0
@@ -65,8 +70,8 @@ func (h History) Check() error {
 	return errors.Join(wrong...)
 }
 
-// mayFollow tells whether one event may come directly after another. Retries and
-// failures go together: nothing else opens a job, and nothing else is opened.
+// mayFollow reports whether event e may directly follow the event before. After a failure
+// only a retry or an erasure may follow, and a retry may only follow a failure.
 func mayFollow(before, e event.Name) bool {
 	if e == event.NameErased {
 		return before != event.NameErased
@@ -81,8 +86,8 @@ func mayFollow(before, e event.Name) bool {
 	}
 }
 
-// attempt is the attempt that an event is of, and whether the event is one of
-// those that a new attempt begins with; false for one that is of none.
+// attempt returns the number of the attempt to which an event belongs, and whether the
+// event begins an attempt. The result ok is false if the event belongs to no attempt.
 func attempt(e event.Event) (n int, begins, ok bool) {
 	switch e := e.(type) {
 	case event.Retried:
@@ -105,7 +110,7 @@ func attempt(e event.Event) (n int, begins, ok bool) {
 // Processing is the status of a row whose job has not ended.
 const Processing = "processing"
 
-// Status is the status of a row after an event; empty if it is unknown.
+// Status returns the status of a row after an event with the name, or "" if the name is unknown.
 func Status(name event.Name) string {
 	switch name {
 	case event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameErased:

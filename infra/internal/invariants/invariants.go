@@ -1,7 +1,9 @@
-// Package invariants checks that the log, the rows and the objects of Sori agree. Whatever was
-// killed, paused or full meanwhile, each accepted job must have one history in the log with one
-// last terminal event, one row with the same status, and one object if and only if it was stored
-// and is not erased.
+// Package invariants checks that the job log, the rows in Postgres and the objects in S3 agree, whatever
+// was killed, paused or full before. Each accepted job must have:
+//
+//  1. a history in the log whose last event is terminal,
+//  2. a row with the same status,
+//  3. one object, if the log contains the event stored and the job is not erased, else none.
 package invariants
 
 import (
@@ -30,14 +32,14 @@ type Checker struct {
 	Bucket    string
 }
 
-// Row is a job as Postgres holds it.
+// Row is a job's row in the tracker's table.
 type Row struct {
 	JobID   string `db:"job_id"`
 	Status  string `db:"status"`
 	Version int64  `db:"version"`
 }
 
-// Rows reads all rows, by job.
+// Rows returns all rows, by job.
 func (c Checker) Rows(ctx context.Context) (map[string]Row, error) {
 	const query = `
 		SELECT job_id, status, version
@@ -53,7 +55,7 @@ func (c Checker) Rows(ctx context.Context) (map[string]Row, error) {
 	return byJob, nil
 }
 
-// AwaitEnds waits until every row has ended, those of the given jobs among them.
+// AwaitEnds waits until every row is of an ended job and every given job has a row. It returns all rows.
 func (c Checker) AwaitEnds(ctx context.Context, jobs []string) (map[string]Row, error) {
 	var rows map[string]Row
 	err := retry(ctx, func() (err error) {
@@ -65,7 +67,7 @@ func (c Checker) AwaitEnds(ctx context.Context, jobs []string) (map[string]Row, 
 	return rows, err
 }
 
-// Ended returns an error where a row has not ended, or one of the jobs has none.
+// Ended returns an error if a row is of a job that has not ended, or if one of the given jobs has no row.
 func Ended(rows map[string]Row, jobs []string) error {
 	for _, job := range jobs {
 		if _, ok := rows[job]; !ok {
@@ -80,8 +82,8 @@ func Ended(rows map[string]Row, jobs []string) error {
 	return nil
 }
 
-// Histories reads what happened to every job. A bus that is away, or choosing who
-// leads it, is asked again until ctx ends.
+// Histories returns the history of every job. While NATS is unavailable, or its cluster
+// elects a leader, it tries again until ctx ends.
 func (c Checker) Histories(ctx context.Context) (map[string]History, error) {
 	var found map[string]History
 	err := retry(ctx, func() (err error) {
@@ -99,7 +101,7 @@ func (c Checker) histories(ctx context.Context) (map[string]History, error) {
 			return fmt.Errorf("read the logs: %w", err)
 		}
 		e, err := event.Decode(m.Subject, m.Data)
-		if err != nil { // as it stands in a log
+		if err != nil { // the log contains an event that cannot be decoded
 			e = event.Unreadable{JobID: job, Of: name}
 		}
 		found[job] = append(found[job], e)
@@ -111,8 +113,8 @@ func (c Checker) histories(ctx context.Context) (map[string]History, error) {
 // recordings is the prefix of the recordings' keys: audio/{job}_{name}.
 const recordings = objectstore.Recordings
 
-// EachObject shows see the objects of a job, or of every job if it is empty. An object among the
-// recordings that names no job is not Sori's and is left out.
+// EachObject calls see for each object of a job, or for those of every job if the parameter job is empty.
+// It skips objects whose key contains no job id: they are not Sori's.
 func EachObject(ctx context.Context, client *minio.Client, bucket, job string, see func(job string, info minio.ObjectInfo)) error {
 	return eachRecording(ctx, client, bucket, job, func(name string, info minio.ObjectInfo) {
 		if id, ok := event.ParseJobID(name); ok {
@@ -121,10 +123,10 @@ func EachObject(ctx context.Context, client *minio.Client, bucket, job string, s
 	})
 }
 
-// eachRecording shows see the objects whose names begin with a prefix, each with the part of its name
-// that should be a job.
+// eachRecording calls see for each object whose key, without the prefix of recordings, begins with the
+// parameter prefix. The first argument of see is the part of the key that should be a job id.
 func eachRecording(ctx context.Context, client *minio.Client, bucket, prefix string, see func(name string, info minio.ObjectInfo)) error {
-	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
+	ctx, cancel := context.WithCancel(ctx) // stops the listing if this function returns early
 	defer cancel()
 	for info := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Prefix: recordings + prefix, Recursive: true}) {
 		if info.Err != nil {
@@ -136,15 +138,15 @@ func eachRecording(ctx context.Context, client *minio.Client, bucket, prefix str
 	return ctx.Err()
 }
 
-// Objects counts the objects of every job, and those that name none.
+// Objects returns the number of objects by job. An object whose key contains no job id is counted by that part of its key.
 func (c Checker) Objects(ctx context.Context) (map[string]int, error) {
 	found := map[string]int{}
 	err := eachRecording(ctx, c.S3, c.Bucket, "", func(name string, _ minio.ObjectInfo) { found[name]++ })
 	return found, err
 }
 
-// Check holds what must be true once every job has ended, the accepted ones
-// being given; it returns all that is not.
+// Check checks the invariants after every job has ended, and returns an error with all
+// violations. The parameters are the accepted jobs and all rows.
 func (c Checker) Check(ctx context.Context, jobs []string, rows map[string]Row) error {
 	histories, err := c.Histories(ctx)
 	if err != nil {
@@ -173,7 +175,7 @@ func (c Checker) Check(ctx context.Context, jobs []string, rows map[string]Row) 
 	return errors.Join(wrong...)
 }
 
-// compare holds one ended job's history against itself, its row and its objects.
+// compare checks an ended job: that its history is valid, and that its row and its number of objects agree with the history.
 func compare(job string, h History, row Row, objects int) error {
 	var wrong []error
 	if err := h.Check(); err != nil {

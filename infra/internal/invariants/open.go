@@ -16,11 +16,11 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// reconnectWait is short: the checked installation is restarted all the time.
+// reconnectWait is the delay between attempts to reconnect. It is short, because the checked installation is often restarted.
 const reconnectWait = 100 * time.Millisecond
 
-// Open connects a checker to an installation, by the settings of its services. It does not wait for
-// a dependency that is away. The returned function closes the connections.
+// Open returns a checker of the installation that the settings of its services describe. It does not
+// wait for a dependency that is unavailable. The returned function closes the connections.
 func Open(settings map[string]string) (c Checker, closeAll func() error, err error) {
 	var cfg struct {
 		Bus     bus.Config

@@ -10,10 +10,10 @@ import (
 	"sori.internal/shared/staging"
 )
 
-// lookAgain is the pause between two looks at what is not there yet.
+// lookAgain is the interval between two checks in retry.
 const lookAgain = 50 * time.Millisecond
 
-// retry calls check until it succeeds, fails in a way that may not pass, or ctx ends.
+// retry calls check until it succeeds, returns an error for which passes is false, or ctx ends.
 func retry(ctx context.Context, check func() error, passes func(error) bool) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
@@ -30,7 +30,7 @@ func retry(ctx context.Context, check func() error, passes func(error) bool) err
 	}
 }
 
-// Await calls check until it succeeds, at most for so long, and returns its last error.
+// Await calls check until it succeeds. After limit it returns the last error of check.
 func Await(ctx context.Context, limit time.Duration, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -49,7 +49,7 @@ func (c Checker) NoDeadLetters(ctx context.Context) error {
 	return nil
 }
 
-// Idle returns an error if a consumer has events to handle.
+// Idle returns an error if a durable consumer of the job log has events to handle.
 func (c Checker) Idle(ctx context.Context) error {
 	stream, err := c.JetStream.Stream(ctx, c.Namespace.Stream(event.Jobs().Name))
 	if err != nil {
@@ -65,7 +65,7 @@ func (c Checker) Idle(ctx context.Context) error {
 	return errors.Join(append(busy, list.Err())...)
 }
 
-// sweptIn bounds how long the sweep of an idle uploader may take.
+// sweptIn is how long to wait until the sweep of an idle uploader has emptied staging.
 const sweptIn = time.Minute
 
 // Restarter is a process that can be restarted with other settings.
@@ -74,8 +74,8 @@ type Restarter interface {
 	Restart(ctx context.Context) error
 }
 
-// AwaitStagingEmpty restarts an uploader so that it sweeps at once, and waits until staging is empty.
-// No upload may be under way.
+// AwaitStagingEmpty restarts an uploader with settings with which it sweeps at once, and waits until
+// staging is empty. No upload may be under way.
 func (c Checker) AwaitStagingEmpty(ctx context.Context, uploader Restarter) error {
 	uploader.Setenv("SWEEP_AGE", "1ms")
 	uploader.Setenv("SWEEP_INTERVAL", "50ms")

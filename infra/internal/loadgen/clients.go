@@ -11,17 +11,17 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// ClientOptions say what clients do.
+// ClientOptions are the settings of Clients.
 type ClientOptions struct {
-	Gateways []string // base URLs; a client that finds one away asks the next
+	Gateways []string // base URLs; a client that cannot reach one uses the next
 	Token    int64
 	Seed     uint64
-	AtOnce   int // clients, each with one job at a time
+	AtOnce   int // the number of clients, each with one job at a time
 }
 
-// Clients upload, follow their jobs or poll, cancel, retry failed jobs, and erase jobs that have
-// ended. They expect that anything may break, try again when it does, and record in a ledger what
-// they were told. The methods are safe for concurrent use.
+// Clients upload recordings, follow or poll their jobs, cancel some, retry failed jobs, and erase some
+// jobs that have ended. They expect that any request may fail, repeat it then, and record in a ledger
+// what they were answered. The methods are safe for concurrent use.
 type Clients struct {
 	opt    ClientOptions
 	ledger *Ledger
@@ -30,16 +30,16 @@ type Clients struct {
 	small, large Recording
 
 	mu      sync.Mutex
-	cutting bool                             // uploads break in the middle
-	open    map[*context.CancelFunc]struct{} // streams
+	cutting bool                             // whether uploads break in the middle
+	open    map[*context.CancelFunc]struct{} // the cancel functions of the open streams
 }
 
 const (
-	answerIn   = 15 * time.Second       // after which a client considers a gateway away
-	retryAfter = 300 * time.Millisecond // until it asks the next one
+	answerIn   = 15 * time.Second       // time limit for an answer of a gateway
+	retryAfter = 300 * time.Millisecond // wait before the request to the next gateway
 )
 
-// NewClients prepares clients.
+// NewClients returns clients, which send nothing before Run.
 func NewClients(opt ClientOptions) *Clients {
 	return &Clients{
 		opt: opt, ledger: newLedger(), small: NewRecording(300 * time.Millisecond), large: NewRecording(20 * time.Second),
@@ -50,11 +50,11 @@ func NewClients(opt ClientOptions) *Clients {
 	}
 }
 
-// Ledger is what the clients have seen.
+// Ledger returns the record of what the clients have seen.
 func (c *Clients) Ledger() *Ledger { return c.ledger }
 
-// Run uploads so many recordings, numbered from first on, and sees each job to its end. If ctx ends
-// before, some jobs are not seen to their ends.
+// Run uploads as many recordings as the parameter jobs says, numbered from first on, and follows each
+// job until it ends. If ctx ends before all jobs have ended, Run returns an error.
 func (c *Clients) Run(ctx context.Context, first, jobs int) error {
 	turns := make(chan int, jobs)
 	for i := range jobs {
@@ -82,24 +82,24 @@ func (c *Clients) Run(ctx context.Context, first, jobs int) error {
 // Close closes idle connections.
 func (c *Clients) Close() { c.gateways[0].Close() }
 
-// What clients do besides uploading: one of so many.
+// What clients do besides uploading. A constant of n means that one of n clients, chosen at random, does it.
 const (
-	watchersOf  = 2  // the others poll
+	watchersOf  = 2  // follow the stream; the others poll
 	cancelersOf = 20 // cancel their job
-	uploadLarge = 10 // send several chunks
-	erasersOf   = 20 // erase their job, whatever its end
+	uploadLarge = 10 // upload a recording of several chunks
+	erasersOf   = 20 // erase their job after it has ended, in whichever way
 )
 
-// script is what the client of one job does.
+// script describes what the client of one job does.
 type script struct {
 	large, watch, cancel bool
 	erase                bool
 	cancelAfter          time.Duration
-	gateway              int // the first to ask
+	gateway              int // index of the gateway for the first request
 }
 
 func (c *Clients) script(i int) script {
-	rng := rand.New(rand.NewPCG(c.opt.Seed, uint64(i)+2)) // repeatable on purpose
+	rng := rand.New(rand.NewPCG(c.opt.Seed, uint64(i)+2)) // the same for the same seed, so that a run can be repeated
 	return script{
 		large: rng.IntN(uploadLarge) == 0, watch: rng.IntN(watchersOf) == 0, cancel: rng.IntN(cancelersOf) == 0,
 		erase:       rng.IntN(erasersOf) == 0,
@@ -107,7 +107,7 @@ func (c *Clients) script(i int) script {
 	}
 }
 
-// serve takes one job from its upload to its end.
+// serve is the client of one job: it uploads the recording and follows the job until it ends.
 func (c *Clients) serve(ctx context.Context, i int) {
 	todo := c.script(i)
 	s := &session{clients: c, next: todo.gateway}
@@ -134,14 +134,14 @@ func (c *Clients) serve(ctx context.Context, i int) {
 	}
 }
 
-// CutBodies makes every upload that begins from now on break in the middle, or not.
+// CutBodies sets whether every upload that begins from now on breaks in the middle.
 func (c *Clients) CutBodies(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cutting = on
 }
 
-// CutStreams breaks all open streams, as a network does that goes away.
+// CutStreams breaks all open streams, as a lost network connection does.
 func (c *Clients) CutStreams() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,7 +151,7 @@ func (c *Clients) CutStreams() {
 	}
 }
 
-// cutsBodies reports whether an upload that begins now is to break, and counts it.
+// cutsBodies reports whether an upload that begins now must break. If so, it counts the upload in the ledger.
 func (c *Clients) cutsBodies() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +161,7 @@ func (c *Clients) cutsBodies() bool {
 	return c.cutting
 }
 
-// stream registers a stream until the returned function is called.
+// stream returns a context for a stream, which CutStreams cancels. The returned function unregisters the stream.
 func (c *Clients) stream(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	c.mu.Lock()

@@ -12,13 +12,13 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// Gateways are clients of several gateways, which take turns. They are safe for concurrent use.
+// Gateways are clients of several gateways, which are used in turn. They are safe for concurrent use.
 type Gateways []*client.Client
 
 // token is the id of the first token of a catalogue.
 const token = 1
 
-// NewGateways makes clients of the gateways at these URLs, which share their connections.
+// NewGateways returns clients of the gateways at the URLs. All of them use the given HTTP clients, and so share connections.
 func NewGateways(urls []string, requests, streams *http.Client) Gateways {
 	all := make(Gateways, len(urls))
 	for i, url := range urls {
@@ -27,16 +27,16 @@ func NewGateways(urls []string, requests, streams *http.Client) Gateways {
 	return all
 }
 
-// Dial makes clients with connections of their own.
+// Dial returns clients of the gateways with a new HTTP client. It does not connect.
 func Dial(urls []string) Gateways {
 	return NewGateways(urls, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, nil)
 }
 
-// at is the gateway whose turn is the n-th.
+// at returns the gateway for the n-th request.
 func (g Gateways) at(n int) *client.Client { return g[n%len(g)] }
 
-// Upload uploads once to the first token, at the gateway whose turn is the n-th. It returns the job,
-// or the code of an answer that asks properly to try again later; any other answer is an error.
+// Upload sends one upload to the token 1, at the gateway for the n-th request. It returns the job or, if the
+// answer is a 503 with a code and a Retry-After header, that code. Any other answer is an error.
 func (g Gateways) Upload(ctx context.Context, n int, r Recording) (job, code string, err error) {
 	job, err = g.at(n).Upload(ctx, token, r.Form())
 	p, refused := errors.AsType[*client.Problem](err)
@@ -49,9 +49,9 @@ func (g Gateways) Upload(ctx context.Context, n int, r Recording) (job, code str
 // reconnectAfter is how long an EventSource waits before it connects again.
 const reconnectAfter = 500 * time.Millisecond
 
-// Watch follows a job to its end as an EventSource does: whenever its stream ends before the job
-// does it connects again, here to the next gateway, with the last id that it saw. An error says
-// what such a viewer must never see.
+// Watch follows a job until it ends, as an EventSource does: whenever the stream ends before the job
+// has ended, Watch connects again, to the next gateway, with the last event id that it has seen. It
+// returns an error for what a viewer must never see, such as progress that goes back.
 func (g Gateways) Watch(ctx context.Context, job string) error {
 	var wrong error
 	last := client.Job{Progress: -1}
@@ -77,7 +77,7 @@ func (g Gateways) Watch(ctx context.Context, job string) error {
 	return wrong
 }
 
-// follow reads one stream to its end.
+// follow opens a stream and calls see for each of its frames, until the stream ends.
 func follow(ctx context.Context, c *client.Client, job, lastID string, see func(client.Job) error) error {
 	stream, err := c.Stream(ctx, job, lastID, "")
 	if err != nil {
@@ -87,8 +87,9 @@ func follow(ctx context.Context, c *client.Client, job, lastID string, see func(
 	return frames(stream, lastID, see)
 }
 
-// frames reads a stream to its end. A stream that is cut is no error: the viewer connects again. A
-// frame that cannot be read, or that see does not accept, is one.
+// frames calls see for each frame of a stream, until the stream ends. If the stream breaks, frames
+// returns nil, because the viewer connects again. It returns an error for a frame that cannot be
+// decoded, and the error of see.
 func frames(stream io.Reader, lastID string, see func(client.Job) error) error {
 	var wrong error
 	_ = client.ReadEvents(stream, lastID, func(e client.Event) error {
@@ -101,7 +102,7 @@ func frames(stream io.Reader, lastID string, see func(client.Job) error) error {
 	return wrong
 }
 
-// pause waits, and reports whether it was not cut short.
+// pause waits for d, and reports false if ctx ended before.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -15,7 +15,7 @@ const (
 	Versions Rule = "no client is shown an older version than before"
 )
 
-// Action is what a client did, or what was done to it, and is counted.
+// Action is an action of a client, or a fault that it suffered, which the ledger counts.
 type Action string
 
 // The actions.
@@ -27,14 +27,14 @@ const (
 	Erased    Action = "erase"
 )
 
-// Ledger records what clients were told. Its methods are safe for concurrent use.
+// Ledger records what clients were answered. Its methods are safe for concurrent use.
 type Ledger struct {
 	mu       sync.Mutex
-	ends     map[string]string // by accepted job: the terminal status that was seen last, empty before any
-	drops    map[string]int    // by job: how often its progress was seen to go back
+	ends     map[string]string // by accepted job: the terminal status that was seen last, or "" before the first one
+	drops    map[string]int    // by job: how many times a client saw the progress go back
 	broken   map[Rule][]string
 	counts   map[Action]int
-	accepted chan struct{} // closed with every job
+	accepted chan struct{} // closed, and replaced, when a job is accepted
 }
 
 func newLedger() *Ledger {
@@ -76,14 +76,14 @@ func (l *Ledger) count(e Action) {
 	l.counts[e]++
 }
 
-// Accepted is the number of accepted jobs, and a channel that is closed when there is another.
+// Accepted returns the number of accepted jobs, and a channel that is closed when the next one is accepted.
 func (l *Ledger) Accepted() (int, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.ends), l.accepted
 }
 
-// Ended is the number of jobs whose end a client saw.
+// Ended returns the number of jobs whose end a client has seen.
 func (l *Ledger) Ended() int {
 	n := 0
 	for _, status := range l.Ends() {
@@ -94,29 +94,29 @@ func (l *Ledger) Ended() int {
 	return n
 }
 
-// Ends are the accepted jobs, each with the terminal status that its client saw last; empty if it
-// saw none.
+// Ends returns, for each accepted job, the terminal status that its client saw last, or "" if it saw
+// none.
 func (l *Ledger) Ends() map[string]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.ends)
 }
 
-// Drops counts, by job, how often its progress was seen to go back. Only a new attempt may cause it.
+// Drops returns, by job, how many times a client saw the progress go back. Only a new attempt of the job may cause that.
 func (l *Ledger) Drops() map[string]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.drops)
 }
 
-// Violations are the ways in which an invariant was broken.
+// Violations returns the descriptions of all violations of an invariant.
 func (l *Ledger) Violations(rule Rule) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]string(nil), l.broken[rule]...)
 }
 
-// Counts counts the actions.
+// Counts returns the number of each action.
 func (l *Ledger) Counts() map[Action]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	waveHeader = 44      // bytes of a WAV header with nothing but the format
-	serial     = 16      // bytes that make each recording another one: samples like all others
-	block      = 1 << 20 // of noise, repeated in longer recordings
+	waveHeader = 44      // length in bytes of a WAV header with only a format chunk
+	serial     = 16      // length in bytes of the seed and the number at the start of the samples, which make each recording unique
+	block      = 1 << 20 // length in bytes of the noise, which longer recordings repeat
 	boundary   = "sori-bench-7f3c9a51e0d84b26"
 )
 
-// Noise makes recordings of one size: 16 bit mono WAV files of noise, no two alike. All recordings
-// share one block of noise, so that an upload costs the load generator almost no memory.
+// Noise generates recordings of one size: 16 bit mono WAV files of noise, each with different content.
+// All recordings share one block of noise, so that an upload costs the load generator almost no memory.
 type Noise struct {
 	size  int64
 	seed  uint64
 	noise []byte
 }
 
-// NewNoise makes recordings of size bytes, the header included. Makers of different seeds make
-// different recordings.
+// NewNoise returns a generator of recordings whose length, with the header, is the parameter size in
+// bytes. Generators with different seeds generate different recordings.
 func NewNoise(size int64, seed uint64) *Noise {
 	size = max(size, waveHeader+serial) &^ 1 // whole samples
 	noise := make([]byte, min(size, block))
@@ -37,7 +37,7 @@ func NewNoise(size int64, seed uint64) *Noise {
 	return &Noise{size: size, seed: seed, noise: noise}
 }
 
-// Size is the length of a recording in bytes.
+// Size returns the length of a recording in bytes.
 func (a *Noise) Size() int64 { return a.size }
 
 // Body returns the n-th recording.
@@ -53,7 +53,7 @@ func (a *Noise) Body(n uint64) io.Reader {
 	return io.MultiReader(parts...)
 }
 
-// Sum is the SHA-256 of the n-th recording, in hexadecimal.
+// Sum returns the SHA-256 of the n-th recording, in hexadecimal.
 func (a *Noise) Sum(n uint64) (string, error) {
 	sum := sha256.New()
 	if _, err := io.Copy(sum, a.Body(n)); err != nil {
@@ -62,7 +62,7 @@ func (a *Noise) Sum(n uint64) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// Form is the n-th recording as an upload sends it.
+// Form returns the multipart form for an upload of the n-th recording.
 func (a *Noise) Form(n uint64) client.Form {
 	head := fmt.Sprintf("--%s\r\nContent-Disposition: form-data; name=\"file\"; filename=\"bench-%d.wav\"\r\nContent-Type: audio/wav\r\n\r\n", boundary, n)
 	tail := "\r\n--" + boundary + "--\r\n"

@@ -12,7 +12,7 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// Tone makes a WAV file with a sine of the given frequency and length.
+// Tone returns a WAV file with a sine wave of the given frequency and duration.
 func Tone(hz float64, length time.Duration) []byte {
 	samples := int(length.Seconds() * sampleRate)
 	b := appendHeader(make([]byte, 0, waveHeader+2*samples), 2*samples)
@@ -24,7 +24,7 @@ func Tone(hz float64, length time.Duration) []byte {
 
 const sampleRate = 16000
 
-// appendHeader begins a WAV file with so many bytes of 16 bit mono samples.
+// appendHeader appends the header of a WAV file with 16 bit mono samples. The parameter bytes is the length of the samples.
 func appendHeader(h []byte, bytes int) []byte {
 	h = append(h, "RIFF"...)
 	h = binary.LittleEndian.AppendUint32(h, uint32(waveHeader-8+bytes))
@@ -40,41 +40,41 @@ func appendHeader(h []byte, bytes int) []byte {
 	return binary.LittleEndian.AppendUint32(h, uint32(bytes))
 }
 
-// Recording is the body of an upload that may be sent many times.
+// Recording is the multipart body of an upload. It may be sent many times.
 type Recording struct {
 	body        []byte
 	contentType string
 }
 
-// NewRecording makes a form with a tone of the given length.
+// NewRecording returns the form for an upload of a tone of the given duration.
 func NewRecording(length time.Duration) Recording { return RecordingOf("tone.wav", Tone(220, length)) }
 
-// RecordingOf makes a form with a file.
+// RecordingOf returns the form for an upload of a file.
 func RecordingOf(name string, file []byte) Recording {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
-	part, _ := form.CreateFormFile("file", name) // a buffer takes everything
+	part, _ := form.CreateFormFile("file", name) // writing to a buffer cannot fail
 	_, _ = part.Write(file)
 	_ = form.Close()
 	return Recording{body.Bytes(), form.FormDataContentType()}
 }
 
-// Form is the recording as one upload sends it.
+// Form returns a new reader of the form, for one upload.
 func (r Recording) Form() client.Form {
 	return client.Form{Body: bytes.NewReader(r.body), Length: int64(len(r.body)), ContentType: r.contentType}
 }
 
-// errCut ends an upload in the middle.
+// errCut is the read error that breaks an upload in the middle.
 var errCut = errors.New("the client is gone")
 
-// cut is the form of an upload whose connection breaks after half of the body.
+// cut returns the form for an upload whose connection breaks after half of the body.
 func (r Recording) cut() client.Form {
 	f := r.Form()
 	f.Body = io.MultiReader(bytes.NewReader(r.body[:len(r.body)/2]), broken{})
 	return f
 }
 
-// broken is a body whose connection breaks.
+// broken is a reader that returns errCut.
 type broken struct{}
 
 // Read implements io.Reader.

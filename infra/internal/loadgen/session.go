@@ -11,25 +11,26 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// session is what one client does with one job.
+// session is the state of one client with one job.
 type session struct {
 	clients *Clients
-	next    int // the gateway to ask
+	next    int // number of the gateway for the next request
 	job     string
-	last    client.Job // the newest that was seen
-	seen    int64      // its version; -1 before the first
+	last    client.Job // the version of the job that was seen last
+	seen    int64      // the number of that version; -1 before the first one
 }
 
-// gateway is the next one to ask.
+// gateway returns the gateway for the next request.
 func (s *session) gateway() *client.Client {
 	g := s.clients.gateways.at(s.next)
 	s.next++
 	return g
 }
 
-// retry sends a request until it is answered, and reports whether the answer is as it should be.
-// An answer for which refused returns true is also as it should be. A gateway that cannot be reached
-// violates nothing, nor does an answer that asks properly to try again later.
+// retry sends a request, to one gateway after the other, until it is answered, and reports whether the
+// answer is as expected. A problem for which refused returns true is expected, too; any other is recorded
+// as a violation. A request that fails without an answer, or whose answer asks in the specified way to
+// try again later (client.Problem.PutOff), is repeated and is no violation.
 func (s *session) retry(ctx context.Context, what string, send func(*client.Client) error, refused func(*client.Problem) bool) bool {
 	for ctx.Err() == nil {
 		err := send(s.gateway())
@@ -63,7 +64,7 @@ func (s *session) upload(ctx context.Context, i int, large bool) bool {
 		form.Key = fmt.Sprintf("customer-%d-%d", s.clients.opt.Seed, i)
 		job, err := c.Upload(ctx, s.clients.opt.Token, form)
 		if p, answered := errors.AsType[*client.Problem](err); answered && p.Code == "idempotency-key-in-use" {
-			return errors.New(p.Code) // by an earlier try that was not answered: try again
+			return errors.New(p.Code) // an earlier attempt, whose answer was lost, still uses the key: try again
 		}
 		if err == nil {
 			s.job, s.seen = job, -1
@@ -73,8 +74,8 @@ func (s *session) upload(ctx context.Context, i int, large bool) bool {
 	}, func(*client.Problem) bool { return false })
 }
 
-// control asks to cancel or to retry the job, and reports whether it was answered. The answer may
-// be that the job's status does not allow it any more.
+// control sends a request to cancel or to retry the job, and reports whether the answer was as expected.
+// A refusal because of the job's status (409 or 410) is expected.
 func (s *session) control(ctx context.Context, action string) bool {
 	return s.retry(ctx, action+" of job "+s.job, func(c *client.Client) error {
 		err := c.Control(ctx, s.job, action, false)
@@ -87,7 +88,7 @@ func (s *session) control(ctx context.Context, action string) bool {
 	})
 }
 
-// erase asks to erase the job. The answer may be that an earlier try, which was not answered, did it.
+// erase sends a request to erase the job. A 410 is a success: an earlier attempt, whose answer was lost, has erased the job.
 func (s *session) erase(ctx context.Context) {
 	erased := s.retry(ctx, "erasure of job "+s.job, func(c *client.Client) error { return c.Erase(ctx, s.job) },
 		func(p *client.Problem) bool { return p.Status == http.StatusGone })
@@ -97,7 +98,7 @@ func (s *session) erase(ctx context.Context) {
 	}
 }
 
-// await sees the job to an end, and reports whether it saw one.
+// await follows or polls the job until it has ended, and reports whether it has seen the end.
 func (s *session) await(ctx context.Context, watch bool) bool {
 	look := s.poll
 	if watch {
@@ -118,10 +119,10 @@ func (s *session) await(ctx context.Context, watch bool) bool {
 	return false
 }
 
-// pollFor is how long a gateway may hold an answer.
+// pollFor is the wait parameter of a long poll: how long the answer may be delayed.
 const pollFor = 5 * time.Second
 
-// poll reads the job, with a long poll.
+// poll reads the job with a long poll.
 func (s *session) poll(ctx context.Context) error {
 	j, err := s.gateway().Job(ctx, s.job, pollFor)
 	if err != nil {
@@ -130,8 +131,8 @@ func (s *session) poll(ctx context.Context) error {
 	return s.see(j)
 }
 
-// follow reads a stream to its end as an EventSource does. A service that is away is no error, nor
-// is a stream that ends early.
+// follow reads a stream until it ends, as an EventSource does. It returns no error if the service is
+// unavailable or the stream ends early.
 func (s *session) follow(ctx context.Context) error {
 	ctx, done := s.clients.stream(ctx)
 	defer done()
@@ -141,7 +142,7 @@ func (s *session) follow(ctx context.Context) error {
 	}
 	stream, err := s.gateway().Stream(ctx, s.job, lastID, "")
 	if p, answered := errors.AsType[*client.Problem](err); answered && p.Status == http.StatusNoContent && lastID != "" {
-		return nil // the end was seen before; a retry of the job is not recorded yet
+		return nil // lastID is of the terminal event: the retry of the job is not recorded yet
 	}
 	if err != nil {
 		return unexpected(err)
@@ -150,7 +151,7 @@ func (s *session) follow(ctx context.Context) error {
 	return frames(stream, lastID, s.see)
 }
 
-// unexpected returns an error that is an answer, unless the answer asks properly to try again later.
+// unexpected returns err if it is an answer that does not ask to try again later, else nil.
 func unexpected(err error) error {
 	if p, answered := errors.AsType[*client.Problem](err); answered && !p.PutOff() {
 		return err
@@ -158,7 +159,7 @@ func unexpected(err error) error {
 	return nil
 }
 
-// see checks a version of the job, which must not be older than the one before.
+// see records a version of the job. A version older than the last one is a violation.
 func (s *session) see(f client.Job) error {
 	version, err := strconv.ParseInt(f.ID, 10, 64)
 	if err != nil {

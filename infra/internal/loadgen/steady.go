@@ -1,7 +1,8 @@
-// Package loadgen generates load: it makes recordings and runs clients that upload them and follow
-// their jobs. Steady is a load without faults of its own: an upload must be accepted or properly
-// put off in time, and a viewer's progress must never go back and never miss the end. Clients
-// accept that anything may break, try again, and record what they were told.
+// Package loadgen generates load: recordings, and clients that upload them and follow their jobs.
+//
+// The clients of Steady cause no faults and expect that every upload is in time either accepted or
+// answered with a proper 503, and that a viewer sees progress that never goes back, and the end of the
+// job. The clients of Clients expect that any request may fail, repeat it, and record the answers.
 package loadgen
 
 import (
@@ -11,21 +12,21 @@ import (
 	"time"
 )
 
-// The pace of the clients. Uploads come steadily and not as fast as they can.
+// The rate of the load. Each client begins an upload at a fixed interval and not as fast as it can.
 const (
 	uploaders   = 3
 	uploadEvery = 400 * time.Millisecond
-	watchedOf   = 4 // one of so many jobs is watched
-	largeOf     = 5 // and one of so many has several chunks
+	watchedOf   = 4 // one of watchedOf accepted jobs has a viewer
+	largeOf     = 5 // one of largeOf recordings has several chunks
 )
 
-// UploadTakes is the longest that a client may be kept waiting, in an outage too;
-// generous, since the machine is shared.
+// UploadTakes is the limit for the duration of an upload, also in an outage. It is
+// generous, because other tests run on the machine at the same time.
 const UploadTakes = 13 * time.Second
 
-// Steady is a steady load of uploads, some of which are followed by a viewer.
+// Steady is a load of uploads at a constant rate. Some of the jobs have a viewer.
 type Steady struct {
-	ctx      context.Context //nolint:containedctx // of the viewers, who outlast the uploads
+	ctx      context.Context //nolint:containedctx // of the viewers, which run longer than the uploads
 	gateways Gateways
 	fail     func(error)
 	small    Recording
@@ -42,13 +43,13 @@ type Steady struct {
 // Tally counts the uploads by their outcome.
 type Tally struct {
 	Accepted int
-	PutOff   map[string]int // by the code of the answer
-	Longest  time.Duration  // that one took
+	PutOff   map[string]int // answered with a proper 503, by its code
+	Longest  time.Duration  // the longest duration of an upload
 }
 
-// StartSteady begins to upload from several clients, to each of the gateways in turn, until Stop.
-// fail is called, concurrently, with what a client must never see. Everything ends with ctx, which
-// is a failure of the viewers that still watch.
+// StartSteady starts several clients, which upload to the gateways in turn until Stop. It calls fail,
+// concurrently, with an error for whatever a client must never see. All clients and viewers end when
+// ctx ends; for a viewer that has not seen the end of its job that is a failure.
 func StartSteady(ctx context.Context, gateways []string, fail func(error)) *Steady {
 	g := &Steady{
 		ctx: ctx, gateways: Dial(gateways), fail: fail, tally: Tally{PutOff: map[string]int{}},
@@ -71,14 +72,14 @@ func (g *Steady) Stop() []string {
 	return append([]string(nil), g.jobs...)
 }
 
-// AwaitViewers returns when every viewer has seen the end or has failed. The uploads must have
-// been stopped.
+// AwaitViewers returns when every viewer has seen the end of its job or has failed. Stop must have
+// been called before.
 func (g *Steady) AwaitViewers() {
 	g.watching.Wait()
 	g.gateways[0].Close()
 }
 
-// Accepted is how many uploads were accepted so far.
+// Accepted returns the number of uploads that have been accepted so far.
 func (g *Steady) Accepted() int { return g.Tally().Accepted }
 
 // AwaitAccepted returns when one more upload has been accepted.
@@ -95,7 +96,7 @@ func (g *Steady) AwaitAccepted() {
 	}
 }
 
-// Tally counts the uploads so far by their outcome.
+// Tally returns the number of uploads so far by their outcome.
 func (g *Steady) Tally() Tally {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -121,8 +122,8 @@ func (g *Steady) uploadOn(ctx context.Context, client int) {
 	}
 }
 
-// uploadOnce returns the job of an upload that was accepted. One that was not
-// must have been put off properly. An upload that was begun is finished.
+// uploadOnce sends one upload, and returns the job if it was accepted, else "". A refusal
+// other than a proper 503 is a failure. Stop does not interrupt an upload.
 func (g *Steady) uploadOnce(n int) string {
 	r := g.small
 	if n%largeOf == 0 {

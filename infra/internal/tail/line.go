@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// painter writes lines, coloured or not.
+// painter formats lines, in colour unless plain is true.
 type painter struct{ plain bool }
 
 // The colours (ECMA-48, SGR).
@@ -36,7 +36,7 @@ func (p painter) paint(color, text string) string {
 	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
-// line is one event. Progress and what is not of a job's log stand back.
+// line returns the line for one event. Progress, and events outside the job log, are dimmed.
 func (p painter) line(at time.Time, subject string, header nats.Header, body []byte) string {
 	what, job, color := describe(subject)
 	said := Said(body)
@@ -51,7 +51,7 @@ func (p painter) line(at time.Time, subject string, header nats.Header, body []b
 	return line
 }
 
-// describe tells what happened to which job from a subject, and its colour.
+// describe returns, for a subject, the name of the event, the job and the colour.
 func describe(subject string) (what, job, color string) {
 	if job, name, err := event.ParseSubject(subject); err == nil {
 		return string(name), job, colorOf(name)
@@ -88,12 +88,12 @@ func colorOf(name event.Name) string {
 	}
 }
 
-// shown is how much of a value a line shows.
+// shown is how many characters of a value a line contains at most.
 const shown = 120
 
-// Said is a body as a line shows it: name=value for each member but the job's id,
-// in the order that they stand in; what is no object as it is. Nothing in it can
-// move the cursor or colour the screen.
+// Said returns a message body as text for a line. For a JSON object that is name=value
+// for each member except job_id, in the order of the body; any other body is returned as it
+// is, but shortened. The result contains no control characters.
 func Said(body []byte) string {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if open, err := d.Token(); err != nil || open != json.Delim('{') || !json.Valid(body) {
@@ -116,7 +116,7 @@ func Said(body []byte) string {
 	return strings.Join(parts, " ")
 }
 
-// text is a value: a string without its quotes, where that leaves no doubt.
+// text returns a JSON value as text: a string without its quotes, if that is unambiguous.
 func text(value json.RawMessage) string {
 	var s string
 	if json.Unmarshal(value, &s) == nil && s != "" && s == Clean(s) && !strings.ContainsAny(s, " =\"") {
@@ -132,8 +132,8 @@ func short(s string) string {
 	return string([]rune(s)[:shown]) + "…"
 }
 
-// Clean replaces what is not meant for the eye, so that nothing that a client sent can move the
-// cursor or colour a screen.
+// Clean replaces control and format characters, so that text from a client cannot move the cursor or
+// change the colours of a terminal.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {

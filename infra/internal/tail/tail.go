@@ -1,6 +1,6 @@
-// Package tail shows what passes on the bus, a line an event: when, what, which
-// job, what it says and in which trace. It hears what is published from now on
-// and asks nothing of the streams, so that it may run beside anything.
+// Package tail prints the events that are published on NATS, one per line, with the time,
+// the name, the job, the contents and the trace ID. It subscribes with core NATS, so it
+// gets only events from now on, and needs no JetStream consumer.
 package tail
 
 import (
@@ -18,7 +18,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Options say what to show.
+// Options select the events to print.
 type Options struct {
 	Subject string `arg:"" optional:"" help:"show this subject alone"`
 	Job     string `help:"show what concerns this job alone"`
@@ -35,8 +35,8 @@ type Config struct {
 // Check implements config.Checker.
 func (c *Config) Check() error { return c.Namespace.Check() }
 
-// Run shows what passes until ctx ends. It calls listening once nothing is
-// missed any more.
+// Run prints events until ctx ends. It calls listening when the subscriptions are
+// active.
 func Run(ctx context.Context, cfg Config, o Options, out io.Writer, listening func()) error {
 	if o.Job != "" {
 		job, ok := event.ParseJobID(o.Job)
@@ -73,7 +73,7 @@ func Run(ctx context.Context, cfg Config, o Options, out io.Writer, listening fu
 	}
 }
 
-// subjects are what must be heard to show what is asked for, none twice.
+// subjects returns the subjects to subscribe to. No event matches two of them.
 func (o Options) subjects() []string {
 	switch {
 	case o.Subject != "":
@@ -89,7 +89,7 @@ func (o Options) subjects() []string {
 	}
 }
 
-// shows decides on what was heard. A dead letter tells its job in a header.
+// shows reports whether the options select an event. The job of a dead letter is in a header.
 func (o Options) shows(subject string, header nats.Header) bool {
 	dead := event.ParseDeadSubject(subject) != ""
 	if o.Failed && !dead && !strings.HasSuffix(subject, "."+string(event.NameFailed)) {
