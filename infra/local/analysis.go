@@ -10,14 +10,14 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
-// targetSetting names the analysis server. Where the caller sets it, that server is
-// asked, and the reference analysis server is not started.
+// targetSetting is the setting with the URL of the analysis server. If the caller's
+// environment contains it, the reference analysis server is not started.
 const targetSetting = "TARGET_SERVER_URL"
 
-// outside returns the dispatcher's settings of the analysis server that the caller's
-// environment names; nil where it names none. The reference server's status URL does
-// not go with another server; the caller may set one, and a webhook URL at which a
-// server on another machine reaches this one.
+// outside returns the dispatcher's settings for the analysis server in the caller's
+// environment, or nil if that names none. The status URL of the reference server is
+// removed, since it does not fit another server. The caller may set another one, and a
+// webhook URL at which a server on another machine reaches this one.
 func outside(lookup func(string) (string, bool), own map[string]string) map[string]string {
 	target, _ := lookup(targetSetting)
 	if target == "" {
@@ -32,13 +32,13 @@ func outside(lookup func(string) (string, bool), own map[string]string) map[stri
 	return settings
 }
 
-// errAnalyzerEnded says that the reference analysis server ended without an error
-// while it was needed.
+// errAnalyzerEnded means that the reference analysis server ended without an error
+// while it was still needed.
 var errAnalyzerEnded = errors.New("the analyzer ended by itself")
 
-// withAnalyzer runs the reference analysis server for as long as work runs, which
-// begins once the server is ready. Where the caller names another server, that one
-// is used instead.
+// withAnalyzer starts the reference analysis server, calls work when the server is
+// ready, and stops the server after work. If the caller's environment names another
+// analysis server, withAnalyzer only calls work.
 func withAnalyzer(ctx context.Context, at harness.Layout, vars map[string]map[string]string, work lifecycle.Component) error {
 	if other := outside(os.LookupEnv, vars[harness.Dispatcher]); other != nil {
 		maps.Copy(vars[harness.Dispatcher], other)
@@ -71,7 +71,7 @@ func withAnalyzer(ctx context.Context, at harness.Layout, vars map[string]map[st
 	return firstOf(err, failure)
 }
 
-// firstOf returns the first error that is one.
+// firstOf returns the first error that is not nil.
 func firstOf(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {

@@ -11,11 +11,11 @@ import (
 	"sori.internal/infra/internal/console"
 )
 
-// consoleSetting is where the gateway finds the console. Where the caller says it,
-// nothing is built.
+// consoleSetting is the setting with the folder from which the gateway serves the
+// console. If the caller's environment contains it, the console is not built.
 const consoleSetting = "CONSOLE_DIR"
 
-// consoleDir is the folder of the built console.
+// consoleDir returns the folder of the built console.
 func consoleDir(dir string) string {
 	if given, ok := os.LookupEnv(consoleSetting); ok {
 		return given
@@ -23,9 +23,9 @@ func consoleDir(dir string) string {
 	return filepath.Join(dir, "console")
 }
 
-// buildConsole builds the console where it is missing or stale, beside all else:
-// the gateway shows it as soon as it is there. Without it everything works but
-// the page at /, so that nothing fails for its sake.
+// buildConsole returns a component that builds the console if it is missing or stale,
+// while the services already run: the gateway serves it as soon as it is built. A failed
+// build is printed and is no error, since everything else works without the page at /.
 func buildConsole(w io.Writer, dir string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if _, ok := os.LookupEnv(consoleSetting); ok {
@@ -38,7 +38,7 @@ func buildConsole(w io.Writer, dir string) func(context.Context) error {
 	}
 }
 
-// missing says in words why there is no console; nothing where there is one.
+// missing returns why the console is not built, for the user, or "" if err is nil.
 func missing(err error) string {
 	switch {
 	case err == nil:

@@ -1,18 +1,18 @@
 // Command local runs all of Sori on one machine, with nothing installed but Go:
 //
 //	go run ./infra/local [-dir .sori] [-port 8000]   everything, until Ctrl-C
-//	go run ./infra/local deps [-dir .sori]           what the four services need, and their settings
+//	go run ./infra/local deps [-dir .sori]           the dependencies alone, and files with the services' settings
 //	go run ./infra/local test [go test flags]        the tests of every module
-//	go run ./infra/local tail [-dir .sori] [subject] what passes on the bus, readable
+//	go run ./infra/local tail [-dir .sori] [subject] print events as they are published
 //
-// The console is built where it is missing or stale and npm is there; without npm
-// everything runs but the page at the gateway's /.
+// The console is built if it is missing or stale and npm is installed. Without npm
+// everything runs except the page at the gateway's /.
 //
-// NATS runs in this process, the S3 server, PostgreSQL and nothing else beside
-// it; the services run through the same app.Run as their binaries. All listen on
-// the loopback address alone. Data stays in the state folder. TARGET_SERVER_URL in the
-// environment takes the place of the reference analysis server. What ended a command
-// is its last line on the standard error output.
+// NATS, the S3 server and PostgreSQL run as child processes. The services and the
+// reference analysis server run in this process, through the same app.Run as their
+// binaries. All listen only on the loopback address. Data stays in the state folder. If
+// TARGET_SERVER_URL is set, that analysis server is used instead of the reference one.
+// The last line that a command writes to stderr says why it ended.
 package main
 
 import (
@@ -43,7 +43,7 @@ func main() {
 	}))
 }
 
-// grammar is the commands with their arguments.
+// grammar describes the commands and their arguments.
 type grammar struct {
 	options
 	Run  runCommand  `cmd:"" default:"1" help:"run everything, until Ctrl-C"`
@@ -64,8 +64,8 @@ func run(ctx context.Context, args []string) error {
 	return parsed.Run(g.options)
 }
 
-// ending says in one line what ended the command; nothing where it came to its own
-// end.
+// ending returns one line that says why the command ended, or "" if it ended by itself
+// without an error.
 func ending(ctx context.Context, err error) string {
 	var causes []string
 	if ctx.Err() != nil {
@@ -80,7 +80,7 @@ func ending(ctx context.Context, err error) string {
 	return "sori: " + strings.Join(causes, "; ")
 }
 
-// exitCode passes the code of a child on; any other failure is 1.
+// exitCode returns the exit code of a child process that has failed, 1 for any other error, and 0 without an error.
 func exitCode(err error) int {
 	if err == nil || errors.Is(err, command.ErrHelp) {
 		return 0

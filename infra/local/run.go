@@ -21,7 +21,7 @@ type options struct {
 
 const usualPort = 8000
 
-// gatewayAddr returns the address that the gateway listens on; empty is any free port.
+// gatewayAddr returns the address for the gateway to listen on, or "" for any free port.
 func (o options) gatewayAddr() (string, error) {
 	switch {
 	case o.Port == nil && proc.PortTaken(usualPort), o.Port != nil && *o.Port == 0:
@@ -65,7 +65,7 @@ func (runCommand) Run(ctx context.Context, o options) error {
 
 type depsCommand struct{}
 
-// Run runs what the services need until ctx ends, and writes their settings into files.
+// Run runs the dependencies and the analysis server until ctx ends, and writes the services' settings into files.
 func (depsCommand) Run(ctx context.Context, o options) error {
 	return withDeps(ctx, o, func(ctx context.Context, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) error {
 		vars[harness.Gateway][originsSetting], vars[harness.Uploader][originsSetting] = ownOrigins, ownOrigins
@@ -85,8 +85,8 @@ func (depsCommand) Run(ctx context.Context, o options) error {
 	})
 }
 
-// withDeps starts the dependencies and the analysis server, calls work, and stops
-// them in reverse order. It ends work where one of them ends by itself.
+// withDeps starts the dependencies and the analysis server, calls work, and then stops
+// them in reverse order. If one of them ends by itself, it cancels the context of work.
 func withDeps(ctx context.Context, o options, work func(context.Context, stack.Endpoints, harness.Layout, map[string]map[string]string) error) (err error) {
 	addr, err := o.gatewayAddr()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
-// service makes a part of a process of one of the services.
+// service returns a component that runs the named service in this process.
 func service(name string, own map[string]string) lifecycle.Component {
 	run := map[string]func(context.Context, lifecycle.Process) error{
 		harness.Gateway: gatewayapp.Run, harness.Uploader: uploaderapp.Run, harness.Dispatcher: dispatcherapp.Run, harness.Tracker: trackerapp.Run,
@@ -30,7 +30,7 @@ func service(name string, own map[string]string) lifecycle.Component {
 	}
 }
 
-// waitReady returns when every service says that it can work.
+// waitReady returns when every named service is ready.
 func waitReady(ctx context.Context, at harness.Layout, names ...string) error {
 	for _, name := range names {
 		if err := harness.WaitReady(ctx, at.URL(name, 0)); err != nil {

@@ -13,14 +13,14 @@ import (
 	"sori.internal/infra/internal/harness"
 )
 
-// The frontends of a developer run on this machine, at a port of their own.
+// The default for CORS allows frontends in development: they run on this machine, at any port.
 const (
 	originsSetting = "CORS_ALLOWED_ORIGINS"
 	ownOrigins     = "http://localhost:*,http://127.0.0.1:*,http://[::1]:*"
 )
 
-// lookup finds what a service must run with, then what the caller's environment
-// says, then what suits a terminal.
+// lookup returns a function that finds a setting in own, else in the caller's
+// environment, else among defaults for use in a terminal.
 func lookup(own map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
 		if v, ok := own[name]; ok {
@@ -42,15 +42,15 @@ func lookup(own map[string]string) func(string) (string, bool) {
 	}
 }
 
-// gatewayURL returns where the API is: under the gateway's BASE_PATH, where the
-// environment sets one.
+// gatewayURL returns the base URL of the API, with the gateway's BASE_PATH if the
+// environment contains it.
 func gatewayURL(at harness.Layout) string {
 	base, _ := lookup(nil)("BASE_PATH")
 	return at.URL(harness.Gateway, 0) + strings.TrimSuffix(base, "/")
 }
 
-// keptSecrets are made once for a state folder: callbacks that are under way
-// while everything restarts must still be ours.
+// keptSecrets returns the secrets of a state folder, which are generated once: a
+// callback URL that was signed before a restart must still be valid after it.
 func keptSecrets(dir string) (s harness.Secrets, err error) {
 	if s.Webhook, err = keptSecret(dir, "webhook"); err != nil {
 		return s, err
@@ -59,7 +59,7 @@ func keptSecrets(dir string) (s harness.Secrets, err error) {
 	return s, err
 }
 
-// keptSecret is the secret of a name. It is made if the folder has none.
+// keptSecret returns the named secret. It generates and saves the secret if the folder has none.
 func keptSecret(dir, name string) (string, error) {
 	file := filepath.Join(dir, name+".secret")
 	kept, err := os.ReadFile(file)

@@ -25,8 +25,8 @@ type testCommand struct {
 	Args []string `arg:"" optional:"" help:"as go test takes them"`
 }
 
-// Run starts dependencies of its own in a folder that it throws away, and runs the tests of every
-// module against them.
+// Run starts dependencies in a temporary folder, and runs the tests of every module, or of the named
+// packages, against them.
 func (c *testCommand) Run(ctx context.Context) (err error) {
 	dir, err := harness.TempDir("sori-test-")
 	if err != nil {
@@ -50,9 +50,9 @@ func (c *testCommand) Run(ctx context.Context) (err error) {
 	return goTest(ctx, c.Args, deps.Endpoints, filepath.Join(dir, "programs"))
 }
 
-// keepStream makes a stream that nobody removes. nats-server removes the folder of
-// all streams together with the last of them, in the background, and a stream that is
-// being made at that moment fails with "no such file or directory". Only tests remove
+// keepStream creates a stream that no test deletes. When the last stream is deleted,
+// nats-server removes the folder of all streams in the background; the creation of a
+// stream at that moment fails with "no such file or directory". Only tests delete
 // streams.
 func keepStream(ctx context.Context, url string) (release func(), err error) {
 	nc, err := nats.Connect(url)
@@ -70,8 +70,8 @@ func keepStream(ctx context.Context, url string) (release func(), err error) {
 	return nc.Close, nil
 }
 
-// goTest runs `go test` over the workspace, or over the packages that args name, which
-// share the programs that they build.
+// goTest runs `go test` on the workspace, or on the packages that args name. The tests
+// share the folder for the programs that they build.
 func goTest(ctx context.Context, args []string, deps stack.Endpoints, programs string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -109,10 +109,10 @@ func namesPackages(args []string) bool {
 	return false
 }
 
-// stopPatience bounds how long dependencies may take to stop.
+// stopPatience is the time limit for the stop of the dependencies.
 const stopPatience = 20 * time.Second
 
-// quietLog shows what a person should look at, and nothing else.
+// quietLog returns a logger for the console that writes only warnings and errors.
 func quietLog() zerolog.Logger {
 	return zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "15:04:05"}).
 		Level(zerolog.WarnLevel).With().Timestamp().Logger()

@@ -12,7 +12,7 @@ import (
 
 type tailCommand struct{ tail.Options }
 
-// Run shows what is published on the bus of a Sori that runs here; `sorictl tail` does the same for any.
+// Run prints the events of a Sori that runs on this machine. `sorictl tail` does the same for any installation.
 func (c *tailCommand) Run(ctx context.Context, o options) error {
 	at, err := command.Read(o.Dir)
 	if err != nil {

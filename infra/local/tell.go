@@ -15,7 +15,7 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// writeEndpoints tells other programs where everything is, until remove is called.
+// writeEndpoints writes the endpoints file, in which other programs find the URLs and credentials. remove deletes it.
 func writeEndpoints(dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) (remove func(), err error) {
 	return command.Endpoints{
 		Gateway: at.URL(harness.Gateway, 0), Uploader: at.URL(harness.Uploader, 0), Dispatcher: at.URL(harness.Dispatcher, 0), Tracker: at.URL(harness.Tracker, 0),
@@ -25,8 +25,8 @@ func writeEndpoints(dir string, deps stack.Endpoints, at harness.Layout, vars ma
 	}.Write(dir)
 }
 
-// analyzerURL is where the analysis server answers: the reference one, or the one that
-// the caller named.
+// analyzerURL returns the URL of the analysis server: of the reference server, or of the
+// one in TARGET_SERVER_URL.
 func analyzerURL(at harness.Layout, vars map[string]map[string]string) string {
 	if target := vars[harness.Dispatcher][targetSetting]; !strings.HasPrefix(target, at.URL(harness.Analyzer, 0)+"/") {
 		return target
@@ -34,7 +34,7 @@ func analyzerURL(at harness.Layout, vars map[string]map[string]string) string {
 	return at.URL(harness.Analyzer, 0)
 }
 
-// analyzerIs says which analysis server it is.
+// analyzerIs returns a description of the analysis server for the screen.
 func analyzerIs(at harness.Layout, vars map[string]map[string]string) string {
 	if analyzerURL(at, vars) == at.URL(harness.Analyzer, 0) {
 		return "the reference analysis server"
@@ -42,7 +42,7 @@ func analyzerIs(at harness.Layout, vars map[string]map[string]string) string {
 	return "the analysis server of " + targetSetting
 }
 
-// writeEnv writes KEY=VALUE lines that a shell and a compose file read alike.
+// writeEnv writes KEY=VALUE lines, which shells and Docker Compose read in the same way.
 func writeEnv(file string, vars map[string]string) error {
 	lines := make([]string, 0, len(vars))
 	for name, value := range vars {
@@ -55,8 +55,8 @@ func writeEnv(file string, vars map[string]string) error {
 	return nil
 }
 
-// sampleToken returns the id of a token to try things with, and makes one where
-// the catalogue is empty.
+// sampleToken returns the id of a token for first uploads. It creates one if the
+// catalogue is empty.
 func sampleToken(ctx context.Context, gatewayURL string) (int64, error) {
 	api := &client.Client{Base: gatewayURL}
 	var list []struct {
@@ -71,7 +71,7 @@ func sampleToken(ctx context.Context, gatewayURL string) (int64, error) {
 	return api.CreateToken(ctx, "sample")
 }
 
-// printScreen tells a person what to do next, on one screen.
+// printScreen prints the addresses and the commands to try next, on one screen.
 func printScreen(w io.Writer, dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string, token int64) {
 	flagDir := dirFlag(dir)
 	fmt.Fprintf(w, `
@@ -99,7 +99,7 @@ Watch the events, in another terminal:
 		deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), token, flagDir, analyzerIs(at, vars))
 }
 
-// printDeps tells how to run the services by hand.
+// printDeps prints the commands that run the services by hand.
 func printDeps(w io.Writer, dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) {
 	fmt.Fprintf(w, `
 What the services need runs. Ctrl-C stops it; its data stays in %[1]s.
@@ -119,7 +119,7 @@ Run a service with its settings, each in a terminal of its own:
 `, dir, deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), analyzerURL(at, vars), at.URL(harness.Gateway, 0))
 }
 
-// dirFlag is what a further command needs to find this folder.
+// dirFlag returns the flag with which another command finds this folder; "" for the default folder.
 func dirFlag(dir string) string {
 	if here, err := filepath.Abs(".sori"); err == nil && here == dir {
 		return ""

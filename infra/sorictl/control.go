@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// action is what the tracker may be asked to do to a job: the last element of its
+// action is an operation of the tracker on a job. The value is the last element of its
 // route.
 type action string
 
@@ -26,7 +26,7 @@ const (
 	toCancel action = "cancel"
 )
 
-// done is what has become of a job to which it was done.
+// done returns the participle of the action, for the output.
 func (a action) done() string {
 	if a == toCancel {
 		return "canceled"
@@ -34,7 +34,7 @@ func (a action) done() string {
 	return "retried"
 }
 
-// candidate is a job to ask for, with what an operator may want to know of it.
+// candidate is a job to retry or to cancel, with a description for the operator.
 type candidate struct{ job, about string }
 
 type retryCommand struct {
@@ -44,8 +44,8 @@ type retryCommand struct {
 	choice
 }
 
-// Run has jobs that failed analysed again: those that are named, or a selection of the records. Either
-// way the tracker decides on each, by its log.
+// Run asks the tracker to retry failed jobs: the named ones, or those that the flags select from the
+// records. The tracker decides for each job, by the job's log, whether it may be retried.
 func (c *retryCommand) Run(ctx context.Context, t terminal) error {
 	if c.Failed == (len(c.Jobs) > 0) || !c.Failed && (c.Code != "" || c.Since != 0) {
 		return errors.New("retry: either the jobs' ids, or -failed with -code, -since and -n")
@@ -78,7 +78,7 @@ type cancelCommand struct {
 	Jobs []string `arg:"" name:"id" help:"the jobs' ids"`
 }
 
-// Run ends jobs that are under way.
+// Run asks the tracker to cancel jobs that have not ended.
 func (c *cancelCommand) Run(ctx context.Context, t terminal) error {
 	jobs, err := named(c.Jobs)
 	if err != nil {
@@ -91,8 +91,8 @@ func (c *cancelCommand) Run(ctx context.Context, t terminal) error {
 	return t.control(ctx, lookup, toCancel, false, jobs)
 }
 
-// named are the jobs with the given ids. One that is none is an error before
-// anything is asked.
+// named returns the jobs with the given ids. It returns an error if one of them is no
+// job id, so that no request is sent in that case.
 func named(ids []string) ([]candidate, error) {
 	jobs := make([]candidate, len(ids))
 	for i, given := range ids {
@@ -105,7 +105,7 @@ func named(ids []string) ([]candidate, error) {
 	return jobs, nil
 }
 
-// choice narrows the failed jobs that are retried together.
+// choice selects failed jobs for a retry.
 type choice struct {
 	Code  string        `help:"with -failed: what failed with this error code alone"`
 	Since time.Duration `help:"with -failed: what failed within this time alone"`
@@ -113,8 +113,8 @@ type choice struct {
 	Force bool          `help:"also what failed for a reason that another try does not change"`
 }
 
-// find selects failed jobs by their records, and tells how many others another try
-// does not help.
+// find returns the failed jobs that match the choice, by their records. It prints how
+// many others were skipped because their error is not retryable.
 func (t terminal) find(ctx context.Context, settings config.Lookup, c choice) ([]candidate, error) {
 	records, err := openRows(settings)
 	if err != nil {
@@ -141,8 +141,8 @@ func (t terminal) find(ctx context.Context, settings config.Lookup, c choice) ([
 	return jobs, nil
 }
 
-// control asks the tracker for every job, and tells what came of it. One that
-// cannot be reached is not asked any more.
+// control sends a request to the tracker for every job, and prints the outcomes. If the
+// tracker cannot be reached, it sends no further requests.
 func (t terminal) control(ctx context.Context, settings config.Lookup, a action, force bool, jobs []candidate) (err error) {
 	at, err := openTracker(settings)
 	if err != nil {
@@ -170,10 +170,10 @@ func (t terminal) control(ctx context.Context, settings config.Lookup, a action,
 	return err
 }
 
-// answerIn bounds how long the tracker may take for one job; it gives up before.
+// answerIn is the time limit for the tracker's answer for one job. The tracker's own limit is shorter.
 const answerIn = 30 * time.Second
 
-// openTracker prepares a client of the tracker. It does not dial.
+// openTracker returns a client of the tracker. It does not connect.
 func openTracker(settings config.Lookup) (*client.Client, error) {
 	var cfg struct {
 		URL       url.URL `env:"TRACKER_URL,required"`
@@ -196,17 +196,17 @@ type operator struct {
 func (o operator) RoundTrip(r *http.Request) (*http.Response, error) {
 	header, err := o.signer.Sign(principal.Principal{Owner: "sorictl", Scopes: []principal.Scope{principal.Admin}}, time.Now())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what failed
+		return nil, err //nolint:wrapcheck // the error describes what failed
 	}
 	r = r.Clone(r.Context())
 	r.Header.Set(principal.Header, header)
-	return o.next.RoundTrip(r) //nolint:wrapcheck // it only adds a header
+	return o.next.RoundTrip(r) //nolint:wrapcheck // this RoundTripper only adds a header
 }
 
-// refusal is the tracker's reason for not doing what it was asked.
+// refusal is the problem with which the tracker refuses a request.
 type refusal client.Problem
 
-// String is the reason in one sentence.
+// String returns the reason in one sentence.
 func (r *refusal) String() string {
 	text := tail.Clean(r.Detail + " (" + r.Code + ")")
 	if r.CurrentStatus != "" {
@@ -215,8 +215,8 @@ func (r *refusal) String() string {
 	return text
 }
 
-// ask asks the tracker to do something to a job. A refusal is an answer and no error; an answer
-// that a tracker does not give is an error.
+// ask sends a request for one job to the tracker. If the tracker refuses, ask returns the refusal and
+// no error. It returns an error if there is no answer, or if the answer is not that of a tracker.
 func ask(ctx context.Context, tracker *client.Client, a action, force bool, job string) (*refusal, error) {
 	err := tracker.Control(ctx, job, string(a), force)
 	if err == nil {

@@ -20,10 +20,10 @@ import (
 	"sori.internal/shared/joblog"
 )
 
-// stamp is how times are shown, in UTC as the API and most logs have them.
+// stamp is the format of times, which are in UTC as in the API and in most logs.
 const stamp = "2006-01-02 15:04:05.000Z"
 
-// withBus runs work on the bus of the installation that the operator means.
+// withBus calls work with the bus of the installation that the operator has selected.
 func (t terminal) withBus(ctx context.Context, work func(*bus.Bus) error) (err error) {
 	lookup, err := t.settings()
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *deadList) Run(ctx context.Context, t terminal) error {
 		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "SEQ\tTIME\tCONSUMER\tJOB\tEVENT\tTRIES\tCODE\tREASON")
 		for _, l := range letters {
-			_, name, _ := event.ParseSubject(l.Subject) // an event that is none has no name
+			_, name, _ := event.ParseSubject(l.Subject) // name stays empty if the subject is not that of an event
 			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.Seq, l.At.UTC().Format(stamp), l.Consumer, l.Job, name, l.Deliveries, tail.Clean(l.Code), tail.Clean(l.Reason))
 		}
 		fmt.Fprintf(table, "%d of %d dead letters\n", len(letters), all)
@@ -68,7 +68,7 @@ func (c *deadList) Run(ctx context.Context, t terminal) error {
 	})
 }
 
-// lines writes one JSON object a line.
+// lines writes each dead letter as a JSON object in one line.
 func (t terminal) lines(letters []deadletter.DeadLetter) error {
 	encode := json.NewEncoder(t.out)
 	for _, l := range letters {
@@ -79,7 +79,7 @@ func (t terminal) lines(letters []deadletter.DeadLetter) error {
 	return nil
 }
 
-// sequences are the numbers of dead letters, of which there must be one.
+// sequences are the arguments of a command with the numbers of one or more dead letters.
 type sequences struct {
 	Seqs []uint64 `arg:"" name:"seq" help:"the letters' numbers, which dead list shows"`
 }
@@ -123,7 +123,7 @@ func (c *deadShow) Run(ctx context.Context, t terminal) error {
 	})
 }
 
-// logOf reads a job's log; that of no job is empty.
+// logOf returns a job's log, or an empty one if job is empty.
 func logOf(ctx context.Context, b *bus.Bus, job string) (event.Log, error) {
 	if job == "" {
 		return nil, nil
@@ -131,7 +131,7 @@ func logOf(ctx context.Context, b *bus.Bus, job string) (event.Log, error) {
 	return joblog.New(b).Read(ctx, job)
 }
 
-// standing says where a job is.
+// standing describes the state of a job, by its log.
 func standing(job string, log event.Log) string {
 	switch end, ended := log.Terminal(); {
 	case job == "":
@@ -145,7 +145,7 @@ func standing(job string, log event.Log) string {
 	}
 }
 
-// readable is a body for a screen: JSON indented, what is no text in hexadecimal.
+// readable returns a body for the terminal: indented if it is JSON, else as a quoted string with escapes.
 func readable(body []byte) string {
 	var indented bytes.Buffer
 	if json.Indent(&indented, body, "", "  ") == nil && utf8.Valid(body) {
@@ -165,7 +165,7 @@ type deadReplay struct {
 	Wait     time.Duration `default:"2m" help:"how long one event may take"`
 }
 
-// Run has consumers handle the events of dead letters again.
+// Run makes consumers handle the events of dead letters again.
 func (c *deadReplay) Run(ctx context.Context, t terminal) error {
 	if c.All == (len(c.Seqs) > 0) || !c.All && c.Consumer != "" {
 		return errors.New("dead replay: either the letters' numbers, or -all with -consumer")
@@ -193,8 +193,8 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) error {
 	})
 }
 
-// lettersOf reads the letters with the numbers, or all of a consumer where there
-// are none.
+// lettersOf returns the dead letters with the given numbers. Without numbers it returns
+// all dead letters of the consumer, or of every consumer if that is empty.
 func lettersOf(ctx context.Context, b *bus.Bus, seqs []uint64, consumer string) ([]deadletter.DeadLetter, error) {
 	if len(seqs) == 0 {
 		return deadletter.New(b).List(ctx, consumer)
@@ -210,9 +210,9 @@ func lettersOf(ctx context.Context, b *bus.Bus, seqs []uint64, consumer string) 
 	return letters, nil
 }
 
-// replay has the consumer that rejected an event handle its event again, and drops
-// the letter once that is done. Where this process ends in between, the letter
-// stays and may be replayed another time, which changes nothing.
+// replay makes the consumer that dead-lettered an event handle it again, and deletes the
+// dead letter when that has succeeded. If this process ends in between, the dead letter
+// stays; replaying it again changes nothing.
 func (t terminal) replay(ctx context.Context, b *bus.Bus, l deadletter.DeadLetter, wait time.Duration) error {
 	if err := deadletter.New(b).Replay(ctx, l, wait); err != nil {
 		return err

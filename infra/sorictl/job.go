@@ -22,8 +22,8 @@ type jobCommand struct {
 	ID string `arg:"" help:"the job's id"`
 }
 
-// Run shows all that is known of one job on one screen. What cannot be reached is told in its place, and
-// the rest is shown: whoever asks may be looking for just that.
+// Run prints all that is known of one job on one screen. If a source cannot be reached, it prints the
+// error in that source's place and goes on, since the other sources may answer the operator's question.
 func (c *jobCommand) Run(ctx context.Context, t terminal) error {
 	id, ok := event.ParseJobID(c.ID)
 	if !ok {
@@ -64,7 +64,7 @@ func (t terminal) showJob(ctx context.Context, b *bus.Bus, lookup config.Lookup,
 	return errors.Join(table.Flush(), errors.Join(rowErr, objectErr, stagedErr, deadErr))
 }
 
-// history is a job's log, and all that was said of it in the order that it came.
+// history is a job's log, and a line of output for each of its state and progress events, in the order of the stream.
 type history struct {
 	log   event.Log
 	lines []string
@@ -78,7 +78,7 @@ func historyOf(ctx context.Context, b *bus.Bus, id string) (h history, err error
 		}
 		_, name, err := event.ParseSubject(m.Subject)
 		if err != nil {
-			return nil //nolint:nilerr // what is no event of the job is none of its history
+			return nil //nolint:nilerr // a message with another subject is no event of the job
 		}
 		h.lines = append(h.lines, fmt.Sprintf("%d\t%s\t+%.3fs\t%s\t%s\t%s", m.Seq, m.Time.UTC().Format(stamp),
 			m.Time.Sub(began).Seconds(), name, m.TraceID(), tail.Said(m.Data)))
@@ -125,7 +125,7 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 	return text, nil
 }
 
-// ownedBy says whose a job is.
+// ownedBy describes the owner of a job.
 func ownedBy(owner string) string {
 	if owner == "" {
 		return "of no owner"
@@ -133,7 +133,7 @@ func ownedBy(owner string) string {
 	return fmt.Sprintf("owner %q", owner)
 }
 
-// chance says whether another try may help a failed job.
+// chance describes whether a failed job is retryable.
 func chance(retryable *bool) string {
 	if retryable != nil && *retryable {
 		return "retryable"
@@ -153,7 +153,8 @@ func describeObjects(ctx context.Context, settings config.Lookup, id string) (st
 	return orNone(text), err
 }
 
-// describeStaging looks for what the log names, and for an upload that none does.
+// describeStaging lists the job's entries in staging: those that the log names, and the entry with the job's id, which is
+// that of an upload even if no event in the log names it.
 func describeStaging(ctx context.Context, b *bus.Bus, id string, log event.Log) (string, error) {
 	entries := []string{id}
 	if received, ok := event.Last[event.Received](log); ok && received.Staged().Entry != id {

@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// withKeys runs work on the API keys of the installation that the operator means.
+// withKeys calls work with the API keys of the installation that the operator has selected.
 func (t terminal) withKeys(work func(*gateway.APIKeys) error) (err error) {
 	lookup, err := t.settings()
 	if err != nil {
@@ -40,7 +40,7 @@ type keysCreate struct {
 	Valid  time.Duration `help:"how long it is valid, such as 2160h; for ever if it is absent"`
 }
 
-// Run makes a key. The key alone goes to the standard output, so that a script can keep it.
+// Run creates a key. It writes only the key to stdout, so that a script can save it, and the rest to stderr.
 func (c *keysCreate) Run(ctx context.Context, t terminal) error {
 	if c.Valid < 0 {
 		return errors.New("keys create: -valid must not be negative")
@@ -61,7 +61,7 @@ func (c *keysCreate) Run(ctx context.Context, t terminal) error {
 	})
 }
 
-// explained names the rules that a key breaks.
+// explained adds the violated rules to the error of a key's creation.
 func explained(err error) error {
 	var broken []string
 	for _, v := range fault.As(err).Violations {

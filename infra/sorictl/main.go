@@ -1,20 +1,20 @@
-// Command sorictl is the operator's hand on a running Sori:
+// Command sorictl is the command line tool for operators of a running Sori:
 //
-//	sorictl dead list [-consumer C] [-n N] [-json]       what was given up, and why
-//	sorictl dead show SEQ                                one dead letter, whole
-//	sorictl dead replay SEQ...|-all [-consumer C]        have its consumer handle the event again
-//	sorictl dead drop SEQ...                             throw letters away
-//	sorictl job ID                                       all that is known of a job
+//	sorictl dead list [-consumer C] [-n N] [-json]       list dead letters
+//	sorictl dead show SEQ                                show dead letters in full
+//	sorictl dead replay SEQ...|-all [-consumer C]        make the consumer handle the event again
+//	sorictl dead drop SEQ...                             delete dead letters
+//	sorictl job ID                                       show all that is known of a job
 //	sorictl retry ID...|-failed [-force] [-code C]       analyse failed jobs again
-//	sorictl cancel ID...                                 end jobs that are under way
-//	sorictl reconcile [-repair] [-json] [-metrics FILE]  where log, rows and objects differ
-//	sorictl keys create|list|revoke                      API keys of the gateway
-//	sorictl tail [SUBJECT] [-job ID] [-failed]           what passes on the bus
+//	sorictl cancel ID...                                 cancel jobs that have not ended
+//	sorictl reconcile [-repair] [-json] [-metrics FILE]  compare log, rows and objects
+//	sorictl keys create|list|revoke                      manage API keys of the gateway
+//	sorictl tail [SUBJECT] [-job ID] [-failed]           print events as they are published
 //
-// It reads what the services wrote and writes nothing of theirs: whatever it
-// mends, it mends by having the service that owns it do its work. API keys are the
-// exception: the first one is needed before the gateway answers anybody. They are
-// written by the gateway's own code.
+// It reads the services' data and does not write them: to repair something, it makes the
+// service that owns the data do its work again. API keys are the exception, because the
+// first key is needed before the gateway accepts any request. The gateway's own code
+// writes them.
 package main
 
 import (
@@ -39,14 +39,14 @@ func main() {
 	os.Exit(command.Main(func(ctx context.Context, args []string) int { return t.exitCode(t.command(ctx, args)) }))
 }
 
-// terminal is where a command is run.
+// terminal contains the output streams and the environment of a command.
 type terminal struct {
 	out, errs   io.Writer
 	environment config.Lookup
-	dir         string // given by the operator
+	dir         string // the flag -dir
 }
 
-// grammar is the commands with their arguments.
+// grammar describes the commands and their arguments.
 type grammar struct {
 	Dir  string `help:"the state folder of a local Sori (default .sori, unless NATS_URL is set)"`
 	Dead struct {
@@ -77,11 +77,11 @@ func (t terminal) command(ctx context.Context, args []string) error {
 	return parsed.Run(t)
 }
 
-// settings are those of the installation that the operator means.
+// settings returns the settings of the installation that the operator has selected.
 func (t terminal) settings() (config.Lookup, error) { return command.Settings(t.dir, t.environment) }
 
-// exitCode tells a failure and is 1 for any. What a fault says to a client comes
-// first, and the cause behind it.
+// exitCode prints an error, as said formats it, and returns 1. It returns 0 without an
+// error and after help.
 func (t terminal) exitCode(err error) int {
 	if err == nil || errors.Is(err, command.ErrHelp) {
 		return 0
@@ -90,8 +90,8 @@ func (t terminal) exitCode(err error) int {
 	return 1
 }
 
-// said is a failure in one sentence for an operator, with the cause where the operator
-// has to correct it.
+// said returns an error as text for an operator. For a fault that is not permanent it is
+// the detail and the code, without the cause; for any other error it is the whole text.
 func said(err error) string {
 	f, ok := errors.AsType[*fault.Error](err)
 	if !ok || f.Permanent {
@@ -104,8 +104,8 @@ func said(err error) string {
 	return text
 }
 
-// openBus connects to the bus, and fails where it does not answer. It ensures no
-// stream: those are the services'.
+// openBus connects to NATS, and returns an error if NATS does not answer. It creates no
+// stream, because the services own the streams.
 func (t terminal) openBus(ctx context.Context, settings config.Lookup) (*bus.Bus, error) {
 	var cfg bus.Config
 	if err := config.Load(settings, &cfg); err != nil {
@@ -123,7 +123,7 @@ func (t terminal) openBus(ctx context.Context, settings config.Lookup) (*bus.Bus
 
 type tailCommand struct{ tail.Options }
 
-// Run shows what is published on the bus.
+// Run prints events as they are published.
 func (c *tailCommand) Run(ctx context.Context, t terminal) error {
 	lookup, err := t.settings()
 	if err != nil {

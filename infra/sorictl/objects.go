@@ -10,13 +10,13 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// objects reads the bucket, which is the uploader's.
+// objects reads the bucket. It never writes, because the uploader owns the bucket.
 type objects struct {
 	client *minio.Client
 	bucket string
 }
 
-// openObjects prepares a client. It does not dial.
+// openObjects returns an S3 client. It does not connect.
 func openObjects(settings config.Lookup) (objects, error) {
 	var cfg objectstore.Config
 	if err := config.Load(settings, &cfg); err != nil {
@@ -26,7 +26,7 @@ func openObjects(settings config.Lookup) (objects, error) {
 	return objects{client, cfg.Bucket}, err
 }
 
-// each shows see the objects of a job, or of every job if it is empty.
+// each calls see for each object of a job, or for those of every job if the parameter job is empty.
 func (o objects) each(ctx context.Context, job string, see func(job string, info minio.ObjectInfo)) error {
 	return invariants.EachObject(ctx, o.client, o.bucket, job, see)
 }

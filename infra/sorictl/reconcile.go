@@ -13,14 +13,14 @@ import (
 	"sori.internal/shared/bus"
 )
 
-// report is what a reconciliation found and did.
+// report is the outcome of a reconciliation.
 type report struct {
 	Jobs        int          `json:"jobs"`
 	Lag         uint64       `json:"lag"`          // events that the tracker has not recorded yet
-	DeadLetters int          `json:"dead_letters"` // which may be why
-	Counts      map[kind]int `json:"counts"`       // of the findings
+	DeadLetters int          `json:"dead_letters"` // a dead letter may be the cause of a finding
+	Counts      map[kind]int `json:"counts"`       // number of findings by kind
 	Findings    []finding    `json:"findings"`
-	Replayed    int          `json:"replayed"` // events, with -repair
+	Replayed    int          `json:"replayed"` // number of events replayed by -repair
 }
 
 func reportOn(s *survey) report {
@@ -41,9 +41,9 @@ type reconcileCommand struct {
 	Wait    time.Duration `default:"30s" help:"how long one event may take to be recorded again"`
 }
 
-// Run compares the jobs' log with the records and the bucket. With -repair it has the tracker record
-// again what it lacks, and compares once more. What is found in the end is an error, so that a timer can
-// raise an alarm.
+// Run compares the job log with the records and the bucket. With -repair it replays events to the tracker,
+// to record what the records lack, and compares again. Remaining findings are an error, so that a timer
+// job can raise an alarm.
 func (c *reconcileCommand) Run(ctx context.Context, t terminal) error {
 	lookup, err := t.settings()
 	if err != nil {
@@ -99,9 +99,9 @@ func (t terminal) tellPlan(s *survey, r report) {
 	fmt.Fprintf(t.out, "\nreplaying %d events of %d jobs to %s\n\n", events, mendable(r.Findings), projection)
 }
 
-// repair has the tracker handle again every state event of the jobs whose records
-// differ, and returns how many it did. Recording an event twice changes nothing,
-// so it does not matter which of them the record lacked.
+// repair replays every state event of the jobs whose records differ to the tracker, and
+// returns the number of events that it has replayed. Recording an event twice changes
+// nothing, so repair need not find out which events a record lacks.
 func (t terminal) repair(ctx context.Context, b *bus.Bus, s *survey, found []finding, wait time.Duration) (replayed int) {
 	for _, f := range found {
 		if !f.Kind.mendable() {
@@ -132,10 +132,10 @@ func (t terminal) tellFindings(found []finding) {
 	for _, f := range found {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.Kind, f.Job, tail.Clean(f.Detail), ownedBy(f.Owner))
 	}
-	_ = table.Flush() // a terminal that is gone has nobody to tell
+	_ = table.Flush() // the error is ignored: the output is closed
 }
 
-// conclude tells the outcome in the form that was asked for.
+// conclude writes the report as text or JSON, and the metrics. It returns an error if there are findings.
 func (t terminal) conclude(s *survey, r report, asJSON bool, metrics string) error {
 	if metrics != "" {
 		if err := writeMetrics(metrics, r); err != nil {
@@ -161,7 +161,7 @@ func (t terminal) conclude(s *survey, r report, asJSON bool, metrics string) err
 	return nil
 }
 
-// writeMetrics writes the counts in Prometheus' text format, the file as a whole.
+// writeMetrics writes the counts in Prometheus' text format. It replaces the file atomically.
 func writeMetrics(file string, r report) error {
 	registry := prometheus.NewRegistry()
 	gauge := func(name, help string, labels prometheus.Labels, value float64) {

@@ -13,10 +13,10 @@ import (
 	"sori.internal/shared/postgres"
 )
 
-// rows reads the tracker's records. They are its own: nothing is written here.
+// rows reads the tracker's records. It never writes, because the tracker owns them.
 type rows struct{ db *sqlx.DB }
 
-// openRows prepares a pool. It does not dial.
+// openRows returns a connection pool. It does not connect.
 func openRows(settings config.Lookup) (rows, error) {
 	var cfg postgres.Config
 	if err := config.Load(settings, &cfg); err != nil {
@@ -26,7 +26,7 @@ func openRows(settings config.Lookup) (rows, error) {
 	return rows{db}, err
 }
 
-// row is a job's record, as far as an operator wants to see it.
+// row contains the columns of a job's record that an operator is shown.
 type row struct {
 	JobID       string     `db:"job_id"`
 	Owner       string     `db:"owner"`
@@ -51,7 +51,7 @@ type row struct {
 	UpdatedAt   *time.Time `db:"updated_at"`
 }
 
-// find reads one record; nil where there is none.
+// find returns the record of a job, or nil if there is none.
 func (r rows) find(ctx context.Context, job string) (*row, error) {
 	const query = `
 		SELECT job_id, owner, token_id, status, progress, attempt, version, state_seq,
@@ -70,7 +70,7 @@ func (r rows) find(ctx context.Context, job string) (*row, error) {
 	return &found, nil
 }
 
-// failure is what an operator wants to know of a job before it is retried.
+// failure describes a failed job that may be retried.
 type failure struct {
 	JobID     string    `db:"job_id"`
 	ErrorCode string    `db:"error_code"`
@@ -78,9 +78,9 @@ type failure struct {
 	UpdatedAt time.Time `db:"updated_at"`
 }
 
-// failed finds the jobs that have failed and that another try may help, unless it is
-// forced; the newest first. Their recordings are stored: without that there is nothing
-// to retry.
+// failed returns the failed jobs that match the choice, the newest first. Unless forced, it
+// leaves out jobs whose error is not retryable. It always leaves out jobs without a stored
+// recording, which cannot be retried.
 func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
 	const query = `
 		SELECT job_id, error_code, attempt, updated_at
@@ -97,8 +97,8 @@ func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
 	return found, postgres.Translate("find failed jobs", err)
 }
 
-// lasting counts the jobs that failed leaves out, since another try does not change
-// why they failed.
+// lasting counts the jobs that the method failed leaves out because their error is not
+// retryable.
 func (r rows) lasting(ctx context.Context, c choice) (n int, err error) {
 	const query = `
 		SELECT count(*)
@@ -112,17 +112,17 @@ func (r rows) lasting(ctx context.Context, c choice) (n int, err error) {
 	return n, postgres.Translate("count failed jobs", err)
 }
 
-// record is what a comparison needs of a job's record.
+// record contains the columns of a job's record that reconciliation compares.
 type record struct {
 	JobID    string `db:"job_id"`
 	Owner    string `db:"owner"`
 	Status   string `db:"status"`
 	StateSeq uint64 `db:"state_seq"`
-	Shown    bool   `db:"shown"` // whether its received was seen
+	Shown    bool   `db:"shown"` // whether the tracker has recorded the event received
 	Key      string `db:"s3_key"`
 }
 
-// each shows see every record.
+// each calls see for every record.
 func (r rows) each(ctx context.Context, see func(record)) error {
 	const query = `
 		SELECT job_id, owner, status, state_seq, created_at IS NOT NULL AS shown, s3_key
@@ -131,7 +131,7 @@ func (r rows) each(ctx context.Context, see func(record)) error {
 	if err != nil {
 		return postgres.Translate("read the records", err)
 	}
-	defer func() { _ = found.Close() }() // what was read is read
+	defer func() { _ = found.Close() }() // the error is ignored: all rows have been read
 	for found.Next() {
 		var one record
 		if err := found.StructScan(&one); err != nil {

@@ -14,52 +14,55 @@ import (
 	"sori.internal/shared/event"
 )
 
-// The consumers whose work is compared: the tracker's, whose the records are, and
-// the uploader's, which removes the recordings of erased jobs.
+// The consumers whose work is checked: the tracker's, which writes the records, and the
+// uploader's, which deletes the recordings of erased jobs.
 const (
 	projection = "tracker-projection"
 	erasures   = "uploader-erased"
 )
 
-// survey is what log, rows and bucket hold, read one after the other while the
-// services go on. What it concludes must hold nevertheless, so it remembers what
-// was certain before each of them was read:
+// survey contains the contents of the log, the rows and the bucket, which are read one
+// after the other while the services go on working. Its findings must be right all the
+// same, so it also contains the sequences up to which each of them was certainly complete:
 //
-//   - an object is compared with jobs that were stored before the bucket was
-//     listed, and a job with objects that were listed before the log was read;
-//   - a row is compared with events that were settled before the rows were read;
-//   - an object of an erased job, where the uploader had seen to that before the
-//     bucket was listed;
-//   - a job that was erased after the log was read is not compared: its log goes.
+//   - The recording of a job is judged only if the log contains no event of the job that is
+//     newer than the start of the bucket's listing. An object of which neither log nor rows
+//     know the job is a finding, because both were read after the listing.
+//   - A row is compared with the events that the tracker had acked before the rows were
+//     read.
+//   - An object of an erased job is a finding only if the uploader had handled the erasure
+//     before the bucket was listed.
+//   - A job that was erased after the log was read is not compared, because its log is
+//     being deleted.
 type survey struct {
 	jobs    map[string]*known
-	leaving map[string]bool // jobs that were erased after the log was read
+	leaving map[string]bool // the jobs that were erased after the log was read
 	letters int
 	lag     uint64 // events that the tracker has not recorded yet
 	missing bool   // whether the tracker's consumer does not exist
 
-	listed  uint64         // the log's end before the bucket was listed
-	cleared uint64         // up to where the uploader had seen to erasures then
-	settled uint64         // what the tracker had settled before the rows were read
-	read    uint64         // the log's end when it was read
-	after   bus.StreamInfo // of the log, after all was read
+	listed  uint64         // the log's last sequence before the bucket was listed
+	cleared uint64         // the sequence up to which the uploader had handled erasures at that time
+	settled uint64         // the tracker's ack floor before the rows were read
+	read    uint64         // the log's last sequence when it was read
+	after   bus.StreamInfo // the state of the log after everything was read
 }
 
-// known is what is known of one job. Its zero value is a job of which only one of
-// the three knows.
+// known is what the log, the rows and the bucket contain of one job. A field is empty if
+// its source does not contain the job.
 type known struct {
 	states  []state // oldest first
 	row     *record
 	objects []string
 }
 
-// state is a state event.
+// state is a state event of a job.
 type state struct {
 	seq  uint64
 	name event.Name
 }
 
-// upTo is the newest state event up to a sequence; the zero value where there is
+// upTo returns the newest state event up to a sequence, or the zero value if there is
 // none.
 func (k *known) upTo(seq uint64) state {
 	for _, s := range slices.Backward(k.states) {
@@ -70,7 +73,7 @@ func (k *known) upTo(seq uint64) state {
 	return state{}
 }
 
-// has tells whether the log has an event of a name.
+// has reports whether the log contains an event with the name.
 func (k *known) has(name event.Name) bool {
 	return slices.ContainsFunc(k.states, func(s state) bool { return s.name == name })
 }
@@ -84,7 +87,7 @@ func (s *survey) of(job string) *known {
 	return k
 }
 
-// take makes a survey.
+// take reads the log, the rows and the bucket, and returns the survey.
 func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey, error) {
 	s := &survey{jobs: map[string]*known{}, leaving: map[string]bool{}}
 	before, err := b.Stream(event.Jobs()).Info(ctx)
@@ -123,8 +126,9 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey,
 	return s, err
 }
 
-// seenTo is up to where a consumer has nothing left to do, which was at least up to
-// end before.
+// seenTo returns the sequence up to which a consumer has handled all its events. If
+// nothing is pending, that is end, the log's last sequence before the call; otherwise it
+// is the ack floor.
 func seenTo(ctx context.Context, b *bus.Bus, consumer string, end uint64) (uint64, error) {
 	state, found, err := b.ConsumerState(ctx, consumer)
 	if err == nil && found && state.Pending == 0 && state.AckPending == 0 {
@@ -152,7 +156,7 @@ func (s *survey) readLog(ctx context.Context, b *bus.Bus) error {
 	return b.Stream(event.Jobs()).Scan(ctx, false, []string{event.AllJobs}, func(m bus.Message) error {
 		job, name, err := event.ParseSubject(m.Subject)
 		if err != nil || m.Seq > s.read {
-			return nil //nolint:nilerr // what names no job, or is newer than the survey, is not compared
+			return nil //nolint:nilerr // a message of no job, or newer than the survey, is not compared
 		}
 		k := s.of(job)
 		k.states = append(k.states, state{m.Seq, name})
@@ -160,18 +164,18 @@ func (s *survey) readLog(ctx context.Context, b *bus.Bus) error {
 	})
 }
 
-// kind is a way in which log, rows and objects can differ.
+// kind is a kind of difference between log, rows and objects.
 type kind string
 
-// The kinds. A replay to the tracker mends the first three.
+// The kinds. A replay of the job's events to the tracker repairs the first three.
 const (
-	rowMissing    kind = "row-missing"    // the log has a job without a record
-	rowBehind     kind = "row-behind"     // a record lacks events that were settled
-	rowDiffers    kind = "row-differs"    // a record has another status than the event that it is of
-	rowAhead      kind = "row-ahead"      // a record tells of an event that the log does not have
-	rowAbandoned  kind = "row-abandoned"  // a record is under way, and its log has expired
-	objectMissing kind = "object-missing" // a completed job has no recording
-	objectOrphan  kind = "object-orphan"  // a recording has no job that wants it
+	rowMissing    kind = "row-missing"    // a job in the log has no record
+	rowBehind     kind = "row-behind"     // a record lacks events that the tracker has acked
+	rowDiffers    kind = "row-differs"    // a record's status is not that of its newest event
+	rowAhead      kind = "row-ahead"      // a record is of an event that the log does not contain
+	rowAbandoned  kind = "row-abandoned"  // a record's job has not ended, and its log has expired
+	objectMissing kind = "object-missing" // a completed job has no recording in the bucket
+	objectOrphan  kind = "object-orphan"  // a recording belongs to no job, or to one that must not have it
 )
 
 func kinds() []kind {
@@ -184,11 +188,11 @@ func (k kind) mendable() bool { return k == rowMissing || k == rowBehind || k ==
 type finding struct {
 	Kind   kind   `json:"kind"`
 	Job    string `json:"job_id"`
-	Owner  string `json:"owner,omitempty"` // by the record; empty if the job has none, or no record
+	Owner  string `json:"owner,omitempty"` // from the record; empty if the job has no owner or no record
 	Detail string `json:"detail"`
 }
 
-// findings compares, in the order of the jobs' ids, which is that of their age.
+// findings returns the differences, ordered by job id, which is the order in which the jobs were created.
 func (s *survey) findings() []finding {
 	var found []finding
 	for job, k := range s.jobs {
@@ -232,11 +236,11 @@ func (s *survey) judgeRow(k *known) finding {
 	}
 }
 
-// judgeObject compares a job's recording with its log and, where that has
-// expired, with its record.
+// judgeObject compares a job's recording with its log or, if that has expired, with its
+// record.
 func (s *survey) judgeObject(k *known) finding {
 	last := k.upTo(s.listed)
-	current := last == k.upTo(s.read) // nothing happened to the job while the bucket was listed
+	current := last == k.upTo(s.read) // whether no event of the job is newer than the start of the listing
 	if end := k.upTo(s.read); end.name == event.NameErased || len(k.states) == 0 && k.row != nil && k.row.Status == string(event.NameErased) {
 		if len(k.objects) > 0 && end.seq <= s.cleared {
 			return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that was erased"}
