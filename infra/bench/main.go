@@ -1,9 +1,9 @@
-// Command bench measures Sori and judges it by what it promises:
+// Command bench measures Sori and compares the figures with their bounds:
 //
 //	go run ./infra/bench [flags] [scenario...]
 //
-// It starts everything that it needs on this machine, measures, and throws it away; with -gateway it drives a Sori that runs
-// already. README.md tells what each figure means.
+// It starts everything that it needs on this machine, measures, and deletes everything; with -gateway or -endpoints it measures
+// a Sori that runs already. README.md explains the figures.
 package main
 
 import (
@@ -31,10 +31,10 @@ func main() {
 	os.Exit(command.Main(func(ctx context.Context, args []string) int { return command.Exit("bench", run(ctx, args)) }))
 }
 
-// errMissed says that a figure breaks its bound.
+// errMissed means that a figure misses its bound.
 var errMissed = errors.New("missed")
 
-// options are the flags.
+// options are the command line flags.
 type options struct {
 	target.Found
 	scenario.Size
@@ -121,7 +121,7 @@ func open(ctx context.Context, o options) (*target.Target, error) {
 	return target.Start(ctx, target.Options{Keep: o.Keep, Log: log, Profile: o.Profile})
 }
 
-// runAll runs the scenarios. One that fails does not keep the others from running.
+// runAll runs the scenarios. If one fails, it still runs the others.
 func runAll(ctx context.Context, b *scenario.Bench, chosen []scenario.Scenario) error {
 	var errs []error
 	for _, s := range chosen {
@@ -145,5 +145,5 @@ func names(figures []scenario.Figure) string {
 	return strings.Join(all, ", ")
 }
 
-// say tells how far it is, beside the report.
+// say prints the progress of the measurements to stderr.
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -6,7 +6,7 @@ import (
 	"sori.internal/infra/bench/internal/target"
 )
 
-// average is the mean memory of processes over several looks. It is safe for concurrent use.
+// average calculates the mean memory of processes over several measurements. The method add is safe for concurrent use.
 type average struct {
 	mu    sync.Mutex
 	order []string
@@ -28,10 +28,10 @@ func (a *average) add(uses []target.Use) {
 	}
 }
 
-// names are the processes that were seen.
+// names returns the names of the measured processes.
 func (a *average) names() []string { return a.order }
 
-// of is a process's mean in MiB; 0 for one that was never seen.
+// of returns the mean RSS of a process in MiB, or 0 if the process was never measured.
 func (a *average) of(name string) float64 {
 	if a.count[name] == 0 {
 		return 0

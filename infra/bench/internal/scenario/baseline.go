@@ -15,20 +15,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The events of one job, and the size of one.
+// The number of events of one job, and the size of an event in bytes.
 const (
 	baselineEvents    = 5
 	baselineEventSize = 400
 )
 
-// baseline are what the unavoidable alone comes to: per job the object into the bucket, one row, five events, each durable
-// before the next, by the clients' own libraries and with as many at a time. The zero value is none.
+// baseline contains the measurements of only the unavoidable I/O of jobs: for each job it writes an object, a row and five
+// events, each durable before the next, with the client libraries alone and the same concurrency. The zero value means that it
+// was not measured.
 type baseline struct {
-	rate float64 // jobs a second
+	rate float64 // jobs per second
 	took *Samples
 }
 
-// beside puts a percentile of the baseline's times beside the same one of ours.
+// beside returns the figure, a percentile of Sori's times, with the same percentile of the baseline's times.
 func (f baseline) beside(figure Figure, p float64) Figure {
 	if f.took != nil {
 		figure.Baseline = float64(f.took.Percentile(p)) / float64(time.Millisecond)
@@ -36,7 +37,8 @@ func (f baseline) beside(figure Figure, p float64) Figure {
 	return figure
 }
 
-// measureBaseline measures the baseline of a scenario, right beside it, since a machine is not equally fast at all times.
+// measureBaseline measures the baseline of a scenario. It is called directly before the scenario, since the speed of a machine
+// changes over time.
 func (b *Bench) measureBaseline(ctx context.Context, name string, size Size) (f baseline, err error) {
 	if !b.Baseline || b.Target.S3 == nil || b.Target.DB == nil || b.Target.NATS == nil {
 		return baseline{}, nil
@@ -47,7 +49,7 @@ func (b *Bench) measureBaseline(ctx context.Context, name string, size Size) (f 
 		return f, fmt.Errorf("baseline: %w", err)
 	}
 	defer func() { err = errors.Join(err, w.close(ctx)) }()
-	for _, part := range []struct { // the first part opens connections and pools
+	for _, part := range []struct { // the first part is not counted: it opens connections and pools
 		jobs  int
 		count bool
 	}{{min(size.Concurrent, size.Jobs), false}, {size.Jobs, true}} {
@@ -71,7 +73,7 @@ func (b *Bench) measureBaseline(ctx context.Context, name string, size Size) (f 
 	return f, nil
 }
 
-// baselineWork does the unavoidable.
+// baselineWork executes the I/O of the baseline.
 type baselineWork struct {
 	b    *Bench
 	size Size
@@ -115,11 +117,11 @@ func (b *Bench) newBaseline(ctx context.Context, size Size) (*baselineWork, erro
 	}, nil
 }
 
-// job does what a job cannot do without.
+// job executes the I/O of one job.
 func (w *baselineWork) job(ctx context.Context, n uint64) error {
 	id := uuid.Must(uuid.NewV7()).String()
 	key := "floor/" + id
-	// Hidden in a struct, so that the library cannot seek: a body that comes from a network cannot be sought either.
+	// The struct hides the reader's other methods, so that the library cannot seek: it cannot with a body from the network either.
 	body := struct{ io.Reader }{w.next(n)}
 	_, err := w.b.Target.S3.PutObject(ctx, w.b.Target.Bucket, key, body, w.size.Bytes, minio.PutObjectOptions{
 		ContentType: "audio/wav", DisableMultipart: true,
@@ -143,7 +145,7 @@ func (w *baselineWork) job(ctx context.Context, n uint64) error {
 	return nil
 }
 
-// close removes what the baseline made, but for the objects, which go with their bucket.
+// close deletes the table and the stream of the baseline. The objects stay until the bucket is deleted.
 func (w *baselineWork) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()

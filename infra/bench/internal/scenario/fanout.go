@@ -12,10 +12,10 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// fanoutRounds is how often the end of a job is sent to all streams; the figures are over all rounds.
+// fanoutRounds is the number of rounds, each with a new job. The figures are over all rounds.
 const fanoutRounds = 3
 
-// fanout opens many streams of one job and measures how long its end takes to reach each.
+// fanout opens many streams of one job and measures how long it takes until the last frame arrives at each.
 func fanout(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Concurrent: 1000, Bytes: 100_000})
 	held, restore, err := b.Target.UseStub(ctx)
@@ -47,10 +47,10 @@ func fanout(ctx context.Context, b *Bench) error {
 	return nil
 }
 
-// opening is how many streams connect at a time.
+// opening is how many streams connect concurrently at most.
 const opening = 64
 
-// fan is one round.
+// fan runs one round.
 func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, firsts, ends *Samples) error {
 	api := b.Target.Client(1)
 	defer api.Close()
@@ -77,7 +77,7 @@ func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, f
 	}
 	connected.Wait()
 	called := time.Now()
-	if ctx.Err() == nil { // else a stream has failed, which Wait tells
+	if ctx.Err() == nil { // if a stream has failed, Wait returns the error
 		if err := finish(ctx); err != nil {
 			return err
 		}
@@ -91,8 +91,8 @@ func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, f
 	return nil
 }
 
-// watch follows a stream to its end, and notes when its last frame arrived. It calls settled when nothing
-// more comes but the end.
+// watch reads a stream until it ends, and records when its last frame arrived. It calls settled when only the
+// terminal frame is yet to come.
 func watch(ctx context.Context, api *client.Client, job string, firsts *Samples, arrived *time.Time, settled func()) error {
 	opened := time.Now()
 	return api.Follow(ctx, job, func(f client.Job) {

@@ -18,13 +18,13 @@ import (
 
 var errOtherBytes = errors.New("the object in the bucket is not what was sent")
 
-// hugeTolerance is how much a process may grow by a body of any size, in MiB.
+// hugeTolerance is the bound for the growth of a process's peak memory, in MiB, which must not depend on the size of the body.
 const hugeTolerance = 64
 
-// huge uploads one very large recording.
+// huge measures the upload of one very large recording.
 func huge(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Bytes: 1 << 30})
-	// Fresh processes: one that has worked before would hide growth in memory that it holds already.
+	// The processes are restarted, because the growth might not show in a process that already has much memory.
 	limit := map[string]string{"MAX_UPLOAD_BYTES": strconv.FormatInt(size.Bytes+1<<20, 10)}
 	if err := b.Target.Restart(ctx, limit, harness.Gateway, harness.Uploader); err != nil {
 		b.Report.Note("huge: not measured: %v", err)
@@ -63,13 +63,13 @@ func huge(ctx context.Context, b *Bench) error {
 	return b.sameBytes(ctx, job, audio)
 }
 
-// sameBytes compares what lies in the bucket with what was sent.
+// sameBytes checks that the object in the bucket has the SHA-256 of the uploaded recording.
 func (b *Bench) sameBytes(ctx context.Context, job string, audio *loadgen.Noise) error {
 	sent, err := audio.Sum(0)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx) // ends the listing, of which one object is wanted
+	ctx, cancel := context.WithCancel(ctx) // stops the listing, of which only the first object is read
 	defer cancel()
 	object, found := <-b.Target.S3.ListObjects(ctx, b.Target.Bucket, minio.ListObjectsOptions{Prefix: "audio/" + job + "_"})
 	if !found {
@@ -82,7 +82,7 @@ func (b *Bench) sameBytes(ctx context.Context, job string, audio *loadgen.Noise)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", object.Key, err)
 	}
-	defer func() { _ = body.Close() }() // only read
+	defer func() { _ = body.Close() }() // an error does not matter after reading
 	sum := sha256.New()
 	if _, err := io.Copy(sum, body); err != nil {
 		return fmt.Errorf("read %s: %w", object.Key, err)

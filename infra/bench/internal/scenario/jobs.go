@@ -10,16 +10,16 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// What a list is asked for: pages is how often, growth how many times more jobs there are the second time, and slack how many
-// times longer a page may take then.
+// The constants of the scenario jobs: pages is the number of requests, growth is the factor by which the number of jobs grows
+// for the second measurement, and slack is the factor by which a page may take longer then.
 const (
 	pages  = 2000
 	growth = 1000
 	slack  = 2
 )
 
-// jobs asks for pages of the list of jobs where there are few of them, and again where there are many. The jobs are made in the
-// database: it is reading them that is measured.
+// jobs measures requests for pages of the list of jobs, first with few jobs and then with many. It inserts the jobs into the
+// database, since only the reading is measured.
 func jobs(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 1_000_000, Concurrent: 1})
 	db, restore, err := b.Target.Records(ctx)
@@ -52,14 +52,14 @@ func jobs(ctx context.Context, b *Bench) error {
 	return nil
 }
 
-// firstJob is when the first job of a list came in. One follows each second.
+// firstJob returns the creation time of the first job. Each further job was created one second later.
 func firstJob() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// tokens is over how many tokens the jobs are spread.
+// tokens is the number of tokens to which the jobs belong.
 const tokens = 10
 
-// record makes jobs in the database, from the one of a number to before that of another. Most are completed; none has a
-// deadline, so that the tracker leaves them alone. What autovacuum would do some time later is done at once.
+// record inserts the jobs with the numbers from (inclusive) to to (exclusive) into the database. Most are completed. None has a
+// deadline, so that the tracker does not change them. Then it runs VACUUM ANALYZE, as autovacuum would do later.
 func record(ctx context.Context, db *sql.DB, from, to int) error {
 	const insert = `
 		INSERT INTO tracker.analysis_results (
@@ -84,7 +84,8 @@ func record(ctx context.Context, db *sql.DB, from, to int) error {
 	return nil
 }
 
-// questions are what pages of so many jobs are asked for, each at the beginning and from deep in.
+// questions returns the queries for pages of a list with the given number of jobs: different filters, from the beginning of the
+// list and from cursors at different depths.
 func questions(ctx context.Context, api *client.Client, count int) ([]url.Values, error) {
 	at := func(part float64) string {
 		return firstJob().Add(time.Duration(part * float64(count) * float64(time.Second))).Format(time.RFC3339)
@@ -115,7 +116,8 @@ func questions(ctx context.Context, api *client.Client, count int) ([]url.Values
 	return all, nil
 }
 
-// lists asks for so many pages, after some that open connections, and returns how long each took.
+// lists requests the given number of pages and returns how long each request took. Before, it sends each query once, to open
+// connections.
 func (b *Bench) lists(ctx context.Context, count, concurrent, pages int) (*Samples, error) {
 	api := b.Target.Client(concurrent)
 	defer api.Close()

@@ -9,10 +9,11 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// dispatched reports whether the analysis server has accepted a job: only its callback changes the job then.
+// dispatched reports whether the analysis server has accepted the job or the job has ended. After that only the callback
+// changes the job.
 func dispatched(f client.Job) bool { return f.Stage == "dispatched" || f.Terminal() }
 
-// latency sends jobs one by one through a machine that does nothing else.
+// latency measures jobs one after the other on an idle machine.
 func latency(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 200, Bytes: 100_000})
 	size.Concurrent = 1
@@ -55,7 +56,7 @@ func (b *Bench) firstFrames(firsts *Samples) {
 	b.add(milliseconds("latency", "first frame after connect max", firsts.Max(), Bound{}))
 }
 
-// oneByOne begins a job when the last has ended.
+// oneByOne uploads each recording after the job of the previous one has ended.
 func (b *Bench) oneByOne(ctx context.Context, size Size) (*run, error) {
 	api := b.Target.Client(1)
 	defer api.Close()
@@ -90,7 +91,7 @@ func (b *Bench) oneByOne(ctx context.Context, size Size) (*run, error) {
 	return r, nil
 }
 
-// webhooks measures from the start of a callback to the frame that it causes.
+// webhooks measures the time from the start of a callback to the frame that it causes.
 func (b *Bench) webhooks(ctx context.Context, held *target.StubAnalyzer, size Size, firsts *Samples) error {
 	api := b.Target.Client(1)
 	defer api.Close()
@@ -107,7 +108,7 @@ func (b *Bench) webhooks(ctx context.Context, held *target.StubAnalyzer, size Si
 			return err
 		}
 		firsts.Add(t.first.Sub(t.opened))
-		if i >= size.Jobs/20 { // the first ones open connections
+		if i >= size.Jobs/20 { // the first callbacks are left out: they open connections
 			frames.Add(t.last.Sub(t.called))
 			answers.Add(t.answered.Sub(t.called))
 		}
@@ -122,10 +123,11 @@ func (b *Bench) webhooks(ctx context.Context, held *target.StubAnalyzer, size Si
 	return nil
 }
 
-// times are the moments of one job.
+// times are the times of the steps of one job.
 type times struct{ opened, first, called, answered, last time.Time }
 
-// webhook follows a job that is held, finishes it when nothing else goes on, and follows it to its end.
+// webhook follows a job that waits at the stub analysis server. It finishes the job when the stream shows that it was
+// dispatched, and reads the stream until the job has ended.
 func (b *Bench) webhook(ctx context.Context, api *client.Client, held *target.StubAnalyzer, job string) (t times, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -133,7 +135,7 @@ func (b *Bench) webhook(ctx context.Context, api *client.Client, held *target.St
 	go func() {
 		err := t.finish(ctx, held, job, waiting)
 		if err != nil {
-			cancel(err) // the stream would wait for ever
+			cancel(err) // otherwise Follow would wait for ever
 		}
 		finished <- err
 	}()
@@ -163,7 +165,7 @@ func (b *Bench) webhook(ctx context.Context, api *client.Client, held *target.St
 	return t, err
 }
 
-// finish calls back for a job when waiting is closed.
+// finish sends the callback of a job when waiting is closed.
 func (t *times) finish(ctx context.Context, held *target.StubAnalyzer, job string, waiting <-chan struct{}) error {
 	finish, err := held.Held(ctx, job)
 	if err != nil {

@@ -13,29 +13,29 @@ import (
 	"sori.internal/infra/bench/internal/target"
 )
 
-// Bound is what a figure must keep. The zero value is none.
+// Bound is a lower or an upper bound for a figure. The zero value is no bound.
 type Bound struct {
 	AtLeast float64 `json:"at_least,omitempty"`
 	AtMost  float64 `json:"at_most,omitempty"`
 }
 
-// Figure is one thing that was measured.
+// Figure is one measured value.
 type Figure struct {
 	Scenario string  `json:"scenario"`
 	Name     string  `json:"name"`
 	Value    float64 `json:"value"`
 	Unit     string  `json:"unit"`
 	Bound    Bound   `json:"bound,omitzero"`
-	Baseline float64 `json:"floor,omitempty"` // what the unavoidable alone comes to, in the same unit
+	Baseline float64 `json:"floor,omitempty"` // the same figure for the baseline, in the same unit; 0 if it was not measured
 }
 
-// Missed tells whether the figure breaks its bound.
+// Missed reports whether the figure misses its bound.
 func (f Figure) Missed() bool {
 	return f.Bound.AtLeast != 0 && f.Value < f.Bound.AtLeast || f.Bound.AtMost != 0 && f.Value > f.Bound.AtMost
 }
 
-// Report is a whole run. It tells what was measured as tables and as JSON, and judges it by the bounds
-// that it was promised to keep.
+// Report contains the results of a whole run. It can be printed as tables and saved as JSON, and compares
+// each figure with its bound.
 type Report struct {
 	Processors int              `json:"processors"`
 	System     string           `json:"system"`
@@ -46,7 +46,7 @@ type Report struct {
 	Notes      []string         `json:"notes,omitempty"`
 }
 
-// NewReport begins a report.
+// NewReport returns an empty report about this machine.
 func NewReport() *Report {
 	return &Report{
 		Processors: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Began: time.Now().UTC(),
@@ -56,12 +56,12 @@ func NewReport() *Report {
 // Add adds a figure.
 func (r *Report) Add(f Figure) { r.Figures = append(r.Figures, f) }
 
-// Note adds a sentence that a reader of the figures should know.
+// Note adds a sentence with information for the reader of the figures.
 func (r *Report) Note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// Missed are the figures that break their bounds.
+// Missed returns the figures that miss their bounds.
 func (r *Report) Missed() []Figure {
 	var missed []Figure
 	for _, f := range r.Figures {
@@ -84,7 +84,7 @@ func (r *Report) Save(file string) error {
 	return nil
 }
 
-// Print writes the report for people, as Markdown.
+// Print writes the report as Markdown.
 func (r *Report) Print(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s, %d processors, %s, %s\n\n", r.System, r.Processors, r.Go, r.Began.Format(time.DateTime))
@@ -149,7 +149,7 @@ func (f Figure) ratio() string {
 	return fmt.Sprintf("%.2f", f.Value/f.Baseline)
 }
 
-// processRow is what a process used, as cells.
+// processRow returns the table row for a process.
 func processRow(p target.Process) []string {
 	perThousand, growth, before, after := "", "", "", ""
 	if p.Jobs > 0 {
@@ -169,7 +169,7 @@ func processRow(p target.Process) []string {
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
-// number has three digits or so: more would promise what a measurement does not keep.
+// number formats a value with about three digits, since a measurement is not more precise.
 func number(v float64) string {
 	switch {
 	case v >= 100 || v == float64(int64(v)):
@@ -181,7 +181,7 @@ func number(v float64) string {
 	}
 }
 
-// table is rows of cells, the first one the heads. All rows have as many cells.
+// table is a list of rows of cells. The first row is the header. All rows have the same number of cells.
 type table [][]string
 
 // print writes a Markdown table whose columns also line up in a terminal.
@@ -193,5 +193,5 @@ func (t table) print(w io.Writer) {
 			fmt.Fprintln(lines, strings.Repeat("|---\t", len(row))+"|")
 		}
 	}
-	_ = lines.Flush() // into memory
+	_ = lines.Flush() // writing to memory cannot fail
 }

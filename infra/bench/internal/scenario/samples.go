@@ -13,22 +13,22 @@ type Samples struct {
 	sorted bool
 }
 
-// Add adds one.
+// Add adds a duration.
 func (s *Samples) Add(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all, s.sorted = append(s.all, d), false
 }
 
-// Len is how many there are.
+// Len returns the number of durations.
 func (s *Samples) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.all)
 }
 
-// Percentile is the smallest sample that at least p percent of all are not above (the nearest rank); exact, nothing is
-// estimated. It is 0 where there is none.
+// Percentile returns the p-th percentile by the nearest-rank method: the smallest duration such that at least p percent of all
+// are less than or equal to it. It is exact and not interpolated. Without durations it returns 0.
 func (s *Samples) Percentile(p float64) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,5 +46,5 @@ func (s *Samples) Percentile(p float64) time.Duration {
 	return s.all[min(max(rank, 1), len(s.all))-1]
 }
 
-// Max is the largest.
+// Max returns the longest duration.
 func (s *Samples) Max() time.Duration { return s.Percentile(100) }

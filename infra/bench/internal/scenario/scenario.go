@@ -1,7 +1,7 @@
-// Package scenario is what is measured, one file each.
+// Package scenario contains the measurements, each in a file.
 //
-// Every scenario is bounded in count and time, leaves the world as it found it but for the jobs that it has run, and adds its
-// figures to the report. A figure that was promised carries its bound.
+// A scenario has a limited number of jobs and limited time, changes nothing permanently except for the jobs that it adds, and
+// adds its figures to the report. A figure may have a bound, which it must keep.
 package scenario
 
 import (
@@ -27,7 +27,7 @@ type Scenario struct {
 	Limit time.Duration
 }
 
-// All lists the scenarios in the order in which they run: what wants an idle machine comes first.
+// All lists the scenarios in the order in which they run. Those that need an idle machine are first.
 func All() []Scenario {
 	return []Scenario{
 		{"latency", "one job at a time on an idle machine: first frame, webhook to frame, end to end", latency, 3 * time.Minute},
@@ -40,14 +40,14 @@ func All() []Scenario {
 	}
 }
 
-// Size is how much a scenario does. A zero field leaves it the scenario's own.
+// Size is the amount of work of a scenario. A field of 0 means the scenario's default.
 type Size struct {
 	Jobs       int   `name:"n" help:"jobs of a scenario (default: its own number)"`
 	Concurrent int   `name:"c" help:"clients or streams at a time (default: the scenario's own number)"`
 	Bytes      int64 `name:"size" help:"bytes of a recording (default: the scenario's own size)"`
 }
 
-// or fills what is not given.
+// or returns the size with its zero fields replaced by those of own.
 func (s Size) or(own Size) Size {
 	if s.Jobs == 0 {
 		s.Jobs = own.Jobs
@@ -61,32 +61,33 @@ func (s Size) or(own Size) Size {
 	return s
 }
 
-// Bench is what a scenario works with.
+// Bench contains the target, the report and the options for the scenarios.
 type Bench struct {
 	Target   *target.Target
 	Report   *Report
-	Size     Size // given by the caller
-	Baseline bool // measure the baseline beside
-	// Patience is how long to wait for an idle machine, where one is needed.
+	Size     Size // from the command line
+	Baseline bool // also measure the baseline
+	// Patience is how long to wait for an idle machine before a scenario that needs one.
 	Patience time.Duration
 	Say      func(format string, args ...any)
 
 	seed uint64
 }
 
-// audio makes recordings that no scenario before has made.
+// audio returns a generator of recordings that differ from all earlier ones.
 func (b *Bench) audio(bytes int64) *loadgen.Noise {
 	b.seed++
 	return loadgen.NewNoise(bytes, b.seed)
 }
 
-// meter measures the processes during a scenario.
+// meter starts to measure the processes. The function that it returns adds the measurements to the report.
 func (b *Bench) meter(name string) func(jobs int) {
 	end := b.Target.Meter(name, runtime.NumCPU())
 	return func(jobs int) { b.Report.Processes = append(b.Report.Processes, end(jobs)...) }
 }
 
-// add adds a figure. What was promised was promised for the scenario's own size: with fewer jobs it is judged, otherwise not.
+// add adds a figure to the report. A bound applies to the scenario's default concurrency and recording size: if one of these
+// was changed, add removes the bound. A changed number of jobs does not remove it.
 func (b *Bench) add(f Figure) {
 	if b.Size.Concurrent != 0 || b.Size.Bytes != 0 {
 		f.Bound = Bound{}
@@ -94,10 +95,10 @@ func (b *Bench) add(f Figure) {
 	b.Report.Add(f)
 }
 
-// idle is the share of the processors' time below which a machine counts as idle.
+// idle is the CPU usage, as a fraction of all processors, below which the machine is idle.
 const idle = 0.15
 
-// waitIdle waits for an idle machine, as long as the patience lasts.
+// waitIdle waits until the machine is idle, at most for Patience.
 func (b *Bench) waitIdle(ctx context.Context) {
 	const look = 500 * time.Millisecond
 	if b.Patience < look {
@@ -110,7 +111,7 @@ func (b *Bench) waitIdle(ctx context.Context) {
 	for {
 		before, err := harness.Busy()
 		if err != nil {
-			return // nobody tells here
+			return // this system does not report its CPU usage
 		}
 		select {
 		case <-tick.C:
@@ -124,23 +125,23 @@ func (b *Bench) waitIdle(ctx context.Context) {
 	}
 }
 
-// milliseconds makes a figure of a duration.
+// milliseconds returns a figure with a duration in milliseconds.
 func milliseconds(scenario, name string, d time.Duration, bound Bound) Figure {
 	return Figure{Scenario: scenario, Name: name, Value: float64(d) / float64(time.Millisecond), Unit: "ms", Bound: bound}
 }
 
-// atMost is a bound on a duration.
+// atMost returns an upper bound for a duration.
 func atMost(d time.Duration) Bound {
 	return Bound{AtMost: float64(d) / float64(time.Millisecond)}
 }
 
-// parallel calls do for 0 to n-1, so many at a time, until all are done or one fails.
+// parallel calls do for 0 to n-1, with at most the given number of concurrent calls, until all have returned or one fails.
 func parallel(ctx context.Context, n, concurrent int, do func(ctx context.Context, i int) error) error {
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(concurrent)
 	for i := 0; i < n && working.Err() == nil; i++ {
 		group.Go(func() error {
-			if err := working.Err(); err != nil { // one has failed while this one waited for its turn
+			if err := working.Err(); err != nil { // another call has failed in the meantime
 				return err
 			}
 			return do(working, i)
@@ -152,10 +153,10 @@ func parallel(ctx context.Context, n, concurrent int, do func(ctx context.Contex
 	return ctx.Err()
 }
 
-// errFailed says that a job did not end as it should have.
+// errFailed means that a job ended but was not completed.
 var errFailed = errors.New("job was not completed")
 
-// ending waits for the end of one job.
+// ending waits until a job has ended. It returns an error if the job is not completed.
 func (b *Bench) ending(ctx context.Context, c *client.Client, job string) (client.Job, error) {
 	var last client.Job
 	if b.Target.Completions == nil {

@@ -11,15 +11,16 @@ import (
 	"sori.internal/infra/internal/harness"
 )
 
-// soakTolerance is what a service's memory may differ without growing, in MiB: the Go runtime gives memory back when it likes.
+// soakTolerance is the bound for the growth of a service's memory, in MiB. It is not 0, because the Go runtime returns memory to
+// the system at times of its own.
 const soakTolerance = 8
 
-// soak runs many jobs and compares the services' memory when they are warm with that at the end. Each client waits for the end
-// of its job, so that there is never more work under way at the end than at the beginning.
+// soak runs many jobs and compares the services' memory after the warm-up with that at the end. Each client waits for the end
+// of its job, so that at the end not more work is under way than at the beginning.
 func soak(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 10_000, Concurrent: 48, Bytes: 16_000})
 	b.Say("soak: %d jobs of %d bytes, %d at a time", size.Jobs, size.Bytes, size.Concurrent)
-	// Fresh processes: what an earlier scenario made them hold would hide growth.
+	// The processes are restarted, because memory from an earlier scenario would hide the growth.
 	err := b.Target.Restart(ctx, nil, harness.Gateway, harness.Uploader, harness.Dispatcher, harness.Tracker)
 	if err != nil && !errors.Is(err, target.ErrNotOurs) {
 		return err
@@ -55,8 +56,9 @@ func soak(ctx context.Context, b *Bench) error {
 	return nil
 }
 
-// look measures the services' memory in the second and in the last tenth of the jobs, when so many are
-// done. The averages are over a tenth each: one look would show where the garbage collector happens to be.
+// look measures the services' memory during the second and the last tenth of the jobs. The parameter done is
+// the number of completed jobs. Each average is over many measurements, because a single one depends on the
+// state of the garbage collector.
 func (b *Bench) look(done, jobs int, warm, late *average) {
 	if done%max(jobs/500, 1) != 0 {
 		return

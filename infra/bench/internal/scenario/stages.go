@@ -4,17 +4,16 @@ import (
 	"time"
 )
 
-// stage is a part of a job's way, from one event to the next.
+// stage is a phase of a job, from one event to another.
 type stage struct {
 	name     string
-	from, to string // events; empty is the request, or the last frame
+	from, to string // names of events; an empty from is the upload request, an empty to is the last frame
 	took     *Samples
 }
 
 type stages []stage
 
-// newStages are the parts of a job's way. The third and the fourth overlap where the analysis server calls back before it has
-// answered.
+// newStages returns the phases of a job, without samples.
 func newStages() stages {
 	return stages{
 		{"request to received", "", "received", &Samples{}},
@@ -25,7 +24,7 @@ func newStages() stages {
 	}
 }
 
-// add adds the times of one job; what was not noted is left out.
+// add adds the times of one job. It leaves out a stage of which an event was not recorded.
 func (s stages) add(began time.Time, noted map[string]time.Time, ended time.Time) {
 	for _, stage := range s {
 		from, to := noted[stage.from], noted[stage.to]

@@ -12,10 +12,10 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// followed is how many of a scenario's jobs are followed by a progress stream.
+// followed is for how many jobs of a scenario a progress stream is opened.
 const followed = 200
 
-// small is many small uploads at once.
+// small measures many concurrent uploads of small recordings.
 func small(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 4000, Concurrent: 32, Bytes: 100_000})
 	f, r, err := b.throughput(ctx, "small", size)
@@ -30,7 +30,7 @@ func small(ctx context.Context, b *Bench) error {
 	return nil
 }
 
-// large is few large uploads at once.
+// large measures a few concurrent uploads of large recordings.
 func large(ctx context.Context, b *Bench) error {
 	size := b.Size.or(Size{Jobs: 60, Concurrent: 4, Bytes: 10_000_000})
 	f, r, err := b.throughput(ctx, "large", size)
@@ -61,23 +61,23 @@ func (b *Bench) latencies(name string, r *run, f baseline) {
 	b.add(milliseconds(name, "first frame p99 (under this load)", r.firsts.Percentile(99), Bound{}))
 }
 
-// run is what one run of uploads showed.
+// run contains the measurements of one run of uploads.
 type run struct {
 	acks   Samples // from the request to its answer
-	ends   Samples // from the request to the last frame of the followed
+	ends   Samples // from the request to the last frame, for jobs with a stream
 	firsts Samples // from the opening of a stream to its first frame
 
 	began time.Time
-	acked time.Time // the last answer
-	ended time.Time // the last end
+	acked time.Time // the time of the last answer
+	ended time.Time // the time at which the last job ended
 
-	stages stages // of jobs that came one by one
+	stages stages // only for jobs that were uploaded one after the other
 
 	mu   sync.Mutex
 	jobs []string
 }
 
-// rates are uploads and jobs a second.
+// rates returns the acknowledged uploads and the completed jobs per second.
 func (r *run) rates() (uploads, jobs float64) {
 	n := float64(len(r.jobs))
 	return n / r.acked.Sub(r.began).Seconds(), n / r.ended.Sub(r.began).Seconds()
@@ -104,7 +104,7 @@ func (b *Bench) throughput(ctx context.Context, name string, size Size) (baselin
 	return f, r, nil
 }
 
-// warmUp opens connections and pools, so that a short measurement does not measure that.
+// warmUp uploads n recordings and waits for their jobs, so that connections and pools are open before the measurement.
 func (b *Bench) warmUp(ctx context.Context, api *client.Client, n int, bytes int64) error {
 	audio := b.audio(bytes)
 	return parallel(ctx, n, n, func(ctx context.Context, i int) error {
@@ -117,13 +117,13 @@ func (b *Bench) warmUp(ctx context.Context, api *client.Client, n int, bytes int
 	})
 }
 
-// upload uploads, follows a part of the jobs, and waits for the end of all.
+// upload uploads the recordings, follows some of the jobs by a stream, and waits until all jobs have ended.
 func (b *Bench) upload(ctx context.Context, api *client.Client, size Size) (*run, error) {
 	r := &run{began: time.Now()}
 	audio := b.audio(size.Bytes)
 	every := max(size.Jobs/followed, 1)
 	if b.Target.Completions == nil {
-		every = 1 // there is no other way to hear of the end
+		every = 1 // without NATS only a stream shows the end of a job
 	}
 	follows, followCtx := errgroup.WithContext(ctx)
 	err := parallel(ctx, size.Jobs, size.Concurrent, func(ctx context.Context, i int) error {
@@ -162,7 +162,7 @@ func (b *Bench) upload(ctx context.Context, api *client.Client, size Size) (*run
 	return r, nil
 }
 
-// follow follows a job as its uploader would.
+// follow reads the progress stream of a job, and records the times of the first and the last frame.
 func (r *run) follow(ctx context.Context, api *client.Client, job string, began time.Time) error {
 	opened, first := time.Now(), true
 	var last client.Job

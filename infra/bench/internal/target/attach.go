@@ -13,14 +13,14 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// Found says where a Sori runs that was not started here. All but the gateway may be unknown.
+// Found describes a Sori that runs already. Everything except the gateway may be unknown.
 type Found struct {
 	Gateway   string `help:"drive the Sori behind this gateway instead of starting one"`
 	Endpoints string `help:"the endpoints.json of a Sori that runs, to drive it and to hear of its jobs' ends on its bus"`
 	PIDs      string `name:"pids" help:"processes of a Sori that runs to be measured, as name=pid,name=pid"`
 }
 
-// Attach connects to a Sori that runs already. The keys for its bucket come from the environment, by the names that the
+// Attach connects to a Sori that runs already. It reads the credentials for S3 from the environment variables that the
 // services use.
 func Attach(ctx context.Context, found Found) (w *Target, err error) {
 	w = &Target{Gateway: strings.TrimSuffix(found.Gateway, "/"), Bucket: os.Getenv("S3_BUCKET_NAME")}

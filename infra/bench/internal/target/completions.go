@@ -14,13 +14,13 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// Completions subscribes to the live updates of jobs and notes when each job has ended. The tracker publishes them after its
-// commit. It costs the measured system nothing, unlike a progress stream for each job.
+// Completions subscribes to the live updates of jobs, which the tracker publishes after each commit, and records when each job
+// has ended. Unlike a progress stream for each job, it costs the measured system almost nothing.
 type Completions struct {
 	sub *nats.Subscription
 
 	mu   sync.Mutex
-	jobs map[string]*completion // those that have ended or are waited for
+	jobs map[string]*completion // the jobs that have ended or for which Wait is waiting
 }
 
 // completion is the end of a job.
@@ -32,7 +32,7 @@ type completion struct {
 
 func newCompletions() *Completions { return &Completions{jobs: map[string]*completion{}} }
 
-// Listen begins to note the ends of all jobs.
+// Listen starts to record the ends of all jobs.
 func Listen(nc *nats.Conn) (*Completions, error) {
 	c := newCompletions()
 	var err error
@@ -58,7 +58,7 @@ func (c *Completions) receive(msg *nats.Msg) {
 	}
 }
 
-// of returns the completion of a job, which may be yet to come.
+// of returns the completion of a job. The job may not have ended yet.
 func (c *Completions) of(job string) *completion {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,7 +68,7 @@ func (c *Completions) of(job string) *completion {
 	return c.jobs[job]
 }
 
-// add notes the end of a job, unless it is noted already.
+// add records the end of a job, unless it is recorded already.
 func (c *Completions) add(job client.Job) {
 	done := c.of(job.JobID)
 	done.once.Do(func() {
@@ -77,14 +77,15 @@ func (c *Completions) add(job client.Job) {
 	})
 }
 
-// silence is how long the end of a job is waited for before the job is read: live updates are not repeated.
+// silence is how long Wait waits for the live update of a job's end before it reads the job instead: updates may get lost.
 const silence = 3 * time.Second
 
-// readers bounds how many jobs are read at a time.
+// readers is how many jobs one call of Wait waits for, and so reads, concurrently at most.
 const readers = 64
 
-// Wait returns how the jobs ended, in their order, when all have. The time of one whose end was missed is when it was read.
-// One caller at a time waits for a job. The ends are forgotten, so that a long measurement does not grow by them.
+// Wait waits until all jobs have ended, and returns them in the order of the arguments. If the live update of a job was lost, At
+// is the time at which the job was read. Only one caller at a time may wait for a job. Wait deletes what was recorded of the
+// jobs, so that the memory does not grow in a long measurement.
 func (c *Completions) Wait(ctx context.Context, api *client.Client, jobs ...string) ([]client.Job, error) {
 	found := make([]client.Job, len(jobs))
 	group, ctx := errgroup.WithContext(ctx)

@@ -8,20 +8,20 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// probe measures a process by the number that it has at the moment; a restart changes it.
+// probe measures a process. It calls pid for each measurement, because a restart changes the process ID.
 type probe struct {
 	name    string
 	service bool
-	tree    bool // its children count as well
+	tree    bool // include the child processes
 	pid     func() int
 }
 
-// Driver is the name under which this process, which makes the load, is measured.
+// Driver is the name in the report for this process, which generates the load.
 const Driver = "(driver)"
 
 func self() probe { return probe{name: Driver, pid: os.Getpid} }
 
-// probeOwn measures everything that was started here.
+// probeOwn adds probes of all processes that the benchmark has started, and of itself.
 func (w *Target) probeOwn() {
 	for _, name := range harness.Services() {
 		w.probes = append(w.probes, probe{name: name, service: true, pid: w.system.Process(name, 0).PID})
@@ -34,14 +34,14 @@ func (w *Target) probeOwn() {
 		self())
 }
 
-// Use is what a process uses at one time.
+// Use is the memory and CPU time of a process at one time.
 type Use struct {
 	Name    string
-	Service bool // one of the four
+	Service bool // whether it is one of the four services
 	harness.Usage
 }
 
-// Uses measures all processes; those that cannot be are left out.
+// Uses measures all processes. It leaves out processes that cannot be measured.
 func (w *Target) Uses() []Use {
 	var uses []Use
 	for _, p := range w.probes {
@@ -49,14 +49,14 @@ func (w *Target) Uses() []Use {
 		if p.tree {
 			measure = harness.TreeUsage
 		}
-		if u, err := measure(p.pid()); err == nil { // not on this system, or it has just ended
+		if u, err := measure(p.pid()); err == nil { // an error means that the system is not Linux or the process has just ended
 			uses = append(uses, Use{Name: p.name, Service: p.service, Usage: u})
 		}
 	}
 	return uses
 }
 
-// Services measures the four services alone, which is quick enough to be done often.
+// Services measures only the four services, which is fast enough to be done often.
 func (w *Target) Services() []Use {
 	var uses []Use
 	for _, p := range w.probes {
@@ -67,28 +67,28 @@ func (w *Target) Services() []Use {
 	return uses
 }
 
-// Process is what a process used during a scenario.
+// Process is the memory and CPU time of a process in a scenario.
 type Process struct {
 	Scenario   string  `json:"scenario"`
 	Name       string  `json:"process"`
 	Jobs       int     `json:"jobs"`
 	CPU        float64 `json:"cpu_seconds"`
-	Share      float64 `json:"cpu_share"` // of all processors' time
+	Share      float64 `json:"cpu_share"` // part of the time of all processors
 	RSSBefore  int64   `json:"rss_before,omitempty"`
 	RSSAfter   int64   `json:"rss_after,omitempty"`
-	PeakGrowth int64   `json:"peak_growth,omitempty"` // the peak above what it was before
+	PeakGrowth int64   `json:"peak_growth,omitempty"` // the peak RSS minus RSSBefore
 }
 
-// others is the name under which the work of all other processes of the machine is told: figures that were measured beside
-// much of it are worth little.
+// others is the name in the report for all other processes of the machine. If they used much CPU time, the figures are not
+// reliable.
 const others = "(others)"
 
-// Meter begins to measure a scenario. The function that it returns ends it and tells what every process has used for so many
-// jobs; those that did nothing are left out.
+// Meter starts to measure a scenario. The function that it returns ends the measurement and returns the memory and CPU time of
+// every process, without the processes that used no CPU time. Its argument is the number of jobs of the scenario.
 func (w *Target) Meter(scenario string, processors int) func(jobs int) []Process {
 	for _, p := range w.probes {
 		if !p.tree {
-			_ = harness.ResetPeak(p.pid()) // where it is refused, the peak is that of the whole life
+			_ = harness.ResetPeak(p.pid()) // without permission, the peak is that since the start of the process
 		}
 	}
 	began, before := time.Now(), map[string]Use{}
@@ -113,7 +113,7 @@ func (w *Target) Meter(scenario string, processors int) func(jobs int) []Process
 				RSSBefore: was.RSS, RSSAfter: u.RSS, PeakGrowth: max(u.PeakRSS-was.RSS, 0),
 			})
 		}
-		if w.system != nil && busyErr == nil && err == nil { // else what is measured is among the others
+		if w.system != nil && busyErr == nil && err == nil { // without a System the CPU time of Sori would count as that of others
 			used = append(used, Process{Scenario: scenario, Name: others, CPU: max(rest, 0), Share: max(rest, 0) / took})
 		}
 		return used

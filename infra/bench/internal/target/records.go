@@ -12,10 +12,11 @@ import (
 	"sori.internal/infra/internal/harness"
 )
 
-// records is the database that Records makes.
+// records is the name of the database that Records creates.
 const records = "bench_records"
 
-// Records gives the tracker a database in which there is no job, and returns a connection to it. restore undoes it.
+// Records restarts the tracker with a new database without jobs, and returns a connection to that database. restore restarts
+// the tracker with the former database and drops the new one.
 func (w *Target) Records(ctx context.Context) (db *sql.DB, restore func() error, err error) {
 	if w.system == nil {
 		return nil, nil, ErrNotOurs
@@ -42,12 +43,12 @@ func (w *Target) Records(ctx context.Context) (db *sql.DB, restore func() error,
 	return db, restore, nil
 }
 
-// keepRecords has the tracker keep its records in another database.
+// keepRecords restarts the tracker with another database.
 func (w *Target) keepRecords(ctx context.Context, database string) error {
 	return w.Restart(ctx, map[string]string{"DATABASE_URL": database}, harness.Tracker)
 }
 
-// administer does what only the superuser may.
+// administer executes a statement as the superuser.
 func (w *Target) administer(ctx context.Context, statement string) error {
 	db, err := sql.Open("postgres", w.system.Stack.AdminURL)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Stages notes when the state events of jobs pass on the bus.
+// Stages records when the state events of jobs are published.
 type Stages struct {
 	sub *nats.Subscription
 
@@ -17,7 +17,7 @@ type Stages struct {
 	seen map[string]map[string]time.Time // by job and event
 }
 
-// WatchStages begins to note the events of all jobs.
+// WatchStages starts to record the events of all jobs.
 func WatchStages(nc *nats.Conn) (*Stages, error) {
 	s := &Stages{seen: map[string]map[string]time.Time{}}
 	var err error
@@ -30,8 +30,8 @@ func WatchStages(nc *nats.Conn) (*Stages, error) {
 	return s, nil
 }
 
-// Close stops noting.
-func (s *Stages) Close() { _ = s.sub.Unsubscribe() } // the connection ends anyway
+// Close stops the recording.
+func (s *Stages) Close() { _ = s.sub.Unsubscribe() } // an error does not matter: the connection will be closed
 
 func (s *Stages) note(msg *nats.Msg) {
 	now := time.Now()
@@ -47,7 +47,7 @@ func (s *Stages) note(msg *nats.Msg) {
 	}
 }
 
-// Of returns when the events of a job were noted, and forgets them.
+// Of returns the times of a job's events by name, and deletes them.
 func (s *Stages) Of(job string) map[string]time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

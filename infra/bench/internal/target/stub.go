@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// StubAnalyzer is an analysis server that accepts every job and says nothing more until it is told to finish one.
+// StubAnalyzer is an analysis server that accepts every job, and calls back only when the test finishes the job (see Held).
 type StubAnalyzer struct {
 	server *http.Server
 	url    string
@@ -20,7 +20,7 @@ type StubAnalyzer struct {
 	client *http.Client
 
 	mu   sync.Mutex
-	jobs map[string]chan string // the callback URLs, of those that are asked for or wait
+	jobs map[string]chan string // the callback URLs of jobs that have arrived or for which Held waits
 }
 
 // StartStubAnalyzer starts a stub on a free port.
@@ -52,7 +52,7 @@ func (h *StubAnalyzer) Close() error {
 	return nil
 }
 
-// URL is the TARGET_SERVER_URL to use.
+// URL returns the value for TARGET_SERVER_URL.
 func (h *StubAnalyzer) URL() string { return h.url }
 
 // ServeHTTP accepts a job.
@@ -64,11 +64,11 @@ func (h *StubAnalyzer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	select {
 	case h.job(job) <- callback:
-	default: // told before, a repetition
+	default: // a repeated request for the same job
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
-	_, _ = fmt.Fprintf(w, `{"job_id":"held-%s"}`, job) // the status has told it already
+	_, _ = fmt.Fprintf(w, `{"job_id":"held-%s"}`, job) // a write error does not matter: the status has been sent
 }
 
 func (h *StubAnalyzer) job(id string) chan string {
@@ -80,8 +80,8 @@ func (h *StubAnalyzer) job(id string) chan string {
 	return h.jobs[id]
 }
 
-// Held returns when the job has arrived, with the function that finishes it: it calls back with a result and returns when the
-// callback was answered.
+// Held waits until the job has arrived, and returns a function that finishes the job: it calls back with a result and returns
+// when the callback has been answered.
 func (h *StubAnalyzer) Held(ctx context.Context, job string) (finish func(context.Context) error, err error) {
 	select {
 	case callback := <-h.job(job):

@@ -1,6 +1,6 @@
-// Package target is what is measured: a Sori that is started for the benchmark on this machine and thrown
-// away afterwards, or one that runs already. It also has what a measurement puts in Sori's place or
-// connects to it: a stub analysis server, and listeners for the events of jobs.
+// Package target provides the Sori to measure: either one that is started for the benchmark on this
+// machine and deleted afterwards, or one that runs already. It also contains a stub analysis server, and
+// subscribers that record the events of jobs.
 package target
 
 import (
@@ -25,17 +25,17 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// stopPatience bounds how long everything may take to stop.
+// stopPatience is the time limit for the stop of all processes.
 const stopPatience = 40 * time.Second
 
-// ErrNotOurs says that a scenario needs to restart processes with other settings, which is done only to those that were
-// started for it.
+// ErrNotOurs means that a scenario has to restart services with other settings, which is possible only if the benchmark has
+// started them.
 var ErrNotOurs = errors.New("needs services of its own")
 
-// Target is what is measured. What is unknown is nil or empty.
+// Target is the Sori to measure. Fields that are unknown are nil or empty.
 type Target struct {
 	Gateway     string
-	Token       int64 // to upload to
+	Token       int64 // the token for uploads
 	NATS        *nats.Conn
 	Completions *Completions
 	S3          *minio.Client
@@ -47,16 +47,16 @@ type Target struct {
 	probes []probe
 }
 
-// Options say how to start a Sori for the benchmark.
+// Options are the settings of Start.
 type Options struct {
-	Keep bool // the folder with the logs stays
+	Keep bool // Close keeps the folder with data and logs
 	Log  zerolog.Logger
 
-	// Profile is a folder for CPU profiles of the services; none are made where it is empty.
+	// Profile is a folder for CPU profiles of the services. If it is empty, no profiles are written.
 	Profile string
 }
 
-// Start starts everything. The analysis server answers at once, with a made-up result.
+// Start starts all of Sori. The analysis server sends a made-up result at once.
 func Start(ctx context.Context, opts Options) (w *Target, err error) {
 	w = &Target{keep: opts.Keep, Bucket: harness.Bucket}
 	defer func() {
@@ -85,7 +85,7 @@ func Start(ctx context.Context, opts Options) (w *Target, err error) {
 	return w, w.connect(ctx, w.system.Stack.Endpoints)
 }
 
-// settings are those that a measurement needs.
+// settings returns the settings for a measurement, by program.
 func settings(profiles string) (map[string]map[string]string, error) {
 	env := map[string]map[string]string{harness.Analyzer: {"BEHAVIOUR_INSTANT": "true", "BEHAVIOUR_NO_PROGRESS": "true"}}
 	if profiles == "" {
@@ -100,7 +100,7 @@ func settings(profiles string) (map[string]map[string]string, error) {
 	return env, nil
 }
 
-// connect reaches what of the dependencies is known, and makes the token.
+// connect connects to the dependencies whose addresses are known, and creates the token.
 func (w *Target) connect(ctx context.Context, deps stack.Endpoints) (err error) {
 	if deps.NATSURL != "" {
 		if w.NATS, err = nats.Connect(deps.NATSURL, nats.Name("bench")); err != nil {
@@ -130,7 +130,7 @@ func (w *Target) connect(ctx context.Context, deps stack.Endpoints) (err error) 
 	return err
 }
 
-// Close lets go of everything and stops what was started.
+// Close closes the connections, and stops the processes that were started.
 func (w *Target) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer cancel()
@@ -150,8 +150,8 @@ func (w *Target) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Client makes a client that keeps as many connections as there are concurrent uploads. Every stream has a
-// connection of its own, as from as many browsers.
+// Client returns a client that keeps one idle connection for each concurrent upload. Every stream uses a
+// new connection, as if each were from another browser.
 func (w *Target) Client(concurrent int) *client.Client {
 	return &client.Client{
 		Base: w.Gateway,
@@ -162,7 +162,7 @@ func (w *Target) Client(concurrent int) *client.Client {
 	}
 }
 
-// Dir is the folder with the logs; empty for a Sori that ran already.
+// Dir returns the folder with data and logs, or "" for a Sori that ran already.
 func (w *Target) Dir() string {
 	if w.system == nil {
 		return ""
@@ -170,8 +170,8 @@ func (w *Target) Dir() string {
 	return w.system.Dir()
 }
 
-// Failed delivers the end of a process that was not stopped; nil, which blocks for ever, for a Sori that ran
-// already.
+// Failed returns a channel that receives an error for a process that ends without having been stopped. For a
+// Sori that ran already it returns nil, from which a receive blocks for ever.
 func (w *Target) Failed() <-chan error {
 	if w.system == nil {
 		return nil
@@ -179,7 +179,7 @@ func (w *Target) Failed() <-chan error {
 	return w.system.Exited()
 }
 
-// UseStub replaces the analysis server by a stub that calls back only when it is told to. restore undoes it.
+// UseStub restarts the dispatcher with a stub as its analysis server. restore undoes that and closes the stub.
 func (w *Target) UseStub(ctx context.Context) (h *StubAnalyzer, restore func() error, err error) {
 	if w.system == nil {
 		return nil, nil, ErrNotOurs
@@ -199,7 +199,7 @@ func (w *Target) retarget(ctx context.Context, url string) error {
 	return w.Restart(ctx, map[string]string{"TARGET_SERVER_URL": url}, harness.Dispatcher)
 }
 
-// Restart restarts services with settings changed, so that they begin with nothing in memory.
+// Restart restarts services with changed settings. It also makes them start with little memory.
 func (w *Target) Restart(ctx context.Context, settings map[string]string, names ...string) error {
 	if w.system == nil {
 		return ErrNotOurs
