@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 
-// The short plan: every kind of fault once, while few customers come.
+// A short plan: every kind of fault once, with few clients.
 func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 	t.Parallel()
 	root, err := harness.TempDir("chaos-")

@@ -1,9 +1,10 @@
-// Command chaos proves that Sori loses nothing that it accepted:
+// Command chaos checks by fault injection that Sori loses nothing that it has accepted:
 //
 //	go run ./infra/chaos [-seed N] [-jobs 5000] [-faults 210]
 //
-// It starts everything on this machine, the four services in two copies each, has customers use it while a plan drawn from the
-// seed kills, pauses and restarts what it is made of, and then asks for every invariant. README.md tells which.
+// It starts everything on this machine, with two replicas of each of the four services. Clients use Sori while a plan, which is
+// generated from the seed, kills, pauses and restarts processes and injects other faults. Then it checks every invariant.
+// README.md lists them.
 package main
 
 import (
@@ -29,7 +30,7 @@ func main() {
 	os.Exit(command.Main(func(ctx context.Context, args []string) int { return command.Exit("chaos", run(ctx, args)) }))
 }
 
-// linger is longer than net/http keeps connections that nobody uses (90 s).
+// linger is how long to wait until idle connections are closed: longer than the 90 s of net/http.
 const linger = 100 * time.Second
 
 func run(ctx context.Context, args []string) (err error) {

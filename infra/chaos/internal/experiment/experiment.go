@@ -1,5 +1,5 @@
-// Package experiment runs a fault injection experiment: it starts Sori, has clients use it while faults
-// are injected as planned, and then checks every invariant.
+// Package experiment runs a fault injection experiment: it starts Sori, injects planned faults while
+// clients use it, and then checks every invariant.
 package experiment
 
 import (
@@ -20,7 +20,7 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// Options say what an experiment does.
+// Options are the settings of an experiment.
 type Options struct {
 	Seed     uint64        `help:"draws the plan; 0 takes a random one"`
 	Jobs     int           `default:"5000" help:"recordings that are uploaded"`
@@ -28,13 +28,13 @@ type Options struct {
 	Clients  int           `name:"customers" default:"48" help:"clients at once, each with one job at a time"`
 	Race     bool          `help:"build the services with the race detector"`
 	Patience time.Duration `default:"1h" help:"give up after this time"`
-	Linger   time.Duration `kong:"-"` // until idle connections are closed
+	Linger   time.Duration `kong:"-"` // how long to wait until idle connections are closed
 
-	Dir string                           `kong:"-"` // gets data and logs; must not exist, and is left
+	Dir string                           `kong:"-"` // for data and logs; must not exist, and is not deleted
 	Say func(format string, args ...any) `kong:"-"`
 }
 
-// Experiment is one that is running.
+// Experiment is a running experiment.
 type Experiment struct {
 	opt     Options
 	sori    *harness.System
@@ -44,7 +44,7 @@ type Experiment struct {
 
 	closeChecker func() error
 
-	restarting sync.Mutex // of the dependencies, one at a time
+	restarting sync.Mutex // held while a dependency restarts, so that one restarts at a time
 	mu         sync.Mutex
 	injected   map[Kind]int
 	before     leftovers
@@ -54,8 +54,8 @@ func newExperiment(opt Options) *Experiment {
 	return &Experiment{opt: opt, injected: map[Kind]int{}}
 }
 
-// Run runs an experiment. An error means that it could not be run; invariants that do not hold are in
-// the report.
+// Run runs an experiment. An error means that the experiment could not be run. The report contains the
+// invariants that do not hold.
 func Run(ctx context.Context, opt Options) (report Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, opt.Patience)
 	defer cancel()
@@ -83,7 +83,7 @@ func Run(ctx context.Context, opt Options) (report Report, err error) {
 
 // open starts everything.
 func (o *Experiment) open(ctx context.Context) (err error) {
-	if err := os.Mkdir(o.opt.Dir, 0o711); err != nil { // PostgreSQL's user passes through
+	if err := os.Mkdir(o.opt.Dir, 0o711); err != nil { // PostgreSQL's user must be able to traverse it
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	o.opt.Say("building and starting everything in %s", o.opt.Dir)
@@ -115,13 +115,13 @@ func (o *Experiment) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// settings shorten the times that an experiment would otherwise wait for.
+// settings returns settings with short intervals and time limits, so that an experiment does not take long.
 func (o *Experiment) settings() map[string]map[string]string {
 	return map[string]map[string]string{
 		harness.Dispatcher: {
 			"WEBHOOK_URL":              o.proxy.URL + "/tokens/webhook/analysis-complete",
 			"ANALYSIS_REQUEST_TIMEOUT": "5s", "ANALYSIS_POLL_INTERVAL": "1s", "ANALYSIS_BREAKER_DELAY": "1s",
-			"ANALYSIS_MAX_ATTEMPTS": "1000", // an analysis that no fault lets end is no failure here
+			"ANALYSIS_MAX_ATTEMPTS": "1000", // a job must not fail because faults interrupt its analysis many times
 		},
 		harness.Tracker: {
 			"ANALYSIS_DEADLINE_MIN": "5s", "ANALYSIS_DEADLINE_MAX": "10s", "DEADLINE_SWEEP_INTERVAL": "1s", "SSE_HEARTBEAT": "2s",
@@ -133,11 +133,11 @@ func (o *Experiment) settings() map[string]map[string]string {
 	}
 }
 
-// analysisTakes is long enough for progress to be published meanwhile.
+// analysisTakes is the duration of an analysis. It is long enough for progress to be published.
 const analysisTakes = 500 * time.Millisecond
 
-// warmUp opens the connections and buffers that so many clients need, so that what is open
-// afterwards can be compared.
+// warmUp runs jobs before the faults, so that the connections and buffers for all clients exist when it
+// records the goroutines and files of the processes, with which the numbers at the end are compared.
 func (o *Experiment) warmUp(ctx context.Context) error {
 	n := 2 * o.opt.Clients
 	o.opt.Say("warming up with %d jobs", n)
@@ -149,7 +149,7 @@ func (o *Experiment) warmUp(ctx context.Context) error {
 	return err
 }
 
-// run has the clients work while the planned faults are injected.
+// run runs the clients and injects the planned faults at the same time.
 func (o *Experiment) run(ctx context.Context) error {
 	o.opt.Say("%d jobs, %d faults, seed %d", o.opt.Jobs, o.opt.Faults, o.opt.Seed)
 	already, _ := o.clients.Ledger().Accepted()
@@ -159,7 +159,7 @@ func (o *Experiment) run(ctx context.Context) error {
 	return errors.Join(served, <-injected)
 }
 
-// Injected counts the injected faults by kind.
+// Injected returns the number of injected faults by kind.
 func (o *Experiment) Injected() map[Kind]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

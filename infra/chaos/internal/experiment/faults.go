@@ -17,11 +17,11 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// together bounds how many faults there are at once.
+// together is how many faults are injected concurrently at most.
 const together = 3
 
-// injectFaults carries a plan out. A fault is injected when enough jobs were accepted, on top of those
-// that were there already, and when an earlier fault with the same victim is over.
+// injectFaults injects the faults of a plan. A fault is injected when Fault.After jobs have been accepted
+// in addition to the number already, and when an earlier fault with the same victim is over.
 func (o *Experiment) injectFaults(ctx context.Context, already int, faults []Fault) error {
 	var group errgroup.Group
 	group.SetLimit(together)
@@ -105,7 +105,7 @@ func (o *Experiment) injectIntoClients(ctx context.Context, f Fault) {
 func (o *Experiment) injectIntoProcess(ctx context.Context, f Fault, p *harness.Process) error {
 	switch f.Action {
 	case Kill:
-		p.Kill() //nolint:contextcheck // a kill is never too late
+		p.Kill() //nolint:contextcheck // Kill has no context, since a SIGKILL takes effect at once
 		wait(ctx, f)
 		return p.Start(ctx)
 	case Pause:
@@ -127,7 +127,7 @@ func (o *Experiment) injectIntoDependency(ctx context.Context, f Fault, part sta
 		if err := o.sori.Stack.Signal(part, syscall.SIGKILL); err != nil {
 			return err
 		}
-		<-o.sori.Stack.Exited() //nolint:errcheck // the stack has noticed, and the cause is known
+		<-o.sori.Stack.Exited() //nolint:errcheck // the error only reports the kill
 		wait(ctx, f)
 		return o.restart(ctx, part)
 	case Pause:

@@ -28,10 +28,10 @@ const (
 	remains   loadgen.Rule = "no goroutine, file or connection is left over"
 )
 
-// settleIn bounds how long what is still under way may take when all faults are over.
+// settleIn is how long the remaining work may take after all faults are over.
 const settleIn = 3 * time.Minute
 
-// judge checks every invariant once nothing is under way any more.
+// judge waits until no work is under way, checks every invariant, and returns the report.
 func (o *Experiment) judge(ctx context.Context) Report {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*settleIn)
 	defer cancel()
@@ -63,7 +63,7 @@ func (o *Experiment) judge(ctx context.Context) Report {
 	return r
 }
 
-// settle waits until every job has ended and every event of it is handled.
+// settle waits until every job has ended and all its events are handled, and returns the rows.
 func (o *Experiment) settle(ctx context.Context, ends map[string]string) (map[string]invariants.Row, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleIn)
 	defer cancel()
@@ -76,7 +76,7 @@ func (o *Experiment) settle(ctx context.Context, ends map[string]string) (map[st
 	return o.checker.Rows(ctx)
 }
 
-// unknownJobs are the jobs that no client was told of.
+// unknownJobs returns the jobs with a row that were not accepted to any client.
 func unknownJobs(ends map[string]string, rows map[string]invariants.Row) []string {
 	var wrong []string
 	for job := range rows {
@@ -87,7 +87,7 @@ func unknownJobs(ends map[string]string, rows map[string]invariants.Row) []strin
 	return wrong
 }
 
-// compare finds the jobs whose clients saw another end than the last, or none.
+// compare returns the jobs whose client saw another terminal status than that of the row, or none.
 func compare(ends map[string]string, rows map[string]invariants.Row) []string {
 	var wrong []string
 	for job, seen := range ends {
@@ -98,7 +98,8 @@ func compare(ends map[string]string, rows map[string]invariants.Row) []string {
 	return wrong
 }
 
-// uncompleted are the jobs that ended in a way that no client wanted: failed jobs were retried.
+// uncompleted returns the jobs that are neither completed nor canceled nor erased. Clients retry failed jobs, so none may stay
+// failed.
 func uncompleted(rows map[string]invariants.Row) []string {
 	var wrong []string
 	for job, r := range rows {
@@ -109,7 +110,7 @@ func uncompleted(rows map[string]invariants.Row) []string {
 	return wrong
 }
 
-// unexplained are the jobs whose progress was seen to go back more often than a new attempt began.
+// unexplained returns the jobs whose progress went back more often than the job had attempts after the first one.
 func (o *Experiment) unexplained(ctx context.Context, drops map[string]int) ([]string, error) {
 	var wrong []string
 	for job, n := range drops {
@@ -124,7 +125,7 @@ func (o *Experiment) unexplained(ctx context.Context, drops map[string]int) ([]s
 	return wrong, nil
 }
 
-// deaths are the processes that ended without having been asked to, and those whose log tells of a panic or a race.
+// deaths returns the processes that ended without having been stopped, and those whose log contains a panic or a data race.
 func (o *Experiment) deaths() []string {
 	var wrong []string
 	for left := true; left; {

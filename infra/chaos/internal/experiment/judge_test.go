@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 
-// begin runs an experiment without faults, and returns it before it is judged.
+// begin runs an experiment without faults, and returns it before the invariants are checked.
 func begin(t *testing.T) *Experiment {
 	t.Helper()
 	root, err := harness.TempDir("experiment-")
@@ -44,7 +44,7 @@ func begin(t *testing.T) *Experiment {
 	return o
 }
 
-// broken are the rules that a report finds broken.
+// broken returns the violations in a report, by invariant.
 func broken(r Report) map[loadgen.Rule]string {
 	found := map[loadgen.Rule]string{}
 	for _, v := range r.verdicts {
@@ -81,7 +81,7 @@ func TestTheJudgementSeesWhatIsBroken(t *testing.T) {
 	tamper("make an id", err)
 	_, err = joblog.New(o.checker.Bus).Append(ctx, event.Received{JobID: stranger, TokenID: 1, Size: 1, Chunks: 1}, 0)
 	tamper("a job of nobody's", err)
-	_, err = o.checker.AwaitEnds(ctx, append(jobs, stranger)) // it fails: its audio is nowhere
+	_, err = o.checker.AwaitEnds(ctx, append(jobs, stranger)) // the job fails, since staging contains no recording of it
 	tamper("the end of the stranger", err)
 	_, err = o.checker.DB.ExecContext(ctx, `UPDATE tracker.analysis_results SET version = version + 1, status = 'canceled' WHERE job_id = $1`, jobs[3])
 	tamper("a row says something else", err)

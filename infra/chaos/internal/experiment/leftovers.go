@@ -14,19 +14,19 @@ import (
 	"sori.internal/infra/internal/invariants"
 )
 
-// leftovers is what each process holds while nothing is to be done.
+// leftovers contains the goroutines and open files of each process while there is no work.
 type leftovers map[string]holding
 
 type holding struct{ goroutines, files int }
 
-// What a process may hold more than before the faults. The connections of its pools come and go, each with two goroutines;
-// one that leaked with every fault or job would be far above.
+// How many more goroutines and files than before the faults a process may have. The number of connections in its pools varies,
+// and each has two goroutines. A leak with every fault or job would exceed these bounds by far.
 const (
 	moreGoroutines = 40
 	moreFiles      = 20
 )
 
-// leftovers asks every service, through its metrics.
+// leftovers reads the numbers from the metrics of every service.
 func (o *Experiment) leftovers(ctx context.Context) (leftovers, error) {
 	all := leftovers{}
 	for _, name := range harness.Services() {
@@ -68,8 +68,8 @@ func holdingOf(ctx context.Context, url string) (h holding, err error) {
 	return h, err
 }
 
-// leftOver waits until the services hold no more goroutines and files than before. It returns those that they still hold
-// after Options.Linger, and how many connections to the database are inside a transaction.
+// leftOver waits, at most for Options.Linger, until no service has more goroutines and files than before. It returns the
+// services that still have more, and the number of database connections that are idle in a transaction.
 func (o *Experiment) leftOver(ctx context.Context) ([]string, error) {
 	err := invariants.Await(ctx, o.opt.Linger, func() error {
 		after, err := o.leftovers(ctx)
@@ -96,7 +96,7 @@ func (o *Experiment) leftOver(ctx context.Context) ([]string, error) {
 	return wrong, nil
 }
 
-// more lists the services that hold more goroutines or files than before, beyond the tolerance.
+// more describes the services that have more goroutines or files than before, beyond the tolerance.
 func (l leftovers) more(before leftovers) []string {
 	var more []string
 	for name, now := range l {

@@ -9,55 +9,55 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// Action is what may happen.
+// Action is what a fault does to its target.
 type Action string
 
-// The actions. The first three happen to processes; the next two are what the analysis server does to those who ask it; then
-// come those that happen to its callbacks, and at last those of clients.
+// The actions. The targets are, in the order of the groups: processes, the answers of the analysis server, the callbacks of the
+// analysis server, and the connections of clients.
 const (
-	Kill    Action = "kill"    // SIGKILL, and a start after a while
-	Pause   Action = "pause"   // SIGSTOP, and SIGCONT after a while
-	Restart Action = "restart" // SIGTERM, and a start when it is gone
+	Kill    Action = "kill"    // SIGKILL, and a start after the fault's duration
+	Pause   Action = "pause"   // SIGSTOP, and SIGCONT after the fault's duration
+	Restart Action = "restart" // SIGTERM, and a start after the exit
 
 	Refuse Action = "refuse" // 503 with Retry-After
-	Fail   Action = "fail"   // every analysis fails, and is retried by its client
+	Fail   Action = "fail"   // every analysis fails, and the client retries the job
 
 	Drop    Action = "drop"
 	Delay   Action = "delay"
 	Repeat  Action = "repeat"
 	Reorder Action = "reorder"
 
-	CutBodies  Action = "cut bodies"  // connections end in the middle of an upload
-	CutStreams Action = "cut streams" // and of a stream
+	CutBodies  Action = "cut bodies"  // connections break in the middle of an upload
+	CutStreams Action = "cut streams" // connections break in the middle of a stream
 )
 
-// The targets that are no processes.
+// The targets that are not processes.
 const (
 	Callbacks = "callbacks"
 	Clients   = "clients"
 )
 
-// Kind is a sort of fault.
+// Kind is a kind of fault: an action on a target.
 type Kind struct {
 	Action Action
 	Target string
 }
 
-// String names the kind.
+// String returns the name of the kind.
 func (k Kind) String() string { return fmt.Sprintf("%s: %s", k.Target, k.Action) }
 
-// replicas is how many processes there are of each service.
+// replicas is the number of replicas of each service.
 const replicas = 2
 
-// Fault is one thing that goes wrong.
+// Fault is one fault of a plan.
 type Fault struct {
 	Kind
-	Copy  int           // of the target, where it has several
-	After int           // it happens when so many jobs were accepted
-	Lasts time.Duration // a restart lasts as long as it takes
+	Copy  int           // which replica of the target, if that is a service
+	After int           // the number of accepted jobs after which it is injected
+	Lasts time.Duration // its duration; has no effect on a restart
 }
 
-// dependencies are the parts that the services depend on.
+// dependencies returns the parts on which the services depend.
 func dependencies() []stack.Part { return []stack.Part{stack.NATS, stack.S3, stack.Postgres} }
 
 // Kinds lists every kind of fault.
@@ -83,10 +83,10 @@ func Kinds() []Kind {
 	return kinds
 }
 
-// DrawPlan makes a plan of so many faults, spread over so many jobs. Every kind comes before any comes again. The same
-// seed gives the same plan, so that a run that failed can be made again.
+// DrawPlan generates a plan with the given number of faults, evenly distributed over the given number of jobs. Every kind
+// occurs once before any kind occurs again. The same seed gives the same plan, so that a failed run can be repeated.
 func DrawPlan(seed uint64, jobs, faults int) []Fault {
-	rng := rand.New(rand.NewPCG(seed, 0)) // repeatable on purpose
+	rng := rand.New(rand.NewPCG(seed, 0)) // the same for the same seed, so that a run can be repeated
 	var deck []Kind
 	plan := make([]Fault, faults)
 	for i := range plan {
@@ -103,13 +103,13 @@ func DrawPlan(seed uint64, jobs, faults int) []Fault {
 	return plan
 }
 
-// The lengths of faults. Most are short, so that there are many; some outlive the lease of what was in hand (ten seconds), which
-// then is done elsewhere while whoever had it still believes in it.
+// The durations of faults. Most are short, so that there are many faults. One of longOf takes longer than the lease of a message
+// (ten seconds): then another replica handles the message, while the first one still believes that it owns the message.
 const (
 	shortest = 100 * time.Millisecond
 	longest  = 2 * time.Second
 	lease    = 12 * time.Second
-	longOf   = 12 // of so many faults one is so long
+	longOf   = 12 // one of longOf faults, on average, lasts as long as lease
 )
 
 func duration(rng *rand.Rand) time.Duration {
@@ -128,7 +128,7 @@ func (f Fault) service() (string, bool) {
 	return "", false
 }
 
-// Victim is what the fault happens to: of faults with the same one there is never more than one at a time.
+// Victim names the process or target of the fault. Faults with the same victim are never injected at the same time.
 func (f Fault) Victim() string {
 	if name, ok := f.service(); ok {
 		return fmt.Sprintf("%s-%d", name, f.Copy)
@@ -136,7 +136,7 @@ func (f Fault) Victim() string {
 	return f.Target
 }
 
-// String tells what happens.
+// String describes the fault.
 func (f Fault) String() string {
 	return fmt.Sprintf("%s: %s, for %v, after %d jobs", f.Victim(), f.Action, f.Lasts.Round(time.Millisecond), f.After)
 }

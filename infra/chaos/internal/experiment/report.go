@@ -15,17 +15,17 @@ import (
 // Report is the outcome of an experiment.
 type Report struct {
 	Seed      uint64
-	Jobs      int // beside those of the warm-up
+	Jobs      int // number of jobs without those of the warm-up
 	Took      time.Duration
-	Injected  map[Kind]int   // faults
-	Callbacks map[Action]int // that had a fault, by fault
+	Injected  map[Kind]int   // number of faults by kind
+	Callbacks map[Action]int // number of callbacks with a fault, by fault
 	Clients   map[loadgen.Action]int
-	Ends      map[string]int // of all jobs, by status
+	Ends      map[string]int // number of jobs by status, of all jobs
 
 	verdicts []verdict
 }
 
-// verdict is what was found about one invariant.
+// verdict is the result of the check of one invariant.
 type verdict struct {
 	rule   loadgen.Rule
 	wrongs []string
@@ -37,7 +37,7 @@ func (r *Report) judge(rule loadgen.Rule, wrongs []string) {
 
 func (r *Report) fail(rule loadgen.Rule, wrong string) { r.judge(rule, []string{wrong}) }
 
-// Violated tells how many invariants do not hold.
+// Violated returns the number of invariants that do not hold.
 func (r *Report) Violated() int {
 	n := 0
 	for _, v := range r.verdicts {
@@ -48,7 +48,7 @@ func (r *Report) Violated() int {
 	return n
 }
 
-// Faults counts the injected faults.
+// Faults returns the number of injected faults.
 func (r *Report) Faults() int {
 	n := 0
 	for _, times := range r.Injected {
@@ -57,10 +57,10 @@ func (r *Report) Faults() int {
 	return n
 }
 
-// shown bounds what is told of one invariant.
+// shown is how many violations of one invariant are printed at most.
 const shown = 5
 
-// Print writes the report for people, as Markdown.
+// Print writes the report as Markdown.
 func (r *Report) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
 	fmt.Fprintf(t, "\nseed %d: %d jobs, %d faults, %v\n\n", r.Seed, r.Jobs, r.Faults(), r.Took.Round(time.Second))
@@ -82,7 +82,7 @@ func (r *Report) Print(w io.Writer) error {
 	return t.Flush()
 }
 
-// doneTo tells to how many callbacks or connections the faults of a kind were done.
+// doneTo returns how many callbacks, uploads or streams the faults of a kind affected.
 func (r *Report) doneTo(kind Kind) string {
 	switch {
 	case kind.Target == Callbacks:
@@ -103,7 +103,7 @@ func (v verdict) text() string {
 	return fmt.Sprintf("NO (%d)", len(v.wrongs))
 }
 
-// list is "3 this, 4 that".
+// list formats counts, as in "3 this, 4 that".
 func list[K ~string](counts map[K]int) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(counts)) {

@@ -19,49 +19,49 @@ import (
 // faults of a network: it loses, delays, repeats and reorders them. It forwards a callback to any
 // replica of the dispatcher that answers.
 type WebhookProxy struct {
-	URL string // to which callbacks are sent in place of a dispatcher's
+	URL string // the base URL for callbacks, in place of a dispatcher's
 
 	client *http.Client
 	server *http.Server
 	served chan struct{}
 	next   atomic.Uint64
 	work   sync.WaitGroup
-	ctx    context.Context //nolint:containedctx // of callbacks that are forwarded after they were answered
+	ctx    context.Context //nolint:containedctx // for callbacks that are forwarded after they were answered
 
 	mu      sync.Mutex
 	targets []string
 	fault   Action // empty: none
 	rng     *rand.Rand
-	held    []callback // to be reordered
+	held    []callback // the callbacks that wait to be forwarded in another order
 	counts  map[Action]int
 }
 
-// callback is a request as it came.
+// callback is a request from the analysis server.
 type callback struct {
 	path   string // with the query
 	header http.Header
 	body   []byte
 }
 
-// answer is what the dispatcher says.
+// answer is the dispatcher's answer to a callback.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// The bounds of what is done to a callback.
+// The limits of the proxy, and of its faults.
 const (
 	maxBody        = 16 << 20
 	maxDelay       = 3 * time.Second
 	maxRepeats     = 4
 	maxHeld        = 5
 	answerPatience = 15 * time.Second // for a dispatcher's answer
-	proxyIdle      = 10 * time.Second // then a connection is let go
+	proxyIdle      = 10 * time.Second // after which an idle connection is closed
 )
 
-// OpenWebhookProxy starts a proxy. Which callback gets which fault follows from the seed, as far as callbacks
-// arrive in the same order.
+// OpenWebhookProxy starts a proxy. With the same seed, and if the callbacks arrive in the same order, the same
+// callbacks are lost, delayed, repeated and reordered.
 func OpenWebhookProxy(ctx context.Context, seed uint64) (*WebhookProxy, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
@@ -71,24 +71,24 @@ func OpenWebhookProxy(ctx context.Context, seed uint64) (*WebhookProxy, error) {
 	c := &WebhookProxy{
 		URL: "http://" + l.Addr().String(), ctx: context.WithoutCancel(ctx), served: make(chan struct{}),
 		client: &http.Client{Timeout: answerPatience, Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: proxyIdle}},
-		rng:    rand.New(rand.NewPCG(seed, 1)), counts: map[Action]int{}, // repeatable on purpose
+		rng:    rand.New(rand.NewPCG(seed, 1)), counts: map[Action]int{}, // the same for the same seed, so that a run can be repeated
 	}
 	c.server = &http.Server{Handler: c, ReadHeaderTimeout: answerPatience}
 	go func() {
 		defer close(c.served)
-		_ = c.server.Serve(l) // it ends with Close
+		_ = c.server.Serve(l) // returns after Close
 	}()
 	return c, nil
 }
 
-// Serve sets the base URLs of the dispatchers, which start after the proxy: they need its URL.
+// Serve sets the base URLs of the dispatchers. They start after the proxy, because their settings contain its URL.
 func (c *WebhookProxy) Serve(targets []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.targets = targets
 }
 
-// Close forwards the held callbacks, and stops.
+// Close forwards the callbacks that it holds back, and stops the proxy.
 func (c *WebhookProxy) Close(ctx context.Context) error {
 	c.Inject("")
 	err := c.server.Shutdown(ctx)
@@ -98,7 +98,8 @@ func (c *WebhookProxy) Close(ctx context.Context) error {
 	return err
 }
 
-// Inject injects a fault into the callbacks from now on; none if it is empty.
+// Inject injects a fault into all callbacks from now on. The empty fault ends that. Callbacks that were held back are
+// forwarded in a random order.
 func (c *WebhookProxy) Inject(fault Action) {
 	c.mu.Lock()
 	c.fault = fault
@@ -111,7 +112,7 @@ func (c *WebhookProxy) Inject(fault Action) {
 	}
 }
 
-// Faults counts the callbacks that had a fault, by fault.
+// Faults returns the number of callbacks with a fault, by fault.
 func (c *WebhookProxy) Faults() map[Action]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,17 +138,17 @@ func (c *WebhookProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			c.later(cb, 0)
 		}
 		c.forward(w, r, cb)
-	case Reorder: // it is held, and answered as if it had arrived
+	case Reorder: // choose holds it back; it is answered as if it had arrived
 		w.WriteHeader(http.StatusOK)
 	default:
 		c.forward(w, r, cb)
 	}
 }
 
-// errNoDispatcher says that no dispatcher answered a callback.
+// errNoDispatcher means that no dispatcher answered a callback.
 var errNoDispatcher = errors.New("no dispatcher answers")
 
-// choice is the fault of one callback.
+// choice is the fault of one callback, and a random number for its details.
 type choice struct {
 	fault  Action
 	random uint64
@@ -162,7 +163,7 @@ func (c *WebhookProxy) choose(cb callback) choice {
 	}
 	if f.fault == Reorder {
 		c.held = append(c.held, cb)
-		if len(c.held) > maxHeld { // none is held for ever: a random one goes first
+		if len(c.held) > maxHeld { // forward a random one, so that none is held back for ever
 			i := int(f.random % uint64(len(c.held)))
 			first := c.held[i]
 			c.held = append(c.held[:i], c.held[i+1:]...)
@@ -172,7 +173,8 @@ func (c *WebhookProxy) choose(cb callback) choice {
 	return f
 }
 
-// drop loses a callback before it arrives, with or without an answer to its sender; or its answer.
+// drop either answers a callback but does not forward it, or forwards it and breaks the connection before the answer, or
+// breaks the connection without forwarding it.
 func (c *WebhookProxy) drop(w http.ResponseWriter, r *http.Request, cb callback, random uint64) {
 	switch random % 3 {
 	case 0:
@@ -181,16 +183,16 @@ func (c *WebhookProxy) drop(w http.ResponseWriter, r *http.Request, cb callback,
 	case 1:
 		_, _ = c.send(r.Context(), cb)
 	}
-	panic(http.ErrAbortHandler) // the connection breaks (package http)
+	panic(http.ErrAbortHandler) // makes net/http close the connection
 }
 
-// later forwards a callback after a while, and ignores the answer.
+// later forwards a callback when the duration after has passed, and ignores the answer.
 func (c *WebhookProxy) later(cb callback, after time.Duration) {
 	c.work.Go(func() {
 		wait := time.NewTimer(after)
 		defer wait.Stop()
 		<-wait.C
-		_, _ = c.send(c.ctx, cb) // lost if no dispatcher answers, like any other
+		_, _ = c.send(c.ctx, cb) // if no dispatcher answers, the callback is lost
 	})
 }
 
@@ -204,10 +206,10 @@ func (c *WebhookProxy) forward(w http.ResponseWriter, r *http.Request, cb callba
 		w.Header()[name] = values
 	}
 	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // a sender that is gone sends again
+	_, _ = w.Write(a.body) // an error is ignored: the sender will send the callback again
 }
 
-// send delivers a callback to the first dispatcher that answers.
+// send sends a callback to one dispatcher after the other, until one answers.
 func (c *WebhookProxy) send(ctx context.Context, cb callback) (answer, error) {
 	c.mu.Lock()
 	targets := c.targets

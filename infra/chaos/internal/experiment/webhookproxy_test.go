@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// dispatcher keeps the callbacks that arrive.
+// dispatcher is a stub that records the callbacks that it receives.
 type dispatcher struct {
 	mu    sync.Mutex
 	got   []string
@@ -36,7 +36,7 @@ func (d *dispatcher) arrived() []string {
 	return slices.Clone(d.got)
 }
 
-// open starts a proxy to a dispatcher and to one that is away.
+// open starts a proxy with two targets: a running dispatcher, and one that has been stopped.
 func open(t *testing.T) (*experiment.WebhookProxy, *dispatcher) {
 	t.Helper()
 	d := &dispatcher{}
@@ -56,7 +56,7 @@ func open(t *testing.T) (*experiment.WebhookProxy, *dispatcher) {
 	return c, d
 }
 
-// post sends a callback and returns the status of the answer; 0 where there is none.
+// post sends a callback and returns the status of the answer, or 0 if there is no answer.
 func post(t *testing.T, c *experiment.WebhookProxy, body string) int {
 	t.Helper()
 	resp, err := http.Post(c.URL+"/webhook?job_id=7", "application/json", strings.NewReader(body))
