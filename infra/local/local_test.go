@@ -24,7 +24,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// asLocal makes the test binary the command itself, with these arguments.
+// asLocal contains arguments. If it is set, the test binary runs the command local with them.
 const asLocal = "SORI_TEST_LOCAL_ARGS"
 
 func TestMain(m *testing.M) {
@@ -42,11 +42,11 @@ func TestMain(m *testing.M) {
 type running struct {
 	cmd    *exec.Cmd
 	dir    string
-	screen string // the file that its standard output goes to
+	screen string // the file with its stdout
 	ended  chan error
 }
 
-// folder makes a state folder that PostgreSQL's own user can pass through to.
+// folder creates a state folder that PostgreSQL's user can reach.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sori-local-") //nolint:usetesting // see above
@@ -64,8 +64,8 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-// newCommand is this test binary as the command, with the reference analysis server
-// whatever the environment of the tests says.
+// newCommand returns the command local, which runs in this test binary. It uses the
+// reference analysis server, regardless of the environment of the tests.
 func newCommand(t *testing.T, dir, args string, env ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -73,7 +73,7 @@ func newCommand(t *testing.T, dir, args string, env ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	// The console has tests of its own; building it takes longer than all else.
+	// The console is not built, because that takes long and other tests check it.
 	cmd.Env = append(os.Environ(), asLocal+"="+args+" -dir "+dir, consoleSetting+"="+filepath.Join(dir, "no-console"), targetSetting+"=")
 	cmd.Env = append(cmd.Env, env...)
 	return cmd
@@ -113,7 +113,7 @@ func (r *running) endpoints(t *testing.T) command.Endpoints {
 	return e
 }
 
-// interrupt is Ctrl-C: the command must end well, and take its file along.
+// interrupt sends SIGINT, and checks that the command exits with 0 and removes its endpoints file.
 func (r *running) interrupt(t *testing.T) {
 	t.Helper()
 	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
@@ -124,7 +124,7 @@ func (r *running) interrupt(t *testing.T) {
 		if err != nil {
 			t.Errorf("it ended with %v", err)
 		}
-	case <-time.After(time.Minute): // more than all of its grace times
+	case <-time.After(time.Minute): // longer than all of its grace periods
 		t.Fatal("it does not end")
 	}
 	if _, err := os.Stat(filepath.Join(r.dir, command.File)); !errors.Is(err, os.ErrNotExist) {

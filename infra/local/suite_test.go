@@ -14,7 +14,7 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Tests of many packages make and remove their streams at the same time.
+// Tests of many packages create and delete their streams at the same time.
 func TestAStreamCanBeMadeWhileOthersAreRemoved(t *testing.T) {
 	t.Parallel()
 	server, err := stack.StartNATS(t.Context(), proc.Port{}, stack.NATSSettings{Dir: t.TempDir()}, zerolog.Nop())

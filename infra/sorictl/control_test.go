@@ -17,12 +17,12 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// office is a corner where a tracker runs, and jobs are what a test says.
+// office is the environment of a test with a running tracker, in which the test creates jobs by their events.
 type office struct {
 	*testkit.Kit
 	t   *testing.T
 	bus *bus.Bus
-	at  map[string]string // settings: where the tracker is
+	at  map[string]string // settings with the URL of the tracker
 }
 
 func attended(t *testing.T) *office {
@@ -34,10 +34,10 @@ func attended(t *testing.T) *office {
 	return o
 }
 
-// step is something that happens to a job.
+// step returns an event for the job with the id.
 type step func(id string) event.Event
 
-// stored is the step with which a retry becomes possible.
+// stored returns the event stored, without which a job cannot be retried.
 func stored(id string) event.Event { return event.Stored{JobID: id, Key: "k", Duration: 1} }
 
 func completed(id string) event.Event {
@@ -50,7 +50,7 @@ func failed(code string, attempt int) step {
 	}
 }
 
-// broken is a failure that another try does not change.
+// broken returns a step that is a failure which is not retryable.
 func broken(code string) step {
 	return func(id string) event.Event { return event.Failed{JobID: id, Code: code} }
 }
@@ -59,7 +59,7 @@ func attempted(n int) step {
 	return func(id string) event.Event { return event.Attempted{JobID: id, Attempt: n} }
 }
 
-// job makes a job, received, to which the given steps happen.
+// job creates a job whose log contains the event received and then the given steps.
 func (o *office) job(steps ...step) string {
 	o.t.Helper()
 	id := o.NewJob()
@@ -75,8 +75,8 @@ func (o *office) job(steps ...step) string {
 	return id
 }
 
-// run runs a command that knows the tracker, and returns the first words of its
-// lines, which are jobs but for the last.
+// run runs a command with the tracker's URL, and returns the first word of each line of
+// its output: a job, except in the last line.
 func (o *office) run(args ...string) (first []string, shown string, err error) {
 	o.t.Helper()
 	shown, err = sorictl(o.t, o.Kit, o.at, args...)
@@ -165,7 +165,7 @@ func TestFailedJobsAreChosenByCodeAgeAndNumberTheNewestFirst(t *testing.T) {
 	}
 }
 
-// A record may be wrong of what the log knows: its result could not be recorded.
+// A record can differ from the log, for example if a result could not be recorded.
 func TestTheTrackerDecidesByTheLogWhateverTheRecordSays(t *testing.T) {
 	t.Parallel()
 	o := attended(t)

@@ -51,7 +51,7 @@ func rejectEndings(t *testing.T, n int) *rejected {
 	return g
 }
 
-// mend puts a job's result where it belongs.
+// mend puts the missing result of a job into staging.
 func (g *rejected) mend(t *testing.T, i int) {
 	t.Helper()
 	if _, err := staging.New(g.bus).Put(g.Context(), g.jobs[i]+"-result-x", strings.NewReader(`{"score":1}`)); err != nil {

@@ -29,7 +29,7 @@ func TestAKeyOfTheOperatorOpensTheGatewayUntilItIsRevoked(t *testing.T) {
 		return resp.StatusCode
 	}
 	var key string
-	testkit.Eventually(t, func() error { // the gateway makes the table
+	testkit.Eventually(t, func() error { // retried until the gateway has created the table
 		shown, err := sorictl(t, k, nil, "keys", "create", "nightly import", "-owner", "alice", "-scopes", "catalogue:read,jobs:write", "-valid", "24h")
 		key = strings.TrimSpace(shown[strings.LastIndex(strings.TrimSpace(shown), "\n")+1:])
 		return err

@@ -28,7 +28,7 @@ func tableOf(t *testing.T, k *testkit.Kit) rows {
 	return table
 }
 
-// compared is a reconciliation as JSON.
+// compared runs a reconciliation and returns its report.
 func compared(t *testing.T, k *testkit.Kit, args ...string) report {
 	t.Helper()
 	shown, err := sorictl(t, k, nil, append([]string{"reconcile", "-json"}, args...)...)
@@ -48,7 +48,7 @@ func instant(t *testing.T) (*harnesstest.Env, rows) {
 	return w, tableOf(t, w.Kit)
 }
 
-// spoil changes the records behind the tracker's back.
+// spoil changes the records directly in the database, without the tracker.
 func spoil(t *testing.T, k *testkit.Kit, table rows, query string, args ...any) {
 	t.Helper()
 	if _, err := table.db.ExecContext(k.Context(), query, args...); err != nil {
@@ -56,7 +56,7 @@ func spoil(t *testing.T, k *testkit.Kit, table rows, query string, args ...any) 
 	}
 }
 
-// kept is a record without what tells of its own history.
+// kept returns a record as JSON, without the columns that change whenever the record is written.
 func kept(t *testing.T, k *testkit.Kit, table rows, job string) string {
 	t.Helper()
 	var text string
@@ -201,7 +201,7 @@ func TestAnErasedJobIsKnownAsSuch(t *testing.T) {
 	if _, err := client.PutObject(w.Context(), bucket, "audio/"+job+"_a.wav", strings.NewReader("x"), 1, minio.PutObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	spoil(t, w.Kit, table, `DELETE FROM tracker.analysis_results WHERE job_id = $1`, job) // as a backup has it that knew nothing of it
+	spoil(t, w.Kit, table, `DELETE FROM tracker.analysis_results WHERE job_id = $1`, job) // as after a restore of a backup that is older than the job
 	r := compared(t, w.Kit, "-repair")
 	if len(r.Findings) != 1 || r.Findings[0].Kind != objectOrphan || r.Findings[0].Job != job || r.Replayed != 1 {
 		t.Errorf("found %+v", r)

@@ -13,8 +13,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// sorictl runs a command in a corner, with changes to its settings, and returns
-// what it shows and its failure.
+// sorictl runs a command in the namespace of a test, with changed settings, and returns
+// its output and its error.
 func sorictl(t *testing.T, k *testkit.Kit, changes map[string]string, args ...string) (shown string, err error) {
 	t.Helper()
 	var out bytes.Buffer
@@ -23,7 +23,7 @@ func sorictl(t *testing.T, k *testkit.Kit, changes map[string]string, args ...st
 	return out.String(), err
 }
 
-// shows runs a command that must succeed and show every one of the texts.
+// shows runs a command, and checks that it succeeds and that its output contains all of the texts.
 func shows(t *testing.T, k *testkit.Kit, args []string, texts ...string) string {
 	t.Helper()
 	shown, err := sorictl(t, k, nil, args...)
@@ -43,7 +43,7 @@ func contains(t *testing.T, shown string, texts ...string) {
 	}
 }
 
-// wave is a second of a tone.
+// wave returns a recording of a tone of one second.
 func wave() []byte { return loadgen.Tone(220, time.Second) }
 
 // done uploads recordings and waits until their jobs are completed and recorded.
@@ -73,7 +73,7 @@ func TestMistakesAreToldAndNothingIsDone(t *testing.T) {
 		{"retry", "-failed", "-n", "0"}, {"retry", "-failed", "-since", "-1s"}, {"retry", "-failed"}, {"retry", job}, // no database, no tracker
 		{"cancel"}, {"cancel", "7"}, {"cancel", job}, {"cancel", job, "-failed"},
 		{"dead", "list", "-dir", "/nonexistent"},
-		{"dead", "list"}, {"dead", "show", "1"}, {"dead", "drop", "1"}, // where no service has run yet
+		{"dead", "list"}, {"dead", "show", "1"}, {"dead", "drop", "1"}, // no service has created the streams yet
 	} {
 		if shown, err := sorictl(t, k, nil, args...); err == nil {
 			t.Errorf("%v is taken: %s", args, shown)

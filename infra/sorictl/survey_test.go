@@ -9,9 +9,9 @@ import (
 
 func TestEachDifferenceHasItsNameAndWhatIsUnderWayHasNone(t *testing.T) {
 	t.Parallel()
-	// The bucket was listed at 100, the tracker had settled 110, the log was read
-	// at 120, and had grown to 130 when all was read. It begins at 10. The uploader
-	// had seen to what was erased up to 90.
+	// The log's last sequence was 100 when the bucket was listed, 120 when the log was read,
+	// and 130 after everything was read. Its first sequence is 10. The tracker had acked the
+	// events up to 110, and the uploader had handled erasures up to 90.
 	s := &survey{listed: 100, cleared: 90, settled: 110, read: 120, after: bus.StreamInfo{FirstSeq: 10, LastSeq: 130}}
 	log := func(last uint64, names ...event.Name) (states []state) {
 		for i, n := range names {
@@ -26,7 +26,7 @@ func TestEachDifferenceHasItsNameAndWhatIsUnderWayHasNone(t *testing.T) {
 	complete := []event.Name{event.NameReceived, event.NameStored, event.NameCompleted}
 	for name, c := range map[string]struct {
 		known known
-		want  [2]kind // of the row, of the object
+		want  [2]kind // the findings about the row and about the object
 	}{
 		"all is well":                       {known{log(50, complete...), of("completed", 50), some}, [2]kind{}},
 		"not settled yet":                   {known{log(115, event.NameReceived), nil, nil}, [2]kind{}},

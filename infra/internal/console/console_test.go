@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// project is a folder of sources whose build script is a line of shell: npm runs
-// it with the arguments of ours.
+// project returns a folder of sources with the given shell script as the build script.
+// npm runs it with the arguments of Build.
 func project(t *testing.T, script string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -23,7 +23,7 @@ func project(t *testing.T, script string) string {
 	return dir
 }
 
-// works is a build script: its second argument is the folder to fill.
+// works is a build script that succeeds. Its second argument is the output folder.
 const works = `mkdir -p "$2" && date +%N > "$2/index.html"`
 
 func write(t *testing.T, file, text string) {

@@ -20,7 +20,7 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// parentVariable makes the test binary a parent to be killed: it holds the options of a fleet.
+// parentVariable contains the options of a fleet. If it is set, the test binary runs that fleet until it is killed.
 const parentVariable = "SORI_TEST_FLEET_PARENT"
 
 func TestMain(m *testing.M) {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(stack.Main(m))
 }
 
-// parent runs a fleet, prints the numbers of its processes and waits to be killed.
+// parent runs a fleet, prints the IDs of its processes and waits until it is killed.
 func parent(text string) int {
 	var opts harness.Options
 	if err := json.Unmarshal([]byte(text), &opts); err != nil {
@@ -57,7 +57,7 @@ func parent(text string) int {
 func world(t *testing.T) harness.Options {
 	t.Helper()
 	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) { // PostgreSQL passes through as a user of its own
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) { // PostgreSQL's user must be able to traverse it
 		if err := os.Chmod(d, 0o711); err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func world(t *testing.T) harness.Options {
 	return harness.Options{Dir: filepath.Join(dir, "logs"), Programs: programs, Deps: deps.Endpoints}
 }
 
-// start starts a fleet that ends with the test.
+// start starts a fleet, which stops at the end of the test.
 func start(t *testing.T, opts harness.Options) *harness.Fleet {
 	t.Helper()
 	f, err := harness.Start(t.Context(), opts)
@@ -243,7 +243,7 @@ func diesWithParent(t *testing.T, opts harness.Options) {
 	if killErr := cmd.Process.Kill(); err != nil || killErr != nil || len(pids) != 1 {
 		t.Fatal(err, killErr, pids)
 	}
-	_ = cmd.Wait() // it was killed
+	_ = cmd.Wait() // the error is ignored: the process was killed
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for alive(pids[0]) {
@@ -255,7 +255,7 @@ func diesWithParent(t *testing.T, opts harness.Options) {
 	}
 }
 
-// alive tells whether a process still runs; one that waits to be reaped does not.
+// alive reports whether a process runs. A zombie does not.
 func alive(pid int) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return err == nil && len(line) > 0
@@ -291,15 +291,15 @@ func TestUsageSeesMemoryAndTime(t *testing.T) {
 	}
 }
 
-// The tests of six packages run the same programs: `go run ./infra/local test` has them
-// built once.
+// The tests of six packages run the same programs. With `go run ./infra/local test` they
+// are built once.
 func TestProgramsAreBuiltOnceForAllTests(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(harness.SharedVariable) == "" {
 		t.Fatalf("%s is not set: run the tests with `go run ./infra/local test`", harness.SharedVariable)
 	}
 	one, two := t.TempDir(), t.TempDir()
-	for _, dir := range []string{one, two, two} { // into a folder that has programs, too
+	for _, dir := range []string{one, two, two} { // the last build is into a folder that already contains programs
 		if err := harness.Build(t.Context(), dir, harness.BuildOptions{}); err != nil {
 			t.Fatal(err)
 		}

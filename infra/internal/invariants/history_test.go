@@ -10,7 +10,7 @@ import (
 
 const job = "01890a5d-ac96-774b-bcce-b302099a8057"
 
-// The events of a history, in short.
+// Short functions that return the events of a history.
 func received() event.Event        { return event.Received{JobID: job} }
 func stored() event.Event          { return event.Stored{JobID: job} }
 func attempted(n int) event.Event  { return event.Attempted{JobID: job, Attempt: n} }
@@ -94,7 +94,7 @@ func TestHistoryRowAndObjectsMustAgree(t *testing.T) {
 		history History
 		status  string
 		objects int
-		reason  string // empty where all is well
+		reason  string // part of the error; empty if no error is expected
 	}{
 		"completed":               {whole, "completed", 1, ""},
 		"failed before the store": {History{received(), failed(0)}, "failed", 0, ""},

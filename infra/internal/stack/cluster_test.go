@@ -11,7 +11,7 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// Whoever places a cluster must be told at once, to place it anew.
+// The caller that has chosen the ports must get the error at once, so that it can choose others.
 func TestAMemberWhosePortIsTakenIsRefusedAsSuch(t *testing.T) {
 	t.Parallel()
 	for name, port := range map[string]func(stack.Member) int{

@@ -25,7 +25,7 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// patience is far beyond what any step takes.
+// patience is the time limit for a step. It is much longer than any step takes.
 const patience = time.Minute
 
 func testContext(tb testing.TB) context.Context {
@@ -35,10 +35,10 @@ func testContext(tb testing.TB) context.Context {
 	return ctx
 }
 
-// newDir is a folder that another user can pass through, which t.TempDir is not.
+// newDir returns a temporary folder that other users can traverse, unlike that of t.TempDir.
 func newDir(t *testing.T) string {
 	t.Helper()
-	root, err := os.MkdirTemp("", "stack-") //nolint:usetesting // PostgreSQL's user must be able to pass through
+	root, err := os.MkdirTemp("", "stack-") //nolint:usetesting // PostgreSQL's user must be able to traverse it
 	if err == nil {
 		err = os.Chmod(root, 0o755)
 	}
@@ -118,7 +118,7 @@ func bus(t *testing.T, e stack.Endpoints) jetstream.JetStream {
 	return js
 }
 
-// write leaves a row, an object and a message.
+// write writes the text as a row, an object and a message.
 func write(t *testing.T, e stack.Endpoints, text string) {
 	t.Helper()
 	ctx := testContext(t)
@@ -150,7 +150,7 @@ func write(t *testing.T, e stack.Endpoints, text string) {
 	}
 }
 
-// read finds what write left.
+// read checks that the row, the object and the message that write has written exist.
 func read(t *testing.T, e stack.Endpoints, text string) {
 	t.Helper()
 	ctx := testContext(t)
@@ -199,7 +199,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 func alive(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
-// workingIn lists the processes whose working directory lies below a folder.
+// workingIn lists the processes whose working directory is below a folder.
 func workingIn(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")

@@ -9,10 +9,10 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// TestStopLeavesNoGoroutine runs before the parallel tests, so all goroutines that it sees are its own.
+// TestStopLeavesNoGoroutine runs before the parallel tests, so that no goroutine of another test exists.
 func TestStopLeavesNoGoroutine(t *testing.T) { //nolint:paralleltest // see above
 	dir := newDir(t)
-	for range 2 { // the second finds what the first left
+	for range 2 { // the second start uses the data of the first
 		s := start(t, stack.Options{Dir: dir})
 		stop(t, s)
 	}
@@ -24,7 +24,7 @@ func TestStopLeavesNoGoroutine(t *testing.T) { //nolint:paralleltest // see abov
 		for _, owner := range []string{"stack.(*Stack)", "infra/internal/stack/", "lib/pq"} {
 			for line := range strings.Lines(b.String()) {
 				here := strings.Contains(line, owner) && !strings.Contains(line, "stack.Main")
-				if here && !strings.HasPrefix(line, "\t") { // a function, not a file
+				if here && !strings.HasPrefix(line, "\t") { // the line names a function, not a file
 					return false
 				}
 			}

@@ -12,7 +12,7 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// parentVariable makes the test binary a parent to be killed: it names the state folder.
+// parentVariable contains a state folder. If it is set, the test binary runs a stack in that folder until it is killed.
 const parentVariable = "SORI_TEST_PARENT"
 
 func TestMain(m *testing.M) {
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(stack.Main(m))
 }
 
-// hello is what a parent says when its stack is ready.
+// hello is the message that the parent prints when its stack is ready.
 type hello struct {
 	stack.Endpoints
 	PIDs []int

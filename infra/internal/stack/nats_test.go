@@ -44,7 +44,7 @@ func TestMessagesSurviveARestartOnTheSamePort(t *testing.T) {
 	set := stack.NATSSettings{Dir: t.TempDir()}
 	first := startNATS(t, proc.Port{}, set)
 	_, js := connect(t, first)
-	// More room than a machine has: the limit is no reservation.
+	// MaxBytes may be larger than the disk, because it reserves no space on it.
 	if _, err := js.CreateStream(testContext(t), jetstream.StreamConfig{
 		Name: "S", Subjects: []string{"s.>"}, MaxBytes: 200 << 30,
 	}); err != nil {

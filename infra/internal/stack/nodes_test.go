@@ -14,7 +14,7 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// ask asks until it is answered: what is asked of a leader that falls is lost.
+// ask repeats a request until it is answered, because requests to a leader that fails are lost.
 func ask(t *testing.T, what string, question func(context.Context) error) {
 	t.Helper()
 	eventually(t, what, func() bool {
@@ -24,7 +24,7 @@ func ask(t *testing.T, what string, question func(context.Context) error) {
 	})
 }
 
-// replicated makes a stream on all three servers, or finds it.
+// replicated returns a stream with replicas on all three servers. It creates the stream if it does not exist.
 func replicated(t *testing.T, js jetstream.JetStream) (st jetstream.Stream) {
 	t.Helper()
 	ask(t, "a stream", func(ctx context.Context) (err error) {

@@ -89,7 +89,7 @@ func TestObjectsSmallAndInParts(t *testing.T) {
 func TestMetadataWithoutExtendedAttributes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "meta"), 0o700); err != nil { // as left by a start without them
+	if err := os.Mkdir(filepath.Join(dir, "meta"), 0o700); err != nil { // as after a start without extended attributes
 		t.Fatal(err)
 	}
 	first := startS3(t, s3Settings(dir))

@@ -72,7 +72,7 @@ func TestAKilledParentTakesItsPartsAlong(t *testing.T) {
 	if err = cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // it was killed
+	_ = cmd.Wait() // the error is ignored: the process was killed
 
 	s := start(t, stack.Options{Dir: dir})
 	read(t, s.Endpoints, "one")
@@ -84,7 +84,7 @@ func TestAKilledParentTakesItsPartsAlong(t *testing.T) {
 	}
 }
 
-// zombie tells whether a process is dead and only waits for its adoptive parent to notice.
+// zombie reports whether a process has exited and has not been reaped yet.
 func zombie(pid int) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", itoa(pid)).Output()
 	return err == nil && strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
@@ -210,7 +210,7 @@ func TestAPartThatIsPausedWithAllItsProcessesAnswersNobodyUntilItGoesOn(t *testi
 	}
 	answered := make(chan error, 1)
 	go func() {
-		_, err := db.ExecContext(ctx, "SELECT 1") // over the connection that is there
+		_, err := db.ExecContext(ctx, "SELECT 1") // over the existing connection
 		answered <- err
 	}()
 	select {
@@ -267,7 +267,7 @@ func TestAStartThatIsCalledOffLeavesNothing(t *testing.T) {
 		s, err := stack.Start(ctx, stack.Options{Dir: dir, Log: zerolog.Nop(), Fast: true})
 		cancel()
 		if err == nil {
-			stop(t, s) // a fast machine
+			stop(t, s) // the start was complete before the cancellation
 		}
 		eventually(t, "end of all processes", func() bool { return len(workingIn(t, dir)) == 0 })
 	}

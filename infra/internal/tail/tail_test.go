@@ -19,7 +19,7 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// listen starts a tail and returns what reads its next line.
+// listen starts a tail and returns a function that reads its next line.
 func listen(t *testing.T, k *testkit.Kit, o tail.Options) (next func() string) {
 	t.Helper()
 	var cfg tail.Config
@@ -60,8 +60,8 @@ func listen(t *testing.T, k *testkit.Kit, o tail.Options) (next func() string) {
 	}
 }
 
-// story is what happens in every test: two jobs, one of which fails; a dead
-// letter of the other; and a last event that all filters show.
+// story publishes the events of every test: those of two jobs, one of which fails, a
+// dead letter of each, and a last event that all filters show.
 func story(t *testing.T, k *testkit.Kit) (good, bad string) {
 	t.Helper()
 	b := k.Bus("tester", event.Jobs(), event.Dead())
@@ -97,7 +97,7 @@ func TestATailShowsWhatItIsAskedFor(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		options func(good string) tail.Options
-		want    []string // what happened, in order; + is of the good job
+		want    []string // the events in order; + marks those of the good job
 	}{
 		"everything":         {func(string) tail.Options { return tail.Options{} }, []string{"+received", "received", "+live", "failed", "+failed", "dead", "+dead"}},
 		"failures":           {func(string) tail.Options { return tail.Options{Failed: true} }, []string{"failed", "+failed", "dead", "+dead"}},

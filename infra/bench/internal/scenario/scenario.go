@@ -1,7 +1,7 @@
 // Package scenario contains the measurements, each in a file.
 //
-// A scenario has a limited number of jobs and limited time, changes nothing permanently except for the jobs that it adds, and
-// adds its figures to the report. A figure may have a bound, which it must keep.
+// A scenario has a limited number of jobs and limited time. It adds its figures to the report, and undoes its changes, except
+// for the jobs that it adds and the upload limit that huge raises. A figure may have a bound, which it must keep.
 package scenario
 
 import (

@@ -32,7 +32,7 @@ func TestAStubAnalyzerAcceptsAndFinishesWhenTold(t *testing.T) {
 		called <- r.URL.RawQuery + " " + string(text)
 	}))
 	defer dispatcher.Close()
-	for range 2 { // a repetition is accepted as well
+	for range 2 { // a repeated request is accepted, too
 		resp, err := http.PostForm(h.URL(), url.Values{"job_id": {"j"}, "webhook_url": {dispatcher.URL + "/?sig=s"}})
 		if err != nil || resp.StatusCode != http.StatusAccepted {
 			t.Fatal(resp, err)
@@ -65,7 +65,7 @@ func TestCompletionsAreNotedEarlyLateAndNotTwice(t *testing.T) {
 	t.Parallel()
 	e := newCompletions()
 	first := client.Job{JobID: "a", Status: client.Completed, At: time.Unix(1, 0)}
-	e.add(first) // before anybody waits
+	e.add(first) // the end is recorded before a call of Wait
 	waits := make(chan []client.Job)
 	go func() {
 		found, err := e.Wait(context.Background(), nil, "a", "b")
@@ -80,7 +80,7 @@ func TestCompletionsAreNotedEarlyLateAndNotTwice(t *testing.T) {
 	if len(found) != 2 || !reflect.DeepEqual(found[0], first) || found[1].JobID != "b" {
 		t.Errorf("%+v", found)
 	}
-	if len(e.jobs) > 1 { // a may have ended again after it was forgotten
+	if len(e.jobs) > 1 { // the second end of job a may have been recorded after Wait had deleted the first
 		t.Errorf("something is kept: %v", e.jobs)
 	}
 }

@@ -31,10 +31,10 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// openDir is a folder that another user can pass through, which t.TempDir is not.
+// openDir returns a temporary folder that other users can traverse, unlike that of t.TempDir.
 func openDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pg-") //nolint:usetesting // PostgreSQL's user must be able to pass through
+	dir, err := os.MkdirTemp("", "pg-") //nolint:usetesting // PostgreSQL's user must be able to traverse it
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}
@@ -72,7 +72,7 @@ func stop(t *testing.T, srv *Server) {
 	}
 }
 
-// show asks the server for a setting.
+// show returns a setting of the server.
 func show(t *testing.T, dsn, setting string) string {
 	t.Helper()
 	db, err := open(dsn)
@@ -138,7 +138,7 @@ func TestALeftoverServerIsEnded(t *testing.T) {
 	t.Parallel()
 	opts := options(t, openDir(t))
 	old := start(t, opts)
-	if err := old.proc.Signal(syscall.SIGSTOP); err != nil { // even a paused one
+	if err := old.proc.Signal(syscall.SIGSTOP); err != nil { // a paused server must be ended, too
 		t.Fatal(err)
 	}
 	fresh := start(t, opts)
@@ -156,7 +156,7 @@ func TestAStrangersNumberInTheLockFileIsNoObstacle(t *testing.T) {
 	srv := start(t, opts)
 	data, user := srv.place.data(), srv.place.user
 	stop(t, srv)
-	// The stranger runs as the server's user, so that the server could not tell it from another server.
+	// The other process runs as the server's user, so that PostgreSQL would take it for a running server.
 	stranger, err := proc.Start(proc.Spec{Name: "stranger", Path: "/bin/cat", Args: []string{"/dev/zero"}, Dir: "/", User: user})
 	if err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ func TestAnUnreachableFolderIsServedFromAShelter(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root runs the server as another user")
 	}
-	dir := t.TempDir() // nobody but the owner passes
+	dir := t.TempDir() // only its owner can traverse it
 	opts := options(t, dir)
 	opts.Log = zerolog.Nop()
 	opts.FallbackDir = openDir(t)

@@ -63,7 +63,7 @@ func TestALostRaceTakesAnotherPort(t *testing.T) {
 	var tried []int
 	err := proc.WithPort(t.Context(), proc.Port{}, func(p int) error {
 		if tried = append(tried, p); len(tried) == 1 {
-			occupy(t, p) // somebody else was faster
+			occupy(t, p) // as if another process had taken the port first
 			return errors.New("cannot listen")
 		}
 		return nil
@@ -82,11 +82,11 @@ func TestAnotherFailureIsNotRepeated(t *testing.T) {
 	}
 }
 
-// Without that, somebody would find the port of a part that is being restarted.
+// Otherwise another process could get the port of a part that is being restarted.
 func TestAPortThatWasFoundIsNotFoundAgain(t *testing.T) {
 	t.Parallel()
 	found := map[int]bool{}
-	for range 300 { // of 7000: by chance alone six would be found twice
+	for range 300 { // of 7000 ports: without claims about six would be found twice
 		ports, err := proc.FreePorts(1)
 		if err != nil {
 			t.Fatal(err)

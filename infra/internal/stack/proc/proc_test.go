@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	_ = os.Unsetenv(proc.ProgramVariable) // the parts are those below
+	_ = os.Unsetenv(proc.ProgramVariable) // so that the roles run in this test binary
 	ran, code := proc.RunRole(map[string]proc.Role{
 		"serve": func(ctx context.Context, config json.RawMessage, ready func()) error {
 			fmt.Println("configured with", string(config))
@@ -64,7 +64,7 @@ func shell(t *testing.T, script string) *proc.Process {
 	return p
 }
 
-// readiness is a log that waits for the line "ready".
+// readiness is a log writer that closes seen at the line "ready".
 type readiness struct {
 	once sync.Once
 	seen chan struct{}
@@ -77,7 +77,7 @@ func (r *readiness) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// readyShell returns when the script has said that it is ready: its traps are set.
+// readyShell starts a script and returns when it has printed "ready", after it has set its traps.
 func readyShell(t *testing.T, script string) *proc.Process {
 	t.Helper()
 	r := &readiness{seen: make(chan struct{})}
@@ -144,14 +144,14 @@ func TestStopTakesItsStepsInOrder(t *testing.T) {
 	if got := p.Err().Error(); got != "script: exit status 7: ready | asked" {
 		t.Errorf("end = %q, want that of the second step", got)
 	}
-	p.Stop(testContext(t)) // again: nothing to do
+	p.Stop(testContext(t)) // a second Stop does nothing
 }
 
 func TestStopKillsTheGroupOfADeafProcess(t *testing.T) {
 	t.Parallel()
 	p := readyShell(t, "trap '' INT TERM; echo ready; cat /dev/zero >/dev/null & wait; wait")
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // no patience
+	cancel() // Stop must not wait for the grace period
 	p.Stop(ctx, proc.Step{Signal: syscall.SIGTERM, Grace: time.Hour})
 	if !gone(p.PID()) {
 		t.Error("the process lives after stop")
