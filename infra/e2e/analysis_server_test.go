@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// history is all that happened to a job, which must be something that can.
+// history returns the history of a job, and checks that it is valid.
 func history(t *testing.T, w *harnesstest.Env, job string) invariants.History {
 	t.Helper()
 	all, err := invariants.Checker{Bus: w.Bus("test", event.Jobs())}.Histories(w.Context())
@@ -29,7 +29,7 @@ func history(t *testing.T, w *harnesstest.Env, job string) invariants.History {
 	return all[job]
 }
 
-// names are a history's events with the attempts that they are of.
+// names returns the names of a history's events, with the numbers of their attempts.
 func names(h invariants.History) string {
 	var all []string
 	for _, e := range h {
@@ -38,7 +38,7 @@ func names(h invariants.History) string {
 	return strings.Join(all, ", ")
 }
 
-// failure is what the job's route says of a failed job.
+// failure is the result of a failed job in the API.
 type failure struct {
 	Status string
 	Error  struct {
@@ -47,7 +47,7 @@ type failure struct {
 	}
 }
 
-// impatient are settings under which an attempt has a second to report.
+// impatient returns settings with which an attempt lapses after about one second.
 func impatient() map[string]string {
 	return map[string]string{
 		"ANALYSIS_DEADLINE_FACTOR": "0.1", "ANALYSIS_DEADLINE_MIN": "1s", "ANALYSIS_DEADLINE_MAX": "10s", "DEADLINE_SWEEP_INTERVAL": "100ms",
@@ -89,7 +89,7 @@ func TestAServerThatNeverCallsBackIsAskedAFewTimesAndThenTheJobFails(t *testing.
 		t.Error(told)
 	}
 
-	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil { // a retry has attempts of its own
+	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil { // for the retry, which begins a new attempt
 		t.Fatal(err)
 	}
 	if status, body := ask(t, w, job, "retry"); status != http.StatusAccepted {
@@ -107,14 +107,14 @@ func TestAServerThatCallsBackBeforeItAnswersHasReported(t *testing.T) {
 	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	frames := w.Follow(w.Context(), t, job, "en")
 	harnesstest.CheckFrames(t, frames)
-	moved := false // by what the server said of its progress, which it had not yet answered for
+	moved := false // whether progress from a callback was shown before the server answered the request
 	for _, f := range frames {
 		moved = moved || f.Progress > 90 && f.Progress < 100
 	}
 	if !moved {
 		t.Errorf("frames %+v", frames)
 	}
-	w.Settled("dispatcher-stored") // the answer is there as well
+	w.Settled("dispatcher-stored") // the server's answer has been handled, too
 	if told := names(history(t, w, job)); told != "received, stored, attempted 1, completed 1" {
 		t.Error(told)
 	}
@@ -122,7 +122,7 @@ func TestAServerThatCallsBackBeforeItAnswersHasReported(t *testing.T) {
 
 func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *testing.T) {
 	t.Parallel()
-	const jobs, sent = 4, 5 * 4 // of each: three of its progress and the outcome
+	const jobs, sent = 4, 5 * 4 // per job: three progress callbacks and the outcome, each five times
 	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{
 		Instant: true, Delay: analyzer.Duration(time.Second), RepeatCallbacks: 4, ReorderCallbacks: true,
 	}})
@@ -145,7 +145,7 @@ func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *t
 	w.Settled("tracker-projection")
 	for _, job := range all {
 		told := names(history(t, w, job))
-		if strings.Replace(told, "dispatched 1, ", "", 1) != "received, stored, attempted 1, completed 1" { // which a callback may overtake
+		if strings.Replace(told, "dispatched 1, ", "", 1) != "received, stored, attempted 1, completed 1" { // dispatched is missing if a callback arrived before it was appended
 			t.Error(told)
 		}
 		if again := w.Follow(w.Context(), t, job, "en"); len(again) != 1 || again[0].ID != ends[job].ID {
@@ -154,8 +154,8 @@ func TestAServerThatSendsEveryCallbackFiveTimesInRandomOrderHasReportedOnce(t *t
 	}
 }
 
-// The address that presigned URLs name leads nowhere: the recording is fetched by
-// its s3:// form, with the server's own credentials, or not at all.
+// Nothing listens at the host of presigned URLs, so the analysis server can fetch the
+// recording only by its s3:// URL, with its own credentials.
 func TestAServerThatNeedsTheS3StyleIsGivenIt(t *testing.T) {
 	t.Parallel()
 	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"ANALYSIS_URL_STYLE": "s3", "S3_PUBLIC_ENDPOINT": "http://127.0.0.1:9"}})

@@ -17,10 +17,10 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// wire stands before the analysis server. It keeps the callback URLs that the
-// server is given, and may do something before the server is.
+// wire is a middleware in front of the analysis server. It records the callback URLs in
+// the requests, and may call a function before it passes a request on.
 type wire struct {
-	before func(key string) // a request is passed on; may be nil
+	before func(key string) // called before a request is passed on; may be nil
 
 	mu    sync.Mutex
 	hooks map[string]string // by the request's key: job.attempt
@@ -29,7 +29,7 @@ type wire struct {
 func (w *wire) listen(server http.Handler) http.Handler {
 	w.hooks = map[string]string{}
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // half a form has no callback URL
+		body, _ := io.ReadAll(r.Body) // an incomplete form has no callback URL
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		form, _ := url.ParseQuery(string(body))
 		key := r.Header.Get("Idempotency-Key")
@@ -43,15 +43,15 @@ func (w *wire) listen(server http.Handler) http.Handler {
 	})
 }
 
-// hook is the callback URL of a job's attempt, once the server was asked for it.
+// hook returns the callback URL of a job's attempt, or "" if the server has not received that request yet.
 func (w *wire) hook(job string, attempt int) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.hooks[fmt.Sprintf("%s.%d", job, attempt)]
 }
 
-// post posts JSON, as the analysis server does to its callback URLs. It may be used
-// in any goroutine.
+// post sends JSON to a callback URL, as the analysis server does. It may be called in any
+// goroutine.
 func post(t *testing.T, hook, body string) (status int, answer map[string]any) {
 	t.Helper()
 	resp, err := http.Post(hook, "application/json", strings.NewReader(body))
@@ -70,7 +70,7 @@ func TestACallbackThatComesAfterTheNextAttemptHasBegunChangesNothing(t *testing.
 	t.Parallel()
 	asked := &wire{}
 	settings := impatient()
-	settings["ANALYSIS_MAX_ATTEMPTS"] = "20" // that of a slow machine lapses, too
+	settings["ANALYSIS_MAX_ATTEMPTS"] = "20" // on a slow machine further attempts may lapse
 	w := harnesstest.Start(t, harnesstest.Options{Settings: settings, Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Front: asked.listen})
 	var late sync.Once
 	asked.before = func(key string) {
@@ -129,7 +129,7 @@ func TestACallbackThatComesAfterTheEndChangesNothing(t *testing.T) {
 		}
 	}
 	for end, behaviour := range map[string]analyzer.Behaviour{"completed": {}, "failed": {Fail: true}, "canceled": {}} {
-		cancel = end == "canceled" // nothing is asked while it changes
+		cancel = end == "canceled" // no request is under way while cancel changes
 		if err := w.Analyzer.Behave(behaviour); err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +138,7 @@ func TestACallbackThatComesAfterTheEndChangesNothing(t *testing.T) {
 		if last := frames[len(frames)-1]; last.Status != end {
 			t.Fatalf("%s: the end is %+v", end, last)
 		}
-		w.Settled("dispatcher-stored") // the server has been asked, if after the end
+		w.Settled("dispatcher-stored") // the request to the server may be handled after the end of the job
 		w.Settled("tracker-projection")
 		before := snapshot(t, w, job)
 		for body, known := range map[string]bool{
@@ -165,8 +165,8 @@ func TestACallbackThatComesAfterTheEndChangesNothing(t *testing.T) {
 	}
 }
 
-// forgeries are callback URLs that nobody was given, made from those of a job and
-// of another.
+// forgeries returns forged callback URLs by description, made from the URLs of two
+// jobs.
 func forgeries(t *testing.T, own, other string) map[string]string {
 	t.Helper()
 	forged := map[string]string{}
@@ -206,7 +206,7 @@ func TestAForgedCallbackIsRefusedAtBothDoorsAndChangesNothing(t *testing.T) {
 	other := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, other, "en"))
 	tried := make(chan int, 1)
-	asked.before = func(key string) { // the job waits for its result, and no other is there yet
+	asked.before = func(key string) { // called while the job waits for its result
 		job, _, _ := strings.Cut(key, ".")
 		n := 0
 		for name, forged := range forgeries(t, asked.hook(job, 1), asked.hook(other, 1)) {

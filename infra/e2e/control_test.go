@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// ask posts an action on a job, as a frontend does, and returns the answer.
+// ask sends a request for an action on a job, as a frontend does, and returns the answer.
 func ask(t *testing.T, w *harnesstest.Env, job, action string) (status int, body map[string]any) {
 	t.Helper()
 	status, text := harnesstest.Send(t, w.Client, http.MethodPost, w.Gateway+"/jobs/"+job+"/"+action)

@@ -17,7 +17,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// city is Sori as processes on the dependencies of the test kit.
+// city is the environment of a test: Sori as processes, on the dependencies of the test kit.
 type city struct {
 	*harnesstest.System
 	t       *testing.T
@@ -25,7 +25,7 @@ type city struct {
 	accepts chan string // ids of accepted jobs
 }
 
-// crashPatience bounds a whole test of crashes.
+// crashPatience is the time limit for a test of crashes.
 const crashPatience = 2 * time.Minute
 
 func found(ctx context.Context, t *testing.T, copies map[string]int, env map[string]string) *city {
@@ -37,8 +37,8 @@ func found(ctx context.Context, t *testing.T, copies map[string]int, env map[str
 	}
 }
 
-// upload tries until a recording is accepted: a client whose gateway was killed
-// does not know, and asks again.
+// upload repeats an upload until it is accepted: if the gateway is killed, the client
+// cannot know the outcome and sends the recording again.
 func (c *city) upload(ctx context.Context, audio []byte) error {
 	for {
 		job, err := tryUpload(ctx, c.URL(harness.Gateway), audio)
@@ -102,8 +102,8 @@ func TestNoAcceptedJobIsLostOrDoneTwiceWhateverIsKilled(t *testing.T) {
 	c.checkReplayChangesNothing(ctx, rows)
 }
 
-// awaitUnderWay waits until there is something for a crash to interrupt: a job
-// that has begun and not ended.
+// awaitUnderWay waits until there is a job that has not ended, which a crash can
+// interrupt.
 func (c *city) awaitUnderWay(ctx context.Context) {
 	c.t.Helper()
 	testkit.Eventually(c.t, func() error {
@@ -115,8 +115,8 @@ func (c *city) awaitUnderWay(ctx context.Context) {
 	})
 }
 
-// checkReplayChangesNothing takes the consumers away, so that every service sees
-// the whole log again.
+// checkReplayChangesNothing deletes the consumers, so that every service handles the
+// whole log again, and checks that the rows do not change.
 func (c *city) checkReplayChangesNothing(ctx context.Context, before map[string]invariants.Row) {
 	c.t.Helper()
 	js, stream := c.Checker.JetStream, c.kit.Namespace().Stream(event.Jobs().Name)
@@ -172,7 +172,7 @@ func TestOneEndingWinsWhereCompletionAndCancellationRace(t *testing.T) {
 	defer cancel()
 	c := found(ctx, t, map[string]int{harness.Tracker: 2, harness.Uploader: 2, harness.Dispatcher: 2}, map[string]string{"BEHAVIOUR_INSTANT": "true"})
 	canceling := make(chan struct{})
-	go func() { // a cancellation for every job, as soon as it is known
+	go func() { // cancel every job as soon as its id is known
 		defer close(canceling)
 		seen := map[string]bool{}
 		for ctx.Err() == nil && len(seen) < 100 {

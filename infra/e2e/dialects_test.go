@@ -26,30 +26,30 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// silent is an analysis server that takes every request and never reports: the test
-// reports in its place.
+// silent is an analysis server that accepts every request and never calls back: the test
+// sends the callbacks in its place.
 func silent(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }
 
-// callback is a callback as an analysis server sends it.
+// callback is the request of an analysis server that reports to a callback URL.
 type callback struct {
 	body     string
-	kind     string // Content-Type; application/json where it is empty
+	kind     string // Content-Type; "" is application/json
 	encoding string // Content-Encoding
 }
 
-// dialect is a way in which analysis servers report, and what becomes of the job: it is
-// completed with a result, has failed with a code, or its stream names a refusal.
+// dialect is a callback with its expected outcome: the job is completed with a result, the
+// job fails with a code, or the callback is refused and the stream contains the code.
 type dialect struct {
 	callback
-	result  string // of a completed job
-	warning string // in its result
+	result  string // the result, if the job is completed
+	warning string // a warning in the event completed
 	failed  string // code
 	refused string // code
-	moves   int    // the least progress that is seen, where the callback ends nothing
-	slow    bool   // its size may take longer than a second
+	moves   int    // the minimal progress in the stream, if the callback does not end the job
+	slow    bool   // large, so that handling may take longer than a second
 }
 
-// compressed is a text as a writer of the given kind compresses it.
+// compressed returns the text compressed by the given kind of writer.
 func compressed(t *testing.T, text []byte, writer func(io.Writer) io.WriteCloser) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -68,11 +68,11 @@ func asGzip(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }
 func asZlib(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }
 
 func asFlate(w io.Writer) io.WriteCloser {
-	f, _ := flate.NewWriter(w, flate.DefaultCompression) // a level that exists
+	f, _ := flate.NewWriter(w, flate.DefaultCompression) // fails only for an invalid level
 	return f
 }
 
-// asUTF16 is a text in UTF-16, with a byte order mark.
+// asUTF16 returns a text in UTF-16, with a byte order mark.
 func asUTF16(text string) string {
 	var b bytes.Buffer
 	_ = binary.Write(&b, binary.LittleEndian, utf16.Encode([]rune("\ufeff"+text)))
@@ -138,14 +138,14 @@ func TestEachCallbackDialectEndsItsJobWithinASecondOrTheStreamSaysWhyNot(t *test
 	tryAll(t, dialects(t))
 }
 
-// tryAll reports in each dialect, all of them to one Sori.
+// tryAll tries each dialect with a new job, all in one Sori.
 func tryAll(t *testing.T, all map[string]dialect) {
 	t.Helper()
 	asked := &wire{}
 	w := harnesstest.Start(t, harnesstest.Options{Front: func(http.Handler) http.Handler { return asked.listen(http.HandlerFunc(silent)) }})
 	for name, d := range all {
 		var err error
-		for range 3 { // a busy machine may be late once
+		for range 3 { // on a busy machine the stream may be late
 			if err = d.try(t, w, asked); err == nil || !errors.Is(err, errLate) {
 				break
 			}
@@ -156,7 +156,7 @@ func tryAll(t *testing.T, all map[string]dialect) {
 	}
 }
 
-// What breaks JSON readers, databases and streams.
+// The callbacks contain data that can break JSON decoders, databases and event streams.
 func TestHostileCallbacksEndTheirJobsOrAreRefusedOnTheStream(t *testing.T) {
 	t.Parallel()
 	nested := func(levels int) string { return strings.Repeat(`{"a":[`, levels/2) + strings.Repeat(`]}`, levels/2) }
@@ -191,7 +191,7 @@ func TestProgressThatGoesBackIsNotSeen(t *testing.T) {
 	w := harnesstest.Start(t, harnesstest.Options{Front: func(http.Handler) http.Handler { return asked.listen(http.HandlerFunc(silent)) }})
 	job, hook := asked.job(t, w)
 	b := w.Bus("test", event.Jobs())
-	for _, percent := range []int{80, 20} { // one a second is taken
+	for _, percent := range []int{80, 20} { // retried, because only one progress callback per second is accepted
 		testkit.Eventually(t, func() error {
 			post(t, hook, fmt.Sprintf(`{"status":"processing","progress":%d}`, percent))
 			if p, _, err := joblog.New(b).LastProgress(w.Context(), job); err != nil || p == nil || p.Percent != percent {
@@ -209,13 +209,13 @@ func TestProgressThatGoesBackIsNotSeen(t *testing.T) {
 	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 }
 
-// soon is how long it may take until viewers see what became of a callback, counted from
-// its answer.
+// soon is the time limit from the answer to a callback until viewers see the outcome in
+// the stream.
 const soon = time.Second
 
 var errLate = errors.New("the stream is late")
 
-// try reports to a new job and holds what its stream says then.
+// try sends the callback for a new job and checks the frames of the job's stream.
 func (d dialect) try(t *testing.T, w *harnesstest.Env, asked *wire) error {
 	t.Helper()
 	job, hook := asked.job(t, w)
@@ -260,7 +260,7 @@ func (d dialect) try(t *testing.T, w *harnesstest.Env, asked *wire) error {
 	return nil
 }
 
-// job uploads a recording and waits until the analysis server has been asked for it.
+// job uploads a recording and waits until the analysis server has received the request for it.
 func (w *wire) job(t *testing.T, all *harnesstest.Env) (job, hook string) {
 	t.Helper()
 	job = all.Upload(t, "a.wav", loadgen.Tone(220, 100*time.Millisecond))
@@ -273,20 +273,20 @@ func (w *wire) job(t *testing.T, all *harnesstest.Env) (job, hook string) {
 	return job, hook
 }
 
-// arrival is a frame and when it came.
+// arrival is a frame with the time at which it arrived.
 type arrival struct {
 	client.Job
 	at time.Time
 }
 
-// frames reads a job's stream while it goes on, and returns once it is open.
+// frames opens a job's stream and returns a channel that receives its frames.
 func frames(ctx context.Context, t *testing.T, w *harnesstest.Env, job string) <-chan arrival {
 	t.Helper()
 	stream, all := w.Watch(ctx, t, job, "en"), make(chan arrival, 100)
 	go func() {
 		defer close(all)
 		defer stream.Close()
-		_ = client.ReadEvents(stream, "", func(e client.Event) error { // what is missing is seen
+		_ = client.ReadEvents(stream, "", func(e client.Event) error { // an error is ignored: the test notices missing frames
 			f := arrival{at: time.Now()}
 			err := json.Unmarshal([]byte(e.Data), &f.Job)
 			all <- f
@@ -296,7 +296,7 @@ func frames(ctx context.Context, t *testing.T, w *harnesstest.Env, job string) <
 	return all
 }
 
-// send posts the callback at the gateway, which passes it on.
+// send sends the callback to the gateway, which forwards it to the dispatcher.
 func (c callback) send(ctx context.Context, w *harnesstest.Env, hook string) (int, error) {
 	_, path, _ := strings.Cut(hook, "/tokens/")
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Gateway+"/tokens/"+path, strings.NewReader(c.body))

@@ -22,7 +22,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// checkerOf connects the checker of the invariants to an environment.
+// checkerOf returns a checker of the invariants of an environment.
 func checkerOf(t *testing.T, w *harnesstest.Env) invariants.Checker {
 	t.Helper()
 	b := invariants.Checker{Bus: w.Bus("test", event.Jobs(), event.Dead(), event.Staging()), JetStream: w.JetStream(), Namespace: w.Namespace()}
@@ -35,7 +35,7 @@ func checkerOf(t *testing.T, w *harnesstest.Env) invariants.Checker {
 	return b
 }
 
-// erase sends a DELETE to the gateway and checks that it is a success.
+// erase sends a DELETE request and checks that the answer has the status 200 and the given body.
 func erase(t *testing.T, url, answer string) {
 	t.Helper()
 	if status, text := harnesstest.Send(t, http.DefaultClient, http.MethodDelete, url); status != http.StatusOK || text != answer {
@@ -48,13 +48,13 @@ const (
 	jobDeleted   = `{"detail":"Job deleted successfully"}`
 )
 
-// state is the status code and the body of a job's result.
+// state returns the status code and the body of the answer for a job's result.
 func state(t *testing.T, gateway, job string) (int, string) {
 	t.Helper()
 	return harnesstest.Send(t, http.DefaultClient, http.MethodGet, gateway+"/tokens/analysis-result/"+job)
 }
 
-// awaitGone waits until jobs are gone for everybody, and the uploader has seen to them.
+// awaitGone waits until the jobs' rows say that they are erased and the uploader has handled the erasures.
 func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, checker invariants.Checker, jobs []string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
@@ -74,7 +74,7 @@ func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, checker invari
 	}
 }
 
-// checkErased holds what must be true of ended jobs, and that these are forgotten.
+// checkErased checks the invariants of all jobs, and that no data of the erased jobs is left.
 func checkErased(ctx context.Context, t *testing.T, checker invariants.Checker, erased, kept []string) {
 	t.Helper()
 	rows, err := checker.Rows(ctx)
@@ -178,8 +178,8 @@ func TestAJobThatIsErasedUnderWayStaysErasedWhateverComes(t *testing.T) {
 	}
 }
 
-// The gateway dies right behind its answer, and each of the others amid the work,
-// while half of the jobs are under way.
+// The gateway is killed directly after its answer, and each of the other services during
+// its work, while half of the jobs have not ended.
 func TestADeletedTokenIsErasedWhateverIsKilled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
@@ -195,6 +195,6 @@ func TestADeletedTokenIsErasedWhateverIsKilled(t *testing.T) {
 		}
 	}
 	awaitGone(ctx, t, c.kit, c.Checker, jobs)
-	c.CheckStaging() // of a result that was refused at a crash, too
+	c.CheckStaging() // includes the staged result of a callback that a crash interrupted
 	checkErased(ctx, t, c.Checker, jobs, nil)
 }

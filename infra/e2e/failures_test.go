@@ -21,7 +21,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// withStorageBehind starts a world that reaches S3 through a proxy.
+// withStorageBehind starts a Sori that connects to S3 through a proxy.
 func withStorageBehind(t *testing.T, settings map[string]string) (*harnesstest.Env, *testkit.Proxy) {
 	t.Helper()
 	k := testkit.New(t)
@@ -33,8 +33,8 @@ func withStorageBehind(t *testing.T, settings map[string]string) (*harnesstest.E
 	return harnesstest.Start(t, harnesstest.Options{Settings: all}), proxy
 }
 
-// checkNothingIsLeft waits until the uploader is through and looks for what a job
-// that was never stored may have left.
+// checkNothingIsLeft waits until the uploader has handled all events, and checks that a
+// job that was never stored has left no data.
 func checkNothingIsLeft(t *testing.T, w *harnesstest.Env, job string) {
 	t.Helper()
 	w.Settled("uploader-received")
@@ -106,7 +106,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 	t.Parallel()
 	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
 	w, storage := withStorageBehind(t, nil)
-	storage.Cut() // so that the uploader does not say it first
+	storage.Cut() // so that the uploader does not publish stored before
 	job, other := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second)), w.Upload(t, "b.wav", loadgen.Tone(220, time.Second))
 	poison := nats.NewMsg(w.Namespace().Subject(event.SubjectOf(job, event.NameStored)))
 	poison.Data, poison.Header["traceparent"] = []byte(`{"job_id":"`+job+`","token_id":"`), []string{"00-" + traceID + "-00f067aa0ba902b7-01"}
@@ -120,7 +120,7 @@ func TestAPoisonousEventEndsItsJobAloneAndIsKeptWithItsReason(t *testing.T) {
 	}
 	var f failure
 	w.Result(t, job, &f)
-	if f.Status != "failed" || f.Error.Code != "unreadable-event" && f.Error.Code != "unprojectable" { // whoever was first
+	if f.Status != "failed" || f.Error.Code != "unreadable-event" && f.Error.Code != "unprojectable" { // depends on which service handled the event first
 		t.Errorf("%+v", f)
 	}
 	storage.Restore()

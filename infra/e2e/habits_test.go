@@ -21,12 +21,12 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// habit is how an analysis server deals with a request, of which it has read the form.
+// habit is how an analysis server handles a request. The form has been parsed before.
 type habit func(s *server, w http.ResponseWriter, r *http.Request)
 
 func hookOf(r *http.Request) string { return r.Form.Get("webhook_url") }
 
-// calls has a server call back in its own time, once.
+// calls returns a habit that accepts the request, and sends one callback with the body concurrently.
 func calls(body string) habit {
 	return func(s *server, w http.ResponseWriter, r *http.Request) {
 		hook := hookOf(r)
@@ -35,7 +35,7 @@ func calls(body string) habit {
 	}
 }
 
-// answers has a server answer with a body.
+// answers returns a habit that answers with the status and the body.
 func answers(status int, body string) habit {
 	return func(_ *server, w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
@@ -48,7 +48,7 @@ type server struct {
 	t     *testing.T
 	mu    sync.Mutex
 	habit habit
-	asked int // requests since the habit changed
+	asked int // number of requests since the habit was changed
 }
 
 func (s *server) becomes(h habit) {
@@ -65,7 +65,7 @@ func (s *server) requests() int {
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_ = r.ParseForm() // what is missing is seen
+	_ = r.ParseForm() // an error is ignored: the test notices missing fields
 	s.mu.Lock()
 	h := s.habit
 	s.asked++
@@ -75,8 +75,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) front(http.Handler) http.Handler { return s }
 
-// A request may take a second here, in place of two minutes: what blocks for longer
-// does what servers do that block for minutes.
+// The timeout of requests is one second here instead of two minutes. So a server that
+// blocks for longer than a second is like one that blocks for longer than two minutes.
 func TestAnalysisServersOfEachHabitEndTheirJobsAndAreAskedOnce(t *testing.T) {
 	t.Parallel()
 	s := &server{t: t}
@@ -124,7 +124,7 @@ func TestAnalysisServersOfEachHabitEndTheirJobsAndAreAskedOnce(t *testing.T) {
 	}
 }
 
-// The server has more patience than this, and does not call again.
+// The outage is shorter than the timeout of the analysis server, which does not send the callback again.
 func TestTheOneCallbackThatComesWhileNATSIsAwayIsHeldAndEndsItsJob(t *testing.T) {
 	t.Parallel()
 	bus := testkit.New(t).Proxy(os.Getenv(testkit.EnvNATS))
@@ -161,7 +161,7 @@ func TestTheOneCallbackThatComesWhileNATSIsAwayIsHeldAndEndsItsJob(t *testing.T)
 	}
 }
 
-// bucketOfReferences makes a bucket with one object.
+// bucketOfReferences creates a bucket with one object.
 func bucketOfReferences(t *testing.T, client *minio.Client, bucket, key, content string) {
 	t.Helper()
 	if err := client.MakeBucket(t.Context(), bucket, minio.MakeBucketOptions{}); err != nil {
@@ -171,15 +171,15 @@ func bucketOfReferences(t *testing.T, client *minio.Client, bucket, key, content
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // the test's own has ended
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // the test's context has ended
 		defer cancel()
 		_ = client.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{})
 		_ = client.RemoveBucket(ctx, bucket)
 	})
 }
 
-// References are stored as bare keys, with spaces and in Korean, and lie in a bucket of
-// their own.
+// References are stored as keys without a bucket, with spaces and Korean characters. The
+// objects are in a separate bucket.
 func TestReferencesThatAreBareKeysOfAnotherBucketReachServersOfBothStyles(t *testing.T) {
 	t.Parallel()
 	const key, content = "TextGrid/감정 표현 1+2.TextGrid", "File type = \"ooTextFile\""
@@ -221,7 +221,7 @@ func TestReferencesThatAreBareKeysOfAnotherBucketReachServersOfBothStyles(t *tes
 	}
 }
 
-// referTo gives the token a reference file.
+// referTo sets the reference file of the token.
 func referTo(t *testing.T, w *harnesstest.Env, key string) {
 	t.Helper()
 	body := fmt.Sprintf(`{"token_name":"sample","actor_name":"sori","start_time":0,"end_time":10,"s3_textgrid_url":%q}`, key)

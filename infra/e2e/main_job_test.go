@@ -1,17 +1,16 @@
-// Package e2e_test drives all of Sori as its users do. What Sori promises of
-// failures is held
+// Package e2e_test tests all of Sori through its API. These tests inject faults:
 //
-//   - where a process dies: crash_test.go;
-//   - where S3, Postgres or NATS is away: the package outage, and failures_test.go
-//     for a job whose deadline passes meanwhile; cluster, where NATS loses servers;
-//   - where the analysis server is down or busy: waiting_test.go;
-//   - where the analysis server does not call back, or calls as it likes:
-//     analysis_server_test.go; where it has its own habits and dialects:
-//     habits_test.go and dialects_test.go; where its analyses are bounded, or it
-//     is restarted: replicas_test.go;
-//   - where callbacks are late, repeated or forged: callbacks_test.go;
-//   - where an event is poison: failures_test.go;
-//   - where several of these meet: the command chaos.
+//   - a process is killed: crash_test.go;
+//   - S3, Postgres or NATS is unavailable: the package outage; failures_test.go, in
+//     which the deadline of a job passes during the outage; the package cluster, in
+//     which servers of a NATS cluster fail;
+//   - the analysis server is down or busy: waiting_test.go;
+//   - the analysis server does not call back, or repeats and reorders callbacks:
+//     analysis_server_test.go; it answers or reports in unusual ways: habits_test.go
+//     and dialects_test.go; the number of its analyses is limited: replicas_test.go;
+//   - callbacks are late or forged: callbacks_test.go;
+//   - an event cannot be decoded: failures_test.go;
+//   - many of these at once: the command chaos.
 package e2e_test
 
 import (
@@ -30,7 +29,7 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// measured is what the reference analysis server finds.
+// measured is a result of the reference analysis server.
 type measured struct {
 	Duration   float64  `json:"duration"`
 	SampleRate int      `json:"sample_rate"`
@@ -38,7 +37,7 @@ type measured struct {
 	Pitch      *float64 `json:"pitch_median_hz"`
 }
 
-// result is a job as its route tells it.
+// result is the answer of the route for a job's result.
 type result struct {
 	JobID     string    `json:"job_id"`
 	TokenID   string    `json:"token_id"`
@@ -118,7 +117,7 @@ func TestWhatWasUploadedIsListedAndPlayed(t *testing.T) {
 	if j := list.Jobs[0]; j.JobID != job || j.FileName != "녹음 1.wav" || j.Size != len(audio) || j.Duration != 1 || j.Attempt != 1 {
 		t.Errorf("listed as %s", text)
 	}
-	resp, played := get("/jobs/" + job + "/audio") // where it is, too
+	resp, played := get("/jobs/" + job + "/audio") // the Content-Type is that of the recording
 	if !bytes.Equal(played, audio) || resp.Header.Get("Content-Type") != "audio/wav" {
 		t.Errorf("%d of %d bytes, %v", len(played), len(audio), resp.Header)
 	}

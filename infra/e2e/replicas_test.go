@@ -21,22 +21,22 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// blocking is an analysis server that answers when it has finished, and finishes what it
-// has begun although nobody waits for the answer any more.
+// blocking is an analysis server that answers a request after the analysis, and that
+// does not stop an analysis when the client has closed the connection.
 type blocking struct {
-	release chan struct{} // closed when analyses may end
+	release chan struct{} // closed to let the analyses end
 
 	mu       sync.Mutex
-	running  map[string]int      // analyses at this moment, by job
+	running  map[string]int      // number of running analyses, by job
 	askedBy  map[string][]string // hosts of the callback URLs, by Idempotency-Key
-	mostJobs int                 // that ran at once
-	most     int                 // analyses at once
+	mostJobs int                 // maximal number of jobs with a running analysis
+	most     int                 // maximal number of running analyses
 }
 
 // ServeHTTP implements http.Handler.
 func (b *blocking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	job := r.FormValue("job_id")
-	hook, _ := url.Parse(r.FormValue("webhook_url")) // an empty host is seen
+	hook, _ := url.Parse(r.FormValue("webhook_url")) // an error is ignored: the test notices an empty host
 	b.mu.Lock()
 	key := r.Header.Get("Idempotency-Key")
 	b.askedBy[key] = append(b.askedBy[key], hook.Host)
@@ -48,7 +48,7 @@ func (b *blocking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mostJobs, b.most = max(b.mostJobs, len(b.running)), max(b.most, total)
 	b.mu.Unlock()
 	<-b.release
-	<-time.After(50 * time.Millisecond) // the analysis
+	<-time.After(50 * time.Millisecond) // the duration of the analysis
 	b.mu.Lock()
 	if b.running[job]--; b.running[job] == 0 {
 		delete(b.running, job)
@@ -57,7 +57,7 @@ func (b *blocking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"status":"completed","analysis_results":{"a":1}}`)
 }
 
-// seen is by whom each request was asked for so far.
+// seen returns the hosts of the callback URLs so far, by Idempotency-Key.
 func (b *blocking) seen() map[string][]string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,8 +68,9 @@ func (b *blocking) seen() map[string][]string {
 	return all
 }
 
-// The bound is one of jobs. A request whose dispatcher was killed is made again for the
-// same attempt, beside an analysis that the server may still be at.
+// The limit is for the number of jobs, not of analyses. If a dispatcher is killed, its
+// request is sent again for the same attempt, and the server may then run two analyses of
+// the job.
 func TestNoMoreJobsAreAnalysedThanMayAlthoughADispatcherIsKilled(t *testing.T) {
 	t.Parallel()
 	const bound, jobs = 3, 9
@@ -118,8 +119,8 @@ func TestNoMoreJobsAreAnalysedThanMayAlthoughADispatcherIsKilled(t *testing.T) {
 	c.CheckInvariants(accepted, rows)
 }
 
-// killADispatcher kills one that waits for answers, and returns the requests whose
-// answers it waited for.
+// killADispatcher kills a dispatcher that waits for answers. It returns the keys of the
+// requests for whose answers it waited.
 func (c *city) killADispatcher(b *blocking) (victim *harness.Process, lost map[string]int) {
 	c.t.Helper()
 	lost = map[string]int{}

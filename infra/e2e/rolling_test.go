@@ -19,7 +19,7 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// balancer is a proxy that gives each connection to the next replica that takes it.
+// balancer is a TCP proxy that forwards each connection to the next replica that accepts it.
 type balancer struct {
 	url string
 
@@ -88,8 +88,8 @@ func (b *balancer) serve(client net.Conn) {
 	<-over
 }
 
-// watch reads a job's stream to its end, which must be that of the job, and reports when its first
-// event has arrived.
+// watch reads a job's stream until it ends. It returns an error unless the last frame is terminal. It
+// sends to opened when the first event has arrived.
 func watch(ctx context.Context, gateway, job string, opened chan<- struct{}) error {
 	c := &client.Client{Base: gateway, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	stream, err := c.Stream(ctx, job, "", "")
@@ -115,8 +115,8 @@ func watch(ctx context.Context, gateway, job string, opened chan<- struct{}) err
 	return nil
 }
 
-// watched runs disturb while streams of jobs are open behind two replicas of the
-// gateway and of the tracker, and wants every stream to tell its job's end.
+// watched calls disturb while streams of jobs are open through two replicas of the
+// gateway and of the tracker, and checks that every stream ends with a terminal frame.
 func watched(t *testing.T, delay time.Duration, disturb func(ctx context.Context, f *harness.Fleet) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
@@ -187,8 +187,8 @@ func TestAKilledTrackerBreaksNoStream(t *testing.T) {
 	})
 }
 
-// A gateway that stops while jobs run for longer than its grace hands over; this
-// one stops while they end within it, and takes no longer than they do.
+// The jobs end within the grace period of the gateways. So a gateway that stops need not
+// end its streams early, and it stops when the jobs have ended.
 func TestAGatewayThatStopsKeepsItsStreams(t *testing.T) {
 	t.Parallel()
 	watched(t, 6*time.Second, func(ctx context.Context, f *harness.Fleet) error {

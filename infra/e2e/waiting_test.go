@@ -18,11 +18,11 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// restFor is how long the analysis server asks to be left alone: -rest=1m tries
-// the whole minute.
+// restFor is the Retry-After of the busy analysis server. The flag -rest=1m tests a
+// whole minute.
 var restFor = flag.Duration("rest", 3*time.Second, "how long the analysis server asks to be left alone")
 
-// inWaiting is what viewers read while a job waits, by language.
+// inWaiting returns the message to viewers, in a language, while a job waits for the server.
 func inWaiting(language string, until time.Time) string {
 	clock := until.UTC().Format(time.TimeOnly) + " UTC"
 	if language == "ko" {
@@ -44,7 +44,7 @@ func TestAServerThatAnswers503WithRetryAfterForAMinuteIsWaitedForAndViewersKnowU
 	}
 	asked := begun(t, w, first)
 	checkWait(t, w, first, asked)
-	second := w.Upload(t, "녹음 2.wav", loadgen.Tone(330, time.Second)) // which finds the server at rest
+	second := w.Upload(t, "녹음 2.wav", loadgen.Tone(330, time.Second)) // uploaded while the dispatcher sends no requests to the server
 	checkWait(t, w, second, asked)
 	if err := w.Analyzer.Behave(analyzer.Behaviour{}); err != nil {
 		t.Fatal(err)
@@ -66,14 +66,14 @@ func TestAServerThatAnswers503WithRetryAfterForAMinuteIsWaitedForAndViewersKnowU
 	}
 }
 
-// begun is when a job's first attempt was, which precedes what the server says.
+// begun returns the time of a job's first attempt, which is before the server's answer.
 func begun(t *testing.T, w *harnesstest.Env, job string) time.Time {
 	t.Helper()
 	testkit.Await[event.Attempted](w.Kit, w.Bus("test", event.Jobs()), job)
 	return at(t, w, job, event.NameAttempted)
 }
 
-// end is when a job was completed.
+// end returns the time at which a job was completed.
 func end(t *testing.T, w *harnesstest.Env, job string) time.Time {
 	t.Helper()
 	return at(t, w, job, event.NameCompleted)
@@ -92,8 +92,8 @@ func at(t *testing.T, w *harnesstest.Env, job string, name event.Name) time.Time
 	return log[i].Time
 }
 
-// checkWait holds that a job is seen to wait for a server that was asked, and
-// refused, at a time.
+// checkWait checks that the job's result, in each language, says that the job waits for
+// the server. The parameter asked is the time of the request that the server refused.
 func checkWait(t *testing.T, w *harnesstest.Env, job string, asked time.Time) {
 	t.Helper()
 	for _, language := range []string{"ko", "en"} {
@@ -111,7 +111,8 @@ func checkWait(t *testing.T, w *harnesstest.Env, job string, asked time.Time) {
 	}
 }
 
-// lastWait holds that a stream told of waits, and returns the end of the last.
+// lastWait checks that a stream contained frames of a waiting job, and returns the time of
+// the next attempt in the last of them.
 func lastWait(t *testing.T, frames []client.Job, language string, asked time.Time) (until time.Time) {
 	t.Helper()
 	for _, f := range frames {

@@ -1,6 +1,6 @@
-// Package cluster_test runs Sori on a cluster of three NATS servers, with streams
-// of three replicas, and takes from it one server at a time while clients upload
-// and viewers watch.
+// Package cluster_test runs Sori on a cluster of three NATS servers, with streams of
+// three replicas, and stops one server at a time while clients upload and viewers
+// watch.
 package cluster_test
 
 import (
@@ -20,19 +20,19 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// rounds is how often leaders are killed: -rounds=10 tries more of the moments at
-// which that can happen.
+// rounds is how many times leaders are killed. More rounds, such as -rounds=10, kill
+// them at more different times.
 var rounds = flag.Int("rounds", 1, "how often the leaders are killed")
 
 func TestMain(m *testing.M) { os.Exit(harnesstest.Main(m)) }
 
 const (
 	nodes     = 3
-	patience  = 4 * time.Minute // for a whole test, and each further round
-	answersIn = 2 * time.Second // a server that runs
+	patience  = 4 * time.Minute // time limit for a test, and for each further round
+	answersIn = 2 * time.Second // time limit for an answer of a running server
 )
 
-// place is a system on a cluster, and the test that harms it.
+// place is the environment of a test: a system on a cluster.
 type place struct {
 	*harnesstest.System
 	t *testing.T
@@ -47,12 +47,12 @@ func found(t *testing.T) place {
 	}), t}
 }
 
-// jobsLeader is the server that leads the stream of jobs.
+// jobsLeader returns the server that is the leader of the job log's stream.
 func (c place) jobsLeader() stack.Part {
 	c.t.Helper()
 	var leader string
 	testkit.Eventually(c.t, func() error {
-		ctx, cancel := context.WithTimeout(c.Ctx, answersIn) // what is lost with a server is not answered
+		ctx, cancel := context.WithTimeout(c.Ctx, answersIn) // a request that is lost with a server gets no answer
 		defer cancel()
 		stream, err := c.Checker.JetStream.Stream(ctx, c.Checker.Namespace.Stream(event.Jobs().Name))
 		if err != nil {
@@ -66,7 +66,7 @@ func (c place) jobsLeader() stack.Part {
 	return stack.Part(leader)
 }
 
-// metaLeader is the server that leads the cluster.
+// metaLeader returns the server that is the meta leader of the cluster.
 func (c place) metaLeader() stack.Part {
 	c.t.Helper()
 	leader, err := c.Stack.MetaLeader(c.Ctx)
@@ -76,7 +76,7 @@ func (c place) metaLeader() stack.Part {
 	return leader
 }
 
-// kill ends a server as a crash would.
+// kill kills a server with SIGKILL, as a crash would.
 func (c place) kill(part stack.Part) {
 	c.t.Helper()
 	if err := c.Stack.Signal(part, syscall.SIGKILL); err != nil {
@@ -85,7 +85,7 @@ func (c place) kill(part stack.Part) {
 	<-c.Stack.Exited()
 }
 
-// goOn waits until uploads are accepted again, after what has happened to a server.
+// goOn waits until an upload is accepted after a fault of a server, and logs how long that took.
 func (c place) goOn(g *loadgen.Steady, part stack.Part, happened string) {
 	c.t.Helper()
 	began := time.Now()
@@ -93,8 +93,8 @@ func (c place) goOn(g *loadgen.Steady, part stack.Part, happened string) {
 	c.t.Logf("%s is %s: an upload is accepted after %v", part, happened, time.Since(began).Round(time.Millisecond))
 }
 
-// restart starts a server again, stopping it where it runs, and waits until it is
-// current.
+// restart restarts a server, or starts it if it does not run, and waits until all servers
+// are current.
 func (c place) restart(part stack.Part) {
 	c.t.Helper()
 	began := time.Now()
@@ -107,7 +107,7 @@ func (c place) restart(part stack.Part) {
 	c.t.Logf("%s is current after %v", part, time.Since(began).Round(time.Millisecond))
 }
 
-// end holds what must be true when all is over, and returns the accepted jobs.
+// end checks the end of a test (harnesstest.System.CheckEnd), and returns the accepted jobs.
 func (c place) end(g *loadgen.Steady) []string {
 	c.t.Helper()
 	c.AwaitReady(true, harnesstest.ReturnsIn, harnesstest.Services()...)
@@ -131,8 +131,8 @@ func TestKillingTheLeaderUnderLoadLosesNothing(t *testing.T) {
 	c.end(g)
 }
 
-// The end is that of two servers. Then an empty one takes the place of the third,
-// and another falls: what there is then is on the new one, too.
+// All jobs end on two servers. Then an empty server replaces the lost one, and another
+// server is killed: the jobs are still complete only if the new server has received a copy.
 func TestOneNodeMayBeLostForGood(t *testing.T) {
 	t.Parallel()
 	c := found(t)

@@ -26,11 +26,11 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// servers is a cluster without services, and a bus on each of its servers that
-// prefers it to the others.
+// servers is a NATS cluster without services, with a bus that is connected to each of its
+// servers.
 type servers struct {
 	*stack.Stack
-	ctx   context.Context //nolint:containedctx // the test's, with its patience
+	ctx   context.Context //nolint:containedctx // the test's context, with a time limit
 	buses []*bus.Bus
 	js    jetstream.JetStream
 }
@@ -70,8 +70,8 @@ func newJob(t *testing.T) string {
 	return job
 }
 
-// leader is the server that leads the stream of jobs. What is asked of a cluster
-// that chooses one is lost, and asked again.
+// leader returns the server that is the leader of the job log's stream. It repeats the
+// request, because requests are lost while the cluster elects a leader.
 func (s servers) leader(t *testing.T) (leader stack.Part) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
@@ -89,14 +89,14 @@ func (s servers) leader(t *testing.T) (leader stack.Part) {
 	return leader
 }
 
-// follower is the index of a server that does not lead the stream of jobs.
+// follower returns the index of a server that is not the leader of the job log's stream.
 func (s servers) follower(t *testing.T) int {
 	t.Helper()
 	leader := s.leader(t)
 	return slices.IndexFunc([]int{0, 1, 2}, func(i int) bool { return stack.Node(i) != leader })
 }
 
-// driver is a connection to one server.
+// driver returns a JetStream client that is connected to one server.
 func (s servers) driver(t *testing.T, server int) jetstream.JetStream {
 	t.Helper()
 	nc, err := nats.Connect(strings.Split(s.NATSURL, ",")[server])
@@ -104,17 +104,17 @@ func (s servers) driver(t *testing.T, server int) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncTimeout(fillTakes)) // an answer may fall with its leader
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncTimeout(fillTakes)) // an answer may be lost with the leader
 	if err != nil {
 		t.Fatal(err)
 	}
 	return js
 }
 
-// fillTakes is how long the answer to what fill adds may take.
+// fillTakes is the time limit for the answer to a message that fill publishes.
 const fillTakes = 30 * time.Second
 
-// fill adds to the stream of jobs what no log holds.
+// fill publishes messages to the job log's stream that belong to no job's log.
 func fill(t *testing.T, js jetstream.JetStream, messages int) {
 	t.Helper()
 	var last jetstream.PubAckFuture
@@ -125,15 +125,15 @@ func fill(t *testing.T, js jetstream.JetStream, messages int) {
 			t.Fatal(err)
 		}
 	}
-	select { // what a leader that falls has not taken is not missed
+	select { // an error is ignored: it does not matter if a failed leader has lost messages
 	case <-last.Ok():
 	case <-last.Err():
 	}
 }
 
-// pause has a server stand still that takes part in answering for the stream of
-// jobs, which replicas do some time after they were made: one of the reads through
-// another server then goes unanswered.
+// pause pauses a server. It makes sure that the server answers direct gets of the job
+// log's stream, which a replica does only some time after its creation: it continues the
+// server and pauses it again until a get through another server is not answered.
 func (s servers) pause(t *testing.T, server int, other jetstream.JetStream) {
 	t.Helper()
 	for {
@@ -159,7 +159,7 @@ func (s servers) signal(t *testing.T, server int, sig syscall.Signal) {
 	}
 }
 
-// A replica that lags answers all the same.
+// A replica that lags behind still answers direct gets.
 func TestALogHoldsWhatWasTakenWhicheverServerAnswers(t *testing.T) {
 	t.Parallel()
 	s := newServers(t)
@@ -186,7 +186,7 @@ func TestALogHoldsWhatWasTakenWhicheverServerAnswers(t *testing.T) {
 	}
 }
 
-// holdsNewest reads in every way that could meet an older log.
+// holdsNewest checks that the log is read with its newest event, by each method that could read it from a lagging replica.
 func (s servers) holdsNewest(t *testing.T, b *bus.Bus, e event.Attempted, seq uint64) {
 	t.Helper()
 	s.insist(t, func() error {
@@ -216,8 +216,8 @@ func (s servers) holdsNewest(t *testing.T, b *bus.Bus, e event.Attempted, seq ui
 	})
 }
 
-// insist tries again as long as the bus is away: a machine that is busy, too, has
-// leaders fall.
+// insist calls try until it succeeds. An error other than fault.Unavailable fails the test.
+// Leaders may fail without a kill, too, if the machine is busy.
 func (s servers) insist(t *testing.T, try func() error) {
 	t.Helper()
 	for {
@@ -231,7 +231,8 @@ func (s servers) insist(t *testing.T, try func() error) {
 	}
 }
 
-// The server that was away learns of what was made meanwhile, and takes part in it.
+// The stream is created while one server is down, or after that server has returned. In
+// both cases the returned server becomes a replica of it.
 func TestAStreamThatHasTooFewServersIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := newServers(t)
@@ -244,7 +245,7 @@ func TestAStreamThatHasTooFewServersIsWaitedFor(t *testing.T) {
 	if stack.Node(0) == away {
 		b = s.buses[1]
 	}
-	for range 3 { // until its peers know that it is away, and then
+	for range 3 { // before and after the other servers have noticed that it is down
 		began := time.Now()
 		if err := b.Ensure(s.ctx, event.Dead()); err != nil && !fault.Is(err, fault.Unavailable) {
 			t.Errorf("with two servers of three: %v", err)
@@ -266,8 +267,8 @@ func TestAStreamThatHasTooFewServersIsWaitedFor(t *testing.T) {
 // server is down. It is generous, since the machine is shared.
 const ensureTakes = 30 * time.Second
 
-// Writers on every server race to end each job while leaders are killed, and ask
-// again where they were not answered.
+// Writers on every server race to end each job while a leader is killed. They repeat
+// requests that were not answered.
 func TestOfManyWritersOneEndsAJobWhileLeadersFall(t *testing.T) {
 	t.Parallel()
 	const jobs = 150
@@ -318,8 +319,8 @@ func TestOfManyWritersOneEndsAJobWhileLeadersFall(t *testing.T) {
 	}
 }
 
-// endsJob ends a job with a code, unless somebody else does. It reports whether the
-// job ended with the code, and asks until it knows.
+// endsJob ends a job with a code unless another writer has ended it, and reports whether
+// the job has ended with the code. It repeats the request until it is answered.
 func (s servers) endsJob(t *testing.T, b *bus.Bus, job, code string) bool {
 	t.Helper()
 	for {

@@ -20,11 +20,11 @@ const (
 	deadFor = 2 * time.Second // between a kill and the start
 )
 
-// outage is one way in which dependencies go away and come back.
+// outage is a way in which dependencies become unavailable and available again.
 type outage struct {
 	name string
-	// happen takes the parts away; it must call noticed once they are, and
-	// returns when they are back.
+	// happen stops the parts, calls noticed unless the outage is too short for
+	// the services to notice, and returns when the parts run again.
 	happen func(c env, noticed func(), parts []stack.Part)
 }
 
@@ -34,12 +34,12 @@ func outages() []outage {
 	}
 }
 
-// restarted is too quick for anybody to have to notice.
+// restarted restarts the parts. It does not call noticed, because a restart is too short.
 func restarted(c env, _ func(), parts []stack.Part) { c.each(parts, c.restart) }
 
 func killed(c env, noticed func(), parts []stack.Part) {
 	c.each(parts, func(part stack.Part) error { return c.Stack.Signal(part, kill) })
-	for range parts { // the stack itself has noticed
+	for range parts { // the stack reports the ends
 		<-c.Stack.Exited()
 	}
 	c.hold(deadFor, noticed)
@@ -57,7 +57,7 @@ func paused(c env, noticed func(), parts []stack.Part) {
 
 func (c env) restart(part stack.Part) error { return c.Stack.Restart(c.Ctx, part) }
 
-// each does something to several parts at once.
+// each calls do for all parts concurrently.
 func (c env) each(parts []stack.Part, do func(stack.Part) error) {
 	c.t.Helper()
 	var wg sync.WaitGroup
@@ -73,9 +73,9 @@ func (c env) each(parts []stack.Part, do func(stack.Part) error) {
 	}
 }
 
-// hold lets an outage last, at least until it was noticed.
+// hold calls noticed, and returns when the outage has lasted for length at least.
 func (c env) hold(length time.Duration, noticed func()) {
-	lasts := time.NewTimer(length) // the outage itself: there is nothing to wait for but time
+	lasts := time.NewTimer(length) // a plain timer: there is no signal to wait for
 	defer lasts.Stop()
 	noticed()
 	select {
@@ -85,7 +85,8 @@ func (c env) hold(length time.Duration, noticed func()) {
 	}
 }
 
-// suffer lets an outage happen to parts and holds what services must say of it.
+// suffer causes an outage of the parts, and checks that the services that need them become not ready, unless the outage is too
+// short, and that all become ready again.
 func (c env) suffer(g *loadgen.Steady, o outage, parts []stack.Part) {
 	c.t.Helper()
 	needing, before := needing(parts...), g.Accepted()
@@ -102,7 +103,7 @@ func (c env) suffer(g *loadgen.Steady, o outage, parts []stack.Part) {
 func TestEveryDependencyMayGoAwayAloneAndComeBack(t *testing.T) {
 	t.Parallel()
 	c := found(t, map[string]int{harness.Gateway: 2, harness.Uploader: 2, harness.Dispatcher: 2, harness.Tracker: 2},
-		map[string]string{"S3_STALL_TIMEOUT": "2s"}) // so that a pause outlasts copies
+		map[string]string{"S3_STALL_TIMEOUT": "2s"}) // shorter than the pause, so that copies to S3 time out
 	g := c.Load()
 	for _, o := range outages() {
 		for _, part := range parts() {

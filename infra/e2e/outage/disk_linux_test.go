@@ -11,8 +11,8 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// limitFiles bounds the size of the files that the bus may write: as on a full
-// disk, a write beyond it fails in the middle.
+// limitFiles limits the size of the files that NATS may write: as on a full disk, a
+// write beyond the limit fails in the middle.
 func (c env) limitFiles(size uint64) {
 	c.t.Helper()
 	pid := c.Stack.PID(stack.NATS)
@@ -27,13 +27,14 @@ func (c env) limitFiles(size uint64) {
 	}
 }
 
-// A server that could not write does so no more, and answers nothing to who has it
-// write, until it is started again: readiness tells, though it answers all else.
+// After a failed write a NATS server does not write any more, and does not answer publish
+// requests until it is restarted, although it answers everything else. So the services
+// must report that they are not ready.
 func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 	t.Parallel()
 	c := found(t, nil, nil)
 	client, small := loadgen.Dial(c.Gateways()), loadgen.NewRecording(time.Second)
-	if err := c.Stack.SignalAll(stack.S3, stop); err != nil { // so that nothing leaves staging
+	if err := c.Stack.SignalAll(stack.S3, stop); err != nil { // so that staging is not emptied
 		t.Fatal(err)
 	}
 	c.limitFiles(512 << 10)

@@ -9,8 +9,8 @@ import (
 	"sori.internal/shared/event"
 )
 
-// fillUp uploads until the bus is full and a few times more, and returns the jobs
-// that were accepted. None may be refused in any other way.
+// fillUp uploads until several uploads were refused because NATS is full, and returns the
+// jobs that were accepted. A refusal with another code is a failure.
 func (c env) fillUp(client loadgen.Gateways, r loadgen.Recording) []string {
 	c.t.Helper()
 	const most, more = 2000, 5
@@ -34,10 +34,10 @@ func (c env) fillUp(client loadgen.Gateways, r loadgen.Recording) []string {
 	return jobs
 }
 
-// askAgain is the pause between two tries.
+// askAgain is the pause between two uploads in uploadAgain.
 const askAgain = 400 * time.Millisecond
 
-// uploadAgain tries until an upload is accepted.
+// uploadAgain repeats an upload until it is accepted, and returns the job.
 func (c env) uploadAgain(client loadgen.Gateways, r loadgen.Recording) string {
 	c.t.Helper()
 	tick := time.NewTicker(askAgain)
@@ -63,7 +63,7 @@ func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing
 	c := found(t, nil, map[string]string{"STAGING_MAX_BYTES": "1048576", "JOBS_MAX_BYTES": "262144", "UPLOAD_RESERVE": "0"})
 	client, small := loadgen.Dial(c.Gateways()), loadgen.NewRecording(time.Second)
 
-	// Recordings that S3 does not take fill staging.
+	// While S3 is paused, recordings fill staging.
 	if err := c.Stack.SignalAll(stack.S3, stop); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing
 	jobs = append(jobs, c.uploadAgain(client, small))
 	c.CheckJobs(jobs)
 
-	// Events fill the log, until whoever runs the bus gives it more room.
+	// Events fill the log. Then the limit of its stream is raised, as an operator would do.
 	jobs = append(jobs, c.fillUp(client, loadgen.NewRecording(10*time.Millisecond))...)
 	js, name := c.Checker.JetStream, c.Checker.Namespace.Stream(event.Jobs().Name)
 	stream, err := js.Stream(c.Ctx, name)
@@ -93,8 +93,8 @@ func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing
 	c.CheckProcesses()
 }
 
-// How far uploads overshoot their limit is a matter of how many come within a
-// second: the reserve is ample, since the machine may be quick.
+// The uploads of about one second may exceed their limit. The reserve is large, so that
+// this does not matter on a fast machine.
 func TestUploadsLeaveTheAcceptedJobsRoomToEnd(t *testing.T) {
 	t.Parallel()
 	c := found(t, nil, map[string]string{"JOBS_MAX_BYTES": "16777216", "UPLOAD_RESERVE": "0.97"})

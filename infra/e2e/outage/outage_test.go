@@ -1,6 +1,6 @@
-// Package outage_test takes from Sori what it stands on, NATS, S3 and Postgres,
-// one at a time and together, while clients upload and viewers watch. Each test
-// has dependencies and processes of its own, so that it disturbs nobody.
+// Package outage_test tests outages of NATS, S3 and Postgres, one at a time and all
+// together, while clients upload and viewers watch. Each test starts its own
+// dependencies and processes, so that it has no effect on other tests.
 package outage_test
 
 import (
@@ -14,13 +14,13 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// pauseFor is how long a dependency stands still: -pause=60s tries what the
-// default leaves out, connections that are given up meanwhile.
+// pauseFor is how long a dependency is paused. Only a long pause such as -pause=60s
+// tests connections that time out during the pause.
 var pauseFor = flag.Duration("pause", 6*time.Second, "how long a paused dependency stands still")
 
 func TestMain(m *testing.M) { os.Exit(harnesstest.Main(m)) }
 
-// patience bounds a whole test.
+// patience is the time limit for a test, without the pauses.
 const patience = 3 * time.Minute
 
 // env is a running system, and the test that injects faults into it.
@@ -37,7 +37,7 @@ func found(t *testing.T, copies map[string]int, settings map[string]string) env 
 
 func parts() []stack.Part { return []stack.Part{stack.NATS, stack.S3, stack.Postgres} }
 
-// needing are the programs that cannot work without a part.
+// needing returns the programs that cannot work without one of the parts.
 func needing(parts ...stack.Part) []string {
 	need := map[string]bool{}
 	for _, part := range parts {
