@@ -124,7 +124,7 @@ func TestAnalysisServersOfEachHabitEndTheirJobsAndAreAskedOnce(t *testing.T) {
 	}
 }
 
-// The outage is shorter than the timeout of the analysis server, which does not send the callback again.
+// The outage is shorter than the timeout of the request, and the callback is sent only once.
 func TestTheOneCallbackThatComesWhileNATSIsAwayIsHeldAndEndsItsJob(t *testing.T) {
 	t.Parallel()
 	bus := testkit.New(t).Proxy(os.Getenv(testkit.EnvNATS))

@@ -7,7 +7,8 @@
 //   - the analysis server is down or busy: waiting_test.go;
 //   - the analysis server does not call back, or repeats and reorders callbacks:
 //     analysis_server_test.go; it answers or reports in unusual ways: habits_test.go
-//     and dialects_test.go; the number of its analyses is limited: replicas_test.go;
+//     and dialects_test.go; the number of its analyses is limited, or it is restarted:
+//     replicas_test.go;
 //   - callbacks are late or forged: callbacks_test.go;
 //   - an event cannot be decoded: failures_test.go;
 //   - many of these at once: the command chaos.

@@ -90,8 +90,9 @@ func (t terminal) exitCode(err error) int {
 	return 1
 }
 
-// said returns an error as text for an operator. For a fault that is not permanent it is
-// the detail and the code, without the cause; for any other error it is the whole text.
+// said returns an error as text for an operator. For a fault that is not permanent, the
+// text is the detail and the code, without the cause; for any other error it is the whole
+// error.
 func said(err error) string {
 	f, ok := errors.AsType[*fault.Error](err)
 	if !ok || f.Permanent {

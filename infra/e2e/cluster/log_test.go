@@ -263,8 +263,8 @@ func TestAStreamThatHasTooFewServersIsWaitedFor(t *testing.T) {
 	s.insist(t, func() error { return b.Ensure(s.ctx, event.Dead()) })
 }
 
-// ensureTakes is the longest that Ensure may take to succeed, or to return Unavailable, while a
-// server is down. It is generous, since the machine is shared.
+// ensureTakes is the time limit for Ensure, to succeed or to return Unavailable, while a server is
+// down. It is generous, because other tests run on the machine at the same time.
 const ensureTakes = 30 * time.Second
 
 // Writers on every server race to end each job while a leader is killed. They repeat

@@ -73,7 +73,7 @@ func (c env) each(parts []stack.Part, do func(stack.Part) error) {
 	}
 }
 
-// hold calls noticed, and returns when the outage has lasted for length at least.
+// hold calls noticed, and returns when the duration length has passed since the call of hold.
 func (c env) hold(length time.Duration, noticed func()) {
 	lasts := time.NewTimer(length) // a plain timer: there is no signal to wait for
 	defer lasts.Stop()

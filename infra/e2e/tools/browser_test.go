@@ -16,7 +16,7 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// browser opens a page of Debian's Chromium that speaks to nothing but us.
+// browser opens a page in Debian's Chromium. Requests of Chromium to its own services are disabled.
 func browser(ctx context.Context, t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
@@ -30,9 +30,9 @@ func browser(ctx context.Context, t *testing.T, more ...chromedp.ExecAllocatorOp
 	return page
 }
 
-// frontend does in the page what a frontend does: it uploads a form and follows
-// the job with a plain EventSource, through onmessage alone. When the job has
-// ended it lets the EventSource reconnect, and tells how that ended.
+// frontend is the script of a frontend: it uploads a form and follows the job with an
+// EventSource, with only the handler onmessage. When the job has ended it lets the
+// EventSource reconnect, and returns how that ended.
 const frontend = `(async () => {
   const bytes = Uint8Array.from(atob(%q), c => c.charCodeAt(0));
   const form = new FormData();
@@ -47,9 +47,9 @@ const frontend = `(async () => {
   return {job: accepted.job_id, frames, opened};
 })()`
 
-// visit is what the frontend saw.
+// visit is the result of the script frontend.
 type visit struct {
-	Opened int `json:"opened"` // connections that the EventSource opened
+	Opened int `json:"opened"` // number of connections that the EventSource opened
 	Frames []struct {
 		Status   string `json:"status"`
 		Progress int    `json:"progress"`
@@ -69,7 +69,7 @@ func TestAPlainEventSourceFollowsAJobAndIsStoppedAtItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Stages may be skipped: it is the browser that decides when it looks first.
+	// Frames of early stages may be missing, depending on when the browser opens the stream.
 	if len(seen.Frames) < 2 || seen.Frames[0].Status != "processing" || seen.Opened != 1 {
 		t.Fatalf("%d frames in %d connections: %+v", len(seen.Frames), seen.Opened, seen)
 	}

@@ -24,7 +24,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// awaits waits until a job has a status and has come as far as a percent.
+// awaits waits until a job has the status and at least the progress, in percent.
 func awaits(t *testing.T, w *harnesstest.Env, job, status string, progress int) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
@@ -91,7 +91,7 @@ func TestASeventhTabLoadsBesideSixRunningJobs(t *testing.T) {
 		t.Fatalf("the seventh tab does not load: %v", err)
 	}
 	seventh.sees(`document.querySelectorAll('tbody tr').length === 6`)
-	// Every tab learns how its job ends, with a stream or without.
+	// Every tab shows the end of its job, with a stream or without.
 	for job, tab := range tabs {
 		cancelJob(t, w, job)
 		tab.reads("This job was canceled.")
@@ -112,7 +112,7 @@ func TestRowsBehindShowMoreAreAsTheServerHasThem(t *testing.T) {
 	v := arrive(t, w.Gateway)
 	v.open("/#/jobs")
 	v.sees(`document.querySelectorAll('tbody tr').length === 50`)
-	v.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('main > .row button').click()`)) // behind a hundred links
+	v.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('main > .row button').click()`)) // clicked by script: a hundred links come before it in the tab order
 	const row = `[...document.querySelectorAll('tbody tr')].find(row => row.innerText.includes('oldest.wav'))`
 	v.sees(row + `?.innerText.includes('In progress')`)
 	cancelJob(t, w, oldest)
@@ -135,7 +135,7 @@ func TestAPageHasItsTitleBackAfterAMomentOffline(t *testing.T) {
 	v.shoots("offline")
 	door.Restore()
 	v.reads("Analysis complete")
-	// This browser never had the file: the job is called by its line.
+	// This browser never had the file, so the title is the name of the job's token.
 	v.sees(`document.querySelector('h1').textContent === 'sample' && document.title.startsWith('sample')`)
 	v.sees(`document.querySelector('.player')`)
 }
@@ -213,7 +213,7 @@ func TestWhyAResultIsNotComparedIsTold(t *testing.T) {
 	v.reads("The reference could not be read, so the melody was not compared.")
 }
 
-// english finds a text of several English words in the page.
+// english is a JavaScript function that finds a sequence of several English words in a text.
 const english = `(text => text.match(/[A-Za-z]{2,}( [a-z]{2,}){2,}/)?.[0] ?? '')`
 
 func TestTheKoreanConsoleSpeaksKorean(t *testing.T) {
@@ -223,7 +223,7 @@ func TestTheKoreanConsoleSpeaksKorean(t *testing.T) {
 	}})
 	v := arrive(t, w.Gateway)
 	v.speaks("ko")
-	// Whatever the page says meanwhile is kept, however short it is there.
+	// All texts of the page are recorded from now on, also those that are shown only for a short time.
 	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
 		window.said = new Set();
 		new MutationObserver(() => said.add(document.body.innerText)).observe(document.body, {subtree: true, childList: true, characterData: true});
@@ -284,7 +284,7 @@ func TestAFailedJobsRecordingPlays(t *testing.T) {
 	v.sees(`document.querySelector('.player input').valueAsNumber > 0.1`)
 	v.sees(fmt.Sprintf(`[...document.querySelectorAll('a[download]')].some(a => a.href.endsWith('/jobs/%s/audio?download=1'))`, job))
 	v.shoots("failed-playable")
-	// What cannot succeed is not offered again.
+	// The button to try again is shown only if the error is retryable.
 	var r struct{ Error struct{ Retryable bool } }
 	w.Result(t, job, &r)
 	if offered := evaluate[bool](v, `[...document.querySelectorAll('button')].some(el => el.textContent === 'Try again')`); offered != r.Error.Retryable {

@@ -21,10 +21,10 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// speech is a recording with a voice in it.
+// speech is the path of a recording of a voice.
 const speech = "../../analyzer/internal/analysis/testdata/speech.flac"
 
-// given makes a file for a visitor to give.
+// given creates a file for a visitor to upload.
 func given(t *testing.T, name, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -43,7 +43,7 @@ func speechFile(t *testing.T) string {
 	return file
 }
 
-// drawn is what the canvases of a page hold: how many pixels, in how many colours.
+// drawn is a script that returns, for each canvas of a page, the number of drawn pixels and of their colours.
 const drawn = `[...document.querySelectorAll('.plot canvas')].map(canvas => {
   const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
   const colours = new Set();
@@ -68,7 +68,7 @@ func TestTheConsoleTakesARecordingToItsPictures(t *testing.T) {
 	v.presses("Analyse recording")
 	v.sees(`location.hash.startsWith('#/jobs/')`)
 
-	// In the middle of the job: a reload loses nothing.
+	// A reload before the end of the job loses nothing.
 	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') >= 70`)
 	before, address := v.bar(), evaluate[string](v, "location.href")
 	v.shoots("progress")
@@ -87,14 +87,14 @@ func TestTheConsoleTakesARecordingToItsPictures(t *testing.T) {
 	v.sees(`JSON.parse(document.querySelector('pre').textContent).duration > 2`)
 	checkList(v)
 
-	// Another browser, which never had the file, hears what is stored.
+	// Another browser, which never had the file, plays the stored recording.
 	other := arrive(t, w.Gateway)
 	other.open("/" + evaluate[string](v, "location.hash"))
 	other.reads("Analysis complete")
 	checkPlayback(t, other)
 }
 
-// checkList finds the job among all, and comes back to it.
+// checkList finds the job in the list of jobs, and goes back to it.
 func checkList(v *visitor) {
 	v.t.Helper()
 	v.presses("Jobs")
@@ -122,7 +122,7 @@ func checkPictures(t *testing.T, v *visitor) {
 	}
 }
 
-// checkPlayback hears the file that the browser has kept, over the reload too.
+// checkPlayback plays the recording, and checks that the playheads in the plots move.
 func checkPlayback(t *testing.T, v *visitor) {
 	t.Helper()
 	v.sees(`document.querySelector('.player')`)
@@ -131,8 +131,8 @@ func checkPlayback(t *testing.T, v *visitor) {
 		plot.querySelector('.playhead').getBoundingClientRect().left > 10 + plot.querySelector('.u-over').getBoundingClientRect().left)`)
 }
 
-// checkLanguages turns the console to Korean and back. The message is the
-// server's, although the browser asks it for English.
+// checkLanguages switches the console to Korean and back. The message of the server is
+// in Korean, too, although the browser prefers English.
 func checkLanguages(t *testing.T, v *visitor) {
 	t.Helper()
 	v.goes(`el.lang === 'ko'`, "\r")
@@ -175,7 +175,7 @@ func TestAReloadInTheMiddleOfAnUploadLosesNothing(t *testing.T) {
 	v.sees(`location.hash.startsWith('#/jobs/')`)
 	v.reads("Analysis complete")
 
-	// Cut in the middle, it goes on by itself.
+	// An upload that breaks in the middle is repeated without an action of the visitor.
 	v.open("/#/")
 	v.gives(large)
 	held = door.Hold(400 << 10)
@@ -218,7 +218,7 @@ func TestTheConsoleSaysWhatToDo(t *testing.T) {
 	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Fail: true, FailReason: "it is only a beep"}})
 	v := arrive(t, w.Gateway)
 
-	// What is no audio is refused in words.
+	// A file that is no audio is refused with an explanation.
 	v.gives(given(t, "noise.wav", "\x00\x01\x02 these are no sounds"))
 	v.presses("Analyse recording")
 	v.reads("This is not audio of a known format.")
@@ -226,7 +226,7 @@ func TestTheConsoleSaysWhatToDo(t *testing.T) {
 	v.presses("Use another recording")
 	v.reads("New analysis")
 
-	// A failure has its reason, and is tried again.
+	// A failed job is shown with the reason, and is retried.
 	v.gives(speechFile(t))
 	v.presses("Analyse recording")
 	v.reads("The analysis server could not analyse this recording.")
@@ -242,7 +242,7 @@ func TestTheConsoleSaysWhatToDo(t *testing.T) {
 	v.do(chromedp.KeyEvent("\x1b"))
 	v.sees(`!document.querySelector('dialog')`)
 
-	// A job waits for a server that is busy, and is canceled.
+	// A job that waits for a busy analysis server is canceled.
 	busy := analyzer.Behaviour{RejectStatus: http.StatusServiceUnavailable, RejectRetryAfter: analyzer.Duration(time.Hour)}
 	if err := w.Analyzer.Behave(busy); err != nil {
 		t.Fatal(err)
@@ -304,7 +304,7 @@ func TestTheConsoleComparesWithTheReference(t *testing.T) {
 	checkPictures(t, v)
 }
 
-// refer gives the world's token a reference: a voice that falls from 140 Hz.
+// refer sets a reference for the environment's token: a pitch that falls from 140 Hz.
 func refer(t *testing.T, w *harnesstest.Env) {
 	t.Helper()
 	var points []map[string]float64

@@ -18,14 +18,14 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// heldBytes is how much of an upload passes before the door holds it.
+// heldBytes is after how many bytes of an upload the proxy holds the connection.
 const heldBytes = 64 << 10
 
-// tooLong is more than the operating system takes from a browser at once, while
-// the door holds an upload.
+// tooLong is a number of bytes that does not fit into the buffers between the browser
+// and the proxy while the proxy holds an upload.
 const tooLong = 40 << 20
 
-// recorded makes a WAV file of 5 s, and of more bytes behind them.
+// recorded creates a WAV file of 5 s. The parameter more is the number of bytes that follow the samples.
 func recorded(t *testing.T, more int) string {
 	t.Helper()
 	return given(t, "녹음.wav", string(loadgen.Tone(220, 5*time.Second))+strings.Repeat("\x00", more))
@@ -53,7 +53,7 @@ func TestADiscardedUploadBecomesNoJob(t *testing.T) {
 			v.sees(`!document.querySelector('.note button')`)
 			door.Restore()
 			if more == 0 {
-				v.sees(`performance.getEntriesByType('resource').some(e => /\/jobs\/[0-9a-f-]{36}$/.test(e.name))`) // the job is taken back
+				v.sees(`performance.getEntriesByType('resource').some(e => /\/jobs\/[0-9a-f-]{36}$/.test(e.name))`) // the console erases the job of the discarded upload
 			}
 			idle(t, w)
 			v.open("/#/jobs")
@@ -81,7 +81,7 @@ func TestAnUploadThatIsCutTellsThatItStartsAgain(t *testing.T) {
 	v := arrive(t, door.URL)
 	v.loadsFonts()
 	v.gives(recorded(t, tooLong))
-	// Time passes a hundred times as fast for pauses, which are added up.
+	// Pauses of at least 500 ms are a hundred times shorter. Their original durations are added up.
 	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
 		const real = setTimeout;
 		window.waited = 0;
@@ -144,7 +144,7 @@ func TestARecordingFromTheMicrophoneIsNotLostByLeaving(t *testing.T) {
 	v.reads("Ready to analyse")
 	v.shoots("microphone-kept")
 
-	// A reload is asked about, and refused.
+	// The browser asks whether to reload, and the visitor declines.
 	asked := make(chan page.DialogType, 1)
 	opening := chromedp.Events(v.page, page.JavascriptDialogOpening)
 	go func() {
@@ -201,7 +201,7 @@ func TestAFileThatIsTooLargeIsToldTheLimit(t *testing.T) {
 	settings["MAX_UPLOAD_BYTES"] = "200000"
 	w := harnesstest.Start(t, harnesstest.Options{Settings: settings})
 	v := arrive(t, w.Gateway)
-	// An older server does not tell the limit before it refuses.
+	// An older server does not publish the limit, so the console learns of it from the refusal.
 	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
 		const real = fetch;
 		window.fetch = (url, ...rest) => real(new URL(url, location.href).pathname === '/' ? '/livez' : url, ...rest);

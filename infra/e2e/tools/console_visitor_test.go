@@ -22,7 +22,7 @@ import (
 
 var screenshots = flag.String("screenshots", "", "a folder for pictures of the console's pages")
 
-// builtConsole is the folder of the console, built where it is missing or stale.
+// builtConsole returns the folder of the built console, which it builds if it is missing or stale.
 var builtConsole = sync.OnceValues(func() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -37,7 +37,7 @@ var builtConsole = sync.OnceValues(func() (string, error) {
 	return dir, console.Build(ctx, sources, dir)
 })
 
-// withConsole is the setting with which a gateway has the console.
+// withConsole returns the setting with which a gateway serves the console.
 func withConsole(t *testing.T) map[string]string {
 	t.Helper()
 	dir, err := builtConsole()
@@ -47,12 +47,12 @@ func withConsole(t *testing.T) map[string]string {
 	return map[string]string{"CONSOLE_DIR": dir}
 }
 
-// visitor is a person at the console, whose browser speaks English and whose
-// microphone hears a beep every second.
+// visitor simulates a user of the console, with a browser whose language is English and
+// a microphone that records a beep every second.
 type visitor struct {
 	t    *testing.T
 	page context.Context
-	home string // the gateway's URL as he sees it
+	home string // the gateway's URL for this browser
 }
 
 // arrive opens the console in a browser.
@@ -63,11 +63,11 @@ func arrive(t *testing.T, home string) *visitor {
 		chromedp.Flag("autoplay-policy", "no-user-gesture-required"))}
 	v.look(desktop, "light")
 	v.open("/")
-	v.sees(`document.querySelector('input[type=radio]:checked')`) // the only token is chosen
+	v.sees(`document.querySelector('input[type=radio]:checked')`) // the only token is selected
 	return v
 }
 
-// tab opens one more tab in the visitor's browser.
+// tab opens another tab in the visitor's browser.
 func (v *visitor) tab() *visitor {
 	v.t.Helper()
 	page, cancel := chromedp.NewContext(v.page)
@@ -77,15 +77,15 @@ func (v *visitor) tab() *visitor {
 	return other
 }
 
-// speaks turns the console to a language.
+// speaks switches the console to a language.
 func (v *visitor) speaks(lang string) {
 	v.t.Helper()
 	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector('button[lang=%s]')?.click()", lang)))
 	v.sees(fmt.Sprintf("document.documentElement.lang === %q", lang))
 }
 
-// loadsFonts loads all of the console's fonts, which a page otherwise does when it
-// needs them: for pages that are looked at while the server cannot be reached.
+// loadsFonts loads all fonts of the console, which otherwise are loaded when a page
+// needs them. It is for pages that are opened while the server cannot be reached.
 func (v *visitor) loadsFonts() {
 	v.t.Helper()
 	evaluate[bool](v, `Promise.all([...document.fonts].map(font => font.load())).then(() => true)`)
@@ -103,7 +103,7 @@ func (v *visitor) open(path string) {
 	v.do(chromedp.Navigate(v.home + path))
 }
 
-// evaluate is the value of an expression in a visitor's page.
+// evaluate returns the value of an expression in a visitor's page.
 func evaluate[T any](v *visitor, expression string) T {
 	v.t.Helper()
 	value, err := chromedp.Run(v.page, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
@@ -113,7 +113,7 @@ func evaluate[T any](v *visitor, expression string) T {
 	return value
 }
 
-// sees waits until an expression is true in the page, over reloads.
+// sees waits until an expression is true in the page. It goes on waiting after a reload.
 func (v *visitor) sees(expression string) {
 	v.t.Helper()
 	testkit.Eventually(v.t, func() error {
@@ -126,14 +126,14 @@ func (v *visitor) sees(expression string) {
 	})
 }
 
-// reads waits until the page's text has the words.
+// reads waits until the page's text contains the words.
 func (v *visitor) reads(words string) {
 	v.t.Helper()
 	v.sees(fmt.Sprintf("document.body.innerText.includes(%q)", words))
 }
 
-// goes moves the focus with the key Tab alone until it is where the expression
-// finds el, and presses the keys there.
+// goes presses Tab until the expression is true for the focused element el, and then
+// presses the keys.
 func (v *visitor) goes(el string, keys string) {
 	v.t.Helper()
 	for range 80 {
@@ -146,22 +146,22 @@ func (v *visitor) goes(el string, keys string) {
 	v.t.Fatalf("the key Tab does not lead to %s", el)
 }
 
-// presses goes to a button or a link by what it says, and presses Enter.
+// presses moves the focus to the button or link with the text, and presses Enter.
 func (v *visitor) presses(words string) {
 	v.t.Helper()
 	v.sees(fmt.Sprintf("[...document.querySelectorAll('button, a, summary')].some(el => el.textContent.trim() === %q)", words))
 	v.goes(fmt.Sprintf("el.textContent.trim() === %q", words), "\r")
 }
 
-// gives hands the page a file.
+// gives selects a file for the upload.
 func (v *visitor) gives(file string) {
 	v.t.Helper()
 	v.do(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{file}))
 	v.reads("Ready to analyse")
-	v.sees(`document.querySelector('input[type=radio]:checked')`) // the only token, or the one of last time
+	v.sees(`document.querySelector('input[type=radio]:checked')`) // the only token, or the one of the last upload
 }
 
-// bar is what the bar of a job shows; -1 where there is none.
+// bar returns the value of the progress bar, or -1 if there is none.
 func (v *visitor) bar() int {
 	v.t.Helper()
 	return evaluate[int](v, `+(document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') ?? -1)`)
@@ -179,7 +179,7 @@ var (
 	narrow  = size{"narrow phone", 360, 740, 2}
 )
 
-// look gives the visitor another screen.
+// look changes the size of the visitor's screen and the colour scheme.
 func (v *visitor) look(s size, scheme string) {
 	v.t.Helper()
 	v.do(chromedp.EmulateViewport(s.width, s.height, chromedp.EmulateScale(s.scale)))
@@ -191,8 +191,8 @@ func (v *visitor) look(s size, scheme string) {
 	}
 }
 
-// shoots sees to it that no page is wider than its screen, in both languages where
-// it has them, and keeps pictures where they are asked for.
+// shoots checks that the page is not wider than the screen, in both languages if the page
+// has them. It saves screenshots if a flag requests them.
 func (v *visitor) shoots(name string) {
 	v.t.Helper()
 	defer v.look(desktop, "light")

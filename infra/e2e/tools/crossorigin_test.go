@@ -21,10 +21,10 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// axiosPackage is what frontends upload with, from npm.
+// axiosPackage is the npm package with which frontends upload.
 const axiosPackage = "axios@1.7.9"
 
-// axios is its file for browsers.
+// axios returns the package's file for browsers.
 var axios = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "axios-")
 	if err != nil {
@@ -44,8 +44,8 @@ var axios = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "package", "dist", "axios.min.js"))
 })
 
-// site serves a frontend's page. Its origin is another than the gateway's: another
-// port, and, as localhost, another site.
+// site serves a frontend's page and returns its origin. It differs from the gateway's
+// origin in the port and, since its host is localhost, also in the site.
 func site(t *testing.T) (origin string) {
 	t.Helper()
 	script, err := axios()
@@ -68,7 +68,7 @@ func site(t *testing.T) (origin string) {
 	return strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
 }
 
-// opened opens a site's page in a browser of its own.
+// opened opens the page of a site in a new browser.
 func opened(t *testing.T, origin string) *visitor {
 	t.Helper()
 	v := &visitor{t: t, page: browser(t.Context(), t, chromedp.Flag("autoplay-policy", "no-user-gesture-required")), home: origin}
@@ -77,9 +77,9 @@ func opened(t *testing.T, origin string) *visitor {
 	return v
 }
 
-// foreign does what a frontend on another origin does: it uploads by axios with
-// progress, follows the job with an EventSource until that closes, reads, lists,
-// plays, deletes, and reads errors.
+// foreign is the script of a frontend on another origin: it uploads with axios and
+// progress events, follows the job with an EventSource until that closes, reads the
+// result, lists jobs, plays the recording, deletes the job, and reads errors.
 const foreign = `(async () => {
   const bytes = Uint8Array.from(atob(%q), c => c.charCodeAt(0));
   const base = %q, token = %d;
@@ -133,7 +133,7 @@ const foreign = `(async () => {
   };
 })()`
 
-// seen is what the frontend saw.
+// seen is the result of the script foreign.
 type seen struct {
 	Job       string `json:"job"`
 	Sent      []int  `json:"sent"`
@@ -154,10 +154,10 @@ type seen struct {
 	Errors  []string `json:"errors"`
 }
 
-// seconds is how long the recording of the frontend is.
+// seconds is the length of the frontend's recording.
 const seconds = 2
 
-// uses has a page use the API at base in every way.
+// uses runs the script foreign in a page with the API at base, and checks the result.
 func uses(t *testing.T, v *visitor, w *harnesstest.Env, base string) seen {
 	t.Helper()
 	audio := loadgen.Tone(220, seconds*time.Second)
@@ -183,7 +183,7 @@ func uses(t *testing.T, v *visitor, w *harnesstest.Env, base string) seen {
 	return s
 }
 
-// crossOrigin are the settings for a page of an origin.
+// crossOrigin returns settings that allow pages of an origin.
 func crossOrigin(origin string) map[string]string {
 	return map[string]string{"CORS_ALLOWED_ORIGINS": origin, "MAX_UPLOAD_BYTES": "1000000"}
 }
@@ -198,8 +198,8 @@ func TestAPageOfAListedOriginUsesTheWholeAPI(t *testing.T) {
 	}
 }
 
-// attack does what a hostile page can do: it sends writes that need no preflight,
-// and some that do, and tells how each ended for it.
+// attack is the script of a hostile page: it sends writing requests that need no
+// preflight, and some that do, and returns the outcome of each.
 const attack = `(async () => {
   const base = %q, token = %d;
   const form = new FormData();
@@ -238,7 +238,7 @@ const attack = `(async () => {
 func TestAPageOfAnUnlistedOriginMakesNoJob(t *testing.T) {
 	t.Parallel()
 	w := harnesstest.Start(t, harnesstest.Options{Settings: crossOrigin(site(t))})
-	for _, home := range []string{site(t), strings.Replace(site(t), "localhost", "127.0.0.1", 1)} { // of another site, and of the same at another port
+	for _, home := range []string{site(t), strings.Replace(site(t), "localhost", "127.0.0.1", 1)} { // a page of another site, and one of the same site at another port
 		v := opened(t, home)
 		answers := evaluate[[]string](v, fmt.Sprintf(attack, w.Gateway, w.Token, base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second))))
 		want := []string{"failed", "opaque 0", "opaque 0", "failed", "failed", "failed"}

@@ -20,8 +20,8 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// readDocs opens the documentation in a browser. Hosts that the browser asks beside
-// the gateway are sent to abroad, which has room for more than there should be.
+// readDocs opens the documentation in a browser. It sends the URLs of requests to other
+// hosts than the gateway to the channel abroad; there should be none.
 func readDocs(t *testing.T, w *harnesstest.Env, abroad chan<- string) *visitor {
 	t.Helper()
 	v := &visitor{t: t, page: browser(t.Context(), t), home: w.Gateway}
@@ -45,16 +45,16 @@ func readDocs(t *testing.T, w *harnesstest.Env, abroad chan<- string) *visitor {
 	return v
 }
 
-// operation is the element that shows an operation.
+// operation returns a JavaScript expression for the element of an operation.
 func operation(id string) string { return fmt.Sprintf("document.querySelector('[id$=-%s]')", id) }
 
-// turns opens an operation, or closes it.
+// turns opens or closes the element of an operation.
 func (v *visitor) turns(id string) {
 	v.t.Helper()
 	evaluate[bool](v, operation(id)+".querySelector('.opblock-summary-control').click() ?? true")
 }
 
-// tries runs the example of an operation as it stands, and returns the answer's status.
+// tries executes an operation with its example unchanged, and returns the status of the answer.
 func (v *visitor) tries(id string) string {
 	v.t.Helper()
 	at := operation(id)
@@ -62,7 +62,7 @@ func (v *visitor) tries(id string) string {
 	v.sees(at + ".querySelector('.try-out__btn')")
 	evaluate[bool](v, at+".querySelector('.try-out__btn').click() ?? true")
 	v.sees(at + ".querySelector('.execute')")
-	v.sees("[..." + at + ".querySelectorAll('tr:has(.required)')].every(row => row.querySelector('input')?.value)") // the page fills them in
+	v.sees("[..." + at + ".querySelectorAll('tr:has(.required)')].every(row => row.querySelector('input')?.value)") // the page has filled in the required parameters
 	evaluate[bool](v, at+".querySelector('.execute').click() ?? true")
 	v.sees(at + ".querySelector('.live-responses-table .response-col_status')")
 	return evaluate[string](v, at+".querySelector('.live-responses-table tbody .response-col_status').innerText.trim()")
@@ -121,7 +121,7 @@ func TestTheDocumentationShowsAndRunsEverythingWithoutOtherHosts(t *testing.T) {
 	}
 }
 
-// operations are what the document has.
+// operations returns the operations of the document.
 func operations(t *testing.T, w *harnesstest.Env) []string {
 	t.Helper()
 	return w.Client.Transport.(*contract.Transport).Document.Operations()

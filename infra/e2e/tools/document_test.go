@@ -17,10 +17,10 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// generator makes the client.
+// generator is the Go package of the client generator.
 const generator = "github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2"
 
-// document is the API's, as the gateway serves it.
+// document returns the OpenAPI document that the gateway serves.
 func document(t *testing.T, w *harnesstest.Env) []byte {
 	t.Helper()
 	resp, err := w.Client.Get(w.Gateway + "/openapi.json")
@@ -66,10 +66,10 @@ func TestAClientMadeFromTheDocumentDoesTheMainJob(t *testing.T) {
 	}
 }
 
-// shell is an example in a description.
+// shell matches a shell example in a description.
 var shell = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
-// examples are those of all descriptions under a value.
+// examples returns the shell examples of all descriptions in a value.
 func examples(value any) []string {
 	var found []string
 	switch v := value.(type) {

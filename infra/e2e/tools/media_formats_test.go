@@ -20,18 +20,18 @@ import (
 	"sori.internal/shared/media"
 )
 
-// A mediaFormat is a way to write sound that ffmpeg knows.
+// A mediaFormat is an audio format, with the ffmpeg arguments that write it.
 type mediaFormat struct {
-	file      string // whose ending tells the container
-	args      string // of ffmpeg
+	file      string // name of the file; the extension selects the container
+	args      string // arguments of ffmpeg; empty for a file of testdata
 	mediaType string
-	piped     bool // ffmpeg can also write it to a pipe
+	piped     bool // whether ffmpeg can also write it to a pipe
 
-	// Variants whose length is not known: a tag before an MP4 file, for one, shifts what its offsets lead to.
+	// The variants whose duration is unknown. For example, a tag before an MP4 file makes the offsets in the file wrong.
 	unknown string
 }
 
-// mediaFormats are those that the API takes.
+// mediaFormats returns the formats that the API accepts.
 func mediaFormats() []mediaFormat {
 	return []mediaFormat{
 		{file: "u8.wav", args: "-c:a pcm_u8", mediaType: "audio/wav"},
@@ -44,7 +44,7 @@ func mediaFormats() []mediaFormat {
 		{file: "ima.wav", args: "-c:a adpcm_ima_wav -ac 2", mediaType: "audio/wav"},
 		{file: "ms.wav", args: "-c:a adpcm_ms", mediaType: "audio/wav"},
 		{file: "gsm.wav", args: "-c:a libgsm_ms -ar 8000", mediaType: "audio/wav"},
-		{file: "mp3.wav", args: "-c:a libmp3lame", mediaType: "audio/wav", unknown: "cut"}, // within a frame, or not
+		{file: "mp3.wav", args: "-c:a libmp3lame", mediaType: "audio/wav", unknown: "cut"}, // the cut may be within a frame
 		{file: "s16.aiff", args: "-c:a pcm_s16be", mediaType: "audio/aiff"},
 		{file: "alaw.aiff", args: "-c:a pcm_alaw", mediaType: "audio/aiff"},
 		{file: "ima.aiff", args: "-c:a adpcm_ima_qt", mediaType: "audio/aiff"},
@@ -103,7 +103,7 @@ func TestRecordingsAreWhatFFmpegSays(t *testing.T) {
 
 func (f mediaFormat) mayBeUnknown(variant string) bool { return strings.Contains(f.unknown, variant) }
 
-// baseSound is what all formats are made of.
+// baseSound creates the WAV file from which the files of all formats are made.
 func baseSound(t *testing.T) string {
 	t.Helper()
 	base := filepath.Join(t.TempDir(), "base.wav")
@@ -111,8 +111,8 @@ func baseSound(t *testing.T) string {
 	return base
 }
 
-// variants are files of the format as they are met: whole, cut in the middle, with tags before and
-// behind, and written to a pipe.
+// variants returns files of the format as they occur in practice: whole, cut in the middle, with tags
+// at the start and the end, and written to a pipe.
 func (f mediaFormat) variants(t *testing.T, base string) map[string][]byte {
 	t.Helper()
 	whole := f.make(t, base)
@@ -126,7 +126,7 @@ func (f mediaFormat) variants(t *testing.T, base string) map[string][]byte {
 	return variants
 }
 
-// make writes the format. What ffmpeg of Debian cannot write is there.
+// make returns a file of the format. Formats that Debian's ffmpeg cannot write are read from testdata.
 func (f mediaFormat) make(t *testing.T, base string) []byte {
 	t.Helper()
 	file := filepath.Join("../../../shared/media/testdata", f.file)
@@ -156,7 +156,7 @@ func (f mediaFormat) pipe(t *testing.T, base string) []byte {
 	return b
 }
 
-// compare looks at one file with both.
+// compare compares the meter's results for a file with those of ffmpeg.
 func (f mediaFormat) compare(t *testing.T, variant, file string, content []byte) {
 	t.Helper()
 	meter := media.NewMeter(int64(len(content)))
@@ -166,7 +166,7 @@ func (f mediaFormat) compare(t *testing.T, variant, file string, content []byte)
 		t.Errorf("%s: sniffed %q, measured %q", variant, got, info.MediaType)
 	}
 	codec, decoded := decodedBy(t, file)
-	if decoded == 0 { // the description was behind the cut
+	if decoded == 0 { // the description of the audio was in the part that is cut off
 		if info.DurationKnown {
 			t.Errorf("%s: %v, ffmpeg decodes nothing", variant, info.Duration)
 		}
@@ -183,13 +183,14 @@ func (f mediaFormat) compare(t *testing.T, variant, file string, content []byte)
 	}
 }
 
-// decodedBy is the codec of a file's sound, and how long what ffmpeg decodes of it is; nothing where it finds none.
+// decodedBy returns the codec of a file's audio and the duration of the audio that ffmpeg decodes, or zero values if
+// ffmpeg finds no audio.
 func decodedBy(t *testing.T, file string) (codec string, decoded time.Duration) {
 	t.Helper()
 	var said, sound bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-nostdin", "-threads", "1", "-i", file, "-map", "0:a:0", "-f", "s16le", "-ac", "1", "-")
 	cmd.Stdout, cmd.Stderr = &sound, &said
-	_ = cmd.Run() // a file that was cut ends with an error and what could be decoded
+	_ = cmd.Run() // for a cut file ffmpeg exits with an error after the audio that it can decode
 	stream := regexp.MustCompile(`Audio: (\w+).*?, (\d+) Hz`).FindSubmatch(said.Bytes())
 	if stream == nil {
 		return "", 0

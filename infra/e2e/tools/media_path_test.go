@@ -17,7 +17,7 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 )
 
-// outcome is what the API says of an analysed recording.
+// outcome is the result of a job in the API.
 type outcome struct {
 	Status string
 	Error  *struct{ Code string }
@@ -29,8 +29,8 @@ type outcome struct {
 	}
 }
 
-// analyseListed uploads a recording and returns what became of it, and the length that the list shows,
-// in seconds; negative where it shows none.
+// analyseListed uploads a recording and returns its outcome, and the duration in seconds in the list of
+// jobs, or a negative number if the list has none.
 func analyseListed(t *testing.T, w *harnesstest.Env, name string, content []byte) (outcome, float64) {
 	t.Helper()
 	job := w.Upload(t, name, content)
@@ -68,8 +68,8 @@ func listedLength(t *testing.T, w *harnesstest.Env, job string) float64 {
 	return -1
 }
 
-// checkAnalysed compares a recording's outcome with what ffmpeg decodes of it. The list shows the same
-// length, also where the container does not tell it.
+// checkAnalysed compares the outcome of a recording with the audio that ffmpeg decodes. The list of jobs
+// must have the same duration, even if the container does not contain it.
 func checkAnalysed(t *testing.T, w *harnesstest.Env, name string, content []byte) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -78,7 +78,7 @@ func checkAnalysed(t *testing.T, w *harnesstest.Env, name string, content []byte
 	}
 	codec, decoded := decodedBy(t, file)
 	o, listed := analyseListed(t, w, name, content)
-	if decoded == 0 { // the description was behind the cut
+	if decoded == 0 { // the description of the audio was in the part that is cut off
 		if o.Status != "failed" || o.Error == nil || o.Error.Code != "no-audio" {
 			t.Errorf("%s: ffmpeg decodes nothing, the job is %s: %+v", name, o.Status, o.Error)
 		}
@@ -107,8 +107,8 @@ func TestEveryFormatIsAnalysedAsFFmpegDecodesIt(t *testing.T) {
 	}
 }
 
-// recordInPage records three quarters of a second from the (simulated) microphone, as frontends do:
-// without a length, in pieces or in one.
+// recordInPage is a script that records 0.75 s from the simulated microphone, as frontends do: the file
+// contains no duration, and consists of one or several parts.
 const recordInPage = `(async (type, slice) => {
 	const stream = await navigator.mediaDevices.getUserMedia({audio: true});
 	const recorder = new MediaRecorder(stream, {mimeType: type});

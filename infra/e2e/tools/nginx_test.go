@@ -23,7 +23,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// run runs a tool in a folder.
+// run runs a program in a folder.
 func run(dir, name string, args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -35,15 +35,15 @@ func run(dir, name string, args ...string) error {
 	return nil
 }
 
-// body is what the gateway answers at a path.
+// body returns the body of the gateway's answer for a path.
 func body(t *testing.T, w *harnesstest.Env, path string) string {
 	t.Helper()
 	_, text := harnesstest.Send(t, w.Client, http.MethodGet, w.Gateway+path)
 	return text
 }
 
-// nginxConfig gives the gateway away under /sori/, as the gateway's README has it.
-// The first verb is for a user, the others for folder, address and gateway.
+// nginxConfig publishes the gateway under /sori/, as in the gateway's README. The first
+// verb is for a user, the others are for the folder, the address and the gateway.
 const nginxConfig = `%[1]s
 daemon off;
 pid %[2]s/pid;
@@ -68,8 +68,9 @@ http {
 }
 `
 
-// nginx starts nginx before a gateway, and returns its own address. It cuts off the
-// prefix /sori and says so, or passes the whole path on.
+// nginx starts nginx as a reverse proxy of a gateway, and returns the URL of nginx. If
+// the parameter cut is true, nginx removes the prefix /sori from paths and sends it in a
+// header; otherwise it forwards the whole path.
 func nginx(t *testing.T, gateway string, cut bool) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -80,7 +81,7 @@ func nginx(t *testing.T, gateway string, cut bool) string {
 	addr := l.Addr().String()
 	user, prefix := "", ""
 	if os.Geteuid() == 0 {
-		user = "user root;" // whoever runs the test owns its folder
+		user = "user root;" // the test's folder belongs to root
 	}
 	if cut {
 		gateway, prefix = gateway+"/", "proxy_set_header X-Forwarded-Prefix /sori;"
@@ -137,7 +138,7 @@ func TestPagesUseTheAPIThroughNginx(t *testing.T) {
 	}
 }
 
-// checkOwnPages uses the console and the documentation under a prefix.
+// checkOwnPages checks that the console and the documentation work under a prefix.
 func checkOwnPages(t *testing.T, public string) {
 	t.Helper()
 	v := arrive(t, public)

@@ -31,8 +31,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// pgbouncerConfig has a pool of four connections for each database. The verbs are for
-// the databases, the port, the folder and the user.
+// pgbouncerConfig configures a pool of four connections for each database. The verbs are
+// for the databases, the port, the folder and the user.
 const pgbouncerConfig = `[databases]
 %s
 [pgbouncer]
@@ -49,10 +49,11 @@ query_wait_timeout = 20
 server_login_retry = 1
 `
 
-// pgbouncer starts PgBouncer before the server of a database's URL, and returns the
-// URL of that database through it. The databases are a section of its file, in which
-// SERVER stands for the server: `* = SERVER` offers all. Further settings replace
-// those that the file has.
+// pgbouncer starts PgBouncer for the server in the URL of a database, and returns the URL
+// with which clients connect to that database through PgBouncer. The parameter databases
+// is the section of that name in the configuration. In it SERVER is replaced by the
+// address of the server, so `* = SERVER` offers all databases. The parameter settings
+// overrides settings of the configuration.
 func pgbouncer(t *testing.T, server, databases string, settings ...string) string {
 	t.Helper()
 	u, err := url.Parse(server)
@@ -72,7 +73,7 @@ func pgbouncer(t *testing.T, server, databases string, settings ...string) strin
 	write(t, filepath.Join(dir, "users"), fmt.Appendf(nil, "%q %q\n", user, password))
 	args := []string{file}
 	if os.Geteuid() == 0 {
-		args = []string{"-u", "nobody", file} // it refuses to run as root
+		args = []string{"-u", "nobody", file} // PgBouncer refuses to run as root
 	}
 	runs(t, exec.Command("pgbouncer", args...))
 	u.Host = proc.Address(ports[0])
@@ -96,7 +97,7 @@ func runs(t *testing.T, cmd *exec.Cmd) {
 	}
 	ended := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // a signal makes it fail, which is what the test sends it
+		_ = cmd.Wait() // the error is ignored: the test ends the program by a signal
 		close(ended)
 	}()
 	t.Cleanup(func() {
@@ -113,7 +114,7 @@ func runs(t *testing.T, cmd *exec.Cmd) {
 	})
 }
 
-// shares asks PgBouncer how many clients share how many connections of a database.
+// shares returns how many clients PgBouncer has for a database, and how many server connections they share.
 func shares(t *testing.T, pooled string) (clients, servers int) {
 	t.Helper()
 	u, err := url.Parse(pooled)
@@ -147,7 +148,7 @@ func shares(t *testing.T, pooled string) (clients, servers int) {
 	return clients, servers
 }
 
-// mainTests are the tests of the package e2e that hold what Sori is for.
+// mainTests returns the names of the tests of the package e2e that check Sori's main functions.
 func mainTests() []string {
 	return []string{
 		"TestARecordingBecomesAResultThroughEveryStage",
@@ -189,8 +190,8 @@ func TestTheMainTestsPassBehindPgBouncer(t *testing.T) {
 	}
 }
 
-// behind starts Sori with PgBouncer before its database, and returns the database's
-// URL through it.
+// behind starts a Sori that connects to its database through PgBouncer, and returns the
+// URL of the database through PgBouncer.
 func behind(t *testing.T) (w *harnesstest.Env, pooled string) {
 	t.Helper()
 	w = harnesstest.Start(t, harnesstest.Options{
@@ -200,8 +201,8 @@ func behind(t *testing.T) (w *harnesstest.Env, pooled string) {
 	return w, pooled
 }
 
-// Each client uses the catalogue and has a recording analysed, so that every query of
-// the gateway and the tracker is asked while others are.
+// Each client uses the catalogue and uploads a recording, so that all queries of the
+// gateway and the tracker run concurrently with others.
 func TestMoreClientsThanServerConnectionsLoseNothing(t *testing.T) {
 	t.Parallel()
 	w, pooled := behind(t)
@@ -231,7 +232,7 @@ func TestMoreClientsThanServerConnectionsLoseNothing(t *testing.T) {
 	}
 }
 
-// keepCatalogue makes, changes, lists and removes entries.
+// keepCatalogue creates, changes, lists and deletes entries.
 func keepCatalogue(t *testing.T, w *harnesstest.Env, i int) {
 	t.Helper()
 	do := func(method, path, body string, want int) {
@@ -263,7 +264,7 @@ func keepCatalogue(t *testing.T, w *harnesstest.Env, i int) {
 	do("GET", path, "", 404)
 }
 
-// ended runs a service until it ends by itself, and returns why.
+// ended runs a service until it ends by itself, and returns its error.
 func ended(t *testing.T, k *testkit.Kit, run func(context.Context, lifecycle.Process) error, database string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(k.Context(), time.Minute)

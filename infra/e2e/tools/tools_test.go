@@ -1,8 +1,8 @@
 //go:build tools
 
-// Package tools_test compares Sori with programs of others, and drives it with them:
-// a browser, ffmpeg, sox, espeak-ng, nginx, PgBouncer, npm and a generated client.
-// .ci/run installs them.
+// Package tools_test tests Sori with other programs, and compares it with them: a
+// browser, ffmpeg, sox, espeak-ng, nginx, PgBouncer, npm and a generated client. .ci/run
+// installs them.
 package tools_test
 
 import (
@@ -18,7 +18,7 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 )
 
-// output runs a tool that .ci/run installs.
+// output runs a program that .ci/run installs, and returns its output.
 func output(ctx context.Context, t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
@@ -28,7 +28,7 @@ func output(ctx context.Context, t *testing.T, name string, args ...string) stri
 	return strings.TrimSpace(string(out))
 }
 
-// measured is what the reference analysis server finds.
+// measured is a result of the reference analysis server.
 type measured struct {
 	Duration float64  `json:"duration"`
 	Loudness *float64 `json:"loudness_lufs"`
@@ -59,7 +59,7 @@ func TestDurationsAreWhatSoxSays(t *testing.T) {
 	dir := t.TempDir()
 	speech := filepath.Join(dir, "speech.wav")
 	output(w.Context(), t, "espeak-ng", "-w", speech, "The quick brown fox jumps over the lazy dog. Sori means sound.")
-	files := map[string]float64{speech: 0.01} // seconds of tolerance
+	files := map[string]float64{speech: 0.01} // tolerance in seconds, by file
 	for ext, tolerance := range map[string]float64{"wav": 0.01, "flac": 0.01, "ogg": 0.01, "mp3": 0.06} {
 		made := filepath.Join(dir, "made."+ext)
 		output(w.Context(), t, "sox", speech, "-r", "44100", "-c", "2", made)
@@ -88,8 +88,8 @@ func TestATonesPitchIsItsFrequency(t *testing.T) {
 	}
 }
 
-// The first test signal of EBU Tech 3341: a stereo sine of 1000 Hz at -23 dBFS
-// for 20 s, which must read -23.0 LUFS within 0.1.
+// The signal is the first test signal of EBU Tech 3341: a stereo sine of 1000 Hz at
+// -23 dBFS for 20 s, whose loudness must be -23.0 LUFS within 0.1.
 func TestTheLoudnessOfTheFirstEBUSignal(t *testing.T) {
 	t.Parallel()
 	w := harnesstest.Start(t, harnesstest.Options{})

@@ -172,7 +172,7 @@ type Form struct {
 	Body        io.Reader
 	Length      int64
 	ContentType string
-	Key         string // the Idempotency-Key; none if it is empty
+	Key         string // the Idempotency-Key; empty means no header
 }
 
 // Upload uploads a recording once, and returns the id of its job.

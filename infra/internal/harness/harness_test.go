@@ -53,7 +53,7 @@ func parent(text string) int {
 	select {}
 }
 
-// world starts the dependencies, builds the programs and returns what a fleet needs.
+// world starts the dependencies, builds the programs and returns the options for a fleet.
 func world(t *testing.T) harness.Options {
 	t.Helper()
 	dir := t.TempDir()

@@ -19,7 +19,7 @@ type System struct {
 	dir string
 }
 
-// SystemOptions say how to start a System.
+// SystemOptions are the settings of a System.
 type SystemOptions struct {
 	Dir   string // for data, logs and programs; created if it does not exist
 	Build BuildOptions

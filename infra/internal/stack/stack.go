@@ -42,7 +42,7 @@ const lockName = "lock"
 // Ports are the ports on which the servers listen. 0 selects the port of the folder's last run if it is free, else any free port.
 type Ports struct{ NATS, S3, Postgres int }
 
-// Options say how to run a stack.
+// Options are the settings of a stack.
 type Options struct {
 	Dir   string // the state folder; made if it is missing
 	Ports Ports
@@ -115,7 +115,7 @@ func Start(ctx context.Context, opts Options) (*Stack, error) {
 	return s, nil
 }
 
-// open takes the folder and reads what it remembers.
+// open creates and locks the state folder, and loads the secrets from it.
 func (s *Stack) open() error {
 	dir, err := filepath.Abs(s.opts.Dir)
 	if err != nil {

@@ -91,8 +91,8 @@ func (p place) major() (int, error) {
 	return n, nil
 }
 
-// candidates lists the folders whose programs the user can run: those of PATH in its order, then the install folders, the
-// newest version first.
+// candidates lists the folders whose programs the user can run: first the folders of PATH in its order, then the install
+// folders, the newest version first.
 func candidates(search Search, u *proc.User) []string {
 	path, globs := search.Path, search.Globs
 	if path == "" {

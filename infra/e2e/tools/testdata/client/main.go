@@ -1,5 +1,5 @@
-// Command client does the main job with a client that was generated from the
-// API's document: it uploads a recording for a token and waits for its result.
+// Command client uses a client that was generated from the OpenAPI document: it uploads a
+// recording for a token and waits for the result.
 package main
 
 import (
