@@ -1,5 +1,5 @@
-// Package arrows_test holds the directions in which the packages may depend on
-// one another.
+// Package arrows_test checks the directions in which packages may depend on each
+// other.
 package arrows_test
 
 import (
@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// drivers may be known to adapters and not to the cores.
+// drivers returns the packages that adapters may import and cores may not.
 func drivers() []string {
 	return []string{
 		"github.com/nats-io/", "github.com/lib/pq", "github.com/jmoiron/sqlx", "github.com/minio/",
@@ -21,7 +21,7 @@ func drivers() []string {
 	}
 }
 
-// cores are the packages that hold a service's rules.
+// cores returns the packages that contain the services' rules.
 func cores() []string {
 	return []string{
 		"sori.internal/services/gateway/internal/upload", "sori.internal/services/gateway/internal/catalogue",
@@ -63,7 +63,7 @@ func list(t *testing.T) map[string]pkg {
 	}
 }
 
-// serviceOf is the service that a package belongs to; empty for none.
+// serviceOf returns the service to which a package belongs, or "" if it belongs to none.
 func serviceOf(path string) string {
 	rest, ok := strings.CutPrefix(path, "sori.internal/services/")
 	if !ok {
@@ -133,7 +133,7 @@ func base(path string) bool {
 	return strings.HasSuffix(path, "/internal/forwarded") || strings.HasSuffix(path, "/internal/httpserver")
 }
 
-// ffmpeg's licence, the GPL, is that of every program that links it.
+// FFmpeg's licence, the GPL, applies to every program that links FFmpeg.
 func TestTheDecoderAloneLinksFFmpeg(t *testing.T) {
 	t.Parallel()
 	const decoder = "sori.internal/infra/analyzer/decoder"

@@ -22,8 +22,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// ear hears all that passes below audio in a test's corner, and holds each message
-// to the document.
+// ear subscribes to all subjects below audio in the namespace of a test, and validates
+// each message against the document.
 type ear struct {
 	document
 	ctx      context.Context
@@ -44,7 +44,7 @@ func listen(t testing.TB, k *testkit.Kit) *ear {
 	return e
 }
 
-// channel is the channel of a subject; empty for none.
+// channel returns the channel of a subject, or "" if there is none.
 func (e *ear) channel(subject string) string {
 	for _, name := range e.names("channels") {
 		address, _ := e.at("channels", name, "address").(string)
@@ -56,7 +56,7 @@ func (e *ear) channel(subject string) string {
 	return ""
 }
 
-// hear holds a message to the document and returns its channel.
+// hear validates a message against the document and returns its channel.
 func (e *ear) hear(m *nats.Msg) string {
 	channel := e.channel(e.ns.Strip(m.Subject))
 	messages := e.names("channels", channel, "messages")
@@ -87,7 +87,7 @@ func (e *ear) conforms(m *nats.Msg, err error) {
 	}
 }
 
-// waits until a message has come by on each channel.
+// waits returns when a message has arrived on each of the channels. It validates every message.
 func (e *ear) waits(channels ...string) {
 	e.t.Helper()
 	missing := map[string]bool{}
@@ -138,7 +138,7 @@ func TestWhatIsGivenUpIsAsTheDocumentHasIt(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	b := k.Bus("test", event.Jobs(), event.Dead(), event.Staging())
-	// What is no event of ours is given up too: what it lacks, its letter lacks.
+	// A message that is no event of Sori is dead-lettered, too. Headers that it lacks are missing in the dead letter.
 	if _, err := k.JetStream().Publish(k.Context(), k.Namespace().Subject(event.SubjectOf(k.NewJob(), event.NameReceived)), []byte("{")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package asyncapi_test holds shared/apispec/asyncapi.yaml to AsyncAPI, to the events as
-// the services know them, and to what really passes on the bus.
+// Package asyncapi_test checks that shared/apispec/asyncapi.yaml is valid AsyncAPI, and
+// that it agrees with the event types of the services and with the messages on NATS.
 package asyncapi_test
 
 import (
@@ -24,7 +24,7 @@ import (
 // documentURI is the URI of the document, to which each $ref is relative.
 const documentURI = "https://sori.internal/asyncapi.json"
 
-// document is the document, as a tree of JSON.
+// document is the AsyncAPI document as decoded JSON.
 type document struct {
 	t    testing.TB
 	tree any
@@ -52,8 +52,8 @@ func parse(t testing.TB, text []byte) any {
 	return tree
 }
 
-// at is the part of the document on a path, references followed; nil where there
-// is none.
+// at returns the part of the document at a path, or nil if there is none. It follows
+// references.
 func (d document) at(path ...string) any {
 	part := d.tree
 	for _, name := range path {
@@ -71,7 +71,7 @@ func (d document) follow(part any) any {
 	return part
 }
 
-// names are the members of the object on a path, sorted.
+// names returns the sorted names of the members of the object at a path.
 func (d document) names(path ...string) []string {
 	object, _ := d.at(path...).(map[string]any)
 	return sorted(object)
@@ -86,8 +86,8 @@ func sorted[V any](m map[string]V) []string {
 	return names
 }
 
-// schema compiles what a message says of its payload or its headers, so that
-// nothing else may be there; nil where it says nothing.
+// schema returns the schema of a message's payload or headers, which allows no other
+// members. It returns nil if the document has no such schema.
 func (d document) schema(message, part string) *jsonschema.Schema {
 	d.t.Helper()
 	if d.at("components", "messages", message, part) == nil {
@@ -179,7 +179,7 @@ func TestEveryReferenceLeadsSomewhere(t *testing.T) {
 	}
 }
 
-// eventNames are the names that the code gives to events.
+// eventNames returns the names of the events in the source code.
 func eventNames(t testing.TB) []string {
 	t.Helper()
 	source, err := os.ReadFile("../../../shared/event/event.go")
@@ -196,8 +196,8 @@ func eventNames(t testing.TB) []string {
 	return names
 }
 
-// members are the JSON members of an event's struct, and whether each is always
-// there.
+// members returns the names of the JSON members of an event's struct, and whether each is
+// always present.
 func members(e event.Event) map[string]bool {
 	found := map[string]bool{}
 	shape := reflect.TypeOf(e)
@@ -208,8 +208,8 @@ func members(e event.Event) map[string]bool {
 	return found
 }
 
-// subjectOf is where an event is published: the root of its subject, what it is about,
-// and how the document says that.
+// subjectOf returns the parts of the subject of an event: the root, the id of the job or
+// the token, and the name of that parameter in the document.
 func subjectOf(t *testing.T, name event.Name, golden []byte) (root, about, parameter string) {
 	t.Helper()
 	var known struct {

@@ -1,6 +1,6 @@
-// Package containers_test holds the files that containers are made of against one
-// another and against the services' settings: no engine is needed to see that a
-// setting is misspelt, unknown, or described with another default.
+// Package containers_test compares the files for containers with each other and with the
+// services' settings. Without a container engine it finds settings that are misspelt,
+// unknown, or described with another default.
 package containers_test
 
 import (
@@ -34,7 +34,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// service is what the tests look at of a service of the compose file.
+// service contains the fields of a service in the compose file that the tests check.
 type service struct {
 	Image string
 	Build struct {
@@ -63,7 +63,7 @@ func services(t *testing.T) map[string]service {
 	return file.Services
 }
 
-// toolSettings are what sorictl reads.
+// toolSettings are the settings that sorictl reads.
 type toolSettings struct {
 	Tracker   string `env:"TRACKER_URL,required"`
 	Principal principal.Config
@@ -72,7 +72,7 @@ type toolSettings struct {
 	Objects   objectstore.Config
 }
 
-// settings gives each program of ours its own settings, to be read into.
+// settings returns, for each program, a pointer to its struct of settings, to be loaded.
 func settings() map[string]any {
 	return map[string]any{
 		"gateway": &gateway.Config{}, "uploader": &uploader.Config{}, "dispatcher": &dispatcher.Config{},
@@ -80,11 +80,11 @@ func settings() map[string]any {
 	}
 }
 
-// variable is ${NAME}, ${NAME:-default} or ${NAME:?message}.
+// variable matches ${NAME}, ${NAME:-default} and ${NAME:?message}.
 var variable = regexp.MustCompile(`\$\{([A-Z0-9_]+)(?:(:-|:\?)([^}]*))?\}`)
 
-// given are the settings of .env.example: those that are set, and the defaults that
-// its comments describe.
+// given returns the settings in .env.example: those that are set, and those in comments,
+// which are the defaults.
 func given(t *testing.T) (set, described map[string]string) {
 	t.Helper()
 	set, described = map[string]string{}, map[string]string{}
@@ -101,7 +101,7 @@ func given(t *testing.T) (set, described map[string]string) {
 	return set, described
 }
 
-// expand replaces the variables of a value as compose does.
+// expand replaces the variables in a value as Docker Compose does.
 func expand(value string, vars map[string]string) string {
 	return variable.ReplaceAllStringFunc(value, func(found string) string {
 		m := variable.FindStringSubmatch(found)
@@ -121,7 +121,7 @@ func TestEveryVariableIsInEnvExampleAndTheOtherWayRound(t *testing.T) {
 	used := map[string]bool{}
 	for _, m := range variable.FindAllStringSubmatch(read(t, "docker-compose.yml"), -1) {
 		name, kind, fallback := m[1], m[2], m[3]
-		if name == "NAME" { // in the file's head
+		if name == "NAME" { // only in the comment at the start of the file
 			continue
 		}
 		used[name] = true
@@ -247,7 +247,7 @@ func TestSecretsStayOutOfTheBuild(t *testing.T) {
 	}
 }
 
-// minor cuts a version to its first two numbers.
+// minor returns the first two numbers of a version.
 func minor(version string) string {
 	parts := strings.SplitN(version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")

@@ -1,7 +1,7 @@
 // Package oidcprovider is an OpenID provider for development and for tests: discovery, keys that can be
 // rotated, a page to sign in, the authorization code flow with PKCE, and refresh tokens.
 //
-// It is not for production. Users are given with their passwords, and everything is in memory. Access
+// It is not for production: users and their passwords are options, and all data is in memory. Access
 // tokens are JSON Web Tokens whose subject is the user's name, with the user's roles.
 package oidcprovider
 
@@ -16,33 +16,33 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// User is somebody who can sign in.
+// User is a user who can sign in.
 type User struct {
 	Name     string
 	Password string
 	Roles    []string // in the claim "roles" of the user's tokens
 }
 
-// Options describe a provider.
+// Options are the settings of a provider.
 type Options struct {
-	Issuer       string // its own address; http on loopback
-	Audience     string // of access tokens
-	ClientID     string // of the only client, which is public: PKCE takes the place of a secret
+	Issuer       string // the URL of the provider; http is allowed on loopback
+	Audience     string // the audience of access tokens
+	ClientID     string // the id of the only client, which is public: it uses PKCE and has no secret
 	RedirectURIs []string
 	Users        []User
-	Validity     time.Duration // of access tokens; 0 is five minutes
+	Validity     time.Duration // the validity of access tokens; 0 is five minutes
 }
 
-// Provider is a provider. It is an http.Handler, to be served at its issuer.
+// Provider is an OpenID provider. It is an http.Handler, which must be served at the URL of the issuer.
 type Provider struct {
 	*http.ServeMux
 
 	storage  *storage
-	page     *template.Template // to sign in
+	page     *template.Template // the page to sign in
 	callback func(r *http.Request, id string) string
 }
 
-// New makes a provider with one key.
+// New returns a provider with one signing key.
 func New(o Options) (*Provider, error) {
 	if o.Issuer == "" || o.ClientID == "" {
 		return nil, errors.New("make an OpenID provider: an issuer and a client are needed")
@@ -74,8 +74,8 @@ func New(o Options) (*Provider, error) {
 	return p, nil
 }
 
-// Rotate makes a new key, with which tokens are signed from now on. The key before it is published
-// further, so that its tokens stay valid; older ones are withdrawn.
+// Rotate generates a new key, with which tokens are signed from now on. The previous key is still
+// published, so that its tokens stay valid; older keys are removed.
 func (p *Provider) Rotate() error { return p.storage.rotate() }
 
 const loginPath = "/login"
@@ -90,7 +90,7 @@ const loginPage = `<!doctype html>
 </form>
 `
 
-// showLogin shows the page to sign in. The provider redirects browsers there.
+// showLogin serves the page to sign in, to which the provider redirects browsers.
 func (p *Provider) showLogin(w http.ResponseWriter, r *http.Request) {
 	p.showPage(w, http.StatusOK, r.FormValue("id"), "")
 }
@@ -109,5 +109,5 @@ func (p *Provider) showPage(w http.ResponseWriter, status int, id, failure strin
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = p.page.Execute(w, struct{ ID, Failure string }{id, failure}) // a client that left does not need it
+	_ = p.page.Execute(w, struct{ ID, Failure string }{id, failure}) // an error is ignored: the client has closed the connection
 }

@@ -27,7 +27,7 @@ const (
 	redirect = "http://127.0.0.1:1/signed-in" // nothing answers there: the test reads the redirect
 )
 
-// provider is a running provider that can go away and come back at its address.
+// provider is a running provider that can be stopped and started again at the same address.
 type provider struct {
 	*oidcprovider.Provider
 
@@ -63,7 +63,7 @@ func (p *provider) serve(l net.Listener) {
 	go func() { _ = p.server.Serve(l) }()
 }
 
-// away stops the provider.
+// away stops the provider, so that it is unavailable.
 func (p *provider) away() { _ = p.server.Close() }
 
 // back starts the stopped provider again, at the same address and with the same keys.
@@ -153,7 +153,7 @@ func startGateway(t *testing.T, p *provider) *testkit.Instance {
 	return g
 }
 
-// request returns the status of an answer; 0 if there is none.
+// request sends a request and returns the status of the answer, or 0 if there is no answer.
 func request(ctx context.Context, g *testkit.Instance, method, path, body string, token *oauth2.Token) int {
 	req, err := http.NewRequestWithContext(ctx, method, g.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -223,7 +223,7 @@ func TestNobodySignsInWithoutAPasswordOrProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2 { // the second time the refresh token is used up
+	for i := range 2 { // the second attempt must fail, because a refresh token can be used only once
 		_, err := p.config().TokenSource(t.Context(), &oauth2.Token{RefreshToken: token.RefreshToken}).Token()
 		if (err == nil) != (i == 0) {
 			t.Errorf("use %d of a refresh token: %v", i+1, err)
@@ -273,7 +273,7 @@ func TestKeysRotateUnderLoadWithoutAFailedRequest(t *testing.T) {
 		if err := p.Rotate(); err != nil {
 			t.Fatal(err)
 		}
-		testkit.Eventually(t, func() error { // each has used a token of the new key
+		testkit.Eventually(t, func() error { // wait until each client has used a token of the new key
 			for i := range clients {
 				if renewals[i].Load() < before[i]+3 && !t.Failed() {
 					return fmt.Errorf("client %d has renewed %d times", i, renewals[i].Load()-before[i])
@@ -303,7 +303,7 @@ func TestTheGatewayGoesOnWhileTheProviderIsAway(t *testing.T) {
 			t.Errorf("while the provider is away: %d", got)
 		}
 	}
-	fresh := startGateway(t, p) // starts, and denies
+	fresh := startGateway(t, p) // a gateway that starts without keys denies all requests
 	if got := request(t.Context(), fresh, http.MethodGet, "/tokens", "", token); got != http.StatusServiceUnavailable {
 		t.Errorf("a gateway without keys: %d", got)
 	}

@@ -19,19 +19,19 @@ import (
 
 const (
 	keyBits         = 2048
-	publishedKeys   = 2 // the one that signs, and the one before
+	publishedKeys   = 2 // the signing key and the previous one
 	requestValidity = 10 * time.Minute
 	refreshValidity = 12 * time.Hour
 )
 
-// storage is what the provider knows, in memory. It implements op.Storage.
+// storage contains the data of the provider, in memory. It implements op.Storage.
 type storage struct {
 	options Options
 
 	mu       sync.Mutex
-	keys     []signingKey // the one that signs first
+	keys     []signingKey // the first one signs
 	requests map[string]*authRequest
-	codes    map[string]string // ids of requests
+	codes    map[string]string // ids of requests, by code
 	refresh  map[string]*refreshToken
 }
 
@@ -52,7 +52,7 @@ func (s *storage) rotate() error {
 	return nil
 }
 
-// user finds a user by name.
+// user returns the user with the name.
 func (s *storage) user(name string) (User, bool) {
 	i := slices.IndexFunc(s.options.Users, func(u User) bool { return u.Name == name })
 	if i < 0 {
@@ -61,7 +61,7 @@ func (s *storage) user(name string) (User, bool) {
 	return s.options.Users[i], true
 }
 
-// signIn completes a request by a user's password.
+// signIn completes a request if the name and the password are right, and reports whether they are.
 func (s *storage) signIn(id, name, password string) bool {
 	u, known := s.user(name)
 	s.mu.Lock()
@@ -91,7 +91,7 @@ func (k publicKey) Algorithm() jose.SignatureAlgorithm { return jose.RS256 }
 func (k publicKey) Use() string                        { return "sig" }
 func (k publicKey) Key() any                           { return &k.private.PublicKey }
 
-// authRequest is a sign-in. It implements op.AuthRequest.
+// authRequest is a request to sign in. It implements op.AuthRequest.
 type authRequest struct {
 	oidc.AuthRequest
 
@@ -161,7 +161,7 @@ func (s *storage) AuthRequestByID(_ context.Context, id string) (op.AuthRequest,
 	return nil, errUnknown
 }
 
-// AuthRequestByCode implements op.Storage. A code counts once.
+// AuthRequestByCode implements op.Storage. A code can be used only once.
 func (s *storage) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequest, error) {
 	s.mu.Lock()
 	id := s.codes[code]
@@ -191,7 +191,7 @@ func (s *storage) CreateAccessToken(context.Context, op.TokenRequest) (string, t
 	return uuid.NewString(), time.Now().Add(s.options.Validity), nil
 }
 
-// CreateAccessAndRefreshTokens implements op.Storage. A refresh token counts once.
+// CreateAccessAndRefreshTokens implements op.Storage. A refresh token can be used only once.
 func (s *storage) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRequest, current string) (access, refresh string, expires time.Time, err error) {
 	made := &refreshToken{expires: time.Now().Add(refreshValidity)}
 	switch r := r.(type) {
@@ -357,7 +357,7 @@ func (c client) LoginURL(id string) string            { return loginPath + "?id=
 func (c client) AccessTokenType() op.AccessTokenType  { return op.AccessTokenTypeJWT }
 func (c client) IDTokenLifetime() time.Duration       { return c.o.Validity }
 func (c client) DevMode() bool                        { return false }
-func (c client) IsScopeAllowed(string) bool           { return true } // those of Sori
+func (c client) IsScopeAllowed(string) bool           { return true } // only Sori uses this provider
 func (c client) IDTokenUserinfoClaimsAssertion() bool { return true }
 func (c client) ClockSkew() time.Duration             { return 0 }
 func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { //nolint:revive // the library's name

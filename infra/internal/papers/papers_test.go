@@ -1,5 +1,5 @@
-// Package papers_test compares the Markdown documents of the repository with its files: what a
-// document names must exist.
+// Package papers_test compares the Markdown documents of the repository with its files: the files and
+// identifiers that a document names must exist.
 package papers_test
 
 import (
@@ -15,7 +15,7 @@ import (
 	"unicode"
 )
 
-// root is the repository, seen from this package.
+// root is the path of the repository relative to this package.
 const root = "../../.."
 
 // files returns the files of the repository whose name ends with suffix, relative to root.
@@ -64,7 +64,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// exists reports whether the repository has a file or folder; a star in its name stands for any.
+// exists reports whether the repository contains a file or folder. The name may contain the wildcard *.
 func exists(t *testing.T, file string) bool {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(root, file))
@@ -169,7 +169,7 @@ func TestEveryTestThatADocumentNamesExists(t *testing.T) {
 	}
 }
 
-// anchor is the fragment by which GitHub links to a heading.
+// anchor returns the URL fragment that GitHub uses for a heading.
 func anchor(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -183,7 +183,7 @@ func anchor(text string) string {
 	}, strings.TrimSpace(text))
 }
 
-// links returns the targets of a document's links, but for those in blocks of code.
+// links returns the targets of a document's links, except for links in blocks of code.
 func links(text string) (targets []string) {
 	for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
 		targets = append(targets, m[1])
@@ -202,7 +202,7 @@ func TestEveryLinkOfADocumentLeadsSomewhere(t *testing.T) {
 				continue
 			}
 			if u.Scheme != "" {
-				continue // another site
+				continue // a link to another site
 			}
 			checked++
 			file := document
@@ -229,8 +229,8 @@ func anchors(text string) (found []string) {
 	return found
 }
 
-// The English and the Korean README tell the same, so far as a program can see it: the same links
-// and the same settings.
+// The English and the Korean README must have the same contents. The test compares their links and
+// settings.
 func TestBothREADMEsHaveTheSameLinksAndSettings(t *testing.T) {
 	t.Parallel()
 	var seen [2][]string
