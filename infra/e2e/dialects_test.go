@@ -43,8 +43,8 @@ type dialect struct {
 	callback
 	result  string // the result, if the job is completed
 	warning string // a warning in the event completed
-	failed  string // code
-	refused string // code
+	failed  string // the expected error code, if the job fails
+	refused string // the expected code, if the callback is refused
 	moves   int    // the minimal progress in the stream, if the callback does not end the job
 	slow    bool   // large, so that handling may take longer than a second
 }

@@ -149,7 +149,7 @@ func TestTheOneCallbackThatComesWhileNATSIsAwayIsHeldAndEndsItsJob(t *testing.T)
 	select {
 	case status := <-answered:
 		t.Errorf("answered %d while NATS is away", status)
-	case <-time.After(away): // the outage itself
+	case <-time.After(away): // the duration of the outage
 	}
 	bus.Restore()
 	if status := <-answered; status != http.StatusOK || time.Since(began) < away {

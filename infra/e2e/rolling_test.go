@@ -115,7 +115,7 @@ func watch(ctx context.Context, gateway, job string, opened chan<- struct{}) err
 	return nil
 }
 
-// watched calls disturb while streams of jobs are open through two replicas of the
+// watched calls the function disturb while streams of jobs are open through two replicas of the
 // gateway and of the tracker, and checks that every stream ends with a terminal frame.
 func watched(t *testing.T, delay time.Duration, disturb func(ctx context.Context, f *harness.Fleet) error) {
 	t.Helper()

@@ -36,7 +36,7 @@ func outside(lookup func(string) (string, bool), own map[string]string) map[stri
 // while it was still needed.
 var errAnalyzerEnded = errors.New("the analyzer ended by itself")
 
-// withAnalyzer starts the reference analysis server, calls work when the server is
+// withAnalyzer starts the reference analysis server, calls the function work when the server is
 // ready, and stops the server after work. If the caller's environment names another
 // analysis server, withAnalyzer only calls work.
 func withAnalyzer(ctx context.Context, at harness.Layout, vars map[string]map[string]string, work lifecycle.Component) error {

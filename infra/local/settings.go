@@ -19,8 +19,8 @@ const (
 	ownOrigins     = "http://localhost:*,http://127.0.0.1:*,http://[::1]:*"
 )
 
-// lookup returns a function that finds a setting in own, else in the caller's
-// environment, else among defaults for use in a terminal.
+// lookup returns a function that finds a setting in the parameter own, else in the
+// caller's environment, else among defaults for use in a terminal.
 func lookup(own map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
 		if v, ok := own[name]; ok {

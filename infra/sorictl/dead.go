@@ -23,7 +23,7 @@ import (
 // stamp is the format of times, which are in UTC as in the API and in most logs.
 const stamp = "2006-01-02 15:04:05.000Z"
 
-// withBus calls work with the bus of the installation that the operator has selected.
+// withBus calls the function work with the bus of the installation that the operator has selected.
 func (t terminal) withBus(ctx context.Context, work func(*bus.Bus) error) (err error) {
 	lookup, err := t.settings()
 	if err != nil {

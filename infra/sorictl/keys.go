@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// withKeys calls work with the API keys of the installation that the operator has selected.
+// withKeys calls the function work with the API keys of the installation that the operator has selected.
 func (t terminal) withKeys(work func(*gateway.APIKeys) error) (err error) {
 	lookup, err := t.settings()
 	if err != nil {

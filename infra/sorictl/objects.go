@@ -26,7 +26,7 @@ func openObjects(settings config.Lookup) (objects, error) {
 	return objects{client, cfg.Bucket}, err
 }
 
-// each calls see for each object of a job, or for those of every job if the parameter job is empty.
+// each calls the function see for each object of a job, or for those of every job if the parameter job is empty.
 func (o objects) each(ctx context.Context, job string, see func(job string, info minio.ObjectInfo)) error {
 	return invariants.EachObject(ctx, o.client, o.bucket, job, see)
 }

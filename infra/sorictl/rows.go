@@ -122,7 +122,7 @@ type record struct {
 	Key      string `db:"s3_key"`
 }
 
-// each calls see for every record.
+// each calls the function see for every record.
 func (r rows) each(ctx context.Context, see func(record)) error {
 	const query = `
 		SELECT job_id, owner, status, state_seq, created_at IS NOT NULL AS shown, s3_key

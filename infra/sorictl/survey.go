@@ -127,8 +127,8 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey,
 }
 
 // seenTo returns the sequence up to which a consumer has handled all its events. If
-// nothing is pending, that is end, the log's last sequence before the call; otherwise it
-// is the ack floor.
+// nothing is pending, that is the parameter end, which is the log's last sequence before
+// the call; otherwise it is the ack floor.
 func seenTo(ctx context.Context, b *bus.Bus, consumer string, end uint64) (uint64, error) {
 	state, found, err := b.ConsumerState(ctx, consumer)
 	if err == nil && found && state.Pending == 0 && state.AckPending == 0 {

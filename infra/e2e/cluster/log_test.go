@@ -216,7 +216,7 @@ func (s servers) holdsNewest(t *testing.T, b *bus.Bus, e event.Attempted, seq ui
 	})
 }
 
-// insist calls try until it succeeds. An error other than fault.Unavailable fails the test.
+// insist calls the function try until it succeeds. An error other than fault.Unavailable fails the test.
 // Leaders may fail without a kill, too, if the machine is busy.
 func (s servers) insist(t *testing.T, try func() error) {
 	t.Helper()

@@ -17,7 +17,7 @@ const (
 	cont = syscall.SIGCONT
 	kill = syscall.SIGKILL
 
-	deadFor = 2 * time.Second // between a kill and the start
+	deadFor = 2 * time.Second // time from a kill to the next start
 )
 
 // outage is a way in which dependencies become unavailable and available again.
@@ -57,7 +57,7 @@ func paused(c env, noticed func(), parts []stack.Part) {
 
 func (c env) restart(part stack.Part) error { return c.Stack.Restart(c.Ctx, part) }
 
-// each calls do for all parts concurrently.
+// each calls the function do for all parts concurrently.
 func (c env) each(parts []stack.Part, do func(stack.Part) error) {
 	c.t.Helper()
 	var wg sync.WaitGroup

@@ -43,9 +43,9 @@ type Event struct {
 // maxEvent is the maximal length of an event in bytes. It is large because a result is sent in one line.
 const maxEvent = 16 << 20
 
-// ReadEvents calls take for every complete event of a stream, until the stream ends or take returns an
-// error, which it returns. The end of the stream is no error. lastID is the id for events before the first
-// one with an id. An incomplete event at the end is ignored, as browsers do.
+// ReadEvents calls the function take for every complete event of a stream. It returns nil at the end of the
+// stream, or the error of take. lastID is the id for events before the first one with an id. An incomplete
+// event at the end is ignored, as browsers do.
 func ReadEvents(stream io.Reader, lastID string, take func(Event) error) error {
 	for e, err := range sse.Read(stream, &sse.ReadConfig{MaxEventSize: maxEvent}) {
 		if err != nil {
@@ -61,8 +61,8 @@ func ReadEvents(stream io.Reader, lastID string, take func(Event) error) error {
 	return nil
 }
 
-// ReadFrames calls see for every complete frame of a stream, until the stream ends or see returns an
-// error, which it returns. The end of the stream is no error.
+// ReadFrames calls the function see for every complete frame of a stream. It returns nil at the end of the
+// stream, or the error of see.
 func ReadFrames(stream io.Reader, lastID string, see func(Job) error) error {
 	return ReadEvents(stream, lastID, func(e Event) error {
 		f := Job{ID: e.ID, At: time.Now()}
@@ -82,7 +82,7 @@ func Frames(stream io.Reader) (frames []Job, err error) {
 	return frames, err
 }
 
-// Follow calls see for every frame of a job's stream, up to the terminal frame. If the stream ends
+// Follow calls the function see for every frame of a job's stream, up to the terminal frame. If the stream ends
 // before, it returns ErrNoEnd.
 func (c *Client) Follow(ctx context.Context, job string, see func(Job)) error {
 	stream, err := c.Stream(ctx, job, "", "")

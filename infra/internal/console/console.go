@@ -90,7 +90,7 @@ func Build(ctx context.Context, sources, dir string) error {
 	return replace(dir, fresh)
 }
 
-// replace renames the folder by to dir, and removes the former dir.
+// replace replaces the folder dir by the folder in the parameter by.
 func replace(dir, by string) error {
 	old := dir + ".old"
 	if err := os.RemoveAll(old); err != nil {

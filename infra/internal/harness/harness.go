@@ -104,7 +104,7 @@ func (f *Fleet) process(opts Options, name string, i int) *Process {
 	}
 }
 
-// each calls do for all processes concurrently.
+// each calls the function do for all processes concurrently.
 func (f *Fleet) each(do func(*Process) error) error {
 	var group errgroup.Group
 	for _, copies := range f.copies {

@@ -34,8 +34,8 @@ func (l Layout) near(name string, i int) string {
 	return l.URL(name, i%len(l[name]))
 }
 
-// Reserve chooses an address on the loopback interface for every replica (Options.Copies). If given contains an address for a
-// program, its first replica has that one. No port is chosen twice. If another process takes a port before the program
+// Reserve chooses an address on the loopback interface for every replica (Options.Copies). The parameter given may contain, by
+// program, the address of the first replica. No port is chosen twice. If another process takes a port before the program
 // listens on it, the start of that program fails.
 func Reserve(copies map[string]int, given map[string]string) (Layout, error) {
 	found := Layout{}
@@ -98,7 +98,7 @@ func s3Settings(deps stack.Endpoints) map[string]string {
 	}
 }
 
-// Connections returns the settings with which a program connects to all dependencies, together with the settings in further.
+// Connections returns the settings with which a program connects to all dependencies, and those of the parameter further.
 func Connections(deps stack.Endpoints, further map[string]string) map[string]string {
 	return merge(map[string]string{"NATS_URL": deps.NATSURL, "DATABASE_URL": deps.DatabaseURL}, s3Settings(deps), further)
 }

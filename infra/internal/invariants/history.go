@@ -70,8 +70,9 @@ func (h History) Check() error {
 	return errors.Join(wrong...)
 }
 
-// mayFollow reports whether event e may directly follow the event before. After a failure
-// only a retry or an erasure may follow, and a retry may only follow a failure.
+// mayFollow reports whether the event e may directly follow the event in the parameter
+// before. After a failure only a retry or an erasure may follow, and a retry may only
+// follow a failure.
 func mayFollow(before, e event.Name) bool {
 	if e == event.NameErased {
 		return before != event.NameErased

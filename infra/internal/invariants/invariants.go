@@ -113,7 +113,7 @@ func (c Checker) histories(ctx context.Context) (map[string]History, error) {
 // recordings is the prefix of the recordings' keys: audio/{job}_{name}.
 const recordings = objectstore.Recordings
 
-// EachObject calls see for each object of a job, or for those of every job if the parameter job is empty.
+// EachObject calls the function see for each object of a job, or for those of every job if the parameter job is empty.
 // It skips objects whose key contains no job id: they are not Sori's.
 func EachObject(ctx context.Context, client *minio.Client, bucket, job string, see func(job string, info minio.ObjectInfo)) error {
 	return eachRecording(ctx, client, bucket, job, func(name string, info minio.ObjectInfo) {
@@ -123,7 +123,7 @@ func EachObject(ctx context.Context, client *minio.Client, bucket, job string, s
 	})
 }
 
-// eachRecording calls see for each object whose key, without the prefix of recordings, begins with the
+// eachRecording calls the function see for each object whose key, without the prefix of recordings, begins with the
 // parameter prefix. The first argument of see is the part of the key that should be a job id.
 func eachRecording(ctx context.Context, client *minio.Client, bucket, prefix string, see func(name string, info minio.ObjectInfo)) error {
 	ctx, cancel := context.WithCancel(ctx) // stops the listing if this function returns early

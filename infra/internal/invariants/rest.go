@@ -13,7 +13,8 @@ import (
 // lookAgain is the interval between two checks in retry.
 const lookAgain = 50 * time.Millisecond
 
-// retry calls check until it succeeds, returns an error for which passes is false, or ctx ends.
+// retry calls check until that succeeds, until it returns an error for which the function passes returns false, or until
+// ctx ends.
 func retry(ctx context.Context, check func() error, passes func(error) bool) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
@@ -30,7 +31,7 @@ func retry(ctx context.Context, check func() error, passes func(error) bool) err
 	}
 }
 
-// Await calls check until it succeeds. After limit it returns the last error of check.
+// Await calls check until that succeeds. After the given limit it returns the last error of check.
 func Await(ctx context.Context, limit time.Duration, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

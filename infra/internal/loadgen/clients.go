@@ -53,8 +53,9 @@ func NewClients(opt ClientOptions) *Clients {
 // Ledger returns the record of what the clients have seen.
 func (c *Clients) Ledger() *Ledger { return c.ledger }
 
-// Run uploads as many recordings as the parameter jobs says, numbered from first on, and follows each
-// job until it ends. If ctx ends before all jobs have ended, Run returns an error.
+// Run uploads recordings and follows each job until it ends. The parameter first is the number of the
+// first recording, and the parameter jobs is how many there are. If ctx ends before all jobs have
+// ended, Run returns an error.
 func (c *Clients) Run(ctx context.Context, first, jobs int) error {
 	turns := make(chan int, jobs)
 	for i := range jobs {

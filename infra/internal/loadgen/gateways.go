@@ -77,7 +77,7 @@ func (g Gateways) Watch(ctx context.Context, job string) error {
 	return wrong
 }
 
-// follow opens a stream and calls see for each of its frames, until the stream ends.
+// follow opens a stream and calls the function see for each of its frames, until the stream ends.
 func follow(ctx context.Context, c *client.Client, job, lastID string, see func(client.Job) error) error {
 	stream, err := c.Stream(ctx, job, lastID, "")
 	if err != nil {
@@ -87,7 +87,7 @@ func follow(ctx context.Context, c *client.Client, job, lastID string, see func(
 	return frames(stream, lastID, see)
 }
 
-// frames calls see for each frame of a stream, until the stream ends. If the stream breaks, frames
+// frames calls the function see for each frame of a stream, until the stream ends. If the stream breaks, frames
 // returns nil, because the viewer connects again. It returns an error for a frame that cannot be
 // decoded, and the error of see.
 func frames(stream io.Reader, lastID string, see func(client.Job) error) error {

@@ -44,7 +44,7 @@ type Ports struct{ NATS, S3, Postgres int }
 
 // Options are the settings of a stack.
 type Options struct {
-	Dir   string // the state folder; made if it is missing
+	Dir   string // the state folder; created if it does not exist
 	Ports Ports
 	Log   zerolog.Logger
 

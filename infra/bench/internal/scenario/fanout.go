@@ -91,7 +91,7 @@ func (b *Bench) fan(ctx context.Context, held *target.StubAnalyzer, size Size, f
 	return nil
 }
 
-// watch reads a stream until it ends, and records when its last frame arrived. It calls settled when only the
+// watch reads a stream until it ends, and records when its last frame arrived. It calls the function settled when only the
 // terminal frame is yet to come.
 func watch(ctx context.Context, api *client.Client, job string, firsts *Samples, arrived *time.Time, settled func()) error {
 	opened := time.Now()

@@ -58,8 +58,9 @@ func firstJob() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 // tokens is the number of tokens to which the jobs belong.
 const tokens = 10
 
-// record inserts the jobs with the numbers from (inclusive) to to (exclusive) into the database. Most are completed. None has a
-// deadline, so that the tracker does not change them. Then it runs VACUUM ANALYZE, as autovacuum would do later.
+// record inserts jobs into the database. Their numbers begin with the parameter from and end before the parameter to. Most are
+// completed. None has a deadline, so that the tracker does not change them. Then record runs VACUUM ANALYZE, as autovacuum
+// would do later.
 func record(ctx context.Context, db *sql.DB, from, to int) error {
 	const insert = `
 		INSERT INTO tracker.analysis_results (

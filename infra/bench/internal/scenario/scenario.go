@@ -47,7 +47,7 @@ type Size struct {
 	Bytes      int64 `name:"size" help:"bytes of a recording (default: the scenario's own size)"`
 }
 
-// or returns the size with its zero fields replaced by those of own.
+// or returns the size with its zero fields replaced by those of the parameter own.
 func (s Size) or(own Size) Size {
 	if s.Jobs == 0 {
 		s.Jobs = own.Jobs
@@ -135,7 +135,8 @@ func atMost(d time.Duration) Bound {
 	return Bound{AtMost: float64(d) / float64(time.Millisecond)}
 }
 
-// parallel calls do for 0 to n-1, with at most the given number of concurrent calls, until all have returned or one fails.
+// parallel calls the function do for 0 to n-1, with at most the given number of concurrent calls. It returns when all have
+// returned, and starts no further calls after one has failed.
 func parallel(ctx context.Context, n, concurrent int, do func(ctx context.Context, i int) error) error {
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(concurrent)

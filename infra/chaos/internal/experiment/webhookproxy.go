@@ -186,7 +186,7 @@ func (c *WebhookProxy) drop(w http.ResponseWriter, r *http.Request, cb callback,
 	panic(http.ErrAbortHandler) // makes net/http close the connection
 }
 
-// later forwards a callback when the duration after has passed, and ignores the answer.
+// later forwards a callback after the duration in the parameter after, and ignores the answer.
 func (c *WebhookProxy) later(cb callback, after time.Duration) {
 	c.work.Go(func() {
 		wait := time.NewTimer(after)

@@ -60,13 +60,13 @@ func (w *Env) Upload(t *testing.T, name string, audio []byte) string {
 	return job
 }
 
-// Result decodes a job's result, in the default language, into into.
+// Result reads a job's result, in the default language, and decodes it into the parameter into.
 func (w *Env) Result(t *testing.T, job string, into any) {
 	t.Helper()
 	w.ResultIn(t, job, "", into)
 }
 
-// ResultIn decodes a job's result, in the given language, into into.
+// ResultIn reads a job's result, in the given language, and decodes it into the parameter into.
 func (w *Env) ResultIn(t *testing.T, job, language string, into any) {
 	t.Helper()
 	_, err := w.API.Do(w.Context(), client.Request{

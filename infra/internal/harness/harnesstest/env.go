@@ -92,7 +92,7 @@ func Start(t *testing.T, o Options) *Env {
 	return w
 }
 
-// front starts a proxy for the server at a URL, with the middleware before, and returns the proxy's URL.
+// front starts a proxy for the server at a URL and returns the proxy's URL. The parameter before is a middleware of the proxy.
 func front(t *testing.T, before func(http.Handler) http.Handler, server string) string {
 	t.Helper()
 	to, err := url.Parse(server)

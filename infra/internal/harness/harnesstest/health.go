@@ -103,9 +103,9 @@ func (w *healthWatch) get(ctx context.Context, p *harness.Process, path string) 
 	return resp.StatusCode
 }
 
-// AwaitReady waits until all replicas of the named programs are ready or, if ready is false,
-// until none is, and returns how long that took. It waits at most for the duration within;
-// then the test fails.
+// AwaitReady waits until all replicas of the named programs are ready or, if the parameter
+// ready is false, until no replica is ready. It returns how long that took. If it takes
+// longer than the parameter within, the test fails.
 func (c *System) AwaitReady(ready bool, within time.Duration, names ...string) time.Duration {
 	c.t.Helper()
 	w := c.health

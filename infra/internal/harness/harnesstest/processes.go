@@ -154,7 +154,7 @@ func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
 		for _, part := range s.Parts() { // a part that a failed test has left paused would not react to the stop
 			_ = s.SignalAll(part, syscall.SIGCONT)
 		}
-		stopping, cancel := context.WithTimeout(context.Background(), time.Minute) // that of the test has ended
+		stopping, cancel := context.WithTimeout(context.Background(), time.Minute) // the context of the test has ended
 		defer cancel()
 		if err := errors.Join(s.Stop(stopping), stack.Remove(dir), os.RemoveAll(root)); err != nil {
 			t.Error(err)
@@ -172,7 +172,7 @@ func (s *System) startFleet(o harness.Options) {
 	}
 	s.Fleet = f
 	s.t.Cleanup(func() {
-		stopping, cancel := context.WithTimeout(context.Background(), time.Minute) // that of the test has ended
+		stopping, cancel := context.WithTimeout(context.Background(), time.Minute) // the context of the test has ended
 		defer cancel()
 		if err := f.Stop(stopping); err != nil {
 			s.t.Error(err)

@@ -40,8 +40,8 @@ func AcquireLock(path string) (*Lock, error) {
 	return finish(file, held, err)
 }
 
-// WaitForLock waits for the lock at most for limit and acquires it. If another process still holds it then, WaitForLock
-// returns a *HeldError.
+// WaitForLock acquires the lock, for which it waits at most for the given limit. If another process still holds the lock then,
+// WaitForLock returns a *HeldError.
 func WaitForLock(ctx context.Context, path string, limit time.Duration) (*Lock, error) {
 	file := newLock(path)
 	waiting, cancel := context.WithTimeout(ctx, limit)
@@ -57,7 +57,7 @@ func newLock(path string) *flock.Flock {
 	return flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW))
 }
 
-// finish writes this process's ID into the file and returns the lock. If held is false, it returns a *HeldError.
+// finish writes this process's ID into the file and returns the lock. If the parameter held is false, it returns a *HeldError.
 func finish(file *flock.Flock, held bool, err error) (*Lock, error) {
 	path := file.Path()
 	if err == nil && !held {

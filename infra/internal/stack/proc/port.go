@@ -47,9 +47,10 @@ func PortTaken(port int) bool {
 	return l.Close() != nil
 }
 
-// WithPort calls start with a port that was free a moment ago. If start fails and another process has taken the port
-// meanwhile, WithPort calls start again with another port. For a fixed port it calls start once; if that port is still in use
-// after portRelease, which is more than a killed process needs to release it, WithPort returns ErrPortTaken without a call.
+// WithPort calls the function start with a port that was free a moment ago. If start fails and another process has taken
+// that port in the meantime, WithPort calls start again with another port. For a fixed port it calls start once. If the
+// fixed port is still in use after portRelease, which is longer than a killed process needs to release a port, WithPort
+// returns ErrPortTaken without a call.
 func WithPort(ctx context.Context, want Port, start func(port int) error) error {
 	if want.Fixed != 0 {
 		if err := awaitPort(ctx, want.Fixed); err != nil {
