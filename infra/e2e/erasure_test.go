@@ -178,8 +178,8 @@ func TestAJobThatIsErasedUnderWayStaysErasedWhateverComes(t *testing.T) {
 	}
 }
 
-// The gateway is killed directly after its answer, and each of the other services during
-// its work, while half of the jobs have not ended.
+// A token is deleted while half of its jobs have not ended. The gateway is killed directly after its
+// response to the deletion. Each of the other services is killed while it erases jobs.
 func TestADeletedTokenIsErasedWhateverIsKilled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)

@@ -97,8 +97,7 @@ func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
 	return found, postgres.Translate("find failed jobs", err)
 }
 
-// lasting counts the jobs that the method failed leaves out because their error is not
-// retryable.
+// lasting counts the failed jobs whose error is not retryable. rows.failed leaves them out.
 func (r rows) lasting(ctx context.Context, c choice) (n int, err error) {
 	const query = `
 		SELECT count(*)

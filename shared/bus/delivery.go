@@ -16,7 +16,8 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// delivery reads a message. Even if it fails, the delivery has the job in the subject.
+// delivery parses a message. Even if it returns an error, the returned Delivery has the job id from
+// the subject of the message.
 func (b *Bus) delivery(msg jetstream.Msg) (Delivery, error) {
 	subject := b.cfg.Namespace.Strip(msg.Subject())
 	var d Delivery

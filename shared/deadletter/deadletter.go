@@ -66,8 +66,8 @@ func (s *Store) Get(ctx context.Context, seq uint64) (DeadLetter, error) {
 	return parse(m), nil
 }
 
-// Delete deletes the dead letter with a sequence. Its event stays in its job's log. It fails with
-// fault.NotFound if there is no such dead letter.
+// Delete deletes the dead letter with the sequence number seq. The event itself stays in the log of
+// its job. Delete fails with fault.NotFound if there is no such dead letter.
 func (s *Store) Delete(ctx context.Context, seq uint64) error {
 	if _, err := s.Get(ctx, seq); err != nil { // a deletion does not report whether the dead letter existed
 		return err

@@ -24,7 +24,7 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Process is the part of the process that a service needs.
+// Process contains what a service gets from its operating-system process. Tests replace it.
 type Process struct {
 	Lookup config.Lookup // looks up settings
 	Stderr io.Writer     // receives the log

@@ -14,7 +14,8 @@ const (
 	pastEnd   = 1<<62 - 1 // offsets from here on are refused, so that the sum of two cannot overflow
 )
 
-// A reader follows one container through a file. Offsets count from the beginning of the container.
+// A reader parses one container incrementally: it gets bytes, and returns which bytes it needs next.
+// Offsets count from the beginning of the container.
 type reader interface {
 	// step reads b, exactly the bytes asked for, which begin at off. It returns which bytes it needs
 	// next: want bytes from next on. next must be greater than off, or equal if want is greater than

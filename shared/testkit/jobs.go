@@ -47,8 +47,8 @@ func (k *Kit) Settled(consumer string) {
 	})
 }
 
-// HandleAgain makes a consumer of the stream of jobs handle every event again, by deleting the
-// consumer.
+// HandleAgain deletes a consumer of the stream of jobs, so that its service creates the consumer
+// again and handles every event again. It waits until all events are settled.
 func (k *Kit) HandleAgain(consumer string) {
 	k.t.Helper()
 	if err := k.JetStream().DeleteConsumer(k.Context(), k.Namespace().Stream(event.Jobs().Name), consumer); err != nil {

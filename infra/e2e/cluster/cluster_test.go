@@ -131,8 +131,9 @@ func TestKillingTheLeaderUnderLoadLosesNothing(t *testing.T) {
 	c.end(g)
 }
 
-// All jobs end on two servers. Then an empty server replaces the lost one, and another
-// server is killed: the jobs are still complete only if the new server has received a copy.
+// One server is lost with its data, and all jobs end while the others run. Then an empty server
+// replaces the lost one, and another server is killed: the jobs are still complete only if the new
+// server has received a copy.
 func TestOneNodeMayBeLostForGood(t *testing.T) {
 	t.Parallel()
 	c := found(t)

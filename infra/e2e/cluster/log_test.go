@@ -131,9 +131,9 @@ func fill(t *testing.T, js jetstream.JetStream, messages int) {
 	}
 }
 
-// pause pauses a server. It makes sure that the server answers direct gets of the job
-// log's stream, which a replica does only some time after its creation: it continues the
-// server and pauses it again until a get through another server is not answered.
+// pause pauses a server that takes part in direct gets of the stream of jobs. A new replica does so
+// only after some time. So pause sends a direct get through another server: if the get times out, it
+// was routed to the paused server. If not, pause resumes the server and tries again.
 func (s servers) pause(t *testing.T, server int, other jetstream.JetStream) {
 	t.Helper()
 	for {

@@ -181,7 +181,7 @@ func TestAKeyBelongsToOneRecordingAndOneToken(t *testing.T) {
 	elsewhere := *g
 	elsewhere.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
 	g.problem(elsewhere.keyed("k", content), 422, "idempotency-key-reused")
-	// The answer is sent before the whole body has been sent.
+	// The gateway must respond although the client has sent only a part of the body.
 	body, contentType := form(part{name: "file", file: "a.wav", content: content})
 	w := elsewhere.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", elsewhere.path(), contentType, len(body), body[:100<<10])

@@ -13,7 +13,8 @@ type Retention struct {
 	Age   time.Duration // time since they finished
 }
 
-// task is one job from acceptance to delivery. The registry's lock guards its snapshot; the other fields do not change.
+// task is one job from acceptance to delivery. The lock of the registry guards the field snapshot; the other fields do not
+// change.
 type task struct {
 	req       Request
 	behaviour Behaviour

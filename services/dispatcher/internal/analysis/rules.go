@@ -134,10 +134,10 @@ const (
 
 // afterDispatched returns the next step for an attempt that the server accepted:
 //
-//  1. While it is the newest attempt, it is polled.
-//  2. If the server lost it, attempt number+1 may have begun, and the process may have died before the
-//     server accepted that attempt. Then attempt number+1 is sent again.
-//  3. If it has lapsed, nothing follows here: HandleLapsed sends the next attempt.
+//  1. stepPoll if it is the newest attempt.
+//  2. stepNext if the log has the next attempt, no retry asked for that attempt, and the server has not
+//     accepted it. The dispatcher may have died before it sent that attempt, so it is sent again.
+//  3. stepNone if the attempt has lapsed: HandleLapsed sends the next attempt.
 func afterDispatched(log event.Log, number int) step {
 	n := newestOf(log)
 	switch {

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// broken returns the rules that a failure names, each with its pointer and detail.
+// broken returns the violations of a *fault.Error, each as its pointer and its detail.
 func broken(err error) []string {
 	var rules []string
 	if f, ok := errors.AsType[*fault.Error](err); ok {

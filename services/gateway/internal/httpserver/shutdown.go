@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Shutdown lets handlers take part in a graceful shutdown, which has three steps. It begins. At
-// 7/10 of the grace period, event streams are ended. At the end of the grace period, all
+// Shutdown lets handlers take part in a graceful shutdown. The shutdown has three steps: it begins;
+// at 7/10 of the grace period, event streams are ended; at the end of the grace period, all
 // connections are closed.
 type Shutdown struct {
 	begun   context.Context //nolint:containedctx // a handler registers functions for its end

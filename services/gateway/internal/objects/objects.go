@@ -1,5 +1,5 @@
-// Package objects reads the objects in S3 that references of the catalogue name. It sends no
-// request to another host, so that no client can make the gateway send one (SSRF).
+// Package objects reads the S3 objects to which the catalogue refers. It sends no request to another
+// host, so that no client can make the gateway send one (SSRF).
 package objects
 
 import (

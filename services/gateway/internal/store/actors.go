@@ -73,8 +73,8 @@ func (s *Store) ActorTokens(ctx context.Context, id int64, p catalogue.Page) ([]
 	return s.Tokens(ctx, catalogue.Filter{Actor: a.Name}, p)
 }
 
-// ReplaceActor renames the actor with the id of a if its version matches, and changes the name on
-// the actor's tokens too. It returns the actor with its new version.
+// ReplaceActor renames the actor whose id is a.ID to a.Name, if the actor's version matches m, and
+// changes the name on the actor's tokens too. It returns the actor with its new version.
 func (s *Store) ReplaceActor(ctx context.Context, a catalogue.Actor, m catalogue.Match) (catalogue.Actor, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()

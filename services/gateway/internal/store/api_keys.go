@@ -129,7 +129,8 @@ func (s *Store) RevokeAPIKey(ctx context.Context, id, owner string) error {
 	return translate("revoke an API key", err)
 }
 
-// MarkAPIKeyUsed implements access.KeyStore. All replicas together write at most once a minute.
+// MarkAPIKeyUsed implements access.KeyStore. The time of the last use of a key is written at most
+// once a minute, by all replicas together.
 func (s *Store) MarkAPIKeyUsed(ctx context.Context, id string) error {
 	const query = `
 		UPDATE catalogue.api_keys

@@ -285,8 +285,8 @@ func (r *Record) setStatus(seq uint64, status Status, failure Failure) bool {
 	return true
 }
 
-// reopenedFor reports whether an attempt can only belong to a failed job that was retried, although
-// the retried event is not merged yet.
+// reopenedFor reports whether the job must have been retried, since the attempt is newer than the
+// one that failed. The event retried may not be merged yet.
 func (r *Record) reopenedFor(attempt int) bool { return r.Status == Failed && attempt > r.Attempt }
 
 // afterTerminal reports whether progress of an attempt was published after the terminal event.

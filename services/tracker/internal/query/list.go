@@ -26,8 +26,8 @@ func (f Filter) Start() Cursor {
 	return Cursor{CreatedAt: before} // this position is before every job that was created earlier
 }
 
-// Cursor is a position in a list of jobs. The job of this id need not exist any more. A cursor
-// without an id is the position after all jobs of its time.
+// Cursor is a position in a list of jobs: directly after the job JobID, which need not exist any
+// more. If JobID is empty, it is the position after all jobs that were created at CreatedAt.
 type Cursor struct {
 	CreatedAt time.Time
 	JobID     string

@@ -38,8 +38,8 @@ func keepsObject(log event.Log) bool {
 	return stored && !log.Erased()
 }
 
-// uploadEntry returns the staging entry of a job's upload. If the log does not contain its name,
-// the entry has the name of the job.
+// uploadEntry returns the name of the staging entry of a job's upload. The event received contains
+// this name. If the log has no such event, the name is the id of the job.
 func uploadEntry(log event.Log) string {
 	if r, ok := event.Last[event.Received](log); ok {
 		return r.Staged().Entry
