@@ -28,9 +28,13 @@ func newConnector(dsn string) (connector, error) {
 
 // Connect implements driver.Connector.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	var dialed net.Conn
+	var dialed *startConn
 	made, err := c.Connector.Connect(context.WithValue(ctx, dialedKey{}, &dialed))
 	if err != nil {
+		// The driver hides the error of a write in a type of its own.
+		if dialed != nil && dialed.writeErr != nil {
+			err = dialed.writeErr
+		}
 		return nil, ofConnect(err)
 	}
 	inner, ok := made.(driverConn)
@@ -38,7 +42,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		_ = made.Close()
 		return nil, fmt.Errorf("connect: the driver's %T lacks a method", made)
 	}
-	return &session{driverConn: inner, net: dialed}, nil
+	return &session{driverConn: inner, net: dialed.Conn}, nil
 }
 
 // dialedKey is the context key of a pointer that the dialer sets to the connection that it has
@@ -61,23 +65,31 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the driver inspects it
 	}
-	if told, ok := ctx.Value(dialedKey{}).(*net.Conn); ok {
-		*told = made
-	}
 	until, _ := ctx.Deadline()
-	return greeting{Conn: made, until: until}, nil
+	conn := &startConn{Conn: made, until: until}
+	if dialed, ok := ctx.Value(dialedKey{}).(**startConn); ok {
+		*dialed = conn
+	}
+	return conn, nil
 }
 
-// greeting is a connection whose server must complete the start-up before the deadline of the
+// startConn is a connection whose server must complete the start-up before the deadline of the
 // caller.
-type greeting struct {
+type startConn struct {
 	net.Conn
-	until time.Time
+	until    time.Time
+	writeErr error // of the last write
+}
+
+// Write implements net.Conn.
+func (g *startConn) Write(p []byte) (n int, err error) {
+	n, g.writeErr = g.Conn.Write(p)
+	return n, g.writeErr //nolint:wrapcheck // a connection's errors are its protocol
 }
 
 // SetDeadline implements net.Conn. The driver sets a deadline for the start-up that may be later
 // than the caller's, and removes it afterwards.
-func (g greeting) SetDeadline(t time.Time) error {
+func (g *startConn) SetDeadline(t time.Time) error {
 	if !t.IsZero() && !g.until.IsZero() && g.until.Before(t) {
 		t = g.until
 	}
