@@ -54,7 +54,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	return lifecycle.Run(ctx, ready.Watch, server.Run, issuerKeys,
-		lifecycle.AfterSetup(log, setup(conns, ready, log), usage.Run, sweeper.Run, relay.Run))
+		lifecycle.AfterSetup(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run, reportReferences(conns, log)))
 }
 
 // newAccess returns the authenticator, and the component that fetches the keys of the OpenID
@@ -71,9 +71,8 @@ func newAccess(cfg *Config, c *connections, log zerolog.Logger) (*access.Authent
 	return access.New(cfg.Access, d), fetch
 }
 
-// setup returns the function that creates the streams and the tables of the gateway. At its end,
-// the function logs the tokens whose references are not allowed.
-func setup(c *connections, ready *health.Health, log zerolog.Logger) func(context.Context) error {
+// setup returns the function that creates the streams and the tables of the gateway.
+func setup(c *connections, ready *health.Health) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := c.events.Ensure(ctx, event.Jobs(), event.Tokens(), event.Staging()); err != nil {
 			return err
@@ -82,6 +81,14 @@ func setup(c *connections, ready *health.Health, log zerolog.Logger) func(contex
 			return err
 		}
 		ready.Started()
+		return nil
+	}
+}
+
+// reportReferences logs the tokens whose references are not allowed, once. Nothing waits for it: a
+// catalogue may be large.
+func reportReferences(c *connections, log zerolog.Logger) lifecycle.Component {
+	return func(ctx context.Context) error {
 		catalogue.ReportReferences(ctx, c.store, c.objects.CheckReference, log)
 		return nil
 	}
