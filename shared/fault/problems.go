@@ -38,3 +38,11 @@ func ExceedsLimit(what string, limit int64, cause error) error {
 
 // JobNotFound returns the failure of a request for a job that does not exist.
 func JobNotFound() error { return New(NotFound, "job-not-found", "There is no such job.") }
+
+// InsufficientScope returns the failure of a request whose credentials lack a scope.
+func InsufficientScope(scope string) error {
+	return &Error{
+		Kind: Forbidden, Code: "insufficient-scope", Extra: map[string]any{"scope": scope},
+		Detail: "These credentials lack the scope " + scope + ".",
+	}
+}

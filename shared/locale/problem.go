@@ -250,10 +250,6 @@ func koreanOfResource(code string) string {
 		return "작업의 현재 상태({current_status})에서는 취소할 수 없습니다."
 	case "invalid-ticket":
 		return "티켓의 유효 기간이 지났거나 이 작업의 티켓이 아닙니다. 새로 발급받아 주세요."
-	case "insufficient-scope":
-		return "이 인증 정보에는 필요한 권한({scope})이 없습니다."
-	case "unauthenticated":
-		return "누가 보낸 요청인지 알 수 없습니다."
 	case "job-not-found":
 		return "해당 작업이 없습니다."
 	case "job-not-retryable":

@@ -1,11 +1,53 @@
 package locale_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strings"
 	"testing"
 
 	"sori.internal/shared/locale"
 	"sori.internal/shared/testkit/raised"
 )
+
+// The sentences are in several functions, of which the first that knows a code wins.
+func TestEveryProblemHasItsKoreanSentenceInOnePlace(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "problem.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := map[string]string{}
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || !strings.HasPrefix(f.Name.Name, "koreanOf") {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			choice, ok := n.(*ast.SwitchStmt)
+			if !ok {
+				return true
+			}
+			if on, ok := choice.Tag.(*ast.Ident); !ok || on.Name != "code" {
+				return true
+			}
+			for _, clause := range choice.Body.List {
+				for _, value := range clause.(*ast.CaseClause).List {
+					code := value.(*ast.BasicLit).Value
+					if place, twice := places[code]; twice {
+						t.Errorf("%s is in %s and in %s", code, place, f.Name.Name)
+					}
+					places[code] = f.Name.Name
+				}
+			}
+			return true
+		})
+	}
+	if len(places) < 40 {
+		t.Errorf("only %d codes were found", len(places))
+	}
+}
 
 func TestEveryProblemHasAKoreanSentence(t *testing.T) {
 	t.Parallel()

@@ -94,37 +94,33 @@ func Authorize(p principal.Principal, needs principal.Scope) error {
 	case needs == Keys:
 		needs = principal.Admin
 	}
-	return &fault.Error{
-		Kind: fault.Forbidden, Code: CodeScope, Extra: map[string]any{"scope": string(needs)},
-		Detail: "These credentials lack the scope " + string(needs) + ".",
-	}
+	return fault.InsufficientScope(string(needs))
 }
 
 // Forget removes an API key from the cache of this replica. The next request reads the key from the
 // store.
 func (a *Authenticator) Forget(keyID string) { a.keys.forget(keyID) }
 
-// The codes of the failures.
+// The codes of the failures that a response explains with WWW-Authenticate.
 const (
-	CodeMissing     = "unauthenticated"
-	CodeInvalid     = "invalid-token"
-	CodeScope       = "insufficient-scope"
-	CodeUnavailable = "identity-provider-unavailable"
-	CodeAmbiguous   = "malformed-request"
+	CodeMissing   = "unauthenticated"
+	CodeInvalid   = "invalid-token"
+	CodeScope     = "insufficient-scope"
+	CodeAmbiguous = "malformed-request"
 )
 
 // single returns the credential of a request. It fails if there is none, or more than one.
 func (c Credentials) single() (string, error) {
 	switch {
 	case len(c.Authorization)+len(c.APIKey) > 1:
-		return "", fault.New(fault.Malformed, "malformed-request", "The request has more than one Authorization or X-API-Key header.")
+		return "", fault.MalformedRequest("The request has more than one Authorization or X-API-Key header.", nil)
 	case len(c.APIKey) == 1:
 		if !strings.HasPrefix(c.APIKey[0], keyPrefix) {
 			return "", errKey()
 		}
 		return c.APIKey[0], nil
 	case len(c.Authorization) == 0:
-		return "", fault.New(fault.Unauthenticated, "unauthenticated",
+		return "", fault.New(fault.Unauthenticated, CodeMissing,
 			"Send a token or an API key in the header Authorization: Bearer.")
 	}
 	scheme, credential, _ := strings.Cut(c.Authorization[0], " ")

@@ -88,10 +88,7 @@ func (a *API) job(
 // serve handles a request of a principal if the principal has the scope.
 func serve(h handler, w http.ResponseWriter, r *http.Request, p principal.Principal, scope principal.Scope) error {
 	if !p.May(scope) {
-		return &fault.Error{
-			Kind: fault.Forbidden, Code: "insufficient-scope", Extra: map[string]any{"scope": string(scope)},
-			Detail: "These credentials lack the scope " + string(scope) + ".",
-		}
+		return fault.InsufficientScope(string(scope))
 	}
 	return h(w, r.WithContext(principal.With(r.Context(), p)))
 }
