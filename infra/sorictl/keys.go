@@ -45,7 +45,7 @@ func (c *keysCreate) Run(ctx context.Context, t terminal) error {
 	if c.Valid < 0 {
 		return errors.New("keys create: -valid must not be negative")
 	}
-	asked := gateway.NewAPIKey{Name: c.Name, Owner: c.Owner, Scopes: c.Scopes}
+	asked := gateway.NewAPIKey{Name: c.Name, Owner: &c.Owner, Scopes: c.Scopes}
 	if c.Valid > 0 {
 		expires := time.Now().Add(c.Valid).UTC()
 		asked.Expires = &expires

@@ -2,8 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -19,12 +17,7 @@ import (
 type APIKey = access.Key
 
 // NewAPIKey describes a new key. It must obey the rules of POST /api-keys for an admin.
-type NewAPIKey struct {
-	Name    string     `json:"name"`
-	Owner   string     `json:"owner"`
-	Scopes  []string   `json:"scopes"`
-	Expires *time.Time `json:"expires_at"`
-}
+type NewAPIKey = access.KeyRequest
 
 // APIKeys manages the API keys in a database without a running gateway. A program of the operator
 // uses it, for example to make the first key.
@@ -47,11 +40,7 @@ func (k *APIKeys) Close() error { return k.db.Close() }
 
 // Create makes a key. It returns the key and the key's text, which is not stored.
 func (k *APIKeys) Create(ctx context.Context, n NewAPIKey) (made APIKey, text string, err error) {
-	body, err := json.Marshal(n)
-	if err != nil {
-		return made, "", fmt.Errorf("describe an API key: %w", err)
-	}
-	asked, err := access.DecodeKey(body, principal.Open(), time.Now())
+	asked, err := n.Key(principal.Open(), time.Now())
 	if err != nil {
 		return made, "", err
 	}

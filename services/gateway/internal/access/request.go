@@ -15,21 +15,27 @@ import (
 // maxKeyName is the length of the longest name of a key, in bytes.
 const maxKeyName = 255
 
-// keyRequest is the body of a request for a key.
-type keyRequest struct {
+// KeyRequest is a request for a key.
+type KeyRequest struct {
 	Name    string     `json:"name"`
 	Scopes  []string   `json:"scopes"`
-	Expires *time.Time `json:"expires_at"`
-	Owner   *string    `json:"owner"`
+	Expires *time.Time `json:"expires_at"` // nil: never
+	Owner   *string    `json:"owner"`      // nil: the principal that sends the request
 }
 
 // DecodeKey decodes the body of a request for a key. by is the principal that sends the request.
 // DecodeKey fails if the key would have rights that this principal lacks.
 func DecodeKey(body []byte, by principal.Principal, now time.Time) (Key, error) {
-	var r keyRequest
+	var r KeyRequest
 	if err := json.Unmarshal(body, &r); err != nil || !utf8.Valid(body) {
 		return Key{}, fault.New(fault.Malformed, "malformed-json", "The body is no API key in JSON: name, scopes, expires_at and owner.")
 	}
+	return r.Key(by, now)
+}
+
+// Key returns the requested key, without an id. by is the principal that sends the request. Key fails
+// if the request breaks a rule, or if the key would have rights that this principal lacks.
+func (r KeyRequest) Key(by principal.Principal, now time.Time) (Key, error) {
 	var broken []fault.Violation
 	refuse := func(pointer, detail string) {
 		broken = append(broken, fault.Violation{Pointer: pointer, Detail: detail})
