@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"strings"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -56,6 +57,28 @@ func (r *Rules) Check(holds bool, text string) {
 
 // Err returns every broken rule, joined, or nil if there is none.
 func (r *Rules) Err() error { return errors.Join(r.broken...) }
+
+// ParseList parses a setting that is a list, written with commas. It removes spaces around the
+// entries, and skips empty entries. It returns the entries without an error, and all errors, joined.
+func ParseList[T any](text []byte, parse func(entry string) (T, error)) ([]T, error) {
+	var (
+		list   []T
+		broken []error
+	)
+	for entry := range strings.SplitSeq(string(text), ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		v, err := parse(entry)
+		if err != nil {
+			broken = append(broken, err)
+			continue
+		}
+		list = append(list, v)
+	}
+	return list, errors.Join(broken...)
+}
 
 // IsHTTP reports whether u is an absolute http or https URL.
 func IsHTTP(u url.URL) bool { return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" }

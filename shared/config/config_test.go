@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +151,25 @@ func TestOnlyAbsoluteHTTPURLsAreOnes(t *testing.T) {
 		u, err := url.Parse(text)
 		if err != nil || config.IsHTTP(*u) != want {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestAListIsReadWithAllOfItsErrors(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct {
+		list   []int
+		errors int
+	}{
+		"": {}, " , ,": {}, "1": {[]int{1}, 0}, " 1 ,2,, 3 ": {[]int{1, 2, 3}, 0}, "1,x,2,y": {[]int{1, 2}, 2},
+	} {
+		list, err := config.ParseList([]byte(text), strconv.Atoi)
+		broken := 0
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			broken = len(joined.Unwrap())
+		}
+		if !slices.Equal(list, want.list) || broken != want.errors || (err == nil) != (broken == 0) {
+			t.Errorf("%q: %v, %v", text, list, err)
 		}
 	}
 }

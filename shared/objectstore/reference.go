@@ -1,13 +1,13 @@
 package objectstore
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
 
+	"sori.internal/shared/config"
 	"sori.internal/shared/fault"
 )
 
@@ -151,21 +151,9 @@ type Prefixes []string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *Prefixes) UnmarshalText(text []byte) error {
-	var (
-		prefixes Prefixes
-		broken   []error
-	)
-	for entry := range strings.SplitSeq(string(text), ",") {
-		entry = strings.TrimSpace(entry)
-		if entry == "" {
-			continue
-		}
-		prefix, err := parsePrefix(entry)
-		broken = append(broken, err)
-		prefixes = append(prefixes, prefix)
-	}
-	*p = prefixes
-	return errors.Join(broken...)
+	list, err := config.ParseList(text, parsePrefix)
+	*p = list
+	return err //nolint:wrapcheck // it names the entries
 }
 
 // parsePrefix reads an entry. It adds a slash after the bucket or the host, so that the entry does

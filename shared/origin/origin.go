@@ -20,6 +20,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"sori.internal/shared/config"
 )
 
 // Pattern is one entry of a list.
@@ -36,27 +38,18 @@ type List []Pattern
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (l *List) UnmarshalText(text []byte) error {
-	var (
-		list   List
-		broken []error
-	)
-	for entry := range strings.SplitSeq(string(text), ",") {
-		entry = strings.TrimSpace(entry)
-		if entry == "" {
-			continue
-		}
+	list, err := config.ParseList(text, func(entry string) (Pattern, error) {
 		p, err := parsePattern(entry)
 		if err != nil {
-			broken = append(broken, fmt.Errorf("%q is not an allowed origin: %w", entry, err))
-			continue
+			return p, fmt.Errorf("%q is not an allowed origin: %w", entry, err)
 		}
-		list = append(list, p)
-	}
-	if list.Any() && len(list) > 1 {
-		broken = append(broken, errors.New("* allows every origin and must be the only entry"))
-	}
+		return p, nil
+	})
 	*l = list
-	return errors.Join(broken...)
+	if l.Any() && len(list) > 1 {
+		err = errors.Join(err, errors.New("* allows every origin and must be the only entry"))
+	}
+	return err //nolint:wrapcheck // it names the entries
 }
 
 // Any reports whether the list allows every origin.

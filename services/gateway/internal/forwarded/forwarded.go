@@ -13,12 +13,13 @@
 package forwarded
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
+	"sori.internal/shared/config"
 	"sori.internal/shared/origin"
 )
 
@@ -43,28 +44,20 @@ func namedBlocks(word string) []netip.Prefix {
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *Proxies) UnmarshalText(text []byte) error {
-	var (
-		list   Proxies
-		broken []error
-	)
-	for entry := range strings.SplitSeq(string(text), ",") {
-		entry = strings.TrimSpace(entry)
-		if entry == "" {
-			continue
-		}
-		if blocks := namedBlocks(entry); blocks != nil {
-			list = append(list, blocks...)
-			continue
-		}
-		block, err := parseBlock(entry)
-		if err != nil {
-			broken = append(broken, fmt.Errorf("%q is no trusted proxy: it must be an IP address, a CIDR block such as 10.1.0.0/16, loopback or private", entry))
-			continue
-		}
-		list = append(list, block)
+	list, err := config.ParseList(text, parseBlocks)
+	*p = slices.Concat(list...)
+	return err //nolint:wrapcheck // it names the entries
+}
+
+func parseBlocks(entry string) ([]netip.Prefix, error) {
+	if blocks := namedBlocks(entry); blocks != nil {
+		return blocks, nil
 	}
-	*p = list
-	return errors.Join(broken...)
+	block, err := parseBlock(entry)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no trusted proxy: it must be an IP address, a CIDR block such as 10.1.0.0/16, loopback or private", entry)
+	}
+	return []netip.Prefix{block}, nil
 }
 
 func parseBlock(entry string) (netip.Prefix, error) {
