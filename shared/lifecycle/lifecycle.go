@@ -49,7 +49,7 @@ func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerol
 // the same container, since the image has no shell and no curl. cfg is a pointer to the settings of
 // the service: the default of HTTP_ADDR is read from it.
 func Main(run func(context.Context, Process) error, cfg any) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // of the whole process
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal has its default effect
 	if len(os.Args) == 2 && os.Args[1] == "healthcheck" {

@@ -54,7 +54,7 @@ type dialer struct{ *net.Dialer }
 
 // DialTimeout implements pq.Dialer, whose methods have no context.
 func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout) // the driver gives none
 	defer cancel()
 	return d.DialContext(ctx, network, address)
 }

@@ -45,6 +45,7 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// There is no test yet whose context could end the build.
 	if err := harness.Build(context.Background(), dir, harness.BuildOptions{}); err != nil {
 		return 0, err
 	}

@@ -73,6 +73,9 @@ func (r *Router) Delete(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodDelete, Path: path, Needs: needs}, h)
 }
 
+// add registers a route. Like net/http with an impossible pattern, it panics if the route does not
+// declare what it needs: only a defect of the code causes that, and each start of a gateway, also in
+// tests, finds it. An error would have to be checked after each of the calls above.
 func (r *Router) add(route Route, h fiber.Handler) {
 	if !slices.Contains(access.Needs(), route.Needs) {
 		panic("the route " + route.Method + " " + route.Path + " does not say what it needs")
