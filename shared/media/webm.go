@@ -10,9 +10,6 @@ import (
 // webm reads WebM (RFC 8794 and RFC 9559) by following the blocks of the first audio track. Packets
 // of Opus and of Vorbis state their own length. For other codecs the playing time is not known.
 type webm struct {
-	scale    uint64  // nanoseconds per tick; 0: 1000000
-	duration float64 // ticks
-
 	entry, audio, other webmTrack // the track being read, the first audio track, and the first one of another kind
 	vorbis              vorbisSizes
 	blocks              int64 // blocks of the audio track that were read
@@ -38,8 +35,6 @@ type webmTrack struct {
 const (
 	webmSegment      = 0x18538067
 	webmInfo         = 0x1549A966
-	webmScale        = 0x2AD7B1
-	webmDuration     = 0x4489
 	webmTracks       = 0x1654AE6B
 	webmTrackEntry   = 0xAE
 	webmTrackNumber  = 0xD7
@@ -77,7 +72,7 @@ func (w *webm) step(off int64, b []byte) (int64, int) {
 		return off + int64(header), leastElement
 	case webmSegment, webmInfo, webmTracks, webmBlockGroup, webmAudio: // they contain elements, whatever their size
 		return off + int64(header), leastElement
-	case webmScale, webmDuration, webmTrackNumber, webmTrackType, webmCodecDelay, webmRate, webmChannels, webmDiscard:
+	case webmTrackNumber, webmTrackType, webmCodecDelay, webmRate, webmChannels, webmDiscard:
 		need = 8
 	case webmCodecID:
 		need = 32
@@ -106,10 +101,6 @@ func (w *webm) step(off int64, b []byte) (int64, int) {
 // field reads the data of an element.
 func (w *webm) field(id uint32, b []byte) {
 	switch id {
-	case webmScale:
-		w.scale = number(b)
-	case webmDuration:
-		w.duration = float(b)
 	case webmTrackNumber:
 		w.entry.number = number(b)
 	case webmTrackType:
