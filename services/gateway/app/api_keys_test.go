@@ -1,0 +1,90 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sori.internal/shared/principal"
+	"sori.internal/shared/testkit"
+)
+
+func TestAKeyIsMadeListedAndRevokedByItsOwner(t *testing.T) {
+	t.Parallel()
+	kit := testkit.New(t)
+	kit.Database()
+	g, other := securedIn(t, kit, nil, nil), securedIn(t, kit, nil, nil)
+	alice, bob := token(t, "alice", nil), token(t, "bob", nil)
+	text, id := g.key(alice, `{"name":"import","scopes":["catalogue:read"],"expires_at":"2099-01-01T00:00:00Z"}`)
+	for _, replica := range []*env{g, other} {
+		if r := replica.do("GET", "/tokens", nil, as(text)); r.StatusCode != http.StatusOK {
+			t.Errorf("the key: %s %s", r.Status, r.text)
+		}
+	}
+	keys := func(who string) (found []map[string]any) {
+		r := g.do("GET", "/api-keys/", nil, as(who))
+		r.into(t, &found)
+		if strings.Contains(string(r.text), strings.Split(text, "_")[2]) {
+			t.Error("the list tells a secret")
+		}
+		return found
+	}
+	if found := keys(alice); len(found) != 1 || found[0]["id"] != id || found[0]["owner"] != "alice" || found[0]["last_used_at"] == nil || found[0]["revoked_at"] != nil {
+		t.Errorf("alice's keys are %v", found)
+	}
+	if found := keys(bob); len(found) != 0 {
+		t.Errorf("bob sees %v", found)
+	}
+	if found := keys(adminToken(t)); len(found) != 1 {
+		t.Errorf("an admin sees %v", found)
+	}
+	g.problem(g.do("DELETE", "/api-keys/"+id, nil, as(bob)), http.StatusNotFound, "api-key-not-found")
+	g.problem(g.do("DELETE", "/api-keys/nothing", nil, as(bob)), http.StatusNotFound, "api-key-not-found")
+	for range 2 { // revoking twice is not a failure
+		if r := g.do("DELETE", "/api-keys/"+id, nil, as(alice)); r.StatusCode != http.StatusNoContent {
+			t.Fatalf("revoke: %s %s", r.Status, r.text)
+		}
+	}
+	g.problem(g.do("GET", "/tokens", nil, as(text)), http.StatusUnauthorized, "invalid-token")
+	revoked := time.Now()
+	testkit.Eventually(t, func() error {
+		if r := other.do("GET", "/tokens", nil, as(text)); r.StatusCode != http.StatusUnauthorized {
+			return fmt.Errorf("another replica answers %s %v later", r.Status, time.Since(revoked))
+		}
+		return nil
+	})
+	g.problem(g.do("POST", "/api-keys", strings.NewReader(`{"name":"x","scopes":["admin"]}`), as(alice)), http.StatusForbidden, "insufficient-scope")
+	g.problem(g.do("POST", "/api-keys", strings.NewReader(`{"name":"x","scopes":["jobs:read"],"owner":"bob"}`), as(alice)), http.StatusForbidden, "insufficient-scope")
+}
+
+func TestAnOwnerHasAtMost200Keys(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	alice := token(t, "alice", nil)
+	const body = `{"name":"n","scopes":["jobs:read"]}`
+	for range 200 {
+		g.key(alice, body)
+	}
+	g.problem(g.do("POST", "/api-keys", strings.NewReader(body), as(alice)), http.StatusConflict, "too-many-api-keys")
+	g.key(token(t, "bob", nil), body)
+}
+
+func TestWhileTheDatabaseIsAwayNoKeyCounts(t *testing.T) {
+	t.Parallel()
+	kit := testkit.New(t)
+	proxy := kit.Proxy(kit.Database())
+	g := securedIn(t, kit, nil, map[string]string{"DATABASE_URL": proxy.URL})
+	text, _ := g.keyWith(principal.Admin)
+	proxy.Cut()
+	testkit.Eventually(t, func() error { // after the cache entry has expired
+		r := g.do("GET", "/tokens", nil, as(text))
+		if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+			return fmt.Errorf("%s %s", r.Status, r.text)
+		}
+		return nil
+	})
+	g.problem(g.do("GET", "/tokens", nil, as("sori_"+strings.Repeat("0", 16)+"_"+strings.Repeat("0", 64))), http.StatusServiceUnavailable, "unavailable")
+	g.problem(g.do("GET", "/tokens", nil, as("x")), http.StatusUnauthorized, "invalid-token")
+}
