@@ -8,6 +8,7 @@ import (
 
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/wait"
 )
 
 // batchWait is how long an incomplete batch waits for further events. It is short, since clients
@@ -48,7 +49,7 @@ func (b *Bus) ConsumeBatches(ctx context.Context, c Batches) error {
 	}()
 	for batch := gather(incoming, c.Size); len(batch) > 0; batch = gather(incoming, c.Size) {
 		if dependencyFailed(b.handleBatch(work, c, batch)) {
-			pause(ctx, batchRetryPause)
+			_ = wait.For(ctx, batchRetryPause) // it ends early if the service stops
 		}
 	}
 	return <-pulled

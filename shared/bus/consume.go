@@ -41,7 +41,7 @@ func (b *Bus) handleOne(ctx context.Context, c Consumer, msg jetstream.Msg) {
 	d, err := b.delivery(msg)
 	ctx = b.eventContext(ctx, c, msg.Headers(), d)
 	if err == nil {
-		stopExtending := extendAckWait(msg, c.ackWait()/3)
+		stopExtending := extendAckWait(ctx, msg, c.ackWait()/3)
 		err = recoverPanic(func() error { return c.Handle(ctx, d) })
 		stopExtending()
 	}

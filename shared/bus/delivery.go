@@ -14,6 +14,7 @@ import (
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/trace"
+	"sori.internal/shared/wait"
 )
 
 // delivery parses a message. Even if it returns an error, the returned Delivery has the job id from
@@ -54,24 +55,12 @@ func (b *Bus) eventContext(ctx context.Context, c Consumer, header nats.Header, 
 	return log.Logger().WithContext(ctx)
 }
 
-// extendAckWait notifies the server periodically that a message is in progress, until the returned
-// function is called.
-func extendAckWait(msg jetstream.Msg, interval time.Duration) func() {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(interval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				_ = msg.InProgress() // if the notice is lost, the message is redelivered
-			case <-done:
-				return
-			}
-		}
+// extendAckWait notifies the server periodically that a message is in progress, until stop is
+// called, also while the service stops.
+func extendAckWait(ctx context.Context, msg jetstream.Msg, interval time.Duration) (stop func()) {
+	return wait.InBackground(context.WithoutCancel(ctx), interval, func(context.Context) {
+		_ = msg.InProgress() // if the notice is lost, the message is redelivered
 	})
-	return func() { close(done); wg.Wait() }
 }
 
 // recoverPanic calls f and converts a panic to an error: one bad event must not end the process.
@@ -103,15 +92,5 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, func(
 			timer.Stop()
 		}
 		cancel()
-	}
-}
-
-// pause waits for a duration, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"sori.internal/shared/logging"
+	"sori.internal/shared/wait"
 )
 
 // redeliverDelay is the delay of a message that a stopping replica naks.
@@ -18,18 +19,18 @@ const redeliverDelay = 100 * time.Millisecond
 // pull calls take with messages until ctx ends. It requests at most free() messages at a time. A
 // message that arrives after ctx has ended is nacked, so that another replica gets it.
 func (b *Bus) pull(ctx context.Context, c Consumer, take func(jetstream.Msg), free func() int) error {
-	wait := backoff{}
+	delay := backoff{}
 	for ctx.Err() == nil {
 		cons, err := b.ensureConsumer(ctx, c)
 		for err == nil && ctx.Err() == nil {
 			err = b.fetch(ctx, c, cons, take, free())
 			if err == nil {
-				wait = backoff{}
+				delay = backoff{}
 			}
 		}
 		if ctx.Err() == nil {
 			b.log.Warn().Err(err).Str(logging.Consumer, c.Name).Msg("consumer interrupted")
-			pause(ctx, wait.next())
+			_ = wait.For(ctx, delay.next()) // it ends early if the service stops
 		}
 	}
 	return nil

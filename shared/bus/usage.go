@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sori.internal/shared/event"
+	"sori.internal/shared/wait"
 )
 
 // usageInterval is the time between two requests for the state of the streams.
@@ -29,18 +30,12 @@ func (b *Bus) NewUsage(streams ...event.Stream) *Usage {
 
 // Run requests the state of the streams periodically until ctx ends.
 func (u *Usage) Run(ctx context.Context) error {
-	tick := time.NewTicker(usageInterval)
-	defer tick.Stop()
-	for {
+	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		for _, s := range u.streams {
 			u.update(ctx, s)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+		return usageInterval
+	})
 }
 
 func (u *Usage) update(ctx context.Context, s event.Stream) {

@@ -10,6 +10,7 @@ import (
 
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/wait"
 )
 
 // Append appends a state event to its job's log and returns the sequence of the event. The
@@ -84,7 +85,7 @@ func (s *Store) Update(ctx context.Context, job string, known event.Log, decide 
 		if !errors.Is(err, event.ErrLogConflict) {
 			return nil, err
 		}
-		if err := pause(ctx, time.Duration(rand.Int64N(int64(conflictPause)))); err != nil {
+		if err := wait.For(ctx, rand.N(conflictPause)); err != nil {
 			return nil, err
 		}
 	}
@@ -97,16 +98,5 @@ func contended(job string) error {
 		Kind: fault.Unavailable, Code: "contended", RetryAfter: time.Second,
 		Detail: "The job is changing too fast right now. Please try again.",
 		Err:    fmt.Errorf("update the log of job %s: %w", job, event.ErrLogConflict),
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
