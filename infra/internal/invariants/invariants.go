@@ -67,7 +67,10 @@ func (c Checker) AwaitEnds(ctx context.Context, jobs []string) (map[string]Row, 
 	return rows, err
 }
 
-// Ended returns an error if a row is of a job that has not ended, or if one of the given jobs has no row.
+// Ended returns an error if a row is of a job that has not ended, or if one of the given jobs has no row. It also returns
+// an error if a job's end is recorded and its acceptance is not: the row then has version 0, and clients do not see it.
+// That passes: the acceptance is delivered again if the tracker that received it was killed. An erased job's log may have
+// lost its acceptance.
 func Ended(rows map[string]Row, jobs []string) error {
 	for _, job := range jobs {
 		if _, ok := rows[job]; !ok {
@@ -77,6 +80,9 @@ func Ended(rows map[string]Row, jobs []string) error {
 	for _, r := range rows {
 		if r.Status == Processing {
 			return fmt.Errorf("job %s has not ended", r.JobID)
+		}
+		if r.Version == 0 && r.Status != Status(event.NameErased) {
+			return fmt.Errorf("job %s is %s, and its acceptance is not recorded", r.JobID, r.Status)
 		}
 	}
 	return nil
