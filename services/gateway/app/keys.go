@@ -56,8 +56,8 @@ func (k *APIKeys) List(ctx context.Context, owner string) (all []APIKey, err err
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, page...)
-		if len(page) < catalogue.MaxPage {
+		all = append(all, page.Entries...)
+		if !page.More {
 			return all, nil
 		}
 	}

@@ -15,7 +15,7 @@ func TestATokenIsCreatedReplacedAndDeleted(t *testing.T) {
 	id := made.json(t)["id"]
 	path := fmt.Sprintf("/tokens/%v", id)
 	want := fmt.Sprintf(`{"id":%v,"token_name":"안녕","actor_name":"하나","category":"인사","start_time":0.5,"end_time":2,`+
-		`"s3_textgrid_url":null,"s3_pitch_url":"s3://b/k","s3_bgvoice_url":null,"youtube_url":null,"scripts":[]`, id)
+		`"s3_textgrid_url":null,"s3_pitch_url":"s3://b/k","s3_bgvoice_url":null,"youtube_url":null,"scripts":[],"scripts_truncated":false`, id)
 	if made.StatusCode != http.StatusCreated || string(made.text) != want+"}" || made.Header.Get("Location") != path {
 		t.Errorf("created %s, %s: %s", made.Status, made.Header.Get("Location"), made.text)
 	}

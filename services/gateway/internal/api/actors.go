@@ -12,8 +12,8 @@ import (
 // ActorReader finds actors and their tokens.
 type ActorReader interface {
 	Actor(ctx context.Context, id int64) (catalogue.Actor, error)
-	Actors(ctx context.Context, part string, p catalogue.Page) ([]catalogue.Actor, error)
-	ActorTokens(ctx context.Context, id int64, p catalogue.Page) ([]catalogue.Token, error)
+	Actors(ctx context.Context, part string, p catalogue.Page) (catalogue.List[catalogue.Actor], error)
+	ActorTokens(ctx context.Context, id int64, p catalogue.Page) (catalogue.List[catalogue.Token], error)
 }
 
 // ActorWriter changes actors.
@@ -61,7 +61,7 @@ func (h actors) search(c *fiber.Ctx) error {
 }
 
 func (h actors) listByName(q *params, part string) error {
-	return list(q, func(ctx context.Context, p catalogue.Page) ([]catalogue.Actor, error) {
+	return list(q, func(ctx context.Context, p catalogue.Page) (catalogue.List[catalogue.Actor], error) {
 		return h.reader.Actors(ctx, part, p)
 	}, actorBodyOf)
 }
@@ -72,7 +72,7 @@ func (h actors) listTokens(c *fiber.Ctx) error {
 		return err
 	}
 	q := newParams(c)
-	return list(q, func(ctx context.Context, p catalogue.Page) ([]catalogue.Token, error) {
+	return list(q, func(ctx context.Context, p catalogue.Page) (catalogue.List[catalogue.Token], error) {
 		return h.reader.ActorTokens(ctx, id, p)
 	}, tokenBodyOf)
 }

@@ -92,10 +92,11 @@ func TestAPageLinksToThePagesAroundItAndKeepsItsFilters(t *testing.T) {
 	} {
 		shown := 0
 		resp := ask(t, target, http.Header{}, func(ctx *fiber.Ctx) error {
-			return list(newParams(ctx), func(_ context.Context, p catalogue.Page) ([]int, error) {
+			return list(newParams(ctx), func(_ context.Context, p catalogue.Page) (catalogue.List[int], error) {
 				all := make([]int, c.entries)
 				from := min(int(p.Skip), len(all))
-				return all[from:min(from+int(p.Limit), len(all))], nil
+				to := min(from+int(p.Limit), len(all))
+				return catalogue.List[int]{Entries: all[from:to], More: to < len(all)}, nil
 			}, func(int) string { shown++; return "" })
 		})
 		var got []string
@@ -118,9 +119,9 @@ func TestAPageOutsideItsBoundsIsRefused(t *testing.T) {
 	for _, parameters := range []string{"limit=0", "limit=501", "limit=-1", "limit=a", "skip=-1", "skip=a", "skip=9007199254740993"} {
 		var refused error
 		ask(t, "/tokens?"+parameters, http.Header{}, func(ctx *fiber.Ctx) error {
-			refused = list(newParams(ctx), func(context.Context, catalogue.Page) ([]int, error) {
+			refused = list(newParams(ctx), func(context.Context, catalogue.Page) (catalogue.List[int], error) {
 				t.Errorf("%s: the list was read", parameters)
-				return nil, nil
+				return catalogue.List[int]{}, nil
 			}, func(int) int { return 0 })
 			return nil
 		})

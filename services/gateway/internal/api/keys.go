@@ -19,7 +19,7 @@ type KeyStore interface {
 	CreateAPIKey(ctx context.Context, k access.StoredKey) (access.Key, error)
 
 	// In APIKeys and RevokeAPIKey, an empty owner means all owners.
-	APIKeys(ctx context.Context, owner string, p catalogue.Page) ([]access.Key, error)
+	APIKeys(ctx context.Context, owner string, p catalogue.Page) (catalogue.List[access.Key], error)
 	RevokeAPIKey(ctx context.Context, id, owner string) error
 }
 
@@ -94,7 +94,7 @@ func (h apiKeys) list(c *fiber.Ctx) error {
 	if p := principal.From(c.UserContext()); !p.May(principal.Admin) {
 		owner = p.Owner
 	}
-	return list(q, func(ctx context.Context, p catalogue.Page) ([]access.Key, error) {
+	return list(q, func(ctx context.Context, p catalogue.Page) (catalogue.List[access.Key], error) {
 		return h.store.APIKeys(ctx, owner, p)
 	}, keyBodyOf)
 }

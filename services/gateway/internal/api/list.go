@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -38,6 +39,16 @@ func (p *params) page() catalogue.Page {
 // name reads a name from the query, in the form in which names are stored.
 func (p *params) name(name string) string { return p.normalized(name, p.Get(name)) }
 
+// without reads the parameter expand, which says whether the entries of a list contain other
+// entries, and reports whether it is "none". Without it, they contain them.
+func (p *params) without(contained string) bool {
+	expand := p.Get("expand")
+	if expand != "" && expand != contained && expand != "none" {
+		p.Refuse("expand", fmt.Sprintf("must be %q or %q", contained, "none"))
+	}
+	return expand == "none"
+}
+
 // pathName reads a name from the path.
 func (p *params) pathName(name string) string {
 	text, err := url.PathUnescape(p.c.Params(name))
@@ -56,31 +67,32 @@ func (p *params) normalized(name, text string) string {
 	return text
 }
 
-// list answers with a page and with links to the pages around it. It reads one entry more than the
-// page has, to find out whether there is a next page.
-func list[T, B any](params *params, find func(context.Context, catalogue.Page) ([]T, error), bodyOf func(T) B) error {
+// list answers with a page and with links to the pages around it. A page may end before its limit
+// (see catalogue.MaxText): the next page starts where it ends.
+func list[T, B any](params *params, find func(context.Context, catalogue.Page) (catalogue.List[T], error), bodyOf func(T) B) error {
 	page := params.page()
 	if err := params.Err(); err != nil {
 		return err
 	}
-	found, err := find(params.c.UserContext(), catalogue.Page{Skip: page.Skip, Limit: page.Limit + 1})
+	found, err := find(params.c.UserContext(), page)
 	if err != nil {
 		return err
 	}
-	more := int64(len(found)) > page.Limit
-	if more {
-		found = found[:page.Limit]
-	}
-	bodies := make([]B, len(found))
-	for i, entry := range found {
+	bodies := make([]B, len(found.Entries))
+	for i, entry := range found.Entries {
 		bodies[i] = bodyOf(entry)
 	}
-	params.c.Set(fiber.HeaderLink, pageLinks(params.c, page, more))
+	var next int64
+	if found.More {
+		next = page.Skip + int64(len(bodies))
+	}
+	params.c.Set(fiber.HeaderLink, pageLinks(params.c, page, next))
 	return params.c.JSON(bodies)
 }
 
-// pageLinks returns the links to the pages around a page (RFC 8288). They keep its filters.
-func pageLinks(c *fiber.Ctx, page catalogue.Page, more bool) string {
+// pageLinks returns the links to the pages around a page (RFC 8288). They keep its filters. next is
+// the first entry of the next page; 0 means that there is none.
+func pageLinks(c *fiber.Ctx, page catalogue.Page, next int64) string {
 	path, _ := url.PathUnescape(c.Path()) // only valid paths are routed here
 	escaped := (&url.URL{Path: path, RawPath: c.Path()}).EscapedPath()
 	values := url.Values{}
@@ -96,8 +108,8 @@ func pageLinks(c *fiber.Ctx, page catalogue.Page, more bool) string {
 	if page.Skip > 0 {
 		links = append(links, link("prev", max(0, page.Skip-page.Limit)))
 	}
-	if more {
-		links = append(links, link("next", page.Skip+page.Limit))
+	if next > 0 {
+		links = append(links, link("next", next))
 	}
 	return strings.Join(links, ", ")
 }

@@ -12,8 +12,8 @@ import (
 // ScriptReader finds scripts.
 type ScriptReader interface {
 	Script(ctx context.Context, id int64) (catalogue.Script, error)
-	Scripts(ctx context.Context, p catalogue.Page) ([]catalogue.Script, error)
-	TokenScripts(ctx context.Context, token int64, p catalogue.Page) ([]catalogue.Script, error)
+	Scripts(ctx context.Context, p catalogue.Page) (catalogue.List[catalogue.Script], error)
+	TokenScripts(ctx context.Context, token int64, p catalogue.Page) (catalogue.List[catalogue.Script], error)
 }
 
 // ScriptWriter changes scripts.
@@ -70,7 +70,7 @@ func (h scripts) listOfToken(c *fiber.Ctx) error {
 		return err
 	}
 	q := newParams(c)
-	return list(q, func(ctx context.Context, p catalogue.Page) ([]catalogue.Script, error) {
+	return list(q, func(ctx context.Context, p catalogue.Page) (catalogue.List[catalogue.Script], error) {
 		return h.reader.TokenScripts(ctx, id, p)
 	}, scriptBodyOf)
 }

@@ -13,7 +13,7 @@ import (
 // TokenReader finds tokens.
 type TokenReader interface {
 	Token(ctx context.Context, id int64) (catalogue.Token, error)
-	Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page) ([]catalogue.Token, error)
+	Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page) (catalogue.List[catalogue.Token], error)
 }
 
 // TokenWriter changes tokens.
@@ -53,6 +53,9 @@ type tokenBody struct {
 	BGVoiceURL  *string      `json:"s3_bgvoice_url"`
 	YouTubeURL  *string      `json:"youtube_url"`
 	Scripts     []scriptBody `json:"scripts"`
+
+	// ScriptsTruncated reports whether the token has further scripts, at /scripts/token/{id}.
+	ScriptsTruncated bool `json:"scripts_truncated"`
 }
 
 func tokenBodyOf(t catalogue.Token) tokenBody {
@@ -63,7 +66,7 @@ func tokenBodyOf(t catalogue.Token) tokenBody {
 	return tokenBody{
 		ID: t.ID, Name: t.Name, Actor: t.Actor, Category: t.Category, Start: t.Start, End: t.End,
 		TextGridURL: t.TextGridURL, PitchURL: t.PitchURL, BGVoiceURL: t.BGVoiceURL, YouTubeURL: t.YouTubeURL,
-		Scripts: scripts,
+		Scripts: scripts, ScriptsTruncated: t.ScriptsTruncated,
 	}
 }
 
@@ -96,8 +99,11 @@ func newTokens(store TokenStore, details TokenDetails, references References, t 
 
 func (h tokens) list(c *fiber.Ctx) error {
 	q := newParams(c)
-	f := catalogue.Filter{Category: q.name("category"), Actor: q.name("actor_name"), Search: q.name("q")}
-	return list(q, func(ctx context.Context, p catalogue.Page) ([]catalogue.Token, error) {
+	f := catalogue.Filter{
+		Category: q.name("category"), Actor: q.name("actor_name"), Search: q.name("q"),
+		WithoutScripts: q.without("scripts"),
+	}
+	return list(q, func(ctx context.Context, p catalogue.Page) (catalogue.List[catalogue.Token], error) {
 		return h.reader.Tokens(ctx, f, p)
 	}, tokenBodyOf)
 }

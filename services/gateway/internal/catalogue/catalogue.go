@@ -21,6 +21,16 @@ type Page struct {
 // MaxPage is the largest limit of a page.
 const MaxPage = 500
 
+// MaxText is the number of bytes of scripts and translations that an answer has at most. Without
+// it, a page of the longest scripts would have 40 MB.
+const MaxText = 2 << 20
+
+// List is a page of a list. More reports whether entries follow it.
+type List[T any] struct {
+	Entries []T
+	More    bool
+}
+
 // Match lists the versions of an entry that a change applies to. A nil Match means any version, an
 // empty one means no version.
 type Match []int64

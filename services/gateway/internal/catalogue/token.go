@@ -14,9 +14,12 @@ type Token struct {
 	BGVoiceURL  *string
 	YouTubeURL  *string
 
-	// Scripts has the token's first scripts in the order of its time line, at most MaxPage. They
-	// are entries of their own: a change of the token does not change them.
+	// Scripts has the token's first scripts in the order of its time line, at most MaxPage, and of
+	// all tokens in a list at most MaxText bytes. They are entries of their own: a change of the
+	// token does not change them.
 	Scripts []Script
+	// ScriptsTruncated reports whether the token has scripts that are not in Scripts.
+	ScriptsTruncated bool
 }
 
 // Filter chooses tokens for a list. An empty field matches every token.
@@ -24,6 +27,8 @@ type Filter struct {
 	Category string // equal
 	Actor    string // equal
 	Search   string // part of the token's name, in any case
+
+	WithoutScripts bool // leave the scripts of the tokens out
 }
 
 // DecodeToken reads a token from a JSON object. check returns an error if a reference may not be

@@ -49,26 +49,24 @@ func (s *Store) Actor(ctx context.Context, id int64) (catalogue.Actor, error) {
 }
 
 // Actors lists the actors whose names contain part, by id. Upper and lower case are the same.
-func (s *Store) Actors(ctx context.Context, part string, p catalogue.Page) ([]catalogue.Actor, error) {
+func (s *Store) Actors(ctx context.Context, part string, p catalogue.Page) (catalogue.List[catalogue.Actor], error) {
 	const query = `
 		SELECT id, version, name
 		FROM catalogue.actors
-		WHERE position(lower($1) IN lower(name)) > 0
+		WHERE lower(name) LIKE lower($1)
 		ORDER BY id
 		OFFSET $2
 		LIMIT $3`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
 	var rows []actorRow
-	err := s.db.SelectContext(ctx, &rows, query, part, p.Skip, p.Limit)
-	return convert(rows, actorRow.actor), translate("list actors", err)
+	err := s.selectList(ctx, "list actors", &rows, query, containing(part), p.Skip, p.Limit+1)
+	return pageOf(rows, len(rows), p.Limit, actorRow.actor), err
 }
 
 // ActorTokens lists the tokens that name an actor, by id.
-func (s *Store) ActorTokens(ctx context.Context, id int64, p catalogue.Page) ([]catalogue.Token, error) {
+func (s *Store) ActorTokens(ctx context.Context, id int64, p catalogue.Page) (catalogue.List[catalogue.Token], error) {
 	a, err := s.Actor(ctx, id)
 	if err != nil {
-		return nil, err
+		return catalogue.List[catalogue.Token]{}, err
 	}
 	return s.Tokens(ctx, catalogue.Filter{Actor: a.Name}, p)
 }

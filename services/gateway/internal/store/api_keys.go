@@ -92,7 +92,7 @@ func (s *Store) APIKey(ctx context.Context, id string) (access.StoredKey, error)
 
 // APIKeys lists the keys of an owner, the oldest first. If the owner is empty, it lists the keys of
 // all owners.
-func (s *Store) APIKeys(ctx context.Context, owner string, p catalogue.Page) ([]access.Key, error) {
+func (s *Store) APIKeys(ctx context.Context, owner string, p catalogue.Page) (catalogue.List[access.Key], error) {
 	const query = `
 		SELECT id, owner, name, scopes, created_at, expires_at, last_used_at, revoked_at
 		FROM catalogue.api_keys
@@ -101,11 +101,9 @@ func (s *Store) APIKeys(ctx context.Context, owner string, p catalogue.Page) ([]
 		ORDER BY created_at, id
 		OFFSET $2
 		LIMIT $3`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
 	var rows []apiKeyRow
-	err := s.db.SelectContext(ctx, &rows, query, owner, p.Skip, p.Limit)
-	return convert(rows, apiKeyRow.key), translate("list API keys", err)
+	err := s.selectList(ctx, "list API keys", &rows, query, owner, p.Skip, p.Limit+1)
+	return pageOf(rows, len(rows), p.Limit, apiKeyRow.key), err
 }
 
 // RevokeAPIKey revokes a key of an owner, or of any owner if owner is empty. Revoking a key again

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 
 	"github.com/lib/pq"
 
@@ -51,61 +52,104 @@ func (s *Store) Script(ctx context.Context, id int64) (catalogue.Script, error) 
 }
 
 // Scripts lists all scripts by id.
-func (s *Store) Scripts(ctx context.Context, p catalogue.Page) ([]catalogue.Script, error) {
-	const query = `
-		SELECT id, version, token_id, start_time, end_time, script, translation
-		FROM catalogue.scripts
-		ORDER BY id
-		OFFSET $1
-		LIMIT $2`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	var rows []scriptRow
-	err := s.db.SelectContext(ctx, &rows, query, p.Skip, p.Limit)
-	return convert(rows, scriptRow.script), translate("list scripts", err)
+func (s *Store) Scripts(ctx context.Context, p catalogue.Page) (catalogue.List[catalogue.Script], error) {
+	return s.scripts(ctx, "id", "true", p)
 }
 
 // TokenScripts lists the scripts of a token in the order of their start times.
-func (s *Store) TokenScripts(ctx context.Context, id int64, p catalogue.Page) ([]catalogue.Script, error) {
-	const query = `
-		SELECT id, version, token_id, start_time, end_time, script, translation
-		FROM catalogue.scripts
-		WHERE token_id = $1
-		ORDER BY start_time, id
-		OFFSET $2
-		LIMIT $3`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	var rows []scriptRow
-	err := s.db.SelectContext(ctx, &rows, query, id, p.Skip, p.Limit)
-	if err == nil && len(rows) == 0 {
+func (s *Store) TokenScripts(ctx context.Context, id int64, p catalogue.Page) (catalogue.List[catalogue.Script], error) {
+	found, err := s.scripts(ctx, "start_time, id", "token_id = $4", p, id)
+	if err == nil && len(found.Entries) == 0 {
 		_, err = s.References(ctx, id) // fails if there is no such token
-		return []catalogue.Script{}, err
 	}
-	return convert(rows, scriptRow.script), translate("list scripts of a token", err)
+	return found, err
 }
 
-// scriptsOf returns the first MaxPage scripts of each token, by the id of the token.
-func (s *Store) scriptsOf(ctx context.Context, tokens ...int64) (map[int64][]catalogue.Script, error) {
-	const query = `
-		SELECT own.id, own.version, own.token_id, own.start_time, own.end_time, own.script, own.translation
-		FROM unnest($1::bigint[]) AS wanted (id)
-		CROSS JOIN LATERAL (
-			SELECT id, version, token_id, start_time, end_time, script, translation
+// scripts lists the scripts that match a condition, in an order of their columns. The page ends
+// before its limit if its scripts would have more than MaxText bytes.
+func (s *Store) scripts(ctx context.Context, order, condition string, p catalogue.Page, args ...any) (catalogue.List[catalogue.Script], error) {
+	query := fmt.Sprintf(`
+		WITH page AS (
+			SELECT id, start_time, octet_length(script) + coalesce(octet_length(translation), 0) AS bytes
 			FROM catalogue.scripts
-			WHERE token_id = wanted.id
-			ORDER BY start_time, id
-			LIMIT $2) AS own
-		ORDER BY own.token_id, own.start_time, own.id`
-	var rows []scriptRow
-	if err := s.db.SelectContext(ctx, &rows, query, pq.Int64Array(tokens), catalogue.MaxPage); err != nil {
-		return nil, translate("read the scripts of tokens", err)
+			WHERE %[2]s
+			ORDER BY %[1]s
+			OFFSET $1
+			LIMIT $2),
+		sized AS (
+			SELECT id, sum(bytes) OVER (ORDER BY %[1]s) AS bytes, count(*) OVER () AS found
+			FROM page)
+		SELECT sized.found, script.*
+		FROM sized
+		JOIN (
+			SELECT id, version, token_id, start_time, end_time, script, translation
+			FROM catalogue.scripts) AS script USING (id)
+		WHERE sized.bytes <= $3
+		ORDER BY %[1]s`, order, condition)
+	type row struct {
+		scriptRow
+
+		Found int `db:"found"` // the rows before those that are too long are left out
 	}
-	found := make(map[int64][]catalogue.Script, len(tokens))
+	var rows []row
+	err := s.selectList(ctx, "list scripts", &rows, query, append([]any{p.Skip, p.Limit + 1, catalogue.MaxText}, args...)...)
+	found := 0
+	if len(rows) > 0 {
+		found = rows[0].Found
+	}
+	return pageOf(rows, found, p.Limit, func(r row) catalogue.Script { return r.script() }), err
+}
+
+// addScripts adds to each token its first scripts: MaxPage of each token, and MaxText bytes of all.
+// Before it reads their text, the query adds up its lengths, which Postgres knows without reading
+// long texts. For a token with further scripts it returns one row that is not shown.
+func (s *Store) addScripts(ctx context.Context, tokens []catalogue.Token) error {
+	const query = `
+		WITH sized AS (
+			SELECT own.id, own.token_id, own.start_time,
+				row_number() OVER (PARTITION BY own.token_id ORDER BY own.start_time, own.id) AS place,
+				sum(own.bytes) OVER (ORDER BY own.token_id, own.start_time, own.id) AS bytes
+			FROM unnest($1::bigint[]) AS wanted (id)
+			CROSS JOIN LATERAL (
+				SELECT id, token_id, start_time, octet_length(script) + coalesce(octet_length(translation), 0) AS bytes
+				FROM catalogue.scripts
+				WHERE token_id = wanted.id
+				ORDER BY start_time, id
+				LIMIT $2::int + 1) AS own),
+		chosen AS (
+			SELECT id, token_id, start_time, place <= $2 AND bytes <= $3 AS shown
+			FROM sized),
+		wanted AS (
+			SELECT *, lag(shown, 1, true) OVER (PARTITION BY token_id ORDER BY start_time, id) AS shown_before
+			FROM chosen)
+		SELECT wanted.shown, wanted.id, wanted.token_id, wanted.start_time, coalesce(script.version, 0) AS version,
+			coalesce(script.end_time, 0) AS end_time, coalesce(script.script, '') AS script, script.translation
+		FROM wanted
+		LEFT JOIN catalogue.scripts AS script ON script.id = wanted.id AND wanted.shown
+		WHERE wanted.shown_before
+		ORDER BY wanted.token_id, wanted.start_time, wanted.id`
+	var rows []struct {
+		scriptRow
+
+		Shown bool `db:"shown"`
+	}
+	ids := pq.Int64Array(convert(tokens, func(t catalogue.Token) int64 { return t.ID }))
+	if err := s.selectList(ctx, "read the scripts of tokens", &rows, query, ids, catalogue.MaxPage, catalogue.MaxText); err != nil {
+		return err
+	}
+	byID := make(map[int64]*catalogue.Token, len(tokens))
+	for i := range tokens {
+		byID[tokens[i].ID] = &tokens[i]
+	}
 	for _, row := range rows {
-		found[row.Token] = append(found[row.Token], row.script())
+		t := byID[row.Token]
+		if row.Shown {
+			t.Scripts = append(t.Scripts, row.script())
+		} else {
+			t.ScriptsTruncated = true
+		}
 	}
-	return found, nil
+	return nil
 }
 
 // ReplaceScript overwrites the script with the id of c if its version matches, and returns the

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
+	"golang.org/x/sync/semaphore"
 
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/shared/postgres"
@@ -31,10 +33,36 @@ const queryTimeout = 5 * time.Second
 var migrations embed.FS
 
 // Store has the queries of the catalogue.
-type Store struct{ db *sqlx.DB }
+type Store struct {
+	db *sqlx.DB
+	// lists has a place for each list that may be read at the same time. A list may take long: a
+	// search for one letter reads every name. Lists use at most half of the connections, so that
+	// the others remain for uploads.
+	lists *semaphore.Weighted
+}
 
 // New makes a store.
-func New(db *sqlx.DB) *Store { return &Store{db: db} }
+func New(db *sqlx.DB) *Store {
+	return &Store{db: db, lists: semaphore.NewWeighted(int64(max(1, db.Stats().MaxOpenConnections/2)))}
+}
+
+// selectList runs the query of a list as soon as one of the places for lists is free.
+func (s *Store) selectList(ctx context.Context, tried string, rows any, query string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if err := s.lists.Acquire(ctx, 1); err != nil {
+		return translate(tried, err)
+	}
+	defer s.lists.Release(1)
+	return translate(tried, s.db.SelectContext(ctx, rows, query, args...))
+}
+
+// pageOf converts the rows of a page to entries. There are more entries if the query found more
+// rows than the page has: it asks for one more than the limit.
+func pageOf[R, T any](rows []R, found int, limit int64, entry func(R) T) catalogue.List[T] {
+	rows = rows[:min(int64(len(rows)), limit)]
+	return catalogue.List[T]{Entries: convert(rows, entry), More: found > len(rows)}
+}
 
 // Migrate brings the schema up to date.
 func (s *Store) Migrate(ctx context.Context) error {
@@ -59,6 +87,11 @@ func convert[R, T any](rows []R, entry func(R) T) []T {
 		entries[i] = entry(row)
 	}
 	return entries
+}
+
+// containing returns the pattern of LIKE that matches every text that contains part.
+func containing(part string) string {
+	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part) + "%"
 }
 
 // translateEntry converts the error of a query for one entry to a failure with a kind.

@@ -94,41 +94,30 @@ func (s *Store) Token(ctx context.Context, id int64) (catalogue.Token, error) {
 	if err := s.db.GetContext(ctx, &row, query, id); err != nil {
 		return catalogue.Token{}, translateEntry("read", kindToken, id, err)
 	}
-	scripts, err := s.scriptsOf(ctx, id)
-	t := row.token()
-	t.Scripts = scripts[id]
-	return t, err
+	found := []catalogue.Token{row.token()}
+	err := s.addScripts(ctx, found)
+	return found[0], err
 }
 
 // Tokens lists the tokens that match a filter, by id.
-func (s *Store) Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page) ([]catalogue.Token, error) {
+func (s *Store) Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page) (catalogue.List[catalogue.Token], error) {
 	const query = `
 		SELECT id, version, token_name, actor_name, category, start_time, end_time,
 			s3_textgrid_url, s3_pitch_url, s3_bgvoice_url, youtube_url
 		FROM catalogue.tokens
 		WHERE ($1 = '' OR category = $1)
 			AND ($2 = '' OR actor_name = $2)
-			AND ($3 = '' OR position(lower($3) IN lower(token_name)) > 0)
+			AND ($3 = '%%' OR lower(token_name) LIKE lower($3))
 		ORDER BY id
 		OFFSET $4
 		LIMIT $5`
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
 	var rows []tokenRow
-	if err := s.db.SelectContext(ctx, &rows, query, f.Category, f.Actor, f.Search, p.Skip, p.Limit); err != nil {
-		return nil, translate("list tokens", err)
+	err := s.selectList(ctx, "list tokens", &rows, query, f.Category, f.Actor, containing(f.Search), p.Skip, p.Limit+1)
+	tokens := pageOf(rows, len(rows), p.Limit, tokenRow.token)
+	if err == nil && !f.WithoutScripts {
+		err = s.addScripts(ctx, tokens.Entries)
 	}
-	return s.tokens(ctx, rows)
-}
-
-// tokens converts the rows of a list to tokens, and adds their scripts.
-func (s *Store) tokens(ctx context.Context, rows []tokenRow) ([]catalogue.Token, error) {
-	scripts, err := s.scriptsOf(ctx, convert(rows, func(r tokenRow) int64 { return r.ID })...)
-	return convert(rows, func(r tokenRow) catalogue.Token {
-		t := r.token()
-		t.Scripts = scripts[r.ID]
-		return t
-	}), err
+	return tokens, err
 }
 
 // ReplaceToken overwrites the token with the id of t if its version matches, and returns the token
@@ -152,9 +141,9 @@ func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue
 	if err != nil {
 		return t, translateEntry("replace", kindToken, t.ID, err)
 	}
-	scripts, err := s.scriptsOf(ctx, t.ID)
-	t.Scripts = scripts[t.ID]
-	return t, err
+	changed := []catalogue.Token{t}
+	err = s.addScripts(ctx, changed)
+	return changed[0], err
 }
 
 // DeleteToken deletes a token if its version matches. The foreign key deletes its scripts too. The
