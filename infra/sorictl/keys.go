@@ -17,12 +17,8 @@ import (
 
 // withKeys calls the function work with the API keys of the installation that the operator has selected.
 func (t terminal) withKeys(work func(*gateway.APIKeys) error) (err error) {
-	lookup, err := t.settings()
+	cfg, err := t.database()
 	if err != nil {
-		return err
-	}
-	var cfg postgres.Config
-	if err := config.Load(lookup, &cfg); err != nil {
 		return err
 	}
 	keys, err := gateway.OpenAPIKeys(cfg)
@@ -31,6 +27,15 @@ func (t terminal) withKeys(work func(*gateway.APIKeys) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
 	return work(keys)
+}
+
+// database returns how to connect to the database of the installation that the operator has selected.
+func (t terminal) database() (cfg postgres.Config, err error) {
+	lookup, err := t.settings()
+	if err != nil {
+		return cfg, err
+	}
+	return cfg, config.Load(lookup, &cfg)
 }
 
 type keysCreate struct {

@@ -51,8 +51,11 @@ func TestAKeyOfTheOperatorOpensTheGatewayUntilItIsRevoked(t *testing.T) {
 		}
 		return nil
 	})
+	shows(t, k, []string{"audit", "-object", id}, `"operator"`, "sorictl keys create", "sorictl keys revoke", `"/api-keys/`+id+`"`, "2 entries")
+	shows(t, k, []string{"audit", "-owner", "operator", "-since", "1h", "-n", "1", "-json"}, `"action":"sorictl keys revoke"`)
+	shows(t, k, []string{"audit", "-owner", "alice"}, "0 entries")
 	for _, args := range [][]string{
-		{"keys"}, {"keys", "sing"}, {"keys", "create"}, {"keys", "create", "n"}, {"keys", "create", "n", "-owner", "a", "-scopes", "everything"},
+		{"audit", "-n", "0"}, {"audit", "-since", "-1h"}, {"audit", "x"}, {"keys"}, {"keys", "sing"}, {"keys", "create"}, {"keys", "create", "n"}, {"keys", "create", "n", "-owner", "a", "-scopes", "everything"},
 		{"keys", "create", "n", "-owner", "a", "-scopes", "admin", "-valid", "-1h"}, {"keys", "list", "x"}, {"keys", "revoke"}, {"keys", "revoke", "ffffffffffffffff"},
 	} {
 		if shown, err := sorictl(t, k, nil, args...); err == nil {

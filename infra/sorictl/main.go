@@ -9,6 +9,7 @@
 //	sorictl cancel ID...                                 cancel jobs that have not ended
 //	sorictl reconcile [-repair] [-json] [-metrics FILE]  compare log, rows and objects
 //	sorictl keys create|list|revoke                      manage API keys of the gateway
+//	sorictl audit [-owner O] [-object PATH] [-since 24h] list what principals changed
 //	sorictl tail [SUBJECT] [-job ID] [-failed]           print events as they are published
 //
 // It reads the services' data and does not write them: to repair something, it makes the
@@ -60,6 +61,7 @@ type grammar struct {
 		List   keysList   `cmd:"" help:"list API keys, the oldest first"`
 		Revoke keysRevoke `cmd:"" help:"revoke API keys; the gateways refuse them within five seconds"`
 	} `cmd:"" help:"API keys of the gateway: create, list, revoke"`
+	Audit     auditCommand     `cmd:"" help:"list what principals changed, and what they were denied"`
 	Job       jobCommand       `cmd:"" help:"everything that is known of a job, on one screen"`
 	Retry     retryCommand     `cmd:"" help:"analyse failed jobs again, without a new upload"`
 	Cancel    cancelCommand    `cmd:"" help:"cancel jobs that have not ended"`

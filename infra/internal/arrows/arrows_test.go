@@ -25,7 +25,7 @@ func drivers() []string {
 func cores() []string {
 	return []string{
 		"sori.internal/services/gateway/internal/upload", "sori.internal/services/gateway/internal/catalogue",
-		"sori.internal/services/gateway/internal/access",
+		"sori.internal/services/gateway/internal/access", "sori.internal/services/gateway/internal/audit",
 		"sori.internal/services/uploader/internal/upload",
 		"sori.internal/services/dispatcher/internal/analysis",
 		"sori.internal/services/tracker/internal/job", "sori.internal/services/tracker/internal/projection",

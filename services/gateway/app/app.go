@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/services/gateway/internal/access"
+	"sori.internal/services/gateway/internal/audit"
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/issuer"
 	"sori.internal/services/gateway/internal/upload"
@@ -44,9 +45,11 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		CheckReference: conns.objects.CheckReference, Tokens: conns.store, Claims: conns.store, Usage: usage,
 		Staging: staging.New(conns.events), JobLog: joblog.New(conns.events),
 	}, cfg.uploadLimits())
+	auditLog := audit.New(conns.store, cfg.AuditRetention, log)
+	defer lifecycle.Closing(&err, auditLog)
 	authenticator, issuerKeys := newAccess(&cfg, conns, log)
 	server, err := newServer(serverDependencies{ //nolint:contextcheck // each request has a context of its own
-		cfg: &cfg, conns: conns, uploads: uploads, access: authenticator, health: ready, metrics: newMetrics(uploads, usage), log: log,
+		cfg: &cfg, conns: conns, uploads: uploads, access: authenticator, audit: auditLog, health: ready, metrics: newMetrics(uploads, usage), log: log,
 	}, p.Listening)
 	if err != nil {
 		return err
@@ -54,7 +57,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	return lifecycle.Run(ctx, ready.Watch, server.Run, issuerKeys,
-		lifecycle.AfterSetup(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run, reportReferences(conns, log)))
+		lifecycle.AfterSetup(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run, auditLog.Run, reportReferences(conns, log)))
 }
 
 // newAccess returns the authenticator, and the component that fetches the keys of the OpenID

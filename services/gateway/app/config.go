@@ -39,8 +39,9 @@ type Config struct {
 	TrustedProxies forwarded.Proxies `env:"TRUSTED_PROXIES"`
 	BasePath       string            `env:"BASE_PATH"`
 
-	Access    access.Config
-	Principal principal.Config
+	Access         access.Config
+	AuditRetention time.Duration `env:"AUDIT_RETENTION" envDefault:"8760h"`
+	Principal      principal.Config
 
 	Logging  logging.Config
 	Bus      bus.Config
@@ -59,6 +60,7 @@ func (c *Config) Check() error {
 	rules.Check(c.MaxUploadBytes >= 1 && c.MaxWebhookBytes >= 1 && c.MaxUploads >= 1,
 		"MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1")
 	rules.Check(c.UploadIdle > 0 && c.UploadTimeout > 0, "UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive")
+	rules.Check(c.AuditRetention > 0, "AUDIT_RETENTION must be positive")
 	rules.Check(c.UploadReserve >= 0 && c.UploadReserve < 1, "UPLOAD_RESERVE must be from 0 to less than 1")
 	rules.Check(c.IdempotencyLease >= minLease, "IDEMPOTENCY_LEASE must be at least 100ms")
 	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")

@@ -4,11 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"sori.internal/services/gateway/internal/access"
+	"sori.internal/services/gateway/internal/audit"
 	"sori.internal/services/gateway/internal/catalogue"
-	"sori.internal/services/gateway/internal/store"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/principal"
 )
@@ -21,22 +19,13 @@ type NewAPIKey = access.KeyRequest
 
 // APIKeys manages the API keys in a database without a running gateway. A program of the operator
 // uses it, for example to make the first key.
-type APIKeys struct {
-	db    *sqlx.DB
-	store *store.Store
-}
+type APIKeys struct{ database }
 
 // OpenAPIKeys prepares the access to the keys in a database. It does not dial.
 func OpenAPIKeys(cfg postgres.Config) (*APIKeys, error) {
-	db, err := postgres.Open(cfg, store.Schema)
-	if err != nil {
-		return nil, err
-	}
-	return &APIKeys{db: db, store: store.New(db)}, nil
+	db, err := openDatabase(cfg)
+	return &APIKeys{db}, err
 }
-
-// Close implements io.Closer.
-func (k *APIKeys) Close() error { return k.db.Close() }
 
 // Create makes a key. It returns the key and the key's text, which is not stored.
 func (k *APIKeys) Create(ctx context.Context, n NewAPIKey) (made APIKey, text string, err error) {
@@ -45,8 +34,17 @@ func (k *APIKeys) Create(ctx context.Context, n NewAPIKey) (made APIKey, text st
 		return made, "", err
 	}
 	stored, text := access.NewKey(asked)
+	if err = k.record(ctx, "create", stored.ID); err != nil {
+		return made, "", err
+	}
 	made, err = k.store.CreateAPIKey(ctx, stored)
 	return made, text, err
+}
+
+// record adds a change by the operator to the audit log, before the change: no key is made or
+// revoked without an entry.
+func (k *APIKeys) record(ctx context.Context, change, id string) error {
+	return k.store.AppendAudit(ctx, []audit.Entry{{At: time.Now(), Owner: operator, Action: "sorictl keys " + change, Object: "/api-keys/" + id}})
 }
 
 // List returns the keys of an owner, or of all if it is empty, by their age.
@@ -65,5 +63,8 @@ func (k *APIKeys) List(ctx context.Context, owner string) (all []APIKey, err err
 
 // Revoke revokes a key. The gateways refuse it within five seconds.
 func (k *APIKeys) Revoke(ctx context.Context, id string) error {
+	if err := k.record(ctx, "revoke", id); err != nil {
+		return err
+	}
 	return k.store.RevokeAPIKey(ctx, id, "")
 }

@@ -7,6 +7,7 @@ import (
 
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/api"
+	"sori.internal/services/gateway/internal/audit"
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/services/gateway/internal/proxy"
@@ -28,6 +29,7 @@ type serverDependencies struct {
 	uploads *upload.Core
 	access  *access.Authenticator
 	health  *health.Health
+	audit   *audit.Log
 	metrics *metrics.Registry
 	log     zerolog.Logger
 }
@@ -44,6 +46,7 @@ func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Serv
 		BasePath: d.cfg.basePath(), Proxies: d.cfg.TrustedProxies, Origins: d.cfg.Origins,
 		MaxBody:  max(d.cfg.uploadLimits().MaxBody(), d.cfg.MaxWebhookBytes, api.MaxJSON),
 		Access:   d.access,
+		Audit:    d.audit.Record,
 		Register: d.register(docs),
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/gateway/internal/audit"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/logging"
@@ -20,10 +21,11 @@ import (
 // unrouted is the value of the label route in metrics for requests that no route matches.
 const unrouted = "unrouted"
 
-// requestLog logs and counts every request.
+// requestLog logs and counts every request, and records those that belong in the audit log.
 type requestLog struct {
 	log     zerolog.Logger
 	metrics *metrics.Requests
+	audit   func(audit.Entry)
 }
 
 // unreadable answers a request that could not be parsed and so did not reach a handler.
@@ -57,6 +59,9 @@ func (r *requestLog) handle(work context.Context, c *fiber.Ctx) {
 	}
 	// The values are read here: c is reused for another request when a stream is closed.
 	route, method, path, status := routeOf(c), c.Method(), c.Path(), c.Response().StatusCode()
+	if entry, ok := audited(c, route, id); ok {
+		r.audit(entry)
+	}
 	done := func(written int64) {
 		took := time.Since(start)
 		r.metrics.Observe(method+" "+route, method, status, took)

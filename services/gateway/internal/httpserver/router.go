@@ -105,6 +105,7 @@ func (r *Router) admit(c *fiber.Ctx, route Route) error {
 		return nil
 	}
 	p, err := r.authenticate(c.UserContext(), given, route.Needs)
+	c.Locals(principalKey{}, p)
 	if err == nil && c.Get(deniedHeader) != "" {
 		// The body was not read, since allows denied the request a moment ago.
 		err = access.Unavailable(nil)

@@ -23,6 +23,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"sori.internal/services/gateway/internal/audit"
 	"sori.internal/services/gateway/internal/forwarded"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/metrics"
@@ -55,6 +56,8 @@ type Server struct {
 
 	// Access authenticates requests.
 	Access Authenticator
+	// Audit records a request in the audit log.
+	Audit func(audit.Entry)
 
 	// Register adds the routes. A more specific route must be added before a more general one. A
 	// path matches with and without a trailing slash.
@@ -117,7 +120,7 @@ func (s *Server) drain(ctx context.Context, app *fiber.App, l *listener) bool {
 
 // app makes the Fiber application. Requests run in the context work.
 func (s *Server) app(work context.Context, shutdown *Shutdown) *fiber.App {
-	requests := &requestLog{log: s.Log, metrics: s.Requests}
+	requests := &requestLog{log: s.Log, metrics: s.Requests, audit: s.Audit}
 	app := fiber.New(fiber.Config{
 		AppName: s.Name, DisableStartupMessage: true, CaseSensitive: true,
 		// Strings that a handler passes on must outlive its request: net/http may still read a

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	gateway "sori.internal/services/gateway/app"
+)
+
+type auditCommand struct {
+	Owner  string        `help:"the requests of this owner alone"`
+	Object string        `help:"only of paths that contain this, such as the id of a job"`
+	Since  time.Duration `help:"only of this last time, such as 24h"`
+	N      int           `default:"100" help:"the newest N entries"`
+	JSON   bool          `help:"as JSON, one entry a line"`
+}
+
+// Run lists entries of the audit log.
+func (c *auditCommand) Run(ctx context.Context, t terminal) (err error) {
+	if c.N < 1 || c.Since < 0 {
+		return errors.New("audit: -n must be at least 1, and -since must not be negative")
+	}
+	cfg, err := t.database()
+	if err != nil {
+		return err
+	}
+	log, err := gateway.OpenAuditLog(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	f := gateway.AuditFilter{Owner: c.Owner, Object: c.Object}
+	if c.Since > 0 {
+		f.Since = time.Now().Add(-c.Since)
+	}
+	entries, err := log.List(ctx, f, c.N)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printEntries(t, entries)
+	}
+	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "TIME\tOWNER\tKEY\tSTATUS\tACTION\tOBJECT\tADDRESS\tREQUEST")
+	for _, e := range entries {
+		fmt.Fprintf(table, "%s\t%q\t%s\t%d\t%s\t%q\t%s\t%s\n",
+			e.At.UTC().Format(time.RFC3339), e.Owner, e.KeyID, e.Status, e.Action, e.Object, e.Address, e.RequestID)
+	}
+	fmt.Fprintf(table, "%d entries\n", len(entries))
+	return table.Flush()
+}
+
+// printEntries prints entries as JSON, one a line.
+func printEntries(t terminal, entries []gateway.AuditEntry) error {
+	lines := json.NewEncoder(t.out)
+	for _, e := range entries {
+		if err := lines.Encode(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+package httpserver
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/services/gateway/internal/audit"
+	"sori.internal/shared/principal"
+)
+
+// principalKey is the key under which admit stores the principal for the audit log, also that of a
+// request that it denies.
+type principalKey struct{}
+
+// audited returns the entry of the audit log for an answered request. The audit log has the changes
+// of principals and what they were denied. It has no request without a principal, because everybody
+// could fill it with them: they are in the log of the service.
+func audited(c *fiber.Ctx, route, requestID string) (audit.Entry, bool) {
+	p, _ := c.Locals(principalKey{}).(principal.Principal)
+	status := c.Response().StatusCode()
+	if p.Owner == "" || isSafe(c.Method()) && status != http.StatusForbidden {
+		return audit.Entry{}, false
+	}
+	object := string(c.Response().Header.Peek(fiber.HeaderLocation)) // what was made
+	if object == "" {
+		object = c.Path()
+	}
+	return audit.Entry{
+		At: time.Now(), Owner: p.Owner, KeyID: p.KeyID, Action: c.Method() + " " + route, Object: object,
+		Status: status, Address: clientAddress(c), RequestID: requestID,
+	}, true
+}
+
+// isSafe reports whether a method only reads (RFC 9110, section 9.2.1).
+func isSafe(method string) bool {
+	return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, method)
+}
