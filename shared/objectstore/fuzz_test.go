@@ -41,7 +41,7 @@ func FuzzResolve(f *testing.F) {
 			if len(c.Prefixes) > 0 {
 				allowed = []string{"/home/", "/refs/pitch/"}
 			}
-			if !strings.HasPrefix(file, allowed[0]) && !strings.HasPrefix(file, allowed[1]) {
+			if !strings.HasPrefix(file+"/", allowed[0]) && !strings.HasPrefix(file+"/", allowed[1]) {
 				t.Errorf("%q names %s, which is outside of the prefixes", ref, file)
 			}
 		}

@@ -110,10 +110,10 @@ func (cfg Config) buckets() []string {
 
 // mayRead reports whether references to an object are allowed.
 func (cfg Config) mayRead(r Reference) bool {
-	if hasDots(r.Key) { // a server that stores objects as files could leave the prefix by following the dots
-		return false
-	}
-	if r.Bucket == cfg.Bucket && strings.HasPrefix(strings.TrimLeft(r.Key, "/"), Recordings) {
+	// A server that stores objects as files could follow dots out of the prefix, ignore slashes at
+	// the beginning, and take a backslash for a slash.
+	path := strings.TrimLeft(strings.ReplaceAll(r.Key, `\`, "/"), "/")
+	if hasDots(path) || r.Bucket == cfg.Bucket && strings.HasPrefix(path, Recordings) {
 		return false
 	}
 	if len(cfg.Prefixes) == 0 {
@@ -123,8 +123,8 @@ func (cfg Config) mayRead(r Reference) bool {
 }
 
 // hasDots reports whether a path has a segment "." or "..".
-func hasDots(key string) bool {
-	for segment := range strings.SplitSeq(strings.ReplaceAll(key, `\`, "/"), "/") {
+func hasDots(path string) bool {
+	for segment := range strings.SplitSeq(path, "/") {
 		if segment == "." || segment == ".." {
 			return true
 		}

@@ -79,7 +79,7 @@ func TestReferencesNameNoRecordingAndNothingOutsideOfThePrefixes(t *testing.T) {
 		"without the setting": {cfg, []string{"k.json", "s3://refs/k", "s3://refs/audio/k", "s3://home/pitch/k", "s3://home/audio.json"}, []string{
 			"s3://home/audio/1_a.wav", "http://s3:7070/home/audio/1_a.wav", "https://home.s3.amazonaws.com/audio/1_a.wav",
 			"https://s3.us-east-1.amazonaws.com/home/audio/1_a.wav", "http://S3:7070/home/%61udio/1_a.wav", "s3://home//audio/1_a.wav",
-			"s3://home/pitch/../audio/1_a.wav", "s3://home/./audio/1_a.wav", `s3://home/pitch\..\audio\1_a.wav`, "s3://another/k", "../home/audio/1_a.wav",
+			"s3://home/pitch/../audio/1_a.wav", "s3://home/./audio/1_a.wav", `s3://home/pitch\..\audio\1_a.wav`, `s3://home/audio\1_a.wav`, `s3://home/\audio/1_a.wav`, "s3://another/k", "../home/audio/1_a.wav",
 		}},
 		"with whole buckets": {all, []string{"s3://home/pitch/k"}, []string{"s3://home/audio/1_a.wav", "s3://another/k", "s3://home2/k"}},
 		"with narrow prefixes": {narrow, []string{"pitch/k", "s3://refs/pitch/k", "https://files.example.com/pitch/k?x=1", "https://FILES.example.com:443/pitch/k"}, []string{
