@@ -48,6 +48,9 @@ func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts O
 	if err != nil {
 		return nil, err
 	}
+	if err := precheck(file, src.Size, opts.MaxSeconds); err != nil {
+		return nil, err
+	}
 	src.Format = demuxer(file.MediaType)
 	stream, err := decoder.Open(ctx, src)
 	if err != nil {

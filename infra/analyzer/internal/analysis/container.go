@@ -26,6 +26,34 @@ func inspect(ctx context.Context, src decode.Source) (media.Info, error) {
 	return meter.Info(), nil
 }
 
+// precheck returns the error with which decoding would end, if the container shows it already: a file of half a megabyte
+// can have hours of samples, whose decoding would cost minutes of processor time before it is refused.
+func precheck(file media.Info, size int64, maxSeconds float64) error {
+	if exactHeader(file.MediaType) {
+		if err := decode.CheckDimensions(file.SampleRate, file.Channels); err != nil {
+			return fmt.Errorf("check the header: %w", err)
+		}
+	}
+	if !file.DurationKnown {
+		return nil
+	}
+	seconds, flow := file.Duration.Seconds(), float64(file.SampleRate)*float64(file.Channels)
+	expensive := decode.CheckSamples(seconds*flow, size, maxSeconds)
+	switch {
+	case seconds > maxSeconds+tolerance && decode.CheckSamples(maxSeconds*flow, size, maxSeconds) == nil:
+		return fmt.Errorf("audio of %.0f s: %w", seconds, ErrTooLong)
+	case expensive != nil:
+		return fmt.Errorf("check the length: %w", expensive)
+	}
+	return nil
+}
+
+// exactHeader reports whether decoders use the rate and the channels in the header of such a file. In other containers
+// the codec decides.
+func exactHeader(mediaType string) bool {
+	return mediaType == "audio/wav" || mediaType == "audio/flac" || mediaType == "audio/aiff"
+}
+
 // interruptible is a reader that fails once its context has ended.
 type interruptible struct {
 	ctx context.Context //nolint:containedctx // io.Reader's shape; it lives for one call of io.Copy

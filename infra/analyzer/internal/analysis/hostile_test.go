@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -175,6 +176,36 @@ func TestSamplesThatAreMadeOfNothingAreBounded(t *testing.T) { //nolint:parallel
 		}
 	}
 	check(20*time.Second + longest*15*time.Millisecond)
+}
+
+// wideWAV returns the beginning of a WAV file of 32 channels at 768 kHz.
+func wideWAV() []byte {
+	le := binary.LittleEndian
+	b := []byte("RIFF\x00\x00\x00\x00WAVEfmt \x28\x00\x00\x00\xfe\xff\x20\x00")
+	b = le.AppendUint32(b, 768000)
+	b = le.AppendUint32(b, 768000*64)
+	b = append(b, 64, 0, 16, 0, 22, 0, 16, 0, 0, 0, 0, 0)
+	b = append(b, "\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71data"...)
+	return append(le.AppendUint32(b, 1<<20), make([]byte, 1<<20)...)
+}
+
+// The decoder cannot be started here: what the container states must be enough for the refusal.
+func TestWhatTheContainerShowsToBeTooMuchIsNotDecoded(t *testing.T) {
+	t.Parallel()
+	d := decodetest.New(t, decode.Settings{MaxSeconds: longest, Program: filepath.Join(t.TempDir(), "absent")})
+	for name, c := range map[string]struct {
+		data []byte
+		code string
+	}{
+		"32 channels at 768 kHz":       {wideWAV(), decoding.CodeLimit},
+		"8 channels at 655 kHz":        {constantFLAC(655350, 8, 10), decoding.CodeLimit},
+		"8 channels at 192 kHz, 2.4 h": {constantFLAC(192000, 8, 25000), decoding.CodeLimit},
+		"9 hours":                      {constantFLAC(48000, 2, 25000), analysis.ErrTooLong.Error()},
+	} {
+		if _, code := analyse(t, d, decodetest.File(t, c.data)); !strings.HasSuffix(code, c.code) {
+			t.Errorf("%s: %q, want %s", name, code, c.code)
+		}
+	}
 }
 
 // hostileOgg returns a Vorbis file of 102 bytes that claims to have 2^32-1 comments.

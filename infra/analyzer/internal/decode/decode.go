@@ -213,6 +213,23 @@ func (s *Stream) Close() (warnings []string) {
 // The budget bounds the time that measuring takes if a small file decodes to very many samples.
 func budget(size int64, maxSeconds float64) int64 { return int64(maxSeconds*2*48000) + 8*size }
 
+// CheckDimensions returns an *Error if recordings of so many channels at this rate are not decoded.
+func CheckDimensions(rate, channels int) error {
+	if err := (decoding.Header{SampleRate: rate, Channels: channels}).Check(); err != nil {
+		return failure(decoding.CodeLimit, "", err)
+	}
+	return nil
+}
+
+// CheckSamples returns an *Error if a recording of size bytes may not have so many samples, summed over all channels,
+// where recordings of maxSeconds are accepted.
+func CheckSamples(samples float64, size int64, maxSeconds float64) error {
+	if samples > float64(budget(size, maxSeconds)) {
+		return failure(decoding.CodeLimit, "", nil)
+	}
+	return nil
+}
+
 // allowance returns the processor time that a recording may use: a constant for the start, a part for its size, and a
 // part for the longest recording that is accepted, each for a slow machine.
 func allowance(size int64, maxSeconds float64) time.Duration {
