@@ -11,6 +11,9 @@ import (
 )
 
 func main() {
+	if ran, code := app.RunChild(); ran {
+		os.Exit(code)
+	}
 	os.Exit(lifecycle.Main(func(ctx context.Context, p lifecycle.Process) error {
 		return app.Run(ctx, p.Lookup, p.Stderr)
 	}, &app.Config{}))

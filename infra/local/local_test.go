@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	analyzerapp "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/loadgen"
@@ -28,8 +29,10 @@ import (
 const asLocal = "SORI_TEST_LOCAL_ARGS"
 
 func TestMain(m *testing.M) {
-	if ran, code := parts.RunChild(); ran {
-		os.Exit(code)
+	for _, runChild := range []func() (bool, int){parts.RunChild, analyzerapp.RunChild} {
+		if ran, code := runChild(); ran {
+			os.Exit(code)
+		}
 	}
 	if args, ok := os.LookupEnv(asLocal); ok {
 		os.Args = append(os.Args[:1], strings.Fields(args)...)

@@ -26,13 +26,16 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	analyzerapp "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/stack/parts"
 )
 
 func main() {
-	if ran, code := parts.RunChild(); ran {
-		os.Exit(code)
+	for _, runChild := range []func() (bool, int){parts.RunChild, analyzerapp.RunChild} {
+		if ran, code := runChild(); ran {
+			os.Exit(code)
+		}
 	}
 	os.Exit(command.Main(func(ctx context.Context, args []string) int {
 		err := run(ctx, args)

@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -171,6 +172,49 @@ func FuzzMeter(f *testing.F) {
 		}
 		if mediaType, ok := Sniff(b[:min(len(b), HeadSize)]); ok && whole.MediaType != "" && whole.MediaType != mediaType {
 			t.Errorf("sniffed %s, measured %s", mediaType, whole.MediaType)
+		}
+	})
+}
+
+// sealFrames makes the checksums of the FLAC frames in b right, where a frame begins with 0xFFF8 and ends before the next
+// one, so that the reader follows frames whose content is arbitrary.
+func sealFrames(b []byte) []byte {
+	const least = 9 // bytes of a header with a number of one byte, and of the checksum of the frame
+	b = bytes.Clone(b)
+	mark, number := []byte{0xff, 0xf8}, byte(0)
+	for at := bytes.Index(b, mark); at >= 0; {
+		end := len(b)
+		next := bytes.Index(b[at+2:], mark)
+		if next >= 0 {
+			end = at + 2 + next
+		}
+		if end-at >= least && number < 0x80 {
+			b[at+2], b[at+3], b[at+4] = b[at+2]&0x07|0xc0, b[at+3]&0x70, number // 4096 samples; the other fields need no more bytes
+			number++
+			b[at+5] = crc8(b[at : at+5])
+			binary.BigEndian.PutUint16(b[end-2:], crc16(crc16Table(), 0, b[at:end-2]))
+		}
+		if next < 0 {
+			break
+		}
+		at = end
+	}
+	return b
+}
+
+func FuzzMeterBehindChecksums(f *testing.F) {
+	for _, name := range []string{"mono.flac", "stereo.flac", "flac.ogg"} {
+		b := recording(f, name)
+		f.Add(b[:min(len(b), 4096)], uint16(100))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, cut uint16) {
+		b = sealFrames(b)
+		whole := describe(b, len(b))
+		if whole.DurationKnown && (whole.Duration <= 0 || whole.Duration > Longest) {
+			t.Errorf("told %+v", whole)
+		}
+		if got := describe(b, int(cut)+1); !reflect.DeepEqual(got, whole) {
+			t.Errorf("%d bytes at a time: %+v; all at once: %+v", int(cut)+1, got, whole)
 		}
 	})
 }

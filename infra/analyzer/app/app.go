@@ -23,17 +23,24 @@ import (
 	"sori.internal/infra/analyzer/internal/job"
 	"sori.internal/infra/analyzer/internal/pipeline"
 	"sori.internal/infra/analyzer/internal/source"
+	"sori.internal/infra/analyzer/internal/worker"
 )
 
 // ErrConfig means that a setting has an impossible value.
 var ErrConfig = errors.New("bad setting")
+
+// RunChild analyses recordings for a Server if this process was started for that. It then returns true, and the caller
+// must exit with the code. In any other process it does nothing and returns false. The main of a program with a Server
+// must call it first, unless Config.Worker names another program.
+func RunChild() (ran bool, code int) { return worker.RunChild() }
 
 // Server is one analysis server. Its methods are safe for concurrent use. Run may be called only once.
 type Server struct {
 	cfg       Config
 	log       zerolog.Logger
 	fetcher   *source.Fetcher
-	decoder   *decode.Decoder
+	decoder   *decode.Program
+	measurer  *worker.Measurer
 	notifier  *job.Notifier
 	jobs      *job.Manager
 	behaviour *job.BehaviourState
@@ -67,13 +74,12 @@ func New(cfg Config) (*Server, error) {
 		Attempts: cfg.WebhookAttempts, Backoff: cfg.WebhookBackoff, MaxBackoff: cfg.WebhookMaxBackoff,
 		Timeout: cfg.WebhookTimeout, Concurrency: cfg.WebhookParallel,
 	})
-	s.decoder = decode.New(decode.Settings{
-		Program: cfg.Decoder, Cache: cfg.DecoderCache, Processes: cfg.concurrency(), Memory: cfg.DecoderMemory, MaxSeconds: cfg.MaxAudioSeconds,
+	s.decoder = decode.NewProgram(cfg.Decoder, cfg.DecoderCache)
+	s.measurer = worker.New(worker.Settings{
+		Program: cfg.Worker, Processes: cfg.concurrency(), Decoder: s.decoder, DecoderMemory: cfg.DecoderMemory,
+		MaxSeconds: cfg.MaxAudioSeconds, MaxPitchPoints: cfg.MaxPitchPoints,
 	})
-	work := pipeline.New(pipeline.Settings{
-		Concurrency: cfg.concurrency(), Fetches: cfg.FetchConcurrency,
-		MaxBytes: cfg.MaxAudioBytes, MaxSeconds: cfg.MaxAudioSeconds, MaxPitchPoints: cfg.MaxPitchPoints,
-	}, fetcher, s.decoder)
+	work := pipeline.New(pipeline.Settings{Fetches: cfg.FetchConcurrency, MaxBytes: cfg.MaxAudioBytes}, fetcher, s.measurer)
 	s.jobs = job.NewManager(job.Settings{
 		QueueSize: cfg.QueueSize, Grace: cfg.ShutdownTimeout,
 		Retention: job.Retention{Jobs: cfg.RetainJobs, Bytes: cfg.RetainBytes, Age: cfg.RetainFor},
@@ -150,7 +156,7 @@ func (s *Server) Work(ctx context.Context) error {
 func (s *Server) work(ctx context.Context) error {
 	defer s.notifier.Close()
 	defer s.fetcher.Close()
-	defer s.decoder.Close()
+	defer s.measurer.Close()
 	var preparing sync.WaitGroup
 	defer preparing.Wait()
 	preparing.Go(func() { s.prepare(ctx) })
@@ -162,7 +168,7 @@ func (s *Server) work(ctx context.Context) error {
 
 // prepare builds the decoder if necessary, so that the first recording need not wait for the build.
 func (s *Server) prepare(ctx context.Context) {
-	if err := s.decoder.Prepare(ctx); err != nil && ctx.Err() == nil {
+	if _, err := s.decoder.Find(ctx); err != nil && ctx.Err() == nil {
 		s.log.Error().Err(err).Msg("no decoder: recordings other than plain WAV will fail")
 	}
 }

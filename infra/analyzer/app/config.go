@@ -51,6 +51,7 @@ type Config struct {
 	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json"`           // json or console
 	Behaviour         Behaviour     `envPrefix:"BEHAVIOUR_"`                       // behaviour at the start; see Behaviour
 
+	Worker   string       `env:"-"` // path of a program whose main calls RunChild; if empty, this program
 	Listener net.Listener `env:"-"` // replaces HTTPAddr; the server closes it
 	LogOut   io.Writer    `env:"-"` // nil discards the log
 }

@@ -1,12 +1,15 @@
 package analysis_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -172,14 +175,32 @@ func TestParseReference(t *testing.T) {
 		`[{"time":0,"frequency":100},{"time":1,"f0":90},{"pitch":80}]`:                                3,
 		`{"hop_seconds":0.01,"hz":[null,120.5,121]}`:                                                  2,
 	} {
-		if got, err := analysis.ParseReference([]byte(text)); err != nil || len(got) != want {
+		if got, err := analysis.ParseReference(strings.NewReader(text)); err != nil || len(got) != want {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "[]", "{}", "null", `"x"`, "[1,2]", `[{"hz":"a"}]`, strings.Repeat("[", 100000)} {
-		if _, err := analysis.ParseReference([]byte(text)); !errors.Is(err, analysis.ErrReference) {
+		if _, err := analysis.ParseReference(strings.NewReader(text)); !errors.Is(err, analysis.ErrReference) {
 			t.Errorf("%.20s: %v", text, err)
 		}
+	}
+}
+
+// Ten million entries must not cost hundreds of megabytes.
+func TestAReferenceCostsTheMemoryOfItsVoicedValuesOnly(t *testing.T) { //nolint:paralleltest // measures the process
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	large := io.MultiReader(strings.NewReader("["), strings.NewReader(strings.Repeat("{},", 10<<20)), strings.NewReader(`{"hz":100}]`))
+	got, err := analysis.ParseReference(large)
+	runtime.ReadMemStats(&after)
+	if err != nil || len(got) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 100<<20 { // 30 MB are the text itself
+		t.Errorf("the heap grew by %d MB", grown>>20)
+	}
+	if _, err := analysis.ParseReference(strings.NewReader("[" + strings.Repeat(`{"hz":1},`, 2<<20) + "{}]")); !errors.Is(err, analysis.ErrReference) {
+		t.Errorf("two million values: %v", err)
 	}
 }
 
@@ -187,7 +208,7 @@ func FuzzParseReference(f *testing.F) {
 	f.Add([]byte(`[{"time":0,"hz":100}]`))
 	f.Add([]byte(`{"hz":[1,null]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		values, err := analysis.ParseReference(data)
+		values, err := analysis.ParseReference(bytes.NewReader(data))
 		for _, v := range values {
 			if !(v > 0) || err != nil {
 				t.Fatalf("%v, %v", values, err)

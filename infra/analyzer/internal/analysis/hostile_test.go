@@ -208,32 +208,38 @@ func TestWhatTheContainerShowsToBeTooMuchIsNotDecoded(t *testing.T) {
 	}
 }
 
-// hostileOgg returns a Vorbis file of 102 bytes that claims to have 2^32-1 comments.
-func hostileOgg() []byte {
-	page := func(flags byte, number uint32, body []byte) []byte {
-		b := append([]byte("OggS\x00"), flags)
-		b = append(b, make([]byte, 8)...)
-		b = binary.LittleEndian.AppendUint32(b, 1)
-		b = binary.LittleEndian.AppendUint32(b, number)
-		b = append(b, 0, 0, 0, 0, 1, byte(len(body)))
-		b = append(b, body...)
-		var sum uint32
-		for _, v := range b {
-			sum ^= uint32(v) << 24
-			for range 8 {
-				if sum&(1<<31) != 0 {
-					sum = sum<<1 ^ 0x04c11db7
-				} else {
-					sum <<= 1
-				}
+// oggPage returns a page of Ogg with a right checksum. body has at most 255 segments of 255 bytes.
+func oggPage(flags byte, number uint32, granule uint64, body []byte) []byte {
+	b := append([]byte("OggS\x00"), flags)
+	b = binary.LittleEndian.AppendUint64(b, granule)
+	b = binary.LittleEndian.AppendUint32(b, 1)
+	b = binary.LittleEndian.AppendUint32(b, number)
+	b = append(b, 0, 0, 0, 0, byte(len(body)/255+1))
+	for range len(body) / 255 {
+		b = append(b, 255)
+	}
+	b = append(b, byte(len(body)%255))
+	b = append(b, body...)
+	var sum uint32
+	for _, v := range b {
+		sum ^= uint32(v) << 24
+		for range 8 {
+			if sum&(1<<31) != 0 {
+				sum = sum<<1 ^ 0x04c11db7
+			} else {
+				sum <<= 1
 			}
 		}
-		binary.LittleEndian.PutUint32(b[22:], sum)
-		return b
 	}
+	binary.LittleEndian.PutUint32(b[22:], sum)
+	return b
+}
+
+// hostileOgg returns a Vorbis file of 102 bytes that claims to have 2^32-1 comments.
+func hostileOgg() []byte {
 	head := append([]byte("\x01vorbis\x00\x00\x00\x00\x01\x44\xac\x00\x00"), "\x00\x00\x00\x00\x80\xbb\x00\x00\x00\x00\x00\x00\xb8\x01"...)
 	comments := append([]byte("\x03vorbis"), 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)
-	return append(page(2, 0, head), page(0, 1, comments)...)
+	return append(oggPage(2, 0, 0, head), oggPage(0, 1, 0, comments)...)
 }
 
 // corpus returns hostile files: every known format with every kind of damage, from a fixed seed.
@@ -261,6 +267,13 @@ func corpus(t *testing.T) map[string][]byte {
 	return files
 }
 
+// knownCodes returns the codes with which recordings may fail.
+func knownCodes() []string {
+	return []string{
+		"", decoding.CodeUnsupportedAudio, decoding.CodeUnsupportedCodec, decoding.CodeNoAudio, decoding.CodeLimit, decoding.CodeCrashed,
+	}
+}
+
 func TestHostileFilesAreBoundedAndHarmNoOther(t *testing.T) {
 	t.Parallel()
 	d := decodetest.New(t, decode.Settings{MaxSeconds: longest})
@@ -268,9 +281,7 @@ func TestHostileFilesAreBoundedAndHarmNoOther(t *testing.T) {
 	if len(files) < 50 {
 		t.Fatalf("%d files", len(files))
 	}
-	known := []string{
-		"", decoding.CodeUnsupportedAudio, decoding.CodeUnsupportedCodec, decoding.CodeNoAudio, decoding.CodeLimit, decoding.CodeCrashed,
-	}
+	known := knownCodes()
 	for name, data := range files {
 		if _, code := analyse(t, d, decodetest.File(t, data)); !slices.Contains(known, code) {
 			t.Errorf("%s: %s", name, code)
@@ -279,4 +290,58 @@ func TestHostileFilesAreBoundedAndHarmNoOther(t *testing.T) {
 	if got, code := analyse(t, d, decodetest.File(t, read(t, "opus.webm"))); code != "" || got.Codec != "opus" {
 		t.Errorf("afterwards: %q", code)
 	}
+}
+
+// sealed returns a file whose checksums are right, so that a decoder reads what they protect: pages of Ogg, or the
+// frames of FLAC. Every part of the data becomes a page or a frame. A part begins with its length.
+func sealed(ogg bool, data []byte) []byte {
+	var file []byte
+	if !ogg {
+		file = constantFLAC(16000, 1, 0)
+	}
+	for number := uint32(0); len(data) > 0; number++ {
+		size := min(1+int(data[0])*4, len(data)-1)
+		part := data[1 : 1+size]
+		data = data[1+size:]
+		if ogg {
+			flags := byte(0)
+			if number == 0 {
+				flags = 2
+			}
+			file = append(file, oggPage(flags, number, uint64(number)*960, part)...)
+			continue
+		}
+		frame := append([]byte{0xff, 0xf8}, part[:min(4, len(part))]...)
+		frame = append(frame, byte(crc(frame, 0x07, 8)))
+		frame = append(frame, part[min(4, len(part)):]...)
+		file = binary.BigEndian.AppendUint16(append(file, frame...), crc(frame, 0x8005, 16))
+	}
+	return file
+}
+
+// parts returns data that sealed turns into these pages or frames.
+func parts(all ...[]byte) (data []byte) {
+	for _, part := range all {
+		data = append(data, byte((len(part)+2)/4))
+		data = append(data, part...)
+		data = append(data, make([]byte, 1+int(byte((len(part)+2)/4))*4-len(part))...)
+	}
+	return data
+}
+
+func FuzzWhatChecksumsProtect(f *testing.F) {
+	f.Add(true, hostileOgg()[28:])
+	f.Add(true, parts([]byte("OpusHead\x01\x01\x38\x01\x80\xbb\x00\x00\x00\x00\x00"), []byte("OpusTags\x00\x00\x00\x00\x00\x00\x00\x00"), []byte{0x08, 1, 2, 3}))
+	f.Add(true, parts([]byte("\x7fFLAC\x01\x00\x00\x01fLaC\x00\x00\x00\x22"), []byte("\x84\x00\x00\x00")))
+	f.Add(true, parts([]byte("Speex   1.2")))
+	f.Add(false, parts([]byte{0x70, 0x08, 0, 0xff, 0xfe, 0, 0x10, 0}, []byte{0xc9, 0x08, 1, 0, 2, 0, 0, 0}))
+	f.Add(false, parts([]byte{0xc9, 0x18, 0, 0, 0x4c, 0, 1, 2, 3, 4, 5, 6, 7}))
+	d := decodetest.New(f, decode.Settings{MaxSeconds: 60})
+	f.Fuzz(func(t *testing.T, ogg bool, data []byte) {
+		file := sealed(ogg, data)
+		_, code := analyse(t, d, decodetest.File(t, file))
+		if !slices.Contains(knownCodes(), code) && !strings.HasSuffix(code, analysis.ErrTooLong.Error()) {
+			t.Error(code)
+		}
+	})
 }

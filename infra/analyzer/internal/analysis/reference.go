@@ -1,54 +1,172 @@
 package analysis
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"strings"
 )
 
 // ErrReference means that a pitch reference cannot be parsed.
 var ErrReference = errors.New("unknown pitch reference")
 
+// maxVoiced is the number of voiced values of the longest reference: three hours in steps of 10 ms.
+const maxVoiced = 3 * 3600 * 100
+
+// point is one entry of a reference that is a list.
+type point struct {
+	Hz        *float64 `json:"hz"`
+	Frequency *float64 `json:"frequency"`
+	Pitch     *float64 `json:"pitch"`
+	F0        *float64 `json:"f0"`
+}
+
+// value returns the pitch of an entry, or nil if it has none.
+func (p point) value() *float64 {
+	for _, v := range []*float64{p.Hz, p.Frequency, p.Pitch, p.F0} {
+		if v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
 // ParseReference parses a reference pitch contour and returns its voiced values in Hz. The contour is a list of
 // {"time": s, "hz": Hz} (also "frequency", "pitch" or "f0" instead of "hz"), or the pitch object in a result of this
-// server. Values that are null, zero or negative are unvoiced.
-func ParseReference(data []byte) ([]float64, error) {
-	data = bytes.TrimPrefix(bytes.TrimSpace(data), []byte("\xef\xbb\xbf"))
-	var track struct {
-		Hz []*float64 `json:"hz"`
+// server. Values that are null, zero or negative are unvoiced. It keeps the voiced values only, at most maxVoiced: a
+// file of 32 MB may have ten million entries.
+func ParseReference(r io.Reader) ([]float64, error) {
+	in := bufio.NewReader(r)
+	skipSpace(in)
+	if mark, err := in.Peek(3); err == nil && string(mark) == "\xef\xbb\xbf" {
+		_, _ = in.Discard(len(mark)) // as many bytes were just peeked
 	}
-	var points []struct {
-		Hz        *float64 `json:"hz"`
-		Frequency *float64 `json:"frequency"`
-		Pitch     *float64 `json:"pitch"`
-		F0        *float64 `json:"f0"`
+	p := referenceParser{json: json.NewDecoder(in)}
+	if err := p.parse(); err != nil {
+		return nil, fmt.Errorf("parse pitch reference: %w: %w", ErrReference, err)
 	}
-	if bytes.HasPrefix(data, []byte("{")) {
-		if err := json.Unmarshal(data, &track); err != nil {
-			return nil, fmt.Errorf("parse pitch track: %w: %w", ErrReference, err)
-		}
-	} else if err := json.Unmarshal(data, &points); err != nil {
-		return nil, fmt.Errorf("parse pitch list: %w: %w", ErrReference, err)
-	}
-	values := track.Hz
-	for _, p := range points {
-		for _, v := range []*float64{p.Hz, p.Frequency, p.Pitch, p.F0} {
-			if v != nil {
-				values = append(values, v)
-				break
-			}
-		}
-	}
-	var voiced []float64
-	for _, v := range values {
-		if v != nil && *v > 0 && !math.IsInf(*v, 0) {
-			voiced = append(voiced, *v)
-		}
-	}
-	if len(voiced) == 0 {
+	if len(p.voiced) == 0 {
 		return nil, fmt.Errorf("pitch reference without voiced values: %w", ErrReference)
 	}
-	return voiced, nil
+	return p.voiced, nil
+}
+
+// skipSpace skips what JSON allows between values.
+func skipSpace(in *bufio.Reader) {
+	for {
+		c, err := in.ReadByte()
+		if err != nil {
+			return
+		}
+		if !strings.ContainsRune(" \t\r\n", rune(c)) {
+			_ = in.UnreadByte() // a byte was just read
+			return
+		}
+	}
+}
+
+// referenceParser parses a reference value by value.
+type referenceParser struct {
+	json   *json.Decoder
+	voiced []float64
+}
+
+// errForm means that a JSON value is not where a reference has it, errLong that a reference has too many values.
+var (
+	errForm = errors.New("neither a list of points nor a pitch track")
+	errLong = errors.New("too many values")
+)
+
+func (p *referenceParser) parse() error {
+	begin, err := p.json.Token()
+	switch {
+	case err != nil:
+	case begin == json.Delim('['):
+		err = p.points()
+	case begin == json.Delim('{'):
+		err = p.track()
+	default:
+		err = errForm
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := p.json.Token(); !errors.Is(err, io.EOF) {
+		return errForm
+	}
+	return nil
+}
+
+// points parses the rest of a list of points.
+func (p *referenceParser) points() error {
+	for p.json.More() {
+		var entry point
+		if err := p.json.Decode(&entry); err != nil {
+			return err
+		}
+		if err := p.add(entry.value()); err != nil {
+			return err
+		}
+	}
+	_, err := p.json.Token()
+	return err
+}
+
+// track parses the rest of a pitch object. Its other members are skipped.
+func (p *referenceParser) track() error {
+	for p.json.More() {
+		name, err := p.json.Token()
+		if err != nil {
+			return err
+		}
+		if key, ok := name.(string); ok && strings.EqualFold(key, "hz") {
+			err = p.values()
+		} else {
+			var skipped json.RawMessage
+			err = p.json.Decode(&skipped)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := p.json.Token()
+	return err
+}
+
+// values parses the list of a pitch object's values.
+func (p *referenceParser) values() error {
+	p.voiced = nil // of two members with the same name the last one counts
+	begin, err := p.json.Token()
+	if err != nil || begin == nil {
+		return err
+	}
+	if begin != json.Delim('[') {
+		return errForm
+	}
+	for p.json.More() {
+		var v *float64
+		if err := p.json.Decode(&v); err != nil {
+			return err
+		}
+		if err := p.add(v); err != nil {
+			return err
+		}
+	}
+	_, err = p.json.Token()
+	return err
+}
+
+// add keeps a value if it is voiced.
+func (p *referenceParser) add(v *float64) error {
+	if v == nil || !(*v > 0) || math.IsInf(*v, 0) {
+		return nil
+	}
+	if len(p.voiced) == maxVoiced {
+		return errLong
+	}
+	p.voiced = append(p.voiced, *v)
+	return nil
 }

@@ -14,7 +14,6 @@ package decode
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -42,18 +41,15 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// failure returns an Error with the sentence for a code.
-func failure(code, found string, cause error) *Error {
+// Failure returns an Error with the sentence for a code.
+func Failure(code string, cause error) *Error {
 	detail := map[string]string{
 		decoding.CodeUnsupportedAudio: "The file is not a recording in a format that is known here.",
 		decoding.CodeUnsupportedCodec: "The recording's codec cannot be decoded.",
 		decoding.CodeNoAudio:          "Nothing in the recording can be decoded.",
 		decoding.CodeLimit:            "Decoding the recording takes more time than it may.",
-		decoding.CodeCrashed:          "The decoder could not cope with the recording.",
+		decoding.CodeCrashed:          "The recording made the program that analysed it crash.",
 	}[code]
-	if code == decoding.CodeUnsupportedCodec && found != "" {
-		detail = fmt.Sprintf("The recording's codec, %.40q, cannot be decoded.", found)
-	}
 	return &Error{Code: code, Detail: detail, Err: cause}
 }
 
@@ -126,7 +122,7 @@ func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
 	}
 	return &Stream{
 		info: info, samples: samples, finite: true, runs: make([]int, info.Channels),
-		budget: budget(src.Size, d.settings.MaxSeconds),
+		budget: MaxSamples(src.Size, d.settings.MaxSeconds),
 	}, nil
 }
 
@@ -155,12 +151,12 @@ func (s *Stream) Read(p []float32) (int, error) {
 	filled -= filled % s.info.Channels
 	switch {
 	case filled == 0 && s.read == 0:
-		return 0, failure(decoding.CodeNoAudio, "", nil)
+		return 0, Failure(decoding.CodeNoAudio, nil)
 	case filled == 0:
 		return 0, io.EOF
 	}
 	if s.read += int64(filled); s.read > s.budget {
-		return 0, failure(decoding.CodeLimit, "", nil)
+		return 0, Failure(decoding.CodeLimit, nil)
 	}
 	s.inspect(p[:filled])
 	return filled, nil
@@ -208,15 +204,15 @@ func (s *Stream) Close() (warnings []string) {
 	return warnings
 }
 
-// budget is the largest number of samples, summed over all channels, that a recording may have: two channels at 48 kHz
-// for maxSeconds, and eight for each byte of the file. Only silence is compressed to more than eight samples a byte.
-// The budget bounds the time that measuring takes if a small file decodes to very many samples.
-func budget(size int64, maxSeconds float64) int64 { return int64(maxSeconds*2*48000) + 8*size }
+// MaxSamples returns the largest number of samples, summed over all channels, that a recording of size bytes may have:
+// two channels at 48 kHz for maxSeconds, and eight for each byte of the file. Only silence is compressed to more than
+// eight samples a byte. The number bounds the time that measuring takes if a small file decodes to very many samples.
+func MaxSamples(size int64, maxSeconds float64) int64 { return int64(maxSeconds*2*48000) + 8*size }
 
 // CheckDimensions returns an *Error if recordings of so many channels at this rate are not decoded.
 func CheckDimensions(rate, channels int) error {
 	if err := (decoding.Header{SampleRate: rate, Channels: channels}).Check(); err != nil {
-		return failure(decoding.CodeLimit, "", err)
+		return Failure(decoding.CodeLimit, err)
 	}
 	return nil
 }
@@ -224,14 +220,14 @@ func CheckDimensions(rate, channels int) error {
 // CheckSamples returns an *Error if a recording of size bytes may not have so many samples, summed over all channels,
 // where recordings of maxSeconds are accepted.
 func CheckSamples(samples float64, size int64, maxSeconds float64) error {
-	if samples > float64(budget(size, maxSeconds)) {
-		return failure(decoding.CodeLimit, "", nil)
+	if samples > float64(MaxSamples(size, maxSeconds)) {
+		return Failure(decoding.CodeLimit, nil)
 	}
 	return nil
 }
 
-// allowance returns the processor time that a recording may use: a constant for the start, a part for its size, and a
+// Allowance returns the processor time that the decoding of a recording may use: a constant for the start, a part for its size, and a
 // part for the longest recording that is accepted, each for a slow machine.
-func allowance(size int64, maxSeconds float64) time.Duration {
+func Allowance(size int64, maxSeconds float64) time.Duration {
 	return 10*time.Second + time.Duration(size)*time.Microsecond/2 + time.Duration(maxSeconds*float64(4*time.Millisecond))
 }

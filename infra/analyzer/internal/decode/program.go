@@ -16,21 +16,24 @@ import (
 	"sync"
 )
 
-// found is a decoder program that can be run.
-type found struct{ path, cache string }
+// Found is a decoder program that can be run.
+type Found struct{ Path, Cache string }
 
-// program finds the decoder program. If the settings name none, the program is built from its source with the go
+// Program finds the decoder program. If the settings name none, the program is built from its source with the go
 // command, into the cache folder. It is built once for each version of the source and of Go, even if several processes
 // need it at the same time.
-type program struct {
+type Program struct {
 	path, cache string // from the settings
 
 	mu    sync.Mutex // locked while the program is built
-	found *found
+	found *Found
 }
 
-// find returns the decoder program. Its ffmpeg is compiled.
-func (p *program) find(ctx context.Context) (found, error) {
+// NewProgram returns a Program for the settings, which may be empty.
+func NewProgram(path, cache string) *Program { return &Program{path: path, cache: cache} }
+
+// Find returns the decoder program. Its ffmpeg is compiled.
+func (p *Program) Find(ctx context.Context) (Found, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.found != nil {
@@ -40,17 +43,17 @@ func (p *program) find(ctx context.Context) (found, error) {
 	if cache == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return found{}, fmt.Errorf("find the decoder's cache folder: %w", err)
+			return Found{}, fmt.Errorf("find the decoder's cache folder: %w", err)
 		}
 		cache = filepath.Join(user, "sori", "decoder")
 	}
-	f := found{path: p.path, cache: cache}
+	f := Found{Path: p.path, Cache: cache}
 	if p.path == "" {
 		path, err := build(ctx, cache)
 		if err != nil {
-			return found{}, err
+			return Found{}, err
 		}
-		f.path = path
+		f.Path = path
 	}
 	p.found = &f
 	return f, nil

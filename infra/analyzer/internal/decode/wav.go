@@ -44,6 +44,16 @@ func openPCM(path string) (Info, sampler, error) {
 	return info, p, nil
 }
 
+// IsPlain reports whether a file is a regular PCM WAV file, which needs no decoder.
+func IsPlain(path string) (bool, error) {
+	_, p, err := openPCM(path)
+	if p == nil || err != nil {
+		return false, err
+	}
+	p.close()
+	return true, nil
+}
+
 // plainWAV reads the chunks up to the samples. p is nil unless the file is regular.
 func plainWAV(file *os.File) (info Info, p *pcm) {
 	size, err := file.Seek(0, io.SeekEnd)

@@ -42,12 +42,12 @@ func newDecoder(t *testing.T) *Decoder {
 func TestAProcessEndsItselfWhenARecordingTakesTooMuchTime(t *testing.T) {
 	t.Parallel()
 	d := newDecoder(t)
-	w, err := d.take(t.Context())
+	w, err := d.pool.Take(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.give(w, false)
-	err = decoding.WriteRequest(w.in, decoding.Request{Path: longWAV(t), MaxSeconds: 3600, CPUSeconds: 0.2})
+	defer d.pool.Give(w, false)
+	err = decoding.WriteRequest(w.In, decoding.Request{Path: longWAV(t), MaxSeconds: 3600, CPUSeconds: 0.2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestAProcessEndsItselfWhenARecordingTakesTooMuchTime(t *testing.T) {
 	if end.Code != decoding.CodeLimit {
 		t.Errorf("ended with %+v", end)
 	}
-	<-w.exited
+	<-w.Exited()
 }
 
 func TestARecordingFailsWithItsProcessAndTheNextGetsAnother(t *testing.T) {
@@ -78,7 +78,7 @@ func TestARecordingFailsWithItsProcessAndTheNextGetsAnother(t *testing.T) {
 		spoil func(*remote)
 		code  string
 	}{
-		"killed":  {func(r *remote) { r.worker.kill() }, decoding.CodeCrashed},
+		"killed":  {func(r *remote) { r.worker.Kill() }, decoding.CodeCrashed},
 		"hanging": {func(r *remote) { r.left = time.Nanosecond }, decoding.CodeLimit},
 	} {
 		s, err := d.Open(t.Context(), Source{Path: path, Size: 1 << 20})
@@ -121,9 +121,9 @@ func TestAProcessThatDiedIdleIsReplaced(t *testing.T) {
 		for err == nil {
 			_, err = s.Read(block)
 		}
-		if s.Close(); !errors.Is(err, io.EOF) || len(d.idle) != 1 {
-			t.Fatalf("%v, %d idle processes", err, len(d.idle))
+		if s.Close(); !errors.Is(err, io.EOF) || len(d.pool.Idle()) != 1 {
+			t.Fatalf("%v, %d idle processes", err, len(d.pool.Idle()))
 		}
-		d.idle[0].kill() // the end may be noticed before the next request, or only by the request
+		d.pool.Idle()[0].Kill() // the end may be noticed before the next request, or only by the request
 	}
 }

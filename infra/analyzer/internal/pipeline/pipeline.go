@@ -1,4 +1,5 @@
-// Package pipeline performs the work of one job: fetch, decode, measure, compare.
+// Package pipeline performs the work of one job: it fetches the recording and the reference into files, and has a worker
+// decode, measure and compare them.
 //
 // Many jobs may fetch at the same time, since fetching waits for the network. Measuring needs a processor, so only a
 // fixed number of jobs measure at the same time. If a reference contour cannot be used, the result has a warning
@@ -11,10 +12,10 @@ import (
 	"errors"
 	"fmt"
 
-	"sori.internal/infra/analyzer/internal/analysis"
 	"sori.internal/infra/analyzer/internal/decode"
 	"sori.internal/infra/analyzer/internal/job"
 	"sori.internal/infra/analyzer/internal/source"
+	"sori.internal/infra/analyzer/internal/worker"
 )
 
 // maxReference is the largest size of a pitch reference in bytes: about two hours in the usual form.
@@ -22,76 +23,46 @@ const maxReference = 32 << 20
 
 // Settings limit the work.
 type Settings struct {
-	Concurrency    int     // recordings measured at the same time
-	Fetches        int     // fetches at the same time
-	MaxBytes       int64   // largest size of an audio file
-	MaxSeconds     float64 // longest recording that is accepted
-	MaxPitchPoints int     // most values in the pitch track of a result
+	Fetches  int   // fetches at the same time
+	MaxBytes int64 // largest size of an audio file
 }
 
 // Pipeline analyses recordings. It is safe for concurrent use.
 type Pipeline struct {
 	settings Settings
 	fetcher  *source.Fetcher
-	decoder  *decode.Decoder
-	measure  chan struct{}
+	measurer *worker.Measurer
 	fetch    chan struct{}
 }
 
-// New returns a pipeline with the given fetcher and decoder.
-func New(settings Settings, fetcher *source.Fetcher, decoder *decode.Decoder) *Pipeline {
-	return &Pipeline{
-		settings: settings, fetcher: fetcher, decoder: decoder,
-		measure: make(chan struct{}, settings.Concurrency), fetch: make(chan struct{}, settings.Fetches),
-	}
+// New returns a pipeline with the given fetcher and workers.
+func New(settings Settings, fetcher *source.Fetcher, measurer *worker.Measurer) *Pipeline {
+	return &Pipeline{settings: settings, fetcher: fetcher, measurer: measurer, fetch: make(chan struct{}, settings.Fetches)}
 }
 
 // Analyse is a job.Analyser.
 func (p *Pipeline) Analyse(ctx context.Context, req job.Request, progress func(int, string)) (json.RawMessage, error) {
 	progress(5, "fetching audio")
-	file, reference, warning, err := p.get(ctx, req)
+	files, err := p.get(ctx, req)
+	defer files.close()
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // a temporary file that cannot be removed is no failure of the job
 	progress(20, "waiting for a free analyser")
-	if err := take(ctx, p.measure); err != nil {
-		return nil, err
-	}
-	defer func() { <-p.measure }()
-	progress(25, "measuring")
-	next := 0.25
-	recording := decode.Source{Path: file.Name(), Size: file.Size}
-	result, err := analysis.Run(ctx, p.decoder, recording, analysis.Options{
-		MaxSeconds: p.settings.MaxSeconds, MaxPitchPoints: p.settings.MaxPitchPoints, Reference: reference,
-		Progress: func(fraction float64) {
-			for ; next <= fraction && next < 1; next += 0.25 {
-				progress(25+int(next*70), "measuring")
-			}
-		},
+	result, err := p.measurer.Measure(ctx, files.recording(), func(fraction float64) {
+		progress(25+int(fraction*70), "measuring")
 	})
 	if err != nil {
-		return nil, p.explain(err)
-	}
-	if warning != "" {
-		result.Warnings = append(result.Warnings, warning)
+		return nil, explain(err)
 	}
 	progress(98, "writing result")
-	data, err := json.Marshal(result)
-	if err != nil {
-		return nil, fmt.Errorf("write result: %w", err)
-	}
-	return data, nil
+	return result, nil
 }
 
 // explain returns the error of a recording without a result. If the recording is not the cause, a later attempt may
 // succeed.
-func (p *Pipeline) explain(err error) error {
+func explain(err error) error {
 	err = fmt.Errorf("analyse: %w", err)
-	if errors.Is(err, analysis.ErrTooLong) {
-		detail := fmt.Sprintf("The recording is longer than %.0f seconds, which is the limit here.", p.settings.MaxSeconds)
-		return &job.Failure{Code: "audio-too-long", Detail: detail, Err: err}
-	}
 	if e, ok := errors.AsType[*decode.Error](err); ok {
 		return &job.Failure{Code: e.Code, Detail: e.Detail, Err: err}
 	}
@@ -108,27 +79,46 @@ func (p *Pipeline) unfetched(err error) error {
 	return &job.Failure{Code: "audio-unreachable", Detail: "The recording could not be fetched.", Retryable: true, Err: err}
 }
 
+// fetched are the files of a job.
+type fetched struct {
+	audio, reference *source.File // reference is nil if there is none
+	warnings         []string
+}
+
+// recording describes the files to a worker.
+func (f fetched) recording() worker.Recording {
+	r := worker.Recording{Path: f.audio.Name(), Size: f.audio.Size, Warnings: f.warnings}
+	if f.reference != nil {
+		r.Reference = f.reference.Name()
+	}
+	return r
+}
+
+// close removes the files. A temporary file that cannot be removed is no failure of the job.
+func (f fetched) close() {
+	for _, file := range []*source.File{f.audio, f.reference} {
+		if file != nil {
+			_ = file.Close() // see above
+		}
+	}
+}
+
 // get fetches the audio, and the reference if the request names one.
-func (p *Pipeline) get(ctx context.Context, req job.Request) (file *source.File, reference []float64, warning string, err error) {
+func (p *Pipeline) get(ctx context.Context, req job.Request) (files fetched, err error) {
 	if err := take(ctx, p.fetch); err != nil {
-		return nil, nil, "", err
+		return files, err
 	}
 	defer func() { <-p.fetch }()
-	file, err = p.fetcher.File(ctx, req.AudioURL, p.settings.MaxBytes)
-	if err != nil {
-		return nil, nil, "", p.unfetched(err)
+	if files.audio, err = p.fetcher.File(ctx, req.AudioURL, p.settings.MaxBytes); err != nil {
+		return files, p.unfetched(err)
 	}
 	if req.PitchURL == "" {
-		return file, nil, "", nil
+		return files, nil
 	}
-	data, err := p.fetcher.Bytes(ctx, req.PitchURL, maxReference)
-	if err == nil {
-		reference, err = analysis.ParseReference(data)
+	if files.reference, err = p.fetcher.File(ctx, req.PitchURL, maxReference); err != nil {
+		files.warnings = append(files.warnings, "pitch reference not used: "+err.Error())
 	}
-	if err != nil {
-		warning = "pitch reference not used: " + err.Error()
-	}
-	return file, reference, warning, nil
+	return files, nil
 }
 
 // take waits for a slot.

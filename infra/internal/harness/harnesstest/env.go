@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,7 @@ func startAnalyzer(t *testing.T, k *testkit.Kit, b analyzer.Behaviour) *analyzer
 	t.Helper()
 	vars := k.Settings(nil)
 	cfg := analyzer.Default()
+	cfg.Worker = os.Getenv(proc.ProgramVariable) // the local runner, whose main runs the workers
 	cfg.HTTPAddr, cfg.Behaviour, cfg.ShutdownTimeout = "127.0.0.1:0", b, 5*time.Second
 	cfg.S3Endpoint, cfg.AccessKey = vars["S3_ENDPOINT"], vars["AWS_ACCESS_KEY_ID"]
 	cfg.SecretKey = analyzer.Secret(vars["AWS_SECRET_ACCESS_KEY"])

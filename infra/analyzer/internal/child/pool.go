@@ -1,0 +1,132 @@
+package child
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Member is a process of a pool.
+type Member interface {
+	comparable
+	Alive() bool
+	Kill()
+	End() // ends the process and waits for its end
+}
+
+// Pool manages processes of one kind. A process is started when it is needed, works for one job after the other, and
+// ends when it has been idle for too long or when the pool is closed. A Pool is safe for concurrent use.
+type Pool[P Member] struct {
+	start func(context.Context) (P, error)
+	ttl   time.Duration // how long a process may be idle
+	slots chan struct{} // one for each process that works
+
+	mu     sync.Mutex // guards the fields below
+	idle   []idle[P]
+	closed bool
+}
+
+// idle is a process without work.
+type idle[P Member] struct {
+	process P
+	retire  *time.Timer // ends the process when it has been idle for too long
+}
+
+// NewPool returns a pool of at most size working processes. It starts none.
+func NewPool[P Member](size int, ttl time.Duration, start func(context.Context) (P, error)) *Pool[P] {
+	return &Pool[P]{start: start, ttl: ttl, slots: make(chan struct{}, size)}
+}
+
+// Take returns an idle process or a new one. The caller must return it with Give.
+func (p *Pool[P]) Take(ctx context.Context) (P, error) {
+	var none P
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return none, fmt.Errorf("wait for a process: %w", context.Cause(ctx))
+	}
+	for {
+		process, ok := p.pop()
+		if !ok {
+			break
+		}
+		if process.Alive() {
+			return process, nil
+		}
+		process.End()
+	}
+	process, err := p.start(ctx)
+	if err != nil {
+		<-p.slots
+		return none, err
+	}
+	return process, nil
+}
+
+// pop returns the process that was used last, so that the others stay idle and end.
+func (p *Pool[P]) pop() (process P, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return process, false
+	}
+	last := p.idle[len(p.idle)-1]
+	p.idle = p.idle[:len(p.idle)-1]
+	last.retire.Stop()
+	return last.process, true
+}
+
+// Give returns a process for the next job, or ends it if it is not fit for one.
+func (p *Pool[P]) Give(process P, fit bool) {
+	if !fit || !p.keep(process) {
+		process.End()
+	}
+	<-p.slots
+}
+
+func (p *Pool[P]) keep(process P) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.idle = append(p.idle, idle[P]{process, time.AfterFunc(p.ttl, func() { p.remove(process) })})
+	return true
+}
+
+// remove ends a process that has been idle for too long, unless pop has just returned it.
+func (p *Pool[P]) remove(process P) {
+	p.mu.Lock()
+	at := slices.IndexFunc(p.idle, func(i idle[P]) bool { return i.process == process })
+	if at >= 0 {
+		p.idle = slices.Delete(p.idle, at, at+1)
+	}
+	p.mu.Unlock()
+	if at >= 0 {
+		process.End()
+	}
+}
+
+// Idle returns the idle processes.
+func (p *Pool[P]) Idle() []P {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	processes := make([]P, 0, len(p.idle))
+	for _, i := range p.idle {
+		processes = append(processes, i.process)
+	}
+	return processes
+}
+
+// Close ends the idle processes. Those that work end when they are given back.
+func (p *Pool[P]) Close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	for _, i := range idle {
+		i.process.End()
+	}
+}

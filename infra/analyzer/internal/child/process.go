@@ -1,0 +1,136 @@
+// Package child starts processes that parse untrusted files, and keeps them for further files.
+//
+// It guarantees:
+//
+//  1. A process gets no environment but what the system needs, so that it does not see settings and secrets.
+//  2. A process can be killed at any time, from any goroutine.
+//  3. The number of processes of a pool that work at the same time is limited, and an idle one ends after a while.
+package child
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+// endPatience is the time in which a process must end by itself after its standard input was closed.
+const endPatience = 2 * time.Second
+
+// Spec describes a process to start.
+type Spec struct {
+	Path string
+	Args []string
+	Env  []string              // variables in addition to those that the system needs
+	Run  func(*exec.Cmd) error // starts the command; if nil, its method Start does
+}
+
+// Process is a process that reads requests from its standard input and writes answers to its standard output.
+type Process struct {
+	In  io.WriteCloser
+	Out *os.File
+
+	cmd    *exec.Cmd
+	stderr *tail
+	exited chan struct{} // closed when the process has ended
+}
+
+// Start starts a process.
+func Start(spec Spec) (*Process, error) {
+	p := &Process{stderr: &tail{}, exited: make(chan struct{})}
+	p.cmd = exec.Command(spec.Path, spec.Args...) //nolint:noctx // the process outlives the job that starts it
+	p.cmd.Env, p.cmd.Stderr = append(environment(), spec.Env...), p.stderr
+	in, err := p.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, answers, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p.In, p.Out, p.cmd.Stdout = in, out, answers
+	run := spec.Run
+	if run == nil {
+		run = (*exec.Cmd).Start
+	}
+	if err := run(p.cmd); err != nil {
+		return nil, errors.Join(err, out.Close(), answers.Close())
+	}
+	_ = answers.Close() // the process has its own copy
+	go func() {
+		_ = p.cmd.Wait() // the process's output shows how it ended
+		close(p.exited)
+	}()
+	return p, nil
+}
+
+// environment returns an environment that is as small as the system allows.
+func environment() []string {
+	env := []string{"GOTRACEBACK=none"}
+	for _, name := range []string{"SYSTEMROOT", "TMPDIR", "GOCOVERDIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// Kill ends the process at once. It may be called from any goroutine, and repeatedly.
+func (p *Process) Kill() { _ = p.cmd.Process.Kill() } // an error means that the process has ended already
+
+// Exited returns a channel that is closed when the process has ended.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Alive reports whether the process is still running.
+func (p *Process) Alive() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// End closes the standard input of the process, so that it ends, and waits for its end. If that takes too long, it
+// kills the process.
+func (p *Process) End() {
+	_ = p.In.Close()
+	defer time.AfterFunc(endPatience, p.Kill).Stop()
+	<-p.exited
+	_ = p.Out.Close()
+}
+
+// Stderr returns the end of what the process wrote to its standard error, for error messages.
+func (p *Process) Stderr() string { return p.stderr.String() }
+
+// PID returns the id of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// tail is an io.Writer that keeps the end of a process's stderr.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+const tailSize = 2048
+
+// Write implements io.Writer.
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	if over := len(t.text) - tailSize; over > 0 {
+		t.text = append(t.text[:0], t.text[over:]...)
+	}
+	return len(p), nil
+}
+
+// String returns the text that was kept.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.TrimSpace(t.text))
+}

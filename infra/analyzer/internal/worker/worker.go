@@ -1,0 +1,65 @@
+// Package worker analyses recordings in processes of their own, so that a recording that makes the analysis crash costs
+// only its own job.
+//
+// A worker is the same program, executed again: its main calls RunChild first. A Measurer starts workers and sends them
+// recordings. Requests and answers are lines of JSON on the standard input and output of the worker. It guarantees:
+//
+//  1. What a recording or a reference contains is parsed only in a worker, which has no secrets in its environment. (The
+//     Measurer itself only looks whether a file is a plain WAV file.)
+//  2. The processor time and the total time of an analysis are limited, and on Linux also the memory of the worker.
+//  3. A worker that crashes, hangs or exceeds its limits is killed, together with its decoder, and only its recording
+//     fails. That recording is not analysed again.
+//  4. If the context of an analysis ends, its worker is killed.
+package worker
+
+import (
+	"encoding/json"
+	"math"
+	"time"
+)
+
+// roleVariable is the environment variable that makes a process a worker.
+const roleVariable = "SORI_ANALYZER_WORKER"
+
+// Limits of the protocol.
+const (
+	maxRequest = 16 << 10 // bytes of a request
+	maxAnswer  = 64 << 20 // bytes of an answer: a result can have some megabytes
+)
+
+// request asks for the analysis of one recording.
+type request struct {
+	Path           string   `json:"path"`      // of the recording
+	Size           int64    `json:"size"`      // of the recording, in bytes
+	Reference      string   `json:"reference"` // path of the pitch reference; empty if there is none
+	Warnings       []string `json:"warnings"`  // to add to the result
+	Decoder        string   `json:"decoder"`   // path of the decoder program; empty if the recording does not need it
+	DecoderCache   string   `json:"decoder_cache"`
+	DecoderMemory  int64    `json:"decoder_memory"`
+	MaxSeconds     float64  `json:"max_seconds"`
+	MaxPitchPoints int      `json:"max_pitch_points"`
+	Memory         int64    `json:"memory"`      // bytes that the worker may allocate; the first request of a worker sets the limit
+	CPUSeconds     float64  `json:"cpu_seconds"` // limit of the worker's own processor time; the decoder has another limit
+}
+
+// answer is one line of the answer to a request: first begun, then any number of progress, then a result or a failure.
+type answer struct {
+	Begun    bool            `json:"begun,omitempty"`
+	Progress float64         `json:"progress,omitempty"` // fraction of the recording that was analysed
+	Result   json.RawMessage `json:"result,omitempty"`
+	Code     string          `json:"code,omitempty"` // of a failure whose cause is the recording
+	Detail   string          `json:"detail,omitempty"`
+	Error    string          `json:"error,omitempty"` // cause of a failure, for the log
+	Ended    bool            `json:"ended,omitempty"` // the last line: the worker is fit for the next recording
+}
+
+// memory returns the memory that a worker may allocate, in bytes: a part for every analysis, and a part for each second
+// of the longest recording. An analysis keeps about 10 KB for each second, and copies that when it grows.
+func memory(maxSeconds float64) int64 { return 256<<20 + int64(maxSeconds*(32<<10)) }
+
+// allowance returns the processor time that a worker itself may use for a recording with so many samples at most: a
+// constant, and a part for each sample, which is five times what measuring takes on a usual machine.
+func allowance(samples int64) time.Duration {
+	const each = 300 * time.Nanosecond
+	return 30*time.Second + time.Duration(min(samples, math.MaxInt64/int64(each)))*each
+}
