@@ -174,8 +174,8 @@ type Failed struct {
 	Retryable bool   `json:"retryable"`         // the same job may succeed later
 }
 
-// Canceled ends a job on request. Published by the tracker; consumed by the tracker. The other
-// services read it in the log.
+// Canceled ends a job on request. Published by the tracker; consumed by the tracker, and by the
+// dispatcher, which asks the analysis server to cancel. The other services read it in the log.
 type Canceled struct {
 	JobID string `json:"job_id"`
 	By    string `json:"by,omitempty"` // who requested it: an owner, or the id of an API key
@@ -192,12 +192,17 @@ type Retried struct {
 
 // Erased means that everything of the job must be removed: record, recording, result and events. It
 // may follow any event, and no event follows it. When the removal is done, it is the only event of
-// the log. Published by the tracker; consumed by the uploader and the tracker.
+// the log. Published by the tracker; consumed by the uploader, the tracker, and the dispatcher, which
+// asks the analysis server to cancel.
 type Erased struct {
 	JobID  string   `json:"job_id"`
 	Staged []string `json:"staged,omitempty"` // entries of staging that were named in the purged events
 	Owner  string   `json:"owner,omitempty"`  // of the job: besides admins, only the owner may know that the job existed
 	By     string   `json:"by,omitempty"`     // who requested it: an owner, or the id of an API key; empty if the job's token was deleted
+
+	// AnalysisJobID is the analysis server's own id of the newest analysis, by which it is asked to
+	// cancel and forget it; empty if there is none.
+	AnalysisJobID string `json:"analysis_job_id,omitempty"`
 }
 
 // Uploading is the progress of the copy into the bucket, at most once a second. Published by the

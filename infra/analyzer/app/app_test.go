@@ -152,7 +152,7 @@ func send(t *testing.T, method, to, media, body string, headers ...string) (int,
 	}
 	defer reply.Body.Close()
 	var fields map[string]any
-	if err := json.NewDecoder(reply.Body).Decode(&fields); err != nil {
+	if err := json.NewDecoder(reply.Body).Decode(&fields); err != nil && reply.StatusCode != http.StatusNoContent {
 		t.Fatalf("%s %s: %d, %v", method, to, reply.StatusCode, err)
 	}
 	return reply.StatusCode, reply.Header, fields
@@ -304,6 +304,25 @@ func TestWhatCannotBeAnalysedFails(t *testing.T) {
 		if _, _, got := send(t, http.MethodGet, s.URL()+"/status/"+url.PathEscape(path), "", ""); got["code"] != want || got["error"] != text {
 			t.Errorf("%s: status tells %v", path, got)
 		}
+	}
+}
+
+func TestDELETEOnTheStatusEndsAnAnalysis(t *testing.T) {
+	t.Parallel()
+	sink := newSink(t)
+	server := start(t, behave(app.Behaviour{Delay: app.Duration(time.Hour), NoProgress: true}))
+	_, _, accepted := post(t, server.URL()+"/analyze", sink.form())
+	status := server.URL() + "/status/" + accepted["job_id"].(string)
+	if code, _, _ := send(t, http.MethodDelete, status, "", ""); code != http.StatusNoContent {
+		t.Errorf("%d", code)
+	}
+	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+		if code, _, fields := send(t, method, status, "", ""); code != http.StatusNotFound || fields["code"] != "job-not-found" {
+			t.Errorf("%s afterwards: %d %v", method, code, fields)
+		}
+	}
+	if code, _, again := post(t, server.URL()+"/analyze", sink.form()); code != http.StatusAccepted || again["job_id"] == accepted["job_id"] {
+		t.Errorf("requested again: %d %v", code, again)
 	}
 }
 

@@ -25,9 +25,10 @@ func (s *service) consumers() []lifecycle.Component {
 		s.consume(consumerOf(s, withBackoff(s.core.HandleRetried))),
 		s.consume(consumerOf(s, withBackoff(s.core.HandleLapsed))),
 	}
-	if s.cfg.StatusURL != "" { // without a status URL, nothing can be polled
+	if s.cfg.StatusURL != "" { // without a status URL, nothing can be polled or canceled
 		parts = append(parts,
-			s.poll(consumerOf(s, withBackoff(s.core.HandleDispatched))), s.poll(consumerOf(s, withBackoff(s.core.HandleRefused))))
+			s.poll(consumerOf(s, withBackoff(s.core.HandleDispatched))), s.poll(consumerOf(s, withBackoff(s.core.HandleRefused))),
+			s.tell(consumerOf(s, withCount(s.core.HandleCanceled))), s.tell(consumerOf(s, withCount(s.core.HandleErased))))
 	}
 	return parts
 }
@@ -45,6 +46,12 @@ func (s *service) poll(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
+// tell runs a consumer whose handler tells the server of the end of a job. The job itself does not
+// depend on it.
+func (s *service) tell(c bus.Consumer) lifecycle.Component {
+	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
+}
+
 // consumerOf returns the configuration of the durable consumer of one type of event.
 func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
 	var zero E
@@ -58,4 +65,9 @@ func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.D
 // withBackoff adapts a handler that needs only the backoff of a delivery.
 func withBackoff[E event.Event](handle func(context.Context, E, time.Duration) error) func(context.Context, E, bus.Delivery) error {
 	return func(ctx context.Context, e E, d bus.Delivery) error { return handle(ctx, e, d.Backoff) }
+}
+
+// withCount adapts a handler that needs only the number of the delivery.
+func withCount[E event.Event](handle func(context.Context, E, uint64) error) func(context.Context, E, bus.Delivery) error {
+	return func(ctx context.Context, e E, d bus.Delivery) error { return handle(ctx, e, d.Attempt) }
 }

@@ -226,11 +226,13 @@ type analyzer struct {
 
 	check func(request)
 
-	mu     sync.Mutex
-	got    []request
-	polled []string                                      // the paths of polls
-	answer func(w http.ResponseWriter, a request, n int) // n counts a job's requests from 1
-	status func(n int) string                            // the answer to the n-th poll; empty is 404
+	mu           sync.Mutex
+	got          []request
+	polled       []string                                      // the paths of polls
+	canceled     []string                                      // the paths of requests to cancel
+	cancelStatus int                                           // the answer to these; 0 is 204
+	answer       func(w http.ResponseWriter, a request, n int) // n counts a job's requests from 1
+	status       func(n int) string                            // the answer to the n-th poll; empty is 404
 }
 
 func newAnalyzer(t *testing.T, described *contract.Document) *analyzer {
@@ -250,6 +252,10 @@ func accept(w http.ResponseWriter, _ request, _ int) { w.WriteHeader(http.Status
 func (a *analyzer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
 		a.answerPoll(w, r)
+		return
+	}
+	if r.Method == http.MethodDelete {
+		a.answerCancel(w, r)
 		return
 	}
 	body, _ := io.ReadAll(r.Body)

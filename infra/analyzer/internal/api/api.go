@@ -44,6 +44,7 @@ func (a *API) Handler() http.Handler {
 	mux.HandleFunc("POST /{$}", a.submit)
 	route("POST", "/analyze", a.submit)
 	route("GET", "/status/{id}", a.status)
+	route("DELETE", "/status/{id}", a.cancel)
 	route("GET", "/livez", a.live)
 	route("GET", "/readyz", a.ready)
 	if a.Adjustable {
@@ -81,10 +82,25 @@ func (a *API) ready(w http.ResponseWriter, r *http.Request) {
 func (a *API) status(w http.ResponseWriter, r *http.Request) {
 	snapshot, ok := a.Jobs.Status(r.PathValue("id"))
 	if !ok {
-		problem(w, r, http.StatusNotFound, "job-not-found", "no job with this id is known; finished ones are forgotten after a while")
+		unknown(w, r)
 		return
 	}
 	write(w, http.StatusOK, snapshot)
+}
+
+func unknown(w http.ResponseWriter, r *http.Request) {
+	problem(w, r, http.StatusNotFound, "job-not-found", "no job with this id is known; finished ones are forgotten after a while")
+}
+
+// cancel ends an analysis and forgets it with its result.
+func (a *API) cancel(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if !a.Jobs.Cancel(id) {
+		unknown(w, r)
+		return
+	}
+	a.Log.Info().Str("id", id).Msg("job canceled")
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (a *API) behaviour(w http.ResponseWriter, _ *http.Request) {

@@ -6,7 +6,8 @@
 //  2. The number of accepted and unfinished jobs is bounded, and with it the number of goroutines: one or two for each
 //     job.
 //  3. The callbacks of a job are sent one after the other, the outcome last (unless a Behaviour changes that).
-//  4. If a receiver could accept a callback later, the callback is repeated with growing and jittered delays, a bounded
+//  4. A canceled job is worked on no more, and nothing more is called back.
+//  5. If a receiver could accept a callback later, the callback is repeated with growing and jittered delays, a bounded
 //     number of times.
 //
 // All state is in memory: after a restart it is lost, and the caller's next attempt starts a new analysis.

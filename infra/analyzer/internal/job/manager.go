@@ -12,8 +12,11 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// errGrace is the cause with which the contexts of jobs end when the grace period of a stop is over.
-var errGrace = errors.New("grace period over")
+// The causes with which the contexts of jobs end.
+var (
+	errGrace    = errors.New("grace period over") // of a stop
+	errCanceled = errors.New("canceled by the caller")
+)
 
 // Settings limit a Manager.
 type Settings struct {
@@ -65,6 +68,10 @@ func (m *Manager) Submit(req Request) (Receipt, error) {
 // Status returns the state of a job by this server's id or by the caller's id.
 func (m *Manager) Status(id string) (Snapshot, bool) { return m.registry.find(id, time.Now().UTC()) }
 
+// Cancel ends the work on a job and forgets the job, by this server's id or by the caller's id, of whose jobs it is the
+// newest. Nothing more is called back. It returns false if the job is not known.
+func (m *Manager) Cancel(id string) bool { return m.registry.cancel(id) }
+
 // Run processes jobs until ctx ends. Then it accepts no more jobs, waits for the accepted ones up to the grace period,
 // and returns.
 func (m *Manager) Run(ctx context.Context) error {
@@ -97,6 +104,9 @@ func (m *Manager) Run(ctx context.Context) error {
 // process handles one job from acceptance to delivery.
 func (m *Manager) process(ctx context.Context, t *task) {
 	defer m.registry.deliver(t)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	m.registry.begin(t, stop)
 	log := m.log.With().Str("analysis_id", t.snapshot.ID).Str("job_id", t.req.CallerID).Str("traceparent", t.req.TraceParent).Logger()
 	out := newOutbox(m.notifier, t)
 	var sending sync.WaitGroup
@@ -106,7 +116,7 @@ func (m *Manager) process(ctx context.Context, t *task) {
 	if ctx.Err() != nil {
 		out.close()
 		sending.Wait()
-		log.Warn().Msg("analysis abandoned by shutdown")
+		log.Warn().AnErr("reason", context.Cause(ctx)).Msg("analysis abandoned")
 		return
 	}
 	final := callback{Status: StatusCompleted, Results: results, ID: t.snapshot.ID}

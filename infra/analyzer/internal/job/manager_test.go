@@ -165,3 +165,65 @@ func TestResultsAreBoundedInBytes(t *testing.T) {
 		t.Errorf("a %v, b %v; want the newer alone", a, b)
 	}
 }
+
+func TestACanceledJobEndsAndIsForgotten(t *testing.T) {
+	t.Parallel()
+	begun, ended := make(chan struct{}, 2), make(chan error, 2)
+	m, _ := manage(t, job.Settings{QueueSize: 1}, func(ctx context.Context, _ job.Request, _ func(int, string)) (json.RawMessage, error) {
+		begun <- struct{}{}
+		<-ctx.Done()
+		ended <- context.Cause(ctx)
+		return nil, ctx.Err()
+	})
+	called := make(chan struct{}, 10)
+	hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called <- struct{}{} }))
+	t.Cleanup(hook.Close)
+	r, err := m.Submit(job.Request{WebhookURL: hook.URL, CallerID: "caller", IdempotencyKey: "key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	if !m.Cancel("caller") {
+		t.Error("not known by the caller's id")
+	}
+	if err := <-ended; err == nil || err.Error() != "canceled by the caller" {
+		t.Errorf("ended with %v", err)
+	}
+	<-r.Delivered()
+	if _, known := m.Status(r.ID); known || m.Cancel(r.ID) {
+		t.Error("still known")
+	}
+	if len(called) > 0 {
+		t.Error("called back")
+	}
+	if _, err := m.Submit(job.Request{WebhookURL: hook.URL}); err != nil {
+		t.Errorf("its place in the queue is not free: %v", err)
+	}
+}
+
+func TestTheResultOfACanceledJobIsForgotten(t *testing.T) {
+	t.Parallel()
+	m, _ := manage(t, job.Settings{QueueSize: 2, Retention: job.Retention{Jobs: 100, Bytes: 25, Age: time.Hour}},
+		func(context.Context, job.Request, func(int, string)) (json.RawMessage, error) {
+			return json.RawMessage(`{"result":"x"}`), nil
+		})
+	submit := func() job.Receipt {
+		t.Helper()
+		r, err := m.Submit(job.Request{WebhookURL: receiver(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-r.Delivered()
+		return r
+	}
+	first := submit()
+	if !m.Cancel(first.ID) || m.Cancel(first.ID) {
+		t.Error("not canceled once")
+	}
+	if _, known := m.Status(submit().ID); !known {
+		t.Error("a later job is not known")
+	}
+	if _, known := m.Status(first.ID); known {
+		t.Error("the canceled job is known")
+	}
+}

@@ -1,7 +1,9 @@
 package job
 
 import (
+	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,8 +15,8 @@ type Retention struct {
 	Age   time.Duration // time since they finished
 }
 
-// task is one job from acceptance to delivery. The lock of the registry guards the field snapshot; the other fields do not
-// change.
+// task is one job from acceptance to delivery. The lock of the registry guards the fields snapshot, stop and canceled;
+// the other fields do not change.
 type task struct {
 	req       Request
 	behaviour Behaviour
@@ -22,6 +24,8 @@ type task struct {
 	accepted  time.Time
 	done      chan struct{} // closed when the outcome is delivered
 	snapshot  Snapshot
+	stop      context.CancelCauseFunc // ends the work on the job; nil before the work begins
+	canceled  bool
 }
 
 // registry finds jobs by this server's id, the caller's id and the idempotency key.
@@ -80,6 +84,9 @@ func (r *registry) progress(t *task, percent int, message string, now time.Time)
 func (r *registry) finish(t *task, results json.RawMessage, failure *Failure, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if t.canceled {
+		return
+	}
 	s := &t.snapshot
 	s.Results, s.Message, s.Updated = results, "", now
 	if failure == nil {
@@ -112,14 +119,56 @@ func (r *registry) evict(now time.Time) {
 		r.finished[0] = nil
 		r.finished = r.finished[1:]
 		r.bytes -= len(t.snapshot.Results)
-		delete(r.byID, t.snapshot.ID)
-		if r.byCaller[t.req.CallerID] == t {
-			delete(r.byCaller, t.req.CallerID)
-		}
-		if r.byKey[t.req.IdempotencyKey] == t {
-			delete(r.byKey, t.req.IdempotencyKey)
-		}
+		r.forget(t)
 	}
+}
+
+// forget removes a job from the maps. The caller must hold the lock.
+func (r *registry) forget(t *task) {
+	delete(r.byID, t.snapshot.ID)
+	if r.byCaller[t.req.CallerID] == t {
+		delete(r.byCaller, t.req.CallerID)
+	}
+	if r.byKey[t.req.IdempotencyKey] == t {
+		delete(r.byKey, t.req.IdempotencyKey)
+	}
+}
+
+// begin registers the function that ends the work on a job. It calls it at once if the job was canceled before.
+func (r *registry) begin(t *task, stop context.CancelCauseFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t.stop = stop; t.canceled {
+		stop(errCanceled)
+	}
+}
+
+// cancel ends the work on a job, and forgets the job with its result. It returns false if no job has the id.
+func (r *registry) cancel(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.lookUp(id)
+	if t == nil {
+		return false
+	}
+	t.canceled = true
+	if t.stop != nil {
+		t.stop(errCanceled)
+	}
+	if at := slices.Index(r.finished, t); at >= 0 {
+		r.finished = slices.Delete(r.finished, at, at+1)
+		r.bytes -= len(t.snapshot.Results)
+	}
+	r.forget(t)
+	return true
+}
+
+// lookUp returns a job by either id, or nil. The caller must hold the lock.
+func (r *registry) lookUp(id string) *task {
+	if t := r.byID[id]; t != nil {
+		return t
+	}
+	return r.byCaller[id]
 }
 
 // find returns a job by either id.
@@ -127,10 +176,7 @@ func (r *registry) find(id string, now time.Time) (Snapshot, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.evict(now)
-	t := r.byID[id]
-	if t == nil {
-		t = r.byCaller[id]
-	}
+	t := r.lookUp(id)
 	if t == nil {
 		return Snapshot{}, false
 	}

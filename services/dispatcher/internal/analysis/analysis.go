@@ -89,6 +89,10 @@ type Analyzer interface {
 	// Status requests the state of an analysis that the server has accepted and returns the body of
 	// the answer; nil if there is no status URL for it.
 	Status(ctx context.Context, job, serverID string) ([]byte, error)
+
+	// Cancel asks the server to cancel an analysis and to forget its result. A server that does not
+	// know the analysis, or that cannot cancel, is no error. It does nothing without a status URL.
+	Cancel(ctx context.Context, job, serverID string) error
 }
 
 // Flag becomes true once and stays true, for all replicas.

@@ -77,7 +77,11 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 		_, err := d.recordOutcome(ctx, recording.JobID, a.number, r)
 		return err
 	}
-	return d.appendDispatched(ctx, event.Dispatched{JobID: recording.JobID, Attempt: a.number, AnalysisJobID: accepted.ServerID}, log)
+	dispatched := event.Dispatched{JobID: recording.JobID, Attempt: a.number, AnalysisJobID: accepted.ServerID}
+	if log, err = d.appendDispatched(ctx, dispatched, log); err != nil {
+		return err
+	}
+	return d.cancelIfAbandoned(ctx, recording.JobID, accepted.ServerID, log)
 }
 
 // beginAttempt appends attempted if the rule returns it, and reports whether the attempt must be
@@ -144,19 +148,19 @@ func (d *Dispatcher) recordSubmitError(ctx context.Context, job string, a attemp
 		})
 	}
 	if unanswered(ctx, err) {
-		return d.appendDispatched(ctx, event.Dispatched{JobID: job, Attempt: a.number, Unanswered: true}, log)
+		_, err := d.appendDispatched(ctx, event.Dispatched{JobID: job, Attempt: a.number, Unanswered: true}, log)
+		return err
 	}
 	d.releaseSlot(ctx, job)
 	d.publishWaiting(ctx, job, a, fault.As(err))
 	return err
 }
 
-// appendDispatched appends dispatched if the rule returns it.
-func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Dispatched, known event.Log) error {
-	_, err := d.Jobs.Update(ctx, dispatched.JobID, known, func(log event.Log) (event.Event, error) {
+// appendDispatched appends dispatched if the rule returns it, and returns the log.
+func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Dispatched, known event.Log) (event.Log, error) {
+	return d.Jobs.Update(ctx, dispatched.JobID, known, func(log event.Log) (event.Event, error) {
 		return acceptAttempt(log, dispatched), nil
 	})
-	return err
 }
 
 // failAttempt fails a job whose newest attempt failed finally.

@@ -38,6 +38,13 @@ func active(log event.Log) bool {
 	return len(log) > 0 && !ended
 }
 
+// abandoned reports whether a job was canceled or erased: nobody waits for its analysis.
+func abandoned(log event.Log) bool {
+	ended, _ := log.Terminal()
+	_, canceled := ended.(event.Canceled)
+	return canceled || log.Erased()
+}
+
 // recordingOf returns the event with the location of the job's recording.
 func recordingOf(log event.Log) (event.Stored, error) {
 	s, ok := event.Last[event.Stored](log)

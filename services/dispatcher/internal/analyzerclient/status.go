@@ -59,26 +59,14 @@ func (s StatusURL) expand(job, serverID string) string {
 // needsServerID reports whether the URL has a placeholder for the server's own id.
 func (s StatusURL) needsServerID() bool { return strings.Contains(string(s), serverIDPlaceholder) }
 
-// statusTimeout is the timeout of a poll.
+// statusTimeout is the timeout of a request to the status URL.
 const statusTimeout = 10 * time.Second
 
 // Status implements analysis.Analyzer.
 func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, error) {
-	if c.status == "" || serverID == "" && c.status.needsServerID() {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.status.expand(job, serverID), nil)
-	if err != nil {
-		return nil, fmt.Errorf("poll the status url: %w", withoutURL(err))
-	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.userAgent)
-	req.Header.Set(trace.Header, trace.Parent(ctx))
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fault.Unreachable("analysis server", fmt.Errorf("poll the status url: %w", withoutURL(err)))
+	resp, err := c.askStatusURL(ctx, http.MethodGet, job, serverID)
+	if resp == nil {
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
@@ -95,4 +83,59 @@ func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, erro
 		return nil, fmt.Errorf("read the answer of the status url: more than %d bytes", c.maxAnswerBytes)
 	}
 	return answer, nil
+}
+
+// Cancel implements analysis.Analyzer: it sends DELETE to the status URL.
+func (c *Client) Cancel(ctx context.Context, job, serverID string) error {
+	resp, err := c.askStatusURL(ctx, http.MethodDelete, job, serverID)
+	if resp == nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBytes) // so that the connection can be reused
+	switch s := resp.StatusCode; {
+	case s >= 200 && s < 300, s == http.StatusNotFound, s == http.StatusGone,
+		s == http.StatusMethodNotAllowed, s == http.StatusNotImplemented:
+		return nil
+	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
+		return fault.Unreachable("analysis server", fmt.Errorf("cancel an analysis: status %d", s))
+	default:
+		return fmt.Errorf("cancel an analysis: status %d", s)
+	}
+}
+
+// askStatusURL sends a request to the status URL of an analysis, with a timeout for the answer and
+// its body. It returns nil if there is no such URL.
+func (c *Client) askStatusURL(ctx context.Context, method, job, serverID string) (*http.Response, error) {
+	if c.status == "" || serverID == "" && c.status.needsServerID() {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	req, err := http.NewRequestWithContext(ctx, method, c.status.expand(job, serverID), nil)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("ask the status url: %w", withoutURL(err))
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+	req.Header.Set(trace.Header, trace.Parent(ctx))
+	resp, err := c.http.Do(req)
+	if err != nil {
+		cancel()
+		return nil, fault.Unreachable("analysis server", fmt.Errorf("ask the status url: %w", withoutURL(err)))
+	}
+	resp.Body = cancelingBody{resp.Body, cancel}
+	return resp, nil
+}
+
+// cancelingBody is a body that ends the context of its request when it is closed.
+type cancelingBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (b cancelingBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
 }

@@ -155,8 +155,8 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 	return e.decider.record(ctx, entries)
 }
 
-// erased returns the event that erases a job. It contains the owner and the staging entries that
-// are in the log.
+// erased returns the event that erases a job. It contains the owner, the staging entries and the
+// analysis server's id that are in the log.
 func erased(id string, log event.Log) event.Erased {
 	e := event.Erased{JobID: id}
 	if r, ok := event.Last[event.Received](log); ok {
@@ -165,6 +165,9 @@ func erased(id string, log event.Log) event.Erased {
 	}
 	if c, ok := event.Last[event.Completed](log); ok && c.ResultEntry != "" {
 		e.Staged = append(e.Staged, c.ResultEntry)
+	}
+	if d, ok := event.Last[event.Dispatched](log); ok {
+		e.AnalysisJobID = d.AnalysisJobID
 	}
 	return e
 }

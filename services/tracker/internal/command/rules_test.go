@@ -93,10 +93,11 @@ func TestTheLogAloneDecidesOnADeadline(t *testing.T) {
 	}
 }
 
-func TestErasedNamesWhatTheLogHasInStaging(t *testing.T) {
+func TestErasedNamesWhatTheLogHasInStagingAndAtTheAnalysisServer(t *testing.T) {
 	t.Parallel()
-	log := logOf(event.Received{JobID: id, Entry: "upload", Owner: "alice"}, event.Completed{JobID: id, ResultEntry: "result"})
-	if e := erased(id, log); e.Owner != "alice" || len(e.Staged) != 2 || e.Staged[0] != "upload" || e.Staged[1] != "result" {
+	log := logOf(event.Received{JobID: id, Entry: "upload", Owner: "alice"},
+		event.Dispatched{JobID: id, Attempt: 1, AnalysisJobID: "a-1"}, event.Completed{JobID: id, ResultEntry: "result"})
+	if e := erased(id, log); e.Owner != "alice" || e.AnalysisJobID != "a-1" || len(e.Staged) != 2 || e.Staged[0] != "upload" || e.Staged[1] != "result" {
 		t.Errorf("%+v", e)
 	}
 	if e := erased(id, nil); e.Staged != nil || statusOf(logOf(e)) != job.Erased {

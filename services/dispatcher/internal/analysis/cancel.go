@@ -1,0 +1,57 @@
+package analysis
+
+import (
+	"context"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+)
+
+// cancelTries is how often the server is asked to cancel an analysis while it cannot be reached. The job
+// has ended already: a server that is not asked only works for nothing.
+const cancelTries = 5
+
+// HandleCanceled asks the server to cancel the analysis of a canceled job. delivery counts the
+// deliveries of the event from 1.
+func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, delivery uint64) error {
+	log, err := d.Jobs.Read(ctx, e.JobID)
+	if err != nil {
+		return err
+	}
+	if newestOf(log).attempted == 0 { // never requested, or erased meanwhile
+		return nil
+	}
+	dispatched, _ := event.Last[event.Dispatched](log)
+	return d.cancel(ctx, e.JobID, dispatched.AnalysisJobID, delivery)
+}
+
+// HandleErased asks the server to cancel the analysis of an erased job, and to forget its result.
+func (d *Dispatcher) HandleErased(ctx context.Context, e event.Erased, delivery uint64) error {
+	return d.cancel(ctx, e.JobID, e.AnalysisJobID, delivery)
+}
+
+// cancel asks the server once to cancel an analysis. It returns an error if the server cannot be
+// reached and should be asked again.
+func (d *Dispatcher) cancel(ctx context.Context, job, serverID string, delivery uint64) error {
+	err := d.Analyzer.Cancel(ctx, job, serverID)
+	if err == nil {
+		return nil
+	}
+	if fault.Is(err, fault.Unavailable) && delivery < cancelTries {
+		return err
+	}
+	zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, job).Msg("analysis not canceled")
+	return nil
+}
+
+// cancelIfAbandoned asks the server to cancel an analysis that it accepted after its job was
+// canceled or erased. log is the job's log after the acceptance.
+func (d *Dispatcher) cancelIfAbandoned(ctx context.Context, job, serverID string, log event.Log) error {
+	if !abandoned(log) {
+		return nil
+	}
+	return d.cancel(ctx, job, serverID, cancelTries)
+}
