@@ -380,3 +380,13 @@ func later(file []byte, shift int64) []byte {
 	}
 	return file
 }
+
+func TestAKnownDurationIsNeverZero(t *testing.T) {
+	t.Parallel()
+	wav := recording(t, "pcm16.wav")
+	at := bytes.Index(wav, []byte("data"))
+	one := fix(append(bytes.Clone(wav[:at+8]), 0, 0), at+4, 2) // one sample
+	expect(t, one, 62500*time.Nanosecond, 0)
+	expect(t, fix(one, 24, 0xffffffff), 0, 0) // at 4 GHz it plays for less than a nanosecond
+	expect(t, fix(bytes.Clone(wav[:at+8]), at+4, 0), 0, 0)
+}

@@ -61,7 +61,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	fetcher, err := source.New(source.Settings{
 		Timeout: cfg.FetchTimeout, Attempts: cfg.FetchAttempts, Backoff: cfg.FetchBackoff,
-		TempDir: cfg.TempDir, Endpoint: cfg.S3Endpoint, Region: cfg.Region, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
+		TempDir: cfg.TempDir, Hosts: cfg.FetchHosts, Endpoint: cfg.S3Endpoint, Region: cfg.Region, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up fetching: %w", err)

@@ -307,6 +307,27 @@ func TestWhatCannotBeAnalysedFails(t *testing.T) {
 	}
 }
 
+// The answers of other servers, in the network of the analyzer too, must not show in results.
+func TestAResultDoesNotShowHowAReferenceWasRefused(t *testing.T) {
+	t.Parallel()
+	s, sink := start(t, nil), newSink(t)
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "SSH-2.0-OpenSSH", http.StatusTeapot)
+	}))
+	t.Cleanup(refusing.Close)
+	want := "pitch reference not used: it could not be fetched"
+	for _, reference := range []string{refusing.URL, "http://127.0.0.1:1/closed", sink.URL + "/none"} {
+		form := sink.form()
+		form.Set("s3_pitch_url", reference)
+		post(t, s.URL()+"/analyze", form)
+		all := sink.until(1)
+		results, _ := all[len(all)-1]["analysis_results"].(map[string]any)
+		if warnings, _ := results["warnings"].([]any); len(warnings) != 1 || warnings[0] != want {
+			t.Errorf("%s: %v", reference, results["warnings"])
+		}
+	}
+}
+
 func TestDELETEOnTheStatusEndsAnAnalysis(t *testing.T) {
 	t.Parallel()
 	sink := newSink(t)

@@ -30,6 +30,7 @@ type Config struct {
 	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"2m"`          // time limit of one fetch, body included
 	FetchAttempts     int           `env:"FETCH_ATTEMPTS" envDefault:"3"`          // attempts of a fetch
 	FetchBackoff      time.Duration `env:"FETCH_BACKOFF" envDefault:"200ms"`       // delay before the second attempt, doubled for each further one
+	FetchHosts        []string      `env:"FETCH_HOSTS"`                            // host or host:port of the http and https URLs that are fetched; if empty, all
 	Decoder           string        `env:"DECODER"`                                // path of the decoder program; if empty, it is built from its source
 	DecoderCache      string        `env:"DECODER_CACHE"`                          // folder of the compiled decoder; if empty, in the user's cache folder
 	DecoderMemory     int64         `env:"DECODER_MEMORY" envDefault:"268435456"`  // bytes that the decoding of one recording may allocate

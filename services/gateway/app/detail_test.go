@@ -95,7 +95,7 @@ func TestLinksNameThePublicEndpoint(t *testing.T) {
 	g := start(t, map[string]string{"S3_PUBLIC_ENDPOINT": "https://objects.example.org"})
 	_, bucket := g.kit.Bucket()
 	got, _ := g.get(g.referring("", "voice.wav")).json(t)["bgvoice_url"].(string)
-	if !strings.HasPrefix(got, "https://objects.example.org/"+bucket+"/voice.wav?") {
+	if !strings.HasPrefix(got, "https://objects.example.org/"+bucket+"/voice.wav?") || !strings.Contains(got, "X-Amz-Expires=900&") {
 		t.Errorf("the link is %s", got)
 	}
 }

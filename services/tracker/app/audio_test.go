@@ -106,6 +106,22 @@ func TestARecordingIsDownloadedUnderItsOwnName(t *testing.T) {
 	}
 }
 
+// A file states its duration itself: one of 140 bytes may claim days.
+func TestALinkIsValidForFifteenMinutesAtMost(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	for seconds, want := range map[float64]string{0: "300", 599: "899", 601: "900", 30 * 3600: "900", 1e300: "900"} {
+		j := c.job()
+		j.received()
+		j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Duration: seconds})
+		j.until("processing", 70)
+		link := j.linked(http.MethodGet, j.audioURL())
+		if u, err := url.Parse(link); err != nil || u.Query().Get("X-Amz-Expires") != want {
+			t.Errorf("%v s: %s, want %s: %v", seconds, link, want, err)
+		}
+	}
+}
+
 func TestALinkNamesTheAddressThatBrowsersSee(t *testing.T) {
 	t.Parallel()
 	c := open(t, map[string]string{"S3_ENDPOINT": "http://127.0.0.1:1", "S3_PUBLIC_ENDPOINT": "https://objects.example.org"})
@@ -114,7 +130,7 @@ func TestALinkNamesTheAddressThatBrowsersSee(t *testing.T) {
 	j.publish(event.Stored{JobID: j.id, TokenID: 7, Bucket: "bucket", Key: "audio/k.wav", MediaType: "audio/wav", Duration: 1e300})
 	j.until("processing", 70)
 	link := j.linked(http.MethodGet, j.audioURL())
-	if u, err := url.Parse(link); err != nil || u.Scheme+u.Host+u.Path != "httpsobjects.example.org/bucket/audio/k.wav" || u.Query().Get("X-Amz-Expires") != "86700" {
+	if u, err := url.Parse(link); err != nil || u.Scheme+u.Host+u.Path != "httpsobjects.example.org/bucket/audio/k.wav" || u.Query().Get("X-Amz-Expires") != "900" {
 		t.Errorf("%s: %v", link, err)
 	}
 }

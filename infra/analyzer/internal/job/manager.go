@@ -108,6 +108,7 @@ func (m *Manager) process(ctx context.Context, t *task) {
 	defer stop(nil)
 	m.registry.begin(t, stop)
 	log := m.log.With().Str("analysis_id", t.snapshot.ID).Str("job_id", t.req.CallerID).Str("traceparent", t.req.TraceParent).Logger()
+	ctx = log.WithContext(ctx)
 	out := newOutbox(m.notifier, t)
 	var sending sync.WaitGroup
 	sending.Go(func() { out.run(ctx) })

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rs/zerolog"
+
 	"sori.internal/infra/analyzer/internal/decode"
 	"sori.internal/infra/analyzer/internal/job"
 	"sori.internal/infra/analyzer/internal/source"
@@ -116,7 +118,9 @@ func (p *Pipeline) get(ctx context.Context, req job.Request) (files fetched, err
 		return files, nil
 	}
 	if files.reference, err = p.fetcher.File(ctx, req.PitchURL, maxReference); err != nil {
-		files.warnings = append(files.warnings, "pitch reference not used: "+err.Error())
+		// The cause has the status of the other server, which is not for those who read the result.
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("pitch reference not fetched")
+		files.warnings = append(files.warnings, "pitch reference not used: it could not be fetched")
 	}
 	return files, nil
 }

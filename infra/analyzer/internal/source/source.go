@@ -1,12 +1,11 @@
-// Package source fetches the files that a request names: audio into a temporary file, small references into memory.
+// Package source fetches the files that a request names into temporary files.
 //
 // It supports http and https URLs, which include presigned URLs, and s3://bucket/key with its own credentials. Every
 // fetch is limited in bytes and time. After transport errors and responses of busy servers it tries again. No error
 // contains the path or the query of a URL: a presigned URL is a secret, and errors are sent to the caller and logged.
 //
 // Security: a caller decides to which hosts this server connects, including hosts inside its network (server-side
-// request forgery). Other schemes are refused, but hosts are not: if that matters, the operator must restrict the
-// callers or the network of the server.
+// request forgery), unless Settings.Hosts lists them. Redirects to another host are never followed.
 package source
 
 import (
@@ -17,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +38,7 @@ type Settings struct {
 	Attempts  int           // attempts of a fetch, at least 1
 	Backoff   time.Duration // delay before the second attempt, doubled for each further one
 	TempDir   string        // folder of the fetched files; if empty, the system's
+	Hosts     []string      // host or host:port of allowed http and https URLs; if empty, all
 	Endpoint  string        // host:port or URL of S3; if empty, AWS
 	Region    string
 	AccessKey string
@@ -68,7 +69,30 @@ func New(settings Settings) (*Fetcher, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone() // documented type
 	transport.MaxIdleConnsPerHost = 32
-	return &Fetcher{settings: settings, client: &http.Client{Transport: transport}, s3: s3}, nil
+	client := &http.Client{Transport: transport, CheckRedirect: sameHost}
+	return &Fetcher{settings: settings, client: client, s3: s3}, nil
+}
+
+// maxRedirects is how many redirects of one host are followed.
+const maxRedirects = 5
+
+// sameHost follows a redirect only to the host and the scheme of the first URL. A host that a caller may name must not be
+// able to name another one.
+func sameHost(next *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	if next.URL.Host != first.Host || next.URL.Scheme != first.Scheme || len(via) > maxRedirects {
+		return fmt.Errorf("redirect: %w", ErrRefused)
+	}
+	return nil
+}
+
+// checkHost returns an error if a URL may not be fetched.
+func (f *Fetcher) checkHost(u *url.URL) error {
+	hosts := f.settings.Hosts
+	if len(hosts) == 0 || slices.Contains(hosts, u.Host) || slices.Contains(hosts, u.Hostname()) && u.Port() == "" {
+		return nil
+	}
+	return fmt.Errorf("host not allowed: %w", ErrURL)
 }
 
 // Close closes idle connections.
@@ -173,16 +197,6 @@ func (f *Fetcher) File(ctx context.Context, reference string, limit int64) (*Fil
 	return file, nil
 }
 
-// Bytes fetches at most limit bytes into memory.
-func (f *Fetcher) Bytes(ctx context.Context, reference string, limit int64) (data []byte, err error) {
-	err = f.retry(ctx, reference, limit, func(body io.Reader) error {
-		var err error
-		data, err = io.ReadAll(body)
-		return err // retry wraps
-	})
-	return data, err
-}
-
 // retry opens the reference and calls use with its body. It tries again after errors that may be temporary.
 func (f *Fetcher) retry(ctx context.Context, reference string, limit int64, use func(io.Reader) error) error {
 	delay := f.settings.Backoff
@@ -237,6 +251,9 @@ func (f *Fetcher) open(ctx context.Context, reference string) (body io.ReadClose
 	u, err := parseHTTP(reference)
 	if err != nil {
 		return nil, 0, "url", err
+	}
+	if err := f.checkHost(u); err != nil {
+		return nil, 0, u.Host, err
 	}
 	body, size, err = f.openHTTP(ctx, u)
 	return body, size, u.Host, err

@@ -27,6 +27,17 @@ func fetcher(t *testing.T, endpoint string) *source.Fetcher {
 	return f
 }
 
+// read fetches a file and returns its content.
+func read(t *testing.T, f *source.Fetcher, reference string, limit int64) ([]byte, error) {
+	t.Helper()
+	file, err := f.File(t.Context(), reference, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(file)
+}
+
 func serve(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -85,12 +96,12 @@ func TestBusyServersAreTriedAgainAndRefusalsAreNot(t *testing.T) {
 			_, _ = w.Write([]byte("audio"))
 		}
 	})
-	data, err := fetcher(t, "").Bytes(t.Context(), url+"/busy", 100)
+	data, err := read(t, fetcher(t, ""), url+"/busy", 100)
 	if err != nil || string(data) != "audio" || calls.Load() != 3 {
 		t.Errorf("%q after %d calls, %v", data, calls.Load(), err)
 	}
 	calls.Store(0)
-	if _, err := fetcher(t, "").Bytes(t.Context(), url+"/gone", 100); !errors.Is(err, source.ErrRefused) || calls.Load() != 1 {
+	if _, err := read(t, fetcher(t, ""), url+"/gone", 100); !errors.Is(err, source.ErrRefused) || calls.Load() != 1 {
 		t.Errorf("%d calls, %v", calls.Load(), err)
 	}
 }
@@ -106,11 +117,11 @@ func TestS3IsSignedWithOwnCredentials(t *testing.T) {
 		w.Header().Set("Last-Modified", time.Unix(0, 0).UTC().Format(http.TimeFormat))
 		_, _ = w.Write([]byte("audio"))
 	})
-	data, err := fetcher(t, url).Bytes(t.Context(), "s3://bucket/audio/한 1%.wav", 100)
+	data, err := read(t, fetcher(t, url), "s3://bucket/audio/한 1%.wav", 100)
 	if err != nil || string(data) != "audio" {
 		t.Errorf("%q, %v", data, err)
 	}
-	if _, err := fetcher(t, url).Bytes(t.Context(), "s3://bucket/other", 100); !errors.Is(err, source.ErrRefused) {
+	if _, err := read(t, fetcher(t, url), "s3://bucket/other", 100); !errors.Is(err, source.ErrRefused) {
 		t.Errorf("refused object: %v", err)
 	}
 }
@@ -122,8 +133,62 @@ func TestOtherURLsAreRefusedAndSecretsStayOutOfErrors(t *testing.T) {
 			t.Errorf("%q: %v", u, err)
 		}
 	}
-	_, err := fetcher(t, "").Bytes(t.Context(), "http://127.0.0.1:1/key?X-Amz-Signature=secret", 1)
+	_, err := read(t, fetcher(t, ""), "http://127.0.0.1:1/key?X-Amz-Signature=secret", 1)
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestARedirectIsFollowedWithinItsHostOnly(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	other := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_, _ = w.Write([]byte("secret"))
+	})
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/away":
+			http.Redirect(w, r, other, http.StatusFound)
+		case "/near":
+			http.Redirect(w, r, "/file", http.StatusTemporaryRedirect)
+		case "/again":
+			http.Redirect(w, r, "/again", http.StatusFound)
+		default:
+			_, _ = w.Write([]byte("audio"))
+		}
+	})
+	if data, err := read(t, fetcher(t, ""), url+"/near", 100); err != nil || string(data) != "audio" {
+		t.Errorf("%q, %v", data, err)
+	}
+	for _, path := range []string{"/away", "/again"} {
+		if data, err := read(t, fetcher(t, ""), url+path, 100); !errors.Is(err, source.ErrRefused) {
+			t.Errorf("%s: %q, %v", path, data, err)
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("the other host was asked %d times", n)
+	}
+}
+
+func TestOnlyListedHostsAreFetchedFrom(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_, _ = w.Write([]byte("audio"))
+	})
+	host := strings.TrimPrefix(url, "http://")
+	for listed, allowed := range map[string]bool{host: true, "127.0.0.1": false, "s3.example.org": false} {
+		f, err := source.New(source.Settings{Timeout: 5 * time.Second, Attempts: 1, Hosts: []string{"other.example.org", listed}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(f.Close)
+		before := asked.Load()
+		_, err = read(t, f, url+"/file", 100)
+		if (err == nil) != allowed || (asked.Load() > before) != allowed || err != nil && !errors.Is(err, source.ErrURL) {
+			t.Errorf("%s: %v", listed, err)
+		}
 	}
 }

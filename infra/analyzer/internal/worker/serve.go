@@ -94,6 +94,7 @@ func (s *server) analyse(ctx context.Context, req request) answer {
 	if req.Reference != "" {
 		var err error
 		if options.Reference, err = readReference(req.Reference); err != nil {
+			fmt.Fprintln(os.Stderr, "worker:", err)
 			warnings = append(warnings, "pitch reference not used: it has no pitch contour in a known form")
 		}
 	}

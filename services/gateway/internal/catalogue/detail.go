@@ -34,7 +34,7 @@ type Objects interface {
 const (
 	maxPitch     = 8 << 20 // bytes
 	pitchTimeout = 3 * time.Second
-	linkValid    = time.Hour
+	linkValid    = 15 * time.Minute
 )
 
 // Detail is a token with the objects that its references name.

@@ -19,17 +19,18 @@ type Links struct{ client *minio.Client }
 // New makes Links. The client must use the endpoint by which browsers reach S3.
 func New(client *minio.Client) *Links { return &Links{client: client} }
 
-// How long a link is valid.
+// How long a link is valid. Whoever has a link has the recording, and the file states its duration
+// itself: a link for a longer recording must be requested again.
 const (
-	startTime   = 5 * time.Minute // to start playing
-	maxDuration = 24 * time.Hour  // the longest duration that is added, since S3 accepts links for a week at most
+	startTime = 5 * time.Minute  // to start playing
+	maxValid  = 15 * time.Minute // at most
 )
 
 // Link implements api.Links. The link is valid for startTime and the duration of the recording,
-// since a browser requests further parts while it plays.
+// since a browser requests further parts while it plays, but never for longer than maxValid.
 func (l *Links) Link(ctx context.Context, method string, r query.Recording, download bool) (string, error) {
-	duration := time.Duration(min(r.Duration, maxDuration.Seconds()) * float64(time.Second))
-	u, err := l.client.Presign(ctx, method, r.Bucket, r.Key, startTime+duration, url.Values{
+	duration := time.Duration(min(r.Duration, maxValid.Seconds()) * float64(time.Second))
+	u, err := l.client.Presign(ctx, method, r.Bucket, r.Key, min(startTime+duration, maxValid), url.Values{
 		"response-content-type":        {r.MediaType},
 		"response-content-disposition": {contentDisposition(download, r.FileName)},
 	})
