@@ -43,7 +43,11 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	if err != nil {
 		return err
 	}
-	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3})
+	signatures, err := api.NewSignatures(cfg.SigningSecrets.Reveal())
+	if err != nil {
+		return err
+	}
+	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3, signatures: signatures})
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
 	return lifecycle.Run(ctx, s.health.Watch, server.Run, lifecycle.AfterSetup(log, s.setup, s.consumers()...))
 }
@@ -54,6 +58,8 @@ type dependencies struct {
 	log    zerolog.Logger
 	events *bus.Bus
 	s3     *minio.Client // of the public endpoint: it only signs URLs
+
+	signatures api.Signatures
 }
 
 // service has the parts of the dispatcher.
@@ -75,7 +81,7 @@ func newService(d dependencies) *service {
 	deps := analysis.Dependencies{
 		Jobs: joblog.New(d.events), Progress: d.events, Staging: staging.New(d.events),
 		Links:    objects.New(d.s3, d.cfg.Objects, d.cfg.URLStyle, d.cfg.URLValid),
-		Analyzer: client, Signer: analysis.NewSigner(&d.cfg.Webhook, d.cfg.WebhookSecret.Reveal()),
+		Analyzer: client, Signer: analysis.NewSigner(&d.cfg.Webhook, d.cfg.signer()),
 		StatusSeen: coordination.NewFlag(d.events, "ANALYSIS_STATUS", d.cfg.StatusURL.Key()),
 	}
 	if d.cfg.MaxRunning > 0 {
@@ -102,7 +108,9 @@ func (s *service) routes() *httpd.Mux {
 		Name: "sori-" + Name, Version: buildinfo.Version(),
 		Links: map[string]string{"webhook": api.WebhookPath, "health": "/readyz"},
 	}, s.health, s.metrics, s.log)
-	api.Routes(mux, s.core, api.Options{MaxBody: s.cfg.MaxWebhookBytes, DefaultLanguage: s.cfg.DefaultLanguage})
+	api.Routes(mux, s.core, api.Options{
+		MaxBody: s.cfg.MaxWebhookBytes, Signatures: s.signatures, DefaultLanguage: s.cfg.DefaultLanguage,
+	})
 	return mux
 }
 

@@ -4,7 +4,9 @@ import (
 	"net/url"
 	"time"
 
+	"sori.internal/services/dispatcher/internal/analysis"
 	"sori.internal/services/dispatcher/internal/analyzerclient"
+	"sori.internal/services/dispatcher/internal/api"
 	"sori.internal/services/dispatcher/internal/objects"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
@@ -20,6 +22,9 @@ type Config struct {
 	Target          url.URL                  `env:"TARGET_SERVER_URL,required"`
 	Webhook         url.URL                  `env:"WEBHOOK_URL,required"`
 	WebhookSecret   config.Secret            `env:"WEBHOOK_SECRET,required"`
+	WebhookRotation config.Secret            `env:"WEBHOOK_SECRET_ROTATION"`
+	WebhookValid    time.Duration            `env:"WEBHOOK_URL_VALID" envDefault:"24h"`
+	SigningSecrets  config.Secret            `env:"WEBHOOK_SIGNING_SECRETS"`
 	MaxWebhookBytes int64                    `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
 	Concurrency     int                      `env:"ANALYSIS_CONCURRENCY" envDefault:"32"`
 	MaxRunning      int                      `env:"ANALYSIS_MAX_RUNNING" envDefault:"0"`
@@ -45,10 +50,26 @@ const minSecret = 16
 // maxURLValid is the longest validity of a presigned URL that S3 allows.
 const maxURLValid = 7 * 24 * time.Hour
 
+// signer returns the settings of the signatures of callback URLs. Both secrets are valid, so that a
+// secret can be changed while analyses run, also if replicas are restarted one after the other.
+func (c *Config) signer() analysis.SignerOptions {
+	secrets := []string{c.WebhookSecret.Reveal()}
+	if other := c.WebhookRotation.Reveal(); other != "" {
+		secrets = append(secrets, other)
+	}
+	return analysis.SignerOptions{Secrets: secrets, Valid: c.WebhookValid, Now: time.Now}
+}
+
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var rules config.Rules
 	rules.Check(len(c.WebhookSecret.Reveal()) >= minSecret, "WEBHOOK_SECRET must have at least 16 bytes")
+	rotation := len(c.WebhookRotation.Reveal())
+	rules.Check(rotation == 0 || rotation >= minSecret, "WEBHOOK_SECRET_ROTATION must have at least 16 bytes")
+	rules.Check(c.WebhookValid > 0, "WEBHOOK_URL_VALID must be positive")
+	if _, err := api.NewSignatures(c.SigningSecrets.Reveal()); err != nil {
+		rules.Check(false, "WEBHOOK_SIGNING_SECRETS: "+err.Error())
+	}
 	rules.Check(config.IsHTTP(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
 	rules.Check(config.IsHTTP(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
 	rules.Check(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")

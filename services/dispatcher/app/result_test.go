@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sori.internal/services/dispatcher/internal/analysis"
 	"sori.internal/shared/event"
@@ -132,7 +133,8 @@ func TestACallbackOfAJobWithoutALogIsNotFound(t *testing.T) {
 	env := newEnv(t)
 	env.run(nil)
 	secret := env.Settings(nil)["WEBHOOK_SECRET"]
-	hook := analysis.NewSigner(parsed(t, public), secret).URL(env.NewJob(), 1)
+	options := analysis.SignerOptions{Secrets: []string{secret}, Valid: time.Hour, Now: time.Now}
+	hook := analysis.NewSigner(parsed(t, public), options).URL(env.NewJob(), 1)
 	for _, body := range []string{`{"analysis_results":{}}`, `{"status":"processing","progress":1}`, `{"analysis_results":` + large(env) + `}`} {
 		if got := env.call(hook, body); got.code != http.StatusNotFound || got.body["code"] != "job-not-found" {
 			t.Errorf("%.40s: %+v", body, got)

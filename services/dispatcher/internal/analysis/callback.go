@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"context"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -22,9 +23,10 @@ type Caller struct {
 // Job returns the job that the caller reports on.
 func (c Caller) Job() string { return c.job }
 
-// Authenticate checks the query parameters job_id, attempt and sig of a callback's URL. It does not
-// need the body: the body is read only if the signature is valid.
-func (d *Dispatcher) Authenticate(job, attempt, sig string) (Caller, error) {
+// Authenticate checks the query parameters of a callback's URL. It does not need the body: the body
+// is read only if the signature is valid.
+func (d *Dispatcher) Authenticate(query url.Values) (Caller, error) {
+	job, attempt := query.Get(ParamJob), query.Get(ParamAttempt)
 	if job == "" {
 		return Caller{}, fault.New(fault.Malformed, "job-id-missing", "The query parameter job_id is missing.")
 	}
@@ -33,11 +35,16 @@ func (d *Dispatcher) Authenticate(job, attempt, sig string) (Caller, error) {
 		return Caller{}, fault.JobNotFound()
 	}
 	n, err := strconv.Atoi(attempt)
-	if err != nil || n < 1 || !d.Signer.Valid(id, n, sig) {
-		return Caller{}, fault.New(fault.Unauthenticated, "signature-invalid",
-			"The signature does not fit. Use the webhook URL exactly as it was given.")
+	if err != nil || n < 1 || !d.Signer.Valid(id, n, query.Get(ParamExpires), query.Get(ParamSignature)) {
+		return Caller{}, SignatureInvalid(nil)
 	}
 	return Caller{job: id, attempt: n}, nil
+}
+
+// SignatureInvalid returns the failure of a callback whose signature is missing, wrong or expired.
+func SignatureInvalid(cause error) error {
+	return fault.Wrap(fault.Unauthenticated, "signature-invalid",
+		"The signature does not fit. Use the webhook URL exactly as it was given.", cause)
 }
 
 // Receive parses a callback's body and records the report. If it refuses the body, it publishes

@@ -6,40 +6,90 @@ import (
 	"encoding/base64"
 	"net/url"
 	"strconv"
+	"time"
 )
 
-// Signer makes and checks callback URLs. The signature covers job and attempt. A server need not
-// support signatures: it authenticates by using the URL that it has received, and only for this
+// Signer makes and checks callback URLs. The signature covers job, attempt and expiry. A server need
+// not support signatures: it authenticates by using the URL that it has received, and only for this
 // attempt.
 type Signer struct {
-	base   *url.URL
-	secret []byte
+	base    *url.URL
+	secrets [][]byte
+	valid   time.Duration
+	now     func() time.Time
 }
 
-// NewSigner makes a Signer of callbacks to base. It signs with HMAC-SHA256 (RFC 2104) and secret.
-func NewSigner(base *url.URL, secret string) *Signer {
-	return &Signer{base: base, secret: []byte(secret)}
+// SignerOptions has the settings of the operator.
+type SignerOptions struct {
+	Secrets []string      // the first one signs; the signatures of all are valid, so that a secret can be changed
+	Valid   time.Duration // how long a URL is valid
+	Now     func() time.Time
 }
+
+// NewSigner makes a Signer of callbacks to base. It signs with HMAC-SHA256 (RFC 2104).
+func NewSigner(base *url.URL, o SignerOptions) *Signer {
+	s := &Signer{base: base, valid: o.Valid, now: o.Now}
+	for _, secret := range o.Secrets {
+		s.secrets = append(s.secrets, []byte(secret))
+	}
+	return s
+}
+
+// The query parameters of a callback URL.
+const (
+	ParamJob       = "job_id"
+	ParamAttempt   = "attempt"
+	ParamExpires   = "exp" // seconds since 1970
+	ParamSignature = "sig"
+)
 
 // URL returns the signed callback URL of an attempt.
 func (s *Signer) URL(job string, attempt int) string {
+	expires := strconv.FormatInt(s.now().Add(s.valid).Unix(), 10)
 	u := *s.base
 	q := u.Query()
-	q.Set("job_id", job)
-	q.Set("attempt", strconv.Itoa(attempt))
-	q.Set("sig", s.sign(job, attempt))
+	q.Set(ParamJob, job)
+	q.Set(ParamAttempt, strconv.Itoa(attempt))
+	q.Set(ParamExpires, expires)
+	q.Set(ParamSignature, sign(s.secrets[0], signed(job, attempt, expires)))
 	u.RawQuery = q.Encode()
 	return u.String()
 }
 
-// Valid reports in constant time whether sig is the signature of a job and an attempt. It compares the
-// encoded signatures, since base64 has several encodings of the same bytes.
-func (s *Signer) Valid(job string, attempt int, sig string) bool {
-	return hmac.Equal([]byte(sig), []byte(s.sign(job, attempt)))
+// Valid reports in constant time whether sig is a signature of a job, an attempt and an expiry that
+// is not over. It compares the encoded signatures, since base64 has several encodings of the same
+// bytes.
+func (s *Signer) Valid(job string, attempt int, expires, sig string) bool {
+	text, valid := signed(job, attempt, expires), false
+	for _, secret := range s.secrets {
+		if hmac.Equal([]byte(sig), []byte(sign(secret, text))) {
+			valid = true
+		}
+	}
+	return valid && !s.expired(expires)
 }
 
-func (s *Signer) sign(job string, attempt int) string {
-	mac := hmac.New(sha256.New, s.secret)
-	mac.Write([]byte("sori webhook v1\n" + job + "\n" + strconv.Itoa(attempt)))
+// expired reports whether a signed expiry is over.
+func (s *Signer) expired(expires string) bool {
+	if expires == "" {
+		return false
+	}
+	seconds, err := strconv.ParseInt(expires, 10, 64)
+	return err != nil || !s.now().Before(time.Unix(seconds, 0))
+}
+
+// signed returns the text that is signed. URLs without an expiry are those of requests that were sent
+// before URLs had one. They are valid while their job has a log.
+func signed(job string, attempt int, expires string) string {
+	text := job + "\n" + strconv.Itoa(attempt)
+	if expires == "" {
+		return "sori webhook v1\n" + text
+	}
+	return "sori webhook v2\n" + text + "\n" + expires
+}
+
+func sign(secret []byte, text string) string {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }

@@ -19,6 +19,7 @@ const WebhookPath = "/tokens/webhook/analysis-complete"
 // Options has the settings of the operator.
 type Options struct {
 	MaxBody         int64           // largest body of a callback, in bytes
+	Signatures      Signatures      // of the server, in addition to that in the URL
 	DefaultLanguage locale.Language // of answers, if Accept-Language names no language that Sori has
 }
 
@@ -73,12 +74,22 @@ func recordWithRetry(ctx context.Context, record func(context.Context) (analysis
 
 // handle authenticates a callback by its URL, reads its body, and records the report.
 func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	caller, err := h.core.Authenticate(q.Get("job_id"), q.Get("attempt"), q.Get("sig"))
+	caller, err := h.core.Authenticate(r.URL.Query())
+	if err == nil {
+		err = h.options.Signatures.CheckHeaders(r.Header)
+	}
 	if err != nil {
+		// net/http would wait for the body before it sends the answer, so that the connection could be
+		// used again.
+		w.Header().Set("Connection", "close")
 		return err
 	}
 	body, bodyErr := httpd.Body(w, r, h.options.MaxBody)
+	if bodyErr == nil {
+		if err := h.options.Signatures.Check(r.Header, body); err != nil {
+			return err
+		}
+	}
 	// A callback is recorded even if the server disconnects after its last byte.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
 	defer cancel()
