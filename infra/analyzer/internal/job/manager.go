@@ -117,7 +117,7 @@ func (m *Manager) process(ctx context.Context, t *task) {
 	if ctx.Err() != nil {
 		out.close()
 		sending.Wait()
-		log.Warn().AnErr("reason", context.Cause(ctx)).Msg("analysis abandoned")
+		logAbandoned(ctx)
 		return
 	}
 	final := callback{Status: StatusCompleted, Results: results, ID: t.snapshot.ID}
@@ -137,6 +137,15 @@ func (m *Manager) process(ctx context.Context, t *task) {
 		level = zerolog.WarnLevel
 	}
 	log.WithLevel(level).Err(out.err).Str("outcome", final.Status).AnErr("reason", err).Int("bytes", len(results)).Dur("took", time.Since(t.accepted)).Msg("analysis finished")
+}
+
+// logAbandoned logs why a job has no outcome.
+func logAbandoned(ctx context.Context) {
+	level := zerolog.WarnLevel
+	if errors.Is(context.Cause(ctx), errCanceled) {
+		level = zerolog.InfoLevel
+	}
+	zerolog.Ctx(ctx).WithLevel(level).AnErr("reason", context.Cause(ctx)).Msg("analysis abandoned")
 }
 
 // outcome performs the analysis, or what the behaviour defines instead, and waits for the delay of the behaviour.
