@@ -33,6 +33,7 @@ const (
 	PreconditionFailed             // the client names another version than the current one
 	RequestTimeout                 // the client sent its request too slowly
 	HeaderTooLarge                 // the header of the request is larger than the limit
+	Misdirected                    // the request is for a host that is not served here
 
 	afterLast // not a kind: the number of kinds
 )
@@ -53,6 +54,7 @@ func (k Kind) String() string {
 		NotFound: "not_found", Gone: "gone", Conflict: "conflict", TooLarge: "too_large", Unsupported: "unsupported",
 		Exhausted: "exhausted", Unavailable: "unavailable", Malformed: "malformed", MethodNotAllowed: "method_not_allowed",
 		PreconditionFailed: "precondition_failed", RequestTimeout: "request_timeout", HeaderTooLarge: "header_too_large",
+		Misdirected: "misdirected",
 	}
 	if k >= afterLast {
 		return names[Internal]

@@ -200,6 +200,8 @@ func koreanOfRequest(code string) string {
 		return "데이터를 저장할 수 없습니다."
 	case "headers-too-large":
 		return "요청 헤더가 너무 큽니다."
+	case "host-not-allowed":
+		return "이 호스트 이름으로는 서비스를 쓸 수 없습니다. 허용할 호스트는 운영자가 ALLOWED_HOSTS로 정합니다."
 	case "identity-provider-unavailable":
 		return "지금은 인증 제공자에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요."
 	case "insufficient-scope":
@@ -211,7 +213,7 @@ func koreanOfRequest(code string) string {
 	case "method-not-allowed":
 		return "이 경로에는 이 메서드를 쓸 수 없습니다. Allow 헤더에 쓸 수 있는 메서드가 있습니다."
 	case "not-json":
-		return "본문은 application/json이어야 합니다."
+		return "본문에는 Content-Type: application/json 헤더가 필요합니다."
 	case "origin-not-allowed":
 		return "이 출처(origin)의 페이지는 여기에서 아무것도 바꿀 수 없습니다. 허용할 출처는 운영자가 CORS_ALLOWED_ORIGINS로 정합니다."
 	case "route-not-found":

@@ -204,7 +204,7 @@ func TestABodyIsNotReadBeforeItsSenderIsKnown(t *testing.T) {
 		"chunks that are announced": "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n",
 	} {
 		w := g.dial()
-		w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: multipart/form-data; boundary=x\r\n%s\r\n", path, framing)
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\nContent-Type: multipart/form-data; boundary=x\r\n%s\r\n", path, framing)
 		r := w.answer() // without any byte of the body
 		g.problem(r, http.StatusUnauthorized, "unauthenticated")
 		if rest := w.rest(); rest != "" {
@@ -212,7 +212,7 @@ func TestABodyIsNotReadBeforeItsSenderIsKnown(t *testing.T) {
 		}
 	}
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nExpect: 100-continue\r\n"+
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nExpect: 100-continue\r\n"+
 		"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 10\r\n\r\n", path, token(t, "alice", nil))
 	if line, err := w.r.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
 		t.Errorf("with a token: %q, %v", line, err)
@@ -223,8 +223,8 @@ func TestTheBodyOfADeniedRequestIsNeverParsedAsTheNext(t *testing.T) {
 	t.Parallel()
 	g := secured(t, nil, nil)
 	w := g.dial()
-	smuggled := fmt.Sprintf("GET /tokens HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", token(t, "alice", nil))
-	w.send("POST /tokens HTTP/1.1\r\nHost: x\r\nX-Sori-Denied: \r\nContent-Length: %d\r\n\r\n", len(smuggled))
+	smuggled := fmt.Sprintf("GET /tokens HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", token(t, "alice", nil))
+	w.send("POST /tokens HTTP/1.1\r\nHost: localhost\r\nX-Sori-Denied: \r\nContent-Length: %d\r\n\r\n", len(smuggled))
 	_, _ = io.WriteString(w, smuggled)
 	g.problem(w.answer(), http.StatusUnauthorized, "unauthenticated")
 	if rest := w.rest(); strings.Contains(rest, "HTTP/1.1") {

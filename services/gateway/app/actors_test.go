@@ -85,13 +85,13 @@ func TestActorsAreSearchedByPartsOfTheirNames(t *testing.T) {
 	}
 	// curl sends the path like this: bytes without percent escapes.
 	w := g.dial()
-	w.send("GET /actors/search/하나 HTTP/1.1\r\nHost: x\r\n\r\n")
+	w.send("GET /actors/search/하나 HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if r := w.answer(); r.StatusCode != http.StatusOK || !strings.Contains(string(r.text), "김하나") {
 		t.Errorf("unescaped: %s: %s", r.Status, r.text)
 	}
 	g.invalid(g.ask("/actors/search/%00"), "name: must be text in UTF-8 without control characters")
 	g.invalid(g.ask("/actors/search/%ff?limit=x"), "name: must be text in UTF-8 without control characters", "limit: must be an integer from 1 to 500")
-	w.send("GET /actors/search/%%zz HTTP/1.1\r\nHost: x\r\n\r\n")
+	w.send("GET /actors/search/%%zz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	g.invalid(w.answer(), "name: must be percent-encoded text")
 }
 

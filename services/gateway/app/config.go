@@ -8,6 +8,7 @@ import (
 
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/forwarded"
+	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
@@ -35,6 +36,8 @@ type Config struct {
 	DefaultLanguage  locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	ConsoleDir       string          `env:"CONSOLE_DIR"`
 	Origins          origin.List     `env:"CORS_ALLOWED_ORIGINS"`
+
+	Hosts httpserver.Hosts `env:"ALLOWED_HOSTS"`
 
 	TrustedProxies forwarded.Proxies `env:"TRUSTED_PROXIES"`
 	BasePath       string            `env:"BASE_PATH"`

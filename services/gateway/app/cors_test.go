@@ -157,7 +157,7 @@ func TestAnAnswerInTheMiddleOfABodyCanBeRead(t *testing.T) {
 	head := "--b\r\nContent-Disposition: form-data; name=file; filename=a.wav\r\n\r\n" + string(wav(1000))
 	open := func(g *env) *wire {
 		w := g.dial()
-		w.send("POST %s HTTP/1.1\r\nHost: x\r\nOrigin: %s\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", g.path(), listed, len(head), head)
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nOrigin: %s\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", g.path(), listed, len(head), head)
 		return w
 	}
 	w := open(g)
@@ -169,12 +169,12 @@ func TestAnAnswerInTheMiddleOfABodyCanBeRead(t *testing.T) {
 	g.problem(r, 408, "request-timeout")
 	readable(t, "too slow", listed, r.Response)
 	w = g.dial() // the declared length is so large that no byte of the body is read
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nOrigin: %s\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9999999999\r\n\r\n", g.path(), listed)
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nOrigin: %s\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9999999999\r\n\r\n", g.path(), listed)
 	r = w.answer()
 	g.problem(r, 413, "too-large")
 	readable(t, "declared too large", listed, r.Response)
 	w = g.dial() // refused before any handler has run
-	w.send("GET /tokens/ HTTP/1.1\r\nHost: x\r\nOrigin: %s\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", listed)
+	w.send("GET /tokens/ HTTP/1.1\r\nHost: localhost\r\nOrigin: %s\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", listed)
 	if r := w.answer(); r.StatusCode != 400 {
 		t.Errorf("two lengths: %s", r.Status)
 	}
@@ -272,9 +272,7 @@ func TestAPageOfAnUnlistedOriginChangesNothing(t *testing.T) {
 			for k, v := range by {
 				header[k] = v
 			}
-			if w.contentType != "" {
-				header["Content-Type"] = w.contentType
-			}
+			header["Content-Type"] = w.contentType
 			g.problem(g.do(w.method, w.path, strings.NewReader(w.body), header), http.StatusForbidden, "origin-not-allowed")
 		}
 	}
@@ -293,7 +291,7 @@ func TestAPageOfAnUnlistedOriginIsRefusedBeforeItsBody(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.net\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000000\r\n\r\n--b\r\n", g.path())
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.net\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000000\r\n\r\n--b\r\n", g.path())
 	g.problem(w.answer(), http.StatusForbidden, "origin-not-allowed") // the rest of the body was never sent
 }
 

@@ -114,7 +114,7 @@ func TestAnEncodedUploadIsRefusedBeforeItsBodyIsRead(t *testing.T) {
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(1000)})
 	for _, encoding := range []string{"gzip", "br", "identity, GZIP", "gzip\r\nContent-Encoding: identity", "x-made-up"} {
 		w := g.dial()
-		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nContent-Encoding: %s\r\n\r\n-", g.path(), contentType, len(body), encoding)
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\nContent-Encoding: %s\r\n\r\n-", g.path(), contentType, len(body), encoding)
 		r := w.answer() // only the first byte of the body has been sent
 		if m := g.problem(r, 415, "unsupported-encoding"); m["encoding"] == nil || m["detail"] != "The upload has a Content-Encoding. Send it without one." {
 			t.Errorf("%s: %v", encoding, m)

@@ -129,10 +129,15 @@ func (g *env) do(method, path string, body io.Reader, header map[string]string) 
 	return r
 }
 
+// try sends a request. A body is JSON, unless the header says otherwise.
 func (g *env) try(ctx context.Context, method, path string, body io.Reader, header map[string]string) (reply, error) {
 	req, err := http.NewRequestWithContext(ctx, method, g.url+path, body)
 	if err != nil {
 		return reply{}, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if body == nil {
+		req.Header.Del("Content-Type")
 	}
 	for k, v := range header {
 		req.Header.Set(k, v)

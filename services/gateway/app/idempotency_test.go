@@ -112,7 +112,7 @@ func (g *env) begin(key string, content []byte) begun {
 	before := entries()
 	body, contentType := form(part{name: "file", file: "a.wav", content: content})
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), key, contentType, len(body), body[:300<<10])
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), key, contentType, len(body), body[:300<<10])
 	testkit.Eventually(g.t, func() error {
 		if n := entries(); n != before+1 {
 			return fmt.Errorf("%d entries are staged, %d were", n, before)
@@ -184,7 +184,7 @@ func TestAKeyBelongsToOneRecordingAndOneToken(t *testing.T) {
 	// The gateway must respond although the client has sent only a part of the body.
 	body, contentType := form(part{name: "file", file: "a.wav", content: content})
 	w := elsewhere.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", elsewhere.path(), contentType, len(body), body[:100<<10])
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", elsewhere.path(), contentType, len(body), body[:100<<10])
 	g.problem(w.answer(), 422, "idempotency-key-reused")
 	if again := g.accepts(g.keyed("k", content), true); again != job {
 		t.Errorf("job %s became %s", job, again)
@@ -200,7 +200,7 @@ func TestAMalformedKeyIsRefusedAndLeavesNothing(t *testing.T) {
 	}
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(100)})
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nIdempotency-Key: a\r\nidempotency-key: a\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: a\r\nidempotency-key: a\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
 	g.problem(w.answer(), 422, "malformed-idempotency-key")
 	g.holds(noKey)
 	g.assertNothingStored()

@@ -71,7 +71,7 @@ func TestAnUploadBeyondTheLimitIsRefusedAtOnce(t *testing.T) {
 	g := start(t, map[string]string{"MAX_CONCURRENT_UPLOADS": "1"})
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64)})
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:100])
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:100])
 	g.active(1)
 	file := part{name: "file", file: "a.wav", content: wav(64)}
 	g.problem(g.upload(nil, file), 503, "busy")

@@ -202,7 +202,7 @@ func TestAWebhookIsForwarded(t *testing.T) {
 	g.problem(g.do("POST", webhook, bytes.NewReader(append(large, 'x')), nil), 413, "too-large")
 	g.problem(g.do("POST", webhook, struct{ io.Reader }{bytes.NewReader(append(large, 'x'))}, nil), 413, "too-large")
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc", webhook)
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc", webhook)
 	_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
 	g.problem(w.answer(), 400, "body-truncated")
 }
@@ -238,8 +238,8 @@ func TestAConnectionCanBeReusedAfterAnEarlyAnswer(t *testing.T) {
 	})
 	for _, size := range []int{100, 100 << 10, 4 << 20} {
 		w := g.dial()
-		hidden := "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", webhook, size+len(hidden))
+		hidden := "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", webhook, size+len(hidden))
 		go func() { _, _ = io.WriteString(w, strings.Repeat("z", size)+hidden) }()
 		if r := w.answer(); r.StatusCode != 401 && r.StatusCode != 503 { // if a write has failed first, the answer is not seen
 			t.Errorf("%s: %s", r.Status, r.text)

@@ -43,7 +43,7 @@ func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Serv
 	return &httpserver.Server{
 		Name: info().Name, Addr: d.cfg.Addr, Grace: d.cfg.Grace, Listening: listening, Log: d.log,
 		Requests: d.metrics.Requests,
-		BasePath: d.cfg.basePath(), Proxies: d.cfg.TrustedProxies, Origins: d.cfg.Origins,
+		BasePath: d.cfg.basePath(), Proxies: d.cfg.TrustedProxies, Origins: d.cfg.Origins, Hosts: d.cfg.Hosts,
 		MaxBody:  max(d.cfg.uploadLimits().MaxBody(), d.cfg.MaxWebhookBytes, api.MaxJSON),
 		Access:   d.access,
 		Audit:    d.audit.Record,

@@ -156,7 +156,7 @@ func TestHTTP10ClientsGetBodiesWithoutChunks(t *testing.T) {
 	})
 	old := func(path string) (*bufio.Reader, *http.Response) {
 		w := g.dial()
-		if _, err := fmt.Fprintf(w, "GET %s HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nOrigin: %s\r\n\r\n", path, listed); err != nil {
+		if _, err := fmt.Fprintf(w, "GET %s HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\nOrigin: %s\r\n\r\n", path, listed); err != nil {
 			t.Fatal(err)
 		}
 		head, err := http.ReadResponse(w.r, nil)

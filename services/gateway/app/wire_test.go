@@ -75,7 +75,7 @@ func (w *wire) rest() string {
 
 func (w *wire) alive() {
 	w.t.Helper()
-	w.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+	w.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if r := w.answer(); r.StatusCode != http.StatusOK {
 		w.t.Errorf("the next request: %s", r.Status)
 	}
@@ -85,7 +85,7 @@ func TestARefusedBodyIsNeverParsedAsTheNextRequest(t *testing.T) { //nolint:tpar
 	t.Parallel()
 	g := start(t, nil)
 	victim := g.create(`{"token_name":"v","actor_name":"b","start_time":0,"end_time":1}`)
-	hidden := fmt.Sprintf("DELETE /tokens/%v HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n", victim["id"])
+	hidden := fmt.Sprintf("DELETE /tokens/%v HTTP/1.1\r\nHost: localhost\r\n\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", victim["id"])
 	t.Run("attack", func(t *testing.T) { //nolint:paralleltest // the following check needs its end
 		for name, size := range map[string]int{"within a buffer": 100, "beyond 8 KiB": 9 << 10, "beyond the buffer": 40 << 10, "beyond what is drained": 300 << 10} {
 			for _, path := range []string{
@@ -97,9 +97,9 @@ func TestARefusedBodyIsNeverParsedAsTheNextRequest(t *testing.T) { //nolint:tpar
 						g := g.in(t)
 						body := strings.Repeat("z", size) + hidden
 						declared := g.dial()
-						declared.send("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", method, path, len(body))
+						declared.send("%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", method, path, len(body))
 						chunked := g.dial()
-						chunked.send("%s %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", method, path, len(body))
+						chunked.send("%s %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", method, path, len(body))
 						for _, w := range []*wire{declared, chunked} {
 							_, _ = io.WriteString(w, body) // the request may be refused before the whole body is sent
 							_, _ = io.WriteString(w, map[bool]string{true: "\r\n0\r\n\r\n"}[w == chunked])
@@ -126,7 +126,7 @@ func TestTwoFramingsAreRefused(t *testing.T) {
 		"Content-Length: 5\r\nContent-Length: 6", "Content-Length: +5", "Content-Length: -1", "Transfer-Encoding: xchunked", "Content-Length: 5\r\nTransfer-Encoding: chunked",
 	} {
 		w := g.dial()
-		w.send("POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n", g.path(), framing)
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", g.path(), framing)
 		if r := w.answer(); r.StatusCode < 400 {
 			t.Errorf("%q: %s", framing, r.Status)
 		}
@@ -142,17 +142,17 @@ func TestAConnectionCanBeReusedAfterAnUpload(t *testing.T) {
 	w := g.dial()
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(600 << 10)}, part{name: "x", content: []byte("y")})
 	for range 3 {
-		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
 		if r := w.answer(); r.StatusCode != http.StatusAccepted {
 			t.Fatalf("%s: %s", r.Status, r.text)
 		}
-		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", g.path(), contentType, len(body), body)
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", g.path(), contentType, len(body), body)
 		if r := w.answer(); r.StatusCode != http.StatusAccepted {
 			t.Fatalf("chunked: %s: %s", r.Status, r.text)
 		}
 		w.alive()
 		// A refused body whose rest is small.
-		w.send("POST /tokens/999/upload-audio HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 5000\r\n\r\n%s", contentType, strings.Repeat("z", 5000))
+		w.send("POST /tokens/999/upload-audio HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 5000\r\n\r\n%s", contentType, strings.Repeat("z", 5000))
 		g.problem(w.answer(), 404, "token-not-found")
 		<-time.After(time.Second) // longer than the deadlines of the previous bodies, which must be reset
 		w.alive()
@@ -164,7 +164,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	g := start(t, nil)
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64)})
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%sGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%sGET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
 		g.path(), contentType, len(body), body)
 	for _, want := range []int{202, 404, 200} {
 		if r := w.answer(); r.StatusCode != want {
@@ -178,7 +178,7 @@ func TestATooLargeBodyIsRefusedByItsHeader(t *testing.T) {
 	g := start(t, nil)
 	for _, expect := range []string{"", "Expect: 100-continue\r\n", "X-Sori-Declared-Length: 5\r\n"} {
 		w := g.dial()
-		w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9999999999\r\n%s\r\n", g.path(), expect)
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9999999999\r\n%s\r\n", g.path(), expect)
 		r := w.answer()
 		if m := g.problem(r, 413, "too-large"); m["max_bytes"] != 104857600.0 {
 			t.Errorf("max_bytes is %v", m["max_bytes"])
@@ -193,7 +193,7 @@ func TestATooLargeBodyIsRefusedByItsHeader(t *testing.T) {
 	// The gateway ignores the internal header of a client.
 	w := g.dial()
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64)})
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nx-sori-declared-length: 9999999999\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nx-sori-declared-length: 9999999999\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
 	if r := w.answer(); r.StatusCode != http.StatusAccepted {
 		t.Errorf("a spoofed mark: %s", r.Status)
 	}
@@ -204,7 +204,7 @@ func TestAnExpectationIsAnsweredBeforeTheBody(t *testing.T) {
 	g := start(t, nil)
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(300 << 10)})
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", g.path(), contentType, len(body))
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", g.path(), contentType, len(body))
 	if line, err := w.r.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
 		t.Fatalf("%q, %v", line, err)
 	}
@@ -220,7 +220,7 @@ func TestTheRestOfATooLargeBodyIsNotRead(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"MAX_UPLOAD_BYTES": "100000"})
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n", g.path())
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n", g.path())
 	head := "--b\r\nContent-Disposition: form-data; name=file; filename=a.wav\r\n\r\n" + string(wav(1000))
 	w.send("%x\r\n%s\r\n", len(head), head)
 	sent := make(chan int)
@@ -252,9 +252,9 @@ func TestAnUploadWhoseClientLeavesLeavesNothingBehind(t *testing.T) {
 			for _, chunked := range []bool{true, false} {
 				w := g.dial()
 				if chunked {
-					w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s", g.path(), contentType, len(body), body[:share])
+					w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s", g.path(), contentType, len(body), body[:share])
 				} else {
-					w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:share])
+					w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:share])
 				}
 				if !half {
 					_ = w.Close()
@@ -267,7 +267,7 @@ func TestAnUploadWhoseClientLeavesLeavesNothingBehind(t *testing.T) {
 	}
 	// A complete form that is shorter than declared.
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body)+10, body)
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body)+10, body)
 	_ = w.Conn.(*net.TCPConn).CloseWrite()
 	g.problem(w.answer(), 400, "body-truncated")
 	testkit.Eventually(t, func() error {
@@ -290,7 +290,7 @@ func TestASlowBodyTimesOut(t *testing.T) {
 			g := start(t, settings)
 			body, contentType := form(part{name: "file", file: "a.wav", content: wav(1 << 20)})
 			w := g.dial()
-			w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:300<<10])
+			w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:300<<10])
 			g.problem(w.answer(), http.StatusRequestTimeout, "request-timeout")
 			if after := w.rest(); after != "" {
 				t.Errorf("and then %q", after)
@@ -305,7 +305,7 @@ func TestABodyMayArriveSlowlyButSteadily(t *testing.T) {
 	g := start(t, map[string]string{"UPLOAD_IDLE_TIMEOUT": "500ms"})
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64 << 10)})
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", g.path(), contentType, len(body))
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", g.path(), contentType, len(body))
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for i := range 10 { // a second in all
@@ -324,7 +324,7 @@ func TestAShutdownLetsUploadsFinish(t *testing.T) {
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(600 << 10)})
 	w := g.dial()
 	unused := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:1000])
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:1000])
 	g.active(1)
 	stopped := make(chan error)
 	go func() { stopped <- g.stop() }()
@@ -345,7 +345,7 @@ func TestTheGraceLimitsAShutdown(t *testing.T) {
 	g := start(t, map[string]string{"SHUTDOWN_GRACE": "200ms"})
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(600 << 10)})
 	w := g.dial()
-	w.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:300<<10])
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body[:300<<10])
 	g.active(1)
 	began := time.Now()
 	if err := g.stop(); err != nil {

@@ -128,14 +128,12 @@ func pathID(c *fiber.Ctx, name string) (int64, error) {
 	return id, nil
 }
 
-// jsonBody reads a JSON body. A body with another Content-Type is refused: a form on another site
-// could send it without a CORS preflight.
+// jsonBody reads a JSON body. A body without a Content-Type, or with another one, is refused: a page
+// of another site could send it without a CORS preflight.
 func jsonBody(c *fiber.Ctx, t httpserver.BodyTimeouts) ([]byte, error) {
-	if contentType := c.Get(fiber.HeaderContentType); contentType != "" {
-		mediaType, _, err := mime.ParseMediaType(contentType)
-		if err != nil || mediaType != fiber.MIMEApplicationJSON && !strings.HasSuffix(mediaType, "+json") {
-			return nil, fault.New(fault.Unsupported, "not-json", "The body must be application/json.")
-		}
+	mediaType, _, err := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
+	if err != nil || mediaType != fiber.MIMEApplicationJSON && !strings.HasSuffix(mediaType, "+json") {
+		return nil, fault.New(fault.Unsupported, "not-json", "The body needs the header Content-Type: application/json.")
 	}
 	text, err := io.ReadAll(httpserver.NewBody(c, MaxJSON, t))
 	if err != nil {

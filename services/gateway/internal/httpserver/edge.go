@@ -20,6 +20,7 @@ type edge struct {
 	app     *fiber.App
 	proxies forwarded.Proxies
 	base    string // the path under which all routes are; empty is the root
+	hosts   hostRule
 	cors    cors
 	routes  []fiber.Route
 }
@@ -107,10 +108,16 @@ func setOrDelete(h *fasthttp.RequestHeader, name, value string) {
 	}
 }
 
-// guard is the first handler after the request log. It answers preflights before any other check,
-// and refuses requests of pages of unlisted origins before the body is read.
+// guard is the first handler after the request log. It refuses requests for another host, answers
+// preflights before any further check, and refuses requests of pages of unlisted origins before the
+// body is read. Probes are answered for every host: orchestrators request them by address.
 func (e *edge) guard(c *fiber.Ctx) error {
 	p := publicURLOf(c.Context())
+	if !isProbe(strings.TrimSuffix(c.Path(), "/")) {
+		if err := e.hosts.check(c.Context(), p); err != nil {
+			return err
+		}
+	}
 	if isPreflight(c.Context()) {
 		c.Status(http.StatusNoContent)
 		return nil

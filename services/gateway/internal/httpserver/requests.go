@@ -51,6 +51,7 @@ func (r *requestLog) handle(work context.Context, c *fiber.Ctx) {
 	c.Request().Header.Set(httpd.RequestIDHeader, id)
 	c.Set(httpd.RequestIDHeader, id)
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderReferrerPolicy, "no-referrer") // a URL may contain a ticket
 	if err := next(c, &log); err != nil {
 		if fault.Stopped(ctx, err) {
 			err = Stopping(err)

@@ -52,6 +52,7 @@ type Server struct {
 	BasePath string            // of every route, without a trailing slash; empty is the root
 	Proxies  forwarded.Proxies // whose X-Forwarded headers are used
 	Origins  origin.List       // of pages of other sites that may use the API
+	Hosts    Hosts             // by which clients may request the gateway; empty is the default of newHostRule
 	MaxBody  int64             // bytes of the largest body that any route accepts
 
 	// Access authenticates requests.
@@ -78,7 +79,11 @@ func (s *Server) Run(ctx context.Context) error {
 	streams, endStreams := context.WithCancel(work)
 	defer endStreams()
 	l := newListener(inner)
-	app := s.app(work, &Shutdown{begun: ctx, streams: streams, StreamSpread: s.Grace / 10})
+	hosts := newHostRule(s.Hosts, l.Addr())
+	if hosts.any {
+		s.Log.Info().Msg("requests for every host are served, since ALLOWED_HOSTS is not set")
+	}
+	app := s.app(work, hosts, &Shutdown{begun: ctx, streams: streams, StreamSpread: s.Grace / 10})
 	s.Log.Info().Stringer(logging.Address, l.Addr()).Msg("listening")
 	if s.Listening != nil {
 		s.Listening(l.Addr())
@@ -119,7 +124,7 @@ func (s *Server) drain(ctx context.Context, app *fiber.App, l *listener) bool {
 }
 
 // app makes the Fiber application. Requests run in the context work.
-func (s *Server) app(work context.Context, shutdown *Shutdown) *fiber.App {
+func (s *Server) app(work context.Context, hosts hostRule, shutdown *Shutdown) *fiber.App {
 	requests := &requestLog{log: s.Log, metrics: s.Requests, audit: s.Audit}
 	app := fiber.New(fiber.Config{
 		AppName: s.Name, DisableStartupMessage: true, CaseSensitive: true,
@@ -140,7 +145,7 @@ func (s *Server) app(work context.Context, shutdown *Shutdown) *fiber.App {
 			c.linger.Store(false)
 		}
 	}
-	edge := &edge{app: app, proxies: s.Proxies, base: s.BasePath, cors: cors{allowed: s.Origins}}
+	edge := &edge{app: app, proxies: s.Proxies, base: s.BasePath, hosts: hosts, cors: cors{allowed: s.Origins}}
 	app.Use(func(c *fiber.Ctx) error {
 		requests.handle(work, c)
 		return nil
