@@ -85,8 +85,8 @@ type Mux struct {
 	metrics *metrics.Requests
 }
 
-// NewMux makes a mux with the routes that every service has: /, /health,
-// /livez, /readyz and /metrics.
+// NewMux makes a mux with the routes that every service has: /, /health, /livez and /readyz. It
+// counts requests in m; Admin serves the metrics.
 func NewMux(info Info, h *health.Health, m *metrics.Registry, log zerolog.Logger) *Mux {
 	x := &Mux{mux: http.NewServeMux(), log: log, metrics: m.Requests}
 	x.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -98,7 +98,6 @@ func NewMux(info Info, h *health.Health, m *metrics.Registry, log zerolog.Logger
 	x.mux.HandleFunc("GET /livez", h.ServeLive)
 	x.mux.HandleFunc("GET /readyz", h.ServeReady)
 	x.mux.HandleFunc("GET /health", h.ServeHealth)
-	x.mux.Handle("GET /metrics", m.Handler())
 	return x
 }
 
@@ -126,7 +125,7 @@ func (x *Mux) Handle(pattern string, f func(http.ResponseWriter, *http.Request) 
 // all the time.
 func quiet(route string) bool {
 	switch route {
-	case "GET /livez", "GET /readyz", "GET /health", "GET /metrics":
+	case "GET /livez", "GET /readyz", "GET /health":
 		return true
 	default:
 		return false

@@ -31,6 +31,9 @@ type Process struct {
 
 	// Listening, if set, is called with the address on which the service listens.
 	Listening func(net.Addr)
+
+	// AdminListening, if set, is called with the address on which the service serves its metrics.
+	AdminListening func(net.Addr)
 }
 
 // Configure reads the settings of a service into cfg, and returns its root logger. The settings of

@@ -75,7 +75,7 @@ func New(t testing.TB) *Kit {
 		"AWS_ACCESS_KEY_ID": need(t, EnvS3Access), "AWS_SECRET_ACCESS_KEY": need(t, EnvS3Secret),
 		"S3_ENDPOINT": need(t, EnvS3), "S3_BUCKET_NAME": k.name,
 		"WEBHOOK_SECRET": "test-secret-of-enough-length-0123", "PRINCIPAL_SECRET": "test-secret-of-enough-length-0123", "LOG_LEVEL": "debug", "LOG_FORMAT": "json",
-		"HTTP_ADDR": "127.0.0.1:0",
+		"HTTP_ADDR": "127.0.0.1:0", "ADMIN_ADDR": "127.0.0.1:0",
 	}
 	t.Cleanup(k.dropStreams)
 	return k
@@ -201,8 +201,19 @@ func emptyBucket(client *minio.Client, bucket string) {
 
 // Instance is a service that runs in the process of the test.
 type Instance struct {
-	URL  string // http://host:port
-	stop func() error
+	URL   string // http://host:port
+	admin func() string
+	stop  func() error
+}
+
+// Admin returns the URL of the service's metrics, when the service serves them.
+func (i *Instance) Admin(t testing.TB) string {
+	t.Helper()
+	url := i.admin()
+	if url == "" {
+		t.Fatal("the service does not serve its metrics")
+	}
+	return url
 }
 
 // Stop stops the service as SIGTERM does, and waits until it has ended.
@@ -214,10 +225,11 @@ func (k *Kit) Run(run func(context.Context, lifecycle.Process) error, changes ma
 	k.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background()) // the test's own context ends before its cleanups
 	listening, ended := make(chan net.Addr, 1), make(chan error, 1)
+	admin := make(chan string, 1)
 	go func() {
 		ended <- run(ctx, lifecycle.Process{
 			Lookup: config.Map(k.Settings(changes)), Stderr: k.output,
-			Listening: func(a net.Addr) { listening <- a },
+			Listening: func(a net.Addr) { listening <- a }, AdminListening: func(a net.Addr) { admin <- "http://" + a.String() },
 		})
 	}()
 	var err error
@@ -231,7 +243,14 @@ func (k *Kit) Run(run func(context.Context, lifecycle.Process) error, changes ma
 	})
 	select {
 	case addr := <-listening:
-		return &Instance{URL: "http://" + addr.String(), stop: stop}
+		return &Instance{URL: "http://" + addr.String(), stop: stop, admin: sync.OnceValue(func() string {
+			select {
+			case url := <-admin:
+				return url
+			case <-time.After(waitLimit):
+				return ""
+			}
+		})}
 	case <-stopped:
 		k.t.Fatalf("the service did not start: %v", err)
 	case <-time.After(waitLimit):

@@ -66,7 +66,7 @@ func TestADiscardedUploadBecomesNoJob(t *testing.T) {
 func idle(t *testing.T, w *harnesstest.Env) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		_, text := harnesstest.Send(t, http.DefaultClient, http.MethodGet, w.Gateway+"/metrics")
+		_, text := harnesstest.Send(t, http.DefaultClient, http.MethodGet, w.Metrics+"/metrics")
 		if !strings.Contains(text, "\nsori_uploads_active 0\n") {
 			return fmt.Errorf("uploads are under way")
 		}

@@ -99,7 +99,7 @@ func (f *Fleet) process(opts Options, name string, i int) *Process {
 	maps.Copy(env, opts.Env[name])
 	full := fmt.Sprintf("%s-%d", name, i)
 	return &Process{
-		name: full, url: f.layout.URL(name, i), program: filepath.Join(opts.Programs, name),
+		name: full, url: f.layout.URL(name, i), admin: f.layout.URL(admin(name), i), program: filepath.Join(opts.Programs, name),
 		log: filepath.Join(opts.Dir, full+".log"), env: env, exited: f.exited,
 	}
 }

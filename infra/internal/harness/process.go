@@ -33,6 +33,7 @@ var ErrKilled = errors.New("process did not end when asked")
 type Process struct {
 	name    string
 	url     string
+	admin   string
 	program string
 	log     string
 	exited  chan<- error
@@ -57,6 +58,9 @@ func (p *Process) Name() string { return p.name }
 
 // URL returns the base URL of the process, without a trailing slash.
 func (p *Process) URL() string { return p.url }
+
+// Admin returns the base URL of the metrics of the process, or "" if it is no service.
+func (p *Process) Admin() string { return p.admin }
 
 // Log returns the path of the file with the output of the process, of all its runs.
 func (p *Process) Log() string { return p.log }

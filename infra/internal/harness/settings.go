@@ -55,8 +55,20 @@ func Reserve(copies map[string]int, given map[string]string) (Layout, error) {
 			found[name][0] = addr
 		}
 	}
+	for _, name := range Services() {
+		ports, err := proc.FreePorts(len(found[name]))
+		if err != nil {
+			return nil, fmt.Errorf("find a port for the metrics of the %s: %w", name, err)
+		}
+		for _, port := range ports {
+			found[admin(name)] = append(found[admin(name)], proc.Address(port))
+		}
+	}
 	return found, nil
 }
+
+// admin returns the name in a Layout of the addresses on which the replicas of a service serve their metrics.
+func admin(name string) string { return name + "-admin" }
 
 // Secrets are the keys that the services share. Each has at least 32 bytes.
 type Secrets struct {
@@ -67,6 +79,9 @@ type Secrets struct {
 // Environment returns the environment variables that one replica of a program needs. All other settings have defaults.
 func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, i int) map[string]string {
 	own, s3 := map[string]string{"HTTP_ADDR": at[name][i]}, s3Settings(deps)
+	if metrics := at[admin(name)]; i < len(metrics) {
+		own["ADMIN_ADDR"] = metrics[i]
+	}
 	bus := map[string]string{"NATS_URL": deps.NATSURL}
 	database := map[string]string{"DATABASE_URL": deps.DatabaseURL}
 	switch name {

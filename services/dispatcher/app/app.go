@@ -49,7 +49,8 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	}
 	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3, signatures: signatures})
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
-	return lifecycle.Run(ctx, s.health.Watch, server.Run, lifecycle.AfterSetup(log, s.setup, s.consumers()...))
+	admin := &httpd.Admin{Config: cfg.Admin, Health: s.health, Metrics: s.metrics, Listening: p.AdminListening, Log: log}
+	return lifecycle.Run(ctx, s.health.Watch, server.Run, admin.Run, lifecycle.AfterSetup(log, s.setup, s.consumers()...))
 }
 
 // dependencies has the settings, the logger and the clients that Run makes.

@@ -75,12 +75,15 @@ func TestItAnswersInfoHealthAndMetrics(t *testing.T) {
 	readiness(t, i.URL, http.StatusOK)
 	bus.Cut()
 	readiness(t, i.URL, http.StatusServiceUnavailable)
-	for _, path := range []string{"/livez", "/health", "/", "/metrics"} {
+	for _, path := range []string{"/livez", "/health", "/"} {
 		if resp, err := http.Get(i.URL + path); err != nil || resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %v %v", path, resp, err)
 		} else {
 			_ = resp.Body.Close()
 		}
+	}
+	if text := fetch(t, i.Admin(t)+"/metrics"); !strings.Contains(text, isOpen) {
+		t.Errorf("the metrics: %s", text)
 	}
 	bus.Restore()
 	readiness(t, i.URL, http.StatusOK)

@@ -47,7 +47,7 @@ func (env *env) waiting(job string) event.Waiting {
 // metric returns a metric of the running instance.
 func (env *env) metric(name string) string {
 	env.t.Helper()
-	for line := range strings.Lines(fetch(env.t, env.url+"/metrics")) {
+	for line := range strings.Lines(fetch(env.t, env.service.Admin(env.t)+"/metrics")) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
 			return strings.TrimSpace(value)
 		}

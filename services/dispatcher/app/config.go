@@ -10,6 +10,7 @@ import (
 	"sori.internal/services/dispatcher/internal/objects"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
+	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
@@ -39,6 +40,7 @@ type Config struct {
 	MaxAttempts     int                      `env:"ANALYSIS_MAX_ATTEMPTS" envDefault:"3"`
 	DefaultLanguage locale.Language          `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	Logging         logging.Config
+	Admin           httpd.AdminConfig
 	Bus             bus.Config
 	Objects         objectstore.Config
 }

@@ -41,6 +41,7 @@ type env struct {
 	bucket   string
 	analyzer *analyzer
 	url      string // of the dispatcher, once it runs
+	service  *testkit.Instance
 	http     *http.Client
 }
 
@@ -67,7 +68,7 @@ func (env *env) run(changes map[string]string) *testkit.Instance {
 		settings[name] = value
 	}
 	i := env.Run(app.Run, settings)
-	env.url = i.URL
+	env.url, env.service = i.URL, i
 	return i
 }
 

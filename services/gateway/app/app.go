@@ -14,6 +14,7 @@ import (
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
+	"sori.internal/shared/httpd"
 	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/postgres"
@@ -48,15 +49,17 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	auditLog := audit.New(conns.store, cfg.AuditRetention, log)
 	defer lifecycle.Closing(&err, auditLog)
 	authenticator, issuerKeys := newAccess(&cfg, conns, log)
+	counts := newMetrics(uploads, usage)
 	server, err := newServer(serverDependencies{ //nolint:contextcheck // each request has a context of its own
-		cfg: &cfg, conns: conns, uploads: uploads, access: authenticator, audit: auditLog, health: ready, metrics: newMetrics(uploads, usage), log: log,
+		cfg: &cfg, conns: conns, uploads: uploads, access: authenticator, audit: auditLog, health: ready, metrics: counts, log: log,
 	}, p.Listening)
 	if err != nil {
 		return err
 	}
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
-	return lifecycle.Run(ctx, ready.Watch, server.Run, issuerKeys,
+	admin := &httpd.Admin{Config: cfg.Admin, Health: ready, Metrics: counts, Listening: p.AdminListening, Log: log}
+	return lifecycle.Run(ctx, ready.Watch, server.Run, admin.Run, issuerKeys,
 		lifecycle.AfterSetup(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run, auditLog.Run, reportReferences(conns, log)))
 }
 

@@ -41,13 +41,17 @@ func TestServiceRoutes(t *testing.T) {
 	g := start(t, nil)
 	for path, want := range map[string]string{
 		"/": `"sori-gateway"`, "/health": `"healthy"`, "/livez": `"ok"`, "/readyz": `"database":"ok"`,
-		"/metrics": "sori_uploads_active 0", "/health/": `"healthy"`,
+		"/health/": `"healthy"`,
 	} {
 		r := g.do("GET", path, nil, nil)
 		if r.StatusCode != http.StatusOK || !strings.Contains(string(r.text), want) {
 			t.Errorf("%s: %s: %s", path, r.Status, r.text)
 		}
 	}
+	if text := g.metrics(); !strings.Contains(text, "sori_uploads_active 0") {
+		t.Errorf("the metrics: %s", text)
+	}
+	g.problem(g.ask("/metrics"), http.StatusNotFound, "route-not-found") // not on the address for clients
 	if r := g.do("HEAD", "/livez", nil, nil); r.StatusCode != http.StatusOK || len(r.text) != 0 {
 		t.Errorf("HEAD: %s %q", r.Status, r.text)
 	}

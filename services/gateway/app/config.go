@@ -12,6 +12,7 @@ import (
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
+	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
@@ -47,6 +48,7 @@ type Config struct {
 	Principal      principal.Config
 
 	Logging  logging.Config
+	Admin    httpd.AdminConfig
 	Bus      bus.Config
 	Postgres postgres.Config
 	Objects  objectstore.Config

@@ -33,6 +33,7 @@ type env struct {
 	jobs    *joblog.Store
 	staging *staging.Store
 	url     string
+	service *testkit.Instance
 	stop    func() error
 	token   int64
 	http    *contract.Transport
@@ -75,7 +76,7 @@ func newEnv(t *testing.T, kit *testkit.Kit, i *testkit.Instance) *env {
 		t.Fatal(err)
 	}
 	b := kit.Bus("test")
-	return &env{t: t, kit: kit, url: i.URL, stop: i.Stop, bus: b, jobs: joblog.New(b), staging: staging.New(b), http: &contract.Transport{
+	return &env{t: t, kit: kit, url: i.URL, service: i, stop: i.Stop, bus: b, jobs: joblog.New(b), staging: staging.New(b), http: &contract.Transport{
 		Base: http.DefaultTransport, Document: described, Report: func(err error) { t.Error(err) },
 		Exempt: func(r *http.Response) bool { return r.Header.Get(stubHeader) != "" },
 	}}
@@ -149,6 +150,21 @@ func (g *env) try(ctx context.Context, method, path string, body io.Reader, head
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	return reply{Response: resp, text: text}, err
+}
+
+// metrics returns the metrics of the gateway.
+func (g *env) metrics() string {
+	g.t.Helper()
+	resp, err := http.Get(g.service.Admin(g.t) + "/metrics")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		g.t.Fatalf("%s: %v", resp.Status, err)
+	}
+	return string(text)
 }
 
 // send sends JSON.

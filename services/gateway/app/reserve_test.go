@@ -15,7 +15,7 @@ import (
 // gauge reads a metric of the gateway.
 func (g *env) gauge(name string) float64 {
 	g.t.Helper()
-	for line := range strings.Lines(string(g.do("GET", "/metrics", nil, nil).text)) {
+	for line := range strings.Lines(g.metrics()) {
 		if text, ok := strings.CutPrefix(line, name+" "); ok {
 			v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 			if err != nil {

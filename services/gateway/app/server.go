@@ -77,7 +77,7 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 			Tracker: tracker.Forward, Dispatcher: dispatcher.Forward,
 		}
 		console.Register(r)
-		httpserver.RegisterProbes(r, d.health, d.metrics)
+		httpserver.RegisterProbes(r, d.health)
 		docs.Register(r)
 		routes.Register(r)
 	}
@@ -96,6 +96,6 @@ func newMetrics(uploads *upload.Core, usage *bus.Usage) *metrics.Registry {
 func info() httpd.Info {
 	return httpd.Info{Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{
 		"tokens": "/tokens/", "scripts": "/scripts/", "actors": "/actors/", "jobs": "/jobs/", "api_keys": "/api-keys/",
-		"openapi": "/openapi.json", "docs": "/docs", "health": "/health", "ready": "/readyz", "metrics": "/metrics",
+		"openapi": "/openapi.json", "docs": "/docs", "health": "/health", "ready": "/readyz",
 	}}
 }

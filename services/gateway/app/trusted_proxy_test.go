@@ -82,7 +82,7 @@ func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 	root.http = &contract.Transport{Base: http.DefaultTransport, Exempt: func(*http.Response) bool { return true }} // the document has only paths under the base path
 	for path, want := range map[string]int{
 		"": 200, "/": 200, "/tokens": 200, "/tokens/": 200, "/jobs/?a=%20b": 200, "/openapi.json": 200, "/docs": 200, "/docs/docs.js": 200, "/console/assets/index-abc.js": 200,
-		"/livez": 200, "/readyz": 200, "/health": 200, "/metrics": 200, "/nowhere": 404, "/tokens/1/upload-audio": 405, "/api/v1/tokens": 404, "x/tokens": 404, "/../tokens": 404,
+		"/livez": 200, "/readyz": 200, "/health": 200, "/nowhere": 404, "/tokens/1/upload-audio": 405, "/api/v1/tokens": 404, "x/tokens": 404, "/../tokens": 404,
 	} {
 		if r := g.do("GET", path, nil, nil); r.StatusCode != want {
 			t.Errorf("/api/v1%s: %s", path, r.Status)
@@ -90,7 +90,7 @@ func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/": 404, "/tokens": 404, "/jobs/": 404, "/docs": 404, "/openapi.json": 404, "/api": 404, "/api/v1x": 404, "/API/v1/tokens": 404, "/api/v1%2ftokens": 404, "/api/v1//tokens": 404,
-		"/livez": 200, "/readyz": 200, "/readyz/": 200, "/health": 200, "/metrics": 200, // probes do not use the prefix
+		"/livez": 200, "/readyz": 200, "/readyz/": 200, "/health": 200, // probes do not use the prefix
 	} {
 		r := root.do("GET", path, nil, map[string]string{"Origin": listed})
 		if r.StatusCode != want {
@@ -169,7 +169,7 @@ func TestHTTP10ClientsGetBodiesWithoutChunks(t *testing.T) {
 		readable(t, path, listed, head)
 		return w.r, head
 	}
-	for _, path := range []string{"/", "/livez", "/tokens/", "/openapi.json", "/nowhere", "/metrics"} {
+	for _, path := range []string{"/", "/livez", "/tokens/", "/openapi.json", "/nowhere"} {
 		if _, head := old(path); head.ContentLength < 0 {
 			t.Errorf("%s has no length", path)
 		}

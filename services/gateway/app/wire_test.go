@@ -361,8 +361,7 @@ func TestTheGraceLimitsAShutdown(t *testing.T) {
 func (g *env) active(n int) {
 	g.t.Helper()
 	testkit.Eventually(g.t, func() error {
-		r := g.do("GET", "/metrics", nil, nil)
-		if !strings.Contains(string(r.text), fmt.Sprintf("sori_uploads_active %d\n", n)) {
+		if !strings.Contains(g.metrics(), fmt.Sprintf("sori_uploads_active %d\n", n)) {
 			return fmt.Errorf("not %d uploads under way", n)
 		}
 		return nil

@@ -67,8 +67,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)})
 	core := assemble(&cfg, connections{events: events, db: db, s3: s3}, log)
 	server := core.server(&cfg, p, ready, counts, log)
+	admin := &httpd.Admin{Config: cfg.Admin, Health: ready, Metrics: counts, Listening: p.AdminListening, Log: log}
 
-	return lifecycle.Run(ctx, ready.Watch, core.api.Run,
+	return lifecycle.Run(ctx, ready.Watch, core.api.Run, admin.Run,
 		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // streams stay open for a while in a shutdown
 		lifecycle.AfterSetup(log, setup(events, db, migrations, ready),
 			core.consumeEvents(&cfg, events, counts), core.consumeDeletions(&cfg, events, counts), core.sweeper.Run))

@@ -27,6 +27,7 @@ import (
 // env is a tracker with its own dependencies, and a bus for publishing events. The answers of the
 // tracker are checked against the OpenAPI document.
 type env struct {
+	service *testkit.Instance // the tracker that was started last
 	*testkit.Kit
 	t       testing.TB
 	bus     *bus.Bus
@@ -96,7 +97,8 @@ func newEnv(t testing.TB, kit *testkit.Kit) *env {
 // replica starts one more tracker and waits until it is ready.
 func (c *env) replica(changes map[string]string) string {
 	c.t.Helper()
-	url := c.Run(app.Run, changes).URL
+	c.service = c.Run(app.Run, changes)
+	url := c.service.URL
 	testkit.Eventually(c.t, func() error {
 		if status := c.get(url+"/readyz", nil).status; status != http.StatusOK {
 			return fmt.Errorf("not ready: %d", status)
@@ -104,6 +106,21 @@ func (c *env) replica(changes map[string]string) string {
 		return nil
 	})
 	return url
+}
+
+// metrics returns the metrics of the tracker that was started last.
+func (c *env) metrics() string {
+	c.t.Helper()
+	resp, err := http.Get(c.service.Admin(c.t) + "/metrics")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		c.t.Fatalf("%s: %v", resp.Status, err)
+	}
+	return string(text)
 }
 
 // db returns a database connection of the test.

@@ -6,6 +6,7 @@ import (
 	"sori.internal/services/tracker/internal/command"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
+	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
@@ -28,6 +29,7 @@ type Config struct {
 	SweepInterval    time.Duration `env:"DEADLINE_SWEEP_INTERVAL" envDefault:"15s"`
 
 	Logging  logging.Config
+	Admin    httpd.AdminConfig
 	Bus      bus.Config
 	Postgres postgres.Config
 	Objects  objectstore.Config

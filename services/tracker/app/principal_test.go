@@ -49,7 +49,7 @@ func TestAPrincipalThatTheGatewayDidNotSignIsRefused(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/health", "/livez", "/readyz", "/metrics"} {
+	for _, path := range []string{"/", "/health", "/livez", "/readyz"} {
 		resp := j.send(j.Context(), http.MethodGet, j.url+path, nobody())
 		if _ = resp.Body.Close(); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d", path, resp.StatusCode)

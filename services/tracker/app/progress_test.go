@@ -175,7 +175,7 @@ func TestALostLiveUpdateDelaysAStreamAndDoesNotBreakIt(t *testing.T) {
 }
 
 func (c *env) streams() string {
-	for line := range strings.Lines(c.get(c.url+"/metrics", nil).raw) {
+	for line := range strings.Lines(c.metrics()) {
 		if n, ok := strings.CutPrefix(line, "sori_sse_streams "); ok {
 			return strings.TrimSpace(n)
 		}

@@ -69,7 +69,7 @@ func TestItAnswersInfoHealthAndMetrics(t *testing.T) {
 	if code, body := get(t, i.URL+"/"); code != http.StatusOK || body["name"] != "sori-uploader" {
 		t.Errorf("%d %v", code, body)
 	}
-	if code, _ := get(t, i.URL+"/metrics"); code != http.StatusOK {
+	if code, _ := get(t, i.Admin(t)+"/metrics"); code != http.StatusOK {
 		t.Errorf("metrics: %d", code)
 	}
 }

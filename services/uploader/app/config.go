@@ -5,6 +5,7 @@ import (
 
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
+	"sori.internal/shared/httpd"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/origin"
@@ -19,6 +20,7 @@ type Config struct {
 	SweepAge      time.Duration `env:"SWEEP_AGE" envDefault:"2h"`
 	Origins       origin.List   `env:"CORS_ALLOWED_ORIGINS"`
 	Logging       logging.Config
+	Admin         httpd.AdminConfig
 	Bus           bus.Config
 	Objects       objectstore.Config
 }

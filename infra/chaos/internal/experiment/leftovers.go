@@ -31,7 +31,7 @@ func (o *Experiment) leftovers(ctx context.Context) (leftovers, error) {
 	all := leftovers{}
 	for _, name := range harness.Services() {
 		for _, p := range o.sori.Processes(name) {
-			h, err := holdingOf(ctx, p.URL())
+			h, err := holdingOf(ctx, p.Admin())
 			if err != nil {
 				return nil, err
 			}

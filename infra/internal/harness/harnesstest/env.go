@@ -33,6 +33,7 @@ type Env struct {
 	Gateway    string // base URLs
 	Tracker    string
 	Dispatcher string
+	Metrics    string // base URL of the gateway's metrics
 	Analyzer   *analyzer.Server
 	Token      int64 // the id of a token, which Start has created
 
@@ -85,7 +86,8 @@ func Start(t *testing.T, o Options) *Env {
 	k.Run(uploader.Run, o.Settings)
 	settings = k.Settings(o.Settings)
 	settings["TRACKER_URL"], settings["DISPATCHER_URL"] = w.Tracker, w.Dispatcher
-	w.Gateway = k.Run(gateway.Run, settings).URL + strings.TrimSuffix(settings["BASE_PATH"], "/")
+	running := k.Run(gateway.Run, settings)
+	w.Gateway, w.Metrics = running.URL+strings.TrimSuffix(settings["BASE_PATH"], "/"), running.Admin(t)
 	w.awaitReady(t)
 	w.Client = w.contractClient(t)
 	w.API = &client.Client{Base: w.Gateway, HTTP: w.Client}

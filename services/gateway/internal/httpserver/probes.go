@@ -5,22 +5,20 @@ import (
 
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/shared/health"
-	"sori.internal/shared/metrics"
 )
 
-// RegisterProbes adds the routes that orchestrators and Prometheus call.
-func RegisterProbes(r *Router, h *health.Health, m *metrics.Registry) {
+// RegisterProbes adds the routes that orchestrators call.
+func RegisterProbes(r *Router, h *health.Health) {
 	r.Get("/livez", access.Public, NetHTTP(http.HandlerFunc(h.ServeLive)))
 	r.Get("/readyz", access.Public, NetHTTP(http.HandlerFunc(h.ServeReady)))
 	r.Get("/health", access.Public, NetHTTP(http.HandlerFunc(h.ServeHealth)))
-	r.Get("/metrics", access.Public, NetHTTP(m.Handler()))
 }
 
 // isProbe reports whether a path is the path of a probe. Probes are logged at debug level, and are
 // also answered without the base path.
 func isProbe(path string) bool {
 	switch path {
-	case "/livez", "/readyz", "/health", "/metrics":
+	case "/livez", "/readyz", "/health":
 		return true
 	default:
 		return false

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gofiber/fiber/v2"
@@ -127,15 +128,17 @@ func (d *Docs) forPrefix(prefix string) (*prefixedDocs, error) {
 }
 
 // compressedFile returns a file that is in memory, compressed with gzip, which nearly all clients
-// accept.
+// accept. For the others it is decompressed once: Swagger UI has 1.4 MB, and requests without
+// Accept-Encoding could otherwise keep the process busy and its memory full.
 func compressedFile(name string, compressed []byte) file {
+	decompressed := sync.OnceValues(func() ([]byte, error) { return decompress(compressed) })
 	return file{
 		name: name, cache: revalidate, etag: hash(compressed), codings: []string{"gzip"},
 		read: func(coding string) ([]byte, error) {
 			if coding == "gzip" {
 				return compressed, nil
 			}
-			return decompress(compressed)
+			return decompressed()
 		},
 	}
 }
