@@ -40,20 +40,21 @@ type Server struct {
 // Run listens and serves until ctx ends, then waits until the open requests have finished.
 func (s *Server) Run(ctx context.Context) error {
 	var listen net.ListenConfig
-	listener, err := listen.Listen(ctx, "tcp", s.Addr)
+	inner, err := listen.Listen(ctx, "tcp", s.Addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.Addr, err)
 	}
+	clients := listener{inner}
 	server := &http.Server{
 		Handler: s.Handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
-	s.Log.Info().Stringer(logging.Address, listener.Addr()).Msg("listening")
+	s.Log.Info().Stringer(logging.Address, inner.Addr()).Msg("listening")
 	if s.Listening != nil {
-		s.Listening(listener.Addr())
+		s.Listening(inner.Addr())
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
+	go func() { failed <- server.Serve(clients) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve on %s: %w", s.Addr, err)
@@ -142,6 +143,10 @@ func (x *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Header.Set(RequestIDHeader, id)
 	w.Header().Set(RequestIDHeader, id)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &requestBody{ReadCloser: r.Body}
+	}
 	seen := &recorder{ResponseWriter: w}
 	defer func() {
 		if p := recover(); p != nil && p != any(http.ErrAbortHandler) {
@@ -174,6 +179,8 @@ func RequestID(given string) string {
 }
 
 // Fail responds with err as a problem document, and logs err with its cause. Nothing else logs it.
+// It does not wait for a body that the handler has not read: the connection is closed after the
+// response. net/http would first read up to 256 KiB, however slowly they arrive.
 func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	if fault.Stopped(r.Context(), err) { // the client left
 		return
@@ -182,6 +189,9 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 		Path: r.URL.Path, ID: r.Header.Get(RequestIDHeader), AcceptLanguage: r.Header.Get("Accept-Language"),
 	})
 	Report(zerolog.Ctx(r.Context()), err)
+	if body, ok := r.Body.(*requestBody); ok && !body.ended {
+		w.Header().Set("Connection", "close")
+	}
 	d.Write(w)
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"time"
 
 	"sori.internal/shared/fault"
 )
@@ -22,14 +24,20 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// Body reads the body of a request. It fails with fault.TooLarge if the body exceeds limit bytes.
+// Body reads the body of a request. It fails with fault.TooLarge if the body exceeds limit bytes, and
+// with fault.RequestTimeout if it arrives too slowly.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit && r.Header.Get("Expect") != "" { // with Expect, the client waits for this answer before it sends the body
 		return nil, fault.ExceedsLimit("body", limit, nil)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	control := http.NewResponseController(w)
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }() // for the next request on this connection
+	body, err := io.ReadAll(&pacedBody{Reader: http.MaxBytesReader(w, r.Body, limit), control: control, pace: slowest.Meter()})
 	if longer, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, fault.ExceedsLimit("body", limit, longer)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, fault.Wrap(fault.RequestTimeout, "request-timeout", "The body came too slowly.", err)
 	}
 	if err != nil {
 		return nil, fault.BodyTruncated(err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
@@ -140,6 +141,32 @@ func TestABodyThatIsCutOffIsMalformed(t *testing.T) {
 	}
 	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameDispatched {
 		t.Errorf("log %v", names)
+	}
+}
+
+func TestARefusedCallbackIsAnsweredWithoutItsBody(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(nil)
+	_, hook := env.dispatched()
+	u, err := url.Parse(env.local(hook))
+	must(t, err)
+	query := u.Query()
+	query.Set("sig", "forged")
+	u.RawQuery = query.Encode()
+	for _, framing := range []string{"Content-Length: 1000", "Transfer-Encoding: chunked"} {
+		conn, err := net.Dial("tcp", u.Host)
+		must(t, err)
+		defer conn.Close()
+		must(t, conn.SetDeadline(time.Now().Add(20*time.Second))) // the body never comes
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n", u.RequestURI(), framing)
+		must(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		must(t, err)
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized || !resp.Close {
+			t.Errorf("%s: status %d, closing %t", framing, resp.StatusCode, resp.Close)
+		}
 	}
 }
 

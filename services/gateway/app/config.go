@@ -32,6 +32,7 @@ type Config struct {
 	MaxUploads       int             `env:"MAX_CONCURRENT_UPLOADS" envDefault:"256"`
 	UploadIdle       time.Duration   `env:"UPLOAD_IDLE_TIMEOUT" envDefault:"30s"`
 	UploadTimeout    time.Duration   `env:"UPLOAD_TIMEOUT" envDefault:"1h"`
+	MinBodyRate      int64           `env:"MIN_BODY_RATE" envDefault:"4096"`
 	UploadReserve    float64         `env:"UPLOAD_RESERVE" envDefault:"0.1"`
 	IdempotencyLease time.Duration   `env:"IDEMPOTENCY_LEASE" envDefault:"15s"`
 	DefaultLanguage  locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
@@ -66,6 +67,7 @@ func (c *Config) Check() error {
 		"MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1")
 	rules.Check(c.UploadIdle > 0 && c.UploadTimeout > 0, "UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive")
 	rules.Check(c.AuditRetention > 0, "AUDIT_RETENTION must be positive")
+	rules.Check(c.MinBodyRate >= 0, "MIN_BODY_RATE must not be negative")
 	rules.Check(c.UploadReserve >= 0 && c.UploadReserve < 1, "UPLOAD_RESERVE must be from 0 to less than 1")
 	rules.Check(c.IdempotencyLease >= minLease, "IDEMPOTENCY_LEASE must be at least 100ms")
 	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")

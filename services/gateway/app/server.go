@@ -44,6 +44,7 @@ func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Serv
 		Name: info().Name, Addr: d.cfg.Addr, Grace: d.cfg.Grace, Listening: listening, Log: d.log,
 		Requests: d.metrics.Requests,
 		BasePath: d.cfg.basePath(), Proxies: d.cfg.TrustedProxies, Origins: d.cfg.Origins, Hosts: d.cfg.Hosts,
+		MinRate:  d.cfg.MinBodyRate,
 		MaxBody:  max(d.cfg.uploadLimits().MaxBody(), d.cfg.MaxWebhookBytes, api.MaxJSON),
 		Access:   d.access,
 		Audit:    d.audit.Record,
@@ -57,7 +58,7 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 		Dir: d.cfg.ConsoleDir, MediaOrigins: []string{d.cfg.mediaOrigin()},
 		Info: web.Info{Info: info(), MaxUploadBytes: d.cfg.MaxUploadBytes},
 	}
-	timeouts := httpserver.BodyTimeouts{Idle: d.cfg.UploadIdle, Total: d.cfg.UploadTimeout}
+	timeouts := httpserver.BodyLimits{Idle: d.cfg.UploadIdle, Total: d.cfg.UploadTimeout, MinRate: d.cfg.MinBodyRate, Memory: &httpserver.BodyMemory{}}
 	signer := principal.NewSigner(d.cfg.Principal)
 	return func(r *httpserver.Router, shutdown *httpserver.Shutdown) {
 		tracker := proxy.Handler{
@@ -69,8 +70,8 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 		}
 		routes := api.Routes{
 			Uploads: d.uploads, MaxUploadBody: d.cfg.uploadLimits().MaxBody(), Language: d.cfg.DefaultLanguage,
-			BodyTimeouts: timeouts,
-			Tokens:       d.conns.store, Details: catalogue.NewDetails(d.conns.store, d.conns.objects),
+			BodyLimits: timeouts,
+			Tokens:     d.conns.store, Details: catalogue.NewDetails(d.conns.store, d.conns.objects),
 			References: d.conns.objects,
 			Scripts:    d.conns.store, Actors: d.conns.store,
 			Keys: d.conns.store, ForgetKey: d.access.Forget,

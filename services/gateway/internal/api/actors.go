@@ -42,7 +42,7 @@ type actors struct {
 	reader ActorReader
 }
 
-func newActors(store ActorStore, t httpserver.BodyTimeouts) actors {
+func newActors(store ActorStore, t httpserver.BodyLimits) actors {
 	return actors{reader: store, resource: resource[catalogue.Actor]{
 		name: "Actor", path: "/actors", timeouts: t, decode: catalogue.DecodeActor,
 		store: storage[catalogue.Actor]{create: store.CreateActor, find: store.Actor, replace: store.ReplaceActor, remove: store.DeleteActor},

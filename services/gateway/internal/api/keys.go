@@ -60,7 +60,7 @@ type newKeyBody struct {
 // owners.
 type apiKeys struct {
 	store    KeyStore
-	timeouts httpserver.BodyTimeouts
+	timeouts httpserver.BodyLimits
 	forget   func(id string) // removes a key from the cache of this replica
 }
 

@@ -3,10 +3,10 @@ package api
 import (
 	"context"
 	"fmt"
-	"io"
 	"mime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -23,7 +23,7 @@ const MaxJSON = 1 << 20
 type resource[T any] struct {
 	name     string // in the answer to a deletion
 	path     string // of the list
-	timeouts httpserver.BodyTimeouts
+	timeouts httpserver.BodyLimits
 	store    storage[T]
 
 	decode func(body []byte) (T, error)
@@ -130,14 +130,18 @@ func pathID(c *fiber.Ctx, name string) (int64, error) {
 
 // jsonBody reads a JSON body. A body without a Content-Type, or with another one, is refused: a page
 // of another site could send it without a CORS preflight.
-func jsonBody(c *fiber.Ctx, t httpserver.BodyTimeouts) ([]byte, error) {
+func jsonBody(c *fiber.Ctx, t httpserver.BodyLimits) ([]byte, error) {
 	mediaType, _, err := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
 	if err != nil || mediaType != fiber.MIMEApplicationJSON && !strings.HasSuffix(mediaType, "+json") {
 		return nil, fault.New(fault.Unsupported, "not-json", "The body needs the header Content-Type: application/json.")
 	}
-	text, err := io.ReadAll(httpserver.NewBody(c, MaxJSON, t))
+	t.Total = min(t.Total, jsonTimeout)
+	text, err := httpserver.ReadBody(c, MaxJSON, t)
 	if err != nil {
 		return nil, fmt.Errorf("read JSON: %w", err)
 	}
 	return text, nil
 }
+
+// jsonTimeout is how long the body of an entry may take to arrive. It is small, unlike a recording.
+const jsonTimeout = 30 * time.Second

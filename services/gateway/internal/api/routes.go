@@ -17,7 +17,7 @@ type Routes struct {
 	Uploads       Uploads
 	MaxUploadBody int64 // bytes of a whole request
 	Language      locale.Language
-	BodyTimeouts  httpserver.BodyTimeouts
+	BodyLimits    httpserver.BodyLimits
 
 	Tokens     TokenStore
 	Details    TokenDetails
@@ -57,25 +57,25 @@ func (r *Routes) registerJobs(router *httpserver.Router) {
 }
 
 func (r *Routes) registerUploads(router *httpserver.Router) {
-	h := uploads{core: r.Uploads, timeouts: r.BodyTimeouts, maxBody: r.MaxUploadBody, language: r.Language}
+	h := uploads{core: r.Uploads, timeouts: r.BodyLimits, maxBody: r.MaxUploadBody, language: r.Language}
 	router.Post("/tokens/:token_id/upload-audio", principal.JobsWrite, h.create)
 }
 
 func (r *Routes) registerTokens(router *httpserver.Router) {
-	h := newTokens(r.Tokens, r.Details, r.References, r.BodyTimeouts)
+	h := newTokens(r.Tokens, r.Details, r.References, r.BodyLimits)
 	router.Get("/tokens", principal.CatalogueRead, h.list)
 	h.register(router, h.get)
 }
 
 func (r *Routes) registerScripts(router *httpserver.Router) {
-	h := newScripts(r.Scripts, r.BodyTimeouts)
+	h := newScripts(r.Scripts, r.BodyLimits)
 	router.Get("/scripts", principal.CatalogueRead, h.list)
 	router.Get("/scripts/token/:token_id", principal.CatalogueRead, h.listOfToken)
 	h.register(router, h.get)
 }
 
 func (r *Routes) registerActors(router *httpserver.Router) {
-	h := newActors(r.Actors, r.BodyTimeouts)
+	h := newActors(r.Actors, r.BodyLimits)
 	router.Get("/actors", principal.CatalogueRead, h.list)
 	router.Get("/actors/search/:name", principal.CatalogueRead, h.search)
 	router.Get("/actors/:id/tokens", principal.CatalogueRead, h.listTokens)
@@ -83,7 +83,7 @@ func (r *Routes) registerActors(router *httpserver.Router) {
 }
 
 func (r *Routes) registerKeys(router *httpserver.Router) {
-	h := apiKeys{store: r.Keys, timeouts: r.BodyTimeouts, forget: r.ForgetKey}
+	h := apiKeys{store: r.Keys, timeouts: r.BodyLimits, forget: r.ForgetKey}
 	router.Post("/api-keys", access.Keys, h.create)
 	router.Get("/api-keys", access.Keys, h.list)
 	router.Delete("/api-keys/:id", access.Keys, h.revoke)

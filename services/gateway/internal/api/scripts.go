@@ -48,7 +48,7 @@ type scripts struct {
 	reader ScriptReader
 }
 
-func newScripts(store ScriptStore, t httpserver.BodyTimeouts) scripts {
+func newScripts(store ScriptStore, t httpserver.BodyLimits) scripts {
 	return scripts{reader: store, resource: resource[catalogue.Script]{
 		name: "Script", path: "/scripts", timeouts: t, decode: catalogue.DecodeScript,
 		store: storage[catalogue.Script]{create: store.CreateScript, find: store.Script, replace: store.ReplaceScript, remove: store.DeleteScript},

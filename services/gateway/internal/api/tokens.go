@@ -83,7 +83,7 @@ type tokens struct {
 	details TokenDetails
 }
 
-func newTokens(store TokenStore, details TokenDetails, references References, t httpserver.BodyTimeouts) tokens {
+func newTokens(store TokenStore, details TokenDetails, references References, t httpserver.BodyLimits) tokens {
 	return tokens{reader: store, details: details, resource: resource[catalogue.Token]{
 		name: "Token", path: "/tokens", timeouts: t,
 		decode: func(body []byte) (catalogue.Token, error) {

@@ -21,7 +21,7 @@ type Uploads interface {
 
 type uploads struct {
 	core     Uploads
-	timeouts httpserver.BodyTimeouts
+	timeouts httpserver.BodyLimits
 	maxBody  int64
 	language locale.Language
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"sori.internal/shared/fault"
+	"sori.internal/shared/minrate"
 )
 
 // DeclaredLengthHeader carries the declared length of a body that is too large for any route from
@@ -73,10 +74,12 @@ func declaredLength(c *fiber.Ctx) int64 {
 	}
 }
 
-// BodyTimeouts limit the time in which a body must arrive.
-type BodyTimeouts struct {
-	Idle  time.Duration // the longest time without a byte
-	Total time.Duration
+// BodyLimits limit the time in which a body must arrive, and the memory of small bodies.
+type BodyLimits struct {
+	Idle    time.Duration // the longest time without a byte, and by how much a body may be late
+	Total   time.Duration
+	MinRate int64       // bytes per second; see package minrate
+	Memory  *BodyMemory // of the bodies that ReadBody reads
 }
 
 // Body reads the body of a request. It enforces the declared length, a limit and timeouts. It
@@ -86,22 +89,23 @@ type Body struct {
 	ctx      *fasthttp.RequestCtx // of the request that the body belongs to
 	length   int64                // as declared; -1 if none is declared
 	limit    int64
-	idle     time.Duration
 	deadline time.Time
 
 	detached atomic.Bool // see Detach
 
 	mu   sync.Mutex // another goroutine than that of the handler may read
 	r    io.Reader
+	pace minrate.Meter
 	read int64
 	err  error // of the last read
 }
 
 // NewBody makes the reader of a request's body. If the body is larger than limit, Read fails with
 // TooLarge.
-func NewBody(c *fiber.Ctx, limit int64, t BodyTimeouts) *Body {
+func NewBody(c *fiber.Ctx, limit int64, t BodyLimits) *Body {
 	b := &Body{
-		ctx: c.Context(), length: declaredLength(c), limit: limit, idle: t.Idle,
+		ctx: c.Context(), length: declaredLength(c), limit: limit,
+		pace:     minrate.Limit{BytesPerSecond: t.MinRate, Lag: t.Idle}.Meter(),
 		deadline: time.Now().Add(t.Total), r: c.Context().RequestBodyStream(),
 	}
 	if b.r == nil {
@@ -124,7 +128,8 @@ func (b *Body) Read(p []byte) (int, error) {
 		b.err = TooLarge(b.limit)
 		return 0, b.err
 	}
-	deadline := time.Now().Add(b.idle)
+	began := time.Now()
+	deadline := began.Add(b.pace.Remaining(0))
 	if b.deadline.Before(deadline) {
 		deadline = b.deadline
 	}
@@ -138,6 +143,7 @@ func (b *Body) Read(p []byte) (int, error) {
 		return 0, errDetached
 	}
 	n, err := b.r.Read(p)
+	b.pace.Add(n, time.Since(began))
 	b.read += int64(n)
 	switch {
 	case b.read > b.limit:
@@ -170,6 +176,13 @@ func (b *Body) Detach() error {
 		return nil
 	}
 	return b.err
+}
+
+// Unread reports whether a part of the body was not read. It may be called after Detach.
+func (b *Body) Unread() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !errors.Is(b.err, io.EOF) && b.length != b.read
 }
 
 var errDetached = errors.New("the body is no longer read")

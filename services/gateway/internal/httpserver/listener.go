@@ -7,19 +7,23 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sori.internal/shared/minrate"
 )
 
 // listener keeps track of its open connections, so that a shutdown can close the unused ones at
 // once, close the others at the end of the grace, and wait until all are closed.
 type listener struct {
 	net.Listener
-	mu     sync.Mutex
-	open   map[*conn]struct{}
-	closed chan struct{} // receives a value, without blocking, when a connection is closed
+	reading minrate.Limit // of answers
+	mu      sync.Mutex
+	open    map[*conn]struct{}
+	closed  chan struct{} // receives a value, without blocking, when a connection is closed
 }
 
-func newListener(inner net.Listener) *listener {
-	return &listener{Listener: inner, open: map[*conn]struct{}{}, closed: make(chan struct{}, 1)}
+func newListener(inner net.Listener, minRate int64) *listener {
+	reading := minrate.Limit{BytesPerSecond: minRate, Lag: writeTimeout}
+	return &listener{Listener: inner, reading: reading, open: map[*conn]struct{}{}, closed: make(chan struct{}, 1)}
 }
 
 // Accept implements net.Listener.
@@ -28,7 +32,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the server inspects it
 	}
-	c := &conn{Conn: inner, listener: l}
+	c := &conn{Conn: inner, listener: l, pace: l.reading.Meter()}
 	l.mu.Lock()
 	l.open[c] = struct{}{}
 	l.mu.Unlock()
@@ -90,6 +94,9 @@ type conn struct {
 	used     atomic.Bool
 	linger   atomic.Bool
 	once     sync.Once
+
+	writing sync.Mutex // guards pace
+	pace    minrate.Meter
 }
 
 // Read implements net.Conn.
@@ -101,13 +108,12 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // a connection's errors are its protocol
 }
 
-// Write implements net.Conn. A client that reads nothing for writeTimeout loses its connection.
-// Otherwise it could keep a stream open forever.
+// Write implements net.Conn. A client that reads nothing for writeTimeout, or less than the least
+// rate, loses its connection. Otherwise it could keep an answer or a stream open forever.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return 0, err //nolint:wrapcheck // as above
-	}
-	return c.Conn.Write(p) //nolint:wrapcheck // as above
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return minrate.Write(c.Conn, &c.pace, p, time.Time{}) //nolint:wrapcheck // as above
 }
 
 // The limits of a lingering close. Closing a socket with unread data sends a TCP reset, which can

@@ -30,8 +30,9 @@ import (
 	"sori.internal/shared/origin"
 )
 
-// The limits of a connection. Bodies have deadlines of their own (see Body). writeTimeout applies
-// to a single write, so that streams can stay open.
+// The limits of a connection. Bodies have deadlines of their own (see Body). writeTimeout is by how
+// much a client may be late in reading; only the time in which the server waits for it counts, so
+// that streams can stay open.
 const (
 	headerTimeout = 15 * time.Second // for the header of a request, from its first byte
 	keepAlive     = 2 * time.Minute  // between two requests
@@ -54,6 +55,7 @@ type Server struct {
 	Origins  origin.List       // of pages of other sites that may use the API
 	Hosts    Hosts             // by which clients may request the gateway; empty is the default of newHostRule
 	MaxBody  int64             // bytes of the largest body that any route accepts
+	MinRate  int64             // bytes per second at which clients must read answers
 
 	// Access authenticates requests.
 	Access Authenticator
@@ -78,7 +80,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer abort()
 	streams, endStreams := context.WithCancel(work)
 	defer endStreams()
-	l := newListener(inner)
+	l := newListener(inner, s.MinRate)
 	hosts := newHostRule(s.Hosts, l.Addr())
 	if hosts.any {
 		s.Log.Info().Msg("requests for every host are served, since ALLOWED_HOSTS is not set")

@@ -24,7 +24,7 @@ const maxWaitAfterShutdown = time.Second
 type Handler struct {
 	Upstream *Upstream
 	MaxBody  int64
-	Timeouts httpserver.BodyTimeouts
+	Timeouts httpserver.BodyLimits
 	Shutdown *httpserver.Shutdown
 	Signer   principal.Signer // signs the principal that is sent to the upstream
 
@@ -63,7 +63,7 @@ func (h Handler) Forward(c *fiber.Ctx) error {
 		}
 		return err
 	}
-	if tooLarge {
+	if tooLarge || sent.Unread() { // the upstream has refused the request without its body
 		httpserver.Linger(c)
 	}
 	body := responseBody{ReadCloser: resp.Body, cancel: cancel}

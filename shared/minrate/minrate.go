@@ -1,0 +1,46 @@
+// Package minrate ends transfers that are too slow. A client that sends or reads a byte now and then
+// would otherwise hold a connection, memory and a slot for hours.
+//
+// A transfer must reach a least rate on average. It may fall behind that rate by a limited time, so
+// that a short interruption does not end it. Only the time in which this process waits for the other
+// side counts: time in which this process works, or waits for a dependency, does not.
+package minrate
+
+import "time"
+
+// Limit is the least rate of a transfer.
+type Limit struct {
+	BytesPerSecond int64         // 0: any rate, as long as bytes move
+	Lag            time.Duration // by how much a transfer may be late; also the longest time without a byte
+}
+
+// Meter measures one transfer. The zero Meter is not useful; make it with Limit.Meter. It is not safe
+// for concurrent use.
+type Meter struct {
+	limit Limit
+	late  time.Duration
+}
+
+// Meter makes the meter of a transfer that begins.
+func (l Limit) Meter() Meter { return Meter{limit: l} }
+
+// Remaining returns how long the transfer of the next n bytes may take. For a read, whose size is not
+// known before, n is 0.
+func (m *Meter) Remaining(n int) time.Duration { return max(0, m.limit.Lag-m.late+m.due(n)) }
+
+// Add records that the transfer of n bytes has taken some time.
+func (m *Meter) Add(n int, took time.Duration) {
+	if m.limit.BytesPerSecond == 0 && n > 0 {
+		m.late = 0
+		return
+	}
+	m.late = max(0, m.late+took-m.due(n))
+}
+
+// due returns how long n bytes take at the least rate.
+func (m *Meter) due(n int) time.Duration {
+	if m.limit.BytesPerSecond == 0 {
+		return 0
+	}
+	return time.Duration(float64(n) / float64(m.limit.BytesPerSecond) * float64(time.Second))
+}
