@@ -33,6 +33,7 @@ const (
 	PreconditionFailed             // the client names another version than the current one
 	RequestTimeout                 // the client sent its request too slowly
 	HeaderTooLarge                 // the header of the request is larger than the limit
+	RateLimited                    // the client exceeds a limit of its own; a later request may succeed
 	Misdirected                    // the request is for a host that is not served here
 
 	afterLast // not a kind: the number of kinds
@@ -54,7 +55,7 @@ func (k Kind) String() string {
 		NotFound: "not_found", Gone: "gone", Conflict: "conflict", TooLarge: "too_large", Unsupported: "unsupported",
 		Exhausted: "exhausted", Unavailable: "unavailable", Malformed: "malformed", MethodNotAllowed: "method_not_allowed",
 		PreconditionFailed: "precondition_failed", RequestTimeout: "request_timeout", HeaderTooLarge: "header_too_large",
-		Misdirected: "misdirected",
+		RateLimited: "rate_limited", Misdirected: "misdirected",
 	}
 	if k >= afterLast {
 		return names[Internal]
@@ -64,7 +65,7 @@ func (k Kind) String() string {
 
 // Retryable reports whether the same request may succeed later without a change.
 func (k Kind) Retryable() bool {
-	return k == Exhausted || k == Unavailable || k == Internal
+	return k == Exhausted || k == Unavailable || k == RateLimited || k == Internal
 }
 
 // Violation describes one rule that an input breaks.

@@ -218,6 +218,8 @@ func koreanOfRequest(code string) string {
 		return "본문에는 Content-Type: application/json 헤더가 필요합니다."
 	case "origin-not-allowed":
 		return "이 출처(origin)의 페이지는 여기에서 아무것도 바꿀 수 없습니다. 허용할 출처는 운영자가 CORS_ALLOWED_ORIGINS로 정합니다."
+	case "rate-limited":
+		return "이 클라이언트의 한도({limit})를 넘었습니다. 잠시 후 다시 시도해 주세요."
 	case "route-not-found":
 		return "이 경로와 메서드에는 아무것도 없습니다."
 	case "stopping":

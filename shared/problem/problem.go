@@ -54,6 +54,7 @@ func Status(kind fault.Kind) int {
 		fault.TooLarge:           http.StatusRequestEntityTooLarge,
 		fault.Unsupported:        http.StatusUnsupportedMediaType,
 		fault.HeaderTooLarge:     http.StatusRequestHeaderFieldsTooLarge,
+		fault.RateLimited:        http.StatusTooManyRequests,
 		fault.Misdirected:        http.StatusMisdirectedRequest,
 		fault.Exhausted:          http.StatusServiceUnavailable,
 		fault.Unavailable:        http.StatusServiceUnavailable,

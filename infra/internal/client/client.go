@@ -72,7 +72,8 @@ func (p *Problem) Error() string {
 // PutOff reports whether the answer asks the client, in the way that the API specifies, to try again later.
 func (p *Problem) PutOff() bool {
 	// 408 is the answer if no more of the request body arrives.
-	return p.Status == http.StatusServiceUnavailable && p.RetryAfter != "" || p.Status == http.StatusRequestTimeout
+	later := p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests
+	return later && p.RetryAfter != "" || p.Status == http.StatusRequestTimeout
 }
 
 // maxAnswer is how many bytes of an answer's body are read at most.

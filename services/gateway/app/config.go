@@ -9,6 +9,7 @@ import (
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/forwarded"
 	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/services/gateway/internal/ratelimit"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
@@ -44,6 +45,12 @@ type Config struct {
 	TrustedProxies forwarded.Proxies `env:"TRUSTED_PROXIES"`
 	BasePath       string            `env:"BASE_PATH"`
 
+	AddressRate      int `env:"RATE_LIMIT_PER_ADDRESS" envDefault:"200"`
+	PrincipalRate    int `env:"RATE_LIMIT_PER_PRINCIPAL" envDefault:"100"`
+	PrincipalUploads int `env:"MAX_UPLOADS_PER_PRINCIPAL" envDefault:"32"`
+	PrincipalRetries int `env:"MAX_RETRIES_PER_PRINCIPAL" envDefault:"60"`
+	PrincipalStreams int `env:"MAX_STREAMS_PER_PRINCIPAL" envDefault:"200"`
+
 	Access         access.Config
 	AuditRetention time.Duration `env:"AUDIT_RETENTION" envDefault:"8760h"`
 	Principal      principal.Config
@@ -67,6 +74,9 @@ func (c *Config) Check() error {
 		"MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1")
 	rules.Check(c.UploadIdle > 0 && c.UploadTimeout > 0, "UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive")
 	rules.Check(c.AuditRetention > 0, "AUDIT_RETENTION must be positive")
+	rules.Check(min(c.AddressRate, c.PrincipalRate, c.PrincipalUploads, c.PrincipalStreams, c.PrincipalRetries) >= 0,
+		"RATE_LIMIT_PER_ADDRESS, RATE_LIMIT_PER_PRINCIPAL, MAX_UPLOADS_PER_PRINCIPAL, MAX_STREAMS_PER_PRINCIPAL "+
+			"and MAX_RETRIES_PER_PRINCIPAL must not be negative")
 	rules.Check(c.MinBodyRate >= 0, "MIN_BODY_RATE must not be negative")
 	rules.Check(c.UploadReserve >= 0 && c.UploadReserve < 1, "UPLOAD_RESERVE must be from 0 to less than 1")
 	rules.Check(c.IdempotencyLease >= minLease, "IDEMPOTENCY_LEASE must be at least 100ms")
@@ -80,6 +90,19 @@ func (c *Config) Check() error {
 func (c *Config) uploadLimits() upload.Limits {
 	return upload.Limits{
 		MaxBytes: c.MaxUploadBytes, Concurrent: c.MaxUploads, Reserve: c.UploadReserve, Lease: c.IdempotencyLease,
+	}
+}
+
+// burstSeconds is for how many seconds of its rate a client may send requests at once.
+const burstSeconds = 10
+
+// clientLimits returns the limits of each client.
+func (c *Config) clientLimits() httpserver.Limits {
+	return httpserver.Limits{
+		Address:   ratelimit.NewRate("address", "requests", burstSeconds*c.AddressRate, burstSeconds*time.Second),
+		Principal: ratelimit.NewRate("principal", "requests", burstSeconds*c.PrincipalRate, burstSeconds*time.Second),
+		Retries:   ratelimit.NewRate("retries", "retries", c.PrincipalRetries, time.Minute),
+		Uploads:   ratelimit.NewConcurrency("uploads", c.PrincipalUploads), Streams: ratelimit.NewConcurrency("streams", c.PrincipalStreams),
 	}
 }
 

@@ -17,7 +17,7 @@ func RouteTable() ([]httpserver.Route, []fiber.Route, error) {
 	}
 	d := serverDependencies{cfg: &Config{}, conns: &connections{}, metrics: metrics.New()}
 	app := fiber.New()
-	router := httpserver.NewRouter(app, nil)
+	router := httpserver.NewRouter(app, nil, httpserver.Limits{})
 	d.register(docs)(router, &httpserver.Shutdown{})
 	return router.Routes(), app.GetRoutes(), nil
 }

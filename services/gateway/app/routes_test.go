@@ -43,7 +43,7 @@ func TestRoutesAndDocumentNameTheSame(t *testing.T) {
 	}
 	d := serverDependencies{cfg: &Config{}, conns: &connections{}, metrics: metrics.New()}
 	fiberApp := fiber.New()
-	d.register(docs)(httpserver.NewRouter(fiberApp, nil), &httpserver.Shutdown{})
+	d.register(docs)(httpserver.NewRouter(fiberApp, nil, httpserver.Limits{}), &httpserver.Shutdown{})
 	var routed []string
 	for _, r := range fiberApp.GetRoutes(true) {
 		if r.Method != "HEAD" { // every GET route has a HEAD route

@@ -63,7 +63,7 @@ func TestARouteWithoutAScopeCannotBeRegistered(t *testing.T) {
 					t.Errorf("a route that needs %q is registered", needs)
 				}
 			}()
-			httpserver.NewRouter(nil, nil).Get("/x", needs, nil)
+			httpserver.NewRouter(nil, nil, httpserver.Limits{}).Get("/x", needs, nil)
 		}()
 	}
 }

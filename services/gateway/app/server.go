@@ -44,9 +44,9 @@ func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Serv
 		Name: info().Name, Addr: d.cfg.Addr, Grace: d.cfg.Grace, Listening: listening, Log: d.log,
 		Requests: d.metrics.Requests,
 		BasePath: d.cfg.basePath(), Proxies: d.cfg.TrustedProxies, Origins: d.cfg.Origins, Hosts: d.cfg.Hosts,
-		MinRate:  d.cfg.MinBodyRate,
-		MaxBody:  max(d.cfg.uploadLimits().MaxBody(), d.cfg.MaxWebhookBytes, api.MaxJSON),
-		Access:   d.access,
+		MinRate: d.cfg.MinBodyRate,
+		MaxBody: max(d.cfg.uploadLimits().MaxBody(), d.cfg.MaxWebhookBytes, api.MaxJSON),
+		Access:  d.access, Limits: d.cfg.clientLimits(),
 		Audit:    d.audit.Record,
 		Register: d.register(docs),
 	}, nil

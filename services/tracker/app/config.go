@@ -27,6 +27,7 @@ type Config struct {
 	AnalysisMin      time.Duration `env:"ANALYSIS_DEADLINE_MIN" envDefault:"10m"`
 	AnalysisMax      time.Duration `env:"ANALYSIS_DEADLINE_MAX" envDefault:"2h"`
 	SweepInterval    time.Duration `env:"DEADLINE_SWEEP_INTERVAL" envDefault:"15s"`
+	RetryInterval    time.Duration `env:"RETRY_INTERVAL" envDefault:"1m"`
 
 	Logging  logging.Config
 	Admin    httpd.AdminConfig
@@ -45,6 +46,7 @@ func (c *Config) Check() error {
 	rules.Check(c.DispatchDeadline > 0, "DISPATCH_DEADLINE must be positive")
 	rules.Check(c.AnalysisFactor > 0, "ANALYSIS_DEADLINE_FACTOR must be positive")
 	rules.Check(c.AnalysisMin > 0 && c.AnalysisMin <= c.AnalysisMax, "ANALYSIS_DEADLINE_MIN must be positive and at most ANALYSIS_DEADLINE_MAX")
+	rules.Check(c.RetryInterval >= 0, "RETRY_INTERVAL must not be negative")
 	rules.Check(c.SweepInterval > 0, "DEADLINE_SWEEP_INTERVAL must be positive")
 	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
 	return rules.Err()

@@ -45,20 +45,20 @@ func (r *Routes) Register(router *httpserver.Router) {
 
 // registerJobs adds the routes that the tracker and the dispatcher answer.
 func (r *Routes) registerJobs(router *httpserver.Router) {
-	router.GetByTicket("/tokens/analysis-result/:job_id", principal.JobsRead, r.Tracker)
-	router.GetByTicket("/tokens/analysis-progress/:job_id", principal.JobsRead, r.Tracker)
+	router.GetByTicket("/tokens/analysis-result/:job_id", principal.JobsRead, router.Stream(r.Tracker)) // may be a long poll
+	router.GetByTicket("/tokens/analysis-progress/:job_id", principal.JobsRead, router.Stream(r.Tracker))
 	router.Get("/jobs", principal.JobsRead, r.Tracker)
 	router.GetByTicket("/jobs/:job_id/audio", principal.JobsRead, r.Tracker)
 	router.Post("/jobs/:job_id/ticket", principal.JobsRead, r.Tracker)
 	router.Post("/jobs/:job_id/cancel", principal.JobsWrite, r.Tracker)
-	router.Post("/jobs/:job_id/retry", principal.JobsWrite, r.Tracker)
+	router.Post("/jobs/:job_id/retry", principal.JobsWrite, router.Retry(r.Tracker))
 	router.Delete("/jobs/:job_id", principal.JobsWrite, r.Tracker)
 	router.Post("/tokens/webhook/analysis-complete", access.Public, r.Dispatcher)
 }
 
 func (r *Routes) registerUploads(router *httpserver.Router) {
 	h := uploads{core: r.Uploads, timeouts: r.BodyLimits, maxBody: r.MaxUploadBody, language: r.Language}
-	router.Post("/tokens/:token_id/upload-audio", principal.JobsWrite, h.create)
+	router.Post("/tokens/:token_id/upload-audio", principal.JobsWrite, router.Upload(h.create))
 }
 
 func (r *Routes) registerTokens(router *httpserver.Router) {

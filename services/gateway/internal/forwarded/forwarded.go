@@ -72,10 +72,35 @@ func parseBlock(entry string) (netip.Prefix, error) {
 // Trust reports whether a peer is a trusted proxy.
 func (p Proxies) Trust(peer net.Addr) bool {
 	tcp, ok := peer.(*net.TCPAddr)
+	return ok && p.contains(plain(tcp.AddrPort().Addr()))
+}
+
+// plain returns an address without a zone; an IPv4 address that is written as an IPv6 address is an
+// IPv4 address.
+func plain(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+
+// Client returns the address of the client of a request. hops are the addresses of
+// X-Forwarded-For, separated by commas, of which each proxy has added the last: from the end, the
+// first one that is no trusted proxy is the client. A hop that is no address ends the search. If the
+// peer is no trusted proxy, it is the client itself.
+func (p Proxies) Client(peer net.Addr, hops string) netip.Addr {
+	tcp, ok := peer.(*net.TCPAddr)
 	if !ok {
-		return false
+		return netip.Addr{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	client := plain(tcp.AddrPort().Addr())
+	for hops != "" && p.contains(client) {
+		i := strings.LastIndexByte(hops, ',')
+		addr, err := netip.ParseAddr(strings.TrimSpace(hops[i+1:]))
+		if err != nil {
+			break
+		}
+		client, hops = plain(addr), hops[:max(i, 0)]
+	}
+	return client
+}
+
+func (p Proxies) contains(addr netip.Addr) bool {
 	for _, block := range p {
 		if block.Contains(addr) {
 			return true

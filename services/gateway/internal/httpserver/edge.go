@@ -22,6 +22,7 @@ type edge struct {
 	base    string // the path under which all routes are; empty is the root
 	hosts   hostRule
 	cors    cors
+	limits  Limits
 	routes  []fiber.Route
 }
 
@@ -53,6 +54,7 @@ func knownMethod(c *fasthttp.RequestCtx) bool {
 // prepareRequest stores the public URL of a request among its user values, and removes the base
 // path from its path.
 func (e *edge) prepareRequest(c *fasthttp.RequestCtx) {
+	c.SetUserValue(clientKey{}, e.client(c))
 	p := publicURL{forwarded: e.forwardedHeaders(c)}
 	p.prefix = p.forwarded.Prefix + e.base
 	if e.base != "" {
@@ -110,11 +112,14 @@ func setOrDelete(h *fasthttp.RequestHeader, name, value string) {
 
 // guard is the first handler after the request log. It refuses requests for another host, answers
 // preflights before any further check, and refuses requests of pages of unlisted origins before the
-// body is read. Probes are answered for every host: orchestrators request them by address.
+// body is read. It also counts the requests of each address. Probes are answered for every host: orchestrators request them by address.
 func (e *edge) guard(c *fiber.Ctx) error {
 	p := publicURLOf(c.Context())
 	if !isProbe(strings.TrimSuffix(c.Path(), "/")) {
 		if err := e.hosts.check(c.Context(), p); err != nil {
+			return err
+		}
+		if err := e.limits.takeAddress(c); err != nil {
 			return err
 		}
 	}

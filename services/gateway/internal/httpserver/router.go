@@ -37,11 +37,14 @@ type Route struct {
 type Router struct {
 	app    fiber.Router
 	access Authenticator
+	limits Limits
 	routes []Route
 }
 
 // NewRouter makes a router that registers with an application of Fiber.
-func NewRouter(app fiber.Router, a Authenticator) *Router { return &Router{app: app, access: a} }
+func NewRouter(app fiber.Router, a Authenticator, limits Limits) *Router {
+	return &Router{app: app, access: a, limits: limits}
+}
 
 // Routes returns the routes in the order of their registration.
 func (r *Router) Routes() []Route { return slices.Clone(r.routes) }
@@ -113,6 +116,9 @@ func (r *Router) admit(c *fiber.Ctx, route Route) error {
 	if err != nil {
 		challenge(c, err)
 		logDenied(c, p, err)
+		return err
+	}
+	if err := r.limits.takePrincipal(c, p); err != nil {
 		return err
 	}
 	ctx := principal.With(c.UserContext(), p)
@@ -225,7 +231,7 @@ func challenge(c *fiber.Ctx, err error) {
 // logDenied logs that a request is denied. The logger of the request adds the id of the request.
 func logDenied(c *fiber.Ctx, p principal.Principal, err error) {
 	f := fault.As(err)
-	line := zerolog.Ctx(c.UserContext()).Warn().Str(logging.Code, f.Code).Str(logging.Address, clientAddress(c)).
+	line := zerolog.Ctx(c.UserContext()).Warn().Str(logging.Code, f.Code).Str(logging.Address, clientOf(c.Context()).String()).
 		Str(logging.Method, c.Method()).Str(logging.Path, c.Path())
 	if f.Code == access.CodeInvalid {
 		line.Str(logging.Outcome, f.Detail) // a constant without any part of the credential
@@ -237,16 +243,6 @@ func logDenied(c *fiber.Ctx, p principal.Principal, err error) {
 		line.Str(logging.KeyID, p.KeyID)
 	}
 	line.Msg("request denied")
-}
-
-// clientAddress returns the address of a client: the address that a trusted proxy reports, or the
-// address of the connection.
-func clientAddress(c *fiber.Ctx) string {
-	hops := c.Get(fiber.HeaderXForwardedFor) // empty unless a trusted proxy sends it
-	if hops == "" {
-		return c.Context().RemoteAddr().String()
-	}
-	return strings.TrimSpace(hops[strings.LastIndexByte(hops, ',')+1:])
 }
 
 // keepPrivate keeps an answer out of shared caches, since it depends on the principal.

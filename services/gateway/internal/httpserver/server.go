@@ -62,6 +62,8 @@ type Server struct {
 	// Audit records a request in the audit log.
 	Audit func(audit.Entry)
 
+	Limits Limits // of each client
+
 	// Register adds the routes. A more specific route must be added before a more general one. A
 	// path matches with and without a trailing slash.
 	Register func(r *Router, shutdown *Shutdown)
@@ -138,7 +140,7 @@ func (s *Server) app(work context.Context, hosts hostRule, shutdown *Shutdown) *
 		DisableDefaultContentType: true,
 		ErrorHandler:              requests.unreadable,
 	})
-	router := NewRouter(app, s.Access)
+	router := NewRouter(app, s.Access, s.Limits)
 	server := app.Server()
 	server.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig { return s.headerReceived(work, router, h) }
 	server.CloseOnShutdown = true
@@ -147,7 +149,7 @@ func (s *Server) app(work context.Context, hosts hostRule, shutdown *Shutdown) *
 			c.linger.Store(false)
 		}
 	}
-	edge := &edge{app: app, proxies: s.Proxies, base: s.BasePath, hosts: hosts, cors: cors{allowed: s.Origins}}
+	edge := &edge{app: app, proxies: s.Proxies, base: s.BasePath, hosts: hosts, cors: cors{allowed: s.Origins}, limits: s.Limits}
 	app.Use(func(c *fiber.Ctx) error {
 		requests.handle(work, c)
 		return nil

@@ -17,6 +17,17 @@ type stream struct {
 	body    io.ReadCloser
 	written int64
 	onClose func(written int64)
+	release func()
+}
+
+// whenSent calls f when the answer is sent, or the client has left: at once unless the answer is a
+// stream.
+func whenSent(c *fiber.Ctx, f func()) {
+	if s, ok := c.Response().BodyStream().(*stream); ok {
+		s.release = f
+		return
+	}
+	f()
 }
 
 // Read implements io.Reader.
@@ -29,6 +40,9 @@ func (s *stream) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (s *stream) Close() error {
 	_ = s.body.Close()
+	if s.release != nil {
+		s.release()
+	}
 	if s.onClose != nil { // once: the server closes a body again when it resets the response
 		s.onClose(s.written)
 		s.onClose = nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -25,13 +26,18 @@ const (
 // Control cancels and retries jobs. It records the event that it appends before it returns, so that
 // the client's next request sees the change.
 type Control struct {
-	decider *Decider
-	rows    Finder
+	decider  *Decider
+	rows     Finder
+	interval time.Duration // between two retries of a job
 }
 
-// NewControl makes a control.
-func NewControl(decider *Decider, rows Finder) *Control {
-	return &Control{decider: decider, rows: rows}
+// freeAttempts is how many attempts a job may have before the interval between its retries applies.
+const freeAttempts = 10
+
+// NewControl makes a control. From its freeAttempts on, a job may be retried again only an interval
+// after its last retry: each retry costs an analysis.
+func NewControl(decider *Decider, rows Finder, interval time.Duration) *Control {
+	return &Control{decider: decider, rows: rows, interval: interval}
 }
 
 // Request is the request of an action.
@@ -47,7 +53,7 @@ type Request struct {
 // have checked that the principal may know of the job.
 func (c *Control) Do(ctx context.Context, r Request) (job.Status, error) {
 	id := r.Job
-	log, appended, err := c.decider.append(ctx, id, r.rule())
+	log, appended, err := c.decider.append(ctx, id, r.rule(c.interval, time.Now()))
 	if fault.Is(err, fault.NotFound) {
 		return c.withoutLog(ctx, id, r.Action)
 	}
@@ -78,8 +84,9 @@ func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job
 	}
 }
 
-// rule returns the rule that appends canceled or retried if the log allows the action.
-func (r Request) rule() Rule {
+// rule returns the rule that appends canceled or retried if the log allows the action. The log also
+// limits the retries of a job: all replicas read it, and it survives all of them.
+func (r Request) rule(interval time.Duration, now time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		switch {
 		case len(log) == 0:
@@ -94,10 +101,31 @@ func (r Request) rule() Rule {
 		case !slices.Contains(allowed(log), r.Action):
 			return nil, conflict(r.Action, statusOf(log), allowed(log))
 		}
+		if wait := interval - now.Sub(lastRetry(log)); r.Action == Retry && log.Attempt() >= freeAttempts && wait > 0 {
+			return nil, tooSoon(wait)
+		}
 		if r.Action == Cancel {
 			return event.Canceled{JobID: r.Job, By: r.By}, nil
 		}
 		return event.Retried{JobID: r.Job, Attempt: log.Attempt() + 1, By: r.By}, nil
+	}
+}
+
+// lastRetry returns when a job was last retried; the zero time if it never was.
+func lastRetry(log event.Log) time.Time {
+	for _, r := range slices.Backward(log) {
+		if r.Event.Name() == event.NameRetried {
+			return r.Time
+		}
+	}
+	return time.Time{}
+}
+
+// tooSoon returns the failure of a retry that comes too soon after the last one.
+func tooSoon(wait time.Duration) error {
+	return &fault.Error{
+		Kind: fault.RateLimited, Code: "rate-limited", RetryAfter: wait, Extra: map[string]any{"limit": "retries"},
+		Detail: "The job was retried a moment ago. Please try again later.",
 	}
 }
 

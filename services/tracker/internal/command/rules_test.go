@@ -45,7 +45,7 @@ func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
 		"retry a canceled job":           {logOf(received, stored, canceled), Retry, true, nil, "job-not-retryable"},
 		"retry a failure without a body": {logOf(received, stored, event.Unreadable{JobID: id, Of: event.NameFailed}), Retry, false, event.Retried{JobID: id, Attempt: 1, By: "alice"}, ""},
 	} {
-		got, err := Request{Job: id, Action: c.action, Force: c.force, By: "alice"}.rule()(c.log)
+		got, err := Request{Job: id, Action: c.action, Force: c.force, By: "alice"}.rule(0, began)(c.log)
 		code := ""
 		if f, ok := errors.AsType[*fault.Error](err); ok {
 			code = f.Code
@@ -53,6 +53,34 @@ func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
 		if got != c.want || code != c.code {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
+	}
+}
+
+func TestAJobWithManyAttemptsIsRetriedOnceInAnInterval(t *testing.T) {
+	t.Parallel()
+	failed := event.Failed{JobID: id, Attempt: 1, Code: "c", Retryable: true}
+	retriedTo := func(attempt int) event.Log {
+		return logOf(event.Received{JobID: id}, event.Stored{JobID: id, Key: "k"}, failed, event.Retried{JobID: id, Attempt: attempt}, failed)
+	}
+	log := retriedTo(10)
+	retried := log[3].Time
+	for after, allowed := range map[time.Duration]bool{0: false, 9 * time.Second: false, 10 * time.Second: true, time.Hour: true} {
+		got, err := Request{Job: id, Action: Retry}.rule(10*time.Second, retried.Add(after))(log)
+		if allowed && (err != nil || got == nil) {
+			t.Errorf("after %v: %v", after, err)
+		}
+		if f := fault.As(err); !allowed && (f == nil || f.Kind != fault.RateLimited || f.Code != "rate-limited" || f.RetryAfter != 10*time.Second-after) {
+			t.Errorf("after %v: %+v", after, f)
+		}
+	}
+	for attempt := 2; attempt < 10; attempt++ {
+		if got, err := (Request{Job: id, Action: Retry}).rule(10*time.Second, retried)(retriedTo(attempt)); err != nil || got == nil {
+			t.Errorf("attempt %d: %v", attempt+1, err)
+		}
+	}
+	_, err := Request{Job: id, Action: Retry}.rule(10*time.Second, retried)(log[:4])
+	if fault.As(err).Code != "job-not-retryable" { // the job is under way, which the client should know first
+		t.Error(err)
 	}
 }
 

@@ -83,7 +83,7 @@ export async function storedAudio(job: string, signal?: AbortSignal): Promise<st
     throw signal?.aborted ? cause : offline();
   }
   void reply.body?.cancel();
-  if (reply.status === 503) {
+  if (reply.status === 429 || reply.status === 503) {
     throw problemOf(reply.status, "", reply.headers.get("Retry-After"));
   }
   return reply.type === "opaqueredirect" || reply.ok ? url : null;

@@ -33,7 +33,7 @@ export class Problem extends Error {
 
   /** Whether the same request may simply be made again. */
   get passing(): boolean {
-    return this.code === "offline" || this.code === "idempotency-key-in-use" || this.status === 503;
+    return this.code === "offline" || this.code === "idempotency-key-in-use" || this.status === 429 || this.status === 503;
   }
 }
 

@@ -44,6 +44,7 @@ export const advice: Record<string, Sentences> = {
   "method-not-allowed": { ko: "이 서버는 이 기능을 아직 제공하지 않습니다. 운영자에게 업데이트를 문의하세요.", en: "This server does not offer that yet. Ask its operator for an update." },
   "origin-not-allowed": { ko: "이 주소에서는 서버를 쓸 수 없습니다. 운영자에게 프록시 설정(TRUSTED_PROXIES)이나 허용할 주소(CORS_ALLOWED_ORIGINS)를 확인해 달라고 하세요.", en: "The server takes nothing from this address. Ask its operator to check the proxy (TRUSTED_PROXIES) or the allowed origins (CORS_ALLOWED_ORIGINS)." },
   "host-not-allowed": { ko: "이 주소로는 서버를 쓸 수 없습니다. 운영자에게 허용할 호스트 이름(ALLOWED_HOSTS)을 확인해 달라고 하세요.", en: "The server is not served under this host name. Ask its operator to check the allowed hosts (ALLOWED_HOSTS)." },
+  "rate-limited": { ko: "너무 많은 요청을 보냈습니다. 잠시 후 다시 시도하세요.", en: "That were too many requests. Try again in a moment." },
   "precondition-failed": { ko: "그사이 다른 사람이 고쳤습니다. 새로 불러와 확인한 뒤 다시 저장하세요.", en: "Somebody else has changed it meanwhile. Reload, look again, then save." },
   unavailable: { ko: "서버의 일부가 잠시 응답하지 않습니다. 잠시 후 다시 시도하세요.", en: "A part of the server is away for the moment. Try again shortly." },
   contended: { ko: "같은 작업을 여러 곳에서 바꾸고 있습니다. 잠시 후 다시 시도하세요.", en: "Several are changing this at once. Try again in a moment." },
@@ -100,7 +101,7 @@ export const advice: Record<string, Sentences> = {
 
 // For codes that are not known here, as of an answer that a proxy made: what the
 // status alone says.
-const byStatus: Record<number, string> = { 408: "request-timeout", 410: "job-erased", 413: "too-large", 503: "unavailable", 504: "unavailable" };
+const byStatus: Record<number, string> = { 408: "request-timeout", 410: "job-erased", 413: "too-large", 429: "rate-limited", 503: "unavailable", 504: "unavailable" };
 
 function codeOf(status: number): string {
   return byStatus[status] ?? (status >= 500 ? "internal" : status >= 400 ? "malformed-request" : "unexpected");
