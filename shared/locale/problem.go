@@ -193,7 +193,7 @@ func koreanOfAccess(english string) string {
 func koreanOfRequest(code string) string {
 	switch code {
 	case "busy":
-		return "지금은 요청이 너무 많습니다. 잠시 후 다시 시도해 주세요."
+		return "지금은 처리 중인 요청이 너무 많습니다. 잠시 후 다시 시도해 주세요."
 	case "bus-full":
 		return "지금은 서비스에 여유 공간이 없습니다. 잠시 후 다시 시도해 주세요."
 	case "contended":

@@ -22,6 +22,8 @@ type Config struct {
 	Heartbeat time.Duration   `env:"SSE_HEARTBEAT" envDefault:"15s"`
 	BatchSize int             `env:"BATCH_SIZE" envDefault:"512"`
 
+	ResultMemory int64 `env:"RESULT_MEMORY" envDefault:"268435456"`
+
 	DispatchDeadline time.Duration `env:"DISPATCH_DEADLINE" envDefault:"1h"`
 	AnalysisFactor   float64       `env:"ANALYSIS_DEADLINE_FACTOR" envDefault:"10"`
 	AnalysisMin      time.Duration `env:"ANALYSIS_DEADLINE_MIN" envDefault:"10m"`
@@ -38,6 +40,9 @@ type Config struct {
 	Principal principal.Config
 }
 
+// minResultMemory is the least memory for large results.
+const minResultMemory = 1 << 20
+
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var rules config.Rules
@@ -46,6 +51,7 @@ func (c *Config) Check() error {
 	rules.Check(c.DispatchDeadline > 0, "DISPATCH_DEADLINE must be positive")
 	rules.Check(c.AnalysisFactor > 0, "ANALYSIS_DEADLINE_FACTOR must be positive")
 	rules.Check(c.AnalysisMin > 0 && c.AnalysisMin <= c.AnalysisMax, "ANALYSIS_DEADLINE_MIN must be positive and at most ANALYSIS_DEADLINE_MAX")
+	rules.Check(c.ResultMemory >= minResultMemory, "RESULT_MEMORY must be at least 1048576")
 	rules.Check(c.RetryInterval >= 0, "RETRY_INTERVAL must not be negative")
 	rules.Check(c.SweepInterval > 0, "DEADLINE_SWEEP_INTERVAL must be positive")
 	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")

@@ -29,6 +29,8 @@ const id = "01890a5d-ac96-774b-bcce-b302099a8057"
 // still is a job that never changes.
 type still struct{}
 
+func (still) ResultSize(context.Context, string) (int64, error) { return 0, nil }
+
 func (still) Find(context.Context, string) (job.Snapshot, error) {
 	return job.Snapshot{JobID: id, Version: 1, Status: job.Processing, Stage: job.StageReceived, Progress: 10}, nil
 }
@@ -57,7 +59,7 @@ func TestAShutdownEndsLongPollsAndStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	hub := watch.NewHub(still{}, still{})
-	a := api.New(api.Dependencies{Reader: still{}, Lister: still{}, Links: still{}, Hub: hub, Controller: still{}, Eraser: still{},
+	a := api.New(api.Dependencies{Reader: still{}, Sizes: still{}, Lister: still{}, Links: still{}, Hub: hub, Controller: still{}, Eraser: still{},
 		Verifier: principal.NewVerifier(signs, time.Now)},
 		api.Options{Language: locale.English, Heartbeat: time.Hour, Drain: 50 * time.Millisecond})
 	mux := httpd.NewMux(httpd.Info{}, health.New(nil), metrics.New(), zerolog.Nop())

@@ -1,10 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"sori.internal/services/tracker/internal/job"
@@ -94,7 +98,32 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 		return nil
 	}
 	h.Set("Content-Language", string(language))
-	return httpd.JSON(w, http.StatusOK, resultBody{jobBody: bodyOf(s, language), Result: s.Result, Warnings: s.Warnings})
+	return sendResult(w, resultBody{jobBody: bodyOf(s, language), Result: s.Result, Warnings: s.Warnings})
+}
+
+// largeResult is the size from which a result is not encoded again, in bytes.
+const largeResult = 64 << 10
+
+// sendResult responds with the job. A large result, which is JSON already, is written as it is
+// stored: encoding it would need several copies of it.
+func sendResult(w http.ResponseWriter, body resultBody) error {
+	if len(body.Result) < largeResult {
+		return httpd.JSON(w, http.StatusOK, body)
+	}
+	result := body.Result
+	body.Result = ""
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode reply: %w", err)
+	}
+	const member = `"result":` // not in a string, where its quotes would have backslashes
+	before, after, _ := bytes.Cut(text, []byte(member+"null"))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	whole := io.MultiReader(bytes.NewReader(before), strings.NewReader(member), strings.NewReader(string(result)), bytes.NewReader(after))
+	// WriterTo is hidden: it would copy the whole result before it is written.
+	_, _ = io.Copy(struct{ io.Writer }{w}, struct{ io.Reader }{whole}) // fails if the client has left
+	return nil
 }
 
 // longPoll returns the job when it has ended, or when changedFrom returns true for its first and

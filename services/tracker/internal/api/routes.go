@@ -39,6 +39,7 @@ type Access interface {
 // Dependencies has the dependencies of the API.
 type Dependencies struct {
 	Reader     Reader
+	Sizes      Sizes
 	Lister     Lister
 	Links      Links
 	Hub        *watch.Hub
@@ -53,6 +54,7 @@ type Options struct {
 	Language  locale.Language // used if Accept-Language names no language that is known
 	Heartbeat time.Duration   // between two comments on a stream
 	Hold      time.Duration   // how long streams stay open in a shutdown, for jobs that end meanwhile
+	Memory    int64           // bytes of the large results that are being sent
 	Drain     time.Duration   // after Hold, the duration over which the ends of the remaining streams are spread
 }
 
@@ -60,13 +62,14 @@ type Options struct {
 type API struct {
 	Dependencies
 	opt     Options
+	memory  *memory
 	stopped chan struct{} // closed at a shutdown
 	streams atomic.Int64
 }
 
 // New makes the API.
 func New(d Dependencies, opt Options) *API {
-	return &API{Dependencies: d, opt: opt, stopped: make(chan struct{})}
+	return &API{Dependencies: d, opt: opt, memory: newMemory(opt.Memory), stopped: make(chan struct{})}
 }
 
 // The paths that answers refer to.
@@ -79,8 +82,8 @@ func audioPath(id string) string { return "/jobs/" + id + "/audio" }
 
 // Routes adds the API's routes.
 func (a *API) Routes(mux *httpd.Mux) {
-	mux.Handle("GET "+resultPath+"{job_id}", a.readByTicket(a.result))
-	mux.Handle("GET "+progressPath+"{job_id}", a.readByTicket(a.progress))
+	mux.Handle("GET "+resultPath+"{job_id}", a.readByTicket(a.withResult(a.result)))
+	mux.Handle("GET "+progressPath+"{job_id}", a.readByTicket(a.withResult(a.progress)))
 	mux.Handle("GET "+audioPath("{job_id}"), a.readByTicket(a.audio))
 	mux.Handle("GET /jobs/", a.all(a.list))
 	mux.Handle("POST /jobs/{job_id}/ticket", a.read(a.ticket))

@@ -34,6 +34,24 @@ func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 	return found[0].Snapshot, true, nil
 }
 
+// ResultSize implements api.Sizes. The size on disk, which is compressed, is known without reading
+// the result; only if it is not small, the result is read.
+func (s *Store) ResultSize(ctx context.Context, id string) (int64, error) {
+	const statement = `
+		SELECT CASE WHEN pg_column_size(result) > 8192 THEN octet_length(result::text) ELSE 0 END
+		FROM tracker.analysis_results
+		WHERE job_id = $1
+		  AND version > 0`
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var size int64
+	err := s.db.QueryRowxContext(ctx, statement, id).Scan(&size)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return size, translate("find the size of the result of job "+id, err)
+}
+
 // StatusFor implements query.Rows.
 func (s *Store) StatusFor(ctx context.Context, p principal.Principal, id string) (job.Status, bool, error) {
 	const statement = `
