@@ -25,10 +25,12 @@ func TestSettingsAreCheckedTogether(t *testing.T) {
 		"NATS_URL": "nats://x", "DATABASE_URL": "postgres://x", "TRACKER_URL": "tracker:1", "DISPATCHER_URL": "http://d",
 		"MAX_CONCURRENT_UPLOADS": "0", "UPLOAD_TIMEOUT": "0s", "IDEMPOTENCY_LEASE": "1ms",
 		"CORS_ALLOWED_ORIGINS": "https://good.example.com,bad.example.com", "TRUSTED_PROXIES": "loopback,everybody", "BASE_PATH": "api",
+		"OIDC_CLIENT_ID": "console", "OIDC_SCOPES": "profile",
 	}), &cfg)
 	for _, name := range []string{
 		"TRACKER_URL", "MAX_CONCURRENT_UPLOADS", "UPLOAD_TIMEOUT", "IDEMPOTENCY_LEASE",
 		`"bad.example.com" is not an allowed origin`, `"everybody" is no trusted proxy`, "BASE_PATH must be a path",
+		"OIDC_CLIENT_ID requires OIDC_ISSUER", "OIDC_SCOPES must contain openid",
 	} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not name %s", err, name)
@@ -93,6 +95,7 @@ func TestAKnownPathNamesItsMethods(t *testing.T) {
 		"/docs/docs.js":                     "GET, HEAD, OPTIONS",
 		"/console":                          "GET, HEAD, OPTIONS",
 		"/console/assets/a.js":              "GET, HEAD, OPTIONS",
+		"/console/config.json":              "GET, HEAD, OPTIONS",
 		"/openapi.json":                     "GET, HEAD, OPTIONS",
 	} {
 		for _, path := range []string{path, strings.TrimSuffix(path, "/") + "/"} {

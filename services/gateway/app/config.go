@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"sori.internal/services/gateway/internal/access"
@@ -11,6 +13,7 @@ import (
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/services/gateway/internal/ratelimit"
 	"sori.internal/services/gateway/internal/upload"
+	"sori.internal/services/gateway/internal/web"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/httpd"
@@ -38,6 +41,8 @@ type Config struct {
 	IdempotencyLease time.Duration   `env:"IDEMPOTENCY_LEASE" envDefault:"15s"`
 	DefaultLanguage  locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	ConsoleDir       string          `env:"CONSOLE_DIR"`
+	ClientID         string          `env:"OIDC_CLIENT_ID"`
+	Scopes           string          `env:"OIDC_SCOPES" envDefault:"openid profile offline_access"`
 	Origins          origin.List     `env:"CORS_ALLOWED_ORIGINS"`
 
 	Hosts httpserver.Hosts `env:"ALLOWED_HOSTS"`
@@ -81,6 +86,8 @@ func (c *Config) Check() error {
 	rules.Check(c.UploadReserve >= 0 && c.UploadReserve < 1, "UPLOAD_RESERVE must be from 0 to less than 1")
 	rules.Check(c.IdempotencyLease >= minLease, "IDEMPOTENCY_LEASE must be at least 100ms")
 	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
+	rules.Check(c.ClientID == "" || c.Access.Issuer != "", "OIDC_CLIENT_ID requires OIDC_ISSUER: it is the console's client at that provider")
+	rules.Check(slices.Contains(strings.Fields(c.Scopes), "openid"), "OIDC_SCOPES must contain openid")
 	_, isPath := forwarded.CleanPrefix(c.BasePath)
 	rules.Check(isPath, "BASE_PATH must be a path of letters, digits and -._~ such as /api")
 	return errors.Join(rules.Err(), c.Access.CheckAddress(c.Addr))
@@ -110,6 +117,18 @@ func (c *Config) clientLimits() httpserver.Limits {
 func (c *Config) basePath() string {
 	path, _ := forwarded.CleanPrefix(c.BasePath)
 	return path
+}
+
+// signIn returns how the console signs users in.
+func (c *Config) signIn() web.SignIn {
+	s := web.SignIn{Open: !c.Access.Enabled(), APIKeys: c.Access.Enabled()}
+	if c.ClientID != "" {
+		s.OIDC = &web.OIDC{
+			Issuer: c.Access.Issuer, ClientID: c.ClientID, Scope: strings.Join(strings.Fields(c.Scopes), " "),
+			Audience: c.Access.Audience,
+		}
+	}
+	return s
 }
 
 // mediaOrigin returns the origin of the presigned URLs of stored audio. Without an S3 endpoint in

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sori.internal/services/gateway/app"
+	"sori.internal/shared/testkit"
 )
 
 // asBrowser is the Accept header of a browser.
@@ -78,6 +81,47 @@ func TestThePageOfTheConsoleIsRevalidatedAndHasAPolicy(t *testing.T) {
 	for _, path := range []string{"/", "/console", "/console/"} {
 		if r := g.do("GET", path, nil, browser); r.StatusCode != http.StatusOK || string(r.text) != "new" {
 			t.Errorf("%s, built again: %s: %s", path, r.Status, r.text)
+		}
+	}
+}
+
+func TestTheConsoleIsToldHowItsUserSignsIn(t *testing.T) {
+	t.Parallel()
+	provider := map[string]string{"OIDC_ISSUER": "http://127.0.0.1:9/realms/sori", "OIDC_AUDIENCE": "sori"}
+	withClient := func(more map[string]string) map[string]string {
+		all := map[string]string{"OIDC_CLIENT_ID": "console"}
+		maps.Copy(all, provider)
+		maps.Copy(all, more)
+		return all
+	}
+	const open, keys = `{"open":true,"api_keys":false,"oidc":null}`, `{"open":false,"api_keys":true,"oidc":null}`
+	const connectSelf, connectProvider = "connect-src 'self';", "connect-src 'self' http://127.0.0.1:9;"
+	for name, c := range map[string]struct {
+		settings     map[string]string
+		want, policy string
+	}{
+		"nobody signs in": {nil, open, connectSelf},
+		"API keys":        {map[string]string{"AUTH_API_KEYS": "true"}, keys, connectSelf},
+		"a secret":        {map[string]string{"AUTH_JWT_SECRET": jwtSecret}, keys, connectSelf},
+		"a provider that does not know the console": {provider, keys, connectSelf},
+		"a provider": {withClient(nil), `{"open":false,"api_keys":true,"oidc":{"issuer":"http://127.0.0.1:9/realms/sori","client_id":"console",` +
+			`"scope":"openid profile offline_access","audience":"sori"}}`, connectProvider},
+		"own scopes": {withClient(map[string]string{"OIDC_SCOPES": " openid  api://sori/jobs ", "BASE_PATH": "/api"}), `{"open":false,"api_keys":true,"oidc":{` +
+			`"issuer":"http://127.0.0.1:9/realms/sori","client_id":"console","scope":"openid api://sori/jobs","audience":"sori"}}`, connectProvider},
+	} {
+		kit := testkit.New(t)
+		kit.Database()
+		vars := settings(kit, c.settings)
+		vars["CONSOLE_DIR"] = built(t, nil)
+		g := newEnv(t, kit, kit.Run(app.Run, vars))
+		g.http.Prefix = vars["BASE_PATH"]
+		g.url += vars["BASE_PATH"]
+		if r := g.do("GET", "/console/config.json", nil, nil); r.StatusCode != http.StatusOK || string(r.text) != c.want {
+			t.Errorf("%s: %s: %s", name, r.Status, r.text)
+		}
+		policy := g.do("GET", "/console", nil, nil).Header.Get("Content-Security-Policy")
+		if !strings.Contains(policy, c.policy) || !strings.Contains(policy, "form-action 'none'") {
+			t.Errorf("%s: the policy is %s", name, policy)
 		}
 	}
 }

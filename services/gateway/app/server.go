@@ -56,7 +56,8 @@ func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Serv
 func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *httpserver.Shutdown) {
 	console := web.Console{
 		Dir: d.cfg.ConsoleDir, MediaOrigins: []string{d.cfg.mediaOrigin()},
-		Info: web.Info{Info: info(), MaxUploadBytes: d.cfg.MaxUploadBytes},
+		Info:   web.Info{Info: info(), MaxUploadBytes: d.cfg.MaxUploadBytes},
+		SignIn: d.cfg.signIn(),
 	}
 	timeouts := httpserver.BodyLimits{Idle: d.cfg.UploadIdle, Total: d.cfg.UploadTimeout, MinRate: d.cfg.MinBodyRate, Memory: &httpserver.BodyMemory{}}
 	signer := principal.NewSigner(d.cfg.Principal)

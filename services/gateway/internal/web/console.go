@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"strings"
@@ -25,6 +26,23 @@ type Console struct {
 	Dir          string   // of the built console; empty if there is none
 	MediaOrigins []string // from which stored audio is played
 	Info         Info     // the answer to programs at GET /
+	SignIn       SignIn   // the answer to the page at GET /console/config.json
+}
+
+// SignIn tells the console how its user signs in.
+type SignIn struct {
+	Open    bool  `json:"open"`     // requests are not authenticated: nobody signs in
+	APIKeys bool  `json:"api_keys"` // the user may enter an API key
+	OIDC    *OIDC `json:"oidc"`     // nil: users cannot sign in at a provider
+}
+
+// OIDC has the settings with which the console signs users in at an OpenID provider. The console is
+// a public client: it uses PKCE and has no secret, so none of this is secret.
+type OIDC struct {
+	Issuer   string `json:"issuer"`
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope"`    // the requested scopes, separated by spaces
+	Audience string `json:"audience"` // the requested audience, for providers that need it
 }
 
 // Info is the answer to GET / for programs.
@@ -50,6 +68,7 @@ const unbuiltPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri '
 func (s Console) Register(r *httpserver.Router) {
 	r.Get("/", access.Public, s.sendRoot)
 	r.Get("/console", access.Public, s.sendPage)
+	r.Get("/console/config.json", access.Public, s.sendConfig)
 	r.Get("/console/assets/:name", access.Public, s.sendAsset)
 }
 
@@ -65,6 +84,12 @@ func (s Console) sendRoot(c *fiber.Ctx) error {
 		info.Links[name] = prefix + link
 	}
 	return c.JSON(info)
+}
+
+// sendConfig answers with the way to sign in.
+func (s Console) sendConfig(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return c.JSON(s.SignIn)
 }
 
 // sendPage answers with the page of the console or, if there is no build, with a page about how to
@@ -104,12 +129,29 @@ func withPrefix(page []byte, prefix string) []byte {
 	return bytes.Replace(page, []byte(prefixMeta), []byte(prefixMeta+prefix), 1)
 }
 
-// policy returns the Content-Security-Policy of the page. It allows the page's own files, and two
-// kinds of audio: new recordings (blob:) and stored recordings.
+// policy returns the Content-Security-Policy of the page. It allows the page's own files, two kinds
+// of audio: new recordings (blob:) and stored recordings, and requests to the OpenID provider at
+// which users sign in.
 func (s Console) policy() string {
+	connect := "'self'"
+	if issuer := s.issuerOrigin(); issuer != "" {
+		connect += " " + issuer
+	}
 	media := strings.Join(append([]string{"'self'", "blob:"}, s.MediaOrigins...), " ")
-	return "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; " +
-		"media-src " + media + "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	return "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src " + connect +
+		"; media-src " + media + "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
+
+// issuerOrigin returns the origin of the OpenID provider, or "" if users do not sign in at one.
+func (s Console) issuerOrigin() string {
+	if s.SignIn.OIDC == nil {
+		return ""
+	}
+	u, err := url.Parse(s.SignIn.OIDC.Issuer)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // sendAsset answers with a file that the page loads.
