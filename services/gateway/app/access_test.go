@@ -122,7 +122,7 @@ func (g *env) actors() []actor {
 	all := []actor{
 		{"nobody", nil, always("unauthenticated")},
 		{"a user", as(user), func(needs principal.Scope) string {
-			if needs == access.Keys || slices.Contains(principal.UserScopes(), needs) {
+			if needs == access.Keys || needs == access.Authenticated || slices.Contains(principal.UserScopes(), needs) {
 				return ""
 			}
 			return "insufficient-scope"

@@ -3,9 +3,12 @@ package app_test
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"sori.internal/shared/principal"
 	"sori.internal/shared/testkit"
@@ -87,4 +90,43 @@ func TestWhileTheDatabaseIsAwayNoKeyCounts(t *testing.T) {
 	})
 	g.problem(g.do("GET", "/tokens", nil, as("sori_"+strings.Repeat("0", 16)+"_"+strings.Repeat("0", 64))), http.StatusServiceUnavailable, "unavailable")
 	g.problem(g.do("GET", "/tokens", nil, as("x")), http.StatusUnauthorized, "invalid-token")
+}
+
+func TestARequestCanAskWhoseCredentialItHas(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	key, id := g.key(adminToken(t), `{"name":"test","owner":"mina","scopes":["catalogue:read","jobs:read"],"expires_at":"2100-01-01T09:00:00+09:00"}`)
+	endless, _ := g.keyWith(principal.JobsWrite)
+	for name, c := range map[string]struct {
+		credential string
+		want       map[string]any
+	}{
+		"a user":   {token(t, "alice", nil), map[string]any{"owner": "alice", "scopes": []any{"jobs:read", "jobs:write", "catalogue:read"}, "api_key": nil}},
+		"an admin": {adminToken(t), map[string]any{"owner": "root", "scopes": []any{"admin"}, "api_key": nil}},
+		"a token of fewer scopes": {token(t, "alice", jwt.MapClaims{"scope": "openid jobs:read"}), map[string]any{
+			"owner": "alice", "scopes": []any{"jobs:read"}, "api_key": nil,
+		}},
+		"a token that has none": {token(t, "alice", jwt.MapClaims{"scope": "catalogue:write"}), map[string]any{
+			"owner": "alice", "scopes": []any{}, "api_key": nil,
+		}},
+		"a key": {key, map[string]any{
+			"owner": "mina", "scopes": []any{"catalogue:read", "jobs:read"}, "api_key": id, "expires_at": "2100-01-01T00:00:00Z",
+		}},
+		"a key that does not expire": {endless, map[string]any{"owner": "alice", "scopes": []any{"jobs:write"}, "expires_at": nil}},
+	} {
+		r := g.do("GET", "/me", nil, as(c.credential))
+		got := r.json(t)
+		for member, want := range c.want {
+			if !reflect.DeepEqual(got[member], want) {
+				t.Errorf("%s: %s is %v, not %v", name, member, got[member], want)
+			}
+		}
+		if r.StatusCode != http.StatusOK || r.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %s %v", name, r.Status, r.Header)
+		}
+	}
+	open := start(t, nil)
+	if r := open.do("GET", "/me", nil, nil); string(r.text) != `{"owner":"","scopes":["admin"],"api_key":null,"expires_at":null}` {
+		t.Errorf("open: %s: %s", r.Status, r.text)
+	}
 }

@@ -113,6 +113,8 @@ func TestTheDocumentNamesTheScopesOfTheRoutes(t *testing.T) {
 		switch {
 		case r.Needs == access.Public:
 			want = "<nil>"
+		case r.Needs == access.Authenticated:
+			want = "[map[bearer:[]] map[apiKey:[]]]"
 		case r.Needs == access.Keys:
 			want = "[map[bearer:[]] map[apiKey:[admin]]]"
 		case r.Ticket:

@@ -33,13 +33,16 @@ const (
 	// admin. Other API keys cannot make keys: a stolen key could make another key that outlives the
 	// revocation of the first.
 	Keys principal.Scope = "keys"
+
+	// Authenticated is for routes that any valid credential may use.
+	Authenticated principal.Scope = "authenticated"
 )
 
 // HasNone reports whether a request brings no credentials.
 func (c Credentials) HasNone() bool { return len(c.Authorization)+len(c.APIKey) == 0 }
 
-// Needs returns all values that a route can need: the scopes, Public and Keys.
-func Needs() []principal.Scope { return append(principal.Scopes(), Public, Keys) }
+// Needs returns all values that a route can need: the scopes, Public, Keys and Authenticated.
+func Needs() []principal.Scope { return append(principal.Scopes(), Public, Keys, Authenticated) }
 
 // Credentials has the values of the headers that authenticate a request.
 type Credentials struct {
@@ -87,7 +90,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, c Credentials) (princi
 // Authorize returns a failure if a principal may not use a route.
 func Authorize(p principal.Principal, needs principal.Scope) error {
 	switch {
-	case needs == Public, needs != Keys && p.May(needs):
+	case needs == Public, needs == Authenticated, needs != Keys && p.May(needs):
 		return nil
 	case needs == Keys && (p.KeyID == "" || p.May(principal.Admin)):
 		return nil

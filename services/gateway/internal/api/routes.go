@@ -41,6 +41,7 @@ func (r *Routes) Register(router *httpserver.Router) {
 	r.registerScripts(router)
 	r.registerActors(router)
 	r.registerKeys(router)
+	router.Get("/me", access.Authenticated, sendMe)
 }
 
 // registerJobs adds the routes that the tracker and the dispatcher answer.

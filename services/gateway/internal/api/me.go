@@ -1,0 +1,31 @@
+package api
+
+import (
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sori.internal/shared/principal"
+)
+
+// meBody says who sends a request, and what they may do.
+type meBody struct {
+	Owner   string            `json:"owner"`      // empty if requests are not authenticated
+	Scopes  []principal.Scope `json:"scopes"`     // admin includes all others
+	APIKey  *string           `json:"api_key"`    // id of the API key, or null for a token
+	Expires *time.Time        `json:"expires_at"` // of the credential, or null
+}
+
+// sendMe answers with the principal of the request.
+func sendMe(c *fiber.Ctx) error {
+	p := principal.From(c.UserContext())
+	body := meBody{Owner: p.Owner, Scopes: append([]principal.Scope{}, p.Scopes...)} // never null in JSON
+	if p.KeyID != "" {
+		body.APIKey = &p.KeyID
+	}
+	if !p.Expires.IsZero() {
+		body.Expires = utc(&p.Expires)
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return c.JSON(body)
+}
