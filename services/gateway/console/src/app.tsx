@@ -1,9 +1,14 @@
 import { useEffect, useRef } from "preact/hooks";
+import { admitted, expired } from "./auth/session";
 import { language, speak, words } from "./locale";
 import { JobPage } from "./pages/job";
 import { JobsPage } from "./pages/jobs";
 import { NewPage } from "./pages/new";
+import { SignInAgain, SignInPage } from "./pages/sign-in";
 import { allJobs, href, type Route, route } from "./route";
+import { started, startProblem } from "./start";
+import { Account } from "./ui/account";
+import { Failure } from "./ui/failure";
 import { Icon } from "./ui/icons";
 import { useTitle } from "./ui/hooks";
 import { theme, turn } from "./ui/theme";
@@ -32,11 +37,23 @@ export function App() {
       <a class="skip" href="#content" onClick={(e) => (e.preventDefault(), main.current?.focus())}>{t.nav.skip}</a>
       <Header at={at} />
       <main id="content" ref={main} tabIndex={-1}>
-        <Page at={at} />
+        <Content at={at} />
       </main>
+      {expired.value && <SignInAgain />}
       <Toast />
     </>
   );
+}
+
+/** A page, once it is known whether its user has to sign in, and has. */
+function Content({ at }: { at: Route }) {
+  if (started.value === "starting") {
+    return startProblem.value ? <Failure of={startProblem.value} /> : <p class="quiet" role="status">{words.value.busy}</p>;
+  }
+  if (started.value === "elsewhere") {
+    return <section class="empty"><p role="status">{words.value.signIn.done}</p></section>;
+  }
+  return admitted.value ? <Page at={at} /> : <SignInPage />;
 }
 
 function Header({ at }: { at: Route }) {
@@ -50,9 +67,14 @@ function Header({ at }: { at: Route }) {
           <span>{t.name}</span>
         </a>
         <nav aria-label={t.nav.label}>
-          <a href="#/" aria-current={current(at.at === "new")}>{t.nav.record}</a>
-          <a href={href({ at: "jobs", filter: allJobs })} aria-current={current(at.at === "jobs")}>{t.nav.jobs}</a>
+          {started.value === "here" && admitted.value && (
+            <>
+              <a href="#/" aria-current={current(at.at === "new")}>{t.nav.record}</a>
+              <a href={href({ at: "jobs", filter: allJobs })} aria-current={current(at.at === "jobs")}>{t.nav.jobs}</a>
+            </>
+          )}
         </nav>
+        <Account />
         <button type="button" class="bare" lang={language.value === "ko" ? "en" : "ko"} aria-label={t.settings.language} title={t.settings.language} onClick={() => speak(language.value === "ko" ? "en" : "ko")}>
           {t.settings.languageShort}
         </button>

@@ -8,10 +8,10 @@ import "./style/result.css";
 import { render } from "preact";
 import { App } from "./app";
 import { guardRecording } from "./audio/draft";
-import { watchRoute } from "./route";
+import { begin } from "./start";
 import { watchTheme } from "./ui/theme";
 
 watchTheme();
-watchRoute();
 guardRecording();
+void begin();
 render(<App />, document.getElementById("console") as HTMLElement);

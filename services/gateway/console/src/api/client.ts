@@ -1,7 +1,29 @@
+import { credential, replaced } from "../auth/session";
 import { language } from "../locale";
 import { at } from "./prefix";
 import { offline, problemOf } from "./problem";
-import type { Info, JobDetail, JobPage, Script, Token } from "./types";
+import type { Info, JobDetail, JobPage, Script, Ticket, Token } from "./types";
+
+/**
+ * Sends a request with the user's credential. If the server refuses the credential, the
+ * request waits for another one, and is sent again.
+ */
+async function send(path: string, init: RequestInit): Promise<Response> {
+  for (;;) {
+    const used = await credential();
+    const headers = used === "" ? init.headers : { ...init.headers, Authorization: `Bearer ${used}` };
+    let reply: Response;
+    try {
+      reply = await fetch(at(path), { ...init, ...(headers && { headers }) });
+    } catch (cause) {
+      throw init.signal?.aborted ? cause : offline();
+    }
+    if (reply.status !== 401) {
+      return reply;
+    }
+    await replaced(used, problemOf(reply.status, await reply.text(), null), init.signal);
+  }
+}
 
 /** Asks the gateway. What it refuses is thrown as a Problem. */
 async function ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
@@ -13,12 +35,7 @@ async function ask<T>(method: string, path: string, body?: unknown, signal?: Abo
   if (signal) {
     init.signal = signal;
   }
-  let reply: Response;
-  try {
-    reply = await fetch(at(path), init);
-  } catch (cause) {
-    throw signal?.aborted ? cause : offline();
-  }
+  const reply = await send(path, init);
   const text = await reply.text();
   if (!reply.ok) {
     throw problemOf(reply.status, text, reply.headers.get("Retry-After"));
@@ -35,6 +52,9 @@ function query(values: Record<string, string | number | undefined>): string {
   }
   return q.size > 0 ? `?${q}` : "";
 }
+
+/** Asks whether the user's credential still counts; if it does not, waits for another one. */
+export const checkCredential = () => ask<unknown>("GET", "/me");
 
 /** A token without what the server gives it. */
 export type NewToken = Pick<Token, "token_name" | "actor_name" | "start_time" | "end_time"> & Partial<Token>;
@@ -67,29 +87,18 @@ export const jobs = {
   cancel: (id: string) => ask<void>("POST", `/jobs/${id}/cancel`),
   retry: (id: string) => ask<void>("POST", `/jobs/${id}/retry`),
   remove: (id: string) => ask<void>("DELETE", `/jobs/${id}`),
+  ticket: (id: string) => ask<Ticket>("POST", `/jobs/${id}/ticket`),
 };
 
 /**
- * Where the stored audio of a job plays from; null where there is none. The
- * answer is a redirect to a presigned URL: it is not followed here, only by the
- * media element, each time anew.
+ * Whether the stored audio of a job can be played. The answer is a redirect to a
+ * presigned URL: it is not followed here, only by the media element.
  */
-export async function storedAudio(job: string, signal?: AbortSignal): Promise<string | null> {
-  const url = at(`/jobs/${job}/audio`);
-  let reply: Response;
-  try {
-    reply = await fetch(url, { redirect: "manual", signal: signal ?? null });
-  } catch (cause) {
-    throw signal?.aborted ? cause : offline();
-  }
+export async function hasStoredAudio(job: string, signal?: AbortSignal): Promise<boolean> {
+  const reply = await send(`/jobs/${job}/audio`, { redirect: "manual", signal: signal ?? null });
   void reply.body?.cancel();
   if (reply.status === 429 || reply.status === 503) {
     throw problemOf(reply.status, "", reply.headers.get("Retry-After"));
   }
-  return reply.type === "opaqueredirect" || reply.ok ? url : null;
-}
-
-/** Where a browser downloads the stored audio of a job under its own name. */
-export function downloadUrl(job: string): string {
-  return at(`/jobs/${job}/audio?download=1`);
+  return reply.type === "opaqueredirect" || reply.ok;
 }

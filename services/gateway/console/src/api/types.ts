@@ -73,6 +73,13 @@ export interface JobDetail extends Job {
   result: Analysis | null;
 }
 
+/** What lets EventSource and media elements read one job. The URLs are paths of the API. */
+export interface Ticket {
+  expires_at: string;
+  progress_url: string;
+  audio_url: string;
+}
+
 export interface JobPage {
   jobs: Job[];
   next_cursor: string | null;

@@ -1,8 +1,11 @@
 import { effect, signal } from "@preact/signals";
 
+const renewalPause = 5_000; // ms
+
 /**
  * One recording that plays: the position moves with every frame of the screen,
- * so that cursors glide over the pictures.
+ * so that cursors glide over the pictures. Its URL may expire: then another one is
+ * asked for, and playback goes on where it was.
  */
 export class Player {
   readonly position = signal(0); // s
@@ -11,15 +14,19 @@ export class Player {
   readonly unplayable = signal(false); // this browser does not know the format, or the audio is gone
   private readonly audio = new Audio();
   private frame = 0;
+  private renewedAt = -renewalPause;
 
-  constructor(source: string) {
+  constructor(
+    source: string,
+    private readonly renew?: () => Promise<string>,
+  ) {
     const { audio } = this;
     audio.preload = "metadata";
     audio.onloadedmetadata = audio.ondurationchange = () => (this.duration.value = Number.isFinite(audio.duration) ? audio.duration : 0);
     audio.onplay = () => (this.playing.value = true);
     audio.onpause = audio.onended = () => (this.playing.value = false);
     audio.onseeked = () => this.look();
-    audio.onerror = () => (this.unplayable.value = true);
+    audio.onerror = () => void this.fail();
     audio.src = source;
     effect(() => {
       if (this.playing.value) {
@@ -36,7 +43,27 @@ export class Player {
       this.audio.pause();
       return;
     }
-    this.audio.play().catch(() => (this.unplayable.value = this.audio.error !== null));
+    this.audio.play().catch(() => undefined); // onerror tells what the matter is
+  }
+
+  /** Goes on with another URL, unless the one before was just as new. */
+  private async fail(): Promise<void> {
+    const { audio } = this;
+    if (!this.renew || performance.now() - this.renewedAt < renewalPause) {
+      this.unplayable.value = true;
+      return;
+    }
+    this.renewedAt = performance.now();
+    const [position, played] = [audio.currentTime, !audio.paused];
+    try {
+      audio.src = await this.renew();
+      audio.currentTime = position;
+      if (played) {
+        await audio.play();
+      }
+    } catch {
+      this.unplayable.value = audio.error !== null;
+    }
   }
 
   seek(seconds: number): void {
@@ -45,9 +72,9 @@ export class Player {
   }
 
   close(): void {
+    this.audio.onerror = null;
     this.audio.pause();
     this.audio.removeAttribute("src");
-    this.audio.onerror = null;
     cancelAnimationFrame(this.frame);
   }
 

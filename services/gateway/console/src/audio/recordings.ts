@@ -1,9 +1,12 @@
+import { owner } from "../auth/session";
+
 /**
  * A recording that this browser has uploaded or is about to. It is kept until
  * newer ones push it out, so that a reload can upload it again and play it.
  */
 export interface Recording {
   key: string; // the upload's Idempotency-Key
+  owner?: string; // who has signed in; empty where nobody does
   token: number;
   name: string;
   audio: Blob;
@@ -12,6 +15,11 @@ export interface Recording {
 }
 
 const kept = 12;
+
+/** Whether a recording is the user's. Several users may use a browser, one after the other. */
+function own(recording: Recording | undefined): recording is Recording {
+  return recording !== undefined && (recording.owner ?? "") === owner();
+}
 
 // Where the browser gives no database (a private window), a reload forgets.
 const memory = new Map<string, Recording>();
@@ -51,24 +59,31 @@ export async function keep(recording: Recording): Promise<void> {
 }
 
 export async function find(key: string): Promise<Recording | undefined> {
-  return memory.get(key) ?? (await inStore<Recording | undefined>("readonly", (store) => store.get(key)));
+  const found = memory.get(key) ?? (await inStore<Recording | undefined>("readonly", (store) => store.get(key)));
+  return own(found) ? found : undefined;
 }
 
 export async function ofJob(job: string): Promise<Recording | undefined> {
-  for (const recording of memory.values()) {
-    if (recording.job === job) {
-      return recording;
-    }
-  }
-  return inStore<Recording | undefined>("readonly", (store) => store.index("job").get(job));
+  const known = [...memory.values()].find((recording) => recording.job === job);
+  const found = known ?? (await inStore<Recording | undefined>("readonly", (store) => store.index("job").get(job)));
+  return own(found) ? found : undefined;
 }
 
 const keyLife = 24 * 60 * 60 * 1000; // ms that the server remembers a key
 
 /** Recordings whose upload was begun and not answered, which may still go on. */
 export async function unfinished(): Promise<Recording[]> {
+  return (await allOwn()).filter((recording) => recording.job === undefined && Date.now() - recording.at < keyLife);
+}
+
+async function allOwn(): Promise<Recording[]> {
   const all = (await inStore<Recording[]>("readonly", (store) => store.getAll())) ?? [...memory.values()];
-  return all.filter((recording) => recording.job === undefined && Date.now() - recording.at < keyLife);
+  return all.filter(own);
+}
+
+/** Forgets all recordings of the user, who signs out. */
+export async function forgetAll(): Promise<void> {
+  await Promise.all((await allOwn()).map((recording) => forget(recording.key)));
 }
 
 export async function forget(key: string): Promise<void> {

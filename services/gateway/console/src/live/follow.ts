@@ -1,6 +1,6 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 import { jobs } from "../api/client";
-import { at } from "../api/prefix";
+import { dropTicket, streamUrl } from "../api/links";
 import { asProblem, type Problem } from "../api/problem";
 import { ended, type JobDetail } from "../api/types";
 import { takeSlot } from "./slots";
@@ -65,16 +65,26 @@ export class Follower {
       free?.();
     } else if (free) {
       this.freeSlot = free;
-      this.open();
+      await this.open(round);
     } else {
       await this.look(() => (document.hidden ? hiddenPollPause : pollPause));
     }
   }
 
-  private open(): void {
-    const { version } = this.seen.value;
-    const after = version >= 0 ? `?last_event_id=${version}` : "";
-    const source = new EventSource(at(`/tokens/analysis-progress/${this.job}${after}`));
+  private async open(round: number): Promise<void> {
+    let url: string;
+    try {
+      url = await streamUrl(this.job, this.seen.value.version);
+    } catch (thrown) {
+      if (round === this.round) {
+        this.fail(asProblem(thrown));
+      }
+      return;
+    }
+    if (round !== this.round) {
+      return;
+    }
+    const source = new EventSource(url);
     this.source = source;
     source.onopen = () => this.take({ kind: "open" });
     source.onmessage = (m: MessageEvent<string>) => {
@@ -94,6 +104,7 @@ export class Follower {
         this.stop(); // else the EventSource would reconnect once more, for a 204
         break;
       case "lost":
+        dropTicket(this.job); // it may have expired while the stream was open
         this.stop();
         void this.look(() => patience(this.tries++));
         break;
@@ -111,12 +122,17 @@ export class Follower {
       }
     } catch (thrown) {
       if (round === this.round) {
-        this.problem.value = asProblem(thrown);
-        this.seen.value = { ...this.seen.value, link: "broken" };
-        if (this.problem.value.passing) {
-          this.later(patience(this.tries++));
-        }
+        this.fail(asProblem(thrown));
       }
+    }
+  }
+
+  /** Shows a problem, and begins again after a pause if it may pass. */
+  private fail(problem: Problem): void {
+    this.problem.value = problem;
+    this.seen.value = { ...this.seen.value, link: "broken" };
+    if (problem.passing) {
+      this.later(patience(this.tries++));
     }
   }
 

@@ -1,7 +1,8 @@
 import { signal } from "@preact/signals";
-import { jobs } from "../api/client";
+import { checkCredential, jobs } from "../api/client";
 import { at } from "../api/prefix";
 import { asProblem, offline, Problem, problemOf } from "../api/problem";
+import { credential, owner, replaced } from "../auth/session";
 import { forget, keep, prune, type Recording } from "../audio/recordings";
 import { language } from "../locale";
 import type { Sent } from "./bar";
@@ -48,7 +49,7 @@ export class Upload {
   private async run(): Promise<void> {
     for (let n = 0, waited = 0; !this.canceled.value; n++) {
       try {
-        const job = await this.send();
+        const job = await this.sendSignedIn();
         if (this.canceled.value) {
           return await takeBack(job);
         }
@@ -89,8 +90,28 @@ export class Upload {
     this.paused.value = null;
   }
 
+  /** Sends the form, and again where the server has refused the user's credential. */
+  private async sendSignedIn(): Promise<string> {
+    for (;;) {
+      const used = await credential();
+      try {
+        return await this.send(used);
+      } catch (thrown) {
+        const problem = asProblem(thrown);
+        if (problem.code === "offline" && used !== "") {
+          await checkCredential().catch(() => undefined); // a refusal in the middle of a body may look like a broken connection
+        }
+        if (problem.status !== 401) {
+          throw problem;
+        }
+        this.sent.value = { ...this.sent.value, bytes: 0 };
+        await replaced(used, problem);
+      }
+    }
+  }
+
   /** Sends the form once; XMLHttpRequest, since fetch tells no upload progress. */
-  private send(): Promise<string> {
+  private send(used: string): Promise<string> {
     const { recording } = this;
     const form = new FormData();
     form.append("file", recording.audio, recording.name);
@@ -112,6 +133,9 @@ export class Upload {
       request.setRequestHeader("Accept", "application/json");
       request.setRequestHeader("Accept-Language", language.value);
       request.setRequestHeader("Idempotency-Key", recording.key);
+      if (used !== "") {
+        request.setRequestHeader("Authorization", `Bearer ${used}`);
+      }
       request.send(form);
     });
   }
@@ -142,7 +166,7 @@ export function upload(recording: Recording): Upload {
 
 /** Uploads a recording and meanwhile keeps it, for reloads. */
 export function begin(token: number, name: string, audio: Blob): Upload {
-  const recording: Recording = { key: newKey(), token, name, audio, at: Date.now() };
+  const recording: Recording = { key: newKey(), owner: owner(), token, name, audio, at: Date.now() };
   void keep(recording).then(prune);
   return upload(recording);
 }

@@ -1,6 +1,8 @@
 import type { Status } from "../api/types";
 import type { Unfit } from "../audio/inspect";
 import type { Trouble } from "../audio/microphone";
+import type { ProviderTrouble } from "../auth/provider";
+import type { Expired } from "../auth/session";
 import type { Stage } from "../live/bar";
 import type { NotCompared } from "../result/comparison";
 
@@ -24,6 +26,35 @@ export const ko = {
     more: "더 보기",
     again: "새 녹음 분석하기",
     reload: "다시 불러오기",
+  },
+  signIn: {
+    title: "로그인",
+    text: "녹음을 올리고 결과를 보려면 로그인하세요.",
+    provider: "로그인",
+    or: "또는",
+    key: "API 키",
+    keyHint: "이 탭에만 보관되며, 탭을 닫거나 로그아웃하면 지워집니다.",
+    useKey: "API 키로 들어가기",
+    needKey: "API 키를 입력하세요.",
+    keyRefused: "사용할 수 없는 API 키입니다. 만료되었거나 폐기되었을 수 있습니다.",
+    nothing: "이 서버에는 로그인할 방법이 설정되어 있지 않습니다. 운영자에게 문의하세요.",
+    trouble: {
+      away: "로그인 서비스에 연결할 수 없습니다. 잠시 후 다시 시도하세요.",
+      insecure: "이 주소에서는 브라우저가 로그인을 허용하지 않습니다. https 또는 localhost로 접속하세요.",
+      canceled: "로그인이 취소되었습니다.",
+      refused: "로그인 서비스가 로그인을 거절했습니다. 계속되면 운영자에게 알리세요.",
+      lost: "로그인을 마치지 못했습니다. 다시 로그인하세요.",
+    } satisfies Record<ProviderTrouble | "lost", string> as Record<ProviderTrouble | "lost", string>,
+    again: "다시 로그인하세요",
+    againText: {
+      expired: "로그인이 만료되었거나 더는 유효하지 않습니다. 다시 로그인하면 이 화면에서 그대로 이어집니다.",
+      away: "로그인을 연장해야 하는데 로그인 서비스에 연결할 수 없습니다. 연결되면 저절로 이어집니다.",
+    } satisfies Record<Expired["reason"], string> as Record<Expired["reason"], string>,
+    done: "로그인했습니다. 이 창은 닫아도 됩니다.",
+    signedIn: "로그인한 사용자",
+    signOut: "로그아웃",
+    signOutTitle: "로그아웃할까요?",
+    signOutText: "아직 보내지 않았거나 보내는 중인 녹음이 있습니다. 로그아웃하면 이 브라우저에서 지워집니다.",
   },
   busy: "불러오는 중…",
   optional: "선택",

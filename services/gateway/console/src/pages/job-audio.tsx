@@ -1,7 +1,8 @@
 import type { Signal } from "@preact/signals";
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { downloadUrl, storedAudio } from "../api/client";
+import { hasStoredAudio } from "../api/client";
+import { audioUrl, downloadUrl, dropTicket } from "../api/links";
 import { Player } from "../audio/player";
 import { ofJob } from "../audio/recordings";
 import { words } from "../locale";
@@ -12,8 +13,9 @@ import { PlayerBar } from "../ui/player";
 /** The recording of a job: what plays it and where it is downloaded. */
 export interface JobAudio {
   player: Player;
-  url: string;
+  url: string; // for the download
   name: string; // empty where the server knows it
+  renewed?: () => Promise<string>; // the URL for a download now: the server's may have expired
 }
 
 /** Takes what this browser has kept, else what the server has stored; "none" where neither has it. */
@@ -22,7 +24,8 @@ export function useJobAudio(job: string): Signal<JobAudio | "none" | null> {
   const found = useLoaded(
     async (signal) => {
       const kept = await ofJob(job);
-      return { kept, stored: kept ? null : await storedAudio(job, signal) };
+      const stored = !kept && (await hasStoredAudio(job, signal));
+      return { kept, stored: stored ? { source: await audioUrl(job), download: await downloadUrl(job) } : null };
     },
     [job],
   );
@@ -32,16 +35,38 @@ export function useJobAudio(job: string): Signal<JobAudio | "none" | null> {
       audio.value = null;
       return;
     }
-    const blob = value.kept ? URL.createObjectURL(value.kept.audio) : "";
-    const source = blob || value.stored;
-    const player = source === null ? null : new Player(source);
-    audio.value = player ? { player, url: blob || downloadUrl(job), name: value.kept?.name ?? "" } : "none";
+    const { kept, stored } = value;
+    const blob = kept ? URL.createObjectURL(kept.audio) : "";
+    if (kept) {
+      audio.value = { player: new Player(blob), url: blob, name: kept.name };
+    } else if (stored) {
+      audio.value = { player: new Player(stored.source, () => renewedUrl(job)), url: stored.download, name: "", renewed: () => downloadUrl(job) };
+    } else {
+      audio.value = "none";
+    }
+    const made = audio.value;
     return () => {
-      player?.close();
+      if (made !== "none") {
+        made.player.close();
+      }
       URL.revokeObjectURL(blob);
     };
   }, [value]);
   return audio;
+}
+
+/** The URL of a job's audio where the one before does not play any more. */
+function renewedUrl(job: string): Promise<string> {
+  dropTicket(job);
+  return audioUrl(job);
+}
+
+/** Saves what a URL has. */
+async function save(url: Promise<string>): Promise<void> {
+  const link = document.createElement("a");
+  link.href = await url;
+  link.download = "";
+  link.click();
 }
 
 /** Plays the recording of a job, or tells that it cannot be played. */
@@ -56,7 +81,12 @@ export function AudioDownload({ audio }: { audio: JobAudio | "none" | null }) {
   if (audio === "none" || audio === null) {
     return null;
   }
-  return <a class="plain" href={audio.url} download={audio.name}><Icon name="download" />{words.value.result.downloadAudio}</a>;
+  const { url, name, renewed } = audio;
+  return (
+    <a class="plain" href={url} download={name} onClick={(e) => renewed && (e.preventDefault(), void save(renewed()))}>
+      <Icon name="download" />{words.value.result.downloadAudio}
+    </a>
+  );
 }
 
 /** The recording of a job that has no result: it can be heard all the same. */

@@ -2,6 +2,7 @@ import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { tokens } from "../api/client";
 import type { Token } from "../api/types";
+import { mayChangeLines } from "../auth/session";
 import { words } from "../locale";
 import { clock } from "../locale/format";
 import { Failure } from "../ui/failure";
@@ -57,9 +58,9 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
         {found.value.value && list.length === 0 && <p class="quiet">{search.value ? t.noMatch(search.value) : t.none}</p>}
         {list.length > shown && <p class="quiet">{t.more}</p>}
       </fieldset>
-      <button type="button" class="plain" onClick={() => (making.value = true)}>
+      {mayChangeLines.value && <button type="button" class="plain" onClick={() => (making.value = true)}>
         <Icon name="plus" />{t.create}
-      </button>
+      </button>}
       {chosen.value && <Scripts of={chosen.value} />}
     </>
   );

@@ -1,0 +1,119 @@
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { Problem } from "../api/problem";
+import { type Provider, ProviderError, type Tokens } from "./provider";
+import { admit, config, credential, expired, leave, mayChangeLines, owner, replaced, resume, userName } from "./session";
+
+const me = { owner: "mina", scopes: ["jobs:read"] };
+const refusal = new Problem(401, "invalid-token", "The token has expired.");
+
+function tokens(access: string, changes: Partial<Tokens> = {}): Tokens {
+  return { access, expires: 0, refresh: "", idToken: "", name: "Mina Kim", ...changes };
+}
+
+/** A provider that gives the tokens, or fails, in turn. */
+function giving(...answers: (Tokens | ProviderError)[]): { asked: () => number } {
+  let asked = 0;
+  const renew = () => {
+    const answer = answers[Math.min(asked++, answers.length - 1)];
+    return answer instanceof ProviderError ? Promise.reject(answer) : Promise.resolve(answer);
+  };
+  resume({ renew } as unknown as Provider);
+  return { asked: () => asked };
+}
+
+beforeEach(() => {
+  leave();
+  config.value = { open: false, api_keys: true, oidc: null };
+});
+
+describe("the credential of a request", () => {
+  it("is empty while nobody has signed in", async () => {
+    expect([await credential(), owner(), userName.value]).toEqual(["", "", ""]);
+  });
+
+  it("is an API key, or an access token", async () => {
+    admit({ by: "key", key: "sori_a_b", me });
+    expect([await credential(), owner(), userName.value]).toEqual(["sori_a_b", "mina", "mina"]);
+    admit({ by: "provider", tokens: tokens("one"), me });
+    expect([await credential(), owner(), userName.value]).toEqual(["one", "mina", "Mina Kim"]);
+  });
+
+  it("is renewed first if it has expired, once for all requests", async () => {
+    const provider = giving(tokens("two", { refresh: "r2" }));
+    admit({ by: "provider", tokens: tokens("one", { refresh: "r1", expires: 1 }), me });
+    expect(await Promise.all([credential(), credential(), credential()])).toEqual(["two", "two", "two"]);
+    expect(provider.asked()).toBe(1);
+  });
+
+  it("stays as it is while the provider is away", async () => {
+    giving(new ProviderError("away"));
+    admit({ by: "provider", tokens: tokens("one", { refresh: "r1", expires: 1 }), me });
+    expect(await credential()).toBe("one");
+    expect(expired.value).toBeNull();
+  });
+});
+
+describe("a request whose credential is refused", () => {
+  it("goes on with renewed tokens, without a question", async () => {
+    giving(tokens("two"));
+    admit({ by: "provider", tokens: tokens("one", { refresh: "r1" }), me });
+    await replaced("one", refusal);
+    expect([await credential(), expired.value]).toEqual(["two", null]);
+  });
+
+  it("goes on at once if the credential is another one meanwhile", async () => {
+    admit({ by: "key", key: "two", me });
+    await replaced("one", refusal);
+    expect(expired.value).toBeNull();
+  });
+
+  it("waits until the user has signed in again", async () => {
+    for (const [failure, reason] of [[new ProviderError("refused"), "expired"], [new ProviderError("away"), "away"]] as const) {
+      giving(failure);
+      admit({ by: "provider", tokens: tokens("one", { refresh: "r1" }), me });
+      const done = vi.fn();
+      const waiting = replaced("one", refusal).then(done);
+      await vi.waitFor(() => expect(expired.value).toEqual({ reason, detail: refusal.detail }));
+      expect(done).not.toHaveBeenCalled();
+      admit({ by: "key", key: "another", me });
+      await waiting;
+      expect(expired.value).toBeNull();
+    }
+  });
+
+  it("fails if the user signs out, and where nobody had signed in", async () => {
+    admit({ by: "key", key: "one", me });
+    const waiting = replaced("one", refusal);
+    await vi.waitFor(() => expect(expired.value).not.toBeNull());
+    leave();
+    await expect(waiting).rejects.toBe(refusal);
+    await expect(replaced("", refusal)).rejects.toBe(refusal);
+  });
+
+  it("is given up with its page", async () => {
+    admit({ by: "key", key: "one", me });
+    const page = new AbortController();
+    const waiting = replaced("one", refusal, page.signal);
+    await vi.waitFor(() => expect(expired.value).not.toBeNull());
+    page.abort();
+    await expect(waiting).rejects.toBe(page.signal.reason);
+  });
+});
+
+describe("a user", () => {
+  it("gets a new page after another one", () => {
+    const reload = vi.fn();
+    vi.stubGlobal("location", { reload });
+    admit({ by: "key", key: "one", me });
+    admit({ by: "key", key: "two", me });
+    expect(reload).not.toHaveBeenCalled();
+    admit({ by: "key", key: "three", me: { owner: "jun", scopes: [] } });
+    expect(reload).toHaveBeenCalledOnce();
+  });
+
+  it("may change the lines with the scope for that, as an admin, and where nobody signs in", () => {
+    expect(mayChangeLines.value).toBe(true);
+    const may = (...scopes: string[]) => (admit({ by: "key", key: "one", me: { owner: "mina", scopes } }), mayChangeLines.value);
+    expect([may("catalogue:read"), may("jobs:read", "catalogue:write"), may("admin")]).toEqual([false, true, true]);
+  });
+});
