@@ -1,6 +1,7 @@
 // Command local runs all of Sori on one machine, with nothing installed but Go:
 //
 //	go run ./infra/local [-dir .sori] [-port 8000]   everything, until Ctrl-C
+//	go run ./infra/local -auth                       the same, with users who sign in
 //	go run ./infra/local deps [-dir .sori]           the dependencies alone, and files with the services' settings
 //	go run ./infra/local test [go test flags]        the tests of every module
 //	go run ./infra/local tail [-dir .sori] [subject] print events as they are published
@@ -49,7 +50,7 @@ func main() {
 // grammar describes the commands and their arguments.
 type grammar struct {
 	options
-	Run  runCommand  `cmd:"" default:"1" help:"run everything, until Ctrl-C"`
+	Run  runCommand  `cmd:"" default:"withargs" help:"run everything, until Ctrl-C"`
 	Deps depsCommand `cmd:"" help:"run what the four services need, and write their settings into files"`
 	Test testCommand `cmd:"" passthrough:"" help:"run the tests of every module"`
 	Tail tailCommand `cmd:"" help:"show events as they are published"`

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
+	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/proc"
@@ -35,16 +37,27 @@ func (o options) gatewayAddr() (string, error) {
 	}
 }
 
-type runCommand struct{}
+type runCommand struct {
+	Auth bool `help:"have users sign in, at an OpenID provider that is started for them; without it, everybody may do everything"`
+}
 
 // Run runs everything until ctx ends.
-func (runCommand) Run(ctx context.Context, o options) error {
+func (c runCommand) Run(ctx context.Context, o options) error {
 	return withDeps(ctx, o, func(ctx context.Context, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) error {
+		auth, err := newAuth(ctx, c.Auth, o.Dir, gatewayURL(at))
+		if err != nil {
+			return err
+		}
+		maps.Copy(vars[harness.Gateway], auth.settings())
 		ready := func(ctx context.Context) error {
 			if err := waitReady(ctx, at, harness.Tracker, harness.Uploader, harness.Dispatcher, harness.Gateway); err != nil {
 				return err
 			}
-			token, err := sampleToken(ctx, gatewayURL(at))
+			admin, err := auth.keys(ctx, vars[harness.Gateway])
+			if err != nil {
+				return err
+			}
+			token, err := sampleToken(ctx, &client.Client{Base: gatewayURL(at), Credential: admin})
 			if err != nil {
 				return err
 			}
@@ -53,11 +66,11 @@ func (runCommand) Run(ctx context.Context, o options) error {
 				return err
 			}
 			defer remove()
-			printScreen(os.Stdout, o.Dir, deps, at, vars, token)
+			printScreen(os.Stdout, o.Dir, deps, at, vars, token, auth)
 			<-ctx.Done()
 			return nil
 		}
-		return lifecycle.Run(ctx, ready,
+		return lifecycle.Run(ctx, ready, auth.serve,
 			service(harness.Gateway, vars[harness.Gateway]), service(harness.Uploader, vars[harness.Uploader]),
 			service(harness.Dispatcher, vars[harness.Dispatcher]), service(harness.Tracker, vars[harness.Tracker]))
 	})

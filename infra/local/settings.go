@@ -61,19 +61,31 @@ func keptSecrets(dir string) (s harness.Secrets, err error) {
 
 // keptSecret returns the named secret. It generates and saves the secret if the folder has none.
 func keptSecret(dir, name string) (string, error) {
-	file := filepath.Join(dir, name+".secret")
+	return keptText(filepath.Join(dir, name+".secret"), func() string {
+		var made [32]byte
+		_, _ = rand.Read(made[:])
+		return hex.EncodeToString(made[:])
+	})
+}
+
+// keptText returns the text of a file that only its owner may read. If there is no such file, keptText
+// makes the text and saves it.
+func keptText(file string, made func() string) (string, error) {
 	kept, err := os.ReadFile(file)
 	if err == nil {
 		return strings.TrimSpace(string(kept)), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read the %s secret: %w", name, err)
+		return "", fmt.Errorf("read a secret: %w", err)
 	}
-	var made [32]byte
-	_, _ = rand.Read(made[:])
-	secret := hex.EncodeToString(made[:])
-	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("keep the %s secret: %w", name, err)
+	text := made()
+	return text, keepText(file, text)
+}
+
+// keepText saves a text in a file that only its owner may read.
+func keepText(file, text string) error {
+	if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+		return fmt.Errorf("keep a secret: %w", err)
 	}
-	return secret, nil
+	return nil
 }

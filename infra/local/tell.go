@@ -57,8 +57,7 @@ func writeEnv(file string, vars map[string]string) error {
 
 // sampleToken returns the id of a token for first uploads. It creates one if the
 // catalogue is empty.
-func sampleToken(ctx context.Context, gatewayURL string) (int64, error) {
-	api := &client.Client{Base: gatewayURL}
+func sampleToken(ctx context.Context, api *client.Client) (int64, error) {
 	var list []struct {
 		ID int64 `json:"id"`
 	}
@@ -72,7 +71,7 @@ func sampleToken(ctx context.Context, gatewayURL string) (int64, error) {
 }
 
 // printScreen prints the addresses and the commands to try next, on one screen.
-func printScreen(w io.Writer, dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string, token int64) {
+func printScreen(w io.Writer, dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string, token int64, auth *auth) {
 	flagDir := dirFlag(dir)
 	fmt.Fprintf(w, `
 Sori runs. Ctrl-C stops it; its data stays in %[1]s.
@@ -86,17 +85,18 @@ Sori runs. Ctrl-C stops it; its data stays in %[1]s.
   s3          %[8]s        bucket %[9]s
   postgres    see %[10]s
 
+%[14]s
 Upload a recording and watch it become a result:
 
-  job=$(curl -s -F file=@recording.wav %[2]s/tokens/%[11]d/upload-audio | sed 's/.*"job_id":"\([^"]*\).*/\1/')
-  curl -N %[2]s/tokens/analysis-progress/$job
+  job=$(curl -s%[15]s -F file=@recording.wav %[2]s/tokens/%[11]d/upload-audio | sed 's/.*"job_id":"\([^"]*\).*/\1/')
+  curl -N%[15]s %[2]s/tokens/analysis-progress/$job
 
 Watch the events, in another terminal:
 
   go run ./infra/local tail%[12]s                   (or: nats -s %[7]s sub 'audio.>')
 
 `, dir, gatewayURL(at), at.URL(harness.Tracker, 0), at.URL(harness.Dispatcher, 0), at.URL(harness.Uploader, 0), analyzerURL(at, vars),
-		deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), token, flagDir, analyzerIs(at, vars))
+		deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), token, flagDir, analyzerIs(at, vars), auth.screen(), auth.curlFlag())
 }
 
 // printDeps prints the commands that run the services by hand.

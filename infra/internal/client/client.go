@@ -20,6 +20,8 @@ type Client struct {
 	Base    string       // URL of the API, without a trailing slash
 	HTTP    *http.Client // http.DefaultClient if it is nil
 	Streams *http.Client // for event streams; HTTP if it is nil
+
+	Credential string // a token or an API key, which every request has; none if it is empty
 }
 
 // Close closes idle connections.
@@ -111,6 +113,9 @@ func (c *Client) send(ctx context.Context, via *http.Client, r Request) (*http.R
 	}
 	if r.Length > 0 {
 		req.ContentLength = r.Length
+	}
+	if c.Credential != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Credential)
 	}
 	for name, value := range r.Header {
 		req.Header.Set(name, value)

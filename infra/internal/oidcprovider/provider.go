@@ -81,12 +81,20 @@ func (p *Provider) Rotate() error { return p.storage.rotate() }
 const loginPath = "/login"
 
 const loginPage = `<!doctype html>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in</title>
+<style>
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
+body { max-width: 20rem; margin: 15vh auto 0; padding: 0 1rem }
+label, input, button { display: block; width: 100%; box-sizing: border-box; font: inherit }
+input, button { min-height: 44px; margin-top: .25rem; padding: 0 .75rem }
+</style>
+<h1>Sign in</h1>
 <form method="post" action="` + loginPath + `">
 <input type="hidden" name="id" value="{{.ID}}">
-<p><label>Name <input name="name" autocomplete="username" autofocus></label>
+<p><label>Name <input name="name" autocomplete="username" autocapitalize="none" autofocus></label>
 <p><label>Password <input name="password" type="password" autocomplete="current-password"></label>
-<p><button>Sign in</button> {{.Failure}}
+<p role="alert">{{.Failure}}
+<p><button>Sign in</button>
 </form>
 `
 

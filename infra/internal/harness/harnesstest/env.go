@@ -47,7 +47,8 @@ type Options struct {
 	Settings   map[string]string // of all services
 	Dispatcher map[string]string // of the dispatcher, in addition to Settings
 	Behaviour  analyzer.Behaviour
-	Poll       bool // the dispatcher has the URL of the analysis server's status route
+	Credential string // of the requests of Env.API, where Settings say that requests are authenticated
+	Poll       bool   // the dispatcher has the URL of the analysis server's status route
 
 	// Front, if set, is a middleware around the analysis server's handler: the
 	// dispatcher sends its requests to the handler that Front returns.
@@ -90,7 +91,7 @@ func Start(t *testing.T, o Options) *Env {
 	w.Gateway, w.Metrics = running.URL+strings.TrimSuffix(settings["BASE_PATH"], "/"), running.Admin(t)
 	w.awaitReady(t)
 	w.Client = w.contractClient(t)
-	w.API = &client.Client{Base: w.Gateway, HTTP: w.Client}
+	w.API = &client.Client{Base: w.Gateway, HTTP: w.Client, Credential: o.Credential}
 	w.Token = w.NewToken(t)
 	return w
 }
