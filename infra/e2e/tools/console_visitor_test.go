@@ -58,12 +58,19 @@ type visitor struct {
 // arrive opens the console in a browser.
 func arrive(t *testing.T, home string) *visitor {
 	t.Helper()
+	v := comes(t, home)
+	v.open("/")
+	v.sees(`document.querySelector('input[type=radio]:checked')`) // the only token is selected
+	return v
+}
+
+// comes starts the browser of a visitor, who has not opened a page yet.
+func comes(t *testing.T, home string) *visitor {
+	t.Helper()
 	v := &visitor{t: t, home: home, page: browser(t.Context(), t,
 		chromedp.Flag("accept-lang", "en-US"), chromedp.Flag("use-fake-device-for-media-stream", true), chromedp.Flag("use-fake-ui-for-media-stream", true),
 		chromedp.Flag("autoplay-policy", "no-user-gesture-required"))}
 	v.look(desktop, "light")
-	v.open("/")
-	v.sees(`document.querySelector('input[type=radio]:checked')`) // the only token is selected
 	return v
 }
 

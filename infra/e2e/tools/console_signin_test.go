@@ -1,0 +1,491 @@
+//go:build tools
+
+package tools_test
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/target"
+	"github.com/chromedp/chromedp"
+	"github.com/golang-jwt/jwt/v5"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/client"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
+	"sori.internal/infra/internal/oidcprovider"
+	"sori.internal/shared/testkit"
+)
+
+const (
+	signInAudience = "sori"
+	signInSecret   = "a-secret-of-thirty-two-bytes-0123" // of the administrator's tokens
+)
+
+// provider is an OpenID provider that can be stopped and started again at its address.
+type provider struct {
+	t       *testing.T
+	url     string
+	handler atomic.Pointer[oidcprovider.Provider] // nil until the address of the console is known
+	server  *http.Server
+}
+
+func newProvider(t *testing.T) *provider {
+	t.Helper()
+	p := &provider{t: t}
+	p.listen("127.0.0.1:0")
+	t.Cleanup(p.away)
+	return p
+}
+
+func (p *provider) listen(addr string) {
+	p.t.Helper()
+	testkit.Eventually(p.t, func() error {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return err
+		}
+		p.url = "http://" + l.Addr().String()
+		p.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(p.serve)}
+		go func(s *http.Server) { _ = s.Serve(l) }(p.server)
+		return nil
+	})
+}
+
+func (p *provider) serve(w http.ResponseWriter, r *http.Request) {
+	if h := p.handler.Load(); h != nil {
+		h.ServeHTTP(w, r)
+		return
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
+}
+
+// away stops the provider, so that it cannot be reached.
+func (p *provider) away() { _ = p.server.Close() }
+
+// back starts the stopped provider again.
+func (p *provider) back() { p.listen(strings.TrimPrefix(p.url, "http://")) }
+
+// secured starts Sori with a provider whose tokens have a validity, and with settings. mina, jun and
+// an admin can sign in.
+func secured(t *testing.T, validity time.Duration, o harnesstest.Options) (*harnesstest.Env, *provider) {
+	t.Helper()
+	p := newProvider(t)
+	settings := withConsole(t)
+	maps.Copy(settings, map[string]string{
+		"OIDC_ISSUER": p.url, "OIDC_AUDIENCE": signInAudience, "OIDC_CLIENT_ID": "console", "AUTH_JWT_SECRET": signInSecret,
+	})
+	maps.Copy(settings, o.Settings)
+	o.Settings, o.Credential = settings, adminToken(t)
+	w := harnesstest.Start(t, o)
+	h, err := oidcprovider.New(oidcprovider.Options{
+		Issuer: p.url, Audience: signInAudience, ClientID: "console", RedirectURIs: []string{w.Gateway + "/console"}, Validity: validity,
+		Users: []oidcprovider.User{
+			{Name: "mina", Password: "m-password"}, {Name: "jun", Password: "j-password"},
+			{Name: "admin", Password: "a-password", Roles: []string{"sori-admin"}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.handler.Store(h)
+	return w, p
+}
+
+func adminToken(t *testing.T) string {
+	t.Helper()
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"sub": "the-test", "aud": signInAudience, "exp": time.Now().Add(time.Hour).Unix(), "roles": []string{"sori-admin"},
+	}).SignedString([]byte(signInSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// newKey makes an API key of an owner.
+func newKey(t *testing.T, w *harnesstest.Env, owner string) (id, key string) {
+	t.Helper()
+	var made struct{ ID, Key string }
+	r, err := client.JSON(client.Request{Method: http.MethodPost, Path: "/api-keys/", Want: http.StatusCreated, Into: &made},
+		map[string]any{"name": "console", "owner": owner, "scopes": []string{"jobs:read", "jobs:write", "catalogue:read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.API.Do(w.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	return made.ID, made.Key
+}
+
+// types enters a name and a password at the page of the provider.
+func (v *visitor) types(name, password string) {
+	v.t.Helper()
+	v.sees(`document.querySelector('input[name=password]')`)
+	v.goes(`el.name === 'name'`, name)
+	v.goes(`el.name === 'password'`, password+"\r")
+}
+
+// signsIn signs a user in, at the page on which the visitor is asked to.
+func (v *visitor) signsIn(name string) {
+	v.t.Helper()
+	v.presses("Sign in")
+	v.types(name, name[:1]+"-password")
+	v.sees(fmt.Sprintf(`document.querySelector('.who .name')?.textContent === %q`, name))
+}
+
+// entersKey enters an API key.
+func (v *visitor) entersKey(key string) {
+	v.t.Helper()
+	v.goes(`el.type === 'password'`, key+"\r")
+}
+
+// uploads uploads a recording and waits for the result. It returns the id of the job.
+func (v *visitor) uploads() string {
+	v.t.Helper()
+	v.gives(speechFile(v.t))
+	v.presses("Analyse recording")
+	v.reads("Analysis complete")
+	v.sees(`location.hash.startsWith('#/jobs/')`)
+	return evaluate[string](v, `location.hash.split('/').pop()`)
+}
+
+// other returns the visitor's view of a window that the page opens from now on.
+func (v *visitor) other() (opened func() *visitor) {
+	v.t.Helper()
+	ids := chromedp.WaitNewTarget(v.page, func(info *target.Info) bool { return info.Type == "page" })
+	return func() *visitor {
+		v.t.Helper()
+		select {
+		case id := <-ids:
+			window, cancel := chromedp.NewContext(v.page, chromedp.WithTargetID(id))
+			v.t.Cleanup(cancel)
+			return &visitor{t: v.t, home: v.home, page: window}
+		case <-time.After(time.Minute):
+			v.t.Fatal("no other window is opened")
+			return nil
+		}
+	}
+}
+
+func TestAUserSignsInAndTakesARecordingToItsResult(t *testing.T) {
+	t.Parallel()
+	w, _ := secured(t, time.Minute, harnesstest.Options{
+		Settings: map[string]string{"BASE_PATH": "/sori"}, Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(4 * time.Second)},
+	})
+	v := comes(t, w.Gateway)
+	v.open("/#/jobs?status=failed")
+	v.reads("Sign in to upload recordings")
+	v.sees(`document.querySelectorAll('nav a').length === 0`)
+	v.shoots("signin")
+	v.signsIn("mina")
+	v.sees(`location.hash === '#/jobs?status=failed' && location.search === ''`) // where the visitor was
+	v.presses("New")
+	v.gives(speechFile(t))
+	v.shoots("signed-in-new")
+	v.presses("Analyse recording")
+	v.sees(`document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') >= 70`)
+	v.do(chromedp.Reload())
+	v.reads("Analysis complete")
+	checkPictures(t, v)
+	checkPlayback(t, v)
+	v.shoots("signed-in-result")
+	job := evaluate[string](v, `location.hash.split('/').pop()`)
+
+	// Another browser of the user, which never had the file, plays the stored recording.
+	second := comes(t, w.Gateway)
+	second.open("/#/jobs/" + job)
+	second.signsIn("mina")
+	second.reads("Analysis complete")
+	checkPlayback(t, second)
+	if link := evaluate[string](second, `[...document.querySelectorAll('a[download]')].map(a => a.href).find(href => href.includes('/audio')) ?? ''`); !strings.Contains(link, "ticket=") {
+		t.Errorf("the link to the recording is %s", link)
+	}
+	checkSignOut(t, v)
+}
+
+// checkSignOut signs out, in both tabs of a browser, at the provider, and for good.
+func checkSignOut(t *testing.T, v *visitor) {
+	t.Helper()
+	v.presses("Sign out")
+	v.reads("Sign in to upload recordings")
+	v.sees(`location.hash === ''`)
+	if left := evaluate[int](v, `sessionStorage.length`); left > 1 { // the list that was looked at last
+		t.Errorf("%d entries are left: %s", left, evaluate[string](v, `JSON.stringify(sessionStorage)`))
+	}
+	if kept := evaluate[int](v, `new Promise(done => {
+		const opening = indexedDB.open('sori', 1);
+		opening.onsuccess = () => opening.result.transaction('recordings').objectStore('recordings').count().onsuccess = e => done(e.target.result);
+	})`); kept != 0 {
+		t.Errorf("the browser keeps %d recordings", kept)
+	}
+	v.do(chromedp.Evaluate[chromedp.Void](`history.back()`))
+	v.reads("Sign in to upload recordings")
+	v.open("/#/jobs")
+	v.reads("Sign in to upload recordings")
+}
+
+func TestTwoUsersDoNotSeeEachOthersJobs(t *testing.T) {
+	t.Parallel()
+	w, _ := secured(t, time.Minute, harnesstest.Options{})
+	mina, jun := comes(t, w.Gateway), comes(t, w.Gateway)
+	mina.open("/")
+	mina.signsIn("mina")
+	job := mina.uploads()
+	jun.open("/#/jobs/" + job)
+	jun.signsIn("jun")
+	jun.reads("There is no such job.")
+	jun.shoots("other-users-job")
+	jun.presses("Jobs")
+	jun.reads("No jobs yet.")
+	jun.presses("New")
+	own := jun.uploads()
+	jun.presses("Jobs")
+	jun.sees(`document.querySelectorAll('tbody tr').length === 1`)
+	mina.open("/#/jobs/" + own)
+	mina.reads("There is no such job.")
+	mina.presses("Jobs")
+	mina.sees(`document.querySelectorAll('tbody tr').length === 1`)
+
+	// A user may not change the lines; an admin may, and sees all jobs.
+	const offered = `[...document.querySelectorAll('button')].some(el => el.textContent === 'Create a line')`
+	mina.presses("New")
+	mina.sees(`document.querySelector('input[type=radio]:checked') && !` + offered)
+	jun.presses("Sign out")
+	jun.reads("Sign in to upload recordings")
+	jun.signsIn("admin")
+	jun.sees(offered)
+	jun.presses("Jobs")
+	jun.sees(`document.querySelectorAll('tbody tr').length === 2`)
+}
+
+func TestAnAPIKeySignsIn(t *testing.T) {
+	t.Parallel()
+	settings := withConsole(t)
+	settings["AUTH_JWT_SECRET"], settings["OIDC_AUDIENCE"] = signInSecret, signInAudience
+	w := harnesstest.Start(t, harnesstest.Options{Settings: settings, Credential: adminToken(t)})
+	v := comes(t, w.Gateway)
+	v.open("/")
+	v.reads("It is kept in this tab only")
+	v.sees(`![...document.querySelectorAll('button')].some(el => el.textContent === 'Sign in')`) // there is no provider
+	v.presses("Use the API key")
+	v.reads("Enter an API key.")
+	v.entersKey("sori_0000_nonsense")
+	v.reads("This API key is not accepted.")
+	v.shoots("signin-key")
+	id, key := newKey(t, w, "mina")
+	v.goes(`el.type === 'password' && (el.select(), true)`, key+"\r")
+	v.sees(`document.querySelector('.who .name')?.textContent === 'mina'`)
+	v.uploads()
+	v.do(chromedp.Reload())
+	v.reads("Analysis complete")
+	if evaluate[bool](v, fmt.Sprintf(`document.body.innerText.includes(%[1]q) || location.href.includes(%[1]q) || JSON.stringify(localStorage).includes(%[1]q)`, key)) {
+		t.Error("the key is shown, or kept for longer than the tab")
+	}
+	other := v.tab()
+	other.open("/")
+	other.reads("It is kept in this tab only")
+
+	// A key that is revoked leads back to the sign-in, and what is on the page stays.
+	v.presses("New")
+	v.gives(speechFile(t))
+	if _, err := w.API.Do(w.Context(), client.Request{Method: http.MethodDelete, Path: "/api-keys/" + id, Want: http.StatusNoContent}); err != nil {
+		t.Fatal(err)
+	}
+	awaitRefused(t, w, key)
+	v.presses("Analyse recording")
+	v.reads("Sign in again")
+	v.shoots("signin-again-key")
+	_, another := newKey(t, w, "mina")
+	v.entersKey(another)
+	v.sees(`!document.querySelector('dialog')`)
+	v.sees(`location.hash.startsWith('#/jobs/')`) // the recording was neither lost nor refused
+	v.reads("Analysis complete")
+}
+
+// awaitRefused waits until the gateway refuses a key.
+func awaitRefused(t *testing.T, w *harnesstest.Env, key string) {
+	t.Helper()
+	api := &client.Client{Base: w.Gateway, HTTP: w.Client, Credential: key}
+	testkit.Eventually(t, func() error {
+		_, err := api.Do(w.Context(), client.Request{Path: "/jobs/?limit=1", Want: http.StatusUnauthorized})
+		return err
+	})
+}
+
+// storedToken is the access token of the visitor's tab.
+const storedToken = `JSON.parse(sessionStorage.getItem('sori.session')).tokens.access`
+
+func TestTokensAreRenewedBeforeTheyExpire(t *testing.T) {
+	t.Parallel()
+	w, _ := secured(t, 4*time.Second, harnesstest.Options{})
+	v := comes(t, w.Gateway)
+	v.open("/#/jobs")
+	v.signsIn("mina")
+	v.reads("No jobs yet.")
+	for range 3 {
+		token := evaluate[string](v, storedToken)
+		v.sees(fmt.Sprintf(storedToken+` !== %q`, token))
+	}
+	// A tab whose token has expired while it was closed renews it first.
+	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const session = JSON.parse(sessionStorage.getItem('sori.session'));
+		session.tokens.access = 'x.y.z';
+		session.tokens.expires = 1;
+		sessionStorage.setItem('sori.session', JSON.stringify(session));
+	})()`))
+	v.do(chromedp.Reload())
+	v.presses("New")
+	v.uploads()
+	v.sees(`!document.querySelector('dialog')`)
+}
+
+func TestAnExpiredSignInAsksAgainAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	w, p := secured(t, time.Minute, harnesstest.Options{})
+	v := comes(t, w.Gateway)
+	v.open("/")
+	v.signsIn("mina")
+	v.gives(speechFile(t))
+
+	// The tokens of the page are no longer accepted, and cannot be renewed.
+	v.do(chromedp.Evaluate[chromedp.Void](breakSession))
+	v.do(chromedp.Reload())
+	v.reads("Sign in again")
+	v.shoots("signin-again")
+	v.signsInAgain(t, "mina")
+	v.gives(speechFile(t))
+	p.away()
+	v.presses("Analyse recording") // the token is valid
+	v.reads("Analysis complete")
+	p.back()
+}
+
+// breakSession is a script that replaces the tokens of a tab by others that nobody accepts.
+const breakSession = `(() => {
+	const session = JSON.parse(sessionStorage.getItem('sori.session'));
+	Object.assign(session.tokens, {access: 'x.y.z', refresh: 'unknown'});
+	sessionStorage.setItem('sori.session', JSON.stringify(session));
+})()`
+
+// signsInAgain signs a user in again, in the other window.
+func (v *visitor) signsInAgain(t *testing.T, name string) {
+	t.Helper()
+	window := v.other()
+	v.presses("Sign in")
+	other := window()
+	other.types(name, name[:1]+"-password")
+	v.sees(`!document.querySelector('dialog')`)
+	testkit.Eventually(t, func() error {
+		open, err := chromedp.Targets(v.page)
+		for _, o := range open {
+			if err == nil && o.Type == "page" && strings.Contains(o.URL, "state=") {
+				err = fmt.Errorf("the other window is still open at %s", o.URL)
+			}
+		}
+		return err
+	})
+}
+
+func TestTheConsoleWorksOnWhileTheProviderIsAway(t *testing.T) {
+	t.Parallel()
+	w, p := secured(t, time.Minute, harnesstest.Options{})
+	v, late := comes(t, w.Gateway), comes(t, w.Gateway)
+	v.open("/")
+	v.signsIn("mina")
+	job := v.uploads()
+	p.away()
+	v.presses("Jobs")
+	v.sees(`document.querySelectorAll('tbody tr').length === 1`)
+	v.do(chromedp.Reload())
+	v.open("/#/jobs/" + job)
+	v.reads("Analysis complete")
+	late.open("/#/jobs")
+	late.presses("Sign in")
+	late.reads("The sign-in service cannot be reached.")
+	late.shoots("signin-away")
+	p.back()
+	late.signsIn("mina")
+	late.sees(`document.querySelectorAll('tbody tr').length === 1`)
+}
+
+// spoilFirst is a script that makes the first ticket invalid, of every URL of streams and of audio.
+const spoilFirst = `(() => {
+	window.spoiled = [];
+	const first = {};
+	const spoil = (kind, url) => {
+		if (!String(url).includes('ticket=') || (first[kind] ??= url) !== url) {
+			return url;
+		}
+		spoiled.push(kind);
+		return url.replace('ticket=', 'ticket=x');
+	};
+	const Plain = window.EventSource;
+	window.EventSource = class extends Plain {
+		constructor(url, init) { super(spoil('stream', url), init); }
+	};
+	const src = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, 'src');
+	Object.defineProperty(HTMLMediaElement.prototype, 'src', {...src, set(url) { src.set.call(this, spoil('audio', url)); }});
+})()`
+
+func TestATicketThatIsRefusedIsReplaced(t *testing.T) {
+	t.Parallel()
+	w, _ := secured(t, time.Minute, harnesstest.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(8 * time.Second)}})
+	_, key := newKey(t, w, "mina")
+	upload := &client.Client{Base: w.Gateway, HTTP: w.Client, Credential: key}
+	job, err := upload.Upload(w.Context(), w.Token, loadgen.RecordingOf("a.wav", loadgen.Tone(220, 3*time.Second)).Form())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := comes(t, w.Gateway)
+	if _, err := chromedp.Call(v.page, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: spoilFirst}); err != nil {
+		t.Fatal(err)
+	}
+	v.open("/#/jobs/" + job)
+	v.signsIn("mina")
+	v.reads("Analysis complete")
+	checkPlayback(t, v)
+	if kinds := evaluate[[]string](v, "spoiled"); len(kinds) != 2 {
+		t.Errorf("refused are %q", kinds)
+	}
+	v.sees(`!document.querySelector('.failure, dialog')`)
+}
+
+func TestTheKoreanSignInSpeaksKorean(t *testing.T) {
+	t.Parallel()
+	w, p := secured(t, time.Minute, harnesstest.Options{})
+	v := comes(t, w.Gateway)
+	v.open("/")
+	v.speaks("ko")
+	korean := func(words string) {
+		t.Helper()
+		v.reads(words)
+		if got := evaluate[string](v, english+`(document.body.innerText)`); got != "" {
+			t.Errorf("the Korean page says %q", got)
+		}
+	}
+	korean("녹음을 올리고 결과를 보려면 로그인하세요.")
+	v.entersKey("sori_0000_nonsense")
+	korean("사용할 수 없는 API 키입니다.")
+	p.away()
+	v.presses("로그인")
+	korean("로그인 서비스에 연결할 수 없습니다.")
+	p.back()
+	v.presses("로그인")
+	v.types("jun", "j-password")
+	v.sees(`document.querySelector('.who .name')?.textContent === 'jun'`)
+	korean("새 분석")
+	v.open("/#/jobs/01890a5d-ac96-774b-bcce-b302099a8057")
+	korean("없는 작업이거나 다른 사람의 작업입니다.")
+	v.do(chromedp.Evaluate[chromedp.Void](breakSession))
+	v.do(chromedp.Reload())
+	korean("다시 로그인하면 이 화면에서 그대로 이어집니다.")
+}
