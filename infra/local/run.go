@@ -98,6 +98,20 @@ func (depsCommand) Run(ctx context.Context, o options) error {
 	})
 }
 
+// natsSettings are the settings from the caller's environment with which NATS is provisioned.
+func natsSettings() []string {
+	return []string{namespaceSetting, "NATS_REPLICAS", "JOBS_MAX_AGE", "JOBS_MAX_BYTES", "STAGING_MAX_BYTES"}
+}
+
+// provision creates what the services need on NATS, with the settings of the caller's environment.
+func provision(ctx context.Context, natsURL string) error {
+	settings := map[string]string{"NATS_URL": natsURL}
+	for _, name := range natsSettings() {
+		settings[name], _ = lookup(nil)(name)
+	}
+	return harness.Provision(ctx, settings)
+}
+
 // withDeps starts the dependencies and the analysis server, calls work, and then stops
 // them in reverse order. If one of them ends by itself, it cancels the context of work.
 func withDeps(ctx context.Context, o options, work func(context.Context, stack.Endpoints, harness.Layout, map[string]map[string]string) error) (err error) {
@@ -124,7 +138,10 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	}
 	vars := map[string]map[string]string{}
 	for _, name := range harness.Names() {
-		vars[name] = harness.Environment(deps.Endpoints, at, secrets, name, 0)
+		vars[name] = harness.AsUser(withNamespace(harness.Environment(deps.Endpoints, at, secrets, name, 0)), name)
+	}
+	if err := provision(ctx, deps.NATSURL); err != nil {
+		return err
 	}
 	vars[harness.Gateway][consoleSetting] = consoleDir(o.Dir)
 	return withAnalyzer(ctx, at, vars, func(ctx context.Context) error {

@@ -42,6 +42,17 @@ func lookup(own map[string]string) func(string) (string, bool) {
 	}
 }
 
+const namespaceSetting = "NATS_NAMESPACE"
+
+// withNamespace adds the namespace of the caller's environment to the settings of a program. A user
+// of NATS belongs to a namespace.
+func withNamespace(vars map[string]string) map[string]string {
+	if ns, ok := lookup(nil)(namespaceSetting); ok && vars["NATS_URL"] != "" {
+		vars[namespaceSetting] = ns
+	}
+	return vars
+}
+
 // gatewayURL returns the base URL of the API, with the gateway's BASE_PATH if the
 // environment contains it.
 func gatewayURL(at harness.Layout) string {

@@ -18,10 +18,10 @@ func (c *tailCommand) Run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	namespace := os.Getenv("NATS_NAMESPACE")
+	namespace := os.Getenv(namespaceSetting)
 	var cfg tail.Config
-	if err := config.Load(config.Map(map[string]string{"NATS_URL": at.NATS, "NATS_NAMESPACE": namespace}), &cfg); err != nil {
+	if err := config.Load(config.Map(map[string]string{"NATS_URL": at.NATS, namespaceSetting: namespace}), &cfg); err != nil {
 		return err
 	}
-	return tail.Run(ctx, cfg, c.Options, os.Stdout, func() { fmt.Fprintf(os.Stderr, "listening on %s\n", at.NATS) })
+	return tail.Run(ctx, cfg, c.Options, os.Stdout, func() { fmt.Fprintf(os.Stderr, "listening on %s\n", withoutUser(at.NATS)) })
 }

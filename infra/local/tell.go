@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sort"
@@ -12,6 +13,7 @@ import (
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/command"
 	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/natsauth"
 	"sori.internal/infra/internal/stack"
 )
 
@@ -19,10 +21,28 @@ import (
 func writeEndpoints(dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) (remove func(), err error) {
 	return command.Endpoints{
 		Gateway: at.URL(harness.Gateway, 0), Uploader: at.URL(harness.Uploader, 0), Dispatcher: at.URL(harness.Dispatcher, 0), Tracker: at.URL(harness.Tracker, 0),
-		NATS: deps.NATSURL, Postgres: deps.DatabaseURL, Analyzer: analyzerURL(at, vars),
+		NATS: operatorURL(deps.NATSURL), NATSAdmin: deps.NATSURL, Postgres: deps.DatabaseURL, Analyzer: analyzerURL(at, vars),
 		S3: deps.S3Endpoint, S3Region: deps.S3Region, S3Bucket: harness.Bucket, S3AccessKey: deps.S3AccessKey, S3SecretKey: deps.S3SecretKey,
 		Principal: vars[harness.Tracker]["PRINCIPAL_SECRET"],
 	}.Write(dir)
+}
+
+// operatorURL returns the URL of NATS with the credentials of sorictl.
+func operatorURL(natsURL string) string {
+	as := harness.AsUser(withNamespace(map[string]string{"NATS_URL": natsURL}), natsauth.Operator)
+	return withUser(natsURL, url.UserPassword(as["NATS_USER"], as["NATS_PASSWORD"]))
+}
+
+// withoutUser returns a URL for the screen, without credentials.
+func withoutUser(raw string) string { return withUser(raw, nil) }
+
+func withUser(raw string, user *url.Userinfo) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "" // the runner's own URLs are valid
+	}
+	u.User = user
+	return u.String()
 }
 
 // analyzerURL returns the URL of the analysis server: of the reference server, or of the
@@ -93,10 +113,10 @@ Upload a recording and watch it become a result:
 
 Watch the events, in another terminal:
 
-  go run ./infra/local tail%[12]s                   (or: nats -s %[7]s sub 'audio.>')
+  go run ./infra/local tail%[12]s                   (or: nats -s URL sub 'audio.>', with the URL of nats in %[10]s)
 
 `, dir, gatewayURL(at), at.URL(harness.Tracker, 0), at.URL(harness.Dispatcher, 0), at.URL(harness.Uploader, 0), analyzerURL(at, vars),
-		deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), token, flagDir, analyzerIs(at, vars), auth.screen(), auth.curlFlag())
+		withoutUser(deps.NATSURL), deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), token, flagDir, analyzerIs(at, vars), auth.screen(), auth.curlFlag())
 }
 
 // printDeps prints the commands that run the services by hand.
@@ -116,7 +136,7 @@ Run a service with its settings, each in a terminal of its own:
   env $(cat %[1]s/dispatcher.env) go run ./services/dispatcher
   env $(cat %[1]s/tracker.env) go run ./services/tracker
 
-`, dir, deps.NATSURL, deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), analyzerURL(at, vars), at.URL(harness.Gateway, 0))
+`, dir, withoutUser(deps.NATSURL), deps.S3Endpoint, harness.Bucket, filepath.Join(dir, command.File), analyzerURL(at, vars), at.URL(harness.Gateway, 0))
 }
 
 // dirFlag returns the flag with which another command finds this folder; "" for the default folder.

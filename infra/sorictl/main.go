@@ -10,10 +10,12 @@
 //	sorictl reconcile [-repair] [-json] [-metrics FILE]  compare log, rows and objects
 //	sorictl keys create|list|revoke                      manage API keys of the gateway
 //	sorictl audit [-owner O] [-object PATH] [-since 24h] list what principals changed
+//	sorictl provision                                    create streams, consumers and buckets
 //	sorictl tail [SUBJECT] [-job ID] [-failed]           print events as they are published
 //
 // It reads the services' data and does not write them: to repair something, it makes the
-// service that owns the data do its work again. API keys are the exception, because the
+// service that owns the data do its work again. It creates the streams and the consumers,
+// so that the services need no permission for that. API keys are the exception, because the
 // first key is needed before the gateway accepts any request. The gateway's own code
 // writes them.
 package main
@@ -66,6 +68,7 @@ type grammar struct {
 	Retry     retryCommand     `cmd:"" help:"analyse failed jobs again, without a new upload"`
 	Cancel    cancelCommand    `cmd:"" help:"cancel jobs that have not ended"`
 	Reconcile reconcileCommand `cmd:"" help:"list where log, records and bucket differ"`
+	Provision provisionCommand `cmd:"" help:"create what the services need on NATS, or change what differs"`
 	Tail      tailCommand      `cmd:"" help:"show events as they are published"`
 }
 

@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
+	"sori.internal/infra/internal/natsauth"
 	"sori.internal/shared/config"
 	"sori.internal/shared/testkit"
 )
@@ -18,7 +20,7 @@ import (
 func sorictl(t *testing.T, k *testkit.Kit, changes map[string]string, args ...string) (shown string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	on := terminal{out: &out, errs: &out, environment: config.Map(k.Settings(changes))}
+	on := terminal{out: &out, errs: &out, environment: config.Map(harness.AsUser(k.Settings(changes), natsauth.Operator))}
 	err = on.command(k.Context(), args)
 	return out.String(), err
 }

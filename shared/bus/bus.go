@@ -18,33 +18,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
-	"sori.internal/shared/config"
-	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 )
 
 // Config describes how a service connects to NATS, and how much its streams may store. A retained
 // subject needs about 0.5 KB of the server's memory, and a job has about five subjects: a week with
 // a million jobs a day needs about 17 GB.
+//
+// Provision says whether the client creates and updates the streams, consumers and buckets that it
+// needs. Without it another program does so before (Provision), the client needs no permission for
+// it, and waits for what is missing.
 type Config struct {
-	URL             config.Secret   `env:"NATS_URL,required"`
-	Namespace       event.Namespace `env:"NATS_NAMESPACE"`
-	Replicas        int             `env:"NATS_REPLICAS" envDefault:"1"`
-	JobsMaxAge      time.Duration   `env:"JOBS_MAX_AGE" envDefault:"168h"`
-	JobsMaxBytes    int64           `env:"JOBS_MAX_BYTES" envDefault:"4294967296"`
-	StagingMaxBytes int64           `env:"STAGING_MAX_BYTES" envDefault:"10737418240"`
+	Connection
+	Provision       bool          `env:"NATS_PROVISION" envDefault:"true"`
+	Replicas        int           `env:"NATS_REPLICAS" envDefault:"1"`
+	JobsMaxAge      time.Duration `env:"JOBS_MAX_AGE" envDefault:"168h"`
+	JobsMaxBytes    int64         `env:"JOBS_MAX_BYTES" envDefault:"4294967296"`
+	StagingMaxBytes int64         `env:"STAGING_MAX_BYTES" envDefault:"10737418240"`
 }
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
-	broken := c.Namespace.Check()
+	var broken error
 	if c.Replicas < 1 || c.Replicas > 5 {
 		broken = errors.Join(broken, errors.New("NATS_REPLICAS must be from 1 to 5"))
 	}
@@ -80,10 +81,11 @@ type Bus struct {
 // server: it connects in the background, and reconnects until Close.
 func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 	b := &Bus{cfg: cfg, source: "/" + service, log: log}
-	nc, err := nats.Connect(cfg.URL.Reveal(),
-		nats.Name(service),
+	nc, err := cfg.Dial(service,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
+		// A server that does not know the user may know it after its configuration is loaded again.
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(250*time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.PingInterval(5*time.Second), // a server that hangs is noticed within ten seconds
@@ -109,9 +111,6 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 			log.Warn().Err(err).Msg("bus reported an error")
 		}),
 	)
-	if _, quoted := errors.AsType[*url.Error](err); quoted {
-		return nil, errors.New("open bus: NATS_URL is not a valid URL") // the cause contains the URL and its password
-	}
 	if err != nil {
 		return nil, fmt.Errorf("open bus: %w", err)
 	}

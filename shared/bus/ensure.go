@@ -14,31 +14,41 @@ import (
 // Ensure creates the streams, or updates those whose configuration differs. Any number of services
 // may call it at once. A stream that needs no change is not updated: in a cluster even an empty
 // update needs consensus, and only one of several concurrent updates gets a response.
+//
+// Without Config.Provision, Ensure changes nothing. It fails with fault.Unavailable if a stream does
+// not exist or lacks a subject.
 func (b *Bus) Ensure(ctx context.Context, streams ...event.Stream) error {
 	if err := b.checkServer(ctx); err != nil {
 		return err
 	}
 	for _, s := range streams {
-		if err := b.ensure(ctx, s); err != nil {
+		if _, err := b.ensure(ctx, s); err != nil {
 			return translate("ensure stream "+s.Name, err)
 		}
 	}
 	return nil
 }
 
-func (b *Bus) ensure(ctx context.Context, s event.Stream) error {
+func (b *Bus) ensure(ctx context.Context, s event.Stream) (Action, error) {
 	present, err := b.presentConfig(ctx, s)
 	if err != nil {
-		return err
+		return Unchanged, err
 	}
 	wanted := b.streamConfig(s, present)
 	if reflect.DeepEqual(wanted, present) {
-		return nil
+		return Unchanged, nil
+	}
+	if !b.cfg.Provision {
+		if present.Name == "" || !reflect.DeepEqual(wanted.Subjects, present.Subjects) {
+			return Unchanged, notProvisioned("stream " + s.Name)
+		}
+		b.warnOfDifference("stream " + s.Name)
+		return Unchanged, nil
 	}
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
 	_, err = b.js.CreateOrUpdateStream(ctx, wanted)
-	return err
+	return actionOn(present.Name), err
 }
 
 // presentConfig returns the configuration of a stream, or the zero value if the stream does not

@@ -12,19 +12,29 @@ import (
 // KeyValue is a key-value bucket of JetStream. It is safe for concurrent use.
 type KeyValue struct{ kv jetstream.KeyValue }
 
-// KeyValue opens a key-value bucket. It creates the bucket if it does not exist.
+// KeyValue opens a key-value bucket. It creates the bucket if it does not exist; without
+// Config.Provision it fails with fault.Unavailable instead.
 func (b *Bus) KeyValue(ctx context.Context, bucket string) (*KeyValue, error) {
+	kv, _, err := b.ensureBucket(ctx, bucket)
+	return kv, err
+}
+
+func (b *Bus) ensureBucket(ctx context.Context, bucket string) (*KeyValue, Action, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	name := b.cfg.Namespace.Stream(bucket)
+	name, action := b.cfg.Namespace.Stream(bucket), Unchanged
 	kv, err := b.js.KeyValue(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		if !b.cfg.Provision {
+			return nil, Unchanged, notProvisioned("bucket " + bucket)
+		}
+		action = Created
 		kv, err = b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, Replicas: b.cfg.Replicas})
 	}
 	if err != nil {
-		return nil, translate("open the bucket "+bucket, err)
+		return nil, Unchanged, translate("open the bucket "+bucket, err)
 	}
-	return &KeyValue{kv}, nil
+	return &KeyValue{kv}, action, nil
 }
 
 // Get returns the value of a key and its revision. The revision is 0 if the key does not exist.

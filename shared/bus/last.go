@@ -108,6 +108,7 @@ func (s *Stream) fromLeader(ctx context.Context, q leaderQuery) (*Message, error
 		Message *struct {
 			Subject string    `json:"subject"`
 			Seq     uint64    `json:"seq"`
+			Header  []byte    `json:"hdrs"`
 			Data    []byte    `json:"data"`
 			Time    time.Time `json:"time"`
 		} `json:"message"`
@@ -123,7 +124,12 @@ func (s *Stream) fromLeader(ctx context.Context, q leaderQuery) (*Message, error
 		return nil, translate(tried, response.Error)
 	case m == nil:
 		return nil, fmt.Errorf("%s: a response without a message", tried)
-	default: // no caller needs the header
-		return &Message{Subject: s.bus.cfg.Namespace.Strip(m.Subject), Data: m.Data, Seq: m.Seq, Time: m.Time}, nil
 	}
+	m, header := response.Message, nats.Header(nil)
+	if len(m.Header) > 0 {
+		if header, err = nats.DecodeHeadersMsg(m.Header); err != nil {
+			return nil, fmt.Errorf("%s: header of message %d: %w", tried, m.Seq, err)
+		}
+	}
+	return &Message{Subject: s.bus.cfg.Namespace.Strip(m.Subject), Header: header, Data: m.Data, Seq: m.Seq, Time: m.Time}, nil
 }

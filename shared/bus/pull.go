@@ -21,7 +21,7 @@ const redeliverDelay = 100 * time.Millisecond
 func (b *Bus) pull(ctx context.Context, c Consumer, take func(jetstream.Msg), free func() int) error {
 	delay := backoff{}
 	for ctx.Err() == nil {
-		cons, err := b.ensureConsumer(ctx, c)
+		cons, _, err := b.ensureConsumer(ctx, c)
 		for err == nil && ctx.Err() == nil {
 			err = b.fetch(ctx, c, cons, take, free())
 			if err == nil {
@@ -73,7 +73,10 @@ func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, ta
 
 // ensureConsumer returns the durable consumer. It creates the consumer, or updates it if its
 // configuration differs. Like a stream (Ensure), a consumer that needs no change is not updated.
-func (b *Bus) ensureConsumer(ctx context.Context, c Consumer) (jetstream.Consumer, error) {
+//
+// Without Config.Provision it changes nothing, and uses a consumer whose configuration differs as it
+// is.
+func (b *Bus) ensureConsumer(ctx context.Context, c Consumer) (jetstream.Consumer, Action, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
 	stream := b.cfg.Namespace.Stream(c.stream().Name)
@@ -82,14 +85,21 @@ func (b *Bus) ensureConsumer(ctx context.Context, c Consumer) (jetstream.Consume
 	if err == nil {
 		present = cons.CachedInfo().Config
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil, translate("find consumer "+c.Name, err)
+		return nil, Unchanged, translate("find consumer "+c.Name, err)
 	}
 	wanted := b.consumerConfig(c, present)
 	if reflect.DeepEqual(wanted, present) {
-		return cons, nil
+		return cons, Unchanged, nil
+	}
+	if !b.cfg.Provision {
+		if present.Name == "" {
+			return nil, Unchanged, notProvisioned("consumer " + c.Name)
+		}
+		b.warnOfDifference("consumer " + c.Name)
+		return cons, Unchanged, nil
 	}
 	cons, err = b.js.CreateOrUpdateConsumer(ctx, stream, wanted)
-	return cons, translate("make consumer "+c.Name, err)
+	return cons, actionOn(present.Name), translate("make consumer "+c.Name, err)
 }
 
 // consumerConfig returns the configuration that a consumer should have. Other settings, which

@@ -110,7 +110,9 @@ func losing(t *testing.T, server string) config.Secret {
 			go func() { loseRequests(far, bufio.NewReader(near)); _ = far.Close() }()
 		}
 	}()
-	return config.Secret("nats://" + l.Addr().String())
+	through := *u
+	through.Host = l.Addr().String()
+	return config.Secret(through.String())
 }
 
 // loseRequests copies the lines of the protocol, except messages with a reply subject.
@@ -209,8 +211,12 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 	return map[string]func(context.Context) error{
 		"Bus.ConsumerState": func(ctx context.Context) error { _, _, err := b.ConsumerState(ctx, "c"); return err },
 		"Bus.Ensure":        func(ctx context.Context) error { return b.Ensure(ctx, jobs) },
-		"Bus.KeyValue":      func(ctx context.Context) error { _, err := b.KeyValue(ctx, "FLAGS"); return err },
-		"Bus.Publish":       func(ctx context.Context) error { return b.Publish(ctx, event.Uploading{JobID: job}) },
+		"Bus.Provision": func(ctx context.Context) error {
+			_, err := b.Provision(ctx, bus.Resources{Streams: []event.Stream{event.Jobs()}})
+			return err
+		},
+		"Bus.KeyValue": func(ctx context.Context) error { _, err := b.KeyValue(ctx, "FLAGS"); return err },
+		"Bus.Publish":  func(ctx context.Context) error { return b.Publish(ctx, event.Uploading{JobID: job}) },
 		"Bus.PublishExpecting": func(ctx context.Context) error {
 			_, err := b.PublishExpecting(ctx, e, event.LogSubject(job), seq)
 			return err

@@ -76,21 +76,24 @@ func (s *Store) Delete(ctx context.Context, seq uint64) error {
 }
 
 // DeleteOfJob deletes the dead letters of a job, except that of its erased event, which an operator
-// still has to handle.
+// still has to handle. It reads them one by one from the leader of the stream: a faster scan needs a
+// consumer, and who may create consumers may have the server publish to any subject.
 func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
-	var found []uint64
-	err := s.stream.Scan(ctx, false, []string{event.AllDead}, func(m bus.Message) error {
-		of, name, err := event.ParseSubject(m.Header.Get(bus.HeaderSubject))
-		if err == nil && of == job && name != event.NameErased {
-			found = append(found, m.Seq)
-		}
-		return nil //nolint:nilerr // a dead letter whose subject names no job belongs to none
-	})
+	info, err := s.stream.Info(ctx)
 	if err != nil {
 		return err
 	}
-	for _, seq := range found {
-		if err := s.Delete(ctx, seq); err != nil && !fault.Is(err, fault.NotFound) {
+	for next := info.FirstSeq; next <= info.LastSeq; {
+		m, err := s.stream.NextFromLeader(ctx, event.AllDead, next)
+		if err != nil || m == nil {
+			return err
+		}
+		next = m.Seq + 1
+		of, name, err := event.ParseSubject(m.Header.Get(bus.HeaderSubject))
+		if err != nil || of != job || name == event.NameErased { // a dead letter whose subject names no job belongs to none
+			continue
+		}
+		if err := s.Delete(ctx, m.Seq); err != nil && !fault.Is(err, fault.NotFound) {
 			return fmt.Errorf("delete the dead letters of job %s: %w", job, err)
 		}
 	}

@@ -47,11 +47,20 @@ func (k *Kit) Settled(consumer string) {
 	})
 }
 
-// HandleAgain deletes a consumer of the stream of jobs, so that its service creates the consumer
-// again and handles every event again. It waits until all events are settled.
+// HandleAgain creates a consumer of the stream of jobs anew, so that its service handles every event
+// again. It waits until all events are settled.
 func (k *Kit) HandleAgain(consumer string) {
 	k.t.Helper()
-	if err := k.JetStream().DeleteConsumer(k.Context(), k.Namespace().Stream(event.Jobs().Name), consumer); err != nil {
+	js, ctx, stream := k.JetStream(), k.Context(), k.Namespace().Stream(event.Jobs().Name)
+	c, err := js.Consumer(ctx, stream, consumer)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if err := js.DeleteConsumer(ctx, stream, consumer); err != nil {
+		k.t.Fatal(err)
+	}
+	// A service that may create the consumer may be quicker: then this changes nothing.
+	if _, err := js.CreateOrUpdateConsumer(ctx, stream, c.CachedInfo().Config); err != nil {
 		k.t.Fatal(err)
 	}
 	k.Settled(consumer)

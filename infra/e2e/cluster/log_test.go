@@ -41,7 +41,7 @@ func newServers(t *testing.T) servers {
 	t.Cleanup(cancel)
 	s := servers{Stack: harnesstest.StartStack(ctx, t, nodes), ctx: ctx}
 	for _, url := range strings.Split(s.NATSURL, ",") {
-		cfg := bus.Config{URL: config.Secret(url), Replicas: nodes, JobsMaxAge: time.Hour, JobsMaxBytes: 64 << 20, StagingMaxBytes: 64 << 20}
+		cfg := bus.Config{Connection: bus.Connection{URL: config.Secret(url)}, Provision: true, Replicas: nodes, JobsMaxAge: time.Hour, JobsMaxBytes: 64 << 20, StagingMaxBytes: 64 << 20}
 		b, err := bus.Open(cfg, "test", zerolog.Nop())
 		if err != nil {
 			t.Fatal(err)

@@ -11,14 +11,15 @@ import (
 // File is the name of the file in a state folder in which other programs find the Endpoints. It exists while Sori runs.
 const File = "endpoints.json"
 
-// Endpoints are the contents of the file: the URLs, and the credentials for S3 and the
+// Endpoints are the contents of the file: the URLs, and the credentials for NATS, S3 and the
 // tracker.
 type Endpoints struct {
 	Gateway     string `json:"gateway"`
 	Uploader    string `json:"uploader"`
 	Dispatcher  string `json:"dispatcher"`
 	Tracker     string `json:"tracker"`
-	NATS        string `json:"nats"`
+	NATS        string `json:"nats"`       // as the user sorictl
+	NATSAdmin   string `json:"nats_admin"` // as a user that may do everything
 	S3          string `json:"s3"`
 	S3Region    string `json:"s3_region"`
 	S3Bucket    string `json:"s3_bucket"`

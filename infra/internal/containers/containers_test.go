@@ -202,7 +202,7 @@ func TestEveryContainerIsConfined(t *testing.T) {
 		if s.Logging.Options["max-size"] == "" || s.Logging.Options["max-file"] == "" {
 			t.Errorf("%s: its log grows without bounds", name)
 		}
-		if len(s.Healthcheck.Test) == 0 && !slices.Contains(s.Profiles, "tools") {
+		if len(s.Healthcheck.Test) == 0 && !slices.Contains(s.Profiles, "tools") && name != "provision" {
 			t.Errorf("%s: nobody asks for its health", name)
 		}
 		for _, port := range s.Ports {

@@ -79,6 +79,9 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}
+	if err := Provision(ctx, merge(map[string]string{"NATS_URL": opts.Deps.NATSURL}, opts.Env[All])); err != nil {
+		return nil, fmt.Errorf("start the processes: %w", err)
+	}
 	f := &Fleet{layout: layout, copies: map[string][]*Process{}, exited: make(chan error, 16)}
 	for _, name := range Names() {
 		for i := range layout[name] {
@@ -97,6 +100,9 @@ func (f *Fleet) process(opts Options, name string, i int) *Process {
 	maps.Copy(env, map[string]string{"LOG_LEVEL": "warn", "LOG_FORMAT": "json"})
 	maps.Copy(env, opts.Env[All])
 	maps.Copy(env, opts.Env[name])
+	if name != Analyzer { // it does not use NATS
+		env = AsUser(env, name)
+	}
 	full := fmt.Sprintf("%s-%d", name, i)
 	return &Process{
 		name: full, url: f.layout.URL(name, i), admin: f.layout.URL(admin(name), i), program: filepath.Join(opts.Programs, name),

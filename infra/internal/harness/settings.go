@@ -77,6 +77,7 @@ type Secrets struct {
 }
 
 // Environment returns the environment variables that one replica of a program needs. All other settings have defaults.
+// The NATS_URL is that of natsauth.Admin; AsUser replaces it.
 func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, i int) map[string]string {
 	own, s3 := map[string]string{"HTTP_ADDR": at[name][i]}, s3Settings(deps)
 	if metrics := at[admin(name)]; i < len(metrics) {

@@ -50,7 +50,7 @@ func Open(settings map[string]string) (c Checker, closeAll func() error, err err
 		return c, nil, err
 	}
 	closers = append(closers, c.Bus.Close)
-	nc, err := nats.Connect(settings["NATS_URL"], nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait))
+	nc, err := cfg.Bus.Dial("checker", nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait))
 	if err != nil {
 		return c, nil, err
 	}

@@ -38,10 +38,12 @@ func NewCluster(names ...string) (Cluster, error) {
 }
 
 // URL returns the client URLs of all members, separated by commas. A client connects to a member that answers.
-func (c Cluster) URL() string {
+func (c Cluster) URL() string { return c.adminURL("") }
+
+func (c Cluster) adminURL(password string) string {
 	urls := make([]string, len(c))
 	for i, m := range c {
-		urls[i] = NATSURL(m.Port)
+		urls[i] = adminURL(m.Port, password)
 	}
 	return strings.Join(urls, ",")
 }

@@ -3,10 +3,12 @@ package stack
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"sori.internal/infra/internal/natsauth"
 	"sori.internal/infra/internal/stack/proc"
 )
 
@@ -21,6 +23,10 @@ type NATSSettings struct {
 	Port       int
 	MaxPayload int32 // in bytes; 0 is the server's default of 1 MiB, with which other installations run
 
+	// AdminPassword is the password of natsauth.Admin, from which those of the other users are derived
+	// (natsauth.Login). If it is empty, everybody may do everything.
+	AdminPassword string
+
 	// Member is the server's configuration in Cluster, with its ports; the zero value runs a single server.
 	Member  Member
 	Cluster Cluster // all members, this server included
@@ -29,12 +35,15 @@ type NATSSettings struct {
 // NATSServer is a running NATS server with JetStream, in a separate process, which can be killed and
 // paused. It flushes its store once a second: a power cut may lose the last second, but killing the
 // process loses nothing.
-type NATSServer struct{ child }
+type NATSServer struct {
+	child
+	admin string // the password of natsauth.Admin
+}
 
 // StartNATS starts a NATS server and returns when it accepts clients and has recovered its store. The
 // server listens on the port of set.Member if that is set, else on the given port.
 func StartNATS(ctx context.Context, port proc.Port, set NATSSettings, log zerolog.Logger) (*NATSServer, error) {
-	srv := &NATSServer{}
+	srv := &NATSServer{admin: set.AdminPassword}
 	if set.Member != (Member{}) {
 		port = proc.Port{Fixed: set.Member.Port}
 	}
@@ -49,10 +58,18 @@ func StartNATS(ctx context.Context, port proc.Port, set NATSSettings, log zerolo
 	return srv, nil
 }
 
-// URL returns the URL for clients.
-func (s *NATSServer) URL() string { return NATSURL(s.port) }
+// URL returns the URL for clients, with the credentials of natsauth.Admin.
+func (s *NATSServer) URL() string { return adminURL(s.port, s.admin) }
 
-// NATSURL returns the URL of the NATS server that listens on the port.
+func adminURL(port int, password string) string {
+	u := url.URL{Scheme: "nats", Host: proc.Address(port)}
+	if password != "" {
+		u.User = url.UserPassword(natsauth.Admin, password)
+	}
+	return u.String()
+}
+
+// NATSURL returns the URL of the NATS server that listens on the port, without credentials.
 func NATSURL(port int) string { return "nats://" + proc.Address(port) }
 
 // Stop stops the server and returns when its process has exited. A second call does nothing.

@@ -76,7 +76,7 @@ func (s *Stack) launchNode(ctx context.Context, part Part, log zerolog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	return StartNATS(ctx, proc.Port{}, NATSSettings{Dir: s.store(part), Member: m, Cluster: s.cluster}, log)
+	return StartNATS(ctx, proc.Port{}, NATSSettings{Dir: s.store(part), Member: m, Cluster: s.cluster, AdminPassword: s.keys.NATSAdmin}, log)
 }
 
 // AwaitNodes returns when every server of the cluster is current (see Member.Current).

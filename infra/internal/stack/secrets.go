@@ -22,6 +22,7 @@ type secrets struct {
 	S3SecretKey   string `json:"s3_secret_key"`
 	PostgresAdmin string `json:"postgres_admin"`
 	PostgresOwner string `json:"postgres_owner"`
+	NATSAdmin     string `json:"nats_admin"`
 }
 
 func loadSecrets(dir string) (secrets, error) {
@@ -32,14 +33,18 @@ func loadSecrets(dir string) (secrets, error) {
 		if err = json.Unmarshal(text, &keys); err != nil {
 			return secrets{}, fmt.Errorf("read %s: %w", path, err)
 		}
-		return keys, nil
+		if keys.NATSAdmin != "" {
+			return keys, nil
+		}
+		keys.NATSAdmin = rand.Text() // the folder is from before NATS had users
+		return keys, save(path, keys)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secrets{}, fmt.Errorf("read secrets: %w", err)
 	}
 	keys = secrets{
 		S3AccessKey: rand.Text()[:20], S3SecretKey: rand.Text() + rand.Text(),
-		PostgresAdmin: rand.Text(), PostgresOwner: rand.Text(),
+		PostgresAdmin: rand.Text(), PostgresOwner: rand.Text(), NATSAdmin: rand.Text(),
 	}
 	return keys, save(path, keys)
 }

@@ -59,7 +59,7 @@ type Options struct {
 
 // Endpoints are the URLs and credentials with which clients connect to the parts.
 type Endpoints struct {
-	NATSURL     string
+	NATSURL     string // connects as natsauth.Admin, who may do everything
 	S3Endpoint  string
 	S3AccessKey string
 	S3SecretKey string
@@ -160,7 +160,7 @@ func (s *Stack) startAll(ctx context.Context) error {
 	}
 	ports.S3, ports.Postgres = s.parts[S3].Port(), s.parts[Postgres].Port()
 	if len(s.cluster) > 0 {
-		s.NATSURL = s.cluster.URL()
+		s.NATSURL = s.cluster.adminURL(s.keys.NATSAdmin)
 	} else {
 		ports.NATS = s.parts[NATS].Port()
 	}
@@ -205,7 +205,7 @@ func (s *Stack) start(ctx context.Context, part Part, port proc.Port) error {
 func (s *Stack) launch(ctx context.Context, part Part, port proc.Port, log zerolog.Logger) (server, error) {
 	switch part {
 	case NATS:
-		return StartNATS(ctx, port, NATSSettings{Dir: filepath.Join(s.opts.Dir, "nats")}, log)
+		return StartNATS(ctx, port, NATSSettings{Dir: filepath.Join(s.opts.Dir, "nats"), AdminPassword: s.keys.NATSAdmin}, log)
 	case S3:
 		return StartS3(ctx, port, S3Settings{
 			Dir: filepath.Join(s.opts.Dir, "s3"), AccessKey: s.keys.S3AccessKey, SecretKey: s.keys.S3SecretKey, Region: Region,

@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"sori.internal/shared/bus"
-	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 )
 
@@ -27,13 +26,7 @@ type Options struct {
 }
 
 // Config names the NATS server, and the namespace whose events are shown.
-type Config struct {
-	URL       config.Secret   `env:"NATS_URL,required"`
-	Namespace event.Namespace `env:"NATS_NAMESPACE"`
-}
-
-// Check implements config.Checker.
-func (c *Config) Check() error { return c.Namespace.Check() }
+type Config struct{ bus.Connection }
 
 // Run prints events until ctx ends. It calls listening when the subscriptions are
 // active.
@@ -45,7 +38,7 @@ func Run(ctx context.Context, cfg Config, o Options, out io.Writer, listening fu
 		}
 		o.Job = job
 	}
-	nc, err := nats.Connect(cfg.URL.Reveal(), nats.Name("tail"), nats.MaxReconnects(-1))
+	nc, err := cfg.Dial("tail", nats.MaxReconnects(-1))
 	if err != nil {
 		return fmt.Errorf("tail: connect to the bus: %w", err)
 	}

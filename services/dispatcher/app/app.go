@@ -14,7 +14,6 @@ import (
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/coordination"
-	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/joblog"
@@ -83,10 +82,10 @@ func newService(d dependencies) *service {
 		Jobs: joblog.New(d.events), Progress: d.events, Staging: staging.New(d.events),
 		Links:    objects.New(d.s3, d.cfg.Objects, d.cfg.URLStyle, d.cfg.URLValid),
 		Analyzer: client, Signer: analysis.NewSigner(&d.cfg.Webhook, d.cfg.signer()),
-		StatusSeen: coordination.NewFlag(d.events, "ANALYSIS_STATUS", d.cfg.StatusURL.Key()),
+		StatusSeen: coordination.NewFlag(d.events, statusBucket, d.cfg.StatusURL.Key()),
 	}
 	if d.cfg.MaxRunning > 0 {
-		deps.Slots = coordination.NewSlots(d.events, "ANALYSIS_SLOTS", d.cfg.MaxRunning)
+		deps.Slots = coordination.NewSlots(d.events, slotsBucket, d.cfg.MaxRunning)
 	}
 	s.core = analysis.New(deps, analysis.Options{MaxAttempts: d.cfg.MaxAttempts, PollInterval: d.cfg.PollInterval})
 	return s
@@ -117,7 +116,7 @@ func (s *service) routes() *httpd.Mux {
 
 // setup makes the streams. It runs before the consumers start.
 func (s *service) setup(ctx context.Context) error {
-	if err := s.events.Ensure(ctx, event.Jobs(), event.Dead(), event.Staging()); err != nil {
+	if err := s.events.Ensure(ctx, Resources().Streams...); err != nil {
 		return err
 	}
 	s.health.Started()

@@ -15,6 +15,32 @@ import (
 // the stream.
 const maxPending = 10_000
 
+// The key-value buckets: the jobs that occupy a slot, and whether the status URL has answered.
+const (
+	slotsBucket  = "ANALYSIS_SLOTS"
+	statusBucket = "ANALYSIS_STATUS"
+)
+
+// Resources returns what the dispatcher needs on NATS, whatever its settings are.
+func Resources() bus.Resources {
+	r := bus.Resources{
+		Streams: []event.Stream{event.Jobs(), event.Dead(), event.Staging()},
+		Buckets: []string{slotsBucket, statusBucket},
+	}
+	for _, name := range []event.Name{
+		event.NameStored, event.NameRetried, event.NameLapsed, event.NameDispatched, event.NameRefused,
+		event.NameCanceled, event.NameErased,
+	} {
+		r.Consumers = append(r.Consumers, durable(name))
+	}
+	return r
+}
+
+// durable returns the configuration of the durable consumer of one type of event, without a handler.
+func durable(name event.Name) bus.Consumer {
+	return bus.Consumer{Name: Name + "-" + string(name), Filters: []string{event.Filter(name)}, MaxPending: maxPending}
+}
+
 // consumers returns the consumers of events. Each type of event has its own, since a consumer with
 // several filters is slow if few subjects match.
 func (s *service) consumers() []lifecycle.Component {
@@ -52,14 +78,13 @@ func (s *service) tell(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
-// consumerOf returns the configuration of the durable consumer of one type of event.
+// consumerOf returns the consumer of one type of event.
 func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
 	var zero E
-	return bus.Consumer{
-		Name: Name + "-" + string(zero.Name()), Filters: []string{event.Filter(zero.Name())},
-		Concurrency: s.cfg.Concurrency, MaxPending: maxPending, Grace: s.cfg.Grace, Metrics: s.metrics.Events,
-		Handle: bus.On(handle),
-	}
+	c := durable(zero.Name())
+	c.Concurrency, c.Grace, c.Metrics = s.cfg.Concurrency, s.cfg.Grace, s.metrics.Events
+	c.Handle = bus.On(handle)
+	return c
 }
 
 // withBackoff adapts a handler that needs only the backoff of a delivery.

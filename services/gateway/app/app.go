@@ -12,6 +12,7 @@ import (
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/issuer"
 	"sori.internal/services/gateway/internal/upload"
+	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
@@ -77,10 +78,15 @@ func newAccess(cfg *Config, c *connections, log zerolog.Logger) (*access.Authent
 	return access.New(cfg.Access, d), fetch
 }
 
+// Resources returns what the gateway needs on NATS.
+func Resources() bus.Resources {
+	return bus.Resources{Streams: []event.Stream{event.Jobs(), event.Tokens(), event.Staging()}}
+}
+
 // setup returns the function that creates the streams and the tables of the gateway.
 func setup(c *connections, ready *health.Health) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if err := c.events.Ensure(ctx, event.Jobs(), event.Tokens(), event.Staging()); err != nil {
+		if err := c.events.Ensure(ctx, Resources().Streams...); err != nil {
 			return err
 		}
 		if err := c.store.Migrate(ctx); err != nil {

@@ -78,7 +78,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 // setup creates the streams and the tables.
 func setup(events *bus.Bus, db *sqlx.DB, migrations fs.FS, ready *health.Health) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if err := events.Ensure(ctx, event.Jobs(), event.Tokens(), event.Dead(), event.Staging()); err != nil {
+		if err := events.Ensure(ctx, Resources().Streams...); err != nil {
 			return err
 		}
 		if err := postgres.Migrate(ctx, db, store.Schema, migrations); err != nil {
@@ -144,22 +144,41 @@ func (c *core) server(
 	return &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: mux}
 }
 
+// defaultBatchSize is the default of BATCH_SIZE.
+const defaultBatchSize = 512
+
+// Resources returns what the tracker needs on NATS with its default settings.
+func Resources() bus.Resources {
+	return bus.Resources{
+		Streams:   []event.Stream{event.Jobs(), event.Tokens(), event.Dead(), event.Staging()},
+		Consumers: []bus.Consumer{eventsConsumer(defaultBatchSize), deletionsConsumer()},
+	}
+}
+
 // maxReplicas is the number of replicas whose batches may be in flight at once.
 const maxReplicas = 16
 
-// consumeEvents consumes every event of every job. It consumes the whole stream, event.AllJobs and
-// event.AllProgress, without filters: if filters match many subjects, the NATS server scans all
-// these subjects for each message, and is ten times slower.
-func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
-	return func(ctx context.Context) error {
-		return events.ConsumeBatches(ctx, bus.Batches{
-			Consumer: bus.Consumer{
-				Name: Name + "-projection", MaxPending: maxReplicas * cfg.BatchSize,
-				Grace: cfg.Grace, Metrics: counts.Events, OnDeadLetter: consumers.DeadLetter(c.unprojectable),
-			},
-			Size: cfg.BatchSize, Handle: consumers.Projection(c.projector, c.eraser),
-		})
+// eventsConsumer returns the durable consumer of every event of every job, without a handler. It
+// consumes the whole stream, event.AllJobs and event.AllProgress, without filters: if filters match
+// many subjects, the NATS server scans all these subjects for each message, and is ten times slower.
+func eventsConsumer(batchSize int) bus.Consumer {
+	return bus.Consumer{Name: Name + "-projection", MaxPending: maxReplicas * batchSize}
+}
+
+// deletionsConsumer returns the durable consumer of the deletions of tokens, without a handler.
+func deletionsConsumer() bus.Consumer {
+	return bus.Consumer{
+		Name: Name + "-deleted", Stream: event.Tokens(), Filters: []string{event.Filter(event.NameDeleted)},
 	}
+}
+
+// consumeEvents consumes every event of every job.
+func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
+	consumer := eventsConsumer(cfg.BatchSize)
+	consumer.Grace, consumer.Metrics = cfg.Grace, counts.Events
+	consumer.OnDeadLetter = consumers.DeadLetter(c.unprojectable)
+	batches := bus.Batches{Consumer: consumer, Size: cfg.BatchSize, Handle: consumers.Projection(c.projector, c.eraser)}
+	return func(ctx context.Context) error { return events.ConsumeBatches(ctx, batches) }
 }
 
 // tokenConcurrency is the number of deleted tokens that are handled at once.
@@ -167,11 +186,8 @@ const tokenConcurrency = 4
 
 // consumeDeletions consumes the deletions of tokens.
 func (c *core) consumeDeletions(cfg *Config, events *bus.Bus, counts *metrics.Registry) lifecycle.Component {
-	return func(ctx context.Context) error {
-		return events.Consume(ctx, bus.Consumer{
-			Name: Name + "-deleted", Stream: event.Tokens(), Filters: []string{event.Filter(event.NameDeleted)},
-			Concurrency: tokenConcurrency, Grace: cfg.Grace, Metrics: counts.Events,
-			Handle: consumers.TokenDeleted(c.eraser),
-		})
-	}
+	consumer := deletionsConsumer()
+	consumer.Concurrency, consumer.Grace, consumer.Metrics = tokenConcurrency, cfg.Grace, counts.Events
+	consumer.Handle = consumers.TokenDeleted(c.eraser)
+	return func(ctx context.Context) error { return events.Consume(ctx, consumer) }
 }

@@ -97,7 +97,7 @@ func (s *service) routes() *httpd.Mux {
 
 // setup makes the streams and the bucket. It runs before the consumers start.
 func (s *service) setup(ctx context.Context) error {
-	if err := s.events.Ensure(ctx, event.Jobs(), event.Dead(), event.Staging()); err != nil {
+	if err := s.events.Ensure(ctx, Resources().Streams...); err != nil {
 		return err
 	}
 	if err := objectstore.EnsureBucket(ctx, s.s3, s.cfg.Objects.Bucket, s.cfg.Objects.Region); err != nil {

@@ -9,6 +9,19 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
+// Resources returns what the uploader needs on NATS.
+func Resources() bus.Resources {
+	return bus.Resources{
+		Streams:   []event.Stream{event.Jobs(), event.Dead(), event.Staging()},
+		Consumers: []bus.Consumer{durable(event.NameReceived), durable(event.NameErased)},
+	}
+}
+
+// durable returns the configuration of the durable consumer of one type of event, without a handler.
+func durable(name event.Name) bus.Consumer {
+	return bus.Consumer{Name: consumerName(name), Filters: []string{event.Filter(name)}}
+}
+
 // consumers returns the consumers of events.
 func (s *service) consumers() []lifecycle.Component {
 	received := consumerOf(s, func(ctx context.Context, e event.Received, _ bus.Delivery) error {
@@ -31,12 +44,11 @@ func (s *service) consume(c bus.Consumer) lifecycle.Component {
 // consumerName returns the name of the durable consumer of one type of event.
 func consumerName(name event.Name) string { return Name + "-" + string(name) }
 
-// consumerOf returns the configuration of the durable consumer of one type of event.
+// consumerOf returns the consumer of one type of event.
 func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
 	var zero E
-	return bus.Consumer{
-		Name: consumerName(zero.Name()), Filters: []string{event.Filter(zero.Name())},
-		Concurrency: s.cfg.Concurrency, Grace: s.cfg.Grace, Metrics: s.metrics.Events,
-		Handle: bus.On(handle),
-	}
+	c := durable(zero.Name())
+	c.Concurrency, c.Grace, c.Metrics = s.cfg.Concurrency, s.cfg.Grace, s.metrics.Events
+	c.Handle = bus.On(handle)
+	return c
 }

@@ -41,7 +41,7 @@ func Attach(ctx context.Context, found Found) (w *Target, err error) {
 		if err != nil {
 			return nil, err
 		}
-		deps.NATSURL, deps.S3Endpoint, deps.DatabaseURL = e.NATS, e.S3, e.Postgres
+		deps.NATSURL, deps.S3Endpoint, deps.DatabaseURL = e.NATSAdmin, e.S3, e.Postgres
 		if w.Gateway == "" {
 			w.Gateway = strings.TrimSuffix(e.Gateway, "/")
 		}

@@ -69,8 +69,12 @@ func Start(t *testing.T, o Options) *Env {
 		o.Settings["DATABASE_URL"] = o.Pooler(database)
 	}
 	k.Bucket()
+	if err := harness.Provision(k.Context(), k.Settings(o.Settings)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { checkPermissions(t, k) })
 	w := &Env{Kit: k, Analyzer: startAnalyzer(t, k, o.Behaviour)}
-	w.Tracker = k.Run(tracker.Run, o.Settings).URL
+	w.Tracker = k.Run(tracker.Run, harness.AsUser(k.Settings(o.Settings), harness.Tracker)).URL
 	settings, target := k.Settings(o.Settings), w.Analyzer.URL()
 	maps.Copy(settings, o.Dispatcher)
 	if o.Front != nil {
@@ -83,17 +87,31 @@ func Start(t *testing.T, o Options) *Env {
 	// WEBHOOK_URL contains the dispatcher's address, so the port is chosen before the start.
 	addr := freeAddr(t)
 	settings["HTTP_ADDR"], settings["WEBHOOK_URL"] = addr, "http://"+addr+"/tokens/webhook/analysis-complete"
-	w.Dispatcher = k.Run(dispatcher.Run, settings).URL
-	k.Run(uploader.Run, o.Settings)
+	w.Dispatcher = k.Run(dispatcher.Run, harness.AsUser(settings, harness.Dispatcher)).URL
+	k.Run(uploader.Run, harness.AsUser(k.Settings(o.Settings), harness.Uploader))
 	settings = k.Settings(o.Settings)
 	settings["TRACKER_URL"], settings["DISPATCHER_URL"] = w.Tracker, w.Dispatcher
-	running := k.Run(gateway.Run, settings)
+	running := k.Run(gateway.Run, harness.AsUser(settings, harness.Gateway))
 	w.Gateway, w.Metrics = running.URL+strings.TrimSuffix(settings["BASE_PATH"], "/"), running.Admin(t)
 	w.awaitReady(t)
 	w.Client = w.contractClient(t)
 	w.API = &client.Client{Base: w.Gateway, HTTP: w.Client, Credential: o.Credential}
 	w.Token = w.NewToken(t)
 	return w
+}
+
+// checkPermissions fails the test if the server has denied a service a subject, or if a service
+// would have to change what was provisioned.
+func checkPermissions(t *testing.T, k *testkit.Kit) {
+	t.Helper()
+	for line := range strings.Lines(k.Logged()) {
+		if strings.Contains(strings.ToLower(line), "permissions violation") {
+			t.Errorf("NATS denied: %s", line)
+		}
+		if strings.Contains(line, "run sorictl provision") {
+			t.Errorf("not as the service needs it: %s", line)
+		}
+	}
 }
 
 // front starts a proxy for the server at a URL and returns the proxy's URL. The parameter before is a middleware of the proxy.

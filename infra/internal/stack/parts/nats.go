@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/logger"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"sori.internal/infra/internal/natsauth"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/proc"
 )
@@ -67,6 +68,9 @@ func startNATS(set stack.NATSSettings) (*server.Server, error) {
 		StoreDir:           filepath.Clean(set.Dir),
 		SyncInterval:       syncInterval,
 	}
+	if set.AdminPassword != "" {
+		opts.CustomClientAuthentication = authenticator{set.AdminPassword}
+	}
 	join(set.Member, set.Cluster, opts)
 	ns, err := server.NewServer(opts)
 	if err != nil {
@@ -87,6 +91,27 @@ func startNATS(set stack.NATSSettings) (*server.Server, error) {
 		return nil, err
 	}
 	return ns, nil
+}
+
+// authenticator gives each client the permissions of its user.
+type authenticator struct{ adminPassword string }
+
+// Check implements server.Authentication.
+func (a authenticator) Check(c server.ClientAuthentication) bool {
+	login := c.GetOpts()
+	u, ok := natsauth.Authenticate(login.Username, login.Password, a.adminPassword)
+	if !ok {
+		return false
+	}
+	user := &server.User{Username: login.Username}
+	if u != nil {
+		user.Permissions = &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: u.Publish, Deny: u.DenyPublish},
+			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
+		}
+	}
+	c.RegisterUser(user)
+	return true
 }
 
 // join configures a server as a member of the cluster. The routes contain the server itself, which ignores that route.

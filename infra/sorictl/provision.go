@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sori.internal/infra/internal/provision"
+	"sori.internal/shared/bus"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/wait"
+)
+
+type provisionCommand struct {
+	Wait time.Duration `default:"1m" help:"how long to wait for a server that is away"`
+}
+
+// provisionPause is the pause between two attempts.
+const provisionPause = time.Second
+
+// Run creates what the services need on NATS, and prints it. It can be repeated at any time.
+func (c *provisionCommand) Run(ctx context.Context, t terminal) error {
+	lookup, err := t.settings()
+	if err != nil {
+		return err
+	}
+	provisioning := func(name string) (string, bool) {
+		if name == "NATS_PROVISION" { // false is for the services
+			return "true", true
+		}
+		return lookup(name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Wait)
+	defer cancel()
+	return t.repeat(ctx, func() error {
+		b, err := t.openBus(ctx, provisioning)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = b.Close() }() // everything was answered
+		changes, err := provision.NATS(ctx, b)
+		t.print(changes)
+		return err
+	})
+}
+
+func (t terminal) print(changes []bus.Change) {
+	for _, c := range changes {
+		fmt.Fprintf(t.out, "%-9s  %s\n", c.Action, c.Resource)
+	}
+}
+
+// repeat calls work until it does not fail because a server is away, or until ctx ends.
+func (t terminal) repeat(ctx context.Context, work func() error) error {
+	for {
+		err := work()
+		if !fault.Is(err, fault.Unavailable) {
+			return err
+		}
+		fmt.Fprintln(t.errs, "sorictl: waiting:", said(err))
+		if wait.For(ctx, provisionPause) != nil {
+			return err
+		}
+	}
+}

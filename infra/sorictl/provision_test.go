@@ -1,0 +1,33 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"sori.internal/shared/testkit"
+)
+
+func TestProvisioningPrintsWhatItMakesAndMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	shows(t, k, []string{"provision"}, "created    stream AUDIO_JOBS", "created    consumer uploader-received", "created    bucket ANALYSIS_SLOTS")
+	if again := shows(t, k, []string{"provision"}, "unchanged  stream AUDIO_JOBS"); strings.Contains(again, "created") {
+		t.Errorf("again:\n%s", again)
+	}
+	shown, err := sorictl(t, k, map[string]string{"JOBS_MAX_AGE": "24h"}, "provision")
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, shown, "updated    stream AUDIO_JOBS", "unchanged  consumer uploader-received")
+}
+
+func TestProvisioningWaitsForAServerThatIsAwayOnlyAsLongAsItIsTold(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	proxy := k.Proxy(k.Settings(nil)["NATS_URL"])
+	proxy.Cut()
+	shown, err := sorictl(t, k, map[string]string{"NATS_URL": proxy.URL}, "provision", "-wait", "100ms")
+	if err == nil || !strings.Contains(shown, "waiting") {
+		t.Errorf("%v: %s", err, shown)
+	}
+}
