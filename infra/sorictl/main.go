@@ -11,6 +11,7 @@
 //	sorictl keys create|list|revoke                      manage API keys of the gateway
 //	sorictl audit [-owner O] [-object PATH] [-since 24h] list what principals changed
 //	sorictl provision                                    create streams, consumers and buckets
+//	sorictl secrets                                      write .env with random secrets
 //	sorictl tail [SUBJECT] [-job ID] [-failed]           print events as they are published
 //
 // It reads the services' data and does not write them: to repair something, it makes the
@@ -69,6 +70,7 @@ type grammar struct {
 	Cancel    cancelCommand    `cmd:"" help:"cancel jobs that have not ended"`
 	Reconcile reconcileCommand `cmd:"" help:"list where log, records and bucket differ"`
 	Provision provisionCommand `cmd:"" help:"create what the services need on NATS, or change what differs"`
+	Secrets   secretsCommand   `cmd:"" help:"write .env for docker-compose.yml with random secrets, or add what it lacks"`
 	Tail      tailCommand      `cmd:"" help:"show events as they are published"`
 }
 

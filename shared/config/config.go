@@ -85,25 +85,33 @@ func IsHTTP(u url.URL) bool { return (u.Scheme == "http" || u.Scheme == "https")
 
 // Load sets the fields of cfg, a pointer to a struct with env and envDefault tags, from lookup. A
 // variable with an empty value counts as absent, so that compose files may pass variables that are
-// not set.
+// not set. A variable with a sample value is refused, wherever the service listens: everybody knows
+// the value.
 func Load(lookup Lookup, cfg any) error {
 	params, err := env.GetFieldParams(cfg)
 	if err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
-	vars := make(map[string]string, len(params))
+	vars, samples := make(map[string]string, len(params)), Rules{}
 	for _, p := range params {
 		if v, ok := lookup(p.Key); ok && v != "" {
 			vars[p.Key] = v
+			samples.Check(!IsSample(v), p.Key+" has a sample value that everybody knows: make a secret with `sorictl secrets`")
 		}
 	}
 	err = env.ParseWithOptions(cfg, env.Options{
 		Environment: vars, FuncMap: map[reflect.Type]env.ParserFunc{reflect.TypeFor[url.URL](): parseURL},
 	})
-	if err = errors.Join(err, check(reflect.ValueOf(cfg))); err != nil {
+	if err = errors.Join(err, samples.Err(), check(reflect.ValueOf(cfg))); err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
 	return nil
+}
+
+// IsSample reports whether a value comes from an example, such as change-me-too.
+func IsSample(value string) bool {
+	value = strings.ToLower(value)
+	return strings.Contains(value, "change-me") || strings.Contains(value, "changeme")
 }
 
 // check returns the broken rules of a settings struct and of the structs in it.

@@ -42,6 +42,17 @@ func TestAbsentAndEmptyVariablesTakeTheDefault(t *testing.T) {
 	}
 }
 
+func TestASampleValueIsRefusedAndNotQuoted(t *testing.T) {
+	t.Parallel()
+	for _, sample := range []string{"change-me-too", "nats://u:CHANGE-ME@h", "changeme123"} {
+		var s settings
+		err := config.Load(config.Map(map[string]string{"NATS_URL": sample, "LIMIT": "1"}), &s)
+		if err == nil || !strings.Contains(err.Error(), "NATS_URL has a sample value") || strings.Contains(err.Error(), sample) {
+			t.Errorf("%s: %v", sample, err)
+		}
+	}
+}
+
 func TestEveryProblemIsReportedTogether(t *testing.T) {
 	t.Parallel()
 	var s settings

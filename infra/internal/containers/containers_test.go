@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/command"
 	dispatcher "sori.internal/services/dispatcher/app"
 	gateway "sori.internal/services/gateway/app"
 	tracker "sori.internal/services/tracker/app"
@@ -101,6 +102,22 @@ func given(t *testing.T) (set, described map[string]string) {
 	return set, described
 }
 
+// filled returns the settings that are set in the .env that sorictl secrets writes.
+func filled(t *testing.T) map[string]string {
+	t.Helper()
+	example := read(t, ".env.example")
+	text, _ := command.FillSecrets(example, example)
+	return assignments(text)
+}
+
+func assignments(text string) map[string]string {
+	set := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^([A-Z0-9_]+)=(.*)$`).FindAllStringSubmatch(text, -1) {
+		set[m[1]] = m[2]
+	}
+	return set
+}
+
 // expand replaces the variables in a value as Docker Compose does.
 func expand(value string, vars map[string]string) string {
 	return variable.ReplaceAllStringFunc(value, func(found string) string {
@@ -132,8 +149,8 @@ func TestEveryVariableIsInEnvExampleAndTheOtherWayRound(t *testing.T) {
 		switch {
 		case kind == "":
 			t.Errorf("${%s} has neither a default nor a message", name)
-		case kind == ":?" && value == "":
-			t.Errorf("%s is needed and has no value in .env.example", name)
+		case kind == ":?" && value == "" && filled(t)[name] == "":
+			t.Errorf("%s is needed, has no value in .env.example, and sorictl secrets makes none", name)
 		case kind == ":-" && fallback != "" && value != fallback:
 			t.Errorf("%s is %q in .env.example and %q by default", name, value, fallback)
 		}
@@ -174,7 +191,7 @@ func TestADefaultInEnvExampleIsTheServices(t *testing.T) {
 func TestAContainerHasTheSettingsOfItsProgram(t *testing.T) {
 	t.Parallel()
 	all := services(t)
-	set, _ := given(t)
+	set := filled(t)
 	for name, cfg := range settings() {
 		known, err := config.Describe(cfg)
 		if err != nil {
@@ -188,8 +205,29 @@ func TestAContainerHasTheSettingsOfItsProgram(t *testing.T) {
 			}
 		}
 		if err := config.Load(config.Map(vars), cfg); err != nil {
-			t.Errorf("%s does not start with .env.example: %v", name, err)
+			t.Errorf("%s does not start with the .env of sorictl secrets: %v", name, err)
 		}
+	}
+}
+
+func TestTheExampleHasNoSecret(t *testing.T) {
+	t.Parallel()
+	set, _ := given(t)
+	made := 0
+	for name, value := range set {
+		secret := strings.HasSuffix(name, "PASSWORD") || strings.HasSuffix(name, "SECRET") || strings.HasSuffix(name, "SECRET_ACCESS_KEY")
+		if secret && value != "" {
+			t.Errorf("%s has a value that everybody knows", name)
+		}
+		if optional := name == "AUTH_JWT_SECRET"; secret && !optional {
+			made++
+			if len(filled(t)[name]) < 32 {
+				t.Errorf("sorictl secrets makes no %s", name)
+			}
+		}
+	}
+	if made < 3 {
+		t.Errorf("only %d secrets are found", made)
 	}
 }
 
