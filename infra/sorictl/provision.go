@@ -7,7 +7,9 @@ import (
 
 	"sori.internal/infra/internal/provision"
 	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/postgres"
 	"sori.internal/shared/wait"
 )
 
@@ -18,20 +20,53 @@ type provisionCommand struct {
 // provisionPause is the pause between two attempts.
 const provisionPause = time.Second
 
-// Run creates what the services need on NATS, and prints it. It can be repeated at any time.
+// Run creates what the services need on NATS and, if DATABASE_URL is set, in Postgres, and prints it.
+// It can be repeated at any time.
 func (c *provisionCommand) Run(ctx context.Context, t terminal) error {
 	lookup, err := t.settings()
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.Wait)
+	defer cancel()
+	if err := t.provisionNATS(ctx, lookup); err != nil {
+		return err
+	}
+	if url, _ := lookup("DATABASE_URL"); url == "" {
+		return nil
+	}
+	return t.provisionPostgres(ctx, lookup)
+}
+
+// provisionPostgres applies the migrations and creates the roles, as the user in DATABASE_URL.
+func (t terminal) provisionPostgres(ctx context.Context, lookup config.Lookup) error {
+	var cfg struct {
+		Postgres postgres.Config
+		Roles    provision.Roles
+	}
+	if err := config.Load(lookup, &cfg); err != nil {
+		return err
+	}
+	return t.repeat(ctx, func() error {
+		names, err := provision.Postgres(ctx, cfg.Postgres, cfg.Roles)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(t.out, "migrated   the schemas of gateway and tracker")
+		for _, name := range names {
+			fmt.Fprintf(t.out, "granted    role %s\n", name)
+		}
+		return nil
+	})
+}
+
+func (t terminal) provisionNATS(ctx context.Context, lookup config.Lookup) error {
 	provisioning := func(name string) (string, bool) {
 		if name == "NATS_PROVISION" { // false is for the services
 			return "true", true
 		}
 		return lookup(name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Wait)
-	defer cancel()
 	return t.repeat(ctx, func() error {
 		b, err := t.openBus(ctx, provisioning)
 		if err != nil {
@@ -54,7 +89,7 @@ func (t terminal) print(changes []bus.Change) {
 func (t terminal) repeat(ctx context.Context, work func() error) error {
 	for {
 		err := work()
-		if !fault.Is(err, fault.Unavailable) {
+		if !fault.Is(err, fault.Unavailable) || fault.As(err).Permanent {
 			return err
 		}
 		fmt.Fprintln(t.errs, "sorictl: waiting:", said(err))

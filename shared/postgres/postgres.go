@@ -30,9 +30,12 @@ import (
 )
 
 // Config describes how a service connects to its database. Password is used if URL has no password:
-// in a URL some characters of a password must be percent-encoded, in Password none.
+// in a URL some characters of a password must be percent-encoded, in Password none. User is used if
+// URL has no user. Without Migrate the service changes no table (Prepare).
 type Config struct {
 	URL            config.Secret `env:"DATABASE_URL,required"`
+	User           string        `env:"PGUSER"`
+	Migrate        bool          `env:"DATABASE_MIGRATE" envDefault:"true"`
 	Password       config.Secret `env:"PGPASSWORD"`
 	MaxConnections int           `env:"DATABASE_MAX_CONNECTIONS" envDefault:"16"`
 }
@@ -76,6 +79,9 @@ func dataSource(cfg Config, schema string) (string, error) {
 	if u.User == nil && !q.Has("user") && strings.Contains(raw, "@") {
 		// A # or ? in the password ended the host: the part after it contains user@.
 		return "", errURL
+	}
+	if u.User == nil && !q.Has("user") && cfg.User != "" {
+		u.User = url.User(cfg.User)
 	}
 	if _, has := u.User.Password(); !has && !q.Has("password") && cfg.Password != "" {
 		q.Set("password", cfg.Password.Reveal())

@@ -15,6 +15,7 @@ import (
 
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/command"
+	"sori.internal/infra/internal/provision"
 	dispatcher "sori.internal/services/dispatcher/app"
 	gateway "sori.internal/services/gateway/app"
 	tracker "sori.internal/services/tracker/app"
@@ -73,11 +74,18 @@ type toolSettings struct {
 	Objects   objectstore.Config
 }
 
+// provisionSettings are the settings that sorictl provision reads.
+type provisionSettings struct {
+	Bus      bus.Config
+	Postgres postgres.Config
+	Roles    provision.Roles
+}
+
 // settings returns, for each program, a pointer to its struct of settings, to be loaded.
 func settings() map[string]any {
 	return map[string]any{
 		"gateway": &gateway.Config{}, "uploader": &uploader.Config{}, "dispatcher": &dispatcher.Config{},
-		"tracker": &tracker.Config{}, "analyzer": &analyzer.Config{}, "sorictl": &toolSettings{},
+		"tracker": &tracker.Config{}, "analyzer": &analyzer.Config{}, "sorictl": &toolSettings{}, "provision": &provisionSettings{},
 	}
 }
 
@@ -207,6 +215,38 @@ func TestAContainerHasTheSettingsOfItsProgram(t *testing.T) {
 		if err := config.Load(config.Map(vars), cfg); err != nil {
 			t.Errorf("%s does not start with the .env of sorictl secrets: %v", name, err)
 		}
+	}
+}
+
+func TestOnlyTheProvisionerIsTheOwnerOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	users := map[string]string{}
+	for name, s := range services(t) {
+		user, uses := s.Environment["PGUSER"]
+		if !uses {
+			if s.Environment["DATABASE_URL"] != "" {
+				t.Errorf("%s has no user of its own", name)
+			}
+			continue
+		}
+		if (user == "sori") != (name == "provision") {
+			t.Errorf("%s is %s", name, user)
+		}
+		if other := users[user]; other != "" {
+			t.Errorf("%s and %s are both %s", name, other, user)
+		}
+		users[user] = name
+		if migrates := s.Environment["DATABASE_MIGRATE"] != "false"; migrates {
+			t.Errorf("%s migrates", name)
+		}
+		for setting, value := range s.Environment {
+			if strings.Contains(value, "POSTGRES_PASSWORD") && name != "provision" {
+				t.Errorf("%s gets the owner's password in %s", name, setting)
+			}
+		}
+	}
+	if len(users) != 4 {
+		t.Errorf("the users are %v", users)
 	}
 }
 

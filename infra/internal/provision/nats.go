@@ -1,5 +1,6 @@
 // Package provision prepares servers for Sori, so that the services need no permission for it: it
-// creates the streams, the durable consumers and the buckets on NATS.
+// creates the streams, the durable consumers and the buckets on NATS, and the tables and the roles in
+// Postgres.
 package provision
 
 import (

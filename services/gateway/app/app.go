@@ -61,7 +61,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	admin := &httpd.Admin{Config: cfg.Admin, Health: ready, Metrics: counts, Listening: p.AdminListening, Log: log}
 	return lifecycle.Run(ctx, ready.Watch, server.Run, admin.Run, issuerKeys,
-		lifecycle.AfterSetup(log, setup(conns, ready), usage.Run, sweeper.Run, relay.Run, auditLog.Run, reportReferences(conns, log)))
+		lifecycle.AfterSetup(log, setup(conns, cfg.Postgres, ready), usage.Run, sweeper.Run, relay.Run, auditLog.Run, reportReferences(conns, log)))
 }
 
 // newAccess returns the authenticator, and the component that fetches the keys of the OpenID
@@ -84,12 +84,12 @@ func Resources() bus.Resources {
 }
 
 // setup returns the function that creates the streams and the tables of the gateway.
-func setup(c *connections, ready *health.Health) func(context.Context) error {
+func setup(c *connections, cfg postgres.Config, ready *health.Health) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := c.events.Ensure(ctx, Resources().Streams...); err != nil {
 			return err
 		}
-		if err := c.store.Migrate(ctx); err != nil {
+		if err := c.store.Prepare(ctx, cfg); err != nil {
 			return err
 		}
 		ready.Started()

@@ -71,17 +71,17 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 
 	return lifecycle.Run(ctx, ready.Watch, core.api.Run, admin.Run,
 		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // streams stay open for a while in a shutdown
-		lifecycle.AfterSetup(log, setup(events, db, migrations, ready),
+		lifecycle.AfterSetup(log, setup(events, db, cfg.Postgres, migrations, ready),
 			core.consumeEvents(&cfg, events, counts), core.consumeDeletions(&cfg, events, counts), core.sweeper.Run))
 }
 
 // setup creates the streams and the tables.
-func setup(events *bus.Bus, db *sqlx.DB, migrations fs.FS, ready *health.Health) func(context.Context) error {
+func setup(events *bus.Bus, db *sqlx.DB, cfg postgres.Config, migrations fs.FS, ready *health.Health) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := events.Ensure(ctx, Resources().Streams...); err != nil {
 			return err
 		}
-		if err := postgres.Migrate(ctx, db, store.Schema, migrations); err != nil {
+		if err := postgres.Prepare(ctx, db, cfg, store.Schema, migrations); err != nil {
 			return err
 		}
 		ready.Started()

@@ -18,11 +18,14 @@ import (
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/provision"
 	"sori.internal/infra/internal/stack/proc"
 	dispatcher "sori.internal/services/dispatcher/app"
 	gateway "sori.internal/services/gateway/app"
 	tracker "sori.internal/services/tracker/app"
 	uploader "sori.internal/services/uploader/app"
+	"sori.internal/shared/config"
+	"sori.internal/shared/postgres"
 	"sori.internal/shared/testkit"
 )
 
@@ -73,8 +76,19 @@ func Start(t *testing.T, o Options) *Env {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { checkPermissions(t, k) })
+	var roles func(map[string]string, string) map[string]string
+	if o.Pooler == nil { // a pooler knows the users that its test has given it
+		roles = provisionRoles(t, k, database)
+	}
+	as := func(settings map[string]string, name string) map[string]string {
+		settings = harness.AsUser(settings, name)
+		if roles != nil {
+			settings = roles(settings, name)
+		}
+		return settings
+	}
 	w := &Env{Kit: k, Analyzer: startAnalyzer(t, k, o.Behaviour)}
-	w.Tracker = k.Run(tracker.Run, harness.AsUser(k.Settings(o.Settings), harness.Tracker)).URL
+	w.Tracker = k.Run(tracker.Run, as(k.Settings(o.Settings), harness.Tracker)).URL
 	settings, target := k.Settings(o.Settings), w.Analyzer.URL()
 	maps.Copy(settings, o.Dispatcher)
 	if o.Front != nil {
@@ -87,17 +101,42 @@ func Start(t *testing.T, o Options) *Env {
 	// WEBHOOK_URL contains the dispatcher's address, so the port is chosen before the start.
 	addr := freeAddr(t)
 	settings["HTTP_ADDR"], settings["WEBHOOK_URL"] = addr, "http://"+addr+"/tokens/webhook/analysis-complete"
-	w.Dispatcher = k.Run(dispatcher.Run, harness.AsUser(settings, harness.Dispatcher)).URL
-	k.Run(uploader.Run, harness.AsUser(k.Settings(o.Settings), harness.Uploader))
+	w.Dispatcher = k.Run(dispatcher.Run, as(settings, harness.Dispatcher)).URL
+	k.Run(uploader.Run, as(k.Settings(o.Settings), harness.Uploader))
 	settings = k.Settings(o.Settings)
 	settings["TRACKER_URL"], settings["DISPATCHER_URL"] = w.Tracker, w.Dispatcher
-	running := k.Run(gateway.Run, harness.AsUser(settings, harness.Gateway))
+	running := k.Run(gateway.Run, as(settings, harness.Gateway))
 	w.Gateway, w.Metrics = running.URL+strings.TrimSuffix(settings["BASE_PATH"], "/"), running.Admin(t)
 	w.awaitReady(t)
 	w.Client = w.contractClient(t)
 	w.API = &client.Client{Base: w.Gateway, HTTP: w.Client, Credential: o.Credential}
 	w.Token = w.NewToken(t)
 	return w
+}
+
+// provisionRoles applies the migrations and creates roles for the services in the database of the
+// test. The returned function makes the gateway and the tracker log in as these.
+func provisionRoles(t *testing.T, k *testkit.Kit, database string) func(settings map[string]string, name string) map[string]string {
+	t.Helper()
+	const password = "password-of-the-test"
+	prefix := "sori_" + string(k.Namespace()) + "_"
+	roles := provision.Roles{
+		Gateway: prefix + harness.Gateway, GatewayPassword: password, Tracker: prefix + harness.Tracker, TrackerPassword: password,
+	}
+	if _, err := provision.Postgres(k.Context(), postgres.Config{URL: config.Secret(database), MaxConnections: 2}, roles); err != nil {
+		t.Fatal(err)
+	}
+	return func(settings map[string]string, name string) map[string]string {
+		u, err := url.Parse(settings["DATABASE_URL"])
+		if err != nil || name != harness.Gateway && name != harness.Tracker {
+			return settings
+		}
+		settings = maps.Clone(settings)
+		u.User = nil
+		settings["DATABASE_URL"], settings["DATABASE_MIGRATE"] = u.String(), "false"
+		settings["PGUSER"], settings["PGPASSWORD"] = prefix+name, password
+		return settings
+	}
 }
 
 // checkPermissions fails the test if the server has denied a service a subject, or if a service

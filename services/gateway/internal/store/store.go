@@ -66,11 +66,16 @@ func pageOf[R, T any](rows []R, found int, limit int64, entry func(R) T) catalog
 
 // Migrate brings the schema up to date.
 func (s *Store) Migrate(ctx context.Context) error {
+	return s.Prepare(ctx, postgres.Config{Migrate: true})
+}
+
+// Prepare brings the schema up to date, or checks that it is, as the settings say.
+func (s *Store) Prepare(ctx context.Context, cfg postgres.Config) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return fmt.Errorf("open migrations: %w", err)
 	}
-	return postgres.Migrate(ctx, s.db, Schema, files)
+	return postgres.Prepare(ctx, s.db, cfg, Schema, files)
 }
 
 // The kinds of entries, as failures name them.

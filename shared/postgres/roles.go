@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"sori.internal/shared/config"
+)
+
+// Role is a user of the database, with what it may do.
+type Role struct {
+	Name     string
+	Password config.Secret
+	Grants   []Grant
+}
+
+// Grant lets a role use tables of a schema. It lets it create and change none.
+type Grant struct {
+	Schema     string
+	Table      string // all tables and sequences of the schema if empty, but not those of the migrations
+	Privileges string // such as SELECT, INSERT
+}
+
+// ProvisionRole creates a role that may log in, or changes its password and its privileges. Whatever
+// it was granted before in these schemas is revoked. The caller must be allowed to create roles, and
+// own the tables.
+func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
+	verifier, err := scramVerifier(role.Password.Reveal())
+	if err != nil {
+		return fmt.Errorf("provision role %s: %w", role.Name, err)
+	}
+	err = Tx(ctx, db, func(tx *sqlx.Tx) error {
+		const query = `
+			SELECT EXISTS (
+				SELECT
+				FROM pg_roles
+				WHERE rolname = $1)`
+		var exists bool
+		if err := tx.GetContext(ctx, &exists, query, role.Name); err != nil {
+			return err
+		}
+		var database string
+		if err := tx.GetContext(ctx, &database, `SELECT current_database()`); err != nil {
+			return err
+		}
+		for _, statement := range role.statements(exists, database, verifier) {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return Translate("provision role "+role.Name, err)
+}
+
+// statements returns the SQL that creates or changes the role. By default everybody may connect to a
+// database and, before Postgres 15, create tables in the schema public.
+func (r Role) statements(exists bool, database, verifier string) []string {
+	name, verb := pq.QuoteIdentifier(r.Name), "CREATE"
+	if exists {
+		verb = "ALTER"
+	}
+	all := []string{
+		verb + " ROLE " + name + " LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD " + pq.QuoteLiteral(verifier),
+		"REVOKE ALL ON DATABASE " + pq.QuoteIdentifier(database) + " FROM PUBLIC",
+		"REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+		"GRANT CONNECT ON DATABASE " + pq.QuoteIdentifier(database) + " TO " + name,
+	}
+	for _, g := range r.Grants {
+		schema := pq.QuoteIdentifier(g.Schema)
+		all = append(all,
+			"GRANT USAGE ON SCHEMA "+schema+" TO "+name,
+			"REVOKE ALL ON ALL TABLES IN SCHEMA "+schema+" FROM "+name)
+		if g.Table != "" {
+			all = append(all, "GRANT "+g.Privileges+" ON "+schema+"."+pq.QuoteIdentifier(g.Table)+" TO "+name)
+			continue
+		}
+		all = append(all,
+			"GRANT "+g.Privileges+" ON ALL TABLES IN SCHEMA "+schema+" TO "+name,
+			"GRANT USAGE ON ALL SEQUENCES IN SCHEMA "+schema+" TO "+name,
+			"REVOKE ALL ON "+schema+".migrations, "+schema+".migrations_lock FROM "+name,
+			"GRANT SELECT ON "+schema+".migrations TO "+name)
+	}
+	return all
+}
+
+// scramVerifier returns what Postgres stores of a password (RFC 5803), so that the password itself is
+// in no statement, which the server may log.
+func scramVerifier(password string) (string, error) {
+	const iterations = 4096 // the default of Postgres
+	var salt [16]byte
+	_, _ = rand.Read(salt[:])
+	salted, err := pbkdf2.Key(sha256.New, password, salt[:], iterations, sha256.Size)
+	if err != nil {
+		return "", fmt.Errorf("derive a key: %w", err)
+	}
+	mac := func(text string) []byte {
+		h := hmac.New(sha256.New, salted)
+		_, _ = h.Write([]byte(text)) // a hash returns no error
+		return h.Sum(nil)
+	}
+	stored := sha256.Sum256(mac("Client Key"))
+	encode := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, encode(salt[:]), encode(stored[:]), encode(mac("Server Key"))), nil
+}
