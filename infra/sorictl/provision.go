@@ -9,6 +9,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/objectstore"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/wait"
 )
@@ -20,8 +21,8 @@ type provisionCommand struct {
 // provisionPause is the pause between two attempts.
 const provisionPause = time.Second
 
-// Run creates what the services need on NATS and, if DATABASE_URL is set, in Postgres, and prints it.
-// It can be repeated at any time.
+// Run creates what the services need on NATS, in Postgres if DATABASE_URL is set, and on S3 if
+// S3_ENDPOINT is set, and prints it. It can be repeated at any time.
 func (c *provisionCommand) Run(ctx context.Context, t terminal) error {
 	lookup, err := t.settings()
 	if err != nil {
@@ -32,10 +33,35 @@ func (c *provisionCommand) Run(ctx context.Context, t terminal) error {
 	if err := t.provisionNATS(ctx, lookup); err != nil {
 		return err
 	}
-	if url, _ := lookup("DATABASE_URL"); url == "" {
-		return nil
+	if url, _ := lookup("DATABASE_URL"); url != "" {
+		if err := t.provisionPostgres(ctx, lookup); err != nil {
+			return err
+		}
 	}
-	return t.provisionPostgres(ctx, lookup)
+	if endpoint, _ := lookup("S3_ENDPOINT"); endpoint == "" {
+		return nil // at AWS the operator creates the identities
+	}
+	return t.provisionS3(ctx, lookup)
+}
+
+// provisionS3 creates the bucket, and the identities whose secret keys are set. Without any it leaves
+// S3 as it is.
+func (t terminal) provisionS3(ctx context.Context, lookup config.Lookup) error {
+	var identities provision.Identities
+	if err := config.Load(lookup, &identities); err != nil || identities.Empty() {
+		return err
+	}
+	var cfg objectstore.Config
+	if err := config.Load(lookup, &cfg); err != nil {
+		return err
+	}
+	return t.repeat(ctx, func() error {
+		names, err := provision.S3(ctx, cfg, identities)
+		for _, name := range names {
+			fmt.Fprintf(t.out, "granted    S3 identity %s\n", name)
+		}
+		return err
+	})
 }
 
 // provisionPostgres applies the migrations and creates the roles, as the user in DATABASE_URL.

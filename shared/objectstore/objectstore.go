@@ -6,11 +6,14 @@ package objectstore
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -32,6 +35,7 @@ type Config struct {
 	Prefixes         Prefixes      `env:"REFERENCE_PREFIXES"`    // the prefixes below which references may point
 	Endpoint         string        `env:"S3_ENDPOINT"`
 	PublicEndpoint   string        `env:"S3_PUBLIC_ENDPOINT"`
+	CA               string        `env:"S3_CA"` // PEM file; if empty, the authorities of the system
 	Stall            time.Duration `env:"S3_STALL_TIMEOUT" envDefault:"30s"`
 }
 
@@ -63,10 +67,14 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("open S3: the endpoint %q is no http or https URL", endpoint)
 	}
+	via, err := transport(cfg)
+	if err != nil {
+		return nil, err
+	}
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
 		Secure: u.Scheme == "https", Region: cfg.Region, // set, so that the client does not request the region
-		Transport: transport(cfg.Stall), MaxRetries: 1, // a consumer redelivers the event instead
+		Transport: via, MaxRetries: 1, // a consumer redelivers the event instead
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open S3: %w", err)
@@ -75,8 +83,18 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 }
 
 // transport is a transport of net/http whose requests fail if they make no progress for the
-// duration stall. It keeps enough idle connections for the uploads that run at once.
-func transport(stall time.Duration) *http.Transport {
+// duration cfg.Stall. It keeps enough idle connections for the uploads that run at once.
+func transport(cfg Config) (*http.Transport, error) {
+	stall, authorities := cfg.Stall, (*x509.CertPool)(nil)
+	if cfg.CA != "" {
+		text, err := os.ReadFile(cfg.CA)
+		if err != nil {
+			return nil, fmt.Errorf("open S3: S3_CA: %w", err)
+		}
+		if authorities = x509.NewCertPool(); !authorities.AppendCertsFromPEM(text) {
+			return nil, errors.New("open S3: S3_CA has no certificate")
+		}
+	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
@@ -91,7 +109,8 @@ func transport(stall time.Duration) *http.Transport {
 		IdleConnTimeout:     stall / 2, // less than stall: an idle connection makes no progress
 		TLSHandshakeTimeout: 10 * time.Second,
 		DisableCompression:  true, // the bytes must arrive as they are stored
-	}
+		TLSClientConfig:     &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12},
+	}, nil
 }
 
 // EnsureBucket creates the bucket if it does not exist. Several replicas may call it at once: each

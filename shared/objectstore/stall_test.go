@@ -37,7 +37,10 @@ func take(conn net.Conn, n int, every time.Duration) {
 func put(t *testing.T, s server, body io.Reader) (text string, took time.Duration, err error) {
 	t.Helper()
 	near, far := net.Pipe()
-	tr := transport(stall)
+	tr, err := transport(Config{Stall: stall})
+	if err != nil {
+		t.Fatal(err)
+	}
 	tr.DialContext = func(context.Context, string, string) (net.Conn, error) {
 		return stallConn{Conn: near, stall: stall}, nil
 	}

@@ -51,6 +51,13 @@ func (k *Kit) Settled(consumer string) {
 // again. It waits until all events are settled.
 func (k *Kit) HandleAgain(consumer string) {
 	k.t.Helper()
+	k.Recreate(consumer)
+	k.Settled(consumer)
+}
+
+// Recreate deletes a consumer of the stream of jobs and creates it with the same configuration.
+func (k *Kit) Recreate(consumer string) {
+	k.t.Helper()
 	js, ctx, stream := k.JetStream(), k.Context(), k.Namespace().Stream(event.Jobs().Name)
 	c, err := js.Consumer(ctx, stream, consumer)
 	if err != nil {
@@ -63,7 +70,6 @@ func (k *Kit) HandleAgain(consumer string) {
 	if _, err := js.CreateOrUpdateConsumer(ctx, stream, c.CachedInfo().Config); err != nil {
 		k.t.Fatal(err)
 	}
-	k.Settled(consumer)
 }
 
 // Append appends an event to its job's log, whatever the log's last event is.

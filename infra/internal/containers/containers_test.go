@@ -79,6 +79,8 @@ type provisionSettings struct {
 	Bus      bus.Config
 	Postgres postgres.Config
 	Roles    provision.Roles
+	Objects  objectstore.Config
+	S3       provision.Identities
 }
 
 // settings returns, for each program, a pointer to its struct of settings, to be loaded.
@@ -218,6 +220,27 @@ func TestAContainerHasTheSettingsOfItsProgram(t *testing.T) {
 	}
 }
 
+func TestOnlyTheProvisionerIsTheAdministratorOfS3(t *testing.T) {
+	t.Parallel()
+	keys := map[string]string{}
+	for name, s := range services(t) {
+		for setting, value := range s.Environment {
+			if strings.Contains(value, "${AWS_SECRET_ACCESS_KEY") && name != "provision" && name != "s3" {
+				t.Errorf("%s gets the administrator's key in %s", name, setting)
+			}
+		}
+		if key := s.Environment["AWS_ACCESS_KEY_ID"]; key != "" {
+			if other := keys[key]; other != "" {
+				t.Errorf("%s and %s are both %s", name, other, key)
+			}
+			keys[key] = name
+		}
+	}
+	if len(keys) != 7 { // five identities, the administrator, the analyzer
+		t.Errorf("the keys are %v", keys)
+	}
+}
+
 func TestOnlyTheProvisionerIsTheOwnerOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	users := map[string]string{}
@@ -255,7 +278,7 @@ func TestTheExampleHasNoSecret(t *testing.T) {
 	set, _ := given(t)
 	made := 0
 	for name, value := range set {
-		secret := strings.HasSuffix(name, "PASSWORD") || strings.HasSuffix(name, "SECRET") || strings.HasSuffix(name, "SECRET_ACCESS_KEY")
+		secret := strings.HasSuffix(name, "PASSWORD") || strings.HasSuffix(name, "SECRET") || strings.HasSuffix(name, "SECRET_ACCESS_KEY") || strings.HasSuffix(name, "S3_SECRET_KEY")
 		if secret && value != "" {
 			t.Errorf("%s has a value that everybody knows", name)
 		}

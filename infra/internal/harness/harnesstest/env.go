@@ -25,6 +25,7 @@ import (
 	tracker "sori.internal/services/tracker/app"
 	uploader "sori.internal/services/uploader/app"
 	"sori.internal/shared/config"
+	"sori.internal/shared/objectstore"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/testkit"
 )
@@ -77,11 +78,12 @@ func Start(t *testing.T, o Options) *Env {
 	}
 	t.Cleanup(func() { checkPermissions(t, k) })
 	var roles func(map[string]string, string) map[string]string
-	if o.Pooler == nil { // a pooler knows the users that its test has given it
+	if o.Pooler == nil && os.Getenv(testkit.EnvPooler) == "" { // a pooler knows the users that its test has given it
 		roles = provisionRoles(t, k, database)
 	}
+	own := identities(t, k, o.Settings)
 	as := func(settings map[string]string, name string) map[string]string {
-		settings = harness.AsUser(settings, name)
+		settings = own(harness.AsUser(settings, name), name)
 		if roles != nil {
 			settings = roles(settings, name)
 		}
@@ -135,6 +137,33 @@ func provisionRoles(t *testing.T, k *testkit.Kit, database string) func(settings
 		u.User = nil
 		settings["DATABASE_URL"], settings["DATABASE_MIGRATE"] = u.String(), "false"
 		settings["PGUSER"], settings["PGPASSWORD"] = prefix+name, password
+		return settings
+	}
+}
+
+// identities creates identities of S3 for the services. The returned function makes a service use
+// its own. A test with further buckets uses the administrator's, since the policy is of one bucket.
+func identities(t *testing.T, k *testkit.Kit, settings map[string]string) func(settings map[string]string, name string) map[string]string {
+	t.Helper()
+	for _, further := range []string{"REFERENCE_BUCKET_NAME", "AWS_S3_BUCKET_NAME", "REFERENCE_PREFIXES"} {
+		if settings[further] != "" {
+			return func(settings map[string]string, _ string) map[string]string { return settings }
+		}
+	}
+	const secret = "secret-key-of-the-test"
+	var cfg objectstore.Config
+	k.Load(&cfg)
+	prefix := cfg.Bucket + "-"
+	_, err := provision.S3(k.Context(), cfg, provision.Identities{
+		Gateway: prefix + harness.Gateway, Uploader: prefix + harness.Uploader, Dispatcher: prefix + harness.Dispatcher, Tracker: prefix + harness.Tracker,
+		GatewaySecret: secret, UploaderSecret: secret, DispatcherSecret: secret, TrackerSecret: secret,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(settings map[string]string, name string) map[string]string {
+		settings = maps.Clone(settings)
+		settings["AWS_ACCESS_KEY_ID"], settings["AWS_SECRET_ACCESS_KEY"] = prefix+name, secret
 		return settings
 	}
 }

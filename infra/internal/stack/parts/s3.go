@@ -45,11 +45,15 @@ func runS3(ctx context.Context, config json.RawMessage, ready func()) error {
 		return err
 	}
 	defer func() { _ = lock.Release() }()
-	return serveS3(ctx, set, data, ready)
+	accounts := filepath.Join(set.Dir, "accounts")
+	if err := os.MkdirAll(accounts, 0o700); err != nil {
+		return fmt.Errorf("create accounts folder: %w", err)
+	}
+	return serveS3(ctx, set, data, accounts, ready)
 }
 
 // serveS3 runs the gateway until ctx ends. It changes the working directory of the process.
-func serveS3(ctx context.Context, set stack.S3Settings, data string, ready func()) error {
+func serveS3(ctx context.Context, set stack.S3Settings, data, accounts string, ready func()) error {
 	sidecar, err := sidecarFolder(set.Dir, data)
 	if err != nil {
 		return err
@@ -76,6 +80,7 @@ func serveS3(ctx context.Context, set stack.S3Settings, data string, ready func(
 	err = embedgw.RunVersityGW(ctx, backend, &embedgw.Config{
 		RootUserAccess:    set.AccessKey,
 		RootUserSecret:    set.SecretKey,
+		IAMDir:            accounts, // of further users
 		Region:            set.Region,
 		Ports:             []string{set.Address},
 		MaxConnections:    maxConnections,
