@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,21 +49,40 @@ type service struct {
 	CapDrop     []string `yaml:"cap_drop"`
 	SecurityOpt []string `yaml:"security_opt"`
 	Tmpfs       []string
+	MemLimit    string `yaml:"mem_limit"`
+	PidsLimit   int    `yaml:"pids_limit"`
+	CPUs        string
+	Networks    []string
+	User        string
+	Privileged  bool
+	NetworkMode string `yaml:"network_mode"`
+	Volumes     []string
 	Profiles    []string
 	Logging     struct{ Options map[string]string }
 	Healthcheck struct{ Test []string }
 }
 
+// composeFile is the compose file, as far as the tests check it.
+type composeFile struct {
+	Services map[string]service
+	Networks map[string]struct{ Internal bool }
+}
+
 func services(t *testing.T) map[string]service {
 	t.Helper()
-	var file struct{ Services map[string]service }
+	return compose(t).Services
+}
+
+func compose(t *testing.T) composeFile {
+	t.Helper()
+	var file composeFile
 	if err := yaml.Unmarshal([]byte(read(t, "docker-compose.yml")), &file); err != nil {
 		t.Fatal(err)
 	}
 	if len(file.Services) == 0 {
 		t.Fatal("the compose file has no services")
 	}
-	return file.Services
+	return file
 }
 
 // toolSettings are the settings that sorictl reads.
@@ -210,7 +230,8 @@ func TestAContainerHasTheSettingsOfItsProgram(t *testing.T) {
 		vars := map[string]string{}
 		for variable, value := range all[name].Environment {
 			vars[variable] = expand(value, set)
-			if !slices.ContainsFunc(known, func(s config.Setting) bool { return s.Name == variable }) {
+			runtime := variable == "GOMEMLIMIT" // Go itself reads it
+			if !runtime && !slices.ContainsFunc(known, func(s config.Setting) bool { return s.Name == variable }) {
 				t.Errorf("%s has no setting %s", name, variable)
 			}
 		}
@@ -314,6 +335,93 @@ func TestEveryContainerIsConfined(t *testing.T) {
 	}
 }
 
+// megabytes parses a size such as 512m, 3g or 400MiB.
+func megabytes(t *testing.T, size string) int {
+	t.Helper()
+	m := regexp.MustCompile(`^(\d+)(m|MiB|g)$`).FindStringSubmatch(size)
+	if m == nil {
+		t.Fatalf("%q is no size", size)
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m[2] == "g" {
+		n *= 1024
+	}
+	return n
+}
+
+func TestEveryContainerHasLimits(t *testing.T) {
+	t.Parallel()
+	for name, s := range services(t) {
+		cpus, err := strconv.ParseFloat(expand(s.CPUs, nil), 64)
+		if s.PidsLimit <= 0 || cpus <= 0 || err != nil {
+			t.Errorf("%s: pids %d, cpus %q", name, s.PidsLimit, s.CPUs)
+		}
+		limit := megabytes(t, s.MemLimit)
+		if name == "postgres" { // no Go program
+			continue
+		}
+		// The rest is for what Go does not count: the stacks of threads, and temporary files in memory.
+		if soft := megabytes(t, s.Environment["GOMEMLIMIT"]); soft*10 > limit*8 {
+			t.Errorf("%s: GOMEMLIMIT is %d MiB of %d", name, soft, limit)
+		}
+	}
+}
+
+func TestEachContainerReachesOnlyWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	file := compose(t)
+	reaches := map[string]string{
+		"analyzer": "dispatcher s3", "postgres": "gateway provision sorictl tracker",
+		"nats":     "dispatcher gateway provision sorictl tracker uploader",
+		"uploader": "dispatcher gateway nats provision s3 sorictl tracker",
+	}
+	for name, want := range reaches {
+		var got []string
+		for other, s := range file.Services {
+			shares := slices.ContainsFunc(s.Networks, func(n string) bool { return slices.Contains(file.Services[name].Networks, n) })
+			if other != name && shares {
+				got = append(got, other)
+			}
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s and %v reach each other, want %s", name, got, want)
+		}
+	}
+	for name, s := range file.Services {
+		if len(s.Networks) == 0 || s.NetworkMode != "" || s.Privileged {
+			t.Errorf("%s: networks %v, mode %q, privileged %v", name, s.Networks, s.NetworkMode, s.Privileged)
+		}
+		for _, n := range s.Networks {
+			network, known := file.Networks[n]
+			if !known {
+				t.Errorf("%s: the network %s is not declared", name, n)
+			}
+			outer := !network.Internal
+			if may := name == "gateway" || name == "s3" || name == "dispatcher"; outer && !may {
+				t.Errorf("%s reaches other hosts by %s", name, n)
+			}
+		}
+	}
+}
+
+func TestOnlyTheGatewayAndS3ArePublished(t *testing.T) {
+	t.Parallel()
+	for name, s := range services(t) {
+		if published := name == "gateway" || name == "s3"; (len(s.Ports) > 0) != published {
+			t.Errorf("%s: ports %v", name, s.Ports)
+		}
+		for _, v := range s.Volumes {
+			if strings.Contains(v, "docker.sock") {
+				t.Errorf("%s has the container engine's socket", name)
+			}
+		}
+	}
+}
+
 func TestTemporaryFilesBelongToTheImagesUser(t *testing.T) {
 	t.Parallel()
 	m := regexp.MustCompile(`(?m)^USER (\d+):(\d+)$`).FindStringSubmatch(read(t, "infra/Dockerfile"))
@@ -366,7 +474,7 @@ func TestImagesAreOfTheVersionsThatTheTestsRun(t *testing.T) {
 	}
 	all := services(t)
 	for image, want := range map[string]string{
-		all["nats"].Image: "nats:" + minor(version(`nats-server/v2 v(\S+)$`)) + "-alpine",
+		all["nats"].Image: "nats:" + version(`nats-server/v2 v(\S+)$`) + "-alpine",
 		all["s3"].Image:   "versity/versitygw:" + version(`versity/versitygw (v\S+)$`),
 	} {
 		if image != want {
