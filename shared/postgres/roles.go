@@ -74,11 +74,12 @@ func (r Role) statements(exists bool, database, verifier string) []string {
 		"REVOKE CREATE ON SCHEMA public FROM PUBLIC",
 		"GRANT CONNECT ON DATABASE " + pq.QuoteIdentifier(database) + " TO " + name,
 	}
+	for _, g := range r.Grants { // before any is granted: several may be about one schema
+		all = append(all, "REVOKE ALL ON ALL TABLES IN SCHEMA "+pq.QuoteIdentifier(g.Schema)+" FROM "+name)
+	}
 	for _, g := range r.Grants {
 		schema := pq.QuoteIdentifier(g.Schema)
-		all = append(all,
-			"GRANT USAGE ON SCHEMA "+schema+" TO "+name,
-			"REVOKE ALL ON ALL TABLES IN SCHEMA "+schema+" FROM "+name)
+		all = append(all, "GRANT USAGE ON SCHEMA "+schema+" TO "+name)
 		if g.Table != "" {
 			all = append(all, "GRANT "+g.Privileges+" ON "+schema+"."+pq.QuoteIdentifier(g.Table)+" TO "+name)
 			continue

@@ -23,7 +23,7 @@ type Roles struct {
 }
 
 // list returns the roles. A service may read and write the rows of its own schema. The operator's
-// tool reads the records of jobs, and manages API keys.
+// tool reads the records of jobs and the audit log, and manages API keys.
 func (r Roles) list() []postgres.Role {
 	const rows = "SELECT, INSERT, UPDATE, DELETE"
 	return []postgres.Role{
@@ -32,6 +32,7 @@ func (r Roles) list() []postgres.Role {
 		{Name: r.Operator, Password: r.OperatorPassword, Grants: []postgres.Grant{
 			{Schema: tracker.Schema, Privileges: "SELECT"},
 			{Schema: gateway.Schema, Table: gateway.KeysTable, Privileges: "SELECT, INSERT, UPDATE"},
+			{Schema: gateway.Schema, Table: gateway.AuditTable, Privileges: "SELECT"},
 		}},
 	}
 }

@@ -11,8 +11,11 @@ import (
 // Schema is the schema of the gateway's tables.
 const Schema = store.Schema
 
-// KeysTable is the table of the API keys in Schema.
-const KeysTable = "api_keys"
+// The tables of Schema that the operator's tool uses.
+const (
+	KeysTable  = "api_keys"
+	AuditTable = "audit_log"
+)
 
 // Migrate brings the gateway's schema up to date, for a program that does so in its place.
 func Migrate(ctx context.Context, cfg postgres.Config) (err error) {
