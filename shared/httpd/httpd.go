@@ -196,13 +196,13 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // Report logs the failure of a request: an internal error at level error, a dependency that is
-// unavailable at warn, and a mistake of the client at debug.
+// unavailable and a limit that is exceeded at warn, and a mistake of the client at debug.
 func Report(log *zerolog.Logger, err error) {
 	level := zerolog.DebugLevel
 	switch fault.KindOf(err) {
 	case fault.Internal:
 		level = zerolog.ErrorLevel
-	case fault.Unavailable, fault.Exhausted:
+	case fault.Unavailable, fault.Exhausted, fault.RateLimited:
 		level = zerolog.WarnLevel
 	}
 	log.WithLevel(level).Err(err).Str(logging.Kind, fault.KindOf(err).String()).Msg("request failed")

@@ -30,7 +30,7 @@ func audited(c *fiber.Ctx, route, requestID string) (audit.Entry, bool) {
 	}
 	return audit.Entry{
 		At: time.Now(), Owner: p.Owner, KeyID: p.KeyID, Action: c.Method() + " " + route, Object: object,
-		Status: status, Address: clientOf(c.Context()).String(), RequestID: requestID,
+		Status: status, Address: clientAddress(c), RequestID: requestID,
 	}, true
 }
 

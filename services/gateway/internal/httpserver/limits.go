@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -41,6 +42,16 @@ func (e *edge) client(c *fasthttp.RequestCtx) netip.Addr {
 func clientOf(c *fasthttp.RequestCtx) netip.Addr {
 	addr, _ := c.UserValue(clientKey{}).(netip.Addr)
 	return addr
+}
+
+// clientAddress returns the address of the client of a request, for logs: with the port, if the client
+// has made the connection.
+func clientAddress(c *fiber.Ctx) string {
+	client, peer := clientOf(c.Context()), c.Context().RemoteAddr()
+	if tcp, ok := peer.(*net.TCPAddr); ok && tcp.AddrPort().Addr().Unmap().WithZone("") != client {
+		return client.String()
+	}
+	return peer.String()
 }
 
 // network returns the text by which a client is counted before authentication; empty if it is not

@@ -231,7 +231,7 @@ func challenge(c *fiber.Ctx, err error) {
 // logDenied logs that a request is denied. The logger of the request adds the id of the request.
 func logDenied(c *fiber.Ctx, p principal.Principal, err error) {
 	f := fault.As(err)
-	line := zerolog.Ctx(c.UserContext()).Warn().Str(logging.Code, f.Code).Str(logging.Address, clientOf(c.Context()).String()).
+	line := zerolog.Ctx(c.UserContext()).Warn().Str(logging.Code, f.Code).Str(logging.Address, clientAddress(c)).
 		Str(logging.Method, c.Method()).Str(logging.Path, c.Path())
 	if f.Code == access.CodeInvalid {
 		line.Str(logging.Outcome, f.Detail) // a constant without any part of the credential
