@@ -54,7 +54,7 @@ func (r *Routes) registerJobs(router *httpserver.Router) {
 	router.Post("/jobs/:job_id/cancel", principal.JobsWrite, r.Tracker)
 	router.Post("/jobs/:job_id/retry", principal.JobsWrite, router.Retry(r.Tracker))
 	router.Delete("/jobs/:job_id", principal.JobsWrite, r.Tracker)
-	router.Post("/tokens/webhook/analysis-complete", access.Public, r.Dispatcher)
+	router.Post(httpserver.WebhookPath, access.Public, r.Dispatcher)
 }
 
 func (r *Routes) registerUploads(router *httpserver.Router) {

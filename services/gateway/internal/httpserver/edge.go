@@ -110,12 +110,23 @@ func setOrDelete(h *fasthttp.RequestHeader, name, value string) {
 	}
 }
 
-// guard is the first handler after the request log. It refuses requests for another host, answers
-// preflights before any further check, and refuses requests of pages of unlisted origins before the
-// body is read. It also counts the requests of each address. Probes are answered for every host: orchestrators request them by address.
+// WebhookPath is the path of callbacks. Their URLs are signed.
+const WebhookPath = "/tokens/webhook/analysis-complete"
+
+// forMachines reports whether a request is a probe or a callback. Orchestrators request probes by
+// address. An analysis server may reach the gateway by a name of its own network, and sends the
+// outcome of an analysis perhaps only once, so that no limit may refuse it.
+func forMachines(c *fiber.Ctx) bool {
+	path := strings.TrimSuffix(c.Path(), "/")
+	return isProbe(path) || path == WebhookPath && c.Method() == http.MethodPost
+}
+
+// guard is the first handler after the request log. It refuses requests for another host, counts
+// the requests of each address, answers preflights before any further check, and refuses requests of
+// pages of unlisted origins before the body is read.
 func (e *edge) guard(c *fiber.Ctx) error {
 	p := publicURLOf(c.Context())
-	if !isProbe(strings.TrimSuffix(c.Path(), "/")) {
+	if !forMachines(c) {
 		if err := e.hosts.check(c.Context(), p); err != nil {
 			return err
 		}
