@@ -198,12 +198,16 @@ type Erased struct {
 	JobID  string   `json:"job_id"`
 	Staged []string `json:"staged,omitempty"` // entries of staging that were named in the purged events
 	Owner  string   `json:"owner,omitempty"`  // of the job: besides admins, only the owner may know that the job existed
-	By     string   `json:"by,omitempty"`     // who requested it: an owner, or the id of an API key; empty if the job's token was deleted
+	By     string   `json:"by,omitempty"`     // who requested it: an owner, or the id of an API key; empty if the job's token was deleted, or for another reason
+	Reason string   `json:"reason,omitempty"` // why, if no one requested it: ReasonRetention
 
 	// AnalysisJobID is the analysis server's own id of the newest analysis, by which it is asked to
 	// cancel and forget it; empty if there is none.
 	AnalysisJobID string `json:"analysis_job_id,omitempty"`
 }
+
+// ReasonRetention means that a job was erased because results are kept for a limited time.
+const ReasonRetention = "retention"
 
 // Uploading is the progress of the copy into the bucket, at most once a second. Published by the
 // uploader; consumed by the tracker.

@@ -36,7 +36,10 @@ func samples() []event.Event {
 		event.Failed{JobID: job, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true},
 		event.Canceled{JobID: job, By: "auth0|alice"},
 		event.Retried{JobID: job, Attempt: 2, By: "auth0|alice"},
-		event.Erased{JobID: job, Staged: []string{job, job + "-result-01890a5d-b000-7000-8000-000000000000"}, Owner: "auth0|alice", By: "k7", AnalysisJobID: "a-17"},
+		event.Erased{
+			JobID: job, Staged: []string{job, job + "-result-01890a5d-b000-7000-8000-000000000000"}, Owner: "auth0|alice", By: "k7",
+			Reason: event.ReasonRetention, AnalysisJobID: "a-17",
+		},
 		event.Uploading{JobID: job, Bytes: 51200, Size: 102400},
 		event.Progressed{JobID: job, Attempt: 1, Percent: 40, Message: "pitch"},
 		event.Waiting{JobID: job, Attempt: 1, Until: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC), Code: "analysis-unavailable"},

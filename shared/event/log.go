@@ -48,10 +48,16 @@ func (l Log) Seq() uint64 {
 
 // Terminal returns the event that ended the job, or false if the job has not ended.
 func (l Log) Terminal() (Event, bool) {
+	end, ended := l.End()
+	return end.Event, ended
+}
+
+// End returns the record of the event that ended the job, or false if the job has not ended.
+func (l Log) End() (Record, bool) {
 	if len(l) == 0 || !l[len(l)-1].Event.Name().Terminal() {
-		return nil, false
+		return Record{}, false
 	}
-	return l[len(l)-1].Event, true
+	return l[len(l)-1], true
 }
 
 // Erased reports whether the job is erased.

@@ -72,7 +72,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	return lifecycle.Run(ctx, ready.Watch, core.api.Run, admin.Run,
 		lifecycle.While(server.Run, core.live.DeliverTo(core.hub)), // streams stay open for a while in a shutdown
 		lifecycle.AfterSetup(log, setup(events, db, cfg.Postgres, migrations, ready),
-			core.consumeEvents(&cfg, events, counts), core.consumeDeletions(&cfg, events, counts), core.sweeper.Run))
+			core.consumeEvents(&cfg, events, counts), core.consumeDeletions(&cfg, events, counts), core.sweeper.Run, core.retention.Run))
 }
 
 // setup creates the streams and the tables.
@@ -104,6 +104,7 @@ type core struct {
 	eraser        *command.Eraser
 	unprojectable *command.Unprojectable
 	sweeper       *command.Sweeper
+	retention     *command.RetentionSweeper
 	api           *api.API
 }
 
@@ -121,6 +122,10 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 		sweeper: command.NewSweeper(decider, rows, command.SweeperOptions{
 			Deadlines: cfg.deadlines(), Interval: cfg.SweepInterval, Log: log,
 		}),
+		retention: command.NewRetentionSweeper(eraser, rows, logUsage(c.events), command.RetentionOptions{
+			Retention: command.Retention{Result: cfg.ResultRetention},
+			LogMaxAge: cfg.Bus.JobsMaxAge, Interval: cfg.SweepInterval, Log: log,
+		}),
 		api: api.New(api.Dependencies{
 			Reader: reader, Sizes: rows, Lister: rows, Links: objects.New(c.s3), Hub: hub,
 			Controller: command.NewControl(decider, rows, cfg.RetryInterval), Eraser: eraser,
@@ -129,6 +134,14 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 			Language: cfg.Language, Heartbeat: cfg.Heartbeat, Hold: cfg.Grace * 7 / 10, Drain: cfg.Grace / 10,
 			Memory: cfg.ResultMemory,
 		}),
+	}
+}
+
+// logUsage returns the used part of the stream of logs.
+func logUsage(events *bus.Bus) command.LogUsage {
+	return func(ctx context.Context) (float64, error) {
+		info, err := events.Stream(event.Jobs()).Info(ctx)
+		return info.Used, err
 	}
 }
 

@@ -31,6 +31,8 @@ type Config struct {
 	SweepInterval    time.Duration `env:"DEADLINE_SWEEP_INTERVAL" envDefault:"15s"`
 	RetryInterval    time.Duration `env:"RETRY_INTERVAL" envDefault:"1m"`
 
+	ResultRetention time.Duration `env:"RESULT_RETENTION"`
+
 	Logging  logging.Config
 	Admin    httpd.AdminConfig
 	Bus      bus.Config
@@ -54,6 +56,7 @@ func (c *Config) Check() error {
 	rules.Check(c.ResultMemory >= minResultMemory, "RESULT_MEMORY must be at least 1048576")
 	rules.Check(c.RetryInterval >= 0, "RETRY_INTERVAL must not be negative")
 	rules.Check(c.SweepInterval > 0, "DEADLINE_SWEEP_INTERVAL must be positive")
+	rules.Check(c.ResultRetention >= 0, "RESULT_RETENTION must not be negative")
 	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
 	return rules.Err()
 }

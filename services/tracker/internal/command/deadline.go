@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -10,7 +9,6 @@ import (
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
 	"sori.internal/shared/logging"
-	"sori.internal/shared/wait"
 )
 
 // Deadlines limit the duration of a job: until the analysis server accepts the job, and then until
@@ -118,41 +116,17 @@ func NewSweeper(decider *Decider, rows OverdueRows, o SweeperOptions) *Sweeper {
 	return &Sweeper{rows: rows, decider: decider, deadlines: o.Deadlines, interval: o.Interval, log: o.Log}
 }
 
-// Run sweeps until ctx ends. The random interval spreads the sweeps of replicas that started at the
-// same time.
+// Run sweeps until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {
-	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
-		if err := s.Sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			s.log.Warn().Err(err).Msg("sweep interrupted")
-		}
-		return wait.Jitter(s.interval)
-	})
+	return sweepRepeatedly(ctx, s.interval, s.log, s.Sweep)
 }
-
-// sweepPage is the number of candidates that are read at once.
-const sweepPage = 500
 
 // Sweep ends every job whose deadline is over at the time now. A job that cannot be ended does not
 // delay the others.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
-	ctx = s.log.WithContext(ctx)
-	var failures []error
-	var last Overdue
-	for {
-		page, err := s.rows.Overdue(ctx, s.deadlines, now, last, sweepPage)
-		if err != nil {
-			return errors.Join(append(failures, err)...)
-		}
-		for _, o := range page {
-			if err := s.end(ctx, o, now); err != nil {
-				failures = append(failures, err)
-			}
-			last = o
-		}
-		if len(page) < sweepPage || ctx.Err() != nil || len(failures) >= sweepPage {
-			return errors.Join(failures...)
-		}
-	}
+	return sweepPages(s.log.WithContext(ctx), func(ctx context.Context, after Overdue) ([]Overdue, error) {
+		return s.rows.Overdue(ctx, s.deadlines, now, after, sweepPage)
+	}, func(ctx context.Context, o Overdue) error { return s.end(ctx, o, now) })
 }
 
 // end appends the event that the deadline requires to the log of a job, and records the log. If the

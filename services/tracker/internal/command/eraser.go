@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -145,14 +146,50 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 		if err != nil {
 			return err
 		}
-		last := log[len(log)-1] // the name is erased, even if its body cannot be decoded
-		recorded, ok := last.Event.(event.Erased)
-		if !ok {
-			recorded = erased(id, log)
-		}
-		entries = append(entries, job.Entry{Event: recorded, Seq: last.Seq, Time: last.Time})
+		entries = append(entries, erasedEntry(id, log))
 	}
 	return e.decider.record(ctx, entries)
+}
+
+// EraseEnded erases a job because its retention is over, if it ended at the time before or earlier.
+// The log decides; if the log has expired, no retry is possible, and the record decides. If the log
+// has a newer event than the record, it updates the record.
+func (e *Eraser) EraseEnded(ctx context.Context, ended Ended, before time.Time) error {
+	log, appended, err := e.decider.append(ctx, ended.JobID, func(log event.Log) (event.Event, error) {
+		if log.Erased() || len(log) > 0 && !endedBy(log, before) {
+			return nil, nil
+		}
+		erased := erased(ended.JobID, log)
+		erased.Owner, erased.Reason = cmp.Or(erased.Owner, ended.Owner), event.ReasonRetention
+		return erased, nil
+	})
+	if err != nil {
+		return err
+	}
+	if appended != nil {
+		zerolog.Ctx(ctx).Info().Str(logging.JobID, ended.JobID).Msg("retention of a job over")
+	}
+	if !log.Erased() {
+		return e.decider.record(ctx, job.Entries(log))
+	}
+	return e.decider.record(ctx, []job.Entry{erasedEntry(ended.JobID, log)})
+}
+
+// endedBy reports whether a job ended at a time or earlier.
+func endedBy(log event.Log, at time.Time) bool {
+	end, ended := log.End()
+	return ended && !end.Time.After(at)
+}
+
+// erasedEntry returns the entry of the last event of an erased job's log. The name of this event is
+// erased, even if its body cannot be decoded.
+func erasedEntry(id string, log event.Log) job.Entry {
+	last := log[len(log)-1]
+	recorded, ok := last.Event.(event.Erased)
+	if !ok {
+		recorded = erased(id, log)
+	}
+	return job.Entry{Event: recorded, Seq: last.Seq, Time: last.Time}
 }
 
 // erased returns the event that erases a job. It contains the owner, the staging entries and the

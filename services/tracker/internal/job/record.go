@@ -77,7 +77,8 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //
 //  1. The merged record is the same, in whatever order and groups the entries arrive, and however
 //     often. The exceptions are below.
-//  2. Status, error, result and warnings come from the state event with the highest sequence.
+//  2. Status, error, result, warnings and the time of the end come from the state event with the
+//     highest sequence.
 //  3. The progress belongs to one attempt: the newest attempt that the analysis server accepted or
 //     that a retry requested. Within an attempt it never decreases.
 //  4. A wait, or a refused callback, is shown until the analysis server accepts the attempt or a
@@ -146,22 +147,22 @@ func (r *Record) apply(e Entry) {
 		r.applyStored(e, ev)
 	case event.Attempted:
 		r.Attempt = max(r.Attempt, ev.Attempt)
-		r.setStatus(e.Seq, Processing, Failure{})
+		r.setStatus(e, Processing, Failure{})
 	case event.Dispatched:
 		r.applyDispatched(e, ev)
 	case event.Lapsed:
-		r.setStatus(e.Seq, Processing, Failure{})
+		r.setStatus(e, Processing, Failure{})
 		r.startDeadline(e, false)
 	case event.Completed:
 		r.applyCompleted(e, ev)
 	case event.Failed:
 		r.Attempt = max(r.Attempt, ev.Attempt)
-		r.setStatus(e.Seq, Failed, Failure{Code: ev.Code, Detail: ev.Detail, Retryable: ev.Retryable})
+		r.setStatus(e, Failed, Failure{Code: ev.Code, Detail: ev.Detail, Retryable: ev.Retryable})
 	case event.Canceled:
-		r.setStatus(e.Seq, Canceled, Failure{})
+		r.setStatus(e, Canceled, Failure{})
 	case event.Retried:
 		r.Attempt = max(r.Attempt, ev.Attempt)
-		r.setStatus(e.Seq, Processing, Failure{})
+		r.setStatus(e, Processing, Failure{})
 		r.startDeadline(e, false)
 		r.raiseProgress(ev.Attempt, progressStored)
 	case event.Erased:
@@ -194,7 +195,7 @@ func (r *Record) applyReceived(e Entry, ev event.Received) {
 	if r.Key == "" {
 		r.MediaType, r.Size, r.SHA256 = ev.MediaType, ev.Size, ev.SHA256
 	}
-	r.setStatus(e.Seq, Processing, Failure{})
+	r.setStatus(e, Processing, Failure{})
 	r.startDeadline(e, false)
 	r.raiseProgress(0, progressReceived)
 }
@@ -203,12 +204,12 @@ func (r *Record) applyStored(e Entry, ev event.Stored) {
 	r.Bucket, r.Key = ev.Bucket, ev.Key
 	r.Duration = durationOf(ev.Duration, r.Duration) // completed may have been merged before
 	r.MediaType, r.Size, r.SHA256 = ev.MediaType, ev.Size, ev.SHA256
-	r.setStatus(e.Seq, Processing, Failure{})
+	r.setStatus(e, Processing, Failure{})
 	r.raiseProgress(0, progressStored)
 }
 
 func (r *Record) applyDispatched(e Entry, ev event.Dispatched) {
-	r.setStatus(e.Seq, Processing, Failure{})
+	r.setStatus(e, Processing, Failure{})
 	r.startDeadline(e, true)
 	r.Attempt = max(r.Attempt, ev.Attempt)
 	r.raiseProgress(ev.Attempt, progressDispatched)
@@ -219,7 +220,7 @@ func (r *Record) applyDispatched(e Entry, ev event.Dispatched) {
 
 func (r *Record) applyCompleted(e Entry, ev event.Completed) {
 	r.Attempt = max(r.Attempt, ev.Attempt)
-	if !r.setStatus(e.Seq, Completed, Failure{}) {
+	if !r.setStatus(e, Completed, Failure{}) {
 		return
 	}
 	if ev.Attempt > r.ProgressAttempt {
@@ -273,14 +274,17 @@ func (r *Record) startDeadline(e Entry, analysing bool) {
 // setStatus sets the status by a state event, unless a newer event has set it already. It reports
 // whether it has set the status. A replayed event replaces its placeholder (CodeUnprojectable),
 // which was recorded at the same sequence when the event could not be recorded.
-func (r *Record) setStatus(seq uint64, status Status, failure Failure) bool {
-	replaces := seq == r.StateSeq && r.Error.Code == event.CodeUnprojectable && failure.Code != event.CodeUnprojectable
-	if seq <= r.StateSeq && !replaces {
+func (r *Record) setStatus(e Entry, status Status, failure Failure) bool {
+	replaces := e.Seq == r.StateSeq && r.Error.Code == event.CodeUnprojectable && failure.Code != event.CodeUnprojectable
+	if e.Seq <= r.StateSeq && !replaces {
 		return false
 	}
-	r.StateSeq, r.Status, r.Error = seq, status, failure
-	if status.Ended() && !r.reopenedFor(r.ProgressAttempt) { // the analysis server's message is outdated
-		r.Message, r.MessageSeq = "", 0
+	r.StateSeq, r.Status, r.Error, r.EndedAt = e.Seq, status, failure, time.Time{}
+	if status.Ended() {
+		r.EndedAt = databaseTime(e.Time)
+		if !r.reopenedFor(r.ProgressAttempt) { // the analysis server's message is outdated
+			r.Message, r.MessageSeq = "", 0
+		}
 	}
 	return true
 }

@@ -64,6 +64,7 @@ type Snapshot struct {
 	Warnings      Warnings  `json:"-"` // about the result; read together with it
 	CreatedAt     time.Time `json:"created_at"`
 	UpdatedAt     time.Time `json:"updated_at"`
+	EndedAt       time.Time `json:"ended_at,omitzero"` // zero for a job that has not ended, and for an erased job
 }
 
 // Text returns the sentence that clients read.

@@ -38,6 +38,7 @@ func snapshotColumns() []column {
 		nullable("error_retryable", "boolean", func(r *job.Record) *bool { return &r.Error.Retryable }, failed),
 		instant("created_at", func(r *job.Record) *time.Time { return &r.CreatedAt }),
 		instant("updated_at", func(r *job.Record) *time.Time { return &r.UpdatedAt }),
+		instant("ended_at", func(r *job.Record) *time.Time { return &r.EndedAt }),
 		instant("wait_until", func(r *job.Record) *time.Time { return &r.WaitUntil }),
 		text("warnings", "text", func(r *job.Record) *job.Warnings { return &r.Warnings }),
 		text("refused_code", "text", func(r *job.Record) *string { return &r.RefusalCode }),

@@ -1,0 +1,159 @@
+package command_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/tracker/internal/command"
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+)
+
+const month = 30 * 24 * time.Hour
+
+// retention makes a sweeper. The parameter used is the used part of the stream of logs.
+func (e *env) retention(keep command.Retention, used float64) *command.RetentionSweeper {
+	usage := func(context.Context) (float64, error) { return used, nil }
+	return command.NewRetentionSweeper(e.eraser, e.rows, usage, command.RetentionOptions{
+		Retention: keep, LogMaxAge: 7 * 24 * time.Hour, Interval: time.Hour, Log: zerolog.Nop(),
+	})
+}
+
+// completed makes a job that has completed.
+func (e *env) completed() string {
+	e.t.Helper()
+	r := e.received()
+	r.Owner = "alice"
+	return e.record(r, storedFor(r.JobID, 2), event.Attempted{JobID: r.JobID, Attempt: 1},
+		event.Completed{JobID: r.JobID, Attempt: 1, Result: []byte(`{"a":1}`)})
+}
+
+// failed makes a job that has failed and can be retried.
+func (e *env) failed() string {
+	e.t.Helper()
+	r := e.received()
+	return e.record(r, storedFor(r.JobID, 2), event.Failed{JobID: r.JobID, Code: "analysis-timeout", Retryable: true})
+}
+
+// expireLog removes the log of a job, as if it had reached its maximal age.
+func (e *env) expireLog(id string) {
+	e.t.Helper()
+	stream, err := e.JetStream().Stream(e.Context(), e.Namespace().Stream(event.Jobs().Name))
+	must(e.t, err)
+	must(e.t, stream.Purge(e.Context(), jetstream.WithPurgeSubject(e.Namespace().Subject(event.LogSubject(id)))))
+}
+
+func TestEndedJobsAreErasedWhenTheirRetentionIsOver(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	canceled := e.received()
+	ended := []string{e.completed(), e.failed(), e.record(canceled, event.Canceled{JobID: canceled.JobID})}
+	active := e.dispatched(1)
+	keep := command.Retention{Result: month}
+	must(t, e.retention(keep, 0).Sweep(e.Context(), time.Now().Add(month-time.Hour)))
+	for i, status := range []job.Status{job.Completed, job.Failed, job.Canceled} {
+		if s, _, err := e.rows.Find(e.Context(), ended[i]); err != nil || s.Status != status {
+			t.Errorf("too early: %s, %v", s.Status, err)
+		}
+	}
+	var replicas sync.WaitGroup
+	failures := make([]error, 3)
+	for i := range failures {
+		replicas.Go(func() { failures[i] = e.retention(keep, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)) })
+	}
+	replicas.Wait()
+	must(t, errors.Join(failures...))
+	for _, id := range ended {
+		e.wantStatus(id, job.Erased, "")
+		log, err := e.jobs.Read(e.Context(), id)
+		must(t, err)
+		if erased, ok := event.Last[event.Erased](log); !ok || erased.Reason != event.ReasonRetention || erased.By != "" {
+			t.Errorf("%+v", log)
+		}
+	}
+	e.wantStatus(active, job.Processing, "")
+	e.wantLast(active, event.NameDispatched)
+}
+
+func TestAJobThatWasRetriedIsNotErased(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.failed()
+	e.append(event.Retried{JobID: id, Attempt: 2}) // the record is behind
+	must(t, e.retention(command.Retention{Result: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)))
+	e.wantLast(id, event.NameRetried)
+	e.wantStatus(id, job.Processing, "")
+}
+
+func TestTheRetentionOfAJobBeginsAtItsLastEnd(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.failed()
+	before := time.Now()
+	log, err := e.jobs.Read(e.Context(), id)
+	must(t, err)
+	first := log[len(log)-1].Time
+	e.append(event.Retried{JobID: id, Attempt: 2})
+	e.append(event.Failed{JobID: id, Attempt: 2, Code: "analysis-timeout", Retryable: true})
+	must(t, e.retention(command.Retention{Result: month}, 0).Sweep(e.Context(), first.Add(month)))
+	e.wantStatus(id, job.Failed, "analysis-timeout")
+	if s, _, err := e.rows.Find(e.Context(), id); err != nil || s.EndedAt.Before(before.Add(-time.Second)) || !s.EndedAt.After(first) {
+		t.Errorf("it ended at %s, first at %s, %v", s.EndedAt, first, err)
+	}
+}
+
+func TestAJobWhoseLogHasExpiredIsErasedUnlessTheLogIsCrowded(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.completed()
+	e.expireLog(id)
+	after, keep := time.Now().Add(month+time.Hour), command.Retention{Result: month}
+	must(t, e.retention(keep, 0.9).Sweep(e.Context(), after))
+	e.wantStatus(id, job.Completed, "")
+	must(t, e.retention(keep, 0.5).Sweep(e.Context(), after))
+	e.wantStatus(id, job.Erased, "")
+	log, err := e.jobs.Read(e.Context(), id)
+	must(t, err)
+	if erased, ok := event.Last[event.Erased](log); !ok || erased.Owner != "alice" {
+		t.Errorf("%+v", log)
+	}
+	if s, _, err := e.rows.Find(e.Context(), id); err != nil || s.Owner != "alice" || !s.EndedAt.IsZero() {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestACrowdedLogIsFreedOfJobsThatStillHaveTheirLogs(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.completed()
+	must(t, e.retention(command.Retention{Result: time.Hour}, 0.99).Sweep(e.Context(), time.Now().Add(2*time.Hour)))
+	e.wantStatus(id, job.Erased, "")
+}
+
+func TestAJobThatCannotBeErasedDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	jobs := []string{e.completed(), e.completed(), e.completed()}
+	broken := command.NewEraser(command.NewDecider(brokenLog{e.jobs, jobs[1]}, e.projector), e.rows)
+	usage := func(context.Context) (float64, error) { return 0, nil }
+	sweeper := command.NewRetentionSweeper(broken, e.rows, usage, command.RetentionOptions{Retention: command.Retention{Result: month}, Log: zerolog.Nop()})
+	if err := sweeper.Sweep(e.Context(), time.Now().Add(2*month)); err == nil {
+		t.Error("the failure is not reported")
+	}
+	var left []string
+	for _, id := range jobs {
+		if s, _, err := e.rows.Find(e.Context(), id); err != nil || s.Status != job.Erased {
+			left = append(left, id)
+		}
+	}
+	if !slices.Equal(left, jobs[1:2]) {
+		t.Errorf("%v are left of %v", left, jobs)
+	}
+}
