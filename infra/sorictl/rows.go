@@ -87,6 +87,7 @@ func (r rows) failed(ctx context.Context, c choice) ([]failure, error) {
 		FROM tracker.analysis_results
 		WHERE status = 'failed'
 		  AND s3_key <> ''
+		  AND audio_deleted_at IS NULL
 		  AND ($4 OR error_retryable)
 		  AND ($1 = '' OR error_code = $1)
 		  AND ($2 = 0 OR updated_at >= now() - make_interval(secs => $2::double precision))
@@ -104,6 +105,7 @@ func (r rows) lasting(ctx context.Context, c choice) (n int, err error) {
 		FROM tracker.analysis_results
 		WHERE status = 'failed'
 		  AND s3_key <> ''
+		  AND audio_deleted_at IS NULL
 		  AND NOT error_retryable
 		  AND ($1 = '' OR error_code = $1)
 		  AND ($2 = 0 OR updated_at >= now() - make_interval(secs => $2::double precision))`
@@ -119,12 +121,15 @@ type record struct {
 	StateSeq uint64 `db:"state_seq"`
 	Shown    bool   `db:"shown"` // whether the tracker has recorded the event received
 	Key      string `db:"s3_key"`
+
+	AudioDeleted bool `db:"audio_deleted"` // because its retention was over
 }
 
 // each calls the function see for every record.
 func (r rows) each(ctx context.Context, see func(record)) error {
 	const query = `
-		SELECT job_id, owner, status, state_seq, created_at IS NOT NULL AS shown, s3_key
+		SELECT job_id, owner, status, state_seq, created_at IS NOT NULL AS shown, s3_key,
+		       audio_deleted_at IS NOT NULL AS audio_deleted
 		FROM tracker.analysis_results`
 	found, err := r.db.QueryxContext(ctx, query)
 	if err != nil {

@@ -63,10 +63,10 @@ type state struct {
 }
 
 // upTo returns the newest state event up to a sequence, or the zero value if there is
-// none.
+// none. It skips expired, which changes no status.
 func (k *known) upTo(seq uint64) state {
 	for _, s := range slices.Backward(k.states) {
-		if s.seq <= seq {
+		if s.seq <= seq && s.name != event.NameExpired {
 			return s
 		}
 	}
@@ -245,6 +245,9 @@ func (s *survey) judgeObject(k *known) finding {
 		if len(k.objects) > 0 && end.seq <= s.cleared {
 			return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that was erased"}
 		}
+		return finding{}
+	}
+	if k.has(event.NameExpired) || k.row != nil && k.row.AudioDeleted {
 		return finding{}
 	}
 	switch {

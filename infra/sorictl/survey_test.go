@@ -50,6 +50,8 @@ func TestEachDifferenceHasItsNameAndWhatIsUnderWayHasNone(t *testing.T) {
 		"a record whose log expired midway": {known{nil, of("processing", 5), nil}, [2]kind{rowAbandoned}},
 		"no recording":                      {known{log(50, complete...), of("completed", 50), nil}, [2]kind{"", objectMissing}},
 		"no recording of an old job":        {known{nil, of("completed", 5), nil}, [2]kind{"", objectMissing}},
+		"the recording has expired":         {known{log(50, append(complete, event.NameExpired)...), of("completed", 49), nil}, [2]kind{}},
+		"an old recording has expired":      {known{nil, &record{Status: "completed", StateSeq: 5, Shown: true, Key: "k", AudioDeleted: true}, nil}, [2]kind{}},
 		"a recording of nobody":             {known{nil, nil, some}, [2]kind{"", objectOrphan}},
 		"a recording that was given up":     {known{log(50, event.NameReceived, event.NameCanceled), of("canceled", 50), some}, [2]kind{"", objectOrphan}},
 		"erased":                            {known{log(50, event.NameErased), of("erased", 50), nil}, [2]kind{}},

@@ -31,6 +31,7 @@ const (
 	NameFailed     Name = "failed"
 	NameCanceled   Name = "canceled"
 	NameRetried    Name = "retried"
+	NameExpired    Name = "expired"
 	NameErased     Name = "erased"
 
 	NameUploading  Name = "uploading"
@@ -48,10 +49,10 @@ func (n Name) Progress() bool {
 }
 
 // Terminal reports whether a job has ended if its log ends with an event of this name. After failed
-// the job can continue: retried starts it again. After each of them the job may be erased; after
-// erased nothing is appended.
+// the job can continue: retried starts it again. After completed, failed and canceled the recording
+// may expire. After each of them the job may be erased; after erased nothing is appended.
 func (n Name) Terminal() bool {
-	return n == NameCompleted || n == NameFailed || n == NameCanceled || n == NameErased
+	return n == NameCompleted || n == NameFailed || n == NameCanceled || n == NameExpired || n == NameErased
 }
 
 // Event is a fact about one job, or about a token.
@@ -190,6 +191,13 @@ type Retried struct {
 	By      string `json:"by,omitempty"` // who requested it: an owner, or the id of an API key
 }
 
+// Expired means that the recording of an ended job must be removed, since recordings are kept for a
+// limited time; its record and its result stay. Only erased may follow it: a job whose recording is
+// gone cannot be retried. Published by the tracker; consumed by the uploader and the tracker.
+type Expired struct {
+	JobID string `json:"job_id"`
+}
+
 // Erased means that everything of the job must be removed: record, recording, result and events. It
 // may follow any event, and no event follows it. When the removal is done, it is the only event of
 // the log. Published by the tracker; consumed by the uploader, the tracker, and the dispatcher, which
@@ -297,6 +305,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Canceled](body)
 	case NameRetried:
 		return as[Retried](body)
+	case NameExpired:
+		return as[Expired](body)
 	case NameErased:
 		return as[Erased](body)
 	case NameUploading:

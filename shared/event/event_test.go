@@ -36,6 +36,7 @@ func samples() []event.Event {
 		event.Failed{JobID: job, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true},
 		event.Canceled{JobID: job, By: "auth0|alice"},
 		event.Retried{JobID: job, Attempt: 2, By: "auth0|alice"},
+		event.Expired{JobID: job},
 		event.Erased{
 			JobID: job, Staged: []string{job, job + "-result-01890a5d-b000-7000-8000-000000000000"}, Owner: "auth0|alice", By: "k7",
 			Reason: event.ReasonRetention, AnalysisJobID: "a-17",

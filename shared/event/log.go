@@ -52,12 +52,21 @@ func (l Log) Terminal() (Event, bool) {
 	return end.Event, ended
 }
 
-// End returns the record of the event that ended the job, or false if the job has not ended.
+// End returns the record of the event that ended the job, or false if the job has not ended. If
+// expired is the only event that is left of the log, it is the record of expired.
 func (l Log) End() (Record, bool) {
 	if len(l) == 0 || !l[len(l)-1].Event.Name().Terminal() {
 		return Record{}, false
 	}
+	if last := len(l) - 1; last > 0 && l[last].Event.Name() == NameExpired {
+		return l[last-1], true
+	}
 	return l[len(l)-1], true
+}
+
+// AudioExpired reports whether the job's recording must be removed although the job is not erased.
+func (l Log) AudioExpired() bool {
+	return len(l) > 0 && l[len(l)-1].Event.Name() == NameExpired
 }
 
 // Erased reports whether the job is erased.

@@ -87,6 +87,15 @@ func (e Retried) Job() string { return e.JobID }
 func (e Retried) Occurrence() string { return strconv.Itoa(e.Attempt) }
 
 // Name implements Event.
+func (e Expired) Name() Name { return NameExpired }
+
+// Job implements Event.
+func (e Expired) Job() string { return e.JobID }
+
+// Occurrence implements Event.
+func (e Expired) Occurrence() string { return "" }
+
+// Name implements Event.
 func (e Erased) Name() Name { return NameErased }
 
 // Job implements Event.

@@ -62,6 +62,8 @@ func koreanDetail(english string) string {
 		return "같은 Idempotency-Key의 업로드가 진행 중입니다. 잠시 후 다시 시도해 주세요."
 	case "Too many uploads are under way right now. Please try again.":
 		return "지금은 진행 중인 업로드가 너무 많습니다. 잠시 후 다시 시도해 주세요."
+	case "The job's recording was deleted when its retention was over. Please upload it again.":
+		return "이 작업의 녹음은 보관 기간이 끝나 삭제되었습니다. 다시 업로드해 주세요."
 	case "The job's audio is not stored. Please upload it again.":
 		return "이 작업의 녹음이 저장되어 있지 않습니다. 다시 업로드해 주세요."
 	}
@@ -246,6 +248,8 @@ func koreanOfResource(code string) string {
 		return "해당 배우가 없습니다."
 	case "api-key-not-found":
 		return "해당 API 키가 없습니다."
+	case "audio-deleted":
+		return "이 작업의 녹음은 보관 기간이 끝나 삭제되었습니다."
 	case "audio-not-stored":
 		return "이 작업의 녹음이 저장되어 있지 않거나 아직 저장되지 않았습니다."
 	case "job-erased":

@@ -12,13 +12,22 @@ import (
 type History []event.Event
 
 // Ending returns the name of the last event, and whether that is terminal. An earlier
-// terminal event does not count: it was a failure, after which the job was retried.
+// terminal event does not count: it was a failure, after which the job was retried. The
+// event expired, which follows the end, is skipped.
 func (h History) Ending() (event.Name, bool) {
+	if h.Expired() {
+		h = h[:len(h)-1]
+	}
 	if len(h) == 0 {
 		return "", false
 	}
 	last := h[len(h)-1].Name()
 	return last, last.Terminal()
+}
+
+// Expired reports whether the recording of the job is deleted and the job is not erased.
+func (h History) Expired() bool {
+	return len(h) > 0 && h[len(h)-1].Name() == event.NameExpired
 }
 
 // Erased reports whether the job is erased, so that no data of it may be kept.
@@ -42,7 +51,7 @@ func (h History) Stored() bool {
 //  1. It begins with the event received. The history of an erased job may begin with any
 //     event, and may contain only the event erased.
 //  2. A terminal event is the last one, except that a failed job may be retried, and any
-//     job may be erased.
+//     job may be erased. Before that, the recording of an ended job may expire.
 //  3. No event occurs twice.
 //  4. The number of the attempt never decreases, and only an event that begins an attempt
 //     increases it.
@@ -71,19 +80,21 @@ func (h History) Check() error {
 }
 
 // mayFollow reports whether the event e may directly follow the event in the parameter
-// before. After a failure only a retry or an erasure may follow, and a retry may only
-// follow a failure.
+// before. After a failure only a retry, an expiry or an erasure may follow, and a retry
+// may only follow a failure.
 func mayFollow(before, e event.Name) bool {
 	if e == event.NameErased {
 		return before != event.NameErased
 	}
 	switch before {
-	case event.NameCompleted, event.NameCanceled, event.NameErased:
+	case event.NameCompleted, event.NameCanceled:
+		return e == event.NameExpired
+	case event.NameExpired, event.NameErased:
 		return false
 	case event.NameFailed:
-		return e == event.NameRetried
+		return e == event.NameRetried || e == event.NameExpired
 	default:
-		return e != event.NameRetried && e != event.NameReceived
+		return e != event.NameRetried && e != event.NameReceived && e != event.NameExpired
 	}
 }
 

@@ -19,6 +19,7 @@ func lapsed(n int) event.Event     { return event.Lapsed{JobID: job, Attempt: n}
 func failed(n int) event.Event     { return event.Failed{JobID: job, Attempt: n} }
 func retried(n int) event.Event    { return event.Retried{JobID: job, Attempt: n} }
 func canceled() event.Event        { return event.Canceled{JobID: job} }
+func expired() event.Event         { return event.Expired{JobID: job} }
 func erased() event.Event          { return event.Erased{JobID: job} }
 func completed(n int) event.Event {
 	return event.Completed{JobID: job, Attempt: n, Result: json.RawMessage(`{}`)}
@@ -44,6 +45,10 @@ func TestEveryWayThatAJobMayTakeIsAHistory(t *testing.T) {
 		"erased under way":                {received(), stored(), attempted(1), erased()},
 		"erased when it had ended":        {received(), stored(), attempted(1), completed(1), erased()},
 		"erased when it had failed":       {received(), failed(0), erased()},
+		"the recording has expired":       {received(), stored(), attempted(1), completed(1), expired()},
+		"failed, the recording expired":   {received(), stored(), attempted(1), failed(1), expired()},
+		"canceled, the recording expired": {received(), stored(), canceled(), expired()},
+		"expired, then erased":            {received(), stored(), canceled(), expired(), erased()},
 		"erased and forgotten":            {erased()},
 		"erased and forgotten in part":    {attempted(2), completed(2), erased()},
 	} {
@@ -58,6 +63,8 @@ func TestAHistoryThatCannotBeIsToldWithItsReason(t *testing.T) {
 	for reason, h := range map[string]History{
 		"the first event is stored":                   {stored()},
 		"received follows stored":                     {received(), stored(), received()},
+		"expired follows attempted":                   {received(), stored(), attempted(1), expired()},
+		"retried follows expired":                     {received(), stored(), attempted(1), failed(1), expired(), retried(2)},
 		".received is said twice":                     {received(), received()},
 		".stored is said twice":                       {received(), stored(), stored()},
 		".attempted.1 is said twice":                  {received(), stored(), attempted(1), attempted(1)},

@@ -193,7 +193,7 @@ func compare(job string, h History, row Row, objects int) error {
 		wrong = append(wrong, fmt.Errorf("job %s ended with %s, its row says %q", job, end, row.Status))
 	}
 	want := 0
-	if h.Stored() && !h.Erased() {
+	if h.Stored() && !h.Erased() && !h.Expired() {
 		want = 1
 	}
 	if objects != want {

@@ -77,7 +77,7 @@ func colorOf(name event.Name) string {
 		return green
 	case name == event.NameFailed:
 		return red
-	case name == event.NameCanceled, name == event.NameErased:
+	case name == event.NameCanceled, name == event.NameExpired, name == event.NameErased:
 		return yellow
 	case name == event.NameReceived:
 		return blue

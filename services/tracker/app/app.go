@@ -123,7 +123,7 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 			Deadlines: cfg.deadlines(), Interval: cfg.SweepInterval, Log: log,
 		}),
 		retention: command.NewRetentionSweeper(eraser, rows, logUsage(c.events), command.RetentionOptions{
-			Retention: command.Retention{Result: cfg.ResultRetention},
+			Retention: cfg.retention(),
 			LogMaxAge: cfg.Bus.JobsMaxAge, Interval: cfg.SweepInterval, Log: log,
 		}),
 		api: api.New(api.Dependencies{
@@ -131,7 +131,7 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 			Controller: command.NewControl(decider, rows, cfg.RetryInterval), Eraser: eraser,
 			Verifier: principal.NewVerifier(cfg.Principal, time.Now), Tickets: principal.NewTickets(cfg.Principal, time.Now),
 		}, api.Options{
-			Language: cfg.Language, Heartbeat: cfg.Heartbeat, Hold: cfg.Grace * 7 / 10, Drain: cfg.Grace / 10,
+			Language: cfg.Language, Retention: cfg.retention(), Heartbeat: cfg.Heartbeat, Hold: cfg.Grace * 7 / 10, Drain: cfg.Grace / 10,
 			Memory: cfg.ResultMemory,
 		}),
 	}

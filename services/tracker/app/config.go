@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sori.internal/services/tracker/internal/command"
+	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/httpd"
@@ -32,6 +33,7 @@ type Config struct {
 	RetryInterval    time.Duration `env:"RETRY_INTERVAL" envDefault:"1m"`
 
 	ResultRetention time.Duration `env:"RESULT_RETENTION"`
+	AudioRetention  time.Duration `env:"AUDIO_RETENTION"`
 
 	Logging  logging.Config
 	Admin    httpd.AdminConfig
@@ -57,8 +59,13 @@ func (c *Config) Check() error {
 	rules.Check(c.RetryInterval >= 0, "RETRY_INTERVAL must not be negative")
 	rules.Check(c.SweepInterval > 0, "DEADLINE_SWEEP_INTERVAL must be positive")
 	rules.Check(c.ResultRetention >= 0, "RESULT_RETENTION must not be negative")
+	rules.Check(c.AudioRetention >= 0, "AUDIO_RETENTION must not be negative")
 	rules.Check(c.Postgres.MaxConnections >= 2, "DATABASE_MAX_CONNECTIONS must be at least 2")
 	return rules.Err()
+}
+
+func (c *Config) retention() job.Retention {
+	return job.Retention{Result: c.ResultRetention, Audio: c.AudioRetention}
 }
 
 func (c *Config) deadlines() command.Deadlines {

@@ -1,10 +1,14 @@
 package app_test
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
 )
 
 func TestAJobIsErasedWhenItsRetentionIsOver(t *testing.T) {
@@ -45,4 +49,36 @@ func TestJobsAreKeptForEverUnlessARetentionIsSet(t *testing.T) {
 			t.Errorf("%v: %s", none, a.raw)
 		}
 	}
+}
+
+func TestARecordingIsDeletedWhenItsRetentionIsOverAndTheResultStays(t *testing.T) {
+	t.Parallel()
+	c := open(t, map[string]string{"AUDIO_RETENTION": "1h", "DEADLINE_SWEEP_INTERVAL": "50ms"})
+	j := c.job()
+	j.received()
+	j.stored()
+	j.publish(event.Failed{JobID: j.id, Code: "analysis-failed", Detail: "d", Retryable: true})
+	first := j.until("failed", 70)
+	if !strings.Contains(first.raw, `"audio_expires_at":`) || strings.Contains(first.raw, "audio_deleted_at") {
+		t.Errorf("before: %s", first.raw)
+	}
+	// The log decides by its own times: an older retention is set at another replica.
+	c.replica(map[string]string{"AUDIO_RETENTION": "1ms", "DEADLINE_SWEEP_INTERVAL": "50ms"})
+	testkit.Eventually(t, func() error {
+		a := j.get(j.resultURL(), map[string]string{"If-None-Match": first.header.Get("ETag")})
+		if a.status != http.StatusOK || !strings.Contains(a.raw, `"audio_deleted_at":`) || strings.Contains(a.raw, "audio_expires_at") {
+			return fmt.Errorf("%d %s", a.status, a.raw)
+		}
+		return nil
+	})
+	if a := j.get(j.url+"/jobs/", nil); !strings.Contains(a.raw, `"audio_deleted_at":`) {
+		t.Errorf("the list: %s", a.raw)
+	}
+	if a := j.get(j.audioURL(), nil); a.status != http.StatusGone || a.body.Code != "audio-deleted" {
+		t.Errorf("audio: %d %s", a.status, a.raw)
+	}
+	j.asks("retry", http.StatusConflict, `"code":"job-not-retryable"`)
+	j.asks("retry?force=true", http.StatusConflict, `"allowed":[]`)
+	j.erase(http.StatusOK, "")
+	j.gone()
 }

@@ -33,7 +33,10 @@ func (s *service) consumers() []lifecycle.Component {
 	erased := consumerOf(s, func(ctx context.Context, e event.Erased, d bus.Delivery) error {
 		return s.eraser.HandleErased(ctx, e, d.Seq)
 	})
-	return []lifecycle.Component{s.consume(received), s.consume(erased)}
+	expired := consumerOf(s, func(ctx context.Context, e event.Expired, _ bus.Delivery) error {
+		return s.eraser.HandleExpired(ctx, e)
+	})
+	return []lifecycle.Component{s.consume(received), s.consume(erased), s.consume(expired)}
 }
 
 // consume runs a consumer.

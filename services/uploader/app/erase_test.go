@@ -15,7 +15,11 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-const erasures = "uploader-erased"
+// The consumers of events that remove data.
+const (
+	erasures = "uploader-erased"
+	expiries = "uploader-expired"
+)
 
 // erase appends erased, as the tracker does.
 func (env *env) erase(e event.Received) {
@@ -145,4 +149,46 @@ func TestWhileS3IsUnavailableErasuresWait(t *testing.T) {
 	env.Settled(erasures)
 	env.checkKeys()
 	env.checkPurged(e)
+}
+
+func TestARecordingWhoseRetentionIsOverIsRemovedAndItsLogStays(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(nil)
+	expired, kept := env.upload(wav(10_044)), env.upload(wav(10_044))
+	for _, e := range []event.Received{expired, kept} {
+		testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
+	}
+	env.Settled(consumer)
+	env.append(event.Completed{JobID: expired.JobID, Attempt: 1})
+	env.append(event.Expired{JobID: expired.JobID})
+	for range 2 { // the second time, nothing is left to remove
+		env.Settled(expiries)
+		env.checkKeys(key(kept))
+		must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), expiries))
+	}
+	env.Settled(expiries)
+	if names := env.EventNames(env.bus, expired.JobID); len(names) != 4 {
+		t.Errorf("the log: %v", names)
+	}
+}
+
+// A replica that is slow to copy puts the object after another replica has removed it. It finds
+// expired in the log then, or the next delivery of received does, if the replica dies.
+func TestARecordingThatIsPutAfterItsRetentionIsRemovedAgain(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(nil)
+	e := env.upload(wav(10_044))
+	testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
+	env.Settled(consumer)
+	env.append(event.Completed{JobID: e.JobID, Attempt: 1})
+	env.append(event.Expired{JobID: e.JobID})
+	env.Settled(expiries)
+	env.checkKeys()
+	env.put(key(e), wav(10_044))
+	must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), consumer)) // its events are delivered again
+	env.Settled(consumer)
+	env.checkKeys()
+	env.nothingStaged()
 }

@@ -44,9 +44,9 @@ type listedBody struct {
 	Attempt   int      `json:"attempt"`
 }
 
-func listedOf(l query.Listed, language locale.Language) listedBody {
+func (a *API) listedOf(l query.Listed, language locale.Language) listedBody {
 	body := listedBody{
-		jobBody:  bodyOf(l.Snapshot, language),
+		jobBody:  a.bodyOf(l.Snapshot, language),
 		FileName: l.FileName, MediaType: l.MediaType, Size: l.Size, Attempt: l.Attempt,
 	}
 	if l.Duration > 0 {
@@ -78,7 +78,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 		h.Set("Link", parameters.Link(r.URL.EscapedPath(), values, "next"))
 	}
 	for _, l := range found {
-		body.Jobs = append(body.Jobs, listedOf(l, language))
+		body.Jobs = append(body.Jobs, a.listedOf(l, language))
 	}
 	h.Set("Vary", varyBy)
 	h.Set("Cache-Control", "private, no-cache")

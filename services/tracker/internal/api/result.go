@@ -32,13 +32,17 @@ type jobBody struct {
 	UpdatedAt     time.Time    `json:"updated_at"`
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // in the stage waiting
 	Refused       string       `json:"refused_code,omitempty"`   // in the stage refused: the code of the refusal
+
+	AudioExpiresAt time.Time `json:"audio_expires_at,omitzero"` // when the recording of an ended job will be deleted
+	AudioDeletedAt time.Time `json:"audio_deleted_at,omitzero"`
 }
 
-func bodyOf(s job.Snapshot, l locale.Language) jobBody {
+func (a *API) bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	return jobBody{
 		JobID: s.JobID, Owner: s.Owner, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Stage: s.Stage, Progress: s.Progress,
 		Message: s.Text(l), Analysis: s.Message, Error: failure(s, l), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 		NextAttemptAt: s.NextAttemptAt, Refused: s.RefusedCode,
+		AudioExpiresAt: a.opt.Retention.AudioExpiry(s), AudioDeletedAt: s.AudioDeletedAt,
 	}
 }
 
@@ -59,8 +63,14 @@ func failure(s job.Snapshot, l locale.Language) *job.Failure {
 	return &f
 }
 
-// entityTag returns the entity tag of a version in a language.
-func entityTag(s job.Snapshot, l locale.Language) string { return fmt.Sprintf(`"%d-%s"`, s.Version, l) }
+// entityTag returns the entity tag of a version in a language. It has the expiry of the recording,
+// which changes with the settings.
+func (a *API) entityTag(s job.Snapshot, l locale.Language) string {
+	if expiry := a.opt.Retention.AudioExpiry(s); !expiry.IsZero() {
+		return fmt.Sprintf(`"%d-%s-%x"`, s.Version, l, expiry.Unix())
+	}
+	return fmt.Sprintf(`"%d-%s"`, s.Version, l)
+}
 
 // result responds with the job. If the request has a wait, result responds when the job changes.
 func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
@@ -73,7 +83,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	if wait > 0 {
 		s, err = a.longPoll(r.Context(), id, wait, func(first, now job.Snapshot) bool {
 			if len(known.Tags) > 0 {
-				return !known.MatchWeak(entityTag(now, language))
+				return !known.MatchWeak(a.entityTag(now, language))
 			}
 			return now.Version != first.Version
 		})
@@ -86,7 +96,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	if s.Status == job.Erased {
 		return job.Gone()
 	}
-	h, tag := w.Header(), entityTag(s, language)
+	h, tag := w.Header(), a.entityTag(s, language)
 	h.Set("ETag", tag)
 	h.Set("Vary", varyBy)
 	h.Set("Cache-Control", "private, no-cache") // may be stored, must be revalidated
@@ -98,7 +108,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 		return nil
 	}
 	h.Set("Content-Language", string(language))
-	return sendResult(w, resultBody{jobBody: bodyOf(s, language), Result: s.Result, Warnings: s.Warnings})
+	return sendResult(w, resultBody{jobBody: a.bodyOf(s, language), Result: s.Result, Warnings: s.Warnings})
 }
 
 // largeResult is the size from which a result is not encoded again, in bytes.

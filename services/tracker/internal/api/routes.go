@@ -55,7 +55,8 @@ type Options struct {
 	Heartbeat time.Duration   // between two comments on a stream
 	Hold      time.Duration   // how long streams stay open in a shutdown, for jobs that end meanwhile
 	Memory    int64           // bytes of the large results that are being sent
-	Drain     time.Duration   // after Hold, the duration over which the ends of the remaining streams are spread
+	Retention job.Retention
+	Drain     time.Duration // after Hold, the duration over which the ends of the remaining streams are spread
 }
 
 // API serves requests.

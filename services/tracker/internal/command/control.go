@@ -79,6 +79,8 @@ func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job
 		return "", job.Gone()
 	case action == Cancel && s.Status == job.Canceled:
 		return job.Canceled, nil
+	case action == Retry && !s.AudioDeletedAt.IsZero():
+		return "", audioDeleted(s.Status)
 	default:
 		return "", conflict(action, s.Status, []Action{})
 	}
@@ -89,12 +91,14 @@ func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job
 func (r Request) rule(interval time.Duration, now time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		switch {
-		case len(log) == 0:
-			return nil, fault.JobNotFound()
+		case forgotten(log):
+			return nil, fault.JobNotFound() // Do reads the record
 		case log.Erased():
 			return nil, job.Gone()
 		case r.Action == Cancel && statusOf(log) == job.Canceled:
 			return nil, nil
+		case r.Action == Retry && statusOf(log) == job.Failed && log.AudioExpired():
+			return nil, audioDeleted(job.Failed)
 		case r.Action == Retry && permanent(log) && !r.Force:
 			return nil, notRetryable()
 		case r.Action == Retry && permanent(log):
@@ -174,6 +178,12 @@ func permanent(log event.Log) bool {
 func notRetryable() error {
 	return withActions(fault.New(fault.Conflict, "not-retryable",
 		"The job failed for a reason that another try does not change. With ?force=true it is tried all the same."), job.Failed, []Action{})
+}
+
+// audioDeleted returns the conflict of a retry after the recording was deleted.
+func audioDeleted(status job.Status) error {
+	return withActions(fault.New(fault.Conflict, "job-not-retryable",
+		"The job's recording was deleted when its retention was over. Please upload it again."), status, []Action{})
 }
 
 // conflict returns the failure of an action that the job's status does not allow.

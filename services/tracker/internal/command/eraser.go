@@ -47,7 +47,7 @@ func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 		}
 		erased := erased(id, log)
 		erased.By = by
-		if len(log) == 0 {
+		if forgotten(log) {
 			owner, err := e.recordedOwner(ctx, id)
 			if err != nil {
 				return nil, err
@@ -62,6 +62,12 @@ func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 	zerolog.Ctx(ctx).Info().Str(logging.JobID, id).Msg("job erased")
 	e.decider.recordNow(ctx, log[len(log)-1:])
 	return nil
+}
+
+// forgotten reports whether the log of a job has expired. Afterwards it may have the event expired.
+func forgotten(log event.Log) bool {
+	end, ended := log.End()
+	return len(log) == 0 || ended && end.Event.Name() == event.NameExpired
 }
 
 // recordedOwner returns the owner of a job whose log has expired. It fails if the job has no record

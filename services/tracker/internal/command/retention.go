@@ -2,15 +2,15 @@ package command
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rs/zerolog"
-)
 
-// Retention has how long the data of a job is kept after its end; 0: for ever.
-type Retention struct {
-	Result time.Duration // the whole job
-}
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/shared/event"
+	"sori.internal/shared/logging"
+)
 
 // Ended is a job that has ended according to its record.
 type Ended struct {
@@ -24,16 +24,20 @@ type EndedRows interface {
 	// Ended returns at most limit jobs that ended at the time before or earlier and are not erased,
 	// in the order of At and id, beginning after the job in the parameter after.
 	Ended(ctx context.Context, before time.Time, after Ended, limit int) ([]Ended, error)
+	// EndedWithAudio returns those of the same jobs whose recordings are stored and not deleted.
+	EndedWithAudio(ctx context.Context, before time.Time, after Ended, limit int) ([]Ended, error)
 }
 
 // LogUsage returns the used part of the stream of logs, from 0 to 1.
 type LogUsage func(ctx context.Context) (float64, error)
 
-// RetentionSweeper erases jobs whose retention is over. Like Sweeper, it finds candidates in the
-// records, and the log of each job decides, so that several replicas may sweep at once, and a retry
-// during a sweep either succeeds or is refused.
+// RetentionSweeper erases jobs whose retention is over, and has the uploader delete recordings whose
+// retention is over. Like Sweeper, it finds candidates in the records, and the log of each job
+// decides, so that several replicas may sweep at once. A retry during a sweep either succeeds, and
+// the job keeps its recording, or it is refused.
 type RetentionSweeper struct {
 	rows    EndedRows
+	decider *Decider
 	eraser  *Eraser
 	usage   LogUsage
 	options RetentionOptions
@@ -41,7 +45,7 @@ type RetentionSweeper struct {
 
 // RetentionOptions are the settings of a RetentionSweeper.
 type RetentionOptions struct {
-	Retention Retention
+	Retention job.Retention
 	LogMaxAge time.Duration // how long the logs of jobs are kept
 	Interval  time.Duration // the longest time between two sweeps
 	Log       zerolog.Logger
@@ -49,22 +53,33 @@ type RetentionOptions struct {
 
 // NewRetentionSweeper makes a sweeper.
 func NewRetentionSweeper(eraser *Eraser, rows EndedRows, usage LogUsage, o RetentionOptions) *RetentionSweeper {
-	return &RetentionSweeper{rows: rows, eraser: eraser, usage: usage, options: o}
+	return &RetentionSweeper{rows: rows, decider: eraser.decider, eraser: eraser, usage: usage, options: o}
 }
 
 // Run sweeps until ctx ends. It does nothing if everything is kept for ever.
 func (s *RetentionSweeper) Run(ctx context.Context) error {
-	if s.options.Retention == (Retention{}) {
+	if s.options.Retention == (job.Retention{}) {
 		<-ctx.Done()
 		return nil
 	}
 	return sweepRepeatedly(ctx, s.options.Interval, s.options.Log, s.Sweep)
 }
 
-// Sweep erases the jobs whose retention is over at the time now.
+// Sweep erases the jobs, and then expires the recordings, whose retention is over at the time now.
 func (s *RetentionSweeper) Sweep(ctx context.Context, now time.Time) error {
 	ctx = s.options.Log.WithContext(ctx)
-	before := now.Add(-s.options.Retention.Result)
+	var failures []error
+	if keep := s.options.Retention.Result; keep > 0 {
+		failures = append(failures, s.eraseJobs(ctx, now, now.Add(-keep)))
+	}
+	if keep := s.options.Retention.Audio; keep > 0 {
+		failures = append(failures, s.expireAudio(ctx, now.Add(-keep)))
+	}
+	return errors.Join(failures...)
+}
+
+// eraseJobs erases the jobs that ended at the time before or earlier.
+func (s *RetentionSweeper) eraseJobs(ctx context.Context, now, before time.Time) error {
 	return sweepPages(ctx, func(ctx context.Context, after Ended) ([]Ended, error) {
 		after, err := s.withLog(ctx, after, now)
 		if err != nil {
@@ -74,7 +89,49 @@ func (s *RetentionSweeper) Sweep(ctx context.Context, now time.Time) error {
 	}, func(ctx context.Context, ended Ended) error { return s.eraser.EraseEnded(ctx, ended, before) })
 }
 
-// crowded is the used part of the stream of logs from which on jobs without a log are not erased.
+// expireAudio expires the recordings of jobs that ended at the time before or earlier. It waits while
+// the stream of logs is crowded, since each expired event needs room.
+func (s *RetentionSweeper) expireAudio(ctx context.Context, before time.Time) error {
+	return sweepPages(ctx, func(ctx context.Context, after Ended) ([]Ended, error) {
+		used, err := s.usage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if used >= crowded {
+			zerolog.Ctx(ctx).Warn().Float64("used", used).Msg("log crowded: recordings are deleted later")
+			return nil, nil
+		}
+		return s.rows.EndedWithAudio(ctx, before, after, sweepPage)
+	}, func(ctx context.Context, ended Ended) error { return s.expire(ctx, ended.JobID, before) })
+}
+
+// expire appends expired to the log of a job, and records it. If the log has a newer event than the
+// record, this updates the record.
+func (s *RetentionSweeper) expire(ctx context.Context, id string, before time.Time) error {
+	log, appended, err := s.decider.append(ctx, id, expiry(id, before))
+	if err != nil {
+		return err
+	}
+	if appended == nil {
+		return s.decider.record(ctx, job.Entries(log))
+	}
+	zerolog.Ctx(ctx).Info().Str(logging.JobID, id).Msg("retention of a recording over")
+	return s.decider.record(ctx, job.Entries(log[len(log)-1:]))
+}
+
+// expiry returns the rule that appends expired if the job ended at the time before or earlier. If
+// the log has expired, no retry is possible, and the record has decided.
+func expiry(id string, before time.Time) Rule {
+	return func(log event.Log) (event.Event, error) {
+		if log.Erased() || log.AudioExpired() || len(log) > 0 && !endedBy(log, before) {
+			return nil, nil
+		}
+		return event.Expired{JobID: id}, nil
+	}
+}
+
+// crowded is the used part of the stream of logs from which on nothing that needs room is done for
+// a retention.
 const crowded = 0.8
 
 // withLog returns the job after which a page begins. The erasure of a job that still has its log

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,12 +15,13 @@ import (
 	"sori.internal/services/tracker/internal/command"
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 )
 
 const month = 30 * 24 * time.Hour
 
 // retention makes a sweeper. The parameter used is the used part of the stream of logs.
-func (e *env) retention(keep command.Retention, used float64) *command.RetentionSweeper {
+func (e *env) retention(keep job.Retention, used float64) *command.RetentionSweeper {
 	usage := func(context.Context) (float64, error) { return used, nil }
 	return command.NewRetentionSweeper(e.eraser, e.rows, usage, command.RetentionOptions{
 		Retention: keep, LogMaxAge: 7 * 24 * time.Hour, Interval: time.Hour, Log: zerolog.Nop(),
@@ -56,7 +58,7 @@ func TestEndedJobsAreErasedWhenTheirRetentionIsOver(t *testing.T) {
 	canceled := e.received()
 	ended := []string{e.completed(), e.failed(), e.record(canceled, event.Canceled{JobID: canceled.JobID})}
 	active := e.dispatched(1)
-	keep := command.Retention{Result: month}
+	keep := job.Retention{Result: month}
 	must(t, e.retention(keep, 0).Sweep(e.Context(), time.Now().Add(month-time.Hour)))
 	for i, status := range []job.Status{job.Completed, job.Failed, job.Canceled} {
 		if s, _, err := e.rows.Find(e.Context(), ended[i]); err != nil || s.Status != status {
@@ -87,7 +89,7 @@ func TestAJobThatWasRetriedIsNotErased(t *testing.T) {
 	e := newEnv(t)
 	id := e.failed()
 	e.append(event.Retried{JobID: id, Attempt: 2}) // the record is behind
-	must(t, e.retention(command.Retention{Result: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)))
+	must(t, e.retention(job.Retention{Result: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)))
 	e.wantLast(id, event.NameRetried)
 	e.wantStatus(id, job.Processing, "")
 }
@@ -102,7 +104,7 @@ func TestTheRetentionOfAJobBeginsAtItsLastEnd(t *testing.T) {
 	first := log[len(log)-1].Time
 	e.append(event.Retried{JobID: id, Attempt: 2})
 	e.append(event.Failed{JobID: id, Attempt: 2, Code: "analysis-timeout", Retryable: true})
-	must(t, e.retention(command.Retention{Result: month}, 0).Sweep(e.Context(), first.Add(month)))
+	must(t, e.retention(job.Retention{Result: month}, 0).Sweep(e.Context(), first.Add(month)))
 	e.wantStatus(id, job.Failed, "analysis-timeout")
 	if s, _, err := e.rows.Find(e.Context(), id); err != nil || s.EndedAt.Before(before.Add(-time.Second)) || !s.EndedAt.After(first) {
 		t.Errorf("it ended at %s, first at %s, %v", s.EndedAt, first, err)
@@ -114,7 +116,7 @@ func TestAJobWhoseLogHasExpiredIsErasedUnlessTheLogIsCrowded(t *testing.T) {
 	e := newEnv(t)
 	id := e.completed()
 	e.expireLog(id)
-	after, keep := time.Now().Add(month+time.Hour), command.Retention{Result: month}
+	after, keep := time.Now().Add(month+time.Hour), job.Retention{Result: month}
 	must(t, e.retention(keep, 0.9).Sweep(e.Context(), after))
 	e.wantStatus(id, job.Completed, "")
 	must(t, e.retention(keep, 0.5).Sweep(e.Context(), after))
@@ -133,7 +135,7 @@ func TestACrowdedLogIsFreedOfJobsThatStillHaveTheirLogs(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	id := e.completed()
-	must(t, e.retention(command.Retention{Result: time.Hour}, 0.99).Sweep(e.Context(), time.Now().Add(2*time.Hour)))
+	must(t, e.retention(job.Retention{Result: time.Hour}, 0.99).Sweep(e.Context(), time.Now().Add(2*time.Hour)))
 	e.wantStatus(id, job.Erased, "")
 }
 
@@ -143,7 +145,7 @@ func TestAJobThatCannotBeErasedDelaysNoOther(t *testing.T) {
 	jobs := []string{e.completed(), e.completed(), e.completed()}
 	broken := command.NewEraser(command.NewDecider(brokenLog{e.jobs, jobs[1]}, e.projector), e.rows)
 	usage := func(context.Context) (float64, error) { return 0, nil }
-	sweeper := command.NewRetentionSweeper(broken, e.rows, usage, command.RetentionOptions{Retention: command.Retention{Result: month}, Log: zerolog.Nop()})
+	sweeper := command.NewRetentionSweeper(broken, e.rows, usage, command.RetentionOptions{Retention: job.Retention{Result: month}, Log: zerolog.Nop()})
 	if err := sweeper.Sweep(e.Context(), time.Now().Add(2*month)); err == nil {
 		t.Error("the failure is not reported")
 	}
@@ -155,5 +157,119 @@ func TestAJobThatCannotBeErasedDelaysNoOther(t *testing.T) {
 	}
 	if !slices.Equal(left, jobs[1:2]) {
 		t.Errorf("%v are left of %v", left, jobs)
+	}
+}
+
+func TestTheRecordingOfAnEndedJobExpiresAndItsResultStays(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	done, failed, active := e.completed(), e.failed(), e.dispatched(1)
+	unstored := e.received()
+	canceled := e.record(unstored, event.Canceled{JobID: unstored.JobID})
+	keep := job.Retention{Audio: month}
+	must(t, e.retention(keep, 0).Sweep(e.Context(), time.Now().Add(month-time.Hour)))
+	e.wantLast(done, event.NameCompleted)
+	must(t, e.retention(keep, 0.95).Sweep(e.Context(), time.Now().Add(month+time.Hour))) // crowded
+	e.wantLast(done, event.NameCompleted)
+	var replicas sync.WaitGroup
+	failures := make([]error, 3)
+	for i := range failures {
+		replicas.Go(func() { failures[i] = e.retention(keep, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)) })
+	}
+	replicas.Wait()
+	must(t, errors.Join(failures...))
+	for id, want := range map[string]event.Name{
+		done: event.NameExpired, failed: event.NameExpired, active: event.NameDispatched, canceled: event.NameCanceled,
+	} {
+		e.wantLast(id, want)
+		e.project(id) // as if the events were delivered again
+	}
+	s, _, err := e.rows.Find(e.Context(), done)
+	must(t, err)
+	if s.Status != job.Completed || s.Result == "" || s.AudioDeletedAt.IsZero() || !s.UpdatedAt.Equal(s.EndedAt) {
+		t.Errorf("%+v", s)
+	}
+	must(t, e.eraser.Erase(e.Context(), done, "alice"))
+	e.wantStatus(done, job.Erased, "")
+}
+
+func TestAJobThatWasRetriedKeepsItsRecording(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.failed()
+	_, err := command.NewControl(command.NewDecider(e.jobs, noProjector{}), e.rows, time.Minute).
+		Do(e.Context(), command.Request{Job: id, Action: command.Retry}) // the record is behind
+	must(t, err)
+	must(t, e.retention(job.Retention{Audio: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)))
+	e.wantLast(id, event.NameRetried)
+	e.wantStatus(id, job.Processing, "")
+}
+
+// noProjector records nothing, as while the database is unavailable.
+type noProjector struct{}
+
+func (noProjector) Project(context.Context, []job.Entry) error { return nil }
+
+func TestARetryIsRefusedOnceTheRecordingHasExpired(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	kept, expired := e.failed(), e.failed()
+	e.expireLog(expired)
+	must(t, e.retention(job.Retention{Audio: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)))
+	for _, id := range []string{kept, expired} {
+		e.wantLast(id, event.NameExpired)
+		for _, force := range []bool{false, true} {
+			_, err := command.NewControl(e.decider, e.rows, time.Minute).Do(e.Context(), command.Request{Job: id, Action: command.Retry, Force: force})
+			if f := fault.As(err); f == nil || f.Code != "job-not-retryable" || !strings.Contains(f.Detail, "recording was deleted") {
+				t.Errorf("%v", err)
+			}
+		}
+		e.wantLast(id, event.NameExpired)
+		e.wantStatus(id, job.Failed, "analysis-timeout")
+		must(t, e.eraser.Erase(e.Context(), id, ""))
+		e.wantStatus(id, job.Erased, "")
+	}
+}
+
+// A retry and the expiry append to the same log: one of the two wins.
+func TestOfARetryAndAnExpiryAtTheSameTimeOneWins(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	for range 10 {
+		id := e.failed()
+		var both sync.WaitGroup
+		var retryErr, sweepErr error
+		both.Go(func() {
+			_, retryErr = command.NewControl(e.decider, e.rows, time.Minute).Do(e.Context(), command.Request{Job: id, Action: command.Retry})
+		})
+		both.Go(func() {
+			sweepErr = e.retention(job.Retention{Audio: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour))
+		})
+		both.Wait()
+		must(t, sweepErr)
+		want := event.NameRetried
+		if retryErr != nil {
+			want = event.NameExpired
+		}
+		e.wantLast(id, want)
+		e.project(id)
+		if s, _, err := e.rows.Find(e.Context(), id); err != nil || s.AudioDeletedAt.IsZero() != (retryErr == nil) {
+			t.Errorf("%v: %+v, %v", retryErr, s, err)
+		}
+	}
+}
+
+func TestAnExpiredThatCannotBeDecodedExpires(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.completed()
+	_, err := e.JetStream().Publish(e.Context(), e.Namespace().Subject(event.SubjectOf(id, event.NameExpired)), []byte("{"))
+	must(t, err)
+	log, err := e.jobs.Read(e.Context(), id)
+	must(t, err)
+	must(t, e.unprojectable.Fail(e.Context(), id, job.Entry{Seq: log.Seq(), Time: time.Now()}))
+	e.wantStatus(id, job.Completed, "")
+	if s, _, err := e.rows.Find(e.Context(), id); err != nil || s.AudioDeletedAt.IsZero() {
+		t.Errorf("%+v, %v", s, err)
 	}
 }

@@ -60,6 +60,9 @@ func placeholder(log event.Log, e job.Entry, name event.Name, failed event.Faile
 	if name == event.NameErased { // the name of the event suffices
 		return event.Erased{JobID: failed.JobID, Owner: storable(erased(failed.JobID, log).Owner)}
 	}
+	if name == event.NameExpired { // so does this name
+		return event.Expired{JobID: failed.JobID}
+	}
 	if received, ok := e.Event.(event.Received); ok { // without its texts, which may be the reason, so that clients see the job
 		return event.Received{JobID: failed.JobID, TokenID: received.TokenID, Owner: storable(received.Owner)}
 	}

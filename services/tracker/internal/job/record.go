@@ -87,7 +87,9 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //  6. The version grows by one with each call that changes what clients see, and with no other
 //     call. It is 0 until received is merged.
 //  7. The record of an erased job is a tombstone, whatever is merged before and after erased.
-//  8. The owner is the owner in received, otherwise the owner in erased.
+//  8. UpdatedAt of an ended job is not changed by the deletion of its recording: clients take it for
+//     the time of the end.
+//  9. The owner is the owner in received, otherwise the owner in erased.
 //
 // Exceptions from 1:
 //
@@ -97,15 +99,15 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //     never decreases.
 //   - A tombstone keeps the progress that the record had when erased was merged.
 //
-// Merge relies on two rules of the log: only erased follows completed or canceled, and a state
-// event that follows failed belongs to a newer attempt.
+// Merge relies on two rules of the log: only expired and erased follow completed or canceled, and
+// any other state event that follows failed belongs to a newer attempt.
 func (r *Record) Merge(entries []Entry) (changed bool) {
 	before := *r
 	newest := r.UpdatedAt
 	for _, e := range slices.SortedFunc(slices.Values(entries), func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) }) {
 		earlier := *r
 		r.apply(e)
-		if *r != earlier && e.Time.After(newest) {
+		if *r != earlier && e.Time.After(newest) && e.Event.Name() != event.NameExpired {
 			newest = databaseTime(e.Time)
 		}
 	}
@@ -165,6 +167,8 @@ func (r *Record) apply(e Entry) {
 		r.setStatus(e, Processing, Failure{})
 		r.startDeadline(e, false)
 		r.raiseProgress(ev.Attempt, progressStored)
+	case event.Expired: // is no status
+		r.AudioDeletedAt = databaseTime(e.Time)
 	case event.Erased:
 		r.applyErased(e, ev)
 	}

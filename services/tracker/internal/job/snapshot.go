@@ -65,6 +65,9 @@ type Snapshot struct {
 	CreatedAt     time.Time `json:"created_at"`
 	UpdatedAt     time.Time `json:"updated_at"`
 	EndedAt       time.Time `json:"ended_at,omitzero"` // zero for a job that has not ended, and for an erased job
+
+	// AudioDeletedAt is when the recording was deleted because its retention was over.
+	AudioDeletedAt time.Time `json:"audio_deleted_at,omitzero"`
 }
 
 // Text returns the sentence that clients read.

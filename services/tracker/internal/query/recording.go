@@ -14,11 +14,15 @@ type Recording struct {
 	FileName  string
 	MediaType string
 	Duration  float64 // seconds; 0 if unknown
+	Deleted   bool    // its retention was over
 }
 
 // Recording finds the recording of a job.
 func (r *Reader) Recording(ctx context.Context, id string) (Recording, error) {
 	recording, err := r.rows.Recording(ctx, id)
+	if err == nil && recording.Deleted {
+		return Recording{}, fault.New(fault.Gone, "audio-deleted", "The job's recording was deleted when its retention was over.")
+	}
 	if err != nil || recording.Key != "" {
 		return recording, err
 	}

@@ -39,6 +39,7 @@ func snapshotColumns() []column {
 		instant("created_at", func(r *job.Record) *time.Time { return &r.CreatedAt }),
 		instant("updated_at", func(r *job.Record) *time.Time { return &r.UpdatedAt }),
 		instant("ended_at", func(r *job.Record) *time.Time { return &r.EndedAt }),
+		instant("audio_deleted_at", func(r *job.Record) *time.Time { return &r.AudioDeletedAt }),
 		instant("wait_until", func(r *job.Record) *time.Time { return &r.WaitUntil }),
 		text("warnings", "text", func(r *job.Record) *job.Warnings { return &r.Warnings }),
 		text("refused_code", "text", func(r *job.Record) *string { return &r.RefusalCode }),

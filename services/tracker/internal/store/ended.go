@@ -20,6 +20,20 @@ func (s *Store) Ended(ctx context.Context, before time.Time, after command.Ended
 	return s.ended(ctx, query, before, after, limit)
 }
 
+// EndedWithAudio implements command.EndedRows.
+func (s *Store) EndedWithAudio(ctx context.Context, before time.Time, after command.Ended, limit int) ([]command.Ended, error) {
+	const query = `
+		SELECT job_id, owner, ended_at
+		FROM tracker.analysis_results
+		WHERE ended_at <= $1
+		  AND audio_deleted_at IS NULL
+		  AND s3_key <> ''
+		  AND (ended_at, job_id) > ($2::timestamptz, $3::uuid)
+		ORDER BY ended_at, job_id
+		LIMIT $4`
+	return s.ended(ctx, query, before, after, limit)
+}
+
 // ended returns the jobs that a query selects. The parameters of the query are those of Ended.
 func (s *Store) ended(ctx context.Context, query string, before time.Time, after command.Ended, limit int) ([]command.Ended, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -73,14 +73,14 @@ func (s *Store) StatusFor(ctx context.Context, p principal.Principal, id string)
 // Recording implements query.Rows.
 func (s *Store) Recording(ctx context.Context, id string) (query.Recording, error) {
 	const statement = `
-		SELECT s3_bucket, s3_key, file_name, media_type, duration
+		SELECT s3_bucket, s3_key, file_name, media_type, duration, audio_deleted_at IS NOT NULL
 		FROM tracker.analysis_results
 		WHERE job_id = $1
 		  AND version > 0`
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var r query.Recording
-	err := s.db.QueryRowxContext(ctx, statement, id).Scan(&r.Bucket, &r.Key, &r.FileName, &r.MediaType, &r.Duration)
+	err := s.db.QueryRowxContext(ctx, statement, id).Scan(&r.Bucket, &r.Key, &r.FileName, &r.MediaType, &r.Duration, &r.Deleted)
 	if errors.Is(err, sql.ErrNoRows) {
 		return query.Recording{}, nil
 	}

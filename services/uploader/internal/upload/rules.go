@@ -32,10 +32,10 @@ func failUpload(log event.Log, failed event.Failed) event.Event {
 }
 
 // keepsObject reports whether the object of a job stays in the bucket. It stays if stored was
-// appended before the job ended, and the job is not erased.
+// appended before the job ended, and neither the job is erased nor its recording has expired.
 func keepsObject(log event.Log) bool {
 	_, stored := event.Last[event.Stored](log)
-	return stored && !log.Erased()
+	return stored && !log.Erased() && !log.AudioExpired()
 }
 
 // uploadEntry returns the name of the staging entry of a job's upload. The event received contains

@@ -21,6 +21,7 @@ var (
 	retried   = event.Retried{JobID: jobID, Attempt: 1}
 	canceled  = event.Canceled{JobID: jobID}
 	completed = event.Completed{JobID: jobID, Attempt: 1}
+	expired   = event.Expired{JobID: jobID}
 	erased    = event.Erased{JobID: jobID}
 )
 
@@ -39,6 +40,8 @@ func TestARecordingIsStoredOrFailsOnceAndItsObjectStaysIfItWasStored(t *testing.
 		"failed, then retried":  {logOf(received, failed, retried), true, true, false},
 		"stored, then retried":  {logOf(received, stored, failed, retried), false, false, true},
 		"completed":             {logOf(received, stored, completed), false, false, true},
+		"expired":               {logOf(received, stored, completed, expired), false, false, false},
+		"all but expired gone":  {logOf(expired), false, false, false},
 		"erased before":         {logOf(received, erased), false, false, false},
 		"erased after":          {logOf(received, stored, erased), false, false, false},
 		"erased and purged":     {logOf(erased), false, false, false},

@@ -67,6 +67,9 @@ export interface Job extends State {
   file_name?: string;
   size?: number;
   duration?: number | null;
+  /** When the recording will be deleted, or was, where recordings are kept for a limited time. */
+  audio_expires_at?: string;
+  audio_deleted_at?: string;
 }
 
 export interface JobDetail extends Job {

@@ -143,6 +143,8 @@ export const en: Dictionary = {
   },
 
   job: {
+    audioExpires: (when) => `The server keeps this recording until ${when} and deletes it then. The result stays.`,
+    audioDeleted: (when) => `The server deleted this recording on ${when}, when its retention was over. The result stays.`,
     untitled: (id) => `Job ${id}`,
     uploading: "Uploading",
     notUploaded: "Not uploaded",

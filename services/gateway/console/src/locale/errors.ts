@@ -61,6 +61,7 @@ export const advice: Record<string, Sentences> = {
   "job-erased": { ko: "삭제된 작업입니다. 녹음과 결과도 함께 지워졌습니다.", en: "This job was deleted, with its recording and result." },
   "job-not-cancelable": { ko: "이미 끝난 작업이라 취소할 수 없습니다.", en: "The job has ended already and cannot be canceled." },
   "job-not-retryable": { ko: "지금 상태에서는 다시 시도할 수 없습니다. 녹음을 새로 올리세요.", en: "The job cannot be tried again as it is. Upload the recording anew." },
+  "audio-deleted": { ko: "녹음의 보관 기간이 끝나 삭제되었습니다. 다시 분석하려면 새로 올리세요.", en: "This recording was deleted when its retention was over. Upload it again to analyse it again." },
   "audio-not-stored": { ko: "녹음이 아직 저장되지 않았습니다. 잠시 후 다시 시도하세요.", en: "The recording is not stored yet. Try again in a moment." },
 
   "not-retryable": { ko: "다시 시도해도 같은 이유로 실패합니다. 다른 녹음을 올리세요.", en: "It would fail again for the same reason. Upload another recording." },

@@ -149,6 +149,8 @@ export const ko = {
   },
 
   job: {
+    audioExpires: (when: string) => `서버는 이 녹음을 ${when}까지 보관하고 삭제합니다. 결과는 그대로 남습니다.`,
+    audioDeleted: (when: string) => `이 녹음은 보관 기간이 끝나 ${when}에 서버에서 삭제되었습니다. 결과는 그대로 남아 있습니다.`,
     untitled: (id: string) => `작업 ${id}`,
     uploading: "업로드 중",
     notUploaded: "올리지 못했습니다",

@@ -9,7 +9,7 @@ import { Failure } from "../ui/failure";
 import { say } from "../ui/toast";
 
 /** What can be asked of a job as it is. */
-export function JobActions({ id, frame, renew }: { id: string; frame: Frame; renew: () => void }) {
+export function JobActions({ id, frame, stored, renew }: { id: string; frame: Frame; stored: boolean; renew: () => void }) {
   const t = words.value;
   const asking = useSignal(false);
   const busy = useSignal(false);
@@ -37,7 +37,7 @@ export function JobActions({ id, frame, renew }: { id: string; frame: Frame; ren
     <div class="actions">
       <div class="row">
         {!ended(frame.status) && <button type="button" class="plain" disabled={busy.value} onClick={() => run(() => jobs.cancel(id), () => undefined)}>{t.actions.cancel}</button>}
-        {frame.status === "failed" && frame.error?.retryable && <button type="button" class="button" disabled={busy.value} onClick={() => run(() => jobs.retry(id), renew)}>{t.actions.retry}</button>}
+        {frame.status === "failed" && frame.error?.retryable && stored && <button type="button" class="button" disabled={busy.value} onClick={() => run(() => jobs.retry(id), renew)}>{t.actions.retry}</button>}
         {ended(frame.status) && <button type="button" class="plain danger" disabled={busy.value} onClick={() => (asking.value = true)}>{t.actions.remove}</button>}
       </div>
       <Failure of={problem.value} />

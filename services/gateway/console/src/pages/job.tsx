@@ -92,7 +92,7 @@ function Job({ id }: { id: string }) {
             {known && frame?.status === "completed" && took > 0 && <span>{t.took(span(took, language.value))}</span>}
           </p>
         </div>
-        {frame && <JobActions id={id} frame={frame} renew={() => round.value++} />}
+        {frame && <JobActions id={id} frame={frame} stored={!known?.audio_deleted_at} renew={() => round.value++} />}
       </div>
       {problem && (
         <Failure of={problem}>
@@ -108,9 +108,19 @@ function Job({ id }: { id: string }) {
         </section>
       )}
       {frame && (frame.status === "failed" || frame.status === "canceled") && <RecordingCard id={id} />}
+      {frame && known && <AudioRetention job={known} />}
       {frame?.result && <JobResult id={id} name={name.value.value || id} token={known?.token_id ?? null} result={frame.result} />}
     </>
   );
+}
+
+/** Until when the server keeps the recording, or since when it does not; nothing where it is kept for ever. */
+function AudioRetention({ job }: { job: JobDetail }) {
+  const t = words.value.job;
+  if (job.audio_deleted_at) {
+    return <p class="hint" role="note">{t.audioDeleted(moment(job.audio_deleted_at, language.value))}</p>;
+  }
+  return job.audio_expires_at ? <p class="hint" role="note">{t.audioExpires(moment(job.audio_expires_at, language.value))}</p> : null;
 }
 
 /** Why a job failed: by its detail, which is asked for in the console's language, else by its frame. */
