@@ -14,6 +14,7 @@ import (
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/coordination"
+	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/joblog"
@@ -49,7 +50,8 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3, signatures: signatures})
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
 	admin := &httpd.Admin{Config: cfg.Admin, Health: s.health, Metrics: s.metrics, Listening: p.AdminListening, Log: log}
-	return lifecycle.Run(ctx, s.health.Watch, server.Run, admin.Run, lifecycle.AfterSetup(log, s.setup, s.consumers()...))
+	return lifecycle.Run(ctx, s.health.Watch, server.Run, admin.Run,
+		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.usage.Run)...))
 }
 
 // dependencies has the settings, the logger and the clients that Run makes.
@@ -67,6 +69,7 @@ type service struct {
 	dependencies
 	metrics *metrics.Registry
 	health  *health.Health
+	usage   *bus.Usage // of the stream of logs
 	core    *analysis.Dispatcher
 }
 
@@ -75,12 +78,14 @@ func newService(d dependencies) *service {
 	s := &service{
 		dependencies: d, metrics: metrics.New(),
 		health: health.New(map[string]health.Check{"bus": d.events.Ready}),
+		usage:  d.events.NewUsage(event.Jobs()),
 	}
 	client := s.analyzerClient()
 	s.metrics.Gauge("sori_analysis_breaker_open", "1 while the circuit breaker is open or half-open", client.BreakerOpen)
 	deps := analysis.Dependencies{
 		Jobs: joblog.New(d.events), Progress: d.events, Staging: staging.New(d.events),
 		Links:    objects.New(d.s3, d.cfg.Objects, d.cfg.URLStyle, d.cfg.URLValid),
+		LogUsage: s.usage,
 		Analyzer: client, Signer: analysis.NewSigner(&d.cfg.Webhook, d.cfg.signer()),
 		StatusSeen: coordination.NewFlag(d.events, statusBucket, d.cfg.StatusURL.Key()),
 	}

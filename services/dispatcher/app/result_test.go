@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -142,5 +143,48 @@ func TestACallbackOfAJobWithoutALogIsNotFound(t *testing.T) {
 	}
 	if left := env.entries(); len(left) > 0 {
 		t.Errorf("staged %v", left)
+	}
+}
+
+// Results leave the log room for the events with which jobs are continued, canceled and erased.
+func TestResultsDoNotFillACrowdedLog(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(map[string]string{"JOBS_MAX_BYTES": "1048576"})
+	result := `{"f0":"` + strings.Repeat("x", 20<<10) + `"}`
+	roomy, hook := env.dispatched()
+	if got := env.call(hook, `{"analysis_results":`+result+`}`); got.code != http.StatusOK {
+		t.Fatalf("%+v", got)
+	}
+	if c := testkit.Await[event.Completed](env.Kit, env.bus, roomy); c.ResultEntry != "" {
+		t.Errorf("in a roomy log the result is staged: %+v", c)
+	}
+	waiting, waitingHook := env.dispatched()
+	for used := 0.0; used < 0.85; {
+		job := env.NewJob()
+		env.append(event.Canceled{JobID: job, By: strings.Repeat("x", 20<<10)})
+		info, err := env.bus.Stream(event.Jobs()).Info(env.Context())
+		must(t, err)
+		used = info.Used
+	}
+	testkit.Eventually(t, func() error { // the dispatcher sees it after a second
+		job, hook := env.dispatched()
+		if got := env.call(hook, `{"analysis_results":`+result+`}`); got.code != http.StatusOK {
+			return fmt.Errorf("%+v", got)
+		}
+		if c := testkit.Await[event.Completed](env.Kit, env.bus, job); c.ResultEntry == "" || len(c.Result) > 0 {
+			return fmt.Errorf("the result of %d bytes is in the log", len(c.Result))
+		}
+		return nil
+	})
+	if got := env.call(waitingHook, `{"analysis_results":`+result+`}`); got.code != http.StatusOK || env.resultOf(waiting) != result {
+		t.Errorf("it comes back different: %+v", got)
+	}
+	small, hook := env.dispatched()
+	if got := env.call(hook, `{"analysis_results":{"a":1}}`); got.code != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+	if c := testkit.Await[event.Completed](env.Kit, env.bus, small); c.ResultEntry != "" {
+		t.Errorf("a small result is staged: %+v", c)
 	}
 }

@@ -101,6 +101,12 @@ type Flag interface {
 	IsSet(ctx context.Context) (bool, error)
 }
 
+// LogUsage reports how full the stream of logs is.
+type LogUsage interface {
+	// MaxUsed returns the used part of the stream, from 0 to 1, as of about a second ago.
+	MaxUsed() float64
+}
+
 // Dependencies has the dependencies of a Dispatcher.
 type Dependencies struct {
 	Jobs       JobLog
@@ -110,7 +116,8 @@ type Dependencies struct {
 	Analyzer   Analyzer
 	Signer     *Signer
 	Slots      Slots // of running analyses; nil means no limit
-	StatusSeen Flag  // set if the status URL has returned a status: a later 404 then means that an analysis is lost
+	LogUsage   LogUsage
+	StatusSeen Flag // set if the status URL has returned a status: a later 404 then means that an analysis is lost
 }
 
 // Options has the settings of the operator.

@@ -23,8 +23,8 @@ func (d *Dispatcher) recordOutcome(ctx context.Context, job string, attempt int,
 	return disposition, err
 }
 
-// appendOutcome appends completed or failed. If the result does not fit into a message, it is
-// staged first.
+// appendOutcome appends completed or failed. If the result does not fit into the log, it is staged
+// first.
 func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int, r report) (Disposition, error) {
 	if r.status == statusFailed {
 		return d.appendTerminal(ctx, attempt, event.Failed{
@@ -82,7 +82,7 @@ func (d *Dispatcher) appendTerminal(ctx context.Context, attempt int, terminal e
 }
 
 // publishDiscarded publishes the outcome of an old attempt, with its result if the result fits into
-// a message.
+// the log.
 func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt int, r report) error {
 	discarded := event.Discarded{JobID: job, Attempt: attempt, Status: r.status, Detail: r.reason}
 	if d.fits(event.Completed{JobID: job, Attempt: attempt, Result: r.result}) {
@@ -91,9 +91,21 @@ func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt i
 	return d.Progress.Publish(ctx, discarded)
 }
 
-// fits reports whether an event with a result, when encoded, fits into half a message. Escapes may
-// make the result six times as long.
+// crowded is the used part of the stream of logs from which on it stores no results except small
+// ones. The rest is for the events with which accepted jobs continue and end, and for those that
+// cancel, retry and erase jobs.
+const crowded = 0.8
+
+// maxCrowdedEvent is the size of the largest event with a result in a crowded stream, in bytes.
+const maxCrowdedEvent = 1 << 10
+
+// fits reports whether an event with a result, when encoded, fits into half a message, or is small
+// if the stream of logs is crowded. Escapes may make the result six times as long.
 func (d *Dispatcher) fits(completed event.Completed) bool {
+	limit := d.Staging.MaxPayload() / 2
+	if d.LogUsage.MaxUsed() >= crowded {
+		limit = maxCrowdedEvent
+	}
 	encoded, err := json.Marshal(completed)
-	return err == nil && int64(len(encoded)) <= d.Staging.MaxPayload()/2
+	return err == nil && int64(len(encoded)) <= limit
 }
