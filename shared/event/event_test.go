@@ -175,6 +175,13 @@ func TestALogKnowsItsEndAndItsAttempt(t *testing.T) {
 	if _, ok := event.Last[event.Stored](l); ok {
 		t.Fatal("stored from nowhere")
 	}
+	l = append(l, event.Record{Event: event.Expired{JobID: job}, Seq: 14})
+	if end, ended := l.End(); !ended || end.Seq != 12 || !l.AudioExpired() || l.Erased() {
+		t.Fatalf("%+v", end)
+	}
+	if end, ended := l[3:].End(); !ended || end.Event.Name() != event.NameExpired {
+		t.Fatalf("when only expired is left: %+v", end)
+	}
 }
 
 func TestAnErasureEndsAJobWhateverItsLogHoldsYet(t *testing.T) {
