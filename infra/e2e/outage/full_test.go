@@ -1,12 +1,17 @@
 package outage_test
 
 import (
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
 	"testing"
 	"time"
 
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
 )
 
 // fillUp uploads until several uploads were refused because NATS is full, and returns the
@@ -108,5 +113,92 @@ func TestUploadsLeaveTheAcceptedJobsRoomToEnd(t *testing.T) {
 		t.Errorf("with all jobs ended the log is full to %v", info.Used)
 	}
 	t.Logf("%d jobs filled the log to %.2f", len(jobs), info.Used)
+	c.CheckProcesses()
+}
+
+// seenFull matches the metrics of a gateway that has seen that the log is used to 90 % or more.
+var seenFull = regexp.MustCompile(`(?m)^sori_log_full_ratio(\{[^}]*\})? (0\.9|1)`)
+
+// limitLog sets the limit of the log so that the part used of it is used.
+func (c env) limitLog(used float64) {
+	c.t.Helper()
+	js, name := c.Checker.JetStream, c.Checker.Namespace.Stream(event.Jobs().Name)
+	stream, err := js.Stream(c.Ctx, name)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	info := stream.CachedInfo()
+	info.Config.MaxBytes = int64(float64(info.State.Bytes) / used)
+	if _, err := js.UpdateStream(c.Ctx, info.Config); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// untilRefused waits until the first gateway has seen that the log is full except for a reserve of
+// 0.1. An upload before that would use the reserve, which is small here.
+func (c env) untilRefused() {
+	c.t.Helper()
+	testkit.Eventually(c.t, func() error {
+		req, err := http.NewRequestWithContext(c.Ctx, http.MethodGet, c.Gateways()[0]+"/metrics", http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
+			return err
+		}
+		if !seenFull.Match(text) {
+			return errors.New("the gateway has not seen that the log is full")
+		}
+		return nil
+	})
+}
+
+func TestJobsCanBeCanceledAndErasedWhenTheLogIsAsFullAsUploadsMayMakeIt(t *testing.T) {
+	t.Parallel()
+	c := found(t, nil, map[string]string{"UPLOAD_RESERVE": "0.1"})
+	gateways, small := loadgen.Dial(c.Gateways()), loadgen.NewRecording(10*time.Millisecond)
+	const enough = 30 // jobs, whose events are large beside those of this test
+	var ended []string
+	for range enough {
+		ended = append(ended, c.uploadAgain(gateways, small))
+	}
+	c.CheckJobs(ended)
+	if err := c.Stack.SignalAll(stack.S3, stop); err != nil {
+		t.Fatal(err)
+	}
+	active := []string{c.uploadAgain(gateways, small), c.uploadAgain(gateways, small)}
+	c.limitLog(0.93)
+	c.untilRefused()
+	if job, code, err := gateways.Upload(c.Ctx, 0, small); err != nil || code != "bus-full" {
+		t.Errorf("an upload is answered with %q %q, %v", job, code, err)
+	}
+
+	one := gateways[0]
+	if err := one.Control(c.Ctx, active[0], "cancel", false); err != nil {
+		t.Errorf("cancel: %v", err)
+	}
+	for _, job := range []string{active[1], ended[0]} {
+		if err := one.Erase(c.Ctx, job); err != nil {
+			t.Errorf("erase: %v", err)
+		}
+	}
+	if err := c.Stack.SignalAll(stack.S3, cont); err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range ended[1:] { // which frees room, as soon as the uploader has removed the logs
+		testkit.Eventually(t, func() error { return one.Erase(c.Ctx, job) })
+	}
+	next := c.uploadAgain(gateways, small)
+	rows := c.AwaitEnds([]string{next, active[0]})
+	for job, want := range map[string]string{next: "completed", active[0]: "canceled", active[1]: "erased", ended[0]: "erased"} {
+		if rows[job].Status != want {
+			t.Errorf("job %s is %s, want %s", job, rows[job].Status, want)
+		}
+	}
 	c.CheckProcesses()
 }
