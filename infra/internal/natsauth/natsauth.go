@@ -85,7 +85,8 @@ func dispatcher(r *rights) {
 }
 
 func tracker(r *rights) {
-	r.publishEvents(event.NameLapsed, event.NameFailed, event.NameCanceled, event.NameRetried, event.NameErased)
+	r.publishEvents(event.NameLapsed, event.NameFailed, event.NameCanceled, event.NameRetried, event.NameErased,
+		event.NameExpired)
 	r.publish(event.LiveSubject("*"))
 	r.subscribe(event.LiveSubject("*"))
 	r.consume(event.Jobs(), projection)
@@ -126,7 +127,9 @@ const (
 	deletions  = "tracker-deleted"
 )
 
-func uploaderConsumers() []string { return []string{"uploader-received", "uploader-erased"} }
+func uploaderConsumers() []string {
+	return []string{"uploader-received", "uploader-erased", "uploader-expired"}
+}
 
 func dispatcherConsumers() []string {
 	return []string{

@@ -13,7 +13,7 @@ import (
 func Resources() bus.Resources {
 	return bus.Resources{
 		Streams:   []event.Stream{event.Jobs(), event.Dead(), event.Staging()},
-		Consumers: []bus.Consumer{durable(event.NameReceived), durable(event.NameErased)},
+		Consumers: []bus.Consumer{durable(event.NameReceived), durable(event.NameErased), durable(event.NameExpired)},
 	}
 }
 
