@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/shared/event"
@@ -139,7 +140,7 @@ func (c env) limitLog(used float64) {
 func (c env) untilRefused() {
 	c.t.Helper()
 	testkit.Eventually(c.t, func() error {
-		req, err := http.NewRequestWithContext(c.Ctx, http.MethodGet, c.Gateways()[0]+"/metrics", http.NoBody)
+		req, err := http.NewRequestWithContext(c.Ctx, http.MethodGet, c.Process(harness.Gateway, 0).Admin()+"/metrics", http.NoBody)
 		if err != nil {
 			return err
 		}
