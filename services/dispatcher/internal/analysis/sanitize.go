@@ -4,16 +4,23 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // urlQuery matches the query of a URL inside a text.
 var urlQuery = regexp.MustCompile(`\?[\w.%~-]+=[^\s"'<>]*`)
 
+// maxSanitized is the number of bytes of a text that Sanitize reads. A callback may have a text of
+// 16 MB, which took seconds, in which the callback was not recorded.
+const maxSanitized = 64 << 10
+
 // Sanitize makes a text of the server safe to log, store and show. The result has at most maxRunes
 // runes, is valid UTF-8, and has no control characters and no queries of URLs. Servers often report
 // which URL they could not fetch, and the queries of presigned URLs and callback URLs are secrets.
 func Sanitize(s string, maxRunes int) string {
+	isCut := len(s) > maxSanitized
+	if isCut {
+		s = s[:maxSanitized]
+	}
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
 			return -1
@@ -21,8 +28,8 @@ func Sanitize(s string, maxRunes int) string {
 		return r
 	}, strings.ToValidUTF8(s, ""))
 	s = strings.TrimSpace(urlQuery.ReplaceAllString(s, "?…"))
-	if utf8.RuneCountInString(s) <= maxRunes {
-		return s
+	if runes := []rune(s); len(runes) > maxRunes || isCut {
+		return strings.TrimSpace(string(runes[:min(len(runes), maxRunes-1)])) + "…"
 	}
-	return strings.TrimSpace(string([]rune(s)[:maxRunes-1])) + "…"
+	return s
 }

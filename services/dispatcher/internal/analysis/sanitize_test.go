@@ -20,6 +20,8 @@ func TestASanitizedTextShowsNoSecretAndIsNotTooLong(t *testing.T) {
 		"two http://h/?a=1 http://h/?b=2":                            "two http://h/?… http://h/?…",
 		strings.Repeat("가", 51):                                      strings.Repeat("가", 49) + "…",
 		strings.Repeat("x", 15) + "?sig=" + strings.Repeat("f", 99):  strings.Repeat("x", 15) + "?…",
+		strings.Repeat("소", 4<<20):                                   strings.Repeat("소", 49) + "…",
+		strings.Repeat("\x00", maxSanitized) + "late":                "…", // only the beginning is read
 	} {
 		if got := Sanitize(text, 50); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
