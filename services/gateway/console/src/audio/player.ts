@@ -15,6 +15,8 @@ export class Player {
   private readonly audio = new Audio();
   private frame = 0;
   private renewedAt = -renewalPause;
+  private renewing = false;
+  private playNext = false; // pressed while the URL was renewed: the browser refuses to play then
 
   constructor(
     source: string,
@@ -43,6 +45,7 @@ export class Player {
       this.audio.pause();
       return;
     }
+    this.playNext = this.renewing;
     this.audio.play().catch(() => undefined); // onerror tells what the matter is
   }
 
@@ -54,14 +57,19 @@ export class Player {
       return;
     }
     this.renewedAt = performance.now();
-    const [position, played] = [audio.currentTime, !audio.paused];
+    this.renewing = true;
+    this.playNext = !audio.paused;
+    const position = audio.currentTime;
     try {
-      audio.src = await this.renew();
+      const source = await this.renew();
+      this.renewing = false;
+      audio.src = source;
       audio.currentTime = position;
-      if (played) {
+      if (this.playNext) {
         await audio.play();
       }
     } catch {
+      this.renewing = false;
       this.unplayable.value = audio.error !== null;
     }
   }
