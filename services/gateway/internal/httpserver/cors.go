@@ -56,8 +56,7 @@ func isPreflight(c *fasthttp.RequestCtx) bool {
 // are not browsers send neither header.
 func (x cors) check(c *fasthttp.RequestCtx, p publicURL) error {
 	h := &c.Request.Header
-	switch string(c.Method()) {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
+	if isSafe(string(c.Method())) {
 		return nil
 	}
 	from := string(h.Peek(fiber.HeaderOrigin))
