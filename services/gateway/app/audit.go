@@ -3,33 +3,12 @@ package app
 import (
 	"context"
 
-	"github.com/jmoiron/sqlx"
-
 	"sori.internal/services/gateway/internal/audit"
-	"sori.internal/services/gateway/internal/store"
 	"sori.internal/shared/postgres"
 )
 
 // operator is the owner of entries of the audit log that a program of the operator makes.
 const operator = "operator"
-
-// database is the gateway's database, as a program of the operator uses it.
-type database struct {
-	db    *sqlx.DB
-	store *store.Store
-}
-
-// openDatabase prepares the access to a database. It does not dial.
-func openDatabase(cfg postgres.Config) (database, error) {
-	db, err := postgres.Open(cfg, store.Schema)
-	if err != nil {
-		return database{}, err
-	}
-	return database{db: db, store: store.New(db)}, nil
-}
-
-// Close implements io.Closer.
-func (d database) Close() error { return d.db.Close() }
 
 // AuditEntry is an entry of the audit log.
 type AuditEntry = audit.Entry

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/jmoiron/sqlx"
+
 	"sori.internal/services/gateway/internal/store"
 	"sori.internal/shared/postgres"
 )
@@ -19,10 +21,28 @@ const (
 
 // Migrate brings the gateway's schema up to date, for a program that does so in its place.
 func Migrate(ctx context.Context, cfg postgres.Config) (err error) {
-	db, err := postgres.Open(cfg, Schema)
+	db, err := openDatabase(cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return store.New(db).Migrate(ctx)
+	return db.store.Migrate(ctx)
 }
+
+// database is the gateway's database, as a program of the operator uses it.
+type database struct {
+	db    *sqlx.DB
+	store *store.Store
+}
+
+// openDatabase prepares the access to a database. It does not dial.
+func openDatabase(cfg postgres.Config) (database, error) {
+	db, err := postgres.Open(cfg, store.Schema)
+	if err != nil {
+		return database{}, err
+	}
+	return database{db: db, store: store.New(db)}, nil
+}
+
+// Close implements io.Closer.
+func (d database) Close() error { return d.db.Close() }
