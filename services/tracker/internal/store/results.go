@@ -34,18 +34,20 @@ func (s *Store) Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 	return found[0].Snapshot, true, nil
 }
 
-// ResultSize implements api.Sizes. The size on disk, which is compressed, is known without reading
-// the result; only if it is not small, the result is read.
+// smallResult is the size in bytes up to which ResultSize returns 0.
+const smallResult = 8 << 10
+
+// ResultSize implements api.Sizes. It does not read the result.
 func (s *Store) ResultSize(ctx context.Context, id string) (int64, error) {
 	const statement = `
-		SELECT CASE WHEN pg_column_size(result) > 8192 THEN octet_length(result::text) ELSE 0 END
+		SELECT CASE WHEN result_bytes > $2 THEN result_bytes ELSE 0 END
 		FROM tracker.analysis_results
 		WHERE job_id = $1
 		  AND version > 0`
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var size int64
-	err := s.db.QueryRowxContext(ctx, statement, id).Scan(&size)
+	err := s.db.QueryRowxContext(ctx, statement, id, smallResult).Scan(&size)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
