@@ -44,7 +44,7 @@ func TestTheAuditLogHasWhatPrincipalsChangedAndWereDenied(t *testing.T) {
 	add := func(owner, keyID, action, object string, status int) {
 		want = append(want, fmt.Sprint(owner, " ", keyID, " ", action, " ", object, " ", status))
 	}
-	add("root", "", "POST /api-keys", "/api-keys", 201)
+	add("root", "", "POST /api-keys", "/api-keys/"+keyID, 201)
 	add("root", "", "POST /tokens", made.Header.Get("Location"), 201)
 	for _, denied := range []map[string]string{user, as(key)} {
 		g.do("DELETE", made.Header.Get("Location"), nil, denied)

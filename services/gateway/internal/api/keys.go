@@ -78,6 +78,7 @@ func (h apiKeys) create(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	httpserver.Made(c, "/api-keys/"+made.ID)
 	logKey(c, made.ID, "api key created")
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.Status(fiber.StatusCreated).JSON(newKeyBody{keyBody: keyBodyOf(made), Key: secret})

@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -15,6 +16,12 @@ import (
 // request that it denies.
 type principalKey struct{}
 
+// objectKey is the key of the path of what a request has made.
+type objectKey struct{}
+
+// Made tells the audit log the path of what a request has made, if the answer has no Location.
+func Made(c *fiber.Ctx, path string) { c.Locals(objectKey{}, path) }
+
 // audited returns the entry of the audit log for an answered request. The audit log has the changes
 // of principals and what they were denied. It has no request without a principal, because everybody
 // could fill it with them: they are in the log of the service.
@@ -24,9 +31,9 @@ func audited(c *fiber.Ctx, route, requestID string) (audit.Entry, bool) {
 	if p.Owner == "" || isSafe(c.Method()) && status != http.StatusForbidden {
 		return audit.Entry{}, false
 	}
-	object := string(c.Response().Header.Peek(fiber.HeaderLocation)) // what was made
-	if object == "" {
-		object = c.Path()
+	object, made := c.Locals(objectKey{}).(string)
+	if !made {
+		object = cmp.Or(string(c.Response().Header.Peek(fiber.HeaderLocation)), c.Path())
 	}
 	return audit.Entry{
 		At: time.Now(), Owner: p.Owner, KeyID: p.KeyID, Action: c.Method() + " " + route, Object: object,
