@@ -22,7 +22,7 @@ func RunChild() (ran bool, code int) {
 	if os.Getenv(roleVariable) == "" {
 		return false, 0
 	}
-	if err := serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+	if err := serve(context.Background(), os.Stdin, os.Stdout); err != nil { // of the whole process
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		return true, 1
 	}
