@@ -47,39 +47,55 @@ func SignatureInvalid(cause error) error {
 		"The signature does not fit. Use the webhook URL exactly as it was given.", cause)
 }
 
-// Receive parses a callback's body and records the report. If it refuses the body, it publishes
-// refused, which operators and the viewers of the job can see.
-func (d *Dispatcher) Receive(ctx context.Context, from Caller, body Body) (Disposition, error) {
-	r, err := body.parse()
-	if err != nil {
-		return Recorded, d.Refuse(ctx, from, r.status != statusProcessing, err)
-	}
-	if r.status == statusProcessing {
-		return d.recordProgress(ctx, from, r)
-	}
-	return d.recordOutcome(ctx, from.job, from.attempt, r)
+// Callback has the content of a callback: a report, or the reason why it is refused.
+type Callback struct {
+	report  report
+	refused error
+	outcome bool // it is, or may have been, the outcome of the attempt
 }
 
-// Refuse publishes that a callback is refused, and returns reason. outcome is true if the callback
-// may have been the outcome of the attempt. If the callback would change nothing anyway, Refuse
-// publishes nothing. If publishing fails, it returns that error, so that the server calls back again.
-func (d *Dispatcher) Refuse(ctx context.Context, from Caller, outcome bool, reason error) error {
-	f := fault.As(reason)
-	zerolog.Ctx(ctx).Warn().Err(reason).Str(logging.JobID, from.job).Int(logging.Attempt, from.attempt).Msg("callback refused")
+// ParseCallback parses the body of a callback.
+func ParseCallback(body Body) Callback {
+	r, err := body.parse()
+	return Callback{report: r, refused: err, outcome: r.status != statusProcessing}
+}
+
+// RefusedCallback returns a callback whose body could not be read.
+func RefusedCallback(reason error) Callback { return Callback{refused: reason, outcome: true} }
+
+// Receive records the report of a callback. If the callback is refused, it publishes refused, which
+// operators and the viewers of the job can see.
+func (d *Dispatcher) Receive(ctx context.Context, from Caller, c Callback) (Disposition, error) {
+	switch {
+	case c.refused != nil:
+		return Recorded, d.refuse(ctx, from, c)
+	case c.outcome:
+		return d.recordOutcome(ctx, from.job, from.attempt, c.report)
+	default:
+		return d.recordProgress(ctx, from, c.report)
+	}
+}
+
+// refuse publishes that a callback is refused, and returns the reason. If the callback would change
+// nothing anyway, refuse publishes nothing. If publishing fails, it returns that error, so that the
+// server calls back again.
+func (d *Dispatcher) refuse(ctx context.Context, from Caller, c Callback) error {
+	f := fault.As(c.refused)
+	zerolog.Ctx(ctx).Warn().Err(c.refused).Str(logging.JobID, from.job).Int(logging.Attempt, from.attempt).Msg("callback refused")
 	log, err := d.Jobs.Read(ctx, from.job)
 	if err != nil {
 		return err
 	}
 	if disposition, err := judgeCallback(log, from.attempt); err != nil || disposition != Recorded {
-		return reason
+		return c.refused
 	}
 	err = d.Progress.Publish(ctx, event.Refused{
-		JobID: from.job, Attempt: from.attempt, At: time.Now().UTC(), Code: f.Code, Detail: f.Detail, Outcome: outcome,
+		JobID: from.job, Attempt: from.attempt, At: time.Now().UTC(), Code: f.Code, Detail: f.Detail, Outcome: c.outcome,
 	})
 	if err != nil {
 		return err
 	}
-	return reason
+	return c.refused
 }
 
 // recordProgress publishes the progress that a callback reports, at most once per progressInterval.

@@ -84,22 +84,15 @@ func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Connection", "close")
 		return err
 	}
-	body, bodyErr := httpd.Body(w, r, h.options.MaxBody)
-	if bodyErr == nil {
-		if err := h.options.Signatures.Check(r.Header, body); err != nil {
-			return err
-		}
+	callback, err := h.read(w, r)
+	if err != nil {
+		return err
 	}
 	// A callback is recorded even if the server disconnects after its last byte.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
 	defer cancel()
 	disposition, err := recordWithRetry(ctx, func(ctx context.Context) (analysis.Disposition, error) {
-		if bodyErr != nil {
-			return analysis.Recorded, h.core.Refuse(ctx, caller, true, bodyErr)
-		}
-		return h.core.Receive(ctx, caller, analysis.Body{
-			Bytes: body, Type: r.Header.Get("Content-Type"), Encoding: r.Header.Get("Content-Encoding"), Limit: h.options.MaxBody,
-		})
+		return h.core.Receive(ctx, caller, callback)
 	})
 	if err != nil {
 		return err
@@ -109,4 +102,19 @@ func (h *webhook) handle(w http.ResponseWriter, r *http.Request) error {
 		answer.Message = locale.Text(locale.Choose(r.Header.Get("Accept-Language"), h.options.DefaultLanguage), locale.AlreadyHad)
 	}
 	return httpd.JSON(w, http.StatusOK, answer)
+}
+
+// read reads, authenticates and parses the body of a callback. A body that cannot be read is a
+// refused callback.
+func (h *webhook) read(w http.ResponseWriter, r *http.Request) (analysis.Callback, error) {
+	body, err := httpd.Body(w, r, h.options.MaxBody)
+	if err != nil {
+		return analysis.RefusedCallback(err), nil
+	}
+	if err := h.options.Signatures.Check(r.Header, body); err != nil {
+		return analysis.Callback{}, err
+	}
+	return analysis.ParseCallback(analysis.Body{
+		Bytes: body, Type: r.Header.Get("Content-Type"), Encoding: r.Header.Get("Content-Encoding"), Limit: h.options.MaxBody,
+	}), nil
 }
