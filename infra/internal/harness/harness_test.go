@@ -53,15 +53,22 @@ func parent(text string) int {
 	select {}
 }
 
-// world starts the dependencies, builds the programs and returns the options for a fleet.
-func world(t *testing.T) harness.Options {
+// traversable returns a temporary folder that PostgreSQL's user can traverse.
+func traversable(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) { // PostgreSQL's user must be able to traverse it
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 		if err := os.Chmod(d, 0o711); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return dir
+}
+
+// world starts the dependencies, builds the programs and returns the options for a fleet.
+func world(t *testing.T) harness.Options {
+	t.Helper()
+	dir := traversable(t)
 	deps, err := stack.Start(t.Context(), stack.Options{Dir: filepath.Join(dir, "stack"), Fast: true, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
@@ -312,6 +319,39 @@ func TestProgramsAreBuiltOnceForAllTests(t *testing.T) {
 		}
 		if !os.SameFile(a, b) || a.Mode()&0o100 == 0 {
 			t.Errorf("%s is built twice, or cannot be run: %v", name, a.Mode())
+		}
+	}
+}
+
+// The S3 server once took more than a core without any request, so that all that ran beside it was slow.
+func TestDependenciesTakeNoTimeOfTheProcessorWithoutRequests(t *testing.T) {
+	t.Parallel()
+	const window = 2 * time.Second
+	deps, err := stack.Start(t.Context(), stack.Options{Dir: traversable(t), Fast: true, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := deps.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	usage := func(part stack.Part) harness.Usage {
+		t.Helper()
+		u, err := harness.TreeUsage(deps.PID(part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	before := map[stack.Part]time.Duration{}
+	for _, part := range deps.Parts() {
+		before[part] = usage(part).CPU
+	}
+	<-time.After(window)
+	for _, part := range deps.Parts() {
+		if took := usage(part).CPU - before[part]; took > window/10 {
+			t.Errorf("%s took %s of the processor in %s", part, took, window)
 		}
 	}
 }
