@@ -102,7 +102,7 @@ type stream struct {
 // that the last version may be late but is sent.
 func (s *stream) run(ctx context.Context) error {
 	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // for the next request on this connection
-	if err := s.open(ctx); err != nil {
+	if ended, err := s.open(ctx); err != nil || ended {
 		return err
 	}
 	reread, heartbeat := time.NewTimer(firstReread), time.NewTicker(s.api.opt.Heartbeat)
@@ -145,17 +145,19 @@ func reconnect() []byte {
 }
 
 // open sends the headers. If there is a version that the client has not seen, open sends it too.
-func (s *stream) open(ctx context.Context) error {
+// It reports whether the job has ended with that version: a later one, with the rest of the
+// progress, is not sent.
+func (s *stream) open(ctx context.Context) (ended bool, err error) {
 	v, _, err := s.watch.Current(ctx)
 	if err == nil && v.Version > s.sent {
 		frame, err := s.frame(v)
 		if err != nil {
-			return err
+			return false, err
 		}
 		s.sent = v.Version
-		return s.write(append([]byte(retry), frame...))
+		return v.Status.Ended(), s.write(append([]byte(retry), frame...))
 	}
-	return s.write([]byte(retry + "\n"))
+	return false, s.write([]byte(retry + "\n"))
 }
 
 func (s *stream) refresh(ctx context.Context) {
