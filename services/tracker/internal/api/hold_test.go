@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,17 +54,8 @@ func (still) CheckControl(context.Context, principal.Principal, string) error { 
 
 func TestAShutdownEndsLongPollsAndStreams(t *testing.T) {
 	t.Parallel()
-	signs := principal.Config{Secret: "a-secret-of-thirty-two-bytes-0123"}
-	header, err := principal.NewSigner(signs).Sign(principal.Open(), time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
 	hub := watch.NewHub(still{}, still{})
-	a := api.New(api.Dependencies{Reader: still{}, Sizes: still{}, Lister: still{}, Links: still{}, Hub: hub, Controller: still{}, Eraser: still{},
-		Verifier: principal.NewVerifier(signs, time.Now)},
-		api.Options{Language: locale.English, Heartbeat: time.Hour, Drain: 50 * time.Millisecond})
-	mux := httpd.NewMux(httpd.Info{}, health.New(nil), metrics.New(), zerolog.Nop())
-	a.Routes(mux)
+	a, mux, header := serve(t, hub)
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = a.Run(ctx) })
@@ -90,6 +82,59 @@ func TestAShutdownEndsLongPollsAndStreams(t *testing.T) {
 	if took := time.Since(start); took > 20*time.Second || a.Streams() != 0 || hub.Watched() != 0 {
 		t.Errorf("after %v %v streams, %d watched", took, a.Streams(), hub.Watched())
 	}
+}
+
+// canceled is a job that has been canceled.
+type canceled struct{ still }
+
+func (canceled) Find(context.Context, string) (job.Snapshot, error) {
+	return job.Snapshot{JobID: id, Version: 2, Status: job.Canceled, Stage: job.StageCanceled, Progress: 10}, nil
+}
+
+// Progress that was published before the end may be merged after it.
+func TestAStreamEndsWithItsFirstTerminalFrame(t *testing.T) {
+	t.Parallel()
+	source := canceled{}
+	hub := watch.NewHub(source, source)
+	_, mux, header := serve(t, hub)
+	w := &meanwhile{deadlines: deadlines{httptest.NewRecorder()}, do: sync.OnceFunc(func() {
+		later, _ := source.Find(t.Context(), id)
+		later.Version, later.Progress = 3, 40
+		hub.Deliver(later)
+	})}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/tokens/analysis-progress/"+id, nil)
+	r.Header.Set(principal.Header, header)
+	mux.ServeHTTP(w, r)
+	if got := w.Body.String(); strings.Count(got, "data: ") != 1 || !strings.Contains(got, `"progress":10`) {
+		t.Errorf("the stream is %q", got)
+	}
+}
+
+// meanwhile calls do at each write.
+type meanwhile struct {
+	deadlines
+	do func()
+}
+
+func (w *meanwhile) Write(p []byte) (int, error) {
+	w.do()
+	return w.deadlines.Write(p)
+}
+
+// serve returns the routes of a tracker, and the header of a principal who may do everything.
+func serve(t *testing.T, hub *watch.Hub) (*api.API, *httpd.Mux, string) {
+	t.Helper()
+	signs := principal.Config{Secret: "a-secret-of-thirty-two-bytes-0123"}
+	header, err := principal.NewSigner(signs).Sign(principal.Open(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := api.New(api.Dependencies{Reader: still{}, Sizes: still{}, Lister: still{}, Links: still{}, Hub: hub, Controller: still{}, Eraser: still{},
+		Verifier: principal.NewVerifier(signs, time.Now)},
+		api.Options{Language: locale.English, Heartbeat: time.Hour, Drain: 50 * time.Millisecond})
+	mux := httpd.NewMux(httpd.Info{}, health.New(nil), metrics.New(), zerolog.Nop())
+	a.Routes(mux)
+	return a, mux, header
 }
 
 // deadlines accepts write deadlines, as a connection does.
