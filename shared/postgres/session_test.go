@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"io"
@@ -64,19 +65,20 @@ func (r *recorder) serve(client net.Conn, target string) {
 	r.made++
 	r.mu.Unlock()
 	go func() { _, _ = io.Copy(client, server) }()
-	said := bufio.NewReader(io.TeeReader(client, server))
+	// A message is recorded before it is sent on, so that the client's next step finds it recorded.
+	var message bytes.Buffer
+	said := io.TeeReader(bufio.NewReader(client), &message)
 	r.keepStartUp(said)
-	for {
-		kind, err := said.ReadByte()
-		if err != nil {
+	for kind := make([]byte, 1); ; {
+		if _, err := message.WriteTo(server); err != nil {
+			return
+		}
+		if _, err := io.ReadFull(said, kind); err != nil || body(said) == nil {
 			return
 		}
 		r.mu.Lock()
 		r.messages += string(kind)
 		r.mu.Unlock()
-		if body(said) == nil {
-			return
-		}
 	}
 }
 
