@@ -181,7 +181,8 @@ func hostileTokens(t *testing.T) map[string][2]string {
 		"a subject that is a number":    {of(jwt.MapClaims{"sub": 7}), subject},
 		"a subject with a line break":   {of(jwt.MapClaims{"sub": "alice\nroot"}), subject},
 		"a subject of 256 bytes":        {of(jwt.MapClaims{"sub": strings.Repeat("x", 256)}), subject},
-		"the signature cut":             {good[:len(good)-4], unreadable},
+		"the signature cut":             {parts[0] + "." + parts[1] + "." + parts[2][:40], signature},
+		"a signature that is no base64": {parts[0] + "." + parts[1] + "." + parts[2][:41], unreadable}, // 4n+1 digits are no bytes
 		"no signature":                  {parts[0] + "." + parts[1] + ".", signature},
 		"other claims":                  {parts[0] + "." + strings.Split(of(jwt.MapClaims{"sub": "root"}), ".")[1] + "." + parts[2], signature},
 		"two parts":                     {parts[0] + "." + parts[1], unreadable},
