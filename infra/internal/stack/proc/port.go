@@ -38,13 +38,20 @@ type Port struct {
 // Address returns the loopback address with the port.
 func Address(port int) string { return net.JoinHostPort(Host, strconv.Itoa(port)) }
 
-// PortTaken reports whether listening on the port fails now.
+// PortTaken reports whether a process listens on the port now. It binds a socket to the port and does not listen itself: a
+// process that this one starts in that moment has a copy of the socket until it executes its program, and if the copy listened
+// the port would look taken.
 func PortTaken(port int) bool {
-	l, err := net.Listen("tcp4", Address(port))
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		return true
 	}
-	return l.Close() != nil
+	err = errors.Join(
+		// With this option two sockets may be bound to a port as long as neither listens. The servers of a stack set it too.
+		syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
+		syscall.Bind(socket, &syscall.SockaddrInet4{Port: port, Addr: [4]byte(net.ParseIP(Host).To4())}),
+	)
+	return errors.Join(err, syscall.Close(socket)) != nil
 }
 
 // WithPort calls the function start with a port that was free a moment ago. If start fails and another process has taken
@@ -135,8 +142,7 @@ func claimPort(port int) bool {
 
 // freePort returns a free port, and claims it. It chooses below the range of ports for outgoing connections, because such a
 // connection could take the port while the process that uses it restarts. It claims a port before it checks whether the port
-// is free, because the check listens on the port for a moment, in which another process that has claimed it may start. If it
-// finds none, it lets the system choose a port.
+// is free, because another process that has claimed it may be starting. If it finds none, it lets the system choose a port.
 func freePort() (int, error) {
 	for range 10 * portAttempts {
 		if port := lowestPort + rand.IntN(highestPort-lowestPort); claimPort(port) && !PortTaken(port) {

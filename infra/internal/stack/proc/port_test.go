@@ -1,8 +1,11 @@
 package proc_test
 
 import (
+	"context"
 	"errors"
 	"net"
+	"os/exec"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,6 +82,30 @@ func TestAnotherFailureIsNotRepeated(t *testing.T) {
 	err := proc.WithPort(t.Context(), proc.Port{}, func(int) error { calls++; return want })
 	if !errors.Is(err, want) || calls != 1 {
 		t.Errorf("%d calls, %v; want one and %v", calls, err, want)
+	}
+}
+
+// The program that asks for a port starts processes at the same time. Until such a process executes its program, it has a
+// copy of every socket of its parent.
+func TestAPortIsNotTakenByTheQuestionWhetherItIs(t *testing.T) {
+	t.Parallel()
+	ports, err := proc.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var started sync.WaitGroup
+	defer started.Wait()
+	defer cancel()
+	started.Go(func() {
+		for ctx.Err() == nil {
+			_ = exec.Command("true").Run() // the error is ignored: only the start matters
+		}
+	})
+	for range 3000 {
+		if proc.PortTaken(ports[0]) {
+			t.Fatal("a free port was taken")
+		}
 	}
 }
 
