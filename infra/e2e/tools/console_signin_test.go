@@ -20,6 +20,7 @@ import (
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/oidcprovider"
+	"sori.internal/infra/internal/stack/proc"
 	"sori.internal/shared/testkit"
 )
 
@@ -38,8 +39,12 @@ type provider struct {
 
 func newProvider(t *testing.T) *provider {
 	t.Helper()
+	ports, err := proc.FreePorts(1) // no outgoing connection gets it while the provider is away
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := &provider{t: t}
-	p.listen("127.0.0.1:0")
+	p.listen(proc.Address(ports[0]))
 	t.Cleanup(p.away)
 	return p
 }

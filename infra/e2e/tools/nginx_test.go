@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/stack/proc"
 	"sori.internal/shared/testkit"
 )
 
@@ -74,11 +74,11 @@ http {
 func nginx(t *testing.T, gateway string, cut bool) string {
 	t.Helper()
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := proc.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
+	addr := proc.Address(ports[0])
 	user, prefix := "", ""
 	if os.Geteuid() == 0 {
 		user = "user root;" // the test's folder belongs to root
@@ -88,7 +88,6 @@ func nginx(t *testing.T, gateway string, cut bool) string {
 	}
 	file := filepath.Join(dir, "nginx.conf")
 	write(t, file, fmt.Appendf(nil, nginxConfig, user, dir, addr, gateway, prefix))
-	_ = l.Close()
 	cmd := exec.Command("nginx", "-e", "stderr", "-p", dir, "-c", file)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
