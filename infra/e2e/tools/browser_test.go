@@ -16,11 +16,12 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// browser opens a page in Debian's Chromium. Requests of Chromium to its own services are disabled.
+// browser opens a page in Debian's Chromium without a window (chromium-headless-shell), which starts in less than half the time
+// of the whole browser. Requests of Chromium to its own services are disabled.
 func browser(ctx context.Context, t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath("chromium-headless-shell"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
 	allocator, cancel := chromedp.NewExecAllocator(ctx, append(options, more...)...)
