@@ -28,7 +28,7 @@ type office struct {
 func attended(t *testing.T) *office {
 	t.Helper()
 	k := testkit.New(t)
-	k.Database()
+	k.MigratedDatabase()
 	o := &office{Kit: k, t: t, bus: k.Bus("tester", event.Jobs(), event.Dead(), event.Staging())}
 	o.at = map[string]string{"TRACKER_URL": k.Run(tracker.Run, nil).URL + "/"}
 	return o

@@ -26,7 +26,7 @@ type rejected struct {
 func rejectEndings(t *testing.T, n int) *rejected {
 	t.Helper()
 	k := testkit.New(t)
-	k.Database()
+	k.MigratedDatabase()
 	g := &rejected{Kit: k, bus: k.Bus("tester", event.Jobs(), event.Dead(), event.Staging())}
 	k.Run(tracker.Run, nil)
 	for range n {
@@ -138,7 +138,7 @@ func TestADroppedLetterIsNotReplayed(t *testing.T) {
 func TestALetterWaitsWhereNobodyRunsItsConsumer(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
-	k.Database()
+	k.MigratedDatabase()
 	b := k.Bus("tester", event.Jobs(), event.Dead(), event.Staging())
 	instance := k.Run(tracker.Run, nil)
 	job := k.NewJob()

@@ -13,7 +13,7 @@ import (
 func TestAKeyOfTheOperatorOpensTheGatewayUntilItIsRevoked(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
-	k.Database()
+	k.MigratedDatabase()
 	at := k.Run(gateway.Run, map[string]string{"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "AUTH_API_KEYS": "true"})
 	status := func(key string) int {
 		req, err := http.NewRequestWithContext(k.Context(), http.MethodGet, at.URL+"/tokens", http.NoBody)

@@ -18,25 +18,38 @@ import (
 
 // Database creates an empty database for the test, sets DATABASE_URL in the settings and returns
 // its URL. If there is a pooler, the URL in the settings goes through it, but the returned URL does
-// not.
+// not. A second call returns the same database.
 func (k *Kit) Database() string {
+	k.t.Helper()
+	return k.useDatabase(&emptyDatabases)
+}
+
+// MigratedDatabase is like Database, but the database may have the schemas of an earlier test of this
+// process, with empty tables and the record of applied migrations: applying them takes most of the
+// time of a test. The test must change no schema except by the migrations that the others apply too.
+func (k *Kit) MigratedDatabase() string {
+	k.t.Helper()
+	return k.useDatabase(&migratedDatabases)
+}
+
+func (k *Kit) useDatabase(from *databasePool) string {
 	k.t.Helper()
 	if k.database != "" {
 		return k.database
 	}
 	admin := need(k.t, EnvDatabase)
-	name, err := databases.take(k.Context(), admin)
+	db, err := from.take(k.Context(), admin)
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	k.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), waitLimit) // the test's own context has ended
 		defer cancel()
-		if err := databases.giveBack(ctx, admin, name); err != nil {
+		if err := from.giveBack(ctx, db); err != nil {
 			k.t.Error(err)
 		}
 	})
-	k.database = withDatabase(admin, name)
+	k.database = withDatabase(admin, db.name)
 	k.vars["DATABASE_URL"] = k.database
 	if pooler := os.Getenv(EnvPooler); pooler != "" {
 		u, err := url.Parse(k.database)
@@ -59,68 +72,37 @@ func withDatabase(admin, name string) string {
 	return u.String()
 }
 
-// databases are the databases of the tests of this process. After a test its database is emptied
-// for the next test, which is much faster than creating one. A process cannot drop its databases
-// when it ends: a later process does.
-var databases databasePool //nolint:gochecknoglobals // it lives as long as the process, like the databases
-
-type databasePool struct {
-	mu     sync.Mutex
-	free   []string
-	reaped bool
-}
-
-// The name of a database contains the time at which it was created: a process that uses the
-// database has ended after maxAge.
-const (
-	databasePrefix = "sori_test_"
-	maxAge         = 6 * time.Hour
+// The databases of the tests of this process. After a test its database is emptied for the next
+// test, which is much faster than creating one. A process cannot drop its databases when it ends: a
+// later process does.
+//
+//nolint:gochecknoglobals // they live as long as the process, like the databases
+var (
+	emptyDatabases    = databasePool{empty: dropSchemas}
+	migratedDatabases = databasePool{empty: deleteRows}
+	reap              sync.Once
 )
 
-// take returns the name of an empty database.
-func (p *databasePool) take(ctx context.Context, admin string) (string, error) {
-	if name, ok := p.pop(); ok {
-		return name, nil
-	}
-	var random [6]byte
-	_, _ = rand.Read(random[:])
-	name := databasePrefix + strconv.FormatInt(time.Now().Unix(), 36) + "_" + hex.EncodeToString(random[:])
-	db, err := sqlx.Open("postgres", admin)
-	if err != nil {
-		return "", fmt.Errorf("open Postgres: %w", err)
-	}
-	defer db.Close()
-	if err := p.reap(ctx, db); err != nil {
-		return "", err
-	}
-	// FILE_COPY takes half the time of the default, which writes the template's pages to the
-	// write-ahead log.
-	if _, err := db.ExecContext(ctx, `CREATE DATABASE `+pq.QuoteIdentifier(name)+` STRATEGY FILE_COPY`); err != nil {
-		return "", fmt.Errorf("make the test's database: %w", err)
-	}
-	return name, nil
+type databasePool struct {
+	empty string // the statement that empties a database
+
+	mu   sync.Mutex
+	free []testDatabase
 }
 
-func (p *databasePool) pop() (string, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.free) == 0 {
-		return "", false
-	}
-	last := len(p.free) - 1
-	name := p.free[last]
-	p.free = p.free[:last]
-	return name, true
+// testDatabase is a database with the one connection that empties it after each test. A new
+// connection would have to read the catalog of tables first.
+type testDatabase struct {
+	name string
+	conn *sqlx.DB
 }
 
-// giveBack ends all connections to a database, empties the database and makes it free for the next
-// test.
-func (p *databasePool) giveBack(ctx context.Context, admin, name string) error {
-	const disconnect = `
-		SELECT pg_terminate_backend(pid)
-		FROM pg_stat_activity
-		WHERE datname = current_database() AND pid <> pg_backend_pid()`
-	const empty = `
+const (
+	disconnect = `
+		SELECT pg_terminate_backend(pid, 10000)
+		FROM pg_stat_get_activity(NULL)
+		WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()`
+	dropSchemas = `
 		DO $$
 		DECLARE name text;
 		BEGIN
@@ -132,31 +114,93 @@ func (p *databasePool) giveBack(ctx context.Context, admin, name string) error {
 			END LOOP;
 			CREATE SCHEMA public AUTHORIZATION pg_database_owner;
 		END $$`
-	db, err := sqlx.Open("postgres", withDatabase(admin, name))
+	// DELETE is faster than TRUNCATE for few rows. Triggers and foreign keys do not apply to it here.
+	deleteRows = `
+		SET session_replication_role = replica;
+		DO $$
+		DECLARE name text; size bigint;
+		BEGIN
+			FOR name, size IN
+				SELECT oid::regclass, pg_relation_size(oid) FROM pg_class
+				WHERE relkind = 'r' AND relname <> 'migrations'
+					AND relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
+			LOOP
+				IF size > 1000000 THEN
+					EXECUTE format('TRUNCATE %s CASCADE', name);
+				ELSIF size > 0 THEN
+					EXECUTE format('DELETE FROM %s', name);
+				END IF;
+			END LOOP;
+			PERFORM setval(oid::regclass, seqstart, false) FROM pg_class JOIN pg_sequence ON seqrelid = oid
+			WHERE relname <> 'migrations_id_seq';
+		END $$`
+)
+
+// The name of a database contains the time at which it was created: a process that uses the
+// database has ended after maxAge.
+const (
+	databasePrefix = "sori_test_"
+	maxAge         = 6 * time.Hour
+)
+
+// take returns a database that no test uses.
+func (p *databasePool) take(ctx context.Context, admin string) (testDatabase, error) {
+	if db, ok := p.pop(); ok {
+		return db, nil
+	}
+	var random [6]byte
+	_, _ = rand.Read(random[:])
+	name := databasePrefix + strconv.FormatInt(time.Now().Unix(), 36) + "_" + hex.EncodeToString(random[:])
+	db, err := sqlx.Open("postgres", admin)
 	if err != nil {
-		return fmt.Errorf("open the test's database: %w", err)
+		return testDatabase{}, fmt.Errorf("open Postgres: %w", err)
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(1)
-	for _, statement := range []string{disconnect, empty} {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
+	reap.Do(func() { err = dropFormer(ctx, db) })
+	if err != nil {
+		return testDatabase{}, err
+	}
+	// FILE_COPY takes half the time of the default, which writes the template's pages to the
+	// write-ahead log.
+	if _, err := db.ExecContext(ctx, `CREATE DATABASE `+pq.QuoteIdentifier(name)+` STRATEGY FILE_COPY`); err != nil {
+		return testDatabase{}, fmt.Errorf("make the test's database: %w", err)
+	}
+	conn, err := sqlx.Open("postgres", withDatabase(admin, name))
+	if err != nil {
+		return testDatabase{}, fmt.Errorf("open the test's database: %w", err)
+	}
+	conn.SetMaxOpenConns(1)
+	return testDatabase{name: name, conn: conn}, nil
+}
+
+func (p *databasePool) pop() (testDatabase, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.free) == 0 {
+		return testDatabase{}, false
+	}
+	last := len(p.free) - 1
+	db := p.free[last]
+	p.free = p.free[:last]
+	return db, true
+}
+
+// giveBack ends all connections to a database, empties the database and makes it free for the next
+// test.
+func (p *databasePool) giveBack(ctx context.Context, db testDatabase) error {
+	for _, statement := range []string{disconnect, p.empty} {
+		if _, err := db.conn.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("empty the test's database: %w", err)
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.free = append(p.free, name)
+	p.free = append(p.free, db)
 	return nil
 }
 
-// reap drops the databases of processes that ended long ago. It does so once per process.
-func (p *databasePool) reap(ctx context.Context, db *sqlx.DB) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.reaped {
-		return nil
-	}
-	p.reaped = true
+// dropFormer drops the databases of processes that ended long ago.
+func dropFormer(ctx context.Context, db *sqlx.DB) error {
 	var names []string
 	if err := db.SelectContext(ctx, &names, `SELECT datname FROM pg_database WHERE starts_with(datname, $1)`, databasePrefix); err != nil {
 		return fmt.Errorf("list the databases of former tests: %w", err)

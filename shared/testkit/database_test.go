@@ -14,12 +14,9 @@ func TestADatabaseIsEmptyAgainWhateverATestDidInIt(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	admin := need(t, EnvDatabase)
-	var pool databasePool
-	name, err := pool.take(ctx, admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	used, err := sqlx.Open("postgres", withDatabase(admin, name))
+	pool := databasePool{empty: dropSchemas}
+	db := takeForTest(ctx, t, &pool)
+	used, err := sqlx.Open("postgres", withDatabase(admin, db.name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,19 +33,12 @@ func TestADatabaseIsEmptyAgainWhateverATestDidInIt(t *testing.T) {
 		BEGIN; LOCK TABLE public.goose`); err != nil {
 		t.Fatal(err)
 	}
-	if err := pool.giveBack(ctx, admin, name); err != nil {
-		t.Fatal(err)
-	}
+	returnForTest(ctx, t, &pool, db)
 	if err := conn.PingContext(ctx); err == nil {
 		t.Error("a connection of the test before still works")
 	}
-	again, err := pool.take(ctx, admin)
-	if err != nil || again != name {
-		t.Fatalf("%s instead of %s, %v", again, name, err)
-	}
-	t.Cleanup(func() { dropForTest(t, admin, name) })
 	var left []string
-	fresh, err := sqlx.Open("postgres", withDatabase(admin, name))
+	fresh, err := sqlx.Open("postgres", withDatabase(admin, db.name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +51,83 @@ func TestADatabaseIsEmptyAgainWhateverATestDidInIt(t *testing.T) {
 	}
 	if _, err := fresh.ExecContext(ctx, `CREATE TABLE public.goose (id int)`); err != nil {
 		t.Errorf("the schema public is not as it was: %v", err)
+	}
+}
+
+func TestAMigratedDatabaseHasItsTablesWithoutRows(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	pool := databasePool{empty: deleteRows}
+	db := takeForTest(ctx, t, &pool)
+	used, err := sqlx.Open("postgres", withDatabase(need(t, EnvDatabase), db.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	if _, err := used.ExecContext(ctx, `
+		CREATE SCHEMA "odd ""name";
+		CREATE TABLE "odd ""name".migrations (id bigint GENERATED ALWAYS AS IDENTITY, version int);
+		CREATE TABLE "odd ""name".parents (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, data text);
+		CREATE TABLE "odd ""name".children (parent bigint NOT NULL REFERENCES "odd ""name".parents (id));
+		INSERT INTO "odd ""name".migrations (version) VALUES (1)`); err != nil {
+		t.Fatal(err)
+	}
+	for _, rows := range []int{3, 20_000} { // 20 000 rows are removed with TRUNCATE
+		if _, err := used.ExecContext(ctx, `
+			INSERT INTO "odd ""name".parents (data) SELECT repeat('x', 60) FROM generate_series(1, $1::int)`, rows); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := used.ExecContext(ctx, `INSERT INTO "odd ""name".children SELECT id FROM "odd ""name".parents`); err != nil {
+			t.Fatal(err)
+		}
+		// This transaction is under way at the end of the test.
+		late, err := used.BeginTxx(ctx, nil)
+		if err == nil {
+			_, err = late.ExecContext(ctx, `INSERT INTO "odd ""name".parents (data) VALUES ('late')`)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		returnForTest(ctx, t, &pool, db)
+		if err := late.Commit(); err == nil {
+			t.Error("a transaction of the test before was committed")
+		}
+		var left struct{ Migrations, Parents, Children, Next int }
+		if err := db.conn.GetContext(ctx, &left, `
+			SELECT (SELECT count(*) FROM "odd ""name".migrations) AS migrations, (SELECT count(*) FROM "odd ""name".parents) AS parents,
+				(SELECT count(*) FROM "odd ""name".children) AS children, nextval('"odd ""name".parents_id_seq') AS next`); err != nil {
+			t.Fatal(err)
+		}
+		if left.Migrations != 1 || left.Parents != 0 || left.Children != 0 || left.Next != 1 {
+			t.Errorf("after %d rows: %+v", rows, left)
+		}
+	}
+}
+
+// takeForTest takes a new database from a pool, which the test drops at its end.
+func takeForTest(ctx context.Context, t *testing.T, pool *databasePool) testDatabase {
+	t.Helper()
+	admin := need(t, EnvDatabase)
+	db, err := pool.take(ctx, admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = db.conn.Close()
+		dropForTest(t, admin, db.name)
+	})
+	return db
+}
+
+// returnForTest gives a database back to a pool and takes it again, emptied.
+func returnForTest(ctx context.Context, t *testing.T, pool *databasePool, db testDatabase) {
+	t.Helper()
+	if err := pool.giveBack(ctx, db); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := pool.take(ctx, need(t, EnvDatabase)); err != nil || again != db {
+		t.Fatalf("%v instead of %v, %v", again, db, err)
 	}
 }
 

@@ -30,7 +30,7 @@ const (
 func secured(t *testing.T, upstream http.HandlerFunc, changes map[string]string) *env {
 	t.Helper()
 	kit := testkit.New(t)
-	kit.Database()
+	kit.MigratedDatabase()
 	return securedIn(t, kit, upstream, changes)
 }
 

@@ -17,7 +17,7 @@ import (
 func TestAKeyIsMadeListedAndRevokedByItsOwner(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
-	kit.Database()
+	kit.MigratedDatabase()
 	g, other := securedIn(t, kit, nil, nil), securedIn(t, kit, nil, nil)
 	alice, bob := token(t, "alice", nil), token(t, "bob", nil)
 	text, id := g.key(alice, `{"name":"import","scopes":["catalogue:read"],"expires_at":"2099-01-01T00:00:00Z"}`)
@@ -77,7 +77,7 @@ func TestAnOwnerHasAtMost200Keys(t *testing.T) {
 func TestWhileTheDatabaseIsAwayNoKeyCounts(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
-	proxy := kit.Proxy(kit.Database())
+	proxy := kit.Proxy(kit.MigratedDatabase())
 	g := securedIn(t, kit, nil, map[string]string{"DATABASE_URL": proxy.URL})
 	text, _ := g.keyWith(principal.Admin)
 	proxy.Cut()

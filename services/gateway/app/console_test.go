@@ -110,7 +110,7 @@ func TestTheConsoleIsToldHowItsUserSignsIn(t *testing.T) {
 			`"issuer":"http://127.0.0.1:9/realms/sori","client_id":"console","scope":"openid api://sori/jobs","audience":"sori"}}`, connectProvider},
 	} {
 		kit := testkit.New(t)
-		kit.Database()
+		kit.MigratedDatabase()
 		vars := settings(kit, c.settings)
 		vars["CONSOLE_DIR"] = built(t, nil)
 		g := newEnv(t, kit, kit.Run(app.Run, vars))

@@ -335,7 +335,7 @@ func TestProgramsAndOwnPagesMayWrite(t *testing.T) {
 func TestABadListOfOriginsStopsTheStart(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
-	kit.Database()
+	kit.MigratedDatabase()
 	for value, sentence := range map[string]string{
 		"*,https://a.example.com":   "must be the only entry",
 		"null":                      "sandboxed",

@@ -162,7 +162,7 @@ func TestAPitchThatCannotBeShownIsLeftOut(t *testing.T) {
 func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
-	kit.Database()
+	kit.MigratedDatabase()
 	s3 := kit.Proxy(kit.Settings(nil)["S3_ENDPOINT"])
 	s3.Cut()
 	i := kit.Run(app.Run, settings(kit, map[string]string{"S3_ENDPOINT": s3.URL}))

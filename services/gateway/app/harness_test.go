@@ -56,7 +56,7 @@ func settings(kit *testkit.Kit, changes map[string]string) map[string]string {
 func start(t *testing.T, changes map[string]string) *env {
 	t.Helper()
 	kit := testkit.New(t)
-	kit.Database()
+	kit.MigratedDatabase()
 	vars := settings(kit, changes)
 	i := kit.Run(app.Run, vars)
 	g := newEnv(t, kit, i)

@@ -14,7 +14,7 @@ import (
 func withFaultProxies(t *testing.T) (_ *env, nats, db *testkit.Proxy) {
 	t.Helper()
 	kit := testkit.New(t)
-	db = kit.Proxy(kit.Database())
+	db = kit.Proxy(kit.MigratedDatabase())
 	nats = kit.Proxy(kit.Settings(nil)["NATS_URL"])
 	i := kit.Run(app.Run, map[string]string{
 		"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1", "DATABASE_URL": db.URL, "NATS_URL": nats.URL,

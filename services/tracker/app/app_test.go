@@ -69,7 +69,7 @@ func (c *env) sign(h http.Header) {
 func open(t testing.TB, changes map[string]string) *env {
 	t.Helper()
 	kit := testkit.New(t)
-	kit.Database()
+	kit.MigratedDatabase()
 	c := newEnv(t, kit)
 	c.url = c.replica(changes)
 	return c

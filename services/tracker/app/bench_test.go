@@ -16,7 +16,7 @@ func BenchmarkProjection(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		c := newEnv(b, testkit.New(b))
-		c.Database()
+		c.MigratedDatabase()
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {

@@ -303,7 +303,7 @@ func TestAListWaitsForItsDatabase(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)
 	c.many(3, time.Second)
-	proxy, database := between(t, c.Database())
+	proxy, database := between(t, c.MigratedDatabase())
 	url := c.replica(map[string]string{"DATABASE_URL": database})
 	proxy.set(true)
 	if a := c.get(url+"/jobs/", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {

@@ -91,7 +91,7 @@ func (p *proxy) set(cut bool) {
 func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
-	line, through := between(t, kit.Database())
+	line, through := between(t, kit.MigratedDatabase())
 	c := newEnv(t, kit)
 	line.set(true) // from the beginning, so that the setup waits too
 	c.url = c.Run(app.Run, map[string]string{"DATABASE_URL": through}).URL
@@ -133,7 +133,7 @@ func TestEventsWaitWhileTheDatabaseIsUnavailable(t *testing.T) {
 func TestRecordsAreServedWhileTheBusIsUnavailable(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
-	kit.Database()
+	kit.MigratedDatabase()
 	line, through := between(t, kit.Settings(nil)["NATS_URL"])
 	c := newEnv(t, kit)
 	c.url = c.replica(map[string]string{"NATS_URL": through, "SSE_HEARTBEAT": "200ms"})

@@ -204,7 +204,7 @@ func TestAUserControlsAJobWhileTheDatabaseIsUnavailable(t *testing.T) {
 	c := open(t, nil)
 	j, none := c.job(), c.job()
 	states()["running"](j)
-	proxy, database := between(t, c.Database())
+	proxy, database := between(t, c.MigratedDatabase())
 	c.url = c.replica(map[string]string{"DATABASE_URL": database})
 	proxy.set(true)
 	cancel := writes()[0]

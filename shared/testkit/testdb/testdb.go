@@ -9,11 +9,12 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Open connects to the database of a kit like a service that owns the schema.
+// Open connects to the database of a kit like a service that owns the schema. A kit without a database
+// gets a migrated one.
 func Open(k *testkit.Kit, schema string) *sqlx.DB {
 	t := k.T()
 	t.Helper()
-	k.Database()
+	k.MigratedDatabase()
 	var cfg postgres.Config
 	k.Load(&cfg)
 	db, err := postgres.Open(cfg, schema)

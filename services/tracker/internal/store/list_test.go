@@ -72,7 +72,7 @@ func (c plannedConn) planned(ctx context.Context, query string, args []driver.Na
 func planned(t testing.TB, explain string, jobs int) (context.Context, *store.Store, *planner) {
 	t.Helper()
 	kit, _ := open(t)
-	db, err := sqlx.Open("postgres", kit.Database())
+	db, err := sqlx.Open("postgres", kit.MigratedDatabase())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func planned(t testing.TB, explain string, jobs int) (context.Context, *store.St
 	if _, err := db.ExecContext(kit.Context(), `VACUUM ANALYZE tracker.analysis_results`); err != nil {
 		t.Fatal(err)
 	}
-	connector, err := pq.NewConnector(kit.Database() + "&binary_parameters=yes")
+	connector, err := pq.NewConnector(kit.MigratedDatabase() + "&binary_parameters=yes")
 	if err != nil {
 		t.Fatal(err)
 	}

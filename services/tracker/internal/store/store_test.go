@@ -23,7 +23,7 @@ import (
 func open(t testing.TB) (*testkit.Kit, [2]*store.Store) {
 	t.Helper()
 	kit := testkit.New(t)
-	kit.Database()
+	kit.MigratedDatabase()
 	var cfg postgres.Config
 	kit.Load(&cfg)
 	migrations, err := store.Migrations()
