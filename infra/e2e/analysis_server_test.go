@@ -57,7 +57,9 @@ func impatient() map[string]string {
 
 func TestAServerThatNeverCallsBackIsAskedForTheResult(t *testing.T) {
 	t.Parallel()
-	w := harnesstest.Start(t, harnesstest.Options{Settings: impatient(), Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Poll: true})
+	w := harnesstest.Start(t, harnesstest.Options{
+		Settings: map[string]string{"ANALYSIS_POLL_INTERVAL": "200ms"}, Behaviour: analyzer.Behaviour{LoseCallbacks: true}, Poll: true,
+	})
 	job := w.Upload(t, "a.wav", loadgen.Tone(220, time.Second))
 	harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
 	if c := testkit.Await[event.Completed](w.Kit, w.Bus("test", event.Jobs()), job); c.Attempt != 1 {
