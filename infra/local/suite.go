@@ -47,7 +47,7 @@ func (c *testCommand) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer release()
-	return goTest(ctx, c.Args, deps.Endpoints, filepath.Join(dir, "programs"))
+	return goTest(ctx, c.Args, deps.Endpoints, filepath.Join(dir, "shared"))
 }
 
 // keepStream creates a stream that no test deletes. When the last stream is deleted,
@@ -71,8 +71,8 @@ func keepStream(ctx context.Context, url string) (release func(), err error) {
 }
 
 // goTest runs `go test` on the workspace, or on the packages that args name. The tests
-// share the folder for the programs that they build.
-func goTest(ctx context.Context, args []string, deps stack.Endpoints, programs string) error {
+// share a folder for what takes long to make (harness.SharedVariable).
+func goTest(ctx context.Context, args []string, deps stack.Endpoints, shared string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("go test: %w", err)
@@ -91,7 +91,7 @@ func goTest(ctx context.Context, args []string, deps stack.Endpoints, programs s
 		testkit.EnvS3+"="+deps.S3Endpoint,
 		testkit.EnvS3Access+"="+deps.S3AccessKey,
 		testkit.EnvS3Secret+"="+deps.S3SecretKey,
-		harness.SharedVariable+"="+programs,
+		harness.SharedVariable+"="+shared,
 		proc.ProgramVariable+"="+self,
 	)
 	if err := test.Run(); err != nil {

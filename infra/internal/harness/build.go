@@ -26,12 +26,12 @@ type BuildOptions struct {
 // ProfileVariable is the environment variable with the path of the profile of a program built with Profile.
 const ProfileVariable = "SORI_CPU_PROFILE"
 
-// SharedVariable is the environment variable with the path of a folder in which built programs are kept, so that they are built
-// once for the tests of several packages. Linking them takes most of the time of a build.
-const SharedVariable = "SORI_TEST_SHARED_PROGRAMS"
+// SharedVariable is the environment variable with the path of a folder that the tests of several packages share: it keeps the
+// built programs, since linking them takes most of the time of a build, and the state folder that PrepareStack copies.
+const SharedVariable = "SORI_TEST_SHARED"
 
-// othersBuild is how long to wait for another process that builds the same programs.
-const othersBuild = 10 * time.Minute
+// othersWork is how long to wait for another process that builds the same programs or prepares the same folder.
+const othersWork = 10 * time.Minute
 
 // Build builds every program into dir, with the go command. The working directory must be in the workspace. If SharedVariable is
 // set, Build builds the programs into that folder unless it has them already, and creates symbolic links to them in dir.
@@ -43,9 +43,9 @@ func Build(ctx context.Context, dir string, opts BuildOptions) error {
 	if shared == "" || opts.Profile {
 		return build(ctx, dir, opts)
 	}
-	shared = filepath.Join(shared, fmt.Sprintf("race-%t", opts.Race))
-	if err := buildOnce(ctx, shared, opts); err != nil {
-		return err
+	shared = filepath.Join(shared, fmt.Sprintf("programs-race-%t", opts.Race))
+	if err := once(ctx, shared, func() error { return build(ctx, shared, opts) }); err != nil {
+		return fmt.Errorf("build: %w", err)
 	}
 	for _, name := range Names() {
 		link := filepath.Join(dir, name)
@@ -59,27 +59,24 @@ func Build(ctx context.Context, dir string, opts BuildOptions) error {
 	return nil
 }
 
-// buildOnce builds into a folder, unless this or another process has already done so.
-func buildOnce(ctx context.Context, dir string, opts BuildOptions) (err error) {
+// once calls the function fill, unless this or another process has already filled the folder.
+func once(ctx context.Context, dir string, fill func() error) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("build: %w", err)
+		return err
 	}
-	lock, err := proc.WaitForLock(ctx, filepath.Join(dir, "lock"), othersBuild)
+	lock, err := proc.WaitForLock(ctx, filepath.Join(dir, "lock"), othersWork)
 	if err != nil {
-		return fmt.Errorf("build: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
 	whole := filepath.Join(dir, "whole")
 	if _, err := os.Stat(whole); err == nil {
 		return nil
 	}
-	if err := build(ctx, dir, opts); err != nil {
+	if err := fill(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(whole, nil, 0o600); err != nil {
-		return fmt.Errorf("build: %w", err)
-	}
-	return nil
+	return os.WriteFile(whole, nil, 0o600)
 }
 
 func build(ctx context.Context, dir string, opts BuildOptions) error {

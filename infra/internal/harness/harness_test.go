@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/rs/zerolog"
 
 	"sori.internal/infra/internal/harness"
@@ -358,6 +360,40 @@ func TestDependenciesTakeNoTimeOfTheProcessorWithoutRequests(t *testing.T) {
 	for _, part := range deps.Parts() {
 		if took := usage(part).CPU - before[part]; took > window/10 {
 			t.Errorf("%s took %s of the processor in %s", part, took, window)
+		}
+	}
+}
+
+func TestPreparedStacksHaveNothingInCommonButTheirPasswords(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(harness.SharedVariable) == "" {
+		t.Fatalf("%s is not set: run the tests with `go run ./infra/local test`", harness.SharedVariable)
+	}
+	root := traversable(t)
+	var databases [2]*sqlx.DB
+	for i := range databases {
+		dir := filepath.Join(root, strconv.Itoa(i))
+		if err := harness.PrepareStack(t.Context(), dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "postgres", "data", "PG_VERSION")); err != nil {
+			t.Error("the cluster is not prepared:", err)
+		}
+		deps, err := stack.Start(t.Context(), stack.Options{Dir: dir, Fast: true, Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := deps.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		if databases[i], err = sqlx.Open("postgres", deps.DatabaseURL); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = databases[i].Close() })
+		if _, err := databases[i].ExecContext(t.Context(), `CREATE TABLE mine (i int)`); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -59,6 +59,11 @@ func StartSystem(ctx context.Context, o SystemOptions) (s *System, err error) {
 		}
 	}
 	o.Stack.Dir = s.stackDir()
+	if o.Stack.Fast {
+		if err := PrepareStack(ctx, o.Stack.Dir); err != nil {
+			return nil, err
+		}
+	}
 	if s.Stack, err = stack.Start(ctx, o.Stack); err != nil {
 		return nil, err
 	}

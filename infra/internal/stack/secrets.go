@@ -60,6 +60,14 @@ func loadPorts(dir string) Ports {
 	return ports
 }
 
+// ForgetPorts makes the next start of the stack in a state folder choose new ports.
+func ForgetPorts(dir string) error {
+	if err := os.Remove(filepath.Join(dir, portsName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget ports: %w", err)
+	}
+	return nil
+}
+
 func savePorts(dir string, ports Ports) error { return save(filepath.Join(dir, portsName), ports) }
 
 // save writes v as JSON to a new file and renames it to path, so that a crash leaves either the old file or the new file.

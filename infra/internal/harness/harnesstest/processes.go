@@ -145,6 +145,9 @@ func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(root, "state")
+	if err = harness.PrepareStack(ctx, dir); err != nil {
+		t.Fatal(errors.Join(err, os.RemoveAll(root)))
+	}
 	s, err := stack.Start(ctx, stack.Options{
 		Dir: dir, NATSNodes: natsNodes, Fast: true, Log: zerolog.Nop(),
 	})
