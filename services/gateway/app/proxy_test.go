@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,13 +19,17 @@ const result = "/tokens/analysis-result/0199a5f2-0000-7000-8000-000000000000"
 const webhook = "/tokens/webhook/analysis-complete?job_id=x&attempt=1&sig=a%2Bb"
 
 // newUpstream starts a stub with the handler h. It returns the stub and the function that stops it.
-// The stub must stop before the gateway, which waits for open streams.
+// The stub must stop before the gateway, which waits for open streams. The end of the stub ends the
+// context of every request, also of one with which the gateway resumes a stream at that moment.
 func newUpstream(h http.HandlerFunc) (*httptest.Server, func()) {
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(stubHeader, "yes")
 		h(w, r)
 	}))
-	return upstream, func() { upstream.CloseClientConnections(); upstream.Close() }
+	running, end := context.WithCancel(context.Background())
+	upstream.Config.BaseContext = func(net.Listener) context.Context { return running }
+	upstream.Start()
+	return upstream, func() { end(); upstream.CloseClientConnections(); upstream.Close() }
 }
 
 // startWithUpstream starts a gateway whose tracker and dispatcher are a stub with the handler h.
