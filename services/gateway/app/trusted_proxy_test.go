@@ -139,7 +139,7 @@ func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 func TestHTTP10ClientsGetBodiesWithoutChunks(t *testing.T) {
 	t.Parallel()
 	e := newEvents()
-	g, _ := startWithUpstream(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed}, func(w http.ResponseWriter, r *http.Request) {
+	g, _ := startWithUpstream(t, map[string]string{"CORS_ALLOWED_ORIGINS": listed, "SHUTDOWN_GRACE": "5s"}, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/tokens/analysis-progress/"):
 			e.serve(w, r)

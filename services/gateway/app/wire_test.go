@@ -81,39 +81,38 @@ func (w *wire) alive() {
 	}
 }
 
-func TestARefusedBodyIsNeverParsedAsTheNextRequest(t *testing.T) { //nolint:tparallel // the attacks end before the check of the victim
+func TestARefusedBodyIsNeverParsedAsTheNextRequest(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	victim := g.create(`{"token_name":"v","actor_name":"b","start_time":0,"end_time":1}`)
 	hidden := fmt.Sprintf("DELETE /tokens/%v HTTP/1.1\r\nHost: localhost\r\n\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", victim["id"])
-	t.Run("attack", func(t *testing.T) { //nolint:paralleltest // the following check needs its end
-		for name, size := range map[string]int{"within a buffer": 100, "beyond 8 KiB": 9 << 10, "beyond the buffer": 40 << 10, "beyond what is drained": 300 << 10} {
-			for _, path := range []string{
-				"/tokens/999/upload-audio", "/tokens/x/upload-audio", g.path(), "/nowhere", "/tokens/1", "/livez", "/tokens/analysis-result/1",
-			} {
-				for _, method := range []string{"POST", "GET", "BREW"} {
-					t.Run(fmt.Sprintf("%s %s %s", name, method, path), func(t *testing.T) {
-						t.Parallel()
-						g := g.in(t)
-						body := strings.Repeat("z", size) + hidden
-						declared := g.dial()
-						declared.send("%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", method, path, len(body))
-						chunked := g.dial()
-						chunked.send("%s %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", method, path, len(body))
-						for _, w := range []*wire{declared, chunked} {
-							_, _ = io.WriteString(w, body) // the request may be refused before the whole body is sent
-							_, _ = io.WriteString(w, map[bool]string{true: "\r\n0\r\n\r\n"}[w == chunked])
-							_ = w.Conn.(*net.TCPConn).CloseWrite()
-							_ = w.answer()
-							if after := w.rest(); strings.Contains(after, "HTTP/1.1 2") {
-								t.Errorf("a hidden request was answered: %s", after)
-							}
-						}
-					})
+	wires := map[string]*wire{}
+	for name, size := range map[string]int{"within a buffer": 100, "beyond 8 KiB": 9 << 10, "beyond the buffer": 40 << 10, "beyond what is drained": 300 << 10} {
+		body := strings.Repeat("z", size) + hidden
+		for _, path := range []string{
+			"/tokens/999/upload-audio", "/tokens/x/upload-audio", g.path(), "/nowhere", "/tokens/1", "/livez", "/tokens/analysis-result/1",
+		} {
+			for _, method := range []string{"POST", "GET", "BREW"} {
+				for framing, end := range map[string]string{
+					fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)):               "",
+					fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", len(body)): "\r\n0\r\n\r\n",
+				} {
+					w := g.dial()
+					_ = w.SetDeadline(time.Now().Add(2 * time.Minute))
+					w.send("%s %s HTTP/1.1\r\nHost: localhost\r\n%s", method, path, framing)
+					_, _ = io.WriteString(w, body+end) // the request may be refused before the whole body is sent
+					_ = w.Conn.(*net.TCPConn).CloseWrite()
+					wires[fmt.Sprintf("%s %s %s %q", name, method, path, framing)] = w
 				}
 			}
 		}
-	})
+	}
+	for name, w := range wires { // all were sent before: the gateway waits a moment for the rest of some bodies
+		_ = w.answer()
+		if after := w.rest(); strings.Contains(after, "HTTP/1.1 2") {
+			t.Errorf("%s: a hidden request was answered: %s", name, after)
+		}
+	}
 	if r := g.do("GET", fmt.Sprintf("/tokens/%v", victim["id"]), nil, nil); r.StatusCode != http.StatusOK {
 		t.Errorf("the victim: %s", r.Status)
 	}
