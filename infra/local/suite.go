@@ -55,7 +55,7 @@ func (c *testCommand) Run(ctx context.Context) (err error) {
 // stream at that moment fails with "no such file or directory". Only tests delete
 // streams.
 func keepStream(ctx context.Context, url string) (release func(), err error) {
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, nats.Timeout(time.Minute))
 	if err != nil {
 		return nil, fmt.Errorf("keep a stream: %w", err)
 	}

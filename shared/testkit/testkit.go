@@ -135,11 +135,16 @@ func (k *Kit) Bus(service string, streams ...event.Stream) *bus.Bus {
 	return b
 }
 
+// dialNATS connects to NATS. The library's limit of two seconds is too short for a busy machine.
+func (k *Kit) dialNATS() (*nats.Conn, error) {
+	return nats.Connect(k.vars["NATS_URL"], nats.Timeout(waitLimit))
+}
+
 // JetStream returns a client of the library itself, for tests that need more than package bus.
 // Names must be put into the namespace (Namespace).
 func (k *Kit) JetStream() jetstream.JetStream {
 	k.t.Helper()
-	nc, err := nats.Connect(k.vars["NATS_URL"])
+	nc, err := k.dialNATS()
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -155,7 +160,7 @@ func (k *Kit) JetStream() jetstream.JetStream {
 func (k *Kit) Namespace() event.Namespace { return event.Namespace(k.name) }
 
 func (k *Kit) dropStreams() {
-	nc, err := nats.Connect(k.vars["NATS_URL"])
+	nc, err := k.dialNATS()
 	if err != nil {
 		return
 	}

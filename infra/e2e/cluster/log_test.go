@@ -50,7 +50,7 @@ func newServers(t *testing.T) servers {
 		s.buses = append(s.buses, b)
 	}
 	s.insist(t, func() error { return s.buses[0].Ensure(ctx, event.Jobs()) })
-	nc, err := nats.Connect(s.NATSURL, nats.MaxReconnects(-1))
+	nc, err := nats.Connect(s.NATSURL, nats.MaxReconnects(-1), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func (s servers) follower(t *testing.T) int {
 // driver returns a JetStream client that is connected to one server.
 func (s servers) driver(t *testing.T, server int) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(strings.Split(s.NATSURL, ",")[server])
+	nc, err := nats.Connect(strings.Split(s.NATSURL, ",")[server], nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func bucket(t *testing.T, e stack.Endpoints) *minio.Client {
 
 func bus(t *testing.T, e stack.Endpoints) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(e.NATSURL)
+	nc, err := nats.Connect(e.NATSURL, nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
