@@ -32,7 +32,7 @@ func (c *testCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, stack.Remove(dir)) }()
 	deps, err := stack.Start(ctx, stack.Options{Dir: dir, Fast: true, Log: quietLog()})
 	if err != nil {
 		return err
