@@ -31,9 +31,8 @@ func PrepareStack(ctx context.Context, dir string) error {
 	if err := once(ctx, shared, func() error { return prepare(ctx, original) }); err != nil {
 		return fmt.Errorf("prepare a stack: %w", err)
 	}
-	// A cluster that PostgreSQL's user cannot reach here lies elsewhere, and a copy of the folder would refer to the same cluster.
-	if elsewhere, err := pg.Location(original); err != nil || elsewhere != "" {
-		return err
+	if _, err := os.Stat(original); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	// The cluster may belong to another user: the copy has the same owner.
 	if out, err := exec.CommandContext(ctx, "cp", "-a", original, dir).CombinedOutput(); err != nil {
@@ -42,11 +41,18 @@ func PrepareStack(ctx context.Context, dir string) error {
 	return nil
 }
 
-// prepare starts a stack in a new folder, stops it, and removes what two stacks must not have in common.
+// prepare starts a stack in a new folder, stops it, and removes what two stacks must not have in common. It removes the whole
+// folder if PostgreSQL's user cannot reach it: the cluster is in another folder then, to which every copy would refer.
 func prepare(ctx context.Context, dir string) error {
 	s, err := stack.Start(ctx, stack.Options{Dir: dir, Fast: true, Log: zerolog.Nop()})
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.Stop(ctx), stack.ForgetPorts(dir))
+	if err := s.Stop(ctx); err != nil {
+		return err
+	}
+	if elsewhere, err := pg.Location(dir); err != nil || elsewhere != "" {
+		return errors.Join(err, stack.Remove(dir))
+	}
+	return stack.ForgetPorts(dir)
 }
