@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,20 +13,17 @@ import (
 	"time"
 )
 
-// refusedByLoad matches the problems that an upload may get under load. On a machine with too little
-// processor time, an upload waits in vain for one of the connections to the database.
-var refusedByLoad = regexp.MustCompile(`"code":"(busy|unavailable)"`)
-
 func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{32, 128, 512} {
+	const maxUploads = 128
+	for _, n := range []int{32, maxUploads, 512} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			g := start(t, map[string]string{"MAX_CONCURRENT_UPLOADS": "128"})
+			g := start(t, map[string]string{"MAX_CONCURRENT_UPLOADS": fmt.Sprint(maxUploads)})
 			body, contentType := form(part{name: "file", file: "a.wav", content: wav(100 << 10)})
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: n}, Timeout: 30 * time.Second}
 			t.Cleanup(client.CloseIdleConnections)
-			var taken, putOff atomic.Int64
+			var taken, busy, unavailable atomic.Int64
 			var wg sync.WaitGroup
 			for range n {
 				wg.Go(func() {
@@ -38,11 +34,16 @@ func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 					}
 					defer resp.Body.Close()
 					text, _ := io.ReadAll(resp.Body)
+					mayRetry := resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != ""
 					switch {
 					case resp.StatusCode == http.StatusAccepted:
 						taken.Add(1)
-					case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" && refusedByLoad.Match(text):
-						putOff.Add(1)
+					case mayRetry && bytes.Contains(text, []byte(`"code":"busy"`)):
+						busy.Add(1)
+					// A machine with too little processor time lets an upload wait in vain for one of the
+					// connections to the database.
+					case mayRetry && bytes.Contains(text, []byte(`"code":"unavailable"`)):
+						unavailable.Add(1)
 					default:
 						t.Errorf("%s: %s", resp.Status, text)
 					}
@@ -54,13 +55,17 @@ func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 				}
 			}
 			wg.Wait()
-			t.Logf("%d taken, %d put off", taken.Load(), putOff.Load())
-			if taken.Load() == 0 || n <= 128 && putOff.Load() > 0 {
-				t.Errorf("%d taken, %d put off", taken.Load(), putOff.Load())
+			t.Logf("%d taken, %d refused as busy, %d as unavailable", taken.Load(), busy.Load(), unavailable.Load())
+			if taken.Load() == 0 {
+				t.Error("no upload was taken")
+			}
+			if n <= maxUploads && busy.Load() > 0 {
+				t.Errorf("%d uploads were refused as busy, although %d at once are allowed", busy.Load(), maxUploads)
 			}
 			entries, err := g.staging.Entries(g.kit.Context())
-			if err != nil || int64(len(entries)) != taken.Load() {
-				t.Errorf("%d entries for %d uploads, %v", len(entries), taken.Load(), err)
+			// The bytes of an upload stay if it is unknown whether its event was stored.
+			if got := int64(len(entries)); err != nil || got < taken.Load() || got > taken.Load()+unavailable.Load() {
+				t.Errorf("%d entries for %d uploads that were taken and %d that may have been, %v", got, taken.Load(), unavailable.Load(), err)
 			}
 		})
 	}
