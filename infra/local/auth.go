@@ -13,11 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"sori.internal/infra/internal/apikey"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/oidcprovider"
-	gateway "sori.internal/services/gateway/app"
-	"sori.internal/shared/config"
-	"sori.internal/shared/postgres"
 	"sori.internal/shared/principal"
 )
 
@@ -98,24 +96,15 @@ func (a *auth) keys(ctx context.Context, vars map[string]string) (admin string, 
 	if a == nil {
 		return "", nil
 	}
-	var cfg postgres.Config
-	if err := config.Load(config.Map(vars), &cfg); err != nil {
+	if _, err := a.key(ctx, vars, keyUser, apikey.User()...); err != nil {
 		return "", err
 	}
-	keys, err := gateway.OpenAPIKeys(cfg)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, keys.Close()) }()
-	if _, err := a.key(ctx, keys, keyUser, principal.JobsRead, principal.JobsWrite, principal.CatalogueRead); err != nil {
-		return "", err
-	}
-	return a.key(ctx, keys, keyAdmin, principal.Admin)
+	return a.key(ctx, vars, keyAdmin, principal.Admin)
 }
 
 // key returns the API key of a user in the state folder. If there is none that the gateway accepts,
 // it makes one.
-func (a *auth) key(ctx context.Context, keys *gateway.APIKeys, user string, scopes ...principal.Scope) (string, error) {
+func (a *auth) key(ctx context.Context, vars map[string]string, user string, scopes ...principal.Scope) (string, error) {
 	kept, err := os.ReadFile(a.keyFile(user))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read an API key: %w", err)
@@ -124,12 +113,8 @@ func (a *auth) key(ctx context.Context, keys *gateway.APIKeys, user string, scop
 	if accepted, err := a.accepts(ctx, text); err != nil || accepted {
 		return text, err
 	}
-	asked := gateway.NewAPIKey{Name: "local runner", Owner: &user}
-	for _, s := range scopes {
-		asked.Scopes = append(asked.Scopes, string(s))
-	}
-	if _, text, err = keys.Create(ctx, asked); err != nil {
-		return "", fmt.Errorf("make an API key: %w", err)
+	if text, err = apikey.Create(ctx, vars, "local runner", user, scopes...); err != nil {
+		return "", err
 	}
 	return text, keepText(a.keyFile(user), text)
 }
