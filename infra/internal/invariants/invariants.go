@@ -37,12 +37,13 @@ type Row struct {
 	JobID   string `db:"job_id"`
 	Status  string `db:"status"`
 	Version int64  `db:"version"`
+	Owner   string `db:"owner"` // empty if there is none
 }
 
 // Rows returns all rows, by job.
 func (c Checker) Rows(ctx context.Context) (map[string]Row, error) {
 	const query = `
-		SELECT job_id, status, version
+		SELECT job_id, status, version, coalesce(owner, '') AS owner
 		FROM tracker.analysis_results`
 	var list []Row
 	if err := c.DB.SelectContext(ctx, &list, query); err != nil {

@@ -17,6 +17,10 @@ type ClientOptions struct {
 	Token    int64
 	Seed     uint64
 	AtOnce   int // the number of clients, each with one job at a time
+
+	// Credentials are those of the owners, among whom the jobs are divided. Without any, requests are not
+	// authenticated.
+	Credentials []string
 }
 
 // Clients upload recordings, follow or poll their jobs, cancel some, retry failed jobs, and erase some
@@ -89,12 +93,13 @@ const (
 	cancelersOf = 20 // cancel their job
 	uploadLarge = 10 // upload a recording of several chunks
 	erasersOf   = 20 // erase their job after it has ended, in whichever way
+	intrudersOf = 4  // of the jobs: another owner tries to read and to change the job while it runs, and after its end
 )
 
 // script describes what the client of one job does.
 type script struct {
 	large, watch, cancel bool
-	erase                bool
+	erase, intrude       bool
 	cancelAfter          time.Duration
 	gateway              int // index of the gateway for the first request
 }
@@ -105,21 +110,26 @@ func (c *Clients) script(i int) script {
 		large: rng.IntN(uploadLarge) == 0, watch: rng.IntN(watchersOf) == 0, cancel: rng.IntN(cancelersOf) == 0,
 		erase:       rng.IntN(erasersOf) == 0,
 		cancelAfter: time.Duration(rng.Int64N(int64(2 * time.Second))), gateway: rng.IntN(len(c.opt.Gateways)),
+		intrude: len(c.opt.Credentials) > 1 && rng.IntN(intrudersOf) == 0,
 	}
 }
 
 // serve is the client of one job: it uploads the recording and follows the job until it ends.
 func (c *Clients) serve(ctx context.Context, i int) {
 	todo := c.script(i)
-	s := &session{clients: c, next: todo.gateway}
+	s := &session{clients: c, next: todo.gateway, owner: c.owner(i)}
 	if !s.upload(ctx, i, todo.large) {
 		return
+	}
+	if todo.intrude {
+		s.intrude(ctx)
+		defer s.intrude(ctx)
 	}
 	var canceling sync.WaitGroup
 	defer canceling.Wait()
 	if todo.cancel {
 		canceling.Go(func() {
-			later := &session{clients: c, next: todo.gateway, job: s.job}
+			later := &session{clients: c, next: todo.gateway, owner: s.owner, job: s.job}
 			if pause(ctx, todo.cancelAfter) {
 				later.control(ctx, "cancel")
 			}
@@ -134,6 +144,9 @@ func (c *Clients) serve(ctx context.Context, i int) {
 		s.erase(ctx)
 	}
 }
+
+// owner returns the number of the owner of the i-th job.
+func (c *Clients) owner(i int) int { return i % max(1, len(c.opt.Credentials)) }
 
 // CutBodies sets whether every upload that begins from now on breaks in the middle.
 func (c *Clients) CutBodies(on bool) {

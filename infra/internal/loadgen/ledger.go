@@ -13,6 +13,7 @@ type Rule string
 const (
 	Answers  Rule = "every answer is the requested one, or says properly when to try again"
 	Versions Rule = "no client is shown an older version than before"
+	Owners   Rule = "nobody is shown another's job, nor may change it"
 )
 
 // Action is an action of a client, or a fault that it suffered, which the ledger counts.
@@ -25,12 +26,14 @@ const (
 	Canceled  Action = "cancel"
 	Retried   Action = "retry"
 	Erased    Action = "erase"
+	Intruded  Action = "request for another's job"
 )
 
 // Ledger records what clients were answered. Its methods are safe for concurrent use.
 type Ledger struct {
 	mu       sync.Mutex
 	ends     map[string]string // by accepted job: the terminal status that was seen last, or "" before the first one
+	owners   map[string]int    // by accepted job: the number of its owner
 	drops    map[string]int    // by job: how many times a client saw the progress go back
 	broken   map[Rule][]string
 	counts   map[Action]int
@@ -39,15 +42,15 @@ type Ledger struct {
 
 func newLedger() *Ledger {
 	return &Ledger{
-		ends: map[string]string{}, drops: map[string]int{}, broken: map[Rule][]string{}, counts: map[Action]int{},
+		ends: map[string]string{}, owners: map[string]int{}, drops: map[string]int{}, broken: map[Rule][]string{}, counts: map[Action]int{},
 		accepted: make(chan struct{}),
 	}
 }
 
-func (l *Ledger) accept(job string) {
+func (l *Ledger) accept(job string, owner int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ends[job] = ""
+	l.ends[job], l.owners[job] = "", owner
 	close(l.accepted)
 	l.accepted = make(chan struct{})
 }
@@ -100,6 +103,13 @@ func (l *Ledger) Ends() map[string]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.ends)
+}
+
+// Owners returns, for each accepted job, the number of its owner: an index of ClientOptions.Credentials.
+func (l *Ledger) Owners() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.owners)
 }
 
 // Drops returns, by job, how many times a client saw the progress go back. Only a new attempt of the job may cause that.

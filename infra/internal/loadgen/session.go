@@ -15,16 +15,20 @@ import (
 type session struct {
 	clients *Clients
 	next    int // number of the gateway for the next request
+	owner   int // number of the owner of the job
 	job     string
 	last    client.Job // the version of the job that was seen last
 	seen    int64      // the number of that version; -1 before the first one
 }
 
-// gateway returns the gateway for the next request.
+// gateway returns the gateway for the next request, which has the credential of the owner.
 func (s *session) gateway() *client.Client {
-	g := s.clients.gateways.at(s.next)
+	g := *s.clients.gateways.at(s.next)
 	s.next++
-	return g
+	if all := s.clients.opt.Credentials; len(all) > 0 {
+		g.Credential = all[s.owner%len(all)]
+	}
+	return &g
 }
 
 // retry sends a request, to one gateway after the other, until it is answered, and reports whether the
@@ -68,7 +72,7 @@ func (s *session) upload(ctx context.Context, i int, large bool) bool {
 		}
 		if err == nil {
 			s.job, s.seen = job, -1
-			s.clients.ledger.accept(job)
+			s.clients.ledger.accept(job, s.owner)
 		}
 		return err
 	}, func(*client.Problem) bool { return false })

@@ -13,11 +13,13 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sori.internal/infra/internal/apikey"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
+	"sori.internal/shared/principal"
 )
 
 // Options are the settings of an experiment.
@@ -105,19 +107,46 @@ func (o *Experiment) open(ctx context.Context) (err error) {
 	if o.checker, o.closeChecker, err = invariants.Open(harness.Connections(o.sori.Stack.Endpoints, nil)); err != nil {
 		return err
 	}
-	token, err := (&client.Client{Base: o.sori.URL(harness.Gateway)}).CreateToken(ctx, "")
+	admin, owners, err := o.makeKeys(ctx)
+	if err != nil {
+		return err
+	}
+	token, err := (&client.Client{Base: o.sori.URL(harness.Gateway), Credential: admin}).CreateToken(ctx, "")
 	if err != nil {
 		return err
 	}
 	o.clients = loadgen.NewClients(loadgen.ClientOptions{
-		Gateways: o.sori.URLs(harness.Gateway), Token: token, Seed: o.opt.Seed, AtOnce: o.opt.Clients,
+		Gateways: o.sori.URLs(harness.Gateway), Token: token, Seed: o.opt.Seed, AtOnce: o.opt.Clients, Credentials: owners,
 	})
 	return nil
+}
+
+// owners is the number of owners, among whom the jobs are divided.
+const owners = 5
+
+// ownerName returns the name of the i-th owner.
+func ownerName(i int) string { return fmt.Sprintf("owner-%d", i) }
+
+// makeKeys makes the API keys of an admin and of the owners.
+func (o *Experiment) makeKeys(ctx context.Context) (admin string, all []string, err error) {
+	settings := harness.Connections(o.sori.Stack.Endpoints, nil)
+	if admin, err = apikey.Create(ctx, settings, "chaos", "admin", principal.Admin); err != nil {
+		return "", nil, err
+	}
+	for i := range owners {
+		key, err := apikey.Create(ctx, settings, "chaos", ownerName(i), apikey.User()...)
+		if err != nil {
+			return "", nil, err
+		}
+		all = append(all, key)
+	}
+	return admin, all, nil
 }
 
 // settings returns settings with short intervals and time limits, so that an experiment does not take long.
 func (o *Experiment) settings() map[string]map[string]string {
 	return map[string]map[string]string{
+		harness.Gateway: {"AUTH_API_KEYS": "true"},
 		harness.Dispatcher: {
 			"WEBHOOK_URL":              o.proxy.URL + "/tokens/webhook/analysis-complete",
 			"ANALYSIS_REQUEST_TIMEOUT": "5s", "ANALYSIS_POLL_INTERVAL": "1s", "ANALYSIS_BREAKER_DELAY": "1s",

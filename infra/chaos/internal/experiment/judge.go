@@ -52,6 +52,7 @@ func (o *Experiment) judge(ctx context.Context) Report {
 	r.judge(unknown, unknownJobs(ends, rows))
 	r.judge(seenEnds, compare(ends, rows))
 	r.judge(outcomes, uncompleted(rows))
+	r.judge(loadgen.Owners, append(ledger.Violations(loadgen.Owners), misattributed(ledger.Owners(), rows)...))
 	wrong, err := o.unexplained(ctx, ledger.Drops())
 	r.judge(drops, append(wrong, texts(err)...))
 	r.judge(dead, texts(o.checker.NoDeadLetters(ctx)))
@@ -93,6 +94,17 @@ func compare(ends map[string]string, rows map[string]invariants.Row) []string {
 	for job, seen := range ends {
 		if rows[job].Status != seen {
 			wrong = append(wrong, fmt.Sprintf("job %s is %s, its client saw %q", job, rows[job].Status, seen))
+		}
+	}
+	return wrong
+}
+
+// misattributed returns the jobs whose row names another owner than the client who uploaded the recording.
+func misattributed(owners map[string]int, rows map[string]invariants.Row) []string {
+	var wrong []string
+	for job, i := range owners {
+		if r, exists := rows[job]; exists && r.Owner != ownerName(i) {
+			wrong = append(wrong, fmt.Sprintf("job %s of %s belongs to %q", job, ownerName(i), r.Owner))
 		}
 	}
 	return wrong

@@ -85,10 +85,12 @@ func TestTheJudgementSeesWhatIsBroken(t *testing.T) {
 	tamper("the end of the stranger", err)
 	_, err = o.checker.DB.ExecContext(ctx, `UPDATE tracker.analysis_results SET version = version + 1, status = 'canceled' WHERE job_id = $1`, jobs[3])
 	tamper("a row says something else", err)
+	_, err = o.checker.DB.ExecContext(ctx, `UPDATE tracker.analysis_results SET owner = 'another' WHERE job_id = $1`, jobs[4])
+	tamper("a job becomes another's", err)
 	o.before["gateway-0"] = holding{goroutines: -moreGoroutines}
 
 	found := broken(o.judge(ctx))
-	for _, rule := range []loadgen.Rule{agreement, unknown, seenEnds, outcomes, remains} {
+	for _, rule := range []loadgen.Rule{agreement, unknown, seenEnds, outcomes, loadgen.Owners, remains} {
 		if found[rule] == "" {
 			t.Errorf("not seen: %s", rule)
 		}

@@ -1,0 +1,69 @@
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"sori.internal/infra/internal/client"
+)
+
+// intrude sends every request about the job as its next owner, who does not own it. Each must be answered
+// as for a job that does not exist, and the job must not be in that owner's list.
+func (s *session) intrude(ctx context.Context) {
+	stranger := &session{clients: s.clients, next: s.next, owner: s.owner + 1, job: s.job}
+	for what, send := range map[string]func(*client.Client) error{
+		"read": func(c *client.Client) error {
+			_, err := c.Job(ctx, s.job, 0)
+			return err
+		},
+		"follow": func(c *client.Client) error {
+			stream, err := c.Stream(ctx, s.job, "", "")
+			if err == nil {
+				_ = stream.Close()
+			}
+			return err
+		},
+		"listen": func(c *client.Client) error {
+			_, err := c.Do(ctx, client.Request{Path: "/jobs/" + s.job + "/audio"})
+			return err
+		},
+		"cancel": func(c *client.Client) error { return c.Control(ctx, s.job, "cancel", false) },
+		"retry":  func(c *client.Client) error { return c.Control(ctx, s.job, "retry", true) },
+		"erase":  func(c *client.Client) error { return c.Erase(ctx, s.job) },
+	} {
+		stranger.refused(ctx, fmt.Sprintf("%s job %s of owner %d as another", what, s.job, s.owner), send)
+	}
+	stranger.listed(ctx)
+}
+
+// refused sends a request until it is answered. Any answer but 404 is recorded as a violation.
+func (s *session) refused(ctx context.Context, what string, send func(*client.Client) error) {
+	s.clients.ledger.count(Intruded)
+	s.retry(ctx, what, func(c *client.Client) error {
+		err := send(c)
+		p, answered := errors.AsType[*client.Problem](err)
+		if err == nil || answered && !p.PutOff() && p.Status != http.StatusNotFound {
+			s.clients.ledger.violate(Owners, "%s: %v", what, err)
+			return nil
+		}
+		return err
+	}, func(*client.Problem) bool { return true })
+}
+
+// pageSize is the number of jobs of a list that are looked through.
+const pageSize = 50
+
+// listed records a violation if the job is among the newest in the owner's list.
+func (s *session) listed(ctx context.Context) {
+	s.retry(ctx, "list jobs", func(c *client.Client) error {
+		page, err := c.Jobs(ctx, url.Values{"limit": {fmt.Sprint(pageSize)}})
+		if slices.ContainsFunc(page.Jobs, func(j client.Job) bool { return j.JobID == s.job }) {
+			s.clients.ledger.violate(Owners, "job %s is in the list of another owner", s.job)
+		}
+		return err
+	}, func(*client.Problem) bool { return false })
+}
