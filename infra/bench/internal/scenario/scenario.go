@@ -34,6 +34,7 @@ func All() []Scenario {
 		{"fanout", "1000 progress streams of one job, all waiting for its end", fanout, 3 * time.Minute},
 		{"jobs", "pages of the list of jobs, of 1000 and of 1 000 000", jobs, 6 * time.Minute},
 		{"small", "100 KB uploads from 32 clients", small, 5 * time.Minute},
+		{"access", "the uploads of small with an API key, and without authentication", access, 5 * time.Minute},
 		{"large", "10 MB uploads from 4 clients", large, 5 * time.Minute},
 		{"soak", "10 000 small jobs: memory after 1000 and at the end", soak, 10 * time.Minute},
 		{"huge", "one upload of 1 GiB: memory of gateway and uploader, and its bytes in the bucket", huge, 5 * time.Minute},

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
+	"sori.internal/infra/internal/apikey"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
@@ -177,6 +178,14 @@ func (w *Target) Failed() <-chan error {
 		return nil
 	}
 	return w.system.Exited()
+}
+
+// APIKey makes an API key of a user.
+func (w *Target) APIKey(ctx context.Context) (string, error) {
+	if w.system == nil {
+		return "", ErrNotOurs
+	}
+	return apikey.Create(ctx, harness.Connections(w.system.Stack.Endpoints, nil), "bench", "bench", apikey.User()...)
 }
 
 // UseStub restarts the dispatcher with a stub as its analysis server. restore undoes that and closes the stub.
