@@ -25,10 +25,6 @@ const (
 	maxParts       = 10_000  // as AWS
 	maxCopy        = 5 << 30 // as AWS
 	ioBuffer       = 256 << 10
-
-	// The cache of users, as the versitygw command has it by default. At 0 its cleaning never pauses and takes a whole core.
-	accountTTL   = 120  // seconds
-	accountPrune = 3600 // seconds
 )
 
 // othersEnd is how long a start waits for the server of an earlier run, whose parent was killed, to end.
@@ -82,11 +78,12 @@ func serveS3(ctx context.Context, set stack.S3Settings, data, accounts string, r
 		return fmt.Errorf("open data folder: %w", err)
 	}
 	err = embedgw.RunVersityGW(ctx, backend, &embedgw.Config{
-		RootUserAccess:    set.AccessKey,
-		RootUserSecret:    set.SecretKey,
-		IAMDir:            accounts, // of further users
-		IAMCacheTTL:       accountTTL,
-		IAMCachePrune:     accountPrune,
+		RootUserAccess: set.AccessKey,
+		RootUserSecret: set.SecretKey,
+		IAMDir:         accounts, // of further users
+		// The keys of the cache are strings in the memory of requests, which the server uses again: a later
+		// request changes them, and one user gets the rights of another.
+		IAMCacheDisable:   true,
 		Region:            set.Region,
 		Ports:             []string{set.Address},
 		MaxConnections:    maxConnections,
