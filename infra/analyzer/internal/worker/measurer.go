@@ -106,10 +106,11 @@ func (m *Measurer) Measure(ctx context.Context, r Recording, progress func(float
 			return nil, err
 		}
 		p.served++
+		fresh := p.served == 1
 		result, fit, err := m.exchange(ctx, p, req, progress)
-		m.pool.Give(p, fit)
+		m.pool.Give(p, fit) // from here on, another request may use the worker
 		// A worker that was idle may have died of something else than this recording, which it has not seen yet.
-		if p.served == 1 || !errors.Is(err, errUnseen) {
+		if fresh || !errors.Is(err, errUnseen) {
 			return result, err
 		}
 	}
