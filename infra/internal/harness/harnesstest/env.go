@@ -125,9 +125,10 @@ func provisionRoles(t *testing.T, k *testkit.Kit, database string) func(settings
 	roles := provision.Roles{
 		Gateway: prefix + harness.Gateway, GatewayPassword: password, Tracker: prefix + harness.Tracker, TrackerPassword: password,
 	}
-	if _, err := provision.Postgres(k.Context(), postgres.Config{URL: config.Secret(database), MaxConnections: 2}, roles); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Eventually(t, func() error { // a busy machine may exceed a time limit
+		_, err := provision.Postgres(k.Context(), postgres.Config{URL: config.Secret(database), MaxConnections: 2}, roles)
+		return err
+	})
 	return func(settings map[string]string, name string) map[string]string {
 		u, err := url.Parse(settings["DATABASE_URL"])
 		if err != nil || name != harness.Gateway && name != harness.Tracker {
@@ -154,13 +155,14 @@ func identities(t *testing.T, k *testkit.Kit, settings map[string]string) func(s
 	var cfg objectstore.Config
 	k.Load(&cfg)
 	prefix := cfg.Bucket + "-"
-	_, err := provision.S3(k.Context(), cfg, provision.Identities{
+	all := provision.Identities{
 		Gateway: prefix + harness.Gateway, Uploader: prefix + harness.Uploader, Dispatcher: prefix + harness.Dispatcher, Tracker: prefix + harness.Tracker,
 		GatewaySecret: secret, UploaderSecret: secret, DispatcherSecret: secret, TrackerSecret: secret,
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
+	testkit.Eventually(t, func() error {
+		_, err := provision.S3(k.Context(), cfg, all)
+		return err
+	})
 	return func(settings map[string]string, name string) map[string]string {
 		settings = maps.Clone(settings)
 		settings["AWS_ACCESS_KEY_ID"], settings["AWS_SECRET_ACCESS_KEY"] = prefix+name, secret

@@ -14,7 +14,7 @@ import (
 // The limits for the answers of the health routes. They are generous, because other tests run on the machine at the same time.
 const (
 	askEvery  = 200 * time.Millisecond
-	answersIn = 5 * time.Second // limit for /livez and /readyz, even if dependencies are unavailable
+	answersIn = 10 * time.Second // limit for /livez and /readyz, even if dependencies are unavailable
 
 	NoticesIn = 8 * time.Second  // limit until /readyz reports that a dependency is unavailable
 	ReturnsIn = 20 * time.Second // limit until the service is ready after the dependency has returned
