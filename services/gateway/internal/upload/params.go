@@ -66,9 +66,8 @@ func (r parser) params(s string) (params, bool) {
 		if s == "" {
 			return all, true
 		}
-		name, rest, ok := strings.Cut(s, "=")
-		name = strings.ToLower(strings.Trim(name, blank))
-		if !ok || name == "" || strings.ContainsAny(name, `";`+blank) {
+		name, rest, ok := cutParam(s)
+		if !ok {
 			return all, false
 		}
 		value, rest, ok := r.value(strings.TrimLeft(rest, blank))
@@ -135,7 +134,15 @@ func (r parser) ends(rest string) bool {
 	if ahead == "" {
 		return len(near) == len(rest)
 	}
-	name, _, ok := strings.Cut(ahead, "=")
-	name, _, _ = strings.Cut(strings.ToLower(strings.Trim(name, blank)), "*")
+	name, _, ok := cutParam(ahead)
+	name, _, _ = strings.Cut(name, "*")
 	return ok && slices.Contains(r.known, name)
+}
+
+// cutParam returns the name of the parameter at the beginning of s, in lower case, and what follows the
+// equals sign.
+func cutParam(s string) (name, rest string, ok bool) {
+	name, rest, ok = strings.Cut(s, "=")
+	name = strings.ToLower(strings.Trim(name, blank))
+	return name, rest, ok && name != "" && !strings.ContainsAny(name, `";`+blank)
 }
