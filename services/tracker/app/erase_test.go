@@ -77,11 +77,18 @@ func (l *testJob) forget() {
 // finished makes a job of a token that has completed.
 func (c *env) finished(token int64) *testJob {
 	c.t.Helper()
-	j := c.job()
-	j.publish(event.Received{JobID: j.id, TokenID: token, FileName: "비밀.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
+	j := c.accepted(token)
 	j.stored()
 	j.attempted(1)
 	j.completed(`{"secret":1}`)
+	return j
+}
+
+// accepted returns a job that was just accepted.
+func (c *env) accepted(token int64) *testJob {
+	c.t.Helper()
+	j := c.job()
+	j.publish(event.Received{JobID: j.id, TokenID: token, FileName: "비밀.wav", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Chunks: 1})
 	return j
 }
 
@@ -179,7 +186,7 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 			t.Errorf("its story: %v", story)
 		}
 	}
-	later := c.finished(7) // the upload of this job was under way
+	later := c.accepted(7) // its upload was under way; it is erased before anything else can happen
 	later.untilErased()
 	later.gone()
 	rows := c.rows()
