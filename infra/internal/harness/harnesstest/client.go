@@ -2,14 +2,19 @@ package harnesstest
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/testkit"
 	"sori.internal/shared/testkit/contract"
+	"sori.internal/shared/wait"
 )
 
 // contractClient returns an HTTP client that checks every answer against the gateway's OpenAPI
@@ -50,13 +55,25 @@ func Send(t *testing.T, via *http.Client, method, url string) (status int, text 
 	return resp.StatusCode, string(body)
 }
 
-// Upload sends a recording as a multipart form, as a browser does, and returns the job's id.
-func (w *Env) Upload(t *testing.T, name string, audio []byte) string {
+// Upload sends a recording as a multipart form, as a browser does, and returns the job's id. It repeats
+// the upload, with the same idempotency key, while the answer asks for that: on a busy machine an upload
+// may wait in vain for the database or for NATS.
+func (w *Env) Upload(t *testing.T, name string, audio []byte) (job string) {
 	t.Helper()
-	job, err := w.API.Upload(w.Context(), w.Token, loadgen.RecordingOf(name, audio).Form())
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := rand.Text()
+	testkit.Eventually(t, func() (err error) {
+		form := loadgen.RecordingOf(name, audio).Form()
+		form.Key = key
+		job, err = w.API.Upload(w.Context(), w.Token, form)
+		p, answered := errors.AsType[*client.Problem](err)
+		switch {
+		case answered && (p.PutOff() || p.Code == "idempotency-key-in-use"):
+			_ = wait.For(w.Context(), time.Second)
+		case err != nil:
+			t.Fatal(err)
+		}
+		return err
+	})
 	return job
 }
 
