@@ -323,7 +323,8 @@ func TestAThousandStreamsGetTheTerminalEventAtOnce(t *testing.T) {
 	ended.Wait()
 	took := slices.MaxFunc(ends, time.Time.Compare).Sub(start)
 	t.Logf("%d streams had the end after %v", viewers, took)
-	if took > 3*time.Second { // 200 ms on an idle machine without the race detector
+	// 200 ms on an idle machine without the race detector. A stream that missed the event would read it at its next heartbeat.
+	if took > 10*time.Second {
 		t.Errorf("the last had the end after %v", took)
 	}
 }
