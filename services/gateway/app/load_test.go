@@ -27,6 +27,7 @@ func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 			var wg sync.WaitGroup
 			for range n {
 				wg.Go(func() {
+					began := time.Now()
 					resp, err := client.Post(g.url+g.path(), contentType, bytes.NewReader(body))
 					if err != nil {
 						t.Error(err)
@@ -44,6 +45,9 @@ func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 					// connections to the database.
 					case mayRetry && bytes.Contains(text, []byte(`"code":"unavailable"`)):
 						unavailable.Add(1)
+						if waited := time.Since(began); waited < 2*time.Second {
+							t.Errorf("an upload is refused as unavailable after only %v", waited)
+						}
 					default:
 						t.Errorf("%s: %s", resp.Status, text)
 					}
