@@ -15,27 +15,30 @@ import (
 // as for a job that does not exist, and the job must not be in that owner's list.
 func (s *session) intrude(ctx context.Context) {
 	stranger := &session{clients: s.clients, next: s.next, owner: s.owner + 1, job: s.job}
-	for what, send := range map[string]func(*client.Client) error{
-		"read": func(c *client.Client) error {
+	for _, r := range []struct { // in the same order for the same seed
+		what string
+		send func(*client.Client) error
+	}{
+		{"read", func(c *client.Client) error {
 			_, err := c.Job(ctx, s.job, 0)
 			return err
-		},
-		"follow": func(c *client.Client) error {
+		}},
+		{"follow", func(c *client.Client) error {
 			stream, err := c.Stream(ctx, s.job, "", "")
 			if err == nil {
 				_ = stream.Close()
 			}
 			return err
-		},
-		"listen": func(c *client.Client) error {
+		}},
+		{"listen", func(c *client.Client) error {
 			_, err := c.Do(ctx, client.Request{Path: "/jobs/" + s.job + "/audio"})
 			return err
-		},
-		"cancel": func(c *client.Client) error { return c.Control(ctx, s.job, "cancel", false) },
-		"retry":  func(c *client.Client) error { return c.Control(ctx, s.job, "retry", true) },
-		"erase":  func(c *client.Client) error { return c.Erase(ctx, s.job) },
+		}},
+		{"cancel", func(c *client.Client) error { return c.Control(ctx, s.job, "cancel", false) }},
+		{"retry", func(c *client.Client) error { return c.Control(ctx, s.job, "retry", true) }},
+		{"erase", func(c *client.Client) error { return c.Erase(ctx, s.job) }},
 	} {
-		stranger.refused(ctx, fmt.Sprintf("%s job %s of owner %d as another", what, s.job, s.owner), send)
+		stranger.refused(ctx, fmt.Sprintf("%s job %s of owner %d as another", r.what, s.job, s.owner), r.send)
 	}
 	stranger.listed(ctx)
 }
