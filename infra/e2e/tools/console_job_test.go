@@ -299,19 +299,36 @@ func TestAResultIsDownloaded(t *testing.T) {
 	v.gives(speechFile(t))
 	v.presses("Analyse recording")
 	v.reads("Analysis complete")
-	dir := t.TempDir()
-	if _, err := chromedp.Call(v.page, chrome.SetDownloadBehavior, chrome.SetDownloadBehaviorParams{
-		Behavior: chrome.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir,
+	// The file is there, empty, before its bytes are: only the event says that it is whole.
+	ended := make(chan chrome.DownloadProgressState, 3)
+	if err := chromedp.Listen(v.page, func(ev any) {
+		if p, ok := ev.(*chrome.EventDownloadProgress); ok && p.State != chrome.DownloadProgressStateInProgress {
+			ended <- p.State
+		}
 	}); err != nil {
 		t.Fatal(err)
 	}
-	downloaded := func(link, name string) (text []byte) {
+	dir, events := t.TempDir(), true
+	if _, err := chromedp.Call(v.page, chrome.SetDownloadBehavior, chrome.SetDownloadBehaviorParams{
+		Behavior: chrome.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir, EventsEnabled: &events,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	downloaded := func(link, name string) []byte {
 		t.Helper()
 		v.presses(link)
-		testkit.Eventually(t, func() (err error) {
-			text, err = os.ReadFile(filepath.Join(dir, name))
-			return err
-		})
+		select {
+		case state := <-ended:
+			if state != chrome.DownloadProgressStateCompleted {
+				t.Fatalf("the download of %s is %s", name, state)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("the download of %s has not ended after a minute", name)
+		}
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
 		return text
 	}
 	var result struct{ Duration float64 }
