@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"slices"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -39,19 +40,18 @@ func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
 	}
 	err = Tx(ctx, db, func(tx *sqlx.Tx) error {
 		const query = `
-			SELECT EXISTS (
-				SELECT
-				FROM pg_roles
-				WHERE rolname = $1)`
-		var exists bool
-		if err := tx.GetContext(ctx, &exists, query, role.Name); err != nil {
+			SELECT rolsuper OR rolcreatedb OR rolcreaterole
+			FROM pg_roles
+			WHERE rolname = $1`
+		var former []bool
+		if err := tx.SelectContext(ctx, &former, query, role.Name); err != nil {
 			return err
 		}
 		var database string
 		if err := tx.GetContext(ctx, &database, `SELECT current_database()`); err != nil {
 			return err
 		}
-		for _, statement := range role.statements(exists, database, verifier) {
+		for _, statement := range role.statements(former, database, verifier) {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {
 				return err
 			}
@@ -61,15 +61,22 @@ func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
 	return Translate("provision role "+role.Name, err)
 }
 
-// statements returns the SQL that creates or changes the role. By default everybody may connect to a
-// database and, before Postgres 15, create tables in the schema public.
-func (r Role) statements(exists bool, database, verifier string) []string {
-	name, verb := pq.QuoteIdentifier(r.Name), "CREATE"
-	if exists {
+// statements returns the SQL that creates or changes the role. former has an element if the role
+// exists: whether it may create databases and roles. A new role may not. Only a superuser may say so
+// of a role that exists, so it is said only where it changes something.
+//
+// By default everybody may connect to a database and, before Postgres 15, create tables in the schema
+// public.
+func (r Role) statements(former []bool, database, verifier string) []string {
+	name, verb, rights := pq.QuoteIdentifier(r.Name), "CREATE", ""
+	if len(former) > 0 {
 		verb = "ALTER"
 	}
+	if slices.Contains(former, true) {
+		rights = " NOSUPERUSER NOCREATEDB NOCREATEROLE"
+	}
 	all := []string{
-		verb + " ROLE " + name + " LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD " + pq.QuoteLiteral(verifier),
+		verb + " ROLE " + name + " LOGIN" + rights + " PASSWORD " + pq.QuoteLiteral(verifier),
 		"REVOKE ALL ON DATABASE " + pq.QuoteIdentifier(database) + " FROM PUBLIC",
 		"REVOKE CREATE ON SCHEMA public FROM PUBLIC",
 		"GRANT CONNECT ON DATABASE " + pq.QuoteIdentifier(database) + " TO " + name,

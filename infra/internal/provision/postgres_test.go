@@ -2,6 +2,7 @@ package provision_test
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -77,6 +78,68 @@ func TestARoleMayUseTheRowsOfItsOwnSchemaAndNothingElse(t *testing.T) {
 				t.Errorf("%s: %s fails for another reason: %v", name, statement, err)
 			}
 		}
+	}
+}
+
+// ownedBy makes a role that may create roles, but is no superuser, the owner of the test's database.
+func ownedBy(t *testing.T, k *testkit.Kit, admin *sqlx.DB, role string) {
+	t.Helper()
+	change := func(statements ...string) {
+		t.Helper()
+		for _, statement := range statements {
+			if _, err := admin.Exec(statement); err != nil { //nolint:noctx // also in a cleanup, where the test's context has ended
+				t.Fatalf("%s: %v", statement, err)
+			}
+		}
+	}
+	var database, superuser string
+	if err := admin.QueryRowContext(k.Context(), `SELECT current_database(), current_user`).Scan(&database, &superuser); err != nil {
+		t.Fatal(err)
+	}
+	change("CREATE ROLE "+role+" LOGIN CREATEROLE PASSWORD 'owner'", "ALTER DATABASE "+database+" OWNER TO "+role)
+	t.Cleanup(func() {
+		change("ALTER DATABASE "+database+" OWNER TO "+superuser, "REASSIGN OWNED BY "+role+" TO "+superuser)
+	})
+}
+
+func TestRolesAreProvisionedByAnOwnerWhoIsNoSuperuser(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	admin, err := sqlx.Open("postgres", k.Database())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin.Close() })
+	owner := string(k.Namespace()) + "_owner"
+	ownedBy(t, k, admin, owner)
+	u, err := url.Parse(k.Database())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(owner, "owner")
+	cfg := postgres.Config{URL: config.Secret(u.String()), MaxConnections: 2, Migrate: true}
+	roles := provision.Roles{Gateway: string(k.Namespace()) + "_gateway", GatewayPassword: rolePassword}
+	for range 2 { // creates the role, and then changes it
+		if _, err := provision.Postgres(k.Context(), cfg, roles); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := login(t, cfg, roles.Gateway, rolePassword).ExecContext(k.Context(), `SELECT count(*) FROM catalogue.tokens`); err != nil {
+		t.Error(err)
+	}
+	// What somebody else has added to the role's rights is taken away, or told by an error.
+	if _, err := admin.ExecContext(k.Context(), "ALTER ROLE "+roles.Gateway+" SUPERUSER"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provision.Postgres(k.Context(), cfg, roles); err == nil {
+		t.Error("a superuser stays one, without an error")
+	}
+	if _, err := provision.Postgres(k.Context(), postgres.Config{URL: config.Secret(k.Database()), MaxConnections: 2, Migrate: true}, roles); err != nil {
+		t.Fatal(err)
+	}
+	var still bool
+	if err := admin.GetContext(k.Context(), &still, `SELECT rolsuper FROM pg_roles WHERE rolname = $1`, roles.Gateway); err != nil || still {
+		t.Errorf("superuser: %v, %v", still, err)
 	}
 }
 
