@@ -103,10 +103,11 @@ func natsSettings() []string {
 	return []string{namespaceSetting, "NATS_REPLICAS", "JOBS_MAX_AGE", "JOBS_MAX_BYTES", "STAGING_MAX_BYTES"}
 }
 
-// provision creates what the services need on NATS, with the settings of the caller's environment.
-func provision(ctx context.Context, natsURL string) error {
-	settings := map[string]string{"NATS_URL": natsURL}
-	for _, name := range natsSettings() {
+// provision creates what the services need on NATS, with the settings of the caller's environment, and
+// the accounts of the services.
+func provision(ctx context.Context, deps stack.Endpoints) (harness.Accounts, error) {
+	settings := harness.Connections(deps, nil)
+	for _, name := range append(natsSettings(), harness.ReferenceSettings()...) {
 		settings[name], _ = lookup(nil)(name)
 	}
 	return harness.Provision(ctx, settings)
@@ -136,12 +137,13 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	if err != nil {
 		return err
 	}
-	vars := map[string]map[string]string{}
-	for _, name := range harness.Names() {
-		vars[name] = harness.AsUser(withNamespace(harness.Environment(deps.Endpoints, at, secrets, name, 0)), name)
-	}
-	if err := provision(ctx, deps.NATSURL); err != nil {
+	accounts, err := provision(ctx, deps.Endpoints)
+	if err != nil {
 		return err
+	}
+	vars := map[string]map[string]string{harness.Analyzer: harness.Environment(deps.Endpoints, at, secrets, harness.Analyzer, 0)}
+	for _, name := range harness.Services() {
+		vars[name] = accounts.Settings(withNamespace(harness.Environment(deps.Endpoints, at, secrets, name, 0)), name)
 	}
 	vars[harness.Gateway][consoleSetting] = consoleDir(o.Dir)
 	return withAnalyzer(ctx, at, vars, func(ctx context.Context) error {

@@ -79,13 +79,14 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}
-	if err := Provision(ctx, merge(map[string]string{"NATS_URL": opts.Deps.NATSURL}, opts.Env[All])); err != nil {
+	accounts, err := Provision(ctx, Connections(opts.Deps, opts.Env[All]))
+	if err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}
 	f := &Fleet{layout: layout, copies: map[string][]*Process{}, exited: make(chan error, 16)}
 	for _, name := range Names() {
 		for i := range layout[name] {
-			f.copies[name] = append(f.copies[name], f.process(opts, name, i))
+			f.copies[name] = append(f.copies[name], f.process(opts, accounts, name, i))
 		}
 	}
 	if err := f.each(func(p *Process) error { return p.Start(ctx) }); err != nil {
@@ -95,13 +96,13 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 }
 
 // process returns the i-th replica of a program, which is not started yet.
-func (f *Fleet) process(opts Options, name string, i int) *Process {
+func (f *Fleet) process(opts Options, accounts Accounts, name string, i int) *Process {
 	env := Environment(opts.Deps, f.layout, opts.Secrets, name, i)
 	maps.Copy(env, map[string]string{"LOG_LEVEL": "warn", "LOG_FORMAT": "json"})
 	maps.Copy(env, opts.Env[All])
 	maps.Copy(env, opts.Env[name])
-	if name != Analyzer { // it does not use NATS
-		env = AsUser(env, name)
+	if name != Analyzer { // it has no accounts
+		env = accounts.Settings(env, name)
 	}
 	full := fmt.Sprintf("%s-%d", name, i)
 	return &Process{

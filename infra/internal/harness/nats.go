@@ -3,7 +3,6 @@ package harness
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/url"
 	"strings"
@@ -16,8 +15,6 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/event"
-	"sori.internal/shared/fault"
-	"sori.internal/shared/wait"
 )
 
 // AsUser returns the settings of a program with which it logs in to NATS as the user of its name.
@@ -39,9 +36,8 @@ func AsUser(settings map[string]string, name string) map[string]string {
 // provisionPause is the pause between two attempts to provision NATS.
 const provisionPause = 100 * time.Millisecond
 
-// Provision creates what the services need on NATS, as the user natsauth.Operator. It repeats that
-// while NATS is not available.
-func Provision(ctx context.Context, settings map[string]string) (err error) {
+// provisionNATS creates what the services need on NATS, as the user natsauth.Operator.
+func provisionNATS(ctx context.Context, settings map[string]string) (err error) {
 	settings = maps.Clone(AsUser(settings, natsauth.Operator))
 	settings["NATS_PROVISION"] = "true"
 	var cfg bus.Config
@@ -53,13 +49,8 @@ func Provision(ctx context.Context, settings map[string]string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	for {
+	return repeat(ctx, "NATS", func() error {
 		_, err := provision.NATS(ctx, b)
-		if !fault.Is(err, fault.Unavailable) {
-			return err
-		}
-		if wait.For(ctx, provisionPause) != nil {
-			return fmt.Errorf("provision NATS: %w", err)
-		}
-	}
+		return err
+	})
 }

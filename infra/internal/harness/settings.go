@@ -77,7 +77,7 @@ type Secrets struct {
 }
 
 // Environment returns the environment variables that one replica of a program needs. All other settings have defaults.
-// The NATS_URL is that of natsauth.Admin; AsUser replaces it.
+// The credentials are those of administrators; Accounts.Settings replaces them.
 func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, i int) map[string]string {
 	own, s3 := map[string]string{"HTTP_ADDR": at[name][i]}, s3Settings(deps)
 	if metrics := at[admin(name)]; i < len(metrics) {
@@ -103,7 +103,7 @@ func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, 
 		return merge(own, bus, database, s3, map[string]string{"PRINCIPAL_SECRET": secrets.Principal})
 	default:
 		// The analyzer's behaviour may be changed at run time, since it listens only on the loopback address.
-		return merge(own, s3, map[string]string{"BEHAVIOUR_API": "true"})
+		return merge(own, map[string]string{"S3_ENDPOINT": deps.S3Endpoint, "BEHAVIOUR_API": "true"})
 	}
 }
 

@@ -43,9 +43,9 @@ func (w *Target) Records(ctx context.Context) (db *sql.DB, restore func() error,
 	return db, restore, nil
 }
 
-// keepRecords restarts the tracker with another database.
+// keepRecords restarts the tracker with another database, as the owner of its tables.
 func (w *Target) keepRecords(ctx context.Context, database string) error {
-	return w.Restart(ctx, map[string]string{"DATABASE_URL": database}, harness.Tracker)
+	return w.Restart(ctx, map[string]string{"DATABASE_URL": database, "DATABASE_MIGRATE": "true"}, harness.Tracker)
 }
 
 // administer executes a statement as the superuser.

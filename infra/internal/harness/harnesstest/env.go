@@ -18,15 +18,11 @@ import (
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
-	"sori.internal/infra/internal/provision"
 	"sori.internal/infra/internal/stack/proc"
 	dispatcher "sori.internal/services/dispatcher/app"
 	gateway "sori.internal/services/gateway/app"
 	tracker "sori.internal/services/tracker/app"
 	uploader "sori.internal/services/uploader/app"
-	"sori.internal/shared/config"
-	"sori.internal/shared/objectstore"
-	"sori.internal/shared/postgres"
 	"sori.internal/shared/testkit"
 )
 
@@ -73,22 +69,16 @@ func Start(t *testing.T, o Options) *Env {
 		o.Settings["DATABASE_URL"] = o.Pooler(database)
 	}
 	k.Bucket()
-	if err := harness.Provision(k.Context(), k.Settings(o.Settings)); err != nil {
+	administrator := k.Settings(o.Settings)
+	if o.Pooler != nil || os.Getenv(testkit.EnvPooler) != "" { // a pooler knows the users that its test has given it
+		delete(administrator, "DATABASE_URL")
+	}
+	accounts, err := harness.Provision(k.Context(), administrator)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { checkPermissions(t, k) })
-	var roles func(map[string]string, string) map[string]string
-	if o.Pooler == nil && os.Getenv(testkit.EnvPooler) == "" { // a pooler knows the users that its test has given it
-		roles = provisionRoles(t, k, database)
-	}
-	own := identities(t, k, o.Settings)
-	as := func(settings map[string]string, name string) map[string]string {
-		settings = own(harness.AsUser(settings, name), name)
-		if roles != nil {
-			settings = roles(settings, name)
-		}
-		return settings
-	}
+	as := accounts.Settings
 	w := &Env{Kit: k, Analyzer: startAnalyzer(t, k, o.Behaviour)}
 	w.Tracker = k.Run(tracker.Run, as(k.Settings(o.Settings), harness.Tracker)).URL
 	settings, target := k.Settings(o.Settings), w.Analyzer.URL()
@@ -114,60 +104,6 @@ func Start(t *testing.T, o Options) *Env {
 	w.API = &client.Client{Base: w.Gateway, HTTP: w.Client, Credential: o.Credential}
 	w.Token = w.NewToken(t)
 	return w
-}
-
-// provisionRoles applies the migrations and creates roles for the services in the database of the
-// test. The returned function makes the gateway and the tracker log in as these.
-func provisionRoles(t *testing.T, k *testkit.Kit, database string) func(settings map[string]string, name string) map[string]string {
-	t.Helper()
-	const password = "password-of-the-test"
-	prefix := "sori_" + string(k.Namespace()) + "_"
-	roles := provision.Roles{
-		Gateway: prefix + harness.Gateway, GatewayPassword: password, Tracker: prefix + harness.Tracker, TrackerPassword: password,
-	}
-	testkit.Eventually(t, func() error { // a busy machine may exceed a time limit
-		_, err := provision.Postgres(k.Context(), postgres.Config{URL: config.Secret(database), MaxConnections: 2}, roles)
-		return err
-	})
-	return func(settings map[string]string, name string) map[string]string {
-		u, err := url.Parse(settings["DATABASE_URL"])
-		if err != nil || name != harness.Gateway && name != harness.Tracker {
-			return settings
-		}
-		settings = maps.Clone(settings)
-		u.User = nil
-		settings["DATABASE_URL"], settings["DATABASE_MIGRATE"] = u.String(), "false"
-		settings["PGUSER"], settings["PGPASSWORD"] = prefix+name, password
-		return settings
-	}
-}
-
-// identities creates identities of S3 for the services. The returned function makes a service use
-// its own. A test with further buckets uses the administrator's, since the policy is of one bucket.
-func identities(t *testing.T, k *testkit.Kit, settings map[string]string) func(settings map[string]string, name string) map[string]string {
-	t.Helper()
-	for _, further := range []string{"REFERENCE_BUCKET_NAME", "AWS_S3_BUCKET_NAME", "REFERENCE_PREFIXES"} {
-		if settings[further] != "" {
-			return func(settings map[string]string, _ string) map[string]string { return settings }
-		}
-	}
-	const secret = "secret-key-of-the-test"
-	var cfg objectstore.Config
-	k.Load(&cfg)
-	prefix := cfg.Bucket + "-"
-	all := provision.Identities{
-		Gateway: prefix + harness.Gateway, Uploader: prefix + harness.Uploader, Dispatcher: prefix + harness.Dispatcher, Tracker: prefix + harness.Tracker,
-		GatewaySecret: secret, UploaderSecret: secret, DispatcherSecret: secret, TrackerSecret: secret,
-	}
-	testkit.Eventually(t, func() error {
-		_, err := provision.S3(k.Context(), cfg, all)
-		return err
-	})
-	return func(settings map[string]string, name string) map[string]string {
-		settings = maps.Clone(settings)
-		settings["AWS_ACCESS_KEY_ID"], settings["AWS_SECRET_ACCESS_KEY"] = prefix+name, secret
-		return settings
-	}
 }
 
 // checkPermissions fails the test if the server has denied a service a subject, or if a service

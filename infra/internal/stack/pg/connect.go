@@ -55,7 +55,8 @@ func (s *Server) await(ctx context.Context) error {
 	}
 }
 
-// prepare creates the role and the database of the services.
+// prepare creates the owner of the services' tables, who may create the roles of the services, and
+// the database.
 func (s *Server) prepare(ctx context.Context) error {
 	db, err := open(s.AdminURL())
 	if err != nil {
@@ -65,9 +66,10 @@ func (s *Server) prepare(ctx context.Context) error {
 	const missing = `
 SELECT
 	NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1),
+	NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1 AND rolcreaterole),
 	NOT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)`
-	var noRole, noDatabase bool
-	if err = db.QueryRowContext(ctx, missing, owner).Scan(&noRole, &noDatabase); err != nil {
+	var noRole, mayNotCreate, noDatabase bool
+	if err = db.QueryRowContext(ctx, missing, owner).Scan(&noRole, &mayNotCreate, &noDatabase); err != nil {
 		return fmt.Errorf("look for the database: %w", err)
 	}
 	if noRole {
@@ -75,6 +77,11 @@ SELECT
 		q := "CREATE ROLE " + pq.QuoteIdentifier(owner) + " LOGIN PASSWORD " + pq.QuoteLiteral(s.opts.OwnerPassword)
 		if _, err = db.ExecContext(ctx, q); err != nil {
 			return fmt.Errorf("create role: %w", err)
+		}
+	}
+	if mayNotCreate {
+		if _, err = db.ExecContext(ctx, "ALTER ROLE "+pq.QuoteIdentifier(owner)+" CREATEROLE"); err != nil {
+			return fmt.Errorf("let the owner create roles: %w", err)
 		}
 	}
 	if noDatabase {

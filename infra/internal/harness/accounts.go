@@ -1,0 +1,151 @@
+package harness
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+
+	"sori.internal/infra/internal/provision"
+	"sori.internal/shared/config"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/objectstore"
+	"sori.internal/shared/postgres"
+	"sori.internal/shared/wait"
+)
+
+// Accounts are the accounts of the services at NATS, in Postgres and at S3, each with the rights that
+// its service needs, as sorictl provision creates them for an installation.
+type Accounts struct {
+	prefix         string // of the names: tests share the servers
+	database, s3   bool   // whether these accounts exist; those at NATS always do
+	databaseSecret string // the passwords are derived from those of the administrators
+	s3Secret       string
+}
+
+// ReferenceSettings lists the settings that name other buckets than that of the recordings.
+func ReferenceSettings() []string {
+	return []string{"REFERENCE_BUCKET_NAME", "AWS_S3_BUCKET_NAME", "REFERENCE_PREFIXES"}
+}
+
+// Provision creates what the services need on NATS, and their accounts. The settings contain the
+// credentials of administrators. Without DATABASE_URL there are no accounts in Postgres. There are
+// none at S3 if references lie in another bucket than the recordings, since the rights that are
+// provisioned are those to one bucket. Provision repeats what fails while a server is not available.
+func Provision(ctx context.Context, settings map[string]string) (Accounts, error) {
+	a := Accounts{prefix: settings["S3_BUCKET_NAME"]}
+	if err := provisionNATS(ctx, settings); err != nil {
+		return a, err
+	}
+	if settings["DATABASE_URL"] != "" {
+		if err := a.provisionDatabase(ctx, settings); err != nil {
+			return a, err
+		}
+	}
+	for _, further := range ReferenceSettings() {
+		if settings[further] != "" {
+			return a, nil
+		}
+	}
+	if settings["S3_ENDPOINT"] == "" {
+		return a, nil
+	}
+	return a, a.provisionS3(ctx, settings)
+}
+
+func (a *Accounts) provisionDatabase(ctx context.Context, settings map[string]string) error {
+	var cfg postgres.Config
+	if err := config.Load(config.Map(settings), &cfg); err != nil {
+		return err
+	}
+	u, err := url.Parse(cfg.URL.Reveal())
+	if err != nil {
+		return errors.New("DATABASE_URL is not a valid URL")
+	}
+	a.database = true
+	a.databaseSecret, _ = u.User.Password()
+	gateway, gatewayPassword := a.role(Gateway)
+	tracker, trackerPassword := a.role(Tracker)
+	roles := provision.Roles{
+		Gateway: gateway, GatewayPassword: config.Secret(gatewayPassword), Tracker: tracker, TrackerPassword: config.Secret(trackerPassword),
+	}
+	return repeat(ctx, "Postgres", func() error {
+		_, err := provision.Postgres(ctx, cfg, roles)
+		return err
+	})
+}
+
+func (a *Accounts) provisionS3(ctx context.Context, settings map[string]string) error {
+	var cfg objectstore.Config
+	if err := config.Load(config.Map(settings), &cfg); err != nil {
+		return err
+	}
+	a.s3, a.s3Secret = true, cfg.SecretKey.Reveal()
+	var all provision.Identities
+	for name, to := range map[string]struct {
+		access *string
+		secret *config.Secret
+	}{
+		Gateway: {&all.Gateway, &all.GatewaySecret}, Uploader: {&all.Uploader, &all.UploaderSecret},
+		Dispatcher: {&all.Dispatcher, &all.DispatcherSecret}, Tracker: {&all.Tracker, &all.TrackerSecret},
+	} {
+		access, secret := a.identity(name)
+		*to.access, *to.secret = access, config.Secret(secret)
+	}
+	return repeat(ctx, "S3", func() error {
+		_, err := provision.S3(ctx, cfg, all)
+		return err
+	})
+}
+
+// repeat calls do until it does not fail because a server is unavailable.
+func repeat(ctx context.Context, server string, do func() error) error {
+	for {
+		err := do()
+		if !fault.Is(err, fault.Unavailable) {
+			return err
+		}
+		if wait.For(ctx, provisionPause) != nil {
+			return fmt.Errorf("provision %s: %w", server, err)
+		}
+	}
+}
+
+// role returns the name and the password of a service's role in Postgres.
+func (a *Accounts) role(name string) (user, password string) {
+	user = a.prefix + "_" + name
+	return user, derived(a.databaseSecret, user)
+}
+
+// identity returns the access key and the secret key of a service at S3.
+func (a *Accounts) identity(name string) (access, secret string) {
+	access = a.prefix + "-" + name
+	return access, derived(a.s3Secret, access)
+}
+
+// derived returns the password of an account, which follows from the administrator's.
+func derived(secret, account string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	_, _ = mac.Write([]byte(account)) // a hash returns no error
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// Settings returns the settings with which a service logs in with its own accounts.
+func (a *Accounts) Settings(settings map[string]string, name string) map[string]string {
+	own := maps.Clone(AsUser(settings, name))
+	if a.database && (name == Gateway || name == Tracker) {
+		if u, err := url.Parse(own["DATABASE_URL"]); err == nil {
+			u.User = nil
+			own["DATABASE_URL"], own["DATABASE_MIGRATE"] = u.String(), "false"
+			own["PGUSER"], own["PGPASSWORD"] = a.role(name)
+		}
+	}
+	if a.s3 {
+		own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"] = a.identity(name)
+	}
+	return own
+}
