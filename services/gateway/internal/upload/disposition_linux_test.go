@@ -1,0 +1,36 @@
+package upload
+
+import (
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestAHeaderTakesTimeInProportionToItsLength(t *testing.T) {
+	t.Parallel()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for _, piece := range []string{";", "; ", `"`, `";`, `\"`, `";name`, `"; name=`, "=", " ", "*0", `filename*0="`, "%", "=?", "\xb0", "\x81"} {
+		began := processorTime(t)
+		value := `form-data; filename="` + strings.Repeat(piece, envelopeSize/len(piece))
+		for range 2 {
+			sentName(value, "")
+			value = `form-data; filename=` + value[21:]
+		}
+		if took := processorTime(t) - began; took > time.Second {
+			t.Errorf("%q: %v", piece, took)
+		}
+	}
+}
+
+// processorTime returns the processor time of this thread, which a busy machine does not lengthen.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_THREAD, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
