@@ -15,7 +15,7 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/sync v0.24.0
 	golang.org/x/text v0.43.0
-	golang.org/x/time v0.9.0
+	golang.org/x/time v0.16.0
 	sori.internal/shared v0.0.0
 )
 
