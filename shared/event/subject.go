@@ -8,7 +8,8 @@ import (
 )
 
 // The prefixes of the subjects. All except staging begin with audio, so that `nats sub 'audio.>'`
-// shows every event but no bytes.
+// shows every event but no bytes. LimitsSubject does not begin with audio either, since its messages
+// are no events.
 const (
 	jobsRoot     = "audio.jobs."
 	progressRoot = "audio.progress."
@@ -18,6 +19,10 @@ const (
 	replayRoot   = "audio.replay."
 	stagingRoot  = "staging."
 )
+
+// LimitsSubject is the subject on which replicas tell each other what their clients use of the limits
+// of each client. No stream stores these messages.
+const LimitsSubject = "limits.usage"
 
 // Filters for consumers.
 const (

@@ -121,7 +121,7 @@ func calls() map[string]string {
 		"$JS.API.CONSUMER.PAUSE.AUDIO_JOBS.uploader-received": "", "$JS.API.CONSUMER.LEADER.STEPDOWN.AUDIO_JOBS.uploader-received": "",
 		"$JS.API.SERVER.REMOVE": "", "$JS.API.META.LEADER.STEPDOWN": "", "$JS.API.ACCOUNT.PURGE.$G": "",
 
-		"audio.replay.uploader-received": "sorictl", "audio.live.1": "tracker", "staging.1.0": "gateway dispatcher", "other": "",
+		"audio.replay.uploader-received": "sorictl", "audio.live.1": "tracker", "staging.1.0": "gateway dispatcher", "limits.usage": "gateway", "other": "",
 		"_INBOX.sorictl.x": "uploader dispatcher tracker", "_INBOX.gateway.x": "", "$SYS.REQ.SERVER.PING": "", "$SYS.REQ.USER.INFO": "",
 	}
 	for _, stream := range []string{"AUDIO_JOBS", "AUDIO_TOKENS", "AUDIO_DEAD", "AUDIO_STAGING", "KV_ANALYSIS_SLOTS", "KV_ANALYSIS_STATUS", "OTHER"} {
@@ -169,6 +169,7 @@ func TestEachUserReceivesItsMessagesAndNoOthers(t *testing.T) {
 	table := map[string]string{
 		">": "", "audio.>": "sorictl", "audio.jobs.>": "sorictl", "audio.jobs.*.completed": "sorictl", "audio.live.1": "tracker sorictl",
 		"audio.live.*": "tracker sorictl", "audio.live.>": "tracker sorictl", "audio.dead.>": "sorictl", "staging.>": "", "staging.1.0": "",
+		"limits.usage": "gateway", "limits.*": "", "limits.>": "",
 		"_INBOX.>": "", "$JS.>": "", "$JS.API.>": "", "$JS.ACK.>": "", "$JS.EVENT.>": "", "$KV.>": "", "$SYS.>": "",
 	}
 	for _, name := range natsauth.Names() {

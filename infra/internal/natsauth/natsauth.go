@@ -53,6 +53,8 @@ func Find(ns event.Namespace, name string) (User, bool) {
 
 func gateway(r *rights) {
 	r.publishEvents(event.NameReceived, event.NameDeleted)
+	r.publish(event.LimitsSubject)
+	r.subscribe(event.LimitsSubject)
 	r.inspect(event.Jobs(), event.Tokens(), event.Staging())
 	r.readLog()
 	r.stage()
