@@ -22,8 +22,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// ear subscribes to all subjects below audio in the namespace of a test, and validates
-// each message against the document.
+// ear subscribes to all subjects below audio and to the usage of limits in the namespace of a test, and
+// validates each message against the document.
 type ear struct {
 	document
 	ctx      context.Context
@@ -35,8 +35,10 @@ func listen(t testing.TB, k *testkit.Kit) *ear {
 	t.Helper()
 	e := &ear{document: read(t), ctx: k.Context(), ns: k.Namespace(), messages: make(chan *nats.Msg, 1024)}
 	nc := k.JetStream().Conn()
-	if _, err := nc.ChanSubscribe(e.ns.Subject("audio.>"), e.messages); err != nil {
-		t.Fatal(err)
+	for _, subject := range []string{"audio.>", event.LimitsSubject} {
+		if _, err := nc.ChanSubscribe(e.ns.Subject(subject), e.messages); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
@@ -132,6 +134,31 @@ func TestWhatIsDeletedIsAsTheDocumentHasIt(t *testing.T) {
 		t.Fatalf("status %s", resp.Status)
 	}
 	e.waits("deleted", "erased")
+}
+
+func TestWhatClientsUseIsAsTheDocumentHasIt(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"TRUSTED_PROXIES": "loopback"}})
+	e := listen(t, w.Kit)
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, w.Gateway+"/tokens/analysis-result/"+w.NewJob(), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Forwarded-For", "203.0.113.9")
+	resp, err := w.Client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	for seen := ""; !strings.Contains(seen, `"taken":{"address":`) || !strings.Contains(seen, `"held":{"streams":`); {
+		select {
+		case m := <-e.messages:
+			e.hear(m)
+			seen += string(m.Data)
+		case <-e.ctx.Done():
+			t.Fatalf("the messages are %s", seen)
+		}
+	}
 }
 
 func TestWhatIsGivenUpIsAsTheDocumentHasIt(t *testing.T) {

@@ -10,7 +10,9 @@ import (
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/audit"
 	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/services/gateway/internal/issuer"
+	"sori.internal/services/gateway/internal/ratelimit"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
@@ -51,8 +53,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	defer lifecycle.Closing(&err, auditLog)
 	authenticator, issuerKeys := newAccess(&cfg, conns, log)
 	counts := newMetrics(uploads, usage)
+	limits, exchange := newLimits(&cfg, conns.events, log)
 	server, err := newServer(serverDependencies{ //nolint:contextcheck // each request has a context of its own
-		cfg: &cfg, conns: conns, uploads: uploads, access: authenticator, audit: auditLog, health: ready, metrics: counts, log: log,
+		cfg: &cfg, conns: conns, uploads: uploads, access: authenticator, audit: auditLog, limits: limits, health: ready, metrics: counts, log: log,
 	}, p.Listening)
 	if err != nil {
 		return err
@@ -60,7 +63,9 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	admin := &httpd.Admin{Config: cfg.Admin, Health: ready, Metrics: counts, Listening: p.AdminListening, Log: log}
-	return lifecycle.Run(ctx, ready.Watch, server.Run, admin.Run, issuerKeys,
+	// What clients do during the shutdown counts for the other replicas too.
+	serve := lifecycle.While(server.Run, exchange.Run)
+	return lifecycle.Run(ctx, ready.Watch, serve, admin.Run, issuerKeys,
 		lifecycle.AfterSetup(log, setup(conns, cfg.Postgres, ready), usage.Run, sweeper.Run, relay.Run, auditLog.Run, reportReferences(conns, log)))
 }
 
@@ -76,6 +81,13 @@ func newAccess(cfg *Config, c *connections, log zerolog.Logger) (*access.Authent
 		log.Warn().Msg("requests are not authenticated: everybody who reaches this address may do everything")
 	}
 	return access.New(cfg.Access, d), fetch
+}
+
+// newLimits returns the limits of each client, and the component that makes them hold over all replicas.
+func newLimits(cfg *Config, events *bus.Bus, log zerolog.Logger) (httpserver.Limits, *ratelimit.Exchange) {
+	set := ratelimit.NewSet(cfg.Principal.Secret.Reveal())
+	limits := cfg.clientLimits(set)
+	return limits, ratelimit.NewExchange(set, events, events.NewSubscriber(ratelimit.BufferSize), log)
 }
 
 // Resources returns what the gateway needs on NATS.

@@ -103,13 +103,13 @@ func (c *Config) uploadLimits() upload.Limits {
 // burstSeconds is for how many seconds of its rate a client may send requests at once.
 const burstSeconds = 10
 
-// clientLimits returns the limits of each client.
-func (c *Config) clientLimits() httpserver.Limits {
+// clientLimits returns the limits of each client, and adds them to a set.
+func (c *Config) clientLimits(set *ratelimit.Set) httpserver.Limits {
 	return httpserver.Limits{
-		Address:   ratelimit.NewRate("address", "requests", burstSeconds*c.AddressRate, burstSeconds*time.Second),
-		Principal: ratelimit.NewRate("principal", "requests", burstSeconds*c.PrincipalRate, burstSeconds*time.Second),
-		Retries:   ratelimit.NewRate("retries", "retries", c.PrincipalRetries, time.Minute),
-		Uploads:   ratelimit.NewConcurrency("uploads", c.PrincipalUploads), Streams: ratelimit.NewConcurrency("streams", c.PrincipalStreams),
+		Address:   set.NewRate("address", "requests", burstSeconds*c.AddressRate, burstSeconds*time.Second),
+		Principal: set.NewRate("principal", "requests", burstSeconds*c.PrincipalRate, burstSeconds*time.Second),
+		Retries:   set.NewRate("retries", "retries", c.PrincipalRetries, time.Minute),
+		Uploads:   set.NewConcurrency("uploads", c.PrincipalUploads), Streams: set.NewConcurrency("streams", c.PrincipalStreams),
 	}
 }
 

@@ -30,6 +30,7 @@ type serverDependencies struct {
 	access  *access.Authenticator
 	health  *health.Health
 	audit   *audit.Log
+	limits  httpserver.Limits
 	metrics *metrics.Registry
 	log     zerolog.Logger
 }
@@ -46,7 +47,7 @@ func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Serv
 		BasePath: d.cfg.basePath(), Proxies: d.cfg.TrustedProxies, Origins: d.cfg.Origins, Hosts: d.cfg.Hosts,
 		MinRate: d.cfg.MinBodyRate,
 		MaxBody: max(d.cfg.uploadLimits().MaxBody(), d.cfg.MaxWebhookBytes, api.MaxJSON),
-		Access:  d.access, Limits: d.cfg.clientLimits(),
+		Access:  d.access, Limits: d.limits,
 		Audit:    d.audit.Record,
 		Register: d.register(docs),
 	}, nil

@@ -1,12 +1,25 @@
 // Package ratelimit limits what one client may do: how many requests a second, and how many things
 // at once. A client is a text, for example an address or the owner of a credential.
 //
-// The limits count in this process. With n replicas of the gateway a client can do up to n times as
-// much. A process that dies takes its counts with it, so no client stays limited.
+// The limits hold over all replicas of the gateway. The replicas tell each other, every tenth of a
+// second, what their clients use (Exchange), and each decides by what it knows. No request waits for
+// another replica, and nothing is stored. So n replicas let a client exceed its limits by this much:
+//
+//  1. Until the replicas know of each other's requests, a client may use its whole limit at each of
+//     them: up to n bursts of requests, and n times as many things at once.
+//  2. What a client has taken beyond its limit is a debt, for which every replica refuses its next
+//     requests. In a longer time, a client gets no more than its rate and n bursts.
+//  3. What a client already does at once continues. It may begin more when it does less than its
+//     limit over all replicas.
+//  4. A replica that starts does not know of earlier requests. It learns within about a second what
+//     clients do at once.
+//  5. A replica that stops is forgotten at once, and one that is killed after a few seconds.
+//  6. While NATS is unavailable, each replica limits for itself.
 package ratelimit
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -25,23 +38,27 @@ type Rate struct {
 	limit      rate.Limit
 	quota      int
 	window     time.Duration
+	secret     *secret
 
 	mu      sync.Mutex
-	clients map[string]*rate.Limiter
+	clients map[key]*rate.Limiter
+	taken   map[key]int // requests that the other replicas do not know of
 	swept   time.Time
 }
 
-// NewRate makes a limit: a client may send quota requests at once, and as many in each window. It
+// NewRate adds a limit: a client may send quota requests at once, and as many in each window. It
 // returns nil if the quota is 0. The name appears in RateLimit-Policy, and what is limited in the
 // failure.
-func NewRate(name, what string, quota int, window time.Duration) *Rate {
+func (s *Set) NewRate(name, what string, quota int, window time.Duration) *Rate {
 	if quota == 0 {
 		return nil
 	}
-	return &Rate{
+	r := &Rate{
 		name: name, what: what, limit: rate.Limit(float64(quota) / window.Seconds()), quota: quota, window: window,
-		clients: map[string]*rate.Limiter{},
+		secret: &s.secret, clients: map[key]*rate.Limiter{}, taken: map[key]int{},
 	}
+	s.rates[name] = r
+	return r
 }
 
 // State is the state of a limit after a request of a client.
@@ -52,13 +69,49 @@ type State struct {
 
 // Take counts a request of a client. It fails with fault.RateLimited if the client has sent too many.
 func (r *Rate) Take(client string, now time.Time) (State, error) {
-	bucket := r.bucket(client, now)
-	allowed := bucket.AllowN(now, 1)
-	s := State{rate: r, remaining: bucket.TokensAt(now)}
-	if allowed {
-		return s, nil
+	s, allowed := r.take(r.secret.key(client), now)
+	if !allowed {
+		return s, Exceeded(r.what, s.until(1))
 	}
-	return s, Exceeded(r.what, s.until(1))
+	return s, nil
+}
+
+func (r *Rate) take(client key, now time.Time) (s State, allowed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	bucket := r.bucket(client, now)
+	allowed = bucket.AllowN(now, 1)
+	if allowed && len(r.taken) < maxClients {
+		r.taken[client]++
+	}
+	return State{rate: r, remaining: bucket.TokensAt(now)}, allowed
+}
+
+// untold returns what clients have taken since the last call.
+func (r *Rate) untold() map[key]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.taken) == 0 {
+		return nil
+	}
+	taken := r.taken
+	r.taken = map[key]int{}
+	return taken
+}
+
+// subtract takes from the buckets what clients have taken from another replica. A bucket may become
+// negative: each of the other replicas, of which there are n, may have granted a whole burst before
+// it knew of the others.
+func (r *Rate) subtract(taken map[key]int, n int, now time.Time) {
+	for client, count := range taken {
+		r.mu.Lock()
+		bucket := r.bucket(client, now)
+		most := int(bucket.TokensAt(now)) + n*r.quota
+		if count = min(count, r.quota, most); count > 0 {
+			bucket.ReserveN(now, count)
+		}
+		r.mu.Unlock()
+	}
 }
 
 // until returns how long the client must wait until it may send n requests at once.
@@ -77,10 +130,8 @@ func (s State) Limit() string {
 	return fmt.Sprintf(`"%s";r=%d;t=%d`, s.rate.name, int(max(0, s.remaining)), int(math.Ceil(s.until(s.rate.quota).Seconds())))
 }
 
-// bucket returns the token bucket of a client.
-func (r *Rate) bucket(client string, now time.Time) *rate.Limiter {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// bucket returns the token bucket of a client. The caller must hold the lock.
+func (r *Rate) bucket(client key, now time.Time) *rate.Limiter {
 	b, known := r.clients[client]
 	if known {
 		return b
@@ -116,19 +167,28 @@ func (r *Rate) forget(now time.Time) {
 // Concurrency limits what each client does at once. A nil Concurrency limits nothing. It is safe for
 // concurrent use.
 type Concurrency struct {
-	what string
-	max  int
+	what   string
+	max    int
+	secret *secret
 
 	mu      sync.Mutex
-	clients map[string]int
+	held    map[key]int            // what clients do at this replica
+	changed map[key]struct{}       // clients whose count the other replicas do not know
+	told    map[string]map[key]int // what clients do at each other replica
+	others  map[key]int            // the sums of told
 }
 
-// NewConcurrency makes a limit; nil if it is 0. The failure says what is limited.
-func NewConcurrency(what string, limit int) *Concurrency {
+// NewConcurrency adds a limit, and returns nil if it is 0. The failure says what is limited.
+func (s *Set) NewConcurrency(what string, limit int) *Concurrency {
 	if limit == 0 {
 		return nil
 	}
-	return &Concurrency{what: what, max: limit, clients: map[string]int{}}
+	c := &Concurrency{
+		what: what, max: limit, secret: &s.secret,
+		held: map[key]int{}, changed: map[key]struct{}{}, told: map[string]map[key]int{}, others: map[key]int{},
+	}
+	s.concurrencies[what] = c
+	return c
 }
 
 // busyRetryAfter is the Retry-After of a client that does too much at once.
@@ -140,19 +200,88 @@ func (c *Concurrency) Acquire(client string) (release func(), err error) {
 	if c == nil || client == "" {
 		return func() {}, nil
 	}
+	id := c.secret.key(client)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.clients[client] >= c.max {
+	if c.held[id]+c.others[id] >= c.max {
 		return nil, Exceeded(c.what, busyRetryAfter)
 	}
-	c.clients[client]++
+	c.add(id, 1)
 	return sync.OnceFunc(func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.clients[client]--; c.clients[client] == 0 {
-			delete(c.clients, client)
-		}
+		c.add(id, -1)
 	}), nil
+}
+
+// add changes what a client does at this replica. The caller must hold the lock.
+func (c *Concurrency) add(client key, n int) {
+	set(c.held, client, c.held[client]+n)
+	if len(c.changed) < maxClients {
+		c.changed[client] = struct{}{}
+	}
+}
+
+// untold returns what those clients do at this replica whose count has changed since the last call,
+// or what all clients do.
+func (c *Concurrency) untold(all bool) map[key]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := map[key]int{}
+	if all {
+		maps.Copy(counts, c.held)
+	} else {
+		for client := range c.changed {
+			counts[client] = c.held[client]
+		}
+	}
+	clear(c.changed)
+	return counts
+}
+
+// learn records what clients do at another replica: all clients, or those whose count has changed.
+func (c *Concurrency) learn(replica string, counts map[key]int, all bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if all {
+		c.forget(replica)
+	}
+	told := c.told[replica]
+	if told == nil {
+		told = map[key]int{}
+		c.told[replica] = told
+	}
+	for client, n := range counts {
+		if _, known := told[client]; !known && len(told) >= maxTold {
+			continue
+		}
+		set(c.others, client, c.others[client]+n-told[client])
+		set(told, client, n)
+	}
+}
+
+// lose forgets what clients do at another replica.
+func (c *Concurrency) lose(replica string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forget(replica)
+}
+
+// forget does the work of lose. The caller must hold the lock.
+func (c *Concurrency) forget(replica string) {
+	for client, n := range c.told[replica] {
+		set(c.others, client, c.others[client]-n)
+	}
+	delete(c.told, replica)
+}
+
+// set sets a count. A client that does nothing has no entry.
+func set(counts map[key]int, client key, n int) {
+	if n == 0 {
+		delete(counts, client)
+		return
+	}
+	counts[client] = n
 }
 
 // Exceeded returns the failure of a client that exceeds a limit.

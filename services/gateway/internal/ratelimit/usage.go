@@ -1,0 +1,87 @@
+package ratelimit
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+const (
+	maxReplicas = 64      // that a replica listens to
+	maxTold     = 4096    // clients of one limit in a message
+	maxCount    = 1 << 20 // of one client in a message
+	maxReplica  = 64      // bytes of the id of a replica
+
+	// clientBytes is the size of a client in a message, with some room for all else: a key of 22
+	// characters, quotes, colon and comma, and the count.
+	clientBytes = 36
+)
+
+// usage is a message: what clients use of the limits, by the names of the limits.
+type usage struct {
+	Replica string                 `json:"replica"`
+	Taken   map[string]map[key]int `json:"taken,omitempty"` // requests since the last message
+	Held    map[string]map[key]int `json:"held,omitempty"`  // what clients do at once
+	All     bool                   `json:"all,omitempty"`   // clients that Held does not name do nothing
+	Stopped bool                   `json:"stopped,omitempty"`
+}
+
+// usage returns what the other replicas do not know: the changes, or, if all is set, all that clients
+// do at once. The message is not larger than maxPayload. The clients that use least are left out.
+func (s *Set) usage(all bool, maxPayload int64) usage {
+	u := usage{Taken: map[string]map[key]int{}, Held: map[string]map[key]int{}, All: all}
+	most := min(maxTold, int(maxPayload)/clientBytes/max(1, len(s.rates)+len(s.concurrencies)))
+	for name, r := range s.rates {
+		if taken := largest(r.untold(), most); len(taken) > 0 {
+			u.Taken[name] = taken
+		}
+	}
+	for name, c := range s.concurrencies {
+		if held := largest(c.untold(all), most); len(held) > 0 {
+			u.Held[name] = held
+		}
+	}
+	return u
+}
+
+// largest returns the n clients with the largest counts.
+func largest(counts map[key]int, n int) map[key]int {
+	if len(counts) <= n {
+		return counts
+	}
+	clients := slices.SortedFunc(maps.Keys(counts), func(a, b key) int { return cmp.Compare(counts[a], counts[b]) })
+	for _, client := range clients[:len(clients)-n] {
+		delete(counts, client)
+	}
+	return counts
+}
+
+var errReplica = errors.New("no valid id of a replica")
+
+// parse reads a message. Counts that no client can have are left out.
+func parse(body []byte) (usage, error) {
+	var u usage
+	if err := json.Unmarshal(body, &u); err != nil {
+		return usage{}, err
+	}
+	if u.Replica == "" || len(u.Replica) > maxReplica {
+		return usage{}, errReplica
+	}
+	// A client that has ended what it did holds 0.
+	return u, errors.Join(check(u.Taken, 1), check(u.Held, 0))
+}
+
+// check leaves out the counts below lowest, and those that are too large. It fails if a limit has too
+// many clients.
+func check(limits map[string]map[key]int, lowest int) error {
+	for name, counts := range limits {
+		if len(counts) > maxTold {
+			return fmt.Errorf("%d clients of the limit %q", len(counts), name)
+		}
+		maps.DeleteFunc(counts, func(_ key, n int) bool { return n < lowest || n > maxCount })
+	}
+	return nil
+}
