@@ -135,31 +135,12 @@ func TestAPrincipalHasALimitedNumberOfUploadsUnderWay(t *testing.T) {
 
 func TestAPrincipalHasALimitedNumberOfStreams(t *testing.T) {
 	t.Parallel()
-	g := secured(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(stubHeader, "1")
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = fmt.Fprint(w, "retry: 1\n\nid: 1\ndata: {}\n\n")
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-	}, map[string]string{"MAX_STREAMS_PER_PRINCIPAL": "3"})
+	g := secured(t, endlessStream, map[string]string{"MAX_STREAMS_PER_PRINCIPAL": "3"})
 	alice := token(t, "alice", nil)
-	stream := func(credential string) *http.Response {
-		req, err := http.NewRequestWithContext(g.kit.Context(), http.MethodGet, g.url+progress, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+credential)
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = resp.Body.Close() })
-		return resp
-	}
 	var open []*http.Response
 	refused := 0
 	for range 50 {
-		if r := stream(alice); r.StatusCode == http.StatusOK {
+		if r := g.stream(alice); r.StatusCode == http.StatusOK {
 			open = append(open, r)
 		} else if r.StatusCode == http.StatusTooManyRequests {
 			refused++
@@ -169,9 +150,109 @@ func TestAPrincipalHasALimitedNumberOfStreams(t *testing.T) {
 		t.Errorf("%d of 50 streams of one client are open, %d are refused", len(open), refused)
 	}
 	g.limited(g.do("GET", progress, nil, as(alice)), "streams")
-	if r := stream(token(t, "bob", nil)); r.StatusCode != http.StatusOK {
+	if r := g.stream(token(t, "bob", nil)); r.StatusCode != http.StatusOK {
 		t.Errorf("another: %s", r.Status)
 	}
+}
+
+// endlessStream is a tracker whose streams do not end. It answers requests for results at once.
+func endlessStream(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(stubHeader, "1")
+	if !strings.HasPrefix(r.URL.Path, "/tokens/analysis-progress/") {
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _ = fmt.Fprint(w, "retry: 1\n\nid: 1\ndata: {}\n\n")
+	w.(http.Flusher).Flush()
+	<-r.Context().Done()
+}
+
+// stream opens a stream, which ends with the test.
+func (g *env) stream(credential string) *http.Response {
+	g.t.Helper()
+	req, err := http.NewRequestWithContext(g.kit.Context(), http.MethodGet, g.url+progress, nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+credential)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
+}
+
+func TestTheStreamsOfAPrincipalAreLimitedOverAllReplicas(t *testing.T) {
+	t.Parallel()
+	kit := testkit.New(t)
+	kit.MigratedDatabase()
+	changes := map[string]string{"MAX_STREAMS_PER_PRINCIPAL": "3", "SHUTDOWN_GRACE": "1s"}
+	a, b := securedIn(t, kit, endlessStream, changes), securedIn(t, kit, endlessStream, changes)
+	alice := token(t, "alice", nil)
+	for i, g := range []*env{a, b, a} {
+		if r := g.stream(alice); r.StatusCode != http.StatusOK {
+			t.Fatalf("stream %d: %s", i, r.Status)
+		}
+	}
+	for _, g := range []*env{a, b} {
+		testkit.Eventually(t, func() error {
+			// A request for a result counts as a stream while it is answered.
+			r := g.do("GET", "/tokens/analysis-result/0199a5f2-0000-7000-8000-000000000000", nil, as(alice))
+			if r.StatusCode != http.StatusTooManyRequests {
+				return fmt.Errorf("a fourth: %s", r.Status)
+			}
+			g.limited(r, "streams")
+			return nil
+		})
+		g.limited(g.do("GET", progress, nil, as(alice)), "streams")
+		if r := g.stream(token(t, "bob", nil)); r.StatusCode != http.StatusOK {
+			t.Errorf("another: %s", r.Status)
+		}
+	}
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 { // the client comes back
+		testkit.Eventually(t, func() error {
+			if r := b.stream(alice); r.StatusCode != http.StatusOK {
+				return fmt.Errorf("stream %d again: %s", i, r.Status)
+			}
+			return nil
+		})
+	}
+	b.limited(b.do("GET", progress, nil, as(alice)), "streams")
+}
+
+func TestTheRetriesOfAPrincipalAreLimitedOverAllReplicas(t *testing.T) {
+	t.Parallel()
+	kit := testkit.New(t)
+	kit.MigratedDatabase()
+	const limit = 300
+	upstream := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(stubHeader, "1")
+		w.WriteHeader(http.StatusAccepted)
+	}
+	changes := map[string]string{"MAX_RETRIES_PER_PRINCIPAL": fmt.Sprint(limit)}
+	a, b := securedIn(t, kit, upstream, changes), securedIn(t, kit, upstream, changes)
+	alice := as(token(t, "alice", nil))
+	retry := func(g *env) reply {
+		return g.do("POST", "/jobs/0199a5f2-0000-7000-8000-000000000000/retry", nil, alice)
+	}
+	for retry(a).StatusCode == http.StatusAccepted { //nolint:revive // until the limit is exceeded
+	}
+	allowed := 0
+	testkit.Eventually(t, func() error {
+		r := retry(b)
+		if r.StatusCode == http.StatusAccepted {
+			if allowed++; allowed == limit {
+				t.Fatal("the limit is not that of all replicas")
+			}
+			return fmt.Errorf("allowed: %s", r.Header.Get("RateLimit"))
+		}
+		b.limited(r, "retries")
+		return nil
+	})
 }
 
 func TestAStreamThatHasEndedIsNotCounted(t *testing.T) {
