@@ -26,7 +26,20 @@ func Jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 // Repeat calls f, waits for the duration that f returned, and starts over, until ctx ends. It then
 // returns nil, so that it can be the body of a component's Run.
 func Repeat(ctx context.Context, f func(context.Context) time.Duration) error {
-	for For(ctx, f(ctx)) == nil {
+	return RepeatOrWake(ctx, nil, f)
+}
+
+// RepeatOrWake is Repeat, except that a value from wake ends a pause early.
+func RepeatOrWake(ctx context.Context, wake <-chan struct{}, f func(context.Context) time.Duration) error {
+	for ended := false; !ended; {
+		timer := time.NewTimer(f(ctx))
+		select {
+		case <-timer.C:
+		case <-wake:
+		case <-ctx.Done():
+			ended = true
+		}
+		timer.Stop()
 	}
 	return nil
 }

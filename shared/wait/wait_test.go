@@ -47,6 +47,28 @@ func TestALoopWaitsAsItsFunctionSaysAndEndsWithoutAnError(t *testing.T) {
 	})
 }
 
+func TestAWakeEndsAPauseOfALoopEarly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		start, wake := time.Now(), make(chan struct{}, 1)
+		var calls []time.Duration
+		err := wait.RepeatOrWake(ctx, wake, func(context.Context) time.Duration {
+			calls = append(calls, time.Since(start))
+			switch len(calls) {
+			case 1:
+				time.AfterFunc(time.Second, func() { wake <- struct{}{} })
+			case 3:
+				cancel()
+			}
+			return time.Minute
+		})
+		if want := []time.Duration{0, time.Second, time.Minute + time.Second}; err != nil || !slices.Equal(calls, want) {
+			t.Errorf("called at %v: %v", calls, err)
+		}
+	})
+}
+
 func TestStoppingABackgroundLoopWaitsForItsLastCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
