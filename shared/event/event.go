@@ -234,14 +234,15 @@ type Progressed struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Waiting means that the analysis server is unavailable or busy; Until is when the attempt is
-// repeated. Published by the dispatcher each time that it delays the attempt; consumed by the
-// tracker.
+// Waiting means that the attempt waits: until a time at which it is sent again, since the analysis
+// server is unavailable or busy, or since a time in the queue, which tells no end. Published by the
+// dispatcher each time that it delays the attempt; consumed by the tracker.
 type Waiting struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`
-	Until   time.Time `json:"until"` // UTC
-	Code    string    `json:"code"`  // the reason: stable, in kebab case
+	Until   time.Time `json:"until,omitzero"` // UTC; zero in the queue
+	Since   time.Time `json:"since,omitzero"` // UTC; only in the queue
+	Code    string    `json:"code"`           // the reason: stable, in kebab case
 }
 
 // Refused means that a callback of the newest attempt was refused, for the reason in Code and

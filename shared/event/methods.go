@@ -129,7 +129,13 @@ func (e Waiting) Name() Name { return NameWaiting }
 func (e Waiting) Job() string { return e.JobID }
 
 // Occurrence implements Event.
-func (e Waiting) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Until.Unix()) }
+func (e Waiting) Occurrence() string {
+	at := e.Until
+	if at.IsZero() {
+		at = e.Since
+	}
+	return fmt.Sprintf("%d.%d", e.Attempt, at.Unix())
+}
 
 // Name implements Event.
 func (e Refused) Name() Name { return NameRefused }

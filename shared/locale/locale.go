@@ -57,6 +57,7 @@ const (
 	Uploading  Message = "uploading"
 	Stored     Message = "stored"
 	Waiting    Message = "waiting" // contains a time: see TextAt
+	Queued     Message = "queued"  // the stage waiting, without a time
 	Dispatched Message = "dispatched"
 	Refused    Message = "refused"
 	Completed  Message = "completed"
@@ -100,6 +101,8 @@ func sentence(m Message) (pair, bool) {
 		return pair{"분석 서버 요청 중...", "Requesting analysis..."}, true
 	case Waiting:
 		return pair{"분석 서버 대기 중, 다음 시도 " + timePlace, "Waiting for the analysis server, next try at " + timePlace}, true
+	case Queued:
+		return pair{"분석 순서 대기 중...", "Waiting for its turn to be analysed"}, true
 	case Dispatched:
 		return pair{"분석 중... 결과 대기", "Analysing, waiting for the result"}, true
 	case Refused:

@@ -42,7 +42,7 @@ type Record struct {
 
 	WaitSeq     uint64    // sequence of the newest waiting event
 	WaitAttempt int       // its attempt
-	WaitUntil   time.Time // when the dispatcher tries again
+	WaitUntil   time.Time // when the dispatcher tries again; zero in the queue
 
 	RefusalSeq     uint64 // sequence of the newest refused event
 	RefusalAttempt int    // its attempt
@@ -310,9 +310,9 @@ func (r *Record) applyProgressed(seq uint64, ev event.Progressed) {
 }
 
 // applyWaiting stores the wait of the newest attempt. Of several waits of one attempt, it stores
-// the newest. A wait without an end is ignored.
+// the newest. A wait that has neither an end nor a beginning is ignored.
 func (r *Record) applyWaiting(seq uint64, ev event.Waiting) {
-	if ev.Until.IsZero() {
+	if ev.Until.IsZero() && ev.Since.IsZero() {
 		return
 	}
 	if ev.Attempt > r.WaitAttempt || ev.Attempt == r.WaitAttempt && seq > r.WaitSeq {

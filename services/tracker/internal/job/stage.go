@@ -14,7 +14,7 @@ const (
 	StageReceived   Stage = "received"   // accepted; the upload to the bucket has not begun
 	StageUploading  Stage = "uploading"  // being copied into the bucket
 	StageStored     Stage = "stored"     // in the bucket; the analysis server has not accepted it
-	StageWaiting    Stage = "waiting"    // the analysis server is unavailable or busy
+	StageWaiting    Stage = "waiting"    // the analysis server is unavailable or busy, or the job is in the queue for it
 	StageDispatched Stage = "dispatched" // the analysis server has accepted it
 	StageRefused    Stage = "refused"    // the newest callback of the analysis server was refused
 	StageCompleted  Stage = "completed"
@@ -32,8 +32,11 @@ func Stages() []Stage {
 }
 
 // Text returns the sentence that clients read in a stage. The sentence of StageWaiting contains the
-// time of the next attempt.
+// time of the next attempt, unless the job is in the queue, which tells none.
 func (s Stage) Text(l locale.Language, next time.Time) string {
+	if s == StageWaiting && next.IsZero() {
+		return locale.Text(l, locale.Queued)
+	}
 	return locale.TextAt(l, s.message(), next)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
+	"sori.internal/shared/locale"
 )
 
 func TestAWaitShowsUntilTheAnalysisServerHasTheAttempt(t *testing.T) {
@@ -33,7 +34,7 @@ func TestAWaitShowsUntilTheAnalysisServerHasTheAttempt(t *testing.T) {
 		"the next attempt's":         {again, []event.Event{waiting(2, 1)}, 1},
 		"beside the old one's words": {again, []event.Event{waiting(2, 1), progressed(1, 60, "")}, 1},
 		"the next attempt is taken":  {again, []event.Event{waiting(2, 1), dispatched(2)}, 0},
-		"without an end":             {begun, []event.Event{event.Waiting{JobID: id, Attempt: 1}}, 0},
+		"without any time":           {begun, []event.Event{event.Waiting{JobID: id, Attempt: 1}}, 0},
 	} {
 		r := play(history(append(c.before[:len(c.before):len(c.before)], c.then...)...)).row
 		var want time.Time
@@ -42,6 +43,27 @@ func TestAWaitShowsUntilTheAnalysisServerHasTheAttempt(t *testing.T) {
 		}
 		if r.NextAttemptAt != want || (r.Stage == job.StageWaiting) != (c.until > 0) {
 			t.Errorf("%s: %s until %v", name, r.Stage, r.NextAttemptAt)
+		}
+	}
+}
+
+func TestAWaitInTheQueueTellsNoTime(t *testing.T) {
+	t.Parallel()
+	queued := event.Waiting{JobID: id, Attempt: 1, Since: began, Code: "analysis-full"}
+	for name, c := range map[string]struct {
+		then  []event.Event
+		stage job.Stage
+	}{
+		"queued":       {[]event.Event{queued}, job.StageWaiting},
+		"queued again": {[]event.Event{waiting(1, 1), queued}, job.StageWaiting},
+		"accepted":     {[]event.Event{queued, dispatched(1)}, job.StageDispatched},
+	} {
+		r := play(history(append([]event.Event{received(), stored(), attempted(1)}, c.then...)...)).row
+		if r.Stage != c.stage || !r.NextAttemptAt.IsZero() {
+			t.Errorf("%s: %s until %v", name, r.Stage, r.NextAttemptAt)
+		}
+		if text := r.Text(locale.English); c.stage == job.StageWaiting && text != "Waiting for its turn to be analysed" {
+			t.Errorf("%s: %s", name, text)
 		}
 	}
 }

@@ -68,6 +68,7 @@ func history(id string, first uint64) []job.Entry {
 		event.Uploading{JobID: id, Bytes: 500, Size: 1000},
 		event.Stored{JobID: id, TokenID: 7, Bucket: "b", Key: "k", MediaType: "audio/wav", Size: 1000, SHA256: "ab", Duration: 2.5},
 		event.Attempted{JobID: id, Attempt: 1},
+		event.Waiting{JobID: id, Attempt: 1, Since: began},
 		event.Waiting{JobID: id, Attempt: 1, Until: began.Add(time.Minute)},
 		event.Dispatched{JobID: id, Attempt: 1, AnalysisJobID: "NULL"},
 		event.Progressed{JobID: id, Attempt: 1, Percent: 50, Message: "음높이"},
