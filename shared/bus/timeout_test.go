@@ -186,7 +186,7 @@ func checkEveryMethodIsTried(t *testing.T, calls map[string]func(context.Context
 	for _, of := range []reflect.Type{
 		reflect.TypeFor[*bus.Bus](), reflect.TypeFor[*bus.Stream](), reflect.TypeFor[*joblog.Store](),
 		reflect.TypeFor[*staging.Store](), reflect.TypeFor[*deadletter.Store](),
-		reflect.TypeFor[*coordination.Flag](), reflect.TypeFor[*coordination.Slots](),
+		reflect.TypeFor[*coordination.Flag](),
 	} {
 		for m := range of.Methods() {
 			name := of.Elem().Name() + "." + m.Name
@@ -206,8 +206,7 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 	e := event.Canceled{JobID: job}
 	jobs, stream := event.Jobs(), b.Stream(event.Jobs())
 	logs, entries, dead := joblog.New(b), staging.New(b), deadletter.New(b)
-	flag, slots := coordination.NewFlag(b, "FLAGS", "a"), coordination.NewSlots(b, "SLOTS", 3)
-	none := func(context.Context, string) (bool, error) { return false, nil }
+	flag := coordination.NewFlag(b, "FLAGS", "a")
 	return map[string]func(context.Context) error{
 		"Bus.ConsumerState": func(ctx context.Context) error { _, _, err := b.ConsumerState(ctx, "c"); return err },
 		"Bus.Ensure":        func(ctx context.Context) error { return b.Ensure(ctx, jobs) },
@@ -269,10 +268,8 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 		"deadletter.Get":         func(ctx context.Context) error { _, err := dead.Get(ctx, 1); return err },
 		"deadletter.List":        func(ctx context.Context) error { _, err := dead.List(ctx, ""); return err },
 
-		"Flag.IsSet":    func(ctx context.Context) error { _, err := flag.IsSet(ctx); return err },
-		"Flag.Set":      flag.Set,
-		"Slots.Release": func(ctx context.Context) error { return slots.Release(ctx, job) },
-		"Slots.Take":    func(ctx context.Context) error { _, err := slots.Take(ctx, job, none); return err },
+		"Flag.IsSet": func(ctx context.Context) error { _, err := flag.IsSet(ctx); return err },
+		"Flag.Set":   flag.Set,
 	}
 }
 

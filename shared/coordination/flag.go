@@ -1,6 +1,5 @@
 // Package coordination stores state that the replicas of a service share and that outlives them:
-// flags that are set once, and slots that limit how many jobs do something at once. Both are stored
-// in key-value buckets of JetStream.
+// flags that are set once, in a key-value bucket of JetStream.
 package coordination
 
 import (
@@ -11,7 +10,7 @@ import (
 	"sori.internal/shared/bus"
 )
 
-// timeout limits one operation on a flag or on slots.
+// timeout limits one operation on a flag.
 const timeout = 5 * time.Second
 
 // Flag is set once and stays set, for all replicas of a service. It is safe for concurrent use.

@@ -39,13 +39,19 @@ const (
 	NameWaiting    Name = "waiting"
 	NameRefused    Name = "refused"
 	NameDiscarded  Name = "discarded"
+	NameGranted    Name = "granted"
 
 	NameDeleted Name = "deleted"
 )
 
 // Progress reports whether an event of this name is a progress event.
 func (n Name) Progress() bool {
-	return n == NameUploading || n == NameProgressed || n == NameWaiting || n == NameRefused || n == NameDiscarded
+	switch n {
+	case NameUploading, NameProgressed, NameWaiting, NameRefused, NameDiscarded, NameGranted:
+		return true
+	default:
+		return false
+	}
 }
 
 // Terminal reports whether a job has ended if its log ends with an event of this name. After failed
@@ -245,6 +251,15 @@ type Waiting struct {
 	Code    string    `json:"code"`           // the reason: stable, in kebab case
 }
 
+// Granted means that an attempt that waited in the queue may be sent: its job has a slot. Published
+// by the dispatcher; consumed by the dispatcher, which sends the attempt.
+type Granted struct {
+	JobID     string `json:"job_id"`
+	Attempt   int    `json:"attempt"`
+	Entry     uint64 `json:"entry"`               // sequence of the attempt in the queue
+	Unlimited bool   `json:"unlimited,omitempty"` // no slot is needed: the number of analyses is not limited any more
+}
+
 // Refused means that a callback of the newest attempt was refused, for the reason in Code and
 // Detail. Published by the dispatcher; consumed by the tracker and by the dispatcher, which polls
 // the status URL if the refused callback may have been the outcome.
@@ -320,6 +335,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Refused](body)
 	case NameDiscarded:
 		return as[Discarded](body)
+	case NameGranted:
+		return as[Granted](body)
 	case NameDeleted:
 		return as[TokenDeleted](body)
 	default:

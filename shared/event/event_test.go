@@ -49,6 +49,7 @@ func samples() []event.Event {
 			Detail: "The body is no JSON object.", Outcome: true,
 		},
 		event.Discarded{JobID: job, Attempt: 1, Status: "completed", Result: json.RawMessage(`{"score":1}`)},
+		event.Granted{JobID: job, Attempt: 1, Entry: 17},
 		event.TokenDeleted{TokenID: 7},
 	}
 }

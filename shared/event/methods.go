@@ -154,3 +154,12 @@ func (e Discarded) Job() string { return e.JobID }
 
 // Occurrence implements Event.
 func (e Discarded) Occurrence() string { return strconv.Itoa(e.Attempt) + "." + e.Status }
+
+// Name implements Event.
+func (e Granted) Name() Name { return NameGranted }
+
+// Job implements Event.
+func (e Granted) Job() string { return e.JobID }
+
+// Occurrence implements Event.
+func (e Granted) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Entry) }

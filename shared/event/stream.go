@@ -49,6 +49,15 @@ func Dead() Stream {
 	}
 }
 
+// Queue returns the stream of the attempts that wait for a free slot. It is small: an attempt has
+// about 250 bytes.
+func Queue() Stream {
+	return Stream{
+		Name: "AUDIO_QUEUE", Description: "attempts that wait for a free slot, by owner",
+		Subjects: []string{AllQueue}, Duplicates: time.Second, Retention: RetainLog, MaxBytes: 64 << 20,
+	}
+}
+
 // Staging returns the stream of recordings on their way to the bucket, and of large results on
 // their way to the database.
 func Staging() Stream {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// The prefixes of the subjects. All except staging begin with audio, so that `nats sub 'audio.>'`
-// shows every event but no bytes. LimitsSubject does not begin with audio either, since its messages
-// are no events.
+// The prefixes of the subjects. All except those of staging and of the queue begin with audio, so
+// that `nats sub 'audio.>'` shows every event and nothing else. LimitsSubject does not begin with
+// audio either, since its messages are no events.
 const (
 	jobsRoot     = "audio.jobs."
 	progressRoot = "audio.progress."
@@ -18,6 +18,7 @@ const (
 	deadRoot     = "audio.dead."
 	replayRoot   = "audio.replay."
 	stagingRoot  = "staging."
+	queueRoot    = "queue."
 )
 
 // LimitsSubject is the subject on which replicas tell each other what their clients use of the limits
@@ -31,6 +32,7 @@ const (
 	AllTokens   = tokensRoot + ">"
 	AllDead     = deadRoot + ">"
 	AllStaging  = stagingRoot + ">"
+	AllQueue    = queueRoot + "*"
 )
 
 // Subject returns the subject of an event: audio.jobs.<job>.<name>, audio.progress.<job>.<name> for
@@ -99,6 +101,13 @@ func ParseStagingSubject(subject string) (entry string, ok bool) {
 	entry, _, ok = strings.Cut(rest, ".")
 	return entry, ok && entry != ""
 }
+
+// QueueSubject returns the subject of the attempts that wait in the queue, of the jobs of one owner.
+// key identifies the owner.
+func QueueSubject(key string) string { return queueRoot + key }
+
+// ParseQueueSubject returns the key in a subject of the queue.
+func ParseQueueSubject(subject string) string { return strings.TrimPrefix(subject, queueRoot) }
 
 // ParseSubject returns the job and the name in the subject of a job's event.
 func ParseSubject(subject string) (job string, name Name, err error) {

@@ -98,6 +98,9 @@ func calls() map[string]string {
 	table := map[string]string{
 		"$JS.API.STREAM.INFO.AUDIO_JOBS": all, "$JS.API.STREAM.INFO.AUDIO_STAGING": all,
 		"$JS.API.STREAM.INFO.AUDIO_TOKENS": "gateway tracker sorictl", "$JS.API.STREAM.INFO.AUDIO_DEAD": "uploader dispatcher tracker sorictl",
+		"$JS.API.STREAM.INFO.AUDIO_QUEUE": "dispatcher sorictl", "$JS.API.STREAM.MSG.GET.AUDIO_QUEUE": "dispatcher",
+		"$JS.API.STREAM.MSG.DELETE.AUDIO_QUEUE": "dispatcher", "$JS.API.STREAM.PURGE.AUDIO_QUEUE": "", "$JS.API.DIRECT.GET.AUDIO_QUEUE": "",
+		"$JS.API.CONSUMER.CREATE.AUDIO_QUEUE.x": "", "queue.1": "dispatcher",
 		"$JS.API.STREAM.INFO.KV_ANALYSIS_SLOTS": "dispatcher sorictl", "$JS.API.STREAM.INFO.KV_ANALYSIS_STATUS": "dispatcher sorictl",
 		"$JS.API.STREAM.INFO.OTHER": "", "$JS.API.STREAM.NAMES": "", "$JS.API.STREAM.LIST": "", "$JS.API.INFO": "sorictl",
 
@@ -124,7 +127,7 @@ func calls() map[string]string {
 		"audio.replay.uploader-received": "sorictl", "audio.live.1": "tracker", "staging.1.0": "gateway dispatcher", "limits.usage": "gateway", "other": "",
 		"_INBOX.sorictl.x": "uploader dispatcher tracker", "_INBOX.gateway.x": "", "$SYS.REQ.SERVER.PING": "", "$SYS.REQ.USER.INFO": "",
 	}
-	for _, stream := range []string{"AUDIO_JOBS", "AUDIO_TOKENS", "AUDIO_DEAD", "AUDIO_STAGING", "KV_ANALYSIS_SLOTS", "KV_ANALYSIS_STATUS", "OTHER"} {
+	for _, stream := range []string{"AUDIO_JOBS", "AUDIO_TOKENS", "AUDIO_DEAD", "AUDIO_STAGING", "AUDIO_QUEUE", "KV_ANALYSIS_SLOTS", "KV_ANALYSIS_STATUS", "OTHER"} {
 		for request, who := range map[string]string{
 			"CREATE": "sorictl", "UPDATE": "sorictl", "DELETE": "", "SNAPSHOT": "", "RESTORE": "", "LEADER.STEPDOWN": "", "PEER.REMOVE": "",
 		} {

@@ -74,11 +74,14 @@ func uploader(r *rights) {
 
 func dispatcher(r *rights) {
 	r.publishEvents(event.NameAttempted, event.NameDispatched, event.NameCompleted, event.NameFailed,
-		event.NameProgressed, event.NameWaiting, event.NameRefused, event.NameDiscarded)
+		event.NameProgressed, event.NameWaiting, event.NameRefused, event.NameDiscarded, event.NameGranted)
 	r.consume(event.Jobs(), dispatcherConsumers()...)
-	r.inspect(event.Dead(), event.Staging())
+	r.inspect(event.Dead(), event.Staging(), event.Queue())
 	r.readLog()
 	r.stage() // results that are too large for an event
+	r.publish(event.AllQueue)
+	r.api("STREAM.MSG.GET", event.Queue(), "")
+	r.deleteMessages(event.Queue())
 	for _, bucket := range buckets() {
 		r.inspectStream("KV_" + r.ns.Stream(bucket))
 		r.publishRaw("$KV."+r.ns.Stream(bucket)+".>",
@@ -102,7 +105,7 @@ func tracker(r *rights) {
 // operator is sorictl: it creates what the services use, reads everything but the staged bodies, has
 // events replayed and deletes dead letters.
 func operator(r *rights) {
-	streams := []event.Stream{event.Jobs(), event.Tokens(), event.Dead(), event.Staging()}
+	streams := []event.Stream{event.Jobs(), event.Tokens(), event.Dead(), event.Staging(), event.Queue()}
 	r.subscribe("audio.>")
 	r.publish(event.ReplaySubject("*"))
 	r.readLog()
@@ -135,8 +138,8 @@ func uploaderConsumers() []string {
 
 func dispatcherConsumers() []string {
 	return []string{
-		"dispatcher-stored", "dispatcher-retried", "dispatcher-lapsed", "dispatcher-dispatched", "dispatcher-refused",
-		"dispatcher-canceled", "dispatcher-erased",
+		"dispatcher-stored", "dispatcher-retried", "dispatcher-lapsed", "dispatcher-granted", "dispatcher-dispatched",
+		"dispatcher-refused", "dispatcher-canceled", "dispatcher-erased",
 	}
 }
 

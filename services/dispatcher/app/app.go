@@ -11,6 +11,7 @@ import (
 	"sori.internal/services/dispatcher/internal/analyzerclient"
 	"sori.internal/services/dispatcher/internal/api"
 	"sori.internal/services/dispatcher/internal/objects"
+	"sori.internal/services/dispatcher/internal/queue"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/coordination"
@@ -51,7 +52,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
 	admin := &httpd.Admin{Config: cfg.Admin, Health: s.health, Metrics: s.metrics, Listening: p.AdminListening, Log: log}
 	return lifecycle.Run(ctx, s.health.Watch, server.Run, admin.Run,
-		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.usage.Run)...))
+		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.usage.Run, s.runQueue)...))
 }
 
 // dependencies has the settings, the logger and the clients that Run makes.
@@ -87,12 +88,15 @@ func newService(d dependencies) *service {
 		Links:    objects.New(d.s3, d.cfg.Objects, d.cfg.URLStyle, d.cfg.URLValid),
 		LogUsage: s.usage,
 		Analyzer: client, Signer: analysis.NewSigner(&d.cfg.Webhook, d.cfg.signer()),
+		Queue:      queue.New(d.events),
 		StatusSeen: coordination.NewFlag(d.events, statusBucket, d.cfg.StatusURL.Key()),
 	}
 	if d.cfg.MaxRunning > 0 {
-		deps.Slots = coordination.NewSlots(d.events, slotsBucket, d.cfg.MaxRunning)
+		deps.Slots = queue.NewSlots(d.events, slotsBucket, d.cfg.MaxRunning)
 	}
 	s.core = analysis.New(deps, analysis.Options{MaxAttempts: d.cfg.MaxAttempts, PollInterval: d.cfg.PollInterval})
+	s.metrics.Gauge("sori_analysis_queued", "attempts of all replicas that wait for a slot", s.core.Queued)
+	s.metrics.Gauge("sori_analysis_queued_seconds", "how long the oldest of these attempts has waited", s.core.QueuedFor)
 	return s
 }
 
@@ -118,6 +122,9 @@ func (s *service) routes() *httpd.Mux {
 	})
 	return mux
 }
+
+// runQueue schedules the attempts that wait for a slot.
+func (s *service) runQueue(ctx context.Context) error { return s.core.RunQueue(s.log.WithContext(ctx)) }
 
 // setup makes the streams. It runs before the consumers start.
 func (s *service) setup(ctx context.Context) error {

@@ -24,11 +24,11 @@ const (
 // Resources returns what the dispatcher needs on NATS, whatever its settings are.
 func Resources() bus.Resources {
 	r := bus.Resources{
-		Streams: []event.Stream{event.Jobs(), event.Dead(), event.Staging()},
+		Streams: []event.Stream{event.Jobs(), event.Dead(), event.Staging(), event.Queue()},
 		Buckets: []string{slotsBucket, statusBucket},
 	}
 	for _, name := range []event.Name{
-		event.NameStored, event.NameRetried, event.NameLapsed, event.NameDispatched, event.NameRefused,
+		event.NameStored, event.NameRetried, event.NameLapsed, event.NameGranted, event.NameDispatched, event.NameRefused,
 		event.NameCanceled, event.NameErased,
 	} {
 		r.Consumers = append(r.Consumers, durable(name))
@@ -50,6 +50,7 @@ func (s *service) consumers() []lifecycle.Component {
 		})),
 		s.consume(consumerOf(s, withBackoff(s.core.HandleRetried))),
 		s.consume(consumerOf(s, withBackoff(s.core.HandleLapsed))),
+		s.consume(consumerOf(s, withBackoff(s.core.HandleGranted))),
 	}
 	if s.cfg.StatusURL != "" { // without a status URL, nothing can be polled or canceled
 		parts = append(parts,

@@ -51,7 +51,7 @@ func newEnv(t *testing.T) *env {
 	client, bucket := k.Bucket()
 	described, err := contract.Sori() // the answers and the requests of the dispatcher are checked against it
 	must(t, err)
-	b := k.Bus("uploader", event.Jobs(), event.Dead(), event.Staging())
+	b := k.Bus("uploader", event.Jobs(), event.Dead(), event.Staging(), event.Queue())
 	return &env{
 		Kit: k, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b), client: client, bucket: bucket, analyzer: newAnalyzer(t, described),
 		http: &http.Client{Transport: &contract.Transport{

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sori.internal/shared/event"
@@ -90,6 +91,9 @@ type Analyzer interface {
 	// the answer; nil if there is no status URL for it.
 	Status(ctx context.Context, job, serverID string) ([]byte, error)
 
+	// Paused returns how long Submit sends nothing, since the server is unavailable; 0 if it sends.
+	Paused() time.Duration
+
 	// Cancel asks the server to cancel an analysis and to forget its result. A server that does not
 	// know the analysis, or that cannot cancel, is no error. It does nothing without a status URL.
 	Cancel(ctx context.Context, job, serverID string) error
@@ -116,6 +120,7 @@ type Dependencies struct {
 	Analyzer   Analyzer
 	Signer     *Signer
 	Slots      Slots // of running analyses; nil means no limit
+	Queue      Queue // of the attempts that wait for a slot
 	LogUsage   LogUsage
 	StatusSeen Flag // set if the status URL has returned a status: a later 404 then means that an analysis is lost
 }
@@ -131,16 +136,20 @@ type Dispatcher struct {
 	Dependencies
 	options Options
 
-	throttle  jobTimes      // when this process last published a job's progress
-	polled    jobTimes      // when this process last polled a running analysis
-	slotQueue chan struct{} // locked by the one attempt of this process that waits for a slot
-	noRoute   sync.Once     // logs only once that the status URL may be wrong
+	throttle jobTimes      // when this process last published a job's progress
+	polled   jobTimes      // when this process last polled a running analysis
+	wake     chan struct{} // has a value if the queue must be looked at now
+	noRoute  sync.Once     // logs only once that the status URL may be wrong
+
+	queued atomic.Pointer[QueueState] // for the metrics
 }
 
 // New makes a Dispatcher.
 func New(deps Dependencies, options Options) *Dispatcher {
-	return &Dispatcher{
-		Dependencies: deps, options: options, slotQueue: make(chan struct{}, 1),
+	d := &Dispatcher{
+		Dependencies: deps, options: options, wake: make(chan struct{}, 1),
 		throttle: jobTimes{ttl: progressInterval}, polled: jobTimes{ttl: options.PollInterval},
 	}
+	d.queued.Store(&QueueState{})
+	return d
 }

@@ -19,7 +19,11 @@ import (
 
 // HandleStored sends the first attempt for a stored recording. seq is the sequence of its event.
 func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, seq uint64, backoff time.Duration) error {
-	return d.makeAttempt(ctx, e, attempt{number: 1, backoff: backoff}, event.Log{{Event: e, Seq: seq}})
+	known := event.Log{{Event: e, Seq: seq}}
+	if d.Slots != nil {
+		known = nil // the queue needs the owner of the job, who is in received
+	}
+	return d.makeAttempt(ctx, e, attempt{number: 1, backoff: backoff}, known)
 }
 
 // HandleRetried sends the next attempt for a failed job that is retried, with the stored recording.
@@ -65,9 +69,8 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 	if err != nil {
 		return err
 	}
-	if err := d.takeSlot(ctx, recording.JobID); err != nil {
-		d.publishWaiting(ctx, recording.JobID, a, fault.As(err))
-		return err
+	if hasSlot, err := d.takeSlot(ctx, recording.JobID, a, log); err != nil || !hasSlot {
+		return err // without a slot the attempt is in the queue
 	}
 	accepted, err := d.submit(ctx, request)
 	if err != nil {
@@ -152,7 +155,7 @@ func (d *Dispatcher) recordSubmitError(ctx context.Context, job string, a attemp
 		return err
 	}
 	d.releaseSlot(ctx, job)
-	d.publishWaiting(ctx, job, a, fault.As(err))
+	d.publishDelay(ctx, job, a, fault.As(err))
 	return err
 }
 
@@ -182,15 +185,20 @@ func (d *Dispatcher) Fail(ctx context.Context, job string, f *fault.Error) error
 	return nil
 }
 
-// publishWaiting publishes that an attempt is delayed, since the server is unavailable or no slot
-// is free, and the time at which it is sent again. If publishing fails, the attempt is sent again
-// all the same.
-func (d *Dispatcher) publishWaiting(ctx context.Context, job string, a attempt, f *fault.Error) {
+// publishDelay publishes that an attempt is delayed, since the server is unavailable, and the time
+// at which it is sent again.
+func (d *Dispatcher) publishDelay(ctx context.Context, job string, a attempt, f *fault.Error) {
 	if f.Kind != fault.Unavailable || a.backoff == 0 || ctx.Err() != nil {
 		return
 	}
 	until := time.Now().Add(max(a.backoff, f.RetryAfter)).UTC()
-	if err := d.Progress.Publish(ctx, event.Waiting{JobID: job, Attempt: a.number, Until: until, Code: f.Code}); err != nil {
+	d.publishWaiting(ctx, event.Waiting{JobID: job, Attempt: a.number, Until: until, Code: f.Code})
+}
+
+// publishWaiting publishes that an attempt waits. If publishing fails, the attempt is sent all the
+// same.
+func (d *Dispatcher) publishWaiting(ctx context.Context, w event.Waiting) {
+	if err := d.Progress.Publish(ctx, w); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("waiting not published")
 	}
 }

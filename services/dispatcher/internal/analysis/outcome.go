@@ -75,6 +75,7 @@ func (d *Dispatcher) appendTerminal(ctx context.Context, attempt int, terminal e
 		return terminal, nil
 	})
 	if err == nil && disposition == Recorded {
+		d.wakeQueue() // the job's slot is free
 		zerolog.Ctx(ctx).Info().Str(logging.JobID, job).Int(logging.Attempt, attempt).
 			Str(logging.Event, string(terminal.Name())).Msg("analysis reported")
 	}

@@ -15,6 +15,7 @@ type attempt struct {
 	number  int
 	retry   int           // attempt number of the newest retry of the job; 0 without a retry
 	backoff time.Duration // shortest delay before the attempt is sent again if the server is unavailable; 0: never
+	free    bool          // the attempt needs no slot
 }
 
 // newest has, for each type of event, the attempt number of the newest such event of a log; 0 if
@@ -71,6 +72,13 @@ func beginAttempt(log event.Log, job string, a attempt) (send bool, e event.Even
 		e = event.Attempted{JobID: job, Attempt: a.number}
 	}
 	return true, e
+}
+
+// waits reports whether an attempt in the queue is still to be sent. It has begun, so that a later
+// retry has a greater number.
+func waits(log event.Log, e *Entry) bool {
+	send, _ := beginAttempt(log, e.JobID, attempt{number: e.Attempt, retry: newestOf(log).retried})
+	return send
 }
 
 // acceptAttempt returns the event to append after the server accepted an attempt, or nil if the job

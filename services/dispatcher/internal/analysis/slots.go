@@ -1,60 +1,120 @@
 package analysis
 
 import (
+	"cmp"
 	"context"
-	"time"
+	"slices"
 
 	"github.com/rs/zerolog"
 
-	"sori.internal/shared/fault"
-	"sori.internal/shared/wait"
+	"sori.internal/shared/event"
 )
 
-// Slots limits the number of concurrent analyses of all replicas.
+// Slot is one of the slots that limit the number of concurrent analyses of all replicas, as it was
+// when it was read.
+type Slot struct {
+	Index    int
+	Job      string // the job that occupies the slot; empty if none ever did, or if it released it
+	Entry    uint64 // the sequence in the queue of the attempt that got the slot; 0 if it did not wait
+	Revision uint64
+}
+
+// Slots stores the slots for all replicas.
+//
+// A slot needs no release and does not expire: whoever needs one reads the logs of the jobs in the
+// slots. Therefore a process that dies leaks no slot, and no slot becomes free before its job has
+// ended.
 type Slots interface {
-	// Take assigns a slot to a job, or finds the slot that the job already has. It returns false if
-	// all slots belong to jobs for which done returns false.
-	Take(ctx context.Context, job string, done func(ctx context.Context, holder string) (bool, error)) (bool, error)
-	// Release frees the slot of a job that is not running for now.
-	Release(ctx context.Context, job string) error
+	// Read returns all slots.
+	Read(ctx context.Context) ([]Slot, error)
+	// Write stores a slot, unless it was written after it was read. Then it returns false.
+	Write(ctx context.Context, s Slot) (bool, error)
 }
 
-// The attempts of a process wait for a slot one after the other: the first checks every
-// slotInterval whether a slot is free. After slotTimeout an attempt is delayed, and its job shows
-// that it waits.
-const (
-	slotInterval = 500 * time.Millisecond
-	slotTimeout  = 15 * time.Second
-)
-
-// takeSlot waits for a slot if the number of slots is limited.
-func (d *Dispatcher) takeSlot(ctx context.Context, job string) error {
-	if d.Slots == nil {
-		return nil
+// takeSlot reports whether a job has a slot, so that its attempt may be sent. It takes a free one
+// unless attempts wait for it. Otherwise the attempt is in the queue when takeSlot returns, and the
+// event that it is for needs no further delivery.
+func (d *Dispatcher) takeSlot(ctx context.Context, job string, a attempt, log event.Log) (bool, error) {
+	if d.Slots == nil || a.free {
+		return true, nil
 	}
-	waitCtx, cancel := context.WithTimeout(ctx, slotTimeout)
-	defer cancel()
-	select {
-	case d.slotQueue <- struct{}{}:
-		defer func() { <-d.slotQueue }()
-	case <-waitCtx.Done():
-		return errNoSlot()
+	all, err := d.Slots.Read(ctx)
+	if err != nil {
+		return false, err
 	}
-	for {
-		taken, err := d.Slots.Take(ctx, job, d.slotDone)
-		if taken || err != nil {
-			return err
-		}
-		if wait.For(waitCtx, slotInterval) != nil {
-			return errNoSlot()
+	if slices.ContainsFunc(all, func(s Slot) bool { return s.Job == job }) {
+		return true, nil
+	}
+	if queue, err := d.Queue.State(ctx); err != nil {
+		return false, err
+	} else if queue.Length == 0 {
+		if taken, err := d.takeFreeSlot(ctx, job, all); taken || err != nil {
+			return taken, err
 		}
 	}
+	return false, d.enqueue(ctx, job, a, log)
 }
 
-// slotDone reports whether the job that has a slot no longer needs it.
-func (d *Dispatcher) slotDone(ctx context.Context, job string) (bool, error) {
-	log, err := d.Jobs.Read(ctx, job)
-	return !active(log), err
+// takeFreeSlot assigns a free slot to a job that has none. It returns false if there is none.
+func (d *Dispatcher) takeFreeSlot(ctx context.Context, job string, all []Slot) (bool, error) {
+	now, err := d.readOccupancy(ctx, all)
+	if err != nil {
+		return false, err
+	}
+	for _, slot := range now.free {
+		slot.Job, slot.Entry = job, 0
+		if taken, err := d.Slots.Write(ctx, slot); taken || err != nil {
+			return taken, err
+		}
+	}
+	return false, nil
+}
+
+// occupancy is the use of the slots at one time. Owners are keys (ownerKey).
+type occupancy struct {
+	free    []Slot
+	jobs    map[string]Slot // the slots of jobs that have not ended
+	running map[string]int  // the number of these jobs, by owner
+	last    string          // the owner who got the last slot
+}
+
+// readOccupancy reads the logs of the jobs in the slots.
+func (d *Dispatcher) readOccupancy(ctx context.Context, all []Slot) (occupancy, error) {
+	now := occupancy{jobs: map[string]Slot{}, running: map[string]int{}}
+	slices.SortFunc(all, func(a, b Slot) int { return cmp.Compare(a.Revision, b.Revision) })
+	for _, slot := range all {
+		// Two replicas that grant the same attempt at the same time may take two slots.
+		if _, twice := now.jobs[slot.Job]; slot.Job == "" || twice {
+			now.free = append(now.free, slot)
+			continue
+		}
+		log, err := d.Jobs.Read(ctx, slot.Job)
+		if err != nil {
+			return now, err
+		}
+		if owner := ownerKey(log); active(log) {
+			now.add(slot, owner)
+		} else {
+			now.free, now.last = append(now.free, slot), owner
+		}
+	}
+	return now, nil
+}
+
+// add adds a slot that was written after all others.
+func (o *occupancy) add(slot Slot, owner string) {
+	o.jobs[slot.Job] = slot
+	o.running[owner]++
+	o.last = owner
+}
+
+// next returns the owner whose turn it is: the one with the fewest running analyses. Of several such
+// owners it is the first one after the owner who got the last slot, in a cyclic order. owners is
+// sorted and not empty.
+func (o *occupancy) next(owners []string) string {
+	after, _ := slices.BinarySearch(owners, o.last+" ") // a blank comes before all characters of keys
+	turns := slices.Concat(owners[after:], owners[:after])
+	return slices.MinFunc(turns, func(a, b string) int { return cmp.Compare(o.running[a], o.running[b]) })
 }
 
 // releaseSlot frees the slot of a job whose attempt is delayed. If the request was aborted because
@@ -63,14 +123,15 @@ func (d *Dispatcher) releaseSlot(ctx context.Context, job string) {
 	if d.Slots == nil || ctx.Err() != nil {
 		return
 	}
-	if err := d.Slots.Release(ctx, job); err != nil {
+	all, err := d.Slots.Read(ctx)
+	for _, slot := range all {
+		if err == nil && slot.Job == job {
+			slot.Job, slot.Entry = "", 0
+			_, err = d.Slots.Write(ctx, slot)
+		}
+	}
+	if err != nil { // the job keeps its slot until it ends
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("slot not released")
 	}
-}
-
-func errNoSlot() error {
-	return &fault.Error{
-		Kind: fault.Unavailable, Code: "analysis-full", RetryAfter: time.Second, Logged: true,
-		Detail: "As many analyses run as may.",
-	}
+	d.wakeQueue()
 }

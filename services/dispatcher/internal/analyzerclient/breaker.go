@@ -149,6 +149,17 @@ func (b *breaker) retryAfter() time.Duration {
 	return delay + rand.N(min(delay/10, maxJitter)+1)
 }
 
+// paused returns how long no request is admitted; 0 if the next request is. While a probe is sent,
+// the time is not known, and paused returns probeDelay.
+func (b *breaker) paused() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.circuit.IsHalfOpen() {
+		return max(time.Until(b.openUntil), probeDelay)
+	}
+	return max(time.Until(b.openUntil), 0)
+}
+
 // gauge returns 1 while the breaker is open or half-open, and 0 while it is closed.
 func (b *breaker) gauge() float64 {
 	b.mu.Lock()

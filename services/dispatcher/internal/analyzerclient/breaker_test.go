@@ -252,3 +252,30 @@ func TestThereIsNeverMoreThanOneProbe(t *testing.T) {
 		}
 	})
 }
+
+func TestAPauseLastsUntilAProbeMayBeSentAndWhileItIsSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t)
+		if d := e.paused(); d != 0 {
+			t.Errorf("closed: paused for %v", d)
+		}
+		e.send(failsFor(time.Minute))
+		if d := e.paused(); d != time.Minute {
+			t.Errorf("open: paused for %v", d)
+		}
+		<-time.After(time.Minute)
+		if d := e.paused(); d != 0 {
+			t.Errorf("a probe may be sent: paused for %v", d)
+		}
+		e.send(func() (string, error) {
+			if d := e.paused(); d != probeDelay {
+				t.Errorf("the probe is sent: paused for %v", d)
+			}
+			return accepts()
+		})
+		if d := e.paused(); d != 0 {
+			t.Errorf("closed again: paused for %v", d)
+		}
+	})
+}

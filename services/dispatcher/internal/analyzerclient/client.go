@@ -97,6 +97,9 @@ func followPost(next *http.Request, via []*http.Request) error {
 // BreakerOpen returns 1 while the circuit breaker is open or half-open, and 0 while it is closed.
 func (c *Client) BreakerOpen() float64 { return c.breaker.gauge() }
 
+// Paused implements analysis.Analyzer.
+func (c *Client) Paused() time.Duration { return c.breaker.paused() }
+
 // Submit implements analysis.Analyzer. While the circuit breaker is open, nothing is sent, and the
 // error's RetryAfter is the time to wait.
 func (c *Client) Submit(ctx context.Context, r analysis.Request) (analysis.Acceptance, error) {

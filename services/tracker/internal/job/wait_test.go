@@ -50,13 +50,15 @@ func TestAWaitShowsUntilTheAnalysisServerHasTheAttempt(t *testing.T) {
 func TestAWaitInTheQueueTellsNoTime(t *testing.T) {
 	t.Parallel()
 	queued := event.Waiting{JobID: id, Attempt: 1, Since: began, Code: "analysis-full"}
+	granted := event.Granted{JobID: id, Attempt: 1, Entry: 1}
 	for name, c := range map[string]struct {
 		then  []event.Event
 		stage job.Stage
 	}{
-		"queued":       {[]event.Event{queued}, job.StageWaiting},
-		"queued again": {[]event.Event{waiting(1, 1), queued}, job.StageWaiting},
-		"accepted":     {[]event.Event{queued, dispatched(1)}, job.StageDispatched},
+		"queued":         {[]event.Event{queued}, job.StageWaiting},
+		"queued again":   {[]event.Event{waiting(1, 1), queued}, job.StageWaiting},
+		"granted a slot": {[]event.Event{queued, granted}, job.StageWaiting},
+		"accepted":       {[]event.Event{queued, granted, dispatched(1)}, job.StageDispatched},
 	} {
 		r := play(history(append([]event.Event{received(), stored(), attempted(1)}, c.then...)...)).row
 		if r.Stage != c.stage || !r.NextAttemptAt.IsZero() {

@@ -1,0 +1,64 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/shared/bus"
+)
+
+// Slots are n keys of a bucket. The value of a key is the job that occupies the slot, and the
+// sequence of its entry in the queue if it waited there. Writers compare revisions, so that only one
+// of them gets a slot.
+type Slots struct {
+	bus    *bus.Bus
+	bucket string
+	n      int
+}
+
+// NewSlots returns the n slots of a bucket. All replicas should have the same n; while they differ,
+// the largest n applies.
+func NewSlots(b *bus.Bus, bucket string, n int) *Slots { return &Slots{bus: b, bucket: bucket, n: n} }
+
+// timeout limits the reading of all slots.
+const timeout = 5 * time.Second
+
+func key(index int) string { return fmt.Sprintf("slot.%d", index+1) }
+
+// Read implements analysis.Slots.
+func (s *Slots) Read(ctx context.Context) ([]analysis.Slot, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	kv, err := s.bus.KeyValue(ctx, s.bucket)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]analysis.Slot, s.n)
+	for i := range all {
+		value, revision, err := kv.Get(ctx, key(i))
+		if err != nil {
+			return nil, err
+		}
+		job, seq, _ := strings.Cut(value, " ")
+		entry, _ := strconv.ParseUint(seq, 10, 64) // 0 if there is none
+		all[i] = analysis.Slot{Index: i, Job: job, Entry: entry, Revision: revision}
+	}
+	return all, nil
+}
+
+// Write implements analysis.Slots.
+func (s *Slots) Write(ctx context.Context, slot analysis.Slot) (bool, error) {
+	kv, err := s.bus.KeyValue(ctx, s.bucket)
+	if err != nil {
+		return false, err
+	}
+	value := slot.Job
+	if slot.Entry > 0 {
+		value += " " + strconv.FormatUint(slot.Entry, 10)
+	}
+	return kv.CompareAndSet(ctx, key(slot.Index), value, slot.Revision)
+}
