@@ -20,6 +20,7 @@ type Delivery struct {
 	Seq     uint64    // the sequence of the event in its stream
 	Time    time.Time // when the stream stored the event
 	Attempt uint64    // the number of this delivery, from 1
+	Size    int64     // bytes that the event occupies in its stream
 
 	// Backoff is the shortest delay before the event is redelivered if its handler returns a retryable
 	// error. A longer RetryAfter of the error replaces it. Backoff is 0 for a replay, which is not

@@ -30,7 +30,20 @@ func (b *Bus) delivery(msg jetstream.Msg) (Delivery, error) {
 	}
 	d.Seq, d.Time, d.Attempt = meta.Sequence.Stream, meta.Timestamp, meta.NumDelivered
 	d.Backoff = Delay(d.Attempt)
+	d.Size = storedSize(msg.Subject(), msg.Headers(), msg.Data())
 	return d, d.decode(subject, msg.Data())
+}
+
+// storedSize returns how many bytes a message occupies in the file of a stream. The server adds its
+// length, sequence, time and hash, and the lengths of the subject and of the header.
+func storedSize(subject string, header nats.Header, data []byte) int64 {
+	const added, addedForHeader = 30, 4
+	m := nats.Msg{Subject: subject, Header: header, Data: data}
+	size := m.Size() + added
+	if len(header) > 0 {
+		size += addedForHeader
+	}
+	return int64(size)
 }
 
 // decode sets Job and Event from a message.

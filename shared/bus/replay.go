@@ -127,7 +127,7 @@ func (b *Bus) handleReplay(ctx context.Context, c Consumer, sequence string) (co
 	if err != nil {
 		return b.eventContext(ctx, c, nil, d), err
 	}
-	d.Time = m.Time
+	d.Time, d.Size = m.Time, storedSize(b.cfg.Namespace.Subject(m.Subject), m.Header, m.Data)
 	err = d.decode(m.Subject, m.Data)
 	ctx = b.eventContext(ctx, c, m.Header, d)
 	if err != nil {

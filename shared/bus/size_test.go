@@ -1,0 +1,40 @@
+package bus_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"sori.internal/shared/bus"
+	"sori.internal/shared/event"
+)
+
+// The sizes of the events are those that the server counts for the limit of the stream.
+func TestTheSizesOfTheEventsAreThoseOfTheStream(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	for n := range 5 {
+		must(t, b.Publish(k.Context(), event.Received{JobID: k.NewJob(), FileName: strings.Repeat("녹음", 100*n)}))
+	}
+	var size atomic.Int64
+	k.Start(func(ctx context.Context) error {
+		return b.Consume(ctx, consumer("sizes", func(_ context.Context, d bus.Delivery) error {
+			size.Add(d.Size)
+			return nil
+		}))
+	})
+	k.Settled("sizes")
+	stream, err := k.JetStream().Stream(k.Context(), k.Namespace().Stream(event.Jobs().Name))
+	must(t, err)
+	want := int64(stream.CachedInfo().State.Bytes)
+	if got := size.Load(); got != want || want == 0 {
+		t.Errorf("the events have %d bytes, the stream %d", got, want)
+	}
+	must(t, b.Replay(k.Context(), "sizes", 1))
+	first := size.Load() - want
+	must(t, b.Replay(k.Context(), "sizes", 2))
+	if second := size.Load() - want - first; second-first != int64(len(strings.Repeat("녹음", 100))+len(`"file_name":"",`)) {
+		t.Errorf("replayed, the first has %d bytes and the second %d", first, second)
+	}
+}
