@@ -41,6 +41,7 @@ type Dependencies struct {
 	Reader     Reader
 	Sizes      Sizes
 	Lister     Lister
+	Usages     Usages
 	Links      Links
 	Hub        *watch.Hub
 	Controller Controller
@@ -56,6 +57,7 @@ type Options struct {
 	Hold      time.Duration   // how long streams stay open in a shutdown, for jobs that end meanwhile
 	Memory    int64           // bytes of the large results that are being sent
 	Retention job.Retention
+	LogMaxAge time.Duration // how long events are kept in the stream of logs
 	Drain     time.Duration // after Hold, the duration over which the ends of the remaining streams are spread
 }
 
@@ -87,6 +89,7 @@ func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("GET "+progressPath+"{job_id}", a.readByTicket(a.withResult(a.progress)))
 	mux.Handle("GET "+audioPath("{job_id}"), a.readByTicket(a.audio))
 	mux.Handle("GET /jobs/", a.all(a.list))
+	mux.Handle("GET "+usagePath, a.all(a.usage))
 	mux.Handle("POST /jobs/{job_id}/ticket", a.read(a.ticket))
 	mux.Handle("POST /jobs/{job_id}/cancel", a.write(a.control(command.Cancel)))
 	mux.Handle("POST /jobs/{job_id}/retry", a.write(a.control(command.Retry)))

@@ -44,7 +44,7 @@ func (u *Unprojectable) Fail(ctx context.Context, id string, e job.Entry) error 
 	if substitute == nil {
 		return nil
 	}
-	entries := []job.Entry{{Event: substitute, Seq: e.Seq, Time: e.Time}}
+	entries := []job.Entry{{Event: substitute, Seq: e.Seq, Time: e.Time, Size: e.Size}}
 	if err := u.decider.record(ctx, entries); err != nil {
 		return fmt.Errorf("record a placeholder for event %d: %w", e.Seq, err)
 	}

@@ -33,4 +33,6 @@ func DeadLetter(unprojectable *command.Unprojectable) func(context.Context, bus.
 	}
 }
 
-func entry(d bus.Delivery) job.Entry { return job.Entry{Event: d.Event, Seq: d.Seq, Time: d.Time} }
+func entry(d bus.Delivery) job.Entry {
+	return job.Entry{Event: d.Event, Seq: d.Seq, Time: d.Time, Size: d.Size}
+}

@@ -13,6 +13,7 @@ type Entry struct {
 	Event  event.Event
 	Seq    uint64
 	Time   time.Time
+	Size   int64  // bytes of the event in the stream; 0 if unknown
 	Result Result // the result of a Completed event, inline or from staging
 }
 
@@ -56,6 +57,9 @@ type Record struct {
 	SHA256        string
 	Duration      float64 // seconds; 0 if unknown
 	AnalysisJobID string  // the id that the analysis server has given the job
+
+	LogBytes int64  // bytes of the job's events in the stream
+	LogSeqs  string // sequences of the events in LogBytes, the newest of them
 }
 
 // New makes the record of a job without any event.
@@ -90,6 +94,7 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //  8. UpdatedAt of an ended job is not changed by the deletion of its recording: clients take it for
 //     the time of the end.
 //  9. The owner is the owner in received, otherwise the owner in erased.
+//  10. The size of an event is counted once (countSize).
 //
 // Exceptions from 1:
 //
@@ -110,6 +115,7 @@ func (r *Record) Merge(entries []Entry) (changed bool) {
 		if *r != earlier && e.Time.After(newest) && e.Event.Name() != event.NameExpired {
 			newest = databaseTime(e.Time)
 		}
+		r.countSize(e)
 	}
 	r.Stage = r.stage()
 	r.SetStageDetails()

@@ -82,6 +82,8 @@ func recordColumns() []column {
 		integer("wait_attempt", "integer", func(r *job.Record) *int { return &r.WaitAttempt }),
 		integer("refused_seq", "bigint", func(r *job.Record) *uint64 { return &r.RefusalSeq }),
 		integer("refused_attempt", "integer", func(r *job.Record) *int { return &r.RefusalAttempt }),
+		integer("log_bytes", "bigint", func(r *job.Record) *int64 { return &r.LogBytes }),
+		text("log_seqs", "text", func(r *job.Record) *string { return &r.LogSeqs }),
 	)
 }
 

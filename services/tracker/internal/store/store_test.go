@@ -78,7 +78,7 @@ func history(id string, first uint64) []job.Entry {
 	}
 	entries := make([]job.Entry, len(events))
 	for i, e := range events {
-		entries[i] = job.Entry{Event: e, Seq: first + uint64(i), Time: began.Add(time.Duration(i) * time.Second)}
+		entries[i] = job.Entry{Event: e, Seq: first + uint64(i), Time: began.Add(time.Duration(i) * time.Second), Size: 100 + int64(i)}
 		if c, ok := e.(event.Completed); ok {
 			entries[i].Result = job.Result(c.Result)
 		}

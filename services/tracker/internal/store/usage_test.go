@@ -1,0 +1,167 @@
+package store_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"sori.internal/services/tracker/internal/job"
+	"sori.internal/services/tracker/internal/query"
+	"sori.internal/services/tracker/internal/store"
+	"sori.internal/shared/event"
+	"sori.internal/shared/testkit"
+)
+
+// owner is the owner of the jobs of history.
+const owner = "auth0|앨리스"
+
+// uses checks the usage of an owner. The jobs of history were made on 2 January 2026.
+func uses(t *testing.T, kit *testkit.Kit, s *store.Store, of string, want query.Usage) {
+	t.Helper()
+	got, err := s.Usage(kit.Context(), of, time.Date(2026, 1, 2, 23, 0, 0, 0, time.UTC), nil)
+	got.Recorded = nil
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s uses %+v, want %+v, %v", of, got, want, err)
+	}
+}
+
+// bytesOf returns the sizes of the first n events of a job.
+func bytesOf(n int) (sum int64) {
+	for i := range n {
+		sum += 100 + int64(i)
+	}
+	return sum
+}
+
+func TestTheUsageOfAnOwnerFollowsTheStagesOfItsJobs(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	id := newJob(t)
+	entries := history(id, 1)
+	merge := func(e ...job.Entry) {
+		t.Helper()
+		for _, s := range []int{0, 1, 0} { // each event is delivered three times, to two replicas
+			if _, err := stores[s].Merge(kit.Context(), grouped(e)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	uses(t, kit, stores[0], owner, query.Usage{})
+	merge(entries[0])
+	uses(t, kit, stores[1], owner, query.Usage{Jobs: 1, StagedBytes: 1000, LogBytes: bytesOf(1)})
+	merge(entries[1])
+	uses(t, kit, stores[1], owner, query.Usage{Jobs: 1, StagedBytes: 1000, LogBytes: bytesOf(2)})
+	merge(entries[2])
+	uses(t, kit, stores[1], owner, query.Usage{Jobs: 1, StoredBytes: 1000, LogBytes: bytesOf(3)})
+	merge(entries[3:]...)
+	uses(t, kit, stores[1], owner, query.Usage{Jobs: 1, StoredBytes: 1000, LogBytes: bytesOf(len(entries))})
+	merge(job.Entry{Event: event.Expired{JobID: id}, Seq: 50, Time: time.Now(), Size: 7})
+	uses(t, kit, stores[1], owner, query.Usage{Jobs: 1, LogBytes: bytesOf(len(entries)) + 7})
+	uses(t, kit, stores[1], "another", query.Usage{})
+	merge(job.Entry{Event: event.Erased{JobID: id}, Seq: 51, Time: time.Now(), Size: 9})
+	uses(t, kit, stores[1], owner, query.Usage{LogBytes: 9})
+	merge(entries...)
+	uses(t, kit, stores[1], owner, query.Usage{LogBytes: 9})
+}
+
+func TestAnUploadThatFailsOrIsCanceledIsNoLongerStaged(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	for jobs, end := range []func(id string) event.Event{
+		func(id string) event.Event { return event.Canceled{JobID: id} },
+		func(id string) event.Event { return event.Failed{JobID: id, Code: "staging-lost"} },
+	} {
+		id := newJob(t)
+		entries := append(history(id, 1)[:2], job.Entry{Event: end(id), Seq: 3, Time: time.Now()})
+		if _, err := stores[0].Merge(kit.Context(), grouped(entries)); err != nil {
+			t.Fatal(err)
+		}
+		uses(t, kit, stores[0], owner, query.Usage{Jobs: int64(jobs) + 1, LogBytes: int64(jobs+1) * bytesOf(2)})
+	}
+}
+
+func TestTheLogsOfEarlierDaysAreNotCounted(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	entries := history(newJob(t), 1)
+	if _, err := stores[0].Merge(kit.Context(), grouped(entries)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := stores[0].Usage(kit.Context(), owner, time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC), nil)
+	if err != nil || got.LogBytes != 0 || got.StoredBytes != 1000 || got.Jobs != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestJobsWithoutAnOwnerAreNotCounted(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	entries := history(newJob(t), 1)
+	entries[0].Event = event.Received{JobID: entries[0].Event.Job(), TokenID: 7, Size: 1000}
+	if _, err := stores[0].Merge(kit.Context(), grouped(entries)); err != nil {
+		t.Fatal(err)
+	}
+	uses(t, kit, stores[0], "", query.Usage{})
+}
+
+// The jobs of two owners are merged in any order, in any batches, repeatedly, by two replicas at
+// once. The sums are those of the rows.
+func TestTheUsageIsTheSumOfTheRowsWhateverTheOrder(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	var all []job.Entry
+	for i := range 40 {
+		id := newJob(t)
+		entries := history(id, uint64(100*i+1))
+		if i%2 == 1 {
+			received, _ := entries[0].Event.(event.Received)
+			received.Owner = "bob"
+			entries[0].Event = received
+		}
+		all = append(all, entries...)
+		if i%4 == 3 {
+			all = append(all, job.Entry{Event: event.Erased{JobID: id, Owner: "bob"}, Seq: uint64(100*i + 50), Time: entries[0].Time, Size: 9})
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		rnd := rand.New(rand.NewPCG(uint64(i), 5))
+		wg.Go(func() {
+			deck := slices.Clone(all)
+			rnd.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+			for len(deck) > 0 {
+				n := min(len(deck), 1+rnd.IntN(60))
+				if _, err := stores[i%2].Merge(kit.Context(), grouped(deck[:n])); err != nil {
+					t.Error(err)
+					return
+				}
+				deck = deck[n:]
+			}
+		})
+	}
+	wg.Wait()
+	each := bytesOf(len(history("", 1)))
+	uses(t, kit, stores[0], owner, query.Usage{Jobs: 20, StoredBytes: 20_000, LogBytes: 20 * each})
+	uses(t, kit, stores[0], "bob", query.Usage{Jobs: 10, StoredBytes: 10_000, LogBytes: 10*each + 10*9})
+}
+
+func TestTheUsageTellsWhichJobsItContains(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	recorded, unrecorded, another := newJob(t), newJob(t), newJob(t)
+	entries := append(history(recorded, 1), history(another, 100)...)
+	received, _ := entries[10].Event.(event.Received)
+	received.Owner = "bob"
+	entries[10].Event = received
+	entries = append(entries, history(unrecorded, 200)[1:]...)
+	if _, err := stores[0].Merge(kit.Context(), grouped(entries)); err != nil {
+		t.Fatal(err)
+	}
+	u, err := stores[0].Usage(kit.Context(), owner, time.Time{}, []string{recorded, unrecorded, another, newJob(t)})
+	if err != nil || !slices.Equal(u.Recorded, []string{recorded}) || u.Jobs != 1 {
+		t.Errorf("%+v, %v", u, err)
+	}
+}
