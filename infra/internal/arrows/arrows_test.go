@@ -26,7 +26,7 @@ func cores() []string {
 	return []string{
 		"sori.internal/services/gateway/internal/upload", "sori.internal/services/gateway/internal/catalogue",
 		"sori.internal/services/gateway/internal/access", "sori.internal/services/gateway/internal/audit",
-		"sori.internal/services/gateway/internal/ratelimit",
+		"sori.internal/services/gateway/internal/ratelimit", "sori.internal/services/gateway/internal/quota",
 		"sori.internal/services/uploader/internal/upload",
 		"sori.internal/services/dispatcher/internal/analysis",
 		"sori.internal/services/tracker/internal/job", "sori.internal/services/tracker/internal/projection",

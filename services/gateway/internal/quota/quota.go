@@ -1,0 +1,287 @@
+// Package quota limits how many bytes the jobs of one owner use, in three budgets: bytes in staging,
+// bytes in the bucket, and bytes of events in the stream of logs.
+//
+// The tracker knows what the recorded jobs of an owner use. An upload is admitted by the sum of that
+// usage, as of at most two seconds ago, and of the owner's uploads at this replica that the tracker
+// has not recorded yet:
+//
+//  1. Uploads at one replica do not exceed a budget, however many there are at once.
+//  2. An upload at another replica is counted as soon as the tracker has recorded its job and this
+//     replica has read the usage again. So an owner can exceed a budget by the uploads that other
+//     replicas admit until then.
+//  3. An upload is never refused by a usage that was read before it arrived. So bytes that are
+//     released are available at once.
+//  4. If the usage cannot be read within a second, uploads are admitted without it.
+//
+// Reservations end with the process, so that a crash leaves nothing behind.
+package quota
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/logging"
+)
+
+const (
+	// maxAge is how long a usage, or the failure to read it, is used for further uploads.
+	maxAge = 2 * time.Second
+
+	// readTimeout limits the time for which an upload waits for the usage. It may wait for two
+	// readings if the first began before it arrived.
+	readTimeout = time.Second
+
+	// maxNamed is how many jobs one reading can name.
+	maxNamed = 256
+
+	// keep is how long an accepted job is counted here if the tracker does not record it. The
+	// tracker may be away, or the job does not exist because its event was not stored.
+	keep = time.Minute
+
+	// jobLogBytes is what the events of a job are assumed to use until the tracker has recorded the
+	// job: about what those of a short analysis use.
+	jobLogBytes = 4 << 10
+
+	// maxOwners limits the owners whose usage is remembered, and so the memory.
+	maxOwners = 1 << 16
+)
+
+// Usage is what the recorded jobs of an owner use.
+type Usage struct {
+	Jobs   int64
+	Staged int64 // bytes of recordings that are not in the bucket yet
+	Stored int64 // bytes of recordings in the bucket
+	Log    int64 // bytes of events
+}
+
+// Source reads the usage of owners.
+type Source interface {
+	// Usage returns the usage of an owner, and those of the given jobs that it contains.
+	Usage(ctx context.Context, owner string, jobs []string) (u Usage, recorded []string, err error)
+}
+
+// Quotas admits uploads. A nil Quotas admits all. It is safe for concurrent use.
+type Quotas struct {
+	source  Source
+	limits  Limits
+	unknown func()
+
+	mu     sync.Mutex
+	owners map[string]*account
+}
+
+// account has what is known of one owner.
+type account struct {
+	owner   string
+	usage   Usage
+	read    time.Time      // when the reading of the usage began; zero if it was never read
+	failed  time.Time      // when the last reading began that failed
+	reading chan struct{}  // closed when the reading that is under way ends; nil if there is none
+	open    []*Reservation // uploads that are not in the usage, in the order of their arrival
+}
+
+// New makes quotas. unknown is called for each upload that is admitted although the usage of its
+// owner could not be read.
+func New(source Source, limits Limits, unknown func()) *Quotas {
+	return &Quotas{source: source, limits: limits, unknown: unknown, owners: map[string]*account{}}
+}
+
+// Limits returns the budgets of each owner.
+func (q *Quotas) Limits() Limits { return q.limits }
+
+// Usage returns the usage of an owner as it is now.
+func (q *Quotas) Usage(ctx context.Context, owner string) (Usage, error) {
+	u, _, err := q.source.Usage(ctx, owner, nil)
+	return u, err
+}
+
+// Reservation is an upload that counts until the usage contains its job. A nil Reservation, of an
+// upload without a budget, does nothing.
+type Reservation struct {
+	quotas   *Quotas
+	account  *account
+	job      string
+	size     int64
+	staged   bool      // the size is known, and the job may exist from now on
+	accepted time.Time // zero before that
+}
+
+// Reserve admits an upload of a size in bytes, at least 1, which becomes a job. It fails with
+// fault.RateLimited if the upload would exceed a budget of the owner. An empty owner has no budgets.
+func (q *Quotas) Reserve(ctx context.Context, owner, job string, size int64) (*Reservation, error) {
+	if q == nil || owner == "" || q.limits == (Limits{}) {
+		return nil, nil
+	}
+	r := &Reservation{quotas: q, job: job, size: size}
+	err := q.admit(ctx, owner, func(a *account, known bool) error {
+		if !known {
+			q.unknown()
+		} else if err := a.check(q.limits, size, 1); err != nil {
+			return err
+		}
+		r.account = a
+		a.open = append(a.open, r)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Staged sets the real size of the upload when its bytes are staged. It fails like Reserve if the
+// upload is larger than Reserve knew, and too large.
+func (r *Reservation) Staged(ctx context.Context, size int64) error {
+	if r == nil {
+		return nil
+	}
+	return r.quotas.admit(ctx, r.account.owner, func(a *account, known bool) error {
+		if more := size - r.size; known && more > 0 {
+			if err := a.check(r.quotas.limits, more, 0); err != nil {
+				return err
+			}
+		}
+		r.size, r.staged = size, true
+		return nil
+	})
+}
+
+// Accepted means that the job of the upload exists. It counts until the usage contains it.
+func (r *Reservation) Accepted() {
+	if r == nil {
+		return
+	}
+	r.quotas.mu.Lock()
+	defer r.quotas.mu.Unlock()
+	r.accepted = time.Now()
+}
+
+// Release means that the upload does not become a job.
+func (r *Reservation) Release() {
+	if r == nil {
+		return
+	}
+	r.quotas.mu.Lock()
+	defer r.quotas.mu.Unlock()
+	r.account.open = slices.DeleteFunc(r.account.open, func(o *Reservation) bool { return o == r })
+}
+
+// admit calls try with the usage that was read last. If try fails, it is called again with a usage
+// that is read after admit was called. known is false if the usage cannot be read.
+func (q *Quotas) admit(ctx context.Context, owner string, try func(a *account, known bool) error) error {
+	now := time.Now()
+	var err error
+	for _, since := range []time.Time{now.Add(-maxAge), now} {
+		known := q.refresh(ctx, owner, since)
+		q.mu.Lock()
+		err = try(q.account(owner), known)
+		q.mu.Unlock()
+		if err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// refresh reads the usage of an owner, unless it was read since a time or another upload is reading
+// it. It reports whether the usage was read since that time.
+func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time) bool {
+	for {
+		q.mu.Lock()
+		a := q.account(owner)
+		reading, fresh := a.reading, !a.read.Before(since)
+		failed := time.Since(a.failed) < maxAge
+		if reading == nil && !fresh && !failed {
+			a.reading = make(chan struct{})
+			named := a.named()
+			q.mu.Unlock()
+			q.read(ctx, a, named)
+			continue
+		}
+		q.mu.Unlock()
+		if fresh || failed {
+			return fresh
+		}
+		select {
+		case <-reading:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// read reads the usage of an owner. Other uploads may wait for it, so it continues if the client of
+// this one leaves.
+func (q *Quotas) read(ctx context.Context, a *account, named []string) {
+	began := time.Now()
+	readCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	usage, recorded, err := q.source.Usage(readCtx, a.owner, named)
+	cancel()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	close(a.reading)
+	a.reading = nil
+	if err != nil {
+		a.failed = time.Now()
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.Owner, a.owner).Msg("usage not known: uploads are admitted without it")
+		return
+	}
+	a.usage, a.read, a.failed = usage, began, time.Time{}
+	a.open = slices.DeleteFunc(a.open, func(r *Reservation) bool {
+		return slices.Contains(recorded, r.job) || !r.accepted.IsZero() && began.Sub(r.accepted) > keep
+	})
+}
+
+// account returns the account of an owner. q.mu must be locked.
+func (q *Quotas) account(owner string) *account {
+	if a, ok := q.owners[owner]; ok {
+		return a
+	}
+	if len(q.owners) >= maxOwners {
+		for name, a := range q.owners {
+			if len(a.open) == 0 && a.reading == nil {
+				delete(q.owners, name)
+			}
+		}
+	}
+	a := &account{owner: owner}
+	q.owners[owner] = a
+	return a
+}
+
+// named returns the jobs that may have been recorded since the last reading.
+func (a *account) named() []string {
+	var jobs []string
+	for _, r := range a.open {
+		if r.staged && len(jobs) < maxNamed {
+			jobs = append(jobs, r.job)
+		}
+	}
+	return jobs
+}
+
+// check fails if further bytes, and further jobs, would exceed a budget. Staged bytes count as stored
+// bytes too, since they are about to be stored.
+func (a *account) check(l Limits, bytes, jobs int64) error {
+	var open int64
+	for _, r := range a.open {
+		open += r.size
+	}
+	log := a.usage.Log + int64(len(a.open))*jobLogBytes
+	staged := a.usage.Staged + open
+	switch {
+	case exceeds(l.Stored, a.usage.Stored+staged, bytes):
+		return storedExceeded(l.Stored, a.usage.Stored+staged)
+	case exceeds(l.Staged, staged, bytes):
+		return stagedExceeded(l.Staged, staged)
+	case exceeds(l.Log, log, jobs*jobLogBytes):
+		return logExceeded(l.Log, log)
+	}
+	return nil
+}
+
+func exceeds(limit, used, more int64) bool { return limit > 0 && used+more > limit }

@@ -1,0 +1,339 @@
+package quota_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sori.internal/services/gateway/internal/quota"
+	"sori.internal/shared/fault"
+)
+
+// ledger is a source with the jobs that are recorded, as the tracker has them.
+type ledger struct {
+	mu       sync.Mutex
+	staged   map[string]int64 // by job
+	stored   int64
+	log      int64
+	err      error
+	delay    time.Duration
+	readings int
+}
+
+func (l *ledger) Usage(ctx context.Context, _ string, jobs []string) (quota.Usage, []string, error) {
+	l.mu.Lock()
+	l.readings++
+	err, delay := l.err, l.delay
+	u := quota.Usage{Jobs: int64(len(l.staged)), Stored: l.stored, Log: l.log}
+	for _, size := range l.staged {
+		u.Staged += size
+	}
+	var recorded []string
+	for _, job := range jobs {
+		if _, ok := l.staged[job]; ok {
+			recorded = append(recorded, job)
+		}
+	}
+	l.mu.Unlock()
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return quota.Usage{}, nil, ctx.Err()
+		}
+	}
+	return u, recorded, err
+}
+
+// change changes the ledger.
+func (l *ledger) change(do func(*ledger)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	do(l)
+}
+
+func (l *ledger) record(job string, size int64) { l.change(func(l *ledger) { l.staged[job] = size }) }
+
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.readings
+}
+
+// env has quotas on a ledger.
+type env struct {
+	*quota.Quotas
+	ledger  *ledger
+	unknown atomic.Int64
+	jobs    atomic.Int64
+}
+
+func newEnv(limits quota.Limits) *env {
+	e := &env{ledger: &ledger{staged: map[string]int64{}}}
+	e.Quotas = quota.New(e.ledger, limits, func() { e.unknown.Add(1) })
+	return e
+}
+
+// upload reserves the bytes of an upload of alice.
+func (e *env) upload(size int64) (string, *quota.Reservation, error) {
+	job := fmt.Sprint("job-", e.jobs.Add(1))
+	r, err := e.Reserve(context.Background(), "alice", job, size)
+	return job, r, err
+}
+
+// accept makes an upload of alice that becomes a job, which the ledger records if recorded is true.
+func (e *env) accept(t *testing.T, size int64, recorded bool) {
+	t.Helper()
+	job, r, err := e.upload(size)
+	if err == nil {
+		err = r.Staged(t.Context(), size)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", job, err)
+	}
+	r.Accepted()
+	if recorded {
+		e.ledger.record(job, size)
+	}
+}
+
+// refuses checks that an upload of alice is refused for a budget.
+func (e *env) refuses(t *testing.T, size int64, budget string, limit, used int64) {
+	t.Helper()
+	_, _, err := e.upload(size)
+	f := fault.As(err)
+	if f == nil || f.Kind != fault.RateLimited || f.Code != "quota-exceeded" || f.Detail == "" ||
+		f.Extra["budget"] != budget || f.Extra["limit_bytes"] != limit || f.Extra["used_bytes"] != used {
+		t.Errorf("%+v, want a refusal for %s of %d of %d", f, budget, used, limit)
+	}
+	if (f.RetryAfter == 0) != (budget == "stored_bytes") {
+		t.Errorf("%s: Retry-After is %v", budget, f.RetryAfter)
+	}
+}
+
+func TestAnUploadBeyondABudgetIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		limits            quota.Limits
+		stored, log, size int64
+		budget            string // "": admitted
+		limit, used       int64
+	}{
+		"none":              {quota.Limits{}, 1 << 40, 1 << 40, 1 << 40, "", 0, 0},
+		"as much as fits":   {quota.Limits{Staged: 100, Stored: 100, Log: 8192}, 0, 4096, 100, "", 0, 0},
+		"staged":            {quota.Limits{Staged: 100}, 1000, 1000, 101, "staged_bytes", 100, 0},
+		"stored":            {quota.Limits{Stored: 100}, 50, 0, 51, "stored_bytes", 100, 50},
+		"log":               {quota.Limits{Log: 8192}, 0, 4097, 1, "log_bytes", 8192, 4097},
+		"stored and staged": {quota.Limits{Staged: 10, Stored: 100}, 90, 0, 11, "stored_bytes", 100, 90},
+	} {
+		e := newEnv(c.limits)
+		e.ledger.stored, e.ledger.log = c.stored, c.log
+		if c.budget != "" {
+			e.refuses(t, c.size, c.budget, c.limit, c.used)
+		} else if _, _, err := e.upload(c.size); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestStagedBytesCountAsStoredBytesToo(t *testing.T) {
+	t.Parallel()
+	e := newEnv(quota.Limits{Stored: 100})
+	e.ledger.stored = 30
+	e.accept(t, 40, true)
+	e.accept(t, 20, false)
+	e.refuses(t, 11, "stored_bytes", 100, 90)
+	e.accept(t, 10, false)
+}
+
+// An upload is counted once: here until the usage contains its job, then there.
+func TestAnUploadIsCountedOnceWhetherItsJobIsRecordedOrNot(t *testing.T) {
+	t.Parallel()
+	for _, recorded := range []bool{false, true} {
+		e := newEnv(quota.Limits{Staged: 100})
+		for range 10 {
+			e.accept(t, 10, recorded)
+		}
+		e.refuses(t, 1, "staged_bytes", 100, 100)
+		e.ledger.change(func(l *ledger) { clear(l.staged) }) // they are stored
+		if recorded {
+			e.accept(t, 100, recorded)
+		}
+	}
+}
+
+func TestAnUploadThatFailsIsNotCounted(t *testing.T) {
+	t.Parallel()
+	e := newEnv(quota.Limits{Staged: 100})
+	_, first, err := e.upload(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.refuses(t, 1, "staged_bytes", 100, 100)
+	first.Release()
+	first.Release()
+	e.accept(t, 100, false)
+}
+
+func TestAnUploadOfUnknownLengthIsRefusedAtItsEnd(t *testing.T) {
+	t.Parallel()
+	e := newEnv(quota.Limits{Staged: 100})
+	_, one, err := e.upload(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, two, err := e.upload(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Staged(t.Context(), 60); err != nil {
+		t.Error(err)
+	}
+	if err := two.Staged(t.Context(), 41); fault.As(err) == nil || fault.As(err).Code != "quota-exceeded" {
+		t.Errorf("the second: %v", err)
+	}
+	if err := two.Staged(t.Context(), 40); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUploadsAtOneReplicaDoNotExceedABudgetHoweverManyThereAreAtOnce(t *testing.T) {
+	t.Parallel()
+	e := newEnv(quota.Limits{Staged: 1000})
+	var admitted atomic.Int64
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			job, r, err := e.upload(30)
+			if err != nil {
+				return
+			}
+			admitted.Add(30)
+			if err := r.Staged(context.Background(), 30); err != nil {
+				t.Error(err)
+			}
+			e.ledger.record(job, 30) // the tracker may be quicker than the gateway
+			r.Accepted()
+		})
+	}
+	wg.Wait()
+	if n := admitted.Load(); n != 990 {
+		t.Errorf("%d bytes are admitted", n)
+	}
+}
+
+func TestBytesThatAreReleasedAreAvailableAtOnce(t *testing.T) {
+	t.Parallel()
+	e := newEnv(quota.Limits{Stored: 100})
+	e.ledger.stored = 100
+	e.refuses(t, 1, "stored_bytes", 100, 100)
+	e.ledger.change(func(l *ledger) { l.stored = 0 })
+	e.accept(t, 100, false)
+}
+
+func TestTheUsageIsReadOnceForManyUploads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(quota.Limits{Staged: 1 << 30})
+		e.ledger.delay = 500 * time.Millisecond
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { e.accept(t, 1, true) })
+		}
+		wg.Wait()
+		if n := e.ledger.count(); n != 1 {
+			t.Errorf("at once: read %d times", n)
+		}
+		<-time.After(3 * time.Second)
+		e.accept(t, 1, true)
+		if n := e.ledger.count(); n != 2 {
+			t.Errorf("later: read %d times", n)
+		}
+	})
+}
+
+func TestUploadsAreAdmittedWhileTheUsageCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string]func(*ledger){
+		"away": func(l *ledger) { l.err = errors.New("refused") },
+		"slow": func(l *ledger) { l.delay = time.Hour },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEnv(quota.Limits{Staged: 100})
+			e.accept(t, 100, true)
+			e.ledger.change(broken)
+			<-time.After(3 * time.Second)
+			began := time.Now()
+			for range 20 {
+				e.accept(t, 100, true)
+			}
+			if took := time.Since(began); took > time.Second || e.ledger.count() != 2 || e.unknown.Load() != 20 {
+				t.Errorf("%s: 20 uploads took %v, the usage was read %d times, %d are counted", name, took, e.ledger.count(), e.unknown.Load())
+			}
+			e.ledger.change(func(l *ledger) { l.err, l.delay = nil, 0 })
+			<-time.After(3 * time.Second)
+			e.refuses(t, 1, "staged_bytes", 100, 2100)
+		})
+	}
+}
+
+// The event of a job may not be stored although the gateway could not tell. Then the tracker never
+// records the job.
+func TestAJobThatIsNeverRecordedIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(quota.Limits{Staged: 100})
+		e.accept(t, 100, false)
+		e.refuses(t, 1, "staged_bytes", 100, 100)
+		<-time.After(2 * time.Minute)
+		e.accept(t, 100, false)
+	})
+}
+
+func TestAClientThatLeavesDoesNotEndTheReadingForOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(quota.Limits{Staged: 100})
+		e.ledger.delay = 500 * time.Millisecond
+		e.ledger.staged["another"] = 100
+		ctx, leave := context.WithCancel(t.Context())
+		go func() { _, _ = e.Reserve(ctx, "alice", "first", 1) }()
+		synctest.Wait()
+		go e.refuses(t, 1, "staged_bytes", 100, 100)
+		synctest.Wait()
+		leave()
+		<-time.After(3 * time.Second)
+		if e.unknown.Load() != 0 {
+			t.Error("an upload was admitted without the usage")
+		}
+	})
+}
+
+func TestOwnersHaveBudgetsOfTheirOwnAndNobodyHasNone(t *testing.T) {
+	t.Parallel()
+	e := newEnv(quota.Limits{Staged: 100})
+	e.accept(t, 100, false)
+	e.refuses(t, 1, "staged_bytes", 100, 100)
+	if _, err := e.Reserve(t.Context(), "bob", "his", 100); err != nil {
+		t.Errorf("another: %v", err)
+	}
+	readings := e.ledger.count()
+	r, err := e.Reserve(t.Context(), "", "nobody's", 1<<40)
+	if err == nil {
+		err = r.Staged(t.Context(), 1<<41)
+	}
+	r.Accepted()
+	r.Release()
+	if err != nil || e.ledger.count() != readings {
+		t.Errorf("nobody: %v", err)
+	}
+	var none *quota.Quotas
+	if r, err := none.Reserve(t.Context(), "alice", "job", 1); r != nil || err != nil {
+		t.Errorf("without quotas: %v, %v", r, err)
+	}
+}
