@@ -62,6 +62,12 @@ func koreanDetail(english string) string {
 		return "같은 Idempotency-Key의 업로드가 진행 중입니다. 잠시 후 다시 시도해 주세요."
 	case "Too many uploads are under way right now. Please try again.":
 		return "지금은 진행 중인 업로드가 너무 많습니다. 잠시 후 다시 시도해 주세요."
+	case "Your uploads that are not stored yet use all the space that you may use for them. Please try again later.":
+		return "아직 저장되지 않은 업로드가 허용된 용량을 모두 쓰고 있습니다. 잠시 후 다시 시도해 주세요."
+	case "Your recordings use all the space that you may use. Delete jobs that you no longer need, and try again.":
+		return "저장된 녹음이 허용된 용량을 모두 쓰고 있습니다. 필요 없는 작업을 삭제한 뒤 다시 시도해 주세요."
+	case "The logs of your jobs use all the space that you may use for them. Delete jobs that you no longer need, or try again later.":
+		return "작업의 로그가 허용된 용량을 모두 쓰고 있습니다. 필요 없는 작업을 삭제하거나 나중에 다시 시도해 주세요."
 	case "The job's recording was deleted when its retention was over. Please upload it again.":
 		return "이 작업의 녹음은 보관 기간이 끝나 삭제되었습니다. 다시 업로드해 주세요."
 	case "The job's audio is not stored. Please upload it again.":
@@ -139,6 +145,8 @@ func koreanOfUpload(code string) string {
 		return "Idempotency-Key 헤더에는 제어 문자가 없는 1~255바이트의 키 하나가 있어야 합니다."
 	case "malformed-multipart":
 		return "multipart 본문의 형식이 잘못되었습니다."
+	case "quota-exceeded":
+		return "이 소유자의 한도({limit_bytes}바이트)를 넘었습니다."
 	case "not-multipart":
 		return "요청의 Content-Type이 {content_type}입니다. \"file\"이라는 이름의 필드에 파일을 담아 multipart/form-data로 보내 주세요."
 	case "unsupported-audio":

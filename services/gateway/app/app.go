@@ -12,6 +12,8 @@ import (
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/services/gateway/internal/issuer"
+	"sori.internal/services/gateway/internal/proxy"
+	"sori.internal/services/gateway/internal/quota"
 	"sori.internal/services/gateway/internal/ratelimit"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/shared/bus"
@@ -20,7 +22,9 @@ import (
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/joblog"
 	"sori.internal/shared/lifecycle"
+	"sori.internal/shared/metrics"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
 	"sori.internal/shared/staging"
 )
 
@@ -45,17 +49,19 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 
 	ready := health.New(map[string]health.Check{"bus": conns.events.Ready, "database": postgres.Ping(conns.db)})
 	usage := conns.events.NewUsage(event.Jobs(), event.Staging())
+	counts := metrics.New()
+	quotas := newQuotas(&cfg, conns, counts)
 	uploads := upload.New(upload.Dependencies{
-		CheckReference: conns.objects.CheckReference, Tokens: conns.store, Claims: conns.store, Usage: usage,
+		CheckReference: conns.objects.CheckReference, Tokens: conns.store, Claims: conns.store, Usage: usage, Quotas: quotas,
 		Staging: staging.New(conns.events), JobLog: joblog.New(conns.events),
 	}, cfg.uploadLimits())
 	auditLog := audit.New(conns.store, cfg.AuditRetention, log)
 	defer lifecycle.Closing(&err, auditLog)
 	authenticator, issuerKeys := newAccess(&cfg, conns, log)
-	counts := newMetrics(uploads, usage)
+	addGauges(counts, uploads, usage)
 	limits, exchange := newLimits(&cfg, conns.events, log)
 	server, err := newServer(serverDependencies{ //nolint:contextcheck // each request has a context of its own
-		cfg: &cfg, conns: conns, uploads: uploads, access: authenticator, audit: auditLog, limits: limits, health: ready, metrics: counts, log: log,
+		cfg: &cfg, conns: conns, uploads: uploads, quotas: quotas, access: authenticator, audit: auditLog, limits: limits, health: ready, metrics: counts, log: log,
 	}, p.Listening)
 	if err != nil {
 		return err
@@ -67,6 +73,12 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	serve := lifecycle.While(server.Run, exchange.Run)
 	return lifecycle.Run(ctx, ready.Watch, serve, admin.Run, issuerKeys,
 		lifecycle.AfterSetup(log, setup(conns, cfg.Postgres, ready), usage.Run, sweeper.Run, relay.Run, auditLog.Run, reportReferences(conns, log)))
+}
+
+// newQuotas makes the quotas of owners, whose usage the tracker knows.
+func newQuotas(cfg *Config, c *connections, counts *metrics.Registry) *quota.Quotas {
+	unknown := counts.Counter("sori_usage_unknown_total", "uploads that were admitted without the usage of their owner")
+	return quota.New(proxy.Usage{Tracker: c.tracker, Signer: principal.NewSigner(cfg.Principal)}, cfg.quotas(), unknown.Inc)
 }
 
 // newAccess returns the authenticator, and the component that fetches the keys of the OpenID

@@ -11,6 +11,7 @@ import (
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/forwarded"
 	"sori.internal/services/gateway/internal/httpserver"
+	"sori.internal/services/gateway/internal/quota"
 	"sori.internal/services/gateway/internal/ratelimit"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/services/gateway/internal/web"
@@ -56,6 +57,10 @@ type Config struct {
 	PrincipalRetries int `env:"MAX_RETRIES_PER_PRINCIPAL" envDefault:"60"`
 	PrincipalStreams int `env:"MAX_STREAMS_PER_PRINCIPAL" envDefault:"200"`
 
+	StagedBytes *int64 `env:"PRINCIPAL_STAGED_BYTES"`
+	StoredBytes int64  `env:"PRINCIPAL_STORED_BYTES" envDefault:"0"`
+	LogBytes    *int64 `env:"PRINCIPAL_LOG_BYTES"`
+
 	Access         access.Config
 	AuditRetention time.Duration `env:"AUDIT_RETENTION" envDefault:"8760h"`
 	Principal      principal.Config
@@ -82,6 +87,11 @@ func (c *Config) Check() error {
 	rules.Check(min(c.AddressRate, c.PrincipalRate, c.PrincipalUploads, c.PrincipalStreams, c.PrincipalRetries) >= 0,
 		"RATE_LIMIT_PER_ADDRESS, RATE_LIMIT_PER_PRINCIPAL, MAX_UPLOADS_PER_PRINCIPAL, MAX_STREAMS_PER_PRINCIPAL "+
 			"and MAX_RETRIES_PER_PRINCIPAL must not be negative")
+	quotas := c.quotas()
+	rules.Check(min(quotas.Staged, quotas.Stored, quotas.Log) >= 0,
+		"PRINCIPAL_STAGED_BYTES, PRINCIPAL_STORED_BYTES and PRINCIPAL_LOG_BYTES must not be negative")
+	rules.Check(quotas.Staged == 0 || quotas.Staged >= c.uploadLimits().MaxBody(),
+		"PRINCIPAL_STAGED_BYTES must be 0 or at least MAX_UPLOAD_BYTES and 131072, the size of the largest upload")
 	rules.Check(c.MinBodyRate >= 0, "MIN_BODY_RATE must not be negative")
 	rules.Check(c.UploadReserve >= 0 && c.UploadReserve < 1, "UPLOAD_RESERVE must be from 0 to less than 1")
 	rules.Check(c.IdempotencyLease >= minLease, "IDEMPOTENCY_LEASE must be at least 100ms")
@@ -98,6 +108,21 @@ func (c *Config) uploadLimits() upload.Limits {
 	return upload.Limits{
 		MaxBytes: c.MaxUploadBytes, Concurrent: c.MaxUploads, Reserve: c.UploadReserve, Lease: c.IdempotencyLease,
 	}
+}
+
+// quotas returns the budgets of each owner. By default one owner can use half of staging and half of
+// the log, so that it cannot stop the uploads of all others.
+func (c *Config) quotas() quota.Limits {
+	l := quota.Limits{
+		Staged: max(c.Bus.StagingMaxBytes/2, c.uploadLimits().MaxBody()), Stored: c.StoredBytes, Log: c.Bus.JobsMaxBytes / 2,
+	}
+	if c.StagedBytes != nil {
+		l.Staged = *c.StagedBytes
+	}
+	if c.LogBytes != nil {
+		l.Log = *c.LogBytes
+	}
+	return l
 }
 
 // burstSeconds is for how many seconds of its rate a client may send requests at once.

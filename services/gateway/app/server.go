@@ -11,6 +11,7 @@ import (
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/services/gateway/internal/proxy"
+	"sori.internal/services/gateway/internal/quota"
 	"sori.internal/services/gateway/internal/upload"
 	"sori.internal/services/gateway/internal/web"
 	"sori.internal/shared/buildinfo"
@@ -27,6 +28,7 @@ type serverDependencies struct {
 	cfg     *Config
 	conns   *connections
 	uploads *upload.Core
+	quotas  *quota.Quotas
 	access  *access.Authenticator
 	health  *health.Health
 	audit   *audit.Log
@@ -77,6 +79,7 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 			References: d.conns.objects,
 			Scripts:    d.conns.store, Actors: d.conns.store,
 			Keys: d.conns.store, ForgetKey: d.access.Forget,
+			Quotas:  d.quotas,
 			Tracker: tracker.Forward, Dispatcher: dispatcher.Forward,
 		}
 		console.Register(r)
@@ -86,13 +89,11 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 	}
 }
 
-// newMetrics makes the metrics of the gateway.
-func newMetrics(uploads *upload.Core, usage *bus.Usage) *metrics.Registry {
-	m := metrics.New()
+// addGauges adds the gauges of the gateway to its metrics.
+func addGauges(m *metrics.Registry, uploads *upload.Core, usage *bus.Usage) {
 	m.Gauge("sori_uploads_active", "uploads that are under way", func() float64 { return float64(uploads.Active()) })
 	m.Gauge("sori_log_full_ratio", "how full the log of the jobs is", func() float64 { return usage.Used(event.Jobs()) })
 	m.Gauge("sori_staging_full_ratio", "how full staging is", func() float64 { return usage.Used(event.Staging()) })
-	return m
 }
 
 // info returns the answer to GET /.

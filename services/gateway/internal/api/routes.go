@@ -28,6 +28,8 @@ type Routes struct {
 	Keys      KeyStore
 	ForgetKey func(id string) // removes an API key from the cache of this replica
 
+	Quotas Quotas
+
 	Tracker    fiber.Handler // forwards to the tracker
 	Dispatcher fiber.Handler // forwards to the dispatcher
 }
@@ -42,6 +44,7 @@ func (r *Routes) Register(router *httpserver.Router) {
 	r.registerActors(router)
 	r.registerKeys(router)
 	router.Get("/me", access.Authenticated, sendMe)
+	router.Get("/usage", principal.JobsRead, r.sendUsage)
 }
 
 // registerJobs adds the routes that the tracker and the dispatcher answer.

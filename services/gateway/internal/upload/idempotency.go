@@ -137,12 +137,12 @@ func (c *Core) beginClaimed(
 	ctx context.Context, claim Claim, received event.Received, rec *recording,
 ) (stored event.Received, uncertain bool, err error) {
 	defer c.renewLease(ctx, claim)()
-	received, err = c.stage(ctx, received, rec)
+	received, reserved, err := c.stage(ctx, received, rec)
 	if err != nil {
 		return stored, false, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if err := c.appendReceived(ctx, received); err != nil {
+	if err := c.appendReceived(ctx, received, reserved); err != nil {
 		return stored, !notStored(err), err
 	}
 	// The event that begins a job has the same id from every upload, and NATS drops a duplicate. So

@@ -20,6 +20,7 @@ type recording struct {
 	form      *form
 	content   io.Reader
 	limit     int64
+	declared  int64  // bytes of the whole body; 1 if its length is not declared
 	digest    []byte // of Content-Digest; nil if there is none
 	name      string
 	mediaType string
@@ -63,7 +64,7 @@ func openRecording(r Request, limit int64) (*recording, error) {
 		return nil, err
 	}
 	return &recording{
-		form: f, content: io.MultiReader(bytes.NewReader(head), content), limit: limit, digest: digest,
+		form: f, content: io.MultiReader(bytes.NewReader(head), content), limit: limit, declared: max(r.Length, 1), digest: digest,
 		name: cleanName(content.name), mediaType: mediaType,
 		meter: media.NewMeter(-1), hash: sha256.New(),
 	}, nil

@@ -24,6 +24,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/gateway/internal/quota"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
@@ -113,6 +114,7 @@ type Dependencies struct {
 	JobLog  JobLog
 	Claims  Claims
 	Usage   Usage
+	Quotas  *quota.Quotas // nil: owners have no budgets
 }
 
 // Core accepts uploads.
@@ -123,6 +125,7 @@ type Core struct {
 	jobLog  JobLog
 	claims  Claims
 	usage   Usage
+	quotas  *quota.Quotas
 	limits  Limits
 	active  atomic.Int64
 }
@@ -131,7 +134,7 @@ type Core struct {
 func New(d Dependencies, limits Limits) *Core {
 	return &Core{
 		check: d.CheckReference, tokens: d.Tokens, staging: d.Staging, jobLog: d.JobLog, claims: d.Claims, usage: d.Usage,
-		limits: limits,
+		quotas: d.Quotas, limits: limits,
 	}
 }
 
@@ -205,41 +208,56 @@ func (c *Core) references(ctx context.Context, token int64) (References, error) 
 
 // accept accepts an upload without an idempotency key.
 func (c *Core) accept(ctx context.Context, received event.Received, rec *recording) (Accepted, error) {
-	received, err := c.stage(ctx, received, rec)
+	received, reserved, err := c.stage(ctx, received, rec)
 	if err != nil {
 		return Accepted{}, err
 	}
 	// Staged bytes become a job even if the client has disconnected.
-	return Accepted{JobID: received.JobID}, c.appendReceived(context.WithoutCancel(ctx), received)
+	return Accepted{JobID: received.JobID}, c.appendReceived(context.WithoutCancel(ctx), received, reserved)
 }
 
-// stage stages a recording and completes its event.
-func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, error) {
+// stage stages a recording and completes its event. The bytes are reserved in the budgets of the
+// owner.
+func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, *quota.Reservation, error) {
 	if c.usage.MaxUsed() >= 1-c.limits.Reserve {
-		return received, fault.AtCapacity("bus", errors.New("the reserve is kept for accepted jobs"))
+		return received, nil, fault.AtCapacity("bus", errors.New("the reserve is kept for accepted jobs"))
+	}
+	reserved, err := c.quotas.Reserve(ctx, received.Owner, received.JobID, rec.declared)
+	if err != nil {
+		return received, nil, err
 	}
 	staged, err := c.staging.Put(ctx, received.Staged().Entry, rec)
 	if err != nil {
-		return received, fmt.Errorf("stage the recording of job %s: %w", received.JobID, err)
+		reserved.Release()
+		return received, nil, fmt.Errorf("stage the recording of job %s: %w", received.JobID, err)
+	}
+	if err := reserved.Staged(ctx, staged.Size); err != nil {
+		reserved.Release()
+		c.unstage(context.WithoutCancel(ctx), received)
+		return received, nil, err
 	}
 	received.FileName, received.MediaType, received.SHA256 = rec.name, rec.mediaType, rec.sum()
 	received.Size, received.Chunks = staged.Size, staged.Chunks
-	return received, nil
+	return received, reserved, nil
 }
 
 // appendReceived appends the event that begins the job of a staged recording. If it is unknown
 // whether the event was stored, the bytes are not deleted, since a job may need them. If there is
 // no job, the sweeper of staging deletes them.
-func (c *Core) appendReceived(ctx context.Context, received event.Received) error {
+func (c *Core) appendReceived(ctx context.Context, received event.Received, reserved *quota.Reservation) error {
 	_, err := c.jobLog.Append(ctx, received, 0)
 	if err == nil {
+		reserved.Accepted()
 		return nil
 	}
 	if errors.Is(err, event.ErrLogConflict) { // the job of the same key exists and is erased
 		err = erased()
 	}
 	if notStored(err) {
+		reserved.Release()
 		c.unstage(ctx, received)
+	} else {
+		reserved.Accepted()
 	}
 	return fmt.Errorf("begin job %s: %w", received.JobID, err)
 }

@@ -33,6 +33,9 @@ export class Problem extends Error {
 
   /** Whether the same request may simply be made again. */
   get passing(): boolean {
+    if (this.code === "quota-exceeded") {
+      return this.extra["budget"] === "staged_bytes";
+    }
     return this.code === "offline" || this.code === "idempotency-key-in-use" || this.status === 429 || this.status === 503;
   }
 }

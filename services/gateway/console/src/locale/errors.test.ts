@@ -54,6 +54,23 @@ describe("a file that is too large", () => {
   });
 });
 
+describe("an upload beyond a budget", () => {
+  const beyond = (budget: string) => problemOf(429, `{"code":"quota-exceeded","detail":"d","budget":"${budget}","limit_bytes":1,"used_bytes":1}`, null);
+
+  it("is told what makes room in that budget", () => {
+    const told = ["staged_bytes", "stored_bytes", "log_bytes", "of_later"].map((budget) => adviceFor(beyond(budget), "en"));
+    expect(new Set(told).size).toBe(4);
+    expect(told[1]).toContain("Delete jobs");
+    expect(told[3]).toBe(advice["quota-exceeded"]?.en);
+    expect(adviceFor(beyond("stored_bytes"), "ko")).toContain("삭제");
+  });
+
+  it("is sent again by itself only where the budget becomes free in a moment", () => {
+    expect(["staged_bytes", "stored_bytes", "log_bytes"].map((budget) => beyond(budget).passing)).toEqual([true, false, false]);
+    expect(beyond("stored_bytes").refusal).toBe(true);
+  });
+});
+
 describe("a problem", () => {
   it("is a refusal where the same request would be refused again", () => {
     const all = [new Problem(0, "offline"), new Problem(503, "busy"), new Problem(408, "request-timeout"), new Problem(415, "unsupported-audio"), new Problem(409, "idempotency-key-in-use")];

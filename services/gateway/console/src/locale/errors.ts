@@ -33,6 +33,8 @@ export const advice: Record<string, Sentences> = {
   busy: { ko: "지금은 업로드가 많습니다. 잠시 후 다시 시도하세요.", en: "Many uploads are under way. Try again in a moment." },
   "bus-full": { ko: "서버의 대기 공간이 가득 찼습니다. 잠시 후 다시 시도하고, 계속되면 운영자에게 알리세요.", en: "The server has no room for more work. Try again later; if it persists, tell the operator." },
 
+  "quota-exceeded": { ko: "쓸 수 있는 용량을 모두 썼습니다. 필요 없는 작업을 삭제하거나 나중에 다시 시도하세요.", en: "You have used all your space. Delete jobs that you no longer need, or try again later." },
+
   // Requests in general.
   "validation-failed": { ko: "입력한 값 중에 맞지 않는 것이 있습니다. 표시된 항목을 고치세요.", en: "Some values are not right. Correct the fields that are marked." },
   "malformed-request": { ko: "요청을 읽을 수 없습니다. 페이지를 새로 고친 뒤 다시 시도하세요.", en: "The request could not be read. Reload the page and try again." },
@@ -114,6 +116,10 @@ export function adviceFor(failure: Problem | JobError, language: Language): stri
   if (failure.code === "too-large" && typeof limit === "number") {
     return tooLarge[language](atMost(limit, language));
   }
+  const budget = "extra" in failure ? failure.extra["budget"] : undefined;
+  if (failure.code === "quota-exceeded" && typeof budget === "string" && budget in overBudget) {
+    return (overBudget[budget] as Sentences)[language];
+  }
   const known = advice[failure.code];
   if (known) {
     return known[language];
@@ -132,6 +138,13 @@ export function reasonFor(failure: Problem | JobError, language: Language): stri
   const adds = "retryable" in failure ? !(failure.code in advice) : failure.code === "unsupported-codec";
   return adds && failure.detail !== adviceFor(failure, language) ? failure.detail : "";
 }
+
+// What to do about each budget of the owner.
+const overBudget: Record<string, Sentences> = {
+  staged_bytes: { ko: "앞서 올린 녹음이 아직 저장되지 않았습니다. 잠시 후 다시 시도하세요.", en: "Your earlier uploads are not stored yet. Try again in a moment." },
+  stored_bytes: { ko: "녹음이 쓸 수 있는 용량을 모두 썼습니다. 필요 없는 작업을 삭제한 뒤 다시 올리세요.", en: "Your recordings use all your space. Delete jobs that you no longer need, then upload it again." },
+  log_bytes: { ko: "최근 작업이 너무 많습니다. 필요 없는 작업을 삭제하거나 나중에 다시 시도하세요.", en: "You have too many recent jobs. Delete those that you no longer need, or try again later." },
+};
 
 const tooLarge: Record<Language, (limit: string) => string> = {
   ko: (limit) => `파일이 올릴 수 있는 크기(${limit})보다 큽니다. 더 짧게 자르거나 압축한 뒤 올리세요.`,

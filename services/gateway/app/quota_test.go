@@ -1,0 +1,283 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/principal"
+	"sori.internal/shared/testkit"
+)
+
+// usages is a tracker that has recorded nothing but what a test says. The real one is in the tests of
+// the whole (infra/e2e).
+type usages struct {
+	mu     sync.Mutex
+	stored map[string]int64 // by owner
+	hang   bool             // requests are not answered
+	env    *env             // verifies the principal
+	asked  []string         // owners
+	gone   bool             // the route does not exist, as in an earlier release
+}
+
+func (u *usages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p, err := u.env.verified(r.Header)
+	u.mu.Lock()
+	u.asked = append(u.asked, p.Owner)
+	hang, gone, stored := u.hang, u.gone, u.stored[p.Owner]
+	u.mu.Unlock()
+	switch {
+	case hang:
+		<-r.Context().Done()
+	case gone || r.URL.Path != "/internal/usage":
+		w.WriteHeader(http.StatusNotFound)
+	case err != nil || !p.May(principal.JobsRead):
+		w.WriteHeader(http.StatusForbidden)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"jobs":1,"staged_bytes":0,"stored_bytes":%d,"log_bytes":5,"recorded":[]}`, stored)
+	}
+}
+
+func (u *usages) set(change func(*usages)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	change(u)
+}
+
+// limitedTo starts a gateway that authenticates requests, with a token, in front of a tracker.
+func limitedTo(t *testing.T, changes map[string]string) (*env, *usages) {
+	t.Helper()
+	u := &usages{stored: map[string]int64{}}
+	g := secured(t, u.ServeHTTP, changes)
+	u.env = g
+	made := g.do("POST", "/tokens/", strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`), as(adminToken(t)))
+	g.token = int64(made.json(t)["id"].(float64))
+	return g, u
+}
+
+// uploadAs uploads a recording of n bytes with a credential.
+func (g *env) uploadAs(credential string, n int, header map[string]string) reply {
+	g.t.Helper()
+	h := map[string]string{"Authorization": "Bearer " + credential}
+	for k, v := range header {
+		h[k] = v
+	}
+	return g.upload(h, part{name: "file", file: "a.wav", content: wav(n)})
+}
+
+// beyond checks that an upload is refused for a budget.
+func (g *env) beyond(r reply, budget string) {
+	g.t.Helper()
+	m := g.problem(r, http.StatusTooManyRequests, "quota-exceeded")
+	if m["budget"] != budget || m["limit_bytes"] == nil || m["used_bytes"] == nil {
+		g.t.Errorf("%s", r.text)
+	}
+	if waits := r.Header.Get("Retry-After") != ""; waits != (budget != "stored_bytes") {
+		g.t.Errorf("%s: Retry-After is %q", budget, r.Header.Get("Retry-After"))
+	}
+}
+
+func TestAnUploadBeyondABudgetIsRefusedAndOthersAreNot(t *testing.T) {
+	t.Parallel()
+	g, u := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "10000"})
+	u.set(func(u *usages) { u.stored["alice"], u.stored["root"] = 9500, 10_000 })
+	alice := token(t, "alice", nil)
+	r := g.uploadAs(alice, 1000, map[string]string{"Accept-Language": "ko"})
+	g.beyond(r, "stored_bytes")
+	if m := r.json(t); m["used_bytes"] != 9500.0 || m["limit_bytes"] != 10000.0 || !strings.Contains(m["detail"].(string), "삭제한 뒤") {
+		t.Errorf("%s", r.text)
+	}
+	g.beyond(g.uploadAs(adminToken(t), 1000, nil), "stored_bytes") // an admin is an owner like others
+	g.assertNothingStored()
+	g.accepts(g.uploadAs(token(t, "bob", nil), 1000, nil), false)
+	key, _ := g.keyWith(principal.JobsWrite) // a key of alice, which may not read
+	g.beyond(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), "stored_bytes")
+	u.set(func(u *usages) { u.stored["alice"] = 0 })
+	g.accepts(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), false)
+}
+
+func TestABudgetIsCheckedBeforeTheBodyIsRead(t *testing.T) {
+	t.Parallel()
+	g, u := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "10000000"})
+	u.set(func(u *usages) { u.stored["alice"] = 9_000_000 })
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(2_000_000)})
+	w := g.dial()
+	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nIdempotency-Key: k\r\n\r\n%s",
+		g.path(), token(t, "alice", nil), contentType, len(body), body[:20_000])
+	g.beyond(w.answer(), "stored_bytes") // without the rest of the body
+	g.assertNothingStored()
+	u.set(func(u *usages) { u.stored["alice"] = 0 }) // the key is free
+	g.accepts(g.uploadAs(token(t, "alice", nil), 1000, map[string]string{"Idempotency-Key": "k"}), false)
+}
+
+// The tracker has recorded none of the uploads, so the replica alone counts them.
+func TestUploadsAtOnceDoNotExceedABudget(t *testing.T) {
+	t.Parallel()
+	const size, limit, atOnce = 20_000, 210_000, 30
+	g, _ := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": fmt.Sprint(limit), "MAX_UPLOADS_PER_PRINCIPAL": "0"})
+	alice := token(t, "alice", nil)
+	answers := make([]reply, atOnce)
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() {
+			header := map[string]string{}
+			if i%2 == 0 {
+				header["Idempotency-Key"] = fmt.Sprint("key ", i)
+			}
+			answers[i] = g.uploadAs(alice, size, header)
+		})
+	}
+	wg.Wait()
+	accepted := 0
+	for _, r := range answers {
+		if r.StatusCode == http.StatusAccepted {
+			accepted++
+			continue
+		}
+		g.beyond(r, "stored_bytes")
+	}
+	if accepted != limit/size {
+		t.Errorf("%d uploads are accepted, not %d", accepted, limit/size)
+	}
+	if entries, err := g.staging.Entries(g.kit.Context()); err != nil || len(entries) != accepted {
+		t.Errorf("%d entries are staged, %v", len(entries), err)
+	}
+	g.accepts(g.uploadAs(token(t, "bob", nil), size, nil), false)
+}
+
+func TestARepetitionOfAnAcceptedUploadNeedsNoBudget(t *testing.T) {
+	t.Parallel()
+	g, _ := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "2000"})
+	alice, header := token(t, "alice", nil), map[string]string{"Idempotency-Key": "k"}
+	job := g.accepts(g.uploadAs(alice, 1000, header), false)
+	g.beyond(g.uploadAs(alice, 1000, nil), "stored_bytes")
+	if again := g.accepts(g.uploadAs(alice, 1000, header), true); again != job {
+		t.Errorf("job %s became %s", job, again)
+	}
+}
+
+func TestAnUploadOfUnknownLengthBeyondABudgetLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	g, u := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "10000"})
+	u.set(func(u *usages) { u.stored["alice"] = 5000 })
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(6000)})
+	chunked := func() reply {
+		w := g.dial()
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n",
+			g.path(), token(t, "alice", nil), contentType, len(body), body)
+		return w.answer()
+	}
+	g.beyond(chunked(), "stored_bytes")
+	g.assertNothingStored()
+	u.set(func(u *usages) { u.stored["alice"] = 0 })
+	g.accepts(chunked(), false)
+}
+
+func TestStagedBytesAndTheLogHaveBudgets(t *testing.T) {
+	t.Parallel()
+	g, _ := limitedTo(t, map[string]string{"MAX_UPLOAD_BYTES": "1000", "PRINCIPAL_STAGED_BYTES": "132072"})
+	alice := token(t, "alice", nil)
+	var last reply
+	for range 200 {
+		if last = g.uploadAs(alice, 1000, nil); last.StatusCode != http.StatusAccepted {
+			break
+		}
+	}
+	g.beyond(last, "staged_bytes")
+
+	g, _ = limitedTo(t, map[string]string{"PRINCIPAL_LOG_BYTES": "9000"})
+	for range 2 { // 4 KiB each, and the 5 bytes that the tracker knows
+		g.accepts(g.uploadAs(alice, 1000, nil), false)
+	}
+	g.beyond(g.uploadAs(alice, 1000, nil), "log_bytes")
+}
+
+func TestATrackerThatIsAwayBlocksNoUpload(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string]func(*usages){
+		"hanging":               func(u *usages) { u.hang = true },
+		"of an earlier release": func(u *usages) { u.gone = true },
+	} {
+		g, u := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "1000"})
+		u.set(func(u *usages) { u.stored["alice"] = 1000 })
+		u.set(broken)
+		g.accepts(g.uploadAs(token(t, "alice", nil), 1000, nil), false)
+		if n := g.gauge("sori_usage_unknown_total"); n != 1 {
+			t.Errorf("%s: %v uploads are counted", name, n)
+		}
+		u.set(func(u *usages) { u.hang, u.gone = false, false })
+		testkit.Eventually(t, func() error { // the tracker is asked again two seconds later
+			if r := g.uploadAs(token(t, "alice", nil), 1000, nil); r.StatusCode != http.StatusTooManyRequests {
+				return fmt.Errorf("%s: %s", name, r.Status)
+			}
+			return nil
+		})
+	}
+	g := secured(t, nil, map[string]string{"PRINCIPAL_STORED_BYTES": "1"}) // no tracker at all
+	made := g.do("POST", "/tokens/", strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`), as(adminToken(t)))
+	g.token = int64(made.json(t)["id"].(float64))
+	g.accepts(g.uploadAs(token(t, "alice", nil), 1000, nil), false)
+}
+
+func TestRequestsThatAreNotAuthenticatedHaveNoBudget(t *testing.T) {
+	t.Parallel()
+	var s seen
+	g, _ := startWithUpstream(t, map[string]string{"PRINCIPAL_STORED_BYTES": "1"}, func(w http.ResponseWriter, r *http.Request) {
+		s.add(r)
+		_, _ = fmt.Fprint(w, `{"jobs":0,"staged_bytes":0,"stored_bytes":0,"log_bytes":0,"recorded":[]}`)
+	})
+	g.accepts(g.upload(nil, part{name: "file", file: "a.wav", content: wav(1000)}), false)
+	if s.count() != 0 {
+		t.Error("the tracker was asked")
+	}
+	const want = `{"jobs":0,"staged_bytes":{"used":0,"limit":null},"stored_bytes":{"used":0,"limit":null},"log_bytes":{"used":0,"limit":null}}`
+	if r := g.get("/usage"); string(r.text) != want {
+		t.Errorf("%s", r.text)
+	}
+}
+
+func TestAnOwnerReadsItsUsageAndItsLimits(t *testing.T) {
+	t.Parallel()
+	g, u := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "10000", "STAGING_MAX_BYTES": "1000000000", "PRINCIPAL_LOG_BYTES": "0"})
+	u.set(func(u *usages) { u.stored["alice"] = 7 })
+	r := g.do("GET", "/usage", nil, as(token(t, "alice", nil)))
+	const want = `{"jobs":1,"staged_bytes":{"used":0,"limit":500000000},"stored_bytes":{"used":7,"limit":10000},"log_bytes":{"used":5,"limit":null}}`
+	if r.StatusCode != http.StatusOK || string(r.text) != want || r.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%s %v %s", r.Status, r.Header, r.text)
+	}
+	g.problem(g.do("GET", "/internal/usage", nil, as(token(t, "alice", nil))), http.StatusNotFound, "route-not-found")
+	u.set(func(u *usages) { u.gone = true })
+	g.problem(g.do("GET", "/usage", nil, as(token(t, "alice", nil))), http.StatusServiceUnavailable, "unavailable")
+}
+
+// The event of an upload may be stored although the gateway was not told. Then the bytes stay
+// reserved; if the event is certainly not stored, they are free.
+func TestAnUploadThatTheLogRefusesReleasesItsBytes(t *testing.T) {
+	t.Parallel()
+	g, _ := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "2500", "JOBS_MAX_BYTES": "40000", "UPLOAD_RESERVE": "0", "PRINCIPAL_LOG_BYTES": "0"})
+	alice := token(t, "alice", nil)
+	job := g.accepts(g.uploadAs(alice, 1000, nil), false)
+	g.fill(job, 0.985)
+	for range 3 { // each would be beyond the budget if one before were still reserved
+		if r := g.uploadAs(alice, 1000, nil); r.StatusCode == http.StatusAccepted || r.json(t)["code"] != "bus-full" {
+			t.Fatalf("%s %s", r.Status, r.text)
+		}
+	}
+	stream, err := g.kit.JetStream().Stream(g.kit.Context(), g.kit.Namespace().Stream(event.Jobs().Name))
+	if err == nil {
+		err = stream.Purge(g.kit.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, func() error {
+		if r := g.uploadAs(alice, 1000, nil); r.StatusCode != http.StatusAccepted {
+			return fmt.Errorf("%s %s", r.Status, r.text)
+		}
+		return nil
+	})
+}

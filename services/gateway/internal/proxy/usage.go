@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"sori.internal/services/gateway/internal/quota"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
+)
+
+// Usage reads the usage of owners from the tracker.
+type Usage struct {
+	Tracker *Upstream
+	Signer  principal.Signer
+}
+
+// usagePath is the route of the tracker. The gateway does not forward requests to it.
+const usagePath = "/internal/usage"
+
+// maxUsageBody is the size of the largest answer: an answer repeats at most the jobs of the request.
+const maxUsageBody = 64 << 10
+
+// usageBody is the answer of the tracker.
+type usageBody struct {
+	Jobs     int64    `json:"jobs"`
+	Staged   int64    `json:"staged_bytes"`
+	Stored   int64    `json:"stored_bytes"`
+	Log      int64    `json:"log_bytes"`
+	Recorded []string `json:"recorded"`
+}
+
+// Usage implements quota.Source. The tracker is asked in the name of the owner.
+func (u Usage) Usage(ctx context.Context, owner string, jobs []string) (quota.Usage, []string, error) {
+	signed, err := u.Signer.Sign(principal.Principal{Owner: owner, Scopes: []principal.Scope{principal.JobsRead}}, time.Now())
+	if err != nil {
+		return quota.Usage{}, nil, err
+	}
+	resp, err := u.Tracker.Forward(ctx, &http.Request{
+		Method: http.MethodGet, URL: &url.URL{Path: usagePath, RawQuery: url.Values{"job": jobs}.Encode()},
+		Header: http.Header{principal.Header: {signed}}, Body: http.NoBody,
+	})
+	if err != nil {
+		return quota.Usage{}, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }() // the body is read, or the answer is not used
+	var body usageBody
+	if resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %d", resp.StatusCode)
+	} else {
+		err = json.NewDecoder(io.LimitReader(resp.Body, maxUsageBody)).Decode(&body)
+	}
+	if err != nil {
+		return quota.Usage{}, nil, fault.Unreachable(u.Tracker.name, fmt.Errorf("read the usage of an owner: %w", err))
+	}
+	return quota.Usage{Jobs: body.Jobs, Staged: body.Staged, Stored: body.Stored, Log: body.Log}, body.Recorded, nil
+}
