@@ -110,6 +110,7 @@ func (e *env) refuses(t *testing.T, size int64, budget string, limit, used int64
 	if f == nil || f.Kind != fault.RateLimited || f.Code != "quota-exceeded" || f.Detail == "" ||
 		f.Extra["budget"] != budget || f.Extra["limit_bytes"] != limit || f.Extra["used_bytes"] != used {
 		t.Errorf("%+v, want a refusal for %s of %d of %d", f, budget, used, limit)
+		return
 	}
 	if (f.RetryAfter == 0) != (budget == "stored_bytes") {
 		t.Errorf("%s: Retry-After is %v", budget, f.RetryAfter)
