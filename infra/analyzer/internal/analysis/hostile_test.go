@@ -17,6 +17,7 @@ import (
 	"sori.internal/infra/analyzer/internal/analysis"
 	"sori.internal/infra/analyzer/internal/decode"
 	"sori.internal/infra/analyzer/internal/decode/decodetest"
+	"sori.internal/infra/internal/hostile"
 	"sori.internal/shared/decoding"
 )
 
@@ -123,53 +124,14 @@ func TestAHeaderThatAnnouncesBillionsOfSamplesCostsNothing(t *testing.T) {
 	}
 }
 
-// crc returns the checksum of FLAC: with 8 bits and the polynomial 0x07, or with 16 bits and 0x8005.
-func crc(b []byte, poly uint16, bits int) (sum uint16) {
-	top := uint16(1) << (bits - 1)
-	for _, v := range b {
-		sum ^= uint16(v) << (bits - 8)
-		for range 8 {
-			if sum&top != 0 {
-				sum = sum<<1 ^ poly
-			} else {
-				sum <<= 1
-			}
-		}
-	}
-	return sum & (top<<1 - 1)
-}
-
-// constantFLAC returns a FLAC file whose frames have a constant value per channel and 65535 samples each: 40 bytes for
-// 2 MB.
-func constantFLAC(rate, channels, frames int) []byte {
-	b := []byte("fLaC\x80\x00\x00\x22")
-	b = binary.BigEndian.AppendUint16(b, 65535)
-	b = binary.BigEndian.AppendUint16(b, 65535)
-	b = append(b, 0, 0, 0, 0, 0, 0)
-	b = binary.BigEndian.AppendUint64(b, uint64(rate)<<44|uint64(channels-1)<<41|15<<36)
-	b = append(b, make([]byte, 16)...)
-	for i := range frames {
-		frame := []byte{0xff, 0xf8, 0x70, byte(channels-1)<<4 | 4<<1} // rate from the file's header, 16 bits
-		frame = append(frame, []byte(string(rune(i)))...)             // numbers are coded like UTF-8
-		frame = append(frame, 0xff, 0xfe)
-		frame = append(frame, byte(crc(frame, 0x07, 8)))
-		for range channels {
-			frame = append(frame, 0, 0x10, 0)
-		}
-		b = append(b, frame...)
-		b = binary.BigEndian.AppendUint16(b, crc(frame, 0x8005, 16))
-	}
-	return b
-}
-
 func TestSamplesThatAreMadeOfNothingAreBounded(t *testing.T) { //nolint:paralleltest // measures the process
 	d := decodetest.New(t, decode.Settings{MaxSeconds: longest})
 	check := measureCost(t, d)
-	if got, code := analyse(t, d, decodetest.File(t, constantFLAC(48000, 2, 3))); code != "" || got.Duration < 4 {
+	if got, code := analyse(t, d, decodetest.File(t, hostile.FLAC(48000, 2, 3))); code != "" || got.Duration < 4 {
 		t.Errorf("a small one: %q", code)
 	}
 	for name, data := range map[string][]byte{
-		"655 kHz, 8 channels": constantFLAC(655350, 8, 25000), "192 kHz, 8 channels": constantFLAC(192000, 8, 25000),
+		"655 kHz, 8 channels": hostile.FLAC(655350, 8, 25000), "192 kHz, 8 channels": hostile.FLAC(192000, 8, 25000),
 	} {
 		if _, code := analyse(t, d, decodetest.File(t, data)); code != decoding.CodeLimit {
 			t.Errorf("%s: %q", name, code)
@@ -198,9 +160,9 @@ func TestWhatTheContainerShowsToBeTooMuchIsNotDecoded(t *testing.T) {
 		code string
 	}{
 		"32 channels at 768 kHz":       {wideWAV(), decoding.CodeLimit},
-		"8 channels at 655 kHz":        {constantFLAC(655350, 8, 10), decoding.CodeLimit},
-		"8 channels at 192 kHz, 2.4 h": {constantFLAC(192000, 8, 25000), decoding.CodeLimit},
-		"9 hours":                      {constantFLAC(48000, 2, 25000), analysis.ErrTooLong.Error()},
+		"8 channels at 655 kHz":        {hostile.FLAC(655350, 8, 10), decoding.CodeLimit},
+		"8 channels at 192 kHz, 2.4 h": {hostile.FLAC(192000, 8, 25000), decoding.CodeLimit},
+		"9 hours":                      {hostile.FLAC(48000, 2, 25000), analysis.ErrTooLong.Error()},
 	} {
 		if _, code := analyse(t, d, decodetest.File(t, c.data)); !strings.HasSuffix(code, c.code) {
 			t.Errorf("%s: %q, want %s", name, code, c.code)
@@ -208,44 +170,10 @@ func TestWhatTheContainerShowsToBeTooMuchIsNotDecoded(t *testing.T) {
 	}
 }
 
-// oggPage returns a page of Ogg with a right checksum. body has at most 255 segments of 255 bytes.
-func oggPage(flags byte, number uint32, granule uint64, body []byte) []byte {
-	b := append([]byte("OggS\x00"), flags)
-	b = binary.LittleEndian.AppendUint64(b, granule)
-	b = binary.LittleEndian.AppendUint32(b, 1)
-	b = binary.LittleEndian.AppendUint32(b, number)
-	b = append(b, 0, 0, 0, 0, byte(len(body)/255+1))
-	for range len(body) / 255 {
-		b = append(b, 255)
-	}
-	b = append(b, byte(len(body)%255))
-	b = append(b, body...)
-	var sum uint32
-	for _, v := range b {
-		sum ^= uint32(v) << 24
-		for range 8 {
-			if sum&(1<<31) != 0 {
-				sum = sum<<1 ^ 0x04c11db7
-			} else {
-				sum <<= 1
-			}
-		}
-	}
-	binary.LittleEndian.PutUint32(b[22:], sum)
-	return b
-}
-
-// hostileOgg returns a Vorbis file of 102 bytes that claims to have 2^32-1 comments.
-func hostileOgg() []byte {
-	head := append([]byte("\x01vorbis\x00\x00\x00\x00\x01\x44\xac\x00\x00"), "\x00\x00\x00\x00\x80\xbb\x00\x00\x00\x00\x00\x00\xb8\x01"...)
-	comments := append([]byte("\x03vorbis"), 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)
-	return append(oggPage(2, 0, 0, head), oggPage(0, 1, 0, comments)...)
-}
-
 // corpus returns hostile files: every known format with every kind of damage, from a fixed seed.
 func corpus(t *testing.T) map[string][]byte {
 	t.Helper()
-	files := map[string][]byte{"2^32-1 comments": hostileOgg()}
+	files := map[string][]byte{"2^32-1 comments": hostile.Ogg()}
 	entries, err := os.ReadDir(recordings)
 	if err != nil {
 		t.Fatal(err)
@@ -297,7 +225,7 @@ func TestHostileFilesAreBoundedAndHarmNoOther(t *testing.T) {
 func sealed(ogg bool, data []byte) []byte {
 	var file []byte
 	if !ogg {
-		file = constantFLAC(16000, 1, 0)
+		file = hostile.FLAC(16000, 1, 0)
 	}
 	for number := uint32(0); len(data) > 0; number++ {
 		size := min(1+int(data[0])*4, len(data)-1)
@@ -308,13 +236,13 @@ func sealed(ogg bool, data []byte) []byte {
 			if number == 0 {
 				flags = 2
 			}
-			file = append(file, oggPage(flags, number, uint64(number)*960, part)...)
+			file = append(file, hostile.OggPage(flags, number, uint64(number)*960, part)...)
 			continue
 		}
 		frame := append([]byte{0xff, 0xf8}, part[:min(4, len(part))]...)
-		frame = append(frame, byte(crc(frame, 0x07, 8)))
+		frame = append(frame, byte(hostile.CRC(frame, 0x07, 8)))
 		frame = append(frame, part[min(4, len(part)):]...)
-		file = binary.BigEndian.AppendUint16(append(file, frame...), crc(frame, 0x8005, 16))
+		file = binary.BigEndian.AppendUint16(append(file, frame...), hostile.CRC(frame, 0x8005, 16))
 	}
 	return file
 }
@@ -330,7 +258,7 @@ func parts(all ...[]byte) (data []byte) {
 }
 
 func FuzzWhatChecksumsProtect(f *testing.F) {
-	f.Add(true, hostileOgg()[28:])
+	f.Add(true, hostile.Ogg()[28:])
 	f.Add(true, parts([]byte("OpusHead\x01\x01\x38\x01\x80\xbb\x00\x00\x00\x00\x00"), []byte("OpusTags\x00\x00\x00\x00\x00\x00\x00\x00"), []byte{0x08, 1, 2, 3}))
 	f.Add(true, parts([]byte("\x7fFLAC\x01\x00\x00\x01fLaC\x00\x00\x00\x22"), []byte("\x84\x00\x00\x00")))
 	f.Add(true, parts([]byte("Speex   1.2")))
@@ -338,7 +266,7 @@ func FuzzWhatChecksumsProtect(f *testing.F) {
 	f.Add(false, parts([]byte{0xc9, 0x18, 0, 0, 0x4c, 0, 1, 2, 3, 4, 5, 6, 7}))
 	d := decodetest.New(f, decode.Settings{MaxSeconds: 60})
 	// The first recording builds the decoder. On a busy machine that takes longer than an input of a fuzz test may.
-	_, _ = analysis.Run(f.Context(), d, decodetest.File(f, sealed(true, hostileOgg()[28:])), analysis.Options{MaxSeconds: longest, MaxPitchPoints: 1})
+	_, _ = analysis.Run(f.Context(), d, decodetest.File(f, sealed(true, hostile.Ogg()[28:])), analysis.Options{MaxSeconds: longest, MaxPitchPoints: 1})
 	f.Fuzz(func(t *testing.T, ogg bool, data []byte) {
 		file := sealed(ogg, data)
 		_, code := analyse(t, d, decodetest.File(t, file))
