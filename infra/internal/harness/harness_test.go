@@ -20,6 +20,7 @@ import (
 
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
+	"sori.internal/shared/testkit"
 )
 
 // parentVariable contains the options of a fleet. If it is set, the test binary runs that fleet until it is killed.
@@ -303,6 +304,34 @@ func TestUsageSeesMemoryAndTime(t *testing.T) {
 	}
 	if _, err := harness.UsageOf(-1); err == nil {
 		t.Error("a process that does not exist was measured")
+	}
+}
+
+func TestATreeContainsTheDescendantsOfItsChildren(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Log("only Linux tells")
+		return
+	}
+	// The innermost shell has a variable of 40 MB. The command after it keeps each shell from becoming its child.
+	const script = `sh -c 'sh -c "x=\$(head -c 40000000 /dev/zero | tr \\\\0 a); read y"; true'; true`
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+	input, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, func() error {
+		u, err := harness.TreeUsage(cmd.Process.Pid)
+		if err == nil && u.RSS < 40_000_000 {
+			err = fmt.Errorf("the tree has %d bytes", u.RSS)
+		}
+		return err
+	})
+	if err := errors.Join(input.Close(), cmd.Wait()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -43,23 +43,25 @@ func own(s procfs.ProcStat) time.Duration { return time.Duration(s.UTime+s.STime
 // children returns the CPU time of the children that have ended and for which the process has waited.
 func children(s procfs.ProcStat) time.Duration { return time.Duration(s.CUTime+s.CSTime) * tick }
 
-// TreeUsage returns the usage of a process together with its children. Of children that have ended it
-// includes only the CPU time. Shared memory counts once. PeakRSS is unknown and stays 0.
+// TreeUsage returns the usage of a process together with its descendants. Of descendants that have ended
+// it includes only the CPU time. Shared memory counts once. PeakRSS is unknown and stays 0.
 func TreeUsage(pid int) (total Usage, err error) {
-	root, err := procfs.NewProc(pid)
-	if err == nil {
-		_, err = root.Stat()
-	}
-	if err != nil {
-		return Usage{}, fmt.Errorf("measure process %d: %w", pid, err)
-	}
 	all, err := procfs.AllProcs()
 	if err != nil {
 		return Usage{}, fmt.Errorf("measure process %d: %w", pid, err)
 	}
+	stats := map[int]procfs.ProcStat{}
 	for _, p := range all {
-		s, err := p.Stat()
-		if err != nil || s.PPID != pid && p.PID != pid { // a process whose stat cannot be read has just ended
+		if s, err := p.Stat(); err == nil { // a process whose stat cannot be read has just ended
+			stats[p.PID] = s
+		}
+	}
+	if _, ok := stats[pid]; !ok {
+		return Usage{}, fmt.Errorf("measure process %d: %w", pid, os.ErrProcessDone)
+	}
+	for _, p := range all {
+		s, ok := stats[p.PID]
+		if !ok || !descends(stats, p.PID, pid) {
 			continue
 		}
 		total.CPU += own(s) + children(s)
@@ -68,6 +70,21 @@ func TreeUsage(pid int) (total Usage, err error) {
 		}
 	}
 	return total, nil
+}
+
+// descends reports whether a process is the given ancestor or one of its descendants.
+func descends(stats map[int]procfs.ProcStat, pid, ancestor int) bool {
+	for range len(stats) { // ids that were used again could form a circle
+		if pid == ancestor {
+			return true
+		}
+		s, ok := stats[pid]
+		if !ok {
+			return false
+		}
+		pid = s.PPID
+	}
+	return false
 }
 
 // Busy returns the time that all processors of the machine together have been busy since it was
