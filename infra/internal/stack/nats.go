@@ -23,6 +23,8 @@ type NATSSettings struct {
 	Port       int
 	MaxPayload int32 // in bytes; 0 is the server's default of 1 MiB, with which other installations run
 
+	MemoryLimit int64 // see Options.MemoryLimit; 0 means none
+
 	// AdminPassword is the password of natsauth.Admin, from which those of the other users are derived
 	// (natsauth.Login). If it is empty, everybody may do everything.
 	AdminPassword string

@@ -25,6 +25,8 @@ type S3Settings struct {
 	Address              string
 	AccessKey, SecretKey string
 	Region               string
+
+	MemoryLimit int64 // see Options.MemoryLimit; 0 means none
 }
 
 // S3Server is a running S3 server over a folder.

@@ -51,6 +51,9 @@ type Options struct {
 	// NATSNodes is the number of NATS servers. If it is more than one, the servers form a cluster; each has its own process and
 	// its own part (Node) in place of NATS. A later start uses the same data, but other ports.
 	NATSNodes int
+	// MemoryLimit is the size in bytes at which the Go runtime of a part begins to spend more time to stay below
+	// it (GOMEMLIMIT). A part that is not in the map has none; PostgreSQL ignores it.
+	MemoryLimit map[Part]int64
 	// Fast turns off PostgreSQL's fsync, for tests: data may be lost at a power cut, but not if the server is killed.
 	Fast bool
 	// PostgresSearch lists the folders to search for PostgreSQL's programs; the zero value means the usual folders.
@@ -205,10 +208,13 @@ func (s *Stack) start(ctx context.Context, part Part, port proc.Port) error {
 func (s *Stack) launch(ctx context.Context, part Part, port proc.Port, log zerolog.Logger) (server, error) {
 	switch part {
 	case NATS:
-		return StartNATS(ctx, port, NATSSettings{Dir: filepath.Join(s.opts.Dir, "nats"), AdminPassword: s.keys.NATSAdmin}, log)
+		return StartNATS(ctx, port, NATSSettings{
+			Dir: filepath.Join(s.opts.Dir, "nats"), AdminPassword: s.keys.NATSAdmin, MemoryLimit: s.opts.MemoryLimit[NATS],
+		}, log)
 	case S3:
 		return StartS3(ctx, port, S3Settings{
 			Dir: filepath.Join(s.opts.Dir, "s3"), AccessKey: s.keys.S3AccessKey, SecretKey: s.keys.S3SecretKey, Region: Region,
+			MemoryLimit: s.opts.MemoryLimit[S3],
 		}, log)
 	case Postgres:
 		return pg.Start(ctx, pg.Options{

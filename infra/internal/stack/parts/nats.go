@@ -38,6 +38,7 @@ func runNATS(ctx context.Context, config json.RawMessage, ready func()) error {
 	if err := json.Unmarshal(config, &set); err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
+	limitMemory(set.MemoryLimit)
 	lock, err := holdStore(ctx, set.Dir)
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@
 package parts
 
 import (
+	"runtime/debug"
+
 	"sori.internal/infra/internal/stack"
 	"sori.internal/infra/internal/stack/pg"
 	"sori.internal/infra/internal/stack/proc"
@@ -18,4 +20,11 @@ func RunChild() (ran bool, code int) {
 		stack.S3Role:   runS3,
 		pg.FetchRole:   pg.RunFetchRole,
 	})
+}
+
+// limitMemory sets the memory limit of this process in bytes, unless it is 0.
+func limitMemory(bytes int64) {
+	if bytes > 0 {
+		debug.SetMemoryLimit(bytes)
+	}
 }

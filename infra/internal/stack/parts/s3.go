@@ -36,6 +36,7 @@ func runS3(ctx context.Context, config json.RawMessage, ready func()) error {
 	if err := json.Unmarshal(config, &set); err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
+	limitMemory(set.MemoryLimit)
 	data := filepath.Join(set.Dir, "data")
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return fmt.Errorf("create data folder: %w", err)
