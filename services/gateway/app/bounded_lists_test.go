@@ -143,3 +143,37 @@ func TestUploadsAreAcceptedWhileListsWaitForTheDatabase(t *testing.T) {
 		t.Errorf("an upload is answered with %s: %s", r.Status, r.text)
 	}
 }
+
+func TestOneUsersListsLeavePlacesForThoseOfOthers(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, map[string]string{"DATABASE_MAX_CONNECTIONS": "16"}) // 8 for lists, 2 of them for one user
+	db, ctx := testdb.Open(g.kit, "catalogue"), g.kit.Context()
+	lock, err := db.BeginTxx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback() }()
+	if _, err := lock.ExecContext(ctx, `LOCK TABLE catalogue.actors IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	alice, bob := as(token(t, "alice", nil)), as(token(t, "bob", nil))
+	lists, stop := context.WithCancel(ctx)
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() {
+			for lists.Err() == nil {
+				_, _ = g.try(lists, http.MethodGet, "/actors", nil, alice)
+			}
+		})
+	}
+	defer clients.Wait()
+	defer stop()
+	const waiting = `(SELECT count(*) %s FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`
+	g.holds(fmt.Sprintf(waiting, ">= 2"))
+	for range 20 {
+		if r := g.do(http.MethodGet, "/tokens/", nil, bob); r.StatusCode != http.StatusOK {
+			t.Errorf("another user's list is answered with %s: %s", r.Status, r.text)
+		}
+	}
+	g.holds(fmt.Sprintf(waiting, "<= 2"))
+}

@@ -16,10 +16,10 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
-	"golang.org/x/sync/semaphore"
 
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/shared/postgres"
+	"sori.internal/shared/principal"
 )
 
 // Schema is the schema of the gateway's tables.
@@ -38,22 +38,23 @@ type Store struct {
 	// lists has a place for each list that may be read at the same time. A list may take long: a
 	// search for one letter reads every name. Lists use at most half of the connections, so that
 	// the others remain for uploads.
-	lists *semaphore.Weighted
+	lists *places
 }
 
 // New makes a store.
 func New(db *sqlx.DB) *Store {
-	return &Store{db: db, lists: semaphore.NewWeighted(int64(max(1, db.Stats().MaxOpenConnections/2)))}
+	return &Store{db: db, lists: newPlaces(max(1, db.Stats().MaxOpenConnections/2))}
 }
 
 // selectList runs the query of a list as soon as one of the places for lists is free.
 func (s *Store) selectList(ctx context.Context, tried string, rows any, query string, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	if err := s.lists.Acquire(ctx, 1); err != nil {
+	release, err := s.lists.acquire(ctx, principal.From(ctx).Owner)
+	if err != nil {
 		return translate(tried, err)
 	}
-	defer s.lists.Release(1)
+	defer release()
 	return translate(tried, s.db.SelectContext(ctx, rows, query, args...))
 }
 
