@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"sori.internal/infra/bench/internal/attack"
 	"sori.internal/infra/bench/internal/scenario"
 	"sori.internal/infra/internal/stack"
 )
@@ -15,7 +16,7 @@ func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.json")
-	err := run(t.Context(), []string{"-n", "10", "-c", "4", "-size", "600000", "-patience", "0s", "-json", file})
+	err := run(t.Context(), []string{"-n", "10", "-c", "4", "-size", "600000", "-patience", "0s", "-attack", "500ms", "-json", file})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +35,19 @@ func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	for _, s := range []string{"latency", "fanout", "jobs", "small", "access", "large", "soak", "huge"} {
 		if figures[s] == 0 {
 			t.Errorf("%s has no figure", s)
+		}
+	}
+	if r.Attacks == nil || len(r.Attacks.Rows) != len(attack.All()) {
+		t.Fatalf("attacks: %+v", r.Attacks)
+	}
+	for _, row := range r.Attacks.Rows {
+		if len(row.Answers) == 0 || row.During.Requests == 0 {
+			t.Errorf("attacks: %+v", row)
+		}
+		for _, process := range []string{"gateway", "uploader", "dispatcher", "tracker", "analyzer", "nats", "s3", "postgres"} {
+			if row.Cost.Memory[process] == 0 || r.Attacks.Limits[process] == 0 {
+				t.Errorf("attacks: %s: memory of %s: %d of %d", row.Attack, process, row.Cost.Memory[process], r.Attacks.Limits[process])
+			}
 		}
 	}
 }

@@ -17,7 +17,7 @@ const leastWithKeys = 0.95
 // does not authenticate requests.
 func access(ctx context.Context, b *Bench) (err error) {
 	size := b.Size.or(Size{Jobs: 6000, Concurrent: 32, Bytes: 100_000})
-	key, err := b.Target.APIKey(ctx)
+	key, err := b.Target.APIKey(ctx, "bench")
 	if err != nil {
 		b.Report.Note("access: not measured: %v", err)
 		return nil

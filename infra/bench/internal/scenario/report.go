@@ -43,6 +43,7 @@ type Report struct {
 	Began      time.Time        `json:"began"`
 	Figures    []Figure         `json:"figures"`
 	Processes  []target.Process `json:"processes"`
+	Attacks    *AttackReport    `json:"attacks,omitempty"`
 	Notes      []string         `json:"notes,omitempty"`
 }
 
@@ -69,6 +70,9 @@ func (r *Report) Missed() []Figure {
 			missed = append(missed, f)
 		}
 	}
+	if r.Attacks != nil {
+		missed = append(missed, r.Attacks.Missed()...)
+	}
 	return missed
 }
 
@@ -88,11 +92,13 @@ func (r *Report) Save(file string) error {
 func (r *Report) Print(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s, %d processors, %s, %s\n\n", r.System, r.Processors, r.Go, r.Began.Format(time.DateTime))
-	figures := table{{"scenario", "figure", "value", "bound", "", "floor", "of the floor"}}
-	for _, f := range r.Figures {
-		figures = append(figures, []string{f.Scenario, f.Name, number(f.Value) + " " + f.Unit, f.Bound.text(), f.verdict(), f.baseline(), f.ratio()})
+	if len(r.Figures) > 0 {
+		figures := table{{"scenario", "figure", "value", "bound", "", "floor", "of the floor"}}
+		for _, f := range r.Figures {
+			figures = append(figures, []string{f.Scenario, f.Name, number(f.Value) + " " + f.Unit, f.Bound.text(), f.verdict(), f.baseline(), f.ratio()})
+		}
+		figures.print(&b)
 	}
-	figures.print(&b)
 	if len(r.Processes) > 0 {
 		b.WriteByte('\n')
 		processes := table{{"scenario", "process", "CPU s", "CPU s / 1000 jobs", "share", "RSS before", "after", "peak growth"}}
@@ -100,6 +106,10 @@ func (r *Report) Print(w io.Writer) error {
 			processes = append(processes, processRow(p))
 		}
 		processes.print(&b)
+	}
+	if r.Attacks != nil {
+		b.WriteByte('\n')
+		r.Attacks.print(&b)
 	}
 	for i, note := range r.Notes {
 		if i == 0 {

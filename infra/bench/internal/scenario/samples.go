@@ -20,6 +20,16 @@ func (s *Samples) Add(d time.Duration) {
 	s.all, s.sorted = append(s.all, d), false
 }
 
+// Merge adds the durations of other samples.
+func (s *Samples) Merge(other *Samples) {
+	other.mu.Lock()
+	all := slices.Clone(other.all)
+	other.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all, s.sorted = append(s.all, all...), false
+}
+
 // Len returns the number of durations.
 func (s *Samples) Len() int {
 	s.mu.Lock()

@@ -37,6 +37,7 @@ func All() []Scenario {
 		{"access", "the uploads of small with an API key, and without authentication", access, 5 * time.Minute},
 		{"large", "10 MB uploads from 4 clients", large, 5 * time.Minute},
 		{"soak", "10 000 small jobs: memory after 1000 and at the end", soak, 10 * time.Minute},
+		{"attacks", "one client attacks: what another user notices, and the memory of every process", attacks, 15 * time.Minute},
 		{"huge", "one upload of 1 GiB: memory of gateway and uploader, and its bytes in the bucket", huge, 5 * time.Minute},
 	}
 }
@@ -46,6 +47,12 @@ type Size struct {
 	Jobs       int   `name:"n" help:"jobs of a scenario (default: its own number)"`
 	Concurrent int   `name:"c" help:"clients or streams at a time (default: the scenario's own number)"`
 	Bytes      int64 `name:"size" help:"bytes of a recording (default: the scenario's own size)"`
+}
+
+// Attacks are the options of the scenario attacks.
+type Attacks struct {
+	Length time.Duration `name:"attack" default:"10s" help:"how long each attack of the scenario attacks lasts"`
+	Only   []string      `name:"only" help:"the attacks of the scenario attacks by name, with commas (default: all)"`
 }
 
 // or returns the size with its zero fields replaced by those of the parameter own.
@@ -67,6 +74,7 @@ type Bench struct {
 	Target   *target.Target
 	Report   *Report
 	Size     Size // from the command line
+	Attacks  Attacks
 	Baseline bool // also measure the baseline
 	// Patience is how long to wait for an idle machine before a scenario that needs one.
 	Patience time.Duration
@@ -81,9 +89,12 @@ func (b *Bench) audio(bytes int64) *loadgen.Noise {
 	return loadgen.NewNoise(bytes, b.seed)
 }
 
+// processors returns the number of processors of the machine.
+func processors() int { return runtime.NumCPU() }
+
 // meter starts to measure the processes. The function that it returns adds the measurements to the report.
 func (b *Bench) meter(name string) func(jobs int) {
-	end := b.Target.Meter(name, runtime.NumCPU())
+	end := b.Target.Meter(name, processors())
 	return func(jobs int) { b.Report.Processes = append(b.Report.Processes, end(jobs)...) }
 }
 

@@ -12,7 +12,7 @@ import (
 type probe struct {
 	name    string
 	service bool
-	tree    bool // include the child processes
+	tree    bool // include the descendants
 	pid     func() int
 }
 
@@ -27,10 +27,10 @@ func (w *Target) probeOwn() {
 		w.probes = append(w.probes, probe{name: name, service: true, pid: w.system.Process(name, 0).PID})
 	}
 	w.probes = append(w.probes,
-		probe{name: "analyzer", pid: w.system.Process(harness.Analyzer, 0).PID},
-		probe{name: "nats", pid: func() int { return w.system.Stack.PID(stack.NATS) }},
-		probe{name: "s3", pid: func() int { return w.system.Stack.PID(stack.S3) }},
-		probe{name: "postgres", tree: true, pid: func() int { return w.system.Stack.PID(stack.Postgres) }},
+		probe{name: harness.Analyzer, tree: true, pid: w.system.Process(harness.Analyzer, 0).PID},
+		probe{name: string(stack.NATS), pid: func() int { return w.system.Stack.PID(stack.NATS) }},
+		probe{name: string(stack.S3), pid: func() int { return w.system.Stack.PID(stack.S3) }},
+		probe{name: string(stack.Postgres), tree: true, pid: func() int { return w.system.Stack.PID(stack.Postgres) }},
 		self())
 }
 
@@ -79,9 +79,9 @@ type Process struct {
 	PeakGrowth int64   `json:"peak_growth,omitempty"` // the peak RSS minus RSSBefore
 }
 
-// others is the name in the report for all other processes of the machine. If they used much CPU time, the figures are not
+// Others is the name in the report for all other processes of the machine. If they used much CPU time, the figures are not
 // reliable.
-const others = "(others)"
+const Others = "(others)"
 
 // Meter starts to measure a scenario. The function that it returns ends the measurement and returns the memory and CPU time of
 // every process, without the processes that used no CPU time. Its argument is the number of jobs of the scenario.
@@ -114,7 +114,7 @@ func (w *Target) Meter(scenario string, processors int) func(jobs int) []Process
 			})
 		}
 		if w.system != nil && busyErr == nil && err == nil { // without a System the CPU time of Sori would count as that of others
-			used = append(used, Process{Scenario: scenario, Name: others, CPU: max(rest, 0), Share: max(rest, 0) / took})
+			used = append(used, Process{Scenario: scenario, Name: Others, CPU: max(rest, 0), Share: max(rest, 0) / took})
 		}
 		return used
 	}

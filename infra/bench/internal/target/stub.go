@@ -2,6 +2,7 @@ package target
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,19 +84,41 @@ func (h *StubAnalyzer) job(id string) chan string {
 // Held waits until the job has arrived, and returns a function that finishes the job: it calls back with a result and returns
 // when the callback has been answered.
 func (h *StubAnalyzer) Held(ctx context.Context, job string) (finish func(context.Context) error, err error) {
+	callback, err := h.arrived(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return h.finish(ctx, callback, usualResult) }, nil
+}
+
+// usualResult is the result of the jobs that Held finishes.
+const usualResult = `{"duration":3.2,"speech_rate":4.1}`
+
+// Complete waits until the job has arrived, and calls back with a result, which is JSON. An empty result
+// means a small one.
+func (h *StubAnalyzer) Complete(ctx context.Context, job, result string) error {
+	callback, err := h.arrived(ctx, job)
+	if err != nil {
+		return err
+	}
+	return h.finish(ctx, callback, cmp.Or(result, usualResult))
+}
+
+// arrived waits until the job has arrived and returns its callback URL.
+func (h *StubAnalyzer) arrived(ctx context.Context, job string) (callback string, err error) {
 	select {
-	case callback := <-h.job(job):
+	case callback = <-h.job(job):
 		h.mu.Lock()
 		delete(h.jobs, job)
 		h.mu.Unlock()
-		return func(ctx context.Context) error { return h.finish(ctx, callback) }, nil
+		return callback, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for job %s to be dispatched: %w", job, context.Cause(ctx))
+		return "", fmt.Errorf("wait for job %s to be dispatched: %w", job, context.Cause(ctx))
 	}
 }
 
-func (h *StubAnalyzer) finish(ctx context.Context, callback string) error {
-	body := []byte(`{"status":"completed","analysis_results":{"duration":3.2,"speech_rate":4.1}}`)
+func (h *StubAnalyzer) finish(ctx context.Context, callback, result string) error {
+	body := []byte(`{"status":"completed","analysis_results":` + result + `}`)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, callback, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("call back: %w", err)

@@ -24,6 +24,7 @@ import (
 	"sori.internal/infra/internal/stack"
 	"sori.internal/shared/config"
 	"sori.internal/shared/objectstore"
+	"sori.internal/shared/principal"
 )
 
 // stopPatience is the time limit for the stop of all processes.
@@ -42,6 +43,7 @@ type Target struct {
 	S3          *minio.Client
 	Bucket      string
 	DB          *sql.DB
+	Containers  Containers // what docker-compose.yml sets; empty for a Sori that ran already
 
 	keep   bool
 	system *harness.System // nil if it was not started for the benchmark
@@ -74,8 +76,14 @@ func Start(ctx context.Context, opts Options) (w *Target, err error) {
 	if err != nil {
 		return w, err
 	}
+	if w.Containers, err = ReadContainers(); err != nil {
+		return w, err
+	}
 	w.system, err = harness.StartSystem(ctx, harness.SystemOptions{
-		Dir: dir, Build: harness.BuildOptions{Profile: opts.Profile != ""}, Stack: stack.Options{Log: opts.Log},
+		Dir: dir, Build: harness.BuildOptions{Profile: opts.Profile != ""},
+		Stack: stack.Options{Log: opts.Log, MemoryLimit: map[stack.Part]int64{
+			stack.NATS: w.Containers[string(stack.NATS)].SoftMemory, stack.S3: w.Containers[string(stack.S3)].SoftMemory,
+		}},
 		Fleet: harness.Options{Env: env},
 	})
 	if err != nil {
@@ -180,12 +188,12 @@ func (w *Target) Failed() <-chan error {
 	return w.system.Exited()
 }
 
-// APIKey makes an API key of a user.
-func (w *Target) APIKey(ctx context.Context) (string, error) {
+// APIKey makes an API key of a user with further scopes.
+func (w *Target) APIKey(ctx context.Context, owner string, further ...principal.Scope) (string, error) {
 	if w.system == nil {
 		return "", ErrNotOurs
 	}
-	return apikey.Create(ctx, harness.Connections(w.system.Stack.Endpoints, nil), "bench", "bench", apikey.User()...)
+	return apikey.Create(ctx, harness.Connections(w.system.Stack.Endpoints, nil), "bench", owner, append(apikey.User(), further...)...)
 }
 
 // UseStub restarts the dispatcher with a stub as its analysis server. restore undoes that and closes the stub.
@@ -207,6 +215,10 @@ func (w *Target) UseStub(ctx context.Context) (h *StubAnalyzer, restore func() e
 func (w *Target) retarget(ctx context.Context, url string) error {
 	return w.Restart(ctx, map[string]string{"TARGET_SERVER_URL": url}, harness.Dispatcher)
 }
+
+// Aside returns the URL of a process that no client reaches: how long it takes to answer shows how busy the
+// machine is.
+func (w *Target) Aside() string { return w.system.URL(harness.Uploader) }
 
 // Restart restarts services with changed settings. It also makes them start with little memory.
 func (w *Target) Restart(ctx context.Context, settings map[string]string, names ...string) error {

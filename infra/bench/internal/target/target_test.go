@@ -54,9 +54,23 @@ func TestAStubAnalyzerAcceptsAndFinishesWhenTold(t *testing.T) {
 	if got := <-called; !strings.HasPrefix(got, "sig=s {") || !strings.Contains(got, "analysis_results") {
 		t.Error(got)
 	}
+	resp, err := http.PostForm(h.URL(), url.Values{"job_id": {"k"}, "webhook_url": {dispatcher.URL + "/"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if err := h.Complete(t.Context(), "k", `[7]`); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-called; !strings.HasSuffix(got, `"analysis_results":[7]}`) {
+		t.Error(got)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := h.Held(ctx, "another"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := h.Complete(ctx, "another", ""); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

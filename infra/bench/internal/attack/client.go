@@ -1,0 +1,269 @@
+package attack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"sori.internal/infra/internal/loadgen"
+)
+
+// Completer completes the jobs of a stub analysis server with results that the attacker chooses.
+type Completer interface {
+	Complete(ctx context.Context, job, result string) error
+}
+
+// Client is the attacker. All of its requests come from one address, and those with credentials have one
+// API key. Its methods are safe for concurrent use.
+type Client struct {
+	Gateway string // base URL
+	Key     string // an API key
+	Address string // sent as X-Forwarded-For; the gateway must trust the loopback address
+	Token   int64  // the token for uploads
+	Stub    Completer
+
+	http *http.Client
+	job  string // that Prepare has made
+
+	mu    sync.Mutex
+	tally map[string]int
+}
+
+// NewClient returns a client for one attack.
+func NewClient(gateway, key, address string, token int64) *Client {
+	return &Client{
+		Gateway: gateway, Key: key, Address: address, Token: token, tally: map[string]int{},
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}},
+	}
+}
+
+// Close closes idle connections.
+func (a *Client) Close() { a.http.CloseIdleConnections() }
+
+// What is counted in place of a status.
+const (
+	unanswered = "none" // the attack ended before the request was answered
+	broken     = "cut"  // the connection ended before the request was answered
+)
+
+// Answers returns the number of requests by the status of the answer.
+func (a *Client) Answers() map[string]int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.tally)
+}
+
+// Reset forgets the requests that were counted.
+func (a *Client) Reset() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tally = map[string]int{}
+}
+
+func (a *Client) count(answer string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tally[answer]++
+}
+
+// request is one request. Without a body it has no Content-Type.
+type request struct {
+	method, path string
+	contentType  string
+	body         []byte
+	anonymous    bool // without credentials
+}
+
+// send sends a request, counts the answer, and decodes it into the parameter into unless that is nil. It
+// returns the status, or 0 if there is no answer.
+func (a *Client) send(ctx context.Context, r request, into any) int {
+	status, err := a.answer(ctx, r, into)
+	switch {
+	case status != 0:
+		a.count(strconv.Itoa(status))
+	case ctx.Err() != nil:
+		a.count(unanswered)
+	case err != nil:
+		a.count(broken)
+	}
+	return status
+}
+
+func (a *Client) answer(ctx context.Context, r request, into any) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, a.Gateway+r.path, bytes.NewReader(r.body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("X-Forwarded-For", a.Address)
+	if !r.anonymous {
+		req.Header.Set("Authorization", "Bearer "+a.Key)
+	}
+	if r.contentType != "" {
+		req.Header.Set("Content-Type", r.contentType)
+	}
+	resp, err := a.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if into != nil && resp.StatusCode < http.StatusMultipleChoices {
+		return resp.StatusCode, json.NewDecoder(resp.Body).Decode(into)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+// upload uploads a file, and returns its job or "".
+func (a *Client) upload(ctx context.Context, name string, file []byte) string {
+	form := loadgen.RecordingOf(name, file).Form()
+	body, _ := io.ReadAll(form.Body) // reading from memory cannot fail
+	var accepted struct {
+		JobID string `json:"job_id"`
+	}
+	a.send(ctx, request{method: http.MethodPost, path: a.uploadPath(), contentType: form.ContentType, body: body}, &accepted)
+	return accepted.JobID
+}
+
+func (a *Client) uploadPath() string { return fmt.Sprintf("/tokens/%d/upload-audio", a.Token) }
+
+// repeat calls the function do at a fixed rate until ctx ends, with at most the given number of concurrent
+// calls: while that many are under way it calls nothing.
+func (a *Client) repeat(ctx context.Context, concurrent int, perSecond float64, do func(ctx context.Context, i int)) {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	slots := make(chan struct{}, concurrent)
+	tick := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		calls.Go(func() {
+			defer func() { <-slots }()
+			do(ctx, i)
+		})
+	}
+}
+
+// held is a request on a connection of its own.
+type held struct {
+	request
+	length  int64 // the Content-Length, if it is larger than the body that is sent
+	trickle bool  // a byte follows the body now and then
+	reads   bool  // whether the connection is closed after the answer; otherwise the answer is not read and the connection stays
+
+	again time.Duration // how long after the end of its connection it is sent again
+}
+
+const (
+	trickleEvery = 2 * time.Second
+	openIn       = 2 * time.Second
+	smallBuffer  = 4 << 10 // of a connection that is not read
+)
+
+// hold keeps n connections open until ctx ends, each with a request. It opens them one after the other within
+// openIn, since the bodies of all at once would measure how fast this program can send them. It opens another
+// connection for one that is closed.
+func (a *Client) hold(ctx context.Context, n int, next func(i int) held) {
+	var open sync.WaitGroup
+	for i := range n {
+		open.Go(func() {
+			h := next(i)
+			select {
+			case <-time.After(time.Duration(i) * openIn / time.Duration(n)):
+			case <-ctx.Done():
+			}
+			for ctx.Err() == nil {
+				a.connect(ctx, h)
+				select {
+				case <-time.After(h.again):
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	open.Wait()
+}
+
+// connect sends one request and returns when its connection is closed or ctx has ended.
+func (a *Client) connect(ctx context.Context, h held) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(a.Gateway, "http://"))
+	if err != nil {
+		if ctx.Err() == nil {
+			a.count(broken)
+		}
+		return
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	if tcp, ok := conn.(*net.TCPConn); ok && !h.reads {
+		_ = tcp.SetReadBuffer(smallBuffer)
+	}
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	defer conn.Close()
+	answered := make(chan struct{})
+	writing.Go(func() { a.write(conn, h, answered) })
+	status := make([]byte, len("HTTP/1.1 200"))
+	_, err = io.ReadFull(conn, status)
+	close(answered)
+	switch {
+	case err == nil:
+		a.count(string(status[len("HTTP/1.1 "):]))
+	case ctx.Err() != nil:
+		a.count(unanswered)
+	default:
+		a.count(broken)
+	}
+	if err == nil && !h.reads && status[len("HTTP/1.1 ")] == '2' {
+		<-ctx.Done()
+	}
+}
+
+// write sends the request, and then a byte now and then until it is answered.
+func (a *Client) write(conn net.Conn, h held, answered <-chan struct{}) {
+	if _, err := conn.Write(append([]byte(a.head(h)), h.body...)); err != nil || !h.trickle {
+		return
+	}
+	tick := time.NewTicker(trickleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-answered:
+			return
+		}
+		if _, err := conn.Write([]byte("x")); err != nil {
+			return
+		}
+	}
+}
+
+// head returns the header of a request.
+func (a *Client) head(h held) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: %s\r\n", h.method, h.path, a.Address)
+	if !h.anonymous {
+		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", a.Key)
+	}
+	if h.contentType != "" {
+		fmt.Fprintf(&b, "Content-Type: %s\r\nContent-Length: %d\r\n", h.contentType, max(h.length, int64(len(h.body))))
+	}
+	return b.String() + "\r\n"
+}
