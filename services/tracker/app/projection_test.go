@@ -248,6 +248,52 @@ func TestALargeResultIsReadFromStaging(t *testing.T) {
 	}
 }
 
+// The events of one batch are recorded in one transaction, whose number each of its rows has in xmin.
+func TestALargeResultIsRecordedAfterTheOtherEventsOfItsBatch(t *testing.T) {
+	t.Parallel()
+	c := open(t, nil)
+	large, small, locked := c.job(), c.job(), c.job()
+	for _, j := range []*testJob{large, small, locked} {
+		j.received()
+		j.stored()
+		j.until("processing", 70)
+	}
+	tx, err := c.db().BeginTxx(c.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(c.Context(), `SELECT FROM tracker.analysis_results WHERE job_id = $1 FOR UPDATE`, locked.id); err != nil {
+		t.Fatal(err)
+	}
+	locked.dispatched(1)
+	testkit.Eventually(t, func() error { // later events are then in the next batch
+		const waiting = `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`
+		var n int
+		if err := c.db().GetContext(c.Context(), &n, waiting); err != nil || n == 0 {
+			return fmt.Errorf("%d transactions wait, %w", n, err)
+		}
+		return nil
+	})
+	entry := event.ResultEntry(large.id)
+	staged, err := c.staging.Put(c.Context(), entry, strings.NewReader(`{"values":"`+strings.Repeat("x", 1_000_000)+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	large.publish(event.Completed{JobID: large.id, Attempt: 1, ResultEntry: entry, ResultChunks: staged.Chunks})
+	small.dispatched(1)
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	large.until("completed", 100)
+	small.until("processing", 90)
+	const order = `SELECT job_id FROM tracker.analysis_results WHERE job_id IN ($1, $2) ORDER BY xmin::text::bigint, job_id = $2`
+	var ids []string
+	if err := c.db().SelectContext(c.Context(), &ids, order, large.id, small.id); err != nil || len(ids) != 2 || ids[0] != small.id {
+		t.Errorf("%v were recorded in this order, %v", ids, err)
+	}
+}
+
 func TestALostResultFailsItsJob(t *testing.T) {
 	t.Parallel()
 	c := open(t, nil)

@@ -48,14 +48,25 @@ func New(d Dependencies) *Projector {
 }
 
 // Project records entries and publishes the changed records. After an error, some entries may be
-// recorded; recording them again is harmless.
+// recorded; recording them again is harmless. Results in staging are recorded last, since it takes
+// long to read and to store them: the events of other jobs would wait.
 func (p *Projector) Project(ctx context.Context, entries []job.Entry) error {
-	for rest := entries; len(rest) > 0; {
-		n := transactionSize(rest)
-		if err := p.project(ctx, rest[:n]); err != nil {
-			return err
+	var small, large []job.Entry
+	for _, e := range entries {
+		if ev, ok := e.Event.(event.Completed); ok && ev.ResultEntry != "" {
+			large = append(large, e)
+		} else {
+			small = append(small, e)
 		}
-		rest = rest[n:]
+	}
+	for _, rest := range [][]job.Entry{small, large} {
+		for len(rest) > 0 {
+			n := transactionSize(rest)
+			if err := p.project(ctx, rest[:n]); err != nil {
+				return err
+			}
+			rest = rest[n:]
+		}
 	}
 	return nil
 }
