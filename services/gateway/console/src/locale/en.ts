@@ -163,6 +163,7 @@ export const en: Dictionary = {
       completed: "Analysis complete", failed: "Analysis failed", canceled: "Analysis canceled",
     },
     waiting: (at) => `Waiting for the analysis server, next try at ${at}.`,
+    queued: "Waiting for its turn to be analysed.",
     waitingIn: (left) => `in ${left}`,
     waitingNow: "Trying again now.",
     broken: "The connection broke and is being restored. The job goes on at the server.",

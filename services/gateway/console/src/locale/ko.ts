@@ -169,6 +169,7 @@ export const ko = {
       completed: "분석 완료", failed: "분석 실패", canceled: "분석 취소",
     } satisfies Record<Stage | Exclude<Status, "processing">, string> as Record<Stage | Exclude<Status, "processing">, string>,
     waiting: (at: string) => `분석 서버를 기다리는 중입니다. 다음 시도는 ${at}입니다.`,
+    queued: "분석 순서를 기다리는 중입니다.",
     waitingIn: (left: string) => `${left} 남음`,
     waitingNow: "곧 다시 시도합니다.",
     broken: "연결이 끊겨 다시 연결하는 중입니다. 작업은 서버에서 계속됩니다.",

@@ -154,7 +154,7 @@ function Table({ jobs: shown }: { jobs: Job[] }) {
                 {job.status === "processing" && (
                   <span class="small">
                     <span class="bar thin" aria-hidden="true"><i style={{ "--done": barOf(null, job).percent / 100 }} /></span>
-                    <span class="time">{job.next_attempt_at ? t.away : `${barOf(null, job).percent}%`}</span>
+                    <span class="time">{job.stage === "waiting" ? t.away : `${barOf(null, job).percent}%`}</span>
                   </span>
                 )}
               </td>

@@ -51,10 +51,12 @@ export function Progress({ frame, link }: { frame: Frame; link: Link }) {
   const t = words.value.job;
   const running = !ended(frame.status);
   const until = running ? frame.next_attempt_at : undefined;
+  const waiting = running && frame.stage === "waiting";
   const bar = barOf(null, frame);
+  const text = until ? t.waiting(timeOfDay(until, language.value)) : waiting ? t.queued : messageOf(frame, bar);
   return (
     <>
-      <Meter bar={bar} state={until ? "waiting" : frame.status} text={until ? t.waiting(timeOfDay(until, language.value)) : messageOf(frame, bar)}>
+      <Meter bar={bar} state={waiting ? "waiting" : frame.status} text={text}>
         {until && <Countdown to={until} />}
         {running && !until && frame.analysis_message && isIn(language.value, frame.analysis_message) && <p class="hint">{frame.analysis_message}</p>}
       </Meter>
