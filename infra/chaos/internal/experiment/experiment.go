@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type Options struct {
 	Jobs     int           `default:"5000" help:"recordings that are uploaded"`
 	Faults   int           `default:"210" help:"things that go wrong"`
 	Clients  int           `name:"customers" default:"48" help:"clients at once, each with one job at a time"`
+	Running  int           `default:"8" help:"analyses at once, so that jobs wait in the queue; 0 is no limit"`
 	Race     bool          `help:"build the services with the race detector"`
 	Patience time.Duration `default:"1h" help:"give up after this time"`
 	Linger   time.Duration `kong:"-"` // how long to wait until idle connections are closed
@@ -150,6 +152,7 @@ func (o *Experiment) settings() map[string]map[string]string {
 		harness.Dispatcher: {
 			"WEBHOOK_URL":              o.proxy.URL + "/tokens/webhook/analysis-complete",
 			"ANALYSIS_REQUEST_TIMEOUT": "5s", "ANALYSIS_POLL_INTERVAL": "1s", "ANALYSIS_BREAKER_DELAY": "1s",
+			"ANALYSIS_MAX_RUNNING":  strconv.Itoa(o.opt.Running),
 			"ANALYSIS_MAX_ATTEMPTS": "1000", // a job must not fail because faults interrupt its analysis many times
 		},
 		harness.Tracker: {
