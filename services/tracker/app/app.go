@@ -128,7 +128,7 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 		}),
 		api: api.New(api.Dependencies{
 			Reader: reader, Sizes: rows, Lister: rows, Usages: rows, Links: objects.New(c.s3), Hub: hub,
-			Controller: command.NewControl(decider, rows, cfg.RetryInterval), Eraser: eraser,
+			Controller: command.NewControl(decider, rows, logUsage(c.events), cfg.RetryInterval), Eraser: eraser,
 			Verifier: principal.NewVerifier(cfg.Principal, time.Now), Tickets: principal.NewTickets(cfg.Principal, time.Now),
 		}, api.Options{
 			Language: cfg.Language, Retention: cfg.retention(), Heartbeat: cfg.Heartbeat, Hold: cfg.Grace * 7 / 10, Drain: cfg.Grace / 10,

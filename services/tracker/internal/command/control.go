@@ -28,16 +28,21 @@ const (
 type Control struct {
 	decider  *Decider
 	rows     Finder
+	usage    LogUsage
 	interval time.Duration // between two retries of a job
 }
 
 // freeAttempts is how many attempts a job may have before the interval between its retries applies.
 const freeAttempts = 10
 
+// retryRoom is the used part of the stream of logs from which on no job is retried: a retry begins a
+// series of events, and what is left is for the end of accepted jobs, for cancellations and erasures.
+const retryRoom = 0.95
+
 // NewControl makes a control. From its freeAttempts on, a job may be retried again only an interval
 // after its last retry: each retry costs an analysis.
-func NewControl(decider *Decider, rows Finder, interval time.Duration) *Control {
-	return &Control{decider: decider, rows: rows, interval: interval}
+func NewControl(decider *Decider, rows Finder, usage LogUsage, interval time.Duration) *Control {
+	return &Control{decider: decider, rows: rows, usage: usage, interval: interval}
 }
 
 // Request is the request of an action.
@@ -53,6 +58,11 @@ type Request struct {
 // have checked that the principal may know of the job.
 func (c *Control) Do(ctx context.Context, r Request) (job.Status, error) {
 	id := r.Job
+	if r.Action == Retry {
+		if err := c.checkRoom(ctx); err != nil {
+			return "", err
+		}
+	}
 	log, appended, err := c.decider.append(ctx, id, r.rule(c.interval, time.Now()))
 	if fault.Is(err, fault.NotFound) {
 		return c.withoutLog(ctx, id, r.Action)
@@ -113,6 +123,15 @@ func (r Request) rule(interval time.Duration, now time.Time) Rule {
 		}
 		return event.Retried{JobID: r.Job, Attempt: log.Attempt() + 1, By: r.By}, nil
 	}
+}
+
+// checkRoom fails if the stream of logs has no room for retries.
+func (c *Control) checkRoom(ctx context.Context) error {
+	used, err := c.usage(ctx)
+	if err == nil && used >= retryRoom {
+		err = fault.AtCapacity("bus", fmt.Errorf("the log is full to %.2f: no job is retried", used))
+	}
+	return err
 }
 
 // lastRetry returns when a job was last retried; the zero time if it never was.

@@ -21,11 +21,15 @@ import (
 const month = 30 * 24 * time.Hour
 
 // retention makes a sweeper. The parameter used is the used part of the stream of logs.
-func (e *env) retention(keep job.Retention, used float64) *command.RetentionSweeper {
-	usage := func(context.Context) (float64, error) { return used, nil }
-	return command.NewRetentionSweeper(e.eraser, e.rows, usage, command.RetentionOptions{
+func (e *env) retention(keep job.Retention, part float64) *command.RetentionSweeper {
+	return command.NewRetentionSweeper(e.eraser, e.rows, used(part), command.RetentionOptions{
 		Retention: keep, LogMaxAge: 7 * 24 * time.Hour, Interval: time.Hour, Log: zerolog.Nop(),
 	})
+}
+
+// used is the usage of a log of which a part is used.
+func used(part float64) command.LogUsage {
+	return func(context.Context) (float64, error) { return part, nil }
 }
 
 // completed makes a job that has completed.
@@ -197,7 +201,7 @@ func TestAJobThatWasRetriedKeepsItsRecording(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	id := e.failed()
-	_, err := command.NewControl(command.NewDecider(e.jobs, noProjector{}), e.rows, time.Minute).
+	_, err := command.NewControl(command.NewDecider(e.jobs, noProjector{}), e.rows, used(0), time.Minute).
 		Do(e.Context(), command.Request{Job: id, Action: command.Retry}) // the record is behind
 	must(t, err)
 	must(t, e.retention(job.Retention{Audio: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour)))
@@ -219,7 +223,7 @@ func TestARetryIsRefusedOnceTheRecordingHasExpired(t *testing.T) {
 	for _, id := range []string{kept, expired} {
 		e.wantLast(id, event.NameExpired)
 		for _, force := range []bool{false, true} {
-			_, err := command.NewControl(e.decider, e.rows, time.Minute).Do(e.Context(), command.Request{Job: id, Action: command.Retry, Force: force})
+			_, err := command.NewControl(e.decider, e.rows, used(0), time.Minute).Do(e.Context(), command.Request{Job: id, Action: command.Retry, Force: force})
 			if f := fault.As(err); f == nil || f.Code != "job-not-retryable" || !strings.Contains(f.Detail, "recording was deleted") {
 				t.Errorf("%v", err)
 			}
@@ -231,6 +235,24 @@ func TestARetryIsRefusedOnceTheRecordingHasExpired(t *testing.T) {
 	}
 }
 
+func TestARetryLeavesTheRestOfTheLogToEndsCancellationsAndErasures(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.failed()
+	do := func(part float64, a command.Action) error {
+		_, err := command.NewControl(e.decider, e.rows, used(part), time.Minute).Do(e.Context(), command.Request{Job: id, Action: a})
+		return err
+	}
+	if f := fault.As(do(0.95, command.Retry)); f == nil || f.Code != "bus-full" {
+		t.Errorf("%v", f)
+	}
+	e.wantStatus(id, job.Failed, "analysis-timeout")
+	must(t, do(0.94, command.Retry))
+	e.wantLast(id, event.NameRetried)
+	must(t, do(0.99, command.Cancel))
+	e.wantLast(id, event.NameCanceled)
+}
+
 // A retry and the expiry append to the same log: one of the two wins.
 func TestOfARetryAndAnExpiryAtTheSameTimeOneWins(t *testing.T) {
 	t.Parallel()
@@ -240,7 +262,7 @@ func TestOfARetryAndAnExpiryAtTheSameTimeOneWins(t *testing.T) {
 		var both sync.WaitGroup
 		var retryErr, sweepErr error
 		both.Go(func() {
-			_, retryErr = command.NewControl(e.decider, e.rows, time.Minute).Do(e.Context(), command.Request{Job: id, Action: command.Retry})
+			_, retryErr = command.NewControl(e.decider, e.rows, used(0), time.Minute).Do(e.Context(), command.Request{Job: id, Action: command.Retry})
 		})
 		both.Go(func() {
 			sweepErr = e.retention(job.Retention{Audio: month}, 0).Sweep(e.Context(), time.Now().Add(month+time.Hour))
