@@ -152,11 +152,11 @@ func TestTheUsageTellsWhichJobsItContains(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
 	recorded, unrecorded, another := newJob(t), newJob(t), newJob(t)
-	entries := append(history(recorded, 1), history(another, 100)...)
-	received, _ := entries[10].Event.(event.Received)
+	bobs := history(another, 100)
+	received, _ := bobs[0].Event.(event.Received)
 	received.Owner = "bob"
-	entries[10].Event = received
-	entries = append(entries, history(unrecorded, 200)[1:]...)
+	bobs[0].Event = received
+	entries := slices.Concat(history(recorded, 1), bobs, history(unrecorded, 200)[1:])
 	if _, err := stores[0].Merge(kit.Context(), grouped(entries)); err != nil {
 		t.Fatal(err)
 	}
