@@ -54,6 +54,8 @@ type Options struct {
 	Env map[string]map[string]string
 	// Secrets are generated at random if both are empty.
 	Secrets Secrets
+	// Pooled means that the services reach the database through a pooler that knows only its owner.
+	Pooled bool
 }
 
 // Fleet is a running set of processes. Its methods are safe for concurrent use.
@@ -79,7 +81,11 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}
-	accounts, err := Provision(ctx, Connections(opts.Deps, opts.Env[All]))
+	administrator := Connections(opts.Deps, opts.Env[All])
+	if opts.Pooled {
+		delete(administrator, "DATABASE_URL")
+	}
+	accounts, err := Provision(ctx, administrator)
 	if err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}

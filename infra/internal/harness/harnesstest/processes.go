@@ -125,7 +125,7 @@ func StartProcesses(ctx context.Context, t *testing.T, k *testkit.Kit, copies ma
 		delete(all, own)
 	}
 	s.startFleet(harness.Options{
-		Programs: programs, Copies: copies, Env: map[string]map[string]string{harness.All: all},
+		Programs: programs, Copies: copies, Env: map[string]map[string]string{harness.All: all}, Pooled: os.Getenv(testkit.EnvPooler) != "",
 	})
 	db, err := sqlx.Open("postgres", database)
 	if err != nil {
