@@ -11,8 +11,8 @@ import (
 )
 
 // Confine restarts the programs as docker-compose.yml runs them: with its memory limits of the Go runtime, an
-// analysis server that analyses on one processor, and authentication by API keys. X-Forwarded-For is
-// believed, so that clients can have addresses of their own. restore undoes that.
+// analysis server that analyses on one processor, the limit of analyses that such a server needs, and
+// authentication by API keys. X-Forwarded-For is believed, so that clients can have addresses of their own. restore undoes that.
 func (w *Target) Confine(ctx context.Context) (restore func() error, err error) {
 	if w.system == nil {
 		return nil, ErrNotOurs
@@ -26,13 +26,16 @@ func (w *Target) Confine(ctx context.Context) (restore func() error, err error) 
 			"AUTH_API_KEYS": "true", "TRUSTED_PROXIES": "loopback", "MAX_UPLOAD_BYTES": "",
 			"RATE_LIMIT_PER_PRINCIPAL": "", "MAX_UPLOADS_PER_PRINCIPAL": "", "MAX_STREAMS_PER_PRINCIPAL": "",
 		},
+		// One analysis runs while the next recording is fetched. Further jobs wait in the dispatcher, where owners take turns.
+		harness.Dispatcher: {"ANALYSIS_MAX_RUNNING": "2"},
 		harness.Analyzer: {
 			"BEHAVIOUR_INSTANT": "false", "BEHAVIOUR_NO_PROGRESS": "false", "TMPDIR": w.analyzerFiles(),
 			"CONCURRENCY": "1", "GOMAXPROCS": "1",
 		},
 	}
 	usual := map[string]map[string]string{
-		harness.Gateway: {"AUTH_API_KEYS": "false", "TRUSTED_PROXIES": ""},
+		harness.Gateway:    {"AUTH_API_KEYS": "false", "TRUSTED_PROXIES": ""},
+		harness.Dispatcher: {"ANALYSIS_MAX_RUNNING": ""},
 		harness.Analyzer: {
 			"BEHAVIOUR_INSTANT": "true", "BEHAVIOUR_NO_PROGRESS": "true", "TMPDIR": os.Getenv("TMPDIR"),
 			"CONCURRENCY": "0", "GOMAXPROCS": os.Getenv("GOMAXPROCS"),

@@ -35,7 +35,8 @@ const (
 	// readings if the first began before it arrived.
 	readTimeout = time.Second
 
-	// maxNamed is how many jobs one reading can name.
+	// maxNamed is how many jobs a request for the usage names. A reading sends as many requests as its
+	// jobs need.
 	maxNamed = 256
 
 	// keep is how long an accepted job is counted here if the tracker does not record it. The
@@ -219,7 +220,7 @@ func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time) boo
 func (q *Quotas) read(ctx context.Context, a *account, named []string) {
 	began := time.Now()
 	readCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
-	usage, recorded, err := q.source.Usage(readCtx, a.owner, named)
+	usage, recorded, err := q.usageOf(readCtx, a.owner, named)
 	cancel()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -232,8 +233,27 @@ func (q *Quotas) read(ctx context.Context, a *account, named []string) {
 	}
 	a.usage, a.read, a.failed = usage, began, time.Time{}
 	a.open = slices.DeleteFunc(a.open, func(r *Reservation) bool {
-		return slices.Contains(recorded, r.job) || !r.accepted.IsZero() && began.Sub(r.accepted) > keep
+		return recorded[r.job] || !r.accepted.IsZero() && began.Sub(r.accepted) > keep
 	})
+}
+
+// usageOf reads the usage of an owner, and which of the named jobs it contains. It is the usage of the
+// last request, which contains the jobs that were recorded at an earlier one too.
+func (q *Quotas) usageOf(ctx context.Context, owner string, named []string) (u Usage, recorded map[string]bool, err error) {
+	recorded = map[string]bool{}
+	for {
+		n := min(len(named), maxNamed)
+		var jobs []string
+		if u, jobs, err = q.source.Usage(ctx, owner, named[:n]); err != nil {
+			return u, nil, err
+		}
+		for _, job := range jobs {
+			recorded[job] = true
+		}
+		if named = named[n:]; len(named) == 0 {
+			return u, recorded, nil
+		}
+	}
 }
 
 // account returns the account of an owner. q.mu must be locked.
@@ -257,7 +277,7 @@ func (q *Quotas) account(owner string) *account {
 func (a *account) named() []string {
 	var jobs []string
 	for _, r := range a.open {
-		if r.staged && len(jobs) < maxNamed {
+		if r.staged {
 			jobs = append(jobs, r.job)
 		}
 	}

@@ -168,6 +168,20 @@ func TestAnUploadIsCountedOnceWhetherItsJobIsRecordedOrNot(t *testing.T) {
 	}
 }
 
+// A reading names all jobs that may be recorded, however many they are.
+func TestAThousandRecordedUploadsAreCountedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(quota.Limits{Staged: 1001})
+		for range 1000 {
+			e.accept(t, 1, true)
+		}
+		time.Sleep(time.Minute / 2) // less than an upload that is not recorded is counted
+		e.accept(t, 1, false)
+		e.refuses(t, 1, "staged_bytes", 1001, 1001)
+	})
+}
+
 func TestAnUploadThatFailsIsNotCounted(t *testing.T) {
 	t.Parallel()
 	e := newEnv(quota.Limits{Staged: 100})
