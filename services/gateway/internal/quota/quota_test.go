@@ -176,7 +176,7 @@ func TestAThousandRecordedUploadsAreCountedOnce(t *testing.T) {
 		for range 1000 {
 			e.accept(t, 1, true)
 		}
-		time.Sleep(time.Minute / 2) // less than an upload that is not recorded is counted
+		time.Sleep(time.Minute / 2) //nolint:forbidigo // synthetic time; less than an upload that is not recorded is counted
 		e.accept(t, 1, false)
 		e.refuses(t, 1, "staged_bytes", 1001, 1001)
 	})
