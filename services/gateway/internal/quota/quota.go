@@ -11,7 +11,9 @@
 //     replicas admit until then.
 //  3. An upload is never refused by a usage that was read before it arrived. So bytes that are
 //     released are available at once.
-//  4. If the usage cannot be read within a second, uploads are admitted without it.
+//  4. An owner who uses less than half of each budget does not wait for the usage to be read again:
+//     the last one suffices for a minute.
+//  5. If the usage cannot be read within a second, uploads are admitted without it.
 //
 // Reservations end with the process, so that a crash leaves nothing behind.
 package quota
@@ -30,6 +32,9 @@ import (
 const (
 	// maxAge is how long a usage, or the failure to read it, is used for further uploads.
 	maxAge = 2 * time.Second
+
+	// maxStale is how long a usage of less than half of each budget is used while a newer one is read.
+	maxStale = time.Minute
 
 	// readTimeout limits the time for which an upload waits for the usage. It may wait for two
 	// readings if the first began before it arrived.
@@ -176,8 +181,12 @@ func (r *Reservation) Release() {
 func (q *Quotas) admit(ctx context.Context, owner string, try func(a *account, known bool) error) error {
 	now := time.Now()
 	var err error
-	for _, since := range []time.Time{now.Add(-maxAge), now} {
-		known := q.refresh(ctx, owner, since)
+	for _, mayBeStale := range []bool{true, false} {
+		since := now
+		if mayBeStale {
+			since = now.Add(-maxAge)
+		}
+		known := q.refresh(ctx, owner, since, mayBeStale)
 		q.mu.Lock()
 		err = try(q.account(owner), known)
 		q.mu.Unlock()
@@ -189,23 +198,28 @@ func (q *Quotas) admit(ctx context.Context, owner string, try func(a *account, k
 }
 
 // refresh reads the usage of an owner, unless it was read since a time or another upload is reading
-// it. It reports whether the usage was read since that time.
-func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time) bool {
+// it. It reports whether the usage is known: read since that time, or ample if it may be stale.
+func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time, mayBeStale bool) bool {
 	for {
 		q.mu.Lock()
 		a := q.account(owner)
 		reading, fresh := a.reading, !a.read.Before(since)
 		failed := time.Since(a.failed) < maxAge
+		ample := mayBeStale && time.Since(a.read) < maxStale && a.isAmple(q.limits)
 		if reading == nil && !fresh && !failed {
 			a.reading = make(chan struct{})
 			named := a.named()
 			q.mu.Unlock()
+			if ample {
+				go q.read(ctx, a, named)
+				return true
+			}
 			q.read(ctx, a, named)
 			continue
 		}
 		q.mu.Unlock()
-		if fresh || failed {
-			return fresh
+		if fresh || failed || ample {
+			return fresh || ample
 		}
 		select {
 		case <-reading:
@@ -282,6 +296,11 @@ func (a *account) named() []string {
 		}
 	}
 	return jobs
+}
+
+// isAmple reports whether less than half of each budget is used.
+func (a *account) isAmple(l Limits) bool {
+	return a.check(Limits{Staged: l.Staged / 2, Stored: l.Stored / 2, Log: l.Log / 2}, 0, 0) == nil //nolint:mnd // half
 }
 
 // check fails if further bytes, and further jobs, would exceed a budget. Staged bytes count as stored

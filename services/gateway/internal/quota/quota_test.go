@@ -266,10 +266,32 @@ func TestTheUsageIsReadOnceForManyUploads(t *testing.T) {
 		}
 		<-time.After(3 * time.Second)
 		e.accept(t, 1, true)
+		<-time.After(time.Second)
 		if n := e.ledger.count(); n != 2 {
 			t.Errorf("later: read %d times", n)
 		}
 	})
+}
+
+func TestAnUploadWaitsForTheUsageOnlyNearABudget(t *testing.T) {
+	t.Parallel()
+	for used, waits := range map[int64]bool{40: false, 60: true} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEnv(quota.Limits{Staged: 100})
+			e.accept(t, used, true)
+			<-time.After(3 * time.Second)
+			e.ledger.change(func(l *ledger) { l.delay = 500 * time.Millisecond })
+			began := time.Now()
+			e.accept(t, 1, true)
+			if waited := time.Since(began) > 0; waited != waits {
+				t.Errorf("with %d of 100 used the upload waits: %t", used, waited)
+			}
+			<-time.After(time.Second)
+			if n := e.ledger.count(); n != 2 {
+				t.Errorf("with %d of 100 used the usage was read %d times", used, n)
+			}
+		})
+	}
 }
 
 func TestUploadsAreAdmittedWhileTheUsageCannotBeRead(t *testing.T) {
