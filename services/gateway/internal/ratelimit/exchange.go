@@ -37,7 +37,7 @@ type Subscriber interface {
 	Run(ctx context.Context, handle func(subject string, body []byte)) error
 }
 
-// Exchange tells the other replicas what clients use of the limits of a set, and counts what
+// Exchange reports to the other replicas what clients use of the limits of a set, and counts what
 // clients use at the other replicas.
 //
 // A message has what has changed since the message before. Each second, a message has all that
@@ -65,20 +65,20 @@ func NewExchange(set *Set, b Broadcaster, s Subscriber, log zerolog.Logger) *Exc
 	}
 }
 
-// Run exchanges messages until ctx ends. Then it tells the other replicas that this one has stopped,
+// Run exchanges messages until ctx ends. Then it reports to the other replicas that this one has stopped,
 // so it should end after the server has.
 func (x *Exchange) Run(ctx context.Context) error {
 	if err := x.subscriber.Subscribe(ctx, event.LimitsSubject); err != nil {
 		return err
 	}
 	defer func() { x.publish(usage{Stopped: true}) }()
-	stop := wait.InBackground(ctx, interval, x.tell)
+	stop := wait.InBackground(ctx, interval, x.report)
 	defer stop()
 	return x.subscriber.Run(ctx, x.receive)
 }
 
-// tell publishes what has changed.
-func (x *Exchange) tell(context.Context) {
+// report publishes what has changed.
+func (x *Exchange) report(context.Context) {
 	x.expire()
 	all := x.intervals%fullEvery == 0
 	x.intervals++
@@ -134,7 +134,7 @@ func (x *Exchange) receive(_ string, body []byte) {
 	}
 }
 
-// expire forgets the replicas that have not told anything for a while.
+// expire forgets the replicas that have not reported anything for a while.
 func (x *Exchange) expire() {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -26,11 +26,11 @@ func (s *Set) Key(client string) string {
 	return string(text)
 }
 
-// NeverExpire makes the exchange remember replicas that have not told anything for a long time.
+// NeverExpire makes the exchange remember replicas that have not reported anything for a long time.
 func (x *Exchange) NeverExpire() { x.expiry = math.MaxInt }
 
-// Tell publishes a message, as Run does at each interval.
-func (x *Exchange) Tell() { x.tell(nil) } //nolint:staticcheck // the context is not used
+// Report publishes a message, as Run does at each interval.
+func (x *Exchange) Report() { x.report(nil) } //nolint:staticcheck // the context is not used
 
 // Expire undoes NeverExpire.
 func (x *Exchange) Expire() { x.expiry = expiry }

@@ -1,9 +1,9 @@
 // Package ratelimit limits what one client may do: how many requests a second, and how many things
 // at once. A client is a text, for example an address or the owner of a credential.
 //
-// The limits hold over all replicas of the gateway. The replicas tell each other, every tenth of a
-// second, what their clients use (Exchange), and each decides by what it knows. No request waits for
-// another replica, and nothing is stored. So n replicas let a client exceed its limits by this much:
+// The limits hold over all replicas of the gateway. The replicas publish every tenth of a second what
+// their clients use (Exchange), and each decides by what it knows. No request waits for another
+// replica, and nothing is stored. So n replicas let a client exceed its limits by this much:
 //
 //  1. Until the replicas know of each other's requests, a client may use its whole limit at each of
 //     them: up to n bursts of requests, and n times as many things at once.
@@ -87,8 +87,8 @@ func (r *Rate) take(client key, now time.Time) (s State, allowed bool) {
 	return State{rate: r, remaining: bucket.TokensAt(now)}, allowed
 }
 
-// untold returns what clients have taken since the last call.
-func (r *Rate) untold() map[key]int {
+// unpublished returns what clients have taken since the last call.
+func (r *Rate) unpublished() map[key]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.taken) == 0 {
@@ -171,11 +171,11 @@ type Concurrency struct {
 	max    int
 	secret *secret
 
-	mu      sync.Mutex
-	held    map[key]int            // what clients do at this replica
-	changed map[key]struct{}       // clients whose count the other replicas do not know
-	told    map[string]map[key]int // what clients do at each other replica
-	others  map[key]int            // the sums of told
+	mu       sync.Mutex
+	held     map[key]int            // what clients do at this replica
+	changed  map[key]struct{}       // clients whose count the other replicas do not know
+	reported map[string]map[key]int // what clients do at each other replica
+	others   map[key]int            // the sums of reported
 }
 
 // NewConcurrency adds a limit, and returns nil if it is 0. The failure says what is limited.
@@ -185,7 +185,7 @@ func (s *Set) NewConcurrency(what string, limit int) *Concurrency {
 	}
 	c := &Concurrency{
 		what: what, max: limit, secret: &s.secret,
-		held: map[key]int{}, changed: map[key]struct{}{}, told: map[string]map[key]int{}, others: map[key]int{},
+		held: map[key]int{}, changed: map[key]struct{}{}, reported: map[string]map[key]int{}, others: map[key]int{},
 	}
 	s.concurrencies[what] = c
 	return c
@@ -222,9 +222,9 @@ func (c *Concurrency) add(client key, n int) {
 	}
 }
 
-// untold returns what those clients do at this replica whose count has changed since the last call,
-// or what all clients do.
-func (c *Concurrency) untold(all bool) map[key]int {
+// unpublished returns what those clients do at this replica whose count has changed since the last
+// call, or what all clients do.
+func (c *Concurrency) unpublished(all bool) map[key]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counts := map[key]int{}
@@ -246,17 +246,17 @@ func (c *Concurrency) learn(replica string, counts map[key]int, all bool) {
 	if all {
 		c.forget(replica)
 	}
-	told := c.told[replica]
-	if told == nil {
-		told = map[key]int{}
-		c.told[replica] = told
+	reported := c.reported[replica]
+	if reported == nil {
+		reported = map[key]int{}
+		c.reported[replica] = reported
 	}
 	for client, n := range counts {
-		if _, known := told[client]; !known && len(told) >= maxTold {
+		if _, known := reported[client]; !known && len(reported) >= maxReported {
 			continue
 		}
-		set(c.others, client, c.others[client]+n-told[client])
-		set(told, client, n)
+		set(c.others, client, c.others[client]+n-reported[client])
+		set(reported, client, n)
 	}
 }
 
@@ -269,10 +269,10 @@ func (c *Concurrency) lose(replica string) {
 
 // forget does the work of lose. The caller must hold the lock.
 func (c *Concurrency) forget(replica string) {
-	for client, n := range c.told[replica] {
+	for client, n := range c.reported[replica] {
 		set(c.others, client, c.others[client]-n)
 	}
-	delete(c.told, replica)
+	delete(c.reported, replica)
 }
 
 // set sets a count. A client that does nothing has no entry.

@@ -11,7 +11,7 @@ import (
 
 const (
 	maxReplicas = 64      // that a replica listens to
-	maxTold     = 4096    // clients of one limit in a message
+	maxReported = 4096    // clients of one limit in a message
 	maxCount    = 1 << 20 // of one client in a message
 	maxReplica  = 64      // bytes of the id of a replica
 
@@ -33,14 +33,14 @@ type usage struct {
 // do at once. The message is not larger than maxPayload. The clients that use least are left out.
 func (s *Set) usage(all bool, maxPayload int64) usage {
 	u := usage{Taken: map[string]map[key]int{}, Held: map[string]map[key]int{}, All: all}
-	most := min(maxTold, int(maxPayload)/clientBytes/max(1, len(s.rates)+len(s.concurrencies)))
+	most := min(maxReported, int(maxPayload)/clientBytes/max(1, len(s.rates)+len(s.concurrencies)))
 	for name, r := range s.rates {
-		if taken := largest(r.untold(), most); len(taken) > 0 {
+		if taken := largest(r.unpublished(), most); len(taken) > 0 {
 			u.Taken[name] = taken
 		}
 	}
 	for name, c := range s.concurrencies {
-		if held := largest(c.untold(all), most); len(held) > 0 {
+		if held := largest(c.unpublished(all), most); len(held) > 0 {
 			u.Held[name] = held
 		}
 	}
@@ -78,7 +78,7 @@ func parse(body []byte) (usage, error) {
 // many clients.
 func check(limits map[string]map[key]int, lowest int) error {
 	for name, counts := range limits {
-		if len(counts) > maxTold {
+		if len(counts) > maxReported {
 			return fmt.Errorf("%d clients of the limit %q", len(counts), name)
 		}
 		maps.DeleteFunc(counts, func(_ key, n int) bool { return n < lowest || n > maxCount })
