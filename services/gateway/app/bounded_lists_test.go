@@ -113,31 +113,39 @@ func TestASearchFindsEveryCharacterAsItIs(t *testing.T) {
 	}
 }
 
+// blockLists locks a table and has 16 clients list it, so that their lists hold connections to the
+// database while they wait for the lock. The returned function ends that.
+func (g *env) blockLists(header map[string]string) (end func()) {
+	g.t.Helper()
+	ctx, stop := context.WithCancel(g.kit.Context())
+	lock, err := testdb.Open(g.kit, "catalogue").BeginTxx(ctx, nil)
+	if err == nil {
+		_, err = lock.ExecContext(ctx, `LOCK TABLE catalogue.actors IN ACCESS EXCLUSIVE MODE`)
+	}
+	if err != nil {
+		stop()
+		g.t.Fatal(err)
+	}
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = g.try(ctx, http.MethodGet, "/actors", nil, header)
+			}
+		})
+	}
+	return func() {
+		stop() // also rolls the transaction back
+		clients.Wait()
+	}
+}
+
 // A search for one letter reads every name, so that many searches once used every connection, and
 // uploads were answered with 503. Here the lists wait for a lock, which holds their connections.
 func TestUploadsAreAcceptedWhileListsWaitForTheDatabase(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"DATABASE_MAX_CONNECTIONS": "4"})
-	db, ctx := testdb.Open(g.kit, "catalogue"), g.kit.Context()
-	lock, err := db.BeginTxx(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = lock.Rollback() }()
-	if _, err := lock.ExecContext(ctx, `LOCK TABLE catalogue.actors IN ACCESS EXCLUSIVE MODE`); err != nil {
-		t.Fatal(err)
-	}
-	lists, stop := context.WithCancel(ctx)
-	var clients sync.WaitGroup
-	for range 16 {
-		clients.Go(func() {
-			for lists.Err() == nil {
-				_, _ = g.try(lists, http.MethodGet, "/actors", nil, nil)
-			}
-		})
-	}
-	defer clients.Wait()
-	defer stop()
+	defer g.blockLists(nil)()
 	g.holds(`(SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`)
 	if r := g.upload(nil, part{name: "file", file: "a.wav", content: wav(100)}); r.StatusCode != http.StatusAccepted {
 		t.Errorf("an upload is answered with %s: %s", r.Status, r.text)
@@ -147,27 +155,8 @@ func TestUploadsAreAcceptedWhileListsWaitForTheDatabase(t *testing.T) {
 func TestOneUsersListsLeavePlacesForThoseOfOthers(t *testing.T) {
 	t.Parallel()
 	g := secured(t, nil, map[string]string{"DATABASE_MAX_CONNECTIONS": "16"}) // 8 for lists, 2 of them for one user
-	db, ctx := testdb.Open(g.kit, "catalogue"), g.kit.Context()
-	lock, err := db.BeginTxx(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = lock.Rollback() }()
-	if _, err := lock.ExecContext(ctx, `LOCK TABLE catalogue.actors IN ACCESS EXCLUSIVE MODE`); err != nil {
-		t.Fatal(err)
-	}
 	alice, bob := as(token(t, "alice", nil)), as(token(t, "bob", nil))
-	lists, stop := context.WithCancel(ctx)
-	var clients sync.WaitGroup
-	for range 16 {
-		clients.Go(func() {
-			for lists.Err() == nil {
-				_, _ = g.try(lists, http.MethodGet, "/actors", nil, alice)
-			}
-		})
-	}
-	defer clients.Wait()
-	defer stop()
+	defer g.blockLists(alice)()
 	const waiting = `(SELECT count(*) %s FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`
 	g.holds(fmt.Sprintf(waiting, ">= 2"))
 	for range 20 {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -241,6 +242,29 @@ func TestDeletedTokensAreStoredAndTheirJobsFound(t *testing.T) {
 	}
 }
 
+// mergeInAnyOrder merges entries eight times at once with two stores, each time in another order and in
+// batches of other sizes.
+func mergeInAnyOrder(t *testing.T, kit *testkit.Kit, stores [2]*store.Store, all []job.Entry, seed uint64) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		rnd := rand.New(rand.NewPCG(uint64(i), seed))
+		wg.Go(func() {
+			deck := slices.Clone(all)
+			rnd.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+			for len(deck) > 0 {
+				n := min(len(deck), 1+rnd.IntN(60))
+				if _, err := stores[i%2].Merge(kit.Context(), grouped(deck[:n])); err != nil {
+					t.Error(err)
+					return
+				}
+				deck = deck[n:]
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestReplicasMayCommitInAnyOrder(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
@@ -254,23 +278,7 @@ func TestReplicasMayCommitInAnyOrder(t *testing.T) {
 		row.Merge(entries)
 		want[id] = row.Snapshot
 	}
-	var wg sync.WaitGroup
-	for i := range 8 {
-		rnd := rand.New(rand.NewPCG(uint64(i), 3))
-		wg.Go(func() {
-			deck := append([]job.Entry(nil), all...)
-			rnd.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
-			for len(deck) > 0 {
-				n := min(len(deck), 1+rnd.IntN(60))
-				if _, err := stores[i%2].Merge(kit.Context(), grouped(deck[:n])); err != nil {
-					t.Error(err)
-					return
-				}
-				deck = deck[n:]
-			}
-		})
-	}
-	wg.Wait()
+	mergeInAnyOrder(t, kit, stores, all, 3)
 	for id, w := range want {
 		got, found, err := stores[0].Find(kit.Context(), id)
 		if got.Version < 1 || got.Version > 8 {

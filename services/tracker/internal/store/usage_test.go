@@ -2,9 +2,7 @@ package store_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -126,23 +124,7 @@ func TestTheUsageIsTheSumOfTheRowsWhateverTheOrder(t *testing.T) {
 			all = append(all, job.Entry{Event: event.Erased{JobID: id, Owner: "bob"}, Seq: uint64(100*i + 50), Time: entries[0].Time, Size: 9})
 		}
 	}
-	var wg sync.WaitGroup
-	for i := range 8 {
-		rnd := rand.New(rand.NewPCG(uint64(i), 5))
-		wg.Go(func() {
-			deck := slices.Clone(all)
-			rnd.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
-			for len(deck) > 0 {
-				n := min(len(deck), 1+rnd.IntN(60))
-				if _, err := stores[i%2].Merge(kit.Context(), grouped(deck[:n])); err != nil {
-					t.Error(err)
-					return
-				}
-				deck = deck[n:]
-			}
-		})
-	}
-	wg.Wait()
+	mergeInAnyOrder(t, kit, stores, all, 5)
 	each := bytesOf(len(history("", 1)))
 	uses(t, kit, stores[0], owner, query.Usage{Jobs: 20, StoredBytes: 20_000, LogBytes: 20 * each})
 	uses(t, kit, stores[0], "bob", query.Usage{Jobs: 10, StoredBytes: 10_000, LogBytes: 10*each + 10*9})
