@@ -2,14 +2,12 @@ package harness
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"net/url"
 
+	"sori.internal/infra/internal/natsauth"
 	"sori.internal/infra/internal/provision"
 	"sori.internal/shared/config"
 	"sori.internal/shared/fault"
@@ -68,11 +66,9 @@ func (a *Accounts) provisionDatabase(ctx context.Context, settings map[string]st
 	}
 	a.database = true
 	a.databaseSecret, _ = u.User.Password()
-	gateway, gatewayPassword := a.role(Gateway)
-	tracker, trackerPassword := a.role(Tracker)
-	roles := provision.Roles{
-		Gateway: gateway, GatewayPassword: config.Secret(gatewayPassword), Tracker: tracker, TrackerPassword: config.Secret(trackerPassword),
-	}
+	var roles provision.Roles
+	roles.Gateway, roles.GatewayPassword = a.role(Gateway)
+	roles.Tracker, roles.TrackerPassword = a.role(Tracker)
 	return repeat(ctx, "Postgres", func() error {
 		_, err := provision.Postgres(ctx, cfg, roles)
 		return err
@@ -86,16 +82,10 @@ func (a *Accounts) provisionS3(ctx context.Context, settings map[string]string) 
 	}
 	a.s3, a.s3Secret = true, cfg.SecretKey.Reveal()
 	var all provision.Identities
-	for name, to := range map[string]struct {
-		access *string
-		secret *config.Secret
-	}{
-		Gateway: {&all.Gateway, &all.GatewaySecret}, Uploader: {&all.Uploader, &all.UploaderSecret},
-		Dispatcher: {&all.Dispatcher, &all.DispatcherSecret}, Tracker: {&all.Tracker, &all.TrackerSecret},
-	} {
-		access, secret := a.identity(name)
-		*to.access, *to.secret = access, config.Secret(secret)
-	}
+	all.Gateway, all.GatewaySecret = a.identity(Gateway)
+	all.Uploader, all.UploaderSecret = a.identity(Uploader)
+	all.Dispatcher, all.DispatcherSecret = a.identity(Dispatcher)
+	all.Tracker, all.TrackerSecret = a.identity(Tracker)
 	return repeat(ctx, "S3", func() error {
 		_, err := provision.S3(ctx, cfg, all)
 		return err
@@ -116,22 +106,15 @@ func repeat(ctx context.Context, server string, do func() error) error {
 }
 
 // role returns the name and the password of a service's role in Postgres.
-func (a *Accounts) role(name string) (user, password string) {
+func (a *Accounts) role(name string) (user string, password config.Secret) {
 	user = a.prefix + "_" + name
-	return user, derived(a.databaseSecret, user)
+	return user, config.Secret(natsauth.Password(user, a.databaseSecret))
 }
 
 // identity returns the access key and the secret key of a service at S3.
-func (a *Accounts) identity(name string) (access, secret string) {
+func (a *Accounts) identity(name string) (access string, secret config.Secret) {
 	access = a.prefix + "-" + name
-	return access, derived(a.s3Secret, access)
-}
-
-// derived returns the password of an account, which follows from the administrator's.
-func derived(secret, account string) string {
-	mac := hmac.New(sha256.New, []byte(secret))
-	_, _ = mac.Write([]byte(account)) // a hash returns no error
-	return hex.EncodeToString(mac.Sum(nil))
+	return access, config.Secret(natsauth.Password(access, a.s3Secret))
 }
 
 // Settings returns the settings with which a service logs in with its own accounts.
@@ -141,11 +124,13 @@ func (a *Accounts) Settings(settings map[string]string, name string) map[string]
 		if u, err := url.Parse(own["DATABASE_URL"]); err == nil {
 			u.User = nil
 			own["DATABASE_URL"], own["DATABASE_MIGRATE"] = u.String(), "false"
-			own["PGUSER"], own["PGPASSWORD"] = a.role(name)
+			user, password := a.role(name)
+			own["PGUSER"], own["PGPASSWORD"] = user, password.Reveal()
 		}
 	}
 	if a.s3 {
-		own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"] = a.identity(name)
+		access, secret := a.identity(name)
+		own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"] = access, secret.Reveal()
 	}
 	return own
 }

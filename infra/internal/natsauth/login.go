@@ -18,9 +18,15 @@ const Admin = "admin"
 // is derived from that of Admin.
 func Login(ns event.Namespace, name, adminPassword string) (login, password string) {
 	login = ns.Subject(name)
+	return login, Password(login, adminPassword)
+}
+
+// Password derives the password of an account on the servers of package stack from that of an
+// administrator: 64 hexadecimal digits.
+func Password(account, adminPassword string) string {
 	mac := hmac.New(sha256.New, []byte(adminPassword))
-	_, _ = mac.Write([]byte(login)) // a hash returns no error
-	return login, hex.EncodeToString(mac.Sum(nil))
+	_, _ = mac.Write([]byte(account)) // a hash returns no error
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // Authenticate returns the user that logs in to a server of package stack. It returns nil for Admin,
