@@ -9,11 +9,13 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"sori.internal/shared/config"
+	"sori.internal/shared/fault"
 )
 
 // Role is a user of the database, with what it may do.
@@ -32,7 +34,8 @@ type Grant struct {
 
 // ProvisionRole creates a role that may log in, or changes its password and its privileges. Whatever
 // it was granted before in these schemas is revoked. The caller must be allowed to create roles, and
-// own the tables.
+// own the tables. It fails with fault.Unavailable, and changes nothing, if the role is provisioned by
+// somebody else at the same time, perhaps for another database.
 func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
 	verifier, err := scramVerifier(role.Password.Reveal())
 	if err != nil {
@@ -58,7 +61,22 @@ func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
 		}
 		return nil
 	})
+	if isConcurrent(err) {
+		return fault.Wrap(fault.Unavailable, "contended", "The role is provisioned by somebody else, too. Please try again.", err)
+	}
 	return Translate("provision role "+role.Name, err)
+}
+
+// isConcurrent reports whether a role was created or changed by two transactions at the same time. No
+// lock prevents that: those that everybody may take are of one database, and roles are of all.
+func isConcurrent(err error) bool {
+	switch state(err) {
+	case "42710", "23505": // duplicate_object, unique_violation: both create the role
+		return true
+	case "XX000": // internal_error
+		return strings.Contains(err.Error(), "tuple concurrently updated")
+	}
+	return false
 }
 
 // statements returns the SQL that creates or changes the role. former has an element if the role

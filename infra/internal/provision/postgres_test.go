@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
@@ -12,6 +13,7 @@ import (
 	"sori.internal/infra/internal/provision"
 	gateway "sori.internal/services/gateway/app"
 	"sori.internal/shared/config"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/testkit"
 )
@@ -140,6 +142,41 @@ func TestRolesAreProvisionedByAnOwnerWhoIsNoSuperuser(t *testing.T) {
 	var still bool
 	if err := admin.GetContext(k.Context(), &still, `SELECT rolsuper FROM pg_roles WHERE rolname = $1`, roles.Gateway); err != nil || still {
 		t.Errorf("superuser: %v, %v", still, err)
+	}
+}
+
+// Roles are shared by all databases of a server.
+func TestRolesAreProvisionedSeveralTimesAtOnce(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	k.Database()
+	var cfg postgres.Config
+	k.Load(&cfg)
+	roles := provision.Roles{
+		Gateway: string(k.Namespace()) + "_gateway", GatewayPassword: rolePassword,
+		Tracker: string(k.Namespace()) + "_tracker", TrackerPassword: rolePassword,
+	}
+	if _, err := provision.Postgres(k.Context(), cfg, provision.Roles{}); err != nil { // only the migrations
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 5 {
+				testkit.Eventually(t, func() error {
+					_, err := provision.Postgres(k.Context(), cfg, roles)
+					if err != nil && !fault.Is(err, fault.Unavailable) {
+						t.Error(err)
+						return nil
+					}
+					return err
+				})
+			}
+		})
+	}
+	all.Wait()
+	if err := login(t, cfg, roles.Tracker, rolePassword).PingContext(k.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
