@@ -145,6 +145,13 @@ func (v *visitor) signsIn(name string) {
 	v.sees(fmt.Sprintf(`document.querySelector('.who .name')?.textContent === %q`, name))
 }
 
+// signsOut signs the user out, and waits for the page that the browser loads after that.
+func (v *visitor) signsOut() {
+	v.t.Helper()
+	v.leaves(func() { v.presses("Sign out") })
+	v.reads("Sign in to upload recordings")
+}
+
 // entersKey enters an API key.
 func (v *visitor) entersKey(key string) {
 	v.t.Helper()
@@ -218,8 +225,7 @@ func TestAUserSignsInAndTakesARecordingToItsResult(t *testing.T) {
 // checkSignOut signs out, in both tabs of a browser, at the provider, and for good.
 func checkSignOut(t *testing.T, v *visitor) {
 	t.Helper()
-	v.presses("Sign out")
-	v.reads("Sign in to upload recordings")
+	v.signsOut()
 	v.sees(`location.hash === ''`)
 	if left := evaluate[int](v, `sessionStorage.length`); left > 1 { // the list that was looked at last
 		t.Errorf("%d entries are left: %s", left, evaluate[string](v, `JSON.stringify(sessionStorage)`))
@@ -230,7 +236,7 @@ func checkSignOut(t *testing.T, v *visitor) {
 	})`); kept != 0 {
 		t.Errorf("the browser keeps %d recordings", kept)
 	}
-	v.do(chromedp.Evaluate[chromedp.Void](`history.back()`))
+	v.goesBack()
 	v.reads("Sign in to upload recordings")
 	v.open("/#/jobs")
 	v.reads("Sign in to upload recordings")
@@ -262,8 +268,7 @@ func TestTwoUsersDoNotSeeEachOthersJobs(t *testing.T) {
 	const offered = `[...document.querySelectorAll('button')].some(el => el.textContent === 'Create a line')`
 	mina.presses("New")
 	mina.sees(`document.querySelector('input[type=radio]:checked') && !` + offered)
-	jun.presses("Sign out")
-	jun.reads("Sign in to upload recordings")
+	jun.signsOut()
 	jun.signsIn("admin")
 	jun.sees(offered)
 	jun.presses("Jobs")

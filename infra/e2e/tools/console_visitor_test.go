@@ -110,6 +110,21 @@ func (v *visitor) open(path string) {
 	v.do(chromedp.Navigate(v.home + path))
 }
 
+// leaves does what makes the browser load another document, and waits for that document.
+// A script that runs while the browser changes the document would fail.
+func (v *visitor) leaves(by func()) {
+	v.t.Helper()
+	v.do(chromedp.Evaluate[chromedp.Void](`window.isLeft = true`))
+	by()
+	v.sees(`!window.isLeft`)
+}
+
+// goesBack goes back to another document.
+func (v *visitor) goesBack() {
+	v.t.Helper()
+	v.leaves(func() { v.do(chromedp.Evaluate[chromedp.Void](`setTimeout(() => history.back())`)) })
+}
+
 // evaluate returns the value of an expression in a visitor's page.
 func evaluate[T any](v *visitor, expression string) T {
 	v.t.Helper()
