@@ -36,12 +36,14 @@ type Client struct {
 
 	mu    sync.Mutex
 	tally map[string]int
+	began chan struct{} // closed when the first request is sent that is counted
+	begun bool          // whether it is closed
 }
 
 // NewClient returns a client for one attack.
 func NewClient(gateway, key, address string, token int64) *Client {
 	return &Client{
-		Gateway: gateway, Key: key, Address: address, Token: token, tally: map[string]int{},
+		Gateway: gateway, Key: key, Address: address, Token: token, tally: map[string]int{}, began: make(chan struct{}),
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}},
 	}
 }
@@ -66,7 +68,24 @@ func (a *Client) Answers() map[string]int {
 func (a *Client) Reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.tally = map[string]int{}
+	a.tally, a.began, a.begun = map[string]int{}, make(chan struct{}), false
+}
+
+// Began returns a channel that is closed when the first request is sent after Reset.
+func (a *Client) Began() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.began
+}
+
+// begin means that a request is sent, which will be counted.
+func (a *Client) begin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.begun {
+		a.begun = true
+		close(a.began)
+	}
 }
 
 func (a *Client) count(answer string) {
@@ -110,6 +129,7 @@ func (a *Client) answer(ctx context.Context, r request, into any) (status int, e
 	if r.contentType != "" {
 		req.Header.Set("Content-Type", r.contentType)
 	}
+	a.begin()
 	resp, err := a.http.Do(req)
 	if err != nil {
 		return 0, err
@@ -211,6 +231,7 @@ func (a *Client) connect(ctx context.Context, h held) {
 		}
 		return
 	}
+	a.begin()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	if tcp, ok := conn.(*net.TCPConn); ok && !h.reads {
 		_ = tcp.SetReadBuffer(smallBuffer)

@@ -249,16 +249,21 @@ func (r *attackRun) quietWindow(ctx context.Context) *window {
 	return w
 }
 
-// attackWindow measures a window with the attack.
+// attackWindow measures a window with the attack, which begins with its first request.
 func (r *attackRun) attackWindow(ctx context.Context, t attack.Attack, a *attack.Client) (*window, Cost) {
 	attacking, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
-	shares := r.Target.Meter("attacks", processors())
-	memory := r.Target.WatchMemory()
 	go func() {
 		defer close(done)
 		t.Run(attacking, a)
 	}()
+	select {
+	case <-a.Began():
+	case <-done:
+	case <-ctx.Done():
+	}
+	shares := r.Target.Meter("attacks", processors())
+	memory := r.Target.WatchMemory()
 	w := r.user.use(ctx, r.Attacks.Length)
 	cost := Cost{Memory: memory(), CPU: map[string]float64{}}
 	for _, p := range shares(0) {
