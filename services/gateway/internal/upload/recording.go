@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 
@@ -53,14 +52,11 @@ func openRecording(r Request, limit int64) (*recording, error) {
 	if len(head) == 0 {
 		return nil, fault.New(fault.Invalid, "empty-file", "The file is empty.")
 	}
-	mediaType, ok := media.Sniff(head)
-	if !ok && content.encoding != "" {
+	mediaType, err := media.CheckHead(head)
+	if mediaType == "" && content.encoding != "" {
 		return nil, encodedFile(content.encoding)
 	}
-	if !ok {
-		return nil, fault.New(fault.Unsupported, "unsupported-audio", "The file is not audio of a known format.")
-	}
-	if err := checkDecodable(probeHead(head), false); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return &recording{
@@ -117,7 +113,7 @@ func (r *recording) checkEnd() error {
 	if err := r.form.end(); err != nil {
 		return err
 	}
-	if err := checkDecodable(r.meter.Info(), true); err != nil {
+	if err := r.meter.Info().CheckDecodable(true); err != nil {
 		return err
 	}
 	if r.digest == nil {
@@ -133,25 +129,4 @@ func (r *recording) checkEnd() error {
 
 func digestMatches(digest []byte, h hash.Hash) bool {
 	return subtle.ConstantTimeCompare(digest, h.Sum(nil)) == 1
-}
-
-// probeHead returns the properties of a recording that its head contains.
-func probeHead(head []byte) media.Info {
-	meter := media.NewMeter(-1)
-	_, _ = meter.Write(head) // never fails
-	return meter.Info()
-}
-
-// checkDecodable refuses a recording whose codec is known and cannot be decoded. If whole is false,
-// a track without sound is not refused, since a track with sound may follow.
-func checkDecodable(info media.Info, whole bool) error {
-	sound := info.Channels > 0
-	if info.Codec == "" || media.Decodable(info.Codec) || !whole && !sound {
-		return nil
-	}
-	return &fault.Error{
-		Kind: fault.Unsupported, Code: "unsupported-codec", Extra: map[string]any{"codec": info.Codec},
-		Detail: fmt.Sprintf("The file holds %s, which cannot be decoded as sound. "+
-			"Usable are PCM, FLAC, ALAC, MP3, AAC, Opus, Vorbis, Speex, AMR, GSM and ADPCM.", info.Codec),
-	}
 }
