@@ -58,6 +58,15 @@ func Queue() Stream {
 	}
 }
 
+// Uploads returns the stream of the uploads that clients send to the bucket themselves. It is small:
+// an upload has about 500 bytes.
+func Uploads() Stream {
+	return Stream{
+		Name: "AUDIO_UPLOADS", Description: "unfinished uploads straight to the bucket, by owner",
+		Subjects: []string{AllUploads}, Duplicates: time.Second, Retention: RetainLog, MaxBytes: 64 << 20,
+	}
+}
+
 // Staging returns the stream of recordings on their way to the bucket, and of large results on
 // their way to the database.
 func Staging() Stream {

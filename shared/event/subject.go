@@ -1,14 +1,16 @@
 package event
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 )
 
-// The prefixes of the subjects. All except those of staging and of the queue begin with audio, so
-// that `nats sub 'audio.>'` shows every event and nothing else. LimitsSubject does not begin with
+// The prefixes of the subjects. All except those of staging, of the queue and of uploads begin with
+// audio, so that `nats sub 'audio.>'` shows every event and nothing else. LimitsSubject does not begin with
 // audio either, since its messages are no events.
 const (
 	jobsRoot     = "audio.jobs."
@@ -19,6 +21,7 @@ const (
 	replayRoot   = "audio.replay."
 	stagingRoot  = "staging."
 	queueRoot    = "queue."
+	uploadsRoot  = "uploads."
 )
 
 // LimitsSubject is the subject on which replicas tell each other what their clients use of the limits
@@ -33,6 +36,7 @@ const (
 	AllDead     = deadRoot + ">"
 	AllStaging  = stagingRoot + ">"
 	AllQueue    = queueRoot + "*"
+	AllUploads  = uploadsRoot + ">"
 )
 
 // Subject returns the subject of an event: audio.jobs.<job>.<name>, audio.progress.<job>.<name> for
@@ -108,6 +112,33 @@ func QueueSubject(key string) string { return queueRoot + key }
 
 // ParseQueueSubject returns the key in a subject of the queue.
 func ParseQueueSubject(subject string) string { return strings.TrimPrefix(subject, queueRoot) }
+
+// UploadWay is the way on which a client sends a recording to the bucket.
+type UploadWay string
+
+// The ways.
+const (
+	WayMultipart UploadWay = "multipart" // in parts
+	WayForm      UploadWay = "form"      // in one request
+)
+
+// UploadsOf returns the filter of all unfinished uploads on one way.
+func UploadsOf(way UploadWay) string { return uploadsRoot + string(way) + ".*.*" }
+
+// UploadsOfOwner returns the filter of all unfinished uploads of an owner.
+func UploadsOfOwner(owner string) string { return uploadsRoot + "*." + OwnerKey(owner) + ".*" }
+
+// UploadSubject returns the subject of an unfinished upload of an owner, which becomes a job.
+func UploadSubject(way UploadWay, owner, job string) string {
+	return uploadsRoot + string(way) + "." + OwnerKey(owner) + "." + job
+}
+
+// OwnerKey returns the token of an owner in subjects, which allow fewer characters than owners. Two
+// owners may have the same key, but this is as good as impossible by chance.
+func OwnerKey(owner string) string {
+	sum := sha256.Sum256([]byte(owner))
+	return hex.EncodeToString(sum[:8])
+}
 
 // ParseSubject returns the job and the name in the subject of a job's event.
 func ParseSubject(subject string) (job string, name Name, err error) {

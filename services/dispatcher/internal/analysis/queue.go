@@ -3,8 +3,6 @@ package analysis
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"time"
 
@@ -59,8 +57,7 @@ type Queue interface {
 func ownerKey(log event.Log) string {
 	received, _ := event.Last[event.Received](log)
 	erased, _ := event.Last[event.Erased](log)
-	sum := sha256.Sum256([]byte(cmp.Or(received.Owner, erased.Owner)))
-	return hex.EncodeToString(sum[:8])
+	return event.OwnerKey(cmp.Or(received.Owner, erased.Owner))
 }
 
 // enqueue adds an attempt to the queue, and publishes that it waits. The time at which it is sent is

@@ -3,10 +3,10 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/httpd"
 	"sori.internal/shared/principal"
 )
 
@@ -33,9 +33,9 @@ type jobHandler func(w http.ResponseWriter, r *http.Request, id string) error
 // all makes a route about all jobs of the principal.
 func (a *API) all(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		p, err := a.signed(r, "")
+		p, err := a.signed(w, r, "")
 		if err != nil {
-			return unauthenticated(w, err)
+			return err
 		}
 		return serve(h, w, r, p, principal.JobsRead)
 	}
@@ -65,13 +65,13 @@ func (a *API) write(h jobHandler) handler {
 func (a *API) job(
 	h jobHandler, scope principal.Scope,
 	check func(context.Context, principal.Principal, string) error,
-	authenticate func(r *http.Request, id string) (principal.Principal, error),
+	authenticate func(w http.ResponseWriter, r *http.Request, id string) (principal.Principal, error),
 ) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, parseErr := jobID(r)
-		p, err := authenticate(r, id)
+		p, err := authenticate(w, r, id)
 		if err != nil {
-			return unauthenticated(w, err)
+			return err
 		}
 		return serve(func(w http.ResponseWriter, r *http.Request) error {
 			if parseErr != nil {
@@ -93,36 +93,25 @@ func serve(h handler, w http.ResponseWriter, r *http.Request, p principal.Princi
 	return h(w, r.WithContext(principal.With(r.Context(), p)))
 }
 
-// signed returns the principal that the gateway has signed. It may be used for any job. The gateway
-// sends one header: several headers, joined by commas, are not a signed principal.
-func (a *API) signed(r *http.Request, _ string) (principal.Principal, error) {
-	p, err := a.Verifier.Verify(strings.Join(r.Header.Values(principal.Header), ","))
-	if err != nil {
-		return principal.Principal{}, fault.Wrap(fault.Unauthenticated, "unauthenticated", "The request does not say who makes it.", err)
-	}
-	return p, nil
+// signed returns the principal that the gateway has signed. It may be used for any job.
+func (a *API) signed(w http.ResponseWriter, r *http.Request, _ string) (principal.Principal, error) {
+	return httpd.Authenticate(w, r, a.Verifier)
 }
 
 // signedOrTicket returns the principal that the gateway has signed or, if the request has none, the
 // principal of the ticket for the job.
-func (a *API) signedOrTicket(r *http.Request, id string) (principal.Principal, error) {
+func (a *API) signedOrTicket(w http.ResponseWriter, r *http.Request, id string) (principal.Principal, error) {
 	query := r.URL.Query()
 	if len(r.Header.Values(principal.Header)) > 0 || !query.Has(principal.TicketParameter) {
-		return a.signed(r, id)
+		return a.signed(w, r, id)
 	}
 	p, err := a.Tickets.Verify(query.Get(principal.TicketParameter), id)
 	if err != nil {
+		httpd.Challenge(w)
 		return principal.Principal{}, fault.Wrap(fault.Unauthenticated, "invalid-ticket",
 			"The ticket has expired or is not for this job. Please request another one.", err)
 	}
 	return p, nil
-}
-
-// unauthenticated sets WWW-Authenticate, which describes how to authenticate (RFC 9110, section
-// 11.6.1).
-func unauthenticated(w http.ResponseWriter, err error) error {
-	w.Header().Set("WWW-Authenticate", `Bearer realm="sori"`)
-	return err
 }
 
 // jobID returns the id of the job in the path of a request.

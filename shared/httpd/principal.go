@@ -1,0 +1,25 @@
+package httpd
+
+import (
+	"net/http"
+	"strings"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/principal"
+)
+
+// Authenticate returns the principal that the gateway has signed for a request. Without one it fails
+// with fault.Unauthenticated, and sets WWW-Authenticate, which describes how to authenticate (RFC
+// 9110, section 11.6.1). The gateway sends one header: several headers, joined by commas, are not a
+// signed principal.
+func Authenticate(w http.ResponseWriter, r *http.Request, v principal.Verifier) (principal.Principal, error) {
+	p, err := v.Verify(strings.Join(r.Header.Values(principal.Header), ","))
+	if err != nil {
+		Challenge(w)
+		return principal.Principal{}, fault.Wrap(fault.Unauthenticated, "unauthenticated", "The request does not say who makes it.", err)
+	}
+	return p, nil
+}
+
+// Challenge sets WWW-Authenticate on the answer to a request without valid credentials.
+func Challenge(w http.ResponseWriter) { w.Header().Set("WWW-Authenticate", `Bearer realm="sori"`) }
