@@ -98,8 +98,9 @@ func Type(n Name) string {
 	}
 }
 
-// Received means that an upload is durable: its bytes are staged. It is the first event of a job's
-// log. Published by the gateway; consumed by the uploader and the tracker.
+// Received means that an upload is durable: its bytes are staged, or the client has sent them to the
+// bucket itself. It is the first event of a job's log. Published by the gateway, and by the uploader
+// for recordings that are in the bucket already; consumed by the uploader and the tracker.
 type Received struct {
 	JobID       string `json:"job_id"`
 	TokenID     int64  `json:"token_id"`
@@ -108,8 +109,9 @@ type Received struct {
 	FileName    string `json:"file_name,omitempty"` // from the client: metadata, never a path
 	MediaType   string `json:"media_type"`          // by its magic bytes
 	Size        int64  `json:"size"`                // bytes
-	SHA256      string `json:"sha256"`              // hexadecimal
+	SHA256      string `json:"sha256"`              // hexadecimal; in the bucket as the client announced it, or empty
 	Chunks      int    `json:"chunks"`              // messages in staging
+	Key         string `json:"key,omitempty"`       // of the recording, if it is in the bucket already: then nothing is staged
 	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry is named like the job
 	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner is visible to admins only
 }

@@ -16,13 +16,21 @@ func Problem(l Language, code, english string, members map[string]any) string {
 		return english
 	}
 	text := cmp.Or(
-		koreanDetail(english), koreanOfOutage(english), koreanOfForm(english), koreanOfAccess(english),
+		koreanOfLarge(code, members), koreanDetail(english), koreanOfOutage(english), koreanOfForm(english), koreanOfAccess(english),
 		koreanOfUpload(code), koreanOfRequest(code), koreanOfResource(code), english,
 	)
 	for name, value := range members {
 		text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(value))
 	}
 	return text
+}
+
+// koreanOfLarge returns the sentence for a file that is too large for one way and can be sent on another.
+func koreanOfLarge(code string, members map[string]any) string {
+	if _, other := members["way"]; code != "too-large" || !other {
+		return ""
+	}
+	return "파일이 허용된 최대 크기({max_bytes}바이트)보다 큽니다. {way_max_bytes}바이트까지는 POST /s3/multipart로 나누어 보낼 수 있습니다."
 }
 
 // koreanDetail translates a sentence about a request. It returns "" for an unknown sentence.
@@ -36,6 +44,8 @@ func koreanDetail(english string) string {
 		return "본문을 끝까지 읽을 수 없습니다."
 	case "The request could not be read.":
 		return "요청을 읽을 수 없습니다."
+	case "The request does not describe an upload.":
+		return "요청에 업로드에 대한 설명이 없습니다."
 	case "The path of the request is malformed.":
 		return "요청의 경로 형식이 잘못되었습니다."
 	case "The query of the request is malformed.":
@@ -130,7 +140,7 @@ func koreanOfForm(english string) string {
 func koreanOfUpload(code string) string {
 	switch code {
 	case "digest-mismatch":
-		return "본문이 Content-Digest로 알린 내용과 다릅니다."
+		return "받은 내용이 알린 다이제스트(Content-Digest, sha256)와 다릅니다."
 	case "empty-file":
 		return "파일이 비어 있습니다."
 	case "file-ambiguous":
@@ -139,6 +149,8 @@ func koreanOfUpload(code string) string {
 		return "폼에 \"file\"이라는 이름의 필드가 없습니다. 받은 필드의 이름: {fields}."
 	case "idempotency-key-reused":
 		return "이 Idempotency-Key는 다른 요청에 이미 사용되었습니다."
+	case "invalid-parts":
+		return "조각을 합칠 수 없습니다. 빠진 조각이 있거나, ETag가 다르거나, 모두 합하면 너무 큽니다."
 	case "malformed-digest":
 		return "Content-Digest 헤더는 sha-256=:base64: 형식이어야 합니다."
 	case "malformed-idempotency-key":
@@ -147,6 +159,12 @@ func koreanOfUpload(code string) string {
 		return "multipart 본문의 형식이 잘못되었습니다."
 	case "quota-exceeded":
 		return "이 소유자의 한도({limit_bytes}바이트)를 넘었습니다."
+	case "part-too-small":
+		return "마지막을 제외한 모든 조각은 5 MiB 이상이어야 합니다."
+	case "too-many-uploads":
+		return "끝내지 않은 업로드가 {limit}개입니다. 몇 개를 끝내거나 취소해 주세요."
+	case "upload-not-found":
+		return "없는 업로드입니다. 시작하지 않았거나, 취소했거나, 기한이 지난 업로드입니다."
 	case "not-multipart":
 		return "요청의 Content-Type이 {content_type}입니다. \"file\"이라는 이름의 필드에 파일을 담아 multipart/form-data로 보내 주세요."
 	case "unsupported-audio":

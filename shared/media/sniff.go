@@ -45,6 +45,13 @@ const (
 	mediaAMRWB = "audio/amr-wb"
 )
 
+// Types returns the media types that Sniff knows.
+func Types() []string {
+	return []string{
+		"audio/wav", "audio/aiff", "audio/flac", mediaMPEG, mediaADTS, "audio/x-caf", mediaOgg, "audio/mp4", "audio/webm", "audio/amr", mediaAMRWB,
+	}
+}
+
 // found is a container that was found.
 type found struct {
 	mediaType string

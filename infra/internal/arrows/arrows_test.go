@@ -27,7 +27,7 @@ func cores() []string {
 		"sori.internal/services/gateway/internal/upload", "sori.internal/services/gateway/internal/catalogue",
 		"sori.internal/services/gateway/internal/access", "sori.internal/services/gateway/internal/audit",
 		"sori.internal/services/gateway/internal/ratelimit", "sori.internal/services/gateway/internal/quota",
-		"sori.internal/services/uploader/internal/upload",
+		"sori.internal/services/uploader/internal/direct", "sori.internal/services/uploader/internal/upload",
 		"sori.internal/services/dispatcher/internal/analysis",
 		"sori.internal/services/tracker/internal/job", "sori.internal/services/tracker/internal/projection",
 		"sori.internal/services/tracker/internal/command", "sori.internal/services/tracker/internal/query",

@@ -88,11 +88,11 @@ func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, 
 	switch name {
 	case Gateway:
 		return merge(own, bus, database, s3, map[string]string{
-			"TRACKER_URL": at.near(Tracker, i), "DISPATCHER_URL": at.near(Dispatcher, i),
+			"TRACKER_URL": at.near(Tracker, i), "DISPATCHER_URL": at.near(Dispatcher, i), "UPLOADER_URL": at.near(Uploader, i),
 			"PRINCIPAL_SECRET": secrets.Principal,
 		})
 	case Uploader:
-		return merge(own, bus, s3)
+		return merge(own, bus, s3, map[string]string{"PRINCIPAL_SECRET": secrets.Principal})
 	case Dispatcher:
 		return merge(own, bus, s3, map[string]string{
 			"TARGET_SERVER_URL": at.near(Analyzer, i) + "/analyze", "WEBHOOK_SECRET": secrets.Webhook,

@@ -61,12 +61,16 @@ func gateway(r *rights) {
 }
 
 func uploader(r *rights) {
-	r.publishEvents(event.NameStored, event.NameFailed, event.NameUploading)
+	r.publishEvents(event.NameReceived, event.NameStored, event.NameFailed, event.NameUploading)
 	r.consume(event.Jobs(), uploaderConsumers()...)
-	r.inspect(event.Dead(), event.Staging())
+	r.inspect(event.Dead(), event.Staging(), event.Uploads())
 	r.readLog()
 	r.readStaging()
-	r.purge(event.Jobs(), event.Staging())
+	r.publish(event.AllUploads)
+	r.api("STREAM.MSG.GET", event.Uploads(), "")
+	r.api("DIRECT.GET", event.Uploads(), "")
+	r.api("DIRECT.GET", event.Uploads(), "."+r.ns.Subject(event.AllUploads))
+	r.purge(event.Jobs(), event.Staging(), event.Uploads())
 	r.api("STREAM.MSG.GET", event.Dead(), "") // the dead letters of an erased job
 	r.api("DIRECT.GET", event.Dead(), "")
 	r.deleteMessages(event.Dead())
@@ -105,7 +109,7 @@ func tracker(r *rights) {
 // operator is sorictl: it creates what the services use, reads everything but the staged bodies, has
 // events replayed and deletes dead letters.
 func operator(r *rights) {
-	streams := []event.Stream{event.Jobs(), event.Tokens(), event.Dead(), event.Staging(), event.Queue()}
+	streams := []event.Stream{event.Jobs(), event.Tokens(), event.Dead(), event.Staging(), event.Queue(), event.Uploads()}
 	r.subscribe("audio.>")
 	r.publish(event.ReplaySubject("*"))
 	r.readLog()

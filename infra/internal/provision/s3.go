@@ -83,24 +83,26 @@ func BucketPolicy(bucket string, i Identities) Policy {
 	for _, s := range []struct {
 		sid, effect, principal string
 		secret                 config.Secret
-		resource               string
+		resources              []string
 		actions                []string
 	}{
-		{"GatewayReadsReferences", "Allow", i.Gateway, i.GatewaySecret, all, []string{"s3:GetObject"}},
-		{"GatewayReadsNoRecording", "Deny", i.Gateway, i.GatewaySecret, audio, []string{"s3:GetObject"}},
-		{"UploaderStoresRecordings", "Allow", i.Uploader, i.UploaderSecret, audio, []string{
+		{"GatewayReadsReferences", "Allow", i.Gateway, i.GatewaySecret, []string{all}, []string{"s3:GetObject"}},
+		{"GatewayReadsNoRecording", "Deny", i.Gateway, i.GatewaySecret, []string{audio}, []string{"s3:GetObject"}},
+		{"UploaderStoresRecordings", "Allow", i.Uploader, i.UploaderSecret, []string{audio}, []string{
 			"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
 		}},
-		{"UploaderListsAndSetsCORS", "Allow", i.Uploader, i.UploaderSecret, arn + bucket, []string{
-			"s3:ListBucket", "s3:GetBucketCORS", "s3:PutBucketCORS",
+		// versitygw (as of version 1.8) looks for the right to store an object by a form at the bucket, not at the key.
+		{"UploaderSignsForms", "Allow", i.Uploader, i.UploaderSecret, []string{audio, arn + bucket}, []string{"s3:PutObject"}},
+		{"UploaderListsAndSetsCORS", "Allow", i.Uploader, i.UploaderSecret, []string{arn + bucket}, []string{
+			"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketCORS", "s3:PutBucketCORS",
 		}},
-		{"DispatcherReads", "Allow", i.Dispatcher, i.DispatcherSecret, all, []string{"s3:GetObject"}},
-		{"TrackerReadsRecordings", "Allow", i.Tracker, i.TrackerSecret, audio, []string{"s3:GetObject"}},
-		{"OperatorLists", "Allow", i.Operator, i.OperatorSecret, arn + bucket, []string{"s3:ListBucket"}},
+		{"DispatcherReads", "Allow", i.Dispatcher, i.DispatcherSecret, []string{all}, []string{"s3:GetObject"}},
+		{"TrackerReadsRecordings", "Allow", i.Tracker, i.TrackerSecret, []string{audio}, []string{"s3:GetObject"}},
+		{"OperatorLists", "Allow", i.Operator, i.OperatorSecret, []string{arn + bucket}, []string{"s3:ListBucket"}},
 	} {
 		if s.secret != "" {
 			p.Statement = append(p.Statement, Statement{
-				Sid: s.sid, Effect: s.effect, Principal: map[string][]string{"AWS": {s.principal}}, Action: s.actions, Resource: []string{s.resource},
+				Sid: s.sid, Effect: s.effect, Principal: map[string][]string{"AWS": {s.principal}}, Action: s.actions, Resource: s.resources,
 			})
 		}
 	}

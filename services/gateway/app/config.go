@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sori.internal/services/gateway/internal/access"
+	"sori.internal/services/gateway/internal/api"
 	"sori.internal/services/gateway/internal/forwarded"
 	"sori.internal/services/gateway/internal/httpserver"
 	"sori.internal/services/gateway/internal/quota"
@@ -32,7 +33,13 @@ type Config struct {
 	Grace            time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`
 	Tracker          url.URL         `env:"TRACKER_URL,required"`
 	Dispatcher       url.URL         `env:"DISPATCHER_URL,required"`
+	Uploader         url.URL         `env:"UPLOADER_URL" envDefault:"http://uploader:8001"`
 	MaxUploadBytes   int64           `env:"MAX_UPLOAD_BYTES" envDefault:"104857600"`
+	MaxDirectBytes   int64           `env:"MAX_DIRECT_UPLOAD_BYTES" envDefault:"5368709120"`
+	UploadExpiry     time.Duration   `env:"UPLOAD_EXPIRY" envDefault:"24h"`
+	MaxSeconds       float64         `env:"MAX_AUDIO_SECONDS" envDefault:"0"`
+	AudioRetention   time.Duration   `env:"AUDIO_RETENTION"`
+	ResultRetention  time.Duration   `env:"RESULT_RETENTION"`
 	MaxWebhookBytes  int64           `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
 	MaxUploads       int             `env:"MAX_CONCURRENT_UPLOADS" envDefault:"256"`
 	UploadIdle       time.Duration   `env:"UPLOAD_IDLE_TIMEOUT" envDefault:"30s"`
@@ -80,6 +87,7 @@ func (c *Config) Check() error {
 	var rules config.Rules
 	rules.Check(config.IsHTTP(c.Tracker), "TRACKER_URL must be an http or https URL")
 	rules.Check(config.IsHTTP(c.Dispatcher), "DISPATCHER_URL must be an http or https URL")
+	rules.Check(config.IsHTTP(c.Uploader), "UPLOADER_URL must be an http or https URL")
 	rules.Check(c.MaxUploadBytes >= 1 && c.MaxWebhookBytes >= 1 && c.MaxUploads >= 1,
 		"MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1")
 	rules.Check(c.UploadIdle > 0 && c.UploadTimeout > 0, "UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive")
@@ -103,10 +111,18 @@ func (c *Config) Check() error {
 	return errors.Join(rules.Err(), c.Access.CheckAddress(c.Addr))
 }
 
+// publicLimits returns the limits that clients are told.
+func (c *Config) publicLimits() api.UploadLimits {
+	return api.UploadLimits{
+		MaxBytes: c.MaxUploadBytes, MaxDirectBytes: c.MaxDirectBytes, Expiry: c.UploadExpiry, MaxSeconds: c.MaxSeconds,
+		AudioRetention: c.AudioRetention, ResultRetention: c.ResultRetention,
+	}
+}
+
 // uploadLimits returns the limits of uploads.
 func (c *Config) uploadLimits() upload.Limits {
 	return upload.Limits{
-		MaxBytes: c.MaxUploadBytes, Concurrent: c.MaxUploads, Reserve: c.UploadReserve, Lease: c.IdempotencyLease,
+		MaxBytes: c.MaxUploadBytes, DirectBytes: c.MaxDirectBytes, Concurrent: c.MaxUploads, Reserve: c.UploadReserve, Lease: c.IdempotencyLease,
 	}
 }
 

@@ -22,6 +22,7 @@ type connections struct {
 	objects    *objects.Objects
 	tracker    *proxy.Upstream
 	dispatcher *proxy.Upstream
+	uploader   *proxy.Upstream
 }
 
 // connect makes the connections. Close closes them.
@@ -38,6 +39,7 @@ func connect(cfg *Config, log zerolog.Logger) (*connections, error) {
 		events: events, db: db, store: store.New(db),
 		tracker:    proxy.NewUpstream(cfg.Tracker, "job service"),
 		dispatcher: proxy.NewUpstream(cfg.Dispatcher, "callback service"),
+		uploader:   proxy.NewUpstream(cfg.Uploader, "upload service"),
 	}
 	if c.objects, err = objects.Open(cfg.Objects); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -48,7 +50,7 @@ func connect(cfg *Config, log zerolog.Logger) (*connections, error) {
 // Close implements io.Closer.
 func (c *connections) Close() error {
 	var errs []error
-	for _, closer := range []io.Closer{c.dispatcher, c.tracker, c.db, c.events} {
+	for _, closer := range []io.Closer{c.uploader, c.dispatcher, c.tracker, c.db, c.events} {
 		errs = append(errs, closer.Close())
 	}
 	return errors.Join(errs...)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sori.internal/shared/principal"
+	"sori.internal/shared/uploadrequest"
 )
 
 // seen has the headers of the requests that an upstream has received.
@@ -54,7 +55,7 @@ func TestAnUpstreamIsToldWhoAsksAndNoCredential(t *testing.T) {
 	g := secured(t, upstream, nil)
 	header := as(token(t, "alice", nil))
 	maps.Copy(header, map[string]string{
-		principal.Header: "forged", "Cookie": "session=1", "Proxy-Authorization": "Basic x", "X-Request-Id": "mine",
+		principal.Header: "forged", uploadrequest.Header: "forged", "Cookie": "session=1", "Proxy-Authorization": "Basic x", "X-Request-Id": "mine",
 		"Connection": "Sori-Principal, x-request-id, X-Forwarded-For, X-Forwarded-Host, traceparent",
 	})
 	g.do("GET", result, nil, header)
@@ -62,7 +63,7 @@ func TestAnUpstreamIsToldWhoAsksAndNoCredential(t *testing.T) {
 	if p, err := g.verified(told); err != nil || p.Owner != "alice" || !slices.Equal(p.Scopes, principal.UserScopes()) {
 		t.Errorf("the tracker is told %+v, %v", p, err)
 	}
-	for _, name := range []string{"Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "X-Sori-Denied"} {
+	for _, name := range []string{"Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "X-Sori-Denied", uploadrequest.Header} {
 		if told.Get(name) != "" {
 			t.Errorf("%s passes: %v", name, told)
 		}

@@ -46,8 +46,8 @@ func TestEveryRouteSaysWhatItNeeds(t *testing.T) {
 	}
 	slices.Sort(public)
 	want := []string{
-		"GET /", "GET /console", "GET /console/assets/:name", "GET /console/config.json", "GET /docs", "GET /docs/:file", "GET /health", "GET /livez",
-		"GET /openapi.json", "GET /readyz", "POST /tokens/webhook/analysis-complete",
+		"GET /", "GET /console", "GET /console/assets/:name", "GET /console/config.json", "GET /docs", "GET /docs/:file", "GET /health", "GET /limits",
+		"GET /livez", "GET /openapi.json", "GET /readyz", "POST /tokens/webhook/analysis-complete",
 	}
 	if !slices.Equal(public, want) {
 		t.Errorf("public are %q", public)

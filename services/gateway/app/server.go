@@ -72,6 +72,9 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 			Upstream: d.conns.dispatcher, MaxBody: d.cfg.MaxWebhookBytes, ForwardTooLarge: true,
 			Timeouts: timeouts, Shutdown: shutdown, Signer: signer,
 		}
+		uploader := proxy.Handler{
+			Upstream: d.conns.uploader, MaxBody: api.MaxJSON, Timeouts: timeouts, Shutdown: shutdown, Signer: signer,
+		}
 		routes := api.Routes{
 			Uploads: d.uploads, MaxUploadBody: d.cfg.uploadLimits().MaxBody(), Language: d.cfg.DefaultLanguage,
 			BodyLimits: timeouts,
@@ -79,7 +82,8 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 			References: d.conns.objects,
 			Scripts:    d.conns.store, Actors: d.conns.store,
 			Keys: d.conns.store, ForgetKey: d.access.Forget,
-			Quotas:  d.quotas,
+			Quotas: d.quotas, Limits: d.cfg.publicLimits(),
+			Direct: d.uploads, Uploader: uploader.Forward, DescribedUpload: uploader.ForwardWith,
 			Tracker: tracker.Forward, Dispatcher: dispatcher.Forward,
 		}
 		console.Register(r)

@@ -3,12 +3,16 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/uploader/internal/api"
+	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/services/uploader/internal/uploads"
 	"sori.internal/shared/buildinfo"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/deadletter"
@@ -19,6 +23,7 @@ import (
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
+	"sori.internal/shared/principal"
 	"sori.internal/shared/staging"
 )
 
@@ -41,11 +46,15 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	if err != nil {
 		return err
 	}
-	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3})
+	public, err := objectstore.OpenPublic(cfg.Objects)
+	if err != nil {
+		return err
+	}
+	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3, public: public})
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
 	admin := &httpd.Admin{Config: cfg.Admin, Health: s.health, Metrics: s.metrics, Listening: p.AdminListening, Log: log}
 	return lifecycle.Run(ctx, s.health.Watch, server.Run, admin.Run,
-		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.sweeper.Run)...))
+		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.sweeper.Run, s.watcher.Run, s.uploads.Run)...))
 }
 
 // dependencies has the settings, the logger and the clients that Run makes.
@@ -54,6 +63,7 @@ type dependencies struct {
 	log    zerolog.Logger
 	events *bus.Bus
 	s3     *minio.Client
+	public *minio.Client // signs requests of clients to S3
 }
 
 // service has the parts of the uploader.
@@ -65,34 +75,46 @@ type service struct {
 	core    *upload.Uploader
 	eraser  *upload.Eraser
 	sweeper *upload.Sweeper
+	direct  *direct.Core
+	watcher *direct.Watcher
+	uploads *direct.Sweeper
 }
 
 // newService assembles the parts. It does not connect to anything.
 func newService(d dependencies) *service {
-	bucket := objects.New(d.s3, d.cfg.Objects.Bucket)
+	bucket := objects.New(d.s3, d.public, d.cfg.Objects.Bucket)
 	jobs, staged := joblog.New(d.events), staging.New(d.events)
 	deps := upload.Dependencies{Jobs: jobs, Progress: d.events, Staging: staged, Objects: bucket}
+	core := upload.New(deps)
+	uploads := direct.New(direct.Dependencies{Records: uploads.New(d.events), Bucket: bucket, Jobs: jobs}, d.cfg.directOptions())
 	return &service{
 		dependencies: d, metrics: metrics.New(),
 		health: health.New(map[string]health.Check{
 			"bus": d.events.Ready, "storage": objectstore.Ping(d.s3, d.cfg.Objects.Bucket),
 		}),
 		bucket: bucket,
-		core:   upload.New(deps),
+		core:   core,
 		eraser: upload.NewEraser(upload.EraserDependencies{
 			Objects: bucket, Staging: staged, Jobs: jobs, DeadLetters: deadletter.New(d.events),
 			Consumers: d.events, UploadConsumer: consumerName(event.NameReceived),
 		}),
 		sweeper: upload.NewSweeper(upload.SweeperDependencies{Jobs: jobs, Staging: staged, Log: d.log},
 			upload.SweeperOptions{Interval: d.cfg.SweepInterval, MinAge: d.cfg.SweepAge}),
+		direct:  uploads,
+		watcher: direct.NewWatcher(uploads, d.log),
+		uploads: direct.NewSweeper(uploads, d.cfg.SweepInterval, d.log),
 	}
 }
 
-// routes returns the uploader's HTTP routes: the routes that every service has.
+// routes returns the uploader's HTTP routes: those that every service has, and those of direct uploads.
 func (s *service) routes() *httpd.Mux {
-	return httpd.NewMux(httpd.Info{
+	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
 	}, s.health, s.metrics, s.log)
+	api.New(s.direct, principal.NewVerifier(s.cfg.Principal, time.Now), s.bucket.Name()).Routes(mux)
+	s.metrics.Gauge("sori_uploads_unfinished", "multipart uploads to the bucket that are not completed", s.uploads.Open)
+	s.metrics.Gauge("sori_uploads_unfinished_bytes", "bytes of their parts", s.uploads.Bytes)
+	return mux
 }
 
 // setup makes the streams and the bucket. It runs before the consumers start.

@@ -3,12 +3,14 @@ package app
 import (
 	"time"
 
+	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/origin"
+	"sori.internal/shared/principal"
 )
 
 // Config has the settings of the uploader.
@@ -18,11 +20,16 @@ type Config struct {
 	Concurrency   int           `env:"UPLOAD_CONCURRENCY" envDefault:"16"`
 	SweepInterval time.Duration `env:"SWEEP_INTERVAL" envDefault:"10m"`
 	SweepAge      time.Duration `env:"SWEEP_AGE" envDefault:"2h"`
+	MaxBytes      int64         `env:"MAX_DIRECT_UPLOAD_BYTES" envDefault:"5368709120"`
+	MaxOpen       int           `env:"MAX_UNFINISHED_UPLOADS" envDefault:"1000"`
+	Expiry        time.Duration `env:"UPLOAD_EXPIRY" envDefault:"24h"`
+	LinkValid     time.Duration `env:"UPLOAD_URL_VALID" envDefault:"1h"`
 	Origins       origin.List   `env:"CORS_ALLOWED_ORIGINS"`
 	Logging       logging.Config
 	Admin         httpd.AdminConfig
 	Bus           bus.Config
 	Objects       objectstore.Config
+	Principal     principal.Config
 }
 
 // Check implements config.Checker.
@@ -31,5 +38,17 @@ func (c *Config) Check() error {
 	rules.Check(c.Concurrency >= 1, "UPLOAD_CONCURRENCY must be at least 1")
 	rules.Check(c.SweepInterval > 0, "SWEEP_INTERVAL must be positive")
 	rules.Check(c.SweepAge > 0, "SWEEP_AGE must be positive")
+	rules.Check(c.MaxBytes >= 1, "MAX_DIRECT_UPLOAD_BYTES must be at least 1")
+	rules.Check(c.MaxOpen >= 1, "MAX_UNFINISHED_UPLOADS must be at least 1")
+	rules.Check(c.LinkValid >= time.Minute && c.LinkValid <= maxLinkValid, "UPLOAD_URL_VALID must be between 1m and 168h")
+	rules.Check(c.Expiry >= c.LinkValid, "UPLOAD_EXPIRY must not be shorter than UPLOAD_URL_VALID")
 	return rules.Err()
+}
+
+// maxLinkValid is the longest time for which S3 accepts a signed URL.
+const maxLinkValid = 7 * 24 * time.Hour
+
+// directOptions returns the settings of direct uploads.
+func (c *Config) directOptions() direct.Options {
+	return direct.Options{MaxBytes: c.MaxBytes, MaxOpen: c.MaxOpen, Expiry: c.Expiry, LinkValid: c.LinkValid}
 }

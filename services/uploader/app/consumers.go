@@ -12,7 +12,7 @@ import (
 // Resources returns what the uploader needs on NATS.
 func Resources() bus.Resources {
 	return bus.Resources{
-		Streams:   []event.Stream{event.Jobs(), event.Dead(), event.Staging()},
+		Streams:   []event.Stream{event.Jobs(), event.Dead(), event.Staging(), event.Uploads()},
 		Consumers: []bus.Consumer{durable(event.NameReceived), durable(event.NameErased), durable(event.NameExpired)},
 	}
 }

@@ -94,9 +94,9 @@ func Start(t *testing.T, o Options) *Env {
 	addr := freeAddr(t)
 	settings["HTTP_ADDR"], settings["WEBHOOK_URL"] = addr, "http://"+addr+"/tokens/webhook/analysis-complete"
 	w.Dispatcher = k.Run(dispatcher.Run, as(settings, harness.Dispatcher)).URL
-	k.Run(uploader.Run, as(k.Settings(o.Settings), harness.Uploader))
+	stores := k.Run(uploader.Run, as(k.Settings(o.Settings), harness.Uploader)).URL
 	settings = k.Settings(o.Settings)
-	settings["TRACKER_URL"], settings["DISPATCHER_URL"] = w.Tracker, w.Dispatcher
+	settings["TRACKER_URL"], settings["DISPATCHER_URL"], settings["UPLOADER_URL"] = w.Tracker, w.Dispatcher, stores
 	running := k.Run(gateway.Run, as(settings, harness.Gateway))
 	w.Gateway, w.Metrics = running.URL+strings.TrimSuffix(settings["BASE_PATH"], "/"), running.Admin(t)
 	w.awaitReady(t)

@@ -4,6 +4,8 @@
 package api
 
 import (
+	"net/http"
+
 	"github.com/gofiber/fiber/v2"
 
 	"sori.internal/services/gateway/internal/access"
@@ -29,6 +31,11 @@ type Routes struct {
 	ForgetKey func(id string) // removes an API key from the cache of this replica
 
 	Quotas Quotas
+	Limits UploadLimits
+
+	Direct          DirectUploads
+	Uploader        fiber.Handler                                // forwards to the uploader
+	DescribedUpload func(c *fiber.Ctx, header http.Header) error // forwards to the uploader without the body, and with further fields
 
 	Tracker    fiber.Handler // forwards to the tracker
 	Dispatcher fiber.Handler // forwards to the dispatcher
@@ -39,12 +46,14 @@ type Routes struct {
 func (r *Routes) Register(router *httpserver.Router) {
 	r.registerJobs(router)
 	r.registerUploads(router)
+	r.registerDirect(router)
 	r.registerTokens(router)
 	r.registerScripts(router)
 	r.registerActors(router)
 	r.registerKeys(router)
 	router.Get("/me", access.Authenticated, sendMe)
 	router.Get("/usage", principal.JobsRead, r.sendUsage)
+	router.Get("/limits", access.Public, r.sendLimits)
 }
 
 // registerJobs adds the routes that the tracker and the dispatcher answer.
@@ -63,6 +72,20 @@ func (r *Routes) registerJobs(router *httpserver.Router) {
 func (r *Routes) registerUploads(router *httpserver.Router) {
 	h := uploads{core: r.Uploads, timeouts: r.BodyLimits, maxBody: r.MaxUploadBody, language: r.Language}
 	router.Post("/tokens/:token_id/upload-audio", principal.JobsWrite, router.Upload(h.create))
+}
+
+// registerDirect adds the routes of uploads straight to the bucket, as the plugin AwsS3 of Uppy
+// requests them.
+func (r *Routes) registerDirect(router *httpserver.Router) {
+	h := directUploads{core: r.Direct, timeouts: r.BodyLimits, forward: r.DescribedUpload}
+	const one = "/s3/multipart/:upload_id"
+	router.Get("/s3/params", principal.JobsWrite, h.form)
+	router.Post("/s3/multipart", principal.JobsWrite, h.begin)
+	router.Get(one, principal.JobsWrite, r.Uploader)
+	router.Delete(one, principal.JobsWrite, r.Uploader)
+	router.Post(one+"/complete", principal.JobsWrite, r.Uploader)
+	router.Get(one+"/batch", principal.JobsWrite, r.Uploader)
+	router.Get(one+"/:part_number", principal.JobsWrite, r.Uploader)
 }
 
 func (r *Routes) registerTokens(router *httpserver.Router) {

@@ -114,6 +114,9 @@ func NewBody(c *fiber.Ctx, limit int64, t BodyLimits) *Body {
 	return b
 }
 
+// NoBody returns the reader of a body that is empty, for a request whose body was read already.
+func NoBody(c *fiber.Ctx) *Body { return &Body{ctx: c.Context(), r: eof{}} }
+
 // Length returns the declared length, -1 if none is declared.
 func (b *Body) Length() int64 { return b.length }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -35,7 +36,16 @@ type Handler struct {
 
 // Forward implements fiber.Handler.
 func (h Handler) Forward(c *fiber.Ctx) error {
-	sent := httpserver.NewBody(c, h.MaxBody, h.Timeouts)
+	return h.forward(c, httpserver.NewBody(c, h.MaxBody, h.Timeouts), nil)
+}
+
+// ForwardWith forwards a request with further fields in its header and without its body, which the
+// gateway has read.
+func (h Handler) ForwardWith(c *fiber.Ctx, fields http.Header) error {
+	return h.forward(c, httpserver.NoBody(c), fields)
+}
+
+func (h Handler) forward(c *fiber.Ctx, sent *httpserver.Body, fields http.Header) error {
 	tooLarge := sent.Length() > h.MaxBody
 	if tooLarge && !h.ForwardTooLarge {
 		return httpserver.TooLarge(h.MaxBody)
@@ -44,6 +54,7 @@ func (h Handler) Forward(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	maps.Copy(in.Header, fields)
 	if err := h.identify(in, principal.From(c.UserContext())); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/principal"
 	"sori.internal/shared/trace"
+	"sori.internal/shared/uploadrequest"
 )
 
 // The limits of an exchange. The answer to a long poll may take a minute.
@@ -123,7 +124,7 @@ func (u *Upstream) target(in *url.URL) *url.URL {
 // each exchange (Handler.identify).
 func cleanRequest(h http.Header) {
 	removeHopByHop(h, setByGateway)
-	for _, name := range []string{"Authorization", "Cookie", "X-Api-Key", principal.Header} {
+	for _, name := range []string{"Authorization", "Cookie", "X-Api-Key", principal.Header, uploadrequest.Header} {
 		h.Del(name)
 	}
 }

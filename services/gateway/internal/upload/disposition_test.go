@@ -9,7 +9,7 @@ import (
 // sentName returns the field name and the file name of a Content-Disposition.
 func sentName(value, charset string) (field, file string) {
 	d := parseDisposition(value)
-	return d.name(), cleanName(d.fileName(charset))
+	return d.name(), CleanName(d.fileName(charset))
 }
 
 func TestTheNamesOfPartsAreParsedAsClientsSendThem(t *testing.T) {
@@ -148,7 +148,7 @@ func FuzzDisposition(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value, charset string) {
 		d := parseDisposition(value)
-		name := cleanName(d.fileName(charset))
+		name := CleanName(d.fileName(charset))
 		if !utf8.ValidString(name) || utf8.RuneCountInString(name) > maxName || strings.ContainsAny(name, "/\\\r\n\x00") {
 			t.Errorf("%q gave the file name %q", value, name)
 		}

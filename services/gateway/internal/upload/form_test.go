@@ -79,14 +79,14 @@ func FuzzForm(f *testing.F) {
 	}
 	broken := errors.New("connection broken")
 	f.Fuzz(func(t *testing.T, contentType, text string) {
-		rec, err := openRecording(Request{ContentType: contentType, Body: io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken))}, 1000)
+		rec, err := openRecording(Request{ContentType: contentType, Body: io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken))}, Limits{MaxBytes: 1000})
 		if err == nil {
 			_, err = io.ReadAll(rec)
 		}
 		if err == nil {
 			t.Errorf("%q ended well though it broke", text)
 		}
-		rec, err = openRecording(Request{ContentType: contentType, Body: strings.NewReader(text)}, 1000)
+		rec, err = openRecording(Request{ContentType: contentType, Body: strings.NewReader(text)}, Limits{MaxBytes: 1000})
 		if err == nil {
 			_, err = io.Copy(io.Discard, rec)
 		}

@@ -41,11 +41,11 @@ func notURIComponent(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("%-_.!~*'()", r)
 }
 
-// cleanName returns the file name of a client in a form that can be shown and compared: valid UTF-8
+// CleanName returns the file name of a client in a form that can be shown and compared: valid UTF-8
 // in NFC (macOS sends NFD, in which Hangul is decomposed), without a folder, without control
 // characters, and without bidirectional controls, which can make "gpj.exe" look like "exe.jpg". The
 // name is never used as a path.
-func cleanName(name string) string {
+func CleanName(name string) string {
 	name = cleanText(name[strings.LastIndexAny(name, `/\`)+1:])
 	if name == "." || name == ".." {
 		return ""

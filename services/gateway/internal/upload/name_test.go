@@ -25,7 +25,7 @@ func TestCleanName(t *testing.T) {
 		"\u1112\u1161\u11ab.wav": "한.wav", // macOS sends names in this form
 		"e\u0301.wav":            "é.wav",
 	} {
-		if got := cleanName(given); got != want {
+		if got := CleanName(given); got != want {
 			t.Errorf("%q became %q, not %q", given, got, want)
 		}
 	}
@@ -36,11 +36,11 @@ func FuzzCleanName(f *testing.F) {
 	f.Add(strings.Repeat("가", 300))
 	f.Add("\xff/\\\u202e\x00")
 	f.Fuzz(func(t *testing.T, given string) {
-		got := cleanName(given)
+		got := CleanName(given)
 		if !utf8.ValidString(got) || utf8.RuneCountInString(got) > maxName || strings.ContainsAny(got, "/\\\x00\n\u202e") {
 			t.Errorf("%q became %q", given, got)
 		}
-		if again := cleanName(got); len(again) > len(got) {
+		if again := CleanName(got); len(again) > len(got) {
 			t.Errorf("%q grew to %q", got, again)
 		}
 	})

@@ -18,7 +18,7 @@ import (
 type recording struct {
 	form      *form
 	content   io.Reader
-	limit     int64
+	limits    Limits
 	declared  int64  // bytes of the whole body; 1 if its length is not declared
 	digest    []byte // of Content-Digest; nil if there is none
 	name      string
@@ -32,7 +32,7 @@ type recording struct {
 
 // openRecording reads a form up to its file, and the head of the file. It refuses a file that is
 // not audio, before anything is stored.
-func openRecording(r Request, limit int64) (*recording, error) {
+func openRecording(r Request, limits Limits) (*recording, error) {
 	digest, err := parseDigest(r.ContentDigest)
 	if err != nil {
 		return nil, err
@@ -60,8 +60,8 @@ func openRecording(r Request, limit int64) (*recording, error) {
 		return nil, err
 	}
 	return &recording{
-		form: f, content: io.MultiReader(bytes.NewReader(head), content), limit: limit, declared: max(r.Length, 1), digest: digest,
-		name: cleanName(content.name), mediaType: mediaType,
+		form: f, content: io.MultiReader(bytes.NewReader(head), content), limits: limits, declared: max(r.Length, 1), digest: digest,
+		name: CleanName(content.name), mediaType: mediaType,
 		meter: media.NewMeter(-1), hash: sha256.New(),
 	}, nil
 }
@@ -88,8 +88,8 @@ func (r *recording) Read(p []byte) (int, error) {
 	}
 	n, err := r.content.Read(p)
 	r.size += int64(n)
-	if r.size > r.limit {
-		r.err = tooLarge(r.limit)
+	if r.size > r.limits.MaxBytes {
+		r.err = r.limits.tooLarge(max(r.size, r.declared-envelopeSize))
 		return 0, r.err
 	}
 	r.hash.Write(p[:n])

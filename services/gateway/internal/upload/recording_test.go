@@ -29,7 +29,7 @@ func wav(n int) string {
 }
 
 func read(whole []byte, r io.Reader, limit int64) (string, error) {
-	rec, err := openRecording(Request{ContentType: boundary, Length: int64(len(whole)), Body: r}, limit)
+	rec, err := openRecording(Request{ContentType: boundary, Length: int64(len(whole)), Body: r}, Limits{MaxBytes: limit})
 	if err != nil {
 		return "", err
 	}
@@ -102,7 +102,7 @@ func TestAnUndecodableRecordingIsRefusedAsEarlyAsPossible(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			whole := body("file; filename=a\r\n\r\n" + c.content)
-			rec, err := openRecording(Request{ContentType: boundary, Length: int64(len(whole)), Body: bytes.NewReader(whole)}, 1<<20)
+			rec, err := openRecording(Request{ContentType: boundary, Length: int64(len(whole)), Body: bytes.NewReader(whole)}, Limits{MaxBytes: 1 << 20})
 			if (err != nil) != c.atOnce {
 				t.Fatalf("opened with %v", err)
 			}

@@ -96,8 +96,16 @@ const codeEncoding = "unsupported-encoding"
 // IsEncoded reports whether err is the failure of an upload that is encoded.
 func IsEncoded(err error) bool { return err != nil && fault.As(err).Code == codeEncoding }
 
-// tooLarge returns the failure of a recording that is larger than the limit.
-func tooLarge(limit int64) error { return fault.ExceedsLimit("file", limit, nil) }
+// tooLarge returns the failure of a recording that is too large for a form. size is how large it is at
+// least. If it can be sent to the bucket, the failure says so.
+func (l Limits) tooLarge(size int64) error {
+	f := fault.As(fault.ExceedsLimit("file", l.MaxBytes, nil))
+	if size <= l.DirectBytes {
+		f.Extra["way"], f.Extra["way_max_bytes"] = "s3-multipart", l.DirectBytes
+		f.Detail += fmt.Sprintf(" A file of up to %d bytes can be sent in parts: POST /s3/multipart.", l.DirectBytes)
+	}
+	return f
+}
 
 // maxDisplayed is the maximal length of a client's text in a sentence, in characters.
 const maxDisplayed = 64

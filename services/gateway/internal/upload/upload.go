@@ -62,8 +62,9 @@ type Usage interface {
 
 // Limits are the limits of uploads.
 type Limits struct {
-	MaxBytes   int64 // of one recording
-	Concurrent int   // concurrent uploads
+	MaxBytes    int64 // of one recording in a form
+	DirectBytes int64 // of one recording that the client sends to the bucket itself, which clients are told
+	Concurrent  int   // concurrent uploads
 
 	// Reserve is the share of the log and of staging that is reserved for accepted jobs. Without
 	// it, uploads could fill both, and accepted jobs could neither continue nor fail.
@@ -141,13 +142,16 @@ func New(d Dependencies, limits Limits) *Core {
 // Active returns the number of uploads that are under way.
 func (c *Core) Active() int64 { return c.active.Load() }
 
+// errReserve is the failure of an upload when the log or staging is full but for the reserve.
+var errReserve = fault.AtCapacity("bus", errors.New("the reserve is kept for accepted jobs"))
+
 // busyRetryAfter is the Retry-After of an upload beyond the limit of concurrent uploads.
 const busyRetryAfter = 2 * time.Second
 
 // Accept accepts an upload. If it returns no error, the bytes and the event are durable.
 func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if r.Length > c.limits.MaxBody() {
-		return Accepted{}, tooLarge(c.limits.MaxBytes)
+		return Accepted{}, c.limits.tooLarge(r.Length - envelopeSize)
 	}
 	if err := refuseEncoded(r.ContentEncoding); err != nil {
 		return Accepted{}, err
@@ -167,7 +171,7 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, err
 	}
-	rec, err := openRecording(r, c.limits.MaxBytes)
+	rec, err := openRecording(r, c.limits)
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -184,6 +188,21 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	}
 	done.References = references
 	return done, err
+}
+
+// Admit returns the references of a token if an owner may upload to it. The bytes of the upload do not
+// come here.
+func (c *Core) Admit(ctx context.Context, owner string, token int64) (References, error) {
+	references, err := c.references(ctx, token)
+	if err != nil {
+		return references, err
+	}
+	if c.usage.MaxUsed() >= 1-c.limits.Reserve {
+		return references, errReserve
+	}
+	reserved, err := c.quotas.Reserve(ctx, owner, "", 1)
+	reserved.Release()
+	return references, err
 }
 
 // references returns the reference files of a token. It fails if they are not allowed: a token may
@@ -220,7 +239,7 @@ func (c *Core) accept(ctx context.Context, received event.Received, rec *recordi
 // owner.
 func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, *quota.Reservation, error) {
 	if c.usage.MaxUsed() >= 1-c.limits.Reserve {
-		return received, nil, fault.AtCapacity("bus", errors.New("the reserve is kept for accepted jobs"))
+		return received, nil, errReserve
 	}
 	reserved, err := c.quotas.Reserve(ctx, received.Owner, received.JobID, rec.declared)
 	if err != nil {

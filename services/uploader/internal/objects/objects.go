@@ -15,11 +15,15 @@ import (
 // Bucket is the bucket that the uploader owns.
 type Bucket struct {
 	client *minio.Client
+	public *minio.Client // signs what browsers send to S3
 	name   string
 }
 
-// New makes a Bucket.
-func New(client *minio.Client, name string) *Bucket { return &Bucket{client: client, name: name} }
+// New makes a Bucket. public signs the requests that clients send to S3 themselves: its endpoint is
+// the one by which they reach it.
+func New(client, public *minio.Client, name string) *Bucket {
+	return &Bucket{client: client, public: public, name: name}
+}
 
 // Name returns the bucket's name.
 func (b *Bucket) Name() string { return b.name }

@@ -18,7 +18,7 @@ func newBucket(t *testing.T) (*testkit.Kit, *objects.Bucket) {
 	t.Helper()
 	k := testkit.New(t)
 	client, name := k.Bucket()
-	b := objects.New(client, name)
+	b := objects.New(client, client, name)
 	if b.Name() != name {
 		t.Errorf("the bucket is called %q", b.Name())
 	}
@@ -90,7 +90,7 @@ func TestABucketThatDoesNotExistIsUnavailable(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	client, name := k.Bucket()
-	b := objects.New(client, name+"-gone")
+	b := objects.New(client, client, name+"-gone")
 	for what, err := range map[string]error{
 		"put":    b.Put(k.Context(), upload.Object{Key: "audio/1", Size: 1}, strings.NewReader("x")),
 		"remove": b.Remove(k.Context(), "audio/1"),

@@ -4,6 +4,8 @@ import (
 	"path"
 	"strings"
 	"unicode"
+
+	"sori.internal/shared/event"
 )
 
 // maxSuffix is the maximal length of the file name in a key, in bytes. S3 allows keys of 1024
@@ -29,8 +31,25 @@ func Key(job, fileName string) string {
 	return keyPrefix(job) + name
 }
 
+// keyRoot is the prefix of the keys of all recordings: objectstore.Recordings.
+const keyRoot = "audio/"
+
 // keyPrefix returns the prefix of the keys of a job's recordings, whatever their names.
-func keyPrefix(job string) string { return "audio/" + job + "_" }
+func keyPrefix(job string) string { return keyRoot + job + "_" }
+
+// JobOfKey returns the job of a key; false if the text is not a key of a recording.
+func JobOfKey(key string) (job string, ok bool) {
+	rest, ok := strings.CutPrefix(key, keyRoot)
+	if !ok {
+		return "", false
+	}
+	id, _, ok := strings.Cut(rest, "_")
+	if !ok {
+		return "", false
+	}
+	job, ok = event.ParseJobID(id)
+	return job, ok && job == id
+}
 
 // cutRune splits s after its first rune.
 func cutRune(s string) (first, rest string, ok bool) {

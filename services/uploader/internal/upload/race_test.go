@@ -35,7 +35,7 @@ func newEnv(t *testing.T) *env {
 	k := testkit.New(t)
 	client, name := k.Bucket()
 	b := k.Bus("uploader", event.Jobs(), event.Staging())
-	return &env{Kit: k, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b), bucket: objects.New(client, name)}
+	return &env{Kit: k, t: t, bus: b, jobs: joblog.New(b), staging: staging.New(b), bucket: objects.New(client, client, name)}
 }
 
 func must(t *testing.T, err error) {

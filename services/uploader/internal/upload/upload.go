@@ -62,6 +62,9 @@ type Object struct {
 type Objects interface {
 	Name() string
 	Put(ctx context.Context, o Object, body io.Reader) error
+
+	// Open opens an object for reading. It fails with fault.NotFound if there is none.
+	Open(ctx context.Context, key string) (io.ReadCloser, error)
 	Stat(ctx context.Context, key string) (Object, bool, error)
 	Remove(ctx context.Context, key string) error
 }
@@ -80,8 +83,9 @@ type Uploader struct{ Dependencies }
 // New makes an Uploader.
 func New(deps Dependencies) *Uploader { return &Uploader{deps} }
 
-// HandleReceived copies an accepted upload into the bucket and appends stored. It may run again for
-// the same event, also at the same time in another replica.
+// HandleReceived copies an accepted upload into the bucket and appends stored. A recording that is in
+// the bucket already is read instead. It may run again for the same event, also at the same time in
+// another replica.
 func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
 	log, err := u.Jobs.Read(ctx, r.JobID)
 	if err != nil {
@@ -90,6 +94,9 @@ func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
 	object := objectOf(r)
 	if storedOrEnded(log) {
 		return u.cleanUp(ctx, log, object.Key)
+	}
+	if r.Key != "" {
+		return u.examine(ctx, r, object, log)
 	}
 	duration, err := u.copyToBucket(ctx, r, object)
 	if errors.Is(err, event.ErrStagingGone) {

@@ -1,0 +1,121 @@
+package direct
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/media"
+)
+
+// begin checks the object of an upload and begins its job. An object that is refused is removed with
+// its upload. It fails with fault.NotFound if there is no object.
+func (c *Core) begin(ctx context.Context, u Upload) error {
+	received, err := c.check(ctx, u)
+	if isRefusal(err) {
+		if removeErr := c.discard(ctx, u); removeErr != nil {
+			return removeErr
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return c.accept(ctx, u, received)
+}
+
+// accept appends the event that begins the job of an upload, and forgets the upload.
+func (c *Core) accept(ctx context.Context, u Upload, received event.Received) error {
+	ctx = context.WithoutCancel(ctx) // the bytes are complete: they become a job even if the client has left
+	_, err := c.Jobs.Append(ctx, received, 0)
+	if err != nil && !errors.Is(err, event.ErrLogConflict) { // conflict: another call has begun the job
+		return err
+	}
+	if err == nil {
+		zerolog.Ctx(ctx).Info().Str(logging.JobID, u.JobID).Int64(logging.TokenID, u.TokenID).Int64(logging.Bytes, received.Size).
+			Str("way", string(u.Way())).Msg("upload completed")
+	}
+	if err := c.Records.Delete(ctx, u); err != nil { // the sweeper deletes it
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, u.JobID).Msg("record of completed upload not deleted")
+	}
+	return nil
+}
+
+// check returns the event that begins the job of an upload. It fails if the object cannot be a
+// recording (isRefusal); the media type is then that of any bytes.
+func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {
+	received := event.Received{
+		JobID: u.JobID, TokenID: u.TokenID, Owner: u.Owner, TextGridURL: u.TextGridURL, PitchURL: u.PitchURL,
+		FileName: u.FileName, MediaType: "application/octet-stream", SHA256: u.SHA256, Key: u.Key,
+	}
+	object, found, err := c.Bucket.Stat(ctx, u.Key)
+	if err != nil {
+		return received, err
+	}
+	if !found {
+		return received, NotFound()
+	}
+	received.Size = object.Size
+	switch {
+	case object.Size == 0:
+		return received, fault.New(fault.Invalid, "empty-file", "The file is empty.")
+	case object.Size > c.options.MaxBytes:
+		return received, fault.ExceedsLimit("file", c.options.MaxBytes, nil)
+	}
+	head, err := c.Bucket.Head(ctx, u.Key, media.HeadSize)
+	if err != nil {
+		return received, err
+	}
+	mediaType, err := media.CheckHead(head)
+	if mediaType != "" {
+		received.MediaType = mediaType
+	}
+	return received, err
+}
+
+// isRefusal reports whether err refuses an object for what it is.
+func isRefusal(err error) bool {
+	return fault.Is(err, fault.Unsupported) || fault.Is(err, fault.TooLarge) || fault.Is(err, fault.Invalid)
+}
+
+// Arrived begins the jobs of the forms whose object has arrived, and returns their number. A form has
+// no request after its bytes: the bucket is asked. Nobody waits for an answer either, so the job of an
+// object that is no recording begins too: it fails when its object is read.
+func (c *Core) Arrived(ctx context.Context, wanted func(Upload) bool) (begun int, err error) {
+	forms, err := c.Records.All(ctx, event.WayForm)
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range forms {
+		if !wanted(u) {
+			continue
+		}
+		arrived, err := c.arrive(ctx, u)
+		if err != nil {
+			return begun, err
+		}
+		if arrived {
+			begun++
+		}
+	}
+	return begun, nil
+}
+
+// arrive begins the job of a form if its object has arrived.
+func (c *Core) arrive(ctx context.Context, u Upload) (bool, error) {
+	received, err := c.check(ctx, u)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return false, nil
+	case fault.Is(err, fault.TooLarge): // the S3 server does not enforce the policy of the form
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, u.JobID).Msg("uploaded object is too large and removed")
+		return true, c.discard(ctx, u)
+	case err != nil && !isRefusal(err):
+		return false, err
+	}
+	return true, c.accept(ctx, u, received)
+}

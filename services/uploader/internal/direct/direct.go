@@ -1,0 +1,326 @@
+// Package direct accepts recordings that clients send to the bucket themselves: in parts, by a
+// multipart upload of S3, or in one request, by a form with a signed policy. Only the requests
+// around them come here.
+//
+// It guarantees:
+//
+//  1. The key of a recording is ours. It contains the id of the job that the upload becomes, and only
+//     the owner of the upload can use it.
+//  2. The URL of a part can be signed at any time and as often as the client likes. There are no
+//     locks. Of two writers of one part, S3 keeps the later one, and its ETag tells which it was.
+//  3. A job begins when the object is complete and looks like audio. Completing an upload again,
+//     also at the same time or in another replica, gives the same job.
+//  4. An upload that is not completed in time is removed, with all its bytes.
+//
+// Whatever happens to a process, the next call or the sweeper continues: S3 has the bytes, the stream
+// of uploads has what belongs to them, and the log of the job decides whether it exists.
+package direct
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/wait"
+)
+
+// Upload is an upload that is not completed.
+type Upload struct {
+	JobID       string    `json:"job_id"`          // of the job that it becomes
+	S3ID        string    `json:"s3_id,omitempty"` // of the multipart upload at S3; empty for a form
+	Key         string    `json:"key"`
+	Owner       string    `json:"owner,omitempty"`
+	TokenID     int64     `json:"token_id"`
+	TextGridURL string    `json:"s3_textgrid_url,omitempty"`
+	PitchURL    string    `json:"s3_pitch_url,omitempty"`
+	FileName    string    `json:"file_name,omitempty"`
+	SHA256      string    `json:"sha256,omitempty"` // that the client announced, in hexadecimal
+	Created     time.Time `json:"created"`
+}
+
+// Way returns the way on which the bytes come.
+func (u Upload) Way() event.UploadWay {
+	if u.S3ID == "" {
+		return event.WayForm
+	}
+	return event.WayMultipart
+}
+
+// Records stores the uploads that are not completed.
+type Records interface {
+	Put(ctx context.Context, u Upload) error
+
+	// Find returns the upload of an owner that becomes a job; false if there is none.
+	Find(ctx context.Context, way event.UploadWay, owner, job string) (Upload, bool, error)
+	Delete(ctx context.Context, u Upload) error
+
+	// All returns all uploads on one way.
+	All(ctx context.Context, way event.UploadWay) ([]Upload, error)
+
+	// Count returns the number of uploads of an owner, on all ways.
+	Count(ctx context.Context, owner string) (int, error)
+}
+
+// Part is a part of a multipart upload that S3 has.
+type Part struct {
+	Number int // from 1 to MaxParts
+	ETag   string
+	Size   int64 // bytes
+}
+
+// Form is a request that stores an object.
+type Form struct {
+	URL    string
+	Fields map[string]string // to be sent before the file, which is the last field
+}
+
+// Bucket is the bucket of recordings.
+type Bucket interface {
+	Name() string
+	Stat(ctx context.Context, key string) (upload.Object, bool, error)
+	Remove(ctx context.Context, key string) error
+
+	// Head returns the first n bytes of an object, or all of them if there are fewer.
+	Head(ctx context.Context, key string, n int64) ([]byte, error)
+
+	BeginParts(ctx context.Context, key string) (s3ID string, err error)
+	SignPart(ctx context.Context, key, s3ID string, number int, valid time.Duration) (*url.URL, error)
+
+	// Parts, CompleteParts and AbortParts fail with fault.NotFound if there is no such multipart
+	// upload: it was completed or aborted. CompleteParts fails with fault.Invalid if S3 refuses the
+	// parts.
+	Parts(ctx context.Context, key, s3ID string) ([]Part, error)
+	CompleteParts(ctx context.Context, key, s3ID string, parts []Part) error
+	AbortParts(ctx context.Context, key, s3ID string) error
+
+	// SignForm signs a form that stores an object of 1 to maxBytes bytes.
+	SignForm(ctx context.Context, key string, maxBytes int64, valid time.Duration) (Form, error)
+
+	// Unfinished calls f for each multipart upload of recordings that is neither completed nor aborted.
+	Unfinished(ctx context.Context, f func(Unfinished) error) error
+}
+
+// Unfinished is a multipart upload that is neither completed nor aborted.
+type Unfinished struct {
+	Key, S3ID string
+	Begun     time.Time
+	Size      int64 // bytes of its parts
+}
+
+// JobLog is the log of the jobs.
+type JobLog interface {
+	Append(ctx context.Context, e event.Event, after uint64) (uint64, error)
+	Read(ctx context.Context, job string) (event.Log, error)
+}
+
+// Dependencies has the dependencies of a Core.
+type Dependencies struct {
+	Records Records
+	Bucket  Bucket
+	Jobs    JobLog
+}
+
+// Options are the settings of direct uploads.
+type Options struct {
+	MaxBytes  int64         // of one recording
+	MaxOpen   int           // unfinished uploads of one owner
+	Expiry    time.Duration // after which an unfinished upload is removed
+	LinkValid time.Duration // how long the URL of a part is valid; a form is valid until Expiry
+}
+
+// MaxParts is the largest number of a part, and so the largest number of parts, that S3 allows.
+const MaxParts = 10_000
+
+// Core has the operations of direct uploads. It is safe for concurrent use.
+type Core struct {
+	Dependencies
+	options Options
+}
+
+// New makes a Core.
+func New(d Dependencies, o Options) *Core { return &Core{Dependencies: d, options: o} }
+
+// Options returns the settings.
+func (c *Core) Options() Options { return c.options }
+
+// Begin begins a multipart upload. It fills in the fields JobID, S3ID, Key and Created of u.
+func (c *Core) Begin(ctx context.Context, u Upload) (Upload, error) {
+	if err := c.prepare(ctx, &u); err != nil {
+		return u, err
+	}
+	var err error
+	if u.S3ID, err = c.Bucket.BeginParts(ctx, u.Key); err != nil {
+		return u, err
+	}
+	return u, c.Records.Put(ctx, u) // if it fails, the sweeper aborts the multipart upload
+}
+
+// Form begins an upload in one request. It fills in the fields JobID, Key and Created of u.
+func (c *Core) Form(ctx context.Context, u Upload) (Upload, Form, error) {
+	if err := c.prepare(ctx, &u); err != nil {
+		return u, Form{}, err
+	}
+	form, err := c.Bucket.SignForm(ctx, u.Key, c.options.MaxBytes, c.options.Expiry)
+	if err != nil {
+		return u, Form{}, err
+	}
+	return u, form, c.Records.Put(ctx, u)
+}
+
+// prepare gives an upload its job and its key.
+func (c *Core) prepare(ctx context.Context, u *Upload) error {
+	open, err := c.Records.Count(ctx, u.Owner)
+	if err != nil {
+		return err
+	}
+	if open >= c.options.MaxOpen {
+		return tooManyOpen(c.options.MaxOpen)
+	}
+	if u.JobID, err = event.NewJobID(); err != nil {
+		return err
+	}
+	u.Key, u.Created = upload.Key(u.JobID, u.FileName), time.Now().UTC()
+	return nil
+}
+
+// Handle identifies a multipart upload, as its client names it.
+type Handle struct{ Owner, Key, S3ID string }
+
+// find returns the upload of a handle.
+func (c *Core) find(ctx context.Context, h Handle) (Upload, error) {
+	job, ok := upload.JobOfKey(h.Key)
+	if !ok {
+		return Upload{}, NotFound()
+	}
+	u, found, err := c.Records.Find(ctx, event.WayMultipart, h.Owner, job)
+	if err != nil {
+		return Upload{}, err
+	}
+	if !found || u.Key != h.Key || u.S3ID != h.S3ID || u.Owner != h.Owner {
+		return Upload{}, NotFound()
+	}
+	return u, nil
+}
+
+// Parts returns the parts of an upload that S3 has.
+func (c *Core) Parts(ctx context.Context, h Handle) ([]Part, error) {
+	u, err := c.find(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := c.Bucket.Parts(ctx, u.Key, u.S3ID)
+	if fault.Is(err, fault.NotFound) {
+		return nil, NotFound()
+	}
+	return parts, err
+}
+
+// Sign returns the URLs to which parts of an upload are sent by PUT, by the numbers of the parts.
+func (c *Core) Sign(ctx context.Context, h Handle, numbers ...int) (map[int]string, error) {
+	u, err := c.find(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	signed := make(map[int]string, len(numbers))
+	for _, n := range numbers {
+		link, err := c.Bucket.SignPart(ctx, u.Key, u.S3ID, n, c.options.LinkValid)
+		if err != nil {
+			return nil, err
+		}
+		signed[n] = link.String()
+	}
+	return signed, nil
+}
+
+// Complete joins the parts of an upload and begins its job. It may be called again: the job is the
+// same.
+func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, error) {
+	u, err := c.find(ctx, h)
+	if fault.Is(err, fault.NotFound) {
+		return c.completed(ctx, h)
+	}
+	if err != nil {
+		return u, err
+	}
+	err = c.Bucket.CompleteParts(ctx, u.Key, u.S3ID, parts)
+	if fault.Is(err, fault.NotFound) {
+		return c.joined(ctx, h, u)
+	}
+	if err != nil {
+		return u, err
+	}
+	return u, c.begin(ctx, u)
+}
+
+const (
+	joinTimeout  = 5 * time.Second // how long a call waits for another one that is joining the same parts
+	joinInterval = 100 * time.Millisecond
+)
+
+// joined continues Complete when S3 does not know the multipart upload any more: another call has
+// joined the parts, or is just joining them and the object appears in a moment, or the upload was
+// aborted.
+func (c *Core) joined(ctx context.Context, h Handle, u Upload) (Upload, error) {
+	for began := time.Now(); time.Since(began) < joinTimeout; {
+		if err := c.begin(ctx, u); !fault.Is(err, fault.NotFound) {
+			return u, err
+		}
+		if _, err := c.find(ctx, h); fault.Is(err, fault.NotFound) {
+			return c.completed(ctx, h)
+		}
+		if err := wait.For(ctx, joinInterval); err != nil {
+			return u, err
+		}
+	}
+	return u, beingCompleted()
+}
+
+// completed returns the upload of a job that has begun.
+func (c *Core) completed(ctx context.Context, h Handle) (Upload, error) {
+	job, ok := upload.JobOfKey(h.Key)
+	if !ok {
+		return Upload{}, NotFound()
+	}
+	log, err := c.Jobs.Read(ctx, job)
+	if err != nil {
+		return Upload{}, err
+	}
+	r, ok := event.Last[event.Received](log)
+	if !ok || r.Owner != h.Owner || r.Key != h.Key {
+		return Upload{}, NotFound()
+	}
+	return Upload{JobID: job, Key: r.Key, Owner: r.Owner, TokenID: r.TokenID}, nil
+}
+
+// Abort removes an upload and its bytes. It succeeds if the upload is being removed already. It does
+// not end a job.
+func (c *Core) Abort(ctx context.Context, h Handle) error {
+	u, err := c.find(ctx, h)
+	if err != nil {
+		return err
+	}
+	return c.discard(ctx, u)
+}
+
+// discard removes an upload that has not become a job, and its bytes.
+func (c *Core) discard(ctx context.Context, u Upload) error {
+	if u.S3ID != "" {
+		if err := c.Bucket.AbortParts(ctx, u.Key, u.S3ID); err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	// The parts may have been joined already, by a call that went no further.
+	log, err := c.Jobs.Read(ctx, u.JobID)
+	if err != nil {
+		return err
+	}
+	if len(log) == 0 {
+		if err := c.Bucket.Remove(ctx, u.Key); err != nil {
+			return err
+		}
+	}
+	return c.Records.Delete(ctx, u)
+}

@@ -1,0 +1,128 @@
+package direct
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/wait"
+)
+
+// How often the bucket is asked for the object of a form: often while the form is young, since
+// somebody may be waiting for the job.
+const (
+	formInterval  = time.Second
+	youngForm     = 5 * time.Minute
+	oldFormRounds = 30 // an older form is asked about in every 30th round
+)
+
+// Watcher begins the jobs of forms when their objects arrive.
+type Watcher struct {
+	core   *Core
+	log    zerolog.Logger
+	rounds int
+}
+
+// NewWatcher makes a Watcher.
+func NewWatcher(c *Core, log zerolog.Logger) *Watcher { return &Watcher{core: c, log: log} }
+
+// Run watches until ctx ends. It runs in every replica: the log lets one begin a job.
+func (w *Watcher) Run(ctx context.Context) error {
+	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
+		all := w.rounds%oldFormRounds == 0
+		w.rounds++
+		_, err := w.core.Arrived(ctx, func(u Upload) bool { return all || time.Since(u.Created) < youngForm })
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn().Err(err).Msg("arrived uploads not looked for")
+		}
+		return formInterval
+	})
+}
+
+// Sweeper removes the uploads that were not completed in time.
+type Sweeper struct {
+	core     *Core
+	interval time.Duration
+	log      zerolog.Logger
+	open     atomic.Int64 // multipart uploads that are not completed, at the last sweep
+	bytes    atomic.Int64 // of their parts
+}
+
+// NewSweeper makes a Sweeper. interval is the time between two sweeps.
+func NewSweeper(c *Core, interval time.Duration, log zerolog.Logger) *Sweeper {
+	return &Sweeper{core: c, interval: interval, log: log}
+}
+
+// Open returns the number of multipart uploads that are not completed, as of the last sweep.
+func (s *Sweeper) Open() float64 { return float64(s.open.Load()) }
+
+// Bytes returns the bytes of their parts.
+func (s *Sweeper) Bytes() float64 { return float64(s.bytes.Load()) }
+
+// Run sweeps until ctx ends.
+func (s *Sweeper) Run(ctx context.Context) error {
+	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
+		removed, err := s.Sweep(ctx, time.Now())
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn().Err(err).Msg("sweep of uploads interrupted")
+		} else if removed > 0 {
+			s.log.Info().Int("removed", removed).Msg("unfinished uploads removed")
+		}
+		return s.interval
+	})
+}
+
+// Sweep removes the uploads that have expired at the time now, and returns their number. It also
+// removes multipart uploads of the bucket that no record names: their process died before it wrote
+// one, or the record is lost.
+func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
+	expired := func(begun time.Time) bool { return now.Sub(begun) >= s.core.options.Expiry }
+	for _, way := range []event.UploadWay{event.WayForm, event.WayMultipart} {
+		uploads, err := s.core.Records.All(ctx, way)
+		if err != nil {
+			return removed, err
+		}
+		for _, u := range uploads {
+			if !expired(u.Created) {
+				continue
+			}
+			if err := s.core.expire(ctx, u); err != nil {
+				return removed, err
+			}
+			removed++
+		}
+	}
+	var open, bytes int64
+	err = s.core.Bucket.Unfinished(ctx, func(u Unfinished) error {
+		if !expired(u.Begun) {
+			open++
+			bytes += u.Size
+			return nil
+		}
+		if err := s.core.Bucket.AbortParts(ctx, u.Key, u.S3ID); err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		removed++
+		return nil
+	})
+	if err == nil {
+		s.open.Store(open)
+		s.bytes.Store(bytes)
+	}
+	return removed, err
+}
+
+// expire removes an upload that has expired. A form whose object has arrived in its last moment
+// still becomes a job.
+func (c *Core) expire(ctx context.Context, u Upload) error {
+	if u.Way() == event.WayForm {
+		if arrived, err := c.arrive(ctx, u); arrived || err != nil {
+			return err
+		}
+	}
+	return c.discard(ctx, u)
+}

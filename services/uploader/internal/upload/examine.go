@@ -1,0 +1,67 @@
+package upload
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/media"
+)
+
+// examine reads a recording that its client has sent to the bucket, and appends stored. It fails the
+// job if the recording is not the one that the client announced, or cannot be decoded.
+func (u *Uploader) examine(ctx context.Context, r event.Received, o Object, log event.Log) error {
+	found, duration, err := u.measure(ctx, r, o)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return u.Fail(ctx, r.JobID, event.CodeStagingLost, "The uploaded audio was lost before it could be stored.")
+	case fault.Is(err, fault.Unsupported), fault.Is(err, fault.Invalid):
+		refusal := fault.As(err)
+		return u.Fail(ctx, r.JobID, refusal.Code, refusal.Detail)
+	case err != nil:
+		return err
+	}
+	return u.appendStored(ctx, r, found, duration, log)
+}
+
+// measure returns the object of a recording with its SHA-256 and its size, and the playing time; 0 if
+// that is unknown.
+func (u *Uploader) measure(ctx context.Context, r event.Received, o Object) (Object, time.Duration, error) {
+	content, err := u.Objects.Open(ctx, o.Key)
+	if err != nil {
+		return o, 0, err
+	}
+	defer content.Close()
+	body := &progressReader{ctx: ctx, progress: u.Progress, job: r.JobID, size: r.Size, body: content}
+	body.publish()
+	head, err := io.ReadAll(io.LimitReader(body, media.HeadSize))
+	if err != nil {
+		return o, 0, cannotRead(o, err)
+	}
+	if o.MediaType, err = media.CheckHead(head); err != nil {
+		return o, 0, err
+	}
+	meter, sum := media.NewMeter(r.Size), sha256.New()
+	if _, err := io.Copy(io.MultiWriter(meter, sum), io.MultiReader(bytes.NewReader(head), body)); err != nil {
+		return o, 0, cannotRead(o, err)
+	}
+	if err := meter.Info().CheckDecodable(true); err != nil {
+		return o, 0, err
+	}
+	o.Size, o.SHA256 = body.done, hex.EncodeToString(sum.Sum(nil))
+	if r.SHA256 != "" && !strings.EqualFold(r.SHA256, o.SHA256) {
+		return o, 0, fault.New(fault.Invalid, "digest-mismatch", "The recording is not the one whose digest was announced.")
+	}
+	return o, meter.Info().Duration, nil
+}
+
+func cannotRead(o Object, cause error) error {
+	return fault.Unreachable("storage", fmt.Errorf("read %s: %w", o.Key, cause))
+}

@@ -1,0 +1,51 @@
+// Package uploadrequest describes an upload that a client begins, for the service behind the gateway
+// that takes the bytes. The gateway owns the catalogue of tokens and reads what clients write; so it
+// finds the token, and passes on its references and what else the client has said, in one header.
+//
+// The header is not signed. A service trusts it only together with a signed principal (package
+// principal): the gateway removes both from what clients send.
+package uploadrequest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// Header carries a Description: base64 (RFC 4648, section 5, without padding) of JSON.
+const Header = "Sori-Upload"
+
+// Description describes an upload.
+type Description struct {
+	TokenID     int64  `json:"token_id"`
+	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as in the catalogue
+	PitchURL    string `json:"s3_pitch_url,omitempty"`
+	FileName    string `json:"file_name,omitempty"`
+	SHA256      string `json:"sha256,omitempty"` // that the client announced, in hexadecimal
+}
+
+// Encode returns the value of the header.
+func (d Description) Encode() (string, error) {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return "", fmt.Errorf("describe an upload: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(text), nil
+}
+
+// FromHeader returns the description in the header of a request.
+func FromHeader(h http.Header) (Description, error) {
+	var d Description
+	text, err := base64.RawURLEncoding.DecodeString(h.Get(Header))
+	if err == nil {
+		err = json.Unmarshal(text, &d)
+	}
+	if err == nil && d.TokenID < 1 {
+		err = fmt.Errorf("token %d", d.TokenID)
+	}
+	if err != nil {
+		return Description{}, fmt.Errorf("%s: %w", Header, err)
+	}
+	return d, nil
+}
