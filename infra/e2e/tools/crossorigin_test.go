@@ -21,28 +21,28 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// axiosPackage is the npm package with which frontends upload.
-const axiosPackage = "axios@1.7.9"
+// axios returns the file for browsers of the npm package with which frontends upload.
+var axios = sync.OnceValues(func() ([]byte, error) { return fromNPM("axios@1.7.9", "dist/axios.min.js") })
 
-// axios returns the package's file for browsers.
-var axios = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "axios-")
+// fromNPM returns a file of an npm package, whose name has its version.
+func fromNPM(name, file string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "npm-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	if err := run(dir, "npm", "pack", "--silent", axiosPackage); err != nil {
+	if err := run(dir, "npm", "pack", "--silent", name); err != nil {
 		return nil, err
 	}
-	packed, err := filepath.Glob(filepath.Join(dir, "axios-*.tgz"))
+	packed, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
 	if err != nil || len(packed) != 1 {
 		return nil, fmt.Errorf("npm packed %q, %w", packed, err)
 	}
 	if err := run(dir, "tar", "-xzf", packed[0]); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(filepath.Join(dir, "package", "dist", "axios.min.js"))
-})
+	return os.ReadFile(filepath.Join(dir, "package", filepath.FromSlash(file)))
+}
 
 // site serves a frontend's page and returns its origin. It differs from the gateway's
 // origin in the port and, since its host is localhost, also in the site.
@@ -52,14 +52,20 @@ func site(t *testing.T) (origin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serves(t, script)
+}
+
+// serves serves a page that loads a script, and returns its origin.
+func serves(t *testing.T, script []byte) (origin string) {
+	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case "/axios.js":
+		case "/script.js":
 			w.Header().Set("Content-Type", "text/javascript")
 			_, _ = w.Write(script)
 		case "/":
 			w.Header().Set("Content-Type", "text/html")
-			_, _ = w.Write([]byte(`<!doctype html><link rel="icon" href="data:,"><title>frontend</title><script src="/axios.js"></script>`))
+			_, _ = w.Write([]byte(`<!doctype html><link rel="icon" href="data:,"><title>frontend</title><script src="/script.js"></script>`))
 		default:
 			http.NotFound(w, r)
 		}

@@ -1,0 +1,99 @@
+//go:build tools
+
+package tools_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/testkit"
+)
+
+// uppy is the script of a frontend with Uppy and its plugin AwsS3, with nothing but the address of
+// the API: it uploads a recording of a token, and returns what Uppy says of it. The recording is
+// repeated until it has the size.
+const uppy = `(async () => {
+  const tone = Uint8Array.from(atob(%q), c => c.charCodeAt(0));
+  const size = %d, file = new Uint8Array(size);
+  for (let at = 0; at < size; at += tone.length) file.set(tone.subarray(0, Math.min(tone.length, size - at)), at);
+  const u = new Uppy.Uppy({meta: {token_id: %d}, debug: true}).use(Uppy.AwsS3, %s);
+  const sent = [];
+  u.on('upload-progress', (_, p) => sent.push(p.bytesUploaded));
+  window.cutNow = 0;
+  u.on('s3-multipart:part-uploaded', () => window.cutNow++);
+  u.addFile({name: '긴 녹음.wav', type: 'audio/wav', data: new Blob([file], {type: 'audio/wav'})});
+  const result = await u.upload();
+  const done = result.successful[0];
+  return {failed: result.failed.map(f => f.error + ''), body: done?.response?.body ?? null, url: done?.uploadURL ?? '', sent: sent.length ? Math.max(...sent) : 0};
+})()`
+
+// uploaded is the result of the script uppy.
+type uploaded struct {
+	Failed []string
+	Body   map[string]any
+	URL    string
+	Sent   int
+}
+
+func TestUppySendsRecordingsStraightToS3(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		bundle, options string
+		size            int
+	}{
+		"version 5 in parts":       {"uppy@5.2.4", `{endpoint: %q, shouldUseMultipart: true}`, 12 << 20},
+		"version 5 in one request": {"uppy@5.2.4", `{endpoint: %q}`, 1 << 20},
+		"version 6 in parts":       {"uppy@6.0.1", `{companionEndpoint: %q, shouldUseMultipart: true}`, 12 << 20},
+		"version 6 in one request": {"uppy@6.0.1", `{companionEndpoint: %q}`, 1 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			script, err := fromNPM(c.bundle, "dist/uppy.min.js")
+			if err != nil {
+				t.Fatal(err)
+			}
+			home := serves(t, script)
+			w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"CORS_ALLOWED_ORIGINS": home}})
+			v := &visitor{t: t, page: browser(t.Context(), t, chromedp.Flag("autoplay-policy", "no-user-gesture-required")), home: home}
+			v.open("/")
+			v.sees("window.Uppy")
+			options := fmt.Sprintf(c.options, w.Gateway)
+			got := evaluate[uploaded](v, fmt.Sprintf(uppy, tone64(), c.size, w.Token, options))
+			if len(got.Failed) > 0 || got.Sent < c.size {
+				t.Fatalf("Uppy says %+v", got)
+			}
+			key, _ := got.Body["key"].(string)
+			job := jobOf(t, key, got.URL)
+			testkit.Eventually(t, func() error { // the job of a form begins when the uploader has found the file
+				_, err := w.API.Job(w.Context(), job, 0)
+				return err
+			})
+			frames := w.Follow(w.Context(), t, job, "en")
+			if end := frames[len(frames)-1]; end.Status != "completed" {
+				t.Errorf("the job ended as %+v", end)
+			}
+		})
+	}
+}
+
+// tone64 returns a recording in base64.
+func tone64() string { return base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second)) }
+
+// jobOf returns the job that the key of an object names, or its URL.
+func jobOf(t *testing.T, key, link string) string {
+	t.Helper()
+	for _, text := range []string{key, link} {
+		if _, rest, ok := strings.Cut(text, "audio/"); ok && len(rest) > 36 {
+			return rest[:36]
+		}
+	}
+	t.Fatalf("neither %q nor %q names a job", key, link)
+	return ""
+}
