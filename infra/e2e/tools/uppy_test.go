@@ -4,6 +4,7 @@ package tools_test
 
 import (
 	"encoding/base64"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/wait"
 )
 
 // uppy is the script of a frontend with Uppy and its plugin AwsS3, with nothing but the address of
@@ -80,6 +82,79 @@ func TestUppySendsRecordingsStraightToS3(t *testing.T) {
 				t.Errorf("the job ended as %+v", end)
 			}
 		})
+	}
+}
+
+var largeUpload = flag.Int("large-upload", 24<<20, "bytes of the recording that is sent in parts over a network that breaks")
+
+// resuming is the script of a frontend whose upload survives a reload: Uppy with AwsS3 and
+// GoldenRetriever. After a reload it continues what it finds.
+const resuming = `(() => {
+  const u = new Uppy.Uppy({id: 'sori', meta: {token_id: %d}}).use(Uppy.AwsS3, {endpoint: %q, shouldUseMultipart: true, limit: 1})
+    .use(Uppy.GoldenRetriever, {indexedDB: {maxFileSize: 4e9, maxTotalSize: 8e9}});
+  window.parts = 0;
+  u.on('s3-multipart:part-uploaded', () => window.parts++);
+  u.on('upload-success', (_, response) => window.outcome = response.body.job_id);
+  u.on('upload-error', (_, error) => { window.broken = error + ''; setTimeout(() => u.retryAll(), 500); });
+  const size = %d, tone = new Blob([Uint8Array.from(atob(%q), c => c.charCodeAt(0))]);
+  const file = new Blob(Array(Math.ceil(size / tone.size)).fill(tone), {type: 'audio/wav'}).slice(0, size, 'audio/wav');
+  if (%v) {
+    u.on('restored', () => u.emit('restore-confirmed'));
+    return;
+  }
+  u.addFile({name: 'long.wav', type: 'audio/wav', data: file});
+  u.upload();
+})()`
+
+func TestUppyContinuesAfterCutsAndAReload(t *testing.T) {
+	t.Parallel()
+	script, err := fromNPM("uppy@5.2.4", "dist/uppy.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, home := testkit.New(t), serves(t, script)
+	s3 := k.Proxy(k.Settings(nil)["S3_ENDPOINT"])
+	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"CORS_ALLOWED_ORIGINS": home, "S3_PUBLIC_ENDPOINT": s3.URL}})
+	v := &visitor{t: t, page: browser(t.Context(), t, chromedp.Flag("autoplay-policy", "no-user-gesture-required")), home: home}
+	begins := func(again bool) {
+		t.Helper()
+		v.sees("window.Uppy")
+		v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(resuming, w.Token, w.Gateway, *largeUpload, tone64(), again)))
+	}
+	patience := time.Minute + time.Duration(*largeUpload)*time.Microsecond // a byte in a microsecond: a megabyte in a second
+
+	// breaks lets some bytes through to S3 and then breaks the connections.
+	breaks := func() {
+		t.Helper()
+		held := s3.Hold(int64(*largeUpload) / 4)
+		select {
+		case <-held:
+		case <-time.After(patience):
+			t.Fatal("nothing more is sent to S3")
+		}
+		s3.Cut()
+	}
+	v.open("/")
+	begins(false)
+	breaks()
+	s3.Restore()
+	breaks()
+	s3.Restore()
+	breaks()
+	v.leaves(func() { v.do(chromedp.Reload()) })
+	s3.Restore()
+	begins(true)
+	for began := time.Now(); time.Since(began) < patience && !evaluate[bool](v, "!!window.outcome"); {
+		_ = wait.For(t.Context(), time.Second)
+	}
+	v.sees("window.outcome")
+	if sent, all := evaluate[int](v, "window.parts"), (*largeUpload+5<<20-1)/(5<<20); sent == 0 || sent >= all {
+		t.Errorf("after the reload %d of %d parts were sent", sent, all)
+	}
+	job := evaluate[string](v, "window.outcome")
+	frames := w.Follow(w.Context(), t, job, "en")
+	if end := frames[len(frames)-1]; end.Status != "completed" {
+		t.Errorf("the job ended as %+v", end)
 	}
 }
 
