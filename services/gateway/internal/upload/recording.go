@@ -49,13 +49,10 @@ func openRecording(r Request, limits Limits) (*recording, error) {
 	if err != nil {
 		return nil, f.explain(err)
 	}
-	if len(head) == 0 {
-		return nil, fault.New(fault.Invalid, "empty-file", "The file is empty.")
-	}
-	mediaType, err := media.CheckHead(head)
-	if mediaType == "" && content.encoding != "" {
+	if _, ok := media.Sniff(head); !ok && len(head) > 0 && content.encoding != "" {
 		return nil, encodedFile(content.encoding)
 	}
+	mediaType, err := media.Recognize(head)
 	if err != nil {
 		return nil, err
 	}
@@ -108,12 +105,20 @@ func (r *recording) Read(p []byte) (int, error) {
 // sum returns the SHA-256 of the bytes that were read, in hexadecimal.
 func (r *recording) sum() string { return hex.EncodeToString(r.hash.Sum(nil)) }
 
+// identify implements content.
+func (r *recording) identify(*Core) (string, error) {
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return "", err //nolint:wrapcheck // the caller wraps it
+	}
+	return r.sum(), nil
+}
+
 // checkEnd makes the checks that are possible only at the end of the body.
 func (r *recording) checkEnd() error {
 	if err := r.form.end(); err != nil {
 		return err
 	}
-	if err := r.meter.Info().CheckDecodable(true); err != nil {
+	if err := media.CheckDecodable(r.meter.Info()); err != nil {
 		return err
 	}
 	if r.digest == nil {

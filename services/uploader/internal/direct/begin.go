@@ -60,17 +60,16 @@ func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {
 		return received, NotFound()
 	}
 	received.Size = object.Size
-	switch {
-	case object.Size == 0:
-		return received, fault.New(fault.Invalid, "empty-file", "The file is empty.")
-	case object.Size > c.options.MaxBytes:
+	if object.Size > c.options.MaxBytes {
 		return received, fault.ExceedsLimit("file", c.options.MaxBytes, nil)
 	}
-	head, err := c.Bucket.Head(ctx, u.Key, media.HeadSize)
-	if err != nil {
-		return received, err
+	var head []byte
+	if object.Size > 0 { // S3 refuses to read a range of an empty object
+		if head, err = c.Bucket.Head(ctx, u.Key, media.HeadSize); err != nil {
+			return received, err
+		}
 	}
-	mediaType, err := media.CheckHead(head)
+	mediaType, err := media.Recognize(head)
 	if mediaType != "" {
 		received.MediaType = mediaType
 	}

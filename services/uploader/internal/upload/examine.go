@@ -45,14 +45,14 @@ func (u *Uploader) measure(ctx context.Context, r event.Received, o Object) (Obj
 	if err != nil {
 		return o, 0, cannotRead(o, err)
 	}
-	if o.MediaType, err = media.CheckHead(head); err != nil {
+	if o.MediaType, err = media.Recognize(head); err != nil {
 		return o, 0, err
 	}
 	meter, sum := media.NewMeter(r.Size), sha256.New()
 	if _, err := io.Copy(io.MultiWriter(meter, sum), io.MultiReader(bytes.NewReader(head), body)); err != nil {
 		return o, 0, cannotRead(o, err)
 	}
-	if err := meter.Info().CheckDecodable(true); err != nil {
+	if err := media.CheckDecodable(meter.Info()); err != nil {
 		return o, 0, err
 	}
 	o.Size, o.SHA256 = body.done, hex.EncodeToString(sum.Sum(nil))
