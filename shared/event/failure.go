@@ -12,6 +12,11 @@ const (
 	CodeLogLost          = "log-lost"
 	CodeStagingLost      = "staging-lost"
 	CodeUnprojectable    = "unprojectable"
+
+	CodeFetchFailed  = "fetch-failed"          // the server did not send the recording
+	CodeFetchRefused = "fetch-refused-address" // the address may not be reached
+	CodeFetchTooBig  = "fetch-too-large"
+	CodeFetchTimeout = "fetch-timeout"
 )
 
 // FailureCode describes a code with which jobs fail.
@@ -43,6 +48,15 @@ func FailureCodes() []FailureCode {
 
 		{Code: CodeDispatchTimeout, Retryable: true}, // the recording is stored
 		{Code: CodeStagingLost},
+
+		{Code: CodeFetchFailed, Retryable: true}, // not if the server refuses the request
+		{Code: CodeFetchRefused},
+		{Code: CodeFetchTooBig},
+		{Code: CodeFetchTimeout, Retryable: true},
+		{Code: "digest-mismatch"},
+		{Code: "empty-file"},
+		{Code: "source-unreadable"}, // the secret of the services was changed meanwhile
+
 		{Code: "recording-unknown"},
 		{Code: "reference-invalid"},
 		{Code: "reference-foreign"},

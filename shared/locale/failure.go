@@ -24,6 +24,9 @@ func failure(code string) (pair, bool) {
 	if s, ok := failureOfRecording(code); ok {
 		return s, true
 	}
+	if s, ok := failureOfFetch(code); ok {
+		return s, true
+	}
 	switch code {
 	case "audio-unreachable":
 		return pair{"분석 서버가 녹음 파일을 가져오지 못했습니다.", "The analysis server could not fetch the recording."}, true
@@ -49,6 +52,28 @@ func failure(code string) (pair, bool) {
 		return pair{"작업의 진행 기록이 남아 있지 않습니다. 다시 업로드해 주세요.", "What became of the job is no longer known. Please upload the recording again."}, true
 	case "unreadable-event", "unexpected-event", "unprojectable", "internal":
 		return pair{"내부 오류로 작업을 마치지 못했습니다.", "The job could not be finished because of an internal error."}, true
+	default:
+		return pair{}, false
+	}
+}
+
+// failureOfFetch returns the sentences for a code about the fetch of a recording from a URL.
+func failureOfFetch(code string) (pair, bool) {
+	switch code {
+	case "fetch-failed":
+		return pair{"주어진 주소에서 녹음 파일을 가져오지 못했습니다.", "The recording could not be fetched from its URL."}, true
+	case "fetch-refused-address":
+		return pair{"주어진 주소는 접근이 허용되지 않은 위치를 가리킵니다.", "The URL of the recording leads to an address that may not be reached."}, true
+	case "fetch-too-large":
+		return pair{"주어진 주소의 녹음 파일이 너무 큽니다.", "The recording at the URL is too large."}, true
+	case "fetch-timeout":
+		return pair{"녹음 파일이 제한 시간 안에 도착하지 않았습니다.", "The recording did not arrive from its URL in time."}, true
+	case "digest-mismatch":
+		return pair{"가져온 녹음 파일이 미리 알린 것과 다릅니다.", "The recording is not the one that the digest announced."}, true
+	case "empty-file":
+		return pair{"빈 파일입니다. 소리가 들어 있는 파일을 사용해 주세요.", "The file is empty. Please use one with sound in it."}, true
+	case "source-unreadable":
+		return pair{"녹음 파일의 주소를 더 이상 읽을 수 없습니다. 다시 요청해 주세요.", "The URL of the recording can no longer be read. Please send it again."}, true
 	default:
 		return pair{}, false
 	}

@@ -157,6 +157,8 @@ func koreanOfUpload(code string) string {
 		return "Idempotency-Key 헤더에는 제어 문자가 없는 1~255바이트의 키 하나가 있어야 합니다."
 	case "malformed-multipart":
 		return "multipart 본문의 형식이 잘못되었습니다."
+	case "source-unreadable":
+		return "서비스의 비밀 값이 바뀌어 녹음 파일의 주소를 더 이상 읽을 수 없습니다."
 	case "quota-exceeded":
 		return "이 소유자의 한도({limit_bytes}바이트)를 넘었습니다."
 	case "part-too-small":
