@@ -34,6 +34,7 @@ const (
 	NameExpired    Name = "expired"
 	NameErased     Name = "erased"
 
+	NameFetching   Name = "fetching"
 	NameUploading  Name = "uploading"
 	NameProgressed Name = "progressed"
 	NameWaiting    Name = "waiting"
@@ -47,7 +48,7 @@ const (
 // Progress reports whether an event of this name is a progress event.
 func (n Name) Progress() bool {
 	switch n {
-	case NameUploading, NameProgressed, NameWaiting, NameRefused, NameDiscarded, NameGranted:
+	case NameFetching, NameUploading, NameProgressed, NameWaiting, NameRefused, NameDiscarded, NameGranted:
 		return true
 	default:
 		return false
@@ -99,8 +100,11 @@ func Type(n Name) string {
 }
 
 // Received means that an upload is durable: its bytes are staged, or the client has sent them to the
-// bucket itself. It is the first event of a job's log. Published by the gateway, and by the uploader
-// for recordings that are in the bucket already; consumed by the uploader and the tracker.
+// bucket itself (Key), or the uploader is to fetch them (Source). It is the first event of a job's log.
+// Published by the gateway, and by the uploader for recordings that are in the bucket already; consumed
+// by the uploader and the tracker.
+//
+// With a Source, the media type, the size and the hash are not known before stored.
 type Received struct {
 	JobID       string `json:"job_id"`
 	TokenID     int64  `json:"token_id"`
@@ -114,6 +118,7 @@ type Received struct {
 	Key         string `json:"key,omitempty"`       // of the recording, if it is in the bucket already: then nothing is staged
 	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry is named like the job
 	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner is visible to admins only
+	Source      string `json:"source,omitempty"`    // where to fetch the recording from, sealed (package source)
 }
 
 // Stored means that the recording is in the bucket. It has everything that the dispatcher needs.
@@ -129,6 +134,7 @@ type Stored struct {
 	Size        int64   `json:"size"`
 	SHA256      string  `json:"sha256"`
 	Duration    float64 `json:"duration,omitempty"` // seconds; 0 if unknown
+	Attempt     int     `json:"attempt,omitempty"`  // the retry that made the uploader fetch the recording again; 0 without one
 }
 
 // Attempted means that the dispatcher begins an attempt: it is about to send a request to the
@@ -191,12 +197,14 @@ type Canceled struct {
 }
 
 // Retried continues a failed job: its recording is analysed again, in the attempt with the given
-// number. From then on callbacks of earlier attempts change nothing. Published by the tracker;
-// consumed by the dispatcher and the tracker.
+// number. From then on callbacks of earlier attempts change nothing. If the recording could not be
+// fetched, it is fetched again first. Published by the tracker; consumed by the dispatcher, the
+// uploader and the tracker.
 type Retried struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
-	By      string `json:"by,omitempty"` // who requested it: an owner, or the id of an API key
+	Fetch   bool   `json:"fetch,omitempty"` // the recording is not stored: it is fetched from the source in received
+	By      string `json:"by,omitempty"`    // who requested it: an owner, or the id of an API key
 }
 
 // Expired means that the recording of an ended job must be removed, since recordings are kept for a
@@ -224,6 +232,18 @@ type Erased struct {
 
 // ReasonRetention means that a job was erased because results are kept for a limited time.
 const ReasonRetention = "retention"
+
+// Fetching is the progress of the fetch of a recording from its source, at most once a second, and
+// after each try that failed. Published by the uploader; consumed by the tracker.
+type Fetching struct {
+	JobID   string `json:"job_id"`
+	Attempt int    `json:"attempt,omitempty"` // the retry that made the uploader fetch again; 0 without one
+	Bytes   int64  `json:"bytes"`
+	Size    int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if the server did not tell
+	Try     int    `json:"try"`              // number of the try, from 1
+	Code    string `json:"code,omitempty"`   // why the try before failed: a code of FailureCodes
+	Status  int    `json:"status,omitempty"` // the status with which the server answered that try; 0 without an answer
+}
 
 // Uploading is the progress of the copy into the bucket, at most once a second. Published by the
 // uploader; consumed by the tracker.
@@ -327,6 +347,8 @@ func decode(name Name, body []byte) (Event, error) {
 		return as[Expired](body)
 	case NameErased:
 		return as[Erased](body)
+	case NameFetching:
+		return as[Fetching](body)
 	case NameUploading:
 		return as[Uploading](body)
 	case NameProgressed:

@@ -23,11 +23,12 @@ func samples() []event.Event {
 		event.Received{
 			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
 			FileName: "녹음 1.wav", MediaType: "audio/wav", Size: 102400, SHA256: sum, Chunks: 1,
-			Entry: job + "-upload-01890a5d-b000-7000-8000-000000000000", Owner: "auth0|alice",
+			Entry: job + "-upload-01890a5d-b000-7000-8000-000000000000", Owner: "auth0|alice", Source: "c2VhbGVk",
 		},
 		event.Stored{
 			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
 			Bucket: "sori", Key: "audio/" + job + "_1.wav", MediaType: "audio/wav", Size: 102400, SHA256: sum, Duration: 3.2,
+			Attempt: 1,
 		},
 		event.Attempted{JobID: job, Attempt: 1},
 		event.Dispatched{JobID: job, Attempt: 1, AnalysisJobID: "a-17"},
@@ -35,12 +36,13 @@ func samples() []event.Event {
 		event.Completed{JobID: job, Attempt: 1, Result: json.RawMessage(`{"duration":3.2}`)},
 		event.Failed{JobID: job, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true},
 		event.Canceled{JobID: job, By: "auth0|alice"},
-		event.Retried{JobID: job, Attempt: 2, By: "auth0|alice"},
+		event.Retried{JobID: job, Attempt: 2, Fetch: true, By: "auth0|alice"},
 		event.Expired{JobID: job},
 		event.Erased{
 			JobID: job, Staged: []string{job, job + "-result-01890a5d-b000-7000-8000-000000000000"}, Owner: "auth0|alice", By: "k7",
 			Reason: event.ReasonRetention, AnalysisJobID: "a-17",
 		},
+		event.Fetching{JobID: job, Attempt: 1, Bytes: 4096, Size: 102400, Try: 2, Code: "fetch-failed", Status: 503},
 		event.Uploading{JobID: job, Bytes: 51200, Size: 102400},
 		event.Progressed{JobID: job, Attempt: 1, Percent: 40, Message: "pitch"},
 		event.Waiting{JobID: job, Attempt: 1, Until: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC), Code: "analysis-unavailable"},

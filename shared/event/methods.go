@@ -105,6 +105,16 @@ func (e Erased) Job() string { return e.JobID }
 func (e Erased) Occurrence() string { return "" }
 
 // Name implements Event.
+func (e Fetching) Name() Name { return NameFetching }
+
+// Job implements Event.
+func (e Fetching) Job() string { return e.JobID }
+
+// Occurrence implements Event. A fetch that begins again repeats numbers, and its events are not
+// needed again.
+func (e Fetching) Occurrence() string { return fmt.Sprintf("%d.%d.%d", e.Attempt, e.Try, e.Bytes) }
+
+// Name implements Event.
 func (e Uploading) Name() Name { return NameUploading }
 
 // Job implements Event.

@@ -54,6 +54,7 @@ type Message string
 const (
 	Accepted   Message = "accepted" // the response to an upload
 	Received   Message = "received"
+	Fetching   Message = "fetching"
 	Uploading  Message = "uploading"
 	Stored     Message = "stored"
 	Waiting    Message = "waiting" // contains a time: see TextAt
@@ -95,6 +96,8 @@ func sentence(m Message) (pair, bool) {
 		return pair{"업로드 완료, 백그라운드에서 처리됩니다.", "Upload complete, processing in the background."}, true
 	case Received:
 		return pair{"업로드 시작", "Upload accepted"}, true
+	case Fetching:
+		return pair{"녹음 파일 가져오는 중...", "Fetching the recording..."}, true
 	case Uploading:
 		return pair{"S3 업로드 중...", "Uploading to S3..."}, true
 	case Stored:

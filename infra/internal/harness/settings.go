@@ -73,12 +73,15 @@ func admin(name string) string { return name + "-admin" }
 // Secrets are the keys that the services share. Each has at least 32 bytes.
 type Secrets struct {
 	Webhook   string // key of the signatures of callback URLs
-	Principal string // key of the signed principal header, which the gateway sends to the tracker
+	Principal string // key of the signed principal header, which the gateway sends to the tracker, and of sealed sources
 }
 
 // Environment returns the environment variables that one replica of a program needs. All other settings have defaults.
 // The credentials are those of administrators; Accounts.Settings replaces them.
 func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, i int) map[string]string {
+	principal := map[string]string{"PRINCIPAL_SECRET": secrets.Principal}
+	// Programs on this machine may be fetched from.
+	fetches := map[string]string{"FETCH_ALLOWED": "127.0.0.0/8:*"}
 	own, s3 := map[string]string{"HTTP_ADDR": at[name][i]}, s3Settings(deps)
 	if metrics := at[admin(name)]; i < len(metrics) {
 		own["ADMIN_ADDR"] = metrics[i]
@@ -87,12 +90,11 @@ func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, 
 	database := map[string]string{"DATABASE_URL": deps.DatabaseURL}
 	switch name {
 	case Gateway:
-		return merge(own, bus, database, s3, map[string]string{
+		return merge(own, bus, database, s3, principal, fetches, map[string]string{
 			"TRACKER_URL": at.near(Tracker, i), "DISPATCHER_URL": at.near(Dispatcher, i), "UPLOADER_URL": at.near(Uploader, i),
-			"PRINCIPAL_SECRET": secrets.Principal,
 		})
 	case Uploader:
-		return merge(own, bus, s3, map[string]string{"PRINCIPAL_SECRET": secrets.Principal})
+		return merge(own, bus, s3, principal, fetches)
 	case Dispatcher:
 		return merge(own, bus, s3, map[string]string{
 			"TARGET_SERVER_URL": at.near(Analyzer, i) + "/analyze", "WEBHOOK_SECRET": secrets.Webhook,
@@ -100,7 +102,7 @@ func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, 
 			"WEBHOOK_URL":         at.URL(Dispatcher, i) + "/tokens/webhook/analysis-complete",
 		})
 	case Tracker:
-		return merge(own, bus, database, s3, map[string]string{"PRINCIPAL_SECRET": secrets.Principal})
+		return merge(own, bus, database, s3, principal)
 	default:
 		// The analyzer's behaviour may be changed at run time, since it listens only on the loopback address.
 		return merge(own, map[string]string{"S3_ENDPOINT": deps.S3Endpoint, "BEHAVIOUR_API": "true"})

@@ -61,7 +61,7 @@ func gateway(r *rights) {
 }
 
 func uploader(r *rights) {
-	r.publishEvents(event.NameReceived, event.NameStored, event.NameFailed, event.NameUploading)
+	r.publishEvents(event.NameReceived, event.NameStored, event.NameFailed, event.NameFetching, event.NameUploading)
 	r.consume(event.Jobs(), uploaderConsumers()...)
 	r.inspect(event.Dead(), event.Staging(), event.Uploads())
 	r.readLog()
@@ -137,7 +137,7 @@ const (
 )
 
 func uploaderConsumers() []string {
-	return []string{"uploader-received", "uploader-erased", "uploader-expired"}
+	return []string{"uploader-received", "uploader-erased", "uploader-expired", "uploader-fetch"}
 }
 
 func dispatcherConsumers() []string {

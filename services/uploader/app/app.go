@@ -10,6 +10,7 @@ import (
 
 	"sori.internal/services/uploader/internal/api"
 	"sori.internal/services/uploader/internal/direct"
+	"sori.internal/services/uploader/internal/fetch"
 	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/services/uploader/internal/uploads"
@@ -24,6 +25,7 @@ import (
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/principal"
+	"sori.internal/shared/source"
 	"sori.internal/shared/staging"
 )
 
@@ -50,7 +52,11 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	if err != nil {
 		return err
 	}
-	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3, public: public})
+	sealer, err := source.NewSealer(cfg.Principal.Secret.Reveal())
+	if err != nil {
+		return err
+	}
+	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3, public: public, sealer: sealer})
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
 	admin := &httpd.Admin{Config: cfg.Admin, Health: s.health, Metrics: s.metrics, Listening: p.AdminListening, Log: log}
 	return lifecycle.Run(ctx, s.health.Watch, server.Run, admin.Run,
@@ -64,6 +70,7 @@ type dependencies struct {
 	events *bus.Bus
 	s3     *minio.Client
 	public *minio.Client // signs requests of clients to S3
+	sealer *source.Sealer
 }
 
 // service has the parts of the uploader.
@@ -73,6 +80,7 @@ type service struct {
 	health  *health.Health
 	bucket  *objects.Bucket
 	core    *upload.Uploader
+	remote  *upload.RemoteUploader
 	eraser  *upload.Eraser
 	sweeper *upload.Sweeper
 	direct  *direct.Core
@@ -94,9 +102,10 @@ func newService(d dependencies) *service {
 		}),
 		bucket: bucket,
 		core:   core,
+		remote: newRemote(d, jobs, bucket),
 		eraser: upload.NewEraser(upload.EraserDependencies{
 			Objects: bucket, Staging: staged, Jobs: jobs, DeadLetters: deadletter.New(d.events),
-			Consumers: d.events, UploadConsumer: consumerName(event.NameReceived),
+			Consumers: d.events, UploadConsumer: consumerName(event.NameReceived), FetchConsumer: fetchConsumer,
 		}),
 		sweeper: upload.NewSweeper(upload.SweeperDependencies{Jobs: jobs, Staging: staged, Log: d.log},
 			upload.SweeperOptions{Interval: d.cfg.SweepInterval, MinAge: d.cfg.SweepAge}),
@@ -104,6 +113,23 @@ func newService(d dependencies) *service {
 		watcher: direct.NewWatcher(uploads, d.log),
 		uploads: direct.NewSweeper(uploads, d.cfg.SweepInterval, d.log),
 	}
+}
+
+// The limits of fetches that are no settings.
+const (
+	fetchIdle    = 30 * time.Second // the longest time without a byte
+	fetchTries   = 3
+	fetchBackoff = time.Second
+)
+
+// newRemote makes the part that fetches recordings.
+func newRemote(d dependencies, jobs *joblog.Store, bucket *objects.Bucket) *upload.RemoteUploader {
+	return upload.NewRemote(upload.RemoteDependencies{
+		Jobs: jobs, Progress: d.events, Objects: bucket, Sources: d.sealer, Fetcher: fetch.New(fetch.Options{
+			Allowed: d.cfg.FetchAllowed, MaxBytes: d.cfg.MaxFetchBytes, MinRate: d.cfg.FetchMinRate,
+			Idle: fetchIdle, Tries: fetchTries, Backoff: fetchBackoff,
+		}),
+	}, upload.RemoteOptions{Allowed: d.cfg.FetchAllowed, MaxBytes: d.cfg.MaxFetchBytes, Timeout: d.cfg.FetchTimeout})
 }
 
 // routes returns the uploader's HTTP routes: those that every service has, and those of direct uploads.

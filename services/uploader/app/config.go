@@ -1,9 +1,12 @@
 package app
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"sori.internal/services/uploader/internal/direct"
+	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/httpd"
@@ -11,6 +14,7 @@ import (
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/origin"
 	"sori.internal/shared/principal"
+	"sori.internal/shared/source"
 )
 
 // Config has the settings of the uploader.
@@ -25,11 +29,19 @@ type Config struct {
 	Expiry        time.Duration `env:"UPLOAD_EXPIRY" envDefault:"24h"`
 	LinkValid     time.Duration `env:"UPLOAD_URL_VALID" envDefault:"1h"`
 	Origins       origin.List   `env:"CORS_ALLOWED_ORIGINS"`
-	Logging       logging.Config
-	Admin         httpd.AdminConfig
-	Bus           bus.Config
-	Objects       objectstore.Config
-	Principal     principal.Config
+
+	FetchConcurrency int            `env:"FETCH_CONCURRENCY" envDefault:"8"`
+	FetchTimeout     time.Duration  `env:"FETCH_TIMEOUT" envDefault:"15m"`
+	FetchMinRate     int64          `env:"FETCH_MIN_RATE" envDefault:"4096"`
+	MaxFetchBytes    int64          `env:"MAX_FETCH_BYTES" envDefault:"104857600"`
+	FetchAllowed     source.Allowed `env:"FETCH_ALLOWED"`
+
+	Principal principal.Config // sources are sealed with a key that is derived from its secret
+
+	Logging logging.Config
+	Admin   httpd.AdminConfig
+	Bus     bus.Config
+	Objects objectstore.Config
 }
 
 // Check implements config.Checker.
@@ -42,7 +54,12 @@ func (c *Config) Check() error {
 	rules.Check(c.MaxOpen >= 1, "MAX_UNFINISHED_UPLOADS must be at least 1")
 	rules.Check(c.LinkValid >= time.Minute && c.LinkValid <= maxLinkValid, "UPLOAD_URL_VALID must be between 1m and 168h")
 	rules.Check(c.Expiry >= c.LinkValid, "UPLOAD_EXPIRY must not be shorter than UPLOAD_URL_VALID")
-	return rules.Err()
+	rules.Check(c.FetchConcurrency >= 1, "FETCH_CONCURRENCY must be at least 1")
+	rules.Check(c.FetchTimeout > 0, "FETCH_TIMEOUT must be positive")
+	rules.Check(c.FetchMinRate >= 0, "FETCH_MIN_RATE must not be negative")
+	rules.Check(c.MaxFetchBytes >= 1 && c.MaxFetchBytes <= objects.MaxStream,
+		fmt.Sprintf("MAX_FETCH_BYTES must be from 1 to %d, the largest object that can be stored", int64(objects.MaxStream)))
+	return errors.Join(rules.Err(), c.FetchAllowed.CheckBucket(c.Objects.Bucket))
 }
 
 // maxLinkValid is the longest time for which S3 accepts a signed URL.

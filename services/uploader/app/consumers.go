@@ -13,8 +13,17 @@ import (
 func Resources() bus.Resources {
 	return bus.Resources{
 		Streams:   []event.Stream{event.Jobs(), event.Dead(), event.Staging(), event.Uploads()},
-		Consumers: []bus.Consumer{durable(event.NameReceived), durable(event.NameErased), durable(event.NameExpired)},
+		Consumers: []bus.Consumer{durable(event.NameReceived), durable(event.NameErased), durable(event.NameExpired), durableFetch()},
 	}
+}
+
+// fetchConsumer is the consumer that fetches recordings from their sources. It is not the one that
+// copies uploads: slow servers of others must not take the places of uploads.
+const fetchConsumer = Name + "-fetch"
+
+// durableFetch returns the configuration of the durable consumer of fetches, without a handler.
+func durableFetch() bus.Consumer {
+	return bus.Consumer{Name: fetchConsumer, Filters: []string{event.Filter(event.NameReceived), event.Filter(event.NameRetried)}}
 }
 
 // durable returns the configuration of the durable consumer of one type of event, without a handler.
@@ -25,6 +34,9 @@ func durable(name event.Name) bus.Consumer {
 // consumers returns the consumers of events.
 func (s *service) consumers() []lifecycle.Component {
 	received := consumerOf(s, func(ctx context.Context, e event.Received, _ bus.Delivery) error {
+		if e.Source != "" {
+			return nil // the consumer of fetches handles it
+		}
 		return s.core.HandleReceived(ctx, e)
 	})
 	received.OnDeadLetter = func(ctx context.Context, d bus.Delivery, f *fault.Error) error {
@@ -36,7 +48,25 @@ func (s *service) consumers() []lifecycle.Component {
 	expired := consumerOf(s, func(ctx context.Context, e event.Expired, _ bus.Delivery) error {
 		return s.eraser.HandleExpired(ctx, e)
 	})
-	return []lifecycle.Component{s.consume(received), s.consume(erased), s.consume(expired)}
+	return []lifecycle.Component{s.consume(received), s.consume(erased), s.consume(expired), s.consume(s.fetches())}
+}
+
+// fetches returns the consumer that fetches recordings.
+func (s *service) fetches() bus.Consumer {
+	c := durableFetch()
+	c.Concurrency, c.Grace, c.Metrics = s.cfg.FetchConcurrency, s.cfg.Grace, s.metrics.Events
+	c.Handle = func(ctx context.Context, d bus.Delivery) error {
+		received, _ := d.Event.(event.Received)
+		retried, _ := d.Event.(event.Retried)
+		if received.Source == "" && !retried.Fetch {
+			return nil // an upload, or a retry of a stored recording
+		}
+		return s.remote.Handle(ctx, d.Job)
+	}
+	c.OnDeadLetter = func(ctx context.Context, d bus.Delivery, f *fault.Error) error {
+		return s.remote.Fail(ctx, d.Job, event.Failed{JobID: d.Job, Code: f.Code, Detail: f.Detail, Retryable: f.Kind.Retryable()})
+	}
+	return c
 }
 
 // consume runs a consumer.

@@ -36,12 +36,22 @@ const sha256Key = "Sha256"
 
 // Put stores an object whose size is known. The object is stored completely or not at all.
 func (b *Bucket) Put(ctx context.Context, o upload.Object, body io.Reader) error {
-	_, err := b.client.PutObject(ctx, b.name, o.Key, body, o.Size, minio.PutObjectOptions{
-		ContentType: o.MediaType, UserMetadata: map[string]string{sha256Key: o.SHA256},
-		// A single PUT streams without buffers and is faster than a multipart upload.
-		DisableMultipart: o.Size <= maxSinglePut,
-	})
+	options := putOptions(o)
+	options.DisableMultipart = o.Size <= maxSinglePut // a single PUT streams without buffers and is faster than a multipart upload
+	_, err := b.client.PutObject(ctx, b.name, o.Key, body, o.Size, options)
 	return objectstore.Translate("put "+o.Key, err)
+}
+
+func putOptions(o upload.Object) minio.PutObjectOptions {
+	return minio.PutObjectOptions{ContentType: o.MediaType, UserMetadata: metadataOf(o)}
+}
+
+// metadataOf returns the user metadata of an object.
+func metadataOf(o upload.Object) map[string]string {
+	if o.SHA256 == "" {
+		return nil
+	}
+	return map[string]string{sha256Key: o.SHA256}
 }
 
 // Stat returns the metadata of an object; false if the object does not exist.
@@ -65,17 +75,7 @@ func (b *Bucket) Remove(ctx context.Context, key string) error {
 	return err
 }
 
-// RemovePrefix removes every object whose key has a prefix.
+// RemovePrefix removes every object whose key has a prefix, and the parts of unfinished uploads.
 func (b *Bucket) RemovePrefix(ctx context.Context, prefix string) error {
-	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
-	defer cancel()
-	for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
-		if o.Err != nil {
-			return objectstore.Translate("list "+prefix, o.Err)
-		}
-		if err := b.Remove(ctx, o.Key); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+	return b.RemoveOthers(ctx, prefix, "")
 }

@@ -28,6 +28,7 @@ type Consumers interface {
 
 // LogPurger purges the logs of erased jobs.
 type LogPurger interface {
+	LogReader
 	// Purge removes the events of a job that precede its erased event. The parameter erased is the
 	// sequence of this event.
 	Purge(ctx context.Context, job string, erased uint64) error
@@ -47,6 +48,7 @@ type EraserDependencies struct {
 	DeadLetters    DeadLetterDeleter
 	Consumers      Consumers
 	UploadConsumer string // the consumer that copies recordings
+	FetchConsumer  string // the consumer that fetches recordings from their sources
 }
 
 // Eraser removes the data of erased jobs.
@@ -62,10 +64,18 @@ func NewEraser(deps EraserDependencies) *Eraser { return &Eraser{deps} }
 // A replica may be copying the job's recording at the same time. When it appends stored, it finds
 // the erased event and removes the object that it has put. If it dies before that, the next
 // delivery of the received event removes the object. Therefore the job's events are kept until the
-// upload consumer has settled all events that precede the erased event. A replica that begins to
-// copy later finds the erased event before it puts an object.
+// consumer that uploads or fetches the recording has settled all events that precede the erased
+// event. A replica that begins to copy later finds the erased event before it puts an object.
 func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint64) error {
-	settled, err := e.Consumers.Settled(ctx, e.UploadConsumer, seq) // must be checked before the objects are removed
+	log, err := e.Jobs.Read(ctx, erased.JobID)
+	if err != nil {
+		return err
+	}
+	consumer := e.UploadConsumer
+	if received, _ := event.Last[event.Received](log); received.Source != "" { // a slow fetch of another job delays no other erasure
+		consumer = e.FetchConsumer
+	}
+	settled, err := e.Consumers.Settled(ctx, consumer, seq) // must be checked before the objects are removed
 	if err != nil {
 		return err
 	}

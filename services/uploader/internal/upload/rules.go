@@ -28,6 +28,7 @@ func failUpload(log event.Log, failed event.Failed) event.Event {
 	if len(log) == 0 || storedOrEnded(log) {
 		return nil
 	}
+	failed.Attempt = log.Attempt() // a fetch may fail again after a retry
 	return failed
 }
 

@@ -1,0 +1,123 @@
+package fetch
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"sori.internal/shared/buildinfo"
+	"sori.internal/shared/source"
+)
+
+const (
+	connectTimeout = 10 * time.Second
+	maxHeaderBytes = 64 << 10 // of a response
+	maxRedirects   = 5
+)
+
+// newHTTP makes the client. It uses no proxy of the environment, which would resolve names itself, and
+// keeps no connection, since the next request is to another server.
+func newHTTP(o Options) *http.Client {
+	d := dialer{allowed: o.Allowed}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: nil, DialContext: d.dial, DisableKeepAlives: true,
+			DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes,
+			TLSHandshakeTimeout: connectTimeout, ResponseHeaderTimeout: o.Idle,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+		},
+		CheckRedirect: func(next *http.Request, via []*http.Request) error { return checkRedirect(o.Allowed, next, via) },
+	}
+}
+
+// dialer dials addresses that may be reached.
+type dialer struct {
+	allowed  source.Allowed
+	resolver *net.Resolver // if nil, that of the system
+}
+
+// dial dials a host. It checks each address when the socket for it exists and before it connects, so
+// that no look-up can give another address in between.
+func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	to := &net.Dialer{Timeout: connectTimeout, Resolver: d.resolver}
+	if !d.allowed.MayHost(host, uint16(n)) {
+		to.Control = d.control
+	}
+	return to.DialContext(ctx, network, address) //nolint:wrapcheck // a net.Dialer
+}
+
+// control implements net.Dialer.Control.
+func (d dialer) control(_, address string, _ syscall.RawConn) error {
+	addr, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: %w", source.ErrRefused, err)
+	}
+	return d.allowed.CheckAddress(addr) //nolint:wrapcheck // wraps ErrRefused
+}
+
+// redirectError is a redirect that is not followed.
+type redirectError struct {
+	status int
+	reason string
+}
+
+// Error implements error.
+func (e *redirectError) Error() string { return e.reason }
+
+// checkRedirect decides whether a redirect is followed, and removes what its target must not get.
+func checkRedirect(allowed source.Allowed, next *http.Request, via []*http.Request) error {
+	status := 0
+	if next.Response != nil {
+		status = next.Response.StatusCode
+	}
+	if len(via) > maxRedirects {
+		return &redirectError{status: status, reason: fmt.Sprintf("redirects more than %d times", maxRedirects)}
+	}
+	if via[len(via)-1].URL.Scheme == "https" && next.URL.Scheme != "https" {
+		return &redirectError{status: status, reason: "redirects from https to http"}
+	}
+	if err := allowed.CheckURL(next.URL); err != nil {
+		return fmt.Errorf("%w: the redirect's URL %w", source.ErrRefused, err)
+	}
+	next.Header.Del("Referer") // has the URL, which may be presigned
+	if !sameOrigin(next.URL, via[0].URL) {
+		kept := http.Header{}
+		for _, name := range []string{"Accept-Encoding", "User-Agent", "Range", "If-Range"} {
+			if value := next.Header.Get(name); value != "" {
+				kept.Set(name, value)
+			}
+		}
+		next.Header = kept
+		next.Header.Set("User-Agent", userAgent())
+	}
+	return nil
+}
+
+func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
+
+// userAgent returns the User-Agent of requests, unless the client gives another one.
+func userAgent() string { return "sori/" + buildinfo.Version() }
+
+// withoutURL unwraps an error whose text contains the URL.
+func withoutURL(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		return wrapped.Err
+	}
+	return err
+}

@@ -1,0 +1,370 @@
+// Package fetch fetches recordings by HTTP, from servers that clients name.
+//
+//  1. Only public addresses are dialled, and what the operator lists (source.Allowed). The address
+//     that is checked is the one that is dialled: a name that resolves to another address a moment
+//     later gains nothing. Each redirect is checked like the first URL.
+//  2. Headers of the client are sent to the origin of its URL alone.
+//  3. A response is read as it was sent: it is not decompressed, and no more of it is kept than its
+//     reader takes.
+//  4. A server that sends too slowly, or nothing, is given up.
+//  5. A broken connection is resumed with Range and If-Range. Bytes of two versions of a file are
+//     never mixed: without a strong validator, or if it has changed, the fetch begins again.
+//  6. No error contains the URL.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/shared/event"
+	"sori.internal/shared/minrate"
+	"sori.internal/shared/source"
+	"sori.internal/shared/wait"
+)
+
+// Options are the limits of fetches.
+type Options struct {
+	Allowed  source.Allowed
+	MaxBytes int64         // of one recording
+	MinRate  int64         // bytes per second; see package minrate
+	Idle     time.Duration // the longest time without a byte
+	Tries    int           // of one fetch
+	Backoff  time.Duration // before the second try, doubled for each further one
+}
+
+// maxRetryAfter is the longest Retry-After that is waited for.
+const maxRetryAfter = 10 * time.Second
+
+// Client fetches recordings. It is safe for concurrent use.
+type Client struct {
+	options Options
+	http    *http.Client
+}
+
+// New makes a Client.
+func New(o Options) *Client { return &Client{options: o, http: newHTTP(o)} }
+
+// Fetch implements upload.Fetcher.
+func (c *Client) Fetch(
+	ctx context.Context, src source.Source, failed func(*upload.FetchError), store func(body io.Reader, size int64) error,
+) error {
+	f := &transfer{client: c, ctx: ctx, source: src, host: src.Host(), failed: failed, try: 1}
+	for {
+		b, err := f.begin() //nolint:contextcheck // the transfer has the context
+		if err == nil {
+			err = store(b, b.size)
+			b.close()
+			if b.err == nil { // the body did not fail: it is the result
+				return err
+			}
+			if err = b.err; errors.Is(err, errAgain) {
+				continue
+			}
+		}
+		if err := f.next(err); err != nil {
+			return err
+		}
+	}
+}
+
+// errAgain means that a fetch must begin again, since it cannot be resumed. The try before has been
+// counted.
+var errAgain = errors.New("the file has changed, or the server sends no part of it")
+
+// transfer is one fetch, with all its tries.
+type transfer struct {
+	client *Client
+	ctx    context.Context //nolint:containedctx // of one fetch; the transfer is not used after it
+	source source.Source
+	host   string
+	failed func(*upload.FetchError)
+	try    int // from 1
+}
+
+// next waits until the next try after one that failed. It returns the error if there is none.
+func (f *transfer) next(err error) error {
+	var failure *tryError
+	if !errors.As(err, &failure) {
+		return err
+	}
+	if failure.final || f.try >= f.client.options.Tries || f.ctx.Err() != nil {
+		return failure.FetchError
+	}
+	f.failed(failure.FetchError)
+	pause := max(wait.Jitter(f.client.options.Backoff<<(f.try-1)), min(failure.after, maxRetryAfter))
+	f.try++
+	if wait.For(f.ctx, pause) != nil {
+		return failure.FetchError
+	}
+	return nil
+}
+
+// tryError is the failure of one try.
+type tryError struct {
+	*upload.FetchError
+
+	final bool          // another try would fail, too
+	after time.Duration // Retry-After; 0 if the server does not tell
+}
+
+// broken returns the failure of a connection.
+func (f *transfer) broken(cause error) *tryError {
+	if errors.Is(cause, source.ErrRefused) {
+		return f.refused(cause)
+	}
+	if waited, ok := errors.AsType[net.Error](cause); errors.Is(cause, errSlow) || ok && waited.Timeout() {
+		return &tryError{FetchError: &upload.FetchError{
+			Code: event.CodeFetchTimeout, Retryable: true, Err: cause, Detail: f.host + " sends too slowly, or nothing.",
+		}}
+	}
+	return &tryError{FetchError: &upload.FetchError{
+		Code: event.CodeFetchFailed, Retryable: true, Err: cause, Detail: "The connection to " + f.host + " failed.",
+	}}
+}
+
+// refused returns the failure of a fetch from an address that may not be reached.
+func (f *transfer) refused(cause error) *tryError {
+	return &tryError{final: true, FetchError: &upload.FetchError{
+		Code: event.CodeFetchRefused, Err: cause, Detail: f.host + ", or a host that it redirects to, may not be reached.",
+	}}
+}
+
+// unusable returns the failure of a fetch whose response cannot be used.
+func (f *transfer) unusable(status int, reason string) *tryError {
+	return &tryError{final: true, FetchError: &upload.FetchError{
+		Code: event.CodeFetchFailed, Status: status, Detail: f.host + " " + reason + ".",
+	}}
+}
+
+// statusError returns the failure of a try that was answered with an error.
+func (f *transfer) statusError(resp *http.Response) *tryError {
+	status := resp.StatusCode
+	failure := f.unusable(status, fmt.Sprintf("answered %d", status))
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		failure.final, failure.Retryable = false, true
+		if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+			failure.after = time.Duration(min(s, int(maxRetryAfter/time.Second))) * time.Second
+		}
+	}
+	return failure
+}
+
+// get sends a request. offset is the first byte that is asked for; validator is the value of If-Range
+// if that is not 0. The connection ends with the returned function.
+func (f *transfer) get(offset int64, validator string) (*http.Response, context.Context, context.CancelCauseFunc, error) {
+	ctx, cancel := context.WithCancelCause(f.ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.source.URL, nil)
+	if err == nil {
+		if _, err = f.client.options.Allowed.Parse(f.source.URL); err != nil { // the setting may have changed
+			err = fmt.Errorf("%w: %w", source.ErrRefused, err)
+		}
+	}
+	if err != nil {
+		cancel(nil)
+		return nil, nil, nil, f.refused(withoutURL(err))
+	}
+	req.Header.Set("User-Agent", userAgent())
+	for name, value := range f.source.Header {
+		req.Header.Set(name, value)
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+		req.Header.Set("If-Range", validator)
+	}
+	resp, err := f.client.http.Do(req) //nolint:bodyclose // the caller closes it
+	if err == nil {
+		return resp, ctx, cancel, nil
+	}
+	cancel(nil)
+	if redirect, ok := errors.AsType[*redirectError](err); ok {
+		return nil, nil, nil, f.unusable(redirect.status, redirect.reason)
+	}
+	return nil, nil, nil, f.broken(withoutURL(err))
+}
+
+// begin requests the whole file.
+func (f *transfer) begin() (*body, error) {
+	resp, ctx, cancel, err := f.get(0, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := f.checkWhole(resp); err != nil {
+		_ = resp.Body.Close()
+		cancel(nil)
+		return nil, err
+	}
+	b := &body{fetch: f, size: resp.ContentLength, validator: validatorOf(resp.Header)}
+	b.use(resp, ctx, cancel)
+	return b, nil
+}
+
+// checkWhole returns why the response to a request for the whole file cannot be used.
+func (f *transfer) checkWhole(resp *http.Response) error {
+	switch encoding := resp.Header.Get("Content-Encoding"); {
+	case resp.StatusCode != http.StatusOK:
+		return f.statusError(resp)
+	case encoding != "" && !strings.EqualFold(encoding, "identity"):
+		return f.unusable(resp.StatusCode, "sends the file with a Content-Encoding, although the request forbids it")
+	case resp.ContentLength > f.client.options.MaxBytes:
+		var tooLarge *upload.FetchError
+		errors.As(upload.TooLarge(f.host, f.client.options.MaxBytes), &tooLarge)
+		return &tryError{final: true, FetchError: tooLarge}
+	}
+	return nil
+}
+
+// body reads the file, over several connections if the server allows. It is not safe for concurrent
+// use.
+type body struct {
+	fetch     *transfer
+	size      int64 // of the whole file; -1 if unknown
+	validator string
+	offset    int64 // of the next byte
+	err       error // why the body ended before its end: a tryError or errAgain
+
+	resp   *http.Response
+	ctx    context.Context //nolint:containedctx // of resp
+	cancel context.CancelCauseFunc
+	pace   minrate.Meter
+}
+
+// use makes the body read a response.
+func (b *body) use(resp *http.Response, ctx context.Context, cancel context.CancelCauseFunc) { //nolint:revive // ctx belongs to resp
+	o := b.fetch.client.options
+	b.resp, b.ctx, b.cancel = resp, ctx, cancel
+	b.pace = minrate.Limit{BytesPerSecond: o.MinRate, Lag: o.Idle}.Meter()
+}
+
+// close ends the connection.
+func (b *body) close() {
+	_ = b.resp.Body.Close()
+	b.cancel(nil)
+}
+
+// errSlow is the cause with which the connection to a slow server ends.
+var errSlow = errors.New("too slow")
+
+// Read implements io.Reader. It returns io.EOF only at the end of the file.
+func (b *body) Read(p []byte) (int, error) {
+	for b.err == nil {
+		n, err := b.read(p)
+		b.offset += int64(n)
+		if errors.Is(err, io.EOF) && b.size >= 0 && b.offset < b.size {
+			err = io.ErrUnexpectedEOF
+		}
+		if n > 0 || err == nil {
+			return n, nil // an error is returned by the next read
+		}
+		if errors.Is(err, io.EOF) {
+			return 0, io.EOF
+		}
+		b.close()
+		b.resume(b.fetch.broken(err))
+	}
+	return 0, b.err
+}
+
+// read reads from the connection.
+func (b *body) read(p []byte) (int, error) {
+	began := time.Now()
+	timer := time.AfterFunc(b.pace.Remaining(0), func() { b.cancel(errSlow) })
+	n, err := b.resp.Body.Read(p)
+	timer.Stop()
+	b.pace.Add(n, time.Since(began))
+	if err != nil && errors.Is(context.Cause(b.ctx), errSlow) {
+		err = errSlow
+	}
+	return n, err //nolint:wrapcheck // broken wraps it
+}
+
+// resume continues after a connection has failed. If that is not possible, it sets err.
+func (b *body) resume(failure error) {
+	f := b.fetch
+	for {
+		if b.offset == 0 || b.validator == "" {
+			b.err = failure // Fetch counts the try, and begins again
+			return
+		}
+		if err := f.next(failure); err != nil {
+			b.err = err
+			return
+		}
+		resp, ctx, cancel, err := f.get(b.offset, b.validator)
+		if err == nil && b.continues(resp) {
+			b.use(resp, ctx, cancel)
+			return
+		}
+		if err == nil {
+			status := resp.StatusCode
+			err = f.statusError(resp)
+			_ = resp.Body.Close()
+			cancel(nil)
+			if status < http.StatusBadRequest || status == http.StatusRequestedRangeNotSatisfiable || status == http.StatusPreconditionFailed {
+				b.err = errAgain
+				return
+			}
+		}
+		failure = err
+	}
+}
+
+// continues reports whether a response continues the file where the last one broke off.
+func (b *body) continues(resp *http.Response) bool {
+	if resp.StatusCode != http.StatusPartialContent || resp.Header.Get("Content-Encoding") != "" || validatorOf(resp.Header) != b.validator {
+		return false
+	}
+	first, size, ok := parseRange(resp.Header.Get("Content-Range"))
+	if !ok || first != b.offset || size >= 0 && b.size >= 0 && size != b.size {
+		return false
+	}
+	b.size = max(b.size, size)
+	return true
+}
+
+// parseRange parses a Content-Range (RFC 9110, section 14.4). size is -1 if it is unknown.
+func parseRange(text string) (first, size int64, ok bool) {
+	rest, isBytes := strings.CutPrefix(text, "bytes ")
+	part, whole, cut := strings.Cut(rest, "/")
+	from, to, cutPart := strings.Cut(part, "-")
+	first, err := strconv.ParseInt(from, 10, 64)
+	last, lastErr := strconv.ParseInt(to, 10, 64)
+	size = -1
+	if whole != "*" {
+		var sizeErr error
+		size, sizeErr = strconv.ParseInt(whole, 10, 64)
+		err = errors.Join(err, sizeErr)
+	}
+	ok = isBytes && cut && cutPart && err == nil && lastErr == nil && first >= 0 && last >= first
+	return first, size, ok && (size < 0 || last == size-1)
+}
+
+// validatorOf returns the validator of a response for If-Range: a strong entity tag, or the time of the
+// last change if no change can have followed it in the same second (RFC 9110, sections 8.8.2.2 and
+// 13.1.5). It is empty if there is none.
+func validatorOf(h http.Header) string {
+	if tag := h.Get("ETag"); tag != "" {
+		if strings.HasPrefix(tag, `"`) {
+			return tag
+		}
+		return "" // weak
+	}
+	changed, err := http.ParseTime(h.Get("Last-Modified"))
+	if err != nil {
+		return ""
+	}
+	if sent, err := http.ParseTime(h.Get("Date")); err != nil || sent.Sub(changed) < time.Second {
+		return ""
+	}
+	return h.Get("Last-Modified")
+}

@@ -1,0 +1,507 @@
+package fetch
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/shared/event"
+	"sori.internal/shared/source"
+)
+
+// loopback are options with which the servers of this test may be reached.
+func loopback(t *testing.T) Options {
+	t.Helper()
+	return Options{Allowed: allow(t, "127.0.0.1:*"), MaxBytes: 64 << 20, Idle: 20 * time.Second, Tries: 3, Backoff: time.Millisecond}
+}
+
+func allow(t *testing.T, setting string) source.Allowed {
+	t.Helper()
+	var a source.Allowed
+	if err := a.UnmarshalText([]byte(setting)); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// outcome is what came of a fetch.
+type outcome struct {
+	body   []byte
+	begins int      // how often the file was read from its first byte
+	failed []string // the tries that failed: code and status
+	err    error
+}
+
+// code returns the code and the status of the failure of a fetch; empty if it succeeded.
+func (o outcome) code() string {
+	var f *upload.FetchError
+	if errors.As(o.err, &f) {
+		return codeOf(f)
+	}
+	if o.err != nil {
+		return o.err.Error()
+	}
+	return ""
+}
+
+func codeOf(f *upload.FetchError) string { return fmt.Sprintf("%s %d", f.Code, f.Status) }
+
+// fetchFrom fetches a source. No failure may contain the secrets of the test.
+func fetchFrom(t *testing.T, c *Client, src source.Source) outcome {
+	t.Helper()
+	var o outcome
+	o.err = c.Fetch(t.Context(), src, func(f *upload.FetchError) { o.failed = append(o.failed, codeOf(f)) },
+		func(body io.Reader, _ int64) error {
+			o.begins++
+			var err error
+			o.body, err = io.ReadAll(body)
+			return err
+		})
+	if o.err != nil && strings.Contains(o.err.Error(), "s3cret") {
+		t.Errorf("the failure has the URL or a header: %v", o.err)
+	}
+	return o
+}
+
+func serve(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func content(seed byte, n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+// cut ends the connection of a response.
+func cut() { panic(http.ErrAbortHandler) }
+
+// file serves a file with ranges, and cuts its first responses after a number of bytes.
+type file struct {
+	mu      sync.Mutex
+	content []byte
+	etag    string
+	cuts    []int // bytes of the first, second and further responses; -1: all
+
+	ranges []string // Range of each request
+}
+
+func (f *file) serve(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ranges = append(f.ranges, r.Header.Get("Range"))
+	limit := -1
+	if len(f.cuts) > 0 {
+		limit, f.cuts = f.cuts[0], f.cuts[1:]
+	}
+	if f.etag != "" {
+		w.Header().Set("ETag", f.etag)
+	}
+	if limit >= 0 {
+		w = &cutting{ResponseWriter: w, left: limit}
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.content))
+}
+
+// cutting cuts a response.
+type cutting struct {
+	http.ResponseWriter
+
+	left int
+}
+
+func (c *cutting) Write(p []byte) (int, error) {
+	n, _ := c.ResponseWriter.Write(p[:min(len(p), c.left)])
+	c.ResponseWriter.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+	if c.left -= n; c.left == 0 {
+		cut()
+	}
+	return n, nil
+}
+
+func TestABrokenConnectionIsResumedWhereItBroke(t *testing.T) {
+	t.Parallel()
+	f := &file{content: content(1, 300_000), etag: `"v1"`, cuts: []int{100_000, 50_000}}
+	o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, f.serve) + "/a.wav"})
+	if o.err != nil || !bytes.Equal(o.body, f.content) || o.begins != 1 {
+		t.Errorf("%d bytes, begun %d times: %v", len(o.body), o.begins, o.err)
+	}
+	if want := []string{"", "bytes=100000-", "bytes=150000-"}; strings.Join(f.ranges, ",") != strings.Join(want, ",") {
+		t.Errorf("asked for %q", f.ranges)
+	}
+	if strings.Join(o.failed, ",") != "fetch-failed 0,fetch-failed 0" {
+		t.Errorf("failed tries %q", o.failed)
+	}
+}
+
+func TestAFetchThatCannotBeResumedBeginsAgain(t *testing.T) {
+	t.Parallel()
+	for name, etag := range map[string]string{"no validator": "", "a weak one": `W/"v1"`} {
+		f := &file{content: content(1, 300_000), etag: etag, cuts: []int{100_000}}
+		o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, f.serve)})
+		if o.err != nil || !bytes.Equal(o.body, f.content) || o.begins != 2 || strings.Join(f.ranges, "") != "" {
+			t.Errorf("%s: %d bytes, begun %d times: %v", name, len(o.body), o.begins, o.err)
+		}
+	}
+}
+
+func TestAServerWithoutRangesIsAskedForTheWholeFileAgain(t *testing.T) {
+	t.Parallel()
+	whole, n := content(1, 300_000), atomic.Int64{}
+	o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"v1"`)
+		w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
+		if n.Add(1) == 1 {
+			_, _ = w.Write(whole[:1000])
+			w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+			cut()
+		}
+		_, _ = w.Write(whole)
+	})})
+	if o.err != nil || !bytes.Equal(o.body, whole) || o.begins != 2 {
+		t.Errorf("%d bytes, begun %d times: %v", len(o.body), o.begins, o.err)
+	}
+}
+
+func TestTwoVersionsOfAFileAreNeverMixed(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request, second []byte){
+		"a server that obeys If-Range": func(w http.ResponseWriter, r *http.Request, second []byte) {
+			w.Header().Set("ETag", `"v2"`)
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(second))
+		},
+		"one that ignores it": func(w http.ResponseWriter, r *http.Request, second []byte) {
+			r.Header.Del("If-Range")
+			w.Header().Set("ETag", `"v2"`)
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(second))
+		},
+		"another part than asked for": func(w http.ResponseWriter, r *http.Request, second []byte) {
+			w.Header().Set("ETag", `"v1"`)
+			if r.Header.Get("Range") == "" {
+				_, _ = w.Write(second)
+				return
+			}
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(second)-1, len(second)))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(second)
+		},
+		"another size": func(w http.ResponseWriter, r *http.Request, second []byte) {
+			w.Header().Set("ETag", `"v1"`)
+			if r.Header.Get("Range") == "" {
+				_, _ = w.Write(second)
+				return
+			}
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes 1000-%d/%d", len(second), len(second)+1))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(append(second[1000:], 0))
+		},
+		"a file that is shorter now": func(w http.ResponseWriter, r *http.Request, second []byte) {
+			w.Header().Set("ETag", `"v1"`)
+			if r.Header.Get("Range") != "" {
+				w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+				return
+			}
+			_, _ = w.Write(second)
+		},
+	} {
+		first, second, n := content(1, 300_000), content(2, 300_000), atomic.Int64{}
+		o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1) == 1 {
+				w.Header().Set("ETag", `"v1"`)
+				w.Header().Set("Content-Length", strconv.Itoa(len(first)))
+				_, _ = w.Write(first[:1000])
+				w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+				cut()
+			}
+			answer(w, r, second)
+		})})
+		if o.err != nil || !bytes.Equal(o.body, second) || o.begins != 2 {
+			t.Errorf("%s: %d bytes, begun %d times: %v", name, len(o.body), o.begins, o.err)
+		}
+	}
+}
+
+func TestARefusalEndsAFetchAndAnOutageIsTriedThreeTimes(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]struct {
+		requests  int64
+		retryable bool
+	}{
+		404: {1, false}, 403: {1, false}, 401: {1, false}, 410: {1, false}, 204: {1, false}, 206: {1, false}, 304: {1, false},
+		500: {3, true}, 503: {3, true}, 429: {3, true}, 408: {3, true},
+	} {
+		var n atomic.Int64
+		o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			n.Add(1)
+			w.WriteHeader(status)
+		}) + "/a?sig=s3cret"})
+		var f *upload.FetchError
+		if o.code() != fmt.Sprintf("fetch-failed %d", status) || n.Load() != want.requests || !errors.As(o.err, &f) || f.Retryable != want.retryable {
+			t.Errorf("%d: %s after %d requests, %+v", status, o.code(), n.Load(), f)
+		}
+		if len(o.failed) != int(want.requests)-1 {
+			t.Errorf("%d: failed tries %q", status, o.failed)
+		}
+		if f != nil && !strings.Contains(f.Detail, fmt.Sprintf("127.0.0.1 answered %d", status)) {
+			t.Errorf("%d: %s", status, f.Detail)
+		}
+	}
+}
+
+func TestAServerThatRecoversIsFetchedFrom(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if n.Add(1) < 3 {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		_, _ = w.Write([]byte("sound"))
+	})})
+	if o.err != nil || string(o.body) != "sound" || strings.Join(o.failed, ",") != "fetch-failed 502,fetch-failed 502" {
+		t.Errorf("%q %q %v", o.body, o.failed, o.err)
+	}
+}
+
+func TestALengthThatIsALieIsNoFile(t *testing.T) {
+	t.Parallel()
+	o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "5000")
+		_, _ = w.Write(make([]byte, 1000))
+	})})
+	if o.code() != "fetch-failed 0" || len(o.failed) != 2 {
+		t.Errorf("%s %q", o.code(), o.failed)
+	}
+}
+
+func TestAFileThatIsTooLargeIsNotRead(t *testing.T) {
+	t.Parallel()
+	options := loopback(t)
+	options.MaxBytes = 1000
+	o := fetchFrom(t, New(options), source.Source{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1001")
+	})})
+	if o.code() != event.CodeFetchTooBig+" 0" || o.begins != 0 {
+		t.Error(o.code(), o.begins)
+	}
+}
+
+func TestAResponseIsReadAsItWasSent(t *testing.T) {
+	t.Parallel()
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	_, _ = z.Write(make([]byte, 1<<20))
+	_ = z.Close()
+	for name, encoding := range map[string]string{"with its encoding": "gzip", "without": ""} {
+		asked := ""
+		o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
+			asked = r.Header.Get("Accept-Encoding")
+			if encoding != "" {
+				w.Header().Set("Content-Encoding", encoding)
+			}
+			_, _ = w.Write(bomb.Bytes())
+		})})
+		if asked != "identity" {
+			t.Errorf("%s: Accept-Encoding %q", name, asked)
+		}
+		if encoding != "" && (o.code() != "fetch-failed 200" || o.begins > 0) || encoding == "" && !bytes.Equal(o.body, bomb.Bytes()) {
+			t.Errorf("%s: %s, %d bytes", name, o.code(), len(o.body))
+		}
+	}
+}
+
+func TestAServerThatSendsTooSlowlyIsGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, drip := range map[string]int{"a byte now and then": 1, "nothing": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			options := loopback(t)
+			options.Idle, options.MinRate, options.Tries = 150*time.Millisecond, 1<<20, 1
+			o := fetchFrom(t, New(options), source.Source{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Length", "1000000")
+				w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+				for r.Context().Err() == nil {
+					_, _ = w.Write(make([]byte, drip))
+					w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+					select {
+					case <-time.After(20 * time.Millisecond):
+					case <-r.Context().Done():
+					}
+				}
+			})})
+			if o.code() != event.CodeFetchTimeout+" 0" {
+				t.Error(o.code())
+			}
+		})
+	}
+	t.Run("no header", func(t *testing.T) {
+		t.Parallel()
+		options := loopback(t)
+		options.Idle, options.Tries = 100*time.Millisecond, 1
+		o := fetchFrom(t, New(options), source.Source{URL: serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })})
+		if o.code() != event.CodeFetchTimeout+" 0" {
+			t.Error(o.code())
+		}
+	})
+}
+
+func TestAHeaderWithoutEndIsGivenUp(t *testing.T) {
+	t.Parallel()
+	options := loopback(t)
+	options.Tries = 1
+	o := fetchFrom(t, New(options), source.Source{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("x", maxHeaderBytes+10_000))
+	})})
+	if o.code() != "fetch-failed 0" {
+		t.Error(o.code())
+	}
+}
+
+func TestAFetchEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000000")
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+		<-r.Context().Done()
+	})
+	err := New(loopback(t)).Fetch(ctx, source.Source{URL: u}, func(*upload.FetchError) { t.Error("tried again") },
+		func(body io.Reader, _ int64) error {
+			cancel()
+			_, err := io.ReadAll(body)
+			return err
+		})
+	if err == nil {
+		t.Error("it succeeded")
+	}
+}
+
+func TestAnErrorOfTheReaderIsReturnedAndEndsTheFetch(t *testing.T) {
+	t.Parallel()
+	full, n := errors.New("storage full"), atomic.Int64{}
+	u := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		n.Add(1)
+		_, _ = w.Write([]byte("sound"))
+	})
+	err := New(loopback(t)).Fetch(t.Context(), source.Source{URL: u}, func(*upload.FetchError) {}, func(io.Reader, int64) error { return full })
+	if !errors.Is(err, full) || n.Load() != 1 {
+		t.Errorf("%v after %d requests", err, n.Load())
+	}
+}
+
+func TestARedirectIsFollowedAndGetsNoSecretOfAnotherOrigin(t *testing.T) {
+	t.Parallel()
+	var got http.Header
+	target := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Clone()
+		_, _ = w.Write([]byte("sound"))
+	})
+	var own http.Header
+	first := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/first" {
+			http.Redirect(w, r, "/second?sig=s3cret", http.StatusFound)
+			return
+		}
+		own = r.Header.Clone()
+		http.Redirect(w, r, target+"/a", http.StatusTemporaryRedirect)
+	})
+	src := source.Source{URL: first + "/first?sig=s3cret", Header: map[string]string{"Authorization": "Bearer s3cret", "X-Api-Key": "s3cret", "User-Agent": "s3cret"}}
+	if o := fetchFrom(t, New(loopback(t)), src); o.err != nil || string(o.body) != "sound" {
+		t.Fatal(o.err)
+	}
+	if own.Get("X-Api-Key") != "s3cret" || own.Get("Authorization") != "Bearer s3cret" || own.Get("Referer") != "" {
+		t.Errorf("the same origin got %v", own)
+	}
+	for name, values := range got {
+		if strings.Contains(strings.Join(values, ""), "s3cret") {
+			t.Errorf("another origin got %s", name)
+		}
+	}
+}
+
+func TestARedirectIsCheckedLikeAURL(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Int64
+	private := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+	port := private[strings.LastIndex(private, ":")+1:]
+	for to, want := range map[string]string{
+		"http://127.0.0.2:" + port + "/":           event.CodeFetchRefused + " 0",
+		"http://[::ffff:127.0.0.2]:" + port + "/":  event.CodeFetchRefused + " 0",
+		"http://169.254.169.254/latest/meta-data/": event.CodeFetchRefused + " 0",
+		"http://10.0.0.1/":                         event.CodeFetchRefused + " 0",
+		"http://user:password@127.0.0.1:" + port:   event.CodeFetchRefused + " 0",
+		"http://93.184.216.34:22/":                 event.CodeFetchRefused + " 0",
+		"ftp://127.0.0.1/a":                        event.CodeFetchRefused + " 0",
+		"file:///etc/passwd":                       event.CodeFetchRefused + " 0",
+		"s3://ingest/a.wav":                        event.CodeFetchRefused + " 0",
+		"/again":                                   "fetch-failed 302", // for ever
+	} {
+		o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", to)
+			w.WriteHeader(http.StatusFound)
+		})})
+		if o.code() != want || len(o.failed) > 0 {
+			t.Errorf("%s: %s, tries %q", to, o.code(), o.failed)
+		}
+	}
+	if reached.Load() > 0 {
+		t.Error("a private server was reached")
+	}
+}
+
+func TestARedirectFromHTTPSToHTTPIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	plain := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the target was reached") })
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, plain, http.StatusFound)
+	}))
+	t.Cleanup(s.Close)
+	c := New(loopback(t))
+	trust(t, c, s)
+	if o := fetchFrom(t, c, source.Source{URL: s.URL}); o.code() != "fetch-failed 302" {
+		t.Error(o.code())
+	}
+}
+
+// trust makes a client accept the certificate of a test server.
+func trust(t *testing.T, c *Client, s *httptest.Server) {
+	t.Helper()
+	via, ok := c.http.Transport.(*http.Transport)
+	if !ok {
+		t.Fatal("another transport")
+	}
+	via.TLSClientConfig = &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12} //nolint:forcetypeassert // of httptest
+}
+
+func TestTheEnvironmentNamesNoProxy(t *testing.T) {
+	var reached atomic.Int64
+	proxy := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+	t.Setenv("HTTP_PROXY", proxy)
+	t.Setenv("ALL_PROXY", proxy)
+	via, _ := New(loopback(t)).http.Transport.(*http.Transport)
+	if via.Proxy != nil {
+		u, err := via.Proxy(&http.Request{URL: &url.URL{Scheme: "http", Host: "example.com"}})
+		t.Errorf("%v %v", u, err)
+	}
+	if o := fetchFrom(t, New(Options{Tries: 1, Idle: time.Second}), source.Source{URL: "http://127.0.0.1/a"}); o.code() != event.CodeFetchRefused+" 0" || reached.Load() > 0 {
+		t.Error(o.code())
+	}
+}

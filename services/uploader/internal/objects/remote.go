@@ -1,0 +1,173 @@
+package objects
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/shared/event"
+	"sori.internal/shared/objectstore"
+	"sori.internal/shared/source"
+)
+
+const (
+	// partSize is the size of a part of a multipart upload, in bytes: the smallest that S3 accepts. A
+	// part is buffered in memory, so that no request to S3 waits for the source.
+	partSize = 5 << 20
+
+	// maxParts is how many parts an object may have.
+	maxParts = 10_000
+
+	// MaxStream is the size of the largest object that PutStream can store, in bytes.
+	MaxStream = partSize * maxParts
+
+	// abortTimeout limits the removal of the parts of an upload that failed.
+	abortTimeout = 10 * time.Second
+)
+
+// PutStream stores an object whose size is not known. The object is stored completely or not at all.
+// Errors of body are returned as they are.
+func (b *Bucket) PutStream(ctx context.Context, o upload.Object, body io.Reader) error {
+	buf := make([]byte, partSize)
+	n, ended, err := upload.ReadFull(body, buf)
+	if err != nil {
+		return err
+	}
+	if ended {
+		o.Size = int64(n)
+		return b.Put(ctx, o, bytes.NewReader(buf[:n]))
+	}
+	core := b.core()
+	id, err := core.NewMultipartUpload(ctx, b.name, o.Key, putOptions(o))
+	if err != nil {
+		return objectstore.Translate("begin to put "+o.Key, err)
+	}
+	if err := b.putParts(ctx, o.Key, id, body, buf); err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+		defer cancel()
+		_ = core.AbortMultipartUpload(ctx, b.name, o.Key, id) // if it fails, the cleaning up of the job removes the parts
+		return err
+	}
+	return nil
+}
+
+// putParts stores the parts of an upload. The first part is in buf.
+func (b *Bucket) putParts(ctx context.Context, key, id string, body io.Reader, buf []byte) error {
+	core := b.core()
+	var parts []minio.CompletePart
+	n, ended := len(buf), false
+	for n > 0 {
+		if len(parts) == maxParts {
+			return fmt.Errorf("put %s: more than %d parts", key, maxParts)
+		}
+		part, err := core.PutObjectPart(ctx, b.name, key, id, len(parts)+1, bytes.NewReader(buf[:n]), int64(n), minio.PutObjectPartOptions{})
+		if err != nil {
+			return objectstore.Translate("put a part of "+key, err)
+		}
+		parts = append(parts, minio.CompletePart{PartNumber: part.PartNumber, ETag: part.ETag})
+		if ended {
+			break
+		}
+		if n, ended, err = upload.ReadFull(body, buf); err != nil {
+			return err
+		}
+	}
+	_, err := core.CompleteMultipartUpload(ctx, b.name, key, id, parts, minio.PutObjectOptions{})
+	return objectstore.Translate("put "+key, err)
+}
+
+// HeadFrom returns the first n bytes of an object of another bucket, or all if it has fewer.
+func (b *Bucket) HeadFrom(ctx context.Context, from source.Object, n int) ([]byte, upload.RemoteObject, error) {
+	info, err := b.client.StatObject(ctx, from.Bucket, from.Key, minio.StatObjectOptions{})
+	if err != nil {
+		return nil, upload.RemoteObject{}, sourceError(from, err)
+	}
+	found := upload.RemoteObject{Size: info.Size, ETag: info.ETag}
+	if info.Size == 0 {
+		return nil, found, nil
+	}
+	var options minio.GetObjectOptions
+	err = errors.Join(options.SetRange(0, min(int64(n), info.Size)-1), options.SetMatchETag(info.ETag))
+	if err != nil {
+		return nil, found, fmt.Errorf("get the head of an object: %w", err)
+	}
+	core := b.core()
+	body, _, _, err := core.GetObject(ctx, from.Bucket, from.Key, options)
+	if err != nil {
+		return nil, found, sourceError(from, err)
+	}
+	defer body.Close()
+	head, err := io.ReadAll(io.LimitReader(body, int64(n)))
+	return head, found, objectstore.Translate("get the head of an object of bucket "+from.Bucket, err)
+}
+
+// CopyFrom lets S3 copy an object of another bucket, if the object is still the one that was found.
+func (b *Bucket) CopyFrom(ctx context.Context, from source.Object, found upload.RemoteObject, to upload.Object) error {
+	dst := minio.CopyDestOptions{
+		Bucket: b.name, Object: to.Key, ReplaceMetadata: true, ContentType: to.MediaType, UserMetadata: metadataOf(to),
+	}
+	src := minio.CopySrcOptions{Bucket: from.Bucket, Object: from.Key, MatchETag: found.ETag}
+	var err error
+	if found.Size > maxSinglePut {
+		_, err = b.client.ComposeObject(ctx, dst, src)
+	} else {
+		_, err = b.client.CopyObject(ctx, dst, src)
+	}
+	if err != nil {
+		return sourceError(from, err)
+	}
+	return nil
+}
+
+// sourceError returns an error about an object of another bucket. If S3 refuses the object, that does
+// not end by itself.
+func sourceError(from source.Object, err error) error {
+	switch status := minio.ToErrorResponse(err).StatusCode; status {
+	case http.StatusNotFound, http.StatusForbidden:
+		return &upload.FetchError{
+			Code: event.CodeFetchFailed, Status: status,
+			Detail: fmt.Sprintf("S3 answered %d for the object in bucket %s.", status, from.Bucket),
+		}
+	default:
+		return objectstore.Translate("read an object of bucket "+from.Bucket, err)
+	}
+}
+
+// RemoveOthers removes every object whose key has a prefix, and the parts of unfinished uploads, except
+// the object with the key keep.
+func (b *Bucket) RemoveOthers(ctx context.Context, prefix, keep string) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
+	defer cancel()
+	for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
+		if o.Err != nil {
+			return objectstore.Translate("list "+prefix, o.Err)
+		}
+		if o.Key == keep {
+			continue
+		}
+		if err := b.Remove(ctx, o.Key); err != nil {
+			return err
+		}
+	}
+	for o := range b.client.ListIncompleteUploads(ctx, b.name, prefix, true) {
+		switch minio.ToErrorResponse(o.Err).StatusCode {
+		case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+			return nil // a lifecycle rule of the bucket removes the parts
+		}
+		if o.Err != nil {
+			return objectstore.Translate("list unfinished uploads of "+prefix, o.Err)
+		}
+		err := b.core().AbortMultipartUpload(ctx, b.name, o.Key, o.UploadID)
+		if code := minio.ToErrorResponse(err).Code; err != nil && code != minio.NoSuchUpload {
+			return objectstore.Translate("abort an upload of "+prefix, err)
+		}
+	}
+	return ctx.Err()
+}
