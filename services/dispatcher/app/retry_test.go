@@ -187,3 +187,25 @@ func TestACanceledJobsResultIsDiscarded(t *testing.T) {
 		t.Errorf("log %v", names)
 	}
 }
+
+// The uploader fetches the recording again before the attempt.
+func TestARetryWithoutARecordingWaitsUntilItIsStored(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(nil)
+	stored := env.recording()
+	job := stored.JobID
+	env.append(event.Failed{JobID: job, Code: "fetch-failed", Retryable: true})
+	env.append(event.Retried{JobID: job, Attempt: 1, Fetch: true})
+	env.Settled(retries)
+	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameRetried || len(env.analyzer.of(job)) > 0 {
+		t.Fatalf("log %v", names)
+	}
+	stored.Attempt = 1
+	env.append(stored)
+	env.attempt(job, 1)
+	env.HandleAgain("dispatcher-stored")
+	if n := len(env.analyzer.of(job)); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}

@@ -25,6 +25,7 @@ import (
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/principal"
+	"sori.internal/shared/source"
 	"sori.internal/shared/staging"
 )
 
@@ -51,9 +52,13 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	usage := conns.events.NewUsage(event.Jobs(), event.Staging())
 	counts := metrics.New()
 	quotas := newQuotas(&cfg, conns, counts)
+	sealer, err := source.NewSealer(cfg.Principal.Secret.Reveal())
+	if err != nil {
+		return err
+	}
 	uploads := upload.New(upload.Dependencies{
 		CheckReference: conns.objects.CheckReference, Tokens: conns.store, Claims: conns.store, Usage: usage, Quotas: quotas,
-		Staging: staging.New(conns.events), JobLog: joblog.New(conns.events),
+		Staging: staging.New(conns.events), JobLog: joblog.New(conns.events), Allowed: cfg.FetchAllowed, Sealer: sealer,
 	}, cfg.uploadLimits())
 	auditLog := audit.New(conns.store, cfg.AuditRetention, log)
 	defer lifecycle.Closing(&err, auditLog)

@@ -25,6 +25,7 @@ import (
 	"sori.internal/shared/origin"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/principal"
+	"sori.internal/shared/source"
 )
 
 // Config has the settings of the gateway.
@@ -40,6 +41,7 @@ type Config struct {
 	MaxSeconds       float64         `env:"MAX_AUDIO_SECONDS" envDefault:"0"`
 	AudioRetention   time.Duration   `env:"AUDIO_RETENTION"`
 	ResultRetention  time.Duration   `env:"RESULT_RETENTION"`
+	FetchAllowed     source.Allowed  `env:"FETCH_ALLOWED"`
 	MaxWebhookBytes  int64           `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
 	MaxUploads       int             `env:"MAX_CONCURRENT_UPLOADS" envDefault:"256"`
 	UploadIdle       time.Duration   `env:"UPLOAD_IDLE_TIMEOUT" envDefault:"30s"`
@@ -108,7 +110,7 @@ func (c *Config) Check() error {
 	rules.Check(slices.Contains(strings.Fields(c.Scopes), "openid"), "OIDC_SCOPES must contain openid")
 	_, isPath := forwarded.CleanPrefix(c.BasePath)
 	rules.Check(isPath, "BASE_PATH must be a path of letters, digits and -._~ such as /api")
-	return errors.Join(rules.Err(), c.Access.CheckAddress(c.Addr))
+	return errors.Join(rules.Err(), c.FetchAllowed.CheckBucket(c.Objects.Bucket), c.Access.CheckAddress(c.Addr))
 }
 
 // publicLimits returns the limits that clients are told.

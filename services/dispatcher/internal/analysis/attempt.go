@@ -20,14 +20,17 @@ import (
 // HandleStored sends the first attempt for a stored recording. seq is the sequence of its event.
 func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, seq uint64, backoff time.Duration) error {
 	known := event.Log{{Event: e, Seq: seq}}
-	if d.Slots != nil {
-		known = nil // the queue needs the owner of the job, who is in received
+	if d.Slots != nil || e.Attempt > 0 {
+		known = nil // the queue needs the owner of the job, who is in received; a retry is in retried
 	}
-	return d.makeAttempt(ctx, e, attempt{number: 1, backoff: backoff}, known)
+	return d.makeAttempt(ctx, e, attempt{number: max(1, e.Attempt), retry: e.Attempt, backoff: backoff}, known)
 }
 
 // HandleRetried sends the next attempt for a failed job that is retried, with the stored recording.
 func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff time.Duration) error {
+	if e.Fetch { // the attempt begins when the recording is stored
+		return nil
+	}
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil || log.Erased() { // an erased log does not have the location of the recording
 		return err

@@ -72,6 +72,7 @@ func (r *Routes) registerJobs(router *httpserver.Router) {
 func (r *Routes) registerUploads(router *httpserver.Router) {
 	h := uploads{core: r.Uploads, timeouts: r.BodyLimits, maxBody: r.MaxUploadBody, language: r.Language}
 	router.Post("/tokens/:token_id/upload-audio", principal.JobsWrite, router.Upload(h.create))
+	router.Post("/tokens/:token_id/analyze", principal.JobsWrite, router.Upload(h.analyze))
 }
 
 // registerDirect adds the routes of uploads straight to the bucket, as the plugin AwsS3 of Uppy

@@ -17,6 +17,7 @@ import (
 // Uploads accepts recordings.
 type Uploads interface {
 	Accept(ctx context.Context, r upload.Request) (upload.Accepted, error)
+	AcceptSource(ctx context.Context, r upload.AnalyzeRequest) (upload.Accepted, error)
 }
 
 type uploads struct {
@@ -58,6 +59,30 @@ func (u uploads) create(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	return u.answer(c, id, done)
+}
+
+// analyze accepts a recording that is fetched from a URL: POST /tokens/{token_id}/analyze.
+func (u uploads) analyze(c *fiber.Ctx) error {
+	id, err := pathID(c, "token_id")
+	if err != nil {
+		return err
+	}
+	body, err := jsonBody(c, u.timeouts)
+	if err != nil {
+		return err
+	}
+	done, err := u.core.AcceptSource(c.UserContext(), upload.AnalyzeRequest{
+		TokenID: id, Owner: principal.From(c.UserContext()).Owner, Body: body, IdempotencyKey: headerLines(c, "Idempotency-Key"),
+	})
+	if err != nil {
+		return err
+	}
+	return u.answer(c, id, done)
+}
+
+// answer answers an accepted request.
+func (u uploads) answer(c *fiber.Ctx, id int64, done upload.Accepted) error {
 	zerolog.Ctx(c.UserContext()).UpdateContext(func(l zerolog.Context) zerolog.Context {
 		return l.Str(logging.JobID, done.JobID).Int64(logging.TokenID, id)
 	})

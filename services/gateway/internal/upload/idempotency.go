@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,7 +26,7 @@ type Claim struct {
 	Token  int64
 	Job    string
 	Holder string // unique id of one upload
-	SHA256 string // of the accepted recording, in hexadecimal; empty until it is accepted
+	SHA256 string // of the accepted recording, or the fingerprint of its source, in hexadecimal; empty until it is accepted
 }
 
 // Claims stores claims for all replicas of the gateway. It uses only the clock of the store: the
@@ -57,24 +56,27 @@ type Claims interface {
 // The lease of an upload can end while the upload continues, if the database is unavailable for the
 // duration of the lease. So two uploads may work on one job. Each of them has its own staging
 // entry, and the log of the job decides which of the two uploads becomes the job.
-func (c *Core) acceptOnce(ctx context.Context, key Key, received event.Received, rec *recording) (Accepted, error) {
+func (c *Core) acceptOnce(ctx context.Context, key Key, received event.Received, given content) (Accepted, error) {
 	claim, received, err := c.claim(ctx, key, received)
 	if err != nil {
 		return Accepted{}, err
 	}
 	if claim.SHA256 != "" {
-		return replay(claim, rec)
+		return c.replay(claim, given)
 	}
-	stored, uncertain, err := c.beginClaimed(ctx, claim, received, rec)
+	stored, uncertain, err := c.beginClaimed(ctx, claim, received, given)
 	ctx = context.WithoutCancel(ctx)
 	if err != nil {
 		c.release(ctx, claim, uncertain || received.Entry != "")
 		return Accepted{}, err
 	}
-	claim.SHA256 = stored.SHA256
+	if claim.SHA256, err = c.identityOf(stored); err != nil {
+		c.release(ctx, claim, true)
+		return Accepted{}, err
+	}
 	c.finish(ctx, claim)
 	if stored.Staged().Entry != received.Staged().Entry {
-		return replay(claim, rec)
+		return c.replay(claim, given)
 	}
 	return Accepted{JobID: claim.Job}, nil
 }
@@ -121,7 +123,9 @@ func (c *Core) takeOver(ctx context.Context, claim Claim, received event.Receive
 		if err != nil {
 			return claim, received, err
 		}
-		claim.SHA256 = stored.SHA256
+		if claim.SHA256, err = c.identityOf(stored); err != nil {
+			return claim, received, err
+		}
 		c.finish(ctx, claim)
 		return claim, received, nil
 	}
@@ -134,10 +138,10 @@ func (c *Core) takeOver(ctx context.Context, claim Claim, received event.Receive
 // began the job, which may be the event of another upload. If beginClaimed fails and uncertain is
 // true, the event may be stored nevertheless.
 func (c *Core) beginClaimed(
-	ctx context.Context, claim Claim, received event.Received, rec *recording,
+	ctx context.Context, claim Claim, received event.Received, given content,
 ) (stored event.Received, uncertain bool, err error) {
 	defer c.renewLease(ctx, claim)()
-	received, reserved, err := c.stage(ctx, received, rec)
+	received, reserved, err := given.stage(ctx, c, received)
 	if err != nil {
 		return stored, false, err
 	}
@@ -206,13 +210,14 @@ func (c *Core) release(ctx context.Context, claim Claim, keepJob bool) {
 	}
 }
 
-// replay answers a repeated upload. It reads the recording and compares its hash with the hash of
-// the accepted one. It stores nothing.
-func replay(claim Claim, rec *recording) (Accepted, error) {
-	if _, err := io.Copy(io.Discard, rec); err != nil {
+// replay answers a repeated request. It compares the hash of its content with that of the accepted
+// one. It stores nothing.
+func (c *Core) replay(claim Claim, given content) (Accepted, error) {
+	sum, err := given.identify(c)
+	if err != nil {
 		return Accepted{}, fmt.Errorf("read the repeated recording: %w", err)
 	}
-	if rec.sum() != claim.SHA256 {
+	if sum != claim.SHA256 {
 		return Accepted{}, reused("The Idempotency-Key was used for another file.")
 	}
 	return Accepted{JobID: claim.Job, Replayed: true}, nil

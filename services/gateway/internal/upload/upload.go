@@ -28,6 +28,7 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/source"
 )
 
 // References are the reference files of a token in the catalogue; empty if it has none.
@@ -116,6 +117,9 @@ type Dependencies struct {
 	Claims  Claims
 	Usage   Usage
 	Quotas  *quota.Quotas // nil: owners have no budgets
+
+	Allowed source.Allowed // what may be fetched besides public addresses
+	Sealer  *source.Sealer
 }
 
 // Core accepts uploads.
@@ -127,6 +131,8 @@ type Core struct {
 	claims  Claims
 	usage   Usage
 	quotas  *quota.Quotas
+	allowed source.Allowed
+	sealer  *source.Sealer
 	limits  Limits
 	active  atomic.Int64
 }
@@ -135,7 +141,7 @@ type Core struct {
 func New(d Dependencies, limits Limits) *Core {
 	return &Core{
 		check: d.CheckReference, tokens: d.Tokens, staging: d.Staging, jobLog: d.JobLog, claims: d.Claims, usage: d.Usage,
-		quotas: d.Quotas, limits: limits,
+		quotas: d.Quotas, allowed: d.Allowed, sealer: d.Sealer, limits: limits,
 	}
 }
 
@@ -167,11 +173,26 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 			Detail: "Too many uploads are under way right now. Please try again.",
 		}
 	}
-	references, err := c.references(ctx, r.TokenID)
+	return c.begin(ctx, r.TokenID, r.Owner, key, func() (content, error) { return openRecording(r, c.limits) })
+}
+
+// content is what a request brings: a recording, or a source that it is fetched from.
+type content interface {
+	// stage completes the event that begins the job. What the job needs is reserved in the budgets of
+	// the owner.
+	stage(ctx context.Context, c *Core, received event.Received) (event.Received, *quota.Reservation, error)
+	// identify reads the content to its end. It returns a hash of the content, by which requests with
+	// the same idempotency key are compared.
+	identify(c *Core) (string, error)
+}
+
+// begin begins the job of a request. open opens the content of the request.
+func (c *Core) begin(ctx context.Context, token int64, owner string, key *Key, open func() (content, error)) (Accepted, error) {
+	references, err := c.references(ctx, token)
 	if err != nil {
 		return Accepted{}, err
 	}
-	rec, err := openRecording(r, c.limits)
+	opened, err := open()
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -179,12 +200,12 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, err
 	}
-	received := event.Received{JobID: job, TokenID: r.TokenID, Owner: r.Owner, TextGridURL: references.TextGridURL, PitchURL: references.PitchURL}
+	received := event.Received{JobID: job, TokenID: token, Owner: owner, TextGridURL: references.TextGridURL, PitchURL: references.PitchURL}
 	var done Accepted
 	if key == nil {
-		done, err = c.accept(ctx, received, rec)
+		done, err = c.accept(ctx, received, opened)
 	} else {
-		done, err = c.acceptOnce(ctx, *key, received, rec)
+		done, err = c.acceptOnce(ctx, *key, received, opened)
 	}
 	done.References = references
 	return done, err
@@ -197,10 +218,7 @@ func (c *Core) Admit(ctx context.Context, owner string, token int64) (References
 	if err != nil {
 		return references, err
 	}
-	if c.usage.MaxUsed() >= 1-c.limits.Reserve {
-		return references, errReserve
-	}
-	reserved, err := c.quotas.Reserve(ctx, owner, "", 1)
+	reserved, err := c.reserve(ctx, event.Received{Owner: owner}, 1)
 	reserved.Release()
 	return references, err
 }
@@ -225,9 +243,9 @@ func (c *Core) references(ctx context.Context, token int64) (References, error) 
 	return r, nil
 }
 
-// accept accepts an upload without an idempotency key.
-func (c *Core) accept(ctx context.Context, received event.Received, rec *recording) (Accepted, error) {
-	received, reserved, err := c.stage(ctx, received, rec)
+// accept accepts a request without an idempotency key.
+func (c *Core) accept(ctx context.Context, received event.Received, given content) (Accepted, error) {
+	received, reserved, err := given.stage(ctx, c, received)
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -235,17 +253,21 @@ func (c *Core) accept(ctx context.Context, received event.Received, rec *recordi
 	return Accepted{JobID: received.JobID}, c.appendReceived(context.WithoutCancel(ctx), received, reserved)
 }
 
-// stage stages a recording and completes its event. The bytes are reserved in the budgets of the
-// owner.
-func (c *Core) stage(ctx context.Context, received event.Received, rec *recording) (event.Received, *quota.Reservation, error) {
+// reserve reserves bytes in the budgets of the owner. It fails if the log or staging is nearly full.
+func (c *Core) reserve(ctx context.Context, received event.Received, size int64) (*quota.Reservation, error) {
 	if c.usage.MaxUsed() >= 1-c.limits.Reserve {
-		return received, nil, errReserve
+		return nil, errReserve
 	}
-	reserved, err := c.quotas.Reserve(ctx, received.Owner, received.JobID, rec.declared)
+	return c.quotas.Reserve(ctx, received.Owner, received.JobID, size)
+}
+
+// stage implements content. It stages the recording.
+func (r *recording) stage(ctx context.Context, c *Core, received event.Received) (event.Received, *quota.Reservation, error) {
+	reserved, err := c.reserve(ctx, received, r.declared)
 	if err != nil {
 		return received, nil, err
 	}
-	staged, err := c.staging.Put(ctx, received.Staged().Entry, rec)
+	staged, err := c.staging.Put(ctx, received.Staged().Entry, r)
 	if err != nil {
 		reserved.Release()
 		return received, nil, fmt.Errorf("stage the recording of job %s: %w", received.JobID, err)
@@ -255,7 +277,7 @@ func (c *Core) stage(ctx context.Context, received event.Received, rec *recordin
 		c.unstage(context.WithoutCancel(ctx), received)
 		return received, nil, err
 	}
-	received.FileName, received.MediaType, received.SHA256 = rec.name, rec.mediaType, rec.sum()
+	received.FileName, received.MediaType, received.SHA256 = r.name, r.mediaType, r.sum()
 	received.Size, received.Chunks = staged.Size, staged.Chunks
 	return received, reserved, nil
 }
@@ -286,6 +308,9 @@ func notStored(err error) bool { return fault.Is(err, fault.Exhausted) || fault.
 
 // unstage removes the bytes of an upload that no job needs.
 func (c *Core) unstage(ctx context.Context, received event.Received) {
+	if received.Source != "" { // nothing is staged
+		return
+	}
 	if err := c.staging.Delete(ctx, received.Staged().Entry); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, received.JobID).Msg("bytes of refused upload not removed")
 	}

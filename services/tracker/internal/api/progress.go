@@ -202,6 +202,7 @@ type frameBody struct {
 	Analysis      string       `json:"analysis_message,omitempty"` // the text of the analysis server
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // in the stage waiting
 	Refused       string       `json:"refused_code,omitempty"`     // in the stage refused: the code of the refusal
+	Fetch         job.Fetch    `json:"fetch,omitzero"`             // in the stage fetching
 	Result        job.Result   `json:"result"`
 	Warnings      job.Warnings `json:"warnings,omitempty"` // codes of the corrections in the analysis server's report
 	Error         *job.Failure `json:"error,omitempty"`
@@ -216,7 +217,7 @@ func (s *stream) frame(v *watch.Version) ([]byte, error) {
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
 			JobID: now.JobID, Status: frameStatus(now.Status), Stage: now.Stage, Progress: now.Progress,
-			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.RefusedCode,
+			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.RefusedCode, Fetch: now.Fetch,
 			Result: now.Result, Warnings: now.Warnings, Error: failure(now, s.language),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)

@@ -32,6 +32,7 @@ type jobBody struct {
 	UpdatedAt     time.Time    `json:"updated_at"`
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // in the stage waiting
 	Refused       string       `json:"refused_code,omitempty"`   // in the stage refused: the code of the refusal
+	Fetch         job.Fetch    `json:"fetch,omitzero"`           // in the stage fetching
 
 	AudioExpiresAt time.Time `json:"audio_expires_at,omitzero"` // when the recording of an ended job will be deleted
 	AudioDeletedAt time.Time `json:"audio_deleted_at,omitzero"`
@@ -41,7 +42,7 @@ func (a *API) bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	return jobBody{
 		JobID: s.JobID, Owner: s.Owner, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Stage: s.Stage, Progress: s.Progress,
 		Message: s.Text(l), Analysis: s.Message, Error: failure(s, l), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
-		NextAttemptAt: s.NextAttemptAt, Refused: s.RefusedCode,
+		NextAttemptAt: s.NextAttemptAt, Refused: s.RefusedCode, Fetch: s.Fetch,
 		AudioExpiresAt: a.opt.Retention.AudioExpiry(s), AudioDeletedAt: s.AudioDeletedAt,
 	}
 }

@@ -121,7 +121,8 @@ func (r Request) rule(interval time.Duration, now time.Time) Rule {
 		if r.Action == Cancel {
 			return event.Canceled{JobID: r.Job, By: r.By}, nil
 		}
-		return event.Retried{JobID: r.Job, Attempt: log.Attempt() + 1, By: r.By}, nil
+		_, stored := event.Last[event.Stored](log)
+		return event.Retried{JobID: r.Job, Attempt: log.Attempt() + 1, Fetch: !stored, By: r.By}, nil
 	}
 }
 
@@ -170,27 +171,37 @@ func statusOf(log event.Log) job.Status {
 	}
 }
 
-// allowed returns the actions that a log allows without force. A retry needs a recording in the
-// bucket, since the staged bytes are removed when an upload fails.
+// allowed returns the actions that a log allows without force. A retry needs a recording: in the
+// bucket, or at its source. The staged bytes are removed when an upload fails.
 func allowed(log event.Log) []Action {
-	_, stored := event.Last[event.Stored](log)
 	switch status := statusOf(log); {
 	case status == job.Processing:
 		return []Action{Cancel}
-	case status == job.Failed && stored && !permanent(log):
+	case status == job.Failed && hasRecording(log) && !permanent(log):
 		return []Action{Retry}
 	default:
 		return []Action{}
 	}
 }
 
-// permanent reports whether a job whose recording is stored failed for a reason that another
-// attempt does not change. A failed event that cannot be decoded does not count as permanent.
+// hasRecording reports whether the recording of a failed job is stored or can be fetched.
+func hasRecording(log event.Log) bool {
+	_, stored := event.Last[event.Stored](log)
+	return stored || hasSource(log)
+}
+
+// hasSource reports whether the recording of a job is fetched from a source.
+func hasSource(log event.Log) bool {
+	received, _ := event.Last[event.Received](log)
+	return received.Source != ""
+}
+
+// permanent reports whether a job that has a recording failed for a reason that another attempt does
+// not change. A failed event that cannot be decoded does not count as permanent.
 func permanent(log event.Log) bool {
 	terminal, _ := log.Terminal()
 	failed, ok := terminal.(event.Failed)
-	_, stored := event.Last[event.Stored](log)
-	return ok && stored && !failed.Retryable
+	return ok && hasRecording(log) && !failed.Retryable
 }
 
 // notRetryable returns the conflict of a retry that needs force.

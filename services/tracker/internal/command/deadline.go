@@ -69,6 +69,11 @@ func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) even
 			JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout, Retryable: true,
 			Detail: "The analysis server could not be reached in time.",
 		}
+	case hasSource(log):
+		return event.Failed{
+			JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout, Retryable: true,
+			Detail: "The audio could not be fetched and stored in time.",
+		}
 	default: // the recording is not in the bucket
 		return event.Failed{
 			JobID: id, Attempt: attempt, Code: event.CodeDispatchTimeout,

@@ -21,6 +21,8 @@ func logOf(events ...event.Event) event.Log { return testkit.LogOf(began, events
 func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
 	t.Parallel()
 	received, stored := event.Received{JobID: id}, event.Stored{JobID: id, Key: "k"}
+	remote, unfetched := event.Received{JobID: id, Source: "sealed"}, event.Failed{JobID: id, Code: "fetch-failed"}
+	fetchable := event.Failed{JobID: id, Code: "fetch-timeout", Retryable: true}
 	failed := func(retryable bool) event.Failed {
 		return event.Failed{JobID: id, Attempt: 1, Code: "c", Retryable: retryable}
 	}
@@ -42,6 +44,12 @@ func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
 		"retry a failed upload":          {logOf(received, failed(true)), Retry, true, nil, "job-not-retryable"},
 		"retry a permanent failure":      {logOf(received, stored, failed(false)), Retry, false, nil, "not-retryable"},
 		"force to retry it":              {logOf(received, stored, failed(false)), Retry, true, second, ""},
+		"retry a failed fetch":           {logOf(remote, fetchable), Retry, false, event.Retried{JobID: id, Attempt: 1, Fetch: true, By: "alice"}, ""},
+		"retry a fetch that is refused":  {logOf(remote, unfetched), Retry, false, nil, "not-retryable"},
+		"force to fetch again":           {logOf(remote, unfetched), Retry, true, event.Retried{JobID: id, Attempt: 1, Fetch: true, By: "alice"}, ""},
+		"retry a fetched recording":      {logOf(remote, stored, failed(true)), Retry, false, second, ""},
+		"retry a fetch under way":        {logOf(remote), Retry, true, nil, "job-not-retryable"},
+		"retry a canceled fetch":         {logOf(remote, canceled), Retry, true, nil, "job-not-retryable"},
 		"retry a canceled job":           {logOf(received, stored, canceled), Retry, true, nil, "job-not-retryable"},
 		"retry a failure without a body": {logOf(received, stored, event.Unreadable{JobID: id, Of: event.NameFailed}), Retry, false, event.Retried{JobID: id, Attempt: 1, By: "alice"}, ""},
 	} {

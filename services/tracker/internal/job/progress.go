@@ -5,6 +5,7 @@ import "sori.internal/shared/event"
 // The progress of each stage at its beginning, in percent, and the highest progress within a stage.
 const (
 	progressReceived    = 10
+	progressFetching    = 20
 	progressUploading   = 40
 	progressUploadEnd   = 69
 	progressStored      = 70
@@ -24,6 +25,10 @@ func (r *Record) raiseProgress(attempt, progress int) {
 	} else if attempt == r.ProgressAttempt {
 		r.Progress = max(r.Progress, progress)
 	}
+}
+
+func fetchProgress(ev event.Fetching) int {
+	return interpolate(progressFetching, progressUploadEnd, ev.Bytes, ev.Size)
 }
 
 func uploadProgress(ev event.Uploading) int {

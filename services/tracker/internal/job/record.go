@@ -49,6 +49,10 @@ type Record struct {
 	RefusalAttempt int    // its attempt
 	RefusalCode    string // why the callback was refused
 
+	FetchSeq     uint64 // sequence of the newest fetching event
+	FetchAttempt int    // the retry that it belongs to
+	FetchState   Fetch  // what it says
+
 	FileName      string
 	MediaType     string
 	Bucket        string
@@ -172,7 +176,11 @@ func (r *Record) apply(e Entry) {
 		r.Attempt = max(r.Attempt, ev.Attempt)
 		r.setStatus(e, Processing, Failure{})
 		r.startDeadline(e, false)
-		r.raiseProgress(ev.Attempt, progressStored)
+		if ev.Fetch {
+			r.raiseProgress(ev.Attempt, progressReceived)
+		} else {
+			r.raiseProgress(ev.Attempt, progressStored)
+		}
 	case event.Expired: // is no status
 		r.AudioDeletedAt = databaseTime(e.Time)
 	case event.Erased:
@@ -183,6 +191,8 @@ func (r *Record) apply(e Entry) {
 // applyProgress merges an event that never changes the status.
 func (r *Record) applyProgress(e Entry) {
 	switch ev := e.Event.(type) {
+	case event.Fetching:
+		r.applyFetching(e, ev)
 	case event.Uploading:
 		if !r.afterTerminal(e, 0) {
 			r.raiseProgress(0, uploadProgress(ev))
@@ -215,7 +225,7 @@ func (r *Record) applyStored(e Entry, ev event.Stored) {
 	r.Duration = durationOf(ev.Duration, r.Duration) // completed may have been merged before
 	r.MediaType, r.Size, r.SHA256 = ev.MediaType, ev.Size, ev.SHA256
 	r.setStatus(e, Processing, Failure{})
-	r.raiseProgress(0, progressStored)
+	r.raiseProgress(ev.Attempt, progressStored)
 }
 
 func (r *Record) applyDispatched(e Entry, ev event.Dispatched) {
@@ -312,6 +322,17 @@ func (r *Record) applyProgressed(seq uint64, ev event.Progressed) {
 	r.raiseProgress(ev.Attempt, analysisProgress(ev))
 	if ev.Attempt == r.ProgressAttempt && seq > r.MessageSeq && (!r.Status.Ended() || r.reopenedFor(ev.Attempt)) {
 		r.Message, r.MessageSeq = ev.Message, seq
+	}
+}
+
+// applyFetching stores the newest state of the newest fetch.
+func (r *Record) applyFetching(e Entry, ev event.Fetching) {
+	if !r.afterTerminal(e, ev.Attempt) {
+		r.raiseProgress(ev.Attempt, fetchProgress(ev))
+	}
+	if ev.Attempt > r.FetchAttempt || ev.Attempt == r.FetchAttempt && e.Seq > r.FetchSeq {
+		r.FetchSeq, r.FetchAttempt = e.Seq, ev.Attempt
+		r.FetchState = Fetch{Bytes: ev.Bytes, Size: ev.Size, Try: ev.Try, Code: ev.Code, Status: ev.Status}
 	}
 }
 

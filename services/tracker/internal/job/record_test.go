@@ -35,6 +35,10 @@ func received() event.Event {
 
 func uploading(n int64) event.Event { return event.Uploading{JobID: id, Bytes: n, Size: 1000} }
 
+func fetching(attempt int, n int64) event.Event {
+	return event.Fetching{JobID: id, Attempt: attempt, Bytes: n, Size: 1000, Try: 1}
+}
+
 func stored() event.Event {
 	return event.Stored{JobID: id, TokenID: 7, Bucket: "b", Key: "k", MediaType: "audio/x-wav", Size: 1001, SHA256: "cd", Duration: 3.5}
 }
@@ -184,6 +188,10 @@ func TestARecordEndsTheSameWhateverTheOrder(t *testing.T) {
 			retried(2), attempted(2), progressed(2, 80, "two"), dispatched(2), completed(2)),
 		"retried twice, failed": history(received(), stored(), attempted(1), failed(1), retried(2), attempted(2), dispatched(2),
 			progressed(2, 80, "two"), failed(2), retried(3), attempted(3), dispatched(3), progressed(3, 10, "three"), failed(3)),
+		"fetched": history(received(), fetching(0, 0), fetching(0, 400), fetching(0, 1000), stored(), attempted(1), dispatched(1), completed(1), fetching(0, 900)),
+		"fetched again": history(received(), fetching(0, 400), failed(0), event.Retried{JobID: id, Attempt: 1, Fetch: true}, fetching(1, 100), fetching(0, 500),
+			event.Stored{JobID: id, TokenID: 7, Bucket: "b", Key: "k", MediaType: "audio/x-wav", Size: 1001, SHA256: "cd", Attempt: 1}, attempted(1), dispatched(1), fetching(1, 900)),
+		"fetched in vain":  history(received(), fetching(0, 400), failed(0), event.Retried{JobID: id, Attempt: 1, Fetch: true}, fetching(1, 100), failed(1)),
 		"waiting":          history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 3), waiting(1, 2)),
 		"waited, taken":    history(received(), stored(), attempted(1), waiting(1, 1), waiting(1, 2), dispatched(1)),
 		"waited, reported": history(received(), stored(), attempted(1), waiting(1, 1), progressed(1, 10, "quick"), waiting(1, 2)),

@@ -46,6 +46,15 @@ func (f Failure) In(l locale.Language) Failure {
 	return f
 }
 
+// Fetch is how far the fetch of a recording is. The zero value means that none is under way.
+type Fetch struct {
+	Bytes  int64  `json:"bytes"`
+	Size   int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if unknown
+	Try    int    `json:"try"`              // from 1
+	Code   string `json:"code,omitempty"`   // why the try before failed
+	Status int    `json:"status,omitempty"` // with which that try was answered; 0 without an answer
+}
+
 // Snapshot is one version of a job as clients see it, before it is translated to a language.
 // Replicas of the tracker send each other its JSON, without the result, which may be large.
 type Snapshot struct {
@@ -57,6 +66,7 @@ type Snapshot struct {
 	Message       string    `json:"message,omitempty"`        // the text of the analysis server, in its language
 	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"` // in StageWaiting only
 	RefusedCode   string    `json:"refused_code,omitempty"`   // in StageRefused only: the code of the refusal
+	Fetch         Fetch     `json:"fetch,omitzero"`           // in StageFetching only
 	Progress      int       `json:"progress"`
 	Version       int64     `json:"version"`
 	Error         Failure   `json:"error,omitzero"`

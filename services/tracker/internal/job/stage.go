@@ -12,6 +12,7 @@ type Stage string
 // The stages. Each is named after the event that begins it.
 const (
 	StageReceived   Stage = "received"   // accepted; the upload to the bucket has not begun
+	StageFetching   Stage = "fetching"   // being fetched from its source into the bucket
 	StageUploading  Stage = "uploading"  // being copied into the bucket
 	StageStored     Stage = "stored"     // in the bucket; the analysis server has not accepted it
 	StageWaiting    Stage = "waiting"    // the analysis server is unavailable or busy, or the job is in the queue for it
@@ -26,7 +27,7 @@ const (
 // Stages returns all stages.
 func Stages() []Stage {
 	return []Stage{
-		StageReceived, StageUploading, StageStored, StageWaiting, StageDispatched, StageRefused,
+		StageReceived, StageFetching, StageUploading, StageStored, StageWaiting, StageDispatched, StageRefused,
 		StageCompleted, StageFailed, StageCanceled, StageErased,
 	}
 }
@@ -43,6 +44,8 @@ func (s Stage) Text(l locale.Language, next time.Time) string {
 // message returns the key of the stage's sentence.
 func (s Stage) message() locale.Message {
 	switch s {
+	case StageFetching:
+		return locale.Fetching
 	case StageUploading:
 		return locale.Uploading
 	case StageStored:
@@ -86,6 +89,8 @@ func (r *Record) stage() Stage {
 		return StageDispatched
 	case r.Progress >= progressStored:
 		return StageStored
+	case r.FetchSeq > 0 && r.FetchAttempt == r.ProgressAttempt && r.Progress >= progressFetching:
+		return StageFetching
 	case r.Progress >= progressUploading:
 		return StageUploading
 	default:
@@ -109,8 +114,10 @@ func (r *Record) waiting() bool {
 // SetStageDetails sets the fields of the snapshot that only some stages have. These fields are not
 // stored: it must be called after a record is read from the database.
 func (r *Record) SetStageDetails() {
-	r.NextAttemptAt, r.RefusedCode = time.Time{}, ""
+	r.NextAttemptAt, r.RefusedCode, r.Fetch = time.Time{}, "", Fetch{}
 	switch r.Stage {
+	case StageFetching:
+		r.Fetch = r.FetchState
 	case StageWaiting:
 		r.NextAttemptAt = r.WaitUntil
 	case StageRefused:

@@ -43,6 +43,11 @@ func snapshotColumns() []column {
 		instant("wait_until", func(r *job.Record) *time.Time { return &r.WaitUntil }),
 		text("warnings", "text", func(r *job.Record) *job.Warnings { return &r.Warnings }),
 		text("refused_code", "text", func(r *job.Record) *string { return &r.RefusalCode }),
+		integer("fetch_bytes", "bigint", func(r *job.Record) *int64 { return &r.FetchState.Bytes }),
+		integer("fetch_size", "bigint", func(r *job.Record) *int64 { return &r.FetchState.Size }),
+		integer("fetch_try", "integer", func(r *job.Record) *int { return &r.FetchState.Try }),
+		text("fetch_code", "text", func(r *job.Record) *string { return &r.FetchState.Code }),
+		integer("fetch_status", "integer", func(r *job.Record) *int { return &r.FetchState.Status }),
 	}
 }
 
@@ -82,6 +87,8 @@ func recordColumns() []column {
 		integer("wait_attempt", "integer", func(r *job.Record) *int { return &r.WaitAttempt }),
 		integer("refused_seq", "bigint", func(r *job.Record) *uint64 { return &r.RefusalSeq }),
 		integer("refused_attempt", "integer", func(r *job.Record) *int { return &r.RefusalAttempt }),
+		integer("fetch_seq", "bigint", func(r *job.Record) *uint64 { return &r.FetchSeq }),
+		integer("fetch_attempt", "integer", func(r *job.Record) *int { return &r.FetchAttempt }),
 		integer("log_bytes", "bigint", func(r *job.Record) *int64 { return &r.LogBytes }),
 		text("log_seqs", "text", func(r *job.Record) *string { return &r.LogSeqs }),
 	)

@@ -42,7 +42,7 @@ export interface JobError {
 
 /** Where a job is on its way. */
 export type JobStage =
-  "received" | "uploading" | "stored" | "waiting" | "dispatched" | "refused" | "completed" | "failed" | "canceled" | "erased";
+  "received" | "fetching" | "uploading" | "stored" | "waiting" | "dispatched" | "refused" | "completed" | "failed" | "canceled" | "erased";
 
 /** What a progress frame, a result and a list all tell of a job. */
 export interface State {

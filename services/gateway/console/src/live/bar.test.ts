@@ -8,12 +8,12 @@ describe("the bar", () => {
   it("grows from the first byte to the result, through all stages", () => {
     const way = [
       barOf(null, null), barOf({ bytes: 0, total: 0 }, null), barOf({ bytes: 50, total: 200 }, null), barOf({ bytes: 200, total: 200 }, null),
-      barOf({ bytes: 200, total: 200 }, job(10, "received")), barOf(null, job(40, "uploading")), barOf(null, job(69, "uploading")), barOf(null, job(70, "stored")), barOf(null, job(90, "dispatched")),
+      barOf({ bytes: 200, total: 200 }, job(10, "received")), barOf(null, job(20, "fetching")), barOf(null, job(40, "uploading")), barOf(null, job(69, "uploading")), barOf(null, job(70, "stored")), barOf(null, job(90, "dispatched")),
       barOf(null, job(99, "dispatched")), barOf(null, job(100, "completed", "completed")),
     ];
-    expect(way.map((bar) => bar.percent)).toEqual([0, 0, 9, 36, 36, 44, 51, 52, 70, 97, 100]);
+    expect(way.map((bar) => bar.percent)).toEqual([0, 0, 9, 36, 36, 38, 44, 51, 52, 70, 97, 100]);
     expect(way.map((bar) => bar.stage)).toEqual([
-      "sending", "sending", "sending", "sending", "storing", "storing", "storing", "requesting", "analysing", "analysing", "done",
+      "sending", "sending", "sending", "sending", "storing", "storing", "storing", "storing", "requesting", "analysing", "analysing", "done",
     ]);
   });
 

@@ -17,6 +17,7 @@ export interface Bar {
 /** The bar's stage in each of the server's; a job that failed or was canceled stays where it was. */
 const shown: Partial<Record<JobStage, Stage>> = {
   received: "storing",
+  fetching: "storing",
   uploading: "storing",
   stored: "requesting",
   waiting: "requesting",
