@@ -292,6 +292,34 @@ func TestALengthThatIsALieIsNoFile(t *testing.T) {
 	}
 }
 
+// The part has no length of its own, and ends before the end that it announces.
+func TestAPartThatEndsTooSoonIsResumed(t *testing.T) {
+	t.Parallel()
+	whole, n := content(1, 30_000), atomic.Int64{}
+	o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"v1"`)
+		if n.Add(1) == 1 {
+			w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
+			_, _ = w.Write(whole[:1000])
+			w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+			cut()
+		}
+		var from int
+		_, _ = fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from)
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(whole)-1, len(whole)))
+		w.WriteHeader(http.StatusPartialContent)
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+		end := len(whole)
+		if n.Load() == 2 {
+			end = 20_000
+		}
+		_, _ = w.Write(whole[from:end])
+	})})
+	if o.err != nil || !bytes.Equal(o.body, whole) || o.begins != 1 || n.Load() != 3 {
+		t.Errorf("%d bytes after %d requests, begun %d times: %v", len(o.body), n.Load(), o.begins, o.err)
+	}
+}
+
 func TestAFileThatIsTooLargeIsNotRead(t *testing.T) {
 	t.Parallel()
 	options := loopback(t)

@@ -119,19 +119,19 @@ var (
 	errTimeout   = errors.New("the time for the fetch is over")
 )
 
-// Handle fetches the recording of a job that has a source. It ignores other jobs. It may run again for
-// the same job, also at the same time in another replica.
+// Handle fetches the recording of a job that has a source. It may run again for the same job, also at
+// the same time in another replica.
 func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 	log, err := u.Jobs.Read(ctx, job)
 	if err != nil {
 		return err
 	}
-	received, ok := event.Last[event.Received](log)
-	if !ok || received.Source == "" {
-		return nil
-	}
 	if storedOrEnded(log) {
 		return u.cleanUp(ctx, log)
+	}
+	received, ok := event.Last[event.Received](log)
+	if !ok {
+		return nil // the log has expired
 	}
 	src, err := u.Sources.Open(job, received.Source)
 	if err != nil {

@@ -162,6 +162,7 @@ export const en: Dictionary = {
       sending: "Uploading", storing: "Storing the recording", requesting: "Requesting the analysis", analysing: "Analysing, waiting for the result", done: "Analysis complete",
       completed: "Analysis complete", failed: "Analysis failed", canceled: "Analysis canceled",
     },
+    fetching: "Fetching the recording from its address",
     waiting: (at) => `Waiting for the analysis server, next try at ${at}.`,
     queued: "Waiting for its turn to be analysed.",
     waitingIn: (left) => `in ${left}`,

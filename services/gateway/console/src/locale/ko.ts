@@ -168,6 +168,7 @@ export const ko = {
       sending: "업로드 중", storing: "녹음 저장 중", requesting: "분석 요청 중", analysing: "분석 중, 결과 대기", done: "분석 완료",
       completed: "분석 완료", failed: "분석 실패", canceled: "분석 취소",
     } satisfies Record<Stage | Exclude<Status, "processing">, string> as Record<Stage | Exclude<Status, "processing">, string>,
+    fetching: "주소에서 녹음을 가져오는 중",
     waiting: (at: string) => `분석 서버를 기다리는 중입니다. 다음 시도는 ${at}입니다.`,
     queued: "분석 순서를 기다리는 중입니다.",
     waitingIn: (left: string) => `${left} 남음`,

@@ -41,9 +41,12 @@ function Meter({ bar, state, text, children }: MeterProps) {
 }
 
 /** What is done with a job now, in the console's language, whatever the stream speaks. */
-function messageOf({ status }: Frame, { stage }: Bar): string {
-  const t = words.value.job.messages;
-  return status === "processing" ? t[stage] : t[status];
+function messageOf({ status, stage: at }: Frame, { stage }: Bar): string {
+  const t = words.value.job;
+  if (status === "processing" && at === "fetching") {
+    return t.fetching;
+  }
+  return status === "processing" ? t.messages[stage] : t.messages[status];
 }
 
 /** A job's progress, by what the server said last. */
