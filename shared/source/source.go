@@ -10,8 +10,8 @@ package source
 
 import (
 	"fmt"
-	"net/http"
 	"net/netip"
+	"net/textproto"
 	"net/url"
 	"path"
 	"strconv"
@@ -137,7 +137,7 @@ func CheckHeader(name, value string) error {
 		return Reason("has a name that no header may have")
 	}
 	if isReserved(strings.ToLower(name)) {
-		return Reason(fmt.Sprintf("must not have %s, which the request sets itself", http.CanonicalHeaderKey(name)))
+		return Reason(fmt.Sprintf("must not have %s, which the request sets itself", textproto.CanonicalMIMEHeaderKey(name)))
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 		return Reason("must not have control characters in a value")

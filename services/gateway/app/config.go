@@ -42,6 +42,7 @@ type Config struct {
 	AudioRetention   time.Duration   `env:"AUDIO_RETENTION"`
 	ResultRetention  time.Duration   `env:"RESULT_RETENTION"`
 	FetchAllowed     source.Allowed  `env:"FETCH_ALLOWED"`
+	MaxFetchBytes    int64           `env:"MAX_FETCH_BYTES" envDefault:"104857600"`
 	MaxWebhookBytes  int64           `env:"MAX_WEBHOOK_BYTES" envDefault:"16777216"`
 	MaxUploads       int             `env:"MAX_CONCURRENT_UPLOADS" envDefault:"256"`
 	UploadIdle       time.Duration   `env:"UPLOAD_IDLE_TIMEOUT" envDefault:"30s"`
@@ -116,7 +117,7 @@ func (c *Config) Check() error {
 // publicLimits returns the limits that clients are told.
 func (c *Config) publicLimits() api.UploadLimits {
 	return api.UploadLimits{
-		MaxBytes: c.MaxUploadBytes, MaxDirectBytes: c.MaxDirectBytes, Expiry: c.UploadExpiry, MaxSeconds: c.MaxSeconds,
+		MaxBytes: c.MaxUploadBytes, MaxDirectBytes: c.MaxDirectBytes, MaxFetchBytes: c.MaxFetchBytes, Expiry: c.UploadExpiry, MaxSeconds: c.MaxSeconds,
 		AudioRetention: c.AudioRetention, ResultRetention: c.ResultRetention,
 	}
 }

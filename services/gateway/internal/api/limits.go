@@ -13,6 +13,7 @@ import (
 type UploadLimits struct {
 	MaxBytes        int64         // of a recording in a form
 	MaxDirectBytes  int64         // of a recording that the client sends to the bucket
+	MaxFetchBytes   int64         // of a recording that is fetched from a URL
 	Expiry          time.Duration // of an upload to the bucket that is not completed
 	MaxSeconds      float64       // of a recording that is analysed; 0 if unknown
 	AudioRetention  time.Duration // 0: recordings are kept until they are deleted
@@ -24,6 +25,7 @@ const (
 	wayForm        = "form"
 	wayS3Form      = "s3-form"
 	wayS3Multipart = "s3-multipart"
+	wayURL         = "url"
 )
 
 // The limits of a multipart upload at S3 (Amazon S3 User Guide, "Amazon S3 multipart upload limits").
@@ -70,6 +72,7 @@ func (r *Routes) sendLimits(c *fiber.Ctx) error {
 				Way: wayS3Multipart, Path: "/s3/multipart", MaxBytes: l.MaxDirectBytes, ExpiresAfter: l.Expiry.Seconds(),
 				MinPartBytes: minPartBytes, MaxParts: maxParts,
 			},
+			{Way: wayURL, Path: "/tokens/{token_id}/analyze", MaxBytes: l.MaxFetchBytes},
 		},
 		MediaTypes: media.Types(), Codecs: media.Codecs(), MaxSeconds: positive(l.MaxSeconds),
 		Retention: retentionBody{Audio: positive(l.AudioRetention.Seconds()), Result: positive(l.ResultRetention.Seconds())},

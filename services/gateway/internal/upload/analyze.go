@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"net/textproto"
 	"strings"
 	"unicode/utf8"
 
@@ -162,7 +162,7 @@ func (d *sourceDecoder) headers() {
 			return
 		}
 		size += len(name) + len(*value)
-		name = http.CanonicalHeaderKey(name)
+		name = textproto.CanonicalMIMEHeaderKey(name)
 		if _, twice := d.found.Header[name]; twice {
 			d.refuse("/headers", "must have each name once: upper and lower case do not differ")
 			return
