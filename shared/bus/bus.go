@@ -41,6 +41,8 @@ type Config struct {
 	JobsMaxAge      time.Duration `env:"JOBS_MAX_AGE" envDefault:"168h"`
 	JobsMaxBytes    int64         `env:"JOBS_MAX_BYTES" envDefault:"4294967296"`
 	StagingMaxBytes int64         `env:"STAGING_MAX_BYTES" envDefault:"10737418240"`
+	ResultTTL       time.Duration `env:"RESULT_CACHE_TTL" envDefault:"24h"` // of cached results; 0: results are not cached
+	ResultMaxBytes  int64         `env:"RESULT_CACHE_BYTES" envDefault:"1073741824"`
 }
 
 // Check implements config.Checker.
@@ -51,6 +53,9 @@ func (c *Config) Check() error {
 	}
 	if c.JobsMaxAge <= 0 || c.JobsMaxBytes <= 0 || c.StagingMaxBytes <= 0 {
 		broken = errors.Join(broken, errors.New("JOBS_MAX_AGE, JOBS_MAX_BYTES and STAGING_MAX_BYTES must be positive"))
+	}
+	if c.ResultTTL != 0 && c.ResultTTL < time.Second || c.ResultMaxBytes <= 0 {
+		broken = errors.Join(broken, errors.New("RESULT_CACHE_TTL must be 0 or at least 1s, and RESULT_CACHE_BYTES must be positive"))
 	}
 	return broken
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,8 +91,12 @@ func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.S
 	c.Storage, c.Retention, c.Discard = jetstream.FileStorage, jetstream.LimitsPolicy, jetstream.DiscardNew
 	c.Replicas, c.Duplicates, c.AllowDirect = b.cfg.Replicas, s.Duplicates, true
 	c.MaxAge, c.MaxBytes = b.cfg.JobsMaxAge, b.cfg.JobsMaxBytes
-	if s.Retention == event.RetainStaging {
+	switch s.Retention {
+	case event.RetainStaging:
 		c.MaxBytes = b.cfg.StagingMaxBytes
+	case event.RetainResults:
+		c.MaxBytes, c.Discard = b.cfg.ResultMaxBytes, jetstream.DiscardOld
+		c.MaxAge = cmp.Or(b.cfg.ResultTTL, b.cfg.JobsMaxAge)
 	}
 	if s.MaxBytes > 0 {
 		c.MaxBytes = s.MaxBytes

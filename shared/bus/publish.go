@@ -100,10 +100,27 @@ func (b *Bus) encode(ctx context.Context, e event.Event) (*nats.Msg, error) {
 	return msg, nil
 }
 
+// PublishBytesExpecting publishes a message that is not an event under the condition of
+// PublishExpecting, and returns its sequence. If the condition does not hold, it returns
+// event.ErrLogConflict.
+func (b *Bus) PublishBytesExpecting(ctx context.Context, subject string, data []byte, filter string, last uint64) (uint64, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	ns := b.cfg.Namespace
+	ack, err := b.js.Publish(ctx, ns.Subject(subject), data, jetstream.WithExpectLastSequenceForSubject(last, ns.Subject(filter)))
+	if err != nil {
+		return 0, translate("publish to "+subject, err)
+	}
+	return ack.Sequence, nil
+}
+
 // PubAck is the acknowledgement of a message from PublishBytes, which may still be outstanding.
 type PubAck struct {
 	subject string
 	future  jetstream.PubAckFuture
+
+	// Seq is the sequence of the message, after Wait has returned without an error.
+	Seq uint64
 }
 
 // PublishBytes publishes a message that is not an event. It does not wait until the message is
@@ -123,7 +140,8 @@ func (a *PubAck) Wait(ctx context.Context) error {
 	timer := time.NewTimer(requestTimeout)
 	defer timer.Stop()
 	select {
-	case <-a.future.Ok():
+	case stored := <-a.future.Ok():
+		a.Seq = stored.Sequence
 		return nil
 	case err := <-a.future.Err():
 		return translate("publish to "+a.subject, err)

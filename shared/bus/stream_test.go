@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
@@ -63,4 +64,61 @@ func codeOf(err error) string {
 		return ""
 	}
 	return fault.As(err).Code
+}
+
+func TestABytesMessageIsStoredOnlyAfterTheOneThatItsPublisherExpects(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	b := k.Bus("tester", event.Shared())
+	leader := func(job string, after uint64) (uint64, error) {
+		return b.PublishBytesExpecting(k.Context(), event.LeaderSubject("key", job), []byte("{}"), event.LeaderSubject("key", "*"), after)
+	}
+	first, err := leader("1", 0)
+	must(t, err)
+	if _, err := leader("2", 0); !errors.Is(err, event.ErrLogConflict) {
+		t.Errorf("a second one: %v", err)
+	}
+	second, err := leader("2", first)
+	must(t, err)
+	if _, err := leader("3", first); !errors.Is(err, event.ErrLogConflict) {
+		t.Errorf("after an old one: %v", err)
+	}
+	m, err := b.Stream(event.Shared()).LastFromLeader(k.Context(), event.LeaderSubject("*", "2"))
+	if err != nil || m == nil || m.Seq != second {
+		t.Errorf("%+v %v", m, err)
+	}
+	ack, err := b.PublishBytes(event.FollowerSubject("key", "4"), []byte("{}"))
+	must(t, err)
+	must(t, ack.Wait(k.Context()))
+	if ack.Seq != second+1 {
+		t.Errorf("the message after %d has the sequence %d", second, ack.Seq)
+	}
+}
+
+func TestOnlyTheStreamOfResultsDiscardsOldMessages(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	var cfg bus.Config
+	k.Load(&cfg)
+	cfg.ResultMaxBytes, cfg.ResultTTL = 64<<10, time.Hour
+	b, err := bus.Open(cfg, "tester", k.Log())
+	must(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	must(t, b.Ensure(k.Context(), event.Results()))
+	var last uint64
+	for n := range 10 {
+		ack, err := b.PublishBytes(event.ResultSubject(7, "key", k.NewJob(), n), make([]byte, 16<<10))
+		must(t, err)
+		must(t, ack.Wait(k.Context()))
+		last = ack.Seq
+	}
+	info, err := b.Stream(event.Results()).Info(k.Context())
+	if err != nil || info.LastSeq != last || info.Messages == 0 || info.Messages > 4 {
+		t.Errorf("%+v %v", info, err)
+	}
+	stream, err := k.JetStream().Stream(k.Context(), k.Namespace().Stream(event.Results().Name))
+	must(t, err)
+	if age := stream.CachedInfo().Config.MaxAge; age != time.Hour {
+		t.Errorf("the messages are kept for %v", age)
+	}
 }

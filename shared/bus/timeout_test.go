@@ -220,6 +220,10 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 			_, err := b.PublishExpecting(ctx, e, event.LogSubject(job), seq)
 			return err
 		},
+		"Bus.PublishBytesExpecting": func(ctx context.Context) error {
+			_, err := b.PublishBytesExpecting(ctx, event.StagingSubject(job, 1), nil, event.StagingFilter(job), 1)
+			return err
+		},
 		"Bus.Ready":   b.Ready,
 		"Bus.Settled": func(ctx context.Context) error { _, err := b.Settled(ctx, "c", seq); return err },
 

@@ -119,6 +119,7 @@ type Received struct {
 	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry is named like the job
 	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner is visible to admins only
 	Source      string `json:"source,omitempty"`    // where to fetch the recording from, sealed (package source)
+	Fresh       bool   `json:"fresh,omitempty"`     // the client wants a new analysis, not a cached result
 }
 
 // Stored means that the recording is in the bucket. It has everything that the dispatcher needs.
@@ -141,8 +142,9 @@ type Stored struct {
 // analysis server. Attempts are numbered from 1. From then on callbacks of earlier attempts change
 // nothing. Published by the dispatcher; consumed by the tracker.
 type Attempted struct {
-	JobID   string `json:"job_id"`
-	Attempt int    `json:"attempt"`
+	JobID     string `json:"job_id"`
+	Attempt   int    `json:"attempt"`
+	ResultKey string `json:"result_key,omitempty"` // under which the result is cached; empty if it is not cached
 }
 
 // Dispatched means that the analysis server accepted the attempt. Published by the dispatcher;
@@ -162,8 +164,10 @@ type Lapsed struct {
 	Attempt int    `json:"attempt"`
 }
 
-// Completed ends a job with its result: inline, or as a reference to staging if it is large.
-// Published by the dispatcher; consumed by the tracker.
+// Completed ends a job with its result: inline, or as a reference to staging if it is large. The
+// result may be that of an earlier job with the same recording; then no attempt was made, and
+// Attempt is 0. Published by the dispatcher; consumed by the tracker, and by the dispatcher, which
+// completes the jobs that wait for the same analysis.
 type Completed struct {
 	JobID        string          `json:"job_id"`
 	Attempt      int             `json:"attempt"`
@@ -171,6 +175,8 @@ type Completed struct {
 	ResultChunks int             `json:"result_chunks,omitempty"` // messages in staging below ResultEntry
 	ResultEntry  string          `json:"result_entry,omitempty"`
 	Warnings     []string        `json:"warnings,omitempty"` // corrections that were made to the report: codes in kebab case
+	Cached       bool            `json:"cached,omitempty"`   // the result is that of the job in CachedFrom
+	CachedFrom   string          `json:"cached_from,omitempty"`
 }
 
 // The warnings of a report.
@@ -180,7 +186,8 @@ const (
 )
 
 // Failed ends a job without a result. Published by the uploader, the dispatcher and the tracker,
-// each for its own reasons; consumed by the tracker. The other services read it in the log.
+// each for its own reasons; consumed by the tracker, and by the dispatcher, which analyses the next
+// of the jobs that wait for the same analysis. The other services read it in the log.
 type Failed struct {
 	JobID     string `json:"job_id"`
 	Attempt   int    `json:"attempt,omitempty"` // the newest of the log, so that a failure after a retry has another id; 0 before the first attempt
@@ -190,7 +197,8 @@ type Failed struct {
 }
 
 // Canceled ends a job on request. Published by the tracker; consumed by the tracker, and by the
-// dispatcher, which asks the analysis server to cancel. The other services read it in the log.
+// dispatcher, which asks the analysis server to cancel and analyses the next of the jobs that wait
+// for the same analysis. The other services read it in the log.
 type Canceled struct {
 	JobID string `json:"job_id"`
 	By    string `json:"by,omitempty"` // who requested it: an owner, or the id of an API key
@@ -217,7 +225,7 @@ type Expired struct {
 // Erased means that everything of the job must be removed: record, recording, result and events. It
 // may follow any event, and no event follows it. When the removal is done, it is the only event of
 // the log. Published by the tracker; consumed by the uploader, the tracker, and the dispatcher, which
-// asks the analysis server to cancel.
+// asks the analysis server to cancel and removes the job's result from its cache.
 type Erased struct {
 	JobID  string   `json:"job_id"`
 	Staged []string `json:"staged,omitempty"` // entries of staging that were named in the purged events
@@ -263,23 +271,30 @@ type Progressed struct {
 }
 
 // Waiting means that the attempt waits: until a time at which it is sent again, since the analysis
-// server is unavailable or busy, or since a time in the queue, which tells no end. Published by the
-// dispatcher each time that it delays the attempt; consumed by the tracker.
+// server is unavailable or busy; or since a time, without a known end, in the queue, or for another
+// job whose recording is the same (CodeSameRecording). Published by the dispatcher each time that it
+// delays the attempt, and every few minutes while it waits for another job; consumed by the tracker.
 type Waiting struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`
-	Until   time.Time `json:"until,omitzero"` // UTC; zero in the queue
-	Since   time.Time `json:"since,omitzero"` // UTC; only in the queue
+	Until   time.Time `json:"until,omitzero"` // UTC; zero if the end is not known
+	Since   time.Time `json:"since,omitzero"` // UTC; only if the end is not known
 	Code    string    `json:"code"`           // the reason: stable, in kebab case
 }
 
-// Granted means that an attempt that waited in the queue may be sent: its job has a slot. Published
-// by the dispatcher; consumed by the dispatcher, which sends the attempt.
+// CodeSameRecording is the code of Waiting for a job whose recording is being analysed for another
+// job.
+const CodeSameRecording = "same-recording-analysed"
+
+// Granted means that an attempt that waited may be sent: its job has got a slot, or is the next to
+// be analysed of the jobs that waited for the same analysis. Published by the dispatcher; consumed
+// by the dispatcher, which sends the attempt.
 type Granted struct {
 	JobID     string `json:"job_id"`
 	Attempt   int    `json:"attempt"`
-	Entry     uint64 `json:"entry"`               // sequence of the attempt in the queue
-	Unlimited bool   `json:"unlimited,omitempty"` // no slot is needed: the number of analyses is not limited any more
+	Entry     uint64 `json:"entry"`                // sequence of the attempt in the stream in which it waited
+	Unlimited bool   `json:"unlimited,omitempty"`  // no slot is needed: the number of analyses is not limited any more
+	ResultKey string `json:"result_key,omitempty"` // of the analysis for which the job waited; empty if it waited in the queue
 }
 
 // Refused means that a callback of the newest attempt was refused, for the reason in Code and

@@ -23,17 +23,19 @@ func samples() []event.Event {
 		event.Received{
 			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
 			FileName: "녹음 1.wav", MediaType: "audio/wav", Size: 102400, SHA256: sum, Chunks: 1,
-			Entry: job + "-upload-01890a5d-b000-7000-8000-000000000000", Owner: "auth0|alice", Source: "c2VhbGVk",
+			Entry: job + "-upload-01890a5d-b000-7000-8000-000000000000", Owner: "auth0|alice", Source: "c2VhbGVk", Fresh: true,
 		},
 		event.Stored{
 			JobID: job, TokenID: 1, TextGridURL: "s3://sori/ref/1.TextGrid", PitchURL: "s3://sori/ref/1.json",
 			Bucket: "sori", Key: "audio/" + job + "_1.wav", MediaType: "audio/wav", Size: 102400, SHA256: sum, Duration: 3.2,
 			Attempt: 1,
 		},
-		event.Attempted{JobID: job, Attempt: 1},
+		event.Attempted{JobID: job, Attempt: 1, ResultKey: sum},
 		event.Dispatched{JobID: job, Attempt: 1, AnalysisJobID: "a-17"},
 		event.Lapsed{JobID: job, Attempt: 1},
-		event.Completed{JobID: job, Attempt: 1, Result: json.RawMessage(`{"duration":3.2}`)},
+		event.Completed{
+			JobID: job, Attempt: 1, Result: json.RawMessage(`{"duration":3.2}`), Cached: true, CachedFrom: "01890a5d-b000-7000-8000-000000000000",
+		},
 		event.Failed{JobID: job, Attempt: 1, Code: "analysis-failed", Detail: "no speech", Retryable: true},
 		event.Canceled{JobID: job, By: "auth0|alice"},
 		event.Retried{JobID: job, Attempt: 2, Fetch: true, By: "auth0|alice"},
@@ -51,7 +53,7 @@ func samples() []event.Event {
 			Detail: "The body is no JSON object.", Outcome: true,
 		},
 		event.Discarded{JobID: job, Attempt: 1, Status: "completed", Result: json.RawMessage(`{"score":1}`)},
-		event.Granted{JobID: job, Attempt: 1, Entry: 17},
+		event.Granted{JobID: job, Attempt: 1, Entry: 17, ResultKey: sum},
 		event.TokenDeleted{TokenID: 7},
 	}
 }
@@ -300,5 +302,27 @@ func TestARecordingLiesWhereItsEventSays(t *testing.T) {
 	r.Entry = "elsewhere"
 	if got := r.Staged().Entry; got != "elsewhere" {
 		t.Error(got)
+	}
+}
+
+func TestTheSubjectsOfCachedResultsAndSharedAnalysesAreReadBack(t *testing.T) {
+	t.Parallel()
+	if read, ok := event.ParseResultSubject(event.ResultSubject(7, "abc", job, 12)); !ok || read != job {
+		t.Errorf("a result is of %q", read)
+	}
+	for _, subject := range []string{"", "results.7.abc." + job, "results.7.abc.x.0", "staging.7.abc." + job + ".0"} {
+		if read, ok := event.ParseResultSubject(subject); ok {
+			t.Errorf("%s is a result of %q", subject, read)
+		}
+	}
+	for _, subject := range []string{event.LeaderSubject("abc", job), event.FollowerSubject("abc", job)} {
+		if key, read, ok := event.ParseSharedSubject(subject); !ok || key != "abc" || read != job {
+			t.Errorf("%s is of %q and %q", subject, key, read)
+		}
+	}
+	for _, subject := range []string{"", "shared.abc", "shared.abc.leader.x", "shared.abc.other." + job} {
+		if key, read, ok := event.ParseSharedSubject(subject); ok {
+			t.Errorf("%s is of %q and %q", subject, key, read)
+		}
 	}
 }

@@ -172,4 +172,9 @@ func (e Granted) Name() Name { return NameGranted }
 func (e Granted) Job() string { return e.JobID }
 
 // Occurrence implements Event.
-func (e Granted) Occurrence() string { return fmt.Sprintf("%d.%d", e.Attempt, e.Entry) }
+func (e Granted) Occurrence() string {
+	if e.ResultKey != "" { // the sequences of two streams may be equal
+		return fmt.Sprintf("%d.%d.shared", e.Attempt, e.Entry)
+	}
+	return fmt.Sprintf("%d.%d", e.Attempt, e.Entry)
+}

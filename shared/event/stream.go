@@ -5,17 +5,19 @@ import "time"
 // Retention selects the settings that limit a stream.
 type Retention uint8
 
-// The retentions: RetainLog for the logs of jobs, RetainStaging for staging.
+// The retentions: RetainLog for the logs of jobs, RetainStaging for staging, RetainResults for the
+// cached results.
 const (
 	RetainLog Retention = iota
 	RetainStaging
+	RetainResults
 )
 
 // Stream describes a stream; package bus creates it.
 //
 // All streams store messages in files, up to limits. A full stream rejects new messages and does
 // not discard old ones: an upload that is rejected can be repeated, but an accepted one that is
-// discarded is lost.
+// discarded is lost. Only the stream of cached results discards old ones, which can be made again.
 type Stream struct {
 	Name        string
 	Description string
@@ -64,6 +66,23 @@ func Uploads() Stream {
 	return Stream{
 		Name: "AUDIO_UPLOADS", Description: "unfinished uploads straight to the bucket, by owner",
 		Subjects: []string{AllUploads}, Duplicates: time.Second, Retention: RetainLog, MaxBytes: 64 << 20,
+	}
+}
+
+// Results returns the stream of cached results.
+func Results() Stream {
+	return Stream{
+		Name: "AUDIO_RESULTS", Description: "results of analyses, by token and by what they are of",
+		Subjects: []string{AllResults}, Duplicates: time.Second, Retention: RetainResults,
+	}
+}
+
+// Shared returns the stream of the jobs that share an analysis. It is small: a job has about 250
+// bytes.
+func Shared() Stream {
+	return Stream{
+		Name: "AUDIO_SHARED", Description: "jobs that wait for the analysis of another job with the same recording",
+		Subjects: []string{AllShared}, Duplicates: time.Second, Retention: RetainLog, MaxBytes: 64 << 20,
 	}
 }
 

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// The prefixes of the subjects. All except those of staging, of the queue and of uploads begin with
-// audio, so that `nats sub 'audio.>'` shows every event and nothing else. LimitsSubject does not begin with
+// The prefixes of the subjects. All except those of staging, the queue, uploads, the cached results and
+// the shared analyses begin with audio, so that `nats sub 'audio.>'` shows every event and nothing else.
+// LimitsSubject does not begin with
 // audio either, since its messages are no events.
 const (
 	jobsRoot     = "audio.jobs."
@@ -22,6 +23,8 @@ const (
 	stagingRoot  = "staging."
 	queueRoot    = "queue."
 	uploadsRoot  = "uploads."
+	resultsRoot  = "results."
+	sharedRoot   = "shared."
 )
 
 // LimitsSubject is the subject on which replicas tell each other what their clients use of the limits
@@ -37,6 +40,8 @@ const (
 	AllStaging  = stagingRoot + ">"
 	AllQueue    = queueRoot + "*"
 	AllUploads  = uploadsRoot + ">"
+	AllResults  = resultsRoot + ">"
+	AllShared   = sharedRoot + ">"
 )
 
 // Subject returns the subject of an event: audio.jobs.<job>.<name>, audio.progress.<job>.<name> for
@@ -138,6 +143,55 @@ func UploadSubject(way UploadWay, owner, job string) string {
 func OwnerKey(owner string) string {
 	sum := sha256.Sum256([]byte(owner))
 	return hex.EncodeToString(sum[:8])
+}
+
+// ResultSubject returns the subject of one chunk of the cached result of a job. key identifies what
+// the result is of.
+func ResultSubject(token int64, key, job string, chunk int) string {
+	return fmt.Sprintf("%s%d.%s.%s.%d", resultsRoot, token, key, job, chunk)
+}
+
+// ResultsOfKey returns a filter for the chunks of all results that are cached under a key.
+func ResultsOfKey(token int64, key string) string {
+	return fmt.Sprintf("%s%d.%s.*.*", resultsRoot, token, key)
+}
+
+// ResultsOfJob returns a filter for the chunks of the cached results of a job.
+func ResultsOfJob(job string) string { return resultsRoot + "*.*." + job + ".*" }
+
+// ParseResultSubject returns the job in the subject of a chunk of a cached result.
+func ParseResultSubject(subject string) (job string, ok bool) {
+	parts := strings.Split(subject, ".")
+	if len(parts) != 5 || parts[0]+"." != resultsRoot {
+		return "", false
+	}
+	return ParseJobID(parts[3])
+}
+
+// The roles of the jobs that share an analysis.
+const (
+	leads   = ".leader."
+	follows = ".follower."
+)
+
+// LeaderSubject returns the subject of the job that is analysed for all jobs with the same key. With
+// "*" for the key or the job it is a filter.
+func LeaderSubject(key, job string) string { return sharedRoot + key + leads + job }
+
+// FollowerSubject returns the subject of a job that waits for the analysis of another job with the
+// same key. With "*" for the job it is a filter.
+func FollowerSubject(key, job string) string { return sharedRoot + key + follows + job }
+
+// ParseSharedSubject returns the key and the job in the subject of a job that shares an analysis.
+func ParseSharedSubject(subject string) (key, job string, ok bool) {
+	rest, _ := strings.CutPrefix(subject, sharedRoot)
+	for _, role := range []string{leads, follows} {
+		if key, job, found := strings.Cut(rest, role); found {
+			job, ok = ParseJobID(job)
+			return key, job, ok
+		}
+	}
+	return "", "", false
 }
 
 // ParseSubject returns the job and the name in the subject of a job's event.

@@ -39,6 +39,8 @@ const (
 	Address   = "address"
 	Owner     = "owner"  // who makes a request
 	KeyID     = "key_id" // of an API key
+
+	Source = "source_job_id" // the job whose analysis another job uses
 )
 
 // Config configures the log of a service.

@@ -72,6 +72,8 @@ func New(t testing.TB) *Kit {
 	k.vars = map[string]string{
 		"NATS_URL": need(t, EnvNATS), "NATS_NAMESPACE": k.name,
 		"JOBS_MAX_BYTES": "67108864", "STAGING_MAX_BYTES": "268435456",
+		// Tests upload the same recording again and again, and count its analyses.
+		"RESULT_CACHE_TTL": "0", "RESULT_CACHE_BYTES": "16777216",
 		"AWS_ACCESS_KEY_ID": need(t, EnvS3Access), "AWS_SECRET_ACCESS_KEY": need(t, EnvS3Secret),
 		"S3_ENDPOINT": need(t, EnvS3), "S3_BUCKET_NAME": k.name,
 		"WEBHOOK_SECRET": "test-secret-of-enough-length-0123", "PRINCIPAL_SECRET": "test-secret-of-enough-length-0123", "LOG_LEVEL": "debug", "LOG_FORMAT": "json",

@@ -81,6 +81,7 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}
+	opts.Env = withoutCache(opts.Env)
 	administrator := Connections(opts.Deps, opts.Env[All])
 	if opts.Pooled {
 		delete(administrator, "DATABASE_URL")
@@ -99,6 +100,15 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 		return nil, fmt.Errorf("start the processes: %w", errors.Join(err, f.Stop(context.WithoutCancel(ctx))))
 	}
 	return f, nil
+}
+
+// withoutCache returns settings by program, in which results are not cached unless the parameter env says so: every upload is to
+// be analysed, although the recordings are few.
+func withoutCache(env map[string]map[string]string) map[string]map[string]string {
+	all := map[string]map[string]string{}
+	maps.Copy(all, env)
+	all[All] = merge(map[string]string{"RESULT_CACHE_TTL": "0"}, env[All])
+	return all
 }
 
 // process returns the i-th replica of a program, which is not started yet.

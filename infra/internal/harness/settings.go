@@ -73,7 +73,7 @@ func admin(name string) string { return name + "-admin" }
 // Secrets are the keys that the services share. Each has at least 32 bytes.
 type Secrets struct {
 	Webhook   string // key of the signatures of callback URLs
-	Principal string // key of the signed principal header, which the gateway sends to the tracker, and of sealed sources
+	Principal string // key of the signed principal header, which the gateway sends to the services behind it, and of sealed sources
 }
 
 // Environment returns the environment variables that one replica of a program needs. All other settings have defaults.
@@ -97,7 +97,7 @@ func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, 
 		return merge(own, bus, s3, principal, fetches)
 	case Dispatcher:
 		return merge(own, bus, s3, map[string]string{
-			"TARGET_SERVER_URL": at.near(Analyzer, i) + "/analyze", "WEBHOOK_SECRET": secrets.Webhook,
+			"TARGET_SERVER_URL": at.near(Analyzer, i) + "/analyze", "WEBHOOK_SECRET": secrets.Webhook, "PRINCIPAL_SECRET": secrets.Principal,
 			"ANALYSIS_STATUS_URL": at.near(Analyzer, i) + "/status/{analysis_job_id}",
 			"WEBHOOK_URL":         at.URL(Dispatcher, i) + "/tokens/webhook/analysis-complete",
 		})

@@ -80,12 +80,18 @@ func dispatcher(r *rights) {
 	r.publishEvents(event.NameAttempted, event.NameDispatched, event.NameCompleted, event.NameFailed,
 		event.NameProgressed, event.NameWaiting, event.NameRefused, event.NameDiscarded, event.NameGranted)
 	r.consume(event.Jobs(), dispatcherConsumers()...)
-	r.inspect(event.Dead(), event.Staging(), event.Queue())
+	r.inspect(event.Dead(), event.Staging())
 	r.readLog()
 	r.stage() // results that are too large for an event
-	r.publish(event.AllQueue)
-	r.api("STREAM.MSG.GET", event.Queue(), "")
-	r.deleteMessages(event.Queue())
+	for _, s := range dispatcherStreams() {
+		r.inspect(s)
+		r.publish(s.Subjects[0])
+		r.api("STREAM.MSG.GET", s, "")
+		r.deleteMessages(s)
+	}
+	r.api("DIRECT.GET", event.Results(), "."+r.ns.Subject(event.AllResults))
+	r.api("DIRECT.GET", event.Shared(), "")
+	r.purge(event.Results(), event.Shared())
 	for _, bucket := range buckets() {
 		r.inspectStream("KV_" + r.ns.Stream(bucket))
 		r.publishRaw("$KV."+r.ns.Stream(bucket)+".>",
@@ -109,7 +115,7 @@ func tracker(r *rights) {
 // operator is sorictl: it creates what the services use, reads everything but the staged bodies, has
 // events replayed and deletes dead letters.
 func operator(r *rights) {
-	streams := []event.Stream{event.Jobs(), event.Tokens(), event.Dead(), event.Staging(), event.Queue(), event.Uploads()}
+	streams := append([]event.Stream{event.Jobs(), event.Tokens(), event.Dead(), event.Staging(), event.Uploads()}, dispatcherStreams()...)
 	r.subscribe("audio.>")
 	r.publish(event.ReplaySubject("*"))
 	r.readLog()
@@ -143,8 +149,13 @@ func uploaderConsumers() []string {
 func dispatcherConsumers() []string {
 	return []string{
 		"dispatcher-stored", "dispatcher-retried", "dispatcher-lapsed", "dispatcher-granted", "dispatcher-dispatched",
-		"dispatcher-refused", "dispatcher-canceled", "dispatcher-erased",
+		"dispatcher-refused", "dispatcher-completed", "dispatcher-failed", "dispatcher-canceled", "dispatcher-erased",
 	}
+}
+
+// dispatcherStreams returns the streams that only the dispatcher uses.
+func dispatcherStreams() []event.Stream {
+	return []event.Stream{event.Queue(), event.Results(), event.Shared()}
 }
 
 // buckets returns the names of the key-value buckets, which the dispatcher uses.

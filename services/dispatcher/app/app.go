@@ -3,6 +3,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/rs/zerolog"
@@ -10,6 +11,7 @@ import (
 	"sori.internal/services/dispatcher/internal/analysis"
 	"sori.internal/services/dispatcher/internal/analyzerclient"
 	"sori.internal/services/dispatcher/internal/api"
+	"sori.internal/services/dispatcher/internal/cache"
 	"sori.internal/services/dispatcher/internal/objects"
 	"sori.internal/services/dispatcher/internal/queue"
 	"sori.internal/shared/buildinfo"
@@ -22,6 +24,7 @@ import (
 	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/objectstore"
+	"sori.internal/shared/principal"
 	"sori.internal/shared/staging"
 )
 
@@ -44,15 +47,25 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	if err != nil {
 		return err
 	}
+	own, err := objectstore.Open(cfg.Objects)
+	if err != nil {
+		return err
+	}
+	results, err := cache.NewResults(events)
+	if err != nil {
+		return err
+	}
 	signatures, err := api.NewSignatures(cfg.SigningSecrets.Reveal())
 	if err != nil {
 		return err
 	}
-	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3, signatures: signatures})
+	s := newService(dependencies{
+		cfg: &cfg, log: log, events: events, s3: s3, ownS3: own, results: results, signatures: signatures,
+	})
 	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
 	admin := &httpd.Admin{Config: cfg.Admin, Health: s.health, Metrics: s.metrics, Listening: p.AdminListening, Log: log}
 	return lifecycle.Run(ctx, s.health.Watch, server.Run, admin.Run,
-		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.usage.Run, s.runQueue)...))
+		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.usage.Run, s.stored.Run, s.runQueue, s.runSharing)...))
 }
 
 // dependencies has the settings, the logger and the clients that Run makes.
@@ -61,7 +74,9 @@ type dependencies struct {
 	log    zerolog.Logger
 	events *bus.Bus
 	s3     *minio.Client // of the public endpoint: it only signs URLs
+	ownS3  *minio.Client // of the endpoint at which this process reaches S3
 
+	results    *cache.Results
 	signatures api.Signatures
 }
 
@@ -71,6 +86,7 @@ type service struct {
 	metrics *metrics.Registry
 	health  *health.Health
 	usage   *bus.Usage // of the stream of logs
+	stored  *bus.Usage // of the stream of cached results
 	core    *analysis.Dispatcher
 }
 
@@ -80,6 +96,7 @@ func newService(d dependencies) *service {
 		dependencies: d, metrics: metrics.New(),
 		health: health.New(map[string]health.Check{"bus": d.events.Ready}),
 		usage:  d.events.NewUsage(event.Jobs()),
+		stored: d.events.NewUsage(event.Results()),
 	}
 	client := s.analyzerClient()
 	s.metrics.Gauge("sori_analysis_breaker_open", "1 while the circuit breaker is open or half-open", client.BreakerOpen)
@@ -89,15 +106,33 @@ func newService(d dependencies) *service {
 		LogUsage: s.usage,
 		Analyzer: client, Signer: analysis.NewSigner(&d.cfg.Webhook, d.cfg.signer()),
 		Queue:      queue.New(d.events),
+		Sharing:    cache.NewSharing(d.events),
 		StatusSeen: coordination.NewFlag(d.events, statusBucket, d.cfg.StatusURL.Key()),
 	}
 	if d.cfg.MaxRunning > 0 {
 		deps.Slots = queue.NewSlots(d.events, slotsBucket, d.cfg.MaxRunning)
 	}
-	s.core = analysis.New(deps, analysis.Options{MaxAttempts: d.cfg.MaxAttempts, PollInterval: d.cfg.PollInterval})
+	if d.cfg.Bus.ResultTTL > 0 {
+		deps.Results, deps.Versions, deps.Counts = d.results, objects.NewVersions(d.ownS3, d.cfg.Objects), s.cacheCounts()
+	}
+	s.core = analysis.New(deps, analysis.Options{
+		MaxAttempts: d.cfg.MaxAttempts, PollInterval: d.cfg.PollInterval, AnalysisVersion: d.cfg.AnalysisVersion,
+	})
 	s.metrics.Gauge("sori_analysis_queued", "attempts of all replicas that wait for a slot", s.core.Queued)
 	s.metrics.Gauge("sori_analysis_queued_seconds", "how long the oldest of these attempts has waited", s.core.QueuedFor)
 	return s
+}
+
+// cacheCounts registers the metrics of the cache of results.
+func (s *service) cacheCounts() analysis.CacheCounts {
+	s.metrics.Gauge("sori_result_cache_bytes", "size of the cached results of all replicas", func() float64 {
+		return s.stored.Used(event.Results()) * float64(s.cfg.Bus.ResultMaxBytes)
+	})
+	return analysis.CacheCounts{
+		Hit:    s.metrics.Counter("sori_result_cache_hits_total", "jobs that were completed with a cached result").Inc,
+		Miss:   s.metrics.Counter("sori_result_cache_misses_total", "jobs that were analysed, since their result was not cached").Inc,
+		Shared: s.metrics.Counter("sori_result_cache_shared_total", "jobs that were completed with the result of an analysis that was running").Inc,
+	}
 }
 
 // analyzerClient makes the client of the analysis server.
@@ -120,11 +155,19 @@ func (s *service) routes() *httpd.Mux {
 	api.Routes(mux, s.core, api.Options{
 		MaxBody: s.cfg.MaxWebhookBytes, Signatures: s.signatures, DefaultLanguage: s.cfg.DefaultLanguage,
 	})
+	if secret := s.cfg.PrincipalSecret; secret != "" {
+		api.RegisterResults(mux, s.core, principal.NewVerifier(principal.Config{Secret: secret}, time.Now))
+	}
 	return mux
 }
 
 // runQueue schedules the attempts that wait for a slot.
 func (s *service) runQueue(ctx context.Context) error { return s.core.RunQueue(s.log.WithContext(ctx)) }
+
+// runSharing looks after the jobs that share an analysis.
+func (s *service) runSharing(ctx context.Context) error {
+	return s.core.RunSharing(s.log.WithContext(ctx))
+}
 
 // setup makes the streams. It runs before the consumers start.
 func (s *service) setup(ctx context.Context) error {

@@ -14,6 +14,7 @@ import (
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
+	"sori.internal/shared/principal"
 )
 
 // Config has the settings of the dispatcher.
@@ -38,6 +39,8 @@ type Config struct {
 	StatusURL       analyzerclient.StatusURL `env:"ANALYSIS_STATUS_URL"`
 	PollInterval    time.Duration            `env:"ANALYSIS_POLL_INTERVAL" envDefault:"30s"`
 	MaxAttempts     int                      `env:"ANALYSIS_MAX_ATTEMPTS" envDefault:"3"`
+	AnalysisVersion string                   `env:"ANALYSIS_VERSION"`
+	PrincipalSecret config.Secret            `env:"PRINCIPAL_SECRET"`
 	DefaultLanguage locale.Language          `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	Logging         logging.Config
 	Admin           httpd.AdminConfig
@@ -71,6 +74,10 @@ func (c *Config) Check() error {
 	rules.Check(c.WebhookValid > 0, "WEBHOOK_URL_VALID must be positive")
 	if _, err := api.NewSignatures(c.SigningSecrets.Reveal()); err != nil {
 		rules.Check(false, "WEBHOOK_SIGNING_SECRETS: "+err.Error())
+	}
+	secret := principal.Config{Secret: c.PrincipalSecret}
+	if err := secret.Check(); err != nil {
+		rules.Check(false, err.Error())
 	}
 	rules.Check(config.IsHTTP(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
 	rules.Check(config.IsHTTP(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")

@@ -24,12 +24,12 @@ const (
 // Resources returns what the dispatcher needs on NATS, whatever its settings are.
 func Resources() bus.Resources {
 	r := bus.Resources{
-		Streams: []event.Stream{event.Jobs(), event.Dead(), event.Staging(), event.Queue()},
+		Streams: []event.Stream{event.Jobs(), event.Dead(), event.Staging(), event.Queue(), event.Results(), event.Shared()},
 		Buckets: []string{slotsBucket, statusBucket},
 	}
 	for _, name := range []event.Name{
 		event.NameStored, event.NameRetried, event.NameLapsed, event.NameGranted, event.NameDispatched, event.NameRefused,
-		event.NameCanceled, event.NameErased,
+		event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameErased,
 	} {
 		r.Consumers = append(r.Consumers, durable(name))
 	}
@@ -51,11 +51,12 @@ func (s *service) consumers() []lifecycle.Component {
 		s.consume(consumerOf(s, withBackoff(s.core.HandleRetried))),
 		s.consume(consumerOf(s, withBackoff(s.core.HandleLapsed))),
 		s.consume(consumerOf(s, withBackoff(s.core.HandleGranted))),
+		s.follow(consumerOf(s, withCount(s.core.HandleCompleted))), s.follow(consumerOf(s, withCount(s.core.HandleFailed))),
+		s.follow(consumerOf(s, withCount(s.core.HandleCanceled))), s.follow(consumerOf(s, withCount(s.core.HandleErased))),
 	}
-	if s.cfg.StatusURL != "" { // without a status URL, nothing can be polled or canceled
+	if s.cfg.StatusURL != "" { // without a status URL, nothing can be polled
 		parts = append(parts,
-			s.poll(consumerOf(s, withBackoff(s.core.HandleDispatched))), s.poll(consumerOf(s, withBackoff(s.core.HandleRefused))),
-			s.tell(consumerOf(s, withCount(s.core.HandleCanceled))), s.tell(consumerOf(s, withCount(s.core.HandleErased))))
+			s.poll(consumerOf(s, withBackoff(s.core.HandleDispatched))), s.poll(consumerOf(s, withBackoff(s.core.HandleRefused))))
 	}
 	return parts
 }
@@ -73,9 +74,9 @@ func (s *service) poll(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
-// tell runs a consumer whose handler tells the server of the end of a job. The job itself does not
-// depend on it.
-func (s *service) tell(c bus.Consumer) lifecycle.Component {
+// follow runs a consumer of the ends of jobs. Its handler settles the jobs that wait for the ended
+// one, and tells the server. The ended job itself does not depend on it.
+func (s *service) follow(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 

@@ -121,6 +121,10 @@ type Dependencies struct {
 	Signer     *Signer
 	Slots      Slots // of running analyses; nil means no limit
 	Queue      Queue // of the attempts that wait for a slot
+	Sharing    Sharing
+	Results    Results // the cache; nil means that results are not cached
+	Versions   Versions
+	Counts     CacheCounts
 	LogUsage   LogUsage
 	StatusSeen Flag // set if the status URL has returned a status: a later 404 then means that an analysis is lost
 }
@@ -129,6 +133,8 @@ type Dependencies struct {
 type Options struct {
 	MaxAttempts  int           // for a job, counted from the upload or the newest retry
 	PollInterval time.Duration // between two polls of a running analysis
+
+	AnalysisVersion string // of the analysis: results of another version are not used
 }
 
 // Dispatcher begins attempts, receives callbacks, and polls running analyses.

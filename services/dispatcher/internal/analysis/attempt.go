@@ -18,15 +18,21 @@ import (
 // handler returns an error. It is 0 if the event is not delivered again.
 
 // HandleStored sends the first attempt for a stored recording. seq is the sequence of its event.
+// If results are cached, the job may be completed without an attempt.
 func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, seq uint64, backoff time.Duration) error {
+	first := attempt{number: max(1, e.Attempt), retry: e.Attempt, backoff: backoff}
+	if d.Results != nil && e.SHA256 != "" && e.Attempt == 0 { // a retry is analysed anew
+		return d.handleShared(ctx, e, first)
+	}
 	known := event.Log{{Event: e, Seq: seq}}
 	if d.Slots != nil || e.Attempt > 0 {
 		known = nil // the queue needs the owner of the job, who is in received; a retry is in retried
 	}
-	return d.makeAttempt(ctx, e, attempt{number: max(1, e.Attempt), retry: e.Attempt, backoff: backoff}, known)
+	return d.makeAttempt(ctx, e, first, known)
 }
 
 // HandleRetried sends the next attempt for a failed job that is retried, with the stored recording.
+// Its result replaces a cached one.
 func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff time.Duration) error {
 	if e.Fetch { // the attempt begins when the recording is stored
 		return nil
@@ -39,7 +45,8 @@ func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff
 	if err != nil {
 		return err
 	}
-	return d.makeAttempt(ctx, recording, attempt{number: e.Attempt, retry: e.Attempt, backoff: backoff}, log)
+	key := d.keyOf(ctx, recording, log)
+	return d.makeAttempt(ctx, recording, attempt{number: e.Attempt, retry: e.Attempt, backoff: backoff, key: key.Hash}, log)
 }
 
 // makeNextAttempt sends the attempt after one that the server lost or did not report on. If no

@@ -14,9 +14,12 @@ import (
 // has ended already: a server that is not asked only works for nothing.
 const cancelTries = 5
 
-// HandleCanceled asks the server to cancel the analysis of a canceled job. delivery counts the
-// deliveries of the event from 1.
+// HandleCanceled promotes a follower of a canceled job, and asks the server to cancel its analysis.
+// delivery counts the deliveries of the event from 1.
 func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, delivery uint64) error {
+	if err := d.settleLedBy(ctx, e.JobID); err != nil {
+		return err
+	}
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
 		return err
@@ -28,8 +31,17 @@ func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, deliv
 	return d.cancel(ctx, e.JobID, dispatched.AnalysisJobID, delivery)
 }
 
-// HandleErased asks the server to cancel the analysis of an erased job, and to forget its result.
+// HandleErased removes the cached result of an erased job, promotes a follower of the job, and asks
+// the server to cancel the analysis and to forget its result.
 func (d *Dispatcher) HandleErased(ctx context.Context, e event.Erased, delivery uint64) error {
+	if d.Results != nil {
+		if err := d.Results.Remove(ctx, e.JobID); err != nil {
+			return err
+		}
+	}
+	if err := d.settleLedBy(ctx, e.JobID); err != nil {
+		return err
+	}
 	return d.cancel(ctx, e.JobID, e.AnalysisJobID, delivery)
 }
 

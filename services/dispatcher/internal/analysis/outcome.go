@@ -23,17 +23,25 @@ func (d *Dispatcher) recordOutcome(ctx context.Context, job string, attempt int,
 	return disposition, err
 }
 
-// appendOutcome appends completed or failed. If the result does not fit into the log, it is staged
-// first.
+// appendOutcome appends completed or failed. A result is cached first.
 func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int, r report) (Disposition, error) {
 	if r.status == statusFailed {
 		return d.appendTerminal(ctx, attempt, event.Failed{
 			JobID: job, Attempt: attempt, Code: r.code, Detail: r.reason, Retryable: r.retryable,
-		})
+		}, nil)
 	}
 	completed := event.Completed{JobID: job, Attempt: attempt, Result: r.result, Warnings: r.warnings}
+	cached := d.cacheResult(ctx, completed)
+	disposition, err := d.appendCompleted(ctx, completed, nil)
+	d.confirmCached(ctx, cached, err == nil && disposition == Recorded, err)
+	return disposition, err
+}
+
+// appendCompleted appends completed. If the result does not fit into the log, it is staged first.
+// known, unless nil, is the log that the caller has read.
+func (d *Dispatcher) appendCompleted(ctx context.Context, completed event.Completed, known event.Log) (Disposition, error) {
 	if d.fits(completed) {
-		return d.appendTerminal(ctx, attempt, completed)
+		return d.appendTerminal(ctx, completed.Attempt, completed, known)
 	}
 	return d.stageAndAppend(ctx, completed)
 }
@@ -54,7 +62,7 @@ func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Complet
 		return Recorded, err
 	}
 	completed.Result, completed.ResultEntry, completed.ResultChunks = nil, staged.Entry, staged.Chunks
-	disposition, err := d.appendTerminal(ctx, completed.Attempt, completed)
+	disposition, err := d.appendTerminal(ctx, completed.Attempt, completed, log)
 	if err == nil && disposition == Recorded || fault.Is(err, fault.Unavailable) {
 		return disposition, err // if it is unknown whether completed was appended, the sweeper decides about the entry
 	}
@@ -64,10 +72,13 @@ func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Complet
 	return disposition, err
 }
 
-// appendTerminal appends the terminal event of an attempt if the rule allows it.
-func (d *Dispatcher) appendTerminal(ctx context.Context, attempt int, terminal event.Event) (disposition Disposition, err error) {
+// appendTerminal appends the terminal event of an attempt, or of a job without one, if the rule
+// allows it.
+func (d *Dispatcher) appendTerminal(
+	ctx context.Context, attempt int, terminal event.Event, known event.Log,
+) (disposition Disposition, err error) {
 	job := terminal.Job()
-	_, err = d.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
+	_, err = d.Jobs.Update(ctx, job, known, func(log event.Log) (event.Event, error) {
 		var err error
 		if disposition, err = judgeCallback(log, attempt); err != nil || disposition != Recorded {
 			return nil, err
@@ -76,8 +87,10 @@ func (d *Dispatcher) appendTerminal(ctx context.Context, attempt int, terminal e
 	})
 	if err == nil && disposition == Recorded {
 		d.wakeQueue() // the job's slot is free
-		zerolog.Ctx(ctx).Info().Str(logging.JobID, job).Int(logging.Attempt, attempt).
-			Str(logging.Event, string(terminal.Name())).Msg("analysis reported")
+		if attempt > 0 {
+			zerolog.Ctx(ctx).Info().Str(logging.JobID, job).Int(logging.Attempt, attempt).
+				Str(logging.Event, string(terminal.Name())).Msg("analysis reported")
+		}
 	}
 	return disposition, err
 }

@@ -69,17 +69,24 @@ func (d *Dispatcher) enqueue(ctx context.Context, job string, a attempt, log eve
 	return err
 }
 
-// HandleGranted sends an attempt that has waited in the queue.
+// HandleGranted sends an attempt that has waited, in the queue or for the analysis of another job. A
+// job that waited for another one has not begun its attempt, which a retry may have begun meanwhile.
 func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
-	if err != nil || !active(log) {
+	if err != nil {
 		return err
+	}
+	if !active(log) {
+		return d.settleLedBy(ctx, e.JobID) // it may have ended before it was promoted
 	}
 	recording, err := recordingOf(log)
 	if err != nil {
 		return err
 	}
-	a := attempt{number: e.Attempt, retry: newestOf(log).retried, backoff: backoff, free: e.Unlimited}
+	a := attempt{number: e.Attempt, backoff: backoff, free: e.Unlimited, key: e.ResultKey}
+	if e.ResultKey == "" {
+		a.retry = newestOf(log).retried
+	}
 	return d.makeAttempt(ctx, recording, a, log)
 }
 

@@ -16,6 +16,7 @@ type attempt struct {
 	retry   int           // attempt number of the newest retry of the job; 0 without a retry
 	backoff time.Duration // shortest delay before the attempt is sent again if the server is unavailable; 0: never
 	free    bool          // the attempt needs no slot
+	key     string        // under which the result is cached; empty if it is not cached
 }
 
 // newest has, for each type of event, the attempt number of the newest such event of a log; 0 if
@@ -69,7 +70,7 @@ func beginAttempt(log event.Log, job string, a attempt) (send bool, e event.Even
 		return false, nil
 	}
 	if n.attempted < a.number {
-		e = event.Attempted{JobID: job, Attempt: a.number}
+		e = event.Attempted{JobID: job, Attempt: a.number, ResultKey: a.key}
 	}
 	return true, e
 }
@@ -205,7 +206,32 @@ func nextAttempt(log event.Log, number, maxAttempts int) (attempt, bool) {
 	if log.Attempt() == number && number-first+1 >= maxAttempts {
 		return attempt{}, false
 	}
-	return attempt{number: number + 1, retry: retried}, true
+	attempted, _ := event.Last[event.Attempted](log)
+	return attempt{number: number + 1, retry: retried, key: attempted.ResultKey}, true
+}
+
+// waitsForLeader reports whether a job waits for the analysis of another job: it has not ended, and
+// no attempt was made or requested for it.
+func waitsForLeader(log event.Log) bool { return active(log) && log.Attempt() == 0 }
+
+// completedBy returns the event that completed a job; false if it has not ended, has ended otherwise,
+// or is erased.
+func completedBy(log event.Log) (event.Completed, bool) {
+	terminal, _ := log.Terminal()
+	completed, ok := terminal.(event.Completed)
+	return completed, ok
+}
+
+// cacheKey returns the key under which the result of an attempt is cached; false if it is not cached,
+// or if the result does not count.
+func cacheKey(log event.Log, number int) (ResultKey, bool) {
+	disposition, err := judgeCallback(log, number)
+	attempted, _ := event.Last[event.Attempted](log)
+	stored, _ := event.Last[event.Stored](log)
+	if err != nil || disposition != Recorded || attempted.Attempt != number || attempted.ResultKey == "" {
+		return ResultKey{}, false
+	}
+	return ResultKey{Token: stored.TokenID, Hash: attempted.ResultKey}, true
 }
 
 // contact has the times of the last contacts with the server about a running attempt.

@@ -1,0 +1,215 @@
+package analysis
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+)
+
+// The result of an analysis is cached for uploads of the same recording, by the same owner and for
+// the same token, with the same reference files and the same version of the analysis. Nothing depends
+// on the cache: if it cannot be read or written, the recording is analysed.
+//
+// A result is cached before its job is completed, since afterwards the tracker removes large results
+// from staging. A cached result is valid only if the log of its job says that the job is completed.
+// Therefore a result that is left behind by a process that died is never used, and neither is the
+// result of a job that is erased.
+
+// ResultKey identifies what a cached result is of.
+type ResultKey struct {
+	Token int64
+	Hash  string // SHA-256 of everything that determines the result, in hexadecimal
+}
+
+// CachedResult is a result in the cache.
+type CachedResult struct {
+	Job      string // whose analysis it is the result of
+	Result   json.RawMessage
+	Warnings []string
+}
+
+// ResultEntry is where a result is stored in the cache.
+type ResultEntry struct {
+	Key  ResultKey
+	Job  string
+	Seqs []uint64 // the sequences of its messages
+}
+
+// Results is the cache of results, for all replicas.
+type Results interface {
+	// Find returns the newest result with a key; nil if there is none, or if it is not complete.
+	Find(ctx context.Context, key ResultKey) (*CachedResult, error)
+	// Put stores a result. It returns when the result is durable.
+	Put(ctx context.Context, key ResultKey, r CachedResult) (ResultEntry, error)
+	// Keep removes the results that are older than an entry and have the same key.
+	Keep(ctx context.Context, e ResultEntry) error
+	// Undo removes an entry, and no other entry of its job.
+	Undo(ctx context.Context, e ResultEntry) error
+	// Remove removes the results of a job.
+	Remove(ctx context.Context, job string) error
+}
+
+// Versions finds the versions of reference files.
+type Versions interface {
+	// Version returns a text that changes when the file that a reference names is replaced.
+	Version(ctx context.Context, ref string) (string, error)
+}
+
+// CacheCounts counts, for the metrics, how uploads used the cache.
+type CacheCounts struct {
+	Hit    func() // completed with a cached result
+	Miss   func() // analysed, since there is no cached result
+	Shared func() // completed with the result of an analysis that was running
+}
+
+// versionTimeout limits how long the versions of the reference files are looked up.
+const versionTimeout = 2 * time.Second
+
+// Recording is what an upload brings to an analysis.
+type Recording struct {
+	Owner      string
+	TokenID    int64
+	SHA256     string    // in hexadecimal
+	References [2]string // TextGrid and pitch; empty if the token has none
+}
+
+// resultKey returns the key of the result of a recording. It fails if the version of a reference
+// file is not known: then the result is not cached.
+func (d *Dispatcher) resultKey(ctx context.Context, r Recording) (ResultKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	var (
+		wg       sync.WaitGroup
+		versions [len(r.References)]string
+		failed   [len(r.References)]error
+	)
+	for i, ref := range r.References {
+		if ref != "" {
+			wg.Go(func() { versions[i], failed[i] = d.Versions.Version(ctx, ref) })
+		}
+	}
+	wg.Wait()
+	for i, err := range failed {
+		if err != nil {
+			return ResultKey{}, fmt.Errorf("find the version of %s: %w", r.References[i], err)
+		}
+	}
+	text, err := json.Marshal([]string{"1", r.Owner, fmt.Sprint(r.TokenID), r.SHA256, versions[0], versions[1], d.options.AnalysisVersion})
+	if err != nil {
+		return ResultKey{}, fmt.Errorf("encode a key: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return ResultKey{Token: r.TokenID, Hash: hex.EncodeToString(sum[:])}, nil
+}
+
+// keyOf returns the key of the result of a job; the zero key if the result is not cached.
+func (d *Dispatcher) keyOf(ctx context.Context, stored event.Stored, log event.Log) ResultKey {
+	if d.Results == nil || stored.SHA256 == "" {
+		return ResultKey{}
+	}
+	received, _ := event.Last[event.Received](log)
+	key, err := d.resultKey(ctx, Recording{
+		Owner: received.Owner, TokenID: stored.TokenID, SHA256: stored.SHA256,
+		References: [...]string{stored.TextGridURL, stored.PitchURL},
+	})
+	if err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("result will not be cached")
+	}
+	return key
+}
+
+// CachedJob returns the job whose cached result an upload of a recording would get; empty if there
+// is none.
+func (d *Dispatcher) CachedJob(ctx context.Context, r Recording) (string, error) {
+	if d.Results == nil {
+		return "", nil
+	}
+	key, err := d.resultKey(ctx, r)
+	if err != nil {
+		zerolog.Ctx(ctx).Debug().Err(err).Msg("result not looked up")
+		return "", nil
+	}
+	cached, err := d.findCached(ctx, key)
+	if err != nil || cached == nil {
+		return "", err
+	}
+	return cached.Job, nil
+}
+
+// findCached returns the cached result with a key; nil if there is none that is valid. Without NATS
+// it fails, as everything else does; any other error means that there is none.
+func (d *Dispatcher) findCached(ctx context.Context, key ResultKey) (*CachedResult, error) {
+	cached, err := d.Results.Find(ctx, key)
+	if err != nil && !fault.Is(err, fault.Unavailable) {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("cached result not readable")
+		return nil, nil
+	}
+	if err != nil || cached == nil {
+		return nil, err
+	}
+	log, err := d.Jobs.Read(ctx, cached.Job)
+	if _, ok := completedBy(log); err != nil || !ok {
+		return nil, err
+	}
+	return cached, nil
+}
+
+// complete completes a job that was not analysed with a cached result, and reports whether it did:
+// the job may have ended meanwhile. known is the log that the caller has read.
+func (d *Dispatcher) complete(ctx context.Context, job string, cached *CachedResult, known event.Log) (bool, error) {
+	disposition, err := d.appendCompleted(ctx, event.Completed{
+		JobID: job, Result: cached.Result, Warnings: cached.Warnings, Cached: true, CachedFrom: cached.Job,
+	}, known)
+	if fault.Is(err, fault.NotFound) { // its log has expired
+		return false, nil
+	}
+	return err == nil && disposition == Recorded, err
+}
+
+// cacheResult caches the result with which an attempt is about to be completed. It returns nil if it
+// has cached nothing.
+func (d *Dispatcher) cacheResult(ctx context.Context, completed event.Completed) *ResultEntry {
+	if d.Results == nil {
+		return nil
+	}
+	log, err := d.Jobs.Read(ctx, completed.JobID)
+	if err != nil {
+		return nil // the append fails, too
+	}
+	key, ok := cacheKey(log, completed.Attempt)
+	if !ok {
+		return nil
+	}
+	entry, err := d.Results.Put(ctx, key, CachedResult{Job: completed.JobID, Result: completed.Result, Warnings: completed.Warnings})
+	if err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, completed.JobID).Msg("result not cached")
+		return nil
+	}
+	return &entry
+}
+
+// confirmCached keeps the entry of a result that was recorded, and removes it if it was not. If that
+// is unknown, or fails, the entry stays: it is valid only if its job is completed.
+func (d *Dispatcher) confirmCached(ctx context.Context, entry *ResultEntry, recorded bool, err error) {
+	if entry == nil || fault.Is(err, fault.Unavailable) {
+		return
+	}
+	if recorded {
+		err = d.Results.Keep(ctx, *entry)
+	} else {
+		err = d.Results.Undo(ctx, *entry)
+	}
+	if err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, entry.Job).Msg("cached results not cleaned up")
+	}
+}

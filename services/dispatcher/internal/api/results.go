@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/principal"
+)
+
+// ResultsPath is the path at which clients ask whether the result of a recording is cached.
+const ResultsPath = "/tokens/{token_id}/results/{sha256}"
+
+// CacheStatus is the value of Cache-Status for a result that was cached (RFC 9211).
+const CacheStatus = "sori; hit"
+
+// Cached looks up cached results.
+type Cached interface {
+	// CachedJob returns the job whose result is cached for a recording; empty if there is none.
+	CachedJob(ctx context.Context, r analysis.Recording) (string, error)
+}
+
+// RegisterResults adds the route of cached results. A request needs a principal that the gateway has
+// signed, and the references of the token, which the gateway adds.
+func RegisterResults(mux *httpd.Mux, cached Cached, verifier principal.Verifier) {
+	h := results{cached: cached, verifier: verifier}
+	mux.Handle("HEAD "+ResultsPath, h.head)
+}
+
+type results struct {
+	cached   Cached
+	verifier principal.Verifier
+}
+
+// hexSum matches a SHA-256 in hexadecimal.
+var hexSum = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
+
+// head answers whether a recording that the owner has uploaded for a token has a cached result.
+func (h results) head(w http.ResponseWriter, r *http.Request) error {
+	p, err := h.verifier.Verify(strings.Join(r.Header.Values(principal.Header), ","))
+	if err != nil {
+		return fault.Wrap(fault.Unauthenticated, "unauthenticated", "The request does not say who makes it.", err)
+	}
+	if !p.May(principal.JobsRead) {
+		return fault.InsufficientScope(string(principal.JobsRead))
+	}
+	token, err := strconv.ParseInt(r.PathValue("token_id"), 10, 64)
+	if err != nil || !hexSum.MatchString(r.PathValue("sha256")) {
+		return httpd.NoRoute()
+	}
+	references, err := principal.ParseReferences(r.Header.Get(principal.ReferencesHeader))
+	if err != nil {
+		return fault.MalformedRequest("The references of the token are malformed.", err)
+	}
+	job, err := h.cached.CachedJob(r.Context(), analysis.Recording{
+		Owner: p.Owner, TokenID: token, SHA256: strings.ToLower(r.PathValue("sha256")),
+		References: [...]string{references.TextGridURL, references.PitchURL},
+	})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Vary", "Authorization")
+	w.Header().Set("Cache-Control", "private, no-cache")
+	if job == "" {
+		w.WriteHeader(http.StatusNotFound)
+		return nil
+	}
+	w.Header().Set("Cache-Status", CacheStatus)
+	w.Header().Set("Location", "/tokens/analysis-result/"+job)
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
