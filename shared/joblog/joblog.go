@@ -110,16 +110,28 @@ func record(m *bus.Message) (event.Record, error) {
 // LastProgress returns the newest progress of the analysis of a job, and when it was published. It
 // returns nil if there is none.
 func (s *Store) LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error) {
-	m, err := s.stream.Last(ctx, event.Subject(event.Progressed{JobID: job}))
+	return last[event.Progressed](ctx, s, event.Subject(event.Progressed{JobID: job}))
+}
+
+// LastWaiting returns the newest event with which a job waits, and when it was published. It returns
+// nil if there is none.
+func (s *Store) LastWaiting(ctx context.Context, job string) (*event.Waiting, time.Time, error) {
+	return last[event.Waiting](ctx, s, event.Subject(event.Waiting{JobID: job}))
+}
+
+// last returns the newest event on a subject, and when it was published. An event that cannot be
+// decoded counts as none.
+func last[E event.Event](ctx context.Context, s *Store, subject string) (*E, time.Time, error) {
+	m, err := s.stream.Last(ctx, subject)
 	if err != nil || m == nil {
 		return nil, time.Time{}, err
 	}
-	e, err := event.Decode(m.Subject, m.Data)
-	progressed, ok := e.(event.Progressed)
+	decoded, err := event.Decode(m.Subject, m.Data)
+	e, ok := decoded.(E)
 	if err != nil || !ok {
-		return nil, time.Time{}, nil //nolint:nilerr // an event that cannot be decoded counts as none
+		return nil, time.Time{}, nil //nolint:nilerr // as above
 	}
-	return &progressed, m.Time, nil
+	return &e, m.Time, nil
 }
 
 // Purge removes the events of an erased job: the log before the erased event, whose sequence is the

@@ -59,6 +59,7 @@ const (
 	Stored     Message = "stored"
 	Waiting    Message = "waiting" // contains a time: see TextAt
 	Queued     Message = "queued"  // the stage waiting, without a time
+	Shared     Message = "shared"  // the stage waiting, for the analysis of another job
 	Dispatched Message = "dispatched"
 	Refused    Message = "refused"
 	Completed  Message = "completed"
@@ -106,6 +107,8 @@ func sentence(m Message) (pair, bool) {
 		return pair{"분석 서버 대기 중, 다음 시도 " + timePlace, "Waiting for the analysis server, next try at " + timePlace}, true
 	case Queued:
 		return pair{"분석 순서 대기 중...", "Waiting for its turn to be analysed"}, true
+	case Shared:
+		return pair{"같은 녹음의 분석 결과 대기 중...", "The same recording is being analysed, waiting for its result"}, true
 	case Dispatched:
 		return pair{"분석 중... 결과 대기", "Analysing, waiting for the result"}, true
 	case Refused:

@@ -25,7 +25,7 @@ func TestTheHeaderChoosesAndSilenceDecidesTheRest(t *testing.T) {
 func TestEverySentenceHasBothLanguages(t *testing.T) {
 	t.Parallel()
 	for _, m := range []locale.Message{
-		locale.Accepted, locale.Received, locale.Uploading, locale.Stored, locale.Waiting, locale.Queued, locale.Dispatched, locale.Refused,
+		locale.Accepted, locale.Received, locale.Uploading, locale.Stored, locale.Waiting, locale.Queued, locale.Shared, locale.Dispatched, locale.Refused,
 		locale.Completed, locale.Failed, locale.Canceled, locale.Erased, locale.AlreadyHad,
 	} {
 		ko, en := locale.Text(locale.Korean, m), locale.Text(locale.English, m)

@@ -119,7 +119,7 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 	return &core{
 		live: updates, hub: hub, projector: projector, eraser: eraser,
 		unprojectable: command.NewUnprojectable(decider, eraser),
-		sweeper: command.NewSweeper(decider, rows, command.SweeperOptions{
+		sweeper: command.NewSweeper(decider, rows, jobs, command.SweeperOptions{
 			Deadlines: cfg.deadlines(), Interval: cfg.SweepInterval, Log: log,
 		}),
 		retention: command.NewRetentionSweeper(eraser, rows, logUsage(c.events), command.RetentionOptions{

@@ -42,12 +42,13 @@ type listedBody struct {
 	Size      int64    `json:"size"`     // bytes
 	Duration  *float64 `json:"duration"` // seconds; null if unknown
 	Attempt   int      `json:"attempt"`
+	Cached    bool     `json:"cached,omitempty"` // the result is that of another job with the same recording
 }
 
 func (a *API) listedOf(l query.Listed, language locale.Language) listedBody {
 	body := listedBody{
 		jobBody:  a.bodyOf(l.Snapshot, language),
-		FileName: l.FileName, MediaType: l.MediaType, Size: l.Size, Attempt: l.Attempt,
+		FileName: l.FileName, MediaType: l.MediaType, Size: l.Size, Attempt: l.Attempt, Cached: l.Cached,
 	}
 	if l.Duration > 0 {
 		body.Duration = &l.Duration

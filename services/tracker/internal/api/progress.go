@@ -205,6 +205,7 @@ type frameBody struct {
 	Fetch         job.Fetch    `json:"fetch,omitzero"`             // in the stage fetching
 	Result        job.Result   `json:"result"`
 	Warnings      job.Warnings `json:"warnings,omitempty"` // codes of the corrections in the analysis server's report
+	Cached        bool         `json:"cached,omitempty"`   // the result is that of another job with the same recording
 	Error         *job.Failure `json:"error,omitempty"`
 }
 
@@ -218,7 +219,7 @@ func (s *stream) frame(v *watch.Version) ([]byte, error) {
 		if err := data.Encode(frameBody{
 			JobID: now.JobID, Status: frameStatus(now.Status), Stage: now.Stage, Progress: now.Progress,
 			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.RefusedCode, Fetch: now.Fetch,
-			Result: now.Result, Warnings: now.Warnings, Error: failure(now, s.language),
+			Result: now.Result, Warnings: now.Warnings, Cached: now.Cached, Error: failure(now, s.language),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)
 		}

@@ -52,7 +52,7 @@ type resultBody struct {
 	jobBody
 	Result   job.Result   `json:"result"`
 	Warnings job.Warnings `json:"warnings,omitempty"` // codes of the corrections in the analysis server's report
-	Cached   bool         `json:"cached"`             // remains for clients that read it; nothing is cached
+	Cached   bool         `json:"cached"`             // the result is that of another job with the same recording
 }
 
 // failure returns the failure of a job in a language; nil if the job has not failed.
@@ -101,6 +101,9 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	h.Set("ETag", tag)
 	h.Set("Vary", varyBy)
 	h.Set("Cache-Control", "private, no-cache") // may be stored, must be revalidated
+	if s.Cached {
+		h.Set("Cache-Status", "sori; hit") // RFC 9211
+	}
 	if applied != "" {
 		h.Set("Preference-Applied", applied)
 	}
@@ -109,7 +112,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 		return nil
 	}
 	h.Set("Content-Language", string(language))
-	return sendResult(w, resultBody{jobBody: a.bodyOf(s, language), Result: s.Result, Warnings: s.Warnings})
+	return sendResult(w, resultBody{jobBody: a.bodyOf(s, language), Result: s.Result, Warnings: s.Warnings, Cached: s.Cached})
 }
 
 // largeResult is the size from which a result is not encoded again, in bytes.

@@ -27,13 +27,19 @@ func (d Deadlines) analysis(seconds float64) time.Duration {
 	return max(d.Min, time.Duration(seconds*d.Factor*float64(time.Second)))
 }
 
-// rule returns the rule that appends an event if a deadline is over at the time now:
+// minFollow is the shortest time after which a job fails that waits for the analysis of another job,
+// and whose waiting is not published any more. The dispatcher publishes it every few minutes.
+const minFollow = 30 * time.Minute
+
+// rule returns the rule that appends an event if a deadline is over at the time now. followed is when
+// the dispatcher last published that the job waits for the analysis of another one; the zero time if
+// it never did. Until the first attempt, the deadline counts from then.
 //
 //  1. If the analysis server has accepted the attempt, it appends lapsed, so that the dispatcher
 //     may begin another attempt.
 //  2. Otherwise it appends failed.
 //  3. If no deadline is over or the job has ended, it appends nothing.
-func (d Deadlines) rule(now time.Time) Rule {
+func (d Deadlines) rule(now, followed time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		if _, ended := log.Terminal(); ended || len(log) == 0 {
 			return nil, nil
@@ -44,6 +50,9 @@ func (d Deadlines) rule(now time.Time) Rule {
 			case event.NameReceived, event.NameRetried, event.NameDispatched, event.NameLapsed:
 				from = r
 			}
+		}
+		if log.Attempt() == 0 && now.Sub(followed) < max(d.Dispatch, minFollow) {
+			return nil, nil
 		}
 		return d.over(log, from.Event.Name(), now.Sub(from.Time)), nil
 	}
@@ -96,6 +105,13 @@ type OverdueRows interface {
 	Overdue(ctx context.Context, d Deadlines, now time.Time, after Overdue, limit int) ([]Overdue, error)
 }
 
+// Waits finds why jobs wait.
+type Waits interface {
+	// LastWaiting returns the newest event with which a job waits, and when it was published; nil if
+	// there is none.
+	LastWaiting(ctx context.Context, job string) (*event.Waiting, time.Time, error)
+}
+
 // Sweeper ends jobs whose deadline is over, so that no job is processing forever.
 //
 // It scans the records periodically instead of setting a timer for each job: no timer can be lost,
@@ -103,6 +119,7 @@ type OverdueRows interface {
 // replicas that end a job only one succeeds.
 type Sweeper struct {
 	rows      OverdueRows
+	waits     Waits
 	decider   *Decider
 	deadlines Deadlines
 	interval  time.Duration
@@ -117,8 +134,8 @@ type SweeperOptions struct {
 }
 
 // NewSweeper makes a sweeper.
-func NewSweeper(decider *Decider, rows OverdueRows, o SweeperOptions) *Sweeper {
-	return &Sweeper{rows: rows, decider: decider, deadlines: o.Deadlines, interval: o.Interval, log: o.Log}
+func NewSweeper(decider *Decider, rows OverdueRows, waits Waits, o SweeperOptions) *Sweeper {
+	return &Sweeper{rows: rows, waits: waits, decider: decider, deadlines: o.Deadlines, interval: o.Interval, log: o.Log}
 }
 
 // Run sweeps until ctx ends.
@@ -138,7 +155,11 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
 // log already has a terminal event or a newer stage that the record has missed, this updates the
 // record.
 func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
-	log, appended, err := s.decider.append(ctx, o.JobID, s.deadlines.rule(now))
+	followed, err := s.followed(ctx, o.JobID)
+	if err != nil {
+		return err
+	}
+	log, appended, err := s.decider.append(ctx, o.JobID, s.deadlines.rule(now, followed))
 	if err != nil {
 		return err
 	}
@@ -154,4 +175,14 @@ func (s *Sweeper) end(ctx context.Context, o Overdue, now time.Time) error {
 		}}}
 	}
 	return s.decider.record(ctx, entries)
+}
+
+// followed returns when it was last published that a job waits for the analysis of another one; the
+// zero time if that is not why it waits.
+func (s *Sweeper) followed(ctx context.Context, id string) (time.Time, error) {
+	waiting, at, err := s.waits.LastWaiting(ctx, id)
+	if err != nil || waiting == nil || waiting.Code != event.CodeSameRecording {
+		return time.Time{}, err
+	}
+	return at, nil
 }

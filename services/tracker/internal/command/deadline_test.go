@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"sori.internal/services/tracker/internal/command"
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/shared/event"
@@ -36,6 +38,24 @@ func TestAJobThatIsNotDispatchedInTimeFails(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
+}
+
+func TestAJobThatWaitsForTheAnalysisOfAnotherOneDoesNotFail(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	follower, queued := e.received(), e.received()
+	e.record(follower, storedFor(follower.JobID, 5))
+	e.record(queued, storedFor(queued.JobID, 5))
+	must(t, e.bus.Publish(e.Context(), event.Waiting{JobID: follower.JobID, Attempt: 1, Since: time.Now(), Code: event.CodeSameRecording}))
+	must(t, e.bus.Publish(e.Context(), event.Waiting{JobID: queued.JobID, Attempt: 1, Since: time.Now(), Code: "analysis-full"}))
+	sweeper := command.NewSweeper(e.decider, e.rows, e.jobs, command.SweeperOptions{
+		Deadlines: command.Deadlines{Dispatch: second, Factor: 10, Min: second, Max: second}, Interval: time.Hour, Log: zerolog.Nop(),
+	})
+	must(t, sweeper.Sweep(e.Context(), time.Now().Add(10*time.Minute)))
+	e.wantStatus(follower.JobID, job.Processing, "")
+	e.wantStatus(queued.JobID, job.Failed, "dispatch-timeout")
+	must(t, sweeper.Sweep(e.Context(), time.Now().Add(31*time.Minute)))
+	e.wantStatus(follower.JobID, job.Failed, "dispatch-timeout")
 }
 
 func TestTheDeadlineOfAnAnalysisFollowsFromTheDurationOfItsAudio(t *testing.T) {

@@ -94,7 +94,7 @@ func (e *env) project(id string) {
 }
 
 func (e *env) sweeper(decider *command.Decider) *command.Sweeper {
-	return command.NewSweeper(decider, e.rows, command.SweeperOptions{Deadlines: deadlines, Interval: time.Hour, Log: zerolog.Nop()})
+	return command.NewSweeper(decider, e.rows, e.jobs, command.SweeperOptions{Deadlines: deadlines, Interval: time.Hour, Log: zerolog.Nop()})
 }
 
 // sweep sweeps as if some time had passed.

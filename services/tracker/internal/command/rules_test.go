@@ -115,16 +115,39 @@ func TestTheLogAloneDecidesOnADeadline(t *testing.T) {
 		"a log that is empty": {nil, 0, time.Hour, "", ""},
 	} {
 		from := began.Add(time.Duration(c.from) * time.Second)
-		if early, err := d.rule(from.Add(c.took - time.Nanosecond))(c.log); early != nil || err != nil {
+		if early, err := d.rule(from.Add(c.took-time.Nanosecond), time.Time{})(c.log); early != nil || err != nil {
 			t.Errorf("%s, too early: %+v, %v", name, early, err)
 		}
-		got, err := d.rule(from.Add(c.took))(c.log)
+		got, err := d.rule(from.Add(c.took), time.Time{})(c.log)
 		if err != nil || (got == nil) != (c.want == "") {
 			t.Errorf("%s: %+v, %v", name, got, err)
 			continue
 		}
 		if failed, _ := got.(event.Failed); got != nil && (got.Name() != c.want || failed.Code != c.code) {
 			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestAJobThatFollowsAnotherOneHasTheDeadlineOfItsNewestWait(t *testing.T) {
+	t.Parallel()
+	received, stored := event.Received{JobID: id}, event.Stored{JobID: id, Key: "k"}
+	now := began.Add(1000 * time.Hour)
+	for name, c := range map[string]struct {
+		dispatch, ago time.Duration // the deadline, and how long ago the wait was published
+		log           event.Log
+		fails         bool
+	}{
+		"it waits":                      {time.Hour, time.Hour - time.Second, logOf(received, stored), false},
+		"it does not wait any more":     {time.Hour, time.Hour, logOf(received, stored), true},
+		"a short deadline":              {time.Second, 29 * time.Minute, logOf(received, stored), false},
+		"a short deadline that is over": {time.Second, 30 * time.Minute, logOf(received, stored), true},
+		"it was promoted":               {time.Hour, time.Minute, logOf(received, stored, event.Attempted{JobID: id, Attempt: 1}), true},
+		"it was retried":                {time.Hour, time.Minute, logOf(received, stored, event.Failed{JobID: id}, event.Retried{JobID: id, Attempt: 1}), true},
+	} {
+		got, err := Deadlines{Dispatch: c.dispatch}.rule(now, now.Add(-c.ago))(c.log)
+		if err != nil || (got != nil) != c.fails {
+			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 }

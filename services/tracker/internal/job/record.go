@@ -43,7 +43,8 @@ type Record struct {
 
 	WaitSeq     uint64    // sequence of the newest waiting event
 	WaitAttempt int       // its attempt
-	WaitUntil   time.Time // when the dispatcher tries again; zero in the queue
+	WaitUntil   time.Time // when the dispatcher tries again; zero if that is not known
+	WaitCode    string    // the reason
 
 	RefusalSeq     uint64 // sequence of the newest refused event
 	RefusalAttempt int    // its attempt
@@ -246,7 +247,7 @@ func (r *Record) applyCompleted(e Entry, ev event.Completed) {
 	if ev.Attempt > r.ProgressAttempt {
 		r.AnalysisJobID = ""
 	}
-	r.Result, r.Warnings = e.Result, NewWarnings(ev.Warnings)
+	r.Result, r.Warnings, r.Cached = e.Result, NewWarnings(ev.Warnings), ev.Cached
 	r.Progress, r.ProgressAttempt = progressCompleted, ev.Attempt
 	r.Duration = durationOf(r.Duration, e.Result.duration())
 }
@@ -343,7 +344,7 @@ func (r *Record) applyWaiting(seq uint64, ev event.Waiting) {
 		return
 	}
 	if ev.Attempt > r.WaitAttempt || ev.Attempt == r.WaitAttempt && seq > r.WaitSeq {
-		r.WaitSeq, r.WaitAttempt, r.WaitUntil = seq, ev.Attempt, databaseTime(ev.Until)
+		r.WaitSeq, r.WaitAttempt, r.WaitUntil, r.WaitCode = seq, ev.Attempt, databaseTime(ev.Until), ev.Code
 	}
 }
 

@@ -65,13 +65,15 @@ type Snapshot struct {
 	Stage         Stage     `json:"stage"`
 	Message       string    `json:"message,omitempty"`        // the text of the analysis server, in its language
 	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"` // in StageWaiting only
+	WaitingCode   string    `json:"waiting_code,omitempty"`   // in StageWaiting only: the reason
 	RefusedCode   string    `json:"refused_code,omitempty"`   // in StageRefused only: the code of the refusal
 	Fetch         Fetch     `json:"fetch,omitzero"`           // in StageFetching only
 	Progress      int       `json:"progress"`
 	Version       int64     `json:"version"`
 	Error         Failure   `json:"error,omitzero"`
 	Result        Result    `json:"-"`
-	Warnings      Warnings  `json:"-"` // about the result; read together with it
+	Warnings      Warnings  `json:"-"`                // about the result; read together with it
+	Cached        bool      `json:"cached,omitempty"` // the result is that of another job with the same recording
 	CreatedAt     time.Time `json:"created_at"`
 	UpdatedAt     time.Time `json:"updated_at"`
 	EndedAt       time.Time `json:"ended_at,omitzero"` // zero for a job that has not ended, and for an erased job
@@ -81,7 +83,9 @@ type Snapshot struct {
 }
 
 // Text returns the sentence that clients read.
-func (s Snapshot) Text(l locale.Language) string { return s.Stage.Text(l, s.NextAttemptAt) }
+func (s Snapshot) Text(l locale.Language) string {
+	return s.Stage.Text(l, s.NextAttemptAt, s.WaitingCode)
+}
 
 // Gone returns the failure of a request about an erased job.
 func Gone() error { return fault.New(fault.Gone, "job-erased", "The job was deleted.") }

@@ -3,6 +3,7 @@ package job
 import (
 	"time"
 
+	"sori.internal/shared/event"
 	"sori.internal/shared/locale"
 )
 
@@ -33,12 +34,17 @@ func Stages() []Stage {
 }
 
 // Text returns the sentence that clients read in a stage. The sentence of StageWaiting contains the
-// time of the next attempt, unless the job is in the queue, which tells none.
-func (s Stage) Text(l locale.Language, next time.Time) string {
-	if s == StageWaiting && next.IsZero() {
+// time of the next attempt, unless the job is in the queue, which tells none, or waits for another
+// one. code is the reason of the wait.
+func (s Stage) Text(l locale.Language, next time.Time, code string) string {
+	switch {
+	case s == StageWaiting && code == event.CodeSameRecording:
+		return locale.Text(l, locale.Shared)
+	case s == StageWaiting && next.IsZero():
 		return locale.Text(l, locale.Queued)
+	default:
+		return locale.TextAt(l, s.message(), next)
 	}
-	return locale.TextAt(l, s.message(), next)
 }
 
 // message returns the key of the stage's sentence.
@@ -114,12 +120,12 @@ func (r *Record) waiting() bool {
 // SetStageDetails sets the fields of the snapshot that only some stages have. These fields are not
 // stored: it must be called after a record is read from the database.
 func (r *Record) SetStageDetails() {
-	r.NextAttemptAt, r.RefusedCode, r.Fetch = time.Time{}, "", Fetch{}
+	r.NextAttemptAt, r.WaitingCode, r.RefusedCode, r.Fetch = time.Time{}, "", "", Fetch{}
 	switch r.Stage {
 	case StageFetching:
 		r.Fetch = r.FetchState
 	case StageWaiting:
-		r.NextAttemptAt = r.WaitUntil
+		r.NextAttemptAt, r.WaitingCode = r.WaitUntil, r.WaitCode
 	case StageRefused:
 		r.RefusedCode = r.RefusalCode
 	}

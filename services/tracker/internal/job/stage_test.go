@@ -13,7 +13,7 @@ func TestEveryStageHasASentenceOfItsOwn(t *testing.T) {
 	for _, l := range []locale.Language{locale.Korean, locale.English} {
 		stages := map[string]job.Stage{}
 		for _, s := range job.Stages() {
-			text := s.Text(l, time.Time{})
+			text := s.Text(l, time.Time{}, "")
 			if other, ok := stages[text]; ok || text == string(s) {
 				t.Errorf("%s: %s has the sentence %q, as has %q", l, s, text, other)
 			}

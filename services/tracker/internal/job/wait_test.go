@@ -69,3 +69,33 @@ func TestAWaitInTheQueueTellsNoTime(t *testing.T) {
 		}
 	}
 }
+
+func TestAWaitForAnotherJobSaysSo(t *testing.T) {
+	t.Parallel()
+	follows := event.Waiting{JobID: id, Attempt: 1, Since: began, Code: event.CodeSameRecording}
+	again := event.Waiting{JobID: id, Attempt: 1, Since: began.Add(time.Minute), Code: event.CodeSameRecording}
+	cached := event.Completed{JobID: id, Result: []byte(`{}`), Cached: true, CachedFrom: "another"}
+	table := play(history(received(), stored(), follows))
+	version := table.row.Version
+	const text = "The same recording is being analysed, waiting for its result"
+	if r := table.row; r.Stage != job.StageWaiting || r.Text(locale.English) != text || r.WaitingCode != event.CodeSameRecording {
+		t.Errorf("%s: %s", r.Stage, r.Text(locale.English))
+	}
+	if table.merge(job.Entry{Event: again, Seq: 50, Time: began}); table.row.Version != version {
+		t.Errorf("version %d became %d", version, table.row.Version)
+	}
+	for name, c := range map[string]struct {
+		then   []event.Event
+		stage  job.Stage
+		cached bool
+	}{
+		"it is completed": {[]event.Event{cached}, job.StageCompleted, true},
+		"it is analysed":  {[]event.Event{attempted(1), dispatched(1), completed(1)}, job.StageCompleted, false},
+		"it is erased":    {[]event.Event{cached, erased()}, job.StageErased, false},
+	} {
+		r := play(history(append([]event.Event{received(), stored(), follows}, c.then...)...)).row
+		if r.Stage != c.stage || r.Cached != c.cached || r.WaitingCode != "" || r.Attempt != len(c.then)/3 {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}

@@ -42,6 +42,8 @@ func snapshotColumns() []column {
 		instant("audio_deleted_at", func(r *job.Record) *time.Time { return &r.AudioDeletedAt }),
 		instant("wait_until", func(r *job.Record) *time.Time { return &r.WaitUntil }),
 		text("warnings", "text", func(r *job.Record) *job.Warnings { return &r.Warnings }),
+		text("wait_code", "text", func(r *job.Record) *string { return &r.WaitCode }),
+		boolean("cached", func(r *job.Record) *bool { return &r.Cached }),
 		text("refused_code", "text", func(r *job.Record) *string { return &r.RefusalCode }),
 		integer("fetch_bytes", "bigint", func(r *job.Record) *int64 { return &r.FetchState.Bytes }),
 		integer("fetch_size", "bigint", func(r *job.Record) *int64 { return &r.FetchState.Size }),
@@ -78,11 +80,7 @@ func recordColumns() []column {
 		text("analysis_job_id", "text", func(r *job.Record) *string { return &r.AnalysisJobID }),
 		integer("stage_seq", "bigint", func(r *job.Record) *uint64 { return &r.StageSeq }),
 		instant("stage_at", func(r *job.Record) *time.Time { return &r.StageAt }),
-		column{
-			name: "analysing", sqlType: "boolean",
-			dest:  func(r *job.Record) any { return &r.Analysing },
-			array: arrayOf(func(r *job.Record) bool { return r.Analysing }),
-		},
+		boolean("analysing", func(r *job.Record) *bool { return &r.Analysing }),
 		integer("wait_seq", "bigint", func(r *job.Record) *uint64 { return &r.WaitSeq }),
 		integer("wait_attempt", "integer", func(r *job.Record) *int { return &r.WaitAttempt }),
 		integer("refused_seq", "bigint", func(r *job.Record) *uint64 { return &r.RefusalSeq }),
@@ -119,6 +117,15 @@ func integer[T ~int | ~int64 | ~uint64](name, sqlType string, field func(*job.Re
 		name: name, sqlType: sqlType,
 		dest:  func(r *job.Record) any { return field(r) },
 		array: arrayOf(func(r *job.Record) int64 { return int64(*field(r)) }),
+	}
+}
+
+// boolean returns a column whose field is a boolean.
+func boolean(name string, field func(*job.Record) *bool) column {
+	return column{
+		name: name, sqlType: "boolean",
+		dest:  func(r *job.Record) any { return field(r) },
+		array: arrayOf(func(r *job.Record) bool { return *field(r) }),
 	}
 }
 
