@@ -118,11 +118,23 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 	}
 	if r.ResultBytes != nil {
 		text += fmt.Sprintf("\n\tresult of %d bytes", *r.ResultBytes)
+		if r.Cached {
+			text += ", cached" + cachedFrom(log)
+		}
 	}
 	if r.CreatedAt != nil && r.UpdatedAt != nil {
 		text += fmt.Sprintf("\n\tcreated %s, updated %s", r.CreatedAt.UTC().Format(stamp), r.UpdatedAt.UTC().Format(stamp))
 	}
 	return text, nil
+}
+
+// cachedFrom names the job whose analysis the result of another job is from, if the log still has it.
+func cachedFrom(log event.Log) string {
+	completed, _ := event.Last[event.Completed](log)
+	if completed.CachedFrom == "" {
+		return ""
+	}
+	return ": the analysis is of job " + tail.Clean(completed.CachedFrom)
 }
 
 // ownedBy describes the owner of a job.

@@ -31,6 +31,18 @@ func TestAJobIsShownOnOneScreen(t *testing.T) {
 	shows(t, w.Kit, []string{"job", w.NewJob()}, "no longer in the log", "row", "none")
 }
 
+func TestAJobsScreenTellsThatItsResultIsCached(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{
+		Behaviour: analyzer.Behaviour{Instant: true}, Settings: map[string]string{"RESULT_CACHE_TTL": "1h"},
+	})
+	analysed, cached := done(t, w, 1)[0], done(t, w, 1)[0]
+	shows(t, w.Kit, []string{"job", cached}, "completed, progress 100, attempt 0", "cached: the analysis is of job "+analysed, "cached_from="+analysed)
+	if shown := shows(t, w.Kit, []string{"job", analysed}, "completed, progress 100, attempt 1"); strings.Contains(shown, "cached:") {
+		t.Errorf("shown:\n%s", shown)
+	}
+}
+
 func TestAJobsScreenTellsEveryAttempt(t *testing.T) {
 	t.Parallel()
 	o := attended(t)

@@ -47,6 +47,7 @@ type row struct {
 	Bucket      string     `db:"s3_bucket"`
 	Key         string     `db:"s3_key"`
 	ResultBytes *int64     `db:"result_bytes"`
+	Cached      bool       `db:"cached"`
 	CreatedAt   *time.Time `db:"created_at"`
 	UpdatedAt   *time.Time `db:"updated_at"`
 }
@@ -56,7 +57,7 @@ func (r rows) find(ctx context.Context, job string) (*row, error) {
 	const query = `
 		SELECT job_id, owner, token_id, status, progress, attempt, version, state_seq,
 		       error_code, error_detail, error_retryable, file_name, media_type, size, sha256, duration,
-		       s3_bucket, s3_key, octet_length(result::text) AS result_bytes, created_at, updated_at
+		       s3_bucket, s3_key, octet_length(result::text) AS result_bytes, cached, created_at, updated_at
 		FROM tracker.analysis_results
 		WHERE job_id = $1`
 	var found row

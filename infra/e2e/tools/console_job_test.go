@@ -347,3 +347,34 @@ func TestAResultIsDownloaded(t *testing.T) {
 	}
 	v.shoots("downloads")
 }
+
+func TestACachedResultSaysSoAndIsAnalysedAnewOnRequest(t *testing.T) {
+	t.Parallel()
+	settings := withConsole(t)
+	settings["RESULT_CACHE_TTL"] = "1h"
+	w := harnesstest.Start(t, harnesstest.Options{Settings: settings, Behaviour: analyzer.Behaviour{Instant: true}})
+	v := arrive(t, w.Gateway)
+	const cached = "This is the result of an earlier analysis of the same recording."
+	for i := range 2 {
+		if i > 0 {
+			v.open("/#/")
+		}
+		v.gives(speechFile(t))
+		v.presses("Analyse recording")
+		v.sees(`location.hash.startsWith('#/jobs/')`)
+		v.reads("Analysis complete")
+	}
+	v.reads(cached)
+	second := evaluate[string](v, "location.hash")
+	v.presses("Analyse anew")
+	v.sees(`location.hash.startsWith('#/jobs/') && location.hash !== '` + second + `'`)
+	v.reads("Analysis complete")
+	v.sees(`!document.body.textContent.includes('` + cached + `')`)
+	var r struct {
+		Cached bool `json:"cached"`
+	}
+	w.Result(t, strings.TrimPrefix(evaluate[string](v, "location.hash"), "#/jobs/"), &r)
+	if r.Cached {
+		t.Error("the new result is cached")
+	}
+}

@@ -179,6 +179,7 @@ type Form struct {
 	Length      int64
 	ContentType string
 	Key         string // the Idempotency-Key; empty means no header
+	Fresh       bool   // no cached result is wanted
 }
 
 // Upload uploads a recording once, and returns the id of its job.
@@ -190,6 +191,9 @@ func (c *Client) Upload(ctx context.Context, token int64, f Form) (job string, e
 	}
 	if f.Key != "" {
 		r.Header["Idempotency-Key"] = strconv.Quote(f.Key)
+	}
+	if f.Fresh {
+		r.Header["Cache-Control"] = "no-cache"
 	}
 	if _, err := c.Do(ctx, r); err != nil {
 		return "", fmt.Errorf("upload: %w", err)

@@ -263,6 +263,21 @@ func TestAJobIsCompletedIfItsResultCannotBeCached(t *testing.T) {
 	env.isCached(last, next, medium) // from the event that completed the leader
 }
 
+func TestAJobIsAnalysedWithoutTheStreamsOfTheCache(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(cached())
+	env.analysed(result)
+	env.Settled("dispatcher-completed")
+	for _, s := range []event.Stream{event.Results(), event.Shared()} {
+		must(t, env.JetStream().DeleteStream(env.Context(), env.Namespace().Stream(s.Name)))
+		job := env.analysed(result)
+		if c := testkit.Await[event.Completed](env.Kit, env.bus, job); c.Cached {
+			t.Errorf("%s is deleted, and the job is %+v", s.Name, c)
+		}
+	}
+}
+
 func TestAResultWhoseJobIsNotCompletedIsNotUsed(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -45,8 +45,12 @@ func TestRoutesAndDocumentNameTheSame(t *testing.T) {
 	fiberApp := fiber.New()
 	d.register(docs)(httpserver.NewRouter(fiberApp, nil, httpserver.Limits{}), &httpserver.Shutdown{})
 	var routed []string
+	gets := map[string]bool{}
 	for _, r := range fiberApp.GetRoutes(true) {
-		if r.Method != "HEAD" { // every GET route has a HEAD route
+		gets[r.Path] = gets[r.Path] || r.Method == "GET"
+	}
+	for _, r := range fiberApp.GetRoutes(true) {
+		if r.Method != "HEAD" || !gets[r.Path] { // every GET route has a HEAD route
 			routed = append(routed, r.Method+" "+r.Path)
 		}
 	}

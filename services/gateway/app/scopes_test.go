@@ -106,7 +106,8 @@ func TestTheDocumentNamesTheScopesOfTheRoutes(t *testing.T) {
 	}
 	documented := documentedScopes(t)
 	for _, r := range table {
-		if r.Method == http.MethodHead {
+		isGet := func(other httpserver.Route) bool { return other.Method == http.MethodGet && other.Path == r.Path }
+		if r.Method == http.MethodHead && slices.ContainsFunc(table, isGet) {
 			continue
 		}
 		want := fmt.Sprintf("[map[bearer:[%[1]s]] map[apiKey:[%[1]s]]]", r.Needs)

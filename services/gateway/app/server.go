@@ -85,6 +85,7 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 			Quotas: d.quotas, Limits: d.cfg.publicLimits(),
 			Direct: d.uploads, Uploader: uploader.Forward, DescribedUpload: uploader.ForwardWith,
 			Tracker: tracker.Forward, Dispatcher: dispatcher.Forward,
+			Results: proxy.Results{Dispatcher: d.conns.dispatcher, Signer: signer},
 		}
 		console.Register(r)
 		httpserver.RegisterProbes(r, d.health)

@@ -223,11 +223,17 @@ func (t template) fit(segments []string) (int, bool) {
 	return same, true
 }
 
-// operation finds the operation of a request. The operation of GET also describes HEAD.
+// operation finds the operation of a request. The operation of GET also describes HEAD, unless the
+// path has an operation for HEAD.
 func (d *Document) operation(method, path string) (pointer, bool) {
-	if method == "HEAD" {
-		method = "GET"
+	found, ok := d.operationOf(method, path)
+	if !ok && method == "HEAD" {
+		return d.operationOf("GET", path)
 	}
+	return found, ok
+}
+
+func (d *Document) operationOf(method, path string) (pointer, bool) {
 	segments := strings.Split("/"+strings.Trim(path, "/"), "/")
 	found, best := pointer(""), -1
 	for _, t := range d.paths {

@@ -31,16 +31,16 @@ func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, deliv
 	return d.cancel(ctx, e.JobID, dispatched.AnalysisJobID, delivery)
 }
 
-// HandleErased removes the cached result of an erased job, promotes a follower of the job, and asks
-// the server to cancel the analysis and to forget its result.
+// HandleErased promotes a follower of an erased job, removes the cached result of the job, and asks the
+// server to cancel the analysis and to forget its result.
 func (d *Dispatcher) HandleErased(ctx context.Context, e event.Erased, delivery uint64) error {
+	if err := d.settleLedBy(ctx, e.JobID); err != nil {
+		return err
+	}
 	if d.Results != nil {
 		if err := d.Results.Remove(ctx, e.JobID); err != nil {
 			return err
 		}
-	}
-	if err := d.settleLedBy(ctx, e.JobID); err != nil {
-		return err
 	}
 	return d.cancel(ctx, e.JobID, e.AnalysisJobID, delivery)
 }

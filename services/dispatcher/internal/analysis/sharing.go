@@ -86,12 +86,11 @@ func (d *Dispatcher) handleShared(ctx context.Context, e event.Stored, first att
 		return d.makeAttempt(ctx, e, first, log)
 	}
 	alone, err := d.share(ctx, key, e.JobID, log)
-	if err != nil && !fault.Is(err, fault.Unavailable) {
-		zerolog.Ctx(ctx).Warn().Err(err).Msg("analysis not shared")
-		alone, err = true, nil
+	if err == nil && !alone {
+		return nil
 	}
-	if err != nil || !alone {
-		return err
+	if err != nil { // the job is analysed all the same, unless its own log is unavailable, too
+		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Msg("analysis not shared")
 	}
 	d.Counts.Miss()
 	return d.makeAttempt(ctx, e, first, log)

@@ -55,7 +55,7 @@ func (h results) head(w http.ResponseWriter, r *http.Request) error {
 	}
 	references, err := principal.ParseReferences(r.Header.Get(principal.ReferencesHeader))
 	if err != nil {
-		return fault.MalformedRequest("The references of the token are malformed.", err)
+		return fault.MalformedRequest("The request could not be read.", err)
 	}
 	job, err := h.cached.CachedJob(r.Context(), analysis.Recording{
 		Owner: p.Owner, TokenID: token, SHA256: strings.ToLower(r.PathValue("sha256")),

@@ -39,6 +39,8 @@ type Routes struct {
 
 	Tracker    fiber.Handler // forwards to the tracker
 	Dispatcher fiber.Handler // forwards to the dispatcher
+
+	Results CachedResults
 }
 
 // Register adds the routes. A route with a fixed segment is added before a route with a parameter
@@ -70,8 +72,9 @@ func (r *Routes) registerJobs(router *httpserver.Router) {
 }
 
 func (r *Routes) registerUploads(router *httpserver.Router) {
-	h := uploads{core: r.Uploads, timeouts: r.BodyLimits, maxBody: r.MaxUploadBody, language: r.Language}
-	router.Post("/tokens/:token_id/upload-audio", principal.JobsWrite, router.Upload(h.create))
+	h := uploads{core: r.Uploads, timeouts: r.BodyLimits, maxBody: r.MaxUploadBody, language: r.Language, results: r.Results}
+	router.PostEarly("/tokens/:token_id/upload-audio", principal.JobsWrite, h.known, router.Upload(h.create))
+	router.Head("/tokens/:token_id/results/:sha256", principal.JobsRead, h.cached)
 	router.Post("/tokens/:token_id/analyze", principal.JobsWrite, router.Upload(h.analyze))
 }
 

@@ -18,6 +18,8 @@ import (
 type Uploads interface {
 	Accept(ctx context.Context, r upload.Request) (upload.Accepted, error)
 	AcceptSource(ctx context.Context, r upload.AnalyzeRequest) (upload.Accepted, error)
+	// References returns the reference files of a token.
+	References(ctx context.Context, token int64) (upload.References, error)
 }
 
 type uploads struct {
@@ -25,6 +27,7 @@ type uploads struct {
 	timeouts httpserver.BodyLimits
 	maxBody  int64
 	language locale.Language
+	results  CachedResults
 }
 
 // tokenInfo is the token in the answer to an upload.
@@ -48,10 +51,14 @@ func (u uploads) create(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if job := httpserver.EarlyAnswer(c); job != "" {
+		return sendCached(c.Status(fiber.StatusSeeOther), job)
+	}
 	b := httpserver.NewBody(c, u.maxBody, u.timeouts)
 	done, err := u.core.Accept(c.UserContext(), upload.Request{
 		TokenID: id, Owner: principal.From(c.UserContext()).Owner, ContentType: c.Get(fiber.HeaderContentType), ContentDigest: headerValue(c, "Content-Digest"),
 		ContentEncoding: headerValue(c, fiber.HeaderContentEncoding), Length: b.Length(), Body: b, IdempotencyKey: headerLines(c, "Idempotency-Key"),
+		Fresh: wantsFresh(headerValue(c, fiber.HeaderCacheControl)),
 	})
 	if upload.IsEncoded(err) {
 		c.Set(fiber.HeaderAcceptEncoding, "identity") // RFC 9110, section 15.5.16
@@ -74,6 +81,7 @@ func (u uploads) analyze(c *fiber.Ctx) error {
 	}
 	done, err := u.core.AcceptSource(c.UserContext(), upload.AnalyzeRequest{
 		TokenID: id, Owner: principal.From(c.UserContext()).Owner, Body: body, IdempotencyKey: headerLines(c, "Idempotency-Key"),
+		Fresh: wantsFresh(headerValue(c, fiber.HeaderCacheControl)),
 	})
 	if err != nil {
 		return err
@@ -98,6 +106,18 @@ func (u uploads) answer(c *fiber.Ctx, id int64, done upload.Accepted) error {
 		Message: locale.Text(language, locale.Accepted), JobID: done.JobID, Status: "processing",
 		TokenInfo: tokenInfo{ID: id, TextGridURL: orNull(done.References.TextGridURL), PitchURL: orNull(done.References.PitchURL)},
 	})
+}
+
+// wantsFresh reports whether a Cache-Control header of a request excludes cached results (RFC 9111,
+// section 5.2.1).
+func wantsFresh(cacheControl string) bool {
+	for directive := range strings.SplitSeq(cacheControl, ",") {
+		switch strings.ToLower(strings.TrimSpace(directive)) {
+		case "no-cache", "no-store":
+			return true
+		}
+	}
+	return false
 }
 
 // headerValue joins the lines of a header (RFC 9110, section 5.3).

@@ -28,9 +28,9 @@ const deniedHeader = "X-Sori-Denied"
 
 // headerReceived is called after the header of a request has arrived, before its body is read.
 //
-// A body is not read if its declared length is larger than any route accepts, or if its sender may
-// not use the route. The 413 or 401 is then sent without waiting for the body, and without a 100
-// Continue. fasthttp treats such a request as one without a body, and closes its connection after
+// A body is not read if its declared length is larger than any route accepts, if its sender may not
+// use the route, or if the answer is known without it (Early). The answer is then sent without waiting
+// for the body, and without a 100 Continue. fasthttp treats such a request as one without a body, and closes its connection after
 // the answer.
 //
 // Of any other body, fasthttp reads one byte before the handler runs, not its usual 8 KiB: a slow
@@ -38,6 +38,7 @@ const deniedHeader = "X-Sori-Denied"
 func (s *Server) headerReceived(work context.Context, router *Router, h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	h.Del(DeclaredLengthHeader)
 	h.Del(deniedHeader)
+	h.Del(earlyHeader)
 	switch n := h.ContentLength(); {
 	case int64(n) > s.MaxBody:
 		dropBody(h)
@@ -45,6 +46,11 @@ func (s *Server) headerReceived(work context.Context, router *Router, h *fasthtt
 	case (n > 0 || n == chunked) && !router.allows(work, h, s.BasePath):
 		dropBody(h)
 		h.Set(deniedHeader, "true")
+	case n > 0 || n == chunked:
+		if answer := router.early(work, h, s.BasePath); answer != "" {
+			dropBody(h)
+			h.Set(earlyHeader, answer)
+		}
 	}
 	return fasthttp.RequestConfig{MaxRequestBodySize: 1}
 }

@@ -35,7 +35,7 @@ const (
 		"Traceparent, Tracestate, X-API-Key, X-Request-Id, X-Requested-With, " +
 		"Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, Upload-Defer-Length, Upload-Draft-Interop-Version, " +
 		"Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override"
-	exposedHeaders = "Accept-Ranges, Allow, Content-Disposition, Content-Encoding, Content-Range, Date, ETag, Idempotency-Replayed, Link, Location, " +
+	exposedHeaders = "Accept-Ranges, Allow, Cache-Status, Content-Disposition, Content-Encoding, Content-Range, Date, ETag, Idempotency-Replayed, Link, Location, " +
 		"Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Traceparent, WWW-Authenticate, X-Request-Id, " +
 		"Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat, " +
 		"Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length, Upload-Limit, Upload-Metadata, Upload-Offset"

@@ -31,6 +31,8 @@ type Route struct {
 	// Ticket allows a request that has no credentials and has a ticket in its query. The service
 	// behind the gateway verifies the ticket. It receives no principal.
 	Ticket bool
+
+	early Early
 }
 
 // Router registers routes. Every route declares what a request needs to reach its handler.
@@ -39,11 +41,13 @@ type Router struct {
 	access Authenticator
 	limits Limits
 	routes []Route
+
+	earlySlots chan struct{}
 }
 
 // NewRouter makes a router that registers with an application of Fiber.
 func NewRouter(app fiber.Router, a Authenticator, limits Limits) *Router {
-	return &Router{app: app, access: a, limits: limits}
+	return &Router{app: app, access: a, limits: limits, earlySlots: make(chan struct{}, earlyConcurrency)}
 }
 
 // Routes returns the routes in the order of their registration.
@@ -53,6 +57,11 @@ func (r *Router) Routes() []Route { return slices.Clone(r.routes) }
 func (r *Router) Get(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodHead, Path: path, Needs: needs}, h)
 	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs}, h)
+}
+
+// Head registers a route for HEAD.
+func (r *Router) Head(path string, needs principal.Scope, h fiber.Handler) {
+	r.add(Route{Method: http.MethodHead, Path: path, Needs: needs}, h)
 }
 
 // GetByTicket registers a route for GET and HEAD that accepts a ticket instead of credentials.
@@ -188,15 +197,23 @@ func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base str
 
 // needs returns what the route of a request needs; Public if no route matches.
 func (r *Router) needs(method, path string) principal.Scope {
+	if route, ok := r.find(method, path); ok {
+		return route.Needs
+	}
+	return access.Public
+}
+
+// find returns the route of a request.
+func (r *Router) find(method, path string) (Route, bool) {
 	if len(path) > 1 {
 		path = strings.TrimSuffix(path, "/")
 	}
 	for _, route := range r.routes {
 		if route.Method == method && fiber.RoutePatternMatch(path, route.Path, fiber.Config{CaseSensitive: true}) {
-			return route.Needs
+			return route, true
 		}
 	}
-	return access.Public
+	return Route{}, false
 }
 
 // pathOf returns the path of a request under the base path, as Fiber will see it.

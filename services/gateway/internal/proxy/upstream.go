@@ -124,7 +124,9 @@ func (u *Upstream) target(in *url.URL) *url.URL {
 // each exchange (Handler.identify).
 func cleanRequest(h http.Header) {
 	removeHopByHop(h, setByGateway)
-	for _, name := range []string{"Authorization", "Cookie", "X-Api-Key", principal.Header, uploadrequest.Header} {
+	for _, name := range []string{
+		"Authorization", "Cookie", "X-Api-Key", principal.Header, principal.ReferencesHeader, uploadrequest.Header,
+	} {
 		h.Del(name)
 	}
 }

@@ -22,6 +22,7 @@ import (
 type AnalyzeRequest struct {
 	TokenID int64
 	Owner   string // of the job; empty if requests are not authenticated
+	Fresh   bool   // the recording is to be analysed, even if a result is cached
 	Body    []byte // JSON
 
 	// IdempotencyKey has the lines of the Idempotency-Key header.
@@ -40,7 +41,7 @@ func (c *Core) AcceptSource(ctx context.Context, r AnalyzeRequest) (Accepted, er
 	if err != nil {
 		return Accepted{}, err
 	}
-	return c.begin(ctx, r.TokenID, r.Owner, key, func() (content, error) { return remote{source: src}, nil })
+	return c.begin(ctx, event.Received{TokenID: r.TokenID, Owner: r.Owner, Fresh: r.Fresh}, key, func() (content, error) { return remote{source: src}, nil })
 }
 
 // remote is a recording that the uploader fetches.
@@ -183,7 +184,7 @@ func (d *sourceDecoder) digest() {
 	text = strings.TrimSpace(text)
 	sum, err := hex.DecodeString(text)
 	if err != nil || len(sum) != sha256.Size {
-		sum, err = parseDigest(text)
+		sum, err = ParseDigest(text)
 	}
 	if err != nil || sum == nil {
 		d.refuse("/digest", "must be sha-256=:base64:, or a SHA-256 of 64 hexadecimal digits")

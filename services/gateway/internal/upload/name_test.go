@@ -50,7 +50,7 @@ func FuzzParseDigest(f *testing.F) {
 	f.Add("sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:, sha-512=:YQ==:;p=1")
 	f.Add("=,=;:")
 	f.Fuzz(func(t *testing.T, header string) {
-		if digest, err := parseDigest(header); err != nil && digest != nil || digest != nil && len(digest) != 32 {
+		if digest, err := ParseDigest(header); err != nil && digest != nil || digest != nil && len(digest) != 32 {
 			t.Errorf("%q gave %x, %v", header, digest, err)
 		}
 	})

@@ -33,7 +33,7 @@ type recording struct {
 // openRecording reads a form up to its file, and the head of the file. It refuses a file that is
 // not audio, before anything is stored.
 func openRecording(r Request, limits Limits) (*recording, error) {
-	digest, err := parseDigest(r.ContentDigest)
+	digest, err := ParseDigest(r.ContentDigest)
 	if err != nil {
 		return nil, err
 	}

@@ -90,6 +90,7 @@ type Request struct {
 	// ContentEncoding is the Content-Encoding header, its lines joined by commas.
 	ContentEncoding string
 
+	Fresh  bool  // the recording is to be analysed, even if a result is cached
 	Length int64 // the declared length of the body, -1 if none is declared
 
 	// IdempotencyKey has the lines of the Idempotency-Key header.
@@ -173,7 +174,7 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 			Detail: "Too many uploads are under way right now. Please try again.",
 		}
 	}
-	return c.begin(ctx, r.TokenID, r.Owner, key, func() (content, error) { return openRecording(r, c.limits) })
+	return c.begin(ctx, event.Received{TokenID: r.TokenID, Owner: r.Owner, Fresh: r.Fresh}, key, func() (content, error) { return openRecording(r, c.limits) })
 }
 
 // content is what a request brings: a recording, or a source that it is fetched from.
@@ -186,9 +187,9 @@ type content interface {
 	identify(c *Core) (string, error)
 }
 
-// begin begins the job of a request. open opens the content of the request.
-func (c *Core) begin(ctx context.Context, token int64, owner string, key *Key, open func() (content, error)) (Accepted, error) {
-	references, err := c.references(ctx, token)
+// begin begins the job of a request. received has the token, the owner and Fresh. open opens the content of the request.
+func (c *Core) begin(ctx context.Context, received event.Received, key *Key, open func() (content, error)) (Accepted, error) {
+	references, err := c.References(ctx, received.TokenID)
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -200,7 +201,7 @@ func (c *Core) begin(ctx context.Context, token int64, owner string, key *Key, o
 	if err != nil {
 		return Accepted{}, err
 	}
-	received := event.Received{JobID: job, TokenID: token, Owner: owner, TextGridURL: references.TextGridURL, PitchURL: references.PitchURL}
+	received.JobID, received.TextGridURL, received.PitchURL = job, references.TextGridURL, references.PitchURL
 	var done Accepted
 	if key == nil {
 		done, err = c.accept(ctx, received, opened)
@@ -214,7 +215,7 @@ func (c *Core) begin(ctx context.Context, token int64, owner string, key *Key, o
 // Admit returns the references of a token if an owner may upload to it. The bytes of the upload do not
 // come here.
 func (c *Core) Admit(ctx context.Context, owner string, token int64) (References, error) {
-	references, err := c.references(ctx, token)
+	references, err := c.References(ctx, token)
 	if err != nil {
 		return references, err
 	}
@@ -223,9 +224,9 @@ func (c *Core) Admit(ctx context.Context, owner string, token int64) (References
 	return references, err
 }
 
-// references returns the reference files of a token. It fails if they are not allowed: a token may
-// be older than the rule.
-func (c *Core) references(ctx context.Context, token int64) (References, error) {
+// References returns the reference files of a token. It fails with fault.NotFound if there is no such
+// token, and if the files are not allowed: a token may be older than the rule.
+func (c *Core) References(ctx context.Context, token int64) (References, error) {
 	r, err := c.tokens.References(ctx, token)
 	if err != nil {
 		return References{}, err

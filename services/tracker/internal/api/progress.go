@@ -201,6 +201,7 @@ type frameBody struct {
 	Message       string       `json:"message"`
 	Analysis      string       `json:"analysis_message,omitempty"` // the text of the analysis server
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"`   // in the stage waiting
+	WaitingCode   string       `json:"waiting_code,omitempty"`     // in the stage waiting: the reason
 	Refused       string       `json:"refused_code,omitempty"`     // in the stage refused: the code of the refusal
 	Fetch         job.Fetch    `json:"fetch,omitzero"`             // in the stage fetching
 	Result        job.Result   `json:"result"`
@@ -218,7 +219,7 @@ func (s *stream) frame(v *watch.Version) ([]byte, error) {
 		data.SetEscapeHTML(false)
 		if err := data.Encode(frameBody{
 			JobID: now.JobID, Status: frameStatus(now.Status), Stage: now.Stage, Progress: now.Progress,
-			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, Refused: now.RefusedCode, Fetch: now.Fetch,
+			Message: now.Text(s.language), Analysis: now.Message, NextAttemptAt: now.NextAttemptAt, WaitingCode: now.WaitingCode, Refused: now.RefusedCode, Fetch: now.Fetch,
 			Result: now.Result, Warnings: now.Warnings, Cached: now.Cached, Error: failure(now, s.language),
 		}); err != nil {
 			return nil, fmt.Errorf("encode a frame of job %s: %w", now.JobID, err)

@@ -31,6 +31,7 @@ type jobBody struct {
 	CreatedAt     time.Time    `json:"created_at"`
 	UpdatedAt     time.Time    `json:"updated_at"`
 	NextAttemptAt time.Time    `json:"next_attempt_at,omitzero"` // in the stage waiting
+	WaitingCode   string       `json:"waiting_code,omitempty"`   // in the stage waiting: the reason
 	Refused       string       `json:"refused_code,omitempty"`   // in the stage refused: the code of the refusal
 	Fetch         job.Fetch    `json:"fetch,omitzero"`           // in the stage fetching
 
@@ -42,7 +43,7 @@ func (a *API) bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	return jobBody{
 		JobID: s.JobID, Owner: s.Owner, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Stage: s.Stage, Progress: s.Progress,
 		Message: s.Text(l), Analysis: s.Message, Error: failure(s, l), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
-		NextAttemptAt: s.NextAttemptAt, Refused: s.RefusedCode, Fetch: s.Fetch,
+		NextAttemptAt: s.NextAttemptAt, WaitingCode: s.WaitingCode, Refused: s.RefusedCode, Fetch: s.Fetch,
 		AudioExpiresAt: a.opt.Retention.AudioExpiry(s), AudioDeletedAt: s.AudioDeletedAt,
 	}
 }

@@ -53,6 +53,7 @@ export interface State {
   message: string;
   analysis_message?: string;
   next_attempt_at?: string;
+  waiting_code?: string;
   error?: JobError | null;
 }
 
@@ -74,6 +75,8 @@ export interface Job extends State {
 
 export interface JobDetail extends Job {
   result: Analysis | null;
+  /** The result is that of an earlier job with the same recording. */
+  cached?: boolean;
 }
 
 /** What lets EventSource and media elements read one job. The URLs are paths of the API. */

@@ -12,6 +12,7 @@ export interface Recording {
   audio: Blob;
   at: number; // when it was given, in ms
   job?: string;
+  fresh?: boolean; // it is to be analysed anew, though its result is known
 }
 
 const kept = 12;

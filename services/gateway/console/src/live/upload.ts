@@ -133,6 +133,9 @@ export class Upload {
       request.setRequestHeader("Accept", "application/json");
       request.setRequestHeader("Accept-Language", language.value);
       request.setRequestHeader("Idempotency-Key", recording.key);
+      if (recording.fresh) {
+        request.setRequestHeader("Cache-Control", "no-cache");
+      }
       if (used !== "") {
         request.setRequestHeader("Authorization", `Bearer ${used}`);
       }
@@ -164,9 +167,9 @@ export function upload(recording: Recording): Upload {
   return found;
 }
 
-/** Uploads a recording and meanwhile keeps it, for reloads. */
-export function begin(token: number, name: string, audio: Blob): Upload {
-  const recording: Recording = { key: newKey(), owner: owner(), token, name, audio, at: Date.now() };
+/** Uploads a recording and meanwhile keeps it, for reloads. A fresh one is analysed anew, though its result is known. */
+export function begin(token: number, name: string, audio: Blob, fresh = false): Upload {
+  const recording: Recording = { key: newKey(), owner: owner(), token, name, audio, at: Date.now(), fresh };
   void keep(recording).then(prune);
   return upload(recording);
 }

@@ -13,6 +13,7 @@ export const en: Dictionary = {
   actions: {
     cancel: "Cancel analysis",
     retry: "Try again",
+    anew: "Analyse anew",
     remove: "Delete",
     keep: "Keep it",
     back: "All jobs",
@@ -143,6 +144,7 @@ export const en: Dictionary = {
   },
 
   job: {
+    cached: "This is the result of an earlier analysis of the same recording. Nothing was analysed for this job.",
     audioExpires: (when) => `The server keeps this recording until ${when} and deletes it then. The result stays.`,
     audioDeleted: (when) => `The server deleted this recording on ${when}, when its retention was over. The result stays.`,
     untitled: (id) => `Job ${id}`,
@@ -165,6 +167,7 @@ export const en: Dictionary = {
     fetching: "Fetching the recording from its address",
     waiting: (at) => `Waiting for the analysis server, next try at ${at}.`,
     queued: "Waiting for its turn to be analysed.",
+    shared: "The same recording is being analysed, waiting for its result.",
     waitingIn: (left) => `in ${left}`,
     waitingNow: "Trying again now.",
     broken: "The connection broke and is being restored. The job goes on at the server.",

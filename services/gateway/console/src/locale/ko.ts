@@ -19,6 +19,7 @@ export const ko = {
   actions: {
     cancel: "분석 취소",
     retry: "다시 시도",
+    anew: "새로 분석",
     remove: "삭제",
     keep: "그대로 두기",
     back: "작업 목록으로",
@@ -149,6 +150,7 @@ export const ko = {
   },
 
   job: {
+    cached: "전에 같은 녹음을 분석한 결과입니다. 새로 분석하지 않았습니다.",
     audioExpires: (when: string) => `서버는 이 녹음을 ${when}까지 보관하고 삭제합니다. 결과는 그대로 남습니다.`,
     audioDeleted: (when: string) => `이 녹음은 보관 기간이 끝나 ${when}에 서버에서 삭제되었습니다. 결과는 그대로 남아 있습니다.`,
     untitled: (id: string) => `작업 ${id}`,
@@ -171,6 +173,7 @@ export const ko = {
     fetching: "주소에서 녹음을 가져오는 중",
     waiting: (at: string) => `분석 서버를 기다리는 중입니다. 다음 시도는 ${at}입니다.`,
     queued: "분석 순서를 기다리는 중입니다.",
+    shared: "같은 녹음이 분석되고 있어 그 결과를 기다리는 중입니다.",
     waitingIn: (left: string) => `${left} 남음`,
     waitingNow: "곧 다시 시도합니다.",
     broken: "연결이 끊겨 다시 연결하는 중입니다. 작업은 서버에서 계속됩니다.",

@@ -2,13 +2,13 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { jobs, tokens } from "../api/client";
 import { ended, type Frame, type JobDetail, type JobError } from "../api/types";
-import { find, ofJob } from "../audio/recordings";
+import { find, ofJob, type Recording } from "../audio/recordings";
 import { Follower } from "../live/follow";
-import { running, type Upload, upload as uploading } from "../live/upload";
+import { begin, running, type Upload, upload as uploading } from "../live/upload";
 import { language, words } from "../locale";
 import { moment, span } from "../locale/format";
 import { barOf } from "../live/bar";
-import { allJobs, replaceRoute, href, lastList } from "../route";
+import { allJobs, go, replaceRoute, href, lastList } from "../route";
 import { Chip } from "../ui/chip";
 import { Failure } from "../ui/failure";
 import { useLoaded, useTitle } from "../ui/hooks";
@@ -46,6 +46,7 @@ function useUpload(key: string | undefined) {
   const found = useSignal<Upload | null | undefined>(null);
   useEffect(() => {
     if (key === undefined) {
+      found.value = null; // the next upload on this page is another one
       return;
     }
     found.value = running(key) ?? null;
@@ -109,8 +110,22 @@ function Job({ id }: { id: string }) {
       )}
       {frame && (frame.status === "failed" || frame.status === "canceled") && <RecordingCard id={id} />}
       {frame && known && <AudioRetention job={known} />}
+      {frame?.result && known?.cached && <Cached id={id} />}
       {frame?.result && <JobResult id={id} name={name.value.value || id} token={known?.token_id ?? null} result={frame.result} />}
     </>
+  );
+}
+
+/** That nothing was analysed for this job, and a new analysis where the browser still has the recording. */
+function Cached({ id }: { id: string }) {
+  const t = words.value;
+  const recording = useLoaded(() => ofJob(id), [id]).value.value;
+  const anew = (of: Recording) => go({ at: "upload", key: begin(of.token, of.name, of.audio, true).recording.key });
+  return (
+    <div class="row" role="note">
+      <p class="hint">{t.job.cached}</p>
+      {recording && <button type="button" class="plain" onClick={() => anew(recording)}>{t.actions.anew}</button>}
+    </div>
   );
 }
 

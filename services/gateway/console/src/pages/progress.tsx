@@ -56,7 +56,7 @@ export function Progress({ frame, link }: { frame: Frame; link: Link }) {
   const until = running ? frame.next_attempt_at : undefined;
   const waiting = running && frame.stage === "waiting";
   const bar = barOf(null, frame);
-  const text = until ? t.waiting(timeOfDay(until, language.value)) : waiting ? t.queued : messageOf(frame, bar);
+  const text = until ? t.waiting(timeOfDay(until, language.value)) : waiting ? (frame.waiting_code === "same-recording-analysed" ? t.shared : t.queued) : messageOf(frame, bar);
   return (
     <>
       <Meter bar={bar} state={waiting ? "waiting" : frame.status} text={text}>

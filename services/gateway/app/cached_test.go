@@ -1,0 +1,154 @@
+package app_test
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"sori.internal/shared/principal"
+)
+
+const digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+func TestAnUploadSaysWhetherItIsToBeAnalysedAnew(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for cacheControl, want := range map[string]bool{
+		"": false, "no-cache": true, "max-age=0, No-Store": true, "max-age=0": false, "no-cache-please": false,
+	} {
+		r := g.upload(map[string]string{"Cache-Control": cacheControl}, part{name: "file", file: "a.wav", content: wav(200)})
+		if received := g.received(g.accepts(r, false)); received.Fresh != want {
+			t.Errorf("%q: %+v", cacheControl, received)
+		}
+	}
+}
+
+// cachedStub is a dispatcher that has a cached result for one recording of the token.
+type cachedStub struct {
+	seen   atomic.Value // the last request, as text
+	asked  atomic.Int64
+	status atomic.Int64 // of the answers; 0: by the path
+}
+
+const cachedJob = "0199a5f2-0000-7000-8000-000000000000"
+
+func (s *cachedStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	references, err := principal.ParseReferences(strings.Join(r.Header.Values(principal.ReferencesHeader), ","))
+	s.seen.Store(fmt.Sprint(r.Method, " ", r.URL.Path, " ", references, err, r.Header.Get(principal.Header) != ""))
+	s.asked.Add(1)
+	switch status := int(s.status.Load()); {
+	case status != 0:
+		w.WriteHeader(status)
+	case !strings.HasSuffix(r.URL.Path, digest):
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		w.Header().Set("Location", "/tokens/analysis-result/"+cachedJob)
+	}
+}
+
+func TestAQuestionForACachedResultIsForwardedWithTheReferencesOfTheToken(t *testing.T) {
+	t.Parallel()
+	stub := &cachedStub{}
+	g, _ := startWithUpstream(t, nil, stub.ServeHTTP)
+	path := fmt.Sprintf("/tokens/%d/results/%s", g.token, digest)
+	forged, err := principal.References{TextGridURL: "s3://refs/forged.TextGrid"}.Header()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{path, strings.Replace(path, digest, strings.ToUpper(digest), 1)} {
+		r := g.do("HEAD", path, nil, map[string]string{principal.ReferencesHeader: forged})
+		if r.StatusCode != http.StatusOK || r.Header.Get("Cache-Status") != "sori; hit" || r.Header.Get("Location") != "/tokens/analysis-result/"+cachedJob {
+			t.Errorf("%s: %v", r.Status, r.Header)
+		}
+	}
+	want := "HEAD " + path + " {s3://refs/1.TextGrid s3://refs/1.json} <nil> true"
+	if got := stub.seen.Load(); got != want {
+		t.Errorf("the dispatcher saw %s, not %s", got, want)
+	}
+	asked := stub.asked.Load()
+	for path, status := range map[string]int{
+		"/tokens/999999/results/" + digest: http.StatusNotFound,
+		"/tokens/x/results/" + digest:      http.StatusUnprocessableEntity,
+		path[:len(path)-1]:                 http.StatusNotFound,
+	} {
+		if r := g.do("HEAD", path, nil, nil); r.StatusCode != status || stub.asked.Load() != asked {
+			t.Errorf("%s: %s", path, r.Status)
+		}
+	}
+	if r := g.do("HEAD", path[:len(path)-1]+"0", nil, nil); r.StatusCode != http.StatusNotFound || r.Header.Get("Location") != "" {
+		t.Errorf("another recording: %s", r.Status)
+	}
+	if r := g.do("GET", path, nil, nil); r.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(r.Header.Get("Allow"), "HEAD") {
+		t.Errorf("GET: %s %v", r.Status, r.Header)
+	}
+	stub.status.Store(http.StatusInternalServerError)
+	if r := g.do("HEAD", path, nil, nil); r.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a dispatcher that fails: %s", r.Status)
+	}
+	// Another route does not let the header of a client pass.
+	g.do("GET", result, nil, map[string]string{principal.ReferencesHeader: forged})
+	if got := fmt.Sprint(stub.seen.Load()); !strings.Contains(got, "{ }") {
+		t.Errorf("the tracker saw %s", got)
+	}
+}
+
+func TestAnUploadWhoseResultIsCachedIsAnsweredBeforeItsBody(t *testing.T) {
+	t.Parallel()
+	stub := &cachedStub{}
+	g, _ := startWithUpstream(t, nil, stub.ServeHTTP)
+	body, contentType := form(part{name: "file", file: "a.wav", content: wav(300 << 10)})
+	sum, err := hex.DecodeString(digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := "Repr-Digest: sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":\r\n"
+	begin := func(header string) *wire {
+		w := g.dial()
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n%s\r\n", g.path(), contentType, len(body), header)
+		return w
+	}
+	w := begin(known)
+	r := w.answer()
+	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/tokens/analysis-result/"+cachedJob || r.Header.Get("Cache-Status") != "sori; hit" || !r.Close {
+		t.Errorf("%s: %v", r.Status, r.Header)
+	}
+	g.assertNothingStored()
+	asked := stub.asked.Load()
+	for name, header := range map[string]string{
+		"a new analysis":   known + "Cache-Control: no-cache\r\n",
+		"an idempotent":    known + "Idempotency-Key: a\r\n",
+		"a forged answer":  "X-Sori-Early: " + cachedJob + "\r\n",
+		"another digest":   "Repr-Digest: sha-512=:AAAA:\r\n",
+		"a broken digest":  "Repr-Digest: sha-256=AAAA\r\n",
+		"no digest at all": "",
+	} {
+		w := begin(header)
+		if line, err := w.r.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+			t.Fatalf("%s: %q, %v", name, line, err)
+		}
+		_, _ = w.r.ReadString('\n')
+		w.send("%s", body)
+		if r := w.answer(); r.StatusCode != http.StatusAccepted {
+			t.Errorf("%s: %s: %s", name, r.Status, r.text)
+		}
+		w.alive()
+	}
+	if stub.asked.Load() != asked {
+		t.Error("the dispatcher was asked")
+	}
+	for _, status := range []int{http.StatusNotFound, http.StatusInternalServerError} {
+		stub.status.Store(int64(status))
+		w := begin(known)
+		if line, err := w.r.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+			t.Fatalf("%d: %q, %v", status, line, err)
+		}
+	}
+	// Without Expect the body is there already, and is used.
+	stub.status.Store(0)
+	plain := g.upload(map[string]string{"Repr-Digest": strings.TrimSpace(strings.TrimPrefix(known, "Repr-Digest: "))}, part{name: "file", file: "a.wav", content: wav(300)})
+	g.accepts(plain, false)
+}
