@@ -122,3 +122,29 @@ func TestOnlyTheStreamOfResultsDiscardsOldMessages(t *testing.T) {
 		t.Errorf("the messages are kept for %v", age)
 	}
 }
+
+func TestAMessageIsReplacedOnlyByWhoKnowsIt(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	b := k.Bus("uploader", event.Uploads())
+	subject, other := event.UploadSubject(event.WayTus, "mina", k.NewJob()), event.UploadSubject(event.WayTus, "mina", k.NewJob())
+	first, err := b.PublishBytesExpecting(k.Context(), subject, []byte("1"), subject, 0)
+	must(t, err)
+	_, err = b.PublishBytesExpecting(k.Context(), other, []byte("1"), other, 0)
+	must(t, err)
+	for _, wrong := range []uint64{0, first + 1} {
+		if _, err := b.PublishBytesExpecting(k.Context(), subject, []byte("2"), subject, wrong); !errors.Is(err, event.ErrLogConflict) {
+			t.Errorf("after %d: %v", wrong, err)
+		}
+	}
+	second, err := b.PublishBytesExpecting(k.Context(), subject, []byte("3"), subject, first)
+	must(t, err)
+	m, err := b.Stream(event.Uploads()).LastFromLeader(k.Context(), subject)
+	must(t, err)
+	if m.Seq != second || string(m.Data) != "3" {
+		t.Errorf("stored is %+v", m)
+	}
+	if messages := k.Messages(event.Uploads()); len(messages) != 2 { // the older message is gone
+		t.Errorf("%d messages are stored", len(messages))
+	}
+}

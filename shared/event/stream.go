@@ -25,6 +25,7 @@ type Stream struct {
 	Duplicates  time.Duration // window of deduplication by Nats-Msg-Id
 	Retention   Retention
 	MaxBytes    int64 // 0: the limit of the settings applies
+	LastOnly    bool  // a message replaces the older one on its subject
 }
 
 // Jobs returns the stream of the logs and the progress events of all jobs.
@@ -60,12 +61,12 @@ func Queue() Stream {
 	}
 }
 
-// Uploads returns the stream of the uploads that clients send to the bucket themselves. It is small:
-// an upload has about 500 bytes.
+// Uploads returns the stream of the uploads that are not completed. It is small: an upload has about
+// 500 bytes, and a resumable one 20 bytes more for each of its parts.
 func Uploads() Stream {
 	return Stream{
 		Name: "AUDIO_UPLOADS", Description: "unfinished uploads straight to the bucket, by owner",
-		Subjects: []string{AllUploads}, Duplicates: time.Second, Retention: RetainLog, MaxBytes: 64 << 20,
+		Subjects: []string{AllUploads}, Duplicates: time.Second, Retention: RetainLog, MaxBytes: 64 << 20, LastOnly: true,
 	}
 }
 

@@ -125,6 +125,7 @@ type UploadWay string
 const (
 	WayMultipart UploadWay = "multipart" // in parts
 	WayForm      UploadWay = "form"      // in one request
+	WayTus       UploadWay = "tus"       // through the uploader, resumable
 )
 
 // UploadsOf returns the filter of all unfinished uploads on one way.
