@@ -110,7 +110,7 @@ func TestLimitsAreToldAndARefusalNamesTheWayThatWorks(t *testing.T) {
 		}
 	}
 	request(t, w, http.MethodGet, "/limits", nil, &limits)
-	if len(limits.Uploads) != 4 || limits.Uploads[0].MaxBytes != len(audio)-1 || limits.Uploads[2].MaxBytes != len(audio) ||
+	if len(limits.Uploads) != 5 || limits.Uploads[0].MaxBytes != len(audio)-1 || limits.Uploads[2].MaxBytes != len(audio) ||
 		limits.Retention.Audio != nil || limits.Retention.Result == nil || *limits.Retention.Result != 86400 {
 		t.Errorf("the limits are %+v", limits)
 	}

@@ -31,7 +31,7 @@ func TestEveryKindHasItsVerdict(t *testing.T) {
 		fault.Invalid: bus.Reject, fault.Unauthenticated: bus.Reject, fault.Forbidden: bus.Reject,
 		fault.NotFound: bus.Reject, fault.Gone: bus.Reject, fault.TooLarge: bus.Reject, fault.Unsupported: bus.Reject,
 		fault.Malformed: bus.Reject, fault.MethodNotAllowed: bus.Reject, fault.PreconditionFailed: bus.Reject,
-		fault.HeaderTooLarge: bus.Reject, fault.Misdirected: bus.Reject, fault.RateLimited: bus.Retry, fault.RequestTimeout: bus.Reject,
+		fault.HeaderTooLarge: bus.Reject, fault.Misdirected: bus.Reject, fault.ChecksumMismatch: bus.Reject, fault.RateLimited: bus.Retry, fault.RequestTimeout: bus.Reject,
 	}
 	for _, k := range fault.Kinds() {
 		verdict, listed := want[k]

@@ -35,6 +35,7 @@ const (
 	HeaderTooLarge                 // the header of the request is larger than the limit
 	RateLimited                    // the client exceeds a limit of its own; a later request may succeed
 	Misdirected                    // the request is for a host that is not served here
+	ChecksumMismatch               // the bytes that arrived are not those that the client announced
 
 	afterLast // not a kind: the number of kinds
 )
@@ -55,7 +56,7 @@ func (k Kind) String() string {
 		NotFound: "not_found", Gone: "gone", Conflict: "conflict", TooLarge: "too_large", Unsupported: "unsupported",
 		Exhausted: "exhausted", Unavailable: "unavailable", Malformed: "malformed", MethodNotAllowed: "method_not_allowed",
 		PreconditionFailed: "precondition_failed", RequestTimeout: "request_timeout", HeaderTooLarge: "header_too_large",
-		RateLimited: "rate_limited", Misdirected: "misdirected",
+		RateLimited: "rate_limited", Misdirected: "misdirected", ChecksumMismatch: "checksum_mismatch",
 	}
 	if k >= afterLast {
 		return names[Internal]

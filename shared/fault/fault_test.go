@@ -40,7 +40,7 @@ func TestKindsHaveDistinctNames(t *testing.T) {
 		}
 		seen[k.String()] = true
 	}
-	if len(seen) != 18 {
+	if len(seen) != 19 {
 		t.Fatalf("%d kinds", len(seen))
 	}
 }

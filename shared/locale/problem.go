@@ -46,6 +46,10 @@ func koreanDetail(english string) string {
 		return "요청을 읽을 수 없습니다."
 	case "The request does not describe an upload.":
 		return "요청에 업로드에 대한 설명이 없습니다."
+	case "The request breaks the protocol of resumable uploads.":
+		return "요청이 재개 가능한 업로드의 프로토콜에 맞지 않습니다."
+	case "Upload-Checksum must be sha1, sha256 or crc32, and a checksum in base64.":
+		return "Upload-Checksum은 sha1, sha256, crc32 중 하나와 base64 체크섬이어야 합니다."
 	case "The path of the request is malformed.":
 		return "요청의 경로 형식이 잘못되었습니다."
 	case "The query of the request is malformed.":
@@ -167,6 +171,18 @@ func koreanOfUpload(code string) string {
 		return "끝내지 않은 업로드가 {limit}개입니다. 몇 개를 끝내거나 취소해 주세요."
 	case "upload-not-found":
 		return "없는 업로드입니다. 시작하지 않았거나, 취소했거나, 기한이 지난 업로드입니다."
+	case "offset-mismatch":
+		return "업로드가 이 위치에서 끝나지 않습니다. 현재 위치를 확인한 뒤 거기서 이어 보내 주세요."
+	case "upload-superseded":
+		return "다른 요청이 이 업로드를 이어받았습니다. 현재 위치를 확인한 뒤 거기서 이어 보내 주세요."
+	case "checksum-mismatch":
+		return "받은 바이트가 체크섬과 다릅니다. 이 요청의 바이트는 저장되지 않았습니다."
+	case "unsupported-tus-version":
+		return "이 서버는 tus 1.0.0을 사용합니다. Tus-Resumable 헤더에 그 버전을 적어 주세요."
+	case "upload-not-finished":
+		return "아직 끝나지 않은 부분 업로드가 있습니다."
+	case "too-many-parts":
+		return "업로드가 너무 자주 끊겼습니다. 처음부터 다시 보내 주세요."
 	case "not-multipart":
 		return "요청의 Content-Type이 {content_type}입니다. \"file\"이라는 이름의 필드에 파일을 담아 multipart/form-data로 보내 주세요."
 	case "unsupported-audio":

@@ -36,6 +36,9 @@ type Document struct {
 	RetryAfter int
 }
 
+// statusChecksumMismatch is the status with which tus 1.0 answers a wrong checksum.
+const statusChecksumMismatch = 460
+
 // Status returns the HTTP status of a kind. A limit of the service and an unavailable dependency
 // both have the status 503, since a client should do the same: try again later.
 func Status(kind fault.Kind) int {
@@ -56,6 +59,7 @@ func Status(kind fault.Kind) int {
 		fault.HeaderTooLarge:     http.StatusRequestHeaderFieldsTooLarge,
 		fault.RateLimited:        http.StatusTooManyRequests,
 		fault.Misdirected:        http.StatusMisdirectedRequest,
+		fault.ChecksumMismatch:   statusChecksumMismatch,
 		fault.Exhausted:          http.StatusServiceUnavailable,
 		fault.Unavailable:        http.StatusServiceUnavailable,
 	}
@@ -75,7 +79,7 @@ func From(err error, r Request) Document {
 	language := locale.Choose(r.AcceptLanguage, locale.English)
 	status := Status(f.Kind)
 	d := Document{
-		Type: typePrefix + f.Code, Title: http.StatusText(status), Status: status,
+		Type: typePrefix + f.Code, Title: cmp.Or(http.StatusText(status), "Checksum Mismatch"), Status: status,
 		Detail:   locale.Problem(language, f.Code, f.Detail, f.Extra),
 		Instance: r.Path, Code: f.Code, RequestID: r.ID,
 		Errors: f.Violations, Extra: f.Extra,

@@ -20,6 +20,7 @@ func TestEveryKindHasAnErrorStatus(t *testing.T) {
 		fault.NotFound: 404, fault.Gone: 410, fault.Conflict: 409, fault.TooLarge: 413, fault.Unsupported: 415,
 		fault.Exhausted: 503, fault.Unavailable: 503, fault.Malformed: 400, fault.MethodNotAllowed: 405,
 		fault.PreconditionFailed: 412, fault.RequestTimeout: 408, fault.HeaderTooLarge: 431, fault.Misdirected: 421, fault.RateLimited: 429,
+		fault.ChecksumMismatch: 460,
 	}
 	for _, k := range fault.Kinds() {
 		if got := problem.Status(k); got != want[k] {

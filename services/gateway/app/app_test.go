@@ -119,7 +119,7 @@ func TestAKnownPathNamesItsMethods(t *testing.T) {
 	}
 	w := g.dial()
 	w.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-	if answer := w.rest(); !strings.HasPrefix(answer, "HTTP/1.1 204 ") || !strings.Contains(answer, "\r\nAllow: DELETE, GET, HEAD, OPTIONS, POST, PUT\r\n") {
+	if answer := w.rest(); !strings.HasPrefix(answer, "HTTP/1.1 204 ") || !strings.Contains(answer, "\r\nAllow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n") {
 		t.Errorf("the whole server: %s", answer)
 	}
 }

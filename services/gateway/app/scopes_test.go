@@ -47,7 +47,7 @@ func TestEveryRouteSaysWhatItNeeds(t *testing.T) {
 	slices.Sort(public)
 	want := []string{
 		"GET /", "GET /console", "GET /console/assets/:name", "GET /console/config.json", "GET /docs", "GET /docs/:file", "GET /health", "GET /limits",
-		"GET /livez", "GET /openapi.json", "GET /readyz", "POST /tokens/webhook/analysis-complete",
+		"GET /livez", "GET /openapi.json", "GET /readyz", "OPTIONS /uploads", "POST /tokens/webhook/analysis-complete",
 	}
 	if !slices.Equal(public, want) {
 		t.Errorf("public are %q", public)

@@ -75,6 +75,8 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 		uploader := proxy.Handler{
 			Upstream: d.conns.uploader, MaxBody: api.MaxJSON, Timeouts: timeouts, Shutdown: shutdown, Signer: signer,
 		}
+		bytes := uploader
+		bytes.MaxBody = d.cfg.MaxDirectBytes
 		routes := api.Routes{
 			Uploads: d.uploads, MaxUploadBody: d.cfg.uploadLimits().MaxBody(), Language: d.cfg.DefaultLanguage,
 			BodyLimits: timeouts,
@@ -83,7 +85,7 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 			Scripts:    d.conns.store, Actors: d.conns.store,
 			Keys: d.conns.store, ForgetKey: d.access.Forget,
 			Quotas: d.quotas, Limits: d.cfg.publicLimits(),
-			Direct: d.uploads, Uploader: uploader.Forward, DescribedUpload: uploader.ForwardWith,
+			Direct: d.uploads, Uploader: uploader.Forward, DescribedUpload: uploader.ForwardWith, Bytes: bytes.ForwardAllWith,
 			Tracker: tracker.Forward, Dispatcher: dispatcher.Forward,
 			Results: proxy.Results{Dispatcher: d.conns.dispatcher, Signer: signer},
 		}

@@ -12,6 +12,8 @@ import (
 	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/fetch"
 	"sori.internal/services/uploader/internal/objects"
+	"sori.internal/services/uploader/internal/resumable"
+	"sori.internal/services/uploader/internal/tus"
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/services/uploader/internal/uploads"
 	"sori.internal/shared/buildinfo"
@@ -57,10 +59,14 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 		return err
 	}
 	s := newService(dependencies{cfg: &cfg, log: log, events: events, s3: s3, public: public, sealer: sealer})
-	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: s.routes()}
+	routes, err := s.routes()
+	if err != nil {
+		return err
+	}
+	server := &httpd.Server{Addr: cfg.Addr, Grace: cfg.Grace, Listening: p.Listening, Log: log, Handler: routes}
 	admin := &httpd.Admin{Config: cfg.Admin, Health: s.health, Metrics: s.metrics, Listening: p.AdminListening, Log: log}
 	return lifecycle.Run(ctx, s.health.Watch, server.Run, admin.Run,
-		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.sweeper.Run, s.watcher.Run, s.uploads.Run)...))
+		lifecycle.AfterSetup(log, s.setup, append(s.consumers(), s.sweeper.Run, s.watcher.Run, s.uploads.Run, s.finisher.Run)...))
 }
 
 // dependencies has the settings, the logger and the clients that Run makes.
@@ -86,6 +92,9 @@ type service struct {
 	direct  *direct.Core
 	watcher *direct.Watcher
 	uploads *direct.Sweeper
+
+	resumable *resumable.Core
+	finisher  *resumable.Finisher
 }
 
 // newService assembles the parts. It does not connect to anything.
@@ -94,7 +103,9 @@ func newService(d dependencies) *service {
 	jobs, staged := joblog.New(d.events), staging.New(d.events)
 	deps := upload.Dependencies{Jobs: jobs, Progress: d.events, Staging: staged, Objects: bucket}
 	core := upload.New(deps)
-	uploads := direct.New(direct.Dependencies{Records: uploads.New(d.events), Bucket: bucket, Jobs: jobs}, d.cfg.directOptions())
+	records := uploads.New(d.events)
+	uploads := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: jobs}, d.cfg.directOptions())
+	resuming := resumable.New(resumable.Dependencies{Direct: uploads, Records: records, Bucket: bucket, Jobs: jobs}, d.cfg.MaxWriters)
 	return &service{
 		dependencies: d, metrics: metrics.New(),
 		health: health.New(map[string]health.Check{
@@ -112,6 +123,9 @@ func newService(d dependencies) *service {
 		direct:  uploads,
 		watcher: direct.NewWatcher(uploads, d.log),
 		uploads: direct.NewSweeper(uploads, d.cfg.SweepInterval, d.log),
+
+		resumable: resuming,
+		finisher:  resumable.NewFinisher(resuming, d.cfg.SweepInterval, d.log),
 	}
 }
 
@@ -132,15 +146,21 @@ func newRemote(d dependencies, jobs *joblog.Store, bucket *objects.Bucket) *uplo
 	}, upload.RemoteOptions{Allowed: d.cfg.FetchAllowed, MaxBytes: d.cfg.MaxFetchBytes, Timeout: d.cfg.FetchTimeout})
 }
 
-// routes returns the uploader's HTTP routes: those that every service has, and those of direct uploads.
-func (s *service) routes() *httpd.Mux {
+// routes returns the uploader's HTTP routes: those that every service has, and those of uploads.
+func (s *service) routes() (*httpd.Mux, error) {
 	mux := httpd.NewMux(httpd.Info{
 		Name: "sori-" + Name, Version: buildinfo.Version(), Links: map[string]string{"health": "/readyz"},
 	}, s.health, s.metrics, s.log)
-	api.New(s.direct, principal.NewVerifier(s.cfg.Principal, time.Now), s.bucket.Name()).Routes(mux)
+	verifier := principal.NewVerifier(s.cfg.Principal, time.Now)
+	api.New(s.direct, verifier, s.bucket.Name()).Routes(mux)
+	resumable, err := tus.New(s.resumable, verifier)
+	if err != nil {
+		return nil, err
+	}
+	resumable.Routes(mux)
 	s.metrics.Gauge("sori_uploads_unfinished", "multipart uploads to the bucket that are not completed", s.uploads.Open)
 	s.metrics.Gauge("sori_uploads_unfinished_bytes", "bytes of their parts", s.uploads.Bytes)
-	return mux
+	return mux, nil
 }
 
 // setup makes the streams and the bucket. It runs before the consumers start.

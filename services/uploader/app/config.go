@@ -26,6 +26,7 @@ type Config struct {
 	SweepAge      time.Duration `env:"SWEEP_AGE" envDefault:"2h"`
 	MaxBytes      int64         `env:"MAX_DIRECT_UPLOAD_BYTES" envDefault:"5368709120"`
 	MaxOpen       int           `env:"MAX_UNFINISHED_UPLOADS" envDefault:"1000"`
+	MaxWriters    int           `env:"MAX_RESUMABLE_WRITERS" envDefault:"64"`
 	Expiry        time.Duration `env:"UPLOAD_EXPIRY" envDefault:"24h"`
 	LinkValid     time.Duration `env:"UPLOAD_URL_VALID" envDefault:"1h"`
 	Origins       origin.List   `env:"CORS_ALLOWED_ORIGINS"`
@@ -52,6 +53,7 @@ func (c *Config) Check() error {
 	rules.Check(c.SweepAge > 0, "SWEEP_AGE must be positive")
 	rules.Check(c.MaxBytes >= 1, "MAX_DIRECT_UPLOAD_BYTES must be at least 1")
 	rules.Check(c.MaxOpen >= 1, "MAX_UNFINISHED_UPLOADS must be at least 1")
+	rules.Check(c.MaxWriters >= 1, "MAX_RESUMABLE_WRITERS must be at least 1")
 	rules.Check(c.LinkValid >= time.Minute && c.LinkValid <= maxLinkValid, "UPLOAD_URL_VALID must be between 1m and 168h")
 	rules.Check(c.Expiry >= c.LinkValid, "UPLOAD_EXPIRY must not be shorter than UPLOAD_URL_VALID")
 	rules.Check(c.FetchConcurrency >= 1, "FETCH_CONCURRENCY must be at least 1")

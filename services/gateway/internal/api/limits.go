@@ -12,7 +12,7 @@ import (
 // are here so that clients are told.
 type UploadLimits struct {
 	MaxBytes        int64         // of a recording in a form
-	MaxDirectBytes  int64         // of a recording that the client sends to the bucket
+	MaxDirectBytes  int64         // of a recording that the client sends to the bucket, or in several requests
 	MaxFetchBytes   int64         // of a recording that is fetched from a URL
 	Expiry          time.Duration // of an upload to the bucket that is not completed
 	MaxSeconds      float64       // of a recording that is analysed; 0 if unknown
@@ -26,6 +26,7 @@ const (
 	wayS3Form      = "s3-form"
 	wayS3Multipart = "s3-multipart"
 	wayURL         = "url"
+	wayTus         = "tus"
 )
 
 // The limits of a multipart upload at S3 (Amazon S3 User Guide, "Amazon S3 multipart upload limits").
@@ -73,6 +74,7 @@ func (r *Routes) sendLimits(c *fiber.Ctx) error {
 				MinPartBytes: minPartBytes, MaxParts: maxParts,
 			},
 			{Way: wayURL, Path: "/tokens/{token_id}/analyze", MaxBytes: l.MaxFetchBytes},
+			{Way: wayTus, Path: "/uploads/", MaxBytes: l.MaxDirectBytes, ExpiresAfter: l.Expiry.Seconds()},
 		},
 		MediaTypes: media.Types(), Codecs: media.Codecs(), MaxSeconds: positive(l.MaxSeconds),
 		Retention: retentionBody{Audio: positive(l.AudioRetention.Seconds()), Result: positive(l.ResultRetention.Seconds())},

@@ -36,6 +36,7 @@ type Routes struct {
 	Direct          DirectUploads
 	Uploader        fiber.Handler                                // forwards to the uploader
 	DescribedUpload func(c *fiber.Ctx, header http.Header) error // forwards to the uploader without the body, and with further fields
+	Bytes           func(c *fiber.Ctx, header http.Header) error // forwards to the uploader with a body of up to Limits.MaxDirectBytes, and with further fields
 
 	Tracker    fiber.Handler // forwards to the tracker
 	Dispatcher fiber.Handler // forwards to the dispatcher
@@ -49,6 +50,7 @@ func (r *Routes) Register(router *httpserver.Router) {
 	r.registerJobs(router)
 	r.registerUploads(router)
 	r.registerDirect(router)
+	r.registerResumable(router)
 	r.registerTokens(router)
 	r.registerScripts(router)
 	r.registerActors(router)
@@ -90,6 +92,18 @@ func (r *Routes) registerDirect(router *httpserver.Router) {
 	router.Post(one+"/complete", principal.JobsWrite, r.Uploader)
 	router.Get(one+"/batch", principal.JobsWrite, r.Uploader)
 	router.Get(one+"/:part_number", principal.JobsWrite, r.Uploader)
+}
+
+// registerResumable adds the routes of resumable uploads: tus 1.0 and the draft of the IETF.
+func (r *Routes) registerResumable(router *httpserver.Router) {
+	h := resumableUploads{directUploads{core: r.Direct, forward: r.Bytes}}
+	const all, one = "/uploads", "/uploads/:upload_id"
+	router.Options(all, access.Public, r.Uploader)
+	router.PostLarge(all, principal.JobsWrite, r.Limits.MaxDirectBytes, router.Upload(h.create))
+	router.Head(one, principal.JobsWrite, r.Uploader)
+	router.PatchLarge(one, principal.JobsWrite, r.Limits.MaxDirectBytes, router.Upload(h.write))
+	router.PostLarge(one, principal.JobsWrite, r.Limits.MaxDirectBytes, router.Upload(h.write)) // with X-HTTP-Method-Override
+	router.Delete(one, principal.JobsWrite, r.Uploader)
 }
 
 func (r *Routes) registerTokens(router *httpserver.Router) {

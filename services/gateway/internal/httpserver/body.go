@@ -28,9 +28,10 @@ const deniedHeader = "X-Sori-Denied"
 
 // headerReceived is called after the header of a request has arrived, before its body is read.
 //
-// A body is not read if its declared length is larger than any route accepts, if its sender may not
-// use the route, or if the answer is known without it (Early). The answer is then sent without waiting
-// for the body, and without a 100 Continue. fasthttp treats such a request as one without a body, and closes its connection after
+// A body is not read if its declared length is larger than its route accepts and than any ordinary
+// route does, if its sender may not use the route, or if the answer is known without it (Early). The
+// answer is then sent without waiting for the body, and without a 100 Continue. fasthttp treats such a
+// request as one without a body, and closes its connection after
 // the answer.
 //
 // Of any other body, fasthttp reads one byte before the handler runs, not its usual 8 KiB: a slow
@@ -40,7 +41,7 @@ func (s *Server) headerReceived(work context.Context, router *Router, h *fasthtt
 	h.Del(deniedHeader)
 	h.Del(earlyHeader)
 	switch n := h.ContentLength(); {
-	case int64(n) > s.MaxBody:
+	case int64(n) > s.MaxBody && int64(n) > router.maxBody(h, s.BasePath):
 		dropBody(h)
 		h.Set(DeclaredLengthHeader, strconv.Itoa(n))
 	case (n > 0 || n == chunked) && !router.allows(work, h, s.BasePath):

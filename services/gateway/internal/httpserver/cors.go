@@ -34,11 +34,11 @@ const (
 		"Idempotency-Key, If-Match, If-Modified-Since, If-None-Match, If-Range, Last-Event-ID, Pragma, Prefer, Range, Repr-Digest, " +
 		"Traceparent, Tracestate, X-API-Key, X-Request-Id, X-Requested-With, " +
 		"Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, Upload-Defer-Length, Upload-Draft-Interop-Version, " +
-		"Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override"
+		"Upload-Incomplete, Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override"
 	exposedHeaders = "Accept-Ranges, Allow, Cache-Status, Content-Disposition, Content-Encoding, Content-Range, Date, ETag, Idempotency-Replayed, Link, Location, " +
-		"Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Traceparent, WWW-Authenticate, X-Request-Id, " +
+		"Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Sori-Job, Traceparent, WWW-Authenticate, X-Request-Id, " +
 		"Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat, " +
-		"Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length, Upload-Limit, Upload-Metadata, Upload-Offset"
+		"Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Incomplete, Upload-Length, Upload-Limit, Upload-Metadata, Upload-Offset"
 )
 
 // isPreflight reports whether a request is a CORS preflight.

@@ -183,7 +183,9 @@ func (e *edge) allowed(c *fiber.Ctx) string {
 	if len(methods) == 0 {
 		return ""
 	}
-	methods = append(methods, http.MethodOptions)
+	if !slices.Contains(methods, http.MethodOptions) {
+		methods = append(methods, http.MethodOptions)
+	}
 	slices.Sort(methods)
 	return strings.Join(methods, ", ")
 }

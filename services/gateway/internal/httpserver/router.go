@@ -32,7 +32,8 @@ type Route struct {
 	// behind the gateway verifies the ticket. It receives no principal.
 	Ticket bool
 
-	early Early
+	early   Early
+	MaxBody int64 // bytes of the largest body, if it is more than Server.MaxBody
 }
 
 // Router registers routes. Every route declares what a request needs to reach its handler.
@@ -59,7 +60,7 @@ func (r *Router) Get(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs}, h)
 }
 
-// Head registers a route for HEAD.
+// Head registers a route for HEAD alone.
 func (r *Router) Head(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodHead, Path: path, Needs: needs}, h)
 }
@@ -83,6 +84,21 @@ func (r *Router) Put(path string, needs principal.Scope, h fiber.Handler) {
 // Delete registers a route for DELETE.
 func (r *Router) Delete(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodDelete, Path: path, Needs: needs}, h)
+}
+
+// Options registers a route for OPTIONS, which answers more than Allow. Preflights do not reach it.
+func (r *Router) Options(path string, needs principal.Scope, h fiber.Handler) {
+	r.add(Route{Method: http.MethodOptions, Path: path, Needs: needs}, h)
+}
+
+// PostLarge registers a route for POST with bodies of up to maxBody bytes.
+func (r *Router) PostLarge(path string, needs principal.Scope, maxBody int64, h fiber.Handler) {
+	r.add(Route{Method: http.MethodPost, Path: path, Needs: needs, MaxBody: maxBody}, h)
+}
+
+// PatchLarge registers a route for PATCH with bodies of up to maxBody bytes.
+func (r *Router) PatchLarge(path string, needs principal.Scope, maxBody int64, h fiber.Handler) {
+	r.add(Route{Method: http.MethodPatch, Path: path, Needs: needs, MaxBody: maxBody}, h)
 }
 
 // add registers a route. Like net/http with an impossible pattern, it panics if the route does not
@@ -185,22 +201,20 @@ const decideTimeout = 15 * time.Second
 // request. The handler decides again, and answers. A request that no route matches is allowed: it
 // is answered without its body anyway.
 func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base string) bool {
-	needs := r.needs(string(h.Method()), pathOf(h, base))
-	if needs == access.Public {
+	route, ok := r.find(string(h.Method()), pathOf(h, base))
+	if !ok || route.Needs == access.Public {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
 	defer cancel()
-	_, err := r.authenticate(ctx, credentialsOf(h), needs)
+	_, err := r.authenticate(ctx, credentialsOf(h), route.Needs)
 	return err == nil
 }
 
-// needs returns what the route of a request needs; Public if no route matches.
-func (r *Router) needs(method, path string) principal.Scope {
-	if route, ok := r.find(method, path); ok {
-		return route.Needs
-	}
-	return access.Public
+// maxBody returns the size of the largest body of a request, if its route allows more than others do.
+func (r *Router) maxBody(h *fasthttp.RequestHeader, base string) int64 {
+	route, _ := r.find(string(h.Method()), pathOf(h, base))
+	return route.MaxBody
 }
 
 // find returns the route of a request.

@@ -54,7 +54,7 @@ type Server struct {
 	Proxies  forwarded.Proxies // whose X-Forwarded headers are used
 	Origins  origin.List       // of pages of other sites that may use the API
 	Hosts    Hosts             // by which clients may request the gateway; empty is the default of newHostRule
-	MaxBody  int64             // bytes of the largest body that any route accepts
+	MaxBody  int64             // bytes of the largest body that any route accepts, but for those that say more
 	MinRate  int64             // bytes per second at which clients must read answers
 
 	// Access authenticates requests.

@@ -39,6 +39,11 @@ func (h Handler) Forward(c *fiber.Ctx) error {
 	return h.forward(c, httpserver.NewBody(c, h.MaxBody, h.Timeouts), nil)
 }
 
+// ForwardAllWith forwards a request with further fields in its header.
+func (h Handler) ForwardAllWith(c *fiber.Ctx, fields http.Header) error {
+	return h.forward(c, httpserver.NewBody(c, h.MaxBody, h.Timeouts), fields)
+}
+
 // ForwardWith forwards a request with further fields in its header and without its body, which the
 // gateway has read.
 func (h Handler) ForwardWith(c *fiber.Ctx, fields http.Header) error {

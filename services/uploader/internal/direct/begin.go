@@ -17,7 +17,7 @@ import (
 func (c *Core) begin(ctx context.Context, u Upload) error {
 	received, err := c.check(ctx, u)
 	if isRefusal(err) {
-		if removeErr := c.discard(ctx, u); removeErr != nil {
+		if removeErr := c.Discard(ctx, u); removeErr != nil {
 			return removeErr
 		}
 		return err
@@ -39,7 +39,7 @@ func (c *Core) accept(ctx context.Context, u Upload, received event.Received) er
 		zerolog.Ctx(ctx).Info().Str(logging.JobID, u.JobID).Int64(logging.TokenID, u.TokenID).Int64(logging.Bytes, received.Size).
 			Str("way", string(u.Way())).Msg("upload completed")
 	}
-	if err := c.Records.Delete(ctx, u); err != nil { // the sweeper deletes it
+	if err := c.forget(ctx, u); err != nil { // the sweeper deletes it
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, u.JobID).Msg("record of completed upload not deleted")
 	}
 	return nil
@@ -112,7 +112,7 @@ func (c *Core) arrive(ctx context.Context, u Upload) (bool, error) {
 		return false, nil
 	case fault.Is(err, fault.TooLarge): // the S3 server does not enforce the policy of the form
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, u.JobID).Msg("uploaded object is too large and removed")
-		return true, c.discard(ctx, u)
+		return true, c.Discard(ctx, u)
 	case err != nil && !isRefusal(err):
 		return false, err
 	}

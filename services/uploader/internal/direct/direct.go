@@ -1,6 +1,7 @@
 // Package direct accepts recordings that clients send to the bucket themselves: in parts, by a
 // multipart upload of S3, or in one request, by a form with a signed policy. Only the requests
-// around them come here.
+// around them come here. Package resumable, whose bytes do come here, ends its uploads in the same
+// way, by Join and Discard.
 //
 // It guarantees:
 //
@@ -39,14 +40,19 @@ type Upload struct {
 	FileName    string    `json:"file_name,omitempty"`
 	SHA256      string    `json:"sha256,omitempty"` // that the client announced, in hexadecimal
 	Created     time.Time `json:"created"`
+	Resumable   bool      `json:"resumable,omitempty"` // the bytes come through the uploader
 }
 
 // Way returns the way on which the bytes come.
 func (u Upload) Way() event.UploadWay {
-	if u.S3ID == "" {
+	switch {
+	case u.Resumable:
+		return event.WayTus
+	case u.S3ID == "":
 		return event.WayForm
+	default:
+		return event.WayMultipart
 	}
-	return event.WayMultipart
 }
 
 // Records stores the uploads that are not completed.
@@ -82,6 +88,9 @@ type Bucket interface {
 	Name() string
 	Stat(ctx context.Context, key string) (upload.Object, bool, error)
 	Remove(ctx context.Context, key string) error
+
+	// RemovePrefix removes every object whose key has a prefix.
+	RemovePrefix(ctx context.Context, prefix string) error
 
 	// Head returns the first n bytes of an object, or all of them if there are fewer.
 	Head(ctx context.Context, key string, n int64) ([]byte, error)
@@ -148,14 +157,22 @@ func (c *Core) Options() Options { return c.options }
 
 // Begin begins a multipart upload. It fills in the fields JobID, S3ID, Key and Created of u.
 func (c *Core) Begin(ctx context.Context, u Upload) (Upload, error) {
+	u, err := c.BeginUnrecorded(ctx, u)
+	if err != nil {
+		return u, err
+	}
+	return u, c.Records.Put(ctx, u)
+}
+
+// BeginUnrecorded is like Begin, and the caller records the upload. If that fails, the sweeper aborts
+// the multipart upload.
+func (c *Core) BeginUnrecorded(ctx context.Context, u Upload) (Upload, error) {
 	if err := c.prepare(ctx, &u); err != nil {
 		return u, err
 	}
 	var err error
-	if u.S3ID, err = c.Bucket.BeginParts(ctx, u.Key); err != nil {
-		return u, err
-	}
-	return u, c.Records.Put(ctx, u) // if it fails, the sweeper aborts the multipart upload
+	u.S3ID, err = c.Bucket.BeginParts(ctx, u.Key)
+	return u, err
 }
 
 // Form begins an upload in one request. It fills in the fields JobID, Key and Created of u.
@@ -245,14 +262,16 @@ func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, er
 	if err != nil {
 		return u, err
 	}
-	err = c.Bucket.CompleteParts(ctx, u.Key, u.S3ID, parts)
-	if fault.Is(err, fault.NotFound) {
-		return c.joined(ctx, h, u)
+	return u, c.Join(ctx, u, parts)
+}
+
+// Join joins the parts of an upload at S3 and begins its job. It may be called again, also at the
+// same time.
+func (c *Core) Join(ctx context.Context, u Upload, parts []Part) error {
+	if err := c.Bucket.CompleteParts(ctx, u.Key, u.S3ID, parts); err != nil && !fault.Is(err, fault.NotFound) {
+		return err
 	}
-	if err != nil {
-		return u, err
-	}
-	return u, c.begin(ctx, u)
+	return c.Joined(ctx, u)
 }
 
 const (
@@ -260,22 +279,27 @@ const (
 	joinInterval = 100 * time.Millisecond
 )
 
-// joined continues Complete when S3 does not know the multipart upload any more: another call has
-// joined the parts, or is just joining them and the object appears in a moment, or the upload was
-// aborted.
-func (c *Core) joined(ctx context.Context, h Handle, u Upload) (Upload, error) {
+// Joined continues Join when S3 has joined the parts, or does not know the multipart upload any more:
+// another call has joined them, or is just joining them, and the object appears in a moment; or the
+// upload was aborted.
+func (c *Core) Joined(ctx context.Context, u Upload) error {
 	for began := time.Now(); time.Since(began) < joinTimeout; {
 		if err := c.begin(ctx, u); !fault.Is(err, fault.NotFound) {
-			return u, err
+			return err
 		}
-		if _, err := c.find(ctx, h); fault.Is(err, fault.NotFound) {
-			return c.completed(ctx, h)
+		_, found, err := c.Records.Find(ctx, u.Way(), u.Owner, u.JobID)
+		if err != nil {
+			return err
+		}
+		if !found {
+			_, err := c.completed(ctx, Handle{Owner: u.Owner, Key: u.Key})
+			return err
 		}
 		if err := wait.For(ctx, joinInterval); err != nil {
-			return u, err
+			return err
 		}
 	}
-	return u, beingCompleted()
+	return beingCompleted()
 }
 
 // completed returns the upload of a job that has begun.
@@ -302,11 +326,12 @@ func (c *Core) Abort(ctx context.Context, h Handle) error {
 	if err != nil {
 		return err
 	}
-	return c.discard(ctx, u)
+	return c.Discard(ctx, u)
 }
 
-// discard removes an upload that has not become a job, and its bytes.
-func (c *Core) discard(ctx context.Context, u Upload) error {
+// Discard removes an upload that has not become a job, and its bytes. Of one that has, it removes the
+// record.
+func (c *Core) Discard(ctx context.Context, u Upload) error {
 	if u.S3ID != "" {
 		if err := c.Bucket.AbortParts(ctx, u.Key, u.S3ID); err != nil && !fault.Is(err, fault.NotFound) {
 			return err
@@ -319,6 +344,16 @@ func (c *Core) discard(ctx context.Context, u Upload) error {
 	}
 	if len(log) == 0 {
 		if err := c.Bucket.Remove(ctx, u.Key); err != nil {
+			return err
+		}
+	}
+	return c.forget(ctx, u)
+}
+
+// forget removes the record of an upload, and what only the upload needed.
+func (c *Core) forget(ctx context.Context, u Upload) error {
+	if u.Resumable {
+		if err := c.Bucket.RemovePrefix(ctx, upload.TailPrefix(u.JobID)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -74,6 +75,18 @@ func (b *Bucket) CompleteParts(ctx context.Context, key, s3ID string, parts []di
 // AbortParts implements direct.Bucket.
 func (b *Bucket) AbortParts(ctx context.Context, key, s3ID string) error {
 	return translateParts("abort the parts of "+key, b.core().AbortMultipartUpload(ctx, b.name, key, s3ID))
+}
+
+// PutPart implements resumable.Bucket.
+func (b *Bucket) PutPart(ctx context.Context, key, s3ID string, number int, part []byte) error {
+	_, err := b.core().PutObjectPart(ctx, b.name, key, s3ID, number, bytes.NewReader(part), int64(len(part)), minio.PutObjectPartOptions{})
+	return translateParts(fmt.Sprintf("put part %d of %s", number, key), err)
+}
+
+// CopyPart implements resumable.Bucket.
+func (b *Bucket) CopyPart(ctx context.Context, from string, offset, size int64, key, s3ID string, number int) error {
+	_, err := b.core().CopyObjectPart(ctx, b.name, from, b.name, key, s3ID, number, offset, size, nil)
+	return translateParts(fmt.Sprintf("copy %s to part %d of %s", from, number, key), err)
 }
 
 // translateParts returns an error of S3 about a multipart upload.

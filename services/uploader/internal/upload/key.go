@@ -37,6 +37,10 @@ const keyRoot = "audio/"
 // keyPrefix returns the prefix of the keys of a job's recordings, whatever their names.
 func keyPrefix(job string) string { return keyRoot + job + "_" }
 
+// TailPrefix returns the prefix of the keys of the tails of a job's resumable upload: bytes that are
+// too few for a part. No key of a recording has it, since names in keys have no slash.
+func TailPrefix(job string) string { return keyPrefix(job) + "/" }
+
 // JobOfKey returns the job of a key; false if the text is not a key of a recording.
 func JobOfKey(key string) (job string, ok bool) {
 	rest, ok := strings.CutPrefix(key, keyRoot)

@@ -7,11 +7,12 @@ import (
 	"fmt"
 
 	"sori.internal/services/uploader/internal/direct"
+	"sori.internal/services/uploader/internal/resumable"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 )
 
-// Store implements direct.Records.
+// Store implements direct.Records and resumable.Records.
 type Store struct {
 	bus    *bus.Bus
 	stream *bus.Stream
@@ -72,6 +73,49 @@ func (s *Store) All(ctx context.Context, way event.UploadWay) ([]direct.Upload, 
 func (s *Store) Count(ctx context.Context, owner string) (int, error) {
 	subjects, err := s.stream.Subjects(ctx, event.UploadsOfOwner(owner))
 	return len(subjects), err
+}
+
+// Save implements resumable.Records.
+func (s *Store) Save(ctx context.Context, u resumable.Upload, last uint64) (uint64, error) {
+	body, err := json.Marshal(u)
+	if err != nil {
+		return 0, fmt.Errorf("record the upload of job %s: %w", u.JobID, err)
+	}
+	return s.bus.PublishBytesExpecting(ctx, subjectOf(u.Upload), body, subjectOf(u.Upload), last)
+}
+
+// Load implements resumable.Records. It reads from the leader of the stream: a replica may have an
+// older record.
+func (s *Store) Load(ctx context.Context, owner, job string) (resumable.Upload, uint64, bool, error) {
+	m, err := s.stream.LastFromLeader(ctx, event.UploadSubject(event.WayTus, owner, job))
+	if err != nil || m == nil {
+		return resumable.Upload{}, 0, false, err
+	}
+	u, err := parseResumable(m)
+	return u, m.Seq, err == nil, err
+}
+
+// Resumable implements resumable.Records.
+func (s *Store) Resumable(ctx context.Context) ([]resumable.Upload, error) {
+	messages, err := s.stream.LastPerSubject(ctx, event.UploadsOf(event.WayTus))
+	if err != nil {
+		return nil, err
+	}
+	all := make([]resumable.Upload, len(messages))
+	for i := range messages {
+		if all[i], err = parseResumable(&messages[i]); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func parseResumable(m *bus.Message) (resumable.Upload, error) {
+	var u resumable.Upload
+	if err := json.Unmarshal(m.Data, &u); err != nil {
+		return u, fmt.Errorf("read the upload %s: %w", m.Subject, err)
+	}
+	return u, nil
 }
 
 func parse(m *bus.Message) (direct.Upload, error) {

@@ -1,0 +1,91 @@
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
+)
+
+// tus sends a request of tus 1.0, or, with Upload-Draft-Interop-Version, of the IETF's draft.
+func tus(t *testing.T, method, link string, header map[string]string, body io.Reader) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, link, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range header {
+		req.Header.Set(name, value)
+	}
+	if header["Upload-Draft-Interop-Version"] == "" {
+		req.Header.Set("Tus-Resumable", "1.0.0")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		t.Logf("%s %s: %s", method, link, text)
+	}
+	return resp
+}
+
+func TestAResumedUploadIsAnalysed(t *testing.T) {
+	t.Parallel()
+	recording := loadgen.Tone(220, 3*time.Minute) // more than a part, and than a form may have
+	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{
+		"BASE_PATH": "/api", "MAX_UPLOAD_BYTES": "1000000", "MAX_DIRECT_UPLOAD_BYTES": fmt.Sprint(len(recording)), "PRINCIPAL_STAGED_BYTES": "0",
+	}})
+	host := strings.TrimSuffix(w.Gateway, "/api")
+	all := host + "/api/uploads/"
+	if resp := tus(t, "OPTIONS", all, nil, nil); resp.Header.Get("Tus-Max-Size") != fmt.Sprint(len(recording)) || !strings.Contains(resp.Header.Get("Tus-Extension"), "checksum") {
+		t.Errorf("OPTIONS: %s %v", resp.Status, resp.Header)
+	}
+	metadata := "token_id " + base64.StdEncoding.EncodeToString(fmt.Append(nil, w.Token)) + ",filename " + base64.StdEncoding.EncodeToString([]byte("수업 녹음.wav"))
+	if resp := tus(t, "POST", all, map[string]string{"Upload-Length": "1", "Upload-Metadata": "token_id MA=="}, nil); resp.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("for a token of nobody: %s", resp.Status)
+	}
+	const cut = 2_000_001
+	created := tus(t, "POST", all, map[string]string{
+		"Upload-Length": fmt.Sprint(len(recording)), "Upload-Metadata": metadata, "Content-Type": "application/offset+octet-stream",
+	}, bytes.NewReader(recording[:cut]))
+	at := created.Header.Get("Location")
+	if created.StatusCode != http.StatusCreated || !strings.HasPrefix(at, "/api/uploads/") {
+		t.Fatalf("create: %s %v", created.Status, created.Header)
+	}
+	head := tus(t, "HEAD", host+at, nil, nil)
+	offset, err := strconv.Atoi(head.Header.Get("Upload-Offset"))
+	if err != nil || offset != cut || head.Header.Get("Upload-Length") != fmt.Sprint(len(recording)) {
+		t.Fatalf("HEAD: %s %v", head.Status, head.Header)
+	}
+	done := tus(t, "PATCH", host+at, map[string]string{"Upload-Offset": fmt.Sprint(offset), "Content-Type": "application/offset+octet-stream"}, bytes.NewReader(recording[offset:]))
+	if done.StatusCode != http.StatusNoContent || !strings.HasPrefix(done.Header.Get("Link"), "</api/tokens/analysis-result/") {
+		t.Fatalf("PATCH: %s %v", done.Status, done.Header)
+	}
+	draft := tus(t, "POST", fmt.Sprintf("%s?token_id=%d&filename=a.wav", all, w.Token), map[string]string{
+		"Upload-Draft-Interop-Version": "6", "Upload-Complete": "?1",
+	}, bytes.NewReader(recording))
+	if draft.StatusCode != http.StatusCreated {
+		t.Fatalf("by the draft: %s %v", draft.Status, draft.Header)
+	}
+	for _, job := range []string{done.Header.Get("Sori-Job"), draft.Header.Get("Sori-Job")} {
+		frames := w.Follow(w.Context(), t, job, "en")
+		harnesstest.CheckFrames(t, frames)
+		if end := frames[len(frames)-1]; end.Status != "completed" {
+			t.Errorf("the job ended as %+v", end)
+		}
+	}
+	if resp := tus(t, "POST", all, map[string]string{"Upload-Length": fmt.Sprint(len(recording) + 1), "Upload-Metadata": metadata}, nil); resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("too large: %s", resp.Status)
+	}
+}

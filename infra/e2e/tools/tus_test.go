@@ -1,0 +1,61 @@
+//go:build tools
+
+package tools_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"sori.internal/infra/internal/harness/harnesstest"
+)
+
+// tusClient is the script of a frontend with tus-js-client, with nothing but the address of the API.
+// The upload is cut once in the middle of a request, and resumed. The recording is repeated until it
+// has the size.
+const tusClient = `(async () => {
+  const tone = Uint8Array.from(atob(%q), c => c.charCodeAt(0));
+  const size = %d, file = new Uint8Array(size);
+  for (let at = 0; at < size; at += tone.length) file.set(tone.subarray(0, Math.min(tone.length, size - at)), at);
+  let cut = false, job = '';
+  return await new Promise(resolve => {
+    const u = new tus.Upload(new Blob([file]), {
+      endpoint: %q, metadata: {token_id: '%d', filename: '긴 녹음.wav'}, retryDelays: [0, 100, 500, 1000, 3000], %s
+      onAfterResponse: (_, res) => { job = res.getHeader('Sori-Job') || job },
+      onProgress: sent => { if (!cut && sent > size / 2) { cut = true; u.abort().then(() => u.start()) } },
+      onError: e => resolve({failed: e + '', cut, job}),
+      onSuccess: () => resolve({failed: '', cut, job}),
+    });
+    u.start();
+  });
+})()`
+
+func TestTusResumesUploads(t *testing.T) {
+	t.Parallel()
+	script, err := fromNPM("tus-js-client@4.3.1", "dist/tus.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := serves(t, script)
+	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"CORS_ALLOWED_ORIGINS": home}})
+	for name, options := range map[string]string{"in one request": "", "in chunks": "chunkSize: 1 << 20,", "in parallel": "parallelUploads: 2,"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := &visitor{t: t, page: browser(t.Context(), t, chromedp.Flag("autoplay-policy", "no-user-gesture-required")), home: home}
+			v.open("/")
+			v.sees("window.tus")
+			got := evaluate[struct {
+				Failed, Job string
+				Cut         bool
+			}](v, fmt.Sprintf(tusClient, tone64(), 12<<20, w.Gateway+"/uploads/", w.Token, options))
+			if got.Failed != "" || got.Job == "" || !got.Cut {
+				t.Fatalf("tus-js-client says %+v", got)
+			}
+			frames := w.Follow(w.Context(), t, got.Job, "en")
+			if end := frames[len(frames)-1]; end.Status != "completed" {
+				t.Errorf("the job ended as %+v", end)
+			}
+		})
+	}
+}

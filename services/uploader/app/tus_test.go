@@ -1,0 +1,633 @@
+package app_test
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"sori.internal/services/uploader/internal/direct"
+	"sori.internal/services/uploader/internal/objects"
+	"sori.internal/services/uploader/internal/resumable"
+	"sori.internal/services/uploader/internal/uploads"
+	"sori.internal/shared/event"
+	"sori.internal/shared/principal"
+	"sori.internal/shared/testkit"
+	"sori.internal/shared/uploadrequest"
+)
+
+// reply is the answer to a request of a resumable upload.
+type reply struct {
+	status int
+	code   string // of a problem
+	header http.Header
+}
+
+// fields are fields of a header.
+type fields map[string]string
+
+// tus sends a request of tus 1.0 to an uploader as the gateway does, for one owner.
+func (c caller) tus(method, path string, header fields, body io.Reader) reply {
+	c.env.t.Helper()
+	if header["Upload-Draft-Interop-Version"] == "" {
+		header = maps.Clone(header)
+		if header == nil {
+			header = fields{}
+		}
+		if header["Tus-Resumable"] == "" {
+			header["Tus-Resumable"] = "1.0.0"
+		}
+	}
+	got, err := c.try(method, path, header, body)
+	must(c.env.t, err)
+	return got
+}
+
+// try sends a request whose exchange may break.
+func (c caller) try(method, path string, header fields, body io.Reader) (reply, error) {
+	req, err := http.NewRequestWithContext(c.env.Context(), method, c.base+path, body)
+	must(c.env.t, err)
+	for name, value := range header {
+		req.Header.Set(name, value)
+	}
+	signer := principal.NewSigner(principal.Config{Secret: "test-secret-of-enough-length-0123"})
+	signed, err := signer.Sign(principal.Principal{Owner: c.owner, Scopes: principal.UserScopes()}, time.Now())
+	must(c.env.t, err)
+	req.Header.Set(principal.Header, signed)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return reply{}, err
+	}
+	var problem struct{ Code string }
+	if resp.StatusCode >= http.StatusBadRequest && method != http.MethodHead {
+		if err := json.Unmarshal(text, &problem); err != nil {
+			c.env.t.Errorf("%s %s: %s %q is no problem document", method, path, resp.Status, text)
+		}
+	}
+	return reply{resp.StatusCode, problem.Code, resp.Header}, nil
+}
+
+// create begins a resumable upload and returns its path.
+func (c caller) create(length int, header fields) string {
+	c.env.t.Helper()
+	all := fields{"Upload-Length": strconv.Itoa(length), uploadrequest.Header: about(c.env.t, ""), "Upload-Metadata": "filename " + base64.StdEncoding.EncodeToString([]byte("긴 녹음.wav"))}
+	maps.Copy(all, header)
+	if all["Upload-Defer-Length"] != "" {
+		delete(all, "Upload-Length")
+	}
+	got := c.tus("POST", "/uploads/", all, nil)
+	expires, err := http.ParseTime(got.header.Get("Upload-Expires"))
+	if at := got.header.Get("Location"); got.status != http.StatusCreated || !strings.HasPrefix(at, "/uploads/") || err != nil || time.Until(expires) < 23*time.Hour {
+		c.env.t.Fatalf("create: %+v", got)
+	}
+	return got.header.Get("Location")
+}
+
+func about(t *testing.T, sha256 string) string {
+	t.Helper()
+	return described(t, uploadrequest.Description{TokenID: 7, TextGridURL: "s3://ref/7.TextGrid", FileName: "긴 녹음.wav", SHA256: sha256}).Get(uploadrequest.Header)
+}
+
+// patch appends bytes to an upload.
+func (c caller) patch(path string, offset int, body []byte, header fields) reply {
+	c.env.t.Helper()
+	all := fields{"Upload-Offset": strconv.Itoa(offset), "Content-Type": "application/offset+octet-stream"}
+	maps.Copy(all, header)
+	return c.tus("PATCH", path, all, bytes.NewReader(body))
+}
+
+// offset asks for the offset of an upload.
+func (c caller) offset(path string) int {
+	c.env.t.Helper()
+	got := c.tus("HEAD", path, nil, nil)
+	n, err := strconv.Atoi(got.header.Get("Upload-Offset"))
+	if err != nil || got.status != http.StatusOK {
+		c.env.t.Fatalf("HEAD: %+v", got)
+	}
+	return n
+}
+
+func jobAt(path string) string { return strings.TrimPrefix(path, "/uploads/") }
+
+// checkBecame checks that an upload has become a job with a recording, once, and that nothing else is
+// left.
+func (env *env) checkBecame(path string, recording []byte) event.Received {
+	env.t.Helper()
+	job := jobAt(path)
+	stored := testkit.Await[event.Stored](env.Kit, env.bus, job)
+	if got, _ := env.object(stored.Key); !bytes.Equal(got, recording) || stored.SHA256 != sumOf(recording) {
+		env.t.Errorf("the object of %d bytes is not what was sent; stored is %+v", len(got), stored)
+	}
+	if names := env.EventNames(env.bus, job); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
+		env.t.Errorf("the log is %v", names)
+	}
+	env.checkKeys(stored.Key)
+	env.checkNothingLeft()
+	return testkit.Await[event.Received](env.Kit, env.bus, job)
+}
+
+func TestARecordingSentInPiecesBecomesAJob(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(13<<20 + 17)
+	at := mina.create(len(recording), fields{uploadrequest.Header: about(t, sumOf(recording))})
+	head := mina.tus("HEAD", at, nil, nil)
+	if head.header.Get("Upload-Length") != strconv.Itoa(len(recording)) || head.header.Get("Upload-Metadata") == "" || head.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("HEAD: %+v", head)
+	}
+	var last reply
+	for sent, n := 0, 0; sent < len(recording); n++ {
+		size := []int{1, 100_003, 5 << 20, 0, 6<<20 + 1, 7}[n%6] // a tail that grows to a part, parts alone, and both
+		size = min(size, len(recording)-sent)
+		last = mina.patch(at, sent, recording[sent:sent+size], nil)
+		sent += size
+		if last.status != http.StatusNoContent || last.header.Get("Upload-Offset") != strconv.Itoa(sent) || mina.offset(at) != sent {
+			t.Fatalf("after %d bytes: %+v", sent, last)
+		}
+	}
+	if last.header.Get("Sori-Job") != jobAt(at) || !strings.Contains(last.header.Get("Link"), "</tokens/analysis-result/"+jobAt(at)+">") {
+		t.Errorf("the last answer has %v", last.header)
+	}
+	received := env.checkBecame(at, recording)
+	if received.Owner != "mina" || received.TokenID != 7 || received.FileName != "긴 녹음.wav" || received.TextGridURL != "s3://ref/7.TextGrid" ||
+		received.MediaType != "audio/wav" || received.Size != int64(len(recording)) || received.SHA256 != sumOf(recording) {
+		t.Errorf("received is %+v", received)
+	}
+	// A client whose last answer was lost learns that the upload is complete.
+	again := mina.tus("HEAD", at, nil, nil)
+	if again.header.Get("Upload-Offset") != strconv.Itoa(len(recording)) || again.header.Get("Upload-Length") != strconv.Itoa(len(recording)) || again.header.Get("Sori-Job") != jobAt(at) {
+		t.Errorf("HEAD after the end: %+v", again)
+	}
+	if got := mina.patch(at, len(recording), nil, nil); got.status != http.StatusNoContent {
+		t.Errorf("an empty PATCH after the end: %+v", got)
+	}
+	if got := mina.tus("DELETE", at, nil, nil); got.status != http.StatusNotFound {
+		t.Errorf("DELETE after the end: %+v", got)
+	}
+}
+
+func TestARecordingSentWithItsCreationBecomesAJob(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(6 << 20)
+	got := mina.tus("POST", "/uploads", fields{
+		"Upload-Length": strconv.Itoa(len(recording)), "Content-Type": "application/offset+octet-stream", uploadrequest.Header: about(t, ""),
+	}, bytes.NewReader(recording))
+	if got.status != http.StatusCreated || got.header.Get("Upload-Offset") != strconv.Itoa(len(recording)) {
+		t.Fatalf("create: %+v", got)
+	}
+	env.checkBecame(got.header.Get("Location"), recording)
+}
+
+func TestTheDraftOfTheIETFIsServed(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(6<<20 + 5)
+	draft := fields{"Upload-Draft-Interop-Version": "6"}
+	with := func(more fields) fields { all := maps.Clone(draft); maps.Copy(all, more); return all }
+	got := mina.tus("POST", "/uploads/", with(fields{"Upload-Complete": "?0", uploadrequest.Header: about(t, "")}), bytes.NewReader(recording[:100]))
+	at := got.header.Get("Location")
+	if got.status != http.StatusCreated || at == "" {
+		t.Fatalf("create: %+v", got)
+	}
+	if head := mina.tus("HEAD", at, draft, nil); head.status != http.StatusNoContent || head.header.Get("Upload-Offset") != "100" || head.header.Get("Upload-Complete") != "?0" {
+		t.Errorf("HEAD: %+v", head)
+	}
+	got = mina.tus("PATCH", at, with(fields{"Upload-Offset": "100", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}), bytes.NewReader(recording[100:]))
+	if got.status >= 300 || got.header.Get("Sori-Job") != jobAt(at) {
+		t.Fatalf("PATCH: %+v", got)
+	}
+	env.checkBecame(at, recording)
+	if head := mina.tus("HEAD", at, draft, nil); head.header.Get("Upload-Complete") != "?1" {
+		t.Errorf("HEAD after the end: %+v", head)
+	}
+}
+
+func TestBytesCountOnlyAtTheOffset(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	all := env.callers(nil, "mina", "jun")
+	mina, jun := all[0], all[1]
+	recording := wav(6 << 20)
+	at := mina.create(len(recording), nil)
+	mina.patch(at, 0, recording[:1000], nil)
+	for name, c := range map[string]struct {
+		got    reply
+		status int
+		code   string
+	}{
+		"an offset before":     {mina.patch(at, 0, recording, nil), 409, "offset-mismatch"},
+		"an offset after":      {mina.patch(at, 1001, recording[1001:], nil), 409, "offset-mismatch"},
+		"no offset":            {mina.patch(at, 1000, nil, fields{"Upload-Offset": ""}), 400, "malformed-request"},
+		"another media type":   {mina.patch(at, 1000, nil, fields{"Content-Type": "audio/wav"}), 400, "malformed-request"},
+		"too much":             {mina.patch(at, 1000, recording, nil), 413, "too-large"},
+		"another version":      {mina.patch(at, 1000, nil, fields{"Tus-Resumable": "0.2.2"}), 412, "unsupported-tus-version"},
+		"an unknown algorithm": {mina.patch(at, 1000, nil, fields{"Upload-Checksum": "md5 AAAA"}), 400, "malformed-request"},
+		"half a checksum":      {mina.patch(at, 1000, nil, fields{"Upload-Checksum": "sha1 AAAA"}), 400, "malformed-request"},
+		"another's upload":     {jun.patch(at, 1000, recording[1000:], nil), 404, "upload-not-found"},
+		"an id of nobody":      {mina.patch("/uploads/nonsense", 0, nil, nil), 404, "upload-not-found"},
+		"another's removal":    {jun.tus("DELETE", at, nil, nil), 404, "upload-not-found"},
+		"too large":            {mina.tus("POST", "/uploads/", fields{"Upload-Length": "5368709121", uploadrequest.Header: about(t, "")}, nil), 413, "too-large"},
+		"no length":            {mina.tus("POST", "/uploads/", fields{uploadrequest.Header: about(t, "")}, nil), 400, "malformed-request"},
+		"no description":       {mina.tus("POST", "/uploads/", fields{"Upload-Length": "1"}, nil), 400, "malformed-request"},
+		"long metadata":        {mina.tus("POST", "/uploads/", fields{"Upload-Length": "1", "Upload-Metadata": "a " + strings.Repeat("A", 5000), uploadrequest.Header: about(t, "")}, nil), 422, "validation-failed"},
+	} {
+		if c.got.status != c.status || c.got.code != c.code {
+			t.Errorf("%s: %d %s, want %d %s", name, c.got.status, c.got.code, c.status, c.code)
+		}
+	}
+	if got := jun.tus("HEAD", at, nil, nil); got.status != http.StatusNotFound {
+		t.Errorf("another's HEAD: %+v", got)
+	}
+	if got := mina.offset(at); got != 1000 {
+		t.Errorf("the offset is %d", got)
+	}
+	mina.patch(at, 1000, recording[1000:], nil)
+	env.checkBecame(at, recording)
+	if got := jun.tus("HEAD", at, nil, nil); got.status != http.StatusNotFound {
+		t.Errorf("another's HEAD of a job: %+v", got)
+	}
+}
+
+func TestOfBytesWithAWrongChecksumNoneCount(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(12 << 20)
+	at := mina.create(len(recording), nil)
+	sums := func(b []byte) []string {
+		one, crc := sha1.Sum(b), crc32.ChecksumIEEE(b)
+		two := sha256.Sum256(b)
+		return []string{
+			"sha1 " + base64.StdEncoding.EncodeToString(one[:]), "sha256 " + base64.StdEncoding.EncodeToString(two[:]),
+			"crc32 " + base64.StdEncoding.EncodeToString([]byte{byte(crc >> 24), byte(crc >> 16), byte(crc >> 8), byte(crc)}),
+		}
+	}
+	offset := 0
+	for i, end := range []int{1000, 1000 + 5<<20, len(recording)} {
+		piece := recording[offset:end]
+		damaged := bytes.Clone(piece)
+		damaged[len(damaged)-1]++
+		if got := mina.patch(at, offset, damaged, fields{"Upload-Checksum": sums(piece)[i]}); got.status != 460 || got.code != "checksum-mismatch" || mina.offset(at) != offset {
+			t.Fatalf("damaged: %+v, offset %d", got, mina.offset(at))
+		}
+		if got := mina.patch(at, offset, piece, fields{"Upload-Checksum": sums(piece)[i]}); got.status != http.StatusNoContent {
+			t.Fatalf("intact: %+v", got)
+		}
+		offset = end
+	}
+	env.checkBecame(at, recording)
+}
+
+func TestTwoWritersOfAnUploadDoNotMix(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	one, two := env.callers(nil, "mina")[0], env.callers(nil, "mina")[0]
+	first := wav(16 << 20)
+	second := bytes.Clone(first)
+	for i := 44; i < len(second); i++ {
+		second[i] ^= 0xff
+	}
+	for range 2 {
+		at := one.create(len(first), nil)
+		var replies [2]reply
+		var both sync.WaitGroup
+		both.Go(func() { replies[0] = one.patch(at, 0, first, nil) })
+		both.Go(func() { replies[1] = two.patch(at, 0, second, nil) })
+		both.Wait()
+		won := first
+		if replies[1].status == http.StatusNoContent {
+			won, replies[0], replies[1] = second, replies[1], replies[0]
+		}
+		if replies[0].status != http.StatusNoContent || replies[1].status != http.StatusConflict && replies[1].status != http.StatusNotFound {
+			t.Fatalf("the winner: %+v, the other: %+v", replies[0], replies[1])
+		}
+		stored := testkit.Await[event.Stored](env.Kit, env.bus, jobAt(at))
+		if stored.SHA256 != sumOf(won) {
+			t.Errorf("the recording is not that of the winner")
+		}
+	}
+	env.checkNothingLeft()
+}
+
+func TestAnUploadIsContinuedWhileAnOlderRequestStillWrites(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	one, two := env.callers(nil, "mina")[0], env.callers(nil, "mina")[0]
+	recording := wav(12 << 20)
+	at := one.create(len(recording), nil)
+	body, feed := io.Pipe()
+	old := make(chan reply, 1)
+	go func() {
+		got, _ := one.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
+		old <- got
+	}()
+	_, err := feed.Write(recording[:6<<20]) // the client then falls silent, and is believed to live
+	must(t, err)
+	testkit.Eventually(t, func() error {
+		if n := two.offset(at); n != 5<<20 {
+			return fmt.Errorf("the offset is %d", n)
+		}
+		return nil
+	})
+	if got := two.patch(at, 5<<20, recording[5<<20:10<<20], nil); got.status != http.StatusNoContent {
+		t.Fatalf("the new request: %+v", got)
+	}
+	go func() { _, _ = feed.Write(make([]byte, 6<<20)); _ = feed.Close() }() // other bytes, which must not count
+	if got := <-old; got.status != http.StatusConflict || got.code != "upload-superseded" {
+		t.Errorf("the old request: %+v", got)
+	}
+	if got := two.patch(at, 10<<20, recording[10<<20:], nil); got.status != http.StatusNoContent {
+		t.Fatalf("the end: %+v", got)
+	}
+	env.checkBecame(at, recording)
+}
+
+func TestAnUploadGoesOnAfterItsReplicaIsLost(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	lost := ready(t, env.Kit, map[string]string{"SHUTDOWN_GRACE": "1ms"})
+	one, two := caller{env, lost.URL, "mina"}, env.callers(nil, "mina")[0]
+	recording := wav(12 << 20)
+	at := one.create(len(recording), nil)
+	body, feed := io.Pipe()
+	broken := make(chan error, 1)
+	go func() {
+		_, err := one.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
+		broken <- err
+	}()
+	_, err := feed.Write(recording[:7<<20])
+	must(t, err)
+	testkit.Eventually(t, func() error {
+		if n := two.offset(at); n != 5<<20 {
+			return fmt.Errorf("the offset is %d", n)
+		}
+		return nil
+	})
+	_ = lost.Stop()
+	_ = feed.Close() // the client's transport waits for it
+	<-broken
+	testkit.Eventually(t, func() error { // what the lost replica still does may change the offset once
+		from := two.offset(at)
+		if from < 5<<20 {
+			t.Fatalf("the offset is %d", from)
+		}
+		if got := two.patch(at, from, recording[from:], nil); got.status != http.StatusNoContent {
+			return fmt.Errorf("continued at %d: %+v", from, got)
+		}
+		return nil
+	})
+	env.checkBecame(at, recording)
+}
+
+func TestAnUploadGoesOnAfterItsClientIsLost(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(6 << 20)
+	at := mina.create(len(recording), nil)
+	_, err := mina.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
+		io.MultiReader(bytes.NewReader(recording[:1<<20]), brokenBody{}))
+	if err == nil {
+		t.Fatal("the request did not break")
+	}
+	testkit.Eventually(t, func() error { // what has arrived counts
+		if n := mina.offset(at); n == 0 || n > 1<<20 {
+			return fmt.Errorf("the offset is %d", n)
+		}
+		return nil
+	})
+	from := mina.offset(at)
+	if got := mina.patch(at, from, recording[from:], nil); got.status != http.StatusNoContent {
+		t.Fatalf("continued: %+v", got)
+	}
+	env.checkBecame(at, recording)
+}
+
+type brokenBody struct{}
+
+func (brokenBody) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func TestAnUploadGoesOnAfterS3WasAway(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
+	mina := env.callers(map[string]string{"S3_ENDPOINT": proxy.URL, "S3_STALL_TIMEOUT": "1s"}, "mina")[0]
+	recording := wav(11 << 20)
+	at := mina.create(len(recording), nil)
+	held := proxy.Hold(6 << 20) // the second part
+	answered := make(chan reply, 1)
+	go func() { answered <- mina.patch(at, 0, recording, nil) }()
+	<-held
+	proxy.Cut()
+	if got := <-answered; got.status != http.StatusServiceUnavailable {
+		t.Errorf("while S3 is away: %+v", got)
+	}
+	from := mina.offset(at)
+	if from != 5<<20 {
+		t.Errorf("the offset is %d", from)
+	}
+	proxy.Restore()
+	if got := mina.patch(at, from, recording[from:], nil); got.status != http.StatusNoContent {
+		t.Fatalf("continued: %+v", got)
+	}
+	env.checkBecame(at, recording)
+}
+
+func TestAnUploadOfUnknownLengthEndsWhenItIsDeclared(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(1 << 20)
+	at := mina.create(0, fields{"Upload-Defer-Length": "1"})
+	mina.patch(at, 0, recording[:1000], nil)
+	if head := mina.tus("HEAD", at, nil, nil); head.header.Get("Upload-Defer-Length") != "1" || head.header.Get("Upload-Offset") != "1000" {
+		t.Errorf("HEAD: %+v", head)
+	}
+	mina.patch(at, 1000, recording[1000:], nil)
+	if got := mina.patch(at, len(recording), nil, fields{"Upload-Length": strconv.Itoa(len(recording))}); got.status != http.StatusNoContent {
+		t.Fatalf("declared: %+v", got)
+	}
+	env.checkBecame(at, recording)
+}
+
+func TestACompleteUploadWhoseJobCouldNotBeginIsFinishedLater(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
+	mina := env.callers(map[string]string{"S3_ENDPOINT": proxy.URL, "S3_STALL_TIMEOUT": "1s"}, "mina")[0]
+	recording := wav(1 << 20)
+	at := mina.create(0, fields{"Upload-Defer-Length": "1"})
+	mina.patch(at, 0, recording, nil)
+	proxy.Cut()
+	if got := mina.patch(at, len(recording), nil, fields{"Upload-Length": strconv.Itoa(len(recording))}); got.status != http.StatusServiceUnavailable {
+		t.Fatalf("declared while S3 is away: %+v", got)
+	}
+	if got := mina.tus("HEAD", at, nil, nil); got.status != http.StatusServiceUnavailable {
+		t.Errorf("it is told to be complete: %+v", got)
+	}
+	proxy.Restore()
+	bucket, records := objects.New(env.client, env.client, env.bucket), uploads.New(env.bus)
+	core := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: env.jobs}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
+	must(t, resumable.New(resumable.Dependencies{Direct: core, Records: records, Bucket: bucket, Jobs: env.jobs}, 1).FinishAll(env.Context()))
+	env.checkBecame(at, recording)
+}
+
+func TestWritersAreLimited(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(map[string]string{"MAX_RESUMABLE_WRITERS": "1"}, "mina")[0]
+	recording := wav(12 << 20)
+	at, other := mina.create(len(recording), nil), mina.create(10, nil)
+	body, feed := io.Pipe()
+	done := make(chan reply, 1)
+	go func() {
+		got, _ := mina.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
+		done <- got
+	}()
+	_, err := feed.Write(recording[:6<<20]) // more than the buffers of the connections: it is being written
+	must(t, err)
+	testkit.Eventually(t, func() error {
+		if n := mina.offset(at); n != 5<<20 {
+			return fmt.Errorf("the offset is %d", n)
+		}
+		return nil
+	})
+	if got := mina.patch(other, 0, make([]byte, 10), nil); got.status != http.StatusServiceUnavailable || got.code != "busy" || got.header.Get("Retry-After") == "" {
+		t.Errorf("the second: %+v", got)
+	}
+	_, err = feed.Write(recording[6<<20:])
+	must(t, err)
+	must(t, feed.Close())
+	if got := <-done; got.status != http.StatusNoContent {
+		t.Errorf("the first: %+v", got)
+	}
+	testkit.Await[event.Stored](env.Kit, env.bus, jobAt(at))
+}
+
+func TestPartialUploadsAreJoined(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	all := env.callers(nil, "mina", "jun")
+	mina, jun := all[0], all[1]
+	for name, cuts := range map[string][]int{"copied by S3": {5 << 20, 11 << 20}, "small ones": {1000, 1000, 7 << 20}} {
+		recording := wav(12<<20 + 1)
+		var parts []string
+		for i, from := 0, 0; i <= len(cuts); i++ {
+			to := append(slices.Clone(cuts), len(recording))[i]
+			at := mina.create(to-from, fields{"Upload-Concat": "partial", uploadrequest.Header: ""})
+			if from < to {
+				if got := mina.patch(at, 0, recording[from:to], nil); got.status != http.StatusNoContent || got.header.Get("Sori-Job") != "" {
+					t.Fatalf("%s: partial: %+v", name, got)
+				}
+			}
+			parts, from = append(parts, "https://sori.example/api"+at), to
+		}
+		final := fields{"Upload-Concat": "final;" + strings.Join(parts, " "), uploadrequest.Header: about(t, "")}
+		if got := jun.tus("POST", "/uploads/", final, nil); got.status != http.StatusNotFound {
+			t.Errorf("%s: joined by another: %+v", name, got)
+		}
+		unfinished := mina.create(10, fields{"Upload-Concat": "partial", uploadrequest.Header: ""})
+		if got := mina.tus("POST", "/uploads/", fields{"Upload-Concat": "final;" + unfinished, uploadrequest.Header: about(t, "")}, nil); got.code != "upload-not-finished" {
+			t.Errorf("%s: an unfinished one is joined: %+v", name, got)
+		}
+		mina.tus("DELETE", unfinished, nil, nil)
+		got := mina.tus("POST", "/uploads/", final, nil)
+		if got.status != http.StatusCreated || got.header.Get("Sori-Job") == "" {
+			t.Fatalf("%s: %+v", name, got)
+		}
+		at := got.header.Get("Location")
+		env.checkBecame(at, recording)
+		for _, key := range env.keys() {
+			must(t, env.client.RemoveObject(env.Context(), env.bucket, key, minio.RemoveObjectOptions{}))
+		}
+	}
+}
+
+func TestWhatIsNoRecordingIsRefusedWhenItIsComplete(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	text := []byte("<html>no sound</html>")
+	at := mina.create(len(text), nil)
+	if got := mina.patch(at, 0, text, nil); got.status != http.StatusUnsupportedMediaType || got.code != "unsupported-audio" {
+		t.Errorf("no audio: %+v", got)
+	}
+	if got := mina.tus("HEAD", at, nil, nil); got.status != http.StatusNotFound {
+		t.Errorf("HEAD of what was refused: %+v", got)
+	}
+	if got := mina.tus("POST", "/uploads/", fields{"Upload-Length": "0", uploadrequest.Header: about(t, "")}, nil); got.status != http.StatusUnprocessableEntity || got.code != "empty-file" {
+		t.Errorf("an empty file: %+v", got)
+	}
+	recording := wav(1000)
+	at = mina.create(len(recording), fields{uploadrequest.Header: about(t, hex.EncodeToString(make([]byte, 32)))})
+	if got := mina.patch(at, 0, recording, nil); got.status != http.StatusUnprocessableEntity || got.code != "digest-mismatch" {
+		t.Errorf("another recording: %+v", got)
+	}
+	env.checkKeys()
+	env.checkNothingLeft()
+}
+
+func TestTerminatedAndExpiredUploadsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(6 << 20)
+	terminated, expired, partial := mina.create(len(recording), nil), mina.create(len(recording), nil), mina.create(1000, fields{"Upload-Concat": "partial"})
+	for _, at := range []string{terminated, expired} {
+		mina.patch(at, 0, recording[:5<<20+1000], nil) // a part and a tail
+	}
+	mina.patch(partial, 0, recording[:1000], nil)
+	if got := mina.tus("DELETE", terminated, nil, nil); got.status != http.StatusNoContent {
+		t.Errorf("DELETE: %+v", got)
+	}
+	if open, size := sweep(env, time.Now().Add(23*time.Hour)); open != 1 || size != 5<<20 {
+		t.Errorf("%v uploads of %v bytes are counted", open, size)
+	}
+	sweep(env, time.Now().Add(25*time.Hour))
+	for _, at := range []string{terminated, expired, partial} {
+		if got := mina.patch(at, 0, recording, nil); got.status != http.StatusNotFound || got.code != "upload-not-found" {
+			t.Errorf("PATCH: %+v", got)
+		}
+	}
+	env.checkKeys()
+	env.checkNothingLeft()
+}
+
+func TestTheServerTellsWhatItServesOfTus(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	got := mina.tus("OPTIONS", "/uploads/", nil, nil)
+	for name, want := range (fields{
+		"Tus-Version": "1.0.0", "Tus-Max-Size": "5368709120", "Tus-Checksum-Algorithm": "sha1,sha256,crc32",
+		"Tus-Extension": "creation,creation-with-upload,termination,concatenation,creation-defer-length,checksum,expiration",
+	}) {
+		if got.header.Get(name) != want {
+			t.Errorf("%s is %q, want %q", name, got.header.Get(name), want)
+		}
+	}
+}

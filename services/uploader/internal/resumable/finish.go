@@ -1,0 +1,55 @@
+package resumable
+
+import (
+	"context"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/fault"
+	"sori.internal/shared/wait"
+)
+
+// Finisher finishes the uploads whose bytes have all arrived, but whose job could not begin, and whose
+// client did not come back.
+type Finisher struct {
+	core     *Core
+	interval time.Duration
+	log      zerolog.Logger
+}
+
+// NewFinisher makes a Finisher. interval is the time between two rounds.
+func NewFinisher(c *Core, interval time.Duration, log zerolog.Logger) *Finisher {
+	return &Finisher{core: c, interval: interval, log: log}
+}
+
+// Run finishes uploads until ctx ends.
+func (f *Finisher) Run(ctx context.Context) error {
+	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
+		if err := f.core.FinishAll(ctx); err != nil && ctx.Err() == nil {
+			f.log.Warn().Err(err).Msg("complete uploads not finished")
+		}
+		return f.interval
+	})
+}
+
+// FinishAll finishes all uploads whose bytes have all arrived.
+func (c *Core) FinishAll(ctx context.Context) error {
+	all, err := c.Records.Resumable(ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range all {
+		if u.Partial || !u.Complete() || u.Length == 0 {
+			continue
+		}
+		s, err := c.Find(ctx, u.Owner, u.JobID)
+		if err == nil {
+			err = c.Finish(ctx, s)
+		}
+		if err != nil && (fault.KindOf(err).Retryable() || ctx.Err() != nil) { // other failures: it is removed, or another call has finished it
+			return err
+		}
+	}
+	return nil
+}

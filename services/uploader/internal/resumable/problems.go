@@ -1,0 +1,35 @@
+package resumable
+
+import (
+	"time"
+
+	"sori.internal/shared/fault"
+)
+
+// OffsetMismatch returns the failure of a request that continues an upload elsewhere than at its end.
+func OffsetMismatch() error {
+	return fault.New(fault.Conflict, "offset-mismatch", "The upload does not end at this offset. Please ask for its offset and continue there.")
+}
+
+func superseded() error {
+	return fault.New(fault.Conflict, "upload-superseded", "Another request has continued this upload. Please ask for its offset and continue there.")
+}
+
+func checksumMismatch() error {
+	return fault.New(fault.ChecksumMismatch, "checksum-mismatch", "The bytes of the request are not those of its checksum. None of them count.")
+}
+
+func tooManyParts() error {
+	return fault.New(fault.Invalid, "too-many-parts", "The upload was interrupted too often. Please begin it again.")
+}
+
+func notFinished() error {
+	return fault.New(fault.Malformed, "upload-not-finished", "One of the partial uploads is not finished.")
+}
+
+func tooManyWriters() error {
+	return &fault.Error{
+		Kind: fault.Exhausted, Code: "busy", RetryAfter: time.Second,
+		Detail: "Too many uploads are under way. Please try again.",
+	}
+}

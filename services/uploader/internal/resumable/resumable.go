@@ -1,0 +1,292 @@
+// Package resumable accepts recordings whose bytes come through the uploader, in as many requests as
+// it takes (tus 1.0 and the draft of the IETF). They go to a multipart upload of S3.
+//
+// It guarantees:
+//
+//  1. There are no locks, and any replica takes any request. A request that writes takes the upload
+//     over: it changes the record of the upload, by compare-and-set. An older request that still
+//     writes fails at its next change. Bytes of two requests are never mixed: the number of a part is
+//     reserved in the record before the part is sent to S3, so no two requests send the same number.
+//  2. The offset in the record is durable: those bytes are in parts that count, and in the tail, an
+//     object with the bytes that are too few for a part. A process that dies loses what it has read
+//     since its last part.
+//  3. A request holds at most two parts in memory.
+//  4. When the last byte has arrived, the upload becomes a job exactly once (package direct). Until
+//     then nobody is told that it is complete.
+package resumable
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"sori.internal/services/uploader/internal/direct"
+	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+)
+
+// Deferred is the length of an upload whose length is not known yet.
+const Deferred = -1
+
+// Upload is an upload that is not completed.
+type Upload struct {
+	direct.Upload
+	Metadata map[string]string `json:"metadata,omitempty"` // as the client wrote it
+	Partial  bool              `json:"partial,omitempty"`  // it becomes a part of another upload, and no job
+	Length   int64             `json:"length"`             // bytes, or Deferred
+	Offset   int64             `json:"offset"`             // bytes that are durable
+	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of these bytes; empty if they were copied
+	Parts    []Part            `json:"parts,omitempty"`    // that count, in order
+	Next     int               `json:"next"`               // the first number of a part that is not reserved
+	Tail     *Tail             `json:"tail,omitempty"`     // the bytes after the parts
+	Writer   int               `json:"writer"`             // the number of requests that have written
+}
+
+// Complete reports whether every byte has arrived.
+func (u Upload) Complete() bool { return u.Length == u.Offset }
+
+// Part is a part that S3 has.
+type Part struct {
+	Number int   `json:"n"`
+	Size   int64 `json:"size"` // bytes
+}
+
+// Tail is an object with the bytes that are too few for a part.
+type Tail struct {
+	Key  string `json:"key"`
+	Size int64  `json:"size"` // bytes
+}
+
+// Records stores the uploads that are not completed.
+type Records interface {
+	// Save stores an upload and returns the version of the record. It fails with
+	// event.ErrLogConflict unless the stored version is last; 0 if none is stored.
+	Save(ctx context.Context, u Upload, last uint64) (version uint64, err error)
+
+	// Load returns the upload of an owner that becomes a job, and the version of its record; false if
+	// there is none.
+	Load(ctx context.Context, owner, job string) (u Upload, version uint64, found bool, err error)
+
+	// Resumable returns all uploads.
+	Resumable(ctx context.Context) ([]Upload, error)
+}
+
+// Bucket is the bucket of recordings.
+type Bucket interface {
+	Put(ctx context.Context, o upload.Object, body io.Reader) error
+
+	// Open opens an object for reading. It fails with fault.NotFound if there is none.
+	Open(ctx context.Context, key string) (io.ReadCloser, error)
+	Remove(ctx context.Context, key string) error
+	Stat(ctx context.Context, key string) (upload.Object, bool, error)
+
+	// PutPart, CopyPart, Parts and CompleteParts fail with fault.NotFound if there is no such
+	// multipart upload. CopyPart makes a part of size bytes of an object, from an offset on.
+	PutPart(ctx context.Context, key, s3ID string, number int, part []byte) error
+	CopyPart(ctx context.Context, from string, offset, size int64, key, s3ID string, number int) error
+	Parts(ctx context.Context, key, s3ID string) ([]direct.Part, error)
+	CompleteParts(ctx context.Context, key, s3ID string, parts []direct.Part) error
+}
+
+// LogReader reads the logs of jobs.
+type LogReader interface {
+	Read(ctx context.Context, job string) (event.Log, error)
+}
+
+// Dependencies has the dependencies of a Core.
+type Dependencies struct {
+	Direct  *direct.Core
+	Records Records
+	Bucket  Bucket
+	Jobs    LogReader
+}
+
+// Core has the operations of resumable uploads. It is safe for concurrent use.
+type Core struct {
+	Dependencies
+	slots   chan struct{} // one for each request that writes
+	buffers sync.Pool     // of *[]byte with the size of the smallest part
+}
+
+// New makes a Core. writers is how many requests may write at once.
+func New(d Dependencies, writers int) *Core {
+	return &Core{Dependencies: d, slots: make(chan struct{}, writers)}
+}
+
+// Session is an upload as a request finds it.
+type Session struct {
+	Upload
+	version uint64
+	Job     bool // the upload is completed, and its job has begun
+}
+
+// Create begins an upload.
+func (c *Core) Create(ctx context.Context, u Upload) (*Session, error) {
+	u.Resumable, u.Next = true, 1
+	var err error
+	if u.Upload, err = c.Direct.BeginUnrecorded(ctx, u.Upload); err != nil {
+		return nil, err
+	}
+	s := &Session{Upload: u}
+	return s, c.save(ctx, s, u)
+}
+
+// Find returns an upload of an owner, also one that has become a job. It fails with fault.NotFound if
+// there is none.
+func (c *Core) Find(ctx context.Context, owner, job string) (*Session, error) {
+	if id, ok := event.ParseJobID(job); !ok || id != job {
+		return nil, direct.NotFound()
+	}
+	u, version, found, err := c.Records.Load(ctx, owner, job)
+	if err != nil {
+		return nil, err
+	}
+	if found && u.Owner == owner && time.Since(u.Created) < c.Direct.Options().Expiry {
+		return &Session{Upload: u, version: version}, nil
+	}
+	log, err := c.Jobs.Read(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	r, began := event.Last[event.Received](log)
+	_, erased := event.Last[event.Erased](log)
+	if !began || erased || r.Owner != owner || r.Key == "" {
+		return nil, direct.NotFound()
+	}
+	done := direct.Upload{JobID: job, Owner: owner, Key: r.Key, TokenID: r.TokenID, FileName: r.FileName, SHA256: r.SHA256}
+	return &Session{Upload: Upload{Upload: done, Length: r.Size, Offset: r.Size}, Job: true}, nil
+}
+
+// save changes the record of a session. It fails with superseded if another request has changed it.
+func (c *Core) save(ctx context.Context, s *Session, u Upload) error {
+	version, err := c.Records.Save(ctx, u, s.version)
+	if errors.Is(err, event.ErrLogConflict) {
+		return superseded()
+	}
+	if err != nil {
+		return err
+	}
+	s.Upload, s.version = u, version
+	return nil
+}
+
+// Declare sets the length of an upload that was begun without one.
+func (c *Core) Declare(ctx context.Context, s *Session, length int64) error {
+	u := s.Upload
+	u.Length = length
+	return c.save(ctx, s, u)
+}
+
+// Abort removes an upload and its bytes. It does not end a job.
+func (c *Core) Abort(ctx context.Context, s *Session) error {
+	if s.Job {
+		return direct.NotFound()
+	}
+	return c.Direct.Discard(ctx, s.Upload.Upload)
+}
+
+// Finish begins the job of an upload whose bytes have all arrived. Of a partial upload it makes an
+// object. It may be called again, also at the same time. An upload that cannot be a recording is
+// removed.
+func (c *Core) Finish(ctx context.Context, s *Session) error {
+	if s.Job || !s.Complete() {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx) // the bytes are complete: they become a job even if the client has left
+	if err := c.useTail(ctx, s); err != nil {
+		return err
+	}
+	if s.Partial {
+		return c.object(ctx, s)
+	}
+	u := s.Upload.Upload
+	if s.Length == 0 {
+		return c.refuse(ctx, s, fault.New(fault.Invalid, "empty-file", "The file is empty."))
+	}
+	if len(s.Hash) > 0 {
+		sum, err := resume(s.Hash)
+		if err != nil {
+			return err
+		}
+		computed := hex.EncodeToString(sum.Sum(nil))
+		if u.SHA256 != "" && !strings.EqualFold(u.SHA256, computed) {
+			return c.refuse(ctx, s, fault.New(fault.Invalid, "digest-mismatch", "The recording is not the one whose digest was announced."))
+		}
+		u.SHA256 = computed
+	}
+	parts, err := c.parts(ctx, s.Upload)
+	if fault.Is(err, fault.NotFound) {
+		err = c.Direct.Joined(ctx, u)
+	} else if err == nil {
+		err = c.Direct.Join(ctx, u, parts)
+	}
+	s.Job = err == nil
+	return err
+}
+
+// refuse removes an upload and returns the reason.
+func (c *Core) refuse(ctx context.Context, s *Session, reason error) error {
+	if err := c.Direct.Discard(ctx, s.Upload.Upload); err != nil {
+		return err
+	}
+	return reason
+}
+
+// parts returns the parts of an upload that count, with their ETags.
+func (c *Core) parts(ctx context.Context, u Upload) ([]direct.Part, error) {
+	all, err := c.Bucket.Parts(ctx, u.Key, u.S3ID)
+	if err != nil {
+		return nil, err
+	}
+	at := make(map[int]direct.Part, len(all))
+	for _, p := range all {
+		at[p.Number] = p
+	}
+	var size int64
+	parts := make([]direct.Part, len(u.Parts))
+	for i, p := range u.Parts {
+		if at[p.Number].Size != p.Size {
+			return nil, fmt.Errorf("part %d of %s has %d bytes at S3, not %d", p.Number, u.Key, at[p.Number].Size, p.Size)
+		}
+		parts[i], size = at[p.Number], size+p.Size
+	}
+	if size != u.Length {
+		return nil, fmt.Errorf("the parts of %s have %d bytes, not %d", u.Key, size, u.Length)
+	}
+	return parts, nil
+}
+
+// useTail makes the tail of a complete upload its last part.
+func (c *Core) useTail(ctx context.Context, s *Session) error {
+	tail := s.Tail
+	if tail == nil {
+		return nil
+	}
+	number, err := c.reserve(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := c.Bucket.CopyPart(ctx, tail.Key, 0, tail.Size, s.Key, s.S3ID, number); err != nil {
+		return err
+	}
+	u := s.Upload
+	u.Parts, u.Tail = appendPart(u.Parts, Part{number, tail.Size}), nil
+	return c.save(ctx, s, u)
+}
+
+// reserve reserves the number of a part.
+func (c *Core) reserve(ctx context.Context, s *Session) (int, error) {
+	u := s.Upload
+	number := u.Next
+	if number > direct.MaxParts {
+		return 0, tooManyParts()
+	}
+	u.Next++
+	return number, c.save(ctx, s, u)
+}

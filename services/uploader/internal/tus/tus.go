@@ -1,0 +1,199 @@
+// Package tus serves resumable uploads: tus 1.0 and the draft of the IETF ("Resumable Uploads for
+// HTTP"), by the handler of tusd. It adds to it the extensions checksum and expiration, problem
+// documents, and links that the gateway completes.
+package tus
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1" //nolint:gosec // every server of tus with checksums supports it
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/tus/tusd/v2/pkg/handler"
+	"golang.org/x/exp/slog"
+
+	"sori.internal/services/uploader/internal/resumable"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/httpd"
+	"sori.internal/shared/principal"
+	"sori.internal/shared/uploadrequest"
+)
+
+// jobHeader names the job that a completed upload has become.
+const jobHeader = "Sori-Job"
+
+// path is where the uploads are.
+const path = "/uploads"
+
+// maxMetadata is the length of the longest Upload-Metadata, in bytes: it is kept with the upload.
+const maxMetadata = 4 << 10
+
+// API serves requests.
+type API struct {
+	core     *resumable.Core
+	verifier principal.Verifier
+	tusd     http.Handler
+}
+
+// New makes the API.
+func New(core *resumable.Core, v principal.Verifier) (*API, error) {
+	h, err := handler.NewHandler(handler.Config{
+		StoreComposer: store{core}.composer(), BasePath: path + "/", MaxSize: core.Direct.Options().MaxBytes,
+		EnableExperimentalProtocol: true, DisableDownload: true,
+		Cors:   &handler.CorsConfig{Disable: true}, // the gateway's
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("configure tusd: %w", err)
+	}
+	return &API{core: core, verifier: v, tusd: http.StripPrefix(path, h)}, nil
+}
+
+// Routes adds the API's routes.
+func (a *API) Routes(mux *httpd.Mux) {
+	mux.Handle("OPTIONS "+path, a.options)
+	mux.Handle("POST "+path, a.serve)
+	for _, method := range []string{http.MethodHead, http.MethodPatch, http.MethodDelete, http.MethodPost} { // POST: X-HTTP-Method-Override
+		mux.Handle(method+" "+path+"/{upload_id}", a.serve)
+	}
+}
+
+// options tells which parts of tus are served. It needs no principal.
+func (a *API) options(w http.ResponseWriter, r *http.Request) error {
+	out := &answer{ResponseWriter: w}
+	a.tusd.ServeHTTP(out, r)
+	return nil
+}
+
+// serve serves a request of a principal who may upload. The gateway has signed who that is.
+func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
+	p, err := httpd.Authenticate(w, r, a.verifier)
+	if err != nil {
+		return err
+	}
+	if !p.May(principal.JobsWrite) {
+		return fault.InsufficientScope(string(principal.JobsWrite))
+	}
+	e := &exchange{header: w.Header(), expiry: a.core.Direct.Options().Expiry}
+	if r.Header.Get(uploadrequest.Header) != "" {
+		if e.description, err = uploadrequest.FromHeader(r.Header); err != nil {
+			return fault.MalformedRequest("The request does not describe an upload.", err)
+		}
+	}
+	if len(r.Header.Get("Upload-Metadata")) > maxMetadata {
+		return fault.ValidationFailed(fault.Violation{Pointer: "Upload-Metadata", Detail: "must have at most 4096 bytes"})
+	}
+	if e.check, err = checksumOf(r.Header.Get("Upload-Checksum")); err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	out := &answer{ResponseWriter: w}
+	ctx := context.WithValue(principal.With(r.Context(), p), exchangeKey{}, e)
+	a.tusd.ServeHTTP(out, r.WithContext(ctx))
+	return out.failure(e)
+}
+
+// answer is the answer of tusd. It keeps back what becomes a problem document.
+type answer struct {
+	http.ResponseWriter
+	refused int // the status; 0 if the request is not refused
+	text    bytes.Buffer
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter. It makes a link of tusd a path, to which the gateway adds
+// what is before it. The gateway cannot pass on the interim answer 104 of the draft.
+func (a *answer) WriteHeader(status int) {
+	h := a.Header()
+	if _, id, ok := strings.Cut(h.Get("Location"), path+"/"); ok {
+		h.Set("Location", path+"/"+id)
+	}
+	switch extensions := h.Get("Tus-Extension"); {
+	case status < http.StatusOK:
+	case status >= http.StatusBadRequest:
+		a.refused = status
+		h.Del("Content-Length")
+	case extensions != "":
+		h.Set("Tus-Extension", extensions+",checksum,expiration")
+		h.Set("Tus-Checksum-Algorithm", algorithms)
+		fallthrough
+	default:
+		a.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (a *answer) Write(p []byte) (int, error) {
+	if a.refused != 0 {
+		return a.text.Write(p)
+	}
+	return a.ResponseWriter.Write(p) //nolint:wrapcheck // the contract of http.ResponseWriter
+}
+
+// failure returns why a request is refused; nil if it is not.
+func (a *answer) failure(e *exchange) error {
+	if a.refused == 0 {
+		return nil
+	}
+	a.Header().Del("Upload-Expires")
+	if e.err != nil {
+		return e.err
+	}
+	code, _, _ := strings.Cut(a.text.String(), ":")
+	switch code {
+	case handler.ErrMismatchOffset.ErrorCode:
+		return resumable.OffsetMismatch()
+	case handler.ErrUnsupportedVersion.ErrorCode:
+		return fault.New(fault.PreconditionFailed, "unsupported-tus-version", "This server speaks tus 1.0.0. The header Tus-Resumable has to say so.")
+	case handler.ErrMaxSizeExceeded.ErrorCode, handler.ErrSizeExceeded.ErrorCode:
+		return fault.New(fault.TooLarge, "too-large", "The upload is larger than the limit or than its length.")
+	case handler.ErrNotFound.ErrorCode:
+		return fault.New(fault.NotFound, "upload-not-found", "There is no such upload: it was never begun, was aborted, or has expired.")
+	case handler.ErrUploadNotFinished.ErrorCode:
+		return fault.New(fault.Malformed, "upload-not-finished", "One of the partial uploads is not finished.")
+	case handler.ErrUnexpectedEOF.ErrorCode, handler.ErrConnectionReset.ErrorCode, handler.ErrReadTimeout.ErrorCode:
+		return fault.BodyTruncated(fmt.Errorf("%s", code)) //nolint:err113 // for the log
+	default:
+		return fault.MalformedRequest("The request breaks the protocol of resumable uploads.", fmt.Errorf("tusd: %s", strings.TrimSpace(a.text.String()))) //nolint:err113 // for the log
+	}
+}
+
+// algorithms are those of checksums.
+const algorithms = "sha1,sha256,crc32"
+
+// checksumOf reads the header Upload-Checksum: an algorithm, and a checksum in base64.
+func checksumOf(text string) (*resumable.Checksum, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // nothing is to be checked
+	}
+	name, given, _ := strings.Cut(text, " ")
+	var sum hash.Hash
+	switch name {
+	case "sha1":
+		sum = sha1.New() //nolint:gosec // as above
+	case "sha256":
+		sum = sha256.New()
+	case "crc32":
+		sum = crc32.NewIEEE()
+	default:
+		return nil, malformedChecksum(nil)
+	}
+	want, err := base64.StdEncoding.DecodeString(given)
+	if err != nil || len(want) != sum.Size() {
+		return nil, malformedChecksum(err)
+	}
+	return &resumable.Checksum{Hash: sum, Want: want}, nil
+}
+
+func malformedChecksum(cause error) error {
+	return fault.MalformedRequest("Upload-Checksum must be sha1, sha256 or crc32, and a checksum in base64.", cause)
+}
