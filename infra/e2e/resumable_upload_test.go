@@ -2,10 +2,13 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/testkit"
 )
 
 // tus sends a request of tus 1.0, or, with Upload-Draft-Interop-Version, of the IETF's draft.
@@ -87,5 +91,62 @@ func TestAResumedUploadIsAnalysed(t *testing.T) {
 	}
 	if resp := tus(t, "POST", all, map[string]string{"Upload-Length": fmt.Sprint(len(recording) + 1), "Upload-Metadata": metadata}, nil); resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("too large: %s", resp.Status)
+	}
+}
+
+func TestAClientOfTheDraftLearnsItsUploadWhileItSends(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"BASE_PATH": "/api"}})
+	host, recording := strings.TrimSuffix(w.Gateway, "/api"), loadgen.Tone(220, 3*time.Second)
+	begun := make(chan string, 1)
+	ctx, leave := context.WithCancel(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
+			if status == 104 {
+				begun <- header.Get("Location")
+			}
+			return nil
+		},
+	}))
+	defer leave()
+	body, feed := io.Pipe()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("%s/uploads/?token_id=%d", w.Gateway, w.Token), body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Upload-Draft-Interop-Version", "6")
+	req.Header.Set("Upload-Complete", "?1")
+	broken := make(chan error, 1)
+	go func() {
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		broken <- err
+	}()
+	if _, err := feed.Write(recording[:1000]); err != nil {
+		t.Fatal(err)
+	}
+	at := <-begun
+	leave()
+	_ = feed.CloseWithError(io.ErrUnexpectedEOF)
+	if err := <-broken; err == nil || !strings.HasPrefix(at, "/api/uploads/") {
+		t.Fatalf("the upload at %q ended with %v", at, err)
+	}
+	draft := map[string]string{"Upload-Draft-Interop-Version": "6", "Upload-Complete": "?1", "Content-Type": "application/partial-upload"}
+	var done *http.Response
+	testkit.Eventually(t, func() error { // the broken request may still change the offset
+		draft["Upload-Offset"] = tus(t, "HEAD", host+at, map[string]string{"Upload-Draft-Interop-Version": "6"}, nil).Header.Get("Upload-Offset")
+		offset, err := strconv.Atoi(draft["Upload-Offset"])
+		if err != nil {
+			return err
+		}
+		if done = tus(t, "PATCH", host+at, draft, bytes.NewReader(recording[offset:])); done.StatusCode >= http.StatusMultipleChoices {
+			return fmt.Errorf("continued at %d: %s", offset, done.Status)
+		}
+		return nil
+	})
+	frames := w.Follow(w.Context(), t, done.Header.Get("Sori-Job"), "en")
+	if end := frames[len(frames)-1]; end.Status != "completed" {
+		t.Errorf("the job ended as %+v", end)
 	}
 }

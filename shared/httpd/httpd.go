@@ -217,7 +217,7 @@ type recorder struct {
 
 // WriteHeader implements http.ResponseWriter.
 func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
+	if r.status == 0 && status >= http.StatusOK { // not an interim answer
 		r.status = status
 	}
 	r.ResponseWriter.WriteHeader(status)

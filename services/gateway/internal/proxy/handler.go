@@ -6,6 +6,8 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"time"
 
@@ -39,9 +41,35 @@ func (h Handler) Forward(c *fiber.Ctx) error {
 	return h.forward(c, httpserver.NewBody(c, h.MaxBody, h.Timeouts), nil)
 }
 
-// ForwardAllWith forwards a request with further fields in its header.
+// ForwardAllWith forwards a request with further fields in its header. It also forwards the interim
+// answer of an upstream that resumes uploads.
 func (h Handler) ForwardAllWith(c *fiber.Ctx, fields http.Header) error {
+	interim := httpserver.NewInterim(c)
+	defer interim.End()
+	c.SetUserContext(httptrace.WithClientTrace(c.UserContext(), &httptrace.ClientTrace{
+		Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
+			if status == uploadResumption {
+				interim.Send(status, "Upload Resumption Supported", resumption(header))
+			}
+			return nil
+		},
+	}))
 	return h.forward(c, httpserver.NewBody(c, h.MaxBody, h.Timeouts), fields)
+}
+
+// uploadResumption is the status of an interim answer that names the upload which a request has begun
+// (the IETF's draft "Resumable Uploads for HTTP").
+const uploadResumption = 104
+
+// resumption returns the fields of such an answer.
+func resumption(given textproto.MIMEHeader) http.Header {
+	header := http.Header{}
+	for _, name := range []string{fiber.HeaderLocation, "Upload-Draft-Interop-Version", "Upload-Limit"} {
+		if value := given.Get(name); value != "" {
+			header.Set(name, value)
+		}
+	}
+	return header
 }
 
 // ForwardWith forwards a request with further fields in its header and without its body, which the

@@ -111,14 +111,13 @@ type answer struct {
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // WriteHeader implements http.ResponseWriter. It makes a link of tusd a path, to which the gateway adds
-// what is before it. The gateway cannot pass on the interim answer 104 of the draft.
+// what is before it.
 func (a *answer) WriteHeader(status int) {
 	h := a.Header()
 	if _, id, ok := strings.Cut(h.Get("Location"), path+"/"); ok {
 		h.Set("Location", path+"/"+id)
 	}
 	switch extensions := h.Get("Tus-Extension"); {
-	case status < http.StatusOK:
 	case status >= http.StatusBadRequest:
 		a.refused = status
 		h.Del("Content-Length")

@@ -1,0 +1,48 @@
+package httpserver
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+)
+
+// Interim sends interim answers to a request (RFC 9110, section 15.2) while its handler runs. fasthttp
+// has only 103 Early Hints; like that, Interim writes to the connection.
+type Interim struct {
+	mu    sync.Mutex
+	ctx   *fasthttp.RequestCtx
+	ended bool
+}
+
+// NewInterim makes an Interim. The handler calls End before it returns.
+func NewInterim(c *fiber.Ctx) *Interim { return &Interim{ctx: c.Context()} }
+
+// Send sends an interim answer, unless the client speaks HTTP/1.0 or End was called. A path in Location
+// becomes a public URL. Another goroutine than that of the handler may call it.
+func (i *Interim) Send(status int, reason string, header http.Header) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ended || !i.ctx.Request.Header.IsHTTP11() {
+		return
+	}
+	if location := header.Get(fiber.HeaderLocation); strings.HasPrefix(location, "/") {
+		header.Set(fiber.HeaderLocation, publicURLOf(i.ctx).base()+location)
+	}
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "HTTP/1.1 %d %s\r\n", status, reason)
+	_ = header.Write(&text) // a buffer does not fail
+	text.WriteString("\r\n")
+	_, _ = i.ctx.Conn().Write(text.Bytes()) // if the client has left, the handler notices it
+}
+
+// End ends the interim answers.
+func (i *Interim) End() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ended = true
+}
