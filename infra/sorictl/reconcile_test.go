@@ -15,6 +15,7 @@ import (
 	analyzer "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/shared/config"
+	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
 
@@ -111,8 +112,12 @@ func TestObjectsAreComparedWithTheJobs(t *testing.T) {
 	w, _ := instant(t)
 	job := done(t, w, 1)[0]
 	client, bucket := w.Bucket()
-	orphan := w.NewJob()
-	for _, key := range []string{"audio/" + orphan + "_a.wav", "audio/readme.txt", "reference/1.TextGrid"} {
+	orphan, uploading := w.NewJob(), w.NewJob()
+	unfinished := event.UploadSubject(event.WayTus, "mina", uploading)
+	if _, err := w.Kit.Bus("uploader", event.Uploads()).PublishBytesExpecting(w.Context(), unfinished, []byte("{}"), unfinished, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"audio/" + orphan + "_a.wav", "audio/" + uploading + "_/1", "audio/readme.txt", "reference/1.TextGrid"} {
 		if _, err := client.PutObject(w.Context(), bucket, key, strings.NewReader("x"), 1, minio.PutObjectOptions{}); err != nil {
 			t.Fatal(err)
 		}

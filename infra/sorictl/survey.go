@@ -26,8 +26,8 @@ const (
 // same, so it also contains the sequences up to which each of them was certainly complete:
 //
 //   - The recording of a job is judged only if the log contains no event of the job that is
-//     newer than the start of the bucket's listing. An object of which neither log nor rows
-//     know the job is a finding, because both were read after the listing.
+//     newer than the start of the bucket's listing. An object of which neither log nor rows nor
+//     unfinished uploads know the job is a finding, because all were read after the listing.
 //   - A row is compared with the events that the tracker had acked before the rows were
 //     read.
 //   - An object of an erased job is a finding only if the uploader had handled the erasure
@@ -104,6 +104,10 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey,
 	}); err != nil {
 		return nil, err
 	}
+	uploads, err := b.Stream(event.Uploads()).Subjects(ctx, event.AllUploads)
+	if err != nil {
+		return nil, err
+	}
 	state, found, err := b.ConsumerState(ctx, projection)
 	if err != nil {
 		return nil, err
@@ -115,6 +119,7 @@ func take(ctx context.Context, b *bus.Bus, table rows, bucket objects) (*survey,
 	if err := table.each(ctx, func(r record) { s.of(r.JobID).row = &r }); err != nil {
 		return nil, err
 	}
+	s.omitUploads(uploads)
 	if s.after, err = b.Stream(event.Jobs()).Info(ctx); err != nil {
 		return nil, err
 	}
@@ -135,6 +140,16 @@ func seenTo(ctx context.Context, b *bus.Bus, consumer string, end uint64) (uint6
 		return end, nil
 	}
 	return state.AckFloor, err
+}
+
+// omitUploads removes the unfinished uploads. They may have objects, and are no jobs yet.
+func (s *survey) omitUploads(subjects []string) {
+	for _, subject := range subjects {
+		job, _ := event.ParseUploadSubject(subject)
+		if k := s.jobs[job]; k != nil && len(k.states) == 0 && k.row == nil {
+			delete(s.jobs, job)
+		}
+	}
 }
 
 // readErasures finds the jobs that were erased after the log was read.

@@ -250,6 +250,15 @@ func TestANamespaceWrapsAndUnwraps(t *testing.T) {
 			t.Errorf("%q accepted", bad)
 		}
 	}
+	for subject, want := range map[string]string{
+		event.UploadSubject(event.WayTus, "mina", "01a228db-7e38-7327-81ff-ba5345330d43"): "01a228db-7e38-7327-81ff-ba5345330d43",
+		event.UploadSubject(event.WayTus, "mina", "nonsense"):                             "",
+		"staging.01a228db-7e38-7327-81ff-ba5345330d43":                                    "",
+	} {
+		if job, ok := event.ParseUploadSubject(subject); job != want || ok != (want != "") {
+			t.Errorf("%s is of job %q, %t", subject, job, ok)
+		}
+	}
 	entry, ok := event.ParseStagingSubject(event.StagingSubject("e1", 4))
 	if !ok || entry != "e1" {
 		t.Errorf("%q %v", entry, ok)

@@ -139,6 +139,14 @@ func UploadSubject(way UploadWay, owner, job string) string {
 	return uploadsRoot + string(way) + "." + OwnerKey(owner) + "." + job
 }
 
+// ParseUploadSubject returns the job in the subject of an unfinished upload.
+func ParseUploadSubject(subject string) (job string, ok bool) {
+	if !strings.HasPrefix(subject, uploadsRoot) {
+		return "", false
+	}
+	return ParseJobID(subject[strings.LastIndex(subject, ".")+1:])
+}
+
 // OwnerKey returns the token of an owner in subjects, which allow fewer characters than owners. Two
 // owners may have the same key, but this is as good as impossible by chance.
 func OwnerKey(owner string) string {
