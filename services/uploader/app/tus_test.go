@@ -492,7 +492,21 @@ func TestACompleteUploadWhoseJobCouldNotBeginIsFinishedLater(t *testing.T) {
 	proxy.Restore()
 	bucket, records := objects.New(env.client, env.client, env.bucket), uploads.New(env.bus)
 	core := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: env.jobs}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
-	must(t, resumable.New(resumable.Dependencies{Direct: core, Records: records, Bucket: bucket, Jobs: env.jobs}, 1).FinishAll(env.Context()))
+	finisher := resumable.New(resumable.Dependencies{Direct: core, Records: records, Bucket: bucket, Jobs: env.jobs}, 1)
+	var all sync.WaitGroup // the client may come back at the same time
+	all.Go(func() {
+		if err := finisher.FinishAll(env.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 2 {
+		all.Go(func() {
+			if got := mina.tus("HEAD", at, nil, nil); got.status != http.StatusOK || got.header.Get("Sori-Job") == "" {
+				t.Errorf("HEAD meanwhile: %+v", got)
+			}
+		})
+	}
+	all.Wait()
 	env.checkBecame(at, recording)
 }
 

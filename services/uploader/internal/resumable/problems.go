@@ -3,6 +3,7 @@ package resumable
 import (
 	"time"
 
+	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 )
 
@@ -12,7 +13,8 @@ func OffsetMismatch() error {
 }
 
 func superseded() error {
-	return fault.New(fault.Conflict, "upload-superseded", "Another request has continued this upload. Please ask for its offset and continue there.")
+	return fault.Wrap(fault.Conflict, "upload-superseded",
+		"Another request has continued this upload. Please ask for its offset and continue there.", event.ErrLogConflict)
 }
 
 func checksumMismatch() error {

@@ -199,8 +199,17 @@ func (c *Core) Finish(ctx context.Context, s *Session) error {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // the bytes are complete: they become a job even if the client has left
-	if err := c.useTail(ctx, s); err != nil {
-		return err
+	for err := c.useTail(ctx, s); err != nil; err = c.useTail(ctx, s) {
+		if !errors.Is(err, event.ErrLogConflict) {
+			return err
+		}
+		found, err := c.Find(ctx, s.Owner, s.JobID) // another call is finishing the upload
+		if err != nil {
+			return err
+		}
+		if *s = *found; s.Job {
+			return nil
+		}
 	}
 	if s.Partial {
 		return c.object(ctx, s)
