@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/testkit"
@@ -149,4 +150,63 @@ func TestAClientOfTheDraftLearnsItsUploadWhileItSends(t *testing.T) {
 	if end := frames[len(frames)-1]; end.Status != "completed" {
 		t.Errorf("the job ended as %+v", end)
 	}
+}
+
+func TestAResumedUploadOutlivesItsUploader(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), crashPatience)
+	defer cancel()
+	c := found(ctx, t, nil, nil)
+	recording := loadgen.Tone(220, 3*time.Minute)
+	all := c.URL(harness.Gateway) + "/uploads/"
+	at := c.URL(harness.Gateway) + tus(t, "POST", all, map[string]string{"Upload-Length": fmt.Sprint(len(recording)), "Upload-Metadata": "token_id MQ=="}, nil).Header.Get("Location")
+	body, feed := io.Pipe()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, at, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"} {
+		req.Header.Set(name, value)
+	}
+	broken := make(chan struct{})
+	go func() {
+		defer close(broken)
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode < http.StatusBadRequest {
+				t.Errorf("the request to an uploader that was killed is answered with %s", resp.Status)
+			}
+		}
+	}()
+	const part = 5 << 20
+	if _, err := feed.Write(recording[:part+1000]); err != nil {
+		t.Fatal(err)
+	}
+	offset := func() int {
+		n, _ := strconv.Atoi(tus(t, "HEAD", at, nil, nil).Header.Get("Upload-Offset"))
+		return n
+	}
+	testkit.Eventually(t, func() error {
+		if n := offset(); n != part {
+			return fmt.Errorf("the offset is %d", n)
+		}
+		return nil
+	})
+	p := c.Process(harness.Uploader, 0)
+	p.Kill()
+	_ = feed.CloseWithError(io.ErrUnexpectedEOF)
+	<-broken
+	if err := p.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var done *http.Response
+	testkit.Eventually(t, func() error {
+		n := offset()
+		done = tus(t, "PATCH", at, map[string]string{"Upload-Offset": fmt.Sprint(n), "Content-Type": "application/offset+octet-stream"}, bytes.NewReader(recording[n:]))
+		if n < part || done.StatusCode != http.StatusNoContent {
+			return fmt.Errorf("continued at %d: %s", n, done.Status)
+		}
+		return nil
+	})
+	c.CheckJobs([]string{done.Header.Get("Sori-Job")})
 }
