@@ -16,6 +16,7 @@ import (
 // somebody may be waiting for the job.
 const (
 	formInterval  = time.Second
+	formPause     = 15 * time.Second // while the records or the bucket cannot be read
 	youngForm     = 5 * time.Minute
 	oldFormRounds = 30 // an older form is asked about in every 30th round
 )
@@ -38,6 +39,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		_, err := w.core.Arrived(ctx, func(u Upload) bool { return all || time.Since(u.Created) < youngForm })
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn().Err(err).Msg("arrived uploads not looked for")
+			return formPause
 		}
 		return formInterval
 	})
