@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -387,6 +388,7 @@ func TestUploadsOfAnOwnerAreLimited(t *testing.T) {
 type formOf struct {
 	Method, URL string
 	Fields      map[string]string
+	Expires     int    // seconds
 	JobID       string `json:"job_id"`
 }
 
@@ -425,11 +427,24 @@ func (c caller) form() formOf {
 	return f
 }
 
+// checkExpiry checks that S3 takes a form for as long as the answer says, and no longer.
+func checkExpiry(t *testing.T, f formOf) {
+	t.Helper()
+	text, err := base64.StdEncoding.DecodeString(f.Fields["policy"])
+	must(t, err)
+	var policy struct{ Expiration time.Time }
+	must(t, json.Unmarshal(text, &policy))
+	if valid := time.Until(policy.Expiration); f.Expires != 3600 || valid > time.Hour || valid < 50*time.Minute {
+		t.Errorf("S3 takes the form for %v, and the answer says %d s", valid, f.Expires)
+	}
+}
+
 func TestAFormBecomesAJobWhenItsFileArrives(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	mina := env.callers(map[string]string{"MAX_DIRECT_UPLOAD_BYTES": "6000000"}, "mina")[0]
 	f, large, text, never := mina.form(), mina.form(), mina.form(), mina.form()
+	checkExpiry(t, f)
 	recording := wav(1 << 20)
 	if status := mina.sendForm(f, recording); status != http.StatusCreated {
 		t.Fatalf("S3 answers %d", status)

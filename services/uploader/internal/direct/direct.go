@@ -137,7 +137,7 @@ type Options struct {
 	MaxBytes  int64         // of one recording
 	MaxOpen   int           // unfinished uploads of one owner
 	Expiry    time.Duration // after which an unfinished upload is removed
-	LinkValid time.Duration // how long the URL of a part is valid; a form is valid until Expiry
+	LinkValid time.Duration // how long the URL of a part, and a form, are valid
 }
 
 // MaxParts is the largest number of a part, and so the largest number of parts, that S3 allows.
@@ -180,7 +180,7 @@ func (c *Core) Form(ctx context.Context, u Upload) (Upload, Form, error) {
 	if err := c.prepare(ctx, &u); err != nil {
 		return u, Form{}, err
 	}
-	form, err := c.Bucket.SignForm(ctx, u.Key, c.options.MaxBytes, c.options.Expiry)
+	form, err := c.Bucket.SignForm(ctx, u.Key, c.options.MaxBytes, c.options.LinkValid)
 	if err != nil {
 		return u, Form{}, err
 	}
