@@ -2,6 +2,7 @@ package direct
 
 import (
 	"context"
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -12,20 +13,24 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// How often the bucket is asked for the object of a form: often while the form is young, since
-// somebody may be waiting for the job.
 const (
-	formInterval  = time.Second
-	formPause     = 15 * time.Second // while the records or the bucket cannot be read
-	youngForm     = 5 * time.Minute
-	oldFormRounds = 30 // an older form is asked about in every 30th round
+	formInterval = time.Second
+	formPause    = 15 * time.Second // while the records or the bucket cannot be read
 )
+
+// isDue reports whether the bucket is asked in a round for the object of a form. There is a round each
+// formInterval. A young form is due in each one, since somebody may be waiting for the job. The pause
+// grows with the age, to between a tenth and a twentieth of it: many forms never get an object.
+func isDue(age time.Duration, round uint) bool {
+	pause := uint(1) << max(0, bits.Len64(uint64(age/(10*formInterval)))-1) // a power of two, so that ages that grow keep their rounds
+	return round%pause == 0
+}
 
 // Watcher begins the jobs of forms when their objects arrive.
 type Watcher struct {
-	core   *Core
-	log    zerolog.Logger
-	rounds int
+	core  *Core
+	log   zerolog.Logger
+	round uint
 }
 
 // NewWatcher makes a Watcher.
@@ -34,9 +39,8 @@ func NewWatcher(c *Core, log zerolog.Logger) *Watcher { return &Watcher{core: c,
 // Run watches until ctx ends. It runs in every replica: the log lets one begin a job.
 func (w *Watcher) Run(ctx context.Context) error {
 	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
-		all := w.rounds%oldFormRounds == 0
-		w.rounds++
-		_, err := w.core.Arrived(ctx, func(u Upload) bool { return all || time.Since(u.Created) < youngForm })
+		w.round++
+		_, err := w.core.Arrived(ctx, func(u Upload) bool { return isDue(time.Since(u.Created), w.round) })
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn().Err(err).Msg("arrived uploads not looked for")
 			return formPause
