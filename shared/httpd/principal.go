@@ -21,5 +21,18 @@ func Authenticate(w http.ResponseWriter, r *http.Request, v principal.Verifier) 
 	return p, nil
 }
 
+// Authorize is Authenticate for a route that needs a scope. It fails with fault.Forbidden without the
+// scope.
+func Authorize(w http.ResponseWriter, r *http.Request, v principal.Verifier, scope principal.Scope) (principal.Principal, error) {
+	p, err := Authenticate(w, r, v)
+	if err == nil && !p.May(scope) {
+		err = fault.InsufficientScope(string(scope))
+	}
+	return p, err
+}
+
+// CacheHit is the value of the header Cache-Status of a result that was cached (RFC 9211).
+const CacheHit = "sori; hit"
+
 // Challenge sets WWW-Authenticate on the answer to a request without valid credentials.
 func Challenge(w http.ResponseWriter) { w.Header().Set("WWW-Authenticate", `Bearer realm="sori"`) }

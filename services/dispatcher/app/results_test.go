@@ -9,6 +9,7 @@ import (
 	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 	"sori.internal/shared/principal"
+	"sori.internal/shared/uploadrequest"
 )
 
 // head asks whether a recording has a cached result, as the gateway does for a principal.
@@ -23,7 +24,7 @@ func (env *env) head(token, sum string, p *principal.Principal, references strin
 		req.Header.Set(principal.Header, signed)
 	}
 	if references != "none" {
-		req.Header.Set(principal.ReferencesHeader, references)
+		req.Header.Set(uploadrequest.Header, references)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	must(env.t, err)
@@ -40,12 +41,12 @@ func TestAClientMayAskWhetherItsRecordingHasACachedResult(t *testing.T) {
 	reader := func(owner string) *principal.Principal {
 		return &principal.Principal{Owner: owner, Scopes: []principal.Scope{principal.JobsRead}}
 	}
-	header := func(r principal.References) string {
-		text, err := r.Header()
+	header := func(pitch string) string {
+		text, err := uploadrequest.Description{TokenID: 7, PitchURL: pitch}.Encode()
 		must(t, err)
 		return text
 	}
-	ours := header(principal.References{PitchURL: "s3://" + env.bucket + "/ref/7.json"})
+	ours := header("s3://" + env.bucket + "/ref/7.json")
 	for _, digest := range []string{sum, strings.ToUpper(sum)} {
 		got := env.head("7", digest, reader("alice"), ours)
 		if got.StatusCode != http.StatusOK || got.Header.Get("Location") != "/tokens/analysis-result/"+job || got.Header.Get("Cache-Status") != "sori; hit" {
@@ -62,8 +63,8 @@ func TestAClientMayAskWhetherItsRecordingHasACachedResult(t *testing.T) {
 		"another recording": {"7", strings.Replace(sum, "9", "8", 1), reader("alice"), ours, http.StatusNotFound},
 		"another owner":     {"7", sum, reader("bob"), ours, http.StatusNotFound},
 		"an admin":          {"7", sum, &principal.Principal{Owner: "root", Scopes: []principal.Scope{principal.Admin}}, ours, http.StatusNotFound},
-		"other references":  {"7", sum, reader("alice"), header(principal.References{}), http.StatusNotFound},
-		"no such reference": {"7", sum, reader("alice"), header(principal.References{PitchURL: "s3://" + env.bucket + "/ref/8.json"}), http.StatusNotFound},
+		"other references":  {"7", sum, reader("alice"), header(""), http.StatusNotFound},
+		"no such reference": {"7", sum, reader("alice"), header("s3://" + env.bucket + "/ref/8.json"), http.StatusNotFound},
 		"not a token":       {"x", sum, reader("alice"), ours, http.StatusNotFound},
 		"not a digest":      {"7", sum[1:], reader("alice"), ours, http.StatusNotFound},
 		"no references":     {"7", sum, reader("alice"), "none", http.StatusBadRequest},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sori.internal/shared/principal"
+	"sori.internal/shared/uploadrequest"
 )
 
 const digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -37,8 +38,8 @@ type cachedStub struct {
 const cachedJob = "0199a5f2-0000-7000-8000-000000000000"
 
 func (s *cachedStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	references, err := principal.ParseReferences(strings.Join(r.Header.Values(principal.ReferencesHeader), ","))
-	s.seen.Store(fmt.Sprint(r.Method, " ", r.URL.Path, " ", references, err, r.Header.Get(principal.Header) != ""))
+	described, _ := uploadrequest.FromHeader(r.Header)
+	s.seen.Store(fmt.Sprint(r.Method, " ", r.URL.Path, " ", described.TokenID, described.TextGridURL, described.PitchURL, described.SHA256, r.Header.Get(principal.Header) != ""))
 	s.asked.Add(1)
 	switch status := int(s.status.Load()); {
 	case status != 0:
@@ -55,17 +56,17 @@ func TestAQuestionForACachedResultIsForwardedWithTheReferencesOfTheToken(t *test
 	stub := &cachedStub{}
 	g, _ := startWithUpstream(t, nil, stub.ServeHTTP)
 	path := fmt.Sprintf("/tokens/%d/results/%s", g.token, digest)
-	forged, err := principal.References{TextGridURL: "s3://refs/forged.TextGrid"}.Header()
+	forged, err := uploadrequest.Description{TokenID: g.token, TextGridURL: "s3://refs/forged.TextGrid"}.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{path, strings.Replace(path, digest, strings.ToUpper(digest), 1)} {
-		r := g.do("HEAD", path, nil, map[string]string{principal.ReferencesHeader: forged})
+		r := g.do("HEAD", path, nil, map[string]string{uploadrequest.Header: forged})
 		if r.StatusCode != http.StatusOK || r.Header.Get("Cache-Status") != "sori; hit" || r.Header.Get("Location") != "/tokens/analysis-result/"+cachedJob {
 			t.Errorf("%s: %v", r.Status, r.Header)
 		}
 	}
-	want := "HEAD " + path + " {s3://refs/1.TextGrid s3://refs/1.json} <nil> true"
+	want := fmt.Sprint("HEAD ", path, " ", g.token, "s3://refs/1.TextGrid", "s3://refs/1.json", digest, true)
 	if got := stub.seen.Load(); got != want {
 		t.Errorf("the dispatcher saw %s, not %s", got, want)
 	}
@@ -90,8 +91,8 @@ func TestAQuestionForACachedResultIsForwardedWithTheReferencesOfTheToken(t *test
 		t.Errorf("a dispatcher that fails: %s", r.Status)
 	}
 	// Another route does not let the header of a client pass.
-	g.do("GET", result, nil, map[string]string{principal.ReferencesHeader: forged})
-	if got := fmt.Sprint(stub.seen.Load()); !strings.Contains(got, "{ }") {
+	g.do("GET", result, nil, map[string]string{uploadrequest.Header: forged})
+	if got := fmt.Sprint(stub.seen.Load()); !strings.HasSuffix(got, " 0true") {
 		t.Errorf("the tracker saw %s", got)
 	}
 }

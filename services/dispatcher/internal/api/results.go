@@ -11,13 +11,11 @@ import (
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/principal"
+	"sori.internal/shared/uploadrequest"
 )
 
 // ResultsPath is the path at which clients ask whether the result of a recording is cached.
 const ResultsPath = "/tokens/{token_id}/results/{sha256}"
-
-// CacheStatus is the value of Cache-Status for a result that was cached (RFC 9211).
-const CacheStatus = "sori; hit"
 
 // Cached looks up cached results.
 type Cached interface {
@@ -42,24 +40,21 @@ var hexSum = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
 
 // head answers whether a recording that the owner has uploaded for a token has a cached result.
 func (h results) head(w http.ResponseWriter, r *http.Request) error {
-	p, err := h.verifier.Verify(strings.Join(r.Header.Values(principal.Header), ","))
+	p, err := httpd.Authorize(w, r, h.verifier, principal.JobsRead)
 	if err != nil {
-		return fault.Wrap(fault.Unauthenticated, "unauthenticated", "The request does not say who makes it.", err)
-	}
-	if !p.May(principal.JobsRead) {
-		return fault.InsufficientScope(string(principal.JobsRead))
+		return err
 	}
 	token, err := strconv.ParseInt(r.PathValue("token_id"), 10, 64)
 	if err != nil || !hexSum.MatchString(r.PathValue("sha256")) {
 		return httpd.NoRoute()
 	}
-	references, err := principal.ParseReferences(r.Header.Get(principal.ReferencesHeader))
+	described, err := uploadrequest.FromHeader(r.Header)
 	if err != nil {
-		return fault.MalformedRequest("The request could not be read.", err)
+		return fault.MalformedRequest("The request does not describe an upload.", err)
 	}
 	job, err := h.cached.CachedJob(r.Context(), analysis.Recording{
 		Owner: p.Owner, TokenID: token, SHA256: strings.ToLower(r.PathValue("sha256")),
-		References: [...]string{references.TextGridURL, references.PitchURL},
+		References: [...]string{described.TextGridURL, described.PitchURL},
 	})
 	if err != nil {
 		return err
@@ -70,7 +65,7 @@ func (h results) head(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotFound)
 		return nil
 	}
-	w.Header().Set("Cache-Status", CacheStatus)
+	w.Header().Set("Cache-Status", httpd.CacheHit)
 	w.Header().Set("Location", "/tokens/analysis-result/"+job)
 	w.WriteHeader(http.StatusOK)
 	return nil

@@ -59,7 +59,7 @@ func (u uploads) find(ctx context.Context, token int64, sum string) (job string,
 
 // sendCached answers with the location of a cached result.
 func sendCached(c *fiber.Ctx, job string) error {
-	c.Set("Cache-Status", "sori; hit") // RFC 9211
+	c.Set("Cache-Status", httpd.CacheHit)
 	c.Set(fiber.HeaderLocation, "/tokens/analysis-result/"+job)
 	c.Set(fiber.HeaderCacheControl, "private, no-cache")
 	return nil

@@ -12,6 +12,7 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/principal"
+	"sori.internal/shared/uploadrequest"
 )
 
 // Results asks the dispatcher for cached results.
@@ -26,13 +27,13 @@ func (r Results) CachedJob(ctx context.Context, p principal.Principal, token int
 	if err != nil {
 		return "", err
 	}
-	references, err := principal.References{TextGridURL: of.TextGridURL, PitchURL: of.PitchURL}.Header()
+	described, err := uploadrequest.Description{TokenID: token, TextGridURL: of.TextGridURL, PitchURL: of.PitchURL, SHA256: sum}.Encode()
 	if err != nil {
 		return "", err
 	}
 	resp, err := r.Dispatcher.Forward(ctx, &http.Request{
 		Method: http.MethodHead, URL: &url.URL{Path: fmt.Sprintf("/tokens/%d/results/%s", token, sum)},
-		Header: http.Header{principal.Header: {signed}, principal.ReferencesHeader: {references}}, Body: http.NoBody,
+		Header: http.Header{principal.Header: {signed}, uploadrequest.Header: {described}}, Body: http.NoBody,
 	})
 	if err != nil {
 		return "", err

@@ -124,9 +124,7 @@ func (u *Upstream) target(in *url.URL) *url.URL {
 // each exchange (Handler.identify).
 func cleanRequest(h http.Header) {
 	removeHopByHop(h, setByGateway)
-	for _, name := range []string{
-		"Authorization", "Cookie", "X-Api-Key", principal.Header, principal.ReferencesHeader, uploadrequest.Header,
-	} {
+	for _, name := range []string{"Authorization", "Cookie", "X-Api-Key", principal.Header, uploadrequest.Header} {
 		h.Del(name)
 	}
 }

@@ -103,7 +103,7 @@ func (a *API) result(w http.ResponseWriter, r *http.Request, id string) error {
 	h.Set("Vary", varyBy)
 	h.Set("Cache-Control", "private, no-cache") // may be stored, must be revalidated
 	if s.Cached {
-		h.Set("Cache-Status", "sori; hit") // RFC 9211
+		h.Set("Cache-Status", httpd.CacheHit)
 	}
 	if applied != "" {
 		h.Set("Preference-Applied", applied)

@@ -58,12 +58,9 @@ func (a *API) Routes(mux *httpd.Mux) {
 // write makes a route for principals who may upload. The gateway has signed who they are.
 func (a *API) write(h handler) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		p, err := httpd.Authenticate(w, r, a.verifier)
+		p, err := httpd.Authorize(w, r, a.verifier, principal.JobsWrite)
 		if err != nil {
 			return err
-		}
-		if !p.May(principal.JobsWrite) {
-			return fault.InsufficientScope(string(principal.JobsWrite))
 		}
 		w.Header().Set("Cache-Control", "no-store") // answers contain signed URLs
 		return h(w, r.WithContext(principal.With(r.Context(), p)), p)

@@ -74,12 +74,9 @@ func (a *API) options(w http.ResponseWriter, r *http.Request) error {
 
 // serve serves a request of a principal who may upload. The gateway has signed who that is.
 func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
-	p, err := httpd.Authenticate(w, r, a.verifier)
+	p, err := httpd.Authorize(w, r, a.verifier, principal.JobsWrite)
 	if err != nil {
 		return err
-	}
-	if !p.May(principal.JobsWrite) {
-		return fault.InsufficientScope(string(principal.JobsWrite))
 	}
 	e := &exchange{header: w.Header(), expiry: a.core.Direct.Options().Expiry}
 	if r.Header.Get(uploadrequest.Header) != "" {
