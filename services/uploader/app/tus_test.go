@@ -6,10 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"hash/crc32"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -25,126 +22,8 @@ import (
 	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/services/uploader/internal/resumable"
 	"sori.internal/services/uploader/internal/uploads"
-	"sori.internal/shared/event"
-	"sori.internal/shared/principal"
-	"sori.internal/shared/testkit"
 	"sori.internal/shared/uploadrequest"
 )
-
-// reply is the answer to a request of a resumable upload.
-type reply struct {
-	status int
-	code   string // of a problem
-	header http.Header
-}
-
-// fields are fields of a header.
-type fields map[string]string
-
-// tus sends a request of tus 1.0 to an uploader as the gateway does, for one owner.
-func (c caller) tus(method, path string, header fields, body io.Reader) reply {
-	c.env.t.Helper()
-	if header["Upload-Draft-Interop-Version"] == "" {
-		header = maps.Clone(header)
-		if header == nil {
-			header = fields{}
-		}
-		if header["Tus-Resumable"] == "" {
-			header["Tus-Resumable"] = "1.0.0"
-		}
-	}
-	got, err := c.try(method, path, header, body)
-	must(c.env.t, err)
-	return got
-}
-
-// try sends a request whose exchange may break.
-func (c caller) try(method, path string, header fields, body io.Reader) (reply, error) {
-	req, err := http.NewRequestWithContext(c.env.Context(), method, c.base+path, body)
-	must(c.env.t, err)
-	for name, value := range header {
-		req.Header.Set(name, value)
-	}
-	signer := principal.NewSigner(principal.Config{Secret: "test-secret-of-enough-length-0123"})
-	signed, err := signer.Sign(principal.Principal{Owner: c.owner, Scopes: principal.UserScopes()}, time.Now())
-	must(c.env.t, err)
-	req.Header.Set(principal.Header, signed)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return reply{}, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return reply{}, err
-	}
-	var problem struct{ Code string }
-	if resp.StatusCode >= http.StatusBadRequest && method != http.MethodHead {
-		if err := json.Unmarshal(text, &problem); err != nil {
-			c.env.t.Errorf("%s %s: %s %q is no problem document", method, path, resp.Status, text)
-		}
-	}
-	return reply{resp.StatusCode, problem.Code, resp.Header}, nil
-}
-
-// create begins a resumable upload and returns its path.
-func (c caller) create(length int, header fields) string {
-	c.env.t.Helper()
-	all := fields{"Upload-Length": strconv.Itoa(length), uploadrequest.Header: about(c.env.t, ""), "Upload-Metadata": "filename " + base64.StdEncoding.EncodeToString([]byte("긴 녹음.wav"))}
-	maps.Copy(all, header)
-	if all["Upload-Defer-Length"] != "" {
-		delete(all, "Upload-Length")
-	}
-	got := c.tus("POST", "/uploads/", all, nil)
-	expires, err := http.ParseTime(got.header.Get("Upload-Expires"))
-	if at := got.header.Get("Location"); got.status != http.StatusCreated || !strings.HasPrefix(at, "/uploads/") || err != nil || time.Until(expires) < 23*time.Hour {
-		c.env.t.Fatalf("create: %+v", got)
-	}
-	return got.header.Get("Location")
-}
-
-func about(t *testing.T, sha256 string) string {
-	t.Helper()
-	return described(t, uploadrequest.Description{TokenID: 7, TextGridURL: "s3://ref/7.TextGrid", FileName: "긴 녹음.wav", SHA256: sha256}).Get(uploadrequest.Header)
-}
-
-// patch appends bytes to an upload.
-func (c caller) patch(path string, offset int, body []byte, header fields) reply {
-	c.env.t.Helper()
-	all := fields{"Upload-Offset": strconv.Itoa(offset), "Content-Type": "application/offset+octet-stream"}
-	maps.Copy(all, header)
-	return c.tus("PATCH", path, all, bytes.NewReader(body))
-}
-
-// offset asks for the offset of an upload.
-func (c caller) offset(path string) int {
-	c.env.t.Helper()
-	got := c.tus("HEAD", path, nil, nil)
-	n, err := strconv.Atoi(got.header.Get("Upload-Offset"))
-	if err != nil || got.status != http.StatusOK {
-		c.env.t.Fatalf("HEAD: %+v", got)
-	}
-	return n
-}
-
-func jobAt(path string) string { return strings.TrimPrefix(path, "/uploads/") }
-
-// checkBecame checks that an upload has become a job with a recording, once, and that nothing else is
-// left.
-func (env *env) checkBecame(path string, recording []byte) event.Received {
-	env.t.Helper()
-	job := jobAt(path)
-	stored := testkit.Await[event.Stored](env.Kit, env.bus, job)
-	if got, _ := env.object(stored.Key); !bytes.Equal(got, recording) || stored.SHA256 != sumOf(recording) {
-		env.t.Errorf("the object of %d bytes is not what was sent; stored is %+v", len(got), stored)
-	}
-	if names := env.EventNames(env.bus, job); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
-		env.t.Errorf("the log is %v", names)
-	}
-	env.checkKeys(stored.Key)
-	env.checkNothingLeft()
-	return testkit.Await[event.Received](env.Kit, env.bus, job)
-}
 
 func TestARecordingSentInPiecesBecomesAJob(t *testing.T) {
 	t.Parallel()
@@ -258,6 +137,9 @@ func TestBytesCountOnlyAtTheOffset(t *testing.T) {
 		if c.got.status != c.status || c.got.code != c.code {
 			t.Errorf("%s: %d %s, want %d %s", name, c.got.status, c.got.code, c.status, c.code)
 		}
+		if limit := map[string]int{"too much": len(recording), "too large": 5 << 30}[name]; c.got.limit != limit {
+			t.Errorf("%s: the limit is %d bytes, want %d", name, c.got.limit, limit)
+		}
 	}
 	if got := jun.tus("HEAD", at, nil, nil); got.status != http.StatusNotFound {
 		t.Errorf("another's HEAD: %+v", got)
@@ -301,135 +183,6 @@ func TestOfBytesWithAWrongChecksumNoneCount(t *testing.T) {
 	}
 	env.checkBecame(at, recording)
 }
-
-func TestTwoWritersOfAnUploadDoNotMix(t *testing.T) {
-	t.Parallel()
-	env := newEnv(t)
-	one, two := env.callers(nil, "mina")[0], env.callers(nil, "mina")[0]
-	first := wav(16 << 20)
-	second := bytes.Clone(first)
-	for i := 44; i < len(second); i++ {
-		second[i] ^= 0xff
-	}
-	for range 2 {
-		at := one.create(len(first), nil)
-		var replies [2]reply
-		var both sync.WaitGroup
-		both.Go(func() { replies[0] = one.patch(at, 0, first, nil) })
-		both.Go(func() { replies[1] = two.patch(at, 0, second, nil) })
-		both.Wait()
-		won := first
-		if replies[1].status == http.StatusNoContent {
-			won, replies[0], replies[1] = second, replies[1], replies[0]
-		}
-		if replies[0].status != http.StatusNoContent || replies[1].status != http.StatusConflict && replies[1].status != http.StatusNotFound {
-			t.Fatalf("the winner: %+v, the other: %+v", replies[0], replies[1])
-		}
-		stored := testkit.Await[event.Stored](env.Kit, env.bus, jobAt(at))
-		if stored.SHA256 != sumOf(won) {
-			t.Errorf("the recording is not that of the winner")
-		}
-	}
-	env.checkNothingLeft()
-}
-
-func TestAnUploadIsContinuedWhileAnOlderRequestStillWrites(t *testing.T) {
-	t.Parallel()
-	env := newEnv(t)
-	one, two := env.callers(nil, "mina")[0], env.callers(nil, "mina")[0]
-	recording := wav(12 << 20)
-	at := one.create(len(recording), nil)
-	body, feed := io.Pipe()
-	old := make(chan reply, 1)
-	go func() {
-		got, _ := one.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
-		old <- got
-	}()
-	_, err := feed.Write(recording[:6<<20]) // the client then falls silent, and is believed to live
-	must(t, err)
-	testkit.Eventually(t, func() error {
-		if n := two.offset(at); n != 5<<20 {
-			return fmt.Errorf("the offset is %d", n)
-		}
-		return nil
-	})
-	if got := two.patch(at, 5<<20, recording[5<<20:10<<20], nil); got.status != http.StatusNoContent {
-		t.Fatalf("the new request: %+v", got)
-	}
-	go func() { _, _ = feed.Write(make([]byte, 6<<20)); _ = feed.Close() }() // other bytes, which must not count
-	if got := <-old; got.status != http.StatusConflict || got.code != "upload-superseded" {
-		t.Errorf("the old request: %+v", got)
-	}
-	if got := two.patch(at, 10<<20, recording[10<<20:], nil); got.status != http.StatusNoContent {
-		t.Fatalf("the end: %+v", got)
-	}
-	env.checkBecame(at, recording)
-}
-
-func TestAnUploadGoesOnAfterItsReplicaIsLost(t *testing.T) {
-	t.Parallel()
-	env := newEnv(t)
-	lost := ready(t, env.Kit, map[string]string{"SHUTDOWN_GRACE": "1ms"})
-	one, two := caller{env, lost.URL, "mina"}, env.callers(nil, "mina")[0]
-	recording := wav(12 << 20)
-	at := one.create(len(recording), nil)
-	body, feed := io.Pipe()
-	broken := make(chan error, 1)
-	go func() {
-		_, err := one.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
-		broken <- err
-	}()
-	_, err := feed.Write(recording[:7<<20])
-	must(t, err)
-	testkit.Eventually(t, func() error {
-		if n := two.offset(at); n != 5<<20 {
-			return fmt.Errorf("the offset is %d", n)
-		}
-		return nil
-	})
-	_ = lost.Stop()
-	_ = feed.Close() // the client's transport waits for it
-	<-broken
-	testkit.Eventually(t, func() error { // what the lost replica still does may change the offset once
-		from := two.offset(at)
-		if from < 5<<20 {
-			t.Fatalf("the offset is %d", from)
-		}
-		if got := two.patch(at, from, recording[from:], nil); got.status != http.StatusNoContent {
-			return fmt.Errorf("continued at %d: %+v", from, got)
-		}
-		return nil
-	})
-	env.checkBecame(at, recording)
-}
-
-func TestAnUploadGoesOnAfterItsClientIsLost(t *testing.T) {
-	t.Parallel()
-	env := newEnv(t)
-	mina := env.callers(nil, "mina")[0]
-	recording := wav(6 << 20)
-	at := mina.create(len(recording), nil)
-	_, err := mina.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
-		io.MultiReader(bytes.NewReader(recording[:1<<20]), brokenBody{}))
-	if err == nil {
-		t.Fatal("the request did not break")
-	}
-	testkit.Eventually(t, func() error { // what has arrived counts
-		if n := mina.offset(at); n == 0 || n > 1<<20 {
-			return fmt.Errorf("the offset is %d", n)
-		}
-		return nil
-	})
-	from := mina.offset(at)
-	if got := mina.patch(at, from, recording[from:], nil); got.status != http.StatusNoContent {
-		t.Fatalf("continued: %+v", got)
-	}
-	env.checkBecame(at, recording)
-}
-
-type brokenBody struct{}
-
-func (brokenBody) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestAnUploadGoesOnAfterS3WasAway(t *testing.T) {
 	t.Parallel()
@@ -508,38 +261,6 @@ func TestACompleteUploadWhoseJobCouldNotBeginIsFinishedLater(t *testing.T) {
 	}
 	all.Wait()
 	env.checkBecame(at, recording)
-}
-
-func TestWritersAreLimited(t *testing.T) {
-	t.Parallel()
-	env := newEnv(t)
-	mina := env.callers(map[string]string{"MAX_RESUMABLE_WRITERS": "1"}, "mina")[0]
-	recording := wav(12 << 20)
-	at, other := mina.create(len(recording), nil), mina.create(10, nil)
-	body, feed := io.Pipe()
-	done := make(chan reply, 1)
-	go func() {
-		got, _ := mina.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
-		done <- got
-	}()
-	_, err := feed.Write(recording[:6<<20]) // more than the buffers of the connections: it is being written
-	must(t, err)
-	testkit.Eventually(t, func() error {
-		if n := mina.offset(at); n != 5<<20 {
-			return fmt.Errorf("the offset is %d", n)
-		}
-		return nil
-	})
-	if got := mina.patch(other, 0, make([]byte, 10), nil); got.status != http.StatusServiceUnavailable || got.code != "busy" || got.header.Get("Retry-After") == "" {
-		t.Errorf("the second: %+v", got)
-	}
-	_, err = feed.Write(recording[6<<20:])
-	must(t, err)
-	must(t, feed.Close())
-	if got := <-done; got.status != http.StatusNoContent {
-		t.Errorf("the first: %+v", got)
-	}
-	testkit.Await[event.Stored](env.Kit, env.bus, jobAt(at))
 }
 
 func TestPartialUploadsAreJoined(t *testing.T) {

@@ -140,8 +140,11 @@ type Options struct {
 	LinkValid time.Duration // how long the URL of a part, and a form, are valid
 }
 
-// MaxParts is the largest number of a part, and so the largest number of parts, that S3 allows.
-const MaxParts = 10_000
+// The limits of a multipart upload at S3 (Amazon S3 User Guide, "Amazon S3 multipart upload limits").
+const (
+	MaxParts = 10_000  // the largest number of a part, and so the largest number of parts
+	MinPart  = 5 << 20 // bytes of the smallest part, but for the last one
+)
 
 // Core has the operations of direct uploads. It is safe for concurrent use.
 type Core struct {

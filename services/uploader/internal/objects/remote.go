@@ -11,6 +11,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/objectstore"
@@ -18,15 +19,12 @@ import (
 )
 
 const (
-	// partSize is the size of a part of a multipart upload, in bytes: the smallest that S3 accepts. A
-	// part is buffered in memory, so that no request to S3 waits for the source.
-	partSize = 5 << 20
-
-	// maxParts is how many parts an object may have.
-	maxParts = 10_000
+	// partSize is the size of a part of a multipart upload, in bytes. A part is buffered in memory, so
+	// that no request to S3 waits for the source.
+	partSize = direct.MinPart
 
 	// MaxStream is the size of the largest object that PutStream can store, in bytes.
-	MaxStream = partSize * maxParts
+	MaxStream = partSize * direct.MaxParts
 
 	// abortTimeout limits the removal of the parts of an upload that failed.
 	abortTimeout = 10 * time.Second
@@ -64,8 +62,8 @@ func (b *Bucket) putParts(ctx context.Context, key, id string, body io.Reader, b
 	var parts []minio.CompletePart
 	n, ended := len(buf), false
 	for n > 0 {
-		if len(parts) == maxParts {
-			return fmt.Errorf("put %s: more than %d parts", key, maxParts)
+		if len(parts) == direct.MaxParts {
+			return fmt.Errorf("put %s: more than %d parts", key, direct.MaxParts)
 		}
 		part, err := core.PutObjectPart(ctx, b.name, key, id, len(parts)+1, bytes.NewReader(buf[:n]), int64(n), minio.PutObjectPartOptions{})
 		if err != nil {

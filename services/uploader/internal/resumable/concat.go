@@ -33,12 +33,12 @@ func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) erro
 	read := false // an object but the last is too small for a part, or one is too large
 	for i, p := range partials {
 		if !p.Partial || !p.Complete() {
-			return notFinished()
+			return NotFinished()
 		}
 		if err := c.Finish(ctx, p); err != nil {
 			return err
 		}
-		read = read || p.Length > maxCopy || i < len(partials)-1 && p.Length < minPart
+		read = read || p.Length > maxCopy || i < len(partials)-1 && p.Length < direct.MinPart
 	}
 	join := c.copyAll
 	if read {

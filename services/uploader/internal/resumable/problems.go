@@ -25,7 +25,8 @@ func tooManyParts() error {
 	return fault.New(fault.Invalid, "too-many-parts", "The upload was interrupted too often. Please begin it again.")
 }
 
-func notFinished() error {
+// NotFinished returns the failure of a request that joins partial uploads before all have their bytes.
+func NotFinished() error {
 	return fault.New(fault.Malformed, "upload-not-finished", "One of the partial uploads is not finished.")
 }
 

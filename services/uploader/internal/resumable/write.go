@@ -13,12 +13,10 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
 )
-
-// minPart is the size of the smallest part, but for the last one, that S3 accepts.
-const minPart = 5 << 20
 
 // usualParts is into how many parts an upload is divided at most. The numbers up to direct.MaxParts
 // are for parts whose request ended before they counted.
@@ -30,7 +28,7 @@ func (c *Core) partSize(u Upload) int64 {
 	if length == Deferred {
 		length = c.Direct.Options().MaxBytes
 	}
-	return max(minPart, (length+usualParts-1)/usualParts)
+	return max(direct.MinPart, (length+usualParts-1)/usualParts)
 }
 
 // Checksum is what a client says of the bytes of one request.
@@ -269,7 +267,7 @@ func appendPart(parts []Part, p Part) []Part { return append(parts[:len(parts):l
 
 // buffer returns a buffer for a part.
 func (c *Core) buffer(size int64) []byte {
-	if size == minPart {
+	if size == direct.MinPart {
 		if b, ok := c.buffers.Get().(*[]byte); ok {
 			return *b
 		}
@@ -279,7 +277,7 @@ func (c *Core) buffer(size int64) []byte {
 
 // release gives a buffer back.
 func (c *Core) release(b []byte) {
-	if len(b) == minPart {
+	if len(b) == direct.MinPart {
 		c.buffers.Put(&b)
 	}
 }

@@ -21,6 +21,8 @@ type exchange struct {
 	description uploadrequest.Description
 	check       *resumable.Checksum
 	expiry      time.Duration
+	maxBytes    int64 // of any upload
+	length      int64 // bytes, of the upload that the request names
 	err         error // of the store
 }
 
@@ -80,6 +82,7 @@ func (s store) GetUpload(ctx context.Context, id string) (handler.Upload, error)
 	if err != nil {
 		return nil, e.fail(err)
 	}
+	e.length = session.Length
 	return &upload{core: s.core, session: session, exchange: e}, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/tus/tusd/v2/pkg/handler"
 	"golang.org/x/exp/slog"
 
+	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/resumable"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/httpd"
@@ -78,7 +79,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	e := &exchange{header: w.Header(), expiry: a.core.Direct.Options().Expiry}
+	options := a.core.Direct.Options()
+	e := &exchange{header: w.Header(), expiry: options.Expiry, maxBytes: options.MaxBytes}
 	if r.Header.Get(uploadrequest.Header) != "" {
 		if e.description, err = uploadrequest.FromHeader(r.Header); err != nil {
 			return fault.MalformedRequest("The request does not describe an upload.", err)
@@ -150,12 +152,14 @@ func (a *answer) failure(e *exchange) error {
 		return resumable.OffsetMismatch()
 	case handler.ErrUnsupportedVersion.ErrorCode:
 		return fault.New(fault.PreconditionFailed, "unsupported-tus-version", "This server speaks tus 1.0.0. The header Tus-Resumable has to say so.")
-	case handler.ErrMaxSizeExceeded.ErrorCode, handler.ErrSizeExceeded.ErrorCode:
-		return fault.New(fault.TooLarge, "too-large", "The upload is larger than the limit or than its length.")
+	case handler.ErrMaxSizeExceeded.ErrorCode:
+		return fault.ExceedsLimit("upload", e.maxBytes, nil)
+	case handler.ErrSizeExceeded.ErrorCode: // more bytes than the length that the upload was begun with
+		return fault.ExceedsLimit("upload", e.length, nil)
 	case handler.ErrNotFound.ErrorCode:
-		return fault.New(fault.NotFound, "upload-not-found", "There is no such upload: it was never begun, was aborted, or has expired.")
+		return direct.NotFound()
 	case handler.ErrUploadNotFinished.ErrorCode:
-		return fault.New(fault.Malformed, "upload-not-finished", "One of the partial uploads is not finished.")
+		return resumable.NotFinished()
 	case handler.ErrUnexpectedEOF.ErrorCode, handler.ErrConnectionReset.ErrorCode, handler.ErrReadTimeout.ErrorCode:
 		return fault.BodyTruncated(fmt.Errorf("%s", code)) //nolint:err113 // for the log
 	default:

@@ -25,9 +25,9 @@ func subjectOf(u direct.Upload) string { return event.UploadSubject(u.Way(), u.O
 
 // Put implements direct.Records.
 func (s *Store) Put(ctx context.Context, u direct.Upload) error {
-	body, err := json.Marshal(u)
+	body, err := encode(u.JobID, u)
 	if err != nil {
-		return fmt.Errorf("record the upload of job %s: %w", u.JobID, err)
+		return err
 	}
 	ack, err := s.bus.PublishBytes(subjectOf(u), body)
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Store) Find(ctx context.Context, way event.UploadWay, owner, job string
 	if err != nil || m == nil {
 		return direct.Upload{}, false, err
 	}
-	u, err := parse(m)
+	u, err := parse[direct.Upload](m)
 	return u, err == nil, err
 }
 
@@ -54,19 +54,7 @@ func (s *Store) Delete(ctx context.Context, u direct.Upload) error {
 
 // All implements direct.Records.
 func (s *Store) All(ctx context.Context, way event.UploadWay) ([]direct.Upload, error) {
-	messages, err := s.stream.LastPerSubject(ctx, event.UploadsOf(way))
-	if err != nil {
-		return nil, err
-	}
-	all := make([]direct.Upload, 0, len(messages))
-	for i := range messages {
-		u, err := parse(&messages[i])
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, u)
-	}
-	return all, nil
+	return allOf[direct.Upload](ctx, s, way)
 }
 
 // Count implements direct.Records.
@@ -77,9 +65,9 @@ func (s *Store) Count(ctx context.Context, owner string) (int, error) {
 
 // Save implements resumable.Records.
 func (s *Store) Save(ctx context.Context, u resumable.Upload, last uint64) (uint64, error) {
-	body, err := json.Marshal(u)
+	body, err := encode(u.JobID, u)
 	if err != nil {
-		return 0, fmt.Errorf("record the upload of job %s: %w", u.JobID, err)
+		return 0, err
 	}
 	return s.bus.PublishBytesExpecting(ctx, subjectOf(u.Upload), body, subjectOf(u.Upload), last)
 }
@@ -91,37 +79,44 @@ func (s *Store) Load(ctx context.Context, owner, job string) (resumable.Upload, 
 	if err != nil || m == nil {
 		return resumable.Upload{}, 0, false, err
 	}
-	u, err := parseResumable(m)
+	u, err := parse[resumable.Upload](m)
 	return u, m.Seq, err == nil, err
 }
 
 // Resumable implements resumable.Records.
 func (s *Store) Resumable(ctx context.Context) ([]resumable.Upload, error) {
-	messages, err := s.stream.LastPerSubject(ctx, event.UploadsOf(event.WayTus))
+	return allOf[resumable.Upload](ctx, s, event.WayTus)
+}
+
+// allOf reads all uploads on one way.
+func allOf[U any](ctx context.Context, s *Store, way event.UploadWay) ([]U, error) {
+	messages, err := s.stream.LastPerSubject(ctx, event.UploadsOf(way))
 	if err != nil {
 		return nil, err
 	}
-	all := make([]resumable.Upload, len(messages))
+	all := make([]U, len(messages))
 	for i := range messages {
-		if all[i], err = parseResumable(&messages[i]); err != nil {
+		if all[i], err = parse[U](&messages[i]); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
 }
 
-func parseResumable(m *bus.Message) (resumable.Upload, error) {
-	var u resumable.Upload
+// parse reads an upload. Those of every way can be read as a direct.Upload.
+func parse[U any](m *bus.Message) (U, error) {
+	var u U
 	if err := json.Unmarshal(m.Data, &u); err != nil {
 		return u, fmt.Errorf("read the upload %s: %w", m.Subject, err)
 	}
 	return u, nil
 }
 
-func parse(m *bus.Message) (direct.Upload, error) {
-	var u direct.Upload
-	if err := json.Unmarshal(m.Data, &u); err != nil {
-		return u, fmt.Errorf("read the upload %s: %w", m.Subject, err)
+// encode writes an upload of a job.
+func encode(job string, u any) ([]byte, error) {
+	body, err := json.Marshal(u)
+	if err != nil {
+		return nil, fmt.Errorf("record the upload of job %s: %w", job, err)
 	}
-	return u, nil
+	return body, nil
 }
