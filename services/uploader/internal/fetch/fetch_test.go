@@ -4,17 +4,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,119 +18,6 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/source"
 )
-
-// loopback are options with which the servers of this test may be reached.
-func loopback(t *testing.T) Options {
-	t.Helper()
-	return Options{Allowed: allow(t, "127.0.0.1:*"), MaxBytes: 64 << 20, Idle: 20 * time.Second, Tries: 3, Backoff: time.Millisecond}
-}
-
-func allow(t *testing.T, setting string) source.Allowed {
-	t.Helper()
-	var a source.Allowed
-	if err := a.UnmarshalText([]byte(setting)); err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-// outcome is what came of a fetch.
-type outcome struct {
-	body   []byte
-	begins int      // how often the file was read from its first byte
-	failed []string // the tries that failed: code and status
-	err    error
-}
-
-// code returns the code and the status of the failure of a fetch; empty if it succeeded.
-func (o outcome) code() string {
-	var f *upload.FetchError
-	if errors.As(o.err, &f) {
-		return codeOf(f)
-	}
-	if o.err != nil {
-		return o.err.Error()
-	}
-	return ""
-}
-
-func codeOf(f *upload.FetchError) string { return fmt.Sprintf("%s %d", f.Code, f.Status) }
-
-// fetchFrom fetches a source. No failure may contain the secrets of the test.
-func fetchFrom(t *testing.T, c *Client, src source.Source) outcome {
-	t.Helper()
-	var o outcome
-	o.err = c.Fetch(t.Context(), src, func(f *upload.FetchError) { o.failed = append(o.failed, codeOf(f)) },
-		func(body io.Reader, _ int64) error {
-			o.begins++
-			var err error
-			o.body, err = io.ReadAll(body)
-			return err
-		})
-	if o.err != nil && strings.Contains(o.err.Error(), "s3cret") {
-		t.Errorf("the failure has the URL or a header: %v", o.err)
-	}
-	return o
-}
-
-func serve(t *testing.T, h http.HandlerFunc) string {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return s.URL
-}
-
-func content(seed byte, n int) []byte {
-	b := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
-	return b
-}
-
-// cut ends the connection of a response.
-func cut() { panic(http.ErrAbortHandler) }
-
-// file serves a file with ranges, and cuts its first responses after a number of bytes.
-type file struct {
-	mu      sync.Mutex
-	content []byte
-	etag    string
-	cuts    []int // bytes of the first, second and further responses; -1: all
-
-	ranges []string // Range of each request
-}
-
-func (f *file) serve(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ranges = append(f.ranges, r.Header.Get("Range"))
-	limit := -1
-	if len(f.cuts) > 0 {
-		limit, f.cuts = f.cuts[0], f.cuts[1:]
-	}
-	if f.etag != "" {
-		w.Header().Set("ETag", f.etag)
-	}
-	if limit >= 0 {
-		w = &cutting{ResponseWriter: w, left: limit}
-	}
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.content))
-}
-
-// cutting cuts a response.
-type cutting struct {
-	http.ResponseWriter
-
-	left int
-}
-
-func (c *cutting) Write(p []byte) (int, error) {
-	n, _ := c.ResponseWriter.Write(p[:min(len(p), c.left)])
-	c.ResponseWriter.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
-	if c.left -= n; c.left == 0 {
-		cut()
-	}
-	return n, nil
-}
 
 func TestABrokenConnectionIsResumedWhereItBroke(t *testing.T) {
 	t.Parallel()
@@ -432,104 +314,5 @@ func TestAnErrorOfTheReaderIsReturnedAndEndsTheFetch(t *testing.T) {
 	err := New(loopback(t)).Fetch(t.Context(), source.Source{URL: u}, func(*upload.FetchError) {}, func(io.Reader, int64) error { return full })
 	if !errors.Is(err, full) || n.Load() != 1 {
 		t.Errorf("%v after %d requests", err, n.Load())
-	}
-}
-
-func TestARedirectIsFollowedAndGetsNoSecretOfAnotherOrigin(t *testing.T) {
-	t.Parallel()
-	var got http.Header
-	target := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		got = r.Header.Clone()
-		_, _ = w.Write([]byte("sound"))
-	})
-	var own http.Header
-	first := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/first" {
-			http.Redirect(w, r, "/second?sig=s3cret", http.StatusFound)
-			return
-		}
-		own = r.Header.Clone()
-		http.Redirect(w, r, target+"/a", http.StatusTemporaryRedirect)
-	})
-	src := source.Source{URL: first + "/first?sig=s3cret", Header: map[string]string{"Authorization": "Bearer s3cret", "X-Api-Key": "s3cret", "User-Agent": "s3cret"}}
-	if o := fetchFrom(t, New(loopback(t)), src); o.err != nil || string(o.body) != "sound" {
-		t.Fatal(o.err)
-	}
-	if own.Get("X-Api-Key") != "s3cret" || own.Get("Authorization") != "Bearer s3cret" || own.Get("Referer") != "" {
-		t.Errorf("the same origin got %v", own)
-	}
-	for name, values := range got {
-		if strings.Contains(strings.Join(values, ""), "s3cret") {
-			t.Errorf("another origin got %s", name)
-		}
-	}
-}
-
-func TestARedirectIsCheckedLikeAURL(t *testing.T) {
-	t.Parallel()
-	var reached atomic.Int64
-	private := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
-	port := private[strings.LastIndex(private, ":")+1:]
-	for to, want := range map[string]string{
-		"http://127.0.0.2:" + port + "/":           event.CodeFetchRefused + " 0",
-		"http://[::ffff:127.0.0.2]:" + port + "/":  event.CodeFetchRefused + " 0",
-		"http://169.254.169.254/latest/meta-data/": event.CodeFetchRefused + " 0",
-		"http://10.0.0.1/":                         event.CodeFetchRefused + " 0",
-		"http://user:password@127.0.0.1:" + port:   event.CodeFetchRefused + " 0",
-		"http://93.184.216.34:22/":                 event.CodeFetchRefused + " 0",
-		"ftp://127.0.0.1/a":                        event.CodeFetchRefused + " 0",
-		"file:///etc/passwd":                       event.CodeFetchRefused + " 0",
-		"s3://ingest/a.wav":                        event.CodeFetchRefused + " 0",
-		"/again":                                   "fetch-failed 302", // for ever
-	} {
-		o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Location", to)
-			w.WriteHeader(http.StatusFound)
-		})})
-		if o.code() != want || len(o.failed) > 0 {
-			t.Errorf("%s: %s, tries %q", to, o.code(), o.failed)
-		}
-	}
-	if reached.Load() > 0 {
-		t.Error("a private server was reached")
-	}
-}
-
-func TestARedirectFromHTTPSToHTTPIsNotFollowed(t *testing.T) {
-	t.Parallel()
-	plain := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the target was reached") })
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, plain, http.StatusFound)
-	}))
-	t.Cleanup(s.Close)
-	c := New(loopback(t))
-	trust(t, c, s)
-	if o := fetchFrom(t, c, source.Source{URL: s.URL}); o.code() != "fetch-failed 302" {
-		t.Error(o.code())
-	}
-}
-
-// trust makes a client accept the certificate of a test server.
-func trust(t *testing.T, c *Client, s *httptest.Server) {
-	t.Helper()
-	via, ok := c.http.Transport.(*http.Transport)
-	if !ok {
-		t.Fatal("another transport")
-	}
-	via.TLSClientConfig = &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12} //nolint:forcetypeassert // of httptest
-}
-
-func TestTheEnvironmentNamesNoProxy(t *testing.T) {
-	var reached atomic.Int64
-	proxy := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
-	t.Setenv("HTTP_PROXY", proxy)
-	t.Setenv("ALL_PROXY", proxy)
-	via, _ := New(loopback(t)).http.Transport.(*http.Transport)
-	if via.Proxy != nil {
-		u, err := via.Proxy(&http.Request{URL: &url.URL{Scheme: "http", Host: "example.com"}})
-		t.Errorf("%v %v", u, err)
-	}
-	if o := fetchFrom(t, New(Options{Tries: 1, Idle: time.Second}), source.Source{URL: "http://127.0.0.1/a"}); o.code() != event.CodeFetchRefused+" 0" || reached.Load() > 0 {
-		t.Error(o.code())
 	}
 }

@@ -1,0 +1,254 @@
+package analysis
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
+	"sori.internal/shared/wait"
+)
+
+// HandleCompleted completes the followers of a completed job.
+func (d *Dispatcher) HandleCompleted(ctx context.Context, e event.Completed, _ uint64) error {
+	return d.settleLedBy(ctx, e.JobID)
+}
+
+// HandleFailed promotes a follower of a failed job.
+func (d *Dispatcher) HandleFailed(ctx context.Context, e event.Failed, _ uint64) error {
+	return d.settleLedBy(ctx, e.JobID)
+}
+
+// settleLedBy settles the followers of a job that has ended, if it was a leader.
+func (d *Dispatcher) settleLedBy(ctx context.Context, job string) error {
+	leader, err := d.Sharing.LedBy(ctx, job)
+	if err != nil || leader == nil {
+		return err
+	}
+	return d.settle(ctx, leader)
+}
+
+// settle completes the followers of a leader that has ended with its result, or promotes one of them.
+// Then it removes the leader. A job that was retried is active again, and leads until it ends.
+func (d *Dispatcher) settle(ctx context.Context, leader *Member) error {
+	log, err := d.Jobs.Read(ctx, leader.Job)
+	if err != nil || active(log) {
+		return err
+	}
+	newest, err := d.Sharing.Leader(ctx, leader.Key.Hash)
+	if err != nil || newest == nil { // another replica has settled them
+		return err
+	}
+	switch {
+	case newest.Seq != leader.Seq: // it was promoted
+		err = d.Sharing.Grant(ctx, newest)
+	case d.Results == nil:
+		err = d.releaseFollowers(ctx, leader.Key.Hash)
+	default:
+		err = d.settleFollowers(ctx, leader, log)
+	}
+	if err != nil {
+		return err
+	}
+	return d.Sharing.Remove(ctx, leader)
+}
+
+// settleFollowers completes the followers of an ended leader if its result is known, and promotes the
+// oldest of them otherwise.
+func (d *Dispatcher) settleFollowers(ctx context.Context, leader *Member, log event.Log) error {
+	completed, ok := completedBy(log)
+	if !ok {
+		return d.promote(ctx, leader.Key.Hash, leader.Seq)
+	}
+	cached, err := d.findCached(ctx, leader.Key)
+	if err != nil {
+		return err
+	}
+	if cached == nil && len(completed.Result) > 0 { // it could not be cached
+		cached = &CachedResult{Job: leader.Job, Result: completed.Result, Warnings: completed.Warnings}
+		if completed.Cached {
+			cached.Job = completed.CachedFrom
+		}
+	}
+	if cached == nil {
+		return d.promote(ctx, leader.Key.Hash, leader.Seq)
+	}
+	return d.completeFollowers(ctx, leader.Key.Hash, cached)
+}
+
+// completeConcurrency is the number of followers that are completed at once.
+const completeConcurrency = 16
+
+// completeFollowers completes the followers of a key, and removes them.
+func (d *Dispatcher) completeFollowers(ctx context.Context, key string, cached *CachedResult) error {
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		failed error
+		count  int
+		slots  = make(chan struct{}, completeConcurrency)
+	)
+	end, err := d.eachFollower(ctx, key, func(f *Member) error {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			done, err := d.complete(d.Sharing.Continue(ctx, f), f.Job, cached, nil)
+			mu.Lock()
+			defer mu.Unlock()
+			failed = errors.Join(failed, err)
+			if done {
+				count++
+				d.Counts.Shared()
+			}
+		})
+		return nil
+	})
+	wg.Wait()
+	if err = errors.Join(err, failed); err != nil || end == 0 {
+		return err
+	}
+	zerolog.Ctx(ctx).Info().Str(logging.Source, cached.Job).Int(logging.Count, count).Msg("analysis shared")
+	return d.Sharing.RemoveFollowers(ctx, key, end)
+}
+
+// eachFollower calls do with the followers of a key, or of all keys if key is empty, oldest first. It
+// returns the sequence after the last one; 0 if there is none.
+func (d *Dispatcher) eachFollower(ctx context.Context, key string, do func(*Member) error) (end uint64, err error) {
+	for {
+		f, err := d.Sharing.NextFollower(ctx, key, end)
+		if err != nil || f == nil {
+			return end, err
+		}
+		end = f.Seq + 1
+		if err := do(f); err != nil {
+			return end, err
+		}
+	}
+}
+
+// promote makes the oldest follower that still waits the leader of its key, in place of the leader
+// with the sequence after, and has it sent. It removes the older followers, which no longer wait.
+func (d *Dispatcher) promote(ctx context.Context, key string, after uint64) error {
+	for from := uint64(0); ; {
+		f, err := d.Sharing.NextFollower(ctx, key, from)
+		if err != nil || f == nil {
+			return err
+		}
+		waits, err := d.waits(ctx, f)
+		if err != nil {
+			return err
+		}
+		if waits {
+			return d.promoteFollower(ctx, f, after)
+		}
+		from = f.Seq + 1
+	}
+}
+
+// waits reports whether a follower still waits. If it does not, it is removed.
+func (d *Dispatcher) waits(ctx context.Context, f *Member) (bool, error) {
+	log, err := d.Jobs.Read(ctx, f.Job)
+	if err != nil || waitsForLeader(log) {
+		return err == nil, err
+	}
+	return false, d.Sharing.Remove(ctx, f)
+}
+
+// promoteFollower makes a follower the leader of its key, in place of the leader with the sequence
+// after, and has it sent. If another replica has promoted one, it has that one sent.
+func (d *Dispatcher) promoteFollower(ctx context.Context, f *Member, after uint64) error {
+	next, err := d.Sharing.Lead(ctx, Member{Key: f.Key, Job: f.Job, Promoted: true, Trace: f.Trace}, after)
+	if err == nil && next == nil {
+		next, err = d.Sharing.Leader(ctx, f.Key.Hash)
+	}
+	if err != nil || next == nil || !next.Promoted {
+		return err
+	}
+	if err := d.Sharing.Grant(ctx, next); err != nil || next.Job != f.Job {
+		return err
+	}
+	zerolog.Ctx(ctx).Info().Str(logging.Source, f.Job).Msg("next job with the same recording will be analysed")
+	return d.Sharing.Remove(ctx, f)
+}
+
+// releaseFollowers has all followers of a key analysed, since results are no longer cached.
+func (d *Dispatcher) releaseFollowers(ctx context.Context, key string) error {
+	_, err := d.eachFollower(ctx, key, func(f *Member) error {
+		if err := d.Sharing.Grant(ctx, f); err != nil {
+			return err
+		}
+		return d.Sharing.Remove(ctx, f)
+	})
+	return err
+}
+
+// sharingInterval is the time between two looks at all jobs that share an analysis. The tracker takes
+// a job for a waiting one for half an hour after each time that its waiting is published.
+const sharingInterval = 5 * time.Minute
+
+// RunSharing looks at the jobs that share an analysis from time to time until ctx ends. It settles
+// the followers whose leader has ended, and publishes that the others wait.
+func (d *Dispatcher) RunSharing(ctx context.Context) error {
+	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
+		if err := d.ReviewSharing(ctx); err != nil && ctx.Err() == nil {
+			zerolog.Ctx(ctx).Warn().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Msg("shared analyses not reviewed")
+		}
+		return wait.Jitter(sharingInterval)
+	})
+}
+
+// ReviewSharing looks once at the jobs that share an analysis.
+func (d *Dispatcher) ReviewSharing(ctx context.Context) error {
+	for from := uint64(0); ; {
+		leader, err := d.Sharing.NextLeader(ctx, from)
+		if err != nil {
+			return err
+		}
+		if leader == nil {
+			break
+		}
+		from = leader.Seq + 1
+		if err := d.reviewLeader(ctx, leader); err != nil {
+			return err
+		}
+	}
+	_, err := d.eachFollower(ctx, "", func(f *Member) error { return d.reviewFollower(ctx, f) })
+	return err
+}
+
+func (d *Dispatcher) reviewLeader(ctx context.Context, leader *Member) error {
+	log, err := d.Jobs.Read(ctx, leader.Job)
+	if err != nil {
+		return err
+	}
+	if active(log) && leader.Promoted && waitsForLeader(log) {
+		return d.Sharing.Grant(ctx, leader)
+	}
+	return d.settle(ctx, leader)
+}
+
+// reviewFollower publishes that a follower waits, and removes one that does not. A follower without a
+// leader is promoted.
+func (d *Dispatcher) reviewFollower(ctx context.Context, f *Member) error {
+	if d.Results == nil {
+		return d.releaseFollowers(ctx, f.Key.Hash)
+	}
+	waits, err := d.waits(ctx, f)
+	if err != nil || !waits {
+		return err
+	}
+	leader, err := d.Sharing.Leader(ctx, f.Key.Hash)
+	if err != nil {
+		return err
+	}
+	if leader == nil {
+		return d.promote(ctx, f.Key.Hash, 0)
+	}
+	d.publishFollowing(ctx, f.Job)
+	return nil
+}
