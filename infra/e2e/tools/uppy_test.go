@@ -15,7 +15,6 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/testkit"
-	"sori.internal/shared/wait"
 )
 
 // uppy is the script of a frontend with Uppy and its plugin AwsS3, with nothing but the address of
@@ -94,8 +93,8 @@ const resuming = `(() => {
     .use(Uppy.GoldenRetriever, {indexedDB: {maxFileSize: 4e9, maxTotalSize: 8e9}});
   window.parts = 0;
   u.on('s3-multipart:part-uploaded', () => window.parts++);
-  u.on('upload-success', (_, response) => window.outcome = response.body.job_id);
-  u.on('upload-error', (_, error) => { window.broken = error + ''; setTimeout(() => u.retryAll(), 500); });
+  window.outcome = new Promise(done => u.on('upload-success', (_, response) => done(response.body.job_id)));
+  u.on('upload-error', () => setTimeout(() => u.retryAll(), 500));
   const size = %d, tone = new Blob([Uint8Array.from(atob(%q), c => c.charCodeAt(0))]);
   const file = new Blob(Array(Math.ceil(size / tone.size)).fill(tone), {type: 'audio/wav'}).slice(0, size, 'audio/wav');
   if (%v) {
@@ -144,14 +143,11 @@ func TestUppyContinuesAfterCutsAndAReload(t *testing.T) {
 	v.leaves(func() { v.do(chromedp.Reload()) })
 	s3.Restore()
 	begins(true)
-	for began := time.Now(); time.Since(began) < patience && !evaluate[bool](v, "!!window.outcome"); {
-		_ = wait.For(t.Context(), time.Second)
-	}
-	v.sees("window.outcome")
+	job := evaluate[string](v, fmt.Sprintf(
+		"Promise.race([window.outcome, new Promise((_, fail) => setTimeout(() => fail(Error('the upload does not end')), %d))])", patience.Milliseconds()))
 	if sent, all := evaluate[int](v, "window.parts"), (*largeUpload+5<<20-1)/(5<<20); sent == 0 || sent >= all {
 		t.Errorf("after the reload %d of %d parts were sent", sent, all)
 	}
-	job := evaluate[string](v, "window.outcome")
 	frames := w.Follow(w.Context(), t, job, "en")
 	if end := frames[len(frames)-1]; end.Status != "completed" {
 		t.Errorf("the job ended as %+v", end)
