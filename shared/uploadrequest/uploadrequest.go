@@ -23,6 +23,7 @@ type Description struct {
 	PitchURL    string `json:"s3_pitch_url,omitempty"`
 	FileName    string `json:"file_name,omitempty"`
 	SHA256      string `json:"sha256,omitempty"` // that the client announced, in hexadecimal
+	Fresh       bool   `json:"fresh,omitempty"`  // the recording is to be analysed, even if a result is cached
 }
 
 // Encode returns the value of the header.

@@ -32,11 +32,11 @@ func newUpstream(h http.HandlerFunc) (*httptest.Server, func()) {
 	return upstream, func() { end(); upstream.CloseClientConnections(); upstream.Close() }
 }
 
-// startWithUpstream starts a gateway whose tracker and dispatcher are a stub with the handler h.
+// startWithUpstream starts a gateway whose tracker, dispatcher and uploader are a stub with the handler h.
 func startWithUpstream(t *testing.T, changes map[string]string, h http.HandlerFunc) (*env, *httptest.Server) {
 	t.Helper()
 	upstream, end := newUpstream(h)
-	vars := map[string]string{"TRACKER_URL": upstream.URL, "DISPATCHER_URL": upstream.URL + "/"}
+	vars := map[string]string{"TRACKER_URL": upstream.URL, "DISPATCHER_URL": upstream.URL + "/", "UPLOADER_URL": upstream.URL}
 	for k, v := range changes {
 		vars[k] = v
 	}

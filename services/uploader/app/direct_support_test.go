@@ -82,10 +82,10 @@ func described(t *testing.T, d uploadrequest.Description) http.Header {
 }
 
 // begin begins a multipart upload.
-func (c caller) begin(sha256 string) begun {
+func (c caller) begin(d uploadrequest.Description) begun {
 	c.env.t.Helper()
 	var b begun
-	d := uploadrequest.Description{TokenID: 7, TextGridURL: "s3://ref/7.TextGrid", FileName: "긴 녹음.wav", SHA256: sha256}
+	d.TokenID, d.TextGridURL, d.FileName = 7, "s3://ref/7.TextGrid", "긴 녹음.wav"
 	if status, code := c.call("POST", "/s3/multipart", nil, &b, described(c.env.t, d)); status != http.StatusOK || b.UploadID == "" || b.Key == "" {
 		c.env.t.Fatalf("begin: %d %s %+v", status, code, b)
 	}

@@ -25,11 +25,11 @@ func TestARecordingSentInPartsBecomesAJob(t *testing.T) {
 	env := newEnv(t)
 	mina := env.callers(nil, "mina")[0]
 	recording := wav(11 << 20)
-	b := mina.begin(strings.ToUpper(sumOf(recording)))
+	b := mina.begin(uploadrequest.Description{SHA256: strings.ToUpper(sumOf(recording)), Fresh: true})
 	job := mina.complete(b, mina.sendAll(b, recording))
 	stored := testkit.Await[event.Stored](env.Kit, env.bus, job)
 	received := testkit.Await[event.Received](env.Kit, env.bus, job)
-	if received.Owner != "mina" || received.TokenID != 7 || received.FileName != "긴 녹음.wav" || received.MediaType != "audio/wav" || received.Size != 11<<20 || received.Key != b.Key {
+	if received.Owner != "mina" || received.TokenID != 7 || received.FileName != "긴 녹음.wav" || received.MediaType != "audio/wav" || received.Size != 11<<20 || received.Key != b.Key || !received.Fresh {
 		t.Errorf("received is %+v", received)
 	}
 	if stored.SHA256 != sumOf(recording) || stored.Size != 11<<20 || stored.Duration < 360 || stored.TextGridURL != "s3://ref/7.TextGrid" || stored.Key != b.Key || stored.MediaType != "audio/wav" {
@@ -49,7 +49,7 @@ func TestAnUploadIsCompletedOnceHoweverManyComplete(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	one, two := env.callers(nil, "mina")[0], env.callers(nil, "mina")[0]
-	b := one.begin("")
+	b := one.begin(uploadrequest.Description{})
 	parts := one.sendAll(b, wav(6<<20))
 	var all sync.WaitGroup
 	for _, c := range []caller{one, two, one, two} {
@@ -67,7 +67,7 @@ func TestPartsAreListedAndSignedAgain(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	mina := env.callers(nil, "mina")[0]
-	b := mina.begin("")
+	b := mina.begin(uploadrequest.Description{})
 	recording := wav(6 << 20)
 	first := mina.send(mina.link(b, 1), recording[:5<<20])
 	var listed []struct {
@@ -95,8 +95,8 @@ func TestOnlyTheOwnerUsesAnUpload(t *testing.T) {
 	env := newEnv(t)
 	all := env.callers(nil, "mina", "jun")
 	mina, jun := all[0], all[1]
-	b, other := mina.begin(""), mina.begin("")
-	own := jun.begin("")
+	b, other := mina.begin(uploadrequest.Description{}), mina.begin(uploadrequest.Description{})
+	own := jun.begin(uploadrequest.Description{})
 	parts := map[string]any{"parts": []sent{{1, mina.send(mina.link(b, 1), wav(1<<20))}}}
 	for name, foreign := range map[string]begun{
 		"another's upload":           b,
@@ -125,7 +125,7 @@ func TestBadRequestsOfUploadsAreNamed(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	mina := env.callers(nil, "mina")[0]
-	b := mina.begin("")
+	b := mina.begin(uploadrequest.Description{})
 	etag := mina.send(mina.link(b, 1), wav(1<<20))
 	const invalid = "validation-failed"
 	for _, path := range []string{b.path("0"), b.path("10001"), b.path("x"), b.path("batch"), b.path("batch") + "&partNumbers=1,,2", b.path("batch") + "&partNumbers=" + strings.Repeat("1,", 1000) + "1"} {
@@ -158,7 +158,7 @@ func TestWhatIsNoRecordingIsRefusedAndRemoved(t *testing.T) {
 		"too-large":         {http.StatusRequestEntityTooLarge, wav(6_000_001)},
 		"empty-file":        {http.StatusUnprocessableEntity, nil},
 	} {
-		b := mina.begin("")
+		b := mina.begin(uploadrequest.Description{})
 		parts := mina.sendAll(b, c.body)
 		if len(c.body) == 0 {
 			parts = []sent{{1, mina.send(mina.link(b, 1), nil)}}
@@ -170,7 +170,7 @@ func TestWhatIsNoRecordingIsRefusedAndRemoved(t *testing.T) {
 	env.checkNothingLeft()
 
 	// What only the whole recording shows fails its job.
-	b := mina.begin(sumOf([]byte("another")))
+	b := mina.begin(uploadrequest.Description{SHA256: sumOf([]byte("another"))})
 	job := mina.complete(b, mina.sendAll(b, wav(1<<20)))
 	if failed := testkit.Await[event.Failed](env.Kit, env.bus, job); failed.Code != "digest-mismatch" {
 		t.Errorf("failed with %+v", failed)
@@ -187,7 +187,7 @@ func TestAnAbortedUploadCannotBeCompleted(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	mina := env.callers(nil, "mina")[0]
-	b := mina.begin("")
+	b := mina.begin(uploadrequest.Description{})
 	parts := map[string]any{"parts": mina.sendAll(b, wav(1<<20))}
 	mina.want(http.StatusOK, "", "DELETE", b.path(""), nil, nil)
 	mina.want(http.StatusNotFound, "upload-not-found", "DELETE", b.path(""), nil, nil)
@@ -201,22 +201,22 @@ func TestUploadsOfAnOwnerAreLimited(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	all := env.callers(map[string]string{"MAX_UNFINISHED_UPLOADS": "2"}, "mina", "jun")
-	first := all[0].begin("")
-	all[0].begin("")
+	first := all[0].begin(uploadrequest.Description{})
+	all[0].begin(uploadrequest.Description{})
 	header := described(t, uploadrequest.Description{TokenID: 7})
 	if status, code := all[0].call("POST", "/s3/multipart", nil, nil, header); status != http.StatusTooManyRequests || code != "too-many-uploads" {
 		t.Errorf("the third is answered with %d %s", status, code)
 	}
-	all[1].begin("") // another's
+	all[1].begin(uploadrequest.Description{}) // another's
 	all[0].want(http.StatusOK, "", "DELETE", first.path(""), nil, nil)
-	all[0].begin("")
+	all[0].begin(uploadrequest.Description{})
 }
 
 func TestUploadsThatAreNotCompletedAreSwept(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	mina := env.callers(nil, "mina")[0]
-	b := mina.begin("")
+	b := mina.begin(uploadrequest.Description{})
 	link := mina.link(b, 1)
 	mina.send(link, wav(1<<20))
 	mina.form()
@@ -246,7 +246,7 @@ func TestSweepingKeepsWhatHasTime(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	mina := env.callers(nil, "mina")[0]
-	b := mina.begin("")
+	b := mina.begin(uploadrequest.Description{})
 	parts := mina.sendAll(b, wav(6<<20))
 	open, size := sweep(env, time.Now().Add(23*time.Hour))
 	if open != 1 || size != 6<<20 {

@@ -79,6 +79,7 @@ func (h directUploads) describe(c *fiber.Ctx, r directRequest) error {
 	header, err := uploadrequest.Description{
 		TokenID: token, TextGridURL: references.TextGridURL, PitchURL: references.PitchURL,
 		FileName: upload.CleanName(r.FileName), SHA256: r.Metadata.SHA256,
+		Fresh: wantsFresh(headerValue(c, fiber.HeaderCacheControl)),
 	}.Encode()
 	if err != nil {
 		return err

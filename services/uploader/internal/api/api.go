@@ -74,7 +74,7 @@ func described(r *http.Request, p principal.Principal) (direct.Upload, error) {
 		return direct.Upload{}, fault.MalformedRequest("The request does not describe an upload.", err)
 	}
 	return direct.Upload{
-		Owner: p.Owner, TokenID: d.TokenID, TextGridURL: d.TextGridURL, PitchURL: d.PitchURL, FileName: d.FileName, SHA256: d.SHA256,
+		Owner: p.Owner, TokenID: d.TokenID, TextGridURL: d.TextGridURL, PitchURL: d.PitchURL, FileName: d.FileName, SHA256: d.SHA256, Fresh: d.Fresh,
 	}, nil
 }
 

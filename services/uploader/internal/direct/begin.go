@@ -50,7 +50,7 @@ func (c *Core) accept(ctx context.Context, u Upload, received event.Received) er
 func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {
 	received := event.Received{
 		JobID: u.JobID, TokenID: u.TokenID, Owner: u.Owner, TextGridURL: u.TextGridURL, PitchURL: u.PitchURL,
-		FileName: u.FileName, MediaType: "application/octet-stream", SHA256: u.SHA256, Key: u.Key,
+		FileName: u.FileName, MediaType: "application/octet-stream", SHA256: u.SHA256, Key: u.Key, Fresh: u.Fresh,
 	}
 	object, found, err := c.Bucket.Stat(ctx, u.Key)
 	if err != nil {

@@ -39,6 +39,7 @@ type Upload struct {
 	PitchURL    string    `json:"s3_pitch_url,omitempty"`
 	FileName    string    `json:"file_name,omitempty"`
 	SHA256      string    `json:"sha256,omitempty"` // that the client announced, in hexadecimal
+	Fresh       bool      `json:"fresh,omitempty"`  // the recording is to be analysed, even if a result is cached
 	Created     time.Time `json:"created"`
 	Resumable   bool      `json:"resumable,omitempty"` // the bytes come through the uploader
 }

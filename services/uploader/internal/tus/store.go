@@ -63,7 +63,7 @@ func (s store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Up
 	}
 	u := resumable.Upload{Metadata: info.MetaData, Partial: info.IsPartial, Length: info.Size}
 	u.Upload = direct.Upload{
-		Owner: principal.From(ctx).Owner, TokenID: d.TokenID, TextGridURL: d.TextGridURL, PitchURL: d.PitchURL, FileName: d.FileName, SHA256: d.SHA256,
+		Owner: principal.From(ctx).Owner, TokenID: d.TokenID, TextGridURL: d.TextGridURL, PitchURL: d.PitchURL, FileName: d.FileName, SHA256: d.SHA256, Fresh: d.Fresh,
 	}
 	if info.SizeIsDeferred {
 		u.Length = resumable.Deferred
