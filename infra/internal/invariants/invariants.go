@@ -56,16 +56,35 @@ func (c Checker) Rows(ctx context.Context) (map[string]Row, error) {
 	return byJob, nil
 }
 
-// AwaitEnds waits until every row is of an ended job and every given job has a row. It returns all rows.
+// AwaitEnds waits until every row is of an ended job, and every given job and every job in the log has a row. It returns
+// all rows. The log may contain a job that was not accepted: its upload was answered 503 because NATS did not acknowledge
+// the event, which was stored nevertheless, possibly after the answer.
 func (c Checker) AwaitEnds(ctx context.Context, jobs []string) (map[string]Row, error) {
 	var rows map[string]Row
 	err := retry(ctx, func() (err error) {
-		if rows, err = c.Rows(ctx); err == nil {
-			err = Ended(rows, jobs)
+		if rows, err = c.Rows(ctx); err != nil {
+			return err
 		}
-		return err
+		if err := Ended(rows, jobs); err != nil {
+			return err
+		}
+		histories, err := c.histories(ctx)
+		if err != nil {
+			return err
+		}
+		return haveRows(histories, rows)
 	}, func(error) bool { return true })
 	return rows, err
+}
+
+// haveRows returns an error if a job in the log has no row.
+func haveRows(histories map[string]History, rows map[string]Row) error {
+	for job := range histories {
+		if _, ok := rows[job]; !ok {
+			return fmt.Errorf("job %s of the log has no row", job)
+		}
+	}
+	return nil
 }
 
 // Ended returns an error if a row is of a job that has not ended, or if one of the given jobs has no row. It also returns
