@@ -79,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 		Program: cfg.Worker, Processes: cfg.concurrency(), Decoder: s.decoder, DecoderMemory: cfg.DecoderMemory,
 		MaxSeconds: cfg.MaxAudioSeconds, MaxPitchPoints: cfg.MaxPitchPoints,
 	})
-	work := pipeline.New(pipeline.Settings{Fetches: cfg.FetchConcurrency, MaxBytes: cfg.MaxAudioBytes}, fetcher, s.measurer)
+	work := pipeline.New(pipeline.Settings{Places: cfg.FetchConcurrency, MaxBytes: cfg.MaxAudioBytes}, fetcher, s.measurer)
 	s.jobs = job.NewManager(job.Settings{
 		QueueSize: cfg.QueueSize, Grace: cfg.ShutdownTimeout,
 		Retention: job.Retention{Jobs: cfg.RetainJobs, Bytes: cfg.RetainBytes, Age: cfg.RetainFor},

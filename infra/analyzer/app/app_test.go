@@ -328,6 +328,38 @@ func TestAResultDoesNotShowHowAReferenceWasRefused(t *testing.T) {
 	}
 }
 
+func TestWaitingRecordingsUseNoTemporaryStorage(t *testing.T) {
+	t.Parallel()
+	const places, jobs = 3, 12
+	k, folder := newSink(t), t.TempDir()
+	most := make(chan int, jobs) // files at the time of each fetch, its own included
+	audio := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		files, err := os.ReadDir(folder)
+		if err != nil {
+			t.Error(err)
+		}
+		most <- len(files)
+		http.ServeFile(w, r, "../internal/analysis/testdata/speech.flac")
+	}))
+	t.Cleanup(audio.Close)
+	s := start(t, func(c *app.Config) { c.FetchConcurrency, c.Concurrency, c.TempDir = places, 1, folder })
+	form := k.form()
+	form.Set("s3_audio_url", audio.URL)
+	for i := range jobs {
+		form.Set("job_id", fmt.Sprint(i))
+		if status, _, answer := post(t, s.URL()+"/analyze", form); status != http.StatusAccepted {
+			t.Fatalf("%d %v", status, answer)
+		}
+	}
+	k.until(jobs)
+	close(most)
+	for n := range most {
+		if n > places {
+			t.Errorf("%d recordings in temporary storage, where %d are allowed", n, places)
+		}
+	}
+}
+
 func TestDELETEOnTheStatusEndsAnAnalysis(t *testing.T) {
 	t.Parallel()
 	sink := newSink(t)

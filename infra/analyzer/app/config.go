@@ -20,14 +20,14 @@ import (
 type Config struct {
 	HTTPAddr          string        `env:"HTTP_ADDR" envDefault:":9000"`           // address on which to listen; unused if Listener is set
 	Concurrency       int           `env:"CONCURRENCY" envDefault:"0"`             // recordings measured at the same time; 0: one per processor
-	FetchConcurrency  int           `env:"FETCH_CONCURRENCY" envDefault:"32"`      // audio files fetched at the same time
+	FetchConcurrency  int           `env:"FETCH_CONCURRENCY" envDefault:"32"`      // recordings in temporary storage at the same time
 	QueueSize         int           `env:"QUEUE_SIZE" envDefault:"4096"`           // jobs accepted and not yet delivered; further requests get 503
 	QueueRetryAfter   time.Duration `env:"QUEUE_RETRY_AFTER" envDefault:"5s"`      // Retry-After of responses when the queue is full
 	MaxAudioBytes     int64         `env:"MAX_AUDIO_BYTES" envDefault:"536870912"` // largest size of an audio file
 	MaxAudioSeconds   float64       `env:"MAX_AUDIO_SECONDS" envDefault:"10800"`   // longest length of a recording; longer recordings fail
 	TempDir           string        `env:"TMPDIR"`                                 // folder for files while they are analysed; if empty, the system's
 	MaxPitchPoints    int           `env:"MAX_PITCH_POINTS" envDefault:"30000"`    // values of a pitch track; longer recordings get a larger hop
-	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"2m"`          // time limit of one fetch, body included
+	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"10m"`         // time limit of one fetch, body included
 	FetchAttempts     int           `env:"FETCH_ATTEMPTS" envDefault:"3"`          // attempts of a fetch
 	FetchBackoff      time.Duration `env:"FETCH_BACKOFF" envDefault:"200ms"`       // delay before the second attempt, doubled for each further one
 	FetchHosts        []string      `env:"FETCH_HOSTS"`                            // host or host:port of the http and https URLs that are fetched; if empty, all

@@ -104,8 +104,9 @@ func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, 
 	case Tracker:
 		return merge(own, bus, database, s3, principal)
 	default:
-		// The analyzer's behaviour may be changed at run time, since it listens only on the loopback address.
-		return merge(own, map[string]string{"S3_ENDPOINT": deps.S3Endpoint, "BEHAVIOUR_API": "true"})
+		// The analyzer's behaviour may be changed at run time, since it listens only on the loopback address. Its temporary files
+		// are on a disk, so that it can take the largest recording that clients may upload (MAX_DIRECT_UPLOAD_BYTES).
+		return merge(own, map[string]string{"S3_ENDPOINT": deps.S3Endpoint, "BEHAVIOUR_API": "true", "MAX_AUDIO_BYTES": "5368709120"})
 	}
 }
 

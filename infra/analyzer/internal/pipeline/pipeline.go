@@ -1,8 +1,9 @@
 // Package pipeline performs the work of one job: it fetches the recording and the reference into files, and has a worker
 // decode, measure and compare them.
 //
-// Many jobs may fetch at the same time, since fetching waits for the network. Measuring needs a processor, so only a
-// fixed number of jobs measure at the same time. If a reference contour cannot be used, the result has a warning
+// Several jobs may fetch at the same time, since fetching waits for the network. Measuring needs a processor, so fewer
+// jobs measure at the same time. A job keeps its place until its files are removed: the number of places limits the
+// temporary storage, whatever the number of jobs that wait. If a reference contour cannot be used, the result has a warning
 // instead of the comparison; the analysis does not fail.
 package pipeline
 
@@ -25,7 +26,7 @@ const maxReference = 32 << 20
 
 // Settings limit the work.
 type Settings struct {
-	Fetches  int   // fetches at the same time
+	Places   int   // jobs that have files at the same time
 	MaxBytes int64 // largest size of an audio file
 }
 
@@ -34,17 +35,21 @@ type Pipeline struct {
 	settings Settings
 	fetcher  *source.Fetcher
 	measurer *worker.Measurer
-	fetch    chan struct{}
+	places   chan struct{}
 }
 
 // New returns a pipeline with the given fetcher and workers.
 func New(settings Settings, fetcher *source.Fetcher, measurer *worker.Measurer) *Pipeline {
-	return &Pipeline{settings: settings, fetcher: fetcher, measurer: measurer, fetch: make(chan struct{}, settings.Fetches)}
+	return &Pipeline{settings: settings, fetcher: fetcher, measurer: measurer, places: make(chan struct{}, settings.Places)}
 }
 
 // Analyse is a job.Analyser.
 func (p *Pipeline) Analyse(ctx context.Context, req job.Request, progress func(int, string)) (json.RawMessage, error) {
 	progress(5, "fetching audio")
+	if err := take(ctx, p.places); err != nil {
+		return nil, err
+	}
+	defer func() { <-p.places }()
 	files, err := p.get(ctx, req)
 	defer files.close()
 	if err != nil {
@@ -107,10 +112,6 @@ func (f fetched) close() {
 
 // get fetches the audio, and the reference if the request names one.
 func (p *Pipeline) get(ctx context.Context, req job.Request) (files fetched, err error) {
-	if err := take(ctx, p.fetch); err != nil {
-		return files, err
-	}
-	defer func() { <-p.fetch }()
 	if files.audio, err = p.fetcher.File(ctx, req.AudioURL, p.settings.MaxBytes); err != nil {
 		return files, p.unfetched(err)
 	}
@@ -125,12 +126,12 @@ func (p *Pipeline) get(ctx context.Context, req job.Request) (files fetched, err
 	return files, nil
 }
 
-// take waits for a slot.
-func take(ctx context.Context, slots chan struct{}) error {
+// take waits for a place.
+func take(ctx context.Context, places chan struct{}) error {
 	select {
-	case slots <- struct{}{}:
+	case places <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wait for a slot: %w", context.Cause(ctx))
+		return fmt.Errorf("wait for a place: %w", context.Cause(ctx))
 	}
 }
