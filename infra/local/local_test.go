@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	analyzerapp "sori.internal/infra/analyzer/app"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/command"
@@ -170,6 +173,42 @@ func TestASecondStartFindsWhatTheFirstLeft(t *testing.T) {
 	second := start(t, dir, "-port 0")
 	completed(t, second.endpoints(t).Gateway, job)
 	completed(t, second.endpoints(t).Gateway, upload(t, second.endpoints(t).Gateway))
+	second.interrupt(t)
+}
+
+// A killed run loses the analyses that its server had accepted.
+func TestAnAnalysisThatAKilledRunHasLostIsRepeated(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	first := start(t, dir, "-port 0", "BEHAVIOUR_DELAY=1h")
+	e := first.endpoints(t)
+	job := upload(t, e.Gateway)
+	nc, err := nats.Connect(e.NATSAdmin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, func() error { // the status URL has answered
+		answered, err := js.KeyValue(t.Context(), "ANALYSIS_STATUS")
+		if err != nil {
+			return err
+		}
+		_, err = answered.Keys(t.Context())
+		return err
+	})
+	if err := first.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.ended
+	if err := os.Remove(filepath.Join(dir, command.File)); err != nil {
+		t.Fatal(err)
+	}
+	second := start(t, dir, "-port 0")
+	completed(t, second.endpoints(t).Gateway, job)
 	second.interrupt(t)
 }
 

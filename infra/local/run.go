@@ -133,8 +133,11 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	if err != nil {
 		return err
 	}
-	at, err := harness.Reserve(nil, map[string]string{harness.Gateway: addr})
+	at, err := harness.Reserve(nil, map[string]string{harness.Gateway: addr, harness.Analyzer: analyzerAddr(o.Dir)})
 	if err != nil {
+		return err
+	}
+	if err := keepAnalyzerAddr(o.Dir, at[harness.Analyzer][0]); err != nil {
 		return err
 	}
 	accounts, err := provision(ctx, deps.Endpoints)

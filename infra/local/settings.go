@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/stack/proc"
 )
 
 // The default for CORS allows frontends in development: they run on this machine, at any port.
@@ -87,7 +90,7 @@ func keptText(file string, made func() string) (string, error) {
 		return strings.TrimSpace(string(kept)), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read a secret: %w", err)
+		return "", fmt.Errorf("read a setting: %w", err)
 	}
 	text := made()
 	return text, keepText(file, text)
@@ -96,7 +99,34 @@ func keptText(file string, made func() string) (string, error) {
 // keepText saves a text in a file that only its owner may read.
 func keepText(file, text string) error {
 	if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
-		return fmt.Errorf("keep a secret: %w", err)
+		return fmt.Errorf("keep a setting: %w", err)
 	}
 	return nil
+}
+
+// analyzerAddr returns the address of the analysis server in an earlier run with this state folder, or "" if there was
+// none or its port is taken. With another address, the dispatcher could not tell an analysis that a killed run has lost
+// from a status URL that knows no analysis: it goes by whether the URL has ever answered.
+func analyzerAddr(dir string) string {
+	kept, err := os.ReadFile(filepath.Join(dir, analyzerPort))
+	if err != nil {
+		return ""
+	}
+	port, err := strconv.Atoi(strings.TrimSpace(string(kept)))
+	if err != nil || proc.PortTaken(port) {
+		return ""
+	}
+	return proc.Address(port)
+}
+
+// analyzerPort is the file in a state folder with the port of the analysis server.
+const analyzerPort = "analyzer.port"
+
+// keepAnalyzerAddr saves the address for analyzerAddr.
+func keepAnalyzerAddr(dir, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("the analyzer's address: %w", err)
+	}
+	return keepText(filepath.Join(dir, analyzerPort), port)
 }
