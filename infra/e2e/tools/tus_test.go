@@ -3,12 +3,15 @@
 package tools_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/shared/testkit"
 )
 
 // tusClient is the script of a frontend with tus-js-client, with nothing but the address of the API.
@@ -58,4 +61,47 @@ func TestTusResumesUploads(t *testing.T) {
 			}
 		})
 	}
+}
+
+// patientTusClient is the script of a frontend with tus-js-client that sends a long recording, however often its
+// requests fail.
+const patientTusClient = `(() => {
+  const size = %d, tone = new Blob([Uint8Array.from(atob(%q), c => c.charCodeAt(0))]);
+  const file = new Blob(Array(Math.ceil(size / tone.size)).fill(tone)).slice(0, size);
+  let job = '';
+  window.outcome = new Promise((done, fail) => new tus.Upload(file, {
+    endpoint: %q, metadata: {token_id: '1', filename: 'long.wav'}, retryDelays: Array(1000).fill(200),
+    onAfterResponse: (_, res) => { job = res.getHeader('Sori-Job') || job },
+    onError: fail,
+    onSuccess: () => done(job),
+  }).start());
+})()`
+
+func TestTusOutlivesCutsAndAKilledUploader(t *testing.T) {
+	t.Parallel()
+	script, err := fromNPM("tus-js-client@4.3.1", "dist/tus.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*largePatience())
+	defer cancel()
+	k, home := testkit.New(t), serves(t, script)
+	c := harnesstest.StartProcesses(ctx, t, k, nil, map[string]string{"CORS_ALLOWED_ORIGINS": home})
+	gateway := k.Proxy(c.URL(harness.Gateway))
+	v := &visitor{t: t, page: browser(ctx, t), home: home}
+	v.open("/")
+	v.sees("window.tus")
+	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(patientTusClient, *largeUpload, tone64(), gateway.URL+"/uploads/")))
+	for range 2 {
+		breaks(t, gateway)
+		gateway.Restore()
+	}
+	awaitHeld(t, gateway.Hold(int64(*largeUpload)/4))
+	uploader := c.Process(harness.Uploader, 0)
+	uploader.Kill()
+	if err := uploader.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	gateway.Restore()
+	c.CheckJobs([]string{endOf(v)})
 }

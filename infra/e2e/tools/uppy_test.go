@@ -84,7 +84,34 @@ func TestUppySendsRecordingsStraightToS3(t *testing.T) {
 	}
 }
 
-var largeUpload = flag.Int("large-upload", 24<<20, "bytes of the recording that is sent in parts over a network that breaks")
+var largeUpload = flag.Int("large-upload", 24<<20, "bytes of the recordings that are sent over a network that breaks")
+
+// largePatience is the time limit of each step of a large upload: a second for a megabyte, and a minute.
+func largePatience() time.Duration { return time.Minute + time.Duration(*largeUpload)*time.Microsecond }
+
+// breaks lets a quarter of a large upload through a proxy and then breaks the connections.
+func breaks(t *testing.T, way *testkit.Proxy) {
+	t.Helper()
+	awaitHeld(t, way.Hold(int64(*largeUpload)/4))
+	way.Cut()
+}
+
+// awaitHeld waits until a proxy has forwarded the bytes of Hold.
+func awaitHeld(t *testing.T, held <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-held:
+	case <-time.After(largePatience()):
+		t.Fatal("nothing more is sent")
+	}
+}
+
+// endOf waits for the end of a large upload, and returns its job.
+func endOf(v *visitor) string {
+	v.t.Helper()
+	return evaluate[string](v, fmt.Sprintf(
+		"Promise.race([window.outcome, new Promise((_, fail) => setTimeout(() => fail(Error('the upload does not end')), %d))])", largePatience().Milliseconds()))
+}
 
 // resuming is the script of a frontend whose upload survives a reload: Uppy with AwsS3 and
 // GoldenRetriever. After a reload it continues what it finds.
@@ -114,39 +141,32 @@ func TestUppyContinuesAfterCutsAndAReload(t *testing.T) {
 	k, home := testkit.New(t), serves(t, script)
 	s3 := k.Proxy(k.Settings(nil)["S3_ENDPOINT"])
 	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{"CORS_ALLOWED_ORIGINS": home, "S3_PUBLIC_ENDPOINT": s3.URL}})
+	gateway := k.Proxy(w.Gateway)
+	tooMuch := gateway.Hold(1 << 20)
 	v := &visitor{t: t, page: browser(t.Context(), t, chromedp.Flag("autoplay-policy", "no-user-gesture-required")), home: home}
 	begins := func(again bool) {
 		t.Helper()
 		v.sees("window.Uppy")
-		v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(resuming, w.Token, w.Gateway, *largeUpload, tone64(), again)))
-	}
-	patience := time.Minute + time.Duration(*largeUpload)*time.Microsecond // a byte in a microsecond: a megabyte in a second
-
-	// breaks lets some bytes through to S3 and then breaks the connections.
-	breaks := func() {
-		t.Helper()
-		held := s3.Hold(int64(*largeUpload) / 4)
-		select {
-		case <-held:
-		case <-time.After(patience):
-			t.Fatal("nothing more is sent to S3")
-		}
-		s3.Cut()
+		v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(resuming, w.Token, gateway.URL, *largeUpload, tone64(), again)))
 	}
 	v.open("/")
 	begins(false)
-	breaks()
+	breaks(t, s3)
 	s3.Restore()
-	breaks()
+	breaks(t, s3)
 	s3.Restore()
-	breaks()
+	breaks(t, s3)
 	v.leaves(func() { v.do(chromedp.Reload()) })
 	s3.Restore()
 	begins(true)
-	job := evaluate[string](v, fmt.Sprintf(
-		"Promise.race([window.outcome, new Promise((_, fail) => setTimeout(() => fail(Error('the upload does not end')), %d))])", patience.Milliseconds()))
+	job := endOf(v)
 	if sent, all := evaluate[int](v, "window.parts"), (*largeUpload+5<<20-1)/(5<<20); sent == 0 || sent >= all {
 		t.Errorf("after the reload %d of %d parts were sent", sent, all)
+	}
+	select {
+	case <-tooMuch:
+		t.Error("a megabyte was sent to the gateway")
+	default:
 	}
 	frames := w.Follow(w.Context(), t, job, "en")
 	if end := frames[len(frames)-1]; end.Status != "completed" {
