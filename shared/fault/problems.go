@@ -17,6 +17,11 @@ func MalformedRequest(detail string, cause error) error {
 	return Wrap(Malformed, "malformed-request", detail, cause)
 }
 
+// WrongMethod returns the failure of a request whose path takes other methods. The response must have the header Allow.
+func WrongMethod() error {
+	return New(MethodNotAllowed, "method-not-allowed", "This path does not take this method. The Allow header names those that it takes.")
+}
+
 // MalformedJSON returns the failure of a text that is not the expected JSON.
 func MalformedJSON(detail string, cause error) error {
 	return Wrap(Malformed, "malformed-json", detail, cause)

@@ -131,6 +131,7 @@ func TestBytesCountOnlyAtTheOffset(t *testing.T) {
 		"another's removal":    {jun.tus("DELETE", at, nil, nil), 404, "upload-not-found"},
 		"too large":            {mina.tus("POST", "/uploads/", fields{"Upload-Length": "5368709121", uploadrequest.Header: about(t, "")}, nil), 413, "too-large"},
 		"no length":            {mina.tus("POST", "/uploads/", fields{uploadrequest.Header: about(t, "")}, nil), 400, "malformed-request"},
+		"the name of a file":   {mina.tus("POST", "/uploads/lesson.wav", nil, nil), 405, "method-not-allowed"},
 		"no description":       {mina.tus("POST", "/uploads/", fields{"Upload-Length": "1"}, nil), 400, "malformed-request"},
 		"long metadata":        {mina.tus("POST", "/uploads/", fields{"Upload-Length": "1", "Upload-Metadata": "a " + strings.Repeat("A", 5000), uploadrequest.Header: about(t, "")}, nil), 422, "validation-failed"},
 	} {

@@ -158,7 +158,7 @@ func (e *edge) notFound(c *fiber.Ctx) error {
 		c.Status(http.StatusNoContent)
 		return nil
 	}
-	return fault.New(fault.MethodNotAllowed, "method-not-allowed", "This path does not take this method. The Allow header names those that it takes.")
+	return fault.WrongMethod()
 }
 
 // allowed returns the value of Allow for the path of a request; empty if no route has the path.

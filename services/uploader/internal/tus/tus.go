@@ -146,6 +146,9 @@ func (a *answer) failure(e *exchange) error {
 	if e.err != nil {
 		return e.err
 	}
+	if a.refused == http.StatusMethodNotAllowed {
+		return fault.WrongMethod()
+	}
 	code, _, _ := strings.Cut(a.text.String(), ":")
 	switch code {
 	case handler.ErrMismatchOffset.ErrorCode:
