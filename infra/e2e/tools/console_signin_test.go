@@ -230,11 +230,14 @@ func checkSignOut(t *testing.T, v *visitor) {
 	if left := evaluate[int](v, `sessionStorage.length`); left > 1 { // the list that was looked at last
 		t.Errorf("%d entries are left: %s", left, evaluate[string](v, `JSON.stringify(sessionStorage)`))
 	}
-	if kept := evaluate[int](v, `new Promise(done => {
-		const opening = indexedDB.open('sori', 1);
-		opening.onsuccess = () => opening.result.transaction('recordings').objectStore('recordings').count().onsuccess = e => done(e.target.result);
-	})`); kept != 0 {
-		t.Errorf("the browser keeps %d recordings", kept)
+	for _, store := range []string{"recordings", "audio"} {
+		if kept := evaluate[int](v, fmt.Sprintf(`new Promise((done, fail) => {
+			const opening = indexedDB.open('sori');
+			opening.onerror = fail;
+			opening.onsuccess = () => opening.result.transaction(%[1]q).objectStore(%[1]q).count().onsuccess = e => done(e.target.result);
+		})`, store)); kept != 0 {
+			t.Errorf("the browser keeps %d %s", kept, store)
+		}
 	}
 	v.goesBack()
 	v.reads("Sign in to upload recordings")

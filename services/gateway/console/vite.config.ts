@@ -38,5 +38,5 @@ export default defineConfig(({ command }) => ({
     reportCompressedSize: false,
   },
   esbuild: { jsx: "automatic", jsxImportSource: "preact" },
-  server: { proxy: { "^/(tokens|scripts|actors|jobs|console/config\\.json)": gateway } },
+  server: { proxy: { "^/(tokens|scripts|actors|jobs|uploads|limits|me|console/config\\.json)": gateway } },
 }));

@@ -2,7 +2,7 @@ import { credential, replaced } from "../auth/session";
 import { language } from "../locale";
 import { at } from "./prefix";
 import { offline, problemOf } from "./problem";
-import type { Info, JobDetail, JobPage, Script, Ticket, Token } from "./types";
+import type { JobDetail, JobPage, Limits, Script, Ticket, Token } from "./types";
 
 /**
  * Sends a request with the user's credential. If the server refuses the credential, the
@@ -60,8 +60,8 @@ export const checkCredential = () => ask<unknown>("GET", "/me");
 export type NewToken = Pick<Token, "token_name" | "actor_name" | "start_time" | "end_time"> & Partial<Token>;
 export type NewScript = Omit<Script, "id">;
 
-/** What the server tells of itself. */
-export const info = (signal?: AbortSignal) => ask<Info>("GET", "/", undefined, signal);
+/** What may be uploaded, and how. */
+export const limits = (signal?: AbortSignal) => ask<Limits>("GET", "/limits", undefined, signal);
 
 export const tokens = {
   list: (q: string, limit: number, signal?: AbortSignal) => ask<Token[]>("GET", `/tokens/${query({ q, limit })}`, undefined, signal),
@@ -89,6 +89,20 @@ export const jobs = {
   remove: (id: string) => ask<void>("DELETE", `/jobs/${id}`),
   ticket: (id: string) => ask<Ticket>("POST", `/jobs/${id}/ticket`),
 };
+
+const tus = { "Tus-Resumable": "1.0.0" };
+
+/**
+ * Removes a resumable upload, with what has been sent of it. Returns the job where the upload
+ * has become one: then it can no longer be removed. keepalive: also if the page ends meanwhile.
+ */
+export async function removeUpload(id: string, keepalive = false): Promise<string | null> {
+  const reply = await send(`/uploads/${id}`, { method: "DELETE", headers: tus, keepalive });
+  if (reply.status !== 404) {
+    return null;
+  }
+  return (await send(`/uploads/${id}`, { method: "HEAD", headers: tus, keepalive })).headers.get("Sori-Job");
+}
 
 /**
  * Whether the stored audio of a job can be played. The answer is a redirect to a

@@ -23,7 +23,12 @@ export class Problem extends Error {
 
   /** Whether the same request would be refused again. */
   get refusal(): boolean {
-    return this.status >= 400 && this.status < 500 && this.status !== 408 && !this.passing;
+    return this.status >= 400 && this.status < 500 && this.status !== 408 && !this.passing && !this.outOfStep;
+  }
+
+  /** Whether a request of a resumable upload did not fit what the server has: the next one asks where to go on. */
+  get outOfStep(): boolean {
+    return ["offset-mismatch", "upload-superseded", "checksum-mismatch"].includes(this.code);
   }
 
   /** Whether what was asked for is not there, or no longer. */

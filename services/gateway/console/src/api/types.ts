@@ -1,9 +1,9 @@
 // What the gateway answers, as its HTTP contract has it. A field that an older
 // server leaves out is optional.
 
-/** What GET / answers to programs. */
-export interface Info {
-  max_upload_bytes?: number;
+/** What may be uploaded, and how. */
+export interface Limits {
+  uploads?: { way: "form" | "tus" | "url" | "s3-form" | "s3-multipart"; max_bytes: number }[];
 }
 
 export interface Script {

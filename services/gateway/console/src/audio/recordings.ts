@@ -2,36 +2,48 @@ import { owner } from "../auth/session";
 
 /**
  * A recording that this browser has uploaded or is about to. It is kept until
- * newer ones push it out, so that a reload can upload it again and play it.
+ * newer ones push it out, so that a reload can go on with its upload and play it.
  */
 export interface Recording {
   key: string; // the upload's Idempotency-Key
   owner?: string; // who has signed in; empty where nobody does
   token: number;
   name: string;
-  audio: Blob;
+  size: number; // bytes
+  audio?: Blob; // absent where the browser has not kept it
   at: number; // when it was given, in ms
   job?: string;
   fresh?: boolean; // it is to be analysed anew, though its result is known
+  inParts?: boolean; // it is sent in parts, by a resumable upload
+  upload?: string; // the id of its resumable upload, once it is begun
+  stored?: number; // bytes of it that the server has, as far as the page knows
+  paused?: boolean; // by the user
+  sample?: Uint8Array; // by which its file is recognised when it has to be chosen again
 }
 
 const kept = 12;
+const keptBytes = 512e6; // of recordings whose upload has ended, which are kept to be played
+const largestKept = 1e9; // bytes; a larger file has to be chosen again after a reload
 
 /** Whether a recording is the user's. Several users may use a browser, one after the other. */
 function own(recording: Recording | undefined): recording is Recording {
   return recording !== undefined && (recording.owner ?? "") === owner();
 }
 
-// Where the browser gives no database (a private window), a reload forgets.
+// Audio that this page was given: it is there at once, also where the browser gives no
+// database (a private window) or has no room. There, a reload forgets.
 const memory = new Map<string, Recording>();
 let opened: Promise<IDBDatabase | null> | undefined;
 
 function database(): Promise<IDBDatabase | null> {
   opened ??= new Promise((resolve) => {
     try {
-      const request = indexedDB.open("sori", 1);
-      request.onupgradeneeded = () => request.result.createObjectStore("recordings", { keyPath: "key" }).createIndex("job", "job");
-      request.onsuccess = () => resolve(request.result);
+      const request = indexedDB.open("sori", 2);
+      request.onupgradeneeded = (e) => upgrade(request, e.oldVersion);
+      request.onsuccess = () => {
+        request.result.onversionchange = () => request.result.close(); // else a tab with a newer console would wait for this one
+        resolve(request.result);
+      };
       request.onerror = request.onblocked = () => resolve(null);
     } catch {
       resolve(null);
@@ -40,46 +52,105 @@ function database(): Promise<IDBDatabase | null> {
   return opened;
 }
 
+// Audio has a store of its own, since browsers copy it whenever it is put. Version 1 had it
+// in the recordings.
+function upgrade({ result: db, transaction }: IDBOpenDBRequest, from: number): void {
+  const audio = db.createObjectStore("audio");
+  if (from === 0) {
+    db.createObjectStore("recordings", { keyPath: "key" }).createIndex("job", "job");
+    return;
+  }
+  const all = (transaction as IDBTransaction).objectStore("recordings").openCursor();
+  all.onsuccess = () => {
+    if (all.result) {
+      const { audio: blob, ...rest } = all.result.value as Recording & { audio: Blob };
+      audio.put(blob, rest.key);
+      all.result.update({ ...rest, size: blob.size });
+      all.result.continue();
+    }
+  };
+}
+
 /** Does one thing in a transaction; undefined where it cannot be done. */
-async function inStore<T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) => IDBRequest<T>): Promise<T | undefined> {
+async function inStore<T>(name: "recordings" | "audio", mode: IDBTransactionMode, work: (store: IDBObjectStore) => IDBRequest<T>): Promise<T | undefined> {
   const db = await database();
   if (!db) {
     return undefined;
   }
   return new Promise((resolve) => {
-    const transaction = db.transaction("recordings", mode);
-    const request = work(transaction.objectStore("recordings"));
-    transaction.oncomplete = () => resolve(request.result);
-    transaction.onabort = transaction.onerror = () => resolve(undefined);
+    try {
+      const transaction = db.transaction(name, mode);
+      const request = work(transaction.objectStore(name));
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onabort = transaction.onerror = () => resolve(undefined);
+    } catch {
+      resolve(undefined); // closed for a newer version
+    }
   });
 }
 
-export async function keep(recording: Recording): Promise<void> {
+/** Stores what is known of a recording, apart from its audio. */
+export async function note(recording: Recording): Promise<void> {
   memory.set(recording.key, recording);
-  await inStore("readwrite", (store) => store.put(recording));
+  const { audio, ...rest } = recording;
+  await inStore("recordings", "readwrite", (store) => store.put(rest));
 }
 
+/** Stores a recording with its audio, if the browser has room for it. */
+export async function keep(recording: Recording): Promise<void> {
+  await note(recording);
+  const { key, audio } = recording;
+  if (audio && (await hasRoom(audio.size)) && memory.has(key)) { // it may have been discarded meanwhile
+    await inStore("audio", "readwrite", (store) => store.put(audio, key));
+  }
+}
+
+async function hasRoom(bytes: number): Promise<boolean> {
+  const storage = navigator.storage as StorageManager | undefined; // not on pages without TLS
+  const { quota = Infinity, usage = 0 } = (await storage?.estimate().catch(() => undefined)) ?? {};
+  return bytes <= largestKept && usage + 2 * bytes < quota;
+}
+
+/** The recording of a key. */
 export async function find(key: string): Promise<Recording | undefined> {
-  const found = memory.get(key) ?? (await inStore<Recording | undefined>("readonly", (store) => store.get(key)));
-  return own(found) ? found : undefined;
+  const found = (await inStore<Recording | undefined>("recordings", "readonly", (store) => store.get(key))) ?? memory.get(key);
+  return own(found) ? withAudio(found) : undefined;
 }
 
-export async function ofJob(job: string): Promise<Recording | undefined> {
+/** The recording of a job, if its audio is kept. */
+export async function ofJob(job: string): Promise<(Recording & { audio: Blob }) | undefined> {
   const known = [...memory.values()].find((recording) => recording.job === job);
-  const found = known ?? (await inStore<Recording | undefined>("readonly", (store) => store.index("job").get(job)));
-  return own(found) ? found : undefined;
+  const found = known ?? (await inStore<Recording | undefined>("recordings", "readonly", (store) => store.index("job").get(job)));
+  const whole = own(found) ? await withAudio(found) : undefined;
+  return whole?.audio && { ...whole, audio: whole.audio };
 }
 
-const keyLife = 24 * 60 * 60 * 1000; // ms that the server remembers a key
+async function withAudio(recording: Recording): Promise<Recording> {
+  const { key } = recording;
+  const audio = memory.get(key)?.audio ?? (await inStore<Blob | undefined>("audio", "readonly", (store) => store.get(key)));
+  return audio ? { ...recording, audio } : recording;
+}
 
-/** Recordings whose upload was begun and not answered, which may still go on. */
+const hour = 60 * 60 * 1000; // ms
+const keyLife = 24 * hour; // the server remembers a key so long
+const partsLife = 7 * 24 * hour; // beyond the life of an upload at the server: then it begins anew
+
+/** Whether an upload was begun and not answered, and may still go on. */
+export function isUnfinished({ job, at, inParts }: Recording, now = Date.now()): boolean {
+  return job === undefined && now - at < (inParts ? partsLife : keyLife);
+}
+
+/** The user's recordings whose upload may still go on, without their audio. */
 export async function unfinished(): Promise<Recording[]> {
-  return (await allOwn()).filter((recording) => recording.job === undefined && Date.now() - recording.at < keyLife);
+  return (await allOwn()).filter((recording) => isUnfinished(recording));
 }
 
 async function allOwn(): Promise<Recording[]> {
-  const all = (await inStore<Recording[]>("readonly", (store) => store.getAll())) ?? [...memory.values()];
-  return all.filter(own);
+  return (await all()).filter(own);
+}
+
+async function all(): Promise<Recording[]> {
+  return (await inStore<Recording[]>("recordings", "readonly", (store) => store.getAll())) ?? [...memory.values()];
 }
 
 /** Forgets all recordings of the user, who signs out. */
@@ -89,12 +160,17 @@ export async function forgetAll(): Promise<void> {
 
 export async function forget(key: string): Promise<void> {
   memory.delete(key);
-  await inStore("readwrite", (store) => store.delete(key));
+  await Promise.all([inStore("recordings", "readwrite", (store) => store.delete(key)), inStore("audio", "readwrite", (store) => store.delete(key))]);
 }
 
 /** Forgets the oldest beyond what is kept. */
 export async function prune(): Promise<void> {
-  const all = (await inStore<Recording[]>("readonly", (store) => store.getAll())) ?? [];
-  const old = all.sort((a, b) => b.at - a.at).slice(kept);
-  await Promise.all(old.map((recording) => forget(recording.key)));
+  await Promise.all(excess(await all()).map((recording) => forget(recording.key)));
+}
+
+/** The recordings that are not kept: all but the newest, and never one whose upload may still go on. */
+export function excess(recordings: Recording[], now = Date.now()): Recording[] {
+  const done = recordings.filter((recording) => !isUnfinished(recording, now)).sort((a, b) => b.at - a.at);
+  let bytes = 0;
+  return done.filter(({ size }, i) => (bytes += size) > keptBytes || i >= kept);
 }

@@ -2,6 +2,7 @@ import { signal } from "@preact/signals";
 import { at } from "../api/prefix";
 import { offline, Problem, problemOf } from "../api/problem";
 import { forgetAll } from "../audio/recordings";
+import { abandon } from "../live/upload";
 import { asProviderError, Provider, type ProviderTrouble, type SignInRequest } from "./provider";
 import { admit, config, leave, type Me, owner, resume, session, type SignInConfig } from "./session";
 import { load, store } from "./storage";
@@ -178,6 +179,7 @@ export async function signInWithKey(key: string): Promise<void> {
 export async function signOut(): Promise<void> {
   const s = session.peek();
   tabs.postMessage({ kind: "signed-out", owner: owner() } satisfies Message);
+  await abandon();
   await forgetAll();
   leave();
   const url = s?.by === "provider" && provider ? await provider.end(s.tokens).catch(() => undefined) : undefined;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type StreamEvent, type Live, next, patience, resendPatience, resendPause, unseen } from "./state";
+import { offline, Problem } from "../api/problem";
+import { type StreamEvent, type Live, next, patience, pauseAfter, resendPatience, resendPause, unseen } from "./state";
 
 const frame = (id: string, status: string, progress: number): StreamEvent => ({ kind: "frame", id, data: JSON.stringify({ status, progress }) });
 const play = (...events: StreamEvent[]): Live => events.reduce(next, unseen);
@@ -62,5 +63,32 @@ describe("an upload that breaks", () => {
   it("waits as long as the server asks, and not for ever", () => {
     expect(pauses(20)).toEqual([20_000, 20_000, 20_000, 20_000]);
     expect(pauses(3600)).toEqual([]);
+  });
+});
+
+describe("an upload in parts that breaks", () => {
+  const pause = (problem: Problem, n = 0, waited = 0) => pauseAfter(problem, true, n, waited);
+
+  it("goes on whenever the server can be reached again, after pauses of at most 15 s", () => {
+    expect([0, 1, 2, 3, 4, 5000].map((n) => pause(offline(), n, n * 15_000))).toEqual([1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+    expect(pauseAfter(offline(), false, 10, 90_000)).toBeUndefined(); // a form, which loses everything
+  });
+
+  it("waits as long as the server asks", () => {
+    expect(pause(new Problem(503, "busy", "", [], "", 40), 3, 1e9)).toBe(40_000);
+    expect(pause(new Problem(429, "rate-limited", "", [], "", 7))).toBe(7_000);
+  });
+
+  it("asks again where to go on if it was out of step, or the server failed, for a minute and a half", () => {
+    const passing = [new Problem(409, "offset-mismatch"), new Problem(409, "upload-superseded"), new Problem(460, "checksum-mismatch"), new Problem(408, "request-timeout"), new Problem(502, "http-502")];
+    expect(passing.map((problem) => pause(problem))).toEqual(Array(5).fill(1_000));
+    expect(passing.map((problem) => pause(problem, 9, 80_000))).toEqual(Array(5).fill(undefined));
+    expect(passing.map((problem) => problem.refusal)).toEqual(Array(5).fill(false)); // the recording is not forgotten
+    expect(pauseAfter(new Problem(502, "http-502"), false, 0, 0)).toBeUndefined();
+  });
+
+  it("shows what the server refuses", () => {
+    const refused = [new Problem(415, "unsupported-audio"), new Problem(413, "too-large"), new Problem(422, "digest-mismatch"), new Problem(404, "token-not-found"), new Problem(403, "insufficient-scope")];
+    expect(refused.map((problem) => [pause(problem), problem.refusal])).toEqual(Array(5).fill([undefined, true]));
   });
 });

@@ -1,3 +1,4 @@
+import type { Problem } from "../api/problem";
 import { ended, type Frame } from "../api/types";
 
 /**
@@ -63,4 +64,20 @@ export const resendPatience = 90_000;
 export function resendPause(n: number, waited: number, retryAfter: number): number | undefined {
   const ms = Math.max(retryAfter * 1000, patience(n) / 2);
   return waited + ms <= resendPatience ? ms : undefined;
+}
+
+/**
+ * The pause before an upload goes on after a problem, likewise; undefined where the problem is to
+ * be shown. An upload in parts loses nothing by waiting: it never gives up a server that is away.
+ */
+export function pauseAfter(problem: Problem, inParts: boolean, n: number, waited: number): number | undefined {
+  if (inParts && problem.passing) {
+    return Math.max(problem.retryAfter * 1000, patience(n) / 2);
+  }
+  return problem.passing || (inParts && mayPass(problem)) ? resendPause(n, waited, problem.retryAfter) : undefined;
+}
+
+/** Whether the next request of an upload in parts may succeed: it asks where to go on. */
+function mayPass({ status, outOfStep }: Problem): boolean {
+  return status >= 500 || status === 408 || outOfStep;
 }

@@ -1,153 +1,291 @@
 import { signal } from "@preact/signals";
-import { checkCredential, jobs } from "../api/client";
-import { at } from "../api/prefix";
-import { asProblem, offline, Problem, problemOf } from "../api/problem";
+import { checkCredential, jobs, removeUpload } from "../api/client";
+import { newKey } from "../api/key";
+import { asProblem, Problem } from "../api/problem";
 import { credential, owner, replaced } from "../auth/session";
-import { forget, keep, prune, type Recording } from "../audio/recordings";
-import { language } from "../locale";
+import { find, forget, keep, note, prune, type Recording, unfinished } from "../audio/recordings";
+import { isSame, sampleOf } from "../audio/sample";
 import type { Sent } from "./bar";
-import { resendPause } from "./state";
+import { sendForm } from "./form";
+import { awaitLock, takenLocks, tryLock } from "./locks";
+import { largestForm, sendInParts } from "./parts";
+import { pauseAfter } from "./state";
+
+const most = 3; // times that an upload which the server no longer has begins anew
 
 /**
- * An upload, which goes on while its user looks elsewhere in the console. Where it
- * breaks it is sent again from the start, under the same Idempotency-Key, so that
- * no break makes two jobs of it; after a reload, too. It gives up when its pauses
- * add up to a minute and a half.
+ * An upload, which goes on while its user looks elsewhere in the console.
+ *
+ * 1. A small file is sent in a form. Where that breaks, it is sent again from the start, under the
+ *    same Idempotency-Key, so that no break makes two jobs of it. It gives up when its pauses add up
+ *    to a minute and a half.
+ * 2. A large file is sent in parts. Where that breaks, it goes on where it stopped, however long the
+ *    server was away. Its user may pause it.
+ * 3. After a reload, either goes on with what the browser has kept. A file that was not kept has to
+ *    be chosen again.
+ * 4. One tab sends at a time. Another one waits, and goes on when that tab is closed.
  */
 export class Upload {
   readonly sent = signal<Sent>({ bytes: 0, total: 0 });
   readonly job = signal<string | null>(null);
   readonly problem = signal<Problem | null>(null);
-  readonly paused = signal<Problem | null>(null); // why it waits to be sent again
+  readonly broken = signal<Problem | null>(null); // why it waits to go on
+  readonly paused = signal(false); // by its user
   readonly canceled = signal(false);
-  private request: XMLHttpRequest | undefined;
+  readonly elsewhere = signal(false); // another tab sends it
+  readonly anew = signal(false); // the server no longer had what was sent before
+  readonly file = signal<"here" | "missing" | "another">("here"); // another: not the one that was begun with
+
+  private runs = Promise.resolve(); // one after the other
+  private stop = new AbortController(); // of the current run
+  private used = ""; // the credential of the last request
   private whole = false; // every byte is sent, and the server may make a job
 
-  constructor(readonly recording: Recording) {
-    void this.run();
+  constructor(public recording: Recording) {
+    this.paused.value = recording.paused === true;
+    this.sent.value = { bytes: recording.stored ?? 0, total: recording.size };
+    this.go();
   }
 
   /** Starts again after a problem. */
   again(): void {
     this.problem.value = null;
-    void this.run();
+    this.go();
+  }
+
+  pause(): void {
+    this.paused.value = true;
+    void this.change({ paused: true });
+    this.stop.abort();
+  }
+
+  resume(): void {
+    this.paused.value = false;
+    void this.change({ paused: false });
+    this.go();
+  }
+
+  /** Goes on with a file that its user has chosen again. */
+  async supply(audio: Blob): Promise<void> {
+    const { size, sample } = this.recording;
+    const same = sample ? await isSame(audio, size, sample).catch(() => false) : audio.size === size;
+    this.file.value = same ? "here" : "another";
+    if (same) {
+      this.recording = { ...this.recording, audio };
+      void keep(this.recording);
+      this.go();
+    }
   }
 
   /**
-   * Gives the upload up. Where every byte is sent already, its answer is awaited:
-   * it names the job to take back.
+   * Gives the upload up, and takes back what the server has of it. Where every byte is sent
+   * already, the answer is awaited: it names the job to take back.
    */
   cancel(): void {
     this.canceled.value = true;
     if (!this.whole) {
-      this.request?.abort();
+      this.stop.abort();
     }
     uploads.delete(this.recording.key);
     void forget(this.recording.key);
+    this.runs = this.runs.then(() => takeBack(this.recording));
   }
 
+  private get halted(): boolean {
+    return this.canceled.value || this.paused.value;
+  }
+
+  private go(): void {
+    this.runs = this.runs.then(() => this.run());
+  }
+
+  private async change(changes: Partial<Recording>): Promise<void> {
+    this.recording = { ...this.recording, ...changes };
+    if (!this.canceled.value) {
+      await note(this.recording);
+    }
+  }
+
+  /** Sends the recording, when no other tab does. */
   private async run(): Promise<void> {
-    for (let n = 0, waited = 0; !this.canceled.value; n++) {
+    const free = (await tryLock(lockOf(this.recording.key))) ?? (await this.waitForOther());
+    this.stop = new AbortController();
+    this.whole = false;
+    try {
+      if (!this.halted && this.recording.job === undefined) {
+        await this.send();
+      }
+      if (this.recording.job !== undefined && !this.canceled.value) {
+        this.job.value = this.recording.job;
+      }
+    } finally {
+      this.broken.value = null;
+      free();
+    }
+  }
+
+  /** Shows what another tab has sent. */
+  hear(bytes: number): void {
+    if (this.elsewhere.value) {
+      this.sent.value = { ...this.sent.value, bytes };
+    }
+  }
+
+  /** Waits until another tab has ended, and goes on where that one was. */
+  private async waitForOther(): Promise<() => void> {
+    this.elsewhere.value = true;
+    const free = await awaitLock(lockOf(this.recording.key));
+    const { audio, key } = this.recording;
+    this.recording = { ...((await find(key)) ?? this.recording), ...(audio && { audio }) };
+    this.sent.value = { bytes: this.recording.stored ?? 0, total: this.recording.size };
+    this.paused.value = this.recording.paused === true;
+    this.elsewhere.value = false;
+    return free;
+  }
+
+  /** Sends until the server has made a job, or there is a problem that does not pass. */
+  private async send(): Promise<void> {
+    const { signal: stopped } = this.stop; // a later run has another one
+    for (let n = 0, waited = 0, anew = 0; !this.halted && !stopped.aborted; n++) {
+      const { audio } = this.recording;
+      if (!audio) {
+        this.file.value = "missing";
+        return;
+      }
+      const before = this.recording.stored ?? 0;
       try {
-        const job = await this.sendSignedIn();
-        if (this.canceled.value) {
-          return await takeBack(job);
-        }
-        void keep({ ...this.recording, job });
-        this.job.value = job;
+        await this.change({ job: await this.sendSignedIn(audio) }); // before another tab may look
+        void prune();
         return;
       } catch (thrown) {
         const problem = asProblem(thrown);
-        const ms = resendPause(n, waited, problem.retryAfter);
-        if (this.canceled.value || !problem.passing || ms === undefined) {
-          this.end(problem);
+        if (this.halted || stopped.aborted) {
+          return;
+        }
+        if (problem.code === "upload-not-found" && anew++ < most) {
+          this.beginAnew();
+          continue;
+        }
+        if (problem.code === "offline" && !(await canRead(audio))) {
+          this.forgetAudio();
+          continue;
+        }
+        if ((this.recording.stored ?? 0) > before) {
+          n = waited = 0;
+        }
+        const ms = pauseAfter(problem, this.recording.inParts === true, n, waited);
+        if (ms === undefined) {
+          this.fail(problem);
           return;
         }
         waited += ms;
-        await this.pause(problem, ms);
+        await this.rest(problem, ms);
       }
     }
   }
 
-  private end(problem: Problem): void {
-    if (this.canceled.value) {
-      return;
-    }
+  private fail(problem: Problem): void {
     this.problem.value = problem;
     if (problem.refusal) {
       void forget(this.recording.key); // it would be refused again
     }
   }
 
-  /** Waits before the next try; not longer than the browser is offline. */
-  private async pause(why: Problem, ms: number): Promise<void> {
-    this.paused.value = why;
-    this.sent.value = { ...this.sent.value, bytes: 0 };
-    await new Promise<void>((resolve) => {
-      setTimeout(resolve, ms);
-      addEventListener("online", () => resolve(), { once: true });
-    });
-    this.paused.value = null;
+  /** Keeps the id of the upload; one that was given up meanwhile is taken back. */
+  private begun(upload: string): void {
+    void this.change({ upload });
+    if (this.canceled.value) {
+      void takeBack(this.recording);
+    }
   }
 
-  /** Sends the form, and again where the server has refused the user's credential. */
-  private async sendSignedIn(): Promise<string> {
+  private beginAnew(): void {
+    const { upload, stored, ...rest } = this.recording;
+    this.recording = rest;
+    void this.change({});
+    this.anew.value = true;
+    this.sent.value = { ...this.sent.value, bytes: 0 };
+  }
+
+  private forgetAudio(): void {
+    const { audio, ...rest } = this.recording;
+    this.recording = rest;
+    void this.change({});
+  }
+
+  /** Waits before the next try; not longer than the browser is offline. */
+  private async rest(why: Problem, ms: number): Promise<void> {
+    this.broken.value = why;
+    if (!this.recording.inParts) {
+      this.sent.value = { ...this.sent.value, bytes: 0 };
+    }
+    const over = new AbortController();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      const end = () => (clearTimeout(timer), resolve());
+      addEventListener("online", end, { signal: over.signal });
+      document.addEventListener("visibilitychange", end, { signal: over.signal }); // a phone that was put away
+      this.stop.signal.addEventListener("abort", end, { signal: over.signal });
+    });
+    over.abort();
+    this.broken.value = null;
+  }
+
+  /** Sends the recording, and again where the server has refused the user's credential. */
+  private async sendSignedIn(audio: Blob): Promise<string> {
+    const way = this.recording.inParts ? sendInParts : sendForm;
     for (;;) {
-      const used = await credential();
       try {
-        return await this.send(used);
+        return await way({
+          recording: this.recording,
+          audio,
+          signal: this.stop.signal,
+          credential: async () => (this.used = await credential()),
+          sent: (bytes) => (this.sent.value = { bytes, total: audio.size }),
+          whole: () => (this.whole = true),
+          begun: (upload) => this.begun(upload),
+          stored: (bytes) => {
+            void this.change({ stored: bytes });
+            progress.postMessage({ key: this.recording.key, bytes } satisfies Progress);
+          },
+        });
       } catch (thrown) {
+        this.whole = false;
         const problem = asProblem(thrown);
-        if (problem.code === "offline" && used !== "") {
+        if (this.stop.signal.aborted) {
+          throw problem;
+        }
+        if (problem.code === "offline" && this.used !== "") {
           await checkCredential().catch(() => undefined); // a refusal in the middle of a body may look like a broken connection
         }
         if (problem.status !== 401) {
           throw problem;
         }
-        this.sent.value = { ...this.sent.value, bytes: 0 };
-        await replaced(used, problem);
+        await replaced(this.used, problem, this.stop.signal);
       }
     }
   }
+}
 
-  /** Sends the form once; XMLHttpRequest, since fetch tells no upload progress. */
-  private send(used: string): Promise<string> {
-    const { recording } = this;
-    const form = new FormData();
-    form.append("file", recording.audio, recording.name);
-    const request = new XMLHttpRequest();
-    this.request = request;
-    this.whole = false;
-    return new Promise((resolve, reject) => {
-      request.upload.onprogress = (e) => (this.sent.value = { bytes: e.loaded, total: e.total });
-      request.upload.onload = () => (this.whole = true);
-      request.onerror = request.onabort = () => reject(offline());
-      request.onload = () => {
-        if (request.status === 202) {
-          resolve((JSON.parse(request.responseText) as { job_id: string }).job_id);
-        } else {
-          reject(problemOf(request.status, request.responseText, request.getResponseHeader("Retry-After")));
-        }
-      };
-      request.open("POST", at(`/tokens/${recording.token}/upload-audio`));
-      request.setRequestHeader("Accept", "application/json");
-      request.setRequestHeader("Accept-Language", language.value);
-      request.setRequestHeader("Idempotency-Key", recording.key);
-      if (recording.fresh) {
-        request.setRequestHeader("Cache-Control", "no-cache");
-      }
-      if (used !== "") {
-        request.setRequestHeader("Authorization", `Bearer ${used}`);
-      }
-      request.send(form);
-    });
+const lockOf = (key: string) => `sori.upload.${key}`;
+
+/** Whether a file can be read still: one that was changed or removed cannot. */
+async function canRead(audio: Blob): Promise<boolean> {
+  try {
+    await audio.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
   }
 }
 
-/** Cancels and deletes the job of an upload that was given up. */
-async function takeBack(job: string): Promise<void> {
-  await jobs.cancel(job).catch(() => undefined); // it may have ended already
-  await jobs.remove(job).catch(() => undefined); // it stays canceled, in the list
+/** Cancels and deletes the job of an upload that was given up, or removes what the server has of the upload. */
+async function takeBack({ job, upload }: Recording): Promise<void> {
+  const made = job ?? (upload === undefined ? null : await removeUpload(upload).catch(() => null)); // the server removes what is left by itself
+  if (made !== null) {
+    await jobs.cancel(made).catch(() => undefined); // it may have ended already
+    await jobs.remove(made).catch(() => undefined); // it stays canceled, in the list
+  }
 }
 
 const uploads = new Map<string, Upload>();
@@ -167,25 +305,58 @@ export function upload(recording: Recording): Upload {
   return found;
 }
 
-/** Uploads a recording and meanwhile keeps it, for reloads. A fresh one is analysed anew, though its result is known. */
-export function begin(token: number, name: string, audio: Blob, fresh = false): Upload {
-  const recording: Recording = { key: newKey(), owner: owner(), token, name, audio, at: Date.now(), fresh };
+/** How a recording is uploaded. */
+export interface Options {
+  fresh?: boolean; // it is analysed anew, though its result is known
+  formBytes?: number; // the size of the largest form, if the server tells it
+}
+
+/** Uploads a recording and meanwhile keeps it, for reloads. */
+export async function begin(token: number, name: string, audio: Blob, { fresh = false, formBytes = Infinity }: Options = {}): Promise<Upload> {
+  const inParts = audio.size > Math.min(largestForm, formBytes);
+  const sample = inParts ? await sampleOf(audio).catch(() => undefined) : undefined; // what cannot be read is noticed when it is sent
+  const recording: Recording = { key: newKey(), owner: owner(), token, name, size: audio.size, audio, at: Date.now(), fresh, inParts, ...(sample && { sample }) };
   void keep(recording).then(prune);
   return upload(recording);
 }
+
+/** How much of an upload the server has, for the tabs that do not send it. */
+interface Progress {
+  key: string;
+  bytes: number;
+}
+
+const progress = new BroadcastChannel("sori.progress");
+progress.onmessage = ({ data: { key, bytes } }: MessageEvent<Progress>) => running(key)?.hear(bytes);
 
 const discards = new BroadcastChannel("sori.discards");
 discards.onmessage = (m: MessageEvent<string>) => running(m.data)?.cancel();
 
 /** Gives up the upload of a key, whichever tab sends it, and forgets its recording. */
 export async function discard(key: string): Promise<void> {
+  const here = running(key);
   discards.postMessage(key);
-  running(key)?.cancel();
+  const recording = here ? undefined : await find(key);
+  here?.cancel();
   await forget(key);
+  if (recording) {
+    void takeBack(recording);
+  }
 }
 
-/** A random key; crypto.randomUUID is not there on pages without TLS. */
-function newKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+/** The keys of the uploads that some tab sends. */
+export async function sending(): Promise<Set<string>> {
+  const prefix = lockOf("");
+  return new Set((await takenLocks()).filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length)));
+}
+
+/** Gives all uploads of the user up, who signs out. It does not wait for the server to remove what it has. */
+export async function abandon(): Promise<void> {
+  const left = await unfinished();
+  uploads.forEach((upload) => upload.cancel());
+  for (const { upload } of left) {
+    if (upload !== undefined) {
+      void removeUpload(upload, true).catch(() => undefined);
+    }
+  }
 }

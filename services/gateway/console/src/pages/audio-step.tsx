@@ -1,22 +1,27 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { info } from "../api/client";
+import type { Limits } from "../api/types";
 import { dropRecording, type Given, given, record, stopRecording, take } from "../audio/draft";
 import { inspect, type Unfit } from "../audio/inspect";
 import { MicrophoneError, type Take, type Trouble } from "../audio/microphone";
 import { Player } from "../audio/player";
 import { language, words } from "../locale";
 import { atMost, bytes, clock } from "../locale/format";
-import { useLoaded } from "../ui/hooks";
 import { Icon } from "../ui/icons";
 import { PlayerBar } from "../ui/player";
 import { say } from "../ui/toast";
 
+/** The size of the largest recording that goes one of the ways; undefined if the server does not tell it. */
+export function largest(limits: Limits | undefined, ...ways: string[]): number | undefined {
+  const sizes = (limits?.uploads ?? []).filter(({ way }) => ways.includes(way)).map(({ max_bytes }) => max_bytes);
+  return sizes.length > 0 ? Math.max(...sizes) : undefined;
+}
+
 /** A file, dropped or chosen, or what the microphone hears. */
-export function AudioStep() {
+export function AudioStep({ limits }: { limits: Limits | undefined }) {
   const trouble = useSignal<Trouble | null>(null);
   const refused = useSignal<{ name: string; why: Unfit } | null>(null);
-  const limit = useLoaded(info, []).value.value?.max_upload_bytes;
+  const limit = largest(limits, "form", "tus");
   useEffect(() => keepOnLeaving, []);
 
   const start = async () => {

@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { jobs, tokens } from "../api/client";
 import { ended, type Frame, type JobDetail, type JobError } from "../api/types";
-import { find, ofJob, type Recording } from "../audio/recordings";
+import { find, ofJob } from "../audio/recordings";
 import { Follower } from "../live/follow";
 import { begin, running, type Upload, upload as uploading } from "../live/upload";
 import { language, words } from "../locale";
@@ -120,11 +120,12 @@ function Job({ id }: { id: string }) {
 function Cached({ id }: { id: string }) {
   const t = words.value;
   const recording = useLoaded(() => ofJob(id), [id]).value.value;
-  const anew = (of: Recording) => go({ at: "upload", key: begin(of.token, of.name, of.audio, true).recording.key });
+  const anew = async ({ token, name, audio }: NonNullable<typeof recording>) =>
+    go({ at: "upload", key: (await begin(token, name, audio, { fresh: true })).recording.key });
   return (
     <div class="row" role="note">
       <p class="hint">{t.job.cached}</p>
-      {recording && <button type="button" class="plain" onClick={() => anew(recording)}>{t.actions.anew}</button>}
+      {recording && <button type="button" class="plain" onClick={() => void anew(recording)}>{t.actions.anew}</button>}
     </div>
   );
 }

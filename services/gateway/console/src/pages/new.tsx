@@ -1,13 +1,14 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { limits as readLimits } from "../api/client";
 import type { Token } from "../api/types";
 import { given } from "../audio/draft";
 import { unfinished } from "../audio/recordings";
-import { begin, discard, running } from "../live/upload";
+import { begin, discard, running, sending } from "../live/upload";
 import { words } from "../locale";
 import { go, href } from "../route";
 import { useLoaded, useTitle } from "../ui/hooks";
-import { AudioStep } from "./audio-step";
+import { AudioStep, largest } from "./audio-step";
 import { TokenStep } from "./token-step";
 
 const lastToken = "sori.token";
@@ -17,6 +18,7 @@ export function NewPage({ token }: { token: string }) {
   const t = words.value.record;
   const chosen = useSignal<Token | null>(null);
   const missing = useSignal<"" | "needToken" | "needAudio">("");
+  const limits = useLoaded(readLimits, []).value.value;
   useTitle(t.title);
   useEffect(() => {
     if (chosen.value) {
@@ -25,15 +27,16 @@ export function NewPage({ token }: { token: string }) {
     missing.value = "";
   }, [chosen.value, given.value]);
 
-  const start = () => {
+  const start = async () => {
     if (!chosen.value || !given.value) {
       missing.value = chosen.value ? "needAudio" : "needToken";
       return;
     }
     const { name, audio } = given.value;
-    const upload = begin(chosen.value.id, name, audio);
+    const formBytes = largest(limits, "form");
     given.value = null;
-    go({ at: "upload", key: upload.recording.key });
+    const { recording } = await begin(chosen.value.id, name, audio, formBytes === undefined ? {} : { formBytes });
+    go({ at: "upload", key: recording.key });
   };
 
   return (
@@ -51,10 +54,10 @@ export function NewPage({ token }: { token: string }) {
         <div class="column">
           <section class="card" aria-labelledby="audio-step">
             <h2 id="audio-step"><span class="step">2</span>{t.audioStep}</h2>
-            <AudioStep />
+            <AudioStep limits={limits} />
           </section>
           <div class="launch">
-            <button type="button" class="button large" onClick={start}>{t.start}</button>
+            <button type="button" class="button large" onClick={() => void start()}>{t.start}</button>
             <p class="error" role="alert">{missing.value && t[missing.value]}</p>
           </div>
         </div>
@@ -63,20 +66,27 @@ export function NewPage({ token }: { token: string }) {
   );
 }
 
-/** Uploads that go on, and those that a closed window cut short, which may be sent again. */
+/** Uploads that go on, and those that a closed window cut short, which may be continued. */
 function Unfinished() {
   const t = words.value;
   const round = useSignal(0);
-  const left = useLoaded(unfinished, [round.value]);
+  const left = useLoaded(async () => ({ uploads: await unfinished(), sent: await sending() }), [round.value]);
+  const { uploads = [], sent } = left.value.value ?? {};
   return (
     <>
-      {(left.value.value ?? []).map(({ key, name }) => (
-        <div class="note row" key={key}>
-          <p>{running(key) ? t.record.underway(name) : t.record.unfinished(name)}</p>
-          <a class="plain" href={href({ at: "upload", key })}>{running(key) ? t.record.look : t.job.resend}</a>
-          <button type="button" class="bare" onClick={() => void discard(key).then(() => round.value++)}>{t.audio.discard}</button>
-        </div>
-      ))}
+      {uploads.map(({ key, name, inParts, paused }) => {
+        const here = running(key);
+        const halted = here ? here.paused.value : paused;
+        const underway = here !== undefined || sent?.has(key);
+        const says = halted ? t.record.paused : underway ? t.record.underway : t.record.unfinished;
+        return (
+          <div class="note row" key={key}>
+            <p>{says(name)}</p>
+            <a class="plain" href={href({ at: "upload", key })}>{halted || underway ? t.record.look : inParts ? t.job.resume : t.job.resend}</a>
+            <button type="button" class="bare" onClick={() => void discard(key).then(() => round.value++)}>{t.audio.discard}</button>
+          </div>
+        );
+      })}
     </>
   );
 }

@@ -9,6 +9,7 @@ import { bytes, isIn, secondsUntil, span, timeOfDay } from "../locale/format";
 import { go } from "../route";
 import { Failure } from "../ui/failure";
 import { useNow, useTitle } from "../ui/hooks";
+import { Icon } from "../ui/icons";
 
 interface MeterProps {
   bar: Bar;
@@ -97,7 +98,6 @@ export function UploadProgress({ upload }: { upload: Upload | undefined }) {
     );
   }
   const problem = upload.problem.value;
-  const paused = upload.paused.value;
   const leave = () => {
     void discard(upload.recording.key);
     go({ at: "new", token: String(upload.recording.token) });
@@ -105,19 +105,88 @@ export function UploadProgress({ upload }: { upload: Upload | undefined }) {
   return (
     <>
       <div class="head job"><h1>{upload.recording.name}</h1></div>
-      <Meter bar={barOf(upload.sent.value, null)} state={problem ? "failed" : "processing"} text={problem ? t.notUploaded : t.uploading}>
-        {paused && <p class="hint" role="status">{paused.code === "offline" ? t.broke : adviceFor(paused, language.value)} {t.sentAgain}</p>}
-        {total > 0 && !paused && <p class="hint">{t.sent(bytes(sent, language.value), bytes(total, language.value))}</p>}
+      <Meter bar={barOf(upload.sent.value, null)} {...appearance(upload)}>
+        <Hints upload={upload} />
+        {total > 0 && !problem && <p class="hint">{t.sent(bytes(sent, language.value), bytes(total, language.value))}</p>}
       </Meter>
+      {upload.file.value !== "here" && <ChooseAgain upload={upload} />}
       <Failure of={problem}>
-        {problem && !problem.refusal && <button type="button" class="button" onClick={() => upload.again()}>{t.resend}</button>}
+        {problem && !problem.refusal && <button type="button" class="button" onClick={() => upload.again()}>{upload.recording.inParts ? t.resume : t.resend}</button>}
         {problem?.refusal && <button type="button" class="button" onClick={leave}>{words.value.audio.replace}</button>}
       </Failure>
       {!problem?.refusal && (
         <div class="row end">
+          {!problem && <PauseButton upload={upload} />}
           <button type="button" class="plain" onClick={leave}>{t.cancelUpload}</button>
         </div>
       )}
     </>
+  );
+}
+
+/** What the meter says of an upload. */
+function appearance(upload: Upload): { state: string; text: string } {
+  const t = words.value.job;
+  if (upload.problem.value) {
+    return { state: "failed", text: t.notUploaded };
+  }
+  if (upload.elsewhere.value) {
+    return { state: "waiting", text: t.elsewhere };
+  }
+  if (upload.file.value !== "here") {
+    return { state: "waiting", text: t.fileMissing };
+  }
+  return upload.paused.value ? { state: "waiting", text: t.paused } : { state: upload.broken.value ? "waiting" : "processing", text: t.uploading };
+}
+
+/** Why an upload does not go on, and what makes it. */
+function Hints({ upload }: { upload: Upload }) {
+  const t = words.value.job;
+  const { recording, broken } = upload;
+  const reason = broken.value && (broken.value.code === "offline" ? t.broke : adviceFor(broken.value, language.value));
+  return (
+    <>
+      {upload.elsewhere.value && <p class="hint">{t.elsewhereHint}</p>}
+      {upload.file.value !== "here" && <p class="hint">{t.fileMissingHint(recording.name, bytes(recording.size, language.value))}</p>}
+      {upload.paused.value && !upload.elsewhere.value && <p class="hint">{t.pausedHint}</p>}
+      {reason && <p class="hint" role="status">{reason} {recording.inParts ? t.goesOn : t.sentAgain}</p>}
+      {upload.anew.value && <p class="hint" role="status">{t.anew}</p>}
+    </>
+  );
+}
+
+/** Stops an upload in parts, and has it go on. It stays where it is, so that the focus does. */
+function PauseButton({ upload }: { upload: Upload }) {
+  const t = words.value.job;
+  const { bytes: sent, total } = upload.sent.value;
+  const idle = upload.elsewhere.value || upload.file.value !== "here";
+  if (!upload.recording.inParts || idle || (sent === total && !upload.paused.value)) {
+    return null;
+  }
+  return (
+    <button type="button" class="plain" onClick={() => (upload.paused.value ? upload.resume() : upload.pause())}>
+      <Icon name={upload.paused.value ? "play" : "pause"} solid={upload.paused.value} />{upload.paused.value ? t.resume : t.pause}
+    </button>
+  );
+}
+
+/** Asks for the file of an upload that the browser has not kept. */
+function ChooseAgain({ upload }: { upload: Upload }) {
+  const t = words.value.job;
+  const choose = (input: HTMLInputElement) => {
+    const file = input.files?.[0];
+    input.value = "";
+    if (file) {
+      void upload.supply(file);
+    }
+  };
+  return (
+    <div class="row">
+      <label class="plain">
+        {words.value.audio.choose}
+        <input type="file" class="unseen" onChange={(e) => choose(e.currentTarget)} />
+      </label>
+      <p class="error" role="alert">{upload.file.value === "another" && t.fileAnother(upload.recording.name)}</p>
+    </div>
   );
 }
