@@ -62,7 +62,7 @@ func TestTheConsoleTakesARecordingToItsPictures(t *testing.T) {
 	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(4 * time.Second)}})
 	v := arrive(t, w.Gateway)
 	v.presses("Analyse recording")
-	v.reads("Record something or choose a file.")
+	v.reads("Record something, choose a file or paste a link.")
 	v.gives(speechFile(t))
 	v.shoots("new")
 	v.presses("Analyse recording")

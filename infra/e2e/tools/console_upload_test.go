@@ -195,7 +195,7 @@ func TestWhatIsNoRecordingIsRefusedBeforeItIsSent(t *testing.T) {
 		v.shoots("refused-" + strings.SplitN(c.name, ".", 2)[0])
 	}
 	v.presses("Analyse recording")
-	v.reads("Record something or choose a file.")
+	v.reads("Record something, choose a file or paste a link.")
 }
 
 func TestAFileThatIsTooLargeIsToldTheLimit(t *testing.T) {

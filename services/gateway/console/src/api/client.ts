@@ -26,8 +26,8 @@ async function send(path: string, init: RequestInit): Promise<Response> {
 }
 
 /** Asks the gateway. What it refuses is thrown as a Problem. */
-async function ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  const init: RequestInit = { method, headers: { Accept: "application/json", "Accept-Language": language.value } };
+async function ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, more?: Record<string, string>): Promise<T> {
+  const init: RequestInit = { method, headers: { Accept: "application/json", "Accept-Language": language.value, ...more } };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
     init.headers = { ...init.headers, "Content-Type": "application/json" };
@@ -62,6 +62,10 @@ export type NewScript = Omit<Script, "id">;
 
 /** What may be uploaded, and how. */
 export const limits = (signal?: AbortSignal) => ask<Limits>("GET", "/limits", undefined, signal);
+
+/** Has the recording at a URL analysed. The same key begins one job only. */
+export const analyze = (token: number, url: string, key: string) =>
+  ask<{ job_id: string }>("POST", `/tokens/${token}/analyze`, { audio_url: url }, undefined, { "Idempotency-Key": key });
 
 export const tokens = {
   list: (q: string, limit: number, signal?: AbortSignal) => ask<Token[]>("GET", `/tokens/${query({ q, limit })}`, undefined, signal),

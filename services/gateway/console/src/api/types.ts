@@ -44,6 +44,13 @@ export interface JobError {
 export type JobStage =
   "received" | "fetching" | "uploading" | "stored" | "waiting" | "dispatched" | "refused" | "completed" | "failed" | "canceled" | "erased";
 
+/** How far the fetch of a recording from its URL is. */
+export interface Fetch {
+  bytes: number;
+  size?: number;
+  try: number;
+}
+
 /** What a progress frame, a result and a list all tell of a job. */
 export interface State {
   job_id: string;
@@ -54,6 +61,7 @@ export interface State {
   analysis_message?: string;
   next_attempt_at?: string;
   waiting_code?: string;
+  fetch?: Fetch;
   error?: JobError | null;
 }
 

@@ -1,19 +1,33 @@
 import { effect, signal } from "@preact/signals";
+import { newKey } from "../api/key";
 import { words } from "../locale";
 import { stamp } from "../locale/format";
+import type { Link } from "./link";
 import { Take } from "./microphone";
 
-/** A recording that was given, by whichever way. */
-export interface Given {
+/** A recording that was given as bytes. */
+export interface GivenAudio {
   name: string;
   audio: Blob;
   recorded: boolean; // by the microphone: there is no other copy of it
 }
 
-// What is about to be uploaded. It outlives the page New, so that a look at
+/** A recording that the server is to fetch. */
+export interface GivenLink extends Link {
+  key: string; // the Idempotency-Key: pressing twice begins one job
+}
+
+export type Given = GivenAudio | GivenLink;
+
+// What is about to be analysed. It outlives the page New, so that a look at
 // another page loses nothing.
 export const given = signal<Given | null>(null);
 export const take = signal<Take | null>(null);
+
+/** Has the recording at a link analysed next. */
+export function giveLink(link: Link): void {
+  given.value = { ...link, key: newKey() };
+}
 
 /** Begins to record from the microphone. */
 export async function record(): Promise<void> {
@@ -39,7 +53,8 @@ export function dropRecording(): void {
 export function guardRecording(): void {
   const ask = (e: BeforeUnloadEvent) => e.preventDefault();
   effect(() => {
-    if (take.value !== null || given.value?.recorded) {
+    const { value } = given;
+    if (take.value !== null || (value !== null && "audio" in value && value.recorded)) {
       addEventListener("beforeunload", ask);
     } else {
       removeEventListener("beforeunload", ask);

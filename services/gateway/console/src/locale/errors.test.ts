@@ -93,3 +93,13 @@ describe("a problem", () => {
     expect(passing.map((p) => p.passing)).toEqual([true, true, true, false, false]);
   });
 });
+
+describe("a link that is refused", () => {
+  const refused = problemOf(422, `{"code":"validation-failed","detail":"d","errors":[{"pointer":"/audio_url","detail":"must not name an address of a private network"}]}`, null);
+
+  it("is told in words about the link, with what the server found", () => {
+    expect([adviceFor(refused, "en"), adviceFor(refused, "ko")]).toEqual([advice["link-refused"]?.en, advice["link-refused"]?.ko]);
+    expect(reasonFor(refused, "en")).toBe("must not name an address of a private network");
+    expect(adviceFor(problemOf(422, `{"code":"validation-failed","errors":[{"pointer":"/token_name","detail":"x"}]}`, null), "en")).toBe(advice["validation-failed"]?.en);
+  });
+});

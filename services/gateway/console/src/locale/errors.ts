@@ -11,6 +11,7 @@ export const advice: Record<string, Sentences> = {
   // The console's own: nothing came back, or nothing that could be read.
   offline: { ko: "서버에 연결할 수 없습니다. 인터넷 연결을 확인하고 다시 시도하세요.", en: "The server cannot be reached. Check your connection and try again." },
   unexpected: { ko: "예상하지 못한 문제가 생겼습니다. 페이지를 새로 고쳐 보세요.", en: "Something unexpected happened. Try reloading the page." },
+  "link-refused": { ko: "서버가 이 주소에서는 가져오지 않습니다. 누구나 열 수 있는 http 또는 https 주소를 쓰세요.", en: "The server does not fetch from this address. Use an http or https address that anybody may open." },
 
   // Uploads.
   "empty-file": { ko: "빈 파일입니다. 소리가 들어 있는 파일을 선택하세요.", en: "The file is empty. Choose one with sound in it." },
@@ -131,6 +132,9 @@ export function adviceFor(failure: Problem | JobError, language: Language): stri
   if (failure.code === "too-large" && typeof limit === "number") {
     return tooLarge[language](atMost(limit, language));
   }
+  if (linkFault(failure) !== undefined) {
+    return (advice["link-refused"] as Sentences)[language];
+  }
   const budget = "extra" in failure ? failure.extra["budget"] : undefined;
   if (failure.code === "quota-exceeded" && typeof budget === "string" && budget in overBudget) {
     return (overBudget[budget] as Sentences)[language];
@@ -145,11 +149,21 @@ export function adviceFor(failure: Problem | JobError, language: Language): stri
   return (advice["status" in failure ? codeOf(failure.status) : "analysis-failed"] as Sentences)[language];
 }
 
+/** What is wrong with the URL of a recording, if that is why a request was refused. */
+function linkFault(failure: Problem | JobError): string | undefined {
+  return "errors" in failure ? failure.errors.find(({ pointer }) => pointer === "/audio_url")?.detail : undefined;
+}
+
 /**
  * What the server says beside the advice; empty where that adds nothing. It is an
- * analysis server's own reason, under a code of its own, or the codec that was found.
+ * analysis server's own reason, under a code of its own, the codec that was found, or
+ * what is wrong with a URL.
  */
 export function reasonFor(failure: Problem | JobError, language: Language): string {
+  const fault = linkFault(failure);
+  if (fault !== undefined) {
+    return fault;
+  }
   const adds = "retryable" in failure ? !(failure.code in advice) : failure.code === "unsupported-codec";
   return adds && failure.detail !== adviceFor(failure, language) ? failure.detail : "";
 }

@@ -1,5 +1,6 @@
 import type { Status } from "../api/types";
 import type { Unfit } from "../audio/inspect";
+import type { BadLink } from "../audio/link";
 import type { Trouble } from "../audio/microphone";
 import type { ProviderTrouble } from "../auth/provider";
 import type { Expired } from "../auth/session";
@@ -70,7 +71,7 @@ export const ko = {
     paused: (name: string) => `‘${name}’ 업로드가 일시정지되어 있습니다.`,
     look: "보기",
     needToken: "먼저 문장을 선택하세요.",
-    needAudio: "녹음하거나 파일을 선택하세요.",
+    needAudio: "녹음하거나, 파일을 선택하거나, 링크를 붙여 넣으세요.",
   },
   token: {
     about: "문장은 녹음에서 말하는 한마디입니다. 대본을 따라 읽고, 기준 피치가 있으면 녹음의 억양을 그것과 비교합니다.",
@@ -116,6 +117,18 @@ export const ko = {
     formats: "WAV, FLAC, MP3, Ogg(Opus, Vorbis), M4A, MP4, AAC, WebM, AIFF, AMR, CAF",
     limit: (size: string) => `최대 ${size}`,
     record: "마이크로 녹음",
+    link: "링크로 가져오기",
+    linkLabel: "녹음 파일의 주소",
+    linkHint: (size: string) => `누구나 열 수 있는 http 또는 https 주소를 적으세요.${size && ` 파일은 ${size}까지 가져옵니다.`}`,
+    useLink: "이 주소 쓰기",
+    noLink: "돌아가기",
+    fromHost: (host: string) => `서버가 ${host}에서 가져옵니다.`,
+    badLink: {
+      needLink: "주소를 입력하세요.",
+      noLink: "http:// 또는 https://로 시작하는 주소를 적으세요.",
+      linkUser: "사용자 이름이나 비밀번호가 들어 있는 주소는 쓸 수 없습니다.",
+      linkTooLong: "주소가 너무 깁니다.",
+    } satisfies Record<BadLink, string> as Record<BadLink, string>,
     stop: "녹음 끝내기",
     discard: "버리기",
     recording: "녹음 중",
@@ -183,6 +196,9 @@ export const ko = {
       completed: "분석 완료", failed: "분석 실패", canceled: "분석 취소",
     } satisfies Record<Stage | Exclude<Status, "processing">, string> as Record<Stage | Exclude<Status, "processing">, string>,
     fetching: "주소에서 녹음을 가져오는 중",
+    fetched: (bytes: string) => `${bytes} 가져옴`,
+    fetchedOf: (bytes: string, size: string) => `${size} 중 ${bytes} 가져옴`,
+    fetchTry: (n: string) => `3번 중 ${n}번째 시도`,
     waiting: (at: string) => `분석 서버를 기다리는 중입니다. 다음 시도는 ${at}입니다.`,
     queued: "분석 순서를 기다리는 중입니다.",
     shared: "같은 녹음이 분석되고 있어 그 결과를 기다리는 중입니다.",

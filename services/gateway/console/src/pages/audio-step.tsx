@@ -1,12 +1,14 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Limits } from "../api/types";
-import { dropRecording, type Given, given, record, stopRecording, take } from "../audio/draft";
+import { dropRecording, type Given, given, giveLink, record, stopRecording, take } from "../audio/draft";
 import { inspect, type Unfit } from "../audio/inspect";
+import { type BadLink, readLink } from "../audio/link";
 import { MicrophoneError, type Take, type Trouble } from "../audio/microphone";
 import { Player } from "../audio/player";
 import { language, words } from "../locale";
 import { atMost, bytes, clock } from "../locale/format";
+import { Field } from "../ui/field";
 import { Icon } from "../ui/icons";
 import { PlayerBar } from "../ui/player";
 import { say } from "../ui/toast";
@@ -17,8 +19,9 @@ export function largest(limits: Limits | undefined, ...ways: string[]): number |
   return sizes.length > 0 ? Math.max(...sizes) : undefined;
 }
 
-/** A file, dropped or chosen, or what the microphone hears. */
+/** A file, dropped or chosen, what the microphone hears, or a link. */
 export function AudioStep({ limits }: { limits: Limits | undefined }) {
+  const linking = useSignal(false);
   const trouble = useSignal<Trouble | null>(null);
   const refused = useSignal<{ name: string; why: Unfit } | null>(null);
   const limit = largest(limits, "form", "tus");
@@ -48,14 +51,22 @@ export function AudioStep({ limits }: { limits: Limits | undefined }) {
   if (given.value) {
     return <Chosen given={given.value} replace={() => (given.value = null)} />;
   }
+  if (linking.value) {
+    return <LinkForm limit={largest(limits, "url")} leave={() => (linking.value = false)} />;
+  }
   const t = words.value.audio;
   return (
     <>
       <DropZone take={(file) => void choose(file)} limit={limit} />
       <p class="error" role="alert">{refused.value && t.refused(refused.value.name, reason(refused.value.why, limit))}</p>
-      <button type="button" class="button record" onClick={start}>
-        <Icon name="microphone" />{t.record}
-      </button>
+      <div class="ways-in">
+        <button type="button" class="button record" onClick={start}>
+          <Icon name="microphone" />{t.record}
+        </button>
+        <button type="button" class="button record" onClick={() => (linking.value = true)}>
+          <Icon name="link" />{t.link}
+        </button>
+      </div>
       <p class="error" role="alert">{trouble.value && t.trouble[trouble.value]}</p>
     </>
   );
@@ -125,23 +136,64 @@ function Recording({ take, stop, discard }: { take: Take; stop: () => void; disc
   );
 }
 
+/** The address of a recording, which the server fetches. */
+function LinkForm({ limit, leave }: { limit: number | undefined; leave: () => void }) {
+  const t = words.value.audio;
+  const typed = useSignal("");
+  const bad = useSignal<BadLink | null>(null);
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => form.current?.querySelector("input")?.focus(), []);
+  const submit = (e: Event) => {
+    e.preventDefault();
+    const read = readLink(typed.value);
+    if (typeof read === "string") {
+      bad.value = read;
+      form.current?.querySelector("input")?.focus();
+    } else {
+      leave();
+      giveLink(read);
+    }
+  };
+  return (
+    <form ref={form} class="form" noValidate onSubmit={submit}>
+      <Field
+        label={t.linkLabel} value={typed.value} set={(text) => ((typed.value = text), (bad.value = null))}
+        hint={t.linkHint(limit === undefined ? "" : atMost(limit, language.value))} error={bad.value ? t.badLink[bad.value] : undefined}
+        required type="url" inputMode="url" autoComplete="off" spellcheck={false} placeholder="https://"
+      />
+      <div class="row">
+        <button class="button">{t.useLink}</button>
+        <button type="button" class="plain" onClick={leave}>{t.noLink}</button>
+      </div>
+    </form>
+  );
+}
+
 /** What was given, to listen to before it goes. */
 function Chosen({ given, replace }: { given: Given; replace: () => void }) {
   const t = words.value.audio;
-  const player = useSignal<Player | null>(null);
-  useEffect(() => {
-    const url = URL.createObjectURL(given.audio);
-    const made = new Player(url);
-    player.value = made;
-    return () => (made.close(), URL.revokeObjectURL(url));
-  }, [given]);
   return (
     <div class="chosen" role="status">
       <p class="hint">{t.chosen}</p>
       <p class="name">{given.name}</p>
-      <p class="about">{bytes(given.audio.size, language.value)}{player.value && player.value.duration.value > 0 && ` · ${clock(player.value.duration.value)}`}</p>
-      {player.value && <PlayerBar player={player.value} />}
+      {"audio" in given ? <Listen audio={given.audio} /> : <p class="about">{t.fromHost(given.host)}</p>}
       <button type="button" class="plain" onClick={replace}>{t.replace}</button>
     </div>
+  );
+}
+
+function Listen({ audio }: { audio: Blob }) {
+  const player = useSignal<Player | null>(null);
+  useEffect(() => {
+    const url = URL.createObjectURL(audio);
+    const made = new Player(url);
+    player.value = made;
+    return () => (made.close(), URL.revokeObjectURL(url));
+  }, [audio]);
+  return (
+    <>
+      <p class="about">{bytes(audio.size, language.value)}{player.value && player.value.duration.value > 0 && ` · ${clock(player.value.duration.value)}`}</p>
+      {player.value && <PlayerBar player={player.value} />}
+    </>
   );
 }

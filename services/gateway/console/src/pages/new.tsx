@@ -1,12 +1,14 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { limits as readLimits } from "../api/client";
+import { analyze, limits as readLimits } from "../api/client";
+import { asProblem, type Problem } from "../api/problem";
 import type { Token } from "../api/types";
-import { given } from "../audio/draft";
+import { type Given, given } from "../audio/draft";
 import { unfinished } from "../audio/recordings";
 import { begin, discard, running, sending } from "../live/upload";
 import { words } from "../locale";
-import { go, href } from "../route";
+import { go, href, type Route } from "../route";
+import { Failure } from "../ui/failure";
 import { useLoaded, useTitle } from "../ui/hooks";
 import { AudioStep, largest } from "./audio-step";
 import { TokenStep } from "./token-step";
@@ -19,12 +21,15 @@ export function NewPage({ token }: { token: string }) {
   const chosen = useSignal<Token | null>(null);
   const missing = useSignal<"" | "needToken" | "needAudio">("");
   const limits = useLoaded(readLimits, []).value.value;
+  const busy = useSignal(false);
+  const problem = useSignal<Problem | null>(null);
   useTitle(t.title);
   useEffect(() => {
     if (chosen.value) {
       localStorage.setItem(lastToken, String(chosen.value.id));
     }
     missing.value = "";
+    problem.value = null;
   }, [chosen.value, given.value]);
 
   const start = async () => {
@@ -32,11 +37,16 @@ export function NewPage({ token }: { token: string }) {
       missing.value = chosen.value ? "needAudio" : "needToken";
       return;
     }
-    const { name, audio } = given.value;
-    const formBytes = largest(limits, "form");
-    given.value = null;
-    const { recording } = await begin(chosen.value.id, name, audio, formBytes === undefined ? {} : { formBytes });
-    go({ at: "upload", key: recording.key });
+    busy.value = true;
+    problem.value = null;
+    try {
+      go(await launch(chosen.value.id, given.value, largest(limits, "form")));
+      given.value = null;
+    } catch (thrown) {
+      problem.value = asProblem(thrown);
+    } finally {
+      busy.value = false;
+    }
   };
 
   return (
@@ -57,13 +67,23 @@ export function NewPage({ token }: { token: string }) {
             <AudioStep limits={limits} />
           </section>
           <div class="launch">
-            <button type="button" class="button large" onClick={() => void start()}>{t.start}</button>
+            <button type="button" class="button large" disabled={busy.value} onClick={() => void start()}>{t.start}</button>
             <p class="error" role="alert">{missing.value && t[missing.value]}</p>
+            <Failure of={problem.value} />
           </div>
         </div>
       </div>
     </>
   );
+}
+
+/** Begins the analysis of what was given, and returns where it is shown. */
+async function launch(token: number, of: Given, formBytes: number | undefined): Promise<Route> {
+  if ("audio" in of) {
+    const { recording } = await begin(token, of.name, of.audio, formBytes === undefined ? {} : { formBytes });
+    return { at: "upload", key: recording.key };
+  }
+  return { at: "job", id: (await analyze(token, of.url, of.key)).job_id };
 }
 
 /** Uploads that go on, and those that a closed window cut short, which may be continued. */

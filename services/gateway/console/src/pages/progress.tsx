@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { ended, type Frame } from "../api/types";
+import { ended, type Fetch, type Frame } from "../api/types";
 import { type Bar, barOf, stages } from "../live/bar";
 import type { Link } from "../live/state";
 import { discard, type Upload } from "../live/upload";
@@ -62,11 +62,19 @@ export function Progress({ frame, link }: { frame: Frame; link: Link }) {
     <>
       <Meter bar={bar} state={waiting ? "waiting" : frame.status} text={text}>
         {until && <Countdown to={until} />}
+        {running && frame.stage === "fetching" && frame.fetch && <p class="hint">{fetchedOf(frame.fetch)}</p>}
         {running && !until && frame.analysis_message && isIn(language.value, frame.analysis_message) && <p class="hint">{frame.analysis_message}</p>}
       </Meter>
       {running && (link === "broken" || link === "lost") && <p class="note" role="status">{t.broken}</p>}
     </>
   );
+}
+
+/** How much of a recording the server has fetched, and whether it had to begin again. */
+function fetchedOf({ bytes: got, size, try: n }: Fetch): string {
+  const t = words.value.job;
+  const much = size === undefined ? t.fetched(bytes(got, language.value)) : t.fetchedOf(bytes(got, language.value), bytes(size, language.value));
+  return n > 1 ? `${much} · ${t.fetchTry(String(n))}` : much;
 }
 
 /** The time until the next try, for eyes: a screen reader was told the moment. */
