@@ -1,19 +1,17 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/wait"
 )
-
-// batchWait is how long an incomplete batch waits for further events. It is short, since clients
-// wait for the events, and under load a batch fills while the previous one commits.
-const batchWait = time.Millisecond
 
 // batchRetryPause is the pause after a batch that failed because a dependency is unavailable. The
 // events that are redelivered during the pause form one batch, which logs one line.
@@ -23,6 +21,15 @@ const batchRetryPause = 500 * time.Millisecond
 type Batches struct {
 	Consumer // Handle and Concurrency are not used
 	Size     int
+
+	// Wait is how long an incomplete batch waits for further events; a millisecond if it is 0. Under
+	// load a batch fills while the previous one is handled.
+	Wait time.Duration
+
+	// Urgent reports whether a batch with an event of this name waits no longer. If it is nil, every
+	// batch waits.
+	Urgent func(event.Name) bool
+
 	// Handle processes a batch: either all of its events or, if it returns an error, none. If the
 	// error is not that of an unavailable dependency, each event is handled again by itself, so that
 	// only the event that causes the error becomes a dead letter.
@@ -47,7 +54,11 @@ func (b *Bus) ConsumeBatches(ctx context.Context, c Batches) error {
 			func(msg jetstream.Msg) { incoming <- msg },
 			func() int { return c.Size })
 	}()
-	for batch := gather(incoming, c.Size); len(batch) > 0; batch = gather(incoming, c.Size) {
+	urgent := func(msg jetstream.Msg) bool {
+		_, name, err := event.ParseSubject(b.cfg.Namespace.Strip(msg.Subject()))
+		return err == nil && c.Urgent != nil && c.Urgent(name)
+	}
+	for batch := c.gather(incoming, urgent); len(batch) > 0; batch = c.gather(incoming, urgent) {
 		if dependencyFailed(b.handleBatch(work, c, batch)) {
 			_ = wait.For(ctx, batchRetryPause) // it ends early if the service stops
 		}
@@ -62,17 +73,21 @@ func (c Batches) single() Consumer {
 	return single
 }
 
-// gather waits for one message and adds the messages that arrive within batchWait. It returns nil
-// when incoming is closed.
-func gather(incoming <-chan jetstream.Msg, size int) []jetstream.Msg {
+// gather waits for one message and adds the messages that arrive within Wait. After an urgent one it
+// adds only those that have arrived. It returns nil when incoming is closed.
+func (c Batches) gather(incoming <-chan jetstream.Msg, urgent func(jetstream.Msg) bool) []jetstream.Msg {
 	first, ok := <-incoming
 	if !ok {
 		return nil
 	}
-	batch := append(make([]jetstream.Msg, 0, size), first)
-	timer := time.NewTimer(batchWait)
+	batch := append(make([]jetstream.Msg, 0, c.Size), first)
+	timer := time.NewTimer(cmp.Or(c.Wait, time.Millisecond))
 	defer timer.Stop()
-	for len(batch) < size {
+	hurry := false
+	for len(batch) < c.Size {
+		if hurry = hurry || urgent(batch[len(batch)-1]); hurry && len(incoming) == 0 {
+			return batch
+		}
 		select {
 		case msg, ok := <-incoming:
 			if !ok {

@@ -2,12 +2,15 @@ package bus_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
+
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
@@ -90,6 +93,40 @@ func TestABatchWaitsForADependencyAsAWhole(t *testing.T) {
 	defer mu.Unlock()
 	if done != 10 {
 		t.Errorf("%d handled", done)
+	}
+}
+
+func TestABatchWithAnUrgentEventWaitsNoLonger(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	all := consumer("urgent", nil)
+	all.Filters, all.AckWait = nil, time.Hour
+	batches := make(chan []bus.Delivery, 8)
+	k.Start(func(ctx context.Context) error {
+		return b.ConsumeBatches(ctx, bus.Batches{
+			Consumer: all, Size: 64, Wait: time.Hour, Urgent: event.Name.Terminal,
+			Handle: func(_ context.Context, batch []bus.Delivery) error {
+				batches <- batch
+				return nil
+			},
+		})
+	})
+	var want []string
+	for range 3 {
+		want = append(want, k.Receive(b))
+	}
+	must(t, b.Publish(k.Context(), event.Failed{JobID: want[0]}))
+	select {
+	case batch := <-batches:
+		var got []string
+		for _, d := range batch {
+			got = append(got, d.Job)
+		}
+		if !slices.Equal(got, append(want, want[0])) {
+			t.Errorf("the batch is of %v, want %v and the first again", got, want)
+		}
+	case <-k.Context().Done():
+		t.Error("the urgent event waits")
 	}
 }
 

@@ -168,6 +168,11 @@ func Resources() bus.Resources {
 	}
 }
 
+// batchWait is how long the projection waits for further events, unless a job has ended. The steps of a
+// job follow each other within milliseconds. If each were recorded by itself, the end of a short job
+// would wait for the transactions of the steps before.
+const batchWait = 20 * time.Millisecond
+
 // maxReplicas is the number of replicas whose batches may be in flight at once.
 const maxReplicas = 16
 
@@ -190,7 +195,10 @@ func (c *core) consumeEvents(cfg *Config, events *bus.Bus, counts *metrics.Regis
 	consumer := eventsConsumer(cfg.BatchSize)
 	consumer.Grace, consumer.Metrics = cfg.Grace, counts.Events
 	consumer.OnDeadLetter = consumers.DeadLetter(c.unprojectable)
-	batches := bus.Batches{Consumer: consumer, Size: cfg.BatchSize, Handle: consumers.Projection(c.projector, c.eraser)}
+	batches := bus.Batches{
+		Consumer: consumer, Size: cfg.BatchSize, Wait: batchWait, Urgent: event.Name.Terminal,
+		Handle: consumers.Projection(c.projector, c.eraser),
+	}
 	return func(ctx context.Context) error { return events.ConsumeBatches(ctx, batches) }
 }
 

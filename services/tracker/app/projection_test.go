@@ -280,8 +280,8 @@ func TestALargeResultIsRecordedAfterTheOtherEventsOfItsBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	large.publish(event.Completed{JobID: large.id, Attempt: 1, ResultEntry: entry, ResultChunks: staged.Chunks})
 	small.dispatched(1)
+	large.publish(event.Completed{JobID: large.id, Attempt: 1, ResultEntry: entry, ResultChunks: staged.Chunks}) // ends the batch
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
