@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -80,6 +81,7 @@ type Bus struct {
 	log    zerolog.Logger
 
 	reconnected waiters
+	handles     sync.Map // by the name of a stream: its jetstream.Stream
 }
 
 // Open prepares the connection of a service; its name becomes ce-source. Open does not wait for the

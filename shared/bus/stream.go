@@ -72,7 +72,7 @@ func usedPart(used uint64, limit int64) float64 {
 func (s *Stream) Get(ctx context.Context, seq uint64) (*Message, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	stream, err := s.open(ctx)
+	stream, err := s.handle(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *Stream) Get(ctx context.Context, seq uint64) (*Message, error) {
 func (s *Stream) Delete(ctx context.Context, seq uint64) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	stream, err := s.open(ctx)
+	stream, err := s.handle(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,9 +106,9 @@ func (s *Stream) Purge(ctx context.Context, filter string, before uint64) error 
 	tried := "purge " + filter + " from " + s.name
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	stream, err := s.bus.js.Stream(ctx, s.bus.cfg.Namespace.Stream(s.name))
+	stream, err := s.handle(ctx)
 	if err != nil {
-		return translate(tried, err)
+		return err
 	}
 	options := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject(s.bus.cfg.Namespace.Subject(filter))}
 	if before > 0 {
@@ -122,9 +122,9 @@ func (s *Stream) Subjects(ctx context.Context, filter string) ([]string, error) 
 	tried := "list the subjects of " + s.name
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	stream, err := s.bus.js.Stream(ctx, s.bus.cfg.Namespace.Stream(s.name))
+	stream, err := s.handle(ctx)
 	if err != nil {
-		return nil, translate(tried, err)
+		return nil, err
 	}
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.bus.cfg.Namespace.Subject(filter)))
 	if err != nil {
@@ -135,6 +135,19 @@ func (s *Stream) Subjects(ctx context.Context, filter string) ([]string, error) 
 		subjects = append(subjects, s.bus.cfg.Namespace.Strip(subject))
 	}
 	return subjects, nil
+}
+
+// handle returns the client library's handle of the stream. Only the first call sends a request: a
+// handle stays valid, also if the stream is deleted and made again.
+func (s *Stream) handle(ctx context.Context) (jetstream.Stream, error) {
+	if known, ok := s.bus.handles.Load(s.name); ok {
+		return known.(jetstream.Stream), nil //nolint:forcetypeassert // only this method stores values
+	}
+	stream, err := s.open(ctx)
+	if err == nil {
+		s.bus.handles.Store(s.name, stream)
+	}
+	return stream, err
 }
 
 // open requests the stream. It fails with fault.NotFound if no service has ever created the stream.

@@ -66,6 +66,33 @@ func codeOf(err error) string {
 	return fault.As(err).Code
 }
 
+func TestAStreamIsLookedUpOnce(t *testing.T) {
+	t.Parallel()
+	k, b := open(t)
+	name := k.Namespace().Stream(event.Jobs().Name)
+	lookups, err := k.JetStream().Conn().SubscribeSync("$JS.API.STREAM.INFO." + name)
+	must(t, err)
+	must(t, k.JetStream().Conn().Flush())
+	purge := func() {
+		t.Helper()
+		job := k.Receive(b)
+		must(t, b.Stream(event.Jobs()).Purge(k.Context(), event.LogSubject(job), 0))
+		if m, err := b.Stream(event.Jobs()).Last(k.Context(), event.SubjectOf(job, event.NameReceived)); m != nil || err != nil {
+			t.Errorf("after the purge %+v, %v", m, err)
+		}
+	}
+	for range 3 {
+		purge()
+	}
+	must(t, k.JetStream().Conn().Flush())
+	if n, _, err := lookups.Pending(); n != 1 || err != nil {
+		t.Errorf("%d look-ups, %v", n, err)
+	}
+	must(t, k.JetStream().DeleteStream(k.Context(), name))
+	must(t, b.Ensure(k.Context(), event.Jobs()))
+	purge()
+}
+
 func TestABytesMessageIsStoredOnlyAfterTheOneThatItsPublisherExpects(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
