@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -87,7 +88,16 @@ func New(deps Dependencies) *Uploader { return &Uploader{deps} }
 // the bucket already is read instead. It may run again for the same event, also at the same time in
 // another replica.
 func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
+	var (
+		opening sync.WaitGroup
+		staged  io.Reader
+		openErr error
+	)
+	if r.Key == "" {
+		opening.Go(func() { staged, openErr = u.Staging.Open(ctx, r.Staged()) })
+	}
 	log, err := u.Jobs.Read(ctx, r.JobID)
+	opening.Wait()
 	if err != nil {
 		return err
 	}
@@ -98,7 +108,10 @@ func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
 	if r.Key != "" {
 		return u.examine(ctx, r, object, log)
 	}
-	duration, err := u.copyToBucket(ctx, r, object)
+	var duration time.Duration
+	if err = openErr; err == nil {
+		duration, err = u.copyToBucket(ctx, r, object, staged)
+	}
 	if errors.Is(err, event.ErrStagingGone) {
 		return u.handleMissingStaging(ctx, r, object)
 	}
@@ -108,13 +121,9 @@ func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
 	return u.appendStored(ctx, r, object, duration, log)
 }
 
-// copyToBucket copies an upload from staging to the bucket. It returns the playing time of the
-// recording; 0 if it is unknown.
-func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object) (time.Duration, error) {
-	staged, err := u.Staging.Open(ctx, r.Staged())
-	if err != nil {
-		return 0, err
-	}
+// copyToBucket copies a staged upload to the bucket. It returns the playing time of the recording; 0
+// if it is unknown.
+func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object, staged io.Reader) (time.Duration, error) {
 	meter := media.NewMeter(r.Size)
 	body := &progressReader{ctx: ctx, progress: u.Progress, job: r.JobID, size: r.Size, body: io.TeeReader(staged, meter)}
 	body.publish()
