@@ -43,6 +43,7 @@ type ResultEntry struct {
 	Key  ResultKey
 	Job  string
 	Seqs []uint64 // the sequences of its messages
+	Only bool     // no older result has the key
 }
 
 // Results is the cache of results, for all replicas.
@@ -177,31 +178,31 @@ func (d *Dispatcher) complete(ctx context.Context, job string, cached *CachedRes
 }
 
 // cacheResult caches the result with which an attempt is about to be completed. It returns nil if it
-// has cached nothing.
-func (d *Dispatcher) cacheResult(ctx context.Context, completed event.Completed) *ResultEntry {
+// has cached nothing. It also returns the log of the job, if it has read it.
+func (d *Dispatcher) cacheResult(ctx context.Context, completed event.Completed) (*ResultEntry, event.Log) {
 	if d.Results == nil {
-		return nil
+		return nil, nil
 	}
 	log, err := d.Jobs.Read(ctx, completed.JobID)
 	if err != nil {
-		return nil // the append fails, too
+		return nil, nil // the append fails, too
 	}
 	key, ok := cacheKey(log, completed.Attempt)
 	if !ok {
-		return nil
+		return nil, log
 	}
 	entry, err := d.Results.Put(ctx, key, CachedResult{Job: completed.JobID, Result: completed.Result, Warnings: completed.Warnings})
 	if err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, completed.JobID).Msg("result not cached")
-		return nil
+		return nil, log
 	}
-	return &entry
+	return &entry, log
 }
 
 // confirmCached keeps the entry of a result that was recorded, and removes it if it was not. If that
 // is unknown, or fails, the entry stays: it is valid only if its job is completed.
 func (d *Dispatcher) confirmCached(ctx context.Context, entry *ResultEntry, recorded bool, err error) {
-	if entry == nil || fault.Is(err, fault.Unavailable) {
+	if entry == nil || fault.Is(err, fault.Unavailable) || recorded && entry.Only {
 		return
 	}
 	if recorded {

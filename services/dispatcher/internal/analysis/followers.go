@@ -14,9 +14,21 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// HandleCompleted completes the followers of a completed job.
+// HandleCompleted completes the followers of a completed job. A leader without followers, as most are,
+// is removed at once: a job that begins to follow it now settles itself (rule 3).
 func (d *Dispatcher) HandleCompleted(ctx context.Context, e event.Completed, _ uint64) error {
-	return d.settleLedBy(ctx, e.JobID)
+	leader, err := d.Sharing.LedBy(ctx, e.JobID)
+	if err != nil || leader == nil {
+		return err
+	}
+	follower, err := d.Sharing.NextFollower(ctx, leader.Key.Hash, 0)
+	if err != nil {
+		return err
+	}
+	if follower == nil {
+		return d.Sharing.Remove(ctx, leader)
+	}
+	return d.settle(ctx, leader)
 }
 
 // HandleFailed promotes a follower of a failed job.

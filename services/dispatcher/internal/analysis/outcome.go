@@ -31,8 +31,8 @@ func (d *Dispatcher) appendOutcome(ctx context.Context, job string, attempt int,
 		}, nil)
 	}
 	completed := event.Completed{JobID: job, Attempt: attempt, Result: r.result, Warnings: r.warnings}
-	cached := d.cacheResult(ctx, completed)
-	disposition, err := d.appendCompleted(ctx, completed, nil)
+	cached, log := d.cacheResult(ctx, completed)
+	disposition, err := d.appendCompleted(ctx, completed, log)
 	d.confirmCached(ctx, cached, err == nil && disposition == Recorded, err)
 	return disposition, err
 }

@@ -104,18 +104,18 @@ func (d *Dispatcher) share(ctx context.Context, key ResultKey, job string, log e
 		if done, err := d.completeFromCache(ctx, key, job, log); done || err != nil {
 			return false, err
 		}
-		leader, err := d.Sharing.Leader(ctx, key.Hash)
+		leader, err := d.Sharing.Lead(ctx, self, 0)
 		if err != nil {
 			return false, err
 		}
+		if leader != nil { // a previous leader may have been completed since the cache was read
+			done, err := d.completeFromCache(ctx, key, job, log)
+			return !done, err
+		}
+		if leader, err = d.Sharing.Leader(ctx, key.Hash); err != nil {
+			return false, err
+		}
 		if leader == nil {
-			if leader, err = d.Sharing.Lead(ctx, self, 0); err != nil {
-				return false, err
-			}
-			if leader != nil { // a previous leader may have been completed since the cache was read
-				done, err := d.completeFromCache(ctx, key, job, log)
-				return !done, err
-			}
 			continue
 		}
 		if leader.Job == job && !leader.Promoted {

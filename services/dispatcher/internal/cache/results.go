@@ -83,6 +83,11 @@ func (r *Results) Put(ctx context.Context, key analysis.ResultKey, result analys
 		return analysis.ResultEntry{}, err
 	}
 	w := writer{results: r, entry: analysis.ResultEntry{Key: key, Job: result.Job}}
+	if len(parts) == 1 {
+		if done, err := w.publishOnly(ctx, parts[0]); done || err != nil {
+			return w.entry, err
+		}
+	}
 	for n := len(parts) - 1; n > 0 && err == nil; n-- {
 		err = w.publish(ctx, n, parts[n])
 	}
@@ -104,6 +109,21 @@ type writer struct {
 	results *Results
 	entry   analysis.ResultEntry
 	window  []*bus.PubAck // acknowledgements that are outstanding
+}
+
+// publishOnly stores an entry of one chunk if its key has no entry, and reports whether it did.
+func (w *writer) publishOnly(ctx context.Context, chunk []byte) (bool, error) {
+	e := &w.entry
+	subject := event.ResultSubject(e.Key.Token, e.Key.Hash, e.Job, 0)
+	seq, err := w.results.bus.PublishBytesExpecting(ctx, subject, chunk, event.ResultsOfKey(e.Key.Token, e.Key.Hash), 0)
+	if errors.Is(err, event.ErrLogConflict) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	e.Seqs, e.Only = []uint64{seq}, true
+	return true, nil
 }
 
 func (w *writer) publish(ctx context.Context, n int, chunk []byte) error {
