@@ -56,10 +56,18 @@ type Warnings string
 // NewWarnings makes warnings from codes.
 func NewWarnings(codes []string) Warnings { return Warnings(strings.Join(codes, ",")) }
 
+// Codes returns the codes of the warnings; nil if there are none.
+func (w Warnings) Codes() []string {
+	if w == "" {
+		return nil
+	}
+	return strings.Split(string(w), ",")
+}
+
 // MarshalJSON implements json.Marshaler. The JSON is a list.
 func (w Warnings) MarshalJSON() ([]byte, error) {
 	if w == "" {
 		return []byte("[]"), nil
 	}
-	return json.Marshal(strings.Split(string(w), ","))
+	return json.Marshal(w.Codes())
 }

@@ -56,7 +56,8 @@ type Fetch struct {
 }
 
 // Snapshot is one version of a job as clients see it, before it is translated to a language.
-// Replicas of the tracker send each other its JSON, without the result, which may be large.
+// Replicas of the tracker send each other its JSON, with the result only if that is small (package
+// live).
 type Snapshot struct {
 	JobID         string    `json:"job_id"`
 	Owner         string    `json:"owner,omitempty"` // empty: the job belongs to admins

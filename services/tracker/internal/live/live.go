@@ -34,13 +34,42 @@ func New(b *bus.Bus, log zerolog.Logger) *Live {
 	return &Live{bus: b, subscriber: b.NewSubscriber(bufferSize), log: log}
 }
 
+// maxResult is the size of the largest result in a live update, in bytes. Streams read a larger one
+// from the row.
+const maxResult = 8 << 10
+
+// update is the body of a live update. Result is empty if the job has none, if it is too large, and
+// if the update is of a later change of a completed job.
+type update struct {
+	job.Snapshot
+
+	Result   json.RawMessage `json:"result,omitempty"`
+	Warnings []string        `json:"warnings,omitempty"` // about Result
+}
+
 // Notify implements projection.Notifier.
 func (l *Live) Notify(s job.Snapshot) error {
-	body, err := json.Marshal(s)
+	u := update{Snapshot: s}
+	if s.Result != "" && len(s.Result) <= maxResult {
+		u.Result, u.Warnings = json.RawMessage(s.Result), s.Warnings.Codes()
+	}
+	body, err := json.Marshal(u)
 	if err != nil {
 		return fmt.Errorf("encode a snapshot of job %s: %w", s.JobID, err)
 	}
 	return l.bus.Broadcast(event.LiveSubject(s.JobID), body)
+}
+
+// parse returns the snapshot in a live update.
+func parse(body []byte) (job.Snapshot, error) {
+	var u update
+	if err := json.Unmarshal(body, &u); err != nil {
+		return job.Snapshot{}, fmt.Errorf("read a live update: %w", err)
+	}
+	if len(u.Result) > 0 {
+		u.Snapshot.Result, u.Snapshot.Warnings = job.Result(u.Result), job.NewWarnings(u.Warnings)
+	}
+	return u.Snapshot, nil
 }
 
 // Subscribe implements watch.Subscriber.
@@ -55,8 +84,8 @@ func (l *Live) Unsubscribe(id string) error { return l.subscriber.Unsubscribe(ev
 func (l *Live) DeliverTo(hub *watch.Hub) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return l.subscriber.Run(ctx, func(subject string, body []byte) {
-			var s job.Snapshot
-			if err := json.Unmarshal(body, &s); err != nil || subject != event.LiveSubject(s.JobID) {
+			s, err := parse(body)
+			if err != nil || subject != event.LiveSubject(s.JobID) {
 				l.log.Warn().Err(err).Str(logging.JobID, strings.TrimPrefix(subject, event.LiveSubject(""))).Msg("malformed live update")
 				return
 			}

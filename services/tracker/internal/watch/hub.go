@@ -77,7 +77,7 @@ func (h *Hub) Deliver(s job.Snapshot) {
 	t := h.topics[s.JobID]
 	h.mu.Unlock()
 	if t != nil {
-		t.update(&Version{Snapshot: s, complete: s.Status != job.Completed})
+		t.update(&Version{Snapshot: s, complete: s.Status != job.Completed || s.Result != ""})
 	}
 }
 

@@ -161,6 +161,20 @@ func TestTheResultIsReadOnceForAllWatches(t *testing.T) {
 	}
 }
 
+func TestAResultInALiveUpdateIsNotReadAgain(t *testing.T) {
+	t.Parallel()
+	r := &row{now: version(1, job.Processing)}
+	h := watch.NewHub(&subscriber{subscribed: map[string]bool{}}, r)
+	w := newWatch(t, h)
+	current(t, w)
+	done := version(2, job.Completed)
+	done.Result = `{"a":1}`
+	h.Deliver(done)
+	if v, _ := current(t, w); v.Result != done.Result || r.reads.Load() != 1 {
+		t.Errorf("%+v after %d reads", v.Snapshot, r.reads.Load())
+	}
+}
+
 func TestAJobThatIsNotWatchedIsUnsubscribed(t *testing.T) {
 	t.Parallel()
 	e, r := &subscriber{subscribed: map[string]bool{}}, &row{now: version(1, job.Processing)}

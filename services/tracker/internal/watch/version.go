@@ -9,7 +9,7 @@ import (
 // Version is one version of a job. All watches of the job share it and its rendered bytes.
 type Version struct {
 	job.Snapshot
-	complete bool // has all fields of the row; a live update of a completed job lacks the result
+	complete bool // has all fields of the row; a live update of a completed job may lack the result
 
 	mu       sync.Mutex
 	rendered map[string][]byte
