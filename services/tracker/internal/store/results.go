@@ -13,6 +13,7 @@ import (
 
 	"sori.internal/services/tracker/internal/job"
 	"sori.internal/services/tracker/internal/query"
+	"sori.internal/shared/event"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/principal"
 )
@@ -89,37 +90,120 @@ func (s *Store) Recording(ctx context.Context, id string) (query.Recording, erro
 	return r, translate("find the recording of job "+id, err)
 }
 
-// Merge implements projection.Rows. It merges the records in the transaction that locks their rows.
+// Merge implements projection.Rows. Most batches of one job are merged in one statement. Otherwise
+// the rows exist, unless the batch begins a job or events arrive out of order. So
+// Merge inserts missing rows only then.
 func (s *Store) Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var grown []job.Snapshot
-	err := postgres.Tx(ctx, s.db, func(tx *sqlx.Tx) error {
+	grown, done, err := s.mergeOne(ctx, entries)
+	if !done && err == nil {
+		grown, err = s.mergeLocked(ctx, entries, beginJob(entries))
+	}
+	if errors.Is(err, errRowsMissing) {
+		grown, err = s.mergeLocked(ctx, entries, true)
+	}
+	if err != nil {
+		return nil, translate("merge events", err)
+	}
+	return grown, nil
+}
+
+// errRowsMissing means that a row does not exist. It cannot be inserted in the same transaction: rows
+// with greater ids are locked already.
+var errRowsMissing = errors.New("rows are missing")
+
+// beginJob reports whether an entry begins a job.
+func beginJob(entries map[string][]job.Entry) bool {
+	for _, ofJob := range entries {
+		for _, e := range ofJob {
+			if _, ok := e.Event.(event.Received); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mergeOne merges the entries of one job in one statement, if the job begins with them, or if this
+// process has written its record last. It reports false if it has merged nothing. A batch with several
+// jobs is left to mergeLocked, which locks their rows in order.
+func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (grown []job.Snapshot, done bool, err error) {
+	if len(entries) != 1 {
+		return nil, false, nil
+	}
+	for id := range entries {
+		last, ok := s.recent.take(id)
+		if !ok && !beginJob(entries) {
+			return nil, false, nil
+		}
+		write := func(changed []job.Record) (string, error) { return update(ctx, s.db, changed, last.written) }
+		if !ok {
+			last.Record, write = job.New(id), func(changed []job.Record) (string, error) { return insert(ctx, s.db, changed) }
+		}
+		changed, grown := merge([]job.Record{last.Record}, entries)
+		if len(changed) == 0 {
+			s.recent.add([]job.Record{last.Record}, last.written)
+			return nil, true, nil
+		}
+		written, err := write(changed)
+		if err != nil || written == "" { // another process has written the row
+			return nil, false, err
+		}
+		s.recent.add(changed, written)
+		return grown, true, nil
+	}
+	return nil, true, nil
+}
+
+// mergeLocked merges the records in the transaction that locks their rows. Unless it may insert rows,
+// it fails with errRowsMissing if one does not exist.
+func (s *Store) mergeLocked(ctx context.Context, entries map[string][]job.Entry, insert bool) (grown []job.Snapshot, err error) {
+	var (
+		changed []job.Record
+		written string
+	)
+	for id := range entries { // the records are about to be out of date
+		s.recent.take(id)
+	}
+	err = postgres.Tx(ctx, s.db, func(tx *sqlx.Tx) error {
 		ids := slices.Sorted(maps.Keys(entries))
-		if err := insertMissing(ctx, tx, ids); err != nil {
-			return err
+		if insert {
+			if err := insertMissing(ctx, tx, ids); err != nil {
+				return err
+			}
 		}
 		records, err := lock(ctx, tx, ids)
 		if err != nil {
 			return err
 		}
-		var changed []job.Record
-		for _, r := range records {
-			version := r.Version
-			if !r.Merge(entries[r.JobID]) {
-				continue
-			}
-			changed = append(changed, r)
-			if r.Version != version {
-				grown = append(grown, r.Snapshot)
-			}
+		if len(records) < len(ids) {
+			return errRowsMissing
 		}
-		return update(ctx, tx, changed)
+		changed, grown = merge(records, entries)
+		written, err = update(ctx, tx, changed, "")
+		return err
 	})
-	if err != nil {
-		return nil, translate("merge events", err)
+	if err == nil && len(entries) == 1 {
+		s.recent.add(changed, written)
 	}
-	return grown, nil
+	return grown, err
+}
+
+// merge merges entries into records. It returns the records that have changed, and the snapshots of
+// those whose version has grown.
+func merge(records []job.Record, entries map[string][]job.Entry) (changed []job.Record, grown []job.Snapshot) {
+	for _, r := range records {
+		version := r.Version
+		if !r.Merge(entries[r.JobID]) {
+			continue
+		}
+		changed = append(changed, r)
+		if r.Version != version {
+			grown = append(grown, r.Snapshot)
+		}
+	}
+	return changed, grown
 }
 
 // insertMissing inserts the rows that do not exist, so that every row can be locked.
@@ -148,11 +232,13 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 	return records, translate("lock rows", err)
 }
 
-// update writes records in one statement. Each column is a parameter: an array with a value for
-// each record. If a record has no result, the row keeps its result, unless the job is erased.
-func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
+// update writes records in one statement, and returns the id of its transaction, which the rows have in
+// xmin; empty if it has written none. Each column is a parameter: an array with a value for each
+// record. If a record has no result, the row keeps its result, unless the job is erased. With the
+// parameter last, rows that another transaction has written last are left out.
+func update(ctx context.Context, db sqlx.QueryerContext, records []job.Record, last string) (written string, err error) {
 	if len(records) == 0 {
-		return nil
+		return "", nil
 	}
 	columns := append(recordColumns(), resultColumn())
 	statement := fmt.Sprintf(`
@@ -160,7 +246,38 @@ func update(ctx context.Context, tx *sqlx.Tx, records []job.Record) error {
 		SET %s,
 		    result = CASE WHEN c.status = 'erased' THEN NULL ELSE COALESCE(c.result, r.result) END
 		FROM unnest(%s) AS c (%s)
-		WHERE r.job_id = c.job_id`, assignments(recordColumns()[1:]), arrayParameters(columns), names(columns))
-	_, err := tx.ExecContext(ctx, statement, arrays(columns, records)...)
-	return translate("update rows", err)
+		WHERE r.job_id = c.job_id
+		  AND ($%d = '' OR r.xmin::text = $%[4]d)
+		RETURNING r.xmin::text`, assignments(recordColumns()[1:]), arrayParameters(columns), names(columns), len(columns)+1)
+	written, err = transactionOf(ctx, db, statement, append(arrays(columns, records), last)...)
+	return written, translate("update rows", err)
+}
+
+// insert writes the records of jobs that have no rows, as update does. It leaves out those that have.
+func insert(ctx context.Context, db sqlx.QueryerContext, records []job.Record) (written string, err error) {
+	columns := append(recordColumns(), resultColumn())
+	statement := fmt.Sprintf(`
+		INSERT INTO tracker.analysis_results (%s)
+		SELECT %[1]s
+		FROM unnest(%[2]s) AS c (%[1]s)
+		ON CONFLICT (job_id) DO NOTHING
+		RETURNING xmin::text`, names(columns), arrayParameters(columns))
+	written, err = transactionOf(ctx, db, statement, arrays(columns, records)...)
+	return written, translate("insert rows", err)
+}
+
+// transactionOf executes a statement that returns, for each row that it writes, the id of the
+// transaction.
+func transactionOf(ctx context.Context, db sqlx.QueryerContext, statement string, args ...any) (id string, err error) {
+	rows, err := db.QueryxContext(ctx, statement, args...)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rows.Close() }() // the rows are read to their end, or reading has failed already
+	for rows.Next() {
+		if err := rows.Scan(&id); err != nil {
+			return "", err
+		}
+	}
+	return id, rows.Err()
 }

@@ -2,7 +2,8 @@
 //
 // It has no rules of its own: in one transaction it locks the rows of a batch, calls Record.Merge,
 // and writes the changed records. All replicas lock rows in the order of their ids, so that they
-// cannot deadlock.
+// cannot deadlock. The row of a single job is not locked first if this process has written it last:
+// it is written on the condition that no other transaction has written it since.
 package store
 
 import (
@@ -27,10 +28,15 @@ var migrations embed.FS
 func Migrations() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 
 // Store has the queries of the tracker.
-type Store struct{ db *sqlx.DB }
+type Store struct {
+	db     *sqlx.DB
+	recent recent
+}
 
 // New makes a store.
-func New(db *sqlx.DB) *Store { return &Store{db: db} }
+func New(db *sqlx.DB) *Store {
+	return &Store{db: db, recent: recent{records: map[string]writtenRecord{}}}
+}
 
 // timeout limits one transaction. If a connection no longer responds, only one delivery of an event
 // fails, and the consumer continues. The timeout is shorter than the ack wait of the consumer.

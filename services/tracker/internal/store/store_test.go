@@ -291,6 +291,27 @@ func TestReplicasMayCommitInAnyOrder(t *testing.T) {
 	}
 }
 
+// Each replica has written the record before, and knows an old version of it.
+func TestARecordThatAnotherReplicaHasWrittenSinceIsReadAgain(t *testing.T) {
+	t.Parallel()
+	kit, stores := open(t)
+	id := newJob(t)
+	entries := history(id, 1)
+	for i, e := range entries {
+		grown, err := stores[i/2%2].Merge(kit.Context(), grouped([]job.Entry{e})) // each replica merges two events in a row
+		want := job.New(id)
+		for _, earlier := range entries[:i+1] {
+			want.Merge([]job.Entry{earlier})
+		}
+		if err != nil || len(grown) > 0 && grown[0].Version != want.Version {
+			t.Errorf("event %d: %+v, want version %d, %v", i, grown, want.Version, err)
+		}
+		if got, _, err := stores[0].Find(kit.Context(), id); err != nil || got != want.Snapshot {
+			t.Errorf("event %d: %v\n got %+v\nwant %+v", i, err, got, want.Snapshot)
+		}
+	}
+}
+
 func TestAValueThatTheDatabaseRefusesIsInvalid(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)
