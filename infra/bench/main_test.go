@@ -32,7 +32,7 @@ func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	for _, f := range r.Figures {
 		figures[f.Scenario]++
 	}
-	for _, s := range []string{"latency", "fanout", "jobs", "small", "access", "large", "soak", "huge"} {
+	for _, s := range []string{"latency", "hits", "fanout", "jobs", "small", "access", "large", "soak", "huge"} {
 		if figures[s] == 0 {
 			t.Errorf("%s has no figure", s)
 		}

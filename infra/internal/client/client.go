@@ -217,6 +217,7 @@ type Job struct {
 	NextTry  time.Time       `json:"next_attempt_at"`
 	Refused  string          `json:"refused_code"`
 	Result   json.RawMessage `json:"result"`
+	Cached   bool            `json:"cached"`
 	Error    *struct {
 		Code, Detail string
 		Retryable    bool

@@ -23,7 +23,8 @@ func latency(ctx context.Context, b *Bench) error {
 		return err
 	}
 	b.Say("latency: %d jobs of %d bytes, one by one", size.Jobs, size.Bytes)
-	r, err := b.oneByOne(ctx, size)
+	audio := b.audio(size.Bytes)
+	r, err := b.oneByOne(ctx, "latency", size, newStages(), func(i int) client.Form { return audio.Form(uint64(i)) })
 	if err != nil {
 		return err
 	}
@@ -56,26 +57,27 @@ func (b *Bench) firstFrames(firsts *Samples) {
 	b.add(milliseconds("latency", "first frame after connect max", firsts.Max(), Bound{}))
 }
 
-// oneByOne uploads each recording after the job of the previous one has ended.
-func (b *Bench) oneByOne(ctx context.Context, size Size) (*run, error) {
+// oneByOne uploads each recording after the job of the previous one has ended. The parameter form returns the form of the i-th
+// upload.
+func (b *Bench) oneByOne(ctx context.Context, name string, size Size, stages stages, form func(i int) client.Form) (*run, error) {
 	api := b.Target.Client(1)
 	defer api.Close()
 	if err := b.warmUp(ctx, api, 8, size.Bytes); err != nil {
 		return nil, err
 	}
-	r, audio := &run{stages: newStages()}, b.audio(size.Bytes)
-	var stages *target.Stages
+	r := &run{stages: stages}
+	var seen *target.Stages
 	if b.Target.NATS != nil {
 		var err error
-		if stages, err = target.WatchStages(b.Target.NATS); err != nil {
+		if seen, err = target.WatchStages(b.Target.NATS); err != nil {
 			return nil, err
 		}
-		defer stages.Close()
+		defer seen.Close()
 	}
-	end := b.meter("latency")
+	end := b.meter(name)
 	for i := range size.Jobs {
 		began := time.Now()
-		job, err := api.Upload(ctx, b.Target.Token, audio.Form(uint64(i)))
+		job, err := api.Upload(ctx, b.Target.Token, form(i))
 		if err != nil {
 			return nil, err
 		}
@@ -83,8 +85,8 @@ func (b *Bench) oneByOne(ctx context.Context, size Size) (*run, error) {
 		if err := r.follow(ctx, api, job, began); err != nil {
 			return nil, err
 		}
-		if stages != nil {
-			r.stages.add(began, stages.Of(job), r.ended)
+		if seen != nil {
+			r.stages.add(began, seen.Of(job), r.ended)
 		}
 	}
 	end(size.Jobs)

@@ -31,6 +31,7 @@ type Scenario struct {
 func All() []Scenario {
 	return []Scenario{
 		{"latency", "one job at a time on an idle machine: first frame, webhook to frame, end to end", latency, 3 * time.Minute},
+		{"hits", "one upload at a time of a recording whose result is cached", hits, 3 * time.Minute},
 		{"fanout", "1000 progress streams of one job, all waiting for its end", fanout, 3 * time.Minute},
 		{"jobs", "pages of the list of jobs, of 1000 and of 1 000 000", jobs, 6 * time.Minute},
 		{"small", "100 KB uploads from 32 clients", small, 5 * time.Minute},

@@ -24,6 +24,16 @@ func newStages() stages {
 	}
 }
 
+// newHitStages returns the phases of a job that is completed with a cached result.
+func newHitStages() stages {
+	return stages{
+		{"request to received", "", "received", &Samples{}},
+		{"received to stored", "received", "stored", &Samples{}},
+		{"stored to completed", "stored", "completed", &Samples{}},
+		{"completed to last frame", "completed", "", &Samples{}},
+	}
+}
+
 // add adds the times of one job. It leaves out a stage of which an event was not recorded.
 func (s stages) add(began time.Time, noted map[string]time.Time, ended time.Time) {
 	for _, stage := range s {

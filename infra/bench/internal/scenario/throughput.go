@@ -73,8 +73,9 @@ type run struct {
 
 	stages stages // only for jobs that were uploaded one after the other
 
-	mu   sync.Mutex
-	jobs []string
+	mu     sync.Mutex
+	jobs   []string
+	cached int // followed jobs that were completed with a cached result
 }
 
 // rates returns the acknowledged uploads and the completed jobs per second.
@@ -182,6 +183,9 @@ func (r *run) follow(ctx context.Context, api *client.Client, job string, began 
 	r.ends.Add(last.At.Sub(began))
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if last.Cached {
+		r.cached++
+	}
 	if last.At.After(r.ended) {
 		r.ended = last.At
 	}
