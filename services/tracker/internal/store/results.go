@@ -90,9 +90,9 @@ func (s *Store) Recording(ctx context.Context, id string) (query.Recording, erro
 	return r, translate("find the recording of job "+id, err)
 }
 
-// Merge implements projection.Rows. Most batches of one job are merged in one statement. Otherwise
-// the rows exist, unless the batch begins a job or events arrive out of order. So
-// Merge inserts missing rows only then.
+// Merge implements projection.Rows. Most batches of one job are merged in one statement. In the other
+// batches missing rows are inserted only if a job begins, or if a row was found missing, since events
+// arrive out of order.
 func (s *Store) Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
