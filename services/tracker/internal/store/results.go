@@ -143,7 +143,9 @@ func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (g
 		}
 		changed, grown := merge([]job.Record{last.Record}, entries)
 		if len(changed) == 0 {
-			s.recent.add([]job.Record{last.Record}, last.written)
+			if ok {
+				s.recent.add([]job.Record{last.Record}, last.written)
+			}
 			return nil, true, nil
 		}
 		written, err := write(changed)
