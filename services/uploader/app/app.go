@@ -105,7 +105,7 @@ func newService(d dependencies) *service {
 	core := upload.New(deps)
 	records := uploads.New(d.events)
 	uploads := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: jobs}, d.cfg.directOptions())
-	resuming := resumable.New(resumable.Dependencies{Direct: uploads, Records: records, Bucket: bucket, Jobs: jobs}, d.cfg.MaxWriters)
+	resuming := resumable.New(resumable.Dependencies{Direct: uploads, Records: records, Bucket: bucket, Jobs: jobs}, d.cfg.resumableLimits())
 	return &service{
 		dependencies: d, metrics: metrics.New(),
 		health: health.New(map[string]health.Check{

@@ -7,6 +7,7 @@ import (
 
 	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/objects"
+	"sori.internal/services/uploader/internal/resumable"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/httpd"
@@ -27,6 +28,7 @@ type Config struct {
 	MaxBytes      int64         `env:"MAX_DIRECT_UPLOAD_BYTES" envDefault:"5368709120"`
 	MaxOpen       int           `env:"MAX_UNFINISHED_UPLOADS" envDefault:"1000"`
 	MaxWriters    int           `env:"MAX_RESUMABLE_WRITERS" envDefault:"64"`
+	PartMemory    int64         `env:"RESUMABLE_MEMORY" envDefault:"41943040"`
 	Expiry        time.Duration `env:"UPLOAD_EXPIRY" envDefault:"24h"`
 	LinkValid     time.Duration `env:"UPLOAD_URL_VALID" envDefault:"1h"`
 	Origins       origin.List   `env:"CORS_ALLOWED_ORIGINS"`
@@ -54,6 +56,7 @@ func (c *Config) Check() error {
 	rules.Check(c.MaxBytes >= 1, "MAX_DIRECT_UPLOAD_BYTES must be at least 1")
 	rules.Check(c.MaxOpen >= 1, "MAX_UNFINISHED_UPLOADS must be at least 1")
 	rules.Check(c.MaxWriters >= 1, "MAX_RESUMABLE_WRITERS must be at least 1")
+	rules.Check(c.PartMemory >= 1, "RESUMABLE_MEMORY must be at least 1")
 	rules.Check(c.LinkValid >= time.Minute && c.LinkValid <= maxLinkValid, "UPLOAD_URL_VALID must be between 1m and 168h")
 	rules.Check(c.Expiry >= c.LinkValid, "UPLOAD_EXPIRY must not be shorter than UPLOAD_URL_VALID")
 	rules.Check(c.FetchConcurrency >= 1, "FETCH_CONCURRENCY must be at least 1")
@@ -66,6 +69,11 @@ func (c *Config) Check() error {
 
 // maxLinkValid is the longest time for which S3 accepts a signed URL.
 const maxLinkValid = 7 * 24 * time.Hour
+
+// resumableLimits returns the limits of resumable uploads.
+func (c *Config) resumableLimits() resumable.Limits {
+	return resumable.Limits{Writers: c.MaxWriters, Memory: c.PartMemory}
+}
 
 // directOptions returns the settings of direct uploads.
 func (c *Config) directOptions() direct.Options {

@@ -121,15 +121,21 @@ func jobAt(path string) string { return strings.TrimPrefix(path, "/uploads/") }
 // left.
 func (env *env) checkBecame(path string, recording []byte) event.Received {
 	env.t.Helper()
-	job := jobAt(path)
-	stored := testkit.Await[event.Stored](env.Kit, env.bus, job)
-	if got, _ := env.object(stored.Key); !bytes.Equal(got, recording) || stored.SHA256 != sumOf(recording) {
-		env.t.Errorf("the object of %d bytes is not what was sent; stored is %+v", len(got), stored)
-	}
+	job, stored := jobAt(path), env.checkArrived(path, recording)
 	if names := env.EventNames(env.bus, job); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
 		env.t.Errorf("the log is %v", names)
 	}
 	env.checkKeys(stored.Key)
 	env.checkNothingLeft()
 	return testkit.Await[event.Received](env.Kit, env.bus, job)
+}
+
+// checkArrived checks that an upload has become a job with a recording.
+func (env *env) checkArrived(path string, recording []byte) event.Stored {
+	env.t.Helper()
+	stored := testkit.Await[event.Stored](env.Kit, env.bus, jobAt(path))
+	if got, _ := env.object(stored.Key); !bytes.Equal(got, recording) || stored.SHA256 != sumOf(recording) {
+		env.t.Errorf("the object of %d bytes is not what was sent; stored is %+v", len(got), stored)
+	}
+	return stored
 }

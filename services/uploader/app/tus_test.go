@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"hash/crc32"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -22,6 +24,7 @@ import (
 	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/services/uploader/internal/resumable"
 	"sori.internal/services/uploader/internal/uploads"
+	"sori.internal/shared/testkit"
 	"sori.internal/shared/uploadrequest"
 )
 
@@ -192,9 +195,21 @@ func TestAnUploadGoesOnAfterS3WasAway(t *testing.T) {
 	mina := env.callers(map[string]string{"S3_ENDPOINT": proxy.URL, "S3_STALL_TIMEOUT": "1s"}, "mina")[0]
 	recording := wav(11 << 20)
 	at := mina.create(len(recording), nil)
-	held := proxy.Hold(6 << 20) // the second part
+	body, feed := io.Pipe()
 	answered := make(chan reply, 1)
-	go func() { answered <- mina.patch(at, 0, recording, nil) }()
+	go func() {
+		answered <- mina.tus("PATCH", at, fields{"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
+	}()
+	_, err := feed.Write(recording[:6<<20])
+	must(t, err)
+	testkit.Eventually(t, func() error { // the first part is stored
+		if n := mina.offset(at); n != 5<<20 {
+			return fmt.Errorf("the offset is %d", n)
+		}
+		return nil
+	})
+	held := proxy.Hold(1 << 20)
+	go func() { _, _ = feed.Write(recording[6<<20:]); _ = feed.Close() }() // fails if it is answered before its end
 	<-held
 	proxy.Cut()
 	if got := <-answered; got.status != http.StatusServiceUnavailable {
@@ -246,7 +261,7 @@ func TestACompleteUploadWhoseJobCouldNotBeginIsFinishedLater(t *testing.T) {
 	proxy.Restore()
 	bucket, records := objects.New(env.client, env.client, env.bucket), uploads.New(env.bus)
 	core := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: env.jobs}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
-	finisher := resumable.New(resumable.Dependencies{Direct: core, Records: records, Bucket: bucket, Jobs: env.jobs}, 1)
+	finisher := resumable.New(resumable.Dependencies{Direct: core, Records: records, Bucket: bucket, Jobs: env.jobs}, resumable.Limits{Writers: 1})
 	var all sync.WaitGroup // the client may come back at the same time
 	all.Go(func() {
 		if err := finisher.FinishAll(env.Context()); err != nil {

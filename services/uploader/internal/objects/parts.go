@@ -1,7 +1,6 @@
 package objects
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -78,8 +77,8 @@ func (b *Bucket) AbortParts(ctx context.Context, key, s3ID string) error {
 }
 
 // PutPart implements resumable.Bucket.
-func (b *Bucket) PutPart(ctx context.Context, key, s3ID string, number int, part []byte) error {
-	_, err := b.core().PutObjectPart(ctx, b.name, key, s3ID, number, bytes.NewReader(part), int64(len(part)), minio.PutObjectPartOptions{})
+func (b *Bucket) PutPart(ctx context.Context, key, s3ID string, number int, part io.Reader, size int64) error {
+	_, err := b.core().PutObjectPart(ctx, b.name, key, s3ID, number, part, size, minio.PutObjectPartOptions{})
 	return translateParts(fmt.Sprintf("put part %d of %s", number, key), err)
 }
 

@@ -10,7 +10,8 @@
 //  2. The offset in the record is durable: those bytes are in parts that count, and in the tail, an
 //     object with the bytes that are too few for a part. A process that dies loses what it has read
 //     since its last part.
-//  3. A request holds at most two parts in memory.
+//  3. The requests of a process share a limited memory for parts. A slow client does not keep it from
+//     others.
 //  4. When the last byte has arrived, the upload becomes a job exactly once (package direct). Until
 //     then nobody is told that it is complete.
 package resumable
@@ -22,7 +23,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
 	"sori.internal/services/uploader/internal/direct"
@@ -88,7 +88,7 @@ type Bucket interface {
 
 	// PutPart, CopyPart, Parts and CompleteParts fail with fault.NotFound if there is no such
 	// multipart upload. CopyPart makes a part of size bytes of an object, from an offset on.
-	PutPart(ctx context.Context, key, s3ID string, number int, part []byte) error
+	PutPart(ctx context.Context, key, s3ID string, number int, part io.Reader, size int64) error
 	CopyPart(ctx context.Context, from string, offset, size int64, key, s3ID string, number int) error
 	Parts(ctx context.Context, key, s3ID string) ([]direct.Part, error)
 	CompleteParts(ctx context.Context, key, s3ID string, parts []direct.Part) error
@@ -110,13 +110,21 @@ type Dependencies struct {
 // Core has the operations of resumable uploads. It is safe for concurrent use.
 type Core struct {
 	Dependencies
-	slots   chan struct{} // one for each request that writes
-	buffers sync.Pool     // of *[]byte with the size of the smallest part
+	slots  chan struct{} // one for each request that writes
+	memory *memory
 }
 
-// New makes a Core. writers is how many requests may write at once.
-func New(d Dependencies, writers int) *Core {
-	return &Core{Dependencies: d, slots: make(chan struct{}, writers)}
+// Limits are the limits of the requests that write.
+type Limits struct {
+	Writers int   // requests at once
+	Memory  int64 // bytes in which they collect parts; at least two parts are collected at once
+}
+
+// New makes a Core.
+func New(d Dependencies, l Limits) *Core {
+	c := &Core{Dependencies: d, slots: make(chan struct{}, l.Writers)}
+	c.memory = newMemory(c.partSize(Upload{Length: Deferred}), l.Memory)
+	return c
 }
 
 // Session is an upload as a request finds it.

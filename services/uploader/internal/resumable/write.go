@@ -2,6 +2,7 @@ package resumable
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding"
@@ -9,7 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"strconv"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -78,7 +79,10 @@ func (c *Core) takeOver(ctx context.Context, s *Session) error {
 	}
 }
 
-// writer writes the bytes of one request. While it sends one part it reads the next one.
+// maxSending is how many parts a request sends at once.
+const maxSending = 4
+
+// writer writes the bytes of one request. While it sends parts it collects the next one.
 type writer struct {
 	core    *Core
 	session *Session
@@ -86,8 +90,25 @@ type writer struct {
 	check   *Checksum
 	size    int64 // of a part
 	sum     hash.Hash
-	filled  int        // bytes in the buffer
-	sending chan error // receives the result of the part that is being sent; nil if none is
+
+	body   *ahead
+	piece  piece        // of the body, with the bytes that are not collected yet
+	tail   *Tail        // with which the next part begins, and which is not in the buffer yet
+	buffer []byte       // nil while no byte of a part has arrived
+	filled int64        // bytes in the buffer
+	loaded int64        // of these, those of the tail
+	turn   *time.Ticker // of a buffer
+	tails  int          // that this request has stored
+
+	number  int        // of the next part; from work.Next on, it has to be reserved
+	sending []*sending // parts, in order
+}
+
+// sending is a part that is being sent.
+type sending struct {
+	part  Part
+	state []byte // of the SHA-256 of the upload up to the end of the part
+	done  chan error
 }
 
 func (w *writer) run(ctx context.Context, body io.Reader) error {
@@ -95,114 +116,234 @@ func (w *writer) run(ctx context.Context, body io.Reader) error {
 	if w.sum, err = resume(w.work.Hash); err != nil {
 		return err
 	}
-	buffer, spare := w.core.buffer(w.size), []byte(nil)
+	w.number, w.tail = w.work.Next, w.work.Tail
+	w.body, w.turn = readAhead(body), time.NewTicker(memoryTurn)
 	defer func() {
-		_ = w.wait() // for a part that is being sent after another failure
-		w.core.release(buffer)
-		w.core.release(spare)
+		w.turn.Stop()
+		w.discard()
+		w.release()
+		w.body.close()
 	}()
-	if err := w.loadTail(ctx, buffer); err != nil {
-		return err
-	}
 	for {
-		ended, err := w.fill(body, buffer)
-		if waitErr := w.wait(); waitErr != nil {
-			return waitErr
-		}
+		ended, err := w.fill(ctx)
 		if err != nil {
+			if waitErr := w.wait(ctx, 0); waitErr != nil { // what is sent counts
+				return waitErr
+			}
 			return err
 		}
 		if ended {
-			return w.end(ctx, buffer[:w.filled])
+			return w.end(ctx)
 		}
-		if err := w.begin(ctx, buffer); err != nil {
+		if err := w.begin(ctx); err != nil {
 			return err
 		}
-		if spare == nil {
-			spare = w.core.buffer(w.size)
-		}
-		buffer, spare, w.filled = spare, buffer, 0
 	}
 }
 
-// loadTail reads the tail into the buffer.
-func (w *writer) loadTail(ctx context.Context, buffer []byte) error {
-	tail := w.work.Tail
-	if tail == nil {
+// fill collects the bytes of the body until they are a part or the body ends. If the client is slow and
+// others wait for a buffer, it stores what it has.
+func (w *writer) fill(ctx context.Context) (ended bool, err error) {
+	for {
+		if err := w.collect(ctx); err != nil {
+			return true, err
+		}
+		switch err := w.piece.err; {
+		case w.filled == w.size:
+			return false, nil
+		case errors.Is(err, io.EOF):
+			return true, nil
+		case err != nil:
+			return true, fmt.Errorf("read the bytes of an upload: %w", err)
+		}
+		if w.piece.block != nil {
+			w.body.used <- w.piece.block
+			w.piece = piece{}
+		}
+		select {
+		case w.piece = <-w.body.pieces:
+		case err = <-w.oldest():
+			err = w.sent(ctx, err)
+		case <-w.turn.C:
+			if w.buffer != nil && w.core.memory.wanted() {
+				err = w.yield(ctx)
+			}
+		}
+		if err != nil {
+			return true, err
+		}
+	}
+}
+
+// collect moves bytes of the piece to the buffer.
+func (w *writer) collect(ctx context.Context) error {
+	if len(w.piece.bytes) == 0 || w.filled == w.size {
 		return nil
 	}
-	content, err := w.core.Bucket.Open(ctx, tail.Key)
-	if err != nil {
-		return err
+	if w.buffer == nil {
+		if err := w.take(ctx); err != nil {
+			return err
+		}
 	}
-	defer content.Close()
-	if _, err := io.ReadFull(content, buffer[:tail.Size]); err != nil {
-		return fmt.Errorf("read %s: %w", tail.Key, err)
-	}
-	w.filled = int(tail.Size)
-	return nil
-}
-
-// fill reads the body until the buffer is full or the body ends.
-func (w *writer) fill(body io.Reader, buffer []byte) (ended bool, err error) {
-	n, err := io.ReadFull(body, buffer[w.filled:])
-	fresh := buffer[w.filled : w.filled+n]
-	w.filled += n
+	n := copy(w.buffer[w.filled:w.size], w.piece.bytes)
+	fresh := w.piece.bytes[:n]
 	_, _ = w.sum.Write(fresh) // never fails
 	if w.check != nil {
 		_, _ = w.check.Hash.Write(fresh)
 	}
-	if err == nil {
-		return false, nil
+	w.piece.bytes, w.filled = w.piece.bytes[n:], w.filled+int64(n)
+	return nil
+}
+
+// take takes a buffer for a part, and reads the tail into it.
+func (w *writer) take(ctx context.Context) (err error) {
+	if w.buffer, err = w.core.memory.take(ctx, w.capacity()); err != nil {
+		return err
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return true, nil
+	w.turn.Reset(memoryTurn)
+	if w.tail == nil {
+		return nil
 	}
-	return true, fmt.Errorf("read the bytes of an upload: %w", err)
+	content, err := w.core.Bucket.Open(ctx, w.tail.Key)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	if _, err := io.ReadFull(content, w.buffer[:w.tail.Size]); err != nil {
+		return fmt.Errorf("read %s: %w", w.tail.Key, err)
+	}
+	w.loaded, w.filled, w.tail = w.tail.Size, w.tail.Size, nil
+	return nil
+}
+
+// capacity returns how many bytes the buffer must hold. The tail is larger than a part if the largest
+// size of an upload was lowered since.
+func (w *writer) capacity() int64 {
+	if w.tail == nil {
+		return w.size
+	}
+	return max(w.size, w.tail.Size)
+}
+
+// release gives the buffer back.
+func (w *writer) release() {
+	if w.buffer != nil {
+		w.core.memory.give(w.buffer)
+	}
+	w.buffer, w.filled, w.loaded = nil, 0, 0
+}
+
+// yield stores what is in the buffer as the tail, and gives the buffer back.
+func (w *writer) yield(ctx context.Context) error {
+	if err := w.wait(ctx, 0); err != nil {
+		return err
+	}
+	if err := w.store(ctx); err != nil {
+		return err
+	}
+	w.tail = w.work.Tail
+	w.release()
+	return nil
 }
 
 // begin begins to send the buffer as a part.
-func (w *writer) begin(ctx context.Context, part []byte) error {
+func (w *writer) begin(ctx context.Context) error {
+	if err := w.wait(ctx, maxSending-1); err != nil {
+		return err
+	}
+	if err := w.reserve(ctx); err != nil {
+		return err
+	}
 	state, err := state(w.sum)
 	if err != nil {
 		return err
 	}
-	w.sending = make(chan error, 1)
-	go func() { w.sending <- w.send(ctx, part, state) }()
+	s := &sending{part: Part{w.number, w.filled}, state: state, done: make(chan error, 1)}
+	buffer := w.buffer
+	w.number++
+	w.buffer, w.filled, w.loaded, w.sending = nil, 0, 0, append(w.sending, s)
+	key, s3ID := w.work.Key, w.work.S3ID
+	go func() {
+		body := &loan{rest: buffer[:s.part.Size]}
+		err := w.core.Bucket.PutPart(ctx, key, s3ID, s.part.Number, body, s.part.Size)
+		body.end()
+		w.core.memory.give(buffer)
+		s.done <- err
+	}()
 	return nil
 }
 
-// wait waits for the part that is being sent.
-func (w *writer) wait() error {
-	if w.sending == nil {
+// reserve makes sure that the number of the next part is reserved. It reserves several at once; end gives
+// back those that are not used.
+func (w *writer) reserve(ctx context.Context) error {
+	if w.number < w.work.Next {
 		return nil
 	}
-	err := <-w.sending
-	w.sending = nil
+	u := w.session.Upload
+	if u.Next > direct.MaxParts {
+		return tooManyParts()
+	}
+	u.Next = min(u.Next+maxSending, direct.MaxParts+1)
+	if err := w.core.save(ctx, w.session, u); err != nil {
+		return err
+	}
+	w.work.Next = u.Next
+	return nil
+}
+
+// oldest returns the channel that receives the result of the oldest part that is being sent; nil if none
+// is.
+func (w *writer) oldest() chan error {
+	if len(w.sending) == 0 {
+		return nil
+	}
+	return w.sending[0].done
+}
+
+// wait waits until at most n parts are being sent.
+func (w *writer) wait(ctx context.Context, n int) error {
+	for len(w.sending) > n {
+		if err := w.sent(ctx, <-w.oldest()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sent makes the oldest part count, and those after it that are sent too, unless the checksum of the
+// request is to be awaited. The first part begins with the bytes of the tail, if there is one.
+func (w *writer) sent(ctx context.Context, err error) error {
+	for more := true; more; {
+		s := w.sending[0]
+		w.sending = w.sending[1:]
+		if err != nil {
+			w.discard()
+			break
+		}
+		w.work.Offset += s.part.Size
+		if w.work.Tail != nil {
+			w.work.Offset -= w.work.Tail.Size
+		}
+		w.work.Parts, w.work.Tail, w.work.Hash = appendPart(w.work.Parts, s.part), nil, s.state
+		select {
+		case err = <-w.oldest():
+		default:
+			more = false
+		}
+	}
+	if w.check == nil && w.work.Offset != w.session.Offset {
+		return cmp.Or(w.commit(ctx), err)
+	}
 	return err
 }
 
-// send sends a part, and makes it count unless the checksum of the request is to be awaited. The part
-// begins with the bytes of the tail, if there is one.
-func (w *writer) send(ctx context.Context, part []byte, state []byte) error {
-	number, err := w.core.reserve(ctx, w.session)
-	if err != nil {
-		return err
+// discard waits for the parts that are being sent, which do not count: one before them was not stored, or
+// the request has failed.
+func (w *writer) discard() {
+	for _, s := range w.sending {
+		<-s.done //nolint:errcheck // the part does not count, whether it is stored or not
 	}
-	w.work.Next = w.session.Next
-	if err := w.core.Bucket.PutPart(ctx, w.work.Key, w.work.S3ID, number, part); err != nil {
-		return err
-	}
-	size := int64(len(part))
-	w.work.Offset += size
-	if w.work.Tail != nil {
-		w.work.Offset -= w.work.Tail.Size
-	}
-	w.work.Parts, w.work.Tail, w.work.Hash = appendPart(w.work.Parts, Part{number, size}), nil, state
-	if w.check != nil {
-		return nil
-	}
-	return w.commit(ctx)
+	w.sending = nil
 }
 
 // commit makes count what was sent, and removes the tail that it replaces.
@@ -224,21 +365,49 @@ func (c *Core) removeTail(ctx context.Context, key string) {
 	}
 }
 
-// end makes count what is left in the buffer when the body has ended.
-func (w *writer) end(ctx context.Context, rest []byte) error {
+// end makes count what is left when the body has ended.
+func (w *writer) end(ctx context.Context) error {
+	if w.filled > w.loaded && w.position() == w.work.Length { // the last part may have any size
+		if err := w.begin(ctx); err != nil {
+			return err
+		}
+	}
+	w.work.Next = w.number
+	if err := w.wait(ctx, 0); err != nil {
+		return err
+	}
 	if w.check != nil {
 		if !bytes.Equal(w.check.Hash.Sum(nil), w.check.Want) {
+			w.drop(ctx, w.work.Tail)
 			return checksumMismatch()
 		}
 		w.check = nil
 	}
-	fresh := int64(len(rest))
-	if w.work.Tail != nil {
-		fresh -= w.work.Tail.Size
+	if w.filled > w.loaded {
+		return w.store(ctx)
 	}
-	if fresh == 0 && w.work.Offset != w.session.Offset { // parts that have waited for the checksum
+	if w.work.Offset != w.session.Offset || w.work.Next != w.session.Next {
 		return w.commit(ctx)
 	}
+	return nil
+}
+
+// position returns the offset after the bytes in the buffer.
+func (w *writer) position() int64 {
+	n := w.work.Offset + w.filled - w.loaded
+	for _, s := range w.sending {
+		n += s.part.Size
+	}
+	if len(w.sending) > 0 && w.work.Tail != nil { // the first part begins with the tail
+		n -= w.work.Tail.Size
+	}
+	return n
+}
+
+// store makes the bytes in the buffer the tail, and makes them count unless the checksum of the request
+// is to be awaited.
+func (w *writer) store(ctx context.Context) error {
+	fresh := w.filled - w.loaded
 	if fresh == 0 {
 		return nil
 	}
@@ -246,15 +415,20 @@ func (w *writer) end(ctx context.Context, rest []byte) error {
 	if err != nil {
 		return err
 	}
-	if w.work.Offset+fresh == w.work.Length { // the last part may have any size
-		return w.send(ctx, rest, state)
-	}
+	w.tails++
 	// The number of the request makes the key unique: an older request cannot replace the tail.
-	tail := &Tail{Key: upload.TailPrefix(w.work.JobID) + strconv.Itoa(w.work.Writer), Size: int64(len(rest))}
-	if err := w.core.Bucket.Put(ctx, upload.Object{Key: tail.Key, Size: tail.Size, MediaType: "application/octet-stream"}, bytes.NewReader(rest)); err != nil {
+	tail := &Tail{Key: fmt.Sprintf("%s%d-%d", upload.TailPrefix(w.work.JobID), w.work.Writer, w.tails), Size: w.filled}
+	body := &loan{rest: w.buffer[:w.filled]}
+	defer body.end()
+	if err := w.core.Bucket.Put(ctx, upload.Object{Key: tail.Key, Size: tail.Size, MediaType: "application/octet-stream"}, body); err != nil {
 		return err
 	}
+	old := w.work.Tail
 	w.work.Offset, w.work.Tail, w.work.Hash = w.work.Offset+fresh, tail, state
+	if w.check != nil {
+		w.drop(ctx, old)
+		return nil
+	}
 	if err := w.commit(ctx); err != nil {
 		w.core.removeTail(context.WithoutCancel(ctx), tail.Key)
 		return err
@@ -262,25 +436,15 @@ func (w *writer) end(ctx context.Context, rest []byte) error {
 	return nil
 }
 
+// drop removes a tail that this request has stored and that does not count.
+func (w *writer) drop(ctx context.Context, tail *Tail) {
+	if tail != nil && tail != w.session.Tail {
+		w.core.removeTail(ctx, tail.Key)
+	}
+}
+
 // appendPart appends to a list that other records share.
 func appendPart(parts []Part, p Part) []Part { return append(parts[:len(parts):len(parts)], p) }
-
-// buffer returns a buffer for a part.
-func (c *Core) buffer(size int64) []byte {
-	if size == direct.MinPart {
-		if b, ok := c.buffers.Get().(*[]byte); ok {
-			return *b
-		}
-	}
-	return make([]byte, size)
-}
-
-// release gives a buffer back.
-func (c *Core) release(b []byte) {
-	if len(b) == direct.MinPart {
-		c.buffers.Put(&b)
-	}
-}
 
 // resume returns the SHA-256 with a state; an empty state is that of no bytes.
 func resume(state []byte) (hash.Hash, error) {
