@@ -39,6 +39,7 @@ type options struct {
 	target.Found
 	scenario.Size
 	scenario.Attacks
+	scenario.Ways
 	Baseline bool          `name:"floor" default:"true" help:"measure beside it what the unavoidable I/O alone comes to"`
 	Patience time.Duration `default:"10s" help:"how long to wait for an idle machine, where a figure is about one"`
 	JSON     string        `name:"json" help:"also write the report to this file, as JSON"`
@@ -93,7 +94,7 @@ func run(ctx context.Context, args []string) (err error) {
 		case <-ctx.Done():
 		}
 	}()
-	b := &scenario.Bench{Target: w, Report: scenario.NewReport(), Size: o.Size, Attacks: o.Attacks, Baseline: o.Baseline, Patience: o.Patience, Say: say}
+	b := &scenario.Bench{Target: w, Report: scenario.NewReport(), Size: o.Size, Attacks: o.Attacks, Ways: o.Ways, Baseline: o.Baseline, Patience: o.Patience, Say: say}
 	runErr := runAll(ctx, b, chosen)
 	if err := errors.Join(runErr, b.Report.Print(os.Stdout)); err != nil {
 		return err

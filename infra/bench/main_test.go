@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.json")
-	err := run(t.Context(), []string{"-n", "10", "-c", "4", "-size", "600000", "-patience", "0s", "-attack", "500ms", "-json", file})
+	err := run(t.Context(), []string{"-n", "10", "-c", "4", "-size", "600000", "-patience", "0s", "-attack", "500ms", "-rounds", "1", "-json", file})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestAShortRunMeasuresEveryScenario(t *testing.T) {
 	for _, f := range r.Figures {
 		figures[f.Scenario]++
 	}
-	for _, s := range []string{"latency", "hits", "fanout", "jobs", "small", "access", "large", "soak", "huge"} {
+	for _, s := range []string{"latency", "hits", "fanout", "jobs", "small", "access", "large", "soak", "huge", "ways"} {
 		if figures[s] == 0 {
 			t.Errorf("%s has no figure", s)
 		}

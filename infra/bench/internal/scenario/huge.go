@@ -69,14 +69,12 @@ func (b *Bench) sameBytes(ctx context.Context, job string, audio *loadgen.Noise)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx) // stops the listing, of which only the first object is read
-	defer cancel()
-	object, found := <-b.Target.S3.ListObjects(ctx, b.Target.Bucket, minio.ListObjectsOptions{Prefix: "audio/" + job + "_"})
+	object, found, err := objectOf(ctx, b.Target, job)
+	if err != nil {
+		return err
+	}
 	if !found {
 		return fmt.Errorf("%w: job %s has none", errOtherBytes, job)
-	}
-	if object.Err != nil {
-		return fmt.Errorf("look for the object of job %s: %w", job, object.Err)
 	}
 	body, err := b.Target.S3.GetObject(ctx, b.Target.Bucket, object.Key, minio.GetObjectOptions{})
 	if err != nil {

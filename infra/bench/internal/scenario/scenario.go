@@ -1,7 +1,7 @@
 // Package scenario contains the measurements, each in a file.
 //
 // A scenario has a limited number of jobs and limited time. It adds its figures to the report, and undoes its changes, except
-// for the jobs that it adds and the upload limit that huge raises. A figure may have a bound, which it must keep.
+// for the jobs that it adds and the limits of uploads that huge and ways raise. A figure may have a bound, which it must keep.
 package scenario
 
 import (
@@ -40,6 +40,7 @@ func All() []Scenario {
 		{"soak", "10 000 small jobs: memory after 1000 and at the end", soak, 10 * time.Minute},
 		{"attacks", "one client attacks: what another user notices, and the memory of every process", attacks, 15 * time.Minute},
 		{"huge", "one upload of 1 GiB: memory of gateway and uploader, and its bytes in the bucket", huge, 5 * time.Minute},
+		{"ways", "4 uploads of 1 GiB at once by each way, and to tusd's own server: speed, and memory of gateway and uploader", ways, 30 * time.Minute},
 	}
 }
 
@@ -76,6 +77,7 @@ type Bench struct {
 	Report   *Report
 	Size     Size // from the command line
 	Attacks  Attacks
+	Ways     Ways
 	Baseline bool // also measure the baseline
 	// Patience is how long to wait for an idle machine before a scenario that needs one.
 	Patience time.Duration

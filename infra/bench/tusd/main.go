@@ -1,0 +1,70 @@
+// Command tusd is the server of github.com/tus/tusd/v2 with which the scenario ways compares Sori: the
+// handler, the S3 store, the lock and the defaults of its own command. It has the flags of that command
+// that the scenario sets, so that the flag -tusd can name the real one.
+//
+// The real command contains the clients of three clouds. As a dependency of this module it would add
+// them to go.mod, and installed by its version it needs the network and minutes.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/tus/tusd/v2/pkg/handler"
+	"github.com/tus/tusd/v2/pkg/memorylocker"
+	"github.com/tus/tusd/v2/pkg/s3store"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "tusd:", err)
+		os.Exit(1)
+	}
+}
+
+// basePath is where the uploads are, as in the real command.
+const basePath = "/files/"
+
+// The defaults of the real command.
+const (
+	defaultPartSize = 50 << 20
+	headerTimeout   = 60 * time.Second
+)
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("tusd", flag.ContinueOnError)
+	host := flags.String("host", "0.0.0.0", "address to listen on")
+	port := flags.String("port", "8080", "port to listen on")
+	bucket := flags.String("s3-bucket", "", "bucket of the uploads")
+	endpoint := flags.String("s3-endpoint", "", "URL of the S3 server")
+	partSize := flags.Int64("s3-part-size", defaultPartSize, "preferred size of a part in bytes")
+	if err := flags.Parse(args); err != nil {
+		return err //nolint:wrapcheck // the package flag has printed it
+	}
+	credentials, err := config.LoadDefaultConfig(ctx) // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION
+	if err != nil {
+		return fmt.Errorf("configure S3: %w", err)
+	}
+	store := s3store.New(*bucket, s3.NewFromConfig(credentials, func(o *s3.Options) {
+		o.BaseEndpoint, o.UsePathStyle = endpoint, true
+	}))
+	store.PreferredPartSize = *partSize
+	composer := handler.NewStoreComposer()
+	store.UseIn(composer)
+	memorylocker.New().UseIn(composer)
+	uploads, err := handler.NewHandler(handler.Config{StoreComposer: composer, BasePath: basePath})
+	if err != nil {
+		return fmt.Errorf("configure the handler: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(basePath, http.StripPrefix(basePath, uploads))
+	server := &http.Server{Addr: net.JoinHostPort(*host, *port), Handler: mux, ReadHeaderTimeout: headerTimeout}
+	return server.ListenAndServe() //nolint:wrapcheck // it has what was tried
+}
