@@ -2,13 +2,20 @@ package app_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
+	"sori.internal/services/uploader/internal/direct"
+	"sori.internal/services/uploader/internal/objects"
+	"sori.internal/services/uploader/internal/resumable"
+	"sori.internal/services/uploader/internal/uploads"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/testkit"
 )
 
@@ -171,4 +178,44 @@ func TestWritersAreLimited(t *testing.T) {
 		t.Errorf("the first: %+v", got)
 	}
 	testkit.Await[event.Stored](env.Kit, env.bus, jobAt(at))
+}
+
+// unacknowledged stores records, and loses the acknowledgement of one of them.
+type unacknowledged struct {
+	*uploads.Store
+	saves, lost int
+}
+
+// Save implements resumable.Records.
+func (r *unacknowledged) Save(ctx context.Context, u resumable.Upload, last uint64) (uint64, error) {
+	version, err := r.Store.Save(ctx, u, last)
+	if r.saves++; err == nil && r.saves == r.lost {
+		return 0, fault.Unreachable("message bus", context.DeadlineExceeded)
+	}
+	return version, err
+}
+
+func TestBytesWhoseRecordIsNotAcknowledgedAreNotLost(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(6 << 20)
+	at := mina.create(len(recording), nil)
+	bucket, records := objects.New(env.client, env.client, env.bucket), uploads.New(env.bus)
+	core := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: env.jobs}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
+	replica := resumable.New(resumable.Dependencies{
+		Direct: core, Records: &unacknowledged{Store: records, lost: 2}, Bucket: bucket, Jobs: env.jobs, // the first one makes the request the writer
+	}, resumable.Limits{Writers: 1})
+	s, err := replica.Find(env.Context(), "mina", jobAt(at))
+	must(t, err)
+	if _, err := replica.Write(env.Context(), s, bytes.NewReader(recording[:1000]), nil); !fault.Is(err, fault.Unavailable) {
+		t.Fatalf("the request ends with %v", err)
+	}
+	if n := mina.offset(at); n != 1000 {
+		t.Fatalf("the offset is %d", n)
+	}
+	if got := mina.patch(at, 1000, recording[1000:], nil); got.status != http.StatusNoContent {
+		t.Fatalf("continued: %+v", got)
+	}
+	env.checkBecame(at, recording)
 }

@@ -429,11 +429,11 @@ func (w *writer) store(ctx context.Context) error {
 		w.drop(ctx, old)
 		return nil
 	}
-	if err := w.commit(ctx); err != nil {
+	err = w.commit(ctx)
+	if errors.Is(err, event.ErrLogConflict) { // after any other failure the record may have the tail
 		w.core.removeTail(context.WithoutCancel(ctx), tail.Key)
-		return err
 	}
-	return nil
+	return err
 }
 
 // drop removes a tail that this request has stored and that does not count.
