@@ -57,7 +57,7 @@ func (c *Config) Check() error {
 	rules.Check(c.MaxOpen >= 1, "MAX_UNFINISHED_UPLOADS must be at least 1")
 	rules.Check(c.MaxWriters >= 1, "MAX_RESUMABLE_WRITERS must be at least 1")
 	rules.Check(c.PartMemory >= 1, "RESUMABLE_MEMORY must be at least 1")
-	rules.Check(c.LinkValid >= time.Minute && c.LinkValid <= maxLinkValid, "UPLOAD_URL_VALID must be between 1m and 168h")
+	rules.Check(c.LinkValid >= time.Second && c.LinkValid <= maxLinkValid, "UPLOAD_URL_VALID must be between 1s and 168h")
 	rules.Check(c.Expiry >= c.LinkValid, "UPLOAD_EXPIRY must not be shorter than UPLOAD_URL_VALID")
 	rules.Check(c.FetchConcurrency >= 1, "FETCH_CONCURRENCY must be at least 1")
 	rules.Check(c.FetchTimeout > 0, "FETCH_TIMEOUT must be positive")
