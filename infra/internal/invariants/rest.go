@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sori.internal/shared/event"
+	"sori.internal/shared/objectstore"
 	"sori.internal/shared/staging"
 )
 
@@ -66,7 +68,7 @@ func (c Checker) Idle(ctx context.Context) error {
 	return errors.Join(append(busy, list.Err())...)
 }
 
-// sweptIn is how long to wait until the sweep of an idle uploader has emptied staging.
+// sweptIn is how long to wait until the sweep of an idle service has removed what is left.
 const sweptIn = time.Minute
 
 // Restarter is a process that can be restarted with other settings.
@@ -90,4 +92,71 @@ func (c Checker) AwaitStagingEmpty(ctx context.Context, uploader Restarter) erro
 		}
 		return err
 	})
+}
+
+// AwaitNoUploads restarts an uploader with settings with which every upload that is not completed has
+// expired, and waits, at most for the given limit, until no upload is recorded, and S3 has no
+// unfinished multipart upload. No upload may be under way.
+func (c Checker) AwaitNoUploads(ctx context.Context, uploader Restarter, limit time.Duration) error {
+	uploader.Setenv("UPLOAD_URL_VALID", "1s")
+	uploader.Setenv("UPLOAD_EXPIRY", "1s")
+	uploader.Setenv("SWEEP_INTERVAL", "50ms")
+	if err := uploader.Restart(ctx); err != nil {
+		return err
+	}
+	return Await(ctx, limit, func() error {
+		left, err := c.unfinished(ctx)
+		return errors.Join(err, c.empty(ctx, event.Uploads()), named("S3 has unfinished uploads", left))
+	})
+}
+
+// unfinished returns the keys of the multipart uploads that are neither completed nor aborted, wherever in the bucket.
+func (c Checker) unfinished(ctx context.Context) (keys []string, err error) {
+	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
+	defer cancel()
+	for u := range c.S3.ListIncompleteUploads(ctx, c.Bucket, "", true) {
+		if u.Err != nil {
+			return nil, objectstore.Translate("list the unfinished uploads", u.Err)
+		}
+		keys = append(keys, u.Key)
+	}
+	return keys, ctx.Err()
+}
+
+// AwaitNoneShared restarts a dispatcher, which then looks at all jobs that share an analysis, and waits until there are none.
+// Every job must have ended.
+func (c Checker) AwaitNoneShared(ctx context.Context, dispatcher Restarter, limit time.Duration) error {
+	if err := dispatcher.Restart(ctx); err != nil {
+		return err
+	}
+	return Await(ctx, limit, func() error { return c.empty(ctx, event.Shared()) })
+}
+
+// empty returns an error if a stream, whose subjects are one wildcard, has messages.
+func (c Checker) empty(ctx context.Context, s event.Stream) error {
+	subjects, err := c.Bus.Stream(s).Subjects(ctx, s.Subjects[0])
+	return errors.Join(err, named(s.Name+" has messages", subjects))
+}
+
+// NoResults returns an error if a result of one of the jobs is cached.
+func (c Checker) NoResults(ctx context.Context, jobs []string) error {
+	subjects, err := c.Bus.Stream(event.Results()).Subjects(ctx, event.AllResults)
+	if err != nil {
+		return err
+	}
+	var left []string
+	for _, subject := range subjects {
+		if job, ok := event.ParseResultSubject(subject); ok && slices.Contains(jobs, job) {
+			left = append(left, subject)
+		}
+	}
+	return named("results of erased jobs are cached", left)
+}
+
+// named returns an error that lists what is wrong; nil if nothing is.
+func named(what string, wrong []string) error {
+	if len(wrong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %v", what, wrong)
 }
