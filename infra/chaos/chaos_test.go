@@ -22,7 +22,7 @@ func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	opt := experiment.Options{
-		Seed: 1, Jobs: 250, Faults: len(experiment.Kinds()), Clients: 16, Running: 6, Patience: 8 * time.Minute, Linger: linger,
+		Seed: 1, Jobs: 180, Faults: len(experiment.Kinds()), Clients: 16, Running: 6, Patience: 8 * time.Minute, Linger: linger, Sweep: sweep,
 		Dir: filepath.Join(root, "experiment"), Say: t.Logf,
 	}
 	t.Cleanup(func() {

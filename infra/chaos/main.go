@@ -33,6 +33,9 @@ func main() {
 // linger is how long to wait until idle connections are closed: longer than the 90 s of net/http.
 const linger = 100 * time.Second
 
+// sweep is how long to wait until a service without other work has removed what is left of uploads.
+const sweep = time.Minute
+
 func run(ctx context.Context, args []string) (err error) {
 	var flags struct {
 		experiment.Options
@@ -42,7 +45,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	opt := flags.Options
-	opt.Linger = linger
+	opt.Linger, opt.Sweep = linger, sweep
 	if opt.Seed == 0 {
 		opt.Seed = rand.Uint64() >> 32
 	}

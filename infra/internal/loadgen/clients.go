@@ -21,17 +21,20 @@ type ClientOptions struct {
 	// Credentials are those of the owners, among whom the jobs are divided. Without any, requests are not
 	// authenticated.
 	Credentials []string
+
+	// Source has the recordings whose URL a client sends. Without it, no client does.
+	Source *Source
 }
 
-// Clients upload recordings, follow or poll their jobs, cancel some, retry failed jobs, and erase some
+// Clients upload recordings on every way, follow or poll their jobs, cancel some, retry failed jobs, and erase some
 // jobs that have ended. They expect that any request may fail, repeat it then, and record in a ledger
 // what they were answered. The methods are safe for concurrent use.
 type Clients struct {
 	opt    ClientOptions
 	ledger *Ledger
 
-	gateways     Gateways
-	small, large Recording
+	gateways Gateways
+	s3       *http.Client
 
 	mu      sync.Mutex
 	cutting bool                             // whether uploads break in the middle
@@ -46,7 +49,7 @@ const (
 // NewClients returns clients, which send nothing before Run.
 func NewClients(opt ClientOptions) *Clients {
 	return &Clients{
-		opt: opt, ledger: newLedger(), small: NewRecording(300 * time.Millisecond), large: NewRecording(20 * time.Second),
+		opt: opt, ledger: newLedger(), s3: &http.Client{Timeout: answerIn, Transport: &http.Transport{MaxIdleConnsPerHost: opt.AtOnce}},
 		gateways: NewGateways(opt.Gateways,
 			&http.Client{Timeout: answerIn, Transport: &http.Transport{MaxIdleConnsPerHost: opt.AtOnce}},
 			&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: opt.AtOnce, ResponseHeaderTimeout: answerIn}}),
@@ -85,29 +88,33 @@ func (c *Clients) Run(ctx context.Context, first, jobs int) error {
 }
 
 // Close closes idle connections.
-func (c *Clients) Close() { c.gateways[0].Close() }
+func (c *Clients) Close() {
+	c.gateways[0].Close()
+	c.s3.CloseIdleConnections()
+}
 
 // What clients do besides uploading. A constant of n means that one of n clients, chosen at random, does it.
 const (
 	watchersOf  = 2  // follow the stream; the others poll
 	cancelersOf = 20 // cancel their job
-	uploadLarge = 10 // upload a recording of several chunks
 	erasersOf   = 20 // erase their job after it has ended, in whichever way
 	intrudersOf = 4  // of the jobs: another owner tries to read and to change the job while it runs, and after its end
 )
 
 // script describes what the client of one job does.
 type script struct {
-	large, watch, cancel bool
-	erase, intrude       bool
-	cancelAfter          time.Duration
-	gateway              int // index of the gateway for the first request
+	upload        upload
+	watch, cancel bool
+	erase         bool
+	intrude       bool
+	cancelAfter   time.Duration
+	gateway       int // index of the gateway for the first request
 }
 
 func (c *Clients) script(i int) script {
 	rng := rand.New(rand.NewPCG(c.opt.Seed, uint64(i)+2)) // the same for the same seed, so that a run can be repeated
 	return script{
-		large: rng.IntN(uploadLarge) == 0, watch: rng.IntN(watchersOf) == 0, cancel: rng.IntN(cancelersOf) == 0,
+		upload: c.upload(i, rng), watch: rng.IntN(watchersOf) == 0, cancel: rng.IntN(cancelersOf) == 0,
 		erase:       rng.IntN(erasersOf) == 0,
 		cancelAfter: time.Duration(rng.Int64N(int64(2 * time.Second))), gateway: rng.IntN(len(c.opt.Gateways)),
 		intrude: len(c.opt.Credentials) > 1 && rng.IntN(intrudersOf) == 0,
@@ -117,8 +124,8 @@ func (c *Clients) script(i int) script {
 // serve is the client of one job: it uploads the recording and follows the job until it ends.
 func (c *Clients) serve(ctx context.Context, i int) {
 	todo := c.script(i)
-	s := &session{clients: c, next: todo.gateway, owner: c.owner(i)}
-	if !s.upload(ctx, i, todo.large) {
+	s := &session{clients: c, next: todo.gateway, owner: c.owner(i), intrudes: todo.intrude}
+	if !s.send(ctx, i, todo.upload) {
 		return
 	}
 	if todo.intrude {

@@ -7,14 +7,20 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"sori.internal/infra/internal/client"
 )
 
+// stranger returns a client of the next owner.
+func (s *session) stranger() *session {
+	return &session{clients: s.clients, next: s.next, owner: s.owner + 1, job: s.job}
+}
+
 // intrude sends every request about the job as its next owner, who does not own it. Each must be answered
 // as for a job that does not exist, and the job must not be in that owner's list.
 func (s *session) intrude(ctx context.Context) {
-	stranger := &session{clients: s.clients, next: s.next, owner: s.owner + 1, job: s.job}
+	stranger := s.stranger()
 	for _, r := range []struct { // in the same order for the same seed
 		what string
 		send func(*client.Client) error
@@ -41,6 +47,35 @@ func (s *session) intrude(ctx context.Context) {
 		stranger.refused(ctx, fmt.Sprintf("%s job %s of owner %d as another", r.what, s.job, s.owner), r.send)
 	}
 	stranger.listed(ctx)
+}
+
+// intrudeParts sends requests for an upload in parts as its next owner, and with the key of another upload.
+func (s *session) intrudeParts(ctx context.Context, u partsUpload, parts []part) {
+	other := u
+	other.Key = "audio/" + strings.Map(func(r rune) rune { // the id of another job
+		if r == '1' {
+			return '2'
+		}
+		return r
+	}, u.Job) + "_" + s.name
+	stranger := s.stranger()
+	for _, r := range []struct { // in the same order for the same seed
+		what string
+		as   *session
+		make func() client.Request
+	}{
+		{"list the parts of", stranger, func() client.Request { return client.Request{Path: u.path("")} }},
+		{"sign a part of", stranger, func() client.Request { return client.Request{Path: u.path("1")} }},
+		{"complete", stranger, func() client.Request { return u.completion(parts, nil) }},
+		{"remove", stranger, func() client.Request { return client.Request{Method: http.MethodDelete, Path: u.path("")} }},
+		{"sign a part with another key of", s, func() client.Request { return client.Request{Path: other.path("1")} }},
+		{"complete with another key", s, func() client.Request { return other.completion(parts, nil) }},
+	} {
+		r.as.refused(ctx, fmt.Sprintf("%s the upload of job %s", r.what, u.Job), func(c *client.Client) error {
+			_, err := c.Do(ctx, r.make())
+			return err
+		})
+	}
 }
 
 // refused sends a request until it is answered. Any answer but 404 is recorded as a violation.

@@ -13,7 +13,8 @@ type Rule string
 const (
 	Answers  Rule = "every answer is the requested one, or says properly when to try again"
 	Versions Rule = "no client is shown an older version than before"
-	Owners   Rule = "nobody is shown another's job, nor may change it"
+	Owners   Rule = "nobody is shown another's job or upload, nor may change it"
+	Durable  Rule = "what an upload was told to have, it keeps"
 )
 
 // Action is an action of a client, or a fault that it suffered, which the ledger counts.
@@ -26,15 +27,17 @@ const (
 	Canceled  Action = "cancel"
 	Retried   Action = "retry"
 	Erased    Action = "erase"
-	Intruded  Action = "request for another's job"
+	Intruded  Action = "request for another's job or upload"
+	Resumed   Action = "resume"
 )
 
 // Ledger records what clients were answered. Its methods are safe for concurrent use.
 type Ledger struct {
 	mu       sync.Mutex
 	ends     map[string]string // by accepted job: the terminal status that was seen last, or "" before the first one
-	owners   map[string]int    // by accepted job: the number of its owner
-	drops    map[string]int    // by job: how many times a client saw the progress go back
+	promises map[string]Promise
+	lost     map[string]bool // the names of the files of Lost
+	drops    map[string]int  // by job: how many times a client saw the progress go back
 	broken   map[Rule][]string
 	counts   map[Action]int
 	accepted chan struct{} // closed, and replaced, when a job is accepted
@@ -42,15 +45,23 @@ type Ledger struct {
 
 func newLedger() *Ledger {
 	return &Ledger{
-		ends: map[string]string{}, owners: map[string]int{}, drops: map[string]int{}, broken: map[Rule][]string{}, counts: map[Action]int{},
+		ends: map[string]string{}, promises: map[string]Promise{}, lost: map[string]bool{},
+		drops: map[string]int{}, broken: map[Rule][]string{}, counts: map[Action]int{},
 		accepted: make(chan struct{}),
 	}
 }
 
-func (l *Ledger) accept(job string, owner int) {
+// Promise is what a client knows of a job that was accepted.
+type Promise struct {
+	Owner  int    // an index of ClientOptions.Credentials
+	SHA256 string // of the recording, in hexadecimal
+	Fresh  bool   // the client wants no cached result
+}
+
+func (l *Ledger) accept(job string, p Promise) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ends[job], l.owners[job] = "", owner
+	l.ends[job], l.promises[job] = "", p
 	close(l.accepted)
 	l.accepted = make(chan struct{})
 }
@@ -59,6 +70,13 @@ func (l *Ledger) end(job, status string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ends[job] = status
+}
+
+// lose records that a request with a whole recording was not answered.
+func (l *Ledger) lose(file string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost[file] = true
 }
 
 func (l *Ledger) drop(job string) {
@@ -105,11 +123,19 @@ func (l *Ledger) Ends() map[string]string {
 	return maps.Clone(l.ends)
 }
 
-// Owners returns, for each accepted job, the number of its owner: an index of ClientOptions.Credentials.
-func (l *Ledger) Owners() map[string]int {
+// Promises returns what the clients know of each accepted job.
+func (l *Ledger) Promises() map[string]Promise {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return maps.Clone(l.owners)
+	return maps.Clone(l.promises)
+}
+
+// Lost returns the names of files of which a client could not learn whether they had become a job, since requests of resumable
+// uploads have no idempotency key. Such a client has uploaded its recording again.
+func (l *Ledger) Lost() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.lost)
 }
 
 // Drops returns, by job, how many times a client saw the progress go back. Only a new attempt of the job may cause that.

@@ -3,8 +3,6 @@ package loadgen
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"io"
 	"math"
 	"mime/multipart"
 	"time"
@@ -63,19 +61,3 @@ func RecordingOf(name string, file []byte) Recording {
 func (r Recording) Form() client.Form {
 	return client.Form{Body: bytes.NewReader(r.body), Length: int64(len(r.body)), ContentType: r.contentType}
 }
-
-// errCut is the read error that breaks an upload in the middle.
-var errCut = errors.New("the client is gone")
-
-// cut returns the form for an upload whose connection breaks after half of the body.
-func (r Recording) cut() client.Form {
-	f := r.Form()
-	f.Body = io.MultiReader(bytes.NewReader(r.body[:len(r.body)/2]), broken{})
-	return f
-}
-
-// broken is a reader that returns errCut.
-type broken struct{}
-
-// Read implements io.Reader.
-func (broken) Read([]byte) (int, error) { return 0, errCut }

@@ -13,12 +13,19 @@ import (
 
 // session is the state of one client with one job.
 type session struct {
-	clients *Clients
-	next    int // number of the gateway for the next request
-	owner   int // number of the owner of the job
-	job     string
-	last    client.Job // the version of the job that was seen last
-	seen    int64      // the number of that version; -1 before the first one
+	clients  *Clients
+	next     int  // number of the gateway for the next request
+	owner    int  // number of the owner of the job
+	intrudes bool // another owner tries to use its upload
+
+	upload upload
+	name   string // of the file
+	file   []byte // while it is uploaded
+	sum    string // its SHA-256, in hexadecimal
+
+	job  string
+	last client.Job // the version of the job that was seen last
+	seen int64      // the number of that version; -1 before the first one
 }
 
 // gateway returns the gateway for the next request, which has the credential of the owner.
@@ -51,31 +58,6 @@ func (s *session) retry(ctx context.Context, what string, send func(*client.Clie
 		pause(ctx, retryAfter)
 	}
 	return false
-}
-
-// upload sends the recording, with the same idempotency key again, until the gateway answers or ctx ends. It reports whether
-// the recording was accepted.
-func (s *session) upload(ctx context.Context, i int, large bool) bool {
-	r := s.clients.small
-	if large {
-		r = s.clients.large
-	}
-	return s.retry(ctx, "upload", func(c *client.Client) error {
-		form := r.Form()
-		if s.clients.cutsBodies() {
-			form = r.cut()
-		}
-		form.Key = fmt.Sprintf("customer-%d-%d", s.clients.opt.Seed, i)
-		job, err := c.Upload(ctx, s.clients.opt.Token, form)
-		if p, answered := errors.AsType[*client.Problem](err); answered && p.Code == "idempotency-key-in-use" {
-			return errors.New(p.Code) // an earlier attempt, whose answer was lost, still uses the key: try again
-		}
-		if err == nil {
-			s.job, s.seen = job, -1
-			s.clients.ledger.accept(job, s.owner)
-		}
-		return err
-	}, func(*client.Problem) bool { return false })
 }
 
 // control sends a request to cancel or to retry the job, and reports whether the answer was as expected.

@@ -33,6 +33,7 @@ type Options struct {
 	Race     bool          `help:"build the services with the race detector"`
 	Patience time.Duration `default:"1h" help:"give up after this time"`
 	Linger   time.Duration `kong:"-"` // how long to wait until idle connections are closed
+	Sweep    time.Duration `kong:"-"` // how long to wait until a sweep has removed what is left of uploads
 
 	Dir string                           `kong:"-"` // for data and logs; must not exist, and is not deleted
 	Say func(format string, args ...any) `kong:"-"`
@@ -43,6 +44,7 @@ type Experiment struct {
 	opt     Options
 	sori    *harness.System
 	proxy   *WebhookProxy
+	source  *loadgen.Source
 	clients *loadgen.Clients
 	checker invariants.Checker
 
@@ -94,6 +96,9 @@ func (o *Experiment) open(ctx context.Context) (err error) {
 	if o.proxy, err = OpenWebhookProxy(ctx, o.opt.Seed); err != nil {
 		return err
 	}
+	if o.source, err = loadgen.OpenSource(ctx, o.opt.Seed); err != nil {
+		return err
+	}
 	copies := map[string]int{}
 	for _, name := range harness.Services() {
 		copies[name] = replicas
@@ -119,6 +124,7 @@ func (o *Experiment) open(ctx context.Context) (err error) {
 	}
 	o.clients = loadgen.NewClients(loadgen.ClientOptions{
 		Gateways: o.sori.URLs(harness.Gateway), Token: token, Seed: o.opt.Seed, AtOnce: o.opt.Clients, Credentials: owners,
+		Source: o.source,
 	})
 	return nil
 }
@@ -148,7 +154,11 @@ func (o *Experiment) makeKeys(ctx context.Context) (admin string, all []string, 
 // settings returns settings with short intervals and time limits, so that an experiment does not take long.
 func (o *Experiment) settings() map[string]map[string]string {
 	return map[string]map[string]string{
+		harness.All:     {"RESULT_CACHE_TTL": "1h"}, // some recordings are uploaded several times
 		harness.Gateway: {"AUTH_API_KEYS": "true"},
+		harness.Uploader: { // uploads are swept while others are under way; none of those takes as long
+			"SWEEP_INTERVAL": "5s", "UPLOAD_URL_VALID": "5m", "UPLOAD_EXPIRY": "5m",
+		},
 		harness.Dispatcher: {
 			"WEBHOOK_URL":              o.proxy.URL + "/tokens/webhook/analysis-complete",
 			"ANALYSIS_REQUEST_TIMEOUT": "5s", "ANALYSIS_POLL_INTERVAL": "1s", "ANALYSIS_BREAKER_DELAY": "1s",
@@ -206,6 +216,9 @@ func (o *Experiment) close(ctx context.Context) error {
 	}
 	if o.proxy != nil {
 		errs = append(errs, o.proxy.Close(ctx))
+	}
+	if o.source != nil {
+		errs = append(errs, o.source.Close())
 	}
 	if o.sori != nil && o.sori.Fleet != nil {
 		errs = append(errs, o.sori.Fleet.Stop(ctx))

@@ -3,14 +3,17 @@ package experiment
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"time"
 
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/event"
 	"sori.internal/shared/joblog"
 )
 
@@ -18,11 +21,15 @@ import (
 const (
 	finishes  loadgen.Rule = "every job ends and its client sees it end, and nothing is left to be handled"
 	agreement loadgen.Rule = "every accepted job ends exactly once, and log, row and object agree"
-	unknown   loadgen.Rule = "every job is one that a client was told of"
+	unknown   loadgen.Rule = "every job is one that a client was told of, or of a request that was not answered"
+	whole     loadgen.Rule = "the recording of a job is the one that its client sent"
 	seenEnds  loadgen.Rule = "the end that a client saw is the end that is recorded"
 	drops     loadgen.Rule = "progress goes back with a new attempt only"
 	outcomes  loadgen.Rule = "a job that nobody canceled or erased is completed"
+	cached    loadgen.Rule = "a cached result is that of the same recording of the same owner, and not of an erased job"
 	staging   loadgen.Rule = "staging is empty"
+	uploads   loadgen.Rule = "nothing is left of uploads that were not completed"
+	sharing   loadgen.Rule = "no job waits for the result of another one, and no result of an erased job is kept"
 	dead      loadgen.Rule = "there are no dead letters"
 	survivors loadgen.Rule = "no process ended by itself or panicked"
 	remains   loadgen.Rule = "no goroutine, file or connection is left over"
@@ -38,30 +45,61 @@ func (o *Experiment) judge(ctx context.Context) Report {
 	ledger := o.clients.Ledger()
 	r := Report{Seed: o.opt.Seed, Jobs: o.opt.Jobs, Injected: o.Injected(), Callbacks: o.proxy.Faults(), Clients: ledger.Counts()}
 	o.opt.Say("all faults are over, waiting until nothing is under way")
-	for _, rule := range []loadgen.Rule{loadgen.Answers, loadgen.Versions} {
+	for _, rule := range []loadgen.Rule{loadgen.Answers, loadgen.Versions, loadgen.Durable} {
 		r.judge(rule, ledger.Violations(rule))
 	}
-	ends := ledger.Ends()
-	rows, err := o.settle(ctx, ends)
+	ends, promises := ledger.Ends(), ledger.Promises()
+	if _, err := o.settle(ctx, ends); err != nil {
+		r.judge(finishes, texts(err))
+		return r
+	}
+	o.clients.Close()
+	wrong, err := o.leftOver(ctx) // before the sweeps, which restart services
+	r.judge(remains, append(wrong, texts(err)...))
+	rows, err := o.sweep(ctx, &r, ends)
 	r.judge(finishes, texts(err))
 	if err != nil {
 		return r
 	}
 	r.Ends = count(rows)
 	r.judge(agreement, texts(o.checker.Check(ctx, keys(ends), rows)))
-	r.judge(unknown, unknownJobs(ends, rows))
 	r.judge(seenEnds, compare(ends, rows))
-	r.judge(outcomes, uncompleted(rows))
-	r.judge(loadgen.Owners, append(ledger.Violations(loadgen.Owners), misattributed(ledger.Owners(), rows)...))
-	wrong, err := o.unexplained(ctx, ledger.Drops())
+	r.judge(loadgen.Owners, append(ledger.Violations(loadgen.Owners), misattributed(promises, rows)...))
+	wrong, err = o.unexplained(ctx, ledger.Drops())
 	r.judge(drops, append(wrong, texts(err)...))
+	o.judgeLogs(ctx, &r, rows)
 	r.judge(dead, texts(o.checker.NoDeadLetters(ctx)))
-	o.clients.Close()
-	wrong, err = o.leftOver(ctx)
-	r.judge(remains, append(wrong, texts(err)...))
-	r.judge(staging, texts(o.checker.AwaitStagingEmpty(ctx, o.sori.Process(harness.Uploader, 0))))
 	r.judge(survivors, o.deaths())
 	return r
+}
+
+// sweep checks that nothing is left of what was interrupted, and returns the rows: a sweep may begin the job of an upload whose
+// bytes have all arrived.
+func (o *Experiment) sweep(ctx context.Context, r *Report, ends map[string]string) (map[string]invariants.Row, error) {
+	uploader := o.sori.Process(harness.Uploader, 0)
+	r.judge(uploads, texts(o.checker.AwaitNoUploads(ctx, uploader, o.opt.Sweep)))
+	r.judge(staging, texts(o.checker.AwaitStagingEmpty(ctx, uploader)))
+	rows, err := o.settle(ctx, ends)
+	if err != nil {
+		return nil, err
+	}
+	r.judge(sharing, texts(errors.Join(
+		o.checker.AwaitNoneShared(ctx, o.sori.Process(harness.Dispatcher, 0), o.opt.Sweep),
+		o.checker.NoResults(ctx, erased(rows)),
+	)))
+	return rows, nil
+}
+
+// judgeLogs checks what the logs say about the recordings of the jobs.
+func (o *Experiment) judgeLogs(ctx context.Context, r *Report, rows map[string]invariants.Row) {
+	promises := o.clients.Ledger().Promises()
+	logs, err := o.checker.Logs(ctx)
+	strangers, unnoticed := unknownJobs(promises, o.clients.Ledger().Lost(), logs)
+	r.judge(unknown, append(strangers, texts(err)...))
+	r.judge(outcomes, uncompleted(rows, unnoticed))
+	r.judge(whole, damaged(promises, logs))
+	r.Cached, err = invariants.CheckCached(logs)
+	r.judge(cached, append(unwanted(promises, logs), texts(err)...))
 }
 
 // settle waits until every job has ended and all its events are handled, and returns the rows.
@@ -77,15 +115,62 @@ func (o *Experiment) settle(ctx context.Context, ends map[string]string) (map[st
 	return o.checker.Rows(ctx)
 }
 
-// unknownJobs returns the jobs with a row that were not accepted to any client.
-func unknownJobs(ends map[string]string, rows map[string]invariants.Row) []string {
-	var wrong []string
-	for job := range rows {
-		if _, ok := ends[job]; !ok {
+// unknownJobs returns the jobs that were not accepted to any client. A client whose request was not answered may have begun
+// a job without noticing it: then the job has the name of the file that the client sent.
+func unknownJobs(
+	promises map[string]loadgen.Promise, lost map[string]bool, logs map[string][]invariants.Recorded,
+) (wrong []string, unnoticed map[string]bool) {
+	unnoticed = map[string]bool{}
+	for job, log := range logs {
+		received, _ := log[0].Event.(event.Received)
+		if _, known := promises[job]; known {
+			continue
+		}
+		if lost[received.FileName] {
+			unnoticed[job] = true
+		} else {
 			wrong = append(wrong, "job "+job)
 		}
 	}
+	return wrong, unnoticed
+}
+
+// damaged returns the jobs with another recording than the one that their client sent.
+func damaged(promises map[string]loadgen.Promise, logs map[string][]invariants.Recorded) []string {
+	var wrong []string
+	for job, log := range logs {
+		for _, r := range log {
+			stored, ok := r.Event.(event.Stored)
+			if sent, known := promises[job]; ok && known && stored.SHA256 != sent.SHA256 {
+				wrong = append(wrong, fmt.Sprintf("job %s has a recording with the SHA-256 %s, its client sent %s", job, stored.SHA256, sent.SHA256))
+			}
+		}
+	}
 	return wrong
+}
+
+// unwanted returns the jobs with a cached result whose client wanted a new analysis.
+func unwanted(promises map[string]loadgen.Promise, logs map[string][]invariants.Recorded) []string {
+	var wrong []string
+	for job, log := range logs {
+		for _, r := range log {
+			if completed, ok := r.Event.(event.Completed); ok && completed.Cached && promises[job].Fresh {
+				wrong = append(wrong, fmt.Sprintf("job %s has the result of job %s, its client wanted a new analysis", job, completed.CachedFrom))
+			}
+		}
+	}
+	return wrong
+}
+
+// erased returns the jobs that are erased.
+func erased(rows map[string]invariants.Row) []string {
+	var jobs []string
+	for job, r := range rows {
+		if r.Status == string(event.NameErased) {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs
 }
 
 // compare returns the jobs whose client saw another terminal status than that of the row, or none.
@@ -100,22 +185,22 @@ func compare(ends map[string]string, rows map[string]invariants.Row) []string {
 }
 
 // misattributed returns the jobs whose row names another owner than the client who uploaded the recording.
-func misattributed(owners map[string]int, rows map[string]invariants.Row) []string {
+func misattributed(promises map[string]loadgen.Promise, rows map[string]invariants.Row) []string {
 	var wrong []string
-	for job, i := range owners {
-		if r, exists := rows[job]; exists && r.Owner != ownerName(i) {
-			wrong = append(wrong, fmt.Sprintf("job %s of %s belongs to %q", job, ownerName(i), r.Owner))
+	for job, p := range promises {
+		if r, exists := rows[job]; exists && r.Owner != ownerName(p.Owner) {
+			wrong = append(wrong, fmt.Sprintf("job %s of %s belongs to %q", job, ownerName(p.Owner), r.Owner))
 		}
 	}
 	return wrong
 }
 
 // uncompleted returns the jobs that are neither completed nor canceled nor erased. Clients retry failed jobs, so none may stay
-// failed.
-func uncompleted(rows map[string]invariants.Row) []string {
+// failed, except jobs that no client has noticed.
+func uncompleted(rows map[string]invariants.Row, unnoticed map[string]bool) []string {
 	var wrong []string
 	for job, r := range rows {
-		if r.Status != "completed" && r.Status != "canceled" && r.Status != "erased" {
+		if r.Status != "completed" && r.Status != "canceled" && r.Status != "erased" && !unnoticed[job] {
 			wrong = append(wrong, fmt.Sprintf("job %s is %s", job, r.Status))
 		}
 	}
@@ -130,11 +215,23 @@ func (o *Experiment) unexplained(ctx context.Context, drops map[string]int) ([]s
 		if err != nil {
 			return nil, err
 		}
-		if !log.Erased() && n > log.Attempt()-1 {
-			wrong = append(wrong, fmt.Sprintf("job %s: progress went back %d times in %d attempts", job, n, log.Attempt()))
+		attempts := log.Attempt()
+		if fetchedAgain(log) {
+			attempts++ // the first fetch, which is of no attempt
+		}
+		if !log.Erased() && n > attempts-1 {
+			wrong = append(wrong, fmt.Sprintf("job %s: progress went back %d times in %d attempts", job, n, attempts))
 		}
 	}
 	return wrong, nil
+}
+
+// fetchedAgain reports whether a retry had the recording fetched again. Then it was not fetched at the first time.
+func fetchedAgain(log event.Log) bool {
+	return slices.ContainsFunc(log, func(r event.Record) bool {
+		retried, ok := r.Event.(event.Retried)
+		return ok && retried.Fetch
+	})
 }
 
 // deaths returns the processes that ended without having been stopped, and those whose log contains a panic or a data race.

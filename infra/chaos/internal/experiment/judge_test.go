@@ -3,6 +3,7 @@ package experiment
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/invariants"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
 	"sori.internal/shared/event"
@@ -27,7 +29,7 @@ func begin(t *testing.T) *Experiment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := newExperiment(Options{Seed: 1, Jobs: 20, Clients: 4, Linger: time.Second, Dir: filepath.Join(root, "experiment"), Say: t.Logf})
+	o := newExperiment(Options{Seed: 1, Jobs: 20, Clients: 4, Linger: time.Second, Sweep: 20 * time.Second, Dir: filepath.Join(root, "experiment"), Say: t.Logf})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -62,7 +64,9 @@ func TestTheJudgementSeesWhatIsBroken(t *testing.T) {
 	if found := broken(o.judge(ctx)); len(found) > 0 {
 		t.Fatalf("where nothing went wrong: %v", found)
 	}
-	jobs := keys(o.clients.Ledger().Ends())
+	ends := o.clients.Ledger().Ends()
+	maps.DeleteFunc(ends, func(_, status string) bool { return status != "completed" })
+	jobs := keys(ends)
 	tamper := func(name string, err error) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -90,10 +94,24 @@ func TestTheJudgementSeesWhatIsBroken(t *testing.T) {
 	tamper("a row says something else", err)
 	_, err = o.checker.DB.ExecContext(ctx, `UPDATE tracker.analysis_results SET owner = 'another' WHERE job_id = $1`, jobs[4])
 	tamper("a job becomes another's", err)
+	log, err = joblog.New(o.checker.Bus).Read(ctx, jobs[2])
+	tamper("read a log", err)
+	_, err = joblog.New(o.checker.Bus).Append(ctx, event.Completed{JobID: jobs[2], Attempt: 7, Cached: true, CachedFrom: stranger}, log.Seq())
+	tamper("a result is that of a job without one", err)
+	_, err = minio.Core{Client: o.checker.S3}.NewMultipartUpload(ctx, o.checker.Bucket, "elsewhere", minio.PutObjectOptions{})
+	tamper("an upload that no sweep finds", err)
+	log, err = joblog.New(o.checker.Bus).Read(ctx, jobs[5])
+	tamper("read a log", err)
+	_, err = joblog.New(o.checker.Bus).Append(ctx, event.Erased{JobID: jobs[5]}, log.Seq())
+	tamper("a job is erased", err)
+	tamper("its erasure", invariants.Await(ctx, settleIn, func() error { return o.checker.Idle(ctx) }))
+	ack, err := o.checker.Bus.PublishBytes(event.ResultSubject(1, strings.Repeat("0", 64), jobs[5], 0), []byte("{}"))
+	tamper("a result of it is cached", errors.Join(err, ack.Wait(ctx)))
+	o.opt.Sweep = time.Second
 	o.before["gateway-0"] = holding{goroutines: -moreGoroutines}
 
 	found := broken(o.judge(ctx))
-	for _, rule := range []loadgen.Rule{agreement, unknown, seenEnds, outcomes, loadgen.Owners, remains} {
+	for _, rule := range []loadgen.Rule{agreement, unknown, cached, seenEnds, outcomes, loadgen.Owners, remains, uploads, sharing} {
 		if found[rule] == "" {
 			t.Errorf("not seen: %s", rule)
 		}
@@ -101,6 +119,35 @@ func TestTheJudgementSeesWhatIsBroken(t *testing.T) {
 	for _, job := range jobs[:2] {
 		if !strings.Contains(found[agreement], job) {
 			t.Errorf("job %s is not found out: %s", job, found[agreement])
+		}
+	}
+}
+
+func TestTheJudgementComparesTheLogsWithWhatTheClientsKnow(t *testing.T) {
+	t.Parallel()
+	promises := map[string]loadgen.Promise{"sent": {SHA256: "aa"}, "fresh": {SHA256: "aa", Fresh: true}}
+	received := func(file string) invariants.Recorded {
+		return invariants.Recorded{Event: event.Received{FileName: file}}
+	}
+	stored := func(sum string) invariants.Recorded { return invariants.Recorded{Event: event.Stored{SHA256: sum}} }
+	completed := invariants.Recorded{Event: event.Completed{Cached: true}}
+	good := map[string][]invariants.Recorded{
+		"sent": {received("a"), stored("aa"), completed}, "fresh": {received("b"), stored("aa")}, "unnoticed": {received("lost"), stored("bb")},
+	}
+	bad := map[string][]invariants.Recorded{
+		"sent": {received("a"), stored("bb")}, "fresh": {received("b"), stored("aa"), completed}, "unnoticed": {received("c"), stored("bb")},
+	}
+	lost := map[string]bool{"lost": true}
+	for wrongs, logs := range map[int]map[string][]invariants.Recorded{0: good, 1: bad} {
+		strangers, unnoticed := unknownJobs(promises, lost, logs)
+		if len(strangers) != wrongs || unnoticed["unnoticed"] != (wrongs == 0) {
+			t.Errorf("unknown are %v, unnoticed %v", strangers, unnoticed)
+		}
+		if found := damaged(promises, logs); len(found) != wrongs {
+			t.Errorf("damaged are %v", found)
+		}
+		if found := unwanted(promises, logs); len(found) != wrongs {
+			t.Errorf("unwanted are %v", found)
 		}
 	}
 }

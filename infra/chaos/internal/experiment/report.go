@@ -21,6 +21,7 @@ type Report struct {
 	Callbacks map[Action]int // number of callbacks with a fault, by fault
 	Clients   map[loadgen.Action]int
 	Ends      map[string]int // number of jobs by status, of all jobs
+	Cached    int            // number of jobs that were completed with the result of another one
 
 	verdicts []verdict
 }
@@ -68,7 +69,7 @@ func (r *Report) Print(w io.Writer) error {
 	for _, kind := range Kinds() {
 		fmt.Fprintf(t, "| %s\t| %d\t| %s\t|\n", kind, r.Injected[kind], r.doneTo(kind))
 	}
-	fmt.Fprintf(t, "\njobs: %s; clients: %s\n\n", list(r.Ends), list(r.Clients))
+	fmt.Fprintf(t, "\njobs: %s, %d with a cached result; clients: %s\n\n", list(r.Ends), r.Cached, list(r.Clients))
 	fmt.Fprint(t, "| invariant\t| holds\t|\n|---\t|---\t|\n")
 	for _, v := range r.verdicts {
 		fmt.Fprintf(t, "| %s\t| %s\t|\n", v.rule, v.text())
