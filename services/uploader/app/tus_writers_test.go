@@ -39,7 +39,7 @@ func TestTwoWritersOfAnUploadDoNotMix(t *testing.T) {
 		if replies[1].status == http.StatusNoContent {
 			won, replies[0], replies[1] = second, replies[1], replies[0]
 		}
-		if replies[0].status != http.StatusNoContent || replies[1].status != http.StatusConflict && replies[1].status != http.StatusNotFound {
+		if replies[0].status != http.StatusNoContent || replies[1].status != http.StatusConflict {
 			t.Fatalf("the winner: %+v, the other: %+v", replies[0], replies[1])
 		}
 		stored := testkit.Await[event.Stored](env.Kit, env.bus, jobAt(at))
@@ -178,6 +178,27 @@ func TestWritersAreLimited(t *testing.T) {
 		t.Errorf("the first: %+v", got)
 	}
 	testkit.Await[event.Stored](env.Kit, env.bus, jobAt(at))
+}
+
+func TestARequestIsSupersededByOneThatCompletesTheUpload(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
+	one, two := env.callers(map[string]string{"S3_ENDPOINT": proxy.URL}, "mina")[0], env.callers(nil, "mina")[0]
+	recording := wav(1 << 20)
+	at := one.create(len(recording), nil)
+	held := proxy.Hold(0)
+	old := make(chan reply, 1)
+	go func() { old <- one.patch(at, 0, recording, nil) }()
+	<-held // its part is on the way
+	if got := two.patch(at, 0, recording, nil); got.status != http.StatusNoContent {
+		t.Fatalf("the new request: %+v", got)
+	}
+	proxy.Restore()
+	if got := <-old; got.status != http.StatusConflict || got.code != "upload-superseded" {
+		t.Errorf("the old request: %+v", got)
+	}
+	env.checkBecame(at, recording)
 }
 
 // unacknowledged stores records, and loses the acknowledgement of one of them.

@@ -17,6 +17,7 @@ import (
 	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 )
 
 // usualParts is into how many parts an upload is divided at most. The numbers up to direct.MaxParts
@@ -206,7 +207,7 @@ func (w *writer) take(ctx context.Context) (err error) {
 	}
 	content, err := w.core.Bucket.Open(ctx, w.tail.Key)
 	if err != nil {
-		return err
+		return gone(err)
 	}
 	defer content.Close()
 	if _, err := io.ReadFull(content, w.buffer[:w.tail.Size]); err != nil {
@@ -268,9 +269,18 @@ func (w *writer) begin(ctx context.Context) error {
 		err := w.core.Bucket.PutPart(ctx, key, s3ID, s.part.Number, body, s.part.Size)
 		body.end()
 		w.core.memory.give(buffer)
-		s.done <- err
+		s.done <- gone(err)
 	}()
 	return nil
+}
+
+// gone returns the failure of a request whose upload S3 does not have any more: another request has
+// completed or removed it since. The client learns which by asking for the offset.
+func gone(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return superseded()
+	}
+	return err
 }
 
 // reserve makes sure that the number of the next part is reserved. It reserves several at once; end gives
