@@ -255,6 +255,28 @@ func TestFollowersOfACompletedLeaderAreCompletedAfterACrash(t *testing.T) {
 	}
 }
 
+func TestFollowersOfACachedLeaderAreAnalysedIfTheSourceIsErased(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(cached())
+	leader := env.same()
+	env.requested(leader)
+	follower := env.same()
+	env.follows(follower)
+	env.Settled("dispatcher-stored")
+	must(t, env.service.Stop())
+	source := env.NewJob()
+	env.append(event.Erased{JobID: source})
+	env.append(event.Completed{JobID: leader, Result: []byte(result), Cached: true, CachedFrom: source})
+	env.run(cached())
+	env.requested(follower)
+	env.report(follower, `{"analysis_results":`+result+`}`)
+	if c := testkit.Await[event.Completed](env.Kit, env.bus, follower); c.Cached {
+		t.Errorf("%+v", c)
+	}
+	env.nothingShared()
+}
+
 func TestTheStopOfTheLeadersReplicaLosesNoFollower(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

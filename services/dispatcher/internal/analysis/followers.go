@@ -71,7 +71,8 @@ func (d *Dispatcher) settle(ctx context.Context, leader *Member) error {
 }
 
 // settleFollowers completes the followers of an ended leader if its result is known, and promotes the
-// oldest of them otherwise.
+// oldest of them otherwise. The result of a leader that was not analysed itself counts only while it is
+// in the cache: the job that was analysed may have been erased.
 func (d *Dispatcher) settleFollowers(ctx context.Context, leader *Member, log event.Log) error {
 	completed, ok := completedBy(log)
 	if !ok {
@@ -81,11 +82,8 @@ func (d *Dispatcher) settleFollowers(ctx context.Context, leader *Member, log ev
 	if err != nil {
 		return err
 	}
-	if cached == nil && len(completed.Result) > 0 { // it could not be cached
+	if cached == nil && len(completed.Result) > 0 && !completed.Cached { // it could not be cached
 		cached = &CachedResult{Job: leader.Job, Result: completed.Result, Warnings: completed.Warnings}
-		if completed.Cached {
-			cached.Job = completed.CachedFrom
-		}
 	}
 	if cached == nil {
 		return d.promote(ctx, leader.Key.Hash, leader.Seq)
