@@ -211,7 +211,8 @@ func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time, may
 			named := a.named()
 			q.mu.Unlock()
 			if ample {
-				go q.read(ctx, a, named)
+				log := zerolog.Ctx(ctx).With().Logger() // the request still adds fields to its own
+				go q.read(log.WithContext(ctx), a, named)
 				return true
 			}
 			q.read(ctx, a, named)

@@ -1,14 +1,18 @@
 package quota_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"sori.internal/services/gateway/internal/quota"
 	"sori.internal/shared/fault"
@@ -292,6 +296,27 @@ func TestAnUploadWaitsForTheUsageOnlyNearABudget(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request adds fields to its logger. The race detector sees if a reading that outlasts it uses the same one.
+func TestAReadingOutlastsTheRequestThatBeganIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(quota.Limits{Staged: 100})
+		e.accept(t, 1, true)
+		<-time.After(3 * time.Second)
+		e.ledger.change(func(l *ledger) { l.err = errors.New("refused") })
+		var logged bytes.Buffer
+		ctx := zerolog.New(&logged).With().Str("request_id", "7").Logger().WithContext(t.Context())
+		if _, err := e.Reserve(ctx, "alice", "job", 1); err != nil {
+			t.Fatal(err)
+		}
+		zerolog.Ctx(ctx).UpdateContext(func(c zerolog.Context) zerolog.Context { return c.Str("job_id", "job") })
+		synctest.Wait()
+		if text := logged.String(); !strings.Contains(text, "refused") || !strings.Contains(text, "request_id") {
+			t.Errorf("logged is %q", text)
+		}
+	})
 }
 
 func TestUploadsAreAdmittedWhileTheUsageCannotBeRead(t *testing.T) {
