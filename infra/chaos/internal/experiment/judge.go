@@ -40,7 +40,7 @@ const settleIn = 3 * time.Minute
 
 // judge waits until no work is under way, checks every invariant, and returns the report.
 func (o *Experiment) judge(ctx context.Context) Report {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*settleIn)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*settleIn)
 	defer cancel()
 	ledger := o.clients.Ledger()
 	r := Report{Seed: o.opt.Seed, Jobs: o.opt.Jobs, Injected: o.Injected(), Callbacks: o.proxy.Faults(), Clients: ledger.Counts()}
