@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sort"
 	"time"
 
@@ -226,12 +225,11 @@ func (o *Experiment) unexplained(ctx context.Context, drops map[string]int) ([]s
 	return wrong, nil
 }
 
-// fetchedAgain reports whether a retry had the recording fetched again. Then it was not fetched at the first time.
+// fetchedAgain reports whether a retry had the recording fetched again. The log has only the newest retry.
 func fetchedAgain(log event.Log) bool {
-	return slices.ContainsFunc(log, func(r event.Record) bool {
-		retried, ok := r.Event.(event.Retried)
-		return ok && retried.Fetch
-	})
+	stored, _ := event.Last[event.Stored](log)
+	retried, _ := event.Last[event.Retried](log)
+	return stored.Attempt > 0 || retried.Fetch
 }
 
 // deaths returns the processes that ended without having been stopped, and those whose log contains a panic or a data race.
