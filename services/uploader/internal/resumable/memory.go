@@ -2,12 +2,10 @@ package resumable
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -69,13 +67,11 @@ func (m *memory) hold(size int64) ([]byte, error) {
 		m.held++
 		return b, nil
 	}
-	size = max(size, m.size)
-	b, err := syscall.Mmap(-1, 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
-	if err != nil {
-		return nil, fmt.Errorf("map a buffer of %d bytes: %w", size, err)
+	b, err := mapBuffer(max(size, m.size))
+	if err == nil {
+		m.held++
 	}
-	m.held++
-	return b, nil
+	return b, err
 }
 
 // give takes a buffer back, which nobody uses any more.
@@ -87,7 +83,7 @@ func (m *memory) give(b []byte) {
 	m.free = slices.DeleteFunc(m.free, func(b []byte) bool {
 		idle := m.held == 0 || int64(len(b)) > m.size
 		if idle {
-			_ = syscall.Munmap(b) // fails only for what is not mapped
+			unmapBuffer(b)
 		}
 		return idle
 	})
