@@ -207,7 +207,7 @@ func (w *writer) take(ctx context.Context) (err error) {
 	}
 	content, err := w.core.Bucket.Open(ctx, w.tail.Key)
 	if err != nil {
-		return gone(err)
+		return w.explain(ctx, err)
 	}
 	defer content.Close()
 	if _, err := io.ReadFull(content, w.buffer[:w.tail.Size]); err != nil {
@@ -269,16 +269,23 @@ func (w *writer) begin(ctx context.Context) error {
 		err := w.core.Bucket.PutPart(ctx, key, s3ID, s.part.Number, body, s.part.Size)
 		body.end()
 		w.core.memory.give(buffer)
-		s.done <- gone(err)
+		s.done <- err
 	}()
 	return nil
 }
 
-// gone returns the failure of a request whose upload S3 does not have any more: another request has
-// completed or removed it since. The client learns which by asking for the offset.
-func gone(err error) error {
-	if fault.Is(err, fault.NotFound) {
+// explain returns why S3 refused a request of this writer. If another request has completed or removed the
+// upload since, S3 does not have it any more, or breaks the connection before it has read a part of it. The
+// client learns which by asking for the offset.
+func (w *writer) explain(ctx context.Context, err error) error {
+	switch {
+	case fault.Is(err, fault.NotFound):
 		return superseded()
+	case fault.Is(err, fault.Unavailable):
+		found, findErr := w.core.Find(ctx, w.session.Owner, w.session.JobID)
+		if fault.Is(findErr, fault.NotFound) || findErr == nil && (found.Job || found.Writer != w.session.Writer) {
+			return superseded()
+		}
 	}
 	return err
 }
@@ -328,6 +335,7 @@ func (w *writer) sent(ctx context.Context, err error) error {
 		w.sending = w.sending[1:]
 		if err != nil {
 			w.discard()
+			err = w.explain(ctx, err)
 			break
 		}
 		w.work.Offset += s.part.Size
