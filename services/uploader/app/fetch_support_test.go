@@ -11,7 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
+	"sori.internal/services/uploader/internal/fetch"
+	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/principal"
 	"sori.internal/shared/source"
@@ -168,4 +171,15 @@ func (env *env) wait(c <-chan struct{}) {
 	case <-env.Context().Done():
 		env.t.Fatal("it does not happen")
 	}
+}
+
+// remoteUploader returns a RemoteUploader that fetches from this machine, once.
+func (env *env) remoteUploader(bucket upload.RemoteObjects) *upload.RemoteUploader {
+	env.t.Helper()
+	var allowed source.Allowed
+	must(env.t, allowed.UnmarshalText([]byte(loopback)))
+	return upload.NewRemote(upload.RemoteDependencies{
+		Jobs: env.jobs, Progress: env.bus, Objects: bucket, Sources: env.sealer(),
+		Fetcher: fetch.New(fetch.Options{Allowed: allowed, MaxBytes: 1 << 20, Idle: time.Minute, Tries: 1}),
+	}, upload.RemoteOptions{Allowed: allowed, MaxBytes: 1 << 20, Timeout: time.Minute})
 }

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -15,9 +16,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
-	"sori.internal/services/uploader/internal/fetch"
 	"sori.internal/services/uploader/internal/objects"
-	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/source"
 	"sori.internal/shared/testkit"
@@ -282,12 +281,7 @@ func TestOfTwoReplicasThatFetchOneWins(t *testing.T) {
 		<-both
 		_, _ = w.Write(bodies[i-1])
 	}))
-	var allowed source.Allowed
-	must(t, allowed.UnmarshalText([]byte(loopback)))
-	u := upload.NewRemote(upload.RemoteDependencies{
-		Jobs: env.jobs, Progress: env.bus, Objects: objects.New(env.client, env.client, env.bucket), Sources: env.sealer(),
-		Fetcher: fetch.New(fetch.Options{Allowed: allowed, MaxBytes: 1 << 20, Idle: time.Minute, Tries: 1}),
-	}, upload.RemoteOptions{Allowed: allowed, MaxBytes: 1 << 20, Timeout: time.Minute})
+	u := env.remoteUploader(objects.New(env.client, env.client, env.bucket))
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
@@ -304,6 +298,68 @@ func TestOfTwoReplicasThatFetchOneWins(t *testing.T) {
 	env.checkKeys(stored.Key)
 	i := slices.IndexFunc(bodies, func(b []byte) bool { return int64(len(b)) == stored.Size })
 	env.checkStored(stored, bodies[i])
+}
+
+// slowBucket does something before it answers a listing.
+type slowBucket struct {
+	*objects.Bucket
+	meanwhile func()
+}
+
+// ListPrefix implements upload.RemoteObjects.
+func (b slowBucket) ListPrefix(ctx context.Context, prefix string) (func(context.Context, string) error, error) {
+	b.meanwhile()
+	return b.Bucket.ListPrefix(ctx, prefix)
+}
+
+// S3 is away while a failed fetch cleans up, and a retry fetches the recording meanwhile.
+func TestAFailedFetchLeavesTheRecordingOfARetry(t *testing.T) {
+	t.Parallel()
+	env, body := newEnv(t), wav(10_044)
+	var found atomic.Bool
+	e := env.analyzeURL(env.serve(func(w http.ResponseWriter, _ *http.Request) {
+		if !found.Load() {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = w.Write(body)
+	}))
+	bucket := objects.New(env.client, env.client, env.bucket)
+	first := env.remoteUploader(slowBucket{bucket, func() {
+		found.Store(true)
+		env.append(event.Retried{JobID: e.JobID, Attempt: 1, Fetch: true})
+		must(t, env.remoteUploader(bucket).Handle(env.Context(), e.JobID))
+	}})
+	must(t, first.Handle(env.Context(), e.JobID))
+	stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
+	env.checkStored(stored, body)
+	env.checkKeys(stored.Key)
+}
+
+// A retry begins another fetch while an older one, which the log does not know, has stored its object.
+func TestAnOlderFetchDoesNotStoreTheRecordingOfARetry(t *testing.T) {
+	t.Parallel()
+	env, body := newEnv(t), wav(10_044)
+	fetched, goOn := make(chan struct{}), make(chan struct{})
+	e := env.analyzeURL(env.serve(func(w http.ResponseWriter, _ *http.Request) {
+		close(fetched)
+		<-goOn
+		_, _ = w.Write(body)
+	}))
+	older := make(chan error, 1)
+	go func() {
+		older <- env.remoteUploader(objects.New(env.client, env.client, env.bucket)).Handle(env.Context(), e.JobID)
+	}()
+	<-fetched
+	env.append(event.Failed{JobID: e.JobID, Code: event.CodeFetchFailed, Retryable: true})
+	env.append(event.Retried{JobID: e.JobID, Attempt: 1, Fetch: true})
+	close(goOn)
+	must(t, <-older)
+	log, err := env.jobs.Read(env.Context(), e.JobID)
+	must(t, err)
+	if last := log[len(log)-1].Event.Name(); last != event.NameRetried {
+		t.Errorf("the log ends with %s", last)
+	}
 }
 
 func TestAFetchThatFailedIsRepeatedByARetry(t *testing.T) {

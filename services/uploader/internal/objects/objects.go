@@ -77,5 +77,9 @@ func (b *Bucket) Remove(ctx context.Context, key string) error {
 
 // RemovePrefix removes every object whose key has a prefix, and the parts of unfinished uploads.
 func (b *Bucket) RemovePrefix(ctx context.Context, prefix string) error {
-	return b.RemoveOthers(ctx, prefix, "")
+	remove, err := b.ListPrefix(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	return remove(ctx, "")
 }

@@ -138,34 +138,53 @@ func sourceError(from source.Object, err error) error {
 	}
 }
 
-// RemoveOthers removes every object whose key has a prefix, and the parts of unfinished uploads, except
-// the object with the key keep.
-func (b *Bucket) RemoveOthers(ctx context.Context, prefix, keep string) error {
+// ListPrefix lists the objects whose key has a prefix, and the unfinished uploads. It returns a function that
+// removes what was listed, except the object with the key keep.
+func (b *Bucket) ListPrefix(ctx context.Context, prefix string) (remove func(ctx context.Context, keep string) error, err error) {
 	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
 	defer cancel()
+	var keys []string
 	for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
 		if o.Err != nil {
-			return objectstore.Translate("list "+prefix, o.Err)
+			return nil, objectstore.Translate("list "+prefix, o.Err)
 		}
-		if o.Key == keep {
-			continue
-		}
-		if err := b.Remove(ctx, o.Key); err != nil {
-			return err
-		}
+		keys = append(keys, o.Key)
 	}
+	unfinished, err := b.listUnfinished(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, keep string) error {
+		for _, key := range keys {
+			if key == keep {
+				continue
+			}
+			if err := b.Remove(ctx, key); err != nil {
+				return err
+			}
+		}
+		for _, o := range unfinished {
+			err := b.core().AbortMultipartUpload(ctx, b.name, o.Key, o.UploadID)
+			if code := minio.ToErrorResponse(err).Code; err != nil && code != minio.NoSuchUpload {
+				return objectstore.Translate("abort an upload of "+prefix, err)
+			}
+		}
+		return nil
+	}, nil
+}
+
+// listUnfinished lists the unfinished uploads whose key has a prefix; none if they may not be listed: a
+// lifecycle rule of the bucket removes them then.
+func (b *Bucket) listUnfinished(ctx context.Context, prefix string) (found []minio.ObjectMultipartInfo, err error) {
 	for o := range b.client.ListIncompleteUploads(ctx, b.name, prefix, true) {
 		switch minio.ToErrorResponse(o.Err).StatusCode {
 		case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-			return nil // a lifecycle rule of the bucket removes the parts
+			return nil, nil
 		}
 		if o.Err != nil {
-			return objectstore.Translate("list unfinished uploads of "+prefix, o.Err)
+			return nil, objectstore.Translate("list unfinished uploads of "+prefix, o.Err)
 		}
-		err := b.core().AbortMultipartUpload(ctx, b.name, o.Key, o.UploadID)
-		if code := minio.ToErrorResponse(err).Code; err != nil && code != minio.NoSuchUpload {
-			return objectstore.Translate("abort an upload of "+prefix, err)
-		}
+		found = append(found, o)
 	}
-	return ctx.Err()
+	return found, ctx.Err()
 }

@@ -53,9 +53,9 @@ type RemoteObjects interface {
 	CopyFrom(ctx context.Context, from source.Object, found RemoteObject, to Object) error
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
 	Remove(ctx context.Context, key string) error
-	// RemoveOthers removes every object whose key has a prefix, and what unfinished uploads have left,
-	// except the object with the key keep.
-	RemoveOthers(ctx context.Context, prefix, keep string) error
+	// ListPrefix lists the objects whose key has a prefix, and what unfinished uploads have left. It returns a
+	// function that removes what was listed, except the object with the key keep.
+	ListPrefix(ctx context.Context, prefix string) (remove func(ctx context.Context, keep string) error, err error)
 }
 
 // RemoteObject describes an object of another bucket.
@@ -118,7 +118,7 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 		return err
 	}
 	if storedOrEnded(log) {
-		return u.cleanUp(ctx, log)
+		return u.cleanUp(ctx, job)
 	}
 	received, ok := event.Last[event.Received](log)
 	if !ok {
@@ -135,6 +135,9 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 		return u.handleError(ctx, job, err)
 	}
 	log, err = u.Jobs.Update(ctx, job, log, func(log event.Log) (event.Event, error) {
+		if retried, _ := event.Last[event.Retried](log); retried.Attempt != stored.Attempt {
+			return nil, nil //nolint:nilnil // a later fetch stores the recording
+		}
 		return storeRecording(log, stored), nil
 	})
 	if err != nil {
@@ -143,7 +146,7 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 	if kept, _ := event.Last[event.Stored](log); kept.Key == stored.Key {
 		zerolog.Ctx(ctx).Info().Int64(logging.Bytes, stored.Size).Msg("recording fetched")
 	}
-	return u.cleanUp(ctx, log)
+	return u.cleanUp(ctx, job)
 }
 
 // handleError fails the job if its recording cannot be had. Any other error is returned, so that the
@@ -154,7 +157,7 @@ func (u *RemoteUploader) handleError(ctx context.Context, job string, cause erro
 		return errors.Join(cause, err)
 	}
 	if storedOrEnded(log) {
-		return u.cleanUp(ctx, log)
+		return u.cleanUp(ctx, job)
 	}
 	var f *FetchError
 	if !errors.As(cause, &f) {
@@ -166,23 +169,30 @@ func (u *RemoteUploader) handleError(ctx context.Context, job string, cause erro
 
 // Fail fails a job whose recording is not stored and which has not ended, and cleans up.
 func (u *RemoteUploader) Fail(ctx context.Context, job string, failed event.Failed) error {
-	log, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
+	_, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failUpload(log, failed), nil
 	})
 	if err != nil {
 		return err
 	}
-	return u.cleanUp(ctx, log)
+	return u.cleanUp(ctx, job)
 }
 
-// cleanUp removes the objects of a job that are not its recording.
-func (u *RemoteUploader) cleanUp(ctx context.Context, log event.Log) error {
-	if len(log) == 0 {
-		return nil
+// cleanUp removes the objects of a job that are not its recording. It lists them before it reads the log: the
+// listing may take as long as S3 is away, and a retry that comes meanwhile begins a fetch that stores another
+// object. While such a fetch runs, nothing is removed: it cleans up itself.
+func (u *RemoteUploader) cleanUp(ctx context.Context, job string) error {
+	remove, err := u.Objects.ListPrefix(ctx, keyPrefix(job))
+	if err != nil {
+		return err
+	}
+	log, err := u.Jobs.Read(ctx, job)
+	if err != nil || len(log) == 0 || !storedOrEnded(log) {
+		return err
 	}
 	keep := ""
 	if stored, _ := event.Last[event.Stored](log); keepsObject(log) {
 		keep = stored.Key
 	}
-	return u.Objects.RemoveOthers(ctx, keyPrefix(log[0].Event.Job()), keep)
+	return remove(ctx, keep)
 }
