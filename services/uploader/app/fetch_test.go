@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -9,14 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 
-	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/shared/event"
 	"sori.internal/shared/source"
 	"sori.internal/shared/testkit"
@@ -263,102 +260,6 @@ func TestHandlingAFetchAgainChangesNothing(t *testing.T) {
 	env.checkStored(stored, body)
 	if now := len(env.Messages(event.Jobs())); now != messages || n.Load() != 1 {
 		t.Errorf("%d messages became %d, %d requests", messages, now, n.Load())
-	}
-}
-
-// Both replicas fetch at the same time, and the server sends each of them another file.
-func TestOfTwoReplicasThatFetchOneWins(t *testing.T) {
-	t.Parallel()
-	env := newEnv(t)
-	bodies := [][]byte{wav(10_044), wav(20_044)}
-	var n atomic.Int64
-	both := make(chan struct{})
-	e := env.analyzeURL(env.serve(func(w http.ResponseWriter, _ *http.Request) {
-		i := n.Add(1)
-		if i == 2 {
-			close(both)
-		}
-		<-both
-		_, _ = w.Write(bodies[i-1])
-	}))
-	u := env.remoteUploader(objects.New(env.client, env.client, env.bucket))
-	var wg sync.WaitGroup
-	for range 2 {
-		wg.Go(func() {
-			if err := u.Handle(env.Context(), e.JobID); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived, event.NameStored}) {
-		t.Fatalf("log %v", names)
-	}
-	stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
-	env.checkKeys(stored.Key)
-	i := slices.IndexFunc(bodies, func(b []byte) bool { return int64(len(b)) == stored.Size })
-	env.checkStored(stored, bodies[i])
-}
-
-// slowBucket does something before it answers a listing.
-type slowBucket struct {
-	*objects.Bucket
-	meanwhile func()
-}
-
-// ListPrefix implements upload.RemoteObjects.
-func (b slowBucket) ListPrefix(ctx context.Context, prefix string) (func(context.Context, string) error, error) {
-	b.meanwhile()
-	return b.Bucket.ListPrefix(ctx, prefix)
-}
-
-// S3 is away while a failed fetch cleans up, and a retry fetches the recording meanwhile.
-func TestAFailedFetchLeavesTheRecordingOfARetry(t *testing.T) {
-	t.Parallel()
-	env, body := newEnv(t), wav(10_044)
-	var found atomic.Bool
-	e := env.analyzeURL(env.serve(func(w http.ResponseWriter, _ *http.Request) {
-		if !found.Load() {
-			w.WriteHeader(http.StatusNotFound)
-			return
-		}
-		_, _ = w.Write(body)
-	}))
-	bucket := objects.New(env.client, env.client, env.bucket)
-	first := env.remoteUploader(slowBucket{bucket, func() {
-		found.Store(true)
-		env.append(event.Retried{JobID: e.JobID, Attempt: 1, Fetch: true})
-		must(t, env.remoteUploader(bucket).Handle(env.Context(), e.JobID))
-	}})
-	must(t, first.Handle(env.Context(), e.JobID))
-	stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
-	env.checkStored(stored, body)
-	env.checkKeys(stored.Key)
-}
-
-// A retry begins another fetch while an older one, which the log does not know, has stored its object.
-func TestAnOlderFetchDoesNotStoreTheRecordingOfARetry(t *testing.T) {
-	t.Parallel()
-	env, body := newEnv(t), wav(10_044)
-	fetched, goOn := make(chan struct{}), make(chan struct{})
-	e := env.analyzeURL(env.serve(func(w http.ResponseWriter, _ *http.Request) {
-		close(fetched)
-		<-goOn
-		_, _ = w.Write(body)
-	}))
-	older := make(chan error, 1)
-	go func() {
-		older <- env.remoteUploader(objects.New(env.client, env.client, env.bucket)).Handle(env.Context(), e.JobID)
-	}()
-	<-fetched
-	env.append(event.Failed{JobID: e.JobID, Code: event.CodeFetchFailed, Retryable: true})
-	env.append(event.Retried{JobID: e.JobID, Attempt: 1, Fetch: true})
-	close(goOn)
-	must(t, <-older)
-	log, err := env.jobs.Read(env.Context(), e.JobID)
-	must(t, err)
-	if last := log[len(log)-1].Event.Name(); last != event.NameRetried {
-		t.Errorf("the log ends with %s", last)
 	}
 }
 

@@ -1,0 +1,89 @@
+package resumable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/services/uploader/internal/upload"
+	"sori.internal/shared/event"
+)
+
+// take takes a buffer for a part, and reads the tail into it.
+func (w *writer) take(ctx context.Context) (err error) {
+	if w.buffer, err = w.core.memory.take(ctx, w.capacity()); err != nil {
+		return err
+	}
+	w.turn.Reset(memoryTurn)
+	if w.tail == nil {
+		return nil
+	}
+	content, err := w.core.Bucket.Open(ctx, w.tail.Key)
+	if err != nil {
+		return w.explain(ctx, err)
+	}
+	defer content.Close()
+	if _, err := io.ReadFull(content, w.buffer[:w.tail.Size]); err != nil {
+		return fmt.Errorf("read %s: %w", w.tail.Key, err)
+	}
+	w.loaded, w.filled, w.tail = w.tail.Size, w.tail.Size, nil
+	return nil
+}
+
+// capacity returns how many bytes the buffer must hold. The tail is larger than a part if the largest
+// size of an upload was lowered since.
+func (w *writer) capacity() int64 {
+	if w.tail == nil {
+		return w.size
+	}
+	return max(w.size, w.tail.Size)
+}
+
+// removeTail removes a tail that does not count. The end of the upload removes it too.
+func (c *Core) removeTail(ctx context.Context, key string) {
+	if err := c.Bucket.Remove(ctx, key); err != nil {
+		zerolog.Ctx(ctx).Debug().Err(err).Msg("tail not removed")
+	}
+}
+
+// store makes the bytes in the buffer the tail, and makes them count unless the checksum of the request
+// is to be awaited.
+func (w *writer) store(ctx context.Context) error {
+	fresh := w.filled - w.loaded
+	if fresh == 0 {
+		return nil
+	}
+	state, err := state(w.sum)
+	if err != nil {
+		return err
+	}
+	w.tails++
+	// The number of the request makes the key unique: an older request cannot replace the tail.
+	tail := &Tail{Key: fmt.Sprintf("%s%d-%d", upload.TailPrefix(w.work.JobID), w.work.Writer, w.tails), Size: w.filled}
+	body := &loan{rest: w.buffer[:w.filled]}
+	defer body.end()
+	if err := w.core.Bucket.Put(ctx, upload.Object{Key: tail.Key, Size: tail.Size, MediaType: "application/octet-stream"}, body); err != nil {
+		return err
+	}
+	old := w.work.Tail
+	w.work.Offset, w.work.Tail, w.work.Hash = w.work.Offset+fresh, tail, state
+	if w.check != nil {
+		w.drop(ctx, old)
+		return nil
+	}
+	err = w.commit(ctx)
+	if errors.Is(err, event.ErrLogConflict) { // after any other failure the record may have the tail
+		w.core.removeTail(context.WithoutCancel(ctx), tail.Key)
+	}
+	return err
+}
+
+// drop removes a tail that this request has stored and that does not count.
+func (w *writer) drop(ctx context.Context, tail *Tail) {
+	if tail != nil && tail != w.session.Tail {
+		w.core.removeTail(ctx, tail.Key)
+	}
+}
