@@ -16,13 +16,19 @@ type Recorded struct {
 	Seq uint64
 }
 
-// Logs returns the log of every job, oldest event first, without events that cannot be decoded.
+// Logs returns the log of every job, oldest event first. An event that cannot be decoded is an event.Unreadable.
 func (c Checker) Logs(ctx context.Context) (map[string][]Recorded, error) {
 	found := map[string][]Recorded{}
 	err := c.Bus.Stream(event.Jobs()).Scan(ctx, true, []string{event.AllJobs}, func(m bus.Message) error {
-		if e, err := event.Decode(m.Subject, m.Data); err == nil {
-			found[e.Job()] = append(found[e.Job()], Recorded{e, m.Seq})
+		job, name, err := event.ParseSubject(m.Subject)
+		if err != nil {
+			return fmt.Errorf("read the logs: %w", err)
 		}
+		e, err := event.Decode(m.Subject, m.Data)
+		if err != nil {
+			e = event.Unreadable{JobID: job, Of: name}
+		}
+		found[job] = append(found[job], Recorded{e, m.Seq})
 		return nil
 	})
 	return found, err

@@ -120,19 +120,13 @@ func (c Checker) Histories(ctx context.Context) (map[string]History, error) {
 }
 
 func (c Checker) histories(ctx context.Context) (map[string]History, error) {
-	found := map[string]History{}
-	err := c.Bus.Stream(event.Jobs()).Scan(ctx, true, []string{event.AllJobs}, func(m bus.Message) error {
-		job, name, err := event.ParseSubject(m.Subject)
-		if err != nil {
-			return fmt.Errorf("read the logs: %w", err)
+	logs, err := c.Logs(ctx)
+	found := make(map[string]History, len(logs))
+	for job, log := range logs {
+		for _, r := range log {
+			found[job] = append(found[job], r.Event)
 		}
-		e, err := event.Decode(m.Subject, m.Data)
-		if err != nil { // the log contains an event that cannot be decoded
-			e = event.Unreadable{JobID: job, Of: name}
-		}
-		found[job] = append(found[job], e)
-		return nil
-	})
+	}
 	return found, err
 }
 
