@@ -111,3 +111,16 @@ func (env *env) nothingShared() {
 }
 
 func (env *env) sharing() *cache.Sharing { return cache.NewSharing(env.bus) }
+
+// shared uploads one recording n+1 times: the analysis of the first job, the leader, is under way, and the others
+// follow it. The functions change each job (env.same).
+func (env *env) shared(n int, changes ...func(*event.Received, *event.Stored)) (leader string, followers []string) {
+	env.t.Helper()
+	leader = env.same(changes...)
+	env.requested(leader)
+	for range n {
+		followers = append(followers, env.same(changes...))
+		env.follows(followers[len(followers)-1])
+	}
+	return leader, followers
+}

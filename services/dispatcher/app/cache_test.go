@@ -179,10 +179,8 @@ func TestALargeResultIsCached(t *testing.T) {
 	env := newEnv(t)
 	env.run(cached())
 	large := incompressible(env)
-	first := env.same()
-	env.requested(first)
-	follower := env.same()
-	env.follows(follower)
+	first, followers := env.shared(1)
+	follower := followers[0]
 	env.report(first, `{"analysis_results":`+large+`}`)
 	env.isCached(follower, first, large)
 	if n := len(env.Messages(event.Results())); n < 2 {
@@ -245,19 +243,15 @@ func TestAJobIsCompletedIfItsResultCannotBeCached(t *testing.T) {
 	env := newEnv(t)
 	env.run(cached(map[string]string{"RESULT_CACHE_BYTES": "512"})) // the server refuses larger messages
 	large := incompressible(env)
-	leader := env.same()
-	env.requested(leader)
-	follower := env.same()
-	env.follows(follower)
+	leader, followers := env.shared(1)
+	follower := followers[0]
 	env.report(leader, `{"analysis_results":`+large+`}`)
 	if env.resultOf(leader) != large {
 		t.Error("the result differs")
 	}
 	env.report(follower, `{"analysis_results":`+large[:20<<10]+`0]}`) // the result of the leader is staged, and may be gone
-	next := env.same()
-	env.requested(next)
-	last := env.same()
-	env.follows(last)
+	next, waiting := env.shared(1)
+	last := waiting[0]
 	medium := large[:10<<10] + "0]"
 	env.report(next, `{"analysis_results":`+medium+`}`)
 	env.isCached(last, next, medium) // from the event that completed the leader

@@ -56,13 +56,7 @@ func TestIfTheAnalysisFailsTheNextJobIsAnalysed(t *testing.T) {
 			t.Parallel()
 			env := newEnv(t)
 			env.run(cached())
-			leader := env.same()
-			env.requested(leader)
-			jobs := make([]string, 5)
-			for i := range jobs {
-				jobs[i] = env.same()
-				env.follows(jobs[i])
-			}
+			leader, jobs := env.shared(5)
 			env.append(event.Canceled{JobID: jobs[0]}) // these two no longer wait
 			env.append(event.Erased{JobID: jobs[1]})
 			end(env, leader)
@@ -91,10 +85,8 @@ func TestAFailedLeaderThatIsRetriedAtOnceLosesNoFollower(t *testing.T) {
 	env.run(cached())
 	for i := range 5 {
 		owner := func(r *event.Received, _ *event.Stored) { r.Owner = fmt.Sprint("owner ", i) }
-		leader := env.same(owner)
-		env.requested(leader)
-		follower := env.same(owner)
-		env.follows(follower)
+		leader, followers := env.shared(1, owner)
+		follower := followers[0]
 		env.report(leader, `{"status":"failed","error":"no speech"}`)
 		env.append(event.Retried{JobID: leader, Attempt: 2})
 		second := env.attempt(leader, 2)
@@ -192,10 +184,8 @@ func TestAFollowerWithoutALeaderIsAnalysed(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	env.run(cached())
-	leader := env.same()
-	env.requested(leader)
-	follower := env.same()
-	env.follows(follower)
+	leader, followers := env.shared(1)
+	follower := followers[0]
 	must(t, env.service.Stop())
 	m, err := env.sharing().LedBy(env.Context(), leader)
 	must(t, err)
@@ -228,13 +218,7 @@ func TestFollowersOfACompletedLeaderAreCompletedAfterACrash(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	env.run(cached())
-	leader := env.same()
-	env.requested(leader)
-	jobs := make([]string, 3)
-	for i := range jobs {
-		jobs[i] = env.same()
-		env.follows(jobs[i])
-	}
+	leader, jobs := env.shared(3)
 	env.Settled("dispatcher-stored")
 	must(t, env.service.Stop())
 	// The result was cached, the leader completed, and one of the followers.
@@ -259,10 +243,8 @@ func TestFollowersOfACachedLeaderAreAnalysedIfTheSourceIsErased(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	env.run(cached())
-	leader := env.same()
-	env.requested(leader)
-	follower := env.same()
-	env.follows(follower)
+	leader, followers := env.shared(1)
+	follower := followers[0]
 	env.Settled("dispatcher-stored")
 	must(t, env.service.Stop())
 	source := env.NewJob()
@@ -301,10 +283,7 @@ func TestWithoutTheCacheThoseWhoWaitAreAnalysed(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	env.run(cached())
-	leader := env.same()
-	env.requested(leader)
-	followers := []string{env.same(), env.same()}
-	env.follows(followers...)
+	leader, followers := env.shared(2)
 	must(t, env.service.Stop())
 	env.run(map[string]string{"RESULT_CACHE_TTL": "0"})
 	for _, job := range append(followers, env.same(), leader) {
