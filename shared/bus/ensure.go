@@ -101,8 +101,5 @@ func (b *Bus) streamConfig(s event.Stream, c jetstream.StreamConfig) jetstream.S
 	if s.MaxBytes > 0 {
 		c.MaxBytes = s.MaxBytes
 	}
-	if s.LastOnly {
-		c.MaxMsgsPerSubject = 1
-	}
 	return c
 }

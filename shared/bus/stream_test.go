@@ -150,7 +150,7 @@ func TestOnlyTheStreamOfResultsDiscardsOldMessages(t *testing.T) {
 	}
 }
 
-func TestAMessageIsReplacedOnlyByWhoKnowsIt(t *testing.T) {
+func TestAMessageFollowsOnlyTheOneThatItsWriterKnows(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	b := k.Bus("uploader", event.Uploads())
@@ -171,7 +171,7 @@ func TestAMessageIsReplacedOnlyByWhoKnowsIt(t *testing.T) {
 	if m.Seq != second || string(m.Data) != "3" {
 		t.Errorf("stored is %+v", m)
 	}
-	if messages := k.Messages(event.Uploads()); len(messages) != 2 { // the older message is gone
+	if messages := k.Messages(event.Uploads()); len(messages) != 3 { // the refused ones are not among them
 		t.Errorf("%d messages are stored", len(messages))
 	}
 }

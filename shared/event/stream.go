@@ -25,7 +25,6 @@ type Stream struct {
 	Duplicates  time.Duration // window of deduplication by Nats-Msg-Id
 	Retention   Retention
 	MaxBytes    int64 // 0: the limit of the settings applies
-	LastOnly    bool  // a message replaces the older one on its subject
 }
 
 // Jobs returns the stream of the logs and the progress events of all jobs.
@@ -66,7 +65,7 @@ func Queue() Stream {
 func Uploads() Stream {
 	return Stream{
 		Name: "AUDIO_UPLOADS", Description: "unfinished uploads straight to the bucket, by owner",
-		Subjects: []string{AllUploads}, Duplicates: time.Second, Retention: RetainLog, MaxBytes: 64 << 20, LastOnly: true,
+		Subjects: []string{AllUploads}, Duplicates: time.Second, Retention: RetainLog, MaxBytes: 64 << 20,
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/services/uploader/internal/resumable"
 	"sori.internal/services/uploader/internal/uploads"
+	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/uploadrequest"
 )
@@ -380,5 +381,20 @@ func TestTheServerTellsWhatItServesOfTus(t *testing.T) {
 		if got.header.Get(name) != want {
 			t.Errorf("%s is %q, want %q", name, got.header.Get(name), want)
 		}
+	}
+}
+
+func TestAnUploadHasOneRecord(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	at := mina.create(5000, nil)
+	for n := range 3 {
+		if got := mina.patch(at, 1000*n, make([]byte, 1000), nil); got.status != http.StatusNoContent {
+			t.Fatalf("%+v", got)
+		}
+	}
+	if stored := env.Messages(event.Uploads()); len(stored) != 1 {
+		t.Errorf("%d records of one upload", len(stored))
 	}
 }

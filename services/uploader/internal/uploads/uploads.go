@@ -1,4 +1,5 @@
-// Package uploads stores the uploads that are not completed in a stream of NATS: one message for each.
+// Package uploads stores the uploads that are not completed in a stream of NATS. The newest message on the
+// subject of an upload is its record.
 package uploads
 
 import (
@@ -63,13 +64,20 @@ func (s *Store) Count(ctx context.Context, owner string) (int, error) {
 	return len(subjects), err
 }
 
-// Save implements resumable.Records.
+// Save implements resumable.Records. It purges the older records of the upload. NATS would discard them by
+// itself with a limit of one message for each subject, but it forgets that it has if it is killed: after the
+// newest record was removed, an older one would be there again.
 func (s *Store) Save(ctx context.Context, u resumable.Upload, last uint64) (uint64, error) {
 	body, err := encode(u.JobID, u)
 	if err != nil {
 		return 0, err
 	}
-	return s.bus.PublishBytesExpecting(ctx, subjectOf(u.Upload), body, subjectOf(u.Upload), last)
+	subject := subjectOf(u.Upload)
+	seq, err := s.bus.PublishBytesExpecting(ctx, subject, body, subject, last)
+	if err == nil && last > 0 {
+		_ = s.stream.Purge(ctx, subject, seq) // else the next record, or the removal, purges them
+	}
+	return seq, err
 }
 
 // Load implements resumable.Records. It reads from the leader of the stream: a replica may have an
