@@ -28,7 +28,16 @@ func browser(ctx context.Context, t *testing.T, more ...chromedp.ExecAllocatorOp
 	t.Cleanup(cancel)
 	page, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
+	start(page, t)
 	return page
+}
+
+// start starts the browser of a page, or opens a tab. Either lasts as long as the context of the first step.
+func start(page context.Context, t *testing.T) {
+	t.Helper()
+	if err := chromedp.Do(page); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // frontend is the script of a frontend: it uploads a form and follows the job with an

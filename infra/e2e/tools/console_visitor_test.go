@@ -79,6 +79,7 @@ func (v *visitor) tab() *visitor {
 	v.t.Helper()
 	page, cancel := chromedp.NewContext(v.page)
 	v.t.Cleanup(cancel)
+	start(page, v.t)
 	other := &visitor{t: v.t, home: v.home, page: page}
 	other.look(desktop, "light")
 	return other
@@ -98,9 +99,16 @@ func (v *visitor) loadsFonts() {
 	evaluate[bool](v, `Promise.all([...document.fonts].map(font => font.load())).then(() => true)`)
 }
 
+// step returns the page for one step, which fails if it takes longer than any step of a large upload.
+func (v *visitor) step() (page context.Context, end context.CancelFunc) {
+	return context.WithTimeout(v.page, 2*largePatience())
+}
+
 func (v *visitor) do(steps ...chromedp.Action[chromedp.Void]) {
 	v.t.Helper()
-	if err := chromedp.Do(v.page, steps...); err != nil {
+	page, end := v.step()
+	defer end()
+	if err := chromedp.Do(page, steps...); err != nil {
 		v.t.Fatal(err)
 	}
 }
@@ -128,7 +136,9 @@ func (v *visitor) goesBack() {
 // evaluate returns the value of an expression in a visitor's page.
 func evaluate[T any](v *visitor, expression string) T {
 	v.t.Helper()
-	value, err := chromedp.Run(v.page, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	page, end := v.step()
+	defer end()
+	value, err := chromedp.Run(page, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
 		v.t.Fatalf("%s: %v", expression, err)
 	}
@@ -139,9 +149,11 @@ func evaluate[T any](v *visitor, expression string) T {
 func (v *visitor) sees(expression string) {
 	v.t.Helper()
 	testkit.Eventually(v.t, func() error {
-		ok, err := chromedp.Run(v.page, chromedp.Evaluate[bool]("!!("+expression+")"))
+		page, end := v.step()
+		defer end()
+		ok, err := chromedp.Run(page, chromedp.Evaluate[bool]("!!("+expression+")"))
 		if err == nil && !ok {
-			text, _ := chromedp.Run(v.page, chromedp.Evaluate[string]("location.href + '\\n' + document.body.innerText"))
+			text, _ := chromedp.Run(page, chromedp.Evaluate[string]("location.href + '\\n' + document.body.innerText"))
 			err = fmt.Errorf("%s is not so at %s", expression, text)
 		}
 		return err
@@ -205,7 +217,9 @@ var (
 func (v *visitor) look(s size, scheme string) {
 	v.t.Helper()
 	v.do(chromedp.EmulateViewport(s.width, s.height, chromedp.EmulateScale(s.scale)))
-	_, err := chromedp.Call(v.page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+	page, end := v.step()
+	defer end()
+	_, err := chromedp.Call(page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
 	if err != nil {
