@@ -178,6 +178,7 @@ func (v *visitor) other() (opened func() *visitor) {
 		case id := <-ids:
 			window, cancel := chromedp.NewContext(v.page, chromedp.WithTargetID(id))
 			v.t.Cleanup(cancel)
+			start(window, v.t)
 			return &visitor{t: v.t, home: v.home, page: window}
 		case <-time.After(time.Minute):
 			v.t.Fatal("no other window is opened")
@@ -276,6 +277,24 @@ func TestTwoUsersDoNotSeeEachOthersJobs(t *testing.T) {
 	jun.sees(offered)
 	jun.presses("Jobs")
 	jun.sees(`document.querySelectorAll('tbody tr').length === 2`)
+}
+
+func TestTheJobsOfAUserWhoSignsOutStay(t *testing.T) {
+	t.Parallel()
+	w, _ := secured(t, time.Minute, harnesstest.Options{Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(5 * time.Second)}})
+	v := comes(t, w.Gateway)
+	v.open("/")
+	v.signsIn("mina")
+	ended := v.uploads()
+	v.presses("New")
+	v.gives(speechFile(t))
+	v.presses("Analyse recording")
+	v.sees(`location.hash.startsWith('#/jobs/')`)
+	underWay := evaluate[string](v, `location.hash.split('/').pop()`)
+	v.signsOut()
+	for _, job := range []string{ended, underWay} {
+		harnesstest.CheckFrames(t, w.Follow(w.Context(), t, job, "en"))
+	}
 }
 
 func TestTheConsoleWorksOnWhileTheProviderIsAway(t *testing.T) {

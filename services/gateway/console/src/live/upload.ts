@@ -350,10 +350,17 @@ export async function sending(): Promise<Set<string>> {
   return new Set((await takenLocks()).filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length)));
 }
 
-/** Gives all uploads of the user up, who signs out. It does not wait for the server to remove what it has. */
+/**
+ * Gives the unfinished uploads of the user up, who signs out. It does not wait for the server to remove
+ * what it has.
+ */
 export async function abandon(): Promise<void> {
   const left = await unfinished();
-  uploads.forEach((upload) => upload.cancel());
+  for (const upload of uploads.values()) {
+    if (upload.recording.job === undefined) { // else there would be a job to take back
+      upload.cancel();
+    }
+  }
   for (const { upload } of left) {
     if (upload !== undefined) {
       void removeUpload(upload, true).catch(() => undefined);
