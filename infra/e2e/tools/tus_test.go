@@ -15,22 +15,28 @@ import (
 )
 
 // tusClient is the script of a frontend with tus-js-client, with nothing but the address of the API.
-// The upload is cut once in the middle of a request, and resumed. The recording is repeated until it
-// has the size.
+// The upload is cut once in the middle of a request, and continued as after a reload: the client does not
+// report the failures of a parallel upload that was aborted and started again. The recording is repeated
+// until it has the size.
 const tusClient = `(async () => {
   const tone = Uint8Array.from(atob(%q), c => c.charCodeAt(0));
   const size = %d, file = new Uint8Array(size);
   for (let at = 0; at < size; at += tone.length) file.set(tone.subarray(0, Math.min(tone.length, size - at)), at);
   let cut = false, job = '';
   return await new Promise(resolve => {
-    const u = new tus.Upload(new Blob([file]), {
-      endpoint: %q, metadata: {token_id: '%d', filename: '긴 녹음.wav'}, retryDelays: [0, 100, 500, 1000, 3000], %s
-      onAfterResponse: (_, res) => { job = res.getHeader('Sori-Job') || job },
-      onProgress: sent => { if (!cut && sent > size / 2) { cut = true; u.abort().then(() => u.start()) } },
-      onError: e => resolve({failed: e + '', cut, job}),
-      onSuccess: () => resolve({failed: '', cut, job}),
-    });
-    u.start();
+    const begin = async () => {
+      const u = new tus.Upload(new Blob([file]), {
+        endpoint: %q, metadata: {token_id: '%d', filename: '긴 녹음.wav'}, retryDelays: [0, 100, 500, 1000, 3000], %s
+        onAfterResponse: (_, res) => { job = res.getHeader('Sori-Job') || job },
+        onProgress: sent => { if (!cut && sent > size / 2) { cut = true; u.abort().then(begin) } },
+        onError: e => resolve({failed: e + '', cut, job}),
+        onSuccess: () => resolve({failed: '', cut, job}),
+      });
+      const [before] = await u.findPreviousUploads();
+      if (before) u.resumeFromPreviousUpload(before);
+      u.start();
+    };
+    begin();
   });
 })()`
 

@@ -283,12 +283,21 @@ const (
 	joinInterval = 100 * time.Millisecond
 )
 
-// Joined continues Join when S3 has joined the parts, or does not know the multipart upload any more:
-// another call has joined them, or is just joining them, and the object appears in a moment; or the
-// upload was aborted.
+// Joined continues Join when S3 has joined the parts, or does not know the multipart upload any more.
 func (c *Core) Joined(ctx context.Context, u Upload) error {
+	err := c.AwaitJoined(ctx, u, func() error { return c.begin(ctx, u) })
+	if fault.Is(err, fault.NotFound) {
+		_, err = c.completed(ctx, Handle{Owner: u.Owner, Key: u.Key})
+	}
+	return err
+}
+
+// AwaitJoined calls use, which fails with fault.NotFound if S3 does not have the object, after S3 did not
+// know the multipart upload any more: another call has joined the parts, or is just joining them, and the
+// object appears in a moment. It fails with fault.NotFound if the upload is not recorded any more.
+func (c *Core) AwaitJoined(ctx context.Context, u Upload, use func() error) error {
 	for began := time.Now(); time.Since(began) < joinTimeout; {
-		if err := c.begin(ctx, u); !fault.Is(err, fault.NotFound) {
+		if err := use(); !fault.Is(err, fault.NotFound) {
 			return err
 		}
 		_, found, err := c.Records.Find(ctx, u.Way(), u.Owner, u.JobID)
@@ -296,8 +305,7 @@ func (c *Core) Joined(ctx context.Context, u Upload) error {
 			return err
 		}
 		if !found {
-			_, err := c.completed(ctx, Handle{Owner: u.Owner, Key: u.Key})
-			return err
+			return NotFound()
 		}
 		if err := wait.For(ctx, joinInterval); err != nil {
 			return err

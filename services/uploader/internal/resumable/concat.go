@@ -20,11 +20,13 @@ func (c *Core) object(ctx context.Context, s *Session) error {
 	if !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	_, found, err := c.Bucket.Stat(ctx, s.Key) // an earlier call has made it
-	if err == nil && !found {
-		err = direct.NotFound()
-	}
-	return err
+	return c.Direct.AwaitJoined(ctx, s.Upload.Upload, func() error {
+		_, found, err := c.Bucket.Stat(ctx, s.Key)
+		if err == nil && !found {
+			err = direct.NotFound()
+		}
+		return err
+	})
 }
 
 // Concat fills an upload with the bytes of partial uploads, begins its job, and removes the partial

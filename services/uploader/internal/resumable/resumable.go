@@ -25,6 +25,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
@@ -255,7 +257,8 @@ func (c *Core) refuse(ctx context.Context, s *Session, reason error) error {
 	return reason
 }
 
-// parts returns the parts of an upload that count, with their ETags.
+// parts returns the parts of an upload that count, with their ETags. It fails with fault.NotFound if S3
+// does not have all of them: another call joins them, and some servers then remove one after the other.
 func (c *Core) parts(ctx context.Context, u Upload) ([]direct.Part, error) {
 	all, err := c.Bucket.Parts(ctx, u.Key, u.S3ID)
 	if err != nil {
@@ -269,7 +272,8 @@ func (c *Core) parts(ctx context.Context, u Upload) ([]direct.Part, error) {
 	parts := make([]direct.Part, len(u.Parts))
 	for i, p := range u.Parts {
 		if at[p.Number].Size != p.Size {
-			return nil, fmt.Errorf("part %d of %s has %d bytes at S3, not %d", p.Number, u.Key, at[p.Number].Size, p.Size)
+			zerolog.Ctx(ctx).Info().Str("job_id", u.JobID).Int("part", p.Number).Int64("bytes", at[p.Number].Size).Msg("part is not at S3 as it was sent")
+			return nil, direct.NotFound()
 		}
 		parts[i], size = at[p.Number], size+p.Size
 	}
