@@ -5,7 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -88,6 +91,43 @@ func TestAnUploadIsThereWhileItIsFinished(t *testing.T) {
 			t.Errorf("the offset is %d", got)
 		}
 	}
+}
+
+// Several clients send the same recording to the same upload, each from the offset that it is told, in pieces
+// of random sizes.
+func TestClientsOfAnUploadThatTakeTurnsFinishIt(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	clients := env.callers(nil, "mina", "mina", "mina")
+	recording := wav(6 << 20)
+	at := clients[0].create(len(recording), nil)
+	var sending sync.WaitGroup
+	for _, c := range clients {
+		sending.Go(func() {
+			for {
+				got := c.tus("HEAD", at, nil, nil)
+				from, err := strconv.Atoi(got.header.Get("Upload-Offset"))
+				if got.status != http.StatusOK || err != nil {
+					t.Errorf("HEAD: %+v", got)
+					return
+				}
+				if from == len(recording) {
+					if got.header.Get("Sori-Job") == "" {
+						t.Errorf("no job: %+v", got)
+					}
+					return
+				}
+				to := min(len(recording), from+1+rand.IntN(3<<20))
+				got = c.patch(at, from, recording[from:to], nil)
+				if !slices.Contains([]int{http.StatusNoContent, http.StatusConflict, http.StatusServiceUnavailable}, got.status) {
+					t.Errorf("PATCH: %+v", got)
+					return
+				}
+			}
+		})
+	}
+	sending.Wait()
+	env.checkBecame(at, recording)
 }
 
 func TestAnUploadIsContinuedWhileAnOlderRequestStillWrites(t *testing.T) {
