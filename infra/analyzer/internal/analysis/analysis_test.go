@@ -190,17 +190,17 @@ func TestParseReference(t *testing.T) {
 func TestAReferenceCostsTheMemoryOfItsVoicedValuesOnly(t *testing.T) { //nolint:paralleltest // measures the process
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	large := io.MultiReader(strings.NewReader("["), strings.NewReader(strings.Repeat("{},", 3<<20)), strings.NewReader(`{"hz":100}]`))
+	large := io.MultiReader(strings.NewReader("["), strings.NewReader(strings.Repeat("{},", 2<<20)), strings.NewReader(`{"hz":100}]`))
 	got, err := analysis.ParseReference(large)
 	runtime.ReadMemStats(&after)
 	if err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
-	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 30<<20 { // 9 MB are the text itself
+	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 24<<20 { // 6 MB are the text itself
 		t.Errorf("the heap grew by %d MB", grown>>20)
 	}
-	if _, err := analysis.ParseReference(strings.NewReader("[" + strings.Repeat(`{"hz":1},`, 2<<20) + "{}]")); !errors.Is(err, analysis.ErrReference) {
-		t.Errorf("two million values: %v", err)
+	if _, err := analysis.ParseReference(strings.NewReader("[" + strings.Repeat(`{"hz":1},`, 1_100_000) + "{}]")); !errors.Is(err, analysis.ErrReference) {
+		t.Errorf("more than three hours: %v", err)
 	}
 }
 
