@@ -104,6 +104,9 @@ func (v *visitor) step() (page context.Context, end context.CancelFunc) {
 	return context.WithTimeout(v.page, 2*largePatience())
 }
 
+// lookLimit is how long a look at a page may take. A page that is being left may not answer at all.
+const lookLimit = 10 * time.Second
+
 func (v *visitor) do(steps ...chromedp.Action[chromedp.Void]) {
 	v.t.Helper()
 	page, end := v.step()
@@ -149,7 +152,7 @@ func evaluate[T any](v *visitor, expression string) T {
 func (v *visitor) sees(expression string) {
 	v.t.Helper()
 	testkit.Eventually(v.t, func() error {
-		page, end := v.step()
+		page, end := context.WithTimeout(v.page, lookLimit)
 		defer end()
 		ok, err := chromedp.Run(page, chromedp.Evaluate[bool]("!!("+expression+")"))
 		if err == nil && !ok {
