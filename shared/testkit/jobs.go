@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
@@ -117,16 +118,25 @@ func (k *Kit) Messages(s event.Stream) []*jetstream.RawStreamMsg {
 	}
 	state := stream.CachedInfo().State
 	var found []*jetstream.RawStreamMsg
-	for seq := state.FirstSeq; seq != 0 && seq <= state.LastSeq; seq++ {
-		m, err := stream.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue // purged
-		}
+	for next := state.FirstSeq; next != 0 && next <= state.LastSeq; { // a response has a limited size
+		batch, err := jetstreamext.GetBatch(ctx, k.JetStream(), k.Namespace().Stream(s.Name), int(state.LastSeq-next)+1, jetstreamext.GetBatchSeq(next))
 		if err != nil {
 			k.t.Fatal(err)
 		}
-		m.Subject = k.Namespace().Strip(m.Subject)
-		found = append(found, m)
+		before := next
+		for m, err := range batch {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				break
+			}
+			if err != nil {
+				k.t.Fatal(err)
+			}
+			m.Subject, next = k.Namespace().Strip(m.Subject), m.Sequence+1
+			found = append(found, m)
+		}
+		if next == before {
+			break // the others were purged
+		}
 	}
 	return found
 }
