@@ -228,9 +228,15 @@ func (y *bystander) upload(ctx, following context.Context, w *window, due time.T
 		w.answered(following, followKind, opened, err)
 	} else if err != nil {
 		w.mu.Lock()
-		defer w.mu.Unlock()
 		w.open[stage]++
+		w.mu.Unlock()
+		y.cancel(ctx, job)
 	}
+}
+
+// cancel cancels a job whose end nobody awaits any more, since it may keep later ones from the analysis server.
+func (y *bystander) cancel(ctx context.Context, job string) {
+	_, _ = y.api.Do(ctx, client.Request{Method: http.MethodPost, Path: "/jobs/" + job + "/cancel", Body: http.NoBody}) // it may have ended
 }
 
 // followKind is the kind of a request for a stream. Its time is that of the first frame.
