@@ -108,6 +108,57 @@ func TestMetadataWithoutExtendedAttributes(t *testing.T) {
 	}
 }
 
+// The test does with the folder what the server does before it joins the parts of an upload.
+func TestAnUploadThatAKilledServerWasJoiningIsJoinedAfterwards(t *testing.T) {
+	t.Parallel()
+	for name, sidecar := range map[string]bool{"attributes": false, "sidecar": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			set := s3Settings(t.TempDir())
+			roots := []string{filepath.Join(set.Dir, "data")}
+			if sidecar {
+				roots = append(roots, filepath.Join(set.Dir, "meta"))
+				if err := os.MkdirAll(roots[1], 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			srv := startS3(t, set)
+			c := client(t, srv, "secret")
+			newBucket(t, c)
+			core := minio.Core{Client: c}
+			id, err := core.NewMultipartUpload(testContext(t), "audio", "a/b.flac", minio.PutObjectOptions{ContentType: "audio/flac"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := []byte("the only part")
+			part, err := core.PutObjectPart(testContext(t), "audio", "a/b.flac", id, 1, bytes.NewReader(body), int64(len(body)), minio.PutObjectPartOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := srv.Stop(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+			for _, root := range roots {
+				found, err := filepath.Glob(filepath.Join(root, "audio", ".sgwtmp", "multipart", "*", id))
+				if err != nil || len(found) != 1 {
+					t.Fatalf("%s has %q, %v", root, found, err)
+				}
+				if err := os.Rename(found[0], found[0]+".0123456789abcdef-1.inprogress"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			core.Client = client(t, startS3(t, set), "secret")
+			_, err = core.CompleteMultipartUpload(testContext(t), "audio", "a/b.flac", id, []minio.CompletePart{{PartNumber: 1, ETag: part.ETag}}, minio.PutObjectOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info, err := core.StatObject(testContext(t), "audio", "a/b.flac", minio.StatObjectOptions{}); err != nil || info.Size != int64(len(body)) || info.ContentType != "audio/flac" {
+				t.Errorf("%+v, %v", info, err)
+			}
+		})
+	}
+}
+
 func TestWrongSecretsAreRefused(t *testing.T) {
 	t.Parallel()
 	c := client(t, startS3(t, s3Settings(t.TempDir())), "guess")

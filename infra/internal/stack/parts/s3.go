@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/versity/versitygw/backend/meta"
@@ -67,6 +68,9 @@ func serveS3(ctx context.Context, set stack.S3Settings, data, accounts string, r
 		}
 		store = sc
 	}
+	if err := releaseUploads(data, store); err != nil {
+		return err
+	}
 	backend, err := posix.New(data, store, posix.PosixOpts{
 		SideCarDir:          sidecar,
 		CopyObjectThreshold: maxCopy,
@@ -97,6 +101,31 @@ func serveS3(ctx context.Context, set stack.S3Settings, data, accounts string, r
 	})
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// claimed is the end of the name of a multipart upload while the server joins its parts. Before it, after a point, is a hash.
+const claimed = ".inprogress"
+
+// releaseUploads gives the multipart uploads that a killed server was joining their names back. The server renames an upload
+// before it joins the parts, and back if it fails. Under the other name no server finds it again.
+func releaseUploads(data string, store meta.MetadataStorer) error {
+	found, err := fs.Glob(os.DirFS(data), filepath.Join("*", posix.MetaTmpMultipartDir, "*", "*"+claimed))
+	if err != nil {
+		return fmt.Errorf("find uploads that were being joined: %w", err)
+	}
+	for _, path := range found {
+		id, _, _ := strings.Cut(filepath.Base(path), ".")
+		released := filepath.Join(filepath.Dir(path), id)
+		bucket, object, _ := strings.Cut(path, "/")
+		err := os.Rename(filepath.Join(data, path), filepath.Join(data, released))
+		if err == nil {
+			err = store.RenameObject(bucket, object, strings.TrimPrefix(released, bucket+"/"))
+		}
+		if err != nil {
+			return fmt.Errorf("release an upload that was being joined: %w", err)
+		}
 	}
 	return nil
 }
