@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"sori.internal/services/uploader/internal/direct"
+	"sori.internal/services/uploader/internal/objects"
+	"sori.internal/services/uploader/internal/resumable"
+	"sori.internal/services/uploader/internal/uploads"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/uploadrequest"
@@ -113,6 +117,13 @@ func (c caller) offset(path string) int {
 		c.env.t.Fatalf("HEAD: %+v", got)
 	}
 	return n
+}
+
+// core returns the operations of a further replica, with which a test does some of what a request does.
+func (env *env) core() *resumable.Core {
+	bucket, records := objects.New(env.client, env.client, env.bucket), uploads.New(env.bus)
+	d := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: env.jobs}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
+	return resumable.New(resumable.Dependencies{Direct: d, Records: records, Bucket: bucket, Jobs: env.jobs}, resumable.Limits{Writers: 1})
 }
 
 func jobAt(path string) string { return strings.TrimPrefix(path, "/uploads/") }

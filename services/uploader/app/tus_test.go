@@ -20,11 +20,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
-	"sori.internal/services/uploader/internal/direct"
-	"sori.internal/services/uploader/internal/objects"
-	"sori.internal/services/uploader/internal/resumable"
-	"sori.internal/services/uploader/internal/uploads"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/uploadrequest"
 )
@@ -260,9 +257,7 @@ func TestACompleteUploadWhoseJobCouldNotBeginIsFinishedLater(t *testing.T) {
 		t.Errorf("it is told to be complete: %+v", got)
 	}
 	proxy.Restore()
-	bucket, records := objects.New(env.client, env.client, env.bucket), uploads.New(env.bus)
-	core := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: env.jobs}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
-	finisher := resumable.New(resumable.Dependencies{Direct: core, Records: records, Bucket: bucket, Jobs: env.jobs}, resumable.Limits{Writers: 1})
+	finisher := env.core()
 	var all sync.WaitGroup // the client may come back at the same time
 	all.Go(func() {
 		if err := finisher.FinishAll(env.Context()); err != nil {
@@ -278,6 +273,29 @@ func TestACompleteUploadWhoseJobCouldNotBeginIsFinishedLater(t *testing.T) {
 	}
 	all.Wait()
 	env.checkBecame(at, recording)
+}
+
+func TestAnUploadThatCannotBeFinishedDoesNotKeepOthersFromIt(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina, core := env.callers(nil, "mina")[0], env.core()
+	recording := wav(1 << 20)
+	var paths []string
+	for range 2 {
+		at := mina.create(len(recording), nil)
+		s, err := core.Find(env.Context(), "mina", jobAt(at))
+		must(t, err)
+		_, err = core.Write(env.Context(), s, bytes.NewReader(recording), nil)
+		must(t, err)
+		if len(paths) == 0 {
+			must(t, env.client.RemoveIncompleteUpload(env.Context(), env.bucket, s.Key))
+		}
+		paths = append(paths, at)
+	}
+	if err := core.FinishAll(env.Context()); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), jobAt(paths[0])) {
+		t.Errorf("the first: %v", err)
+	}
+	env.checkArrived(paths[1], recording)
 }
 
 func TestPartialUploadsAreJoined(t *testing.T) {

@@ -11,10 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"time"
 
-	"sori.internal/services/uploader/internal/direct"
-	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/services/uploader/internal/resumable"
 	"sori.internal/services/uploader/internal/uploads"
 	"sori.internal/shared/event"
@@ -302,11 +299,8 @@ func TestBytesWhoseRecordIsNotAcknowledgedAreNotLost(t *testing.T) {
 	mina := env.callers(nil, "mina")[0]
 	recording := wav(6 << 20)
 	at := mina.create(len(recording), nil)
-	bucket, records := objects.New(env.client, env.client, env.bucket), uploads.New(env.bus)
-	core := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: env.jobs}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})
-	replica := resumable.New(resumable.Dependencies{
-		Direct: core, Records: &unacknowledged{Store: records, lost: 2}, Bucket: bucket, Jobs: env.jobs, // the first one makes the request the writer
-	}, resumable.Limits{Writers: 1})
+	replica := env.core()
+	replica.Records = &unacknowledged{Store: uploads.New(env.bus), lost: 2} // the first one makes the request the writer
 	s, err := replica.Find(env.Context(), "mina", jobAt(at))
 	must(t, err)
 	if _, err := replica.Write(env.Context(), s, bytes.NewReader(recording[:1000]), nil); !fault.Is(err, fault.Unavailable) {

@@ -1,7 +1,9 @@
 package resumable
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -33,12 +35,14 @@ func (f *Finisher) Run(ctx context.Context) error {
 	})
 }
 
-// FinishAll finishes all uploads whose bytes have all arrived.
+// FinishAll finishes all uploads whose bytes have all arrived. One that cannot be finished now does not keep
+// it from the others; it returns the first of such failures.
 func (c *Core) FinishAll(ctx context.Context) error {
 	all, err := c.Records.Resumable(ctx)
 	if err != nil {
 		return err
 	}
+	var first error
 	for _, u := range all {
 		if u.Partial || !u.Complete() || u.Length == 0 {
 			continue
@@ -47,9 +51,12 @@ func (c *Core) FinishAll(ctx context.Context) error {
 		if err == nil {
 			err = c.Finish(ctx, s)
 		}
-		if err != nil && (fault.KindOf(err).Retryable() || ctx.Err() != nil) { // other failures: it is removed, or another call has finished it
-			return err
+		if ctx.Err() != nil {
+			return cmp.Or(first, err)
+		}
+		if err != nil && fault.KindOf(err).Retryable() { // other failures: it is removed, or another call has finished it
+			first = cmp.Or(first, fmt.Errorf("upload %s: %w", u.JobID, err))
 		}
 	}
-	return nil
+	return first
 }
