@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -111,15 +112,15 @@ const claimed = ".inprogress"
 // releaseUploads gives the multipart uploads that a killed server was joining their names back. The server renames an upload
 // before it joins the parts, and back if it fails. Under the other name no server finds it again.
 func releaseUploads(data string, store meta.MetadataStorer) error {
-	found, err := fs.Glob(os.DirFS(data), filepath.Join("*", posix.MetaTmpMultipartDir, "*", "*"+claimed))
+	found, err := fs.Glob(os.DirFS(data), path.Join("*", posix.MetaTmpMultipartDir, "*", "*"+claimed))
 	if err != nil {
 		return fmt.Errorf("find uploads that were being joined: %w", err)
 	}
-	for _, path := range found {
-		id, _, _ := strings.Cut(filepath.Base(path), ".")
-		released := filepath.Join(filepath.Dir(path), id)
-		bucket, object, _ := strings.Cut(path, "/")
-		err := os.Rename(filepath.Join(data, path), filepath.Join(data, released))
+	for _, upload := range found {
+		id, _, _ := strings.Cut(path.Base(upload), ".")
+		released := path.Join(path.Dir(upload), id)
+		bucket, object, _ := strings.Cut(upload, "/")
+		err := os.Rename(filepath.Join(data, upload), filepath.Join(data, released))
 		if err == nil {
 			err = store.RenameObject(bucket, object, strings.TrimPrefix(released, bucket+"/"))
 		}

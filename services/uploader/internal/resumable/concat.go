@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"sori.internal/services/uploader/internal/direct"
-	"sori.internal/shared/fault"
 )
 
 // object makes the object of a partial upload.
@@ -17,7 +16,7 @@ func (c *Core) object(ctx context.Context, s *Session) error {
 	if err == nil {
 		err = c.Bucket.CompleteParts(ctx, s.Key, s.S3ID, parts)
 	}
-	if !fault.Is(err, fault.NotFound) {
+	if err == nil || !mayBeJoined(err) {
 		return err
 	}
 	return c.Direct.AwaitJoined(ctx, s.Upload.Upload, func() error {

@@ -31,6 +31,7 @@ import (
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/logging"
 )
 
 // Deferred is the length of an upload whose length is not known yet.
@@ -240,13 +241,19 @@ func (c *Core) Finish(ctx context.Context, s *Session) error {
 		u.SHA256 = computed
 	}
 	parts, err := c.parts(ctx, s.Upload)
-	if fault.Is(err, fault.NotFound) {
-		err = c.Direct.Joined(ctx, u)
-	} else if err == nil {
+	if err == nil {
 		err = c.Direct.Join(ctx, u, parts)
+	} else if mayBeJoined(err) {
+		err = c.Direct.Joined(ctx, u)
 	}
 	s.Job = err == nil
 	return err
+}
+
+// mayBeJoined reports whether S3 may have failed because another call joins the parts or has joined them:
+// some servers then answer with an internal error.
+func mayBeJoined(err error) bool {
+	return fault.Is(err, fault.NotFound) || fault.Is(err, fault.Unavailable)
 }
 
 // refuse removes an upload and returns the reason.
@@ -272,7 +279,7 @@ func (c *Core) parts(ctx context.Context, u Upload) ([]direct.Part, error) {
 	parts := make([]direct.Part, len(u.Parts))
 	for i, p := range u.Parts {
 		if at[p.Number].Size != p.Size {
-			zerolog.Ctx(ctx).Info().Str("job_id", u.JobID).Int("part", p.Number).Int64("bytes", at[p.Number].Size).Msg("part is not at S3 as it was sent")
+			zerolog.Ctx(ctx).Info().Str(logging.JobID, u.JobID).Int("part", p.Number).Int64("bytes", at[p.Number].Size).Msg("part is not at S3 as it was sent")
 			return nil, direct.NotFound()
 		}
 		parts[i], size = at[p.Number], size+p.Size
