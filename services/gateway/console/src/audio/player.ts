@@ -16,7 +16,7 @@ export class Player {
   private frame = 0;
   private renewedAt = -renewalPause;
   private renewing = false;
-  private playNext = false; // pressed while the URL was renewed: the browser refuses to play then
+  private wanted = false; // to play; a URL that has expired may refuse it before its error is told
 
   constructor(
     source: string,
@@ -26,7 +26,10 @@ export class Player {
     audio.preload = "metadata";
     audio.onloadedmetadata = audio.ondurationchange = () => (this.duration.value = Number.isFinite(audio.duration) ? audio.duration : 0);
     audio.onplay = () => (this.playing.value = true);
-    audio.onpause = audio.onended = () => (this.playing.value = false);
+    audio.onpause = audio.onended = () => {
+      this.playing.value = false;
+      this.wanted &&= this.renewing; // a new URL pauses too
+    };
     audio.onseeked = () => this.look();
     audio.onerror = () => void this.fail();
     audio.src = source;
@@ -42,10 +45,11 @@ export class Player {
 
   toggle(): void {
     if (this.playing.peek()) {
+      this.wanted = false;
       this.audio.pause();
       return;
     }
-    this.playNext = this.renewing;
+    this.wanted = true;
     this.audio.play().catch(() => undefined); // onerror tells what the matter is
   }
 
@@ -58,19 +62,17 @@ export class Player {
     }
     this.renewedAt = performance.now();
     this.renewing = true;
-    this.playNext = !audio.paused;
     const position = audio.currentTime;
     try {
-      const source = await this.renew();
-      this.renewing = false;
-      audio.src = source;
+      audio.src = await this.renew();
       audio.currentTime = position;
-      if (this.playNext) {
+      if (this.wanted) {
         await audio.play();
       }
     } catch {
-      this.renewing = false;
       this.unplayable.value = audio.error !== null;
+    } finally {
+      this.renewing = false;
     }
   }
 
