@@ -14,14 +14,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 
 	"sori.internal/shared/event"
-	"sori.internal/shared/fault"
 	"sori.internal/shared/testkit"
 	"sori.internal/shared/uploadrequest"
 )
@@ -239,63 +237,6 @@ func TestAnUploadOfUnknownLengthEndsWhenItIsDeclared(t *testing.T) {
 		t.Fatalf("declared: %+v", got)
 	}
 	env.checkBecame(at, recording)
-}
-
-func TestACompleteUploadWhoseJobCouldNotBeginIsFinishedLater(t *testing.T) {
-	t.Parallel()
-	env := newEnv(t)
-	proxy := env.Proxy(env.Settings(nil)["S3_ENDPOINT"])
-	mina := env.callers(map[string]string{"S3_ENDPOINT": proxy.URL, "S3_STALL_TIMEOUT": "1s"}, "mina")[0]
-	recording := wav(1 << 20)
-	at := mina.create(0, fields{"Upload-Defer-Length": "1"})
-	mina.patch(at, 0, recording, nil)
-	proxy.Cut()
-	if got := mina.patch(at, len(recording), nil, fields{"Upload-Length": strconv.Itoa(len(recording))}); got.status != http.StatusServiceUnavailable {
-		t.Fatalf("declared while S3 is away: %+v", got)
-	}
-	if got := mina.tus("HEAD", at, nil, nil); got.status != http.StatusServiceUnavailable {
-		t.Errorf("it is told to be complete: %+v", got)
-	}
-	proxy.Restore()
-	finisher := env.core()
-	var all sync.WaitGroup // the client may come back at the same time
-	all.Go(func() {
-		if err := finisher.FinishAll(env.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-	for range 2 {
-		all.Go(func() {
-			if got := mina.tus("HEAD", at, nil, nil); got.status != http.StatusOK || got.header.Get("Sori-Job") == "" {
-				t.Errorf("HEAD meanwhile: %+v", got)
-			}
-		})
-	}
-	all.Wait()
-	env.checkBecame(at, recording)
-}
-
-func TestAnUploadThatCannotBeFinishedDoesNotKeepOthersFromIt(t *testing.T) {
-	t.Parallel()
-	env := newEnv(t)
-	mina, core := env.callers(nil, "mina")[0], env.core()
-	recording := wav(1 << 20)
-	var paths []string
-	for range 2 {
-		at := mina.create(len(recording), nil)
-		s, err := core.Find(env.Context(), "mina", jobAt(at))
-		must(t, err)
-		_, err = core.Write(env.Context(), s, bytes.NewReader(recording), nil)
-		must(t, err)
-		if len(paths) == 0 {
-			must(t, env.client.RemoveIncompleteUpload(env.Context(), env.bucket, s.Key))
-		}
-		paths = append(paths, at)
-	}
-	if err := core.FinishAll(env.Context()); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), jobAt(paths[0])) {
-		t.Errorf("the first: %v", err)
-	}
-	env.checkArrived(paths[1], recording)
 }
 
 func TestPartialUploadsAreJoined(t *testing.T) {

@@ -17,7 +17,6 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/testkit"
-	"sori.internal/shared/uploadrequest"
 )
 
 func TestTwoWritersOfAnUploadDoNotMix(t *testing.T) {
@@ -49,45 +48,6 @@ func TestTwoWritersOfAnUploadDoNotMix(t *testing.T) {
 		}
 	}
 	env.checkNothingLeft()
-}
-
-func TestAnUploadIsThereWhileItIsFinished(t *testing.T) {
-	t.Parallel()
-	env := newEnv(t)
-	mina := env.callers(nil, "mina")[0]
-	recording := wav(6 << 20)
-	for n := range 10 {
-		var kind fields
-		if n%2 == 0 {
-			kind = fields{"Upload-Concat": "partial", uploadrequest.Header: ""}
-		}
-		at := mina.create(len(recording), kind)
-		answered := make(chan struct{})
-		var asking sync.WaitGroup
-		for range 4 {
-			asking.Go(func() {
-				for last := false; !last; {
-					select {
-					case <-answered:
-						last = true
-					default:
-					}
-					if got := mina.tus("HEAD", at, nil, nil); got.status != http.StatusOK {
-						t.Errorf("HEAD: %+v", got)
-						return
-					}
-				}
-			})
-		}
-		if got := mina.patch(at, 0, recording, nil); got.status != http.StatusNoContent {
-			t.Errorf("PATCH: %+v", got)
-		}
-		close(answered)
-		asking.Wait()
-		if got := mina.offset(at); got != len(recording) {
-			t.Errorf("the offset is %d", got)
-		}
-	}
 }
 
 // Several clients send the same recording to the same upload, each from the offset that it is told, in pieces
