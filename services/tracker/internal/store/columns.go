@@ -19,7 +19,23 @@ type column struct {
 	name    string
 	sqlType string
 	dest    func(*job.Record) any          // the destination of Scan
+	value   func(*job.Record) any          // the value of one record, as a parameter
 	array   func(records []job.Record) any // the values of many records, as one parameter
+}
+
+// newColumn returns a column with the values that a function returns.
+func newColumn[T any](name, sqlType string, dest func(*job.Record) any, value func(*job.Record) T) column {
+	return column{
+		name: name, sqlType: sqlType, dest: dest,
+		value: func(r *job.Record) any { return value(r) },
+		array: func(records []job.Record) any {
+			values := make([]T, len(records))
+			for i := range records {
+				values[i] = value(&records[i])
+			}
+			return pq.Array(values)
+		},
+	}
 }
 
 // snapshotColumns returns the columns of a snapshot, without the result.
@@ -60,11 +76,8 @@ func listColumns() []column {
 		text("file_name", "text", func(r *job.Record) *string { return &r.FileName }),
 		text("media_type", "text", func(r *job.Record) *string { return &r.MediaType }),
 		integer("size", "bigint", func(r *job.Record) *int64 { return &r.Size }),
-		column{
-			name: "duration", sqlType: "double precision",
-			dest:  func(r *job.Record) any { return &r.Duration },
-			array: arrayOf(func(r *job.Record) float64 { return r.Duration }),
-		},
+		newColumn("duration", "double precision",
+			func(r *job.Record) any { return &r.Duration }, func(r *job.Record) float64 { return r.Duration }),
 	)
 }
 
@@ -104,58 +117,30 @@ func failed(r *job.Record) bool { return r.Status == job.Failed }
 
 // text returns a column whose field is a string.
 func text[T ~string](name, sqlType string, field func(*job.Record) *T) column {
-	return column{
-		name: name, sqlType: sqlType,
-		dest:  func(r *job.Record) any { return field(r) },
-		array: arrayOf(func(r *job.Record) string { return string(*field(r)) }),
-	}
+	return newColumn(name, sqlType, func(r *job.Record) any { return field(r) }, func(r *job.Record) string { return string(*field(r)) })
 }
 
 // integer returns a column whose field is an integer.
 func integer[T ~int | ~int64 | ~uint64](name, sqlType string, field func(*job.Record) *T) column {
-	return column{
-		name: name, sqlType: sqlType,
-		dest:  func(r *job.Record) any { return field(r) },
-		array: arrayOf(func(r *job.Record) int64 { return int64(*field(r)) }),
-	}
+	return newColumn(name, sqlType, func(r *job.Record) any { return field(r) }, func(r *job.Record) int64 { return int64(*field(r)) })
 }
 
 // boolean returns a column whose field is a boolean.
 func boolean(name string, field func(*job.Record) *bool) column {
-	return column{
-		name: name, sqlType: "boolean",
-		dest:  func(r *job.Record) any { return field(r) },
-		array: arrayOf(func(r *job.Record) bool { return *field(r) }),
-	}
+	return newColumn(name, "boolean", func(r *job.Record) any { return field(r) }, func(r *job.Record) bool { return *field(r) })
 }
 
 // instant returns a column that is NULL for the zero time.
 func instant(name string, field func(*job.Record) *time.Time) column {
-	return column{
-		name: name, sqlType: "timestamptz",
-		dest:  func(r *job.Record) any { return utc{field(r)} },
-		array: arrayOf(func(r *job.Record) *string { return timestamp(*field(r)) }),
-	}
+	return newColumn(name, "timestamptz",
+		func(r *job.Record) any { return utc{field(r)} }, func(r *job.Record) *string { return timestamp(*field(r)) })
 }
 
 // nullable returns a column that is NULL unless present returns true. NULL is scanned as the zero
 // value of the field.
 func nullable[T any](name, sqlType string, field func(*job.Record) *T, present func(*job.Record) bool) column {
-	return column{
-		name: name, sqlType: sqlType,
-		dest:  func(r *job.Record) any { return zeroIfNull[T]{field(r)} },
-		array: arrayOf(func(r *job.Record) *T { return nullUnless(present(r), *field(r)) }),
-	}
-}
-
-func arrayOf[T any](value func(*job.Record) T) func([]job.Record) any {
-	return func(records []job.Record) any {
-		values := make([]T, len(records))
-		for i := range records {
-			values[i] = value(&records[i])
-		}
-		return pq.Array(values)
-	}
+	return newColumn(name, sqlType,
+		func(r *job.Record) any { return zeroIfNull[T]{field(r)} }, func(r *job.Record) *T { return nullUnless(present(r), *field(r)) })
 }
 
 // zeroIfNull scans NULL as the zero value.
@@ -209,6 +194,11 @@ func arrayParameters(columns []column) string {
 	return join(columns, func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) })
 }
 
+// valueParameters returns the parameters of a row, one for each column.
+func valueParameters(columns []column) string {
+	return join(columns, func(i int, c column) string { return fmt.Sprintf("$%d::%s", i+1, c.sqlType) })
+}
+
 func join(columns []column, of func(int, column) string) string {
 	parts := make([]string, len(columns))
 	for i, c := range columns {
@@ -222,6 +212,15 @@ func arrays(columns []column, records []job.Record) []any {
 	values := make([]any, len(columns))
 	for i, c := range columns {
 		values[i] = c.array(records)
+	}
+	return values
+}
+
+// values returns the arguments for valueParameters.
+func values(columns []column, r *job.Record) []any {
+	values := make([]any, len(columns))
+	for i, c := range columns {
+		values[i] = c.value(r)
 	}
 	return values
 }
