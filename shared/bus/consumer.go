@@ -28,6 +28,9 @@ type Delivery struct {
 	Backoff time.Duration
 }
 
+// First reports whether the event is delivered for the first time, by this consumer. A replay is none.
+func (d Delivery) First() bool { return d.Attempt == 1 && d.Backoff > 0 }
+
 // Consumer describes a durable pull consumer. The replicas of a service share it: each event is
 // delivered to one of them, and to another one if that one dies.
 type Consumer struct {

@@ -252,8 +252,10 @@ func unanswered(b *bus.Bus, job string, seq uint64, staged event.Staged) map[str
 		"joblog.Append":       func(ctx context.Context) error { _, err := logs.Append(ctx, e, seq); return err },
 		"joblog.LastProgress": func(ctx context.Context) error { _, _, err := logs.LastProgress(ctx, job); return err },
 		"joblog.LastWaiting":  func(ctx context.Context) error { _, _, err := logs.LastWaiting(ctx, job); return err },
+		"joblog.Newest":       func(ctx context.Context) error { _, err := logs.Newest(ctx, job); return err },
 		"joblog.Purge":        func(ctx context.Context) error { return logs.Purge(ctx, job, seq) },
 		"joblog.Read":         func(ctx context.Context) error { _, err := logs.Read(ctx, job); return err },
+		"joblog.Received":     func(ctx context.Context) error { _, _, err := logs.Received(ctx, job); return err },
 		"joblog.Update": func(ctx context.Context) error {
 			_, err := logs.Update(ctx, job, nil, func(event.Log) (event.Event, error) { return e, nil })
 			return err

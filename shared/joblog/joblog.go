@@ -107,6 +107,26 @@ func record(m *bus.Message) (event.Record, error) {
 	return r, err
 }
 
+// Received returns the event with which a job's log begins, and when it was published. It returns nil
+// if there is none.
+func (s *Store) Received(ctx context.Context, job string) (*event.Received, time.Time, error) {
+	return last[event.Received](ctx, s, event.SubjectOf(job, event.NameReceived))
+}
+
+// Newest returns the event with which a job's log ends on the leader of the stream, or nil if the log
+// is empty. It takes one request and one answer, while Read gets each event in a message.
+func (s *Store) Newest(ctx context.Context, job string) (*event.Record, error) {
+	m, err := s.stream.LastFromLeader(ctx, event.LogSubject(job))
+	if err != nil || m == nil {
+		return nil, err
+	}
+	r, err := record(m)
+	if err != nil {
+		return nil, fmt.Errorf("read the end of the log of job %s: %w", job, err)
+	}
+	return &r, nil
+}
+
 // LastProgress returns the newest progress of the analysis of a job, and when it was published. It
 // returns nil if there is none.
 func (s *Store) LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error) {

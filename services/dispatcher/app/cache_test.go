@@ -156,6 +156,15 @@ func TestTheResultOfAnErasedJobIsRemoved(t *testing.T) {
 	env.isCached(env.same(), second, `{"score":2}`)
 }
 
+func TestAResultStaysInTheCacheWhenTheRecordingOfItsJobExpires(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(cached())
+	first := env.analysed(result)
+	env.append(event.Expired{JobID: first})
+	env.isCached(env.same(), first, result)
+}
+
 func TestACachedResultExpires(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"sori.internal/services/dispatcher/internal/analysis"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
@@ -46,7 +47,7 @@ func durable(name event.Name) bus.Consumer {
 func (s *service) consumers() []lifecycle.Component {
 	parts := []lifecycle.Component{
 		s.consume(consumerOf(s, func(ctx context.Context, e event.Stored, d bus.Delivery) error {
-			return s.core.HandleStored(ctx, e, d.Seq, d.Backoff)
+			return s.core.HandleStored(ctx, e, analysis.Delivery{Seq: d.Seq, First: d.First(), Backoff: d.Backoff})
 		})),
 		s.consume(consumerOf(s, withBackoff(s.core.HandleRetried))),
 		s.consume(consumerOf(s, withBackoff(s.core.HandleLapsed))),

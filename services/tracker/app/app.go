@@ -111,11 +111,11 @@ type core struct {
 func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 	rows, updates := store.New(c.db), live.New(c.events, log)
 	jobs := joblog.New(c.events)
+	reader := query.NewReader(rows, jobs)
+	hub := watch.NewHub(updates, reader)
 	projector := projection.New(projection.Dependencies{Rows: rows, Staging: staging.New(c.events), Logs: jobs, Notifier: updates})
 	decider := command.NewDecider(jobs, projector)
 	eraser := command.NewEraser(decider, rows)
-	reader := query.NewReader(rows, updates)
-	hub := watch.NewHub(updates, reader)
 	return &core{
 		live: updates, hub: hub, projector: projector, eraser: eraser,
 		unprojectable: command.NewUnprojectable(decider, eraser),

@@ -25,6 +25,10 @@ import (
 type JobLog interface {
 	// Read reads a job's log.
 	Read(ctx context.Context, job string) (event.Log, error)
+	// Received returns the event with which a job's log begins, and its time; nil if there is none.
+	Received(ctx context.Context, job string) (*event.Received, time.Time, error)
+	// Newest returns the event with which a job's log ends; nil if the log is empty.
+	Newest(ctx context.Context, job string) (*event.Record, error)
 	// Update appends to a job's log the event that decide returns for it. If another writer
 	// appended first, it reads the log and calls decide again. decide returns nil to append
 	// nothing. Update returns the log of the last call of decide, with the new event. known, unless

@@ -17,14 +17,21 @@ import (
 // replica. The parameter backoff is the shortest delay until an event is delivered again if its
 // handler returns an error. It is 0 if the event is not delivered again.
 
-// HandleStored sends the first attempt for a stored recording. seq is the sequence of its event.
-// If results are cached, the job may be completed without an attempt.
-func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, seq uint64, backoff time.Duration) error {
-	first := attempt{number: max(1, e.Attempt), retry: e.Attempt, backoff: backoff}
+// Delivery is a delivery of an event.
+type Delivery struct {
+	Seq     uint64 // the sequence of the event
+	First   bool   // the event was not delivered before
+	Backoff time.Duration
+}
+
+// HandleStored sends the first attempt for a stored recording. If results are cached, the job may be
+// completed without an attempt.
+func (d *Dispatcher) HandleStored(ctx context.Context, e event.Stored, delivery Delivery) error {
+	first := attempt{number: max(1, e.Attempt), retry: e.Attempt, backoff: delivery.Backoff}
 	if d.Results != nil && e.SHA256 != "" && e.Attempt == 0 { // a retry is analysed anew
-		return d.handleShared(ctx, e, first)
+		return d.handleShared(ctx, e, delivery, first)
 	}
-	known := event.Log{{Event: e, Seq: seq}}
+	known := event.Log{{Event: e, Seq: delivery.Seq}}
 	if d.Slots != nil || e.Attempt > 0 {
 		known = nil // the queue needs the owner of the job, who is in received; a retry is in retried
 	}

@@ -158,11 +158,26 @@ func (d *Dispatcher) findCached(ctx context.Context, key ResultKey) (*CachedResu
 	if err != nil || cached == nil {
 		return nil, err
 	}
-	log, err := d.Jobs.Read(ctx, cached.Job)
-	if _, ok := completedBy(log); err != nil || !ok {
+	if completed, err := d.isCompleted(ctx, cached.Job); err != nil || !completed {
 		return nil, err
 	}
 	return cached, nil
+}
+
+// isCompleted reports whether the log of a job says that the job is completed.
+func (d *Dispatcher) isCompleted(ctx context.Context, job string) (bool, error) {
+	newest, err := d.Jobs.Newest(ctx, job)
+	if err != nil || newest == nil {
+		return false, err
+	}
+	log := event.Log{*newest}
+	if log.AudioExpired() { // the event before it tells how the job has ended
+		if log, err = d.Jobs.Read(ctx, job); err != nil {
+			return false, err
+		}
+	}
+	_, ok := completedBy(log)
+	return ok, nil
 }
 
 // complete completes a job that was not analysed with a cached result, and reports whether it did:

@@ -68,8 +68,8 @@ type Sharing interface {
 
 // handleShared handles stored if results are cached. It completes the job with a cached result, makes
 // it follow another one, or sends the first attempt.
-func (d *Dispatcher) handleShared(ctx context.Context, e event.Stored, first attempt) error {
-	log, err := d.Jobs.Read(ctx, e.JobID)
+func (d *Dispatcher) handleShared(ctx context.Context, e event.Stored, delivery Delivery, first attempt) error {
+	log, err := d.logOf(ctx, e, delivery)
 	if err != nil || !active(log) {
 		return err
 	}
@@ -91,6 +91,20 @@ func (d *Dispatcher) handleShared(ctx context.Context, e event.Stored, first att
 	}
 	d.Counts.Miss()
 	return d.makeAttempt(ctx, e, first, log)
+}
+
+// logOf returns the log of a job whose recording is stored. If stored is delivered for the first time,
+// it is taken for the end of the log: if more has been appended, the next append is a conflict, and the
+// log is read then.
+func (d *Dispatcher) logOf(ctx context.Context, e event.Stored, delivery Delivery) (event.Log, error) {
+	if !delivery.First {
+		return d.Jobs.Read(ctx, e.JobID)
+	}
+	received, at, err := d.Jobs.Received(ctx, e.JobID)
+	if err != nil || received == nil {
+		return nil, err
+	}
+	return event.Log{{Event: *received, Time: at}, {Event: e, Seq: delivery.Seq}}, nil
 }
 
 // maxRounds limits how often share looks for a leader. Further rounds follow only if a leader ends

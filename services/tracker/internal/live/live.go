@@ -1,5 +1,4 @@
-// Package live publishes and receives the live updates of jobs, and finds jobs that are accepted
-// and not recorded yet.
+// Package live publishes and receives the live updates of jobs.
 package live
 
 import (
@@ -7,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -92,18 +90,4 @@ func (l *Live) DeliverTo(hub *watch.Hub) func(context.Context) error {
 			hub.Deliver(s)
 		})
 	}
-}
-
-// Received implements query.ReceivedLookup.
-func (l *Live) Received(ctx context.Context, id string) (event.Received, time.Time, bool, error) {
-	m, err := l.bus.Stream(event.Jobs()).Last(ctx, event.SubjectOf(id, event.NameReceived))
-	if err != nil || m == nil {
-		return event.Received{}, time.Time{}, false, err
-	}
-	e, err := event.Decode(m.Subject, m.Data)
-	if err != nil {
-		return event.Received{}, time.Time{}, false, fmt.Errorf("read received of job %s: %w", id, err)
-	}
-	received, ok := e.(event.Received)
-	return received, m.Time, ok, nil
 }

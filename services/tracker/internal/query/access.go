@@ -57,6 +57,6 @@ func (r *Reader) CheckControl(ctx context.Context, p principal.Principal, id str
 
 // accepted reports whether the log has the received event of a job that a principal may know of.
 func (r *Reader) accepted(ctx context.Context, p principal.Principal, id string) (bool, error) {
-	received, _, found, err := r.received.Received(ctx, id)
-	return found && p.Sees(received.Owner), err
+	received, _, err := r.received.Received(ctx, id)
+	return received != nil && p.Sees(received.Owner), err
 }

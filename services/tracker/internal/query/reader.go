@@ -25,8 +25,8 @@ type Rows interface {
 
 // ReceivedLookup finds the received events of jobs.
 type ReceivedLookup interface {
-	// Received returns the event that began a job's log, and its time; false if there is none.
-	Received(ctx context.Context, id string) (event.Received, time.Time, bool, error)
+	// Received returns the event with which a job's log begins, and its time; nil if there is none.
+	Received(ctx context.Context, id string) (*event.Received, time.Time, error)
 }
 
 // Reader finds jobs by id.
@@ -47,12 +47,12 @@ func (r *Reader) Find(ctx context.Context, id string) (job.Snapshot, error) {
 	if err != nil || found {
 		return s, err
 	}
-	received, at, found, err := r.received.Received(ctx, id)
+	received, at, err := r.received.Received(ctx, id)
 	if err != nil {
 		return job.Snapshot{}, err
 	}
-	if !found {
+	if received == nil {
 		return job.Snapshot{}, fault.JobNotFound()
 	}
-	return job.FromReceived(received, at), nil
+	return job.FromReceived(*received, at), nil
 }
