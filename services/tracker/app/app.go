@@ -113,7 +113,9 @@ func assemble(cfg *Config, c connections, log zerolog.Logger) *core {
 	jobs := joblog.New(c.events)
 	reader := query.NewReader(rows, jobs)
 	hub := watch.NewHub(updates, reader)
-	projector := projection.New(projection.Dependencies{Rows: rows, Staging: staging.New(c.events), Logs: jobs, Notifier: updates})
+	projector := projection.New(projection.Dependencies{
+		Rows: rows, Staging: staging.New(c.events), Logs: jobs, Notifier: updates.NotifierTo(hub),
+	})
 	decider := command.NewDecider(jobs, projector)
 	eraser := command.NewEraser(decider, rows)
 	return &core{

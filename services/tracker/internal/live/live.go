@@ -45,10 +45,28 @@ type update struct {
 	Warnings []string        `json:"warnings,omitempty"` // about Result
 }
 
+// Notifier publishes new versions of jobs. The watches of its own process get them at once, those of
+// the other replicas as live updates.
+type Notifier struct {
+	live *Live
+	hub  *watch.Hub
+}
+
+// NotifierTo makes a Notifier for the watches of a hub.
+func (l *Live) NotifierTo(hub *watch.Hub) Notifier { return Notifier{live: l, hub: hub} }
+
 // Notify implements projection.Notifier.
-func (l *Live) Notify(s job.Snapshot) error {
+func (n Notifier) Notify(s job.Snapshot) error {
+	if len(s.Result) > maxResult {
+		s.Result, s.Warnings = "", job.Warnings("")
+	}
+	n.hub.Deliver(s)
+	return n.live.publish(s)
+}
+
+func (l *Live) publish(s job.Snapshot) error {
 	u := update{Snapshot: s}
-	if s.Result != "" && len(s.Result) <= maxResult {
+	if s.Result != "" {
 		u.Result, u.Warnings = json.RawMessage(s.Result), s.Warnings.Codes()
 	}
 	body, err := json.Marshal(u)
