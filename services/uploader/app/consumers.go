@@ -33,11 +33,15 @@ func durable(name event.Name) bus.Consumer {
 
 // consumers returns the consumers of events.
 func (s *service) consumers() []lifecycle.Component {
-	received := consumerOf(s, func(ctx context.Context, e event.Received, _ bus.Delivery) error {
+	received := consumerOf(s, func(ctx context.Context, e event.Received, d bus.Delivery) error {
 		if e.Source != "" {
 			return nil // the consumer of fetches handles it
 		}
-		return s.core.HandleReceived(ctx, e)
+		var known event.Log
+		if d.First() {
+			known = event.Log{{Event: e, Seq: d.Seq, Time: d.Time}}
+		}
+		return s.core.HandleReceived(ctx, e, known)
 	})
 	received.OnDeadLetter = func(ctx context.Context, d bus.Delivery, f *fault.Error) error {
 		return s.core.Fail(ctx, d.Job, f.Code, f.Detail)

@@ -69,6 +69,14 @@ func (env *env) uploader(bucket upload.Objects) *upload.Uploader {
 	return upload.New(upload.Dependencies{Jobs: env.jobs, Progress: env.bus, Staging: env.staging, Objects: bucket})
 }
 
+// first returns the log that the first delivery of an event comes with.
+func (env *env) first(e event.Received) event.Log {
+	env.t.Helper()
+	log, err := env.jobs.Read(env.Context(), e.JobID)
+	must(env.t, err)
+	return event.Log{{Event: e, Seq: log[0].Seq, Time: log[0].Time}}
+}
+
 func (env *env) append(e event.Event) {
 	env.t.Helper()
 	env.Append(env.bus, e)
@@ -117,6 +125,25 @@ func places() map[string]func(hooks, func() error) hooks {
 	}
 }
 
+func TestAJobThatEndsBeforeTheFirstDeliveryLosesItsObject(t *testing.T) {
+	t.Parallel()
+	for _, end := range []event.Name{event.NameCanceled, event.NameErased} {
+		t.Run(string(end), func(t *testing.T) {
+			t.Parallel()
+			env := newEnv(t)
+			e := env.upload(1 << 20)
+			known := env.first(e)
+			if end == event.NameCanceled {
+				env.append(event.Canceled{JobID: e.JobID})
+			} else {
+				env.append(event.Erased{JobID: e.JobID, Staged: []string{e.Staged().Entry}})
+			}
+			must(t, env.uploader(env.bucket).HandleReceived(env.Context(), e, known))
+			env.checkEnd(e, false, event.NameReceived, end)
+		})
+	}
+}
+
 func TestAJobThatEndsDuringTheCopyLosesItsObject(t *testing.T) {
 	t.Parallel()
 	for name, place := range places() {
@@ -128,9 +155,9 @@ func TestAJobThatEndsDuringTheCopyLosesItsObject(t *testing.T) {
 				env.append(event.Canceled{JobID: e.JobID})
 				return nil
 			}))
-			must(t, uploader.HandleReceived(env.Context(), e))
+			must(t, uploader.HandleReceived(env.Context(), e, env.first(e)))
 			env.checkEnd(e, false, event.NameReceived, event.NameCanceled)
-			must(t, uploader.HandleReceived(env.Context(), e))
+			must(t, uploader.HandleReceived(env.Context(), e, nil))
 			env.checkEnd(e, false, event.NameReceived, event.NameCanceled)
 		})
 	}
@@ -144,8 +171,8 @@ func TestAnotherReplicaThatFinishesFirstIsNoFailure(t *testing.T) {
 			env := newEnv(t)
 			e := env.upload(1 << 20)
 			other := env.uploader(env.bucket)
-			uploader := env.uploader(place(hooks{Objects: env.bucket}, func() error { return other.HandleReceived(env.Context(), e) }))
-			must(t, uploader.HandleReceived(env.Context(), e))
+			uploader := env.uploader(place(hooks{Objects: env.bucket}, func() error { return other.HandleReceived(env.Context(), e, nil) }))
+			must(t, uploader.HandleReceived(env.Context(), e, env.first(e)))
 			env.checkEnd(e, true, event.NameReceived, event.NameStored)
 		})
 	}
@@ -157,10 +184,10 @@ func TestACrashAfterTheObjectIsFinishedByTheNextDelivery(t *testing.T) {
 	e := env.upload(1 << 20)
 	crash := errors.New("the process died")
 	uploader := env.uploader(hooks{Objects: env.bucket, after: func() error { return crash }})
-	if err := uploader.HandleReceived(env.Context(), e); !errors.Is(err, crash) {
+	if err := uploader.HandleReceived(env.Context(), e, env.first(e)); !errors.Is(err, crash) {
 		t.Fatal(err)
 	}
-	must(t, env.uploader(env.bucket).HandleReceived(env.Context(), e))
+	must(t, env.uploader(env.bucket).HandleReceived(env.Context(), e, nil))
 	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 }
 
@@ -185,10 +212,10 @@ func TestACrashBeforeTheCleanUpIsFinishedByTheNextDelivery(t *testing.T) {
 	crash := fault.Unreachable("message bus", nil)
 	var err error = crash
 	uploader := upload.New(upload.Dependencies{Jobs: env.jobs, Progress: env.bus, Staging: failingStaging{env.staging, &err}, Objects: env.bucket})
-	if err := uploader.HandleReceived(env.Context(), e); !errors.Is(err, crash) {
+	if err := uploader.HandleReceived(env.Context(), e, nil); !errors.Is(err, crash) {
 		t.Fatal(err)
 	}
-	must(t, uploader.HandleReceived(env.Context(), e))
+	must(t, uploader.HandleReceived(env.Context(), e, nil))
 	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 }
 
@@ -197,7 +224,7 @@ func TestFailingAStoredJobOrOneThatDoesNotExistChangesNothing(t *testing.T) {
 	env := newEnv(t)
 	uploader := env.uploader(env.bucket)
 	e := env.upload(1000)
-	must(t, uploader.HandleReceived(env.Context(), e))
+	must(t, uploader.HandleReceived(env.Context(), e, nil))
 	must(t, uploader.Fail(env.Context(), e.JobID, "unreadable-event", "no"))
 	env.checkEnd(e, true, event.NameReceived, event.NameStored)
 	unknown := env.NewJob()
@@ -215,7 +242,7 @@ func TestARecordingIsCopiedFromTheEntryThatItsEventNames(t *testing.T) {
 	must(t, err)
 	e := env.uploadTo(entry, job, 1<<20)
 	for range 2 {
-		must(t, env.uploader(env.bucket).HandleReceived(env.Context(), e))
+		must(t, env.uploader(env.bucket).HandleReceived(env.Context(), e, nil))
 		env.checkEnd(e, true, event.NameReceived, event.NameStored)
 	}
 }

@@ -1,10 +1,10 @@
 // Package upload is the uploader's core: it copies a staged recording into the bucket, exactly
 // once, however often its event is delivered.
 //
-// The rules are pure functions of a job's log (rules.go). The log is read before any effect. If the
-// recording is stored or the job has ended, only cleaning up remains. If the job ends during the
-// copy, stored is not appended and the object is removed. So handling an event again changes
-// nothing.
+// The rules are pure functions of a job's log (rules.go). The log is read before any effect, except
+// if received is delivered for the first time. If the recording is stored or the job has ended, only
+// cleaning up remains. If the job ends before or during the copy and this is found afterwards, stored
+// is not appended and the object is removed. So handling an event again changes nothing.
 //
 // Of an erased job no object and no staging entry is left, whatever is under way at the time
 // (Eraser).
@@ -86,8 +86,8 @@ func New(deps Dependencies) *Uploader { return &Uploader{deps} }
 
 // HandleReceived copies an accepted upload into the bucket and appends stored. A recording that is in
 // the bucket already is read instead. It may run again for the same event, also at the same time in
-// another replica.
-func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
+// another replica. known, unless nil, is taken for the log until it is found to be out of date.
+func (u *Uploader) HandleReceived(ctx context.Context, r event.Received, known event.Log) error {
 	var (
 		opening sync.WaitGroup
 		staged  io.Reader
@@ -96,7 +96,10 @@ func (u *Uploader) HandleReceived(ctx context.Context, r event.Received) error {
 	if r.Key == "" {
 		opening.Go(func() { staged, openErr = u.Staging.Open(ctx, r.Staged()) })
 	}
-	log, err := u.Jobs.Read(ctx, r.JobID)
+	log, err := known, error(nil)
+	if len(known) == 0 {
+		log, err = u.Jobs.Read(ctx, r.JobID)
+	}
 	opening.Wait()
 	if err != nil {
 		return err
