@@ -1,15 +1,21 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sori.internal/services/uploader/internal/objects"
+	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/testkit"
 )
 
@@ -81,6 +87,72 @@ func TestAFailedFetchLeavesTheRecordingOfARetry(t *testing.T) {
 	stored := testkit.Await[event.Stored](env.Kit, env.bus, e.JobID)
 	env.checkStored(stored, body)
 	env.checkKeys(stored.Key)
+}
+
+// lateBucket is S3 that is paused when it has received an object, and stores it as soon as it is asked
+// again.
+type lateBucket struct {
+	*objects.Bucket
+	received func() // is called when S3 has received the object
+	stalls   bool   // the request ends with the error of a server that does not answer
+
+	late func()
+}
+
+// PutStream implements upload.RemoteObjects.
+func (b *lateBucket) PutStream(ctx context.Context, o upload.Object, body io.Reader) error {
+	all, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	b.received()
+	put := func() error { return b.Bucket.PutStream(context.WithoutCancel(ctx), o, bytes.NewReader(all)) }
+	if b.stalls {
+		b.late = func() { _ = put() }
+		return fault.Unreachable("storage", errors.New("no answer"))
+	}
+	select {
+	case <-ctx.Done():
+		b.late = func() { _ = put() }
+		return ctx.Err()
+	case <-time.After(2 * time.Second): // longer than it takes until the fetch finds that its job has ended
+		return put()
+	}
+}
+
+// ListPrefix implements upload.RemoteObjects.
+func (b *lateBucket) ListPrefix(ctx context.Context, prefix string) (func(context.Context, string) error, error) {
+	defer func() {
+		if b.late != nil {
+			b.late()
+			b.late = nil
+		}
+	}()
+	return b.Bucket.ListPrefix(ctx, prefix)
+}
+
+// The job ends while S3 is paused, which has received the whole recording.
+func TestAnObjectThatIsStoredAfterTheEndOfItsJobIsRemoved(t *testing.T) {
+	t.Parallel()
+	for name, stalls := range map[string]bool{"S3 answers late": false, "S3 does not answer": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := newEnv(t)
+			e := env.analyzeURL(env.serve(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(wav(10_044)) }))
+			bucket := &lateBucket{Bucket: objects.New(env.client, env.client, env.bucket), stalls: stalls}
+			bucket.received = func() { env.append(event.Canceled{JobID: e.JobID}) }
+			u := env.remoteUploader(bucket)
+			err := u.Handle(env.Context(), e.JobID)
+			if stalls {
+				if !fault.Is(err, fault.Unavailable) {
+					t.Fatalf("the event is not delivered again: %v", err)
+				}
+				err = u.Handle(env.Context(), e.JobID)
+			}
+			must(t, err)
+			env.checkKeys()
+		})
+	}
 }
 
 // A retry begins another fetch while an older one, which the log does not know, has stored its object.

@@ -150,17 +150,22 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 }
 
 // handleError fails the job if its recording cannot be had. Any other error is returned, so that the
-// fetch is repeated. An error that only comes from the end of the job is none.
+// event is delivered again: the fetch is repeated or, if the job has ended, its objects are removed
+// again, since S3 may store an object after a request without an answer. An error that only comes
+// from the end of the job is none.
 func (u *RemoteUploader) handleError(ctx context.Context, job string, cause error) error {
 	log, err := u.Jobs.Read(ctx, job)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	if storedOrEnded(log) {
-		return u.cleanUp(ctx, job)
-	}
 	var f *FetchError
-	if !errors.As(cause, &f) {
+	known := errors.As(cause, &f) || errors.Is(cause, errNotNeeded) // nothing is stored
+	if storedOrEnded(log) {
+		if err := u.cleanUp(ctx, job); err != nil || known {
+			return err
+		}
+	}
+	if f == nil {
 		return cause // what was fetched could not be stored
 	}
 	zerolog.Ctx(ctx).Warn().Err(f).Str(logging.Code, f.Code).Msg("recording not fetched")

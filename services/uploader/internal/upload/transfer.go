@@ -26,6 +26,7 @@ import (
 type transfer struct {
 	uploader *RemoteUploader
 	ctx      context.Context //nolint:containedctx // of one fetch; the transfer is not used after it
+	put      context.Context //nolint:containedctx // of the requests that store the recording
 	job      event.Received
 	source   source.Source
 	attempt  int
@@ -37,14 +38,16 @@ type transfer struct {
 	published time.Time // when progress was last published
 }
 
-// run fetches the recording and returns the event to append.
+// run fetches the recording and returns the event to append. If the recording is no longer needed, or
+// the time is over, reading it ends. A request that stores it is not canceled: S3 may execute a request
+// that it has received, and store the object when nobody removes it any more.
 func (t *transfer) run(outer context.Context) (event.Stored, error) {
 	u := t.uploader
 	ctx, end := context.WithCancelCause(outer)
 	defer end(nil)
 	ctx, stop := context.WithTimeoutCause(ctx, u.options.Timeout, errTimeout)
 	defer stop()
-	t.ctx = ctx
+	t.ctx, t.put = ctx, outer
 	defer wait.InBackground(ctx, watchInterval, func(ctx context.Context) {
 		if log, err := u.Jobs.Read(ctx, t.job.JobID); err == nil && storedOrEnded(log) {
 			end(errNotNeeded)
@@ -56,7 +59,7 @@ func (t *transfer) run(outer context.Context) (event.Stored, error) {
 			Code: event.CodeFetchTimeout, Retryable: true, Err: err,
 			Detail: fmt.Sprintf("The recording did not arrive from %s within %v.", t.source.Host(), u.options.Timeout),
 		}
-	} else if err != nil && ctx.Err() != nil && outer.Err() == nil {
+	} else if err != nil && ctx.Err() != nil && outer.Err() == nil && !fault.Is(err, fault.Unavailable) {
 		err = errNotNeeded
 	} else if err != nil && outer.Err() != nil {
 		err = outer.Err() // the process stops: another one fetches the recording
@@ -77,7 +80,7 @@ func (t *transfer) fetch() (event.Stored, error) {
 		if err != nil {
 			return err
 		}
-		if err := t.uploader.Objects.PutStream(t.ctx, o, r); err != nil {
+		if err := t.uploader.Objects.PutStream(t.put, o, r); err != nil {
 			return err
 		}
 		stored = t.storedAs(o, r)
@@ -104,7 +107,7 @@ func (t *transfer) copyObject() (event.Stored, error) {
 	if err != nil {
 		return event.Stored{}, err
 	}
-	if err := u.Objects.CopyFrom(t.ctx, from, found, o); err != nil {
+	if err := u.Objects.CopyFrom(t.put, from, found, o); err != nil {
 		return event.Stored{}, err
 	}
 	body, err := u.Objects.Open(t.ctx, o.Key)
