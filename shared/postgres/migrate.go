@@ -37,7 +37,7 @@ func Migrate(ctx context.Context, db *sqlx.DB, schema string, migrations fs.FS) 
 		return fmt.Errorf("migrate %s: %w", schema, err)
 	}
 	if _, err := provider.Up(ctx); err != nil {
-		return Translate("migrate "+schema, err)
+		return Translate("migrate "+schema, interrupted(ctx, err))
 	}
 	return nil
 }

@@ -113,12 +113,21 @@ func Tx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
 	// Its own error is ignored, since the first error is returned.
 	defer func() { _ = tx.Rollback() }()
 	if err := f(tx); err != nil {
-		return err
+		return interrupted(ctx, err)
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("commit: %w", interrupted(ctx, err))
 	}
 	return nil
+}
+
+// interrupted returns an error of a transaction. Package sql rolls a transaction back when its context
+// ends, and its next statement fails with ErrTxDone, which does not tell why.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, sql.ErrTxDone) {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
 }
 
 // Ping returns a readiness check: the database must respond.

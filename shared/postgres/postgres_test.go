@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -119,6 +120,26 @@ func TestAMigrationThatFailsLeavesNothingOfItself(t *testing.T) {
 		t.Error("half a migration stayed")
 	}
 	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes, `CREATE TABLE s.half (id int);`)))
+}
+
+// A service that is stopped while it migrates does not end with an error, wherever that is.
+func TestAStopDuringAMigrationIsNoFailure(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	db := open(t, k.Database(), "s")
+	steps := migrations(append([]string{notes}, slices.Repeat([]string{"SELECT 1;"}, 20)...)...)
+	for after := range 40 {
+		ctx, cancel := context.WithCancel(k.Context())
+		timer := time.AfterFunc(time.Duration(after)*time.Millisecond, cancel)
+		err := postgres.Migrate(ctx, db, "s", steps)
+		if err != nil && !fault.Stopped(ctx, err) && !fault.Is(err, fault.Unavailable) { // unavailable: set-up waits, and sees the stop
+			t.Errorf("after %d ms: %v", after, err)
+		}
+		timer.Stop()
+		cancel()
+		_, err = db.ExecContext(k.Context(), "DROP SCHEMA IF EXISTS s CASCADE")
+		must(t, err)
+	}
 }
 
 func TestATransactionIsCommittedOnlyWhereItsFunctionSucceeds(t *testing.T) {
