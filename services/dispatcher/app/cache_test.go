@@ -165,6 +165,18 @@ func TestAResultStaysInTheCacheWhenTheRecordingOfItsJobExpires(t *testing.T) {
 	env.isCached(env.same(), first, result)
 }
 
+// A newer release may have published the event.
+func TestAJobWhoseFirstEventIsUnreadableIsAnalysed(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(cached())
+	job := env.NewJob()
+	_, err := env.JetStream().Publish(env.Context(), env.Namespace().Subject(event.SubjectOf(job, event.NameReceived)), []byte("\xff"))
+	must(t, err)
+	env.append(event.Stored{JobID: job, TokenID: 7, Bucket: env.bucket, Key: "audio/" + job, MediaType: "audio/wav", Size: 1, SHA256: sum})
+	env.requested(job)
+}
+
 func TestACachedResultExpires(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -95,16 +95,18 @@ func (d *Dispatcher) handleShared(ctx context.Context, e event.Stored, delivery 
 
 // logOf returns the log of a job whose recording is stored. If stored is delivered for the first time,
 // it is taken for the end of the log: if more has been appended, the next append is a conflict, and the
-// log is read then.
+// log is read then. The log is also read if received is missing or cannot be decoded.
 func (d *Dispatcher) logOf(ctx context.Context, e event.Stored, delivery Delivery) (event.Log, error) {
-	if !delivery.First {
-		return d.Jobs.Read(ctx, e.JobID)
+	if delivery.First {
+		received, at, err := d.Jobs.Received(ctx, e.JobID)
+		if err != nil {
+			return nil, err
+		}
+		if received != nil {
+			return event.Log{{Event: *received, Time: at}, {Event: e, Seq: delivery.Seq}}, nil
+		}
 	}
-	received, at, err := d.Jobs.Received(ctx, e.JobID)
-	if err != nil || received == nil {
-		return nil, err
-	}
-	return event.Log{{Event: *received, Time: at}, {Event: e, Seq: delivery.Seq}}, nil
+	return d.Jobs.Read(ctx, e.JobID)
 }
 
 // maxRounds limits how often share looks for a leader. Further rounds follow only if a leader ends
