@@ -155,6 +155,24 @@ func TestAnObjectThatIsStoredAfterTheEndOfItsJobIsRemoved(t *testing.T) {
 	}
 }
 
+// S3 does not answer until the time for the fetch is over. The server of the recording is not to blame.
+func TestAFetchWhoseTimeIsOverWhileS3IsAwayIsRepeated(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	e := env.analyzeURL(env.serve(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(wav(10_044)) }))
+	bucket := &lateBucket{Bucket: objects.New(env.client, env.client, env.bucket), stalls: true}
+	over, cancel := context.WithTimeout(env.Context(), time.Second)
+	defer cancel()
+	bucket.received = func() { <-over.Done() }
+	u := env.remoteUploader(bucket, func(o *upload.RemoteOptions) { o.Timeout = time.Second / 2 })
+	if err := u.Handle(env.Context(), e.JobID); !fault.Is(err, fault.Unavailable) {
+		t.Fatalf("the event is not delivered again: %v", err)
+	}
+	if names := env.EventNames(env.bus, e.JobID); !slices.Equal(names, []event.Name{event.NameReceived}) {
+		t.Errorf("log %v", names)
+	}
+}
+
 // A retry begins another fetch while an older one, which the log does not know, has stored its object.
 func TestAnOlderFetchDoesNotStoreTheRecordingOfARetry(t *testing.T) {
 	t.Parallel()

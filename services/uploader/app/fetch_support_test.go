@@ -174,12 +174,16 @@ func (env *env) wait(c <-chan struct{}) {
 }
 
 // remoteUploader returns a RemoteUploader that fetches from this machine, once.
-func (env *env) remoteUploader(bucket upload.RemoteObjects) *upload.RemoteUploader {
+func (env *env) remoteUploader(bucket upload.RemoteObjects, changes ...func(*upload.RemoteOptions)) *upload.RemoteUploader {
 	env.t.Helper()
 	var allowed source.Allowed
 	must(env.t, allowed.UnmarshalText([]byte(loopback)))
+	options := upload.RemoteOptions{Allowed: allowed, MaxBytes: 1 << 20, Timeout: time.Minute}
+	for _, change := range changes {
+		change(&options)
+	}
 	return upload.NewRemote(upload.RemoteDependencies{
 		Jobs: env.jobs, Progress: env.bus, Objects: bucket, Sources: env.sealer(),
 		Fetcher: fetch.New(fetch.Options{Allowed: allowed, MaxBytes: 1 << 20, Idle: time.Minute, Tries: 1}),
-	}, upload.RemoteOptions{Allowed: allowed, MaxBytes: 1 << 20, Timeout: time.Minute})
+	}, options)
 }

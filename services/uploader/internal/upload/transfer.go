@@ -54,15 +54,18 @@ func (t *transfer) run(outer context.Context) (event.Stored, error) {
 		}
 	})()
 	stored, err := t.fetch()
-	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+	switch {
+	case err == nil:
+	case outer.Err() != nil:
+		err = outer.Err() // the process stops: another one fetches the recording
+	case fault.Is(err, fault.Unavailable): // S3 has not answered, whatever the time and the job are
+	case errors.Is(context.Cause(ctx), errTimeout):
 		err = &FetchError{
 			Code: event.CodeFetchTimeout, Retryable: true, Err: err,
 			Detail: fmt.Sprintf("The recording did not arrive from %s within %v.", t.source.Host(), u.options.Timeout),
 		}
-	} else if err != nil && ctx.Err() != nil && outer.Err() == nil && !fault.Is(err, fault.Unavailable) {
+	case ctx.Err() != nil:
 		err = errNotNeeded
-	} else if err != nil && outer.Err() != nil {
-		err = outer.Err() // the process stops: another one fetches the recording
 	}
 	return stored, err
 }
