@@ -58,7 +58,7 @@ func (l *Live) NotifierTo(hub *watch.Hub) Notifier { return Notifier{live: l, hu
 // Notify implements projection.Notifier.
 func (n Notifier) Notify(s job.Snapshot) error {
 	if len(s.Result) > maxResult {
-		s.Result, s.Warnings = "", job.Warnings("")
+		s.Result, s.Warnings = "", ""
 	}
 	n.hub.Deliver(s)
 	return n.live.publish(s)
