@@ -240,7 +240,9 @@ func TestPollsDoNotOpenTheBreakerAndPassWhileItIsOpen(t *testing.T) {
 		}
 		return `{"status":"completed","result":{}}`
 	}
-	env.run(map[string]string{"ANALYSIS_STATUS_URL": env.analyzer.URL + "/status/{job_id}", "ANALYSIS_BREAKER_FAILURES": "1"})
+	url := env.analyzer.URL + "/status/{job_id}"
+	env.run(map[string]string{"ANALYSIS_STATUS_URL": url, "ANALYSIS_BREAKER_FAILURES": "1"})
+	env.statusSeen(url)
 	for range 2 {
 		job, _ := env.dispatched()
 		env.lapse(job, 1)

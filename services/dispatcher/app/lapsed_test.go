@@ -101,7 +101,9 @@ func TestTheStatusURLIsAskedBeforeTheNextAttempt(t *testing.T) {
 			env := newEnv(t)
 			env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) { _, _ = w.Write([]byte(`{"job_id":"a/1 &?"}`)) }
 			env.analyzer.status = func(int) string { return c.answer }
-			env.run(map[string]string{"ANALYSIS_STATUS_URL": env.analyzer.URL + "/status/{analysis_job_id}?for={job_id}", "MAX_WEBHOOK_BYTES": "60000"})
+			url := env.analyzer.URL + "/status/{analysis_job_id}?for={job_id}"
+			env.run(map[string]string{"ANALYSIS_STATUS_URL": url, "MAX_WEBHOOK_BYTES": "60000"})
+			env.statusSeen(url)
 			job, _ := env.dispatched()
 			env.lapse(job, 1)
 			switch want := c.want.(type) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"sori.internal/services/dispatcher/internal/analyzerclient"
+	"sori.internal/shared/coordination"
 	"sori.internal/shared/event"
 	"sori.internal/shared/testkit"
 )
@@ -26,6 +28,13 @@ func (env *env) awaitPolls(n int) {
 		}
 		return nil
 	})
+}
+
+// statusSeen records that a status URL has returned a status, so that it is not polled immediately
+// after the acceptance of an attempt. The service runs.
+func (env *env) statusSeen(url string) {
+	env.t.Helper()
+	must(env.t, coordination.NewFlag(env.bus, "ANALYSIS_STATUS", analyzerclient.StatusURL(url).Key()).Set(env.Context()))
 }
 
 // losesAnalyses makes the analysis server answer that an analysis is running. The returned function
@@ -114,6 +123,25 @@ func TestAStatusURLThatAlwaysAnswers404CostsNoAttempt(t *testing.T) {
 	if c := testkit.Await[event.Completed](env.Kit, env.bus, job); c.Attempt != 1 {
 		t.Errorf("%+v", c)
 	}
+}
+
+// A server may know an analysis only a moment after it accepted it. The interval is long.
+func TestTheFirstPollIsRepeatedIfItIsAnsweredWith404(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.analyzer.status = func(n int) string {
+		if n == 2 {
+			return `{"status":"processing"}`
+		}
+		return "" // 404
+	}
+	env.run(env.polling("1h"))
+	job, hook := env.dispatched()
+	env.awaitPolls(2)
+	if got := env.call(hook, `{"status":"processing","progress":20}`); got.code != http.StatusOK {
+		t.Errorf("%+v", got)
+	}
+	env.attempt(job, 2) // the server was restarted
 }
 
 // Some proxies answer for an unavailable server, and some servers answer every path with a page.

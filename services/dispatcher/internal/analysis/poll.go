@@ -16,8 +16,7 @@ import (
 // The delays between polls of a running attempt, in addition to silence and Options.PollInterval.
 const (
 	unreachableDelay = 3 * time.Second // after the status URL could not be reached
-	confirmDelay     = time.Second     // before an analysis that the server does not know is considered lost
-	firstPollDelay   = time.Second     // after the acceptance, if the status URL has never returned a status
+	confirmDelay     = time.Second     // until a server that does not know an analysis is polled once more about it
 	requestedDelay   = time.Second     // while the server has not answered the request
 )
 
@@ -70,8 +69,8 @@ func (d *Dispatcher) HandleRefused(ctx context.Context, e event.Refused, backoff
 }
 
 // pollDelay returns the time until a running attempt must be polled. If the status URL has never
-// returned a status, it is polled soon after the acceptance. If this poll returns a status, a later
-// 404 means that the analysis is lost.
+// returned a status, it is polled immediately after the acceptance. If this poll returns a status,
+// a later 404 means that the analysis is lost.
 func (d *Dispatcher) pollDelay(ctx context.Context, log event.Log, number int) (time.Duration, error) {
 	now := time.Now()
 	last, err := d.lastContact(ctx, log, number)
@@ -79,14 +78,14 @@ func (d *Dispatcher) pollDelay(ctx context.Context, log event.Log, number int) (
 		return 0, err
 	}
 	delay := pollDelay(last, d.options.PollInterval, now)
-	accepted := now.Sub(log[len(log)-1].Time)
-	if delay <= 0 || accepted >= silence || !last.polled.IsZero() {
+	accepted := log[len(log)-1].Time
+	if delay <= 0 || now.Sub(accepted) >= silence || !last.polled.IsZero() {
 		return delay, nil
 	}
 	if seen, err := d.StatusSeen.IsSet(ctx); err != nil || seen {
 		return delay, err
 	}
-	return min(delay, firstPollDelay-accepted), nil
+	return 0, nil
 }
 
 // lastContact returns the times of the last contacts with the server about a running attempt.
@@ -129,23 +128,28 @@ func (d *Dispatcher) poll(ctx context.Context, log event.Log, number int, backof
 
 // confirmUnknown polls a second time about an analysis that the server does not know: another
 // instance, or the same instance a moment later, may know it. If the status URL has never returned
-// a status, the server may not have this route, and its 404 has no meaning: then the result is nil.
+// a status, the server may not have this route, and its 404 has no meaning: then the result is nil,
+// and only the first poll about an analysis is repeated.
 func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.Log) (*report, error) {
 	seen, err := d.StatusSeen.IsSet(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !seen {
+	if !seen && !d.polled.get(job).IsZero() {
+		return nil, nil
+	}
+	if err := wait.For(ctx, confirmDelay); err != nil {
+		return nil, err
+	}
+	r, err := d.status(ctx, job, log)
+	if errors.Is(err, ErrUnknownAnalysis) && !seen {
 		d.noRoute.Do(func() {
 			zerolog.Ctx(ctx).Warn().Str("setting", "ANALYSIS_STATUS_URL").
 				Msg("status url answers 404 or 410 and has never returned a status: ignored, the setting may be wrong")
 		})
 		return nil, nil
 	}
-	if err := wait.For(ctx, confirmDelay); err != nil {
-		return nil, err
-	}
-	return d.status(ctx, job, log)
+	return r, err
 }
 
 // status polls the status URL about a job's newest accepted attempt. It returns nil if the answer
