@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/chromedp"
 
 	analyzer "sori.internal/infra/analyzer/app"
@@ -26,18 +27,26 @@ func browser(ctx context.Context, t *testing.T, more ...chromedp.ExecAllocatorOp
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
 	allocator, cancel := chromedp.NewExecAllocator(ctx, append(options, more...)...)
 	t.Cleanup(cancel)
-	page, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
-	start(page, t)
-	return page
+	return start(allocator, t)
 }
 
-// start starts the browser of a page, or opens a tab. Either lasts as long as the context of the first step.
-func start(page context.Context, t *testing.T) {
+// start starts the browser of a page, or opens a tab in the browser of another page. Either lasts as
+// long as the test. A page whose process has ended answers nothing: the test fails then, and its steps end.
+func start(parent context.Context, t *testing.T, more ...chromedp.ContextOption) (page context.Context) {
 	t.Helper()
+	parent, end := context.WithCancel(parent)
+	page, cancel := chromedp.NewContext(parent, append(more, chromedp.WithListener(func(e any) {
+		if _, ok := e.(*inspector.EventTargetCrashed); ok {
+			t.Error("the browser has ended the process of the page")
+			end()
+		}
+	}))...)
+	t.Cleanup(end)
+	t.Cleanup(cancel)
 	if err := chromedp.Do(page); err != nil {
 		t.Fatal(err)
 	}
+	return page
 }
 
 // frontend is the script of a frontend: it uploads a form and follows the job with an

@@ -176,9 +176,7 @@ func (v *visitor) other() (opened func() *visitor) {
 		v.t.Helper()
 		select {
 		case id := <-ids:
-			window, cancel := chromedp.NewContext(v.page, chromedp.WithTargetID(id))
-			v.t.Cleanup(cancel)
-			start(window, v.t)
+			window := start(v.page, v.t, chromedp.WithTargetID(id))
 			return &visitor{t: v.t, home: v.home, page: window}
 		case <-time.After(time.Minute):
 			v.t.Fatal("no other window is opened")

@@ -77,10 +77,7 @@ func comes(t *testing.T, home string) *visitor {
 // tab opens another tab in the visitor's browser.
 func (v *visitor) tab() *visitor {
 	v.t.Helper()
-	page, cancel := chromedp.NewContext(v.page)
-	v.t.Cleanup(cancel)
-	start(page, v.t)
-	other := &visitor{t: v.t, home: v.home, page: page}
+	other := &visitor{t: v.t, home: v.home, page: start(v.page, v.t)}
 	other.look(desktop, "light")
 	return other
 }

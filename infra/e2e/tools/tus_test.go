@@ -16,19 +16,16 @@ import (
 
 // tusClient is the script of a frontend with tus-js-client, with nothing but the address of the API.
 // The upload is cut once in the middle of a request, and continued as after a reload: the client does not
-// report the failures of a parallel upload that was aborted and started again. The recording is repeated
-// until it has the size.
+// report the failures of a parallel upload that was aborted and started again.
 const tusClient = `(async () => {
-  const tone = Uint8Array.from(atob(%q), c => c.charCodeAt(0));
-  const size = %d, file = new Uint8Array(size);
-  for (let at = 0; at < size; at += tone.length) file.set(tone.subarray(0, Math.min(tone.length, size - at)), at);
+  const file = %s;
   let cut = false, job = '';
   return await new Promise(resolve => {
     const begin = async () => {
-      const u = new tus.Upload(new Blob([file]), {
+      const u = new tus.Upload(file, {
         endpoint: %q, metadata: {token_id: '%d', filename: '긴 녹음.wav'}, retryDelays: [0, 100, 500, 1000, 3000], %s
         onAfterResponse: (_, res) => { job = res.getHeader('Sori-Job') || job },
-        onProgress: sent => { if (!cut && sent > size / 2) { cut = true; u.abort().then(begin) } },
+        onProgress: sent => { if (!cut && sent > file.size / 2) { cut = true; u.abort().then(begin) } },
         onError: e => resolve({failed: e + '', cut, job}),
         onSuccess: () => resolve({failed: '', cut, job}),
       });
@@ -57,7 +54,7 @@ func TestTusResumesUploads(t *testing.T) {
 			got := evaluate[struct {
 				Failed, Job string
 				Cut         bool
-			}](v, fmt.Sprintf(tusClient, tone64(), 12<<20, w.Gateway+"/uploads/", w.Token, options))
+			}](v, fmt.Sprintf(tusClient, longRecording(12<<20), w.Gateway+"/uploads/", w.Token, options))
 			if got.Failed != "" || got.Job == "" || !got.Cut {
 				t.Fatalf("tus-js-client says %+v", got)
 			}
@@ -72,10 +69,8 @@ func TestTusResumesUploads(t *testing.T) {
 // patientTusClient is the script of a frontend with tus-js-client that sends a long recording, however often its
 // requests fail.
 const patientTusClient = `(() => {
-  const size = %d, tone = new Blob([Uint8Array.from(atob(%q), c => c.charCodeAt(0))]);
-  const file = new Blob(Array(Math.ceil(size / tone.size)).fill(tone)).slice(0, size);
   let job = '';
-  window.outcome = new Promise((done, fail) => new tus.Upload(file, {
+  window.outcome = new Promise((done, fail) => new tus.Upload(%s, {
     endpoint: %q, metadata: {token_id: '1', filename: 'long.wav'}, retryDelays: Array(1000).fill(200),
     onAfterResponse: (_, res) => { job = res.getHeader('Sori-Job') || job },
     onError: fail,
@@ -97,7 +92,7 @@ func TestTusOutlivesCutsAndAKilledUploader(t *testing.T) {
 	v := &visitor{t: t, page: browser(ctx, t), home: home}
 	v.open("/")
 	v.sees("window.tus")
-	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(patientTusClient, *largeUpload, tone64(), gateway.URL+"/uploads/")))
+	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(patientTusClient, longRecording(*largeUpload), gateway.URL+"/uploads/")))
 	for range 2 {
 		breaks(t, gateway)
 		gateway.Restore()

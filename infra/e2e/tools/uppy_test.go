@@ -18,18 +18,15 @@ import (
 )
 
 // uppy is the script of a frontend with Uppy and its plugin AwsS3, with nothing but the address of
-// the API: it uploads a recording of a token, and returns what Uppy says of it. The recording is
-// repeated until it has the size.
+// the API: it uploads a recording of a token, and returns what Uppy says of it.
 const uppy = `(async () => {
-  const tone = Uint8Array.from(atob(%q), c => c.charCodeAt(0));
-  const size = %d, file = new Uint8Array(size);
-  for (let at = 0; at < size; at += tone.length) file.set(tone.subarray(0, Math.min(tone.length, size - at)), at);
+  const file = %s;
   const u = new Uppy.Uppy({meta: {token_id: %d}, debug: true}).use(Uppy.AwsS3, %s);
   const sent = [];
   u.on('upload-progress', (_, p) => sent.push(p.bytesUploaded));
   window.cutNow = 0;
   u.on('s3-multipart:part-uploaded', () => window.cutNow++);
-  u.addFile({name: '긴 녹음.wav', type: 'audio/wav', data: new Blob([file], {type: 'audio/wav'})});
+  u.addFile({name: '긴 녹음.wav', type: 'audio/wav', data: file});
   const result = await u.upload();
   const done = result.successful[0];
   return {failed: result.failed.map(f => f.error + ''), body: done?.response?.body ?? null, url: done?.uploadURL ?? '', sent: sent.length ? Math.max(...sent) : 0};
@@ -66,7 +63,7 @@ func TestUppySendsRecordingsStraightToS3(t *testing.T) {
 			v.open("/")
 			v.sees("window.Uppy")
 			options := fmt.Sprintf(c.options, w.Gateway)
-			got := evaluate[uploaded](v, fmt.Sprintf(uppy, tone64(), c.size, w.Token, options))
+			got := evaluate[uploaded](v, fmt.Sprintf(uppy, longRecording(c.size), w.Token, options))
 			if len(got.Failed) > 0 || got.Sent < c.size {
 				t.Fatalf("Uppy says %+v", got)
 			}
@@ -122,13 +119,11 @@ const resuming = `(() => {
   u.on('s3-multipart:part-uploaded', () => window.parts++);
   window.outcome = new Promise(done => u.on('upload-success', (_, response) => done(response.body.job_id)));
   u.on('upload-error', () => setTimeout(() => u.retryAll(), 500));
-  const size = %d, tone = new Blob([Uint8Array.from(atob(%q), c => c.charCodeAt(0))]);
-  const file = new Blob(Array(Math.ceil(size / tone.size)).fill(tone), {type: 'audio/wav'}).slice(0, size, 'audio/wav');
   if (%v) {
     u.on('restored', () => u.emit('restore-confirmed'));
     return;
   }
-  u.addFile({name: 'long.wav', type: 'audio/wav', data: file});
+  u.addFile({name: 'long.wav', type: 'audio/wav', data: %s});
   u.upload();
 })()`
 
@@ -147,7 +142,7 @@ func TestUppyContinuesAfterCutsAndAReload(t *testing.T) {
 	begins := func(again bool) {
 		t.Helper()
 		v.sees("window.Uppy")
-		v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(resuming, w.Token, gateway.URL, *largeUpload, tone64(), again)))
+		v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(resuming, w.Token, gateway.URL, again, longRecording(*largeUpload))))
 	}
 	v.open("/")
 	begins(false)
@@ -174,8 +169,17 @@ func TestUppyContinuesAfterCutsAndAReload(t *testing.T) {
 	}
 }
 
-// tone64 returns a recording in base64.
-func tone64() string { return base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second)) }
+// longRecording returns a JavaScript expression: a Blob of a size in bytes that repeats a recording.
+// The Blob holds bytes. Chromium ends a page whose Blob refers to thousands of others ("Bad blob
+// references in BlobRegistry::Register").
+func longRecording(size int) string {
+	tone := base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second))
+	return fmt.Sprintf(`((tone, size) => {
+    const parts = [];
+    for (let at = 0; at < size; at += tone.length) parts.push(tone.subarray(0, size - at));
+    return new Blob(parts, {type: 'audio/wav'});
+  })(Uint8Array.from(atob(%q), c => c.charCodeAt(0)), %d)`, tone, size)
+}
 
 // jobOf returns the job that the key of an object names, or its URL.
 func jobOf(t *testing.T, key, link string) string {
