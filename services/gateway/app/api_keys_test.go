@@ -62,6 +62,24 @@ func TestAKeyIsMadeListedAndRevokedByItsOwner(t *testing.T) {
 	g.problem(g.do("POST", "/api-keys", strings.NewReader(`{"name":"x","scopes":["jobs:read"],"owner":"bob"}`), as(alice)), http.StatusForbidden, "insufficient-scope")
 }
 
+func TestAKeyExpiresAtATimeThatEveryListCanShow(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	alice := token(t, "alice", nil)
+	for _, expires := range []string{"9999-12-31T23:59:59-00:01", "2020-01-01T00:00:00Z"} {
+		body := `{"name":"n","scopes":["jobs:read"],"expires_at":"` + expires + `"}`
+		g.problem(g.do("POST", "/api-keys", strings.NewReader(body), as(alice)), http.StatusUnprocessableEntity, "validation-failed")
+	}
+	for _, expires := range []string{"9999-12-31T23:59:59Z", "2099-01-01T00:00:00+23:59"} { // Postgres knows no such offset
+		g.key(alice, `{"name":"n","scopes":["jobs:read"],"expires_at":"`+expires+`"}`)
+	}
+	for _, who := range []string{alice, adminToken(t)} {
+		if r := g.do("GET", "/api-keys", nil, as(who)); r.StatusCode != http.StatusOK || !strings.Contains(string(r.text), `"2098-12-31T00:01:00Z"`) {
+			t.Errorf("%s %s", r.Status, r.text)
+		}
+	}
+}
+
 func TestAnOwnerHasAtMost200Keys(t *testing.T) {
 	t.Parallel()
 	g := secured(t, nil, nil)

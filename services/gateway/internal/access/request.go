@@ -12,8 +12,10 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// maxKeyName is the length of the longest name of a key, in bytes.
-const maxKeyName = 255
+const (
+	maxKeyName = 255  // the length of the longest name of a key, in bytes
+	lastYear   = 9999 // of an expiry: JSON can show no later one (RFC 3339), so that no list with it could be sent
+)
 
 // KeyRequest is a request for a key.
 type KeyRequest struct {
@@ -40,12 +42,15 @@ func (r KeyRequest) Key(by principal.Principal, now time.Time) (Key, error) {
 	refuse := func(pointer, detail string) {
 		broken = append(broken, fault.Violation{Pointer: pointer, Detail: detail})
 	}
-	k := Key{Name: strings.TrimSpace(r.Name), Owner: by.Owner, Expires: r.Expires}
+	k := Key{Name: strings.TrimSpace(r.Name), Owner: by.Owner}
 	if k.Name == "" || len(k.Name) > maxKeyName || strings.ContainsFunc(k.Name, unicode.IsControl) {
 		refuse("/name", "must be text of 1 to 255 bytes without control characters")
 	}
-	if r.Expires != nil && !r.Expires.After(now) {
-		refuse("/expires_at", "must be in the future")
+	if r.Expires != nil {
+		at := r.Expires.UTC() // Postgres does not know every offset
+		if k.Expires = &at; !at.After(now) || at.Year() > lastYear {
+			refuse("/expires_at", "must be in the future, and before the year 10000")
+		}
 	}
 	if len(r.Scopes) == 0 {
 		refuse("/scopes", "must name at least one scope")
