@@ -40,9 +40,11 @@ func UserScopes() []Scope { return []Scope{JobsRead, JobsWrite, CatalogueRead} }
 const MaxOwner = 255
 
 // ValidOwner reports whether a text can be the owner of a job: one to MaxOwner bytes of UTF-8
-// without control characters. Every such text can be stored in a database and sent in a header.
+// without control characters. Every such text can be stored in a database and sent in a header. The
+// replacement character is not allowed: decoders of JSON put it in the place of bytes that are no
+// text, so that several subjects would be the same owner.
 func ValidOwner(owner string) bool {
-	return owner != "" && len(owner) <= MaxOwner && utf8.ValidString(owner) &&
+	return owner != "" && len(owner) <= MaxOwner && utf8.ValidString(owner) && !strings.ContainsRune(owner, utf8.RuneError) &&
 		!strings.ContainsFunc(owner, unicode.IsControl)
 }
 

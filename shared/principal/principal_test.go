@@ -150,7 +150,7 @@ func TestAnOwnerIsAShortTextWithoutControlCharacters(t *testing.T) {
 	t.Parallel()
 	for owner, valid := range map[string]bool{
 		"alice": true, "옥토끼": true, "auth0|a@example.org": true, strings.Repeat("x", principal.MaxOwner): true,
-		"": false, strings.Repeat("x", principal.MaxOwner+1): false, "a\x00": false, "a\nb": false, "a\x7f": false, "\xff": false,
+		"": false, strings.Repeat("x", principal.MaxOwner+1): false, "a\x00": false, "a\nb": false, "a\x7f": false, "\xff": false, "\ufffd": false,
 	} {
 		if principal.ValidOwner(owner) != valid {
 			t.Errorf("%q is valid: %v", owner, !valid)

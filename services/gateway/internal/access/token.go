@@ -66,6 +66,9 @@ func (t *tokens) principal(ctx context.Context, token string) (principal.Princip
 	if _, err := t.parser.ParseWithClaims(token, claims, t.keysOf(ctx)); err != nil {
 		return principal.Principal{}, translate(err)
 	}
+	if !datesFit(claims) {
+		return principal.Principal{}, invalid("The token has a time after the year 9999: exp and nbf are seconds since 1970.")
+	}
 	owner, err := claims.GetSubject()
 	if err != nil || !principal.ValidOwner(owner) {
 		return principal.Principal{}, invalid("The token names no subject, or one that cannot be used.")
@@ -75,6 +78,21 @@ func (t *tokens) principal(ctx context.Context, token string) (principal.Princip
 		p.Expires = expires.Add(leeway)
 	}
 	return p, nil
+}
+
+// lastDate is the latest exp and nbf: 9999-12-31T00:00:00Z. With the leeway, no time of a token is
+// after the last one that JSON can show (RFC 3339).
+const lastDate = 253402214400
+
+// datesFit reports whether exp and nbf are at most lastDate. A much later time overflows in the
+// parser, which then takes it for one in the past.
+func datesFit(claims jwt.MapClaims) bool {
+	for _, name := range []string{"exp", "nbf"} {
+		if at, ok := claims[name].(float64); ok && at > lastDate {
+			return false
+		}
+	}
+	return true
 }
 
 // keysOf returns the function that finds the keys for a token. The token is not verified at that
@@ -182,7 +200,8 @@ func claim(claims map[string]any, path string) any {
 }
 
 // words returns the values of a claim: the strings of a list, the words of a string (RFC 8693,
-// section 4.2), or the names of an object's members, since some providers write roles as an object.
+// section 4.2), or the names of an object's members, since some providers write roles as an object. A
+// member that is false or null does not count.
 func words(value any) []string {
 	var all []string
 	switch value := value.(type) {
@@ -195,8 +214,10 @@ func words(value any) []string {
 			}
 		}
 	case map[string]any:
-		for name := range value {
-			all = append(all, name)
+		for name, given := range value {
+			if given != nil && given != false {
+				all = append(all, name)
+			}
 		}
 	}
 	return all

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"maps"
 	"reflect"
@@ -166,6 +167,9 @@ func hostileTokens(t *testing.T) map[string][2]string {
 		"expired":                       {of(jwt.MapClaims{"exp": now.Add(-2 * time.Minute).Unix()}), "expired"},
 		"without exp":                   {of(jwt.MapClaims{"exp": nil}), "exp"},
 		"exp that is text":              {of(jwt.MapClaims{"exp": "tomorrow"}), unreadable},
+		"exp in milliseconds":           {of(jwt.MapClaims{"exp": now.Add(time.Hour).UnixMilli()}), "9999"},
+		"exp in the year 10000":         {of(jwt.MapClaims{"exp": 253402300800}), "9999"},
+		"nbf beyond all times":          {of(jwt.MapClaims{"nbf": 1e300}), "9999"},
 		"the secret's without exp":      {sign(t, jwt.SigningMethodHS256, []byte(secret), nil, claims(jwt.MapClaims{"exp": nil})), "exp"},
 		"nbf in the future":             {of(jwt.MapClaims{"nbf": now.Add(2 * time.Minute).Unix()}), "not valid yet"},
 		"another issuer":                {of(jwt.MapClaims{"iss": "https://evil.example.com"}), "issuer"},
@@ -180,6 +184,8 @@ func hostileTokens(t *testing.T) map[string][2]string {
 		"an empty subject":              {of(jwt.MapClaims{"sub": ""}), subject},
 		"a subject that is a number":    {of(jwt.MapClaims{"sub": 7}), subject},
 		"a subject with a line break":   {of(jwt.MapClaims{"sub": "alice\nroot"}), subject},
+		"a subject that is no UTF-8":    {of(jwt.MapClaims{"sub": "alice\xff"}), subject},
+		"a subject with half a letter":  {of(jwt.MapClaims{"sub": json.RawMessage(`"alice\ud800"`)}), subject},
 		"a subject of 256 bytes":        {of(jwt.MapClaims{"sub": strings.Repeat("x", 256)}), subject},
 		"the signature cut":             {parts[0] + "." + parts[1] + "." + parts[2][:40], signature},
 		"a signature that is no base64": {parts[0] + "." + parts[1] + "." + parts[2][:41], unreadable}, // 4n+1 digits are no bytes
@@ -283,6 +289,8 @@ func TestTheRoleGivesScopesAndTheTokenNarrowsThem(t *testing.T) {
 		"a role as text":             {"roles", jwt.MapClaims{"roles": "sori-admin"}, []principal.Scope{admin}},
 		"roles as words":             {"roles", jwt.MapClaims{"roles": "x sori-admin"}, []principal.Scope{admin}},
 		"roles as members":           {"roles", jwt.MapClaims{"roles": map[string]any{"sori-admin": map[string]any{}}}, []principal.Scope{admin}},
+		"a member that is false":     {"roles", jwt.MapClaims{"roles": map[string]any{"sori-admin": false}}, principal.UserScopes()},
+		"a member that is null":      {"roles", jwt.MapClaims{"roles": map[string]any{"sori-admin": nil}}, principal.UserScopes()},
 		"a path":                     {"realm_access.roles", jwt.MapClaims{"realm_access": map[string]any{"roles": []string{"sori-admin"}}}, []principal.Scope{admin}},
 		"a name with dots":           {"https://x.example/roles", jwt.MapClaims{"https://x.example/roles": []string{"sori-admin"}}, []principal.Scope{admin}},
 		"a path through text":        {"realm_access.roles", jwt.MapClaims{"realm_access": "sori-admin"}, principal.UserScopes()},
