@@ -3,6 +3,7 @@ package app_test
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -112,6 +113,44 @@ func TestATicketPassesWithoutAPrincipalWhereItMay(t *testing.T) {
 	}
 	if s.count() != before {
 		t.Error("a ticket passes where it may not")
+	}
+}
+
+func TestAStreamEndsAtTheHeartbeatAfterItsKeyIsRevoked(t *testing.T) {
+	t.Parallel()
+	ping := make(chan struct{})
+	g := secured(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for text := "retry: 2000\nid: 1\ndata: {}\n\n"; ; text = ": ping\n\n" {
+			_, _ = io.WriteString(w, text)
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-ping:
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}, nil)
+	text, id := g.keyWith(principal.JobsRead)
+	req, _ := http.NewRequestWithContext(g.kit.Context(), "GET", g.url+progress, http.NoBody)
+	req.Header.Set("X-Api-Key", text)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body := bufio.NewReader(resp.Body)
+	block(t, body)
+	ping <- struct{}{}
+	if got := block(t, body); got != ": ping\n\n" {
+		t.Errorf("at a heartbeat: %q", got)
+	}
+	if r := g.do("DELETE", "/api-keys/"+id, nil, as(adminToken(t))); r.StatusCode != http.StatusNoContent {
+		t.Fatalf("%s %s", r.Status, r.text)
+	}
+	ping <- struct{}{}
+	if got := block(t, body); got != "" {
+		t.Errorf("the stream of a revoked key goes on: %q", got)
 	}
 }
 

@@ -119,8 +119,12 @@ func (s *resumableStream) handleLine(line []byte, complete bool) {
 	switch {
 	case endsEvent:
 		s.retry = !s.inData && bytes.HasPrefix(s.head, []byte("retry:")) && bytes.Count(s.head, []byte("\n")) == 1
+		heartbeat := !s.inData && bytes.HasPrefix(s.head, []byte(":"))
 		s.send(append(s.head, line...))
 		s.head, s.inData, s.dropping = nil, false, false
+		if heartbeat && s.revoked() {
+			s.out, s.done = nil, true // the client receives the reason when it reconnects
+		}
 	case s.inData:
 		s.send(line)
 	case bytes.HasPrefix(line, []byte("data")) || !complete || len(s.head)+len(line) > maxEventHead:
@@ -133,6 +137,18 @@ func (s *resumableStream) handleLine(line []byte, complete bool) {
 	default:
 		s.head = append(s.head, line...)
 	}
+}
+
+// revoked reports whether the credentials of the client are no longer valid. It is asked at each
+// heartbeat of the upstream. While they cannot be checked, the stream continues.
+func (s *resumableStream) revoked() bool {
+	_, err := httpserver.Renew(s.ctx)
+	return isDenied(err)
+}
+
+// isDenied reports whether a client may not read the stream any longer.
+func isDenied(err error) bool {
+	return fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Forbidden)
 }
 
 func (s *resumableStream) send(line []byte) {
@@ -180,7 +196,7 @@ func (s *resumableStream) resume() {
 	}
 	resp, err := s.reconnect(s.ctx, id)
 	switch {
-	case fault.Is(err, fault.Unauthenticated), fault.Is(err, fault.Forbidden):
+	case isDenied(err):
 		s.done = true // the client receives the reason when it reconnects
 	case err == nil && resp.StatusCode == http.StatusOK:
 		s.body, s.broken = resp.Body, time.Time{}
