@@ -72,6 +72,32 @@ func TestAnUnknownPathIsAProblem(t *testing.T) {
 		http.StatusRequestHeaderFieldsTooLarge, "headers-too-large")
 }
 
+func TestAPathThatAnUpstreamWouldChangeIsNotForwarded(t *testing.T) {
+	t.Parallel()
+	var s seen
+	g := secured(t, func(_ http.ResponseWriter, r *http.Request) { s.add(r) }, nil)
+	alice := token(t, "alice", nil)
+	for _, path := range []string{
+		"/jobs/../audio?ticket=x", "/tokens/analysis-progress/..?ticket=x", "/jobs/./audio", "/jobs/..", "/jobs//", "/jobs//x", "/tokens//", "/tokens/1//", "/uploads/..", "/s3/multipart/x/..",
+	} {
+		for _, method := range []string{"GET", "DELETE", "POST"} {
+			w := g.dial() // a client of HTTP would change the path
+			w.send("%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path, alice)
+			if answer := w.rest(); !strings.HasPrefix(answer, "HTTP/1.1 404 ") || !strings.Contains(answer, `"route-not-found"`) {
+				t.Errorf("%s %s: %s", method, path, answer)
+			}
+		}
+	}
+	w := g.dial()
+	w.send("POST /tokens/1/upload-audio// HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\nConnection: close\r\n\r\n123456789")
+	if answer := w.rest(); strings.Contains(answer, "HTTP/1.1 100") { // nobody has been authenticated
+		t.Errorf("the body is asked for: %s", answer)
+	}
+	if s.count() != 0 {
+		t.Errorf("%d requests were forwarded", s.count())
+	}
+}
+
 func TestAKnownPathNamesItsMethods(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil) // its tracker and dispatcher are unavailable: the gateway itself answers

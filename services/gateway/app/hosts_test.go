@@ -30,6 +30,11 @@ func TestAPageThatRebindsItsNameToThisAddressReadsAndChangesNothing(t *testing.T
 		w.send("POST /tokens/ HTTP/1.1\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", header, len(body), body)
 		g.problem(w.answer(), http.StatusMisdirectedRequest, "host-not-allowed")
 		w = g.dial()
+		w.send("GET http://evil.net/tokens/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		if answer := w.rest(); !strings.HasPrefix(answer, "HTTP/1.1 421 ") {
+			t.Errorf("a target of another host: %s", answer)
+		}
+		w = g.dial()
 		w.send("POST %s HTTP/1.1\r\n%sContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000000\r\n\r\n--b\r\n", g.path(), header)
 		g.problem(w.answer(), http.StatusMisdirectedRequest, "host-not-allowed") // the rest of the body was never sent
 		if name == "a browser" {

@@ -141,10 +141,23 @@ func (e *edge) guard(c *fiber.Ctx) error {
 	if err := e.cors.check(c.Context(), p); err != nil {
 		return err
 	}
-	if p.outside {
+	if p.outside || !isClean(c.Path()) {
 		return httpd.NoRoute()
 	}
 	return c.Next()
+}
+
+// isClean reports whether a path has no empty segment and no dot segment, except for one slash at
+// its end. The services behind the gateway redirect any other path, or find another route for it than
+// the one whose scope was checked here.
+func isClean(path string) bool {
+	inner := strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
+	if inner == "" {
+		return len(path) <= len("/")
+	}
+	return !slices.ContainsFunc(strings.Split(inner, "/"), func(segment string) bool {
+		return segment == "" || segment == "." || segment == ".."
+	})
 }
 
 // notFound is the last handler. It runs if no route has the path and the method of the request.

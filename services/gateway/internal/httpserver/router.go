@@ -217,10 +217,10 @@ func (r *Router) maxBody(h *fasthttp.RequestHeader, base string) int64 {
 	return route.MaxBody
 }
 
-// find returns the route of a request.
+// find returns the route of a request. Like Fiber, it ignores all slashes at the end of the path.
 func (r *Router) find(method, path string) (Route, bool) {
 	if len(path) > 1 {
-		path = strings.TrimSuffix(path, "/")
+		path = strings.TrimRight(path, "/")
 	}
 	for _, route := range r.routes {
 		if route.Method == method && fiber.RoutePatternMatch(path, route.Path, fiber.Config{CaseSensitive: true}) {
