@@ -72,6 +72,23 @@ func as(credential string) map[string]string {
 	return map[string]string{"Authorization": "Bearer " + credential, "Content-Type": "application/json"}
 }
 
+func TestTheLogHasNoCredentialOfARequestThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	text, _ := g.keyWith(principal.JobsRead)
+	for _, header := range []string{
+		"Authorization : Bearer " + text, "Authorization: Bearer " + text + "\x00", "X-Api-Key: " + text + "\r\nHost: localhost",
+		"X-Api-Key: " + text + "\r\nTransfer-Encoding: xchunked", "X-Api-Key: " + text + "\r\nContent-Length: x",
+	} {
+		w := g.dial()
+		w.send("GET /me?ticket=%s HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", text, header)
+		g.problem(w.answer(), http.StatusBadRequest, "malformed-request")
+	}
+	if strings.Contains(g.kit.Logged(), text) {
+		t.Error("the log tells the key")
+	}
+}
+
 // key makes an API key and returns its text and its id.
 func (g *env) key(credential, body string) (text, id string) {
 	g.t.Helper()

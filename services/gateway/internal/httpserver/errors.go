@@ -63,7 +63,7 @@ func fromFiber(err error) error {
 	case http.StatusRequestHeaderFieldsTooLarge:
 		return fault.Wrap(fault.HeaderTooLarge, "headers-too-large", "The header of the request is too large.", err)
 	default:
-		return fault.MalformedRequest("The request could not be read.", err)
+		return fault.MalformedRequest("The request could not be read.", nil) // err quotes the header, with its credentials
 	}
 }
 
