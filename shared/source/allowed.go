@@ -145,6 +145,12 @@ func (a Allowed) CheckAddress(to netip.AddrPort) error {
 	return nil
 }
 
+// IsPublic reports whether an address is in none of the networks that are private or have a special
+// purpose.
+func IsPublic(addr netip.Addr) bool {
+	return Allowed{}.CheckAddress(netip.AddrPortFrom(addr, portHTTPS)) == nil
+}
+
 // scheme3 is the beginning of the URL of an object.
 const scheme3 = "s3://"
 

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"sori.internal/shared/fault"
+	"sori.internal/shared/source"
 )
 
 // This file has the rules of references and links. A reference names an object. A service or the
@@ -54,10 +55,11 @@ func (f *fields) playable(member string, check func(ref string) error) *string {
 	return f.public(member, *ref)
 }
 
-// link reads a link. Text without a scheme is allowed too: no browser follows it.
+// link reads a link. Text without a scheme is allowed too: in the place of a link, it stays on the
+// site of the page, unless it begins with two slashes.
 func (f *fields) link(member string) *string {
 	text := f.line(member)
-	if text == nil || !hasScheme(*text) {
+	if text == nil || !hasScheme(*text) && !namesHost(*text) {
 		return text
 	}
 	return f.public(member, *text)
@@ -103,14 +105,19 @@ var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
 
 func hasScheme(text string) bool { return scheme.MatchString(text) }
 
+// namesHost reports whether a text without a scheme names another host (RFC 3986, section 4.2).
+// Browsers take a backslash for a slash.
+func namesHost(text string) bool {
+	return len(text) > 1 && strings.Trim(text[:2], `/\`) == ""
+}
+
 // isPublicHost reports whether a host is not an address of a private network. A host name counts as
 // public, whatever it resolves to. But browsers parse a name whose last label is a number as an
 // IPv4 address, also in forms such as 2130706433 and 0x7f.1 (WHATWG URL, section 3.5).
 func isPublicHost(host string) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {
-		addr = addr.Unmap()
-		return addr.IsGlobalUnicast() && !addr.IsPrivate()
+		return source.IsPublic(addr)
 	}
 	last := host[strings.LastIndex(host, ".")+1:]
 	isNumber := last != "" && strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x")

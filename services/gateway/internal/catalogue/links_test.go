@@ -52,7 +52,9 @@ func TestOnlyLinksThatAreSafeToFollowAreStored(t *testing.T) {
 		"http://192.168.1.1/": "private", "http://169.254.169.254/latest/meta-data": "private", "http://0.0.0.0/": "private",
 		"http://[::1]/": "private", "http://[fe80::1]/": "private", "http://[fd00::1]/": "private", "http://[::ffff:127.0.0.1]/": "private",
 		"http://2130706433/": "private", "http://0x7f.1/": "private", "http://127.1/": "private", "http://0x7f000001/": "private",
-		"http://224.0.0.1/": "private",
+		"http://224.0.0.1/": "private", "http://100.64.0.1/": "private", "http://[64:ff9b::7f00:1]/": "private", "http://198.18.0.1/": "private",
+		"http://192.0.0.8/": "private", "http://[2002:7f00:1::]/": "private",
+		"//evil.example/": "scheme", "//user:password@example.com/": "scheme", `\\evil.example\`: "scheme", `/\evil.example/`: "scheme",
 	} {
 		t.Run(link, func(t *testing.T) {
 			t.Parallel()
