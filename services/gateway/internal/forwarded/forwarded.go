@@ -91,13 +91,21 @@ func (p Proxies) Client(peer net.Addr, hops string) netip.Addr {
 	client := plain(tcp.AddrPort().Addr())
 	for hops != "" && p.contains(client) {
 		i := strings.LastIndexByte(hops, ',')
-		addr, err := netip.ParseAddr(strings.TrimSpace(hops[i+1:]))
+		addr, err := parseHop(strings.TrimSpace(hops[i+1:]))
 		if err != nil {
 			break
 		}
 		client, hops = plain(addr), hops[:max(i, 0)]
 	}
 	return client
+}
+
+// parseHop parses an address in X-Forwarded-For. Some proxies add the port, or brackets.
+func parseHop(text string) (netip.Addr, error) {
+	if at, err := netip.ParseAddrPort(text); err == nil {
+		return at.Addr(), nil
+	}
+	return netip.ParseAddr(strings.Trim(text, "[]")) //nolint:wrapcheck // the caller only needs to know that there is none
 }
 
 func (p Proxies) contains(addr netip.Addr) bool {

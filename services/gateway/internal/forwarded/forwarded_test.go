@@ -47,6 +47,23 @@ func TestAPeerIsTrustedIfTheListHasItsAddress(t *testing.T) {
 	}
 }
 
+func TestTheClientIsTheLastHopThatIsNoProxy(t *testing.T) {
+	t.Parallel()
+	peer := &net.TCPAddr{IP: net.ParseIP("10.0.0.1"), Port: 1}
+	for hops, want := range map[string]string{
+		"": "10.0.0.1", "203.0.113.7": "203.0.113.7", "198.51.100.1, 203.0.113.7": "203.0.113.7", "203.0.113.7, 10.0.0.2": "203.0.113.7",
+		"203.0.113.7:4711": "203.0.113.7", "[2001:db8::1]:4711": "2001:db8::1", "[2001:db8::1]": "2001:db8::1", "2001:db8::1": "2001:db8::1",
+		"203.0.113.7:4711,10.0.0.2:80": "203.0.113.7", "::ffff:203.0.113.7": "203.0.113.7", "203.0.113.7, unknown": "10.0.0.1", "203.0.113.7,": "10.0.0.1",
+	} {
+		if got := proxies(t, "private").Client(peer, hops); got.String() != want {
+			t.Errorf("%q: the client is %s, not %s", hops, got, want)
+		}
+	}
+	if got := proxies(t, "").Client(peer, "203.0.113.7"); got.String() != "10.0.0.1" {
+		t.Errorf("a peer that is not trusted has chosen %s", got)
+	}
+}
+
 func TestABadProxyIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	for _, entry := range []string{"*", "all", "10.0.0.0/33", "proxy.example.com", "10.0.0", "10.0.0.1:80", "Private"} {
