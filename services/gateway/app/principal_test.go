@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -149,8 +150,11 @@ func TestAStreamEndsAtTheHeartbeatAfterItsKeyIsRevoked(t *testing.T) {
 		t.Fatalf("%s %s", r.Status, r.text)
 	}
 	ping <- struct{}{}
-	if got := block(t, body); got != "" {
+	if got := block(t, body); !strings.HasPrefix(got, "retry: ") {
 		t.Errorf("the stream of a revoked key goes on: %q", got)
+	}
+	if _, err := body.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("the stream does not end: %v", err)
 	}
 }
 

@@ -123,7 +123,7 @@ func (s *resumableStream) handleLine(line []byte, complete bool) {
 		s.send(append(s.head, line...))
 		s.head, s.inData, s.dropping = nil, false, false
 		if heartbeat && s.revoked() {
-			s.out, s.done = nil, true // the client receives the reason when it reconnects
+			s.endWithRetry() // the client receives the reason when it reconnects
 		}
 	case s.inData:
 		s.send(line)
@@ -186,8 +186,7 @@ func (s *resumableStream) handleEnd(err error) {
 // has left.
 func (s *resumableStream) resume() {
 	if s.ending.Load() {
-		s.out = fmt.Appendf(nil, "retry: %d\n\n", (minRetry + rand.N(minRetry)).Milliseconds())
-		s.done = true
+		s.endWithRetry()
 		return
 	}
 	id := ""
@@ -215,6 +214,11 @@ func (s *resumableStream) resume() {
 		return
 	}
 	s.out, s.pause = append(s.out[:0], ": waiting\n\n"...), min(2*s.pause, maxResumePause)
+}
+
+// endWithRetry ends the stream with the delay after which the client reconnects.
+func (s *resumableStream) endWithRetry() {
+	s.out, s.done = fmt.Appendf(nil, "retry: %d\n\n", (minRetry+rand.N(minRetry)).Milliseconds()), true
 }
 
 // end ends the stream at a random moment within a duration, so that not all clients reconnect at
