@@ -161,7 +161,7 @@ func (x *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if quiet(r.Pattern) {
 			level = zerolog.DebugLevel
 		}
-		log.WithLevel(level).Str(logging.Method, r.Method).Str(logging.Path, r.URL.Path).Int(logging.Status, seen.status).
+		log.WithLevel(level).Str(logging.Method, r.Method).Str(logging.Path, logging.SafePath(r.URL.Path)).Int(logging.Status, seen.status).
 			Int64(logging.Bytes, seen.written).Float64(logging.Took, logging.Millis(took)).Msg("request answered")
 	}()
 	x.mux.ServeHTTP(seen, r)

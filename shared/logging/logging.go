@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -42,6 +43,13 @@ const (
 
 	Source = "source_job_id" // the job whose analysis another job uses
 )
+
+// apiKey matches an API key, which ends with its secret.
+var apiKey = regexp.MustCompile(`(sori_[0-9a-f]{16}_)[0-9a-f]{64}`)
+
+// SafePath returns the path of a request as it may be logged: an API key that a client has put there
+// in the place of an id has no secret.
+func SafePath(path string) string { return apiKey.ReplaceAllString(path, "${1}*") }
 
 // Config configures the log of a service.
 type Config struct {

@@ -57,6 +57,9 @@ func TestTheAuditLogHasWhatPrincipalsChangedAndWereDenied(t *testing.T) {
 	add("alice", "", "POST /tokens/:token_id/upload-audio", made.Header.Get("Location")+"/upload-audio", upload.StatusCode)
 	g.do("POST", job+"/cancel?reason=secret", nil, user)
 	add("alice", "", "POST /jobs/:job_id/cancel", job+"/cancel", 404)
+	g.problem(g.do("DELETE", "/api-keys/"+key, nil, user), http.StatusNotFound, "api-key-not-found") // the key in the place of its id
+	add("alice", "", "DELETE /api-keys/:id", "/api-keys/sori_"+keyID+"_*", 404)
+	g.do("GET", "/jobs/"+key+"/audio", nil, nil)
 	removed := g.do("DELETE", made.Header.Get("Location"), nil, admin)
 	add("root", "", "DELETE /tokens/:id", made.Header.Get("Location"), 200)
 	g.do("DELETE", "/api-keys/"+keyID, nil, admin)
@@ -69,6 +72,9 @@ func TestTheAuditLogHasWhatPrincipalsChangedAndWereDenied(t *testing.T) {
 
 	if err := g.stop(); err != nil { // writes the entries that are left
 		t.Error(err)
+	}
+	if strings.Contains(g.kit.Logged(), key) {
+		t.Error("the log has a key that was in a path")
 	}
 	var got []string
 	for _, e := range g.auditLog(app.AuditFilter{}) {

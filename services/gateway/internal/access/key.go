@@ -100,7 +100,8 @@ func (k StoredKey) check(secret string, now time.Time) (principal.Principal, err
 // errKey returns the failure for a text that is not an API key, an unknown key, or a wrong secret.
 func errKey() error { return invalid("The API key is not valid.") }
 
-// KeyNotFound returns the failure to find a key. A key of another owner counts as not found.
-func KeyNotFound(id string) error {
-	return fault.New(fault.NotFound, "api-key-not-found", "There is no API key "+id+".")
+// KeyNotFound returns the failure to find a key. A key of another owner counts as not found. The
+// failure does not contain the id of the request: that may be a whole key, by mistake.
+func KeyNotFound() error {
+	return fault.New(fault.NotFound, "api-key-not-found", "There is no such API key.")
 }

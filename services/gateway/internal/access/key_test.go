@@ -50,7 +50,7 @@ func (s *keyStore) APIKey(_ context.Context, id string) (access.StoredKey, error
 	if k, ok := s.keys[id]; ok {
 		return k, nil
 	}
-	return access.StoredKey{}, access.KeyNotFound(id)
+	return access.StoredKey{}, access.KeyNotFound()
 }
 
 func (s *keyStore) MarkAPIKeyUsed(context.Context, string) error {

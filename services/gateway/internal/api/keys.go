@@ -103,7 +103,7 @@ func (h apiKeys) list(c *fiber.Ctx) error {
 func (h apiKeys) revoke(c *fiber.Ctx) error {
 	id, owner := c.Params("id"), ""
 	if !access.ValidKeyID(id) {
-		return access.KeyNotFound(id)
+		return access.KeyNotFound()
 	}
 	if p := principal.From(c.UserContext()); !p.May(principal.Admin) {
 		owner = p.Owner

@@ -9,6 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"sori.internal/services/gateway/internal/audit"
+	"sori.internal/shared/logging"
 	"sori.internal/shared/principal"
 )
 
@@ -33,7 +34,7 @@ func audited(c *fiber.Ctx, route, requestID string) (audit.Entry, bool) {
 	}
 	object, made := c.Locals(objectKey{}).(string)
 	if !made {
-		object = cmp.Or(string(c.Response().Header.Peek(fiber.HeaderLocation)), c.Path())
+		object = logging.SafePath(cmp.Or(string(c.Response().Header.Peek(fiber.HeaderLocation)), c.Path()))
 	}
 	return audit.Entry{
 		At: time.Now(), Owner: p.Owner, KeyID: p.KeyID, Action: c.Method() + " " + route, Object: object,

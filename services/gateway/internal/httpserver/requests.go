@@ -70,7 +70,7 @@ func (r *requestLog) handle(work context.Context, c *fiber.Ctx) {
 		if isProbe(route) {
 			level = zerolog.DebugLevel
 		}
-		zerolog.Ctx(ctx).WithLevel(level).Str(logging.Method, method).Str(logging.Path, path).Int(logging.Status, status).
+		zerolog.Ctx(ctx).WithLevel(level).Str(logging.Method, method).Str(logging.Path, logging.SafePath(path)).Int(logging.Status, status).
 			Int64(logging.Bytes, written).Float64(logging.Took, logging.Millis(took)).Msg("request answered")
 	}
 	if s, ok := c.Response().BodyStream().(*stream); ok {

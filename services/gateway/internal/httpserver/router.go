@@ -263,7 +263,7 @@ func challenge(c *fiber.Ctx, err error) {
 func logDenied(c *fiber.Ctx, p principal.Principal, err error) {
 	f := fault.As(err)
 	line := zerolog.Ctx(c.UserContext()).Warn().Str(logging.Code, f.Code).Str(logging.Address, clientAddress(c)).
-		Str(logging.Method, c.Method()).Str(logging.Path, c.Path())
+		Str(logging.Method, c.Method()).Str(logging.Path, logging.SafePath(c.Path()))
 	if f.Code == access.CodeInvalid {
 		line.Str(logging.Outcome, f.Detail) // a constant without any part of the credential
 	}

@@ -85,7 +85,7 @@ func (s *Store) APIKey(ctx context.Context, id string) (access.StoredKey, error)
 	var row apiKeyRow
 	err := s.db.GetContext(ctx, &row, query, id)
 	if errors.Is(err, sql.ErrNoRows) {
-		return access.StoredKey{}, access.KeyNotFound(id)
+		return access.StoredKey{}, access.KeyNotFound()
 	}
 	return row.stored(), translate("read an API key", err)
 }
@@ -122,7 +122,7 @@ func (s *Store) RevokeAPIKey(ctx context.Context, id, owner string) error {
 	}
 	n, err := result.RowsAffected()
 	if err == nil && n == 0 {
-		return access.KeyNotFound(id)
+		return access.KeyNotFound()
 	}
 	return translate("revoke an API key", err)
 }
