@@ -43,6 +43,10 @@ func TestAKeyOfTheOperatorOpensTheGatewayUntilItIsRevoked(t *testing.T) {
 		t.Error("the list shows the secret")
 	}
 	shows(t, k, []string{"keys", "list", "-owner", "bob"}, "0 keys")
+	if shown, err := sorictl(t, k, nil, "keys", "revoke", key); err == nil { // in the place of its id
+		t.Errorf("a whole key is taken: %s", shown)
+	}
+	shows(t, k, []string{"audit", "-object", id}, `"/api-keys/sori_`+id+`_*"`)
 	shows(t, k, []string{"keys", "revoke", id}, id+"  revoked")
 	shows(t, k, []string{"keys", "list"}, id+"  revoked")
 	testkit.Eventually(t, func() error {
@@ -51,7 +55,7 @@ func TestAKeyOfTheOperatorOpensTheGatewayUntilItIsRevoked(t *testing.T) {
 		}
 		return nil
 	})
-	shows(t, k, []string{"audit", "-object", id}, `"operator"`, "sorictl keys create", "sorictl keys revoke", `"/api-keys/`+id+`"`, "2 entries")
+	shows(t, k, []string{"audit", "-object", id}, `"operator"`, "sorictl keys create", "sorictl keys revoke", `"/api-keys/`+id+`"`, "3 entries")
 	shows(t, k, []string{"audit", "-owner", "operator", "-since", "1h", "-n", "1", "-json"}, `"action":"sorictl keys revoke"`)
 	shows(t, k, []string{"audit", "-owner", "alice"}, "0 entries")
 	for _, args := range [][]string{

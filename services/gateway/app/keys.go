@@ -7,6 +7,7 @@ import (
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/audit"
 	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/shared/logging"
 	"sori.internal/shared/postgres"
 	"sori.internal/shared/principal"
 )
@@ -44,7 +45,7 @@ func (k *APIKeys) Create(ctx context.Context, n NewAPIKey) (made APIKey, text st
 // record adds a change by the operator to the audit log, before the change: no key is made or
 // revoked without an entry.
 func (k *APIKeys) record(ctx context.Context, change, id string) error {
-	return k.store.AppendAudit(ctx, []audit.Entry{{At: time.Now(), Owner: operator, Action: "sorictl keys " + change, Object: "/api-keys/" + id}})
+	return k.store.AppendAudit(ctx, []audit.Entry{{At: time.Now(), Owner: operator, Action: "sorictl keys " + change, Object: logging.SafePath("/api-keys/" + id)}})
 }
 
 // List returns the keys of an owner, or of all if it is empty, by their age.
