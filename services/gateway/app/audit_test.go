@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"strings"
 	"testing"
 
@@ -60,6 +61,8 @@ func TestTheAuditLogHasWhatPrincipalsChangedAndWereDenied(t *testing.T) {
 	g.problem(g.do("DELETE", "/api-keys/"+key, nil, user), http.StatusNotFound, "api-key-not-found") // the key in the place of its id
 	add("alice", "", "DELETE /api-keys/:id", "/api-keys/sori_"+keyID+"_*", 404)
 	g.do("GET", "/jobs/"+key+"/audio", nil, nil)
+	g.do("GET", "/s3/params?filename=a.wav&metadata[token_id]="+path.Base(made.Header.Get("Location")), nil, user) // begins an upload
+	add("alice", "", "GET /s3/params", "/s3/params", 503)
 	removed := g.do("DELETE", made.Header.Get("Location"), nil, admin)
 	add("root", "", "DELETE /tokens/:id", made.Header.Get("Location"), 200)
 	g.do("DELETE", "/api-keys/"+keyID, nil, admin)

@@ -240,6 +240,7 @@ func crossSite(g *env) []struct{ method, path, contentType, body string } {
 		{"POST", "/jobs/x/retry", "", ""},
 		{"POST", webhook, "application/json", `{"analysis_results":{}}`},
 		{"POST", "/nowhere", "", "x"},
+		{"GET", fmt.Sprintf("/s3/params?filename=a.wav&metadata[token_id]=%d", g.token), "", ""}, // begins an upload
 	}
 }
 

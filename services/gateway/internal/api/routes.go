@@ -85,7 +85,7 @@ func (r *Routes) registerUploads(router *httpserver.Router) {
 func (r *Routes) registerDirect(router *httpserver.Router) {
 	h := directUploads{core: r.Direct, timeouts: r.BodyLimits, forward: r.DescribedUpload}
 	const one = "/s3/multipart/:upload_id"
-	router.Get("/s3/params", principal.JobsWrite, h.form)
+	router.GetChanging("/s3/params", principal.JobsWrite, h.form)
 	router.Post("/s3/multipart", principal.JobsWrite, h.begin)
 	router.Get(one, principal.JobsWrite, r.Uploader)
 	router.Delete(one, principal.JobsWrite, r.Uploader)

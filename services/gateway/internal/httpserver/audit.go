@@ -29,10 +29,10 @@ func Made(c *fiber.Ctx, path string) { c.Locals(objectKey{}, path) }
 func audited(c *fiber.Ctx, route, requestID string) (audit.Entry, bool) {
 	p, _ := c.Locals(principalKey{}).(principal.Principal)
 	status := c.Response().StatusCode()
-	if p.Owner == "" || isSafe(c.Method()) && status != http.StatusForbidden {
+	object, made := c.Locals(objectKey{}).(string)
+	if p.Owner == "" || isSafe(c.Method()) && !made && status != http.StatusForbidden {
 		return audit.Entry{}, false
 	}
-	object, made := c.Locals(objectKey{}).(string)
 	if !made {
 		object = logging.SafePath(cmp.Or(string(c.Response().Header.Peek(fiber.HeaderLocation)), c.Path()))
 	}

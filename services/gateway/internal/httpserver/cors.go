@@ -47,18 +47,15 @@ func isPreflight(c *fasthttp.RequestCtx) bool {
 		len(c.Request.Header.Peek(fiber.HeaderOrigin)) > 0 && len(c.Request.Header.Peek(fiber.HeaderAccessControlRequestMethod)) > 0
 }
 
-// check refuses a request that changes something and comes from a page of an unlisted origin. A
-// browser sends such a request without a preflight if a form could send the same request, and only
-// hides the answer from the page.
+// check fails if a request comes from a page of an unlisted origin. Such a page may change nothing: a
+// browser sends a request without a preflight if a form could send the same request, and only hides
+// the answer from the page.
 //
 // A request comes from the gateway's own origin if its Sec-Fetch-Site header says so. A browser
 // without this header sends Origin, whose host is compared with the requested host. Programs that
 // are not browsers send neither header.
 func (x cors) check(c *fasthttp.RequestCtx, p publicURL) error {
 	h := &c.Request.Header
-	if isSafe(string(c.Method())) {
-		return nil
-	}
 	from := string(h.Peek(fiber.HeaderOrigin))
 	switch string(h.Peek("Sec-Fetch-Site")) {
 	case "same-origin", "none": // none: the user started the request, for example by a bookmark

@@ -18,6 +18,7 @@ import (
 // fasthttp sends by itself, nor the answers after all handlers have run.
 type edge struct {
 	app     *fiber.App
+	router  *Router
 	proxies forwarded.Proxies
 	base    string // the path under which all routes are; empty is the root
 	hosts   hostRule
@@ -138,13 +139,19 @@ func (e *edge) guard(c *fiber.Ctx) error {
 		c.Status(http.StatusNoContent)
 		return nil
 	}
-	if err := e.cors.check(c.Context(), p); err != nil {
+	if err := e.cors.check(c.Context(), p); err != nil && e.changes(c) {
 		return err
 	}
 	if p.outside || !isClean(c.Path()) {
 		return httpd.NoRoute()
 	}
 	return c.Next()
+}
+
+// changes reports whether a request may change something.
+func (e *edge) changes(c *fiber.Ctx) bool {
+	route, _ := e.router.find(c.Method(), c.Path())
+	return route.changes || !isSafe(c.Method())
 }
 
 // isClean reports whether a path has no empty segment and no dot segment, except for one slash at

@@ -32,6 +32,9 @@ type Route struct {
 	// behind the gateway verifies the ticket. It receives no principal.
 	Ticket bool
 
+	// changes marks a route for GET that changes something.
+	changes bool
+
 	early   Early
 	MaxBody int64 // bytes of the largest body, if it is more than Server.MaxBody
 }
@@ -58,6 +61,12 @@ func (r *Router) Routes() []Route { return slices.Clone(r.routes) }
 func (r *Router) Get(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodHead, Path: path, Needs: needs}, h)
 	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs}, h)
+}
+
+// GetChanging registers a route for GET that changes something, as the protocol of its clients has it.
+// Like a POST, it is refused to pages of unlisted origins, and is in the audit log.
+func (r *Router) GetChanging(path string, needs principal.Scope, h fiber.Handler) {
+	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs, changes: true}, h)
 }
 
 // Head registers a route for HEAD alone.
@@ -134,6 +143,9 @@ func (r *Router) admit(c *fiber.Ctx, route Route) error {
 	}
 	p, err := r.authenticate(c.UserContext(), given, route.Needs)
 	c.Locals(principalKey{}, p)
+	if route.changes {
+		Made(c, c.Path())
+	}
 	if err == nil && c.Get(deniedHeader) != "" {
 		// The body was not read, since allows denied the request a moment ago.
 		err = access.Unavailable(nil)

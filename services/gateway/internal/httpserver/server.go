@@ -149,7 +149,7 @@ func (s *Server) app(work context.Context, hosts hostRule, shutdown *Shutdown) *
 			c.linger.Store(false)
 		}
 	}
-	edge := &edge{app: app, proxies: s.Proxies, base: s.BasePath, hosts: hosts, cors: cors{allowed: s.Origins}, limits: s.Limits}
+	edge := &edge{app: app, router: router, proxies: s.Proxies, base: s.BasePath, hosts: hosts, cors: cors{allowed: s.Origins}, limits: s.Limits}
 	app.Use(func(c *fiber.Ctx) error {
 		requests.handle(work, c)
 		return nil
