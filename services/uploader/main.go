@@ -1,4 +1,5 @@
-// Command uploader copies staged recordings into the bucket.
+// Command uploader stores recordings in the bucket: staged uploads, fetched recordings, and uploads
+// that clients send to the bucket or in several requests.
 package main
 
 import (

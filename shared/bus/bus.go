@@ -32,9 +32,9 @@ import (
 // subject needs about 0.5 KB of the server's memory, and a job has about five subjects: a week with
 // a million jobs a day needs about 17 GB.
 //
-// Provision says whether the client creates and updates the streams, consumers and buckets that it
-// needs. Without it another program does so before (Provision), the client needs no permission for
-// it, and waits for what is missing.
+// The field Provision says whether the client creates and updates the streams, consumers and
+// buckets that it needs. If it is false, another program does so (Bus.Provision). Then the client
+// needs no permission for that, and waits for what is missing.
 type Config struct {
 	Connection
 	Provision       bool          `env:"NATS_PROVISION" envDefault:"true"`

@@ -28,7 +28,8 @@ type Delivery struct {
 	Backoff time.Duration
 }
 
-// First reports whether the event is delivered for the first time, by this consumer. A replay is none.
+// First reports whether this consumer gets the event for the first time. A replay does not count as
+// a first delivery.
 func (d Delivery) First() bool { return d.Attempt == 1 && d.Backoff > 0 }
 
 // Consumer describes a durable pull consumer. The replicas of a service share it: each event is

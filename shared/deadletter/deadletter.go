@@ -77,7 +77,7 @@ func (s *Store) Delete(ctx context.Context, seq uint64) error {
 
 // DeleteOfJob deletes the dead letters of a job, except that of its erased event, which an operator
 // still has to handle. It reads them one by one from the leader of the stream: a faster scan needs a
-// consumer, and who may create consumers may have the server publish to any subject.
+// consumer, and whoever may create consumers can make the server publish to any subject.
 func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
 	info, err := s.stream.Info(ctx)
 	if err != nil {

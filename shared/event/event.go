@@ -113,7 +113,7 @@ type Received struct {
 	FileName    string `json:"file_name,omitempty"` // from the client: metadata, never a path
 	MediaType   string `json:"media_type"`          // by its magic bytes
 	Size        int64  `json:"size"`                // bytes
-	SHA256      string `json:"sha256"`              // hexadecimal; in the bucket as the client announced it, or empty
+	SHA256      string `json:"sha256"`              // hexadecimal; with Key, what the client announced, or empty
 	Chunks      int    `json:"chunks"`              // messages in staging
 	Key         string `json:"key,omitempty"`       // of the recording, if it is in the bucket already: then nothing is staged
 	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry is named like the job
@@ -135,7 +135,7 @@ type Stored struct {
 	Size        int64   `json:"size"`
 	SHA256      string  `json:"sha256"`
 	Duration    float64 `json:"duration,omitempty"` // seconds; 0 if unknown
-	Attempt     int     `json:"attempt,omitempty"`  // the retry that made the uploader fetch the recording again; 0 without one
+	Attempt     int     `json:"attempt,omitempty"`  // number of the retry that made the uploader fetch the recording again; 0 without one
 }
 
 // Attempted means that the dispatcher begins an attempt: it is about to send a request to the
@@ -245,7 +245,7 @@ const ReasonRetention = "retention"
 // after each try that failed. Published by the uploader; consumed by the tracker.
 type Fetching struct {
 	JobID   string `json:"job_id"`
-	Attempt int    `json:"attempt,omitempty"` // the retry that made the uploader fetch again; 0 without one
+	Attempt int    `json:"attempt,omitempty"` // number of the retry that made the uploader fetch again; 0 without one
 	Bytes   int64  `json:"bytes"`
 	Size    int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if the server did not tell
 	Try     int    `json:"try"`              // number of the try, from 1

@@ -9,10 +9,9 @@ import (
 	"strings"
 )
 
-// The prefixes of the subjects. All except those of staging, the queue, uploads, the cached results and
-// the shared analyses begin with audio, so that `nats sub 'audio.>'` shows every event and nothing else.
-// LimitsSubject does not begin with
-// audio either, since its messages are no events.
+// The prefixes of the subjects. The subjects of events, live updates, dead letters and replays
+// begin with audio, so that `nats sub 'audio.>'` shows every event. The other subjects do not begin
+// with audio, so that it does not show the bodies in staging and the like.
 const (
 	jobsRoot     = "audio.jobs."
 	progressRoot = "audio.progress."
@@ -147,8 +146,8 @@ func ParseUploadSubject(subject string) (job string, ok bool) {
 	return ParseJobID(subject[strings.LastIndex(subject, ".")+1:])
 }
 
-// OwnerKey returns the token of an owner in subjects, which allow fewer characters than owners. Two
-// owners may have the same key, but this is as good as impossible by chance.
+// OwnerKey returns the token of an owner in subjects, which allow fewer characters than owners. It
+// is a hash: that two owners have the same key is too unlikely to happen.
 func OwnerKey(owner string) string {
 	sum := sha256.Sum256([]byte(owner))
 	return hex.EncodeToString(sum[:8])

@@ -54,8 +54,8 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.SetReadDeadline(t) //nolint:wrapcheck // as above
 }
 
-// CloseWrite ends the response while the client may still send; net/http closes a connection so
-// whose request was not read to its end.
+// CloseWrite ends the response while the client may still send. net/http calls it before it closes
+// a connection whose request was not read to its end.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite() //nolint:wrapcheck // as above

@@ -1,5 +1,5 @@
 // Package media recognises audio files. It sniffs the media type from the first bytes, and probes
-// codec and playing time while the bytes stream by. It accepts the irregular files that players
+// codec and duration while the bytes stream by. It accepts the irregular files that players
 // accept.
 //
 // It guarantees:
@@ -13,7 +13,7 @@
 //     size of the file.
 //   - The work is linear in the number of bytes, whatever the headers claim: a Meter follows the
 //     file's structure from one header to the next, and only forwards.
-//   - A playing time comes from a header's field, from a count of all frames, or from the number of
+//   - A duration comes from a header's field, from a count of all frames, or from the number of
 //     bytes at a constant rate that a header states. It is never estimated from a part of the file.
 //     If the bytes contradict a header (WAV, AIFF, CAF, the frames of MP3), the bytes count. Silence
 //     that an encoder added at the start and the end is left out if the file states its length;
@@ -47,8 +47,8 @@ const (
 	Damaged         = "damaged"           // the file is malformed after its beginning
 )
 
-// play sets the playing time: the number of samples divided by their rate per second. It ignores
-// impossible times; Meter.Info checks the final one.
+// play sets the duration: the number of samples divided by their rate per second. It ignores
+// impossible durations; Meter.Info checks the final one.
 func (i *Info) play(samples, rate float64) {
 	seconds := samples / rate
 	if seconds > 0 && seconds <= Longest.Seconds() { // written like this, the condition is false for NaN

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// Longest is the longest playing time that is reported.
+	// Longest is the longest duration that is reported.
 	Longest = 100 * time.Hour
 
 	magicSize = 12        // bytes in the first step of a reader

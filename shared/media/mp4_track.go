@@ -254,7 +254,7 @@ func itunesPriming(text string) int64 {
 	return n
 }
 
-// seconds returns the playing time of packets whose total duration is ticks.
+// seconds returns the duration in seconds of packets that last for ticks.
 func (t *mp4Track) seconds(packets, ticks int64) float64 {
 	if t.frame == 0 || t.rate == 0 {
 		return float64(ticks) / float64(t.scale)

@@ -9,7 +9,7 @@ import (
 // stream is its end. The links of a chained file play one after the other, if they have the same
 // codec and one stream each; a decoder continues from link to link as if they were one. A stream
 // that was cut out of a longer one begins at a later position than 0. If that position is not
-// known, neither is the playing time.
+// known, neither is the duration.
 type ogg struct {
 	played   float64 // seconds that the earlier links play
 	begins   bool    // the last page read begins a stream of this link
@@ -18,7 +18,7 @@ type ogg struct {
 	links    int     // number of links before this one
 	streams  int     // number of streams in the first link
 	over     bool    // a decoder stops at this link
-	unlike   bool    // a link differs from the one before, so that the playing time is not known
+	unlike   bool    // a link differs from the one before, so that the duration is not known
 	first    oggLink
 	link     oggLink
 }
@@ -177,7 +177,7 @@ func (l *oggLink) overlapped(packet []byte) int64 {
 	return sizes.samples(packet)
 }
 
-// describe fills in the codec of the first link, and the playing time of all links.
+// describe fills in the codec of the first link, and the duration of all links.
 func (o *ogg) describe(info *Info, size int64, _ []byte) {
 	first := o.link
 	if o.links > 0 {

@@ -8,7 +8,7 @@ import (
 )
 
 // webm reads WebM (RFC 8794 and RFC 9559) by following the blocks of the first audio track. Packets
-// of Opus and of Vorbis state their own length. For other codecs the playing time is not known.
+// of Opus and of Vorbis state their own length. For other codecs the duration is not known.
 type webm struct {
 	entry, audio, other webmTrack // the track being read, the first audio track, and the first one of another kind
 	vorbis              vorbisSizes

@@ -45,9 +45,9 @@ func Migrate(ctx context.Context, db *sqlx.DB, schema string, migrations fs.FS) 
 // lease is how long the migrations stay locked after the replica that applies them was killed.
 const lease = 15 * time.Second
 
-// held reports whether the lock could not be taken because another replica has it: then it is tried
-// again. goose's error for that has no type, so every error counts that does not come from the
-// database.
+// held reports whether the lock could not be taken because another replica has it. The caller then
+// tries again. goose's error for that has no type, so every error that does not come from the
+// database counts as it.
 func held(err error) bool {
 	return fault.Is(Translate("lock migrations", err), fault.Internal) && state(err) == ""
 }

@@ -25,17 +25,18 @@ type Role struct {
 	Grants   []Grant
 }
 
-// Grant lets a role use tables of a schema. It lets it create and change none.
+// Grant lets a role use the rows of tables of a schema. The role may neither create nor change
+// tables.
 type Grant struct {
 	Schema     string
 	Table      string // all tables and sequences of the schema if empty, but not those of the migrations
 	Privileges string // such as SELECT, INSERT
 }
 
-// ProvisionRole creates a role that may log in, or changes its password and its privileges. Whatever
-// it was granted before in these schemas is revoked. The caller must be allowed to create roles, and
-// own the tables. It fails with fault.Unavailable, and changes nothing, if the role is provisioned by
-// somebody else at the same time, perhaps for another database.
+// ProvisionRole creates a role that may log in, or changes its password and its privileges. It
+// revokes the privileges that the role had in these schemas before. The caller must be allowed to
+// create roles, and own the tables. If another program provisions the role at the same time,
+// perhaps for another database, ProvisionRole fails with fault.Unavailable and changes nothing.
 func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
 	verifier, err := scramVerifier(role.Password.Reveal())
 	if err != nil {
@@ -68,7 +69,7 @@ func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
 }
 
 // isConcurrent reports whether a role was created or changed by two transactions at the same time. No
-// lock prevents that: those that everybody may take are of one database, and roles are of all.
+// lock prevents that: an advisory lock holds in one database, but all databases share the roles.
 func isConcurrent(err error) bool {
 	switch state(err) {
 	case "42710", "23505": // duplicate_object, unique_violation: both create the role
@@ -79,9 +80,9 @@ func isConcurrent(err error) bool {
 	return false
 }
 
-// statements returns the SQL that creates or changes the role. former has an element if the role
-// exists: whether it may create databases and roles. A new role may not. Only a superuser may say so
-// of a role that exists, so it is said only where it changes something.
+// statements returns the SQL that creates or changes the role. If the role exists, former has one
+// element: whether the role may create databases and roles. A new role may not. For an existing
+// role only a superuser may set this, so it is set only if it must be changed.
 //
 // By default everybody may connect to a database and, before Postgres 15, create tables in the schema
 // public.

@@ -63,12 +63,12 @@ func (a *Allowed) UnmarshalText(text []byte) error {
 
 // add adds an entry of the setting.
 func (a *Allowed) add(entry string) error {
-	if rest, ok := strings.CutPrefix(entry, scheme3); ok {
+	if rest, ok := strings.CutPrefix(entry, schemeS3); ok {
 		bucket, key, _ := strings.Cut(rest, "/")
 		if bucket == "" || hasDots(key) {
 			return fmt.Errorf("%q is not s3://bucket/prefix", entry)
 		}
-		a.objects = append(a.objects, scheme3+bucket+"/"+key) // the slash ends the name of the bucket
+		a.objects = append(a.objects, schemeS3+bucket+"/"+key) // the slash ends the name of the bucket
 		return nil
 	}
 	if network, ok := parseNetwork(entry); ok { // may have colons
@@ -151,19 +151,19 @@ func IsPublic(addr netip.Addr) bool {
 	return Allowed{}.CheckAddress(netip.AddrPortFrom(addr, portHTTPS)) == nil
 }
 
-// scheme3 is the beginning of the URL of an object.
-const scheme3 = "s3://"
+// schemeS3 is the beginning of the URL of an object.
+const schemeS3 = "s3://"
 
 // Object is an object in S3.
 type Object struct{ Bucket, Key string }
 
 // IsObject reports whether a source is an object in S3.
-func (s Source) IsObject() bool { return strings.HasPrefix(s.URL, scheme3) }
+func (s Source) IsObject() bool { return strings.HasPrefix(s.URL, schemeS3) }
 
 // Object returns the object that s3://bucket/key names, if it is listed. The key is used as it is:
 // it is no URL path, and may contain % and ?. Its error is a Reason.
 func (a Allowed) Object(text string) (Object, error) {
-	bucket, key, _ := strings.Cut(strings.TrimPrefix(text, scheme3), "/")
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(text, schemeS3), "/")
 	// A server that stores objects as files could follow dots out of the prefix, and take a backslash
 	// for a slash.
 	clean := strings.ReplaceAll(key, `\`, "/")
@@ -171,17 +171,17 @@ func (a Allowed) Object(text string) (Object, error) {
 		return Object{}, badObject
 	}
 	if strings.HasPrefix(clean, "/") || !slices.ContainsFunc(a.objects, func(prefix string) bool {
-		return strings.HasPrefix(scheme3+bucket+"/"+clean, prefix)
+		return strings.HasPrefix(schemeS3+bucket+"/"+clean, prefix)
 	}) {
 		return Object{}, badBucket
 	}
 	return Object{Bucket: bucket, Key: key}, nil
 }
 
-// CheckBucket returns an error if objects of a bucket are listed: of the bucket of recordings, which
-// has the recordings of all owners.
+// CheckBucket returns an error if the list has objects of the bucket of recordings: that bucket has
+// the recordings of all owners.
 func (a Allowed) CheckBucket(recordings string) error {
-	if slices.ContainsFunc(a.objects, func(prefix string) bool { return strings.HasPrefix(prefix, scheme3+recordings+"/") }) {
+	if slices.ContainsFunc(a.objects, func(prefix string) bool { return strings.HasPrefix(prefix, schemeS3+recordings+"/") }) {
 		return errors.New("FETCH_ALLOWED must not list the bucket of recordings, which has the recordings of all owners")
 	}
 	return nil

@@ -57,7 +57,7 @@ func (a Allowed) Parse(text string) (*url.URL, error) {
 	if len(text) > MaxURL {
 		return nil, tooLong
 	}
-	if strings.HasPrefix(text, scheme3) {
+	if strings.HasPrefix(text, schemeS3) {
 		_, err := a.Object(text)
 		return &url.URL{Scheme: "s3"}, err
 	}
@@ -106,7 +106,7 @@ func isSpaceOrControl(r rune) bool { return r <= ' ' || r == 0x7f }
 
 // Host returns the host or the bucket of a source, which logs and failures may contain.
 func (s Source) Host() string {
-	if rest, ok := strings.CutPrefix(s.URL, scheme3); ok {
+	if rest, ok := strings.CutPrefix(s.URL, schemeS3); ok {
 		bucket, _, _ := strings.Cut(rest, "/")
 		return bucket
 	}
@@ -120,7 +120,7 @@ func (s Source) Host() string {
 // the client.
 func (s Source) FileName() string {
 	text := ""
-	if rest, ok := strings.CutPrefix(s.URL, scheme3); ok {
+	if rest, ok := strings.CutPrefix(s.URL, schemeS3); ok {
 		text = rest
 	} else if u, err := url.Parse(s.URL); err == nil {
 		text = u.Path
@@ -145,8 +145,8 @@ func CheckHeader(name, value string) error {
 	return nil
 }
 
-// isReserved reports whether a header, in lower case, decides over the connection, the message or the
-// part of the file that is requested.
+// isReserved reports whether a header, in lower case, controls the connection, the framing of the
+// message, or the part of the file that is requested.
 func isReserved(name string) bool {
 	for _, prefix := range []string{"proxy-", "if-", "content-", "sec-", "sori-"} {
 		if strings.HasPrefix(name, prefix) {

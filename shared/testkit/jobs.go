@@ -67,8 +67,8 @@ func (k *Kit) Recreate(consumer string) {
 	if err := js.DeleteConsumer(ctx, stream, consumer); err != nil {
 		k.t.Fatal(err)
 	}
-	// A service that may create the consumer may be quicker: then this changes nothing. While the server
-	// removes the files of the deleted consumer, it may be unable to create its successor.
+	// A service that may create the consumer may be first: then this changes nothing. While the
+	// server removes the files of the deleted consumer, it may be unable to create its successor.
 	Eventually(k.t, func() error {
 		_, err := js.CreateOrUpdateConsumer(ctx, stream, c.CachedInfo().Config)
 		return err

@@ -1,6 +1,6 @@
-// Package uploadrequest describes an upload that a client begins or asks about, for the service behind
-// the gateway that answers. The gateway owns the catalogue of tokens and reads what clients write; so
-// it finds the token, and passes on its references and what else the client has said, in one header.
+// Package uploadrequest has the header in which the gateway describes an upload to the service that
+// answers the request. The gateway owns the catalogue of tokens and parses the request of the
+// client. The header has the token, its references, and the metadata of the client.
 //
 // The header is not signed. A service trusts it only together with a signed principal (package
 // principal): the gateway removes both from what clients send.

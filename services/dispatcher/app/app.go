@@ -164,7 +164,7 @@ func (s *service) routes() *httpd.Mux {
 // runQueue schedules the attempts that wait for a slot.
 func (s *service) runQueue(ctx context.Context) error { return s.core.RunQueue(s.log.WithContext(ctx)) }
 
-// runSharing looks after the jobs that share an analysis.
+// runSharing reviews the jobs that share an analysis.
 func (s *service) runSharing(ctx context.Context) error {
 	return s.core.RunSharing(s.log.WithContext(ctx))
 }

@@ -75,8 +75,9 @@ func (s *service) poll(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
-// follow runs a consumer of the ends of jobs. Its handler settles the jobs that wait for the ended
-// one, and tells the server. The ended job itself does not depend on it.
+// follow runs a consumer of terminal events. Its handler settles the jobs that wait for the
+// analysis of the ended job, and asks the analysis server to cancel an analysis that nobody waits
+// for. If an event cannot be handled, its job, which has ended, does not change.
 func (s *service) follow(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }

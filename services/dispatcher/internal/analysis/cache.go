@@ -147,8 +147,8 @@ func (d *Dispatcher) CachedJob(ctx context.Context, r Recording) (string, error)
 	return cached.Job, nil
 }
 
-// findCached returns the cached result with a key; nil if there is none that is valid. Without NATS
-// it fails, as everything else does; any other error means that there is none.
+// findCached returns the cached result with a key; nil if there is none that is valid. It fails if
+// NATS is unavailable, since nothing else would work either. After any other error it returns nil.
 func (d *Dispatcher) findCached(ctx context.Context, key ResultKey) (*CachedResult, error) {
 	cached, err := d.Results.Find(ctx, key)
 	if err != nil && !fault.Is(err, fault.Unavailable) {
@@ -180,8 +180,8 @@ func (d *Dispatcher) isCompleted(ctx context.Context, job string) (bool, error) 
 	return ok, nil
 }
 
-// complete completes a job that was not analysed with a cached result, and reports whether it did:
-// the job may have ended meanwhile. known is the log that the caller has read.
+// complete completes a job with a cached result, in place of an analysis. It returns false if the
+// job has ended meanwhile. known is the log that the caller has read.
 func (d *Dispatcher) complete(ctx context.Context, job string, cached *CachedResult, known event.Log) (bool, error) {
 	disposition, err := d.appendCompleted(ctx, event.Completed{
 		JobID: job, Result: cached.Result, Warnings: cached.Warnings, Cached: true, CachedFrom: cached.Job,

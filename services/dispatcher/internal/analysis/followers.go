@@ -197,8 +197,9 @@ func (d *Dispatcher) releaseFollowers(ctx context.Context, key string) error {
 	return err
 }
 
-// sharingInterval is the time between two looks at all jobs that share an analysis. The tracker takes
-// a job for a waiting one for half an hour after each time that its waiting is published.
+// sharingInterval is the time between two reviews of all jobs that share an analysis. It must be
+// much shorter than half an hour: the tracker fails a follower if it was not published for that
+// long that the follower waits.
 const sharingInterval = 5 * time.Minute
 
 // RunSharing looks at the jobs that share an analysis from time to time until ctx ends. It settles

@@ -69,8 +69,9 @@ func (d *Dispatcher) enqueue(ctx context.Context, job string, a attempt, log eve
 	return err
 }
 
-// HandleGranted sends an attempt that has waited, in the queue or for the analysis of another job. A
-// job that waited for another one has not begun its attempt, which a retry may have begun meanwhile.
+// HandleGranted sends an attempt that has waited, in the queue or for the analysis of another job.
+// In the queue, the attempt has begun already. A job that waited for another one has not begun its
+// attempt: if the job was retried meanwhile, the retry sends its attempt.
 func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
@@ -247,8 +248,9 @@ func (s *scheduler) assign(ctx context.Context, owner string, now *occupancy) (b
 	return true, s.Queue.Grant(ctx, e, false)
 }
 
-// postpone moves an attempt to the end of the queue. It was added twice, and the consumer of another
-// event is sending it. If it is delayed instead of sent, this entry remains.
+// postpone moves an attempt whose job has a slot to the end of the queue. The attempt was added
+// twice, and the consumer of another event is sending it. The entry is kept, since the attempt may
+// be delayed and lose its slot.
 func (s *scheduler) postpone(ctx context.Context, e *Entry) error {
 	if err := s.Queue.Add(ctx, *e); err != nil {
 		return err

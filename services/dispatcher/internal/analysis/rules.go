@@ -75,8 +75,8 @@ func beginAttempt(log event.Log, job string, a attempt) (send bool, e event.Even
 	return true, e
 }
 
-// waits reports whether an attempt in the queue is still to be sent. It has begun, so that a later
-// retry has a greater number.
+// waits reports whether an attempt in the queue is still to be sent. An attempt in the queue has
+// begun: the log has its number, so an attempt of a later retry has a greater one.
 func waits(log event.Log, e *Entry) bool {
 	send, _ := beginAttempt(log, e.JobID, attempt{number: e.Attempt, retry: newestOf(log).retried})
 	return send

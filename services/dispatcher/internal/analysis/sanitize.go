@@ -10,7 +10,7 @@ import (
 var urlQuery = regexp.MustCompile(`\?[\w.%~-]+=[^\s"'<>]*`)
 
 // maxSanitized is the number of bytes of a text that Sanitize reads. A callback may have a text of
-// 16 MB, which took seconds, in which the callback was not recorded.
+// 16 MB: to sanitize all of it would take seconds, and the callback is recorded only afterwards.
 const maxSanitized = 64 << 10
 
 // Sanitize makes a text of the server safe to log, store and show. The result has at most maxRunes

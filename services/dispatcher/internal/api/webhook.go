@@ -1,4 +1,5 @@
-// Package api has the HTTP routes of the dispatcher: the webhook that the analysis server calls.
+// Package api has the HTTP routes of the dispatcher: the webhook that the analysis server calls,
+// and the look-up of cached results for the gateway.
 package api
 
 import (

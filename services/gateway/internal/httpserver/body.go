@@ -28,11 +28,10 @@ const deniedHeader = "X-Sori-Denied"
 
 // headerReceived is called after the header of a request has arrived, before its body is read.
 //
-// A body is not read if its declared length is larger than its route accepts and than any ordinary
-// route does, if its sender may not use the route, or if the answer is known without it (Early). The
-// answer is then sent without waiting for the body, and without a 100 Continue. fasthttp treats such a
-// request as one without a body, and closes its connection after
-// the answer.
+// A body is not read if its declared length is larger than the limit of its route and than
+// Server.MaxBody, if its sender may not use the route, or if the answer is known without it
+// (Early). The answer is then sent without waiting for the body, and without a 100 Continue.
+// fasthttp treats such a request as one without a body, and closes its connection after the answer.
 //
 // Of any other body, fasthttp reads one byte before the handler runs, not its usual 8 KiB: a slow
 // client could delay these 8 KiB beyond the deadlines of the body.

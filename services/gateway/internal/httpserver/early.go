@@ -12,8 +12,8 @@ import (
 )
 
 // Early looks for the answer to a request whose client waits for 100 (Continue) before it sends the
-// body (RFC 9110, section 10.1.1). The request has the principal in ctx. lines returns the lines of a
-// header. Early returns the empty string if the body is needed.
+// body (RFC 9110, section 10.1.1). ctx has the principal of the request. lines returns the lines of
+// a header. Early returns the empty string if the body is needed.
 type Early func(ctx context.Context, path string, lines func(name string) []string) string
 
 // earlyHeader carries the result of an Early from headerReceived to the handler. A client cannot set

@@ -11,8 +11,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Interim sends interim answers to a request (RFC 9110, section 15.2) while its handler runs. fasthttp
-// has only 103 Early Hints; like that, Interim writes to the connection.
+// Interim sends interim answers to a request (RFC 9110, section 15.2) while its handler runs.
+// fasthttp can send only 103 Early Hints. Interim writes to the connection directly, as fasthttp
+// does for 103.
 type Interim struct {
 	mu    sync.Mutex
 	ctx   *fasthttp.RequestCtx

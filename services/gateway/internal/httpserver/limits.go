@@ -44,8 +44,8 @@ func clientOf(c *fasthttp.RequestCtx) netip.Addr {
 	return addr
 }
 
-// clientAddress returns the address of the client of a request, for logs: with the port, if the client
-// has made the connection.
+// clientAddress returns the address of the client of a request, for logs: with the port, if the
+// connection is that of the client and not of a proxy.
 func clientAddress(c *fiber.Ctx) string {
 	client, peer := clientOf(c.Context()), c.Context().RemoteAddr()
 	if tcp, ok := peer.(*net.TCPAddr); ok && tcp.AddrPort().Addr().Unmap().WithZone("") != client {

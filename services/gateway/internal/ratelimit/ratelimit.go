@@ -144,9 +144,9 @@ func (r *Rate) bucket(client key, now time.Time) *rate.Limiter {
 	return b
 }
 
-// forget makes room. A client whose bucket is full needs none: a new bucket is full too. This is
-// looked for at most once a second, since it reads all buckets. If there is none, any client is
-// forgotten, and may send its burst again.
+// forget makes room for a bucket. It removes full buckets, which lose nothing: a new bucket is full
+// too. It looks for them at most once a second, since that reads all buckets. If it finds none, it
+// removes any bucket, whose client may then send its burst again.
 func (r *Rate) forget(now time.Time) {
 	if now.Sub(r.swept) >= time.Second {
 		r.swept = now
@@ -222,8 +222,8 @@ func (c *Concurrency) add(client key, n int) {
 	}
 }
 
-// unpublished returns what those clients do at this replica whose count has changed since the last
-// call, or what all clients do.
+// unpublished returns what clients do at this replica: all clients, or those whose count has
+// changed since the last call.
 func (c *Concurrency) unpublished(all bool) map[key]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// ownersPart is the part of the places that one owner may have: one in ownersPart.
+// ownersPart limits the places of one owner: it may have one in ownersPart of all places.
 const ownersPart = 4
 
 // places limits how many lists are read at the same time, by all users and by one owner. An owner who

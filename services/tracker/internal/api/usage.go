@@ -19,8 +19,8 @@ type Usages interface {
 	Usage(ctx context.Context, owner string, logsFrom time.Time, jobs []string) (query.Usage, error)
 }
 
-// usagePath is a route for the gateway. It is not public: the gateway answers with the limits, which
-// are its own.
+// usagePath is a route for the gateway only. The gateway does not forward it: it answers its
+// clients itself, with the usage and with the budgets, which only the gateway knows.
 const usagePath = "/internal/usage"
 
 // maxUsageJobs is the number of jobs that a request may name.

@@ -34,8 +34,8 @@ func Stages() []Stage {
 }
 
 // Text returns the sentence that clients read in a stage. The sentence of StageWaiting contains the
-// time of the next attempt, unless the job is in the queue, which tells none, or waits for another
-// one. code is the reason of the wait.
+// time of the next attempt, unless that is not known: the job is in the queue, or waits for the
+// analysis of another job. code is the reason of the wait.
 func (s Stage) Text(l locale.Language, next time.Time, code string) string {
 	switch {
 	case s == StageWaiting && code == event.CodeSameRecording:

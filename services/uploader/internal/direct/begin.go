@@ -46,7 +46,7 @@ func (c *Core) accept(ctx context.Context, u Upload, received event.Received) er
 }
 
 // check returns the event that begins the job of an upload. It fails if the object cannot be a
-// recording (isRefusal); the media type is then that of any bytes.
+// recording (isRefusal). The returned event then has the media type application/octet-stream.
 func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {
 	received := event.Received{
 		JobID: u.JobID, TokenID: u.TokenID, Owner: u.Owner, TextGridURL: u.TextGridURL, PitchURL: u.PitchURL,

@@ -1,12 +1,12 @@
 // Package direct accepts recordings that clients send to the bucket themselves: in parts, by a
-// multipart upload of S3, or in one request, by a form with a signed policy. Only the requests
-// around them come here. Package resumable, whose bytes do come here, ends its uploads in the same
-// way, by Join and Discard.
+// multipart upload of S3, or in one request, by a form with a signed policy. The bytes do not pass
+// through the uploader, only the requests that begin, sign and complete an upload. The bytes of
+// package resumable do; it ends its uploads in the same way, by Join and Discard.
 //
 // It guarantees:
 //
-//  1. The key of a recording is ours. It contains the id of the job that the upload becomes, and only
-//     the owner of the upload can use it.
+//  1. The uploader chooses the key of a recording. The key contains the id of the job that the upload
+//     becomes, and only the owner of the upload can use it.
 //  2. The URL of a part can be signed at any time and as often as the client likes. There are no
 //     locks. Of two writers of one part, S3 keeps the later one, and its ETag tells which it was.
 //  3. A job begins when the object is complete and looks like audio. Completing an upload again,

@@ -22,7 +22,7 @@ const (
 // formInterval. A young form is due in each one, since somebody may be waiting for the job. The pause
 // grows with the age, to between a tenth and a twentieth of it: many forms never get an object.
 func isDue(age time.Duration, round uint) bool {
-	pause := uint(1) << max(0, bits.Len64(uint64(age/(10*formInterval)))-1) // a power of two, so that ages that grow keep their rounds
+	pause := uint(1) << max(0, bits.Len64(uint64(age/(10*formInterval)))-1) // a power of two: the rounds of a longer pause are among those of a shorter one
 	return round%pause == 0
 }
 

@@ -124,8 +124,8 @@ func (b *Bucket) CopyFrom(ctx context.Context, from source.Object, found upload.
 	return nil
 }
 
-// sourceError returns an error about an object of another bucket. If S3 refuses the object, that does
-// not end by itself.
+// sourceError returns an error about an object of another bucket. If S3 refuses access to the
+// object, another try would not help.
 func sourceError(from source.Object, err error) error {
 	switch status := minio.ToErrorResponse(err).StatusCode; status {
 	case http.StatusNotFound, http.StatusForbidden:

@@ -35,8 +35,8 @@ func (f *Finisher) Run(ctx context.Context) error {
 	})
 }
 
-// FinishAll finishes all uploads whose bytes have all arrived. One that cannot be finished now does not keep
-// it from the others; it returns the first of such failures.
+// FinishAll finishes all uploads whose bytes have all arrived. If one cannot be finished now,
+// FinishAll continues with the others, and returns the first such failure at the end.
 func (c *Core) FinishAll(ctx context.Context) error {
 	all, err := c.Records.Resumable(ctx)
 	if err != nil {

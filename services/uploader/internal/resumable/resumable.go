@@ -10,8 +10,8 @@
 //  2. The offset in the record is durable: those bytes are in parts that count, and in the tail, an
 //     object with the bytes that are too few for a part. A process that dies loses what it has read
 //     since its last part.
-//  3. The requests of a process share a limited memory for parts. A slow client does not keep it from
-//     others.
+//  3. The requests of a process share a limited memory for parts. A slow client gives its memory to
+//     requests that wait for some.
 //  4. When the last byte has arrived, the upload becomes a job exactly once (package direct). Until
 //     then nobody is told that it is complete.
 package resumable

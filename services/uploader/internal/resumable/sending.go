@@ -98,8 +98,9 @@ func (w *writer) wait(ctx context.Context, n int) error {
 	return nil
 }
 
-// sent makes the oldest part count, and those after it that are sent too, unless the checksum of the
-// request is to be awaited. The first part begins with the bytes of the tail, if there is one.
+// sent makes the oldest part count, and those after it that are sent too, unless the request has a
+// checksum, which must be verified first. The first part begins with the bytes of the tail, if
+// there is one.
 func (w *writer) sent(ctx context.Context, err error) error {
 	for more := true; more; {
 		s := w.sending[0]

@@ -49,8 +49,8 @@ func (c *Core) removeTail(ctx context.Context, key string) {
 	}
 }
 
-// store makes the bytes in the buffer the tail, and makes them count unless the checksum of the request
-// is to be awaited.
+// store makes the bytes in the buffer the tail, and makes them count unless the request has a
+// checksum, which must be verified first.
 func (w *writer) store(ctx context.Context) error {
 	fresh := w.filled - w.loaded
 	if fresh == 0 {

@@ -31,8 +31,8 @@ func (u *Uploader) examine(ctx context.Context, r event.Received, o Object, log 
 	return u.appendStored(ctx, r, found, duration, log)
 }
 
-// measure returns the object of a recording with its SHA-256 and its size, and the playing time; 0 if
-// that is unknown.
+// measure returns the object of a recording with its SHA-256 and its size, and the duration; 0 if
+// it is unknown.
 func (u *Uploader) measure(ctx context.Context, r event.Received, o Object) (Object, time.Duration, error) {
 	content, err := u.Objects.Open(ctx, o.Key)
 	if err != nil {

@@ -151,8 +151,8 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 
 // handleError fails the job if its recording cannot be had. Any other error is returned, so that the
 // event is delivered again: the fetch is repeated or, if the job has ended, its objects are removed
-// again, since S3 may store an object after a request without an answer. An error that only comes
-// from the end of the job is none.
+// again, since S3 may store an object after a request without an answer. An error is not
+// returned if it was caused only by the end of the job.
 func (u *RemoteUploader) handleError(ctx context.Context, job string, cause error) error {
 	log, err := u.Jobs.Read(ctx, job)
 	if err != nil {

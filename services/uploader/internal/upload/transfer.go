@@ -92,7 +92,7 @@ func (t *transfer) fetch() (event.Stored, error) {
 	return stored, err
 }
 
-// copyObject lets S3 copy the recording, and reads the copy for its hash and its playing time.
+// copyObject lets S3 copy the recording, and reads the copy for its hash and its duration.
 func (t *transfer) copyObject() (event.Stored, error) {
 	u := t.uploader
 	from, err := u.options.Allowed.Object(t.source.URL)

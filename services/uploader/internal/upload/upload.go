@@ -124,8 +124,8 @@ func (u *Uploader) HandleReceived(ctx context.Context, r event.Received, known e
 	return u.appendStored(ctx, r, object, duration, log)
 }
 
-// copyToBucket copies a staged upload to the bucket. It returns the playing time of the recording; 0
-// if it is unknown.
+// copyToBucket copies a staged upload to the bucket. It returns the duration of the recording; 0 if
+// it is unknown.
 func (u *Uploader) copyToBucket(ctx context.Context, r event.Received, o Object, staged io.Reader) (time.Duration, error) {
 	meter := media.NewMeter(r.Size)
 	body := &progressReader{ctx: ctx, progress: u.Progress, job: r.JobID, size: r.Size, body: io.TeeReader(staged, meter)}

@@ -64,9 +64,9 @@ func (s *Store) Count(ctx context.Context, owner string) (int, error) {
 	return len(subjects), err
 }
 
-// Save implements resumable.Records. It purges the older records of the upload. NATS would discard them by
-// itself with a limit of one message for each subject, but it forgets that it has if it is killed: after the
-// newest record was removed, an older one would be there again.
+// Save implements resumable.Records. It purges the older records of the upload. NATS would discard
+// them by itself with a limit of one message for each subject. But a server that is killed may
+// forget that it has: when the newest record is removed then, an older one would appear again.
 func (s *Store) Save(ctx context.Context, u resumable.Upload, last uint64) (uint64, error) {
 	body, err := encode(u.JobID, u)
 	if err != nil {
