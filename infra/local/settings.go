@@ -105,8 +105,8 @@ func keepText(file, text string) error {
 }
 
 // analyzerAddr returns the address of the analysis server in an earlier run with this state folder, or "" if there was
-// none or its port is taken. With another address, the dispatcher could not tell an analysis that a killed run has lost
-// from a status URL that knows no analysis: it goes by whether the URL has ever answered.
+// none or its port is taken. With another address, the dispatcher could not distinguish an analysis that a killed run has
+// lost from a status URL that knows no analysis: for each URL it stores whether the URL has ever returned a status.
 func analyzerAddr(dir string) string {
 	kept, err := os.ReadFile(filepath.Join(dir, analyzerPort))
 	if err != nil {

@@ -10,15 +10,15 @@
 //	sorictl reconcile [-repair] [-json] [-metrics FILE]  compare log, rows and objects
 //	sorictl keys create|list|revoke                      manage API keys of the gateway
 //	sorictl audit [-owner O] [-object PATH] [-since 24h] list what principals changed
-//	sorictl provision                                    create streams, consumers and buckets
+//	sorictl provision                                    create what the services use, and their accounts
 //	sorictl secrets                                      write .env with random secrets
 //	sorictl tail [SUBJECT] [-job ID] [-failed]           print events as they are published
 //
-// It reads the services' data and does not write them: to repair something, it makes the
-// service that owns the data do its work again. It creates the streams and the consumers,
-// so that the services need no permission for that. API keys are the exception, because the
-// first key is needed before the gateway accepts any request. The gateway's own code
-// writes them.
+// It reads the data of jobs and does not write them: to repair something, it makes the
+// service that owns the data do its work again. What it writes itself are dead letters, which
+// it deletes; what it provisions, so that the services need no permission for that; and API
+// keys, because the first key is needed before the gateway accepts any request. The gateway's
+// own code writes them.
 package main
 
 import (

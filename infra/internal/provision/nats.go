@@ -1,6 +1,6 @@
 // Package provision prepares servers for Sori, so that the services need no permission for it: it
-// creates the streams, the durable consumers and the buckets on NATS, and the tables and the roles in
-// Postgres.
+// creates the streams, the durable consumers and the key-value buckets on NATS, the tables and the
+// roles in Postgres, and the bucket, the identities and the policy on S3.
 package provision
 
 import (

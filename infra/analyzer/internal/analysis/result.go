@@ -13,7 +13,7 @@ type Result struct {
 	Duration         float64   `json:"duration"`           // s
 	SampleRate       int       `json:"sample_rate"`        // Hz
 	Channels         int       `json:"channels"`           // as stored
-	Format           string    `json:"format"`             // container: wav, rf64, flac, mp3, ogg
+	Format           string    `json:"format"`             // container, for example wav, flac, mp3, ogg
 	Codec            string    `json:"codec"`              // for example pcm_s16le, flac, mp3, vorbis
 	LoudnessLUFS     *Decimal2 `json:"loudness_lufs"`      // integrated, BS.1770-4; null for silence and below 400 ms
 	PeakDBFS         *Decimal2 `json:"peak_dbfs"`          // highest sample; null for digital silence

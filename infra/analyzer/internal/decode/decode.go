@@ -226,8 +226,8 @@ func CheckSamples(samples float64, size int64, maxSeconds float64) error {
 	return nil
 }
 
-// Allowance returns the processor time that the decoding of a recording may use: a constant for the start, a part for its size, and a
-// part for the longest recording that is accepted, each for a slow machine.
+// Allowance returns the processor time that the decoding of a recording may use: a constant for the start, a part for
+// its size, and a part for the longest recording that is accepted, each for a slow machine.
 func Allowance(size int64, maxSeconds float64) time.Duration {
 	return 10*time.Second + time.Duration(size)*time.Microsecond/2 + time.Duration(maxSeconds*float64(4*time.Millisecond))
 }

@@ -170,7 +170,7 @@ func callbacks(ctx context.Context, a *Client) {
 }
 
 // references sends tokens that name what the services can read and the user must not, and links that would
-// harm who follows them.
+// harm whoever follows them.
 func references(ctx context.Context, a *Client) {
 	bad := []string{
 		`"s3_pitch_url":"s3://sori/audio/0199a5f2-0000-7000-8000-000000000000_a.wav"`, `"s3_pitch_url":"s3://other/secrets.json"`,

@@ -78,7 +78,7 @@ func (a *Client) Began() <-chan struct{} {
 	return a.began
 }
 
-// begin means that a request is sent, which will be counted.
+// begin records that a request is about to be sent and counted.
 func (a *Client) begin() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -72,8 +72,8 @@ func (b *Bench) accessRound(ctx context.Context, size Size, key string, with boo
 	return b.upload(ctx, api, size)
 }
 
-// authenticate restarts the gateway so that it authenticates requests, or does not. Without a limit for each
-// client, since all uploads are of one client.
+// authenticate restarts the gateway so that it authenticates requests, or does not. The gateway then has no limits
+// for each client, since all uploads are of one client.
 func (b *Bench) authenticate(ctx context.Context, on bool) error {
 	return b.Target.Restart(ctx, map[string]string{
 		"AUTH_API_KEYS": fmt.Sprint(on), "RATE_LIMIT_PER_PRINCIPAL": "0", "MAX_UPLOADS_PER_PRINCIPAL": "0", "MAX_STREAMS_PER_PRINCIPAL": "0",

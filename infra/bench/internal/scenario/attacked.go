@@ -37,7 +37,7 @@ type Attacked struct {
 	Quiet   Noticed        `json:"quiet"`   // directly before and after the attack
 	During  Noticed        `json:"during"`
 	Cost    Cost           `json:"cost"`
-	Rounds  int            `json:"rounds"` // how often it was measured; the others are those of the round with the smallest ratio
+	Rounds  int            `json:"rounds"` // how often it was measured; the other fields are of the round with the smallest ratio
 }
 
 // Cost is what the processes used in a window.

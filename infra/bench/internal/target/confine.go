@@ -12,7 +12,7 @@ import (
 
 // Confine restarts the programs as docker-compose.yml runs them: with its memory limits of the Go runtime, an
 // analysis server that analyses on one processor, the limit of analyses that such a server needs, and
-// authentication by API keys. X-Forwarded-For is believed, so that clients can have addresses of their own. restore undoes that.
+// authentication by API keys. X-Forwarded-For is trusted, so that clients can have addresses of their own. restore undoes that.
 func (w *Target) Confine(ctx context.Context) (restore func() error, err error) {
 	if w.system == nil {
 		return nil, ErrNotOurs

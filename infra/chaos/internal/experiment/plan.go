@@ -104,7 +104,7 @@ func DrawPlan(seed uint64, jobs, faults int) []Fault {
 }
 
 // The durations of faults. Most are short, so that there are many faults. One of longOf takes longer than the lease of a message
-// (ten seconds): then another replica handles the message, while the first one still believes that it owns the message.
+// (ten seconds): then another replica handles the message, while the first one is still working on it.
 const (
 	shortest = 100 * time.Millisecond
 	longest  = 2 * time.Second

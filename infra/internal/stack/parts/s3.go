@@ -109,7 +109,7 @@ func serveS3(ctx context.Context, set stack.S3Settings, data, accounts string, r
 // claimed is the end of the name of a multipart upload while the server joins its parts. Before it, after a point, is a hash.
 const claimed = ".inprogress"
 
-// releaseUploads gives the multipart uploads that a killed server was joining their names back. The server renames an upload
+// releaseUploads restores the names of the multipart uploads that a killed server was joining. The server renames an upload
 // before it joins the parts, and back if it fails. Under the other name no server finds it again.
 func releaseUploads(data string, store meta.MetadataStorer) error {
 	found, err := fs.Glob(os.DirFS(data), path.Join("*", posix.MetaTmpMultipartDir, "*", "*"+claimed))
