@@ -40,10 +40,10 @@ type options struct {
 	scenario.Size
 	scenario.Attacks
 	scenario.Ways
-	Baseline bool          `name:"floor" default:"true" help:"measure beside it what the unavoidable I/O alone comes to"`
-	Patience time.Duration `default:"10s" help:"how long to wait for an idle machine, where a figure is about one"`
+	Baseline bool          `name:"floor" default:"true" help:"also measure the baseline: the unavoidable I/O alone"`
+	Patience time.Duration `default:"10s" help:"how long to wait for an idle machine before a scenario that needs one"`
 	JSON     string        `name:"json" help:"also write the report to this file, as JSON"`
-	Check    bool          `help:"exit with 1 where a figure misses its bound"`
+	Check    bool          `help:"exit with 1 if a figure misses its bound"`
 	Keep     bool          `help:"keep the folder with data and logs"`
 	Profile  string        `help:"write CPU profiles of the services into this folder (read them with go tool pprof)"`
 	Verbose  bool          `name:"v" help:"show the log of the dependencies"`
@@ -52,7 +52,7 @@ type options struct {
 }
 
 func parse(args []string) (o options, chosen []scenario.Scenario, err error) {
-	about := "Measures Sori and judges it by what it promises. The scenarios, all if none is named:\n\n"
+	about := "Measures Sori and compares the figures with their bounds. The scenarios, all if none is named:\n\n"
 	for _, s := range scenario.All() {
 		about += fmt.Sprintf("  %-8s %s\n", s.Name, s.About)
 	}

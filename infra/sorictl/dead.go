@@ -38,7 +38,7 @@ func (t terminal) withBus(ctx context.Context, work func(*bus.Bus) error) (err e
 }
 
 type deadList struct {
-	Consumer string `help:"the letters of this consumer alone"`
+	Consumer string `help:"the dead letters of this consumer alone"`
 	N        int    `default:"50" help:"the newest n; 0 is all"`
 	JSON     bool   `name:"json" help:"one JSON object a line"`
 }
@@ -81,7 +81,7 @@ func (t terminal) lines(letters []deadletter.DeadLetter) error {
 
 // sequences are the arguments of a command with the numbers of one or more dead letters.
 type sequences struct {
-	Seqs []uint64 `arg:"" name:"seq" help:"the letters' numbers, which dead list shows"`
+	Seqs []uint64 `arg:"" name:"seq" help:"the numbers of dead letters, which dead list shows"`
 }
 
 // Validate implements kong.Validatable.
@@ -159,9 +159,9 @@ func readable(body []byte) string {
 }
 
 type deadReplay struct {
-	Seqs     []uint64      `arg:"" optional:"" name:"seq" help:"the letters' numbers, which dead list shows"`
-	All      bool          `help:"every letter, or every one of -consumer"`
-	Consumer string        `help:"with -all: the letters of this consumer alone"`
+	Seqs     []uint64      `arg:"" optional:"" name:"seq" help:"the numbers of dead letters, which dead list shows"`
+	All      bool          `help:"every dead letter, or every one of -consumer"`
+	Consumer string        `help:"with -all: the dead letters of this consumer alone"`
 	Wait     time.Duration `default:"2m" help:"how long one event may take"`
 }
 

@@ -69,7 +69,7 @@ type grammar struct {
 	Retry     retryCommand     `cmd:"" help:"analyse failed jobs again, without a new upload"`
 	Cancel    cancelCommand    `cmd:"" help:"cancel jobs that have not ended"`
 	Reconcile reconcileCommand `cmd:"" help:"list where log, records and bucket differ"`
-	Provision provisionCommand `cmd:"" help:"create what the services need on NATS, or change what differs"`
+	Provision provisionCommand `cmd:"" help:"create what the services need on NATS, in Postgres and on S3, or change what differs"`
 	Secrets   secretsCommand   `cmd:"" help:"write .env for docker-compose.yml with random secrets, or add what it lacks"`
 	Tail      tailCommand      `cmd:"" help:"show events as they are published"`
 }

@@ -15,8 +15,8 @@ import (
 
 // Found describes a Sori that runs already. Everything except the gateway may be unknown.
 type Found struct {
-	Gateway   string `help:"drive the Sori behind this gateway instead of starting one"`
-	Endpoints string `help:"the endpoints.json of a Sori that runs, to drive it and to hear of its jobs' ends on its bus"`
+	Gateway   string `help:"measure the Sori behind this gateway instead of starting one"`
+	Endpoints string `help:"the endpoints.json of a running Sori, to measure it and to receive the ends of its jobs"`
 	PIDs      string `name:"pids" help:"processes of a Sori that runs to be measured, as name=pid,name=pid"`
 }
 

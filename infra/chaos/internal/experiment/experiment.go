@@ -27,9 +27,9 @@ import (
 type Options struct {
 	Seed     uint64        `help:"draws the plan; 0 takes a random one"`
 	Jobs     int           `default:"5000" help:"recordings that are uploaded"`
-	Faults   int           `default:"210" help:"things that go wrong"`
+	Faults   int           `default:"210" help:"faults that are injected"`
 	Clients  int           `name:"customers" default:"48" help:"clients at once, each with one job at a time"`
-	Running  int           `default:"8" help:"analyses at once, so that jobs wait in the queue; 0 is no limit"`
+	Running  int           `default:"8" help:"concurrent analyses, so that jobs wait in the queue; 0 is no limit"`
 	Race     bool          `help:"build the services with the race detector"`
 	Patience time.Duration `default:"1h" help:"give up after this time"`
 	Linger   time.Duration `kong:"-"` // how long to wait until idle connections are closed
