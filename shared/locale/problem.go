@@ -48,6 +48,10 @@ func koreanDetail(english string) string {
 		return "요청에 업로드에 대한 설명이 없습니다."
 	case "The request breaks the protocol of resumable uploads.":
 		return "요청이 재개 가능한 업로드의 프로토콜에 맞지 않습니다."
+	case "Upload-Length must not be negative.":
+		return "Upload-Length는 음수일 수 없습니다."
+	case "Upload-Complete says that the recording ends with this request, but that is not its length.":
+		return "Upload-Complete에 따르면 녹음이 이 요청으로 끝나지만, 알려진 길이와 다릅니다."
 	case "Upload-Checksum must be sha1, sha256 or crc32, and a checksum in base64.":
 		return "Upload-Checksum은 sha1, sha256, crc32 중 하나와 base64 체크섬이어야 합니다."
 	case "The path of the request is malformed.":
@@ -179,6 +183,8 @@ func koreanOfUpload(code string) string {
 		return "받은 바이트가 체크섬과 다릅니다. 이 요청의 바이트는 저장되지 않았습니다."
 	case "unsupported-tus-version":
 		return "이 서버는 tus 1.0.0을 사용합니다. Tus-Resumable 헤더에 그 버전을 적어 주세요."
+	case "wrong-content-type":
+		return "업로드의 바이트에는 Content-Type: application/offset+octet-stream 헤더가 필요합니다. IETF 초안에서는 application/partial-upload입니다."
 	case "upload-not-finished":
 		return "아직 끝나지 않은 부분 업로드가 있습니다."
 	case "too-many-parts":

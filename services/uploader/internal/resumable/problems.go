@@ -8,7 +8,7 @@ import (
 )
 
 // OffsetMismatch returns the failure of a request that continues an upload elsewhere than at its end.
-func OffsetMismatch() error {
+func OffsetMismatch() *fault.Error {
 	return fault.New(fault.Conflict, "offset-mismatch", "The upload does not end at this offset. Please ask for its offset and continue there.")
 }
 

@@ -140,7 +140,10 @@ type Session struct {
 // Create begins an upload.
 func (c *Core) Create(ctx context.Context, u Upload) (*Session, error) {
 	u.Resumable, u.Next = true, 1
-	var err error
+	err := c.checkLength(u.Length)
+	if err != nil {
+		return nil, err
+	}
 	if u.Upload, err = c.Direct.BeginUnrecorded(ctx, u.Upload); err != nil {
 		return nil, err
 	}
@@ -184,6 +187,14 @@ func (c *Core) save(ctx context.Context, s *Session, u Upload) error {
 		return err
 	}
 	s.Upload, s.version = u, version
+	return nil
+}
+
+// checkLength fails if an upload has more bytes than an upload may have.
+func (c *Core) checkLength(length int64) error {
+	if limit := c.Direct.Options().MaxBytes; length > limit {
+		return fault.ExceedsLimit("upload", limit, nil)
+	}
 	return nil
 }
 

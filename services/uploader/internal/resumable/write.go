@@ -44,12 +44,33 @@ func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Che
 		return 0, tooManyWriters()
 	}
 	before := s.Offset
+	if s.Length == Deferred {
+		body = &limited{body: body, core: c, offset: before}
+	}
 	if err := c.takeOver(ctx, s); err != nil {
 		return 0, err
 	}
 	w := &writer{core: c, session: s, work: s.Upload, check: check, size: c.partSize(s.Upload)}
 	err := w.run(ctx, body)
 	return s.Offset - before, err
+}
+
+// limited is the body of an upload whose length is not known. It fails when the upload has more bytes than
+// an upload may have.
+type limited struct {
+	body   io.Reader
+	core   *Core
+	offset int64 // in the upload
+}
+
+// Read implements io.Reader.
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.body.Read(p)
+	l.offset += int64(n)
+	if refused := l.core.checkLength(l.offset); refused != nil {
+		return 0, refused
+	}
+	return n, err //nolint:wrapcheck // the contract of io.Reader
 }
 
 // takeOver makes a request the one that writes.

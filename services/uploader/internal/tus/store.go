@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/tus/tusd/v2/pkg/handler"
@@ -17,13 +18,29 @@ import (
 
 // exchange is what a request and the store that tusd calls for it have in common.
 type exchange struct {
+	request     *http.Request
 	header      http.Header // of the answer
 	description uploadrequest.Description
 	check       *resumable.Checksum
 	expiry      time.Duration
-	maxBytes    int64 // of any upload
-	length      int64 // bytes, of the upload that the request names
-	err         error // of the store
+	maxBytes    int64              // of any upload
+	session     *resumable.Session // the upload that the request names or begins; nil if there is none
+	err         error              // of the store
+}
+
+// ends reports whether the request says that the recording ends with it. Only the draft of the IETF can.
+func (e *exchange) ends() bool {
+	h := e.request.Header
+	return h.Get("Upload-Draft-Interop-Version") != "" && (h.Get("Upload-Complete") == "?1" || h.Get("Upload-Incomplete") == "?0")
+}
+
+// hasBytes reports whether the request has bytes that nobody has read.
+func (e *exchange) hasBytes() bool {
+	if e.request.ContentLength >= 0 {
+		return e.request.ContentLength > 0
+	}
+	n, _ := e.request.Body.Read(make([]byte, 1))
+	return n > 0
 }
 
 type exchangeKey struct{}
@@ -65,13 +82,17 @@ func (s store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Up
 	u.Upload = direct.Upload{
 		Owner: principal.From(ctx).Owner, TokenID: d.TokenID, TextGridURL: d.TextGridURL, PitchURL: d.PitchURL, FileName: d.FileName, SHA256: d.SHA256, Fresh: d.Fresh,
 	}
-	if info.SizeIsDeferred {
+	switch {
+	case info.SizeIsDeferred:
 		u.Length = resumable.Deferred
+	case info.Size < 0: // tusd does not check the draft's
+		return nil, e.fail(fault.MalformedRequest("Upload-Length must not be negative.", nil))
 	}
 	session, err := s.core.Create(ctx, u)
 	if err != nil {
 		return nil, e.fail(err)
 	}
+	e.session = session
 	return &upload{core: s.core, session: session, exchange: e}, nil
 }
 
@@ -82,7 +103,10 @@ func (s store) GetUpload(ctx context.Context, id string) (handler.Upload, error)
 	if err != nil {
 		return nil, e.fail(err)
 	}
-	e.length = session.Length
+	e.session = session
+	if h := e.request.Header; h.Get("Upload-Length") == strconv.FormatInt(session.Length, 10) {
+		h.Del("Upload-Length") // the draft allows to repeat it, tusd does not
+	}
 	return &upload{core: s.core, session: session, exchange: e}, nil
 }
 
@@ -109,12 +133,15 @@ type upload struct {
 }
 
 // GetInfo implements handler.Upload. It finishes an upload whose bytes have all arrived: its client is
-// told that it is complete only when its job has begun.
+// told that it is complete only when its job has begun. Further bytes are refused: tusd would ignore them.
 func (u *upload) GetInfo(ctx context.Context) (handler.FileInfo, error) {
 	if err := u.FinishUpload(ctx); err != nil {
 		return handler.FileInfo{}, err
 	}
 	s := u.session
+	if s.Complete() && u.exchange.hasBytes() {
+		return handler.FileInfo{}, u.exchange.fail(fault.ExceedsLimit("upload", s.Length, nil))
+	}
 	if !s.Job {
 		u.exchange.header.Set("Upload-Expires", s.Created.Add(u.exchange.expiry).UTC().Format(http.TimeFormat))
 	}
@@ -129,8 +156,25 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, body io.Reader) (
 	if offset != u.session.Offset {
 		return 0, u.exchange.fail(resumable.OffsetMismatch())
 	}
+	size := u.exchange.request.ContentLength
+	if size >= 0 && u.endsElsewhere(offset+size) {
+		return 0, u.exchange.fail(inconsistentLength())
+	}
 	n, err := u.core.Write(ctx, u.session, body, u.exchange.check)
+	if err == nil && size < 0 && u.endsElsewhere(offset+n) {
+		err = inconsistentLength()
+	}
 	return n, u.exchange.fail(err)
+}
+
+// endsElsewhere reports whether the request says that the recording ends at an offset, although its length
+// is known to be another. Its client would take the upload for complete.
+func (u *upload) endsElsewhere(offset int64) bool {
+	return u.exchange.ends() && u.session.Length != resumable.Deferred && u.session.Length != offset
+}
+
+func inconsistentLength() error {
+	return fault.MalformedRequest("Upload-Complete says that the recording ends with this request, but that is not its length.", nil)
 }
 
 // FinishUpload implements handler.Upload.

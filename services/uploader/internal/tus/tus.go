@@ -13,7 +13,9 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/tus/tusd/v2/pkg/handler"
@@ -80,7 +82,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	options := a.core.Direct.Options()
-	e := &exchange{header: w.Header(), expiry: options.Expiry, maxBytes: options.MaxBytes}
+	e := &exchange{request: r, header: w.Header(), expiry: options.Expiry, maxBytes: options.MaxBytes}
 	if r.Header.Get(uploadrequest.Header) != "" {
 		if e.description, err = uploadrequest.FromHeader(r.Header); err != nil {
 			return fault.MalformedRequest("The request does not describe an upload.", err)
@@ -92,8 +94,11 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	if e.check, err = checksumOf(r.Header.Get("Upload-Checksum")); err != nil {
 		return err
 	}
+	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil {
+		r.Header.Set("Content-Type", mediaType) // in lower case and without parameters, as tusd compares it
+	}
 	w.Header().Set("Cache-Control", "no-store")
-	out := &answer{ResponseWriter: w}
+	out := &answer{ResponseWriter: w, hasBody: r.Method != http.MethodHead}
 	ctx := context.WithValue(principal.With(r.Context(), p), exchangeKey{}, e)
 	a.tusd.ServeHTTP(out, r.WithContext(ctx))
 	return out.failure(e)
@@ -102,7 +107,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 // answer is the answer of tusd. It keeps back what becomes a problem document.
 type answer struct {
 	http.ResponseWriter
-	refused int // the status; 0 if the request is not refused
+	hasBody bool // unlike that to HEAD, whose Content-Length is that of the recording
+	refused int  // the status; 0 if the request is not refused
 	text    bytes.Buffer
 }
 
@@ -116,10 +122,12 @@ func (a *answer) WriteHeader(status int) {
 	if _, id, ok := strings.Cut(h.Get("Location"), path+"/"); ok {
 		h.Set("Location", path+"/"+id)
 	}
+	if a.hasBody || status >= http.StatusBadRequest {
+		h.Del("Content-Length")
+	}
 	switch extensions := h.Get("Tus-Extension"); {
 	case status >= http.StatusBadRequest:
 		a.refused = status
-		h.Del("Content-Length")
 	case extensions != "":
 		h.Set("Tus-Extension", extensions+",checksum,expiration")
 		h.Set("Tus-Checksum-Algorithm", algorithms)
@@ -142,23 +150,38 @@ func (a *answer) failure(e *exchange) error {
 	if a.refused == 0 {
 		return nil
 	}
-	a.Header().Del("Upload-Expires")
-	if e.err != nil {
-		return e.err
+	h := a.Header()
+	h.Del("Upload-Expires")
+	err := e.err
+	if err == nil {
+		err = a.problem(e)
 	}
-	if a.refused == http.StatusMethodNotAllowed {
+	if e.session != nil && fault.As(err).Code == resumable.OffsetMismatch().Code {
+		h.Set("Upload-Offset", strconv.FormatInt(e.session.Offset, 10)) // required by the draft
+	}
+	return err
+}
+
+// problem returns why tusd refuses a request.
+func (a *answer) problem(e *exchange) error {
+	if h := a.Header(); a.refused == http.StatusMethodNotAllowed {
+		h.Set("Allow", strings.TrimPrefix(h.Get("Allow"), "GET, "))
 		return fault.WrongMethod()
 	}
 	code, _, _ := strings.Cut(a.text.String(), ":")
 	switch code {
 	case handler.ErrMismatchOffset.ErrorCode:
 		return resumable.OffsetMismatch()
+	case handler.ErrInvalidContentType.ErrorCode:
+		return fault.New(fault.Unsupported, "wrong-content-type",
+			"The bytes of an upload need the header Content-Type: application/offset+octet-stream, or application/partial-upload in the draft of the IETF.")
 	case handler.ErrUnsupportedVersion.ErrorCode:
+		a.Header().Set("Tus-Version", "1.0.0")
 		return fault.New(fault.PreconditionFailed, "unsupported-tus-version", "This server speaks tus 1.0.0. The header Tus-Resumable has to say so.")
 	case handler.ErrMaxSizeExceeded.ErrorCode:
 		return fault.ExceedsLimit("upload", e.maxBytes, nil)
 	case handler.ErrSizeExceeded.ErrorCode: // more bytes than the length that the upload was begun with
-		return fault.ExceedsLimit("upload", e.length, nil)
+		return fault.ExceedsLimit("upload", e.session.Length, nil)
 	case handler.ErrNotFound.ErrorCode:
 		return direct.NotFound()
 	case handler.ErrUploadNotFinished.ErrorCode:
