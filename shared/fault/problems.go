@@ -1,6 +1,11 @@
 package fault
 
-import "fmt"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
 
 // Failures that more than one package reports. Their kinds, codes and sentences are defined only
 // here.
@@ -25,6 +30,15 @@ func WrongMethod() error {
 // MalformedJSON returns the failure of a text that is not the expected JSON.
 func MalformedJSON(detail string, cause error) error {
 	return Wrap(Malformed, "malformed-json", detail, cause)
+}
+
+// UndecodedBody returns the failure of a body that json.Unmarshal does not accept: it is not JSON, or has a
+// member of an unexpected type.
+func UndecodedBody(err error) error {
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return ValidationFailed(Violation{Pointer: strings.ReplaceAll(t.Field, ".", "/"), Detail: "must have another type than " + t.Value})
+	}
+	return MalformedJSON("The body is not JSON in UTF-8.", err)
 }
 
 // BodyTruncated returns the failure of a body whose end did not arrive.

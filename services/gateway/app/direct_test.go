@@ -67,6 +67,8 @@ func TestAnUploadThatCannotBeginDoesNotReachTheUploader(t *testing.T) {
 		"no id":             {"POST", "/s3/multipart", body(`{"token_id": "x"}`), http.StatusUnprocessableEntity, "validation-failed"},
 		"an unknown token":  {"POST", "/s3/multipart", body(`{"token_id": 999999}`), http.StatusNotFound, "token-not-found"},
 		"half a digest":     {"POST", "/s3/multipart", body(fmt.Sprintf(`{"token_id": %d, "sha256": "abcd"}`, g.token)), http.StatusUnprocessableEntity, "validation-failed"},
+		"a list":            {"POST", "/s3/multipart", `[]`, http.StatusUnprocessableEntity, "validation-failed"},
+		"a name of 5":       {"POST", "/s3/multipart", fmt.Sprintf(`{"filename": 5, "metadata": {"token_id": %d}}`, g.token), http.StatusUnprocessableEntity, "validation-failed"},
 		"a form of nothing": {"GET", "/s3/params?filename=a.wav", "", http.StatusUnprocessableEntity, "validation-failed"},
 		"a large body":      {"POST", "/s3/multipart", strings.Repeat("x", 2<<20), http.StatusRequestEntityTooLarge, "too-large"},
 	} {

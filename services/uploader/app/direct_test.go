@@ -134,7 +134,8 @@ func TestBadRequestsOfUploadsAreNamed(t *testing.T) {
 	for _, parts := range []any{nil, []sent{}, []sent{{0, etag}}, []sent{{10_001, etag}}, []sent{{1, ""}}, []sent{{1, etag}, {1, etag}}} {
 		mina.want(http.StatusUnprocessableEntity, invalid, "POST", b.path("complete"), map[string]any{"parts": parts}, nil)
 	}
-	mina.want(http.StatusBadRequest, "malformed-json", "POST", b.path("complete"), "nonsense", nil)
+	mina.want(http.StatusUnprocessableEntity, invalid, "POST", b.path("complete"), "nonsense", nil)
+	mina.want(http.StatusUnprocessableEntity, invalid, "POST", b.path("complete"), map[string]any{"parts": []any{map[string]any{"PartNumber": "1", "ETag": etag}}}, nil)
 	mina.want(http.StatusRequestEntityTooLarge, "too-large", "POST", b.path("complete"), strings.Repeat("x", 2<<20), nil)
 	mina.want(http.StatusUnprocessableEntity, "invalid-parts", "POST", b.path("complete"), map[string]any{"parts": []sent{{1, `"00000000000000000000000000000000"`}}}, nil)
 	mina.send(mina.link(b, 2), wav(1<<20))

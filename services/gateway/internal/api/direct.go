@@ -49,7 +49,7 @@ func (h directUploads) begin(c *fiber.Ctx) error {
 	}
 	var r directRequest
 	if err := json.Unmarshal(text, &r); err != nil {
-		return fault.MalformedJSON("The body is not JSON in UTF-8.", err)
+		return fault.UndecodedBody(err)
 	}
 	return h.describe(c, r)
 }

@@ -242,7 +242,7 @@ func readParts(w http.ResponseWriter, r *http.Request) ([]direct.Part, error) {
 		Parts []partBody `json:"parts"`
 	}
 	if err := json.Unmarshal(text, &body); err != nil {
-		return nil, fault.MalformedJSON("The body is not JSON in UTF-8.", err)
+		return nil, fault.UndecodedBody(err)
 	}
 	if len(body.Parts) == 0 {
 		return nil, invalid("parts", "must not be empty")
