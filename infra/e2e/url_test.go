@@ -109,7 +109,7 @@ func TestARecordingAtAURLBecomesAResultAndAFailedFetchIsRetried(t *testing.T) {
 	job = analyze(t, w, s.URL)
 	frames = w.Follow(w.Context(), t, job, "en")
 	end := frames[len(frames)-1]
-	if end.Status != client.Failed || end.Error == nil || end.Error.Code != "fetch-failed" || !end.Error.Retryable || end.Error.Detail != "The recording could not be fetched from its URL." {
+	if end.Status != client.Failed || end.Error == nil || end.Error.Code != "fetch-failed" || !end.Error.Retryable || end.Error.Detail != "The recording could not be fetched from its URL. 127.0.0.1 answered 503." {
 		t.Fatalf("%+v", end)
 	}
 	away.Store(false)

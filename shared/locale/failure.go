@@ -1,6 +1,7 @@
 package locale
 
-// FailureText returns the reason of a job's failure in a language, by the code of the failure. A
+// FailureText returns the reason of a job's failure in a language, by the code of the failure. With
+// fetch-failed, own follows the sentence: it has the status with which the server of the recording answered. A
 // code without a sentence here comes from an analysis server: then own, the server's message, is
 // returned as it is, in whatever language it is, or a general sentence if own is empty. The caller
 // must ensure that own is fit to be displayed.
@@ -12,10 +13,14 @@ func FailureText(l Language, code, own string) string {
 	case !ok:
 		s = pair{"작업이 실패했습니다.", "The job failed."}
 	}
+	text := s.ko
 	if l == English {
-		return s.en
+		text = s.en
 	}
-	return s.ko
+	if code == "fetch-failed" && own != "" {
+		text += " " + own
+	}
+	return text
 }
 
 // failure returns the sentences for a code. No sentence says that another attempt may help: clients
