@@ -125,6 +125,7 @@ const (
 	WayMultipart UploadWay = "multipart" // in parts
 	WayForm      UploadWay = "form"      // in one request
 	WayTus       UploadWay = "tus"       // through the uploader, resumable
+	WaySpent     UploadWay = "spent"     // none: a form whose job has begun, and with which its client can still replace the object
 )
 
 // UploadsOf returns the filter of all unfinished uploads on one way.

@@ -70,6 +70,31 @@ func checkExpiry(t *testing.T, f formOf) {
 	}
 }
 
+func TestAFormThatIsSentAgainAfterItsJobWasErasedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(map[string]string{"MAX_UNFINISHED_UPLOADS": "2"}, "mina")[0]
+	erased, kept := mina.form(), mina.form()
+	for _, f := range []formOf{erased, kept} {
+		mina.sendForm(f, wav(1000))
+	}
+	stored := testkit.Await[event.Stored](env.Kit, env.bus, kept.JobID)
+	testkit.Await[event.Stored](env.Kit, env.bus, erased.JobID)
+	mina.form() // those that are sent do not count
+	env.append(event.Erased{JobID: erased.JobID})
+	env.Settled(erasures)
+	for _, f := range []formOf{erased, kept} {
+		if status := mina.sendForm(f, wav(2000)); status != http.StatusCreated {
+			t.Fatalf("S3 answers %d", status)
+		}
+	}
+	sweep(env, time.Now().Add(25*time.Hour))
+	env.checkKeys(stored.Key)
+	if left := env.Messages(event.Uploads()); len(left) > 0 {
+		t.Errorf("left of uploads: %s", left[0].Data)
+	}
+}
+
 func TestAFormBecomesAJobWhenItsFileArrives(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

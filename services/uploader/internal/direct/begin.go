@@ -28,7 +28,7 @@ func (c *Core) begin(ctx context.Context, u Upload) error {
 	return c.accept(ctx, u, received)
 }
 
-// accept appends the event that begins the job of an upload, and forgets the upload.
+// accept appends the event that begins the job of an upload, and removes its record.
 func (c *Core) accept(ctx context.Context, u Upload, received event.Received) error {
 	ctx = context.WithoutCancel(ctx) // the bytes are complete: they become a job even if the client has left
 	_, err := c.Jobs.Append(ctx, received, 0)
@@ -39,7 +39,11 @@ func (c *Core) accept(ctx context.Context, u Upload, received event.Received) er
 		zerolog.Ctx(ctx).Info().Str(logging.JobID, u.JobID).Int64(logging.TokenID, u.TokenID).Int64(logging.Bytes, received.Size).
 			Str("way", string(u.Way())).Msg("upload completed")
 	}
-	if err := c.forget(ctx, u); err != nil { // the sweeper deletes it
+	end := c.forget
+	if u.Way() == event.WayForm {
+		end = c.spend
+	}
+	if err := end(ctx, u); err != nil { // the sweeper deletes it
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, u.JobID).Msg("record of completed upload not deleted")
 	}
 	return nil

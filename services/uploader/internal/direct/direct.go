@@ -12,6 +12,8 @@
 //  3. A job begins when the object is complete and looks like audio. Completing an upload again,
 //     also at the same time or in another replica, gives the same job.
 //  4. An upload that is not completed in time is removed, with all its bytes.
+//  5. S3 takes a form until it expires, also after the job of its object was erased. So a form is kept in
+//     mind for as long as an upload may take; then the object of an erased job is removed.
 //
 // Whatever happens to a process, the next call or the sweeper continues: S3 has the bytes, the stream
 // of uploads has what belongs to them, and the log of the job decides whether it exists.
@@ -42,11 +44,14 @@ type Upload struct {
 	Fresh       bool      `json:"fresh,omitempty"`  // the recording is to be analysed, even if a result is cached
 	Created     time.Time `json:"created"`
 	Resumable   bool      `json:"resumable,omitempty"` // the bytes come through the uploader
+	Spent       bool      `json:"spent,omitempty"`     // a form whose job has begun
 }
 
 // Way returns the way on which the bytes come.
 func (u Upload) Way() event.UploadWay {
 	switch {
+	case u.Spent:
+		return event.WaySpent
 	case u.Resumable:
 		return event.WayTus
 	case u.S3ID == "":
@@ -67,7 +72,7 @@ type Records interface {
 	// All returns all uploads on one way.
 	All(ctx context.Context, way event.UploadWay) ([]Upload, error)
 
-	// Count returns the number of uploads of an owner, on all ways.
+	// Count returns the number of uploads of an owner that have not become a job, on all ways.
 	Count(ctx context.Context, owner string) (int, error)
 }
 
@@ -341,8 +346,8 @@ func (c *Core) Abort(ctx context.Context, h Handle) error {
 	return c.Discard(ctx, u)
 }
 
-// Discard removes an upload that has not become a job, and its bytes. Of one that has, it removes the
-// record.
+// Discard removes an upload that has not become a job, or whose job is erased, and its bytes. Of others, it
+// removes the record.
 func (c *Core) Discard(ctx context.Context, u Upload) error {
 	if u.S3ID != "" {
 		if err := c.Bucket.AbortParts(ctx, u.Key, u.S3ID); err != nil && !fault.Is(err, fault.NotFound) {
@@ -354,12 +359,22 @@ func (c *Core) Discard(ctx context.Context, u Upload) error {
 	if err != nil {
 		return err
 	}
-	if len(log) == 0 {
+	if _, erased := event.Last[event.Erased](log); erased || len(log) == 0 {
 		if err := c.Bucket.Remove(ctx, u.Key); err != nil {
 			return err
 		}
 	}
 	return c.forget(ctx, u)
+}
+
+// spend keeps in mind that a form has become a job.
+func (c *Core) spend(ctx context.Context, u Upload) error {
+	spent := u
+	spent.Spent = true
+	if err := c.Records.Put(ctx, spent); err != nil {
+		return err
+	}
+	return c.Records.Delete(ctx, u)
 }
 
 // forget removes the record of an upload, and what only the upload needed.

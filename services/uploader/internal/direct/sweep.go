@@ -87,7 +87,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // one, or the record is lost.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
 	expired := func(begun time.Time) bool { return now.Sub(begun) >= s.core.options.Expiry }
-	for _, way := range []event.UploadWay{event.WayForm, event.WayMultipart, event.WayTus} {
+	for _, way := range []event.UploadWay{event.WayForm, event.WayMultipart, event.WayTus, event.WaySpent} {
 		uploads, err := s.core.Records.All(ctx, way)
 		if err != nil {
 			return removed, err

@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/resumable"
@@ -61,6 +63,8 @@ func (s *Store) All(ctx context.Context, way event.UploadWay) ([]direct.Upload, 
 // Count implements direct.Records.
 func (s *Store) Count(ctx context.Context, owner string) (int, error) {
 	subjects, err := s.stream.Subjects(ctx, event.UploadsOfOwner(owner))
+	spent := event.UploadSubject(event.WaySpent, owner, "")
+	subjects = slices.DeleteFunc(subjects, func(subject string) bool { return strings.HasPrefix(subject, spent) })
 	return len(subjects), err
 }
 
