@@ -182,7 +182,7 @@ func koreanOfUpload(code string) string {
 	case "checksum-mismatch":
 		return "받은 바이트가 체크섬과 다릅니다. 이 요청의 바이트는 저장되지 않았습니다."
 	case "unsupported-tus-version":
-		return "이 서버는 tus 1.0.0을 사용합니다. Tus-Resumable 헤더에 그 버전을 적어 주세요."
+		return "이 서버는 tus 1.0.0(Tus-Resumable 헤더)과 IETF 초안의 버전 3~6(Upload-Draft-Interop-Version 헤더)을 사용합니다."
 	case "wrong-content-type":
 		return "업로드의 바이트에는 Content-Type: application/offset+octet-stream 헤더가 필요합니다. IETF 초안에서는 application/partial-upload입니다."
 	case "upload-not-finished":

@@ -121,6 +121,7 @@ func TestBytesCountOnlyAtTheOffset(t *testing.T) {
 		"an offset after":      {mina.patch(at, 1001, recording[1001:], nil), 409, "offset-mismatch"},
 		"no offset":            {mina.patch(at, 1000, nil, fields{"Upload-Offset": ""}), 400, "malformed-request"},
 		"another media type":   {mina.patch(at, 1000, nil, fields{"Content-Type": "audio/wav"}), 415, "wrong-content-type"},
+		"compressed bytes":     {mina.patch(at, 1000, recording[1000:], fields{"Content-Encoding": "gzip"}), 415, "unsupported-encoding"},
 		"no method":            {mina.tus("POST", at, fields{"X-HTTP-Method-Override": "GET"}, nil), 405, "method-not-allowed"},
 		"too much":             {mina.patch(at, 1000, recording, nil), 413, "too-large"},
 		"another version":      {mina.patch(at, 1000, nil, fields{"Tus-Resumable": "0.2.2"}), 412, "unsupported-tus-version"},

@@ -94,6 +94,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	if e.check, err = checksumOf(r.Header.Get("Upload-Checksum")); err != nil {
 		return err
 	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 15.5.16
+		return encoded(encoding)
+	}
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil {
 		r.Header.Set("Content-Type", mediaType) // in lower case and without parameters, as tusd compares it
 	}
@@ -177,7 +181,8 @@ func (a *answer) problem(e *exchange) error {
 			"The bytes of an upload need the header Content-Type: application/offset+octet-stream, or application/partial-upload in the draft of the IETF.")
 	case handler.ErrUnsupportedVersion.ErrorCode:
 		a.Header().Set("Tus-Version", "1.0.0")
-		return fault.New(fault.PreconditionFailed, "unsupported-tus-version", "This server speaks tus 1.0.0. The header Tus-Resumable has to say so.")
+		return fault.New(fault.PreconditionFailed, "unsupported-tus-version",
+			"This server speaks tus 1.0.0 (header Tus-Resumable), and the draft of the IETF in the versions 3 to 6 (header Upload-Draft-Interop-Version).")
 	case handler.ErrMaxSizeExceeded.ErrorCode:
 		return fault.ExceedsLimit("upload", e.maxBytes, nil)
 	case handler.ErrSizeExceeded.ErrorCode: // more bytes than the length that the upload was begun with
@@ -218,6 +223,15 @@ func checksumOf(text string) (*resumable.Checksum, error) {
 		return nil, malformedChecksum(err)
 	}
 	return &resumable.Checksum{Hash: sum, Want: want}, nil
+}
+
+// encoded returns the failure of a request whose bytes are encoded: the encodings of several requests would be
+// mixed in one recording.
+func encoded(encoding string) error {
+	return &fault.Error{
+		Kind: fault.Unsupported, Code: "unsupported-encoding", Extra: map[string]any{"encoding": encoding},
+		Detail: "The upload has a Content-Encoding. Send it without one.",
+	}
 }
 
 func malformedChecksum(cause error) error {
