@@ -133,13 +133,14 @@ type upload struct {
 }
 
 // GetInfo implements handler.Upload. It finishes an upload whose bytes have all arrived: its client is
-// told that it is complete only when its job has begun. Further bytes are refused: tusd would ignore them.
+// told that it is complete only when its job has begun. Bytes after its end are refused: tusd would ignore them.
 func (u *upload) GetInfo(ctx context.Context) (handler.FileInfo, error) {
 	if err := u.FinishUpload(ctx); err != nil {
 		return handler.FileInfo{}, err
 	}
 	s := u.session
-	if s.Complete() && u.exchange.hasBytes() {
+	atEnd := u.exchange.request.Header.Get("Upload-Offset") == strconv.FormatInt(s.Length, 10)
+	if s.Complete() && atEnd && u.exchange.hasBytes() {
 		return handler.FileInfo{}, u.exchange.fail(fault.ExceedsLimit("upload", s.Length, nil))
 	}
 	if !s.Job {
