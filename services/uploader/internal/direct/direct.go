@@ -275,12 +275,17 @@ func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, er
 }
 
 // Join joins the parts of an upload at S3 and begins its job. It may be called again, also at the
-// same time.
+// same time: some servers then answer with an internal error, although they join the parts for another call.
 func (c *Core) Join(ctx context.Context, u Upload, parts []Part) error {
-	if err := c.Bucket.CompleteParts(ctx, u.Key, u.S3ID, parts); err != nil && !fault.Is(err, fault.NotFound) {
+	err := c.Bucket.CompleteParts(ctx, u.Key, u.S3ID, parts)
+	if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Unavailable) {
 		return err
 	}
-	return c.Joined(ctx, u)
+	joined := c.Joined(ctx, u)
+	if fault.Is(joined, fault.Unavailable) && fault.Is(err, fault.Unavailable) { // nobody joins them
+		return err
+	}
+	return joined
 }
 
 const (

@@ -221,15 +221,17 @@ func (c *Core) Finish(ctx context.Context, s *Session) error {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // the bytes are complete: they become a job even if the client has left
+	raced := false
+	defer func(u direct.Upload) {
+		if raced && s.Job { // some servers keep a part that is copied while they join the others, and the upload with it
+			_ = c.Direct.Bucket.AbortParts(ctx, u.Key, u.S3ID) // the sweeper does it otherwise
+		}
+	}(s.Upload.Upload)
 	for err := c.useTail(ctx, s); err != nil; err = c.useTail(ctx, s) {
-		if !errors.Is(err, event.ErrLogConflict) {
+		if raced, err = c.raced(ctx, s, err); err != nil {
 			return err
 		}
-		found, err := c.Find(ctx, s.Owner, s.JobID) // another call is finishing the upload
-		if err != nil {
-			return err
-		}
-		if *s = *found; s.Job {
+		if s.Job {
 			return nil
 		}
 	}
@@ -259,6 +261,23 @@ func (c *Core) Finish(ctx context.Context, s *Session) error {
 	}
 	s.Job = err == nil
 	return err
+}
+
+// raced reports whether a call that finishes an upload failed because another one finishes it, too. The session
+// is then the upload as the other call left it.
+func (c *Core) raced(ctx context.Context, s *Session, cause error) (bool, error) {
+	if !errors.Is(cause, event.ErrLogConflict) && !mayBeJoined(cause) {
+		return false, cause
+	}
+	found, err := c.Find(ctx, s.Owner, s.JobID)
+	switch {
+	case err != nil:
+		return false, err
+	case !found.Job && found.version == s.version:
+		return false, cause
+	}
+	*s = *found
+	return true, nil
 }
 
 // mayBeJoined reports whether S3 may have failed because another call joins the parts or has joined them:
