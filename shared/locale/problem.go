@@ -66,6 +66,8 @@ func koreanDetail(english string) string {
 		return "피치 파일이 UTF-8 JSON이 아닙니다."
 	case "The form could not be read.":
 		return "폼을 읽을 수 없습니다."
+	case "The results in a form must be one field with JSON.":
+		return "폼의 결과는 JSON이 담긴 한 필드여야 합니다."
 	case "The body is not what its Content-Encoding says.":
 		return "본문이 Content-Encoding에 적힌 형식이 아닙니다."
 	case "The body is no JSON object.":

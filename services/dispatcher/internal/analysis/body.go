@@ -6,10 +6,17 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
+	"mime/multipart"
 	"net/url"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 
 	"sori.internal/shared/fault"
 )
@@ -31,18 +38,76 @@ func (b Body) parse() (report, error) {
 	return parseReport(text)
 }
 
-// json returns the body as JSON: decompressed, and converted if it is a form.
+// json returns the body as JSON: decompressed, in UTF-8, and converted if it is a form, or JSON in a
+// JSON string.
 func (b Body) json() ([]byte, error) {
 	plain, err := b.decompress()
 	if err != nil {
 		return nil, err
 	}
-	trimmed := bytes.TrimSpace(bytes.TrimPrefix(plain, []byte("\xef\xbb\xbf")))
-	mediaType, _, _ := mime.ParseMediaType(b.Type)
-	if mediaType != "application/x-www-form-urlencoded" || bytes.HasPrefix(trimmed, []byte("{")) {
-		return plain, nil // some servers send JSON with the default Content-Type of their HTTP client
+	mediaType, parameters, _ := mime.ParseMediaType(b.Type)
+	text := bytes.TrimSpace(toUTF8(plain, parameters["charset"]))
+	if bytes.HasPrefix(text, []byte("{")) {
+		return text, nil // whatever the type is: some HTTP clients call all they send a form
 	}
-	return formJSON(trimmed)
+	var form url.Values
+	switch mediaType {
+	case "application/x-www-form-urlencoded":
+		form, err = url.ParseQuery(string(text))
+	case "multipart/form-data":
+		form, err = parseMultipart(text, parameters["boundary"])
+	default:
+		return unquote(text), nil
+	}
+	if err != nil {
+		return nil, fault.MalformedRequest("The form could not be read.", err)
+	}
+	return formJSON(form, parameters["charset"])
+}
+
+// toUTF8 converts a text to UTF-8, if it begins with a byte order mark or the server names another
+// charset. A text that is in UTF-8 in spite of its charset is not changed.
+func toUTF8(text []byte, charset string) []byte {
+	decoder := transform.Transformer(transform.Nop)
+	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 { // UTF-16 of ASCII is valid UTF-8 with NUL
+		if named, err := htmlindex.Get(charset); err == nil {
+			decoder = named.NewDecoder()
+		}
+	}
+	converted, _, err := transform.Bytes(unicode.BOMOverride(decoder), text)
+	if err != nil {
+		return text
+	}
+	return converted
+}
+
+// unquote returns the object in a JSON string, as servers send it that encode their JSON twice. It
+// returns any other text unchanged.
+func unquote(text []byte) []byte {
+	var inner string
+	if json.Unmarshal(text, &inner) == nil && strings.HasPrefix(strings.TrimSpace(inner), "{") {
+		return []byte(inner)
+	}
+	return text
+}
+
+// parseMultipart returns the fields of a multipart form. A file counts as a field.
+func parseMultipart(body []byte, boundary string) (url.Values, error) {
+	values := url.Values{}
+	for parts := multipart.NewReader(bytes.NewReader(body), boundary); ; {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return values, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		text, err := io.ReadAll(part)
+		if err != nil {
+			return nil, err
+		}
+		values.Add(part.FormName(), string(text))
+	}
 }
 
 // decompress decodes the Content-Encoding of the body (RFC 9110, section 8.4.1), up to the limit.
@@ -80,22 +145,21 @@ func malformedEncoding(err error) error {
 }
 
 // formJSON converts a form to a JSON object. Its values are strings, except the results, which are
-// JSON if they can be parsed as JSON.
-func formJSON(body []byte) ([]byte, error) {
-	values, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, fault.MalformedRequest("The form could not be read.", err)
-	}
-	object := make(map[string]json.RawMessage, len(values))
-	for name := range values {
-		text := []byte(values.Get(name))
-		if fixed, _ := replaceNonFinite(text); (name == "analysis_results" || name == "result") && json.Valid(fixed) {
+// JSON if they can be parsed as JSON. Some HTTP clients write an object as repeated or bracketed
+// fields, from which the results cannot be restored: such a form is refused.
+func formJSON(form url.Values, charset string) ([]byte, error) {
+	object := make(map[string]json.RawMessage, len(form))
+	for name, values := range form {
+		base, _, bracketed := strings.Cut(name, "[")
+		if isResults(base) && (bracketed || len(values) > 1) {
+			return nil, fault.MalformedRequest("The results in a form must be one field with JSON.", nil)
+		}
+		text := toUTF8([]byte(values[0]), charset)
+		if fixed, _ := replaceNonFinite(text); isResults(name) && json.Valid(fixed) {
 			object[name] = text // not fixed: parseFields replaces the numbers, and adds the warning
 			continue
 		}
-		if object[name], err = json.Marshal(string(text)); err != nil {
-			return nil, fault.MalformedRequest("The form could not be read.", err)
-		}
+		object[name], _ = json.Marshal(string(text)) // encoding a string never fails
 	}
 	return joinObject(object), nil
 }
@@ -117,8 +181,8 @@ func joinObject(object map[string]json.RawMessage) []byte {
 	return b.Bytes()
 }
 
-// replaceNonFinite replaces NaN, Infinity and -Infinity, which some encoders write, by null. It
-// does not change strings. found is false if there are none.
+// replaceNonFinite replaces NaN and infinities, as the encoders of several languages write them, by
+// null. It does not change strings. found is false if there are none.
 func replaceNonFinite(text []byte) (fixed []byte, found bool) {
 	var out bytes.Buffer
 	for i := 0; i < len(text); {
@@ -132,12 +196,12 @@ func replaceNonFinite(text []byte) (fixed []byte, found bool) {
 			for end < len(text) && isWord(text[end]) {
 				end++
 			}
-			switch word := string(text[i:end]); word {
-			case "NaN", "-NaN", "Infinity", "-Infinity", "+Infinity":
+			switch strings.ToLower(strings.TrimLeft(string(text[i:end]), "+-")) {
+			case "nan", "inf", "infinity":
 				out.WriteString("null")
 				found = true
 			default:
-				out.WriteString(word)
+				out.Write(text[i:end])
 			}
 			i = end
 		default:

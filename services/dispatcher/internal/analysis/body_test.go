@@ -26,6 +26,15 @@ func compressed(t *testing.T, text string, open func(io.Writer) io.WriteCloser) 
 	return b.Bytes()
 }
 
+// utf16 encodes a text in UTF-16, little-endian.
+func utf16(text string) []byte {
+	var b []byte
+	for _, r := range text { // all of the basic plane
+		b = append(b, byte(r), byte(r>>8))
+	}
+	return b
+}
+
 func gzipped(w io.Writer) io.WriteCloser  { return gzip.NewWriter(w) }
 func deflated(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }
 func bare(w io.Writer) io.WriteCloser {
@@ -46,34 +55,57 @@ func TestEveryFormOfACallbackIsParsed(t *testing.T) {
 		warnings []string
 		percent  int
 	}{
-		"a byte order mark":   {Body{Bytes: []byte("\xef\xbb\xbf {\"analysis_results\":{\"a\":1}}")}, "completed", `{"a":1}`, nil, 0},
-		"NaN and infinities":  {Body{Bytes: []byte(`{"analysis_results":{"a":NaN,"b":[-Infinity,Infinity,1.5],"c":"NaN \" Infinity"}}`)}, "completed", `{"a":null,"b":[null,null,1.5],"c":"NaN \" Infinity"}`, []string{"non-finite-numbers"}, 0},
-		"result":              {Body{Bytes: []byte(`{"status":"completed","result":{"a":1}}`)}, "completed", `{"a":1}`, nil, 0},
-		"result alone":        {Body{Bytes: []byte(`{"result":[1]}`)}, "completed", `[1]`, nil, 0},
-		"both":                {Body{Bytes: []byte(`{"analysis_results":{"a":1},"result":"x"}`)}, "completed", `{"a":1}`, nil, 0},
-		"capitals":            {Body{Bytes: []byte(`{"status":" COMPLETED ","analysis_results":{}}`)}, "completed", `{}`, nil, 0},
-		"success":             {Body{Bytes: []byte(`{"status":"success","analysis_results":{}}`)}, "completed", `{}`, nil, 0},
-		"succeeded":           {Body{Bytes: []byte(`{"status":"Succeeded","analysis_results":{}}`)}, "completed", `{}`, nil, 0},
-		"ok":                  {Body{Bytes: []byte(`{"status":"ok","result":{}}`)}, "completed", `{}`, nil, 0},
-		"without results":     {Body{Bytes: []byte(`{"status":"done"}`)}, "completed", `{}`, []string{"no-results"}, 0},
-		"with null":           {Body{Bytes: []byte(`{"status":"completed","analysis_results":null}`)}, "completed", `{}`, []string{"no-results"}, 0},
-		"with NaN for all":    {Body{Bytes: []byte(`{"status":"completed","analysis_results":NaN}`)}, "completed", `{}`, []string{"no-results", "non-finite-numbers"}, 0},
-		"error":               {Body{Bytes: []byte(`{"status":"error","error":"x"}`)}, "failed", "", nil, 0},
-		"Failure":             {Body{Bytes: []byte(`{"status":"Failure"}`)}, "failed", "", nil, 0},
-		"an error alone":      {Body{Bytes: []byte(`{"error":"x"}`)}, "failed", "", nil, 0},
-		"running":             {Body{Bytes: []byte(`{"status":"RUNNING","progress":"50"}`)}, "processing", "", nil, 50},
-		"a percent sign":      {Body{Bytes: []byte(`{"status":"in-progress","progress":" 12.5% "}`)}, "processing", "", nil, 12},
-		"pending, no number":  {Body{Bytes: []byte(`{"status":"pending"}`)}, "processing", "", nil, 0},
-		"gzip":                {Body{Bytes: compressed(t, `{"result":{"a":1}}`, gzipped), Encoding: "gzip"}, "completed", `{"a":1}`, nil, 0},
-		"x-gzip":              {Body{Bytes: compressed(t, `{"result":{"a":1}}`, gzipped), Encoding: "X-GZIP"}, "completed", `{"a":1}`, nil, 0},
-		"deflate":             {Body{Bytes: compressed(t, `{"result":{"a":1}}`, deflated), Encoding: "deflate"}, "completed", `{"a":1}`, nil, 0},
-		"bare deflate":        {Body{Bytes: compressed(t, `{"result":{"a":1}}`, bare), Encoding: "deflate"}, "completed", `{"a":1}`, nil, 0},
-		"identity":            {Body{Bytes: []byte(`{"result":{}}`), Encoding: "identity"}, "completed", `{}`, nil, 0},
-		"a form":              {Body{Bytes: []byte(`status=completed&analysis_results=%7B%22a%22%3ANaN%7D`), Type: form + "; charset=utf-8"}, "completed", `{"a":null}`, []string{"non-finite-numbers"}, 0},
-		"a form of progress":  {Body{Bytes: []byte(`status=processing&progress=40&message=hm`), Type: form}, "processing", "", nil, 40},
-		"a form of a failure": {Body{Bytes: []byte(`status=failed&error=no+speech&code=no-speech&retryable=false`), Type: form}, "failed", "", nil, 0},
-		"JSON called a form":  {Body{Bytes: []byte(`{"result":{"a":1}}`), Type: form}, "completed", `{"a":1}`, nil, 0},
-		"JSON":                {Body{Bytes: []byte(`{"result":{"a":1}}`), Type: json}, "completed", `{"a":1}`, nil, 0},
+		"a byte order mark":    {Body{Bytes: []byte("\xef\xbb\xbf {\"analysis_results\":{\"a\":1}}")}, "completed", `{"a":1}`, nil, 0},
+		"NaN and infinities":   {Body{Bytes: []byte(`{"analysis_results":{"a":NaN,"b":[-Infinity,Infinity,1.5],"c":"NaN \" Infinity"}}`)}, "completed", `{"a":null,"b":[null,null,1.5],"c":"NaN \" Infinity"}`, []string{"non-finite-numbers"}, 0},
+		"result":               {Body{Bytes: []byte(`{"status":"completed","result":{"a":1}}`)}, "completed", `{"a":1}`, nil, 0},
+		"result alone":         {Body{Bytes: []byte(`{"result":[1]}`)}, "completed", `[1]`, nil, 0},
+		"both":                 {Body{Bytes: []byte(`{"analysis_results":{"a":1},"result":"x"}`)}, "completed", `{"a":1}`, nil, 0},
+		"capitals":             {Body{Bytes: []byte(`{"status":" COMPLETED ","analysis_results":{}}`)}, "completed", `{}`, nil, 0},
+		"success":              {Body{Bytes: []byte(`{"status":"success","analysis_results":{}}`)}, "completed", `{}`, nil, 0},
+		"succeeded":            {Body{Bytes: []byte(`{"status":"Succeeded","analysis_results":{}}`)}, "completed", `{}`, nil, 0},
+		"ok":                   {Body{Bytes: []byte(`{"status":"ok","result":{}}`)}, "completed", `{}`, nil, 0},
+		"without results":      {Body{Bytes: []byte(`{"status":"done"}`)}, "completed", `{}`, []string{"no-results"}, 0},
+		"with null":            {Body{Bytes: []byte(`{"status":"completed","analysis_results":null}`)}, "completed", `{}`, []string{"no-results"}, 0},
+		"with NaN for all":     {Body{Bytes: []byte(`{"status":"completed","analysis_results":NaN}`)}, "completed", `{}`, []string{"no-results", "non-finite-numbers"}, 0},
+		"error":                {Body{Bytes: []byte(`{"status":"error","error":"x"}`)}, "failed", "", nil, 0},
+		"Failure":              {Body{Bytes: []byte(`{"status":"Failure"}`)}, "failed", "", nil, 0},
+		"an error alone":       {Body{Bytes: []byte(`{"error":"x"}`)}, "failed", "", nil, 0},
+		"running":              {Body{Bytes: []byte(`{"status":"RUNNING","progress":"50"}`)}, "processing", "", nil, 50},
+		"a percent sign":       {Body{Bytes: []byte(`{"status":"in-progress","progress":" 12.5% "}`)}, "processing", "", nil, 12},
+		"pending, no number":   {Body{Bytes: []byte(`{"status":"pending"}`)}, "processing", "", nil, 0},
+		"gzip":                 {Body{Bytes: compressed(t, `{"result":{"a":1}}`, gzipped), Encoding: "gzip"}, "completed", `{"a":1}`, nil, 0},
+		"x-gzip":               {Body{Bytes: compressed(t, `{"result":{"a":1}}`, gzipped), Encoding: "X-GZIP"}, "completed", `{"a":1}`, nil, 0},
+		"deflate":              {Body{Bytes: compressed(t, `{"result":{"a":1}}`, deflated), Encoding: "deflate"}, "completed", `{"a":1}`, nil, 0},
+		"bare deflate":         {Body{Bytes: compressed(t, `{"result":{"a":1}}`, bare), Encoding: "deflate"}, "completed", `{"a":1}`, nil, 0},
+		"identity":             {Body{Bytes: []byte(`{"result":{}}`), Encoding: "identity"}, "completed", `{}`, nil, 0},
+		"a form":               {Body{Bytes: []byte(`status=completed&analysis_results=%7B%22a%22%3ANaN%7D`), Type: form + "; charset=utf-8"}, "completed", `{"a":null}`, []string{"non-finite-numbers"}, 0},
+		"a form of progress":   {Body{Bytes: []byte(`status=processing&progress=40&message=hm`), Type: form}, "processing", "", nil, 40},
+		"a form of a failure":  {Body{Bytes: []byte(`status=failed&error=no+speech&code=no-speech&retryable=false`), Type: form}, "failed", "", nil, 0},
+		"JSON called a form":   {Body{Bytes: []byte(`{"result":{"a":1}}`), Type: form}, "completed", `{"a":1}`, nil, 0},
+		"JSON":                 {Body{Bytes: []byte(`{"result":{"a":1}}`), Type: json}, "completed", `{"a":1}`, nil, 0},
+		"a mark of UTF-16":     {Body{Bytes: utf16("\ufeff{\"result\":{\"a\":\"é\"}}")}, "completed", `{"a":"é"}`, nil, 0},
+		"UTF-16, no mark":      {Body{Bytes: utf16(`{"result":{"a":1}}`), Type: json + "; charset=utf-16le"}, "completed", `{"a":1}`, nil, 0},
+		"Latin-1":              {Body{Bytes: []byte("{\"result\":{\"a\":\"caf\xe9\"}}"), Type: json + "; charset=ISO-8859-1"}, "completed", `{"a":"café"}`, nil, 0},
+		"EUC-KR":               {Body{Bytes: []byte("{\"result\":\"\xbc\xd2\xb8\xae\"}"), Type: json + "; charset=euc-kr"}, "completed", `"소리"`, nil, 0},
+		"UTF-8 called Latin-1": {Body{Bytes: []byte(`{"result":"소리"}`), Type: json + "; charset=latin1"}, "completed", `"소리"`, nil, 0},
+		"a form in Latin-1":    {Body{Bytes: []byte(`result=%7B%22a%22%3A%22caf%E9%22%7D`), Type: form + "; charset=latin1"}, "completed", `{"a":"café"}`, nil, 0},
+		"JSON in a string":     {Body{Bytes: []byte(`"{\"status\":\"done\",\"result\":{\"a\":NaN}}"`), Type: json}, "completed", `{"a":null}`, []string{"non-finite-numbers"}, 0},
+		"a multipart form": {
+			Body{
+				Bytes: []byte("--b\r\nContent-Disposition: form-data; name=\"status\"\r\n\r\nok\r\n--b\r\n" +
+					"Content-Disposition: form-data; name=\"result\"; filename=\"r.json\"\r\nContent-Type: application/json\r\n\r\n{\"a\":1}\r\n--b--\r\n"),
+				Type: "multipart/form-data; boundary=b",
+			},
+			"completed", `{"a":1}`, nil, 0,
+		},
+		"NaN in C":           {Body{Bytes: []byte(`{"result":[nan,-nan,inf,-inf,"nan"]}`)}, "completed", `[null,null,null,null,"nan"]`, []string{"non-finite-numbers"}, 0},
+		"results":            {Body{Bytes: []byte(`{"status":"Finish","results":{"a":1}}`)}, "completed", `{"a":1}`, nil, 0},
+		"data":               {Body{Bytes: []byte(`{"status":"success","data":{"a":1}}`)}, "completed", `{"a":1}`, nil, 0},
+		"fail":               {Body{Bytes: []byte(`{"status":"fail","data":{"a":"x"}}`)}, "failed", "", nil, 0},
+		"canceled there":     {Body{Bytes: []byte(`{"status":"CANCELLED"}`)}, "failed", "", nil, 0},
+		"a timeout there":    {Body{Bytes: []byte(`{"status":"TimedOut"}`)}, "failed", "", nil, 0},
+		"not started":        {Body{Bytes: []byte(`{"status":"NotStarted"}`)}, "processing", "", nil, 0},
+		"waiting in a queue": {Body{Bytes: []byte(`{"status":"IN_QUEUE"}`)}, "processing", "", nil, 0},
 	} {
 		c.body.Limit = 1000
 		r, err := c.body.parse()
@@ -100,7 +132,13 @@ func TestABodyThatCannotBeDecodedIsRefusedWithACode(t *testing.T) {
 		"no deflate":             {Body{Bytes: []byte("{}"), Encoding: "deflate"}, "malformed-request"},
 		"more than may be":       {Body{Bytes: compressed(t, large, gzipped), Encoding: "gzip"}, "too-large"},
 		"more, by deflate":       {Body{Bytes: compressed(t, large, bare), Encoding: "deflate"}, "too-large"},
-		"words of another kind":  {Body{Bytes: []byte(`{"result":Nan}`)}, "malformed-json"},
+		"words of another kind":  {Body{Bytes: []byte(`{"result":None}`)}, "malformed-json"},
+		"repeated results":       {Body{Bytes: []byte(`status=ok&result=a&result=b`), Type: "application/x-www-form-urlencoded"}, "malformed-request"},
+		"results in brackets":    {Body{Bytes: []byte(`status=ok&analysis_results%5Ba%5D=1`), Type: "application/x-www-form-urlencoded"}, "malformed-request"},
+		"no boundary":            {Body{Bytes: []byte("--b\r\n"), Type: "multipart/form-data"}, "malformed-request"},
+		"a cut multipart form":   {Body{Bytes: []byte("--b\r\nContent-Disposition: form-data; name=\"result\"\r\n\r\n{"), Type: "multipart/form-data; boundary=b"}, "malformed-request"},
+		"a string of no object":  {Body{Bytes: []byte(`"done"`)}, "malformed-json"},
+		"an unknown charset":     {Body{Bytes: []byte("{\"result\":\"\xe9\"}"), Type: "application/json; charset=x"}, "malformed-json"},
 		"a word too many":        {Body{Bytes: []byte(`{"result":NaN NaN}`)}, "malformed-json"},
 		"a string without end":   {Body{Bytes: []byte(`{"result":NaN,"a":"\`)}, "malformed-json"},
 		"a form of nothing":      {Body{Type: "application/x-www-form-urlencoded"}, "validation-failed"},

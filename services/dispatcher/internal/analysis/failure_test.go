@@ -44,6 +44,26 @@ func TestAFailureHasItsCodeAndWhetherItIsRetryable(t *testing.T) {
 	}
 }
 
+func TestTheReasonOfAFailureIsFoundUnderEveryUsualName(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"status":"error","message":"no speech"}`:                      "no speech",
+		`{"status":"failed","detail":"no speech"}`:                      "no speech",
+		`{"status":"failed","reason":"no speech"}`:                      "no speech",
+		`{"status":"failed","error":true,"message":"no speech"}`:        "no speech",
+		`{"status":"failed","error":"","message":"no speech"}`:          "no speech",
+		`{"status":"failed","error":null,"detail":[{"msg":"x"}]}`:       `[{"msg":"x"}]`,
+		`{"status":"failed","error":"no speech","message":"it failed"}`: "no speech",
+		`{"status":"failed","error":7}`:                                 "7",
+		`{"status":"failed","error":false,"message":null}`:              "The analysis failed without a reason.",
+	} {
+		r, err := parseReport([]byte(body))
+		if err != nil || r.status != statusFailed || r.reason != want {
+			t.Errorf("%s: %q, %v", body, r.reason, err)
+		}
+	}
+}
+
 func TestARejectionIsFinalUnlessItsBodySaysRetryable(t *testing.T) {
 	t.Parallel()
 	type said struct {

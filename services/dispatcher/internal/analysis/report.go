@@ -19,15 +19,18 @@ const (
 	statusProcessing = "processing"
 )
 
-// normalizeStatus maps the words that servers use for a status, in any case, to the three statuses.
-// It returns the empty string for an unknown word.
+// normalizeStatus maps the words that servers and their job queues use for a status, in any case and
+// with any separator, to the three statuses. An analysis that ended without a result has failed. It
+// returns the empty string for an unknown word.
 func normalizeStatus(word string) string {
-	switch strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(word))) {
-	case "completed", "complete", "success", "successful", "succeeded", "done", "ok", "finished":
+	switch strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(word)) {
+	case "completed", "complete", "success", "successful", "succeeded", "succeed", "done", "ok", "finished", "finish", "processed":
 		return statusCompleted
-	case "failed", "failure", "error", "errored":
+	case "failed", "fail", "failure", "error", "errored", "exception", "rejected", "canceled", "cancelled", "aborted", "revoked",
+		"stopped", "terminated", "killed", "crashed", "timeout", "timedout", "expired":
 		return statusFailed
-	case "processing", "running", "pending", "queued", "accepted", "started", "received", "in_progress", "progress":
+	case "processing", "running", "pending", "queued", "accepted", "started", "received", "inprogress", "progress",
+		"starting", "notstarted", "inqueue", "waiting", "scheduled", "submitted", "created", "retry", "retrying", "analyzing", "analysing":
 		return statusProcessing
 	default:
 		return ""
@@ -52,14 +55,23 @@ const (
 	maxMessage = 200
 )
 
+// isResults reports whether servers send results under a name.
+func isResults(name string) bool {
+	return name == "analysis_results" || name == "result" || name == "results"
+}
+
 // fields are the members of a report.
 type fields struct {
 	Status   json.RawMessage `json:"status"`
 	Results  json.RawMessage `json:"analysis_results"`
 	Result   json.RawMessage `json:"result"`
-	Error    json.RawMessage `json:"error"`
+	Plural   json.RawMessage `json:"results"`
+	Data     json.RawMessage `json:"data"` // results, in a callback that has no others
 	Progress json.RawMessage `json:"progress"`
+	Error    json.RawMessage `json:"error"`
 	Message  json.RawMessage `json:"message"`
+	Detail   json.RawMessage `json:"detail"`
+	Reason   json.RawMessage `json:"reason"`
 	failureFields
 
 	nonFinite bool // NaN or infinities were replaced by null
@@ -83,8 +95,10 @@ func parseFields(body []byte) (fields, error) {
 	if err != nil {
 		return f, fault.MalformedJSON("The body is no JSON object.", err)
 	}
-	if !present(f.Results) {
-		f.Results = f.Result
+	for _, results := range []json.RawMessage{f.Result, f.Plural} {
+		if !present(f.Results) {
+			f.Results = results
+		}
 	}
 	return f, nil
 }
@@ -120,7 +134,7 @@ func (f fields) completed() report {
 
 // failed makes the report of a failure.
 func (f fields) failed() report {
-	r := report{status: statusFailed, reason: parseReason(f.Error)}
+	r := report{status: statusFailed, reason: parseReason(f.Error, f.Message, f.Detail, f.Reason)}
 	r.code, r.retryable = f.parse(event.CodeAnalysisFailed)
 	return r
 }
@@ -139,6 +153,9 @@ func parseReport(body []byte) (report, error) {
 	case status == statusCompleted && !present(f.Results) && !present(f.Status):
 		return report{}, invalidField("/analysis_results", "A completed analysis needs its results.")
 	case status == statusCompleted:
+		if !present(f.Results) && structured(f.Data) {
+			f.Results = f.Data
+		}
 		return f.completed(), nil
 	case status == statusFailed:
 		return f.failed(), nil
@@ -222,14 +239,19 @@ func invalidField(pointer, detail string) error {
 	}
 }
 
-// parseReason parses the server's error, which should be a string but may be any JSON.
-func parseReason(raw json.RawMessage) string {
-	var text string
-	if json.Unmarshal(raw, &text) != nil {
-		text = string(raw)
+// parseReason returns the first member that says why an analysis failed. It should be a string but
+// may be any JSON. A boolean says nothing.
+func parseReason(members ...json.RawMessage) string {
+	for _, raw := range members {
+		var text string
+		if json.Unmarshal(raw, &text) != nil {
+			text = string(raw)
+		}
+		switch text = Sanitize(text, maxReason); text {
+		case "", "null", "true", "false":
+		default:
+			return text
+		}
 	}
-	if text = Sanitize(text, maxReason); text == "" || text == "null" {
-		return "The analysis failed without a reason."
-	}
-	return text
+	return "The analysis failed without a reason."
 }
