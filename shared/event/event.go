@@ -297,9 +297,9 @@ type Granted struct {
 	ResultKey string `json:"result_key,omitempty"` // of the analysis for which the job waited; empty if it waited in the queue
 }
 
-// Refused means that a callback of the newest attempt was refused, for the reason in Code and
-// Detail. Published by the dispatcher; consumed by the tracker and by the dispatcher, which polls
-// the status URL if the refused callback may have been the outcome.
+// Refused means that a callback of the newest attempt was refused, or the server's answer to its
+// request, for the reason in Code and Detail. Published by the dispatcher; consumed by the tracker
+// and by the dispatcher, which polls the status URL if what was refused may have been the outcome.
 type Refused struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`

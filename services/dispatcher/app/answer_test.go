@@ -1,6 +1,9 @@
 package app_test
 
 import (
+	"bytes"
+	"compress/zlib"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -32,6 +35,62 @@ func TestAnAnswerWithTheResultsIsTheOutcome(t *testing.T) {
 	s := env.store()
 	if f := testkit.Await[event.Failed](env.Kit, env.bus, s.JobID); f.Code != "no-speech" || f.Retryable || f.Detail != "no speech" {
 		t.Errorf("%+v", f)
+	}
+}
+
+func TestAnAnswerInAnyFormIsTheOutcome(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.run(nil)
+	var deflated bytes.Buffer
+	z := zlib.NewWriter(&deflated)
+	_, err := io.WriteString(z, `{"result":{"a":1}}`)
+	must(t, err)
+	must(t, z.Close())
+	for name, c := range map[string]struct{ body, header, value, want string }{
+		"deflate":          {deflated.String(), "Content-Encoding", "deflate", `{"a":1}`},
+		"UTF-16":           {"\xff\xfe" + strings.Join(strings.Split(`{"result":{"a":1}}`, ""), "\x00") + "\x00", "Content-Type", "application/json", `{"a":1}`},
+		"a form":           {`status=ok&result=%7B%22a%22%3A1%7D`, "Content-Type", "application/x-www-form-urlencoded", `{"a":1}`},
+		"JSON in a string": {`"{\"result\":{\"a\":1}}"`, "Content-Type", "application/json", `{"a":1}`},
+		"a string of JSON": {`{"status":"completed","result":"{\"a\":1}"}`, "Content-Type", "application/json", `"{\"a\":1}"`},
+	} {
+		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
+			w.Header().Set(c.header, c.value)
+			_, _ = w.Write([]byte(c.body))
+		}
+		if got := testkit.Await[event.Completed](env.Kit, env.bus, env.store().JobID); string(got.Result) != c.want {
+			t.Errorf("%s: %s", name, got.Result)
+		}
+	}
+}
+
+// Such an answer may have been the outcome: its job must not wait for the deadline in silence.
+func TestAnAnswerThatCannotBeReadIsPublishedAsRefusedAndPolledAtOnce(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	env.analyzer.status = func(int) string { return `{"status":"completed","result":{"polled":true}}` }
+	settings := env.polling("1h")
+	settings["MAX_WEBHOOK_BYTES"] = "1000"
+	env.run(settings)
+	env.statusSeen(settings["ANALYSIS_STATUS_URL"])
+	for code, body := range map[string]string{
+		"malformed-json": `{"status":"completed","result":{"a":1},}`,
+		"too-large":      `{"result":{"a":"` + strings.Repeat("x", 1000) + `"}}`,
+		"body-truncated": `{"status":"completed","result":{"a":`,
+	} {
+		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
+			if code == "body-truncated" {
+				w.Header().Set("Content-Length", "100")
+			}
+			_, _ = w.Write([]byte(body))
+		}
+		s := env.store()
+		if c := testkit.Await[event.Completed](env.Kit, env.bus, s.JobID); string(c.Result) != `{"polled":true}` || c.Attempt != 1 {
+			t.Errorf("%s: %+v", code, c)
+		}
+		if refusals := env.refusals(s.JobID); len(refusals) != 1 || refusals[0].Code != code || !refusals[0].Outcome || refusals[0].Attempt != 1 {
+			t.Errorf("%s: published %+v", code, refusals)
+		}
 	}
 }
 

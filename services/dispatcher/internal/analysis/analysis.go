@@ -72,7 +72,8 @@ type Request struct {
 // Acceptance is the server's answer to a request that it accepts.
 type Acceptance struct {
 	ServerID string // the server's own id of the analysis; empty if the answer has none
-	Body     []byte // the body of the answer, which may contain the results
+	Answer   Body   // which may contain the results
+	Unread   error  // why the answer could not be read
 }
 
 // ErrUnanswered means that the server has received the whole request and did not answer it in time.
@@ -91,9 +92,9 @@ type Analyzer interface {
 	// be repeated. After any other error it may be repeated when the error's RetryAfter is over.
 	Submit(ctx context.Context, r Request) (Acceptance, error)
 
-	// Status requests the state of an analysis that the server has accepted and returns the body of
-	// the answer; nil if there is no status URL for it.
-	Status(ctx context.Context, job, serverID string) ([]byte, error)
+	// Status requests the state of an analysis that the server has accepted and returns the answer;
+	// an empty one if there is no status URL for it.
+	Status(ctx context.Context, job, serverID string) (Body, error)
 
 	// Paused returns how long Submit sends nothing, since the server is unavailable; 0 if it sends.
 	Paused() time.Duration
@@ -149,7 +150,8 @@ type Dispatcher struct {
 	throttle jobTimes      // when this process last published a job's progress
 	polled   jobTimes      // when this process last polled a running analysis
 	wake     chan struct{} // has a value if the queue must be looked at now
-	noRoute  sync.Once     // logs only once that the status URL may be wrong
+	noRoute  sync.Once     // logs only once that the status URL may be wrong, since it answers 404
+	noStatus sync.Once     // the same, since its answers have no status
 
 	queued atomic.Pointer[QueueState] // for the metrics
 }

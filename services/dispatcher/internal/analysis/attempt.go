@@ -93,15 +93,29 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 	if err != nil {
 		return d.recordSubmitError(ctx, recording.JobID, a, log, err)
 	}
-	if r, ok := parseAnswer(accepted.Body); ok { // the server answers when the analysis is done
-		_, err := d.recordOutcome(ctx, recording.JobID, a.number, r)
+	outcome, refused := accepted.outcome()
+	if outcome != nil { // the server answers when the analysis is done
+		_, err := d.recordOutcome(ctx, recording.JobID, a.number, *outcome)
 		return err
 	}
 	dispatched := event.Dispatched{JobID: recording.JobID, Attempt: a.number, AnalysisJobID: accepted.ServerID}
 	if log, err = d.appendDispatched(ctx, dispatched, log); err != nil {
 		return err
 	}
+	if refused != nil {
+		d.refuseAnswer(ctx, Caller{job: recording.JobID, attempt: a.number}, refused)
+	}
 	return d.cancelIfAbandoned(ctx, recording.JobID, accepted.ServerID, log)
+}
+
+// refuseAnswer publishes that the answer to a request is refused: it may have been the outcome. The
+// request counts as accepted.
+func (d *Dispatcher) refuseAnswer(ctx context.Context, from Caller, reason error) {
+	logger := zerolog.Ctx(ctx).With().Int(logging.Attempt, from.attempt).Logger()
+	logger.Warn().Err(reason).Msg("analysis answer refused")
+	if err := d.publishRefused(ctx, from, RefusedCallback(reason)); err != nil {
+		logger.Warn().Err(err).Msg("refusal not published")
+	}
 }
 
 // beginAttempt appends attempted if the rule returns it, and reports whether the attempt must be

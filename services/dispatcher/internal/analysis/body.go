@@ -21,7 +21,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Body is a callback's body as it was received.
+// Body is a body of the server as it was received: of a callback, or of its answer to a request.
 type Body struct {
 	Bytes    []byte
 	Type     string // Content-Type
@@ -31,16 +31,16 @@ type Body struct {
 
 // parse decodes and parses the body.
 func (b Body) parse() (report, error) {
-	text, err := b.json()
+	text, err := b.JSON()
 	if err != nil {
 		return report{}, err
 	}
 	return parseReport(text)
 }
 
-// json returns the body as JSON: decompressed, in UTF-8, and converted if it is a form, or JSON in a
-// JSON string.
-func (b Body) json() ([]byte, error) {
+// JSON returns the body as JSON: decompressed, in UTF-8, and converted if it is a form, or JSON in a
+// JSON string. A text that is none of these is returned as it is.
+func (b Body) JSON() ([]byte, error) {
 	plain, err := b.decompress()
 	if err != nil {
 		return nil, err

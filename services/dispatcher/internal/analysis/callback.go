@@ -76,26 +76,30 @@ func (d *Dispatcher) Receive(ctx context.Context, from Caller, c Callback) (Disp
 	}
 }
 
-// refuse publishes that a callback is refused, and returns the reason. If the callback would change
-// nothing anyway, refuse publishes nothing. If publishing fails, it returns that error, so that the
-// server calls back again.
+// refuse publishes that a callback is refused, and returns the reason. If publishing fails, it
+// returns that error, so that the server calls back again.
 func (d *Dispatcher) refuse(ctx context.Context, from Caller, c Callback) error {
-	f := fault.As(c.refused)
 	zerolog.Ctx(ctx).Warn().Err(c.refused).Str(logging.JobID, from.job).Int(logging.Attempt, from.attempt).Msg("callback refused")
+	if err := d.publishRefused(ctx, from, c); err != nil {
+		return err
+	}
+	return c.refused
+}
+
+// publishRefused publishes that a report is refused. If it would change nothing anyway,
+// publishRefused publishes nothing.
+func (d *Dispatcher) publishRefused(ctx context.Context, from Caller, c Callback) error {
 	log, err := d.Jobs.Read(ctx, from.job)
 	if err != nil {
 		return err
 	}
 	if disposition, err := judgeCallback(log, from.attempt); err != nil || disposition != Recorded {
-		return c.refused
+		return nil //nolint:nilerr // a job that is not found needs no event
 	}
-	err = d.Progress.Publish(ctx, event.Refused{
+	f := fault.As(c.refused)
+	return d.Progress.Publish(ctx, event.Refused{
 		JobID: from.job, Attempt: from.attempt, At: time.Now().UTC(), Code: f.Code, Detail: f.Detail, Outcome: c.outcome,
 	})
-	if err != nil {
-		return err
-	}
-	return c.refused
 }
 
 // recordProgress publishes the progress that a callback reports, at most once per progressInterval.

@@ -186,8 +186,12 @@ func parsePercent(raw json.RawMessage) (int, bool) {
 // parseStatus parses an answer of the status URL. It returns false if the answer has no usable
 // status. A completed analysis without results is not usable: its callback may still deliver the
 // results.
-func parseStatus(answer []byte) (report, bool) {
-	f, err := parseFields(answer)
+func parseStatus(answer Body) (report, bool) {
+	text, err := answer.JSON()
+	if err != nil {
+		return report{}, false
+	}
+	f, err := parseFields(text)
 	if err != nil || !present(f.Status) {
 		return report{}, false
 	}
@@ -203,23 +207,33 @@ func parseStatus(answer []byte) (report, bool) {
 	}
 }
 
-// parseAnswer parses the outcome in the answer to a request. Servers that finish the analysis
-// before they answer send the outcome there. parseAnswer returns false if the answer only accepts
-// the request. Results that are a string or a number are not an outcome, and neither is the status
-// "ok" alone: servers accept requests with both.
-func parseAnswer(answer []byte) (report, bool) {
-	f, err := parseFields(answer)
+// outcome parses the outcome in the answer to a request. Servers that finish the analysis before
+// they answer send the outcome there. It returns nil if the answer only accepts the request. Results
+// that are a text or a number are not an outcome, and neither is the status "ok" alone: servers
+// accept requests with both. It returns an error if the answer may be the outcome, and is not
+// readable.
+func (a Acceptance) outcome() (*report, error) {
+	if a.Unread != nil {
+		return nil, a.Unread
+	}
+	text, err := a.Answer.JSON()
+	if err != nil || !bytes.HasPrefix(text, []byte("{")) {
+		return nil, err
+	}
+	f, err := parseFields(text)
 	if err != nil {
-		return report{}, false
+		return nil, err
 	}
+	var r report
 	switch status, _ := f.status(); {
-	case status == statusCompleted && structured(f.Results):
-		return f.completed(), true
+	case status == statusCompleted && structured(unquote(f.Results)):
+		r = f.completed()
 	case status == statusFailed && present(f.Status):
-		return f.failed(), true
+		r = f.failed()
 	default:
-		return report{}, false
+		return nil, nil
 	}
+	return &r, nil
 }
 
 // structured reports whether JSON is an object or an array.

@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/services/dispatcher/internal/analysis"
+	"sori.internal/shared/fault"
 	"sori.internal/shared/trace"
 )
 
@@ -81,14 +82,14 @@ func New(o Options) *Client {
 		url: o.Target.String(), format: o.Format, userAgent: o.UserAgent, semaphore: make(chan struct{}, o.Concurrency),
 		presigned: o.Presigned,
 		breaker:   newBreaker(o.BreakerFailures, o.BreakerDelay, o.Log), status: o.Status, maxAnswerBytes: o.MaxStatusBytes,
-		http: &http.Client{Transport: transport, Timeout: o.Timeout, CheckRedirect: followPost},
+		http: &http.Client{Transport: transport, Timeout: o.Timeout, CheckRedirect: followSameMethod},
 	}
 }
 
-// followPost follows a redirect only if it repeats the POST (307, 308). Any other redirect becomes
-// a GET without the body, whose 200 would not mean acceptance.
-func followPost(next *http.Request, via []*http.Request) error {
-	if next.Method != http.MethodPost || len(via) > 5 {
+// followSameMethod follows a redirect only if it repeats the method: of a POST only 307 and 308. Any
+// other redirect of a POST becomes a GET without the body, whose 200 would not mean acceptance.
+func followSameMethod(next *http.Request, via []*http.Request) error {
+	if next.Method != via[0].Method || len(via) > 5 {
 		return http.ErrUseLastResponse
 	}
 	return nil
@@ -140,15 +141,25 @@ func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		// The status means acceptance, whatever the body is. A body that is too large is ignored.
-		answer, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswerBytes+1))
-		if err != nil || int64(len(answer)) > c.maxAnswerBytes {
-			answer = nil
-		}
-		return analysis.Acceptance{ServerID: parseServerID(answer), Body: answer}, nil
+		answer, err := c.read(resp) // the status means acceptance, whatever the body is
+		return analysis.Acceptance{ServerID: parseServerID(answer), Answer: answer, Unread: err}, nil
 	}
 	answer, readErr := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
 	return analysis.Acceptance{}, c.responseError(resp, answer, readErr)
+}
+
+// read reads an answer, up to the limit.
+func (c *Client) read(resp *http.Response) (analysis.Body, error) {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswerBytes+1))
+	if err != nil {
+		return analysis.Body{}, fault.BodyTruncated(err)
+	}
+	if int64(len(text)) > c.maxAnswerBytes {
+		return analysis.Body{}, fault.ExceedsLimit("answer", c.maxAnswerBytes, nil)
+	}
+	return analysis.Body{
+		Bytes: text, Type: resp.Header.Get("Content-Type"), Encoding: resp.Header.Get("Content-Encoding"), Limit: c.maxAnswerBytes,
+	}, nil
 }
 
 // withoutURL removes the URL that net/http adds to errors, since it may contain credentials.
@@ -187,11 +198,11 @@ const maxServerID = 200
 
 // parseServerID parses the server's own id of the analysis from its answer, if there is one. The id
 // is a string or a number, whose digits are not changed.
-func parseServerID(answer []byte) string {
+func parseServerID(answer analysis.Body) string {
 	var a struct {
 		JobID json.RawMessage `json:"job_id"`
 	}
-	if json.Unmarshal(answer, &a) != nil {
+	if body, err := answer.JSON(); err != nil || json.Unmarshal(body, &a) != nil {
 		return ""
 	}
 	var number json.Number

@@ -64,6 +64,37 @@ func TestARequestThatIsCanceledWhileItWaitsForTheSemaphoreLeavesItFree(t *testin
 	}
 }
 
+// Frameworks redirect a path without its last slash, and some servers answer 202 while an analysis
+// is running.
+func TestTheStatusURLMayRedirectAndAnswerWithAnySuccess(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/7" {
+				http.Redirect(w, r, "/7/", code)
+				return
+			}
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = io.WriteString(w, `{"status":"running"}`)
+		}))
+		t.Cleanup(s.Close)
+		target, err := url.Parse(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := analyzerclient.New(analyzerclient.Options{
+			Target: target, Timeout: time.Minute, Concurrency: 1, BreakerFailures: 1, Log: zerolog.Nop(),
+			Status: analyzerclient.StatusURL(s.URL + "/{job_id}"), MaxStatusBytes: 1000,
+		})
+		if answer, err := c.Status(t.Context(), "7", ""); err != nil || string(answer.Bytes) != `{"status":"running"}` {
+			t.Errorf("%d: %s, %v", code, answer.Bytes, err)
+		}
+		if _, err := c.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1}); err != nil {
+			t.Errorf("%d: %v", code, err)
+		}
+	}
+}
+
 func TestARequestTimeoutIsAFailureOfTheServerAndACanceledRequestIsNot(t *testing.T) {
 	t.Parallel()
 	hang := func(_ http.ResponseWriter, r *http.Request) {

@@ -63,24 +63,21 @@ func (s StatusURL) needsServerID() bool { return strings.Contains(string(s), ser
 const statusTimeout = 10 * time.Second
 
 // Status implements analysis.Analyzer.
-func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, error) {
+func (c *Client) Status(ctx context.Context, job, serverID string) (analysis.Body, error) {
 	resp, err := c.askStatusURL(ctx, http.MethodGet, job, serverID)
 	if resp == nil {
-		return nil, err
+		return analysis.Body{}, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
-		return nil, analysis.ErrUnknownAnalysis
+		return analysis.Body{}, analysis.ErrUnknownAnalysis
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("poll the status url: status %d", resp.StatusCode)
+	if resp.StatusCode < 200 || resp.StatusCode >= 300 { // some servers answer 202 while the analysis is running
+		return analysis.Body{}, fmt.Errorf("poll the status url: status %d", resp.StatusCode)
 	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswerBytes+1))
+	answer, err := c.read(resp)
 	if err != nil {
-		return nil, fmt.Errorf("read the answer of the status url: %w", err)
-	}
-	if int64(len(answer)) > c.maxAnswerBytes {
-		return nil, fmt.Errorf("read the answer of the status url: more than %d bytes", c.maxAnswerBytes)
+		return analysis.Body{}, fmt.Errorf("read the answer of the status url: %w", err)
 	}
 	return answer, nil
 }
