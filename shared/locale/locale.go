@@ -112,7 +112,7 @@ func sentence(m Message) (pair, bool) {
 	case Dispatched:
 		return pair{"분석 중... 결과 대기", "Analysing, waiting for the result"}, true
 	case Refused:
-		return pair{"분석 서버의 보고를 읽을 수 없어 다시 확인 중...", "The analysis server's report could not be read, checking again"}, true
+		return pair{"분석 서버의 보고를 읽을 수 없어 다음 보고 대기 중...", "The analysis server's report could not be read, waiting for another one"}, true
 	case Completed:
 		return pair{"분석 완료", "Analysis complete"}, true
 	case Failed:

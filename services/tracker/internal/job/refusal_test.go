@@ -35,3 +35,24 @@ func TestARefusedCallbackShowsUntilAnythingNewerIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// Some servers call back before they answer the request.
+func TestARefusedCallbackShowsAlsoAfterTheServerAcceptsItsRequest(t *testing.T) {
+	t.Parallel()
+	early := []event.Event{received(), stored(), attempted(1), refused(1, "malformed-json"), dispatched(1)}
+	for name, c := range map[string]struct {
+		then []event.Event
+		code string // empty: none is shown
+	}{
+		"accepted":          {nil, "malformed-json"},
+		"progress after it": {[]event.Event{progressed(1, 40, "m")}, ""},
+		"lapsed":            {[]event.Event{lapsed(1)}, ""},
+		"the next attempt":  {[]event.Event{attempted(2), dispatched(2)}, ""},
+		"completed":         {[]event.Event{completed(1)}, ""},
+	} {
+		r := play(history(append(early[:len(early):len(early)], c.then...)...)).row
+		if r.RefusedCode != c.code || (r.Stage == job.StageRefused) != (c.code != "") {
+			t.Errorf("%s: %s %q", name, r.Stage, r.RefusedCode)
+		}
+	}
+}

@@ -104,9 +104,12 @@ func (r *Record) stage() Stage {
 	}
 }
 
-// refused reports whether the newest event of the newest attempt is a refused callback.
+// refused reports whether a callback of the newest attempt was refused, and nothing newer is known
+// about the analysis. Some servers call back before they answer the request, so that the request is
+// accepted after the refusal. This is not newer: such a server may never report again.
 func (r *Record) refused() bool {
-	return r.RefusalSeq > r.StateSeq && r.RefusalSeq > r.MessageSeq && r.RefusalAttempt >= r.Attempt
+	accepted := r.Analysing && r.StageSeq == r.StateSeq // dispatched is the newest state event
+	return r.RefusalAttempt >= r.Attempt && r.RefusalSeq > r.MessageSeq && (accepted || r.RefusalSeq > r.StateSeq)
 }
 
 // waiting reports whether the job waits for the analysis server. A waiting event may be outdated
