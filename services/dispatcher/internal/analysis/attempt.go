@@ -68,7 +68,7 @@ func (d *Dispatcher) makeNextAttempt(ctx context.Context, log event.Log, number 
 		zerolog.Ctx(ctx).Error().Int(logging.Attempt, number).Msg("analysis timed out after last attempt")
 		return d.failAttempt(ctx, event.Failed{
 			JobID: recording.JobID, Attempt: number, Code: event.CodeAnalysisTimeout, Retryable: true,
-			Detail: "The analysis server took the request and never reported.",
+			Detail: "The analysis server took the request and did not report its outcome in time, or the report was refused.",
 		})
 	}
 	next.backoff = backoff

@@ -91,10 +91,14 @@ func unquote(text []byte) []byte {
 	return text
 }
 
+// maxFields limits the fields of a multipart form, each of which takes time to parse.
+const maxFields = 1000
+
 // parseMultipart returns the fields of a multipart form. A file counts as a field.
 func parseMultipart(body []byte, boundary string) (url.Values, error) {
 	values := url.Values{}
-	for parts := multipart.NewReader(bytes.NewReader(body), boundary); ; {
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for range maxFields {
 		part, err := parts.NextPart()
 		if errors.Is(err, io.EOF) {
 			return values, nil
@@ -108,6 +112,7 @@ func parseMultipart(body []byte, boundary string) (url.Values, error) {
 		}
 		values.Add(part.FormName(), string(text))
 	}
+	return nil, multipart.ErrMessageTooLarge
 }
 
 // decompress decodes the Content-Encoding of the body (RFC 9110, section 8.4.1), up to the limit.
@@ -196,11 +201,10 @@ func replaceNonFinite(text []byte) (fixed []byte, found bool) {
 			for end < len(text) && isWord(text[end]) {
 				end++
 			}
-			switch strings.ToLower(strings.TrimLeft(string(text[i:end]), "+-")) {
-			case "nan", "inf", "infinity":
+			if isNonFinite(text[i:end]) {
 				out.WriteString("null")
 				found = true
-			default:
+			} else {
 				out.Write(text[i:end])
 			}
 			i = end
@@ -210,6 +214,12 @@ func replaceNonFinite(text []byte) (fixed []byte, found bool) {
 		}
 	}
 	return out.Bytes(), found
+}
+
+// isNonFinite reports whether a word is NaN or an infinity, in any case and with any sign.
+func isNonFinite(word []byte) bool {
+	word = bytes.TrimLeft(word, "+-")
+	return bytes.EqualFold(word, []byte("nan")) || bytes.EqualFold(word, []byte("inf")) || bytes.EqualFold(word, []byte("infinity"))
 }
 
 // endOfString returns the index after the JSON string that begins at i.

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -33,6 +34,16 @@ func utf16(text string) []byte {
 		b = append(b, byte(r), byte(r>>8))
 	}
 	return b
+}
+
+// manyFields returns a multipart form with too many fields, after which come the results.
+func manyFields() []byte {
+	var b bytes.Buffer
+	for i := range maxFields + 1 {
+		fmt.Fprintf(&b, "--b\r\nContent-Disposition: form-data; name=\"x%d\"\r\n\r\n1\r\n", i)
+	}
+	b.WriteString("--b\r\nContent-Disposition: form-data; name=\"result\"\r\n\r\n{}\r\n--b--")
+	return b.Bytes()
 }
 
 func gzipped(w io.Writer) io.WriteCloser  { return gzip.NewWriter(w) }
@@ -136,6 +147,7 @@ func TestABodyThatCannotBeDecodedIsRefusedWithACode(t *testing.T) {
 		"repeated results":       {Body{Bytes: []byte(`status=ok&result=a&result=b`), Type: "application/x-www-form-urlencoded"}, "malformed-request"},
 		"results in brackets":    {Body{Bytes: []byte(`status=ok&analysis_results%5Ba%5D=1`), Type: "application/x-www-form-urlencoded"}, "malformed-request"},
 		"no boundary":            {Body{Bytes: []byte("--b\r\n"), Type: "multipart/form-data"}, "malformed-request"},
+		"too many fields":        {Body{Bytes: manyFields(), Type: "multipart/form-data; boundary=b"}, "malformed-request"},
 		"a cut multipart form":   {Body{Bytes: []byte("--b\r\nContent-Disposition: form-data; name=\"result\"\r\n\r\n{"), Type: "multipart/form-data; boundary=b"}, "malformed-request"},
 		"a string of no object":  {Body{Bytes: []byte(`"done"`)}, "malformed-json"},
 		"an unknown charset":     {Body{Bytes: []byte("{\"result\":\"\xe9\"}"), Type: "application/json; charset=x"}, "malformed-json"},
