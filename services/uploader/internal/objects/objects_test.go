@@ -11,6 +11,7 @@ import (
 	"sori.internal/services/uploader/internal/objects"
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/objectstore"
 	"sori.internal/shared/testkit"
 )
 
@@ -98,5 +99,26 @@ func TestABucketThatDoesNotExistIsUnavailable(t *testing.T) {
 		if !fault.Is(err, fault.Unavailable) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// A message or a request is handled again after this error, while any other is taken for a defect.
+func TestAnObjectWhoseReadingBreaksIsUnavailable(t *testing.T) {
+	t.Parallel()
+	k, b := newBucket(t)
+	o := upload.Object{Key: "audio/1_a.wav", MediaType: "audio/wav", Size: 32 << 20} // more than the buffers on the way hold
+	must(t, b.Put(k.Context(), o, io.LimitReader(endless{}, o.Size)))
+	var cfg objectstore.Config
+	k.Load(&cfg)
+	proxy := k.Proxy(cfg.Endpoint)
+	cfg.Endpoint = proxy.URL
+	client, err := objectstore.Open(cfg)
+	must(t, err)
+	content, err := objects.New(client, client, cfg.Bucket).Open(k.Context(), o.Key)
+	must(t, err)
+	defer content.Close()
+	proxy.Cut()
+	if _, err := io.Copy(io.Discard, content); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v", err)
 	}
 }

@@ -143,10 +143,28 @@ func (b *Bucket) Head(ctx context.Context, key string, n int64) ([]byte, error) 
 	return head, objectstore.Translate(tried, err)
 }
 
-// Open returns a reader of an object.
+// Open returns a reader of an object. Its errors have the kinds of objectstore.Translate.
 func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	body, _, _, err := b.core().GetObject(ctx, b.name, key, minio.GetObjectOptions{})
-	return body, objectstore.Translate("read "+key, err)
+	if err != nil {
+		return nil, objectstore.Translate("read "+key, err)
+	}
+	return content{body, key}, nil
+}
+
+// content is the content of an object.
+type content struct {
+	io.ReadCloser
+	key string
+}
+
+// Read implements io.Reader.
+func (c content) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if err == io.EOF { //nolint:errorlint // the contract of io.Reader
+		return n, err //nolint:wrapcheck // as above
+	}
+	return n, objectstore.Translate("read "+c.key, err)
 }
 
 // Unfinished implements direct.Bucket.

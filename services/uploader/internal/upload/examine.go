@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -43,14 +42,14 @@ func (u *Uploader) measure(ctx context.Context, r event.Received, o Object) (Obj
 	body.publish()
 	head, err := io.ReadAll(io.LimitReader(body, media.HeadSize))
 	if err != nil {
-		return o, 0, cannotRead(o, err)
+		return o, 0, err //nolint:wrapcheck // of S3, with the key
 	}
 	if o.MediaType, err = media.Recognize(head); err != nil {
 		return o, 0, err
 	}
 	meter, sum := media.NewMeter(r.Size), sha256.New()
 	if _, err := io.Copy(io.MultiWriter(meter, sum), io.MultiReader(bytes.NewReader(head), body)); err != nil {
-		return o, 0, cannotRead(o, err)
+		return o, 0, err //nolint:wrapcheck // of S3, with the key
 	}
 	if err := media.CheckDecodable(meter.Info()); err != nil {
 		return o, 0, err
@@ -60,8 +59,4 @@ func (u *Uploader) measure(ctx context.Context, r event.Received, o Object) (Obj
 		return o, 0, fault.New(fault.Invalid, "digest-mismatch", "The recording is not the one whose digest was announced.")
 	}
 	return o, meter.Info().Duration, nil
-}
-
-func cannotRead(o Object, cause error) error {
-	return fault.Unreachable("storage", fmt.Errorf("read %s: %w", o.Key, cause))
 }
