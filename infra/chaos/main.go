@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string) (err error) {
 		err = report.Print(os.Stdout)
 	}
 	if n := report.Violated(); n > 0 {
-		err = errors.Join(err, fmt.Errorf("%d invariants do not hold; again: go run ./infra/chaos -seed %d -jobs %d -faults %d -customers %d",
+		err = errors.Join(err, fmt.Errorf("%d invariants do not hold; again: go run ./infra/chaos -seed %d -jobs %d -faults %d -clients %d",
 			n, opt.Seed, opt.Jobs, opt.Faults, opt.Clients))
 	}
 	if err != nil || flags.Keep {

@@ -28,11 +28,11 @@ type city struct {
 // crashPatience is the time limit for a test of crashes.
 const crashPatience = 2 * time.Minute
 
-func found(ctx context.Context, t *testing.T, copies map[string]int, env map[string]string) *city {
+func found(ctx context.Context, t *testing.T, replicas map[string]int, env map[string]string) *city {
 	t.Helper()
 	k := testkit.New(t)
 	return &city{
-		System: harnesstest.StartProcesses(ctx, t, k, copies, env),
+		System: harnesstest.StartProcesses(ctx, t, k, replicas, env),
 		t:      t, kit: k, accepts: make(chan string, 1000),
 	}
 }

@@ -41,7 +41,7 @@ type place struct {
 func found(t *testing.T) place {
 	t.Helper()
 	return place{harnesstest.StartSystem(t, harnesstest.SystemOptions{
-		Copies:    map[string]int{harness.Gateway: 2, harness.Uploader: 2, harness.Dispatcher: 2, harness.Tracker: 2},
+		Replicas:  map[string]int{harness.Gateway: 2, harness.Uploader: 2, harness.Dispatcher: 2, harness.Tracker: 2},
 		Settings:  map[string]string{"NATS_REPLICAS": "3"},
 		NATSNodes: nodes, Patience: time.Duration(*rounds) * patience,
 	}), t}

@@ -30,9 +30,9 @@ type env struct {
 }
 
 // found starts a system whose services differ from the default by settings.
-func found(t *testing.T, copies map[string]int, settings map[string]string) env {
+func found(t *testing.T, replicas map[string]int, settings map[string]string) env {
 	t.Helper()
-	return env{harnesstest.StartSystem(t, harnesstest.SystemOptions{Copies: copies, Settings: settings, Patience: patience + 4**pauseFor}), t}
+	return env{harnesstest.StartSystem(t, harnesstest.SystemOptions{Replicas: replicas, Settings: settings, Patience: patience + 4**pauseFor}), t}
 }
 
 func parts() []stack.Part { return []stack.Part{stack.NATS, stack.S3, stack.Postgres} }

@@ -51,7 +51,7 @@ func TestARemovedUploadStaysRemovedIfNATSIsKilled(t *testing.T) {
 	killed(c, func() {}, []stack.Part{stack.NATS})
 	testkit.Eventually(t, func() error {
 		header, err := do(client.Request{Method: http.MethodHead, Path: at}, nil)
-		if p, answered := errors.AsType[*client.Problem](err); answered && p.PutOff() {
+		if p, answered := errors.AsType[*client.Problem](err); answered && p.Retryable() {
 			return err
 		} else if !answered || p.Status != http.StatusNotFound {
 			t.Errorf("the removed upload is answered with offset %q, %v", header.Get("Upload-Offset"), err)

@@ -271,9 +271,9 @@ func TestEveryEventIsDocumentedMemberByMember(t *testing.T) {
 		}
 		var ends [2]bool
 		for _, operation := range d.names("operations") {
-			if strings.HasSuffix(operation, ".says."+name) {
+			if strings.HasSuffix(operation, ".sends."+name) {
 				ends[0] = true
-			} else if strings.HasSuffix(operation, ".hears."+name) {
+			} else if strings.HasSuffix(operation, ".receives."+name) {
 				ends[1] = true
 			}
 		}
@@ -291,7 +291,7 @@ func TestEveryOperationIsWhatItsNameSays(t *testing.T) {
 		raw, _ := d.tree.(map[string]any)["operations"].(map[string]any)[name].(map[string]any)
 		channel, _ := raw["channel"].(map[string]any)
 		tags, _ := raw["tags"].([]any)
-		action := map[string]string{"says": "send", "asks": "send", "hears": "receive"}[parts[1]]
+		action := map[string]string{"sends": "send", "requests": "send", "receives": "receive"}[parts[1]]
 		if len(parts) != 3 || raw["action"] != action || channel["$ref"] != "#/channels/"+parts[2] || len(tags) != 1 || fmt.Sprint(tags[0]) != "map[name:"+parts[0]+"]" {
 			t.Errorf("%s: %v", name, raw)
 		}

@@ -71,8 +71,8 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("status %d, Retry-After %q: %s", p.Status, p.RetryAfter, p.Body)
 }
 
-// PutOff reports whether the answer asks the client, in the way that the API specifies, to try again later.
-func (p *Problem) PutOff() bool {
+// Retryable reports whether the answer asks the client, in the way that the API specifies, to try again later.
+func (p *Problem) Retryable() bool {
 	// 408 is the answer if no more of the request body arrives.
 	later := p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests
 	return later && p.RetryAfter != "" || p.Status == http.StatusRequestTimeout

@@ -48,8 +48,8 @@ type Options struct {
 	Programs string // the folder that Build filled
 	Deps     stack.Endpoints
 
-	// Copies is the number of replicas by program, 1 for a program that is not in the map.
-	Copies map[string]int
+	// Replicas is the number of replicas by program, 1 for a program that is not in the map.
+	Replicas map[string]int
 	// Env contains settings that replace others, by program. A program's own settings replace those under All.
 	Env map[string]map[string]string
 	// Secrets are generated at random if both are empty.
@@ -60,9 +60,9 @@ type Options struct {
 
 // Fleet is a running set of processes. Its methods are safe for concurrent use.
 type Fleet struct {
-	layout Layout
-	copies map[string][]*Process
-	exited chan error
+	layout   Layout
+	replicas map[string][]*Process
+	exited   chan error
 
 	once    sync.Once
 	stopErr error
@@ -77,7 +77,7 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if opts.Secrets == (Secrets{}) {
 		opts.Secrets = Secrets{Webhook: rand.Text() + rand.Text(), Principal: rand.Text() + rand.Text()}
 	}
-	layout, err := Reserve(opts.Copies, nil)
+	layout, err := Reserve(opts.Replicas, nil)
 	if err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}
@@ -90,10 +90,10 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the processes: %w", err)
 	}
-	f := &Fleet{layout: layout, copies: map[string][]*Process{}, exited: make(chan error, 16)}
+	f := &Fleet{layout: layout, replicas: map[string][]*Process{}, exited: make(chan error, 16)}
 	for _, name := range Names() {
 		for i := range layout[name] {
-			f.copies[name] = append(f.copies[name], f.process(opts, accounts, name, i))
+			f.replicas[name] = append(f.replicas[name], f.process(opts, accounts, name, i))
 		}
 	}
 	if err := f.each(func(p *Process) error { return p.Start(ctx) }); err != nil {
@@ -130,8 +130,8 @@ func (f *Fleet) process(opts Options, accounts Accounts, name string, i int) *Pr
 // each calls the function do for all processes concurrently.
 func (f *Fleet) each(do func(*Process) error) error {
 	var group errgroup.Group
-	for _, copies := range f.copies {
-		for _, p := range copies {
+	for _, replicas := range f.replicas {
+		for _, p := range replicas {
 			group.Go(func() error { return do(p) })
 		}
 	}
@@ -143,14 +143,16 @@ func (f *Fleet) URL(name string) string { return f.layout.URL(name, 0) }
 
 // Process returns the i-th replica of a program, counted from 0, or nil if there is none.
 func (f *Fleet) Process(name string, i int) *Process {
-	if copies := f.copies[name]; i < len(copies) {
-		return copies[i]
+	if replicas := f.replicas[name]; i < len(replicas) {
+		return replicas[i]
 	}
 	return nil
 }
 
 // Processes returns all replicas of a program.
-func (f *Fleet) Processes(name string) []*Process { return append([]*Process(nil), f.copies[name]...) }
+func (f *Fleet) Processes(name string) []*Process {
+	return append([]*Process(nil), f.replicas[name]...)
+}
 
 // Exited returns a channel that receives an error for every process that ends without having been stopped. The channel is
 // never closed.
@@ -174,7 +176,7 @@ func (f *Fleet) Stop(ctx context.Context) error {
 		names := Names()
 		for i := len(names) - 1; i >= 0; i-- {
 			var group errgroup.Group
-			for _, p := range f.copies[names[i]] {
+			for _, p := range f.replicas[names[i]] {
 				group.Go(func() error { return p.Stop(ctx) })
 			}
 			errs = append(errs, group.Wait())

@@ -121,14 +121,14 @@ func answers(t *testing.T, url string) bool {
 func TestAFleet(t *testing.T) {
 	t.Parallel()
 	opts := world(t)
-	t.Run("has as many copies as were asked for, each at an address of its own", func(t *testing.T) {
+	t.Run("has as many replicas as were asked for, each at an address of its own", func(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		opts.Dir = filepath.Join(t.TempDir(), "logs")
-		opts.Copies = map[string]int{harness.Uploader: 2, harness.Analyzer: 1, harness.Dispatcher: 0}
+		opts.Replicas = map[string]int{harness.Uploader: 2, harness.Analyzer: 1, harness.Dispatcher: 0}
 		f := start(t, opts)
 		if f.Process(harness.Dispatcher, 0) != nil || f.URL(harness.Dispatcher) != "" || len(f.Processes(harness.Uploader)) != 2 {
-			t.Fatal("the copies are not those asked for")
+			t.Fatal("the replicas are not those asked for")
 		}
 		seen := map[string]bool{}
 		for _, name := range harness.Names() {
@@ -144,7 +144,7 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		opts.Dir = filepath.Join(t.TempDir(), "logs")
-		opts.Copies = only(harness.Uploader)
+		opts.Replicas = only(harness.Uploader)
 		p := start(t, opts).Process(harness.Uploader, 0)
 		url, pid := p.URL(), p.PID()
 		p.Kill()
@@ -173,7 +173,7 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		opts.Dir = filepath.Join(t.TempDir(), "logs")
-		opts.Copies = only(harness.Analyzer)
+		opts.Replicas = only(harness.Analyzer)
 		f := start(t, opts)
 		if err := f.Process(harness.Analyzer, 0).Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
@@ -186,7 +186,7 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		opts.Dir = filepath.Join(t.TempDir(), "logs")
-		opts.Copies = only(harness.Uploader)
+		opts.Replicas = only(harness.Uploader)
 		opts.Env = map[string]map[string]string{harness.All: {"UPLOAD_CONCURRENCY": "none"}}
 		if _, err := harness.Start(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "UPLOAD_CONCURRENCY") {
 			t.Errorf("it does not say why: %v", err)
@@ -196,7 +196,7 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		dir := t.TempDir()
-		opts.Dir, opts.Programs, opts.Copies = filepath.Join(dir, "logs"), filepath.Join(dir, "programs"), only(harness.Uploader)
+		opts.Dir, opts.Programs, opts.Replicas = filepath.Join(dir, "logs"), filepath.Join(dir, "programs"), only(harness.Uploader)
 		if err := harness.Build(t.Context(), opts.Programs, harness.BuildOptions{Profile: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -213,19 +213,19 @@ func TestAFleet(t *testing.T) {
 		t.Parallel()
 		opts := opts
 		opts.Dir = filepath.Join(t.TempDir(), "logs")
-		opts.Copies = only(harness.Uploader)
+		opts.Replicas = only(harness.Uploader)
 		diesWithParent(t, opts)
 	})
 }
 
-// only returns Options.Copies with one copy of the named program and none of the others.
+// only returns Options.Replicas with one copy of the named program and none of the others.
 func only(name string) map[string]int {
-	copies := map[string]int{}
+	replicas := map[string]int{}
 	for _, n := range harness.Names() {
-		copies[n] = 0
+		replicas[n] = 0
 	}
-	copies[name] = 1
-	return copies
+	replicas[name] = 1
+	return replicas
 }
 
 func diesWithParent(t *testing.T, opts harness.Options) {

@@ -34,13 +34,13 @@ func (l Layout) near(name string, i int) string {
 	return l.URL(name, i%len(l[name]))
 }
 
-// Reserve chooses an address on the loopback interface for every replica (Options.Copies). The parameter given may contain, by
+// Reserve chooses an address on the loopback interface for every replica (Options.Replicas). The parameter given may contain, by
 // program, the address of the first replica. No port is chosen twice. If another process takes a port before the program
 // listens on it, the start of that program fails.
-func Reserve(copies map[string]int, given map[string]string) (Layout, error) {
+func Reserve(replicas map[string]int, given map[string]string) (Layout, error) {
 	found := Layout{}
 	for _, name := range Names() {
-		n, told := copies[name]
+		n, told := replicas[name]
 		if !told {
 			n = 1
 		}

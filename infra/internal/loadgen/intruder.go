@@ -84,7 +84,7 @@ func (s *session) refused(ctx context.Context, what string, send func(*client.Cl
 	s.retry(ctx, what, func(c *client.Client) error {
 		err := send(c)
 		p, answered := errors.AsType[*client.Problem](err)
-		if err == nil || answered && !p.PutOff() && p.Status != http.StatusNotFound {
+		if err == nil || answered && !p.Retryable() && p.Status != http.StatusNotFound {
 			s.clients.ledger.violate(Owners, "%s: %v", what, err)
 			return nil
 		}

@@ -171,7 +171,7 @@ func (u *resumable) patch(ctx context.Context, via *client.Client, n int, furthe
 
 // passes reports whether the upload may be continued after a failed request. Otherwise it records a violation.
 func (u *resumable) passes(ctx context.Context, err error) bool {
-	if p, answered := errors.AsType[*client.Problem](err); answered && !p.PutOff() && p.Status != http.StatusConflict {
+	if p, answered := errors.AsType[*client.Problem](err); answered && !p.Retryable() && p.Status != http.StatusConflict {
 		u.clients.ledger.violate(Answers, "%s at %d of %d bytes: %v", u.path, u.told, len(u.content), err)
 		return false
 	}
@@ -203,7 +203,7 @@ func (u *resumable) patchTwice(ctx context.Context) {
 		via := u.gateway()
 		both.Go(func() {
 			_, err := u.patch(ctx, via, len(u.content)/2, nil)
-			if p, answered := errors.AsType[*client.Problem](err); answered && !p.PutOff() && p.Status != http.StatusConflict {
+			if p, answered := errors.AsType[*client.Problem](err); answered && !p.Retryable() && p.Status != http.StatusConflict {
 				u.clients.ledger.violate(Answers, "two requests append to %s: %v", u.path, err)
 			}
 		})
@@ -222,7 +222,7 @@ func (u *resumable) patchDamaged(ctx context.Context) {
 		"Upload-Checksum": "sha256 " + base64.StdEncoding.EncodeToString(sum[:]),
 	})
 	p, answered := errors.AsType[*client.Problem](err)
-	if err == nil || answered && !p.PutOff() && p.Status != statusDamaged {
+	if err == nil || answered && !p.Retryable() && p.Status != statusDamaged {
 		u.clients.ledger.violate(Answers, "damaged bytes of %s: %v", u.path, err)
 	}
 	if before := u.told; u.ask(ctx) && u.told != before {
@@ -277,7 +277,7 @@ func (s *session) concatenate(ctx context.Context) bool {
 
 // again records that a request that may have begun a job was not answered, and reports whether the client may begin again.
 func (s *session) again(ctx context.Context, what string, err error) bool {
-	if p, answered := errors.AsType[*client.Problem](err); answered && !p.PutOff() {
+	if p, answered := errors.AsType[*client.Problem](err); answered && !p.Retryable() {
 		s.clients.ledger.violate(Answers, "%s: %v", what, err)
 		return false
 	}

@@ -43,7 +43,7 @@ type Steady struct {
 // Tally counts the uploads by their outcome.
 type Tally struct {
 	Accepted int
-	PutOff   map[string]int // answered with a proper 503, by its code
+	Refused  map[string]int // answered with a proper 503, by its code
 	Longest  time.Duration  // the longest duration of an upload
 }
 
@@ -52,7 +52,7 @@ type Tally struct {
 // ctx ends; for a viewer that has not seen the end of its job that is a failure.
 func StartSteady(ctx context.Context, gateways []string, fail func(error)) *Steady {
 	g := &Steady{
-		ctx: ctx, gateways: Dial(gateways), fail: fail, tally: Tally{PutOff: map[string]int{}},
+		ctx: ctx, gateways: Dial(gateways), fail: fail, tally: Tally{Refused: map[string]int{}},
 		small: NewRecording(time.Second), large: NewRecording(25 * time.Second),
 	}
 	uploads, cancel := context.WithCancel(ctx)
@@ -100,9 +100,9 @@ func (g *Steady) AwaitAccepted() {
 func (g *Steady) Tally() Tally {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t := Tally{Accepted: len(g.jobs), Longest: g.tally.Longest, PutOff: map[string]int{}}
-	for code, n := range g.tally.PutOff {
-		t.PutOff[code] = n
+	t := Tally{Accepted: len(g.jobs), Longest: g.tally.Longest, Refused: map[string]int{}}
+	for code, n := range g.tally.Refused {
+		t.Refused[code] = n
 	}
 	return t
 }
@@ -145,7 +145,7 @@ func (g *Steady) uploadOnce(n int) string {
 	case job != "":
 		g.jobs = append(g.jobs, job)
 	case err == nil:
-		g.tally.PutOff[code]++
+		g.tally.Refused[code]++
 	}
 	return job
 }

@@ -108,7 +108,7 @@ func recording(seed, number uint64, size int) (file []byte, sum string) {
 
 // send uploads the recording of the i-th job until it is accepted or ctx ends. It reports whether it was accepted.
 func (s *session) send(ctx context.Context, i int, u upload) bool {
-	s.upload, s.name = u, fmt.Sprintf("customer-%d-%d.wav", s.clients.opt.Seed, i)
+	s.upload, s.name = u, fmt.Sprintf("client-%d-%d.wav", s.clients.opt.Seed, i)
 	s.file, s.sum = recording(s.clients.opt.Seed, u.number, u.size)
 	defer func() { s.file = nil }()
 	s.clients.ledger.count(Action("by " + u.way))

@@ -221,9 +221,9 @@ func TestAServicePublishesWhatTheDocumentSays(t *testing.T) {
 					consumer = r.Name
 				}
 			}
-			_, says := document.Operations[name+".says."+channel]
-			_, asks := document.Operations["operator.asks."+channel]
-			want := says || asks && name == natsauth.Operator
+			_, sends := document.Operations[name+".sends."+channel]
+			_, requests := document.Operations["operator.requests."+channel]
+			want := sends || requests && name == natsauth.Operator
 			subject := parameter.ReplaceAllString(c.Address, consumer)
 			if got := mayPublish(t, nc, subject); got != want {
 				t.Errorf("%s may publish %s: %v, the document says %v", name, subject, got, want)

@@ -28,7 +28,7 @@ type Options struct {
 	Seed     uint64        `help:"draws the plan; 0 takes a random one"`
 	Jobs     int           `default:"5000" help:"recordings that are uploaded"`
 	Faults   int           `default:"210" help:"faults that are injected"`
-	Clients  int           `name:"customers" default:"48" help:"clients at once, each with one job at a time"`
+	Clients  int           `default:"48" help:"clients at once, each with one job at a time"`
 	Running  int           `default:"8" help:"concurrent analyses, so that jobs wait in the queue; 0 is no limit"`
 	Race     bool          `help:"build the services with the race detector"`
 	Patience time.Duration `default:"1h" help:"give up after this time"`
@@ -99,13 +99,13 @@ func (o *Experiment) open(ctx context.Context) (err error) {
 	if o.source, err = loadgen.OpenSource(ctx, o.opt.Seed); err != nil {
 		return err
 	}
-	copies := map[string]int{}
+	counts := map[string]int{}
 	for _, name := range harness.Services() {
-		copies[name] = replicas
+		counts[name] = replicas
 	}
 	o.sori, err = harness.StartSystem(ctx, harness.SystemOptions{
 		Dir: o.opt.Dir, Build: harness.BuildOptions{Race: o.opt.Race}, Stack: stack.Options{Fast: true, Log: zerolog.Nop()},
-		Fleet: harness.Options{Copies: copies, Env: o.settings()},
+		Fleet: harness.Options{Replicas: counts, Env: o.settings()},
 	})
 	if err != nil {
 		return err

@@ -78,7 +78,7 @@ func (o *Experiment) inject(ctx context.Context, f Fault) error {
 	case string(stack.NATS), string(stack.S3), string(stack.Postgres):
 		return o.injectIntoDependency(ctx, f, stack.Part(f.Target))
 	default:
-		return o.injectIntoProcess(ctx, f, o.sori.Process(f.Target, f.Copy))
+		return o.injectIntoProcess(ctx, f, o.sori.Process(f.Target, f.Replica))
 	}
 }
 

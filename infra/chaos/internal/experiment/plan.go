@@ -52,9 +52,9 @@ const replicas = 2
 // Fault is one fault of a plan.
 type Fault struct {
 	Kind
-	Copy  int           // which replica of the target, if that is a service
-	After int           // the number of accepted jobs after which it is injected
-	Lasts time.Duration // its duration; has no effect on a restart
+	Replica int           // which replica of the target, if that is a service
+	After   int           // the number of accepted jobs after which it is injected
+	Lasts   time.Duration // its duration; has no effect on a restart
 }
 
 // dependencies returns the parts on which the services depend.
@@ -96,7 +96,7 @@ func DrawPlan(seed uint64, jobs, faults int) []Fault {
 		}
 		f := Fault{Kind: deck[0], After: (i + 1) * jobs / (faults + 1), Lasts: duration(rng)}
 		if _, service := f.service(); service {
-			f.Copy = rng.IntN(replicas)
+			f.Replica = rng.IntN(replicas)
 		}
 		plan[i], deck = f, deck[1:]
 	}
@@ -131,7 +131,7 @@ func (f Fault) service() (string, bool) {
 // Victim names the process or target of the fault. Faults with the same victim are never injected at the same time.
 func (f Fault) Victim() string {
 	if name, ok := f.service(); ok {
-		return fmt.Sprintf("%s-%d", name, f.Copy)
+		return fmt.Sprintf("%s-%d", name, f.Replica)
 	}
 	return f.Target
 }

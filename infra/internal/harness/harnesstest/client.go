@@ -67,7 +67,7 @@ func (w *Env) Upload(t *testing.T, name string, audio []byte) (job string) {
 		job, err = w.API.Upload(w.Context(), w.Token, form)
 		p, answered := errors.AsType[*client.Problem](err)
 		switch {
-		case answered && (p.PutOff() || p.Code == "idempotency-key-in-use"):
+		case answered && (p.Retryable() || p.Code == "idempotency-key-in-use"):
 			t.Logf("the upload is sent again: %v", err)
 			_ = wait.For(w.Context(), time.Second)
 		case err != nil:

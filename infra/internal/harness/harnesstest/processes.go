@@ -57,7 +57,7 @@ func run(m *testing.M) (code int, err error) {
 
 // SystemOptions are the settings of a System. By default each program has one replica and each dependency one server.
 type SystemOptions struct {
-	Copies    map[string]int    // replicas by program (harness.Options.Copies)
+	Replicas  map[string]int    // replicas by program (harness.Options.Replicas)
 	Settings  map[string]string // of all services
 	NATSNodes int               // see stack.Options
 	Patience  time.Duration     // limit for the whole test
@@ -85,7 +85,7 @@ func StartSystem(t *testing.T, o SystemOptions) *System {
 	sut := &harness.System{Stack: StartStack(ctx, t, o.NATSNodes)}
 	s := &System{System: sut, Ctx: ctx, t: t}
 	s.startFleet(harness.Options{
-		Programs: os.Getenv(programsVariable), Deps: s.Stack.Endpoints, Copies: o.Copies,
+		Programs: os.Getenv(programsVariable), Deps: s.Stack.Endpoints, Replicas: o.Replicas,
 		Env: map[string]map[string]string{
 			harness.All: settings,
 			// The faults of the analysis server are not under test, so it repeats a callback until it succeeds.
@@ -125,7 +125,7 @@ func StartProcesses(ctx context.Context, t *testing.T, k *testkit.Kit, copies ma
 		delete(all, own)
 	}
 	s.startFleet(harness.Options{
-		Programs: programs, Copies: copies, Env: map[string]map[string]string{harness.All: all}, Pooled: os.Getenv(testkit.EnvPooler) != "",
+		Programs: programs, Replicas: copies, Env: map[string]map[string]string{harness.All: all}, Pooled: os.Getenv(testkit.EnvPooler) != "",
 	})
 	db, err := sqlx.Open("postgres", database)
 	if err != nil {
