@@ -210,6 +210,21 @@ func TestAWebhookIsForwarded(t *testing.T) {
 	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc", webhook)
 	_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
 	g.problem(w.answer(), 400, "body-truncated")
+	for chunks, complete := range map[string]bool{
+		"": false, "3\r\nab": false, "3\r\nabc": false, "3\r\nabc\r\n": false, "3\r\nabc\r\n0\r\n": false,
+		"3\r\nabc\r\n0\r\n\r\n": true, "3\r\nabc\r\n0\r\nX-Trailer: 1\r\n\r\n": true,
+	} {
+		w := g.dial()
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%s", webhook, chunks)
+		_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
+		r := w.answer()
+		if complete && r.StatusCode != http.StatusOK {
+			t.Errorf("%q: %s: %s", chunks, r.Status, r.text)
+		}
+		if !complete {
+			g.problem(r, 400, "body-truncated")
+		}
+	}
 }
 
 func TestTheHeaderOfATooLargeCallbackIsForwarded(t *testing.T) {

@@ -159,12 +159,21 @@ func (b *Body) Read(p []byte) (int, error) {
 		n, b.err = 0, TooLarge(b.limit)
 	case errors.Is(err, io.EOF) && b.length > b.read:
 		b.err = truncated(fmt.Errorf("%d of %d bytes: %w", b.read, b.length, io.ErrUnexpectedEOF))
+	case errors.Is(err, io.EOF) && b.length < 0 && b.clientEnded(): // after a chunk that is not the last one
+		b.err = truncated(io.ErrUnexpectedEOF)
 	case errors.Is(err, io.EOF):
 		b.err = io.EOF
 	case err != nil:
 		b.err = truncated(err)
 	}
 	return n, b.err
+}
+
+// clientEnded reports whether the client has closed its side of the connection. A chunked body that is
+// read to its end is read without noticing that.
+func (b *Body) clientEnded() bool {
+	c, ok := b.ctx.Conn().(*conn)
+	return ok && c.ended.Load()
 }
 
 // Close implements io.Closer.

@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -92,6 +93,7 @@ type conn struct {
 	net.Conn
 	listener *listener
 	used     atomic.Bool
+	ended    atomic.Bool // the client sends nothing more
 	linger   atomic.Bool
 	once     sync.Once
 
@@ -104,6 +106,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && !c.used.Load() {
 		c.used.Store(true)
+	}
+	if errors.Is(err, io.EOF) {
+		c.ended.Store(true)
 	}
 	return n, err //nolint:wrapcheck // a connection's errors are its protocol
 }
