@@ -12,11 +12,11 @@ import (
 )
 
 type auditCommand struct {
-	Owner  string        `help:"the requests of this owner alone"`
-	Object string        `help:"only of paths that contain this, such as the id of a job"`
-	Since  time.Duration `help:"only of this last time, such as 24h"`
-	N      int           `default:"100" help:"the newest N entries"`
-	JSON   bool          `help:"as JSON, one entry a line"`
+	Owner  string        `help:"list only requests of this owner"`
+	Object string        `help:"list only requests whose path contains this text, such as the id of a job"`
+	Since  time.Duration `help:"list only requests of this last period, such as 24h"`
+	N      int           `default:"100" help:"list at most this number of entries, the newest"`
+	JSON   bool          `help:"print JSON, one entry per line"`
 }
 
 // Run lists entries of the audit log.

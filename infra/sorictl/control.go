@@ -38,9 +38,9 @@ func (a action) done() string {
 type candidate struct{ job, about string }
 
 type retryCommand struct {
-	Jobs   []string `arg:"" optional:"" name:"id" help:"the jobs' ids"`
-	Failed bool     `help:"every failed job that another try may help, the newest first, instead of named ones"`
-	DryRun bool     `help:"show which jobs would be retried, and retry none"`
+	Jobs   []string `arg:"" optional:"" name:"id" help:"the ids of the jobs"`
+	Failed bool     `help:"retry the failed jobs for which another attempt may succeed, the newest first, instead of named jobs"`
+	DryRun bool     `help:"only print which jobs would be retried"`
 	choice
 }
 
@@ -48,7 +48,7 @@ type retryCommand struct {
 // records. The tracker decides for each job, by the job's log, whether it may be retried.
 func (c *retryCommand) Run(ctx context.Context, t terminal) error {
 	if c.Failed == (len(c.Jobs) > 0) || !c.Failed && (c.Code != "" || c.Since != 0) {
-		return errors.New("retry: either the jobs' ids, or -failed with -code, -since and -n")
+		return errors.New("retry: give either the ids of jobs, or -failed; -code and -since need -failed")
 	}
 	if c.N < 1 || c.Since < 0 {
 		return errors.New("retry: -n must be at least 1 and -since must not be negative")
@@ -75,7 +75,7 @@ func (c *retryCommand) Run(ctx context.Context, t terminal) error {
 }
 
 type cancelCommand struct {
-	Jobs []string `arg:"" name:"id" help:"the jobs' ids"`
+	Jobs []string `arg:"" name:"id" help:"the ids of the jobs"`
 }
 
 // Run asks the tracker to cancel jobs that have not ended.
@@ -98,7 +98,7 @@ func named(ids []string) ([]candidate, error) {
 	for i, given := range ids {
 		id, ok := event.ParseJobID(given)
 		if !ok {
-			return nil, fmt.Errorf("%q is no job id", given)
+			return nil, fmt.Errorf("%q is not a job id", given)
 		}
 		jobs[i].job = id
 	}
@@ -107,10 +107,10 @@ func named(ids []string) ([]candidate, error) {
 
 // choice selects failed jobs for a retry.
 type choice struct {
-	Code  string        `help:"with -failed: what failed with this error code alone"`
-	Since time.Duration `help:"with -failed: what failed within this time alone"`
-	N     int           `default:"100" help:"with -failed: the newest n at most"`
-	Force bool          `help:"also what failed for a reason that another try does not change"`
+	Code  string        `help:"with -failed: only jobs that failed with this error code"`
+	Since time.Duration `help:"with -failed: only jobs that failed within this last period, such as 2h"`
+	N     int           `default:"100" help:"with -failed: at most this number of jobs, the newest"`
+	Force bool          `help:"retry also jobs that failed for a reason that another attempt does not change"`
 }
 
 // find returns the failed jobs that match the choice, by their records. It prints how
@@ -131,7 +131,7 @@ func (t terminal) find(ctx context.Context, settings config.Lookup, c choice) ([
 			return nil, err
 		}
 		if skipped > 0 {
-			fmt.Fprintf(t.out, "%d skipped: another try does not change why they failed (-force retries them)\n", skipped)
+			fmt.Fprintf(t.out, "%d skipped: another attempt does not change why they failed (-force retries them)\n", skipped)
 		}
 	}
 	jobs := make([]candidate, len(found))
@@ -210,7 +210,7 @@ type refusal client.Problem
 func (r *refusal) String() string {
 	text := tail.Clean(r.Detail + " (" + r.Code + ")")
 	if r.CurrentStatus != "" {
-		text += ", it is " + tail.Clean(r.CurrentStatus)
+		text += ", status " + tail.Clean(r.CurrentStatus)
 	}
 	return text
 }
@@ -228,7 +228,7 @@ func ask(ctx context.Context, tracker *client.Client, a action, force bool, job 
 		return nil, fault.Wrap(fault.Unavailable, "tracker-away", "The tracker cannot be reached.", err)
 	case p.Code == "":
 		return nil, fault.New(fault.Unavailable, "tracker-away",
-			fmt.Sprintf("What answers at TRACKER_URL is no tracker: %d %s.", p.Status, http.StatusText(p.Status)))
+			fmt.Sprintf("The server at TRACKER_URL is not a tracker: it answered %d %s.", p.Status, http.StatusText(p.Status)))
 	default:
 		return (*refusal)(p), nil
 	}

@@ -106,7 +106,7 @@ func TestJobsAreRetriedByNameAndTheRestIsRefusedWithItsReason(t *testing.T) {
 		t.Errorf("the end is %v", err)
 	}
 	contains(t, shown, broken[0]+"  retried\n", broken[1]+"  retried\n",
-		well+"  refused: The job is completed and cannot be retried. (job-not-retryable), it is completed\n",
+		well+"  refused: The job is completed and cannot be retried. (job-not-retryable), status completed\n",
 		unknown+"  refused: ", "(job-not-found)\n", "2 of 4 jobs retried, 2 refused, 0 left")
 	for _, job := range broken {
 		frames := w.Follow(w.Context(), t, job, "en")
@@ -176,7 +176,7 @@ func TestTheTrackerDecidesByTheLogWhateverTheRecordSays(t *testing.T) {
 	if err == nil {
 		t.Error("what is completed is retried")
 	}
-	contains(t, shown, job+"  refused (unprojectable, attempt 1, ", "it is completed", "0 of 1 jobs retried, 1 refused")
+	contains(t, shown, job+"  refused (unprojectable, attempt 1, ", "status completed", "0 of 1 jobs retried, 1 refused")
 	if story := o.EventNames(o.bus, job); story[len(story)-1] != event.NameCompleted {
 		t.Errorf("story %v", story)
 	}
@@ -187,7 +187,7 @@ func TestWhatAnotherTryDoesNotHelpIsRetriedByForceAlone(t *testing.T) {
 	o := attended(t)
 	lasting, passing := o.job(stored, broken("unsupported-codec")), o.job(stored, failed("analysis-failed", 0))
 	o.Settled(projection)
-	const skipped = "1 skipped: another try does not change why they failed (-force retries them)\n"
+	const skipped = "1 skipped: another attempt does not change why they failed (-force retries them)\n"
 	_, shown, err := o.run("retry", "-failed", "-dry-run")
 	if err != nil || !strings.Contains(shown, skipped) || strings.Contains(shown, lasting) || !strings.Contains(shown, passing) {
 		t.Errorf("%v, %s", err, shown)
@@ -195,7 +195,7 @@ func TestWhatAnotherTryDoesNotHelpIsRetriedByForceAlone(t *testing.T) {
 	if _, shown, err = o.run("retry", lasting); err == nil {
 		t.Error("what cannot succeed is retried")
 	}
-	contains(t, shown, lasting+"  refused: ", "(not-retryable), it is failed", "0 of 1 jobs retried, 1 refused")
+	contains(t, shown, lasting+"  refused: ", "(not-retryable), status failed", "0 of 1 jobs retried, 1 refused")
 	_, shown, err = o.run("retry", "-failed")
 	contains(t, shown, skipped, passing+"  retried", "1 of 1 jobs retried")
 	if err != nil {
@@ -224,7 +224,7 @@ func TestAJobIsCanceledOnce(t *testing.T) {
 	if err == nil {
 		t.Error("what has ended is canceled")
 	}
-	contains(t, shown, ended+"  refused: ", "it is failed", running+"  canceled\n", "1 of 2 jobs canceled, 1 refused")
+	contains(t, shown, ended+"  refused: ", "status failed", running+"  canceled\n", "1 of 2 jobs canceled, 1 refused")
 	if story := o.EventNames(o.bus, running); !slices.Equal(story, []event.Name{event.NameReceived, event.NameStored, event.NameCanceled}) {
 		t.Errorf("story %v", story)
 	}
@@ -239,7 +239,7 @@ func TestATrackerThatIsAwayIsAskedNoFurther(t *testing.T) {
 		http.Error(w, "\x1b[2Jno route", http.StatusBadGateway)
 	}))
 	defer other.Close()
-	for url, says := range map[string]string{"http://127.0.0.1:9": "cannot be reached", other.URL: "is no tracker"} {
+	for url, says := range map[string]string{"http://127.0.0.1:9": "cannot be reached", other.URL: "is not a tracker"} {
 		shown, err := sorictl(t, k, map[string]string{"TRACKER_URL": url}, "retry", k.NewJob(), k.NewJob())
 		if err == nil || !strings.Contains(said(err), says) {
 			t.Errorf("%s: %v", url, err)

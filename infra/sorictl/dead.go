@@ -38,9 +38,9 @@ func (t terminal) withBus(ctx context.Context, work func(*bus.Bus) error) (err e
 }
 
 type deadList struct {
-	Consumer string `help:"the dead letters of this consumer alone"`
-	N        int    `default:"50" help:"the newest n; 0 is all"`
-	JSON     bool   `name:"json" help:"one JSON object a line"`
+	Consumer string `help:"list only dead letters of this consumer"`
+	N        int    `default:"50" help:"list at most this number of dead letters, the newest; 0 lists all"`
+	JSON     bool   `name:"json" help:"print JSON, one object per line"`
 }
 
 // Run lists dead letters.
@@ -58,7 +58,7 @@ func (c *deadList) Run(ctx context.Context, t terminal) error {
 			return t.lines(letters)
 		}
 		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "SEQ\tTIME\tCONSUMER\tJOB\tEVENT\tTRIES\tCODE\tREASON")
+		fmt.Fprintln(table, "SEQ\tTIME\tCONSUMER\tJOB\tEVENT\tDELIVERIES\tCODE\tREASON")
 		for _, l := range letters {
 			_, name, _ := event.ParseSubject(l.Subject) // name stays empty if the subject is not that of an event
 			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.Seq, l.At.UTC().Format(stamp), l.Consumer, l.Job, name, l.Deliveries, tail.Clean(l.Code), tail.Clean(l.Reason))
@@ -73,7 +73,7 @@ func (t terminal) lines(letters []deadletter.DeadLetter) error {
 	encode := json.NewEncoder(t.out)
 	for _, l := range letters {
 		if err := encode.Encode(l); err != nil {
-			return fmt.Errorf("write letter %d: %w", l.Seq, err)
+			return fmt.Errorf("write dead letter %d: %w", l.Seq, err)
 		}
 	}
 	return nil
@@ -81,13 +81,13 @@ func (t terminal) lines(letters []deadletter.DeadLetter) error {
 
 // sequences are the arguments of a command with the numbers of one or more dead letters.
 type sequences struct {
-	Seqs []uint64 `arg:"" name:"seq" help:"the numbers of dead letters, which dead list shows"`
+	Seqs []uint64 `arg:"" name:"seq" help:"the numbers of dead letters: the column SEQ of dead list"`
 }
 
 // Validate implements kong.Validatable.
 func (s *sequences) Validate() error {
 	if slices.Contains(s.Seqs, 0) {
-		return errors.New("0 is no letter's number")
+		return errors.New("0 is not the number of a dead letter")
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (c *deadShow) Run(ctx context.Context, t terminal) error {
 				fmt.Fprintf(table, "%s\t%s\n", row[0], row[1])
 			}
 			if err := table.Flush(); err != nil {
-				return fmt.Errorf("write letter %d: %w", seq, err)
+				return fmt.Errorf("write dead letter %d: %w", seq, err)
 			}
 			fmt.Fprintf(t.out, "%s\n\n", readable(l.Body))
 		}
@@ -135,13 +135,13 @@ func logOf(ctx context.Context, b *bus.Bus, job string) (event.Log, error) {
 func standing(job string, log event.Log) string {
 	switch end, ended := log.Terminal(); {
 	case job == "":
-		return "none that the subject names"
+		return "the subject names none"
 	case ended:
 		return job + ", has ended: " + string(end.Name())
 	case len(log) == 0:
-		return job + ", no longer in the log"
+		return job + ", not in the log"
 	default:
-		return job + ", under way since " + string(log[len(log)-1].Event.Name())
+		return job + ", in progress, last event: " + string(log[len(log)-1].Event.Name())
 	}
 }
 
@@ -159,16 +159,16 @@ func readable(body []byte) string {
 }
 
 type deadReplay struct {
-	Seqs     []uint64      `arg:"" optional:"" name:"seq" help:"the numbers of dead letters, which dead list shows"`
-	All      bool          `help:"every dead letter, or every one of -consumer"`
-	Consumer string        `help:"with -all: the dead letters of this consumer alone"`
-	Wait     time.Duration `default:"2m" help:"how long one event may take"`
+	Seqs     []uint64      `arg:"" optional:"" name:"seq" help:"the numbers of dead letters: the column SEQ of dead list"`
+	All      bool          `help:"replay all dead letters, or all those of -consumer"`
+	Consumer string        `help:"with -all: only dead letters of this consumer"`
+	Wait     time.Duration `default:"2m" help:"the time limit for each event"`
 }
 
 // Run makes consumers handle the events of dead letters again.
 func (c *deadReplay) Run(ctx context.Context, t terminal) error {
 	if c.All == (len(c.Seqs) > 0) || !c.All && c.Consumer != "" {
-		return errors.New("dead replay: either the letters' numbers, or -all with -consumer")
+		return errors.New("dead replay: give either the numbers of dead letters, or -all; -consumer needs -all")
 	}
 	return t.withBus(ctx, func(b *bus.Bus) error {
 		letters, err := lettersOf(ctx, b, c.Seqs, c.Consumer)
@@ -182,12 +182,12 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) error {
 			}
 			if err := t.replay(ctx, b, l, c.Wait); err != nil {
 				failed++
-				fmt.Fprintf(t.out, "%d  %s  stays: %s\n", l.Seq, l.Consumer, said(err))
+				fmt.Fprintf(t.out, "%d  %s  not replayed: %s\n", l.Seq, l.Consumer, said(err))
 			}
 		}
-		fmt.Fprintf(t.out, "%d of %d letters replayed\n", len(letters)-failed, len(letters))
+		fmt.Fprintf(t.out, "%d of %d dead letters replayed\n", len(letters)-failed, len(letters))
 		if failed > 0 {
-			return fmt.Errorf("%d letters stay", failed)
+			return fmt.Errorf("%d dead letters were not replayed", failed)
 		}
 		return nil
 	})
@@ -234,7 +234,7 @@ func (c *deadDrop) Run(ctx context.Context, t terminal) error {
 			if err := deadletter.New(b).Delete(ctx, seq); err != nil {
 				return err
 			}
-			fmt.Fprintf(t.out, "%d dropped\n", seq)
+			fmt.Fprintf(t.out, "%d deleted\n", seq)
 		}
 		return nil
 	})

@@ -83,12 +83,12 @@ func TestADeadLetterIsListedShownReplayedAndGone(t *testing.T) {
 	if err == nil {
 		t.Error("what is not mended is replayed")
 	}
-	contains(t, shown, "stays", "result-lost", "0 of 1 letters replayed")
+	contains(t, shown, "not replayed", "result-lost", "0 of 1 dead letters replayed")
 	if r := g.row(t, job); r.Status != "failed" {
 		t.Errorf("before: %+v", r)
 	}
 	g.mend(t, 0)
-	shows(t, g.Kit, []string{"dead", "replay", "1"}, "1 of 1 letters replayed", job+", has ended: completed")
+	shows(t, g.Kit, []string{"dead", "replay", "1"}, "1 of 1 dead letters replayed", job+", has ended: completed")
 	if r := g.row(t, job); r.Status != "completed" || r.Progress != 100 || r.ErrorCode != nil || r.ResultBytes == nil {
 		t.Errorf("after: %+v", r)
 	}
@@ -107,7 +107,7 @@ func TestAllLettersAreReplayedAndThoseThatFailStay(t *testing.T) {
 	if err == nil {
 		t.Error("one could not be replayed")
 	}
-	contains(t, shown, "2 of 3 letters replayed")
+	contains(t, shown, "2 of 3 dead letters replayed")
 	shows(t, g.Kit, []string{"dead", "list"}, g.jobs[1], "1 of 1 dead letters")
 	for i, want := range []string{"completed", "failed", "completed"} {
 		if r := g.row(t, g.jobs[i]); r.Status != want {
@@ -128,7 +128,7 @@ func TestTheNewestLettersAreListed(t *testing.T) {
 func TestADroppedLetterIsNotReplayed(t *testing.T) {
 	t.Parallel()
 	g := rejectEndings(t, 2)
-	shows(t, g.Kit, []string{"dead", "drop", "1"}, "1 dropped")
+	shows(t, g.Kit, []string{"dead", "drop", "1"}, "1 deleted")
 	if _, err := sorictl(t, g.Kit, nil, "dead", "replay", "1"); err == nil {
 		t.Error("replayed")
 	}

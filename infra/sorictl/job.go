@@ -19,7 +19,7 @@ import (
 )
 
 type jobCommand struct {
-	ID string `arg:"" help:"the job's id"`
+	ID string `arg:"" help:"the id of the job"`
 }
 
 // Run prints all that is known of one job on one screen. If a source cannot be reached, it prints the
@@ -27,7 +27,7 @@ type jobCommand struct {
 func (c *jobCommand) Run(ctx context.Context, t terminal) error {
 	id, ok := event.ParseJobID(c.ID)
 	if !ok {
-		return fmt.Errorf("%q is no job id", c.ID)
+		return fmt.Errorf("%q is not a job id", c.ID)
 	}
 	lookup, err := t.settings()
 	if err != nil {
@@ -44,20 +44,20 @@ func (t terminal) showJob(ctx context.Context, b *bus.Bus, lookup config.Lookup,
 	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	tell := func(what, value string, err error) {
 		if err != nil {
-			value = "not known: " + said(err)
+			value = "unknown: " + said(err)
 		}
 		fmt.Fprintf(table, "%s\t%s\n", what, value)
 	}
 	tell("job", standing(id, history.log), nil)
 	value, rowErr := describeRow(ctx, lookup, id, history.log)
-	tell("row", value, rowErr)
+	tell("record", value, rowErr)
 	value, objectErr := describeObjects(ctx, lookup, id)
 	tell("object", value, objectErr)
 	value, stagedErr := describeStaging(ctx, b, id, history.log)
 	tell("staging", value, stagedErr)
 	value, deadErr := describeLetters(ctx, b, id)
 	tell("dead", value, deadErr)
-	fmt.Fprintln(table, "\nSEQ\tTIME\tAFTER\tEVENT\tTRACE\tSAYS")
+	fmt.Fprintln(table, "\nSEQ\tTIME\tAFTER\tEVENT\tTRACE\tDETAILS")
 	for _, l := range history.lines {
 		fmt.Fprintln(table, l)
 	}
@@ -103,7 +103,7 @@ func describeRow(ctx context.Context, settings config.Lookup, id string, log eve
 	if r == nil {
 		return "none", nil
 	}
-	text := fmt.Sprintf("%s, progress %d, attempt %d, version %d, of event %d", r.Status, r.Progress, r.Attempt, r.Version, r.StateSeq)
+	text := fmt.Sprintf("%s, progress %d, attempt %d, version %d, last event %d", r.Status, r.Progress, r.Attempt, r.Version, r.StateSeq)
 	if seq := log.Seq(); seq > r.StateSeq {
 		text += fmt.Sprintf(" (BEHIND the log, which ends at %d)", seq)
 	}
@@ -140,7 +140,7 @@ func cachedFrom(log event.Log) string {
 // ownedBy describes the owner of a job.
 func ownedBy(owner string) string {
 	if owner == "" {
-		return "of no owner"
+		return "no owner"
 	}
 	return fmt.Sprintf("owner %q", owner)
 }

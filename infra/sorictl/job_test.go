@@ -16,7 +16,7 @@ func TestAJobIsShownOnOneScreen(t *testing.T) {
 	w := harnesstest.Start(t, harnesstest.Options{Behaviour: analyzer.Behaviour{Instant: true}})
 	job := done(t, w, 1)[0]
 	shown := shows(t, w.Kit, []string{"job", strings.ToUpper(job)},
-		job+", has ended: completed", "completed, progress 100, attempt 1", "of no owner", `file "녹음 1.wav"`, "s3://", "audio/"+job+"_", "32044 bytes")
+		job+", has ended: completed", "completed, progress 100, attempt 1", "no owner", `file "녹음 1.wav"`, "s3://", "audio/"+job+"_", "32044 bytes")
 	at := 0
 	for _, name := range []string{"received", "stored", "attempted", "completed"} { // without dispatched, since a callback may arrive before the event dispatched is appended
 		i := strings.Index(shown[at:], "  "+name+"  ")
@@ -28,7 +28,7 @@ func TestAJobIsShownOnOneScreen(t *testing.T) {
 	if lines := strings.Count(shown, "\n"); lines > 24 {
 		t.Errorf("%d lines:\n%s", lines, shown)
 	}
-	shows(t, w.Kit, []string{"job", w.NewJob()}, "no longer in the log", "row", "none")
+	shows(t, w.Kit, []string{"job", w.NewJob()}, "not in the log", "record", "none")
 }
 
 func TestAJobsScreenTellsThatItsResultIsCached(t *testing.T) {
@@ -53,7 +53,7 @@ func TestAJobsScreenTellsEveryAttempt(t *testing.T) {
 		attempted(2), failed("analysis-failed", 2),
 		func(id string) event.Event { return event.Retried{JobID: id, Attempt: 3} })
 	o.Settled(projection)
-	shown := shows(t, o.Kit, []string{"job", job}, job+", under way since retried", "processing, progress 70, attempt 3, version")
+	shown := shows(t, o.Kit, []string{"job", job}, job+", in progress, last event: retried", "processing, progress 70, attempt 3, version")
 	at := 0
 	for _, line := range []string{"attempted  ", "dispatched  ", "lapsed  ", "attempted  ", "failed  ", "retried  "} {
 		i := strings.Index(shown[at:], line)
@@ -123,7 +123,7 @@ func TestWhatCannotBeReachedIsToldAndTheRestIsShown(t *testing.T) {
 	if err == nil {
 		t.Error("nothing is said of what is away")
 	}
-	contains(t, shown, "not known: The database cannot be reached", "not known: The storage cannot be reached", "has ended: completed", "attempted")
+	contains(t, shown, "unknown: The database cannot be reached", "unknown: The storage cannot be reached", "has ended: completed", "attempted")
 	if strings.Contains(shown+said(err), "hunter2") {
 		t.Error("a password is shown")
 	}
@@ -138,5 +138,5 @@ func TestWhatRefusesTheOperatorIsToldWithWhatToCorrect(t *testing.T) {
 	if err == nil {
 		t.Error("nothing is said of what is refused")
 	}
-	contains(t, shown, "not known: ", "The database refuses the service", "take the parameter out of DATABASE_URL", "has ended: completed")
+	contains(t, shown, "unknown: ", "The database refuses the service", "take the parameter out of DATABASE_URL", "has ended: completed")
 }

@@ -40,9 +40,9 @@ func (t terminal) database() (cfg postgres.Config, err error) {
 
 type keysCreate struct {
 	Name   string        `arg:"" help:"what the key is for"`
-	Owner  string        `required:"" help:"whose key it is: a user of the provider, or any name"`
-	Scopes []string      `required:"" help:"what it may do, with commas: jobs:read, jobs:write, catalogue:read, catalogue:write, admin"`
-	Valid  time.Duration `help:"how long it is valid, such as 2160h; for ever if it is absent"`
+	Owner  string        `required:"" help:"the owner of the key: a user of the OpenID provider, or any name"`
+	Scopes []string      `required:"" help:"the scopes of the key, separated by commas: jobs:read, jobs:write, catalogue:read, catalogue:write, admin"`
+	Valid  time.Duration `help:"how long the key is valid, such as 2160h; without it the key never expires"`
 }
 
 // Run creates a key. It writes only the key to stdout, so that a script can save it, and the rest to stderr.
@@ -60,7 +60,7 @@ func (c *keysCreate) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return explained(err)
 		}
-		fmt.Fprintf(t.errs, "key %s of %s; it is shown only now\n", made.ID, made.Owner)
+		fmt.Fprintf(t.errs, "key %s of %s; it is printed only once\n", made.ID, made.Owner)
 		fmt.Fprintln(t.out, text)
 		return nil
 	})
@@ -79,7 +79,7 @@ func explained(err error) error {
 }
 
 type keysList struct {
-	Owner string `help:"the keys of this owner alone"`
+	Owner string `help:"list only keys of this owner"`
 }
 
 // Run lists keys.

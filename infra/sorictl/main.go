@@ -4,13 +4,13 @@
 //	sorictl dead show SEQ                                show dead letters in full
 //	sorictl dead replay SEQ...|-all [-consumer C]        make the consumer handle the event again
 //	sorictl dead drop SEQ...                             delete dead letters
-//	sorictl job ID                                       show all that is known of a job
+//	sorictl job ID                                       show everything about a job
 //	sorictl retry ID...|-failed [-force] [-code C]       analyse failed jobs again
 //	sorictl cancel ID...                                 cancel jobs that have not ended
 //	sorictl reconcile [-repair] [-json] [-metrics FILE]  compare log, rows and objects
 //	sorictl keys create|list|revoke                      manage API keys of the gateway
-//	sorictl audit [-owner O] [-object PATH] [-since 24h] list what principals changed
-//	sorictl provision                                    create what the services use, and their accounts
+//	sorictl audit [-owner O] [-object PATH] [-since 24h] list requests that changed something
+//	sorictl provision                                    create the resources and accounts of the services
 //	sorictl secrets                                      write .env with random secrets
 //	sorictl tail [SUBJECT] [-job ID] [-failed]           print events as they are published
 //
@@ -56,21 +56,21 @@ type grammar struct {
 	Dead struct {
 		List   deadList   `cmd:"" help:"list dead letters, the newest last"`
 		Show   deadShow   `cmd:"" help:"show a dead letter: reason, event, body, state of its job"`
-		Replay deadReplay `cmd:"" help:"have the consumer handle the event again"`
+		Replay deadReplay `cmd:"" help:"make the consumer handle the event again"`
 		Drop   deadDrop   `cmd:"" help:"delete dead letters; the events stay in the log"`
 	} `cmd:"" help:"dead letters: list, show, replay, drop"`
 	Keys struct {
-		Create keysCreate `cmd:"" help:"make an API key, which is shown only now"`
+		Create keysCreate `cmd:"" help:"create an API key, which is printed only once"`
 		List   keysList   `cmd:"" help:"list API keys, the oldest first"`
 		Revoke keysRevoke `cmd:"" help:"revoke API keys; the gateways refuse them within five seconds"`
 	} `cmd:"" help:"API keys of the gateway: create, list, revoke"`
-	Audit     auditCommand     `cmd:"" help:"list what principals changed, and what they were denied"`
-	Job       jobCommand       `cmd:"" help:"everything that is known of a job, on one screen"`
+	Audit     auditCommand     `cmd:"" help:"list requests that changed something, and those that were denied"`
+	Job       jobCommand       `cmd:"" help:"show everything about a job on one screen"`
 	Retry     retryCommand     `cmd:"" help:"analyse failed jobs again, without a new upload"`
 	Cancel    cancelCommand    `cmd:"" help:"cancel jobs that have not ended"`
-	Reconcile reconcileCommand `cmd:"" help:"list where log, records and bucket differ"`
-	Provision provisionCommand `cmd:"" help:"create what the services need on NATS, in Postgres and on S3, or change what differs"`
-	Secrets   secretsCommand   `cmd:"" help:"write .env for docker-compose.yml with random secrets, or add what it lacks"`
+	Reconcile reconcileCommand `cmd:"" help:"list differences between log, records and bucket"`
+	Provision provisionCommand `cmd:"" help:"create or update the resources and accounts of the services on NATS, in Postgres and on S3"`
+	Secrets   secretsCommand   `cmd:"" help:"write .env for docker-compose.yml with random secrets, or add the missing ones"`
 	Tail      tailCommand      `cmd:"" help:"show events as they are published"`
 }
 

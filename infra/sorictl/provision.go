@@ -15,7 +15,7 @@ import (
 )
 
 type provisionCommand struct {
-	Wait time.Duration `default:"1m" help:"how long to wait for a server that is away"`
+	Wait time.Duration `default:"1m" help:"how long to wait for a server that is unavailable"`
 }
 
 // provisionPause is the pause between two attempts.

@@ -35,10 +35,10 @@ func reportOn(s *survey) report {
 }
 
 type reconcileCommand struct {
-	Repair  bool          `help:"have the tracker record again what its records lack"`
-	JSON    bool          `name:"json" help:"the report as one JSON object"`
+	Repair  bool          `help:"replay events to the tracker for records that lack them"`
+	JSON    bool          `name:"json" help:"print the report as one JSON object"`
 	Metrics string        `placeholder:"FILE" help:"write the counts to this file, for Prometheus' node exporter (textfile collector)"`
-	Wait    time.Duration `default:"30s" help:"how long one event may take to be recorded again"`
+	Wait    time.Duration `default:"30s" help:"the time limit for the replay of each event"`
 }
 
 // Run compares the job log with the records and the bucket. With -repair it replays events to the tracker,
@@ -148,11 +148,11 @@ func (t terminal) conclude(s *survey, r report, asJSON bool, metrics string) err
 		}
 	} else {
 		t.tellFindings(r.Findings)
-		fmt.Fprintf(t.out, "%d jobs compared: %d findings, %d of them to be mended with -repair; %d events replayed\n",
+		fmt.Fprintf(t.out, "%d jobs compared: %d findings, %d of them repairable with -repair; %d events replayed\n",
 			r.Jobs, len(r.Findings), mendable(r.Findings), r.Replayed)
-		fmt.Fprintf(t.out, "%d events are on their way into the records, %d dead letters\n", r.Lag, r.DeadLetters)
+		fmt.Fprintf(t.out, "%d events are not recorded yet, %d dead letters\n", r.Lag, r.DeadLetters)
 		if s.missing {
-			fmt.Fprintf(t.out, "there is no consumer %s: no tracker has run here, and no record can be judged\n", projection)
+			fmt.Fprintf(t.out, "there is no consumer %s: no tracker has run here, so records cannot be compared\n", projection)
 		}
 	}
 	if len(r.Findings) > 0 {

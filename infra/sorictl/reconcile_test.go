@@ -76,7 +76,7 @@ func TestNothingIsFoundWhereAllIsWell(t *testing.T) {
 	t.Parallel()
 	w, _ := instant(t)
 	done(t, w, 2)
-	shows(t, w.Kit, []string{"reconcile", "-repair"}, "2 jobs compared: 0 findings", "0 events replayed", "0 events are on their way")
+	shows(t, w.Kit, []string{"reconcile", "-repair"}, "2 jobs compared: 0 findings", "0 events replayed", "0 events are not recorded yet")
 }
 
 func TestRecordsThatWereLostAreRecordedAgain(t *testing.T) {

@@ -31,7 +31,7 @@ func (c *secretsCommand) Run(t terminal) error {
 	}
 	filled, made := command.FillSecrets(string(example), string(present))
 	if len(made) == 0 {
-		fmt.Fprintf(t.out, "%s has every secret\n", c.File)
+		fmt.Fprintf(t.out, "%s has all secrets\n", c.File)
 		return nil
 	}
 	if err := os.WriteFile(c.File+".new", []byte(filled), 0o600); err != nil {
@@ -41,10 +41,10 @@ func (c *secretsCommand) Run(t terminal) error {
 		return fmt.Errorf("secrets: %w", err)
 	}
 	for _, name := range made {
-		fmt.Fprintf(t.out, "made  %s\n", name)
+		fmt.Fprintf(t.out, "created  %s\n", name)
 	}
 	if !created && slices.Contains(made, "POSTGRES_PASSWORD") {
-		fmt.Fprintln(t.errs, "sorictl: a database that exists keeps its old password: change it there too, as .env.example says")
+		fmt.Fprintln(t.errs, "sorictl: an existing database keeps its old password: change it there too, as .env.example describes")
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func TestSecretsAreMadeOnceAndNotPrinted(t *testing.T) {
 	if value(first, "S3_BUCKET_NAME") != "sori" {
 		t.Error("the other settings are not copied")
 	}
-	if again, shown := write(t, dir); again != first || !strings.Contains(shown, "has every secret") {
+	if again, shown := write(t, dir); again != first || !strings.Contains(shown, "has all secrets") {
 		t.Errorf("the second run: %s", shown)
 	}
 }
@@ -70,7 +70,7 @@ func TestAFileFromBeforeGetsWhatItLacks(t *testing.T) {
 			t.Errorf("%s is %q", name, made)
 		}
 	}
-	if !strings.Contains(shown, "a database that exists keeps its old password") {
+	if !strings.Contains(shown, "an existing database keeps its old password") {
 		t.Errorf("shown: %s", shown)
 	}
 }

@@ -237,15 +237,15 @@ func (s *survey) judgeRow(k *known) finding {
 	case row == nil && want.seq == 0:
 		return finding{}
 	case row == nil || !row.Shown && k.has(event.NameReceived) && want.seq > 0:
-		return finding{Kind: rowMissing, Detail: fmt.Sprintf("the log ends with %s, %d", want.name, want.seq)}
+		return finding{Kind: rowMissing, Detail: fmt.Sprintf("the log ends with event %d, %s", want.seq, want.name)}
 	case row.StateSeq > s.after.LastSeq, row.StateSeq > k.upTo(s.read).seq && row.StateSeq <= s.read && row.StateSeq >= s.after.FirstSeq:
-		return finding{Kind: rowAhead, Detail: fmt.Sprintf("the record is %s of event %d, which the log does not have", row.Status, row.StateSeq)}
+		return finding{Kind: rowAhead, Detail: fmt.Sprintf("the record has the status %s of event %d, which is not in the log", row.Status, row.StateSeq)}
 	case len(k.states) == 0 && row.StateSeq < s.after.FirstSeq && row.Status == invariants.Processing:
-		return finding{Kind: rowAbandoned, Detail: fmt.Sprintf("the record is %s of event %d, and the log begins at %d", row.Status, row.StateSeq, s.after.FirstSeq)}
+		return finding{Kind: rowAbandoned, Detail: fmt.Sprintf("the record has the status %s of event %d, and the log begins at %d", row.Status, row.StateSeq, s.after.FirstSeq)}
 	case row.StateSeq < want.seq:
-		return finding{Kind: rowBehind, Detail: fmt.Sprintf("the record is %s of event %d, the log ends with %s, %d", row.Status, row.StateSeq, want.name, want.seq)}
+		return finding{Kind: rowBehind, Detail: fmt.Sprintf("the record has the status %s of event %d, the log ends with event %d, %s", row.Status, row.StateSeq, want.seq, want.name)}
 	case row.StateSeq == want.seq && want.seq > 0 && invariants.Status(want.name) != "" && row.Status != invariants.Status(want.name):
-		return finding{Kind: rowDiffers, Detail: fmt.Sprintf("the record is %s, the log ends with %s, %d", row.Status, want.name, want.seq)}
+		return finding{Kind: rowDiffers, Detail: fmt.Sprintf("the record has the status %s, the log ends with event %d, %s", row.Status, want.seq, want.name)}
 	default:
 		return finding{}
 	}
@@ -258,7 +258,7 @@ func (s *survey) judgeObject(k *known) finding {
 	current := last == k.upTo(s.read) // whether no event of the job is newer than the start of the listing
 	if end := k.upTo(s.read); end.name == event.NameErased || len(k.states) == 0 && k.row != nil && k.row.Status == string(event.NameErased) {
 		if len(k.objects) > 0 && end.seq <= s.cleared {
-			return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that was erased"}
+			return finding{Kind: objectOrphan, Detail: k.objects[0] + " belongs to a job that was erased"}
 		}
 		return finding{}
 	}
@@ -271,9 +271,9 @@ func (s *survey) judgeObject(k *known) finding {
 	case len(k.objects) == 0 && len(k.states) == 0 && k.row != nil && k.row.Key != "" && k.row.Status == string(event.NameCompleted) && k.row.StateSeq <= s.listed:
 		return finding{Kind: objectMissing, Detail: "the record is completed and " + k.row.Key + " is not in the bucket"}
 	case len(k.objects) > 0 && len(k.states) == 0 && k.row == nil:
-		return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that neither log nor records know"}
+		return finding{Kind: objectOrphan, Detail: k.objects[0] + " belongs to a job that is neither in the log nor in the records"}
 	case len(k.objects) > 0 && current && last.name.Terminal() && !k.has(event.NameStored) && k.has(event.NameReceived):
-		return finding{Kind: objectOrphan, Detail: k.objects[0] + " is of a job that ended before it was stored"}
+		return finding{Kind: objectOrphan, Detail: k.objects[0] + " belongs to a job that ended before it was stored"}
 	default:
 		return finding{}
 	}

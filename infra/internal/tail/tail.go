@@ -19,10 +19,10 @@ import (
 
 // Options select the events to print.
 type Options struct {
-	Subject string `arg:"" optional:"" help:"show this subject alone"`
-	Job     string `help:"show what concerns this job alone"`
-	Failed  bool   `help:"show failures and dead letters alone"`
-	Plain   bool   `name:"no-color" help:"show no colours, as where the output is no terminal or NO_COLOR is set"`
+	Subject string `arg:"" optional:"" help:"show only this subject"`
+	Job     string `help:"show only events of this job"`
+	Failed  bool   `help:"show only failures and dead letters"`
+	Plain   bool   `name:"no-color" help:"show no colours; the default if the output is not a terminal or NO_COLOR is set"`
 }
 
 // Config names the NATS server, and the namespace whose events are shown.
@@ -34,7 +34,7 @@ func Run(ctx context.Context, cfg Config, o Options, out io.Writer, listening fu
 	if o.Job != "" {
 		job, ok := event.ParseJobID(o.Job)
 		if !ok {
-			return fmt.Errorf("tail: %q is no job id", o.Job)
+			return fmt.Errorf("tail: %q is not a job id", o.Job)
 		}
 		o.Job = job
 	}
