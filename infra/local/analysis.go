@@ -34,7 +34,7 @@ func outside(lookup func(string) (string, bool), own map[string]string) map[stri
 
 // errAnalyzerEnded means that the reference analysis server ended without an error
 // while it was still needed.
-var errAnalyzerEnded = errors.New("the analyzer ended by itself")
+var errAnalyzerEnded = errors.New("the analyzer stopped unexpectedly")
 
 // withAnalyzer starts the reference analysis server, calls the function work when the server is
 // ready, and stops the server after work. If the caller's environment names another

@@ -144,13 +144,13 @@ func (a *auth) curlFlag() string {
 // screen returns the lines about access for the screen.
 func (a *auth) screen() string {
 	if a == nil {
-		return "Nobody signs in: whoever reaches these addresses may do everything. With -auth, users sign in.\n"
+		return "Requests are not authenticated: anyone who reaches these addresses may do everything. With -auth, users sign in.\n"
 	}
 	var lines strings.Builder
 	fmt.Fprintf(&lines, "Users sign in to the console, at the OpenID provider %s:\n\n", a.issuer)
 	for _, u := range a.users {
-		fmt.Fprintf(&lines, "  %-9s password %s%s\n", u.Name, u.Password, map[bool]string{true: "        sees all jobs, and changes the lines"}[len(u.Roles) > 0])
+		fmt.Fprintf(&lines, "  %-9s password %s%s\n", u.Name, u.Password, map[bool]string{true: "        an admin: sees all jobs, and changes tokens"}[len(u.Roles) > 0])
 	}
-	fmt.Fprintf(&lines, "\nPrograms send an API key: that of %s is in %s, that of %s in %s.\n", keyUser, a.keyFile(keyUser), keyAdmin, a.keyFile(keyAdmin))
+	fmt.Fprintf(&lines, "\nPrograms send an API key: the key of %s is in %s, the key of %s in %s.\n", keyUser, a.keyFile(keyUser), keyAdmin, a.keyFile(keyAdmin))
 	return lines.String()
 }

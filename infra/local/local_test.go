@@ -167,7 +167,7 @@ func TestASecondStartFindsWhatTheFirstLeft(t *testing.T) {
 	gateway := first.endpoints(t).Gateway
 	first.interrupt(t)
 	screen, err := os.ReadFile(first.screen)
-	if err != nil || bytes.Count(screen, []byte("\n")) > 30 || !bytes.Contains(screen, []byte("Nobody signs in")) || !bytes.Contains(screen, []byte(gateway+"/tokens/1/upload-audio")) {
+	if err != nil || bytes.Count(screen, []byte("\n")) > 30 || !bytes.Contains(screen, []byte("Requests are not authenticated")) || !bytes.Contains(screen, []byte(gateway+"/tokens/1/upload-audio")) {
 		t.Errorf("the screen is %s, %v", screen, err)
 	}
 	second := start(t, dir, "-port 0")

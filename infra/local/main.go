@@ -51,7 +51,7 @@ func main() {
 type grammar struct {
 	options
 	Run  runCommand  `cmd:"" default:"withargs" help:"run everything, until Ctrl-C"`
-	Deps depsCommand `cmd:"" help:"run what the four services need, and write their settings into files"`
+	Deps depsCommand `cmd:"" help:"run only the dependencies of the four services, and write the settings of the services into files"`
 	Test testCommand `cmd:"" passthrough:"" help:"run the tests of every module"`
 	Tail tailCommand `cmd:"" help:"show events as they are published"`
 }

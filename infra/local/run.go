@@ -17,8 +17,8 @@ import (
 
 // options are the flags that the commands share.
 type options struct {
-	Dir  string  `default:".sori" help:"the folder that keeps the state"`
-	Port *uint16 `help:"the gateway's port; 0 is any free one (default 8000, or a free one where that is taken)"`
+	Dir  string  `default:".sori" help:"the folder for the state"`
+	Port *uint16 `help:"the gateway's port; 0 for any free port (default 8000, or a free port if 8000 is in use)"`
 }
 
 const usualPort = 8000
@@ -31,14 +31,14 @@ func (o options) gatewayAddr() (string, error) {
 	case o.Port == nil:
 		return proc.Address(usualPort), nil
 	case proc.PortTaken(int(*o.Port)):
-		return "", fmt.Errorf("port %d is taken: choose another with -port", *o.Port)
+		return "", fmt.Errorf("port %d is in use: choose another one with -port", *o.Port)
 	default:
 		return proc.Address(int(*o.Port)), nil
 	}
 }
 
 type runCommand struct {
-	Auth bool `help:"have users sign in, at an OpenID provider that is started for them; without it, everybody may do everything"`
+	Auth bool `help:"require users to sign in, at an OpenID provider that is started too; without it, everybody may do everything"`
 }
 
 // Run runs everything until ctx ends.

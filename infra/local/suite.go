@@ -22,7 +22,7 @@ import (
 )
 
 type testCommand struct {
-	Args []string `arg:"" optional:"" help:"as go test takes them"`
+	Args []string `arg:"" optional:"" help:"the arguments of go test"`
 }
 
 // Run starts dependencies in a temporary folder, and runs the tests of every module, or of the named

@@ -94,9 +94,9 @@ func sampleToken(ctx context.Context, api *client.Client) (int64, error) {
 func printScreen(w io.Writer, dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string, token int64, auth *auth) {
 	flagDir := dirFlag(dir)
 	fmt.Fprintf(w, `
-Sori runs. Ctrl-C stops it; its data stays in %[1]s.
+Sori is running. Ctrl-C stops it; its data is kept in %[1]s.
 
-  gateway     %[2]s        what clients talk to, and the console in a browser
+  gateway     %[2]s        the API, and the console in a browser
   tracker     %[3]s
   dispatcher  %[4]s
   uploader    %[5]s
@@ -106,12 +106,12 @@ Sori runs. Ctrl-C stops it; its data stays in %[1]s.
   postgres    see %[10]s
 
 %[14]s
-Upload a recording and watch it become a result:
+Upload a recording and follow its job:
 
   job=$(curl -s%[15]s -F file=@recording.wav %[2]s/tokens/%[11]d/upload-audio | sed 's/.*"job_id":"\([^"]*\).*/\1/')
   curl -N%[15]s %[2]s/tokens/analysis-progress/$job
 
-Watch the events, in another terminal:
+Print the events, in another terminal:
 
   go run ./infra/local tail%[12]s                   (or: nats -s URL sub 'audio.>', with the URL of nats in %[10]s)
 
@@ -122,14 +122,14 @@ Watch the events, in another terminal:
 // printDeps prints the commands that run the services by hand.
 func printDeps(w io.Writer, dir string, deps stack.Endpoints, at harness.Layout, vars map[string]map[string]string) {
 	fmt.Fprintf(w, `
-What the services need runs. Ctrl-C stops it; its data stays in %[1]s.
+The dependencies of the services are running. Ctrl-C stops them; their data is kept in %[1]s.
 
   nats        %[2]s
   s3          %[3]s        bucket %[4]s
   postgres    see %[5]s
   analyzer    %[6]s
 
-Run a service with its settings, each in a terminal of its own:
+Run each service with its settings in a terminal of its own:
 
   env $(cat %[1]s/gateway.env) go run ./services/gateway         answers at %[7]s
   env $(cat %[1]s/uploader.env) go run ./services/uploader
