@@ -32,7 +32,7 @@ func main() {
 }
 
 // errMissed means that a figure misses its bound.
-var errMissed = errors.New("missed")
+var errMissed = errors.New("figures miss their bounds")
 
 // options are the command line flags.
 type options struct {
@@ -40,7 +40,7 @@ type options struct {
 	scenario.Size
 	scenario.Attacks
 	scenario.Ways
-	Baseline bool          `name:"floor" default:"true" help:"also measure the baseline: the unavoidable I/O alone"`
+	Baseline bool          `name:"floor" default:"true" help:"also measure the baseline: only the unavoidable I/O"`
 	Patience time.Duration `default:"10s" help:"how long to wait for an idle machine before a scenario that needs one"`
 	JSON     string        `name:"json" help:"also write the report to this file, as JSON"`
 	Check    bool          `help:"exit with 1 if a figure misses its bound"`
@@ -52,7 +52,7 @@ type options struct {
 }
 
 func parse(args []string) (o options, chosen []scenario.Scenario, err error) {
-	about := "Measures Sori and compares the figures with their bounds. The scenarios, all if none is named:\n\n"
+	about := "Measures Sori and compares the figures with their bounds. The scenarios (default: all):\n\n"
 	for _, s := range scenario.All() {
 		about += fmt.Sprintf("  %-8s %s\n", s.Name, s.About)
 	}

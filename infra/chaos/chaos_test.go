@@ -47,7 +47,7 @@ func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 	}
 	t.Log(text.String())
 	if n := report.Violated(); n > 0 {
-		t.Errorf("%d invariants do not hold", n)
+		t.Errorf("%d invariants are violated", n)
 	}
 	for _, kind := range experiment.Kinds() {
 		if report.Injected[kind] != 1 {

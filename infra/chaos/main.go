@@ -39,7 +39,7 @@ const sweep = time.Minute
 func run(ctx context.Context, args []string) (err error) {
 	var flags struct {
 		experiment.Options
-		Keep bool `help:"keep the folder with data and logs, which a failure keeps anyway"`
+		Keep bool `help:"keep the folder with data and logs also after success"`
 	}
 	if _, err := command.Parse("chaos", &flags, args, os.Stderr); err != nil {
 		return err
@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string) (err error) {
 		err = report.Print(os.Stdout)
 	}
 	if n := report.Violated(); n > 0 {
-		err = errors.Join(err, fmt.Errorf("%d invariants do not hold; again: go run ./infra/chaos -seed %d -jobs %d -faults %d -clients %d",
+		err = errors.Join(err, fmt.Errorf("%d invariants are violated; repeat with: go run ./infra/chaos -seed %d -jobs %d -faults %d -clients %d",
 			n, opt.Seed, opt.Jobs, opt.Faults, opt.Clients))
 	}
 	if err != nil || flags.Keep {

@@ -46,15 +46,15 @@ func All() []Scenario {
 
 // Size is the amount of work of a scenario. A field of 0 means the scenario's default.
 type Size struct {
-	Jobs       int   `name:"n" help:"jobs of a scenario (default: its own number)"`
-	Concurrent int   `name:"c" help:"clients or streams at a time (default: the scenario's own number)"`
-	Bytes      int64 `name:"size" help:"bytes of a recording (default: the scenario's own size)"`
+	Jobs       int   `name:"n" help:"the number of jobs of a scenario (default: the scenario's own number)"`
+	Concurrent int   `name:"c" help:"the number of concurrent clients or streams (default: the scenario's own number)"`
+	Bytes      int64 `name:"size" help:"the size of a recording in bytes (default: the scenario's own size)"`
 }
 
 // Attacks are the options of the scenario attacks.
 type Attacks struct {
-	Length time.Duration `name:"attack" default:"10s" help:"how long each attack of the scenario attacks lasts"`
-	Only   []string      `name:"only" help:"the attacks of the scenario attacks by name, with commas (default: all)"`
+	Length time.Duration `name:"attack" default:"10s" help:"the duration of each attack of the scenario attacks"`
+	Only   []string      `name:"only" help:"the attacks to run in the scenario attacks: names separated by commas (default: all)"`
 }
 
 // or returns the size with its zero fields replaced by those of the parameter own.

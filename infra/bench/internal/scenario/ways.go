@@ -16,9 +16,9 @@ import (
 
 // Ways are the options of the scenario ways.
 type Ways struct {
-	Chosen []string `name:"ways" help:"the ways of the scenario ways by name, with commas (default: all)"`
-	Rounds int      `name:"rounds" default:"3" help:"rounds of each way in the scenario ways"`
-	Tusd   string   `name:"tusd" help:"path of tusd's own command, for the scenario ways (default: infra/bench/tusd)"`
+	Chosen []string `name:"ways" help:"the ways to upload in the scenario ways: names separated by commas (default: all)"`
+	Rounds int      `name:"rounds" default:"3" help:"the number of rounds of each way in the scenario ways"`
+	Tusd   string   `name:"tusd" help:"the path of the command tusd, for the scenario ways (default: infra/bench/tusd)"`
 }
 
 const (

@@ -15,9 +15,9 @@ import (
 
 // Found describes a Sori that runs already. Everything except the gateway may be unknown.
 type Found struct {
-	Gateway   string `help:"measure the Sori behind this gateway instead of starting one"`
+	Gateway   string `help:"the URL of the gateway of a running Sori, to measure it instead of starting one"`
 	Endpoints string `help:"the endpoints.json of a running Sori, to measure it and to receive the ends of its jobs"`
-	PIDs      string `name:"pids" help:"processes of a Sori that runs to be measured, as name=pid,name=pid"`
+	PIDs      string `name:"pids" help:"processes of the running Sori to measure, as name=pid,name=pid"`
 }
 
 // Attach connects to a Sori that runs already. It reads the credentials for S3 from the environment variables that the

@@ -25,11 +25,11 @@ import (
 
 // Options are the settings of an experiment.
 type Options struct {
-	Seed     uint64        `help:"draws the plan; 0 takes a random one"`
-	Jobs     int           `default:"5000" help:"recordings that are uploaded"`
-	Faults   int           `default:"210" help:"faults that are injected"`
-	Clients  int           `default:"48" help:"clients at once, each with one job at a time"`
-	Running  int           `default:"8" help:"concurrent analyses, so that jobs wait in the queue; 0 is no limit"`
+	Seed     uint64        `help:"the seed of the random plan; 0 chooses one"`
+	Jobs     int           `default:"5000" help:"the number of recordings to upload"`
+	Faults   int           `default:"210" help:"the number of faults to inject"`
+	Clients  int           `default:"48" help:"the number of concurrent clients, each with one job at a time"`
+	Running  int           `default:"8" help:"the limit of concurrent analyses, so that jobs wait in the queue; 0 is no limit"`
 	Race     bool          `help:"build the services with the race detector"`
 	Patience time.Duration `default:"1h" help:"give up after this time"`
 	Linger   time.Duration `kong:"-"` // how long to wait until idle connections are closed

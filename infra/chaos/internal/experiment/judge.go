@@ -43,7 +43,7 @@ func (o *Experiment) judge(ctx context.Context) Report {
 	defer cancel()
 	ledger := o.clients.Ledger()
 	r := Report{Seed: o.opt.Seed, Jobs: o.opt.Jobs, Injected: o.Injected(), Callbacks: o.proxy.Faults(), Clients: ledger.Counts()}
-	o.opt.Say("all faults are over, waiting until nothing is under way")
+	o.opt.Say("all faults are over, waiting until no work is in progress")
 	for _, rule := range []loadgen.Rule{loadgen.Answers, loadgen.Versions, loadgen.Durable} {
 		r.judge(rule, ledger.Violations(rule))
 	}
