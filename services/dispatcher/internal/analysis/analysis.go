@@ -72,7 +72,7 @@ type Request struct {
 // Acceptance is the server's answer to a request that it accepts.
 type Acceptance struct {
 	ServerID string // the server's own id of the analysis; empty if the answer has none
-	Answer   Body   // which may contain the results
+	Answer   []byte // as Body.JSON returns it; it may contain the results
 	Unread   error  // why the answer could not be read
 }
 
@@ -92,9 +92,9 @@ type Analyzer interface {
 	// be repeated. After any other error it may be repeated when the error's RetryAfter is over.
 	Submit(ctx context.Context, r Request) (Acceptance, error)
 
-	// Status requests the state of an analysis that the server has accepted and returns the answer;
-	// an empty one if there is no status URL for it.
-	Status(ctx context.Context, job, serverID string) (Body, error)
+	// Status requests the state of an analysis that the server has accepted and returns the answer as
+	// Body.JSON returns it; nil if there is no status URL for it.
+	Status(ctx context.Context, job, serverID string) ([]byte, error)
 
 	// Paused returns how long Submit sends nothing, since the server is unavailable; 0 if it sends.
 	Paused() time.Duration

@@ -68,11 +68,12 @@ func (b Body) JSON() ([]byte, error) {
 // toUTF8 converts a text to UTF-8, if it begins with a byte order mark or the server names another
 // charset. A text that is in UTF-8 in spite of its charset is not changed.
 func toUTF8(text []byte, charset string) []byte {
+	if utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 { // UTF-16 of ASCII is valid UTF-8 with NUL
+		return bytes.TrimPrefix(text, []byte("\uFEFF"))
+	}
 	decoder := transform.Transformer(transform.Nop)
-	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 { // UTF-16 of ASCII is valid UTF-8 with NUL
-		if named, err := htmlindex.Get(charset); err == nil {
-			decoder = named.NewDecoder()
-		}
+	if named, err := htmlindex.Get(charset); err == nil {
+		decoder = named.NewDecoder()
 	}
 	converted, _, err := transform.Bytes(unicode.BOMOverride(decoder), text)
 	if err != nil {

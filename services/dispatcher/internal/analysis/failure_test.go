@@ -37,7 +37,7 @@ func TestAFailureHasItsCodeAndWhetherItIsRetryable(t *testing.T) {
 		if err != nil || r.code != want.code || r.retryable != want.retryable {
 			t.Errorf("%.90s: %s %v, %v", body, r.code, r.retryable, err)
 		}
-		polled, ok := parseStatus(Body{Bytes: []byte(body)})
+		polled, ok := parseStatus([]byte(body))
 		if !ok || polled.code != want.code || polled.retryable != want.retryable {
 			t.Errorf("%.90s as a status: %s %v, %v", body, polled.code, polled.retryable, ok)
 		}

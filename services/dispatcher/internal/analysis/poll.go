@@ -162,7 +162,7 @@ func (d *Dispatcher) status(ctx context.Context, job string, log event.Log) (*re
 	}
 	r, ok := parseStatus(answer)
 	if !ok {
-		if len(answer.Bytes) > 0 {
+		if len(answer) > 0 {
 			d.noStatus.Do(func() {
 				zerolog.Ctx(ctx).Warn().Str("setting", "ANALYSIS_STATUS_URL").
 					Msg("status url returns no usable status: ignored, the setting may be wrong")

@@ -186,12 +186,8 @@ func parsePercent(raw json.RawMessage) (int, bool) {
 // parseStatus parses an answer of the status URL. It returns false if the answer has no usable
 // status. A completed analysis without results is not usable: its callback may still deliver the
 // results.
-func parseStatus(answer Body) (report, bool) {
-	text, err := answer.JSON()
-	if err != nil {
-		return report{}, false
-	}
-	f, err := parseFields(text)
+func parseStatus(answer []byte) (report, bool) {
+	f, err := parseFields(answer)
 	if err != nil || !present(f.Status) {
 		return report{}, false
 	}
@@ -213,14 +209,10 @@ func parseStatus(answer Body) (report, bool) {
 // accept requests with both. It returns an error if the answer may be the outcome, and is not
 // readable.
 func (a Acceptance) outcome() (*report, error) {
-	if a.Unread != nil {
+	if a.Unread != nil || !bytes.HasPrefix(a.Answer, []byte("{")) {
 		return nil, a.Unread
 	}
-	text, err := a.Answer.JSON()
-	if err != nil || !bytes.HasPrefix(text, []byte("{")) {
-		return nil, err
-	}
-	f, err := parseFields(text)
+	f, err := parseFields(a.Answer)
 	if err != nil {
 		return nil, err
 	}

@@ -148,18 +148,18 @@ func (c *Client) post(req *http.Request) (analysis.Acceptance, error) {
 	return analysis.Acceptance{}, c.responseError(resp, answer, readErr)
 }
 
-// read reads an answer, up to the limit.
-func (c *Client) read(resp *http.Response) (analysis.Body, error) {
+// read reads an answer as JSON, up to the limit.
+func (c *Client) read(resp *http.Response) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswerBytes+1))
 	if err != nil {
-		return analysis.Body{}, fault.BodyTruncated(err)
+		return nil, fault.BodyTruncated(err)
 	}
 	if int64(len(text)) > c.maxAnswerBytes {
-		return analysis.Body{}, fault.ExceedsLimit("answer", c.maxAnswerBytes, nil)
+		return nil, fault.ExceedsLimit("answer", c.maxAnswerBytes, nil)
 	}
 	return analysis.Body{
 		Bytes: text, Type: resp.Header.Get("Content-Type"), Encoding: resp.Header.Get("Content-Encoding"), Limit: c.maxAnswerBytes,
-	}, nil
+	}.JSON()
 }
 
 // withoutURL removes the URL that net/http adds to errors, since it may contain credentials.
@@ -198,11 +198,11 @@ const maxServerID = 200
 
 // parseServerID parses the server's own id of the analysis from its answer, if there is one. The id
 // is a string or a number, whose digits are not changed.
-func parseServerID(answer analysis.Body) string {
+func parseServerID(answer []byte) string {
 	var a struct {
 		JobID json.RawMessage `json:"job_id"`
 	}
-	if body, err := answer.JSON(); err != nil || json.Unmarshal(body, &a) != nil {
+	if json.Unmarshal(answer, &a) != nil {
 		return ""
 	}
 	var number json.Number

@@ -86,8 +86,8 @@ func TestTheStatusURLMayRedirectAndAnswerWithAnySuccess(t *testing.T) {
 			Target: target, Timeout: time.Minute, Concurrency: 1, BreakerFailures: 1, Log: zerolog.Nop(),
 			Status: analyzerclient.StatusURL(s.URL + "/{job_id}"), MaxStatusBytes: 1000,
 		})
-		if answer, err := c.Status(t.Context(), "7", ""); err != nil || string(answer.Bytes) != `{"status":"running"}` {
-			t.Errorf("%d: %s, %v", code, answer.Bytes, err)
+		if answer, err := c.Status(t.Context(), "7", ""); err != nil || string(answer) != `{"status":"running"}` {
+			t.Errorf("%d: %s, %v", code, answer, err)
 		}
 		if _, err := c.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1}); err != nil {
 			t.Errorf("%d: %v", code, err)

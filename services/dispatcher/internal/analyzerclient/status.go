@@ -63,21 +63,21 @@ func (s StatusURL) needsServerID() bool { return strings.Contains(string(s), ser
 const statusTimeout = 10 * time.Second
 
 // Status implements analysis.Analyzer.
-func (c *Client) Status(ctx context.Context, job, serverID string) (analysis.Body, error) {
+func (c *Client) Status(ctx context.Context, job, serverID string) ([]byte, error) {
 	resp, err := c.askStatusURL(ctx, http.MethodGet, job, serverID)
 	if resp == nil {
-		return analysis.Body{}, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
-		return analysis.Body{}, analysis.ErrUnknownAnalysis
+		return nil, analysis.ErrUnknownAnalysis
 	}
 	if resp.StatusCode < 200 || resp.StatusCode >= 300 { // some servers answer 202 while the analysis is running
-		return analysis.Body{}, fmt.Errorf("poll the status url: status %d", resp.StatusCode)
+		return nil, fmt.Errorf("poll the status url: status %d", resp.StatusCode)
 	}
 	answer, err := c.read(resp)
 	if err != nil {
-		return analysis.Body{}, fmt.Errorf("read the answer of the status url: %w", err)
+		return nil, fmt.Errorf("read the answer of the status url: %w", err)
 	}
 	return answer, nil
 }
