@@ -16,8 +16,8 @@ func Problem(l Language, code, english string, members map[string]any) string {
 		return english
 	}
 	text := cmp.Or(
-		koreanOfLarge(code, members), koreanDetail(english), koreanOfOutage(english), koreanOfForm(english), koreanOfAccess(english),
-		koreanOfUpload(code), koreanOfRequest(code), koreanOfResource(code), english,
+		koreanOfLarge(code, members), koreanDetail(english), koreanOfResumable(english), koreanOfOutage(english), koreanOfForm(english),
+		koreanOfAccess(english), koreanOfUpload(code), koreanOfRequest(code), koreanOfResource(code), english,
 	)
 	for name, value := range members {
 		text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(value))
@@ -44,16 +44,6 @@ func koreanDetail(english string) string {
 		return "본문을 끝까지 읽을 수 없습니다."
 	case "The request could not be read.":
 		return "요청을 읽을 수 없습니다."
-	case "The request does not describe an upload.":
-		return "요청에 업로드에 대한 설명이 없습니다."
-	case "The request breaks the protocol of resumable uploads.":
-		return "요청이 재개 가능한 업로드의 프로토콜에 맞지 않습니다."
-	case "Upload-Length must not be negative.":
-		return "Upload-Length는 음수일 수 없습니다."
-	case "Upload-Complete says that the recording ends with this request, but that is not its length.":
-		return "Upload-Complete에 따르면 녹음이 이 요청으로 끝나지만, 알려진 길이와 다릅니다."
-	case "Upload-Checksum must be sha1, sha256 or crc32, and a checksum in base64.":
-		return "Upload-Checksum은 sha1, sha256, crc32 중 하나와 base64 체크섬이어야 합니다."
 	case "The path of the request is malformed.":
 		return "요청의 경로 형식이 잘못되었습니다."
 	case "The query of the request is malformed.":
@@ -92,6 +82,24 @@ func koreanDetail(english string) string {
 		return "이 작업의 녹음은 보관 기간이 끝나 삭제되었습니다. 다시 업로드해 주세요."
 	case "The job's audio is not stored. Please upload it again.":
 		return "이 작업의 녹음이 저장되어 있지 않습니다. 다시 업로드해 주세요."
+	}
+	return ""
+}
+
+// koreanOfResumable translates a sentence about a request of a resumable upload. It returns "" for an
+// unknown sentence.
+func koreanOfResumable(english string) string {
+	switch english {
+	case "The request does not describe an upload.":
+		return "요청에 업로드에 대한 설명이 없습니다."
+	case "The request breaks the protocol of resumable uploads.":
+		return "요청이 재개 가능한 업로드의 프로토콜에 맞지 않습니다."
+	case "Upload-Length must not be negative.":
+		return "Upload-Length는 음수일 수 없습니다."
+	case "Upload-Complete says that the recording ends with this request, but that is not its length.":
+		return "Upload-Complete에 따르면 녹음이 이 요청으로 끝나지만, 알려진 길이와 다릅니다."
+	case "Upload-Checksum must be sha1, sha256 or crc32, and a checksum in base64.":
+		return "Upload-Checksum은 sha1, sha256, crc32 중 하나와 base64 체크섬이어야 합니다."
 	}
 	return ""
 }
