@@ -162,9 +162,12 @@ func isClean(path string) bool {
 	if inner == "" {
 		return len(path) <= len("/")
 	}
-	return !slices.ContainsFunc(strings.Split(inner, "/"), func(segment string) bool {
-		return segment == "" || segment == "." || segment == ".."
-	})
+	for segment := range strings.SplitSeq(inner, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
 }
 
 // notFound is the last handler. It runs if no route has the path and the method of the request.
