@@ -319,8 +319,11 @@ func (s *session) sendDraft(ctx context.Context) bool {
 
 // createDraft begins an upload once, with all bytes or the first ones, and returns its location, which may be known although the
 // request failed.
-func (s *session) createDraft(ctx context.Context, whole bool) (header http.Header, location string, err error) {
-	var mu sync.Mutex // the trace may be called later than the answer is returned
+func (s *session) createDraft(ctx context.Context, whole bool) (http.Header, string, error) {
+	var (
+		mu       sync.Mutex // the trace may be called later than the answer is returned
+		location string     // therefore no named result, which would be read after mu is unlocked
+	)
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -337,7 +340,7 @@ func (s *session) createDraft(ctx context.Context, whole bool) (header http.Head
 		Header: draft().with(map[string]string{"Upload-Complete": complete}), Body: s.body(piece), Length: int64(len(piece)),
 	}
 	s.describeFreshness(r.Header)
-	header, err = s.gateway().Do(traced, r)
+	header, err := s.gateway().Do(traced, r)
 	mu.Lock()
 	defer mu.Unlock()
 	if err == nil {
