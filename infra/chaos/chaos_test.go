@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 // A short plan: every kind of fault once, with few clients.
 func TestEveryInvariantHoldsWhateverGoesWrong(t *testing.T) {
 	t.Parallel()
-	root, err := harness.TempDir("chaos-")
+	root, err := harness.TempDir("", "chaos-")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) (err error) {
 	opt.Say = func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 	}
-	root, err := harness.TempDir("sori-chaos-")
+	root, err := harness.TempDir("", "sori-chaos-")
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type testCommand struct {
 // Run starts dependencies in a temporary folder, and runs the tests of every module, or of the named
 // packages, against them.
 func (c *testCommand) Run(ctx context.Context) (err error) {
-	dir, err := harness.TempDir("sori-test-")
+	dir, err := suiteFolder()
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (c *testCommand) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer release()
-	return goTest(ctx, c.Args, deps.Endpoints, filepath.Join(dir, "shared"))
+	return goTest(ctx, c.Args, deps.Endpoints, dir)
 }
 
 // keepStream creates a stream that no test deletes. When the last stream is deleted,
@@ -70,12 +71,17 @@ func keepStream(ctx context.Context, url string) (release func(), err error) {
 	return nc.Close, nil
 }
 
-// goTest runs `go test` on the workspace, or on the packages that args name. The tests
-// share a folder for what takes long to make (harness.SharedVariable).
-func goTest(ctx context.Context, args []string, deps stack.Endpoints, shared string) error {
+// goTest runs `go test` on the workspace, or on the packages that args name. The tests have their files
+// in dir, and share a folder for what takes long to make (harness.SharedVariable). The files of the go
+// command, which may be several GB, stay where they are otherwise.
+func goTest(ctx context.Context, args []string, deps stack.Endpoints, dir string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("go test: %w", err)
+	}
+	files, err := filesOf(dir)
+	if err != nil {
+		return err
 	}
 	command := append([]string{"test"}, args...)
 	if !namesPackages(args) {
@@ -91,7 +97,9 @@ func goTest(ctx context.Context, args []string, deps stack.Endpoints, shared str
 		testkit.EnvS3+"="+deps.S3Endpoint,
 		testkit.EnvS3Access+"="+deps.S3AccessKey,
 		testkit.EnvS3Secret+"="+deps.S3SecretKey,
-		harness.SharedVariable+"="+shared,
+		harness.SharedVariable+"="+filepath.Join(dir, "shared"),
+		"TMPDIR="+files,
+		"GOTMPDIR="+cmp.Or(os.Getenv("GOTMPDIR"), os.TempDir()),
 		proc.ProgramVariable+"="+self,
 	)
 	if err := test.Run(); err != nil {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -54,4 +56,39 @@ func TestAStreamCanBeMadeWhileOthersAreRemoved(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestTheFoldersOfKilledRunsAreRemoved(t *testing.T) {
+	t.Parallel()
+	parent := t.TempDir()
+	folder := func(name string, age time.Duration) string {
+		dir := filepath.Join(parent, name)
+		if err := os.MkdirAll(filepath.Join(dir, "files", "of", "a", "test"), 0o711); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(dir, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	killed, young, other := folder(suitePattern+"1", time.Hour), folder(suitePattern+"2", 0), folder("another-3", time.Hour)
+	used := filepath.Join(parent, suitePattern+"4")
+	deps, err := stack.Start(t.Context(), stack.Options{Dir: used, Fast: true, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := deps.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chtimes(used, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	removeFormer(parent)
+	for dir, want := range map[string]bool{killed: false, young: true, other: true, used: true} {
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s: %v", filepath.Base(dir), err)
+		}
+	}
 }

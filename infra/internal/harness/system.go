@@ -27,10 +27,10 @@ type SystemOptions struct {
 	Fleet Options       // StartSystem sets Dir and Deps, and Programs if it is empty
 }
 
-// TempDir creates a folder for a System. Other users may traverse it, because PostgreSQL runs as another
+// TempDir creates a folder for a System, like os.MkdirTemp. Other users may traverse it, because PostgreSQL runs as another
 // user if this process runs as root.
-func TempDir(pattern string) (string, error) {
-	dir, err := os.MkdirTemp("", pattern)
+func TempDir(parent, pattern string) (string, error) {
+	dir, err := os.MkdirTemp(parent, pattern)
 	if err != nil {
 		return "", fmt.Errorf("make a folder: %w", err)
 	}

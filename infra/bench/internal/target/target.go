@@ -68,7 +68,7 @@ func Start(ctx context.Context, opts Options) (w *Target, err error) {
 			w = nil
 		}
 	}()
-	dir, err := harness.TempDir("sori-bench-")
+	dir, err := harness.TempDir("", "sori-bench-")
 	if err != nil {
 		return w, err
 	}

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { os.Exit(stack.Main(m)) }
 // begin runs an experiment without faults, and returns it before the invariants are checked.
 func begin(t *testing.T) *Experiment {
 	t.Helper()
-	root, err := harness.TempDir("experiment-")
+	root, err := harness.TempDir("", "experiment-")
 	if err != nil {
 		t.Fatal(err)
 	}

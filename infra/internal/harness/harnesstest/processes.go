@@ -140,7 +140,7 @@ func StartProcesses(ctx context.Context, t *testing.T, k *testkit.Kit, copies ma
 // StartStack starts only the dependencies, which stop at the end of the test.
 func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
 	t.Helper()
-	root, err := harness.TempDir("harnesstest-")
+	root, err := harness.TempDir("", "harnesstest-")
 	if err != nil {
 		t.Fatal(err)
 	}

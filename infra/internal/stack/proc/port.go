@@ -121,9 +121,10 @@ func FreePorts(n int) ([]int, error) {
 // could. Then freePort does not return the port again, neither in this process nor in
 // another one of this user: the port looks free before its process listens on it and
 // while that process restarts. If the file cannot be created, claimPort returns true,
-// and the first process to listen has the port.
+// and the first process to listen has the port. The file is not in os.TempDir(), which
+// is not the same for all processes.
 func claimPort(port int) bool {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("sori-ports-%d", os.Getuid()))
+	dir := filepath.Join("/tmp", fmt.Sprintf("sori-ports-%d", os.Getuid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return true
 	}

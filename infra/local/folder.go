@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sori.internal/infra/internal/harness"
+	"sori.internal/infra/internal/stack"
+)
+
+const (
+	suitePattern = "sori-test-"
+	spareMemory  = 12 << 30    // bytes that must be free; the files of the tests take at most a third of it
+	settling     = time.Minute // how long a run may take from the creation of its folder until it locks it
+)
+
+// suiteFolder creates the folder for the files of the tests. It is in memory if there is enough of it:
+// the tests create and remove many thousands of files, which on a disk takes a fifth of their time.
+func suiteFolder() (string, error) {
+	if freeMemory() < spareMemory {
+		return harness.TempDir("", suitePattern)
+	}
+	removeFormer(memoryFolder)
+	return harness.TempDir(memoryFolder, suitePattern)
+}
+
+// removeFormer removes the folders of runs that were killed. It leaves folders that are in use.
+func removeFormer(parent string) {
+	former, _ := filepath.Glob(filepath.Join(parent, suitePattern+"*")) // the pattern is valid
+	for _, dir := range former {
+		if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > settling {
+			_ = stack.Remove(dir) // fails if the folder is in use, or another user's
+		}
+	}
+}
+
+// filesOf creates the folder in which the tests of a run create their temporary files and folders.
+// Other users may traverse it, like its parent (harness.TempDir).
+func filesOf(dir string) (string, error) {
+	files := filepath.Join(dir, "files")
+	if err := os.Mkdir(files, 0o711); err != nil {
+		return "", fmt.Errorf("make a folder: %w", err)
+	}
+	return files, nil
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+const memoryFolder = ""
+
+// freeMemory returns 0: other systems have no file system in memory that is there without a setup.
+func freeMemory() int64 { return 0 }
