@@ -1,14 +1,16 @@
 // Package config reads the settings of a service from its environment into a tagged struct.
 //
-// Every broken setting is reported, not only the first. A Secret prints as asterisks in logs,
+// Every broken setting is reported by the name of its variable, not only the first. A Secret prints as asterisks in logs,
 // errors and JSON.
 package config
 
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
@@ -99,13 +101,39 @@ func Load(lookup Lookup, cfg any) error {
 			samples.Check(!IsSample(v), p.Key+" has a sample value that everybody knows: make a secret with `sorictl secrets`")
 		}
 	}
-	err = env.ParseWithOptions(cfg, env.Options{
-		Environment: vars, FuncMap: map[reflect.Type]env.ParserFunc{reflect.TypeFor[url.URL](): parseURL},
-	})
-	if err = errors.Join(err, samples.Err(), check(reflect.ValueOf(cfg))); err != nil {
+	if err := errors.Join(parse(vars, cfg), samples.Err(), check(reflect.ValueOf(cfg))); err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
 	return nil
+}
+
+// parse sets the fields of cfg. Its errors name the variables: the library names the fields of the
+// struct, which an operator does not know.
+func parse(vars map[string]string, cfg any) error {
+	err := parseFields(vars, cfg)
+	all, ok := errors.AsType[env.AggregateError](err)
+	if !ok {
+		return err
+	}
+	var broken []error
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		alone := reflect.New(reflect.TypeOf(cfg).Elem()).Interface()
+		if p, malformed := errors.AsType[env.ParseError](parseFields(map[string]string{name: vars[name]}, alone)); malformed {
+			broken = append(broken, fmt.Errorf("%s: %w", name, p.Err))
+		}
+	}
+	for _, err := range all.Errors {
+		if _, malformed := errors.AsType[env.ParseError](err); !malformed || len(broken) == 0 {
+			broken = append(broken, err)
+		}
+	}
+	return errors.Join(broken...)
+}
+
+func parseFields(vars map[string]string, cfg any) error {
+	return env.ParseWithOptions(cfg, env.Options{
+		Environment: vars, FuncMap: map[reflect.Type]env.ParserFunc{reflect.TypeFor[url.URL](): parseURL},
+	})
 }
 
 // IsSample reports whether a value comes from an example, such as change-me-too.

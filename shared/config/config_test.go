@@ -57,10 +57,25 @@ func TestEveryProblemIsReportedTogether(t *testing.T) {
 	t.Parallel()
 	var s settings
 	err := config.Load(config.Map(map[string]string{"GRACE": "soon"}), &s)
-	for _, name := range []string{"NATS_URL", "LIMIT", "Grace"} {
+	for _, name := range []string{"NATS_URL", "LIMIT", "GRACE"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not in %v", name, err)
 		}
+	}
+}
+
+func TestAMalformedSettingIsNamedByItsVariable(t *testing.T) {
+	t.Parallel()
+	var s settings
+	err := config.Load(config.Map(map[string]string{"NATS_URL": "x", "GRACE": "20", "LIMIT": "many", "SERVER": "127.0.0.1:1"}), &s)
+	text := fmt.Sprint(err)
+	for _, want := range []string{`GRACE: unable to parse duration: time: missing unit in duration "20"`, `LIMIT: strconv.ParseInt: parsing "many"`, "SERVER: it is not a valid URL"} {
+		if strings.Count(text, want) != 1 {
+			t.Errorf("%q is not once in %s", want, text)
+		}
+	}
+	if strings.Contains(text, "field") {
+		t.Errorf("fields of the struct are named: %s", text)
 	}
 }
 
@@ -95,7 +110,7 @@ func TestAURLThatCannotBeReadIsNotShown(t *testing.T) {
 		if ok && s.Server.String() != text {
 			t.Errorf("%s became %s", text, s.Server.String())
 		}
-		if !ok && !strings.Contains(fmt.Sprint(err), "Server") {
+		if !ok && !strings.Contains(fmt.Sprint(err), "SERVER: it is not a valid URL") {
 			t.Errorf("%v names no setting", err)
 		}
 	}

@@ -71,7 +71,7 @@ func (c *Config) Check() error {
 func (c *Config) level() (zerolog.Level, error) {
 	level, err := zerolog.ParseLevel(c.Level)
 	if err != nil {
-		return level, fmt.Errorf("LOG_LEVEL: %w", err)
+		return level, fmt.Errorf("LOG_LEVEL: %q is none of trace, debug, info, warn, error", c.Level)
 	}
 	return level, nil
 }

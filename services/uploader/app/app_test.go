@@ -30,7 +30,7 @@ func TestEveryBadSettingIsReportedAtOnceAndNoSecretShown(t *testing.T) {
 	if err == nil {
 		t.Fatal("it started")
 	}
-	for _, name := range []string{"S3_BUCKET_NAME", "UPLOAD_CONCURRENCY", "SWEEP_INTERVAL", "Grace"} {
+	for _, name := range []string{"S3_BUCKET_NAME", "UPLOAD_CONCURRENCY", "SWEEP_INTERVAL", "SHUTDOWN_GRACE"} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not reported: %v", name, err)
 		}
