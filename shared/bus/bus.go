@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -81,7 +82,8 @@ type Bus struct {
 	log    zerolog.Logger
 
 	reconnected waiters
-	handles     sync.Map // by the name of a stream: its jetstream.Stream
+	unconnected atomic.Pointer[error] // why the last attempt to connect failed
+	handles     sync.Map              // by the name of a stream: its jetstream.Stream
 }
 
 // Open prepares the connection of a service; its name becomes ce-source. Open does not wait for the
@@ -110,6 +112,7 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 				log.Warn().Err(err).Msg("bus connection lost")
 			}
 		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.unconnected.Store(&err) }),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			log.Info().Msg("bus connection restored")
 			b.reconnected.wakeAll()
@@ -145,7 +148,26 @@ func (b *Bus) Ping(ctx context.Context) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
 	if err := b.nc.FlushWithContext(ctx); err != nil {
+		if cause := b.notConnected(); cause != nil {
+			err = fmt.Errorf("%w: %w", err, cause)
+		}
 		return fault.Unreachable("message bus", fmt.Errorf("ping the bus: %w", err))
+	}
+	return nil
+}
+
+// notConnected returns why there is no connection, such as a wrong password, or nil if there is one.
+// The client library reports a server that refuses the user in LastError only, and a server that
+// it cannot reach to the handler only.
+func (b *Bus) notConnected() error {
+	if b.nc.IsConnected() {
+		return nil
+	}
+	if err := b.nc.LastError(); err != nil {
+		return err //nolint:wrapcheck // Ping wraps it
+	}
+	if err := b.unconnected.Load(); err != nil {
+		return *err
 	}
 	return nil
 }

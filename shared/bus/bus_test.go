@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
@@ -87,6 +90,33 @@ func TestABusThatCannotBeReachedIsUnavailable(t *testing.T) {
 		if strings.Contains(fmt.Sprint(err), "hunter2") {
 			t.Errorf("%s shows the password", what)
 		}
+	}
+}
+
+func TestAFailedPingSaysWhyThereIsNoConnection(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	empty := filepath.Join(t.TempDir(), "user.creds")
+	must(t, os.WriteFile(empty, []byte("nothing"), 0o600))
+	for want, change := range map[string]func(*bus.Config){
+		"Authorization Violation": func(c *bus.Config) { c.User, c.Password = "nobody", "hunter2" },
+		"connection refused":      func(c *bus.Config) { c.URL = "nats://user:hunter2@127.0.0.1:1" },
+		empty:                     func(c *bus.Config) { c.User, c.Password, c.Creds = "", "", empty },
+	} {
+		var cfg bus.Config
+		k.Load(&cfg)
+		change(&cfg)
+		b, err := bus.Open(cfg, "tester", k.Log())
+		must(t, err)
+		testkit.Eventually(t, func() error {
+			ctx, cancel := context.WithTimeout(k.Context(), 100*time.Millisecond)
+			defer cancel()
+			if err := b.Ping(ctx); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+				return fmt.Errorf("%s: %w", want, err)
+			}
+			return nil
+		})
+		must(t, b.Close())
 	}
 }
 
