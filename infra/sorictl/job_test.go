@@ -123,7 +123,7 @@ func TestWhatCannotBeReachedIsToldAndTheRestIsShown(t *testing.T) {
 	if err == nil {
 		t.Error("nothing is said of what is away")
 	}
-	contains(t, shown, "unknown: The database cannot be reached", "unknown: The storage cannot be reached", "has ended: completed", "attempted")
+	contains(t, shown, "unknown: The database cannot be reached", "unknown: The storage cannot be reached", "connection refused", "has ended: completed", "attempted")
 	if strings.Contains(shown+said(err), "hunter2") {
 		t.Error("a password is shown")
 	}

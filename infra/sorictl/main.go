@@ -98,8 +98,8 @@ func (t terminal) exitCode(err error) int {
 }
 
 // said returns an error as text for an operator. For a fault that is not permanent, the
-// text is the detail and the code, without the cause; for any other error it is the whole
-// error.
+// text is the detail and the code, with the cause only if a dependency is unavailable: then
+// the cause says what to correct. For any other error it is the whole error.
 func said(err error) string {
 	f, ok := errors.AsType[*fault.Error](err)
 	if !ok || f.Permanent {
@@ -108,6 +108,9 @@ func said(err error) string {
 	text := f.Code
 	if f.Detail != "" {
 		text = f.Detail + " (" + f.Code + ")"
+	}
+	if f.Kind == fault.Unavailable && f.Err != nil {
+		text += ": " + tail.Clean(f.Err.Error())
 	}
 	return text
 }

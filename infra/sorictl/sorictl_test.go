@@ -96,6 +96,15 @@ func TestABusThatIsAwayIsToldAtOnce(t *testing.T) {
 	}
 }
 
+func TestAUserThatNATSRefusesIsToldSo(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	_, err := sorictl(t, k, map[string]string{"NATS_USER": "nobody", "NATS_PASSWORD": "hunter2"}, "dead", "list")
+	if text := said(err); !strings.Contains(text, "Authorization Violation") || strings.Contains(text, "hunter2") {
+		t.Error(text)
+	}
+}
+
 func TestFailuresEndWithCode1AndHideNoSecret(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
