@@ -142,7 +142,7 @@ func (t terminal) find(ctx context.Context, settings config.Lookup, c choice) ([
 }
 
 // control sends a request to the tracker for every job, and prints the outcomes. If the
-// tracker cannot be reached, it sends no further requests.
+// tracker cannot be asked, it sends no further requests.
 func (t terminal) control(ctx context.Context, settings config.Lookup, a action, force bool, jobs []candidate) (err error) {
 	at, err := openTracker(settings)
 	if err != nil {
@@ -182,6 +182,9 @@ func openTracker(settings config.Lookup) (*client.Client, error) {
 	if err := config.Load(settings, &cfg); err != nil {
 		return nil, err
 	}
+	if !config.IsHTTP(cfg.URL) {
+		return nil, errors.New("read settings: TRACKER_URL must be an http or https URL")
+	}
 	signed := operator{signer: principal.NewSigner(cfg.Principal), next: http.DefaultTransport}
 	return &client.Client{Base: strings.TrimSuffix(cfg.URL.String(), "/"), HTTP: &http.Client{Timeout: answerIn, Transport: signed}}, nil
 }
@@ -216,7 +219,8 @@ func (r *refusal) String() string {
 }
 
 // ask sends a request for one job to the tracker. If the tracker refuses, ask returns the refusal and
-// no error. It returns an error if there is no answer, or if the answer is not that of a tracker.
+// no error. It returns an error if there is no answer, if the answer is not that of a tracker, or if the
+// tracker would refuse every job, since the settings are wrong.
 func ask(ctx context.Context, tracker *client.Client, a action, force bool, job string) (*refusal, error) {
 	err := tracker.Control(ctx, job, string(a), force)
 	if err == nil {
@@ -226,9 +230,12 @@ func ask(ctx context.Context, tracker *client.Client, a action, force bool, job 
 	switch {
 	case !answered:
 		return nil, fault.Wrap(fault.Unavailable, "tracker-away", "The tracker cannot be reached.", err)
-	case p.Code == "":
+	case p.Code == "", p.Code == "route-not-found":
 		return nil, fault.New(fault.Unavailable, "tracker-away",
 			fmt.Sprintf("The server at TRACKER_URL is not a tracker: it answered %d %s.", p.Status, http.StatusText(p.Status)))
+	case p.Code == "unauthenticated":
+		return nil, fault.New(fault.Unauthenticated, p.Code,
+			"The tracker does not accept the signature of sorictl. PRINCIPAL_SECRET must be that of the tracker, and their clocks must agree.")
 	default:
 		return (*refusal)(p), nil
 	}

@@ -13,6 +13,7 @@ import (
 	tracker "sori.internal/services/tracker/app"
 	"sori.internal/shared/bus"
 	"sori.internal/shared/event"
+	"sori.internal/shared/httpd"
 	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
 )
@@ -248,6 +249,26 @@ func TestATrackerThatIsAwayIsAskedNoFurther(t *testing.T) {
 	}
 	if asked != 1 {
 		t.Errorf("it was asked %d times", asked)
+	}
+}
+
+func TestAWrongSettingOfTheTrackerIsNamedAndNoOtherJobIsTried(t *testing.T) {
+	t.Parallel()
+	o := attended(t)
+	job := o.job(stored, failed("c", 0))
+	o.Settled(projection)
+	dispatcher := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { httpd.Fail(w, r, httpd.NoRoute()) }))
+	defer dispatcher.Close()
+	for says, change := range map[string]map[string]string{
+		"PRINCIPAL_SECRET must be":   {"PRINCIPAL_SECRET": strings.Repeat("another ", 8), "TRACKER_URL": o.at["TRACKER_URL"]},
+		"is not a tracker":           {"TRACKER_URL": dispatcher.URL},
+		"must be an http or https":   {"TRACKER_URL": "tracker"},
+		"TRACKER_URL: it is not a v": {"TRACKER_URL": "127.0.0.1:8003"},
+	} {
+		shown, err := sorictl(t, o.Kit, change, "retry", job, o.NewJob())
+		if err == nil || !strings.Contains(said(err), says) || strings.Contains(shown, "1 refused") {
+			t.Errorf("%s: %v, %s", says, err, shown)
+		}
 	}
 }
 
