@@ -60,35 +60,45 @@ var oneDash = regexp.MustCompile(`^-([a-zA-Z][\w-]+|[a-gi-zA-Z])(=|$)`)
 // arrange puts arguments into the order that kong reads: the command, flags with two dashes, and then
 // the other arguments. It does not change the arguments of a passthrough command.
 func arrange(node *kong.Node, args []string) []string {
-	if len(args) > 0 {
+	flags, rest := leadingFlags(node, args)
+	if len(rest) > 0 {
 		for _, c := range node.Children {
-			if c.Name == args[0] && !c.Passthrough {
-				return append(args[:1:1], arrange(c, args[1:])...)
-			} else if c.Name == args[0] {
-				return args
+			if c.Name == rest[0] && !c.Passthrough {
+				return append(rest[:1:1], arrange(c, slices.Concat(flags, rest[1:]))...)
+			} else if c.Name == rest[0] {
+				return slices.Concat(flags, rest)
 			}
 		}
 	}
-	var flags, others []string
-	for i := 0; i < len(args); i++ {
-		arg := args[i]
+	var others []string
+	for len(rest) > 0 && rest[0] != "--" {
+		var more []string
+		others = append(others, rest[0])
+		more, rest = leadingFlags(node, rest[1:])
+		flags = append(flags, more...)
+	}
+	if len(rest) > 0 {
+		return slices.Concat(flags, rest[:1], others, rest[1:])
+	}
+	return append(flags, others...)
+}
+
+// leadingFlags splits args before the first argument that is neither a flag nor the value of a flag.
+// It writes flags with two dashes.
+func leadingFlags(node *kong.Node, args []string) (flags, rest []string) {
+	for len(args) > 0 && args[0] != "--" && len(args[0]) > 1 && args[0][0] == '-' {
+		arg := args[0]
 		if oneDash.MatchString(arg) {
 			arg = "-" + arg
 		}
-		switch {
-		case arg == "--":
-			return slices.Concat(flags, []string{"--"}, others, args[i+1:])
-		case len(arg) > 1 && arg[0] == '-':
-			flags = append(flags, arg)
-			if i+1 < len(args) && takesValue(node, arg) {
-				i++
-				flags = append(flags, args[i])
-			}
-		default:
-			others = append(others, arg)
+		n := 1
+		if len(args) > 1 && takesValue(node, arg) {
+			n = 2
 		}
+		flags = append(append(flags, arg), args[1:n]...)
+		args = args[n:]
 	}
-	return append(flags, others...)
+	return flags, args
 }
 
 // takesValue reports whether arg is a flag whose value is the next argument.

@@ -85,6 +85,26 @@ func TestFlagsMayStandAnywhereWithOneDashOrTwo(t *testing.T) {
 	}
 }
 
+func TestFlagsMayStandBeforeTheCommand(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"-dir", "d", "run", "-all", "1", "-n", "7"}, {"-all", "-dir=d", "run", "1", "-n=7"}, {"run", "1", "-n", "7", "-all", "--dir", "d"}, {"-n=7", "-dir", "d", "-all", "run", "--", "1"},
+	} {
+		var g struct {
+			Dir string
+			Run struct {
+				N    int
+				All  bool
+				Rest []string `arg:"" optional:""`
+			} `cmd:""`
+		}
+		_, err := command.Parse("x", &g, args, io.Discard)
+		if err != nil || g.Dir != "d" || g.Run.N != 7 || !g.Run.All || !slices.Equal(g.Run.Rest, []string{"1"}) {
+			t.Errorf("%v: %+v %v", args, g, err)
+		}
+	}
+}
+
 func TestHelpIsWrittenAndNoFailure(t *testing.T) {
 	t.Parallel()
 	for _, ask := range []string{"-h", "-help", "--help"} {
@@ -98,13 +118,17 @@ func TestHelpIsWrittenAndNoFailure(t *testing.T) {
 
 func TestACommandThatPassesItsArgumentsThroughGetsThemAsTheyAre(t *testing.T) {
 	t.Parallel()
-	var g struct {
-		Test struct {
-			Args []string `arg:"" optional:""`
-		} `cmd:"" passthrough:""`
-	}
 	args := []string{"-race", "-run", "X", "./a/...", "--", "-h"}
-	if _, err := command.Parse("x", &g, append([]string{"test"}, args...), io.Discard); err != nil || !slices.Equal(g.Test.Args, args) {
-		t.Errorf("%v, %v", g.Test.Args, err)
+	for _, before := range [][]string{nil, {"-dir", "d"}} {
+		var g struct {
+			Dir  string
+			Test struct {
+				Args []string `arg:"" optional:""`
+			} `cmd:"" passthrough:""`
+		}
+		_, err := command.Parse("x", &g, slices.Concat(before, []string{"test"}, args), io.Discard)
+		if err != nil || !slices.Equal(g.Test.Args, args) || (g.Dir == "d") != (before != nil) {
+			t.Errorf("%v: %+v, %v", before, g, err)
+		}
 	}
 }
