@@ -51,7 +51,24 @@ func Parse(name string, grammar any, args []string, help io.Writer, options ...k
 	if helped {
 		return nil, ErrHelp
 	}
-	return parsed, err
+	if err != nil {
+		return nil, err
+	}
+	return parsed, checkValues(parsed)
+}
+
+// checkValues refuses a flag for a text that has none. Otherwise a script whose variable is not set would
+// act on more than it means to: `dead replay -all -consumer $CONSUMER` on every dead letter.
+func checkValues(parsed *kong.Context) error {
+	for _, p := range parsed.Path {
+		if p.Flag == nil {
+			continue
+		}
+		if text, ok := parsed.FlagValue(p.Flag).(string); ok && text == "" {
+			return fmt.Errorf("-%s needs a value", p.Flag.Name)
+		}
+	}
+	return nil
 }
 
 // oneDash matches a flag with one dash, except -h, which kong accepts as it is.

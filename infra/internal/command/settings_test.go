@@ -105,6 +105,16 @@ func TestFlagsMayStandBeforeTheCommand(t *testing.T) {
 	}
 }
 
+func TestAFlagWithoutItsValueIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"-all", "-name"}, {"-name", "", "-all"}, {"-name="}, {"--name=", "1"}} {
+		var g grammar
+		if _, err := command.Parse("x", &g, args, io.Discard); err == nil || !strings.Contains(err.Error(), "-name needs a value") {
+			t.Errorf("%v: %+v %v", args, g, err)
+		}
+	}
+}
+
 func TestHelpIsWrittenAndNoFailure(t *testing.T) {
 	t.Parallel()
 	for _, ask := range []string{"-h", "-help", "--help"} {
