@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -41,10 +42,24 @@ type Config struct {
 
 // Check implements config.Checker.
 func (c *Config) Check() error {
-	if c.Stall <= 0 {
-		return errors.New("S3_STALL_TIMEOUT must be positive")
+	var rules config.Rules
+	rules.Check(c.Stall > 0, "S3_STALL_TIMEOUT must be positive")
+	const rule = " must be an http or https URL with a host only, such as https://s3.example.com"
+	_, err := parseEndpoint(c.Endpoint)
+	rules.Check(c.Endpoint == "" || err == nil, "S3_ENDPOINT"+rule)
+	_, err = parseEndpoint(c.PublicEndpoint)
+	rules.Check(c.PublicEndpoint == "" || err == nil, "S3_PUBLIC_ENDPOINT"+rule)
+	return rules.Err()
+}
+
+// parseEndpoint parses the URL of an S3 server. A path would be lost, as the client library uses
+// only the host. The error does not quote the URL, which may contain a password.
+func parseEndpoint(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || !config.IsHTTP(*u) || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("open S3: the endpoint is no http or https URL with a host only")
 	}
-	return nil
+	return u, nil
 }
 
 // Open makes a client for the requests of this process. It does not dial.
@@ -63,9 +78,9 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 	if endpoint == "" {
 		endpoint = "https://s3." + cfg.Region + ".amazonaws.com"
 	}
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("open S3: the endpoint %q is no http or https URL", endpoint)
+	u, err := parseEndpoint(endpoint)
+	if err != nil {
+		return nil, err
 	}
 	via, err := transport(cfg)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"sori.internal/shared/config"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/testkit"
@@ -181,6 +182,24 @@ func TestWithoutAnEndpointItIsAWSsOfTheRegion(t *testing.T) {
 	for _, endpoint := range []string{"s3.local:9000", "ftp://s3.local", "http://", "://", "http://h/path/%zz"} {
 		if _, err := objectstore.Open(objectstore.Config{AccessKey: "a", SecretKey: "hunter2", Endpoint: endpoint}); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", endpoint, err)
+		}
+	}
+}
+
+func TestAnEndpointThatWouldLoseAPartIsRefusedByItsName(t *testing.T) {
+	t.Parallel()
+	for endpoint, allowed := range map[string]bool{
+		"": true, "http://s3:7070": true, "https://s3.example.com/": true, "https://example.com/s3": false, "http://user:hunter2@s3:7070": false,
+		"user:hunter2@s3:7070": false, "http://s3?x=hunter2": false, "s3:7070": false,
+	} {
+		for _, name := range []string{"S3_ENDPOINT", "S3_PUBLIC_ENDPOINT"} {
+			var cfg objectstore.Config
+			err := config.Load(config.Map(map[string]string{
+				"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "S3_BUCKET_NAME": "sori", name: endpoint,
+			}), &cfg)
+			if text := fmt.Sprint(err); (err == nil) != allowed || !allowed && !strings.Contains(text, name+" must be") || strings.Contains(text, "hunter2") {
+				t.Errorf("%s=%s: %v", name, endpoint, err)
+			}
 		}
 	}
 }
