@@ -81,6 +81,7 @@ func (c *Config) Check() error {
 	}
 	rules.Check(config.IsHTTP(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
 	rules.Check(config.IsHTTP(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
+	rules.Check(c.Grace >= 0, "SHUTDOWN_GRACE must not be negative")
 	rules.Check(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")
 	rules.Check(c.MaxRunning >= 0, "ANALYSIS_MAX_RUNNING must not be negative")
 	rules.Check(c.PollInterval > 0, "ANALYSIS_POLL_INTERVAL must be positive")
@@ -89,6 +90,6 @@ func (c *Config) Check() error {
 	rules.Check(c.RequestTimeout > 0, "ANALYSIS_REQUEST_TIMEOUT must be positive")
 	rules.Check(c.BreakerFailures >= 1, "ANALYSIS_BREAKER_FAILURES must be at least 1")
 	rules.Check(c.BreakerDelay > 0, "ANALYSIS_BREAKER_DELAY must be positive")
-	rules.Check(c.URLValid > 0 && c.URLValid <= maxURLValid, "ANALYSIS_URL_VALID must be positive and at most 168h")
+	rules.Check(c.URLValid >= time.Second && c.URLValid <= maxURLValid, "ANALYSIS_URL_VALID must be from 1s to 168h")
 	return rules.Err()
 }

@@ -25,12 +25,14 @@ func TestSettingsAreCheckedTogether(t *testing.T) {
 		"NATS_URL": "nats://x", "DATABASE_URL": "postgres://x", "TRACKER_URL": "tracker:1", "DISPATCHER_URL": "http://d",
 		"MAX_CONCURRENT_UPLOADS": "0", "UPLOAD_TIMEOUT": "0s", "IDEMPOTENCY_LEASE": "1ms",
 		"CORS_ALLOWED_ORIGINS": "https://good.example.com,bad.example.com", "TRUSTED_PROXIES": "loopback,everybody", "BASE_PATH": "api",
-		"OIDC_CLIENT_ID": "console", "OIDC_SCOPES": "profile",
+		"OIDC_CLIENT_ID": "console", "OIDC_SCOPES": "profile", "SHUTDOWN_GRACE": "-1s", "MAX_DIRECT_UPLOAD_BYTES": "-1", "MAX_FETCH_BYTES": "0",
+		"UPLOAD_EXPIRY": "-24h", "MAX_AUDIO_SECONDS": "NaN", "AUDIO_RETENTION": "-1h", "RESULT_RETENTION": "-1h",
 	}), &cfg)
 	for _, name := range []string{
 		"TRACKER_URL", "MAX_CONCURRENT_UPLOADS", "UPLOAD_TIMEOUT", "IDEMPOTENCY_LEASE",
 		`"bad.example.com" is not an allowed origin`, `"everybody" is no trusted proxy`, "BASE_PATH must be a path",
-		"OIDC_CLIENT_ID requires OIDC_ISSUER", "OIDC_SCOPES must contain openid",
+		"OIDC_CLIENT_ID requires OIDC_ISSUER", "OIDC_SCOPES must contain openid", "SHUTDOWN_GRACE must", "MAX_DIRECT_UPLOAD_BYTES and MAX_FETCH_BYTES must",
+		"UPLOAD_EXPIRY must", "MAX_AUDIO_SECONDS must", "AUDIO_RETENTION and RESULT_RETENTION must",
 	} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not name %s", err, name)

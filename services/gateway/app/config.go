@@ -94,6 +94,11 @@ func (c *Config) Check() error {
 	rules.Check(c.MaxUploadBytes >= 1 && c.MaxWebhookBytes >= 1 && c.MaxUploads >= 1,
 		"MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1")
 	rules.Check(c.UploadIdle > 0 && c.UploadTimeout > 0, "UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive")
+	rules.Check(c.Grace >= 0, "SHUTDOWN_GRACE must not be negative")
+	rules.Check(c.MaxDirectBytes >= 1 && c.MaxFetchBytes >= 1, "MAX_DIRECT_UPLOAD_BYTES and MAX_FETCH_BYTES must be at least 1")
+	rules.Check(c.UploadExpiry > 0, "UPLOAD_EXPIRY must be positive")
+	rules.Check(c.MaxSeconds >= 0, "MAX_AUDIO_SECONDS must not be negative")
+	rules.Check(c.AudioRetention >= 0 && c.ResultRetention >= 0, "AUDIO_RETENTION and RESULT_RETENTION must not be negative")
 	rules.Check(c.AuditRetention > 0, "AUDIT_RETENTION must be positive")
 	rules.Check(min(c.AddressRate, c.PrincipalRate, c.PrincipalUploads, c.PrincipalStreams, c.PrincipalRetries) >= 0,
 		"RATE_LIMIT_PER_ADDRESS, RATE_LIMIT_PER_PRINCIPAL, MAX_UPLOADS_PER_PRINCIPAL, MAX_STREAMS_PER_PRINCIPAL "+

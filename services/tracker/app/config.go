@@ -50,6 +50,7 @@ const minResultMemory = 1 << 20
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var rules config.Rules
+	rules.Check(c.Grace >= 0, "SHUTDOWN_GRACE must not be negative")
 	rules.Check(c.Heartbeat > 0, "SSE_HEARTBEAT must be positive")
 	rules.Check(c.BatchSize >= 1, "BATCH_SIZE must be at least 1")
 	rules.Check(c.DispatchDeadline > 0, "DISPATCH_DEADLINE must be positive")

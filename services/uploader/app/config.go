@@ -50,6 +50,7 @@ type Config struct {
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var rules config.Rules
+	rules.Check(c.Grace >= 0, "SHUTDOWN_GRACE must not be negative")
 	rules.Check(c.Concurrency >= 1, "UPLOAD_CONCURRENCY must be at least 1")
 	rules.Check(c.SweepInterval > 0, "SWEEP_INTERVAL must be positive")
 	rules.Check(c.SweepAge > 0, "SWEEP_AGE must be positive")
