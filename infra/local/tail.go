@@ -23,5 +23,5 @@ func (c *tailCommand) Run(ctx context.Context, o options) error {
 	if err := config.Load(config.Map(map[string]string{"NATS_URL": at.NATS, namespaceSetting: namespace}), &cfg); err != nil {
 		return err
 	}
-	return tail.Run(ctx, cfg, c.Options, os.Stdout, func() { fmt.Fprintf(os.Stderr, "listening on %s\n", withoutUser(at.NATS)) })
+	return tail.Run(ctx, cfg, c.Options, os.Stdout, func(text string) { fmt.Fprintf(os.Stderr, "%s: %s\n", withoutUser(at.NATS), text) })
 }

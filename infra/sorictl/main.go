@@ -144,5 +144,5 @@ func (c *tailCommand) Run(ctx context.Context, t terminal) error {
 	if err := config.Load(lookup, &cfg); err != nil {
 		return err
 	}
-	return tail.Run(ctx, cfg, c.Options, t.out, func() { fmt.Fprintln(t.errs, "listening") })
+	return tail.Run(ctx, cfg, c.Options, t.out, func(text string) { fmt.Fprintln(t.errs, text) })
 }

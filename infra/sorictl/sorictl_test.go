@@ -105,6 +105,14 @@ func TestAUserThatNATSRefusesIsToldSo(t *testing.T) {
 	}
 }
 
+func TestATailOfASubjectThatTheUserMayNotReadEnds(t *testing.T) {
+	t.Parallel()
+	_, err := sorictl(t, testkit.New(t), nil, "tail", "limits.usage")
+	if err == nil || !strings.Contains(err.Error(), "limits.usage") {
+		t.Error(err)
+	}
+}
+
 func TestFailuresEndWithCode1AndHideNoSecret(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -4,7 +4,9 @@
 package tail
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,9 +30,9 @@ type Options struct {
 // Config names the NATS server, and the namespace whose events are shown.
 type Config struct{ bus.Connection }
 
-// Run prints events until ctx ends. It calls listening when the subscriptions are
-// active.
-func Run(ctx context.Context, cfg Config, o Options, out io.Writer, listening func()) error {
+// Run prints events until ctx ends, or until the server refuses a subject. It calls tell when the
+// subscriptions are active, and when events may be missed.
+func Run(ctx context.Context, cfg Config, o Options, out io.Writer, tell func(text string)) error {
 	if o.Job != "" {
 		job, ok := event.ParseJobID(o.Job)
 		if !ok {
@@ -38,7 +40,8 @@ func Run(ctx context.Context, cfg Config, o Options, out io.Writer, listening fu
 		}
 		o.Job = job
 	}
-	nc, err := cfg.Dial("tail", nats.MaxReconnects(-1))
+	refused := make(chan error, 1)
+	nc, err := cfg.Dial("tail", watch(tell, refused)...)
 	if err != nil {
 		return fmt.Errorf("tail: connect to the bus: %w", err)
 	}
@@ -52,7 +55,7 @@ func Run(ctx context.Context, cfg Config, o Options, out io.Writer, listening fu
 	if err := nc.FlushTimeout(5 * time.Second); err != nil {
 		return fmt.Errorf("tail: listen: %w", err)
 	}
-	listening()
+	tell("listening")
 	show := painter{plain: o.Plain || !terminal(out)}
 	for {
 		select {
@@ -60,9 +63,39 @@ func Run(ctx context.Context, cfg Config, o Options, out io.Writer, listening fu
 			if subject := cfg.Namespace.Strip(m.Subject); o.shows(subject, m.Header) {
 				fmt.Fprintln(out, show.line(time.Now(), subject, m.Header, m.Data))
 			}
+		case err := <-refused:
+			return fmt.Errorf("tail: listen: %w", err)
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// watch returns options that tell what makes a tail miss events, and send to refused the error with
+// which the server refuses a subject or, after a reconnect, the user.
+func watch(tell func(text string), refused chan<- error) []nats.Option {
+	refuse := func(err error) {
+		select {
+		case refused <- err:
+		default: // the first one ends the tail
+		}
+	}
+	return []nats.Option{
+		nats.MaxReconnects(-1),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				refuse(err)
+				return
+			}
+			tell("events may be missed: " + err.Error())
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				tell("connection lost: " + err.Error())
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { tell("listening again, without the events in between") }),
+		nats.ClosedHandler(func(nc *nats.Conn) { refuse(cmp.Or(nc.LastError(), nats.ErrConnectionClosed)) }),
 	}
 }
 

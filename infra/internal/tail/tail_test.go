@@ -13,6 +13,7 @@ import (
 
 	"sori.internal/infra/internal/tail"
 	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 	"sori.internal/shared/joblog"
 	"sori.internal/shared/testkit"
@@ -28,7 +29,7 @@ func listen(t *testing.T, k *testkit.Kit, o tail.Options) (next func() string) {
 	ctx, cancel := context.WithCancel(k.Context())
 	listening, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- tail.Run(ctx, cfg, o, w, func() { close(listening) })
+		ended <- tail.Run(ctx, cfg, o, w, func(string) { close(listening) })
 		_ = w.Close()
 	}()
 	lines := make(chan string, 100)
@@ -197,8 +198,39 @@ func TestATailOfNoJobIsRefused(t *testing.T) {
 	var cfg tail.Config
 	testkit.New(t).Load(&cfg)
 	for _, job := range []string{"7", "*", ">"} {
-		if err := tail.Run(t.Context(), cfg, tail.Options{Job: job}, io.Discard, func() {}); err == nil {
+		if err := tail.Run(t.Context(), cfg, tail.Options{Job: job}, io.Discard, func(string) {}); err == nil {
 			t.Errorf("%q is a job", job)
 		}
+	}
+}
+
+func TestATailTellsThatItMissesEvents(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	proxy := k.Proxy(k.Settings(nil)["NATS_URL"])
+	var cfg tail.Config
+	k.Load(&cfg)
+	cfg.URL = config.Secret(proxy.URL)
+	ctx, cancel := context.WithCancel(k.Context())
+	told, ended := make(chan string, 10), make(chan error, 1)
+	go func() { ended <- tail.Run(ctx, cfg, tail.Options{}, io.Discard, func(text string) { told <- text }) }()
+	for _, want := range []string{"listening", "connection lost", "listening again"} {
+		select {
+		case text := <-told:
+			if !strings.HasPrefix(text, want) {
+				t.Errorf("%q, want %q", text, want)
+			}
+		case err := <-ended:
+			t.Fatalf("the tail ended: %v", err)
+		}
+		if want == "listening" {
+			proxy.Cut()
+		} else {
+			proxy.Restore()
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
