@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"sori.internal/shared/principal"
 	"sori.internal/shared/testkit"
+	"sori.internal/shared/testkit/testdb"
 )
 
 func TestAKeyIsMadeListedAndRevokedByItsOwner(t *testing.T) {
@@ -90,6 +92,65 @@ func TestAnOwnerHasAtMost200Keys(t *testing.T) {
 	}
 	g.problem(g.do("POST", "/api-keys", strings.NewReader(body), as(alice)), http.StatusConflict, "too-many-api-keys")
 	g.key(token(t, "bob", nil), body)
+}
+
+// holdKeys lets the insertion of every key wait until the returned function is called.
+func (g *env) holdKeys() (release func()) {
+	g.t.Helper()
+	db, ctx := testdb.Open(g.kit, "catalogue"), g.kit.Context()
+	const trigger = `
+		CREATE FUNCTION catalogue.hold() RETURNS trigger LANGUAGE plpgsql AS
+			'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
+		CREATE TRIGGER hold BEFORE INSERT ON catalogue.api_keys FOR EACH ROW EXECUTE FUNCTION catalogue.hold()`
+	if _, err := db.ExecContext(ctx, trigger); err != nil {
+		g.t.Fatal(err)
+	}
+	lock, err := db.BeginTxx(ctx, nil)
+	if err == nil {
+		_, err = lock.ExecContext(ctx, `SELECT pg_advisory_xact_lock(1)`)
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return sync.OnceFunc(func() {
+		_ = lock.Rollback()
+		if _, err := db.ExecContext(ctx, `DROP FUNCTION catalogue.hold CASCADE`); err != nil { // the next test may get the same database
+			g.t.Error(err)
+		}
+	})
+}
+
+func TestKeysThatAreMadeAtTheSameTimeCountForEachOther(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	const filled = `
+		INSERT INTO catalogue.api_keys (id, owner, name, scopes, secret_hash)
+		SELECT lpad(n::text, 16, '0'), 'alice', 'n', '{jobs:read}', sha256('x')
+		FROM generate_series(1, 199) AS n`
+	if _, err := testdb.Open(g.kit, "catalogue").ExecContext(g.kit.Context(), filled); err != nil {
+		t.Fatal(err)
+	}
+	release, alice := g.holdKeys(), token(t, "alice", nil)
+	defer release()
+	made := make(chan int, 4)
+	for range cap(made) {
+		go func() {
+			r, err := g.try(g.kit.Context(), "POST", "/api-keys", strings.NewReader(`{"name":"n","scopes":["jobs:read"]}`), as(alice))
+			if err != nil {
+				t.Error(err)
+			}
+			made <- r.StatusCode
+		}()
+	}
+	g.holds(`(SELECT count(*) >= 4 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`)
+	release()
+	statuses := map[int]int{}
+	for range cap(made) {
+		statuses[<-made]++
+	}
+	if statuses[http.StatusCreated] != 1 || statuses[http.StatusConflict] != 3 {
+		t.Errorf("one more key was allowed, and the answers are %v", statuses)
+	}
 }
 
 func TestWhileTheDatabaseIsAwayNoKeyCounts(t *testing.T) {

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"sori.internal/services/gateway/internal/access"
 	"sori.internal/services/gateway/internal/catalogue"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/postgres"
 	"sori.internal/shared/principal"
 )
 
@@ -45,9 +47,11 @@ func (r apiKeyRow) stored() access.StoredKey {
 
 func (r apiKeyRow) key() access.Key { return r.stored().Key }
 
-// CreateAPIKey stores a new key and returns it as it is stored.
+// CreateAPIKey stores a new key and returns it as it is stored. Keys of one owner are created one after
+// another: otherwise each of several concurrent requests would count the keys without those of the others.
 func (s *Store) CreateAPIKey(ctx context.Context, k access.StoredKey) (access.Key, error) {
 	const (
+		lock  = `SELECT pg_advisory_xact_lock(hashtext('sori API keys'), hashtext($1))`
 		clean = `
 			DELETE FROM catalogue.api_keys
 			WHERE owner = $1
@@ -60,14 +64,19 @@ func (s *Store) CreateAPIKey(ctx context.Context, k access.StoredKey) (access.Ke
 	)
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	if _, err := s.db.ExecContext(ctx, clean, k.Owner, deadKeyDays); err != nil {
-		return k.Key, translate("delete dead API keys", err)
-	}
 	scopes := make(pq.StringArray, len(k.Scopes))
 	for i, scope := range k.Scopes {
 		scopes[i] = string(scope)
 	}
-	err := s.db.QueryRowxContext(ctx, create, k.ID, k.Owner, k.Name, scopes, k.SecretHash, k.Expires, maxOwnerKeys).Scan(&k.Created)
+	err := postgres.Tx(ctx, s.db, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, lock, k.Owner); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, clean, k.Owner, deadKeyDays); err != nil {
+			return err
+		}
+		return tx.QueryRowxContext(ctx, create, k.ID, k.Owner, k.Name, scopes, k.SecretHash, k.Expires, maxOwnerKeys).Scan(&k.Created)
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return k.Key, fault.Wrap(fault.Conflict, "too-many-api-keys", "The owner has as many API keys as one may have.", err)
 	}
