@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -47,9 +48,20 @@ const (
 // apiKey matches an API key, which ends with its secret.
 var apiKey = regexp.MustCompile(`(sori_[0-9a-f]{16}_)[0-9a-f]{64}`)
 
+// maxPath is the length of the longest path of a request in a log, in bytes. Only searches for long names have longer
+// ones.
+const maxPath = 512
+
 // SafePath returns the path of a request as it may be logged: an API key that a client has put there
-// in the place of an id has no secret.
-func SafePath(path string) string { return apiKey.ReplaceAllString(path, "${1}*") }
+// in the place of an id has no secret, and a path that is too long is cut, since every client could
+// fill a log with its own text.
+func SafePath(path string) string {
+	path = apiKey.ReplaceAllString(path, "${1}*")
+	if len(path) <= maxPath {
+		return path
+	}
+	return strings.ToValidUTF8(path[:maxPath], "") + "…"
+}
 
 // Config configures the log of a service.
 type Config struct {

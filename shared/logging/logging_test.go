@@ -44,3 +44,21 @@ func TestUnknownSettingsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestThePathOfARequestCannotFillALog(t *testing.T) {
+	t.Parallel()
+	key := "sori_0123456789abcdef_" + strings.Repeat("0", 64)
+	for path, want := range map[string]string{
+		"/jobs/":                                   "/jobs/",
+		"/tokens/" + strings.Repeat("a", 15_000):   "/tokens/" + strings.Repeat("a", 504) + "…",
+		"/tokens/" + strings.Repeat("é", 15_000):   "/tokens/" + strings.Repeat("é", 252) + "…",
+		"/x" + strings.Repeat("é", 15_000):         "/x" + strings.Repeat("é", 255) + "…",
+		"/" + strings.Repeat("é", 15_000):          "/" + strings.Repeat("é", 255) + "…", // not half a character
+		"/" + strings.Repeat("a", 480) + "/" + key: "/" + strings.Repeat("a", 480) + "/" + key[:22] + "*",
+		"/" + strings.Repeat("a", 500) + "/" + key: "/" + strings.Repeat("a", 500) + "/" + key[:10] + "…",
+	} {
+		if got := logging.SafePath(path); got != want {
+			t.Errorf("%.20s: %q, want %q", path, got, want)
+		}
+	}
+}

@@ -60,6 +60,8 @@ func TestTheAuditLogHasWhatPrincipalsChangedAndWereDenied(t *testing.T) {
 	add("alice", "", "POST /jobs/:job_id/cancel", job+"/cancel", 404)
 	g.problem(g.do("DELETE", "/api-keys/"+key, nil, user), http.StatusNotFound, "api-key-not-found") // the key in the place of its id
 	add("alice", "", "DELETE /api-keys/:id", "/api-keys/sori_"+keyID+"_*", 404)
+	g.do("POST", "/tokens/"+strings.Repeat("a", 15_000)+"/analyze", nil, user) // the log is no place for text of users
+	add("alice", "", "POST /tokens/:token_id/analyze", "/tokens/"+strings.Repeat("a", 504)+"…", 422)
 	g.do("GET", "/jobs/"+key+"/audio", nil, nil)
 	g.do("GET", "/s3/params?filename=a.wav&metadata[token_id]="+path.Base(made.Header.Get("Location")), nil, user) // begins an upload
 	add("alice", "", "GET /s3/params", "/s3/params", 503)
