@@ -143,7 +143,9 @@ func newRemote(d dependencies, jobs *joblog.Store, bucket *objects.Bucket) *uplo
 			Allowed: d.cfg.FetchAllowed, MaxBytes: d.cfg.MaxFetchBytes, MinRate: d.cfg.FetchMinRate,
 			Idle: fetchIdle, Tries: fetchTries, Backoff: fetchBackoff,
 		}),
-	}, upload.RemoteOptions{Allowed: d.cfg.FetchAllowed, MaxBytes: d.cfg.MaxFetchBytes, Timeout: d.cfg.FetchTimeout})
+	}, upload.RemoteOptions{
+		Allowed: d.cfg.FetchAllowed, MaxBytes: d.cfg.MaxFetchBytes, Timeout: d.cfg.FetchTimeout, OfOwner: d.cfg.ownerFetches(),
+	})
 }
 
 // routes returns the uploader's HTTP routes: those that every service has, and those of uploads.

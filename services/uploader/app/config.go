@@ -71,6 +71,13 @@ func (c *Config) Check() error {
 // maxLinkValid is the longest time for which S3 accepts a signed URL.
 const maxLinkValid = 7 * 24 * time.Hour
 
+// ownerFetches returns how many recordings of one owner a replica fetches at the same time: a quarter of the
+// places, at least one, is left for others. A single place cannot be shared.
+func (c *Config) ownerFetches() int {
+	const part = 4
+	return max(1, c.FetchConcurrency-max(1, c.FetchConcurrency/part))
+}
+
 // resumableLimits returns the limits of resumable uploads.
 func (c *Config) resumableLimits() resumable.Limits {
 	return resumable.Limits{Writers: c.MaxWriters, Memory: c.PartMemory}

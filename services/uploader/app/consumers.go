@@ -21,9 +21,16 @@ func Resources() bus.Resources {
 // copies uploads: slow servers of others must not take the places of uploads.
 const fetchConsumer = Name + "-fetch"
 
+// maxFetchesPending is the maximal number of events of the consumer of fetches that are delivered and not
+// settled. It is large, since those of an owner who has its share of the fetches wait, and must not keep
+// those of others from being delivered.
+const maxFetchesPending = 10_000
+
 // durableFetch returns the configuration of the durable consumer of fetches, without a handler.
 func durableFetch() bus.Consumer {
-	return bus.Consumer{Name: fetchConsumer, Filters: []string{event.Filter(event.NameReceived), event.Filter(event.NameRetried)}}
+	return bus.Consumer{
+		Name: fetchConsumer, Filters: []string{event.Filter(event.NameReceived), event.Filter(event.NameRetried)}, MaxPending: maxFetchesPending,
+	}
 }
 
 // durable returns the configuration of the durable consumer of one type of event, without a handler.

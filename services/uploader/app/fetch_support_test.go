@@ -51,7 +51,12 @@ func (env *env) sealer() *source.Sealer {
 // analyze appends received with a source, as the gateway does.
 func (env *env) analyze(src source.Source) event.Received {
 	env.t.Helper()
-	e := event.Received{JobID: env.NewJob(), TokenID: 7, PitchURL: "s3://ref/7.json", FileName: "take 1.wav", Owner: "alice"}
+	return env.analyzeAs("alice", src)
+}
+
+func (env *env) analyzeAs(owner string, src source.Source) event.Received {
+	env.t.Helper()
+	e := event.Received{JobID: env.NewJob(), TokenID: 7, PitchURL: "s3://ref/7.json", FileName: "take 1.wav", Owner: owner}
 	var err error
 	e.Source, err = env.sealer().Seal(e.JobID, src)
 	must(env.t, err)

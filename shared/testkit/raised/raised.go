@@ -29,7 +29,7 @@ type Failure struct {
 func ForOperators() []string {
 	return []string{
 		"consumer-away", "letter-not-found", "object-not-found", "replay-unanswered", "stream-not-found",
-		"unexpected-event", "unreadable-event", "copies-in-hand", "sequence-invalid", "event-gone", "overtaken",
+		"unexpected-event", "unreadable-event", "copies-in-hand", "fetches-in-hand", "sequence-invalid", "event-gone", "overtaken",
 		"analysis-full", "analysis-rejected", "analysis-resting", "analysis-running", "analysis-unavailable",
 		"recording-unknown", "result-lost", "result-malformed",
 	}

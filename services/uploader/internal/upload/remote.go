@@ -83,6 +83,7 @@ type RemoteOptions struct {
 	Allowed  source.Allowed
 	MaxBytes int64         // of one recording
 	Timeout  time.Duration // of one fetch, with all its tries
+	OfOwner  int           // fetches of one owner at the same time; 0: any number
 }
 
 // RemoteUploader fetches recordings from their sources into the bucket.
@@ -94,11 +95,12 @@ type RemoteOptions struct {
 type RemoteUploader struct {
 	RemoteDependencies
 	options RemoteOptions
+	shares  shares
 }
 
 // NewRemote makes a RemoteUploader.
 func NewRemote(deps RemoteDependencies, options RemoteOptions) *RemoteUploader {
-	return &RemoteUploader{RemoteDependencies: deps, options: options}
+	return &RemoteUploader{RemoteDependencies: deps, options: options, shares: shares{most: options.OfOwner, running: map[string]int{}}}
 }
 
 // watchInterval is how often a fetch looks whether its job has ended.
@@ -124,6 +126,11 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 	if !ok {
 		return nil // the log has expired
 	}
+	free, err := u.shares.take(received.Owner)
+	if err != nil {
+		return err
+	}
+	defer free()
 	src, err := u.Sources.Open(job, received.Source)
 	if err != nil {
 		return err //nolint:wrapcheck // a failure that the client reads
