@@ -123,6 +123,23 @@ func TestLengthsThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
+// Until the length is declared, a part has the size that the largest upload needs: about 11 MiB for 100 GiB.
+func TestAnUploadWhosePartsBecomeSmallerWhenItsLengthIsDeclaredContinues(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(map[string]string{"MAX_DIRECT_UPLOAD_BYTES": strconv.Itoa(100 << 30)}, "mina")[0]
+	recording := wav(15 << 20)
+	const first = 8 << 20
+	at := mina.create(0, fields{"Upload-Defer-Length": "1"})
+	if got := mina.patch(at, 0, recording[:first], nil); got.status != http.StatusNoContent {
+		t.Fatalf("without a length: %+v", got)
+	}
+	if got := mina.patch(at, first, recording[first:], fields{"Upload-Length": strconv.Itoa(len(recording))}); got.status != http.StatusNoContent {
+		t.Fatalf("with the length: %+v", got)
+	}
+	env.checkBecame(at, recording)
+}
+
 func TestOfBytesWithAWrongChecksumNoneCount(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

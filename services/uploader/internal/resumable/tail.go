@@ -14,7 +14,7 @@ import (
 
 // take takes a buffer for a part, and reads the tail into it.
 func (w *writer) take(ctx context.Context) (err error) {
-	if w.buffer, err = w.core.memory.take(ctx, w.capacity()); err != nil {
+	if w.buffer, err = w.core.memory.take(ctx, w.size); err != nil {
 		return err
 	}
 	w.turn.Reset(memoryTurn)
@@ -31,15 +31,6 @@ func (w *writer) take(ctx context.Context) (err error) {
 	}
 	w.loaded, w.filled, w.tail = w.tail.Size, w.tail.Size, nil
 	return nil
-}
-
-// capacity returns how many bytes the buffer must hold. The tail is larger than a part if the largest
-// size of an upload was lowered since.
-func (w *writer) capacity() int64 {
-	if w.tail == nil {
-		return w.size
-	}
-	return max(w.size, w.tail.Size)
 }
 
 // removeTail removes a tail that does not count. The end of the upload removes it too.

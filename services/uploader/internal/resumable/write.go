@@ -51,6 +51,9 @@ func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Che
 		return 0, err
 	}
 	w := &writer{core: c, session: s, work: s.Upload, check: check, size: c.partSize(s.Upload)}
+	if s.Tail != nil { // it is larger than a part if the length was declared, or the largest size of an upload lowered, since
+		w.size = max(w.size, s.Tail.Size)
+	}
 	err := w.run(ctx, body)
 	return s.Offset - before, err
 }
