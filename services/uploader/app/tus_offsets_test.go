@@ -109,6 +109,15 @@ func TestLengthsThatCannotBeAreRefused(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
+	for name, got := range map[string]reply{
+		"begun without its length": mina.patch(mina.create(0, fields{"Upload-Defer-Length": "1"}), 0, nil, fields{"Upload-Length": "10001"}),
+		"in chunks":                mina.tus("PATCH", mina.create(0, fields{"Upload-Defer-Length": "1"}), fields{"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, io.MultiReader(bytes.NewReader(recording))),
+		"in chunks, by the draft":  mina.tus("POST", "/uploads/", draft(fields{"Upload-Complete": "?1"}), io.MultiReader(bytes.NewReader(recording))),
+	} {
+		if got.status != http.StatusRequestEntityTooLarge || got.limit != most {
+			t.Errorf("too large, %s: %+v", name, got)
+		}
+	}
 	deferred := mina.create(0, fields{"Upload-Defer-Length": "1"})
 	mina.patch(deferred, 0, recording[:most], nil)
 	if got := mina.patch(deferred, most, recording[most:], nil); got.status != http.StatusRequestEntityTooLarge || got.limit != most || mina.offset(deferred) != most {

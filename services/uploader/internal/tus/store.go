@@ -43,6 +43,14 @@ func (e *exchange) hasBytes() bool {
 	return n > 0
 }
 
+// limit returns how many bytes the upload may have: its length, if that is known.
+func (e *exchange) limit() int64 {
+	if e.session.Length == resumable.Deferred {
+		return e.maxBytes
+	}
+	return e.session.Length
+}
+
 type exchangeKey struct{}
 
 func exchangeOf(ctx context.Context) *exchange {

@@ -185,8 +185,13 @@ func (a *answer) problem(e *exchange) error {
 			"This server speaks tus 1.0.0 (header Tus-Resumable), and the draft of the IETF in the versions 3 to 6 (header Upload-Draft-Interop-Version).")
 	case handler.ErrMaxSizeExceeded.ErrorCode:
 		return fault.ExceedsLimit("upload", e.maxBytes, nil)
-	case handler.ErrSizeExceeded.ErrorCode: // more bytes than the length that the upload was begun with
-		return fault.ExceedsLimit("upload", e.session.Length, nil)
+	case handler.ErrSizeExceeded.ErrorCode:
+		return fault.ExceedsLimit("upload", e.limit(), nil)
+	case handler.ErrInvalidUploadLength.ErrorCode:
+		if n, err := strconv.ParseInt(e.request.Header.Get("Upload-Length"), 10, 64); err == nil && n > e.maxBytes {
+			return fault.ExceedsLimit("upload", e.maxBytes, nil)
+		}
+		return protocolBroken(code)
 	case handler.ErrNotFound.ErrorCode:
 		return direct.NotFound()
 	case handler.ErrUploadNotFinished.ErrorCode:
@@ -194,8 +199,13 @@ func (a *answer) problem(e *exchange) error {
 	case handler.ErrUnexpectedEOF.ErrorCode, handler.ErrConnectionReset.ErrorCode, handler.ErrReadTimeout.ErrorCode:
 		return fault.BodyTruncated(fmt.Errorf("%s", code)) //nolint:err113 // for the log
 	default:
-		return fault.MalformedRequest("The request breaks the protocol of resumable uploads.", fmt.Errorf("tusd: %s", strings.TrimSpace(a.text.String()))) //nolint:err113 // for the log
+		return protocolBroken(strings.TrimSpace(a.text.String()))
 	}
+}
+
+// protocolBroken returns the failure of a request that tusd refuses for a reason.
+func protocolBroken(reason string) error {
+	return fault.MalformedRequest("The request breaks the protocol of resumable uploads.", fmt.Errorf("tusd: %s", reason)) //nolint:err113 // for the log
 }
 
 // algorithms are those of checksums.
