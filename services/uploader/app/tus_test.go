@@ -273,3 +273,23 @@ func TestAnUploadHasOneRecord(t *testing.T) {
 		t.Errorf("%d records of one upload", len(stored))
 	}
 }
+
+func TestNoHeaderThatIsNotUsedRefusesAnUpload(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(1000)
+	for name, header := range map[string]fields{
+		"a media type that cannot be parsed":  {"Content-Type": "audio/x-m4a; name=음성 001.m4a"},
+		"a disposition that cannot be parsed": {"Content-Disposition": "attachment; filename=음성 001.m4a"},
+	} {
+		all := fields{"Upload-Draft-Interop-Version": "6", "Upload-Complete": "?1", uploadrequest.Header: about(t, "")}
+		maps.Copy(all, header)
+		got := mina.tus("POST", "/uploads/", all, bytes.NewReader(recording))
+		if got.status != http.StatusCreated {
+			t.Errorf("%s: %+v", name, got)
+			continue
+		}
+		env.checkArrived(got.header.Get("Location"), recording)
+	}
+}

@@ -98,14 +98,22 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 15.5.16
 		return encoded(encoding)
 	}
-	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil {
-		r.Header.Set("Content-Type", mediaType) // in lower case and without parameters, as tusd compares it
-	}
+	acceptMediaTypes(r.Header)
 	w.Header().Set("Cache-Control", "no-store")
 	out := &answer{ResponseWriter: w, hasBody: r.Method != http.MethodHead}
 	ctx := context.WithValue(principal.With(r.Context(), p), exchangeKey{}, e)
 	a.tusd.ServeHTTP(out, r.WithContext(ctx))
 	return out.failure(e)
+}
+
+// acceptMediaTypes keeps tusd from refusing an upload for a header that it cannot parse, such as one with the
+// name of the file as the phone wrote it: the recording is recognised by its bytes, and its name is in the description.
+func acceptMediaTypes(h http.Header) {
+	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type")) //nolint:errcheck // without its parameters if they cannot be parsed
+	h.Set("Content-Type", mediaType)                              // in lower case and without parameters, as tusd compares it
+	if _, _, err := mime.ParseMediaType(h.Get("Content-Disposition")); err != nil {
+		h.Del("Content-Disposition")
+	}
 }
 
 // answer is the answer of tusd. It keeps back what becomes a problem document.
