@@ -1,17 +1,22 @@
 package stack_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -106,6 +111,59 @@ func TestMetadataWithoutExtendedAttributes(t *testing.T) {
 	if err != nil || info.ContentType != "audio/flac" {
 		t.Errorf("after a restart: %q, %v", info.ContentType, err)
 	}
+}
+
+// The client of a test that goes away in the middle still reads the answer.
+func TestAPartWhoseRequestBreaksOffIsNotKept(t *testing.T) {
+	t.Parallel()
+	srv := startS3(t, s3Settings(t.TempDir()))
+	c := client(t, srv, "secret")
+	newBucket(t, c)
+	core := minio.Core{Client: c}
+	const size = 1 << 20
+	for _, arrives := range []int{size, 1000, size / 2, size - 1} {
+		key := fmt.Sprint(arrives)
+		id, err := core.NewMultipartUpload(testContext(t), "audio", key, minio.PutObjectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		link, err := c.Presign(testContext(t), http.MethodPut, "audio", key, time.Minute, url.Values{"uploadId": {id}, "partNumber": {"1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status := put(t, link, size, make([]byte, arrives))
+		found, err := core.ListObjectParts(testContext(t), "audio", key, id, 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept := len(found.ObjectParts) == 1; kept != (arrives == size) || kept != (status == http.StatusOK) {
+			t.Errorf("%d of %d bytes: status %d, the server has %+v", arrives, size, status, found.ObjectParts)
+		}
+	}
+}
+
+// put announces a body, sends a part of it, and ends the connection in its direction. It returns the status.
+func put(t *testing.T, to *url.URL, size int, body []byte) int {
+	t.Helper()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(testContext(t), "tcp", to.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", to.RequestURI(), to.Host, size, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil { //nolint:forcetypeassert // of "tcp"
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0 // the connection ends without an answer
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
 }
 
 // The test does with the folder what the server does before it joins the parts of an upload.

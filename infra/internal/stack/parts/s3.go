@@ -98,7 +98,7 @@ func serveS3(ctx context.Context, set stack.S3Settings, data, accounts string, r
 		Quiet:             true,
 		KeepAlive:         true,
 		HealthPath:        stack.S3HealthPath,
-		S3Options:         []s3api.Option{s3api.WithOnListen(ready)},
+		S3Options:         []s3api.Option{s3api.WithOnListen(ready), s3api.WithMiddleware("/", refuseCutBodies)},
 	})
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
