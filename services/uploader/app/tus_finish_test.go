@@ -8,7 +8,11 @@ import (
 	"sync"
 	"testing"
 
+	"sori.internal/services/uploader/internal/resumable"
+	"sori.internal/services/uploader/internal/uploads"
+	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
+	"sori.internal/shared/testkit"
 	"sori.internal/shared/uploadrequest"
 )
 
@@ -105,5 +109,47 @@ func TestAnUploadIsThereWhileItIsFinished(t *testing.T) {
 		if got := mina.offset(at); got != len(recording) {
 			t.Errorf("the offset is %d", got)
 		}
+	}
+}
+
+// The test puts back the record of an upload, as a process leaves it that dies when it has begun the job.
+func TestAnUploadWhoseRecordingIsRemovedIsCompleteAndAnErasedOneIsGone(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina, records := env.callers(nil, "mina")[0], uploads.New(env.bus)
+	for name, c := range map[string]struct {
+		end    func(job string)
+		events string
+		status int
+	}{
+		"expired": {func(job string) { env.append(event.Expired{JobID: job}) }, expiries, http.StatusOK},
+		"erased":  {func(job string) { env.append(event.Erased{JobID: job}) }, erasures, http.StatusNotFound},
+	} {
+		recording := wav(100_000)
+		b := mina.begin(uploadrequest.Description{})
+		parts := mina.sendAll(b, recording)
+		inParts, _, err := records.Find(env.Context(), event.WayMultipart, "mina", b.JobID)
+		must(t, err)
+		mina.complete(b, parts)
+		at := mina.create(len(recording), nil)
+		resumed, _, _, err := records.Load(env.Context(), "mina", jobAt(at))
+		must(t, err)
+		resumed.Offset, resumed.Next, resumed.Parts = resumed.Length, 2, []resumable.Part{{Number: 1, Size: resumed.Length}}
+		mina.patch(at, 0, recording, nil)
+		for _, job := range []string{b.JobID, jobAt(at)} {
+			testkit.Await[event.Stored](env.Kit, env.bus, job)
+			c.end(job)
+		}
+		env.Settled(c.events)
+		must(t, records.Put(env.Context(), inParts))
+		_, err = records.Save(env.Context(), resumed, 0)
+		must(t, err)
+		if got := mina.tus("HEAD", at, nil, nil); got.status != c.status || (got.header.Get("Sori-Job") != "") != (c.status == http.StatusOK) {
+			t.Errorf("%s: HEAD: %+v", name, got)
+		}
+		if status, code := mina.call("POST", b.path("complete"), map[string]any{"parts": parts}, nil, nil); status != c.status {
+			t.Errorf("%s: completed again: %d %s", name, status, code)
+		}
+		env.checkNothingLeft()
 	}
 }

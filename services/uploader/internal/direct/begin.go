@@ -1,6 +1,7 @@
 package direct
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -16,6 +17,9 @@ import (
 // its upload. It fails with fault.NotFound if there is no object.
 func (c *Core) begin(ctx context.Context, u Upload) error {
 	received, err := c.check(ctx, u)
+	if fault.Is(err, fault.NotFound) {
+		return c.begunBefore(ctx, u, err)
+	}
 	if isRefusal(err) {
 		if removeErr := c.Discard(ctx, u); removeErr != nil {
 			return removeErr
@@ -26,6 +30,22 @@ func (c *Core) begin(ctx context.Context, u Upload) error {
 		return err
 	}
 	return c.accept(ctx, u, received)
+}
+
+// begunBefore removes the record of an upload that has no object since its job has begun and the recording was removed: the
+// process that began the job died before it removed the record. It returns missing if there is no job, or the job is erased.
+func (c *Core) begunBefore(ctx context.Context, u Upload, missing error) error {
+	log, err := c.Jobs.Read(ctx, u.JobID)
+	if err != nil || len(log) == 0 {
+		return cmp.Or(err, missing)
+	}
+	if err := c.forget(ctx, u); err != nil {
+		return err
+	}
+	if log.Erased() {
+		return missing
+	}
+	return nil
 }
 
 // accept appends the event that begins the job of an upload, and removes its record.
