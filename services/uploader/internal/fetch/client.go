@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -109,7 +110,16 @@ func checkRedirect(allowed source.Allowed, next *http.Request, via []*http.Reque
 	return nil
 }
 
-func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
+func sameOrigin(a, b *url.URL) bool { return originOf(a) == originOf(b) }
+
+// originOf returns the origin of a URL (RFC 6454, section 4): the host in lower case, and the port also if it is the usual one.
+func originOf(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
 
 // userAgent returns the User-Agent of requests, unless the client gives another one.
 func userAgent() string { return "sori/" + buildinfo.Version() }

@@ -44,6 +44,30 @@ func TestARedirectIsFollowedAndGetsNoSecretOfAnotherOrigin(t *testing.T) {
 	}
 }
 
+func TestAnOriginIsTheSameHoweverItIsWritten(t *testing.T) {
+	t.Parallel()
+	of := func(text string) *url.URL {
+		u, err := url.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	for to, same := range map[string]bool{
+		"https://media.example/b": true, "https://media.example:443/b": true, "https://Media.Example/b": true,
+		"https://media.example:8443/b": false, "https://other.example/b": false,
+		"https://media.example.evil.example/b": false,
+	} {
+		first, next := &http.Request{URL: of("https://media.example/a")}, &http.Request{URL: of(to), Header: http.Header{"Authorization": {"Bearer s3cret"}}}
+		if err := checkRedirect(source.Allowed{}, next, []*http.Request{first}); err != nil {
+			t.Errorf("%s: %v", to, err)
+		}
+		if kept := next.Header.Get("Authorization") != ""; kept != same {
+			t.Errorf("%s: the header is sent: %t", to, kept)
+		}
+	}
+}
+
 func TestARedirectIsCheckedLikeAURL(t *testing.T) {
 	t.Parallel()
 	var reached atomic.Int64
