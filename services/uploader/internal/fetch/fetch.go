@@ -211,10 +211,10 @@ func (f *transfer) begin() (*body, error) {
 
 // checkWhole returns why the response to a request for the whole file cannot be used.
 func (f *transfer) checkWhole(resp *http.Response) error {
-	switch encoding := resp.Header.Get("Content-Encoding"); {
+	switch {
 	case resp.StatusCode != http.StatusOK:
 		return f.statusError(resp)
-	case encoding != "" && !strings.EqualFold(encoding, "identity"):
+	case isEncoded(resp.Header):
 		return f.unusable(resp.StatusCode, "sends the file with a Content-Encoding, although the request forbids it")
 	case resp.ContentLength > f.client.options.MaxBytes:
 		var tooLarge *upload.FetchError
@@ -222,6 +222,12 @@ func (f *transfer) checkWhole(resp *http.Response) error {
 		return &tryError{final: true, FetchError: tooLarge}
 	}
 	return nil
+}
+
+// isEncoded reports whether the bytes of a response are not those of the file.
+func isEncoded(h http.Header) bool {
+	encoding := h.Get("Content-Encoding")
+	return encoding != "" && !strings.EqualFold(encoding, "identity")
 }
 
 // body reads the file, over several connections if the server allows. It is not safe for concurrent
@@ -321,7 +327,7 @@ func (b *body) resume(failure error) {
 
 // continues reports whether a response continues the file where the last one broke off.
 func (b *body) continues(resp *http.Response) bool {
-	if resp.StatusCode != http.StatusPartialContent || resp.Header.Get("Content-Encoding") != "" || validatorOf(resp.Header) != b.validator {
+	if resp.StatusCode != http.StatusPartialContent || isEncoded(resp.Header) || validatorOf(resp.Header) != b.validator {
 		return false
 	}
 	first, size, ok := parseRange(resp.Header.Get("Content-Range"))

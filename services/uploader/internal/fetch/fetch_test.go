@@ -34,6 +34,19 @@ func TestABrokenConnectionIsResumedWhereItBroke(t *testing.T) {
 	}
 }
 
+func TestAnEncodingThatIsNoneIsResumed(t *testing.T) {
+	t.Parallel()
+	f := &file{content: content(1, 300_000), etag: `"v1"`, cuts: []int{100_000}}
+	o := fetchFrom(t, New(loopback(t)), source.Source{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "identity")
+		w.Header().Set("Accept-Ranges", "bytes")
+		f.serve(w, r)
+	})})
+	if o.err != nil || !bytes.Equal(o.body, f.content) || o.begins != 1 {
+		t.Errorf("%d bytes, begun %d times, asked for %q: %v", len(o.body), o.begins, f.ranges, o.err)
+	}
+}
+
 func TestAFetchThatCannotBeResumedBeginsAgain(t *testing.T) {
 	t.Parallel()
 	for name, etag := range map[string]string{"no validator": "", "a weak one": `W/"v1"`} {
