@@ -26,6 +26,7 @@ import (
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/minrate"
+	"sori.internal/shared/problem"
 	"sori.internal/shared/source"
 	"sori.internal/shared/wait"
 )
@@ -152,9 +153,7 @@ func (f *transfer) statusError(resp *http.Response) *tryError {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		failure.final, failure.Retryable = false, true
-		if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-			failure.after = time.Duration(min(s, int(maxRetryAfter/time.Second))) * time.Second
-		}
+		failure.after = problem.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}
 	return failure
 }

@@ -47,6 +47,15 @@ func TestAnEncodingThatIsNoneIsResumed(t *testing.T) {
 	}
 }
 
+func TestADateToTryAgainAfterIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	resp := &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)}}}
+	f := &transfer{client: New(loopback(t)), source: source.Source{URL: "https://media.example/a"}}
+	if failure := f.statusError(resp); failure.after < 50*time.Second {
+		t.Errorf("the next try follows after %v", failure.after)
+	}
+}
+
 func TestAFetchThatCannotBeResumedBeginsAgain(t *testing.T) {
 	t.Parallel()
 	for name, etag := range map[string]string{"no validator": "", "a weak one": `W/"v1"`} {
