@@ -63,10 +63,12 @@ export interface State {
   waiting_code?: string;
   fetch?: Fetch;
   error?: JobError | null;
+  /** What was corrected in the analysis server's report, by codes. */
+  warnings?: string[];
 }
 
 export interface Frame extends State {
-  result: Analysis | null;
+  result: unknown; // any JSON of the analysis server's, read by analysisOf; null before the end
 }
 
 export interface Job extends State {
@@ -82,7 +84,7 @@ export interface Job extends State {
 }
 
 export interface JobDetail extends Job {
-  result: Analysis | null;
+  result: unknown; // as in a Frame
   /** The result is that of an earlier job with the same recording. */
   cached?: boolean;
 }

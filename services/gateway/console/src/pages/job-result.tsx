@@ -1,18 +1,21 @@
 import { useMemo } from "preact/hooks";
 import { tokens } from "../api/client";
-import type { Analysis } from "../api/types";
+import type { Frame } from "../api/types";
 import { words } from "../locale";
 import { Facts } from "../result/facts";
 import { Charts } from "../result/charts";
 import { Downloads, Raw } from "../result/raw";
 import { Scores } from "../result/scores";
 import { referenceOf } from "../result/curves";
+import { analysisOf } from "../result/read";
 import { useLoaded } from "../ui/hooks";
 import { AudioDownload, AudioPlayer, useJobAudio } from "./job-audio";
 
-/** A result: its figures, its charts with the player of the recording, and the raw JSON. */
-export function JobResult({ id, name, token, result }: { id: string; name: string; token: string | null; result: Analysis }) {
+/** A result: its figures, its charts with the player of the recording, and the JSON as it was sent. */
+export function JobResult({ id, name, token, frame }: { id: string; name: string; token: string | null; frame: Frame }) {
   const t = words.value;
+  const { result: sent, warnings: corrections } = frame;
+  const result = useMemo(() => analysisOf(sent, corrections), [sent]);
   const audio = useJobAudio(id).value;
   const player = audio === "none" || audio === null ? null : audio.player;
   const line = useLoaded(async (signal) => (token === null ? undefined : tokens.get(token, signal)), [token]).value.value;
@@ -25,8 +28,8 @@ export function JobResult({ id, name, token, result }: { id: string; name: strin
         <Charts result={result} reference={reference} player={player} />
       </section>
       <Facts result={result} />
-      <Downloads result={result} name={name}><AudioDownload audio={audio} /></Downloads>
-      <Raw result={result} />
+      <Downloads result={result} sent={sent} name={name}><AudioDownload audio={audio} /></Downloads>
+      <Raw sent={sent} />
     </>
   );
 }

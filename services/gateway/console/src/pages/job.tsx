@@ -79,6 +79,7 @@ function Job({ id }: { id: string }) {
   const name = useLoaded((signal) => nameOf(known, signal), [known?.job_id, known?.file_name]);
   const title = name.value.value || t.untitled(id.slice(0, 8));
   const took = known?.status === "completed" ? (Date.parse(known.updated_at) - Date.parse(known.created_at)) / 1000 : 0;
+  const hasResult = frame !== null && frame.result !== null && frame.result !== undefined; // which may be 0 or ""
   useTitle(frame && !ended(frame.status) ? `${barOf(null, frame).percent}% ${title}` : title);
   return (
     <>
@@ -110,8 +111,8 @@ function Job({ id }: { id: string }) {
       )}
       {frame && (frame.status === "failed" || frame.status === "canceled") && <RecordingCard id={id} />}
       {frame && known && <AudioRetention job={known} />}
-      {frame?.result && known?.cached && <Cached id={id} />}
-      {frame?.result && <JobResult id={id} name={name.value.value || id} token={known?.token_id ?? null} result={frame.result} />}
+      {hasResult && known?.cached && <Cached id={id} />}
+      {hasResult && <JobResult id={id} name={name.value.value || id} token={known?.token_id ?? null} frame={frame} />}
     </>
   );
 }

@@ -7,7 +7,7 @@ import { clock, decimal } from "../locale/format";
 import { appearance } from "../ui/theme";
 import { loudness, pitch, type PitchMode, waveform } from "./chart-specs";
 import { type ChartSpec, palette, Chart, type Timeline } from "./chart";
-import { type Curve, levelOf, pitchOf, stretched, valueAt } from "./curves";
+import { type Curve, lengthOf, levelOf, pitchOf, stretched, valueAt } from "./curves";
 
 interface Props {
   result: Analysis;
@@ -84,7 +84,7 @@ export function Charts({ result, reference, player }: Props) {
 function useTimeline(result: Analysis, player: Player | null): Timeline {
   return useMemo(
     () => ({
-      duration: result.duration ?? 1,
+      duration: lengthOf(result),
       segments: result.segments ?? [],
       pointed: signal<number | null>(null),
       played: computed(() => (player && !player.unplayable.value ? player.position.value : null)),

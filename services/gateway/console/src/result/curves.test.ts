@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decibels, levelOf, median, outlineOf, pitchOf, quiet, referenceOf, semitones, stretched, valueAt } from "./curves";
+import { decibels, lengthOf, levelOf, median, outlineOf, pitchOf, quiet, referenceOf, semitones, stretched, valueAt } from "./curves";
 
 describe("a reference", () => {
   const points = [{ time: 0.1, hz: 200 }, { time: 0, hz: null }];
@@ -43,6 +43,12 @@ describe("a result", () => {
   it("without figures has no pictures", () => {
     expect([outlineOf({}), levelOf({}), pitchOf({}), outlineOf({ instant: true } as object), pitchOf({ pitch: { hop_seconds: 0.01, hz: [null] } })]).toEqual([null, null, null, null, null]);
     expect(outlineOf({ duration: 1, waveform: { min: [], max: [] } })).toBeNull();
+  });
+
+  it("is as long as its duration, else as what it has", () => {
+    const pitch = { hop_seconds: 0.5, hz: [null, 100, null, 100] };
+    const segments = [{ start: 0, end: 7, kind: "speech" }];
+    expect([{ duration: 3, pitch }, { pitch, segments }, { segments }, { segments: [] }, {}].map(lengthOf)).toEqual([3, 2, 7, 1, 1]);
   });
 
   it("has the level of its waveform's stretches", () => {

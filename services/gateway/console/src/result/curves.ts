@@ -34,7 +34,8 @@ export function outlineOf(result: Analysis): Outline | null {
     return null;
   }
   const { min, max } = waveform;
-  const peak = Math.max(...max.map(Math.abs), ...min.map(Math.abs));
+  const [low, high] = range([{ time: [], value: min }, { time: [], value: max }], 0);
+  const peak = Math.max(Math.abs(low), Math.abs(high));
   return { time: middles(max.length, duration), min, max, reach: Math.max(0.05, peak) * 1.06 };
 }
 
@@ -60,6 +61,11 @@ export function pitchOf(result: Analysis): Curve | null {
     return null;
   }
   return { time: pitch.hz.map((_, i) => i * pitch.hop_seconds), value: pitch.hz };
+}
+
+/** How long the time axis of a result is, in s, also where the server does not tell the duration. */
+export function lengthOf({ duration, pitch, segments }: Analysis): number {
+  return duration || (pitch && pitch.hz.length * pitch.hop_seconds) || segments?.at(-1)?.end || 1;
 }
 
 const hertzNames = ["hz", "frequency", "pitch", "f0"];
@@ -128,8 +134,16 @@ export function stretched(curve: Curve, to: Curve): Curve {
 
 /** The lowest and the highest value of some curves, with room around them. */
 export function range(curves: Curve[], room: number): [number, number] {
-  const all = curves.flatMap((curve) => curve.value.filter((v): v is number => v !== null));
-  return [Math.min(...all) - room, Math.max(...all) + room];
+  let [low, high] = [Infinity, -Infinity];
+  for (const { value } of curves) {
+    for (const v of value) { // Math.min(...value) would fail for a long recording: a call takes some 100 000 arguments
+      if (v !== null) {
+        low = Math.min(low, v);
+        high = Math.max(high, v);
+      }
+    }
+  }
+  return [low - room, high + room];
 }
 
 /** The value at a time: that of the nearest point which is not far away. */

@@ -1,18 +1,19 @@
 import type { Analysis, Segment } from "../api/types";
 import { levelOf, pitchOf, valueAt } from "./curves";
 
+/** Whether a result has a curve, and so a CSV. */
+export function hasCurves(result: Analysis): boolean {
+  return pitchOf(result) !== null || levelOf(result) !== null;
+}
+
 /**
  * The curves of a result as CSV, a moment a row: pitch, peak level and what the
- * segment is. The moments are those of the pitch, else of the waveform. Null
- * where the result has no curve.
+ * segment is. The moments are those of the pitch, else of the waveform.
  */
-export function csvOf(result: Analysis): string | null {
+export function csvOf(result: Analysis): string {
   const pitch = pitchOf(result);
   const level = levelOf(result);
-  const time = pitch?.time ?? level?.time;
-  if (!time) {
-    return null;
-  }
+  const time = pitch?.time ?? level?.time ?? [];
   const rows = time.map((at, i) => [
     round(at, 4), round(pitch?.value[i], 3), round(level && valueAt(level, at), 2), cell(kindAt(result.segments ?? [], at)),
   ]);

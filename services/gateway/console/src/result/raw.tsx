@@ -1,20 +1,20 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Analysis } from "../api/types";
 import { words } from "../locale";
 import { Icon } from "../ui/icons";
-import { csvOf, stem } from "./export";
+import { csvOf, hasCurves, stem } from "./export";
 
 /** The result as the server sent it, to read and to copy. */
-export function Raw({ result }: { result: Analysis }) {
+export function Raw({ sent }: { sent: unknown }) {
   const t = words.value.result;
   const open = useSignal(false);
   const said = useSignal("");
-  const text = useMemo(() => readable(result), [result]);
+  const text = useMemo(() => (open.value ? readable(sent) : ""), [sent, open.value]);
   const copy = async () => {
     try {
-      await navigator.clipboard.writeText(JSON.stringify(result));
+      await navigator.clipboard.writeText(JSON.stringify(sent));
       said.value = t.copied;
     } catch {
       open.value = true;
@@ -25,7 +25,7 @@ export function Raw({ result }: { result: Analysis }) {
     <section class="card raw">
       <details open={open} onToggle={(e) => (open.value = e.currentTarget.open)}>
         <summary>{t.raw}</summary>
-        <pre tabIndex={0} aria-label={t.raw}>{open.value && text}</pre>
+        <pre tabIndex={0} aria-label={t.raw}>{text}</pre>
       </details>
       <div class="copy">
         <span role="status">{said}</span>
@@ -36,31 +36,29 @@ export function Raw({ result }: { result: Analysis }) {
 }
 
 /** The result as files, and beside them the recording. */
-export function Downloads({ result, name, children }: { result: Analysis; name: string; children: ComponentChildren }) {
+export function Downloads({ result, sent, name, children }: { result: Analysis; sent: unknown; name: string; children: ComponentChildren }) {
   const t = words.value.result;
-  const json = useMemo(() => readable(result), [result]);
-  const csv = useMemo(() => csvOf(result), [result]);
   return (
     <section class="card" aria-labelledby="downloads">
       <h2 id="downloads">{t.downloads}</h2>
       <div class="row">
-        <Download name={`${stem(name)}.json`} type="application/json" text={json}>{t.downloadJson}</Download>
-        {csv !== null && <Download name={`${stem(name)}.csv`} type="text/csv" text={csv}>{t.downloadCsv}</Download>}
+        <Download name={`${stem(name)}.json`} type="application/json" text={() => readable(sent)}>{t.downloadJson}</Download>
+        {hasCurves(result) && <Download name={`${stem(name)}.csv`} type="text/csv" text={() => csvOf(result)}>{t.downloadCsv}</Download>}
         {children}
       </div>
     </section>
   );
 }
 
-/** A link that saves a text as a file. */
-function Download({ name, type, text, children }: { name: string; type: string; text: string; children: ComponentChildren }) {
-  const url = useSignal("");
-  useEffect(() => {
-    const made = URL.createObjectURL(new Blob([text], { type }));
-    url.value = made;
-    return () => URL.revokeObjectURL(made);
-  }, [text]);
-  return <a class="plain" href={url} download={name}><Icon name="download" />{children}</a>;
+/** A link that saves a text as a file. The text is made when it is asked for: that of a long recording takes seconds. */
+function Download({ name, type, text, children }: { name: string; type: string; text: () => string; children: ComponentChildren }) {
+  const url = useRef("");
+  useEffect(() => () => URL.revokeObjectURL(url.current), []);
+  const make = (e: { currentTarget: HTMLAnchorElement }) => {
+    url.current ||= URL.createObjectURL(new Blob([text()], { type }));
+    e.currentTarget.href = url.current;
+  };
+  return <a class="plain" href="#" download={name} onPointerDown={make} onClick={make}><Icon name="download" />{children}</a>;
 }
 
 /** Indented, but with every list of numbers on one line. */

@@ -1,0 +1,57 @@
+//go:build tools
+
+package tools_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
+)
+
+// reports returns an analysis server that reports the results, one for each request.
+func reports(t *testing.T, results <-chan string) func(http.Handler) http.Handler {
+	return func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			hook := r.PostFormValue("webhook_url")
+			if hook == "" { // a test of the connection
+				rw.WriteHeader(http.StatusUnprocessableEntity)
+				return
+			}
+			body := strings.NewReader(`{"status":"completed","analysis_results":` + <-results + `}`)
+			rw.WriteHeader(http.StatusAccepted)
+			resp, err := http.Post(hook, "application/json", body)
+			if err != nil {
+				t.Errorf("the callback: %v", err)
+				return
+			}
+			_ = resp.Body.Close()
+		})
+	}
+}
+
+func TestAResultOfAnyFormIsShown(t *testing.T) {
+	t.Parallel()
+	long := strings.TrimSuffix(strings.Repeat("0,100.5,null,220,", 50_000), ",")
+	results := make(chan string, 1)
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Front: reports(t, results)})
+	v := arrive(t, w.Gateway)
+	for name, r := range map[string]struct{ text, shows string }{
+		"none":                      {`null`, "The analysis server said that it is done and sent no results."},
+		"a number":                  {`0`, "sent no figures that can be drawn"},
+		"a list":                    {`[1,"x",null]`, "sent no figures that can be drawn"},
+		"fields of other forms":     {`{"duration":"2.5","sample_rate":{},"pitch":{},"segments":{"a":1},"waveform":{"max":[1]},"warnings":"it is loud","speech_rate":3.5}`, "3.5"},
+		"lists of other values":     {`{"duration":2,"pitch":{"hop_seconds":0.5,"hz":["x",null,{},-1]},"segments":[null,1,{}],"waveform":{"min":[null],"max":["x"]},"warnings":[null,{"a":1},"it is loud"]}`, "it is loud"},
+		"a curve of 200 000 values": {`{"duration":2000,"pitch":{"hop_seconds":0.01,"hz":[` + long + `]}}`, "Curves (CSV)"},
+	} {
+		results <- r.text
+		v.open("/#/jobs/" + w.Upload(t, name+".wav", loadgen.Tone(220, time.Second)))
+		v.reads("Analysis complete")
+		v.reads(r.shows)
+		v.reads("Raw JSON")
+		v.sees(`document.querySelectorAll('.scores .score').length === 6`)
+	}
+}
