@@ -1,7 +1,7 @@
 import { credential, replaced } from "../auth/session";
 import { language } from "../locale";
 import { at } from "./prefix";
-import { offline, problemOf } from "./problem";
+import { offline, problemOf, textOf } from "./problem";
 import type { JobDetail, JobPage, Limits, Script, Ticket, Token } from "./types";
 
 /**
@@ -21,7 +21,7 @@ async function send(path: string, init: RequestInit): Promise<Response> {
     if (reply.status !== 401) {
       return reply;
     }
-    await replaced(used, problemOf(reply.status, await reply.text(), null), init.signal);
+    await replaced(used, problemOf(reply.status, await textOf(reply, init.signal), null), init.signal);
   }
 }
 
@@ -36,7 +36,7 @@ async function ask<T>(method: string, path: string, body?: unknown, signal?: Abo
     init.signal = signal;
   }
   const reply = await send(path, init);
-  const text = await reply.text();
+  const text = await textOf(reply, signal);
   if (!reply.ok) {
     throw problemOf(reply.status, text, reply.headers.get("Retry-After"));
   }
@@ -115,8 +115,9 @@ export async function removeUpload(id: string, keepalive = false): Promise<strin
 export async function hasStoredAudio(job: string, signal?: AbortSignal): Promise<boolean> {
   const reply = await send(`/jobs/${job}/audio`, { redirect: "manual", signal: signal ?? null });
   void reply.body?.cancel();
-  if (reply.status === 429 || reply.status === 503) {
-    throw problemOf(reply.status, "", reply.headers.get("Retry-After"));
+  const problem = problemOf(reply.status, "", reply.headers.get("Retry-After"));
+  if (problem.passing) {
+    throw problem;
   }
   return reply.type === "opaqueredirect" || reply.ok;
 }

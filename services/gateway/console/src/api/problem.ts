@@ -41,13 +41,22 @@ export class Problem extends Error {
     if (this.code === "quota-exceeded") {
       return this.extra["budget"] === "staged_bytes";
     }
-    return this.code === "offline" || this.code === "idempotency-key-in-use" || this.status === 429 || this.status === 503;
+    return this.code === "offline" || this.code === "idempotency-key-in-use" || [429, 502, 503, 504].includes(this.status); // a proxy says 502 and 504 while the server restarts
   }
 }
 
 /** The problem of a request that got no answer. */
 export function offline(): Problem {
   return new Problem(0, "offline");
+}
+
+/** The body of an answer. If the connection breaks in the middle of it, there is no answer. */
+export async function textOf(reply: Response, signal?: AbortSignal | null): Promise<string> {
+  try {
+    return await reply.text();
+  } catch (cause) {
+    throw signal?.aborted ? cause : offline();
+  }
 }
 
 /** Reads the problem out of an answer's body, whatever that is. */

@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import { at } from "../api/prefix";
-import { offline, Problem, problemOf } from "../api/problem";
+import { offline, Problem, problemOf, textOf } from "../api/problem";
 import { forgetAll } from "../audio/recordings";
 import { abandon } from "../live/upload";
 import { asProviderError, Provider, type ProviderTrouble, type SignInRequest } from "./provider";
@@ -53,7 +53,7 @@ async function ask<T>(path: string, headers: Record<string, string> = {}): Promi
   } catch {
     throw offline();
   }
-  const text = await reply.text();
+  const text = await textOf(reply);
   if (!reply.ok) {
     throw problemOf(reply.status, text, reply.headers.get("Retry-After"));
   }

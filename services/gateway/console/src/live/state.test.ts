@@ -80,11 +80,17 @@ describe("an upload in parts that breaks", () => {
   });
 
   it("asks again where to go on if it was out of step, or the server failed, for a minute and a half", () => {
-    const passing = [new Problem(409, "offset-mismatch"), new Problem(409, "upload-superseded"), new Problem(460, "checksum-mismatch"), new Problem(408, "request-timeout"), new Problem(502, "http-502")];
+    const passing = [new Problem(409, "offset-mismatch"), new Problem(409, "upload-superseded"), new Problem(460, "checksum-mismatch"), new Problem(408, "request-timeout"), new Problem(500, "internal")];
     expect(passing.map((problem) => pause(problem))).toEqual(Array(5).fill(1_000));
     expect(passing.map((problem) => pause(problem, 9, 80_000))).toEqual(Array(5).fill(undefined));
     expect(passing.map((problem) => problem.refusal)).toEqual(Array(5).fill(false)); // the recording is not forgotten
-    expect(pauseAfter(new Problem(502, "http-502"), false, 0, 0)).toBeUndefined();
+    expect(pauseAfter(new Problem(500, "internal"), false, 0, 0)).toBeUndefined();
+  });
+
+  it("waits for a server behind a proxy that cannot reach it, as for one that cannot be reached", () => {
+    for (const away of [new Problem(502, "http-502"), new Problem(504, "http-504")]) {
+      expect([pause(away, 9, 1e9), pauseAfter(away, false, 0, 0), pauseAfter(away, false, 9, 90_000)]).toEqual([15_000, 1_000, undefined]);
+    }
   });
 
   it("shows what the server refuses", () => {

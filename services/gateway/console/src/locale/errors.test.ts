@@ -28,7 +28,7 @@ describe("advice", () => {
   it("falls back on the server's words, and where it said none on its status", () => {
     expect(adviceFor(new Problem(418, "teapot", "Short and stout."), "en")).toBe("Short and stout.");
     expect(adviceFor(new Problem(418, "teapot", "Short and stout."), "ko")).toBe(advice["malformed-request"]?.ko);
-    expect(adviceFor(new Problem(502, "http-502"), "en")).toBe(advice["internal"]?.en);
+    expect(adviceFor(new Problem(500, "http-500"), "en")).toBe(advice["internal"]?.en);
     expect(adviceFor(new Problem(413, "http-413"), "ko")).toBe(advice["too-large"]?.ko);
     expect(adviceFor(new Problem(410, "gone-for-good"), "ko")).toBe(advice["job-erased"]?.ko);
     expect(adviceFor(new Problem(0, "strange"), "ko")).toBe(advice["unexpected"]?.ko);

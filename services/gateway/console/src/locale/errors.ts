@@ -121,7 +121,7 @@ export const advice: Record<string, Sentences> = {
 
 // For codes that are not known here, as of an answer that a proxy made: what the
 // status alone says.
-const byStatus: Record<number, string> = { 408: "request-timeout", 410: "job-erased", 413: "too-large", 429: "rate-limited", 503: "unavailable", 504: "unavailable" };
+const byStatus: Record<number, string> = { 408: "request-timeout", 410: "job-erased", 413: "too-large", 429: "rate-limited", 502: "unavailable", 503: "unavailable", 504: "unavailable" };
 
 function codeOf(status: number): string {
   return byStatus[status] ?? (status >= 500 ? "internal" : status >= 400 ? "malformed-request" : "unexpected");

@@ -1,0 +1,134 @@
+//go:build tools
+
+package tools_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	analyzer "sori.internal/infra/analyzer/app"
+	"sori.internal/infra/internal/harness/harnesstest"
+	"sori.internal/infra/internal/loadgen"
+)
+
+// between is a proxy in front of a gateway, which answers some requests itself.
+type between struct {
+	url  string
+	with atomic.Pointer[http.HandlerFunc] // if set, answers instead of the gateway; it may call forward
+	next *httputil.ReverseProxy
+}
+
+func stands(t *testing.T, gateway string) *between {
+	t.Helper()
+	target, err := url.Parse(gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &between{next: httputil.NewSingleHostReverseProxy(target)}
+	b.next.FlushInterval = -1 // streams
+	b.next.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if answer := b.with.Load(); answer != nil {
+			(*answer)(w, r)
+			return
+		}
+		b.next.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	b.url = s.URL
+	return b
+}
+
+// answers has the proxy answer by the function; nil: by the gateway.
+func (b *between) answers(by http.HandlerFunc) {
+	if by == nil {
+		b.with.Store(nil)
+		return
+	}
+	b.with.Store(&by)
+}
+
+func TestTheConsoleGoesOnWhenAProxyReachesTheServerAgain(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Behaviour: analyzer.Behaviour{Delay: analyzer.Duration(3 * time.Second)}})
+	b := stands(t, w.Gateway)
+	v := arrive(t, b.url)
+	v.loadsFonts()
+	away := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusBadGateway)
+		_, _ = w.Write([]byte("<html><body>502 Bad Gateway</body></html>"))
+	}
+
+	// A recording is sent again.
+	v.gives(speechFile(t))
+	b.answers(away)
+	v.presses("Analyse recording")
+	v.reads("A part of the server is away for the moment.")
+	b.answers(nil)
+	v.sees(`location.hash.startsWith('#/jobs/')`)
+	v.reads("Analysis complete")
+
+	// A job is followed again, which was opened meanwhile.
+	job := w.Upload(t, "another.wav", loadgen.Tone(330, time.Second))
+	b.answers(away)
+	v.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/jobs/` + job + `'`))
+	v.reads("A part of the server is away for the moment.")
+	b.answers(nil)
+	v.reads("Analysis complete")
+}
+
+func TestAnAnswerThatBreaksOffIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	b := stands(t, w.Gateway)
+	v := arrive(t, b.url)
+	broken := make(chan struct{}, 100)
+	b.answers(func(rw http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/jobs/") {
+			b.next.ServeHTTP(rw, r)
+			return
+		}
+		rw.Header().Set("Content-Type", "application/json")
+		rw.Header().Set("Content-Length", "1000")
+		_, _ = rw.Write([]byte(`{"jobs":[`))
+		broken <- struct{}{}
+	})
+	w.Upload(t, "a.wav", loadgen.Tone(330, time.Second))
+	v.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/jobs'`))
+	<-broken
+	v.reads("The server cannot be reached.")
+	b.answers(nil)
+	v.do(chromedp.Reload())
+	v.reads("a.wav")
+
+	// The page of a job goes on by itself.
+	job := w.Upload(t, "b.wav", loadgen.Tone(440, time.Second))
+	b.answers(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/tokens/analysis-progress/") {
+			rw.WriteHeader(http.StatusInternalServerError) // the console asks for the result
+			return
+		}
+		if !strings.HasPrefix(r.URL.Path, "/tokens/analysis-result/") {
+			b.next.ServeHTTP(rw, r)
+			return
+		}
+		rw.Header().Set("Content-Type", "application/json")
+		rw.Header().Set("Content-Length", "1000")
+		_, _ = rw.Write([]byte(`{"job_id":`))
+		broken <- struct{}{}
+	})
+	v.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/jobs/` + job + `'`))
+	<-broken
+	v.reads("The server cannot be reached.")
+	b.answers(nil)
+	v.reads("Analysis complete")
+}
