@@ -29,9 +29,22 @@ export function giveLink(link: Link): void {
   given.value = { ...link, key: newKey() };
 }
 
-/** Begins to record from the microphone. */
+let asked = 0; // for the microphone, which the user may allow much later, or never
+
+/** Begins to record from the microphone, unless it was asked for anew or forgone before the user has allowed it. */
 export async function record(): Promise<void> {
-  take.value = await Take.start();
+  const round = ++asked;
+  const started = await Take.start();
+  if (round === asked) {
+    take.value = started;
+  } else {
+    started.close();
+  }
+}
+
+/** Does without the microphone, even if the user allows it now. */
+export function forgo(): void {
+  asked++;
 }
 
 /** Ends the recording, and keeps it to be uploaded. */

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Limits } from "../api/types";
-import { dropRecording, type Given, given, giveLink, record, stopRecording, take } from "../audio/draft";
+import { dropRecording, forgo, type Given, given, giveLink, record, stopRecording, take } from "../audio/draft";
 import { inspect, type Unfit } from "../audio/inspect";
 import { type BadLink, readLink } from "../audio/link";
 import { MicrophoneError, type Take, type Trouble } from "../audio/microphone";
@@ -37,6 +37,7 @@ export function AudioStep({ limits }: { limits: Limits | undefined }) {
   };
   const choose = async (file: File) => {
     trouble.value = refused.value = null;
+    forgo();
     const why = await inspect(file, limit);
     if (why) {
       refused.value = { name: file.name, why };
@@ -63,7 +64,7 @@ export function AudioStep({ limits }: { limits: Limits | undefined }) {
         <button type="button" class="button record" onClick={start}>
           <Icon name="microphone" />{t.record}
         </button>
-        <button type="button" class="button record" onClick={() => (linking.value = true)}>
+        <button type="button" class="button record" onClick={() => (forgo(), (linking.value = true))}>
           <Icon name="link" />{t.link}
         </button>
       </div>
@@ -79,6 +80,7 @@ function reason(why: Unfit, limit = 0): string {
 
 /** Stops a recording whose page is left, and keeps what it has. */
 function keepOnLeaving(): void {
+  forgo();
   if (take.peek()) {
     void stopRecording().then(() => say(words.value.audio.keptRecording));
   }

@@ -1,0 +1,56 @@
+//go:build tools
+
+package tools_test
+
+import (
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"sori.internal/infra/internal/harness/harnesstest"
+)
+
+// microphones makes the user's permission of the microphone wait for a call of allow, and lists the streams.
+const microphones = `{
+  window.streams = [];
+  const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  let wait = new Promise(allow => { window.allow = () => allow(); });
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    await wait;
+    const stream = await real(wanted);
+    window.streams.push(stream);
+    return stream;
+  };
+}`
+
+const listening = `window.streams.filter(stream => stream.getTracks().some(track => track.readyState === 'live')).length`
+
+func TestTheMicrophoneListensOnlyWhileThePageShowsIt(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	record := `[...document.querySelectorAll('button')].find(el => el.textContent.trim() === 'Record')`
+
+	// Two clicks begin one recording.
+	v := arrive(t, w.Gateway)
+	v.sees(record)
+	v.do(chromedp.Evaluate[chromedp.Void](microphones), chromedp.Evaluate[chromedp.Void](record+`.click()`), chromedp.Evaluate[chromedp.Void](record+`.click(); allow()`))
+	v.sees(`document.querySelector('[role=timer]') && window.streams.length === 2 && ` + listening + ` === 1`)
+	v.presses("Stop recording")
+	v.reads("Ready to analyse")
+	v.sees(listening + ` === 0`)
+
+	// Whoever has left, or has chosen a file, is not recorded any more.
+	v.presses("Use another recording")
+	v.sees(record)
+	v.do(chromedp.Evaluate[chromedp.Void](microphones), chromedp.Evaluate[chromedp.Void](record+`.click()`), chromedp.Evaluate[chromedp.Void](`location.hash = '#/jobs'`))
+	v.reads("No jobs yet.")
+	v.do(chromedp.Evaluate[chromedp.Void](`allow()`))
+	v.sees(`window.streams.length > 0 && ` + listening + ` === 0`)
+	v.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/'`))
+	v.sees(record)
+	v.do(chromedp.Evaluate[chromedp.Void](microphones), chromedp.Evaluate[chromedp.Void](record+`.click()`))
+	v.gives(speechFile(t))
+	v.do(chromedp.Evaluate[chromedp.Void](`allow()`))
+	v.sees(`window.streams.length > 0 && ` + listening + ` === 0`)
+	v.reads("speech.flac")
+}
