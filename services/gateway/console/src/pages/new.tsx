@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { analyze, limits as readLimits } from "../api/client";
 import { asProblem, type Problem } from "../api/problem";
 import type { Token } from "../api/types";
@@ -16,6 +16,22 @@ import { TokenStep } from "./token-step";
 const lastToken = "sori.token";
 
 /** A token and a recording, then off they go. */
+function remembered(): string {
+  try {
+    return localStorage.getItem(lastToken) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function remember(token: Token): void {
+  try {
+    localStorage.setItem(lastToken, String(token.id));
+  } catch {
+    // a browser that keeps nothing: the line is chosen anew each time
+  }
+}
+
 export function NewPage({ token }: { token: string }) {
   const t = words.value.record;
   const chosen = useSignal<Token | null>(null);
@@ -24,9 +40,15 @@ export function NewPage({ token }: { token: string }) {
   const busy = useSignal(false);
   const problem = useSignal<Problem | null>(null);
   useTitle(t.title);
+  const wanted = useMemo(() => token || remembered(), [token]); // by the address, which a link or Back may change
   useEffect(() => {
+  useEffect(() => {
+    if (token !== "" && String(chosen.value?.id) !== token) {
+      chosen.value = null;
+    }
+  }, [token]);
     if (chosen.value) {
-      localStorage.setItem(lastToken, String(chosen.value.id));
+      remember(chosen.value);
     }
     missing.value = "";
     problem.value = null;
@@ -59,7 +81,7 @@ export function NewPage({ token }: { token: string }) {
       <div class="steps">
         <section class="card" aria-labelledby="token-step">
           <h2 id="token-step"><span class="step">1</span>{t.tokenStep}</h2>
-          <TokenStep wanted={token || (localStorage.getItem(lastToken) ?? "")} chosen={chosen} />
+          <TokenStep wanted={wanted} chosen={chosen} />
         </section>
         <div class="column">
           <section class="card" aria-labelledby="audio-step">

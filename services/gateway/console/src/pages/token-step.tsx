@@ -1,6 +1,7 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { tokens } from "../api/client";
+import { Problem } from "../api/problem";
 import type { Token } from "../api/types";
 import { mayChangeLines } from "../auth/session";
 import { words } from "../locale";
@@ -23,10 +24,13 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
     return () => clearTimeout(timer);
   }, [typed.value]);
   const round = useSignal(0);
-  const found = useLoaded((signal) => tokens.list(search.value, shown + 1, signal), [search.value, round.value]);
-  const list = found.value.value ?? [];
+  const found = useLoaded((signal) => read(search.value, wanted, signal), [search.value, wanted, round.value]);
+  const { list = [], one = null } = found.value.value ?? {};
   useEffect(() => {
-    chosen.value ??= list.find((token) => String(token.id) === wanted) ?? (list.length === 1 && search.value === "" ? (list[0] as Token) : null);
+    if (found.value.busy) {
+      return; // what is there yet may be for another address
+    }
+    chosen.value ??= one ?? (list.length === 1 && search.value === "" ? (list[0] as Token) : null);
   }, [found.value]);
   const made = (token: Token) => {
     chosen.value = token;
@@ -61,9 +65,28 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
       {mayChangeLines.value && <button type="button" class="plain" onClick={() => (making.value = true)}>
         <Icon name="plus" />{t.create}
       </button>}
-      {chosen.value && <Scripts of={chosen.value} />}
+      {chosen.value && <Scripts key={chosen.value.id} of={chosen.value} />}
     </>
   );
+}
+
+/** The first lines that match, one more than is shown, and the wanted one, which may be none of them. */
+async function read(search: string, wanted: string, signal: AbortSignal): Promise<{ list: Token[]; one: Token | null }> {
+  const list = await tokens.list(search, shown + 1, signal);
+  const listed = list.find((token) => String(token.id) === wanted);
+  return { list, one: listed ?? (search === "" && wanted !== "" ? await lineOf(wanted, signal) : null) };
+}
+
+/** The line of an id; null where there is none. */
+async function lineOf(id: string, signal: AbortSignal): Promise<Token | null> {
+  try {
+    return await tokens.get(encodeURIComponent(id), signal);
+  } catch (thrown) {
+    if (thrown instanceof Problem && thrown.refusal) {
+      return null;
+    }
+    throw thrown;
+  }
 }
 
 /** The list with the chosen one in it, which a search may have left out. */

@@ -1,0 +1,70 @@
+//go:build tools
+
+package tools_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"sori.internal/infra/internal/harness/harnesstest"
+)
+
+// says adds a line to the script of a token.
+func says(t *testing.T, w *harnesstest.Env, token int64, script string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"token_id":%d,"start_time":0,"end_time":1,"script":%q}`, token, script)
+	resp, err := w.Client.Post(w.Gateway+"/scripts/", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		t.Fatalf("the script: %s", resp.Status)
+	}
+}
+
+func TestTheLineOfAnAddressIsChosen(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	first := w.Token
+	for range 55 {
+		w.NewToken(t)
+	}
+	last := w.NewToken(t) // which is not in the list: that has the first
+	says(t, w, first, "The first line of all.")
+	says(t, w, last, "What the last line says.")
+	b := stands(t, w.Gateway)
+	v := comes(t, b.url)
+	v.open(fmt.Sprintf("/#/?token=%d", last))
+	v.reads("What the last line says.")
+
+	// The script of another line is never shown, also while its own is not there yet.
+	held, release := make(chan struct{}, 100), make(chan struct{})
+	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`location.hash = '#/?token=%d'`, first)))
+	v.reads("The first line of all.")
+	v.sees(`!document.body.innerText.includes('What the last line says.')`)
+	b.answers(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/tokens/") && r.URL.Path != "/tokens/" {
+			held <- struct{}{}
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		}
+		b.next.ServeHTTP(rw, r)
+	})
+	v.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll('input[type=radio]')].find(el => !el.checked).click()`))
+	<-held
+	v.sees(`!document.body.innerText.includes('The first line of all.')`)
+	close(release)
+
+	// An address without a line that there is leaves the choice to the user.
+	b.answers(nil)
+	v.open("/#/?token=987654321")
+	v.do(chromedp.Reload())
+	v.sees(`document.querySelectorAll('input[type=radio]').length >= 50 && !document.querySelector('input[type=radio]:checked')`)
+}
