@@ -1,5 +1,6 @@
 // Web Locks hold over all tabs of the console, and are freed when a tab is closed or crashes.
-// Pages without TLS (except on localhost) have none: there, every lock is free.
+// Pages without TLS (except on localhost) have none, and a browser that keeps nothing of a page
+// refuses them: there, every lock is free.
 
 const locks = () => navigator.locks as LockManager | undefined;
 
@@ -10,7 +11,8 @@ export function tryLock(name: string): Promise<(() => void) | undefined> {
     return Promise.resolve(() => undefined);
   }
   return new Promise((resolve) => {
-    void manager.request(name, { ifAvailable: true }, (lock) => (lock ? new Promise<void>((free) => resolve(free)) : resolve(undefined)));
+    const taken = (lock: Lock | null) => (lock ? new Promise<void>((free) => resolve(free)) : resolve(undefined));
+    manager.request(name, { ifAvailable: true }, taken).catch(() => resolve(() => undefined));
   });
 }
 
@@ -23,6 +25,6 @@ export function awaitLock(name: string): Promise<() => void> {
 
 /** The names of the locks that are taken. */
 export async function takenLocks(): Promise<string[]> {
-  const { held = [] } = (await locks()?.query()) ?? {};
+  const { held = [] } = (await locks()?.query().catch(() => undefined)) ?? {};
   return held.flatMap(({ name }) => name ?? []);
 }

@@ -1,0 +1,37 @@
+//go:build tools
+
+package tools_test
+
+import (
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	"sori.internal/infra/internal/harness/harnesstest"
+)
+
+// forgetful makes a page one of which the browser keeps nothing, as browsers do whose user has blocked that.
+const forgetful = `{
+  const denied = () => { throw new DOMException('Access is denied for this document.', 'SecurityError'); };
+  Object.defineProperty(window, 'localStorage', {get: denied});
+  Object.defineProperty(window, 'sessionStorage', {get: denied});
+  indexedDB.open = denied;
+  LockManager.prototype.request = LockManager.prototype.query = async () => denied();
+}`
+
+func TestTheConsoleWorksInABrowserThatKeepsNothing(t *testing.T) {
+	t.Parallel()
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
+	v := comes(t, w.Gateway)
+	if _, err := chromedp.Call(v.page, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: forgetful}); err != nil {
+		t.Fatal(err)
+	}
+	v.open("/")
+	v.sees(`document.querySelector('input[type=radio]:checked')`)
+	v.gives(speechFile(t))
+	v.presses("Analyse recording")
+	v.reads("Analysis complete")
+	v.presses("Jobs")
+	v.reads("speech.flac")
+}
