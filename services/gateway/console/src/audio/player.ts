@@ -9,22 +9,25 @@ const renewalPause = 5_000; // ms
  */
 export class Player {
   readonly position = signal(0); // s
-  readonly duration = signal(0); // s, 0 while unknown
+  readonly duration; // s, 0 while unknown
   readonly playing = signal(false);
   readonly unplayable = signal(false); // this browser does not know the format, or the audio is gone
   private readonly audio = new Audio();
   private frame = 0;
   private renewedAt = -renewalPause;
   private renewing = false;
+  private measuring = false; // at the end, to learn the length
   private wanted = false; // to play; a URL that has expired may refuse it before its error is told
 
   constructor(
     source: string,
     private readonly renew?: () => Promise<string>,
+    seconds = 0, // its length, if it is known
   ) {
     const { audio } = this;
+    this.duration = signal(seconds);
     audio.preload = "metadata";
-    audio.onloadedmetadata = audio.ondurationchange = () => (this.duration.value = Number.isFinite(audio.duration) ? audio.duration : 0);
+    audio.onloadedmetadata = audio.ondurationchange = () => this.measure();
     audio.onplay = () => (this.playing.value = true);
     audio.onpause = audio.onended = () => {
       this.playing.value = false;
@@ -41,6 +44,22 @@ export class Player {
         this.look();
       }
     });
+  }
+
+  /** Learns the length. A browser's own recordings do not tell theirs: it is known when their end is read. */
+  private measure(): void {
+    const { audio } = this;
+    if (audio.duration === Infinity && this.duration.peek() === 0 && !this.measuring && audio.src.startsWith("blob:")) {
+      this.measuring = true; // of a file that is here: one of the server's would be fetched whole
+      audio.currentTime = Number.MAX_SAFE_INTEGER;
+    }
+    if (Number.isFinite(audio.duration)) {
+      this.duration.value = audio.duration;
+      if (this.measuring) {
+        this.measuring = false;
+        audio.currentTime = 0;
+      }
+    }
   }
 
   toggle(): void {
@@ -89,7 +108,9 @@ export class Player {
   }
 
   private look(): void {
-    this.position.value = this.audio.currentTime;
+    if (!this.measuring) {
+      this.position.value = this.audio.currentTime;
+    }
   }
 
   private readonly glide = () => {

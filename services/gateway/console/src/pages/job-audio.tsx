@@ -18,8 +18,8 @@ export interface JobAudio {
   renewed?: () => Promise<string>; // the URL for a download now: the server's may have expired
 }
 
-/** Takes what this browser has kept, else what the server has stored; "none" where neither has it. */
-export function useJobAudio(job: string): Signal<JobAudio | "none" | null> {
+/** Takes what this browser has kept, else what the server has stored; "none" where neither has it. Its length may be known. */
+export function useJobAudio(job: string, seconds?: number): Signal<JobAudio | "none" | null> {
   const audio = useSignal<JobAudio | "none" | null>(null);
   const found = useLoaded(
     async (signal) => {
@@ -38,9 +38,9 @@ export function useJobAudio(job: string): Signal<JobAudio | "none" | null> {
     const { kept, stored } = value;
     const blob = kept ? URL.createObjectURL(kept.audio) : "";
     if (kept) {
-      audio.value = { player: new Player(blob), url: blob, name: kept.name };
+      audio.value = { player: new Player(blob, undefined, seconds), url: blob, name: kept.name };
     } else if (stored) {
-      audio.value = { player: new Player(stored.source, () => renewedUrl(job)), url: stored.download, name: "", renewed: () => downloadUrl(job) };
+      audio.value = { player: new Player(stored.source, () => renewedUrl(job), seconds), url: stored.download, name: "", renewed: () => downloadUrl(job) };
     } else {
       audio.value = "none";
     }

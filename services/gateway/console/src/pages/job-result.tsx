@@ -16,7 +16,7 @@ export function JobResult({ id, name, token, frame }: { id: string; name: string
   const t = words.value;
   const { result: sent, warnings: corrections } = frame;
   const result = useMemo(() => analysisOf(sent, corrections), [sent]);
-  const audio = useJobAudio(id).value;
+  const audio = useJobAudio(id, result.duration).value;
   const player = audio === "none" || audio === null ? null : audio.player;
   const line = useLoaded(async (signal) => (token === null ? undefined : tokens.get(token, signal)), [token]).value.value;
   const reference = useMemo(() => referenceOf(line?.pitch), [line]);
