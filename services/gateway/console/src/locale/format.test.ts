@@ -42,7 +42,7 @@ describe("formats", () => {
     expect(stamp(new Date(2026, 0, 5, 9, 5))).toBe("2026-01-05-0905");
     expect(dayStart("2026-01-31")).toBe(new Date(2026, 0, 31).toISOString());
     expect(dayStart("2026-01-31", 1)).toBe(new Date(2026, 1, 1).toISOString());
-    expect([dayStart(""), dayStart("x-y-z")]).toEqual(["", ""]);
+    expect([dayStart(""), dayStart("x-y-z"), dayStart("9999-12-31", 1), dayStart("999999-01-01"), dayStart("20261-01-31")]).toEqual(["", "", "", "", ""]);
   });
 });
 

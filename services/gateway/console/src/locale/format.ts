@@ -90,10 +90,10 @@ export function stamp(at: Date): string {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}-${two(at.getHours())}${two(at.getMinutes())}`;
 }
 
-/** The first instant of a date of the viewer's (2026-01-31), days later, as RFC 3339; "" for none. */
+/** The first instant of a date of the viewer's (2026-01-31), days later, as RFC 3339, whose years have four digits; "" for none. */
 export function dayStart(date: string, daysLater = 0): string {
   const [year, month, day] = date.split("-").map(Number);
-  if (!year || !month || !day) {
+  if (!year || !month || !day || year > 9998) {
     return "";
   }
   return new Date(year, month - 1, day + daysLater).toISOString();

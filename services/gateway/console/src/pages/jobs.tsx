@@ -123,8 +123,8 @@ function Filters({ filter, filtered }: { filter: ListFilter; filtered: boolean }
         ))}
       </div>
       <Field label={t.token} value={filter.token} set={(token) => set({ token: token.replace(/\D/g, "") })} required inputMode="numeric" />
-      <Field label={t.from} value={filter.from} set={(from) => set({ from })} required type="date" />
-      <Field label={t.to} value={filter.to} set={(to) => set({ to })} required type="date" />
+      <Field label={t.from} value={filter.from} set={(from) => set({ from })} required type="date" max="9999-12-31" />
+      <Field label={t.to} value={filter.to} set={(to) => set({ to })} required type="date" max="9999-12-31" />
       {filtered && <a class="plain clear" href={href({ at: "jobs", filter: allJobs })}>{t.clear}</a>}
     </form>
   );
