@@ -167,6 +167,9 @@ async function receive(message: Message): Promise<void> {
 
 /** Signs in with an API key. Throws the server's problem if it does not accept the key. */
 export async function signInWithKey(key: string): Promise<void> {
+  if (!/^[\x21-\x7e]+$/.test(key)) {
+    throw new Problem(401, "invalid-token"); // fetch would fail as if the server could not be reached
+  }
   const me = await whose(key);
   trouble.value = null;
   admit({ by: "key", key, me });
