@@ -7,6 +7,11 @@ export function isIn(wanted: Language, sentence: string): boolean {
   return /[가-힣]/.test(sentence) === (wanted === "ko");
 }
 
+/** A name in a sentence: where it is written from right to left, the rest of the sentence is not. */
+export function isolated(name: string): string {
+  return `\u2068${name}\u2069`; // FIRST STRONG ISOLATE, POP DIRECTIONAL ISOLATE
+}
+
 export function decimal(value: number, digits: number, language: Language): string {
   return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 }

@@ -7,7 +7,7 @@ import { type BadLink, readLink } from "../audio/link";
 import { MicrophoneError, type Take, type Trouble } from "../audio/microphone";
 import { Player } from "../audio/player";
 import { language, words } from "../locale";
-import { atMost, bytes, clock } from "../locale/format";
+import { atMost, bytes, clock, isolated } from "../locale/format";
 import { Field } from "../ui/field";
 import { Icon } from "../ui/icons";
 import { PlayerBar } from "../ui/player";
@@ -59,7 +59,7 @@ export function AudioStep({ limits }: { limits: Limits | undefined }) {
   return (
     <>
       <DropZone take={(file) => void choose(file)} limit={limit} />
-      <p class="error" role="alert">{refused.value && t.refused(refused.value.name, reason(refused.value.why, limit))}</p>
+      <p class="error" role="alert">{refused.value && t.refused(isolated(refused.value.name), reason(refused.value.why, limit))}</p>
       <div class="ways-in">
         <button type="button" class="button record" onClick={start}>
           <Icon name="microphone" />{t.record}
@@ -177,7 +177,7 @@ function Chosen({ given, replace }: { given: Given; replace: () => void }) {
   return (
     <div class="chosen" role="status">
       <p class="hint">{t.chosen}</p>
-      <p class="name">{given.name}</p>
+      <p class="name"><bdi>{given.name}</bdi></p>
       {"audio" in given ? <Listen audio={given.audio} /> : <p class="about">{t.fromHost(given.host)}</p>}
       <button type="button" class="plain" onClick={replace}>{t.replace}</button>
     </div>

@@ -148,7 +148,7 @@ function Table({ jobs: shown }: { jobs: Job[] }) {
         <tbody>
           {shown.map((job) => (
             <tr key={job.job_id}>
-              <th scope="row"><a href={href({ at: "job", id: job.job_id })}>{job.file_name || words.value.job.untitled(job.job_id.slice(0, 8))}</a></th>
+              <th scope="row"><a href={href({ at: "job", id: job.job_id })}><bdi>{job.file_name || words.value.job.untitled(job.job_id.slice(0, 8))}</bdi></a></th>
               <td class="state">
                 <Chip status={job.status} />
                 {job.status === "processing" && (

@@ -7,6 +7,7 @@ import { type Given, given } from "../audio/draft";
 import { unfinished } from "../audio/recordings";
 import { begin, discard, running, sending } from "../live/upload";
 import { words } from "../locale";
+import { isolated } from "../locale/format";
 import { go, href, type Route } from "../route";
 import { Failure } from "../ui/failure";
 import { useLoaded, useTitle } from "../ui/hooks";
@@ -15,7 +16,6 @@ import { TokenStep } from "./token-step";
 
 const lastToken = "sori.token";
 
-/** A token and a recording, then off they go. */
 function remembered(): string {
   try {
     return localStorage.getItem(lastToken) ?? "";
@@ -32,6 +32,7 @@ function remember(token: Token): void {
   }
 }
 
+/** A token and a recording, then off they go. */
 export function NewPage({ token }: { token: string }) {
   const t = words.value.record;
   const chosen = useSignal<Token | null>(null);
@@ -39,14 +40,14 @@ export function NewPage({ token }: { token: string }) {
   const limits = useLoaded(readLimits, []).value.value;
   const busy = useSignal(false);
   const problem = useSignal<Problem | null>(null);
-  useTitle(t.title);
   const wanted = useMemo(() => token || remembered(), [token]); // by the address, which a link or Back may change
-  useEffect(() => {
+  useTitle(t.title);
   useEffect(() => {
     if (token !== "" && String(chosen.value?.id) !== token) {
       chosen.value = null;
     }
   }, [token]);
+  useEffect(() => {
     if (chosen.value) {
       remember(chosen.value);
     }
@@ -123,7 +124,7 @@ function Unfinished() {
         const says = halted ? t.record.paused : underway ? t.record.underway : t.record.unfinished;
         return (
           <div class="note row" key={key}>
-            <p>{says(name)}</p>
+            <p>{says(isolated(name))}</p>
             <a class="plain" href={href({ at: "upload", key })}>{halted || underway ? t.record.look : inParts ? t.job.resume : t.job.resend}</a>
             <button type="button" class="bare" onClick={() => void discard(key).then(() => round.value++)}>{t.audio.discard}</button>
           </div>

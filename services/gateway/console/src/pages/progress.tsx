@@ -5,7 +5,7 @@ import type { Link } from "../live/state";
 import { discard, type Upload } from "../live/upload";
 import { language, words } from "../locale";
 import { adviceFor } from "../locale/errors";
-import { bytes, isIn, secondsUntil, span, timeOfDay } from "../locale/format";
+import { bytes, isIn, isolated, secondsUntil, span, timeOfDay } from "../locale/format";
 import { go } from "../route";
 import { Failure } from "../ui/failure";
 import { useNow, useTitle } from "../ui/hooks";
@@ -112,7 +112,7 @@ export function UploadProgress({ upload }: { upload: Upload | undefined }) {
   };
   return (
     <>
-      <div class="head job"><h1>{upload.recording.name}</h1></div>
+      <div class="head job"><h1><bdi>{upload.recording.name}</bdi></h1></div>
       <Meter bar={barOf(upload.sent.value, null)} {...appearance(upload)}>
         <Hints upload={upload} />
         {total > 0 && !problem && <p class="hint">{t.sent(bytes(sent, language.value), bytes(total, language.value))}</p>}
@@ -155,7 +155,7 @@ function Hints({ upload }: { upload: Upload }) {
   return (
     <>
       {upload.elsewhere.value && <p class="hint">{t.elsewhereHint}</p>}
-      {upload.file.value !== "here" && <p class="hint">{t.fileMissingHint(recording.name, bytes(recording.size, language.value))}</p>}
+      {upload.file.value !== "here" && <p class="hint">{t.fileMissingHint(isolated(recording.name), bytes(recording.size, language.value))}</p>}
       {upload.paused.value && !upload.elsewhere.value && <p class="hint">{t.pausedHint}</p>}
       {reason && <p class="hint" role="status">{reason} {recording.inParts ? t.goesOn : t.sentAgain}</p>}
       {upload.anew.value && <p class="hint" role="status">{t.anew}</p>}
@@ -194,7 +194,7 @@ function ChooseAgain({ upload }: { upload: Upload }) {
         {words.value.audio.choose}
         <input type="file" class="unseen" onChange={(e) => choose(e.currentTarget)} />
       </label>
-      <p class="error" role="alert">{upload.file.value === "another" && t.fileAnother(upload.recording.name)}</p>
+      <p class="error" role="alert">{upload.file.value === "another" && t.fileAnother(isolated(upload.recording.name))}</p>
     </div>
   );
 }

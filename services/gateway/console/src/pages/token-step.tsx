@@ -55,7 +55,7 @@ export function TokenStep({ wanted, chosen }: { wanted: string; chosen: Signal<T
         {withChosen(list.slice(0, shown), chosen.value).map((token) => (
           <label key={token.id} class="token">
             <input type="radio" name="token" checked={chosen.value?.id === token.id} onChange={() => (chosen.value = token)} />
-            <span class="name">{token.token_name}</span>
+            <span class="name"><bdi>{token.token_name}</bdi></span>
             <span class="about">{about(token)}</span>
           </label>
         ))}
