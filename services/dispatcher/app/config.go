@@ -11,6 +11,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
@@ -19,8 +20,9 @@ import (
 
 // Config has the settings of the dispatcher.
 type Config struct {
+	lifecycle.ShutdownConfig
+
 	Addr            string                   `env:"HTTP_ADDR" envDefault:":8002"`
-	Grace           time.Duration            `env:"SHUTDOWN_GRACE" envDefault:"20s"`
 	Target          url.URL                  `env:"TARGET_SERVER_URL,required"`
 	Webhook         url.URL                  `env:"WEBHOOK_URL,required"`
 	WebhookSecret   config.Secret            `env:"WEBHOOK_SECRET,required"`
@@ -81,7 +83,6 @@ func (c *Config) Check() error {
 	}
 	rules.Check(config.IsHTTP(c.Target), "TARGET_SERVER_URL must be an absolute http or https URL")
 	rules.Check(config.IsHTTP(c.Webhook), "WEBHOOK_URL must be an absolute http or https URL")
-	rules.Check(c.Grace >= 0, "SHUTDOWN_GRACE must not be negative")
 	rules.Check(c.Concurrency >= 1, "ANALYSIS_CONCURRENCY must be at least 1")
 	rules.Check(c.MaxRunning >= 0, "ANALYSIS_MAX_RUNNING must not be negative")
 	rules.Check(c.PollInterval > 0, "ANALYSIS_POLL_INTERVAL must be positive")

@@ -19,6 +19,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
@@ -30,8 +31,9 @@ import (
 
 // Config has the settings of the gateway.
 type Config struct {
+	lifecycle.ShutdownConfig
+
 	Addr             string          `env:"HTTP_ADDR" envDefault:":8000"`
-	Grace            time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`
 	Tracker          url.URL         `env:"TRACKER_URL,required"`
 	Dispatcher       url.URL         `env:"DISPATCHER_URL,required"`
 	Uploader         url.URL         `env:"UPLOADER_URL" envDefault:"http://uploader:8001"`
@@ -94,7 +96,6 @@ func (c *Config) Check() error {
 	rules.Check(c.MaxUploadBytes >= 1 && c.MaxWebhookBytes >= 1 && c.MaxUploads >= 1,
 		"MAX_UPLOAD_BYTES, MAX_WEBHOOK_BYTES and MAX_CONCURRENT_UPLOADS must be at least 1")
 	rules.Check(c.UploadIdle > 0 && c.UploadTimeout > 0, "UPLOAD_IDLE_TIMEOUT and UPLOAD_TIMEOUT must be positive")
-	rules.Check(c.Grace >= 0, "SHUTDOWN_GRACE must not be negative")
 	rules.Check(c.MaxDirectBytes >= 1 && c.MaxFetchBytes >= 1, "MAX_DIRECT_UPLOAD_BYTES and MAX_FETCH_BYTES must be at least 1")
 	rules.Check(c.UploadExpiry > 0, "UPLOAD_EXPIRY must be positive")
 	rules.Check(c.MaxSeconds >= 0, "MAX_AUDIO_SECONDS must not be negative")

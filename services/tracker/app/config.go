@@ -8,6 +8,7 @@ import (
 	"sori.internal/shared/bus"
 	"sori.internal/shared/config"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/lifecycle"
 	"sori.internal/shared/locale"
 	"sori.internal/shared/logging"
 	"sori.internal/shared/objectstore"
@@ -17,8 +18,9 @@ import (
 
 // Config has the settings of the tracker.
 type Config struct {
+	lifecycle.ShutdownConfig
+
 	Addr      string          `env:"HTTP_ADDR" envDefault:":8003"`
-	Grace     time.Duration   `env:"SHUTDOWN_GRACE" envDefault:"20s"`
 	Language  locale.Language `env:"DEFAULT_LANGUAGE" envDefault:"ko"`
 	Heartbeat time.Duration   `env:"SSE_HEARTBEAT" envDefault:"15s"`
 	BatchSize int             `env:"BATCH_SIZE" envDefault:"512"`
@@ -50,7 +52,6 @@ const minResultMemory = 1 << 20
 // Check implements config.Checker.
 func (c *Config) Check() error {
 	var rules config.Rules
-	rules.Check(c.Grace >= 0, "SHUTDOWN_GRACE must not be negative")
 	rules.Check(c.Heartbeat > 0, "SSE_HEARTBEAT must be positive")
 	rules.Check(c.BatchSize >= 1, "BATCH_SIZE must be at least 1")
 	rules.Check(c.DispatchDeadline > 0, "DISPATCH_DEADLINE must be positive")
