@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"sori.internal/shared/bus"
+	"sori.internal/shared/config"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
 	"sori.internal/shared/joblog"
@@ -116,6 +118,27 @@ func TestAFailedPingSaysWhyThereIsNoConnection(t *testing.T) {
 			}
 			return nil
 		})
+		must(t, b.Close())
+	}
+}
+
+func TestTheUserThatIsSetCountsBeforeOneInAURL(t *testing.T) {
+	t.Parallel()
+	k := testkit.New(t)
+	var cfg bus.Config
+	k.Load(&cfg)
+	first, _, _ := strings.Cut(cfg.URL.Reveal(), ",")
+	u, err := url.Parse(first)
+	must(t, err)
+	password, _ := u.User.Password()
+	cfg.User, cfg.Password = u.User.Username(), config.Secret(password)
+	for _, text := range []string{"nats://nobody:hunter2@" + u.Host, "nobody:hunter2@" + u.Host, u.Host, "nats://127.0.0.1:1,nobody:hunter2@" + u.Host} {
+		cfg.URL = config.Secret(text)
+		b, err := bus.Open(cfg, "tester", k.Log())
+		must(t, err)
+		if err := b.Ping(k.Context()); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
 		must(t, b.Close())
 	}
 }

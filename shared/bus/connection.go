@@ -59,8 +59,11 @@ func (c *Connection) servers() string {
 	urls := strings.Split(c.URL.Reveal(), ",")
 	for i, u := range urls {
 		if at := strings.LastIndex(u, "@"); at >= 0 {
-			scheme, _, _ := strings.Cut(u, "://")
-			urls[i] = scheme + "://" + u[at+1:]
+			scheme := ""
+			if end := strings.Index(u, "://"); end >= 0 { // the library takes a URL without a scheme, too
+				scheme = u[:end+len("://")]
+			}
+			urls[i] = scheme + u[at+1:]
 		}
 	}
 	return strings.Join(urls, ",")
