@@ -90,6 +90,31 @@ func TestADetailShowsTheObjectsOfEveryFormOfReference(t *testing.T) {
 	}
 }
 
+func TestPitchesThatOneUserDoesNotReadLeaveMemoryForOthers(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, map[string]string{"REFERENCE_PREFIXES": ""})
+	client, bucket := g.kit.Bucket()
+	g.put(client, bucket, "large", `"`+strings.Repeat("a", 7<<20)+`"`)
+	made := g.do("POST", "/tokens", strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":"large"}`), as(adminToken(t)))
+	path, alice := made.Header.Get("Location"), token(t, "alice", nil)
+	for range 8 { // more than the share of a user, and none is read
+		g.dial().send("GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", path, alice)
+	}
+	testkit.Eventually(t, func() error {
+		r := g.do("GET", path, nil, as(alice))
+		if r.StatusCode != http.StatusServiceUnavailable || r.json(t)["code"] != "busy" {
+			return fmt.Errorf("alice may read more: %s", r.Status)
+		}
+		return nil
+	})
+	bob := as(token(t, "bob", nil))
+	for range 8 { // what is read counts no longer
+		if r := g.do("GET", path, nil, bob); r.StatusCode != http.StatusOK || len(r.text) < 7<<20 {
+			t.Errorf("bob: %s, %d bytes", r.Status, len(r.text))
+		}
+	}
+}
+
 func TestLinksNameThePublicEndpoint(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"S3_PUBLIC_ENDPOINT": "https://objects.example.org"})

@@ -19,6 +19,7 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/health"
 	"sori.internal/shared/httpd"
+	"sori.internal/shared/membound"
 	"sori.internal/shared/metrics"
 	"sori.internal/shared/principal"
 )
@@ -36,6 +37,9 @@ type serverDependencies struct {
 	metrics *metrics.Registry
 	log     zerolog.Logger
 }
+
+// pitchMemory is the memory of the pitches that are being read and sent, in bytes.
+const pitchMemory = 192 << 20
 
 // newServer makes the HTTP server. If listening is not nil, it is called with the server's address.
 func newServer(d serverDependencies, listening func(net.Addr)) (*httpserver.Server, error) {
@@ -80,7 +84,7 @@ func (d serverDependencies) register(docs *web.Docs) func(*httpserver.Router, *h
 		routes := api.Routes{
 			Uploads: d.uploads, MaxUploadBody: d.cfg.uploadLimits().MaxBody(), Language: d.cfg.DefaultLanguage,
 			BodyLimits: timeouts,
-			Tokens:     d.conns.store, Details: catalogue.NewDetails(d.conns.store, d.conns.objects),
+			Tokens:     d.conns.store, Details: catalogue.NewDetails(d.conns.store, d.conns.objects, membound.New(pitchMemory)),
 			References: d.conns.objects,
 			Scripts:    d.conns.store, Actors: d.conns.store,
 			Keys: d.conns.store, ForgetKey: d.access.Forget,

@@ -118,6 +118,7 @@ func (h tokens) get(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	defer httpserver.WhenSent(c, d.Memory.Release)
 	return sendConditional(c, representation{etag: entityTag(d.Version, d.Digest), body: detailBody{
 		tokenBody: tokenBodyOf(d.Token), Pitch: d.Pitch, BGVoiceLink: d.BGVoice,
 	}})

@@ -13,6 +13,8 @@ import (
 
 	"sori.internal/shared/fault"
 	"sori.internal/shared/logging"
+	"sori.internal/shared/membound"
+	"sori.internal/shared/principal"
 )
 
 // Tokens finds tokens.
@@ -33,6 +35,7 @@ type Objects interface {
 // The limits of a detail.
 const (
 	maxPitch     = 8 << 20 // bytes
+	copies       = 3       // of a pitch that are in memory at the same time: as it is read, as it is encoded, and as it is sent
 	pitchTimeout = 3 * time.Second
 	linkValid    = 15 * time.Minute
 )
@@ -47,17 +50,21 @@ type Detail struct {
 	// scripts, the pitch, or the half hour in which the link was made. It is empty if the detail
 	// has none of these.
 	Digest string
+
+	// Memory is that of the pitch. It must be released when the detail is sent.
+	Memory *membound.Lease
 }
 
 // Details finds details.
 type Details struct {
 	tokens  Tokens
 	objects Objects
+	memory  *membound.Bound
 }
 
-// NewDetails makes a Details.
-func NewDetails(tokens Tokens, objects Objects) *Details {
-	return &Details{tokens: tokens, objects: objects}
+// NewDetails makes a Details. memory bounds the pitches that are being read and sent.
+func NewDetails(tokens Tokens, objects Objects, memory *membound.Bound) *Details {
+	return &Details{tokens: tokens, objects: objects, memory: memory}
 }
 
 // Detail returns a token with the objects that its references name. An object that cannot be read
@@ -69,9 +76,13 @@ func (d *Details) Detail(ctx context.Context, id int64) (Detail, error) {
 	}
 	found := Detail{Token: t}
 	if t.PitchURL != nil {
+		if found.Memory, err = d.memory.Acquire(ctx, principal.From(ctx).Owner, copies*maxPitch); err != nil {
+			return Detail{}, err
+		}
 		if found.Pitch, err = d.pitch(ctx, *t.PitchURL); err != nil {
 			logLeftOut(ctx, id, err, "pitch left out")
 		}
+		found.Memory.Shrink(copies * int64(len(found.Pitch)))
 	}
 	if t.BGVoiceURL != nil {
 		if link, err := d.objects.Link(ctx, *t.BGVoiceURL, linkValid); err != nil {

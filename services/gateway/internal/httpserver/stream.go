@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"bytes"
 	"io"
 
 	"github.com/gofiber/fiber/v2"
@@ -28,6 +29,17 @@ func whenSent(c *fiber.Ctx, f func()) {
 		return
 	}
 	f()
+}
+
+// WhenSent calls f when the answer is sent, or the client has left. A body of JSON becomes a stream: of any
+// other body it is not known when it is sent.
+func WhenSent(c *fiber.Ctx, f func()) {
+	if r := c.Response(); !r.IsBodyStream() {
+		if body := r.Body(); len(body) > 0 { // JSON has made it, and nobody else uses it
+			SendStream(c, io.NopCloser(bytes.NewReader(body)), int64(len(body)))
+		}
+	}
+	whenSent(c, f)
 }
 
 // Read implements io.Reader.

@@ -18,6 +18,7 @@ import (
 	"sori.internal/services/tracker/internal/watch"
 	"sori.internal/shared/httpd"
 	"sori.internal/shared/locale"
+	"sori.internal/shared/membound"
 	"sori.internal/shared/principal"
 )
 
@@ -65,14 +66,14 @@ type Options struct {
 type API struct {
 	Dependencies
 	opt     Options
-	memory  *memory
+	memory  *membound.Bound
 	stopped chan struct{} // closed at a shutdown
 	streams atomic.Int64
 }
 
 // New makes the API.
 func New(d Dependencies, opt Options) *API {
-	return &API{Dependencies: d, opt: opt, memory: newMemory(opt.Memory), stopped: make(chan struct{})}
+	return &API{Dependencies: d, opt: opt, memory: membound.New(opt.Memory), stopped: make(chan struct{})}
 }
 
 // The paths that answers refer to.
