@@ -100,17 +100,33 @@ func TestPitchesThatOneUserDoesNotReadLeaveMemoryForOthers(t *testing.T) {
 	for range 8 { // more than the share of a user, and none is read
 		g.dial().send("GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", path, alice)
 	}
+	read := func(credential string) (status int, text []byte) { // without the contract, which takes long for such an answer
+		req, err := http.NewRequestWithContext(g.kit.Context(), "GET", g.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+credential)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err = io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, text
+	}
 	testkit.Eventually(t, func() error {
-		r := g.do("GET", path, nil, as(alice))
-		if r.StatusCode != http.StatusServiceUnavailable || r.json(t)["code"] != "busy" {
-			return fmt.Errorf("alice may read more: %s", r.Status)
+		if status, text := read(alice); status != http.StatusServiceUnavailable || !strings.Contains(string(text), `"busy"`) {
+			return fmt.Errorf("alice may read more: %d", status)
 		}
 		return nil
 	})
-	bob := as(token(t, "bob", nil))
+	bob := token(t, "bob", nil)
 	for range 8 { // what is read counts no longer
-		if r := g.do("GET", path, nil, bob); r.StatusCode != http.StatusOK || len(r.text) < 7<<20 {
-			t.Errorf("bob: %s, %d bytes", r.Status, len(r.text))
+		if status, text := read(bob); status != http.StatusOK || len(text) < 7<<20 {
+			t.Errorf("bob: %d, %d bytes", status, len(text))
 		}
 	}
 }
