@@ -63,6 +63,23 @@ func TestAnUploadIsCompletedOnceHoweverManyComplete(t *testing.T) {
 	env.checkNothingLeft()
 }
 
+// The server has joined the parts, and was killed when it had removed the second one.
+func TestAnUploadWhoseServerWasKilledWhileItRemovedThePartsIsCompleted(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	recording := wav(6 << 20)
+	b := mina.begin(uploadrequest.Description{})
+	parts := []sent{{1, mina.send(mina.link(b, 1), recording[:5<<20])}, {2, `"00000000000000000000000000000000"`}}
+	mina.want(http.StatusUnprocessableEntity, "invalid-parts", "POST", b.path("complete"), map[string]any{"parts": parts}, nil)
+	env.put(b.Key, recording)
+	mina.complete(b, parts)
+	if stored := testkit.Await[event.Stored](env.Kit, env.bus, b.JobID); stored.SHA256 != sumOf(recording) {
+		t.Errorf("stored is %+v", stored)
+	}
+	env.checkNothingLeft()
+}
+
 func TestPartsAreListedAndSignedAgain(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

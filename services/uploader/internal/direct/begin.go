@@ -13,6 +13,20 @@ import (
 	"sori.internal/shared/media"
 )
 
+// joinedBefore continues Join when S3 refuses the parts. A server that was killed after it had joined them, while it removed
+// them, has some of them left, and the object: nothing else has its key.
+func (c *Core) joinedBefore(ctx context.Context, u Upload, refusal error) error {
+	_, found, err := c.Bucket.Stat(ctx, u.Key)
+	if err != nil || !found {
+		return cmp.Or(err, refusal)
+	}
+	if err := c.Joined(ctx, u); err != nil {
+		return err
+	}
+	_ = c.Bucket.AbortParts(context.WithoutCancel(ctx), u.Key, u.S3ID) // the sweeper does it otherwise
+	return nil
+}
+
 // begin checks the object of an upload and begins its job. An object that is refused is removed with
 // its upload. It fails with fault.NotFound if there is no object.
 func (c *Core) begin(ctx context.Context, u Upload) error {

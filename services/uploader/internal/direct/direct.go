@@ -279,7 +279,7 @@ func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, er
 func (c *Core) Join(ctx context.Context, u Upload, parts []Part) error {
 	err := c.Bucket.CompleteParts(ctx, u.Key, u.S3ID, parts)
 	if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Unavailable) {
-		return err
+		return c.joinedBefore(ctx, u, err)
 	}
 	joined := c.Joined(ctx, u)
 	if fault.Is(joined, fault.Unavailable) && fault.Is(err, fault.Unavailable) { // nobody joins them
