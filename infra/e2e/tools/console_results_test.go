@@ -14,6 +14,7 @@ import (
 
 // reports returns an analysis server that reports the results, one for each request.
 func reports(t *testing.T, results <-chan string) func(http.Handler) http.Handler {
+	t.Helper()
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			hook := r.PostFormValue("webhook_url")
