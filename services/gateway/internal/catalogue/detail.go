@@ -24,9 +24,10 @@ type Tokens interface {
 
 // Objects accesses the objects that references name.
 type Objects interface {
-	// Read returns an object of at most limit bytes. It fails for a reference to anything but an
-	// object of the storage: a URL of another host is never requested.
-	Read(ctx context.Context, ref string, limit int64) ([]byte, error)
+	// Read returns an object of at most limit bytes, if admit, which is called with its size, returns
+	// nil. It fails for a reference to anything but an object of the storage: a URL of another host is
+	// never requested.
+	Read(ctx context.Context, ref string, limit int64, admit func(size int64) error) ([]byte, error)
 	// Link returns a URL that lets anybody read an object. The URL expires after the duration
 	// valid.
 	Link(ctx context.Context, ref string, valid time.Duration) (string, error)
@@ -76,13 +77,9 @@ func (d *Details) Detail(ctx context.Context, id int64) (Detail, error) {
 	}
 	found := Detail{Token: t}
 	if t.PitchURL != nil {
-		if found.Memory, err = d.memory.Acquire(ctx, principal.From(ctx).Owner, copies*maxPitch); err != nil {
+		if err := d.addPitch(ctx, &found); err != nil {
 			return Detail{}, err
 		}
-		if found.Pitch, err = d.pitch(ctx, *t.PitchURL); err != nil {
-			logLeftOut(ctx, id, err, "pitch left out")
-		}
-		found.Memory.Shrink(copies * int64(len(found.Pitch)))
 	}
 	if t.BGVoiceURL != nil {
 		if link, err := d.objects.Link(ctx, *t.BGVoiceURL, linkValid); err != nil {
@@ -95,10 +92,36 @@ func (d *Details) Detail(ctx context.Context, id int64) (Detail, error) {
 	return found, nil
 }
 
-func (d *Details) pitch(ctx context.Context, ref string) (json.RawMessage, error) {
-	ctx, cancel := context.WithTimeout(ctx, pitchTimeout)
+// addPitch adds the pitch to a detail, or leaves it out. It fails if there is no memory for it.
+func (d *Details) addPitch(ctx context.Context, to *Detail) error {
+	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
-	text, err := d.objects.Read(ctx, ref, maxPitch)
+	timeout := time.AfterFunc(pitchTimeout, cancel)
+	defer timeout.Stop()
+	var busy error
+	pitch, err := d.readPitch(reading, *to.PitchURL, func(size int64) error {
+		timeout.Stop() // the wait for memory has its own limit
+		defer timeout.Reset(pitchTimeout)
+		to.Memory, busy = d.memory.Acquire(ctx, principal.From(ctx).Owner, copies*size)
+		return busy
+	})
+	if busy != nil {
+		return busy //nolint:wrapcheck // the answer
+	}
+	if err != nil && reading.Err() != nil && ctx.Err() == nil {
+		err = fault.Unreachable("storage", err)
+	}
+	if err != nil {
+		to.Memory.Release()
+		logLeftOut(ctx, to.ID, err, "pitch left out")
+		return nil
+	}
+	to.Pitch = pitch
+	return nil
+}
+
+func (d *Details) readPitch(ctx context.Context, ref string, admit func(size int64) error) (json.RawMessage, error) {
+	text, err := d.objects.Read(ctx, ref, maxPitch, admit)
 	if err != nil {
 		return nil, fmt.Errorf("read pitch: %w", err)
 	}

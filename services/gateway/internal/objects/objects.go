@@ -35,7 +35,7 @@ func Open(cfg objectstore.Config) (*Objects, error) {
 }
 
 // Read implements catalogue.Objects.
-func (o *Objects) Read(ctx context.Context, ref string, limit int64) ([]byte, error) {
+func (o *Objects) Read(ctx context.Context, ref string, limit int64, admit func(size int64) error) ([]byte, error) {
 	r, err := o.cfg.Resolve(ref)
 	if err != nil {
 		return nil, err
@@ -50,6 +50,9 @@ func (o *Objects) Read(ctx context.Context, ref string, limit int64) ([]byte, er
 	defer body.Close()
 	if info.Size > limit {
 		return nil, fault.ExceedsLimit("object", limit, nil)
+	}
+	if err := admit(info.Size); err != nil {
+		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(body, limit+1))
 	if err == nil && int64(len(text)) > limit {
