@@ -57,8 +57,9 @@ func (d *Dispatcher) settle(ctx context.Context, leader *Member) error {
 		return err
 	}
 	switch {
-	case newest.Seq != leader.Seq: // it was promoted
+	case newest.Seq != leader.Seq && newest.Promoted:
 		err = d.Sharing.Grant(ctx, newest)
+	case newest.Seq != leader.Seq: // its own stored is being handled, since another replica has removed the leader
 	case d.Results == nil:
 		err = d.releaseFollowers(ctx, leader.Key.Hash)
 	default:
