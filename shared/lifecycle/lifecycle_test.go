@@ -129,7 +129,7 @@ func TestConfigureReadsTheSettingsAndMakesTheLogger(t *testing.T) {
 		t.Errorf("logged %s", text)
 	}
 	p.Lookup = config.Map(map[string]string{"LIMIT": "many"})
-	if _, err := p.Configure(&cfg, &cfg.Logging, "tester"); err == nil || !strings.Contains(err.Error(), "Limit") {
+	if _, err := p.Configure(&cfg, &cfg.Logging, "tester"); err == nil || !strings.Contains(err.Error(), "LIMIT: ") {
 		t.Errorf("a limit that is no number: %v", err)
 	}
 }

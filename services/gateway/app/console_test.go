@@ -60,7 +60,7 @@ func TestProgramsGetJSONAndBrowsersTheConsole(t *testing.T) {
 func TestThePageOfTheConsoleIsRevalidatedAndHasAPolicy(t *testing.T) {
 	t.Parallel()
 	dir := built(t, nil)
-	g := start(t, map[string]string{"CONSOLE_DIR": dir, "S3_PUBLIC_ENDPOINT": "https://s3.example.org:9000/path"})
+	g := start(t, map[string]string{"CONSOLE_DIR": dir, "S3_PUBLIC_ENDPOINT": "https://s3.example.org:9000/"})
 	browser := map[string]string{"Accept": asBrowser}
 	r := g.do("GET", "/", nil, browser)
 	policy, tag := r.Header.Get("Content-Security-Policy"), r.Header.Get("ETag")
