@@ -273,6 +273,20 @@ func TestSweepingKeepsWhatHasTime(t *testing.T) {
 	testkit.Await[event.Stored](env.Kit, env.bus, mina.complete(b, parts))
 }
 
+func TestARecordThatCannotBeReadKeepsNoOtherFromBeingSwept(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina := env.callers(nil, "mina")[0]
+	mina.begin(uploadrequest.Description{})
+	ack, err := env.bus.PublishBytes(event.UploadSubject(event.WayMultipart, "mina", env.NewJob()), []byte(`{"JobID":7`))
+	must(t, err)
+	must(t, ack.Wait(env.Context()))
+	sweep(env, time.Now().Add(25*time.Hour))
+	if left := env.Messages(event.Uploads()); len(left) != 1 || !strings.HasPrefix(string(left[0].Data), `{"JobID":7`) {
+		t.Errorf("%d records are left", len(left))
+	}
+}
+
 // sweep sweeps at a time, with the default settings. It returns what the gauges say after that.
 func sweep(env *env, at time.Time) (open, size float64) {
 	env.t.Helper()

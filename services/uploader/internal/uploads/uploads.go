@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"sori.internal/services/uploader/internal/direct"
 	"sori.internal/services/uploader/internal/resumable"
 	"sori.internal/shared/bus"
@@ -100,17 +102,21 @@ func (s *Store) Resumable(ctx context.Context) ([]resumable.Upload, error) {
 	return allOf[resumable.Upload](ctx, s, event.WayTus)
 }
 
-// allOf reads all uploads on one way.
+// allOf reads all uploads on one way. A record that cannot be read, as one of a newer version, is logged and left out:
+// it must not keep the others from being completed and swept.
 func allOf[U any](ctx context.Context, s *Store, way event.UploadWay) ([]U, error) {
 	messages, err := s.stream.LastPerSubject(ctx, event.UploadsOf(way))
 	if err != nil {
 		return nil, err
 	}
-	all := make([]U, len(messages))
+	all := make([]U, 0, len(messages))
 	for i := range messages {
-		if all[i], err = parse[U](&messages[i]); err != nil {
-			return nil, err
+		u, err := parse[U](&messages[i])
+		if err != nil {
+			zerolog.Ctx(ctx).Error().Err(err).Msg("record of an upload not readable")
+			continue
 		}
+		all = append(all, u)
 	}
 	return all, nil
 }
