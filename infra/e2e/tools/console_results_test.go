@@ -56,3 +56,35 @@ func TestAResultOfAnyFormIsShown(t *testing.T) {
 		v.sees(`document.querySelectorAll('.scores .score').length === 6`)
 	}
 }
+
+func TestAReportThatIsRefusedIsSaid(t *testing.T) {
+	t.Parallel()
+	hooks := make(chan string, 1)
+	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t), Front: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if hook := r.PostFormValue("webhook_url"); hook != "" {
+				hooks <- hook
+			}
+			rw.WriteHeader(http.StatusAccepted)
+		})
+	}})
+	v := arrive(t, w.Gateway)
+	v.open("/#/jobs/" + w.Upload(t, "a.wav", loadgen.Tone(220, time.Second)))
+	hook := <-hooks
+	report := func(body string, want int) {
+		resp, err := http.Post(hook, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %s", body, resp.Status)
+		}
+	}
+	report(`{"status":`, http.StatusBadRequest)
+	v.reads("The analysis server's report could not be read")
+	v.speaks("ko")
+	v.reads("분석 서버의 보고를 읽을 수 없어 다음 보고를 기다리는 중입니다.")
+	report(`{"status":"completed","analysis_results":{"duration":1}}`, http.StatusOK)
+	v.reads("분석 완료")
+}

@@ -189,6 +189,7 @@ export const en: Dictionary = {
       completed: "Analysis complete", failed: "Analysis failed", canceled: "Analysis canceled",
     },
     fetching: "Fetching the recording from its address",
+    refused: "The analysis server's report could not be read, waiting for another one.",
     fetched: (bytes) => `${bytes} fetched`,
     fetchedOf: (bytes, size) => `${bytes} of ${size} fetched`,
     fetchTry: (n) => `try ${n} of 3`,

@@ -196,6 +196,7 @@ export const ko = {
       completed: "분석 완료", failed: "분석 실패", canceled: "분석 취소",
     } satisfies Record<Stage | Exclude<Status, "processing">, string> as Record<Stage | Exclude<Status, "processing">, string>,
     fetching: "주소에서 녹음을 가져오는 중",
+    refused: "분석 서버의 보고를 읽을 수 없어 다음 보고를 기다리는 중입니다.",
     fetched: (bytes: string) => `${bytes} 가져옴`,
     fetchedOf: (bytes: string, size: string) => `${size} 중 ${bytes} 가져옴`,
     fetchTry: (n: string) => `3번 중 ${n}번째 시도`,

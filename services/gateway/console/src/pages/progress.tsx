@@ -44,8 +44,8 @@ function Meter({ bar, state, text, children }: MeterProps) {
 /** What is done with a job now, in the console's language, whatever the stream speaks. */
 function messageOf({ status, stage: at }: Frame, { stage }: Bar): string {
   const t = words.value.job;
-  if (status === "processing" && at === "fetching") {
-    return t.fetching;
+  if (status === "processing" && (at === "fetching" || at === "refused")) {
+    return t[at];
   }
   return status === "processing" ? t.messages[stage] : t.messages[status];
 }
