@@ -2,10 +2,12 @@ package analyzerclient_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -90,6 +92,23 @@ func TestTheStatusURLMayRedirectAndAnswerWithAnySuccess(t *testing.T) {
 			t.Errorf("%d: %s, %v", code, answer, err)
 		}
 		if _, err := c.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1}); err != nil {
+			t.Errorf("%d: %v", code, err)
+		}
+	}
+}
+
+func TestARedirectThatDropsTheRequestSaysWhatToCorrect(t *testing.T) {
+	t.Parallel()
+	for code, redirects := range map[int]bool{
+		http.StatusMovedPermanently: true, http.StatusFound: true, http.StatusSeeOther: true, http.StatusTemporaryRedirect: true, http.StatusBadRequest: false,
+	} {
+		c := client(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", r.URL.Path) // to itself, for ever
+			w.WriteHeader(code)
+		})
+		_, err := c.Submit(t.Context(), analysis.Request{JobID: "1", Attempt: 1})
+		rejected, ok := errors.AsType[*analysis.RejectedError](err)
+		if !ok || strings.Contains(rejected.Reason, "TARGET_SERVER_URL must be the URL") != redirects {
 			t.Errorf("%d: %v", code, err)
 		}
 	}

@@ -28,7 +28,9 @@ func (c *Client) responseError(resp *http.Response, answer []byte, readErr error
 	default:
 		code, retryable := analysis.ParseRejection(answer)
 		reason := rejectionReason(resp.StatusCode, answer)
-		if c.presigned && code == event.CodeAnalysisRejected && mentionsURL.Match(answer) {
+		if s >= 300 && s < 400 {
+			reason += redirectHint
+		} else if c.presigned && code == event.CodeAnalysisRejected && mentionsURL.Match(answer) {
 			reason += urlStyleHint
 		}
 		return &analysis.RejectedError{Code: code, Reason: reason, Retryable: retryable, Err: cause}
@@ -49,6 +51,10 @@ func unavailable(cause error, retryAfter time.Duration) error {
 var mentionsURL = regexp.MustCompile(`(?i)s3://|\bs3\b|\bur[il]s?\b|_url\b|presign|pre-sign|\bbucket|\bscheme|signature|x-amz|access ?denied`)
 
 const urlStyleHint = " (If it cannot use presigned URLs, ANALYSIS_URL_STYLE=s3 has it given s3://bucket/key.)"
+
+// redirectHint tells the operator what to correct if the server redirects a request to where it
+// cannot be repeated, as a proxy does that redirects http to https with status 301.
+const redirectHint = " (It redirects: TARGET_SERVER_URL must be the URL to which it redirects.)"
 
 // maxReason is the length of the longest reason of the server that is stored, in runes.
 const maxReason = 500
