@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"sori.internal/infra/internal/harness"
@@ -26,12 +27,18 @@ func suiteFolder() (string, error) {
 	return harness.TempDir(memoryFolder, suitePattern)
 }
 
-// removeFormer removes the folders of runs that were killed. It leaves folders that are in use.
+// removeFormer removes the folders of runs of this user that were killed. It leaves folders that are in
+// use. It does not touch those of other users: such a folder could name any other one as the place of its
+// cluster, which would be removed too.
 func removeFormer(parent string) {
 	former, _ := filepath.Glob(filepath.Join(parent, suitePattern+"*")) // the pattern is valid
 	for _, dir := range former {
-		if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > settling {
-			_ = stack.Remove(dir) // fails if the folder is in use, or another user's
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() || time.Since(info.ModTime()) <= settling {
+			continue
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == os.Getuid() {
+			_ = stack.Remove(dir) // fails if the folder is in use
 		}
 	}
 }
