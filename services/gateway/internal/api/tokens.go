@@ -118,7 +118,9 @@ func (h tokens) get(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	defer httpserver.WhenSent(c, d.Memory.Release)
+	if d.Memory != nil { // most tokens have no pitch: their answers stay as they are
+		defer httpserver.WhenSent(c, d.Memory.Release)
+	}
 	return sendConditional(c, representation{etag: entityTag(d.Version, d.Digest), body: detailBody{
 		tokenBody: tokenBodyOf(d.Token), Pitch: d.Pitch, BGVoiceLink: d.BGVoice,
 	}})
