@@ -37,7 +37,6 @@ type listBody struct {
 // listedBody is a job in a list.
 type listedBody struct {
 	jobBody
-	FileName  string   `json:"file_name"`
 	MediaType string   `json:"media_type"`
 	Size      int64    `json:"size"`     // bytes
 	Duration  *float64 `json:"duration"` // seconds; null if unknown
@@ -47,8 +46,8 @@ type listedBody struct {
 
 func (a *API) listedOf(l query.Listed, language locale.Language) listedBody {
 	body := listedBody{
-		jobBody:  a.bodyOf(l.Snapshot, language),
-		FileName: l.FileName, MediaType: l.MediaType, Size: l.Size, Attempt: l.Attempt, Cached: l.Cached,
+		jobBody:   a.bodyOf(l.Snapshot, language),
+		MediaType: l.MediaType, Size: l.Size, Attempt: l.Attempt, Cached: l.Cached,
 	}
 	if l.Duration > 0 {
 		body.Duration = &l.Duration

@@ -22,6 +22,7 @@ type jobBody struct {
 	JobID         string       `json:"job_id"`
 	Owner         string       `json:"owner,omitempty"` // empty: the job belongs to admins
 	TokenID       string       `json:"token_id"`
+	FileName      string       `json:"file_name"`
 	Status        job.Status   `json:"status"`
 	Stage         job.Stage    `json:"stage"`
 	Progress      int          `json:"progress"`
@@ -41,7 +42,7 @@ type jobBody struct {
 
 func (a *API) bodyOf(s job.Snapshot, l locale.Language) jobBody {
 	return jobBody{
-		JobID: s.JobID, Owner: s.Owner, TokenID: strconv.FormatInt(s.TokenID, 10), Status: s.Status, Stage: s.Stage, Progress: s.Progress,
+		JobID: s.JobID, Owner: s.Owner, TokenID: strconv.FormatInt(s.TokenID, 10), FileName: s.FileName, Status: s.Status, Stage: s.Stage, Progress: s.Progress,
 		Message: s.Text(l), Analysis: s.Message, Error: failure(s, l), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 		NextAttemptAt: s.NextAttemptAt, WaitingCode: s.WaitingCode, Refused: s.RefusedCode, Fetch: s.Fetch,
 		AudioExpiresAt: a.opt.Retention.AudioExpiry(s), AudioDeletedAt: s.AudioDeletedAt,

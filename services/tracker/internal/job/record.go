@@ -54,7 +54,6 @@ type Record struct {
 	FetchAttempt int    // the retry that it belongs to
 	FetchState   Fetch  // what it says
 
-	FileName      string
 	MediaType     string
 	Bucket        string
 	Key           string

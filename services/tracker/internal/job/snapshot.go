@@ -62,6 +62,7 @@ type Snapshot struct {
 	JobID         string    `json:"job_id"`
 	Owner         string    `json:"owner,omitempty"` // empty: the job belongs to admins
 	TokenID       int64     `json:"token_id"`
+	FileName      string    `json:"file_name,omitempty"` // as the client named the recording
 	Status        Status    `json:"status"`
 	Stage         Stage     `json:"stage"`
 	Message       string    `json:"message,omitempty"`        // the text of the analysis server, in its language

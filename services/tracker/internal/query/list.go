@@ -37,7 +37,6 @@ type Cursor struct {
 type Listed struct {
 	job.Snapshot
 	Attempt   int
-	FileName  string
 	MediaType string
 	Size      int64
 	Duration  float64 // seconds; 0 if unknown

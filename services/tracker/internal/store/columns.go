@@ -44,6 +44,7 @@ func snapshotColumns() []column {
 		text("job_id", "uuid", func(r *job.Record) *string { return &r.JobID }),
 		text("owner", "text", func(r *job.Record) *string { return &r.Owner }),
 		nullable("token_id", "bigint", func(r *job.Record) *int64 { return &r.TokenID }, known),
+		text("file_name", "text", func(r *job.Record) *string { return &r.FileName }),
 		text("status", "text", func(r *job.Record) *job.Status { return &r.Status }),
 		text("stage", "text", func(r *job.Record) *job.Stage { return &r.Stage }),
 		text("message", "text", func(r *job.Record) *string { return &r.Message }),
@@ -73,7 +74,6 @@ func snapshotColumns() []column {
 func listColumns() []column {
 	return append(snapshotColumns(),
 		integer("attempt", "integer", func(r *job.Record) *int { return &r.Attempt }),
-		text("file_name", "text", func(r *job.Record) *string { return &r.FileName }),
 		text("media_type", "text", func(r *job.Record) *string { return &r.MediaType }),
 		integer("size", "bigint", func(r *job.Record) *int64 { return &r.Size }),
 		newColumn("duration", "double precision",

@@ -45,7 +45,7 @@ func (s *Store) List(ctx context.Context, f query.Filter, limit int) ([]query.Li
 	for i, r := range records {
 		jobs[i] = query.Listed{
 			Snapshot: r.Snapshot, Attempt: r.Attempt,
-			FileName: r.FileName, MediaType: r.MediaType, Size: r.Size, Duration: r.Duration,
+			MediaType: r.MediaType, Size: r.Size, Duration: r.Duration,
 		}
 	}
 	return jobs, nil

@@ -75,7 +75,7 @@ export interface Job extends State {
   token_id: string;
   created_at: string;
   updated_at: string;
-  file_name?: string;
+  file_name: string;
   size?: number;
   duration?: number | null;
   /** When the recording will be deleted, or was, where recordings are kept for a limited time. */
