@@ -29,12 +29,17 @@ func TestAnAnswerWithTheResultsIsTheOutcome(t *testing.T) {
 			t.Errorf("%.80s: %.80s", body, c.Result)
 		}
 	}
-	env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
-		_, _ = w.Write([]byte(`{"status":"error","error":"no speech","code":"no-speech","retryable":false}`))
-	}
-	s := env.store()
-	if f := testkit.Await[event.Failed](env.Kit, env.bus, s.JobID); f.Code != "no-speech" || f.Retryable || f.Detail != "no speech" {
-		t.Errorf("%+v", f)
+	for body, want := range map[string]string{
+		`{"status":"error","error":"no speech","code":"no-speech","retryable":false}`: "no-speech",
+		`{"error":"no speech"}`:                       event.CodeAnalysisFailed,
+		`{"success":false,"message":"no speech"}`:     event.CodeAnalysisFailed,
+		`{"success":false,"error":{"m":"no speech"}}`: event.CodeAnalysisFailed,
+	} {
+		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) { _, _ = w.Write([]byte(body)) }
+		f := testkit.Await[event.Failed](env.Kit, env.bus, env.store().JobID)
+		if f.Code != want || !strings.Contains(f.Detail, "no speech") {
+			t.Errorf("%s: %+v", body, f)
+		}
 	}
 }
 
@@ -99,7 +104,7 @@ func TestAnAnswerThatOnlyAcceptsIsNoOutcome(t *testing.T) {
 	env := newEnv(t)
 	env.run(nil)
 	for _, body := range []string{
-		`{"status":"success"}`, `{"status":"ok","result":"queued"}`, `{"status":"completed"}`, `{"error":""}`, `{"error":false,"job_id":"x"}`,
+		`{"status":"success"}`, `{"status":"ok","result":"queued"}`, `{"status":"completed"}`, `{"error":""}`, `{"error":false,"job_id":"x"}`, `{"error":"slow disk","job_id":"x"}`, `{"success":true,"error":{}}`,
 		`{"status":"processing","result":{}}`, `{"result":null}`, "OK", "",
 	} {
 		env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) { _, _ = w.Write([]byte(body)) }

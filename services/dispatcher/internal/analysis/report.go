@@ -72,6 +72,7 @@ type fields struct {
 	Message  json.RawMessage `json:"message"`
 	Detail   json.RawMessage `json:"detail"`
 	Reason   json.RawMessage `json:"reason"`
+	Success  json.RawMessage `json:"success"` // false means failed, in a report without a status
 	failureFields
 
 	nonFinite bool // NaN or infinities were replaced by null
@@ -103,8 +104,8 @@ func parseFields(body []byte) (fields, error) {
 	return f, nil
 }
 
-// status returns the status of the report. Without a status, results mean completed, and an error
-// without results means failed. It returns false if the status is unknown.
+// status returns the status of the report. Without a status, results mean completed; without results,
+// an error or "success": false means failed. It returns false if the status is unknown.
 func (f fields) status() (string, bool) {
 	var word string
 	switch {
@@ -112,7 +113,7 @@ func (f fields) status() (string, bool) {
 		_ = json.Unmarshal(f.Status, &word) // a status that is not a string is unknown
 		word = normalizeStatus(word)
 		return word, word != ""
-	case !present(f.Results) && present(f.Error):
+	case !present(f.Results) && (present(f.Error) || string(f.Success) == "false"):
 		return statusFailed, true
 	default:
 		return statusCompleted, true
@@ -206,8 +207,9 @@ func parseStatus(answer []byte) (report, bool) {
 // outcome parses the outcome in the answer to a request. Servers that finish the analysis before
 // they answer send the outcome there. It returns nil if the answer only accepts the request. Results
 // that are a text or a number are not an outcome, and neither is the status "ok" alone: servers
-// accept requests with both. It returns an error if the answer may be the outcome, and is not
-// readable.
+// accept requests with both. An error without a status is a failure if the answer has no id of the
+// server, which has not begun an analysis then. It returns an error if the answer may be the outcome,
+// and is not readable.
 func (a Acceptance) outcome() (*report, error) {
 	if a.Unread != nil || !bytes.HasPrefix(a.Answer, []byte("{")) {
 		return nil, a.Unread
@@ -220,12 +222,23 @@ func (a Acceptance) outcome() (*report, error) {
 	switch status, _ := f.status(); {
 	case status == statusCompleted && structured(unquote(f.Results)):
 		r = f.completed()
-	case status == statusFailed && present(f.Status):
+	case status == statusFailed && (present(f.Status) || a.ServerID == "" && f.saysError()):
 		r = f.failed()
 	default:
 		return nil, nil
 	}
 	return &r, nil
+}
+
+// saysError reports whether the report says what is wrong, or that it was no success. Servers also
+// send an empty error, or false, if nothing is wrong.
+func (f fields) saysError() bool {
+	switch string(f.Error) {
+	case "", "null", "false", "0", `""`, "{}", "[]":
+		return string(f.Success) == "false"
+	default:
+		return true
+	}
 }
 
 // structured reports whether JSON is an object or an array.
