@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
@@ -132,7 +134,9 @@ func parse(vars map[string]string, cfg any) error {
 
 func parseFields(vars map[string]string, cfg any) error {
 	return env.ParseWithOptions(cfg, env.Options{
-		Environment: vars, FuncMap: map[reflect.Type]env.ParserFunc{reflect.TypeFor[url.URL](): parseURL},
+		Environment: vars, FuncMap: map[reflect.Type]env.ParserFunc{
+			reflect.TypeFor[url.URL](): parseURL, reflect.TypeFor[float64](): parseNumber,
+		},
 	})
 }
 
@@ -163,6 +167,15 @@ func parseURL(text string) (any, error) {
 		return nil, errors.New("it is not a valid URL")
 	}
 	return *u, nil
+}
+
+// parseNumber parses a number. Infinities and NaN, which no rule would refuse, are not settings.
+func parseNumber(text string) (any, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	if err == nil && (math.IsInf(n, 0) || math.IsNaN(n)) {
+		err = errors.New("it is not a finite number")
+	}
+	return n, err
 }
 
 // Setting describes one variable. A test compares the tables in the READMEs with it.

@@ -25,6 +25,7 @@ type settings struct {
 	Grace    time.Duration `env:"GRACE" envDefault:"15s"`
 	Limit    int           `env:"LIMIT,required"`
 	Server   url.URL       `env:"SERVER"`
+	Factor   float64       `env:"FACTOR"`
 	rejected error
 }
 
@@ -67,9 +68,9 @@ func TestEveryProblemIsReportedTogether(t *testing.T) {
 func TestAMalformedSettingIsNamedByItsVariable(t *testing.T) {
 	t.Parallel()
 	var s settings
-	err := config.Load(config.Map(map[string]string{"NATS_URL": "x", "GRACE": "20", "LIMIT": "many", "SERVER": "127.0.0.1:1"}), &s)
+	err := config.Load(config.Map(map[string]string{"NATS_URL": "x", "GRACE": "20", "LIMIT": "many", "SERVER": "127.0.0.1:1", "FACTOR": "Inf"}), &s)
 	text := fmt.Sprint(err)
-	for _, want := range []string{`GRACE: unable to parse duration: time: missing unit in duration "20"`, `LIMIT: strconv.ParseInt: parsing "many"`, "SERVER: it is not a valid URL"} {
+	for _, want := range []string{`GRACE: unable to parse duration: time: missing unit in duration "20"`, `LIMIT: strconv.ParseInt: parsing "many"`, "SERVER: it is not a valid URL", "FACTOR: it is not a finite number"} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("%q is not once in %s", want, text)
 		}

@@ -26,7 +26,7 @@ func TestSettingsAreCheckedTogether(t *testing.T) {
 		"MAX_CONCURRENT_UPLOADS": "0", "UPLOAD_TIMEOUT": "0s", "IDEMPOTENCY_LEASE": "1ms",
 		"CORS_ALLOWED_ORIGINS": "https://good.example.com,bad.example.com", "TRUSTED_PROXIES": "loopback,everybody", "BASE_PATH": "api",
 		"OIDC_CLIENT_ID": "console", "OIDC_SCOPES": "profile", "SHUTDOWN_GRACE": "-1s", "MAX_DIRECT_UPLOAD_BYTES": "-1", "MAX_FETCH_BYTES": "0",
-		"UPLOAD_EXPIRY": "-24h", "MAX_AUDIO_SECONDS": "NaN", "AUDIO_RETENTION": "-1h", "RESULT_RETENTION": "-1h",
+		"UPLOAD_EXPIRY": "-24h", "MAX_AUDIO_SECONDS": "-1", "AUDIO_RETENTION": "-1h", "RESULT_RETENTION": "-1h",
 	}), &cfg)
 	for _, name := range []string{
 		"TRACKER_URL", "MAX_CONCURRENT_UPLOADS", "UPLOAD_TIMEOUT", "IDEMPOTENCY_LEASE",
