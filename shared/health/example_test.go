@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rs/zerolog"
+
 	"sori.internal/shared/health"
 )
 
@@ -12,7 +14,7 @@ func Example() {
 	process := health.New(map[string]health.Check{
 		"bus":      func(context.Context) error { return errors.New("connection refused") },
 		"database": func(context.Context) error { return nil },
-	})
+	}, zerolog.Nop())
 	process.Started()
 	fmt.Println(process.Ready(context.Background()))
 	// Output:

@@ -2,16 +2,22 @@
 //
 // Liveness means only that the process responds: a restart would not make a dependency available.
 // Readiness checks every dependency, and reports which ones are unavailable. It turns false as soon
-// as the process is asked to stop.
+// as the process is asked to stop. The log says why a dependency is unavailable, and when it is available
+// again.
 package health
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rs/zerolog"
+
+	"sori.internal/shared/logging"
 )
 
 // Check checks whether one dependency responds.
@@ -27,6 +33,7 @@ const (
 // Health is the health of a process.
 type Health struct {
 	checks  map[string]Check
+	log     zerolog.Logger
 	started atomic.Bool
 	stopped atomic.Bool
 
@@ -38,8 +45,8 @@ type Health struct {
 
 // New makes the health of a process that is starting, with the checks of its dependencies by their
 // names.
-func New(checks map[string]Check) *Health {
-	return &Health{checks: checks, pending: map[string]chan error{}}
+func New(checks map[string]Check, log zerolog.Logger) *Health {
+	return &Health{checks: checks, log: log, pending: map[string]chan error{}}
 }
 
 // Started is called when the setup is done. Until then the process is not ready.
@@ -73,9 +80,9 @@ func (h *Health) look(ctx context.Context) map[string]string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	begun := make(map[string]chan error, len(h.checks))
-	found := make(map[string]string, len(h.checks))
+	found, causes := make(map[string]string, len(h.checks)), make(map[string]error, len(h.checks))
 	for name := range h.checks {
-		found[name] = "unavailable"
+		found[name], causes[name] = "unavailable", errUnanswered
 		if answer := h.begin(ctx, name); answer != nil {
 			begun[name] = answer
 		}
@@ -86,13 +93,32 @@ func (h *Health) look(ctx context.Context) map[string]string {
 			continue
 		}
 		delete(h.pending, name)
+		causes[name] = err
 		if err == nil {
 			found[name] = "ok"
 		}
 	}
+	h.logChanges(found, causes)
 	h.last, h.at = found, time.Now()
 	return found
 }
+
+// logChanges logs which dependencies have become unavailable, with the causes, and which are
+// available again.
+func (h *Health) logChanges(found map[string]string, causes map[string]error) {
+	for name, state := range found {
+		before, seen := h.last[name]
+		switch {
+		case state == before:
+		case state != "ok":
+			h.log.Warn().Err(causes[name]).Str(logging.Dependency, name).Msg("dependency unavailable")
+		case seen:
+			h.log.Info().Str(logging.Dependency, name).Msg("dependency available again")
+		}
+	}
+}
+
+var errUnanswered = errors.New("the check did not end in time")
 
 // await returns the result of a check; answered is false if the check has not finished. The result
 // of a check that finished in time counts even if another check has used up the time of the round.

@@ -1,6 +1,7 @@
 package health_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http/httptest"
@@ -10,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"sori.internal/shared/health"
 )
 
@@ -17,10 +20,11 @@ func TestReadinessFollowsStartDependencyAndStop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var away error
+		var log bytes.Buffer
 		h := health.New(map[string]health.Check{
 			"bus":      func(context.Context) error { return nil },
 			"database": func(context.Context) error { return away },
-		})
+		}, zerolog.New(&log))
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { _ = h.Watch(ctx) }()
 		expect := func(step string, want int) {
@@ -47,17 +51,24 @@ func TestReadinessFollowsStartDependencyAndStop(t *testing.T) {
 		expect("away", 503)
 		away = nil
 		expect("back", 200)
+		expect("still there", 200)
 		cancel()
 		expect("stopping", 503)
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], `"error":"dial 10.0.0.1","dependency":"database","message":"dependency unavailable"`) ||
+			!strings.Contains(lines[1], `"dependency":"database","message":"dependency available again"`) {
+			t.Errorf("log: %q", lines)
+		}
 	})
 }
 
 func TestACheckThatHangsIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
 		h := health.New(map[string]health.Check{
 			"bus": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
-		})
+		}, zerolog.New(&log))
 		h.Started()
 		start := time.Now()
 		if ready, found := h.Ready(t.Context()); ready || found["bus"] != "unavailable" {
@@ -65,6 +76,9 @@ func TestACheckThatHangsIsBounded(t *testing.T) {
 		}
 		if took := time.Since(start); took > 3*time.Second {
 			t.Errorf("took %v", took)
+		}
+		if !strings.Contains(log.String(), "dependency unavailable") {
+			t.Errorf("log: %s", &log)
 		}
 	})
 }
@@ -77,7 +91,7 @@ func TestACheckThatIgnoresItsEndIsNotWaitedForNorBegunTwice(t *testing.T) {
 		h := health.New(map[string]health.Check{
 			"bus":      func(context.Context) error { return nil },
 			"database": func(context.Context) error { begun.Add(1); <-hung; return nil },
-		})
+		}, zerolog.Nop())
 		h.Started()
 		for range 5 {
 			start := time.Now()

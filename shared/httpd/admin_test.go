@@ -22,7 +22,7 @@ func TestTheMetricsAreServedOnTheAdminAddressOnly(t *testing.T) {
 	}
 	listening := make(chan net.Addr, 1)
 	admin := &httpd.Admin{
-		Config: httpd.AdminConfig{Addr: "127.0.0.1:0"}, Health: health.New(nil), Metrics: metrics.New(),
+		Config: httpd.AdminConfig{Addr: "127.0.0.1:0"}, Health: health.New(nil, zerolog.Nop()), Metrics: metrics.New(),
 		Listening: func(a net.Addr) { listening <- a }, Log: zerolog.Nop(),
 	}
 	ctx, cancel := context.WithCancel(t.Context())

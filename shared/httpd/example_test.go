@@ -15,7 +15,7 @@ import (
 
 // A handler returns an error, and the mux responds with a problem document.
 func ExampleMux() {
-	mux := httpd.NewMux(httpd.Info{Name: "example"}, health.New(nil), metrics.New(), zerolog.Nop())
+	mux := httpd.NewMux(httpd.Info{Name: "example"}, health.New(nil, zerolog.Nop()), metrics.New(), zerolog.Nop())
 	mux.Handle("GET /jobs/{id}", func(w http.ResponseWriter, r *http.Request) error {
 		if r.PathValue("id") != "1" {
 			return fault.New(fault.NotFound, "job-not-found", "There is no such job.")

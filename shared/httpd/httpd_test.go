@@ -23,7 +23,7 @@ import (
 
 func newMux(log io.Writer) *httpd.Mux {
 	m := httpd.NewMux(httpd.Info{Name: "sori-test", Version: "v1", Links: map[string]string{"health": "/health"}},
-		health.New(nil), metrics.New(), zerolog.New(log))
+		health.New(nil, zerolog.Nop()), metrics.New(), zerolog.New(log))
 	m.Handle("GET /things/{id}", func(w http.ResponseWriter, r *http.Request) error {
 		return httpd.JSON(w, 200, r.PathValue("id"))
 	})

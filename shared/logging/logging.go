@@ -42,6 +42,8 @@ const (
 	Owner     = "owner"  // who makes a request
 	KeyID     = "key_id" // of an API key
 
+	Dependency = "dependency" // of the service, as /readyz names it
+
 	Source = "source_job_id" // the job whose analysis another job uses
 )
 

@@ -94,7 +94,7 @@ type service struct {
 func newService(d dependencies) *service {
 	s := &service{
 		dependencies: d, metrics: metrics.New(),
-		health: health.New(map[string]health.Check{"bus": d.events.Ready}),
+		health: health.New(map[string]health.Check{"bus": d.events.Ready}, d.log),
 		usage:  d.events.NewUsage(event.Jobs()),
 		stored: d.events.NewUsage(event.Results()),
 	}

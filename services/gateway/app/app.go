@@ -48,7 +48,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	}
 	defer lifecycle.Closing(&err, conns)
 
-	ready := health.New(map[string]health.Check{"bus": conns.events.Ready, "database": postgres.Ping(conns.db)})
+	ready := health.New(map[string]health.Check{"bus": conns.events.Ready, "database": postgres.Ping(conns.db)}, log)
 	usage := conns.events.NewUsage(event.Jobs(), event.Staging())
 	counts := metrics.New()
 	quotas := newQuotas(&cfg, conns, counts)

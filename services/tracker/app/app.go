@@ -64,7 +64,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	}
 
 	counts := metrics.New()
-	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)})
+	ready := health.New(map[string]health.Check{"bus": events.Ready, "database": postgres.Ping(db)}, log)
 	core := assemble(&cfg, connections{events: events, db: db, s3: s3}, log)
 	server := core.server(&cfg, p, ready, counts, log)
 	admin := &httpd.Admin{Config: cfg.Admin, Health: ready, Metrics: counts, Listening: p.AdminListening, Log: log}

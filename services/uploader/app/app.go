@@ -110,7 +110,7 @@ func newService(d dependencies) *service {
 		dependencies: d, metrics: metrics.New(),
 		health: health.New(map[string]health.Check{
 			"bus": d.events.Ready, "storage": objectstore.Ping(d.s3, d.cfg.Objects.Bucket),
-		}),
+		}, d.log),
 		bucket: bucket,
 		core:   core,
 		remote: newRemote(d, jobs, bucket),

@@ -132,7 +132,7 @@ func serve(t *testing.T, hub *watch.Hub) (*api.API, *httpd.Mux, string) {
 	a := api.New(api.Dependencies{Reader: still{}, Sizes: still{}, Lister: still{}, Links: still{}, Hub: hub, Controller: still{}, Eraser: still{},
 		Verifier: principal.NewVerifier(signs, time.Now)},
 		api.Options{Language: locale.English, Heartbeat: time.Hour, Drain: 50 * time.Millisecond})
-	mux := httpd.NewMux(httpd.Info{}, health.New(nil), metrics.New(), zerolog.Nop())
+	mux := httpd.NewMux(httpd.Info{}, health.New(nil, zerolog.Nop()), metrics.New(), zerolog.Nop())
 	a.Routes(mux)
 	return a, mux, header
 }
