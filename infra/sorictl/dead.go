@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,8 +65,26 @@ func (c *deadList) Run(ctx context.Context, t terminal) error {
 			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.Seq, l.At.UTC().Format(stamp), l.Consumer, l.Job, name, l.Deliveries, tail.Clean(l.Code), tail.Clean(l.Reason))
 		}
 		fmt.Fprintf(table, "%d of %d dead letters\n", len(letters), all)
-		return table.Flush()
+		return errors.Join(table.Flush(), t.others(ctx, b, c.Consumer, all))
 	})
+}
+
+// others prints which consumers have dead letters, if the consumer that is asked for has none: its
+// name may be misspelt.
+func (t terminal) others(ctx context.Context, b *bus.Bus, consumer string, found int) error {
+	if consumer == "" || found > 0 {
+		return nil
+	}
+	letters, err := deadletter.New(b).List(ctx, "")
+	if err != nil || len(letters) == 0 {
+		return err
+	}
+	names := make(map[string]bool)
+	for _, l := range letters {
+		names[l.Consumer] = true
+	}
+	fmt.Fprintf(t.out, "%s has none; these consumers have dead letters: %s\n", consumer, strings.Join(slices.Sorted(maps.Keys(names)), ", "))
+	return nil
 }
 
 // lines writes each dead letter as a JSON object in one line.
@@ -189,7 +208,7 @@ func (c *deadReplay) Run(ctx context.Context, t terminal) error {
 		if failed > 0 {
 			return fmt.Errorf("%d dead letters were not replayed", failed)
 		}
-		return nil
+		return t.others(ctx, b, c.Consumer, len(letters))
 	})
 }
 
