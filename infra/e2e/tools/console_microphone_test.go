@@ -39,6 +39,16 @@ func TestTheMicrophoneListensOnlyWhileThePageShowsIt(t *testing.T) {
 	v.reads("Ready to analyse")
 	v.sees(listening + ` === 0`)
 
+	// A microphone that is unplugged ends the recording, which is kept.
+	v.presses("Use another recording")
+	v.sees(record)
+	v.do(chromedp.Evaluate[chromedp.Void](microphones), chromedp.Evaluate[chromedp.Void](record+`.click(); allow()`))
+	v.sees(`document.querySelector('[role=timer]') && window.streams.length === 1`)
+	v.do(chromedp.Evaluate[chromedp.Void](`window.streams[0].getTracks()[0].dispatchEvent(new Event('ended'))`))
+	v.reads("The microphone was disconnected.")
+	v.reads("Ready to analyse")
+	v.sees(listening + ` === 0`)
+
 	// Whoever has left, or has chosen a file, is not recorded any more.
 	v.presses("Use another recording")
 	v.sees(record)

@@ -15,6 +15,7 @@ export class MicrophoneError extends Error {
 export class Take {
   readonly seconds = signal(0);
   readonly level = signal(0); // peak of the newest piece, 0..1
+  readonly lost = signal(false); // the microphone was unplugged, or its permission was taken back
   private readonly pieces: Float32Array[] = [];
   private samples = 0;
 
@@ -24,6 +25,7 @@ export class Take {
     private readonly node: AudioWorkletNode,
   ) {
     node.port.onmessage = (message: MessageEvent<Float32Array>) => this.add(message.data);
+    stream.getTracks().forEach((track) => track.addEventListener("ended", () => (this.lost.value = true))); // not if close ends it
   }
 
   /** Asks for the microphone and begins. */

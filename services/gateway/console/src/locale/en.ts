@@ -128,6 +128,7 @@ export const en: Dictionary = {
     level: "Input level",
     replace: "Use another recording",
     chosen: "Ready to analyse",
+    lostMicrophone: "The microphone was disconnected. What it had recorded is kept.",
     keptRecording: "The recording was stopped. It is kept on the page New.",
     refused: (name, why) => `“${name}” ${why}`,
     tooLarge: (limit) => `is larger than the ${limit} that can be uploaded. Shorten or compress it.`,

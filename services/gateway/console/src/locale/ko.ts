@@ -135,6 +135,7 @@ export const ko = {
     level: "입력 크기",
     replace: "다른 녹음으로 바꾸기",
     chosen: "준비된 녹음",
+    lostMicrophone: "마이크 연결이 끊겼습니다. 그때까지 녹음된 내용은 보관했습니다.",
     keptRecording: "녹음을 끝내고 ‘새 분석’ 화면에 보관했습니다.",
     refused: (name: string, why: string) => `‘${name}’: ${why}`,
     tooLarge: (limit: string) => `올릴 수 있는 크기(${limit})보다 큽니다. 더 짧게 자르거나 압축하세요.`,

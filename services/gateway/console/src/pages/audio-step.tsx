@@ -121,6 +121,12 @@ function Recording({ take, stop, discard }: { take: Take; stop: () => void; disc
   const history = useRef<number[]>(new Array<number>(bars).fill(0));
   const button = useRef<HTMLButtonElement>(null);
   useEffect(() => button.current?.focus(), []);
+  useEffect(() => {
+    if (take.lost.value) { // otherwise it would go on as silence
+      stop();
+      say(t.lostMicrophone);
+    }
+  }, [take.lost.value]);
   const seconds = take.seconds.value; // every piece has a new time, and a level
   history.current = [...history.current.slice(1), take.level.peek()];
   return (
