@@ -16,6 +16,12 @@ describe("a route", () => {
     }
   });
 
+  it("leaves out what the filter cannot show", () => {
+    const filter = { status: "", token: "x", from: "", to: "2026-01-31" };
+    expect(parse("#/jobs?status=bogus&token=x&from=yesterday&to=2026-01-31")).toEqual({ at: "jobs", filter });
+    expect(parse("#/jobs?from=2026-13-01")).toEqual({ at: "jobs", filter: { ...filter, token: "", to: "" } });
+  });
+
   it("leads nowhere where there is nothing", () => {
     for (const fragment of ["#/nothing", "#/jobs/1/2", "#/uploads", "#x/y/z/w"]) {
       expect(parse(fragment)).toEqual({ at: "nowhere" });

@@ -1,4 +1,5 @@
 import { effect, signal } from "@preact/signals";
+import { statuses } from "./api/types";
 
 // The place in the console is the URL's fragment, so that the server needs one
 // path, and a reload or a link leads to the same place.
@@ -35,10 +36,20 @@ export function parse(fragment: string): Route {
     return { at: "job", id: decoded(second) };
   }
   if (first === "jobs") {
-    const get = (name: string) => q.get(name) ?? "";
-    return { at: "jobs", filter: { status: get("status"), token: get("token"), from: get("from"), to: get("to") } };
+    // A value that the fields of the filter cannot show is left out.
+    const get = (name: string, shown: (value: string) => boolean) => {
+      const value = q.get(name) ?? "";
+      return shown(value) ? value : "";
+    };
+    const status = get("status", (value) => statuses.some((known) => known === value));
+    return { at: "jobs", filter: { status, token: get("token", () => true), from: get("from", isDate), to: get("to", isDate) } };
   }
   return { at: "nowhere" };
+}
+
+/** Reports whether an input of dates can have a value. */
+function isDate(value: string): boolean {
+  return /^\d{4}-\d{2}-\d{2}$/.test(value) && !Number.isNaN(Date.parse(value));
 }
 
 /** What a fragment's part stands for; as it is where it is malformed. */
