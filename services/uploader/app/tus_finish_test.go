@@ -112,7 +112,8 @@ func TestAnUploadIsThereWhileItIsFinished(t *testing.T) {
 	}
 }
 
-// The test puts back the record of an upload, as a process leaves it that dies when it has begun the job.
+// The test restores the record of an upload: a process that dies right after it has begun the job
+// leaves it behind.
 func TestAnUploadWhoseRecordingIsRemovedIsCompleteAndAnErasedOneIsGone(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

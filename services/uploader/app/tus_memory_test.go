@@ -63,7 +63,8 @@ func TestSlowUploadsLeaveTheMemoryToOthers(t *testing.T) {
 		default:
 		}
 	}
-	// What a client has sent became durable when it gave up its memory. With a checksum it does not count yet.
+	// The bytes of an upload were committed when it gave its memory to others. With a checksum they
+	// are not committed yet.
 	testkit.Eventually(t, func() error {
 		if n := mina.offset(slow[0].at) + mina.offset(slow[1].at); n == 0 {
 			return fmt.Errorf("the slow uploads are at %d", n)

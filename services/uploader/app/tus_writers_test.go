@@ -50,8 +50,8 @@ func TestTwoWritersOfAnUploadDoNotMix(t *testing.T) {
 	env.checkNothingLeft()
 }
 
-// Several clients send the same recording to the same upload, each from the offset that it is told, in pieces
-// of random sizes.
+// Several clients send the same recording to the same upload, each from the offset that the server
+// has returned to it, in pieces of random sizes.
 func TestClientsOfAnUploadThatTakeTurnsFinishIt(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -110,7 +110,7 @@ func TestAnUploadIsContinuedWhileAnOlderRequestStillWrites(t *testing.T) {
 	if got := two.patch(at, 5<<20, recording[5<<20:10<<20], nil); got.status != http.StatusNoContent {
 		t.Fatalf("the new request: %+v", got)
 	}
-	go func() { _, _ = feed.Write(make([]byte, 6<<20)); _ = feed.Close() }() // other bytes, which must not count
+	go func() { _, _ = feed.Write(make([]byte, 6<<20)); _ = feed.Close() }() // other bytes, which must not be committed
 	if got := <-old; got.status != http.StatusConflict || got.code != "upload-superseded" {
 		t.Errorf("the old request: %+v", got)
 	}
@@ -142,9 +142,9 @@ func TestAnUploadGoesOnAfterItsReplicaIsLost(t *testing.T) {
 		return nil
 	})
 	_ = lost.Stop()
-	_ = feed.Close() // the client's transport waits for it
+	_ = feed.Close() // the client's transport waits for the end of the body
 	<-broken
-	testkit.Eventually(t, func() error { // what the lost replica still does may change the offset once
+	testkit.Eventually(t, func() error { // the lost replica may still commit bytes once
 		from := two.offset(at)
 		if from < 5<<20 {
 			t.Fatalf("the offset is %d", from)
@@ -168,7 +168,7 @@ func TestAnUploadGoesOnAfterItsClientIsLost(t *testing.T) {
 	if err == nil {
 		t.Fatal("the request did not break")
 	}
-	testkit.Eventually(t, func() error { // what has arrived counts
+	testkit.Eventually(t, func() error { // the bytes that have arrived are committed
 		if n := mina.offset(at); n == 0 || n > 1<<20 {
 			return fmt.Errorf("the offset is %d", n)
 		}
@@ -197,7 +197,7 @@ func TestWritersAreLimited(t *testing.T) {
 		got, _ := mina.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
 		done <- got
 	}()
-	_, err := feed.Write(recording[:6<<20]) // more than the buffers of the connections: it is being written
+	_, err := feed.Write(recording[:6<<20]) // more than the buffers of the connections hold, so that the uploader is storing bytes
 	must(t, err)
 	testkit.Eventually(t, func() error {
 		if n := mina.offset(at); n != 5<<20 {
@@ -227,7 +227,7 @@ func TestARequestIsSupersededByOneThatCompletesTheUpload(t *testing.T) {
 	held := proxy.Hold(0)
 	old := make(chan reply, 1)
 	go func() { old <- one.patch(at, 0, recording, nil) }()
-	<-held // its part is on the way
+	<-held // the part of the old request is being sent
 	if got := two.patch(at, 0, recording, nil); got.status != http.StatusNoContent {
 		t.Fatalf("the new request: %+v", got)
 	}

@@ -9,14 +9,14 @@ const pieceSize = 64 << 10
 // silent. It is at most two pieces ahead.
 type ahead struct {
 	pieces chan piece
-	used   chan []byte // blocks whose bytes are used
+	used   chan []byte // buffers for further reads
 	stop   chan struct{}
 	ended  chan struct{}
 }
 
 // piece is what one read has returned.
 type piece struct {
-	block []byte // of which bytes is a part
+	block []byte // the buffer that bytes points into
 	bytes []byte
 	err   error
 }

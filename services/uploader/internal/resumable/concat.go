@@ -31,7 +31,7 @@ func (c *Core) object(ctx context.Context, s *Session) error {
 // Concat fills an upload with the bytes of partial uploads, begins its job, and removes the partial
 // uploads.
 func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) error {
-	read := false // an object but the last is too small for a part, or one is too large
+	read := false // whether an object other than the last is too small for a part, or any object is too large
 	for i, p := range partials {
 		if !p.Partial || !p.Complete() {
 			return NotFinished()
@@ -49,8 +49,8 @@ func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) erro
 	if err == nil {
 		err = c.Finish(ctx, s)
 	}
-	if err != nil { // the client joins the partial uploads again, to another upload
-		_ = c.Direct.Discard(context.WithoutCancel(ctx), s.Upload.Upload) // the sweeper removes it otherwise
+	if err != nil { // the client will join the partial uploads to another upload
+		_ = c.Direct.Discard(context.WithoutCancel(ctx), s.Upload.Upload) // if this fails, the sweeper removes the upload
 		return err
 	}
 	for _, p := range partials {
@@ -64,7 +64,7 @@ func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) erro
 // maxCopy is the size of the largest part that S3 copies: 5 GiB.
 const maxCopy = 5 << 30
 
-// copyAll lets S3 copy the objects. The SHA-256 is left to the later reading of the recording.
+// copyAll makes S3 copy the objects. The SHA-256 is left to the later reading of the recording.
 func (c *Core) copyAll(ctx context.Context, s *Session, partials []*Session) error {
 	u := s.Upload
 	for _, p := range partials {
@@ -101,7 +101,7 @@ func (c *Core) readAll(ctx context.Context, s *Session, partials []*Session) err
 type objects struct {
 	ctx    context.Context //nolint:containedctx // of the reads
 	bucket Bucket
-	keys   []string // that are not open yet
+	keys   []string // keys of the objects that are not open yet
 	open   io.ReadCloser
 }
 

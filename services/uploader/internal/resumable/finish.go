@@ -54,7 +54,7 @@ func (c *Core) FinishAll(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return cmp.Or(first, err)
 		}
-		if err != nil && fault.KindOf(err).Retryable() { // other failures: it is removed, or another call has finished it
+		if err != nil && fault.KindOf(err).Retryable() { // after any other failure the upload is removed, or another call has finished it
 			first = cmp.Or(first, fmt.Errorf("upload %s: %w", u.JobID, err))
 		}
 	}

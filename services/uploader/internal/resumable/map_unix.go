@@ -17,5 +17,5 @@ func mapBuffer(size int64) ([]byte, error) {
 }
 
 func unmapBuffer(b []byte) {
-	_ = syscall.Munmap(b) // fails only for what is not mapped
+	_ = syscall.Munmap(b) // fails only if the buffer is not mapped
 }

@@ -73,7 +73,7 @@ func TestARequestDoesNotWaitForMemoryForEver(t *testing.T) {
 		for _, b := range held {
 			m.give(b)
 		}
-		m.give(taken(t, m, 1)) // those who did not wait any more hold nothing
+		m.give(taken(t, m, 1)) // requests that have stopped waiting hold no buffer
 	})
 }
 

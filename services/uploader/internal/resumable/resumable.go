@@ -7,13 +7,13 @@
 //     over: it changes the record of the upload, by compare-and-set. An older request that still
 //     writes fails at its next change. Bytes of two requests are never mixed: the number of a part is
 //     reserved in the record before the part is sent to S3, so no two requests send the same number.
-//  2. The offset in the record is durable: those bytes are in parts that count, and in the tail, an
-//     object with the bytes that are too few for a part. A process that dies loses what it has read
-//     since its last part.
+//  2. The offset in the record is durable: the bytes before it are in the committed parts, which the
+//     record lists, and in the tail, an object with the bytes that are too few for a part. A process
+//     that dies loses what it has read since its last part.
 //  3. The requests of a process share a limited memory for parts. A slow client gives its memory to
 //     requests that wait for some.
 //  4. When the last byte has arrived, the upload becomes a job exactly once (package direct). Until
-//     then nobody is told that it is complete.
+//     then no answer says that it is complete.
 package resumable
 
 import (
@@ -41,14 +41,14 @@ const Deferred = -1
 type Upload struct {
 	direct.Upload
 	Metadata map[string]string `json:"metadata,omitempty"` // as the client wrote it
-	Partial  bool              `json:"partial,omitempty"`  // it becomes a part of another upload, and no job
+	Partial  bool              `json:"partial,omitempty"`  // the upload becomes a part of another upload, and never a job
 	Length   int64             `json:"length"`             // bytes, or Deferred
 	Offset   int64             `json:"offset"`             // bytes that are durable
-	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of these bytes; empty if they were copied
-	Parts    []Part            `json:"parts,omitempty"`    // that count, in order
-	Next     int               `json:"next"`               // the first number of a part that is not reserved
+	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of the bytes up to Offset; empty if S3 has copied them
+	Parts    []Part            `json:"parts,omitempty"`    // the committed parts, in order
+	Next     int               `json:"next"`               // the smallest part number that is not reserved
 	Tail     *Tail             `json:"tail,omitempty"`     // the bytes after the parts
-	Writer   int               `json:"writer"`             // the number of requests that have written
+	Writer   int               `json:"writer"`             // how many requests have written to the upload
 }
 
 // Complete reports whether every byte has arrived.
@@ -213,9 +213,9 @@ func (c *Core) Abort(ctx context.Context, s *Session) error {
 	return c.Direct.Discard(ctx, s.Upload.Upload)
 }
 
-// Finish begins the job of an upload whose bytes have all arrived. Of a partial upload it makes an
-// object. It may be called again, also at the same time. An upload that cannot be a recording is
-// removed.
+// Finish begins the job of an upload whose bytes have all arrived. If the upload is partial, Finish
+// creates its object instead. Finish may be called again, also at the same time. An upload that
+// cannot be a recording is removed.
 func (c *Core) Finish(ctx context.Context, s *Session) error {
 	if s.Job || !s.Complete() {
 		return nil
@@ -223,8 +223,8 @@ func (c *Core) Finish(ctx context.Context, s *Session) error {
 	ctx = context.WithoutCancel(ctx) // the bytes are complete: they become a job even if the client has left
 	raced := false
 	defer func(u direct.Upload) {
-		if raced && s.Job { // some servers keep a part that is copied while they join the others, and the upload with it
-			_ = c.Direct.Bucket.AbortParts(ctx, u.Key, u.S3ID) // the sweeper does it otherwise
+		if raced && s.Job { // some servers keep a part that is copied while they join the others, and also keep its multipart upload
+			_ = c.Direct.Bucket.AbortParts(ctx, u.Key, u.S3ID) // if this fails, the sweeper aborts the upload
 		}
 	}(s.Upload.Upload)
 	for err := c.useTail(ctx, s); err != nil; err = c.useTail(ctx, s) {
@@ -294,8 +294,9 @@ func (c *Core) refuse(ctx context.Context, s *Session, reason error) error {
 	return reason
 }
 
-// parts returns the parts of an upload that count, with their ETags. It fails with fault.NotFound if S3
-// does not have all of them: another call joins them, and some servers then remove one after the other.
+// parts returns the committed parts of an upload, with their ETags. It fails with fault.NotFound if
+// S3 does not have all of them: another call joins them, and some servers then remove one after the
+// other.
 func (c *Core) parts(ctx context.Context, u Upload) ([]direct.Part, error) {
 	all, err := c.Bucket.Parts(ctx, u.Key, u.S3ID)
 	if err != nil {

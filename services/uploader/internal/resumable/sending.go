@@ -98,9 +98,9 @@ func (w *writer) wait(ctx context.Context, n int) error {
 	return nil
 }
 
-// sent makes the oldest part count, and those after it that are sent too, unless the request has a
-// checksum, which must be verified first. The first part begins with the bytes of the tail, if
-// there is one.
+// sent handles the result of the oldest part, and of the parts after it that have finished too. It
+// commits them unless the request has a checksum, which must be verified first. The first part
+// begins with the bytes of the tail, if there is one.
 func (w *writer) sent(ctx context.Context, err error) error {
 	for more := true; more; {
 		s := w.sending[0]
@@ -127,11 +127,11 @@ func (w *writer) sent(ctx context.Context, err error) error {
 	return err
 }
 
-// discard waits for the parts that are being sent, which do not count: one before them was not stored, or
-// the request has failed.
+// discard waits for the parts that are being sent, and does not commit them: a part before them was
+// not stored, or the request has failed.
 func (w *writer) discard() {
 	for _, s := range w.sending {
-		<-s.done //nolint:errcheck // the part does not count, whether it is stored or not
+		<-s.done //nolint:errcheck // the part is not committed, whether it is stored or not
 	}
 	w.sending = nil
 }

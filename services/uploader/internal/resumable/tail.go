@@ -33,15 +33,15 @@ func (w *writer) take(ctx context.Context) (err error) {
 	return nil
 }
 
-// removeTail removes a tail that does not count. The end of the upload removes it too.
+// removeTail removes a tail that is not in the record. The end of the upload removes it too.
 func (c *Core) removeTail(ctx context.Context, key string) {
 	if err := c.Bucket.Remove(ctx, key); err != nil {
 		zerolog.Ctx(ctx).Debug().Err(err).Msg("tail not removed")
 	}
 }
 
-// store makes the bytes in the buffer the tail, and makes them count unless the request has a
-// checksum, which must be verified first.
+// store writes the bytes in the buffer to S3 as the tail, and commits it. If the request has a
+// checksum, which must be verified first, it does not commit the tail.
 func (w *writer) store(ctx context.Context) error {
 	fresh := w.filled - w.loaded
 	if fresh == 0 {
@@ -72,7 +72,7 @@ func (w *writer) store(ctx context.Context) error {
 	return err
 }
 
-// drop removes a tail that this request has stored and that does not count.
+// drop removes a tail that this request has stored and not committed.
 func (w *writer) drop(ctx context.Context, tail *Tail) {
 	if tail != nil && tail != w.session.Tail {
 		w.core.removeTail(ctx, tail.Key)

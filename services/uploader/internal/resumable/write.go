@@ -28,14 +28,16 @@ func (c *Core) partSize(u Upload) int64 {
 	return max(direct.MinPart, (length+usualParts-1)/usualParts)
 }
 
-// Checksum is what a client says of the bytes of one request.
+// Checksum is the checksum that a client has sent for the bytes of one request.
 type Checksum struct {
-	Hash hash.Hash // of the bytes
-	Want []byte
+	Hash hash.Hash // of the bytes that have arrived
+	Want []byte    // the sum that the client has sent
 }
 
-// Write appends the bytes of a request to an upload, and returns how many count. With a checksum, all
-// of them count or none. Of a body that breaks off, what has arrived counts.
+// Write appends the bytes of a request to an upload, and returns how many of them are committed:
+// the offset in the record includes them. With a checksum, either all bytes of the request are
+// committed or none. If a body without a checksum breaks off, the bytes that have arrived are
+// committed.
 func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Checksum) (int64, error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -51,7 +53,7 @@ func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Che
 		return 0, err
 	}
 	w := &writer{core: c, session: s, work: s.Upload, check: check, size: c.partSize(s.Upload)}
-	if s.Tail != nil { // it is larger than a part if the length was declared, or the largest size of an upload lowered, since
+	if s.Tail != nil { // the tail may be larger than a part: the part size shrinks when the length is declared, or when the limit of an upload is lowered
 		w.size = max(w.size, s.Tail.Size)
 	}
 	err := w.run(ctx, body)
@@ -103,21 +105,21 @@ func (c *Core) takeOver(ctx context.Context, s *Session) error {
 type writer struct {
 	core    *Core
 	session *Session
-	work    Upload // the session, with what is sent and does not count yet
+	work    Upload // the session's upload, with the parts and the tail that are at S3 and not committed yet
 	check   *Checksum
 	size    int64 // of a part
 	sum     hash.Hash
 
 	body   *ahead
-	piece  piece        // of the body, with the bytes that are not collected yet
-	tail   *Tail        // with which the next part begins, and which is not in the buffer yet
+	piece  piece        // the last piece of the body, with the bytes that are not in the buffer yet
+	tail   *Tail        // the tail with which the next part begins, until it is read into the buffer
 	buffer []byte       // nil while no byte of a part has arrived
 	filled int64        // bytes in the buffer
-	loaded int64        // of these, those of the tail
-	turn   *time.Ticker // of a buffer
-	tails  int          // that this request has stored
+	loaded int64        // how many of these bytes are those of the tail
+	turn   *time.Ticker // at each tick, the buffer is given to a request that waits for one
+	tails  int          // how many tails this request has stored
 
-	number  int        // of the next part; from work.Next on, it has to be reserved
+	number  int        // number of the next part; a number from work.Next on must be reserved first
 	sending []*sending // parts, in order
 }
 
@@ -137,7 +139,7 @@ func (w *writer) run(ctx context.Context, body io.Reader) error {
 	for {
 		ended, err := w.fill(ctx)
 		if err != nil {
-			if waitErr := w.wait(ctx, 0); waitErr != nil { // what is sent counts
+			if waitErr := w.wait(ctx, 0); waitErr != nil { // commits the parts that are sent
 				return waitErr
 			}
 			return err
@@ -226,7 +228,7 @@ func (w *writer) yield(ctx context.Context) error {
 	return nil
 }
 
-// commit makes count what was sent, and removes the tail that it replaces.
+// commit saves what was sent in the record, and removes the tail that is replaced.
 func (w *writer) commit(ctx context.Context) error {
 	old := w.session.Tail
 	if err := w.core.save(ctx, w.session, w.work); err != nil {
@@ -238,7 +240,7 @@ func (w *writer) commit(ctx context.Context) error {
 	return nil
 }
 
-// end makes count what is left when the body has ended.
+// end commits the rest when the body has ended.
 func (w *writer) end(ctx context.Context) error {
 	if w.filled > w.loaded && w.position() == w.work.Length { // the last part may have any size
 		if err := w.begin(ctx); err != nil {

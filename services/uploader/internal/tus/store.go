@@ -16,7 +16,8 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// exchange is what a request and the store that tusd calls for it have in common.
+// exchange is the state of one request. The methods of the store find it in the context of the
+// request.
 type exchange struct {
 	request     *http.Request
 	header      http.Header // of the answer
@@ -93,7 +94,7 @@ func (s store) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Up
 	switch {
 	case info.SizeIsDeferred:
 		u.Length = resumable.Deferred
-	case info.Size < 0: // tusd does not check the draft's
+	case info.Size < 0: // tusd checks Upload-Length only for tus, not for the draft
 		return nil, e.fail(fault.MalformedRequest("Upload-Length must not be negative.", nil))
 	}
 	session, err := s.core.Create(ctx, u)
@@ -113,7 +114,7 @@ func (s store) GetUpload(ctx context.Context, id string) (handler.Upload, error)
 	}
 	e.session = session
 	if h := e.request.Header; h.Get("Upload-Length") == strconv.FormatInt(session.Length, 10) {
-		h.Del("Upload-Length") // the draft allows to repeat it, tusd does not
+		h.Del("Upload-Length") // the draft allows the client to repeat Upload-Length, tusd does not
 	}
 	return &upload{core: s.core, session: session, exchange: e}, nil
 }
@@ -140,8 +141,9 @@ type upload struct {
 	exchange *exchange
 }
 
-// GetInfo implements handler.Upload. It finishes an upload whose bytes have all arrived: its client is
-// told that it is complete only when its job has begun. Bytes after its end are refused: tusd would ignore them.
+// GetInfo implements handler.Upload. It finishes an upload whose bytes have all arrived: the answer
+// says that the upload is complete only when its job has begun. Bytes after the end are refused:
+// tusd would ignore them.
 func (u *upload) GetInfo(ctx context.Context) (handler.FileInfo, error) {
 	if err := u.FinishUpload(ctx); err != nil {
 		return handler.FileInfo{}, err

@@ -68,7 +68,8 @@ func (a *API) Routes(mux *httpd.Mux) {
 	}
 }
 
-// options tells which parts of tus are served. It needs no principal.
+// options answers OPTIONS with the versions and extensions of tus that are served. It needs no
+// principal.
 func (a *API) options(w http.ResponseWriter, r *http.Request) error {
 	out := &answer{ResponseWriter: w}
 	a.tusd.ServeHTTP(out, r)
@@ -116,10 +117,11 @@ func acceptMediaTypes(h http.Header) {
 	}
 }
 
-// answer is the answer of tusd. It keeps back what becomes a problem document.
+// answer is the answer of tusd. It holds back the body of a refusal, which becomes a problem
+// document.
 type answer struct {
 	http.ResponseWriter
-	hasBody bool // unlike that to HEAD, whose Content-Length is that of the recording
+	hasBody bool // false for an answer to HEAD, whose Content-Length is that of the recording
 	refused int  // the status; 0 if the request is not refused
 	text    bytes.Buffer
 }
@@ -127,8 +129,8 @@ type answer struct {
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// WriteHeader implements http.ResponseWriter. It makes a link of tusd a path, to which the gateway adds
-// what is before it.
+// WriteHeader implements http.ResponseWriter. It shortens the Location header of tusd to a path.
+// The gateway makes the path a public URL.
 func (a *answer) WriteHeader(status int) {
 	h := a.Header()
 	if _, id, ok := strings.Cut(h.Get("Location"), path+"/"); ok {
