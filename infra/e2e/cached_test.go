@@ -91,7 +91,7 @@ func TestIdenticalUploadsAtOnceAreAnalysedOnce(t *testing.T) {
 	uploads := *identicalUploads
 	g := newGate(t)
 	w := harnesstest.Start(t, cached(g.front))
-	plain := &client.Client{Base: w.Gateway} // that checks no answer against the document
+	plain := &client.Client{Base: w.Gateway} // a client that does not check the answers against the API document
 	recording := loadgen.RecordingOf("tone.wav", loadgen.Tone(220, 100*time.Millisecond))
 	began := time.Now()
 	group, ctx := errgroup.WithContext(w.Context())

@@ -45,7 +45,7 @@ type dialect struct {
 	warning string // a warning in the event completed
 	failed  string // the expected error code, if the job fails
 	refused string // the expected code, if the callback is refused
-	moves   int    // the minimal progress in the stream, if the callback does not end the job
+	moves   int    // the least progress, in percent, that the stream must show after a callback that does not end the job
 	slow    bool   // large, so that handling may take longer than a second
 }
 

@@ -39,8 +39,8 @@ type auth struct {
 	provider *oidcprovider.Provider
 }
 
-// newAuth prepares the provider. Its address differs from run to run. The passwords are those of the
-// state folder, in which they are kept.
+// newAuth prepares the provider, which has another port in each run. The passwords are stored in the
+// state folder, so that they are the same in each run.
 func newAuth(ctx context.Context, wanted bool, dir, gatewayURL string) (a *auth, err error) {
 	if !wanted {
 		return nil, nil

@@ -28,8 +28,8 @@ func suiteFolder() (string, error) {
 }
 
 // removeFormer removes the folders of runs of this user that were killed. It leaves folders that are in
-// use. It does not touch those of other users: such a folder could name any other one as the place of its
-// cluster, which would be removed too.
+// use. It does not touch the folders of other users: a file in such a folder could name any other folder as
+// that of its database cluster, which would be removed too.
 func removeFormer(parent string) {
 	former, _ := filepath.Glob(filepath.Join(parent, suitePattern+"*")) // the pattern is valid
 	for _, dir := range former {

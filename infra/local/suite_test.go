@@ -74,7 +74,7 @@ func TestTheFoldersOfKilledRunsAreRemoved(t *testing.T) {
 	killed, young, other := folder(suitePattern+"1", time.Hour), folder(suitePattern+"2", 0), folder("another-3", time.Hour)
 	const nobody = 65534
 	wanted := map[string]bool{killed: false, young: true, other: true}
-	if os.Getuid() == 0 { // who alone can make a folder of another user
+	if os.Getuid() == 0 { // only root can make a folder of another user
 		foreign := folder(suitePattern+"5", time.Hour)
 		if err := os.Chown(foreign, nobody, nobody); err != nil {
 			t.Fatal(err)

@@ -111,7 +111,7 @@ func (t terminal) print(changes []bus.Change) {
 	}
 }
 
-// repeat calls work until it does not fail because a server is away, or until ctx ends.
+// repeat calls work until it does not fail because a server is unavailable, or until ctx ends.
 func (t terminal) repeat(ctx context.Context, work func() error) error {
 	for {
 		err := work()

@@ -26,8 +26,8 @@ type Batches struct {
 	// load a batch fills while the previous one is handled.
 	Wait time.Duration
 
-	// Urgent reports whether a batch with an event of this name waits no longer. If it is nil, every
-	// batch waits.
+	// Urgent reports whether a batch is handled at once when it gets an event of this name. If it
+	// is nil, every batch waits.
 	Urgent func(event.Name) bool
 
 	// Handle processes a batch: either all of its events or, if it returns an error, none. If the

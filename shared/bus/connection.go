@@ -37,7 +37,7 @@ func (c *Connection) Check() error {
 }
 
 // Dial connects a client with a name to NATS. The settings of the client decide what happens if the
-// server is away.
+// server is unavailable.
 func (c *Connection) Dial(name string, options ...nats.Option) (*nats.Conn, error) {
 	own, err := c.options(name)
 	if err != nil {

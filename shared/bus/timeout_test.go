@@ -144,7 +144,7 @@ func loseRequests(to io.Writer, from *bufio.Reader) {
 	}
 }
 
-// If the context of a caller has a late deadline, as that of a starting service does, and there is
+// The context of a caller may have a late deadline, for example while a service starts. If there is
 // no response, the caller must get an error early, so that it can repeat the request.
 func TestAnAnswerIsNotAwaitedForAsLongAsTheCallerMay(t *testing.T) {
 	t.Parallel()

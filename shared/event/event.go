@@ -108,18 +108,18 @@ func Type(n Name) string {
 type Received struct {
 	JobID       string `json:"job_id"`
 	TokenID     int64  `json:"token_id"`
-	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as in the catalogue
-	PitchURL    string `json:"s3_pitch_url,omitempty"`
-	FileName    string `json:"file_name,omitempty"` // from the client: metadata, never a path
-	MediaType   string `json:"media_type"`          // by its magic bytes
-	Size        int64  `json:"size"`                // bytes
-	SHA256      string `json:"sha256"`              // hexadecimal; with Key, what the client announced, or empty
-	Chunks      int    `json:"chunks"`              // messages in staging
-	Key         string `json:"key,omitempty"`       // of the recording, if it is in the bucket already: then nothing is staged
-	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry is named like the job
-	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner is visible to admins only
-	Source      string `json:"source,omitempty"`    // where to fetch the recording from, sealed (package source)
-	Fresh       bool   `json:"fresh,omitempty"`     // the client wants a new analysis, not a cached result
+	TextGridURL string `json:"s3_textgrid_url,omitempty"` // reference TextGrid of the token, as stored in the catalogue
+	PitchURL    string `json:"s3_pitch_url,omitempty"`    // reference pitch of the token, as stored in the catalogue
+	FileName    string `json:"file_name,omitempty"`       // from the client: metadata, never a path
+	MediaType   string `json:"media_type"`                // by its magic bytes
+	Size        int64  `json:"size"`                      // bytes
+	SHA256      string `json:"sha256"`                    // hexadecimal; with Key, as announced by the client, or empty
+	Chunks      int    `json:"chunks"`                    // messages in staging
+	Key         string `json:"key,omitempty"`             // of the recording, if it is in the bucket already: then nothing is staged
+	Entry       string `json:"entry,omitempty"`           // of staging; if empty, the entry is named like the job
+	Owner       string `json:"owner,omitempty"`           // who uploaded it; a job without an owner is visible to admins only
+	Source      string `json:"source,omitempty"`          // where to fetch the recording from, sealed (package source)
+	Fresh       bool   `json:"fresh,omitempty"`           // the client wants a new analysis, not a cached result
 }
 
 // Stored means that the recording is in the bucket. It has everything that the dispatcher needs.
@@ -144,7 +144,7 @@ type Stored struct {
 type Attempted struct {
 	JobID     string `json:"job_id"`
 	Attempt   int    `json:"attempt"`
-	ResultKey string `json:"result_key,omitempty"` // under which the result is cached; empty if it is not cached
+	ResultKey string `json:"result_key,omitempty"` // key under which the result is cached; empty if it is not cached
 }
 
 // Dispatched means that the analysis server accepted the attempt. Published by the dispatcher;
@@ -247,10 +247,10 @@ type Fetching struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt,omitempty"` // number of the retry that made the uploader fetch again; 0 without one
 	Bytes   int64  `json:"bytes"`
-	Size    int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if the server did not tell
+	Size    int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if the server did not state it
 	Try     int    `json:"try"`              // number of the try, from 1
 	Code    string `json:"code,omitempty"`   // why the try before failed: a code of FailureCodes
-	Status  int    `json:"status,omitempty"` // the status with which the server answered that try; 0 without an answer
+	Status  int    `json:"status,omitempty"` // HTTP status of the answer to that try; 0 without an answer
 }
 
 // Uploading is the progress of the copy into the bucket, at most once a second. Published by the

@@ -26,8 +26,8 @@ const (
 	sharedRoot   = "shared."
 )
 
-// LimitsSubject is the subject on which replicas tell each other what their clients use of the limits
-// of each client. No stream stores these messages.
+// LimitsSubject is the subject on which replicas report to each other what their clients use of
+// their limits. No stream stores these messages.
 const LimitsSubject = "limits.usage"
 
 // Filters for consumers.
@@ -117,7 +117,7 @@ func QueueSubject(key string) string { return queueRoot + key }
 // ParseQueueSubject returns the key in a subject of the queue.
 func ParseQueueSubject(subject string) string { return strings.TrimPrefix(subject, queueRoot) }
 
-// UploadWay is the way on which a client sends a recording to the bucket.
+// UploadWay is the way in which a client sends a recording to the bucket.
 type UploadWay string
 
 // The ways.
@@ -125,10 +125,10 @@ const (
 	WayMultipart UploadWay = "multipart" // in parts
 	WayForm      UploadWay = "form"      // in one request
 	WayTus       UploadWay = "tus"       // through the uploader, resumable
-	WaySpent     UploadWay = "spent"     // none: a form whose job has begun, and with which its client can still replace the object
+	WaySpent     UploadWay = "spent"     // a form whose job has begun: until it expires, its client can replace the object
 )
 
-// UploadsOf returns the filter of all unfinished uploads on one way.
+// UploadsOf returns the filter of all unfinished uploads of one way.
 func UploadsOf(way UploadWay) string { return uploadsRoot + string(way) + ".*.*" }
 
 // UploadsOfOwner returns the filter of all unfinished uploads of an owner.
@@ -154,8 +154,8 @@ func OwnerKey(owner string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// ResultSubject returns the subject of one chunk of the cached result of a job. key identifies what
-// the result is of.
+// ResultSubject returns the subject of one chunk of the cached result of a job. The parameters
+// token and key are the key of the result in the cache.
 func ResultSubject(token int64, key, job string, chunk int) string {
 	return fmt.Sprintf("%s%d.%s.%s.%d", resultsRoot, token, key, job, chunk)
 }

@@ -30,7 +30,7 @@ const (
 	Unavailable                    // a dependency is unavailable; a later request may succeed
 	Malformed                      // the input cannot be parsed, so no rule can be checked
 	MethodNotAllowed               // the requested thing exists but does not support the method
-	PreconditionFailed             // the client names another version than the current one
+	PreconditionFailed             // the client names a version that is not the current one
 	RequestTimeout                 // the client sent its request too slowly
 	HeaderTooLarge                 // the header of the request is larger than the limit
 	RateLimited                    // the client exceeds a limit of its own; a later request may succeed

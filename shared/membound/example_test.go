@@ -15,7 +15,7 @@ func ExampleBound_Acquire() {
 		return
 	}
 	defer lease.Release() // when the answer is sent
-	lease.Shrink(1 << 20) // what it needs
+	lease.Shrink(1 << 20) // to the bytes that the answer needs
 	fmt.Println("sent")
 	// Output: sent
 }

@@ -122,7 +122,7 @@ func Tx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
 }
 
 // interrupted returns an error of a transaction. Package sql rolls a transaction back when its context
-// ends, and its next statement fails with ErrTxDone, which does not tell why.
+// ends, and its next statement fails with ErrTxDone, which does not contain the cause.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, sql.ErrTxDone) {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)

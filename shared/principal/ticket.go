@@ -12,8 +12,8 @@ import (
 // TicketParameter is the query parameter that contains a ticket.
 const TicketParameter = "ticket"
 
-// A ticket has another issuer than a signed principal, and an audience, so that neither is accepted
-// in place of the other.
+// The issuer of a ticket differs from that of a signed principal, and a ticket has an audience, so
+// that neither is accepted in place of the other.
 const (
 	ticketIssuer   = "sori-tracker"
 	ticketAudience = "sori-ticket"

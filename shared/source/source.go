@@ -22,7 +22,7 @@ import (
 type Source struct {
 	URL    string            `json:"url"`
 	Header map[string]string `json:"header,omitempty"` // for the origin of URL only
-	SHA256 string            `json:"sha256,omitempty"` // that the client announced, in hexadecimal; empty if it did not
+	SHA256 string            `json:"sha256,omitempty"` // of the recording, in hexadecimal, as announced by the client; empty if it was not announced
 }
 
 // Limits of a source.
@@ -116,8 +116,8 @@ func (s Source) Host() string {
 	return ""
 }
 
-// FileName returns the last segment of the path of a source; empty if there is none. It is text of
-// the client.
+// FileName returns the last segment of the path of a source; empty if there is none. The client has
+// chosen this name, so it may contain any characters.
 func (s Source) FileName() string {
 	text := ""
 	if rest, ok := strings.CutPrefix(s.URL, schemeS3); ok {

@@ -19,10 +19,10 @@ const Header = "Sori-Upload"
 // Description describes an upload.
 type Description struct {
 	TokenID     int64  `json:"token_id"`
-	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as in the catalogue
-	PitchURL    string `json:"s3_pitch_url,omitempty"`
+	TextGridURL string `json:"s3_textgrid_url,omitempty"` // reference TextGrid of the token, as stored in the catalogue
+	PitchURL    string `json:"s3_pitch_url,omitempty"`    // reference pitch of the token, as stored in the catalogue
 	FileName    string `json:"file_name,omitempty"`
-	SHA256      string `json:"sha256,omitempty"` // that the client announced, in hexadecimal
+	SHA256      string `json:"sha256,omitempty"` // of the recording, in hexadecimal, as announced by the client
 	Fresh       bool   `json:"fresh,omitempty"`  // the recording is to be analysed, even if a result is cached
 }
 

@@ -120,7 +120,7 @@ func TestUploadsLeaveTheAcceptedJobsRoomToEnd(t *testing.T) {
 // seenFull matches the metrics of a gateway that has seen that the log is used to 90 % or more.
 var seenFull = regexp.MustCompile(`(?m)^sori_log_full_ratio(\{[^}]*\})? (0\.9|1)`)
 
-// limitLog sets the limit of the log so that the part used of it is used.
+// limitLog sets the limit of the log so that the log is full to the given fraction.
 func (c env) limitLog(used float64) {
 	c.t.Helper()
 	js, name := c.Checker.JetStream, c.Checker.Namespace.Stream(event.Jobs().Name)
@@ -135,8 +135,9 @@ func (c env) limitLog(used float64) {
 	}
 }
 
-// untilRefused waits until the first gateway has seen that the log is full except for a reserve of
-// 0.1. An upload before that would use the reserve, which is small here.
+// untilRefused waits until the first gateway has seen that 90 % of the log are used, so that it refuses
+// uploads (UPLOAD_RESERVE is 0.1). Until then it would accept uploads, and their events would fill the
+// reserve, which is small in this test.
 func (c env) untilRefused() {
 	c.t.Helper()
 	testkit.Eventually(c.t, func() error {
@@ -191,7 +192,7 @@ func TestJobsCanBeCanceledAndErasedWhenTheLogIsAsFullAsUploadsMayMakeIt(t *testi
 	if err := c.Stack.SignalAll(stack.S3, cont); err != nil {
 		t.Fatal(err)
 	}
-	for _, job := range ended[1:] { // which frees room, as soon as the uploader has removed the logs
+	for _, job := range ended[1:] { // this frees space as soon as the uploader has removed the logs
 		testkit.Eventually(t, func() error { return one.Erase(c.Ctx, job) })
 	}
 	next := c.uploadAgain(gateways, small)

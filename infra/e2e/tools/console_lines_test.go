@@ -34,7 +34,7 @@ func TestTheLineOfAnAddressIsChosen(t *testing.T) {
 	for range 55 {
 		w.NewToken(t)
 	}
-	last := w.NewToken(t) // which is not in the list: that has the first
+	last := w.NewToken(t) // a token that is not in the list, which shows only the first ones
 	says(t, w, first, "The first line of all.")
 	says(t, w, last, "What the last line says.")
 	b := stands(t, w.Gateway)

@@ -22,8 +22,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// largeBytes is the size of a recording that is sent in parts: three of 5 MiB and a smaller one. All
-// but its first seconds is no sound, so that its analysis takes no time.
+// largeBytes is the size of a recording that is sent in parts: three of 5 MiB and a smaller one. Only
+// its first seconds are sound, so that the analysis is fast.
 const largeBytes = 17 << 20
 
 // large creates a recording that the console sends in parts.
@@ -118,7 +118,7 @@ func (v *visitor) holds(door *testkit.Proxy, n int64, by func()) {
 	}
 }
 
-// pictures takes pictures of the page in both languages, and checks that the Korean one is not in English.
+// pictures takes screenshots of the page in both languages, and checks that the Korean page has no English text.
 func (v *visitor) pictures(name string) {
 	v.t.Helper()
 	v.shoots(name)

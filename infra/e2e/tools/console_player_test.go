@@ -24,7 +24,7 @@ func TestARecordingThatDoesNotTellItsLengthIsPlayedFromWhereItsUserWants(t *test
 	v.presses("Analyse recording")
 	v.reads("Analysis complete")
 	v.sees(known)
-	other := arrive(t, w.Gateway) // which has the recording from the server
+	other := arrive(t, w.Gateway) // this visitor gets the recording from the server
 	other.open("/" + evaluate[string](v, "location.hash"))
 	other.sees(known)
 }

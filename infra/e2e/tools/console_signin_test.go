@@ -39,7 +39,7 @@ type provider struct {
 
 func newProvider(t *testing.T) *provider {
 	t.Helper()
-	ports, err := proc.FreePorts(1) // no outgoing connection gets it while the provider is away
+	ports, err := proc.FreePorts(1) // no outgoing connection takes this port while the provider is stopped
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ import (
 	"sori.internal/shared/testkit/contract"
 )
 
-// readDocs opens the documentation in a browser. It sends the URLs of requests to other
-// hosts than the gateway to the channel abroad; there should be none.
+// readDocs opens the documentation in a browser. It sends the URLs of requests to hosts other than the gateway to the
+// channel abroad; there should be none.
 func readDocs(t *testing.T, w *harnesstest.Env, abroad chan<- string) *visitor {
 	t.Helper()
 	v := &visitor{t: t, page: browser(t.Context(), t), home: w.Gateway}

@@ -170,8 +170,8 @@ func TestUppyContinuesAfterCutsAndAReload(t *testing.T) {
 }
 
 // longRecording returns a JavaScript expression: a Blob of a size in bytes that repeats a recording.
-// The Blob holds bytes. Chromium ends a page whose Blob refers to thousands of others ("Bad blob
-// references in BlobRegistry::Register").
+// The Blob is made of byte arrays, not of other Blobs: Chromium kills a page whose Blob refers to
+// thousands of others ("Bad blob references in BlobRegistry::Register").
 func longRecording(size int) string {
 	tone := base64.StdEncoding.EncodeToString(loadgen.Tone(220, time.Second))
 	return fmt.Sprintf(`((tone, size) => {

@@ -55,7 +55,7 @@ type Request struct {
 	Into   any   // a pointer for the decoded JSON of the answer, or nil
 }
 
-// Problem is the error for an answer with another status than the expected one, or that cannot be decoded.
+// Problem is the error for an answer whose status is not the expected one, or that cannot be decoded.
 type Problem struct {
 	Status     int    `json:"-"`
 	RetryAfter string `json:"-"`

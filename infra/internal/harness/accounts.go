@@ -25,15 +25,15 @@ type Accounts struct {
 	s3Secret       string
 }
 
-// ReferenceSettings lists the settings that name other buckets than that of the recordings.
+// ReferenceSettings lists the settings that name buckets other than the bucket of the recordings.
 func ReferenceSettings() []string {
 	return []string{"REFERENCE_BUCKET_NAME", "AWS_S3_BUCKET_NAME", "REFERENCE_PREFIXES"}
 }
 
 // Provision creates what the services need on NATS, and their accounts. The settings contain the
 // credentials of administrators. Without DATABASE_URL there are no accounts in Postgres. There are
-// none at S3 if references lie in another bucket than the recordings, since the rights that are
-// provisioned are those to one bucket. Provision repeats what fails while a server is not available.
+// none at S3 if references lie outside the bucket of the recordings, since rights are provisioned
+// for one bucket only. Provision repeats what fails while a server is not available.
 func Provision(ctx context.Context, settings map[string]string) (Accounts, error) {
 	a := Accounts{prefix: settings["S3_BUCKET_NAME"]}
 	if err := provisionNATS(ctx, settings); err != nil {

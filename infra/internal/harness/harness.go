@@ -117,7 +117,7 @@ func (f *Fleet) process(opts Options, accounts Accounts, name string, i int) *Pr
 	maps.Copy(env, map[string]string{"LOG_LEVEL": "warn", "LOG_FORMAT": "json"})
 	maps.Copy(env, opts.Env[All])
 	maps.Copy(env, opts.Env[name])
-	if name != Analyzer { // it has no accounts
+	if name != Analyzer { // the analysis server has no accounts
 		env = accounts.Settings(env, name)
 	}
 	full := fmt.Sprintf("%s-%d", name, i)

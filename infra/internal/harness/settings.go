@@ -22,7 +22,8 @@ func (l Layout) URL(name string, i int) string {
 	return "http://" + l[name][i]
 }
 
-// nobody is a URL at which nothing answers. The others get it for a program without replicas, which is thus unavailable to them.
+// nobody is a URL at which no server listens. It is the setting for a program without replicas, so that this program is
+// unavailable to the other programs.
 const nobody = "http://127.0.0.1:9"
 
 // near returns the URL of the replica of the named program to which the i-th replica of another program sends its requests.

@@ -44,8 +44,8 @@ func last[E event.Event](log []Recorded) (e E, seq uint64, ok bool) {
 	return e, seq, ok
 }
 
-// CheckCached returns an error with all violations of what is true of a job that was completed with the result of another one, its
-// source:
+// CheckCached returns an error with all violations of the rules for a job that was completed with the result of another
+// job, its source:
 //
 //  1. The source was analysed, and was completed before the job.
 //  2. Both are of one owner and one token, and have the same recording.

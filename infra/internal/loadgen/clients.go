@@ -26,9 +26,9 @@ type ClientOptions struct {
 	Source *Source
 }
 
-// Clients upload recordings on every way, follow or poll their jobs, cancel some, retry failed jobs, and erase some
-// jobs that have ended. They expect that any request may fail, repeat it then, and record in a ledger
-// what they were answered. The methods are safe for concurrent use.
+// Clients upload recordings in every way, follow or poll their jobs, cancel some, retry failed jobs, and erase some
+// jobs that have ended. They expect that any request may fail, repeat it then, and record the
+// answers in a ledger. The methods are safe for concurrent use.
 type Clients struct {
 	opt    ClientOptions
 	ledger *Ledger

@@ -280,7 +280,7 @@ func (s *session) takeForm(ctx context.Context) (form s3Form, ok bool) {
 	return form, ok
 }
 
-// awaitBegin waits until there is a job: nobody is told when the uploader finds its recording at S3.
+// awaitBegin polls until the job exists: the client gets no message when the uploader finds the recording at S3.
 func (s *session) awaitBegin(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		_, absent, ok := s.ask(ctx, "result of job "+s.job, func() client.Request {

@@ -34,10 +34,10 @@ const (
 // Ledger records what clients were answered. Its methods are safe for concurrent use.
 type Ledger struct {
 	mu       sync.Mutex
-	ends     map[string]string // by accepted job: the terminal status that was seen last, or "" before the first one
-	promises map[string]Promise
-	lost     map[string]bool // the names of the files of Lost
-	drops    map[string]int  // by job: how many times a client saw the progress go back
+	ends     map[string]string  // by accepted job: the terminal status that was seen last, or "" before the first one
+	promises map[string]Promise // by accepted job
+	lost     map[string]bool    // see Lost
+	drops    map[string]int     // by job: how many times a client saw the progress go back
 	broken   map[Rule][]string
 	counts   map[Action]int
 	accepted chan struct{} // closed, and replaced, when a job is accepted
@@ -51,7 +51,7 @@ func newLedger() *Ledger {
 	}
 }
 
-// Promise is what a client knows of a job that was accepted.
+// Promise describes an accepted job: who uploaded which recording.
 type Promise struct {
 	Owner  int    // an index of ClientOptions.Credentials
 	SHA256 string // of the recording, in hexadecimal
@@ -72,7 +72,7 @@ func (l *Ledger) end(job, status string) {
 	l.ends[job] = status
 }
 
-// lose records that a request with a whole recording was not answered.
+// lose records that the file of a request may have become a job, since the request got no definite answer.
 func (l *Ledger) lose(file string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,15 +123,15 @@ func (l *Ledger) Ends() map[string]string {
 	return maps.Clone(l.ends)
 }
 
-// Promises returns what the clients know of each accepted job.
+// Promises returns the accepted jobs, by job id.
 func (l *Ledger) Promises() map[string]Promise {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.promises)
 }
 
-// Lost returns the names of files of which a client could not learn whether they had become a job, since requests of resumable
-// uploads have no idempotency key. Such a client has uploaded its recording again.
+// Lost returns the names of the files that may have become jobs which no client knows: the request got no definite
+// answer, and requests of resumable uploads have no idempotency key. The client then uploads its recording again.
 func (l *Ledger) Lost() map[string]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -41,8 +41,8 @@ type resumable struct {
 	protocol
 	path    string
 	content []byte
-	partial bool // it becomes no job
-	told    int  // the largest offset that was answered, in bytes
+	partial bool // the upload becomes a part of another upload, and never a job
+	told    int  // the last Upload-Offset in an answer, in bytes
 	job     string
 	rng     *rand.Rand
 }
@@ -148,7 +148,7 @@ func (u *resumable) finish(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// patch appends n bytes at the offset that was told last, and returns the job if the upload is complete then.
+// patch appends n bytes at the last known offset, and returns the job if the upload is complete then.
 func (u *resumable) patch(ctx context.Context, via *client.Client, n int, further map[string]string) (job string, err error) {
 	piece := u.content[u.told : u.told+n]
 	r := client.Request{
@@ -196,7 +196,7 @@ func (u *resumable) ask(ctx context.Context) bool {
 	return true
 }
 
-// patchTwice lets two requests append the same bytes at once. At least one of them counts, or none if both break.
+// patchTwice lets two requests append the same bytes at once. At least one of them succeeds, unless both break.
 func (u *resumable) patchTwice(ctx context.Context) {
 	var both sync.WaitGroup
 	for range 2 {
@@ -215,7 +215,7 @@ func (u *resumable) patchTwice(ctx context.Context) {
 // statusDamaged is the status of a request whose bytes are not those of its checksum.
 const statusDamaged = 460
 
-// patchDamaged appends bytes with the checksum of others. None of them count.
+// patchDamaged appends bytes with the checksum of other bytes. The server must not keep any of them.
 func (u *resumable) patchDamaged(ctx context.Context) {
 	sum := sha256.Sum256([]byte("other bytes"))
 	_, err := u.patch(ctx, u.gateway(), len(u.content)/2, map[string]string{
@@ -275,7 +275,9 @@ func (s *session) concatenate(ctx context.Context) bool {
 	return false
 }
 
-// again records that a request that may have begun a job was not answered, and reports whether the client may begin again.
+// again handles the failure of a request that may have begun a job. If the server has refused the request for good,
+// again records a violation and returns false. Otherwise it is unknown whether a job has begun: again records that,
+// waits, and reports whether the client may start over.
 func (s *session) again(ctx context.Context, what string, err error) bool {
 	if p, answered := errors.AsType[*client.Problem](err); answered && !p.Retryable() {
 		s.clients.ledger.violate(Answers, "%s: %v", what, err)

@@ -16,7 +16,7 @@ type session struct {
 	clients  *Clients
 	next     int  // number of the gateway for the next request
 	owner    int  // number of the owner of the job
-	intrudes bool // another owner tries to use its upload
+	intrudes bool // another owner tries to use the upload
 
 	upload upload
 	name   string // of the file

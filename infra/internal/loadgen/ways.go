@@ -34,18 +34,18 @@ func ways() []Way {
 	return []Way{ByForm, ByForm, ByForm, ByForm, ByParts, ByParts, ByS3Form, ByTus, ByTus, ByDraft, ByURL, ByURL}
 }
 
-// quirk is the unusual thing that a client does on its way. Each way knows some of them.
+// quirk is an unusual behaviour of a client during an upload. Each way of uploading supports some of them.
 type quirk int
 
 const (
-	leaves       quirk = iota // begins an upload and leaves it, as a user does who closes the page; then begins another one
+	leaves       quirk = iota // begins an upload and abandons it, like a user who closes the page; then begins another one
 	aborts                    // begins an upload and removes it; then begins another one
 	doubles                   // sends the same request twice at once
-	damages                   // first sends other bytes than those of the recording
-	lists                     // forgets what it has sent, and asks
+	damages                   // first sends bytes that are not those of the recording
+	lists                     // forgets which parts it has sent, and requests their list
 	concatenates              // sends two halves as uploads of their own
 	earlyBytes                // sends bytes with the request that begins the upload
-	quirks       = 12         // the others mean nothing unusual
+	quirks       = 12         // the other values mean no unusual behaviour
 )
 
 // The sizes of recordings, in bytes.
@@ -62,7 +62,7 @@ type upload struct {
 	size   int
 	number uint64 // of the recording; jobs with the same number and size have the same recording
 	fresh  bool   // no cached result is wanted
-	seed   uint64 // of what is drawn while it is uploaded
+	seed   uint64 // of the random choices during the upload
 }
 
 // What clients upload. A constant of n means that one of n clients, chosen at random, does it.

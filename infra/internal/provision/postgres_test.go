@@ -129,7 +129,7 @@ func TestRolesAreProvisionedByAnOwnerWhoIsNoSuperuser(t *testing.T) {
 	if _, err := login(t, cfg, roles.Gateway, rolePassword).ExecContext(k.Context(), `SELECT count(*) FROM catalogue.tokens`); err != nil {
 		t.Error(err)
 	}
-	// What somebody else has added to the role's rights is taken away, or told by an error.
+	// Rights that somebody else has granted to the role are revoked. If that is not possible, an error says so.
 	if _, err := admin.ExecContext(k.Context(), "ALTER ROLE "+roles.Gateway+" SUPERUSER"); err != nil {
 		t.Fatal(err)
 	}

@@ -166,7 +166,7 @@ func put(t *testing.T, to *url.URL, size int, body []byte) int {
 	return resp.StatusCode
 }
 
-// The test does with the folder what the server does before it joins the parts of an upload.
+// The test changes the folder in the same way as the server does before it joins the parts of an upload.
 func TestAnUploadThatAKilledServerWasJoiningIsJoinedAfterwards(t *testing.T) {
 	t.Parallel()
 	for name, sidecar := range map[string]bool{"attributes": false, "sidecar": true} {

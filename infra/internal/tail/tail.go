@@ -71,8 +71,8 @@ func Run(ctx context.Context, cfg Config, o Options, out io.Writer, tell func(te
 	}
 }
 
-// watch returns options that tell what makes a tail miss events, and send to refused the error with
-// which the server refuses a subject or, after a reconnect, the user.
+// watch returns options that call tell when the tail may have missed events. They send the error to
+// refused when the server refuses a subject or, after a reconnect, the user.
 func watch(tell func(text string), refused chan<- error) []nats.Option {
 	refuse := func(err error) {
 		select {

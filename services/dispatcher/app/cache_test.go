@@ -103,7 +103,7 @@ func TestANewAnalysisRenewsTheCachedResult(t *testing.T) {
 	first := env.analysed(`{"score":1}`)
 	renewed := env.analysed(`{"score":2}`, fresh)
 	env.isCached(env.same(), renewed, `{"score":2}`)
-	env.append(event.Erased{JobID: first}) // its result is not in the cache any more
+	env.append(event.Erased{JobID: first}) // the result of this job has been replaced in the cache
 	env.Settled("dispatcher-erased")
 	env.isCached(env.same(), renewed, `{"score":2}`)
 

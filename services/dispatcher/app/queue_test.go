@@ -79,7 +79,8 @@ func TestSlotsAreSharedEvenlyByTheOwnersWhoWait(t *testing.T) {
 	env.complete(all...)
 }
 
-// A replica may die after each step on the way of an attempt from the queue to the server.
+// A replica may die after any step of taking an attempt from the queue and sending it to the
+// server.
 func TestAnAttemptIsSentOnceWhereverAReplicaDiedThatScheduledIt(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -90,7 +91,7 @@ func TestAnAttemptIsSentOnceWhereverAReplicaDiedThatScheduledIt(t *testing.T) {
 	waiting := env.upload("bob", 3)
 	env.queued(3)
 	server.finish(running)
-	server.starts(2) // the slot is of the first one of bob now
+	server.starts(2) // bob's first job has the slot now
 	must(t, first.Stop())
 
 	ctx, q, slots := env.Context(), queue.New(env.bus), queue.NewSlots(env.bus, "ANALYSIS_SLOTS", 3)

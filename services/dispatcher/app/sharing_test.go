@@ -17,7 +17,7 @@ func TestUploadsOfTheSameRecordingAtTheSameTimeShareOneAnalysis(t *testing.T) {
 	const uploads = 100
 	env := newEnv(t)
 	server := newLine(env)
-	settings := cached(limited(1), map[string]string{"ANALYSIS_CONCURRENCY": "4"}) // those that wait hold no handler and no slot
+	settings := cached(limited(1), map[string]string{"ANALYSIS_CONCURRENCY": "4"}) // uploads that wait hold no handler and no slot
 	env.run(settings)
 	env.run(settings)
 	jobs := make([]string, uploads)
@@ -57,7 +57,7 @@ func TestIfTheAnalysisFailsTheNextJobIsAnalysed(t *testing.T) {
 			env := newEnv(t)
 			env.run(cached())
 			leader, jobs := env.shared(5)
-			env.append(event.Canceled{JobID: jobs[0]}) // these two no longer wait
+			env.append(event.Canceled{JobID: jobs[0]}) // these two jobs no longer wait
 			env.append(event.Erased{JobID: jobs[1]})
 			end(env, leader)
 			env.requested(jobs[2])
@@ -93,7 +93,7 @@ func TestAFailedLeaderThatIsRetriedAtOnceLosesNoFollower(t *testing.T) {
 		if got := env.call(second.field("webhook_url"), `{"analysis_results":{}}`); got.code != http.StatusOK {
 			t.Fatalf("%+v", got)
 		}
-		testkit.Eventually(t, func() error { // it may have been promoted, or it may have waited for the retry
+		testkit.Eventually(t, func() error { // the follower may have been promoted, or may have waited for the retry
 			for _, r := range env.analyzer.of(follower) {
 				if _, err := env.post(r.field("webhook_url"), `{"analysis_results":{}}`); err != nil {
 					return err
@@ -108,7 +108,8 @@ func TestAFailedLeaderThatIsRetriedAtOnceLosesNoFollower(t *testing.T) {
 	env.nothingShared()
 }
 
-// A replica may die after each step. The others, or its successor, find what it has left.
+// A replica may die after any step of handling the end of a leader. Another replica, or the next
+// process, must complete the steps that are missing.
 func TestJobsThatShareAnAnalysisSurviveTheDeathOfAReplica(t *testing.T) {
 	t.Parallel()
 	type world struct {
@@ -190,7 +191,7 @@ func TestAFollowerWithoutALeaderIsAnalysed(t *testing.T) {
 	m, err := env.sharing().LedBy(env.Context(), leader)
 	must(t, err)
 	must(t, env.sharing().Remove(env.Context(), m))
-	env.run(cached()) // it reviews the jobs that share an analysis
+	env.run(cached()) // a new process checks the jobs that share an analysis
 	env.report(follower, `{"analysis_results":`+result+`}`)
 	env.nothingShared()
 }

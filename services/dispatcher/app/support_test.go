@@ -231,7 +231,7 @@ type analyzer struct {
 	got          []request
 	polled       []string                                      // the paths of polls
 	canceled     []string                                      // the paths of requests to cancel
-	cancelStatus int                                           // the answer to these; 0 is 204
+	cancelStatus int                                           // the status of the answer to such a request; 0 means 204
 	answer       func(w http.ResponseWriter, a request, n int) // n counts a job's requests from 1
 	status       func(n int) string                            // the answer to the n-th poll; empty is 404
 }

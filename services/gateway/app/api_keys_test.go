@@ -94,7 +94,7 @@ func TestAnOwnerHasAtMost200Keys(t *testing.T) {
 	g.key(token(t, "bob", nil), body)
 }
 
-// holdKeys lets the insertion of every key wait until the returned function is called.
+// holdKeys makes the insertion of every key wait until the returned function is called.
 func (g *env) holdKeys() (release func()) {
 	g.t.Helper()
 	db, ctx := testdb.Open(g.kit, "catalogue"), g.kit.Context()

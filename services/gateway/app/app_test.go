@@ -102,7 +102,7 @@ func TestAPathThatAnUpstreamWouldChangeIsNotForwarded(t *testing.T) {
 
 func TestAKnownPathNamesItsMethods(t *testing.T) {
 	t.Parallel()
-	g := start(t, nil) // its tracker and dispatcher are unavailable: the gateway itself answers
+	g := start(t, nil) // the tracker and the dispatcher are unavailable: the gateway itself answers
 	for path, allowed := range map[string]string{
 		"/":                                 "GET, HEAD, OPTIONS",
 		"/livez":                            "GET, HEAD, OPTIONS",

@@ -120,7 +120,7 @@ func (c *Config) Check() error {
 	return errors.Join(rules.Err(), c.FetchAllowed.CheckBucket(c.Objects.Bucket), c.Access.CheckAddress(c.Addr))
 }
 
-// publicLimits returns the limits that clients are told.
+// publicLimits returns the limits that the API publishes.
 func (c *Config) publicLimits() api.UploadLimits {
 	return api.UploadLimits{
 		MaxBytes: c.MaxUploadBytes, MaxDirectBytes: c.MaxDirectBytes, MaxFetchBytes: c.MaxFetchBytes, Expiry: c.UploadExpiry, MaxSeconds: c.MaxSeconds,

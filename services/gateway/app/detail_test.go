@@ -124,7 +124,7 @@ func TestPitchesThatOneUserDoesNotReadLeaveMemoryForOthers(t *testing.T) {
 		return nil
 	})
 	bob := token(t, "bob", nil)
-	for range 8 { // what is read counts no longer
+	for range 8 { // the memory of a pitch is released when the answer has been read
 		if status, text := read(bob); status != http.StatusOK || len(text) < 7<<20 {
 			t.Errorf("bob: %d, %d bytes", status, len(text))
 		}

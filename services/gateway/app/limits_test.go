@@ -52,7 +52,7 @@ func TestAnAddressIsLimitedBeforeItsCredentialsAreRead(t *testing.T) {
 	}
 	g.problem(g.do("GET", "/tokens/", nil, from("203.0.113.10")), http.StatusUnauthorized, "unauthenticated")
 	g.limited(beyond(from("2001:db8:0:1::1")), "requests")
-	g.limited(g.do("GET", "/tokens/", nil, from("2001:db8:0:1:ffff::2")), "requests") // the same network of 64 bits
+	g.limited(g.do("GET", "/tokens/", nil, from("2001:db8:0:1:ffff::2")), "requests") // an address with the same /64 prefix
 	g.problem(g.do("GET", "/tokens/", nil, from("2001:db8:0:2::1")), http.StatusUnauthorized, "unauthenticated")
 	for range 30 { // from this machine
 		r := g.do("GET", "/tokens/", nil, nil)

@@ -41,8 +41,8 @@ func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 						taken.Add(1)
 					case mayRetry && bytes.Contains(text, []byte(`"code":"busy"`)):
 						busy.Add(1)
-					// A machine with too little processor time lets an upload wait in vain for one of the
-					// connections to the database.
+					// On a machine with too little processor time, an upload may time out while it
+					// waits for one of the connections to the database.
 					case mayRetry && bytes.Contains(text, []byte(`"code":"unavailable"`)):
 						unavailable.Add(1)
 						if waited := time.Since(began); waited < 2*time.Second {

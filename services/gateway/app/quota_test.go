@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// usages is a tracker that has recorded nothing but what a test says. The real one is in the tests of
-// the whole (infra/e2e).
+// usages is a stub of the tracker. It returns the usage that a test sets. Tests with a real tracker
+// are in infra/e2e.
 type usages struct {
 	mu     sync.Mutex
 	stored map[string]int64 // by owner
@@ -254,15 +254,15 @@ func TestAnOwnerReadsItsUsageAndItsLimits(t *testing.T) {
 	g.problem(g.do("GET", "/usage", nil, as(token(t, "alice", nil))), http.StatusServiceUnavailable, "unavailable")
 }
 
-// The event of an upload may be stored although the gateway was not told. Then the bytes stay
-// reserved; if the event is certainly not stored, they are free.
+// The outcome of an append may be unknown to the gateway. Then the bytes of the upload stay
+// reserved. If the event is certainly not stored, they are released.
 func TestAnUploadThatTheLogRefusesReleasesItsBytes(t *testing.T) {
 	t.Parallel()
 	g, _ := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "2500", "JOBS_MAX_BYTES": "40000", "UPLOAD_RESERVE": "0", "PRINCIPAL_LOG_BYTES": "0"})
 	alice := token(t, "alice", nil)
 	job := g.accepts(g.uploadAs(alice, 1000, nil), false)
 	g.fill(job, 0.985)
-	for range 3 { // each would be beyond the budget if one before were still reserved
+	for range 3 { // each would exceed the budget if the bytes of an earlier one were still reserved
 		if r := g.uploadAs(alice, 1000, nil); r.StatusCode == http.StatusAccepted || r.json(t)["code"] != "bus-full" {
 			t.Fatalf("%s %s", r.Status, r.text)
 		}

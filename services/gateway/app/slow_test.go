@@ -102,7 +102,7 @@ func TestSlowBodiesOfJSONHoldLittleMemory(t *testing.T) { //nolint:paralleltest 
 			answers <- string(status)
 		}()
 	}
-	wg.Wait() // every body has arrived but for its end, or is refused
+	wg.Wait() // every body has arrived except for its end, or is refused
 	arrived := time.Since(began)
 	runtime.GC()
 	runtime.ReadMemStats(&during)

@@ -78,7 +78,7 @@ func (a answer) tells(id string) string {
 	header.Del("Date")
 	header.Del("X-Request-Id")
 	var body map[string]any
-	_ = json.Unmarshal([]byte(a.raw), &body) // which the document checks
+	_ = json.Unmarshal([]byte(a.raw), &body) // a malformed body is reported by the transport, which checks answers against the OpenAPI document
 	delete(body, "request_id")
 	header.Del("Content-Length")
 	text, _ := json.Marshal(body)
@@ -121,7 +121,7 @@ func states() map[string]func(*testJob) {
 			j.erase(http.StatusOK, "deleted")
 			j.forget()
 		},
-		"expired": func(j *testJob) { // its log
+		"expired": func(j *testJob) { // the log has expired
 			j.receivedOf("alice")
 			j.storedInBucket()
 			j.failed()

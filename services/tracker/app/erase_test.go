@@ -186,7 +186,7 @@ func TestDeletingATokenErasesItsJobs(t *testing.T) {
 			t.Errorf("its story: %v", story)
 		}
 	}
-	later := c.accepted(7) // its upload was under way; it is erased before anything else can happen
+	later := c.accepted(7) // the upload of this job was under way; the job is erased before its recording is stored
 	later.untilErased()
 	later.gone()
 	rows := c.rows()

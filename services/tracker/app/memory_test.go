@@ -73,7 +73,7 @@ func TestReadersThatDoNotReadHoldBoundedMemory(t *testing.T) { //nolint:parallel
 	attacked := make(chan time.Duration, 1)
 	go func() { attacked <- p99() }()
 	var peak uint64
-	testkit.Eventually(t, func() error { // some are being sent, the others have waited in vain
+	testkit.Eventually(t, func() error { // some results are being sent, and the other requests have waited and were refused
 		var now runtime.MemStats
 		runtime.ReadMemStats(&now)
 		peak = max(peak, now.HeapAlloc)

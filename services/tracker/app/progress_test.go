@@ -224,7 +224,7 @@ func TestAShutdownKeepsStreamsOpenForJobsThatEnd(t *testing.T) {
 	testkit.Eventually(t, func() error {
 		resp, err := http.Get(stopping.URL + "/livez")
 		if err != nil {
-			return nil //nolint:nilerr // it does not listen any more
+			return nil //nolint:nilerr // the tracker has stopped listening
 		}
 		_ = resp.Body.Close()
 		return fmt.Errorf("livez: %s", resp.Status)

@@ -62,7 +62,7 @@ func TestARecordingIsDeletedWhenItsRetentionIsOverAndTheResultStays(t *testing.T
 	if !strings.Contains(first.raw, `"audio_expires_at":`) || strings.Contains(first.raw, "audio_deleted_at") {
 		t.Errorf("before: %s", first.raw)
 	}
-	// The log decides by its own times: an older retention is set at another replica.
+	// Another replica has a shorter retention, and applies it to the times in the log.
 	c.replica(map[string]string{"AUDIO_RETENTION": "1ms", "DEADLINE_SWEEP_INTERVAL": "50ms"})
 	testkit.Eventually(t, func() error {
 		a := j.get(j.resultURL(), map[string]string{"If-None-Match": first.header.Get("ETag")})

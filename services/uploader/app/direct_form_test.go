@@ -80,7 +80,7 @@ func TestAFormThatIsSentAgainAfterItsJobWasErasedLeavesNothing(t *testing.T) {
 	}
 	stored := testkit.Await[event.Stored](env.Kit, env.bus, kept.JobID)
 	testkit.Await[event.Stored](env.Kit, env.bus, erased.JobID)
-	mina.form() // those that are sent do not count
+	mina.form() // forms that are sent do not count for the limit
 	env.append(event.Erased{JobID: erased.JobID})
 	env.Settled(erasures)
 	for _, f := range []formOf{erased, kept} {

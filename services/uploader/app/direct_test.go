@@ -99,7 +99,7 @@ func TestPartsAreListedAndSignedAgain(t *testing.T) {
 	var signed struct{ PresignedURLs map[int]string }
 	mina.want(http.StatusOK, "", "GET", b.path("batch")+"&partNumbers=1,2", nil, &signed)
 	second := mina.send(signed.PresignedURLs[2], wav(1<<20))
-	again := mina.send(signed.PresignedURLs[2], recording[5<<20:]) // the later one counts
+	again := mina.send(signed.PresignedURLs[2], recording[5<<20:]) // replaces the part
 	mina.want(http.StatusUnprocessableEntity, "invalid-parts", "POST", b.path("complete"), map[string]any{"parts": []sent{{1, first}, {2, second}}}, nil)
 	job := mina.complete(b, []sent{{2, again}, {1, first}})
 	if stored := testkit.Await[event.Stored](env.Kit, env.bus, job); stored.SHA256 != sumOf(recording) {
@@ -132,7 +132,7 @@ func TestOnlyTheOwnerUsesAnUpload(t *testing.T) {
 	}
 	mina.want(http.StatusNotFound, "upload-not-found", "GET", begun{Key: b.Key, UploadID: other.UploadID}.path("1"), nil, nil)
 	testkit.Await[event.Stored](env.Kit, env.bus, mina.complete(b, parts["parts"].([]sent)))
-	jun.want(http.StatusNotFound, "upload-not-found", "POST", b.path("complete"), parts, nil) // nor the job of a completed one
+	jun.want(http.StatusNotFound, "upload-not-found", "POST", b.path("complete"), parts, nil) // a user does not get the job of another user's upload
 	if resp, err := http.Get(mina.base + other.path("1")); err != nil || resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("without a principal: %v, %v", resp, err)
 	}
@@ -160,8 +160,8 @@ func TestBadRequestsOfUploadsAreNamed(t *testing.T) {
 	mina.want(http.StatusUnprocessableEntity, "part-too-small", "POST", b.path("complete"), map[string]any{"parts": []sent{{1, etag}, {2, second}}}, nil)
 	full := mina.send(mina.link(b, 3), wav(5<<20))
 	mina.want(http.StatusUnprocessableEntity, "invalid-parts", "POST", b.path("complete"), map[string]any{"parts": []sent{{3, full}, {4, full}}}, nil) // 4 is missing
-	mina.want(http.StatusBadRequest, "malformed-request", "POST", "/s3/multipart", nil, nil)                                                           // the gateway describes it
-	testkit.Await[event.Stored](env.Kit, env.bus, mina.complete(b, []sent{{1, etag}}))                                                                 // after all of this
+	mina.want(http.StatusBadRequest, "malformed-request", "POST", "/s3/multipart", nil, nil)                                                           // a request without the description that the gateway adds
+	testkit.Await[event.Stored](env.Kit, env.bus, mina.complete(b, []sent{{1, etag}}))                                                                 // the upload can still be completed
 }
 
 func TestWhatIsNoRecordingIsRefusedAndRemoved(t *testing.T) {

@@ -187,7 +187,7 @@ func TestARecordingThatIsPutAfterItsRetentionIsRemovedAgain(t *testing.T) {
 	env.Settled(expiries)
 	env.checkKeys()
 	env.put(key(e), wav(10_044))
-	must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), consumer)) // its events are delivered again
+	must(t, env.JetStream().DeleteConsumer(env.Context(), env.Namespace().Stream(event.Jobs().Name), consumer)) // the new consumer gets all events again
 	env.Settled(consumer)
 	env.checkKeys()
 	env.nothingStaged()

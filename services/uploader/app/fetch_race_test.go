@@ -65,7 +65,7 @@ func (b slowBucket) ListPrefix(ctx context.Context, prefix string) (func(context
 	return b.Bucket.ListPrefix(ctx, prefix)
 }
 
-// S3 is away while a failed fetch cleans up, and a retry fetches the recording meanwhile.
+// S3 is unavailable while a failed fetch cleans up, and a retry fetches the recording meanwhile.
 func TestAFailedFetchLeavesTheRecordingOfARetry(t *testing.T) {
 	t.Parallel()
 	env, body := newEnv(t), wav(10_044)

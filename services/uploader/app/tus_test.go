@@ -121,7 +121,7 @@ func TestAnUploadGoesOnAfterS3WasAway(t *testing.T) {
 		return nil
 	})
 	held := proxy.Hold(1 << 20)
-	go func() { _, _ = feed.Write(recording[6<<20:]); _ = feed.Close() }() // fails if it is answered before its end
+	go func() { _, _ = feed.Write(recording[6<<20:]); _ = feed.Close() }() // fails if the request is answered before its end
 	<-held
 	proxy.Cut()
 	if got := <-answered; got.status != http.StatusServiceUnavailable {

@@ -76,13 +76,13 @@ func demuxer(mediaType string) string {
 	}[mediaType]
 }
 
-// tolerance is the largest difference, in seconds, between the length of the decoded samples and the length in the
-// container at which the latter is used: about one packet, which decoders may add or drop at the start and the end.
+// tolerance is how much the length that the container states may differ from the length of the decoded samples, in
+// seconds, and still be used. It is about one packet: decoders may add or drop one at the start and at the end.
 const tolerance = 0.1
 
-// seconds returns the length of a recording. If the length in the container is close to the decoded length, it is
-// returned, since it is exact, and equal to the length that is displayed elsewhere. whole is true if the decoded
-// samples are not shorter than the length in the container.
+// seconds returns the length of a recording: the length that the container states, if that is close to the length of
+// the decoded samples, and otherwise the length of the decoded samples. The stated length is exact, and equal to the
+// length that is displayed elsewhere. whole is true if the decoded samples are not shorter than the stated length.
 func seconds(frames int64, rate int, file media.Info) (length float64, whole bool) {
 	decoded := float64(frames) / float64(rate)
 	told := file.Duration.Seconds()

@@ -140,7 +140,7 @@ func TestPlainWAVIsReadAsFFmpegReadsIt(t *testing.T) {
 	for _, name := range []string{"u8.wav", "s16.wav", "s24.wav", "s32.wav", "f32.wav", "six.wav"} {
 		plain := fixture(t, name)
 		unusual := bytes.Clone(plain)
-		binary.LittleEndian.PutUint32(unusual[bytes.Index(unusual, []byte("data"))+4:], math.MaxUint32) // as programs that write to a pipe leave it
+		binary.LittleEndian.PutUint32(unusual[bytes.Index(unusual, []byte("data"))+4:], math.MaxUint32) // the size in files of programs that write to a pipe
 		want, err := decodeAll(t, d, decodetest.File(t, unusual))
 		if err != nil {
 			t.Fatal(name, err)

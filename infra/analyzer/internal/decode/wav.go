@@ -19,7 +19,8 @@ const (
 	waveExtensible = 0xfffe
 )
 
-// pcm reads the samples of a regular WAV file. Most recordings are such files, and starting a process costs more than
+// pcm reads the samples of a plain WAV file: the chunks fit into the file, and the samples are PCM in a format that is
+// complete, consistent and supported here. Most recordings are such files, and starting a process costs more than
 // reading them. All other WAV files are decoded by ffmpeg.
 type pcm struct {
 	file    *os.File
@@ -30,8 +31,7 @@ type pcm struct {
 	buf     []byte
 }
 
-// openPCM opens a regular PCM WAV file: the chunks fit into the file, and the format is complete and consistent. For
-// other files the sampler is nil.
+// openPCM opens a plain WAV file (see pcm). For any other file the sampler is nil.
 func openPCM(path string) (Info, sampler, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -44,7 +44,7 @@ func openPCM(path string) (Info, sampler, error) {
 	return info, p, nil
 }
 
-// IsPlain reports whether a file is a regular PCM WAV file, which needs no decoder.
+// IsPlain reports whether a file is a plain WAV file (see pcm), which needs no decoder.
 func IsPlain(path string) (bool, error) {
 	_, p, err := openPCM(path)
 	if p == nil || err != nil {
@@ -54,7 +54,7 @@ func IsPlain(path string) (bool, error) {
 	return true, nil
 }
 
-// plainWAV reads the chunks up to the samples. p is nil unless the file is regular.
+// plainWAV reads the chunks up to the samples. p is nil unless the file is a plain WAV file (see pcm).
 func plainWAV(file *os.File) (info Info, p *pcm) {
 	size, err := file.Seek(0, io.SeekEnd)
 	head := make([]byte, 12)
@@ -90,7 +90,7 @@ func plainWAV(file *os.File) (info Info, p *pcm) {
 	return info, nil
 }
 
-// plainFormat reads a fmt chunk. p is nil unless the format is regular.
+// plainFormat reads a fmt chunk. p is nil unless the format is complete, consistent and supported here.
 func plainFormat(b []byte) (info Info, p *pcm) {
 	if len(b) < 16 {
 		return info, nil

@@ -64,7 +64,7 @@ type remote struct {
 }
 
 // start makes a worker decode a recording, and returns when it has read the header. A process that was used before may
-// have died of another cause than this recording: then start tries another process.
+// have died for a reason other than this recording: then start tries another process.
 func (d *Decoder) start(ctx context.Context, src Source) (Info, sampler, error) {
 	for {
 		w, err := d.pool.Take(ctx)

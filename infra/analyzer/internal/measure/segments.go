@@ -117,7 +117,7 @@ func (e *Energy) mark() []bool {
 		}
 		speech[i] = in
 	}
-	for i := len(speech) - 2; i >= 0; i-- { // the onset also counts from the lower threshold on
+	for i := len(speech) - 2; i >= 0; i-- { // speech begins where the level has exceeded the lower threshold
 		if speech[i+1] && float64(e.levels[i]) >= lower {
 			speech[i] = true
 		}

@@ -109,7 +109,7 @@ func (m *Measurer) Measure(ctx context.Context, r Recording, progress func(float
 		fresh := p.served == 1
 		result, fit, err := m.exchange(ctx, p, req, progress)
 		m.pool.Give(p, fit) // from here on, another request may use the worker
-		// A worker that was idle may have died of something else than this recording, which it has not seen yet.
+		// A worker that was idle may have died before it read the request, and for another reason than this recording.
 		if fresh || !errors.Is(err, errUnseen) {
 			return result, err
 		}

@@ -53,12 +53,13 @@ type answer struct {
 	Ended    bool            `json:"ended,omitempty"` // the last line: the worker is fit for the next recording
 }
 
-// memory returns the memory that a worker may allocate, in bytes: a part for every analysis, and a part for each second
-// of the longest recording. An analysis keeps about 10 KB for each second, and copies that when it grows.
+// memory returns the memory that a worker may allocate, in bytes: a constant, and 32 KiB for each second of the longest
+// recording. An analysis keeps about 10 KB for each second in slices. When append grows a slice, the old and the new
+// array exist at the same time.
 func memory(maxSeconds float64) int64 { return 256<<20 + int64(maxSeconds*(32<<10)) }
 
-// allowance returns the processor time that a worker itself may use for a recording with so many samples at most: a
-// constant, and a part for each sample, which is five times what measuring takes on a usual machine.
+// allowance returns the processor time that a worker itself may use for a recording of at most the given number of
+// samples: a constant, and for each sample five times as long as measuring it takes on a usual machine.
 func allowance(samples int64) time.Duration {
 	const each = 300 * time.Nanosecond
 	return 30*time.Second + time.Duration(min(samples, math.MaxInt64/int64(each)))*each

@@ -227,7 +227,7 @@ func damagedLong(t *testing.T) Recording {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := file.WriteAt([]byte{0xff, 0xff, 0xff, 0xff}, 40); err != nil { // the size of the samples, as programs leave it that write to a pipe
+	if _, err := file.WriteAt([]byte{0xff, 0xff, 0xff, 0xff}, 40); err != nil { // the size of the samples in files of programs that write to a pipe
 		t.Fatal(err)
 	}
 	return r

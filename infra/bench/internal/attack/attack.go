@@ -24,7 +24,7 @@ type Attack struct {
 	Name   string
 	About  string
 	Scopes []principal.Scope // of the attacker, in addition to those of a user
-	Stub   bool              // it needs an analysis server whose results the attacker chooses (Client.Stub)
+	Stub   bool              // the attack needs an analysis server whose results the attacker chooses (Client.Stub)
 
 	prepare func(ctx context.Context, a *Client) error // nil if there is nothing to prepare
 	run     func(ctx context.Context, a *Client)

@@ -32,12 +32,12 @@ type Client struct {
 	Stub    Completer
 
 	http *http.Client
-	job  string // that Prepare has made
+	job  string // the job that Prepare has created
 
 	mu    sync.Mutex
 	tally map[string]int
-	began chan struct{} // closed when the first request is sent that is counted
-	begun bool          // whether it is closed
+	began chan struct{} // closed when the first counted request is sent
+	begun bool          // whether the channel is closed
 }
 
 // NewClient returns a client for one attack.
@@ -188,7 +188,7 @@ type held struct {
 	trickle bool  // a byte follows the body now and then
 	reads   bool  // whether the connection is closed after the answer; otherwise the answer is not read and the connection stays
 
-	again time.Duration // how long after the end of its connection it is sent again
+	again time.Duration // the pause after the end of a connection before the request is sent again
 }
 
 const (

@@ -23,7 +23,8 @@ func access(ctx context.Context, b *Bench) (err error) {
 		return nil
 	}
 	defer func() { err = errors.Join(err, b.authenticate(context.WithoutCancel(ctx), false)) }()
-	// Whether the requests of each round have a key. The order lets a change of the machine's speed affect both alike.
+	// Whether the requests of each round have a key. With this order a change of the machine's speed affects both
+	// alike.
 	withKey := []bool{false, true, true, false, false, true}
 	size.Jobs = max(size.Jobs/len(withKey), 1)
 	var took, took99 [2]time.Duration // without and with keys: for all uploads, and the sum of the 99th percentiles

@@ -163,7 +163,7 @@ func total(counts map[string]int) (sum int) {
 	return sum
 }
 
-// print writes two tables: what the other user noticed, and the memory of the processes.
+// print writes two tables: the requests and jobs of the bystander, and the memory of the processes.
 func (r *AttackReport) print(w io.Writer) {
 	noticed := table{{
 		"attack", "requests", "answers", "p50 quiet", "attacked", "p99 quiet", "attacked", "ratio", "control", "bound", "not answered", "jobs ended quiet", "attacked", "others' CPU", "rounds", "",

@@ -18,8 +18,8 @@ import (
 // errMemory means that a process used more memory than its container has.
 var errMemory = errors.New("a process exceeded the memory limit of its container")
 
-// attacks measures what another user notices, and the memory of every process, while one client attacks. Before
-// and after each attack it measures the same without an attack.
+// attacks measures, while one client attacks, the response times and failures of another user (the bystander), and
+// the memory of every process. Before and after each attack it takes the same measurements without an attack.
 func attacks(ctx context.Context, b *Bench) (err error) {
 	all, err := chosen(b.Attacks.Only)
 	if err != nil {
@@ -184,7 +184,7 @@ func (r *attackRun) useStub(ctx context.Context, on bool) (err error) {
 	default:
 		return nil
 	}
-	r.user.stub, r.quiet = r.stub, nil // the former quiet window is about another analysis server
+	r.user.stub, r.quiet = r.stub, nil // the last quiet window was measured with another analysis server
 	return err
 }
 
@@ -240,8 +240,8 @@ func (r *attackRun) attacker(ctx context.Context, t attack.Attack) (*attack.Clie
 	return a, nil
 }
 
-// quietWindow measures a window without an attack, half as long as an attack: a window on either side of the attack
-// counts.
+// quietWindow measures a window without an attack. It is half as long as an attack, since an attack is compared with
+// the windows before and after it.
 func (r *attackRun) quietWindow(ctx context.Context) *window {
 	memory := r.Target.WatchMemory()
 	w := r.user.use(ctx, r.Attacks.Length/2)

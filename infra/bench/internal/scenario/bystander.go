@@ -35,7 +35,7 @@ type bystander struct {
 	control *client.Client // of a process that no attack reaches
 }
 
-// Noticed is what the bystander noticed in one or more windows of time.
+// Noticed summarizes the requests and the jobs of the bystander in one or more windows of time.
 type Noticed struct {
 	Requests int                `json:"requests"`
 	P50      float64            `json:"p50_ms"`
@@ -49,7 +49,7 @@ type Noticed struct {
 	Open     map[string]int     `json:"jobs_open,omitempty"` // the other jobs, by the stage at the end of the window
 }
 
-// window collects what the bystander notices.
+// window collects the results of the requests and jobs of the bystander in a window of time.
 type window struct {
 	control, jobs Samples
 
@@ -127,7 +127,7 @@ func (w *window) answered(ctx context.Context, kind string, due time.Time, err e
 	w.failed[status]++
 }
 
-// use sends requests for the given time and returns what the user noticed. A request is sent when it is due, also
+// use sends requests for the given time and returns their results. A request is sent when it is due, also
 // while earlier ones are not answered, and its time counts from then: a stall is seen by all requests in it.
 func (y *bystander) use(ctx context.Context, length time.Duration) *window {
 	ctx, cancel := context.WithTimeout(ctx, length+graceOfLast)
@@ -236,7 +236,7 @@ func (y *bystander) upload(ctx, following context.Context, w *window, due time.T
 
 // cancel cancels a job whose end nobody awaits any more, since it may keep later ones from the analysis server.
 func (y *bystander) cancel(ctx context.Context, job string) {
-	_, _ = y.api.Do(ctx, client.Request{Method: http.MethodPost, Path: "/jobs/" + job + "/cancel", Body: http.NoBody}) // it may have ended
+	_, _ = y.api.Do(ctx, client.Request{Method: http.MethodPost, Path: "/jobs/" + job + "/cancel", Body: http.NoBody}) // the job may have ended
 }
 
 // followKind is the kind of a request for a stream. Its time is that of the first frame.

@@ -21,8 +21,8 @@ import (
 // way is a way to upload a recording in the scenario ways.
 type way struct {
 	name   string
-	tusd   bool // it leads to tusd
-	judged bool // it must be as fast as tusd
+	tusd   bool // the recordings go to tusd
+	judged bool // the way must be as fast as tusd
 	// send sends the n-th recording, and returns the id of its upload at tusd, or of its job.
 	send func(s *sender, ctx context.Context, audio *loadgen.Noise, n uint64) (id string, err error)
 }
@@ -34,7 +34,7 @@ func allWays() []way {
 		{name: "tus", judged: true, send: (*sender).byTus},
 		{name: "draft", judged: true, send: (*sender).byDraft},
 		{name: "parts", judged: true, send: (*sender).inParts},
-		{name: "form", send: (*sender).asForm}, // its bytes are written twice: to NATS, and then to S3
+		{name: "form", send: (*sender).asForm}, // the bytes of a form are written twice: to NATS, and then to S3
 	}
 }
 
@@ -151,7 +151,7 @@ func (s *sender) remove(ctx context.Context, w way, ids []string) error {
 			return err
 		}
 	}
-	if w.tusd { // it answers when the object is gone
+	if w.tusd { // tusd answers when the object is gone
 		return nil
 	}
 	tick := time.NewTicker(removalInterval)

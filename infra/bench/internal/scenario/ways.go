@@ -22,7 +22,8 @@ type Ways struct {
 }
 
 const (
-	// wayPart is the size of the parts on every way, in bytes: the smallest that S3 accepts, which the uploader uses, too.
+	// wayPart is the size of the parts of every way, in bytes: the smallest that S3 accepts, which the uploader uses,
+	// too.
 	wayPart = 5 << 20
 
 	// wayMemory is the bound for the growth of a process over its idle memory, in MiB, with all uploads of a round at once.
@@ -55,7 +56,7 @@ func ways(ctx context.Context, b *Bench) error {
 	for round := range rounds {
 		for i := range all {
 			w := all[i]
-			if round%2 == 1 { // the order lets a change of the machine's speed affect all alike
+			if round%2 == 1 { // with this order a change of the machine's speed affects all alike
 				w = all[len(all)-1-i]
 			}
 			b.Say("ways: round %d of %d: %s, %d recordings of %d bytes, %d at a time", round+1, rounds, w.name, size.Jobs, size.Bytes, size.Concurrent)

@@ -37,7 +37,7 @@ func (w *Target) probeOwn() {
 // Use is the memory and CPU time of a process at one time.
 type Use struct {
 	Name    string
-	Service bool // whether it is one of the four services
+	Service bool // whether the process is one of the four services
 	harness.Usage
 }
 

@@ -16,7 +16,7 @@ import (
 const records = "bench_records"
 
 // Records restarts the tracker with a new database without jobs, and returns a connection to that database. restore restarts
-// the tracker with the former database and drops the new one.
+// the tracker with the previous database and drops the new one.
 func (w *Target) Records(ctx context.Context) (db *sql.DB, restore func() error, err error) {
 	if w.system == nil {
 		return nil, nil, ErrNotOurs

@@ -30,7 +30,7 @@ const TusdBucket = "tusd"
 const TusdUploads = "/files/"
 
 const (
-	tusdReady = time.Minute      // how long it may take to start
+	tusdReady = time.Minute      // how long tusd may take to start
 	tusdLook  = time.Millisecond // between two checks whether it has started
 	tusdStop  = 5 * time.Second
 )

@@ -156,7 +156,7 @@ func (o *Experiment) settings() map[string]map[string]string {
 	return map[string]map[string]string{
 		harness.All:     {"RESULT_CACHE_TTL": "1h"}, // some recordings are uploaded several times
 		harness.Gateway: {"AUTH_API_KEYS": "true"},
-		harness.Uploader: { // uploads are swept while others are under way; none of those takes as long
+		harness.Uploader: { // abandoned uploads are removed soon; no upload that is under way takes five minutes
 			"SWEEP_INTERVAL": "5s", "UPLOAD_URL_VALID": "5m", "UPLOAD_EXPIRY": "5m",
 		},
 		harness.Dispatcher: {

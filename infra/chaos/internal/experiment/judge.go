@@ -134,7 +134,7 @@ func unknownJobs(
 	return wrong, unnoticed
 }
 
-// damaged returns the jobs with another recording than the one that their client sent.
+// damaged returns the jobs whose recording is not the one that their client sent.
 func damaged(promises map[string]loadgen.Promise, logs map[string][]invariants.Recorded) []string {
 	var wrong []string
 	for job, log := range logs {
@@ -172,7 +172,7 @@ func erased(rows map[string]invariants.Row) []string {
 	return jobs
 }
 
-// compare returns the jobs whose client saw another terminal status than that of the row, or none.
+// compare returns the jobs whose client saw no terminal status, or one that is not that of the row.
 func compare(ends map[string]string, rows map[string]invariants.Row) []string {
 	var wrong []string
 	for job, seen := range ends {
@@ -183,7 +183,7 @@ func compare(ends map[string]string, rows map[string]invariants.Row) []string {
 	return wrong
 }
 
-// misattributed returns the jobs whose row names another owner than the client who uploaded the recording.
+// misattributed returns the jobs whose owner, according to the row, is not the client that uploaded the recording.
 func misattributed(promises map[string]loadgen.Promise, rows map[string]invariants.Row) []string {
 	var wrong []string
 	for job, p := range promises {

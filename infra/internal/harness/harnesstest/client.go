@@ -124,8 +124,8 @@ func CheckFrames(t *testing.T, frames []client.Job) {
 	CheckAttempts(t, frames, 1)
 }
 
-// CheckAttempts does what CheckFrames does for a job with several attempts: its progress may go back
-// with every attempt after the first one.
+// CheckAttempts is like CheckFrames, for a job with several attempts: its progress may go back with
+// every attempt after the first one.
 func CheckAttempts(t *testing.T, frames []client.Job, attempts int) {
 	t.Helper()
 	if len(frames) == 0 {

@@ -47,7 +47,7 @@ type Options struct {
 	Settings   map[string]string // of all services
 	Dispatcher map[string]string // of the dispatcher, in addition to Settings
 	Behaviour  analyzer.Behaviour
-	Credential string // of the requests of Env.API, where Settings say that requests are authenticated
+	Credential string // of the requests of Env.API, if Settings require authentication
 	Poll       bool   // the dispatcher has the URL of the analysis server's status route
 
 	// Front, if set, is a middleware around the analysis server's handler: the

@@ -33,7 +33,7 @@ type healthWatch struct {
 }
 
 // watchHealth starts to poll, until the end of the test at the latest. The test fails if /livez of a
-// process ever answers something else than 200, or if a process takes too long to answer.
+// process ever answers anything but 200, or if a process takes too long to answer.
 func watchHealth(c *System) *healthWatch {
 	w := &healthWatch{
 		t: c.t, client: &http.Client{Timeout: 2 * answersIn},

@@ -70,7 +70,7 @@ func end(ctx context.Context, pid int, data string) error {
 		if err := syscall.Kill(pid, step.sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("end leftover server %d: %w", pid, err)
 		}
-		_ = syscall.Kill(pid, syscall.SIGCONT) // it may have been paused
+		_ = syscall.Kill(pid, syscall.SIGCONT) // a paused server would not react
 		for deadline := time.Now().Add(step.grace); time.Now().Before(deadline); {
 			if !alive(pid) || !serves(pid, data) {
 				return nil

@@ -21,7 +21,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Body is a body of the server as it was received: of a callback, or of its answer to a request.
+// Body is a body that the analysis server has sent, in a callback or in the answer to a request. It
+// is neither decompressed nor parsed.
 type Body struct {
 	Bytes    []byte
 	Type     string // Content-Type
@@ -82,8 +83,8 @@ func toUTF8(text []byte, charset string) []byte {
 	return converted
 }
 
-// unquote returns the object in a JSON string, as servers send it that encode their JSON twice. It
-// returns any other text unchanged.
+// unquote returns the object in a JSON string: some servers encode their JSON twice. It returns any
+// other text unchanged.
 func unquote(text []byte) []byte {
 	var inner string
 	if json.Unmarshal(text, &inner) == nil && strings.HasPrefix(strings.TrimSpace(inner), "{") {

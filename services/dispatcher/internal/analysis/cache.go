@@ -25,7 +25,7 @@ import (
 // Therefore a result that is left behind by a process that died is never used, and neither is the
 // result of a job that is erased.
 
-// ResultKey identifies what a cached result is of.
+// ResultKey is the key of a cached result. Uploads with the same key have the same result.
 type ResultKey struct {
 	Token int64
 	Hash  string // SHA-256 of everything that determines the result, in hexadecimal
@@ -33,7 +33,7 @@ type ResultKey struct {
 
 // CachedResult is a result in the cache.
 type CachedResult struct {
-	Job      string // whose analysis it is the result of
+	Job      string // the job whose analysis has this result
 	Result   json.RawMessage
 	Warnings []string
 }
@@ -76,7 +76,7 @@ type CacheCounts struct {
 // versionTimeout limits how long the versions of the reference files are looked up.
 const versionTimeout = 2 * time.Second
 
-// Recording is what an upload brings to an analysis.
+// Recording has the fields of an upload that determine the result of its analysis.
 type Recording struct {
 	Owner      string
 	TokenID    int64
@@ -171,7 +171,7 @@ func (d *Dispatcher) isCompleted(ctx context.Context, job string) (bool, error) 
 		return false, err
 	}
 	log := event.Log{*newest}
-	if log.AudioExpired() { // the event before it tells how the job has ended
+	if log.AudioExpired() { // the event before expired says how the job has ended
 		if log, err = d.Jobs.Read(ctx, job); err != nil {
 			return false, err
 		}
@@ -186,7 +186,7 @@ func (d *Dispatcher) complete(ctx context.Context, job string, cached *CachedRes
 	disposition, err := d.appendCompleted(ctx, event.Completed{
 		JobID: job, Result: cached.Result, Warnings: cached.Warnings, Cached: true, CachedFrom: cached.Job,
 	}, known)
-	if fault.Is(err, fault.NotFound) { // its log has expired
+	if fault.Is(err, fault.NotFound) { // the log of the job has expired
 		return false, nil
 	}
 	return err == nil && disposition == Recorded, err

@@ -51,7 +51,7 @@ func SignatureInvalid(cause error) error {
 type Callback struct {
 	report  report
 	refused error
-	outcome bool // it is, or may have been, the outcome of the attempt
+	outcome bool // the callback is, or may have been, the outcome of the attempt
 }
 
 // ParseCallback parses the body of a callback.

@@ -59,7 +59,7 @@ func (d *Dispatcher) settle(ctx context.Context, leader *Member) error {
 	switch {
 	case newest.Seq != leader.Seq && newest.Promoted:
 		err = d.Sharing.Grant(ctx, newest)
-	case newest.Seq != leader.Seq: // its own stored is being handled, since another replica has removed the leader
+	case newest.Seq != leader.Seq: // another replica has removed the leader since; the stored event of the new leader is being handled
 	case d.Results == nil:
 		err = d.releaseFollowers(ctx, leader.Key.Hash)
 	default:
@@ -83,7 +83,7 @@ func (d *Dispatcher) settleFollowers(ctx context.Context, leader *Member, log ev
 	if err != nil {
 		return err
 	}
-	if cached == nil && len(completed.Result) > 0 && !completed.Cached { // it could not be cached
+	if cached == nil && len(completed.Result) > 0 && !completed.Cached { // the result could not be cached
 		cached = &CachedResult{Job: leader.Job, Result: completed.Result, Warnings: completed.Warnings}
 	}
 	if cached == nil {

@@ -64,7 +64,7 @@ func (d *Dispatcher) stageAndAppend(ctx context.Context, completed event.Complet
 	completed.Result, completed.ResultEntry, completed.ResultChunks = nil, staged.Entry, staged.Chunks
 	disposition, err := d.appendTerminal(ctx, completed.Attempt, completed, log)
 	if err == nil && disposition == Recorded || fault.Is(err, fault.Unavailable) {
-		return disposition, err // if it is unknown whether completed was appended, the sweeper decides about the entry
+		return disposition, err // if it is unknown whether completed was appended, the sweeper later keeps or deletes the entry
 	}
 	if unstageErr := d.Staging.Delete(ctx, staged.Entry); unstageErr != nil {
 		zerolog.Ctx(ctx).Warn().Err(unstageErr).Msg("result not unstaged, left to the sweeper")

@@ -78,7 +78,7 @@ func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, backoff
 		return err
 	}
 	if !active(log) {
-		return d.settleLedBy(ctx, e.JobID) // it may have ended before it was promoted
+		return d.settleLedBy(ctx, e.JobID) // the job may have ended before it was promoted
 	}
 	recording, err := recordingOf(log)
 	if err != nil {
@@ -98,7 +98,7 @@ func (d *Dispatcher) wakeQueue() {
 	}
 	select {
 	case d.wake <- struct{}{}:
-	default: // it will look anyway
+	default: // another call has woken the scheduler, which has not looked yet
 	}
 }
 

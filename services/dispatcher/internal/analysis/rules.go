@@ -16,7 +16,7 @@ type attempt struct {
 	retry   int           // attempt number of the newest retry of the job; 0 without a retry
 	backoff time.Duration // shortest delay before the attempt is sent again if the server is unavailable; 0: never
 	free    bool          // the attempt needs no slot
-	key     string        // under which the result is cached; empty if it is not cached
+	key     string        // key under which the result is cached; empty if it is not cached
 }
 
 // newest has, for each type of event, the attempt number of the newest such event of a log; 0 if

@@ -33,7 +33,7 @@ import (
 type Member struct {
 	Key      ResultKey
 	Job      string
-	Promoted bool      // it followed before it became the leader
+	Promoted bool      // the job followed another one before it became the leader
 	Trace    string    // traceparent of the event that the analysis is for; set if it is empty
 	Seq      uint64    // of two followers, the older one has the smaller Seq
 	Since    time.Time // when it was stored

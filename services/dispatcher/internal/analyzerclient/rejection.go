@@ -52,8 +52,9 @@ var mentionsURL = regexp.MustCompile(`(?i)s3://|\bs3\b|\bur[il]s?\b|_url\b|presi
 
 const urlStyleHint = " (If it cannot use presigned URLs, ANALYSIS_URL_STYLE=s3 has it given s3://bucket/key.)"
 
-// redirectHint tells the operator what to correct if the server redirects a request to where it
-// cannot be repeated, as a proxy does that redirects http to https with status 301.
+// redirectHint tells the operator what to correct if the server redirects a request in a way that
+// does not allow the client to repeat it. For example, a proxy may redirect http to https with
+// status 301.
 const redirectHint = " (It redirects: TARGET_SERVER_URL must be the URL to which it redirects.)"
 
 // maxReason is the length of the longest reason of the server that is stored, in runes.

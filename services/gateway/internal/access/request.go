@@ -14,7 +14,7 @@ import (
 
 const (
 	maxKeyName = 255  // the length of the longest name of a key, in bytes
-	lastYear   = 9999 // of an expiry: JSON can show no later one (RFC 3339), so that no list with it could be sent
+	lastYear   = 9999 // the latest year of an expiry: RFC 3339 has no later one, so that a list with such a key could not be encoded as JSON
 )
 
 // KeyRequest is a request for a key.

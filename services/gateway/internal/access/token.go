@@ -80,8 +80,8 @@ func (t *tokens) principal(ctx context.Context, token string) (principal.Princip
 	return p, nil
 }
 
-// lastDate is the latest exp and nbf: 9999-12-31T00:00:00Z. With the leeway, no time of a token is
-// after the last one that JSON can show (RFC 3339).
+// lastDate is the latest exp and nbf that are accepted: 9999-12-31T00:00:00Z. The API returns exp
+// plus the leeway in the format of RFC 3339, which has no year after 9999.
 const lastDate = 253402214400
 
 // datesFit reports whether exp and nbf are at most lastDate. A much later time overflows in the

@@ -78,7 +78,7 @@ func (u uploads) known(ctx context.Context, path string, lines func(name string)
 		return ""
 	}
 	job, err := u.find(ctx, token, hex.EncodeToString(sum))
-	if err != nil { // the upload goes on, and its handler answers what is wrong
+	if err != nil { // the upload continues, and its handler reports what is wrong
 		zerolog.Ctx(ctx).Debug().Err(err).Msg("cached result not looked up")
 	}
 	return job

@@ -24,15 +24,15 @@ type DirectUploads interface {
 	Admit(ctx context.Context, owner string, token int64) (upload.References, error)
 }
 
-// directUploads has the routes that begin such an upload. The uploader answers them: it gets what the
-// client has said, and not the body of the request.
+// directUploads has the routes that begin such an upload. The uploader answers them: it gets the
+// description of the upload (package uploadrequest), and not the body of the request.
 type directUploads struct {
 	core     DirectUploads
 	timeouts httpserver.BodyLimits
 	forward  func(c *fiber.Ctx, header http.Header) error
 }
 
-// directRequest is what a client says of its upload, in the form of Uppy.
+// directRequest is the body of a request that begins an upload, in the format of Uppy.
 type directRequest struct {
 	FileName string `json:"filename"`
 	Metadata struct {

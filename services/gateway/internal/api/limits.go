@@ -8,8 +8,8 @@ import (
 	"sori.internal/shared/media"
 )
 
-// UploadLimits are the limits of uploads that hold for everybody. Those that another service enforces
-// are here so that clients are told.
+// UploadLimits are the limits of uploads that hold for everybody. The API also publishes those that
+// another service enforces.
 type UploadLimits struct {
 	MaxBytes        int64         // of a recording in a form
 	MaxDirectBytes  int64         // of a recording that the client sends to the bucket, or in several requests
@@ -20,7 +20,7 @@ type UploadLimits struct {
 	ResultRetention time.Duration // 0: results are kept until they are deleted
 }
 
-// The ways to upload, as clients know them.
+// The names of the ways to upload in the API.
 const (
 	wayForm        = "form"
 	wayS3Form      = "s3-form"

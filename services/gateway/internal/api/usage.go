@@ -18,7 +18,7 @@ type Quotas interface {
 // budgetBody is a budget in bytes.
 type budgetBody struct {
 	Used  int64  `json:"used"`
-	Limit *int64 `json:"limit"` // null: none
+	Limit *int64 `json:"limit"` // null if there is no limit
 }
 
 // usageBody has what the jobs of a principal use, and what they may use.

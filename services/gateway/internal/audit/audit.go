@@ -21,7 +21,7 @@ type Entry struct {
 	Owner     string    `db:"owner" json:"owner"`           // see principal.Principal
 	KeyID     string    `db:"key_id" json:"key_id"`         // id of the API key; empty for a token
 	Action    string    `db:"action" json:"action"`         // method and route
-	Object    string    `db:"object" json:"object"`         // path of what was made or changed
+	Object    string    `db:"object" json:"object"`         // path of the resource that was created or changed
 	Status    int       `db:"status" json:"status"`         // HTTP status of the answer
 	Address   string    `db:"address" json:"address"`       // of the client
 	RequestID string    `db:"request_id" json:"request_id"` // also in the logs of all services

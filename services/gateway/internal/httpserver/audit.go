@@ -17,15 +17,17 @@ import (
 // request that it denies.
 type principalKey struct{}
 
-// objectKey is the key of the path of what a request has made.
+// objectKey is the key of the path of the resource that a request has created.
 type objectKey struct{}
 
-// Made tells the audit log the path of what a request has made, if the answer has no Location.
+// Made sets the path of the resource that a request has created, for the audit log. It is needed if
+// the answer has no Location.
 func Made(c *fiber.Ctx, path string) { c.Locals(objectKey{}, path) }
 
-// audited returns the entry of the audit log for an answered request. The audit log has the changes
-// of principals and what they were denied. It has no request without a principal, because everybody
-// could fill it with them: they are in the log of the service.
+// audited returns the entry of the audit log for an answered request. The audit log has the
+// requests of principals that change something, and those that were denied. It has no request
+// without a principal, because anybody could fill the audit log with such requests: they are in the
+// log of the service.
 func audited(c *fiber.Ctx, route, requestID string) (audit.Entry, bool) {
 	p, _ := c.Locals(principalKey{}).(principal.Principal)
 	status := c.Response().StatusCode()

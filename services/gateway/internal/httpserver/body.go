@@ -99,7 +99,7 @@ type Body struct {
 
 	detached atomic.Bool // see Detach
 
-	mu   sync.Mutex // another goroutine than that of the handler may read
+	mu   sync.Mutex // a goroutine other than the handler's may read
 	r    io.Reader
 	pace minrate.Meter
 	read int64

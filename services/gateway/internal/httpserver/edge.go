@@ -155,8 +155,8 @@ func (e *edge) changes(c *fiber.Ctx) bool {
 }
 
 // isClean reports whether a path has no empty segment and no dot segment, except for one slash at
-// its end. The services behind the gateway redirect any other path, or find another route for it than
-// the one whose scope was checked here.
+// its end. The services behind the gateway redirect any other path, or route it differently: then
+// the scope that was checked here is that of another route.
 func isClean(path string) bool {
 	inner := strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
 	if inner == "" {

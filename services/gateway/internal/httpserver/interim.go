@@ -24,7 +24,7 @@ type Interim struct {
 func NewInterim(c *fiber.Ctx) *Interim { return &Interim{ctx: c.Context()} }
 
 // Send sends an interim answer, unless the client speaks HTTP/1.0 or End was called. A path in Location
-// becomes a public URL. Another goroutine than that of the handler may call it.
+// becomes a public URL. A goroutine other than the handler's may call it.
 func (i *Interim) Send(status int, reason string, header http.Header) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

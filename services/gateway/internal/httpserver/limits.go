@@ -15,10 +15,11 @@ import (
 
 // Limits are the limits of each client. The zero Limits limit nothing.
 //
-// Before authentication, a client is an address; an IPv6 network of 64 bits counts as one address,
-// since its user can use all of it. After authentication, a client is the owner of the credentials.
-// Requests from a loopback address have no address to count by: they come from this machine, or from
-// a proxy that is not listed as trusted, and then all clients would share the limit.
+// Before authentication, a client is an address. All IPv6 addresses with the same /64 prefix count
+// as one, since one user can use all of them. After authentication, a client is the owner of the
+// credentials. Requests from a loopback address have no address to count by: they come from this
+// machine, or from a proxy that is not listed as trusted, and then all clients would share the
+// limit.
 type Limits struct {
 	Address   *ratelimit.Rate
 	Principal *ratelimit.Rate

@@ -17,7 +17,7 @@ import (
 const (
 	ownRoom    = 16 << 10 // bytes that every body may have
 	sharedRoom = 64 << 20 // bytes of all bodies together, beyond ownRoom of each
-	bodyPiece  = 32 << 10 // by which a body grows
+	bodyPiece  = 32 << 10 // bytes that ReadBody reserves and reads at a time
 )
 
 // BodyMemory counts the bytes of the bodies that are in memory, beyond ownRoom of each.

@@ -51,10 +51,10 @@ type Server struct {
 	Requests  *metrics.Requests
 
 	BasePath string            // of every route, without a trailing slash; empty is the root
-	Proxies  forwarded.Proxies // whose X-Forwarded headers are used
+	Proxies  forwarded.Proxies // proxies whose X-Forwarded headers are used
 	Origins  origin.List       // of pages of other sites that may use the API
-	Hosts    Hosts             // by which clients may request the gateway; empty is the default of newHostRule
-	MaxBody  int64             // bytes of the largest body that any route accepts, but for those that say more
+	Hosts    Hosts             // names by which clients may request the gateway; empty is the default of newHostRule
+	MaxBody  int64             // bytes of the largest body that any route accepts, except routes with a larger limit of their own
 	MinRate  int64             // bytes per second at which clients must read answers
 
 	// Access authenticates requests.

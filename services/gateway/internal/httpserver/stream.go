@@ -35,7 +35,7 @@ func whenSent(c *fiber.Ctx, f func()) {
 // other body it is not known when it is sent.
 func WhenSent(c *fiber.Ctx, f func()) {
 	if r := c.Response(); !r.IsBodyStream() {
-		if body := r.Body(); len(body) > 0 { // JSON has made it, and nobody else uses it
+		if body := r.Body(); len(body) > 0 { // the method JSON has allocated the body, and nothing else uses it
 			SendStream(c, io.NopCloser(bytes.NewReader(body)), int64(len(body)))
 		}
 	}

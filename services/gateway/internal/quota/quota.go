@@ -80,12 +80,12 @@ type Quotas struct {
 	owners map[string]*account
 }
 
-// account has what is known of one owner.
+// account has the usage of one owner, as far as this replica knows it.
 type account struct {
 	owner   string
 	usage   Usage
 	read    time.Time      // when the reading of the usage began; zero if it was never read
-	failed  time.Time      // when the last reading began that failed
+	failed  time.Time      // when the last failed reading began
 	reading chan struct{}  // closed when the reading that is under way ends; nil if there is none
 	open    []*Reservation // uploads that are not in the usage, in the order of their arrival
 }

@@ -61,7 +61,7 @@ func TestAnUploadIsCountedOnceWhetherItsJobIsRecordedOrNot(t *testing.T) {
 			e.accept(t, 10, recorded)
 		}
 		e.refuses(t, 1, "staged_bytes", 100, 100)
-		e.ledger.change(func(l *ledger) { clear(l.staged) }) // they are stored
+		e.ledger.change(func(l *ledger) { clear(l.staged) }) // the staged bytes are stored now
 		if recorded {
 			e.accept(t, 100, recorded)
 		}
@@ -240,8 +240,8 @@ func TestUploadsAreAdmittedWhileTheUsageCannotBeRead(t *testing.T) {
 	}
 }
 
-// The event of a job may not be stored although the gateway could not tell. Then the tracker never
-// records the job.
+// The outcome of an append may be unknown to the gateway. If the event is not stored, the tracker
+// never records the job.
 func TestAJobThatIsNeverRecordedIsForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

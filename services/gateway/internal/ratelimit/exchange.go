@@ -51,7 +51,7 @@ type Exchange struct {
 	replica    string // identifies this process
 	expiry     int
 
-	intervals int  // that have passed
+	intervals int  // how many intervals have passed
 	failing   bool // the last message was not published
 
 	mu    sync.Mutex

@@ -157,7 +157,7 @@ func TestEachReplicaLimitsForItselfWhileNATSIsAway(t *testing.T) {
 		release()
 	}
 	proxy.Restore()
-	b.refusesStreams("a") // for those at a
+	b.refusesStreams("a") // because of the client's streams at replica a
 	held[0]()
 	b.allowsAStream("a")
 	a.take("after", quota)

@@ -47,8 +47,8 @@ type Rate struct {
 }
 
 // NewRate adds a limit: a client may send quota requests at once, and as many in each window. It
-// returns nil if the quota is 0. The name appears in RateLimit-Policy, and what is limited in the
-// failure.
+// returns nil if the quota is 0. The parameter name appears in RateLimit-Policy, and the
+// parameter what in the failure.
 func (s *Set) NewRate(name, what string, quota int, window time.Duration) *Rate {
 	if quota == 0 {
 		return nil
@@ -172,13 +172,13 @@ type Concurrency struct {
 	secret *secret
 
 	mu       sync.Mutex
-	held     map[key]int            // what clients do at this replica
-	changed  map[key]struct{}       // clients whose count the other replicas do not know
-	reported map[string]map[key]int // what clients do at each other replica
+	held     map[key]int            // how many things each client does at once at this replica
+	changed  map[key]struct{}       // clients whose count has changed since the last message
+	reported map[string]map[key]int // the same at each other replica, by replica
 	others   map[key]int            // the sums of reported
 }
 
-// NewConcurrency adds a limit, and returns nil if it is 0. The failure says what is limited.
+// NewConcurrency adds a limit, and returns nil if it is 0. The failure contains the parameter what.
 func (s *Set) NewConcurrency(what string, limit int) *Concurrency {
 	if limit == 0 {
 		return nil

@@ -93,8 +93,9 @@ func (r *replica) take(client string, n int) {
 	}
 }
 
-// refusesRequests waits until a request of a client is refused, and returns how long the client must
-// wait. This happens before the client has used up its quota at this replica.
+// refusesRequests waits until a request of a client is refused, and returns how long the client
+// must wait. The test fails if this replica allows a whole quota of requests before that: the
+// replica must count the requests at other replicas.
 func (r *replica) refusesRequests(client string) (retryAfter time.Duration) {
 	r.t.Helper()
 	allowed := 0

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	maxReplicas = 64      // that a replica listens to
+	maxReplicas = 64      // how many other replicas a replica listens to
 	maxReported = 4096    // clients of one limit in a message
-	maxCount    = 1 << 20 // of one client in a message
+	maxCount    = 1 << 20 // largest count of one client in a message
 	maxReplica  = 64      // bytes of the id of a replica
 
 	// clientBytes is the size of a client in a message, with some room for all else: a key of 22
@@ -24,7 +24,7 @@ const (
 type usage struct {
 	Replica string                 `json:"replica"`
 	Taken   map[string]map[key]int `json:"taken,omitempty"` // requests since the last message
-	Held    map[string]map[key]int `json:"held,omitempty"`  // what clients do at once
+	Held    map[string]map[key]int `json:"held,omitempty"`  // how many things each client does at once
 	All     bool                   `json:"all,omitempty"`   // clients that Held does not name do nothing
 	Stopped bool                   `json:"stopped,omitempty"`
 }

@@ -17,7 +17,7 @@ type places struct {
 	own int64 // places of one owner
 
 	mu     sync.Mutex
-	owners map[string]*owner // those who have or wait for places
+	owners map[string]*owner // owners that have places or wait for one
 }
 
 type owner struct {

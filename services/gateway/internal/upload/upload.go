@@ -64,7 +64,7 @@ type Usage interface {
 // Limits are the limits of uploads.
 type Limits struct {
 	MaxBytes    int64 // of one recording in a form
-	DirectBytes int64 // of one recording that the client sends to the bucket itself, which clients are told
+	DirectBytes int64 // of one recording that the client sends to the bucket itself; for the text of refusals
 	Concurrent  int   // concurrent uploads
 
 	// Reserve is the share of the log and of staging that is reserved for accepted jobs. Without
@@ -119,7 +119,7 @@ type Dependencies struct {
 	Usage   Usage
 	Quotas  *quota.Quotas // nil: owners have no budgets
 
-	Allowed source.Allowed // what may be fetched besides public addresses
+	Allowed source.Allowed // hosts, networks and objects that may be fetched besides public addresses
 	Sealer  *source.Sealer
 }
 
@@ -149,7 +149,7 @@ func New(d Dependencies, limits Limits) *Core {
 // Active returns the number of uploads that are under way.
 func (c *Core) Active() int64 { return c.active.Load() }
 
-// errReserve is the failure of an upload when the log or staging is full but for the reserve.
+// errReserve is the failure of an upload when the log or staging is full except for the reserve.
 var errReserve = fault.AtCapacity("bus", errors.New("the reserve is kept for accepted jobs"))
 
 // busyRetryAfter is the Retry-After of an upload beyond the limit of concurrent uploads.

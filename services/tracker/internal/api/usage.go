@@ -14,8 +14,8 @@ import (
 
 // Usages sums the usage of owners.
 type Usages interface {
-	// Usage returns what the jobs of an owner use, without the logs of the jobs that were made on
-	// earlier days than logsFrom, and which of the given jobs of the owner are recorded.
+	// Usage returns what the jobs of an owner use, and which of the given jobs of the owner are
+	// recorded. It leaves out the logs of jobs that were created before the day of logsFrom.
 	Usage(ctx context.Context, owner string, logsFrom time.Time, jobs []string) (query.Usage, error)
 }
 

@@ -21,10 +21,10 @@ type Ended struct {
 
 // EndedRows finds records of ended jobs.
 type EndedRows interface {
-	// Ended returns at most limit jobs that ended at the time before or earlier and are not erased,
-	// in the order of At and id, beginning after the job in the parameter after.
+	// Ended returns at most limit jobs that ended no later than the parameter before and are not
+	// erased. They are sorted by At and id, and follow the parameter after in this order.
 	Ended(ctx context.Context, before time.Time, after Ended, limit int) ([]Ended, error)
-	// EndedWithAudio returns those of the same jobs whose recordings are stored and not deleted.
+	// EndedWithAudio is like Ended, for jobs whose recordings are stored and not deleted.
 	EndedWithAudio(ctx context.Context, before time.Time, after Ended, limit int) ([]Ended, error)
 }
 

@@ -47,12 +47,12 @@ type Record struct {
 	WaitCode    string    // the reason
 
 	RefusalSeq     uint64 // sequence of the newest refused event
-	RefusalAttempt int    // its attempt
+	RefusalAttempt int    // attempt in this event
 	RefusalCode    string // why the callback was refused
 
 	FetchSeq     uint64 // sequence of the newest fetching event
-	FetchAttempt int    // the retry that it belongs to
-	FetchState   Fetch  // what it says
+	FetchAttempt int    // the retry that this event belongs to
+	FetchState   Fetch  // the progress in this event
 
 	MediaType     string
 	Bucket        string

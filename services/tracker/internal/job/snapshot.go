@@ -46,13 +46,14 @@ func (f Failure) In(l locale.Language) Failure {
 	return f
 }
 
-// Fetch is how far the fetch of a recording is. The zero value means that none is under way.
+// Fetch is the progress of the fetch of a recording. The zero value means that no fetch is under
+// way.
 type Fetch struct {
 	Bytes  int64  `json:"bytes"`
 	Size   int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if unknown
 	Try    int    `json:"try"`              // from 1
 	Code   string `json:"code,omitempty"`   // why the try before failed
-	Status int    `json:"status,omitempty"` // with which that try was answered; 0 without an answer
+	Status int    `json:"status,omitempty"` // HTTP status of the answer to that try; 0 without an answer
 }
 
 // Snapshot is one version of a job as clients see it, before it is translated to a language.

@@ -291,7 +291,8 @@ func TestReplicasMayCommitInAnyOrder(t *testing.T) {
 	}
 }
 
-// Each replica has written the record before, and knows an old version of it.
+// Two replicas merge events of one job by turns. When a replica has its turn again, the record that
+// it has kept in memory is older than the row.
 func TestARecordThatAnotherReplicaHasWrittenSinceIsReadAgain(t *testing.T) {
 	t.Parallel()
 	kit, stores := open(t)

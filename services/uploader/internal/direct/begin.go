@@ -23,7 +23,7 @@ func (c *Core) joinedBefore(ctx context.Context, u Upload, refusal error) error 
 	if err := c.Joined(ctx, u); err != nil {
 		return err
 	}
-	_ = c.Bucket.AbortParts(context.WithoutCancel(ctx), u.Key, u.S3ID) // the sweeper does it otherwise
+	_ = c.Bucket.AbortParts(context.WithoutCancel(ctx), u.Key, u.S3ID) // if this fails, the sweeper aborts the upload
 	return nil
 }
 
@@ -77,7 +77,7 @@ func (c *Core) accept(ctx context.Context, u Upload, received event.Received) er
 	if u.Way() == event.WayForm {
 		end = c.spend
 	}
-	if err := end(ctx, u); err != nil { // the sweeper deletes it
+	if err := end(ctx, u); err != nil { // the sweeper will delete the record
 		zerolog.Ctx(ctx).Warn().Err(err).Str(logging.JobID, u.JobID).Msg("record of completed upload not deleted")
 	}
 	return nil
@@ -114,7 +114,7 @@ func (c *Core) check(ctx context.Context, u Upload) (event.Received, error) {
 	return received, err
 }
 
-// isRefusal reports whether err refuses an object for what it is.
+// isRefusal reports whether err refuses an object because of its size or its content.
 func isRefusal(err error) bool {
 	return fault.Is(err, fault.Unsupported) || fault.Is(err, fault.TooLarge) || fault.Is(err, fault.Invalid)
 }

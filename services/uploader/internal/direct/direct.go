@@ -32,22 +32,22 @@ import (
 
 // Upload is an upload that is not completed.
 type Upload struct {
-	JobID       string    `json:"job_id"`          // of the job that it becomes
-	S3ID        string    `json:"s3_id,omitempty"` // of the multipart upload at S3; empty for a form
+	JobID       string    `json:"job_id"`          // the job that the upload becomes
+	S3ID        string    `json:"s3_id,omitempty"` // id of the multipart upload at S3; empty for a form
 	Key         string    `json:"key"`
 	Owner       string    `json:"owner,omitempty"`
 	TokenID     int64     `json:"token_id"`
 	TextGridURL string    `json:"s3_textgrid_url,omitempty"`
 	PitchURL    string    `json:"s3_pitch_url,omitempty"`
 	FileName    string    `json:"file_name,omitempty"`
-	SHA256      string    `json:"sha256,omitempty"` // that the client announced, in hexadecimal
+	SHA256      string    `json:"sha256,omitempty"` // of the recording, in hexadecimal, as announced by the client
 	Fresh       bool      `json:"fresh,omitempty"`  // the recording is to be analysed, even if a result is cached
 	Created     time.Time `json:"created"`
 	Resumable   bool      `json:"resumable,omitempty"` // the bytes come through the uploader
 	Spent       bool      `json:"spent,omitempty"`     // a form whose job has begun
 }
 
-// Way returns the way on which the bytes come.
+// Way returns the way in which the bytes are sent.
 func (u Upload) Way() event.UploadWay {
 	switch {
 	case u.Spent:
@@ -69,10 +69,10 @@ type Records interface {
 	Find(ctx context.Context, way event.UploadWay, owner, job string) (Upload, bool, error)
 	Delete(ctx context.Context, u Upload) error
 
-	// All returns all uploads on one way.
+	// All returns all uploads of one way.
 	All(ctx context.Context, way event.UploadWay) ([]Upload, error)
 
-	// Count returns the number of uploads of an owner that have not become a job, on all ways.
+	// Count returns the number of uploads of an owner that have not become a job, of all ways.
 	Count(ctx context.Context, owner string) (int, error)
 }
 
@@ -149,7 +149,7 @@ type Options struct {
 // The limits of a multipart upload at S3 (Amazon S3 User Guide, "Amazon S3 multipart upload limits").
 const (
 	MaxParts = 10_000  // the largest number of a part, and so the largest number of parts
-	MinPart  = 5 << 20 // bytes of the smallest part, but for the last one
+	MinPart  = 5 << 20 // bytes of the smallest part, except the last one
 )
 
 // Core has the operations of direct uploads. It is safe for concurrent use.

@@ -76,7 +76,7 @@ func serveAt(t *testing.T, one, two http.HandlerFunc) string {
 		}
 		_, port, _ := net.SplitHostPort(a.Addr().String())
 		b, err := net.Listen("tcp", "127.0.0.2:"+port) //nolint:noctx // of a test
-		if err != nil {                                // another process has it
+		if err != nil {                                // another process uses the port
 			_ = a.Close()
 			continue
 		}

@@ -63,7 +63,7 @@ func (c *Client) Fetch(
 		if err == nil {
 			err = store(b, b.size)
 			b.close()
-			if b.err == nil { // the body did not fail: it is the result
+			if b.err == nil { // the body did not fail, so the error is that of store
 				return err
 			}
 			if err = b.err; errors.Is(err, errAgain) {
@@ -113,7 +113,7 @@ type tryError struct {
 	*upload.FetchError
 
 	final bool          // another try would fail, too
-	after time.Duration // Retry-After; 0 if the server does not tell
+	after time.Duration // Retry-After; 0 if the server sends none
 }
 
 // broken returns the failure of a connection.

@@ -32,7 +32,7 @@ func allow(t *testing.T, setting string) source.Allowed {
 	return a
 }
 
-// outcome is what came of a fetch.
+// outcome is the result of a fetch.
 type outcome struct {
 	body   []byte
 	begins int      // how often the file was read from its first byte

@@ -106,7 +106,8 @@ func (b *Bucket) HeadFrom(ctx context.Context, from source.Object, n int) ([]byt
 	return head, found, objectstore.Translate("get the head of an object of bucket "+from.Bucket, err)
 }
 
-// CopyFrom lets S3 copy an object of another bucket, if the object is still the one that was found.
+// CopyFrom makes S3 copy an object of another bucket, if the object is still the one that was
+// found.
 func (b *Bucket) CopyFrom(ctx context.Context, from source.Object, found upload.RemoteObject, to upload.Object) error {
 	dst := minio.CopyDestOptions{
 		Bucket: b.name, Object: to.Key, ReplaceMetadata: true, ContentType: to.MediaType, UserMetadata: metadataOf(to),

@@ -18,7 +18,7 @@ import (
 type FetchError struct {
 	Code      string
 	Detail    string // a sentence for operators
-	Status    int    // with which the server answered; 0 without an answer
+	Status    int    // HTTP status of the answer; 0 without an answer
 	Retryable bool   // a later fetch may succeed
 	Err       error  // the cause for the log, without the URL; not unwrapped, since it may be io.EOF
 }
@@ -33,10 +33,11 @@ func (e *FetchError) Error() string {
 
 // Fetcher fetches recordings by HTTP.
 type Fetcher interface {
-	// Fetch calls store with the bytes of a recording, from the first one. size is that of the whole
-	// recording; -1 if the server does not tell. If the connection breaks, the reader continues where it
-	// ended; if that is not possible, store is called again. failed is called after each try that is
-	// followed by another one. Fetch returns the error of store, or a FetchError.
+	// Fetch calls store with the bytes of a recording, from the first one. size is that of the
+	// whole recording; -1 if the server does not state it. If the connection breaks, the reader
+	// continues where it ended; if that is not possible, store is called again. failed is called
+	// after each try that is followed by another one. Fetch returns the error of store, or a
+	// FetchError.
 	Fetch(ctx context.Context, src source.Source, failed func(*FetchError), store func(body io.Reader, size int64) error) error
 }
 
@@ -53,8 +54,9 @@ type RemoteObjects interface {
 	CopyFrom(ctx context.Context, from source.Object, found RemoteObject, to Object) error
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
 	Remove(ctx context.Context, key string) error
-	// ListPrefix lists the objects whose key has a prefix, and what unfinished uploads have left. It returns a
-	// function that removes what was listed, except the object with the key keep.
+	// ListPrefix lists the objects whose key has a prefix, and the unfinished multipart uploads to
+	// such keys. It returns a function that removes what was listed, except the object with the key
+	// keep.
 	ListPrefix(ctx context.Context, prefix string) (remove func(ctx context.Context, keep string) error, err error)
 }
 
@@ -173,7 +175,7 @@ func (u *RemoteUploader) handleError(ctx context.Context, job string, cause erro
 		}
 	}
 	if f == nil {
-		return cause // what was fetched could not be stored
+		return cause // the recording was fetched, but could not be stored
 	}
 	zerolog.Ctx(ctx).Warn().Err(f).Str(logging.Code, f.Code).Msg("recording not fetched")
 	return u.Fail(ctx, job, event.Failed{JobID: job, Code: f.Code, Detail: f.Detail, Retryable: f.Retryable})
@@ -190,9 +192,10 @@ func (u *RemoteUploader) Fail(ctx context.Context, job string, failed event.Fail
 	return u.cleanUp(ctx, job)
 }
 
-// cleanUp removes the objects of a job that are not its recording. It lists them before it reads the log: the
-// listing may take as long as S3 is away, and a retry that comes meanwhile begins a fetch that stores another
-// object. While such a fetch runs, nothing is removed: it cleans up itself.
+// cleanUp removes the objects of a job that are not its recording. It lists them before it reads
+// the log: the listing may take as long as S3 is unavailable, and a retry that comes meanwhile
+// begins a fetch that stores another object. While such a fetch runs, nothing is removed: it cleans
+// up itself.
 func (u *RemoteUploader) cleanUp(ctx context.Context, job string) error {
 	remove, err := u.Objects.ListPrefix(ctx, keyPrefix(job))
 	if err != nil {

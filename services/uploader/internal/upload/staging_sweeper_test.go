@@ -109,7 +109,7 @@ func TestTheBytesThatAJobNamesAreKeptAndThoseOfItsOtherUploadsRemoved(t *testing
 func TestAnotherUploadOfAnOldJobMayTakeItsTime(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	entry, err := event.UploadEntry("01890a5d-ac96-774b-bcce-b302099a8057") // its id is of 2023
+	entry, err := event.UploadEntry("01890a5d-ac96-774b-bcce-b302099a8057") // the id contains a time in 2023
 	must(t, err)
 	env.checkKeptUntilOld(entry)
 }

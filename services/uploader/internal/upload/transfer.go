@@ -58,7 +58,7 @@ func (t *transfer) run(outer context.Context) (event.Stored, error) {
 	case err == nil:
 	case outer.Err() != nil:
 		err = outer.Err() // the process stops: another one fetches the recording
-	case fault.Is(err, fault.Unavailable): // S3 has not answered, whatever the time and the job are
+	case fault.Is(err, fault.Unavailable): // S3 has not answered: the event is handled again, even if the time is over or the job has ended
 	case errors.Is(context.Cause(ctx), errTimeout):
 		err = &FetchError{
 			Code: event.CodeFetchTimeout, Retryable: true, Err: err,
@@ -92,7 +92,7 @@ func (t *transfer) fetch() (event.Stored, error) {
 	return stored, err
 }
 
-// copyObject lets S3 copy the recording, and reads the copy for its hash and its duration.
+// copyObject makes S3 copy the recording, and reads the copy for its hash and its duration.
 func (t *transfer) copyObject() (event.Stored, error) {
 	u := t.uploader
 	from, err := u.options.Allowed.Object(t.source.URL)

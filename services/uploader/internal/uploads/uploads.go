@@ -102,8 +102,8 @@ func (s *Store) Resumable(ctx context.Context) ([]resumable.Upload, error) {
 	return allOf[resumable.Upload](ctx, s, event.WayTus)
 }
 
-// allOf reads all uploads on one way. A record that cannot be read, as one of a newer version, is logged and left out:
-// it must not keep the others from being completed and swept.
+// allOf reads all uploads of one way. A record that cannot be read, for example one of a newer
+// version, is logged and left out: it must not keep the others from being completed and swept.
 func allOf[U any](ctx context.Context, s *Store, way event.UploadWay) ([]U, error) {
 	messages, err := s.stream.LastPerSubject(ctx, event.UploadsOf(way))
 	if err != nil {
