@@ -19,20 +19,21 @@ const batchRetryPause = 500 * time.Millisecond
 
 // Batches describes a consumer that handles many events at once.
 type Batches struct {
-	Consumer // Handle and Concurrency are not used
-	Size     int
+	Consumer     // Handle and Concurrency are not used
+	Size     int // maximum number of events in a batch
 
 	// Wait is how long an incomplete batch waits for further events; a millisecond if it is 0. Under
 	// load a batch fills while the previous one is handled.
 	Wait time.Duration
 
-	// Urgent reports whether a batch is handled at once when it gets an event of this name. If it
-	// is nil, every batch waits.
+	// Urgent reports whether an event of this name ends the wait of its batch. If it is nil, every
+	// incomplete batch waits.
 	Urgent func(event.Name) bool
 
-	// Handle processes a batch: either all of its events or, if it returns an error, none. If the
-	// error is not that of an unavailable dependency, each event is handled again by itself, so that
-	// only the event that causes the error becomes a dead letter.
+	// Handle processes a batch: either all of its events or, if it returns an error, none. After an
+	// error of the kind fault.Unavailable or fault.Exhausted the whole batch is redelivered. After
+	// any other error Handle is called again for each event alone, so that only the event that
+	// causes the error becomes a dead letter.
 	Handle func(context.Context, []Delivery) error
 }
 

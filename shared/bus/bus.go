@@ -6,8 +6,8 @@
 //  1. Every handled message is settled once, by one function, from the error of its handler
 //     (Consume). Handlers never ack.
 //  2. A message that no retry can process is stored as a dead letter before it is terminated.
-//  3. No call waits for a response of the server longer than a few seconds, even if its context
-//     allows more. It fails with fault.Unavailable instead.
+//  3. No call except Bus.Replay waits for a response of the server longer than a few seconds, even
+//     if its context allows more. It fails with fault.Unavailable instead.
 //
 // Other packages are built on it: joblog reads and appends the logs of jobs, staging stores large
 // bodies, deadletter lists and replays dead letters, and coordination stores state that the
@@ -33,9 +33,9 @@ import (
 // subject needs about 0.5 KB of the server's memory, and a job has about five subjects: a week with
 // a million jobs a day needs about 17 GB.
 //
-// The field Provision says whether the client creates and updates the streams, consumers and
-// buckets that it needs. If it is false, another program does so (Bus.Provision). Then the client
-// needs no permission for that, and waits for what is missing.
+// The field Provision determines whether the client creates and updates the streams, consumers and
+// buckets that it needs. If it is false, another program does so (Bus.Provision): the client needs
+// no permission to create or update them, and waits for those that do not exist.
 type Config struct {
 	Connection
 	Provision       bool          `env:"NATS_PROVISION" envDefault:"true"`
@@ -133,8 +133,8 @@ func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 	return b, nil
 }
 
-// Close flushes the broadcasts and closes the connection. An unavailable server is no error:
-// everything durable was acknowledged before.
+// Close flushes the broadcasts and closes the connection. It returns nil even if the server is
+// unavailable, since the server has acknowledged every event that a caller relies on.
 func (b *Bus) Close() error {
 	if err := b.nc.FlushTimeout(time.Second); err != nil {
 		b.log.Debug().Err(err).Msg("bus closed without a flush")
@@ -143,7 +143,8 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// Ping sends a request to the server and waits for the response.
+// Ping sends a request to the server and waits for the response. It fails with fault.Unavailable if
+// there is none.
 func (b *Bus) Ping(ctx context.Context) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()

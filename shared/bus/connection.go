@@ -13,8 +13,8 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Connection describes how a client connects to NATS, and how it proves who it is: by a user name
-// and a password, by a credentials file, or by a certificate. A user in the URL counts if neither
+// Connection describes how a client connects to NATS, and how it authenticates: by a user name and
+// a password, by a credentials file, or by a certificate. A user in the URL is used only if neither
 // User nor Creds is set.
 type Connection struct {
 	URL       config.Secret   `env:"NATS_URL,required"`
@@ -36,8 +36,8 @@ func (c *Connection) Check() error {
 	return errors.Join(c.Namespace.Check(), rules.Err())
 }
 
-// Dial connects a client with a name to NATS. The settings of the client decide what happens if the
-// server is unavailable.
+// Dial connects to NATS under the name of a client. The options determine whether Dial fails or
+// retries in the background while the server is unavailable.
 func (c *Connection) Dial(name string, options ...nats.Option) (*nats.Conn, error) {
 	own, err := c.options(name)
 	if err != nil {

@@ -35,22 +35,23 @@ func (d Delivery) First() bool { return d.Attempt == 1 && d.Backoff > 0 }
 // Consumer describes a durable pull consumer. The replicas of a service share it: each event is
 // delivered to one of them, and to another one if that one dies.
 type Consumer struct {
-	Name        string       // name of the durable consumer: the service and the event
-	Stream      event.Stream // the zero value is event.Jobs()
-	Filters     []string     // subjects of the stream; all if empty
-	Concurrency int          // maximum number of handlers that run at once
-	MaxPending  int          // events delivered to all replicas and not settled; at least 1000
-	AckWait     time.Duration
+	Name        string        // name of the durable consumer: the service and the event
+	Stream      event.Stream  // the zero value is event.Jobs()
+	Filters     []string      // subjects of the stream; all if empty
+	Concurrency int           // maximum number of handlers that run at once
+	MaxPending  int           // events delivered to all replicas and not settled; at least 1000
+	AckWait     time.Duration // 10 seconds if it is 0; extended while a handler runs
 	Grace       time.Duration // how long handlers may continue after a stop
 	Metrics     *metrics.Events
 
-	// FixedDelay makes RetryAfter replace the backoff, however often the event was delivered. It is
+	// FixedDelay makes the RetryAfter of an error replace the backoff even if it is shorter. It is
 	// for handlers that poll.
 	FixedDelay bool
 
-	// Handle processes one event. Its result settles the message: nil acks it; an error of a retryable
-	// kind redelivers it after a growing delay (Delivery.Backoff); an error of another kind makes it
-	// a dead letter. Handle may run several times for one event, also at the same time.
+	// Handle processes one event. Its result settles the message (VerdictOn): nil acks it; an error
+	// of a retryable kind, or a conflict, redelivers it after a growing delay (Delivery.Backoff);
+	// any other error, or the tenth internal error, makes it a dead letter. Handle may run several
+	// times for one event, also concurrently.
 	Handle func(context.Context, Delivery) error
 
 	// OnDeadLetter, if set, is called before a message becomes a dead letter, so that its job can be
@@ -116,7 +117,8 @@ func (b *Bus) ConsumerState(ctx context.Context, consumer string) (ConsumerState
 }
 
 // Settled reports whether a consumer has settled every event that was delivered to it up to a
-// sequence. Events that are no longer in the stream do not count.
+// sequence. Events that are no longer in the stream do not count. A consumer that does not exist
+// has settled everything.
 func (b *Bus) Settled(ctx context.Context, consumer string, seq uint64) (bool, error) {
 	s, found, err := b.ConsumerState(ctx, consumer)
 	return err == nil && (!found || s.AckPending == 0 || s.AckFloor >= seq), err

@@ -14,10 +14,11 @@ import (
 
 // Ensure creates the streams, or updates those whose configuration differs. Any number of services
 // may call it at once. A stream that needs no change is not updated: in a cluster even an empty
-// update needs consensus, and only one of several concurrent updates gets a response.
+// update needs consensus, and only one of several concurrent updates gets a response. Ensure fails
+// if the server is older than 2.11.
 //
 // Without Config.Provision, Ensure changes nothing. It fails with fault.Unavailable if a stream does
-// not exist or lacks a subject.
+// not exist or has other subjects.
 func (b *Bus) Ensure(ctx context.Context, streams ...event.Stream) error {
 	if err := b.checkServer(ctx); err != nil {
 		return err

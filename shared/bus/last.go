@@ -17,7 +17,7 @@ import (
 )
 
 // Last returns the newest message on a subject, or nil if there is none. Any replica may answer. If
-// it has no message, the leader is asked, since a replica may lag.
+// the replica has no message, Last asks the leader, since a replica may lag.
 func (s *Stream) Last(ctx context.Context, subject string) (*Message, error) {
 	tried := "read the last message on " + subject
 	ctx, cancel := withTimeout(ctx)
@@ -43,7 +43,7 @@ func (s *Stream) Last(ctx context.Context, subject string) (*Message, error) {
 }
 
 // LastPerSubject returns the newest message on each subject that matches a filter, oldest first.
-// Any replica may answer. A replica may lag: it answers even before it has caught up.
+// Any replica may answer, even one that lags behind the leader.
 func (s *Stream) LastPerSubject(ctx context.Context, filter string) ([]Message, error) {
 	tried := "read the last messages on " + filter
 	ctx, cancel := withTimeout(ctx)

@@ -39,8 +39,8 @@ type Change struct {
 	Action   Action
 }
 
-// Provision creates the resources, or updates those whose configuration differs. It can be repeated
-// at any time. If it fails, it returns the changes that it made before.
+// Provision creates the resources, or updates those whose configuration differs. It may be called
+// again at any time. If it fails, it also returns the changes that it made before the failure.
 func (b *Bus) Provision(ctx context.Context, r Resources) (changes []Change, err error) {
 	if err := b.checkServer(ctx); err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func (b *Bus) PublishBytesExpecting(ctx context.Context, subject string, data []
 	return ack.Sequence, nil
 }
 
-// PubAck is the acknowledgement of a message from PublishBytes, which may still be outstanding.
+// PubAck is the acknowledgement of a message from PublishBytes. It may still be outstanding.
 type PubAck struct {
 	subject string
 	future  jetstream.PubAckFuture
@@ -135,7 +135,8 @@ func (b *Bus) PublishBytes(subject string, data []byte) (*PubAck, error) {
 	return &PubAck{subject: subject, future: future}, nil
 }
 
-// Wait waits until the message is stored. It may be called only once.
+// Wait waits until the message is stored. It fails with fault.Unavailable if no acknowledgement
+// arrives within a few seconds. It may be called only once.
 func (a *PubAck) Wait(ctx context.Context) error {
 	timer := time.NewTimer(requestTimeout)
 	defer timer.Stop()

@@ -38,10 +38,12 @@ func (r replayReply) failure() error {
 	return f
 }
 
-// Replay requests that a consumer handles an event of its stream again, however often it was
-// delivered before, and returns the error of the handler. One replica of the service handles it.
+// Replay requests that a consumer handles the event with the sequence seq of its stream again, even
+// if the event was settled before, and returns the error of the handler. One replica of the service
+// handles the event. Replay waits until ctx ends. It fails with fault.Unavailable if no replica
+// runs, or if the handler has not finished when the deadline of ctx passes.
 //
-// Nothing is published: the event stays in its job's log, and the handler gets its sequence, time
+// Replay publishes no event: the handler gets the event from the stream, with its sequence, time
 // and trace. A failed replay settles nothing: the event is neither redelivered nor dead-lettered
 // again.
 func (b *Bus) Replay(ctx context.Context, consumer string, seq uint64) error {

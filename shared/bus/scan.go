@@ -8,8 +8,9 @@ import (
 )
 
 // Scan calls handle with every message in the stream whose subject matches one of the filters,
-// oldest first. Messages that are stored after its start are left out. Without bodies it is much
-// faster. An error of handle ends the scan and is returned unchanged.
+// oldest first. It leaves out messages that are stored after its start. If bodies is false, the
+// messages have no bodies, which makes the scan much faster. An error of handle ends the scan and
+// is returned unchanged.
 func (s *Stream) Scan(ctx context.Context, bodies bool, filters []string, handle func(Message) error) error {
 	tried := "scan stream " + s.name
 	cons, last, err := s.orderedConsumer(ctx, bodies, filters)

@@ -41,10 +41,10 @@ type StreamInfo struct {
 	Messages          uint64
 	FirstSeq, LastSeq uint64
 	FirstTime         time.Time // when the oldest message was stored
-	Used              float64   // the used fraction of its limits: at 1 the stream rejects messages
+	Used              float64   // the used fraction of its limits; at 1 the stream is full (event.Stream)
 }
 
-// Info returns the state of the stream.
+// Info returns the state of the stream. It fails with fault.NotFound if the stream does not exist.
 func (s *Stream) Info(ctx context.Context) (StreamInfo, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -101,7 +101,7 @@ func (s *Stream) Delete(ctx context.Context, seq uint64) error {
 }
 
 // Purge removes the messages whose subject matches a filter and whose sequence is less than the
-// parameter before. If that is 0, it removes all messages that match.
+// parameter before. If before is 0, it removes all messages whose subject matches.
 func (s *Stream) Purge(ctx context.Context, filter string, before uint64) error {
 	tried := "purge " + filter + " from " + s.name
 	ctx, cancel := withTimeout(ctx)

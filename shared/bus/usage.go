@@ -12,9 +12,9 @@ import (
 // usageInterval is the time between two requests for the state of the streams.
 const usageInterval = time.Second
 
-// Usage caches how full streams are, as of about a second ago, so that a reader sends no request.
-// If a request for the state of a stream fails, its last value stays. Before the first response a
-// stream counts as empty.
+// Usage caches how full streams are, as of about a second ago, so that Used and MaxUsed send no
+// request. If a request for the state of a stream fails, the stream keeps its last value. Before
+// the first response a stream counts as empty.
 type Usage struct {
 	bus     *Bus
 	streams []event.Stream

@@ -46,7 +46,8 @@ func (v Verdict) level() zerolog.Level {
 // dead letter. An unavailable dependency has no such limit.
 const internalTries = 10
 
-// VerdictOn returns how the n-th delivery of a message is settled, by the error of its handler.
+// VerdictOn returns how the n-th delivery of a message is settled, by the error of its handler. A
+// message whose handler fails with an internal error becomes a dead letter with the tenth delivery.
 func VerdictOn(err error, n uint64) Verdict {
 	switch {
 	case err == nil:
@@ -68,9 +69,9 @@ const (
 	maxDelay = time.Minute
 )
 
-// Delay returns how long the retry after the n-th delivery waits. It doubles with each delivery,
-// from a quarter of a second to a minute. A random part of up to half of it spreads the retries of
-// many messages.
+// Delay returns the delay between the n-th delivery of a message and its redelivery. The delay
+// doubles with each delivery, from a quarter of a second to a minute. Up to half of it is random,
+// so that the redeliveries of many messages are spread over time.
 func Delay(n uint64) time.Duration {
 	d := maxDelay
 	if n < 9 {

@@ -1,7 +1,7 @@
 // Package config reads the settings of a service from its environment into a tagged struct.
 //
-// Every broken setting is reported by the name of its variable, not only the first. A Secret prints as asterisks in logs,
-// errors and JSON.
+// It reports all broken settings together, each by the name of its variable. A Secret prints as
+// asterisks in logs, errors and JSON.
 package config
 
 import (
@@ -62,8 +62,9 @@ func (r *Rules) Check(holds bool, text string) {
 // Err returns every broken rule, joined, or nil if there is none.
 func (r *Rules) Err() error { return errors.Join(r.broken...) }
 
-// ParseList parses a setting that is a list, written with commas. It removes spaces around the
-// entries, and skips empty entries. It returns the entries without an error, and all errors, joined.
+// ParseList parses a setting that is a comma-separated list. It removes spaces around the entries,
+// and skips empty entries. It returns the values of the entries that parse accepts, and the errors
+// of the others, joined.
 func ParseList[T any](text []byte, parse func(entry string) (T, error)) ([]T, error) {
 	var (
 		list   []T
@@ -89,8 +90,7 @@ func IsHTTP(u url.URL) bool { return (u.Scheme == "http" || u.Scheme == "https")
 
 // Load sets the fields of cfg, a pointer to a struct with env and envDefault tags, from lookup. A
 // variable with an empty value counts as absent, so that compose files may pass variables that are
-// not set. A variable with a sample value is refused, wherever the service listens: everybody knows
-// the value.
+// not set. Load rejects a sample value (IsSample), since everybody knows it.
 func Load(lookup Lookup, cfg any) error {
 	params, err := env.GetFieldParams(cfg)
 	if err != nil {
@@ -140,7 +140,7 @@ func parseFields(vars map[string]string, cfg any) error {
 	})
 }
 
-// IsSample reports whether a value comes from an example, such as change-me-too.
+// IsSample reports whether a value is a placeholder from an example, such as change-me-too.
 func IsSample(value string) bool {
 	value = strings.ToLower(value)
 	return strings.Contains(value, "change-me") || strings.Contains(value, "changeme")

@@ -13,15 +13,16 @@ import (
 // timeout limits one operation on a flag.
 const timeout = 5 * time.Second
 
-// Flag is set once and stays set, for all replicas of a service. It is safe for concurrent use.
+// Flag is a boolean that all replicas of a service share. Once it is set, it stays set. It is safe
+// for concurrent use.
 type Flag struct {
 	bus         *bus.Bus
 	bucket, key string
 	set         atomic.Bool // this process knows that the flag is set
 }
 
-// NewFlag returns the flag with a key in a bucket. A key consists of letters, digits, and the
-// characters "-/_=.", but must not begin or end with a dot.
+// NewFlag returns the flag with a key in a bucket. A key consists of letters, digits and the
+// characters "-/_=.", and must not begin or end with a dot.
 func NewFlag(b *bus.Bus, bucket, key string) *Flag { return &Flag{bus: b, bucket: bucket, key: key} }
 
 // Set sets the flag.

@@ -25,7 +25,7 @@ type DeadLetter struct {
 	Code       string    `json:"code"`       // of the failure
 	Reason     string    `json:"reason"`     // the detail of the failure
 	Deliveries uint64    `json:"deliveries"` // how often the event was delivered
-	At         time.Time `json:"buried"`
+	At         time.Time `json:"buried"`     // when the dead letter was stored
 	Trace      string    `json:"trace_id,omitempty"`
 	Body       []byte    `json:"-"`
 }
@@ -75,9 +75,10 @@ func (s *Store) Delete(ctx context.Context, seq uint64) error {
 	return s.stream.Delete(ctx, seq)
 }
 
-// DeleteOfJob deletes the dead letters of a job, except that of its erased event, which an operator
-// still has to handle. It reads them one by one from the leader of the stream: a faster scan needs a
-// consumer, and whoever may create consumers can make the server publish to any subject.
+// DeleteOfJob deletes the dead letters of a job, except those of its erased event, which an
+// operator still has to handle. It reads the dead letters of all jobs one by one from the leader of
+// the stream: a faster scan needs a consumer, and a client that may create consumers can make the
+// server publish to any subject.
 func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
 	info, err := s.stream.Info(ctx)
 	if err != nil {
@@ -101,8 +102,8 @@ func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
 }
 
 // Replay makes the consumer that rejected an event handle it again, and deletes the dead letter if
-// that succeeds. It waits for the handler for at most the duration wait. If the process dies before
-// it deletes the dead letter, a second replay has no further effect.
+// the handler succeeds. It waits for the handler for at most the duration wait. If the process dies
+// before it deletes the dead letter, a second replay has no further effect.
 func (s *Store) Replay(ctx context.Context, l DeadLetter, wait time.Duration) error {
 	replayCtx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

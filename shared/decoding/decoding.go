@@ -1,11 +1,11 @@
 // Package decoding is the protocol between a program that needs the samples of a recording and the
 // process that decodes it.
 //
-// The process reads requests from its standard input, one JSON object a line. It answers each on
-// its standard output before it reads the next. An answer is a sequence of frames: at most one
-// header, then samples, then one end. A frame is a byte for its type, four bytes for the length of
-// its body (little-endian), and the body. The first frame of a process has the type Ready: the
-// process can decode.
+// The process reads requests from its standard input, one JSON object per line. It writes the
+// response to each request to its standard output before it reads the next request. A response is a
+// sequence of frames: at most one header, then samples, then one end. A frame is a byte for its
+// type, four bytes for the length of its body (little-endian), and the body. The first frame that a
+// process writes has the type TypeReady: the process can decode.
 //
 // Both sides treat what they read as hostile: a frame longer than MaxFrame is an error, and nothing
 // is allocated for a length before it is checked.
@@ -45,19 +45,19 @@ const (
 	CodeUnsupportedAudio = "unsupported-audio"     // the file is not audio
 	CodeUnsupportedCodec = "unsupported-codec"     // the codec cannot be decoded; End.Found is its name
 	CodeNoAudio          = "no-audio"              // nothing in the file can be decoded
-	CodeLimit            = "decode-limit-exceeded" // the decode exceeded its processor time, or the dimensions are impossible
+	CodeLimit            = "decode-limit-exceeded" // the decode exceeded its processor time, or Header.Check failed
 	CodeCrashed          = "analysis-crashed"      // the decoder crashed, or needs more memory than it may use
 )
 
-// ErrProtocol means that the other side broke the protocol.
+// ErrProtocol means that the other side violated the protocol.
 var ErrProtocol = errors.New("decoding protocol broken")
 
 // Request asks for the samples of one file.
 type Request struct {
 	Path       string  `json:"path"`             // of the file, absolute
 	Format     string  `json:"format,omitempty"` // the demuxer to use if the file does not identify its format
-	MaxSeconds float64 `json:"max_seconds"`      // the most samples that are decoded, in seconds; a longer recording is cut off there
-	CPUSeconds float64 `json:"cpu_seconds"`      // limit of the processor time for this request
+	MaxSeconds float64 `json:"max_seconds"`      // how much of the recording is decoded, in seconds; the rest is left out
+	CPUSeconds float64 `json:"cpu_seconds"`      // limit of the processor time for this request, in seconds
 }
 
 // Header describes the samples that follow it.
@@ -67,12 +67,13 @@ type Header struct {
 	SampleRate int    `json:"sample_rate"` // frames per second
 	Channels   int    `json:"channels"`    // samples per frame
 	Mask       uint32 `json:"mask"`        // positions of the channels, as in WAVEFORMATEXTENSIBLE; 0 if unknown
-	// Seconds is the length that the file announces, only for the display of progress; 0 if the file
-	// announces none.
+	// Seconds is the duration that the file declares, only for the display of progress; 0 if the
+	// file declares none.
 	Seconds float64 `json:"seconds,omitempty"`
 }
 
-// Check returns an error if no recording can have these dimensions.
+// Check returns an error if the sample rate or the number of channels is outside the limits of the
+// protocol.
 func (h Header) Check() error {
 	if h.Channels < 1 || h.Channels > MaxChannel || h.SampleRate < MinRate || h.SampleRate > MaxRate || h.Channels*h.SampleRate > MaxFlow {
 		return fmt.Errorf("%d channels at %d Hz: %w", h.Channels, h.SampleRate, ErrProtocol)
@@ -128,7 +129,7 @@ type Reader struct {
 func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
 // Frame reads one frame. The body is valid until the next call. At the end of the stream the error
-// wraps io.EOF.
+// wraps io.EOF; for a frame that is too long it wraps ErrProtocol.
 func (r *Reader) Frame() (kind byte, body []byte, err error) {
 	var head [frameHead]byte
 	if _, err := io.ReadFull(r.r, head[:]); err != nil {
@@ -160,7 +161,7 @@ func WriteRequest(w io.Writer, r Request) error {
 	return nil
 }
 
-// ParseRequest reads a request from its line.
+// ParseRequest parses the line of a request. Its error wraps ErrProtocol.
 func ParseRequest(line []byte) (Request, error) {
 	var r Request
 	if len(line) > MaxRequest {
@@ -175,8 +176,8 @@ func ParseRequest(line []byte) (Request, error) {
 	return r, nil
 }
 
-// Samples converts the body of a frame of samples into p, and returns the number of samples, at
-// most len(p). A p of MaxFrame/4 samples is long enough for every frame.
+// Samples decodes the body of a frame of samples into p, and returns the number of samples, at most
+// len(p). A p of MaxFrame/4 samples is long enough for every frame.
 func Samples(p []float32, body []byte) int {
 	n := min(len(body)/4, len(p))
 	for i := range n {

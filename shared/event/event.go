@@ -55,9 +55,9 @@ func (n Name) Progress() bool {
 	}
 }
 
-// Terminal reports whether a job has ended if its log ends with an event of this name. After failed
-// the job can continue: retried starts it again. After completed, failed and canceled the recording
-// may expire. After each of them the job may be erased; after erased nothing is appended.
+// Terminal reports whether a job has ended if its log ends with an event of this name. A failed job
+// can continue: retried starts it again. The recording of a completed, failed or canceled job may
+// expire. A job may be erased after any event; after erased nothing is appended.
 func (n Name) Terminal() bool {
 	return n == NameCompleted || n == NameFailed || n == NameCanceled || n == NameExpired || n == NameErased
 }
@@ -69,12 +69,12 @@ type Event interface {
 	// Job returns the id of the event's job, or "" if the event is about a token.
 	Job() string
 	// Occurrence returns a text that distinguishes the events of one name and one job: the attempt,
-	// the progress, or the second. It is empty if a job can have only one event of the name.
+	// the progress, or the time. It is empty if a job can have only one event of the name.
 	Occurrence() string
 }
 
-// ID returns the id of an event for the headers ce-id and Nats-Msg-Id. It depends on what happened,
-// and neither on the publisher nor on how often the event is published.
+// ID returns the id of an event for the headers ce-id and Nats-Msg-Id. The id is the same whichever
+// process publishes the event, and however often.
 func ID(e Event) string {
 	id := EntityID(e) + "." + string(e.Name())
 	if e.Name() == NameDeleted {
@@ -108,22 +108,22 @@ func Type(n Name) string {
 type Received struct {
 	JobID       string `json:"job_id"`
 	TokenID     int64  `json:"token_id"`
-	TextGridURL string `json:"s3_textgrid_url,omitempty"` // reference TextGrid of the token, as stored in the catalogue
-	PitchURL    string `json:"s3_pitch_url,omitempty"`    // reference pitch of the token, as stored in the catalogue
-	FileName    string `json:"file_name,omitempty"`       // from the client: metadata, never a path
-	MediaType   string `json:"media_type"`                // by its magic bytes
-	Size        int64  `json:"size"`                      // bytes
-	SHA256      string `json:"sha256"`                    // hexadecimal; with Key, as announced by the client, or empty
-	Chunks      int    `json:"chunks"`                    // messages in staging
-	Key         string `json:"key,omitempty"`             // of the recording, if it is in the bucket already: then nothing is staged
-	Entry       string `json:"entry,omitempty"`           // of staging; if empty, the entry is named like the job
-	Owner       string `json:"owner,omitempty"`           // who uploaded it; a job without an owner is visible to admins only
-	Source      string `json:"source,omitempty"`          // where to fetch the recording from, sealed (package source)
-	Fresh       bool   `json:"fresh,omitempty"`           // the client wants a new analysis, not a cached result
+	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as in the catalogue
+	PitchURL    string `json:"s3_pitch_url,omitempty"`
+	FileName    string `json:"file_name,omitempty"` // from the client: metadata, never a path
+	MediaType   string `json:"media_type"`          // by its magic bytes
+	Size        int64  `json:"size"`                // bytes
+	SHA256      string `json:"sha256"`              // hexadecimal; with Key, the one that the client announced, or empty
+	Chunks      int    `json:"chunks"`              // messages in staging
+	Key         string `json:"key,omitempty"`       // of the recording, if it is in the bucket already: then nothing is staged
+	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry is named like the job
+	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner is visible to admins only
+	Source      string `json:"source,omitempty"`    // where to fetch the recording from, sealed (package source)
+	Fresh       bool   `json:"fresh,omitempty"`     // the client wants a new analysis, not a cached result
 }
 
-// Stored means that the recording is in the bucket. It has everything that the dispatcher needs.
-// Published by the uploader; consumed by the dispatcher and the tracker.
+// Stored means that the recording is in the bucket. It contains everything that the dispatcher
+// needs. Published by the uploader; consumed by the dispatcher and the tracker.
 type Stored struct {
 	JobID       string  `json:"job_id"`
 	TokenID     int64   `json:"token_id"`
@@ -144,7 +144,7 @@ type Stored struct {
 type Attempted struct {
 	JobID     string `json:"job_id"`
 	Attempt   int    `json:"attempt"`
-	ResultKey string `json:"result_key,omitempty"` // key under which the result is cached; empty if it is not cached
+	ResultKey string `json:"result_key,omitempty"` // the key under which the result is cached; empty if it is not cached
 }
 
 // Dispatched means that the analysis server accepted the attempt. Published by the dispatcher;
@@ -153,7 +153,7 @@ type Dispatched struct {
 	JobID         string `json:"job_id"`
 	Attempt       int    `json:"attempt"`
 	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the server's own id; empty if it returned none
-	Unanswered    bool   `json:"unanswered,omitempty"`      // the server has the request and did not answer in time
+	Unanswered    bool   `json:"unanswered,omitempty"`      // the server received the request and did not respond in time
 }
 
 // Lapsed means that the analysis server accepted the attempt but did not report its outcome before
@@ -190,7 +190,7 @@ const (
 // of the jobs that wait for the same analysis. The other services read it in the log.
 type Failed struct {
 	JobID     string `json:"job_id"`
-	Attempt   int    `json:"attempt,omitempty"` // the newest of the log, so that a failure after a retry has another id; 0 before the first attempt
+	Attempt   int    `json:"attempt,omitempty"` // the newest attempt of the log, so that each failure of a retried job has its own id; 0 before the first attempt
 	Code      string `json:"code"`              // stable, in kebab case
 	Detail    string `json:"detail"`            // for operators; clients get a sentence that belongs to the code
 	Retryable bool   `json:"retryable"`         // the same job may succeed later
@@ -216,8 +216,9 @@ type Retried struct {
 }
 
 // Expired means that the recording of an ended job must be removed, since recordings are kept for a
-// limited time; its record and its result stay. Only erased may follow it: a job whose recording is
-// gone cannot be retried. Published by the tracker; consumed by the uploader and the tracker.
+// limited time. The job's record and its result stay. Only erased may follow expired: a job without
+// its recording cannot be retried. Published by the tracker; consumed by the uploader and the
+// tracker.
 type Expired struct {
 	JobID string `json:"job_id"`
 }
@@ -247,10 +248,10 @@ type Fetching struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt,omitempty"` // number of the retry that made the uploader fetch again; 0 without one
 	Bytes   int64  `json:"bytes"`
-	Size    int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if the server did not state it
+	Size    int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if the server did not declare it
 	Try     int    `json:"try"`              // number of the try, from 1
-	Code    string `json:"code,omitempty"`   // why the try before failed: a code of FailureCodes
-	Status  int    `json:"status,omitempty"` // HTTP status of the answer to that try; 0 without an answer
+	Code    string `json:"code,omitempty"`   // why the previous try failed: a code of FailureCodes
+	Status  int    `json:"status,omitempty"` // HTTP status of the response to the previous try; 0 without a response
 }
 
 // Uploading is the progress of the copy into the bucket, at most once a second. Published by the
@@ -270,10 +271,11 @@ type Progressed struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Waiting means that the attempt waits: until a time at which it is sent again, since the analysis
-// server is unavailable or busy; or since a time, without a known end, in the queue, or for another
-// job whose recording is the same (CodeSameRecording). Published by the dispatcher each time that it
-// delays the attempt, and every few minutes while it waits for another job; consumed by the tracker.
+// Waiting means that the attempt waits. If the analysis server is unavailable or busy, the attempt
+// is sent again at the time Until. If the attempt is in the queue, or waits for another job with
+// the same recording (CodeSameRecording), the end is not known, and Since is set. Published by the
+// dispatcher each time that it delays the attempt, and every few minutes while the attempt waits
+// for another job; consumed by the tracker.
 type Waiting struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`
@@ -286,9 +288,9 @@ type Waiting struct {
 // job.
 const CodeSameRecording = "same-recording-analysed"
 
-// Granted means that an attempt that waited may be sent: its job has got a slot, or is the next to
-// be analysed of the jobs that waited for the same analysis. Published by the dispatcher; consumed
-// by the dispatcher, which sends the attempt.
+// Granted means that a waiting attempt may be sent: its job has a slot, or is the next of the jobs
+// that waited for the same analysis. Published by the dispatcher; consumed by the dispatcher, which
+// sends the attempt.
 type Granted struct {
 	JobID     string `json:"job_id"`
 	Attempt   int    `json:"attempt"`
@@ -297,9 +299,9 @@ type Granted struct {
 	ResultKey string `json:"result_key,omitempty"` // of the analysis for which the job waited; empty if it waited in the queue
 }
 
-// Refused means that a callback of the newest attempt was refused, or the server's answer to its
-// request, for the reason in Code and Detail. Published by the dispatcher; consumed by the tracker
-// and by the dispatcher, which polls the status URL if what was refused may have been the outcome.
+// Refused means that the dispatcher refused a callback of the newest attempt, or the analysis
+// server's response to its request, for the reason in Code and Detail. Published by the dispatcher;
+// consumed by the tracker, and by the dispatcher, which polls the status URL if Outcome is set.
 type Refused struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`

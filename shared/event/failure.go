@@ -22,10 +22,11 @@ const (
 // FailureCode describes a code with which jobs fail.
 type FailureCode struct {
 	Code string
-	// Retryable means that the same job may succeed later. A report can override it.
+	// Retryable means that the same job may succeed later. A report of an analysis server can
+	// override it.
 	Retryable bool
-	// Server means that an analysis server may report the code. The other codes are only for failures
-	// of Sori itself.
+	// Server means that an analysis server may report the code. The other codes are reserved for
+	// failures of Sori itself.
 	Server bool
 }
 

@@ -16,7 +16,7 @@ type Record struct {
 	Time  time.Time // when the stream stored the event
 }
 
-// Unreadable replaces an event in a job's log whose body cannot be decoded. It is never published.
+// Unreadable stands in a Log for an event whose body cannot be decoded. It is never published.
 type Unreadable struct {
 	JobID string
 	Of    Name
@@ -53,7 +53,7 @@ func (l Log) Terminal() (Event, bool) {
 }
 
 // End returns the record of the event that ended the job, or false if the job has not ended. If
-// expired is the only event that is left of the log, it is the record of expired.
+// expired is the only event that is left in the log, End returns the record of expired.
 func (l Log) End() (Record, bool) {
 	if len(l) == 0 || !l[len(l)-1].Event.Name().Terminal() {
 		return Record{}, false
@@ -64,7 +64,8 @@ func (l Log) End() (Record, bool) {
 	return l[len(l)-1], true
 }
 
-// AudioExpired reports whether the job's recording must be removed although the job is not erased.
+// AudioExpired reports whether the log ends with expired: the job's recording must be removed, but
+// the job is not erased.
 func (l Log) AudioExpired() bool {
 	return len(l) > 0 && l[len(l)-1].Event.Name() == NameExpired
 }

@@ -110,8 +110,8 @@ func (e Fetching) Name() Name { return NameFetching }
 // Job implements Event.
 func (e Fetching) Job() string { return e.JobID }
 
-// Occurrence implements Event. A fetch that begins again repeats numbers, and its events are not
-// needed again.
+// Occurrence implements Event. A fetch that begins again publishes the same numbers again; the
+// stream ignores these events, which nobody needs.
 func (e Fetching) Occurrence() string { return fmt.Sprintf("%d.%d.%d", e.Attempt, e.Try, e.Bytes) }
 
 // Name implements Event.

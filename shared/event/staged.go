@@ -26,16 +26,16 @@ func (e Received) Staged() Staged {
 // ErrStagingGone means that an entry, or a chunk of it, is not in staging.
 var ErrStagingGone = errors.New("the entry is not in staging")
 
-// ResultEntry returns a name for the entry of a large result. Every call returns another name, so
-// that callbacks that report a result at the same time do not mix their chunks.
+// ResultEntry returns a unique name for the entry of a large result, so that two concurrent
+// callbacks do not write chunks of one entry.
 func ResultEntry(job string) string { return job + "-result-" + uuid.NewString() }
 
 // uploadMark separates the job from the rest of a name from UploadEntry.
 const uploadMark = "-upload-"
 
-// UploadEntry returns a name for the entry of a job whose first upload seems to have died. Every
-// call returns another name: the first upload may still be running, and neither upload may write to
-// or delete the entry of the other.
+// UploadEntry returns a unique name for the entry of a second upload of a job, whose first upload
+// seems to have died. The first upload may still be running, and neither upload may write to or
+// delete the entry of the other.
 func UploadEntry(job string) (string, error) {
 	id, err := uuid.NewV7() // its timestamp is the time of this upload: the job may be older
 	if err != nil {
@@ -49,8 +49,8 @@ func IsUploadEntry(entry string) bool {
 	return len(entry) == 36 || len(entry) > 36 && strings.HasPrefix(entry[36:], uploadMark)
 }
 
-// ParseEntry returns the job of an entry, and when the job began. For a name from UploadEntry it
-// returns when that upload began. It returns false for a name that Sori did not make.
+// ParseEntry returns the job of an entry, and when the job began. For a name from UploadEntry,
+// began is when that upload began. ParseEntry returns false for a name that contains no job id.
 func ParseEntry(entry string) (job string, began time.Time, ok bool) {
 	if len(entry) < 36 {
 		return "", time.Time{}, false

@@ -16,15 +16,15 @@ const (
 // Stream describes a stream; package bus creates it.
 //
 // All streams store messages in files, up to limits. A full stream rejects new messages and does
-// not discard old ones: an upload that is rejected can be repeated, but an accepted one that is
-// discarded is lost. Only the stream of cached results discards old ones, which can be made again.
+// not discard old ones: a client can repeat a rejected upload, but a discarded upload is lost. Only
+// the stream of cached results discards old messages, since results can be computed again.
 type Stream struct {
 	Name        string
 	Description string
 	Subjects    []string
-	Duplicates  time.Duration // window of deduplication by Nats-Msg-Id
+	Duplicates  time.Duration // deduplication window (Nats-Msg-Id)
 	Retention   Retention
-	MaxBytes    int64 // 0: the limit of the settings applies
+	MaxBytes    int64 // 0: the limit in the settings applies
 }
 
 // Jobs returns the stream of the logs and the progress events of all jobs.

@@ -26,8 +26,8 @@ const (
 	sharedRoot   = "shared."
 )
 
-// LimitsSubject is the subject on which replicas report to each other what their clients use of
-// their limits. No stream stores these messages.
+// LimitsSubject is the subject on which the replicas of the gateway publish how much of their
+// limits the clients use. No stream stores these messages.
 const LimitsSubject = "limits.usage"
 
 // Filters for consumers.
@@ -110,8 +110,8 @@ func ParseStagingSubject(subject string) (entry string, ok bool) {
 	return entry, ok && entry != ""
 }
 
-// QueueSubject returns the subject of the attempts that wait in the queue, of the jobs of one owner.
-// key identifies the owner.
+// QueueSubject returns the subject of the attempts of one owner's jobs that wait in the queue. key
+// is the OwnerKey of the owner.
 func QueueSubject(key string) string { return queueRoot + key }
 
 // ParseQueueSubject returns the key in a subject of the queue.
@@ -125,16 +125,17 @@ const (
 	WayMultipart UploadWay = "multipart" // in parts
 	WayForm      UploadWay = "form"      // in one request
 	WayTus       UploadWay = "tus"       // through the uploader, resumable
-	WaySpent     UploadWay = "spent"     // a form whose job has begun: until it expires, its client can replace the object
+	WaySpent     UploadWay = "spent"     // no upload, but a form whose job has begun; until the form expires, S3 still accepts it
 )
 
-// UploadsOf returns the filter of all unfinished uploads of one way.
+// UploadsOf returns the filter of all unfinished uploads in one way.
 func UploadsOf(way UploadWay) string { return uploadsRoot + string(way) + ".*.*" }
 
 // UploadsOfOwner returns the filter of all unfinished uploads of an owner.
 func UploadsOfOwner(owner string) string { return uploadsRoot + "*." + OwnerKey(owner) + ".*" }
 
-// UploadSubject returns the subject of an unfinished upload of an owner, which becomes a job.
+// UploadSubject returns the subject of an unfinished upload of an owner. job is the id of the job
+// that the upload becomes.
 func UploadSubject(way UploadWay, owner, job string) string {
 	return uploadsRoot + string(way) + "." + OwnerKey(owner) + "." + job
 }
@@ -147,15 +148,15 @@ func ParseUploadSubject(subject string) (job string, ok bool) {
 	return ParseJobID(subject[strings.LastIndex(subject, ".")+1:])
 }
 
-// OwnerKey returns the token of an owner in subjects, which allow fewer characters than owners. It
-// is a hash: that two owners have the same key is too unlikely to happen.
+// OwnerKey returns the token that stands for an owner in subjects, which allow fewer characters
+// than owners. It is a hash of 64 bits, so a collision of two owners is very unlikely.
 func OwnerKey(owner string) string {
 	sum := sha256.Sum256([]byte(owner))
 	return hex.EncodeToString(sum[:8])
 }
 
-// ResultSubject returns the subject of one chunk of the cached result of a job. The parameters
-// token and key are the key of the result in the cache.
+// ResultSubject returns the subject of one chunk of the cached result of a job. key is the key in
+// the cache: a hash of everything that determines the result.
 func ResultSubject(token int64, key, job string, chunk int) string {
 	return fmt.Sprintf("%s%d.%s.%s.%d", resultsRoot, token, key, job, chunk)
 }
@@ -183,12 +184,12 @@ const (
 	follows = ".follower."
 )
 
-// LeaderSubject returns the subject of the job that is analysed for all jobs with the same key. With
-// "*" for the key or the job it is a filter.
+// LeaderSubject returns the subject of the leader: the job that is analysed for all jobs with the
+// same key. With "*" for the key or the job it is a filter.
 func LeaderSubject(key, job string) string { return sharedRoot + key + leads + job }
 
-// FollowerSubject returns the subject of a job that waits for the analysis of another job with the
-// same key. With "*" for the job it is a filter.
+// FollowerSubject returns the subject of a follower: a job that waits for the analysis of the
+// leader with the same key. With "*" for the job it is a filter.
 func FollowerSubject(key, job string) string { return sharedRoot + key + follows + job }
 
 // ParseSharedSubject returns the key and the job in the subject of a job that shares an analysis.

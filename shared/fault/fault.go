@@ -22,7 +22,7 @@ const (
 	Unauthenticated                // the client is not authenticated
 	Forbidden                      // the client may not do this
 	NotFound                       // the requested thing does not exist
-	Gone                           // the requested thing existed and does not come back
+	Gone                           // the requested thing existed and was removed for good
 	Conflict                       // the state does not allow the request
 	TooLarge                       // the input is larger than the limit
 	Unsupported                    // the input is of a kind that is not supported
@@ -83,7 +83,7 @@ type Error struct {
 	RetryAfter time.Duration  // the delay before the next try; 0 if unknown
 	Violations []Violation    // every broken rule, for a failure of kind Invalid
 	Extra      map[string]any // further members of the problem document
-	Logged     bool           // the cause is logged already: the function that settles the message logs at level debug
+	Logged     bool           // the cause is logged already: package bus then logs the redelivery at level debug
 	Permanent  bool           // no retry succeeds until an operator has changed something
 	Err        error
 }
@@ -113,8 +113,9 @@ func Wrap(kind Kind, code, detail string, cause error) *Error {
 	return &Error{Kind: kind, Code: code, Detail: detail, Err: cause}
 }
 
-// Unreachable returns the failure of a dependency that could not be reached or did not respond.
-// Clients see the name of the dependency: "database", "storage", "message bus".
+// Unreachable returns the failure of a dependency that could not be reached or did not respond, of
+// the kind Unavailable. Clients see the name of the dependency: "database", "storage", "message
+// bus".
 func Unreachable(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second,
@@ -123,7 +124,7 @@ func Unreachable(dependency string, cause error) *Error {
 }
 
 // Misconfigured returns the failure of a dependency that rejects the service until an operator
-// corrects a setting, a permission or the dependency itself.
+// corrects a setting, a permission or the dependency itself. It is Unavailable and Permanent.
 func Misconfigured(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Unavailable, Code: "unavailable", RetryAfter: 10 * time.Second, Permanent: true,
@@ -131,8 +132,8 @@ func Misconfigured(dependency string, cause error) *Error {
 	}
 }
 
-// AtCapacity returns the failure of a dependency that is full. The name of the dependency is part
-// of the code: "bus" makes bus-full.
+// AtCapacity returns the failure of a dependency that is full, of the kind Exhausted. The name of
+// the dependency is part of the code: for "bus" the code is bus-full.
 func AtCapacity(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Exhausted, Code: dependency + "-full", RetryAfter: 5 * time.Second,

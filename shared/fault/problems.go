@@ -22,7 +22,8 @@ func MalformedRequest(detail string, cause error) error {
 	return Wrap(Malformed, "malformed-request", detail, cause)
 }
 
-// WrongMethod returns the failure of a request whose path takes other methods. The response must have the header Allow.
+// WrongMethod returns the failure of a request whose path does not support its method. The response
+// must have the header Allow.
 func WrongMethod() error {
 	return New(MethodNotAllowed, "method-not-allowed", "This path does not take this method. The Allow header names those that it takes.")
 }
@@ -32,8 +33,8 @@ func MalformedJSON(detail string, cause error) error {
 	return Wrap(Malformed, "malformed-json", detail, cause)
 }
 
-// UndecodedBody returns the failure of a body that json.Unmarshal does not accept: it is not JSON, or has a
-// member of an unexpected type.
+// UndecodedBody returns the failure of a body that json.Unmarshal rejects with err: the body is not
+// JSON, or a member has an unexpected type.
 func UndecodedBody(err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return ValidationFailed(Violation{Pointer: strings.ReplaceAll(t.Field, ".", "/"), Detail: "must have another type than " + t.Value})

@@ -60,7 +60,8 @@ func (h *Health) Watch(ctx context.Context) error {
 }
 
 // Ready reports whether the process is ready, and for each dependency "ok" or "unavailable". It
-// does not report causes: the route is public.
+// does not report causes, since the route is public. It reuses results that are younger than half a
+// second, and waits at most two seconds for a check.
 func (h *Health) Ready(ctx context.Context) (bool, map[string]string) {
 	found := h.look(ctx)
 	ready := h.started.Load() && !h.stopped.Load()
@@ -164,8 +165,8 @@ func (h *Health) ServeReady(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"status": "ok", "checks": found})
 }
 
-// ServeHealth answers GET /health, for monitors that exist already: 200 while the process responds,
-// with the status that these monitors expect.
+// ServeHealth answers GET /health with 200 and the status "healthy", which existing monitors
+// expect. It checks no dependency.
 func (h *Health) ServeHealth(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"status": "healthy"})
 }

@@ -17,9 +17,8 @@ type AdminConfig struct {
 	Addr string `env:"ADMIN_ADDR"`
 }
 
-// Admin serves what only operators may read, on an address of its own: the metrics, and the probes.
-// Metrics tell how much a service is used and by which routes, so the address with the routes for
-// clients does not have them.
+// Admin serves the metrics and the probes on an address of its own, for operators. The address that
+// clients use does not serve the metrics, since they reveal how much each route is used.
 type Admin struct {
 	Config    AdminConfig // without an address, nothing is served
 	Health    *health.Health

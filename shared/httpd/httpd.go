@@ -37,7 +37,8 @@ type Server struct {
 	Log       zerolog.Logger
 }
 
-// Run listens and serves until ctx ends, then waits until the open requests have finished.
+// Run listens and serves until ctx ends, then waits until the open requests have finished, at most
+// for Grace. After that it closes their connections.
 func (s *Server) Run(ctx context.Context) error {
 	var listen net.ListenConfig
 	inner, err := listen.Listen(ctx, "tcp", s.Addr)
@@ -79,15 +80,15 @@ type Info struct {
 	Links   map[string]string `json:"links"`
 }
 
-// Mux routes requests. Every route has a variant with a trailing slash.
+// Mux routes requests. Every route that Handle registers also matches with a trailing slash.
 type Mux struct {
 	mux     *http.ServeMux
 	log     zerolog.Logger
 	metrics *metrics.Requests
 }
 
-// NewMux makes a mux with the routes that every service has: /, /health, /livez and /readyz. It
-// counts requests in m; Admin serves the metrics.
+// NewMux makes a mux with the routes that every service has: /, /health, /livez and /readyz. The
+// mux records requests in m; Admin serves the metrics.
 func NewMux(info Info, h *health.Health, m *metrics.Registry, log zerolog.Logger) *Mux {
 	x := &Mux{mux: http.NewServeMux(), log: log, metrics: m.Requests}
 	x.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -178,9 +179,10 @@ func RequestID(given string) string {
 	return uuid.NewString()
 }
 
-// Fail responds with err as a problem document, and logs err with its cause. Nothing else logs it.
-// It does not wait for a body that the handler has not read: the connection is closed after the
-// response. net/http would first read up to 256 KiB, however slowly they arrive.
+// Fail responds with err as a problem document, and logs err with its cause; nothing else logs it.
+// If the client has left, Fail does nothing. If the handler has not read the body to its end, Fail
+// closes the connection after the response: net/http would first read up to 256 KiB of the body,
+// however slowly they arrive.
 func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	if fault.Stopped(r.Context(), err) { // the client left
 		return

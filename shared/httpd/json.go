@@ -24,8 +24,9 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// Body reads the body of a request. It fails with fault.TooLarge if the body exceeds limit bytes, and
-// with fault.RequestTimeout if it arrives too slowly.
+// Body reads the body of a request. It fails with fault.TooLarge if the body exceeds limit bytes,
+// with fault.RequestTimeout if it arrives too slowly, and with fault.Malformed if its end does not
+// arrive.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit && r.Header.Get("Expect") != "" { // with Expect, the client waits for this answer before it sends the body
 		return nil, fault.ExceedsLimit("body", limit, nil)

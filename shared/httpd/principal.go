@@ -8,10 +8,10 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Authenticate returns the principal that the gateway has signed for a request. Without one it fails
-// with fault.Unauthenticated, and sets WWW-Authenticate, which describes how to authenticate (RFC
-// 9110, section 11.6.1). The gateway sends one header: several headers, joined by commas, are not a
-// signed principal.
+// Authenticate returns the principal that the gateway has signed for a request. Without a valid one
+// it fails with fault.Unauthenticated, and sets WWW-Authenticate, which describes how to
+// authenticate (RFC 9110, section 11.6.1). The gateway sends the header once; Authenticate rejects
+// a request that has it several times.
 func Authenticate(w http.ResponseWriter, r *http.Request, v principal.Verifier) (principal.Principal, error) {
 	p, err := v.Verify(strings.Join(r.Header.Values(principal.Header), ","))
 	if err != nil {
@@ -21,8 +21,7 @@ func Authenticate(w http.ResponseWriter, r *http.Request, v principal.Verifier) 
 	return p, nil
 }
 
-// Authorize is Authenticate for a route that needs a scope. It fails with fault.Forbidden without the
-// scope.
+// Authorize is like Authenticate, and fails with fault.Forbidden if the principal lacks a scope.
 func Authorize(w http.ResponseWriter, r *http.Request, v principal.Verifier, scope principal.Scope) (principal.Principal, error) {
 	p, err := Authenticate(w, r, v)
 	if err == nil && !p.May(scope) {
@@ -31,8 +30,8 @@ func Authorize(w http.ResponseWriter, r *http.Request, v principal.Verifier, sco
 	return p, err
 }
 
-// CacheHit is the value of the header Cache-Status of a result that was cached (RFC 9211).
+// CacheHit is the value of the header Cache-Status for a cached result (RFC 9211).
 const CacheHit = "sori; hit"
 
-// Challenge sets WWW-Authenticate on the answer to a request without valid credentials.
+// Challenge sets WWW-Authenticate on the response to a request without valid credentials.
 func Challenge(w http.ResponseWriter) { w.Header().Set("WWW-Authenticate", `Bearer realm="sori"`) }

@@ -18,8 +18,8 @@ import (
 // knows none. If the log has a newer event, Append appends nothing and returns
 // event.ErrLogConflict.
 //
-// An Append that succeeded can be repeated at any time, for example if its response was lost: it
-// succeeds again.
+// Append may be called again with an event that it has appended, for example because the response
+// was lost: it succeeds again and returns the sequence of that event.
 func (s *Store) Append(ctx context.Context, e event.Event, after uint64) (uint64, error) {
 	seq, err := s.compareAndAppend(ctx, e, after)
 	if !errors.Is(err, event.ErrLogConflict) {
@@ -50,12 +50,12 @@ const maxRounds = 16
 const conflictPause = 20 * time.Millisecond
 
 // Update reads a job's log, calls decide with it, and appends the event that decide returns. If
-// another writer appended first, Update reads the log and calls decide again. If decide returns
-// nil, nothing is appended. Update returns the log that decide was last called with, with the
-// appended event at its end.
+// another writer appended first, Update reads the log and calls decide again; it fails with
+// fault.Unavailable after 16 such rounds. If decide returns nil, nothing is appended. Update
+// returns the log with which decide was last called, with the appended event at its end.
 //
-// If known is not nil, the first round uses it instead of reading the log: if known is out of date,
-// the append is a conflict. known may lack events that decide does not need.
+// If known is not empty, the first round uses it instead of reading the log: if known is out of
+// date, the append is a conflict. known may lack events that decide does not need.
 func (s *Store) Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error) {
 	read := s.readAny // may be out of date: then the append is a conflict
 	for range maxRounds {

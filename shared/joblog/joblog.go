@@ -31,9 +31,9 @@ func New(b *bus.Bus) *Store { return &Store{bus: b, stream: b.Stream(event.Jobs(
 // readTimeout limits one reading of a log, which may need several requests.
 const readTimeout = 5 * time.Second
 
-// Read reads a job's log: the newest event on each of its subjects, oldest first. It is empty for a
-// job that does not exist. It has every event that the leader of the stream has, whichever replica
-// answers.
+// Read reads a job's log: the newest event on each of its subjects, oldest first. The log is empty
+// for a job that does not exist. It contains every event that the leader of the stream has, even if
+// another replica answers.
 func (s *Store) Read(ctx context.Context, job string) (event.Log, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -113,8 +113,8 @@ func (s *Store) Received(ctx context.Context, job string) (*event.Received, time
 	return last[event.Received](ctx, s, event.SubjectOf(job, event.NameReceived))
 }
 
-// Newest returns the event with which a job's log ends on the leader of the stream, or nil if the log
-// is empty. It takes one request and one answer, while Read gets each event in a message.
+// Newest returns the event with which a job's log ends on the leader of the stream, or nil if the
+// log is empty. It needs one request and one response, while Read gets each event in a message.
 func (s *Store) Newest(ctx context.Context, job string) (*event.Record, error) {
 	m, err := s.stream.LastFromLeader(ctx, event.LogSubject(job))
 	if err != nil || m == nil {
@@ -133,8 +133,8 @@ func (s *Store) LastProgress(ctx context.Context, job string) (*event.Progressed
 	return last[event.Progressed](ctx, s, event.Subject(event.Progressed{JobID: job}))
 }
 
-// LastWaiting returns the newest event with which a job waits, and when it was published. It returns
-// nil if there is none.
+// LastWaiting returns the newest waiting event of a job, and when it was published. It returns nil
+// if there is none.
 func (s *Store) LastWaiting(ctx context.Context, job string) (*event.Waiting, time.Time, error) {
 	return last[event.Waiting](ctx, s, event.Subject(event.Waiting{JobID: job}))
 }
@@ -154,13 +154,13 @@ func last[E event.Event](ctx context.Context, s *Store, subject string) (*E, tim
 	return &e, m.Time, nil
 }
 
-// Purge removes the events of an erased job: the log before the erased event, whose sequence is the
-// parameter erased, and the progress. The erased event stays, so that nothing more can be appended
-// to the log.
+// Purge removes the progress events of an erased job, and the events of its log before the erased
+// event. The parameter erased is the sequence of the erased event, which stays, so that nothing
+// more can be appended to the log.
 //
 // A consumer that is handling one of the removed events can settle it as usual, but the event is
 // not redelivered. A caller that relies on the consumer's work must therefore wait until the
-// consumer has settled the event (bus.Settled) before it purges.
+// consumer has settled the event (Bus.Settled) before it calls Purge.
 func (s *Store) Purge(ctx context.Context, job string, erased uint64) error {
 	if err := s.stream.Purge(ctx, event.LogSubject(job), erased); err != nil {
 		return err

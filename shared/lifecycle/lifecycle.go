@@ -49,8 +49,9 @@ func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerol
 // exit code. A second signal ends the process at once.
 //
 // With the argument healthcheck, Main instead requests the readiness of the service that runs in
-// the same container, since the image has no shell and no curl. cfg is a pointer to the settings of
-// the service: the default of HTTP_ADDR is read from it.
+// the same container, since the image has no shell and no curl, and returns 1 if the service is not
+// ready. cfg is a pointer to the settings of the service: Main reads the default of HTTP_ADDR from
+// it.
 func Main(run func(context.Context, Process) error, cfg any) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // of the whole process
 	defer stop()
@@ -150,8 +151,8 @@ func While(first, second Component) Component {
 const setupPause = 5 * time.Second
 
 // AfterSetup makes a component that calls setup and then runs the components. It repeats setup
-// while a dependency is unavailable or full. Any other error of setup ends the component, and so
-// does a permanent one.
+// while a dependency is unavailable or full. Any other error of setup, or a permanent one
+// (fault.Error), ends the component.
 func AfterSetup(log zerolog.Logger, setup func(context.Context) error, components ...Component) Component {
 	return func(ctx context.Context) error {
 		for pause := 100 * time.Millisecond; ; pause = min(2*pause, setupPause) {

@@ -1,10 +1,14 @@
 package locale
 
-// FailureText returns the reason of a job's failure in a language, by the code of the failure. With
-// fetch-failed, own follows the sentence: it has the status with which the server of the recording answered. A
-// code without a sentence here comes from an analysis server: then own, the server's message, is
-// returned as it is, in whatever language it is, or a general sentence if own is empty. The caller
-// must ensure that own is fit to be displayed.
+// FailureText returns the reason of a job's failure in a language, by the code of the failure. own
+// is the detail of the failure. There are three cases:
+//
+//  1. For a code with a sentence here, FailureText returns the sentence, without own.
+//  2. For fetch-failed it appends own to the sentence: own has the status of the server's response.
+//  3. A code without a sentence comes from an analysis server. FailureText then returns own, the
+//     server's message in its own language, or a general sentence if own is empty.
+//
+// The caller must ensure that own is safe to display.
 func FailureText(l Language, code, own string) string {
 	s, ok := failure(code)
 	switch {

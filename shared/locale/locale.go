@@ -31,8 +31,8 @@ func (l *Language) UnmarshalText(text []byte) error {
 	}
 }
 
-// Choose returns the language that an Accept-Language header (RFC 9110, section 12.5.4) prefers. It
-// returns the language silence if the header is absent or malformed, or names no known language.
+// Choose returns the language that an Accept-Language header (RFC 9110, section 12.5.4) prefers. If
+// the header is absent or malformed, or names no known language, it returns the default silence.
 func Choose(acceptLanguage string, silence Language) Language {
 	tags, weights, err := language.ParseAcceptLanguage(acceptLanguage)
 	if err != nil {
@@ -58,8 +58,8 @@ const (
 	Uploading  Message = "uploading"
 	Stored     Message = "stored"
 	Waiting    Message = "waiting" // contains a time: see TextAt
-	Queued     Message = "queued"  // the stage waiting, without a time
-	Shared     Message = "shared"  // the stage waiting, for the analysis of another job
+	Queued     Message = "queued"  // the stage waiting without a time: the job is in the queue
+	Shared     Message = "shared"  // the stage waiting for the analysis of another job
 	Dispatched Message = "dispatched"
 	Refused    Message = "refused"
 	Completed  Message = "completed"
@@ -84,7 +84,7 @@ func Text(l Language, m Message) string {
 // timePlace stands for the time in a sentence.
 const timePlace = "{time}"
 
-// TextAt returns a sentence like Text, with the given time in place of timePlace.
+// TextAt is like Text, and puts the given time, in UTC, into a sentence that contains a time.
 func TextAt(l Language, m Message, at time.Time) string {
 	return strings.ReplaceAll(Text(l, m), timePlace, at.UTC().Format("15:04:05 UTC"))
 }

@@ -7,10 +7,10 @@ import (
 )
 
 // Problem returns the detail of a problem document in a language. Services write the detail in
-// English. The Korean sentence is looked up by the English sentence first, since one code may have
-// several, and then by the code, for sentences that contain values. {name} in a Korean sentence
-// stands for the extension member of that name. A detail without a Korean sentence stays in
-// English.
+// English. Problem looks the Korean sentence up by the English sentence first, since one code may
+// have several sentences, and then by the code, for sentences that contain values. {name} in a
+// Korean sentence stands for the extension member of that name. A detail without a Korean sentence
+// stays in English.
 func Problem(l Language, code, english string, members map[string]any) string {
 	if l != Korean {
 		return english

@@ -14,7 +14,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The names of the fields. A value with a name here is never logged under another name.
+// The names of the fields. No value that has a name here is logged under another name.
 const (
 	Service   = "service"
 	Version   = "version"
@@ -54,9 +54,9 @@ var apiKey = regexp.MustCompile(`(sori_[0-9a-f]{16}_)[0-9a-f]{64}`)
 // ones.
 const maxPath = 512
 
-// SafePath returns the path of a request as it may be logged: an API key that a client has put there
-// in the place of an id has no secret, and a path that is too long is cut, since every client could
-// fill a log with its own text.
+// SafePath returns the path of a request in a form that may be logged. It removes the secret of an
+// API key that a client sent in the place of an id. It truncates the path to 512 bytes, since any
+// client could otherwise fill a log with its own text.
 func SafePath(path string) string {
 	path = apiKey.ReplaceAllString(path, "${1}*")
 	if len(path) <= maxPath {

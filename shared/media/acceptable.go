@@ -6,8 +6,9 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Recognize returns the media type of the recording that begins with head (see Sniff). It fails if the
-// recording is empty, is not audio of a known format, or has a codec that cannot be decoded.
+// Recognize returns the media type of the recording that begins with head (see Sniff). It fails
+// with fault.Invalid if the recording is empty, and with fault.Unsupported if it is not audio of a
+// known format, or has a codec that cannot be decoded.
 func Recognize(head []byte) (mediaType string, err error) {
 	if len(head) == 0 {
 		return "", fault.New(fault.Invalid, "empty-file", "The file is empty.")
@@ -25,7 +26,8 @@ func Recognize(head []byte) (mediaType string, err error) {
 	return mediaType, CheckDecodable(info)
 }
 
-// CheckDecodable refuses a recording whose codec is known and cannot be decoded.
+// CheckDecodable fails with fault.Unsupported for a recording whose codec is known and cannot be
+// decoded.
 func CheckDecodable(info Info) error {
 	if info.Codec == "" || Decodable(info.Codec) {
 		return nil

@@ -22,7 +22,7 @@ func Codecs() []string {
 	`)
 }
 
-// Decodable reports whether a codec is one of Codecs. A codec without a known name is not.
+// Decodable reports whether a codec is one of Codecs.
 func Decodable(codec string) bool { return slices.Contains(Codecs(), codec) }
 
 // pcmBytes returns the size in bytes of a sample of PCM, A-law or mu-law, or 0 for other codecs.

@@ -5,12 +5,12 @@
 // It guarantees:
 //   - Only the bytes decide, never a file name or a Content-Type.
 //   - A media type needs evidence: the signature of a container together with the field that names
-//     its content, or, for the formats without a signature (MP3, ADTS), frames that follow each other
-//     as their headers state. Images, documents, archives and pure video in the same kind of
-//     container are refused.
-//   - Every byte passes a Meter once, in order, and is not kept. A Meter buffers the header being
-//     read, a few hundred bytes, and for Opus in Ogg one page; never more than 128 KiB, whatever the
-//     size of the file.
+//     its content, or, for the formats without a signature (MP3, ADTS), frames that follow each
+//     other as their headers state. Images, documents, archives and videos without sound are
+//     refused, even if they are in the same kind of container.
+//   - A Meter reads every byte once, in order, and does not keep it. It buffers the header that it
+//     is reading, a few hundred bytes, and for Opus in Ogg one page; never more than 128 KiB,
+//     whatever the size of the file.
 //   - The work is linear in the number of bytes, whatever the headers claim: a Meter follows the
 //     file's structure from one header to the next, and only forwards.
 //   - A duration comes from a header's field, from a count of all frames, or from the number of

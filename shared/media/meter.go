@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// Longest is the longest duration that is reported.
+	// Longest is the longest duration that Info reports. A longer one counts as not known.
 	Longest = 100 * time.Hour
 
 	magicSize = 12        // bytes in the first step of a reader
@@ -28,8 +28,8 @@ type reader interface {
 	describe(info *Info, size int64, rest []byte)
 }
 
-// A Meter is an io.Writer that reads every byte of a file once and then describes the file. It is
-// not safe for concurrent use.
+// A Meter probes an audio file: it is an io.Writer that gets every byte of the file once and then
+// describes the file. It is not safe for concurrent use.
 type Meter struct {
 	size   int64 // expected size of the file; negative: not known
 	seen   int64
@@ -43,7 +43,8 @@ type Meter struct {
 	store []byte
 }
 
-// NewMeter returns a Meter for a file of size bytes; a negative size is not known beforehand.
+// NewMeter returns a Meter for a file of size bytes. A negative size means that the size is not
+// known.
 func NewMeter(size int64) *Meter {
 	return &Meter{size: size, want: HeadSize}
 }
@@ -69,8 +70,8 @@ func (m *Meter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Info returns what is known about the file so far; after the last byte it is final. The duration
-// is not known if more or fewer bytes were written than expected.
+// Info returns what is known about the file so far. After the last byte the result is final. The
+// duration is not known if the number of written bytes differs from the size of the file.
 func (m *Meter) Info() Info {
 	end := *m
 	if end.reader == nil { // the file, or its part after tags, is shorter than HeadSize

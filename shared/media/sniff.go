@@ -15,9 +15,9 @@ const HeadSize = 16 << 10
 //	audio/aac     AAC in ADTS            audio/amr-wb  AMR, wide-band
 //	audio/x-caf   Core Audio Format
 //
-// ID3v2 tags may precede all formats. Frames of MPEG audio and ADTS may also follow other bytes,
-// for example if a stream was cut, unless these begin like another kind of file. The head must be
-// the first HeadSize bytes, or the whole body if that is shorter.
+// ID3v2 tags may precede all formats. Other bytes may also precede frames of MPEG audio and ADTS,
+// for example if a stream was cut, unless these bytes begin like another kind of file. head must be
+// the first HeadSize bytes of the file, or the whole file if it is shorter.
 func Sniff(head []byte) (mediaType string, ok bool) {
 	rest := head
 	for size := tagSize(rest, false); size > 0; size = tagSize(rest, true) {

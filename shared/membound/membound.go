@@ -1,6 +1,6 @@
-// Package membound bounds the memory of large answers. A client that reads slowly keeps its answer in
-// memory; without a bound, a few dozen of them would use all memory of the process. One owner gets at
-// most a quarter, so that others are served meanwhile.
+// Package membound limits the memory of large responses. A response stays in memory until its
+// client has read it; without a limit, a few dozen slow clients would use all memory of the
+// process. One owner gets at most a quarter, so that others are served meanwhile.
 package membound
 
 import (
@@ -14,7 +14,7 @@ import (
 // wait is how long a request waits for memory.
 const wait = 5 * time.Second
 
-// Bound is the memory that all answers have together. It is safe for concurrent use.
+// Bound is the memory that all responses may use together. It is safe for concurrent use.
 type Bound struct {
 	total, share int64
 
@@ -29,9 +29,9 @@ func New(total int64) *Bound {
 	return &Bound{total: total, share: total / 4, owners: map[string]int64{}, freed: make(chan struct{})} //nolint:mnd // a quarter
 }
 
-// Acquire takes n bytes for an owner, and waits for them for a while. It fails with fault.Exhausted if
-// they do not become free. An empty owner, of an instance without authentication, may use all of the
-// memory. An answer that is larger than the share of an owner counts as much as the share.
+// Acquire takes n bytes for an owner. If they are not free, it waits up to five seconds, and then
+// fails with fault.Exhausted. An empty owner, of an instance without authentication, may use all of
+// the memory. A response that is larger than a quarter of the memory counts as a quarter.
 func (b *Bound) Acquire(ctx context.Context, owner string, n int64) (*Lease, error) {
 	n = min(n, b.share)
 	timeout := time.NewTimer(wait)
@@ -65,17 +65,17 @@ func (b *Bound) take(owner string, n int64) (freed <-chan struct{}, ok bool) {
 	return nil, true
 }
 
-// Lease is the memory of one answer. A nil Lease is that of an answer which needs none.
+// Lease is the memory of one response. The methods of a nil Lease do nothing.
 type Lease struct {
 	bound *Bound
 	owner string
 	size  int64 // guarded by bound.mu
 }
 
-// Release gives the memory back. It may be called again.
+// Release releases the memory. Further calls do nothing.
 func (l *Lease) Release() { l.Shrink(0) }
 
-// Shrink gives back what exceeds n bytes.
+// Shrink releases all but n bytes. It does nothing if the lease has no more than n bytes.
 func (l *Lease) Shrink(n int64) {
 	if l == nil {
 		return

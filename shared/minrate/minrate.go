@@ -1,21 +1,21 @@
 // Package minrate ends transfers that are too slow. A client that sends or reads a byte now and then
 // would otherwise hold a connection, memory and a slot for hours.
 //
-// A transfer must reach a least rate on average. It may fall behind that rate by a limited time, so
-// that a short interruption does not end it. Only the time in which this process waits for the other
-// side counts: time in which this process works, or waits for a dependency, does not.
+// A transfer must reach a minimum rate on average. It may be late by a limited time, so that a
+// short interruption does not end it. Only the time in which this process waits for the other side
+// counts, not the time in which this process works or waits for a dependency.
 package minrate
 
 import "time"
 
-// Limit is the least rate of a transfer.
+// Limit is the minimum rate of a transfer.
 type Limit struct {
-	BytesPerSecond int64         // 0: any rate, as long as bytes move
-	Lag            time.Duration // by how much a transfer may be late; also the longest time without a byte
+	BytesPerSecond int64         // 0: any rate, as long as no pause is longer than Lag
+	Lag            time.Duration // by how much a transfer may be late; also the longest pause without a byte
 }
 
-// Meter measures one transfer. The zero Meter is not useful; make it with Limit.Meter. It is not safe
-// for concurrent use.
+// Meter measures one transfer. It must be made by Limit.Meter: the zero Meter allows no time. It is
+// not safe for concurrent use.
 type Meter struct {
 	limit Limit
 	late  time.Duration
@@ -24,11 +24,11 @@ type Meter struct {
 // Meter makes the meter of a transfer that begins.
 func (l Limit) Meter() Meter { return Meter{limit: l} }
 
-// Remaining returns how long the transfer of the next n bytes may take. For a read, whose size is not
-// known before, n is 0.
+// Remaining returns how long the transfer of the next n bytes may take. n is 0 for a read, whose
+// size is not known in advance.
 func (m *Meter) Remaining(n int) time.Duration { return max(0, m.limit.Lag-m.late+m.due(n)) }
 
-// Add records that the transfer of n bytes has taken some time.
+// Add records that the transfer of n bytes took the given time.
 func (m *Meter) Add(n int, took time.Duration) {
 	if m.limit.BytesPerSecond == 0 && n > 0 {
 		m.late = 0

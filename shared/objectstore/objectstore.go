@@ -36,8 +36,8 @@ type Config struct {
 	Prefixes         Prefixes      `env:"REFERENCE_PREFIXES"`    // the prefixes below which references may point
 	Endpoint         string        `env:"S3_ENDPOINT"`
 	PublicEndpoint   string        `env:"S3_PUBLIC_ENDPOINT"`
-	CA               string        `env:"S3_CA"` // PEM file; if empty, the authorities of the system
-	Stall            time.Duration `env:"S3_STALL_TIMEOUT" envDefault:"30s"`
+	CA               string        `env:"S3_CA"`                             // PEM file of certificate authorities; if empty, those of the system
+	Stall            time.Duration `env:"S3_STALL_TIMEOUT" envDefault:"30s"` // a request fails if no byte is transferred for this long
 }
 
 // Check implements config.Checker.
@@ -161,9 +161,13 @@ func Ping(client *minio.Client, bucket string) func(context.Context) error {
 	}
 }
 
-// Translate returns an error of S3 with its kind, and with what was tried. A 4xx status that is not
-// in the list below stays internal: its cause is a setting or a defect of Sori, not the client's
-// input.
+// Translate wraps an error of S3 with its kind and with what was tried:
+//
+//  1. fault.NotFound: the object does not exist.
+//  2. fault.Unavailable: there is no response, the status is 403, 409, 429 or 5xx, or the bucket
+//     does not exist. The error may end by itself, or an operator can correct its cause.
+//  3. fault.Internal: any other status. Its cause is a setting or a defect of Sori, not the
+//     client's input.
 func Translate(tried string, err error) error {
 	if err == nil {
 		return nil

@@ -27,13 +27,14 @@ func (r Reference) S3() string { return "s3://" + r.Bucket + "/" + r.Key }
 // forms are
 //
 //  1. s3://bucket/key,
-//  2. a virtual-host or path-style URL of AWS in its region, or of a configured endpoint,
+//  2. a virtual-hosted-style or path-style URL of AWS in the configured region, or of a configured
+//     endpoint,
 //  3. only a key, which may have spaces, in the bucket of references, and
 //  4. a URL on another host that is below an entry of REFERENCE_PREFIXES.
 //
 // Users write references, and the service reads the targets with its own permissions. Therefore
 // only objects below REFERENCE_PREFIXES are allowed, or, without this setting, objects in the
-// buckets of references and of recordings. Recordings are never allowed. The codes of the errors
+// buckets of references and of recordings. A recording is never allowed. The codes of the errors
 // are:
 //
 //   - reference-foreign: a URL on another host
@@ -146,7 +147,7 @@ func (cfg Config) hosts() []string {
 }
 
 // Prefixes lists where references may point: s3://bucket/prefix, or https://host/prefix for files
-// on another host. In the setting they are separated by commas.
+// on another host. The setting is a comma-separated list.
 type Prefixes []string
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -33,7 +33,7 @@ type Pattern struct {
 	anyPort   bool
 }
 
-// List is a list of allowed origins. As a setting it is written with commas.
+// List is a list of allowed origins. The setting is a comma-separated list.
 type List []Pattern
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -80,8 +80,8 @@ func (l List) Allows(header string) bool {
 	return false
 }
 
-// S3 returns the list as the AllowedOrigin values of an S3 CORS rule. In S3 the star of a port does
-// not match the default port, so that one gets a value of its own.
+// S3 returns the list as the AllowedOrigin values of an S3 CORS rule. In S3 a star in place of the
+// port does not match the default port, so the default port gets a value of its own.
 func (l List) S3() []string {
 	var values []string
 	for _, p := range l {
@@ -93,7 +93,7 @@ func (l List) S3() []string {
 	return values
 }
 
-// String returns the entry in the normalized form that is compared.
+// String returns the entry in its normalized form.
 func (p Pattern) String() string {
 	if p.scheme == "" {
 		return "*"
@@ -122,9 +122,9 @@ func (p Pattern) matches(o Pattern) bool {
 	return p.host == o.host
 }
 
-// Same reports whether the value of an Origin header is the origin that a request was sent to. That
-// origin is given by its scheme, empty if it is not known, and its host, with the port unless it is
-// the default port.
+// Same reports whether the value of an Origin header is the origin to which a request was sent.
+// scheme and host describe that origin: scheme is empty if it is not known, and host contains the
+// port unless it is the default port.
 func Same(header, scheme, host string) bool {
 	o, err := parse(header)
 	if err != nil || scheme != "" && scheme != o.scheme {

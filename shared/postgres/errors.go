@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Translate returns an error of the database with its kind, and with what was tried.
+// Translate wraps an error of the database with its kind and with what was tried.
 func Translate(tried string, err error) error {
 	if err == nil {
 		return nil

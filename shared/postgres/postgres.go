@@ -29,9 +29,9 @@ import (
 	"sori.internal/shared/config"
 )
 
-// Config describes how a service connects to its database. Password is used if URL has no password:
-// in a URL some characters of a password must be percent-encoded, in Password none. User is used if
-// URL has no user. Without Migrate the service changes no table (Prepare).
+// Config describes how a service connects to its database. User is used if URL has no user, and
+// Password if URL has no password: in URL some characters of a password must be percent-encoded, in
+// Password none. Without Migrate the service does not apply its migrations (Prepare).
 type Config struct {
 	URL            config.Secret `env:"DATABASE_URL,required"`
 	User           string        `env:"PGUSER"`

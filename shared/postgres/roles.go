@@ -18,7 +18,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Role is a user of the database, with what it may do.
+// Role is a role that may log in to the database, with its privileges.
 type Role struct {
 	Name     string
 	Password config.Secret

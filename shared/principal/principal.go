@@ -41,8 +41,8 @@ const MaxOwner = 255
 
 // ValidOwner reports whether a text can be the owner of a job: one to MaxOwner bytes of UTF-8
 // without control characters. Every such text can be stored in a database and sent in a header. The
-// replacement character is not allowed: decoders of JSON put it in the place of bytes that are no
-// text, so that several subjects would be the same owner.
+// replacement character U+FFFD is not allowed: JSON decoders replace invalid UTF-8 with it, so that
+// several subjects would become the same owner.
 func ValidOwner(owner string) bool {
 	return owner != "" && len(owner) <= MaxOwner && utf8.ValidString(owner) && !strings.ContainsRune(owner, utf8.RuneError) &&
 		!strings.ContainsFunc(owner, unicode.IsControl)
@@ -64,7 +64,7 @@ type Principal struct {
 // Open returns the principal of every request to an instance without authentication.
 func Open() Principal { return Principal{Scopes: []Scope{Admin}} }
 
-// May reports whether the principal has a scope. Admin includes all others.
+// May reports whether the principal has a scope. The scope Admin includes all others.
 func (p Principal) May(s Scope) bool {
 	return slices.Contains(p.Scopes, s) || slices.Contains(p.Scopes, Admin)
 }

@@ -32,15 +32,16 @@ type Document struct {
 	Errors    []fault.Violation
 	Extra     map[string]any
 
-	// RetryAfter is the value of that header in whole seconds; if it is 0, the header is not sent.
+	// RetryAfter is the value of the header Retry-After, in seconds; if it is 0, the header is not
+	// sent.
 	RetryAfter int
 }
 
 // statusChecksumMismatch is the status with which tus 1.0 answers a wrong checksum.
 const statusChecksumMismatch = 460
 
-// Status returns the HTTP status of a kind. A limit of the service and an unavailable dependency
-// both have the status 503, since a client should do the same: try again later.
+// Status returns the HTTP status of a kind. fault.Exhausted and fault.Unavailable both have the
+// status 503, since a client should do the same in both cases: try again later.
 func Status(kind fault.Kind) int {
 	statuses := map[fault.Kind]int{
 		fault.Internal:           http.StatusInternalServerError,
@@ -122,9 +123,9 @@ func (d Document) Write(w http.ResponseWriter) {
 	_, _ = w.Write(body) // fails if the client has left
 }
 
-// RetryAfter parses the header of that name (RFC 9110, section 10.2.3): whole seconds, or an HTTP
-// date relative to now. It returns 0 if the value is absent, malformed or in the past, and at most
-// a day.
+// RetryAfter parses the value of a Retry-After header (RFC 9110, section 10.2.3): whole seconds, or
+// an HTTP date relative to now. It returns 0 if the value is absent, malformed or in the past, and
+// at most a day.
 func RetryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {
 		return time.Duration(min(seconds, 24*60*60)) * time.Second

@@ -11,8 +11,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Params reads parameters. A parameter that breaks a rule is recorded; Err returns all of them, so
-// that a client can correct them at once.
+// Params reads parameters. It records every parameter that breaks a rule; Err returns all of them,
+// so that a client can correct them together.
 type Params struct {
 	Get func(name string) string // returns a parameter, empty if it is absent
 
@@ -24,8 +24,8 @@ func (p *Params) Refuse(name, detail string) {
 	p.violations = append(p.violations, fault.Violation{Pointer: name, Detail: detail})
 }
 
-// Integer reads an integer from least to most. If there is no such parameter, it returns the value
-// absent.
+// Integer reads an integer from least to most. If there is no such parameter, it returns absent. It
+// records a value that is no such integer.
 func (p *Params) Integer(name string, absent, least, most int64) int64 {
 	text := p.Get(name)
 	if text == "" {

@@ -26,13 +26,13 @@ var ErrRefused = errors.New("the address may not be reached")
 // Allowed lists what may be fetched besides public addresses. In the setting the entries are
 // separated by commas:
 //
-//   - media.internal, 10.1.2.3, 10.1.0.0/16: a host, an address or a network, at the ports 80, 443
+//   - media.internal, 10.1.2.3, 10.1.0.0/16: a host, an address or a network, on the ports 80, 443
 //     and 8443
-//   - media.internal:9000, 10.1.0.0/16:9000, [fd00::/8]:9000: at this port
-//   - 127.0.0.0/8:*: at every port
+//   - media.internal:9000, 10.1.0.0/16:9000, [fd00::/8]:9000: on this port
+//   - 127.0.0.0/8:*: on every port
 //   - s3://bucket/prefix: objects, which are copied with the credentials of the service
 //
-// The zero value allows public addresses only.
+// The zero value allows only public addresses, on the ports 80, 443 and 8443.
 type Allowed struct {
 	hosts    []place[string]
 	networks []place[netip.Prefix]
@@ -160,8 +160,8 @@ type Object struct{ Bucket, Key string }
 // IsObject reports whether a source is an object in S3.
 func (s Source) IsObject() bool { return strings.HasPrefix(s.URL, schemeS3) }
 
-// Object returns the object that s3://bucket/key names, if it is listed. The key is used as it is:
-// it is no URL path, and may contain % and ?. Its error is a Reason.
+// Object returns the object that s3://bucket/key names, if the list allows it. The key is not a URL
+// path: it is used unchanged, and may contain % and ?. The error is a Reason.
 func (a Allowed) Object(text string) (Object, error) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(text, schemeS3), "/")
 	// A server that stores objects as files could follow dots out of the prefix, and take a backslash
@@ -178,8 +178,8 @@ func (a Allowed) Object(text string) (Object, error) {
 	return Object{Bucket: bucket, Key: key}, nil
 }
 
-// CheckBucket returns an error if the list has objects of the bucket of recordings: that bucket has
-// the recordings of all owners.
+// CheckBucket returns an error if the list allows objects of the bucket of recordings, which
+// contains the recordings of all owners.
 func (a Allowed) CheckBucket(recordings string) error {
 	if slices.ContainsFunc(a.objects, func(prefix string) bool { return strings.HasPrefix(prefix, schemeS3+recordings+"/") }) {
 		return errors.New("FETCH_ALLOWED must not list the bucket of recordings, which has the recordings of all owners")

@@ -53,8 +53,8 @@ func (s *Sealer) Seal(job string, src Source) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, text, []byte(job))), nil
 }
 
-// Open returns the source that was sealed for a job. It fails with fault.Invalid if the secret was
-// changed since, or the text was sealed for another job.
+// Open returns the source that was sealed for a job. It fails with fault.Invalid if the secret has
+// changed since, or if the source was sealed for another job.
 func (s *Sealer) Open(job, sealed string) (Source, error) {
 	var src Source
 	text, err := base64.RawURLEncoding.DecodeString(sealed)
@@ -72,7 +72,7 @@ func (s *Sealer) Open(job, sealed string) (Source, error) {
 }
 
 // Fingerprint returns a keyed hash of a source, in hexadecimal. Equal sources have equal
-// fingerprints, and the fingerprint tells nothing else about its source.
+// fingerprints, and a fingerprint reveals nothing else about its source.
 func (s *Sealer) Fingerprint(src Source) (string, error) {
 	text, err := json.Marshal(src) // sorts the names of headers
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 type Source struct {
 	URL    string            `json:"url"`
 	Header map[string]string `json:"header,omitempty"` // for the origin of URL only
-	SHA256 string            `json:"sha256,omitempty"` // of the recording, in hexadecimal, as announced by the client; empty if it was not announced
+	SHA256 string            `json:"sha256,omitempty"` // hash that the client announced, in hexadecimal; empty if it announced none
 }
 
 // Limits of a source.
@@ -32,8 +32,8 @@ const (
 	MaxHeader  = 8192 // bytes of all names and values
 )
 
-// Reason is why a source is not usable. It is a sentence without a subject, for the client. It
-// contains no part of the source.
+// Reason is the reason why a source is not usable: a sentence without its subject, for the client.
+// It contains no part of the source.
 type Reason string
 
 // Error implements error.
@@ -52,7 +52,7 @@ const (
 )
 
 // Parse parses the URL of a source, and checks everything that can be checked without resolving its
-// host. Its error is a Reason.
+// host. The error is a Reason.
 func (a Allowed) Parse(text string) (*url.URL, error) {
 	if len(text) > MaxURL {
 		return nil, tooLong
@@ -71,7 +71,7 @@ func (a Allowed) Parse(text string) (*url.URL, error) {
 	return u, a.CheckURL(u)
 }
 
-// CheckURL checks the URL of a request, also of one that follows a redirect. Its error is a Reason.
+// CheckURL checks the URL of a request, including that of a redirect. The error is a Reason.
 func (a Allowed) CheckURL(u *url.URL) error {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "" {
 		return notURL
@@ -116,8 +116,8 @@ func (s Source) Host() string {
 	return ""
 }
 
-// FileName returns the last segment of the path of a source; empty if there is none. The client has
-// chosen this name, so it may contain any characters.
+// FileName returns the last segment of the path of a source; empty if there is none. The client
+// chooses this text.
 func (s Source) FileName() string {
 	text := ""
 	if rest, ok := strings.CutPrefix(s.URL, schemeS3); ok {
@@ -131,7 +131,7 @@ func (s Source) FileName() string {
 	return ""
 }
 
-// CheckHeader checks a header that a client wants to be sent. Its error is a Reason.
+// CheckHeader checks a header that a client wants to be sent. The error is a Reason.
 func CheckHeader(name, value string) error {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !isTokenChar(r) }) {
 		return Reason("has a name that no header may have")

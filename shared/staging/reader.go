@@ -9,9 +9,9 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Open reads an entry from its beginning. It fails with event.ErrStagingGone if the first chunk is
-// missing. If a later chunk is missing, Read fails with the same error. The reader buffers one
-// chunk at a time.
+// Open returns a reader of an entry, which buffers one chunk at a time. Open fails with
+// event.ErrStagingGone if the first chunk is missing; if a later chunk is missing, Read fails with
+// the same error.
 func (s *Store) Open(ctx context.Context, staged event.Staged) (io.Reader, error) {
 	r := &reader{ctx: ctx, stream: s.stream, staged: staged}
 	if err := r.load(); err != nil {

@@ -1,12 +1,13 @@
 // Package staging stores bodies that are too large for an event: recordings on their way to S3, and
 // large results on their way to the database. The event names the entry (a claim check).
 //
-// An entry is stored in a stream of NATS, in chunks of 256 KiB. It is stored completely or not at
-// all: Put returns when every chunk is durable, and removes the stored chunks if it fails.
+// An entry is stored in a stream of NATS, in chunks of 256 KiB. Put returns an entry when every
+// chunk is durable. If Put fails, it removes the stored chunks. Chunks that remain because the
+// removal fails, or because the process dies, belong to no event, and a sweeper removes them.
 //
 // The Object Store of the client library does the same, but does not limit the number of
-// unacknowledged chunks. A body that arrives faster than the server's disk writes then overruns the
-// server's ingest queue of 128 MiB. Here a window limits the number.
+// unacknowledged chunks: a body that arrives faster than the server's disk writes then overruns the
+// server's ingest queue of 128 MiB. This package limits the number to a window.
 package staging
 
 import (

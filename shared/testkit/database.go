@@ -24,9 +24,9 @@ func (k *Kit) Database() string {
 	return k.useDatabase(&emptyDatabases)
 }
 
-// MigratedDatabase is like Database, but the database may have the schemas of an earlier test of this
-// process, with empty tables and the record of applied migrations: applying them takes most of the
-// time of a test. The test must change no schema except by the migrations that the others apply too.
+// MigratedDatabase is like Database, but the database may be that of an earlier test of this
+// process: its tables are empty, and the migrations of that test are already applied, which saves
+// most of the time of a test. The test must not change a schema except by the migrations.
 func (k *Kit) MigratedDatabase() string {
 	k.t.Helper()
 	return k.useDatabase(&migratedDatabases)

@@ -48,7 +48,7 @@ func (k *Kit) Settled(consumer string) {
 	})
 }
 
-// HandleAgain creates a consumer of the stream of jobs anew, so that its service handles every event
+// HandleAgain recreates a consumer of the stream of jobs, so that its service handles every event
 // again. It waits until all events are settled.
 func (k *Kit) HandleAgain(consumer string) {
 	k.t.Helper()

@@ -95,14 +95,14 @@ func need(t testing.TB, name string) string {
 // T returns the test that the kit belongs to.
 func (k *Kit) T() testing.TB { return k.t }
 
-// Context returns a context that ends with the test, or after waitLimit.
+// Context returns a context that ends with the test, or after the time limit of all waits.
 func (k *Kit) Context() context.Context {
 	ctx, cancel := context.WithTimeout(k.t.Context(), waitLimit)
 	k.t.Cleanup(cancel)
 	return ctx
 }
 
-// Settings returns the settings of a service in this environment, with changes.
+// Settings returns the settings of a service in this environment; changes replace or add settings.
 func (k *Kit) Settings(changes map[string]string) map[string]string {
 	vars := maps.Clone(k.vars)
 	maps.Copy(vars, changes)
@@ -142,8 +142,8 @@ func (k *Kit) dialNATS() (*nats.Conn, error) {
 	return nats.Connect(k.vars["NATS_URL"], nats.Timeout(waitLimit))
 }
 
-// JetStream returns a client of the library itself, for tests that need more than package bus.
-// Names must be put into the namespace (Namespace).
+// JetStream returns a JetStream client of the NATS library, for tests that need more than package
+// bus. The caller must add the namespace (Namespace) to names and subjects.
 func (k *Kit) JetStream() jetstream.JetStream {
 	k.t.Helper()
 	nc, err := k.dialNATS()

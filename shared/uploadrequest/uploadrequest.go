@@ -1,9 +1,9 @@
-// Package uploadrequest has the header in which the gateway describes an upload to the service that
-// answers the request. The gateway owns the catalogue of tokens and parses the request of the
-// client. The header has the token, its references, and the metadata of the client.
+// Package uploadrequest encodes and parses the header in which the gateway describes an upload to
+// the service that answers the request. The gateway owns the catalogue of tokens and parses the
+// client's request. The header contains the token, its references, and the client's metadata.
 //
 // The header is not signed. A service trusts it only together with a signed principal (package
-// principal): the gateway removes both from what clients send.
+// principal): the gateway removes both headers from the requests of clients.
 package uploadrequest
 
 import (
@@ -22,7 +22,7 @@ type Description struct {
 	TextGridURL string `json:"s3_textgrid_url,omitempty"` // reference TextGrid of the token, as stored in the catalogue
 	PitchURL    string `json:"s3_pitch_url,omitempty"`    // reference pitch of the token, as stored in the catalogue
 	FileName    string `json:"file_name,omitempty"`
-	SHA256      string `json:"sha256,omitempty"` // of the recording, in hexadecimal, as announced by the client
+	SHA256      string `json:"sha256,omitempty"` // hash that the client announced, in hexadecimal
 	Fresh       bool   `json:"fresh,omitempty"`  // the recording is to be analysed, even if a result is cached
 }
 
@@ -35,7 +35,8 @@ func (d Description) Encode() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(text), nil
 }
 
-// FromHeader returns the description in the header of a request.
+// FromHeader returns the description in the header of a request. It fails if there is none, or if
+// it is malformed.
 func FromHeader(h http.Header) (Description, error) {
 	var d Description
 	text, err := base64.RawURLEncoding.DecodeString(h.Get(Header))

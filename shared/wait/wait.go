@@ -23,8 +23,8 @@ func For(ctx context.Context, d time.Duration) error {
 // would otherwise coincide.
 func Jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 
-// Repeat calls f, waits for the duration that f returned, and starts over, until ctx ends. It then
-// returns nil, so that it can be the body of a component's Run.
+// Repeat calls f, waits for the duration that f returned, and starts over, until ctx ends. It
+// always returns nil, so that it can be the body of a component's Run.
 func Repeat(ctx context.Context, f func(context.Context) time.Duration) error {
 	return RepeatOrWake(ctx, nil, f)
 }
@@ -45,7 +45,7 @@ func RepeatOrWake(ctx context.Context, wake <-chan struct{}, f func(context.Cont
 }
 
 // InBackground calls f at each interval, in a goroutine, until ctx ends or stop is called. stop
-// waits for the last call.
+// waits until the last call of f has returned.
 func InBackground(ctx context.Context, interval time.Duration, f func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})

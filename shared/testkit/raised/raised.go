@@ -1,5 +1,5 @@
-// Package raised finds in the source code the failures that the services report: their codes, kinds
-// and sentences. Tests compare them with the documents and the translations.
+// Package raised searches the source code for the failures that the services report: their codes,
+// kinds and sentences. Tests compare the failures with the documents and the translations.
 package raised
 
 import (
@@ -23,9 +23,9 @@ type Failure struct {
 	Place  string
 }
 
-// ForOperators lists the codes that no HTTP client sees. They are in dead letters, in logs and on
-// the operator's terminal, which are in English, or they are the reason of a failed job, for which
-// there are other sentences.
+// ForOperators lists the codes that no HTTP client sees. They appear in dead letters, in logs and
+// on the operator's terminal, which are in English, or as the code of a failed job, for which
+// package locale has other sentences.
 func ForOperators() []string {
 	return []string{
 		"consumer-away", "letter-not-found", "object-not-found", "replay-unanswered", "stream-not-found",
@@ -35,7 +35,7 @@ func ForOperators() []string {
 	}
 }
 
-// Failures finds the failures that the code below some folders creates with a constant code: by
+// Failures returns the failures that the code below the folders creates with a constant code: by
 // fault.New, by fault.Wrap or as a fault.Error.
 func Failures(folders ...string) ([]Failure, error) {
 	var found []Failure

@@ -9,8 +9,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Open connects to the database of a kit like a service that owns the schema. A kit without a database
-// gets a migrated one.
+// Open connects to the database of a kit like the service that owns the schema. If the kit has no
+// database yet, Open creates a migrated one (testkit.Kit.MigratedDatabase).
 func Open(k *testkit.Kit, schema string) *sqlx.DB {
 	t := k.T()
 	t.Helper()
