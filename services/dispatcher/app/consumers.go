@@ -22,7 +22,8 @@ const (
 	statusBucket = "ANALYSIS_STATUS"
 )
 
-// Resources returns what the dispatcher needs on NATS, whatever its settings are.
+// Resources returns the streams, consumers and buckets that the dispatcher needs on NATS, whatever
+// its settings are.
 func Resources() bus.Resources {
 	r := bus.Resources{
 		Streams: []event.Stream{event.Jobs(), event.Dead(), event.Staging(), event.Queue(), event.Results(), event.Shared()},

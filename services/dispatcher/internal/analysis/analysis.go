@@ -1,13 +1,14 @@
 // Package analysis is the dispatcher's core: it sends recordings to the analysis server, and
 // records what the server reports.
 //
-// It has no state of its own: requests and answers are in the job's log. An attempt gets its number
-// in the log before it is sent. The number is a fencing token: reports about an earlier attempt
-// change nothing. After a crash, or while the server is unavailable, the same attempt is sent again
-// with its number, so that the server can recognise a repetition. A callback may be early, late,
-// repeated or forged: each is checked against its signature and the log.
+// It has no state of its own: requests and responses are in the job's log. An attempt gets its
+// number in the log before it is sent. The number is a fencing token: reports about an earlier
+// attempt change nothing. After a crash, or while the server is unavailable, the same attempt is
+// sent again with its number, so that the server can recognise a repetition. A callback may be
+// early, late, repeated or forged: each is checked against its signature and the log.
 //
-// The rules are pure functions of the log (rules.go). The other files do the I/O.
+// The rules are pure functions of the log (rules.go). The other files do the I/O. In this package
+// "the server" is the analysis server.
 package analysis
 
 import (
@@ -29,10 +30,10 @@ type JobLog interface {
 	Received(ctx context.Context, job string) (*event.Received, time.Time, error)
 	// Newest returns the event with which a job's log ends; nil if the log is empty.
 	Newest(ctx context.Context, job string) (*event.Record, error)
-	// Update appends to a job's log the event that decide returns for it. If another writer
-	// appended first, it reads the log and calls decide again. decide returns nil to append
-	// nothing. Update returns the log of the last call of decide, with the new event. known, unless
-	// nil, replaces the first read.
+	// Update appends to a job's log the event that decide returns for the log, or nothing if decide
+	// returns nil. If another writer appended first, Update reads the log and calls decide again.
+	// It returns the log of the last call of decide, with the new event. known, unless it is empty,
+	// is used in place of the first read.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 	// LastProgress returns the newest progressed event of a job, and its time; nil if there is none.
 	LastProgress(ctx context.Context, job string) (*event.Progressed, time.Time, error)
@@ -69,38 +70,41 @@ type Request struct {
 	WebhookURL  string
 }
 
-// Acceptance is the server's answer to a request that it accepts.
+// Acceptance is the server's response to a request that it accepts.
 type Acceptance struct {
-	ServerID string // the server's own id of the analysis; empty if the answer has none
-	Answer   []byte // as Body.JSON returns it; it may contain the results
-	Unread   error  // why the answer could not be read
+	ServerID string // the server's own id of the analysis; empty if the response has none
+	Answer   []byte // the response as Body.JSON returns it; it may contain the results
+	Unread   error  // why the response could not be read; nil if it was read
 }
 
-// ErrUnanswered means that the server has received the whole request and did not answer it in time.
-// Many servers answer only when the analysis is done, and also call back. It is unknown whether the
-// server has accepted the request. Therefore the attempt counts as accepted, and is not sent again.
+// ErrUnanswered means that the server has received the whole request and did not respond in time.
+// Many servers respond only when the analysis is done, and also call back. It is unknown whether
+// the server has accepted the request. Therefore the attempt counts as accepted, and is not sent
+// again.
 var ErrUnanswered = errors.New("the analysis server did not answer in time")
 
-// ErrUnknownAnalysis means that the status URL answered 404 or 410. If it has returned a status
-// before, the server has lost the analysis, for example because it restarted. If it never has, the
-// server may not have the route at all (Dependencies.StatusSeen).
+// ErrUnknownAnalysis means that the status URL responded with 404 or 410. If the status URL has
+// returned a status before, for any job, the server has lost the analysis, for example because it
+// restarted. Otherwise the server may not have the route at all (Dependencies.StatusSeen).
 var ErrUnknownAnalysis = errors.New("the analysis server does not know the analysis")
 
 // Analyzer is the analysis server.
 type Analyzer interface {
-	// Submit sends a request. A *RejectedError is final. After ErrUnanswered the request must not
-	// be repeated. After any other error it may be repeated when the error's RetryAfter is over.
+	// Submit sends a request. After a *RejectedError or ErrUnanswered the request must not be sent
+	// again. After any other error it may be sent again when the error's RetryAfter has passed.
 	Submit(ctx context.Context, r Request) (Acceptance, error)
 
-	// Status requests the state of an analysis that the server has accepted and returns the answer as
-	// Body.JSON returns it; nil if there is no status URL for it.
+	// Status requests the state of an analysis that the server has accepted. It returns the
+	// response as Body.JSON does, or nil if there is no status URL for the analysis.
 	Status(ctx context.Context, job, serverID string) ([]byte, error)
 
-	// Paused returns how long Submit sends nothing, since the server is unavailable; 0 if it sends.
+	// Paused returns how long Submit will send nothing, since the server is unavailable; 0 if it
+	// sends.
 	Paused() time.Duration
 
-	// Cancel asks the server to cancel an analysis and to forget its result. A server that does not
-	// know the analysis, or that cannot cancel, is no error. It does nothing without a status URL.
+	// Cancel requests that the server cancels an analysis and deletes its result. It returns nil if
+	// the server does not know the analysis or cannot cancel it. Without a status URL Cancel does
+	// nothing.
 	Cancel(ctx context.Context, job, serverID string) error
 }
 
@@ -112,7 +116,7 @@ type Flag interface {
 
 // LogUsage reports how full the stream of logs is.
 type LogUsage interface {
-	// MaxUsed returns the used part of the stream, from 0 to 1, as of about a second ago.
+	// MaxUsed returns the used fraction of the stream, from 0 to 1, as of about a second ago.
 	MaxUsed() float64
 }
 
@@ -139,7 +143,7 @@ type Options struct {
 	MaxAttempts  int           // for a job, counted from the upload or the newest retry
 	PollInterval time.Duration // between two polls of a running analysis
 
-	AnalysisVersion string // of the analysis: results of another version are not used
+	AnalysisVersion string // version of the analysis: cached results of another version are not used
 }
 
 // Dispatcher begins attempts, receives callbacks, and polls running analyses.

@@ -19,9 +19,9 @@ import (
 
 // Delivery is a delivery of an event.
 type Delivery struct {
-	Seq     uint64 // the sequence of the event
-	First   bool   // the event was not delivered before
-	Backoff time.Duration
+	Seq     uint64        // the sequence of the event
+	First   bool          // the event was not delivered before
+	Backoff time.Duration // the shortest delay before a redelivery
 }
 
 // HandleStored sends the first attempt for a stored recording. If results are cached, the job may be
@@ -205,7 +205,7 @@ func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error
 	return err
 }
 
-// Fail fails the job of an event that becomes a dead letter.
+// Fail appends failed to the log of a job whose event becomes a dead letter.
 func (d *Dispatcher) Fail(ctx context.Context, job string, f *fault.Error) error {
 	_, err := d.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failJob(log, job, f), nil

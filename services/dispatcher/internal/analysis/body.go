@@ -21,8 +21,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Body is a body that the analysis server has sent, in a callback or in the answer to a request. It
-// is neither decompressed nor parsed.
+// Body is a body that the server sent, as it was received: of a callback, or of a response.
 type Body struct {
 	Bytes    []byte
 	Type     string // Content-Type
@@ -40,7 +39,7 @@ func (b Body) parse() (report, error) {
 }
 
 // JSON returns the body as JSON: decompressed, in UTF-8, and converted if it is a form, or JSON in a
-// JSON string. A text that is none of these is returned as it is.
+// JSON string. It returns any other text unchanged.
 func (b Body) JSON() ([]byte, error) {
 	plain, err := b.decompress()
 	if err != nil {

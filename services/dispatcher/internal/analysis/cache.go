@@ -25,7 +25,7 @@ import (
 // Therefore a result that is left behind by a process that died is never used, and neither is the
 // result of a job that is erased.
 
-// ResultKey is the key of a cached result. Uploads with the same key have the same result.
+// ResultKey is the key of a result in the cache.
 type ResultKey struct {
 	Token int64
 	Hash  string // SHA-256 of everything that determines the result, in hexadecimal
@@ -33,17 +33,17 @@ type ResultKey struct {
 
 // CachedResult is a result in the cache.
 type CachedResult struct {
-	Job      string // the job whose analysis has this result
+	Job      string // the job whose analysis had this result
 	Result   json.RawMessage
 	Warnings []string
 }
 
-// ResultEntry is where a result is stored in the cache.
+// ResultEntry is the entry of a result in the cache.
 type ResultEntry struct {
 	Key  ResultKey
 	Job  string
 	Seqs []uint64 // the sequences of its messages
-	Only bool     // no older result has the key
+	Only bool     // there is no older entry with the same key
 }
 
 // Results is the cache of results, for all replicas.
@@ -66,17 +66,17 @@ type Versions interface {
 	Version(ctx context.Context, ref string) (string, error)
 }
 
-// CacheCounts counts, for the metrics, how uploads used the cache.
+// CacheCounts has the counters of the cache, for the metrics. Each is called once for an upload.
 type CacheCounts struct {
-	Hit    func() // completed with a cached result
-	Miss   func() // analysed, since there is no cached result
-	Shared func() // completed with the result of an analysis that was running
+	Hit    func() // the job is completed with a cached result
+	Miss   func() // the recording is analysed, since there is no cached result
+	Shared func() // the job is completed with the result of an analysis that was already running
 }
 
 // versionTimeout limits how long the versions of the reference files are looked up.
 const versionTimeout = 2 * time.Second
 
-// Recording has the fields of an upload that determine the result of its analysis.
+// Recording has the properties of an upload that determine the result of its analysis.
 type Recording struct {
 	Owner      string
 	TokenID    int64

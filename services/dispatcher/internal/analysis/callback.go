@@ -23,8 +23,9 @@ type Caller struct {
 // Job returns the job that the caller reports on.
 func (c Caller) Job() string { return c.job }
 
-// Authenticate checks the query parameters of a callback's URL. It does not need the body: the body
-// is read only if the signature is valid.
+// Authenticate checks the query parameters of a callback's URL. It fails with fault.Unauthenticated
+// if the signature is not valid. It does not need the body, so that the caller reads the body only
+// if the signature is valid.
 func (d *Dispatcher) Authenticate(query url.Values) (Caller, error) {
 	job, attempt := query.Get(ParamJob), query.Get(ParamAttempt)
 	if job == "" {
@@ -47,7 +48,7 @@ func SignatureInvalid(cause error) error {
 		"The signature does not fit. Use the webhook URL exactly as it was given.", cause)
 }
 
-// Callback has the content of a callback: a report, or the reason why it is refused.
+// Callback is a parsed callback: a report, or the reason why the callback is refused.
 type Callback struct {
 	report  report
 	refused error
@@ -63,8 +64,9 @@ func ParseCallback(body Body) Callback {
 // RefusedCallback returns a callback whose body could not be read.
 func RefusedCallback(reason error) Callback { return Callback{refused: reason, outcome: true} }
 
-// Receive records the report of a callback. If the callback is refused, it publishes refused, which
-// operators and the viewers of the job can see.
+// Receive records the report of a callback. If the callback is refused, Receive publishes refused,
+// so that operators and the viewers of the job can see the reason, and returns the reason as its
+// error.
 func (d *Dispatcher) Receive(ctx context.Context, from Caller, c Callback) (Disposition, error) {
 	switch {
 	case c.refused != nil:

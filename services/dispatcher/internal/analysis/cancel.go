@@ -14,8 +14,8 @@ import (
 // has ended already: a server that is not asked only works for nothing.
 const cancelTries = 5
 
-// HandleCanceled promotes a follower of a canceled job, and asks the server to cancel its analysis.
-// delivery counts the deliveries of the event from 1.
+// HandleCanceled promotes a follower of a canceled job, and requests that the server cancels the
+// job's analysis. delivery is the number of the delivery, from 1.
 func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, delivery uint64) error {
 	if err := d.settleLedBy(ctx, e.JobID); err != nil {
 		return err
@@ -31,8 +31,8 @@ func (d *Dispatcher) HandleCanceled(ctx context.Context, e event.Canceled, deliv
 	return d.cancel(ctx, e.JobID, dispatched.AnalysisJobID, delivery)
 }
 
-// HandleErased promotes a follower of an erased job, removes the cached result of the job, and asks the
-// server to cancel the analysis and to forget its result.
+// HandleErased promotes a follower of an erased job, removes the cached result of the job, and
+// requests that the server cancels the analysis and deletes its result.
 func (d *Dispatcher) HandleErased(ctx context.Context, e event.Erased, delivery uint64) error {
 	if err := d.settleLedBy(ctx, e.JobID); err != nil {
 		return err

@@ -8,11 +8,11 @@ import (
 	"sori.internal/shared/event"
 )
 
-// RejectedError means that the server rejected a request finally.
+// RejectedError means that the server rejected a request, and that the request is not sent again.
 type RejectedError struct {
 	Code      string // the server's code; event.CodeAnalysisRejected if it sent none
 	Reason    string // the server's text, sanitized
-	Retryable bool   // the same request may be accepted later
+	Retryable bool   // the server may accept the request if the job is retried
 	Err       error  // for the log
 }
 

@@ -14,8 +14,9 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// HandleCompleted completes the followers of a completed job. A leader without followers, as most are,
-// is removed at once: a job that begins to follow it now settles itself (rule 3).
+// HandleCompleted completes the followers of a completed job. If the job has no followers, as most,
+// HandleCompleted removes its leader entry at once: a job that begins to follow it at the same time
+// finds that it has ended (rule 3 in sharing.go).
 func (d *Dispatcher) HandleCompleted(ctx context.Context, e event.Completed, _ uint64) error {
 	leader, err := d.Sharing.LedBy(ctx, e.JobID)
 	if err != nil || leader == nil {
@@ -203,8 +204,7 @@ func (d *Dispatcher) releaseFollowers(ctx context.Context, key string) error {
 // long that the follower waits.
 const sharingInterval = 5 * time.Minute
 
-// RunSharing looks at the jobs that share an analysis from time to time until ctx ends. It settles
-// the followers whose leader has ended, and publishes that the others wait.
+// RunSharing calls ReviewSharing every few minutes until ctx ends.
 func (d *Dispatcher) RunSharing(ctx context.Context) error {
 	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		if err := d.ReviewSharing(ctx); err != nil && ctx.Err() == nil {
@@ -214,7 +214,8 @@ func (d *Dispatcher) RunSharing(ctx context.Context) error {
 	})
 }
 
-// ReviewSharing looks once at the jobs that share an analysis.
+// ReviewSharing checks all jobs that share an analysis. It completes or promotes the followers
+// whose leader has ended, and publishes that the other followers wait.
 func (d *Dispatcher) ReviewSharing(ctx context.Context) error {
 	for from := uint64(0); ; {
 		leader, err := d.Sharing.NextLeader(ctx, from)

@@ -10,10 +10,10 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// HandleLapsed handles an attempt that the server did not report on before its deadline. If there
-// is a status URL, HandleLapsed polls it. It records an outcome as if it came by a callback. If the
-// analysis is running, it waits until the job's deadline. Otherwise it sends the next attempt or,
-// after the last attempt, fails the job.
+// HandleLapsed handles an attempt whose outcome the server did not report before the deadline. If
+// there is a status URL, HandleLapsed polls it, and records an outcome like that of a callback. If
+// the analysis is still running, HandleLapsed returns an error with the delay until the next poll.
+// Otherwise it sends the next attempt or, after the last attempt, fails the job.
 func (d *Dispatcher) HandleLapsed(ctx context.Context, e event.Lapsed, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {

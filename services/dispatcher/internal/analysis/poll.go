@@ -20,9 +20,9 @@ const (
 	requestedDelay   = time.Second     // while the server has not answered the request
 )
 
-// HandleDispatched polls an accepted attempt while it runs: it returns an error with the delay
-// until the next poll. It records an outcome as if it came by a callback. If the server has lost
-// the attempt, the next attempt follows at once, long before the deadline.
+// HandleDispatched polls an accepted attempt. While the attempt runs, HandleDispatched returns an
+// error with the delay until the next poll. It records an outcome like that of a callback. If the
+// server has lost the attempt, it sends the next attempt at once, long before the deadline.
 func (d *Dispatcher) HandleDispatched(ctx context.Context, e event.Dispatched, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
@@ -45,8 +45,8 @@ func (d *Dispatcher) HandleDispatched(ctx context.Context, e event.Dispatched, b
 	}
 }
 
-// HandleRefused polls an attempt at once, after a callback was refused that may have been its
-// outcome. If the attempt is still running, HandleDispatched continues to poll it.
+// HandleRefused polls an attempt at once if the refused callback may have been its outcome. If the
+// attempt is still running, HandleDispatched continues to poll it.
 func (d *Dispatcher) HandleRefused(ctx context.Context, e event.Refused, backoff time.Duration) error {
 	if !e.Outcome {
 		return nil

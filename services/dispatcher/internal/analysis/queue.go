@@ -25,11 +25,11 @@ type Entry struct {
 	JobID   string // empty if the entry cannot be read
 	Attempt int
 	Owner   string // key of the owner of the job
-	Trace   string // traceparent of the event that the attempt is for; Add sets it if it is empty
-	Seq     uint64 // of two entries, the older one has the smaller Seq
+	Trace   string // traceparent of the event that caused the attempt; Add sets it if it is empty
+	Seq     uint64 // sequence in the stream: an older entry has a smaller Seq
 }
 
-// QueueState is how many attempts wait, and since when.
+// QueueState is the number of attempts that wait, and since when the oldest waits.
 type QueueState struct {
 	Length uint64
 	Oldest time.Time // when the oldest entry was added; zero if there is none
@@ -48,8 +48,8 @@ type Queue interface {
 	Next(ctx context.Context, owner string, from uint64) (*Entry, error)
 	// Remove removes an entry, or does nothing if the entry is removed already.
 	Remove(ctx context.Context, e *Entry) error
-	// Grant publishes that an attempt may be sent, and then removes its entry. If Grant is called
-	// again for an entry, it publishes nothing more.
+	// Grant publishes that an attempt may be sent, and then removes its entry. Further calls for
+	// the same entry have no further effect.
 	Grant(ctx context.Context, e *Entry, unlimited bool) error
 }
 
@@ -70,8 +70,8 @@ func (d *Dispatcher) enqueue(ctx context.Context, job string, a attempt, log eve
 }
 
 // HandleGranted sends an attempt that has waited, in the queue or for the analysis of another job.
-// In the queue, the attempt has begun already. A job that waited for another one has not begun its
-// attempt: if the job was retried meanwhile, the retry sends its attempt.
+// An attempt in the queue has begun already. A job that waited for another job has not begun its
+// attempt: if the job was retried meanwhile, HandleRetried sends its attempt instead.
 func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, backoff time.Duration) error {
 	log, err := d.Jobs.Read(ctx, e.JobID)
 	if err != nil {
@@ -109,7 +109,8 @@ const (
 	idleInterval  = 5 * time.Second
 )
 
-// RunQueue schedules the queue until ctx ends. Without a limit it empties the queue.
+// RunQueue assigns free slots to the attempts in the queue until ctx ends. If the number of
+// analyses is not limited, it grants all attempts that are still in the queue.
 func (d *Dispatcher) RunQueue(ctx context.Context) error {
 	s := scheduler{d}
 	return wait.RepeatOrWake(ctx, d.wake, func(ctx context.Context) time.Duration {

@@ -111,7 +111,7 @@ func failJob(log event.Log, job string, f *fault.Error) event.Event {
 	return event.Failed{JobID: job, Attempt: log.Attempt(), Code: f.Code, Detail: f.Detail, Retryable: f.Kind.Retryable()}
 }
 
-// Disposition is the effect of a callback. Every disposition is answered with 200.
+// Disposition is the effect of a callback. The response has the status 200 for every disposition.
 type Disposition uint8
 
 // The dispositions.

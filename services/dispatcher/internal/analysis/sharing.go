@@ -33,26 +33,26 @@ import (
 type Member struct {
 	Key      ResultKey
 	Job      string
-	Promoted bool      // the job followed another one before it became the leader
-	Trace    string    // traceparent of the event that the analysis is for; set if it is empty
-	Seq      uint64    // of two followers, the older one has the smaller Seq
-	Since    time.Time // when it was stored
+	Promoted bool      // the job was a follower before it became the leader
+	Trace    string    // traceparent of the event that caused the analysis; Lead and Follow set it if it is empty
+	Seq      uint64    // sequence in the stream: an older follower has a smaller Seq
+	Since    time.Time // when the entry was stored
 }
 
-// Sharing stores the jobs that share an analysis, for all replicas. Methods that look for a job
+// Sharing stores the jobs that share an analysis, for all replicas. Methods that search for a job
 // return nil if there is none.
 type Sharing interface {
 	// Leader returns the newest leader of a key.
 	Leader(ctx context.Context, key string) (*Member, error)
-	// LedBy returns a job as a leader.
+	// LedBy returns the leader entry of a job.
 	LedBy(ctx context.Context, job string) (*Member, error)
 	// NextLeader returns the oldest leader of any key whose sequence is at least from.
 	NextLeader(ctx context.Context, from uint64) (*Member, error)
 	// NextFollower returns the oldest follower of a key, or of all keys if key is empty, whose
 	// sequence is at least from.
 	NextFollower(ctx context.Context, key string, from uint64) (*Member, error)
-	// Lead makes a job the leader of its key, if the newest leader has the sequence after; 0 means
-	// that there is none. It returns nil if there is another one.
+	// Lead makes a job the leader of its key if the newest leader has the sequence after, or, if
+	// after is 0, if the key has no leader. Otherwise it returns nil.
 	Lead(ctx context.Context, m Member, after uint64) (*Member, error)
 	// Follow adds a follower, or does nothing if it is one already.
 	Follow(ctx context.Context, m Member) error

@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// Signer makes and checks callback URLs. The signature covers job, attempt and expiry. A server need
-// not support signatures: it authenticates by using the URL that it has received, and only for this
-// attempt.
+// Signer makes and checks callback URLs. The signature covers job, attempt and expiry. The server
+// need not support signatures: the URL that it received authenticates it, for this attempt only.
 type Signer struct {
 	base    *url.URL
 	secrets [][]byte
@@ -21,7 +20,7 @@ type Signer struct {
 
 // SignerOptions has the settings of the operator.
 type SignerOptions struct {
-	Secrets []string      // the first one signs; the signatures of all are valid, so that a secret can be changed
+	Secrets []string      // the first secret signs; signatures by all secrets are valid, so that secrets can be rotated
 	Valid   time.Duration // how long a URL is valid
 	Now     func() time.Time
 }
@@ -57,8 +56,8 @@ func (s *Signer) URL(job string, attempt int) string {
 }
 
 // Valid reports in constant time whether sig is a signature of a job, an attempt and an expiry that
-// is not over. It compares the encoded signatures, since base64 has several encodings of the same
-// bytes.
+// has not passed. An empty expiry, of a URL from before URLs expired, never passes. Valid compares
+// the encoded signatures, since base64 has several encodings of the same bytes.
 func (s *Signer) Valid(job string, attempt int, expires, sig string) bool {
 	text, valid := signed(job, attempt, expires), false
 	for _, secret := range s.secrets {

@@ -10,24 +10,24 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Slot is one of the slots that limit the number of concurrent analyses of all replicas, as it was
-// when it was read.
+// Slot is one of the slots that limit the number of concurrent analyses of all replicas, as of the
+// time when it was read.
 type Slot struct {
 	Index    int
-	Job      string // the job that occupies the slot; empty if none ever did, or if it released it
+	Job      string // the job that got the slot last; empty if there is none, or if the job released the slot
 	Entry    uint64 // the sequence in the queue of the attempt that got the slot; 0 if it did not wait
 	Revision uint64
 }
 
 // Slots stores the slots for all replicas.
 //
-// A slot needs no release and does not expire: whoever needs one reads the logs of the jobs in the
-// slots. Therefore a process that dies leaks no slot, and no slot becomes free before its job has
-// ended.
+// A slot is free if its job has ended or has released it. A process that needs a slot reads the
+// logs of the jobs in the slots. Therefore slots need not expire, and a process that dies leaks no
+// slot.
 type Slots interface {
 	// Read returns all slots.
 	Read(ctx context.Context) ([]Slot, error)
-	// Write stores a slot, unless it was written after it was read. Then it returns false.
+	// Write stores a slot. It returns false if the slot was written since it was read.
 	Write(ctx context.Context, s Slot) (bool, error)
 }
 

@@ -70,7 +70,7 @@ type Options struct {
 	BreakerDelay    time.Duration // how long the breaker stays open if the server sends no Retry-After
 	Presigned       bool          // requests contain presigned URLs
 	Status          StatusURL
-	MaxStatusBytes  int64 // largest answer of the status URL
+	MaxStatusBytes  int64 // largest response of the status URL, in bytes
 	Log             zerolog.Logger
 }
 
@@ -95,7 +95,8 @@ func followSameMethod(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// BreakerOpen returns 1 while the circuit breaker is open or half-open, and 0 while it is closed.
+// BreakerOpen returns 1 while the circuit breaker is open or half-open, and 0 while it is closed,
+// for the metrics.
 func (c *Client) BreakerOpen() float64 { return c.breaker.gauge() }
 
 // Paused implements analysis.Analyzer.

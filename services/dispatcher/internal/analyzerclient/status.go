@@ -44,7 +44,7 @@ func (s *StatusURL) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Key returns a hash of the status URL: it is different for each URL and does not reveal the URL.
+// Key returns a hash of the status URL, which identifies the URL and does not reveal it.
 func (s StatusURL) Key() string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])

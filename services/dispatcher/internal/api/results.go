@@ -14,7 +14,7 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// ResultsPath is the path at which clients ask whether the result of a recording is cached.
+// ResultsPath is the path at which clients request whether the result of a recording is cached.
 const ResultsPath = "/tokens/{token_id}/results/{sha256}"
 
 // Cached looks up cached results.

@@ -19,10 +19,10 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Results stores results as entries of one or more messages: the chunks of the compressed result, of
-// which the first begins with the manifest. The first chunk is stored last, so that an entry whose
-// writer died has no manifest. Chunks may also be discarded when the stream is full. Therefore a
-// reader checks that all chunks are there and have the digest in the manifest.
+// Results stores each result as an entry of one or more messages: the chunks of the compressed
+// result. The first chunk begins with the manifest and is stored last, so that an entry whose
+// writer died has no manifest. A full stream discards old chunks. Therefore a reader checks that
+// all chunks exist and match the digest in the manifest.
 //
 // It is safe for concurrent use.
 type Results struct {

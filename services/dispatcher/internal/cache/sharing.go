@@ -12,8 +12,7 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// Sharing stores the jobs that share an analysis: one message for each. It is safe for concurrent
-// use.
+// Sharing stores one message for each job that shares an analysis. It is safe for concurrent use.
 type Sharing struct {
 	bus    *bus.Bus
 	stream *bus.Stream
@@ -130,8 +129,8 @@ func (s *Sharing) Continue(ctx context.Context, m *analysis.Member) context.Cont
 	return trace.Continue(ctx, m.Trace)
 }
 
-// Grant implements analysis.Sharing. The id of granted has the sequence of the message: if another
-// replica publishes the event, too, the stream of jobs ignores it.
+// Grant implements analysis.Sharing. The id of the granted event contains the sequence of the
+// message: if another replica publishes the event, too, the stream of jobs ignores it.
 func (s *Sharing) Grant(ctx context.Context, m *analysis.Member) error {
 	return s.bus.Publish(s.Continue(ctx, m), event.Granted{
 		JobID: m.Job, Attempt: 1, Entry: m.Seq, ResultKey: m.Key.Hash,

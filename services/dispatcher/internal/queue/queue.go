@@ -1,5 +1,5 @@
-// Package queue stores what the replicas of the dispatcher share about the limit of concurrent
-// analyses: the attempts that wait, in a stream, and the slots, in a key-value bucket.
+// Package queue stores the state by which the replicas of the dispatcher limit concurrent analyses:
+// the attempts that wait, in a stream, and the slots, in a key-value bucket.
 package queue
 
 import (
@@ -14,9 +14,9 @@ import (
 	"sori.internal/shared/trace"
 )
 
-// Queue has the attempts that wait for a slot. The attempts of one owner are on one subject, so that
-// listing the owners takes as long with a thousand attempts as with one. It is safe for concurrent
-// use.
+// Queue stores the attempts that wait for a slot. The attempts of one owner are on one subject, so
+// that the time to list the owners does not depend on the number of attempts. It is safe for
+// concurrent use.
 type Queue struct {
 	bus    *bus.Bus
 	stream *bus.Stream
@@ -96,8 +96,8 @@ func (q *Queue) Remove(ctx context.Context, e *analysis.Entry) error {
 	return err
 }
 
-// Grant implements analysis.Queue. The id of granted has the sequence of the entry: if another
-// replica publishes the event, too, the stream of jobs ignores it.
+// Grant implements analysis.Queue. The id of the granted event contains the sequence of the entry:
+// if another replica publishes the event, too, the stream of jobs ignores it.
 func (q *Queue) Grant(ctx context.Context, e *analysis.Entry, unlimited bool) error {
 	granted := event.Granted{JobID: e.JobID, Attempt: e.Attempt, Entry: e.Seq, Unlimited: unlimited}
 	if err := q.bus.Publish(trace.Continue(ctx, e.Trace), granted); err != nil {

@@ -11,9 +11,9 @@ import (
 	"sori.internal/shared/bus"
 )
 
-// Slots are n keys of a bucket. The value of a key is the job that occupies the slot, and the
-// sequence of its entry in the queue if it waited there. Writers compare revisions, so that only one
-// of them gets a slot.
+// Slots are n keys of a bucket. The value of a key is the job that got the slot, and the sequence
+// of its entry in the queue if it waited there. A write compares the revision of the key, so that
+// only one of several writers gets a slot.
 type Slots struct {
 	bus    *bus.Bus
 	bucket string
