@@ -107,7 +107,7 @@ func newLimits(cfg *Config, events *bus.Bus, log zerolog.Logger) (httpserver.Lim
 	return limits, ratelimit.NewExchange(set, events, events.NewSubscriber(ratelimit.BufferSize), log)
 }
 
-// Resources returns what the gateway needs on NATS.
+// Resources returns the streams that the gateway needs on NATS.
 func Resources() bus.Resources {
 	return bus.Resources{Streams: []event.Stream{event.Jobs(), event.Tokens(), event.Staging()}}
 }

@@ -13,11 +13,10 @@ const operator = "operator"
 // AuditEntry is an entry of the audit log.
 type AuditEntry = audit.Entry
 
-// AuditFilter chooses entries of the audit log.
+// AuditFilter selects entries of the audit log.
 type AuditFilter = audit.Filter
 
-// AuditLog reads the audit log in a database without a running gateway. A program of the operator
-// uses it.
+// AuditLog reads the audit log in a database without a running gateway, for operators' programs.
 type AuditLog struct{ database }
 
 // OpenAuditLog prepares the access to the audit log in a database. It does not dial.

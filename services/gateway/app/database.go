@@ -19,7 +19,8 @@ const (
 	AuditTable = "audit_log"
 )
 
-// Migrate brings the gateway's schema up to date, for a program that does so in its place.
+// Migrate applies the migrations of the gateway's schema, for a program that does so in place of
+// the gateway.
 func Migrate(ctx context.Context, cfg postgres.Config) (err error) {
 	db, err := openDatabase(cfg)
 	if err != nil {

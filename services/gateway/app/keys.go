@@ -15,11 +15,11 @@ import (
 // APIKey is an API key, without its secret.
 type APIKey = access.Key
 
-// NewAPIKey describes a new key. It must obey the rules of POST /api-keys for an admin.
+// NewAPIKey describes a new key. The rules of POST /api-keys for an admin apply.
 type NewAPIKey = access.KeyRequest
 
-// APIKeys manages the API keys in a database without a running gateway. A program of the operator
-// uses it, for example to make the first key.
+// APIKeys manages the API keys in a database without a running gateway, for operators' programs,
+// for example to make the first key.
 type APIKeys struct{ database }
 
 // OpenAPIKeys prepares the access to the keys in a database. It does not dial.
@@ -48,7 +48,7 @@ func (k *APIKeys) record(ctx context.Context, change, id string) error {
 	return k.store.AppendAudit(ctx, []audit.Entry{{At: time.Now(), Owner: operator, Action: "sorictl keys " + change, Object: logging.SafePath("/api-keys/" + id)}})
 }
 
-// List returns the keys of an owner, or of all if it is empty, by their age.
+// List returns the keys of an owner, or those of all owners if owner is empty, oldest first.
 func (k *APIKeys) List(ctx context.Context, owner string) (all []APIKey, err error) {
 	for {
 		page, err := k.store.APIKeys(ctx, owner, catalogue.Page{Skip: int64(len(all)), Limit: catalogue.MaxPage})

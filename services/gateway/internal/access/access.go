@@ -30,18 +30,18 @@ const (
 	Public principal.Scope = "public"
 
 	// Keys is for the routes of API keys. A request needs a token, or an API key with the scope
-	// admin. Other API keys cannot make keys: a stolen key could make another key that outlives the
-	// revocation of the first.
+	// admin. Other API keys cannot make keys: otherwise a stolen key could make a second key that
+	// stays valid when the first is revoked.
 	Keys principal.Scope = "keys"
 
 	// Authenticated is for routes that any valid credential may use.
 	Authenticated principal.Scope = "authenticated"
 )
 
-// HasNone reports whether a request brings no credentials.
+// HasNone reports whether a request has no credentials.
 func (c Credentials) HasNone() bool { return len(c.Authorization)+len(c.APIKey) == 0 }
 
-// Needs returns all values that a route can need: the scopes, Public, Keys and Authenticated.
+// Needs returns all values that a route can require: the scopes, Public, Keys and Authenticated.
 func Needs() []principal.Scope { return append(principal.Scopes(), Public, Keys, Authenticated) }
 
 // Credentials has the values of the headers that authenticate a request.
@@ -69,10 +69,12 @@ func New(cfg Config, d Dependencies) *Authenticator {
 	return &Authenticator{open: !cfg.Enabled(), tokens: newTokens(cfg, d), keys: newKeyCache(d.Keys, d.Now)}
 }
 
-// Open reports whether requests are not authenticated, so that every request is allowed.
+// Open reports whether authentication is disabled, so that every request is allowed.
 func (a *Authenticator) Open() bool { return a.open }
 
-// Authenticate returns the principal of a request with these credentials.
+// Authenticate returns the principal of a request with these credentials. It fails with
+// fault.Unauthenticated if there are none or they are not valid, with fault.Malformed if there are
+// several, and with fault.Unavailable if they cannot be checked.
 func (a *Authenticator) Authenticate(ctx context.Context, c Credentials) (principal.Principal, error) {
 	if a.open {
 		return principal.Open(), nil
@@ -87,7 +89,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, c Credentials) (princi
 	return a.tokens.principal(ctx, credential)
 }
 
-// Authorize returns a failure if a principal may not use a route.
+// Authorize fails with fault.Forbidden if a principal may not use a route that needs this value.
 func Authorize(p principal.Principal, needs principal.Scope) error {
 	switch {
 	case needs == Public, needs == Authenticated, needs != Keys && p.May(needs):
@@ -104,7 +106,7 @@ func Authorize(p principal.Principal, needs principal.Scope) error {
 // store.
 func (a *Authenticator) Forget(keyID string) { a.keys.forget(keyID) }
 
-// The codes of the failures that a response explains with WWW-Authenticate.
+// The codes of the failures whose response has the header WWW-Authenticate.
 const (
 	CodeMissing   = "unauthenticated"
 	CodeInvalid   = "invalid-token"
@@ -138,7 +140,8 @@ func (c Credentials) single() (string, error) {
 // so that it contains no part of the credential.
 func invalid(detail string) error { return fault.New(fault.Unauthenticated, CodeInvalid, detail) }
 
-// Unavailable returns the failure to check a token while the provider's keys cannot be fetched.
+// Unavailable returns the failure of a request whose token cannot be checked, since the provider's
+// keys cannot be fetched.
 func Unavailable(cause error) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "identity-provider-unavailable", RetryAfter: 5 * time.Second,

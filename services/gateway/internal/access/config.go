@@ -58,7 +58,7 @@ func isLoopback(addr string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// SecureURL reports whether a response from a URL cannot be changed in transit: the scheme is
+// SecureURL reports whether nobody can change a response from a URL in transit: the scheme is
 // https, or it is http and the host is this machine.
 func SecureURL(text string) bool {
 	u, err := url.Parse(text)

@@ -29,7 +29,7 @@ type Key struct {
 	Scopes   []principal.Scope
 	Created  time.Time
 	Expires  *time.Time // nil: never
-	LastUsed *time.Time // nil: never used; exact to a minute
+	LastUsed *time.Time // nil: never used; accurate to a minute
 	Revoked  *time.Time // nil: not revoked
 }
 
@@ -49,8 +49,8 @@ type KeyStore interface {
 	MarkAPIKeyUsed(ctx context.Context, id string) error
 }
 
-// NewKey makes a key with a random id and secret. text is what requests send as their credential;
-// it is not stored anywhere.
+// NewKey makes a key with a random id and secret. text is the credential that requests send; it is
+// not stored anywhere.
 func NewKey(k Key) (stored StoredKey, text string) {
 	var id [keyIDBytes]byte
 	var secret [secretBytes]byte
@@ -100,8 +100,9 @@ func (k StoredKey) check(secret string, now time.Time) (principal.Principal, err
 // errKey returns the failure for a text that is not an API key, an unknown key, or a wrong secret.
 func errKey() error { return invalid("The API key is not valid.") }
 
-// KeyNotFound returns the failure to find a key. A key of another owner counts as not found. The
-// failure does not contain the id of the request: that may be a whole key, by mistake.
+// KeyNotFound returns the failure of a request for a key that does not exist, or that belongs to
+// another owner. The failure does not contain the id in the request, since a client may send a
+// whole key in its place.
 func KeyNotFound() error {
 	return fault.New(fault.NotFound, "api-key-not-found", "There is no such API key.")
 }

@@ -25,8 +25,8 @@ type KeyRequest struct {
 	Owner   *string    `json:"owner"`      // nil: the principal that sends the request
 }
 
-// DecodeKey decodes the body of a request for a key. by is the principal that sends the request.
-// DecodeKey fails if the key would have rights that this principal lacks.
+// DecodeKey decodes the body of a request for a key. It fails with fault.Malformed if the body is
+// not JSON, and like KeyRequest.Key. by is the principal that sends the request.
 func DecodeKey(body []byte, by principal.Principal, now time.Time) (Key, error) {
 	var r KeyRequest
 	if err := json.Unmarshal(body, &r); err != nil || !utf8.Valid(body) {
@@ -36,7 +36,8 @@ func DecodeKey(body []byte, by principal.Principal, now time.Time) (Key, error) 
 }
 
 // Key returns the requested key, without an id. by is the principal that sends the request. Key fails
-// if the request breaks a rule, or if the key would have rights that this principal lacks.
+// with fault.Invalid if the request breaks a rule, and with fault.Forbidden if the key would have
+// rights that the principal lacks.
 func (r KeyRequest) Key(by principal.Principal, now time.Time) (Key, error) {
 	var broken []fault.Violation
 	refuse := func(pointer, detail string) {

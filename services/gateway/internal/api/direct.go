@@ -20,7 +20,7 @@ import (
 
 // DirectUploads admits uploads whose bytes the client sends to the bucket itself.
 type DirectUploads interface {
-	// Admit returns the references of a token if an owner may upload to it.
+	// Admit returns the references of a token. It fails if an owner may not upload to the token.
 	Admit(ctx context.Context, owner string, token int64) (upload.References, error)
 }
 

@@ -8,8 +8,8 @@ import (
 	"sori.internal/shared/media"
 )
 
-// UploadLimits are the limits of uploads that hold for everybody. The API also publishes those that
-// another service enforces.
+// UploadLimits are the limits of uploads that apply to every client. It includes limits that
+// another service enforces, so that clients can read all of them.
 type UploadLimits struct {
 	MaxBytes        int64         // of a recording in a form
 	MaxDirectBytes  int64         // of a recording that the client sends to the bucket, or in several requests

@@ -11,8 +11,8 @@ import (
 	"sori.internal/shared/apispec"
 )
 
-// Document returns the OpenAPI document as JSON, in the order of its YAML, with the version of the
-// service and the prefix of its paths.
+// Document returns the OpenAPI document as JSON, in the order of its YAML. It sets the version of
+// the service and the prefix of the paths.
 func Document(version, prefix string) ([]byte, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(apispec.OpenAPI(), &root); err != nil {

@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// MaxJSON is the maximal size of a JSON body, in bytes.
+// MaxJSON is the maximum size of a JSON body, in bytes.
 const MaxJSON = 1 << 20
 
 // resource has the handlers that tokens, scripts and actors have in common.

@@ -36,7 +36,7 @@ type TokenDetails interface {
 
 // References checks references.
 type References interface {
-	// CheckReference returns the reason why a reference is not allowed; nil if it is allowed.
+	// CheckReference returns an error with the reason if a reference is not allowed.
 	CheckReference(ref string) error
 }
 

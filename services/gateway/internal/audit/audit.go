@@ -1,9 +1,10 @@
-// Package audit keeps the audit log: which principal changed what, and which requests it was denied.
+// Package audit keeps the audit log: which principal changed which object, and which requests of
+// the principal were denied.
 //
-// An entry has no content and no credential, only the path of the changed object. The log outlives
-// the jobs and tokens that it names. Entries are written a moment after the answer: a gateway that
-// is killed may lose the entries of its last moment. If the database is unavailable, up to
-// MaxQueued entries wait for it; entries beyond that are written to the log of the service.
+// An entry contains the path of the object, but no content and no credential. The log outlives the
+// jobs and tokens that it names. Entries are written shortly after the response: a gateway that is
+// killed may lose the newest entries. While the database is unavailable, up to MaxQueued entries
+// are queued; further entries are written to the log of the service.
 package audit
 
 import (
@@ -21,13 +22,13 @@ type Entry struct {
 	Owner     string    `db:"owner" json:"owner"`           // see principal.Principal
 	KeyID     string    `db:"key_id" json:"key_id"`         // id of the API key; empty for a token
 	Action    string    `db:"action" json:"action"`         // method and route
-	Object    string    `db:"object" json:"object"`         // path of the resource that was created or changed
-	Status    int       `db:"status" json:"status"`         // HTTP status of the answer
+	Object    string    `db:"object" json:"object"`         // path of what was made or changed
+	Status    int       `db:"status" json:"status"`         // HTTP status of the response
 	Address   string    `db:"address" json:"address"`       // of the client
 	RequestID string    `db:"request_id" json:"request_id"` // also in the logs of all services
 }
 
-// Filter chooses entries. An empty field matches every entry.
+// Filter selects entries. An empty field matches every entry.
 type Filter struct {
 	Owner  string
 	Object string // a part of the path, such as the id of a job
@@ -41,7 +42,7 @@ type Store interface {
 	DeleteAudit(ctx context.Context, before time.Time) (int64, error)
 }
 
-// MaxQueued is the number of entries that wait to be written.
+// MaxQueued is the largest number of entries that wait to be written.
 const MaxQueued = 4096
 
 const (
@@ -65,7 +66,8 @@ func New(store Store, retention time.Duration, log zerolog.Logger) *Log {
 	return &Log{store: store, retention: retention, log: log, queue: make(chan Entry, MaxQueued)}
 }
 
-// Record adds an entry. It does not wait.
+// Record queues an entry and does not wait until it is written. If the queue is full, it writes the
+// entry to the log of the service.
 func (l *Log) Record(e Entry) {
 	select {
 	case l.queue <- e:
@@ -129,8 +131,8 @@ func (l *Log) write(ctx context.Context) error {
 	return nil
 }
 
-// Close implements io.Closer. It writes the entries that are left. Run must have returned, and
-// Record must not be called any more.
+// Close implements io.Closer. It writes the entries that are still queued. Run must have returned,
+// and Record must not be called any more.
 func (l *Log) Close() error {
 	//nolint:contextcheck // the context of Run has ended
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)

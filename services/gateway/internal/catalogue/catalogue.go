@@ -21,8 +21,8 @@ type Page struct {
 // MaxPage is the largest limit of a page.
 const MaxPage = 500
 
-// MaxText is the number of bytes of scripts and translations that an answer has at most. Without
-// it, a page of the longest scripts would have 40 MB.
+// MaxText is the largest number of bytes of scripts and translations in a response. Without it, a
+// page of the longest scripts would have 40 MB.
 const MaxText = 2 << 20
 
 // List is a page of a list. More reports whether entries follow it.
@@ -31,11 +31,12 @@ type List[T any] struct {
 	More    bool
 }
 
-// Match lists the versions of an entry that a change applies to. A nil Match means any version, an
-// empty one means no version.
+// Match lists the versions of an entry to which a change applies. A nil Match means any version, an
+// empty Match means no version.
 type Match []int64
 
-// NotFound returns the failure to find an entry. kind is "token", "script" or "actor".
+// NotFound returns the failure of a request for an entry that does not exist. kind is "token",
+// "script" or "actor".
 func NotFound(kind string, id int64) error {
 	return fault.New(fault.NotFound, kind+"-not-found", fmt.Sprintf("There is no %s %d.", kind, id))
 }

@@ -24,9 +24,9 @@ type Tokens interface {
 
 // Objects accesses the objects that references name.
 type Objects interface {
-	// Read returns an object of at most limit bytes, if admit, which is called with its size, returns
-	// nil. It fails for a reference to anything but an object of the storage: a URL of another host is
-	// never requested.
+	// Read returns an object of at most limit bytes. It first calls admit with the size of the
+	// object, and returns the error of admit, if any. It fails for a reference to a URL on another
+	// host, which it never requests.
 	Read(ctx context.Context, ref string, limit int64, admit func(size int64) error) ([]byte, error)
 	// Link returns a URL that lets anybody read an object. The URL expires after the duration
 	// valid.
@@ -52,7 +52,7 @@ type Detail struct {
 	// has none of these.
 	Digest string
 
-	// Memory is that of the pitch. It must be released when the detail is sent.
+	// Memory is the memory that the pitch uses. The caller must release it when the detail is sent.
 	Memory *membound.Lease
 }
 
@@ -68,8 +68,9 @@ func NewDetails(tokens Tokens, objects Objects, memory *membound.Bound) *Details
 	return &Details{tokens: tokens, objects: objects, memory: memory}
 }
 
-// Detail returns a token with the objects that its references name. An object that cannot be read
-// is left out, and the reason is logged: the token must be shown also while S3 is unavailable.
+// Detail returns a token with the objects that its references name. If an object cannot be read,
+// Detail leaves it out and logs the reason, so that it returns the token even while S3 is
+// unavailable.
 func (d *Details) Detail(ctx context.Context, id int64) (Detail, error) {
 	t, err := d.tokens.Token(ctx, id)
 	if err != nil {

@@ -26,8 +26,8 @@ type Publisher interface {
 	Publish(ctx context.Context, e event.Event) error
 }
 
-// Relay publishes the deletions in the outbox, at least once. Every replica runs a relay. Nothing
-// else publishes deletions, so that a deletion is published also after a crash.
+// Relay publishes the deletions in the outbox, at least once. Every replica runs a relay. The
+// deletions are published from the outbox only, so that a crash loses none.
 type Relay struct {
 	outbox    Outbox
 	publisher Publisher

@@ -18,9 +18,9 @@ const (
 	maxNamed   = 20   // tokens named in a report
 )
 
-// ReportReferences logs which tokens have references that are not allowed, since nobody can upload
-// to these tokens. Such references are older than the rule, or the setting has changed. check
-// returns an error if a reference is not allowed.
+// ReportReferences logs the tokens with references that are not allowed, since nobody can upload to
+// these tokens. Such a reference is older than the rule, or the setting has changed. check returns
+// an error if a reference is not allowed.
 func ReportReferences(ctx context.Context, store TokensWithReferences, check func(ref string) error, log zerolog.Logger) {
 	var (
 		named []int64

@@ -14,15 +14,15 @@ type Token struct {
 	BGVoiceURL  *string
 	YouTubeURL  *string
 
-	// Scripts has the token's first scripts in the order of its time line, at most MaxPage, and of
-	// all tokens in a list at most MaxText bytes. They are entries of their own: a change of the
-	// token does not change them.
+	// Scripts has the token's first scripts in the order of their start times: at most MaxPage
+	// scripts, and at most MaxText bytes for all tokens in a list. Scripts are entries of their
+	// own: a change of the token does not change them.
 	Scripts []Script
 	// ScriptsTruncated reports whether the token has scripts that are not in Scripts.
 	ScriptsTruncated bool
 }
 
-// Filter chooses tokens for a list. An empty field matches every token.
+// Filter selects tokens for a list. An empty field matches every token.
 type Filter struct {
 	Category string // equal
 	Actor    string // equal

@@ -79,10 +79,10 @@ func (p Proxies) Trust(peer net.Addr) bool {
 // IPv4 address.
 func plain(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
-// Client returns the address of the client of a request. hops are the addresses of
-// X-Forwarded-For, separated by commas, of which each proxy has added the last: from the end, the
-// first one that is no trusted proxy is the client. A hop that is no address ends the search. If the
-// peer is no trusted proxy, it is the client itself.
+// Client returns the address of the client of a request. If the peer is not a trusted proxy, it is
+// the client itself. hops is the value of X-Forwarded-For: addresses separated by commas, to which
+// each proxy appends the address of its peer. Searched from the end, the first address that is not
+// a trusted proxy is the client. A text that is not an address ends the search.
 func (p Proxies) Client(peer net.Addr, hops string) netip.Addr {
 	tcp, ok := peer.(*net.TCPAddr)
 	if !ok {
@@ -122,13 +122,13 @@ func (p Proxies) contains(addr netip.Addr) bool {
 type Request struct {
 	Scheme string // http or https
 	Host   string // with its port, unless it is the default port of the scheme
-	Prefix string // of the path, without a trailing slash, which a proxy has removed
+	Prefix string // path prefix that a proxy has removed, without a trailing slash
 }
 
 // Header returns the lines of a header.
 type Header func(name string) []string
 
-// Read reads the headers of a peer. It ignores them if the peer is no trusted proxy.
+// Read parses the headers of a request. It ignores them if the peer is not a trusted proxy.
 func (p Proxies) Read(peer net.Addr, header Header) Request {
 	var r Request
 	if !p.Trust(peer) {
@@ -157,8 +157,8 @@ func last(lines []string) string {
 // maxPrefix limits a path prefix, in bytes.
 const maxPrefix = 256
 
-// CleanPrefix returns a path prefix without its trailing slash. It reports false if the text is no
-// path prefix: a prefix begins with one slash, and its segments have only unreserved characters.
+// CleanPrefix returns a path prefix without its trailing slash. It returns false if the text is not
+// a path prefix: a prefix begins with one slash, and its segments have only unreserved characters.
 // The root is the empty prefix.
 func CleanPrefix(text string) (string, bool) {
 	text = strings.TrimSuffix(text, "/")

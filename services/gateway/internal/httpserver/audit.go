@@ -20,8 +20,8 @@ type principalKey struct{}
 // objectKey is the key of the path of the resource that a request has created.
 type objectKey struct{}
 
-// Made sets the path of the resource that a request has created, for the audit log. It is needed if
-// the answer has no Location.
+// Made sets the path that the audit log records for a request, in place of the Location header of
+// the response or the path of the request.
 func Made(c *fiber.Ctx, path string) { c.Locals(objectKey{}, path) }
 
 // audited returns the entry of the audit log for an answered request. The audit log has the

@@ -18,8 +18,8 @@ import (
 	"sori.internal/shared/minrate"
 )
 
-// DeclaredLengthHeader carries the declared length of a body that is too large for any route from
-// headerReceived to the handler. A client cannot set it.
+// DeclaredLengthHeader is the header by which the server tells a handler the declared length of a
+// body that it does not read, since the body is too large for the route. A client cannot set it.
 const DeclaredLengthHeader = "X-Sori-Declared-Length"
 
 // deniedHeader marks a request whose body was not read, since its sender may not use the route. A
@@ -80,12 +80,13 @@ func declaredLength(c *fiber.Ctx) int64 {
 	}
 }
 
-// BodyLimits limit the time in which a body must arrive, and the memory of small bodies.
+// BodyLimits limit the time in which a body must arrive, and the memory of bodies that ReadBody
+// reads.
 type BodyLimits struct {
 	Idle    time.Duration // the longest time without a byte, and by how much a body may be late
-	Total   time.Duration
-	MinRate int64       // bytes per second; see package minrate
-	Memory  *BodyMemory // of the bodies that ReadBody reads
+	Total   time.Duration // the longest time of the whole body
+	MinRate int64         // bytes per second; see package minrate
+	Memory  *BodyMemory   // memory of the bodies that ReadBody reads
 }
 
 // Body reads the body of a request. It enforces the declared length, a limit and timeouts. It
@@ -120,10 +121,10 @@ func NewBody(c *fiber.Ctx, limit int64, t BodyLimits) *Body {
 	return b
 }
 
-// NoBody returns the reader of a body that is empty, for a request whose body was read already.
+// NoBody returns a Body that is empty, for a request whose body was read already.
 func NoBody(c *fiber.Ctx) *Body { return &Body{ctx: c.Context(), r: eof{}} }
 
-// Length returns the declared length, -1 if none is declared.
+// Length returns the declared length in bytes, or -1 if none is declared.
 func (b *Body) Length() int64 { return b.length }
 
 // Read implements io.Reader.
@@ -180,9 +181,8 @@ func (b *Body) clientEnded() bool {
 func (b *Body) Close() error { return nil }
 
 // Detach ends the reading of the body. It returns the error of an earlier read, except io.EOF.
-// After Detach nothing reads from the connection, since its next bytes belong to the next request.
-// This is necessary because a net/http Transport may continue to read a body after it has returned
-// the response.
+// After Detach no read of the body reads from the connection, whose next bytes belong to the next
+// request: a net/http Transport may continue to read a body after it has returned the response.
 func (b *Body) Detach() error {
 	b.detached.Store(true)
 	if !b.mu.TryLock() { // a read is waiting: interrupt it

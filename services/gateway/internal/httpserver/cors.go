@@ -120,7 +120,7 @@ func vary(h *fasthttp.ResponseHeader, name string) {
 	h.Add(fiber.HeaderVary, name)
 }
 
-// IsCORSHeader reports whether only this package may set a header of an answer.
+// IsCORSHeader reports whether a response header is one of CORS, which only this package may set.
 func IsCORSHeader(name string) bool {
 	return strings.HasPrefix(name, "Access-Control-")
 }

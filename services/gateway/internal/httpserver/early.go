@@ -11,17 +11,18 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Early looks for the answer to a request whose client waits for 100 (Continue) before it sends the
-// body (RFC 9110, section 10.1.1). ctx has the principal of the request. lines returns the lines of
-// a header. Early returns the empty string if the body is needed.
+// Early finds the response to a request without its body, while the client waits for 100 (Continue)
+// before it sends the body (RFC 9110, section 10.1.1). ctx has the principal of the request. lines
+// returns the lines of a header. Early returns a text for the handler (EarlyAnswer), or the empty
+// string if the body is needed.
 type Early func(ctx context.Context, path string, lines func(name string) []string) string
 
 // earlyHeader carries the result of an Early from headerReceived to the handler. A client cannot set
 // it.
 const earlyHeader = "X-Sori-Early"
 
-// EarlyAnswer returns the result of the Early of a route, if it was called and found one. The body of
-// the request was not read then.
+// EarlyAnswer returns the result of the route's Early. If it is not empty, the body of the request
+// was not read. It is empty if Early was not called, or needs the body.
 func EarlyAnswer(c *fiber.Ctx) string { return c.Get(earlyHeader) }
 
 // The limits of Early. It runs before the limits of the client apply to the request: beyond

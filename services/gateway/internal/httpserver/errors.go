@@ -40,8 +40,8 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 	Linger(c)
 }
 
-// Linger lets a client that is still sending a refused body read the answer before its connection
-// is closed.
+// Linger delays the close of the connection, so that a client that is still sending a refused body
+// can read the response.
 func Linger(c *fiber.Ctx) {
 	if inner, ok := c.Context().Conn().(*conn); ok {
 		inner.linger.Store(true)

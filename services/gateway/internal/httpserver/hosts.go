@@ -15,12 +15,12 @@ import (
 
 // Hosts are the names by which clients may request the gateway.
 //
-// The threat is DNS rebinding. A page of another site lets its own name resolve to the address of
+// The threat is DNS rebinding. A page of another site makes its own name resolve to the address of
 // the gateway. For the browser, the page and the gateway then have the same origin, so that neither
 // CORS nor Sec-Fetch-Site protects the gateway. Only the Host header shows that the page requested
 // another name.
 //
-// As a setting it is a list with commas. An entry is a host name or an IP address without a port,
+// The setting is a comma-separated list. An entry is a host name or an IP address without a port,
 // *.example.com for every subdomain, or * for every name.
 type Hosts []string
 

@@ -11,7 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Interim sends interim answers to a request (RFC 9110, section 15.2) while its handler runs.
+// Interim sends interim responses to a request (RFC 9110, section 15.2) while its handler runs.
 // fasthttp can send only 103 Early Hints. Interim writes to the connection directly, as fasthttp
 // does for 103.
 type Interim struct {
@@ -20,11 +20,11 @@ type Interim struct {
 	ended bool
 }
 
-// NewInterim makes an Interim. The handler calls End before it returns.
+// NewInterim makes an Interim. The handler must call End before it returns.
 func NewInterim(c *fiber.Ctx) *Interim { return &Interim{ctx: c.Context()} }
 
-// Send sends an interim answer, unless the client speaks HTTP/1.0 or End was called. A path in Location
-// becomes a public URL. A goroutine other than the handler's may call it.
+// Send sends an interim response, unless the client uses HTTP/1.0 or End was called. It converts a
+// path in Location to a public URL. Any goroutine may call it.
 func (i *Interim) Send(status int, reason string, header http.Header) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -41,7 +41,7 @@ func (i *Interim) Send(status int, reason string, header http.Header) {
 	_, _ = i.ctx.Conn().Write(text.Bytes()) // if the client has left, the handler notices it
 }
 
-// End ends the interim answers.
+// End makes further calls of Send do nothing.
 func (i *Interim) End() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -15,11 +15,10 @@ import (
 
 // Limits are the limits of each client. The zero Limits limit nothing.
 //
-// Before authentication, a client is an address. All IPv6 addresses with the same /64 prefix count
-// as one, since one user can use all of them. After authentication, a client is the owner of the
-// credentials. Requests from a loopback address have no address to count by: they come from this
-// machine, or from a proxy that is not listed as trusted, and then all clients would share the
-// limit.
+// Before authentication, a client is an address; an IPv6 /64 network counts as one address, since
+// one user can use all of it. After authentication, a client is the owner of the credentials. The
+// limit of an address does not apply to a loopback address: such requests come from this machine,
+// or from a proxy that is not listed as trusted, so that all of its clients would share one limit.
 type Limits struct {
 	Address   *ratelimit.Rate
 	Principal *ratelimit.Rate
@@ -101,15 +100,15 @@ func take(c *fiber.Ctx, r *ratelimit.Rate, client string) error {
 	return err
 }
 
-// Upload makes a handler for uploads, of which a client has a limited number at once.
+// Upload wraps a handler of uploads. It limits the number of concurrent uploads of a client.
 func (r *Router) Upload(h fiber.Handler) fiber.Handler { return limited(r.limits.Uploads, h) }
 
-// Stream makes a handler for event streams and long polls, of which a client has a limited number at
-// once.
+// Stream wraps a handler of event streams and long polls. It limits the number of concurrent
+// streams of a client.
 func (r *Router) Stream(h fiber.Handler) fiber.Handler { return limited(r.limits.Streams, h) }
 
-// Retry makes a handler for retries, of which a client has a limited number in a time: each costs an
-// analysis.
+// Retry wraps a handler of retries. It limits the rate of retries of a client, since each retry
+// costs an analysis.
 func (r *Router) Retry(h fiber.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		if err := take(c, r.limits.Retries, sender(c)); err != nil {

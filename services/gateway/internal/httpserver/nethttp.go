@@ -9,7 +9,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// NetHTTP makes a Fiber handler from a net/http handler that does not read the body of a request.
+// NetHTTP converts a net/http handler that does not read the body of a request to a Fiber handler.
 // Fiber's own adaptor would first read the whole body into memory, whatever its size.
 func NetHTTP(h http.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {

@@ -7,7 +7,7 @@ import (
 	"sori.internal/shared/health"
 )
 
-// RegisterProbes adds the routes that orchestrators call.
+// RegisterProbes adds the routes of the liveness and readiness probes.
 func RegisterProbes(r *Router, h *health.Health) {
 	r.Get("/livez", access.Public, NetHTTP(http.HandlerFunc(h.ServeLive)))
 	r.Get("/readyz", access.Public, NetHTTP(http.HandlerFunc(h.ServeReady)))

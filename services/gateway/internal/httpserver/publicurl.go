@@ -23,7 +23,7 @@ func publicURLOf(c *fasthttp.RequestCtx) publicURL {
 }
 
 // Prefix returns the public prefix of all paths: the prefix that a trusted proxy has removed,
-// followed by the base path. It has only unreserved characters and slashes.
+// followed by the base path. It contains only unreserved characters and slashes.
 func Prefix(c *fiber.Ctx) string { return publicURLOf(c.Context()).prefix }
 
 // base returns the text before a path in a link. It contains a scheme and a host only if a trusted

@@ -20,7 +20,7 @@ const (
 	bodyPiece  = 32 << 10 // bytes that ReadBody reserves and reads at a time
 )
 
-// BodyMemory counts the bytes of the bodies that are in memory, beyond ownRoom of each.
+// BodyMemory counts the bytes of the bodies that are in memory, without the first 16 KiB of each.
 type BodyMemory struct{ used atomic.Int64 }
 
 // ReadBody reads the body of a request into memory, which grows with the bytes that have arrived.

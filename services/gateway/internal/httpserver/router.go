@@ -36,7 +36,7 @@ type Route struct {
 	changes bool
 
 	early   Early
-	MaxBody int64 // bytes of the largest body, if it is more than Server.MaxBody
+	MaxBody int64 // bytes of the largest body, if the route accepts more than Server.MaxBody
 }
 
 // Router registers routes. Every route declares what a request needs to reach its handler.
@@ -63,8 +63,9 @@ func (r *Router) Get(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs}, h)
 }
 
-// GetChanging registers a route for GET that changes something, as the protocol of its clients has it.
-// Like a POST, it is refused to pages of unlisted origins, and is in the audit log.
+// GetChanging registers a route for GET that changes something, as the protocol of its clients
+// requires. As for POST, requests of pages of unlisted origins are refused, and the audit log
+// records the requests.
 func (r *Router) GetChanging(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodGet, Path: path, Needs: needs, changes: true}, h)
 }
@@ -95,7 +96,8 @@ func (r *Router) Delete(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodDelete, Path: path, Needs: needs}, h)
 }
 
-// Options registers a route for OPTIONS, which answers more than Allow. Preflights do not reach it.
+// Options registers a route for OPTIONS whose response has more than the header Allow. CORS
+// preflights do not reach it.
 func (r *Router) Options(path string, needs principal.Scope, h fiber.Handler) {
 	r.add(Route{Method: http.MethodOptions, Path: path, Needs: needs}, h)
 }
@@ -179,9 +181,9 @@ type renewal func(ctx context.Context) (principal.Principal, error)
 
 type renewalKey struct{}
 
-// Renew authenticates the sender of a request again. ctx is the context of the request. Credentials
-// may have expired or been revoked since the request began. For a public route, or a request with a
-// ticket, Renew returns the zero Principal.
+// Renew authenticates the sender of a request again, and fails if the credentials have expired or
+// were revoked since the request began. ctx is the context of the request. For a public route, or a
+// request with a ticket, Renew returns the zero Principal.
 func Renew(ctx context.Context) (principal.Principal, error) {
 	if again, ok := ctx.Value(renewalKey{}).(renewal); ok {
 		return again(ctx)

@@ -1,15 +1,15 @@
 // Package httpserver is the HTTP server of the gateway, on Fiber and fasthttp. Other packages
 // register their routes with it.
 //
-// It guarantees that every answer to a failure is a problem document, and that no client can make
-// the process use more than a bounded amount of memory: bodies are streamed and their bytes
+// It guarantees that every response to a failure is a problem document, and that no client can make
+// the process use more than a limited amount of memory: bodies are streamed and their bytes
 // counted, and every read and write has a deadline.
 //
 // The threat is request smuggling. If a request is answered before its body is read, the rest of
 // the body must never be parsed as the next request. fasthttp (from 1.77; a test sends the attack)
-// reads and discards a bounded rest, or closes the connection. This package also limits the time
-// for the rest, and lets a connection that is closed early linger, so that the client can read the
-// answer.
+// reads and discards the rest up to a limit, or closes the connection. This package also limits the
+// time for the rest, and delays the close of a connection whose body was not read, so that the
+// client can read the response.
 package httpserver
 
 import (
@@ -52,10 +52,10 @@ type Server struct {
 
 	BasePath string            // of every route, without a trailing slash; empty is the root
 	Proxies  forwarded.Proxies // proxies whose X-Forwarded headers are used
-	Origins  origin.List       // of pages of other sites that may use the API
-	Hosts    Hosts             // names by which clients may request the gateway; empty is the default of newHostRule
-	MaxBody  int64             // bytes of the largest body that any route accepts, except routes with a larger limit of their own
-	MinRate  int64             // bytes per second at which clients must read answers
+	Origins  origin.List       // origins of other sites whose pages may use the API
+	Hosts    Hosts             // names by which clients may request the gateway; if empty: on a loopback address only the names of this machine, otherwise every name
+	MaxBody  int64             // bytes of the largest body of a route, unless Route.MaxBody is larger
+	MinRate  int64             // bytes per second at which clients must read responses
 
 	// Access authenticates requests.
 	Access Authenticator
@@ -64,8 +64,8 @@ type Server struct {
 
 	Limits Limits // of each client
 
-	// Register adds the routes. A more specific route must be added before a more general one. A
-	// path matches with and without a trailing slash.
+	// Register adds the routes. It must add a more specific route before a more general one. A path
+	// matches with and without a trailing slash.
 	Register func(r *Router, shutdown *Shutdown)
 }
 

@@ -7,8 +7,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// SendStream answers with a body that is read after the handler has returned; length is -1 if it
-// is not known. The server closes the body when the body ends or the client leaves.
+// SendStream sets a response body that the server reads after the handler has returned. length is
+// the number of bytes, or -1 if it is not known. The server closes the body when the body ends or
+// the client leaves.
 func SendStream(c *fiber.Ctx, body io.ReadCloser, length int64) {
 	c.Response().SetBodyStream(&stream{body: body}, int(length))
 }
@@ -31,8 +32,8 @@ func whenSent(c *fiber.Ctx, f func()) {
 	f()
 }
 
-// WhenSent calls f when the answer is sent, or the client has left. A body of JSON becomes a stream: of any
-// other body it is not known when it is sent.
+// WhenSent calls f when the response has been sent, or the client has left. It converts a body that
+// is not a stream to one, since only the end of a stream shows that the body has been sent.
 func WhenSent(c *fiber.Ctx, f func()) {
 	if r := c.Response(); !r.IsBodyStream() {
 		if body := r.Body(); len(body) > 0 { // the method JSON has allocated the body, and nothing else uses it

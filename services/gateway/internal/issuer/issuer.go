@@ -1,11 +1,11 @@
-// Package issuer has the public keys of an OpenID provider. It finds them by discovery (OpenID
-// Connect Discovery 1.0), fetches them periodically, and keeps them while the provider is
-// unavailable.
+// Package issuer fetches and caches the public keys of an OpenID provider. It finds them by
+// discovery (OpenID Connect Discovery 1.0), fetches them periodically, and keeps them while the
+// provider is unavailable.
 //
 // It guarantees:
 //
 //  1. One goroutine fetches, at most once in two seconds, whatever tokens arrive. Every fetch is
-//     bounded in size and time, and uses https, or http to this machine.
+//     limited in size and time, and uses https, or http to this machine.
 //  2. A token that names an unknown key causes one fetch, so that a rotation of the keys is noticed
 //     at once. The id of a key that the provider does not have is remembered for ten seconds.
 //  3. The keys of the last successful fetch are used until another fetch succeeds. Before the first

@@ -42,7 +42,7 @@ func (h Handler) Forward(c *fiber.Ctx) error {
 }
 
 // ForwardAllWith forwards a request with further fields in its header. It also forwards the interim
-// answer of an upstream that resumes uploads.
+// response of an upstream that resumes uploads.
 func (h Handler) ForwardAllWith(c *fiber.Ctx, fields http.Header) error {
 	interim := httpserver.NewInterim(c)
 	defer interim.End()

@@ -3,7 +3,7 @@
 //
 // It uses net/http, not the client of fasthttp, whose streams are buffered or leak. With net/http,
 // the end of a request's context ends the exchange with the upstream, streams included, and every
-// part of an answer can be read when it arrives. Hop-by-hop headers are not forwarded (RFC 9110,
+// part of a response can be read when it arrives. Hop-by-hop headers are not forwarded (RFC 9110,
 // section 7.6.1).
 package proxy
 
@@ -73,9 +73,10 @@ func NewUpstream(base url.URL, name string) *Upstream {
 // Close closes the idle connections.
 func (u *Upstream) Close() error { u.transport.CloseIdleConnections(); return nil }
 
-// Forward sends a request as it arrived and returns the answer as it arrived, whatever its status.
-// The caller closes the body of the answer. Reading the body fails after ctx ends. The body of the
-// request may be read until it is closed, also after Forward has returned.
+// Forward sends a request as it arrived and returns the response as it arrived, whatever its
+// status. The caller must close the body of the response. Reading that body fails after ctx ends.
+// The transport may read the body of the request until it closes it, even after Forward has
+// returned.
 func (u *Upstream) Forward(ctx context.Context, in *http.Request) (*http.Response, error) {
 	return u.forward(ctx, in, "")
 }

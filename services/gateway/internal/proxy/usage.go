@@ -35,7 +35,7 @@ type usageBody struct {
 	Recorded []string `json:"recorded"`
 }
 
-// Usage implements quota.Source. The tracker is asked in the name of the owner.
+// Usage implements quota.Source. It sends the request to the tracker with the owner as principal.
 func (u Usage) Usage(ctx context.Context, owner string, jobs []string) (quota.Usage, []string, error) {
 	signed, err := u.Signer.Sign(principal.Principal{Owner: owner, Scopes: []principal.Scope{principal.JobsRead}}, time.Now())
 	if err != nil {

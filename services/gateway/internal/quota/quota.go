@@ -2,17 +2,17 @@
 // bytes in the bucket, and bytes of events in the stream of logs.
 //
 // The tracker knows what the recorded jobs of an owner use. An upload is admitted by the sum of that
-// usage, as of at most two seconds ago, and of the owner's uploads at this replica that the tracker
-// has not recorded yet:
+// usage, which is at most two seconds old (but see rule 4), and of the owner's uploads at this
+// replica that the tracker has not recorded yet:
 //
 //  1. Uploads at one replica do not exceed a budget, however many there are at once.
 //  2. An upload at another replica is counted as soon as the tracker has recorded its job and this
 //     replica has read the usage again. So an owner can exceed a budget by the uploads that other
 //     replicas admit until then.
-//  3. An upload is never refused by a usage that was read before it arrived. So bytes that are
-//     released are available at once.
-//  4. An owner who uses less than half of each budget does not wait for the usage to be read again:
-//     the last one suffices for a minute.
+//  3. An upload is refused only by a usage that was read after the upload arrived. So bytes that
+//     are released are available at once.
+//  4. An upload of an owner who uses less than half of each budget does not wait until the usage is
+//     read again: the last usage is used for a minute.
 //  5. If the usage cannot be read within a second, uploads are admitted without it.
 //
 // Reservations end with the process, so that a crash leaves nothing behind.
@@ -66,7 +66,7 @@ type Usage struct {
 
 // Source reads the usage of owners.
 type Source interface {
-	// Usage returns the usage of an owner, and those of the given jobs that it contains.
+	// Usage returns the usage of an owner, and which of the given jobs the usage includes.
 	Usage(ctx context.Context, owner string, jobs []string) (u Usage, recorded []string, err error)
 }
 
@@ -99,14 +99,14 @@ func New(source Source, limits Limits, unknown func()) *Quotas {
 // Limits returns the budgets of each owner.
 func (q *Quotas) Limits() Limits { return q.limits }
 
-// Usage returns the usage of an owner as it is now.
+// Usage reads the current usage of an owner.
 func (q *Quotas) Usage(ctx context.Context, owner string) (Usage, error) {
 	u, _, err := q.source.Usage(ctx, owner, nil)
 	return u, err
 }
 
-// Reservation is an upload that counts until the usage contains its job. A nil Reservation, of an
-// upload without a budget, does nothing.
+// Reservation is an upload that counts until the usage includes its job. The methods of a nil
+// Reservation, of an upload without a budget, do nothing.
 type Reservation struct {
 	quotas   *Quotas
 	account  *account
@@ -139,8 +139,8 @@ func (q *Quotas) Reserve(ctx context.Context, owner, job string, size int64) (*R
 	return r, nil
 }
 
-// Staged sets the real size of the upload when its bytes are staged. It fails like Reserve if the
-// upload is larger than Reserve knew, and too large.
+// Staged sets the actual size of the upload, in bytes, when its bytes are staged. It fails like
+// Reserve if the upload is larger than the size given to Reserve and exceeds a budget.
 func (r *Reservation) Staged(ctx context.Context, size int64) error {
 	if r == nil {
 		return nil
@@ -156,7 +156,8 @@ func (r *Reservation) Staged(ctx context.Context, size int64) error {
 	})
 }
 
-// Accepted means that the job of the upload exists. It counts until the usage contains it.
+// Accepted records that the job of the upload exists. The upload counts until the usage includes
+// the job, at most for a minute.
 func (r *Reservation) Accepted() {
 	if r == nil {
 		return
@@ -166,7 +167,7 @@ func (r *Reservation) Accepted() {
 	r.accepted = time.Now()
 }
 
-// Release means that the upload does not become a job.
+// Release ends the reservation of an upload that does not become a job.
 func (r *Reservation) Release() {
 	if r == nil {
 		return

@@ -37,12 +37,12 @@ type Subscriber interface {
 	Run(ctx context.Context, handle func(subject string, body []byte)) error
 }
 
-// Exchange reports to the other replicas what clients use of the limits of a set, and counts what
-// clients use at the other replicas.
+// Exchange publishes to the other replicas how much of the limits of a set the clients of this
+// replica use, and counts the usage that the other replicas publish.
 //
-// A message has what has changed since the message before. Each second, a message has all that
-// clients do at once: it replaces messages that were lost, and informs replicas that have just
-// started. Requests of a lost message do not count elsewhere.
+// A message contains the changes since the previous message. Once a second, a message contains all
+// concurrent operations of clients: it makes up for lost messages, and informs replicas that have
+// just started. Requests in a lost message do not count at other replicas.
 type Exchange struct {
 	set        *Set
 	bus        Broadcaster
@@ -65,8 +65,8 @@ func NewExchange(set *Set, b Broadcaster, s Subscriber, log zerolog.Logger) *Exc
 	}
 }
 
-// Run exchanges messages until ctx ends. Then it reports to the other replicas that this one has stopped,
-// so it should end after the server has.
+// Run exchanges messages until ctx ends. Then it publishes that this replica has stopped, so ctx
+// should end after the server has stopped.
 func (x *Exchange) Run(ctx context.Context) error {
 	if err := x.subscriber.Subscribe(ctx, event.LimitsSubject); err != nil {
 		return err

@@ -1,20 +1,23 @@
-// Package ratelimit limits what one client may do: how many requests a second, and how many things
-// at once. A client is a text, for example an address or the owner of a credential.
+// Package ratelimit limits each client: the rate of its requests, and the number of its concurrent
+// operations. A client is a text, for example an address or the owner of a credential.
 //
-// The limits hold over all replicas of the gateway. The replicas publish every tenth of a second what
-// their clients use (Exchange), and each decides by what it knows. No request waits for another
-// replica, and nothing is stored. So n replicas let a client exceed its limits by this much:
+// The limits apply over all replicas of the gateway. The replicas publish the usage of their
+// clients up to ten times a second (Exchange), and each replica admits requests by the usage that
+// it knows. No request waits for another replica, and nothing is stored. Therefore the limits are
+// approximate. With n replicas:
 //
 //  1. Until the replicas know of each other's requests, a client may use its whole limit at each of
-//     them: up to n bursts of requests, and n times as many things at once.
-//  2. What a client has taken beyond its limit is a debt, for which every replica refuses its next
-//     requests. In a longer time, a client gets no more than its rate and n bursts.
-//  3. What a client already does at once continues. It may begin more when it does less than its
-//     limit over all replicas.
-//  4. A replica that starts does not know of earlier requests. It learns within about a second what
-//     clients do at once.
-//  5. A replica that stops is forgotten at once, and one that is killed after a few seconds.
-//  6. While NATS is unavailable, each replica limits for itself.
+//     them: up to n bursts of requests, and n times as many concurrent operations.
+//  2. Requests beyond the limit are a debt: every replica refuses further requests of the client
+//     until its rate has made up for them. Over a longer time, a client gets no more than its rate
+//     and n bursts.
+//  3. Concurrent operations beyond the limit continue. The client may begin another one when its
+//     number over all replicas is below the limit.
+//  4. A replica that starts does not know of earlier requests. It learns within about a second of
+//     the concurrent operations of clients.
+//  5. The usage of a replica that stops is forgotten at once, and that of a replica that is killed
+//     after about five seconds.
+//  6. While NATS is unavailable, each replica applies the limits to its own requests only.
 package ratelimit
 
 import (
@@ -47,8 +50,8 @@ type Rate struct {
 }
 
 // NewRate adds a limit: a client may send quota requests at once, and as many in each window. It
-// returns nil if the quota is 0. The parameter name appears in RateLimit-Policy, and the
-// parameter what in the failure.
+// returns nil if quota is 0. The name appears in RateLimit-Policy; what names the limited requests
+// in the failure.
 func (s *Set) NewRate(name, what string, quota int, window time.Duration) *Rate {
 	if quota == 0 {
 		return nil
@@ -164,8 +167,8 @@ func (r *Rate) forget(now time.Time) {
 	}
 }
 
-// Concurrency limits what each client does at once. A nil Concurrency limits nothing. It is safe for
-// concurrent use.
+// Concurrency limits the number of concurrent operations of each client. A nil Concurrency limits
+// nothing. It is safe for concurrent use.
 type Concurrency struct {
 	what   string
 	max    int
@@ -178,7 +181,8 @@ type Concurrency struct {
 	others   map[key]int            // the sums of reported
 }
 
-// NewConcurrency adds a limit, and returns nil if it is 0. The failure contains the parameter what.
+// NewConcurrency adds a limit of concurrent operations. It returns nil if limit is 0. what names
+// the operations in the failure.
 func (s *Set) NewConcurrency(what string, limit int) *Concurrency {
 	if limit == 0 {
 		return nil
@@ -194,8 +198,9 @@ func (s *Set) NewConcurrency(what string, limit int) *Concurrency {
 // busyRetryAfter is the Retry-After of a client that does too much at once.
 const busyRetryAfter = 2 * time.Second
 
-// Acquire counts one more for a client. It fails with fault.RateLimited if the client has too many
-// already. release must be called once it is done, and may be called again.
+// Acquire counts a further operation of a client. It fails with fault.RateLimited if the client has
+// reached the limit. The caller must call release when the operation ends; further calls do
+// nothing.
 func (c *Concurrency) Acquire(client string) (release func(), err error) {
 	if c == nil || client == "" {
 		return func() {}, nil
@@ -284,7 +289,8 @@ func set(counts map[key]int, client key, n int) {
 	counts[client] = n
 }
 
-// Exceeded returns the failure of a client that exceeds a limit.
+// Exceeded returns the failure of a client that exceeds a limit. what names the limited requests or
+// operations, and wait is the Retry-After.
 func Exceeded(what string, wait time.Duration) error {
 	return &fault.Error{
 		Kind: fault.RateLimited, Code: "rate-limited", RetryAfter: max(wait, time.Millisecond),

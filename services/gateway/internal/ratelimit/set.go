@@ -7,7 +7,7 @@ import (
 	"errors"
 )
 
-// Set is the limits of the gateway. Limits are added before the set is used.
+// Set contains the limits of the gateway. All limits must be added before the set is used.
 type Set struct {
 	secret        secret
 	rates         map[string]*Rate

@@ -48,7 +48,7 @@ func (s *Store) Actor(ctx context.Context, id int64) (catalogue.Actor, error) {
 	return row.actor(), translateEntry("read", kindActor, id, err)
 }
 
-// Actors lists the actors whose names contain part, by id. Upper and lower case are the same.
+// Actors lists the actors whose names contain part, by id. It ignores case.
 func (s *Store) Actors(ctx context.Context, part string, p catalogue.Page) (catalogue.List[catalogue.Actor], error) {
 	const query = `
 		SELECT id, version, name
@@ -117,7 +117,7 @@ func rename(ctx context.Context, tx *sqlx.Tx, a *catalogue.Actor, m catalogue.Ma
 	return err
 }
 
-// DeleteActor removes an actor if its version matches. Tokens keep the name.
+// DeleteActor removes an actor if its version matches m. The actor's tokens keep the name.
 func (s *Store) DeleteActor(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
 		DELETE FROM catalogue.actors

@@ -47,8 +47,9 @@ func (r apiKeyRow) stored() access.StoredKey {
 
 func (r apiKeyRow) key() access.Key { return r.stored().Key }
 
-// CreateAPIKey stores a new key and returns it as it is stored. Keys of one owner are created one after
-// another: otherwise each of several concurrent requests would count the keys without those of the others.
+// CreateAPIKey stores a new key and returns the stored key. It serializes the creations for one
+// owner: otherwise concurrent requests could together exceed the number of keys that an owner may
+// have.
 func (s *Store) CreateAPIKey(ctx context.Context, k access.StoredKey) (access.Key, error) {
 	const (
 		lock  = `SELECT pg_advisory_xact_lock(hashtext('sori API keys'), hashtext($1))`
@@ -136,8 +137,8 @@ func (s *Store) RevokeAPIKey(ctx context.Context, id, owner string) error {
 	return translate("revoke an API key", err)
 }
 
-// MarkAPIKeyUsed implements access.KeyStore. The time of the last use of a key is written at most
-// once a minute, by all replicas together.
+// MarkAPIKeyUsed implements access.KeyStore. All replicas together write the time of the last use
+// of a key at most once a minute.
 func (s *Store) MarkAPIKeyUsed(ctx context.Context, id string) error {
 	const query = `
 		UPDATE catalogue.api_keys

@@ -35,7 +35,7 @@ var migrations embed.FS
 // Store has the queries of the catalogue.
 type Store struct {
 	db *sqlx.DB
-	// lists has a place for each list that may be read at the same time. A list may take long: a
+	// lists limits the number of lists that are read at the same time. A list may take long: a
 	// search for one letter reads every name. Lists use at most half of the connections, so that
 	// the others remain for uploads.
 	lists *places
@@ -65,12 +65,13 @@ func pageOf[R, T any](rows []R, found int, limit int64, entry func(R) T) catalog
 	return catalogue.List[T]{Entries: convert(rows, entry), More: found > len(rows)}
 }
 
-// Migrate brings the schema up to date.
+// Migrate applies the migrations of the schema.
 func (s *Store) Migrate(ctx context.Context) error {
 	return s.Prepare(ctx, postgres.Config{Migrate: true})
 }
 
-// Prepare brings the schema up to date, or checks that it is, as the settings say.
+// Prepare applies the migrations of the schema or, without cfg.Migrate, checks that they are
+// applied (postgres.Prepare).
 func (s *Store) Prepare(ctx context.Context, cfg postgres.Config) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {

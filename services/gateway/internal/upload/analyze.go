@@ -30,8 +30,8 @@ type AnalyzeRequest struct {
 }
 
 // AcceptSource accepts a recording that the uploader fetches. If it returns no error, the event is
-// durable. The recording counts in the budgets of its owner when it is stored: before that, nobody
-// knows its size. It is refused if a budget is used up already.
+// durable. The size of the recording is not known before it is stored, and counts in the budgets of
+// its owner only then. AcceptSource fails with fault.RateLimited if a budget is already used up.
 func (c *Core) AcceptSource(ctx context.Context, r AnalyzeRequest) (Accepted, error) {
 	src, err := decodeSource(r.Body, c.allowed)
 	if err != nil {

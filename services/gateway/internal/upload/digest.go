@@ -11,7 +11,7 @@ import (
 // ParseDigest reads the SHA-256 from a Content-Digest or Repr-Digest header (RFC 9530, section 2).
 // The header is a dictionary of byte sequences by algorithm (RFC 8941, sections 3.2 and 3.3.5).
 // ParseDigest returns nil if the header is absent or has only other algorithms, which a recipient
-// may ignore.
+// may ignore. It fails if the header is malformed.
 func ParseDigest(header string) ([]byte, error) {
 	var found []byte
 	if strings.TrimSpace(header) == "" {

@@ -25,14 +25,15 @@ type Claim struct {
 	Key    Key
 	Token  int64
 	Job    string
-	Holder string // unique id of one upload
-	SHA256 string // of the accepted recording, or the fingerprint of its source, in hexadecimal; empty until it is accepted
+	Holder string // unique id of the upload that holds the key
+	SHA256 string // hash of the accepted recording, or the fingerprint of its source, in hexadecimal; empty until it is accepted
 }
 
 // Claims stores claims for all replicas of the gateway. It uses only the clock of the store: the
 // clocks of replicas are never compared.
 type Claims interface {
-	// Claim claims a key for the duration of the lease. It has four outcomes:
+	// Claim claims a key for the duration lease. keep is the retention of the key. Claim has four
+	// outcomes:
 	//
 	//  1. The key is new, or its retention has ended: wanted is stored and returned.
 	//  2. Another upload to the same token had the key, and its lease ended before it was finished:

@@ -7,8 +7,8 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Key is the stored form of an idempotency key: the hash of the owner and the text. The text of the
-// client is not stored, since it may be long and confidential.
+// Key is the stored form of an idempotency key: the hash of the owner and the key's text. The text
+// itself is not stored, since it may be long and confidential.
 type Key [sha256.Size]byte
 
 // maxKey limits an idempotency key, in bytes.

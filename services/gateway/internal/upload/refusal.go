@@ -93,7 +93,8 @@ func encodedFile(encoding string) error {
 
 const codeEncoding = "unsupported-encoding"
 
-// IsEncoded reports whether err is the failure of an upload that is encoded.
+// IsEncoded reports whether err refuses an upload because of its Content-Encoding, or the
+// Content-Transfer-Encoding of its file.
 func IsEncoded(err error) bool { return err != nil && fault.As(err).Code == codeEncoding }
 
 // tooLarge returns the failure of a recording that is too large for a form. size is how large it is at

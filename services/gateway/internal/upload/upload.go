@@ -6,11 +6,13 @@
 //  1. A job is accepted only when its bytes and its event are durable.
 //  2. The bytes are the bytes of a complete request. The event is appended after the multipart body
 //     was read to its closing boundary and to its declared length.
-//  3. An upload that fails before the append publishes no event and leaves no bytes behind.
+//  3. An upload that fails before the append publishes no event, and its staged bytes are removed.
+//     If the removal fails or the gateway dies, the uploader removes them later.
 //  4. Uploads of one owner with the same idempotency key become one job, even if several replicas
 //     receive the uploads and some of these replicas die.
-//  5. The memory of an upload is limited, whatever the client sends: it contains the head of the
-//     recording and one chunk of staging. The number of concurrent uploads is limited too.
+//  5. The memory of an upload is limited, whatever the client sends: it holds the head of the
+//     recording, and a few chunks on their way to staging. The number of concurrent uploads is
+//     limited too.
 package upload
 
 import (
@@ -57,17 +59,17 @@ type JobLog interface {
 
 // Usage reports how full the log and staging are.
 type Usage interface {
-	// MaxUsed returns the larger of the two used shares, from 0 to 1, as of about a second ago.
+	// MaxUsed returns the larger of the two used fractions, from 0 to 1, as of about a second ago.
 	MaxUsed() float64
 }
 
 // Limits are the limits of uploads.
 type Limits struct {
 	MaxBytes    int64 // of one recording in a form
-	DirectBytes int64 // of one recording that the client sends to the bucket itself; for the text of refusals
+	DirectBytes int64 // of one recording that the client sends to the bucket itself; named in the failure of a form that is too large
 	Concurrent  int   // concurrent uploads
 
-	// Reserve is the share of the log and of staging that is reserved for accepted jobs. Without
+	// Reserve is the fraction of the log and of staging that is reserved for accepted jobs. Without
 	// it, uploads could fill both, and accepted jobs could neither continue nor fail.
 	Reserve float64
 
@@ -212,8 +214,8 @@ func (c *Core) begin(ctx context.Context, received event.Received, key *Key, ope
 	return done, err
 }
 
-// Admit returns the references of a token if an owner may upload to it. The bytes of the upload do not
-// come here.
+// Admit returns the references of a token. It fails if an owner may not upload to the token now. It
+// is for uploads whose bytes do not pass through the gateway.
 func (c *Core) Admit(ctx context.Context, owner string, token int64) (References, error) {
 	references, err := c.References(ctx, token)
 	if err != nil {
@@ -225,7 +227,7 @@ func (c *Core) Admit(ctx context.Context, owner string, token int64) (References
 }
 
 // References returns the reference files of a token. It fails with fault.NotFound if there is no such
-// token, and if the files are not allowed: a token may be older than the rule.
+// token. It also fails if a file is not allowed, since a token may be older than the rule.
 func (c *Core) References(ctx context.Context, token int64) (References, error) {
 	r, err := c.tokens.References(ctx, token)
 	if err != nil {

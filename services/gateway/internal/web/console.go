@@ -24,16 +24,16 @@ import (
 // folder, not even through a symbolic link.
 type Console struct {
 	Dir          string   // of the built console; empty if there is none
-	MediaOrigins []string // from which stored audio is played
-	Info         Info     // the answer to programs at GET /
-	SignIn       SignIn   // the answer to the page at GET /console/config.json
+	MediaOrigins []string // origins from which the page plays recordings
+	Info         Info     // the response to programs at GET /
+	SignIn       SignIn   // the response to the page at GET /console/config.json
 }
 
-// SignIn tells the console how its user signs in.
+// SignIn describes to the console how its user can sign in.
 type SignIn struct {
 	Open    bool  `json:"open"`     // requests are not authenticated: nobody signs in
 	APIKeys bool  `json:"api_keys"` // the user may enter an API key
-	OIDC    *OIDC `json:"oidc"`     // nil: users cannot sign in at a provider
+	OIDC    *OIDC `json:"oidc"`     // nil: there is no OpenID provider
 }
 
 // OIDC has the settings with which the console signs users in at an OpenID provider. The console is
@@ -45,7 +45,7 @@ type OIDC struct {
 	Audience string `json:"audience"` // the requested audience, for providers that need it
 }
 
-// Info is the answer to GET / for programs.
+// Info is the response to GET / for programs.
 type Info struct {
 	httpd.Info
 

@@ -32,7 +32,7 @@ const docsPage = "index.html"
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Docs are the OpenAPI document and the page that shows it.
+// Docs serves the OpenAPI document and the page that shows it.
 type Docs struct {
 	openAPI func(prefix string) ([]byte, error)
 	page    []byte // with prefixPlaceholder in place of the prefix
