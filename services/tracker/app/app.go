@@ -162,7 +162,8 @@ func (c *core) server(
 // defaultBatchSize is the default of BATCH_SIZE.
 const defaultBatchSize = 512
 
-// Resources returns what the tracker needs on NATS with its default settings.
+// Resources returns the streams and consumers that the tracker needs on NATS with its default
+// settings.
 func Resources() bus.Resources {
 	return bus.Resources{
 		Streams:   []event.Stream{event.Jobs(), event.Tokens(), event.Dead(), event.Staging()},

@@ -11,7 +11,8 @@ import (
 // Schema is the schema of the tracker's tables.
 const Schema = store.Schema
 
-// Migrate brings the tracker's schema up to date, for a program that does so in its place.
+// Migrate applies the migrations of the tracker's schema, for a program that does so in place of
+// the tracker.
 func Migrate(ctx context.Context, cfg postgres.Config) (err error) {
 	migrations, err := store.Migrations()
 	if err != nil {

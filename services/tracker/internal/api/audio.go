@@ -11,9 +11,9 @@ import (
 
 // Links makes links to recordings.
 type Links interface {
-	// Link returns a URL for reading a recording with an HTTP method for a limited time. The URL
-	// needs no credentials: everyone who has it can read the recording. If download is set, the
-	// browser saves the recording under its file name; otherwise it plays the recording.
+	// Link returns a URL by which a recording can be read with an HTTP method for a limited time.
+	// The URL needs no credentials: everyone who has it can read the recording. If download is set,
+	// the browser saves the recording under its file name; otherwise it plays the recording.
 	Link(ctx context.Context, method string, r query.Recording, download bool) (string, error)
 }
 

@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Controller cancels and retries jobs. Do returns the status of the job after the action.
+// Controller cancels and retries jobs (command.Control).
 type Controller interface {
 	Do(ctx context.Context, r command.Request) (job.Status, error)
 }

@@ -24,7 +24,7 @@ import (
 
 // Lister lists jobs.
 type Lister interface {
-	// List returns at most limit of the jobs that a filter selects, from the beginning of the list.
+	// List returns the first jobs that a filter selects, at most limit.
 	List(ctx context.Context, f query.Filter, limit int) ([]query.Listed, error)
 }
 

@@ -1,7 +1,7 @@
 // Package api serves jobs over HTTP: the current result, the progress as a stream of server-sent
 // events, lists, links to recordings, tickets, and the actions cancel, retry and erase.
 //
-// Clients see only committed records. A job that is accepted and not recorded yet is shown as
+// Clients see only committed records. A job that is accepted but not recorded yet has the stage
 // received. All streams of one job share the reads and the rendered frames, and no stream waits for
 // another.
 package api
@@ -29,8 +29,9 @@ type Reader interface {
 	Access
 }
 
-// Access checks whether a principal may know of a job. It fails with fault.JobNotFound if there is
-// no such job, or if the job belongs to another owner.
+// Access checks whether a principal may know of a job. Its methods fail with fault.JobNotFound if
+// there is no such job, or if the job belongs to another owner. For an admin CheckRead and
+// CheckControl return nil even if there is no such job.
 type Access interface {
 	Status(ctx context.Context, p principal.Principal, id string) (job.Status, error)
 	CheckRead(ctx context.Context, p principal.Principal, id string) error    // works without the bus
@@ -56,10 +57,10 @@ type Options struct {
 	Language  locale.Language // used if Accept-Language names no language that is known
 	Heartbeat time.Duration   // between two comments on a stream
 	Hold      time.Duration   // how long streams stay open in a shutdown, for jobs that end meanwhile
-	Memory    int64           // bytes of the large results that are being sent
+	Memory    int64           // memory for the large results that are being sent, in bytes
 	Retention job.Retention
 	LogMaxAge time.Duration // how long events are kept in the stream of logs
-	Drain     time.Duration // after Hold, the duration over which the ends of the remaining streams are spread
+	Drain     time.Duration // after Hold, the time over which the ends of the remaining streams are spread
 }
 
 // API serves requests.
@@ -97,8 +98,8 @@ func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("DELETE /jobs/{job_id}", a.write(a.erase))
 }
 
-// Run waits for ctx to end. Then it ends long polls, and the Hold of open streams begins. The
-// shutdown of the server waits for both.
+// Run waits for ctx to end. Then it ends long polls and starts the Hold of open streams. It does
+// not wait for them: the shutdown of the server does.
 func (a *API) Run(ctx context.Context) error {
 	<-ctx.Done()
 	close(a.stopped)

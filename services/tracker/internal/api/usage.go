@@ -14,8 +14,8 @@ import (
 
 // Usages sums the usage of owners.
 type Usages interface {
-	// Usage returns what the jobs of an owner use, and which of the given jobs of the owner are
-	// recorded. It leaves out the logs of jobs that were created before the day of logsFrom.
+	// Usage returns the usage of an owner's jobs, and which of the given jobs of the owner are
+	// recorded. It does not count the logs of jobs that were created before the day of logsFrom.
 	Usage(ctx context.Context, owner string, logsFrom time.Time, jobs []string) (query.Usage, error)
 }
 

@@ -23,8 +23,8 @@ const (
 	Retry  Action = "retry"
 )
 
-// Control cancels and retries jobs. It records the event that it appends before it returns, so that
-// the client's next request sees the change.
+// Control cancels and retries jobs. Before it returns, it also tries to record the event that it
+// has appended, for at most two seconds, so that the client's next request sees the change.
 type Control struct {
 	decider  *Decider
 	rows     Finder
@@ -39,8 +39,8 @@ const freeAttempts = 10
 // series of events, and what is left is for the end of accepted jobs, for cancellations and erasures.
 const retryRoom = 0.95
 
-// NewControl makes a control. From its freeAttempts on, a job may be retried again only an interval
-// after its last retry: each retry costs an analysis.
+// NewControl makes a control. After ten attempts, a job may be retried only if interval has passed
+// since its last retry, since each retry costs an analysis.
 func NewControl(decider *Decider, rows Finder, usage LogUsage, interval time.Duration) *Control {
 	return &Control{decider: decider, rows: rows, usage: usage, interval: interval}
 }
@@ -50,12 +50,14 @@ type Request struct {
 	Job    string
 	Action Action
 	Force  bool   // retry a job even if its failure is permanent
-	By     string // who requests it, for the event
+	By     string // the requester's name in the event
 }
 
-// Do does an action on a job and returns the job's status after it. Cancelling a canceled job
-// succeeds. If the action is not allowed, the conflict lists the allowed actions. The caller must
-// have checked that the principal may know of the job.
+// Do performs an action on a job and returns the job's status after the action. Canceling a
+// canceled job succeeds. If the status does not allow the action, Do fails with fault.Conflict, and
+// the failure lists the allowed actions. A retry fails with fault.RateLimited if it comes too soon
+// after the last one, and with fault.Exhausted if the stream of logs is nearly full. The caller
+// must have checked that the principal may know of the job.
 func (c *Control) Do(ctx context.Context, r Request) (job.Status, error) {
 	id := r.Job
 	if r.Action == Retry {

@@ -11,12 +11,12 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// Deadlines limit the duration of a job: until the analysis server accepts the job, and then until
-// the analysis ends. The limit of the analysis depends on the duration of the audio.
+// Deadlines limit the time until the analysis server accepts a job, and then the time until the
+// analysis ends. The limit of the analysis depends on the duration of the recording.
 type Deadlines struct {
 	Dispatch time.Duration // from received, retried or lapsed to dispatched
-	Factor   float64       // multiple of the audio's duration
-	Min, Max time.Duration // bounds of the analysis; Max if the duration is unknown
+	Factor   float64       // limit of the analysis, as a multiple of the duration of the recording
+	Min, Max time.Duration // bounds of that limit; it is Max if the duration is unknown
 }
 
 // analysis returns the time that the analysis may take. seconds is the duration of the audio.
@@ -91,32 +91,34 @@ func (d Deadlines) over(log event.Log, last event.Name, took time.Duration) even
 	}
 }
 
-// Overdue is a job whose deadline is over according to its record.
+// Overdue is a job whose deadline has passed according to its record.
 type Overdue struct {
 	JobID    string
 	StateSeq uint64
 	StageAt  time.Time
 }
 
-// OverdueRows finds records whose deadline is over.
+// OverdueRows finds records whose deadline has passed.
 type OverdueRows interface {
-	// Overdue returns at most limit jobs whose deadline is over at the time now, in the order of
+	// Overdue returns at most limit jobs whose deadline has passed at the time now, in the order of
 	// StageAt and id, beginning after the job in the parameter after.
 	Overdue(ctx context.Context, d Deadlines, now time.Time, after Overdue, limit int) ([]Overdue, error)
 }
 
 // Waits finds why jobs wait.
 type Waits interface {
-	// LastWaiting returns the newest event with which a job waits, and when it was published; nil if
+	// LastWaiting returns the newest waiting event of a job, and when it was published; nil if
 	// there is none.
 	LastWaiting(ctx context.Context, job string) (*event.Waiting, time.Time, error)
 }
 
-// Sweeper ends jobs whose deadline is over, so that no job is processing forever.
+// Sweeper handles jobs whose deadline has passed, so that no job is processing forever. For an
+// analysis that the server has accepted it appends lapsed, so that the dispatcher may begin another
+// attempt; for any other job it appends failed.
 //
 // It scans the records periodically instead of setting a timer for each job: no timer can be lost,
-// fire twice, or outlive its job. Records only name candidates. The log decides, so that of several
-// replicas that end a job only one succeeds.
+// fire twice, or outlive its job. The records only name candidates. The Sweeper checks the log of
+// each candidate, and only one of several replicas can append the event.
 type Sweeper struct {
 	rows      OverdueRows
 	waits     Waits
@@ -143,8 +145,8 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	return sweepRepeatedly(ctx, s.interval, s.log, s.Sweep)
 }
 
-// Sweep ends every job whose deadline is over at the time now. A job that cannot be ended does not
-// delay the others.
+// Sweep handles every job whose deadline has passed at the time now. A failure with one job does
+// not delay the others.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) error {
 	return sweepPages(s.log.WithContext(ctx), func(ctx context.Context, after Overdue) ([]Overdue, error) {
 		return s.rows.Overdue(ctx, s.deadlines, now, after, sweepPage)

@@ -1,9 +1,9 @@
 // Package command appends events to the logs of jobs: canceled, retried and erased on request,
 // lapsed and failed when a deadline is over, failed when an event cannot be recorded.
 //
-// Each decision is a Rule, a pure function of the job's log. The decider appends the event that the
-// rule returns, if the log has not changed since the rule read it, so that one writer wins. Rules
-// never read records, which may be behind the log.
+// Each decision is a Rule, a pure function of the job's log. The Decider appends the event that the
+// rule returns, if the log has not changed since the rule read it: of several concurrent writers
+// one succeeds. Rules never read records, which may lag behind the log.
 package command
 
 import (
@@ -18,8 +18,9 @@ import (
 
 // Log is the log of jobs.
 type Log interface {
-	// Update appends the event that decide returns, if the log has not changed since decide read
-	// it; otherwise it calls decide again. It returns the log with the new event.
+	// Update appends the event that decide returns for a job's log, if the log has not changed
+	// since; otherwise it calls decide again. It returns the log with the new event. known, unless
+	// it is empty, is used in place of the first read.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
@@ -34,7 +35,7 @@ type Finder interface {
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 }
 
-// Rule chooses the event to append to a job's log; nil to append none.
+// Rule returns the event to append to a job's log, or nil to append none.
 type Rule func(log event.Log) (event.Event, error)
 
 // Decider applies rules to the logs of jobs and records the appended events.

@@ -26,8 +26,8 @@ type TokenRows interface {
 	JobsOf(ctx context.Context, token int64, limit int) ([]string, error)
 }
 
-// Eraser erases jobs, in any state. It records erased before it returns. The uploader consumes
-// erased, and removes the recording, the staged bytes and the log.
+// Eraser erases jobs, in any state: it appends erased to the log of a job and updates the job's
+// record. The uploader consumes erased, and removes the recording, the staged bytes and the log.
 type Eraser struct {
 	decider *Decider
 	rows    TokenRows
@@ -38,8 +38,9 @@ func NewEraser(decider *Decider, rows TokenRows) *Eraser {
 	return &Eraser{decider: decider, rows: rows}
 }
 
-// Erase erases a job on request. The parameter by names who requests it. The caller must have
-// checked that the principal may know of the job.
+// Erase erases a job on request. The parameter by names the requester. Erase fails with fault.Gone
+// if the job is erased already. Before it returns, it tries to update the record, for at most two
+// seconds. The caller must have checked that the principal may know of the job.
 func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 	log, _, err := e.decider.append(ctx, id, func(log event.Log) (event.Event, error) {
 		if log.Erased() {
@@ -89,8 +90,8 @@ func (e *Eraser) recordedOwner(ctx context.Context, id string) (string, error) {
 const tokenPage = 500
 
 // DeleteToken stores that a token was deleted, so that EraseOrphans erases jobs that are recorded
-// later, and erases the recorded jobs of the token. After an interruption it continues with the
-// jobs that are not erased yet.
+// later, and erases the recorded jobs of the token. If it is called again after an interruption, it
+// continues with the jobs that are not erased yet.
 func (e *Eraser) DeleteToken(ctx context.Context, token int64, at time.Time) error {
 	if err := e.rows.Delete(ctx, token, at); err != nil {
 		return err
@@ -112,9 +113,9 @@ func (e *Eraser) DeleteToken(ctx context.Context, token int64, at time.Time) err
 	}
 }
 
-// EraseOrphans erases the jobs among the entries whose token is deleted. It is called after the
-// entries are committed, and DeleteToken stores the deletion before it reads the jobs of the token.
-// So, whichever runs first, one of the two finds the job.
+// EraseOrphans erases the jobs of the entries whose token is deleted. It must be called after the
+// entries are committed. Since DeleteToken stores the deletion before it reads the jobs of the
+// token, either EraseOrphans or DeleteToken finds each job.
 func (e *Eraser) EraseOrphans(ctx context.Context, entries []job.Entry) error {
 	jobs := map[int64][]string{}
 	for _, entry := range entries {
@@ -157,9 +158,9 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 	return e.decider.record(ctx, entries)
 }
 
-// EraseEnded erases a job because its retention is over, if it ended at the time before or earlier.
-// The log decides; if the log has expired, no retry is possible, and the record decides. If the log
-// has a newer event than the record, it updates the record.
+// EraseEnded erases a job because its retention has passed, if the job ended at the time before or
+// earlier according to its log. If the log has expired, no retry is possible, and EraseEnded relies
+// on the record. If the log has newer events than the record, EraseEnded updates the record.
 func (e *Eraser) EraseEnded(ctx context.Context, ended Ended, before time.Time) error {
 	log, appended, err := e.decider.append(ctx, ended.JobID, func(log event.Log) (event.Event, error) {
 		if log.Erased() || len(log) > 0 && !endedBy(log, before) {

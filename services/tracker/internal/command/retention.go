@@ -24,17 +24,18 @@ type EndedRows interface {
 	// Ended returns at most limit jobs that ended no later than the parameter before and are not
 	// erased. They are sorted by At and id, and follow the parameter after in this order.
 	Ended(ctx context.Context, before time.Time, after Ended, limit int) ([]Ended, error)
-	// EndedWithAudio is like Ended, for jobs whose recordings are stored and not deleted.
+	// EndedWithAudio is like Ended, but returns only jobs whose recording is stored and not
+	// deleted.
 	EndedWithAudio(ctx context.Context, before time.Time, after Ended, limit int) ([]Ended, error)
 }
 
-// LogUsage returns the used part of the stream of logs, from 0 to 1.
+// LogUsage returns the used fraction of the stream of logs, from 0 to 1.
 type LogUsage func(ctx context.Context) (float64, error)
 
-// RetentionSweeper erases jobs whose retention is over, and has the uploader delete recordings whose
-// retention is over. Like Sweeper, it finds candidates in the records, and the log of each job
-// decides, so that several replicas may sweep at once. A retry during a sweep either succeeds, and
-// the job keeps its recording, or it is refused.
+// RetentionSweeper erases jobs whose retention has passed. For recordings whose retention has
+// passed it appends expired, so that the uploader deletes them. Like Sweeper, it finds candidates
+// in the records and checks the log of each, so that several replicas may sweep at once. A retry
+// during a sweep either succeeds, and the job keeps its recording, or is refused.
 type RetentionSweeper struct {
 	rows    EndedRows
 	decider *Decider
@@ -56,7 +57,7 @@ func NewRetentionSweeper(eraser *Eraser, rows EndedRows, usage LogUsage, o Reten
 	return &RetentionSweeper{rows: rows, decider: eraser.decider, eraser: eraser, usage: usage, options: o}
 }
 
-// Run sweeps until ctx ends. It does nothing if everything is kept for ever.
+// Run sweeps until ctx ends. It does nothing if jobs and recordings are kept forever.
 func (s *RetentionSweeper) Run(ctx context.Context) error {
 	if s.options.Retention == (job.Retention{}) {
 		<-ctx.Done()
@@ -65,7 +66,9 @@ func (s *RetentionSweeper) Run(ctx context.Context) error {
 	return sweepRepeatedly(ctx, s.options.Interval, s.options.Log, s.Sweep)
 }
 
-// Sweep erases the jobs, and then expires the recordings, whose retention is over at the time now.
+// Sweep erases the jobs, and then expires the recordings, whose retention has passed at the time
+// now. While the stream of logs is nearly full, it leaves those that need room in it to a later
+// sweep.
 func (s *RetentionSweeper) Sweep(ctx context.Context, now time.Time) error {
 	ctx = s.options.Log.WithContext(ctx)
 	var failures []error

@@ -33,7 +33,7 @@ type Record struct {
 	Snapshot
 
 	StateSeq        uint64 // sequence of the state event that set the status
-	Attempt         int    // greatest attempt of all state events
+	Attempt         int    // highest attempt of all state events
 	ProgressAttempt int    // attempt that the progress belongs to; 0 before the analysis
 	MessageSeq      uint64 // sequence of the event that set the message
 
@@ -43,7 +43,7 @@ type Record struct {
 
 	WaitSeq     uint64    // sequence of the newest waiting event
 	WaitAttempt int       // its attempt
-	WaitUntil   time.Time // when the dispatcher tries again; zero if that is not known
+	WaitUntil   time.Time // when the dispatcher sends the attempt again; zero if that is not known
 	WaitCode    string    // the reason
 
 	RefusalSeq     uint64 // sequence of the newest refused event
@@ -51,8 +51,8 @@ type Record struct {
 	RefusalCode    string // why the callback was refused
 
 	FetchSeq     uint64 // sequence of the newest fetching event
-	FetchAttempt int    // the retry that this event belongs to
-	FetchState   Fetch  // the progress in this event
+	FetchAttempt int    // number of the retry that the event belongs to; 0 without one
+	FetchState   Fetch  // content of the event
 
 	MediaType     string
 	Bucket        string
@@ -63,7 +63,7 @@ type Record struct {
 	AnalysisJobID string  // the id that the analysis server has given the job
 
 	LogBytes int64  // bytes of the job's events in the stream
-	LogSeqs  string // sequences of the events in LogBytes, the newest of them
+	LogSeqs  string // sequences of the newest events that LogBytes includes
 }
 
 // New makes the record of a job without any event.
@@ -83,7 +83,7 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //
 // Invariants:
 //
-//  1. The merged record is the same, in whatever order and groups the entries arrive, and however
+//  1. The merged record is the same, in whatever order and batches the entries arrive, and however
 //     often. The exceptions are below.
 //  2. Status, error, result, warnings and the time of the end come from the state event with the
 //     highest sequence.
@@ -95,8 +95,8 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //  6. The version grows by one with each call that changes what clients see, and with no other
 //     call. It is 0 until received is merged.
 //  7. The record of an erased job is a tombstone, whatever is merged before and after erased.
-//  8. UpdatedAt of an ended job is not changed by the deletion of its recording: clients take it for
-//     the time of the end.
+//  8. The deletion of the recording of an ended job does not change UpdatedAt, which clients take
+//     for the time of the end.
 //  9. The owner is the owner in received, otherwise the owner in erased.
 //  10. The size of an event is counted once (countSize).
 //

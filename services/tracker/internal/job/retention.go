@@ -2,14 +2,14 @@ package job
 
 import "time"
 
-// Retention has how long the data of a job is kept after its end; 0: for ever.
+// Retention is how long the data of a job is kept after its end. A field of 0 means forever.
 type Retention struct {
 	Result time.Duration // the whole job
 	Audio  time.Duration // the recording
 }
 
 // AudioExpiry returns when the recording of a job will be deleted. It is zero if the job has not
-// ended, or has no recording, or if the recording is kept for ever.
+// ended, or has no recording, or if the recording is kept forever.
 func (r Retention) AudioExpiry(s Snapshot) time.Time {
 	keep := r.Audio
 	if keep == 0 || r.Result > 0 && r.Result < keep {

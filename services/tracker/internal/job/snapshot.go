@@ -1,11 +1,13 @@
 // Package job is the core of the tracker: the record of a job, and how events are merged into it.
 // It does no input or output.
 //
-//  1. A record is the same, in whatever order and in whatever batches its events arrive, and
-//     however often. Record.Merge lists the exceptions.
+// It guarantees:
+//
+//  1. A record is the same, in whatever order and batches its events arrive, and however often.
+//     Record.Merge lists the exceptions.
 //  2. The version of a record grows by one with each change that clients see, and with no other
 //     change.
-//  3. The record of an erased job contains no more than Record.applyErased keeps.
+//  3. The record of an erased job contains no data of the job except what Record.applyErased keeps.
 package job
 
 import (
@@ -24,7 +26,7 @@ const (
 	Completed  Status = "completed"
 	Failed     Status = "failed"
 	Canceled   Status = "canceled"
-	Erased     Status = "erased" // clients do not see this status: they are answered 410
+	Erased     Status = "erased" // clients do not see this status: they get a response with the status 410
 )
 
 // Statuses returns the statuses that clients see: all but Erased.
@@ -46,22 +48,20 @@ func (f Failure) In(l locale.Language) Failure {
 	return f
 }
 
-// Fetch is the progress of the fetch of a recording. The zero value means that no fetch is under
-// way.
+// Fetch is the progress of the fetch of a recording. The zero value means that none is under way.
 type Fetch struct {
 	Bytes  int64  `json:"bytes"`
 	Size   int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if unknown
 	Try    int    `json:"try"`              // from 1
-	Code   string `json:"code,omitempty"`   // why the try before failed
-	Status int    `json:"status,omitempty"` // HTTP status of the answer to that try; 0 without an answer
+	Code   string `json:"code,omitempty"`   // why the previous try failed
+	Status int    `json:"status,omitempty"` // HTTP status of the response to the previous try; 0 without a response
 }
 
 // Snapshot is one version of a job as clients see it, before it is translated to a language.
-// Replicas of the tracker send each other its JSON, with the result only if that is small (package
-// live).
+// Replicas of the tracker send each other snapshots as JSON, without large results (package live).
 type Snapshot struct {
 	JobID         string    `json:"job_id"`
-	Owner         string    `json:"owner,omitempty"` // empty: the job belongs to admins
+	Owner         string    `json:"owner,omitempty"` // empty: only admins see the job
 	TokenID       int64     `json:"token_id"`
 	FileName      string    `json:"file_name,omitempty"` // as the client named the recording
 	Status        Status    `json:"status"`
@@ -81,7 +81,7 @@ type Snapshot struct {
 	UpdatedAt     time.Time `json:"updated_at"`
 	EndedAt       time.Time `json:"ended_at,omitzero"` // zero for a job that has not ended, and for an erased job
 
-	// AudioDeletedAt is when the recording was deleted because its retention was over.
+	// AudioDeletedAt is when the recording was deleted because its retention had passed.
 	AudioDeletedAt time.Time `json:"audio_deleted_at,omitzero"`
 }
 

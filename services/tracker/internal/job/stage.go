@@ -12,12 +12,12 @@ type Stage string
 
 // The stages. Each is named after the event that begins it.
 const (
-	StageReceived   Stage = "received"   // accepted; the upload to the bucket has not begun
-	StageFetching   Stage = "fetching"   // being fetched from its source into the bucket
-	StageUploading  Stage = "uploading"  // being copied into the bucket
-	StageStored     Stage = "stored"     // in the bucket; the analysis server has not accepted it
-	StageWaiting    Stage = "waiting"    // the analysis server is unavailable or busy, or the job is in the queue for it
-	StageDispatched Stage = "dispatched" // the analysis server has accepted it
+	StageReceived   Stage = "received"   // the job is accepted; the copy into the bucket has not begun
+	StageFetching   Stage = "fetching"   // the recording is being fetched from its source into the bucket
+	StageUploading  Stage = "uploading"  // the recording is being copied into the bucket
+	StageStored     Stage = "stored"     // the recording is in the bucket; the analysis server has not accepted the job
+	StageWaiting    Stage = "waiting"    // the job waits for the analysis server, in the queue, or for the analysis of another job
+	StageDispatched Stage = "dispatched" // the analysis server has accepted the job
 	StageRefused    Stage = "refused"    // the newest callback of the analysis server was refused
 	StageCompleted  Stage = "completed"
 	StageFailed     Stage = "failed"
@@ -33,8 +33,8 @@ func Stages() []Stage {
 	}
 }
 
-// Text returns the sentence that clients read in a stage. The sentence of StageWaiting contains the
-// time of the next attempt, unless that is not known: the job is in the queue, or waits for the
+// Text returns the sentence that clients read in a stage. The sentence of StageWaiting contains
+// next, the time of the next attempt. If next is zero, the job is in the queue, or waits for the
 // analysis of another job. code is the reason of the wait.
 func (s Stage) Text(l locale.Language, next time.Time, code string) string {
 	switch {
@@ -120,8 +120,8 @@ func (r *Record) waiting() bool {
 	return r.WaitSeq > r.StateSeq && r.WaitAttempt >= r.Attempt && !accepted
 }
 
-// SetStageDetails sets the fields of the snapshot that only some stages have. These fields are not
-// stored: it must be called after a record is read from the database.
+// SetStageDetails sets the fields of the snapshot that only some stages have. It must be called
+// after a record is read from the database, which does not store these fields.
 func (r *Record) SetStageDetails() {
 	r.NextAttemptAt, r.WaitingCode, r.RefusedCode, r.Fetch = time.Time{}, "", "", Fetch{}
 	switch r.Stage {

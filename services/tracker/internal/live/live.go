@@ -45,8 +45,8 @@ type update struct {
 	Warnings []string        `json:"warnings,omitempty"` // about Result
 }
 
-// Notifier publishes new versions of jobs. The watches of its own process get them at once, those of
-// the other replicas as live updates.
+// Notifier distributes new versions of jobs: directly to the watches of its own process, and as
+// live updates to the other replicas.
 type Notifier struct {
 	live *Live
 	hub  *watch.Hub

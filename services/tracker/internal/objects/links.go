@@ -1,5 +1,5 @@
-// Package objects signs links to recordings in the bucket. It sends no request to S3: clients read
-// the recordings themselves.
+// Package objects makes presigned URLs of recordings in the bucket. It sends no request to S3:
+// clients read the recordings from S3 directly.
 package objects
 
 import (
@@ -13,7 +13,7 @@ import (
 	"sori.internal/services/tracker/internal/query"
 )
 
-// Links makes links.
+// Links makes presigned URLs.
 type Links struct{ client *minio.Client }
 
 // New makes Links. The client must use the endpoint by which browsers reach S3.
@@ -26,8 +26,8 @@ const (
 	maxValid  = 15 * time.Minute // at most
 )
 
-// Link implements api.Links. The link is valid for startTime and the duration of the recording,
-// since a browser requests further parts while it plays, but never for longer than maxValid.
+// Link implements api.Links. The URL is valid for five minutes and the duration of the recording,
+// since a browser requests further parts while it plays, but never for longer than 15 minutes.
 func (l *Links) Link(ctx context.Context, method string, r query.Recording, download bool) (string, error) {
 	duration := time.Duration(min(r.Duration, maxValid.Seconds()) * float64(time.Second))
 	u, err := l.client.Presign(ctx, method, r.Bucket, r.Key, min(startTime+duration, maxValid), url.Values{

@@ -1,7 +1,7 @@
 // Package projection records the events of jobs. It merges many events into the records in one
 // transaction, and publishes a live update of each record that has changed for clients.
 //
-// Recording an event again changes nothing, in whatever order and in whatever batches.
+// Events may be recorded again, in any order and in any batches: a record does not change by that.
 package projection
 
 import (
@@ -22,7 +22,8 @@ type Rows interface {
 	Find(ctx context.Context, id string) (job.Snapshot, bool, error)
 }
 
-// Notifier sends a new version to every replica of the tracker. A notification may be lost.
+// Notifier sends a new version of a job to every replica of the tracker. A notification may be
+// lost.
 type Notifier interface {
 	Notify(s job.Snapshot) error
 }
@@ -48,8 +49,8 @@ func New(d Dependencies) *Projector {
 }
 
 // Project records entries and publishes the changed records. After an error, some entries may be
-// recorded; recording them again is harmless. Results in staging are recorded last, since it takes
-// long to read and to store them: the events of other jobs would wait.
+// recorded; Project may be called with them again. It records results in staging last: reading and
+// storing them takes long, and the events of other jobs must not wait for it.
 func (p *Projector) Project(ctx context.Context, entries []job.Entry) error {
 	var small, large []job.Entry
 	for _, e := range entries {

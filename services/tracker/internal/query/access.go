@@ -12,7 +12,8 @@ import (
 // below read the record and the log in the same order whether or not the job exists, so that the
 // time of the answer does not reveal whether it exists.
 
-// Status returns the status of a job that a principal may know of.
+// Status returns the status of a job. It fails with fault.NotFound if there is no such job, or if
+// the principal may not know of it.
 func (r *Reader) Status(ctx context.Context, p principal.Principal, id string) (job.Status, error) {
 	status, found, err := r.rows.StatusFor(ctx, p, id)
 	if err != nil || found {
@@ -27,8 +28,9 @@ func (r *Reader) Status(ctx context.Context, p principal.Principal, id string) (
 	return job.Processing, nil
 }
 
-// CheckRead fails if a principal may not know of a job. It reads the record first, so that recorded
-// jobs are found while the bus is unavailable.
+// CheckRead fails like Status, except for an admin, for whom it returns nil even if the job does
+// not exist. It reads the record first, so that it finds recorded jobs while the bus is
+// unavailable.
 func (r *Reader) CheckRead(ctx context.Context, p principal.Principal, id string) error {
 	if p.May(principal.Admin) {
 		return nil
@@ -37,9 +39,9 @@ func (r *Reader) CheckRead(ctx context.Context, p principal.Principal, id string
 	return err
 }
 
-// CheckControl fails if a principal may not know of a job. It reads the log first, so that jobs can
-// be controlled while the database is unavailable. If the log has no received event, since the job
-// is erased or its log has expired, it reads the record.
+// CheckControl fails like CheckRead. It reads the log first, so that jobs can be controlled while
+// the database is unavailable. If the log has no received event, since the job is erased or its log
+// has expired, it reads the record.
 func (r *Reader) CheckControl(ctx context.Context, p principal.Principal, id string) error {
 	if p.May(principal.Admin) {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"sori.internal/services/tracker/internal/job"
 )
 
-// Filter selects jobs. A list begins with the newest job. Jobs with the same time of creation are
-// ordered by id, the greatest first.
+// Filter selects jobs for a list. A list begins with the newest job. Jobs with the same time of
+// creation are ordered by id, descending.
 type Filter struct {
 	Statuses []job.Status // without duplicates
 	Owner    string       // empty selects any
@@ -17,7 +17,8 @@ type Filter struct {
 	After    Cursor       // continues a list after this position; zero begins it
 }
 
-// Start returns the position after which all selected jobs come; zero if there is none.
+// Start returns the position in the list after which the selected jobs begin; zero if they begin at
+// the start of the list.
 func (f Filter) Start() Cursor {
 	before, after := f.Before, f.After.CreatedAt
 	if before.IsZero() || !after.IsZero() && after.Before(before) {

@@ -40,8 +40,9 @@ func NewReader(rows Rows, received ReceivedLookup) *Reader {
 	return &Reader{rows: rows, received: received}
 }
 
-// Find returns the newest committed version of a job. A job that is accepted and not recorded yet
-// has version 0, so that a client is not answered 404 after its 202.
+// Find returns the newest committed version of a job. For a job that is accepted but not recorded
+// yet it returns version 0, so that a client does not get a 404 after its 202. It fails with
+// fault.NotFound if there is no such job.
 func (r *Reader) Find(ctx context.Context, id string) (job.Snapshot, error) {
 	s, found, err := r.rows.Find(ctx, id)
 	if err != nil || found {

@@ -14,7 +14,7 @@ type Recording struct {
 	FileName  string
 	MediaType string
 	Duration  float64 // seconds; 0 if unknown
-	Deleted   bool    // the recording was deleted when its retention was over
+	Deleted   bool    // the recording was deleted because its retention had passed
 }
 
 // Recording finds the recording of a job.

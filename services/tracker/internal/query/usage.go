@@ -1,11 +1,11 @@
 package query
 
-// Usage is what the jobs of an owner use.
+// Usage is the usage of an owner's jobs.
 type Usage struct {
-	Jobs        int64 // that are not erased
-	StagedBytes int64 // of recordings that are not in the bucket yet
-	StoredBytes int64 // of recordings in the bucket
-	LogBytes    int64 // of the events in the stream of logs
+	Jobs        int64 // number of jobs that are not erased
+	StagedBytes int64 // bytes of recordings that are not in the bucket yet
+	StoredBytes int64 // bytes of recordings in the bucket
+	LogBytes    int64 // bytes of the events in the stream of logs
 
-	Recorded []string // those of the given jobs that are recorded, and so in the sums
+	Recorded []string // the given jobs that are recorded, so that the sums include them
 }

@@ -90,9 +90,9 @@ func (s *Store) Recording(ctx context.Context, id string) (query.Recording, erro
 	return r, translate("find the recording of job "+id, err)
 }
 
-// Merge implements projection.Rows. Most batches of one job are merged in one statement. In the other
-// batches missing rows are inserted only if a job begins, or if a row was found missing, since events
-// arrive out of order.
+// Merge implements projection.Rows. It merges most batches that contain one job in one statement.
+// For other batches it first inserts missing rows, but only if a job begins or a row turns out to
+// be missing, since events may arrive out of order.
 func (s *Store) Merge(ctx context.Context, entries map[string][]job.Entry) ([]job.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -2,8 +2,8 @@
 //
 // It has no rules of its own: in one transaction it locks the rows of a batch, calls Record.Merge,
 // and writes the changed records. All replicas lock rows in the order of their ids, so that they
-// cannot deadlock. The row of a single job is not locked first if this process has written it last:
-// it is written on the condition that no other transaction has written it since.
+// cannot deadlock. If this process was the last to write the row of a single job, it does not lock
+// the row: it writes the row on the condition that no other transaction has written it since.
 package store
 
 import (

@@ -9,8 +9,8 @@ import (
 	"sori.internal/services/tracker/internal/query"
 )
 
-// Usage implements api.Usages. One statement reads the sums and the recorded jobs, so that both are
-// of the same moment.
+// Usage implements api.Usages. One statement reads the sums and the recorded jobs, so that they are
+// consistent.
 func (s *Store) Usage(ctx context.Context, owner string, logsFrom time.Time, jobs []string) (query.Usage, error) {
 	const statement = `
 		SELECT COALESCE(SUM(jobs), 0), COALESCE(SUM(staged_bytes), 0), COALESCE(SUM(stored_bytes), 0),

@@ -1,7 +1,7 @@
 // Package watch distributes new versions of jobs to the streams of this replica.
 //
-// A client that keeps watching sees versions that only grow, and finally the last version. A slow
-// client does not delay others: it misses intermediate versions.
+// The versions that a watching client sees only grow, up to the last one. A slow client does not
+// delay others: it misses intermediate versions.
 package watch
 
 import (
@@ -37,8 +37,8 @@ func NewHub(subscriber Subscriber, source Source) *Hub {
 	return &Hub{subscriber: subscriber, source: source, topics: map[string]*topic{}}
 }
 
-// Watch begins to watch a job; the caller must close the watch. Watch subscribes before the row is
-// read, so that no change is missed in between.
+// Watch begins to watch a job. The caller must close the watch. Watch subscribes before the row is
+// read, so that the watch misses no change.
 func (h *Hub) Watch(ctx context.Context, id string) (*Watch, error) {
 	t := h.join(id)
 	if err := t.subscribe(ctx, h.subscriber); err != nil {
@@ -71,7 +71,7 @@ func (h *Hub) leave(t *topic) {
 	}
 }
 
-// Deliver passes a live update to the watches of its job.
+// Deliver passes a live update to the watches of the job.
 func (h *Hub) Deliver(s job.Snapshot) {
 	h.mu.Lock()
 	t := h.topics[s.JobID]
@@ -98,9 +98,9 @@ type Watch struct {
 // Close ends the watch. It may be called twice.
 func (w *Watch) Close() { w.closed.Do(func() { w.hub.leave(w.topic) }) }
 
-// Current returns the newest known version, complete, and a channel that is closed when there is a
-// newer version. It reads the row only if no version is known or the known version is incomplete.
-// The channel is valid also if Current fails.
+// Current returns the newest known version, with its result, and a channel that is closed when
+// there is a newer version. It reads the row only if no version is known, or if the known version
+// lacks its result. The channel is valid even if Current fails.
 func (w *Watch) Current(ctx context.Context) (*Version, <-chan struct{}, error) {
 	for {
 		v, changed := w.topic.latest()

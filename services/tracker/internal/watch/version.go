@@ -15,8 +15,8 @@ type Version struct {
 	rendered map[string][]byte
 }
 
-// Render returns the result of render for the snapshot. For each key it calls render until a call
-// succeeds, and keeps the result. The bytes must not be modified.
+// Render returns the result of render for the snapshot. It caches the result of the first
+// successful call for each key. The bytes must not be modified.
 func (v *Version) Render(key string, render func(job.Snapshot) ([]byte, error)) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
