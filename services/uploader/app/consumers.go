@@ -9,7 +9,7 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
-// Resources returns what the uploader needs on NATS.
+// Resources returns the streams and consumers that the uploader needs on NATS.
 func Resources() bus.Resources {
 	return bus.Resources{
 		Streams:   []event.Stream{event.Jobs(), event.Dead(), event.Staging(), event.Uploads()},

@@ -1,5 +1,6 @@
-// Package api serves the requests around direct uploads. They are those that the plugin AwsS3 of Uppy
-// sends to its server (Companion), so that it can be used unchanged.
+// Package api serves the requests that begin, sign, complete and abort direct uploads. They are the
+// requests that the plugin AwsS3 of Uppy sends to its server (Companion), so that the plugin can be
+// used unchanged.
 package api
 
 import (

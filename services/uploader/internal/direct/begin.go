@@ -119,9 +119,10 @@ func isRefusal(err error) bool {
 	return fault.Is(err, fault.Unsupported) || fault.Is(err, fault.TooLarge) || fault.Is(err, fault.Invalid)
 }
 
-// Arrived begins the jobs of the forms whose object has arrived, and returns their number. A form has
-// no request after its bytes: the bucket is asked. Nobody waits for an answer either, so the job of an
-// object that is no recording begins too: it fails when its object is read.
+// Arrived begins the jobs of the forms that wanted selects and whose object has arrived, and
+// returns their number. A client sends no request after the bytes of a form, so Arrived looks the
+// objects up in the bucket. No client waits for a response either, so Arrived also begins the job
+// of an object that is not a recording: the job fails when its object is read.
 func (c *Core) Arrived(ctx context.Context, wanted func(Upload) bool) (begun int, err error) {
 	forms, err := c.Records.All(ctx, event.WayForm)
 	if err != nil {

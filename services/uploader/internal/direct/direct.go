@@ -1,22 +1,25 @@
 // Package direct accepts recordings that clients send to the bucket themselves: in parts, by a
 // multipart upload of S3, or in one request, by a form with a signed policy. The bytes do not pass
-// through the uploader, only the requests that begin, sign and complete an upload. The bytes of
-// package resumable do; it ends its uploads in the same way, by Join and Discard.
+// through the uploader, only the requests that begin, sign and complete an upload. Package
+// resumable accepts bytes through the uploader, and completes and removes its uploads in the same
+// way, by Join and Discard.
 //
 // It guarantees:
 //
 //  1. The uploader chooses the key of a recording. The key contains the id of the job that the upload
 //     becomes, and only the owner of the upload can use it.
-//  2. The URL of a part can be signed at any time and as often as the client likes. There are no
-//     locks. Of two writers of one part, S3 keeps the later one, and its ETag tells which it was.
-//  3. A job begins when the object is complete and looks like audio. Completing an upload again,
-//     also at the same time or in another replica, gives the same job.
+//  2. The URL of a part can be signed at any time and any number of times. There are no locks. If
+//     two clients write one part, S3 keeps the later one, which its ETag identifies.
+//  3. A job begins when the object is complete and looks like audio. The job of a form begins with
+//     any object, and fails if the object is not a recording. Completing an upload again, even
+//     concurrently in another replica, gives the same job.
 //  4. An upload that is not completed in time is removed, with all its bytes.
-//  5. S3 takes a form until it expires, also after the job of its object was erased. So a form is kept in
-//     mind for as long as an upload may take; then the object of an erased job is removed.
+//  5. S3 accepts a form until the form expires, even after the job of its object was erased.
+//     Therefore the record of a form is kept for as long as an upload may take; then the object of
+//     an erased job is removed.
 //
-// Whatever happens to a process, the next call or the sweeper continues: S3 has the bytes, the stream
-// of uploads has what belongs to them, and the log of the job decides whether it exists.
+// If a process dies, the next call or the sweeper continues its work: S3 has the bytes, the stream
+// of uploads has the record of the upload, and the job exists only if its log does.
 package direct
 
 import (
@@ -32,7 +35,7 @@ import (
 
 // Upload is an upload that is not completed.
 type Upload struct {
-	JobID       string    `json:"job_id"`          // the job that the upload becomes
+	JobID       string    `json:"job_id"`          // id of the job that the upload becomes
 	S3ID        string    `json:"s3_id,omitempty"` // id of the multipart upload at S3; empty for a form
 	Key         string    `json:"key"`
 	Owner       string    `json:"owner,omitempty"`
@@ -40,14 +43,14 @@ type Upload struct {
 	TextGridURL string    `json:"s3_textgrid_url,omitempty"`
 	PitchURL    string    `json:"s3_pitch_url,omitempty"`
 	FileName    string    `json:"file_name,omitempty"`
-	SHA256      string    `json:"sha256,omitempty"` // of the recording, in hexadecimal, as announced by the client
+	SHA256      string    `json:"sha256,omitempty"` // hash that the client announced, in hexadecimal
 	Fresh       bool      `json:"fresh,omitempty"`  // the recording is to be analysed, even if a result is cached
 	Created     time.Time `json:"created"`
 	Resumable   bool      `json:"resumable,omitempty"` // the bytes come through the uploader
 	Spent       bool      `json:"spent,omitempty"`     // a form whose job has begun
 }
 
-// Way returns the way in which the bytes are sent.
+// Way returns the way in which the client sends the bytes.
 func (u Upload) Way() event.UploadWay {
 	switch {
 	case u.Spent:
@@ -69,10 +72,10 @@ type Records interface {
 	Find(ctx context.Context, way event.UploadWay, owner, job string) (Upload, bool, error)
 	Delete(ctx context.Context, u Upload) error
 
-	// All returns all uploads of one way.
+	// All returns all uploads in one way.
 	All(ctx context.Context, way event.UploadWay) ([]Upload, error)
 
-	// Count returns the number of uploads of an owner that have not become a job, of all ways.
+	// Count returns the number of uploads of an owner that have not become a job, in all ways.
 	Count(ctx context.Context, owner string) (int, error)
 }
 
@@ -83,10 +86,10 @@ type Part struct {
 	Size   int64 // bytes
 }
 
-// Form is a request that stores an object.
+// Form describes a POST request by which a client stores an object in S3.
 type Form struct {
 	URL    string
-	Fields map[string]string // to be sent before the file, which is the last field
+	Fields map[string]string // fields that the client must send before the field of the file
 }
 
 // Bucket is the bucket of recordings.
@@ -105,8 +108,8 @@ type Bucket interface {
 	SignPart(ctx context.Context, key, s3ID string, number int, valid time.Duration) (*url.URL, error)
 
 	// Parts, CompleteParts and AbortParts fail with fault.NotFound if there is no such multipart
-	// upload: it was completed or aborted. CompleteParts fails with fault.Invalid if S3 refuses the
-	// parts.
+	// upload, for example because it was completed or aborted. CompleteParts fails with
+	// fault.Invalid if S3 refuses the parts.
 	Parts(ctx context.Context, key, s3ID string) ([]Part, error)
 	CompleteParts(ctx context.Context, key, s3ID string, parts []Part) error
 	AbortParts(ctx context.Context, key, s3ID string) error
@@ -142,7 +145,7 @@ type Dependencies struct {
 type Options struct {
 	MaxBytes  int64         // of one recording
 	MaxOpen   int           // unfinished uploads of one owner
-	Expiry    time.Duration // after which an unfinished upload is removed
+	Expiry    time.Duration // time after which an unfinished upload is removed
 	LinkValid time.Duration // how long the URL of a part, and a form, are valid
 }
 
@@ -164,7 +167,8 @@ func New(d Dependencies, o Options) *Core { return &Core{Dependencies: d, option
 // Options returns the settings.
 func (c *Core) Options() Options { return c.options }
 
-// Begin begins a multipart upload. It fills in the fields JobID, S3ID, Key and Created of u.
+// Begin begins a multipart upload. It sets the fields JobID, S3ID, Key and Created of u. It fails
+// if the owner has too many unfinished uploads.
 func (c *Core) Begin(ctx context.Context, u Upload) (Upload, error) {
 	u, err := c.BeginUnrecorded(ctx, u)
 	if err != nil {
@@ -173,8 +177,8 @@ func (c *Core) Begin(ctx context.Context, u Upload) (Upload, error) {
 	return u, c.Records.Put(ctx, u)
 }
 
-// BeginUnrecorded is like Begin, and the caller records the upload. If that fails, the sweeper aborts
-// the multipart upload.
+// BeginUnrecorded is like Begin, but does not record the upload: the caller must. If the caller
+// fails, the sweeper aborts the multipart upload.
 func (c *Core) BeginUnrecorded(ctx context.Context, u Upload) (Upload, error) {
 	if err := c.prepare(ctx, &u); err != nil {
 		return u, err
@@ -184,7 +188,8 @@ func (c *Core) BeginUnrecorded(ctx context.Context, u Upload) (Upload, error) {
 	return u, err
 }
 
-// Form begins an upload in one request. It fills in the fields JobID, Key and Created of u.
+// Form begins an upload in one request. It sets the fields JobID, Key and Created of u. It fails
+// like Begin.
 func (c *Core) Form(ctx context.Context, u Upload) (Upload, Form, error) {
 	if err := c.prepare(ctx, &u); err != nil {
 		return u, Form{}, err
@@ -212,7 +217,7 @@ func (c *Core) prepare(ctx context.Context, u *Upload) error {
 	return nil
 }
 
-// Handle identifies a multipart upload, as its client names it.
+// Handle identifies a multipart upload in the requests of its client.
 type Handle struct{ Owner, Key, S3ID string }
 
 // find returns the upload of a handle.
@@ -231,7 +236,8 @@ func (c *Core) find(ctx context.Context, h Handle) (Upload, error) {
 	return u, nil
 }
 
-// Parts returns the parts of an upload that S3 has.
+// Parts returns the parts of an upload that S3 has. It fails with fault.NotFound if there is no
+// such upload.
 func (c *Core) Parts(ctx context.Context, h Handle) ([]Part, error) {
 	u, err := c.find(ctx, h)
 	if err != nil {
@@ -244,7 +250,8 @@ func (c *Core) Parts(ctx context.Context, h Handle) ([]Part, error) {
 	return parts, err
 }
 
-// Sign returns the URLs to which parts of an upload are sent by PUT, by the numbers of the parts.
+// Sign returns presigned URLs to which the client sends parts of an upload by PUT, by the numbers
+// of the parts. It fails with fault.NotFound if there is no such upload.
 func (c *Core) Sign(ctx context.Context, h Handle, numbers ...int) (map[int]string, error) {
 	u, err := c.find(ctx, h)
 	if err != nil {
@@ -261,8 +268,8 @@ func (c *Core) Sign(ctx context.Context, h Handle, numbers ...int) (map[int]stri
 	return signed, nil
 }
 
-// Complete joins the parts of an upload and begins its job. It may be called again: the job is the
-// same.
+// Complete joins the parts of an upload and begins its job. It may be called again, and returns the
+// same job.
 func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, error) {
 	u, err := c.find(ctx, h)
 	if fault.Is(err, fault.NotFound) {
@@ -274,8 +281,9 @@ func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, er
 	return u, c.Join(ctx, u, parts)
 }
 
-// Join joins the parts of an upload at S3 and begins its job. It may be called again, also at the
-// same time: some servers then answer with an internal error, although they join the parts for another call.
+// Join joins the parts of an upload at S3 and begins its job. It may be called again, even
+// concurrently: it then tolerates that some S3 servers respond with an internal error while they
+// join the parts for another call.
 func (c *Core) Join(ctx context.Context, u Upload, parts []Part) error {
 	err := c.Bucket.CompleteParts(ctx, u.Key, u.S3ID, parts)
 	if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Unavailable) {
@@ -293,7 +301,8 @@ const (
 	joinInterval = 100 * time.Millisecond
 )
 
-// Joined continues Join when S3 has joined the parts, or does not know the multipart upload any more.
+// Joined begins the job of an upload whose parts S3 has joined, or whose multipart upload S3 does
+// not know any more.
 func (c *Core) Joined(ctx context.Context, u Upload) error {
 	err := c.AwaitJoined(ctx, u, func() error { return c.begin(ctx, u) })
 	if fault.Is(err, fault.NotFound) {
@@ -302,9 +311,10 @@ func (c *Core) Joined(ctx context.Context, u Upload) error {
 	return err
 }
 
-// AwaitJoined calls use, which fails with fault.NotFound if S3 does not have the object, after S3 did not
-// know the multipart upload any more: another call has joined the parts, or is just joining them, and the
-// object appears in a moment. It fails with fault.NotFound if the upload is not recorded any more.
+// AwaitJoined calls use until use does not fail with fault.NotFound, for a few seconds. use must
+// fail so if S3 does not have the object. AwaitJoined is for an upload whose multipart upload S3
+// does not know any more: another call has joined the parts, or is joining them, and the object
+// will appear soon. AwaitJoined fails with fault.NotFound if the upload is not recorded any more.
 func (c *Core) AwaitJoined(ctx context.Context, u Upload, use func() error) error {
 	for began := time.Now(); time.Since(began) < joinTimeout; {
 		if err := use(); !fault.Is(err, fault.NotFound) {
@@ -341,8 +351,8 @@ func (c *Core) completed(ctx context.Context, h Handle) (Upload, error) {
 	return Upload{JobID: job, Key: r.Key, Owner: r.Owner, TokenID: r.TokenID}, nil
 }
 
-// Abort removes an upload and its bytes. It succeeds if the upload is being removed already. It does
-// not end a job.
+// Abort removes an upload and its bytes. It succeeds if another call is removing the upload. It
+// fails with fault.NotFound if the upload has become a job.
 func (c *Core) Abort(ctx context.Context, h Handle) error {
 	u, err := c.find(ctx, h)
 	if err != nil {
@@ -351,8 +361,7 @@ func (c *Core) Abort(ctx context.Context, h Handle) error {
 	return c.Discard(ctx, u)
 }
 
-// Discard removes an upload that has not become a job, or whose job is erased, and its bytes. Of others, it
-// removes the record.
+// Discard removes an upload, and its bytes unless the upload has become a job that is not erased.
 func (c *Core) Discard(ctx context.Context, u Upload) error {
 	if u.S3ID != "" {
 		if err := c.Bucket.AbortParts(ctx, u.Key, u.S3ID); err != nil && !fault.Is(err, fault.NotFound) {

@@ -36,7 +36,7 @@ type Watcher struct {
 // NewWatcher makes a Watcher.
 func NewWatcher(c *Core, log zerolog.Logger) *Watcher { return &Watcher{core: c, log: log} }
 
-// Run watches until ctx ends. It runs in every replica: the log lets one begin a job.
+// Run watches until ctx ends. It runs in every replica; the log ensures that each job begins once.
 func (w *Watcher) Run(ctx context.Context) error {
 	return wait.Repeat(ctx, func(ctx context.Context) time.Duration {
 		w.round++
@@ -66,7 +66,7 @@ func NewSweeper(c *Core, interval time.Duration, log zerolog.Logger) *Sweeper {
 // Open returns the number of multipart uploads that are not completed, as of the last sweep.
 func (s *Sweeper) Open() float64 { return float64(s.open.Load()) }
 
-// Bytes returns the bytes of their parts.
+// Bytes returns the size of the parts of these uploads, in bytes.
 func (s *Sweeper) Bytes() float64 { return float64(s.bytes.Load()) }
 
 // Run sweeps until ctx ends.
@@ -83,8 +83,8 @@ func (s *Sweeper) Run(ctx context.Context) error {
 }
 
 // Sweep removes the uploads that have expired at the time now, and returns their number. It also
-// removes multipart uploads of the bucket that no record names: their process died before it wrote
-// one, or the record is lost.
+// removes expired multipart uploads of the bucket that have no record, because the process died
+// before it wrote the record, or because the record is lost.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) (removed int, err error) {
 	expired := func(begun time.Time) bool { return now.Sub(begun) >= s.core.options.Expiry }
 	for _, way := range []event.UploadWay{event.WayForm, event.WayMultipart, event.WayTus, event.WaySpent} {

@@ -1,14 +1,17 @@
 // Package fetch fetches recordings by HTTP, from servers that clients name.
 //
+// It guarantees:
+//
 //  1. Only public addresses are dialled, and what the operator lists (source.Allowed). The address
 //     that is checked is the one that is dialled: a name that resolves to another address a moment
 //     later gains nothing. Each redirect is checked like the first URL.
-//  2. Headers of the client are sent to the origin of its URL alone.
-//  3. A response is read as it was sent: it is not decompressed, and no more of it is kept than its
-//     reader takes.
-//  4. A server that sends too slowly, or nothing, is given up.
-//  5. A broken connection is resumed with Range and If-Range. Bytes of two versions of a file are
-//     never mixed: without a strong validator, or if it has changed, the fetch begins again.
+//  2. Headers of the client are sent only to the origin of its URL.
+//  3. A response is read as it was sent: it is not decompressed, and only as much of it is in
+//     memory as its reader requests.
+//  4. The connection to a server that sends too slowly, or nothing, is closed.
+//  5. After a broken connection, the fetch is resumed with Range and If-Range. Bytes of two
+//     versions of a file are never mixed: if there is no strong validator, or if it has changed,
+//     the fetch begins again.
 //  6. No error contains the URL.
 package fetch
 
@@ -37,8 +40,8 @@ type Options struct {
 	MaxBytes int64         // of one recording
 	MinRate  int64         // bytes per second; see package minrate
 	Idle     time.Duration // the longest time without a byte
-	Tries    int           // of one fetch
-	Backoff  time.Duration // before the second try, doubled for each further one
+	Tries    int           // largest number of tries of one fetch
+	Backoff  time.Duration // delay before the second try, doubled for each further one
 }
 
 // maxRetryAfter is the longest Retry-After that is waited for.

@@ -19,8 +19,8 @@ type Bucket struct {
 	name   string
 }
 
-// New makes a Bucket. public signs the requests that clients send to S3 themselves: its endpoint is
-// the one by which they reach it.
+// New makes a Bucket. public signs the requests that clients send to S3 themselves: its endpoint
+// must be the one at which clients reach S3.
 func New(client, public *minio.Client, name string) *Bucket {
 	return &Bucket{client: client, public: public, name: name}
 }
@@ -75,7 +75,8 @@ func (b *Bucket) Remove(ctx context.Context, key string) error {
 	return err
 }
 
-// RemovePrefix removes every object whose key has a prefix, and the parts of unfinished uploads.
+// RemovePrefix removes every object whose key has a prefix, and aborts the unfinished multipart
+// uploads to such keys.
 func (b *Bucket) RemovePrefix(ctx context.Context, prefix string) error {
 	remove, err := b.ListPrefix(ctx, prefix)
 	if err != nil {

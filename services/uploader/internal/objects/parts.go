@@ -76,9 +76,9 @@ func (b *Bucket) AbortParts(ctx context.Context, key, s3ID string) error {
 	return translateParts("abort the parts of "+key, b.core().AbortMultipartUpload(ctx, b.name, key, s3ID))
 }
 
-// PutPart implements resumable.Bucket. The part is not signed: over HTTP, that would hash every byte
-// twice more, here and at S3. The SHA-256 that is computed while the bytes arrive is compared with that
-// of the object when the job begins.
+// PutPart implements resumable.Bucket. It does not sign the body of the part: without TLS, a
+// signature would need two further hashes of every byte, here and at S3. When the job begins, the
+// SHA-256 that was computed while the bytes arrived is compared with that of the object.
 func (b *Bucket) PutPart(ctx context.Context, key, s3ID string, number int, part io.Reader, size int64) error {
 	_, err := b.core().PutObjectPart(ctx, b.name, key, s3ID, number, part, size, minio.PutObjectPartOptions{DisableContentSha256: true})
 	return translateParts(fmt.Sprintf("put part %d of %s", number, key), err)

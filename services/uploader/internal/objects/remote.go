@@ -31,7 +31,7 @@ const (
 )
 
 // PutStream stores an object whose size is not known. The object is stored completely or not at all.
-// Errors of body are returned as they are.
+// It returns errors of body unchanged.
 func (b *Bucket) PutStream(ctx context.Context, o upload.Object, body io.Reader) error {
 	buf := make([]byte, partSize)
 	n, ended, err := upload.ReadFull(body, buf)
@@ -81,7 +81,7 @@ func (b *Bucket) putParts(ctx context.Context, key, id string, body io.Reader, b
 	return objectstore.Translate("put "+key, err)
 }
 
-// HeadFrom returns the first n bytes of an object of another bucket, or all if it has fewer.
+// HeadFrom returns the first n bytes of an object in another bucket, or all if it has fewer.
 func (b *Bucket) HeadFrom(ctx context.Context, from source.Object, n int) ([]byte, upload.RemoteObject, error) {
 	info, err := b.client.StatObject(ctx, from.Bucket, from.Key, minio.StatObjectOptions{})
 	if err != nil {
@@ -106,8 +106,8 @@ func (b *Bucket) HeadFrom(ctx context.Context, from source.Object, n int) ([]byt
 	return head, found, objectstore.Translate("get the head of an object of bucket "+from.Bucket, err)
 }
 
-// CopyFrom makes S3 copy an object of another bucket, if the object is still the one that was
-// found.
+// CopyFrom makes S3 copy an object from another bucket. It fails if the object has changed since
+// HeadFrom returned found.
 func (b *Bucket) CopyFrom(ctx context.Context, from source.Object, found upload.RemoteObject, to upload.Object) error {
 	dst := minio.CopyDestOptions{
 		Bucket: b.name, Object: to.Key, ReplaceMetadata: true, ContentType: to.MediaType, UserMetadata: metadataOf(to),
@@ -139,8 +139,9 @@ func sourceError(from source.Object, err error) error {
 	}
 }
 
-// ListPrefix lists the objects whose key has a prefix, and the unfinished uploads. It returns a function that
-// removes what was listed, except the object with the key keep.
+// ListPrefix lists the objects whose key has a prefix, and the unfinished multipart uploads to such
+// keys. It returns a function that removes the listed objects and uploads, except the object with
+// the key keep.
 func (b *Bucket) ListPrefix(ctx context.Context, prefix string) (remove func(ctx context.Context, keep string) error, err error) {
 	ctx, cancel := context.WithCancel(ctx) // ends the listing if it is not read to its end
 	defer cancel()

@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// Finisher finishes the uploads whose bytes have all arrived, but whose job could not begin, and whose
-// client did not come back.
+// Finisher finishes the uploads whose bytes have all arrived but whose job could not begin, in case
+// the client does not repeat its request.
 type Finisher struct {
 	core     *Core
 	interval time.Duration
@@ -35,8 +35,9 @@ func (f *Finisher) Run(ctx context.Context) error {
 	})
 }
 
-// FinishAll finishes all uploads whose bytes have all arrived. If one cannot be finished now,
-// FinishAll continues with the others, and returns the first such failure at the end.
+// FinishAll finishes all uploads whose bytes have all arrived, except partial and empty uploads. If
+// one cannot be finished now, FinishAll continues with the others, and returns the first such
+// failure at the end.
 func (c *Core) FinishAll(ctx context.Context) error {
 	all, err := c.Records.Resumable(ctx)
 	if err != nil {

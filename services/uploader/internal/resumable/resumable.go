@@ -1,19 +1,20 @@
-// Package resumable accepts recordings whose bytes come through the uploader, in as many requests as
-// it takes (tus 1.0 and the draft of the IETF). They go to a multipart upload of S3.
+// Package resumable accepts recordings whose bytes clients send through the uploader, in any number
+// of requests (tus 1.0 and the draft of the IETF). It stores the bytes in a multipart upload of S3.
 //
 // It guarantees:
 //
-//  1. There are no locks, and any replica takes any request. A request that writes takes the upload
-//     over: it changes the record of the upload, by compare-and-set. An older request that still
-//     writes fails at its next change. Bytes of two requests are never mixed: the number of a part is
-//     reserved in the record before the part is sent to S3, so no two requests send the same number.
-//  2. The offset in the record is durable: the bytes before it are in the committed parts, which the
-//     record lists, and in the tail, an object with the bytes that are too few for a part. A process
-//     that dies loses what it has read since its last part.
-//  3. The requests of a process share a limited memory for parts. A slow client gives its memory to
-//     requests that wait for some.
+//  1. There are no locks, and any replica accepts any request. A request that writes takes the
+//     upload over: it changes the record of the upload, by compare-and-set. An older request that
+//     still writes fails at its next change. Bytes of two requests are never mixed: the number of a
+//     part is reserved in the record before the part is sent to S3, so no two requests send the
+//     same number.
+//  2. The bytes before the offset in the record are durable: they are in the parts that the record
+//     lists and in the tail, an object with the bytes that are too few for a part. A process that
+//     dies loses the bytes that it has read since its last part.
+//  3. The requests of a process share a limited memory for parts. A request with a slow client
+//     gives its memory up if other requests wait for memory.
 //  4. When the last byte has arrived, the upload becomes a job exactly once (package direct). Until
-//     then no answer says that it is complete.
+//     then no response reports that the upload is complete.
 package resumable
 
 import (
@@ -41,14 +42,14 @@ const Deferred = -1
 type Upload struct {
 	direct.Upload
 	Metadata map[string]string `json:"metadata,omitempty"` // as the client wrote it
-	Partial  bool              `json:"partial,omitempty"`  // the upload becomes a part of another upload, and never a job
+	Partial  bool              `json:"partial,omitempty"`  // the upload becomes a part of another upload, and no job
 	Length   int64             `json:"length"`             // bytes, or Deferred
 	Offset   int64             `json:"offset"`             // bytes that are durable
-	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of the bytes up to Offset; empty if S3 has copied them
-	Parts    []Part            `json:"parts,omitempty"`    // the committed parts, in order
-	Next     int               `json:"next"`               // the smallest part number that is not reserved
+	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of these bytes; empty if they were copied
+	Parts    []Part            `json:"parts,omitempty"`    // the parts that count, in order
+	Next     int               `json:"next"`               // the first number of a part that is not reserved
 	Tail     *Tail             `json:"tail,omitempty"`     // the bytes after the parts
-	Writer   int               `json:"writer"`             // how many requests have written to the upload
+	Writer   int               `json:"writer"`             // number of requests that have written so far
 }
 
 // Complete reports whether every byte has arrived.
@@ -68,8 +69,8 @@ type Tail struct {
 
 // Records stores the uploads that are not completed.
 type Records interface {
-	// Save stores an upload and returns the version of the record. It fails with
-	// event.ErrLogConflict unless the stored version is last; 0 if none is stored.
+	// Save stores an upload and returns the new version of the record. It fails with
+	// event.ErrLogConflict unless the stored version is last, or none is stored and last is 0.
 	Save(ctx context.Context, u Upload, last uint64) (version uint64, err error)
 
 	// Load returns the upload of an owner that becomes a job, and the version of its record; false if
@@ -90,7 +91,8 @@ type Bucket interface {
 	Stat(ctx context.Context, key string) (upload.Object, bool, error)
 
 	// PutPart, CopyPart, Parts and CompleteParts fail with fault.NotFound if there is no such
-	// multipart upload. CopyPart makes a part of size bytes of an object, from an offset on.
+	// multipart upload. CopyPart makes a part from size bytes of the object with the key from,
+	// beginning at an offset.
 	PutPart(ctx context.Context, key, s3ID string, number int, part io.Reader, size int64) error
 	CopyPart(ctx context.Context, from string, offset, size int64, key, s3ID string, number int) error
 	Parts(ctx context.Context, key, s3ID string) ([]direct.Part, error)
@@ -119,8 +121,8 @@ type Core struct {
 
 // Limits are the limits of the requests that write.
 type Limits struct {
-	Writers int   // requests at once
-	Memory  int64 // bytes in which they collect parts; at least two parts are collected at once
+	Writers int   // largest number of concurrent requests
+	Memory  int64 // bytes of the buffers in which the requests collect parts; there are at least two buffers
 }
 
 // New makes a Core.
@@ -130,14 +132,14 @@ func New(d Dependencies, l Limits) *Core {
 	return c
 }
 
-// Session is an upload as a request finds it.
+// Session is an upload as of the time when a request read it.
 type Session struct {
 	Upload
 	version uint64
 	Job     bool // the upload is completed, and its job has begun
 }
 
-// Create begins an upload.
+// Create begins an upload. It fails with fault.TooLarge if the length exceeds the limit.
 func (c *Core) Create(ctx context.Context, u Upload) (*Session, error) {
 	u.Resumable, u.Next = true, 1
 	err := c.checkLength(u.Length)
@@ -151,8 +153,8 @@ func (c *Core) Create(ctx context.Context, u Upload) (*Session, error) {
 	return s, c.save(ctx, s, u)
 }
 
-// Find returns an upload of an owner, also one that has become a job. It fails with fault.NotFound if
-// there is none.
+// Find returns an upload of an owner, including one that has become a job. It fails with
+// fault.NotFound if there is none, or if it has expired.
 func (c *Core) Find(ctx context.Context, owner, job string) (*Session, error) {
 	if id, ok := event.ParseJobID(job); !ok || id != job {
 		return nil, direct.NotFound()
@@ -198,14 +200,16 @@ func (c *Core) checkLength(length int64) error {
 	return nil
 }
 
-// Declare sets the length of an upload that was begun without one.
+// Declare sets the length of an upload that was begun without one. It fails with fault.Conflict if
+// another request has changed the upload.
 func (c *Core) Declare(ctx context.Context, s *Session, length int64) error {
 	u := s.Upload
 	u.Length = length
 	return c.save(ctx, s, u)
 }
 
-// Abort removes an upload and its bytes. It does not end a job.
+// Abort removes an upload and its bytes. It fails with fault.NotFound if the upload has become a
+// job.
 func (c *Core) Abort(ctx context.Context, s *Session) error {
 	if s.Job {
 		return direct.NotFound()
@@ -213,9 +217,9 @@ func (c *Core) Abort(ctx context.Context, s *Session) error {
 	return c.Direct.Discard(ctx, s.Upload.Upload)
 }
 
-// Finish begins the job of an upload whose bytes have all arrived. If the upload is partial, Finish
-// creates its object instead. Finish may be called again, also at the same time. An upload that
-// cannot be a recording is removed.
+// Finish begins the job of an upload whose bytes have all arrived; a partial upload becomes an
+// object instead. Finish does nothing if bytes are missing. It may be called again, even
+// concurrently. It removes an upload that cannot be a recording, and returns the reason.
 func (c *Core) Finish(ctx context.Context, s *Session) error {
 	if s.Job || !s.Complete() {
 		return nil

@@ -28,16 +28,16 @@ func (c *Core) partSize(u Upload) int64 {
 	return max(direct.MinPart, (length+usualParts-1)/usualParts)
 }
 
-// Checksum is the checksum that a client has sent for the bytes of one request.
+// Checksum is the checksum that a client sends for the bytes of one request.
 type Checksum struct {
-	Hash hash.Hash // of the bytes that have arrived
-	Want []byte    // the sum that the client has sent
+	Hash hash.Hash // computes the checksum
+	Want []byte    // the value that the client sent
 }
 
-// Write appends the bytes of a request to an upload, and returns how many of them are committed:
-// the offset in the record includes them. With a checksum, either all bytes of the request are
-// committed or none. If a body without a checksum breaks off, the bytes that have arrived are
-// committed.
+// Write appends the bytes of a request to an upload, and returns the number of bytes that count.
+// With a checksum, all bytes count or none. Without one, the bytes that have arrived count even if
+// the body breaks off. Write fails with fault.Conflict if another request takes the upload over,
+// and with fault.Exhausted if too many requests write.
 func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Checksum) (int64, error) {
 	select {
 	case c.slots <- struct{}{}:

@@ -1,6 +1,6 @@
 // Package tus serves resumable uploads: tus 1.0 and the draft of the IETF ("Resumable Uploads for
-// HTTP"), by the handler of tusd. It adds to it the extensions checksum and expiration, problem
-// documents, and links that the gateway completes.
+// HTTP"), by the handler of tusd. The package adds to the handler the extensions checksum and
+// expiration, problem documents, and a path in Location, which the gateway completes to a URL.
 package tus
 
 import (

@@ -58,8 +58,8 @@ type Eraser struct{ EraserDependencies }
 func NewEraser(deps EraserDependencies) *Eraser { return &Eraser{deps} }
 
 // HandleErased removes the objects and the staging entries of an erased job, and finally its
-// events. seq is the sequence of its erased event. It may run again for the same event, also at the
-// same time in another replica.
+// events. seq is the sequence of its erased event. HandleErased may run again for the same event,
+// even concurrently in another replica.
 //
 // A replica may be copying the job's recording at the same time. When it appends stored, it finds
 // the erased event and removes the object that it has put. If it dies before that, the next

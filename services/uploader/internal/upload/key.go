@@ -12,8 +12,9 @@ import (
 // bytes.
 const maxSuffix = 100
 
-// Key returns the S3 key of a recording: audio/{job}_{name}. Any character of the name that is not
-// a letter, a digit, a dot, a dash or an underscore is replaced, which prevents path traversal.
+// Key returns the S3 key of a recording: audio/{job}_{name}. It replaces every character of the
+// name that is not a letter, a digit, a dot, a dash or an underscore, which prevents path
+// traversal.
 func Key(job, fileName string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) {
@@ -37,8 +38,8 @@ const keyRoot = "audio/"
 // keyPrefix returns the prefix of the keys of a job's recordings, whatever their names.
 func keyPrefix(job string) string { return keyRoot + job + "_" }
 
-// TailPrefix returns the prefix of the keys of the tails of a job's resumable upload: bytes that are
-// too few for a part. No key of a recording has it, since names in keys have no slash.
+// TailPrefix returns the prefix of the keys of the tails of a job's resumable upload
+// (resumable.Tail). No key of a recording has this prefix, since names in keys have no slash.
 func TailPrefix(job string) string { return keyPrefix(job) + "/" }
 
 // JobOfKey returns the job of a key; false if the text is not a key of a recording.

@@ -13,12 +13,12 @@ import (
 	"sori.internal/shared/source"
 )
 
-// FetchError means that a recording cannot be had from its source. Neither the code nor the detail
-// contains a part of the source, except its host.
+// FetchError means that a recording cannot be fetched from its source. Code and Detail contain no
+// part of the source except its host.
 type FetchError struct {
 	Code      string
 	Detail    string // a sentence for operators
-	Status    int    // HTTP status of the answer; 0 without an answer
+	Status    int    // HTTP status of the response; 0 without a response
 	Retryable bool   // a later fetch may succeed
 	Err       error  // the cause for the log, without the URL; not unwrapped, since it may be io.EOF
 }
@@ -33,10 +33,10 @@ func (e *FetchError) Error() string {
 
 // Fetcher fetches recordings by HTTP.
 type Fetcher interface {
-	// Fetch calls store with the bytes of a recording, from the first one. size is that of the
-	// whole recording; -1 if the server does not state it. If the connection breaks, the reader
-	// continues where it ended; if that is not possible, store is called again. failed is called
-	// after each try that is followed by another one. Fetch returns the error of store, or a
+	// Fetch calls store with the bytes of a recording, from the first one. size is the size of the
+	// whole recording, or -1 if the server does not declare it. If the connection breaks, the
+	// reader resumes the fetch; if that is not possible, Fetch calls store again. Fetch calls
+	// failed after each try that fails, except the last one. It returns the error of store, or a
 	// FetchError.
 	Fetch(ctx context.Context, src source.Source, failed func(*FetchError), store func(body io.Reader, size int64) error) error
 }
@@ -45,22 +45,22 @@ type Fetcher interface {
 type RemoteObjects interface {
 	Name() string
 	// PutStream stores an object whose size is not known, completely or not at all. It returns errors
-	// of body as they are.
+	// of body unchanged.
 	PutStream(ctx context.Context, o Object, body io.Reader) error
-	// HeadFrom returns the first bytes of an object of another bucket, and describes the object. It fails
-	// with a FetchError if there is no such object, or it may not be read.
+	// HeadFrom returns the first n bytes of an object in another bucket, and describes the object.
+	// It fails with a FetchError if there is no such object, or if it may not be read.
 	HeadFrom(ctx context.Context, from source.Object, n int) ([]byte, RemoteObject, error)
-	// CopyFrom copies an object of another bucket. S3 copies it: its bytes do not pass this process.
+	// CopyFrom copies an object from another bucket. S3 copies the bytes: they do not pass through
+	// this process.
 	CopyFrom(ctx context.Context, from source.Object, found RemoteObject, to Object) error
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
 	Remove(ctx context.Context, key string) error
 	// ListPrefix lists the objects whose key has a prefix, and the unfinished multipart uploads to
-	// such keys. It returns a function that removes what was listed, except the object with the key
-	// keep.
+	// such keys. It returns a function that removes them, except the object with the key keep.
 	ListPrefix(ctx context.Context, prefix string) (remove func(ctx context.Context, keep string) error, err error)
 }
 
-// RemoteObject describes an object of another bucket.
+// RemoteObject describes an object in another bucket.
 type RemoteObject struct {
 	Size int64 // bytes
 	ETag string
@@ -91,9 +91,9 @@ type RemoteOptions struct {
 // RemoteUploader fetches recordings from their sources into the bucket.
 //
 // Each fetch writes an object of its own, since the file at the source may change between two
-// fetches, and a fetch may run again or in two replicas at once. The log decides which of the objects
-// is the recording. The others are removed: by the fetch that lost, or, if it died, when its event is
-// delivered again.
+// fetches, and a fetch may run again or in two replicas at once. The object that the log names in
+// stored is the recording. Each fetch removes the other objects; if it dies, the redelivery of its
+// event does.
 type RemoteUploader struct {
 	RemoteDependencies
 	options RemoteOptions
@@ -114,8 +114,8 @@ var (
 	errTimeout   = errors.New("the time for the fetch is over")
 )
 
-// Handle fetches the recording of a job that has a source. It may run again for the same job, also at
-// the same time in another replica.
+// Handle fetches the recording of a job that has a source. It may run again for the same job, even
+// concurrently in another replica.
 func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 	log, err := u.Jobs.Read(ctx, job)
 	if err != nil {
@@ -181,7 +181,8 @@ func (u *RemoteUploader) handleError(ctx context.Context, job string, cause erro
 	return u.Fail(ctx, job, event.Failed{JobID: job, Code: f.Code, Detail: f.Detail, Retryable: f.Retryable})
 }
 
-// Fail fails a job whose recording is not stored and which has not ended, and cleans up.
+// Fail appends failed to the log of a job whose recording is not stored and which has not ended,
+// and removes the objects that the job does not need.
 func (u *RemoteUploader) Fail(ctx context.Context, job string, failed event.Failed) error {
 	_, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failUpload(log, failed), nil

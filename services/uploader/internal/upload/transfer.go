@@ -143,7 +143,7 @@ func (t *transfer) open(body io.Reader) (Object, *remoteReader, error) {
 }
 
 // ReadFull reads until buf is full or the body has ended. Unlike io.ReadFull it returns every error of
-// the body as it is, so that a body that breaks is never taken for one that has ended.
+// the body unchanged, so that a truncated body is never mistaken for a complete one.
 func ReadFull(body io.Reader, buf []byte) (n int, ended bool, err error) {
 	for n < len(buf) {
 		m, err := body.Read(buf[n:])

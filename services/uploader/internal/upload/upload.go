@@ -2,12 +2,13 @@
 // once, however often its event is delivered.
 //
 // The rules are pure functions of a job's log (rules.go). The log is read before any effect, except
-// if received is delivered for the first time. If the recording is stored or the job has ended, only
-// cleaning up remains. If the job ends before or during the copy and this is found afterwards, stored
-// is not appended and the object is removed. So handling an event again changes nothing.
+// if received is delivered for the first time. If the recording is stored or the job has ended, the
+// uploader only removes what the job does not need. If the job turns out to have ended when the
+// copy is complete, stored is not appended and the object is removed. So handling an event again
+// changes nothing.
 //
-// Of an erased job no object and no staging entry is left, whatever is under way at the time
-// (Eraser).
+// No object and no staging entry of an erased job remains, even if a copy is under way when the job
+// is erased (Eraser).
 package upload
 
 import (
@@ -32,10 +33,10 @@ type LogReader interface {
 // JobLog is the log of the jobs.
 type JobLog interface {
 	LogReader
-	// Update appends to a job's log the event that decide returns for it. If another writer
-	// appended first, it reads the log and calls decide again. decide returns nil to append
-	// nothing. Update returns the log of the last call of decide, with the new event. known, unless
-	// nil, replaces the first read.
+	// Update appends to a job's log the event that decide returns for the log, or nothing if decide
+	// returns nil. If another writer appended first, Update reads the log and calls decide again.
+	// It returns the log of the last call of decide, with the new event. known, unless it is empty,
+	// is used in place of the first read.
 	Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error)
 }
 
@@ -84,9 +85,10 @@ type Uploader struct{ Dependencies }
 // New makes an Uploader.
 func New(deps Dependencies) *Uploader { return &Uploader{deps} }
 
-// HandleReceived copies an accepted upload into the bucket and appends stored. A recording that is in
-// the bucket already is read instead. It may run again for the same event, also at the same time in
-// another replica. known, unless nil, is taken for the log until it is found to be out of date.
+// HandleReceived copies an accepted upload into the bucket and appends stored. If the recording is
+// already in the bucket, HandleReceived only reads it. It may run again for the same event, even
+// concurrently in another replica. known, unless it is empty, is used as the log until an append
+// shows that it is out of date.
 func (u *Uploader) HandleReceived(ctx context.Context, r event.Received, known event.Log) error {
 	var (
 		opening sync.WaitGroup
@@ -171,7 +173,8 @@ func (u *Uploader) handleMissingStaging(ctx context.Context, r event.Received, o
 	return u.Fail(ctx, r.JobID, event.CodeStagingLost, "The uploaded audio was lost before it could be stored.")
 }
 
-// Fail fails a job whose recording is not stored and which has not ended, and cleans up.
+// Fail appends failed to the log of a job whose recording is not stored and which has not ended,
+// and removes what the job does not need.
 func (u *Uploader) Fail(ctx context.Context, job, code, detail string) error {
 	log, err := u.Jobs.Update(ctx, job, nil, func(log event.Log) (event.Event, error) {
 		return failUpload(log, event.Failed{JobID: job, Code: code, Detail: detail}), nil

@@ -41,8 +41,8 @@ func (s *Store) Put(ctx context.Context, u direct.Upload) error {
 	return ack.Wait(ctx)
 }
 
-// Find implements direct.Records. Other replicas have written the record, so it reads from the leader
-// of the stream if a replica does not have it.
+// Find implements direct.Records. Another replica may have written the record a moment ago, so Find
+// reads from the leader of the stream if the NATS server that answers does not have the record.
 func (s *Store) Find(ctx context.Context, way event.UploadWay, owner, job string) (direct.Upload, bool, error) {
 	m, err := s.stream.Last(ctx, event.UploadSubject(way, owner, job))
 	if err != nil || m == nil {
@@ -70,9 +70,9 @@ func (s *Store) Count(ctx context.Context, owner string) (int, error) {
 	return len(subjects), err
 }
 
-// Save implements resumable.Records. It purges the older records of the upload. NATS would discard
-// them by itself with a limit of one message for each subject. But a server that is killed may
-// forget that it has: when the newest record is removed then, an older one would appear again.
+// Save implements resumable.Records. It purges the older records of the upload. A limit of one
+// message for each subject would not be enough: a server that is killed may keep a discarded
+// message, and when the newest record is removed, that older record would appear again.
 func (s *Store) Save(ctx context.Context, u resumable.Upload, last uint64) (uint64, error) {
 	body, err := encode(u.JobID, u)
 	if err != nil {
