@@ -1,5 +1,5 @@
-// Command analyzer is the reference analysis server: it fetches audio, measures it, and sends callbacks. Its settings
-// are environment variables, which README.md lists.
+// Command analyzer is the reference analysis server: it fetches recordings, measures them, and sends callbacks. README.md
+// lists its settings, which are environment variables.
 package main
 
 import (

@@ -1,5 +1,4 @@
-// Package app is the analysis server as a value: New takes settings, and returns a Server with a Handler and a Run
-// method.
+// Package app assembles the analysis server: New takes settings, and returns a Server with a Handler and a Run method.
 //
 // The binary, the local runner and the tests run the same code. A server listens on the configured address or on a
 // given listener, signals when it is ready (Ready), and can be made to misbehave at run time (Behave).
@@ -26,12 +25,12 @@ import (
 	"sori.internal/infra/analyzer/internal/worker"
 )
 
-// ErrConfig means that a setting has an impossible value.
+// ErrConfig means that a setting is not valid.
 var ErrConfig = errors.New("bad setting")
 
-// RunChild analyses recordings for a Server if this process was started for that. It then returns true, and the caller
-// must exit with the code. In any other process it does nothing and returns false. The main of a program with a Server
-// must call it first, unless Config.Worker names another program.
+// RunChild analyses recordings for a Server if this process was started as a worker. It then returns true, and the
+// caller must exit with the code. In any other process it does nothing and returns false. The main of a program with a
+// Server must call RunChild first, unless Config.Worker names another program.
 func RunChild() (ran bool, code int) { return worker.RunChild() }
 
 // Server is one analysis server. Its methods are safe for concurrent use. Run may be called only once.
@@ -105,7 +104,7 @@ func Run(ctx context.Context, lookup func(string) (string, bool), logOut io.Writ
 	return s.Run(ctx)
 }
 
-// Handler returns the HTTP handler of all routes. The accepted jobs are processed while Run or Work runs.
+// Handler returns the HTTP handler of all routes. Accepted jobs are processed only while Run or Work runs.
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Ready returns a channel that is closed once the server listens.
@@ -173,9 +172,9 @@ func (s *Server) prepare(ctx context.Context) {
 	}
 }
 
-// Run listens and works until ctx ends. Then the server becomes unready, accepts no more requests, and waits for
-// unfinished jobs up to the shutdown timeout; jobs that are unfinished after that are dropped. Run returns nil if ctx
-// ended.
+// Run listens and works until ctx ends. Then readiness turns false, the server accepts no more requests, and Run waits
+// for unfinished jobs up to the shutdown timeout. Jobs that are unfinished after that are dropped. Run returns nil if
+// ctx has ended.
 func (s *Server) Run(ctx context.Context) error {
 	listener, err := s.listen(ctx)
 	if err != nil {

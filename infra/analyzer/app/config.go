@@ -21,10 +21,10 @@ type Config struct {
 	HTTPAddr          string        `env:"HTTP_ADDR" envDefault:":9000"`           // address on which to listen; unused if Listener is set
 	Concurrency       int           `env:"CONCURRENCY" envDefault:"0"`             // recordings measured at the same time; 0: one per processor
 	FetchConcurrency  int           `env:"FETCH_CONCURRENCY" envDefault:"32"`      // recordings in temporary storage at the same time
-	QueueSize         int           `env:"QUEUE_SIZE" envDefault:"4096"`           // jobs accepted and not yet delivered; further requests get 503
+	QueueSize         int           `env:"QUEUE_SIZE" envDefault:"4096"`           // largest number of jobs that are accepted and not yet delivered; further requests get 503
 	QueueRetryAfter   time.Duration `env:"QUEUE_RETRY_AFTER" envDefault:"5s"`      // Retry-After of responses when the queue is full
-	MaxAudioBytes     int64         `env:"MAX_AUDIO_BYTES" envDefault:"536870912"` // largest size of an audio file
-	MaxAudioSeconds   float64       `env:"MAX_AUDIO_SECONDS" envDefault:"10800"`   // longest length of a recording; longer recordings fail
+	MaxAudioBytes     int64         `env:"MAX_AUDIO_BYTES" envDefault:"536870912"` // largest size of an audio file, in bytes
+	MaxAudioSeconds   float64       `env:"MAX_AUDIO_SECONDS" envDefault:"10800"`   // longest duration of a recording, in seconds; longer recordings fail
 	TempDir           string        `env:"TMPDIR"`                                 // folder for files while they are analysed; if empty, the system's
 	MaxPitchPoints    int           `env:"MAX_PITCH_POINTS" envDefault:"30000"`    // values of a pitch track; longer recordings get a larger hop
 	FetchTimeout      time.Duration `env:"FETCH_TIMEOUT" envDefault:"10m"`         // time limit of one fetch, body included
@@ -40,11 +40,11 @@ type Config struct {
 	S3Endpoint        string        `env:"S3_ENDPOINT"`                            // host:port or URL of the S3 server; if empty, AWS
 	WebhookAttempts   int           `env:"WEBHOOK_ATTEMPTS" envDefault:"8"`        // attempts to deliver the callback of an outcome
 	WebhookBackoff    time.Duration `env:"WEBHOOK_BACKOFF" envDefault:"250ms"`     // delay before the second attempt, doubled for each further one
-	WebhookMaxBackoff time.Duration `env:"WEBHOOK_MAX_BACKOFF" envDefault:"30s"`   // longest wait, also for a receiver's Retry-After
+	WebhookMaxBackoff time.Duration `env:"WEBHOOK_MAX_BACKOFF" envDefault:"30s"`   // longest delay, even if a receiver's Retry-After is longer
 	WebhookTimeout    time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"10s"`       // time limit of one attempt
 	WebhookParallel   int           `env:"WEBHOOK_CONCURRENCY" envDefault:"64"`    // callbacks that are sent at the same time
 	RetainJobs        int           `env:"RETAIN_JOBS" envDefault:"10000"`         // finished jobs that the status route knows
-	RetainBytes       int           `env:"RETAIN_BYTES" envDefault:"67108864"`     // bytes of the results of finished jobs
+	RetainBytes       int           `env:"RETAIN_BYTES" envDefault:"67108864"`     // bytes of the results of finished jobs that are kept
 	RetainFor         time.Duration `env:"RETAIN_FOR" envDefault:"1h"`             // how long a finished job is kept
 	ShutdownTimeout   time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"10s"`      // how long unfinished jobs may continue after a stop
 	BehaviourAPI      bool          `env:"BEHAVIOUR_API" envDefault:"false"`       // enables PUT /behaviour for everybody who can reach the server
@@ -61,7 +61,7 @@ type Config struct {
 // BEHAVIOUR_DELAY, BEHAVIOUR_INSTANT and so on.
 type Behaviour = job.Behaviour
 
-// Duration is a time.Duration that is written like "1.5s".
+// Duration is a time.Duration that is written as a text such as "1.5s".
 type Duration = job.Duration
 
 // Secret prints as asterisks.

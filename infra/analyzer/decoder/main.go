@@ -1,13 +1,13 @@
-// Command decoder decodes recordings to samples. It reads requests from its standard input and writes answers to its
-// standard output, as package decoding describes. The analyzer runs it and communicates with it through pipes.
+// Command decoder decodes recordings to samples. It reads requests from its standard input and writes responses to its
+// standard output, as package decoding describes. The analyzer starts it and communicates with it through pipes.
 //
 // It links ffmpeg, compiled to WebAssembly, and is therefore under the GPL, version 3 (LICENSE). Nothing else links
 // ffmpeg.
 //
 // It guarantees:
 //
-//  1. A recording is parsed inside the WebAssembly sandbox, which can access this one file, read-only, but neither the
-//     network nor the environment nor any other file.
+//  1. A recording is parsed inside the WebAssembly sandbox, which can read only the file of the recording. It can
+//     access neither the network nor the environment nor any other file.
 //  2. Every file gets a new instance, so that no file can affect the next one.
 //  3. The memory of the instance and the processor time of a file are limited, and on Linux also the memory of the
 //     process.

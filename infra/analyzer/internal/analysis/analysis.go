@@ -1,8 +1,8 @@
 // Package analysis probes the container of an audio file, then decodes the file once, from beginning to end, and passes
-// its samples to every meter.
+// its samples to every meter (package measure).
 //
-// The memory is bounded: a block of samples, and about 10 KB of frame data for each second of audio (most of it for the
-// pitch search), so that an hour needs about 40 MB. A recording longer than the caller's limit is refused, not
+// The memory is limited: a block of samples, and about 10 KB of frame data for each second of audio (most of it for the
+// pitch search), so that an hour needs about 40 MB. A recording that is longer than the caller's limit fails and is not
 // shortened.
 package analysis
 
@@ -26,8 +26,8 @@ const blockFrames = 8192
 
 // Options configure an analysis.
 type Options struct {
-	MaxSeconds     float64                // longest recording that is accepted
-	MaxPitchPoints int                    // most values in the pitch track of the result; a longer track gets a larger hop
+	MaxSeconds     float64                // longest duration of a recording that is accepted
+	MaxPitchPoints int                    // largest number of values in the pitch track of the result; a longer track gets a larger hop
 	Reference      []float64              // voiced pitch contour to compare with, Hz; may be empty
 	Progress       func(fraction float64) // called with 0..1 while the file is read; may be nil
 }
@@ -41,7 +41,8 @@ type meters struct {
 	waveform *measure.Waveform
 }
 
-// Run decodes and measures a recording. If ctx ends, it returns the cause.
+// Run decodes and measures a recording. If the recording is the cause of a failure, the error wraps ErrTooLong or a
+// *decode.Error. If ctx ends, the error wraps the cause of ctx.
 func Run(ctx context.Context, decoder *decode.Decoder, src decode.Source, opts Options) (*Result, error) {
 	began := time.Now()
 	file, err := inspect(ctx, src)

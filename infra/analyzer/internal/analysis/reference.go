@@ -36,8 +36,9 @@ func (p point) value() *float64 {
 
 // ParseReference parses a reference pitch contour and returns its voiced values in Hz. The contour is a list of
 // {"time": s, "hz": Hz} (also "frequency", "pitch" or "f0" instead of "hz"), or the pitch object in a result of this
-// server. Values that are null, zero or negative are unvoiced. It keeps the voiced values only, at most maxVoiced: a
-// file of 32 MB may have ten million entries.
+// server. Values that are null, zero or negative are unvoiced. ParseReference fails if there is no voiced value, or if
+// there are more than 1,080,000 (three hours in steps of 10 ms), since a file of 32 MB may have ten million entries. The
+// error wraps ErrReference.
 func ParseReference(r io.Reader) ([]float64, error) {
 	in := bufio.NewReader(r)
 	skipSpace(in)

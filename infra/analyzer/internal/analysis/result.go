@@ -8,9 +8,9 @@ import (
 	"sori.internal/infra/analyzer/internal/measure"
 )
 
-// Result is sent as analysis_results. A nil pointer is null: the recording has no such value.
+// Result is the JSON object analysis_results. A nil pointer becomes null: the recording has no such value.
 type Result struct {
-	Duration         float64   `json:"duration"`           // s
+	Duration         float64   `json:"duration"`           // seconds
 	SampleRate       int       `json:"sample_rate"`        // Hz
 	Channels         int       `json:"channels"`           // as stored
 	Format           string    `json:"format"`             // container, for example wav, flac, mp3, ogg
@@ -19,7 +19,7 @@ type Result struct {
 	PeakDBFS         *Decimal2 `json:"peak_dbfs"`          // highest sample; null for digital silence
 	TruePeakDBTP     *Decimal2 `json:"true_peak_dbtp"`     // BS.1770-4 annex 2; null for digital silence
 	Segments         []Segment `json:"segments"`           // without gaps, from 0 to duration
-	SpeechSeconds    Decimal3  `json:"speech_seconds"`     // sum of the speech segments
+	SpeechSeconds    Decimal3  `json:"speech_seconds"`     // total duration of the speech segments
 	Pitch            Pitch     `json:"pitch"`              // the track
 	PitchMedianHz    *Decimal2 `json:"pitch_median_hz"`    // of the voiced frames; null if no frame is voiced
 	VoicedSegments   int       `json:"voiced_segments"`    // continuous voiced stretches of at least 40 ms
@@ -52,13 +52,13 @@ type Waveform struct {
 	Max []Decimal3 `json:"max"`
 }
 
-// Numbers with a limited number of decimals in JSON, which halves the size of a track.
+// Numbers with a fixed number of decimal places in JSON, which halves the size of a track.
 type (
-	// Decimal1 has one decimal.
+	// Decimal1 has one decimal place.
 	Decimal1 float64
-	// Decimal2 has two decimals.
+	// Decimal2 has two decimal places.
 	Decimal2 float64
-	// Decimal3 has three decimals.
+	// Decimal3 has three decimal places.
 	Decimal3 float64
 )
 

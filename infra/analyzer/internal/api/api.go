@@ -1,7 +1,7 @@
 // Package api is the HTTP interface of the server: it parses requests, calls the job manager, and writes JSON.
 //
-// Errors are RFC 9457 problem documents. The member detail describes the error for the caller; the member error repeats
-// it for callers that read that member.
+// Errors are RFC 9457 problem documents. The member detail describes the error for the caller. The member error has the
+// same text, for callers that read this member instead.
 package api
 
 import (

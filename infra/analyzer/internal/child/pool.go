@@ -16,7 +16,7 @@ type Member interface {
 	End() // ends the process and waits for its end
 }
 
-// Pool manages processes of one kind. A process is started when it is needed, works for one job after the other, and
+// Pool manages processes of one kind. A process is started when it is needed, works on one job after the other, and
 // ends when it has been idle for too long or when the pool is closed. A Pool is safe for concurrent use.
 type Pool[P Member] struct {
 	start func(context.Context) (P, error)
@@ -39,7 +39,8 @@ func NewPool[P Member](size int, ttl time.Duration, start func(context.Context) 
 	return &Pool[P]{start: start, ttl: ttl, slots: make(chan struct{}, size)}
 }
 
-// Take returns an idle process or a new one. The caller must return it with Give.
+// Take returns an idle process or a new one. It waits while the largest number of processes work. If ctx ends first, it
+// returns an error. The caller must return the process with Give.
 func (p *Pool[P]) Take(ctx context.Context) (P, error) {
 	var none P
 	select {
@@ -78,7 +79,7 @@ func (p *Pool[P]) pop() (process P, ok bool) {
 	return last.process, true
 }
 
-// Give returns a process for the next job, or ends it if it is not fit for one.
+// Give returns a process to the pool. If fit is false, or if the pool is closed, Give ends the process instead.
 func (p *Pool[P]) Give(process P, fit bool) {
 	if !fit || !p.keep(process) {
 		process.End()
@@ -120,7 +121,7 @@ func (p *Pool[P]) Idle() []P {
 	return processes
 }
 
-// Close ends the idle processes. Those that work end when they are given back.
+// Close ends the idle processes. Processes that are working end when they are returned with Give.
 func (p *Pool[P]) Close() {
 	p.mu.Lock()
 	idle := p.idle

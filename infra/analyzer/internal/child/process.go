@@ -2,9 +2,11 @@
 //
 // It guarantees:
 //
-//  1. A process gets no environment but what the system needs, so that it does not see settings and secrets.
+//  1. A process gets only the environment variables that the system needs and those in Spec.Env, so that it does not see
+//     settings and secrets.
 //  2. A process can be killed at any time, from any goroutine.
-//  3. The number of processes of a pool that work at the same time is limited, and an idle one ends after a while.
+//  3. The number of processes of a pool that work at the same time is limited, and a process that is idle for too long
+//     ends.
 package child
 
 import (
@@ -28,7 +30,7 @@ type Spec struct {
 	Run  func(*exec.Cmd) error // starts the command; if nil, its method Start does
 }
 
-// Process is a process that reads requests from its standard input and writes answers to its standard output.
+// Process is a process that reads requests from its standard input and writes responses to its standard output.
 type Process struct {
 	In  io.WriteCloser
 	Out *os.File
@@ -103,7 +105,7 @@ func (p *Process) End() {
 	_ = p.Out.Close()
 }
 
-// Stderr returns the end of what the process wrote to its standard error, for error messages.
+// Stderr returns the last 2 KiB that the process wrote to its standard error, for error messages.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
 // PID returns the id of the process.

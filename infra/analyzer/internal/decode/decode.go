@@ -6,8 +6,8 @@
 //  1. The memory does not grow with the length of the recording or with the values in its header.
 //  2. The processor time of a recording is limited by its size and by the longest recording that is accepted.
 //  3. A decoder that crashes, hangs or exceeds its limits is killed, and only its recording fails.
-//  4. A decode in another process ends with its context. Reading a plain WAV file does not: the caller must check its
-//     context.
+//  4. A decode in another process ends when its context ends. The reading of a plain WAV file does not: the caller must
+//     check the context.
 //  5. Whatever the file contains, the result is samples or an *Error.
 package decode
 
@@ -22,7 +22,7 @@ import (
 	"sori.internal/shared/decoding"
 )
 
-// Error is the reason why a recording has no samples. A retry cannot succeed.
+// Error is the reason why a recording cannot be decoded. A retry cannot succeed.
 type Error struct {
 	Code   string // a code of package decoding
 	Detail string // a sentence for people
@@ -53,10 +53,10 @@ func Failure(code string, cause error) *Error {
 	return &Error{Code: code, Detail: detail, Err: cause}
 }
 
-// Role is the position of a channel, by which ITU-R BS.1770-4, table 3, weights it.
+// Role is the position of a channel, which determines its weight (ITU-R BS.1770-4, table 3).
 type Role uint8
 
-// The roles that the loudness distinguishes.
+// The roles that the measurement of loudness distinguishes.
 const (
 	RoleFront    Role = iota // left, right, centre, mono: weight 1
 	RoleSurround             // side and rear: weight 1.41
@@ -70,12 +70,12 @@ type Info struct {
 	SampleRate int     // frames per second
 	Channels   int     // samples per frame
 	Roles      []Role  // one per channel, in the order of the samples
-	Seconds    float64 // the length that the file announces, only for the display of progress; 0 if it announces none
+	Seconds    float64 // the duration that the file declares, only for the display of progress; 0 if it declares none
 }
 
 // Warnings about a recording that could be decoded, and the limits for clipping.
 const (
-	WarningTruncated = "truncated"            // the file ends too early
+	WarningTruncated = "truncated"            // the file ends before the end that its headers state
 	WarningDamaged   = "damaged-frames"       // parts could not be decoded and are missing
 	WarningClipped   = "clipped-samples"      // at least three consecutive samples at full scale in one channel
 	WarningNotFinite = "non-finite-samples"   // NaN and infinite samples were replaced by silence
@@ -107,8 +107,8 @@ type sampler interface {
 	close() decoding.End
 }
 
-// Open begins to decode a recording. If another process decodes it, the stream ends with ctx. The caller must call
-// Close in any case.
+// Open begins to decode a recording. If another process decodes it, the stream ends when ctx ends. The caller must call
+// Close on the stream, even after Read has failed.
 func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
 	info, samples, err := openPCM(src.Path)
 	if err != nil {
@@ -130,8 +130,8 @@ func (d *Decoder) Open(ctx context.Context, src Source) (*Stream, error) {
 func (s *Stream) Info() Info { return s.info }
 
 // Read fills p with interleaved samples, a multiple of the number of channels, and returns how many it read. After the
-// last sample it returns 0 and io.EOF. For a recording without samples it returns an *Error. p must have room for one
-// sample of each channel.
+// last sample it returns 0 and io.EOF. It returns an *Error for a recording without samples, or with more samples than
+// MaxSamples allows. p must have room for one sample of each channel.
 func (s *Stream) Read(p []float32) (int, error) {
 	p = p[:len(p)/s.info.Channels*s.info.Channels]
 	if len(p) == 0 {
@@ -162,7 +162,7 @@ func (s *Stream) Read(p []float32) (int, error) {
 	return filled, nil
 }
 
-// Progress returns the fraction of the recording that was read, 0 to 1, or 0 if the file does not announce its length.
+// Progress returns the fraction of the recording that was read, 0 to 1, or 0 if the file does not declare its duration.
 func (s *Stream) Progress() float64 {
 	if s.info.Seconds <= 0 {
 		return 0
@@ -206,10 +206,12 @@ func (s *Stream) Close() (warnings []string) {
 
 // MaxSamples returns the largest number of samples, summed over all channels, that a recording of size bytes may have:
 // two channels at 48 kHz for maxSeconds, and eight for each byte of the file. Only silence is compressed to more than
-// eight samples a byte. The number bounds the time that measuring takes if a small file decodes to very many samples.
+// eight samples per byte. The limit bounds the time for the measurement of a small file that decodes to very many
+// samples.
 func MaxSamples(size int64, maxSeconds float64) int64 { return int64(maxSeconds*2*48000) + 8*size }
 
-// CheckDimensions returns an *Error if recordings of so many channels at this rate are not decoded.
+// CheckDimensions returns an *Error if recordings with this sample rate, in Hz, and this number of channels are not
+// decoded.
 func CheckDimensions(rate, channels int) error {
 	if err := (decoding.Header{SampleRate: rate, Channels: channels}).Check(); err != nil {
 		return Failure(decoding.CodeLimit, err)
@@ -217,8 +219,7 @@ func CheckDimensions(rate, channels int) error {
 	return nil
 }
 
-// CheckSamples returns an *Error if a recording of size bytes may not have so many samples, summed over all channels,
-// where recordings of maxSeconds are accepted.
+// CheckSamples returns an *Error if a recording has more samples, summed over all channels, than MaxSamples allows.
 func CheckSamples(samples float64, size int64, maxSeconds float64) error {
 	if samples > float64(MaxSamples(size, maxSeconds)) {
 		return Failure(decoding.CodeLimit, nil)
@@ -226,8 +227,9 @@ func CheckSamples(samples float64, size int64, maxSeconds float64) error {
 	return nil
 }
 
-// Allowance returns the processor time that the decoding of a recording may use: a constant for the start, a part for
-// its size, and a part for the longest recording that is accepted, each for a slow machine.
+// Allowance returns the processor time that the decoding of a recording may use: a constant for the start, a part that
+// depends on the size in bytes, and a part that depends on maxSeconds, the longest duration that is accepted. All parts
+// are generous, for a slow machine.
 func Allowance(size int64, maxSeconds float64) time.Duration {
 	return 10*time.Second + time.Duration(size)*time.Microsecond/2 + time.Duration(maxSeconds*float64(4*time.Millisecond))
 }

@@ -12,9 +12,9 @@ import (
 type Settings struct {
 	Program    string                // path of the decoder program; if empty, it is built from its source
 	Cache      string                // folder of the built and compiled decoder; if empty, in the user's cache folder
-	Processes  int                   // number of processes that run at the same time
+	Processes  int                   // largest number of processes that work at the same time
 	Memory     int64                 // bytes that the decoding of one recording may allocate
-	MaxSeconds float64               // longest recording that is accepted
+	MaxSeconds float64               // longest duration of a recording that is accepted
 	Run        func(*exec.Cmd) error // starts a process; if nil, the command's method Start does
 }
 
@@ -37,7 +37,7 @@ func New(settings Settings) *Decoder {
 	return d
 }
 
-// Prepare builds and compiles the decoder if necessary, so that the first recording need not wait for that.
+// Prepare builds and compiles the decoder if necessary, so that the first recording does not have to wait for it.
 func (d *Decoder) Prepare(ctx context.Context) error {
 	_, err := d.program.Find(ctx)
 	return err

@@ -32,7 +32,8 @@ type Program struct {
 // NewProgram returns a Program for the settings, which may be empty.
 func NewProgram(path, cache string) *Program { return &Program{path: path, cache: cache} }
 
-// Find returns the decoder program. Its ffmpeg is compiled.
+// Find returns the decoder program. If the settings name none, it builds the program and compiles the program's ffmpeg,
+// unless that has been done before.
 func (p *Program) Find(ctx context.Context) (Found, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

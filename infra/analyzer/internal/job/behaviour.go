@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Duration is a duration that is written like "1.5s" in JSON and in the environment. In JSON it may also be a number of
-// seconds.
+// Duration is a duration that is written as a text such as "1.5s" in JSON and in the environment. In JSON it may also be
+// a number of seconds.
 type Duration time.Duration
 
 // MarshalText implements encoding.TextMarshaler.
@@ -54,11 +54,11 @@ type Behaviour struct {
 	Fail bool `json:"fail" env:"FAIL"`
 	// FailReason is the error that Fail reports; if empty, a fixed sentence.
 	FailReason string `json:"fail_reason,omitempty" env:"FAIL_REASON"`
-	// RejectStatus, unless it is 0, is the status with which POSTs are refused, for example 503 or 400.
+	// RejectStatus, unless it is 0, is the status with which POSTs are rejected, for example 503 or 400.
 	RejectStatus int `json:"reject_status" env:"REJECT_STATUS"`
-	// RejectRetryAfter, if it is positive, is the Retry-After of a refusal, in whole seconds, rounded up.
+	// RejectRetryAfter, if it is positive, is the Retry-After of a rejection, in whole seconds, rounded up.
 	RejectRetryAfter Duration `json:"reject_retry_after" env:"REJECT_RETRY_AFTER"`
-	// RejectFirst is how many POSTs are refused after the behaviour was set; 0 refuses all.
+	// RejectFirst is how many POSTs are rejected after the behaviour was set; 0 rejects all.
 	RejectFirst int `json:"reject_first" env:"REJECT_FIRST"`
 	// LoseCallbacks sends no callbacks. The status route still reports the outcome.
 	LoseCallbacks bool `json:"lose_callbacks" env:"LOSE_CALLBACKS"`
@@ -81,7 +81,7 @@ const (
 	maxRepeats        = 1000
 )
 
-// Check returns an error if a behaviour is impossible.
+// Check returns an error that wraps ErrBehaviour if a field is outside its limits.
 func (b Behaviour) Check() error {
 	for _, d := range []Duration{b.Delay, b.AcceptDelay, b.RejectRetryAfter} {
 		if d < 0 || time.Duration(d) > maxBehaviourDelay {
@@ -117,7 +117,7 @@ type BehaviourState struct {
 	rejected int
 }
 
-// Set replaces the behaviour and resets the count of refusals.
+// Set replaces the behaviour and resets the number of rejected POSTs. It fails like Behaviour.Check.
 func (m *BehaviourState) Set(b Behaviour) error {
 	if err := b.Check(); err != nil {
 		return err
@@ -135,8 +135,7 @@ func (m *BehaviourState) Get() Behaviour {
 	return m.current
 }
 
-// Reject returns whether the next POST must be refused, with which status and which Retry-After, and counts the
-// refusal.
+// Reject reports whether the next POST must be rejected, and with which status and Retry-After. It counts the rejection.
 func (m *BehaviourState) Reject() (status int, retryAfter time.Duration, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

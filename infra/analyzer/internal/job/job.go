@@ -6,11 +6,11 @@
 //  2. The number of accepted and unfinished jobs is bounded, and with it the number of goroutines: one or two for each
 //     job.
 //  3. The callbacks of a job are sent one after the other, the outcome last (unless a Behaviour changes that).
-//  4. A canceled job is worked on no more, and nothing more is called back.
-//  5. If a receiver could accept a callback later, the callback is repeated with growing and jittered delays, a bounded
+//  4. The work on a canceled job ends, and no further callback of the job is sent.
+//  5. If a receiver may accept a callback later, the callback is repeated with growing and jittered delays, a limited
 //     number of times.
 //
-// All state is in memory: after a restart it is lost, and the caller's next attempt starts a new analysis.
+// All state is in memory and is lost in a restart. The caller's next attempt then starts a new analysis.
 package job
 
 import (
@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// Reasons for the refusal of a job or a behaviour.
+// The reasons why a job or a behaviour is rejected.
 var (
 	ErrFull      = errors.New("queue full")
 	ErrStopping  = errors.New("server stopping")
@@ -40,7 +40,7 @@ type Request struct {
 	TraceState     string
 }
 
-// Failure is the reason why an analysis has no results. Code and Detail are sent to the caller; Err is only logged.
+// Failure is the reason why an analysis failed. Code and Detail are sent to the caller; Err is only logged.
 type Failure struct {
 	Code      string // stable, kebab-case
 	Detail    string // a sentence for people
@@ -78,7 +78,7 @@ type Receipt struct {
 	done     <-chan struct{}
 }
 
-// Delivered returns a channel that is closed when the outcome was delivered or its delivery has failed for good.
+// Delivered returns a channel that is closed when the outcome was delivered, or when its delivery is not tried again.
 func (r Receipt) Delivered() <-chan struct{} { return r.done }
 
 // The states of a job.
@@ -104,8 +104,8 @@ type Snapshot struct {
 }
 
 // Analyser performs the analysis of one request and returns its result as JSON. A *Failure is reported to the caller;
-// for other errors the caller gets a general failure. No error may contain a secret. progress is called with 0..100,
-// and only from the goroutine of the analysis.
+// for any other error the caller gets a general failure. No error may contain a secret. An Analyser calls progress with
+// 0..100, and only from its own goroutine.
 type Analyser func(ctx context.Context, req Request, progress func(percent int, message string)) (json.RawMessage, error)
 
 // callback is the body of a webhook.

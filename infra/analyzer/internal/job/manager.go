@@ -20,7 +20,7 @@ var (
 
 // Settings limit a Manager.
 type Settings struct {
-	QueueSize int           // number of accepted and unfinished jobs
+	QueueSize int           // largest number of accepted and unfinished jobs
 	Grace     time.Duration // how long unfinished jobs may continue after a stop
 	Retention Retention
 }
@@ -65,11 +65,12 @@ func (m *Manager) Submit(req Request) (Receipt, error) {
 	return Receipt{ID: id, done: t.done}, nil
 }
 
-// Status returns the state of a job by this server's id or by the caller's id.
+// Status returns the state of a job. id is this server's id, or the caller's id, of which it returns the newest job.
+// Status returns false if the job is not known.
 func (m *Manager) Status(id string) (Snapshot, bool) { return m.registry.find(id, time.Now().UTC()) }
 
-// Cancel ends the work on a job and forgets the job, by this server's id or by the caller's id, of whose jobs it is the
-// newest. Nothing more is called back. It returns false if the job is not known.
+// Cancel ends the work on a job and deletes the job. id is this server's id, or the caller's id, of which it cancels the
+// newest job. No further callback of the job is sent. Cancel returns false if the job is not known.
 func (m *Manager) Cancel(id string) bool { return m.registry.cancel(id) }
 
 // Run processes jobs until ctx ends. Then it accepts no more jobs, waits for the accepted ones up to the grace period,

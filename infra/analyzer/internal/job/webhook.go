@@ -27,11 +27,11 @@ const maxReply = 64 << 10
 
 // WebhookSettings configure the delivery of callbacks.
 type WebhookSettings struct {
-	Attempts    int           // attempts to deliver an outcome, at least 1
+	Attempts    int           // largest number of attempts to deliver an outcome, at least 1
 	Backoff     time.Duration // delay before the second attempt; doubled for each further one, and jittered
-	MaxBackoff  time.Duration // longest wait, also for a Retry-After
+	MaxBackoff  time.Duration // longest delay, even if a Retry-After is longer
 	Timeout     time.Duration // time limit of one attempt
-	Concurrency int           // number of attempts at the same time
+	Concurrency int           // largest number of concurrent attempts
 }
 
 // Notifier posts callbacks. It is safe for concurrent use.
@@ -57,15 +57,16 @@ func NewNotifier(settings WebhookSettings) *Notifier {
 	}
 }
 
-// Attempts returns how many attempts are made to deliver an outcome.
+// Attempts returns the largest number of attempts to deliver an outcome.
 func (n *Notifier) Attempts() int { return n.settings.Attempts }
 
 // Close closes idle connections.
 func (n *Notifier) Close() { n.client.CloseIdleConnections() }
 
-// Send posts a body to the request's webhook URL. After a transport error and the statuses 408, 425, 429 and 5xx it
-// tries again, up to the given number of attempts. It waits for the receiver's Retry-After, or for a delay that grows
-// and of which a random half is jitter ("Exponential backoff and jitter", AWS Architecture Blog, 2015).
+// Send posts a body to the request's webhook URL. After a transport error or the status 408, 425, 429 or 5xx it posts
+// again, up to the given number of attempts. Before that it waits for the receiver's Retry-After, or for a growing delay
+// of which up to half is random ("Exponential backoff and jitter", AWS Architecture Blog, 2015). After any other status
+// than 2xx the error wraps ErrRefused.
 func (n *Notifier) Send(ctx context.Context, req Request, body []byte, attempts int) error {
 	delay := n.settings.Backoff
 	for attempt := 1; ; attempt++ {
@@ -128,8 +129,8 @@ func (n *Notifier) try(ctx context.Context, req Request, body []byte) (time.Dura
 	}
 }
 
-// RetryAfter parses the header of that name, seconds or a date (RFC 9110, section 10.2.3). It returns 0 if the header
-// is absent, malformed or in the past.
+// RetryAfter parses the header Retry-After, seconds or a date (RFC 9110, section 10.2.3). It returns 0 if the header is
+// absent, malformed or in the past.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {

@@ -1,10 +1,9 @@
-// Package measure contains the meters of the analysis. Each meter reads samples block by block, in bounded memory, and
-// returns its values at the end.
+// Package measure contains the meters of the analysis. Each meter reads samples block by block and returns its values at
+// the end.
 //
-// The source of every method is given where the method is implemented. Most meters read the mono mix (the mean of the
-// channels); the loudness and peak meters read the interleaved channels. If a signal has no value (the loudness of
-// silence, the pitch of noise), the second result is false; a value is never NaN or infinite. No meter is safe for
-// concurrent use.
+// The documentation of a meter cites the source of its method. Most meters read the mono mix (the mean of the channels);
+// the loudness and peak meters read the interleaved channels. If a signal has no value (the loudness of silence, the
+// pitch of noise), the second result is false; a value is never NaN or infinite. No meter is safe for concurrent use.
 package measure
 
 import "math"

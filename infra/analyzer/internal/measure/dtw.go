@@ -13,14 +13,14 @@ const (
 	scoreScale   = 1.5  // semitones of mean distance at which the score has fallen to 100/e
 )
 
-// PitchSimilarity compares the melodies of two voiced contours in Hz, independently of the height of the voices and the
-// speed of speaking. Each contour is converted to semitones relative to its own median, and the two are aligned by
+// PitchSimilarity compares the melodies of two voiced contours in Hz, independently of the pitch level of the voices and
+// the speech rate. Each contour is converted to semitones relative to its own median, and the two are aligned by
 // dynamic time warping within a band around the diagonal (H. Sakoe and S. Chiba, "Dynamic programming algorithm
 // optimization for spoken word recognition", IEEE Trans. ASSP 26, 1978: symmetric form, slope constraint 0, weights 1
 // for a step in one sequence and 2 for a step in both, normalised by the sum of the lengths).
 //
 // The score is 100·exp(-d/1.5), where d is the mean distance along the path in semitones: 100 for the same melody, 51
-// at one semitone. It returns false if a contour has fewer than five values.
+// at one semitone. PitchSimilarity returns false if a contour has fewer than five values.
 func PitchSimilarity(a, b []float64) (float64, bool) {
 	if len(a) < minContour || len(b) < minContour {
 		return 0, false

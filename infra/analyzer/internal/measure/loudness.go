@@ -77,7 +77,7 @@ func (l *Loudness) stepEnd(step int) int64 {
 	return (int64(step)*int64(l.rate) + stepsPerSecond/2) / stepsPerSecond
 }
 
-// Write reads interleaved samples. It needs whole frames.
+// Write reads interleaved samples. samples must consist of whole frames.
 func (l *Loudness) Write(samples []float32) {
 	n := len(l.weights)
 	for len(samples) > 0 {

@@ -21,8 +21,7 @@ const truePeakGain = 2.05
 const peakChunk = 64
 
 // Peak measures the highest sample and, by four times oversampling according to ITU-R BS.1770-4 annex 2, the true peak.
-// The oversampling of chunks that cannot exceed the maximum so far is skipped, which saves time and does not change the
-// result.
+// To save time it does not oversample chunks that cannot exceed the maximum so far, which does not change the result.
 type Peak struct {
 	channels int
 	sample   float32
@@ -39,7 +38,7 @@ func NewPeak(channels int) *Peak {
 	return p
 }
 
-// Write reads interleaved samples. It needs whole frames.
+// Write reads interleaved samples. samples must consist of whole frames.
 func (p *Peak) Write(samples []float32) {
 	for len(samples) > 0 {
 		n := min(len(samples), peakChunk*p.channels)

@@ -28,11 +28,11 @@ type Segment struct {
 	Speech     bool // otherwise silence or background
 }
 
-// Energy divides a recording into speech and silence by its short-time energy. A noise level and a speech level are
-// estimated from the whole recording, two thresholds between them provide hysteresis (L. R. Rabiner and M. R. Sambur,
-// "An algorithm for determining the endpoints of isolated utterances", Bell System Technical Journal 54, 1975), and a
-// hangover keeps weak endings (ETSI EN 301 708, section 3.3). It uses only the energy: music and steady tones count as
-// speech.
+// Energy divides a recording into speech and silence by its short-time energy. It estimates a noise level and a speech
+// level from the whole recording. Two thresholds between the levels provide hysteresis (L. R. Rabiner and M. R. Sambur,
+// "An algorithm for determining the endpoints of isolated utterances", Bell System Technical Journal 54, 1975). A
+// hangover keeps the weak ends of utterances (ETSI EN 301 708, section 3.3). Since Energy uses only the energy, music and
+// steady tones count as speech.
 type Energy struct {
 	rate   int
 	frame  int64 // number of samples read

@@ -8,11 +8,10 @@ const (
 	maxVoicedGap     = 2 // a gap of at most this length is an error of the tracker
 )
 
-// VoicedSegments counts the voiced stretches of a pitch track of 10 ms frames (0 is unvoiced). Their number per second
-// represents the tempo of speech, as the voiced intensity peaks of N. H. de Jong and T. Wempe, "Praat script to detect
-// syllable nuclei and measure speech rate automatically", Behavior Research Methods 41 (2009), do for syllables. A
-// stretch may contain several syllables that are joined by voiced consonants, so the number is lower than the syllable
-// rate.
+// VoicedSegments counts the voiced segments of a pitch track of 10 ms frames (0 is unvoiced). Their number per second is
+// a measure of the speech rate, as the number of voiced intensity peaks is in N. H. de Jong and T. Wempe, "Praat script
+// to detect syllable nuclei and measure speech rate automatically", Behavior Research Methods 41 (2009). A segment may
+// contain several syllables that are joined by voiced consonants, so the number is lower than the syllable rate.
 func VoicedSegments(hz []float32) int {
 	count, length, gap := 0, 0, 0
 	for _, f := range hz {

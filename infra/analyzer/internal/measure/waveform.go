@@ -6,8 +6,8 @@ const WaveformPoints = 512
 // maxBins is the largest number of bins. When they are full, neighbours are merged, and the bins become twice as long.
 const maxBins = 8 * WaveformPoints
 
-// Waveform collects the lowest and the highest sample of stretches of equal length. The length of the recording need
-// not be known.
+// Waveform collects the lowest and the highest sample of stretches of equal length. It does not need to know the length
+// of the recording.
 type Waveform struct {
 	binFrames int // length of a full bin
 	filled    int // frames in the last bin

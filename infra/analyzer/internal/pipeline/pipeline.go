@@ -1,10 +1,10 @@
-// Package pipeline performs the work of one job: it fetches the recording and the reference into files, and has a worker
-// decode, measure and compare them.
+// Package pipeline performs the work of one job: it fetches the recording and the reference into files, and a worker
+// decodes, measures and compares them.
 //
 // Several jobs may fetch at the same time, since fetching waits for the network. Measuring needs a processor, so fewer
-// jobs measure at the same time. A job keeps its place until its files are removed: the number of places limits the
-// temporary storage, whatever the number of jobs that wait. If a reference contour cannot be used, the result has a warning
-// instead of the comparison; the analysis does not fail.
+// jobs measure at the same time. The number of jobs that have files is limited, and so is the temporary storage, whatever
+// the number of jobs that wait. If a reference contour cannot be used, the result has a warning instead of the
+// comparison; the analysis does not fail.
 package pipeline
 
 import (
@@ -26,8 +26,8 @@ const maxReference = 32 << 20
 
 // Settings limit the work.
 type Settings struct {
-	Places   int   // jobs that have files at the same time
-	MaxBytes int64 // largest size of an audio file
+	Places   int   // largest number of jobs that have files at the same time
+	MaxBytes int64 // largest size of an audio file, in bytes
 }
 
 // Pipeline analyses recordings. It is safe for concurrent use.

@@ -1,11 +1,11 @@
 // Package source fetches the files that a request names into temporary files.
 //
 // It supports http and https URLs, which include presigned URLs, and s3://bucket/key with its own credentials. Every
-// fetch is limited in bytes and time. After transport errors and responses of busy servers it tries again. No error
+// fetch is limited in bytes and time. After a transport error, or a response of a busy server, it is repeated. No error
 // contains the path or the query of a URL: a presigned URL is a secret, and errors are sent to the caller and logged.
 //
-// Security: a caller decides to which hosts this server connects, including hosts inside its network (server-side
-// request forgery), unless Settings.Hosts lists them. Redirects to another host are never followed.
+// The threat is server-side request forgery: a caller can make this server connect to any host, including hosts inside
+// its network, unless Settings.Hosts lists the hosts that are allowed. Redirects to another host are never followed.
 package source
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// Reasons why a fetch fails. After errBusy it is tried again, after the others it is not.
+// Reasons why a fetch fails. After these errors, except errBusy, the fetch is not repeated.
 var (
 	ErrURL      = errors.New("unusable url")
 	ErrTooLarge = errors.New("file too large")
@@ -35,7 +35,7 @@ var (
 // Settings limit a Fetcher and give it access to S3.
 type Settings struct {
 	Timeout   time.Duration // time limit of one attempt, body included
-	Attempts  int           // attempts of a fetch, at least 1
+	Attempts  int           // largest number of attempts of a fetch, at least 1
 	Backoff   time.Duration // delay before the second attempt, doubled for each further one
 	TempDir   string        // folder of the fetched files; if empty, the system's
 	Hosts     []string      // host or host:port of allowed http and https URLs; if empty, all
@@ -158,7 +158,8 @@ func (f *Fetcher) temporary() (*os.File, error) {
 	return tmp, nil
 }
 
-// CheckStorage creates a temporary file, writes to it and removes it: without temporary files no analysis can succeed.
+// CheckStorage checks that temporary files can be written, since otherwise no analysis can succeed. It creates a
+// temporary file, writes to it and removes it.
 func (f *Fetcher) CheckStorage() error {
 	tmp, err := f.temporary()
 	if err != nil {
@@ -170,7 +171,8 @@ func (f *Fetcher) CheckStorage() error {
 	return errors.Join(err, (&File{File: tmp}).Close())
 }
 
-// File fetches at most limit bytes into a temporary file, which the caller must close.
+// File fetches the target of a reference into a temporary file, which the caller must close. It fails with ErrTooLarge if
+// the target has more than limit bytes.
 func (f *Fetcher) File(ctx context.Context, reference string, limit int64) (*File, error) {
 	tmp, err := f.temporary()
 	if err != nil {

@@ -25,22 +25,22 @@ const usualSlack = 8
 // Settings limit a Measurer.
 type Settings struct {
 	Program        string          // path of a program whose main calls RunChild; if empty, this program
-	Processes      int             // number of recordings that are analysed at the same time
+	Processes      int             // largest number of recordings that are analysed at the same time
 	Decoder        *decode.Program // finds the decoder program
 	DecoderMemory  int64           // bytes that the decoding of one recording may allocate
-	MaxSeconds     float64         // longest recording that is accepted
-	MaxPitchPoints int             // most values in the pitch track of a result
+	MaxSeconds     float64         // longest duration of a recording that is accepted
+	MaxPitchPoints int             // largest number of values in the pitch track of a result
 }
 
 // Recording is what a worker analyses.
 type Recording struct {
-	Path      string // of a regular file
-	Size      int64
+	Path      string   // path of a regular file
+	Size      int64    // size in bytes
 	Reference string   // path of the pitch reference; empty if there is none
 	Warnings  []string // to add to the result
 }
 
-// Measurer has recordings analysed by workers. It is safe for concurrent use.
+// Measurer passes recordings to workers, which analyse them. It is safe for concurrent use.
 type Measurer struct {
 	settings Settings
 	slack    float64
@@ -54,7 +54,7 @@ func New(settings Settings) *Measurer {
 	return m
 }
 
-// Close ends the idle workers. Those that analyse a recording end after it.
+// Close ends the idle workers. A worker that is analysing a recording ends after this recording.
 func (m *Measurer) Close() { m.pool.Close() }
 
 // process is a running worker.
@@ -93,8 +93,8 @@ func (m *Measurer) launch(context.Context) (*process, error) {
 	return p, nil
 }
 
-// Measure analyses a recording and returns its result as JSON. An *decode.Error means that the recording is the cause of
-// the failure. progress is called with the analysed fraction, first with 0 when a worker begins.
+// Measure analyses a recording and returns its result as JSON. A *decode.Error means that the recording is the cause of
+// the failure. Measure calls progress with the analysed fraction, first with 0 when a worker begins.
 func (m *Measurer) Measure(ctx context.Context, r Recording, progress func(float64)) (json.RawMessage, error) {
 	req, err := m.request(ctx, r)
 	if err != nil {

@@ -1,11 +1,12 @@
-// Package worker analyses recordings in processes of their own, so that a recording that makes the analysis crash costs
-// only its own job.
+// Package worker analyses recordings in separate processes, so that a recording that makes the analysis crash fails only
+// its own job.
 //
 // A worker is the same program, executed again: its main calls RunChild first. A Measurer starts workers and sends them
-// recordings. Requests and answers are lines of JSON on the standard input and output of the worker. It guarantees:
+// recordings. Requests and responses are lines of JSON on the standard input and output of the worker. The package
+// guarantees:
 //
-//  1. What a recording or a reference contains is parsed only in a worker, which has no secrets in its environment. (The
-//     Measurer itself only looks whether a file is a plain WAV file.)
+//  1. The contents of recordings and references are parsed only in a worker, which has no secrets in its environment. (The
+//     Measurer itself only checks whether a file is a plain WAV file.)
 //  2. The processor time and the total time of an analysis are limited, and on Linux also the memory of the worker.
 //  3. A worker that crashes, hangs or exceeds its limits is killed, together with its decoder, and only its recording
 //     fails. That recording is not analysed again.
