@@ -2,8 +2,8 @@
 //
 //	go run ./infra/bench [flags] [scenario...]
 //
-// It starts everything that it needs on this machine, measures, and deletes everything; with -gateway or -endpoints it measures
-// a Sori that runs already. README.md explains the figures.
+// It starts everything that it needs on this machine, measures, and deletes everything. With -gateway or -endpoints it measures
+// an installation that runs already. README.md explains the figures.
 package main
 
 import (
@@ -40,11 +40,11 @@ type options struct {
 	scenario.Size
 	scenario.Attacks
 	scenario.Ways
-	Baseline bool          `name:"floor" default:"true" help:"also measure the baseline: only the unavoidable I/O"`
-	Patience time.Duration `default:"10s" help:"how long to wait for an idle machine before a scenario that needs one"`
+	Baseline bool          `name:"floor" default:"true" help:"also measure the baseline: the unavoidable I/O alone"`
+	Patience time.Duration `default:"10s" help:"the longest wait for an idle machine before a scenario that needs one"`
 	JSON     string        `name:"json" help:"also write the report to this file, as JSON"`
-	Check    bool          `help:"exit with 1 if a figure misses its bound"`
-	Keep     bool          `help:"keep the folder with data and logs"`
+	Check    bool          `help:"exit with code 1 if a figure is outside its bound"`
+	Keep     bool          `help:"do not delete the folder with data and logs"`
 	Profile  string        `help:"write CPU profiles of the services into this folder (read them with go tool pprof)"`
 	Verbose  bool          `name:"v" help:"show the log of the dependencies"`
 

@@ -39,7 +39,7 @@ const sweep = time.Minute
 func run(ctx context.Context, args []string) (err error) {
 	var flags struct {
 		experiment.Options
-		Keep bool `help:"keep the folder with data and logs also after success"`
+		Keep bool `help:"do not delete the folder with data and logs after a success; after a failure it is always kept"`
 	}
 	if _, err := command.Parse("chaos", &flags, args, os.Stderr); err != nil {
 		return err

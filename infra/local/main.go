@@ -2,7 +2,7 @@
 //
 //	go run ./infra/local [-dir .sori] [-port 8000]   everything, until Ctrl-C
 //	go run ./infra/local -auth                       the same, with users who sign in
-//	go run ./infra/local deps [-dir .sori]           the dependencies alone, and files with the services' settings
+//	go run ./infra/local deps [-dir .sori]           the dependencies, the analysis server, and files with the services' settings
 //	go run ./infra/local test [go test flags]        the tests of every module
 //	go run ./infra/local tail [-dir .sori] [subject] print events as they are published
 //
@@ -12,8 +12,8 @@
 // NATS, the S3 server and PostgreSQL run as child processes. The services and the
 // reference analysis server run in this process, through the same app.Run as their
 // binaries. All listen only on the loopback address. Data stays in the state folder. If
-// TARGET_SERVER_URL is set, that analysis server is used instead of the reference one.
-// The last line that a command writes to stderr says why it ended.
+// TARGET_SERVER_URL is set, the analysis server at that URL is used instead of the reference
+// one. The last line that a command writes to stderr is the reason why it ended.
 package main
 
 import (
@@ -51,7 +51,7 @@ func main() {
 type grammar struct {
 	options
 	Run  runCommand  `cmd:"" default:"withargs" help:"run everything, until Ctrl-C"`
-	Deps depsCommand `cmd:"" help:"run only the dependencies of the four services, and write the settings of the services into files"`
+	Deps depsCommand `cmd:"" help:"run only what the four services need: the dependencies and the analysis server; write the settings of the services into files"`
 	Test testCommand `cmd:"" passthrough:"" help:"run the tests of every module"`
 	Tail tailCommand `cmd:"" help:"show events as they are published"`
 }

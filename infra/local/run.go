@@ -17,7 +17,7 @@ import (
 
 // options are the flags that the commands share.
 type options struct {
-	Dir  string  `default:".sori" help:"the folder for the state"`
+	Dir  string  `default:".sori" help:"the state folder, for data, passwords and logs"`
 	Port *uint16 `help:"the gateway's port; 0 for any free port (default 8000, or a free port if 8000 is in use)"`
 }
 
@@ -38,7 +38,7 @@ func (o options) gatewayAddr() (string, error) {
 }
 
 type runCommand struct {
-	Auth bool `help:"require users to sign in, at an OpenID provider that is started too; without it, everybody may do everything"`
+	Auth bool `help:"require authentication, and also start an OpenID provider at which users sign in; without this flag every request is allowed"`
 }
 
 // Run runs everything until ctx ends.

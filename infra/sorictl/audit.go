@@ -14,8 +14,8 @@ import (
 type auditCommand struct {
 	Owner  string        `help:"list only requests of this owner"`
 	Object string        `help:"list only requests whose path contains this text, such as the id of a job"`
-	Since  time.Duration `help:"list only requests of this last period, such as 24h"`
-	N      int           `default:"100" help:"list at most this number of entries, the newest"`
+	Since  time.Duration `help:"list only requests within this period before now, such as 24h"`
+	N      int           `default:"100" help:"list only the newest entries, at most this number"`
 	JSON   bool          `help:"print JSON, one entry per line"`
 }
 

@@ -39,7 +39,7 @@ type candidate struct{ job, about string }
 
 type retryCommand struct {
 	Jobs   []string `arg:"" optional:"" name:"id" help:"the ids of the jobs"`
-	Failed bool     `help:"retry the failed jobs for which another attempt may succeed, the newest first, instead of named jobs"`
+	Failed bool     `help:"retry failed jobs for which another attempt may succeed, newest first, instead of the jobs with the given ids"`
 	DryRun bool     `help:"only print which jobs would be retried"`
 	choice
 }
@@ -108,9 +108,9 @@ func named(ids []string) ([]candidate, error) {
 // choice selects failed jobs for a retry.
 type choice struct {
 	Code  string        `help:"with -failed: only jobs that failed with this error code"`
-	Since time.Duration `help:"with -failed: only jobs that failed within this last period, such as 2h"`
-	N     int           `default:"100" help:"with -failed: at most this number of jobs, the newest"`
-	Force bool          `help:"retry also jobs that failed for a reason that another attempt does not change"`
+	Since time.Duration `help:"with -failed: only jobs that failed within this period before now, such as 2h"`
+	N     int           `default:"100" help:"with -failed: only the newest jobs, at most this number"`
+	Force bool          `help:"also retry jobs whose failure is not retryable"`
 }
 
 // find returns the failed jobs that match the choice, by their records. It prints how

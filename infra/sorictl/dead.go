@@ -40,7 +40,7 @@ func (t terminal) withBus(ctx context.Context, work func(*bus.Bus) error) (err e
 
 type deadList struct {
 	Consumer string `help:"list only dead letters of this consumer"`
-	N        int    `default:"50" help:"list at most this number of dead letters, the newest; 0 lists all"`
+	N        int    `default:"50" help:"list only the newest dead letters, at most this number; 0 lists all"`
 	JSON     bool   `name:"json" help:"print JSON, one object per line"`
 }
 
@@ -100,7 +100,7 @@ func (t terminal) lines(letters []deadletter.DeadLetter) error {
 
 // sequences are the arguments of a command with the numbers of one or more dead letters.
 type sequences struct {
-	Seqs []uint64 `arg:"" name:"seq" help:"the numbers of dead letters: the column SEQ of dead list"`
+	Seqs []uint64 `arg:"" name:"seq" help:"the numbers of dead letters, as in the column SEQ of dead list"`
 }
 
 // Validate implements kong.Validatable.
@@ -178,10 +178,10 @@ func readable(body []byte) string {
 }
 
 type deadReplay struct {
-	Seqs     []uint64      `arg:"" optional:"" name:"seq" help:"the numbers of dead letters: the column SEQ of dead list"`
+	Seqs     []uint64      `arg:"" optional:"" name:"seq" help:"the numbers of dead letters, as in the column SEQ of dead list"`
 	All      bool          `help:"replay all dead letters, or all those of -consumer"`
 	Consumer string        `help:"with -all: only dead letters of this consumer"`
-	Wait     time.Duration `default:"2m" help:"the time limit for each event"`
+	Wait     time.Duration `default:"2m" help:"the time limit for the replay of each event"`
 }
 
 // Run makes consumers handle the events of dead letters again.

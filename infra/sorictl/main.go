@@ -9,16 +9,19 @@
 //	sorictl cancel ID...                                 cancel jobs that have not ended
 //	sorictl reconcile [-repair] [-json] [-metrics FILE]  compare log, rows and objects
 //	sorictl keys create|list|revoke                      manage API keys of the gateway
-//	sorictl audit [-owner O] [-object PATH] [-since 24h] list requests that changed something
+//	sorictl audit [-owner O] [-object PATH] [-since 24h] list requests that changed something or were denied
 //	sorictl provision                                    create the resources and accounts of the services
 //	sorictl secrets                                      write .env with random secrets
 //	sorictl tail [SUBJECT] [-job ID] [-failed]           print events as they are published
 //
-// It reads the data of jobs and does not write them: to repair something, it makes the
-// service that owns the data do its work again. What it writes itself are dead letters, which
-// it deletes; what it provisions, so that the services need no permission for that; and API
-// keys, because the first key is needed before the gateway accepts any request. The gateway's
-// own code writes them.
+// It reads the data of jobs and does not change it: to repair something, it makes the
+// service that owns the data do its work again. It changes only the following:
+//
+//  1. dead letters, which it deletes,
+//  2. the resources and accounts that it provisions, so that the services need no
+//     permission to create them,
+//  3. API keys, by the gateway's own code, because the first key is needed before the
+//     gateway accepts any request.
 package main
 
 import (
@@ -52,16 +55,16 @@ type terminal struct {
 
 // grammar describes the commands and their arguments.
 type grammar struct {
-	Dir  string `help:"the state folder of a local Sori (default .sori, unless NATS_URL is set)"`
+	Dir  string `help:"the state folder of the local runner (default: .sori, unless NATS_URL is set)"`
 	Dead struct {
-		List   deadList   `cmd:"" help:"list dead letters, the newest last"`
-		Show   deadShow   `cmd:"" help:"show a dead letter: reason, event, body, state of its job"`
-		Replay deadReplay `cmd:"" help:"make the consumer handle the event again"`
+		List   deadList   `cmd:"" help:"list dead letters, oldest first"`
+		Show   deadShow   `cmd:"" help:"show dead letters in full: reason, event, body, state of the job"`
+		Replay deadReplay `cmd:"" help:"make the consumer handle the event again, and delete the dead letter if that succeeds"`
 		Drop   deadDrop   `cmd:"" help:"delete dead letters; the events stay in the log"`
 	} `cmd:"" help:"dead letters: list, show, replay, drop"`
 	Keys struct {
 		Create keysCreate `cmd:"" help:"create an API key, which is printed only once"`
-		List   keysList   `cmd:"" help:"list API keys, the oldest first"`
+		List   keysList   `cmd:"" help:"list API keys, oldest first"`
 		Revoke keysRevoke `cmd:"" help:"revoke API keys; the gateways refuse them within five seconds"`
 	} `cmd:"" help:"API keys of the gateway: create, list, revoke"`
 	Audit     auditCommand     `cmd:"" help:"list requests that changed something, and those that were denied"`

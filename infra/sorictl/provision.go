@@ -15,7 +15,7 @@ import (
 )
 
 type provisionCommand struct {
-	Wait time.Duration `default:"1m" help:"how long to wait for a server that is unavailable"`
+	Wait time.Duration `default:"1m" help:"the time limit of the command, including the wait for servers that are unavailable"`
 }
 
 // provisionPause is the pause between two attempts.

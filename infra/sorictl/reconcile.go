@@ -35,9 +35,9 @@ func reportOn(s *survey) report {
 }
 
 type reconcileCommand struct {
-	Repair  bool          `help:"replay events to the tracker for records that lack them"`
+	Repair  bool          `help:"replay to the tracker the events that records lack"`
 	JSON    bool          `name:"json" help:"print the report as one JSON object"`
-	Metrics string        `placeholder:"FILE" help:"write the counts to this file, for Prometheus' node exporter (textfile collector)"`
+	Metrics string        `placeholder:"FILE" help:"write the counts to this file, for the textfile collector of Prometheus' node exporter"`
 	Wait    time.Duration `default:"30s" help:"the time limit for the replay of each event"`
 }
 

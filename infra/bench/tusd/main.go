@@ -1,9 +1,10 @@
-// Command tusd is the server of github.com/tus/tusd/v2 with which the scenario ways compares Sori: the
-// handler, the S3 store, the lock and the defaults of its own command. It has the flags of that command
-// that the scenario sets, so that the flag -tusd can name the real one.
+// Command tusd is a server with the packages of github.com/tus/tusd/v2, with which the scenario ways
+// compares Sori. It has the handler, the S3 store, the lock and the defaults of the command tusd of that
+// module, and those of its flags that the scenario sets. So the flag -tusd of the benchmark can name the
+// original command instead.
 //
-// The real command contains the clients of three clouds. As a dependency of this module it would add
-// them to go.mod, and installed by its version it needs the network and minutes.
+// The original command contains the clients of three cloud providers. As a dependency of this module it
+// would add these clients to go.mod, and go install needs the network and minutes.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Package apikey makes API keys in the database of a Sori, without its gateway.
+// Package apikey makes API keys in the database of an installation, without its gateway.
 package apikey
 
 import (
@@ -13,7 +13,7 @@ import (
 )
 
 // Create makes a key of an owner and returns its text. The parameter settings has the settings of a
-// connection to the database (postgres.Config), and the parameter name says what made the key.
+// connection to the database (postgres.Config). The parameter name is the name of the key.
 func Create(ctx context.Context, settings map[string]string, name, owner string, scopes ...principal.Scope) (key string, err error) {
 	var cfg postgres.Config
 	if err := config.Load(config.Map(settings), &cfg); err != nil {
@@ -34,7 +34,7 @@ func Create(ctx context.Context, settings map[string]string, name, owner string,
 	return key, nil
 }
 
-// User returns the scopes of a user, who has jobs and reads the catalogue.
+// User returns the scopes of a user (principal.UserScopes).
 func User() []principal.Scope {
 	return []principal.Scope{principal.JobsRead, principal.JobsWrite, principal.CatalogueRead}
 }

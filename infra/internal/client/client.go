@@ -1,5 +1,5 @@
-// Package client is a client of Sori's HTTP API, with a reader of its server-sent events. The
-// tests, the load generators and the commands use it.
+// Package client is a client of Sori's HTTP API, with a reader of its server-sent events. Tests, the
+// load generator and commands use it.
 package client
 
 import (
@@ -21,7 +21,7 @@ type Client struct {
 	HTTP    *http.Client // http.DefaultClient if it is nil
 	Streams *http.Client // for event streams; HTTP if it is nil
 
-	Credential string // a token or an API key, which every request has; none if it is empty
+	Credential string // a token or an API key that every request sends; none if it is empty
 }
 
 // Close closes idle connections.
@@ -44,18 +44,18 @@ func (c *Client) streams() *http.Client {
 	return c.Streams
 }
 
-// Request is one request, with the expected answer.
+// Request is one request, with the expected response.
 type Request struct {
 	Method string // GET if it is empty
 	Path   string // with the query
 	Header map[string]string
 	Body   io.Reader
-	Length int64 // of Body, if it is not known from its type
+	Length int64 // length of Body in bytes, if net/http does not know it from the type of Body
 	Want   int   // the expected status; 0 means 200
-	Into   any   // a pointer for the decoded JSON of the answer, or nil
+	Into   any   // a pointer for the decoded JSON of the response, or nil
 }
 
-// Problem is the error for an answer whose status is not the expected one, or that cannot be decoded.
+// Problem is the error for a response with an unexpected status, or with a body that cannot be decoded.
 type Problem struct {
 	Status     int    `json:"-"`
 	RetryAfter string `json:"-"`
@@ -71,7 +71,7 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("status %d, Retry-After %q: %s", p.Status, p.RetryAfter, p.Body)
 }
 
-// Retryable reports whether the answer asks the client, in the way that the API specifies, to try again later.
+// Retryable reports whether the response, according to the API, means that the client should send the request again later.
 func (p *Problem) Retryable() bool {
 	// 408 is the answer if no more of the request body arrives.
 	later := p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests
@@ -81,8 +81,8 @@ func (p *Problem) Retryable() bool {
 // maxAnswer is how many bytes of an answer's body are read at most.
 const maxAnswer = 32 << 20
 
-// Do sends a request, decodes the answer and returns its header. For an unexpected answer the error is a
-// *Problem; any other error means that no complete answer arrived.
+// Do sends a request, decodes the response and returns its header. For an unexpected response the error is
+// a *Problem; any other error means that no complete response arrived.
 func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	resp, err := c.send(ctx, c.requests(), r)
 	if err != nil {
@@ -179,7 +179,7 @@ type Form struct {
 	Length      int64
 	ContentType string
 	Key         string // the Idempotency-Key; empty means no header
-	Fresh       bool   // no cached result is wanted
+	Fresh       bool   // the recording must be analysed, even if a result is cached
 }
 
 // Upload uploads a recording once, and returns the id of its job.
@@ -230,7 +230,7 @@ const (
 	Completed  = "completed"
 	Failed     = "failed"
 	Canceled   = "canceled"
-	Erased     = "erased" // never in an answer: for an erased job the API answers 410
+	Erased     = "erased" // never in a response of the API, which is a 410 for an erased job
 )
 
 // Terminal reports whether the job has ended. Its frame is then the last of the stream.
@@ -238,7 +238,7 @@ func (j Job) Terminal() bool {
 	return j.Status == Completed || j.Status == Failed || j.Status == Canceled
 }
 
-// Job reads a job's result. If wait is positive, the gateway delays the answer until the job has changed, at most for wait.
+// Job reads a job's result. If wait is positive, the gateway delays the response until the job has changed, at most for wait.
 func (c *Client) Job(ctx context.Context, job string, wait time.Duration) (Job, error) {
 	path := "/tokens/analysis-result/" + job
 	if wait > 0 {
@@ -268,7 +268,8 @@ func (c *Client) Jobs(ctx context.Context, query url.Values) (p Page, err error)
 	return p, nil
 }
 
-// Control requests the action "cancel" or "retry" for a job. With force, a job whose failure is not retryable is retried, too.
+// Control requests the action "cancel" or "retry" for a job. If force is set, a retry is allowed even if the job's failure is
+// not retryable.
 func (c *Client) Control(ctx context.Context, job, action string, force bool) error {
 	path := "/jobs/" + job + "/" + action
 	if force {

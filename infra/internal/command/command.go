@@ -1,5 +1,5 @@
-// Package command contains what the commands of infra share: reading of arguments, stopping by
-// signals, and finding a running Sori.
+// Package command contains the code that the commands of infra share: it parses arguments, handles
+// signals, and finds a running installation.
 package command
 
 import (
@@ -34,7 +34,7 @@ func Exit(name string, err error) (code int) {
 	return 1
 }
 
-// ErrHelp means that the arguments asked for help, which Parse has written.
+// ErrHelp means that the arguments requested help, which Parse has written.
 var ErrHelp = errors.New("help requested")
 
 // Parse parses the arguments of a command into grammar, a pointer to a struct with kong's tags. Flags may

@@ -19,7 +19,7 @@ type Endpoints struct {
 	Dispatcher  string `json:"dispatcher"`
 	Tracker     string `json:"tracker"`
 	NATS        string `json:"nats"`       // as the user sorictl
-	NATSAdmin   string `json:"nats_admin"` // as a user that may do everything
+	NATSAdmin   string `json:"nats_admin"` // as a user with all permissions
 	S3          string `json:"s3"`
 	S3Region    string `json:"s3_region"`
 	S3Bucket    string `json:"s3_bucket"`

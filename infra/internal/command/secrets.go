@@ -14,9 +14,9 @@ var (
 	emptyVariable  = regexp.MustCompile(`(?m)^([A-Z0-9_]+)=$`)
 )
 
-// FillSecrets sets the secrets that an environment file lacks to random values. The secrets are the
-// variables without a value in the section Secrets of the example. A secret counts as absent if its
-// value is a sample. The names of the secrets that were made are returned.
+// FillSecrets sets the secrets that an environment file lacks to random values. It returns the new
+// text of the file, and the names of these secrets. The secrets are the variables without a value in
+// the section Secrets of the example. A secret with a sample value counts as absent.
 func FillSecrets(example, file string) (filled string, made []string) {
 	filled = file
 	section := secretsSection.FindStringSubmatch(example)

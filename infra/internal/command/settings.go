@@ -5,11 +5,16 @@ import "sori.internal/shared/config"
 // DefaultDir is the local runner's state folder.
 const DefaultDir = ".sori"
 
-// Settings returns the settings with which an operator's command connects to a running Sori. If dir is
-// not empty, they are those of the Sori that the local runner has started in that folder. Otherwise they
-// are the environment variables, which have the same names as those of the services, if NATS_URL is
-// among them, else those of the Sori in DefaultDir. There are no flags for URLs, because URLs contain
-// passwords and every user of the machine can read a command line.
+// Settings returns the settings with which an operator's command connects to a running installation:
+//
+//  1. If dir is not empty, the settings of the installation that the local runner has started in that
+//     folder.
+//  2. Otherwise, if the environment contains NATS_URL, the environment variables. They have the same
+//     names as those of the services.
+//  3. Otherwise the settings of the installation in DefaultDir.
+//
+// There are no flags for URLs, because URLs contain passwords and every user of the machine can read a
+// command line.
 func Settings(dir string, environment config.Lookup) (config.Lookup, error) {
 	if dir == "" {
 		if url, ok := environment("NATS_URL"); ok && url != "" {

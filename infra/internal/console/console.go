@@ -1,9 +1,9 @@
 // Package console builds the page that the gateway serves to browsers, with npm.
 //
-// A build is written to a new folder, which replaces the old one when it is complete.
-// Until then readers find the old build and, for a moment while the folders are renamed,
-// none. A build contains the hash of its sources, so that unchanged sources are not built
-// again.
+// A build is written to a new folder, which replaces the old one when the build is
+// complete. Until then readers find the old build. While the folders are renamed they find
+// no build for a moment. A build contains the hash of its sources, so that unchanged
+// sources are not built again.
 package console
 
 import (
@@ -59,8 +59,8 @@ func Fresh(sources, dir string) (bool, error) {
 	return string(got) == want, nil
 }
 
-// Build builds the sources and replaces dir by the result. It installs the npm packages
-// if they are missing or older than package-lock.json.
+// Build builds the sources and replaces dir with the result. It installs the npm packages
+// if they are missing or older than package-lock.json. It fails with ErrNoNPM without npm.
 func Build(ctx context.Context, sources, dir string) error {
 	if _, err := exec.LookPath("npm"); err != nil {
 		return ErrNoNPM

@@ -25,15 +25,16 @@ type Accounts struct {
 	s3Secret       string
 }
 
-// ReferenceSettings lists the settings that name buckets other than the bucket of the recordings.
+// ReferenceSettings lists the settings that name buckets other than the bucket of recordings.
 func ReferenceSettings() []string {
 	return []string{"REFERENCE_BUCKET_NAME", "AWS_S3_BUCKET_NAME", "REFERENCE_PREFIXES"}
 }
 
 // Provision creates what the services need on NATS, and their accounts. The settings contain the
-// credentials of administrators. Without DATABASE_URL there are no accounts in Postgres. There are
-// none at S3 if references lie outside the bucket of the recordings, since rights are provisioned
-// for one bucket only. Provision repeats what fails while a server is not available.
+// credentials of administrators. Without DATABASE_URL Provision creates no accounts in Postgres.
+// Without S3_ENDPOINT it creates none at S3; nor if references are in another bucket than the
+// recordings, since the provisioned permissions are for one bucket only. Provision repeats what fails
+// while a server is unavailable.
 func Provision(ctx context.Context, settings map[string]string) (Accounts, error) {
 	a := Accounts{prefix: settings["S3_BUCKET_NAME"]}
 	if err := provisionNATS(ctx, settings); err != nil {
@@ -117,7 +118,8 @@ func (a *Accounts) identity(name string) (access string, secret config.Secret) {
 	return access, config.Secret(natsauth.Password(access, a.s3Secret))
 }
 
-// Settings returns the settings with which a service logs in with its own accounts.
+// Settings returns settings in which the credentials of administrators are replaced by those of a
+// service's own accounts.
 func (a *Accounts) Settings(settings map[string]string, name string) map[string]string {
 	own := maps.Clone(AsUser(settings, name))
 	if a.database && (name == Gateway || name == Tracker) {

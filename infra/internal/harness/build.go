@@ -18,16 +18,16 @@ import (
 // BuildOptions are the options of Build.
 type BuildOptions struct {
 	Race bool // with the race detector, which reports races in the logs
-	// Profile makes the services write a CPU profile of the whole run, when they are stopped, to the file that the environment
-	// variable ProfileVariable names. It changes nothing else in them.
+	// Profile makes the services write a CPU profile of their whole run to the file that the environment variable
+	// ProfileVariable names. They write the file when they are stopped.
 	Profile bool
 }
 
 // ProfileVariable is the environment variable with the path of the profile of a program built with Profile.
 const ProfileVariable = "SORI_CPU_PROFILE"
 
-// SharedVariable is the environment variable with the path of a folder that the tests of several packages share: it keeps the
-// built programs, since linking them takes most of the time of a build, and the state folder that PrepareStack copies.
+// SharedVariable is the environment variable with the path of a folder that the tests of several packages share. The folder
+// contains the built programs, since linking takes most of the time of a build, and the state folder that PrepareStack copies.
 const SharedVariable = "SORI_TEST_SHARED"
 
 // othersWork is how long to wait for another process that builds the same programs or prepares the same folder.

@@ -1,12 +1,12 @@
 // Package harness starts Sori on this machine for the local runner, the tests, the benchmark and the
-// fault injection. A Fleet is the programs as processes; a System is a Fleet with a stack of
+// fault injection. A Fleet runs the programs as processes; a System is a Fleet with a stack of
 // dependencies. Any number of replicas may run, and each can be measured, paused, killed and
 // restarted.
 //
 // A process keeps its address, its settings and its log file when it is restarted, so that its
-// clients can connect again. No process outlives the one that started it (on Linux not even after
-// kill -9), and Stop returns when all have ended. Exited reports processes that end without having
-// been stopped.
+// clients can connect again. No process outlives the process that started it (on Linux not even after
+// kill -9), and Stop returns when all processes have ended. Exited reports processes that end without
+// having been stopped.
 package harness
 
 import (
@@ -50,7 +50,7 @@ type Options struct {
 
 	// Replicas is the number of replicas by program, 1 for a program that is not in the map.
 	Replicas map[string]int
-	// Env contains settings that replace others, by program. A program's own settings replace those under All.
+	// Env contains settings by program, which replace the default ones. A program's own settings replace those under All.
 	Env map[string]map[string]string
 	// Secrets are generated at random if both are empty.
 	Secrets Secrets

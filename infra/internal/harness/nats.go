@@ -17,9 +17,9 @@ import (
 	"sori.internal/shared/event"
 )
 
-// AsUser returns the settings of a program with which it logs in to NATS as the user of its name.
-// The user may not create anything. The settings are returned unchanged if their NATS_URL does not
-// contain the credentials of natsauth.Admin, or if they name a user already.
+// AsUser returns settings with which a program logs in to NATS as the user with the program's name,
+// who may not create streams, consumers or buckets. It returns the settings unchanged if their
+// NATS_URL does not contain the credentials of natsauth.Admin, or if they name a user already.
 func AsUser(settings map[string]string, name string) map[string]string {
 	first, _, _ := strings.Cut(settings["NATS_URL"], ",")
 	u, err := url.Parse(first)

@@ -15,9 +15,9 @@ import (
 	"sori.internal/infra/internal/stack/pg"
 )
 
-// PrepareStack creates the state folder of a stack that is only for a test, unless the folder exists. The folder contains a
-// PostgreSQL cluster, which takes seconds to create: PrepareStack copies one that the tests of several packages share. All their
-// stacks have the same passwords. PrepareStack does nothing if SharedVariable is not set.
+// PrepareStack creates the state folder of a stack for a test, unless the folder exists. The folder contains a PostgreSQL
+// cluster, whose creation takes seconds. Therefore PrepareStack copies a state folder that the tests of several packages share,
+// so that all their stacks have the same passwords. PrepareStack does nothing if SharedVariable is not set.
 func PrepareStack(ctx context.Context, dir string) error {
 	shared := os.Getenv(SharedVariable)
 	if shared == "" {

@@ -99,7 +99,7 @@ func (p *Process) Usage() (Usage, error) {
 }
 
 // Signal sends a signal, such as SIGSTOP and SIGCONT for a pause, or SIGQUIT to make the process print its goroutines. To end
-// the process use Kill or Stop: after a signal, Exited reports the end as unexpected.
+// the process, use Kill or Stop: Fleet.Exited reports an end that Signal causes as unexpected.
 func (p *Process) Signal(sig os.Signal) error {
 	r := p.current()
 	if r == nil {
@@ -122,7 +122,7 @@ func (p *Process) Restart(ctx context.Context) error {
 	return errors.Join(p.end(ctx, syscall.SIGTERM), p.start(ctx))
 }
 
-// Kill kills the process, as a crash would, and returns when it has exited. If the process does not run, Kill does nothing.
+// Kill kills the process with SIGKILL and returns when it has exited. If the process does not run, Kill does nothing.
 func (p *Process) Kill() {
 	p.change.Lock()
 	defer p.change.Unlock()

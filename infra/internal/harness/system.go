@@ -11,7 +11,7 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// System is a complete Sori: all programs as processes, and a stack with their dependencies.
+// System is a complete installation: all programs as processes, and a stack with their dependencies.
 type System struct {
 	*Fleet
 	Stack *stack.Stack

@@ -43,8 +43,9 @@ func own(s procfs.ProcStat) time.Duration { return time.Duration(s.UTime+s.STime
 // children returns the CPU time of the children that have ended and for which the process has waited.
 func children(s procfs.ProcStat) time.Duration { return time.Duration(s.CUTime+s.CSTime) * tick }
 
-// TreeUsage returns the usage of a process together with its descendants. Of descendants that have ended
-// it includes only the CPU time. Shared memory counts once. PeakRSS is unknown and stays 0.
+// TreeUsage returns the usage of a process together with its descendants. For descendants that have ended
+// it includes only the CPU time. Memory that several processes share counts once. PeakRSS is unknown and
+// stays 0.
 func TreeUsage(pid int) (total Usage, err error) {
 	all, err := procfs.AllProcs()
 	if err != nil {
@@ -87,8 +88,8 @@ func descends(stats map[int]procfs.ProcStat, pid, ancestor int) bool {
 	return false
 }
 
-// Busy returns the time that all processors of the machine together have been busy since it was
-// booted, for any process.
+// Busy returns the CPU time that all processes of the machine have used since it was booted, summed
+// over all processors.
 func Busy() (time.Duration, error) {
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {

@@ -1,15 +1,16 @@
 // Package hostile makes recordings that are cheap to send and expensive to analyse. Their checksums are
-// right, so that decoders read what the checksums protect.
+// correct, so that decoders do not reject them early.
 package hostile
 
 import (
 	"encoding/binary"
 )
 
-// FLACFrame is the number of samples in each channel of a frame of FLAC.
+// FLACFrame is the number of samples per channel in each frame of a file from FLAC.
 const FLACFrame = 65535
 
-// CRC returns a checksum of FLAC: with 8 bits and the polynomial 0x07, or with 16 bits and 0x8005.
+// CRC returns a checksum as FLAC uses it: with 8 bits and the polynomial 0x07, or with 16 bits and the
+// polynomial 0x8005.
 func CRC(b []byte, poly uint16, bits int) (sum uint16) {
 	top := uint16(1) << (bits - 1)
 	for _, v := range b {
@@ -25,8 +26,8 @@ func CRC(b []byte, poly uint16, bits int) (sum uint16) {
 	return sum & (top<<1 - 1)
 }
 
-// FLAC returns a FLAC file whose frames have a constant value per channel and FLACFrame samples each: 40
-// bytes for 2 MB. The rate is in Hz.
+// FLAC returns a FLAC file whose frames have a constant value in each channel, and FLACFrame samples per
+// channel: 40 bytes of the file decode to 2 MB. The rate is in Hz.
 func FLAC(rate, channels, frames int) []byte {
 	b := []byte("fLaC\x80\x00\x00\x22")
 	b = binary.BigEndian.AppendUint16(b, FLACFrame)

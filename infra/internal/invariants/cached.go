@@ -44,15 +44,14 @@ func last[E event.Event](log []Recorded) (e E, seq uint64, ok bool) {
 	return e, seq, ok
 }
 
-// CheckCached returns an error with all violations of the rules for a job that was completed with the result of another
-// job, its source:
+// CheckCached checks the jobs that were completed with the result of another job, the source. It returns the number of these
+// jobs, and an error with all violations of these invariants:
 //
 //  1. The source was analysed, and was completed before the job.
-//  2. Both are of one owner and one token, and have the same recording.
-//  3. Both have the same result.
-//  4. A source that is erased was erased after the recording of the job was stored.
-//
-// It also returns the number of such jobs.
+//  2. The source and the job have the same owner, token and recording.
+//  3. The source and the job have the same result.
+//  4. An erased source was erased after the recording of the job was stored. Rules 1 to 3 are not checked for it, since its
+//     log is gone.
 func CheckCached(logs map[string][]Recorded) (count int, err error) {
 	var wrong []error
 	for job, log := range logs {

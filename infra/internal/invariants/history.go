@@ -46,7 +46,7 @@ func (h History) Stored() bool {
 	return false
 }
 
-// Check returns an error with all violations of the rules that a history follows at any time:
+// Check returns an error with all violations of these invariants, which hold at any time:
 //
 //  1. It begins with the event received. The history of an erased job may begin with any
 //     event, and may contain only the event erased.

@@ -1,5 +1,5 @@
-// Package invariants checks that the job log, the rows in Postgres and the objects in S3 agree, whatever
-// was killed, paused or full before. Each accepted job must have:
+// Package invariants checks that the job log, the rows in Postgres and the objects in S3 agree, even after
+// processes were killed or paused and dependencies were full. Each accepted job must have:
 //
 //  1. a history in the log whose last event is terminal,
 //  2. a row with the same status,
@@ -56,9 +56,9 @@ func (c Checker) Rows(ctx context.Context) (map[string]Row, error) {
 	return byJob, nil
 }
 
-// AwaitEnds waits until every row is of an ended job, and every given job and every job in the log has a row. It returns
-// all rows. The log may contain a job that was not accepted: its upload was answered 503 because NATS did not acknowledge
-// the event, which was stored nevertheless, possibly after the answer.
+// AwaitEnds waits until the job of every row has ended, and every given job and every job in the log has a row. It returns
+// all rows. The log may contain a job that was not accepted: its upload got a 503 because NATS did not acknowledge the
+// event, which was stored nevertheless, possibly after the response.
 func (c Checker) AwaitEnds(ctx context.Context, jobs []string) (map[string]Row, error) {
 	var rows map[string]Row
 	err := retry(ctx, func() (err error) {
@@ -87,10 +87,10 @@ func haveRows(histories map[string]History, rows map[string]Row) error {
 	return nil
 }
 
-// Ended returns an error if a row is of a job that has not ended, or if one of the given jobs has no row. It also returns
-// an error if a job's end is recorded and its acceptance is not: the row then has version 0, and clients do not see it.
-// That passes: the acceptance is delivered again if the tracker that received it was killed. An erased job's log may have
-// lost its acceptance.
+// Ended returns an error if the job of a row has not ended, or if one of the given jobs has no row. It also returns an error
+// if a job's end is recorded but its received event is not: the row then has version 0, and clients do not see it. This state
+// is temporary: the received event is redelivered if the tracker that got it was killed. The log of an erased job may have
+// lost its received event.
 func Ended(rows map[string]Row, jobs []string) error {
 	for _, job := range jobs {
 		if _, ok := rows[job]; !ok {
@@ -109,7 +109,7 @@ func Ended(rows map[string]Row, jobs []string) error {
 }
 
 // Histories returns the history of every job. While NATS is unavailable, or its cluster
-// elects a leader, it tries again until ctx ends.
+// elects a leader, it repeats the request until ctx ends.
 func (c Checker) Histories(ctx context.Context) (map[string]History, error) {
 	var found map[string]History
 	err := retry(ctx, func() (err error) {
@@ -134,7 +134,7 @@ func (c Checker) histories(ctx context.Context) (map[string]History, error) {
 const recordings = objectstore.Recordings
 
 // EachObject calls the function see for each object of a job, or for those of every job if the parameter job is empty.
-// It skips objects whose key contains no job id: they are not Sori's.
+// It skips objects whose key contains no job id, which Sori has not stored.
 func EachObject(ctx context.Context, client *minio.Client, bucket, job string, see func(job string, info minio.ObjectInfo)) error {
 	return eachRecording(ctx, client, bucket, job, func(name string, info minio.ObjectInfo) {
 		if id, ok := event.ParseJobID(name); ok {
@@ -158,7 +158,8 @@ func eachRecording(ctx context.Context, client *minio.Client, bucket, prefix str
 	return ctx.Err()
 }
 
-// Objects returns the number of objects by job. An object whose key contains no job id is counted by that part of its key.
+// Objects returns the number of objects by job. For an object whose key contains no job id, the part of the key in the place
+// of the id stands for the job.
 func (c Checker) Objects(ctx context.Context) (map[string]int, error) {
 	found := map[string]int{}
 	err := eachRecording(ctx, c.S3, c.Bucket, "", func(name string, _ minio.ObjectInfo) { found[name]++ })

@@ -33,7 +33,7 @@ func retry(ctx context.Context, check func() error, passes func(error) bool) err
 	}
 }
 
-// Await calls check until that succeeds. After the given limit it returns the last error of check.
+// Await calls check repeatedly until it succeeds. After the given limit Await returns the last error of check.
 func Await(ctx context.Context, limit time.Duration, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -77,8 +77,8 @@ type Restarter interface {
 	Restart(ctx context.Context) error
 }
 
-// AwaitStagingEmpty restarts an uploader with settings with which it sweeps at once, and waits until
-// staging is empty. No upload may be under way.
+// AwaitStagingEmpty restarts an uploader with settings with which it sweeps at once, and waits, at most
+// for a minute, until staging is empty. No upload may be under way.
 func (c Checker) AwaitStagingEmpty(ctx context.Context, uploader Restarter) error {
 	uploader.Setenv("SWEEP_AGE", "1ms")
 	uploader.Setenv("SWEEP_INTERVAL", "50ms")
@@ -123,8 +123,8 @@ func (c Checker) unfinished(ctx context.Context) (keys []string, err error) {
 	return keys, ctx.Err()
 }
 
-// AwaitNoneShared restarts a dispatcher, which then looks at all jobs that share an analysis, and waits until there are none.
-// Every job must have ended.
+// AwaitNoneShared restarts a dispatcher, which then checks all jobs that share an analysis, and waits, at most for the given
+// limit, until there are none. Every job must have ended.
 func (c Checker) AwaitNoneShared(ctx context.Context, dispatcher Restarter, limit time.Duration) error {
 	if err := dispatcher.Restart(ctx); err != nil {
 		return err

@@ -18,17 +18,17 @@ type ClientOptions struct {
 	Seed     uint64
 	AtOnce   int // the number of clients, each with one job at a time
 
-	// Credentials are those of the owners, among whom the jobs are divided. Without any, requests are not
-	// authenticated.
+	// Credentials has one credential for each owner. The jobs are divided among the owners. Without any,
+	// requests are not authenticated.
 	Credentials []string
 
-	// Source has the recordings whose URL a client sends. Without it, no client does.
+	// Source serves the recordings of uploads by URL. Without it, there are no uploads by URL.
 	Source *Source
 }
 
-// Clients upload recordings in every way, follow or poll their jobs, cancel some, retry failed jobs, and erase some
-// jobs that have ended. They expect that any request may fail, repeat it then, and record the
-// answers in a ledger. The methods are safe for concurrent use.
+// Clients upload recordings in every way, follow or poll their jobs, cancel some, retry failed jobs, and
+// erase some jobs that have ended. They expect that any request may fail, repeat requests that fail, and
+// record the responses in a ledger. The methods are safe for concurrent use.
 type Clients struct {
 	opt    ClientOptions
 	ledger *Ledger

@@ -36,7 +36,7 @@ func Dial(urls []string) Gateways {
 func (g Gateways) at(n int) *client.Client { return g[n%len(g)] }
 
 // Upload sends one upload to the token 1, at the gateway for the n-th request. It returns the job or, if the
-// answer is a 503 with a code and a Retry-After header, that code. Any other answer is an error.
+// response is a 503 with a code and a Retry-After header, that code. Any other response is an error.
 func (g Gateways) Upload(ctx context.Context, n int, r Recording) (job, code string, err error) {
 	job, err = g.at(n).Upload(ctx, token, r.Form())
 	p, refused := errors.AsType[*client.Problem](err)
@@ -51,7 +51,7 @@ const reconnectAfter = 500 * time.Millisecond
 
 // Watch follows a job until it ends, as an EventSource does: whenever the stream ends before the job
 // has ended, Watch connects again, to the next gateway, with the last event id that it has seen. It
-// returns an error for what a viewer must never see, such as progress that goes back.
+// returns an error if the progress decreases or a frame is malformed.
 func (g Gateways) Watch(ctx context.Context, job string) error {
 	var wrong error
 	last := client.Job{Progress: -1}

@@ -17,7 +17,8 @@ const (
 	Durable  Rule = "what an upload was told to have, it keeps"
 )
 
-// Action is an action of a client, or a fault that it suffered, which the ledger counts.
+// Action is an action of a client, or a fault that was injected into its connection. The ledger counts
+// actions.
 type Action string
 
 // The actions.
@@ -31,7 +32,7 @@ const (
 	Resumed   Action = "resume"
 )
 
-// Ledger records what clients were answered. Its methods are safe for concurrent use.
+// Ledger records the responses to clients. Its methods are safe for concurrent use.
 type Ledger struct {
 	mu       sync.Mutex
 	ends     map[string]string  // by accepted job: the terminal status that was seen last, or "" before the first one
@@ -51,7 +52,7 @@ func newLedger() *Ledger {
 	}
 }
 
-// Promise describes an accepted job: who uploaded which recording.
+// Promise contains the properties of an accepted job that its client knows.
 type Promise struct {
 	Owner  int    // an index of ClientOptions.Credentials
 	SHA256 string // of the recording, in hexadecimal
@@ -123,15 +124,15 @@ func (l *Ledger) Ends() map[string]string {
 	return maps.Clone(l.ends)
 }
 
-// Promises returns the accepted jobs, by job id.
+// Promises returns the promise of each accepted job.
 func (l *Ledger) Promises() map[string]Promise {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.promises)
 }
 
-// Lost returns the names of the files that may have become jobs which no client knows: the request got no definite
-// answer, and requests of resumable uploads have no idempotency key. The client then uploads its recording again.
+// Lost returns the names of files for which the client does not know whether the upload has become a job, since requests of
+// resumable uploads have no idempotency key. The client has uploaded such a recording again.
 func (l *Ledger) Lost() map[string]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

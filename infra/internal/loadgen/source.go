@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Source serves recordings to those who fetch them, and behaves as servers in the Internet do: by the quirk of an upload, it breaks
-// connections, refuses requests, is slow, or cannot resume.
+// Source is an HTTP server of recordings. It behaves as servers on the Internet do: depending on the recording, it breaks
+// connections, refuses requests, sends slowly, or does not support ranges.
 type Source struct {
 	base   string
 	seed   uint64

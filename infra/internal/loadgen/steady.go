@@ -1,8 +1,9 @@
 // Package loadgen generates load: recordings, and clients that upload them and follow their jobs.
 //
-// The clients of Steady cause no faults and expect that every upload is in time either accepted or
-// answered with a proper 503, and that a viewer sees progress that never goes back, and the end of the
-// job. The clients of Clients expect that any request may fail, repeat it, and record the answers.
+// The clients of Steady cause no faults. They expect that every upload is accepted in time, or gets a 503
+// with a code and a Retry-After header, and that a viewer sees progress that never decreases, and the end
+// of the job. The clients of Clients expect that any request may fail, repeat it, and record the
+// responses.
 package loadgen
 
 import (
@@ -20,8 +21,8 @@ const (
 	largeOf     = 5 // one of largeOf recordings has several chunks
 )
 
-// UploadTakes is the limit for the duration of an upload, also in an outage. It is
-// generous, because other tests run on the machine at the same time.
+// UploadTakes is the limit for the duration of an upload, even if a dependency is
+// unavailable. It is generous, because other tests run on the machine at the same time.
 const UploadTakes = 13 * time.Second
 
 // Steady is a load of uploads at a constant rate. Some of the jobs have a viewer.
@@ -43,13 +44,13 @@ type Steady struct {
 // Tally counts the uploads by their outcome.
 type Tally struct {
 	Accepted int
-	Refused  map[string]int // answered with a proper 503, by its code
+	Refused  map[string]int // uploads that got a 503 with a code and a Retry-After header, by the code
 	Longest  time.Duration  // the longest duration of an upload
 }
 
 // StartSteady starts several clients, which upload to the gateways in turn until Stop. It calls fail,
-// concurrently, with an error for whatever a client must never see. All clients and viewers end when
-// ctx ends; for a viewer that has not seen the end of its job that is a failure.
+// concurrently, with an error for each expectation that is violated. All clients and viewers end when
+// ctx ends; for a viewer that has not seen the end of its job this is a failure.
 func StartSteady(ctx context.Context, gateways []string, fail func(error)) *Steady {
 	g := &Steady{
 		ctx: ctx, gateways: Dial(gateways), fail: fail, tally: Tally{Refused: map[string]int{}},

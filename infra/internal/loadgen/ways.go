@@ -16,7 +16,7 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// Way is how a client gets its recording to Sori.
+// Way is the way in which a client uploads its recording.
 type Way string
 
 // The ways.

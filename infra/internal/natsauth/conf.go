@@ -13,7 +13,7 @@ func PasswordVariable(name string) string { return "NATS_" + strings.ToUpper(nam
 // Conf returns the users as a part of the configuration of a NATS server. The server reads the
 // passwords from its environment.
 //
-// The users are in the global account. It has the streams of a server that ran without users before.
+// The users are in the global account, which contains the streams of a server that had no users before.
 func Conf(ns event.Namespace) string {
 	var b strings.Builder
 	b.WriteString("authorization {\n  users: [\n")

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Admin is the user of package stack's servers that may do everything. Tests use it.
+// Admin is the user with all permissions on the servers of package stack. Tests use it.
 const Admin = "admin"
 
 // Login returns the name and the password with which a user logs in to a server of package stack.

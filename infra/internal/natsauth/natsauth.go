@@ -1,13 +1,13 @@
-// Package natsauth has the users of a NATS server for Sori, and what each of them may publish and
-// subscribe to. infra/nats/users.conf, the server of the local runner and the tests use it.
+// Package natsauth defines the users of a NATS server for Sori, and their permissions to publish and
+// subscribe. infra/nats/users.conf, the server of the local runner and the tests use it.
 //
-// A service may do what shared/apispec/asyncapi.yaml says that it does, and read the streams for
-// that. Only sorictl may create or change streams, consumers and buckets. In particular no service
-// may create a consumer on the log: the server would deliver the consumer's messages to any subject
-// that its creator names, also to one that the creator may not publish to.
+// A service has the permissions for the messages that shared/apispec/asyncapi.yaml describes, and to
+// read the streams. Only sorictl may create or change streams, consumers and buckets. In particular no
+// service may create a consumer on the log: the server delivers the messages of a consumer to any
+// subject that its creator names, even if the creator may not publish to this subject.
 //
-// NATS cannot limit a purge to some subjects of a stream. Therefore whoever removes entries of
-// staging may purge all of staging. The log of jobs may be purged by the uploader alone.
+// NATS cannot limit the permission to purge to some subjects of a stream. Therefore a service that
+// removes entries of staging may purge all of staging. Only the uploader may purge the log of jobs.
 package natsauth
 
 import (
@@ -25,8 +25,8 @@ const (
 	Operator   = "sorictl"
 )
 
-// User is a user of NATS with the subjects that it may use. What is not listed is denied, and what
-// DenyPublish lists is denied although Publish lists it.
+// User is a user of NATS with the subjects that it may use. Subjects that are not listed are denied.
+// DenyPublish has precedence over Publish.
 type User struct {
 	Name        string
 	Publish     []string

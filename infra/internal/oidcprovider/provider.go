@@ -1,5 +1,5 @@
-// Package oidcprovider is an OpenID provider for development and for tests: discovery, keys that can be
-// rotated, a page to sign in, the authorization code flow with PKCE, and refresh tokens.
+// Package oidcprovider is an OpenID provider for development and tests. It supports discovery, the rotation
+// of keys, a page to sign in, the authorization code flow with PKCE, and refresh tokens.
 //
 // It is not for production: users and their passwords are options, and all data is in memory. Access
 // tokens are JSON Web Tokens whose subject is the user's name, with the user's roles.

@@ -30,7 +30,8 @@ func Resources() bus.Resources {
 	return all
 }
 
-// NATS creates what all services need on NATS, or updates what differs.
+// NATS creates the resources that all services need on NATS, or updates those that differ. It returns
+// the action on each.
 func NATS(ctx context.Context, b *bus.Bus) ([]bus.Change, error) {
 	return b.Provision(ctx, Resources())
 }

@@ -59,8 +59,8 @@ func (m Member) blame(err error) error {
 // lookAgain is the interval between two health checks of a member that is not current.
 const lookAgain = 50 * time.Millisecond
 
-// Current returns when the member's /healthz reports success: the cluster has a leader, and the member has caught up with the
-// cluster and with every stream and consumer of which it has a replica.
+// Current returns nil if the member's /healthz reports success: the cluster has a leader, and the member has caught up with
+// the cluster and with every stream and consumer of which it has a replica.
 func (m Member) Current(ctx context.Context) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()

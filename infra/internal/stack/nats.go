@@ -26,7 +26,7 @@ type NATSSettings struct {
 	MemoryLimit int64 // see Options.MemoryLimit; 0 means none
 
 	// AdminPassword is the password of natsauth.Admin, from which those of the other users are derived
-	// (natsauth.Login). If it is empty, everybody may do everything.
+	// (natsauth.Login). If it is empty, the server does not authenticate clients.
 	AdminPassword string
 
 	// Member is the server's configuration in Cluster, with its ports; the zero value runs a single server.
@@ -34,9 +34,9 @@ type NATSSettings struct {
 	Cluster Cluster // all members, this server included
 }
 
-// NATSServer is a running NATS server with JetStream, in a separate process, which can be killed and
-// paused. It flushes its store once a second: a power cut may lose the last second, but killing the
-// process loses nothing.
+// NATSServer is a running NATS server with JetStream, in a separate process that can be killed and
+// paused. It flushes its store to the disk once a second: a power cut may lose the last second, but
+// killing the process loses nothing.
 type NATSServer struct {
 	child
 	admin string // the password of natsauth.Admin

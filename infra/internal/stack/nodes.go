@@ -79,7 +79,7 @@ func (s *Stack) launchNode(ctx context.Context, part Part, log zerolog.Logger) (
 	return StartNATS(ctx, proc.Port{}, NATSSettings{Dir: s.store(part), Member: m, Cluster: s.cluster, AdminPassword: s.keys.NATSAdmin}, log)
 }
 
-// AwaitNodes returns when every server of the cluster is current (see Member.Current).
+// AwaitNodes waits until every server of the cluster is current (see Member.Current).
 func (s *Stack) AwaitNodes(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, m := range s.cluster {
@@ -88,8 +88,8 @@ func (s *Stack) AwaitNodes(ctx context.Context) error {
 	return group.Wait()
 }
 
-// MetaLeader returns the server that is the meta leader of the cluster: it decides on which servers the streams and consumers
-// are placed. The answer is that of the first server that knows a leader; that server may not have noticed yet that the leader
+// MetaLeader returns the server that is the meta leader of the cluster, which places streams and consumers on servers. It
+// returns the leader that the first server with a known leader reports. That server may not have noticed yet that the leader
 // has died.
 func (s *Stack) MetaLeader(ctx context.Context) (Part, error) {
 	errs := []error{errors.New("no server knows of a leader")}

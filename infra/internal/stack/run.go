@@ -70,8 +70,8 @@ func (s *Stack) Signal(part Part, sig os.Signal) error {
 	return nil
 }
 
-// SignalAll sends a signal to a part's process and to its child processes: to pause PostgreSQL, the process of every
-// connection has to be paused. It works on Linux only, which lists the children in /proc.
+// SignalAll sends a signal to a part's process and to its child processes, for example to pause PostgreSQL, which has a
+// process for every connection. It works only on Linux, which lists child processes in /proc.
 func (s *Stack) SignalAll(part Part, sig syscall.Signal) error {
 	if err := s.Signal(part, sig); err != nil {
 		return err

@@ -33,10 +33,10 @@ type S3Settings struct {
 //
 // The server (versitygw with its posix backend) changes the working directory of its process and allows only one instance
 // per process, so it always runs in a separate process. An object becomes visible atomically. The server does not flush to the
-// disk before it answers: killing the server loses nothing, a power cut may lose objects.
+// disk before it responds: killing the server loses nothing, a power cut may lose objects.
 type S3Server struct{ child }
 
-// StartS3 starts an S3 server on the port and returns when it answers.
+// StartS3 starts an S3 server on the port and returns when the server responds.
 func StartS3(ctx context.Context, port proc.Port, set S3Settings, log zerolog.Logger) (*S3Server, error) {
 	srv := &S3Server{}
 	err := proc.WithPort(ctx, port, func(port int) (err error) {

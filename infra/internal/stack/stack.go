@@ -1,9 +1,9 @@
-// Package stack runs what Sori depends on, a NATS server, an S3 server and a PostgreSQL cluster, on one machine without
+// Package stack runs the dependencies of Sori, a NATS server, an S3 server and a PostgreSQL cluster, on one machine without
 // containers.
 //
 // All servers listen on the loopback address and keep their data in one state folder, which one process at a time locks. No
-// server outlives that process: not after Stop, and on Linux not after kill -9 either. A later start in the same folder uses
-// the same data, the same passwords and, if they are still free, the same ports.
+// server outlives that process, on Linux not even after kill -9. A later start in the same folder uses the same data, the
+// same passwords and, if they are still free, the same ports.
 //
 // The NATS and S3 servers run in this very program, executed again as a child process: a main that starts a stack must call
 // parts.RunChild before anything else. In tests another program runs them (see Main).
@@ -51,8 +51,8 @@ type Options struct {
 	// NATSNodes is the number of NATS servers. If it is more than one, the servers form a cluster; each has its own process and
 	// its own part (Node) in place of NATS. A later start uses the same data, but other ports.
 	NATSNodes int
-	// MemoryLimit is the size in bytes at which the Go runtime of a part begins to spend more time to stay below
-	// it (GOMEMLIMIT). A part that is not in the map has none; PostgreSQL ignores it.
+	// MemoryLimit is the soft memory limit of the Go runtime of a part, in bytes (GOMEMLIMIT). A part that is not
+	// in the map has none; PostgreSQL ignores it.
 	MemoryLimit map[Part]int64
 	// Fast turns off PostgreSQL's fsync, for tests: data may be lost at a power cut, but not if the server is killed.
 	Fast bool
@@ -62,7 +62,7 @@ type Options struct {
 
 // Endpoints are the URLs and credentials with which clients connect to the parts.
 type Endpoints struct {
-	NATSURL     string // connects as natsauth.Admin, who may do everything
+	NATSURL     string // connects as natsauth.Admin, the user with all permissions
 	S3Endpoint  string
 	S3AccessKey string
 	S3SecretKey string

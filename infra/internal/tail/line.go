@@ -91,9 +91,9 @@ func colorOf(name event.Name) string {
 // shown is how many characters of a value a line contains at most.
 const shown = 120
 
-// Said returns a message body as text for a line. For a JSON object that is name=value
-// for each member except job_id, in the order of the body; any other body is returned as it
-// is, but shortened. The result contains no control characters.
+// Said returns a message body as text for a line. For a JSON object the text is name=value
+// for each member except job_id, in the order of the body. Any other body is only
+// truncated. The result contains no control characters.
 func Said(body []byte) string {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if open, err := d.Token(); err != nil || open != json.Delim('{') || !json.Valid(body) {

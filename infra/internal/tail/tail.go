@@ -24,14 +24,14 @@ type Options struct {
 	Subject string `arg:"" optional:"" help:"show only this subject"`
 	Job     string `help:"show only events of this job"`
 	Failed  bool   `help:"show only failures and dead letters"`
-	Plain   bool   `name:"no-color" help:"show no colours; the default if the output is not a terminal or NO_COLOR is set"`
+	Plain   bool   `name:"no-color" help:"show no colours; this is the default if the output is not a terminal or NO_COLOR is set"`
 }
 
 // Config names the NATS server, and the namespace whose events are shown.
 type Config struct{ bus.Connection }
 
-// Run prints events until ctx ends, or until the server refuses a subject. It calls tell when the
-// subscriptions are active, and when events may be missed.
+// Run prints events until ctx ends, or until the server denies the subscription to a subject. It calls
+// tell with a message when the subscriptions are active, and when events may have been missed.
 func Run(ctx context.Context, cfg Config, o Options, out io.Writer, tell func(text string)) error {
 	if o.Job != "" {
 		job, ok := event.ParseJobID(o.Job)

@@ -1,8 +1,8 @@
-// Package attack contains what one client does in order to harm the other users of a Sori: floods of
-// requests, slow connections, and uploads that cost more than they look.
+// Package attack contains attacks by one client on the other users of an installation: floods of requests,
+// slow connections, and uploads that are cheap to send and expensive to process.
 //
-// An attack is limited by its rate or by the number of its connections, so that it shows what Sori does and
-// not how fast the machine is. It ends with its context, and leaves no connection open.
+// An attack is limited by its rate or by the number of its connections, so that its effect depends on Sori
+// and not on the speed of the machine. It ends when its context ends, and leaves no connection open.
 package attack
 
 import (
@@ -23,14 +23,14 @@ import (
 type Attack struct {
 	Name   string
 	About  string
-	Scopes []principal.Scope // of the attacker, in addition to those of a user
+	Scopes []principal.Scope // scopes of the attacker, in addition to those of a user
 	Stub   bool              // the attack needs an analysis server whose results the attacker chooses (Client.Stub)
 
 	prepare func(ctx context.Context, a *Client) error // nil if there is nothing to prepare
 	run     func(ctx context.Context, a *Client)
 }
 
-// Prepare makes what the attack needs.
+// Prepare creates what the attack needs, such as a job.
 func (t Attack) Prepare(ctx context.Context, a *Client) error {
 	if t.prepare == nil {
 		return nil
@@ -45,7 +45,8 @@ func (t Attack) Prepare(ctx context.Context, a *Client) error {
 // Run attacks until ctx ends.
 func (t Attack) Run(ctx context.Context, a *Client) { t.run(ctx, a) }
 
-// All returns the attacks. Those with a stub analysis server are last, so that it is exchanged once.
+// All returns the attacks. Those that need a stub analysis server are last, so that the analysis server is
+// replaced only once.
 func All() []Attack {
 	catalogue := []principal.Scope{principal.CatalogueWrite}
 	return []Attack{

@@ -57,14 +57,14 @@ const (
 	broken     = "cut"  // the connection ended before the request was answered
 )
 
-// Answers returns the number of requests by the status of the answer.
+// Answers returns the number of requests by the status of the response.
 func (a *Client) Answers() map[string]int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return maps.Clone(a.tally)
 }
 
-// Reset forgets the requests that were counted.
+// Reset sets the counts of Answers to zero.
 func (a *Client) Reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -23,8 +23,8 @@ const (
 
 // AttackReport contains the results of the scenario attacks.
 type AttackReport struct {
-	Limits map[string]int64 `json:"limits"` // memory in bytes that docker-compose.yml allows a process
-	// Free means that the p99 has no bound, since the size of the scenario was changed.
+	Limits map[string]int64 `json:"limits"` // memory limit of each process in docker-compose.yml, in bytes
+	// Free means that the p99 has no bound, since flags changed the size of the scenario.
 	Free  bool       `json:"free,omitempty"`
 	Quiet Cost       `json:"quiet"`
 	Rows  []Attacked `json:"attacks"`
@@ -33,17 +33,17 @@ type AttackReport struct {
 // Attacked is the result of one attack.
 type Attacked struct {
 	Attack  string         `json:"attack"`
-	Answers map[string]int `json:"answers"` // the attacker's requests by the status of the answer
-	Quiet   Noticed        `json:"quiet"`   // directly before and after the attack
-	During  Noticed        `json:"during"`
-	Cost    Cost           `json:"cost"`
-	Rounds  int            `json:"rounds"` // how often it was measured; the other fields are of the round with the smallest ratio
+	Answers map[string]int `json:"answers"` // the attacker's requests by the status of the response
+	Quiet   Noticed        `json:"quiet"`   // the bystander directly before and after the attack
+	During  Noticed        `json:"during"`  // the bystander during the attack
+	Cost    Cost           `json:"cost"`    // what the processes used during the attack
+	Rounds  int            `json:"rounds"`  // how often the attack was measured; the other fields are of the round with the smallest ratio
 }
 
-// Cost is what the processes used in a window.
+// Cost is the memory and CPU time that the processes used in a window of time.
 type Cost struct {
 	Memory map[string]int64   `json:"memory"`        // the largest memory in bytes
-	CPU    map[string]float64 `json:"cpu,omitempty"` // part of the time of all processors
+	CPU    map[string]float64 `json:"cpu,omitempty"` // fraction of the time of all processors
 }
 
 // add keeps the larger memory of each process.

@@ -35,18 +35,18 @@ type bystander struct {
 	control *client.Client // of a process that no attack reaches
 }
 
-// Noticed summarizes the requests and the jobs of the bystander in one or more windows of time.
+// Noticed is what the bystander, a client beside the attacker, measured in one or more windows of time.
 type Noticed struct {
 	Requests int                `json:"requests"`
 	P50      float64            `json:"p50_ms"`
 	P99      float64            `json:"p99_ms"`
 	Control  float64            `json:"control_p99_ms"`      // of the requests to a process that no attack reaches
-	Failed   map[string]int     `json:"failed,omitempty"`    // requests by the status of an unexpected answer, or "none" without an answer
+	Failed   map[string]int     `json:"failed,omitempty"`    // requests by the status of an unexpected response, or "none" without a response
 	Kinds    map[string]float64 `json:"kinds_p99_ms"`        // the p99 by kind of request
 	Jobs     int                `json:"jobs"`                // uploads that were accepted
-	Ended    int                `json:"jobs_ended"`          // of them, those whose end the stream showed within the window
-	JobP50   float64            `json:"job_p50_ms"`          // from the upload to the last frame, of those that ended
-	Open     map[string]int     `json:"jobs_open,omitempty"` // the other jobs, by the stage at the end of the window
+	Ended    int                `json:"jobs_ended"`          // those of the jobs whose end the stream showed within the window
+	JobP50   float64            `json:"job_p50_ms"`          // time from the upload to the last frame, of the jobs that ended
+	Open     map[string]int     `json:"jobs_open,omitempty"` // the other jobs, by their stage at the end of the window
 }
 
 // window collects the results of the requests and jobs of the bystander in a window of time.

@@ -29,7 +29,7 @@ type Figure struct {
 	Baseline float64 `json:"floor,omitempty"` // the same figure for the baseline, in the same unit; 0 if it was not measured
 }
 
-// Missed reports whether the figure misses its bound.
+// Missed reports whether the figure is outside its bound.
 func (f Figure) Missed() bool {
 	return f.Bound.AtLeast != 0 && f.Value < f.Bound.AtLeast || f.Bound.AtMost != 0 && f.Value > f.Bound.AtMost
 }
@@ -57,7 +57,7 @@ func NewReport() *Report {
 // Add adds a figure.
 func (r *Report) Add(f Figure) { r.Figures = append(r.Figures, f) }
 
-// Note adds a sentence with information for the reader of the figures.
+// Note adds a sentence for the reader of the figures.
 func (r *Report) Note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }

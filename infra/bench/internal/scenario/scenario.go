@@ -1,7 +1,8 @@
 // Package scenario contains the measurements, each in a file.
 //
-// A scenario has a limited number of jobs and limited time. It adds its figures to the report, and undoes its changes, except
-// for the jobs that it adds and the limits of uploads that huge and ways raise. A figure may have a bound, which it must keep.
+// The number of jobs and the duration of a scenario are limited. A scenario adds its figures to the report, and undoes its
+// changes, except for the jobs that it adds and the limits of uploads that the scenarios huge and ways raise. A figure may
+// have a bound, within which it must be.
 package scenario
 
 import (
@@ -46,7 +47,7 @@ func All() []Scenario {
 
 // Size is the amount of work of a scenario. A field of 0 means the scenario's default.
 type Size struct {
-	Jobs       int   `name:"n" help:"the number of jobs of a scenario (default: the scenario's own number)"`
+	Jobs       int   `name:"n" help:"the number of jobs of each scenario (default: the scenario's own number)"`
 	Concurrent int   `name:"c" help:"the number of concurrent clients or streams (default: the scenario's own number)"`
 	Bytes      int64 `name:"size" help:"the size of a recording in bytes (default: the scenario's own size)"`
 }
@@ -79,7 +80,7 @@ type Bench struct {
 	Attacks  Attacks
 	Ways     Ways
 	Baseline bool // also measure the baseline
-	// Patience is how long to wait for an idle machine before a scenario that needs one.
+	// Patience is the longest wait for an idle machine before a scenario that needs one.
 	Patience time.Duration
 	Say      func(format string, args ...any)
 

@@ -13,15 +13,15 @@ import (
 	"sori.internal/infra/internal/stack"
 )
 
-// Found describes a Sori that runs already. Everything except the gateway may be unknown.
+// Found describes an installation that runs already. Everything except the gateway may be unknown.
 type Found struct {
 	Gateway   string `help:"the URL of the gateway of a running Sori, to measure it instead of starting one"`
-	Endpoints string `help:"the endpoints.json of a running Sori, to measure it and to receive the ends of its jobs"`
-	PIDs      string `name:"pids" help:"processes of the running Sori to measure, as name=pid,name=pid"`
+	Endpoints string `help:"the endpoints.json of a running Sori, to measure it and to learn from NATS when its jobs end"`
+	PIDs      string `name:"pids" help:"the processes of the running Sori whose memory and CPU time are measured, as name=pid,name=pid"`
 }
 
-// Attach connects to a Sori that runs already. It reads the credentials for S3 from the environment variables that the
-// services use.
+// Attach connects to an installation that runs already. It reads the credentials for S3 from the environment variables that
+// the services use.
 func Attach(ctx context.Context, found Found) (w *Target, err error) {
 	w = &Target{Gateway: strings.TrimSuffix(found.Gateway, "/"), Bucket: os.Getenv("S3_BUCKET_NAME")}
 	if w.Bucket == "" {

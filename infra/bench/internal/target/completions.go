@@ -83,9 +83,9 @@ const silence = 3 * time.Second
 // readers is how many jobs one call of Wait waits for, and so reads, concurrently at most.
 const readers = 64
 
-// Wait waits until all jobs have ended, and returns them in the order of the arguments. If the live update of a job was lost, At
-// is the time at which the job was read. Only one caller at a time may wait for a job. Wait deletes what was recorded of the
-// jobs, so that the memory does not grow in a long measurement.
+// Wait waits until all jobs have ended, and returns them in the order of the arguments. If the live update of a job was lost,
+// Wait reads the job, and client.Job.At is the time of that read. Only one caller at a time may wait for a job. Wait deletes
+// the records of the jobs, so that the memory does not grow in a long measurement.
 func (c *Completions) Wait(ctx context.Context, api *client.Client, jobs ...string) ([]client.Job, error) {
 	found := make([]client.Job, len(jobs))
 	group, ctx := errgroup.WithContext(ctx)

@@ -10,9 +10,10 @@ import (
 	"sori.internal/infra/internal/harness"
 )
 
-// Confine restarts the programs as docker-compose.yml runs them: with its memory limits of the Go runtime, an
-// analysis server that analyses on one processor, the limit of analyses that such a server needs, and
-// authentication by API keys. X-Forwarded-For is trusted, so that clients can have addresses of their own. restore undoes that.
+// Confine restarts the programs with settings like those of docker-compose.yml: the memory limits of the Go
+// runtime, an analysis server that uses one processor, the limit of analyses that such a server needs, and
+// authentication by API keys. The gateway trusts X-Forwarded-For, so that each client can have its own
+// address. restore undoes these changes.
 func (w *Target) Confine(ctx context.Context) (restore func() error, err error) {
 	if w.system == nil {
 		return nil, ErrNotOurs

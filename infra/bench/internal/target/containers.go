@@ -12,13 +12,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Container is what docker-compose.yml lets a process use.
+// Container has the limits of a process in docker-compose.yml.
 type Container struct {
 	Memory     int64 // mem_limit in bytes; 0 if there is none
 	SoftMemory int64 // GOMEMLIMIT in bytes; 0 if there is none
 }
 
-// Containers are those of docker-compose.yml by service. The names of the services are those of the programs.
+// Containers has the containers in docker-compose.yml by service. A service has the name of its program.
 type Containers map[string]Container
 
 // composeFile is the file with the containers, at the root of the repository.

@@ -14,8 +14,8 @@ import (
 const sampleEvery = 250 * time.Millisecond
 
 // WatchMemory starts to measure the memory of all processes. The function that it returns ends the
-// measurement and returns, by process, the largest memory in bytes since the start. That of the analysis
-// server includes its children and its temporary files, since its container keeps these in memory.
+// measurement and returns, by process, the largest memory in bytes since the start. The memory of the
+// analysis server includes its child processes and its temporary files, which its container keeps in memory.
 func (w *Target) WatchMemory() (end func() map[string]int64) {
 	peaks := map[string]int64{}
 	for _, p := range w.probes {

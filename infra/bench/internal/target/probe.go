@@ -73,7 +73,7 @@ type Process struct {
 	Name       string  `json:"process"`
 	Jobs       int     `json:"jobs"`
 	CPU        float64 `json:"cpu_seconds"`
-	Share      float64 `json:"cpu_share"` // part of the time of all processors
+	Share      float64 `json:"cpu_share"` // fraction of the time of all processors
 	RSSBefore  int64   `json:"rss_before,omitempty"`
 	RSSAfter   int64   `json:"rss_after,omitempty"`
 	PeakGrowth int64   `json:"peak_growth,omitempty"` // the peak RSS minus RSSBefore

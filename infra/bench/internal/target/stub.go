@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// StubAnalyzer is an analysis server that accepts every job, and calls back only when the test finishes the job (see Held).
+// StubAnalyzer is an analysis server that accepts every job, and calls back only when its user finishes the job (see Held and
+// Complete).
 type StubAnalyzer struct {
 	server *http.Server
 	url    string
@@ -81,8 +82,8 @@ func (h *StubAnalyzer) job(id string) chan string {
 	return h.jobs[id]
 }
 
-// Held waits until the job has arrived, and returns a function that finishes the job: it calls back with a result and returns
-// when the callback has been answered.
+// Held waits until the job has arrived, and returns a function that finishes the job: finish calls back with a result and
+// returns when the response to the callback has arrived.
 func (h *StubAnalyzer) Held(ctx context.Context, job string) (finish func(context.Context) error, err error) {
 	callback, err := h.arrived(ctx, job)
 	if err != nil {
@@ -94,8 +95,8 @@ func (h *StubAnalyzer) Held(ctx context.Context, job string) (finish func(contex
 // usualResult is the result of the jobs that Held finishes.
 const usualResult = `{"duration":3.2,"speech_rate":4.1}`
 
-// Complete waits until the job has arrived, and calls back with a result, which is JSON. An empty result
-// means a small one.
+// Complete waits until the job has arrived, and calls back with a result, which is JSON. If the result is
+// empty, it sends a small fixed result.
 func (h *StubAnalyzer) Complete(ctx context.Context, job, result string) error {
 	callback, err := h.arrived(ctx, job)
 	if err != nil {

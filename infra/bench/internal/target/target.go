@@ -1,6 +1,6 @@
-// Package target provides the Sori to measure: either one that is started for the benchmark on this
-// machine and deleted afterwards, or one that runs already. It also contains a stub analysis server, and
-// subscribers that record the events of jobs.
+// Package target provides the installation to measure: either one that is started for the benchmark on
+// this machine and deleted afterwards, or one that runs already. It also contains a stub analysis server,
+// and subscribers that record the events of jobs.
 package target
 
 import (
@@ -34,7 +34,7 @@ const stopPatience = 40 * time.Second
 // started them.
 var ErrNotOurs = errors.New("needs services of its own")
 
-// Target is the Sori to measure. Fields that are unknown are nil or empty.
+// Target is the installation to measure. Fields that are unknown are nil or empty.
 type Target struct {
 	Gateway     string
 	Token       int64 // the token for uploads
@@ -43,7 +43,7 @@ type Target struct {
 	S3          *minio.Client
 	Bucket      string
 	DB          *sql.DB
-	Containers  Containers // what docker-compose.yml sets; empty for a Sori that ran already
+	Containers  Containers // limits in docker-compose.yml; empty for an installation that ran already
 
 	keep   bool
 	system *harness.System // nil if it was not started for the benchmark
@@ -59,7 +59,7 @@ type Options struct {
 	Profile string
 }
 
-// Start starts all of Sori. The analysis server sends a made-up result at once.
+// Start starts all services and their dependencies. The analysis server sends a fixed result at once.
 func Start(ctx context.Context, opts Options) (w *Target, err error) {
 	w = &Target{keep: opts.Keep, Bucket: harness.Bucket}
 	defer func() {
@@ -171,7 +171,7 @@ func (w *Target) Client(concurrent int) *client.Client {
 	}
 }
 
-// Dir returns the folder with data and logs, or "" for a Sori that ran already.
+// Dir returns the folder with data and logs, or "" for an installation that ran already.
 func (w *Target) Dir() string {
 	if w.system == nil {
 		return ""
@@ -179,8 +179,8 @@ func (w *Target) Dir() string {
 	return w.system.Dir()
 }
 
-// Failed returns a channel that receives an error for a process that ends without having been stopped. For a
-// Sori that ran already it returns nil, from which a receive blocks for ever.
+// Failed returns a channel that receives an error for a process that ends without having been stopped. For
+// an installation that ran already it returns nil, from which a receive blocks forever.
 func (w *Target) Failed() <-chan error {
 	if w.system == nil {
 		return nil
@@ -188,7 +188,8 @@ func (w *Target) Failed() <-chan error {
 	return w.system.Exited()
 }
 
-// APIKey makes an API key of a user with further scopes.
+// APIKey makes an API key with the scopes of a user and further scopes. It fails with ErrNotOurs if the
+// benchmark has not started the services.
 func (w *Target) APIKey(ctx context.Context, owner string, further ...principal.Scope) (string, error) {
 	if w.system == nil {
 		return "", ErrNotOurs
@@ -196,7 +197,8 @@ func (w *Target) APIKey(ctx context.Context, owner string, further ...principal.
 	return apikey.Create(ctx, harness.Connections(w.system.Stack.Endpoints, nil), "bench", owner, append(apikey.User(), further...)...)
 }
 
-// UseStub restarts the dispatcher with a stub as its analysis server. restore undoes that and closes the stub.
+// UseStub restarts the dispatcher with a stub as its analysis server. restore restarts it with the former
+// analysis server and closes the stub.
 func (w *Target) UseStub(ctx context.Context) (h *StubAnalyzer, restore func() error, err error) {
 	if w.system == nil {
 		return nil, nil, ErrNotOurs
@@ -216,11 +218,11 @@ func (w *Target) retarget(ctx context.Context, url string) error {
 	return w.Restart(ctx, map[string]string{"TARGET_SERVER_URL": url}, harness.Dispatcher)
 }
 
-// Aside returns the URL of a process that no client reaches: how long it takes to answer shows how busy the
-// machine is.
+// Aside returns the URL of a process to which clients send no requests: its response time shows how busy
+// the machine is.
 func (w *Target) Aside() string { return w.system.URL(harness.Uploader) }
 
-// Restart restarts services with changed settings. It also makes them start with little memory.
+// Restart restarts services with changed settings. After a restart a service uses little memory.
 func (w *Target) Restart(ctx context.Context, settings map[string]string, names ...string) error {
 	if w.system == nil {
 		return ErrNotOurs

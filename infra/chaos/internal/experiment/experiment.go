@@ -25,15 +25,15 @@ import (
 
 // Options are the settings of an experiment.
 type Options struct {
-	Seed     uint64        `help:"the seed of the random plan; 0 chooses one"`
+	Seed     uint64        `help:"the seed of the random plan; 0 chooses a random seed"`
 	Jobs     int           `default:"5000" help:"the number of recordings to upload"`
 	Faults   int           `default:"210" help:"the number of faults to inject"`
 	Clients  int           `default:"48" help:"the number of concurrent clients, each with one job at a time"`
-	Running  int           `default:"8" help:"the limit of concurrent analyses, so that jobs wait in the queue; 0 is no limit"`
+	Running  int           `default:"8" help:"the limit of concurrent analyses, beyond which jobs wait in the queue; 0 is no limit"`
 	Race     bool          `help:"build the services with the race detector"`
-	Patience time.Duration `default:"1h" help:"give up after this time"`
+	Patience time.Duration `default:"1h" help:"the time limit of the experiment"`
 	Linger   time.Duration `kong:"-"` // how long to wait until idle connections are closed
-	Sweep    time.Duration `kong:"-"` // how long to wait until a sweep has removed what is left of uploads
+	Sweep    time.Duration `kong:"-"` // how long to wait until a sweep has removed the remains of uploads
 
 	Dir string                           `kong:"-"` // for data and logs; must not exist, and is not deleted
 	Say func(format string, args ...any) `kong:"-"`

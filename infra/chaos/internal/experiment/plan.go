@@ -12,8 +12,8 @@ import (
 // Action is what a fault does to its target.
 type Action string
 
-// The actions. The targets are, in the order of the groups: processes, the answers of the analysis server, the callbacks of the
-// analysis server, and the connections of clients.
+// The actions. The targets are, in the order of the groups: processes, the responses of the analysis server, the callbacks of
+// the analysis server, and the connections of clients.
 const (
 	Kill    Action = "kill"    // SIGKILL, and a start after the fault's duration
 	Pause   Action = "pause"   // SIGSTOP, and SIGCONT after the fault's duration
@@ -53,8 +53,8 @@ const replicas = 2
 type Fault struct {
 	Kind
 	Replica int           // which replica of the target, if that is a service
-	After   int           // the number of accepted jobs after which it is injected
-	Lasts   time.Duration // its duration; has no effect on a restart
+	After   int           // the number of accepted jobs after which the fault is injected
+	Lasts   time.Duration // the duration of the fault; a restart ignores it
 }
 
 // dependencies returns the parts on which the services depend.

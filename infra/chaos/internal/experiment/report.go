@@ -15,12 +15,12 @@ import (
 // Report is the outcome of an experiment.
 type Report struct {
 	Seed      uint64
-	Jobs      int // number of jobs without those of the warm-up
+	Jobs      int // number of jobs, without the jobs of the warm-up
 	Took      time.Duration
 	Injected  map[Kind]int   // number of faults by kind
 	Callbacks map[Action]int // number of callbacks with a fault, by fault
 	Clients   map[loadgen.Action]int
-	Ends      map[string]int // number of jobs by status, of all jobs
+	Ends      map[string]int // number of all jobs by their status
 	Cached    int            // number of jobs that were completed with the result of another one
 
 	verdicts []verdict

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// WebhookProxy is a proxy between the analysis server and the dispatcher. It injects into callbacks the
-// faults of a network: it loses, delays, repeats and reorders them. It forwards a callback to any
-// replica of the dispatcher that answers.
+// WebhookProxy is a proxy between the analysis server and the dispatcher. It injects network faults: it
+// loses, delays, repeats and reorders callbacks. It forwards a callback to any replica of the dispatcher
+// that responds.
 type WebhookProxy struct {
 	URL string // the base URL for callbacks, in place of a dispatcher's
 
@@ -81,14 +81,14 @@ func OpenWebhookProxy(ctx context.Context, seed uint64) (*WebhookProxy, error) {
 	return c, nil
 }
 
-// Serve sets the base URLs of the dispatchers. They start after the proxy, because their settings contain its URL.
+// Serve sets the base URLs of the dispatchers, which start after the proxy, because their settings contain its URL.
 func (c *WebhookProxy) Serve(targets []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.targets = targets
 }
 
-// Close forwards the callbacks that it holds back, and stops the proxy.
+// Close forwards the callbacks that are delayed for reordering, and stops the proxy.
 func (c *WebhookProxy) Close(ctx context.Context) error {
 	c.Inject("")
 	err := c.server.Shutdown(ctx)
@@ -98,8 +98,8 @@ func (c *WebhookProxy) Close(ctx context.Context) error {
 	return err
 }
 
-// Inject injects a fault into all callbacks from now on. The empty fault ends that. Callbacks that were held back are
-// forwarded in a random order.
+// Inject injects a fault into all callbacks from now on, in place of the previous fault; the empty fault injects none. It
+// forwards the callbacks that were delayed for reordering, in a random order.
 func (c *WebhookProxy) Inject(fault Action) {
 	c.mu.Lock()
 	c.fault = fault

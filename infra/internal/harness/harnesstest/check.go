@@ -10,9 +10,9 @@ import (
 	"sori.internal/infra/internal/loadgen"
 )
 
-// CheckEnd waits until an upload is accepted again and stops the load. Then it checks that all its jobs
-// are completed, that the invariants hold, that every viewer has seen the end, that the processes are
-// healthy, and that staging becomes empty.
+// CheckEnd waits until one more upload is accepted and stops the load. Then it checks that all jobs of the
+// load are completed, that the invariants hold, that every viewer has seen the end of its job, that the
+// processes are healthy, and that staging becomes empty.
 func (s *System) CheckEnd(g *loadgen.Steady) {
 	s.t.Helper()
 	g.AwaitAccepted()
@@ -40,7 +40,7 @@ func (s *System) CheckJobs(jobs []string) map[string]invariants.Row {
 	return rows
 }
 
-// AwaitEnds waits until every row is of an ended job and every given job has a row, and returns the rows.
+// AwaitEnds waits until the job of every row has ended and every given job has a row, and returns the rows.
 func (s *System) AwaitEnds(jobs []string) map[string]invariants.Row {
 	s.t.Helper()
 	rows, err := s.Checker.AwaitEnds(s.Ctx, jobs)
@@ -93,8 +93,8 @@ func (s *System) CheckProcesses() {
 	}
 }
 
-// CheckStaging checks that staging becomes empty; no upload may be under way. It restarts the uploader
-// for that, and stops polling the health routes before.
+// CheckStaging checks that staging becomes empty. No upload may be under way. CheckStaging stops polling
+// the health routes and restarts the uploader.
 func (s *System) CheckStaging() {
 	s.t.Helper()
 	if s.health != nil {

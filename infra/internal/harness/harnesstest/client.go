@@ -36,7 +36,7 @@ func (w *Env) contractClient(t *testing.T) *http.Client {
 	}}
 }
 
-// Send sends a request without a body, and returns the status and the body of the answer.
+// Send sends a request without a body, and returns the status and the body of the response.
 func Send(t *testing.T, via *http.Client, method, url string) (status int, text string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
@@ -56,8 +56,8 @@ func Send(t *testing.T, via *http.Client, method, url string) (status int, text 
 }
 
 // Upload sends a recording as a multipart form, as a browser does, and returns the job's id. It repeats
-// the upload, with the same idempotency key, while the answer asks for that: on a busy machine an upload
-// may wait in vain for the database or for NATS.
+// the upload, with the same idempotency key, while the failure is retryable: on a busy machine the wait of
+// an upload for the database or for NATS may time out.
 func (w *Env) Upload(t *testing.T, name string, audio []byte) (job string) {
 	t.Helper()
 	key := rand.Text()

@@ -26,8 +26,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Env is a complete Sori in the test's process: the four services and the reference analysis server,
-// on the dependencies of the test kit.
+// Env is a complete installation in the test's process: the four services and the reference analysis
+// server, on the dependencies of the test kit.
 type Env struct {
 	*testkit.Kit
 	Gateway    string // base URLs
@@ -37,7 +37,7 @@ type Env struct {
 	Analyzer   *analyzer.Server
 	Token      int64 // the id of a token, which Start has created
 
-	// Client checks the gateway's answers against the OpenAPI document.
+	// Client checks the gateway's responses against the OpenAPI document.
 	Client *http.Client
 	API    *client.Client // sends requests through Client
 }
@@ -47,7 +47,7 @@ type Options struct {
 	Settings   map[string]string // of all services
 	Dispatcher map[string]string // of the dispatcher, in addition to Settings
 	Behaviour  analyzer.Behaviour
-	Credential string // of the requests of Env.API, if Settings require authentication
+	Credential string // credential of the requests of Env.API, if Settings enable authentication
 	Poll       bool   // the dispatcher has the URL of the analysis server's status route
 
 	// Front, if set, is a middleware around the analysis server's handler: the

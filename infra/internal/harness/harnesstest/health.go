@@ -11,7 +11,7 @@ import (
 	"sori.internal/infra/internal/harness"
 )
 
-// The limits for the answers of the health routes. They are generous, because other tests run on the machine at the same time.
+// The limits for the responses of the health routes. They are generous, because other tests run on the machine at the same time.
 const (
 	askEvery  = 200 * time.Millisecond
 	answersIn = 10 * time.Second // limit for /livez and /readyz, even if dependencies are unavailable

@@ -63,7 +63,7 @@ type SystemOptions struct {
 	Patience  time.Duration     // limit for the whole test
 }
 
-// System is a complete Sori as processes, with a checker of its invariants and of its health.
+// System is a complete installation as processes, with a checker of its invariants and of its health.
 type System struct {
 	*harness.System
 	Ctx     context.Context //nolint:containedctx // the test's context, limited by Patience
@@ -74,8 +74,8 @@ type System struct {
 }
 
 // StartSystem starts Sori with a separate stack of dependencies, so that a test can stop them without an
-// effect on other tests. The System stops at the end of the test. Until then the health routes of all
-// services are polled, and the test fails if /livez of one reports a failure.
+// effect on other tests. The System stops at the end of the test. Until then it polls the health routes of
+// all services, and the test fails if /livez of a service reports a failure.
 func StartSystem(t *testing.T, o SystemOptions) *System {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), o.Patience)

@@ -1,7 +1,7 @@
 // Package parts contains the code of the child processes of a stack that are written in Go: the NATS servers, the S3 server, and
-// the download of PostgreSQL. A program that starts a stack either links this package and calls RunChild, or finds in the
-// environment variable proc.ProgramVariable the name of a program that does. Not every program links it, because the
-// servers are large and make builds slow.
+// the download of PostgreSQL. A program that starts a stack either links this package and calls RunChild, or starts the
+// program that the environment variable proc.ProgramVariable names, which does so. Not every program links this package,
+// because the servers are large and make builds slow.
 package parts
 
 import (

@@ -17,7 +17,7 @@ import (
 	"sori.internal/infra/internal/stack/proc"
 )
 
-// ErrNoBinaries means that there is no usable PostgreSQL on this machine and none could be downloaded.
+// ErrNoBinaries means that this machine has no usable PostgreSQL, and that the download of one failed.
 var ErrNoBinaries = errors.New("no PostgreSQL to run: install it " +
 	"(Debian, Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql)")
 

@@ -40,8 +40,8 @@ func AcquireLock(path string) (*Lock, error) {
 	return finish(file, held, err)
 }
 
-// WaitForLock acquires the lock, for which it waits at most for the given limit. If another process still holds the lock then,
-// WaitForLock returns a *HeldError.
+// WaitForLock acquires the lock. If another process holds it, WaitForLock waits at most for the given limit, and then returns
+// a *HeldError.
 func WaitForLock(ctx context.Context, path string, limit time.Duration) (*Lock, error) {
 	file := newLock(path)
 	waiting, cancel := context.WithTimeout(ctx, limit)
@@ -74,7 +74,8 @@ func finish(file *flock.Flock, held bool, err error) (*Lock, error) {
 	return &Lock{file}, nil
 }
 
-// Release releases the lock. It does not delete the file: otherwise two processes could each lock another file of the same name.
+// Release releases the lock. It does not delete the file: otherwise two processes could each lock a different file of the same
+// name.
 func (l *Lock) Release() error {
 	if err := l.file.Unlock(); err != nil {
 		return fmt.Errorf("unlock: %w", err)

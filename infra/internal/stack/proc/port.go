@@ -38,9 +38,9 @@ type Port struct {
 // Address returns the loopback address with the port.
 func Address(port int) string { return net.JoinHostPort(Host, strconv.Itoa(port)) }
 
-// PortTaken reports whether a process listens on the port now. It binds a socket to the port and does not listen itself: a
-// process that this one starts in that moment has a copy of the socket until it executes its program, and if the copy listened
-// the port would look taken.
+// PortTaken reports whether a process listens on the port now. It binds a socket to the port but does not listen on it: a
+// process that this one forks at that moment has a copy of the socket until it executes its program, and a listening copy
+// would make the port look taken.
 func PortTaken(port int) bool {
 	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
@@ -56,8 +56,8 @@ func PortTaken(port int) bool {
 
 // WithPort calls the function start with a port that was free a moment ago. If start fails and another process has taken
 // that port in the meantime, WithPort calls start again with another port. For a fixed port it calls start once. If the
-// fixed port is still in use after portRelease, which is longer than a killed process needs to release a port, WithPort
-// returns ErrPortTaken without a call.
+// fixed port stays in use for longer than a killed process needs to release a port, WithPort returns ErrPortTaken and does
+// not call start.
 func WithPort(ctx context.Context, want Port, start func(port int) error) error {
 	if want.Fixed != 0 {
 		if err := awaitPort(ctx, want.Fixed); err != nil {

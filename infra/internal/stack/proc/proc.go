@@ -2,8 +2,8 @@
 //
 // It also contains locks, by which one process at a time uses a folder, and finds free ports. It guarantees:
 //
-//   - A process does not outlive its parent, as far as the system allows: on Linux the kernel sends OnParentDeath, and on
-//     every system a part of a stack ends when its stdin is closed.
+//   - A process does not outlive its parent, as far as the system allows: on Linux the kernel sends Spec.OnParentDeath to
+//     it, and on every system a part of a stack ends when its stdin is closed.
 //   - A terminal's Ctrl-C reaches only the parent, which then stops its processes in order.
 //   - Stop returns only after the process has exited.
 package proc
@@ -139,7 +139,7 @@ func (p *Process) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Step is one way to ask a process to end, and how long to wait for the end before the next step.
+// Step is a request to a process to end, and how long to wait for the end before the next step.
 type Step struct {
 	Signal os.Signal // nil closes the stdin of the process
 	Grace  time.Duration
