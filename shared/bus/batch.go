@@ -17,7 +17,7 @@ import (
 // events that are redelivered during the pause form one batch, which logs one line.
 const batchRetryPause = 500 * time.Millisecond
 
-// Batches describes a consumer that handles many events at once.
+// Batches describes a consumer that handles events in batches.
 type Batches struct {
 	Consumer     // Handle and Concurrency are not used
 	Size     int // maximum number of events in a batch

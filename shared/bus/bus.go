@@ -43,7 +43,7 @@ type Config struct {
 	JobsMaxAge      time.Duration `env:"JOBS_MAX_AGE" envDefault:"168h"`
 	JobsMaxBytes    int64         `env:"JOBS_MAX_BYTES" envDefault:"4294967296"`
 	StagingMaxBytes int64         `env:"STAGING_MAX_BYTES" envDefault:"10737418240"`
-	ResultTTL       time.Duration `env:"RESULT_CACHE_TTL" envDefault:"24h"` // of cached results; 0: results are not cached
+	ResultTTL       time.Duration `env:"RESULT_CACHE_TTL" envDefault:"24h"` // how long results stay cached; 0: results are not cached
 	ResultMaxBytes  int64         `env:"RESULT_CACHE_BYTES" envDefault:"1073741824"`
 }
 

@@ -40,7 +40,7 @@ type Consumer struct {
 	Filters     []string      // subjects of the stream; all if empty
 	Concurrency int           // maximum number of handlers that run at once
 	MaxPending  int           // events delivered to all replicas and not settled; at least 1000
-	AckWait     time.Duration // 10 seconds if it is 0; extended while a handler runs
+	AckWait     time.Duration // 10 seconds if it is 0; Consume extends it while a handler runs
 	Grace       time.Duration // how long handlers may continue after a stop
 	Metrics     *metrics.Events
 

@@ -17,13 +17,13 @@ import (
 
 // DeadLetter is a message that a consumer rejected, with the reason.
 type DeadLetter struct {
-	Seq        uint64    `json:"seq"` // in the stream of dead letters: operators select it by this number
+	Seq        uint64    `json:"seq"` // sequence in the stream of dead letters; operators select the dead letter by this number
 	Consumer   string    `json:"consumer"`
-	Subject    string    `json:"subject"`    // of the event
-	EventSeq   uint64    `json:"event_seq"`  // of the event in its own stream
+	Subject    string    `json:"subject"`    // subject of the event
+	EventSeq   uint64    `json:"event_seq"`  // sequence of the event in its own stream
 	Job        string    `json:"job_id"`     // empty if the event is not about a job
-	Code       string    `json:"code"`       // of the failure
-	Reason     string    `json:"reason"`     // the detail of the failure
+	Code       string    `json:"code"`       // code of the failure
+	Reason     string    `json:"reason"`     // detail of the failure
 	Deliveries uint64    `json:"deliveries"` // how often the event was delivered
 	At         time.Time `json:"buried"`     // when the dead letter was stored
 	Trace      string    `json:"trace_id,omitempty"`

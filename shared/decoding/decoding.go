@@ -54,7 +54,7 @@ var ErrProtocol = errors.New("decoding protocol broken")
 
 // Request asks for the samples of one file.
 type Request struct {
-	Path       string  `json:"path"`             // of the file, absolute
+	Path       string  `json:"path"`             // absolute path of the file
 	Format     string  `json:"format,omitempty"` // the demuxer to use if the file does not identify its format
 	MaxSeconds float64 `json:"max_seconds"`      // how much of the recording is decoded, in seconds; the rest is left out
 	CPUSeconds float64 `json:"cpu_seconds"`      // limit of the processor time for this request, in seconds

@@ -110,13 +110,13 @@ type Received struct {
 	TokenID     int64  `json:"token_id"`
 	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as in the catalogue
 	PitchURL    string `json:"s3_pitch_url,omitempty"`
-	FileName    string `json:"file_name,omitempty"` // from the client: metadata, never a path
-	MediaType   string `json:"media_type"`          // by its magic bytes
+	FileName    string `json:"file_name,omitempty"` // name that the client sent: metadata, never a path
+	MediaType   string `json:"media_type"`          // sniffed from the first bytes
 	Size        int64  `json:"size"`                // bytes
 	SHA256      string `json:"sha256"`              // hexadecimal; with Key, the one that the client announced, or empty
 	Chunks      int    `json:"chunks"`              // messages in staging
-	Key         string `json:"key,omitempty"`       // of the recording, if it is in the bucket already: then nothing is staged
-	Entry       string `json:"entry,omitempty"`     // of staging; if empty, the entry is named like the job
+	Key         string `json:"key,omitempty"`       // key of a recording that is already in the bucket, so that nothing is staged
+	Entry       string `json:"entry,omitempty"`     // name of the entry in staging; if empty, the entry has the name of the job
 	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner is visible to admins only
 	Source      string `json:"source,omitempty"`    // where to fetch the recording from, sealed (package source)
 	Fresh       bool   `json:"fresh,omitempty"`     // the client wants a new analysis, not a cached result
@@ -230,12 +230,12 @@ type Expired struct {
 type Erased struct {
 	JobID  string   `json:"job_id"`
 	Staged []string `json:"staged,omitempty"` // entries of staging that were named in the purged events
-	Owner  string   `json:"owner,omitempty"`  // of the job: besides admins, only the owner may know that the job existed
+	Owner  string   `json:"owner,omitempty"`  // owner of the job: besides admins, only the owner may know that the job existed
 	By     string   `json:"by,omitempty"`     // who requested it: an owner, or the id of an API key; empty if the job's token was deleted, or for another reason
 	Reason string   `json:"reason,omitempty"` // why, if no one requested it: ReasonRetention
 
-	// AnalysisJobID is the analysis server's own id of the newest analysis, by which it is asked to
-	// cancel and forget it; empty if there is none.
+	// AnalysisJobID is the analysis server's own id of the newest analysis, for the request to
+	// cancel the analysis; empty if there is none.
 	AnalysisJobID string `json:"analysis_job_id,omitempty"`
 }
 
@@ -267,7 +267,7 @@ type Uploading struct {
 type Progressed struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
-	Percent int    `json:"percent"` // of the analysis, 0..100
+	Percent int    `json:"percent"` // progress of the analysis, 0..100
 	Message string `json:"message,omitempty"`
 }
 
@@ -296,7 +296,7 @@ type Granted struct {
 	Attempt   int    `json:"attempt"`
 	Entry     uint64 `json:"entry"`                // sequence of the attempt in the stream in which it waited
 	Unlimited bool   `json:"unlimited,omitempty"`  // no slot is needed: the number of analyses is not limited any more
-	ResultKey string `json:"result_key,omitempty"` // of the analysis for which the job waited; empty if it waited in the queue
+	ResultKey string `json:"result_key,omitempty"` // key of the result for whose analysis the job waited; empty if it waited in the queue
 }
 
 // Refused means that the dispatcher refused a callback of the newest attempt, or the analysis

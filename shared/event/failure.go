@@ -5,7 +5,7 @@ import "regexp"
 // Codes of failures that more than one package uses. FailureCodes lists every code with which a job
 // can fail.
 const (
-	CodeAnalysisFailed   = "analysis-failed"   // also if the analysis server reports no code
+	CodeAnalysisFailed   = "analysis-failed"   // also used if the analysis server reports no code
 	CodeAnalysisRejected = "analysis-rejected" // the analysis server refused the request
 	CodeAnalysisTimeout  = "analysis-timeout"
 	CodeDispatchTimeout  = "dispatch-timeout"

@@ -122,8 +122,8 @@ type UploadWay string
 
 // The ways.
 const (
-	WayMultipart UploadWay = "multipart" // in parts
-	WayForm      UploadWay = "form"      // in one request
+	WayMultipart UploadWay = "multipart" // to S3 in parts
+	WayForm      UploadWay = "form"      // to S3 in one request
 	WayTus       UploadWay = "tus"       // through the uploader, resumable
 	WaySpent     UploadWay = "spent"     // no upload, but a form whose job has begun; until the form expires, S3 still accepts it
 )

@@ -2,9 +2,9 @@ package event
 
 import "strconv"
 
-// TokenDeleted means that a token was deleted from the catalogue. Its jobs are erased, also those
-// whose upload is accepted later. The id is never used again. Published by the gateway, in a stream
-// of its own; consumed by the tracker.
+// TokenDeleted means that a token was deleted from the catalogue. The tracker erases its jobs,
+// including jobs whose upload is accepted later. The id is never used again. Published by the
+// gateway, in a separate stream; consumed by the tracker.
 type TokenDeleted struct {
 	TokenID int64 `json:"token_id"`
 }

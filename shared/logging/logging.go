@@ -40,7 +40,7 @@ const (
 	Count     = "count"
 	Address   = "address"
 	Owner     = "owner"  // who makes a request
-	KeyID     = "key_id" // of an API key
+	KeyID     = "key_id" // id of an API key
 
 	Dependency = "dependency" // of the service, as /readyz names it
 

@@ -28,7 +28,7 @@ import (
 
 // Info is what is known about a file. Unknown fields have their zero value.
 type Info struct {
-	MediaType     string // as Sniff returns it
+	MediaType     string // one of Types
 	Container     string
 	Codec         string // ffmpeg's name of the codec
 	SampleRate    int    // samples per second

@@ -24,7 +24,7 @@ const (
 	JobsWrite      Scope = "jobs:write"      // upload; cancel, retry and delete one's own jobs
 	CatalogueRead  Scope = "catalogue:read"  // read tokens, scripts and actors
 	CatalogueWrite Scope = "catalogue:write" // change tokens, scripts and actors
-	Admin          Scope = "admin"           // everything, also the jobs of all owners and all API keys
+	Admin          Scope = "admin"           // everything, including the jobs of all owners and all API keys
 )
 
 // Scopes returns all scopes.

@@ -1,8 +1,8 @@
 // Package source describes from where a recording is fetched, and decides what may be fetched.
 //
 // A client names a URL, and a service sends the request: without rules a client could reach every
-// host that the service reaches (server-side request forgery). Allowed has the rules. They hold for
-// the URL, for each redirect, and for the address that is dialled.
+// host that the service can reach (server-side request forgery). Allowed has the rules. They apply
+// to the URL, to each redirect, and to the address that is dialled.
 //
 // A URL may be presigned, and headers contain credentials. Therefore a Source is a secret: events
 // carry it sealed (Sealer), and errors name the host alone.

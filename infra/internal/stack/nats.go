@@ -21,7 +21,7 @@ const natsStopGrace = 10 * time.Second
 type NATSSettings struct {
 	Dir        string // the store directory, an absolute path
 	Port       int
-	MaxPayload int32 // in bytes; 0 means the default of NATS servers, 1 MiB
+	MaxPayload int32 // largest message in bytes; 0 is the server's default of 1 MiB, which installations use
 
 	MemoryLimit int64 // see Options.MemoryLimit; 0 means none
 

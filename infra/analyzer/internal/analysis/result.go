@@ -12,7 +12,7 @@ import (
 type Result struct {
 	Duration         float64   `json:"duration"`           // seconds
 	SampleRate       int       `json:"sample_rate"`        // Hz
-	Channels         int       `json:"channels"`           // as stored
+	Channels         int       `json:"channels"`           // number of channels in the file
 	Format           string    `json:"format"`             // container, for example wav, flac, mp3, ogg
 	Codec            string    `json:"codec"`              // for example pcm_s16le, flac, mp3, vorbis
 	LoudnessLUFS     *Decimal2 `json:"loudness_lufs"`      // integrated, BS.1770-4; null for silence and below 400 ms

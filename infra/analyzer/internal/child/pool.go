@@ -39,8 +39,8 @@ func NewPool[P Member](size int, ttl time.Duration, start func(context.Context) 
 	return &Pool[P]{start: start, ttl: ttl, slots: make(chan struct{}, size)}
 }
 
-// Take returns an idle process or a new one. It waits while the largest number of processes work. If ctx ends first, it
-// returns an error. The caller must return the process with Give.
+// Take returns an idle process or a new one. If as many processes work as the pool allows, Take waits until one is
+// returned or ctx ends. The caller must return the process with Give.
 func (p *Pool[P]) Take(ctx context.Context) (P, error) {
 	var none P
 	select {

@@ -52,7 +52,7 @@ const replicas = 2
 // Fault is one fault of a plan.
 type Fault struct {
 	Kind
-	Replica int           // which replica of the target, if that is a service
+	Replica int           // the index of the replica, if the target is a service
 	After   int           // the number of accepted jobs after which the fault is injected
 	Lasts   time.Duration // the duration of the fault; a restart ignores it
 }

@@ -128,8 +128,8 @@ type Dependencies struct {
 	Links      Links
 	Analyzer   Analyzer
 	Signer     *Signer
-	Slots      Slots // of running analyses; nil means no limit
-	Queue      Queue // of the attempts that wait for a slot
+	Slots      Slots // slots of running analyses; nil means no limit
+	Queue      Queue // attempts that wait for a slot
 	Sharing    Sharing
 	Results    Results // the cache; nil means that results are not cached
 	Versions   Versions

@@ -80,7 +80,7 @@ const versionTimeout = 2 * time.Second
 type Recording struct {
 	Owner      string
 	TokenID    int64
-	SHA256     string    // in hexadecimal
+	SHA256     string    // hexadecimal
 	References [2]string // TextGrid and pitch; empty if the token has none
 }
 

@@ -64,8 +64,8 @@ type Options struct {
 	Target          *url.URL
 	Format          Format
 	UserAgent       string
-	Timeout         time.Duration // of one request
-	Concurrency     int           // concurrent requests
+	Timeout         time.Duration // time limit of one request
+	Concurrency     int           // largest number of concurrent requests
 	BreakerFailures int           // consecutive failures that open the circuit breaker
 	BreakerDelay    time.Duration // how long the breaker stays open if the server sends no Retry-After
 	Presigned       bool          // requests contain presigned URLs

@@ -20,8 +20,8 @@ const WebhookPath = "/tokens/webhook/analysis-complete"
 // Options has the settings of the operator.
 type Options struct {
 	MaxBody         int64           // largest body of a callback, in bytes
-	Signatures      Signatures      // of the server, in addition to the signature in the URL
-	DefaultLanguage locale.Language // of responses, if Accept-Language names no language that Sori has
+	Signatures      Signatures      // signatures of the server, in addition to the signature in the URL
+	DefaultLanguage locale.Language // language of responses if Accept-Language names no language that Sori has
 }
 
 // Routes adds the routes.

@@ -8,14 +8,14 @@ import (
 	"sori.internal/shared/media"
 )
 
-// UploadLimits are the limits of uploads that apply to every client. It includes limits that
+// UploadLimits are the limits of uploads that apply to every client. They include limits that
 // another service enforces, so that clients can read all of them.
 type UploadLimits struct {
-	MaxBytes        int64         // of a recording in a form
-	MaxDirectBytes  int64         // of a recording that the client sends to the bucket, or in several requests
-	MaxFetchBytes   int64         // of a recording that is fetched from a URL
-	Expiry          time.Duration // of an upload to the bucket that is not completed
-	MaxSeconds      float64       // of a recording that is analysed; 0 if unknown
+	MaxBytes        int64         // bytes of a recording in a form
+	MaxDirectBytes  int64         // bytes of a recording that the client sends to the bucket, or in several requests
+	MaxFetchBytes   int64         // bytes of a recording that is fetched from a URL
+	Expiry          time.Duration // time after which an uncompleted upload to the bucket is removed
+	MaxSeconds      float64       // longest duration of a recording that is analysed; 0 if unknown
 	AudioRetention  time.Duration // 0: recordings are kept until they are deleted
 	ResultRetention time.Duration // 0: results are kept until they are deleted
 }

@@ -24,7 +24,7 @@ type Entry struct {
 	Action    string    `db:"action" json:"action"`         // method and route
 	Object    string    `db:"object" json:"object"`         // path of what was made or changed
 	Status    int       `db:"status" json:"status"`         // HTTP status of the response
-	Address   string    `db:"address" json:"address"`       // of the client
+	Address   string    `db:"address" json:"address"`       // address of the client
 	RequestID string    `db:"request_id" json:"request_id"` // also in the logs of all services
 }
 

@@ -70,7 +70,7 @@ func NewDetails(tokens Tokens, objects Objects, memory *membound.Bound) *Details
 
 // Detail returns a token with the objects that its references name. If an object cannot be read,
 // Detail leaves it out and logs the reason, so that it returns the token even while S3 is
-// unavailable.
+// unavailable. It fails with fault.Exhausted if there is no memory for the pitch.
 func (d *Details) Detail(ctx context.Context, id int64) (Detail, error) {
 	t, err := d.tokens.Token(ctx, id)
 	if err != nil {

@@ -43,14 +43,14 @@ const (
 
 // Server serves the routes that are registered with it.
 type Server struct {
-	Name      string // of the application
+	Name      string // name of the application
 	Addr      string // host:port; port 0 means any free port
 	Grace     time.Duration
 	Listening func(net.Addr) // if set, called with the address that the server listens on
 	Log       zerolog.Logger
 	Requests  *metrics.Requests
 
-	BasePath string            // of every route, without a trailing slash; empty is the root
+	BasePath string            // path before every route, without a trailing slash; empty is the root
 	Proxies  forwarded.Proxies // proxies whose X-Forwarded headers are used
 	Origins  origin.List       // origins of other sites whose pages may use the API
 	Hosts    Hosts             // names by which clients may request the gateway; if empty: on a loopback address only the names of this machine, otherwise every name
@@ -62,7 +62,7 @@ type Server struct {
 	// Audit records a request in the audit log.
 	Audit func(audit.Entry)
 
-	Limits Limits // of each client
+	Limits Limits // limits of each client
 
 	// Register adds the routes. It must add a more specific route before a more general one. A path
 	// matches with and without a trailing slash.

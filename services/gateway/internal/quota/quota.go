@@ -5,7 +5,7 @@
 // usage, which is at most two seconds old (but see rule 4), and of the owner's uploads at this
 // replica that the tracker has not recorded yet:
 //
-//  1. Uploads at one replica do not exceed a budget, however many there are at once.
+//  1. Uploads at one replica do not exceed a budget, however many are concurrent.
 //  2. An upload at another replica is counted as soon as the tracker has recorded its job and this
 //     replica has read the usage again. So an owner can exceed a budget by the uploads that other
 //     replicas admit until then.

@@ -6,11 +6,11 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// Limits are the budgets of each owner in bytes; 0: no limit.
+// Limits are the budgets of each owner in bytes. A field of 0 means no limit.
 type Limits struct {
-	Staged int64 // of recordings that are not in the bucket yet
-	Stored int64 // of recordings in the bucket
-	Log    int64 // of events in the stream of logs
+	Staged int64 // recordings that are not in the bucket yet
+	Stored int64 // recordings in the bucket
+	Log    int64 // events in the stream of logs
 }
 
 // The Retry-After of a refusal. Stored bytes are not released by waiting.

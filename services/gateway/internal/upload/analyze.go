@@ -21,7 +21,7 @@ import (
 // AnalyzeRequest is the request to analyse a recording that is fetched from a URL.
 type AnalyzeRequest struct {
 	TokenID int64
-	Owner   string // of the job; empty if requests are not authenticated
+	Owner   string // owner of the job; empty if requests are not authenticated
 	Fresh   bool   // the recording is to be analysed, even if a result is cached
 	Body    []byte // JSON
 

@@ -65,9 +65,9 @@ type Usage interface {
 
 // Limits are the limits of uploads.
 type Limits struct {
-	MaxBytes    int64 // of one recording in a form
-	DirectBytes int64 // of one recording that the client sends to the bucket itself; named in the failure of a form that is too large
-	Concurrent  int   // concurrent uploads
+	MaxBytes    int64 // bytes of one recording in a form
+	DirectBytes int64 // bytes of one recording that the client sends to the bucket itself; named in the failure of a form that is too large
+	Concurrent  int   // largest number of concurrent uploads
 
 	// Reserve is the fraction of the log and of staging that is reserved for accepted jobs. Without
 	// it, uploads could fill both, and accepted jobs could neither continue nor fail.
@@ -85,7 +85,7 @@ func (l Limits) MaxBody() int64 { return l.MaxBytes + envelopeSize }
 // Request is the request of an upload.
 type Request struct {
 	TokenID       int64
-	Owner         string // of the job; empty if requests are not authenticated
+	Owner         string // owner of the job; empty if requests are not authenticated
 	ContentType   string
 	ContentDigest string // the header of RFC 9530, empty if absent
 

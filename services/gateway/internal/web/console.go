@@ -23,7 +23,7 @@ import (
 // a folder at every request, so that a new build is served at once. It reads nothing outside the
 // folder, not even through a symbolic link.
 type Console struct {
-	Dir          string   // of the built console; empty if there is none
+	Dir          string   // folder of the built console; empty if there is none
 	MediaOrigins []string // origins from which the page plays recordings
 	Info         Info     // the response to programs at GET /
 	SignIn       SignIn   // the response to the page at GET /console/config.json
@@ -49,7 +49,7 @@ type OIDC struct {
 type Info struct {
 	httpd.Info
 
-	MaxUploadBytes int64 `json:"max_upload_bytes"` // of one recording
+	MaxUploadBytes int64 `json:"max_upload_bytes"` // largest size of a recording, in bytes
 }
 
 // The files of a build: its page, and the folder of the files that the page loads.

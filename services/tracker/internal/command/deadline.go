@@ -14,7 +14,7 @@ import (
 // Deadlines limit the time until the analysis server accepts a job, and then the time until the
 // analysis ends. The limit of the analysis depends on the duration of the recording.
 type Deadlines struct {
-	Dispatch time.Duration // from received, retried or lapsed to dispatched
+	Dispatch time.Duration // limit from received, retried or lapsed to dispatched
 	Factor   float64       // limit of the analysis, as a multiple of the duration of the recording
 	Min, Max time.Duration // bounds of that limit; it is Max if the duration is unknown
 }

@@ -42,12 +42,12 @@ type Record struct {
 	Analysing bool      // the analysis server has accepted the job, so the deadline of the analysis applies
 
 	WaitSeq     uint64    // sequence of the newest waiting event
-	WaitAttempt int       // its attempt
+	WaitAttempt int       // attempt of that event
 	WaitUntil   time.Time // when the dispatcher sends the attempt again; zero if that is not known
 	WaitCode    string    // the reason
 
 	RefusalSeq     uint64 // sequence of the newest refused event
-	RefusalAttempt int    // attempt in this event
+	RefusalAttempt int    // attempt of that event
 	RefusalCode    string // why the callback was refused
 
 	FetchSeq     uint64 // sequence of the newest fetching event
@@ -98,7 +98,7 @@ func FromReceived(received event.Received, at time.Time) Snapshot {
 //  8. The deletion of the recording of an ended job does not change UpdatedAt, which clients take
 //     for the time of the end.
 //  9. The owner is the owner in received, otherwise the owner in erased.
-//  10. The size of an event is counted once (countSize).
+//  10. The size of an event is counted once, however often the event is merged.
 //
 // Exceptions from 1:
 //

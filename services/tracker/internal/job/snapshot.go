@@ -52,7 +52,7 @@ func (f Failure) In(l locale.Language) Failure {
 type Fetch struct {
 	Bytes  int64  `json:"bytes"`
 	Size   int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if unknown
-	Try    int    `json:"try"`              // from 1
+	Try    int    `json:"try"`              // number of the try, from 1
 	Code   string `json:"code,omitempty"`   // why the previous try failed
 	Status int    `json:"status,omitempty"` // HTTP status of the response to the previous try; 0 without a response
 }

@@ -143,8 +143,8 @@ type Dependencies struct {
 
 // Options are the settings of direct uploads.
 type Options struct {
-	MaxBytes  int64         // of one recording
-	MaxOpen   int           // unfinished uploads of one owner
+	MaxBytes  int64         // largest size of a recording, in bytes
+	MaxOpen   int           // largest number of unfinished uploads of one owner
 	Expiry    time.Duration // time after which an unfinished upload is removed
 	LinkValid time.Duration // how long the URL of a part, and a form, are valid
 }
@@ -311,10 +311,11 @@ func (c *Core) Joined(ctx context.Context, u Upload) error {
 	return err
 }
 
-// AwaitJoined calls use until use does not fail with fault.NotFound, for a few seconds. use must
-// fail so if S3 does not have the object. AwaitJoined is for an upload whose multipart upload S3
-// does not know any more: another call has joined the parts, or is joining them, and the object
-// will appear soon. AwaitJoined fails with fault.NotFound if the upload is not recorded any more.
+// AwaitJoined calls use repeatedly while use fails with fault.NotFound, which means that S3 does
+// not have the object. It is for an upload whose multipart upload S3 does not know any more:
+// another call has joined the parts, or is joining them, and the object will appear soon.
+// AwaitJoined fails with fault.NotFound if the upload is not recorded any more, and with
+// fault.Unavailable if the object does not appear within a few seconds.
 func (c *Core) AwaitJoined(ctx context.Context, u Upload, use func() error) error {
 	for began := time.Now(); time.Since(began) < joinTimeout; {
 		if err := use(); !fault.Is(err, fault.NotFound) {

@@ -37,7 +37,7 @@ import (
 // Options are the limits of fetches.
 type Options struct {
 	Allowed  source.Allowed
-	MaxBytes int64         // of one recording
+	MaxBytes int64         // largest size of a recording, in bytes
 	MinRate  int64         // bytes per second; see package minrate
 	Idle     time.Duration // the longest time without a byte
 	Tries    int           // largest number of tries of one fetch

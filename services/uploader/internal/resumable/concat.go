@@ -29,7 +29,8 @@ func (c *Core) object(ctx context.Context, s *Session) error {
 }
 
 // Concat copies the bytes of partial uploads to an upload, begins its job, and removes the partial
-// uploads. If it fails, it removes the upload and keeps the partial uploads.
+// uploads. It fails with fault.Malformed if a partial upload is not complete. If the copy fails, it
+// removes the upload and keeps the partial uploads.
 func (c *Core) Concat(ctx context.Context, s *Session, partials []*Session) error {
 	read := false // whether an object other than the last is too small for a part, or any object is too large
 	for i, p := range partials {

@@ -83,9 +83,9 @@ type RemoteDependencies struct {
 // RemoteOptions has the settings of the operator.
 type RemoteOptions struct {
 	Allowed  source.Allowed
-	MaxBytes int64         // of one recording
-	Timeout  time.Duration // of one fetch, with all its tries
-	OfOwner  int           // fetches of one owner at the same time; 0: any number
+	MaxBytes int64         // largest size of a recording, in bytes
+	Timeout  time.Duration // time limit of one fetch, with all its tries
+	OfOwner  int           // largest number of concurrent fetches of one owner; 0: any number
 }
 
 // RemoteUploader fetches recordings from their sources into the bucket.
