@@ -11,7 +11,7 @@ import (
 )
 
 // Staged is an entry of staging, which stores bytes that are too large for an event. The entry of
-// an upload is named like its job, or has a name from UploadEntry.
+// an upload has the id of its job as its name, or a name from UploadEntry.
 type Staged struct {
 	Entry  string
 	Chunks int

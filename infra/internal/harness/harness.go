@@ -54,7 +54,7 @@ type Options struct {
 	Env map[string]map[string]string
 	// Secrets are generated at random if both are empty.
 	Secrets Secrets
-	// Pooled means that the services reach the database through a pooler that knows only its owner.
+	// Pooled means that the services connect to the database through a pooler, to which only the owner of the database may log in.
 	Pooled bool
 }
 

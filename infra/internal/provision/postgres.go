@@ -37,8 +37,9 @@ func (r Roles) list() []postgres.Role {
 	}
 }
 
-// Postgres applies the migrations of all services, as the owner of the tables that cfg names, and
-// creates the roles of the services or changes them. It returns the names of the roles.
+// Postgres applies the migrations of all services, and creates the roles of the services or changes
+// them. The user in cfg must own the tables and be allowed to create roles. Postgres returns the names
+// of the roles.
 func Postgres(ctx context.Context, cfg postgres.Config, roles Roles) (names []string, err error) {
 	for _, migrate := range []func(context.Context, postgres.Config) error{gateway.Migrate, tracker.Migrate} {
 		if err := migrate(ctx, cfg); err != nil {

@@ -34,8 +34,8 @@ type report struct {
 	Error string `json:"error,omitempty"`
 }
 
-// RunRole runs the role that roleVariable names and returns true and the exit code for the process. In a process without that
-// variable it does nothing and returns false.
+// RunRole runs the role with which StartPart or RunPart started this process, and returns true and the exit code for the
+// process. In any other process it does nothing and returns false.
 func RunRole(roles map[string]Role) (ran bool, code int) {
 	name, child := os.LookupEnv(roleVariable)
 	if !child {

@@ -35,8 +35,8 @@ type Routes struct {
 
 	Direct          DirectUploads
 	Uploader        fiber.Handler                                // forwards to the uploader
-	DescribedUpload func(c *fiber.Ctx, header http.Header) error // forwards to the uploader without the body, and with further fields
-	Bytes           func(c *fiber.Ctx, header http.Header) error // forwards to the uploader with a body of up to Limits.MaxDirectBytes, and with further fields
+	DescribedUpload func(c *fiber.Ctx, header http.Header) error // forwards to the uploader without the body, and with further header fields
+	Bytes           func(c *fiber.Ctx, header http.Header) error // forwards to the uploader with a body of up to Limits.MaxDirectBytes, and with further header fields
 
 	Tracker    fiber.Handler // forwards to the tracker
 	Dispatcher fiber.Handler // forwards to the dispatcher

@@ -26,7 +26,7 @@ const maxWaitAfterShutdown = time.Second
 // direction.
 type Handler struct {
 	Upstream *Upstream
-	MaxBody  int64
+	MaxBody  int64 // largest body of a request, in bytes
 	Timeouts httpserver.BodyLimits
 	Shutdown *httpserver.Shutdown
 	Signer   principal.Signer // signs the principal that is sent to the upstream

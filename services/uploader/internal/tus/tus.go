@@ -1,6 +1,7 @@
 // Package tus serves resumable uploads: tus 1.0 and the draft of the IETF ("Resumable Uploads for
 // HTTP"), by the handler of tusd. The package adds to the handler the extensions checksum and
-// expiration, problem documents, and a path in Location, which the gateway completes to a URL.
+// expiration, and problem documents. It sets a path in Location, which the gateway completes to a
+// URL.
 package tus
 
 import (
