@@ -30,7 +30,6 @@ import (
 	"sori.internal/services/uploader/internal/upload"
 	"sori.internal/shared/event"
 	"sori.internal/shared/fault"
-	"sori.internal/shared/wait"
 )
 
 // Upload is an upload that is not completed.
@@ -279,60 +278,6 @@ func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, er
 		return u, err
 	}
 	return u, c.Join(ctx, u, parts)
-}
-
-// Join joins the parts of an upload at S3 and begins its job. It may be called again, even
-// concurrently: it then tolerates that some S3 servers respond with an internal error while they
-// join the parts for another call.
-func (c *Core) Join(ctx context.Context, u Upload, parts []Part) error {
-	err := c.Bucket.CompleteParts(ctx, u.Key, u.S3ID, parts)
-	if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Unavailable) {
-		return c.joinedBefore(ctx, u, err)
-	}
-	joined := c.Joined(ctx, u)
-	if fault.Is(joined, fault.Unavailable) && fault.Is(err, fault.Unavailable) { // nobody joins them
-		return err
-	}
-	return joined
-}
-
-const (
-	joinTimeout  = 5 * time.Second // how long a call waits for another one that is joining the same parts
-	joinInterval = 100 * time.Millisecond
-)
-
-// Joined begins the job of an upload whose parts S3 has joined, or whose multipart upload S3 does
-// not know any more.
-func (c *Core) Joined(ctx context.Context, u Upload) error {
-	err := c.AwaitJoined(ctx, u, func() error { return c.begin(ctx, u) })
-	if fault.Is(err, fault.NotFound) {
-		_, err = c.completed(ctx, Handle{Owner: u.Owner, Key: u.Key})
-	}
-	return err
-}
-
-// AwaitJoined calls use repeatedly while use fails with fault.NotFound, which means that S3 does
-// not have the object. It is for an upload whose multipart upload S3 does not know any more:
-// another call has joined the parts, or is joining them, and the object will appear soon.
-// AwaitJoined fails with fault.NotFound if the upload is not recorded any more, and with
-// fault.Unavailable if the object does not appear within a few seconds.
-func (c *Core) AwaitJoined(ctx context.Context, u Upload, use func() error) error {
-	for began := time.Now(); time.Since(began) < joinTimeout; {
-		if err := use(); !fault.Is(err, fault.NotFound) {
-			return err
-		}
-		_, found, err := c.Records.Find(ctx, u.Way(), u.Owner, u.JobID)
-		if err != nil {
-			return err
-		}
-		if !found {
-			return NotFound()
-		}
-		if err := wait.For(ctx, joinInterval); err != nil {
-			return err
-		}
-	}
-	return beingCompleted()
 }
 
 // completed returns the upload of a job that has begun.
