@@ -158,7 +158,7 @@ func koreanOfForm(english string) string {
 func koreanOfUpload(code string) string {
 	switch code {
 	case "digest-mismatch":
-		return "받은 내용이 알린 다이제스트(Content-Digest, sha256)와 다릅니다."
+		return "받은 내용이 알린 다이제스트(Content-Digest, Repr-Digest, sha256)와 다릅니다."
 	case "empty-file":
 		return "파일이 비어 있습니다."
 	case "file-ambiguous":
@@ -170,7 +170,7 @@ func koreanOfUpload(code string) string {
 	case "invalid-parts":
 		return "조각을 합칠 수 없습니다. 빠진 조각이 있거나, ETag가 다르거나, 모두 합하면 너무 큽니다."
 	case "malformed-digest":
-		return "Content-Digest 헤더는 sha-256=:base64: 형식이어야 합니다."
+		return "Content-Digest와 Repr-Digest 헤더는 sha-256=:base64: 형식이어야 합니다."
 	case "malformed-idempotency-key":
 		return "Idempotency-Key 헤더에는 제어 문자가 없는 1~255바이트의 키 하나가 있어야 합니다."
 	case "malformed-multipart":

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -13,7 +14,11 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-const digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+// digest is the SHA-256 of recording, in hexadecimal.
+var (
+	recording = wav(300 << 10)
+	digest    = fmt.Sprintf("%x", sha256.Sum256(recording))
+)
 
 func TestAnUploadSaysWhetherItIsToBeAnalysedAnew(t *testing.T) {
 	t.Parallel()
@@ -101,7 +106,7 @@ func TestAnUploadWhoseResultIsCachedIsAnsweredBeforeItsBody(t *testing.T) {
 	t.Parallel()
 	stub := &cachedStub{}
 	g, _ := startWithUpstream(t, nil, stub.ServeHTTP)
-	body, contentType := form(part{name: "file", file: "a.wav", content: wav(300 << 10)})
+	body, contentType := form(part{name: "file", file: "a.wav", content: recording})
 	sum, err := hex.DecodeString(digest)
 	if err != nil {
 		t.Fatal(err)
@@ -119,24 +124,29 @@ func TestAnUploadWhoseResultIsCachedIsAnsweredBeforeItsBody(t *testing.T) {
 	}
 	g.assertNothingStored()
 	asked := stub.asked.Load()
-	for name, header := range map[string]string{
-		"a new analysis":   known + "Cache-Control: no-cache\r\n",
-		"an idempotent":    known + "Idempotency-Key: a\r\n",
-		"a forged answer":  "X-Sori-Early: " + cachedJob + "\r\n",
-		"another digest":   "Repr-Digest: sha-512=:AAAA:\r\n",
-		"a broken digest":  "Repr-Digest: sha-256=AAAA\r\n",
-		"no digest at all": "",
+	for name, c := range map[string]struct {
+		header string
+		want   int
+	}{
+		"a new analysis":   {known + "Cache-Control: no-cache\r\n", http.StatusAccepted},
+		"an idempotent":    {known + "Idempotency-Key: a\r\n", http.StatusAccepted},
+		"a forged answer":  {"X-Sori-Early: " + cachedJob + "\r\n", http.StatusAccepted},
+		"another digest":   {"Repr-Digest: sha-512=:AAAA:\r\n", http.StatusAccepted},
+		"a broken digest":  {"Repr-Digest: sha-256=AAAA\r\n", http.StatusUnprocessableEntity},
+		"no digest at all": {"", http.StatusAccepted},
 	} {
-		w := begin(header)
+		w := begin(c.header)
 		if line, err := w.r.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
 			t.Fatalf("%s: %q, %v", name, line, err)
 		}
 		_, _ = w.r.ReadString('\n')
 		w.send("%s", body)
-		if r := w.answer(); r.StatusCode != http.StatusAccepted {
+		if r := w.answer(); r.StatusCode != c.want {
 			t.Errorf("%s: %s: %s", name, r.Status, r.text)
 		}
-		w.alive()
+		if c.want == http.StatusAccepted { // otherwise the connection may be closed
+			w.alive()
+		}
 	}
 	if stub.asked.Load() != asked {
 		t.Error("the dispatcher was asked")

@@ -182,7 +182,7 @@ func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel 
 	}
 }
 
-func TestContentDigest(t *testing.T) {
+func TestAnUploadIsComparedWithItsDigest(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	content := wav(300 << 10)
@@ -191,17 +191,22 @@ func TestContentDigest(t *testing.T) {
 		sum := sha256.Sum256(b)
 		return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
 	}
-	send := func(header string) reply {
-		return g.do("POST", g.path(), bytes.NewReader(body), map[string]string{"Content-Type": contentType, "Content-Digest": header})
+	send := func(name, value string) reply {
+		return g.do("POST", g.path(), bytes.NewReader(body), map[string]string{"Content-Type": contentType, name: value})
 	}
-	g.problem(send(digest([]byte("x"))), 422, "digest-mismatch")
-	for _, bad := range []string{"sha-256", "sha-256=abc", "sha-256=:!!:", "sha-256=:YQ==:", "sha-256=\"x\""} {
-		g.problem(send(bad), 422, "malformed-digest")
+	headers := []string{"Content-Digest", "Repr-Digest"}
+	for _, name := range headers {
+		g.problem(send(name, digest([]byte("x"))), 422, "digest-mismatch")
+		for _, bad := range []string{"sha-256", "sha-256=abc", "sha-256=:!!:", "sha-256=:YQ==:", "sha-256=\"x\""} {
+			g.problem(send(name, bad), 422, "malformed-digest")
+		}
 	}
 	g.assertNothingStored()
-	for _, ok := range []string{digest(body), digest(content), "sha-512=:YQ==:, " + digest(body), "sha-512=:YQ==:", "SHA-256" + digest(body)[7:]} {
-		if r := send(ok); r.StatusCode != http.StatusAccepted {
-			t.Errorf("%s: %s: %s", ok, r.Status, r.text)
+	for _, name := range headers {
+		for _, ok := range []string{digest(body), digest(content), "sha-512=:YQ==:, " + digest(body), "sha-512=:YQ==:", "SHA-256" + digest(body)[7:]} {
+			if r := send(name, ok); r.StatusCode != http.StatusAccepted {
+				t.Errorf("%s: %s: %s: %s", name, ok, r.Status, r.text)
+			}
 		}
 	}
 }

@@ -56,7 +56,8 @@ func (u uploads) create(c *fiber.Ctx) error {
 	}
 	b := httpserver.NewBody(c, u.maxBody, u.timeouts)
 	done, err := u.core.Accept(c.UserContext(), upload.Request{
-		TokenID: id, Owner: principal.From(c.UserContext()).Owner, ContentType: c.Get(fiber.HeaderContentType), ContentDigest: headerValue(c, "Content-Digest"),
+		TokenID: id, Owner: principal.From(c.UserContext()).Owner, ContentType: c.Get(fiber.HeaderContentType),
+		ContentDigest: headerValue(c, "Content-Digest"), ReprDigest: headerValue(c, "Repr-Digest"),
 		ContentEncoding: headerValue(c, fiber.HeaderContentEncoding), Length: b.Length(), Body: b, IdempotencyKey: headerLines(c, "Idempotency-Key"),
 		Fresh: wantsFresh(headerValue(c, fiber.HeaderCacheControl)),
 	})

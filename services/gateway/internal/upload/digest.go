@@ -38,6 +38,21 @@ func ParseDigest(header string) ([]byte, error) {
 	return found, nil
 }
 
+// digests returns the digests that a request announces.
+func (r Request) digests() ([][]byte, error) {
+	var all [][]byte
+	for _, header := range []string{r.ContentDigest, r.ReprDigest} {
+		digest, err := ParseDigest(header)
+		if err != nil {
+			return nil, err
+		}
+		if digest != nil {
+			all = append(all, digest)
+		}
+	}
+	return all, nil
+}
+
 func malformedDigest() error {
-	return fault.New(fault.Invalid, "malformed-digest", "The header Content-Digest must have the form sha-256=:base64:.")
+	return fault.New(fault.Invalid, "malformed-digest", "The headers Content-Digest and Repr-Digest must have the form sha-256=:base64:.")
 }

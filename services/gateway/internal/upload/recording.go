@@ -19,8 +19,8 @@ type recording struct {
 	form      *form
 	content   io.Reader
 	limits    Limits
-	declared  int64  // bytes of the whole body; 1 if its length is not declared
-	digest    []byte // of Content-Digest; nil if there is none
+	declared  int64    // bytes of the whole body; 1 if its length is not declared
+	digests   [][]byte // in Content-Digest and Repr-Digest
 	name      string
 	mediaType string
 
@@ -33,11 +33,11 @@ type recording struct {
 // openRecording reads a form up to its file, and the head of the file. It refuses a file that is
 // not audio, before anything is stored.
 func openRecording(r Request, limits Limits) (*recording, error) {
-	digest, err := ParseDigest(r.ContentDigest)
+	digests, err := r.digests()
 	if err != nil {
 		return nil, err
 	}
-	f, err := newForm(r, digest != nil)
+	f, err := newForm(r, len(digests) > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func openRecording(r Request, limits Limits) (*recording, error) {
 		return nil, err
 	}
 	return &recording{
-		form: f, content: io.MultiReader(bytes.NewReader(head), content), limits: limits, declared: max(r.Length, 1), digest: digest,
+		form: f, content: io.MultiReader(bytes.NewReader(head), content), limits: limits, declared: max(r.Length, 1), digests: digests,
 		name: CleanName(content.name), mediaType: mediaType,
 		meter: media.NewMeter(-1), hash: sha256.New(),
 	}, nil
@@ -121,15 +121,14 @@ func (r *recording) checkEnd() error {
 	if err := media.CheckDecodable(r.meter.Info()); err != nil {
 		return err
 	}
-	if r.digest == nil {
-		return nil
+	// By RFC 9530 a digest is the digest of the whole message content, which is the form. Some
+	// clients hash the file alone; Repr-Digest has to be that of the file to find a cached result.
+	for _, digest := range r.digests {
+		if !digestMatches(digest, r.form.body.hash) && !digestMatches(digest, r.hash) {
+			return fault.New(fault.Invalid, "digest-mismatch", "The body is not the one that Content-Digest or Repr-Digest announced.")
+		}
 	}
-	// By RFC 9530 the digest is the digest of the whole message content, which is the form. Some
-	// clients hash the file alone.
-	if digestMatches(r.digest, r.form.body.hash) || digestMatches(r.digest, r.hash) {
-		return nil
-	}
-	return fault.New(fault.Invalid, "digest-mismatch", "The body is not the one that Content-Digest announced.")
+	return nil
 }
 
 func digestMatches(digest []byte, h hash.Hash) bool {

@@ -87,7 +87,8 @@ type Request struct {
 	TokenID       int64
 	Owner         string // owner of the job; empty if requests are not authenticated
 	ContentType   string
-	ContentDigest string // the header of RFC 9530, empty if absent
+	ContentDigest string // the header of RFC 9530; empty if absent
+	ReprDigest    string // the header of RFC 9530; empty if absent
 
 	// ContentEncoding is the Content-Encoding header, its lines joined by commas.
 	ContentEncoding string
