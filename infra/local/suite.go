@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -83,7 +85,7 @@ func goTest(ctx context.Context, args []string, deps stack.Endpoints, dir string
 	if err != nil {
 		return err
 	}
-	command := append([]string{"test"}, args...)
+	command := append([]string{"test", "-p=" + atOnce(), "-parallel=" + atOnce()}, args...)
 	if !namesPackages(args) {
 		command = append(command, "work")
 	}
@@ -106,6 +108,14 @@ func goTest(ctx context.Context, args []string, deps stack.Endpoints, dir string
 		return fmt.Errorf("go test: %w", err)
 	}
 	return nil
+}
+
+// atOnce returns how many packages, and how many tests of each, run at the same time, unless args say otherwise. Tests wait
+// for servers much of the time: with as many at once as there are processors, which is the default of the go command, two
+// processors are idle for more than half of it.
+func atOnce() string {
+	const enough = 4
+	return strconv.Itoa(max(enough, runtime.GOMAXPROCS(0)))
 }
 
 func namesPackages(args []string) bool {
