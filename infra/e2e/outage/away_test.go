@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	stop = syscall.SIGSTOP
-	cont = syscall.SIGCONT
 	kill = syscall.SIGKILL
 
 	deadFor = 2 * time.Second // time from a kill to the next start
@@ -50,9 +48,9 @@ func killed(c env, noticed func(), parts []stack.Part) {
 }
 
 func paused(c env, noticed func(), parts []stack.Part) {
-	c.each(parts, func(part stack.Part) error { return c.Stack.SignalAll(part, stop) })
+	c.each(parts, c.Stack.PauseAll)
 	c.hold(*pauseFor, noticed)
-	c.each(parts, func(part stack.Part) error { return c.Stack.SignalAll(part, cont) })
+	c.each(parts, c.Stack.ContinueAll)
 }
 
 func (c env) restart(part stack.Part) error { return c.Stack.Restart(c.Ctx, part) }

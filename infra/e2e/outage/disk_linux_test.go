@@ -34,7 +34,7 @@ func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 	t.Parallel()
 	c := found(t, nil, nil)
 	client, small := loadgen.Dial(c.Gateways()), loadgen.NewRecording(time.Second)
-	if err := c.Stack.SignalAll(stack.S3, stop); err != nil { // so that staging is not emptied
+	if err := c.Stack.PauseAll(stack.S3); err != nil { // so that staging is not emptied
 		t.Fatal(err)
 	}
 	c.limitFiles(512 << 10)
@@ -59,7 +59,7 @@ func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 		}
 	}
 	t.Logf("noticed after %v", c.AwaitReady(false, harnesstest.NoticesIn, harnesstest.Services()...))
-	if err := c.Stack.SignalAll(stack.S3, cont); err != nil {
+	if err := c.Stack.ContinueAll(stack.S3); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.restart(stack.NATS); err != nil { // a new process, without the limit

@@ -70,12 +70,12 @@ func TestAFullBusPutsUploadsOffAndCompletesTheAcceptedOnceThereIsRoom(t *testing
 	client, small := loadgen.Dial(c.Gateways()), loadgen.NewRecording(time.Second)
 
 	// While S3 is paused, recordings fill staging.
-	if err := c.Stack.SignalAll(stack.S3, stop); err != nil {
+	if err := c.Stack.PauseAll(stack.S3); err != nil {
 		t.Fatal(err)
 	}
 	jobs := c.fillUp(client, small)
 	staged := len(jobs)
-	if err := c.Stack.SignalAll(stack.S3, cont); err != nil {
+	if err := c.Stack.ContinueAll(stack.S3); err != nil {
 		t.Fatal(err)
 	}
 	jobs = append(jobs, c.uploadAgain(client, small))
@@ -170,7 +170,7 @@ func TestJobsCanBeCanceledAndErasedWhenTheLogIsAsFullAsUploadsMayMakeIt(t *testi
 		ended = append(ended, c.uploadAgain(gateways, small))
 	}
 	c.CheckJobs(ended)
-	if err := c.Stack.SignalAll(stack.S3, stop); err != nil {
+	if err := c.Stack.PauseAll(stack.S3); err != nil {
 		t.Fatal(err)
 	}
 	active := []string{c.uploadAgain(gateways, small), c.uploadAgain(gateways, small)}
@@ -189,7 +189,7 @@ func TestJobsCanBeCanceledAndErasedWhenTheLogIsAsFullAsUploadsMayMakeIt(t *testi
 			t.Errorf("erase: %v", err)
 		}
 	}
-	if err := c.Stack.SignalAll(stack.S3, cont); err != nil {
+	if err := c.Stack.ContinueAll(stack.S3); err != nil {
 		t.Fatal(err)
 	}
 	for _, job := range ended[1:] { // this frees space as soon as the uploader has removed the logs

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"sori.internal/infra/internal/stack"
 )
@@ -87,7 +86,7 @@ func (s *System) Stop(ctx context.Context) error {
 	}
 	if s.Stack != nil {
 		for _, part := range s.Stack.Parts() { // a paused part would not react to the stop
-			_ = s.Stack.SignalAll(part, syscall.SIGCONT)
+			_ = s.Stack.ContinueAll(part)
 		}
 		errs = append(errs, s.Stack.Stop(ctx))
 	}

@@ -70,27 +70,72 @@ func (s *Stack) Signal(part Part, sig os.Signal) error {
 	return nil
 }
 
-// SignalAll sends a signal to a part's process and to its child processes, for example to pause PostgreSQL, which has a
-// process for every connection. It works only on Linux, which lists child processes in /proc.
-func (s *Stack) SignalAll(part Part, sig syscall.Signal) error {
-	if err := s.Signal(part, sig); err != nil {
+// PauseAll pauses a part's process and its child processes: PostgreSQL has a process for every connection. It works only on
+// Linux, which lists child processes in /proc.
+func (s *Stack) PauseAll(part Part) error {
+	if err := s.Signal(part, syscall.SIGSTOP); err != nil { // first, since it makes further processes
 		return err
 	}
-	pid := strconv.Itoa(s.PID(part))
-	children, err := os.ReadFile(filepath.Join("/proc", pid, "task", pid, "children"))
+	// The list may lack a process if another one ends while it is read. So it is read until it has no new process.
+	paused := map[int]bool{}
+	for {
+		children, err := s.children(part)
+		if err != nil {
+			return err
+		}
+		before := len(paused)
+		for _, child := range children {
+			if paused[child] {
+				continue
+			}
+			if err := signalChild(part, child, syscall.SIGSTOP); err != nil {
+				return err
+			}
+			paused[child] = true
+		}
+		if len(paused) == before {
+			return nil
+		}
+	}
+}
+
+// ContinueAll continues what PauseAll has paused.
+func (s *Stack) ContinueAll(part Part) error {
+	children, err := s.children(part) // before they continue: the list is complete while none of them can end
 	if err != nil {
+		return err
+	}
+	for _, child := range children {
+		if err := signalChild(part, child, syscall.SIGCONT); err != nil {
+			return err
+		}
+	}
+	return s.Signal(part, syscall.SIGCONT)
+}
+
+func signalChild(part Part, child int, sig syscall.Signal) error {
+	if err := syscall.Kill(child, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("signal %s: %w", part, err)
 	}
-	for child := range strings.FieldsSeq(string(children)) {
+	return nil
+}
+
+// children returns the process IDs of the child processes of a part.
+func (s *Stack) children(part Part) ([]int, error) {
+	pid := strconv.Itoa(s.PID(part))
+	list, err := os.ReadFile(filepath.Join("/proc", pid, "task", pid, "children"))
+	if err != nil {
+		return nil, fmt.Errorf("signal %s: %w", part, err)
+	}
+	var children []int
+	for child := range strings.FieldsSeq(string(list)) {
 		n, err := strconv.Atoi(child)
 		if err != nil {
-			return fmt.Errorf("signal %s: %w", part, err)
+			return nil, fmt.Errorf("signal %s: %w", part, err)
 		}
-		if err := syscall.Kill(n, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("signal %s: %w", part, err)
-		}
+		children = append(children, n)
 	}
-	return nil
+	return children, nil
 }
 
 // Restart stops a part, if it still runs, and starts it again with the same data and on the same port. It must not be called

@@ -205,7 +205,7 @@ func TestAPartThatIsPausedWithAllItsProcessesAnswersNobodyUntilItGoesOn(t *testi
 	if _, err := db.ExecContext(ctx, "SELECT 1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SignalAll(stack.Postgres, syscall.SIGSTOP); err != nil {
+	if err := s.PauseAll(stack.Postgres); err != nil {
 		t.Fatal(err)
 	}
 	answered := make(chan error, 1)
@@ -218,7 +218,7 @@ func TestAPartThatIsPausedWithAllItsProcessesAnswersNobodyUntilItGoesOn(t *testi
 		t.Errorf("a paused database answered: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
-	if err := s.SignalAll(stack.Postgres, syscall.SIGCONT); err != nil {
+	if err := s.ContinueAll(stack.Postgres); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-answered; err != nil {

@@ -131,11 +131,11 @@ func (o *Experiment) injectIntoDependency(ctx context.Context, f Fault, part sta
 		wait(ctx, f)
 		return o.restart(ctx, part)
 	case Pause:
-		if err := o.sori.Stack.SignalAll(part, syscall.SIGSTOP); err != nil {
+		if err := o.sori.Stack.PauseAll(part); err != nil {
 			return err
 		}
 		wait(ctx, f)
-		return o.sori.Stack.SignalAll(part, syscall.SIGCONT)
+		return o.sori.Stack.ContinueAll(part)
 	default:
 		return o.restart(ctx, part)
 	}

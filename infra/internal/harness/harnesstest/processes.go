@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -156,7 +155,7 @@ func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
 	}
 	t.Cleanup(func() {
 		for _, part := range s.Parts() { // a part that a failed test has left paused would not react to the stop
-			_ = s.SignalAll(part, syscall.SIGCONT)
+			_ = s.ContinueAll(part)
 		}
 		stopping, cancel := context.WithTimeout(context.Background(), time.Minute) // the context of the test has ended
 		defer cancel()
