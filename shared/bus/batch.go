@@ -61,7 +61,7 @@ func (b *Bus) ConsumeBatches(ctx context.Context, c Batches) error {
 	}
 	for batch := c.gather(incoming, urgent); len(batch) > 0; batch = c.gather(incoming, urgent) {
 		if dependencyFailed(b.handleBatch(work, c, batch)) {
-			_ = wait.For(ctx, batchRetryPause) // it ends early if the service stops
+			_ = wait.For(ctx, batchRetryPause) // the pause ends early if the service stops
 		}
 	}
 	return <-pulled

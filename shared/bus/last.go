@@ -34,7 +34,7 @@ func (s *Stream) Last(ctx context.Context, subject string) (*Message, error) {
 	if status := msg.Header.Get("Status"); status != "" {
 		return nil, fault.Unreachable("message bus", fmt.Errorf("%s: status %s %s", tried, status, msg.Header.Get("Description")))
 	}
-	at, _ := time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer)) // every server sends it
+	at, _ := time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer)) // every server sends this header
 	var seq uint64
 	if _, err := fmt.Sscan(msg.Header.Get(jetstream.SequenceHeader), &seq); err != nil {
 		return nil, fmt.Errorf("%s: sequence: %w", tried, err)

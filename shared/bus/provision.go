@@ -25,7 +25,7 @@ const (
 	Updated   Action = "updated"
 )
 
-// actionOn returns the action on a resource by the name that it had before.
+// actionOn returns Created if the resource had no name, since it did not exist; otherwise Updated.
 func actionOn(name string) Action {
 	if name == "" {
 		return Created

@@ -30,7 +30,7 @@ func (b *Bus) pull(ctx context.Context, c Consumer, take func(jetstream.Msg), fr
 		}
 		if ctx.Err() == nil {
 			b.log.Warn().Err(err).Str(logging.Consumer, c.Name).Msg("consumer interrupted")
-			_ = wait.For(ctx, delay.next()) // it ends early if the service stops
+			_ = wait.For(ctx, delay.next()) // the pause ends early if the service stops
 		}
 	}
 	return nil

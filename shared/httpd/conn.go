@@ -22,7 +22,7 @@ type listener struct{ net.Listener }
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the server inspects it
+		return nil, err //nolint:wrapcheck // the server checks the error
 	}
 	return &conn{Conn: c, pace: slowest.Meter()}, nil
 }

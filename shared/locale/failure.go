@@ -27,8 +27,8 @@ func FailureText(l Language, code, own string) string {
 	return text
 }
 
-// failure returns the sentences for a code. No sentence says that another attempt may help: clients
-// see that in another field, and it may differ from job to job.
+// failure returns the sentences for a code. No sentence states whether another attempt may succeed:
+// clients read that in another field, and the answer may differ from job to job.
 func failure(code string) (pair, bool) {
 	if s, ok := failureOfRecording(code); ok {
 		return s, true

@@ -72,8 +72,8 @@ func (c *caf) step(off int64, b []byte) (int64, int) {
 	return off + cafHeader + size, cafHeader
 }
 
-// asked reads the bytes that an earlier step asked for: a part of the packet table, or the end of
-// the data.
+// asked reads the bytes that an earlier step has requested: a part of the packet table, or the end
+// of the data.
 func (c *caf) asked(off int64, b []byte) (int64, int) {
 	if c.table.left == 0 {
 		c.tail, c.tailEnd = bytes.Clone(b), off+int64(len(b))-c.dataAt

@@ -10,21 +10,21 @@ const (
 	Longest = 100 * time.Hour
 
 	magicSize = 12        // bytes in the first step of a reader
-	mostBytes = 64 << 10  // the most bytes that a reader may ask for at once; an Ogg page has at most 65307
+	mostBytes = 64 << 10  // the most bytes that a reader may request at once; an Ogg page has at most 65307
 	pastEnd   = 1<<62 - 1 // offsets from here on are refused, so that the sum of two cannot overflow
 )
 
-// A reader parses one container incrementally: it gets bytes, and returns which bytes it needs next.
-// Offsets count from the beginning of the container.
+// A reader parses one container incrementally: it receives bytes, and returns which bytes it needs
+// next. Offsets count from the beginning of the container.
 type reader interface {
-	// step reads b, exactly the bytes asked for, which begin at off. It returns which bytes it needs
-	// next: want bytes from next on. next must be greater than off, or equal if want is greater than
-	// before. A want of 0 ends the reading. The first call has magicSize bytes at offset 0. If the
-	// file ends before the bytes asked for, step is not called again.
+	// step reads b, exactly the requested bytes, which begin at off. It requests further bytes: want
+	// bytes from next on. next must be greater than off, or equal if want is greater than before. A
+	// want of 0 ends the reading. The first call has magicSize bytes at offset 0. If the file ends
+	// before the requested bytes, step is not called again.
 	step(off int64, b []byte) (next int64, want int)
 
 	// describe fills in what is known about the sound of a file of size bytes; rest is the part of the
-	// bytes asked for that the file has. describe does not change the reader.
+	// requested bytes that the file has. describe does not change the reader.
 	describe(info *Info, size int64, rest []byte)
 }
 
@@ -101,7 +101,7 @@ func (m *Meter) Info() Info {
 	return info
 }
 
-// step passes the bytes that it asked for to the reader. Before there is a reader, step looks for a
+// step passes the requested bytes to the reader. Before there is a reader, step searches for a
 // container.
 func (m *Meter) step() {
 	if m.reader != nil {

@@ -29,7 +29,7 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 	if m.table.left > 0 {
 		return m.rows(off, b)
 	}
-	if off < m.dataEnd { // a packet of Opus that data asked for
+	if off < m.dataEnd { // a packet of Opus that data has requested
 		m.fragment.takePacket(b)
 		return m.data(off)
 	}
@@ -85,8 +85,8 @@ func (m *mp4) open(kind string, off int64, header int, size uint64, b []byte) (i
 	return end, boxHeader
 }
 
-// data asks for the next Opus packet of a fragment at or after off, or, after the last one, for the
-// box after the media data.
+// data requests the next Opus packet of a fragment at or after off, or, after the last one, the box
+// after the media data.
 func (m *mp4) data(off int64) (next int64, want int) {
 	if m.audio.codec == "opus" {
 		if next, want, ok := m.fragment.packetBefore(off, m.dataEnd); ok {

@@ -23,8 +23,8 @@ type mp4Track struct {
 	firstStep int64 // duration of the first packet, in ticks
 
 	edited    bool
-	mediaTime int64 // ticks at which the part begins that plays
-	duration  int64 // duration of this part, in units of the movie's time scale; 0: not stated
+	mediaTime int64 // tick at which the audible part begins
+	duration  int64 // duration of the audible part, in units of the movie's time scale; 0: not stated
 
 	size    uint32   // bytes of every packet; 0: they differ, see sizes
 	sizes   []uint32 // bytes of the first packets

@@ -159,8 +159,8 @@ func (l *oggLink) join(before oggLink, streams int) bool {
 	return true
 }
 
-// header reads a page with Vorbis headers, and keeps their end: it has the modes, which determine
-// the lengths of packets.
+// header reads a page with Vorbis headers, and keeps the end of the headers. The modes are there,
+// which determine the lengths of packets.
 func (l *oggLink) header(body []byte) {
 	const kept = 512
 	l.tail = append(l.tail, body...)
@@ -173,7 +173,7 @@ func (l *oggLink) overlapped(packet []byte) int64 {
 	if !ok {
 		l.unknown = true
 	}
-	sizes.samples(packet) // sets the window before; it returns 0, since there was none
+	sizes.samples(packet) // sets the window of the previous packet; the result is 0, since there was none
 	return sizes.samples(packet)
 }
 

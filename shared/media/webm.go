@@ -18,7 +18,7 @@ type webm struct {
 	samples             int64 // samples in these blocks
 	last, end           int64 // samples in the last block, and the byte at which it ends
 	discard             int64 // nanoseconds to discard at the end
-	unskipped           bool  // the first block has some to discard: then a decoder skips nothing at the start
+	unskipped           bool  // the first block has padding to discard: a decoder then skips nothing at the start
 	trailing            bool  // a tag follows the elements
 	lost                bool  // reading stopped at bytes that are no element
 }

@@ -154,7 +154,7 @@ type Prefixes []string
 func (p *Prefixes) UnmarshalText(text []byte) error {
 	list, err := config.ParseList(text, parsePrefix)
 	*p = list
-	return err //nolint:wrapcheck // it names the entries
+	return err //nolint:wrapcheck // the error names the entries
 }
 
 // parsePrefix reads an entry. It adds a slash after the bucket or the host, so that the entry does

@@ -49,7 +49,7 @@ func (l *List) UnmarshalText(text []byte) error {
 	if l.Any() && len(list) > 1 {
 		err = errors.Join(err, errors.New("* allows every origin and must be the only entry"))
 	}
-	return err //nolint:wrapcheck // it names the entries
+	return err //nolint:wrapcheck // the error names the entries
 }
 
 // Any reports whether the list allows every origin.

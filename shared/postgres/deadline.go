@@ -54,7 +54,7 @@ type dialer struct{ *net.Dialer }
 
 // DialTimeout implements pq.Dialer, whose methods have no context.
 func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout) // the driver gives none
+	ctx, cancel := context.WithTimeout(context.Background(), timeout) // pq.Dialer passes no context
 	defer cancel()
 	return d.DialContext(ctx, network, address)
 }
@@ -63,7 +63,7 @@ func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net
 func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	made, err := d.Dialer.DialContext(ctx, network, address)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the driver inspects it
+		return nil, err //nolint:wrapcheck // the driver checks the error
 	}
 	until, _ := ctx.Deadline()
 	conn := &startConn{Conn: made, until: until}
@@ -84,7 +84,7 @@ type startConn struct {
 // Write implements net.Conn.
 func (g *startConn) Write(p []byte) (n int, err error) {
 	n, g.writeErr = g.Conn.Write(p)
-	return n, g.writeErr //nolint:wrapcheck // a connection's errors are its protocol
+	return n, g.writeErr //nolint:wrapcheck // callers of a net.Conn check its errors
 }
 
 // SetDeadline implements net.Conn. The driver sets a deadline for the start-up that may be later
@@ -93,7 +93,7 @@ func (g *startConn) SetDeadline(t time.Time) error {
 	if !t.IsZero() && !g.until.IsZero() && g.until.Before(t) {
 		t = g.until
 	}
-	return g.Conn.SetDeadline(t) //nolint:wrapcheck // a connection's errors are its protocol
+	return g.Conn.SetDeadline(t) //nolint:wrapcheck // callers of a net.Conn check its errors
 }
 
 // driverConn has the methods of the driver's connections that the pool uses.
@@ -138,7 +138,7 @@ func (s *session) keepTo(ctx context.Context) context.Context {
 
 // BeginTx implements driver.ConnBeginTx.
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	return s.driverConn.BeginTx(s.keepTo(ctx), opts) //nolint:wrapcheck // the pool inspects it, here and below
+	return s.driverConn.BeginTx(s.keepTo(ctx), opts) //nolint:wrapcheck // the pool checks the error, here and below
 }
 
 // PrepareContext implements driver.ConnPrepareContext.

@@ -29,7 +29,7 @@ func Prepare(ctx context.Context, db *sqlx.DB, cfg Config, schema string, migrat
 		}
 		newest = max(newest, version)
 	}
-	// The catalog is asked first: the table does not exist before the first migration.
+	// The catalog is queried first: the table does not exist before the first migration.
 	const exists = `
 		SELECT EXISTS (
 			SELECT

@@ -100,7 +100,7 @@ func (r Role) statements(former []bool, database, verifier string) []string {
 		"REVOKE CREATE ON SCHEMA public FROM PUBLIC",
 		"GRANT CONNECT ON DATABASE " + pq.QuoteIdentifier(database) + " TO " + name,
 	}
-	for _, g := range r.Grants { // before any is granted: several may be about one schema
+	for _, g := range r.Grants { // before the first GRANT: several grants may be about one schema
 		all = append(all, "REVOKE ALL ON ALL TABLES IN SCHEMA "+pq.QuoteIdentifier(g.Schema)+" FROM "+name)
 	}
 	for _, g := range r.Grants {

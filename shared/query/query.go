@@ -24,8 +24,8 @@ func (p *Params) Refuse(name, detail string) {
 	p.violations = append(p.violations, fault.Violation{Pointer: name, Detail: detail})
 }
 
-// Integer reads an integer from least to most. If there is no such parameter, it returns absent. It
-// records a value that is no such integer.
+// Integer reads an integer from least to most. It returns absent if there is no such parameter. If
+// the value is not an integer in this range, Integer records a violation.
 func (p *Params) Integer(name string, absent, least, most int64) int64 {
 	text := p.Get(name)
 	if text == "" {

@@ -58,7 +58,7 @@ func isUsualPort(port uint16) bool {
 func (a *Allowed) UnmarshalText(text []byte) error {
 	*a = Allowed{}
 	_, err := config.ParseList(text, func(entry string) (struct{}, error) { return struct{}{}, a.add(entry) })
-	return err //nolint:wrapcheck // it names the entries
+	return err //nolint:wrapcheck // the error names the entries
 }
 
 // add adds an entry of the setting.
@@ -71,7 +71,7 @@ func (a *Allowed) add(entry string) error {
 		a.objects = append(a.objects, schemeS3+bucket+"/"+key) // the slash ends the name of the bucket
 		return nil
 	}
-	if network, ok := parseNetwork(entry); ok { // may have colons
+	if network, ok := parseNetwork(entry); ok { // the colons of an IPv6 network do not separate a port
 		a.networks = append(a.networks, place[netip.Prefix]{at: network})
 		return nil
 	}
