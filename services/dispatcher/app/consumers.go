@@ -77,8 +77,8 @@ func (s *service) poll(c bus.Consumer) lifecycle.Component {
 }
 
 // follow runs a consumer of terminal events. Its handler settles the jobs that wait for the
-// analysis of the ended job, and asks the analysis server to cancel an analysis that nobody waits
-// for. If an event cannot be handled, its job, which has ended, does not change.
+// analysis of the ended job, and requests the cancellation of an analysis that no job waits for. If
+// an event cannot be handled, its job, which has ended, does not change.
 func (s *service) follow(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }

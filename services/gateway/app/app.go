@@ -74,7 +74,7 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	admin := &httpd.Admin{Config: cfg.Admin, Health: ready, Metrics: counts, Listening: p.AdminListening, Log: log}
-	// What clients do during the shutdown counts for the other replicas too.
+	// Requests during the shutdown count toward the limits at the other replicas, too.
 	serve := lifecycle.While(server.Run, exchange.Run)
 	return lifecycle.Run(ctx, ready.Watch, serve, admin.Run, issuerKeys,
 		lifecycle.AfterSetup(log, setup(conns, cfg.Postgres, ready), usage.Run, sweeper.Run, relay.Run, auditLog.Run, reportReferences(conns, log)))

@@ -150,7 +150,7 @@ func (c *Config) quotas() quota.Limits {
 	return l
 }
 
-// burstSeconds is for how many seconds of its rate a client may send requests at once.
+// burstSeconds is the burst of a client, in seconds of its rate.
 const burstSeconds = 10
 
 // clientLimits returns the limits of each client, and adds them to a set.

@@ -22,8 +22,8 @@ func Resources() bus.Resources {
 const fetchConsumer = Name + "-fetch"
 
 // maxFetchesPending is the maximal number of events of the consumer of fetches that are delivered and not
-// settled. It is large, since those of an owner who has its share of the fetches wait, and must not keep
-// those of others from being delivered.
+// settled. It is large, since the events of an owner whose share of the fetches is used wait unsettled,
+// and must not delay the delivery of the events of other owners.
 const maxFetchesPending = 10_000
 
 // durableFetch returns the configuration of the durable consumer of fetches, without a handler.
@@ -42,7 +42,7 @@ func durable(name event.Name) bus.Consumer {
 func (s *service) consumers() []lifecycle.Component {
 	received := consumerOf(s, func(ctx context.Context, e event.Received, d bus.Delivery) error {
 		if e.Source != "" {
-			return nil // the consumer of fetches handles it
+			return nil // the consumer of fetches handles this event
 		}
 		var known event.Log
 		if d.First() {

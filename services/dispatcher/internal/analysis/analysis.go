@@ -153,7 +153,7 @@ type Dispatcher struct {
 
 	throttle jobTimes      // when this process last published a job's progress
 	polled   jobTimes      // when this process last polled a running analysis
-	wake     chan struct{} // has a value if the queue must be looked at now
+	wake     chan struct{} // has a value if the scheduler must check the queue now
 	noRoute  sync.Once     // logs once that the status URL may be wrong, because it answers 404
 	noStatus sync.Once     // logs once that the status URL may be wrong, because its answers have no status
 

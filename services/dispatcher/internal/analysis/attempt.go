@@ -56,8 +56,8 @@ func (d *Dispatcher) HandleRetried(ctx context.Context, e event.Retried, backoff
 	return d.makeAttempt(ctx, recording, attempt{number: e.Attempt, retry: e.Attempt, backoff: backoff, key: key.Hash}, log)
 }
 
-// makeNextAttempt sends the attempt after one that the server lost or did not report on. If no
-// further attempt is allowed, it fails the job.
+// makeNextAttempt sends the next attempt after the server has lost an attempt or has not reported
+// on it. If no further attempt is allowed, it fails the job.
 func (d *Dispatcher) makeNextAttempt(ctx context.Context, log event.Log, number int, backoff time.Duration) error {
 	recording, err := recordingOf(log)
 	if err != nil {

@@ -48,7 +48,7 @@ func (b Body) JSON() ([]byte, error) {
 	mediaType, parameters, _ := mime.ParseMediaType(b.Type)
 	text := bytes.TrimSpace(toUTF8(plain, parameters["charset"]))
 	if bytes.HasPrefix(text, []byte("{")) {
-		return text, nil // whatever the type is: some HTTP clients call all they send a form
+		return text, nil // whatever the Content-Type is: some HTTP clients declare every body as a form
 	}
 	var form url.Values
 	switch mediaType {
@@ -68,7 +68,7 @@ func (b Body) JSON() ([]byte, error) {
 // toUTF8 converts a text to UTF-8, if it begins with a byte order mark or the server names another
 // charset. A text that is in UTF-8 in spite of its charset is not changed.
 func toUTF8(text []byte, charset string) []byte {
-	if utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 { // UTF-16 of ASCII is valid UTF-8 with NUL
+	if utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 { // ASCII text in UTF-16 is also valid UTF-8, but contains NUL
 		return bytes.TrimPrefix(text, []byte("\uFEFF"))
 	}
 	decoder := transform.Transformer(transform.Nop)
@@ -162,7 +162,7 @@ func formJSON(form url.Values, charset string) ([]byte, error) {
 		}
 		text := toUTF8([]byte(values[0]), charset)
 		if fixed, _ := replaceNonFinite(text); isResults(name) && json.Valid(fixed) {
-			object[name] = text // not fixed: parseFields replaces the numbers, and adds the warning
+			object[name] = text // with the original numbers: parseFields replaces them, and adds the warning
 			continue
 		}
 		object[name], _ = json.Marshal(string(text)) // encoding a string never fails

@@ -21,7 +21,7 @@ import (
 // on the cache: if it cannot be read or written, the recording is analysed.
 //
 // A result is cached before its job is completed, since afterwards the tracker removes large results
-// from staging. A cached result is valid only if the log of its job says that the job is completed.
+// from staging. A cached result is valid only if its job is completed, by the log of the job.
 // Therefore a result that is left behind by a process that died is never used, and neither is the
 // result of a job that is erased.
 
@@ -73,7 +73,7 @@ type CacheCounts struct {
 	Shared func() // the job is completed with the result of an analysis that was already running
 }
 
-// versionTimeout limits how long the versions of the reference files are looked up.
+// versionTimeout limits the requests for the versions of the reference files.
 const versionTimeout = 2 * time.Second
 
 // Recording has the properties of an upload that determine the result of its analysis.
@@ -164,14 +164,14 @@ func (d *Dispatcher) findCached(ctx context.Context, key ResultKey) (*CachedResu
 	return cached, nil
 }
 
-// isCompleted reports whether the log of a job says that the job is completed.
+// isCompleted reports whether a job is completed, by its log.
 func (d *Dispatcher) isCompleted(ctx context.Context, job string) (bool, error) {
 	newest, err := d.Jobs.Newest(ctx, job)
 	if err != nil || newest == nil {
 		return false, err
 	}
 	log := event.Log{*newest}
-	if log.AudioExpired() { // the event before expired says how the job has ended
+	if log.AudioExpired() { // the event before expired is the terminal event of the job
 		if log, err = d.Jobs.Read(ctx, job); err != nil {
 			return false, err
 		}

@@ -10,8 +10,8 @@ import (
 	"sori.internal/shared/logging"
 )
 
-// cancelTries is how often the server is asked to cancel an analysis while it cannot be reached. The job
-// has ended already: a server that is not asked only works for nothing.
+// cancelTries is the largest number of requests to cancel an analysis while the server cannot be
+// reached. The job has ended already: without the request, the server only does needless work.
 const cancelTries = 5
 
 // HandleCanceled promotes a follower of a canceled job, and requests that the server cancels the
@@ -45,8 +45,8 @@ func (d *Dispatcher) HandleErased(ctx context.Context, e event.Erased, delivery 
 	return d.cancel(ctx, e.JobID, e.AnalysisJobID, delivery)
 }
 
-// cancel asks the server once to cancel an analysis. It returns an error if the server cannot be
-// reached and should be asked again.
+// cancel sends one request to cancel an analysis. It returns an error if the server cannot be
+// reached and the request should be repeated.
 func (d *Dispatcher) cancel(ctx context.Context, job, serverID string, delivery uint64) error {
 	err := d.Analyzer.Cancel(ctx, job, serverID)
 	if err == nil {
@@ -59,8 +59,8 @@ func (d *Dispatcher) cancel(ctx context.Context, job, serverID string, delivery 
 	return nil
 }
 
-// cancelIfAbandoned asks the server to cancel an analysis that it accepted after its job was
-// canceled or erased. log is the job's log after the acceptance.
+// cancelIfAbandoned requests the cancellation of an analysis that the server accepted after its job
+// was canceled or erased. log is the job's log after the acceptance.
 func (d *Dispatcher) cancelIfAbandoned(ctx context.Context, job, serverID string, log event.Log) error {
 	if !abandoned(log) {
 		return nil

@@ -105,9 +105,9 @@ func (d *Dispatcher) publishDiscarded(ctx context.Context, job string, attempt i
 	return d.Progress.Publish(ctx, discarded)
 }
 
-// crowded is the used part of the stream of logs from which on it stores no results except small
-// ones. The rest is for the events with which accepted jobs continue and end, and for those that
-// cancel, retry and erase jobs.
+// crowded is a limit of the used fraction of the stream of logs. From this limit on, only small
+// results are stored in the stream. The rest of the stream is reserved for the events with which
+// accepted jobs continue and end, and for those that cancel, retry and erase jobs.
 const crowded = 0.8
 
 // maxCrowdedEvent is the size of the largest event with a result in a crowded stream, in bytes.

@@ -126,10 +126,11 @@ func (d *Dispatcher) poll(ctx context.Context, log event.Log, number int, backof
 	}
 }
 
-// confirmUnknown polls a second time about an analysis that the server does not know: another
-// instance, or the same instance a moment later, may know it. If the status URL has never returned
-// a status, the server may not have this route, and its 404 has no meaning: then the result is nil,
-// and only the first poll about an analysis is repeated.
+// confirmUnknown polls again after the server has responded that it does not know the analysis:
+// another instance, or the same instance a moment later, may know the analysis. If the status URL
+// has never returned a status, the setting may name a route that does not exist, and a 404 does not
+// mean that the analysis is lost. Then confirmUnknown polls again only after the first poll about
+// an analysis, and returns nil after a 404.
 func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.Log) (*report, error) {
 	seen, err := d.StatusSeen.IsSet(ctx)
 	if err != nil {

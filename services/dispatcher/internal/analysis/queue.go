@@ -91,19 +91,20 @@ func (d *Dispatcher) HandleGranted(ctx context.Context, e event.Granted, backoff
 	return d.makeAttempt(ctx, recording, a, log)
 }
 
-// wakeQueue makes the scheduler of this process look at the queue at once.
+// wakeQueue makes the scheduler of this process check the queue at once.
 func (d *Dispatcher) wakeQueue() {
 	if d.Slots == nil {
 		return
 	}
 	select {
 	case d.wake <- struct{}{}:
-	default: // another call has woken the scheduler, which has not looked yet
+	default: // another call has woken the scheduler, which has not checked the queue yet
 	}
 }
 
-// The time until the queue is looked at again if nothing happens in this process: while attempts
-// wait, since other services and replicas end jobs too, and while none waits or after an error.
+// The time until the scheduler checks the queue again if nothing happens in this process:
+// queueInterval while attempts wait, since other services and replicas end jobs too, and
+// idleInterval while none waits or after an error.
 const (
 	queueInterval = 500 * time.Millisecond
 	idleInterval  = 5 * time.Second
@@ -239,7 +240,7 @@ func (s *scheduler) assign(ctx context.Context, owner string, now *occupancy) (b
 	if err != nil {
 		return false, err
 	}
-	if !taken { // another replica is scheduling: look again
+	if !taken { // another replica is scheduling: check again
 		now.free = nil
 		s.wakeQueue()
 		return false, nil

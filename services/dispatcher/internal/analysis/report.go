@@ -205,11 +205,14 @@ func parseStatus(answer []byte) (report, bool) {
 }
 
 // outcome parses the outcome in the answer to a request. Servers that finish the analysis before
-// they answer send the outcome there. It returns nil if the answer only accepts the request. Results
-// that are a text or a number are not an outcome, and neither is the status "ok" alone: servers
-// accept requests with both. An error without a status is a failure if the answer has no id of the
-// server, which has not begun an analysis then. It returns an error if the answer may be the outcome,
-// and is not readable.
+// they answer send the outcome there. outcome returns nil if the answer only accepts the request:
+//
+//   - Results that are a text or a number are not an outcome, and neither is the status "ok" alone.
+//     Servers accept requests with both.
+//   - An error without a status is a failure only if the answer has no id of the server: without an
+//     id, the server has not begun an analysis.
+//
+// It returns an error if the answer may be the outcome and cannot be read.
 func (a Acceptance) outcome() (*report, error) {
 	if a.Unread != nil || !bytes.HasPrefix(a.Answer, []byte("{")) {
 		return nil, a.Unread
@@ -230,8 +233,8 @@ func (a Acceptance) outcome() (*report, error) {
 	return &r, nil
 }
 
-// saysError reports whether the report says what is wrong, or that it was no success. Servers also
-// send an empty error, or false, if nothing is wrong.
+// saysError reports whether the report contains an error, or "success": false. Servers also send an
+// empty error, or false, if nothing is wrong.
 func (f fields) saysError() bool {
 	switch string(f.Error) {
 	case "", "null", "false", "0", `""`, "{}", "[]":
@@ -258,8 +261,8 @@ func invalidField(pointer, detail string) error {
 	}
 }
 
-// parseReason returns the first member that says why an analysis failed. It should be a string but
-// may be any JSON. A boolean says nothing.
+// parseReason returns the first member that contains the reason why an analysis failed. The member
+// should be a string but may be any JSON. A boolean contains no reason.
 func parseReason(members ...json.RawMessage) string {
 	for _, raw := range members {
 		var text string

@@ -151,7 +151,7 @@ const (
 // afterDispatched returns the next step for an attempt that the server accepted:
 //
 //  1. stepPoll if it is the newest attempt.
-//  2. stepNext if the log has the next attempt, no retry asked for that attempt, and the server has not
+//  2. stepNext if the log has the next attempt, no retry requested that attempt, and the server has not
 //     accepted it. The dispatcher may have died before it sent that attempt, so it is sent again.
 //  3. stepNone if the attempt has lapsed: HandleLapsed sends the next attempt.
 func afterDispatched(log event.Log, number int) step {
@@ -168,8 +168,8 @@ func afterDispatched(log event.Log, number int) step {
 	}
 }
 
-// afterRefused returns the next step after a callback of an attempt was refused that may have been
-// its outcome. The callback may arrive before the server's answer to the request.
+// afterRefused returns the next step after a callback was refused that may have contained the
+// outcome of an attempt. The callback may arrive before the server's answer to the request.
 func afterRefused(log event.Log, number int) step {
 	n := newestOf(log)
 	switch {
@@ -198,8 +198,8 @@ func afterLapsed(log event.Log, number int) step {
 	}
 }
 
-// nextAttempt returns the attempt after one that the server lost or did not report on. It returns
-// false if that was the last of maxAttempts. A retry restarts the count.
+// nextAttempt returns the next attempt after the server has lost an attempt or has not reported on
+// it. It returns false if that attempt was the last of maxAttempts. A retry restarts the count.
 func nextAttempt(log event.Log, number, maxAttempts int) (attempt, bool) {
 	retried := newestOf(log).retried
 	first := max(1, retried)
@@ -222,8 +222,8 @@ func completedBy(log event.Log) (event.Completed, bool) {
 	return completed, ok
 }
 
-// cacheKey returns the key under which the result of an attempt is cached; false if it is not cached,
-// or if the result does not count.
+// cacheKey returns the key under which the result of an attempt is cached; false if the attempt has
+// no key, or if its outcome would not be recorded.
 func cacheKey(log event.Log, number int) (ResultKey, bool) {
 	disposition, err := judgeCallback(log, number)
 	attempted, _ := event.Last[event.Attempted](log)

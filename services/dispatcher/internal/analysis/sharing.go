@@ -23,11 +23,12 @@ import (
 //  2. A leader entry is removed only after its followers are settled, or after the next leader has
 //     its own. The durable consumers of the terminal events settle them; they find the entry by the
 //     job.
-//  3. A job that has begun to follow looks at its leader again. If the leader has ended, it settles
-//     the followers itself. So no follower is left behind that registered too late.
-//  4. A promoted job is sent by the consumer of granted. Everybody who finds it promoted publishes
-//     granted again until its attempt has begun; the id of the event makes that harmless.
-//  5. RunSharing looks at all entries from time to time, for what the rules above have missed.
+//  3. A job that has begun to follow reads its leader again. If the leader has ended, the job settles
+//     the followers itself. So no follower that registered too late is left behind.
+//  4. A promoted job is sent by the consumer of granted. Every replica that finds the job promoted
+//     publishes granted again until the attempt has begun; the id of the event makes the repetition
+//     harmless.
+//  5. RunSharing checks all entries from time to time, for cases that the rules above have missed.
 
 // Member is a job that shares an analysis with others.
 type Member struct {
@@ -109,8 +110,8 @@ func (d *Dispatcher) logOf(ctx context.Context, e event.Stored, delivery Deliver
 	return d.Jobs.Read(ctx, e.JobID)
 }
 
-// maxRounds limits how often share looks for a leader. Further rounds follow only if a leader ends
-// at the same time.
+// maxRounds limits how often share searches for a leader. Further rounds follow only if a leader
+// ends at the same time.
 const maxRounds = 16
 
 // share reports whether a job must be analysed. Otherwise it is completed, or waits for a leader.
@@ -162,7 +163,7 @@ func (d *Dispatcher) completeFromCache(ctx context.Context, key ResultKey, job s
 }
 
 // follow makes a job follow a leader, and reports whether it waits. If the leader has ended, the job
-// has to look again.
+// must search for a leader again.
 func (d *Dispatcher) follow(ctx context.Context, self Member, leader *Member) (bool, error) {
 	d.publishFollowing(ctx, self.Job)
 	if err := d.Sharing.Follow(ctx, self); err != nil {

@@ -31,9 +31,9 @@ type Slots interface {
 	Write(ctx context.Context, s Slot) (bool, error)
 }
 
-// takeSlot reports whether a job has a slot, so that its attempt may be sent. It takes a free one
-// unless attempts wait for it. Otherwise the attempt is in the queue when takeSlot returns, and the
-// event that it is for needs no further delivery.
+// takeSlot reports whether a job has a slot, so that its attempt may be sent. It takes a free slot
+// unless attempts wait for one. Otherwise the attempt is in the queue when takeSlot returns, and
+// the event that caused the attempt need not be delivered again.
 func (d *Dispatcher) takeSlot(ctx context.Context, job string, a attempt, log event.Log) (bool, error) {
 	if d.Slots == nil || a.free {
 		return true, nil

@@ -39,7 +39,7 @@ const (
 	maxJitter  = 5 * time.Second // the largest difference between the delays of jobs
 )
 
-// outcome is what a request shows about the server.
+// outcome is the state of the server, as one request has shown it.
 type outcome uint8
 
 const (

@@ -47,14 +47,14 @@ func unavailable(cause error, retryAfter time.Duration) error {
 }
 
 // mentionsURL matches texts that may mean that the server cannot use presigned URLs. urlStyleHint
-// tells the operator what to try in this case; clients do not see it.
+// is the advice for the operator in this case. Clients do not see the advice.
 var mentionsURL = regexp.MustCompile(`(?i)s3://|\bs3\b|\bur[il]s?\b|_url\b|presign|pre-sign|\bbucket|\bscheme|signature|x-amz|access ?denied`)
 
 const urlStyleHint = " (If it cannot use presigned URLs, ANALYSIS_URL_STYLE=s3 has it given s3://bucket/key.)"
 
-// redirectHint tells the operator what to correct if the server redirects a request in a way that
-// does not allow the client to repeat it. For example, a proxy may redirect http to https with
-// status 301.
+// redirectHint is the advice for the operator if the server redirects a request in a way that does
+// not allow the client to repeat it. For example, a proxy may redirect http to https with status
+// 301.
 const redirectHint = " (It redirects: TARGET_SERVER_URL must be the URL to which it redirects.)"
 
 // maxReason is the length of the longest reason of the server that is stored, in runes.

@@ -15,7 +15,7 @@ import (
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md). The
 // zero value verifies nothing.
 type Signatures struct {
-	keys []*standardwebhooks.Webhook // one of them must have signed
+	keys []*standardwebhooks.Webhook // one of these keys must have signed the body
 }
 
 // minKey is the length of the shortest key that the specification allows, in bytes.

@@ -79,7 +79,7 @@ func (c *keyCache) load(ctx context.Context, id string) (cacheEntry, error) {
 func (c *keyCache) query(ctx context.Context, id string) (cacheEntry, error) {
 	c.queries <- struct{}{} // does not block forever: each query has a deadline
 	defer func() { <-c.queries }()
-	until := c.now().Add(cacheAge) // from before the query, since the key may be revoked during the query
+	until := c.now().Add(cacheAge) // taken before the query, since the key may be revoked during the query
 	key, err := c.store.APIKey(ctx, id)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return cacheEntry{}, err

@@ -77,8 +77,8 @@ func (r KeyRequest) Key(by principal.Principal, now time.Time) (Key, error) {
 	return k, mayGive(by, k)
 }
 
-// mayGive returns a failure if a principal asks for a scope that it lacks, or if a principal that
-// is no admin asks for a key of another owner.
+// mayGive returns a failure if a principal requests a scope that it lacks, or if a principal that
+// is no admin requests a key of another owner.
 func mayGive(by principal.Principal, k Key) error {
 	if k.Owner != by.Owner {
 		if err := Authorize(by, principal.Admin); err != nil {

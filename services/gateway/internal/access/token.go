@@ -106,7 +106,7 @@ func (t *tokens) keysOf(ctx context.Context) jwt.Keyfunc {
 			return []byte(t.cfg.Secret.Reveal()), nil
 		}
 		if issuer, err := token.Claims.GetIssuer(); err != nil || issuer != t.cfg.Issuer {
-			return nil, jwt.ErrTokenInvalidIssuer // before the provider is asked for a key
+			return nil, jwt.ErrTokenInvalidIssuer // before a key of the provider is requested
 		}
 		id, _ := token.Header["kid"].(string)
 		found, err := t.issuer.Keys(ctx, id, token.Method.Alg())

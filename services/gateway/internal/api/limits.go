@@ -54,8 +54,8 @@ type wayBody struct {
 	MaxParts     int     `json:"max_parts,omitempty"`
 }
 
-// retentionBody says how long recordings and results are kept, in seconds; null: until they are
-// deleted.
+// retentionBody has the retention of recordings and of results, in seconds; null: they are kept
+// until they are deleted.
 type retentionBody struct {
 	Audio  *float64 `json:"audio_seconds"`
 	Result *float64 `json:"result_seconds"`

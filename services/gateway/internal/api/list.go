@@ -39,8 +39,9 @@ func (p *params) page() catalogue.Page {
 // name reads a name from the query, in the form in which names are stored.
 func (p *params) name(name string) string { return p.normalized(name, p.Get(name)) }
 
-// without reads the parameter expand, which says whether the entries of a list contain other
-// entries, and reports whether it is "none". Without it, they contain them.
+// without reads the parameter expand, which determines whether the entries of a list contain other
+// entries, and reports whether expand is "none". If the parameter is absent, the entries contain
+// the others.
 func (p *params) without(contained string) bool {
 	expand := p.Get("expand")
 	if expand != "" && expand != contained && expand != "none" {
@@ -68,7 +69,7 @@ func (p *params) normalized(name, text string) string {
 }
 
 // list answers with a page and with links to the pages around it. A page may end before its limit
-// (see catalogue.MaxText): the next page starts where it ends.
+// (see catalogue.MaxText): the next page starts where this page ends.
 func list[T, B any](params *params, find func(context.Context, catalogue.Page) (catalogue.List[T], error), bodyOf func(T) B) error {
 	page := params.page()
 	if err := params.Err(); err != nil {

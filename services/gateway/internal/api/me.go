@@ -8,7 +8,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// meBody says who sends a request, and what they may do.
+// meBody is the sender of a request, with the permissions of the sender.
 type meBody struct {
 	Owner   string            `json:"owner"`      // empty if requests are not authenticated
 	Scopes  []principal.Scope `json:"scopes"`     // admin includes all others

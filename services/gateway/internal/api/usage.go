@@ -21,7 +21,7 @@ type budgetBody struct {
 	Limit *int64 `json:"limit"` // null if there is no limit
 }
 
-// usageBody has what the jobs of a principal use, and what they may use.
+// usageBody has the usage of the jobs of a principal, and the limits.
 type usageBody struct {
 	Jobs   int64      `json:"jobs"`
 	Staged budgetBody `json:"staged_bytes"`

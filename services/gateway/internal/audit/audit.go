@@ -91,14 +91,14 @@ func (l *Log) Run(ctx context.Context) error {
 		}
 		for err := l.write(ctx); err != nil && ctx.Err() == nil; err = l.write(ctx) {
 			l.log.Warn().Err(err).Int("waiting", len(l.unwritten)+len(l.queue)).Msg("audit entries not stored yet")
-			_ = wait.For(ctx, retryInterval) // it ends early if the service stops
+			_ = wait.For(ctx, retryInterval) // the wait ends early if the service stops
 		}
 	}
 	return nil
 }
 
-// receive waits for an entry, and takes it and those behind it from the queue. It returns false if
-// ctx ends first.
+// receive waits for an entry, and takes it and the entries behind it from the queue. It returns
+// false if ctx ends first.
 func (l *Log) receive(ctx context.Context) bool {
 	select {
 	case e := <-l.queue:

@@ -46,7 +46,7 @@ func namedBlocks(word string) []netip.Prefix {
 func (p *Proxies) UnmarshalText(text []byte) error {
 	list, err := config.ParseList(text, parseBlocks)
 	*p = slices.Concat(list...)
-	return err //nolint:wrapcheck // it names the entries
+	return err //nolint:wrapcheck // the error names the entries
 }
 
 func parseBlocks(entry string) ([]netip.Prefix, error) {
@@ -63,7 +63,7 @@ func parseBlocks(entry string) ([]netip.Prefix, error) {
 func parseBlock(entry string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(entry); err == nil {
 		addr = addr.Unmap()
-		return addr.Prefix(addr.BitLen()) //nolint:wrapcheck // the caller adds the entry
+		return addr.Prefix(addr.BitLen()) //nolint:wrapcheck // the caller adds the entry to the error
 	}
 	block, err := netip.ParsePrefix(entry)
 	return block.Masked(), err //nolint:wrapcheck // as above
@@ -105,7 +105,7 @@ func parseHop(text string) (netip.Addr, error) {
 	if at, err := netip.ParseAddrPort(text); err == nil {
 		return at.Addr(), nil
 	}
-	return netip.ParseAddr(strings.Trim(text, "[]")) //nolint:wrapcheck // the caller only needs to know that there is none
+	return netip.ParseAddr(strings.Trim(text, "[]")) //nolint:wrapcheck // the caller needs no more than the fact that there is no address
 }
 
 func (p Proxies) contains(addr netip.Addr) bool {

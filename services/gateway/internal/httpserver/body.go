@@ -170,8 +170,9 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
-// clientEnded reports whether the client has closed its side of the connection. A chunked body that is
-// read to its end is read without noticing that.
+// clientEnded reports whether a read has noticed that the client has closed its side of the
+// connection. Nothing is read after the last chunk of a complete body, so a read notices that only if
+// the body is truncated.
 func (b *Body) clientEnded() bool {
 	c, ok := b.ctx.Conn().(*conn)
 	return ok && c.ended.Load()

@@ -41,7 +41,7 @@ func (h *Hosts) UnmarshalText(text []byte) error {
 		return host, nil
 	})
 	*h = list
-	return err //nolint:wrapcheck // it names the entries
+	return err //nolint:wrapcheck // the error names the entries
 }
 
 // hostRule decides which hosts may be requested.

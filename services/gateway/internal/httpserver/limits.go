@@ -89,7 +89,7 @@ func (l Limits) takePrincipal(c *fiber.Ctx, p principal.Principal) error {
 	return take(c, l.Principal, p.Owner)
 }
 
-// take counts a request, and tells the client how many more it may send.
+// take counts a request, and adds the RateLimit headers to the response.
 func take(c *fiber.Ctx, r *ratelimit.Rate, client string) error {
 	if r == nil || client == "" {
 		return nil

@@ -31,7 +31,7 @@ func newListener(inner net.Listener, minRate int64) *listener {
 func (l *listener) Accept() (net.Conn, error) {
 	inner, err := l.Listener.Accept()
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the server inspects it
+		return nil, err //nolint:wrapcheck // the server checks the error
 	}
 	c := &conn{Conn: inner, listener: l, pace: l.reading.Meter()}
 	l.mu.Lock()
@@ -110,7 +110,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) {
 		c.ended.Store(true)
 	}
-	return n, err //nolint:wrapcheck // a connection's errors are its protocol
+	return n, err //nolint:wrapcheck // callers of a net.Conn check its errors
 }
 
 // Write implements net.Conn. A client that reads nothing for writeTimeout, or less than the least

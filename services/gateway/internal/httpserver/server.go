@@ -31,8 +31,8 @@ import (
 )
 
 // The limits of a connection. Bodies have deadlines of their own (see Body). writeTimeout is by how
-// much a client may be late in reading; only the time in which the server waits for it counts, so
-// that streams can stay open.
+// much a client may be late in reading a response. Only the time in which the server waits for the
+// client counts, so that streams can stay open.
 const (
 	headerTimeout = 15 * time.Second // for the header of a request, from its first byte
 	keepAlive     = 2 * time.Minute  // between two requests

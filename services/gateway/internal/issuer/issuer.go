@@ -54,7 +54,7 @@ type Keys struct {
 	issuer string
 	client *http.Client
 	log    zerolog.Logger
-	wanted chan struct{} // asks Run for a fetch
+	wanted chan struct{} // requests a fetch from Run
 
 	mu      sync.Mutex
 	keys    []key         // of the last fetch that succeeded

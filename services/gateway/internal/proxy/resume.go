@@ -139,8 +139,8 @@ func (s *resumableStream) handleLine(line []byte, complete bool) {
 	}
 }
 
-// revoked reports whether the credentials of the client are no longer valid. It is asked at each
-// heartbeat of the upstream. While they cannot be checked, the stream continues.
+// revoked reports whether the credentials of the client are no longer valid. It is called at each
+// heartbeat of the upstream. While the credentials cannot be checked, the stream continues.
 func (s *resumableStream) revoked() bool {
 	_, err := httpserver.Renew(s.ctx)
 	return isDenied(err)

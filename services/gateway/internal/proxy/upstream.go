@@ -66,7 +66,7 @@ func NewUpstream(base url.URL, name string) *Upstream {
 		DialContext: dial, ResponseHeaderTimeout: answerTimeout,
 		MaxIdleConnsPerHost: idleConns, IdleConnTimeout: idleTimeout,
 		DisableCompression:    true,          // bodies are forwarded unchanged
-		ExpectContinueTimeout: answerTimeout, // of ForwardHeader: the body is sent only if the upstream asks for it
+		ExpectContinueTimeout: answerTimeout, // long, so that ForwardHeader sends the body only after a 100 Continue of the upstream
 	}}
 }
 

@@ -48,8 +48,8 @@ const (
 	// tracker may be away, or the job does not exist because its event was not stored.
 	keep = time.Minute
 
-	// jobLogBytes is what the events of a job are assumed to use until the tracker has recorded the
-	// job: about what those of a short analysis use.
+	// jobLogBytes is the assumed size of the events of a job until the tracker has recorded the
+	// job: about the size of the events of a short analysis.
 	jobLogBytes = 4 << 10
 
 	// maxOwners limits the owners whose usage is remembered, and so the memory.
@@ -198,8 +198,9 @@ func (q *Quotas) admit(ctx context.Context, owner string, try func(a *account, k
 	return err
 }
 
-// refresh reads the usage of an owner, unless it was read since a time or another upload is reading
-// it. It reports whether the usage is known: read since that time, or ample if it may be stale.
+// refresh reads the usage of an owner, unless it was read at the time since or later, or another
+// upload is reading it. It reports whether the usage is known: it was read at that time or later,
+// or the usage may be stale and is ample.
 func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time, mayBeStale bool) bool {
 	for {
 		q.mu.Lock()

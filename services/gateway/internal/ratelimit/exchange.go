@@ -17,8 +17,9 @@ const (
 	interval  = 100 * time.Millisecond // between two messages, while something changes
 	fullEvery = 10                     // intervals from one message about all clients to the next
 
-	// expiry is the number of intervals without a message of a replica, after which it is forgotten. The
-	// clock does not count: a process that was suspended finds the messages of that time afterwards.
+	// expiry is the number of intervals without a message of a replica, after which it is forgotten.
+	// Intervals are counted, and not seconds: a process that was suspended receives the messages of that
+	// time afterwards.
 	expiry = 50
 )
 
@@ -77,7 +78,7 @@ func (x *Exchange) Run(ctx context.Context) error {
 	return x.subscriber.Run(ctx, x.receive)
 }
 
-// report publishes what has changed.
+// report publishes the counts that have changed.
 func (x *Exchange) report(context.Context) {
 	x.expire()
 	all := x.intervals%fullEvery == 0
@@ -105,7 +106,7 @@ func (x *Exchange) publish(u usage) {
 	x.failing = err != nil
 }
 
-// receive counts what clients use at another replica.
+// receive counts the requests and operations of clients at another replica.
 func (x *Exchange) receive(_ string, body []byte) {
 	u, err := parse(body)
 	if err != nil {

@@ -90,7 +90,7 @@ func (r *Rate) take(client key, now time.Time) (s State, allowed bool) {
 	return State{rate: r, remaining: bucket.TokensAt(now)}, allowed
 }
 
-// unpublished returns what clients have taken since the last call.
+// unpublished returns the number of requests of each client since the last call.
 func (r *Rate) unpublished() map[key]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,7 +102,7 @@ func (r *Rate) unpublished() map[key]int {
 	return taken
 }
 
-// subtract takes from the buckets what clients have taken from another replica. A bucket may become
+// subtract takes the requests of clients at another replica from the buckets. A bucket may become
 // negative: each of the other replicas, of which there are n, may have granted a whole burst before
 // it knew of the others.
 func (r *Rate) subtract(taken map[key]int, n int, now time.Time) {
@@ -148,8 +148,8 @@ func (r *Rate) bucket(client key, now time.Time) *rate.Limiter {
 }
 
 // forget makes room for a bucket. It removes full buckets, which lose nothing: a new bucket is full
-// too. It looks for them at most once a second, since that reads all buckets. If it finds none, it
-// removes any bucket, whose client may then send its burst again.
+// too. It searches for full buckets at most once a second, since the search reads all buckets. If
+// it finds none, it removes any bucket, whose client may then send its burst again.
 func (r *Rate) forget(now time.Time) {
 	if now.Sub(r.swept) >= time.Second {
 		r.swept = now
@@ -175,9 +175,9 @@ type Concurrency struct {
 	secret *secret
 
 	mu       sync.Mutex
-	held     map[key]int            // how many things each client does at once at this replica
+	held     map[key]int            // number of concurrent operations of each client at this replica
 	changed  map[key]struct{}       // clients whose count has changed since the last message
-	reported map[string]map[key]int // the same at each other replica, by replica
+	reported map[string]map[key]int // the same numbers at each other replica, by replica
 	others   map[key]int            // the sums of reported
 }
 
@@ -195,7 +195,7 @@ func (s *Set) NewConcurrency(what string, limit int) *Concurrency {
 	return c
 }
 
-// busyRetryAfter is the Retry-After of a client that does too much at once.
+// busyRetryAfter is the Retry-After of a client with too many concurrent operations.
 const busyRetryAfter = 2 * time.Second
 
 // Acquire counts a further operation of a client. It fails with fault.RateLimited if the client has
@@ -219,7 +219,7 @@ func (c *Concurrency) Acquire(client string) (release func(), err error) {
 	}), nil
 }
 
-// add changes what a client does at this replica. The caller must hold the lock.
+// add changes the number of operations of a client at this replica. The caller must hold the lock.
 func (c *Concurrency) add(client key, n int) {
 	set(c.held, client, c.held[client]+n)
 	if len(c.changed) < maxClients {
@@ -227,8 +227,8 @@ func (c *Concurrency) add(client key, n int) {
 	}
 }
 
-// unpublished returns what clients do at this replica: all clients, or those whose count has
-// changed since the last call.
+// unpublished returns the number of operations of each client at this replica: of all clients, or
+// of those whose number has changed since the last call.
 func (c *Concurrency) unpublished(all bool) map[key]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,7 +244,8 @@ func (c *Concurrency) unpublished(all bool) map[key]int {
 	return counts
 }
 
-// learn records what clients do at another replica: all clients, or those whose count has changed.
+// learn records the number of operations of clients at another replica: of all clients, or of those
+// whose number has changed.
 func (c *Concurrency) learn(replica string, counts map[key]int, all bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -265,7 +266,7 @@ func (c *Concurrency) learn(replica string, counts map[key]int, all bool) {
 	}
 }
 
-// lose forgets what clients do at another replica.
+// lose forgets the operations of clients at another replica.
 func (c *Concurrency) lose(replica string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -280,7 +281,7 @@ func (c *Concurrency) forget(replica string) {
 	delete(c.reported, replica)
 }
 
-// set sets a count. A client that does nothing has no entry.
+// set sets a count. A client without operations has no entry.
 func set(counts map[key]int, client key, n int) {
 	if n == 0 {
 		delete(counts, client)

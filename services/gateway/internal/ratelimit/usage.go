@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	maxReplicas = 64      // how many other replicas a replica listens to
+	maxReplicas = 64      // largest number of other replicas whose messages are counted
 	maxReported = 4096    // clients of one limit in a message
 	maxCount    = 1 << 20 // largest count of one client in a message
 	maxReplica  = 64      // bytes of the id of a replica
@@ -20,7 +20,7 @@ const (
 	clientBytes = 36
 )
 
-// usage is a message: what clients use of the limits, by the names of the limits.
+// usage is a message: the requests and operations of clients, by the names of the limits.
 type usage struct {
 	Replica string                 `json:"replica"`
 	Taken   map[string]map[key]int `json:"taken,omitempty"` // requests since the last message
@@ -29,8 +29,9 @@ type usage struct {
 	Stopped bool                   `json:"stopped,omitempty"`
 }
 
-// usage returns what the other replicas do not know: the changes, or, if all is set, all that clients
-// do at once. The message is not larger than maxPayload. The clients that use least are left out.
+// usage returns the counts that the other replicas do not know: the changes, or, if all is set, all
+// concurrent operations of clients. The message is not larger than maxPayload. The clients with the
+// smallest counts are left out.
 func (s *Set) usage(all bool, maxPayload int64) usage {
 	u := usage{Taken: map[string]map[key]int{}, Held: map[string]map[key]int{}, All: all}
 	most := min(maxReported, int(maxPayload)/clientBytes/max(1, len(s.rates)+len(s.concurrencies)))
@@ -70,7 +71,7 @@ func parse(body []byte) (usage, error) {
 	if u.Replica == "" || len(u.Replica) > maxReplica {
 		return usage{}, errReplica
 	}
-	// A client that has ended what it did holds 0.
+	// The count in Held is 0 for a client whose operations have ended.
 	return u, errors.Join(check(u.Taken, 1), check(u.Held, 0))
 }
 

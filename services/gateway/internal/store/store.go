@@ -59,7 +59,7 @@ func (s *Store) selectList(ctx context.Context, tried string, rows any, query st
 }
 
 // pageOf converts the rows of a page to entries. There are more entries if the query found more
-// rows than the page has: it asks for one more than the limit.
+// rows than the page has. Therefore the query reads one row more than the limit.
 func pageOf[R, T any](rows []R, found int, limit int64, entry func(R) T) catalogue.List[T] {
 	rows = rows[:min(int64(len(rows)), limit)]
 	return catalogue.List[T]{Entries: convert(rows, entry), More: found > len(rows)}

@@ -142,7 +142,7 @@ func (f *form) skip(p *multipart.Part, name string) error {
 	if name == charsetField && f.charset == "" {
 		label, err := io.ReadAll(io.LimitReader(p, maxDisplayed))
 		if err != nil {
-			return err //nolint:wrapcheck // explain wraps it
+			return err //nolint:wrapcheck // explain wraps the error
 		}
 		f.charset = string(label)
 	}

@@ -108,7 +108,7 @@ func (r *recording) sum() string { return hex.EncodeToString(r.hash.Sum(nil)) }
 // identify implements content.
 func (r *recording) identify(*Core) (string, error) {
 	if _, err := io.Copy(io.Discard, r); err != nil {
-		return "", err //nolint:wrapcheck // the caller wraps it
+		return "", err //nolint:wrapcheck // the caller wraps the error
 	}
 	return r.sum(), nil
 }

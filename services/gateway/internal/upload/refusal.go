@@ -97,8 +97,8 @@ const codeEncoding = "unsupported-encoding"
 // Content-Transfer-Encoding of its file.
 func IsEncoded(err error) bool { return err != nil && fault.As(err).Code == codeEncoding }
 
-// tooLarge returns the failure of a recording that is too large for a form. size is how large it is at
-// least. If it can be sent to the bucket, the failure says so.
+// tooLarge returns the failure of a recording that is too large for a form. size is the least size of
+// the recording. If the recording can be sent to the bucket, the failure contains that advice.
 func (l Limits) tooLarge(size int64) error {
 	f := fault.As(fault.ExceedsLimit("file", l.MaxBytes, nil))
 	if size <= l.DirectBytes {

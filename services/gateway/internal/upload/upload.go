@@ -180,7 +180,7 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 	return c.begin(ctx, event.Received{TokenID: r.TokenID, Owner: r.Owner, Fresh: r.Fresh}, key, func() (content, error) { return openRecording(r, c.limits) })
 }
 
-// content is what a request brings: a recording, or a source that it is fetched from.
+// content is what a request uploads: a recording, or a source from which the recording is fetched.
 type content interface {
 	// stage completes the event that begins the job. What the job needs is reserved in the budgets of
 	// the owner.

@@ -132,7 +132,7 @@ func sendResult(w http.ResponseWriter, body resultBody) error {
 	if err != nil {
 		return fmt.Errorf("encode reply: %w", err)
 	}
-	const member = `"result":` // not in a string, where its quotes would have backslashes
+	const member = `"result":` // cannot occur inside a JSON string, where the quotes would be escaped
 	before, after, _ := bytes.Cut(text, []byte(member+"null"))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)

@@ -35,7 +35,7 @@ type usageBody struct {
 	Recorded    []string `json:"recorded"` // those of the jobs in the query that are in the sums
 }
 
-// usage responds with what the jobs of the principal use. The parameter job, which may be repeated,
+// usage responds with the usage of the principal's jobs. The parameter job, which may be repeated,
 // names jobs that the gateway has accepted and that may not be recorded yet.
 func (a *API) usage(w http.ResponseWriter, r *http.Request) error {
 	jobs := r.URL.Query()["job"]

@@ -35,8 +35,9 @@ type Control struct {
 // freeAttempts is how many attempts a job may have before the interval between its retries applies.
 const freeAttempts = 10
 
-// retryRoom is the used part of the stream of logs from which on no job is retried: a retry begins a
-// series of events, and what is left is for the end of accepted jobs, for cancellations and erasures.
+// retryRoom is a limit of the used fraction of the stream of logs. From this limit on no job is
+// retried, since a retry begins a series of events. The rest of the stream is reserved for the end of
+// accepted jobs, for cancellations and for erasures.
 const retryRoom = 0.95
 
 // NewControl makes a control. After ten attempts, a job may be retried only if interval has passed

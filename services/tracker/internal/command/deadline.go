@@ -27,8 +27,8 @@ func (d Deadlines) analysis(seconds float64) time.Duration {
 	return max(d.Min, time.Duration(seconds*d.Factor*float64(time.Second)))
 }
 
-// minFollow is the shortest time after which a job fails that waits for the analysis of another job,
-// and whose waiting is not published any more. The dispatcher publishes it every few minutes.
+// minFollow is the shortest time without a published wait after which a job that waits for the
+// analysis of another job fails. The dispatcher publishes the wait every few minutes.
 const minFollow = 30 * time.Minute
 
 // rule returns the rule that appends an event if a deadline is over at the time now. followed is when

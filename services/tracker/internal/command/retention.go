@@ -133,8 +133,8 @@ func expiry(id string, before time.Time) Rule {
 	}
 }
 
-// crowded is the used part of the stream of logs from which on nothing that needs room is done for
-// a retention.
+// crowded is a limit of the used fraction of the stream of logs. From this limit on, the retention
+// does nothing that needs space in the stream.
 const crowded = 0.8
 
 // withLog returns the job after which a page begins. The erasure of a job that still has its log

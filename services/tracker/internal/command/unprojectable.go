@@ -60,10 +60,10 @@ func placeholder(log event.Log, e job.Entry, name event.Name, failed event.Faile
 	if name == event.NameErased { // the name of the event suffices
 		return event.Erased{JobID: failed.JobID, Owner: storable(erased(failed.JobID, log).Owner)}
 	}
-	if name == event.NameExpired { // so does this name
+	if name == event.NameExpired { // the name of the event suffices, too
 		return event.Expired{JobID: failed.JobID}
 	}
-	if received, ok := e.Event.(event.Received); ok { // without its texts, which may be the reason, so that clients see the job
+	if received, ok := e.Event.(event.Received); ok { // without the texts of the event, one of which may be invalid, so that clients see the job
 		return event.Received{JobID: failed.JobID, TokenID: received.TokenID, Owner: storable(received.Owner)}
 	}
 	if name.Terminal() {
@@ -82,8 +82,8 @@ func storable(owner string) string {
 }
 
 // nameOf returns the name of an event. If the body of the event cannot be decoded, it returns the
-// name from the log, which has the subject. The name is empty if the log does not have the event,
-// for example a progress event.
+// name from the log, which takes the name from the subject of the message. The name is empty if the
+// log does not have the event, as for progress events.
 func nameOf(e job.Entry, log event.Log) event.Name {
 	if e.Event != nil {
 		return e.Event.Name()

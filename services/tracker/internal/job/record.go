@@ -181,7 +181,7 @@ func (r *Record) apply(e Entry) {
 		} else {
 			r.raiseProgress(ev.Attempt, progressStored)
 		}
-	case event.Expired: // is no status
+	case event.Expired: // does not change the status
 		r.AudioDeletedAt = databaseTime(e.Time)
 	case event.Erased:
 		r.applyErased(e, ev)

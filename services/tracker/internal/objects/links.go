@@ -19,8 +19,9 @@ type Links struct{ client *minio.Client }
 // New makes Links. The client must use the endpoint by which browsers reach S3.
 func New(client *minio.Client) *Links { return &Links{client: client} }
 
-// How long a link is valid. Whoever has a link has the recording, and the file states its duration
-// itself: a link for a longer recording must be requested again.
+// How long a link is valid. Everybody who has a link can read the recording, and its validity
+// depends on the duration that the file states. So the validity has a maximum: for a longer
+// recording, a link must be requested again.
 const (
 	startTime = 5 * time.Minute  // to start playing
 	maxValid  = 15 * time.Minute // at most

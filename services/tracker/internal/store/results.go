@@ -159,7 +159,7 @@ func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (g
 }
 
 // mergeLocked merges the records in the transaction that locks their rows. Unless it may insert rows,
-// it fails with errRowsMissing if one does not exist.
+// it fails with errRowsMissing if a row does not exist.
 func (s *Store) mergeLocked(ctx context.Context, entries map[string][]job.Entry, insert bool) (grown []job.Snapshot, err error) {
 	var (
 		changed []job.Record
@@ -255,8 +255,8 @@ func update(ctx context.Context, db sqlx.QueryerContext, records []job.Record, l
 	return written, translate("update rows", err)
 }
 
-// insert writes the record of a job that has no row, as update does. If it has one, nothing is
-// written. A row of values is parsed and planned in half the time of an unnest of arrays.
+// insert writes the record of a job that has no row, as update does. If the job has a row, nothing
+// is written. A row of values is parsed and planned in half the time of an unnest of arrays.
 func insert(ctx context.Context, db sqlx.QueryerContext, r *job.Record) (written string, err error) {
 	columns := append(recordColumns(), resultColumn())
 	statement := fmt.Sprintf(`

@@ -56,7 +56,7 @@ func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("GET "+one+"/{part}", a.write(a.signOne))
 }
 
-// write makes a route for principals who may upload. The gateway has signed who they are.
+// write makes a route for principals who may upload. The gateway has signed the principal.
 func (a *API) write(h handler) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		p, err := httpd.Authorize(w, r, a.verifier, principal.JobsWrite)
@@ -165,7 +165,7 @@ func (a *API) signOne(w http.ResponseWriter, r *http.Request, p principal.Princi
 	return httpd.JSON(w, http.StatusOK, signedBody{URL: signed[number], Expires: int(a.uploads.Options().LinkValid.Seconds())})
 }
 
-// maxSigned is how many parts one request may ask for.
+// maxSigned is the largest number of parts in one request.
 const maxSigned = 1000
 
 // signedPartsBody is the answer to a request for the URLs of several parts, by their numbers.
@@ -232,8 +232,8 @@ func (a *API) complete(w http.ResponseWriter, r *http.Request, p principal.Princ
 	return httpd.JSON(w, http.StatusOK, completedBody{Location: "/jobs/" + u.JobID + "/audio", Key: u.Key, Bucket: a.bucket, JobID: u.JobID})
 }
 
-// readParts reads the list of parts that completes an upload, and sorts it by the numbers: S3 wants
-// them ascending.
+// readParts reads the list of parts that completes an upload, and sorts it by the numbers: S3
+// requires them in ascending order.
 func readParts(w http.ResponseWriter, r *http.Request) ([]direct.Part, error) {
 	text, err := httpd.Body(w, r, maxComplete)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"sori.internal/shared/media"
 )
 
-// joinedBefore continues Join when S3 refuses the parts. A server that was killed after it had joined them, while it removed
-// them, has some of them left, and the object: nothing else has its key.
+// joinedBefore continues Join when S3 refuses the parts. If a server is killed after it has joined the parts, while it
+// removes them, some parts and the object are left. The object is that of this upload, since no other upload has its key.
 func (c *Core) joinedBefore(ctx context.Context, u Upload, refusal error) error {
 	_, found, err := c.Bucket.Stat(ctx, u.Key)
 	if err != nil || !found {

@@ -280,7 +280,7 @@ func (c *Core) Complete(ctx context.Context, h Handle, parts []Part) (Upload, er
 	return u, c.Join(ctx, u, parts)
 }
 
-// completed returns the upload of a job that has begun.
+// completed returns the upload of a handle whose parts are joined already: its job has begun.
 func (c *Core) completed(ctx context.Context, h Handle) (Upload, error) {
 	job, ok := upload.JobOfKey(h.Key)
 	if !ok {
@@ -327,7 +327,7 @@ func (c *Core) Discard(ctx context.Context, u Upload) error {
 	return c.forget(ctx, u)
 }
 
-// spend keeps in mind that a form has become a job.
+// spend records that a form has become a job.
 func (c *Core) spend(ctx context.Context, u Upload) error {
 	spent := u
 	spent.Spent = true

@@ -18,9 +18,10 @@ const (
 	formPause    = 15 * time.Second // while the records or the bucket cannot be read
 )
 
-// isDue reports whether the bucket is asked in a round for the object of a form. There is a round each
-// formInterval. A young form is due in each one, since somebody may be waiting for the job. The pause
-// grows with the age, to between a tenth and a twentieth of it: many forms never get an object.
+// isDue reports whether the object of a form is requested from the bucket in a round. There is a round
+// each formInterval. A young form is due in each round, since a client may be waiting for the job. The
+// pause grows with the age of the form, to between a tenth and a twentieth of the age: many forms
+// never get an object.
 func isDue(age time.Duration, round uint) bool {
 	pause := uint(1) << max(0, bits.Len64(uint64(age/(10*formInterval)))-1) // a power of two: the rounds of a longer pause are among those of a shorter one
 	return round%pause == 0
@@ -55,7 +56,7 @@ type Sweeper struct {
 	interval time.Duration
 	log      zerolog.Logger
 	open     atomic.Int64 // multipart uploads that are not completed, at the last sweep
-	bytes    atomic.Int64 // of their parts
+	bytes    atomic.Int64 // bytes of the parts of these uploads
 }
 
 // NewSweeper makes a Sweeper. interval is the time between two sweeps.

@@ -46,7 +46,7 @@ type dialer struct {
 }
 
 // dial dials a host. It checks each address when the socket for it exists and before it connects, so
-// that no look-up can give another address in between.
+// that the host cannot resolve to another address in between.
 func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -81,7 +81,8 @@ type redirectError struct {
 // Error implements error.
 func (e *redirectError) Error() string { return e.reason }
 
-// checkRedirect decides whether a redirect is followed, and removes what its target must not get.
+// checkRedirect decides whether a redirect is followed, and removes the headers that its target
+// must not receive.
 func checkRedirect(allowed source.Allowed, next *http.Request, via []*http.Request) error {
 	status := 0
 	if next.Response != nil {
@@ -96,7 +97,7 @@ func checkRedirect(allowed source.Allowed, next *http.Request, via []*http.Reque
 	if err := allowed.CheckURL(next.URL); err != nil {
 		return fmt.Errorf("%w: the redirect's URL %w", source.ErrRefused, err)
 	}
-	next.Header.Del("Referer") // has the URL, which may be presigned
+	next.Header.Del("Referer") // contains the URL, which may be presigned
 	if !sameOrigin(next.URL, via[0].URL) {
 		kept := http.Header{}
 		for _, name := range []string{"Accept-Encoding", "User-Agent", "Range", "If-Range"} {

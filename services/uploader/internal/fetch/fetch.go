@@ -161,8 +161,8 @@ func (f *transfer) statusError(resp *http.Response) *tryError {
 	return failure
 }
 
-// get sends a request. offset is the first byte that is asked for; validator is the value of If-Range
-// if that is not 0. The connection ends with the returned function.
+// get requests the bytes from offset on. validator is the value of If-Range unless offset is 0. The
+// returned function ends the connection.
 func (f *transfer) get(offset int64, validator string) (*http.Response, context.Context, context.CancelCauseFunc, error) {
 	ctx, cancel := context.WithCancelCause(f.ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.source.URL, nil)
@@ -184,7 +184,7 @@ func (f *transfer) get(offset int64, validator string) (*http.Response, context.
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 		req.Header.Set("If-Range", validator)
 	}
-	resp, err := f.client.http.Do(req) //nolint:bodyclose // the caller closes it
+	resp, err := f.client.http.Do(req) //nolint:bodyclose // the caller closes the body
 	if err == nil {
 		return resp, ctx, cancel, nil
 	}
@@ -293,7 +293,7 @@ func (b *body) read(p []byte) (int, error) {
 	if err != nil && errors.Is(context.Cause(b.ctx), errSlow) {
 		err = errSlow
 	}
-	return n, err //nolint:wrapcheck // broken wraps it
+	return n, err //nolint:wrapcheck // broken wraps the error
 }
 
 // resume continues after a connection has failed. If that is not possible, it sets err.

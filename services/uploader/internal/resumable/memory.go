@@ -74,7 +74,7 @@ func (m *memory) hold(size int64) ([]byte, error) {
 	return b, err
 }
 
-// give takes a buffer back, which nobody uses any more.
+// give takes a buffer back. The buffer must not be in use any more.
 func (m *memory) give(b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

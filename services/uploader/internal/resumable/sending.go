@@ -46,8 +46,9 @@ func (w *writer) begin(ctx context.Context) error {
 }
 
 // explain returns why S3 refused a request of this writer. If another request has completed or removed the
-// upload since, S3 does not have it any more, or breaks the connection before it has read a part of it. The
-// client learns which by asking for the offset.
+// upload since, S3 responds that the upload does not exist, or closes the connection before it has read the
+// body. explain then returns superseded: the client must request the offset, and the response shows what
+// has happened to the upload.
 func (w *writer) explain(ctx context.Context, err error) error {
 	switch {
 	case fault.Is(err, fault.NotFound):
@@ -61,8 +62,8 @@ func (w *writer) explain(ctx context.Context, err error) error {
 	return err
 }
 
-// reserve makes sure that the number of the next part is reserved. It reserves several at once; end gives
-// back those that are not used.
+// reserve makes sure that the number of the next part is reserved. It reserves several numbers at once;
+// end returns the unused ones.
 func (w *writer) reserve(ctx context.Context) error {
 	if w.number < w.work.Next {
 		return nil

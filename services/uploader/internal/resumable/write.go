@@ -15,8 +15,8 @@ import (
 	"sori.internal/shared/event"
 )
 
-// usualParts is into how many parts an upload is divided at most. The numbers up to direct.MaxParts
-// are for parts whose request ended before they counted.
+// usualParts is the largest number of parts into which an upload is divided. The other numbers up
+// to direct.MaxParts are for parts that were not committed, since their request ended before.
 const usualParts = 9000
 
 // partSize returns the size of the parts of an upload.
@@ -288,14 +288,14 @@ func resume(state []byte) (hash.Hash, error) {
 	if len(state) == 0 {
 		return sum, nil
 	}
-	if err := sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil { //nolint:forcetypeassert // documented of crypto/sha256
+	if err := sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil { //nolint:forcetypeassert // crypto/sha256 documents this
 		return nil, fmt.Errorf("continue a SHA-256: %w", err)
 	}
 	return sum, nil
 }
 
 func state(sum hash.Hash) ([]byte, error) {
-	text, err := sum.(encoding.BinaryMarshaler).MarshalBinary() //nolint:forcetypeassert // documented of crypto/sha256
+	text, err := sum.(encoding.BinaryMarshaler).MarshalBinary() //nolint:forcetypeassert // crypto/sha256 documents this
 	if err != nil {
 		return nil, fmt.Errorf("keep a SHA-256: %w", err)
 	}

@@ -29,7 +29,8 @@ type exchange struct {
 	err         error              // of the store
 }
 
-// ends reports whether the request says that the recording ends with it. Only the draft of the IETF can.
+// ends reports whether the recording ends with the request. Only requests of the IETF's draft can state
+// that.
 func (e *exchange) ends() bool {
 	h := e.request.Header
 	return h.Get("Upload-Draft-Interop-Version") != "" && (h.Get("Upload-Complete") == "?1" || h.Get("Upload-Incomplete") == "?0")
@@ -121,7 +122,7 @@ func (s store) GetUpload(ctx context.Context, id string) (handler.Upload, error)
 
 // AsTerminatableUpload implements handler.TerminaterDataStore.
 func (s store) AsTerminatableUpload(u handler.Upload) handler.TerminatableUpload {
-	return u.(*upload) //nolint:forcetypeassert // the store makes no others
+	return u.(*upload) //nolint:forcetypeassert // the store makes only uploads of this type
 }
 
 // AsLengthDeclarableUpload implements handler.LengthDeferrerDataStore.
@@ -178,8 +179,8 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, body io.Reader) (
 	return n, u.exchange.fail(err)
 }
 
-// endsElsewhere reports whether the request says that the recording ends at an offset, although its length
-// is known to be another. Its client would take the upload for complete.
+// endsElsewhere reports whether the request states that the recording ends at an offset, although the
+// known length is another. The client would take the upload for complete.
 func (u *upload) endsElsewhere(offset int64) bool {
 	return u.exchange.ends() && u.session.Length != resumable.Deferred && u.session.Length != offset
 }
@@ -215,7 +216,7 @@ func (u *upload) Terminate(ctx context.Context) error {
 func (u *upload) ConcatUploads(ctx context.Context, partials []handler.Upload) error {
 	sessions := make([]*resumable.Session, len(partials))
 	for i, p := range partials {
-		sessions[i] = p.(*upload).session //nolint:forcetypeassert // the store makes no others
+		sessions[i] = p.(*upload).session //nolint:forcetypeassert // the store makes only uploads of this type
 	}
 	if err := u.core.Concat(ctx, u.session, sessions); err != nil {
 		return u.exchange.fail(err)

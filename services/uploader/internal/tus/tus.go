@@ -77,7 +77,7 @@ func (a *API) options(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// serve serves a request of a principal who may upload. The gateway has signed who that is.
+// serve serves a request of a principal who may upload. The gateway has signed the principal.
 func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	p, err := httpd.Authorize(w, r, a.verifier, principal.JobsWrite)
 	if err != nil {

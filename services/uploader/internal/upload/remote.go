@@ -105,7 +105,7 @@ func NewRemote(deps RemoteDependencies, options RemoteOptions) *RemoteUploader {
 	return &RemoteUploader{RemoteDependencies: deps, options: options, shares: shares{most: options.OfOwner, running: map[string]int{}}}
 }
 
-// watchInterval is how often a fetch looks whether its job has ended.
+// watchInterval is how often a fetch checks whether its job has ended.
 const watchInterval = time.Second
 
 // Causes for which a fetch ends early.
@@ -158,9 +158,9 @@ func (u *RemoteUploader) Handle(ctx context.Context, job string) error {
 	return u.cleanUp(ctx, job)
 }
 
-// handleError fails the job if its recording cannot be had. Any other error is returned, so that the
-// event is delivered again: the fetch is repeated or, if the job has ended, its objects are removed
-// again, since S3 may store an object after a request without an answer. An error is not
+// handleError fails the job if its recording cannot be fetched. Any other error is returned, so that
+// the event is delivered again: the fetch is repeated or, if the job has ended, its objects are
+// removed again, since S3 may store an object after a request without an answer. An error is not
 // returned if it was caused only by the end of the job.
 func (u *RemoteUploader) handleError(ctx context.Context, job string, cause error) error {
 	log, err := u.Jobs.Read(ctx, job)

@@ -152,7 +152,7 @@ func ReadFull(body io.Reader, buf []byte) (n int, ended bool, err error) {
 			return n, true, nil
 		}
 		if err != nil {
-			return n, false, err //nolint:wrapcheck // the caller knows its type
+			return n, false, err //nolint:wrapcheck // the caller checks the type of the error
 		}
 	}
 	return n, false, nil

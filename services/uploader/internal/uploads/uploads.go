@@ -121,7 +121,7 @@ func allOf[U any](ctx context.Context, s *Store, way event.UploadWay) ([]U, erro
 	return all, nil
 }
 
-// parse reads an upload. Those of every way can be read as a direct.Upload.
+// parse reads an upload. An upload of any way can be read as a direct.Upload.
 func parse[U any](m *bus.Message) (U, error) {
 	var u U
 	if err := json.Unmarshal(m.Data, &u); err != nil {
