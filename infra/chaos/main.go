@@ -33,7 +33,7 @@ func main() {
 // linger is how long to wait until idle connections are closed: longer than the 90 s of net/http.
 const linger = 100 * time.Second
 
-// sweep is how long to wait until a service without other work has removed what is left of uploads.
+// sweep is how long to wait until a service without other work has removed the remains of uploads.
 const sweep = time.Minute
 
 func run(ctx context.Context, args []string) (err error) {

@@ -14,10 +14,10 @@ import (
 // environment contains it, the reference analysis server is not started.
 const targetSetting = "TARGET_SERVER_URL"
 
-// outside returns the dispatcher's settings for the analysis server in the caller's
-// environment, or nil if that names none. The status URL of the reference server is
-// removed, since it does not fit another server. The caller may set another one, and a
-// webhook URL at which a server on another machine reaches this one.
+// outside returns the dispatcher's settings for the analysis server in the caller's environment, or nil if the
+// environment names no analysis server. The status URL of the reference server is removed, since it does not fit
+// another server. The caller may set another one, and a webhook URL at which a server on another machine reaches this
+// one.
 func outside(lookup func(string) (string, bool), own map[string]string) map[string]string {
 	target, _ := lookup(targetSetting)
 	if target == "" {

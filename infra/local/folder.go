@@ -17,8 +17,8 @@ const (
 	settling     = time.Minute // how long a run may take from the creation of its folder until it locks it
 )
 
-// suiteFolder creates the folder for the files of the tests. It is in memory if there is enough of it:
-// the tests create and remove many thousands of files, which on a disk takes a fifth of their time.
+// suiteFolder creates the folder for the files of the tests. The folder is in memory if enough memory is free: the
+// tests create and remove many thousands of files, which on a disk takes a fifth of their time.
 func suiteFolder() (string, error) {
 	if freeMemory() < spareMemory {
 		return harness.TempDir("", suitePattern)

@@ -68,8 +68,7 @@ func run(ctx context.Context, args []string) error {
 	return parsed.Run(g.options)
 }
 
-// ending returns one line that says why the command ended, or "" if it ended by itself
-// without an error.
+// ending returns one line with the reason why the command ended, or "" if it ended by itself without an error.
 func ending(ctx context.Context, err error) string {
 	var causes []string
 	if ctx.Err() != nil {

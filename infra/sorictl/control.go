@@ -141,8 +141,8 @@ func (t terminal) find(ctx context.Context, settings config.Lookup, c choice) ([
 	return jobs, nil
 }
 
-// control sends a request to the tracker for every job, and prints the outcomes. If the
-// tracker cannot be asked, it sends no further requests.
+// control sends a request to the tracker for every job, and prints the outcomes. If the tracker cannot be reached, it
+// sends no further requests.
 func (t terminal) control(ctx context.Context, settings config.Lookup, a action, force bool, jobs []candidate) (err error) {
 	at, err := openTracker(settings)
 	if err != nil {

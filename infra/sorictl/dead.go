@@ -69,8 +69,7 @@ func (c *deadList) Run(ctx context.Context, t terminal) error {
 	})
 }
 
-// others prints which consumers have dead letters, if the consumer that is asked for has none: its
-// name may be misspelt.
+// others prints which consumers have dead letters, if the given consumer has none: its name may be misspelt.
 func (t terminal) others(ctx context.Context, b *bus.Bus, consumer string, found int) error {
 	if consumer == "" || found > 0 {
 		return nil

@@ -100,9 +100,9 @@ func (t terminal) exitCode(err error) int {
 	return 1
 }
 
-// said returns an error as text for an operator. For a fault that is not permanent, the
-// text is the detail and the code, with the cause only if a dependency is unavailable: then
-// the cause says what to correct. For any other error it is the whole error.
+// said returns an error as text for an operator. For a fault that is not permanent, the text is the detail and the
+// code, with the cause only if a dependency is unavailable: then the cause shows the operator the error to correct. For
+// any other error the text is the whole error.
 func said(err error) string {
 	f, ok := errors.AsType[*fault.Error](err)
 	if !ok || f.Permanent {

@@ -88,7 +88,7 @@ func (t terminal) provisionPostgres(ctx context.Context, lookup config.Lookup) e
 
 func (t terminal) provisionNATS(ctx context.Context, lookup config.Lookup) error {
 	provisioning := func(name string) (string, bool) {
-		if name == "NATS_PROVISION" { // false is for the services
+		if name == "NATS_PROVISION" { // NATS_PROVISION=false is for the services
 			return "true", true
 		}
 		return lookup(name)
@@ -98,7 +98,7 @@ func (t terminal) provisionNATS(ctx context.Context, lookup config.Lookup) error
 		if err != nil {
 			return err
 		}
-		defer func() { _ = b.Close() }() // everything was answered
+		defer func() { _ = b.Close() }() // an error does not matter: every request was answered
 		changes, err := provision.NATS(ctx, b)
 		t.print(changes)
 		return err

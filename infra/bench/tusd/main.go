@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string) error {
 	endpoint := flags.String("s3-endpoint", "", "URL of the S3 server")
 	partSize := flags.Int64("s3-part-size", defaultPartSize, "preferred size of a part in bytes")
 	if err := flags.Parse(args); err != nil {
-		return err //nolint:wrapcheck // the package flag has printed it
+		return err //nolint:wrapcheck // the package flag has printed the error
 	}
 	credentials, err := config.LoadDefaultConfig(ctx) // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION
 	if err != nil {
@@ -67,5 +67,5 @@ func run(ctx context.Context, args []string) error {
 	mux := http.NewServeMux()
 	mux.Handle(basePath, http.StripPrefix(basePath, uploads))
 	server := &http.Server{Addr: net.JoinHostPort(*host, *port), Handler: mux, ReadHeaderTimeout: headerTimeout}
-	return server.ListenAndServe() //nolint:wrapcheck // it has what was tried
+	return server.ListenAndServe() //nolint:wrapcheck // the error describes the operation already
 }

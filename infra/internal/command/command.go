@@ -57,8 +57,8 @@ func Parse(name string, grammar any, args []string, help io.Writer, options ...k
 	return parsed, checkValues(parsed)
 }
 
-// checkValues refuses a flag for a text that has none. Otherwise a script whose variable is not set would
-// act on more than it means to: `dead replay -all -consumer $CONSUMER` on every dead letter.
+// checkValues refuses a flag whose value is an empty text. Otherwise a script with an unset variable would affect more
+// than intended: `dead replay -all -consumer $CONSUMER` would replay every dead letter.
 func checkValues(parsed *kong.Context) error {
 	for _, p := range parsed.Path {
 		if p.Flag == nil {

@@ -11,8 +11,7 @@ import (
 // File is the name of the file in a state folder in which other programs find the Endpoints. It exists while Sori runs.
 const File = "endpoints.json"
 
-// Endpoints are the contents of the file: the URLs, and the credentials for NATS, S3 and the
-// tracker.
+// Endpoints are the contents of the file named File: the URLs, and the credentials for NATS, S3 and the tracker.
 type Endpoints struct {
 	Gateway     string `json:"gateway"`
 	Uploader    string `json:"uploader"`

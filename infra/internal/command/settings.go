@@ -27,7 +27,7 @@ func Settings(dir string, environment config.Lookup) (config.Lookup, error) {
 		return nil, err
 	}
 	local := config.Map(map[string]string{
-		// The URL has the user. What the environment says of another server is not used.
+		// NATS_URL contains the user. Settings of the environment for another server are not used.
 		"NATS_USER": "", "NATS_PASSWORD": "", "NATS_CREDS": "", "NATS_CA": "", "NATS_CERT": "", "NATS_KEY": "",
 		"NATS_URL": e.NATS, "DATABASE_URL": e.Postgres, "S3_ENDPOINT": e.S3, "S3_BUCKET_NAME": e.S3Bucket,
 		"TRACKER_URL": e.Tracker, "PRINCIPAL_SECRET": e.Principal, "AWS_REGION": e.S3Region, "AWS_ACCESS_KEY_ID": e.S3AccessKey, "AWS_SECRET_ACCESS_KEY": e.S3SecretKey,

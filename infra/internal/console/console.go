@@ -90,7 +90,7 @@ func Build(ctx context.Context, sources, dir string) error {
 	return replace(dir, fresh)
 }
 
-// replace replaces the folder dir by the folder in the parameter by.
+// replace replaces the folder dir with the folder in the parameter by.
 func replace(dir, by string) error {
 	old := dir + ".old"
 	if err := os.RemoveAll(old); err != nil {

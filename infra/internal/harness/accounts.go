@@ -19,8 +19,8 @@ import (
 // Accounts are the accounts of the services at NATS, in Postgres and at S3, each with the rights that
 // its service needs, as sorictl provision creates them for an installation.
 type Accounts struct {
-	prefix         string // of the names: tests share the servers
-	database, s3   bool   // whether these accounts exist; those at NATS always do
+	prefix         string // prefix of the names, since tests share the servers
+	database, s3   bool   // whether these accounts exist; the accounts at NATS always do
 	databaseSecret string // the passwords are derived from those of the administrators
 	s3Secret       string
 }

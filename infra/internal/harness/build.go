@@ -113,7 +113,7 @@ func source(name string) string {
 	return "sori.internal/services/" + name
 }
 
-// profiledMain is the source that replaces a service's main.go. It differs from it only in the profile.
+// profiledMain is the source that replaces a service's main.go. The only difference is the profile.
 const profiledMain = `package main
 
 import (

@@ -102,8 +102,8 @@ func Start(ctx context.Context, opts Options) (*Fleet, error) {
 	return f, nil
 }
 
-// withoutCache returns settings by program, in which results are not cached unless the parameter env says so: every upload is to
-// be analysed, although the recordings are few.
+// withoutCache returns settings by program, in which results are not cached unless the parameter env enables the cache: every
+// upload must be analysed, although there are only a few different recordings.
 func withoutCache(env map[string]map[string]string) map[string]map[string]string {
 	all := map[string]map[string]string{}
 	maps.Copy(all, env)

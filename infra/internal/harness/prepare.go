@@ -41,8 +41,8 @@ func PrepareStack(ctx context.Context, dir string) error {
 	return nil
 }
 
-// prepare starts a stack in a new folder, stops it, and removes what two stacks must not have in common. It removes the whole
-// folder if PostgreSQL's user cannot reach it: the cluster is in another folder then, to which every copy would refer.
+// prepare starts a stack in a new folder, stops it, and removes the files that two stacks must not share. It removes the
+// whole folder if PostgreSQL's user cannot reach it: the cluster is in another folder then, to which every copy would refer.
 func prepare(ctx context.Context, dir string) error {
 	s, err := stack.Start(ctx, stack.Options{Dir: dir, Fast: true, Log: zerolog.Nop()})
 	if err != nil {

@@ -81,7 +81,7 @@ type Secrets struct {
 // The credentials are those of administrators; Accounts.Settings replaces them.
 func Environment(deps stack.Endpoints, at Layout, secrets Secrets, name string, i int) map[string]string {
 	principal := map[string]string{"PRINCIPAL_SECRET": secrets.Principal}
-	// Programs on this machine may be fetched from.
+	// Recordings may be fetched from programs on this machine.
 	fetches := map[string]string{"FETCH_ALLOWED": "127.0.0.0/8:*"}
 	own, s3 := map[string]string{"HTTP_ADDR": at[name][i]}, s3Settings(deps)
 	if metrics := at[admin(name)]; i < len(metrics) {

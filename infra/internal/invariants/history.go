@@ -48,8 +48,8 @@ func (h History) Stored() bool {
 
 // Check returns an error with all violations of these invariants, which hold at any time:
 //
-//  1. It begins with the event received. The history of an erased job may begin with any
-//     event, and may contain only the event erased.
+//  1. The history begins with the event received. The history of an erased job may begin with any event, and may
+//     contain only the event erased.
 //  2. A terminal event is the last one, except that a failed job may be retried, and any
 //     job may be erased. Before that, the recording of an ended job may expire.
 //  3. No event occurs twice.

@@ -68,7 +68,7 @@ func (c Checker) Idle(ctx context.Context) error {
 	return errors.Join(append(busy, list.Err())...)
 }
 
-// sweptIn is how long to wait until the sweep of an idle service has removed what is left.
+// sweptIn is how long to wait until the sweep of an idle service has removed the remains.
 const sweptIn = time.Minute
 
 // Restarter is a process that can be restarted with other settings.
@@ -153,7 +153,7 @@ func (c Checker) NoResults(ctx context.Context, jobs []string) error {
 	return named("results of erased jobs are cached", left)
 }
 
-// named returns an error that lists what is wrong; nil if nothing is.
+// named returns an error that lists the violations, or nil if there are none.
 func named(what string, wrong []string) error {
 	if len(wrong) == 0 {
 		return nil

@@ -93,7 +93,8 @@ func (c *Clients) Close() {
 	c.s3.CloseIdleConnections()
 }
 
-// What clients do besides uploading. A constant of n means that one of n clients, chosen at random, does it.
+// The actions of clients besides uploading. A constant of n means that one of n clients, chosen at random, does the
+// action.
 const (
 	watchersOf  = 2  // follow the stream; the others poll
 	cancelersOf = 20 // cancel their job

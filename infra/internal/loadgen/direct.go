@@ -71,7 +71,7 @@ func (s *session) sendParts(ctx context.Context) bool {
 	return false
 }
 
-// beginParts begins an upload. One whose answer is lost is left to the sweep.
+// beginParts begins an upload. If the response is lost, the uploader removes the unfinished upload later.
 func (s *session) beginParts(ctx context.Context) (u partsUpload, ok bool) {
 	_, _, ok = s.ask(ctx, "begin of an upload in parts", func() client.Request {
 		r, _ := client.JSON(client.Request{Method: http.MethodPost, Path: "/s3/multipart", Into: &u}, map[string]any{ // encoding it cannot fail
@@ -83,7 +83,7 @@ func (s *session) beginParts(ctx context.Context) (u partsUpload, ok bool) {
 	return u, ok
 }
 
-// putParts sends the parts in any order. With damage it sends other bytes as the first part before.
+// putParts sends the parts in any order. With damage it first sends other bytes as the first part.
 func (s *session) putParts(ctx context.Context, u partsUpload, damage bool) ([]part, bool) {
 	bodies := slices.Collect(slices.Chunk(s.file, partSize))
 	if damage {
@@ -126,7 +126,7 @@ func (s *session) putPart(ctx context.Context, u partsUpload, number int, body [
 	return "", false
 }
 
-// listParts returns the parts that S3 has. It must have those that were sent.
+// listParts returns the parts that S3 has. It records a violation for each part that was sent and is missing.
 func (s *session) listParts(ctx context.Context, u partsUpload, sent []part) (found []part, ok bool) {
 	_, _, ok = s.ask(ctx, "list of the parts of job "+u.Job, func() client.Request { return client.Request{Path: u.path(""), Into: &found} })
 	for _, p := range sent {
@@ -151,7 +151,7 @@ func (s *session) completeParts(ctx context.Context, u partsUpload, parts []part
 		if ok && refusal == nil && done.Job != u.Job {
 			s.clients.ledger.violate(Answers, "the upload of job %s became job %s", u.Job, done.Job)
 		}
-		if ok && refusal != nil && s.upload.quirk != damages { // the damaged part may arrive after the right one, if its answer was lost
+		if ok && refusal != nil && s.upload.quirk != damages { // the damaged part may arrive after the right one, if the answer to the damaged part was lost
 			s.clients.ledger.violate(Answers, "completion of job %s: %v", u.Job, refusal)
 			return false
 		}
@@ -217,7 +217,7 @@ func (s *session) toS3(ctx context.Context, method, to, contentType string, body
 	if err != nil || resp.StatusCode < http.StatusMultipleChoices {
 		return resp.Header, err //nolint:wrapcheck // a broken connection
 	}
-	err = fmt.Errorf("S3 answers %s: %s", resp.Status, text) //nolint:err113 // for the report
+	err = fmt.Errorf("S3 answers %s: %s", resp.Status, text) //nolint:err113 // the text is for the report
 	if resp.StatusCode < http.StatusInternalServerError {
 		err = errors.Join(errS3, err)
 	}
@@ -233,7 +233,7 @@ func (s *session) passes(ctx context.Context, what string, err error) bool {
 	return pause(ctx, retryAfter)
 }
 
-// sendS3Form sends the recording to S3 in one request. Its job begins when the uploader finds it there.
+// sendS3Form sends the recording to S3 in one request. The job begins when the uploader finds the recording at S3.
 func (s *session) sendS3Form(ctx context.Context) bool {
 	form, ok := s.takeForm(ctx)
 	if ok && s.upload.quirk == leaves {

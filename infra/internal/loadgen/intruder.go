@@ -17,7 +17,7 @@ func (s *session) stranger() *session {
 	return &session{clients: s.clients, next: s.next, owner: s.owner + 1, job: s.job}
 }
 
-// intrude sends every request about the job as its next owner, who does not own it. Each must be answered
+// intrude sends every request about the job as the next owner, who does not own the job. Each request must be answered
 // as for a job that does not exist, and the job must not be in that owner's list.
 func (s *session) intrude(ctx context.Context) {
 	stranger := s.stranger()
@@ -49,7 +49,7 @@ func (s *session) intrude(ctx context.Context) {
 	stranger.listed(ctx)
 }
 
-// intrudeParts sends requests for an upload in parts as its next owner, and with the key of another upload.
+// intrudeParts sends requests for an upload in parts as the next owner, and with the key of another upload.
 func (s *session) intrudeParts(ctx context.Context, u partsUpload, parts []part) {
 	other := u
 	other.Key = "audio/" + strings.Map(func(r rune) rune { // the id of another job
@@ -92,7 +92,7 @@ func (s *session) refused(ctx context.Context, what string, send func(*client.Cl
 	}, func(*client.Problem) bool { return true })
 }
 
-// pageSize is the number of jobs of a list that are looked through.
+// pageSize is the number of jobs of a list that are searched.
 const pageSize = 50
 
 // listed records a violation if the job is among the newest in the owner's list.

@@ -105,7 +105,8 @@ func (s *session) sendTus(ctx context.Context) bool {
 	return false
 }
 
-// createTus begins an upload, perhaps with its first bytes. One whose answer is lost is left to the sweep.
+// createTus begins an upload, perhaps with its first bytes. If the response is lost, the uploader removes the
+// unfinished upload later.
 func (s *session) createTus(ctx context.Context, content, early []byte, further map[string]string) (*resumable, bool) {
 	p := tus()
 	header, _, ok := s.ask(ctx, "begin of an upload by tus", func() client.Request {
@@ -179,7 +180,7 @@ func (u *resumable) passes(ctx context.Context, err error) bool {
 	return pause(ctx, retryAfter)
 }
 
-// ask asks for the offset, which never goes back.
+// ask requests the offset. It records a violation if the offset has decreased.
 func (u *resumable) ask(ctx context.Context) bool {
 	header, _, ok := u.session.ask(ctx, "offset of "+u.path, func() client.Request {
 		return client.Request{Method: http.MethodHead, Path: u.path, Header: u.header, Want: u.found}
@@ -196,7 +197,8 @@ func (u *resumable) ask(ctx context.Context) bool {
 	return true
 }
 
-// patchTwice lets two requests append the same bytes at once. At least one of them succeeds, unless both break.
+// patchTwice lets two requests append the same bytes at once. At least one of them succeeds, unless both connections
+// break.
 func (u *resumable) patchTwice(ctx context.Context) {
 	var both sync.WaitGroup
 	for range 2 {
@@ -243,8 +245,8 @@ func (u *resumable) terminate(ctx context.Context) bool {
 	return true
 }
 
-// concatenate sends the recording as two uploads and joins them. If the answer to the request that joins them is lost, the job may
-// have begun, and its client does not learn that: it begins again.
+// concatenate sends the recording as two uploads and joins them. If the answer to the request that joins them is lost, the client
+// does not learn whether the job has begun, and uploads the recording again.
 func (s *session) concatenate(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		var urls []string
@@ -287,8 +289,8 @@ func (s *session) again(ctx context.Context, what string, err error) bool {
 	return pause(ctx, retryAfter)
 }
 
-// sendDraft sends the recording by the draft of the IETF: most clients send all of it with the request that begins the upload, and
-// continue if that breaks.
+// sendDraft sends the recording by the draft of the IETF: most clients send the whole recording with the request that begins the
+// upload, and resume the upload if this request breaks.
 func (s *session) sendDraft(ctx context.Context) bool {
 	whole := s.upload.quirk != earlyBytes
 	for ctx.Err() == nil {
@@ -305,7 +307,7 @@ func (s *session) sendDraft(ctx context.Context) bool {
 		}
 		if err == nil {
 			u.job = header.Get("Sori-Job")
-			u.told, _ = strconv.Atoi(header.Get("Upload-Offset")) // checked by the next request
+			u.told, _ = strconv.Atoi(header.Get("Upload-Offset")) // the next request checks the offset
 		}
 		if s.intrudes {
 			s.intrudeResumable(ctx, u)
@@ -351,7 +353,7 @@ func (s *session) createDraft(ctx context.Context, whole bool) (http.Header, str
 	return header, location, err
 }
 
-// intrudeResumable sends requests for an upload as its next owner, to whom it does not exist.
+// intrudeResumable sends requests for an upload as the next owner, for whom the upload must not exist.
 func (s *session) intrudeResumable(ctx context.Context, u *resumable) {
 	stranger := s.stranger()
 	what := func(verb string) string { return fmt.Sprintf("%s %s of owner %d as another", verb, u.path, s.owner) }

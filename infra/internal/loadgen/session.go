@@ -38,10 +38,10 @@ func (s *session) gateway() *client.Client {
 	return &g
 }
 
-// retry sends a request, to one gateway after the other, until it is answered, and reports whether the
-// answer is as expected. A problem for which refused returns true is expected, too; any other is recorded
-// as a violation. A request that fails without an answer, or whose answer asks in the specified way to
-// try again later (client.Problem.Retryable), is repeated and is no violation.
+// retry sends a request, to one gateway after the other, until it is answered, and reports whether the answer is as
+// expected. A problem for which refused returns true is expected, too; any other is recorded as a violation. A request
+// that fails without an answer, or whose answer allows a later attempt (client.Problem.Retryable), is repeated and is
+// no violation.
 func (s *session) retry(ctx context.Context, what string, send func(*client.Client) error, refused func(*client.Problem) bool) bool {
 	for ctx.Err() == nil {
 		err := send(s.gateway())
@@ -137,7 +137,7 @@ func (s *session) follow(ctx context.Context) error {
 	return frames(stream, lastID, s.see)
 }
 
-// unexpected returns err if it is an answer that does not ask to try again later, else nil.
+// unexpected returns err if it is an answer that does not allow a later attempt, else nil.
 func unexpected(err error) error {
 	if p, answered := errors.AsType[*client.Problem](err); answered && !p.Retryable() {
 		return err

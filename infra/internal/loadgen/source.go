@@ -25,13 +25,13 @@ type Source struct {
 	requests map[string]int // by path
 }
 
-// The troubles of a source, which are over after a few requests, so that a job that is retried succeeds.
+// The faults of a source, which are over after a few requests, so that a job that is retried succeeds.
 const (
 	sourceBreaks  = 2                      // connections that break in the middle of a recording
 	sourceRefuses = 4                      // requests that are answered 503: more than the tries of one fetch
 	sourcePieces  = 10                     // pieces of a recording that is sent slowly
-	sourcePause   = 100 * time.Millisecond // between two of them
-	sourceTimeout = 10 * time.Second       // for the header of a request
+	sourcePause   = 100 * time.Millisecond // the pause between two pieces
+	sourceTimeout = 10 * time.Second       // limit for the arrival of a request's header
 )
 
 // OpenSource starts a source of the recordings of a seed.
@@ -54,10 +54,10 @@ func OpenSource(ctx context.Context, seed uint64) (*Source, error) {
 func (s *Source) Close() error {
 	err := s.server.Close()
 	<-s.served
-	return err //nolint:wrapcheck // of a listener
+	return err //nolint:wrapcheck // the error of the listener
 }
 
-// url returns the URL of a recording. Each name has troubles of its own.
+// url returns the URL of a recording. Each name has faults of its own.
 func (s *Source) url(name string, u upload) string {
 	return fmt.Sprintf("%s/%d/%d/%d/%s", s.base, u.quirk, u.number, u.size, name)
 }
@@ -67,7 +67,7 @@ func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var number [3]uint64
 	fields := strings.Split(path.Dir(r.URL.Path), "/")
 	for i, text := range fields[1:] {
-		number[i], _ = strconv.ParseUint(text, 10, 64) // the URLs are ours
+		number[i], _ = strconv.ParseUint(text, 10, 64) // cannot fail: the method url has made the path
 	}
 	file, sum := recording(s.seed, number[1], int(number[2]))
 	s.mu.Lock()
@@ -99,9 +99,9 @@ func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // unsteady breaks the connection after some bytes, or pauses after each piece.
 type unsteady struct {
 	http.ResponseWriter
-	left   int // bytes until then
+	left   int // bytes until the connection breaks
 	breaks bool
-	piece  int             // bytes; 0 without pauses
+	piece  int             // bytes of a piece; 0 without pauses
 	gone   <-chan struct{} // closed when the client has left
 }
 

@@ -65,7 +65,7 @@ type upload struct {
 	seed   uint64 // of the random choices during the upload
 }
 
-// What clients upload. A constant of n means that one of n clients, chosen at random, does it.
+// The kinds of uploads. A constant of n means that one of n clients, chosen at random, makes an upload of this kind.
 const (
 	uploadLarge = 8  // a recording of three parts, by a way that can send it in several requests
 	uploadMore  = 10 // a recording of several chunks, by any other way
@@ -185,8 +185,8 @@ func (s *session) describeFreshness(header map[string]string) {
 	}
 }
 
-// ask repeats a request, which it makes anew for each attempt, until it is answered. The problem is nil if the answer is the wanted
-// one. An answer with one of the statuses in refusals is expected, too.
+// ask repeats a request, which it makes anew for each attempt, until it is answered. The problem is nil if the answer is a success.
+// An answer with one of the statuses in refusals is expected, too.
 func (s *session) ask(
 	ctx context.Context, what string, request func() client.Request, refusals ...int,
 ) (header http.Header, problem *client.Problem, ok bool) {

@@ -126,7 +126,7 @@ func operator(r *rights) {
 	r.leave(event.Jobs(), projection)
 	r.leave(event.Tokens(), deletions)
 	r.deleteMessages(event.Dead())
-	r.publishRaw("$JS.API.INFO") // the library asks for the server's version before it creates a bucket
+	r.publishRaw("$JS.API.INFO") // the library requests the server's version before it creates a bucket
 	for _, s := range streams {
 		r.create(r.ns.Stream(s.Name))
 	}
@@ -180,19 +180,19 @@ func (r *rights) subscribeRaw(subject string) { r.user.Subscribe = append(r.user
 func (r *rights) publish(subject string)   { r.publishRaw(r.ns.Subject(subject)) }
 func (r *rights) subscribe(subject string) { r.subscribeRaw(r.ns.Subject(subject)) }
 
-// publishEvents allows to publish events by their names.
+// publishEvents allows the user to publish the events with these names.
 func (r *rights) publishEvents(names ...event.Name) {
 	for _, name := range names {
 		r.publish(event.Filter(name))
 	}
 }
 
-// api allows a request to the JetStream API about a stream.
+// api allows the user a request to the JetStream API about a stream.
 func (r *rights) api(request string, s event.Stream, rest string) {
 	r.publishRaw("$JS.API." + request + "." + r.ns.Stream(s.Name) + rest)
 }
 
-// inspect allows to read the state of streams.
+// inspect allows the user to read the state of streams.
 func (r *rights) inspect(streams ...event.Stream) {
 	for _, s := range streams {
 		r.inspectStream(r.ns.Stream(s.Name))
@@ -201,7 +201,7 @@ func (r *rights) inspect(streams ...event.Stream) {
 
 func (r *rights) inspectStream(name string) { r.publishRaw("$JS.API.STREAM.INFO." + name) }
 
-// readLog allows to read the logs of jobs.
+// readLog allows the user to read the logs of jobs.
 func (r *rights) readLog() {
 	r.inspect(event.Jobs())
 	r.api("STREAM.MSG.GET", event.Jobs(), "")
@@ -210,13 +210,13 @@ func (r *rights) readLog() {
 	r.api("DIRECT.GET", event.Jobs(), "."+r.ns.Subject(event.AllProgress))
 }
 
-// readStaging allows to read entries of staging.
+// readStaging allows the user to read entries of staging.
 func (r *rights) readStaging() {
 	r.api("STREAM.MSG.GET", event.Staging(), "")
 	r.api("DIRECT.GET", event.Staging(), "."+r.ns.Subject(event.AllStaging))
 }
 
-// stage allows to write entries of staging, and to remove those that are not needed.
+// stage allows the user to write entries of staging, and to remove those that are not needed.
 func (r *rights) stage() {
 	r.inspect(event.Staging())
 	r.publish(event.AllStaging)
@@ -231,8 +231,8 @@ func (r *rights) purge(streams ...event.Stream) {
 
 func (r *rights) deleteMessages(s event.Stream) { r.api("STREAM.MSG.DELETE", s, "") }
 
-// consume allows to use durable consumers that exist: to pull and settle their messages, to store
-// those that are rejected as dead letters, and to serve the operator's requests for a replay.
+// consume allows the user to use durable consumers that exist: to pull and settle their messages, to store those that
+// are rejected as dead letters, and to serve the operator's requests for a replay.
 func (r *rights) consume(s event.Stream, consumers ...string) {
 	r.inspect(s)
 	r.api("DIRECT.GET", s, "") // a replayed event
@@ -246,7 +246,7 @@ func (r *rights) consume(s event.Stream, consumers ...string) {
 	}
 }
 
-// scan allows to read streams with consumers that the reader creates and deletes.
+// scan allows the user to read streams with consumers that the reader creates and deletes.
 func (r *rights) scan(streams ...event.Stream) {
 	for _, s := range streams {
 		r.inspect(s)
@@ -259,7 +259,7 @@ func (r *rights) scan(streams ...event.Stream) {
 	}
 }
 
-// leave forbids to pull the messages of services' consumers, and to delete these consumers.
+// leave denies the user pulling the messages of services' consumers, and deleting these consumers.
 func (r *rights) leave(s event.Stream, consumers ...string) {
 	for _, c := range consumers {
 		for _, request := range []string{"CONSUMER.MSG.NEXT", "CONSUMER.DELETE"} {
@@ -268,7 +268,7 @@ func (r *rights) leave(s event.Stream, consumers ...string) {
 	}
 }
 
-// create allows to create and change a stream.
+// create allows the user to create and change a stream.
 func (r *rights) create(name string) {
 	r.publishRaw("$JS.API.STREAM.CREATE."+name, "$JS.API.STREAM.UPDATE."+name)
 }

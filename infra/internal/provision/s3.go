@@ -91,7 +91,7 @@ func BucketPolicy(bucket string, i Identities) Policy {
 		{"UploaderStoresRecordings", "Allow", i.Uploader, i.UploaderSecret, []string{audio}, []string{
 			"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
 		}},
-		// versitygw (as of version 1.8) looks for the right to store an object by a form at the bucket, not at the key.
+		// versitygw (as of version 1.8) checks the right to store an object by a form at the bucket, not at the key.
 		{"UploaderSignsForms", "Allow", i.Uploader, i.UploaderSecret, []string{audio, arn + bucket}, []string{"s3:PutObject"}},
 		{"UploaderListsAndSetsCORS", "Allow", i.Uploader, i.UploaderSecret, []string{arn + bucket}, []string{
 			"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketCORS", "s3:PutBucketCORS",
@@ -172,6 +172,6 @@ func admin(ctx context.Context, cfg objectstore.Config, path string, body accoun
 		return 0, fault.Unreachable("object storage", err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // the answer says no more than the status
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // the body contains no more than the status
 	return resp.StatusCode, nil
 }

@@ -20,8 +20,8 @@ type child struct {
 // Port returns the port on which the server listens.
 func (c *child) Port() int { return c.port }
 
-// stop closes the server's input, which asks it to stop. If it still runs after the grace period it gets SIGTERM, and after one
-// more second SIGKILL.
+// stop closes the server's input, which signals the server to stop. If the server still runs after the grace period, it gets
+// SIGTERM, and after one more second SIGKILL.
 func (c *child) stop(ctx context.Context, grace time.Duration) error {
 	c.Stop(ctx, proc.Step{Grace: grace}, proc.Step{Signal: syscall.SIGTERM, Grace: time.Second})
 	return nil

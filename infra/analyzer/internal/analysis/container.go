@@ -48,15 +48,15 @@ func precheck(file media.Info, size int64, maxSeconds float64) error {
 	return nil
 }
 
-// exactHeader reports whether decoders use the rate and the channels in the header of such a file. In other containers
-// the codec decides.
+// exactHeader reports whether decoders use the rate and the channels in the header of a file of this type. In other
+// containers the codec decides.
 func exactHeader(mediaType string) bool {
 	return mediaType == "audio/wav" || mediaType == "audio/flac" || mediaType == "audio/aiff"
 }
 
 // interruptible is a reader that fails once its context has ended.
 type interruptible struct {
-	ctx context.Context //nolint:containedctx // io.Reader's shape; it lives for one call of io.Copy
+	ctx context.Context //nolint:containedctx // io.Reader has no parameter for it; the reader is used for one call of io.Copy
 	r   io.Reader
 }
 

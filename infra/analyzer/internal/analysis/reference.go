@@ -43,7 +43,7 @@ func ParseReference(r io.Reader) ([]float64, error) {
 	in := bufio.NewReader(r)
 	skipSpace(in)
 	if mark, err := in.Peek(3); err == nil && string(mark) == "\xef\xbb\xbf" {
-		_, _ = in.Discard(len(mark)) // as many bytes were just peeked
+		_, _ = in.Discard(len(mark)) // cannot fail: as many bytes were just peeked
 	}
 	p := referenceParser{json: json.NewDecoder(in)}
 	if err := p.parse(); err != nil {
@@ -63,7 +63,7 @@ func skipSpace(in *bufio.Reader) {
 			return
 		}
 		if !strings.ContainsRune(" \t\r\n", rune(c)) {
-			_ = in.UnreadByte() // a byte was just read
+			_ = in.UnreadByte() // cannot fail: a byte was just read
 			return
 		}
 	}
@@ -75,7 +75,7 @@ type referenceParser struct {
 	voiced []float64
 }
 
-// errForm means that a JSON value is not where a reference has it, errLong that a reference has too many values.
+// errForm means that the JSON does not have the form of a reference, errLong that a reference has too many values.
 var (
 	errForm = errors.New("neither a list of points nor a pitch track")
 	errLong = errors.New("too many values")
@@ -139,7 +139,7 @@ func (p *referenceParser) track() error {
 
 // values parses the list of a pitch object's values.
 func (p *referenceParser) values() error {
-	p.voiced = nil // of two members with the same name the last one counts
+	p.voiced = nil // if two members have the same name, the last one is used
 	begin, err := p.json.Token()
 	if err != nil || begin == nil {
 		return err

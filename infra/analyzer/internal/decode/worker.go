@@ -52,7 +52,7 @@ func launch(ctx context.Context, p Found, settings Settings) (*worker, error) {
 // remote is one recording that a worker decodes.
 type remote struct {
 	decoder *Decoder
-	ctx     context.Context //nolint:containedctx // it is the context of Open and lives as long as the stream
+	ctx     context.Context //nolint:containedctx // the context of Open, used as long as the stream is open
 	worker  *worker
 	left    time.Duration // time that may still be spent waiting for the worker
 	unhook  func() bool   // ends the effect of ctx on the worker
@@ -201,7 +201,8 @@ func (r *remote) finish(body []byte) error {
 	return io.EOF
 }
 
-// Errors that are followed by text of the decoder: errSaid by its messages, errGone by the end of its stderr.
+// Errors that are followed by text of the decoder: errSaid by the decoder's messages, errGone by the end of the
+// decoder's stderr.
 var (
 	errSaid = errors.New("the decoder said")
 	errGone = errors.New("the decoder's process does not answer")

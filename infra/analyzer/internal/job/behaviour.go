@@ -102,7 +102,7 @@ func (b Behaviour) shuffle(bodies [][]byte, number uint64) {
 	if len(bodies) < 2 {
 		return
 	}
-	last := &bodies[len(bodies)-1][0]            // its address identifies the outcome
+	last := &bodies[len(bodies)-1][0]            // the address of the body identifies the outcome
 	rng := rand.New(rand.NewPCG(b.Seed, number)) // repeatable on purpose
 	rng.Shuffle(len(bodies), func(i, j int) { bodies[i], bodies[j] = bodies[j], bodies[i] })
 	if end := len(bodies) - 1; &bodies[end][0] == last {

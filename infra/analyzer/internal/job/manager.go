@@ -14,7 +14,7 @@ import (
 
 // The causes with which the contexts of jobs end.
 var (
-	errGrace    = errors.New("grace period over") // of a stop
+	errGrace    = errors.New("grace period over") // the grace period of a stop
 	errCanceled = errors.New("canceled by the caller")
 )
 

@@ -134,7 +134,8 @@ func (r *registry) forget(t *task) {
 	}
 }
 
-// begin registers the function that ends the work on a job. It calls it at once if the job was canceled before.
+// begin registers the function that ends the work on a job. It calls the function at once if the job was canceled
+// before.
 func (r *registry) begin(t *task, stop context.CancelCauseFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -111,7 +111,7 @@ func (n *Notifier) try(ctx context.Context, req Request, body []byte) (time.Dura
 	}
 	reply, err := n.client.Do(post)
 	if err != nil {
-		var wrapped *url.Error // its text contains the URL, whose query is a secret
+		var wrapped *url.Error // the error's text contains the URL, whose query is a secret
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err
 		}

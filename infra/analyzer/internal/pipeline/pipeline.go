@@ -119,14 +119,15 @@ func (p *Pipeline) get(ctx context.Context, req job.Request) (files fetched, err
 		return files, nil
 	}
 	if files.reference, err = p.fetcher.File(ctx, req.PitchURL, maxReference); err != nil {
-		// The cause has the status of the other server, which is not for those who read the result.
+		// The cause contains the HTTP status of the other server, which readers of the result must not learn. So the
+		// cause is only logged.
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("pitch reference not fetched")
 		files.warnings = append(files.warnings, "pitch reference not used: it could not be fetched")
 	}
 	return files, nil
 }
 
-// take waits for a place.
+// take waits until the channel has a free place, and occupies it.
 func take(ctx context.Context, places chan struct{}) error {
 	select {
 	case places <- struct{}{}:

@@ -76,8 +76,8 @@ func New(settings Settings) (*Fetcher, error) {
 // maxRedirects is how many redirects of one host are followed.
 const maxRedirects = 5
 
-// sameHost follows a redirect only to the host and the scheme of the first URL. A host that a caller may name must not be
-// able to name another one.
+// sameHost follows a redirect only to the host and the scheme of the first URL. A host that a caller may use must not be
+// able to redirect to another host.
 func sameHost(next *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	if next.URL.Host != first.Host || next.URL.Scheme != first.Scheme || len(via) > maxRedirects {

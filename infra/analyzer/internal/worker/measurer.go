@@ -145,7 +145,7 @@ func (m *Measurer) exchange(ctx context.Context, p *process, req request, progre
 		return last.Result, last.Ended && alive, last.err()
 	}
 	p.Kill()
-	<-p.Exited() // so that its stderr is complete
+	<-p.Exited() // so that the stderr of the process is complete
 	cause := fmt.Errorf("%w: %s", errGone, p.Stderr())
 	switch {
 	case ctx.Err() != nil:
@@ -167,7 +167,7 @@ func (p *process) ask(req request, progress func(float64)) (last *answer, seen b
 	if err != nil {
 		return nil, false
 	}
-	_, _ = p.In.Write(append(line, '\n')) // fails if the worker has ended, which reading shows
+	_, _ = p.In.Write(append(line, '\n')) // fails if the worker has ended; then reading the answer fails, too
 	for p.answers.Scan() {
 		var a answer
 		if json.Unmarshal(p.answers.Bytes(), &a) != nil {

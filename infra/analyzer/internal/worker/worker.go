@@ -28,7 +28,7 @@ const (
 	maxAnswer  = 64 << 20 // bytes of an answer: a result can have some megabytes
 )
 
-// request asks for the analysis of one recording.
+// request is the request to analyse one recording.
 type request struct {
 	Path           string   `json:"path"`      // of the recording
 	Size           int64    `json:"size"`      // of the recording, in bytes

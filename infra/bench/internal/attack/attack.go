@@ -170,8 +170,8 @@ func callbacks(ctx context.Context, a *Client) {
 	})
 }
 
-// references sends tokens that name what the services can read and the user must not, and links that would
-// harm whoever follows them.
+// references creates tokens with references that the services can read and the user must not, and with links that would
+// harm a user who opens them.
 func references(ctx context.Context, a *Client) {
 	bad := []string{
 		`"s3_pitch_url":"s3://sori/audio/0199a5f2-0000-7000-8000-000000000000_a.wav"`, `"s3_pitch_url":"s3://other/secrets.json"`,
@@ -229,7 +229,7 @@ func results(ctx context.Context, a *Client) {
 	small := loadgen.Tone(220, 100*time.Millisecond)
 	a.repeat(ctx, 8, 20, func(ctx context.Context, i int) {
 		if job := a.upload(ctx, "small.wav", small); job != "" {
-			_ = a.Stub.Complete(ctx, job, sizes[i%len(sizes)]) // the end of the attack, or a refused callback
+			_ = a.Stub.Complete(ctx, job, sizes[i%len(sizes)]) // an error does not matter: the attack has ended, or the callback was refused
 		}
 	})
 }

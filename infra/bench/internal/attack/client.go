@@ -51,7 +51,7 @@ func NewClient(gateway, key, address string, token int64) *Client {
 // Close closes idle connections.
 func (a *Client) Close() { a.http.CloseIdleConnections() }
 
-// What is counted in place of a status.
+// The keys under which requests without a response are counted, in place of a status.
 const (
 	unanswered = "none" // the attack ended before the request was answered
 	broken     = "cut"  // the connection ended before the request was answered
@@ -197,9 +197,9 @@ const (
 	smallBuffer  = 4 << 10 // of a connection that is not read
 )
 
-// hold keeps n connections open until ctx ends, each with a request. It opens them one after the other within
-// openIn, since the bodies of all at once would measure how fast this program can send them. It opens another
-// connection for one that is closed.
+// hold keeps n connections open until ctx ends, each with a request. It opens them one after the other within openIn,
+// since sending all bodies at once would measure the speed of this program. It replaces a connection that is closed by
+// another one.
 func (a *Client) hold(ctx context.Context, n int, next func(i int) held) {
 	var open sync.WaitGroup
 	for i := range n {

@@ -56,9 +56,9 @@ func (c *Cost) add(other Cost) {
 	}
 }
 
-// busier returns by what factor the machine as a whole became slower during the attack, 1 at least. The
-// attacker, and whatever else runs, takes processor time from the services that it would not take if it ran on
-// other machines.
+// busier returns the factor, at least 1, by which the machine as a whole became slower during the attack. The attacker
+// and other programs run on the same machine as the services, and take processor time from them. On other machines they
+// would not.
 func (a Attacked) busier() float64 {
 	if a.Quiet.Control == 0 {
 		return 1
@@ -69,8 +69,8 @@ func (a Attacked) busier() float64 {
 // bound is the largest p99 of the other user during the attack, in milliseconds.
 func (a Attacked) bound() float64 { return max(attackSlack*a.busier()*a.Quiet.P99, attackFloor) }
 
-// ratio returns how much of its bound another user's p99 reaches. It is more than 1 if it misses the bound or if a
-// request was not answered.
+// ratio returns how much of its bound another user's p99 reaches. The ratio is more than 1 if the p99 misses the bound
+// or if a request was not answered.
 func (a Attacked) ratio() float64 {
 	if total(a.During.Failed) > 0 || a.During.Requests == 0 {
 		return math.Inf(1)
@@ -78,8 +78,8 @@ func (a Attacked) ratio() float64 {
 	return a.During.P99 / a.bound()
 }
 
-// add adds the result of an attack. If there is one already, the one with the smaller ratio is kept, with the
-// larger memory of both.
+// add adds the result of an attack. If the attack has a result already, the result with the smaller ratio is kept, with
+// the larger memory of both.
 func (r *AttackReport) add(a Attacked) {
 	i := slices.IndexFunc(r.Rows, func(row Attacked) bool { return row.Attack == a.Attack })
 	if i < 0 {

@@ -53,9 +53,9 @@ func attacks(ctx context.Context, b *Bench) (err error) {
 	return r.report.tooLarge()
 }
 
-// An attack during which the other user's p99 misses its bound is measured again, rounds times in all, unless
-// the scenario has run for enough already: other work on the machine makes a p99 worse and never better. The
-// smallest ratio counts, and the largest memory.
+// An attack during which the other user's p99 misses its bound is measured up to rounds times, but not again after the
+// scenario has run for the duration enough. Other work on the machine can only make a p99 worse. So the result with the
+// smallest ratio is kept, with the largest memory.
 const (
 	rounds = 3
 	enough = 6 * time.Minute
@@ -86,7 +86,7 @@ type attackRun struct {
 	unstub func() error
 	quiet  *window // the last window without an attack
 	report *AttackReport
-	number int // of the attack, for its address
+	number int // number of the attack, which makes its address
 }
 
 // open makes the bystander, and the tokens that are listed and searched.

@@ -121,7 +121,8 @@ func (b *Bench) newBaseline(ctx context.Context, size Size) (*baselineWork, erro
 func (w *baselineWork) job(ctx context.Context, n uint64) error {
 	id := uuid.Must(uuid.NewV7()).String()
 	key := "floor/" + id
-	// The struct hides the reader's other methods, so that the library cannot seek: it cannot with a body from the network either.
+	// The struct hides the reader's other methods, so that the library cannot seek. It cannot seek in a body from the network
+	// either.
 	body := struct{ io.Reader }{w.next(n)}
 	_, err := w.b.Target.S3.PutObject(ctx, w.b.Target.Bucket, key, body, w.size.Bytes, minio.PutObjectOptions{
 		ContentType: "audio/wav", DisableMultipart: true,

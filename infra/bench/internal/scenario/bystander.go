@@ -28,11 +28,11 @@ const bystanderCategory = "attack-bystander"
 type bystander struct {
 	api   *client.Client
 	token int64
-	job   string               // a job that has ended, which is read
-	stub  *target.StubAnalyzer // the analysis server, if the jobs must be completed for it; otherwise nil
+	job   string               // the bystander reads this job, which has ended
+	stub  *target.StubAnalyzer // the analysis server, if it is the stub, whose jobs this program completes; otherwise nil
 	audio loadgen.Recording
 
-	control *client.Client // of a process that no attack reaches
+	control *client.Client // client of a process that no attack reaches
 }
 
 // Noticed is what the bystander, a client beside the attacker, measured in one or more windows of time.
@@ -127,8 +127,9 @@ func (w *window) answered(ctx context.Context, kind string, due time.Time, err e
 	w.failed[status]++
 }
 
-// use sends requests for the given time and returns their results. A request is sent when it is due, also
-// while earlier ones are not answered, and its time counts from then: a stall is seen by all requests in it.
+// use sends requests for the given time and returns their results. A request is sent when it is due, even while earlier
+// requests are not answered. Its time is measured from then, so that a stall lengthens the times of all requests that
+// are due during the stall.
 func (y *bystander) use(ctx context.Context, length time.Duration) *window {
 	ctx, cancel := context.WithTimeout(ctx, length+graceOfLast)
 	defer cancel()
@@ -209,7 +210,7 @@ func (y *bystander) upload(ctx, following context.Context, w *window, due time.T
 		completing := make(chan struct{})
 		go func() {
 			defer close(completing)
-			_ = y.stub.Complete(following, job, "") // the job would stay open
+			_ = y.stub.Complete(following, job, "") // if it fails, the job stays open
 		}()
 		defer func() { <-completing }()
 	}
@@ -234,7 +235,8 @@ func (y *bystander) upload(ctx, following context.Context, w *window, due time.T
 	}
 }
 
-// cancel cancels a job whose end nobody awaits any more, since it may keep later ones from the analysis server.
+// cancel cancels a job whose end nobody awaits any more, since the job may occupy the analysis server and delay later
+// jobs.
 func (y *bystander) cancel(ctx context.Context, job string) {
 	_, _ = y.api.Do(ctx, client.Request{Method: http.MethodPost, Path: "/jobs/" + job + "/cancel", Body: http.NoBody}) // the job may have ended
 }

@@ -27,7 +27,7 @@ type way struct {
 	send func(s *sender, ctx context.Context, audio *loadgen.Noise, n uint64) (id string, err error)
 }
 
-// allWays lists the ways, and first tusd, with which the others are compared.
+// allWays lists the ways. The first one is tusd, with which the others are compared.
 func allWays() []way {
 	return []way{
 		{name: "tusd", tusd: true, send: (*sender).toTusd},
@@ -54,7 +54,8 @@ func newSender(t *target.Target, tusd *target.Tusd, concurrent int) *sender {
 
 func (s *sender) close() { s.api.Close() }
 
-// tus sends a recording by tus 1.0. The path all is that of uploads. It returns the id of the upload and the header of the last answer.
+// tus sends a recording by tus 1.0. Uploads are created by a POST to the path all. tus returns the id of the upload and the header
+// of the last answer.
 func tus(ctx context.Context, c *client.Client, all, metadata string, audio *loadgen.Noise, n uint64) (id string, last http.Header, err error) {
 	header := map[string]string{"Tus-Resumable": "1.0.0", "Upload-Length": strconv.FormatInt(audio.Size(), 10), "Upload-Metadata": metadata}
 	created, err := c.Do(ctx, client.Request{Method: http.MethodPost, Path: all, Header: header, Body: http.NoBody, Want: http.StatusCreated})
@@ -174,7 +175,7 @@ func (s *sender) remove(ctx context.Context, w way, ids []string) error {
 	return nil
 }
 
-// removalInterval is the time between two looks for the object of an erased job.
+// removalInterval is the time between two checks for the object of an erased job.
 const removalInterval = 50 * time.Millisecond
 
 // objectOf returns the object of a job; false if there is none.

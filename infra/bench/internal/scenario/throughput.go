@@ -12,7 +12,7 @@ import (
 	"sori.internal/infra/internal/client"
 )
 
-// followed is for how many jobs of a scenario a progress stream is opened.
+// followed is the number of jobs of a scenario for which a progress stream is opened.
 const followed = 200
 
 // small measures many concurrent uploads of small recordings.

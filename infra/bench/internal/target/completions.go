@@ -80,7 +80,7 @@ func (c *Completions) add(job client.Job) {
 // silence is how long Wait waits for the live update of a job's end before it reads the job instead: updates may get lost.
 const silence = 3 * time.Second
 
-// readers is how many jobs one call of Wait waits for, and so reads, concurrently at most.
+// readers is the largest number of jobs that one call of Wait waits for, and so reads, concurrently.
 const readers = 64
 
 // Wait waits until all jobs have ended, and returns them in the order of the arguments. If the live update of a job was lost,

@@ -22,7 +22,7 @@ func (w *Target) Confine(ctx context.Context) (restore func() error, err error) 
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
 	further := map[string]map[string]string{
-		// An empty setting is the service's default: other scenarios have changed these.
+		// An empty value restores the service's default, since other scenarios have changed these settings.
 		harness.Gateway: {
 			"AUTH_API_KEYS": "true", "TRUSTED_PROXIES": "loopback", "MAX_UPLOAD_BYTES": "",
 			"RATE_LIMIT_PER_PRINCIPAL": "", "MAX_UPLOADS_PER_PRINCIPAL": "", "MAX_STREAMS_PER_PRINCIPAL": "",

@@ -20,8 +20,9 @@ import (
 // together is how many faults are injected concurrently at most.
 const together = 3
 
-// injectFaults injects the faults of a plan. A fault is injected when Fault.After jobs have been accepted,
-// not counting those of the parameter already, and when an earlier fault with the same victim is over.
+// injectFaults injects the faults of a plan. The parameter already is the number of jobs that were accepted before the
+// plan. A fault is injected when Fault.After further jobs have been accepted, and when an earlier fault with the same
+// victim is over.
 func (o *Experiment) injectFaults(ctx context.Context, already int, faults []Fault) error {
 	var group errgroup.Group
 	group.SetLimit(together)

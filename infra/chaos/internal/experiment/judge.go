@@ -72,8 +72,8 @@ func (o *Experiment) judge(ctx context.Context) Report {
 	return r
 }
 
-// sweep checks that nothing is left of what was interrupted, and returns the rows: a sweep may begin the job of an upload whose
-// bytes have all arrived.
+// sweep checks that the sweeps of the services have removed the remains of interrupted work, and returns the rows: a sweep may
+// begin the job of an upload whose bytes have all arrived.
 func (o *Experiment) sweep(ctx context.Context, r *Report, ends map[string]string) (map[string]invariants.Row, error) {
 	uploader := o.sori.Process(harness.Uploader, 0)
 	r.judge(uploads, texts(o.checker.AwaitNoUploads(ctx, uploader, o.opt.Sweep)))
@@ -89,7 +89,7 @@ func (o *Experiment) sweep(ctx context.Context, r *Report, ends map[string]strin
 	return rows, nil
 }
 
-// judgeLogs checks what the logs say about the recordings of the jobs.
+// judgeLogs checks the invariants that need the logs of the jobs.
 func (o *Experiment) judgeLogs(ctx context.Context, r *Report, rows map[string]invariants.Row) {
 	promises := o.clients.Ledger().Promises()
 	logs, err := o.checker.Logs(ctx)
@@ -172,7 +172,7 @@ func erased(rows map[string]invariants.Row) []string {
 	return jobs
 }
 
-// compare returns the jobs whose client saw no terminal status, or one that is not that of the row.
+// compare returns the jobs whose client saw no terminal status, or another terminal status than the row.
 func compare(ends map[string]string, rows map[string]invariants.Row) []string {
 	var wrong []string
 	for job, seen := range ends {
@@ -216,7 +216,7 @@ func (o *Experiment) unexplained(ctx context.Context, drops map[string]int) ([]s
 		}
 		attempts := log.Attempt()
 		if fetchedAgain(log) {
-			attempts++ // the first fetch, which is of no attempt
+			attempts++ // the first fetch, which belongs to no attempt
 		}
 		if !log.Erased() && n > attempts-1 {
 			wrong = append(wrong, fmt.Sprintf("job %s: progress went back %d times in %d attempts", job, n, attempts))

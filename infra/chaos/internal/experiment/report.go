@@ -21,7 +21,7 @@ type Report struct {
 	Callbacks map[Action]int // number of callbacks with a fault, by fault
 	Clients   map[loadgen.Action]int
 	Ends      map[string]int // number of all jobs by their status
-	Cached    int            // number of jobs that were completed with the result of another one
+	Cached    int            // number of jobs that were completed with the result of another job
 
 	verdicts []verdict
 }

@@ -138,7 +138,7 @@ func (c *WebhookProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			c.later(cb, 0)
 		}
 		c.forward(w, r, cb)
-	case Reorder: // choose holds it back; it is answered as if it had arrived
+	case Reorder: // choose holds the callback back; it is answered as if it had been forwarded
 		w.WriteHeader(http.StatusOK)
 	default:
 		c.forward(w, r, cb)
@@ -163,7 +163,7 @@ func (c *WebhookProxy) choose(cb callback) choice {
 	}
 	if f.fault == Reorder {
 		c.held = append(c.held, cb)
-		if len(c.held) > maxHeld { // forward a random one, so that none is held back for ever
+		if len(c.held) > maxHeld { // forward a random callback, so that none is held back for ever
 			i := int(f.random % uint64(len(c.held)))
 			first := c.held[i]
 			c.held = append(c.held[:i], c.held[i+1:]...)

@@ -86,7 +86,7 @@ func serveS3(ctx context.Context, set stack.S3Settings, data, accounts string, r
 	err = embedgw.RunVersityGW(ctx, backend, &embedgw.Config{
 		RootUserAccess: set.AccessKey,
 		RootUserSecret: set.SecretKey,
-		IAMDir:         accounts, // of further users
+		IAMDir:         accounts, // folder for the accounts of further users
 		// The keys of the cache are strings in the memory of requests, which the server uses again: a later
 		// request changes them, and one user gets the rights of another.
 		IAMCacheDisable:   true,
@@ -106,7 +106,7 @@ func serveS3(ctx context.Context, set stack.S3Settings, data, accounts string, r
 	return nil
 }
 
-// claimed is the end of the name of a multipart upload while the server joins its parts. Before it, after a point, is a hash.
+// claimed is the end of the name of a multipart upload while the server joins its parts. It follows a point and a hash.
 const claimed = ".inprogress"
 
 // releaseUploads restores the names of the multipart uploads that a killed server was joining. The server renames an upload

@@ -12,7 +12,7 @@ import (
 
 const pollEvery = 10 * time.Millisecond
 
-// The SQLSTATE codes that a start distinguishes.
+// The SQLSTATE codes of errors that have a meaning of their own while the server starts.
 const (
 	codeStartingUp    = "57P03"
 	codeWrongPassword = "28P01"
