@@ -54,7 +54,7 @@ func state(t *testing.T, gateway, job string) (int, string) {
 	return harnesstest.Send(t, http.DefaultClient, http.MethodGet, gateway+"/tokens/analysis-result/"+job)
 }
 
-// awaitGone waits until the jobs' rows say that they are erased and the uploader has handled the erasures.
+// awaitGone waits until the rows of the jobs have the status erased and the uploader has handled the erasures.
 func awaitGone(ctx context.Context, t *testing.T, k *testkit.Kit, checker invariants.Checker, jobs []string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {

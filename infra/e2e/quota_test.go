@@ -96,8 +96,8 @@ func (o owners) refuses(user string, at int) {
 	})
 }
 
-// upload uploads a recording as a user at one of the gateways. The code is that of a refusal. Whatever
-// else a busy machine makes of an upload is tried again.
+// upload uploads a recording as a user at one of the gateways. The code is that of a refusal. An upload that fails for
+// another reason, as on a busy machine, is repeated.
 func (o owners) upload(user string, at int) (job, code string) {
 	o.t.Helper()
 	api := &client.Client{Base: o.gateways[at], HTTP: http.DefaultClient, Credential: credential(o.t, user)}
@@ -167,7 +167,7 @@ func TestAnOwnerWhoseBudgetIsFullDeletesAJobAndUploadsAgain(t *testing.T) {
 	if _, code := o.upload("mina", 1); code != "" { // at once, although this gateway has just read the usage
 		t.Error("after the deletion the upload is refused")
 	}
-	o.refuses("mina", 1) // the deletion made room for one
+	o.refuses("mina", 1) // the deletion made room for one recording
 }
 
 // Gateways that have not read the usage since the uploads at the other one exceed the budget at most

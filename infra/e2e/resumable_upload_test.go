@@ -47,7 +47,7 @@ func tus(t *testing.T, method, link string, header map[string]string, body io.Re
 
 func TestAResumedUploadIsAnalysed(t *testing.T) {
 	t.Parallel()
-	recording := bytes.Repeat(loadgen.Tone(220, time.Second), 180) // more than a part, and than a form may have
+	recording := bytes.Repeat(loadgen.Tone(220, time.Second), 180) // larger than a part, and than the largest recording in a form
 	w := harnesstest.Start(t, harnesstest.Options{Settings: map[string]string{
 		"BASE_PATH": "/api", "MAX_UPLOAD_BYTES": "1000000", "MAX_DIRECT_UPLOAD_BYTES": fmt.Sprint(len(recording)), "PRINCIPAL_STAGED_BYTES": "0",
 	}})

@@ -92,8 +92,8 @@ func at(t *testing.T, w *harnesstest.Env, job string, name event.Name) time.Time
 	return log[i].Time
 }
 
-// checkWait checks that the job's result, in each language, says that the job waits for
-// the server. The parameter asked is the time of the request that the server refused.
+// checkWait checks that the job's result, in each language, has the message that the job waits for the server. The
+// parameter asked is the time of the request that the server refused.
 func checkWait(t *testing.T, w *harnesstest.Env, job string, asked time.Time) {
 	t.Helper()
 	for _, language := range []string{"ko", "en"} {

@@ -54,7 +54,7 @@ func TestWithAuthOnlyUsersAreAnswered(t *testing.T) {
 		}
 		return strings.TrimSpace(string(text))
 	}
-	// The key of jun is made as the README says.
+	// The key of jun is made with the command in the README.
 	status, made := answer(t, http.MethodPost, gateway+"/api-keys/", key("admin"), "application/json",
 		strings.NewReader(`{"name": "laptop", "owner": "jun", "scopes": ["jobs:read", "jobs:write", "catalogue:read"]}`))
 	var jun struct{ Key string }

@@ -46,7 +46,7 @@ func TestAnAPIKeySignsIn(t *testing.T) {
 	other.open("/")
 	other.reads("It is kept in this tab only")
 
-	// A key that is revoked leads back to the sign-in, and what is on the page stays.
+	// When a key is revoked, the page shows the sign-in and keeps its content.
 	v.presses("New")
 	v.gives(speechFile(t))
 	if _, err := w.API.Do(w.Context(), client.Request{Method: http.MethodDelete, Path: "/api-keys/" + id, Want: http.StatusNoContent}); err != nil {
@@ -88,7 +88,7 @@ func TestTokensAreRenewedBeforeTheyExpire(t *testing.T) {
 		token := evaluate[string](v, storedToken)
 		v.sees(fmt.Sprintf(storedToken+` !== %q`, token))
 	}
-	// A tab whose token has expired while it was closed renews it first.
+	// A tab whose token has expired while the tab was closed renews the token first.
 	v.do(chromedp.Evaluate[chromedp.Void](`(() => {
 		const session = JSON.parse(sessionStorage.getItem('sori.session'));
 		session.tokens.access = 'x.y.z';
@@ -148,7 +148,7 @@ func (v *visitor) signsInAgain(t *testing.T, name string) {
 	})
 }
 
-// spoilFirst is a script that makes the first ticket invalid, of every URL of streams and of audio.
+// spoilFirst is a script that makes the first ticket in the URLs of streams and of audio invalid.
 const spoilFirst = `(() => {
 	window.spoiled = [];
 	const first = {};

@@ -135,7 +135,7 @@ func TestAPageHasItsTitleBackAfterAMomentOffline(t *testing.T) {
 	v.shoots("offline")
 	door.Restore()
 	v.reads("Analysis complete")
-	// This browser never had the file, so the title is the name of the job's token.
+	// This browser never had the file of the recording, so the title is the name of the job's token.
 	v.sees(`document.querySelector('h1').textContent === 'sample' && document.title.startsWith('sample')`)
 	v.sees(`document.querySelector('.player')`)
 }
@@ -299,7 +299,7 @@ func TestAResultIsDownloaded(t *testing.T) {
 	v.gives(speechFile(t))
 	v.presses("Analyse recording")
 	v.reads("Analysis complete")
-	// The file is there, empty, before its bytes are: only the event says that it is whole.
+	// The file exists, empty, before its bytes are written: only the event shows that the download is complete.
 	ended := make(chan chrome.DownloadProgressState, 3)
 	if err := chromedp.Listen(v.page, func(ev any) {
 		if p, ok := ev.(*chrome.EventDownloadProgress); ok && p.State != chrome.DownloadProgressStateInProgress {

@@ -42,7 +42,7 @@ func TestTheLineOfAnAddressIsChosen(t *testing.T) {
 	v.open(fmt.Sprintf("/#/?token=%d", last))
 	v.reads("What the last line says.")
 
-	// The script of another line is never shown, also while its own is not there yet.
+	// The script of another line is never shown, even before the script of the selected line has arrived.
 	held, release := make(chan struct{}, 100), make(chan struct{})
 	v.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`location.hash = '#/?token=%d'`, first)))
 	v.reads("The first line of all.")
@@ -62,7 +62,7 @@ func TestTheLineOfAnAddressIsChosen(t *testing.T) {
 	v.sees(`!document.body.innerText.includes('The first line of all.')`)
 	close(release)
 
-	// An address without a line that there is leaves the choice to the user.
+	// If the address names a line that does not exist, no line is selected.
 	b.answers(nil)
 	v.open("/#/?token=987654321")
 	v.do(chromedp.Reload())

@@ -66,7 +66,7 @@ func TestALinkIsAnalysed(t *testing.T) {
 	v.pictures("link")
 	v.presses("Back")
 
-	// The page says so in plain words if the server does not fetch from an address.
+	// If the server does not fetch from an address, the page explains that in a plain sentence.
 	v.links("https://10.1.2.3/a.wav")
 	v.presses("Analyse recording")
 	v.reads("The server does not fetch from this address.")

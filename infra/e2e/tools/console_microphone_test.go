@@ -49,7 +49,7 @@ func TestTheMicrophoneListensOnlyWhileThePageShowsIt(t *testing.T) {
 	v.reads("Ready to analyse")
 	v.sees(listening + ` === 0`)
 
-	// Whoever has left, or has chosen a file, is not recorded any more.
+	// A user who has left the page, or has chosen a file, is not recorded any more.
 	v.presses("Use another recording")
 	v.sees(record)
 	v.do(chromedp.Evaluate[chromedp.Void](microphones), chromedp.Evaluate[chromedp.Void](record+`.click()`), chromedp.Evaluate[chromedp.Void](`location.hash = '#/jobs'`))

@@ -33,7 +33,7 @@ func large(t *testing.T, name string) string {
 	return given(t, name, string(tone)+strings.Repeat("\x00", largeBytes-len(tone)))
 }
 
-// meter forwards requests to a gateway, and measures what it gets of resumable uploads.
+// meter forwards requests to a gateway, and measures the requests of resumable uploads.
 type meter struct {
 	url    string
 	bytes  atomic.Int64 // of recordings
@@ -95,7 +95,7 @@ func (m *meter) ask(t *testing.T, method, credential string) int {
 	return resp.StatusCode
 }
 
-// checkRemoved waits until the server has nothing of the newest upload.
+// checkRemoved waits until the server has removed the newest upload.
 func (m *meter) checkRemoved(t *testing.T, credential string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
@@ -106,7 +106,7 @@ func (m *meter) checkRemoved(t *testing.T, credential string) {
 	})
 }
 
-// holds does what makes the visitor send, and waits until the proxy has let n bytes of it through.
+// holds calls the function by, which makes the visitor send, and waits until the proxy has forwarded n bytes.
 func (v *visitor) holds(door *testkit.Proxy, n int64, by func()) {
 	v.t.Helper()
 	held := door.Hold(n)
@@ -210,7 +210,8 @@ func TestTwoTabsSendOneRecordingOnce(t *testing.T) {
 	other.reads("Another tab is sending this recording")
 	other.pictures("parts-other-tab")
 
-	// The other tab goes on when this one is closed, and removes the upload that it cancels.
+	// The other tab continues the upload when this one is closed. When the user cancels the upload there, it is
+	// removed.
 	v.do(chromedp.Navigate("about:blank"))
 	other.reads("Uploading")
 	door.Cut()
@@ -305,7 +306,8 @@ func TestALargeRecordingIsItsOwnersAlone(t *testing.T) {
 		t.Error("Jun is shown the upload of Mina")
 	}
 
-	// A request of an upload that is under way has the credential of its time.
+	// The requests of an upload have the current credential: after a key is revoked, the upload continues with another
+	// key.
 	if _, err := w.API.Do(w.Context(), client.Request{Method: http.MethodDelete, Path: "/api-keys/" + id, Want: http.StatusNoContent}); err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +318,7 @@ func TestALargeRecordingIsItsOwnersAlone(t *testing.T) {
 	v.sees(`location.hash.startsWith('#/jobs/')`)
 	v.reads("Analysis complete")
 
-	// Who signs out leaves nothing at the server.
+	// After a user signs out, nothing is left at the server.
 	v.presses("New")
 	v.gives(large(t, "second.wav"))
 	v.holds(door, 6<<20, func() { v.presses("Analyse recording") })

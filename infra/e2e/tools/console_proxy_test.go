@@ -47,7 +47,7 @@ func stands(t *testing.T, gateway string) *between {
 	return b
 }
 
-// answers has the proxy answer by the function; nil: by the gateway.
+// answers makes the proxy answer requests with the function; nil: the gateway answers.
 func (b *between) answers(by http.HandlerFunc) {
 	if by == nil {
 		b.with.Store(nil)
@@ -77,7 +77,7 @@ func TestTheConsoleGoesOnWhenAProxyReachesTheServerAgain(t *testing.T) {
 	v.sees(`location.hash.startsWith('#/jobs/')`)
 	v.reads("Analysis complete")
 
-	// A job is followed again, which was opened meanwhile.
+	// A job that was opened while the server was away is followed afterwards.
 	job := w.Upload(t, "another.wav", loadgen.Tone(330, time.Second))
 	b.answers(away)
 	v.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/jobs/` + job + `'`))
@@ -114,7 +114,7 @@ func TestAnAnswerThatBreaksOffIsAskedForAgain(t *testing.T) {
 	job := w.Upload(t, "b.wav", loadgen.Tone(440, time.Second))
 	b.answers(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/tokens/analysis-progress/") {
-			rw.WriteHeader(http.StatusInternalServerError) // the console asks for the result
+			rw.WriteHeader(http.StatusInternalServerError) // the console requests the result
 			return
 		}
 		if !strings.HasPrefix(r.URL.Path, "/tokens/analysis-result/") {

@@ -137,7 +137,7 @@ func (v *visitor) types(name, password string) {
 	v.goes(`el.name === 'password'`, password+"\r")
 }
 
-// signsIn signs a user in, at the page on which the visitor is asked to.
+// signsIn presses the button to sign in, and signs a user in.
 func (v *visitor) signsIn(name string) {
 	v.t.Helper()
 	v.presses("Sign in")
@@ -226,7 +226,7 @@ func checkSignOut(t *testing.T, v *visitor) {
 	t.Helper()
 	v.signsOut()
 	v.sees(`location.hash === ''`)
-	if left := evaluate[int](v, `sessionStorage.length`); left > 1 { // the list that was looked at last
+	if left := evaluate[int](v, `sessionStorage.length`); left > 1 { // the list that was shown last
 		t.Errorf("%d entries are left: %s", left, evaluate[string](v, `JSON.stringify(sessionStorage)`))
 	}
 	for _, store := range []string{"recordings", "audio"} {

@@ -11,7 +11,7 @@ import (
 	"sori.internal/infra/internal/harness/harnesstest"
 )
 
-// forgetful makes a page one of which the browser keeps nothing, as browsers do whose user has blocked that.
+// forgetful makes the browser store nothing of a page, like a browser whose user has blocked site data.
 const forgetful = `{
   const denied = () => { throw new DOMException('Access is denied for this document.', 'SecurityError'); };
   Object.defineProperty(window, 'localStorage', {get: denied});

@@ -101,7 +101,8 @@ func (v *visitor) step() (page context.Context, end context.CancelFunc) {
 	return context.WithTimeout(v.page, 2*largePatience())
 }
 
-// lookLimit is how long a look at a page may take. A page that is being left may not answer at all.
+// lookLimit is the time limit for the check of an expression in a page. A page that the browser is leaving may not
+// respond at all.
 const lookLimit = 10 * time.Second
 
 func (v *visitor) do(steps ...chromedp.Action[chromedp.Void]) {
@@ -118,8 +119,8 @@ func (v *visitor) open(path string) {
 	v.do(chromedp.Navigate(v.home + path))
 }
 
-// leaves does what makes the browser load another document, and waits for that document.
-// A script that runs while the browser changes the document would fail.
+// leaves calls the function by, which makes the browser load another document, and waits for that document. A script
+// that runs while the browser changes the document would fail.
 func (v *visitor) leaves(by func()) {
 	v.t.Helper()
 	v.do(chromedp.Evaluate[chromedp.Void](`window.isLeft = true`))

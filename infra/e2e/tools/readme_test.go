@@ -18,7 +18,7 @@ import (
 // exampleGateway is the address of the gateway in the examples of the READMEs.
 const exampleGateway = "http://127.0.0.1:8000"
 
-// example returns what a pattern finds in a document of the repository, with another gateway.
+// example returns the match of a pattern in a document of the repository, with another gateway.
 func example(t *testing.T, document, pattern, gateway string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../..", document))

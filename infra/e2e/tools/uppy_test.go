@@ -17,8 +17,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// uppy is the script of a frontend with Uppy and its plugin AwsS3, with nothing but the address of
-// the API: it uploads a recording of a token, and returns what Uppy says of it.
+// uppy is the script of a frontend with Uppy and its plugin AwsS3, with nothing but the address of the API: it uploads
+// a recording of a token, and returns the result that Uppy reports.
 const uppy = `(async () => {
   const file = %s;
   const u = new Uppy.Uppy({meta: {token_id: %d}, debug: true}).use(Uppy.AwsS3, %s);
@@ -110,8 +110,8 @@ func endOf(v *visitor) string {
 		"Promise.race([window.outcome, new Promise((_, fail) => setTimeout(() => fail(Error('the upload does not end')), %d))])", largePatience().Milliseconds()))
 }
 
-// resuming is the script of a frontend whose upload survives a reload: Uppy with AwsS3 and
-// GoldenRetriever. After a reload it continues what it finds.
+// resuming is the script of a frontend whose upload survives a reload: Uppy with AwsS3 and GoldenRetriever. After a
+// reload it continues the uploads that it finds.
 const resuming = `(() => {
   const u = new Uppy.Uppy({id: 'sori', meta: {token_id: %d}}).use(Uppy.AwsS3, {endpoint: %q, shouldUseMultipart: true, limit: 1})
     .use(Uppy.GoldenRetriever, {indexedDB: {maxFileSize: 4e9, maxTotalSize: 8e9}});

@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "write infra/licences.csv")
 // file lists the licences. Versions are in the go.mod files.
 const file = "../../licences.csv"
 
-// decoder is the program that is under the GPL itself. The others only start it as a process.
+// decoder is the program that is under the GPL itself. The other programs only start decoder as a process.
 const decoder = "sori.internal/infra/analyzer/decoder"
 
 func programs() []string {
@@ -36,8 +36,8 @@ func programs() []string {
 	}
 }
 
-// permitted are the licences under which a program may be distributed with a copy of the licence, and
-// MPL-2.0, which asks for the source of changed files only.
+// permitted are the licences under which a program may be distributed with a copy of the licence, and MPL-2.0, which
+// requires the source of changed files only.
 func permitted() []string {
 	return []string{
 		"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MIT-0", "MPL-2.0", "Unlicense", "Zlib",
@@ -53,7 +53,7 @@ type module struct {
 	Main      bool
 }
 
-// modules returns the modules of others whose packages a program contains.
+// modules returns the third-party modules whose packages a program contains.
 func modules(t *testing.T, program string) map[string]module {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=Module", program)

@@ -92,7 +92,7 @@ func allowed(t *testing.T, nc *nats.Conn, subject string) bool {
 	return err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", subject))
 }
 
-// calls are requests, and who may make them: everybody else is denied.
+// calls are requests with the users who may make them. The server denies them to all other users.
 func calls() map[string]string {
 	const all = "gateway uploader dispatcher tracker sorictl"
 	table := map[string]string{

@@ -24,7 +24,7 @@ import (
 const (
 	audience = "sori"
 	clientID = "console"
-	redirect = "http://127.0.0.1:1/signed-in" // nothing answers there: the test reads the redirect
+	redirect = "http://127.0.0.1:1/signed-in" // no server listens there: the test reads the redirect
 )
 
 // provider is a running provider that can be stopped and started again at the same address.

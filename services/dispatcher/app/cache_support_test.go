@@ -67,8 +67,8 @@ func (env *env) report(job, body string) {
 	}
 }
 
-// isCached waits until a job is completed, and checks that it has the result of another one and was
-// not requested.
+// isCached waits until a job is completed, and checks that it has the result of another job and
+// that no analysis was requested.
 func (env *env) isCached(job, source, result string) {
 	env.t.Helper()
 	if got := env.resultOf(job); got != result {

@@ -22,7 +22,7 @@ func (env *env) canceling() map[string]string {
 	return map[string]string{"ANALYSIS_STATUS_URL": env.analyzer.URL + "/status/{analysis_job_id}"}
 }
 
-// awaitCancels waits until the analysis server has been asked n times to cancel, and returns the
+// awaitCancels waits until the analysis server has received n requests to cancel, and returns the
 // paths of these requests.
 func (env *env) awaitCancels(n int) (paths []string) {
 	env.t.Helper()

@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// head asks whether a recording has a cached result, as the gateway does for a principal.
+// head requests, as the gateway does for a principal, whether a recording has a cached result.
 func (env *env) head(token, sum string, p *principal.Principal, references string) *http.Response {
 	env.t.Helper()
 	req, err := http.NewRequestWithContext(env.Context(), http.MethodHead, env.url+"/tokens/"+token+"/results/"+sum, http.NoBody)

@@ -12,8 +12,8 @@ import (
 	"sori.internal/shared/testkit/testdb"
 )
 
-// maxText is the number of bytes of scripts and translations that an answer has at most, and what
-// else the longest answers contain.
+// maxText is the largest number of bytes of scripts and translations in an answer. otherText is the
+// largest number of other bytes in the answers of these tests.
 const maxText, otherText = 2 << 20, 200_000
 
 type listedToken struct {
@@ -114,7 +114,8 @@ func TestASearchFindsEveryCharacterAsItIs(t *testing.T) {
 }
 
 // blockLists locks a table and has 16 clients list it, so that their lists hold connections to the
-// database while they wait for the lock. The returned function ends that.
+// database while they wait for the lock. The returned function unlocks the table and stops the
+// clients.
 func (g *env) blockLists(header map[string]string) (end func()) {
 	g.t.Helper()
 	ctx, stop := context.WithCancel(g.kit.Context())

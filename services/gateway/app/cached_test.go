@@ -37,7 +37,7 @@ func TestAnUploadSaysWhetherItIsToBeAnalysedAnew(t *testing.T) {
 type cachedStub struct {
 	seen   atomic.Value // the last request, as text
 	asked  atomic.Int64
-	status atomic.Int64 // of the answers; 0: by the path
+	status atomic.Int64 // status of the answers; 0: the path determines the status
 }
 
 const cachedJob = "0199a5f2-0000-7000-8000-000000000000"

@@ -97,7 +97,7 @@ func TestPitchesThatOneUserDoesNotReadLeaveMemoryForOthers(t *testing.T) {
 	g.put(client, bucket, "large", `"`+strings.Repeat("a", 7<<20)+`"`)
 	made := g.do("POST", "/tokens", strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":"large"}`), as(adminToken(t)))
 	path, alice := made.Header.Get("Location"), token(t, "alice", nil)
-	for range 8 { // more than the share of a user, and none is read
+	for range 8 { // more requests than the share of a user, and no answer is read
 		g.dial().send("GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", path, alice)
 	}
 	read := func(credential string) (status int, text []byte) { // without the contract, which takes long for such an answer

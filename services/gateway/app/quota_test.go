@@ -69,7 +69,7 @@ func (g *env) uploadAs(credential string, n int, header map[string]string) reply
 	return g.upload(h, part{name: "file", file: "a.wav", content: wav(n)})
 }
 
-// beyond checks that an upload is refused for a budget.
+// beyond checks that an upload is refused because it exceeds a budget.
 func (g *env) beyond(r reply, budget string) {
 	g.t.Helper()
 	m := g.problem(r, http.StatusTooManyRequests, "quota-exceeded")
@@ -210,7 +210,7 @@ func TestATrackerThatIsAwayBlocksNoUpload(t *testing.T) {
 			t.Errorf("%s: %v uploads are counted", name, n)
 		}
 		u.set(func(u *usages) { u.hang, u.gone = false, false })
-		testkit.Eventually(t, func() error { // the tracker is asked again two seconds later
+		testkit.Eventually(t, func() error { // the gateway requests the usage again two seconds later
 			if r := g.uploadAs(token(t, "alice", nil), 1000, nil); r.StatusCode != http.StatusTooManyRequests {
 				return fmt.Errorf("%s: %s", name, r.Status)
 			}

@@ -36,7 +36,8 @@ func (w *wire) trickle(every time.Duration) {
 
 func TestUploadsThatTrickleFreeTheirSlots(t *testing.T) {
 	t.Parallel()
-	// All of them have begun, and another one is refused, before the first is cut: also on a busy machine.
+	// The idle timeout is long enough, on a busy machine too, for all uploads to begin and another one to
+	// be refused before the first upload is ended.
 	g := start(t, map[string]string{"UPLOAD_IDLE_TIMEOUT": "4s", "MAX_CONCURRENT_UPLOADS": "32"})
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(1 << 20)})
 	var slow []*wire
@@ -117,7 +118,7 @@ func TestSlowBodiesOfJSONHoldLittleMemory(t *testing.T) { //nolint:paralleltest 
 	for range n {
 		counted[<-answers]++
 	}
-	// On a busy machine the bodies arrive so slowly that the first ones are given up before the last ones find no memory.
+	// On a busy machine the bodies arrive so slowly that the first ones time out before the last ones find no memory.
 	together := arrived < idle/2
 	if counted["HTTP/1.1 408"] == 0 || together && counted["HTTP/1.1 503"] == 0 || counted["HTTP/1.1 408"]+counted["HTTP/1.1 503"]+counted[string(make([]byte, 12))] != n {
 		t.Errorf("the answers: %v", counted)

@@ -113,7 +113,7 @@ func TestARefusedBodyIsNeverParsedAsTheNextRequest(t *testing.T) {
 			}
 		}
 	}
-	for name, w := range wires { // all were sent before: the gateway waits a moment for the rest of some bodies
+	for name, w := range wires { // all requests were sent before: the gateway waits a moment for the rest of some bodies
 		_ = w.answer()
 		if after := w.rest(); strings.Contains(after, "HTTP/1.1 2") {
 			t.Errorf("%s: a hidden request was answered: %s", name, after)

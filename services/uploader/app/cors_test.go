@@ -95,7 +95,7 @@ func TestPagesOfListedOriginsMayUseTheBucket(t *testing.T) {
 			t.Errorf("%s may write as %q", origin, got)
 		}
 	}
-	if got := preflight("https://other.example.net", "DELETE"); got != "" { // the rule of others names no header
+	if got := preflight("https://other.example.net", "DELETE"); got != "" { // the other rule names no header
 		t.Errorf("a rule of others allows more: %q", got)
 	}
 	checkRules(t, k, client, bucket, "sori-read", "sori-write", "theirs")

@@ -58,7 +58,7 @@ func (c caller) form() formOf {
 	return f
 }
 
-// checkExpiry checks that S3 takes a form for as long as the answer says, and no longer.
+// checkExpiry checks that S3 accepts a form until the expiry in the answer, and no longer.
 func checkExpiry(t *testing.T, f formOf) {
 	t.Helper()
 	text, err := base64.StdEncoding.DecodeString(f.Fields["policy"])
@@ -80,7 +80,7 @@ func TestAFormThatIsSentAgainAfterItsJobWasErasedLeavesNothing(t *testing.T) {
 	}
 	stored := testkit.Await[event.Stored](env.Kit, env.bus, kept.JobID)
 	testkit.Await[event.Stored](env.Kit, env.bus, erased.JobID)
-	mina.form() // forms that are sent do not count for the limit
+	mina.form() // a form with which a recording was sent does not count toward MAX_UNFINISHED_UPLOADS
 	env.append(event.Erased{JobID: erased.JobID})
 	env.Settled(erasures)
 	for _, f := range []formOf{erased, kept} {

@@ -187,7 +187,7 @@ func TestWhatIsNoRecordingIsRefusedAndRemoved(t *testing.T) {
 	env.checkKeys()
 	env.checkNothingLeft()
 
-	// What only the whole recording shows fails its job.
+	// If a defect shows only in the whole recording, the job fails.
 	b := mina.begin(uploadrequest.Description{SHA256: sumOf([]byte("another"))})
 	job := mina.complete(b, mina.sendAll(b, wav(1<<20)))
 	if failed := testkit.Await[event.Failed](env.Kit, env.bus, job); failed.Code != "digest-mismatch" {
@@ -287,7 +287,8 @@ func TestARecordThatCannotBeReadKeepsNoOtherFromBeingSwept(t *testing.T) {
 	}
 }
 
-// sweep sweeps at a time, with the default settings. It returns what the gauges say after that.
+// sweep sweeps at a time, with the default settings. It returns the values of the gauges after the
+// sweep.
 func sweep(env *env, at time.Time) (open, size float64) {
 	env.t.Helper()
 	core := direct.New(direct.Dependencies{

@@ -53,7 +53,7 @@ func TestOfTwoReplicasThatFetchOneWins(t *testing.T) {
 	env.checkStored(stored, bodies[i])
 }
 
-// slowBucket does something before it answers a listing.
+// slowBucket calls a function before it answers a listing.
 type slowBucket struct {
 	*objects.Bucket
 	meanwhile func()
@@ -89,8 +89,8 @@ func TestAFailedFetchLeavesTheRecordingOfARetry(t *testing.T) {
 	env.checkKeys(stored.Key)
 }
 
-// lateBucket is S3 that is paused when it has received an object, and stores it as soon as it is asked
-// again.
+// lateBucket is S3 that is paused when it has received an object. It stores the object when it
+// receives the next request.
 type lateBucket struct {
 	*objects.Bucket
 	received func() // is called when S3 has received the object

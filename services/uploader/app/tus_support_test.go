@@ -108,7 +108,7 @@ func (c caller) patch(path string, offset int, body []byte, header fields) reply
 	return c.tus("PATCH", path, all, bytes.NewReader(body))
 }
 
-// offset asks for the offset of an upload.
+// offset requests the offset of an upload.
 func (c caller) offset(path string) int {
 	c.env.t.Helper()
 	got := c.tus("HEAD", path, nil, nil)
@@ -119,7 +119,8 @@ func (c caller) offset(path string) int {
 	return n
 }
 
-// core returns the operations of a further replica, with which a test does some of what a request does.
+// core returns the operations of a further replica, so that a test can execute single steps of a
+// request.
 func (env *env) core() *resumable.Core {
 	bucket, records := objects.New(env.client, env.client, env.bucket), uploads.New(env.bus)
 	d := direct.New(direct.Dependencies{Records: records, Bucket: bucket, Jobs: env.jobs}, direct.Options{MaxBytes: 1 << 30, Expiry: 24 * time.Hour})

@@ -99,7 +99,7 @@ func TestAnUploadIsContinuedWhileAnOlderRequestStillWrites(t *testing.T) {
 		got, _ := one.try("PATCH", at, fields{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, body)
 		old <- got
 	}()
-	_, err := feed.Write(recording[:6<<20]) // the client then falls silent, and is believed to live
+	_, err := feed.Write(recording[:6<<20]) // the client then sends nothing more, but its connection stays open
 	must(t, err)
 	testkit.Eventually(t, func() error {
 		if n := two.offset(at); n != 5<<20 {

@@ -23,7 +23,7 @@ type Transport struct {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.Base.RoundTrip(req)
 	if err != nil || t.Exempt != nil && t.Exempt(resp) {
-		return resp, err //nolint:wrapcheck // it forwards errors
+		return resp, err //nolint:wrapcheck // the transport forwards errors
 	}
 	resp.Body = &watched{body: resp.Body, check: func(seen []byte, whole bool) {
 		err := t.Document.Check(Answer{
@@ -59,7 +59,7 @@ func (w *watched) Read(p []byte) (int, error) {
 func (w *watched) Close() error {
 	err := w.body.Close()
 	w.end(false)
-	return err //nolint:wrapcheck // it forwards errors
+	return err //nolint:wrapcheck // the transport forwards errors
 }
 
 func (w *watched) end(whole bool) { w.once.Do(func() { w.check(w.seen.Bytes(), whole) }) }

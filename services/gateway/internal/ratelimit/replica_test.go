@@ -14,8 +14,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// The limits of a replica in these tests. A bucket gets one request an hour, so that none is refilled
-// during a test.
+// The limits of a replica in these tests. A token bucket is refilled with one request an hour, so
+// that no bucket is refilled during a test.
 const (
 	quota   = 10_000
 	streams = 3

@@ -89,7 +89,7 @@ func (c *env) jobs() (jobs []string, staged map[string]int) {
 // lossyLog is a log of jobs that loses its first answers.
 type lossyLog struct {
 	upload.JobLog
-	append, log error // each is returned once; append after the event was stored, if kept is true
+	append, log error // each error is returned once; if kept is true, append is returned after the event was stored
 	kept        bool
 }
 

@@ -87,7 +87,7 @@ func TestAJobWithManyAttemptsIsRetriedOnceInAnInterval(t *testing.T) {
 		}
 	}
 	_, err := Request{Job: id, Action: Retry}.rule(10*time.Second, retried)(log[:4])
-	if fault.As(err).Code != "job-not-retryable" { // the job is under way, which the client should know first
+	if fault.As(err).Code != "job-not-retryable" { // the client should learn first that the job is under way, and not that the retry is too soon
 		t.Error(err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/source"
 )
 
-// resolver returns a resolver that asks a name server of the test. Each question for an IPv4 address
+// resolver returns a resolver that queries a name server of the test. Each query for an IPv4 address
 // is answered with the next of the addresses, and then always with the last one.
 func resolver(t *testing.T, addresses ...[4]byte) *net.Resolver {
 	t.Helper()
