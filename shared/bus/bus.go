@@ -83,7 +83,7 @@ type Bus struct {
 
 	reconnected waiters
 	unconnected atomic.Pointer[error] // why the last attempt to connect failed
-	handles     sync.Map              // by the name of a stream: its jetstream.Stream
+	handles     sync.Map              // the jetstream.Stream by the name of the stream
 }
 
 // Open prepares the connection of a service; its name becomes ce-source. Open does not wait for the

@@ -87,7 +87,7 @@ func (c *Connection) options(name string) ([]nats.Option, error) {
 		}
 		options = append(options, nats.UserCredentials(c.Creds))
 	}
-	if c.CA != "" { // from then on a server without TLS is refused
+	if c.CA != "" { // with a CA, a server without TLS is refused
 		if err := readable("NATS_CA", c.CA); err != nil {
 			return nil, err
 		}

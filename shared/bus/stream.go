@@ -83,7 +83,7 @@ func (s *Stream) Get(ctx context.Context, seq uint64) (*Message, error) {
 	if err != nil {
 		return nil, translate(fmt.Sprintf("read message %d of %s", seq, s.name), err)
 	}
-	for _, added := range []string{nats.JSStream, nats.JSSequence, nats.JSTimeStamp, nats.JSSubject} { // by a server that answers directly
+	for _, added := range []string{nats.JSStream, nats.JSSequence, nats.JSTimeStamp, nats.JSSubject} { // a server that answers directly adds these headers
 		m.Header.Del(added)
 	}
 	return &Message{Subject: s.bus.cfg.Namespace.Strip(m.Subject), Header: m.Header, Data: m.Data, Seq: m.Sequence, Time: m.Time}, nil

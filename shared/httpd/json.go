@@ -32,7 +32,7 @@ func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 		return nil, fault.ExceedsLimit("body", limit, nil)
 	}
 	control := http.NewResponseController(w)
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }() // for the next request on this connection
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }() // removes the deadline for the next request on this connection
 	body, err := io.ReadAll(&pacedBody{Reader: http.MaxBytesReader(w, r.Body, limit), control: control, pace: slowest.Meter()})
 	if longer, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, fault.ExceedsLimit("body", limit, longer)

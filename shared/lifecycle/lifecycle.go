@@ -53,7 +53,7 @@ func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerol
 // ready. cfg is a pointer to the settings of the service: Main reads the default of HTTP_ADDR from
 // it.
 func Main(run func(context.Context, Process) error, cfg any) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // of the whole process
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // the context of the whole process
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal has its default effect
 	if len(os.Args) == 2 && os.Args[1] == "healthcheck" {

@@ -27,7 +27,7 @@ import (
 // Pattern is one entry of a list.
 type Pattern struct {
 	scheme    string // empty matches every origin
-	host      string // in lower case; if subdomain is true, the end of the host name
+	host      string // host name in lower case; if subdomain is true, the end of the host name
 	port      string // empty is the default port of the scheme
 	subdomain bool
 	anyPort   bool

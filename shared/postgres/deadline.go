@@ -78,7 +78,7 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 type startConn struct {
 	net.Conn
 	until    time.Time
-	writeErr error // of the last write
+	writeErr error // error of the last write
 }
 
 // Write implements net.Conn.

@@ -17,7 +17,7 @@ const Header = "Sori-Principal"
 
 const (
 	issuer    = "sori-gateway"
-	validity  = time.Minute      // of a signed principal, which is verified at once
+	validity  = time.Minute      // validity of a signed principal, which is verified at once
 	clockSkew = 30 * time.Second // allowed difference between the clocks of the gateway and the service that verifies
 )
 

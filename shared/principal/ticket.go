@@ -21,7 +21,7 @@ const (
 
 // How long a ticket can be used.
 const (
-	ticketValidity = 10 * time.Minute // in this time a request can begin
+	ticketValidity = 10 * time.Minute // time in which a request with the ticket can begin
 	streamValidity = time.Hour        // a stream with the ticket can last until this time after the issue
 )
 

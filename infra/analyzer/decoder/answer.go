@@ -21,7 +21,7 @@ const watchEvery = 50 * time.Millisecond
 
 // answer converts ffmpeg's output to the frames of answers, one answer after the other.
 type answer struct {
-	mu     sync.Mutex // between the decoding and the goroutine of watch
+	mu     sync.Mutex // excludes the decoding and the goroutine of watch from each other
 	frames *decoding.Writer
 
 	tooWide bool // the samples have impossible dimensions

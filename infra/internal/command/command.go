@@ -19,7 +19,7 @@ import (
 // Main calls run with the arguments and returns its exit code. The first Ctrl-C or SIGTERM cancels the
 // context; a second one ends the process at once.
 func Main(run func(ctx context.Context, args []string) (code int)) (code int) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // of the whole process
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // the context of the whole process
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	return run(ctx, os.Args[1:])

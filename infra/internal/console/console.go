@@ -28,8 +28,8 @@ import (
 var ErrNoNPM = errors.New("npm is not installed")
 
 const (
-	sumFile  = "sources.sha256" // in a build: the hash of its sources
-	lockFile = ".lock"          // in the sources: one process at a time builds
+	sumFile  = "sources.sha256" // the file in a build with the hash of its sources
+	lockFile = ".lock"          // the file in the sources that lets one process build at a time
 	packages = "node_modules"
 	output   = "dist" // the folder of a build by hand
 

@@ -9,7 +9,7 @@ import (
 
 const (
 	readyPatience = 2 * time.Minute       // limit of the wait until a program is ready; Ready stops waiting when the process ends
-	readyPause    = 10 * time.Millisecond // between two requests
+	readyPause    = 10 * time.Millisecond // pause between two requests
 )
 
 // WaitReady returns when the program at url answers /readyz with 200.

@@ -99,7 +99,7 @@ const (
 	watchersOf  = 2  // follow the stream; the others poll
 	cancelersOf = 20 // cancel their job
 	erasersOf   = 20 // erase their job after it has ended, in whichever way
-	intrudersOf = 4  // of the jobs: another owner tries to read and to change the job while it runs, and after its end
+	intrudersOf = 4  // one of intrudersOf jobs: another owner tries to read and to change the job while it runs, and after its end
 )
 
 // script describes what the client of one job does.

@@ -21,7 +21,7 @@ func (s *session) stranger() *session {
 // as for a job that does not exist, and the job must not be in that owner's list.
 func (s *session) intrude(ctx context.Context) {
 	stranger := s.stranger()
-	for _, r := range []struct { // in the same order for the same seed
+	for _, r := range []struct { // a slice and not a map, so that the order is the same for the same seed
 		what string
 		send func(*client.Client) error
 	}{
@@ -59,7 +59,7 @@ func (s *session) intrudeParts(ctx context.Context, u partsUpload, parts []part)
 		return r
 	}, u.Job) + "_" + s.name
 	stranger := s.stranger()
-	for _, r := range []struct { // in the same order for the same seed
+	for _, r := range []struct { // a slice and not a map, so that the order is the same for the same seed
 		what string
 		as   *session
 		make func() client.Request

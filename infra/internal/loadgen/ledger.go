@@ -35,10 +35,10 @@ const (
 // Ledger records the responses to clients. Its methods are safe for concurrent use.
 type Ledger struct {
 	mu       sync.Mutex
-	ends     map[string]string  // by accepted job: the terminal status that was seen last, or "" before the first one
-	promises map[string]Promise // by accepted job
+	ends     map[string]string  // the terminal status of an accepted job that was seen last, or "" before the first one
+	promises map[string]Promise // the promises by accepted job
 	lost     map[string]bool    // see Lost
-	drops    map[string]int     // by job: how many times a client saw the progress go back
+	drops    map[string]int     // how many times a client saw the progress of a job go back
 	broken   map[Rule][]string
 	counts   map[Action]int
 	accepted chan struct{} // closed, and replaced, when a job is accepted

@@ -22,7 +22,7 @@ import (
 
 // protocol is a protocol of resumable uploads.
 type protocol struct {
-	header map[string]string // of every request
+	header map[string]string // header of every request
 	media  string            // the Content-Type of bytes that are appended
 	found  int               // the status of the answer to HEAD
 }
@@ -122,7 +122,7 @@ func (s *session) createTus(ctx context.Context, content, early []byte, further 
 		return nil, false
 	}
 	u := s.resume(p, header.Get("Location"), content)
-	u.told, _ = strconv.Atoi(header.Get("Upload-Offset")) // without early bytes there is none
+	u.told, _ = strconv.Atoi(header.Get("Upload-Offset")) // the answer has no offset if no early bytes were sent
 	if s.intrudes {
 		s.intrudeResumable(ctx, u)
 	}

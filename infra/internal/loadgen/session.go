@@ -19,7 +19,7 @@ type session struct {
 	intrudes bool // another owner tries to use the upload
 
 	upload upload
-	name   string // of the file
+	name   string // name of the file
 	file   []byte // while it is uploaded
 	sum    string // its SHA-256, in hexadecimal
 

@@ -22,7 +22,7 @@ type Source struct {
 	served chan struct{}
 
 	mu       sync.Mutex
-	requests map[string]int // by path
+	requests map[string]int // number of requests by path
 }
 
 // The faults of a source, which are over after a few requests, so that a job that is retried succeeds.

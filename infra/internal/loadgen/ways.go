@@ -60,9 +60,9 @@ type upload struct {
 	way    Way
 	quirk  quirk
 	size   int
-	number uint64 // of the recording; jobs with the same number and size have the same recording
+	number uint64 // number of the recording; jobs with the same number and size have the same recording
 	fresh  bool   // no cached result is wanted
-	seed   uint64 // of the random choices during the upload
+	seed   uint64 // seed of the random choices during the upload
 }
 
 // The kinds of uploads. A constant of n means that one of n clients, chosen at random, makes an upload of this kind.
@@ -71,7 +71,7 @@ const (
 	uploadMore  = 10 // a recording of several chunks, by any other way
 	sameOf      = 3  // the same recording as others of the owner that are uploaded at about the same time
 	freshOf     = 10 // want no cached result
-	sameWithin  = 60 // of this many jobs in a row, those of an owner may have the same recording
+	sameWithin  = 60 // number of successive jobs among which the jobs of an owner may have the same recording
 )
 
 // upload draws how the i-th job is uploaded.

@@ -73,8 +73,8 @@ type dependencies struct {
 	cfg    *Config
 	log    zerolog.Logger
 	events *bus.Bus
-	s3     *minio.Client // of the public endpoint: it only signs URLs
-	ownS3  *minio.Client // of the endpoint at which this process reaches S3
+	s3     *minio.Client // client of the public endpoint, which only signs URLs
+	ownS3  *minio.Client // client of the endpoint at which this process reaches S3
 
 	results    *cache.Results
 	signatures api.Signatures
@@ -85,8 +85,8 @@ type service struct {
 	dependencies
 	metrics *metrics.Registry
 	health  *health.Health
-	usage   *bus.Usage // of the stream of logs
-	stored  *bus.Usage // of the stream of cached results
+	usage   *bus.Usage // usage of the stream of logs
+	stored  *bus.Usage // usage of the stream of cached results
 	core    *analysis.Dispatcher
 }
 

@@ -23,7 +23,7 @@ type Found struct{ Path, Cache string }
 // command, into the cache folder. It is built once for each version of the source and of Go, even if several processes
 // need it at the same time.
 type Program struct {
-	path, cache string // from the settings
+	path, cache string // the paths in the settings
 
 	mu    sync.Mutex // locked while the program is built
 	found *Found

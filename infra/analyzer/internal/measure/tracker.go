@@ -6,9 +6,9 @@ import "math"
 // of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17 (1993), section
 // 4. The others correspond to Boersma's on YIN's scale, on which 0 is periodic and 1 is noise.
 const (
-	octaveCost   = 0.05 // for each octave below the highest pitch: of equal dips the shortest period is the true one
-	jumpCost     = 0.35 // for each octave between neighbouring frames
-	switchCost   = 0.14 // between voiced and unvoiced
+	octaveCost   = 0.05 // cost for each octave below the highest pitch: of equal dips the shortest period is the true one
+	jumpCost     = 0.35 // cost for each octave between neighbouring frames
+	switchCost   = 0.14 // cost of a change between voiced and unvoiced
 	unvoicedCost = 0.40 // cost of an unvoiced frame; a deep dip costs less
 	minVoicedRun = 3    // frames; a shorter run counts as noise
 )

@@ -22,7 +22,7 @@ func RunChild() (ran bool, code int) {
 	if os.Getenv(roleVariable) == "" {
 		return false, 0
 	}
-	if err := serve(context.Background(), os.Stdin, os.Stdout); err != nil { // of the whole process
+	if err := serve(context.Background(), os.Stdin, os.Stdout); err != nil { // the context of the whole process
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		return true, 1
 	}
@@ -31,7 +31,7 @@ func RunChild() (ran bool, code int) {
 
 // server answers requests, one after the other.
 type server struct {
-	mu      sync.Mutex // between the analysis and the goroutine of watch
+	mu      sync.Mutex // excludes the analysis and the goroutine of watch from each other
 	answers *json.Encoder
 	limits  limits
 	program string // path of the decoder

@@ -194,7 +194,7 @@ type held struct {
 const (
 	trickleEvery = 2 * time.Second
 	openIn       = 2 * time.Second
-	smallBuffer  = 4 << 10 // of a connection that is not read
+	smallBuffer  = 4 << 10 // buffer size of a connection that is not read
 )
 
 // hold keeps n connections open until ctx ends, each with a request. It opens them one after the other within openIn,

@@ -63,9 +63,9 @@ func (b *Bench) latencies(name string, r *run, f baseline) {
 
 // run contains the measurements of one run of uploads.
 type run struct {
-	acks   Samples // from the request to its answer
-	ends   Samples // from the request to the last frame, for jobs with a stream
-	firsts Samples // from the opening of a stream to its first frame
+	acks   Samples // times from the request to its answer
+	ends   Samples // times from the request to the last frame, for jobs with a stream
+	firsts Samples // times from the opening of a stream to its first frame
 
 	began time.Time
 	acked time.Time // the time of the last answer

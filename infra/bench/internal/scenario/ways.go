@@ -89,7 +89,7 @@ type waysRun struct {
 	size Size
 	tusd *target.Tusd
 
-	took  map[string][]time.Duration // of each round of a way: from the first request to the last answer
+	took  map[string][]time.Duration // duration of each round of a way: from the first request to the last answer
 	grown map[string]int64           // the peak memory over idle in bytes, by way and process
 }
 

@@ -14,7 +14,7 @@ type Stages struct {
 	sub *nats.Subscription
 
 	mu   sync.Mutex
-	seen map[string]map[string]time.Time // by job and event
+	seen map[string]map[string]time.Time // times of the events, by job and event
 }
 
 // WatchStages starts to record the events of all jobs.

@@ -31,7 +31,7 @@ const TusdUploads = "/files/"
 
 const (
 	tusdReady = time.Minute      // how long tusd may take to start
-	tusdLook  = time.Millisecond // between two checks whether it has started
+	tusdLook  = time.Millisecond // pause between two checks whether tusd has started
 	tusdStop  = 5 * time.Second
 )
 

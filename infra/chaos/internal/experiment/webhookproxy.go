@@ -56,8 +56,8 @@ const (
 	maxDelay       = 3 * time.Second
 	maxRepeats     = 4
 	maxHeld        = 5
-	answerPatience = 15 * time.Second // for a dispatcher's answer
-	proxyIdle      = 10 * time.Second // after which an idle connection is closed
+	answerPatience = 15 * time.Second // limit of the wait for a dispatcher's answer
+	proxyIdle      = 10 * time.Second // time after which an idle connection is closed
 )
 
 // OpenWebhookProxy starts a proxy. With the same seed, and if the callbacks arrive in the same order, the same

@@ -54,7 +54,7 @@ type Options struct {
 type Server struct {
 	opts  Options
 	place place
-	lock  *proc.Lock // of the fallback folder; nil for a cluster in Dir
+	lock  *proc.Lock // lock of the fallback folder; nil for a cluster in Dir
 	port  int
 	proc  *proc.Process
 }

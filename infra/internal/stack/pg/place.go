@@ -21,8 +21,8 @@ import (
 const (
 	folderName  = "postgres"
 	dataName    = "data"
-	pointerName = "postgres.location" // in Dir: contains the path of the cluster if that is not below Dir
-	lockName    = "lock"              // in a fallback folder, to which two copies of one Dir may point
+	pointerName = "postgres.location" // file in Dir with the path of the cluster, if the cluster is not below Dir
+	lockName    = "lock"              // file in a fallback folder, to which two copies of one Dir may point
 )
 
 // place is the folder of a cluster and the user who owns it (nil: the current user).

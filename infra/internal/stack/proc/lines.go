@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxLine  = 4096 // in bytes; longer lines are split
+	maxLine  = 4096 // longest line in bytes; longer lines are split
 	tailSize = 6    // how many last lines an error contains
 )
 

@@ -66,7 +66,7 @@ func play(role Role, ready func()) error {
 	if err := dec.Decode(&config); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background()) // of the whole process
+	ctx, cancel := context.WithCancel(context.Background()) // the context of the whole process
 	defer cancel()
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)

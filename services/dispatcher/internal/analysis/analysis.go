@@ -157,7 +157,7 @@ type Dispatcher struct {
 	noRoute  sync.Once     // logs once that the status URL may be wrong, because it answers 404
 	noStatus sync.Once     // logs once that the status URL may be wrong, because its answers have no status
 
-	queued atomic.Pointer[QueueState] // for the metrics
+	queued atomic.Pointer[QueueState] // state of the queue for the metrics
 }
 
 // New makes a Dispatcher.

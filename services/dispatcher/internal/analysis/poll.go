@@ -15,8 +15,8 @@ import (
 
 // The delays between polls of a running attempt, in addition to silence and Options.PollInterval.
 const (
-	unreachableDelay = 3 * time.Second // after the status URL could not be reached
-	confirmDelay     = time.Second     // until a server that does not know an analysis is polled once more about it
+	unreachableDelay = 3 * time.Second // delay after the status URL could not be reached
+	confirmDelay     = time.Second     // delay after which a server that does not know an analysis is polled once more about it
 	requestedDelay   = time.Second     // while the server has not answered the request
 )
 

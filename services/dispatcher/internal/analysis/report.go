@@ -42,7 +42,7 @@ type report struct {
 	status    string
 	result    json.RawMessage
 	warnings  []string // codes of the corrections in the result
-	code      string   // of a failure
+	code      string   // code of a failure
 	reason    string
 	retryable bool
 	percent   int

@@ -236,7 +236,7 @@ func cacheKey(log event.Log, number int) (ResultKey, bool) {
 
 // contact has the times of the last contacts with the server about a running attempt.
 type contact struct {
-	heard    time.Time // of the newest event of the job's log, or of its newest progressed event
+	heard    time.Time // time of the newest event of the job's log, or of its newest progressed event
 	progress bool      // the server has reported progress of this attempt
 	polled   time.Time // when this process last polled the status URL; zero: never
 }

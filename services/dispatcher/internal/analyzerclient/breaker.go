@@ -35,7 +35,7 @@ func newBreaker(failures int, delay time.Duration, log zerolog.Logger) *breaker 
 
 const (
 	maxDelay   = time.Hour       // longest delay that a server can request
-	probeDelay = time.Second     // for requests that arrive during the probe
+	probeDelay = time.Second     // delay of requests that arrive during the probe
 	maxJitter  = 5 * time.Second // the largest difference between the delays of jobs
 )
 

@@ -56,7 +56,7 @@ type Client struct {
 	presigned      bool          // requests contain presigned URLs
 	breaker        *breaker
 	status         StatusURL
-	maxAnswerBytes int64 // of the status URL, and of an acceptance, which may contain the results
+	maxAnswerBytes int64 // limit of the status URL's answer, and of an acceptance, which may contain the results
 }
 
 // Options has the settings of the operator.

@@ -52,7 +52,7 @@ func NewResults(b *bus.Bus) (*Results, error) {
 // manifest is the first line of an entry. The rest of the entry is the compressed result.
 type manifest struct {
 	Chunks   int      `json:"chunks"`
-	SHA256   string   `json:"sha256"` // of the compressed result, in hexadecimal
+	SHA256   string   `json:"sha256"` // SHA-256 of the compressed result, in hexadecimal
 	Warnings []string `json:"warnings,omitempty"`
 }
 

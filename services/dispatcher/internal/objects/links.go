@@ -34,10 +34,10 @@ func (s *Style) UnmarshalText(text []byte) error {
 
 // Links makes URLs of objects.
 type Links struct {
-	client *minio.Client // of the public endpoint
+	client *minio.Client // client of the public endpoint
 	cfg    objectstore.Config
 	style  Style
-	expiry time.Duration // of presigned URLs
+	expiry time.Duration // validity of presigned URLs
 }
 
 // New makes Links. Presigned URLs expire after expiry.

@@ -10,7 +10,7 @@ import (
 
 // Versions finds the versions of reference files.
 type Versions struct {
-	client *minio.Client // of the endpoint at which this process reaches S3
+	client *minio.Client // client of the endpoint at which this process reaches S3
 	cfg    objectstore.Config
 }
 

@@ -21,8 +21,8 @@ const MaxJSON = 1 << 20
 
 // resource has the handlers that tokens, scripts and actors have in common.
 type resource[T any] struct {
-	name     string // in the answer to a deletion
-	path     string // of the list
+	name     string // name of the entry in the answer to a deletion
+	path     string // path of the list
 	timeouts httpserver.BodyLimits
 	store    storage[T]
 

@@ -36,7 +36,7 @@ type Objects interface {
 // The limits of a detail.
 const (
 	maxPitch     = 8 << 20 // bytes
-	copies       = 3       // of a pitch that are in memory at the same time: as it is read, as it is encoded, and as it is sent
+	copies       = 3       // copies of a pitch that are in memory at the same time: as it is read, as it is encoded, and as it is sent
 	pitchTimeout = 3 * time.Second
 	linkValid    = 15 * time.Minute
 )

@@ -93,7 +93,7 @@ type BodyLimits struct {
 // returns io.EOF only at the real end of the body; fasthttp returns io.EOF also for a truncated
 // body.
 type Body struct {
-	ctx      *fasthttp.RequestCtx // of the request that the body belongs to
+	ctx      *fasthttp.RequestCtx // context of the request that the body belongs to
 	length   int64                // as declared; -1 if none is declared
 	limit    int64
 	deadline time.Time
@@ -104,7 +104,7 @@ type Body struct {
 	r    io.Reader
 	pace minrate.Meter
 	read int64
-	err  error // of the last read
+	err  error // error of the last read
 }
 
 // NewBody makes the reader of a request's body. If the body is larger than limit, Read fails with

@@ -127,7 +127,7 @@ func (c *conn) Write(p []byte) (int, error) {
 const (
 	lingerTime  = time.Second
 	lingerPause = 10 * time.Millisecond
-	lingerBytes = 64 << 10 // between two pauses
+	lingerBytes = 64 << 10 // bytes that are read between two pauses
 )
 
 // Close implements net.Conn.

@@ -10,7 +10,7 @@ import (
 // publicURL describes the URL by which the client of a request reaches the gateway.
 type publicURL struct {
 	forwarded forwarded.Request
-	prefix    string // of every path
+	prefix    string // prefix of every path
 	outside   bool   // the path of the request is not under the base path
 }
 

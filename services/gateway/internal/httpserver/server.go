@@ -34,8 +34,8 @@ import (
 // much a client may be late in reading a response. Only the time in which the server waits for the
 // client counts, so that streams can stay open.
 const (
-	headerTimeout = 15 * time.Second // for the header of a request, from its first byte
-	keepAlive     = 2 * time.Minute  // between two requests
+	headerTimeout = 15 * time.Second // limit for the header of a request, from its first byte
+	keepAlive     = 2 * time.Minute  // limit between two requests
 	writeTimeout  = 30 * time.Second
 	maxHeader     = 16 << 10 // bytes; also the size of every connection's buffer
 	abortTimeout  = 3 * time.Second

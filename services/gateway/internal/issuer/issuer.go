@@ -30,9 +30,9 @@ import (
 // The intervals and timeouts of fetches.
 const (
 	refreshInterval = 5 * time.Minute
-	minInterval     = 2 * time.Second  // between two fetches
-	maxRetry        = 30 * time.Second // between two fetches while the provider is unavailable
-	waitTimeout     = 5 * time.Second  // of a request that waits for a fetch
+	minInterval     = 2 * time.Second  // shortest time between two fetches
+	maxRetry        = 30 * time.Second // longest time between two fetches while the provider is unavailable
+	waitTimeout     = 5 * time.Second  // longest time that a request waits for a fetch
 	unknownAge      = 10 * time.Second // how long an id is remembered as unknown
 )
 
@@ -57,8 +57,8 @@ type Keys struct {
 	wanted chan struct{} // requests a fetch from Run
 
 	mu      sync.Mutex
-	keys    []key         // of the last fetch that succeeded
-	away    error         // of the last fetch; nil if it succeeded
+	keys    []key         // keys of the last fetch that succeeded
+	away    error         // error of the last fetch; nil if it succeeded
 	current chan struct{} // closed at the end of the fetch that is under way; nil if there is none
 	next    chan struct{} // closed at the end of the next fetch that begins
 	waiting int

@@ -16,8 +16,8 @@ import (
 
 // Objects implements catalogue.Objects.
 type Objects struct {
-	core   minio.Core    // at the address that this process uses
-	public *minio.Client // at the address that clients use
+	core   minio.Core    // client of S3 at the address that this process uses
+	public *minio.Client // client of S3 at the address that clients use
 	cfg    objectstore.Config
 }
 

@@ -22,8 +22,8 @@ import (
 const (
 	resumeTimeout  = 30 * time.Second // how long the gateway tries to find another replica
 	minResumePause = 100 * time.Millisecond
-	maxResumePause = 2 * time.Second // between two tries
-	minRetry       = time.Second     // for the client to reconnect after a shutdown; at most twice as long
+	maxResumePause = 2 * time.Second // longest pause between two tries
+	minRetry       = time.Second     // delay after which the client reconnects after a shutdown; at most twice as long
 )
 
 // maxEventHead limits the bytes of an event that are buffered before its data.
@@ -46,12 +46,12 @@ const maxEventHead = 1 << 10
 type resumableStream struct {
 	ctx        context.Context //nolint:containedctx // of the exchange; Read has no parameter for it
 	cancel     context.CancelFunc
-	unregister func() bool // from the shutdown
+	unregister func() bool // unregisters the stream from the shutdown
 	reconnect  func(ctx context.Context, lastEventID string) (*http.Response, error)
 	body       io.ReadCloser
 	lines      *bufio.Reader
 
-	out      []byte        // to be read by the client
+	out      []byte        // bytes that the client is about to read
 	head     []byte        // the lines of the current event before its data
 	last     int64         // id of the last event that was sent, -1 if there was none
 	inData   bool          // the data of the current event has begun
@@ -59,7 +59,7 @@ type resumableStream struct {
 	partial  bool          // the last line is not complete yet
 	retry    bool          // the last event was "retry" alone
 	broken   time.Time     // when the upstream broke; zero while it has not
-	pause    time.Duration // before the next try to resume
+	pause    time.Duration // pause before the next try to resume
 	done     bool
 	ending   atomic.Bool // the gateway ends the stream in its own shutdown
 }

@@ -30,7 +30,7 @@ const (
 	answerTimeout = 75 * time.Second
 	idleTimeout   = 90 * time.Second // less than that of the upstream
 	idleConns     = 512              // many, since there are many clients
-	writeTimeout  = 15 * time.Second // of one write; a service that hangs does not read
+	writeTimeout  = 15 * time.Second // limit of one write; a service that hangs does not read
 )
 
 // conn is a connection whose writes have a deadline, which net/http does not offer.

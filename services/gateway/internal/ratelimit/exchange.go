@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	interval  = 100 * time.Millisecond // between two messages, while something changes
+	interval  = 100 * time.Millisecond // time between two messages, while something changes
 	fullEvery = 10                     // intervals from one message about all clients to the next
 
 	// expiry is the number of intervals without a message of a replica, after which it is forgotten.

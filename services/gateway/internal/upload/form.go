@@ -29,15 +29,15 @@ const charsetField = "_charset_"
 // The limits of a form.
 const (
 	maxBoundary = 70 // RFC 2046, section 5.1.1
-	maxNames    = 16 // of parts
+	maxNames    = 16 // largest number of names of parts
 )
 
 // form is a multipart body, read from its beginning to its end.
 type form struct {
 	body    *countedBody
 	parts   *multipart.Reader
-	charset string // of the text of the form; empty if the form names none
-	names   names  // of the first parts that were skipped
+	charset string // charset of the text of the form; empty if the form names none
+	names   names  // names of the first parts that were skipped
 	read    int    // number of parts that have begun
 
 	otherFile bool // a part with another name has a file that is too large to be skipped
@@ -82,7 +82,7 @@ func parseContentType(contentType string) (boundary, charset string, err error) 
 // part is the part of a form that has the recording.
 type part struct {
 	*multipart.Part
-	name     string // of the file, as the client sent it
+	name     string // name of the file, as the client sent it
 	encoding string // Content-Transfer-Encoding; empty if the bytes are not encoded
 }
 
@@ -194,13 +194,13 @@ const lineEnd = "\r\n"
 // countedBody is a body that limits the number of its bytes outside of the recording.
 type countedBody struct {
 	r          io.Reader
-	hash       hash.Hash // of the whole body; nil if it is not needed
+	hash       hash.Hash // hash of the whole body; nil if it is not needed
 	left       int64     // bytes that may still arrive outside of the recording
 	inEnvelope bool      // the next bytes are outside of the recording
 	failed     error     // the error of reading, except io.EOF
 	ended      bool      // r has ended
 	empty      bool      // r was empty
-	tail       string    // to be returned after the end of r
+	tail       string    // text to return after the end of r
 
 	boundary     []byte
 	boundarySeen bool

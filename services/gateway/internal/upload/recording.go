@@ -27,7 +27,7 @@ type recording struct {
 	meter *media.Meter
 	hash  hash.Hash
 	size  int64
-	err   error // of the last read
+	err   error // error of the last read
 }
 
 // openRecording reads a form up to its file, and the head of the file. It refuses a file that is

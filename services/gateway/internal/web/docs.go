@@ -37,7 +37,7 @@ type Docs struct {
 	openAPI func(prefix string) ([]byte, error)
 	page    []byte // with prefixPlaceholder in place of the prefix
 	files   map[string]file
-	cached  atomic.Pointer[prefixedDocs] // of the last prefix; nearly all clients have the same prefix
+	cached  atomic.Pointer[prefixedDocs] // the files for the last prefix; nearly all clients have the same prefix
 }
 
 // prefixedDocs are the files that depend on the public prefix of the API.

@@ -25,7 +25,7 @@ const (
 type file struct {
 	name    string   // its extension determines the media type
 	cache   string   // Cache-Control
-	etag    string   // of the file without a content coding, without quotes; empty if there is none
+	etag    string   // entity tag of the file without a content coding, without quotes; empty if there is none
 	codings []string // the content codings in which it may exist, the best first
 
 	// read returns the file in a content coding; "" is the file itself. It returns fs.ErrNotExist

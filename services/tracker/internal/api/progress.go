@@ -20,7 +20,7 @@ import (
 
 // The durations of a stream.
 const (
-	firstReread  = time.Second      // until the first read of the row again: a live update may be lost at the beginning
+	firstReread  = time.Second      // time until the row is read again: a live update may be lost at the beginning
 	writeTimeout = 10 * time.Second // a client that reads no frame for this time is disconnected
 	retry        = "retry: 2000\n"  // milliseconds until an EventSource reconnects
 	minRetry     = time.Second      // the shortest retry at a shutdown; the longest is twice that
@@ -101,7 +101,7 @@ type stream struct {
 // has expired, or the shutdown ends the stream. If a read fails, it is repeated after a second, so
 // that the last version may be late but is sent.
 func (s *stream) run(ctx context.Context) error {
-	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // for the next request on this connection
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // removes the deadline for the next request on this connection
 	if ended, err := s.open(ctx); err != nil || ended {
 		return err
 	}

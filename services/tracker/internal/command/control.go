@@ -29,7 +29,7 @@ type Control struct {
 	decider  *Decider
 	rows     Finder
 	usage    LogUsage
-	interval time.Duration // between two retries of a job
+	interval time.Duration // shortest time between two retries of a job
 }
 
 // freeAttempts is how many attempts a job may have before the interval between its retries applies.

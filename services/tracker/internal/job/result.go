@@ -19,8 +19,8 @@ func (r Result) MarshalJSON() ([]byte, error) {
 
 // The limits of durations, in seconds.
 const (
-	maxDuration      = 7 * 24 * 3600 // of a recording
-	durationDistance = 0.5           // between the duration of the container and that of the analysis
+	maxDuration      = 7 * 24 * 3600 // longest duration of a recording
+	durationDistance = 0.5           // largest difference between the duration of the container and that of the analysis
 )
 
 // durationOf chooses the duration of a recording from the value of its container and the value of

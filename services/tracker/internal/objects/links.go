@@ -23,8 +23,8 @@ func New(client *minio.Client) *Links { return &Links{client: client} }
 // depends on the duration that the file states. So the validity has a maximum: for a longer
 // recording, a link must be requested again.
 const (
-	startTime = 5 * time.Minute  // to start playing
-	maxValid  = 15 * time.Minute // at most
+	startTime = 5 * time.Minute  // time to start playing
+	maxValid  = 15 * time.Minute // longest validity
 )
 
 // Link implements api.Links. The URL is valid for five minutes and the duration of the recording,

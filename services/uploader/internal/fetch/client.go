@@ -20,7 +20,7 @@ import (
 
 const (
 	connectTimeout = 10 * time.Second
-	maxHeaderBytes = 64 << 10 // of a response
+	maxHeaderBytes = 64 << 10 // largest header of a response
 	maxRedirects   = 5
 )
 

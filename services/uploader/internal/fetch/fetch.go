@@ -236,9 +236,9 @@ func isEncoded(h http.Header) bool {
 // use.
 type body struct {
 	fetch     *transfer
-	size      int64 // of the whole file; -1 if unknown
+	size      int64 // size of the whole file; -1 if unknown
 	validator string
-	offset    int64 // of the next byte
+	offset    int64 // offset of the next byte
 	err       error // why the body ended before its end: a tryError or errAgain
 
 	resp   *http.Response

@@ -24,7 +24,7 @@ const (
 // The buffers are mapped, and not in the heap: the garbage collector lets a heap grow to twice the size
 // of what is in use. They are unmapped when no request holds one.
 type memory struct {
-	size    int64         // of a buffer in bytes: a part of the largest upload
+	size    int64         // size of a buffer in bytes: a part of the largest upload
 	places  chan struct{} // has an entry for each buffer that is held
 	waiting atomic.Int64  // requests that wait for a buffer
 

@@ -14,7 +14,7 @@ const maxSending = 4
 // sending is a part that is being sent.
 type sending struct {
 	part  Part
-	state []byte // of the SHA-256 of the upload up to the end of the part
+	state []byte // state of the SHA-256 of the upload up to the end of the part
 	done  chan error
 }
 

@@ -65,7 +65,7 @@ func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Che
 type limited struct {
 	body   io.Reader
 	core   *Core
-	offset int64 // in the upload
+	offset int64 // offset in the upload
 }
 
 // Read implements io.Reader.
@@ -107,7 +107,7 @@ type writer struct {
 	session *Session
 	work    Upload // the session's upload, with the parts and the tail that are at S3 and not committed yet
 	check   *Checksum
-	size    int64 // of a part
+	size    int64 // size of a part
 	sum     hash.Hash
 
 	body   *ahead

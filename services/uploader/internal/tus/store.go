@@ -20,13 +20,13 @@ import (
 // request.
 type exchange struct {
 	request     *http.Request
-	header      http.Header // of the answer
+	header      http.Header // header of the answer
 	description uploadrequest.Description
 	check       *resumable.Checksum
 	expiry      time.Duration
-	maxBytes    int64              // of any upload
+	maxBytes    int64              // limit of any upload
 	session     *resumable.Session // the upload that the request names or begins; nil if there is none
-	err         error              // of the store
+	err         error              // error of the store
 }
 
 // ends reports whether the recording ends with the request. Only requests of the IETF's draft can state

@@ -25,7 +25,7 @@ type progressReader struct {
 
 	done      int64                 // bytes
 	published time.Time             // when progress was last published
-	err       atomic.Pointer[error] // of reading the body, except io.EOF
+	err       atomic.Pointer[error] // error of reading the body, except io.EOF
 }
 
 // Read implements io.Reader.

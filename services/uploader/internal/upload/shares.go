@@ -10,7 +10,7 @@ import (
 // are fetched from are chosen by clients, and may be as slow as the limits allow: without shares, one
 // owner could take all places, and the jobs of others would fail at their deadline.
 type shares struct {
-	most int // of one owner; 0: any number
+	most int // largest number of fetches of one owner; 0: any number
 
 	mu      sync.Mutex
 	running map[string]int // by owner

@@ -34,7 +34,7 @@ type transfer struct {
 	try       int // from 1
 	failed    *FetchError
 	bytes     int64
-	size      int64     // of the whole recording; -1 if unknown
+	size      int64     // size of the whole recording; -1 if unknown
 	published time.Time // when progress was last published
 }
 
