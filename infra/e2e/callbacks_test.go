@@ -23,7 +23,7 @@ type wire struct {
 	before func(key string) // called before a request is passed on; may be nil
 
 	mu    sync.Mutex
-	hooks map[string]string // by the request's key: job.attempt
+	hooks map[string]string // callback URLs by the request's key: job.attempt
 }
 
 func (w *wire) listen(server http.Handler) http.Handler {

@@ -41,7 +41,7 @@ type owners struct {
 	*harnesstest.Env
 	t         *testing.T
 	gateways  []string
-	metrics   []string // of each gateway
+	metrics   []string // URL of the metrics of each gateway
 	recording []byte
 }
 

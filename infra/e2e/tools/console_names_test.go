@@ -17,7 +17,7 @@ func TestNamesOfAnyFormAreShownAsTheyAre(t *testing.T) {
 	t.Parallel()
 	w := harnesstest.Start(t, harnesstest.Options{Settings: withConsole(t)})
 	v := arrive(t, w.Gateway)
-	names := map[string]string{ // by the direction in which they are written
+	names := map[string]string{ // names by their writing direction
 		"تسجيل 1.wav":                              "rtl",
 		"<img src=x onerror=\"alert(1)\">.wav":     "ltr",
 		"a" + strings.Repeat("너무긴이름", 15) + ".wav": "ltr",

@@ -36,7 +36,7 @@ func large(t *testing.T, name string) string {
 // meter forwards requests to a gateway, and measures the requests of resumable uploads.
 type meter struct {
 	url    string
-	bytes  atomic.Int64 // of recordings
+	bytes  atomic.Int64 // number of bytes of recordings
 	upload atomic.Pointer[string]
 }
 

@@ -26,7 +26,7 @@ import (
 
 const (
 	signInAudience = "sori"
-	signInSecret   = "a-secret-of-thirty-two-bytes-0123" // of the administrator's tokens
+	signInSecret   = "a-secret-of-thirty-two-bytes-0123" // the key that signs the administrator's tokens
 )
 
 // provider is an OpenID provider that can be stopped and started again at its address.

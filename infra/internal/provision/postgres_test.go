@@ -31,7 +31,7 @@ func provisioned(t *testing.T, k *testkit.Kit) (provision.Roles, postgres.Config
 		Gateway: prefix + "gateway", Tracker: prefix + "tracker", Operator: prefix + "sorictl",
 		GatewayPassword: rolePassword, TrackerPassword: rolePassword, OperatorPassword: rolePassword,
 	}
-	for range 2 { // again changes nothing
+	for range 2 { // the second run changes nothing
 		names, err := provision.Postgres(k.Context(), cfg, roles)
 		if err != nil || len(names) != 3 {
 			t.Fatalf("%v, %v", names, err)

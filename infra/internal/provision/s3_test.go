@@ -53,7 +53,7 @@ func TestAnIdentityMayDoWhatItsServiceDoesAndNothingElse(t *testing.T) {
 		Gateway: prefix + "gateway", Uploader: prefix + "uploader", Dispatcher: prefix + "dispatcher", Tracker: prefix + "tracker", Operator: prefix + "sorictl",
 		GatewaySecret: "another", UploaderSecret: s3Secret, DispatcherSecret: s3Secret, TrackerSecret: s3Secret, OperatorSecret: s3Secret,
 	}
-	for range 2 { // again changes the secret
+	for range 2 { // the second run changes the secret
 		names, err := provision.S3(k.Context(), cfg, i)
 		if err != nil || len(names) != 5 {
 			t.Fatalf("%v, %v", names, err)

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	sum    = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" // of the recording of most tests
+	sum    = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" // the SHA-256 of the recording of most tests
 	result = `{"score":1}`
 )
 

@@ -119,7 +119,7 @@ func TestJobsThatShareAnAnalysisSurviveTheDeathOfAReplica(t *testing.T) {
 		key      analysis.ResultKey
 		leader   string   // has failed
 		waiting  []string // followed it
-		position uint64   // of the leader
+		position uint64   // position of the leader
 	}
 	member := func(w *world, job string) analysis.Member { return analysis.Member{Key: w.key, Job: job} }
 	promoted := func(w *world, job string) *analysis.Member {

@@ -40,7 +40,7 @@ type env struct {
 	client   *minio.Client
 	bucket   string
 	analyzer *analyzer
-	url      string // of the dispatcher, once it runs
+	url      string // URL of the dispatcher, once it runs
 	service  *testkit.Instance
 	http     *http.Client
 }

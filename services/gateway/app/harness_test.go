@@ -211,7 +211,7 @@ func (g *env) create(body string) map[string]any {
 // part is a part of a form. header replaces the header that is made from name and file.
 type part struct {
 	name, file string
-	header     string // of Content-Disposition
+	header     string // value of Content-Disposition
 	content    []byte
 }
 

@@ -54,7 +54,7 @@ func TestAnAddressIsLimitedBeforeItsCredentialsAreRead(t *testing.T) {
 	g.limited(beyond(from("2001:db8:0:1::1")), "requests")
 	g.limited(g.do("GET", "/tokens/", nil, from("2001:db8:0:1:ffff::2")), "requests") // an address with the same /64 prefix
 	g.problem(g.do("GET", "/tokens/", nil, from("2001:db8:0:2::1")), http.StatusUnauthorized, "unauthenticated")
-	for range 30 { // from this machine
+	for range 30 { // requests from this machine
 		r := g.do("GET", "/tokens/", nil, nil)
 		g.problem(r, http.StatusUnauthorized, "unauthenticated")
 		if r.Header.Get("RateLimit") != "" {
@@ -286,7 +286,7 @@ func TestAPrincipalHasALimitedNumberOfRetries(t *testing.T) {
 			t.Fatalf("%d: %s %s", job, r.Status, r.text)
 		}
 	}
-	g.limited(retry("alice", 5), "retries") // of another job
+	g.limited(retry("alice", 5), "retries") // the retry of another job
 	if r := retry("bob", 5); r.StatusCode != http.StatusAccepted {
 		t.Errorf("another: %s", r.Status)
 	}

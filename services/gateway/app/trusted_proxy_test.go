@@ -35,7 +35,7 @@ func TestLinksFollowATrustedProxy(t *testing.T) {
 		g      *env
 		header map[string]string
 		before string // the text before a path in a link
-		seen   string // by the tracker
+		seen   string // the X-Forwarded headers that the tracker has received
 	}{
 		{trusting, nil, "", "[127.0.0.1][http][HOST]"},
 		{trusting, map[string]string{"X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.com", "X-Forwarded-Prefix": "/sori/", "X-Forwarded-For": "203.0.113.9"},

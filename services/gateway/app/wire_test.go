@@ -44,7 +44,7 @@ func (w *wire) send(format string, args ...any) {
 	w.t.Helper()
 	text := fmt.Sprintf(format, args...)
 	for line := range strings.SplitSeq(text, "\r\n") {
-		if strings.HasSuffix(line, version) { // to search bodies for the pattern would take seconds
+		if strings.HasSuffix(line, version) { // searching bodies for the pattern would take seconds
 			w.asked = append(w.asked, requestLine.FindStringSubmatch(line))
 		}
 	}

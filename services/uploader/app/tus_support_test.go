@@ -25,7 +25,7 @@ import (
 // reply is the answer to a request of a resumable upload.
 type reply struct {
 	status int
-	code   string // of a problem
+	code   string // code of a problem
 	limit  int    // max_bytes of a problem
 	header http.Header
 }

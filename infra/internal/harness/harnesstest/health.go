@@ -26,7 +26,7 @@ type healthWatch struct {
 	client *http.Client
 
 	mu      sync.Mutex
-	ready   map[string]bool // by process
+	ready   map[string]bool // readiness by process
 	changed chan struct{}   // closed, and replaced, with every answer of /readyz
 
 	end func() // stops polling; may be called several times

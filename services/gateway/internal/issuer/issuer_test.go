@@ -33,7 +33,7 @@ type provider struct {
 	keys      []jwkset.JWKMarshal
 	discovery func(w http.ResponseWriter) // if set, answers instead of the provider
 	set       func(w http.ResponseWriter) // likewise, for the key set
-	fetches   int                         // of the keys
+	fetches   int                         // number of fetches of the keys
 	waiting   chan struct{}               // receives a value when an answer is delayed
 }
 

@@ -28,7 +28,7 @@ type planner struct {
 	explain string
 
 	mu   sync.Mutex
-	plan string // of the last query
+	plan string // plan of the last query
 }
 
 func (p *planner) Connect(ctx context.Context) (driver.Conn, error) {
