@@ -31,7 +31,7 @@ func (env *env) awaitPolls(n int) {
 }
 
 // statusSeen records that a status URL has returned a status, so that it is not polled immediately
-// after the acceptance of an attempt. The service runs.
+// after the acceptance of an attempt. The service must be running.
 func (env *env) statusSeen(url string) {
 	env.t.Helper()
 	must(env.t, coordination.NewFlag(env.bus, "ANALYSIS_STATUS", analyzerclient.StatusURL(url).Key()).Set(env.Context()))

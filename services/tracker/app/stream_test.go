@@ -100,7 +100,7 @@ func (s *stream) next() frame {
 	}
 }
 
-// rest reads all frames until the stream ends, which it must do without an error.
+// rest reads all frames until the stream ends. The test fails if the stream ends with an error.
 func (s *stream) rest() []frame {
 	s.t.Helper()
 	var frames []frame

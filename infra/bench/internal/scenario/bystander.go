@@ -40,11 +40,11 @@ type Noticed struct {
 	Requests int                `json:"requests"`
 	P50      float64            `json:"p50_ms"`
 	P99      float64            `json:"p99_ms"`
-	Control  float64            `json:"control_p99_ms"`      // of the requests to a process that no attack reaches
+	Control  float64            `json:"control_p99_ms"`      // the p99 of the requests to a process that no attack reaches
 	Failed   map[string]int     `json:"failed,omitempty"`    // requests by the status of an unexpected response, or "none" without a response
 	Kinds    map[string]float64 `json:"kinds_p99_ms"`        // the p99 by kind of request
 	Jobs     int                `json:"jobs"`                // uploads that were accepted
-	Ended    int                `json:"jobs_ended"`          // those of the jobs whose end the stream showed within the window
+	Ended    int                `json:"jobs_ended"`          // jobs whose end the stream showed within the window
 	JobP50   float64            `json:"job_p50_ms"`          // time from the upload to the last frame, of the jobs that ended
 	Open     map[string]int     `json:"jobs_open,omitempty"` // the other jobs, by their stage at the end of the window
 }

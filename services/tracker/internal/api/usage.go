@@ -32,7 +32,7 @@ type usageBody struct {
 	StagedBytes int64    `json:"staged_bytes"`
 	StoredBytes int64    `json:"stored_bytes"`
 	LogBytes    int64    `json:"log_bytes"`
-	Recorded    []string `json:"recorded"` // those of the jobs in the query that are in the sums
+	Recorded    []string `json:"recorded"` // the jobs named in the query that the sums include
 }
 
 // usage responds with the usage of the principal's jobs. The parameter job, which may be repeated,

@@ -42,11 +42,11 @@ const Deferred = -1
 type Upload struct {
 	direct.Upload
 	Metadata map[string]string `json:"metadata,omitempty"` // as the client wrote it
-	Partial  bool              `json:"partial,omitempty"`  // the upload becomes a part of another upload, and no job
-	Length   int64             `json:"length"`             // bytes, or Deferred
-	Offset   int64             `json:"offset"`             // bytes that are durable
-	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of these bytes; empty if they were copied
-	Parts    []Part            `json:"parts,omitempty"`    // the parts that count, in order
+	Partial  bool              `json:"partial,omitempty"`  // the upload becomes a part of another upload, and never a job
+	Length   int64             `json:"length"`             // length in bytes, or Deferred
+	Offset   int64             `json:"offset"`             // number of bytes that are durable
+	Hash     []byte            `json:"hash,omitempty"`     // state of the SHA-256 of the bytes up to Offset; empty if S3 has copied them
+	Parts    []Part            `json:"parts,omitempty"`    // the committed parts, in order
 	Next     int               `json:"next"`               // the first number of a part that is not reserved
 	Tail     *Tail             `json:"tail,omitempty"`     // the bytes after the parts
 	Writer   int               `json:"writer"`             // number of requests that have written so far

@@ -34,9 +34,9 @@ type Checksum struct {
 	Want []byte    // the value that the client sent
 }
 
-// Write appends the bytes of a request to an upload, and returns the number of bytes that count.
-// With a checksum, all bytes count or none. Without one, the bytes that have arrived count even if
-// the body breaks off. Write fails with fault.Conflict if another request takes the upload over,
+// Write appends the bytes of a request to an upload, and returns the number of committed bytes.
+// With a checksum, either all bytes are committed or none. Without one, the bytes that have arrived
+// are committed even if the body breaks off. Write fails with fault.Conflict if another request takes the upload over,
 // and with fault.Exhausted if too many requests write.
 func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Checksum) (int64, error) {
 	select {
