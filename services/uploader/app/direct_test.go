@@ -107,6 +107,30 @@ func TestPartsAreListedAndSignedAgain(t *testing.T) {
 	}
 }
 
+func TestAPartWhoseURLHasExpiredIsSentToANewOne(t *testing.T) {
+	t.Parallel()
+	env := newEnv(t)
+	mina, hasty := env.callers(nil, "mina")[0], env.callers(map[string]string{"UPLOAD_URL_VALID": "1s"}, "mina")[0]
+	b, recording := mina.begin(uploadrequest.Description{}), wav(1<<20)
+	var signed struct{ URL string }
+	hasty.want(http.StatusOK, "", "GET", b.path("1"), nil, &signed)
+	testkit.Eventually(t, func() error {
+		req, err := http.NewRequestWithContext(env.Context(), http.MethodPut, signed.URL, strings.NewReader("other bytes"))
+		must(t, err)
+		resp, err := http.DefaultClient.Do(req)
+		must(t, err)
+		must(t, resp.Body.Close())
+		if resp.StatusCode != http.StatusForbidden {
+			return fmt.Errorf("S3 answers %s", resp.Status)
+		}
+		return nil
+	})
+	job := mina.complete(b, []sent{{1, mina.send(mina.link(b, 1), recording)}})
+	if stored := testkit.Await[event.Stored](env.Kit, env.bus, job); stored.SHA256 != sumOf(recording) {
+		t.Errorf("stored is %+v", stored)
+	}
+}
+
 func TestOnlyTheOwnerUsesAnUpload(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
