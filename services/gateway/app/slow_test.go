@@ -190,3 +190,34 @@ func TestARefusalOfAnUpstreamDoesNotWaitForTheBody(t *testing.T) {
 		}
 	}
 }
+
+func TestTheSlowBodiesOfOneOwnerLeaveMemoryToOthers(t *testing.T) {
+	t.Parallel()
+	g := secured(t, nil, nil)
+	made := g.do("POST", "/tokens", strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`), as(adminToken(t)))
+	path := made.Header.Get("Location") + "/analyze"
+	const held, refused, size = 16, 4, 1 << 20
+	answers := make(chan int, held+refused)
+	for range held + refused { // the ends of the bodies never arrive
+		w := g.dial()
+		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
+			path, token(t, "alice", nil), size)
+		go func() {
+			_, _ = io.WriteString(w, `{"audio_url":"`+strings.Repeat("x", size-1000)) // fails if the body is refused
+		}()
+		go func() {
+			if resp, err := http.ReadResponse(w.r, nil); err == nil {
+				answers <- resp.StatusCode
+			}
+		}()
+	}
+	for range refused {
+		if status := <-answers; status != http.StatusServiceUnavailable {
+			t.Errorf("a body beyond the share of alice: %d", status)
+		}
+	}
+	large := strings.NewReader(`{"audio_url":"` + strings.Repeat("x", 500_000) + `"}`)
+	if r := g.do("POST", path, large, as(token(t, "bob", nil))); r.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("a body of bob: %s %s", r.Status, r.text)
+	}
+}

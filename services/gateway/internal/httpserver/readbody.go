@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -15,16 +15,48 @@ import (
 // The limits of bodies that are read into memory. Slow clients could otherwise fill it: a thousand
 // of them with a megabyte each hold more than a gigabyte.
 const (
-	ownRoom    = 16 << 10 // bytes that every body may have
-	sharedRoom = 64 << 20 // bytes of all bodies together, beyond ownRoom of each
-	bodyPiece  = 32 << 10 // bytes that ReadBody reserves and reads at a time
+	ownRoom    = 16 << 10       // bytes that every body may have
+	sharedRoom = 64 << 20       // bytes of all bodies together, beyond ownRoom of each
+	clientRoom = sharedRoom / 4 // bytes of the bodies of one client, so that room is left for others
+	bodyPiece  = 32 << 10       // bytes that ReadBody reserves and reads at a time
 )
 
-// BodyMemory counts the bytes of the bodies that are in memory, without the first 16 KiB of each.
-type BodyMemory struct{ used atomic.Int64 }
+// BodyMemory counts the bytes of the bodies that are in memory, without the first 16 KiB of each. The
+// zero value is ready for use.
+type BodyMemory struct {
+	mu      sync.Mutex
+	used    int64
+	clients map[string]int64 // the bytes of each client, by its owner or its address
+}
+
+// take reserves a piece for a client, and reports whether there is room. An empty client is not
+// limited by itself.
+func (m *BodyMemory) take(client string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.used+bodyPiece > sharedRoom || client != "" && m.clients[client]+bodyPiece > clientRoom {
+		return false
+	}
+	if m.clients == nil {
+		m.clients = map[string]int64{}
+	}
+	m.used += bodyPiece
+	m.clients[client] += bodyPiece
+	return true
+}
+
+// release releases n bytes of a client.
+func (m *BodyMemory) release(client string, n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used -= n
+	if m.clients[client] -= n; m.clients[client] <= 0 {
+		delete(m.clients, client)
+	}
+}
 
 // ReadBody reads the body of a request into memory, which grows with the bytes that have arrived.
-// It fails with fault.Exhausted if too many bodies are in memory.
+// It fails with fault.Exhausted if too many bodies are in memory, or too many of the client.
 func ReadBody(c *fiber.Ctx, limit int64, limits BodyLimits) ([]byte, error) {
 	body := NewBody(c, limit, limits)
 	var text bytes.Buffer
@@ -33,16 +65,16 @@ func ReadBody(c *fiber.Ctx, limit int64, limits BodyLimits) ([]byte, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	var taken int64
-	defer func() { limits.Memory.used.Add(-taken) }()
+	client, taken := sender(c), int64(0)
+	defer func() { limits.Memory.release(client, taken) }()
 	for {
-		taken += bodyPiece
-		if limits.Memory.used.Add(bodyPiece) > sharedRoom {
+		if !limits.Memory.take(client) {
 			return nil, &fault.Error{
 				Kind: fault.Exhausted, Code: "busy", RetryAfter: time.Second,
 				Detail: "Too many large bodies are arriving right now. Please try again.",
 			}
 		}
+		taken += bodyPiece
 		if _, err := io.CopyN(&text, body, bodyPiece); errors.Is(err, io.EOF) {
 			return text.Bytes(), nil
 		} else if err != nil {
