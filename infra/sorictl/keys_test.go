@@ -43,7 +43,7 @@ func TestAKeyOfTheOperatorOpensTheGatewayUntilItIsRevoked(t *testing.T) {
 		t.Error("the list shows the secret")
 	}
 	shows(t, k, []string{"keys", "list", "-owner", "bob"}, "0 keys")
-	if shown, err := sorictl(t, k, nil, "keys", "revoke", key); err == nil { // in the place of its id
+	if shown, err := sorictl(t, k, nil, "keys", "revoke", key); err == nil { // the argument must be the id of the key, not the key
 		t.Errorf("a whole key is taken: %s", shown)
 	}
 	shows(t, k, []string{"audit", "-object", id}, `"/api-keys/sori_`+id+`_*"`)

@@ -46,9 +46,9 @@ func (b *Bus) PublishAsync(ctx context.Context, e event.Event) error {
 	return nil
 }
 
-// PublishExpecting publishes an event if the newest message whose subject matches filter has the
-// sequence last, or, if last is 0, if there is no such message. It returns the sequence of the
-// event.
+// PublishExpecting publishes an event if the sequence of the newest message whose subject matches
+// filter is equal to the parameter last, or, if last is 0, if there is no such message. It returns
+// the sequence of the event.
 //
 // If the newest message is another one, PublishExpecting returns event.ErrLogConflict and publishes
 // nothing. It does the same if the stream already has a message with the id of the event: another

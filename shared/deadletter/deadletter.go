@@ -102,8 +102,8 @@ func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
 }
 
 // Replay makes the consumer that rejected an event handle it again, and deletes the dead letter if
-// the handler succeeds. It waits for the handler for at most the duration wait. If the process dies
-// before it deletes the dead letter, a second replay has no further effect.
+// the handler succeeds. It waits for the handler at most as long as the parameter wait. If the
+// process dies before it deletes the dead letter, a second replay has no further effect.
 func (s *Store) Replay(ctx context.Context, l DeadLetter, wait time.Duration) error {
 	replayCtx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

@@ -108,7 +108,7 @@ func Type(n Name) string {
 type Received struct {
 	JobID       string `json:"job_id"`
 	TokenID     int64  `json:"token_id"`
-	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's references, as in the catalogue
+	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's reference files, as in the catalogue
 	PitchURL    string `json:"s3_pitch_url,omitempty"`
 	FileName    string `json:"file_name,omitempty"` // name that the client sent: metadata, never a path
 	MediaType   string `json:"media_type"`          // sniffed from the first bytes
@@ -152,7 +152,7 @@ type Attempted struct {
 type Dispatched struct {
 	JobID         string `json:"job_id"`
 	Attempt       int    `json:"attempt"`
-	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the server's own id; empty if it returned none
+	AnalysisJobID string `json:"analysis_job_id,omitempty"` // the analysis server's id of the analysis; empty if it returned none
 	Unanswered    bool   `json:"unanswered,omitempty"`      // the server received the request and did not respond in time
 }
 

@@ -38,7 +38,8 @@ type conn struct {
 	pace    minrate.Meter
 }
 
-// SetWriteDeadline implements net.Conn. Writes keep this deadline beside their own.
+// SetWriteDeadline implements net.Conn. A write fails at this deadline, or earlier if the client
+// reads too slowly.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	c.latest = t

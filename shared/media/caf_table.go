@@ -5,7 +5,7 @@ import "encoding/binary"
 // A cafTable reads the packet table ("pakt") of a CAF file whose packets differ in bytes or in
 // frames. Its entries are integers of variable length, with seven bits in each byte.
 type cafTable struct {
-	told    int64 // packets, as the table's header states
+	told    int64 // number of packets that the table's header states
 	packets int64 // packets that were read
 	bytes   int64 // bytes of these packets
 	frames  int64 // sample frames of these packets
@@ -65,10 +65,11 @@ func (t *cafTable) lastSamples(codec string, b []byte) int64 {
 	return t.span
 }
 
-// alacSamples returns the number of samples per channel in a packet of ALAC, or 0 if b is too short
-// or the number is larger than full, that of a full packet. The header of the first element has 3
-// bits for the type, 4 for the instance, 12 unused, a flag, and 3 more. If the flag is set, the
-// number follows in 32 bits; otherwise the packet is full.
+// alacSamples returns the number of samples per channel in a packet of ALAC. full is the number of
+// samples of a full packet. alacSamples returns 0 if b is too short or the number is larger than
+// full. The header of the first element has 3 bits for the type, 4 for the instance, 12 unused, a
+// flag, and 3 more. If the flag is set, the number follows in 32 bits; otherwise the packet is
+// full.
 func alacSamples(b []byte, full int64) int64 {
 	const unused, more, size = 3 + 4 + 12, 3, 32
 	if len(b) < (unused+1+more+size+7)/8 {

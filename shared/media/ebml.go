@@ -105,5 +105,5 @@ func laceSize(lacing byte, b []byte, first bool, last int) (size, n int) {
 	if first {
 		return value, n
 	}
-	return last + value - (1<<(7*n-1) - 1), n // the value is the difference to the size before
+	return last + value - (1<<(7*n-1) - 1), n // the value is the difference from the previous size
 }

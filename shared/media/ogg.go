@@ -18,7 +18,7 @@ type ogg struct {
 	links    int     // number of links before this one
 	streams  int     // number of streams in the first link
 	over     bool    // a decoder stops at this link
-	unlike   bool    // a link differs from the one before, so that the duration is not known
+	unlike   bool    // a link differs from the previous one, so that the duration is not known
 	first    oggLink
 	link     oggLink
 }
@@ -36,13 +36,13 @@ type oggLink struct {
 	packetsBefore int64 // the same without the last page
 	headers       int64 // packets without sound after the first page
 
-	joined bool   // a decoder keeps its state from the link before
+	joined bool   // a decoder keeps its state from the previous link
 	tail   []byte // end of the Vorbis headers
 
 	identification []byte // identification header of Vorbis
 
 	overlap int64 // granules that a joined link plays more, since a decoder has a packet before the first one
-	unlike  bool  // the link differs from the one before, and it is not known how a decoder plays the change
+	unlike  bool  // the link differs from the previous one, and it is not known how a decoder plays the change
 	started bool  // a page with sound was read
 	unknown bool  // the position at which the sound begins is not known
 	start   int64 // granule position at which the sound begins

@@ -3,12 +3,12 @@ package media
 import "encoding/binary"
 
 // vorbisSizes computes the number of samples in the packets of a Vorbis stream (Vorbis I, sections
-// 4.2 and 4.3). A packet adds a quarter of its own window and a quarter of the window before. The
-// sizes of the windows are in the headers.
+// 4.2 and 4.3). A packet adds a quarter of its own window and a quarter of the window of the
+// previous packet. The sizes of the windows are in the headers.
 type vorbisSizes struct {
 	windows  [2]int64 // short and long, in samples
 	long     []bool   // whether the window is long, by mode
-	previous int64    // the window before; 0 before the first packet
+	previous int64    // size of the previous packet's window, in samples; 0 before the first packet
 }
 
 // newVorbisSizes reads the identification and the setup header. The modes are at the end of the

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// stallConn is a connection that fails if no byte is read or written for the duration stall. A slow
-// connection continues as long as bytes are transferred.
+// stallConn is a connection that fails if no byte is read or written for longer than its field
+// stall. A slow connection continues as long as bytes are transferred.
 //
 // TCP has no such limit: a server that stops reading keeps the request and its caller waiting as
 // long as the server's machine acknowledges packets.
@@ -17,9 +17,10 @@ type stallConn struct {
 	stall time.Duration
 }
 
-// writeChecks is how many times within the duration stall a write checks for progress. The kernel
-// wakes a writer only when a large part of its buffer, which may have megabytes, is free. On a slow
-// connection that can take longer than stall although bytes are sent.
+// writeChecks is the number of times that a blocked write checks for progress before it has
+// stalled. The kernel wakes a writer only when a large part of its buffer, which may have
+// megabytes, is free. On a slow connection that can take longer than stallConn.stall although bytes
+// are sent.
 const writeChecks = 8
 
 // Write implements net.Conn.
@@ -52,8 +53,8 @@ func (c stallConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// extendReadDeadline moves the deadline of current and later reads to the duration stall from now,
-// plus the interval of the writer's checks.
+// extendReadDeadline sets the deadline of current and later reads. It is the current time plus
+// c.stall, plus the interval of the checks of a write.
 func (c stallConn) extendReadDeadline() error {
 	return c.SetReadDeadline(time.Now().Add(c.stall + c.stall/writeChecks))
 }

@@ -122,7 +122,8 @@ func TestAMigrationThatFailsLeavesNothingOfItself(t *testing.T) {
 	must(t, postgres.Migrate(k.Context(), db, "s", migrations(notes, `CREATE TABLE s.half (id int);`)))
 }
 
-// A service that is stopped while it migrates does not end with an error, wherever that is.
+// A service that is stopped while it migrates does not end with an error, at whatever step it is
+// stopped.
 func TestAStopDuringAMigrationIsNoFailure(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)

@@ -71,7 +71,7 @@ func (c env) each(parts []stack.Part, do func(stack.Part) error) {
 	}
 }
 
-// hold calls noticed, and returns when the duration length has passed since the call of hold.
+// hold calls noticed, and returns when the time in length has passed since the call of hold.
 func (c env) hold(length time.Duration, noticed func()) {
 	lasts := time.NewTimer(length) // a plain timer: there is no signal to wait for
 	defer lasts.Stop()

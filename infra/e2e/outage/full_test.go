@@ -164,7 +164,7 @@ func TestJobsCanBeCanceledAndErasedWhenTheLogIsAsFullAsUploadsMayMakeIt(t *testi
 	t.Parallel()
 	c := found(t, nil, map[string]string{"UPLOAD_RESERVE": "0.1"})
 	gateways, small := loadgen.Dial(c.Gateways()), loadgen.NewRecording(10*time.Millisecond)
-	const enough = 30 // jobs, whose events are large beside those of this test
+	const enough = 30 // number of jobs: their events take much more space than the events that follow in this test
 	var ended []string
 	for range enough {
 		ended = append(ended, c.uploadAgain(gateways, small))

@@ -13,7 +13,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// NATS forgets which messages a newer one has replaced if it is killed: if the newest one was removed, an
+// A NATS server that was killed forgets which messages were replaced by newer ones: if the newest message was removed, an
 // older one is there again.
 func TestARemovedUploadStaysRemovedIfNATSIsKilled(t *testing.T) {
 	t.Parallel()

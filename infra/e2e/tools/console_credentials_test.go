@@ -53,7 +53,8 @@ func TestAnAPIKeySignsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitRefused(t, w, key)
-	// Not by the keyboard: another request of the page may have opened the dialog already, which keeps the focus.
+	// The script clicks the button, since a key press goes to the dialog if another request of the page has opened that
+	// already.
 	v.sees(`(b => b && !b.disabled && (b.click(), true))([...document.querySelectorAll('button')].find(b => b.textContent.trim() === 'Analyse recording'))`)
 	v.reads("Sign in again")
 	v.shoots("signin-again-key")

@@ -50,7 +50,7 @@ func measures(t *testing.T, gateway string) *meter {
 	target.Path = ""
 	m, proxy := &meter{}, httputil.NewSingleHostReverseProxy(target)
 	proxy.FlushInterval = -1 // streams
-	// The browser leaves in the middle of requests.
+	// The browser aborts requests, so errors of the proxy are expected and not logged.
 	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPatch {

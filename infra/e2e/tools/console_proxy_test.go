@@ -77,7 +77,8 @@ func TestTheConsoleGoesOnWhenAProxyReachesTheServerAgain(t *testing.T) {
 	v.sees(`location.hash.startsWith('#/jobs/')`)
 	v.reads("Analysis complete")
 
-	// A job that was opened while the server was away is followed afterwards.
+	// The page of a job was opened while the gateway was unavailable. When the gateway is available again, the page
+	// shows how the job continues.
 	job := w.Upload(t, "another.wav", loadgen.Tone(330, time.Second))
 	b.answers(away)
 	v.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/jobs/` + job + `'`))

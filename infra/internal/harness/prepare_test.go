@@ -85,7 +85,8 @@ func TestPreparedStacksHaveNothingInCommonButTheirPasswords(t *testing.T) {
 		if err := harness.PrepareStack(t.Context(), dir); err != nil {
 			t.Fatal(err)
 		}
-		// There is no original if PostgreSQL's user has no way into the folder for temporary files.
+		// PrepareStack copies a shared state. That does not exist if PostgreSQL's user cannot enter the folder for
+		// temporary files.
 		_, missing := os.Stat(filepath.Join(os.Getenv(harness.SharedVariable), "stack", "state"))
 		_, err := os.Stat(filepath.Join(dir, "postgres", "data", "PG_VERSION"))
 		if (missing == nil) != (err == nil) {

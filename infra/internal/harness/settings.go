@@ -68,7 +68,7 @@ func Reserve(replicas map[string]int, given map[string]string) (Layout, error) {
 	return found, nil
 }
 
-// admin returns the name in a Layout of the addresses on which the replicas of a service serve their metrics.
+// admin returns the key in a Layout under which the metrics addresses of a service's replicas are stored.
 func admin(name string) string { return name + "-admin" }
 
 // Secrets are the keys that the services share. Each has at least 32 bytes.

@@ -15,8 +15,7 @@ import (
 // lookAgain is the interval between two checks in retry.
 const lookAgain = 50 * time.Millisecond
 
-// retry calls check until that succeeds, until it returns an error for which the function passes returns false, or until
-// ctx ends.
+// retry calls check until check succeeds, until ctx ends, or until check returns an error for which passes is false.
 func retry(ctx context.Context, check func() error, passes func(error) bool) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()

@@ -325,8 +325,8 @@ func (s *session) sendDraft(ctx context.Context) bool {
 // request failed.
 func (s *session) createDraft(ctx context.Context, whole bool) (http.Header, string, error) {
 	var (
-		mu       sync.Mutex // the trace may be called later than the answer is returned
-		location string     // therefore no named result, which would be read after mu is unlocked
+		mu       sync.Mutex // guards location: the trace may be called after the answer was returned
+		location string     // not a named result: the caller would read that without mu
 	)
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
 		mu.Lock()

@@ -99,9 +99,9 @@ func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // unsteady breaks the connection after some bytes, or pauses after each piece.
 type unsteady struct {
 	http.ResponseWriter
-	left   int // bytes until the connection breaks
+	left   int // bytes until the connection breaks or the next pause begins
 	breaks bool
-	piece  int             // bytes of a piece; 0 without pauses
+	piece  int             // bytes between two pauses; 0 if there are no pauses
 	gone   <-chan struct{} // closed when the client has left
 }
 

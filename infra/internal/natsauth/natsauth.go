@@ -16,7 +16,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// The users. A service has the name of the service.
+// The names of the users. The user of a service has the name of the service.
 const (
 	Gateway    = "gateway"
 	Uploader   = "uploader"

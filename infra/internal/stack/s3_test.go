@@ -113,7 +113,8 @@ func TestMetadataWithoutExtendedAttributes(t *testing.T) {
 	}
 }
 
-// The client of a test that goes away in the middle still reads the answer.
+// In each case but the first, the client ends its direction of the connection before it has sent the whole body. It
+// still reads the answer.
 func TestAPartWhoseRequestBreaksOffIsNotKept(t *testing.T) {
 	t.Parallel()
 	srv := startS3(t, s3Settings(t.TempDir()))
@@ -155,7 +156,7 @@ func put(t *testing.T, to *url.URL, size int, body []byte) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil { //nolint:forcetypeassert // of "tcp"
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil { //nolint:forcetypeassert // a connection of the network tcp has this type
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

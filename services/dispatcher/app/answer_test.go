@@ -69,7 +69,8 @@ func TestAnAnswerInAnyFormIsTheOutcome(t *testing.T) {
 	}
 }
 
-// Such an answer may have been the outcome: its job must not wait for the deadline in silence.
+// An answer that cannot be read may have been the outcome of the analysis, so the job must not wait
+// for the deadline.
 func TestAnAnswerThatCannotBeReadIsPublishedAsRefusedAndPolledAtOnce(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

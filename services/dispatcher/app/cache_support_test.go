@@ -80,7 +80,8 @@ func (env *env) isCached(job, source, result string) {
 	}
 }
 
-// follows waits until a job follows another one.
+// follows waits until each of the jobs waits for the analysis of another job with the same
+// recording, and is stored as its follower.
 func (env *env) follows(jobs ...string) {
 	env.t.Helper()
 	for _, job := range jobs {

@@ -11,8 +11,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// canceling returns settings with a status URL that has the server's own id, and makes the analysis
-// server return that id.
+// canceling returns settings with a status URL that contains the analysis server's id of the job,
+// and makes the analysis server return such an id.
 func (env *env) canceling() map[string]string {
 	env.analyzer.answer = func(w http.ResponseWriter, r request, _ int) {
 		w.WriteHeader(http.StatusAccepted)

@@ -121,7 +121,7 @@ func TestAReferenceThatCannotExistFailsItsJob(t *testing.T) {
 func TestAReferenceThatIsNotAllowedIsNeverSent(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	refused := map[string]string{ // by job
+	refused := map[string]string{ // code of the failure, by reference
 		"http://169.254.169.254/latest/meta-data": "reference-foreign", "http://127.0.0.1:5432/": "reference-foreign",
 		"s3://another/7.json": "reference-not-allowed", env.recording().Key: "reference-not-allowed",
 	}

@@ -222,7 +222,8 @@ func TestFollowersOfACompletedLeaderAreCompletedAfterACrash(t *testing.T) {
 	leader, jobs := env.shared(3)
 	env.Settled("dispatcher-stored")
 	must(t, env.service.Stop())
-	// The result was cached, the leader completed, and one of the followers.
+	// The test makes the state after a crash: the result is cached, and the leader and only one of
+	// the followers are completed.
 	results, err := cache.NewResults(env.bus)
 	must(t, err)
 	attempted := testkit.Await[event.Attempted](env.Kit, env.bus, leader)

@@ -73,7 +73,8 @@ func TestTheSignatureOfTheServerIsVerifiedIfASecretIsSet(t *testing.T) {
 	}
 }
 
-// A refusal must not wait for a body: whoever is refused could hold connections open with it.
+// A refused client could hold connections open by sending the body slowly, so a refusal does not
+// wait for the body.
 func TestARefusalDoesNotWaitForTheBody(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -113,8 +114,7 @@ func TestAnAnalysisThatRunsWhileTheSecretIsChangedCallsBack(t *testing.T) {
 	testkit.Await[event.Completed](env.Kit, env.bus, job)
 }
 
-// The services behind the gateway are reached through it, and the dispatcher by analysis servers. It has no route for
-// anybody else.
+// The gateway and analysis servers send requests to the dispatcher. It has no route for anybody else.
 func TestTheDispatcherHasNoRouteButTheWebhookAndThoseOfEveryService(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -95,7 +95,7 @@ func TestAQuestionForACachedResultIsForwardedWithTheReferencesOfTheToken(t *test
 	if r := g.do("HEAD", path, nil, nil); r.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a dispatcher that fails: %s", r.Status)
 	}
-	// Another route does not let the header of a client pass.
+	// On another route, the gateway does not forward this header of a client.
 	g.do("GET", result, nil, map[string]string{uploadrequest.Header: forged})
 	if got := fmt.Sprint(stub.seen.Load()); !strings.HasSuffix(got, " 0true") {
 		t.Errorf("the tracker saw %s", got)
@@ -158,7 +158,7 @@ func TestAnUploadWhoseResultIsCachedIsAnsweredBeforeItsBody(t *testing.T) {
 			t.Fatalf("%d: %q, %v", status, line, err)
 		}
 	}
-	// Without Expect the body is there already, and is used.
+	// Without Expect, the client sends the body at once, and the gateway uses it.
 	stub.status.Store(0)
 	plain := g.upload(map[string]string{"Repr-Digest": strings.TrimSpace(strings.TrimPrefix(known, "Repr-Digest: "))}, part{name: "file", file: "a.wav", content: wav(300)})
 	g.accepts(plain, false)

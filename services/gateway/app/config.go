@@ -182,7 +182,7 @@ func (c *Config) signIn() web.SignIn {
 }
 
 // mediaOrigin returns the origin of the presigned URLs of stored audio. Without an S3 endpoint in
-// the settings, it is any host of Amazon's.
+// the settings, it is any host of amazonaws.com.
 func (c *Config) mediaOrigin() string {
 	u, err := url.Parse(cmp.Or(c.Objects.PublicEndpoint, c.Objects.Endpoint))
 	if err != nil || u.Host == "" {

@@ -18,7 +18,7 @@ import (
 // listed is the origin of a page that may use the API.
 const listed = "https://app.example.com"
 
-// varies reports whether the header Vary of a response lists the header name exactly once.
+// varies reports whether the header Vary of a response lists a header exactly once.
 func varies(r *http.Response, name string) bool {
 	names := strings.Split(strings.ReplaceAll(strings.Join(r.Header.Values("Vary"), ","), " ", ""), ",")
 	first := slices.Index(names, name)

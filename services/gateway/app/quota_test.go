@@ -16,7 +16,7 @@ import (
 // are in infra/e2e.
 type usages struct {
 	mu     sync.Mutex
-	stored map[string]int64 // by owner
+	stored map[string]int64 // number of stored bytes by owner
 	hang   bool             // requests are not answered
 	env    *env             // verifies the principal
 	asked  []string         // owners

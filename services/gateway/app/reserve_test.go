@@ -28,7 +28,7 @@ func (g *env) gauge(name string) float64 {
 	return 0
 }
 
-// fill appends events to a job until the share full of the log is used.
+// fill appends events to a job until the used fraction of the log is at least full.
 func (g *env) fill(job string, full float64) {
 	g.t.Helper()
 	for {

@@ -55,7 +55,8 @@ func writes() []route {
 	}
 }
 
-// ask makes a request about a job with the headers as.
+// ask makes a request about a job. Its headers are those of the route and those in the parameter
+// as.
 func (c *env) ask(r route, id string, as map[string]string) answer {
 	c.t.Helper()
 	header := maps.Clone(as)

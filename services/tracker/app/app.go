@@ -171,9 +171,9 @@ func Resources() bus.Resources {
 	}
 }
 
-// batchWait is how long the projection waits for further events, unless a job has ended. The steps of a
-// job follow each other within milliseconds. If each were recorded by itself, the end of a short job
-// would wait for the transactions of the steps before.
+// batchWait is how long the projection waits for further events, unless a job has ended. The steps
+// of a job follow each other within milliseconds. If each were recorded by itself, the end of a
+// short job would wait for the transactions of the earlier steps.
 const batchWait = 20 * time.Millisecond
 
 // maxReplicas is the number of replicas whose batches may be in flight at once.

@@ -131,7 +131,7 @@ func (b *lateBucket) ListPrefix(ctx context.Context, prefix string) (func(contex
 	return b.Bucket.ListPrefix(ctx, prefix)
 }
 
-// The job ends while S3 is paused, which has received the whole recording.
+// S3 has received the whole recording and has not answered yet when the job ends.
 func TestAnObjectThatIsStoredAfterTheEndOfItsJobIsRemoved(t *testing.T) {
 	t.Parallel()
 	for name, stalls := range map[string]bool{"S3 answers late": false, "S3 does not answer": true} {

@@ -10,9 +10,9 @@ import (
 
 // Retention limits the finished jobs that are kept. When one of the limits is exceeded, the oldest jobs are removed.
 type Retention struct {
-	Jobs  int           // number of jobs
-	Bytes int           // bytes of their results
-	Age   time.Duration // time since they finished
+	Jobs  int           // number of finished jobs
+	Bytes int           // total size of the results of the finished jobs
+	Age   time.Duration // time since a job has finished
 }
 
 // task is one job from acceptance to delivery. The lock of the registry guards the fields snapshot, stop and canceled;

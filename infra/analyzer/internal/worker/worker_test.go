@@ -218,7 +218,8 @@ func TestACrashFailsOneRecordingAndTheNextGetsANewWorker(t *testing.T) {
 	}
 }
 
-// damagedLong returns the same recording as long with a header that only the decoder reads.
+// damagedLong returns the recording of long(t) with a damaged header, so that it is not a plain WAV file and needs a
+// decoder process.
 func damagedLong(t *testing.T) Recording {
 	t.Helper()
 	r := long(t)
@@ -227,7 +228,7 @@ func damagedLong(t *testing.T) Recording {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := file.WriteAt([]byte{0xff, 0xff, 0xff, 0xff}, 40); err != nil { // the size of the samples in files of programs that write to a pipe
+	if _, err := file.WriteAt([]byte{0xff, 0xff, 0xff, 0xff}, 40); err != nil { // a program that writes to a pipe states this size of the data chunk
 		t.Fatal(err)
 	}
 	return r

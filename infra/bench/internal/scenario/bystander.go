@@ -194,8 +194,8 @@ func (y *bystander) read(ctx context.Context, i int) (kind string, err error) {
 	}
 }
 
-// upload uploads a recording, calls the function answered after the answer, and follows the job until it has
-// ended or the window is over.
+// upload uploads a recording, calls answered when the answer has arrived, and follows the job until it has ended or the
+// window is over.
 func (y *bystander) upload(ctx, following context.Context, w *window, due time.Time, answered func()) {
 	job, err := y.api.Upload(ctx, y.token, y.audio.Form())
 	w.answered(ctx, "upload", due, err)

@@ -54,8 +54,8 @@ func newSender(t *target.Target, tusd *target.Tusd, concurrent int) *sender {
 
 func (s *sender) close() { s.api.Close() }
 
-// tus sends a recording by tus 1.0. Uploads are created by a POST to the path all. tus returns the id of the upload and the header
-// of the last answer.
+// tus sends a recording by tus 1.0. The parameter all is the path to which a POST creates an upload. tus returns the id of
+// the upload and the header of the last answer.
 func tus(ctx context.Context, c *client.Client, all, metadata string, audio *loadgen.Noise, n uint64) (id string, last http.Header, err error) {
 	header := map[string]string{"Tus-Resumable": "1.0.0", "Upload-Length": strconv.FormatInt(audio.Size(), 10), "Upload-Metadata": metadata}
 	created, err := c.Do(ctx, client.Request{Method: http.MethodPost, Path: all, Header: header, Body: http.NoBody, Want: http.StatusCreated})

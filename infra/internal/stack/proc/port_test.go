@@ -109,7 +109,7 @@ func TestAPortIsNotTakenByTheQuestionWhetherItIs(t *testing.T) {
 	}
 }
 
-// Otherwise another process could get the port of a part that is being restarted.
+// If the same port were found again, another process could get the port of a part that is being restarted.
 func TestAPortThatWasFoundIsNotFoundAgain(t *testing.T) {
 	t.Parallel()
 	found := map[int]bool{}

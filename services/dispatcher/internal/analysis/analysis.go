@@ -72,7 +72,7 @@ type Request struct {
 
 // Acceptance is the server's response to a request that it accepts.
 type Acceptance struct {
-	ServerID string // the server's own id of the analysis; empty if the response has none
+	ServerID string // the server's id of the analysis; empty if the response has none
 	Answer   []byte // the response as Body.JSON returns it; it may contain the results
 	Unread   error  // why the response could not be read; nil if it was read
 }

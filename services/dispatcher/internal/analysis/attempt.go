@@ -197,7 +197,7 @@ func (d *Dispatcher) appendDispatched(ctx context.Context, dispatched event.Disp
 	})
 }
 
-// failAttempt fails a job whose newest attempt failed finally.
+// failAttempt appends failed to the log of a job whose newest attempt has failed for good.
 func (d *Dispatcher) failAttempt(ctx context.Context, failed event.Failed) error {
 	_, err := d.Jobs.Update(ctx, failed.JobID, nil, func(log event.Log) (event.Event, error) {
 		return failAttempt(log, failed), nil

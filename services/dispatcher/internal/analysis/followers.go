@@ -14,9 +14,9 @@ import (
 	"sori.internal/shared/wait"
 )
 
-// HandleCompleted completes the followers of a completed job. If the job has no followers, as most,
-// HandleCompleted removes its leader entry at once: a job that begins to follow it at the same time
-// finds that it has ended (rule 3 in sharing.go).
+// HandleCompleted completes the followers of a completed job. Most jobs have no followers: then
+// HandleCompleted removes the leader entry at once. A job that begins to follow the leader at the
+// same time finds that the leader has ended (rule 3 in sharing.go).
 func (d *Dispatcher) HandleCompleted(ctx context.Context, e event.Completed, _ uint64) error {
 	leader, err := d.Sharing.LedBy(ctx, e.JobID)
 	if err != nil || leader == nil {
@@ -143,8 +143,9 @@ func (d *Dispatcher) eachFollower(ctx context.Context, key string, do func(*Memb
 	}
 }
 
-// promote makes the oldest follower that still waits the leader of its key, in place of the leader
-// with the sequence after, and has it sent. It removes the older followers, which no longer wait.
+// promote makes the oldest follower that still waits the leader of its key, and has it sent. The
+// parameter after is the sequence of the leader that it replaces. promote removes the older
+// followers, which no longer wait.
 func (d *Dispatcher) promote(ctx context.Context, key string, after uint64) error {
 	for from := uint64(0); ; {
 		f, err := d.Sharing.NextFollower(ctx, key, from)
@@ -171,8 +172,9 @@ func (d *Dispatcher) waits(ctx context.Context, f *Member) (bool, error) {
 	return false, d.Sharing.Remove(ctx, f)
 }
 
-// promoteFollower makes a follower the leader of its key, in place of the leader with the sequence
-// after, and has it sent. If another replica has promoted one, it has that one sent.
+// promoteFollower makes a follower the leader of its key, and has it sent. The parameter after is
+// the sequence of the leader that it replaces. If another replica has promoted a follower,
+// promoteFollower has that follower sent.
 func (d *Dispatcher) promoteFollower(ctx context.Context, f *Member, after uint64) error {
 	next, err := d.Sharing.Lead(ctx, Member{Key: f.Key, Job: f.Job, Promoted: true, Trace: f.Trace}, after)
 	if err == nil && next == nil {

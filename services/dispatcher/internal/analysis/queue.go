@@ -43,8 +43,8 @@ type Queue interface {
 	State(ctx context.Context) (QueueState, error)
 	// Owners returns the keys of the owners of all entries.
 	Owners(ctx context.Context) ([]string, error)
-	// Next returns the oldest entry of an owner whose sequence is at least from; nil if there is none.
-	// The empty owner means all owners.
+	// Next returns the oldest entry of an owner whose sequence is at least the parameter from; nil
+	// if there is none. The empty owner means all owners.
 	Next(ctx context.Context, owner string, from uint64) (*Entry, error)
 	// Remove removes an entry, or does nothing if the entry is removed already.
 	Remove(ctx context.Context, e *Entry) error

@@ -47,19 +47,21 @@ type Sharing interface {
 	Leader(ctx context.Context, key string) (*Member, error)
 	// LedBy returns the leader entry of a job.
 	LedBy(ctx context.Context, job string) (*Member, error)
-	// NextLeader returns the oldest leader of any key whose sequence is at least from.
+	// NextLeader returns the oldest leader of any key whose sequence is at least the parameter
+	// from.
 	NextLeader(ctx context.Context, from uint64) (*Member, error)
 	// NextFollower returns the oldest follower of a key, or of all keys if key is empty, whose
-	// sequence is at least from.
+	// sequence is at least the parameter from.
 	NextFollower(ctx context.Context, key string, from uint64) (*Member, error)
-	// Lead makes a job the leader of its key if the newest leader has the sequence after, or, if
-	// after is 0, if the key has no leader. Otherwise it returns nil.
+	// Lead makes a job the leader of its key if the sequence of the newest leader is equal to the
+	// parameter after, or, if after is 0, if the key has no leader. Otherwise it returns nil.
 	Lead(ctx context.Context, m Member, after uint64) (*Member, error)
 	// Follow adds a follower, or does nothing if it is one already.
 	Follow(ctx context.Context, m Member) error
 	// Remove removes an entry, or does nothing if it is removed already.
 	Remove(ctx context.Context, m *Member) error
-	// RemoveFollowers removes the followers of a key whose sequence is less than before.
+	// RemoveFollowers removes the followers of a key whose sequence is less than the parameter
+	// before.
 	RemoveFollowers(ctx context.Context, key string, before uint64) error
 	// Continue returns a context with the trace of a job.
 	Continue(ctx context.Context, m *Member) context.Context

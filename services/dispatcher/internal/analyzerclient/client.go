@@ -197,8 +197,8 @@ func (c *Client) encode(r analysis.Request) (body []byte, contentType string, er
 // maxServerID is the length of the longest id of the server that is stored, in runes.
 const maxServerID = 200
 
-// parseServerID parses the server's own id of the analysis from its answer, if there is one. The id
-// is a string or a number, whose digits are not changed.
+// parseServerID returns the server's id of the analysis from the server's answer, or "" if there is
+// none. The id is a string or a number, whose digits are not changed.
 func parseServerID(answer []byte) string {
 	var a struct {
 		JobID json.RawMessage `json:"job_id"`

@@ -19,7 +19,7 @@ import (
 const maxErrorBytes = 64 << 10
 
 // responseError translates a response that is not an acceptance (RFC 9110, section 15): the server
-// is unavailable for now, or it rejects the request finally.
+// is unavailable for now, or it rejects the request for good.
 func (c *Client) responseError(resp *http.Response, answer []byte, readErr error) error {
 	cause := errors.Join(fmt.Errorf("send an analysis request: status %d", resp.StatusCode), readErr)
 	switch s := resp.StatusCode; {

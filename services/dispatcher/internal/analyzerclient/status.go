@@ -18,7 +18,8 @@ import (
 )
 
 // StatusURL is the template of the URL that returns the state of an analysis. It has placeholders
-// for the server's own id and the job's id. Empty means that there is no such URL.
+// for the analysis server's id of the analysis and for the job's id. Empty means that there is no
+// such URL.
 type StatusURL string
 
 // The placeholders.
@@ -56,7 +57,8 @@ func (s StatusURL) expand(job, serverID string) string {
 	return strings.NewReplacer(serverIDPlaceholder, escaped, jobIDPlaceholder, job).Replace(string(s))
 }
 
-// needsServerID reports whether the URL has a placeholder for the server's own id.
+// needsServerID reports whether the URL has a placeholder for the analysis server's id of the
+// analysis.
 func (s StatusURL) needsServerID() bool { return strings.Contains(string(s), serverIDPlaceholder) }
 
 // statusTimeout is the timeout of a request to the status URL.

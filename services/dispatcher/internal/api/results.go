@@ -23,8 +23,9 @@ type Cached interface {
 	CachedJob(ctx context.Context, r analysis.Recording) (string, error)
 }
 
-// RegisterResults adds the route of cached results. A request needs a principal that the gateway has
-// signed, and the references of the token, which the gateway adds.
+// RegisterResults adds the route of cached results. A request needs a principal that the gateway
+// has signed, and a header in which the gateway names the reference files of the token (package
+// uploadrequest).
 func RegisterResults(mux *httpd.Mux, cached Cached, verifier principal.Verifier) {
 	h := results{cached: cached, verifier: verifier}
 	mux.Handle("HEAD "+ResultsPath, h.head)

@@ -46,7 +46,8 @@ type callbackResponse struct {
 const recordTimeout = 20 * time.Second
 
 // Recording a callback is retried every retryInterval for retryFor. Many servers call back only
-// once and wait 10 s or more for the answer. This is longer than NATS needs to elect a leader.
+// once and wait 10 s or more for the answer, so retryFor is less than that. It is longer than NATS
+// needs to elect a leader.
 const (
 	retryFor      = 8 * time.Second
 	retryInterval = 250 * time.Millisecond

@@ -89,8 +89,8 @@ func (s *Sharing) Follow(ctx context.Context, m analysis.Member) error {
 	return err
 }
 
-// publish stores a job if the newest message that matches a filter has the sequence after. If
-// another message is the newest, publish returns 0.
+// publish stores a job if the sequence of the newest message that matches a filter is equal to the
+// parameter after. If another message is the newest, publish returns 0.
 func (s *Sharing) publish(ctx context.Context, subject string, m *analysis.Member, filter string, after uint64) (uint64, error) {
 	if m.Trace == "" {
 		m.Trace = trace.Parent(ctx)

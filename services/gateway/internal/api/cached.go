@@ -48,8 +48,8 @@ func (u uploads) cached(c *fiber.Ctx) error {
 	return sendCached(c, job)
 }
 
-// find looks up a cached result for the principal of a request. The references of the token are part
-// of its key.
+// find looks up a cached result for the principal of a request. The reference files of the token
+// are part of the cache key.
 func (u uploads) find(ctx context.Context, token int64, sum string) (job string, err error) {
 	references, err := u.core.References(ctx, token)
 	if err != nil {
@@ -66,9 +66,9 @@ func sendCached(c *fiber.Ctx, job string) error {
 	return nil
 }
 
-// known is the httpserver.Early of uploads. It returns the job whose cached result is that of the
-// recording with the digest in Repr-Digest. The digest is that of the file alone: that of the form
-// would be of no use. An upload with an Idempotency-Key always becomes a job.
+// known is the httpserver.Early of uploads. It returns the job whose result is cached for the
+// recording with the SHA-256 in Repr-Digest. That must be the digest of the file alone, since a
+// digest of the whole form finds nothing. An upload with an Idempotency-Key always becomes a job.
 func (u uploads) known(ctx context.Context, path string, lines func(name string) []string) string {
 	sum, err := upload.ParseDigest(strings.Join(lines("Repr-Digest"), ", "))
 	if err != nil || sum == nil || len(lines("Idempotency-Key")) > 0 || wantsFresh(strings.Join(lines(fiber.HeaderCacheControl), ", ")) {

@@ -20,7 +20,8 @@ import (
 
 // DirectUploads admits uploads whose bytes the client sends to the bucket itself.
 type DirectUploads interface {
-	// Admit returns the references of a token. It fails if an owner may not upload to the token.
+	// Admit returns the reference files of a token. It fails if an owner may not upload to the
+	// token.
 	Admit(ctx context.Context, owner string, token int64) (upload.References, error)
 }
 
@@ -54,7 +55,7 @@ func (h directUploads) begin(c *fiber.Ctx) error {
 	return h.describe(c, r)
 }
 
-// form begins an upload in one request: GET /s3/params.
+// form begins an upload whose bytes the client sends to S3 in one request: GET /s3/params.
 func (h directUploads) form(c *fiber.Ctx) error {
 	var r directRequest
 	r.FileName, r.Metadata.SHA256 = c.Query("filename"), c.Query("metadata[sha256]")

@@ -127,7 +127,7 @@ func (s *Server) drain(ctx context.Context, app *fiber.App, l *listener) bool {
 	return l.waitClosed(ctx)
 }
 
-// app makes the Fiber application. Requests run in the context work.
+// app makes the Fiber application. The context of every request is derived from the parameter work.
 func (s *Server) app(work context.Context, hosts hostRule, shutdown *Shutdown) *fiber.App {
 	requests := &requestLog{log: s.Log, metrics: s.Requests, audit: s.Audit}
 	app := fiber.New(fiber.Config{

@@ -44,8 +44,8 @@ const (
 	// jobs need.
 	maxNamed = 256
 
-	// keep is how long an accepted job is counted here if the tracker does not record it. The
-	// tracker may be away, or the job does not exist because its event was not stored.
+	// keep is how long the gateway counts an accepted job that the tracker does not record. The
+	// tracker may be unavailable, or the job does not exist because its event was not stored.
 	keep = time.Minute
 
 	// jobLogBytes is the assumed size of the events of a job until the tracker has recorded the
@@ -198,9 +198,9 @@ func (q *Quotas) admit(ctx context.Context, owner string, try func(a *account, k
 	return err
 }
 
-// refresh reads the usage of an owner, unless it was read at the time since or later, or another
-// upload is reading it. It reports whether the usage is known: it was read at that time or later,
-// or the usage may be stale and is ample.
+// refresh reads the usage of an owner if the last read began before the parameter since. If another
+// upload is reading it, refresh waits for that read. It reports whether the usage is known: the last
+// read began no earlier than since, or the usage may be stale and is ample.
 func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time, mayBeStale bool) bool {
 	for {
 		q.mu.Lock()

@@ -194,7 +194,8 @@ func TestAnUploadWaitsForTheUsageOnlyNearABudget(t *testing.T) {
 	}
 }
 
-// A request adds fields to its logger. The race detector sees if a reading that outlasts it uses the same one.
+// A request adds fields to its logger while a reading that it began still logs. If the reading used the same logger, the
+// race detector would report that.
 func TestAReadingOutlastsTheRequestThatBeganIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // ledger is a source with the jobs that are recorded, as the tracker has them.
 type ledger struct {
 	mu       sync.Mutex
-	staged   map[string]int64 // by job
+	staged   map[string]int64 // number of staged bytes by job
 	stored   int64
 	log      int64
 	err      error

@@ -80,7 +80,7 @@ func (s *Store) Prepare(ctx context.Context, cfg postgres.Config) error {
 	return postgres.Prepare(ctx, s.db, cfg, Schema, files)
 }
 
-// The kinds of entries, as failures name them.
+// The names of the kinds of entries in error messages.
 const (
 	kindToken  = "token"
 	kindScript = "script"

@@ -215,8 +215,8 @@ func (c *Core) begin(ctx context.Context, received event.Received, key *Key, ope
 	return done, err
 }
 
-// Admit returns the references of a token. It fails if an owner may not upload to the token now. It
-// is for uploads whose bytes do not pass through the gateway.
+// Admit returns the reference files of a token. It fails if an owner may not upload to the token
+// now. It is for uploads whose bytes do not pass through the gateway.
 func (c *Core) Admit(ctx context.Context, owner string, token int64) (References, error) {
 	references, err := c.References(ctx, token)
 	if err != nil {

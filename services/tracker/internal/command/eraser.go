@@ -158,9 +158,10 @@ func (e *Eraser) eraseAll(ctx context.Context, jobs []string) error {
 	return e.decider.record(ctx, entries)
 }
 
-// EraseEnded erases a job because its retention has passed, if the job ended at the time before or
-// earlier according to its log. If the log has expired, no retry is possible, and EraseEnded relies
-// on the record. If the log has newer events than the record, EraseEnded updates the record.
+// EraseEnded erases a job because its retention has passed, if the job ended no later than the
+// parameter before, according to its log. If the log has expired, no retry is possible, and
+// EraseEnded relies on the record. If the log has newer events than the record, EraseEnded updates
+// the record.
 func (e *Eraser) EraseEnded(ctx context.Context, ended Ended, before time.Time) error {
 	log, appended, err := e.decider.append(ctx, ended.JobID, func(log event.Log) (event.Event, error) {
 		if log.Erased() || len(log) > 0 && !endedBy(log, before) {

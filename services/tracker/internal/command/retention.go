@@ -81,7 +81,7 @@ func (s *RetentionSweeper) Sweep(ctx context.Context, now time.Time) error {
 	return errors.Join(failures...)
 }
 
-// eraseJobs erases the jobs that ended at the time before or earlier.
+// eraseJobs erases the jobs that ended no later than the parameter before.
 func (s *RetentionSweeper) eraseJobs(ctx context.Context, now, before time.Time) error {
 	return sweepPages(ctx, func(ctx context.Context, after Ended) ([]Ended, error) {
 		after, err := s.withLog(ctx, after, now)
@@ -92,8 +92,8 @@ func (s *RetentionSweeper) eraseJobs(ctx context.Context, now, before time.Time)
 	}, func(ctx context.Context, ended Ended) error { return s.eraser.EraseEnded(ctx, ended, before) })
 }
 
-// expireAudio expires the recordings of jobs that ended at the time before or earlier. It waits while
-// the stream of logs is crowded, since each expired event needs room.
+// expireAudio expires the recordings of jobs that ended no later than the parameter before. It
+// waits while the stream of logs is crowded, since each expired event needs room.
 func (s *RetentionSweeper) expireAudio(ctx context.Context, before time.Time) error {
 	return sweepPages(ctx, func(ctx context.Context, after Ended) ([]Ended, error) {
 		used, err := s.usage(ctx)
@@ -122,8 +122,8 @@ func (s *RetentionSweeper) expire(ctx context.Context, id string, before time.Ti
 	return s.decider.record(ctx, job.Entries(log[len(log)-1:]))
 }
 
-// expiry returns the rule that appends expired if the job ended at the time before or earlier. If
-// the log has expired, no retry is possible, and the record has decided.
+// expiry returns the rule that appends expired if the job ended no later than the parameter before.
+// If the log has expired, no retry is possible, and the record has decided.
 func expiry(id string, before time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		if log.Erased() || log.AudioExpired() || len(log) > 0 && !endedBy(log, before) {

@@ -20,14 +20,14 @@ import (
 
 const month = 30 * 24 * time.Hour
 
-// retention makes a sweeper. The parameter used is the used part of the stream of logs.
+// retention makes a sweeper. The parameter part is the used fraction of the stream of logs.
 func (e *env) retention(keep job.Retention, part float64) *command.RetentionSweeper {
 	return command.NewRetentionSweeper(e.eraser, e.rows, used(part), command.RetentionOptions{
 		Retention: keep, LogMaxAge: 7 * 24 * time.Hour, Interval: time.Hour, Log: zerolog.Nop(),
 	})
 }
 
-// used is the usage of a log of which a part is used.
+// used returns a LogUsage that always reports the same used fraction of the stream.
 func used(part float64) command.LogUsage {
 	return func(context.Context) (float64, error) { return part, nil }
 }

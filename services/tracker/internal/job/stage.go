@@ -106,7 +106,8 @@ func (r *Record) stage() Stage {
 
 // refused reports whether a callback of the newest attempt was refused, and nothing newer is known
 // about the analysis. Some servers call back before they answer the request, so that the request is
-// accepted after the refusal. This is not newer: such a server may never report again.
+// accepted after the refusal. Such an acceptance does not count as newer, since the server may
+// never report again.
 func (r *Record) refused() bool {
 	accepted := r.Analysing && r.StageSeq == r.StateSeq // dispatched is the newest state event
 	return r.RefusalAttempt >= r.Attempt && r.RefusalSeq > r.MessageSeq && (accepted || r.RefusalSeq > r.StateSeq)

@@ -80,7 +80,7 @@ type Records interface {
 
 // Part is a part of a multipart upload that S3 has.
 type Part struct {
-	Number int // from 1 to MaxParts
+	Number int // number of the part, from 1 to MaxParts
 	ETag   string
 	Size   int64 // bytes
 }
@@ -124,7 +124,7 @@ type Bucket interface {
 type Unfinished struct {
 	Key, S3ID string
 	Begun     time.Time
-	Size      int64 // bytes of its parts
+	Size      int64 // total size of the parts, in bytes
 }
 
 // JobLog is the log of the jobs.
@@ -187,8 +187,8 @@ func (c *Core) BeginUnrecorded(ctx context.Context, u Upload) (Upload, error) {
 	return u, err
 }
 
-// Form begins an upload in one request. It sets the fields JobID, Key and Created of u. It fails
-// like Begin.
+// Form begins an upload whose bytes the client sends to S3 in one request. It sets the fields
+// JobID, Key and Created of u. It fails like Begin.
 func (c *Core) Form(ctx context.Context, u Upload) (Upload, Form, error) {
 	if err := c.prepare(ctx, &u); err != nil {
 		return u, Form{}, err

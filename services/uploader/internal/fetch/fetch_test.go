@@ -196,7 +196,8 @@ func TestALengthThatIsALieIsNoFile(t *testing.T) {
 	}
 }
 
-// The part has no length of its own, and ends before the end that it announces.
+// The second response is partial content without a Content-Length, and ends before the end in its
+// Content-Range.
 func TestAPartThatEndsTooSoonIsResumed(t *testing.T) {
 	t.Parallel()
 	whole, n := content(1, 30_000), atomic.Int64{}

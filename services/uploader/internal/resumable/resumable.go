@@ -69,8 +69,9 @@ type Tail struct {
 
 // Records stores the uploads that are not completed.
 type Records interface {
-	// Save stores an upload and returns the new version of the record. It fails with
-	// event.ErrLogConflict unless the stored version is last, or none is stored and last is 0.
+	// Save stores an upload and returns the new version of the record. The parameter last is the
+	// version that the caller has read, or 0 if no record is stored. Save fails with
+	// event.ErrLogConflict if the stored version differs from last.
 	Save(ctx context.Context, u Upload, last uint64) (version uint64, err error)
 
 	// Load returns the upload of an owner that becomes a job, and the version of its record; false if
@@ -91,8 +92,8 @@ type Bucket interface {
 	Stat(ctx context.Context, key string) (upload.Object, bool, error)
 
 	// PutPart, CopyPart, Parts and CompleteParts fail with fault.NotFound if there is no such
-	// multipart upload. CopyPart makes a part from size bytes of the object with the key from,
-	// beginning at an offset.
+	// multipart upload. CopyPart makes a part from size bytes of another object, beginning at an
+	// offset. The key of that object is the parameter from.
 	PutPart(ctx context.Context, key, s3ID string, number int, part io.Reader, size int64) error
 	CopyPart(ctx context.Context, from string, offset, size int64, key, s3ID string, number int) error
 	Parts(ctx context.Context, key, s3ID string) ([]direct.Part, error)

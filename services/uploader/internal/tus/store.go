@@ -135,7 +135,7 @@ func (s store) AsConcatableUpload(u handler.Upload) handler.ConcatableUpload {
 	return u.(*upload) //nolint:forcetypeassert // as above
 }
 
-// upload is an upload in one request.
+// upload is the store's view of an upload during one request.
 type upload struct {
 	core     *resumable.Core
 	session  *resumable.Session

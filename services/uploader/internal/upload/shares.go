@@ -13,7 +13,7 @@ type shares struct {
 	most int // largest number of fetches of one owner; 0: any number
 
 	mu      sync.Mutex
-	running map[string]int // by owner
+	running map[string]int // number of fetches by owner
 }
 
 // take takes a place of an owner, and returns the function that frees it. If the owner has its share, take
