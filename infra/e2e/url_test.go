@@ -67,7 +67,7 @@ func TestARecordingAtAURLBecomesAResultAndAFailedFetchIsRetried(t *testing.T) {
 		}
 		rw.Header().Set("Content-Length", fmt.Sprint(len(audio)))
 		_, _ = rw.Write(audio[:len(audio)/2])
-		rw.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+		rw.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 		select {
 		case <-released:
 			_, _ = rw.Write(audio[len(audio)/2:])

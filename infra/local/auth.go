@@ -32,7 +32,7 @@ const (
 // of them. A nil *auth does nothing: requests are then not authenticated.
 type auth struct {
 	dir      string
-	gateway  string // its URL
+	gateway  string // the URL of the gateway
 	issuer   string // the URL of the provider
 	users    []oidcprovider.User
 	listener net.Listener

@@ -123,7 +123,7 @@ type record struct {
 	Shown    bool   `db:"shown"` // whether the tracker has recorded the event received
 	Key      string `db:"s3_key"`
 
-	AudioDeleted bool `db:"audio_deleted"` // because its retention was over
+	AudioDeleted bool `db:"audio_deleted"` // the recording was deleted because its retention had passed
 }
 
 // each calls the function see for every record.

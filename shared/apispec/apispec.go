@@ -6,7 +6,7 @@
 // the messages.
 package apispec
 
-import _ "embed" // of the documents
+import _ "embed" // embeds the documents
 
 //go:embed openapi.yaml
 var openAPI string

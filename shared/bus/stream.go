@@ -112,7 +112,7 @@ func (s *Stream) Purge(ctx context.Context, filter string, before uint64) error 
 	}
 	options := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject(s.bus.cfg.Namespace.Subject(filter))}
 	if before > 0 {
-		options = append(options, jetstream.WithPurgeSequence(before)) // exclusive
+		options = append(options, jetstream.WithPurgeSequence(before)) // the message with this sequence is kept
 	}
 	return translate(tried, stream.Purge(ctx, options...))
 }

@@ -42,7 +42,7 @@ const (
 	Owner     = "owner"  // who makes a request
 	KeyID     = "key_id" // id of an API key
 
-	Dependency = "dependency" // of the service, as /readyz names it
+	Dependency = "dependency" // dependency of the service, as /readyz names it
 
 	Source = "source_job_id" // the job whose analysis another job uses
 )

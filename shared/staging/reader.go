@@ -21,7 +21,7 @@ func (s *Store) Open(ctx context.Context, staged event.Staged) (io.Reader, error
 }
 
 type reader struct {
-	ctx    context.Context //nolint:containedctx // of the one call that reads the entry
+	ctx    context.Context //nolint:containedctx // context of the one call that reads the entry
 	stream *bus.Stream
 	staged event.Staged
 	next   int    // number of the next chunk

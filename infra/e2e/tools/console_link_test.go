@@ -37,7 +37,7 @@ func drip(rw http.ResponseWriter, r *http.Request, content []byte, release <-cha
 			return
 		case <-ticks.C:
 			_, _ = rw.Write(content[:1000])
-			rw.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+			rw.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 			content = content[1000:]
 		}
 	}

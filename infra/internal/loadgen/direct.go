@@ -74,7 +74,7 @@ func (s *session) sendParts(ctx context.Context) bool {
 // beginParts begins an upload. If the response is lost, the uploader removes the unfinished upload later.
 func (s *session) beginParts(ctx context.Context) (u partsUpload, ok bool) {
 	_, _, ok = s.ask(ctx, "begin of an upload in parts", func() client.Request {
-		r, _ := client.JSON(client.Request{Method: http.MethodPost, Path: "/s3/multipart", Into: &u}, map[string]any{ // encoding it cannot fail
+		r, _ := client.JSON(client.Request{Method: http.MethodPost, Path: "/s3/multipart", Into: &u}, map[string]any{ // encoding texts cannot fail
 			"filename": s.name, "type": "audio/wav", "metadata": map[string]string{"token_id": strconv.FormatInt(s.clients.opt.Token, 10)},
 		})
 		s.describeFreshness(r.Header)
@@ -139,7 +139,7 @@ func (s *session) listParts(ctx context.Context, u partsUpload, sent []part) (fo
 
 // completion returns the request that completes the upload.
 func (u partsUpload) completion(parts []part, into any) client.Request {
-	r, _ := client.JSON(client.Request{Method: http.MethodPost, Path: u.path("complete"), Into: into}, map[string]any{"parts": parts}) // encoding it cannot fail
+	r, _ := client.JSON(client.Request{Method: http.MethodPost, Path: u.path("complete"), Into: into}, map[string]any{"parts": parts}) // encoding the parts cannot fail
 	return r
 }
 

@@ -55,7 +55,7 @@ func newLedger() *Ledger {
 // Promise contains the properties of an accepted job that its client knows.
 type Promise struct {
 	Owner  int    // an index of ClientOptions.Credentials
-	SHA256 string // of the recording, in hexadecimal
+	SHA256 string // SHA-256 of the recording, in hexadecimal
 	Fresh  bool   // the client wants no cached result
 }
 

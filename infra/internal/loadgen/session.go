@@ -20,8 +20,8 @@ type session struct {
 
 	upload upload
 	name   string // name of the file
-	file   []byte // while it is uploaded
-	sum    string // its SHA-256, in hexadecimal
+	file   []byte // bytes of the file while it is uploaded; nil afterwards
+	sum    string // SHA-256 of the file, in hexadecimal
 
 	job  string
 	last client.Job // the version of the job that was seen last

@@ -27,7 +27,7 @@ const UploadTakes = 13 * time.Second
 
 // Steady is a load of uploads at a constant rate. Some of the jobs have a viewer.
 type Steady struct {
-	ctx      context.Context //nolint:containedctx // of the viewers, which run longer than the uploads
+	ctx      context.Context //nolint:containedctx // context of the viewers, which run longer than the uploads
 	gateways Gateways
 	fail     func(error)
 	small    Recording

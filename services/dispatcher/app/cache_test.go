@@ -275,7 +275,7 @@ func TestAJobIsCompletedIfItsResultCannotBeCached(t *testing.T) {
 	last := waiting[0]
 	medium := large[:10<<10] + "0]"
 	env.report(next, `{"analysis_results":`+medium+`}`)
-	env.isCached(last, next, medium) // from the event that completed the leader
+	env.isCached(last, next, medium) // the result comes from the completed event of the leader
 }
 
 func TestAJobIsAnalysedWithoutTheStreamsOfTheCache(t *testing.T) {

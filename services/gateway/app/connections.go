@@ -18,7 +18,7 @@ import (
 type connections struct {
 	events     *bus.Bus
 	db         *sqlx.DB
-	store      *store.Store // on db
+	store      *store.Store // store that uses db
 	objects    *objects.Objects
 	tracker    *proxy.Upstream
 	dispatcher *proxy.Upstream

@@ -17,8 +17,8 @@ func Resources() bus.Resources {
 	}
 }
 
-// fetchConsumer is the consumer that fetches recordings from their sources. It is not the one that
-// copies uploads: slow servers of others must not take the places of uploads.
+// fetchConsumer is the consumer that fetches recordings from their sources. Another consumer copies
+// uploads, so that slow servers from which recordings are fetched do not delay uploads.
 const fetchConsumer = Name + "-fetch"
 
 // maxFetchesPending is the maximal number of events of the consumer of fetches that are delivered and not

@@ -156,7 +156,7 @@ func (env *env) hold(body []byte) heldServer {
 	h.url = env.serve(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body[:len(body)-100])
-		w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 		h.begun <- struct{}{}
 		select {
 		case <-released:

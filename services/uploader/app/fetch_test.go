@@ -99,7 +99,7 @@ func TestAFetchThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 		"slow": {func(env *env) source.Source {
 			return source.Source{URL: env.serve(func(w http.ResponseWriter, r *http.Request) {
 				_, _ = w.Write(wav(20_000))
-				w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+				w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 				<-r.Context().Done()
 			})}
 		}, "fetch-timeout", "", true},

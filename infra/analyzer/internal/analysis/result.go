@@ -21,7 +21,7 @@ type Result struct {
 	Segments         []Segment `json:"segments"`           // without gaps, from 0 to duration
 	SpeechSeconds    Decimal3  `json:"speech_seconds"`     // total duration of the speech segments
 	Pitch            Pitch     `json:"pitch"`              // the track
-	PitchMedianHz    *Decimal2 `json:"pitch_median_hz"`    // of the voiced frames; null if no frame is voiced
+	PitchMedianHz    *Decimal2 `json:"pitch_median_hz"`    // median of the voiced frames; null if no frame is voiced
 	VoicedSegments   int       `json:"voiced_segments"`    // continuous voiced stretches of at least 40 ms
 	SpeechRate       Decimal3  `json:"speech_rate"`        // voiced segments per second of the recording
 	ArticulationRate *Decimal3 `json:"articulation_rate"`  // voiced segments per second of speech; null without speech

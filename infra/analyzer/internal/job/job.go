@@ -97,7 +97,7 @@ type Snapshot struct {
 	Message  string          `json:"message,omitempty"`
 	Results  json.RawMessage `json:"analysis_results,omitempty"`
 	Error    string          `json:"error,omitempty"`
-	Code     string          `json:"code,omitempty"`      // of the error
+	Code     string          `json:"code,omitempty"`      // code of the error
 	Retry    *bool           `json:"retryable,omitempty"` // the same request may succeed later
 	Created  time.Time       `json:"created_at"`
 	Updated  time.Time       `json:"updated_at"`

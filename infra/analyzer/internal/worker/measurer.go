@@ -37,7 +37,7 @@ type Recording struct {
 	Path      string   // path of a regular file
 	Size      int64    // size in bytes
 	Reference string   // path of the pitch reference; empty if there is none
-	Warnings  []string // to add to the result
+	Warnings  []string // warnings to add to the result
 }
 
 // Measurer passes recordings to workers, which analyse them. It is safe for concurrent use.

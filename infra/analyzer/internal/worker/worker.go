@@ -30,10 +30,10 @@ const (
 
 // request is the request to analyse one recording.
 type request struct {
-	Path           string   `json:"path"`      // of the recording
-	Size           int64    `json:"size"`      // of the recording, in bytes
+	Path           string   `json:"path"`      // path of the recording
+	Size           int64    `json:"size"`      // size of the recording, in bytes
 	Reference      string   `json:"reference"` // path of the pitch reference; empty if there is none
-	Warnings       []string `json:"warnings"`  // to add to the result
+	Warnings       []string `json:"warnings"`  // warnings to add to the result
 	Decoder        string   `json:"decoder"`   // path of the decoder program; empty if the recording does not need it
 	DecoderCache   string   `json:"decoder_cache"`
 	DecoderMemory  int64    `json:"decoder_memory"`
@@ -48,7 +48,7 @@ type answer struct {
 	Begun    bool            `json:"begun,omitempty"`
 	Progress float64         `json:"progress,omitempty"` // fraction of the recording that was analysed
 	Result   json.RawMessage `json:"result,omitempty"`
-	Code     string          `json:"code,omitempty"` // of a failure whose cause is the recording
+	Code     string          `json:"code,omitempty"` // code of a failure whose cause is the recording
 	Detail   string          `json:"detail,omitempty"`
 	Error    string          `json:"error,omitempty"` // cause of a failure, for the log
 	Ended    bool            `json:"ended,omitempty"` // the last line: the worker is fit for the next recording

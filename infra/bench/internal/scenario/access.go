@@ -27,7 +27,7 @@ func access(ctx context.Context, b *Bench) (err error) {
 	// alike.
 	withKey := []bool{false, true, true, false, false, true}
 	size.Jobs = max(size.Jobs/len(withKey), 1)
-	var took, took99 [2]time.Duration // without and with keys: for all uploads, and the sum of the 99th percentiles
+	var took, took99 [2]time.Duration // [0] without keys, [1] with keys: the duration of all uploads, and the sum of the 99th percentiles
 	for _, with := range withKey {
 		b.Say("access: %d uploads of %d bytes, %d at a time, with a key: %t", size.Jobs, size.Bytes, size.Concurrent, with)
 		r, err := b.accessRound(ctx, size, key, with)

@@ -54,10 +54,10 @@ type window struct {
 	control, jobs Samples
 
 	mu       sync.Mutex
-	requests map[string]*Samples // by kind
+	requests map[string]*Samples // durations of the requests by kind
 	failed   map[string]int
 	accepted int
-	open     map[string]int // by stage
+	open     map[string]int // number of jobs that have not ended, by stage
 }
 
 func newWindow() *window {

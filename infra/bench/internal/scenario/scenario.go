@@ -76,7 +76,7 @@ func (s Size) or(own Size) Size {
 type Bench struct {
 	Target   *target.Target
 	Report   *Report
-	Size     Size // from the command line
+	Size     Size // amount of work of a scenario, from the command line
 	Attacks  Attacks
 	Ways     Ways
 	Baseline bool // also measure the baseline

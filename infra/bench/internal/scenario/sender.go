@@ -43,7 +43,7 @@ type sender struct {
 	target *target.Target
 	api    *client.Client
 	tusd   *client.Client
-	s3     *client.Client // for signed URLs
+	s3     *client.Client // client for signed URLs
 }
 
 // newSender makes a sender for a number of concurrent uploads.

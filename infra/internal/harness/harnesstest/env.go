@@ -44,8 +44,8 @@ type Env struct {
 
 // Options are the settings of an Env that differ from the defaults.
 type Options struct {
-	Settings   map[string]string // of all services
-	Dispatcher map[string]string // of the dispatcher, in addition to Settings
+	Settings   map[string]string // settings of all services
+	Dispatcher map[string]string // settings of the dispatcher, in addition to Settings
 	Behaviour  analyzer.Behaviour
 	Credential string // credential of the requests of Env.API, if Settings enable authentication
 	Poll       bool   // the dispatcher has the URL of the analysis server's status route

@@ -57,7 +57,7 @@ func run(m *testing.M) (code int, err error) {
 // SystemOptions are the settings of a System. By default each program has one replica and each dependency one server.
 type SystemOptions struct {
 	Replicas  map[string]int    // replicas by program (harness.Options.Replicas)
-	Settings  map[string]string // of all services
+	Settings  map[string]string // settings of all services
 	NATSNodes int               // see stack.Options
 	Patience  time.Duration     // limit for the whole test
 }

@@ -18,7 +18,7 @@ const lockPollEvery = 10 * time.Millisecond
 // HeldError means that another process holds the lock.
 type HeldError struct {
 	Path string
-	PID  int // of the holder; 0 if it is unknown
+	PID  int // process ID of the holder; 0 if it is unknown
 }
 
 // Error implements error.

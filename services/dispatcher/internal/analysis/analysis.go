@@ -140,8 +140,8 @@ type Dependencies struct {
 
 // Options has the settings of the operator.
 type Options struct {
-	MaxAttempts  int           // for a job, counted from the upload or the newest retry
-	PollInterval time.Duration // between two polls of a running analysis
+	MaxAttempts  int           // largest number of attempts of a job, counted from the upload or the newest retry
+	PollInterval time.Duration // time between two polls of a running analysis
 
 	AnalysisVersion string // version of the analysis: cached results of another version are not used
 }

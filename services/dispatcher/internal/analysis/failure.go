@@ -13,7 +13,7 @@ type RejectedError struct {
 	Code      string // the server's code; event.CodeAnalysisRejected if it sent none
 	Reason    string // the server's text, sanitized
 	Retryable bool   // the server may accept the request if the job is retried
-	Err       error  // for the log
+	Err       error  // cause for the log
 }
 
 // Error implements error.

@@ -17,7 +17,7 @@ import (
 const (
 	unreachableDelay = 3 * time.Second // delay after the status URL could not be reached
 	confirmDelay     = time.Second     // delay after which a server that does not know an analysis is polled once more about it
-	requestedDelay   = time.Second     // while the server has not answered the request
+	requestedDelay   = time.Second     // delay while the server has not answered the request
 )
 
 // HandleDispatched polls an accepted attempt. While the attempt runs, HandleDispatched returns an

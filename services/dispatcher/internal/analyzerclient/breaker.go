@@ -43,7 +43,7 @@ const (
 type outcome uint8
 
 const (
-	aborted  outcome = iota // nothing: this process aborted the request
+	aborted  outcome = iota // unknown: this process aborted the request
 	answered                // the server is available, whatever it answered
 	failed                  // the server is unavailable
 )
@@ -149,8 +149,8 @@ func (b *breaker) retryAfter() time.Duration {
 	return delay + rand.N(min(delay/10, maxJitter)+1)
 }
 
-// paused returns how long no request is admitted; 0 if the next request is. While a probe is sent,
-// the time is not known, and paused returns probeDelay.
+// paused returns how long the breaker admits no request, or 0 if it admits the next one. While a
+// probe is sent, the time is not known, and paused returns at least probeDelay.
 func (b *breaker) paused() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -79,7 +79,7 @@ func TestAnEntryThatTheClientHasIsNotSentAgain(t *testing.T) {
 func TestAPageLinksToThePagesAroundItAndKeepsItsFilters(t *testing.T) {
 	t.Parallel()
 	for target, c := range map[string]struct {
-		entries int // in the whole list
+		entries int // number of entries in the whole list
 		want    []string
 		shown   int
 	}{

@@ -13,7 +13,7 @@ type meBody struct {
 	Owner   string            `json:"owner"`      // empty if requests are not authenticated
 	Scopes  []principal.Scope `json:"scopes"`     // admin includes all others
 	APIKey  *string           `json:"api_key"`    // id of the API key, or null for a token
-	Expires *time.Time        `json:"expires_at"` // of the credential, or null
+	Expires *time.Time        `json:"expires_at"` // expiry of the credential, or null
 }
 
 // sendMe answers with the principal of the request.

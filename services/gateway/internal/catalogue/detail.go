@@ -107,7 +107,7 @@ func (d *Details) addPitch(ctx context.Context, to *Detail) error {
 		return busy
 	})
 	if busy != nil {
-		return busy //nolint:wrapcheck // the answer
+		return busy //nolint:wrapcheck // the failure is the answer to the client
 	}
 	if err != nil && reading.Err() != nil && ctx.Err() == nil {
 		err = fault.Unreachable("storage", err)

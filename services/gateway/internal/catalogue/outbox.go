@@ -42,7 +42,7 @@ func NewRelay(outbox Outbox, publisher Publisher, log zerolog.Logger) *Relay {
 // The pauses between two reads of the outbox.
 const (
 	pollInterval = time.Second
-	retryDelay   = 5 * time.Second // after a failure
+	retryDelay   = 5 * time.Second // delay after a failure
 )
 
 // Run publishes deletions until ctx ends.

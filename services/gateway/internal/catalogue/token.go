@@ -24,8 +24,8 @@ type Token struct {
 
 // Filter selects tokens for a list. An empty field matches every token.
 type Filter struct {
-	Category string // equal
-	Actor    string // equal
+	Category string // the whole category
+	Actor    string // the whole name of the actor
 	Search   string // part of the token's name, in any case
 
 	WithoutScripts bool // leave the scripts of the tokens out

@@ -16,7 +16,7 @@ import (
 // once, close the others at the end of the grace, and wait until all are closed.
 type listener struct {
 	net.Listener
-	reading minrate.Limit // of answers
+	reading minrate.Limit // rate at which clients must read answers
 	mu      sync.Mutex
 	open    map[*conn]struct{}
 	closed  chan struct{} // receives a value, without blocking, when a connection is closed

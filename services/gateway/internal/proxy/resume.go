@@ -44,7 +44,7 @@ const maxEventHead = 1 << 10
 //  4. If the upstream ends the stream after an event, the job has ended, and the stream ends too.
 //     In its shutdown, the upstream ends the stream after "retry" alone, and the stream is resumed.
 type resumableStream struct {
-	ctx        context.Context //nolint:containedctx // of the exchange; Read has no parameter for it
+	ctx        context.Context //nolint:containedctx // context of the exchange; Read has no parameter for it
 	cancel     context.CancelFunc
 	unregister func() bool // unregisters the stream from the shutdown
 	reconnect  func(ctx context.Context, lastEventID string) (*http.Response, error)

@@ -113,7 +113,7 @@ type Reservation struct {
 	job      string
 	size     int64
 	staged   bool      // the size is known, and the job may exist from now on
-	accepted time.Time // zero before that
+	accepted time.Time // when the upload was accepted; zero before that
 }
 
 // Reserve admits an upload of a size in bytes, at least 1, which becomes a job. It fails with

@@ -52,7 +52,8 @@ func TestStagedBytesCountAsStoredBytesToo(t *testing.T) {
 	e.accept(t, 10, false)
 }
 
-// An upload is counted once: here until the usage contains its job, then there.
+// An upload is counted once: by the gateway until the usage of the tracker contains the upload's
+// job, and as a part of that usage afterwards.
 func TestAnUploadIsCountedOnceWhetherItsJobIsRecordedOrNot(t *testing.T) {
 	t.Parallel()
 	for _, recorded := range []bool{false, true} {

@@ -177,7 +177,7 @@ type Concurrency struct {
 	mu       sync.Mutex
 	held     map[key]int            // number of concurrent operations of each client at this replica
 	changed  map[key]struct{}       // clients whose count has changed since the last message
-	reported map[string]map[key]int // the same numbers at each other replica, by replica
+	reported map[string]map[key]int // number of concurrent operations of each client at each other replica, by replica
 	others   map[key]int            // the sums of reported
 }
 

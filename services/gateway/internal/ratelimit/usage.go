@@ -24,8 +24,8 @@ const (
 type usage struct {
 	Replica string                 `json:"replica"`
 	Taken   map[string]map[key]int `json:"taken,omitempty"` // requests since the last message
-	Held    map[string]map[key]int `json:"held,omitempty"`  // how many things each client does at once
-	All     bool                   `json:"all,omitempty"`   // clients that Held does not name do nothing
+	Held    map[string]map[key]int `json:"held,omitempty"`  // number of concurrent operations of each client
+	All     bool                   `json:"all,omitempty"`   // a client that Held does not name has no concurrent operations
 	Stopped bool                   `json:"stopped,omitempty"`
 }
 

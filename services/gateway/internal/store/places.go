@@ -10,8 +10,9 @@ import (
 // ownersPart limits the places of one owner: it may have one in ownersPart of all places.
 const ownersPart = 4
 
-// places limits how many lists are read at the same time, by all users and by one owner. An owner who
-// requests many lists at once waits for its own places, not in the queue for those of all.
+// places limits how many lists are read at the same time, by all users and by one owner. An owner
+// who requests many lists at once waits for a place of the owner's share first, and does not fill
+// the queue for the places of all users.
 type places struct {
 	all *semaphore.Weighted
 	own int64 // places of one owner

@@ -89,7 +89,7 @@ func (s *Store) scripts(ctx context.Context, order, condition string, p catalogu
 	type row struct {
 		scriptRow
 
-		Found int `db:"found"` // the rows before those that are too long are left out
+		Found int `db:"found"` // number of rows, with those that are left out because they are too long
 	}
 	var rows []row
 	err := s.selectList(ctx, "list scripts", &rows, query, append([]any{p.Skip, p.Limit + 1, catalogue.MaxText}, args...)...)

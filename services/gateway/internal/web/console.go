@@ -2,7 +2,7 @@ package web
 
 import (
 	"bytes"
-	_ "embed" // of unbuilt.html
+	_ "embed" // embeds unbuilt.html
 	"errors"
 	"fmt"
 	"io"

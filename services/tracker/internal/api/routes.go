@@ -55,7 +55,7 @@ type Dependencies struct {
 // Options are the settings of the API.
 type Options struct {
 	Language  locale.Language // used if Accept-Language names no language that is known
-	Heartbeat time.Duration   // between two comments on a stream
+	Heartbeat time.Duration   // time between two comments on a stream
 	Hold      time.Duration   // how long streams stay open in a shutdown, for jobs that end meanwhile
 	Memory    int64           // memory for the large results that are being sent, in bytes
 	Retention job.Retention

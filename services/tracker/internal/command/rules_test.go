@@ -32,7 +32,7 @@ func TestTheLogAloneDecidesOnCancelAndRetry(t *testing.T) {
 		action Action
 		force  bool
 		want   event.Event
-		code   string // of the error
+		code   string // code of the error
 	}{
 		"cancel without a log":           {nil, Cancel, false, nil, "job-not-found"},
 		"cancel an erased job":           {logOf(received, event.Erased{JobID: id}), Cancel, false, nil, "job-erased"},

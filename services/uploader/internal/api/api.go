@@ -86,7 +86,7 @@ type formBody struct {
 	Fields  map[string]string `json:"fields"`
 	Headers map[string]string `json:"headers"`
 	Expires int               `json:"expires"` // seconds
-	JobID   string            `json:"job_id"`  // of the job that begins when the bytes have arrived
+	JobID   string            `json:"job_id"`  // id of the job that begins when the bytes have arrived
 }
 
 func (a *API) form(w http.ResponseWriter, r *http.Request, p principal.Principal) error {
@@ -109,7 +109,7 @@ type begunBody struct {
 	Key      string `json:"key"`
 	UploadID string `json:"uploadId"`
 	Bucket   string `json:"bucket"`
-	JobID    string `json:"job_id"` // of the job that begins when the upload is completed
+	JobID    string `json:"job_id"` // id of the job that begins when the upload is completed
 }
 
 func (a *API) begin(w http.ResponseWriter, r *http.Request, p principal.Principal) error {
@@ -213,7 +213,7 @@ const maxComplete = 1 << 20
 
 // completedBody is the answer to a request that completes an upload.
 type completedBody struct {
-	Location string `json:"location"` // of the recording, relative to the API
+	Location string `json:"location"` // URL of the recording, relative to the API
 	Key      string `json:"key"`
 	Bucket   string `json:"bucket"`
 	JobID    string `json:"job_id"`

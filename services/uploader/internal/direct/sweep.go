@@ -15,7 +15,7 @@ import (
 
 const (
 	formInterval = time.Second
-	formPause    = 15 * time.Second // while the records or the bucket cannot be read
+	formPause    = 15 * time.Second // pause while the records or the bucket cannot be read
 )
 
 // isDue reports whether the object of a form is requested from the bucket in a round. There is a round

@@ -60,7 +60,7 @@ func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, er
 	if !d.allowed.MayHost(host, uint16(n)) {
 		to.Control = d.control
 	}
-	return to.DialContext(ctx, network, address) //nolint:wrapcheck // a net.Dialer
+	return to.DialContext(ctx, network, address) //nolint:wrapcheck // the errors of a net.Dialer name the operation and the address
 }
 
 // control implements net.Dialer.Control.

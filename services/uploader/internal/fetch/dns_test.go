@@ -19,7 +19,7 @@ import (
 // is answered with the next of the addresses, and then always with the last one.
 func resolver(t *testing.T, addresses ...[4]byte) *net.Resolver {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0") //nolint:noctx // of a test
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0") //nolint:noctx // only a test uses it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,18 +70,18 @@ func withResolver(t *testing.T, o Options, r *net.Resolver) *Client {
 func serveAt(t *testing.T, one, two http.HandlerFunc) string {
 	t.Helper()
 	for range 20 {
-		a, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
+		a, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // only a test uses it
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, port, _ := net.SplitHostPort(a.Addr().String())
-		b, err := net.Listen("tcp", "127.0.0.2:"+port) //nolint:noctx // of a test
+		b, err := net.Listen("tcp", "127.0.0.2:"+port) //nolint:noctx // only a test uses it
 		if err != nil {                                // another process uses the port
 			_ = a.Close()
 			continue
 		}
 		for l, h := range map[net.Listener]http.HandlerFunc{a: one, b: two} {
-			s := &http.Server{Handler: h, ReadHeaderTimeout: 0} //nolint:gosec // of a test
+			s := &http.Server{Handler: h, ReadHeaderTimeout: 0} //nolint:gosec // only a test uses it
 			go func() { _ = s.Serve(l) }()
 			t.Cleanup(func() { _ = s.Close() })
 		}

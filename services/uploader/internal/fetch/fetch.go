@@ -86,11 +86,11 @@ var errAgain = errors.New("the file has changed, or the server sends no part of 
 // transfer is one fetch, with all its tries.
 type transfer struct {
 	client *Client
-	ctx    context.Context //nolint:containedctx // of one fetch; the transfer is not used after it
+	ctx    context.Context //nolint:containedctx // context of one fetch; the transfer is not used after it
 	source source.Source
 	host   string
 	failed func(*upload.FetchError)
-	try    int // from 1
+	try    int // number of the try, from 1
 }
 
 // next waits until the next try after one that failed. It returns the error if there is none.
@@ -242,7 +242,7 @@ type body struct {
 	err       error // why the body ended before its end: a tryError or errAgain
 
 	resp   *http.Response
-	ctx    context.Context //nolint:containedctx // of resp
+	ctx    context.Context //nolint:containedctx // context of the request for resp
 	cancel context.CancelCauseFunc
 	pace   minrate.Meter
 }

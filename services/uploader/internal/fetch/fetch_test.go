@@ -75,7 +75,7 @@ func TestAServerWithoutRangesIsAskedForTheWholeFileAgain(t *testing.T) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
 		if n.Add(1) == 1 {
 			_, _ = w.Write(whole[:1000])
-			w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+			w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 			cut()
 		}
 		_, _ = w.Write(whole)
@@ -132,7 +132,7 @@ func TestTwoVersionsOfAFileAreNeverMixed(t *testing.T) {
 				w.Header().Set("ETag", `"v1"`)
 				w.Header().Set("Content-Length", strconv.Itoa(len(first)))
 				_, _ = w.Write(first[:1000])
-				w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+				w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 				cut()
 			}
 			answer(w, r, second)
@@ -206,14 +206,14 @@ func TestAPartThatEndsTooSoonIsResumed(t *testing.T) {
 		if n.Add(1) == 1 {
 			w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
 			_, _ = w.Write(whole[:1000])
-			w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+			w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 			cut()
 		}
 		var from int
 		_, _ = fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from)
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(whole)-1, len(whole)))
 		w.WriteHeader(http.StatusPartialContent)
-		w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 		end := len(whole)
 		if n.Load() == 2 {
 			end = 20_000
@@ -270,10 +270,10 @@ func TestAServerThatSendsTooSlowlyIsGivenUp(t *testing.T) {
 			options.Idle, options.MinRate, options.Tries = 150*time.Millisecond, 1<<20, 1
 			o := fetchFrom(t, New(options), source.Source{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Length", "1000000")
-				w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+				w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 				for r.Context().Err() == nil {
 					_, _ = w.Write(make([]byte, drip))
-					w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+					w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 					select {
 					case <-time.After(20 * time.Millisecond):
 					case <-r.Context().Done():
@@ -313,7 +313,7 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "1000000")
-		w.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 		<-r.Context().Done()
 	})
 	err := New(loopback(t)).Fetch(ctx, source.Source{URL: u}, func(*upload.FetchError) { t.Error("tried again") },

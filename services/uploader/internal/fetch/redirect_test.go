@@ -119,7 +119,7 @@ func trust(t *testing.T, c *Client, s *httptest.Server) {
 	if !ok {
 		t.Fatal("another transport")
 	}
-	via.TLSClientConfig = &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12} //nolint:forcetypeassert // of httptest
+	via.TLSClientConfig = &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12} //nolint:forcetypeassert // the client of an httptest.Server has this transport
 }
 
 func TestTheEnvironmentNamesNoProxy(t *testing.T) {

@@ -123,7 +123,7 @@ type cutting struct {
 
 func (c *cutting) Write(p []byte) (int, error) {
 	n, _ := c.ResponseWriter.Write(p[:min(len(p), c.left)])
-	c.ResponseWriter.(http.Flusher).Flush() //nolint:forcetypeassert // of net/http
+	c.ResponseWriter.(http.Flusher).Flush() //nolint:forcetypeassert // the writers of net/http implement http.Flusher
 	if c.left -= n; c.left == 0 {
 		cut()
 	}

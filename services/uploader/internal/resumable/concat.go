@@ -100,7 +100,7 @@ func (c *Core) readAll(ctx context.Context, s *Session, partials []*Session) err
 
 // objects reads one object after another.
 type objects struct {
-	ctx    context.Context //nolint:containedctx // of the reads
+	ctx    context.Context //nolint:containedctx // context of the reads
 	bucket Bucket
 	keys   []string // keys of the objects that are not open yet
 	open   io.ReadCloser

@@ -80,8 +80,8 @@ func (w *writer) reserve(ctx context.Context) error {
 	return nil
 }
 
-// oldest returns the channel that receives the result of the oldest part that is being sent; nil if none
-// is.
+// oldest returns the channel that receives the result of the oldest part that is being sent, or nil if no part is being
+// sent.
 func (w *writer) oldest() chan error {
 	if len(w.sending) == 0 {
 		return nil

@@ -51,7 +51,7 @@ func New(core *resumable.Core, v principal.Verifier) (*API, error) {
 	h, err := handler.NewHandler(handler.Config{
 		StoreComposer: store{core}.composer(), BasePath: path + "/", MaxSize: core.Direct.Options().MaxBytes,
 		EnableExperimentalProtocol: true, DisableDownload: true,
-		Cors:   &handler.CorsConfig{Disable: true}, // the gateway's
+		Cors:   &handler.CorsConfig{Disable: true}, // the gateway handles CORS
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
@@ -64,7 +64,7 @@ func New(core *resumable.Core, v principal.Verifier) (*API, error) {
 func (a *API) Routes(mux *httpd.Mux) {
 	mux.Handle("OPTIONS "+path, a.options)
 	mux.Handle("POST "+path, a.serve)
-	for _, method := range []string{http.MethodHead, http.MethodPatch, http.MethodDelete, http.MethodPost} { // POST: X-HTTP-Method-Override
+	for _, method := range []string{http.MethodHead, http.MethodPatch, http.MethodDelete, http.MethodPost} { // POST is for requests with X-HTTP-Method-Override
 		mux.Handle(method+" "+path+"/{upload_id}", a.serve)
 	}
 }

@@ -42,14 +42,14 @@ func (u *Uploader) measure(ctx context.Context, r event.Received, o Object) (Obj
 	body.publish()
 	head, err := io.ReadAll(io.LimitReader(body, media.HeadSize))
 	if err != nil {
-		return o, 0, err //nolint:wrapcheck // of S3, with the key
+		return o, 0, err //nolint:wrapcheck // an error of S3 contains the key
 	}
 	if o.MediaType, err = media.Recognize(head); err != nil {
 		return o, 0, err
 	}
 	meter, sum := media.NewMeter(r.Size), sha256.New()
 	if _, err := io.Copy(io.MultiWriter(meter, sum), io.MultiReader(bytes.NewReader(head), body)); err != nil {
-		return o, 0, err //nolint:wrapcheck // of S3, with the key
+		return o, 0, err //nolint:wrapcheck // an error of S3 contains the key
 	}
 	if err := media.CheckDecodable(meter.Info()); err != nil {
 		return o, 0, err

@@ -17,7 +17,7 @@ const progressInterval = time.Second
 
 // progressReader reads a body and publishes the progress.
 type progressReader struct {
-	ctx      context.Context //nolint:containedctx // of one copy; the reader is not used after it
+	ctx      context.Context //nolint:containedctx // context of one copy; the reader is not used after it
 	progress Progress
 	job      string
 	size     int64

@@ -26,7 +26,7 @@ type SweeperDependencies struct {
 
 // SweeperOptions has the settings of the operator.
 type SweeperOptions struct {
-	Interval time.Duration // between two sweeps
+	Interval time.Duration // time between two sweeps
 	MinAge   time.Duration // the age from which entries are removed; longer than any upload may take
 }
 

@@ -25,13 +25,13 @@ import (
 // transfer is one fetch.
 type transfer struct {
 	uploader *RemoteUploader
-	ctx      context.Context //nolint:containedctx // of one fetch; the transfer is not used after it
-	put      context.Context //nolint:containedctx // of the requests that store the recording
+	ctx      context.Context //nolint:containedctx // context of one fetch; the transfer is not used after it
+	put      context.Context //nolint:containedctx // context of the requests that store the recording
 	job      event.Received
 	source   source.Source
 	attempt  int
 
-	try       int // from 1
+	try       int // number of the try, from 1
 	failed    *FetchError
 	bytes     int64
 	size      int64     // size of the whole recording; -1 if unknown
@@ -121,7 +121,7 @@ func (t *transfer) copyObject() (event.Stored, error) {
 	t.bytes, t.size = 0, found.Size
 	r := t.reader(body)
 	if _, err := io.Copy(io.Discard, r); err != nil {
-		return event.Stored{}, err //nolint:wrapcheck // of S3, or a FetchError
+		return event.Stored{}, err //nolint:wrapcheck // an error of S3, or a FetchError
 	}
 	return t.storedAs(o, r), nil
 }
@@ -221,7 +221,7 @@ func (r *remoteReader) Read(p []byte) (int, error) {
 			return n, refusal
 		}
 	}
-	return n, err //nolint:wrapcheck // an io.Reader
+	return n, err //nolint:wrapcheck // the contract of io.Reader
 }
 
 func (r *remoteReader) sum() string { return hex.EncodeToString(r.hash.Sum(nil)) }

@@ -81,7 +81,7 @@ func (s *Store) Save(ctx context.Context, u resumable.Upload, last uint64) (uint
 	subject := subjectOf(u.Upload)
 	seq, err := s.bus.PublishBytesExpecting(ctx, subject, body, subject, last)
 	if err == nil && last > 0 {
-		_ = s.stream.Purge(ctx, subject, seq) // else the next record, or the removal, purges them
+		_ = s.stream.Purge(ctx, subject, seq) // if this fails, the next Save or the removal of the upload purges the older records
 	}
 	return seq, err
 }
