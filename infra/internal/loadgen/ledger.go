@@ -11,10 +11,10 @@ type Rule string
 
 // The invariants that clients check themselves.
 const (
-	Answers  Rule = "every answer is the requested one, or says properly when to try again"
-	Versions Rule = "no client is shown an older version than before"
-	Owners   Rule = "nobody is shown another's job or upload, nor may change it"
-	Durable  Rule = "what an upload was told to have, it keeps"
+	Answers  Rule = "every response is the expected one, or a refusal that says when to try again"
+	Versions Rule = "no client is sent an older version of a job than before"
+	Owners   Rule = "no client reads or changes a job or an upload of another owner"
+	Durable  Rule = "the offset of an upload never goes back"
 )
 
 // Action is an action of a client, or a fault that was injected into its connection. The ledger counts

@@ -18,19 +18,19 @@ import (
 
 // The invariants, besides those that clients check themselves (package loadgen).
 const (
-	finishes  loadgen.Rule = "every job ends and its client sees it end, and nothing is left to be handled"
+	finishes  loadgen.Rule = "every job ends, its client sees the end, and no event is left to be handled"
 	agreement loadgen.Rule = "every accepted job ends exactly once, and log, row and object agree"
-	unknown   loadgen.Rule = "every job is one that a client was told of, or of a request that was not answered"
+	unknown   loadgen.Rule = "every job is known to a client, or belongs to a request without a response"
 	whole     loadgen.Rule = "the recording of a job is the one that its client sent"
-	seenEnds  loadgen.Rule = "the end that a client saw is the end that is recorded"
-	drops     loadgen.Rule = "progress goes back with a new attempt only"
-	outcomes  loadgen.Rule = "a job that nobody canceled or erased is completed"
-	cached    loadgen.Rule = "a cached result is that of the same recording of the same owner, and not of an erased job"
+	seenEnds  loadgen.Rule = "the terminal status that a client saw is the recorded one"
+	drops     loadgen.Rule = "progress goes back only with a new attempt"
+	outcomes  loadgen.Rule = "a job that no client canceled or erased is completed"
+	cached    loadgen.Rule = "a cached result belongs to the same recording and owner, and not to an erased job"
 	staging   loadgen.Rule = "staging is empty"
 	uploads   loadgen.Rule = "nothing is left of uploads that were not completed"
-	sharing   loadgen.Rule = "no job waits for the result of another one, and no result of an erased job is kept"
+	sharing   loadgen.Rule = "no job waits for the analysis of another one, and no result of an erased job is cached"
 	dead      loadgen.Rule = "there are no dead letters"
-	survivors loadgen.Rule = "no process ended by itself or panicked"
+	survivors loadgen.Rule = "no process exited by itself or panicked"
 	remains   loadgen.Rule = "no goroutine, file or connection is left over"
 )
 
