@@ -50,8 +50,8 @@ func (c *Connection) Dial(name string, options ...nats.Option) (*nats.Conn, erro
 	return nc, err
 }
 
-// servers returns the URLs of the servers. The library would prefer a user in a URL to the one that
-// is set.
+// servers returns the URLs of the servers. If NATS_USER or NATS_CREDS is set, it removes the user
+// and the password from each URL, since the library would use them instead of that setting.
 func (c *Connection) servers() string {
 	if c.User == "" && c.Creds == "" {
 		return c.URL.Reveal()

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/postgres"
 )
 
-// Translate returns an error of the driver with a kind, by its SQLSTATE.
+// Translate gives an error of the driver a kind. The SQLSTATE of the error determines the kind.
 func ExampleTranslate() {
 	for _, state := range []pqerror.Code{"57P01", "23514", "42P01"} {
 		err := postgres.Translate("store job 7", &pq.Error{Code: state})

@@ -12,7 +12,9 @@ import (
 	"sori.internal/shared/uploadrequest"
 )
 
-// head requests, as the gateway does for a principal, whether a recording has a cached result.
+// head sends the request by which the gateway asks whether a recording has a cached result for the
+// principal p. If p is nil, the request has no principal. If references is "none", it has no header
+// with references.
 func (env *env) head(token, sum string, p *principal.Principal, references string) *http.Response {
 	env.t.Helper()
 	req, err := http.NewRequestWithContext(env.Context(), http.MethodHead, env.url+"/tokens/"+token+"/results/"+sum, http.NoBody)

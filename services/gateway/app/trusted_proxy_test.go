@@ -41,7 +41,7 @@ func TestLinksFollowATrustedProxy(t *testing.T) {
 		{trusting, map[string]string{"X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.com", "X-Forwarded-Prefix": "/sori/", "X-Forwarded-For": "203.0.113.9"},
 			"https://api.example.com/sori", "[203.0.113.9, 127.0.0.1][https][api.example.com]"},
 		{trusting, map[string]string{"X-Forwarded-Prefix": "/a/b"}, "/a/b", "[127.0.0.1][http][HOST]"},
-		{trusting, map[string]string{"X-Forwarded-Proto": "https"}, "", "[127.0.0.1][https][HOST]"}, // a path does not need a scheme
+		{trusting, map[string]string{"X-Forwarded-Proto": "https"}, "", "[127.0.0.1][https][HOST]"}, // without a forwarded host the links are paths, which have no scheme
 		{trusting, map[string]string{"X-Forwarded-Host": "api.example.com:8080"}, "http://api.example.com:8080", "[127.0.0.1][http][api.example.com:8080]"},
 		{trusting, map[string]string{"X-Forwarded-Host": "evil.net, api.example.com", "X-Forwarded-Proto": "http,https"}, "https://api.example.com", "[127.0.0.1][https][api.example.com]"},
 		{trusting, map[string]string{"X-Forwarded-Host": "evil.net/x?", "X-Forwarded-Proto": "javascript", "X-Forwarded-Prefix": "//evil.net"}, "", "[127.0.0.1][http][HOST]"},

@@ -112,8 +112,8 @@ func TestAnUploadIsThereWhileItIsFinished(t *testing.T) {
 	}
 }
 
-// The test restores the record of an upload: a process that dies right after it has begun the job
-// leaves it behind.
+// The test stores the record of each upload again after the job has ended, because a process that
+// dies right after it has begun a job does not remove the record.
 func TestAnUploadWhoseRecordingIsRemovedIsCompleteAndAnErasedOneIsGone(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

@@ -84,8 +84,9 @@ func (p place) make() error {
 	return nil
 }
 
-// runUser returns the user as whom the server runs: nil, the current user, unless this process runs as root. For root it
-// returns the owner of an existing cluster; for a new cluster the user postgres or, if there is none, nobody.
+// runUser returns the user that the server runs as. A nil user means the current user. The user is nil unless this process
+// runs as root. If it does, the server runs as the owner of an existing cluster. For a new cluster it runs as the user
+// postgres or, if there is no such user, as nobody.
 func runUser(folder string) (*proc.User, error) {
 	info, err := os.Lstat(filepath.Join(folder, dataName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

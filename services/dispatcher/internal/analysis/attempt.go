@@ -87,7 +87,7 @@ func (d *Dispatcher) makeAttempt(ctx context.Context, recording event.Stored, a 
 		return err
 	}
 	if hasSlot, err := d.takeSlot(ctx, recording.JobID, a, log); err != nil || !hasSlot {
-		return err // without a slot the attempt is in the queue
+		return err // err is nil if the job has no slot: its attempt is in the queue
 	}
 	accepted, err := d.submit(ctx, request)
 	if err != nil {

@@ -73,7 +73,8 @@ func (r *Results) chunks(result analysis.CachedResult) ([][]byte, error) {
 	return parts, nil
 }
 
-// chunkWindow is the number of chunks of one entry that are published and not acknowledged.
+// chunkWindow is the largest number of chunks of one entry that are published and not acknowledged
+// yet.
 const chunkWindow = 8
 
 // Put implements analysis.Results.

@@ -25,8 +25,9 @@ type DirectUploads interface {
 	Admit(ctx context.Context, owner string, token int64) (upload.References, error)
 }
 
-// directUploads has the routes that begin such an upload. The uploader answers them: it gets the
-// description of the upload (package uploadrequest), and not the body of the request.
+// directUploads has the routes on which a client begins an upload to the bucket. The uploader
+// answers the requests: it gets the description of the upload in a header (package uploadrequest),
+// and not the body of the request.
 type directUploads struct {
 	core     DirectUploads
 	timeouts httpserver.BodyLimits

@@ -212,8 +212,8 @@ func lines(h *fasthttp.RequestHeader, name string) []string {
 const decideTimeout = 15 * time.Second
 
 // allows reports whether the body of a request may be read. It decides by the header of the
-// request. The handler decides again, and answers. A request that no route matches is allowed: it
-// is answered without its body anyway.
+// request. The handler checks the request again, and answers it. A request that no route matches is
+// allowed, because it is answered without reading the body anyway.
 func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base string) bool {
 	route, ok := r.find(string(h.Method()), pathOf(h, base))
 	if !ok || route.Needs == access.Public {

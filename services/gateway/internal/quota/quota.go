@@ -254,8 +254,9 @@ func (q *Quotas) read(ctx context.Context, a *account, named []string) {
 	})
 }
 
-// usageOf reads the usage of an owner, and which of the named jobs it contains. It is the usage of the
-// last request, which contains the jobs that were recorded at an earlier one too.
+// usageOf reads the usage of an owner, and which of the named jobs the usage includes. Many jobs
+// need several requests. The usage is that of the last request, since it also includes every job
+// that an earlier request has reported as recorded.
 func (q *Quotas) usageOf(ctx context.Context, owner string, named []string) (u Usage, recorded map[string]bool, err error) {
 	recorded = map[string]bool{}
 	for {
@@ -290,7 +291,8 @@ func (q *Quotas) account(owner string) *account {
 	return a
 }
 
-// named returns the jobs that may have been recorded since the last reading.
+// named returns the jobs that the next request for the usage names (Source.Usage): the tracker may
+// have recorded them since the last request.
 func (a *account) named() []string {
 	var jobs []string
 	for _, r := range a.open {

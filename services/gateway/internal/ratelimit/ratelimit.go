@@ -50,8 +50,8 @@ type Rate struct {
 }
 
 // NewRate adds a limit: a client may send quota requests at once, and as many in each window. It
-// returns nil if quota is 0. The name appears in RateLimit-Policy; what names the limited requests
-// in the failure.
+// returns nil if quota is 0. The parameter name is the name of the limit in RateLimit-Policy. The
+// parameter what says in a failure which requests are limited.
 func (s *Set) NewRate(name, what string, quota int, window time.Duration) *Rate {
 	if quota == 0 {
 		return nil

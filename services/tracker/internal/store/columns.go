@@ -207,7 +207,8 @@ func join(columns []column, of func(int, column) string) string {
 	return strings.Join(parts, ", ")
 }
 
-// arrays returns the arguments for arrayParameters.
+// arrays returns the values of the query parameters that arrayParameters returns: for each column
+// an array with a value of each record.
 func arrays(columns []column, records []job.Record) []any {
 	values := make([]any, len(columns))
 	for i, c := range columns {
@@ -216,7 +217,8 @@ func arrays(columns []column, records []job.Record) []any {
 	return values
 }
 
-// values returns the arguments for valueParameters.
+// values returns the values of the query parameters that valueParameters returns: the value of the
+// record in each column.
 func values(columns []column, r *job.Record) []any {
 	values := make([]any, len(columns))
 	for i, c := range columns {
