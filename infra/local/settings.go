@@ -105,8 +105,9 @@ func keepText(file, text string) error {
 }
 
 // analyzerAddr returns the address of the analysis server in an earlier run with this state folder, or "" if there was
-// none or its port is taken. With another address, the dispatcher could not distinguish an analysis that a killed run has
-// lost from a status URL that knows no analysis: for each URL it stores whether the URL has ever returned a status.
+// none or its port is taken. The dispatcher stores for each status URL whether it has ever returned a status. If the
+// address changed, the dispatcher could not interpret a 404 of the new status URL: the analysis may be lost in a killed run,
+// or the URL may be wrong.
 func analyzerAddr(dir string) string {
 	kept, err := os.ReadFile(filepath.Join(dir, analyzerPort))
 	if err != nil {

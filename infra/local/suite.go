@@ -73,9 +73,10 @@ func keepStream(ctx context.Context, url string) (release func(), err error) {
 	return nc.Close, nil
 }
 
-// goTest runs `go test` on the workspace, or on the packages that args name. The tests have their files
-// in dir, and share a folder for what takes long to make (harness.SharedVariable). The files of the go
-// command, which may be several GB, stay where they are otherwise.
+// goTest runs `go test` on the workspace, or on the packages that args name. The tests create their
+// temporary files in dir. There they also share a folder with files that take long to create
+// (harness.SharedVariable). The temporary files of the go command itself, which may be several GB, are
+// not in dir but in the usual folder.
 func goTest(ctx context.Context, args []string, deps stack.Endpoints, dir string) error {
 	self, err := os.Executable()
 	if err != nil {

@@ -22,12 +22,14 @@ const (
 )
 
 // survey contains the contents of the log, the rows and the bucket, which are read one
-// after the other while the services go on working. Its findings must be right all the
-// same, so it also contains the sequences up to which each of them was certainly complete:
+// after the other while the services go on working. Its findings must be right
+// nevertheless, so it also contains the sequences up to which each of them was certainly
+// complete:
 //
-//   - The recording of a job is judged only if the log contains no event of the job that is
-//     newer than the start of the bucket's listing. An object of which neither log nor rows nor
-//     unfinished uploads know the job is a finding, because all were read after the listing.
+//   - The recording of a job is checked only if the log contains no event of the job that is
+//     newer than the start of the bucket's listing.
+//   - An object is a finding if its job is neither in the log nor in the rows nor in the
+//     unfinished uploads, because these three were read after the listing.
 //   - A row is compared with the events that the tracker had acked before the rows were
 //     read.
 //   - An object of an erased job is a finding only if the uploader had handled the erasure

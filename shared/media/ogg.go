@@ -251,8 +251,8 @@ func packetsEnding(lacing []byte) (n int64) {
 // first reads the first page with sound, to find the position at which the sound begins; granule is
 // the granule position at the end of the page. Opus packets state their own length (RFC 7845,
 // section 4.3). For the other codecs, and for a packet that began on an earlier page, only the
-// maximum is known. On the last page of a stream, the granule position may lie within the last
-// packet.
+// largest possible length of a packet is known. On the last page of a stream, the granule position
+// may lie within the last packet.
 func (l *oggLink) first(granule int64, flags byte, lacing, body []byte) {
 	l.started = true
 	var packets, samples int64

@@ -179,8 +179,10 @@ func (w *wave) blocks(codec string, data int64) float64 {
 	return 0
 }
 
-// inBlocks returns the number of samples in data bytes that consist of blocks of align bytes. The
-// last block may be shorter, but must be longer than its header, which has head bytes.
+// inBlocks returns the number of samples in data that consists of blocks. The parameter data is the
+// size of all blocks, align the size of one block, and head the size of a block's header, all in
+// bytes. samples returns the number of samples in a block of a given size. The last block may be
+// shorter, but must be longer than its header.
 func inBlocks(data, align int64, samples func(block int64) int64, head int64) float64 {
 	n := data / align * samples(align)
 	if rest := data % align; rest > head {
@@ -189,9 +191,10 @@ func inBlocks(data, align int64, samples func(block int64) int64, head int64) fl
 	return float64(n)
 }
 
-// pcmFrames returns the number of sample frames in data bytes of PCM. A sample frame has frame
-// bytes, but the header states align bytes. A decoder gets packets whose size is a multiple of
-// align, and drops the incomplete sample frame at the end of each packet.
+// pcmFrames returns the number of sample frames in PCM data. The parameter data is the size of the
+// data, frame the actual size of a sample frame, and align the size of a sample frame that the
+// header states, all in bytes. A decoder gets packets whose size is a multiple of align, and drops
+// the incomplete sample frame at the end of each packet.
 func pcmFrames(data, align, frame int64) int64 {
 	const packet = 4096 // size of a packet in bytes, about
 	if align <= 1 || frame == align {

@@ -34,9 +34,10 @@ type Grant struct {
 }
 
 // ProvisionRole creates a role that may log in, or changes its password and its privileges. It
-// revokes the privileges that the role had in these schemas before. The caller must be allowed to
-// create roles, and own the tables. If another program provisions the role at the same time,
-// perhaps for another database, ProvisionRole fails with fault.Unavailable and changes nothing.
+// revokes the privileges that the role had before in the schemas of its grants. The caller must be
+// allowed to create roles, and own the tables. If another program provisions the role at the same
+// time, perhaps for another database, ProvisionRole fails with fault.Unavailable and changes
+// nothing.
 func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
 	verifier, err := scramVerifier(role.Password.Reveal())
 	if err != nil {

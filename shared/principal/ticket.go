@@ -25,9 +25,9 @@ const (
 	streamValidity = time.Hour        // a stream with the ticket can last until this time after the issue
 )
 
-// Tickets issues and verifies tickets. With a ticket a client can read one job without any header,
-// with the rights of the principal that the ticket was issued to: EventSource and audio elements in
-// a browser send no such headers. Tickets is safe for concurrent use.
+// Tickets issues and verifies tickets. With a ticket a client can read one job, with the rights of
+// the principal that the ticket was issued to. The client needs no header with credentials:
+// EventSource and audio elements in a browser cannot send one. Tickets is safe for concurrent use.
 type Tickets struct {
 	parser *jwt.Parser
 	secret []byte
@@ -86,8 +86,8 @@ var (
 )
 
 // Verify returns the principal that the ticket for a job was issued to. Its Expires is an hour
-// after the ticket was issued: a stream that is open then ends. Verify fails if the ticket is
-// missing, expired, for another job, or not signed with the secret.
+// after the ticket was issued. A stream that is still open at that time is ended. Verify fails if
+// the ticket is missing, expired, for another job, or not signed with the secret.
 //
 // The caller must use the principal for this one request, and only if the request is a GET or HEAD
 // of the job's progress, its result or its audio.

@@ -53,9 +53,10 @@ func attacks(ctx context.Context, b *Bench) (err error) {
 	return r.report.tooLarge()
 }
 
-// An attack during which the other user's p99 misses its bound is measured up to rounds times, but not again after the
-// scenario has run for the duration enough. Other work on the machine can only make a p99 worse. So the result with the
-// smallest ratio is kept, with the largest memory.
+// If the other user's p99 misses its bound during an attack, the attack is measured again. The constant rounds is the
+// largest number of measurements of one attack. When the scenario has run for the duration in the constant enough, no attack
+// is measured again. Other work on the machine can only make a p99 worse. So the result with the smallest ratio is kept, with
+// the largest memory.
 const (
 	rounds = 3
 	enough = 6 * time.Minute

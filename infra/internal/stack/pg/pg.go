@@ -3,6 +3,7 @@
 // It uses the PostgreSQL that is installed on the machine, or downloads one. The server stops when this process ends (on
 // Linux even if this process is killed). Start first stops a server that an earlier, killed process left running on the same
 // folder.
+//
 // PostgreSQL refuses to run as root: if this process runs as root, the server runs as another user (the run user). If the run
 // user cannot access the folder, the cluster is in a fallback folder, and a file in the folder contains the path.
 package pg

@@ -72,9 +72,10 @@ func (d *Dispatcher) settle(ctx context.Context, leader *Member) error {
 	return d.Sharing.Remove(ctx, leader)
 }
 
-// settleFollowers completes the followers of an ended leader if its result is known, and promotes the
-// oldest of them otherwise. The result of a leader that was not analysed itself counts only while it is
-// in the cache: the job that was analysed may have been erased.
+// settleFollowers completes the followers of an ended leader if its result is known, and promotes
+// the oldest of them otherwise. A leader may have been completed with the cached result of another
+// job. Such a result is used only if it is still in the cache, because the other job may have been
+// erased.
 func (d *Dispatcher) settleFollowers(ctx context.Context, leader *Member, log event.Log) error {
 	completed, ok := completedBy(log)
 	if !ok {

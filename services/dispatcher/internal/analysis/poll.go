@@ -127,10 +127,12 @@ func (d *Dispatcher) poll(ctx context.Context, log event.Log, number int, backof
 }
 
 // confirmUnknown polls again after the server has responded that it does not know the analysis:
-// another instance, or the same instance a moment later, may know the analysis. If the status URL
-// has never returned a status, the setting may name a route that does not exist, and a 404 does not
-// mean that the analysis is lost. Then confirmUnknown polls again only after the first poll about
-// an analysis, and returns nil after a 404.
+// another instance, or the same instance a moment later, may know the analysis.
+//
+// If the status URL has never returned a status, the setting may name a route that does not exist,
+// and a 404 does not mean that the analysis is lost. In this case confirmUnknown polls again only
+// after the first poll about an analysis. If it does not poll again, or gets a 404 again, it
+// returns nil.
 func (d *Dispatcher) confirmUnknown(ctx context.Context, job string, log event.Log) (*report, error) {
 	seen, err := d.StatusSeen.IsSet(ctx)
 	if err != nil {

@@ -60,10 +60,10 @@ func newHostRule(allowed Hosts, listening net.Addr) hostRule {
 }
 
 // check refuses a request that was sent to another host. Host is always checked: a page can set the
-// headers of a proxy, but not Host. The host of a target that is a URL is checked too, since it counts
-// in the place of Host (RFC 9112, section 3.2.2). If the operator lists hosts, the host that a trusted proxy
-// forwards must be among them too. A request of HTTP/1.0 without Host is not from a browser, and is
-// allowed.
+// headers of a proxy, but not Host. If the target of the request is a URL, its host is checked too,
+// since it replaces Host (RFC 9112, section 3.2.2). If the operator lists hosts, the host that a
+// trusted proxy forwards must be in the list too. A request of HTTP/1.0 without Host is not from a
+// browser, and is allowed.
 func (r hostRule) check(c *fasthttp.RequestCtx, p publicURL) error {
 	requested := []string{string(c.Request.Header.Host()), string(c.Host())}
 	if len(r.allowed) > 0 {

@@ -180,10 +180,10 @@ func (s *resumableStream) handleEnd(err error) {
 	}
 }
 
-// resume tries once to continue the stream from another replica. If the replica answers with
-// another status below 500, the stream is over. The status is 204 if the client has received the
-// end. After each failed try a comment is sent to the client, so that the write fails if the client
-// has left.
+// resume tries once to continue the stream from another replica. The stream continues if the
+// replica answers with the status 200, and ends if it answers with any other status below 500. The
+// status is 204 if the client has received all events of the job. After each failed try a comment
+// is sent to the client, so that the write fails if the client has left.
 func (s *resumableStream) resume() {
 	if s.ending.Load() {
 		s.endWithRetry()

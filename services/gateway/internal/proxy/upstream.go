@@ -75,8 +75,8 @@ func (u *Upstream) Close() error { u.transport.CloseIdleConnections(); return ni
 
 // Forward sends a request as it arrived and returns the response as it arrived, whatever its
 // status. The caller must close the body of the response. Reading that body fails after ctx ends.
-// The transport may read the body of the request until it closes it, even after Forward has
-// returned.
+// The transport may still read the body of the request after Forward has returned, until it closes
+// that body.
 func (u *Upstream) Forward(ctx context.Context, in *http.Request) (*http.Response, error) {
 	return u.forward(ctx, in, "")
 }

@@ -100,9 +100,11 @@ func (s *Store) scripts(ctx context.Context, order, condition string, p catalogu
 	return pageOf(rows, found, p.Limit, func(r row) catalogue.Script { return r.script() }), err
 }
 
-// addScripts adds to each token its first scripts: MaxPage of each token, and MaxText bytes of all.
-// Before it reads their text, the query adds up its lengths, which Postgres knows without reading
-// long texts. For a token with further scripts it returns one row that is not shown.
+// addScripts adds to each token its first scripts: at most MaxPage scripts of each token, and at
+// most MaxText bytes of text for all tokens together. The query adds up the lengths of the texts
+// before it reads them, since Postgres knows the length of a long text without reading it. If a
+// token has further scripts, the query also returns the first of them without its text. addScripts
+// does not add this script, and marks the token as truncated.
 func (s *Store) addScripts(ctx context.Context, tokens []catalogue.Token) error {
 	const query = `
 		WITH sized AS (

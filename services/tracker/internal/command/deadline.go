@@ -31,14 +31,16 @@ func (d Deadlines) analysis(seconds float64) time.Duration {
 // analysis of another job fails. The dispatcher publishes the wait every few minutes.
 const minFollow = 30 * time.Minute
 
-// rule returns the rule that appends an event if a deadline is over at the time now. followed is when
-// the dispatcher last published that the job waits for the analysis of another one; the zero time if
-// it never did. Until the first attempt, the deadline counts from then.
+// rule returns the rule that appends an event if a deadline is over at the time now. followed is
+// the time when the dispatcher last published that the job waits for the analysis of another job,
+// or the zero time if it never did. The rule appends
 //
-//  1. If the analysis server has accepted the attempt, it appends lapsed, so that the dispatcher
-//     may begin another attempt.
-//  2. Otherwise it appends failed.
-//  3. If no deadline is over or the job has ended, it appends nothing.
+//  1. nothing if no deadline is over or the job has ended,
+//  2. nothing if the job has no attempt yet and followed is less than minFollow ago (or less than
+//     Deadlines.Dispatch, if that is longer),
+//  3. lapsed if the analysis server has accepted the attempt, so that the dispatcher may begin
+//     another attempt, and
+//  4. failed in any other case.
 func (d Deadlines) rule(now, followed time.Time) Rule {
 	return func(log event.Log) (event.Event, error) {
 		if _, ended := log.Terminal(); ended || len(log) == 0 {

@@ -125,9 +125,10 @@ func beginJob(entries map[string][]job.Entry) bool {
 	return false
 }
 
-// mergeOne merges the entries of one job in one statement, if the job begins with them, or if this
-// process has written its record last. It reports false if it has merged nothing. A batch with several
-// jobs is left to mergeLocked, which locks their rows in order.
+// mergeOne merges the entries of one job in one statement. It can do so if the entries begin the
+// job, or if this process was the last to write the row of the job. done is false if the entries
+// are not merged. A batch with several jobs is left to mergeLocked, which locks their rows in
+// order.
 func (s *Store) mergeOne(ctx context.Context, entries map[string][]job.Entry) (grown []job.Snapshot, done bool, err error) {
 	if len(entries) != 1 {
 		return nil, false, nil
@@ -234,10 +235,11 @@ func lock(ctx context.Context, tx *sqlx.Tx, ids []string) ([]job.Record, error) 
 	return records, translate("lock rows", err)
 }
 
-// update writes records in one statement, and returns the id of its transaction, which the rows have in
-// xmin; empty if it has written none. Each column is a parameter: an array with a value for each
-// record. If a record has no result, the row keeps its result, unless the job is erased. With the
-// parameter last, rows that another transaction has written last are left out.
+// update writes records in one statement, and returns the id of the statement's transaction, or ""
+// if it has written no row. Postgres stores this id in the column xmin of each row. The statement
+// has a parameter for each column: an array with a value for each record. If a record has no
+// result, the row keeps its result, unless the job is erased. If last is not empty, update writes
+// only the rows that were last written by the transaction with this id.
 func update(ctx context.Context, db sqlx.QueryerContext, records []job.Record, last string) (written string, err error) {
 	if len(records) == 0 {
 		return "", nil

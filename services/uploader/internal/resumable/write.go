@@ -36,8 +36,8 @@ type Checksum struct {
 
 // Write appends the bytes of a request to an upload, and returns the number of committed bytes.
 // With a checksum, either all bytes are committed or none. Without one, the bytes that have arrived
-// are committed even if the body breaks off. Write fails with fault.Conflict if another request takes the upload over,
-// and with fault.Exhausted if too many requests write.
+// are committed even if the body breaks off. Write fails with fault.Conflict if another request
+// takes the upload over, and with fault.Exhausted if too many requests write.
 func (c *Core) Write(ctx context.Context, s *Session, body io.Reader, check *Checksum) (int64, error) {
 	select {
 	case c.slots <- struct{}{}:

@@ -65,8 +65,9 @@ func NewEraser(deps EraserDependencies) *Eraser { return &Eraser{deps} }
 // the erased event and removes the object that it has put. If it dies before that, the next
 // delivery of the received event removes the object. Therefore the job's events are kept until the
 // consumer that uploads or fetches the recording has settled all events that precede the erased
-// event. A replica that begins to copy later puts an object only if it handles a first delivery, and
-// that is not settled before the object is removed.
+// event. This also holds for a replica that begins to copy later. It puts an object only at the
+// first delivery of an event, since it reads the log first at any later delivery. And a first
+// delivery is settled only after the replica has removed the object again.
 func (e *Eraser) HandleErased(ctx context.Context, erased event.Erased, seq uint64) error {
 	log, err := e.Jobs.Read(ctx, erased.JobID)
 	if err != nil {
