@@ -41,12 +41,14 @@ type Health struct {
 	last    map[string]string
 	at      time.Time
 	pending map[string]chan error // checks that have begun and not ended
+
+	unavailable map[string]bool // the dependencies whose unavailability is logged
 }
 
 // New makes the health of a process that is starting, with the checks of its dependencies by their
 // names.
 func New(checks map[string]Check, log zerolog.Logger) *Health {
-	return &Health{checks: checks, log: log, pending: map[string]chan error{}}
+	return &Health{checks: checks, log: log, pending: map[string]chan error{}, unavailable: map[string]bool{}}
 }
 
 // Started is called when the setup is done. Until then the process is not ready.
@@ -105,15 +107,20 @@ func (h *Health) look(ctx context.Context) map[string]string {
 }
 
 // logChanges logs which dependencies have become unavailable, with the causes, and which are
-// available again.
+// available again. Until the setup is done, the setup logs what it waits for.
 func (h *Health) logChanges(found map[string]string, causes map[string]error) {
+	if !h.started.Load() {
+		return
+	}
 	for name, state := range found {
-		before, seen := h.last[name]
-		switch {
-		case state == before:
-		case state != "ok":
+		unavailable := state != "ok"
+		if unavailable == h.unavailable[name] {
+			continue
+		}
+		h.unavailable[name] = unavailable
+		if unavailable {
 			h.log.Warn().Err(causes[name]).Str(logging.Dependency, name).Msg("dependency unavailable")
-		case seen:
+		} else {
 			h.log.Info().Str(logging.Dependency, name).Msg("dependency available again")
 		}
 	}

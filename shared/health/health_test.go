@@ -45,6 +45,9 @@ func TestReadinessFollowsStartDependencyAndStop(t *testing.T) {
 			}
 		}
 		expect("starting", 503)
+		away = errors.New("not set up")
+		expect("starting", 503)
+		away = nil
 		h.Started()
 		expect("started", 200)
 		away = errors.New("dial 10.0.0.1")
