@@ -50,7 +50,8 @@ func securedIn(t *testing.T, kit *testkit.Kit, upstream http.HandlerFunc, change
 	return g
 }
 
-// token signs a token of a subject, with changes to the claims.
+// token returns a JWT for a subject, signed with jwtSecret. The claims in changes are added to the
+// usual ones or replace them.
 func token(t *testing.T, subject string, changes jwt.MapClaims) string {
 	t.Helper()
 	c := jwt.MapClaims{"sub": subject, "aud": audience, "exp": time.Now().Add(time.Hour).Unix()}
@@ -185,7 +186,8 @@ func TestEveryRouteIsDeniedToWhoMayNot(t *testing.T) {
 	}
 }
 
-// checkAccess checks that an answer denies access with a code, or does not deny access.
+// checkAccess checks that an answer denies access with a problem code, the parameter want. If want is
+// empty, it checks that the answer does not deny access.
 func (g *env) checkAccess(what, method string, got reply, want string) {
 	g.t.Helper()
 	status := map[string]int{"": 0, "unauthenticated": 401, "invalid-token": 401, "insufficient-scope": 403, "malformed-request": 400}[want]
@@ -222,7 +224,7 @@ func TestABodyIsNotReadBeforeItsSenderIsKnown(t *testing.T) {
 	} {
 		w := g.dial()
 		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\nContent-Type: multipart/form-data; boundary=x\r\n%s\r\n", path, framing)
-		r := w.answer() // without any byte of the body
+		r := w.answer() // the client has sent no byte of the body
 		g.problem(r, http.StatusUnauthorized, "unauthenticated")
 		if rest := w.rest(); rest != "" {
 			t.Errorf("%s: after the answer comes %q", name, rest)

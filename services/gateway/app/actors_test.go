@@ -111,7 +111,8 @@ func TestTheTokensOfAnActorAreThoseWithItsName(t *testing.T) {
 	if got := g.get(path).json(t)["actor_name"]; got != "두나" || g.ids(actor+"/tokens/") != fmt.Sprint(g.token) {
 		t.Errorf("renamed, its token is of %v", got)
 	}
-	// A client that edits the token has not read the new name.
+	// Renaming the actor has changed the version of the token. So an edit of the previous version,
+	// which still has the old name, is refused.
 	r := g.do("PUT", path, strings.NewReader(`{"token_name":"a","actor_name":"하나","start_time":0,"end_time":1}`), map[string]string{"If-Match": tag})
 	g.problem(r, http.StatusPreconditionFailed, "precondition-failed")
 	if got := g.ids("/tokens?actor_name=하나둘"); got != "2" {

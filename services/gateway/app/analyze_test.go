@@ -30,7 +30,7 @@ func (g *env) analyze(body any, header map[string]string) reply {
 	return g.do("POST", fmt.Sprintf("/tokens/%d/analyze", g.token), strings.NewReader(text), header)
 }
 
-// source opens the source of a job.
+// source decrypts the source in the received event of a job.
 func (g *env) source(r event.Received) source.Source {
 	g.t.Helper()
 	var cfg principal.Config
@@ -180,7 +180,8 @@ func TestTheSameKeyAndSourceAreOneJob(t *testing.T) {
 	g.received(upload)
 }
 
-// A replica appended the event and died before it recorded its claim.
+// A replica appended the event and died before it marked the claim as finished. A repeated request
+// must get the job of this event.
 func TestAKeyWhoseReplicaDiedFindsTheJobOfItsSource(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)

@@ -72,7 +72,7 @@ func TestAKeyExpiresAtATimeThatEveryListCanShow(t *testing.T) {
 		body := `{"name":"n","scopes":["jobs:read"],"expires_at":"` + expires + `"}`
 		g.problem(g.do("POST", "/api-keys", strings.NewReader(body), as(alice)), http.StatusUnprocessableEntity, "validation-failed")
 	}
-	for _, expires := range []string{"9999-12-31T23:59:59Z", "2099-01-01T00:00:00+23:59"} { // Postgres knows no such offset
+	for _, expires := range []string{"9999-12-31T23:59:59Z", "2099-01-01T00:00:00+23:59"} { // valid, although Postgres rejects the offset +23:59
 		g.key(alice, `{"name":"n","scopes":["jobs:read"],"expires_at":"`+expires+`"}`)
 	}
 	for _, who := range []string{alice, adminToken(t)} {
@@ -160,7 +160,7 @@ func TestWhileTheDatabaseIsAwayNoKeyCounts(t *testing.T) {
 	g := securedIn(t, kit, nil, map[string]string{"DATABASE_URL": proxy.URL})
 	text, _ := g.keyWith(principal.Admin)
 	proxy.Cut()
-	testkit.Eventually(t, func() error { // after the cache entry has expired
+	testkit.Eventually(t, func() error { // retried until the cached entry of the key has expired
 		r := g.do("GET", "/tokens", nil, as(text))
 		if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
 			return fmt.Errorf("%s %s", r.Status, r.text)

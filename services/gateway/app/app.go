@@ -74,13 +74,14 @@ func Run(ctx context.Context, p lifecycle.Process) (err error) {
 	sweeper := upload.NewSweeper(conns.store, sweepInterval, log)
 	relay := catalogue.NewRelay(conns.store, conns.events, log)
 	admin := &httpd.Admin{Config: cfg.Admin, Health: ready, Metrics: counts, Listening: p.AdminListening, Log: log}
-	// Requests during the shutdown count toward the limits at the other replicas, too.
+	// The exchange stops after the server: requests that arrive during the shutdown also count
+	// toward the limits at the other replicas.
 	serve := lifecycle.While(server.Run, exchange.Run)
 	return lifecycle.Run(ctx, ready.Watch, serve, admin.Run, issuerKeys,
 		lifecycle.AfterSetup(log, setup(conns, cfg.Postgres, ready), usage.Run, sweeper.Run, relay.Run, auditLog.Run, reportReferences(conns, log)))
 }
 
-// newQuotas makes the quotas of owners, whose usage the tracker knows.
+// newQuotas makes the budgets of owners. It reads from the tracker how much an owner uses.
 func newQuotas(cfg *Config, c *connections, counts *metrics.Registry) *quota.Quotas {
 	unknown := counts.Counter("sori_usage_unknown_total", "uploads that were admitted without the usage of their owner")
 	return quota.New(proxy.Usage{Tracker: c.tracker, Signer: principal.NewSigner(cfg.Principal)}, cfg.quotas(), unknown.Inc)
@@ -100,7 +101,8 @@ func newAccess(cfg *Config, c *connections, log zerolog.Logger) (*access.Authent
 	return access.New(cfg.Access, d), fetch
 }
 
-// newLimits returns the limits of each client, and the component that makes them hold over all replicas.
+// newLimits returns the limits of each client, and the component that shares the usage of these
+// limits with the other replicas.
 func newLimits(cfg *Config, events *bus.Bus, log zerolog.Logger) (httpserver.Limits, *ratelimit.Exchange) {
 	set := ratelimit.NewSet(cfg.Principal.Secret.Reveal())
 	limits := cfg.clientLimits(set)

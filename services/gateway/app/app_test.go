@@ -55,7 +55,7 @@ func TestServiceRoutes(t *testing.T) {
 	if text := g.metrics(); !strings.Contains(text, "sori_uploads_active 0") {
 		t.Errorf("the metrics: %s", text)
 	}
-	g.problem(g.ask("/metrics"), http.StatusNotFound, "route-not-found") // not on the address for clients
+	g.problem(g.ask("/metrics"), http.StatusNotFound, "route-not-found") // metrics are not served on the address for clients
 	if r := g.do("HEAD", "/livez", nil, nil); r.StatusCode != http.StatusOK || len(r.text) != 0 {
 		t.Errorf("HEAD: %s %q", r.Status, r.text)
 	}
@@ -83,7 +83,7 @@ func TestAPathThatAnUpstreamWouldChangeIsNotForwarded(t *testing.T) {
 		"/jobs/../audio?ticket=x", "/tokens/analysis-progress/..?ticket=x", "/jobs/./audio", "/jobs/..", "/jobs//", "/jobs//x", "/tokens//", "/tokens/1//", "/uploads/..", "/s3/multipart/x/..",
 	} {
 		for _, method := range []string{"GET", "DELETE", "POST"} {
-			w := g.dial() // a client of HTTP would change the path
+			w := g.dial() // raw bytes, since an HTTP client would normalize the path
 			w.send("%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path, alice)
 			if answer := w.rest(); !strings.HasPrefix(answer, "HTTP/1.1 404 ") || !strings.Contains(answer, `"route-not-found"`) {
 				t.Errorf("%s %s: %s", method, path, answer)
@@ -92,7 +92,7 @@ func TestAPathThatAnUpstreamWouldChangeIsNotForwarded(t *testing.T) {
 	}
 	w := g.dial()
 	w.send("POST /tokens/1/upload-audio// HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\nConnection: close\r\n\r\n123456789")
-	if answer := w.rest(); strings.Contains(answer, "HTTP/1.1 100") { // nobody has been authenticated
+	if answer := w.rest(); strings.Contains(answer, "HTTP/1.1 100") { // the gateway does not request the body, since the request has no credentials
 		t.Errorf("the body is asked for: %s", answer)
 	}
 	if s.count() != 0 {
@@ -102,7 +102,7 @@ func TestAPathThatAnUpstreamWouldChangeIsNotForwarded(t *testing.T) {
 
 func TestAKnownPathNamesItsMethods(t *testing.T) {
 	t.Parallel()
-	g := start(t, nil) // the tracker and the dispatcher are unavailable: the gateway itself answers
+	g := start(t, nil) // no tracker and no dispatcher run, so every answer is that of the gateway
 	for path, allowed := range map[string]string{
 		"/":                                 "GET, HEAD, OPTIONS",
 		"/livez":                            "GET, HEAD, OPTIONS",

@@ -7,7 +7,7 @@ import (
 	"sori.internal/shared/postgres"
 )
 
-// operator is the owner of entries of the audit log that a program of the operator makes.
+// operator is the owner in the audit log entries of programs that the operator runs.
 const operator = "operator"
 
 // AuditEntry is an entry of the audit log.

@@ -34,7 +34,7 @@ func TestTheAuditLogHasWhatPrincipalsChangedAndWereDenied(t *testing.T) {
 	job := "/jobs/01890a5d-ac96-774b-bcce-b302099a8057"
 	g := secured(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(stubHeader, "1")
-		w.WriteHeader(http.StatusNotFound) // as for a job of another owner
+		w.WriteHeader(http.StatusNotFound) // the tracker answers like this for a job of another owner
 		_, _ = io.Copy(io.Discard, r.Body)
 	}, nil)
 	admin, user := as(adminToken(t)), as(token(t, "alice", nil))
@@ -58,9 +58,9 @@ func TestTheAuditLogHasWhatPrincipalsChangedAndWereDenied(t *testing.T) {
 	add("alice", "", "POST /tokens/:token_id/upload-audio", made.Header.Get("Location")+"/upload-audio", upload.StatusCode)
 	g.do("POST", job+"/cancel?reason=secret", nil, user)
 	add("alice", "", "POST /jobs/:job_id/cancel", job+"/cancel", 404)
-	g.problem(g.do("DELETE", "/api-keys/"+key, nil, user), http.StatusNotFound, "api-key-not-found") // the key in the place of its id
+	g.problem(g.do("DELETE", "/api-keys/"+key, nil, user), http.StatusNotFound, "api-key-not-found") // the text of the key instead of its id
 	add("alice", "", "DELETE /api-keys/:id", "/api-keys/sori_"+keyID+"_*", 404)
-	g.do("POST", "/tokens/"+strings.Repeat("a", 15_000)+"/analyze", nil, user) // the log is no place for text of users
+	g.do("POST", "/tokens/"+strings.Repeat("a", 15_000)+"/analyze", nil, user) // the audit log records only the beginning of a long path
 	add("alice", "", "POST /tokens/:token_id/analyze", "/tokens/"+strings.Repeat("a", 504)+"…", 422)
 	g.do("GET", "/jobs/"+key+"/audio", nil, nil)
 	g.do("GET", "/s3/params?filename=a.wav&metadata[token_id]="+path.Base(made.Header.Get("Location")), nil, user) // begins an upload
@@ -70,12 +70,12 @@ func TestTheAuditLogHasWhatPrincipalsChangedAndWereDenied(t *testing.T) {
 	g.do("DELETE", "/api-keys/"+keyID, nil, admin)
 	add("root", "", "DELETE /api-keys/:id", "/api-keys/"+keyID, 204)
 
-	// Reading, and requests without a principal, have no entry.
+	// Requests that only read, and requests without a principal, are not in the audit log.
 	g.do("GET", "/tokens", nil, user)
 	g.do("DELETE", "/tokens/1", nil, nil)
 	g.do("DELETE", "/tokens/1", nil, as("nonsense"))
 
-	if err := g.stop(); err != nil { // writes the entries that are left
+	if err := g.stop(); err != nil { // the stop writes the entries that are still queued
 		t.Error(err)
 	}
 	if strings.Contains(g.kit.Logged(), key) {

@@ -36,7 +36,7 @@ func TestAnAnswerHasAtMostTwoMebibytesOfScripts(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	g.addLongScripts(g.token, 40)
-	other := int64(g.create(`{"token_name":"b","actor_name":"c","start_time":0,"end_time":1}`)["id"].(float64)) //nolint:forcetypeassert // the test fails without it
+	other := int64(g.create(`{"token_name":"b","actor_name":"c","start_time":0,"end_time":1}`)["id"].(float64)) //nolint:forcetypeassert // without an id, the panic fails the test
 	g.addLongScripts(other, 60)
 	last := int64(g.create(`{"token_name":"c","actor_name":"c","start_time":0,"end_time":1}`)["id"].(float64)) //nolint:forcetypeassert // as above
 
@@ -155,7 +155,7 @@ func TestUploadsAreAcceptedWhileListsWaitForTheDatabase(t *testing.T) {
 
 func TestOneUsersListsLeavePlacesForThoseOfOthers(t *testing.T) {
 	t.Parallel()
-	g := secured(t, nil, map[string]string{"DATABASE_MAX_CONNECTIONS": "16"}) // 8 for lists, 2 of them for one user
+	g := secured(t, nil, map[string]string{"DATABASE_MAX_CONNECTIONS": "16"}) // 8 connections for lists, 2 of them for the lists of one user
 	alice, bob := as(token(t, "alice", nil)), as(token(t, "bob", nil))
 	defer g.blockLists(alice)()
 	const waiting = `(SELECT count(*) %s FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())`

@@ -95,7 +95,7 @@ func TestAQuestionForACachedResultIsForwardedWithTheReferencesOfTheToken(t *test
 	if r := g.do("HEAD", path, nil, nil); r.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a dispatcher that fails: %s", r.Status)
 	}
-	// On another route, the gateway does not forward this header of a client.
+	// On other routes, the gateway removes this header if a client sends it.
 	g.do("GET", result, nil, map[string]string{uploadrequest.Header: forged})
 	if got := fmt.Sprint(stub.seen.Load()); !strings.HasSuffix(got, " 0true") {
 		t.Errorf("the tracker saw %s", got)
@@ -144,7 +144,7 @@ func TestAnUploadWhoseResultIsCachedIsAnsweredBeforeItsBody(t *testing.T) {
 		if r := w.answer(); r.StatusCode != c.want {
 			t.Errorf("%s: %s: %s", name, r.Status, r.text)
 		}
-		if c.want == http.StatusAccepted { // otherwise the connection may be closed
+		if c.want == http.StatusAccepted { // after other answers, the gateway may close the connection
 			w.alive()
 		}
 	}

@@ -150,7 +150,8 @@ func (c *Config) quotas() quota.Limits {
 	return l
 }
 
-// burstSeconds is the burst of a client, in seconds of its rate.
+// burstSeconds determines the burst of a client: the number of requests that its rate allows in
+// this many seconds.
 const burstSeconds = 10
 
 // clientLimits returns the limits of each client, and adds them to a set.

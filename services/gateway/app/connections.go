@@ -14,7 +14,8 @@ import (
 	"sori.internal/shared/postgres"
 )
 
-// connections are the clients of everything outside of the process. None of them dials at first.
+// connections are the clients of everything outside of the process. Making these clients opens no
+// connection.
 type connections struct {
 	events     *bus.Bus
 	db         *sqlx.DB

@@ -144,7 +144,7 @@ func TestTheFilesOfTheConsoleMayBeCachedForEver(t *testing.T) {
 		{"/console/assets/style-def.css", "br", "p{}", "text/css; charset=utf-8", ""},
 		{"/console/assets/style-def.css/", "", "p{}", "text/css; charset=utf-8", ""},
 	} {
-		// RoundTrip requests gzip if the request has no Accept-Encoding.
+		// Without an Accept-Encoding header, net/http itself requests gzip.
 		accept := c.accept
 		if accept == "" {
 			accept = "identity"

@@ -140,7 +140,8 @@ func TestPagesOfListedOriginsReadEveryAnswer(t *testing.T) {
 			readable(t, c.what, origin, r.Response)
 		}
 	}
-	// Vary is also set without an Origin: otherwise a cache would mix the answers up.
+	// Vary lists Origin even if the request has no Origin. Otherwise a cache could serve this
+	// answer, which has no CORS headers, to a page.
 	for _, path := range []string{"/tokens/", "/nowhere", "/openapi.json"} {
 		r := g.do("GET", path, nil, nil)
 		unreadable(t, path, r.Response)
@@ -173,7 +174,7 @@ func TestAnAnswerInTheMiddleOfABodyCanBeRead(t *testing.T) {
 	r = w.answer()
 	g.problem(r, 413, "too-large")
 	readable(t, "declared too large", listed, r.Response)
-	w = g.dial() // refused before any handler has run
+	w = g.dial() // fasthttp refuses the request before any handler runs
 	w.send("GET /tokens/ HTTP/1.1\r\nHost: localhost\r\nOrigin: %s\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", listed)
 	if r := w.answer(); r.StatusCode != 400 {
 		t.Errorf("two lengths: %s", r.Status)
@@ -258,7 +259,7 @@ func TestAPageOfAnUnlistedOriginChangesNothing(t *testing.T) {
 		{"Origin": "http://app.example.com"},
 		{"Origin": "https://evilexample.org"},
 		{"Origin": listed + "/"},
-		{"Origin": "http://localhost" + port}, // another host, although on the same machine
+		{"Origin": "http://localhost" + port}, // the gateway is requested as 127.0.0.1, so localhost is another origin
 		{"Origin": "http://127.0.0.1:1"},
 		{"Origin": "http://127.0.0.1"},
 		{"Origin": "https://evil.net", "Sec-Fetch-Site": "cross-site"},
@@ -281,7 +282,8 @@ func TestAPageOfAnUnlistedOriginChangesNothing(t *testing.T) {
 	if r := g.get(fmt.Sprintf("/tokens/%d", g.token)); r.json(t)["token_name"] != "인사" {
 		t.Errorf("the token is now %s", r.text)
 	}
-	// The key is unused: no claim was made.
+	// The refused uploads have not claimed the idempotency key, so this upload is the first with
+	// the key.
 	r := g.upload(map[string]string{"Idempotency-Key": "same"}, part{name: "file", file: "a.wav", content: wav(1000)})
 	if r.StatusCode != 202 || r.Header.Get("Idempotency-Replayed") != "" {
 		t.Errorf("the first upload with the key: %s %v", r.Status, r.Header)
@@ -307,7 +309,7 @@ func TestProgramsAndOwnPagesMayWrite(t *testing.T) {
 		{g, nil},
 		{g, map[string]string{"Origin": g.url}},
 		{g, map[string]string{"Origin": g.url, "Sec-Fetch-Site": "same-origin"}},
-		{g, map[string]string{"Origin": "https://behind.a.proxy", "Sec-Fetch-Site": "same-origin"}}, // the proxy hides the host
+		{g, map[string]string{"Origin": "https://behind.a.proxy", "Sec-Fetch-Site": "same-origin"}}, // the gateway does not know its public host, but Sec-Fetch-Site suffices
 		{g, map[string]string{"Sec-Fetch-Site": "none"}},
 		{proxied, map[string]string{"Origin": "https://api.example.com", "X-Forwarded-Host": "api.example.com", "X-Forwarded-Proto": "https"}},
 		{proxied, map[string]string{"Origin": "https://api.example.com", "X-Forwarded-Host": "api.example.com:443"}},

@@ -67,8 +67,8 @@ func TestADeletionIsAcceptedWhileNATSIsAwayAndPublishedLater(t *testing.T) {
 	}
 }
 
-// A replica died after the deletion, before its event was published or before it was marked as
-// published.
+// A replica died after the transaction of a deletion: token 4711 was published but not removed from
+// the outbox, and token 4712 was not published. Both deletions must be in the stream once.
 func TestADeletionThatACrashLeftInTheOutboxIsPublishedByAnyReplica(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
@@ -77,7 +77,7 @@ func TestADeletionThatACrashLeftInTheOutboxIsPublishedByAnyReplica(t *testing.T)
 	}
 	g.sql(`INSERT INTO catalogue.deleted_tokens (token_id) VALUES (4711), (4712)`)
 	published := g.waitPublished()
-	if len(published) != 2 || published["4711"] != 1 || published["4712"] != 1 { // NATS drops the duplicate
+	if len(published) != 2 || published["4711"] != 1 || published["4712"] != 1 { // NATS drops the second message about 4711
 		t.Errorf("published %v", published)
 	}
 }
@@ -119,7 +119,8 @@ func TestEveryDeletionInTheOutboxIsPublishedByOneOfTheReplicas(t *testing.T) {
 	})
 }
 
-// The job of the upload is erased by the consumers of both events.
+// The gateway accepts the upload. The services that consume the events of the upload and of the
+// deletion erase the job.
 func TestAnUploadThatIsUnderWayWhenItsTokenIsDeletedIsAccepted(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
@@ -146,7 +147,7 @@ func TestTheKeyOfAnErasedJobIsAnsweredWith410(t *testing.T) {
 	if got := g.accepts(g.keyed("k", content), true); got != job {
 		t.Errorf("job %s became %s", job, got)
 	}
-	g.sql(`UPDATE catalogue.upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`) // a crash leaves the claim like this
+	g.sql(`UPDATE catalogue.upload_keys SET sha256 = NULL, holder = gen_random_uuid(), lease_until = now()`) // the claim as it is if the upload dies before it finishes the claim
 	for range 2 {
 		g.problem(g.keyed("k", content), 410, "job-erased")
 		g.sql(`UPDATE catalogue.upload_keys SET lease_until = now()`)

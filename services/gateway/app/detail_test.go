@@ -35,7 +35,8 @@ func (g *env) referring(pitch, voice string) string {
 	return g.add("/tokens", fmt.Sprintf(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":%q,"s3_bgvoice_url":%q}`, pitch, voice))
 }
 
-// stored is like referring, for references that were stored before the rule for references existed.
+// stored is like referring, but writes the references to the database directly. So it can store
+// references that the API refuses.
 func (g *env) stored(pitch, voice string) string {
 	g.t.Helper()
 	db, err := sqlx.Open("postgres", g.kit.Database())
@@ -97,10 +98,10 @@ func TestPitchesThatOneUserDoesNotReadLeaveMemoryForOthers(t *testing.T) {
 	g.put(client, bucket, "large", `"`+strings.Repeat("a", 7<<20)+`"`)
 	made := g.do("POST", "/tokens", strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1,"s3_pitch_url":"large"}`), as(adminToken(t)))
 	path, alice := made.Header.Get("Location"), token(t, "alice", nil)
-	for range 8 { // more requests than the share of a user, and no answer is read
+	for range 8 { // alice exceeds her share of the memory for pitches: she does not read the answers
 		g.dial().send("GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", path, alice)
 	}
-	read := func(credential string) (status int, text []byte) { // without the contract, which takes long for such an answer
+	read := func(credential string) (status int, text []byte) { // does not validate the answer against the OpenAPI document, which would take long
 		req, err := http.NewRequestWithContext(g.kit.Context(), "GET", g.url+path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -124,7 +125,7 @@ func TestPitchesThatOneUserDoesNotReadLeaveMemoryForOthers(t *testing.T) {
 		return nil
 	})
 	bob := token(t, "bob", nil)
-	for range 8 { // the memory of a pitch is released when the answer has been read
+	for range 8 { // each answer that is read to its end releases its memory for the next one
 		if status, text := read(bob); status != http.StatusOK || len(text) < 7<<20 {
 			t.Errorf("bob: %d, %d bytes", status, len(text))
 		}
@@ -194,7 +195,8 @@ func TestAPitchThatCannotBeShownIsLeftOut(t *testing.T) {
 	if got, _ := g.get(g.referring("most", "")).json(t)["pitch"].(string); len(got) != 8<<20-2 {
 		t.Errorf("the largest pitch came as %d bytes", len(got))
 	}
-	// Making a link does not check whether the object exists.
+	// A link is made without a request to S3, so it fails only for an invalid bucket name such as
+	// x.
 	if m := g.get(g.referring("", "s3://x/k")).json(t); m["bgvoice_url"] != nil || !strings.Contains(g.kit.Logged(), "background voice left out") {
 		t.Errorf("an impossible bucket: %v", m["bgvoice_url"])
 	}
@@ -223,12 +225,13 @@ func TestTheCatalogueWorksWithoutStorage(t *testing.T) {
 		t.Errorf("held: %v", m)
 	}
 	s3.Restore()
-	// The entity tag of an answer without the pitch does not match any more.
+	// The entity tag of the answer without the pitch does not match the answer with the pitch.
 	back := g.do("GET", path, nil, map[string]string{"If-None-Match": away.Header.Get("ETag")})
 	if back.StatusCode != http.StatusOK || back.json(t)["pitch"] == nil {
 		t.Errorf("back: %s: %s", back.Status, back.text)
 	}
-	// The version is unchanged, so a client that edits the token need not read it again.
+	// If-Match compares only the version, which is unchanged, so the token can be edited with the
+	// entity tag of the answer without the pitch.
 	r := g.do("PUT", path, strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":2}`),
 		map[string]string{"If-Match": away.Header.Get("ETag")})
 	if r.StatusCode != http.StatusOK {

@@ -37,7 +37,7 @@ func TestTheDocumentIsServedAsJSON(t *testing.T) {
 	}
 }
 
-// named matches the files that the page loads.
+// named matches the paths of the files that the page loads.
 var named = regexp.MustCompile(`(?:src|href)="(/docs/[^"]+)"`)
 
 func TestTheDocumentationLoadsNothingFromOtherHosts(t *testing.T) {

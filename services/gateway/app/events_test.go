@@ -33,8 +33,9 @@ func replicas(t *testing.T, changes map[string]string, each ...http.HandlerFunc)
 	return g, func() int { return int(taken.Load()) }
 }
 
-// says returns a stub tracker that checks the Last-Event-ID of the request, sends text, and then
-// ends or breaks the stream.
+// says returns a stub tracker. It compares the Last-Event-ID of the request with the parameter from
+// and sends the parameter text. Then it ends the stream normally or, if breaks is true, breaks the
+// connection.
 func says(t *testing.T, from, text string, breaks bool) http.HandlerFunc {
 	t.Helper()
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -116,7 +117,7 @@ func TestAClientThatLeavesDuringAResumptionIsNoticed(t *testing.T) {
 	})
 }
 
-// block reads a stream up to an empty line.
+// block reads one event: the lines of a stream up to and including the next empty line.
 func block(t *testing.T, body *bufio.Reader) string {
 	t.Helper()
 	var text strings.Builder
@@ -158,14 +159,14 @@ func TestAShutdownKeepsStreamsOfJobsThatEndInTheGrace(t *testing.T) {
 	if got := block(t, body); got != "id: 7\ndata: 7\n\n" {
 		t.Errorf("after the stop: %q", got)
 	}
-	close(e.frames) // the job has ended
+	close(e.frames) // the tracker ends the stream, since the job has ended
 	if rest, err := io.ReadAll(body); err != nil || len(rest) != 0 {
 		t.Errorf("the end: %q, %v", rest, err)
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 40*time.Second { // shorter than the time that streams may stay open
+	if took := time.Since(began); took > 40*time.Second { // the shutdown would end open streams only after 42 s, at 7/10 of the grace period
 		t.Errorf("the stop took %v though every job had ended", took)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"sori.internal/shared/metrics"
 )
 
-// RouteTable returns the routes of the gateway with the scopes that they need, and the routes of
-// Fiber.
+// RouteTable returns two lists: the routes that the gateway registers, with their scopes, and the
+// routes that Fiber knows.
 func RouteTable() ([]httpserver.Route, []fiber.Route, error) {
 	docs, err := web.NewDocs(func(string) ([]byte, error) { return []byte("{}"), nil })
 	if err != nil {

@@ -46,7 +46,8 @@ func (g *env) accepts(r reply, replayed bool) string {
 	return job
 }
 
-// only checks that one job was accepted once, and that no other bytes are staged.
+// only checks that the log contains one event, which begins the job, and that no bytes are staged
+// except content.
 func (g *env) only(job string, content []byte) {
 	g.t.Helper()
 	if letters := g.kit.Messages(event.Jobs()); len(letters) != 1 || letters[0].Subject != "audio.jobs."+job+".received" {
@@ -69,7 +70,7 @@ func (g *env) sql(query string, args ...any) {
 	}
 }
 
-// holds waits until a condition on the database is true.
+// holds waits until a condition in SQL, the parameter question, is true.
 func (g *env) holds(question string) {
 	g.t.Helper()
 	db, ctx := testdb.Open(g.kit, "catalogue"), g.kit.Context()
@@ -85,7 +86,7 @@ func (g *env) holds(question string) {
 	})
 }
 
-// Conditions on the key of a test.
+// SQL conditions for holds, in a test that uses one idempotency key.
 const (
 	noKey   = `NOT EXISTS (SELECT FROM catalogue.upload_keys)`
 	running = `EXISTS (SELECT FROM catalogue.upload_keys WHERE sha256 IS NULL AND lease_until > now())`
@@ -284,7 +285,7 @@ func TestAnUploadThatFailsFreesItsKey(t *testing.T) {
 	g.problem(g.upload(key, part{name: "file", file: "a.wav", content: []byte("no sound at all")}), 415, "unsupported-audio")
 	g.holds(noKey)
 	g.assertNothingStored()
-	// Now the key may be used for another upload.
+	// A failed upload frees the key, so that another upload can use it.
 	g.token = int64(g.create(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`)["id"].(float64))
 	job := g.accepts(g.keyed("k", wav(500)), false)
 	g.only(job, wav(500))

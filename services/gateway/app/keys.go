@@ -62,7 +62,7 @@ func (k *APIKeys) List(ctx context.Context, owner string) (all []APIKey, err err
 	}
 }
 
-// Revoke revokes a key. The gateways refuse it within five seconds.
+// Revoke revokes a key. The gateways may accept the key for at most five seconds more.
 func (k *APIKeys) Revoke(ctx context.Context, id string) error {
 	if err := k.record(ctx, "revoke", id); err != nil {
 		return err

@@ -21,7 +21,8 @@ func (g *env) crash(key, lease string) string {
 	return job
 }
 
-// until repeats an upload while the status of the answer is the parameter passing.
+// until repeats an upload as long as the status of the answer equals the parameter passing. It
+// returns the first answer with another status.
 func (g *env) until(passing int, key string, content []byte) reply {
 	g.t.Helper()
 	var r reply
@@ -99,8 +100,9 @@ func TestALiveUploadRenewsItsLease(t *testing.T) {
 	g.only(job, content)
 }
 
-// Two uploads work with one key, since the lease of the first ended while it continued. A lease of
-// an hour is not renewed within a test.
+// The lease of an upload ends while the upload continues, and a second upload with the same key
+// begins. Only one of the two may become a job. The lease is an hour, so that the first upload does
+// not renew it during the test.
 func TestAnUploadThatContinuesAfterItsLeaseMakesNoSecondJob(t *testing.T) {
 	t.Parallel()
 	content, others := wav(600<<10), append(wav(600<<10), 1)

@@ -28,7 +28,7 @@ func TestAnAddressIsLimitedBeforeItsCredentialsAreRead(t *testing.T) {
 	t.Parallel()
 	g := secured(t, nil, map[string]string{"RATE_LIMIT_PER_ADDRESS": "1", "TRUSTED_PROXIES": "loopback"})
 	beyond := func(header map[string]string) (last reply) {
-		for i := range 30 { // a burst of ten, and one each second
+		for i := range 30 { // the limit is a burst of 10 requests, and then one request a second
 			last = g.do("GET", "/tokens/", nil, header)
 			if last.StatusCode == http.StatusTooManyRequests {
 				if i < 10 {
@@ -45,7 +45,7 @@ func TestAnAddressIsLimitedBeforeItsCredentialsAreRead(t *testing.T) {
 	if policy, limit := r.Header.Get("RateLimit-Policy"), r.Header.Get("RateLimit"); policy != `"address";q=10;w=10` || !strings.HasPrefix(limit, `"address";r=0;t=`) {
 		t.Errorf("%s, %s", policy, limit)
 	}
-	g.limited(g.do("GET", "/tokens/", nil, from("198.51.100.1, 203.0.113.9")), "requests") // the client itself has sent the first
+	g.limited(g.do("GET", "/tokens/", nil, from("198.51.100.1, 203.0.113.9")), "requests") // the first address comes from the client and is ignored
 	g.limited(g.do("POST", g.path(), strings.NewReader("x"), from("203.0.113.9")), "requests")
 	if r := g.do("GET", "/readyz", nil, from("203.0.113.9")); r.StatusCode != http.StatusOK {
 		t.Errorf("a probe: %s", r.Status)
@@ -54,7 +54,7 @@ func TestAnAddressIsLimitedBeforeItsCredentialsAreRead(t *testing.T) {
 	g.limited(beyond(from("2001:db8:0:1::1")), "requests")
 	g.limited(g.do("GET", "/tokens/", nil, from("2001:db8:0:1:ffff::2")), "requests") // an address with the same /64 prefix
 	g.problem(g.do("GET", "/tokens/", nil, from("2001:db8:0:2::1")), http.StatusUnauthorized, "unauthenticated")
-	for range 30 { // requests from this machine
+	for range 30 { // requests from a loopback address are not limited
 		r := g.do("GET", "/tokens/", nil, nil)
 		g.problem(r, http.StatusUnauthorized, "unauthenticated")
 		if r.Header.Get("RateLimit") != "" {
@@ -124,7 +124,7 @@ func TestAPrincipalHasALimitedNumberOfUploadsUnderWay(t *testing.T) {
 	if r := upload(alice); r.StatusCode != http.StatusAccepted {
 		t.Errorf("after the first: %s %s", r.Status, r.text)
 	}
-	_ = open[1].Close() // a client that leaves frees its place
+	_ = open[1].Close() // the disconnect must end the upload, so that it no longer counts
 	g.active(0)
 	for range 2 {
 		if r := upload(alice); r.StatusCode != http.StatusAccepted {
@@ -213,7 +213,7 @@ func TestTheStreamsOfAPrincipalAreLimitedOverAllReplicas(t *testing.T) {
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2 { // the client comes back
+	for i := range 2 { // replica a has stopped, so its two streams must no longer count at b
 		testkit.Eventually(t, func() error {
 			if r := b.stream(alice); r.StatusCode != http.StatusOK {
 				return fmt.Errorf("stream %d again: %s", i, r.Status)
@@ -239,7 +239,7 @@ func TestTheRetriesOfAPrincipalAreLimitedOverAllReplicas(t *testing.T) {
 	retry := func(g *env) reply {
 		return g.do("POST", "/jobs/0199a5f2-0000-7000-8000-000000000000/retry", nil, alice)
 	}
-	for retry(a).StatusCode == http.StatusAccepted { //nolint:revive // until the limit is exceeded
+	for retry(a).StatusCode == http.StatusAccepted { //nolint:revive // repeated until the limit is exceeded
 	}
 	allowed := 0
 	testkit.Eventually(t, func() error {
@@ -263,7 +263,7 @@ func TestAStreamThatHasEndedIsNotCounted(t *testing.T) {
 		_, _ = fmt.Fprint(w, "id: 1\ndata: {}\n\n")
 	}, map[string]string{"MAX_STREAMS_PER_PRINCIPAL": "1"})
 	for range 10 {
-		testkit.Eventually(t, func() error { // the place is free when the server has noticed the end
+		testkit.Eventually(t, func() error { // a stream counts until the server has noticed its end
 			if r := g.do("GET", progress, nil, as(token(t, "alice", nil))); r.StatusCode != http.StatusOK {
 				return fmt.Errorf("%s: %s", r.Status, r.text)
 			}
@@ -286,7 +286,7 @@ func TestAPrincipalHasALimitedNumberOfRetries(t *testing.T) {
 			t.Fatalf("%d: %s %s", job, r.Status, r.text)
 		}
 	}
-	g.limited(retry("alice", 5), "retries") // the retry of another job
+	g.limited(retry("alice", 5), "retries") // the limit counts the retries of all jobs of an owner
 	if r := retry("bob", 5); r.StatusCode != http.StatusAccepted {
 		t.Errorf("another: %s", r.Status)
 	}

@@ -42,7 +42,7 @@ func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 					case mayRetry && bytes.Contains(text, []byte(`"code":"busy"`)):
 						busy.Add(1)
 					// On a machine with too little processor time, an upload may time out while it
-					// waits for one of the connections to the database.
+					// waits for a connection to the database.
 					case mayRetry && bytes.Contains(text, []byte(`"code":"unavailable"`)):
 						unavailable.Add(1)
 						if waited := time.Since(began); waited < 2*time.Second {
@@ -67,7 +67,8 @@ func TestManyConcurrentUploadsAreAcceptedOrRefusedAsBusy(t *testing.T) {
 				t.Errorf("%d uploads were refused as busy, although %d at once are allowed", busy.Load(), maxUploads)
 			}
 			entries, err := g.staging.Entries(g.kit.Context())
-			// The bytes of an upload stay if it is unknown whether its event was stored.
+			// If it is unknown whether the event of a refused upload was stored, the upload's bytes
+			// stay staged.
 			if got := int64(len(entries)); err != nil || got < taken.Load() || got > taken.Load()+unavailable.Load() {
 				t.Errorf("%d entries for %d uploads that were taken and %d that may have been, %v", got, taken.Load(), unavailable.Load(), err)
 			}

@@ -80,7 +80,7 @@ func TestAnUploadDuringWhichNATSBreaksPublishesNothing(t *testing.T) {
 	<-held
 	nats.Cut()
 	g.problem(<-got, 503, "unavailable")
-	nats.Restore() // so that the connection can be closed
+	nats.Restore() // otherwise the connection to NATS could not be closed at the end of the test
 	g.ready()
 	stream, err := g.kit.JetStream().Stream(g.kit.Context(), g.kit.Namespace().Stream(event.Jobs().Name))
 	if err != nil || stream.CachedInfo().State.Msgs != 0 {

@@ -98,7 +98,7 @@ func TestATicketPassesWithoutAPrincipalWhereItMay(t *testing.T) {
 		for _, method := range []string{"GET", "HEAD"} {
 			before := s.count()
 			g.do(method, path+"?ticket=x", nil, map[string]string{principal.Header: "forged"})
-			if s.count() != before+1 || s.last().Get(principal.Header) != "" { // the tracker decides by the ticket alone
+			if s.count() != before+1 || s.last().Get(principal.Header) != "" { // no principal is sent: the ticket alone authorizes the request
 				t.Errorf("%s %s: %d exchanges, %v", method, path, s.count()-before, s.last())
 			}
 			r := g.do(method, path+"?ticket=x", nil, as("nothing"))

@@ -19,8 +19,9 @@ const result = "/tokens/analysis-result/0199a5f2-0000-7000-8000-000000000000"
 const webhook = "/tokens/webhook/analysis-complete?job_id=x&attempt=1&sig=a%2Bb"
 
 // newUpstream starts a stub with the handler h. It returns the stub and the function that stops it.
-// The stub must stop before the gateway, which waits for open streams. The end of the stub ends the
-// context of every request, also of one with which the gateway resumes a stream at that moment.
+// The stub must stop before the gateway, which waits for open streams. When the stub stops, it
+// cancels the context of every request, including a request with which the gateway resumes a
+// stream.
 func newUpstream(h http.HandlerFunc) (*httptest.Server, func()) {
 	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(stubHeader, "yes")
@@ -99,7 +100,7 @@ func TestAnswersOfAnyStatusAreForwarded(t *testing.T) {
 	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.Header().Set("Retry-After", "7")
-		w.WriteHeader(len(r.URL.RawQuery)) // the status is the length of the query
+		w.WriteHeader(len(r.URL.RawQuery)) // the request chooses the status by the length of its query
 		_, _ = io.WriteString(w, `{"code":"theirs"}`)
 	})
 	for _, status := range []int{204, 404, 410, 503} {
@@ -254,14 +255,14 @@ func TestTheHeaderOfATooLargeCallbackIsForwarded(t *testing.T) {
 func TestAConnectionCanBeReusedAfterAnEarlyAnswer(t *testing.T) {
 	t.Parallel()
 	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusUnauthorized) // without reading the body
+		w.WriteHeader(http.StatusUnauthorized) // the upstream answers without reading the body
 	})
 	for _, size := range []int{100, 100 << 10, 4 << 20} {
 		w := g.dial()
 		hidden := "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", webhook, size+len(hidden))
 		go func() { _, _ = io.WriteString(w, strings.Repeat("z", size)+hidden) }()
-		if r := w.answer(); r.StatusCode != 401 && r.StatusCode != 503 { // if a write has failed first, the answer is not seen
+		if r := w.answer(); r.StatusCode != 401 && r.StatusCode != 503 { // 503 if writing the body to the upstream failed before the answer was read
 			t.Errorf("%s: %s", r.Status, r.text)
 		}
 		_ = w.Conn.(interface{ CloseWrite() error }).CloseWrite()
@@ -318,7 +319,7 @@ func TestEventsArriveOneByOne(t *testing.T) {
 	t.Parallel()
 	e := newEvents()
 	g, _ := startWithUpstream(t, nil, e.serve)
-	resp, body := g.open(g.kit.Context()) // returns before any frame was sent
+	resp, body := g.open(g.kit.Context()) // the header must arrive before the first event
 	if resp.Header.Get("Content-Type") != "text/event-stream" || resp.Header.Get("X-Accel-Buffering") != "no" || resp.Header.Get("X-Last") != "5" {
 		t.Errorf("header %v", resp.Header)
 	}
@@ -351,7 +352,7 @@ func TestAClientThatLeavesEndsTheRequestToTheTracker(t *testing.T) {
 		t.Fatal(err)
 	}
 	leave()
-	timeout := time.After(30 * time.Second) // if the stream never ends, the loop would run forever
+	timeout := time.After(30 * time.Second) // limits the loop if the stream never ends
 	for {
 		select {
 		case e.frames <- ": heartbeat\n\n":

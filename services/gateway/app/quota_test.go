@@ -17,7 +17,7 @@ import (
 type usages struct {
 	mu     sync.Mutex
 	stored map[string]int64 // number of stored bytes by owner
-	hang   bool             // requests are not answered
+	hang   bool             // the stub does not answer
 	env    *env             // verifies the principal
 	asked  []string         // owners
 	gone   bool             // the route does not exist, as in an earlier release
@@ -48,7 +48,8 @@ func (u *usages) set(change func(*usages)) {
 	change(u)
 }
 
-// limitedTo starts a gateway that authenticates requests, with a token, in front of a tracker.
+// limitedTo starts a gateway that authenticates requests and has one token. The returned stub is
+// its tracker.
 func limitedTo(t *testing.T, changes map[string]string) (*env, *usages) {
 	t.Helper()
 	u := &usages{stored: map[string]int64{}}
@@ -69,7 +70,7 @@ func (g *env) uploadAs(credential string, n int, header map[string]string) reply
 	return g.upload(h, part{name: "file", file: "a.wav", content: wav(n)})
 }
 
-// beyond checks that an upload is refused because it exceeds a budget.
+// beyond checks that an upload is refused because it would exceed the named budget.
 func (g *env) beyond(r reply, budget string) {
 	g.t.Helper()
 	m := g.problem(r, http.StatusTooManyRequests, "quota-exceeded")
@@ -91,10 +92,10 @@ func TestAnUploadBeyondABudgetIsRefusedAndOthersAreNot(t *testing.T) {
 	if m := r.json(t); m["used_bytes"] != 9500.0 || m["limit_bytes"] != 10000.0 || !strings.Contains(m["detail"].(string), "삭제한 뒤") {
 		t.Errorf("%s", r.text)
 	}
-	g.beyond(g.uploadAs(adminToken(t), 1000, nil), "stored_bytes") // an admin is an owner like others
+	g.beyond(g.uploadAs(adminToken(t), 1000, nil), "stored_bytes") // the budget applies to an admin too
 	g.assertNothingStored()
 	g.accepts(g.uploadAs(token(t, "bob", nil), 1000, nil), false)
-	key, _ := g.keyWith(principal.JobsWrite) // a key of alice, which may not read
+	key, _ := g.keyWith(principal.JobsWrite) // a key of alice that may not read jobs: the budget applies to it too
 	g.beyond(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), "stored_bytes")
 	u.set(func(u *usages) { u.stored["alice"] = 0 })
 	g.accepts(g.upload(map[string]string{"X-Api-Key": key}, part{name: "file", file: "a.wav", content: wav(1000)}), false)
@@ -108,9 +109,9 @@ func TestABudgetIsCheckedBeforeTheBodyIsRead(t *testing.T) {
 	w := g.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nIdempotency-Key: k\r\n\r\n%s",
 		g.path(), token(t, "alice", nil), contentType, len(body), body[:20_000])
-	g.beyond(w.answer(), "stored_bytes") // without the rest of the body
+	g.beyond(w.answer(), "stored_bytes") // the answer arrives before the rest of the body is sent
 	g.assertNothingStored()
-	u.set(func(u *usages) { u.stored["alice"] = 0 }) // the key is free
+	u.set(func(u *usages) { u.stored["alice"] = 0 }) // the refused upload has freed its idempotency key
 	g.accepts(g.uploadAs(token(t, "alice", nil), 1000, map[string]string{"Idempotency-Key": "k"}), false)
 }
 
@@ -190,7 +191,7 @@ func TestStagedBytesAndTheLogHaveBudgets(t *testing.T) {
 	g.beyond(last, "staged_bytes")
 
 	g, _ = limitedTo(t, map[string]string{"PRINCIPAL_LOG_BYTES": "9000"})
-	for range 2 { // 4 KiB each, and the 5 bytes that the tracker knows
+	for range 2 { // each job counts as 4 KiB of events, and the tracker reports 5 bytes more
 		g.accepts(g.uploadAs(alice, 1000, nil), false)
 	}
 	g.beyond(g.uploadAs(alice, 1000, nil), "log_bytes")
@@ -217,7 +218,7 @@ func TestATrackerThatIsAwayBlocksNoUpload(t *testing.T) {
 			return nil
 		})
 	}
-	g := secured(t, nil, map[string]string{"PRINCIPAL_STORED_BYTES": "1"}) // no tracker at all
+	g := secured(t, nil, map[string]string{"PRINCIPAL_STORED_BYTES": "1"}) // no tracker runs
 	made := g.do("POST", "/tokens/", strings.NewReader(`{"token_name":"a","actor_name":"b","start_time":0,"end_time":1}`), as(adminToken(t)))
 	g.token = int64(made.json(t)["id"].(float64))
 	g.accepts(g.uploadAs(token(t, "alice", nil), 1000, nil), false)
@@ -255,14 +256,14 @@ func TestAnOwnerReadsItsUsageAndItsLimits(t *testing.T) {
 }
 
 // The outcome of an append may be unknown to the gateway. Then the bytes of the upload stay
-// reserved. If the event is certainly not stored, they are released.
+// reserved. If the event is certainly not stored, as here, the bytes are released.
 func TestAnUploadThatTheLogRefusesReleasesItsBytes(t *testing.T) {
 	t.Parallel()
 	g, _ := limitedTo(t, map[string]string{"PRINCIPAL_STORED_BYTES": "2500", "JOBS_MAX_BYTES": "40000", "UPLOAD_RESERVE": "0", "PRINCIPAL_LOG_BYTES": "0"})
 	alice := token(t, "alice", nil)
 	job := g.accepts(g.uploadAs(alice, 1000, nil), false)
 	g.fill(job, 0.985)
-	for range 3 { // each would exceed the budget if the bytes of an earlier one were still reserved
+	for range 3 { // each upload is refused because of the log, not because of a budget
 		if r := g.uploadAs(alice, 1000, nil); r.StatusCode == http.StatusAccepted || r.json(t)["code"] != "bus-full" {
 			t.Fatalf("%s %s", r.Status, r.text)
 		}

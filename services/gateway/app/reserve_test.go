@@ -28,7 +28,8 @@ func (g *env) gauge(name string) float64 {
 	return 0
 }
 
-// fill appends events to a job until the used fraction of the log is at least full.
+// fill appends events to a job until the used fraction of the log, from 0 to 1, is at least the
+// parameter full.
 func (g *env) fill(job string, full float64) {
 	g.t.Helper()
 	for {
@@ -61,13 +62,13 @@ func TestUploadsKeepAReserveForAcceptedJobs(t *testing.T) {
 	g.problem(g.upload(nil, file), 503, "bus-full")
 	g.problem(g.keyed("another", file.content), 503, "bus-full")
 	g.holds(`1 = (SELECT count(*) FROM catalogue.upload_keys)`)
-	if again := g.accepts(g.keyed("k", file.content), true); again != job { // a repetition needs no space
+	if again := g.accepts(g.keyed("k", file.content), true); again != job { // a repeated upload is answered although the log is full
 		t.Errorf("job %s became %s", job, again)
 	}
 	if r := g.do("GET", "/readyz", nil, nil); r.StatusCode != http.StatusOK {
 		t.Errorf("readyz: %s", r.Status)
 	}
-	g.fill(job, 0.95) // an accepted job may use the reserve
+	g.fill(job, 0.95) // the events of an accepted job may use the reserve
 	entries, err := g.staging.Entries(g.kit.Context())
 	if want := map[string]int{job: 1}; err != nil || !maps.Equal(entries, want) {
 		t.Errorf("staged are %v, want %v, %v", entries, want, err)

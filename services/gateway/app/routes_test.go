@@ -18,7 +18,8 @@ import (
 // parameter matches a parameter of a path, in the notations of Fiber and OpenAPI.
 var parameter = regexp.MustCompile(`:\w+|{\w+}`)
 
-// normalized returns operations in one notation, sorted.
+// normalized replaces the parameters in the paths by {}, removes a final slash, and sorts the
+// operations, so that those of Fiber and OpenAPI can be compared.
 func normalized(operations []string) []string {
 	for i, o := range operations {
 		operations[i] = strings.TrimSuffix(parameter.ReplaceAllString(o, "{}"), "/")

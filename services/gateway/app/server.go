@@ -38,7 +38,8 @@ type serverDependencies struct {
 	log     zerolog.Logger
 }
 
-// pitchMemory is the memory of the pitches that are being read and sent, in bytes.
+// pitchMemory is the largest number of bytes of memory for all pitches that are being read and
+// sent.
 const pitchMemory = 192 << 20
 
 // newServer makes the HTTP server. If listening is not nil, it is called with the server's address.

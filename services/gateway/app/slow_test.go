@@ -103,7 +103,7 @@ func TestSlowBodiesOfJSONHoldLittleMemory(t *testing.T) { //nolint:paralleltest 
 			answers <- string(status)
 		}()
 	}
-	wg.Wait() // every body has arrived except for its end, or is refused
+	wg.Wait() // each body is either refused or sent except for its last bytes
 	arrived := time.Since(began)
 	runtime.GC()
 	runtime.ReadMemStats(&during)
@@ -118,7 +118,8 @@ func TestSlowBodiesOfJSONHoldLittleMemory(t *testing.T) { //nolint:paralleltest 
 	for range n {
 		counted[<-answers]++
 	}
-	// On a busy machine the bodies arrive so slowly that the first ones time out before the last ones find no memory.
+	// Some bodies must find no memory (503). But on a busy machine the bodies arrive so slowly that
+	// the first ones time out (408) and release memory for the last ones.
 	together := arrived < idle/2
 	if counted["HTTP/1.1 408"] == 0 || together && counted["HTTP/1.1 503"] == 0 || counted["HTTP/1.1 408"]+counted["HTTP/1.1 503"]+counted[string(make([]byte, 12))] != n {
 		t.Errorf("the answers: %v", counted)
@@ -128,7 +129,8 @@ func TestSlowBodiesOfJSONHoldLittleMemory(t *testing.T) { //nolint:paralleltest 
 	}
 }
 
-// percentile returns the 99th percentile of the time of a small change of the catalogue.
+// percentile sends n requests that each create a token, and returns the 99th percentile of their
+// durations.
 func percentile(t *testing.T, g *env, n int) time.Duration {
 	t.Helper()
 	var took []time.Duration
@@ -175,7 +177,7 @@ func TestARefusalOfAnUpstreamDoesNotWaitForTheBody(t *testing.T) {
 	t.Parallel()
 	g, _ := startWithUpstream(t, nil, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set(stubHeader, "1")
-		w.Header().Set("Connection", "close") // as package httpd refuses
+		w.Header().Set("Connection", "close") // like a refusal by package httpd, which closes the connection
 		w.WriteHeader(http.StatusUnauthorized)
 	})
 	for _, framing := range []string{"Content-Length: 1000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n"} {
@@ -185,7 +187,7 @@ func TestARefusalOfAnUpstreamDoesNotWaitForTheBody(t *testing.T) {
 		if r := w.answer(); r.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: %s: %s", framing, r.Status, r.text)
 		}
-		if took := time.Since(began); took > 10*time.Second { // the body never comes
+		if took := time.Since(began); took > 10*time.Second { // the answer must not wait for the rest of the body, which never arrives
 			t.Errorf("%s: the answer came after %v", framing, took)
 		}
 	}
@@ -198,12 +200,12 @@ func TestTheSlowBodiesOfOneOwnerLeaveMemoryToOthers(t *testing.T) {
 	path := made.Header.Get("Location") + "/analyze"
 	const held, refused, size = 16, 4, 1 << 20
 	answers := make(chan int, held+refused)
-	for range held + refused { // the ends of the bodies never arrive
+	for range held + refused { // the client never sends the ends of these bodies
 		w := g.dial()
 		w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
 			path, token(t, "alice", nil), size)
 		go func() {
-			_, _ = io.WriteString(w, `{"audio_url":"`+strings.Repeat("x", size-1000)) // fails if the body is refused
+			_, _ = io.WriteString(w, `{"audio_url":"`+strings.Repeat("x", size-1000)) // the write fails if the gateway refuses the body
 		}()
 		go func() {
 			if resp, err := http.ReadResponse(w.r, nil); err == nil {

@@ -34,7 +34,7 @@ func TestLinksFollowATrustedProxy(t *testing.T) {
 	for _, c := range []struct {
 		g      *env
 		header map[string]string
-		before string // the text before a path in a link
+		before string // the expected prefix of the paths in links
 		seen   string // the X-Forwarded headers that the tracker has received
 	}{
 		{trusting, nil, "", "[127.0.0.1][http][HOST]"},
@@ -79,7 +79,7 @@ func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 		func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Method+" "+r.RequestURI) })
 	root := g.in(t)
 	root.url = strings.TrimSuffix(g.url, "/api/v1")
-	root.http = &contract.Transport{Base: http.DefaultTransport, Exempt: func(*http.Response) bool { return true }} // the document has only paths under the base path
+	root.http = &contract.Transport{Base: http.DefaultTransport, Exempt: func(*http.Response) bool { return true }} // the answers outside of the base path are not in the OpenAPI document
 	for path, want := range map[string]int{
 		"": 200, "/": 200, "/tokens": 200, "/tokens/": 200, "/jobs/?a=%20b": 200, "/openapi.json": 200, "/docs": 200, "/docs/docs.js": 200, "/console/assets/index-abc.js": 200,
 		"/livez": 200, "/readyz": 200, "/health": 200, "/nowhere": 404, "/tokens/1/upload-audio": 405, "/api/v1/tokens": 404, "x/tokens": 404, "/../tokens": 404,
@@ -90,7 +90,7 @@ func TestEveryRouteIsUnderTheBasePath(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/": 404, "/tokens": 404, "/jobs/": 404, "/docs": 404, "/openapi.json": 404, "/api": 404, "/api/v1x": 404, "/API/v1/tokens": 404, "/api/v1%2ftokens": 404, "/api/v1//tokens": 404,
-		"/livez": 200, "/readyz": 200, "/readyz/": 200, "/health": 200, // probes do not use the prefix
+		"/livez": 200, "/readyz": 200, "/readyz/": 200, "/health": 200, // probes are also answered without the base path
 	} {
 		r := root.do("GET", path, nil, map[string]string{"Origin": listed})
 		if r.StatusCode != want {
@@ -197,7 +197,7 @@ func TestHTTP10ClientsGetBodiesWithoutChunks(t *testing.T) {
 	if !strings.Contains(g.kit.Logged(), `"path":"/jobs/","status":200,"bytes":10000`) {
 		t.Error("the line of the list is missing")
 	}
-	if err := g.stop(); err != nil { // this ends the stream, as in any shutdown
+	if err := g.stop(); err != nil { // the shutdown must end the stream with "retry"
 		t.Error(err)
 	}
 	if rest, err := io.ReadAll(frames); err != nil || !regexp.MustCompile(`^retry: \d+\n\n$`).Match(rest) {

@@ -102,7 +102,7 @@ func TestATokenWithoutReferencesHasNulls(t *testing.T) {
 	}
 }
 
-func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel // the last check is about all cases
+func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) { //nolint:tparallel // after all subtests, the last check is that nothing is stored
 	t.Parallel()
 	g := start(t, map[string]string{"MAX_UPLOAD_BYTES": "300000"})
 	good, contentType := form(part{name: "file", file: "a.wav", content: wav(1000)})
@@ -235,7 +235,8 @@ func coded(n int) []byte {
 	return b
 }
 
-// ac4 returns an MP4 file with the codec AC-4. The codec is named after n bytes of sound.
+// ac4 returns an MP4 file with n bytes of sound. The box that names the codec, AC-4, follows the
+// sound.
 func ac4(n int) []byte {
 	box := func(kind string, body ...string) string {
 		b := strings.Join(body, "")

@@ -31,7 +31,7 @@ func (g *env) dial() *wire {
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(time.Minute)) // generous, because other tests run on the machine
+	_ = c.SetDeadline(time.Now().Add(time.Minute)) // long enough for a machine on which other tests run too
 	return &wire{t: g.t, Conn: c, r: bufio.NewReader(c), http: g.http}
 }
 
@@ -44,7 +44,7 @@ func (w *wire) send(format string, args ...any) {
 	w.t.Helper()
 	text := fmt.Sprintf(format, args...)
 	for line := range strings.SplitSeq(text, "\r\n") {
-		if strings.HasSuffix(line, version) { // searching bodies for the pattern would take seconds
+		if strings.HasSuffix(line, version) { // checked first, since matching the pattern against whole bodies would take seconds
 			w.asked = append(w.asked, requestLine.FindStringSubmatch(line))
 		}
 	}
@@ -75,7 +75,7 @@ func (w *wire) answer() reply {
 
 // rest reads the remaining bytes until the connection is closed.
 func (w *wire) rest() string {
-	b, _ := io.ReadAll(w.r) // a reset also ends it
+	b, _ := io.ReadAll(w.r) // an error is ignored: a TCP reset also ends the connection
 	return string(b)
 }
 
@@ -106,14 +106,14 @@ func TestARefusedBodyIsNeverParsedAsTheNextRequest(t *testing.T) {
 					w := g.dial()
 					_ = w.SetDeadline(time.Now().Add(2 * time.Minute))
 					w.send("%s %s HTTP/1.1\r\nHost: localhost\r\n%s", method, path, framing)
-					_, _ = io.WriteString(w, body+end) // the request may be refused before the whole body is sent
+					_, _ = io.WriteString(w, body+end) // the write fails if the gateway refuses the request early
 					_ = w.Conn.(*net.TCPConn).CloseWrite()
 					wires[fmt.Sprintf("%s %s %s %q", name, method, path, framing)] = w
 				}
 			}
 		}
 	}
-	for name, w := range wires { // all requests were sent before: the gateway waits a moment for the rest of some bodies
+	for name, w := range wires { // answers are read after all requests are sent, since the gateway delays some of them
 		_ = w.answer()
 		if after := w.rest(); strings.Contains(after, "HTTP/1.1 2") {
 			t.Errorf("%s: a hidden request was answered: %s", name, after)
@@ -156,10 +156,10 @@ func TestAConnectionCanBeReusedAfterAnUpload(t *testing.T) {
 			t.Fatalf("chunked: %s: %s", r.Status, r.text)
 		}
 		w.alive()
-		// A refused body whose rest is small.
+		// The gateway refuses this request, and reads and discards its small body.
 		w.send("POST /tokens/999/upload-audio HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 5000\r\n\r\n%s", contentType, strings.Repeat("z", 5000))
 		g.problem(w.answer(), 404, "token-not-found")
-		<-time.After(time.Second) // longer than the deadlines of the previous bodies, which must be reset
+		<-time.After(time.Second) // longer than the idle timeout of the bodies, which must no longer apply
 		w.alive()
 	}
 }
@@ -195,7 +195,7 @@ func TestATooLargeBodyIsRefusedByItsHeader(t *testing.T) {
 			t.Errorf("and then %q", after)
 		}
 	}
-	// The gateway ignores the internal header of a client.
+	// The gateway ignores its internal header x-sori-declared-length if a client sends it.
 	w := g.dial()
 	body, contentType := form(part{name: "file", file: "a.wav", content: wav(64)})
 	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nx-sori-declared-length: 9999999999\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body), body)
@@ -240,8 +240,7 @@ func TestTheRestOfATooLargeBodyIsNotRead(t *testing.T) {
 		}
 	}()
 	g.problem(w.answer(), 413, "too-large")
-	// The buffers of the kernel hold a few MiB; a server that continued to read would read the
-	// whole body.
+	// The gateway stops reading, so the client can send only what the kernel buffers: a few MiB.
 	if n := <-sent; n > 64<<20 {
 		t.Errorf("%d bytes were taken", n)
 	}
@@ -270,7 +269,7 @@ func TestAnUploadWhoseClientLeavesLeavesNothingBehind(t *testing.T) {
 			}
 		}
 	}
-	// A complete form that is shorter than declared.
+	// The form is complete, but its body is 10 bytes shorter than its Content-Length.
 	w := g.dial()
 	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", g.path(), contentType, len(body)+10, body)
 	_ = w.Conn.(*net.TCPConn).CloseWrite()
@@ -313,7 +312,7 @@ func TestABodyMayArriveSlowlyButSteadily(t *testing.T) {
 	w.send("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", g.path(), contentType, len(body))
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for i := range 10 { // a second in all
+	for i := range 10 { // one second in all; each pause is shorter than the idle timeout
 		<-tick.C
 		w.send("%s", body[i*len(body)/10:(i+1)*len(body)/10])
 	}
@@ -333,7 +332,7 @@ func TestAShutdownLetsUploadsFinish(t *testing.T) {
 	g.active(1)
 	stopped := make(chan error)
 	go func() { stopped <- g.stop() }()
-	if rest := unused.rest(); rest != "" { // the end of the connection means that the shutdown has begun
+	if rest := unused.rest(); rest != "" { // the connection is closed when the shutdown begins
 		t.Errorf("unused: %q", rest)
 	}
 	w.send("%s", body[1000:])
