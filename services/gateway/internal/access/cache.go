@@ -41,7 +41,7 @@ func newKeyCache(store KeyStore, now func() time.Time) *keyCache {
 	return &keyCache{store: store, now: now, entries: entries, queries: make(chan struct{}, maxQueries)}
 }
 
-// principal returns the principal of an API key. text is the key as the request has it.
+// principal returns the principal of an API key. text is the whole key: its prefix, id and secret.
 func (c *keyCache) principal(ctx context.Context, text string) (principal.Principal, error) {
 	id, secret, ok := parseKey(text)
 	if !ok {
@@ -79,7 +79,7 @@ func (c *keyCache) load(ctx context.Context, id string) (cacheEntry, error) {
 func (c *keyCache) query(ctx context.Context, id string) (cacheEntry, error) {
 	c.queries <- struct{}{} // does not block forever: each query has a deadline
 	defer func() { <-c.queries }()
-	until := c.now().Add(cacheAge) // taken before the query, since the key may be revoked during the query
+	until := c.now().Add(cacheAge) // the time before the query, since the key may be revoked while the query runs
 	key, err := c.store.APIKey(ctx, id)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return cacheEntry{}, err
@@ -97,7 +97,7 @@ func (c *keyCache) markUsed(ctx context.Context, entry cacheEntry) {
 		return
 	}
 	entry.key.LastUsed = &now
-	c.entries.Add(entry.key.ID, entry) // before the query, so that of many concurrent requests only a few store the time
+	c.entries.Add(entry.key.ID, entry) // updated before the query: otherwise many concurrent requests would each store the time
 	if err := c.store.MarkAPIKeyUsed(ctx, entry.key.ID); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("use of api key not stored")
 	}

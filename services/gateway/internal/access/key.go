@@ -79,8 +79,8 @@ func isHex(text string, bytes int) bool {
 	return len(text) == 2*bytes && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// check returns the principal of a stored key if the secret is right. Only with the right secret
-// does the failure show that the key has expired or was revoked.
+// check returns the principal of a stored key if the secret is right. If the secret is wrong, the
+// failure does not show whether the key has expired or was revoked.
 func (k StoredKey) check(secret string, now time.Time) (principal.Principal, error) {
 	switch {
 	case subtle.ConstantTimeCompare(hashSecret(secret), k.SecretHash) != 1:

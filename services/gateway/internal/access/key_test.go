@@ -24,7 +24,7 @@ type keyStore struct {
 	away    bool
 	queries int
 	marks   int
-	held    chan struct{} // if set, a query waits until it is closed
+	held    chan struct{} // if set, every query waits until this channel is closed
 	active  int
 	most    int // the largest number of concurrent queries
 }
@@ -269,7 +269,7 @@ func TestAPrincipalGivesNoMoreThanItHas(t *testing.T) {
 	for name, c := range map[string]struct {
 		by   principal.Principal
 		body string
-		want string // the code, or the owner of the key
+		want string // expected code of the failure or, if the key is made, its owner
 	}{
 		"one's own":               {user, `{"name":"n","scopes":["jobs:read","jobs:read"]}`, "alice"},
 		"one's own by name":       {user, `{"name":"n","scopes":["jobs:read"],"owner":"alice"}`, "alice"},

@@ -48,7 +48,7 @@ func (r KeyRequest) Key(by principal.Principal, now time.Time) (Key, error) {
 		refuse("/name", "must be text of 1 to 255 bytes without control characters")
 	}
 	if r.Expires != nil {
-		at := r.Expires.UTC() // Postgres does not know every offset
+		at := r.Expires.UTC() // Postgres rejects some offsets that RFC 3339 allows
 		if k.Expires = &at; !at.After(now) || at.Year() > lastYear {
 			refuse("/expires_at", "must be in the future, and before the year 10000")
 		}

@@ -74,7 +74,7 @@ func (t *tokens) principal(ctx context.Context, token string) (principal.Princip
 		return principal.Principal{}, invalid("The token names no subject, or one that cannot be used.")
 	}
 	p := principal.Principal{Owner: owner, Scopes: t.scopes(claims)}
-	if expires, err := claims.GetExpirationTime(); err == nil && expires != nil { // the parser requires it
+	if expires, err := claims.GetExpirationTime(); err == nil && expires != nil { // always true, since the parser requires exp
 		p.Expires = expires.Add(leeway)
 	}
 	return p, nil
@@ -95,8 +95,8 @@ func datesFit(claims jwt.MapClaims) bool {
 	return true
 }
 
-// keysOf returns the function that finds the keys for a token. The token is not verified at that
-// time.
+// keysOf returns the function that finds the keys for a token. The parser calls this function
+// before it verifies the signature of the token.
 func (t *tokens) keysOf(ctx context.Context) jwt.Keyfunc {
 	return func(token *jwt.Token) (any, error) {
 		if _, critical := token.Header["crit"]; critical || !isAccessToken(token.Header["typ"]) {
@@ -106,7 +106,7 @@ func (t *tokens) keysOf(ctx context.Context) jwt.Keyfunc {
 			return []byte(t.cfg.Secret.Reveal()), nil
 		}
 		if issuer, err := token.Claims.GetIssuer(); err != nil || issuer != t.cfg.Issuer {
-			return nil, jwt.ErrTokenInvalidIssuer // before a key of the provider is requested
+			return nil, jwt.ErrTokenInvalidIssuer // checked before Keys is called, so that a token of another issuer causes no fetch
 		}
 		id, _ := token.Header["kid"].(string)
 		found, err := t.issuer.Keys(ctx, id, token.Method.Alg())

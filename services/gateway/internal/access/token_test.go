@@ -119,7 +119,7 @@ func TestATokenOfTheProviderOrOfTheSecretProvesItsSubject(t *testing.T) {
 			if err != nil || p.Owner != "alice" || !slices.Equal(p.Scopes, principal.UserScopes()) || p.KeyID != "" {
 				t.Errorf("%+v, %v", p, err)
 			}
-			if p.Expires.Before(now) || p.Expires.After(now.Add(2*time.Hour)) { // no stream may outlast the token
+			if p.Expires.Before(now) || p.Expires.After(now.Add(2*time.Hour)) { // the principal expires with the token, which ends its streams
 				t.Errorf("it expires at %v", p.Expires)
 			}
 		})

@@ -67,8 +67,9 @@ func sendCached(c *fiber.Ctx, job string) error {
 }
 
 // known is the httpserver.Early of uploads. It returns the job whose result is cached for the
-// recording with the SHA-256 in Repr-Digest. That must be the digest of the file alone, since a
-// digest of the whole form finds nothing. An upload with an Idempotency-Key always becomes a job.
+// recording with the SHA-256 in Repr-Digest. Repr-Digest must be the digest of the file alone: no
+// result is found by the digest of the whole form. An upload with an Idempotency-Key always becomes
+// a job.
 func (u uploads) known(ctx context.Context, path string, lines func(name string) []string) string {
 	sum, err := upload.ParseDigest(strings.Join(lines("Repr-Digest"), ", "))
 	if err != nil || sum == nil || len(lines("Idempotency-Key")) > 0 || wantsFresh(strings.Join(lines(fiber.HeaderCacheControl), ", ")) {
@@ -79,7 +80,7 @@ func (u uploads) known(ctx context.Context, path string, lines func(name string)
 		return ""
 	}
 	job, err := u.find(ctx, token, hex.EncodeToString(sum))
-	if err != nil { // the upload continues, and its handler reports what is wrong
+	if err != nil { // the gateway then reads the body, and the handler reports the failure
 		zerolog.Ctx(ctx).Debug().Err(err).Msg("cached result not looked up")
 	}
 	return job

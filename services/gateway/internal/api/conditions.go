@@ -52,7 +52,7 @@ func ifMatch(c *fiber.Ctx) catalogue.Match {
 // sendConditional answers a GET. The status is 304 if If-None-Match contains the entity tag.
 func sendConditional(c *fiber.Ctx, r representation) error {
 	c.Set(fiber.HeaderETag, r.etag)
-	c.Set(fiber.HeaderCacheControl, "private, no-cache") // may be stored, must be revalidated
+	c.Set(fiber.HeaderCacheControl, "private, no-cache") // caches may store the answer, but must revalidate it
 	if conditional.Parse(headerLines(c, fiber.HeaderIfNoneMatch)).MatchWeak(r.etag) {
 		c.Status(fiber.StatusNotModified)
 		return nil

@@ -64,7 +64,8 @@ func (h directUploads) form(c *fiber.Ctx) error {
 	return h.describe(c, r)
 }
 
-// describe passes an upload on to the uploader.
+// describe checks the request for an upload and forwards it to the uploader, with a description of
+// the upload in a header.
 func (h directUploads) describe(c *fiber.Ctx, r directRequest) error {
 	token, err := r.token()
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // defaultLimit is the length of a page if the request has no limit.
 const defaultLimit = 100
 
-// params reads the parameters of a list.
+// params reads the parameters of a request for a list and collects their violations.
 type params struct {
 	query.Params
 
@@ -36,12 +36,12 @@ func (p *params) page() catalogue.Page {
 	}
 }
 
-// name reads a name from the query, in the form in which names are stored.
+// name reads a name from the query and normalizes it as stored names are normalized.
 func (p *params) name(name string) string { return p.normalized(name, p.Get(name)) }
 
-// without reads the parameter expand, which determines whether the entries of a list contain other
-// entries, and reports whether expand is "none". If the parameter is absent, the entries contain
-// the others.
+// without reports whether the query has expand=none: then the entries of the list do not contain
+// other entries, such as the scripts of tokens. The parameter contained is the only other valid
+// value of expand, and the default.
 func (p *params) without(contained string) bool {
 	expand := p.Get("expand")
 	if expand != "" && expand != contained && expand != "none" {

@@ -11,7 +11,7 @@ import (
 // meBody is the sender of a request, with the permissions of the sender.
 type meBody struct {
 	Owner   string            `json:"owner"`      // empty if requests are not authenticated
-	Scopes  []principal.Scope `json:"scopes"`     // admin includes all others
+	Scopes  []principal.Scope `json:"scopes"`     // the scope admin includes all other scopes
 	APIKey  *string           `json:"api_key"`    // id of the API key, or null for a token
 	Expires *time.Time        `json:"expires_at"` // expiry of the credential, or null
 }
@@ -19,7 +19,7 @@ type meBody struct {
 // sendMe answers with the principal of the request.
 func sendMe(c *fiber.Ctx) error {
 	p := principal.From(c.UserContext())
-	body := meBody{Owner: p.Owner, Scopes: append([]principal.Scope{}, p.Scopes...)} // never null in JSON
+	body := meBody{Owner: p.Owner, Scopes: append([]principal.Scope{}, p.Scopes...)} // a new slice, so that no scopes are [] in JSON, not null
 	if p.KeyID != "" {
 		body.APIKey = &p.KeyID
 	}

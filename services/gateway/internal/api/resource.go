@@ -143,5 +143,5 @@ func jsonBody(c *fiber.Ctx, t httpserver.BodyLimits) ([]byte, error) {
 	return text, nil
 }
 
-// jsonTimeout is how long the body of an entry may take to arrive. It is small, unlike a recording.
+// jsonTimeout is how long a JSON body may take to arrive. A JSON body is small, unlike a recording.
 const jsonTimeout = 30 * time.Second

@@ -8,8 +8,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// resumableUploads has the routes of resumable uploads whose requests have bytes of a recording. The
-// uploader answers them.
+// resumableUploads has the routes of resumable uploads whose requests have bytes of a recording.
+// The uploader answers these requests.
 type resumableUploads struct{ directUploads }
 
 // create begins an upload, perhaps with its first bytes: POST /uploads. The upload is described by

@@ -118,7 +118,7 @@ func (h tokens) get(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if d.Memory != nil { // most tokens have no pitch: their answers stay as they are
+	if d.Memory != nil { // nil if the token has no pitch; WhenSent would needlessly turn the answer into a stream
 		defer httpserver.WhenSent(c, d.Memory.Release)
 	}
 	return sendConditional(c, representation{etag: entityTag(d.Version, d.Digest), body: detailBody{

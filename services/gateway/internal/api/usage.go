@@ -9,7 +9,7 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Quotas has the budgets of owners, and what they use.
+// Quotas has the budgets of owners, and reads how much an owner uses.
 type Quotas interface {
 	Usage(ctx context.Context, owner string) (quota.Usage, error)
 	Limits() quota.Limits

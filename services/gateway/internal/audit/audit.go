@@ -22,10 +22,10 @@ type Entry struct {
 	Owner     string    `db:"owner" json:"owner"`           // see principal.Principal
 	KeyID     string    `db:"key_id" json:"key_id"`         // id of the API key; empty for a token
 	Action    string    `db:"action" json:"action"`         // method and route
-	Object    string    `db:"object" json:"object"`         // path of what was made or changed
+	Object    string    `db:"object" json:"object"`         // path of the created or changed object
 	Status    int       `db:"status" json:"status"`         // HTTP status of the response
 	Address   string    `db:"address" json:"address"`       // address of the client
-	RequestID string    `db:"request_id" json:"request_id"` // also in the logs of all services
+	RequestID string    `db:"request_id" json:"request_id"` // id of the request, as in the logs of all services
 }
 
 // Filter selects entries. An empty field matches every entry.
@@ -58,7 +58,7 @@ type Log struct {
 	retention time.Duration
 	log       zerolog.Logger
 	queue     chan Entry
-	unwritten []Entry // received from queue; used by Run, and then by Close
+	unwritten []Entry // entries that are received from queue and not yet written; used by Run, and then by Close
 }
 
 // New makes a log that keeps its entries for the duration retention.
@@ -76,7 +76,7 @@ func (l *Log) Record(e Entry) {
 	}
 }
 
-// drop writes an entry to the log of the service instead.
+// drop writes an entry to the log of the service, since the audit log cannot store it.
 func (l *Log) drop(e Entry) {
 	l.log.Error().Interface("entry", e).Msg("audit entry not stored")
 }
@@ -97,8 +97,8 @@ func (l *Log) Run(ctx context.Context) error {
 	return nil
 }
 
-// receive waits for an entry, and takes it and the entries behind it from the queue. It returns
-// false if ctx ends first.
+// receive waits for an entry. It takes this entry and further queued entries from the queue, up to
+// a full batch. It returns false if ctx ends before an entry arrives.
 func (l *Log) receive(ctx context.Context) bool {
 	select {
 	case e := <-l.queue:

@@ -45,7 +45,7 @@ func (r *rows) DeleteAudit(_ context.Context, before time.Time) (int64, error) {
 	return 1, nil
 }
 
-// run runs a log until the returned function is called, which closes it too.
+// run runs a log. The returned function stops the log and closes it.
 func run(t *testing.T, l *audit.Log) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -25,7 +25,7 @@ const MaxPage = 500
 // page of the longest scripts would have 40 MB.
 const MaxText = 2 << 20
 
-// List is a page of a list. More reports whether entries follow it.
+// List is a page of a list. More reports whether further entries follow this page.
 type List[T any] struct {
 	Entries []T
 	More    bool

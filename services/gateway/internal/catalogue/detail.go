@@ -44,12 +44,12 @@ const (
 // Detail is a token with the objects that its references name.
 type Detail struct {
 	Token
-	Pitch   json.RawMessage // nil if there is none
-	BGVoice *string         // a URL that needs no credentials
+	Pitch   json.RawMessage // nil if the token has no pitch, or the pitch was left out
+	BGVoice *string         // URL at which anybody can read the background voice; nil if there is none, or it was left out
 
-	// Digest changes if a part of the detail changes that the token's version does not cover: the
-	// scripts, the pitch, or the half hour in which the link was made. It is empty if the detail
-	// has none of these.
+	// Digest changes if the detail changes without a change of the token's version: if the scripts
+	// or the pitch change, or when half of the validity of the link is over. It is empty for a
+	// token without scripts and references.
 	Digest string
 
 	// Memory is the memory that the pitch uses. The caller must release it when the detail is sent.
@@ -101,13 +101,13 @@ func (d *Details) addPitch(ctx context.Context, to *Detail) error {
 	defer timeout.Stop()
 	var busy error
 	pitch, err := d.readPitch(reading, *to.PitchURL, func(size int64) error {
-		timeout.Stop() // the wait for memory has its own limit
+		timeout.Stop() // the wait for memory has a timeout of its own
 		defer timeout.Reset(pitchTimeout)
 		to.Memory, busy = d.memory.Acquire(ctx, principal.From(ctx).Owner, copies*size)
 		return busy
 	})
 	if busy != nil {
-		return busy //nolint:wrapcheck // the failure is the answer to the client
+		return busy //nolint:wrapcheck // the client receives this failure
 	}
 	if err != nil && reading.Err() != nil && ctx.Err() == nil {
 		err = fault.Unreachable("storage", err)

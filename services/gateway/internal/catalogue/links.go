@@ -37,8 +37,8 @@ func (f *fields) reference(member string, check func(ref string) error) *string 
 	return ref
 }
 
-// playable reads a reference to an object that browsers play. A public URL of another host is
-// allowed.
+// playable reads a reference to an object that browsers play. Unlike other references, this one may
+// be a public URL of another host.
 func (f *fields) playable(member string, check func(ref string) error) *string {
 	ref := f.line(member)
 	if ref == nil {

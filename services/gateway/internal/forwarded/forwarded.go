@@ -46,7 +46,7 @@ func namedBlocks(word string) []netip.Prefix {
 func (p *Proxies) UnmarshalText(text []byte) error {
 	list, err := config.ParseList(text, parseBlocks)
 	*p = slices.Concat(list...)
-	return err //nolint:wrapcheck // the error names the entries
+	return err //nolint:wrapcheck // err contains the invalid entries
 }
 
 func parseBlocks(entry string) ([]netip.Prefix, error) {
@@ -75,8 +75,8 @@ func (p Proxies) Trust(peer net.Addr) bool {
 	return ok && p.contains(plain(tcp.AddrPort().Addr()))
 }
 
-// plain returns an address without a zone; an IPv4 address that is written as an IPv6 address is an
-// IPv4 address.
+// plain returns an address without its zone. It converts an IPv4-mapped IPv6 address to the IPv4
+// address.
 func plain(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
 // Client returns the address of the client of a request. If the peer is not a trusted proxy, it is
@@ -105,7 +105,7 @@ func parseHop(text string) (netip.Addr, error) {
 	if at, err := netip.ParseAddrPort(text); err == nil {
 		return at.Addr(), nil
 	}
-	return netip.ParseAddr(strings.Trim(text, "[]")) //nolint:wrapcheck // the caller needs no more than the fact that there is no address
+	return netip.ParseAddr(strings.Trim(text, "[]")) //nolint:wrapcheck // the caller checks only whether there is an error
 }
 
 func (p Proxies) contains(addr netip.Addr) bool {
@@ -154,7 +154,7 @@ func last(lines []string) string {
 	return strings.TrimSpace(line[strings.LastIndexByte(line, ',')+1:])
 }
 
-// maxPrefix limits a path prefix, in bytes.
+// maxPrefix is the largest length of a path prefix, in bytes.
 const maxPrefix = 256
 
 // CleanPrefix returns a path prefix without its trailing slash. It returns false if the text is not

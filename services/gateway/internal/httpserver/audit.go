@@ -13,11 +13,11 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// principalKey is the key under which admit stores the principal for the audit log, also that of a
-// request that it denies.
+// principalKey is the key under which admit stores the principal of a request for the audit log,
+// even if admit denies the request.
 type principalKey struct{}
 
-// objectKey is the key of the path of the resource that a request has created.
+// objectKey is the key under which Made stores a path for the audit log.
 type objectKey struct{}
 
 // Made sets the path that the audit log records for a request, in place of the Location header of

@@ -55,7 +55,8 @@ func (s *Server) headerReceived(work context.Context, router *Router, h *fasthtt
 	return fasthttp.RequestConfig{MaxRequestBodySize: 1}
 }
 
-// chunked is fasthttp's length of a body whose length is not declared.
+// chunked is the value by which fasthttp represents the length of a chunked body, which is not
+// declared.
 const chunked = -1
 
 // dropBody removes the body of a request. The connection is closed after the answer.
@@ -83,7 +84,7 @@ func declaredLength(c *fiber.Ctx) int64 {
 // BodyLimits limit the time in which a body must arrive, and the memory of bodies that ReadBody
 // reads.
 type BodyLimits struct {
-	Idle    time.Duration // the longest time without a byte, and by how much a body may be late
+	Idle    time.Duration // longest time without a byte, and how far the body may lag behind MinRate
 	Total   time.Duration // the longest time of the whole body
 	MinRate int64         // bytes per second; see package minrate
 	Memory  *BodyMemory   // memory of the bodies that ReadBody reads
@@ -100,7 +101,7 @@ type Body struct {
 
 	detached atomic.Bool // see Detach
 
-	mu   sync.Mutex // a goroutine other than the handler's may read
+	mu   sync.Mutex // net/http may read the body in a goroutine other than the handler's
 	r    io.Reader
 	pace minrate.Meter
 	read int64
@@ -143,13 +144,13 @@ func (b *Body) Read(p []byte) (int, error) {
 	if b.deadline.Before(deadline) {
 		deadline = b.deadline
 	}
-	// RequestCtx resets this deadline at the end of the request. A deadline of the connection would
-	// stay.
+	// RequestCtx resets its deadline at the end of the request. A deadline that is set on the
+	// connection itself would remain.
 	if err := b.ctx.SetReadDeadline(deadline); err != nil {
 		b.err = truncated(err)
 		return 0, b.err
 	}
-	if b.detached.Load() { // checked after the deadline is set, since Detach sets another one
+	if b.detached.Load() { // checked after SetReadDeadline, which may have replaced the deadline that Detach has set
 		return 0, errDetached
 	}
 	n, err := b.r.Read(p)
@@ -160,7 +161,7 @@ func (b *Body) Read(p []byte) (int, error) {
 		n, b.err = 0, TooLarge(b.limit)
 	case errors.Is(err, io.EOF) && b.length > b.read:
 		b.err = truncated(fmt.Errorf("%d of %d bytes: %w", b.read, b.length, io.ErrUnexpectedEOF))
-	case errors.Is(err, io.EOF) && b.length < 0 && b.clientEnded(): // after a chunk that is not the last one
+	case errors.Is(err, io.EOF) && b.length < 0 && b.clientEnded(): // the client has closed its side before the last chunk
 		b.err = truncated(io.ErrUnexpectedEOF)
 	case errors.Is(err, io.EOF):
 		b.err = io.EOF
@@ -186,7 +187,7 @@ func (b *Body) Close() error { return nil }
 // request: a net/http Transport may continue to read a body after it has returned the response.
 func (b *Body) Detach() error {
 	b.detached.Store(true)
-	if !b.mu.TryLock() { // a read is waiting: interrupt it
+	if !b.mu.TryLock() { // another goroutine is reading: a deadline in the past interrupts it
 		_ = b.ctx.SetReadDeadline(time.Unix(1, 0))
 		b.mu.Lock()
 	}

@@ -77,8 +77,8 @@ func (x cors) check(c *fasthttp.RequestCtx, p publicURL) error {
 }
 
 // setHeaders sets the headers that let a page of a listed origin read an answer. It may be called
-// twice for an answer. Vary is also set if the request has no Origin: the answer then has no CORS
-// headers for a page, and a cache must not serve it to one.
+// twice for an answer. Vary is also set if the request has no Origin: such an answer has no CORS
+// headers, and a cache must not serve it to a page of a listed origin.
 func (x cors) setHeaders(c *fasthttp.RequestCtx) {
 	h, preflight := &c.Response.Header, isPreflight(c)
 	if preflight {

@@ -25,8 +25,8 @@ const earlyHeader = "X-Sori-Early"
 // was not read. It is empty if Early was not called, or needs the body.
 func EarlyAnswer(c *fiber.Ctx) string { return c.Get(earlyHeader) }
 
-// The limits of Early. It runs before the limits of the client apply to the request: beyond
-// earlyConcurrency at once, bodies are read as usual.
+// The limits of Early, which runs before the limits of the client are checked. While
+// earlyConcurrency calls run, other requests are handled without Early: their bodies are read.
 const (
 	earlyConcurrency = 32
 	earlyTimeout     = 2 * time.Second

@@ -35,7 +35,7 @@ func (e *edge) wrap(server *fasthttp.Server) {
 		e.prepareRequest(c)
 		if knownMethod(c) {
 			handle(c)
-		} else { // Fiber would answer in plain text
+		} else { // Fiber would answer an unknown method in plain text
 			own := e.app.AcquireCtx(c)
 			_ = e.app.ErrorHandler(own, e.notFound(own)) // never fails
 			e.app.ReleaseCtx(own)
@@ -154,9 +154,9 @@ func (e *edge) changes(c *fiber.Ctx) bool {
 	return route.changes || !isSafe(c.Method())
 }
 
-// isClean reports whether a path has no empty segment and no dot segment, except for one slash at
-// its end. The services behind the gateway redirect any other path, or route it differently: then
-// the scope that was checked here is that of another route.
+// isClean reports whether a path has no empty segment and no dot segment. One slash at the end is
+// allowed. The services behind the gateway redirect any other path, or match it to another route
+// than the gateway does, whose scope was then not checked.
 func isClean(path string) bool {
 	inner := strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
 	if inner == "" {
@@ -184,7 +184,8 @@ func (e *edge) notFound(c *fiber.Ctx) error {
 	return fault.WrongMethod()
 }
 
-// allowed returns the value of Allow for the path of a request; empty if no route has the path.
+// allowed returns the value of the Allow header for the path of a request; empty if no route has
+// the path.
 func (e *edge) allowed(c *fiber.Ctx) string {
 	if publicURLOf(c.Context()).outside {
 		return ""

@@ -25,7 +25,7 @@ func fail(c *fiber.Ctx, log *zerolog.Logger, id string, err error) {
 	httpd.Report(log, err)
 	d := problem.From(err, problem.Request{Path: c.Path(), ID: id, AcceptLanguage: c.Get(fiber.HeaderAcceptLanguage)})
 	text, err := json.Marshal(d)
-	if err != nil { // the cause can only be an extension member
+	if err != nil { // only a value in Extra can be invalid in JSON
 		d.Extra = nil
 		text, _ = json.Marshal(d)
 	}
@@ -63,7 +63,7 @@ func fromFiber(err error) error {
 	case http.StatusRequestHeaderFieldsTooLarge:
 		return fault.Wrap(fault.HeaderTooLarge, "headers-too-large", "The header of the request is too large.", err)
 	default:
-		return fault.MalformedRequest("The request could not be read.", nil) // err quotes the header, with its credentials
+		return fault.MalformedRequest("The request could not be read.", nil) // without err, which quotes the header and so the credentials
 	}
 }
 

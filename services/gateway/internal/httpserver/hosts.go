@@ -41,10 +41,10 @@ func (h *Hosts) UnmarshalText(text []byte) error {
 		return host, nil
 	})
 	*h = list
-	return err //nolint:wrapcheck // the error names the entries
+	return err //nolint:wrapcheck // err contains the invalid entries
 }
 
-// hostRule decides which hosts may be requested.
+// hostRule decides by which host names clients may request the gateway.
 type hostRule struct {
 	allowed Hosts
 	any     bool

@@ -23,12 +23,13 @@ func closeDelimited(c *fasthttp.RequestCtx) {
 	c.Hijack(func(to net.Conn) {
 		_, err := to.Write(head)
 		if err == nil {
-			// WriterTo and ReaderFrom are hidden, so that every piece is sent as it arrives.
+			// The wrappers hide WriterTo and ReaderFrom, so that io.Copy sends every piece as it
+			// arrives.
 			_, err = io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{c.Response.BodyStream()})
 		}
 		_ = c.Response.CloseBodyStream()
 		if err != nil {
-			resetOnClose(c.Conn()) // otherwise the partial body would look complete
+			resetOnClose(c.Conn()) // after a normal close, the partial body would look complete
 		}
 	})
 }

@@ -54,8 +54,8 @@ func clientAddress(c *fiber.Ctx) string {
 	return peer.String()
 }
 
-// network returns the text by which a client is counted before authentication; empty if it is not
-// counted.
+// network returns the key of an address for the limits before authentication: the address or, for
+// IPv6, its /64 network. It returns "" for an address without a limit.
 func network(addr netip.Addr) string {
 	switch {
 	case !addr.IsValid() || addr.IsLoopback():
@@ -70,8 +70,9 @@ func network(addr netip.Addr) string {
 	return net64.String()
 }
 
-// sender returns the text by which a client is counted after authentication; empty if it is not
-// counted.
+// sender returns the key of a client for the limits after authentication: the owner of the
+// credentials or, without an owner, the key of the address. It returns "" for a client without a
+// limit.
 func sender(c *fiber.Ctx) string {
 	if owner := principal.From(c.UserContext()).Owner; owner != "" {
 		return "owner " + owner

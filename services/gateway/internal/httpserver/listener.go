@@ -16,7 +16,7 @@ import (
 // once, close the others at the end of the grace, and wait until all are closed.
 type listener struct {
 	net.Listener
-	reading minrate.Limit // rate at which clients must read answers
+	reading minrate.Limit // least rate at which clients must read answers
 	mu      sync.Mutex
 	open    map[*conn]struct{}
 	closed  chan struct{} // receives a value, without blocking, when a connection is closed
@@ -93,7 +93,7 @@ type conn struct {
 	net.Conn
 	listener *listener
 	used     atomic.Bool
-	ended    atomic.Bool // the client sends nothing more
+	ended    atomic.Bool // a read has shown that the client has closed its side
 	linger   atomic.Bool
 	once     sync.Once
 

@@ -12,10 +12,10 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// The limits of bodies that are read into memory. Slow clients could otherwise fill it: a thousand
-// of them with a megabyte each hold more than a gigabyte.
+// The limits of the memory for bodies. Without them, a thousand slow clients that each send a
+// megabyte could make the gateway hold more than a gigabyte.
 const (
-	ownRoom    = 16 << 10       // bytes that every body may have
+	ownRoom    = 16 << 10       // bytes of each body that are not counted
 	sharedRoom = 64 << 20       // bytes of all bodies together, beyond ownRoom of each
 	clientRoom = sharedRoom / 4 // bytes of the bodies of one client, so that room is left for others
 	bodyPiece  = 32 << 10       // bytes that ReadBody reserves and reads at a time
@@ -56,7 +56,8 @@ func (m *BodyMemory) release(client string, n int64) {
 }
 
 // ReadBody reads the body of a request into memory, which grows with the bytes that have arrived.
-// It fails with fault.Exhausted if too many bodies are in memory, or too many of the client.
+// It fails with fault.Exhausted if the memory of all bodies, or of the bodies of this client, is
+// used up.
 func ReadBody(c *fiber.Ctx, limit int64, limits BodyLimits) ([]byte, error) {
 	body := NewBody(c, limit, limits)
 	var text bytes.Buffer

@@ -84,7 +84,7 @@ func (r *requestLog) handle(work context.Context, c *fiber.Ctx) {
 func routeOf(c *fiber.Ctx) string {
 	route, method := c.Route().Path, c.Method()
 	if route == "/" && (c.Response().StatusCode() == http.StatusNotFound || method != http.MethodGet && method != http.MethodHead) {
-		return unrouted // the path / is also that of middleware: the route of the root never answers 404, and has only GET and HEAD
+		return unrouted // Fiber reports / for middleware too; the route / itself has only GET and HEAD, and never answers 404
 	}
 	return route
 }

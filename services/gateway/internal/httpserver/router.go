@@ -23,7 +23,8 @@ type Authenticator interface {
 	Open() bool // reports whether every request is allowed
 }
 
-// Route is a route and what it needs: a scope, or another value of access.Needs.
+// Route is a route and the permission that its requests need: a scope, or another value of
+// access.Needs.
 type Route struct {
 	Method, Path string
 	Needs        principal.Scope
@@ -112,9 +113,10 @@ func (r *Router) PatchLarge(path string, needs principal.Scope, maxBody int64, h
 	r.add(Route{Method: http.MethodPatch, Path: path, Needs: needs, MaxBody: maxBody}, h)
 }
 
-// add registers a route. Like net/http with an impossible pattern, it panics if the route does not
-// declare what it needs: only a defect of the code causes that, and each start of a gateway, also in
-// tests, finds it. An error would have to be checked after each of the calls above.
+// add registers a route. It panics if the route does not declare what its requests need, as
+// net/http panics for an invalid pattern. Only a defect of the code causes the panic, and every
+// start of a gateway, also in tests, reveals it. If add returned an error, each of the calls above
+// would have to check it.
 func (r *Router) add(route Route, h fiber.Handler) {
 	if !slices.Contains(access.Needs(), route.Needs) {
 		panic("the route " + route.Method + " " + route.Path + " does not say what it needs")
@@ -136,8 +138,8 @@ func (r *Router) add(route Route, h fiber.Handler) {
 	})
 }
 
-// admit returns nil if a request may use a route. It stores the principal in the context of the
-// request.
+// admit returns a failure if a request may not use a route. It stores the principal in the context
+// of the request.
 func (r *Router) admit(c *fiber.Ctx, route Route) error {
 	given := credentialsOf(&c.Request().Header)
 	if route.Ticket && !r.access.Open() && given.HasNone() && c.Query(principal.TicketParameter) != "" {
@@ -149,7 +151,8 @@ func (r *Router) admit(c *fiber.Ctx, route Route) error {
 		Made(c, c.Path())
 	}
 	if err == nil && c.Get(deniedHeader) != "" {
-		// The body was not read, since allows denied the request a moment ago.
+		// allows has denied the request a moment ago, so its body was not read. The client must
+		// send the request again.
 		err = access.Unavailable(nil)
 	}
 	if err != nil {
@@ -225,7 +228,8 @@ func (r *Router) allows(ctx context.Context, h *fasthttp.RequestHeader, base str
 	return err == nil
 }
 
-// maxBody returns the size of the largest body of a request, if its route allows more than others do.
+// maxBody returns MaxBody of the route of a request: 0 unless the route accepts larger bodies than
+// Server.MaxBody.
 func (r *Router) maxBody(h *fasthttp.RequestHeader, base string) int64 {
 	route, _ := r.find(string(h.Method()), pathOf(h, base))
 	return route.MaxBody
@@ -249,7 +253,7 @@ func pathOf(h *fasthttp.RequestHeader, base string) string {
 	u := fasthttp.AcquireURI()
 	defer fasthttp.ReleaseURI(u)
 	if u.Parse(nil, h.RequestURI()) != nil {
-		return "" // the request will be refused
+		return "" // the URL is invalid, so the server refuses the request
 	}
 	path, _ := cutBase(string(u.PathOriginal()), base)
 	return path

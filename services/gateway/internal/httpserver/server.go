@@ -30,12 +30,12 @@ import (
 	"sori.internal/shared/origin"
 )
 
-// The limits of a connection. Bodies have deadlines of their own (see Body). writeTimeout is by how
-// much a client may be late in reading a response. Only the time in which the server waits for the
-// client counts, so that streams can stay open.
+// The limits of a connection. Bodies have deadlines of their own (see Body). writeTimeout is how
+// far a client may lag behind the least rate when it reads an answer. The time in which the server
+// has nothing to send does not count, so streams can stay open.
 const (
-	headerTimeout = 15 * time.Second // limit for the header of a request, from its first byte
-	keepAlive     = 2 * time.Minute  // limit between two requests
+	headerTimeout = 15 * time.Second // longest time from the first byte of a header to its end
+	keepAlive     = 2 * time.Minute  // longest time between two requests on a connection
 	writeTimeout  = 30 * time.Second
 	maxHeader     = 16 << 10 // bytes; also the size of every connection's buffer
 	abortTimeout  = 3 * time.Second

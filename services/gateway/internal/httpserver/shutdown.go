@@ -9,7 +9,7 @@ import (
 // at 7/10 of the grace period, event streams are ended; at the end of the grace period, all
 // connections are closed.
 type Shutdown struct {
-	begun   context.Context //nolint:containedctx // a handler registers functions for its end
+	begun   context.Context //nolint:containedctx // stored so that handlers can register functions that run when it ends
 	streams context.Context //nolint:containedctx // as above
 
 	// StreamSpread is the time over which a handler spreads the ends of its event streams, so that

@@ -22,8 +22,8 @@ type stream struct {
 	release func()
 }
 
-// whenSent calls f when the answer is sent, or the client has left: at once unless the answer is a
-// stream.
+// whenSent calls f when the stream of a response has been sent, or its client has left. If the
+// response is not a stream, whenSent calls f at once.
 func whenSent(c *fiber.Ctx, f func()) {
 	if s, ok := c.Response().BodyStream().(*stream); ok {
 		s.release = f
@@ -56,7 +56,7 @@ func (s *stream) Close() error {
 	if s.release != nil {
 		s.release()
 	}
-	if s.onClose != nil { // once: the server closes a body again when it resets the response
+	if s.onClose != nil { // called once, although the server closes a body again when it resets the response
 		s.onClose(s.written)
 		s.onClose = nil
 	}

@@ -83,7 +83,7 @@ func (k *Keys) get(ctx context.Context, url string, document any) error {
 	req.Header.Set("Accept", "application/json")
 	resp, err := k.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("fetch from the identity provider: %w", err) // the error names the URL
+		return fmt.Errorf("fetch from the identity provider: %w", err) // err contains the URL
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -45,7 +45,7 @@ const (
 // key is a public key of the provider.
 type key struct {
 	id        string
-	algorithm string // the only algorithm that it signs with; empty if the provider names none
+	algorithm string // only algorithm for which the key may be used; empty if the provider names none
 	public    crypto.PublicKey
 }
 
@@ -95,8 +95,8 @@ func (k *Keys) Run(ctx context.Context) error {
 	return nil
 }
 
-// pause waits until the next fetch is due or requested, or until ctx ends. A requested fetch waits
-// until minInterval after the beginning of the last one.
+// pause waits until the next fetch is due or requested, or until ctx ends. If a fetch is requested,
+// pause returns at the earliest minInterval after began, the beginning of the previous fetch.
 func (k *Keys) pause(ctx context.Context, began time.Time, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -114,7 +114,7 @@ func (k *Keys) pause(ctx context.Context, began time.Time, wait time.Duration) {
 	}
 }
 
-// begin records that a fetch begins. The fetch serves every request for a fetch so far.
+// begin records that a fetch begins. The requests for which ask returned k.next wait for its end.
 func (k *Keys) begin() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -132,7 +132,7 @@ func (k *Keys) store(keys []key, err error) {
 	if err == nil {
 		k.keys = keys
 	}
-	switch known := k.away; { // only a change is logged, not every fetch
+	switch known := k.away; { // logs only the first failure, and the first success after a failure
 	case errors.Is(err, context.Canceled): // the gateway stops
 	case err == nil && known != nil:
 		k.log.Info().Int(logging.Count, len(keys)).Msg("keys of identity provider fetched")
@@ -177,10 +177,10 @@ func (k *Keys) find(id, algorithm string) []crypto.PublicKey {
 	return found
 }
 
-// ask requests a fetch. The channel is closed at the end of a fetch that begins after the request:
-// a fetch that began before may have missed a rotation. Only if there are no keys at all, a fetch
-// that is under way suffices. ask fails if the id was not found a moment ago, or if too many
-// requests wait.
+// ask requests a fetch. It returns a channel that is closed at the end of a fetch which begins
+// after the request: a fetch that began before may have missed a rotation of the keys. If there are
+// no keys at all, the channel is that of the fetch that is under way, if any. ask fails if the id
+// was not found a moment ago, or if too many requests wait.
 func (k *Keys) ask(id string) (<-chan struct{}, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -207,7 +207,7 @@ func (k *Keys) answered() {
 	k.waiting--
 }
 
-// findAgain is called after a fetch. If it finds no keys, it returns the reason.
+// findAgain finds keys after a fetch. If there are none, it returns an error with the reason.
 func (k *Keys) findAgain(id, algorithm string) ([]crypto.PublicKey, error) {
 	if found := k.find(id, algorithm); len(found) > 0 {
 		return found, nil

@@ -31,8 +31,8 @@ type provider struct {
 
 	mu        sync.Mutex
 	keys      []jwkset.JWKMarshal
-	discovery func(w http.ResponseWriter) // if set, answers instead of the provider
-	set       func(w http.ResponseWriter) // likewise, for the key set
+	discovery func(w http.ResponseWriter) // if set, answers the discovery request
+	set       func(w http.ResponseWriter) // if set, answers the request for the key set
 	fetches   int                         // number of fetches of the keys
 	waiting   chan struct{}               // receives a value when an answer is delayed
 }
@@ -126,7 +126,7 @@ func run(t *testing.T, url string) *issuer.Keys {
 	return k
 }
 
-// need fails the test unless the key is known.
+// need fails the test unless Keys finds exactly one key with the id.
 func need(t *testing.T, k *issuer.Keys, id string) {
 	t.Helper()
 	if found, err := k.Keys(t.Context(), id, "ES256"); err != nil || len(found) != 1 {
@@ -162,7 +162,7 @@ func TestKeysAreFoundByDiscoveryAndByAlgorithm(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		if c.n == 0 {
-			cancel() // so that Keys does not wait for another fetch
+			cancel() // so that Keys does not wait for a fetch, which would find no key either
 		}
 		found, err := k.Keys(ctx, c.id, c.algorithm)
 		if len(found) != c.n || c.n == 0 && !errors.Is(err, access.ErrUnknownKey) {
@@ -182,7 +182,7 @@ func TestARotationIsNoticedByTheFirstTokenOfTheNewKey(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			for _, id := range []string{"new", "old"} { // under load, none fails
+			for _, id := range []string{"new", "old"} { // every concurrent request must find both keys
 				if found, err := k.Keys(t.Context(), id, "ES256"); err != nil || len(found) != 1 {
 					t.Errorf("%s: %v", id, err)
 				}
@@ -235,7 +235,7 @@ func TestWithoutAFetchNoTokenCounts(t *testing.T) {
 	}
 	p.publish(t, "k")
 	p.change(func() { p.discovery = nil })
-	need(t, k, "k") // without a request, as soon as the provider is available
+	need(t, k, "k") // Keys waits for the fetch that Run makes when the provider is available again
 }
 
 func TestKeysStayInUseWhileTheProviderIsAway(t *testing.T) {

@@ -57,11 +57,12 @@ func (h Handler) ForwardAllWith(c *fiber.Ctx, fields http.Header) error {
 	return h.forward(c, httpserver.NewBody(c, h.MaxBody, h.Timeouts), fields)
 }
 
-// uploadResumption is the status of an interim answer that names the upload which a request has begun
-// (the IETF's draft "Resumable Uploads for HTTP").
+// uploadResumption is the status of an interim response with the URL of the upload that a request
+// has begun (the IETF's draft "Resumable Uploads for HTTP").
 const uploadResumption = 104
 
-// resumption returns the fields of such an answer.
+// resumption returns the header fields that are forwarded from an interim response with the status
+// uploadResumption.
 func resumption(given textproto.MIMEHeader) http.Header {
 	header := http.Header{}
 	for _, name := range []string{fiber.HeaderLocation, "Upload-Draft-Interop-Version", "Upload-Limit"} {
@@ -94,7 +95,7 @@ func (h Handler) forward(c *fiber.Ctx, sent *httpserver.Body, fields http.Header
 	ctx, cancel := context.WithCancel(c.UserContext())
 	resp, err := h.roundTrip(ctx, cancel, in, tooLarge) //nolint:bodyclose // the server closes the body when it is sent
 	if clientErr := sent.Detach(); clientErr != nil && err != nil {
-		err = clientErr // the body of the client failed, not the upstream
+		err = clientErr // the body of the client could not be read; the upstream did not fail
 	}
 	if err != nil {
 		stopped := ctx.Err() != nil
@@ -107,7 +108,7 @@ func (h Handler) forward(c *fiber.Ctx, sent *httpserver.Body, fields http.Header
 		}
 		return err
 	}
-	if tooLarge || sent.Unread() { // the upstream has refused the request without its body
+	if tooLarge || sent.Unread() { // the upstream has answered before it read the whole body
 		httpserver.Linger(c)
 	}
 	body := responseBody{ReadCloser: resp.Body, cancel: cancel}
@@ -186,7 +187,7 @@ func newRequest(c *fiber.Ctx, body *httpserver.Body) (*http.Request, error) {
 		RemoteAddr: c.Context().RemoteAddr().String(), Body: body, ContentLength: body.Length(),
 	}
 	if body.Length() == 0 {
-		in.Body = http.NoBody // net/http may send the request again on another connection
+		in.Body = http.NoBody // with NoBody, net/http may repeat the request on another connection
 	}
 	return in, nil
 }

@@ -58,14 +58,14 @@ type resumableStream struct {
 	dropping bool          // the current event is dropped
 	partial  bool          // the last line is not complete yet
 	retry    bool          // the last event was "retry" alone
-	broken   time.Time     // when the upstream broke; zero while it has not
+	broken   time.Time     // when the connection to the upstream broke; zero while it works
 	pause    time.Duration // pause before the next try to resume
 	done     bool
 	ending   atomic.Bool // the gateway ends the stream in its own shutdown
 }
 
-// resumable makes a resumable stream from the body of the answer to in. The shutdown ends the
-// stream.
+// resumable makes a resumable stream from body, the body of the upstream's answer to the request
+// in. The shutdown ends the stream.
 func (h Handler) resumable(ctx context.Context, cancel context.CancelFunc, in *http.Request, body io.ReadCloser) *resumableStream {
 	reconnect := func(ctx context.Context, lastEventID string) (*http.Response, error) {
 		again := *in
@@ -73,7 +73,7 @@ func (h Handler) resumable(ctx context.Context, cancel context.CancelFunc, in *h
 		if lastEventID != "" {
 			again.Header.Set("Last-Event-ID", lastEventID)
 		}
-		p, err := httpserver.Renew(ctx) // the credentials may have expired or been revoked since
+		p, err := httpserver.Renew(ctx) // the credentials may have expired or been revoked since the stream began
 		if err != nil {
 			return nil, err
 		}
@@ -123,7 +123,7 @@ func (s *resumableStream) handleLine(line []byte, complete bool) {
 		s.send(append(s.head, line...))
 		s.head, s.inData, s.dropping = nil, false, false
 		if heartbeat && s.revoked() {
-			s.endWithRetry() // the client receives the reason when it reconnects
+			s.endWithRetry() // the client gets the failure as the answer when it reconnects
 		}
 	case s.inData:
 		s.send(line)
@@ -196,7 +196,7 @@ func (s *resumableStream) resume() {
 	resp, err := s.reconnect(s.ctx, id)
 	switch {
 	case isDenied(err):
-		s.done = true // the client receives the reason when it reconnects
+		s.done = true // the client gets the failure as the answer when it reconnects
 	case err == nil && resp.StatusCode == http.StatusOK:
 		s.body, s.broken = resp.Body, time.Time{}
 		s.lines.Reset(resp.Body)

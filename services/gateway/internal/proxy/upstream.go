@@ -28,7 +28,7 @@ import (
 const (
 	dialTimeout   = 2 * time.Second
 	answerTimeout = 75 * time.Second
-	idleTimeout   = 90 * time.Second // less than that of the upstream
+	idleTimeout   = 90 * time.Second // shorter than the idle timeout of the services
 	idleConns     = 512              // many, since there are many clients
 	writeTimeout  = 15 * time.Second // limit of one write; a service that hangs does not read
 )
@@ -101,7 +101,7 @@ func (u *Upstream) forward(ctx context.Context, in *http.Request, expect string)
 		out.Header.Set(trace.Header, parent)
 	}
 	if out.Header.Get("User-Agent") == "" {
-		out.Header.Set("User-Agent", "") // otherwise net/http sends its own
+		out.Header.Set("User-Agent", "") // an empty value keeps net/http from sending a User-Agent of its own
 	}
 	resp, err := u.transport.RoundTrip(out.WithContext(ctx))
 	if err != nil {

@@ -20,7 +20,8 @@ type Usage struct {
 	Signer  principal.Signer
 }
 
-// usagePath is the route of the tracker. The gateway does not forward requests to it.
+// usagePath is the path of the tracker's route for the usage. Clients cannot reach this route
+// through the gateway.
 const usagePath = "/internal/usage"
 
 // maxUsageBody is the size of the largest answer: an answer repeats at most the jobs of the request.
@@ -48,7 +49,7 @@ func (u Usage) Usage(ctx context.Context, owner string, jobs []string) (quota.Us
 	if err != nil {
 		return quota.Usage{}, nil, err
 	}
-	defer func() { _ = resp.Body.Close() }() // the body is read, or the answer is not used
+	defer func() { _ = resp.Body.Close() }() // an error is ignored: the body has been read, or is not used
 	var body usageBody
 	if resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("status %d", resp.StatusCode)

@@ -30,18 +30,20 @@ import (
 )
 
 const (
-	// maxAge is how long a usage, or the failure to read it, is used for further uploads.
+	// maxAge is how long uploads use the last usage that was read. If the last reading failed, it
+	// is how long uploads are admitted without a usage.
 	maxAge = 2 * time.Second
 
-	// maxStale is how long a usage of less than half of each budget is used while a newer one is read.
+	// maxStale is the age up to which a usage of less than half of each budget is used while a
+	// newer usage is read.
 	maxStale = time.Minute
 
-	// readTimeout limits the time for which an upload waits for the usage. It may wait for two
-	// readings if the first began before it arrived.
+	// readTimeout limits one reading of the usage. An upload waits for at most two readings: one
+	// that is under way when the upload arrives, and the next one.
 	readTimeout = time.Second
 
-	// maxNamed is how many jobs a request for the usage names. A reading sends as many requests as its
-	// jobs need.
+	// maxNamed is the largest number of jobs in one request for the usage. A reading with more jobs
+	// sends several requests.
 	maxNamed = 256
 
 	// keep is how long the gateway counts an accepted job that the tracker does not record. The
@@ -70,7 +72,7 @@ type Source interface {
 	Usage(ctx context.Context, owner string, jobs []string) (u Usage, recorded []string, err error)
 }
 
-// Quotas admits uploads. A nil Quotas admits all. It is safe for concurrent use.
+// Quotas admits uploads. A nil Quotas admits all uploads. It is safe for concurrent use.
 type Quotas struct {
 	source  Source
 	limits  Limits
@@ -177,8 +179,8 @@ func (r *Reservation) Release() {
 	r.account.open = slices.DeleteFunc(r.account.open, func(o *Reservation) bool { return o == r })
 }
 
-// admit calls try with the usage that was read last. If try fails, it is called again with a usage
-// that is read after admit was called. known is false if the usage cannot be read.
+// admit calls try with the usage that was read last. If try fails, admit calls try again, with a
+// usage that is read after the call of admit. known is false if the usage cannot be read.
 func (q *Quotas) admit(ctx context.Context, owner string, try func(a *account, known bool) error) error {
 	now := time.Now()
 	var err error
@@ -198,9 +200,10 @@ func (q *Quotas) admit(ctx context.Context, owner string, try func(a *account, k
 	return err
 }
 
-// refresh reads the usage of an owner if the last read began before the parameter since. If another
-// upload is reading it, refresh waits for that read. It reports whether the usage is known: the last
-// read began no earlier than since, or the usage may be stale and is ample.
+// refresh reads the usage of an owner unless the last reading began at the time since or later. If
+// another upload is reading the usage, refresh waits for that reading. If mayBeStale is true, an
+// older usage suffices if it is ample (see maxStale). refresh returns false if it has no such
+// usage.
 func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time, mayBeStale bool) bool {
 	for {
 		q.mu.Lock()
@@ -213,7 +216,7 @@ func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time, may
 			named := a.named()
 			q.mu.Unlock()
 			if ample {
-				log := zerolog.Ctx(ctx).With().Logger() // the request still adds fields to its own
+				log := zerolog.Ctx(ctx).With().Logger() // a copy, since the request may add fields to its logger during the reading
 				go q.read(log.WithContext(ctx), a, named)
 				return true
 			}
@@ -232,8 +235,8 @@ func (q *Quotas) refresh(ctx context.Context, owner string, since time.Time, may
 	}
 }
 
-// read reads the usage of an owner. Other uploads may wait for it, so it continues if the client of
-// this one leaves.
+// read reads the usage of an owner. It continues if the client of the upload disconnects, since
+// other uploads may wait for the same reading.
 func (q *Quotas) read(ctx context.Context, a *account, named []string) {
 	began := time.Now()
 	readCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
@@ -291,8 +294,8 @@ func (q *Quotas) account(owner string) *account {
 	return a
 }
 
-// named returns the jobs that the next request for the usage names (Source.Usage): the tracker may
-// have recorded them since the last request.
+// named returns the jobs that the next request for the usage contains (Source.Usage): those of
+// staged uploads, which the tracker may have recorded since the last reading.
 func (a *account) named() []string {
 	var jobs []string
 	for _, r := range a.open {

@@ -69,7 +69,7 @@ func TestAnUploadIsCountedOnceWhetherItsJobIsRecordedOrNot(t *testing.T) {
 	}
 }
 
-// A reading names all jobs that may be recorded, however many they are.
+// One request names at most 256 jobs, so a reading about 1000 jobs needs several requests.
 func TestAThousandRecordedUploadsAreCountedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestAThousandRecordedUploadsAreCountedOnce(t *testing.T) {
 		for range 1000 {
 			e.accept(t, 1, true)
 		}
-		time.Sleep(time.Minute / 2) //nolint:forbidigo // synthetic time; less than an upload that is not recorded is counted
+		time.Sleep(time.Minute / 2) //nolint:forbidigo // synthetic time; less than the minute for which the gateway counts an unrecorded job
 		e.accept(t, 1, false)
 		e.refuses(t, 1, "staged_bytes", 1001, 1001)
 	})
@@ -133,7 +133,7 @@ func TestUploadsAtOneReplicaDoNotExceedABudgetHoweverManyThereAreAtOnce(t *testi
 			if err := r.Staged(context.Background(), 30); err != nil {
 				t.Error(err)
 			}
-			e.ledger.record(job, 30) // the tracker may be quicker than the gateway
+			e.ledger.record(job, 30) // the tracker may record the job before the gateway calls Accepted
 			r.Accepted()
 		})
 	}

@@ -17,9 +17,9 @@ const (
 	interval  = 100 * time.Millisecond // time between two messages, while something changes
 	fullEvery = 10                     // intervals from one message about all clients to the next
 
-	// expiry is the number of intervals without a message of a replica, after which it is forgotten.
-	// Intervals are counted, and not seconds: a process that was suspended receives the messages of that
-	// time afterwards.
+	// expiry is after how many intervals without a message a replica is forgotten. Intervals are
+	// counted instead of seconds: a process that was suspended has not yet read the messages of
+	// that time.
 	expiry = 50
 )
 
@@ -53,10 +53,10 @@ type Exchange struct {
 	expiry     int
 
 	intervals int  // how many intervals have passed
-	failing   bool // the last message was not published
+	failing   bool // the last message could not be published
 
 	mu    sync.Mutex
-	heard map[string]int // the other replicas, with the intervals since their last messages
+	heard map[string]int // number of intervals since the last message of each other replica
 }
 
 // NewExchange makes an Exchange.
@@ -78,7 +78,8 @@ func (x *Exchange) Run(ctx context.Context) error {
 	return x.subscriber.Run(ctx, x.receive)
 }
 
-// report publishes the counts that have changed.
+// report publishes the counts that have changed or, every fullEvery intervals, the counts of all
+// clients.
 func (x *Exchange) report(context.Context) {
 	x.expire()
 	all := x.intervals%fullEvery == 0
@@ -89,8 +90,8 @@ func (x *Exchange) report(context.Context) {
 	}
 }
 
-// publish publishes a message. It is not repeated later, since the next one about all clients
-// replaces it.
+// publish publishes a message. A message that fails is not repeated, since the next message about
+// all clients replaces it.
 func (x *Exchange) publish(u usage) {
 	u.Replica = x.replica
 	body, err := json.Marshal(u)

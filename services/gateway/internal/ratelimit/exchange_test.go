@@ -46,13 +46,13 @@ func TestWhatAClientTookBeyondItsLimitIsADebt(t *testing.T) {
 	for range 3 {
 		all = append(all, newReplica(t, k, natsURL(k)))
 	}
-	for _, r := range all { // before the replicas know of each other
+	for _, r := range all { // each replica allows a whole burst, since none knows of the others
 		r.take("a", quota)
 	}
 	for _, r := range all {
 		r.start()
 	}
-	for _, r := range all { // two bursts too many, of which an hour refills one request
+	for _, r := range all { // the client must wait for two bursts of requests, which takes an hour for each request
 		testkit.Eventually(t, func() error {
 			_, err := r.rate.Take("a", time.Now())
 			if wait := fault.As(err).RetryAfter; wait < (2*quota-10)*time.Hour || wait > (2*quota+1)*time.Hour {
@@ -86,7 +86,7 @@ func TestAChangeIsReportedAtTheNextInterval(t *testing.T) {
 	a, other := newReplica(t, k, natsURL(k)), started(t, k, 1)[0]
 	testkit.Eventually(t, func() error { return a.bus.Ping(k.Context()) })
 	newSender(t, k).awaitsSubscription(other)
-	a.Report() // about all clients; the next such message is ten intervals later
+	a.Report() // the first message is about all clients; the next one is about the changes only
 	releases := a.acquire("a", streams)
 	a.Report()
 	other.refusesStreams("a")
@@ -102,7 +102,7 @@ func TestTheStreamsOfAReplicaThatStopsAreFree(t *testing.T) {
 	stop := stopping.start()
 	stopping.acquire("a", streams)
 	other.refusesStreams("a")
-	stop() // the streams have not ended, and other.NeverExpire
+	stop() // publishes that the replica stops, although its streams have not ended
 	other.allowsAStream("a")
 }
 
@@ -115,7 +115,7 @@ func TestTheStreamsOfAReplicaThatIsKilledAreFreeAfterAWhile(t *testing.T) {
 	other.start()
 	killed.acquire("a", streams)
 	other.refusesStreams("a")
-	if err := killed.bus.Close(); err != nil { // from now on it can publish nothing
+	if err := killed.bus.Close(); err != nil { // the killed replica cannot publish any more
 		t.Fatal(err)
 	}
 	other.allowsAStream("a")
@@ -157,7 +157,7 @@ func TestEachReplicaLimitsForItselfWhileNATSIsAway(t *testing.T) {
 		release()
 	}
 	proxy.Restore()
-	b.refusesStreams("a") // because of the client's streams at replica a
+	b.refusesStreams("a") // b must now count the client's streams at replica a
 	held[0]()
 	b.allowsAStream("a")
 	a.take("after", quota)

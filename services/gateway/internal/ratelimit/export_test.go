@@ -9,8 +9,8 @@ func (r *Rate) Clients() int {
 	return len(r.clients)
 }
 
-// Clients returns the number of clients that are remembered: those that do something at this replica,
-// and those that do at others.
+// Clients returns the number of clients with operations at this replica, and the number of clients
+// with operations at other replicas.
 func (c *Concurrency) Clients() (here, elsewhere int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -102,9 +102,9 @@ func (r *Rate) unpublished() map[key]int {
 	return taken
 }
 
-// subtract takes the requests of clients at another replica from the buckets. A bucket may become
-// negative: each of the other replicas, of which there are n, may have granted a whole burst before
-// it knew of the others.
+// subtract takes the requests of clients at another replica from the buckets. n is the number of
+// the other replicas. Each of them may have granted a whole burst before it knew of the others, so
+// a bucket may become negative by n bursts.
 func (r *Rate) subtract(taken map[key]int, n int, now time.Time) {
 	for client, count := range taken {
 		r.mu.Lock()
@@ -181,8 +181,8 @@ type Concurrency struct {
 	others   map[key]int            // the sums of reported
 }
 
-// NewConcurrency adds a limit of concurrent operations. It returns nil if limit is 0. what names
-// the operations in the failure.
+// NewConcurrency adds a limit of concurrent operations. It returns nil if limit is 0. The parameter
+// what is the name of the operations in the failure.
 func (s *Set) NewConcurrency(what string, limit int) *Concurrency {
 	if limit == 0 {
 		return nil
@@ -199,8 +199,8 @@ func (s *Set) NewConcurrency(what string, limit int) *Concurrency {
 const busyRetryAfter = 2 * time.Second
 
 // Acquire counts a further operation of a client. It fails with fault.RateLimited if the client has
-// reached the limit. The caller must call release when the operation ends; further calls do
-// nothing.
+// reached the limit. The caller must call release when the operation ends; further calls of release
+// do nothing.
 func (c *Concurrency) Acquire(client string) (release func(), err error) {
 	if c == nil || client == "" {
 		return func() {}, nil
@@ -290,8 +290,8 @@ func set(counts map[key]int, client key, n int) {
 	counts[client] = n
 }
 
-// Exceeded returns the failure of a client that exceeds a limit. what names the limited requests or
-// operations, and wait is the Retry-After.
+// Exceeded returns the failure of a client that exceeds a limit. The parameter what is the name of
+// the limited requests or operations. The parameter wait becomes the Retry-After.
 func Exceeded(what string, wait time.Duration) error {
 	return &fault.Error{
 		Kind: fault.RateLimited, Code: "rate-limited", RetryAfter: max(wait, time.Millisecond),

@@ -54,7 +54,7 @@ func TestTheRememberedClientsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if took := time.Since(began); took > 2*time.Minute { // a search among all clients for each would take longer
+	if took := time.Since(began); took > 2*time.Minute { // searching all buckets for each new client would take longer
 		t.Errorf("%d clients took %v", n, took)
 	}
 	if known := r.Clients(); known > 1<<16 {
@@ -89,7 +89,7 @@ func TestAClientDoesOnlySoMuchAtOnce(t *testing.T) {
 	if _, err := c.Acquire("a"); err == nil {
 		t.Error("a third again")
 	}
-	for range 3 { // without a client, or without a limit
+	for range 3 { // an empty client and a limit of 0 are not limited
 		if _, err := c.Acquire(""); err != nil {
 			t.Error(err)
 		}

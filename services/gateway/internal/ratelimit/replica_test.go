@@ -52,7 +52,7 @@ func newReplica(t *testing.T, k *testkit.Kit, url string) *replica {
 
 // start runs the exchange until stop is called, at the latest at the end of the test.
 func (r *replica) start() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background()) // the context of the test ends before its cleanups
+	ctx, cancel := context.WithCancel(context.Background()) // t.Context() would end before the cleanup that stops the exchange
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
 	stopped := false

@@ -14,7 +14,7 @@ type Set struct {
 	concurrencies map[string]*Concurrency
 }
 
-// NewSet makes an empty set. All replicas of the gateway must have the same secret, which may have
+// NewSet makes an empty set. shared is a secret that all replicas of the gateway have; it may have
 // other uses too.
 func NewSet(shared string) *Set {
 	mac := hmac.New(sha256.New, []byte(shared))

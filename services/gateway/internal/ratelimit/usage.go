@@ -11,21 +11,21 @@ import (
 
 const (
 	maxReplicas = 64      // largest number of other replicas whose messages are counted
-	maxReported = 4096    // clients of one limit in a message
+	maxReported = 4096    // largest number of clients of one limit in a message
 	maxCount    = 1 << 20 // largest count of one client in a message
-	maxReplica  = 64      // bytes of the id of a replica
+	maxReplica  = 64      // largest size of the id of a replica, in bytes
 
-	// clientBytes is the size of a client in a message, with some room for all else: a key of 22
-	// characters, quotes, colon and comma, and the count.
+	// clientBytes is the assumed size of one client in a message: a key of 22 characters, quotes,
+	// colon, comma and the count. It leaves some room for the rest of the message.
 	clientBytes = 36
 )
 
-// usage is a message: the requests and operations of clients, by the names of the limits.
+// usage is a message of a replica: requests and operations, by the name of the limit and by client.
 type usage struct {
 	Replica string                 `json:"replica"`
 	Taken   map[string]map[key]int `json:"taken,omitempty"` // requests since the last message
 	Held    map[string]map[key]int `json:"held,omitempty"`  // number of concurrent operations of each client
-	All     bool                   `json:"all,omitempty"`   // a client that Held does not name has no concurrent operations
+	All     bool                   `json:"all,omitempty"`   // Held has every client that has concurrent operations, not only changes
 	Stopped bool                   `json:"stopped,omitempty"`
 }
 
@@ -75,8 +75,8 @@ func parse(body []byte) (usage, error) {
 	return u, errors.Join(check(u.Taken, 1), check(u.Held, 0))
 }
 
-// check leaves out the counts below lowest, and those that are too large. It fails if a limit has too
-// many clients.
+// check removes the counts that are less than lowest, and those that are too large. It fails if a
+// limit has too many clients.
 func check(limits map[string]map[key]int, lowest int) error {
 	for name, counts := range limits {
 		if len(counts) > maxReported {
