@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// ownersPart limits the places of one owner: it may have one in ownersPart of all places.
+// ownersPart determines how many places one owner may hold: one in ownersPart of all places.
 const ownersPart = 4
 
-// places limits how many lists are read at the same time, by all users and by one owner. An owner
-// who requests many lists at once waits for a place of the owner's share first, and does not fill
-// the queue for the places of all users.
+// places is a semaphore for reading lists: each list that is being read holds one place. If an
+// owner requests many lists at once, the requests first wait for one of the owner's own places. So
+// they do not fill the queue for the places of all users.
 type places struct {
 	all *semaphore.Weighted
 	own int64 // places of one owner
@@ -30,8 +30,8 @@ func newPlaces(n int) *places {
 	return &places{all: semaphore.NewWeighted(int64(n)), own: int64(max(1, n/ownersPart)), owners: map[string]*owner{}}
 }
 
-// acquire waits for a place, and returns a function that frees it. Without a name, only the places of
-// all are limited: requests are not authenticated then.
+// acquire waits for a place, and returns a function that frees it. name is the owner. It is empty
+// if requests are not authenticated; then only the number of all places is a limit.
 func (p *places) acquire(ctx context.Context, name string) (release func(), err error) {
 	leave := func() {}
 	if name != "" {

@@ -65,8 +65,9 @@ func (s *Store) TokenScripts(ctx context.Context, id int64, p catalogue.Page) (c
 	return found, err
 }
 
-// scripts lists the scripts that match a condition, in an order of their columns. The page ends
-// before its limit if its scripts would have more than MaxText bytes.
+// scripts lists the scripts that match a condition in SQL. order is the list of columns by which
+// they are sorted. The page ends before its limit if its scripts would have more than MaxText
+// bytes.
 func (s *Store) scripts(ctx context.Context, order, condition string, p catalogue.Page, args ...any) (catalogue.List[catalogue.Script], error) {
 	query := fmt.Sprintf(`
 		WITH page AS (
@@ -89,7 +90,7 @@ func (s *Store) scripts(ctx context.Context, order, condition string, p catalogu
 	type row struct {
 		scriptRow
 
-		Found int `db:"found"` // number of rows, with those that are left out because they are too long
+		Found int `db:"found"` // number of rows, including the rows that are left out because of MaxText
 	}
 	var rows []row
 	err := s.selectList(ctx, "list scripts", &rows, query, append([]any{p.Skip, p.Limit + 1, catalogue.MaxText}, args...)...)

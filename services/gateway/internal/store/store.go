@@ -58,8 +58,9 @@ func (s *Store) selectList(ctx context.Context, tried string, rows any, query st
 	return translate(tried, s.db.SelectContext(ctx, rows, query, args...))
 }
 
-// pageOf converts the rows of a page to entries. There are more entries if the query found more
-// rows than the page has. Therefore the query reads one row more than the limit.
+// pageOf converts the rows of a page to entries. found is the number of rows that the query found.
+// The query reads one row more than the limit, so more entries follow if found exceeds the page's
+// rows.
 func pageOf[R, T any](rows []R, found int, limit int64, entry func(R) T) catalogue.List[T] {
 	rows = rows[:min(int64(len(rows)), limit)]
 	return catalogue.List[T]{Entries: convert(rows, entry), More: found > len(rows)}

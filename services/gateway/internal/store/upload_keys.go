@@ -47,7 +47,7 @@ func (s *Store) Claim(ctx context.Context, wanted upload.Claim, lease, keep time
 	return claim, translate("claim a key", err)
 }
 
-// held returns the claim of another upload on a key.
+// held returns the existing claim on a key, which belongs to another upload or to a job.
 func (s *Store) held(ctx context.Context, wanted upload.Claim) (upload.Claim, error) {
 	const query = `
 		SELECT token_id, job_id, holder, coalesce(encode(sha256, 'hex'), '') AS sha256
@@ -55,7 +55,7 @@ func (s *Store) held(ctx context.Context, wanted upload.Claim) (upload.Claim, er
 		WHERE key_hash = $1`
 	var row uploadKeyRow
 	err := s.db.GetContext(ctx, &row, query, wanted.Key[:])
-	if errors.Is(err, sql.ErrNoRows) { // the claim was deleted since
+	if errors.Is(err, sql.ErrNoRows) { // the claim was deleted after the query of Claim
 		return upload.Claim{Key: wanted.Key, Token: wanted.Token}, nil
 	}
 	return row.claim(wanted.Key), translate("read a key", err)

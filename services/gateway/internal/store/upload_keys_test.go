@@ -191,7 +191,7 @@ func TestTheSweepDeletesExpiredKeysThatNobodyHolds(t *testing.T) {
 func TestAClaimBeforeTheMigrationSaysUnavailable(t *testing.T) {
 	t.Parallel()
 	kit := testkit.New(t)
-	kit.Database() // no other test may get a database that lacks the table
+	kit.Database() // gives the test a database of its own, since other tests need the table
 	c := newEnvOf(t, kit)
 	c.exec(`DROP TABLE catalogue.upload_keys`)
 	_, err := c.stores[0].Claim(c.Context(), c.wanted("k", 1), time.Hour, time.Hour)

@@ -47,7 +47,7 @@ func (c *Core) AcceptSource(ctx context.Context, r AnalyzeRequest) (Accepted, er
 // remote is a recording that the uploader fetches.
 type remote struct{ source source.Source }
 
-// stage implements content. Nothing is staged.
+// stage implements content. It stages nothing, since the uploader fetches the recording.
 func (r remote) stage(ctx context.Context, c *Core, received event.Received) (event.Received, *quota.Reservation, error) {
 	reserved, err := c.reserve(ctx, received, 1)
 	if err != nil {
@@ -68,7 +68,8 @@ func (r remote) stage(ctx context.Context, c *Core, received event.Received) (ev
 // identify implements content.
 func (r remote) identify(c *Core) (string, error) { return c.sealer.Fingerprint(r.source) }
 
-// identityOf returns what identify returned for the content of an accepted job.
+// identityOf returns the hash of the content of an accepted job, as identify returned it: the
+// SHA-256 of the recording, or the fingerprint of its source.
 func (c *Core) identityOf(received event.Received) (string, error) {
 	if received.Source == "" {
 		return received.SHA256, nil

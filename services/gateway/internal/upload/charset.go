@@ -51,15 +51,15 @@ type legacyCharset struct {
 }
 
 // legacyCharsets returns the charsets that are tried. Neither x/net/html/charset (which uses
-// windows-1252 for all text that is not UTF-8) nor x/text detects them. If two fit equally, the
-// first is used.
+// windows-1252 for all text that is not UTF-8) nor x/text detects these charsets. If two charsets
+// fit equally, the first is used.
 func legacyCharsets() []legacyCharset {
 	return []legacyCharset{{korean.EUCKR, scoreKorean}, {japanese.ShiftJIS, scoreJapanese}, {charmap.Windows1252, scoreLatin}}
 }
 
 // scoreKorean prefers the syllables of KS X 1001, rows B0 to C8. Japanese text in Shift_JIS that is
-// read as EUC-KR has rare syllables of CP949. Accented Latin letters have such syllables too, or
-// invalid pairs.
+// read as EUC-KR has rare syllables of CP949. Latin text with accents that is read as EUC-KR has
+// such syllables too, or invalid pairs of bytes.
 func scoreKorean(raw []byte, r rune) float64 {
 	switch {
 	case len(raw) == 2 && raw[0] >= 0xb0 && raw[0] <= 0xc8 && raw[1] >= 0xa1:
@@ -99,7 +99,7 @@ func scoreLatin(raw []byte, r rune) float64 {
 // guessCharset decodes text that is not valid UTF-8 and whose charset is unknown.
 func guessCharset(text string) string {
 	best, most := strings.ToValidUTF8(text, ""), 0.0
-	if validShare(text) > 0.5 { // UTF-8 that was cut or damaged
+	if validShare(text) > 0.5 { // probably UTF-8 that was cut or damaged, and not a legacy charset
 		return best
 	}
 	for _, l := range legacyCharsets() {

@@ -40,7 +40,7 @@ type form struct {
 	names   names  // names of the first parts that were skipped
 	read    int    // number of parts that have begun
 
-	otherFile bool // a part with another name has a file that is too large to be skipped
+	otherFile bool // set if a part with another name had a file that was too large to be skipped
 }
 
 // newForm reads the boundary from the Content-Type of a request.
@@ -134,7 +134,8 @@ func (f *form) next() (*multipart.Part, disposition, error) {
 	}
 }
 
-// skip reads a part that is not the recording.
+// skip reads to the end of a part that is not the recording. It keeps the name of the part and, if
+// the part is named _charset_, the charset that the form names.
 func (f *form) skip(p *multipart.Part, name string) error {
 	if len(f.names) < maxNames {
 		f.names = append(f.names, displayable(decodeText(name, f.charset)))
@@ -165,8 +166,8 @@ func (f *form) end() error {
 	return nil
 }
 
-// explain returns the failure of a body that could not be read: reading failed, the body ended too
-// early, or it is not a multipart body.
+// explain returns the failure for an error that occurred while a form was read. Its cause is that
+// reading failed, that the body ended too early, or that the body is not multipart.
 func (f *form) explain(err error) error {
 	switch {
 	case f.body.failed != nil:
@@ -182,11 +183,11 @@ func (f *form) explain(err error) error {
 	}
 }
 
-// errEnded is returned instead of io.EOF at the end of a countedBody. mime/multipart returns io.EOF
-// both if a body ends after a boundary (then it is truncated) and if it ends after the closing
-// boundary. If the body never returns io.EOF, mime/multipart returns io.EOF only in the second
-// case. Before errEnded, a line end is returned, since the body may lack the line end after the
-// closing boundary.
+// errEnded is returned instead of io.EOF at the end of a countedBody. If a body returned io.EOF,
+// mime/multipart would return io.EOF after any boundary, although the body is truncated unless the
+// boundary is the closing one. With errEnded, mime/multipart returns io.EOF only after the closing
+// boundary. Before errEnded, a countedBody returns a line end, since the body may lack the line end
+// after the closing boundary.
 var errEnded = errors.New("the body has ended")
 
 const lineEnd = "\r\n"
@@ -197,7 +198,7 @@ type countedBody struct {
 	hash       hash.Hash // hash of the whole body; nil if it is not needed
 	left       int64     // bytes that may still arrive outside of the recording
 	inEnvelope bool      // the next bytes are outside of the recording
-	failed     error     // the error of reading, except io.EOF
+	failed     error     // error of reading the body, except io.EOF
 	ended      bool      // r has ended
 	empty      bool      // r was empty
 	tail       string    // text to return after the end of r
@@ -240,8 +241,8 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// findBoundary searches the boundary until it is found. It keeps the last bytes of the body, which
-// may contain the beginning of a boundary, or the closing boundary.
+// findBoundary sets boundarySeen when the bytes that were read contain the boundary. It keeps the
+// last bytes, in which a boundary may begin and by which closed finds the closing boundary.
 func (b *countedBody) findBoundary(p []byte) {
 	keep := len(b.boundary) + len("--\r\n")
 	if b.boundarySeen {

@@ -11,7 +11,7 @@ import (
 	"sori.internal/shared/fault"
 )
 
-// reasonOf returns the reason why a form cannot be read.
+// reasonOf returns the value of the member "reason" in a failure; empty if there is none.
 func reasonOf(err error) string {
 	reason, _ := fault.As(err).Extra["reason"].(string)
 	return reason

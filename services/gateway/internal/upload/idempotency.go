@@ -26,7 +26,7 @@ type Claim struct {
 	Token  int64
 	Job    string
 	Holder string // unique id of the upload that holds the key
-	SHA256 string // hash of the accepted recording, or the fingerprint of its source, in hexadecimal; empty until it is accepted
+	SHA256 string // hash of the accepted recording or fingerprint of its source, in hexadecimal; empty while no upload is accepted
 }
 
 // Claims stores claims for all replicas of the gateway. It uses only the clock of the store: the
@@ -86,7 +86,7 @@ func (c *Core) acceptOnce(ctx context.Context, key Key, received event.Received,
 // a job. If the claim takes over the job of an upload that died, the returned event has the id of
 // that job and a new staging entry.
 func (c *Core) claim(ctx context.Context, key Key, received event.Received) (Claim, event.Received, error) {
-	holder, err := event.NewJobID() // any unique id will do
+	holder, err := event.NewJobID() // a job id is used only because it is unique
 	if err != nil {
 		return Claim{}, received, err
 	}
@@ -211,8 +211,8 @@ func (c *Core) release(ctx context.Context, claim Claim, keepJob bool) {
 	}
 }
 
-// replay answers a repeated request. It compares the hash of its content with that of the accepted
-// one. It stores nothing.
+// replay answers a repeated request. It compares its content with the accepted content by their
+// hashes, and stores nothing.
 func (c *Core) replay(claim Claim, given content) (Accepted, error) {
 	sum, err := given.identify(c)
 	if err != nil {

@@ -56,7 +56,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// accept uploads with a key, by a core with a log of jobs and claims.
+// accept uploads a recording with an idempotency key. The core uses the given log of jobs and
+// claims.
 func (c *env) accept(log upload.JobLog, claims upload.Claims) (upload.Accepted, error) {
 	return c.acceptOf("", log, claims)
 }
@@ -86,10 +87,10 @@ func (c *env) jobs() (jobs []string, staged map[string]int) {
 	return jobs, staged
 }
 
-// lossyLog is a log of jobs that loses its first answers.
+// lossyLog is a log of jobs whose first Append and first Read may fail.
 type lossyLog struct {
 	upload.JobLog
-	append, log error // each error is returned once; if kept is true, append is returned after the event was stored
+	append, log error // errors of the first Append and the first Read; if kept is true, Append stores the event and then fails
 	kept        bool
 }
 
@@ -181,7 +182,7 @@ func TestARefusedEventFreesTheKeyAndRemovesTheBytes(t *testing.T) {
 	}
 }
 
-// lostClaims are claims that cannot be changed after they are made.
+// lostClaims are claims that cannot be renewed, finished or freed.
 type lostClaims struct{ upload.Claims }
 
 func (lostClaims) Renew(context.Context, upload.Claim, time.Duration) error  { return errDatabase }
@@ -201,7 +202,7 @@ func TestADurableUploadIsAcceptedEvenIfItsClaimCannotBeFinished(t *testing.T) {
 	}
 }
 
-// closedStaging is staging that stores nothing.
+// closedStaging is a staging area that fails if an upload stages bytes.
 type closedStaging struct{ upload.Staging }
 
 func (closedStaging) Stage(context.Context, string, io.Reader) (event.Staged, error) {
@@ -216,7 +217,7 @@ func TestAnUploadThatDiedAfterItsEventIsReplayedWithoutStoring(t *testing.T) {
 	_, err = c.db.ExecContext(c.Context(), `UPDATE catalogue.upload_keys SET lease_until = now()`)
 	must(t, err)
 	c.staging = closedStaging{c.staging}
-	for range 2 { // first by the log, then by the claim
+	for range 2 { // the first upload finds the job in the log, the second one in the claim
 		if done, err := c.accept(c.jobLog, c.rows); err != nil || !done.Replayed || done.JobID != first.JobID {
 			t.Errorf("%+v %v", done, err)
 		}
@@ -242,7 +243,7 @@ func TestTheSweeperEndsWithItsContextAndSurvivesFailures(t *testing.T) {
 	}
 }
 
-// failingKeys signals every call, and fails.
+// failingKeys sends a value on the channel for every call, and fails.
 type failingKeys chan struct{}
 
 func (s failingKeys) DeleteExpiredKeys(context.Context) (int64, error) {

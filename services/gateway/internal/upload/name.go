@@ -26,8 +26,8 @@ func formEscapes() *strings.Replacer {
 }
 
 // unescapeName replaces the escapes of a name. Some clients, React Native among them, send the
-// result of encodeURIComponent. A name is decoded as such if it has only characters of the results
-// of that function, and valid escapes of UTF-8.
+// result of encodeURIComponent. Such a name is decoded: it has only characters that this function
+// leaves unescaped, and escapes of valid UTF-8.
 func unescapeName(name string) string {
 	if strings.Contains(name, "%") && strings.IndexFunc(name, notURIComponent) < 0 {
 		if text, err := url.PathUnescape(name); err == nil && utf8.ValidString(text) {

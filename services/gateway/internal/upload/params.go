@@ -78,7 +78,7 @@ func (r parser) params(s string) (params, bool) {
 	}
 }
 
-// value parses the value at the beginning of s, and returns the rest.
+// value parses the value at the beginning of s. It returns the value and the rest of s.
 func (r parser) value(s string) (value, rest string, ok bool) {
 	if strings.HasPrefix(s, `"`) {
 		return r.quoted(s)
@@ -109,14 +109,14 @@ func (r parser) quoted(s string) (value, rest string, ok bool) {
 			b.WriteByte(s[i])
 		}
 	}
-	return b.String(), "", r.known != nil // the closing quote is missing
+	return b.String(), "", r.known != nil // a missing closing quote is accepted only with a list of known parameters
 }
 
 // lookAhead is the maximal number of bytes after a value that are checked to find out whether the
 // value ends there. The limit keeps parsing linear: a header may have 128 KiB of semicolons.
 const lookAhead = 64
 
-// ends reports whether a value may end before rest.
+// ends reports whether a value may end where rest, the text after it, begins.
 func (r parser) ends(rest string) bool {
 	if r.known == nil {
 		rest = strings.TrimLeft(rest, blank)

@@ -20,7 +20,7 @@ type recording struct {
 	content   io.Reader
 	limits    Limits
 	declared  int64    // bytes of the whole body; 1 if its length is not declared
-	digests   [][]byte // in Content-Digest and Repr-Digest
+	digests   [][]byte // digests that the client sent in Content-Digest and Repr-Digest
 	name      string
 	mediaType string
 

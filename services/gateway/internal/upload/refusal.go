@@ -60,7 +60,7 @@ func notMultipart(mediaType string) error {
 // names are the names of parts.
 type names []string
 
-// String implements fmt.Stringer. It is used in sentences.
+// String implements fmt.Stringer. It returns the names in quotes, for use in a sentence.
 func (n names) String() string { return `"` + strings.Join(n, `", "`) + `"` }
 
 // noFile returns the failure of a form without a part named file. The failure lists the names of
@@ -97,8 +97,8 @@ const codeEncoding = "unsupported-encoding"
 // Content-Transfer-Encoding of its file.
 func IsEncoded(err error) bool { return err != nil && fault.As(err).Code == codeEncoding }
 
-// tooLarge returns the failure of a recording that is too large for a form. size is the least size of
-// the recording. If the recording can be sent to the bucket, the failure contains that advice.
+// tooLarge returns the failure of a recording that is too large for a form. The recording has at
+// least size bytes. If the recording can be sent to the bucket, the failure contains that advice.
 func (l Limits) tooLarge(size int64) error {
 	f := fault.As(fault.ExceedsLimit("file", l.MaxBytes, nil))
 	if size <= l.DirectBytes {

@@ -87,8 +87,8 @@ type Request struct {
 	TokenID       int64
 	Owner         string // owner of the job; empty if requests are not authenticated
 	ContentType   string
-	ContentDigest string // the header of RFC 9530; empty if absent
-	ReprDigest    string // the header of RFC 9530; empty if absent
+	ContentDigest string // value of the Content-Digest header (RFC 9530); empty if absent
+	ReprDigest    string // value of the Repr-Digest header (RFC 9530); empty if absent
 
 	// ContentEncoding is the Content-Encoding header, its lines joined by commas.
 	ContentEncoding string
@@ -182,8 +182,8 @@ func (c *Core) Accept(ctx context.Context, r Request) (Accepted, error) {
 
 // content is what a request uploads: a recording, or a source from which the recording is fetched.
 type content interface {
-	// stage completes the event that begins the job. What the job needs is reserved in the budgets of
-	// the owner.
+	// stage completes the event that begins the job. It reserves what the job needs in the budgets
+	// of the owner.
 	stage(ctx context.Context, c *Core, received event.Received) (event.Received, *quota.Reservation, error)
 	// identify reads the content to its end. It returns a hash of the content, by which requests with
 	// the same idempotency key are compared.
@@ -257,7 +257,8 @@ func (c *Core) accept(ctx context.Context, received event.Received, given conten
 	return Accepted{JobID: received.JobID}, c.appendReceived(context.WithoutCancel(ctx), received, reserved)
 }
 
-// reserve reserves bytes in the budgets of the owner. It fails if the log or staging is nearly full.
+// reserve reserves bytes in the budgets of the owner. It fails if the log or staging is full except
+// for the reserve for accepted jobs.
 func (c *Core) reserve(ctx context.Context, received event.Received, size int64) (*quota.Reservation, error) {
 	if c.usage.MaxUsed() >= 1-c.limits.Reserve {
 		return nil, errReserve
@@ -295,7 +296,7 @@ func (c *Core) appendReceived(ctx context.Context, received event.Received, rese
 		reserved.Accepted()
 		return nil
 	}
-	if errors.Is(err, event.ErrLogConflict) { // the job of the same key exists and is erased
+	if errors.Is(err, event.ErrLogConflict) { // the log already has events of this job, which was erased
 		err = erased()
 	}
 	if notStored(err) {

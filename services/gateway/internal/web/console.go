@@ -25,8 +25,8 @@ import (
 type Console struct {
 	Dir          string   // folder of the built console; empty if there is none
 	MediaOrigins []string // origins from which the page plays recordings
-	Info         Info     // the response to programs at GET /
-	SignIn       SignIn   // the response to the page at GET /console/config.json
+	Info         Info     // answer to GET / for clients that are not browsers
+	SignIn       SignIn   // answer to GET /console/config.json, which the page requests
 }
 
 // SignIn describes to the console how its user can sign in.

@@ -35,9 +35,9 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 // Docs serves the OpenAPI document and the page that shows it.
 type Docs struct {
 	openAPI func(prefix string) ([]byte, error)
-	page    []byte // with prefixPlaceholder in place of the prefix
+	page    []byte // the page with prefixPlaceholder in place of the prefix
 	files   map[string]file
-	cached  atomic.Pointer[prefixedDocs] // the files for the last prefix; nearly all clients have the same prefix
+	cached  atomic.Pointer[prefixedDocs] // files for the prefix of the last request; nearly all clients have the same prefix
 }
 
 // prefixedDocs are the files that depend on the public prefix of the API.
@@ -61,7 +61,7 @@ func NewDocs(openAPI func(prefix string) ([]byte, error)) (*Docs, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the documentation: %w", err)
 		}
-		if e.Name() == docsPage { // has a route and headers of its own
+		if e.Name() == docsPage { // the page has a route and headers of its own
 			d.page = content
 			continue
 		}

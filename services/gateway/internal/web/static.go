@@ -17,7 +17,7 @@ import (
 
 // The values of Cache-Control.
 const (
-	revalidate = "no-cache"                            // may be stored, must be revalidated
+	revalidate = "no-cache"                            // caches may store the answer, but must revalidate it
 	immutable  = "public, max-age=31536000, immutable" // for a file whose name has the hash of its content
 )
 
@@ -26,10 +26,10 @@ type file struct {
 	name    string   // its extension determines the media type
 	cache   string   // Cache-Control
 	etag    string   // entity tag of the file without a content coding, without quotes; empty if there is none
-	codings []string // the content codings in which it may exist, the best first
+	codings []string // content codings in which the file may exist, the best first
 
-	// read returns the file in a content coding; "" is the file itself. It returns fs.ErrNotExist
-	// if there is no such file.
+	// read returns the file in a content coding, or uncoded if coding is empty. It returns
+	// fs.ErrNotExist if the file does not exist in this coding.
 	read func(coding string) ([]byte, error)
 }
 
