@@ -90,7 +90,8 @@ func TestTheLogHasNoCredentialOfARequestThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// key makes an API key and returns its text and its id.
+// key makes an API key by a request with this credential and body. It returns the text of the key
+// and its id.
 func (g *env) key(credential, body string) (text, id string) {
 	g.t.Helper()
 	r := g.do("POST", "/api-keys", strings.NewReader(body), as(credential))
@@ -120,7 +121,8 @@ func always(code string) func(principal.Scope) string {
 	return func(principal.Scope) string { return code }
 }
 
-// actors returns all kinds of senders.
+// actors returns senders without credentials, with a token and with an API key for each scope, and
+// senders whose credentials are invalid.
 func (g *env) actors() []actor {
 	t := g.t
 	user := token(t, "alice", nil)

@@ -25,7 +25,8 @@ func OpenAuditLog(cfg postgres.Config) (*AuditLog, error) {
 	return &AuditLog{db}, err
 }
 
-// List returns the newest entries that match a filter, at most limit, the oldest first.
+// List returns the newest entries that match a filter, at most limit entries. It sorts them from
+// the oldest to the newest.
 func (l *AuditLog) List(ctx context.Context, f AuditFilter, limit int) ([]AuditEntry, error) {
 	return l.store.Audit(ctx, f, limit)
 }

@@ -43,7 +43,7 @@ type env struct {
 // do not check them against the document.
 const stubHeader = "X-Played"
 
-// settings returns the settings of a gateway without other services, with changes.
+// settings returns the settings of a gateway whose other services do not run, with changes.
 func settings(kit *testkit.Kit, changes map[string]string) map[string]string {
 	vars := map[string]string{
 		"TRACKER_URL": "http://127.0.0.1:1", "DISPATCHER_URL": "http://127.0.0.1:1",

@@ -58,8 +58,8 @@ func isLoopback(addr string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// SecureURL reports whether nobody can change a response from a URL in transit: the scheme is
-// https, or it is http and the host is this machine.
+// SecureURL reports whether responses from a URL are protected in transit: the scheme is https, or
+// it is http and the host is this machine.
 func SecureURL(text string) bool {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {

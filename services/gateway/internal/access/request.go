@@ -26,7 +26,8 @@ type KeyRequest struct {
 }
 
 // DecodeKey decodes the body of a request for a key. It fails with fault.Malformed if the body is
-// not JSON, and like KeyRequest.Key. by is the principal that sends the request.
+// not JSON, and otherwise in the cases of KeyRequest.Key. The parameter by is the principal that
+// sends the request.
 func DecodeKey(body []byte, by principal.Principal, now time.Time) (Key, error) {
 	var r KeyRequest
 	if err := json.Unmarshal(body, &r); err != nil || !utf8.Valid(body) {
@@ -35,9 +36,9 @@ func DecodeKey(body []byte, by principal.Principal, now time.Time) (Key, error) 
 	return r.Key(by, now)
 }
 
-// Key returns the requested key, without an id. by is the principal that sends the request. Key fails
-// with fault.Invalid if the request breaks a rule, and with fault.Forbidden if the key would have
-// rights that the principal lacks.
+// Key returns the requested key, without an id. The parameter by is the principal that sends the
+// request. Key fails with fault.Invalid if the request breaks a rule, and with fault.Forbidden if
+// the key would have rights that the principal lacks.
 func (r KeyRequest) Key(by principal.Principal, now time.Time) (Key, error) {
 	var broken []fault.Violation
 	refuse := func(pointer, detail string) {

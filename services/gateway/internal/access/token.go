@@ -85,7 +85,7 @@ func (t *tokens) principal(ctx context.Context, token string) (principal.Princip
 const lastDate = 253402214400
 
 // datesFit reports whether exp and nbf are at most lastDate. A much later time overflows in the
-// parser, which then takes it for one in the past.
+// parser, which then treats the time as past.
 func datesFit(claims jwt.MapClaims) bool {
 	for _, name := range []string{"exp", "nbf"} {
 		if at, ok := claims[name].(float64); ok && at > lastDate {

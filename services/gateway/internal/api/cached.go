@@ -17,9 +17,9 @@ import (
 
 // CachedResults looks up cached results.
 type CachedResults interface {
-	// CachedJob returns the job whose cached result the job of a new upload would get, if a
-	// principal uploaded this recording; empty if there is none. sum is the SHA-256 of the
-	// recording in hexadecimal.
+	// CachedJob returns the job whose cached result a new upload of a recording would get, if the
+	// principal p uploaded it to this token; empty if no result is cached. sum is the SHA-256 of
+	// the recording in hexadecimal.
 	CachedJob(ctx context.Context, p principal.Principal, token int64, sum string, of upload.References) (string, error)
 }
 

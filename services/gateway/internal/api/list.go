@@ -91,8 +91,8 @@ func list[T, B any](params *params, find func(context.Context, catalogue.Page) (
 	return params.c.JSON(bodies)
 }
 
-// pageLinks returns the links to the pages around a page (RFC 8288). They keep its filters. next is
-// the first entry of the next page; 0 means that there is none.
+// pageLinks returns the links to the pages around a page (RFC 8288). The links keep the filters of
+// the page. next is the number of entries before the next page; 0 means that there is no next page.
 func pageLinks(c *fiber.Ctx, page catalogue.Page, next int64) string {
 	path, _ := url.PathUnescape(c.Path()) // only valid paths are routed here
 	escaped := (&url.URL{Path: path, RawPath: c.Path()}).EscapedPath()

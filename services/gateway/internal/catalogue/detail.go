@@ -28,8 +28,8 @@ type Objects interface {
 	// object, and returns the error of admit, if any. It fails for a reference to a URL on another
 	// host, which it never requests.
 	Read(ctx context.Context, ref string, limit int64, admit func(size int64) error) ([]byte, error)
-	// Link returns a URL that lets anybody read an object. The URL expires after the duration
-	// valid.
+	// Link returns a URL that lets anybody read an object. The parameter valid is the time until
+	// the URL expires.
 	Link(ctx context.Context, ref string, valid time.Duration) (string, error)
 }
 
@@ -93,7 +93,8 @@ func (d *Details) Detail(ctx context.Context, id int64) (Detail, error) {
 	return found, nil
 }
 
-// addPitch adds the pitch to a detail, or leaves it out. It fails if there is no memory for it.
+// addPitch adds the pitch to a detail, or leaves the pitch out if it cannot be read. It fails only
+// if there is no memory for the pitch.
 func (d *Details) addPitch(ctx context.Context, to *Detail) error {
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -55,8 +55,8 @@ func (f *fields) playable(member string, check func(ref string) error) *string {
 	return f.public(member, *ref)
 }
 
-// link reads a link. Text without a scheme is allowed too: in the place of a link, it stays on the
-// site of the page, unless it begins with two slashes.
+// link reads a link. Text without a scheme is allowed too: a browser resolves it to the site of the
+// page, unless it begins with two slashes.
 func (f *fields) link(member string) *string {
 	text := f.line(member)
 	if text == nil || !hasScheme(*text) && !namesHost(*text) {

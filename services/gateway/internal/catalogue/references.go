@@ -19,8 +19,8 @@ const (
 )
 
 // ReportReferences logs the tokens with references that are not allowed, since nobody can upload to
-// these tokens. Such a reference is older than the rule, or the setting has changed. check returns
-// an error if a reference is not allowed.
+// these tokens. Such a reference was stored before references were checked, or the setting has
+// changed since. check returns an error if a reference is not allowed.
 func ReportReferences(ctx context.Context, store TokensWithReferences, check func(ref string) error, log zerolog.Logger) {
 	var (
 		named []int64

@@ -11,10 +11,10 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Early finds the response to a request without its body, while the client waits for 100 (Continue)
-// before it sends the body (RFC 9110, section 10.1.1). ctx has the principal of the request. lines
-// returns the lines of a header. Early returns a text for the handler (EarlyAnswer), or the empty
-// string if the body is needed.
+// Early tries to find the response to a request without reading its body, while the client waits
+// for 100 (Continue) before it sends the body (RFC 9110, section 10.1.1). ctx has the principal of
+// the request. lines returns the lines of a header. Early returns a text for the handler
+// (EarlyAnswer), or the empty string if the body is needed.
 type Early func(ctx context.Context, path string, lines func(name string) []string) string
 
 // earlyHeader carries the result of an Early from headerReceived to the handler. A client cannot set

@@ -30,7 +30,7 @@ type Route struct {
 	Needs        principal.Scope
 
 	// Ticket allows a request that has no credentials and has a ticket in its query. The service
-	// behind the gateway verifies the ticket. It receives no principal.
+	// behind the gateway verifies the ticket. This service receives no principal.
 	Ticket bool
 
 	// changes marks a route for GET that changes something.

@@ -164,7 +164,8 @@ func (k *Keys) Keys(ctx context.Context, id, algorithm string) ([]crypto.PublicK
 	return k.findAgain(id, algorithm)
 }
 
-// find returns the keys that have an id, or any id if it is empty, and that suit an algorithm.
+// find returns the keys that have an id and suit an algorithm. If the id is empty, it returns all
+// keys that suit the algorithm.
 func (k *Keys) find(id, algorithm string) []crypto.PublicKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -146,7 +146,7 @@ func (s *resumableStream) revoked() bool {
 	return isDenied(err)
 }
 
-// isDenied reports whether a client may not read the stream any longer.
+// isDenied reports whether err means that the client may no longer read the stream.
 func isDenied(err error) bool {
 	return fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Forbidden)
 }

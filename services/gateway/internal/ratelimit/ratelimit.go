@@ -273,7 +273,7 @@ func (c *Concurrency) lose(replica string) {
 	c.forget(replica)
 }
 
-// forget does the work of lose. The caller must hold the lock.
+// forget forgets the operations of clients at another replica. The caller must hold the lock.
 func (c *Concurrency) forget(replica string) {
 	for client, n := range c.reported[replica] {
 		set(c.others, client, c.others[client]-n)

@@ -29,8 +29,8 @@ type secret [sha256.Size]byte
 
 // key identifies a client, on NATS too. It is a hash, because addresses and owners are personal
 // data and whoever watches or records the traffic of NATS does not need them. The hash has a
-// secret, because without one all addresses could be tried. The replicas only compare keys and
-// verify nothing with them, so HMAC is not needed.
+// secret, because otherwise anybody could hash all addresses and compare. The replicas only compare
+// keys and verify nothing with them, so HMAC is not needed.
 type key [16]byte
 
 // key returns the key of a client.

@@ -40,7 +40,8 @@ func (s *Store) DeleteAudit(ctx context.Context, before time.Time) (int64, error
 	return n, translate("delete audit entries", err)
 }
 
-// Audit returns the newest entries that match a filter, at most limit, the oldest first.
+// Audit returns the newest entries that match a filter, at most limit entries. It sorts them from
+// the oldest to the newest.
 func (s *Store) Audit(ctx context.Context, f audit.Filter, limit int) ([]audit.Entry, error) {
 	const query = `
 		SELECT at, owner, key_id, action, object, status, address, request_id

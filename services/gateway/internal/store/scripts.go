@@ -155,8 +155,8 @@ func (s *Store) addScripts(ctx context.Context, tokens []catalogue.Token) error 
 	return nil
 }
 
-// ReplaceScript overwrites the script with the id of c if its version matches, and returns the
-// script with its new version.
+// ReplaceScript overwrites the script whose id is c.ID with c, if the script's version matches m.
+// It returns the script with its new version.
 func (s *Store) ReplaceScript(ctx context.Context, c catalogue.Script, m catalogue.Match) (catalogue.Script, error) {
 	const query = `
 		UPDATE catalogue.scripts
@@ -178,7 +178,7 @@ func (s *Store) ReplaceScript(ctx context.Context, c catalogue.Script, m catalog
 	}
 }
 
-// DeleteScript removes a script if its version matches.
+// DeleteScript removes a script if its version matches m.
 func (s *Store) DeleteScript(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
 		DELETE FROM catalogue.scripts

@@ -102,7 +102,8 @@ func containing(part string) string {
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part) + "%"
 }
 
-// translateEntry converts the error of a query for one entry to a failure with a kind.
+// translateEntry converts the error of a query for one entry to a failure with a kind. The
+// parameter tried is the attempted operation, for the text of the error.
 func translateEntry(tried, kind string, id int64, err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return catalogue.NotFound(kind, id)
@@ -119,7 +120,7 @@ func noRowChanged[T any](ctx context.Context, id int64, find func(context.Contex
 	return catalogue.VersionMismatch()
 }
 
-// deleteEntry runs a query that deletes an entry if its version matches. It returns a failure if
+// deleteEntry runs a query that deletes an entry if its version matches m. It returns a failure if
 // the query deletes no row.
 func deleteEntry[T any](
 	ctx context.Context, db *sqlx.DB, query, kind string, id int64, m catalogue.Match, find func(context.Context, int64) (T, error),

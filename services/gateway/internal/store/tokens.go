@@ -120,8 +120,8 @@ func (s *Store) Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page
 	return tokens, err
 }
 
-// ReplaceToken overwrites the token with the id of t if its version matches, and returns the token
-// with its new version.
+// ReplaceToken overwrites the token whose id is t.ID with t, if the token's version matches m. It
+// returns the token with its new version.
 func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue.Match) (catalogue.Token, error) {
 	const query = `
 		UPDATE catalogue.tokens
@@ -146,8 +146,8 @@ func (s *Store) ReplaceToken(ctx context.Context, t catalogue.Token, m catalogue
 	return changed[0], err
 }
 
-// DeleteToken deletes a token if its version matches. The foreign key deletes its scripts too. The
-// same statement writes the token into the outbox, from which the deletion is published.
+// DeleteToken deletes a token if its version matches m. The foreign key deletes its scripts too.
+// The same statement writes the token into the outbox, from which the deletion is published.
 func (s *Store) DeleteToken(ctx context.Context, id int64, m catalogue.Match) error {
 	const query = `
 		WITH deleted AS (

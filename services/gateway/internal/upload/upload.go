@@ -227,8 +227,9 @@ func (c *Core) Admit(ctx context.Context, owner string, token int64) (References
 	return references, err
 }
 
-// References returns the reference files of a token. It fails with fault.NotFound if there is no such
-// token. It also fails if a file is not allowed, since a token may be older than the rule.
+// References returns the reference files of a token. It fails with fault.NotFound if there is no
+// such token. It also fails if a file is not allowed: the token may have been stored before
+// references were checked.
 func (c *Core) References(ctx context.Context, token int64) (References, error) {
 	r, err := c.tokens.References(ctx, token)
 	if err != nil {
