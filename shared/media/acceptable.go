@@ -20,7 +20,7 @@ func Recognize(head []byte) (mediaType string, err error) {
 	meter := NewMeter(-1)
 	_, _ = meter.Write(head) // never fails
 	info := meter.Info()
-	if info.Channels == 0 { // a track with sound may follow
+	if info.Channels == 0 { // no audio track in head; one may follow
 		return mediaType, nil
 	}
 	return mediaType, CheckDecodable(info)

@@ -37,7 +37,7 @@ func (a *aiff) step(off int64, b []byte) (int64, int) {
 	switch string(b[:4]) {
 	case "SSND":
 		if a.soundAt == 0 {
-			a.soundAt, a.soundSize = off+16, uint32(size) // the data follows an offset and a block size, of 4 bytes each
+			a.soundAt, a.soundSize = off+16, uint32(size) // the sound follows an offset and a block size, which have 4 bytes each
 		}
 	case "COMM":
 		need := 8 + 18

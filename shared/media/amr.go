@@ -5,7 +5,7 @@ package media
 // header of the next one, also in a tag after the sound, and plays what it can.
 type amr struct {
 	wide     bool
-	channels int   // each has one frame every 20 ms
+	channels int   // number of channels; each channel has one frame every 20 ms
 	frames   int64 // frames that a decoder plays
 	silent   int64 // frames that a decoder does not play
 	last     int64 // 1 if the last frame plays only if it is complete, otherwise 0
@@ -29,14 +29,14 @@ func (a *amr) step(off int64, b []byte) (int64, int) {
 	if off == 0 {
 		return a.magic(b)
 	}
-	if a.channels == 0 { // the channel description: its last 4 bits
+	if a.channels == 0 { // the last 4 bits of the channel description are the number of channels
 		a.channels = int(b[3] & 15)
 		if a.channels == 0 {
 			return stop()
 		}
 		return off + 4, 1
 	}
-	const padding = 0b10000011 // bits that are always 0
+	const padding = 0b10000011 // mask of the header bits that are always 0
 	kind, size := b[0]>>3&15, amrSizes(a.wide)[b[0]>>3&15]
 	if known := b[0]&padding == 0 && (size > 1 || kind >= amrLost); !known && !a.damaged && !a.trailing {
 		if len(b) < 4 {
@@ -50,8 +50,8 @@ func (a *amr) step(off int64, b []byte) (int64, int) {
 	return a.end, 1
 }
 
-// frame counts a frame by its header. Comfort noise is not decoded. In AMR-WB a frame without data,
-// or marked as damaged, plays as silence.
+// frame counts a frame by the type in its header. Decoders do not play frames of comfort noise. In
+// AMR-WB they play a frame without data, or one that is marked as damaged, as silence.
 func (a *amr) frame(header byte) {
 	const noData, good, speechTypes, wideSpeechTypes = 15, 0b100, 8, 9
 	kind := header >> 3 & 15
@@ -105,7 +105,7 @@ func (a *amr) describe(info *Info, size int64, _ []byte) {
 		}
 		frames -= a.last
 	}
-	if a.channels == 1 || a.channels > 1 && a.silent == 0 { // otherwise it is not known which frames of the channels play at the same time
+	if a.channels == 1 || a.channels > 1 && a.silent == 0 { // if a frame of one channel is not played, it is unknown which frames play at the same time
 		info.play(float64(frames/int64(a.channels)), 50)
 	}
 }

@@ -168,8 +168,8 @@ func (c *caf) describe(info *Info, size int64, _ []byte) {
 	}
 }
 
-// counted returns the number of samples per channel in the packets of the table, or 0 if it is not
-// known.
+// counted returns the number of samples per channel, as the packet table states it, or 0 if it is
+// not known.
 func (c *caf) counted(codec string) int64 {
 	t := &c.table
 	if t.packets == 0 || t.packets != t.told {

@@ -5,11 +5,11 @@ import "encoding/binary"
 // A cafTable reads the packet table ("pakt") of a CAF file whose packets differ in bytes or in
 // frames. Its entries are integers of variable length, with seven bits in each byte.
 type cafTable struct {
-	told    int64 // number of packets that the table's header states
-	packets int64 // packets that were read
-	bytes   int64 // bytes of these packets
-	frames  int64 // sample frames of these packets
-	last    int64 // bytes of the last packet
+	told    int64 // number of packets, as the table's header states
+	packets int64 // number of packets that were read
+	bytes   int64 // size of the packets that were read, in bytes
+	frames  int64 // sample frames in the packets that were read
+	last    int64 // size of the last packet, in bytes
 	span    int64 // sample frames of the last packet
 
 	left   int64 // bytes of the table that are not read yet
@@ -52,9 +52,9 @@ func (t *cafTable) read(b []byte, bytes, span int64) {
 	}
 }
 
-// lastSamples returns the number of samples per channel in the last packet of a table, or 0 if it
-// is not known; b is the beginning of the packet. It is the number in the table unless the codec is
-// ALAC or FLAC.
+// lastSamples returns the number of samples per channel in the last packet of a table, or 0 if the
+// number is not known; b is the beginning of the packet. The table states the number, except for
+// ALAC and FLAC.
 func (t *cafTable) lastSamples(codec string, b []byte) int64 {
 	switch codec {
 	case "alac":

@@ -38,7 +38,7 @@ func pcmBytes(codec string) int {
 		return 2
 	case "s24", "u24":
 		return 3
-	case "s32", "u32", "f32", "f24", "f16": // the last two are stored in 4 bytes
+	case "s32", "u32", "f32", "f24", "f16": // f24 and f16 samples are stored in 4 bytes, too
 		return 4
 	case "s64", "f64":
 		return 8
@@ -82,8 +82,8 @@ func (w *wave) codec() string {
 	}
 }
 
-// pcm returns the name of the integer PCM of a WAV file. Its bits may be fewer than its bytes can
-// hold.
+// pcm returns the codec name of the integer PCM in a WAV file. A sample may have fewer bits than
+// its bytes can hold, such as 20 bits in 3 bytes.
 func (w *wave) pcm() string {
 	bytes := (int(w.bits) + 7) / 8
 	if bytes == 3 && w.bits == 24 && int(w.frameBytes) == 4*int(w.channels) {
@@ -98,8 +98,8 @@ func (w *wave) pcm() string {
 	return fmt.Sprintf("pcm-%d-bit", w.bits)
 }
 
-// waveTag returns the name of a codec by its format tag. "pcm" and "float" do not state the size of
-// a sample.
+// waveTag returns the name of a codec by its format tag. The names "pcm" and "float" are
+// incomplete: they do not state the size of a sample.
 func waveTag(tag uint16) string {
 	return map[uint16]string{
 		0x0001: "pcm", 0x0002: "adpcm_ms", 0x0003: "float", 0x0006: "pcm_alaw", 0x0007: "pcm_mulaw",

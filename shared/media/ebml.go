@@ -85,8 +85,8 @@ func unlace(lacing byte, b []byte) [][]byte {
 	return append(packets, b)
 }
 
-// laceSize reads the size of a packet, and returns it and the number of bytes that it is stored in:
-// 0 if it is malformed.
+// laceSize reads the size of a packet. It also returns n, the number of bytes in which the size is
+// stored, or 0 if the size is malformed.
 func laceSize(lacing byte, b []byte, first bool, last int) (size, n int) {
 	if lacing == laceXiph {
 		for n < len(b) && b[n] == 255 {

@@ -17,7 +17,7 @@ type flac struct {
 	next   uint64
 	ends   int64  // samples up to the end of the last frame found
 	before int64  // samples up to the beginning of the last frame found
-	sum    uint16 // CRC-16 of the bytes of the last frame so far; 0 after a complete frame
+	sum    uint16 // CRC-16 of the bytes of the last frame that were read; 0 after a complete frame, which ends with its CRC-16
 	sums   *[8][256]uint16
 }
 
@@ -39,7 +39,7 @@ func readStreamInfo(b []byte) streamInfo {
 
 const (
 	flacBlockHeader = 4
-	flacWindow      = 4 << 10 // bytes that are searched at once; as many after them are read for headers that begin in the window
+	flacWindow      = 4 << 10 // bytes that are searched at once; 4 KiB more are read, since a header may begin near the end of the window
 )
 
 func (f *flac) step(off int64, b []byte) (int64, int) {
@@ -48,7 +48,7 @@ func (f *flac) step(off int64, b []byte) (int64, int) {
 		return off + flacWindow, 2 * flacWindow
 	}
 	at := int64(0)
-	if off == 0 { // the signature, then STREAMINFO
+	if off == 0 { // the file begins with the signature and STREAMINFO
 		const need = 4 + flacBlockHeader + 34
 		if len(b) < need {
 			return off, need
@@ -98,7 +98,7 @@ func (f *flac) frame(b []byte) (samples int64, ok bool) {
 	at := 4 + size
 	samples, extra := flacBlock(b[2]>>4, b[at:])
 	at += extra
-	switch b[2] & 15 { // sampling rate in the header itself
+	switch b[2] & 15 { // code of the sampling rate; for these codes the rate follows in 1 or 2 bytes
 	case 12:
 		at++
 	case 13, 14:
@@ -108,7 +108,7 @@ func (f *flac) frame(b []byte) (samples int64, ok bool) {
 		return 0, false
 	}
 	step := uint64(1)
-	if b[1]&1 != 0 { // the number counts samples, not frames
+	if b[1]&1 != 0 { // variable block size: the number is that of the first sample, not of the frame
 		step = uint64(samples)
 	}
 	if f.found > 0 && number != f.next {

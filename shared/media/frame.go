@@ -10,7 +10,7 @@ type frame struct {
 	channels int // 0: not stated in the header
 	sideEnd  int // end of the side information of a layer III frame, where a Xing tag begins
 	codec    string
-	stream   uint64 // the header fields that all frames of a stream have in common
+	stream   uint64 // the header fields that are equal in all frames of a stream
 }
 
 const (
@@ -31,7 +31,7 @@ func mpegHeader(b []byte) (frame, bool) {
 		layerIII  = 1
 		mpeg25    = 0
 		mpeg1     = 3
-		sameKinds = 0xFFFE0C00 // sync, version, layer, sampling rate
+		sameKinds = 0xFFFE0C00 // mask of the fields in stream: sync, version, layer, sampling rate
 	)
 	h := binary.BigEndian.Uint32(b)
 	version, layer, rate, step := h>>19&3, h>>17&3, h>>10&3, h>>12&15
@@ -102,7 +102,7 @@ func adtsHeader(b []byte) (frame, bool) {
 		sync      = 0xFFF << 44
 		layer     = 0b11 << 41
 		noCRC     = 1 << 40
-		sameKinds = 0x7FFF<<41 | 0x3F<<34 | 0b111<<30 // sync, version, layer; profile, sampling rate; channels
+		sameKinds = 0x7FFF<<41 | 0x3F<<34 | 0b111<<30 // mask of the fields in stream: sync, version, layer; profile, sampling rate; channels
 	)
 	h := uint64(binary.BigEndian.Uint32(b))<<24 | uint64(binary.BigEndian.Uint32(b[3:]))&0xFFFFFF
 	length, header := int(h>>13&0x1FFF), adtsHeaderSize+2

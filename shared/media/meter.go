@@ -9,7 +9,7 @@ const (
 	// Longest is the longest duration that Info reports. A longer one counts as not known.
 	Longest = 100 * time.Hour
 
-	magicSize = 12        // bytes in the first step of a reader
+	magicSize = 12        // bytes that the first call of reader.step gets
 	mostBytes = 64 << 10  // the most bytes that a reader may request at once; an Ogg page has at most 65307
 	pastEnd   = 1<<62 - 1 // offsets from here on are refused, so that the sum of two cannot overflow
 )
@@ -17,13 +17,13 @@ const (
 // A reader parses one container incrementally: it receives bytes, and returns which bytes it needs
 // next. Offsets count from the beginning of the container.
 type reader interface {
-	// step reads b, exactly the requested bytes, which begin at off. It requests further bytes: want
-	// bytes from next on. next must be greater than off, or equal if want is greater than before. A
-	// want of 0 ends the reading. The first call has magicSize bytes at offset 0. If the file ends
-	// before the requested bytes, step is not called again.
+	// step reads b, which contains exactly the requested bytes and begins at off. It requests
+	// further bytes: want bytes from the offset next on. next must be greater than off, or equal if
+	// want is greater than before. A want of 0 ends the reading. The first call has magicSize bytes
+	// at offset 0. If the file ends before the requested bytes, step is not called again.
 	step(off int64, b []byte) (next int64, want int)
 
-	// describe fills in what is known about the sound of a file of size bytes; rest is the part of the
+	// describe sets the fields of info for a file of size bytes; rest contains those of the
 	// requested bytes that the file has. describe does not change the reader.
 	describe(info *Info, size int64, rest []byte)
 }
@@ -39,7 +39,7 @@ type Meter struct {
 
 	next  int64  // offset of buf in the file
 	want  int    // how many bytes buf must have for the next step; 0: no more bytes are needed
-	buf   []byte // a part of store
+	buf   []byte // bytes that are not parsed yet; a slice of store
 	store []byte
 }
 
@@ -74,7 +74,7 @@ func (m *Meter) Write(p []byte) (int, error) {
 // duration is not known if the number of written bytes differs from the size of the file.
 func (m *Meter) Info() Info {
 	end := *m
-	if end.reader == nil { // the file, or its part after tags, is shorter than HeadSize
+	if end.reader == nil { // no container yet: the file, or its part after tags, is shorter than HeadSize
 		end.buf, end.store = slices.Clone(m.buf), nil
 		for end.reader == nil && len(end.buf) > 0 && end.want > 0 {
 			end.step()

@@ -37,7 +37,7 @@ var recordings = []struct {
 	{"pcm.caf", 5000, 16000, 0},
 	{"piped.caf", 5000, 16000, 0},
 	{"ima4.caf", 345 * 64, 22050, 0},
-	{"alac.caf", 4410, 44100, 0}, // the packet table counts complete packets, and the last packet is not complete
+	{"alac.caf", 4410, 44100, 0}, // the packet table counts the last packet as full, although it has fewer samples
 
 	{"mono.flac", 5000, 16000, 0},
 	{"stereo.flac", 4411, 44100, 0},
@@ -107,7 +107,7 @@ func TestACutFileTellsNoMoreThanTheWholeOne(t *testing.T) {
 			whole, _ := measure(b, len(b))
 			m := NewMeter(-1)
 			for i := range b {
-				const padding = 60 * time.Millisecond // the padding at the end is subtracted only when the end has been read
+				const padding = 60 * time.Millisecond // until the end is read, the duration includes the padding at the end
 				if got, ok := duration(m); ok && r.samples > 0 && (got <= 0 || got > whole+padding) {
 					t.Fatalf("first %d bytes: %v, all of them %v", i, got, whole)
 				}
@@ -139,7 +139,7 @@ func TestWriteTakesAllAndKeepsLittle(t *testing.T) {
 	for _, r := range recordings {
 		m := NewMeter(-1)
 		b := recording(t, r.name)
-		for range 3 { // the second and the third are junk after the end
+		for range 3 { // the second and the third copy are junk after the end of the file
 			if n, err := m.Write(b); n != len(b) || err != nil {
 				t.Errorf("%s: %d, %v", r.name, n, err)
 			}
@@ -176,10 +176,10 @@ func FuzzMeter(f *testing.F) {
 	})
 }
 
-// sealFrames makes the checksums of the FLAC frames in b right, where a frame begins with 0xFFF8 and ends before the next
-// one, so that the reader follows frames whose content is arbitrary.
+// sealFrames sets the checksums of the FLAC frames in b, so that the reader accepts frames with
+// arbitrary content. A frame begins with 0xFFF8 and ends before the next 0xFFF8.
 func sealFrames(b []byte) []byte {
-	const least = 9 // bytes of a header with a number of one byte, and of the checksum of the frame
+	const least = 9 // minimum size of a frame in bytes, with both checksums
 	b = bytes.Clone(b)
 	mark, number := []byte{0xff, 0xf8}, byte(0)
 	for at := bytes.Index(b, mark); at >= 0; {
@@ -189,7 +189,7 @@ func sealFrames(b []byte) []byte {
 			end = at + 2 + next
 		}
 		if end-at >= least && number < 0x80 {
-			b[at+2], b[at+3], b[at+4] = b[at+2]&0x07|0xc0, b[at+3]&0x70, number // 4096 samples; the other fields need no more bytes
+			b[at+2], b[at+3], b[at+4] = b[at+2]&0x07|0xc0, b[at+3]&0x70, number // 4096 samples, a number of one byte, and no optional fields
 			number++
 			b[at+5] = crc8(b[at : at+5])
 			binary.BigEndian.PutUint16(b[end-2:], crc16(crc16Table(), 0, b[at:end-2]))
@@ -264,7 +264,7 @@ func BenchmarkMeter(b *testing.B) {
 			const piece = 32 << 10
 			file := recording(b, name)
 			switch name {
-			case "pcm16.wav": // more sound of the same kind
+			case "pcm16.wav": // append silence, and state a larger size in the header
 				file = append(fix(file, 40, 1<<30), make([]byte, 4<<20)...)
 			case "stereo.flac":
 				file = append(file, bytes.Repeat(file[len(file)-4<<10:], 1<<10)...)

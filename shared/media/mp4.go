@@ -8,12 +8,12 @@ import "encoding/binary"
 type mp4 struct {
 	movieScale   uint32   // units per second
 	entry        mp4Track // the track being read
-	audio, other mp4Track // the first track with sound, and the first one of another kind
+	audio, other mp4Track // the first audio track, and the first track of another kind
 	fragment     mp4Fragment
 	table        mp4Table
 	dataEnd      int64 // end of the last media data box, as its size states
 	priming      int64 // samples to skip at the start, as the iTunes field iTunSMPB states
-	itunes       bool  // the last name read is that of this field
+	itunes       bool  // the last metadata name that was read is iTunSMPB
 	shifted      bool  // other bytes precede the file, so that its chunk offsets are wrong
 	trailing     bool  // a tag follows the boxes
 	lost         bool  // reading stopped at bytes that are no box
@@ -29,7 +29,7 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 	if m.table.left > 0 {
 		return m.rows(off, b)
 	}
-	if off < m.dataEnd { // a packet of Opus that data has requested
+	if off < m.dataEnd { // b is the Opus packet that data has requested
 		m.fragment.takePacket(b)
 		return m.data(off)
 	}
@@ -37,7 +37,7 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 		b = b[:boxHeader]
 	}
 	size, header := uint64(binary.BigEndian.Uint32(b)), boxHeader
-	if size == 1 { // a large size follows (section 4.2)
+	if size == 1 { // a size of 64 bits follows (section 4.2)
 		if header = 16; len(b) < header {
 			return off, header
 		}
@@ -49,7 +49,7 @@ func (m *mp4) step(off int64, b []byte) (int64, int) {
 		m.lost = !m.trailing
 		return stop()
 	}
-	if size == 0 { // up to the end of the file
+	if size == 0 { // the box lasts to the end of the file
 		m.dataEnd = untilEnd
 		return stop()
 	}
@@ -165,7 +165,7 @@ func (m *mp4) finish() {
 
 func (m *mp4) describe(info *Info, size int64, _ []byte) {
 	end := *m
-	end.finish() // the file may end with its tracks
+	end.finish() // the last track ends with the file if no box follows it
 	track := &end.audio
 	if m.trailing {
 		info.warn(TrailingData)
@@ -182,7 +182,7 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 		info.warn(Truncated)
 	}
 	switch track.codec {
-	case "opus", "amr_nb", "amr_wb", "ac3", "eac3": // a decoder plays all of the last packet, whatever its duration in stts is
+	case "opus", "amr_nb", "amr_wb", "ac3", "eac3": // a decoder plays all of the last packet, even if its duration in stts is shorter
 		if track.scale != 0 {
 			track.frame = track.firstStep * int64(track.rate) / int64(track.scale)
 		}
@@ -190,7 +190,7 @@ func (m *mp4) describe(info *Info, size int64, _ []byte) {
 		return
 	}
 	count, ticks, ok := track.whole(size, m.dataEnd > size && m.dataEnd != untilEnd)
-	lost := m.shifted && count > 0 && pcmBytes(track.codec) == 0 // with wrong offsets only the length of PCM is known
+	lost := m.shifted && count > 0 && pcmBytes(track.codec) == 0 // if the chunk offsets are wrong, only the duration of PCM is known
 	if !ok || track.scale == 0 || lost {
 		return
 	}

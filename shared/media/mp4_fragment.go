@@ -21,15 +21,15 @@ const (
 
 // An mp4Fragment counts the packets of the audio track in all fragments.
 type mp4Fragment struct {
-	trackDuration, trackSize uint32 // defaults for a packet of the track
-	duration, size           uint32 // defaults for a packet of this fragment
-	mine                     bool   // the fragment is one of the audio track
+	trackDuration, trackSize uint32 // default duration and size of a packet of the track
+	duration, size           uint32 // default duration and size of a packet of this fragment
+	mine                     bool   // the fragment belongs to the audio track
 	start                    int64  // byte that the fragment's offsets count from
 	count, ticks             int64  // number and duration of the packets in earlier fragments
 
 	at      int64 // byte at which the next packet begins
 	last    []fragmentPacket
-	several bool // the fragment has more packets than are kept
+	several bool // the fragment has more packets than last contains
 	now     int64
 	nowTick int64
 	opus    opusPackets
@@ -51,12 +51,12 @@ type opusPackets struct {
 	heard   int64 // samples in the packets that were read, of all fragments
 	lastEnd int64 // byte at which the last packet ends
 	several bool  // the last packet has several frames
-	unknown bool  // the length of some packet is not known
+	unknown bool  // the duration of at least one packet is not known
 }
 
-// packetBefore returns where the next packet begins and how many of its bytes to read; ok is false
-// if no packet begins before end. Packets that begin before off can no longer be read, and make the
-// length unknown.
+// packetBefore returns the offset of the next packet and how many of its bytes to read; ok is false
+// if no packet begins before end. A packet that begins before off can no longer be read, so the
+// duration becomes unknown.
 func (f *mp4Fragment) packetBefore(off, end int64) (next int64, want int, ok bool) {
 	o := &f.opus
 	for ; o.read < len(f.last); o.read++ {
@@ -82,18 +82,18 @@ func (f *mp4Fragment) takePacket(b []byte) {
 }
 
 // heardOf returns the number of samples in the Opus packets of a file of size bytes; ok is false if
-// it is not known. A truncated last packet plays if it has one frame. If it has several, the number
-// that play depends on where the file ends.
+// the number is not known. Decoders play a truncated last packet if it has one frame. If it has
+// several frames, the number of frames that play depends on where the file ends.
 func (f *mp4Fragment) heardOf(size int64) (samples int64, ok bool) {
 	o := &f.opus
 	missed := o.read < len(f.last) && f.last[o.read].at < size
 	return o.heard, !missed && !o.unknown && !f.several && (o.lastEnd <= size || !o.several)
 }
 
-// begin begins a fragment whose box begins at off.
+// begin starts to count a fragment, whose box begins at off.
 func (f *mp4Fragment) begin(off int64) {
 	f.count, f.ticks = f.count+f.now, min(f.ticks+f.nowTick, pastEnd)
-	f.opus.unknown = f.opus.unknown || f.several // too many packets to read them all
+	f.opus.unknown = f.opus.unknown || f.several // packets that last does not contain were not read
 	f.now, f.nowTick, f.last, f.several, f.start, f.mine, f.opus.read = 0, 0, f.last[:0], false, off, false, 0
 }
 
@@ -139,7 +139,7 @@ func (f *mp4Fragment) run(count int64, flags uint32, fields []byte) {
 	if flags&(runDuration|runSize|runFlags|runTime) != 0 {
 		return
 	}
-	each := min(count, int64(mostFragment-len(f.last))) // all packets are alike, since the run has no table
+	each := min(count, int64(mostFragment-len(f.last))) // the run has no table: all packets have the default duration and size
 	for range each {
 		f.take(f.duration, f.size)
 	}

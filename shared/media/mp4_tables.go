@@ -24,7 +24,7 @@ type mp4Table struct {
 // openTable reads the header of a table.
 func (m *mp4) openTable(kind string, off int64, header int, size uint64, b []byte) (int64, int) {
 	end := off + int64(size)
-	head := header + 8 // version and flags, and the number of rows or, in stsz, the size of all packets
+	head := header + 8 // version and flags, 4 bytes, and the number of rows; stsz also has the common size of all packets
 	if kind == "stsz" {
 		head += 4
 	}
@@ -146,9 +146,9 @@ func (t *mp4Track) edit(row []byte) {
 	t.edited, t.mediaTime, t.duration = true, at, duration
 }
 
-// whole returns how many of the packets that the movie box lists lie completely within the first
-// size bytes of the file, and their duration in ticks; false if that cannot be known. If cut is
-// false, the file is complete and all packets count.
+// whole returns how many packets of the movie box lie completely within the first size bytes of the
+// file, and their duration in ticks; ok is false if these are not known. If cut is false, the file
+// is complete and all packets count.
 func (t *mp4Track) whole(size int64, cut bool) (count, ticks int64, ok bool) {
 	if !cut || t.count == 0 {
 		return t.count, t.ticks, true

@@ -15,7 +15,7 @@ type mp4Track struct {
 	codec    string // name of the codec
 	rate     int    // samples per second
 	channels int
-	frame    int64 // samples per packet at rate; 0: the durations of stts apply
+	frame    int64 // samples per packet, at the sampling rate in rate; 0: stts has the durations
 	skip     int64 // samples that a decoder skips at the start
 
 	count     int64 // number of packets
@@ -26,8 +26,8 @@ type mp4Track struct {
 	mediaTime int64 // tick at which the audible part begins
 	duration  int64 // duration of the audible part, in units of the movie's time scale; 0: not stated
 
-	size    uint32   // bytes of every packet; 0: they differ, see sizes
-	sizes   []uint32 // bytes of the first packets
+	size    uint32   // bytes in every packet; 0 if the packets differ in size (sizes)
+	sizes   []uint32 // sizes of the first packets, in bytes
 	runs    []chunkRun
 	offsets []int64 // offsets of the first chunks
 	chunks  int64   // number of all chunks
@@ -59,7 +59,7 @@ func (t *mp4Track) describe(b []byte) {
 	}
 	version, bits := be.Uint16(b[16:]), int(be.Uint16(b[26:]))
 	t.channels, t.rate = int(be.Uint16(b[24:])), int(be.Uint16(b[32:]))
-	if version == 2 && len(b) >= 72 { // QuickTime's version for values that do not fit the fields above
+	if version == 2 && len(b) >= 72 { // QuickTime's version 2, for values that do not fit the fields above
 		t.rate, t.channels, bits = int(float(b[40:48])), int(be.Uint32(b[48:])), int(be.Uint32(b[56:]))
 	}
 	t.codec = appleCodec(letters, bits)
@@ -79,8 +79,8 @@ func (t *mp4Track) describe(b []byte) {
 	}
 }
 
-// extend reads further details of the codec from the boxes inside a sample description. letters is
-// the codec's code of four characters.
+// extend reads further details of the codec from the boxes inside a sample description. The
+// parameter letters is the four-character code of the codec.
 func (t *mp4Track) extend(letters string, b []byte, bits int) {
 	switch letters {
 	case "mp4a":
@@ -118,7 +118,8 @@ func quickTimePCM(b []byte, bits int) string {
 }
 
 // elementary reads the descriptors of an elementary stream (ISO/IEC 14496-1, section 7.2.6). They
-// state the codec, which the code mp4a does not, and for AAC the length of a frame.
+// state the codec, which may be any codec if the sample description has the code mp4a, and for AAC
+// the number of samples in a frame.
 func (t *mp4Track) elementary(b []byte) {
 	for len(b) > 2 {
 		tag, at, size := b[0], 1, 0
@@ -127,7 +128,7 @@ func (t *mp4Track) elementary(b []byte) {
 		}
 		b = b[at:]
 		switch {
-		case tag == 3 && len(b) >= 3: // ES_Descriptor; others follow in it
+		case tag == 3 && len(b) >= 3: // ES_Descriptor, which contains the other descriptors
 			skip := 3
 			if b[2]&0x80 != 0 {
 				skip += 2
@@ -193,7 +194,7 @@ func (t *mp4Track) audioConfig(b []byte) {
 	case lowDelay, enhancedLowDelay:
 		frame = 512
 	}
-	if r.take(1) == 1 { // frames have 960 or 480 samples
+	if r.take(1) == 1 { // a frame has 960 or 480 samples instead of 1024 or 512
 		frame -= frame / 16
 	}
 	if core == 0 || rate == 0 {

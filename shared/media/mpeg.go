@@ -6,7 +6,7 @@ import "encoding/binary"
 // tag in the first frame (Xing, Info, VBRI) states the silence that the encoder added. It also
 // states the number of frames, which counts if the file is damaged.
 type mpeg struct {
-	plain    bool  // a tag counts as a frame like others
+	plain    bool  // tags are not read: a frame with a tag counts as sound (MPEG audio in WAV)
 	first    frame // the first frame; its length is 0 until it is read
 	frames   int64
 	end      int64 // byte at which the last frame ends
@@ -20,7 +20,7 @@ type mpeg struct {
 }
 
 const (
-	tagReach   = 192 // bytes at the start of the first frame that are read for a tag
+	tagReach   = 192 // bytes at the start of the first frame that may contain a tag
 	leastFrame = 24  // bytes of the smallest frame: 8 kbit/s at 24 kHz
 )
 
@@ -37,7 +37,7 @@ func (m *mpeg) step(off int64, b []byte) (int64, int) {
 			return off, need
 		}
 		m.first = f
-		if !m.plain && m.tag(b, f) { // the frame has only the tag; players that do not know the tag play silence
+		if !m.plain && m.tag(b, f) { // the frame contains the tag and no sound; players that do not know the tag play it as silence
 			return next, mpegHeaderSize
 		}
 	}
@@ -51,7 +51,7 @@ func (m *mpeg) describe(info *Info, size int64, _ []byte) {
 	}
 	info.Codec, info.SampleRate, info.Channels = m.first.codec, m.first.rate, m.first.channels
 	frames := m.frames
-	if m.end > size { // the file ends within the last frame, which decoders play nevertheless
+	if m.end > size { // the file ends within the last frame; decoders play the frame nevertheless
 		info.warn(Truncated)
 	}
 	switch {
@@ -67,8 +67,8 @@ func (m *mpeg) describe(info *Info, size int64, _ []byte) {
 	info.play(float64(m.audible(frames)), float64(m.first.rate))
 }
 
-// audible returns how many samples per channel of the frames remain without those that the encoder
-// added at the start and the end. A decoder adds decoderDelay samples before those of the encoder.
+// audible returns how many samples per channel remain without those that the encoder added at the
+// start and the end. A decoder adds another decoderDelay samples at the start.
 func (m *mpeg) audible(frames int64) int64 {
 	const decoderDelay = 529 // samples
 	per := int64(m.first.samples)
@@ -102,7 +102,7 @@ func (m *mpeg) tag(b []byte, f frame) bool {
 	for _, field := range [...]struct {
 		flag uint32
 		size int
-	}{{1, 4}, {2, 4}, {4, 100}, {8, 4}} { // frames, bytes, table of contents, quality
+	}{{1, 4}, {2, 4}, {4, 100}, {8, 4}} { // fields of a Xing tag: frames, bytes, table of contents, quality
 		if flags&field.flag == 0 {
 			continue
 		}
@@ -117,7 +117,7 @@ func (m *mpeg) tag(b []byte, f frame) bool {
 	if len(rest) < 24 {
 		return true
 	}
-	switch string(rest[:4]) { // LAME's extension: the name of an encoder, and later two numbers of 12 bits
+	switch string(rest[:4]) { // LAME's extension of the tag: the encoder's name and, as numbers of 12 bits, delay and padding
 	case "LAME", "Lavf", "Lavc":
 		m.gapless = true
 		m.delay, m.padding = int64(rest[21])<<4|int64(rest[22])>>4, int64(rest[22]&15)<<8|int64(rest[23])

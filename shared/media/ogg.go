@@ -12,12 +12,12 @@ import (
 // known, neither is the duration.
 type ogg struct {
 	played   float64 // seconds that the earlier links play
-	begins   bool    // the last page read begins a stream of this link
+	begins   bool    // the last page that was read begins a stream
 	lost     bool    // reading stopped at bytes that are no page
 	trailing bool    // reading stopped at a tag
 	links    int     // number of links before this one
 	streams  int     // number of streams in the first link
-	over     bool    // a decoder stops at this link
+	over     bool    // a decoder does not play the link that was read last, nor later ones
 	unlike   bool    // a link differs from the previous one, so that the duration is not known
 	first    oggLink
 	link     oggLink
@@ -32,16 +32,16 @@ type oggLink struct {
 	most   int64  // the most granules in a packet
 
 	channels      int
-	packets       int64 // packets that end on the pages after the first
-	packetsBefore int64 // the same without the last page
-	headers       int64 // packets without sound after the first page
+	packets       int64 // number of packets that end after the first page
+	packetsBefore int64 // packets without those that end on the last page
+	headers       int64 // number of packets without sound after the first page
 
 	joined bool   // a decoder keeps its state from the previous link
 	tail   []byte // end of the Vorbis headers
 
 	identification []byte // identification header of Vorbis
 
-	overlap int64 // granules that a joined link plays more, since a decoder has a packet before the first one
+	overlap int64 // granules that the first packet of a joined link plays, since a packet of the previous link precedes it
 	unlike  bool  // the link differs from the previous one, and it is not known how a decoder plays the change
 	started bool  // a page with sound was read
 	unknown bool  // the position at which the sound begins is not known
@@ -119,8 +119,8 @@ func (o *ogg) page(off int64, b []byte, body, size int) (int64, int) {
 	return off + int64(size), oggHeader
 }
 
-// begin reads a page that begins a stream. The pages that begin the streams of a link come first in
-// it: such a page after other pages begins the next link of the chain.
+// begin reads a page that begins a stream. In each link these pages come first: such a page after
+// pages of another kind begins the next link of the chain.
 func (o *ogg) begin(serial, packet []byte) {
 	before := o.link
 	if !o.begins {
@@ -144,12 +144,12 @@ func (o *ogg) begin(serial, packet []byte) {
 	o.unlike = o.unlike || o.link.unlike
 }
 
-// join continues from the previous link, and reports whether a decoder does so too; streams is the
-// number of streams in the first link.
+// join continues from the previous link, before. It returns false if a decoder does not continue;
+// streams is the number of streams in the first link.
 func (l *oggLink) join(before oggLink, streams int) bool {
 	if same := l.serial == before.serial; l.codec != before.codec || streams > 1 && !same {
 		return false
-	} else if same { // a decoder treats the header as sound, and does not read the skip in it
+	} else if same { // a decoder treats the codec's header as sound, and ignores the number of samples to skip in it
 		l.skip = 0
 	}
 	l.joined = true
@@ -159,8 +159,8 @@ func (l *oggLink) join(before oggLink, streams int) bool {
 	return true
 }
 
-// header reads a page with Vorbis headers, and keeps the end of the headers. The modes are there,
-// which determine the lengths of packets.
+// header reads a page with Vorbis headers, and keeps the last bytes of the headers. They contain
+// the modes, which determine the number of samples in a packet.
 func (l *oggLink) header(body []byte) {
 	const kept = 512
 	l.tail = append(l.tail, body...)
@@ -173,7 +173,7 @@ func (l *oggLink) overlapped(packet []byte) int64 {
 	if !ok {
 		l.unknown = true
 	}
-	sizes.samples(packet) // sets the window of the previous packet; the result is 0, since there was none
+	sizes.samples(packet) // sets the window of the previous packet; returns 0, since there was no previous packet
 	return sizes.samples(packet)
 }
 
@@ -256,7 +256,7 @@ func packetsEnding(lacing []byte) (n int64) {
 func (l *oggLink) first(granule int64, flags byte, lacing, body []byte) {
 	l.started = true
 	var packets, samples int64
-	size := 0 // bytes of the packet so far
+	size := 0 // bytes of the current packet so far
 	exact := l.codec == 'O' && flags&oggContinued == 0
 	for _, n := range lacing {
 		size += int(n)
@@ -290,7 +290,7 @@ func (l *oggLink) seconds(size int64) float64 {
 	if l.rate == 0 {
 		return 0
 	}
-	if l.codec == 'S' { // every packet plays its full length
+	if l.codec == 'S' { // in Speex every packet plays its full length
 		return float64(max(0, packets-l.headers)*l.most) / float64(l.rate)
 	}
 	if !l.started || l.unknown || last < l.start+l.skip {

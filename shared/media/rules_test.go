@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A ruling is a file that tests one rule. If want is 0, the playing time must not be known.
+// A ruling is a file that tests one rule, and its expected duration. If want is 0, the duration
+// must be unknown.
 type ruling struct {
 	name string
 	file []byte
@@ -221,7 +222,7 @@ func TestMP4(t *testing.T) {
 func TestOpusInFragmentsOfMP4(t *testing.T) {
 	t.Parallel()
 	begin := join(box("ftyp", "mp42\x00\x00\x00\x00isom"), moov(track("Opus", 48000, 0, 1, 0, 0)))
-	const one, several = "\xf8six by", "\xfb\x82sixty" // 20 ms, and 2 times 20 ms
+	const one, several = "\xf8six by", "\xfb\x82sixty" // Opus packets with one frame of 20 ms, and with two
 	fragment := func(offset uint32, packets ...string) []byte {
 		table, sound := words(0x301, uint32(len(packets)), offset), []byte(nil)
 		for i, packet := range packets { // durations without meaning
@@ -246,7 +247,7 @@ func TestOpusInFragmentsOfMP4(t *testing.T) {
 	})
 }
 
-// moov returns a movie box with a header of 1000 units per second.
+// moov returns a movie box with a time scale of 1000 units per second.
 func moov(boxes ...[]byte) []byte {
 	return box("moov", string(join(box("mvhd", string(words(0, 0, 0, 1000, 0))), join(boxes...))))
 }
@@ -387,6 +388,6 @@ func TestAKnownDurationIsNeverZero(t *testing.T) {
 	at := bytes.Index(wav, []byte("data"))
 	one := fix(append(bytes.Clone(wav[:at+8]), 0, 0), at+4, 2) // one sample
 	expect(t, one, 62500*time.Nanosecond, 0)
-	expect(t, fix(one, 24, 0xffffffff), 0, 0) // at 4 GHz it plays for less than a nanosecond
+	expect(t, fix(one, 24, 0xffffffff), 0, 0) // at a sampling rate of 4 GHz, one sample lasts less than a nanosecond: the duration is unknown
 	expect(t, fix(bytes.Clone(wav[:at+8]), at+4, 0), 0, 0)
 }

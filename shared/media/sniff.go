@@ -29,8 +29,8 @@ func Sniff(head []byte) (mediaType string, ok bool) {
 		}
 		return f.mediaType, true
 	}
-	// If too little of head follows a tag for frames (the tag has a picture), the file is taken for
-	// MPEG audio, which such tags were made for.
+	// If a tag leaves too few bytes of head for frames (a tag with a picture), the file is assumed
+	// to be MPEG audio, for which such tags were made.
 	if len(rest) < len(head) && len(head) >= HeadSize && len(rest) < longestRow {
 		return mediaMPEG, true
 	}
@@ -52,7 +52,7 @@ func Types() []string {
 	}
 }
 
-// found is a container that was found.
+// found is a container that find has recognised.
 type found struct {
 	mediaType string
 	container string

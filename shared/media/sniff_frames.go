@@ -3,8 +3,8 @@ package media
 import "bytes"
 
 const (
-	longestRow = 8191 + 7 // bytes that contain a frame and the next header, whatever the format: the greatest ADTS frame and a header
-	searchedIn = 3        // frames in sequence that are needed to recognise audio after other bytes
+	longestRow = 8191 + 7 // bytes that always contain a frame and the next header: those of the largest ADTS frame and a header
+	searchedIn = 3        // number of consecutive frames that are needed to recognise audio after other bytes
 )
 
 // sniffFrames recognises the formats that are a sequence of frames without a signature: MPEG audio
@@ -42,9 +42,9 @@ func searchFrames(b []byte) (mediaType string, off int) {
 }
 
 // row reports whether b begins with a complete frame that is followed by the end of b, or by the
-// headers of more frames of the same stream, until there are as many frames as the parameter least
-// says. A single header is not enough: one in a few thousand positions of random bytes looks like a
-// header.
+// headers of more frames of the same stream. The parameter least is the number of frames that must
+// follow each other. A single header is not enough: one in a few thousand positions of random bytes
+// looks like a header.
 func row(b []byte, parse func([]byte) (frame, bool), least int) bool {
 	first, ok := parse(b)
 	if !ok || first.length > len(b) {
@@ -70,7 +70,7 @@ func row(b []byte, parse func([]byte) (frame, bool), least int) bool {
 // archives, programs, pictures, and films, whose sound may be frames of MPEG audio.
 func foreign(b []byte) bool {
 	for _, magic := range [...]string{
-		"RIFF", "RIFX", "FORM", "OggS", "caff", "fLaC", "#!", "\x1a\x45\xdf\xa3", // containers that find knows but did not recognise
+		"RIFF", "RIFX", "FORM", "OggS", "caff", "fLaC", "#!", "\x1a\x45\xdf\xa3", // signatures that find knows, of files that it did not recognise
 		"PK\x03\x04", "PK\x05\x06", "\x1f\x8b", "BZh", "\xfd7zXZ", "7z\xbc\xaf", "Rar!", "\x28\xb5\x2f\xfd", "MSCF",
 		"%PDF", "%!PS", "\xd0\xcf\x11\xe0", "{\\rtf", "SQLite format", "<!", "<?xml", "<html", "<svg",
 		"\x7fELF", "MZ", "\xca\xfe\xba\xbe", "\xcf\xfa\xed\xfe", "\x00asm",

@@ -68,7 +68,7 @@ func TestWhatSharesAShapeWithAudioIsDecidedByItsContent(t *testing.T) {
 	t.Parallel()
 	mp3, aac := headOf(t, "mpeg-lame.mp3"), headOf(t, "aac.aac")
 	theora := read(t, "testdata/other/theora.ogg")
-	pictures, sound := theora[:70], theora[70:128] // each is the page that begins its stream
+	pictures, sound := theora[:70], theora[70:128] // the first page of the video stream, and of the audio stream
 	cases := []struct {
 		name, mediaType string
 		head            []byte
@@ -181,7 +181,7 @@ func TestRandomBytesAreNoAudio(t *testing.T) {
 	head := make([]byte, HeadSize)
 	for range 2000 {
 		_, _ = source.Read(head)
-		head[0] = 0xFF // like the sync word of a frame
+		head[0] = 0xFF // the sync bits with which a frame begins
 		head[1] |= 0xE0
 		sniffed(t, head, "")
 	}

@@ -2,8 +2,9 @@ package media
 
 import "bytes"
 
-// tagSize returns the size of the ID3v2 tag that b begins with. After a tag it returns the number
-// of zero bytes: padding that the tag's size does not include.
+// tagSize returns the size of the ID3v2 tag that b begins with. If b begins with no tag but follows
+// one (behindTag), tagSize returns the number of leading zero bytes: padding that the tag's size
+// does not include.
 func tagSize(b []byte, behindTag bool) int64 {
 	if size := id3v2(b); size > 0 || !behindTag {
 		return size
@@ -12,7 +13,7 @@ func tagSize(b []byte, behindTag bool) int64 {
 	for zeros < len(b) && b[zeros] == 0 {
 		zeros++
 	}
-	if zeros > 0 && sniffMP4(b) != "" { // the zero bytes are those of a box's size
+	if zeros > 0 && sniffMP4(b) != "" { // the zero bytes are the beginning of an MP4 box's size
 		return 0
 	}
 	return int64(zeros)

@@ -6,14 +6,14 @@ import "encoding/binary"
 // 4.2 and 4.3). A packet adds a quarter of its own window and a quarter of the window of the
 // previous packet. The sizes of the windows are in the headers.
 type vorbisSizes struct {
-	windows  [2]int64 // short and long, in samples
+	windows  [2]int64 // sizes of the short and of the long window, in samples
 	long     []bool   // whether the window is long, by mode
 	previous int64    // size of the previous packet's window, in samples; 0 before the first packet
 }
 
 // newVorbisSizes reads the identification and the setup header. The modes are at the end of the
-// setup header, before a bit that is set. They are read backwards from there, since only a decoder
-// can parse the fields before them.
+// setup header, before the framing bit, which is 1. They are read backwards from that bit, since
+// only a decoder can parse the fields before them.
 func newVorbisSizes(identification, setup []byte) (vorbisSizes, bool) {
 	v := vorbisSizes{}
 	if len(identification) < 30 || string(identification[:7]) != "\x01vorbis" || len(setup) < 16 || string(setup[:7]) != "\x05vorbis" {
@@ -24,13 +24,13 @@ func newVorbisSizes(identification, setup []byte) (vorbisSizes, bool) {
 	for end > 0 && setup[end/8]>>(end%8)&1 == 0 {
 		end--
 	}
-	const mode, most = 41, 64 // bits of a mode: a flag for its window, two numbers of 16 bits that are 0, a mapping of 8 bits
+	const mode, most = 41, 64 // bits of a mode (a flag for its window, two numbers of 16 bits that are 0, a mapping of 8 bits), and the maximum number of modes
 	for n := 1; n <= most && end-n*mode >= 8*8; n++ {
 		at := end - n*mode
 		if bitsAt(setup, at+1, 16) != 0 || bitsAt(setup, at+17, 16) != 0 || bitsAt(setup, at+33, 8) > 63 {
 			break
 		}
-		if bitsAt(setup, at-6, 6)+1 == n { // the number of modes precedes them; the largest that fits counts
+		if bitsAt(setup, at-6, 6)+1 == n { // the 6 bits before the modes state their number; the largest number that matches is used
 			v.long = v.long[:0]
 			for i := range n {
 				v.long = append(v.long, bitsAt(setup, at+i*mode, 1) == 1)
@@ -40,7 +40,8 @@ func newVorbisSizes(identification, setup []byte) (vorbisSizes, bool) {
 	return v, len(v.long) > 0
 }
 
-// bitsAt returns the number in the n bits from bit at on, the lowest bit first.
+// bitsAt returns the number in n bits of b, the lowest bit first. The parameter at is the index of
+// the first bit.
 func bitsAt(b []byte, at, n int) (number int) {
 	for i := range n {
 		number |= int(b[(at+i)/8]>>((at+i)%8)&1) << i

@@ -6,9 +6,9 @@ import "encoding/binary"
 // Data Types", which added the fact chunk) and the 64-bit forms, RF64 (EBU Tech 3306) and BW64
 // (ITU-R BS.2088).
 type wave struct {
-	large    bool   // RF64 or BW64: a size of 32 ones stands for the size in the ds64 chunk
+	large    bool   // RF64 or BW64: a size of 0xFFFFFFFF means that the size is in the ds64 chunk
 	riffSize uint64 // size after the file's first 8 bytes, as the header states
-	dataSize uint64 // size of the sound by the ds64 chunk, then by the data chunk
+	dataSize uint64 // size of the sound, from the ds64 chunk or the data chunk
 	dataAt   int64  // byte at which the sound begins; 0 until the data chunk was found
 
 	format     uint16
@@ -23,9 +23,9 @@ type wave struct {
 }
 
 const (
-	waveExtensible = 0xFFFE     // a GUID states the format
-	leastStreamed  = 0x7FFF0000 // sizes from here on were never filled in
-	ones32         = 0xFFFFFFFF // a size that is in the ds64 chunk, or that was never filled in
+	waveExtensible = 0xFFFE     // format tag which means that a GUID states the format
+	leastStreamed  = 0x7FFF0000 // sizes from here on are placeholders: the writer did not know the size
+	ones32         = 0xFFFFFFFF // the size is in the ds64 chunk, or the writer did not know it
 )
 
 func (w *wave) step(off int64, b []byte) (int64, int) {
@@ -36,14 +36,14 @@ func (w *wave) step(off int64, b []byte) (int64, int) {
 		w.large, w.riffSize = string(b[:4]) != "RIFF", uint64(binary.LittleEndian.Uint32(b[4:]))
 		return 12, 8
 	}
-	if w.frames != nil && off < w.dataAt+w.dataBytes() { // frames are followed as in a file without a container
+	if w.frames != nil && off < w.dataAt+w.dataBytes() { // MPEG frames are read as in a file without a container
 		next, want := w.frames.step(off-w.dataAt, b)
 		if want > 0 {
 			return w.dataAt + next, want
 		}
 		return w.behind()
 	}
-	if w.dataAt != 0 { // these bytes follow the sound
+	if w.dataAt != 0 { // b follows the sound
 		w.trailing = trailer(b)
 		return stop()
 	}
@@ -80,7 +80,8 @@ func (w *wave) dataBytes() int64 {
 	return int64(w.dataSize)
 }
 
-// behind continues after the sound, or stops if the header does not state where the sound ends.
+// behind returns the bytes to read after the sound, or stops if the header does not state where the
+// sound ends.
 func (w *wave) behind() (next int64, want int) {
 	size := w.dataBytes()
 	if size == pastEnd/2 {
@@ -107,9 +108,9 @@ func (w *wave) chunk(id string, b []byte) {
 	}
 }
 
-// present returns how many bytes of sound the file has. A writer that cannot seek back leaves a
-// size that is 0, or larger than the file: then all bytes to the end are sound. A size of 0 is
-// correct if the RIFF header has the file's true size.
+// present returns how many bytes of sound the file has. A writer that cannot seek back to the
+// header leaves a size there that is 0, or larger than the file: then all bytes to the end are
+// sound. A size of 0 is correct if the RIFF header has the file's true size.
 func (w *wave) present(size int64) int64 {
 	rest := size - w.dataAt
 	streamed := w.dataSize == 0 && w.riffSize != uint64(size-8)
@@ -196,7 +197,7 @@ func inBlocks(data, align int64, samples func(block int64) int64, head int64) fl
 // header states, all in bytes. A decoder gets packets whose size is a multiple of align, and drops
 // the incomplete sample frame at the end of each packet.
 func pcmFrames(data, align, frame int64) int64 {
-	const packet = 4096 // size of a packet in bytes, about
+	const packet = 4096 // approximate size of a packet, in bytes
 	if align <= 1 || frame == align {
 		return data / frame
 	}

@@ -13,9 +13,9 @@ type webm struct {
 	entry, audio, other webmTrack // the track being read, the first audio track, and the first one of another kind
 	vorbis              vorbisSizes
 	blocks              int64 // blocks of the audio track that were read
-	mine                bool  // the last block was one of the audio track
-	unknown             bool  // the length of some block is not known
-	samples             int64 // samples in these blocks
+	mine                bool  // the last block that was read belongs to the audio track
+	unknown             bool  // the length of at least one block is not known
+	samples             int64 // samples in the blocks of the audio track
 	last, end           int64 // samples in the last block, and the byte at which it ends
 	discard             int64 // nanoseconds to discard at the end
 	unskipped           bool  // the first block has padding to discard: a decoder then skips nothing at the start
@@ -51,7 +51,7 @@ const (
 	webmSimpleBlock  = 0xA3
 	webmDiscard      = 0x75A2
 	webmTrackIsAudio = 2
-	leastElement     = 2        // the fewest bytes of an element's header
+	leastElement     = 2        // the smallest number of bytes in an element's header
 	blockReach       = 14       // bytes of a block without lacing that are read: track number, time, flags, start of the packet
 	mostPrivate      = 32 << 10 // the most bytes of a codec's headers that are read
 )
@@ -64,13 +64,13 @@ func (w *webm) step(off int64, b []byte) (int64, int) {
 	need := 0
 	switch id {
 	case 0:
-		w.trailing = trailer(append(b[:len(b):len(b)], 0, 0)) // two bytes are enough, since no other element begins with them
+		w.trailing = trailer(append(b[:len(b):len(b)], 0, 0)) // trailer needs four bytes, and b may have fewer
 		w.lost = !w.trailing
 		return stop()
 	case webmCluster, webmTrackEntry:
 		w.track()
 		return off + int64(header), leastElement
-	case webmSegment, webmInfo, webmTracks, webmBlockGroup, webmAudio: // they contain elements, whatever their size
+	case webmSegment, webmInfo, webmTracks, webmBlockGroup, webmAudio: // elements that contain elements are entered, whatever their size
 		return off + int64(header), leastElement
 	case webmTrackNumber, webmTrackType, webmCodecDelay, webmRate, webmChannels, webmDiscard:
 		need = 8
@@ -98,7 +98,7 @@ func (w *webm) step(off int64, b []byte) (int64, int) {
 	return off + int64(header) + int64(size), leastElement
 }
 
-// field reads the data of an element.
+// field reads b, the data of the element with the identifier id.
 func (w *webm) field(id uint32, b []byte) {
 	switch id {
 	case webmTrackNumber:
@@ -118,7 +118,7 @@ func (w *webm) field(id uint32, b []byte) {
 	case webmDiscard:
 		if w.mine && len(b) > 0 {
 			w.unskipped = w.unskipped || w.blocks == 1
-			w.discard += int64(number(b)<<(64-8*len(b))) >> (64 - 8*len(b)) // the number is signed
+			w.discard += int64(number(b)<<(64-8*len(b))) >> (64 - 8*len(b)) // DiscardPadding is a signed number
 		}
 	}
 }
@@ -140,8 +140,8 @@ func (w *webm) track() {
 }
 
 // block reads a block (RFC 9559, section 10.1): the number of the track, the time relative to the
-// cluster, flags, and packets. If the block has no lacing, b may be only its beginning. The block
-// ends at byte end of the file.
+// cluster, flags, and packets. If the block has no lacing, b may be only its beginning. end is the
+// offset in the file at which the block ends.
 func (w *webm) block(b []byte, end int64) {
 	n := blockNumber(b)
 	if n == 0 || len(b) < n+3 || number(b[:n])&^(1<<(7*n)) != w.audio.number {
@@ -162,8 +162,8 @@ func (w *webm) block(b []byte, end int64) {
 	w.samples += w.last
 }
 
-// blockNumber returns the length in bytes of the track number at the start of b, or 0 if there is
-// none.
+// blockNumber returns the size in bytes of the track number that b begins with, or 0 if b begins
+// with no number.
 func blockNumber(b []byte) int {
 	if len(b) == 0 || b[0] == 0 {
 		return 0
@@ -172,7 +172,7 @@ func blockNumber(b []byte) int {
 }
 
 func (w *webm) describe(info *Info, size int64, _ []byte) {
-	if w.entry.kind != 0 { // the file ends with its tracks
+	if w.entry.kind != 0 { // the last track ends with the file if no cluster follows
 		end := *w
 		end.track()
 		w = &end
