@@ -14,12 +14,13 @@ import (
 )
 
 // batchRetryPause is the pause after a batch that failed because a dependency is unavailable. The
-// events that are redelivered during the pause form one batch, which logs one line.
+// events that are redelivered during the pause form one new batch, so that another failure logs one
+// line and not one for each event.
 const batchRetryPause = 500 * time.Millisecond
 
 // Batches describes a consumer that handles events in batches.
 type Batches struct {
-	Consumer     // Handle and Concurrency are not used
+	Consumer     // its fields Handle and Concurrency are ignored
 	Size     int // maximum number of events in a batch
 
 	// Wait is how long an incomplete batch waits for further events; a millisecond if it is 0. Under
@@ -74,8 +75,9 @@ func (c Batches) single() Consumer {
 	return single
 }
 
-// gather waits for one message and adds the messages that arrive within Wait. After an urgent one it
-// adds only those that have arrived. It returns nil when incoming is closed.
+// gather waits for one message and adds the messages that arrive within c.Wait. After an urgent
+// message it waits no longer, and adds only the messages that have already arrived. It returns nil
+// when incoming is closed.
 func (c Batches) gather(incoming <-chan jetstream.Msg, urgent func(jetstream.Msg) bool) []jetstream.Msg {
 	first, ok := <-incoming
 	if !ok {
@@ -132,7 +134,7 @@ func (b *Bus) handleBatch(ctx context.Context, c Batches, batch []jetstream.Msg)
 		log.Warn().Err(err).Str(logging.Kind, fault.KindOf(err).String()).Int(logging.Count, len(msgs)).
 			Float64(logging.Took, logging.Millis(time.Since(start))).Msg("batch delayed")
 		logged := *fault.As(err)
-		logged.Logged = true // the line above covers all events of the batch
+		logged.Logged = true // the line that is logged above covers all events of the batch
 		err = &logged
 	}
 	for i, msg := range msgs {

@@ -82,18 +82,20 @@ type Bus struct {
 	log    zerolog.Logger
 
 	reconnected waiters
-	unconnected atomic.Pointer[error] // why the last attempt to connect failed
-	handles     sync.Map              // the jetstream.Stream by the name of the stream
+	unconnected atomic.Pointer[error] // error of the last attempt to reconnect; nil if none has failed
+	handles     sync.Map              // cached values of type jetstream.Stream, by the name of the stream
 }
 
-// Open prepares the connection of a service; its name becomes ce-source. Open does not wait for the
-// server: it connects in the background, and reconnects until Close.
+// Open prepares the connection of a service. The name of the service becomes the header ce-source
+// of its events. Open does not wait for the server: it connects in the background, and reconnects
+// until Close.
 func Open(cfg Config, service string, log zerolog.Logger) (*Bus, error) {
 	b := &Bus{cfg: cfg, source: "/" + service, log: log}
 	nc, err := cfg.Dial(service,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
-		// A server that does not know the user may know it after its configuration is loaded again.
+		// The client also reconnects after an authentication error: the server may accept the user
+		// after it has reloaded its configuration.
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(250*time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
@@ -157,9 +159,9 @@ func (b *Bus) Ping(ctx context.Context) error {
 	return nil
 }
 
-// notConnected returns why there is no connection, such as a wrong password, or nil if there is one.
-// The client library reports a server that refuses the user in LastError only, and a server that
-// it cannot reach to the handler only.
+// notConnected returns why there is no connection, such as a wrong password, or nil if there is
+// one. The client library reports a refused user only in LastError, and a server that it cannot
+// reach only to the handler that sets b.unconnected.
 func (b *Bus) notConnected() error {
 	if b.nc.IsConnected() {
 		return nil

@@ -45,7 +45,7 @@ func (c *Connection) Dial(name string, options ...nats.Option) (*nats.Conn, erro
 	}
 	nc, err := nats.Connect(c.servers(), append(own, options...)...)
 	if _, quoted := errors.AsType[*url.Error](err); quoted {
-		return nil, errors.New("NATS_URL is not a valid URL") // the cause contains the URL and its password
+		return nil, errors.New("NATS_URL is not a valid URL") // the cause is left out: it contains the URL with its password
 	}
 	return nc, err
 }

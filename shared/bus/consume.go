@@ -28,7 +28,7 @@ func (b *Bus) Consume(ctx context.Context, c Consumer) error {
 			defer func() { <-slots }()
 			b.handleOne(work, c, msg)
 		})
-	}, func() int { // no more than free handlers: the AckWait of messages that wait here would expire
+	}, func() int { // the number of free handlers: the AckWait of a message that waited for a handler would expire
 		slots <- struct{}{}
 		<-slots
 		return cap(slots) - len(slots)

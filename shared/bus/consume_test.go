@@ -167,7 +167,7 @@ func TestAMessageThatNoRetryCanProcessBecomesADeadLetterWithItsReason(t *testing
 		c.OnDeadLetter = func(_ context.Context, d bus.Delivery, f *fault.Error) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if rejected[d.Job] == "" { // the first call fails and is repeated
+			if rejected[d.Job] == "" { // the first call for a job fails, so that its message is redelivered
 				rejected[d.Job] = "once"
 				return fault.Unreachable("message bus", nil)
 			}
@@ -215,7 +215,7 @@ func TestAnEventWhoseHandlerOutlastsTheAckWaitIsNotRedelivered(t *testing.T) {
 	k, b := open(t)
 	k.Receive(b)
 	handled := make(chan uint64, 10)
-	release := time.After(5 * time.Second) // longer than two times AckWait
+	release := time.After(5 * time.Second) // longer than twice the AckWait of the consumer
 	k.Start(func(ctx context.Context) error {
 		return b.Consume(ctx, consumer("slow", func(_ context.Context, d bus.Delivery) error {
 			handled <- d.Attempt
@@ -320,7 +320,7 @@ func TestAConsumerContinuesAsSoonAsItReconnects(t *testing.T) {
 	if got := <-seen; got != first {
 		t.Errorf("seen %s", got)
 	}
-	k.Settled("returns") // if the ack were lost, the first event would be delivered again
+	k.Settled("returns") // waits for the ack of the first event; without it the event would be delivered again
 	proxy.Cut()
 	second := k.Receive(direct)
 	proxy.Restore()
@@ -329,7 +329,7 @@ func TestAConsumerContinuesAsSoonAsItReconnects(t *testing.T) {
 		if got != second {
 			t.Errorf("then %s", got)
 		}
-	case <-time.After(8 * time.Second): // less than the ten seconds after which missing heartbeats are noticed
+	case <-time.After(8 * time.Second): // shorter than the ten seconds after which the client library reports missing heartbeats
 		t.Error("the consumer waits for missed heartbeats")
 	}
 }

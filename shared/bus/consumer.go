@@ -39,7 +39,7 @@ type Consumer struct {
 	Stream      event.Stream  // the zero value is event.Jobs()
 	Filters     []string      // subjects of the stream; all if empty
 	Concurrency int           // maximum number of handlers that run at once
-	MaxPending  int           // events delivered to all replicas and not settled; at least 1000
+	MaxPending  int           // maximum number of events delivered to all replicas and not settled; less than 1000 counts as 1000
 	AckWait     time.Duration // 10 seconds if it is 0; Consume extends it while a handler runs
 	Grace       time.Duration // how long handlers may continue after a stop
 	Metrics     *metrics.Events

@@ -42,7 +42,7 @@ func translate(tried string, err error) error {
 	for _, unavailable := range []error{
 		nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed, nats.ErrDisconnected,
 		nats.ErrReconnectBufExceeded, nats.ErrNoServers, jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
-		nats.ErrHeadersNotSupported, // the client returns it before its first connection
+		nats.ErrHeadersNotSupported, // the client library returns this error before its first connection
 		nats.ErrConnectionReconnecting, jetstream.ErrNoHeartbeat, jetstream.ErrAsyncPublishTimeout, nats.ErrStaleConnection,
 		jetstream.ErrTooManyStalledMsgs, io.EOF,
 	} {
@@ -50,7 +50,7 @@ func translate(tried string, err error) error {
 			return fault.Unreachable("message bus", wrapped)
 		}
 	}
-	if _, broken := errors.AsType[net.Error](err); broken { // the connection ended during a write
+	if _, broken := errors.AsType[net.Error](err); broken { // the connection broke during a write
 		return fault.Unreachable("message bus", wrapped)
 	}
 	return wrapped

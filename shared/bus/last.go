@@ -34,7 +34,7 @@ func (s *Stream) Last(ctx context.Context, subject string) (*Message, error) {
 	if status := msg.Header.Get("Status"); status != "" {
 		return nil, fault.Unreachable("message bus", fmt.Errorf("%s: status %s %s", tried, status, msg.Header.Get("Description")))
 	}
-	at, _ := time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer)) // every server sends this header
+	at, _ := time.Parse(time.RFC3339Nano, msg.Header.Get(jetstream.TimeStampHeaer)) // the header is never missing: every server sends it
 	var seq uint64
 	if _, err := fmt.Sscan(msg.Header.Get(jetstream.SequenceHeader), &seq); err != nil {
 		return nil, fmt.Errorf("%s: sequence: %w", tried, err)
@@ -63,7 +63,7 @@ func (s *Stream) LastPerSubject(ctx context.Context, filter string) ([]Message, 
 		}
 		found = append(found, Message{Subject: ns.Strip(msg.Subject), Header: msg.Header, Data: msg.Data, Seq: msg.Sequence, Time: msg.Time})
 	}
-	if err := ctx.Err(); err != nil { // the iteration may have ended before the last message
+	if err := ctx.Err(); err != nil { // the iteration may have ended early, before the last message
 		return nil, translate(tried, err)
 	}
 	slices.SortFunc(found, func(a, b Message) int { return cmp.Compare(a.Seq, b.Seq) })
@@ -86,7 +86,7 @@ func (s *Stream) NextFromLeader(ctx context.Context, filter string, seq uint64) 
 type leaderQuery struct {
 	LastFor string `json:"last_by_subj,omitempty"`
 	Seq     uint64 `json:"seq,omitempty"`
-	NextFor string `json:"next_by_subj,omitempty"` // the first at or after Seq
+	NextFor string `json:"next_by_subj,omitempty"` // selects the first message on this subject at or after Seq
 }
 
 // fromLeader uses the API that only the leader answers. The client library would use a direct get,

@@ -11,7 +11,7 @@ import (
 // Resources are what a service needs on the server.
 type Resources struct {
 	Streams   []event.Stream
-	Consumers []Consumer // their handlers are not used
+	Consumers []Consumer // the field Handle of each consumer is ignored
 	Buckets   []string   // key-value buckets
 }
 

@@ -43,8 +43,8 @@ const fetchWait = 20 * time.Second
 func (b *Bus) fetch(ctx context.Context, c Consumer, cons jetstream.Consumer, take func(jetstream.Msg), n int) error {
 	reqCtx, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
-	// A pull request ends with its connection. Without this goroutine, a consumer would notice that
-	// only when heartbeats are missing.
+	// A pull request ends with its connection. Without this goroutine, fetch would notice the end
+	// of the connection only when heartbeats are missing.
 	reconnected := b.reconnected.wait()
 	go func() {
 		select {

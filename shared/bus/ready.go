@@ -14,8 +14,8 @@ const probeEntry = "probe"
 //
 // After a failed write, for example on a full disk, a server accepts no message for a stream until
 // it is restarted. It still answers pings and requests for information, but it never answers a
-// publisher. It does report the error in response to a purge, even of a subject without messages.
-// Therefore Ready purges such a subject.
+// publisher. It does report the error in response to a purge, even if the subject has no messages.
+// Therefore Ready purges a subject without messages.
 func (b *Bus) Ready(ctx context.Context) error {
 	if _, err := b.Stream(event.Jobs()).Info(ctx); err != nil {
 		return err

@@ -78,7 +78,7 @@ func (b *Bus) serveReplays(ctx, work context.Context, c Consumer) (wait func(), 
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		defer func() { _ = sub.Unsubscribe() }() // fails if the connection has ended: the subscription has ended, too
+		defer func() { _ = sub.Unsubscribe() }() // an error means that the connection, and with it the subscription, has ended
 		for {
 			select {
 			case m := <-requests:
@@ -95,7 +95,7 @@ func (b *Bus) replyToReplay(ctx context.Context, c Consumer, request *nats.Msg) 
 	start := time.Now()
 	ctx, err := b.handleReplay(ctx, c, string(request.Data))
 	outcome, reply, level := "replayed", replayReply{}, zerolog.InfoLevel
-	if f := fault.As(err); f != nil { // without the cause, which may contain a secret
+	if f := fault.As(err); f != nil { // the reply omits the cause, which may contain a secret
 		outcome, reply, level = "replay-failed", replayReply{Kind: f.Kind.String(), Code: f.Code, Detail: f.Detail}, zerolog.ErrorLevel
 	}
 	took := time.Since(start)
@@ -108,7 +108,7 @@ func (b *Bus) replyToReplay(ctx context.Context, c Consumer, request *nats.Msg) 
 	if err != nil {
 		line = line.Err(err)
 	}
-	if replyErr != nil { // the requester repeats the request
+	if replyErr != nil { // no reply was sent: the requester repeats the request
 		line = line.AnErr("answer_error", replyErr)
 	}
 	line.Msg("event replayed")

@@ -45,7 +45,7 @@ func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Deliv
 			level = zerolog.DebugLevel
 		}
 	}
-	if settleErr != nil { // the message is redelivered, which handlers tolerate
+	if settleErr != nil { // the server redelivers a message whose ack, nak or term was lost; handlers tolerate that
 		log = log.With().AnErr("settle_error", settleErr).Logger()
 	}
 	log.WithLevel(level).Msg("event handled")

@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// The sizes of the events are those that the server counts for the limit of the stream.
+// Delivery.Size must be the number of bytes that the server counts for the event in its stream.
 func TestTheSizesOfTheEventsAreThoseOfTheStream(t *testing.T) {
 	t.Parallel()
 	k, b := open(t)

@@ -171,7 +171,7 @@ func TestAMessageFollowsOnlyTheOneThatItsWriterKnows(t *testing.T) {
 	if m.Seq != second || string(m.Data) != "3" {
 		t.Errorf("stored is %+v", m)
 	}
-	if messages := k.Messages(event.Uploads()); len(messages) != 3 { // the refused ones are not among them
+	if messages := k.Messages(event.Uploads()); len(messages) != 3 { // the rejected messages are not stored
 		t.Errorf("%d messages are stored", len(messages))
 	}
 }

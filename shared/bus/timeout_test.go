@@ -115,7 +115,8 @@ func losing(t *testing.T, server string) config.Secret {
 	return config.Secret(through.String())
 }
 
-// loseRequests copies the lines of the protocol, except messages with a reply subject.
+// loseRequests forwards the lines of the NATS protocol and drops messages with a reply subject:
+// these are requests.
 func loseRequests(to io.Writer, from *bufio.Reader) {
 	for {
 		line, err := from.ReadString('\n')
@@ -181,7 +182,7 @@ func checkEveryMethodIsTried(t *testing.T, calls map[string]func(context.Context
 	t.Helper()
 	others := []string{
 		"Bus.Consume", "Bus.ConsumeBatches", "Bus.Replay", "deadletter.Replay", // the caller limits how long these wait
-		"Bus.PublishAsync", "Bus.Ping", // the first does not wait, and the second gets a response
+		"Bus.PublishAsync", "Bus.Ping", // PublishAsync does not wait, and the proxy forwards pings
 	}
 	for _, of := range []reflect.Type{
 		reflect.TypeFor[*bus.Bus](), reflect.TypeFor[*bus.Stream](), reflect.TypeFor[*joblog.Store](),
@@ -301,7 +302,7 @@ func TestAConnectionThatBreaksDuringAWriteIsUnavailable(t *testing.T) {
 		held := proxy.Hold(3 << 20)
 		select {
 		case <-held:
-		case <-time.After(2 * time.Second): // fewer bytes may be sent, since the connection is still being made
+		case <-time.After(2 * time.Second): // the client may still be connecting, so that it sends fewer bytes
 		}
 		proxy.Cut()
 		proxy.Restore()

@@ -56,7 +56,7 @@ func VerdictOn(err error, n uint64) Verdict {
 		return Reject
 	case fault.KindOf(err).Retryable():
 		return Retry
-	case fault.Is(err, fault.Conflict): // the log has grown: the next delivery reads the newer log
+	case fault.Is(err, fault.Conflict): // another writer has appended an event: after redelivery the handler reads the newer log
 		return Retry
 	default:
 		return Reject

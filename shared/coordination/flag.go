@@ -36,7 +36,7 @@ func (f *Flag) Set(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := kv.CompareAndSet(ctx, f.key, "", 0); err != nil { // false means that the flag is set already
+	if _, err := kv.CompareAndSet(ctx, f.key, "", 0); err != nil { // the result is false if the flag was set before, which is no error
 		return err
 	}
 	f.set.Store(true)

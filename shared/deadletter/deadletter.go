@@ -91,7 +91,7 @@ func (s *Store) DeleteOfJob(ctx context.Context, job string) error {
 		}
 		next = m.Seq + 1
 		of, name, err := event.ParseSubject(m.Header.Get(bus.HeaderSubject))
-		if err != nil || of != job || name == event.NameErased { // a dead letter whose subject names no job belongs to none
+		if err != nil || of != job || name == event.NameErased { // err: the subject names no job, so the dead letter belongs to no job
 			continue
 		}
 		if err := s.Delete(ctx, m.Seq); err != nil && !fault.Is(err, fault.NotFound) {
@@ -119,7 +119,7 @@ func parse(m *bus.Message) DeadLetter {
 		Code: m.Header.Get(bus.HeaderCode), Reason: m.Header.Get(bus.HeaderReason), At: m.Time, Trace: m.TraceID(), Body: m.Data,
 	}
 	l.Job, _, _ = event.ParseSubject(l.Subject)
-	l.EventSeq, _ = strconv.ParseUint(m.Header.Get(bus.HeaderSequence), 10, 64) // no event has the sequence 0, and a replay of it fails
+	l.EventSeq, _ = strconv.ParseUint(m.Header.Get(bus.HeaderSequence), 10, 64) // 0 if the header is malformed: no event has the sequence 0, so a replay fails
 	l.Deliveries, _ = strconv.ParseUint(m.Header.Get(bus.HeaderDeliveries), 10, 64)
 	return l
 }

@@ -185,9 +185,9 @@ func TestAnEventOfATokenIsRejectedAndReplayedLikeOneOfAJob(t *testing.T) {
 		c.Stream, c.Filters = event.Tokens(), []string{event.Filter(event.NameDeleted)}
 		return b.Consume(ctx, c)
 	})
-	k.Receive(b) // has the same sequence in the stream of jobs
+	k.Receive(b) // this event has sequence 1 in its stream, like the token's event below
 	answers <- fault.New(fault.Invalid, "data-refused", "")
-	for range 2 { // the stream ignores the second as a duplicate
+	for range 2 { // the stream ignores the second event as a duplicate
 		must(t, b.Publish(k.Context(), event.TokenDeleted{TokenID: 7}))
 	}
 	if d := <-given; d.Event != (event.TokenDeleted{TokenID: 7}) || d.Job != "" || d.Seq != 1 {

@@ -84,7 +84,7 @@ func (h Header) Check() error {
 // End describes how a decode ended.
 type End struct {
 	Code       string   `json:"code,omitempty"`       // why there are no samples; empty after a success
-	Found      string   `json:"found,omitempty"`      // the codec of CodeUnsupportedCodec
+	Found      string   `json:"found,omitempty"`      // name of the codec, if Code is CodeUnsupportedCodec
 	Damaged    int      `json:"damaged,omitempty"`    // packets that could not be decoded
 	Truncated  bool     `json:"truncated,omitempty"`  // the file ends too early
 	Complaints []string `json:"complaints,omitempty"` // messages of the decoder, for the log

@@ -16,7 +16,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Name is the last token of an event's subject.
+// Name is the name of an event: the last token of its NATS subject.
 type Name string
 
 // The state events form a job's log. The progress events never change a status. deleted is the
@@ -108,17 +108,17 @@ func Type(n Name) string {
 type Received struct {
 	JobID       string `json:"job_id"`
 	TokenID     int64  `json:"token_id"`
-	TextGridURL string `json:"s3_textgrid_url,omitempty"` // the token's reference files, as in the catalogue
+	TextGridURL string `json:"s3_textgrid_url,omitempty"` // this and PitchURL refer to the token's reference files, as in the catalogue
 	PitchURL    string `json:"s3_pitch_url,omitempty"`
 	FileName    string `json:"file_name,omitempty"` // name that the client sent: metadata, never a path
 	MediaType   string `json:"media_type"`          // sniffed from the first bytes
 	Size        int64  `json:"size"`                // bytes
-	SHA256      string `json:"sha256"`              // hexadecimal; with Key, the one that the client announced, or empty
-	Chunks      int    `json:"chunks"`              // messages in staging
+	SHA256      string `json:"sha256"`              // hexadecimal; with Key, the hash that the client announced, or empty if it announced none
+	Chunks      int    `json:"chunks"`              // number of messages in staging that contain the recording
 	Key         string `json:"key,omitempty"`       // key of a recording that is already in the bucket, so that nothing is staged
 	Entry       string `json:"entry,omitempty"`     // name of the entry in staging; if empty, the entry has the name of the job
 	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner is visible to admins only
-	Source      string `json:"source,omitempty"`    // where to fetch the recording from, sealed (package source)
+	Source      string `json:"source,omitempty"`    // encrypted URL and headers from which the recording is fetched (package source)
 	Fresh       bool   `json:"fresh,omitempty"`     // the client wants a new analysis, not a cached result
 }
 
@@ -139,8 +139,8 @@ type Stored struct {
 }
 
 // Attempted means that the dispatcher begins an attempt: it is about to send a request to the
-// analysis server. Attempts are numbered from 1. From then on callbacks of earlier attempts change
-// nothing. Published by the dispatcher; consumed by the tracker.
+// analysis server. Attempts are numbered from 1. After this event, callbacks of earlier attempts
+// change nothing. Published by the dispatcher; consumed by the tracker.
 type Attempted struct {
 	JobID     string `json:"job_id"`
 	Attempt   int    `json:"attempt"`
@@ -172,7 +172,7 @@ type Completed struct {
 	JobID        string          `json:"job_id"`
 	Attempt      int             `json:"attempt"`
 	Result       json.RawMessage `json:"result,omitempty"`
-	ResultChunks int             `json:"result_chunks,omitempty"` // messages in staging below ResultEntry
+	ResultChunks int             `json:"result_chunks,omitempty"` // number of messages in staging that contain the result; 0 if the result is inline
 	ResultEntry  string          `json:"result_entry,omitempty"`
 	Warnings     []string        `json:"warnings,omitempty"` // corrections that were made to the report: codes in kebab case
 	Cached       bool            `json:"cached,omitempty"`   // the result is that of the job in CachedFrom
@@ -205,9 +205,9 @@ type Canceled struct {
 }
 
 // Retried continues a failed job: its recording is analysed again, in the attempt with the given
-// number. From then on callbacks of earlier attempts change nothing. If the recording could not be
-// fetched, it is fetched again first. Published by the tracker; consumed by the dispatcher, the
-// uploader and the tracker.
+// number. After this event, callbacks of earlier attempts change nothing. If the recording could
+// not be fetched, it is fetched again first. Published by the tracker; consumed by the dispatcher,
+// the uploader and the tracker.
 type Retried struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`

@@ -221,7 +221,7 @@ func TestARetryOpensAFailedJobAgainAndCountsAsItsNextAttempt(t *testing.T) {
 	if _, ended := l.Terminal(); ended || l.Attempt() != 2 {
 		t.Fatalf("retried: %v, attempt %d", ended, l.Attempt())
 	}
-	l[2] = event.Record{Event: event.Failed{JobID: job, Attempt: 2}, Seq: 5} // the newest event on its subject
+	l[2] = event.Record{Event: event.Failed{JobID: job, Attempt: 2}, Seq: 5} // the job fails again: the log has only the newest event on each subject
 	l[2], l[3] = l[3], l[2]
 	if _, ended := l.Terminal(); !ended || l.Attempt() != 2 {
 		t.Fatalf("failed again: %v, attempt %d", ended, l.Attempt())
@@ -286,7 +286,7 @@ func TestAnEntryTellsItsJobAndItsAge(t *testing.T) {
 
 func TestAnUploadEntryIsOfItsJobAndOfItsOwnAge(t *testing.T) {
 	t.Parallel()
-	first, err := event.UploadEntry(job) // the job is old
+	first, err := event.UploadEntry(job) // the job's id is years older than this upload
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ const (
 	CodeStagingLost      = "staging-lost"
 	CodeUnprojectable    = "unprojectable"
 
-	CodeFetchFailed  = "fetch-failed"          // the server did not send the recording
-	CodeFetchRefused = "fetch-refused-address" // the address may not be reached
+	CodeFetchFailed  = "fetch-failed"          // the server of the source did not send the recording
+	CodeFetchRefused = "fetch-refused-address" // the address of the source may not be reached
 	CodeFetchTooBig  = "fetch-too-large"
 	CodeFetchTimeout = "fetch-timeout"
 )
@@ -47,16 +47,16 @@ func FailureCodes() []FailureCode {
 		{Code: "analysis-unavailable", Server: true, Retryable: true},
 		{Code: CodeAnalysisRejected, Server: true},
 
-		{Code: CodeDispatchTimeout, Retryable: true}, // the recording is stored
+		{Code: CodeDispatchTimeout, Retryable: true}, // retryable, since the recording is already stored
 		{Code: CodeStagingLost},
 
-		{Code: CodeFetchFailed, Retryable: true}, // not if the server refuses the request
+		{Code: CodeFetchFailed, Retryable: true}, // a failure is not retryable if the server of the source refused the request
 		{Code: CodeFetchRefused},
 		{Code: CodeFetchTooBig},
 		{Code: CodeFetchTimeout, Retryable: true},
 		{Code: "digest-mismatch"},
 		{Code: "empty-file"},
-		{Code: "source-unreadable"}, // the secret of the services was changed meanwhile
+		{Code: "source-unreadable"}, // the secret that encrypts sources was changed after the upload
 
 		{Code: "recording-unknown"},
 		{Code: "reference-invalid"},

@@ -8,8 +8,8 @@ import (
 	"sori.internal/shared/event"
 )
 
-// Whatever lies in the log, what Decode returns is of the subject's job and name, and it can be
-// published again as the same event.
+// Whatever subject and body a message has: if Decode returns an event, the event has this subject,
+// and encoding and decoding it again does not change it.
 func FuzzDecode(f *testing.F) {
 	for _, e := range samples() {
 		body, err := json.Marshal(e)

@@ -110,8 +110,8 @@ func (e Fetching) Name() Name { return NameFetching }
 // Job implements Event.
 func (e Fetching) Job() string { return e.JobID }
 
-// Occurrence implements Event. A fetch that begins again publishes the same numbers again; the
-// stream ignores these events, which nobody needs.
+// Occurrence implements Event. If a fetch begins again, it may publish events with the same
+// numbers. The stream ignores them as duplicates, which is harmless.
 func (e Fetching) Occurrence() string { return fmt.Sprintf("%d.%d.%d", e.Attempt, e.Try, e.Bytes) }
 
 // Name implements Event.
@@ -173,7 +173,7 @@ func (e Granted) Job() string { return e.JobID }
 
 // Occurrence implements Event.
 func (e Granted) Occurrence() string {
-	if e.ResultKey != "" { // the sequences of two streams may be equal
+	if e.ResultKey != "" { // with ResultKey, Entry is a sequence in another stream, and the sequences of two streams may be equal
 		return fmt.Sprintf("%d.%d.shared", e.Attempt, e.Entry)
 	}
 	return fmt.Sprintf("%d.%d", e.Attempt, e.Entry)

@@ -125,10 +125,10 @@ const (
 	WayMultipart UploadWay = "multipart" // to S3 in parts
 	WayForm      UploadWay = "form"      // to S3 in one request
 	WayTus       UploadWay = "tus"       // through the uploader, resumable
-	WaySpent     UploadWay = "spent"     // no upload, but a form whose job has begun; until the form expires, S3 still accepts it
+	WaySpent     UploadWay = "spent"     // a form whose job has begun, and not an upload; S3 accepts the form until it expires
 )
 
-// UploadsOf returns the filter of all unfinished uploads in one way.
+// UploadsOf returns the filter of all unfinished uploads of one UploadWay.
 func UploadsOf(way UploadWay) string { return uploadsRoot + string(way) + ".*.*" }
 
 // UploadsOfOwner returns the filter of all unfinished uploads of an owner.

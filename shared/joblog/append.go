@@ -25,7 +25,7 @@ func (s *Store) Append(ctx context.Context, e event.Event, after uint64) (uint64
 	if !errors.Is(err, event.ErrLogConflict) {
 		return seq, err
 	}
-	last, readErr := s.stream.LastFromLeader(ctx, event.Subject(e)) // a replica may not have the event yet
+	last, readErr := s.stream.LastFromLeader(ctx, event.Subject(e)) // read from the leader, since a replica may not have the event yet
 	if readErr != nil {
 		return 0, readErr
 	}
@@ -41,8 +41,8 @@ func (s *Store) compareAndAppend(ctx context.Context, e event.Event, after uint6
 	return s.bus.PublishExpecting(ctx, e, event.LogSubject(e.Job()), after)
 }
 
-// maxRounds limits how often Update calls decide. A round is lost only if another writer appends an
-// event, and a job's log has few events.
+// maxRounds limits how often Update calls decide. A round ends with a conflict only if another
+// writer appends an event, and a job's log has few events.
 const maxRounds = 16
 
 // conflictPause is the longest pause between two rounds: in a cluster the event that caused the
@@ -57,7 +57,7 @@ const conflictPause = 20 * time.Millisecond
 // If known is not empty, the first round uses it instead of reading the log: if known is out of
 // date, the append is a conflict. known may lack events that decide does not need.
 func (s *Store) Update(ctx context.Context, job string, known event.Log, decide func(event.Log) (event.Event, error)) (event.Log, error) {
-	read := s.readAny // may be out of date: then the append is a conflict
+	read := s.readAny // the log may be out of date: the append is then a conflict
 	for range maxRounds {
 		log, err := known, error(nil)
 		if known = nil; len(log) == 0 {
@@ -92,7 +92,7 @@ func (s *Store) Update(ctx context.Context, job string, known event.Log, decide 
 	return nil, contended(job)
 }
 
-// contended returns the error of an update that lost every round.
+// contended returns the error of an update whose rounds all ended with a conflict.
 func contended(job string) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "contended", RetryAfter: time.Second,

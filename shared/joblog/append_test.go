@@ -113,8 +113,8 @@ func TestAnErrorOfDecideIsReturnedAndAppendsNothing(t *testing.T) {
 	}
 }
 
-// Two writers may append events with the same id and different content. With deduplication alone
-// both would get the response that their event is stored.
+// Two writers may append events with the same id and different content. With deduplication alone,
+// the server would acknowledge both events, although it stores only the first.
 func TestAnEventOfAnotherWriterWithTheSameIDIsNotTakenForOnesOwn(t *testing.T) {
 	t.Parallel()
 	k, _, logs := open(t)

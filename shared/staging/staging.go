@@ -24,14 +24,14 @@ import (
 
 const (
 	chunkSize   = 256 << 10
-	chunkWindow = 8 // unacknowledged chunks of one entry
+	chunkWindow = 8 // maximum number of unacknowledged chunks of one entry
 )
 
 // How long the removal of an incomplete entry may take. The sweeper removes chunks that remain
 // after this.
 const (
 	cleanupTimeout            = 5 * time.Second
-	cleanupTimeoutUnreachable = time.Second // the caller has waited for the bus already
+	cleanupTimeoutUnreachable = time.Second // after a failure of NATS, for which the caller has already waited
 )
 
 // Store reads and writes the staged entries. It is safe for concurrent use.
@@ -62,7 +62,7 @@ func (s *Store) Put(ctx context.Context, entry string, r io.Reader) (event.Stage
 	}
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	for _, ack := range w.window { // a chunk that is not acknowledged yet could arrive after the removal
+	for _, ack := range w.window { // a chunk that is not acknowledged yet could be stored after the removal
 		_ = ack.Wait(cleanup)
 	}
 	if w.staged.Chunks > 0 {
@@ -126,7 +126,7 @@ func (w *writer) publish(ctx context.Context, data []byte) error {
 // awaitOldest waits for the acknowledgement of the oldest chunk in the window.
 func (w *writer) awaitOldest(ctx context.Context) error {
 	oldest := w.window[0]
-	w.window = w.window[1:] // removed even if Wait fails: an acknowledgement can be read only once
+	w.window = w.window[1:] // removed even if Wait fails, since Wait may be called only once
 	return oldest.Wait(ctx)
 }
 

@@ -127,7 +127,7 @@ func TestReadingFailsAtAMissingChunk(t *testing.T) {
 	k, entries := open(t)
 	staged, err := entries.Put(k.Context(), k.NewJob(), bytes.NewReader(random(1<<20)))
 	must(t, err)
-	staged.Chunks++ // as if the last chunk were lost
+	staged.Chunks++ // declares a further chunk, which is not stored
 	r, err := entries.Open(k.Context(), staged)
 	must(t, err)
 	n, err := io.Copy(io.Discard, r)
