@@ -7,7 +7,7 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// References to objects have several forms.
+// A reference to an object is an s3 URL, an https URL of the storage, or only a key.
 func ExampleConfig_Resolve() {
 	cfg := objectstore.Config{Region: "us-east-1", Bucket: "sori", References: "reference-files", Endpoint: "http://s3:7070"}
 	for _, written := range []string{

@@ -8,8 +8,9 @@ import (
 	"sori.internal/shared/objectstore"
 )
 
-// Whatever a reference is made of, it names no recording and nothing outside of the prefixes, also
-// for a server that stores objects as files and follows dots and repeated slashes.
+// Whatever text a reference has: if it is allowed, it points to no recording, and to nothing
+// outside of the allowed prefixes. This must also hold for a server that stores objects as files
+// and follows dots and repeated slashes in a key.
 func FuzzResolve(f *testing.F) {
 	cfg := objectstore.Config{Region: "us-east-1", Bucket: "home", References: "refs", Endpoint: "http://s3:7070"}
 	narrow := cfg

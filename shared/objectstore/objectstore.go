@@ -88,8 +88,8 @@ func open(cfg Config, endpoint string) (*minio.Client, error) {
 	}
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
-		Secure: u.Scheme == "https", Region: cfg.Region, // set, so that the client does not request the region
-		Transport: via, MaxRetries: 1, // a consumer redelivers the event instead
+		Secure: u.Scheme == "https", Region: cfg.Region, // without Region, the client would request it from the server
+		Transport: via, MaxRetries: 1, // one attempt: a consumer redelivers the event instead
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open S3: %w", err)
@@ -121,9 +121,9 @@ func transport(cfg Config) (*http.Transport, error) {
 			return stallConn{Conn: conn, stall: stall}, nil
 		},
 		MaxIdleConnsPerHost: 64,
-		IdleConnTimeout:     stall / 2, // less than stall: an idle connection makes no progress
+		IdleConnTimeout:     stall / 2, // shorter than stall, after which an idle connection would fail
 		TLSHandshakeTimeout: 10 * time.Second,
-		DisableCompression:  true, // the bytes must arrive as they are stored
+		DisableCompression:  true, // the body must arrive as it is stored
 		TLSClientConfig:     &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12},
 	}, nil
 }
@@ -178,7 +178,8 @@ func Translate(tried string, err error) error {
 		return fault.Wrap(fault.NotFound, "object-not-found", "There is no such object.", wrapped)
 	case answer.StatusCode == 0, answer.StatusCode >= 500, answer.StatusCode == http.StatusTooManyRequests,
 		answer.StatusCode == http.StatusConflict, answer.StatusCode == http.StatusForbidden, answer.Code == minio.NoSuchBucket:
-		// There is no response, or an error that may end by itself or that an operator can correct.
+		// There is no response, or the error may end by itself, or an operator can correct its
+		// cause.
 		return fault.Unreachable("storage", wrapped)
 	default:
 		return wrapped

@@ -53,7 +53,7 @@ func TestCopiesMayMakeTheBucketAtOnceAndAgain(t *testing.T) {
 				if err == nil {
 					return
 				}
-				if !fault.Is(err, fault.Unavailable) || ctx.Err() != nil { // a service would retry
+				if !fault.Is(err, fault.Unavailable) || ctx.Err() != nil { // a service would retry after fault.Unavailable
 					t.Error(err)
 					return
 				}
@@ -64,7 +64,7 @@ func TestCopiesMayMakeTheBucketAtOnceAndAgain(t *testing.T) {
 	const body = "소리"
 	_, err = client.PutObject(k.Context(), cfg.Bucket, "k", strings.NewReader(body), int64(len(body)), minio.PutObjectOptions{})
 	must(t, err)
-	k.Bucket() // ensures the bucket again, and removes it after the test
+	k.Bucket() // ensures the bucket again, which must keep the object, and removes the bucket after the test
 	must(t, objectstore.Ping(client, cfg.Bucket)(k.Context()))
 	o, err := client.GetObject(k.Context(), cfg.Bucket, "k", minio.GetObjectOptions{})
 	must(t, err)
@@ -147,7 +147,7 @@ func TestAPresignedURLNamesThePublicEndpointAndWorksThere(t *testing.T) {
 	} {
 		cfg := cfg
 		if cfg.PublicEndpoint = c.public; c.public != "" {
-			cfg.Endpoint = "http://127.0.0.1:1" // presigning does not dial
+			cfg.Endpoint = "http://127.0.0.1:1" // no server listens there: presigning must not dial
 		}
 		public, err := objectstore.OpenPublic(cfg)
 		must(t, err)

@@ -32,13 +32,13 @@ func (c stallConn) Write(b []byte) (n int, err error) {
 		m, err := c.Conn.Write(b[n:])
 		if n += m; m > 0 {
 			progress = time.Now()
-			_ = c.extendReadDeadline() // fails on a closed connection, and the next write does, too
+			_ = c.extendReadDeadline() // an error means that the connection is closed: the next write fails, too
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
 		if time.Since(progress) >= c.stall {
-			_ = c.Close() // otherwise TLS would wait for the same time again to send its close_notify
+			_ = c.Close() // if the connection stayed open, TLS would wait as long again to send its close_notify
 			return n, err
 		}
 	}

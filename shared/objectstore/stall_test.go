@@ -16,7 +16,8 @@ import (
 
 const stall = 30 * time.Second
 
-// sip is how many bytes a slow server reads at a time: much less than a client writes at a time.
+// sip is the maximum number of bytes that a slow server reads at a time. It is much less than a
+// client writes at a time.
 const sip = 64
 
 // server is the behaviour of a server for one request on conn.

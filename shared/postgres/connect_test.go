@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// failingDialer makes connections whose writes fail after the first ones.
+// failingDialer makes connections on which only the given number of writes succeeds.
 type failingDialer struct {
 	dialer
 	writes int
@@ -26,7 +26,8 @@ func (d failingDialer) DialContext(ctx context.Context, network, address string)
 	return conn, err
 }
 
-// failingConn is a connection whose deadline passes after some writes.
+// failingConn is a connection on which only the given number of writes succeeds. The next write
+// fails as if its deadline had passed.
 type failingConn struct {
 	net.Conn
 	writes int
@@ -40,7 +41,8 @@ func (c *failingConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// A login has several writes. On a busy machine the deadline may pass before any of them.
+// A login has several writes. On a busy machine the deadline may pass before any of them; Connect
+// must then return an error that means fault.Unavailable.
 func TestALoginThatCannotBeSentBeforeItsDeadlineIsUnavailable(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
@@ -51,7 +53,7 @@ func TestALoginThatCannotBeSentBeforeItsDeadlineIsUnavailable(t *testing.T) {
 		}
 		c.Dialer(failingDialer{dialer: dialer{&net.Dialer{}}, writes: writes})
 		made, err := c.Connect(k.Context())
-		if err == nil { // the login needs no further write
+		if err == nil { // the login needs no more than this number of writes
 			_ = made.Close()
 			if writes == 0 {
 				t.Error("a login without a write succeeded")

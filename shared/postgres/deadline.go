@@ -31,7 +31,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	var dialed *startConn
 	made, err := c.Connector.Connect(context.WithValue(ctx, dialedKey{}, &dialed))
 	if err != nil {
-		// The driver hides the error of a write in a type of its own.
+		// The error of the driver does not wrap the error of the write, so it is replaced.
 		if dialed != nil && dialed.writeErr != nil {
 			err = dialed.writeErr
 		}
@@ -45,16 +45,16 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return &session{driverConn: inner, net: dialed.Conn}, nil
 }
 
-// dialedKey is the context key of a pointer that the dialer sets to the connection that it has
-// made: the driver does not expose the connection.
+// dialedKey is the key of a context value: a pointer that the dialer sets to the connection it has
+// made. The driver does not expose the connection.
 type dialedKey struct{}
 
-// dialer implements pq.DialerContext, which the driver uses.
+// dialer implements pq.DialerContext, whose method DialContext the driver calls.
 type dialer struct{ *net.Dialer }
 
-// DialTimeout implements pq.Dialer, whose methods have no context.
+// DialTimeout implements pq.Dialer. It has no parameter for a context.
 func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout) // pq.Dialer passes no context
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	return d.DialContext(ctx, network, address)
 }
@@ -130,15 +130,15 @@ func (s *session) keepTo(ctx context.Context) context.Context {
 		_ = s.net.SetDeadline(time.Time{})
 		return ctx
 	}
-	_ = s.net.SetDeadline(until.Add(answersWithin)) // fails on a closed connection, and the call does, too
+	_ = s.net.SetDeadline(until.Add(answersWithin)) // an error means that the connection is closed: the call fails, too
 	kept, release := context.WithDeadline(context.WithoutCancel(ctx), until)
-	context.AfterFunc(kept, release) // rows and transactions outlive the call that began them
+	context.AfterFunc(kept, release) // released at the deadline, since rows and transactions outlive the call that began them
 	return kept
 }
 
 // BeginTx implements driver.ConnBeginTx.
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	return s.driverConn.BeginTx(s.keepTo(ctx), opts) //nolint:wrapcheck // the pool checks the error, here and below
+	return s.driverConn.BeginTx(s.keepTo(ctx), opts) //nolint:wrapcheck // package sql checks the error, here and below
 }
 
 // PrepareContext implements driver.ConnPrepareContext.

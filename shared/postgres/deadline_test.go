@@ -13,8 +13,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// hangs limits how long a caller may wait for a server that does not respond: it is much longer
-// than the deadline of the caller, so that a slow machine does not fail the test.
+// hangs is the longest time that a caller may wait for a server that does not respond. It is much
+// longer than the deadline of the caller, so that a slow machine does not fail the test.
 const hangs = 8 * time.Second
 
 func TestADeadlineEndsWhatAServerThatStandsStillNeverAnswers(t *testing.T) {
@@ -35,7 +35,7 @@ func TestADeadlineEndsWhatAServerThatStandsStillNeverAnswers(t *testing.T) {
 		},
 	} {
 		db := open(t, proxy.URL, "s")
-		for _, connected := range []bool{false, true} { // the server may also hang before the start-up is complete
+		for _, connected := range []bool{false, true} { // the server hangs before the start-up is complete, or after it
 			if connected {
 				must(t, db.PingContext(k.Context()))
 			}
@@ -108,12 +108,12 @@ func TestADeadlineIsTheCallersAndNotTheConnections(t *testing.T) {
 	short, cancel := context.WithTimeout(k.Context(), 3*time.Second)
 	must(t, db.PingContext(short))
 	cancel()
-	_, err := db.ExecContext(k.Context(), `SELECT pg_sleep(4)`) // longer than the deadline of the last caller
+	_, err := db.ExecContext(k.Context(), `SELECT pg_sleep(4)`) // takes longer than the deadline of the previous call, which must not apply to this one
 	must(t, err)
 	short, cancel = context.WithTimeout(k.Context(), time.Second)
 	must(t, db.PingContext(short))
 	cancel()
-	<-time.After(3 * time.Second / 2) // after the deadline of the last caller: Close must set its own
+	<-time.After(3 * time.Second / 2) // the deadline of the previous call has passed: Close must set its own deadline
 	must(t, db.Close())
 }
 

@@ -52,9 +52,9 @@ func state(err error) string {
 	return ""
 }
 
-// codePooler is protocol_violation. PostgreSQL hardly ever sends it. PgBouncer sends it with all of
-// its own errors, and before version 1.19 also when it forwards an error of the server about a
-// login.
+// codePooler is protocol_violation. PostgreSQL hardly ever sends this code. PgBouncer sends it with
+// all of its own errors. Before version 1.19 PgBouncer also sends it with an error of the server
+// about a login.
 const codePooler = "08P01"
 
 // codePermission is insufficient_privilege.
@@ -71,7 +71,7 @@ func ofState(err *pq.Error, wrapped error) error {
 		return refused("the role of DATABASE_URL lacks a permission: grant it", wrapped)
 	}
 	switch code[:min(2, len(code))] {
-	case "08", "25", "40", "53", "55", "57", "58": // connection, transaction, rollback, resources, locks, operator, system
+	case "08", "25", "40", "53", "55", "57", "58": // classes: connection, transaction state, rollback, resources, object state, operator, system
 		return fault.Unreachable("database", wrapped)
 	case "22", "23", "54": // the data violate a type, a constraint or a limit
 		return fault.Wrap(fault.Invalid, "data-refused", "The data cannot be stored.", wrapped)
@@ -112,7 +112,7 @@ func poolerRefusals() [][2]string {
 		{"no pg_hba.conf entry", adviceLogin},
 		{"login rejected", adviceLogin},
 		{"permission denied", adviceLogin},
-		{"does not exist", adviceName}, // the role or the database
+		{"does not exist", adviceName}, // "does not exist" is said of the role or the database
 		{"no such database", adviceName},
 		{"does not allow connections", adviceName},
 		{"SSL required", adviceTLS},

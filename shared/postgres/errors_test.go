@@ -65,7 +65,8 @@ func TestEveryClassOfErrorsHasItsKind(t *testing.T) {
 	}
 }
 
-// All errors of PgBouncer 1.18 to 1.25 have the same code.
+// PgBouncer 1.18 to 1.25 sends one SQLSTATE with all of its errors, so that only the message shows
+// whether a retry can succeed.
 func TestWhatAPoolerSaysIsJudgedByWhetherWaitingHelps(t *testing.T) {
 	t.Parallel()
 	for message, advice := range map[string]string{

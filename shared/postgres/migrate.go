@@ -46,8 +46,8 @@ func Migrate(ctx context.Context, db *sqlx.DB, schema string, migrations fs.FS) 
 const lease = 15 * time.Second
 
 // held reports whether the lock could not be taken because another replica has it. The caller then
-// tries again. The error of goose has no type in this case, so every error that does not come from
-// the database is taken for it.
+// tries again. In this case goose returns an error without a type of its own. Therefore held
+// returns true for every error that does not come from the database.
 func held(err error) bool {
 	return fault.Is(Translate("lock migrations", err), fault.Internal) && state(err) == ""
 }

@@ -77,7 +77,7 @@ func dataSource(cfg Config, schema string) (string, error) {
 	u.Scheme = "postgres"
 	q := u.Query()
 	if u.User == nil && !q.Has("user") && strings.Contains(raw, "@") {
-		// A # or ? in the password ended the host: the part after it contains user@.
+		// An @ without a user: a # or ? in the password has ended the host part of the URL.
 		return "", errURL
 	}
 	if u.User == nil && !q.Has("user") && cfg.User != "" {
@@ -96,7 +96,7 @@ func dataSource(cfg Config, schema string) (string, error) {
 	if q.Get("connect_timeout") == "" {
 		q.Set("connect_timeout", "5")
 	}
-	q.Del("search_path") // no query needs it, and poolers reject it
+	q.Del("search_path") // no query needs search_path, and poolers reject the parameter
 	q.Set("binary_parameters", "yes")
 	q.Set("application_name", "sori-"+schema)
 	u.RawQuery = q.Encode()

@@ -133,7 +133,7 @@ func TestAStopDuringAMigrationIsNoFailure(t *testing.T) {
 		ctx, cancel := context.WithCancel(k.Context())
 		timer := time.AfterFunc(time.Duration(after)*time.Millisecond, cancel)
 		err := postgres.Migrate(ctx, db, "s", steps)
-		if err != nil && !fault.Stopped(ctx, err) && !fault.Is(err, fault.Unavailable) { // unavailable: set-up waits, and sees the stop
+		if err != nil && !fault.Stopped(ctx, err) && !fault.Is(err, fault.Unavailable) { // after fault.Unavailable a service waits, and notices the stop
 			t.Errorf("after %d ms: %v", after, err)
 		}
 		timer.Stop()
@@ -147,7 +147,7 @@ func TestATransactionIsCommittedOnlyWhereItsFunctionSucceeds(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
 	db := open(t, k.Database(), "s")
-	db.SetMaxOpenConns(1) // a transaction that stays open would block the next one
+	db.SetMaxOpenConns(1) // one connection: a transaction that is not ended blocks the next one
 	must(t, postgres.Migrate(k.Context(), open(t, k.Database(), "s"), "s", migrations(notes)))
 	insert := func(id int, then func() error) (err error) {
 		defer func() {
@@ -203,7 +203,7 @@ func TestTheDatabasesOwnErrorsHaveTheirKind(t *testing.T) {
 		if err = postgres.Translate("ask", err); !fault.Is(err, want) {
 			t.Errorf("%s: %s %v", query, fault.KindOf(err), err)
 		}
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // drops the connection with its settings
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // closes the connection, whose settings were changed
 		_ = conn.Close()
 	}
 }

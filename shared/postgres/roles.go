@@ -73,7 +73,7 @@ func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
 // lock prevents that: an advisory lock holds in one database, but all databases share the roles.
 func isConcurrent(err error) bool {
 	switch state(err) {
-	case "42710", "23505": // duplicate_object, unique_violation: both create the role
+	case "42710", "23505": // duplicate_object and unique_violation: another transaction has created the role
 		return true
 	case "XX000": // internal_error
 		return strings.Contains(err.Error(), "tuple concurrently updated")
@@ -101,7 +101,7 @@ func (r Role) statements(former []bool, database, verifier string) []string {
 		"REVOKE CREATE ON SCHEMA public FROM PUBLIC",
 		"GRANT CONNECT ON DATABASE " + pq.QuoteIdentifier(database) + " TO " + name,
 	}
-	for _, g := range r.Grants { // before the first GRANT: several grants may be about one schema
+	for _, g := range r.Grants { // all REVOKEs precede the first GRANT, since several grants may be for one schema
 		all = append(all, "REVOKE ALL ON ALL TABLES IN SCHEMA "+pq.QuoteIdentifier(g.Schema)+" FROM "+name)
 	}
 	for _, g := range r.Grants {
@@ -132,7 +132,7 @@ func scramVerifier(password string) (string, error) {
 	}
 	mac := func(text string) []byte {
 		h := hmac.New(sha256.New, salted)
-		_, _ = h.Write([]byte(text)) // a hash returns no error
+		_, _ = h.Write([]byte(text)) // Write of a hash never returns an error
 		return h.Sum(nil)
 	}
 	stored := sha256.Sum256(mac("Client Key"))

@@ -28,8 +28,8 @@ type recorder struct {
 
 	mu       sync.Mutex
 	made     int      // number of connections
-	startUp  []string // names of the parameters
-	messages string   // one letter for each message
+	startUp  []string // names of the parameters in the start-up message
+	messages string   // types of the messages, one letter each
 }
 
 func record(t *testing.T, server string) *recorder {
@@ -65,7 +65,8 @@ func (r *recorder) serve(client net.Conn, target string) {
 	r.made++
 	r.mu.Unlock()
 	go func() { _, _ = io.Copy(client, server) }()
-	// A message is recorded before it is sent on, so that the client's next step finds it recorded.
+	// A message is recorded before it is forwarded, so that it is recorded when the client gets the
+	// response.
 	var message bytes.Buffer
 	said := io.TeeReader(bufio.NewReader(client), &message)
 	r.keepStartUp(said)
@@ -110,7 +111,7 @@ func (r *recorder) connections() int {
 	return r.made
 }
 
-// since runs f and returns the messages that the client sent meanwhile.
+// since runs f and returns the types of the messages that the client sent meanwhile.
 func (r *recorder) since(f func()) string {
 	r.mu.Lock()
 	before := len(r.messages)
@@ -132,8 +133,8 @@ func TestAConnectionBeginsWithNothingThatAPoolerRefuses(t *testing.T) {
 	}
 }
 
-// After a Sync outside a transaction a pooler may assign the server connection to another client,
-// and an unnamed statement is lost.
+// After a Sync outside a transaction, a pooler may assign the server connection to another client.
+// An unnamed statement is then lost, so a query must be sent in one batch with one Sync.
 func TestAQueryIsSentWithItsValuesAtOnce(t *testing.T) {
 	t.Parallel()
 	k := testkit.New(t)
@@ -147,7 +148,7 @@ func TestAQueryIsSentWithItsValuesAtOnce(t *testing.T) {
 			return err
 		},
 	} {
-		if sent := r.since(func() { must(t, ask()) }); sent != "PBDES" { // parse, bind, describe, execute, sync
+		if sent := r.since(func() { must(t, ask()) }); sent != "PBDES" { // the message types Parse, Bind, Describe, Execute and Sync
 			t.Errorf("%s: %s", name, sent)
 		}
 	}
