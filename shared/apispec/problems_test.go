@@ -47,7 +47,8 @@ func statuses(t *testing.T) map[string][]int {
 	return found
 }
 
-// madeAtRunTime returns the kinds of the codes that the source composes at run time.
+// madeAtRunTime returns the problem codes that the source code composes at run time, with their
+// kinds. A search for constant codes does not find them.
 func madeAtRunTime() map[string]fault.Kind {
 	return map[string]fault.Kind{
 		"token-not-found": fault.NotFound, "script-not-found": fault.NotFound, "actor-not-found": fault.NotFound,
@@ -55,8 +56,8 @@ func madeAtRunTime() map[string]fault.Kind {
 	}
 }
 
-// undocumented returns the codes that no response has. If a token's reference file cannot be used,
-// the response omits it; if a recording cannot be used, its job fails.
+// undocumented returns the problem codes that appear in no HTTP response. They are for operators,
+// or describe a reference file that the response omits, or are the reason why a job failed.
 func undocumented() []string {
 	return append(raised.ForOperators(), "reference-foreign", "reference-invalid", "data-refused")
 }

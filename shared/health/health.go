@@ -149,7 +149,7 @@ func await(ctx context.Context, answer <-chan error) (err error, answered bool) 
 func (h *Health) begin(ctx context.Context, name string) chan error {
 	if earlier := h.pending[name]; earlier != nil && len(earlier) == 0 {
 		return nil
-	} // the result of an earlier check that has ended is out of date
+	} // otherwise the earlier check has ended, and its result is out of date
 	answer := make(chan error, 1)
 	h.pending[name] = answer
 	check := h.checks[name]

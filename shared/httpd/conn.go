@@ -10,7 +10,7 @@ import (
 	"sori.internal/shared/minrate"
 )
 
-// slowest is the least rate at which a client must read responses and send bodies.
+// slowest is the minimum rate at which a client must read responses and send bodies.
 //
 //nolint:gochecknoglobals // a constant
 var slowest = minrate.Limit{BytesPerSecond: 4 << 10, Lag: 30 * time.Second}
@@ -83,13 +83,13 @@ type requestBody struct {
 // Read implements io.Reader.
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // the contract of io.Reader
+	if err == io.EOF { //nolint:errorlint // io.Reader requires that io.EOF is not wrapped
 		b.ended = true
 	}
 	return n, err //nolint:wrapcheck // as above
 }
 
-// pacedBody is a body that must arrive at the least rate.
+// pacedBody is a body that must arrive at the minimum rate.
 type pacedBody struct {
 	io.Reader
 	control *http.ResponseController
@@ -99,7 +99,7 @@ type pacedBody struct {
 // Read implements io.Reader.
 func (b *pacedBody) Read(p []byte) (int, error) {
 	began := time.Now()
-	// A recorder of a test has no connection, and no deadline.
+	// In a test the writer may be a recorder without a connection: it cannot set a deadline.
 	_ = b.control.SetReadDeadline(began.Add(b.pace.Remaining(0)))
 	n, err := b.Reader.Read(p)
 	b.pace.Add(n, time.Since(began))

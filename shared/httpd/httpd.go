@@ -219,7 +219,7 @@ type recorder struct {
 
 // WriteHeader implements http.ResponseWriter.
 func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 && status >= http.StatusOK { // not an interim answer
+	if r.status == 0 && status >= http.StatusOK { // an interim response (1xx) does not count
 		r.status = status
 	}
 	r.ResponseWriter.WriteHeader(status)

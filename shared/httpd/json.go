@@ -28,7 +28,7 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 // with fault.RequestTimeout if it arrives too slowly, and with fault.Malformed if its end does not
 // arrive.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if r.ContentLength > limit && r.Header.Get("Expect") != "" { // with Expect, the client waits for this answer before it sends the body
+	if r.ContentLength > limit && r.Header.Get("Expect") != "" { // with Expect: 100-continue, the client sends the body only after a response
 		return nil, fault.ExceedsLimit("body", limit, nil)
 	}
 	control := http.NewResponseController(w)

@@ -8,10 +8,10 @@ import (
 	"sori.internal/shared/principal"
 )
 
-// Authenticate returns the principal that the gateway has signed for a request. Without a valid one
-// it fails with fault.Unauthenticated, and sets WWW-Authenticate, which describes how to
-// authenticate (RFC 9110, section 11.6.1). The gateway sends the header once; Authenticate rejects
-// a request that has it several times.
+// Authenticate returns the principal that the gateway has signed for a request. Without a valid
+// principal it fails with fault.Unauthenticated, and sets WWW-Authenticate, which describes how to
+// authenticate (RFC 9110, section 11.6.1). The gateway sends the header principal.Header once;
+// Authenticate rejects a request that has the header several times.
 func Authenticate(w http.ResponseWriter, r *http.Request, v principal.Verifier) (principal.Principal, error) {
 	p, err := v.Verify(strings.Join(r.Header.Values(principal.Header), ","))
 	if err != nil {

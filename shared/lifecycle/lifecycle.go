@@ -55,7 +55,7 @@ func (p Process) Configure(cfg any, logs *logging.Config, service string) (zerol
 func Main(run func(context.Context, Process) error, cfg any) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // the context of the whole process
 	defer stop()
-	context.AfterFunc(ctx, stop) // the next signal has its default effect
+	context.AfterFunc(ctx, stop) // the second signal has its default effect
 	if len(os.Args) == 2 && os.Args[1] == "healthcheck" {
 		run = func(ctx context.Context, p Process) error { return healthcheck(ctx, p.Lookup, cfg) }
 	}

@@ -25,7 +25,8 @@ func Problem(l Language, code, english string, members map[string]any) string {
 	return text
 }
 
-// koreanOfLarge returns the sentence for a file that is too large for one way and can be sent on another.
+// koreanOfLarge returns the sentence for a file that is too large for the chosen way of upload and
+// may be sent in parts instead. It returns "" for other problems.
 func koreanOfLarge(code string, members map[string]any) string {
 	if _, other := members["way"]; code != "too-large" || !other {
 		return ""

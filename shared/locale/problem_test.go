@@ -11,7 +11,8 @@ import (
 	"sori.internal/shared/testkit/raised"
 )
 
-// The sentences are in several functions, of which the first that knows a code wins.
+// The Korean sentences are in several functions, which are called in turn. If two functions had the
+// same code, the sentence of the second one would never be used.
 func TestEveryProblemHasItsKoreanSentenceInOnePlace(t *testing.T) {
 	t.Parallel()
 	file, err := parser.ParseFile(token.NewFileSet(), "problem.go", nil, 0)

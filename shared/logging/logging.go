@@ -14,7 +14,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The names of the fields. No value that has a name here is logged under another name.
+// The names of the fields. A value for which a name is defined here is never logged under another
+// name.
 const (
 	Service   = "service"
 	Version   = "version"
@@ -39,7 +40,7 @@ const (
 	Bytes     = "bytes"
 	Count     = "count"
 	Address   = "address"
-	Owner     = "owner"  // who makes a request
+	Owner     = "owner"  // the owner that makes the request (package principal)
 	KeyID     = "key_id" // id of an API key
 
 	Dependency = "dependency" // dependency of the service, as /readyz names it
@@ -50,8 +51,8 @@ const (
 // apiKey matches an API key, which ends with its secret.
 var apiKey = regexp.MustCompile(`(sori_[0-9a-f]{16}_)[0-9a-f]{64}`)
 
-// maxPath is the length of the longest path of a request in a log, in bytes. Only searches for long names have longer
-// ones.
+// maxPath is the length of the longest path of a request in a log, in bytes. Only a search for a
+// long name has a longer path.
 const maxPath = 512
 
 // SafePath returns the path of a request in a form that may be logged. It removes the secret of an

@@ -53,7 +53,7 @@ func TestThePathOfARequestCannotFillALog(t *testing.T) {
 		"/tokens/" + strings.Repeat("a", 15_000):   "/tokens/" + strings.Repeat("a", 504) + "…",
 		"/tokens/" + strings.Repeat("é", 15_000):   "/tokens/" + strings.Repeat("é", 252) + "…",
 		"/x" + strings.Repeat("é", 15_000):         "/x" + strings.Repeat("é", 255) + "…",
-		"/" + strings.Repeat("é", 15_000):          "/" + strings.Repeat("é", 255) + "…", // not half a character
+		"/" + strings.Repeat("é", 15_000):          "/" + strings.Repeat("é", 255) + "…", // cut before a character of two bytes, never within one
 		"/" + strings.Repeat("a", 480) + "/" + key: "/" + strings.Repeat("a", 480) + "/" + key[:22] + "*",
 		"/" + strings.Repeat("a", 500) + "/" + key: "/" + strings.Repeat("a", 500) + "/" + key[:10] + "…",
 	} {

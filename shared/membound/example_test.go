@@ -9,13 +9,13 @@ import (
 
 func ExampleBound_Acquire() {
 	answers := membound.New(64 << 20)
-	lease, err := answers.Acquire(context.Background(), "alice", 8<<20) // the most that the answer can need
+	lease, err := answers.Acquire(context.Background(), "alice", 8<<20) // the largest size that the response can have
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer lease.Release() // when the answer is sent
-	lease.Shrink(1 << 20) // to the bytes that the answer needs
+	defer lease.Release() // runs when the response is sent
+	lease.Shrink(1 << 20) // the actual size of the response
 	fmt.Println("sent")
 	// Output: sent
 }

@@ -37,7 +37,7 @@ func (m *Meter) Add(n int, took time.Duration) {
 	m.late = max(0, m.late+took-m.due(n))
 }
 
-// due returns how long n bytes take at the least rate.
+// due returns how long n bytes take at the minimum rate.
 func (m *Meter) due(n int) time.Duration {
 	if m.limit.BytesPerSecond == 0 {
 		return 0

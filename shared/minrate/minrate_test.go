@@ -8,7 +8,7 @@ import (
 )
 
 // slices transfers n bytes again and again, each time in the given time, until the transfer is too
-// late. It returns how often, at most 1000 times.
+// late. It returns the number of transfers, at most 1000.
 func slices(l minrate.Limit, n int, took time.Duration) int {
 	m := l.Meter()
 	for i := range 1000 {

@@ -26,9 +26,9 @@ import (
 
 // Pattern is one entry of a list.
 type Pattern struct {
-	scheme    string // empty matches every origin
+	scheme    string // if it is empty, the pattern matches every origin
 	host      string // host name in lower case; if subdomain is true, the end of the host name
-	port      string // empty is the default port of the scheme
+	port      string // if it is empty, the default port of the scheme
 	subdomain bool
 	anyPort   bool
 }
@@ -151,7 +151,7 @@ func parsePattern(entry string) (Pattern, error) {
 	}
 	plain := entry
 	if !strings.HasSuffix(entry, "://") {
-		plain = strings.TrimSuffix(entry, "/") // a common mistake, and never ambiguous
+		plain = strings.TrimSuffix(entry, "/") // a slash at the end is a common mistake, and its meaning is clear
 	}
 	var p Pattern
 	if cut, ok := strings.CutSuffix(plain, ":*"); ok {

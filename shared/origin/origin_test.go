@@ -132,7 +132,7 @@ func TestTheSameOriginIsKnownByHostAndScheme(t *testing.T) {
 		same                 bool
 	}{
 		{"http://a.example.com", "", "a.example.com", true},
-		{"https://a.example.com", "", "a.example.com", true}, // a proxy that does not send the scheme may have terminated TLS
+		{"https://a.example.com", "", "a.example.com", true}, // without a scheme, both match: a proxy that does not forward the scheme may have terminated TLS
 		{"https://a.example.com", "", "A.example.com:443", true},
 		{"https://a.example.com", "https", "a.example.com", true},
 		{"http://a.example.com", "https", "a.example.com", false},

@@ -71,7 +71,7 @@ func Status(kind fault.Kind) int {
 type Request struct {
 	Path           string
 	ID             string
-	AcceptLanguage string // the header; without Korean in it, the document is in English
+	AcceptLanguage string // value of the request header; unless it prefers Korean, the document is in English
 }
 
 // From describes err for the client that made a request. It never includes the cause.

@@ -14,7 +14,7 @@ import (
 // Params reads parameters. It records every parameter that breaks a rule; Err returns all of them,
 // so that a client can correct them together.
 type Params struct {
-	Get func(name string) string // returns a parameter, empty if it is absent
+	Get func(name string) string // returns the value of a parameter, or "" if the parameter is absent
 
 	violations []fault.Violation
 }
@@ -24,8 +24,9 @@ func (p *Params) Refuse(name, detail string) {
 	p.violations = append(p.violations, fault.Violation{Pointer: name, Detail: detail})
 }
 
-// Integer reads an integer from least to most. It returns absent if there is no such parameter. If
-// the value is not an integer in this range, Integer records a violation.
+// Integer reads an integer from least to most. If there is no parameter with this name, Integer
+// returns the value absent. If the value is not an integer in this range, Integer records a
+// violation.
 func (p *Params) Integer(name string, absent, least, most int64) int64 {
 	text := p.Get(name)
 	if text == "" {

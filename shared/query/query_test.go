@@ -16,7 +16,7 @@ func TestAnIntegerIsReadWithinItsBounds(t *testing.T) {
 		text        string
 		least, most int64
 		want        int64
-		detail      string // empty if the parameter breaks no rule
+		detail      string // expected detail of the violation; empty if the parameter breaks no rule
 	}{
 		{"", 1, 5, 7, ""},
 		{"1", 1, 5, 1, ""},

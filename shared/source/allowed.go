@@ -42,7 +42,7 @@ type Allowed struct {
 // place is a host or a network, with the port at which it may be reached.
 type place[T any] struct {
 	at   T
-	port uint16 // 0: the usual ports
+	port uint16 // 0: the ports 80, 443 and 8443
 	any  bool   // every port
 }
 
@@ -68,10 +68,10 @@ func (a *Allowed) add(entry string) error {
 		if bucket == "" || hasDots(key) {
 			return fmt.Errorf("%q is not s3://bucket/prefix", entry)
 		}
-		a.objects = append(a.objects, schemeS3+bucket+"/"+key) // the slash ends the name of the bucket
+		a.objects = append(a.objects, schemeS3+bucket+"/"+key) // the slash after the bucket prevents a match with a longer name of a bucket
 		return nil
 	}
-	if network, ok := parseNetwork(entry); ok { // the colons of an IPv6 network do not separate a port
+	if network, ok := parseNetwork(entry); ok { // parsed first, since the colons of an IPv6 network do not separate a port
 		a.networks = append(a.networks, place[netip.Prefix]{at: network})
 		return nil
 	}
@@ -91,7 +91,8 @@ func (a *Allowed) add(entry string) error {
 	return nil
 }
 
-// parseNetwork parses a network, or an address, which is a network of one.
+// parseNetwork parses a network in CIDR notation, or an address, which it returns as a network with
+// one address.
 func parseNetwork(text string) (netip.Prefix, bool) {
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
 		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), true
@@ -104,7 +105,7 @@ func parseNetwork(text string) (netip.Prefix, bool) {
 func splitPort(entry string) (at string, port place[struct{}], err error) {
 	i := strings.LastIndexByte(entry, ':')
 	if i < 0 || strings.HasSuffix(entry, "]") || strings.Contains(entry[:i], ":") && !strings.HasPrefix(entry, "[") {
-		return entry, port, nil // the colons are those of an IPv6 address
+		return entry, port, nil // no port: the last colon, if any, is part of an IPv6 address
 	}
 	at, text := entry[:i], entry[i+1:]
 	if text == "*" {
@@ -117,8 +118,8 @@ func splitPort(entry string) (at string, port place[struct{}], err error) {
 	return at, place[struct{}]{port: uint16(n)}, nil
 }
 
-// mayPort reports whether a URL may have a port. The addresses of the host are not known yet: an
-// entry that is a network allows its port for every name.
+// mayPort reports whether the URL of a host may have a port. The addresses of the host are not
+// known yet. Therefore the port of a listed network is allowed for every host.
 func (a Allowed) mayPort(host string, port uint16) bool {
 	return isUsualPort(port) || a.MayHost(host, port) ||
 		slices.ContainsFunc(a.networks, func(p place[netip.Prefix]) bool { return p.mayPort(port) })
@@ -164,8 +165,8 @@ func (s Source) IsObject() bool { return strings.HasPrefix(s.URL, schemeS3) }
 // path: it is used unchanged, and may contain % and ?. The error is a Reason.
 func (a Allowed) Object(text string) (Object, error) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(text, schemeS3), "/")
-	// A server that stores objects as files could follow dots out of the prefix, and take a backslash
-	// for a slash.
+	// A server that stores objects as files could follow dots out of the prefix, or treat a
+	// backslash as a slash.
 	clean := strings.ReplaceAll(key, `\`, "/")
 	if bucket == "" || strings.Trim(key, "/") == "" || hasDots(clean) || strings.ContainsFunc(text, isControl) {
 		return Object{}, badObject

@@ -74,7 +74,7 @@ func (s *Sealer) Open(job, sealed string) (Source, error) {
 // Fingerprint returns a keyed hash of a source, in hexadecimal. Equal sources have equal
 // fingerprints, and a fingerprint reveals nothing else about its source.
 func (s *Sealer) Fingerprint(src Source) (string, error) {
-	text, err := json.Marshal(src) // sorts the names of headers
+	text, err := json.Marshal(src) // package json sorts the names of headers, so that equal sources have equal texts
 	if err != nil {
 		return "", fmt.Errorf("encode a source: %w", err)
 	}

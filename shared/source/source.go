@@ -94,7 +94,7 @@ func portOf(u *url.URL) (uint16, error) {
 	switch text := u.Port(); {
 	case text != "":
 		n, err := strconv.ParseUint(text, 10, 16)
-		return uint16(n), err //nolint:wrapcheck // the caller returns a Reason
+		return uint16(n), err //nolint:wrapcheck // the caller returns a Reason instead
 	case u.Scheme == "https":
 		return portHTTPS, nil
 	default:
@@ -104,7 +104,8 @@ func portOf(u *url.URL) (uint16, error) {
 
 func isSpaceOrControl(r rune) bool { return r <= ' ' || r == 0x7f }
 
-// Host returns the host or the bucket of a source, which logs and failures may contain.
+// Host returns the host or the bucket of a source: the only part that logs and failures may
+// contain.
 func (s Source) Host() string {
 	if rest, ok := strings.CutPrefix(s.URL, schemeS3); ok {
 		bucket, _, _ := strings.Cut(rest, "/")

@@ -66,7 +66,7 @@ func (k *Kit) useDatabase(from *databasePool) string {
 func withDatabase(admin, name string) string {
 	u, err := url.Parse(admin)
 	if err != nil {
-		return admin // sqlx.Open reports the error
+		return admin // sqlx.Open will report the malformed URL
 	}
 	u.Path = "/" + name
 	return u.String()
@@ -114,7 +114,8 @@ const (
 			END LOOP;
 			CREATE SCHEMA public AUTHORIZATION pg_database_owner;
 		END $$`
-	// DELETE is faster than TRUNCATE for few rows. Triggers and foreign keys do not apply to it here.
+	// DELETE is faster than TRUNCATE for few rows. The role replica disables triggers and foreign
+	// keys.
 	deleteRows = `
 		SET session_replication_role = replica;
 		DO $$
@@ -136,8 +137,8 @@ const (
 		END $$`
 )
 
-// The name of a database contains the time at which it was created: a process that uses the
-// database has ended after maxAge.
+// The name of a database contains the time at which it was created. No process runs for longer than
+// maxAge, so an older database is not used any more.
 const (
 	databasePrefix = "sori_test_"
 	maxAge         = 6 * time.Hour

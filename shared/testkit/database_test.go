@@ -73,7 +73,7 @@ func TestAMigratedDatabaseHasItsTablesWithoutRows(t *testing.T) {
 		INSERT INTO "odd ""name".migrations (version) VALUES (1)`); err != nil {
 		t.Fatal(err)
 	}
-	for _, rows := range []int{3, 20_000} { // 20 000 rows are removed with TRUNCATE
+	for _, rows := range []int{3, 20_000} { // few rows are removed with DELETE, and 20 000 with TRUNCATE
 		if _, err := used.ExecContext(ctx, `
 			INSERT INTO "odd ""name".parents (data) SELECT repeat('x', 60) FROM generate_series(1, $1::int)`, rows); err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestAMigratedDatabaseHasItsTablesWithoutRows(t *testing.T) {
 		if _, err := used.ExecContext(ctx, `INSERT INTO "odd ""name".children SELECT id FROM "odd ""name".parents`); err != nil {
 			t.Fatal(err)
 		}
-		// This transaction is under way at the end of the test.
+		// This transaction is still open when the test gives its database back.
 		late, err := used.BeginTxx(ctx, nil)
 		if err == nil {
 			_, err = late.ExecContext(ctx, `INSERT INTO "odd ""name".parents (data) VALUES ('late')`)

@@ -39,7 +39,8 @@ func (k *Kit) Settled(consumer string) {
 		case err != nil:
 			return err
 		case info.NumWaiting == 0 && info.Delivered.Consumer == 0:
-			// The server lists a consumer before it has counted the consumer's events.
+			// The server lists a consumer before it has counted the consumer's events: the numbers
+			// below are then 0.
 			return fmt.Errorf("nobody has pulled events for %s yet", consumer)
 		case info.NumAckPending > 0 || info.NumPending > 0:
 			return fmt.Errorf("%s has %d events pending and %d not settled", consumer, info.NumPending, info.NumAckPending)
@@ -67,8 +68,8 @@ func (k *Kit) Recreate(consumer string) {
 	if err := js.DeleteConsumer(ctx, stream, consumer); err != nil {
 		k.t.Fatal(err)
 	}
-	// A service that may create the consumer may be first: then this changes nothing. While the
-	// server removes the files of the deleted consumer, it may be unable to create its successor.
+	// If a service has already created the consumer, this call changes nothing. While the server
+	// removes the files of the deleted consumer, it may be unable to create the consumer again.
 	Eventually(k.t, func() error {
 		_, err := js.CreateOrUpdateConsumer(ctx, stream, c.CachedInfo().Config)
 		return err
@@ -118,7 +119,7 @@ func (k *Kit) Messages(s event.Stream) []*jetstream.RawStreamMsg {
 	}
 	state := stream.CachedInfo().State
 	var found []*jetstream.RawStreamMsg
-	for next := state.FirstSeq; next != 0 && next <= state.LastSeq; { // a response has a limited size
+	for next := state.FirstSeq; next != 0 && next <= state.LastSeq; { // several requests, since a response has a limited size
 		batch, err := jetstreamext.GetBatch(ctx, k.JetStream(), k.Namespace().Stream(s.Name), int(state.LastSeq-next)+1, jetstreamext.GetBatchSeq(next))
 		if err != nil {
 			k.t.Fatal(err)
@@ -135,7 +136,7 @@ func (k *Kit) Messages(s event.Stream) []*jetstream.RawStreamMsg {
 			found = append(found, m)
 		}
 		if next == before {
-			break // the others were purged
+			break // the messages up to LastSeq were purged
 		}
 	}
 	return found

@@ -24,7 +24,7 @@ type Proxy struct {
 	cut     bool
 	closed  bool
 	limited bool
-	budget  int64 // bytes that are still forwarded to the dependency, if limited
+	budget  int64 // number of bytes that may still be forwarded to the dependency, if limited is true
 	held    chan struct{}
 }
 

@@ -72,7 +72,8 @@ func New(t testing.TB) *Kit {
 	k.vars = map[string]string{
 		"NATS_URL": need(t, EnvNATS), "NATS_NAMESPACE": k.name,
 		"JOBS_MAX_BYTES": "67108864", "STAGING_MAX_BYTES": "268435456",
-		// Tests upload the same recording again and again, and count its analyses.
+		// Results are not cached: tests upload the same recording again and again, and count its
+		// analyses.
 		"RESULT_CACHE_TTL": "0", "RESULT_CACHE_BYTES": "16777216",
 		"AWS_ACCESS_KEY_ID": need(t, EnvS3Access), "AWS_SECRET_ACCESS_KEY": need(t, EnvS3Secret),
 		"S3_ENDPOINT": need(t, EnvS3), "S3_BUCKET_NAME": k.name,
@@ -213,7 +214,8 @@ type Instance struct {
 	stop  func() error
 }
 
-// Admin returns the URL of the service's metrics, when the service serves them.
+// Admin returns the URL of the service's metrics. It fails the test if the service does not serve
+// them.
 func (i *Instance) Admin(t testing.TB) string {
 	t.Helper()
 	url := i.admin()

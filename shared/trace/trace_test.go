@@ -28,7 +28,7 @@ func TestAMalformedParentStartsANewTrace(t *testing.T) {
 			t.Errorf("%q: id %q", parent, id)
 		}
 		seen[id] = true
-		// A malformed parent must not be adopted either if the context has a trace already.
+		// The next process continues the new trace, under the same id.
 		if again := trace.ID(trace.Continue(t.Context(), trace.Parent(ctx))); again != id {
 			t.Errorf("%q: lost after one hop", parent)
 		}

@@ -75,7 +75,7 @@ func TestStoppingABackgroundLoopWaitsForItsLastCall(t *testing.T) {
 		var begun, finished atomic.Int32
 		stop := wait.InBackground(t.Context(), time.Minute, func(context.Context) {
 			begun.Add(1)
-			_ = wait.For(t.Context(), time.Second) // continues although the loop is stopped
+			_ = wait.For(t.Context(), time.Second) // stop does not cancel a call that has begun
 			finished.Add(1)
 		})
 		if err := wait.For(t.Context(), 2*time.Minute+time.Second/2); err != nil || begun.Load() != 2 || finished.Load() != 1 {

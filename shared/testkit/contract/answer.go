@@ -14,11 +14,11 @@ import (
 // Answer is the response to a request.
 type Answer struct {
 	Method string
-	Path   string // escaped, without the query
+	Path   string // escaped path of the request, without the query
 	Status int
 	Header http.Header
 	Body   []byte
-	Part   bool // the body is incomplete
+	Part   bool // Body is incomplete
 }
 
 // Components of the document that describe responses without an operation: to a request whose path

@@ -63,7 +63,7 @@ func Parse(text []byte) (*Document, error) {
 func values(text []byte) (any, error) {
 	var tree any
 	if err := yaml.Unmarshal(text, &tree); err != nil {
-		return nil, err //nolint:wrapcheck // the caller adds the name of the text
+		return nil, err //nolint:wrapcheck // the caller adds which text could not be decoded
 	}
 	text, err := json.Marshal(tree)
 	if err != nil {

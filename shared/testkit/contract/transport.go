@@ -23,7 +23,7 @@ type Transport struct {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.Base.RoundTrip(req)
 	if err != nil || t.Exempt != nil && t.Exempt(resp) {
-		return resp, err //nolint:wrapcheck // the transport forwards errors
+		return resp, err //nolint:wrapcheck // a RoundTripper must return errors unchanged
 	}
 	resp.Body = &watched{body: resp.Body, check: func(seen []byte, whole bool) {
 		err := t.Document.Check(Answer{
@@ -52,7 +52,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	if err != nil {
 		w.end(errors.Is(err, io.EOF))
 	}
-	return n, err //nolint:wrapcheck // io.EOF must not be wrapped
+	return n, err //nolint:wrapcheck // a reader must return io.EOF unwrapped
 }
 
 // Close implements io.Closer.

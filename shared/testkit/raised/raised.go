@@ -153,8 +153,8 @@ func kindOf(e ast.Expr) (fault.Kind, bool) {
 	return fault.Internal, false
 }
 
-// constructors returns the functions of package fault whose first argument is the sentence of a
-// failure.
+// constructors returns, by name, the failures of those functions of package fault whose first
+// argument is the detail of the failure.
 func constructors() map[string]Failure {
 	return map[string]Failure{
 		"MalformedRequest": {Code: "malformed-request", Kind: fault.Malformed},
