@@ -9,11 +9,11 @@ import (
 // the number of sample frames, the sound data chunk the number of bytes. The chunks may come in any
 // order.
 type aiff struct {
-	compressed bool   // AIFF-C: the common chunk names a coding
+	compressed bool   // the file is AIFF-C: its common chunk names a coding
 	coding     string // name of the coding; empty until the common chunk was read
 	frames     uint32
 	channels   int
-	bits       int // per sample
+	bits       int // bits per sample
 	rate       float64
 	soundAt    int64  // byte at which the sound begins; 0 until the sound data chunk was found
 	soundSize  uint32 // size of the sound data chunk

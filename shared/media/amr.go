@@ -6,8 +6,8 @@ package media
 type amr struct {
 	wide     bool
 	channels int   // number of channels; each channel has one frame every 20 ms
-	frames   int64 // frames that a decoder plays
-	silent   int64 // frames that a decoder does not play
+	frames   int64 // number of frames that a decoder plays
+	silent   int64 // number of frames that a decoder does not play
 	last     int64 // 1 if the last frame plays only if it is complete, otherwise 0
 	end      int64 // byte at which the last frame ends
 	damaged  bool  // bytes that are no frame were read

@@ -12,10 +12,10 @@ import (
 // samples than the table states. For ALAC the actual number is read from the packet itself. For
 // FLAC it is not known, and neither is the duration.
 type caf struct {
-	rate        float64 // sample frames a second
-	packetBytes uint32  // bytes per packet; 0: not fixed
-	packetSpan  uint32  // sample frames per packet; 0: not fixed
-	format      string  // empty until the description was read
+	rate        float64 // sample frames per second
+	packetBytes uint32  // bytes per packet; 0 if packets differ in size
+	packetSpan  uint32  // sample frames per packet; 0 if packets differ in length
+	format      string  // format identifier of the codec; empty until the description chunk was read
 	flags       uint32
 	channels    uint32
 	bits        uint32 // per sample
@@ -24,10 +24,10 @@ type caf struct {
 	tail        []byte // end of the data, which contains the beginning of the last packet
 	tailEnd     int64  // offset of the end of tail from the start of the data
 	dataAt      int64  // byte at which the data begins; 0 until the data chunk was found
-	dataSize    int64  // negative: the data lasts to the end of the file
+	dataSize    int64  // size of the data in bytes; negative: the data lasts to the end of the file
 }
 
-const cafPacketReach = 24 // bytes at the start of a packet that are read
+const cafPacketReach = 24 // number of bytes that are read at the start of a packet
 
 func (c *caf) step(off int64, b []byte) (int64, int) {
 	if off == 0 {
@@ -87,7 +87,7 @@ func (c *caf) asked(off int64, b []byte) (int64, int) {
 	return off, cafHeader
 }
 
-const cafHeader = 12 // bytes of a chunk's header
+const cafHeader = 12 // size of a chunk's header, in bytes
 
 func (c *caf) describes(b []byte) {
 	c.rate = math.Float64frombits(binary.BigEndian.Uint64(b))

@@ -8,9 +8,9 @@ type cafTable struct {
 	told    int64 // number of packets, as the table's header states
 	packets int64 // number of packets that were read
 	bytes   int64 // size of the packets that were read, in bytes
-	frames  int64 // sample frames in the packets that were read
+	frames  int64 // number of sample frames in the packets that were read
 	last    int64 // size of the last packet, in bytes
-	span    int64 // sample frames of the last packet
+	span    int64 // number of sample frames in the last packet
 
 	left   int64 // bytes of the table that are not read yet
 	number int64 // value of the entry being read

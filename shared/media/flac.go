@@ -15,8 +15,8 @@ type flac struct {
 	begun  bool  // the metadata has been read
 	found  int64 // number of frames found
 	next   uint64
-	ends   int64  // samples up to the end of the last frame found
-	before int64  // samples up to the beginning of the last frame found
+	ends   int64  // number of samples up to the end of the last frame found
+	before int64  // number of samples up to the beginning of the last frame found
 	sum    uint16 // CRC-16 of the bytes of the last frame that were read; 0 after a complete frame, which ends with its CRC-16
 	sums   *[8][256]uint16
 }
@@ -25,13 +25,13 @@ type flac struct {
 type streamInfo struct {
 	rate     uint32 // samples per second
 	channels int
-	samples  uint64 // per channel; 0 if the encoder did not know
-	most     uint16 // the most samples in a block
+	samples  uint64 // samples per channel; 0 if the encoder did not know the number
+	most     uint16 // maximum number of samples in a block
 }
 
 // readStreamInfo reads the 34 bytes of a STREAMINFO block (RFC 9639, section 8.2).
 func readStreamInfo(b []byte) streamInfo {
-	fields := binary.BigEndian.Uint64(b[10:]) // rate 20 bits, channels 3, depth 5, samples 36
+	fields := binary.BigEndian.Uint64(b[10:]) // 20 bits of sampling rate, 3 of channels, 5 of sample size, 36 of number of samples
 	return streamInfo{
 		rate: uint32(fields >> 44), channels: int(fields>>41&7) + 1, samples: fields & (1<<36 - 1), most: binary.BigEndian.Uint16(b[2:]),
 	}

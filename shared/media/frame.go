@@ -5,9 +5,9 @@ import "encoding/binary"
 // A frame is the content of the header of an MPEG audio frame or of an AAC frame in ADTS.
 type frame struct {
 	length   int // length in bytes
-	samples  int // per channel
+	samples  int // samples per channel
 	rate     int // samples per second
-	channels int // 0: not stated in the header
+	channels int // number of channels; 0 if the header does not state it
 	sideEnd  int // end of the side information of a layer III frame, where a Xing tag begins
 	codec    string
 	stream   uint64 // the header fields that are equal in all frames of a stream

@@ -10,7 +10,7 @@ const (
 	Longest = 100 * time.Hour
 
 	magicSize = 12        // bytes that the first call of reader.step gets
-	mostBytes = 64 << 10  // the most bytes that a reader may request at once; an Ogg page has at most 65307
+	mostBytes = 64 << 10  // maximum number of bytes that a reader may request at once; an Ogg page has at most 65307
 	pastEnd   = 1<<62 - 1 // offsets from here on are refused, so that the sum of two cannot overflow
 )
 

@@ -15,7 +15,7 @@ import (
 // returns.
 var recordings = []struct {
 	name    string
-	samples int // per channel; 0: the file does not state it
+	samples int // samples per channel; 0 if the file does not state the number
 	rate    int // samples per second
 	within  time.Duration
 }{
@@ -219,7 +219,7 @@ func FuzzMeterBehindChecksums(f *testing.F) {
 	})
 }
 
-// describe writes b in parts of size bytes.
+// describe writes b to a Meter in parts of size bytes, and returns the result.
 func describe(b []byte, size int) Info {
 	m := NewMeter(int64(len(b)))
 	for len(b) > 0 {
@@ -229,7 +229,8 @@ func describe(b []byte, size int) Info {
 	return m.Info()
 }
 
-// measure writes b in parts of size bytes, and returns the playing time.
+// measure writes b to a Meter in parts of size bytes, and returns the duration and whether it is
+// known.
 func measure(b []byte, size int) (time.Duration, bool) {
 	info := describe(b, size)
 	return info.Duration, info.DurationKnown

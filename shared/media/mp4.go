@@ -21,7 +21,7 @@ type mp4 struct {
 
 const (
 	boxHeader = 8
-	mostEntry = 4 << 10 // bytes of a sample description that are read
+	mostEntry = 4 << 10 // number of bytes that are read of a sample description
 	untilEnd  = pastEnd // end of a box whose size is 0: it lasts to the end of the file
 )
 
@@ -67,7 +67,7 @@ func (m *mp4) open(kind string, off int64, header int, size uint64, b []byte) (i
 	case "moof":
 		m.fragment.begin(off)
 		return off + int64(header), boxHeader
-	case "moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "traf", "udta", "ilst", "----": // they contain boxes
+	case "moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "traf", "udta", "ilst", "----": // these boxes contain boxes
 		return off + int64(header), boxHeader
 	case "meta":
 		return off + int64(header) + 4, boxHeader
@@ -96,7 +96,7 @@ func (m *mp4) data(off int64) (next int64, want int) {
 	return m.dataEnd, boxHeader
 }
 
-// boxReach returns how many bytes of a box's data are read.
+// boxReach returns how many bytes are read at the start of the data of a box.
 func boxReach(kind string) uint64 {
 	switch kind {
 	case "mvhd", "mdhd", "tkhd", "hdlr", "trex", "tfhd":

@@ -16,7 +16,7 @@ const (
 	fragmentDuration    = 0x000008
 	fragmentSize        = 0x000010
 
-	mostFragment = 6 << 10 // packets of a fragment that are kept, to count the complete ones of a truncated file
+	mostFragment = 6 << 10 // maximum number of packets of a fragment that are kept, to count the complete packets of a truncated file
 )
 
 // An mp4Fragment counts the packets of the audio track in all fragments.
@@ -24,7 +24,7 @@ type mp4Fragment struct {
 	trackDuration, trackSize uint32 // default duration and size of a packet of the track
 	duration, size           uint32 // default duration and size of a packet of this fragment
 	mine                     bool   // the fragment belongs to the audio track
-	start                    int64  // byte that the fragment's offsets count from
+	start                    int64  // byte from which the offsets in the fragment are counted
 	count, ticks             int64  // number and duration of the packets in earlier fragments
 
 	at      int64 // byte at which the next packet begins
@@ -47,8 +47,8 @@ func (p fragmentPacket) end() int64 { return p.at + int64(p.size) }
 // duration. The durations in the fragment's table (trun) are not used: browsers write there the
 // times between the arrivals of packets.
 type opusPackets struct {
-	read    int   // packets of this fragment that were read
-	heard   int64 // samples in the packets that were read, of all fragments
+	read    int   // number of packets of this fragment that were read
+	heard   int64 // number of samples in the packets that were read, in all fragments
 	lastEnd int64 // byte at which the last packet ends
 	several bool  // the last packet has several frames
 	unknown bool  // the duration of at least one packet is not known
@@ -149,7 +149,7 @@ func (f *mp4Fragment) run(count int64, flags uint32, fields []byte) {
 	}
 }
 
-// packet reads a row of a run's table.
+// packet counts the packet that a row of a run's table (trun) describes.
 func (f *mp4Fragment) packet(flags uint32, row []byte) {
 	if !f.mine {
 		return

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	tableWindow = 16 << 10 // bytes of a table that are read at once
-	mostPackets = 16 << 10 // packets whose sizes are kept, to count the complete ones of a truncated file
+	tableWindow = 16 << 10 // maximum number of bytes of a table that are read at once
+	mostPackets = 16 << 10 // maximum number of packets whose sizes are kept, to count the complete packets of a truncated file
 	mostChunks  = 4 << 10
 	mostRuns    = 1 << 10
 )
@@ -15,8 +15,8 @@ const (
 // An mp4Table is the table whose rows are being read.
 type mp4Table struct {
 	kind  string
-	row   int   // bytes of a row
-	left  int64 // bytes that are not read yet
+	row   int   // size of a row in bytes
+	left  int64 // bytes of the table that are not read yet
 	end   int64 // byte at which the box ends
 	flags uint32
 }

@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // mpeg reads MPEG audio, layers I to III (MP3), by following every frame to the end of the file. A
 // tag in the first frame (Xing, Info, VBRI) states the silence that the encoder added. It also
-// states the number of frames, which counts if the file is damaged.
+// states the number of frames, which is used if the file is damaged.
 type mpeg struct {
 	plain    bool  // tags are not read: a frame with a tag counts as sound (MPEG audio in WAV)
 	first    frame // the first frame; its length is 0 until it is read
@@ -16,12 +16,12 @@ type mpeg struct {
 	told    int64 // number of frames in the tag; 0: not stated
 	delay   int64 // samples that the encoder added at the start
 	padding int64 // samples that the encoder added at the end
-	gapless bool  // delay and padding are stated
+	gapless bool  // the tag states delay and padding
 }
 
 const (
 	tagReach   = 192 // bytes at the start of the first frame that may contain a tag
-	leastFrame = 24  // bytes of the smallest frame: 8 kbit/s at 24 kHz
+	leastFrame = 24  // size of the smallest frame in bytes: 8 kbit/s at 24 kHz
 )
 
 func (m *mpeg) step(off int64, b []byte) (int64, int) {

@@ -29,11 +29,11 @@ type oggLink struct {
 	serial uint32
 	rate   uint32 // granules per second
 	skip   int64  // granules to skip at the start
-	most   int64  // the most granules in a packet
+	most   int64  // maximum number of granules in a packet
 
 	channels      int
 	packets       int64 // number of packets that end after the first page
-	packetsBefore int64 // packets without those that end on the last page
+	packetsBefore int64 // number of these packets, without those that end on the last page
 	headers       int64 // number of packets without sound after the first page
 
 	joined bool   // a decoder keeps its state from the previous link
@@ -53,10 +53,10 @@ type oggLink struct {
 
 const (
 	oggHeader    = 27   // bytes before a page's segment table (RFC 3533, section 6)
-	oggContinued = 0x01 // header_type flags
+	oggContinued = 0x01 // flags in the header_type of a page
 	oggBegins    = 0x02
 	oggEnds      = 0x04
-	codecReach   = 80 // bytes of an identification header that are read
+	codecReach   = 80 // number of bytes that are read of an identification header
 )
 
 func (o *ogg) step(off int64, b []byte) (int64, int) {

@@ -2,7 +2,7 @@ package media
 
 const (
 	opusRate = 48000 // granules per second, whatever the rate of the input was (RFC 7845, section 4)
-	opusMost = 5760  // the most samples in a packet: 120 ms (RFC 6716, section 3.4)
+	opusMost = 5760  // maximum number of samples in a packet: 120 ms (RFC 6716, section 3.4)
 )
 
 // opusSamples returns the number of samples per channel in a packet, at opusRate, by its first two

@@ -225,7 +225,7 @@ func TestOpusInFragmentsOfMP4(t *testing.T) {
 	const one, several = "\xf8six by", "\xfb\x82sixty" // Opus packets with one frame of 20 ms, and with two
 	fragment := func(offset uint32, packets ...string) []byte {
 		table, sound := words(0x301, uint32(len(packets)), offset), []byte(nil)
-		for i, packet := range packets { // durations without meaning
+		for i, packet := range packets { // the durations in the table are arbitrary
 			table, sound = append(table, words(uint32(i)*1000, uint32(len(packet)))...), append(sound, packet...)
 		}
 		moof := box("moof", string(box("traf", string(join(box("tfhd", string(words(0x20000, 1))), box("trun", string(table)))))))

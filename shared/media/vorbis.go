@@ -7,7 +7,7 @@ import "encoding/binary"
 // previous packet. The sizes of the windows are in the headers.
 type vorbisSizes struct {
 	windows  [2]int64 // sizes of the short and of the long window, in samples
-	long     []bool   // whether the window is long, by mode
+	long     []bool   // for each mode, whether its window is long
 	previous int64    // size of the previous packet's window, in samples; 0 before the first packet
 }
 

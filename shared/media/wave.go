@@ -25,7 +25,7 @@ type wave struct {
 const (
 	waveExtensible = 0xFFFE     // format tag which means that a GUID states the format
 	leastStreamed  = 0x7FFF0000 // sizes from here on are placeholders: the writer did not know the size
-	ones32         = 0xFFFFFFFF // the size is in the ds64 chunk, or the writer did not know it
+	ones32         = 0xFFFFFFFF // placeholder for a size that is in the ds64 chunk, or that the writer did not know
 )
 
 func (w *wave) step(off int64, b []byte) (int64, int) {

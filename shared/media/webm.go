@@ -25,7 +25,7 @@ type webm struct {
 
 type webmTrack struct {
 	number, kind, delay uint64 // delay: nanoseconds to skip at the start
-	codec               string // Matroska's identifier
+	codec               string // Matroska's identifier of the codec
 	rate                float64
 	channels            uint64
 	private             []byte
@@ -52,8 +52,8 @@ const (
 	webmDiscard      = 0x75A2
 	webmTrackIsAudio = 2
 	leastElement     = 2        // the smallest number of bytes in an element's header
-	blockReach       = 14       // bytes of a block without lacing that are read: track number, time, flags, start of the packet
-	mostPrivate      = 32 << 10 // the most bytes of a codec's headers that are read
+	blockReach       = 14       // number of bytes that are read of a block without lacing: track number, time, flags, start of the packet
+	mostPrivate      = 32 << 10 // maximum number of bytes that are read of a codec's headers
 )
 
 func (w *webm) step(off int64, b []byte) (int64, int) {
