@@ -16,7 +16,7 @@ func TestBroadcastsReachSubscribersAndNobodyElse(t *testing.T) {
 		done <- l.Run(ctx, func(subject string, body []byte) { received <- subject + " " + string(body) })
 	}()
 	must(t, l.Subscribe(ctx, "audio.live.a"))
-	must(t, l.Subscribe(ctx, "audio.live.a")) // a second subscription has no effect
+	must(t, l.Subscribe(ctx, "audio.live.a")) // a second call for the same subject must have no effect
 	must(t, b.Broadcast("audio.live.b", []byte("0")))
 	must(t, b.Broadcast("audio.live.a", []byte("1")))
 	must(t, l.Subscribe(ctx, "audio.live.b"))

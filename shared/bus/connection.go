@@ -60,7 +60,7 @@ func (c *Connection) servers() string {
 	for i, u := range urls {
 		if at := strings.LastIndex(u, "@"); at >= 0 {
 			scheme := ""
-			if end := strings.Index(u, "://"); end >= 0 { // the library takes a URL without a scheme, too
+			if end := strings.Index(u, "://"); end >= 0 { // the client library also accepts a URL without a scheme
 				scheme = u[:end+len("://")]
 			}
 			urls[i] = scheme + u[at+1:]
@@ -81,7 +81,8 @@ func (c *Connection) options(name string) ([]nats.Option, error) {
 		options = append(options, nats.UserInfo(c.User, c.Password.Reveal()))
 	}
 	if c.Creds != "" {
-		// The library opens the file at every attempt to connect, and repeats a failed attempt for ever.
+		// The client library opens the file only when it connects, and would repeat a failed
+		// attempt for ever. So an unreadable file is reported here.
 		if err := readable("NATS_CREDS", c.Creds); err != nil {
 			return nil, err
 		}

@@ -68,8 +68,8 @@ func (b *Bus) eventContext(ctx context.Context, c Consumer, header nats.Header, 
 	return log.Logger().WithContext(ctx)
 }
 
-// extendAckWait notifies the server periodically that a message is in progress, until stop is
-// called, also while the service stops.
+// extendAckWait notifies the server at each interval that a message is in progress, until stop is
+// called. It continues while the service stops.
 func extendAckWait(ctx context.Context, msg jetstream.Msg, interval time.Duration) (stop func()) {
 	return wait.InBackground(context.WithoutCancel(ctx), interval, func(context.Context) {
 		_ = msg.InProgress() // if the notice is lost, the message is redelivered

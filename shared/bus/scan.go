@@ -71,7 +71,7 @@ func (s *Stream) orderedConsumer(ctx context.Context, bodies bool, filters []str
 	return cons, stream.CachedInfo().State.LastSeq, nil
 }
 
-// nextMessage waits for the next message, at most as long as for a response of the server.
+// nextMessage waits for the next message, at most for requestTimeout.
 func nextMessage(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()

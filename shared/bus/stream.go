@@ -83,7 +83,7 @@ func (s *Stream) Get(ctx context.Context, seq uint64) (*Message, error) {
 	if err != nil {
 		return nil, translate(fmt.Sprintf("read message %d of %s", seq, s.name), err)
 	}
-	for _, added := range []string{nats.JSStream, nats.JSSequence, nats.JSTimeStamp, nats.JSSubject} { // a server that answers directly adds these headers
+	for _, added := range []string{nats.JSStream, nats.JSSequence, nats.JSTimeStamp, nats.JSSubject} { // in a direct get the server adds these headers to those of the message
 		m.Header.Del(added)
 	}
 	return &Message{Subject: s.bus.cfg.Namespace.Strip(m.Subject), Header: m.Header, Data: m.Data, Seq: m.Sequence, Time: m.Time}, nil
@@ -141,7 +141,7 @@ func (s *Stream) Subjects(ctx context.Context, filter string) ([]string, error) 
 // handle stays valid, also if the stream is deleted and made again.
 func (s *Stream) handle(ctx context.Context) (jetstream.Stream, error) {
 	if known, ok := s.bus.handles.Load(s.name); ok {
-		return known.(jetstream.Stream), nil //nolint:forcetypeassert // only this method stores values
+		return known.(jetstream.Stream), nil //nolint:forcetypeassert // only this method stores values, all of this type
 	}
 	stream, err := s.open(ctx)
 	if err == nil {

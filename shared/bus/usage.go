@@ -20,7 +20,7 @@ type Usage struct {
 	streams []event.Stream
 
 	mu   sync.Mutex
-	used map[string]float64 // used fraction by the name of the stream
+	used map[string]float64 // used fraction of each stream, by the name of the stream
 }
 
 // NewUsage makes the usage of streams. Run updates it.
@@ -40,7 +40,7 @@ func (u *Usage) Run(ctx context.Context) error {
 
 func (u *Usage) update(ctx context.Context, s event.Stream) {
 	info, err := u.bus.Stream(s).Info(ctx)
-	if err != nil { // readiness reports it
+	if err != nil { // only a debug line, since the readiness check reports an unavailable server
 		u.bus.log.Debug().Err(err).Msg("stream usage not known")
 		return
 	}

@@ -62,7 +62,7 @@ func TestUsageFollowsTheMessagesAndTheLimitsOfStreams(t *testing.T) {
 		t.Errorf("the empty one is at %v, the fullest at %v", of, l.MaxUsed())
 	}
 
-	proxy.Cut() // the next request fails
+	proxy.Cut() // the next request for the state of the streams fails
 	update(func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 })
 	testkit.Eventually(t, func() error {
 		if !strings.Contains(k.Logged(), "stream usage not known") {

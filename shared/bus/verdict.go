@@ -80,7 +80,8 @@ func Delay(n uint64) time.Duration {
 	return d/2 + time.Duration(rand.Int64N(int64(d/2)+1))
 }
 
-// backoff computes the delays between the attempts of an operation that is not a message.
+// backoff computes the delays between the attempts of an operation other than the handling of a
+// message.
 type backoff struct{ n uint64 }
 
 func (b *backoff) next() time.Duration {

@@ -169,7 +169,8 @@ func parseURL(text string) (any, error) {
 	return *u, nil
 }
 
-// parseNumber parses a number. Infinities and NaN, which no rule would refuse, are not settings.
+// parseNumber parses a number. It rejects infinities and NaN, which the rules of the settings do
+// not reject.
 func parseNumber(text string) (any, error) {
 	n, err := strconv.ParseFloat(text, 64)
 	if err == nil && (math.IsInf(n, 0) || math.IsNaN(n)) {

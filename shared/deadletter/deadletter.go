@@ -69,7 +69,7 @@ func (s *Store) Get(ctx context.Context, seq uint64) (DeadLetter, error) {
 // Delete deletes the dead letter with the sequence number seq. The event itself stays in the log of
 // its job. Delete fails with fault.NotFound if there is no such dead letter.
 func (s *Store) Delete(ctx context.Context, seq uint64) error {
-	if _, err := s.Get(ctx, seq); err != nil { // a deletion does not report whether the dead letter existed
+	if _, err := s.Get(ctx, seq); err != nil { // Stream.Delete does not report whether the dead letter existed
 		return err
 	}
 	return s.stream.Delete(ctx, seq)

@@ -8,7 +8,7 @@ import (
 	"sori.internal/shared/deadletter"
 )
 
-// Operators read dead letters as JSON. The body of the event is not part of it: it may be large.
+// Operators read a dead letter as JSON, without the body of the event, which may be large.
 func ExampleDeadLetter() {
 	text, err := json.MarshalIndent(deadletter.DeadLetter{
 		Seq: 3, Consumer: "dispatcher-stored", Subject: "audio.jobs.01890a5d-ac96-774b-bcce-b302099a8057.stored", EventSeq: 120,

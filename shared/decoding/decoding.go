@@ -22,22 +22,22 @@ import (
 
 // Limits of the protocol.
 const (
-	MaxFrame   = 64 << 10  // bytes in the body of a frame
-	MaxRequest = 16 << 10  // bytes in a request
-	MaxRate    = 768_000   // samples per second of one channel
-	MinRate    = 1_000     // samples per second of one channel
-	MaxChannel = 32        // channels
-	MaxFlow    = 1_536_000 // samples per second of all channels: 8 at 192 kHz, 2 at 768 kHz
+	MaxFrame   = 64 << 10  // maximum number of bytes in the body of a frame
+	MaxRequest = 16 << 10  // maximum number of bytes in a request
+	MaxRate    = 768_000   // maximum samples per second of one channel
+	MinRate    = 1_000     // minimum samples per second of one channel
+	MaxChannel = 32        // maximum number of channels
+	MaxFlow    = 1_536_000 // maximum samples per second of all channels together: 8 channels at 192 kHz, 2 at 768 kHz
 	frameHead  = 1 + 4     // bytes before the body of a frame
 	maxSeconds = 1_000_000 // maximum of Request.MaxSeconds
 )
 
 // The types of frames.
 const (
-	TypeReady   = 'R' // empty: the process can decode
-	TypeHeader  = 'H' // a Header as JSON
-	TypeSamples = 'S' // interleaved samples, float32, little-endian
-	TypeEnd     = 'E' // an End as JSON
+	TypeReady   = 'R' // the body is empty; the process can decode
+	TypeHeader  = 'H' // the body is a Header as JSON
+	TypeSamples = 'S' // the body is interleaved samples: float32, little-endian
+	TypeEnd     = 'E' // the body is an End as JSON
 )
 
 // The codes of a failed decode. A failed analysis has the same codes.
@@ -64,8 +64,8 @@ type Request struct {
 type Header struct {
 	Container  string `json:"container"`   // ffmpeg's name of the demuxer, for example "matroska,webm"
 	Codec      string `json:"codec"`       // ffmpeg's name of the codec, for example "opus"
-	SampleRate int    `json:"sample_rate"` // frames per second
-	Channels   int    `json:"channels"`    // samples per frame
+	SampleRate int    `json:"sample_rate"` // samples per second of one channel
+	Channels   int    `json:"channels"`    // number of channels: the interleaved samples of one point in time
 	Mask       uint32 `json:"mask"`        // positions of the channels, as in WAVEFORMATEXTENSIBLE; 0 if unknown
 	// Seconds is the duration that the file declares, only for the display of progress; 0 if the
 	// file declares none.
@@ -83,9 +83,9 @@ func (h Header) Check() error {
 
 // End describes how a decode ended.
 type End struct {
-	Code       string   `json:"code,omitempty"`       // why there are no samples; empty after a success
+	Code       string   `json:"code,omitempty"`       // code of the failure; empty after a success
 	Found      string   `json:"found,omitempty"`      // name of the codec, if Code is CodeUnsupportedCodec
-	Damaged    int      `json:"damaged,omitempty"`    // packets that could not be decoded
+	Damaged    int      `json:"damaged,omitempty"`    // number of packets that could not be decoded
 	Truncated  bool     `json:"truncated,omitempty"`  // the file ends too early
 	Complaints []string `json:"complaints,omitempty"` // messages of the decoder, for the log
 }

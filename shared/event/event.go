@@ -45,7 +45,8 @@ const (
 	NameDeleted Name = "deleted"
 )
 
-// Progress reports whether an event of this name is a progress event.
+// Progress reports whether events with this name are progress events, which are not part of a job's
+// log.
 func (n Name) Progress() bool {
 	switch n {
 	case NameFetching, NameUploading, NameProgressed, NameWaiting, NameRefused, NameDiscarded, NameGranted:
@@ -117,7 +118,7 @@ type Received struct {
 	Chunks      int    `json:"chunks"`              // number of messages in staging that contain the recording
 	Key         string `json:"key,omitempty"`       // key of a recording that is already in the bucket, so that nothing is staged
 	Entry       string `json:"entry,omitempty"`     // name of the entry in staging; if empty, the entry has the name of the job
-	Owner       string `json:"owner,omitempty"`     // who uploaded it; a job without an owner is visible to admins only
+	Owner       string `json:"owner,omitempty"`     // who uploaded the recording; a job without an owner is visible to admins only
 	Source      string `json:"source,omitempty"`    // encrypted URL and headers from which the recording is fetched (package source)
 	Fresh       bool   `json:"fresh,omitempty"`     // the client wants a new analysis, not a cached result
 }
@@ -134,8 +135,8 @@ type Stored struct {
 	MediaType   string  `json:"media_type"`
 	Size        int64   `json:"size"`
 	SHA256      string  `json:"sha256"`
-	Duration    float64 `json:"duration,omitempty"` // seconds; 0 if unknown
-	Attempt     int     `json:"attempt,omitempty"`  // number of the retry that made the uploader fetch the recording again; 0 without one
+	Duration    float64 `json:"duration,omitempty"` // duration of the recording in seconds; 0 if unknown
+	Attempt     int     `json:"attempt,omitempty"`  // number of the retry that made the uploader fetch the recording again; 0 for the first fetch, or without a fetch
 }
 
 // Attempted means that the dispatcher begins an attempt: it is about to send a request to the
@@ -201,7 +202,7 @@ type Failed struct {
 // for the same analysis. The other services read it in the log.
 type Canceled struct {
 	JobID string `json:"job_id"`
-	By    string `json:"by,omitempty"` // who requested it: an owner, or the id of an API key
+	By    string `json:"by,omitempty"` // who requested the cancellation: an owner, or the id of an API key
 }
 
 // Retried continues a failed job: its recording is analysed again, in the attempt with the given
@@ -212,7 +213,7 @@ type Retried struct {
 	JobID   string `json:"job_id"`
 	Attempt int    `json:"attempt"`
 	Fetch   bool   `json:"fetch,omitempty"` // the recording is not stored: it is fetched from the source in received
-	By      string `json:"by,omitempty"`    // who requested it: an owner, or the id of an API key
+	By      string `json:"by,omitempty"`    // who requested the retry: an owner, or the id of an API key
 }
 
 // Expired means that the recording of an ended job must be removed, since recordings are kept for a
@@ -231,8 +232,8 @@ type Erased struct {
 	JobID  string   `json:"job_id"`
 	Staged []string `json:"staged,omitempty"` // entries of staging that were named in the purged events
 	Owner  string   `json:"owner,omitempty"`  // owner of the job: besides admins, only the owner may know that the job existed
-	By     string   `json:"by,omitempty"`     // who requested it: an owner, or the id of an API key; empty if the job's token was deleted, or for another reason
-	Reason string   `json:"reason,omitempty"` // why, if no one requested it: ReasonRetention
+	By     string   `json:"by,omitempty"`     // who requested the erasure: an owner, or the id of an API key; empty if the job's token was deleted, or for another reason
+	Reason string   `json:"reason,omitempty"` // reason of an erasure that no one requested: ReasonRetention
 
 	// AnalysisJobID is the analysis server's own id of the newest analysis, for the request to
 	// cancel the analysis; empty if there is none.
@@ -246,7 +247,7 @@ const ReasonRetention = "retention"
 // after each try that failed. Published by the uploader; consumed by the tracker.
 type Fetching struct {
 	JobID   string `json:"job_id"`
-	Attempt int    `json:"attempt,omitempty"` // number of the retry that made the uploader fetch again; 0 without one
+	Attempt int    `json:"attempt,omitempty"` // number of the retry that made the uploader fetch again; 0 for the first fetch
 	Bytes   int64  `json:"bytes"`
 	Size    int64  `json:"size,omitempty"`   // bytes of the whole recording; 0 if the server did not declare it
 	Try     int    `json:"try"`              // number of the try, from 1
@@ -279,8 +280,8 @@ type Progressed struct {
 type Waiting struct {
 	JobID   string    `json:"job_id"`
 	Attempt int       `json:"attempt"`
-	Until   time.Time `json:"until,omitzero"` // UTC; zero if the end is not known
-	Since   time.Time `json:"since,omitzero"` // UTC; only if the end is not known
+	Until   time.Time `json:"until,omitzero"` // UTC, when the attempt is sent again; zero if that is not known
+	Since   time.Time `json:"since,omitzero"` // UTC, when the wait began; zero if Until is set
 	Code    string    `json:"code"`           // the reason: stable, in kebab case
 }
 
@@ -318,7 +319,7 @@ type Discarded struct {
 	JobID   string          `json:"job_id"`
 	Attempt int             `json:"attempt"`
 	Status  string          `json:"status"`           // completed or failed
-	Detail  string          `json:"detail,omitempty"` // the reason if it failed
+	Detail  string          `json:"detail,omitempty"` // the reason, if Status is failed
 	Result  json.RawMessage `json:"result,omitempty"` // omitted if it is too large for a message
 }
 

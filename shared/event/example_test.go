@@ -6,7 +6,7 @@ import (
 	"sori.internal/shared/event"
 )
 
-// An event's subject, identity and type follow from the event alone.
+// The subject, the id and the type of an event are computed from the event alone.
 func Example() {
 	e := event.Attempted{JobID: "01890a5d-ac96-774b-bcce-b302099a8057", Attempt: 2}
 	fmt.Println(event.Subject(e))

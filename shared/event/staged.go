@@ -37,7 +37,7 @@ const uploadMark = "-upload-"
 // seems to have died. The first upload may still be running, and neither upload may write to or
 // delete the entry of the other.
 func UploadEntry(job string) (string, error) {
-	id, err := uuid.NewV7() // its timestamp is the time of this upload: the job may be older
+	id, err := uuid.NewV7() // the timestamp of the UUID is the time of this upload; the job may be older
 	if err != nil {
 		return "", fmt.Errorf("name an entry of job %s: %w", job, err)
 	}

@@ -114,7 +114,7 @@ func ParseStagingSubject(subject string) (entry string, ok bool) {
 // is the OwnerKey of the owner.
 func QueueSubject(key string) string { return queueRoot + key }
 
-// ParseQueueSubject returns the key in a subject of the queue.
+// ParseQueueSubject returns the OwnerKey in a subject of the queue.
 func ParseQueueSubject(subject string) string { return strings.TrimPrefix(subject, queueRoot) }
 
 // UploadWay is the way in which a client sends a recording to the bucket.
@@ -135,7 +135,7 @@ func UploadsOf(way UploadWay) string { return uploadsRoot + string(way) + ".*.*"
 func UploadsOfOwner(owner string) string { return uploadsRoot + "*." + OwnerKey(owner) + ".*" }
 
 // UploadSubject returns the subject of an unfinished upload of an owner. job is the id of the job
-// that the upload becomes.
+// that begins when the upload is complete.
 func UploadSubject(way UploadWay, owner, job string) string {
 	return uploadsRoot + string(way) + "." + OwnerKey(owner) + "." + job
 }

@@ -144,8 +144,8 @@ func await(ctx context.Context, answer <-chan error) (err error, answered bool) 
 	}
 }
 
-// begin starts a check. A check should end with its context. The probe does not wait longer for a
-// check that does not, and until that check has ended, begin returns nil and starts no other.
+// begin starts a check. A check should return when its context ends. If the previous check of the
+// dependency has not returned yet, begin returns nil and starts no other check.
 func (h *Health) begin(ctx context.Context, name string) chan error {
 	if earlier := h.pending[name]; earlier != nil && len(earlier) == 0 {
 		return nil
@@ -182,5 +182,5 @@ func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // fails if the client has left
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client has left
 }

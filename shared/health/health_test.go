@@ -29,7 +29,7 @@ func TestReadinessFollowsStartDependencyAndStop(t *testing.T) {
 		go func() { _ = h.Watch(ctx) }()
 		expect := func(step string, want int) {
 			t.Helper()
-			<-time.After(time.Second) // in synctest's time: the cached result expires
+			<-time.After(time.Second) // fake time of synctest, after which the cached result expires
 			rec := httptest.NewRecorder()
 			h.ServeReady(rec, httptest.NewRequest("GET", "/readyz", nil))
 			if rec.Code != want {
@@ -104,7 +104,7 @@ func TestACheckThatIgnoresItsEndIsNotWaitedForNorBegunTwice(t *testing.T) {
 			if took := time.Since(start); took > 3*time.Second {
 				t.Errorf("took %v", took)
 			}
-			<-time.After(time.Second) // in synctest's time: the cached result expires
+			<-time.After(time.Second) // fake time of synctest, after which the cached result expires
 		}
 		if n := begun.Load(); n != 1 {
 			t.Errorf("begun %d times", n)

@@ -12,7 +12,7 @@ import (
 	"sori.internal/shared/metrics"
 )
 
-// AdminConfig has the settings of the admin server. Every service has the same.
+// AdminConfig has the settings of the admin server. Every service has the same settings.
 type AdminConfig struct {
 	Addr string `env:"ADMIN_ADDR"`
 }

@@ -20,7 +20,7 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // fails if the client has left
+	_, _ = w.Write(body) // an error means that the client has left
 	return nil
 }
 

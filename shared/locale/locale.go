@@ -32,7 +32,8 @@ func (l *Language) UnmarshalText(text []byte) error {
 }
 
 // Choose returns the language that an Accept-Language header (RFC 9110, section 12.5.4) prefers. If
-// the header is absent or malformed, or names no known language, it returns the default silence.
+// the header is absent or malformed, or names no known language, Choose returns the parameter
+// silence, which is the default.
 func Choose(acceptLanguage string, silence Language) Language {
 	tags, weights, err := language.ParseAcceptLanguage(acceptLanguage)
 	if err != nil {
@@ -57,7 +58,7 @@ const (
 	Fetching   Message = "fetching"
 	Uploading  Message = "uploading"
 	Stored     Message = "stored"
-	Waiting    Message = "waiting" // contains a time: see TextAt
+	Waiting    Message = "waiting" // the sentence contains a time, which TextAt fills in
 	Queued     Message = "queued"  // the stage waiting without a time: the job is in the queue
 	Shared     Message = "shared"  // the stage waiting for the analysis of another job
 	Dispatched Message = "dispatched"

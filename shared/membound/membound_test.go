@@ -39,7 +39,7 @@ func TestOneOwnerUsesAtMostAQuarter(t *testing.T) {
 		}()
 		synctest.Wait()
 		first.Release()
-		first.Release() // has no effect
+		first.Release() // must have no effect: the lease is released already
 		if err := <-waiting; err != nil {
 			t.Errorf("after a release: %v", err)
 		}
@@ -50,7 +50,7 @@ func TestOneOwnerUsesAtMostAQuarter(t *testing.T) {
 		}
 		for _, lease := range others {
 			lease.Shrink(60)
-			lease.Shrink(70) // has no effect
+			lease.Shrink(70) // must have no effect: the lease has fewer bytes
 		}
 		if m.used != 280 {
 			t.Errorf("%d bytes are in use", m.used)

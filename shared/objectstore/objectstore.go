@@ -31,7 +31,7 @@ type Config struct {
 	SecretKey        config.Secret `env:"AWS_SECRET_ACCESS_KEY,required"`
 	Region           string        `env:"AWS_REGION" envDefault:"us-east-1"`
 	Bucket           string        `env:"S3_BUCKET_NAME,required"`
-	References       string        `env:"REFERENCE_BUCKET_NAME"` // the bucket of references that are only a key; if empty, Bucket
+	References       string        `env:"REFERENCE_BUCKET_NAME"` // bucket for references that are only a key; if it is empty, the field Bucket applies
 	LegacyReferences string        `env:"AWS_S3_BUCKET_NAME"`    // the old name of REFERENCE_BUCKET_NAME
 	Prefixes         Prefixes      `env:"REFERENCE_PREFIXES"`    // the prefixes below which references may point
 	Endpoint         string        `env:"S3_ENDPOINT"`

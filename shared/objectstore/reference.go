@@ -57,7 +57,7 @@ func (cfg Config) Resolve(ref string) (Reference, error) {
 	}
 }
 
-// parse reads a reference to an object, and reports whether it is one.
+// parse returns the object that a reference names, or false if ref names no object.
 func (cfg Config) parse(ref string) (Reference, bool) {
 	if rest, ok := strings.CutPrefix(ref, "s3://"); ok {
 		return object(strings.Cut(rest, "/"))
@@ -112,7 +112,7 @@ func (cfg Config) buckets() []string {
 // mayRead reports whether references to an object are allowed.
 func (cfg Config) mayRead(r Reference) bool {
 	// A server that stores objects as files could follow dots out of the prefix, ignore slashes at
-	// the beginning, and take a backslash for a slash.
+	// the beginning, and treat a backslash as a slash.
 	path := strings.TrimLeft(strings.ReplaceAll(r.Key, `\`, "/"), "/")
 	if hasDots(path) || r.Bucket == cfg.Bucket && strings.HasPrefix(path, Recordings) {
 		return false

@@ -52,12 +52,12 @@ func state(err error) string {
 	return ""
 }
 
-// codePooler is protocol_violation. PostgreSQL hardly ever sends this code. PgBouncer sends it with
-// all of its own errors. Before version 1.19 PgBouncer also sends it with an error of the server
-// about a login.
+// codePooler is the SQLSTATE protocol_violation. PostgreSQL hardly ever sends this code. PgBouncer
+// sends it with all of its own errors. Before version 1.19 PgBouncer also sends it with an error of
+// the server about a login.
 const codePooler = "08P01"
 
-// codePermission is insufficient_privilege.
+// codePermission is the SQLSTATE insufficient_privilege.
 const codePermission = "42501"
 
 // ofState returns an error with the kind that belongs to the class of its SQLSTATE (PostgreSQL
@@ -134,14 +134,14 @@ func ofPooler(message string, wrapped error) error {
 	}
 }
 
-// ofConnect returns errors of the start-up message with their kind: a wrong name, value or option
-// in the message comes from DATABASE_URL.
+// ofConnect returns an error of the start-up with its kind. The start-up message contains
+// parameters of DATABASE_URL, so an operator must correct a wrong name, value or option in it.
 func ofConnect(err error) error {
 	if errors.Is(err, pq.ErrSSLNotSupported) {
 		return refused(adviceTLS, err)
 	}
 	switch code := state(err); {
-	case code == codePermission: // the role may lack the permission to connect
+	case code == codePermission: // no parameter is wrong: the role may lack the permission to connect
 		return err
 	case code == "55P02", strings.HasPrefix(code, "22"), strings.HasPrefix(code, "42"):
 		return refused(adviceParameter, err)

@@ -48,7 +48,7 @@ func Open(cfg Config, schema string) (*sqlx.DB, error) {
 	}
 	connector, err := newConnector(dsn)
 	if err != nil {
-		return nil, errURL // the cause may contain the password
+		return nil, errURL // the cause is left out: it may contain the password
 	}
 	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	db.SetMaxOpenConns(cfg.MaxConnections)
@@ -86,7 +86,7 @@ func dataSource(cfg Config, schema string) (string, error) {
 	if _, has := u.User.Password(); !has && !q.Has("password") && cfg.Password != "" {
 		q.Set("password", cfg.Password.Reveal())
 	}
-	if ssl := q.Get("ssl"); ssl != "" { // the name of sslmode in asyncpg
+	if ssl := q.Get("ssl"); ssl != "" { // asyncpg has the name ssl for sslmode
 		q.Del("ssl")
 		q.Set("sslmode", ssl)
 	}

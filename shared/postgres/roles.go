@@ -29,8 +29,8 @@ type Role struct {
 // tables.
 type Grant struct {
 	Schema     string
-	Table      string // all tables and sequences of the schema if empty, but not those of the migrations
-	Privileges string // such as SELECT, INSERT
+	Table      string // if empty, all tables and sequences of the schema except those of the migrations
+	Privileges string // separated by commas, such as SELECT, INSERT
 }
 
 // ProvisionRole creates a role that may log in, or changes its password and its privileges. It
@@ -120,8 +120,8 @@ func (r Role) statements(former []bool, database, verifier string) []string {
 	return all
 }
 
-// scramVerifier returns what Postgres stores of a password (RFC 5803), so that the password itself is
-// in no statement, which the server may log.
+// scramVerifier returns the form in which Postgres stores a password (RFC 5803). The statement
+// contains this form and not the password, since the server may log statements.
 func scramVerifier(password string) (string, error) {
 	const iterations = 4096 // the default of Postgres
 	var salt [16]byte

@@ -48,13 +48,13 @@ func ValidOwner(owner string) bool {
 		!strings.ContainsFunc(owner, unicode.IsControl)
 }
 
-// Principal is who makes a request.
+// Principal describes who makes a request, and what they may do.
 type Principal struct {
-	// Owner owns the jobs that the principal makes. It is the subject of a token, or the owner of
-	// an API key. It is empty if the instance is open (AUTH_DISABLED).
+	// Owner owns the jobs that the principal makes. It is the subject of an access token, or the
+	// owner of an API key. It is empty if the instance is open (AUTH_DISABLED).
 	Owner  string
 	Scopes []Scope
-	KeyID  string // id of the API key; empty for a token
+	KeyID  string // id of the API key; empty for an access token
 
 	// Expires is the time from which the gateway no longer accepts the credentials of the request. The
 	// zero time means never. A stream that is open at that time ends soon after.

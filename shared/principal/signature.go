@@ -38,7 +38,7 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// claims are the claims of a signed principal.
+// claims are the JWT claims of a signed principal.
 type claims struct {
 	jwt.RegisteredClaims
 
@@ -108,7 +108,8 @@ func NewVerifier(c Config, now func() time.Time) Verifier {
 	return Verifier{secret: []byte(c.Secret.Reveal()), parser: newParser(issuer, now), now: now}
 }
 
-// newParser makes a parser of tokens that an issuer has signed with HS256. They must expire.
+// newParser makes a parser of tokens that an issuer has signed with HS256. The tokens must have an
+// expiry time.
 func newParser(issuer string, now func() time.Time, further ...jwt.ParserOption) *jwt.Parser {
 	return jwt.NewParser(append(further,
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithIssuer(issuer),

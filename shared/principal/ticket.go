@@ -42,7 +42,7 @@ func NewTickets(c Config, now func() time.Time) Tickets {
 	}
 }
 
-// ticketClaims are the claims of a ticket.
+// ticketClaims are the JWT claims of a ticket.
 type ticketClaims struct {
 	claims
 
@@ -71,8 +71,8 @@ func (t Tickets) Issue(p Principal, job string) (ticket string, expires time.Tim
 	return ticket, expires, nil
 }
 
-// ticketScope returns the scope of a ticket of the principal: reading jobs, or, for an admin,
-// admin, so that the ticket can read the jobs of others.
+// ticketScope returns the scope of a ticket of the principal. It is Admin for an admin, so that the
+// ticket can read the jobs of others, and JobsRead otherwise.
 func (p Principal) ticketScope() Scope {
 	if p.May(Admin) {
 		return Admin

@@ -120,7 +120,7 @@ func (d Document) Write(w http.ResponseWriter) {
 		w.Header().Set("Retry-After", strconv.Itoa(d.RetryAfter))
 	}
 	w.WriteHeader(d.Status)
-	_, _ = w.Write(body) // fails if the client has left
+	_, _ = w.Write(body) // an error means that the client has left
 }
 
 // RetryAfter parses the value of a Retry-After header (RFC 9110, section 10.2.3): whole seconds, or

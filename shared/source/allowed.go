@@ -43,7 +43,7 @@ type Allowed struct {
 type place[T any] struct {
 	at   T
 	port uint16 // 0: the ports 80, 443 and 8443
-	any  bool   // every port
+	any  bool   // every port is allowed
 }
 
 func (p place[T]) mayPort(port uint16) bool {
@@ -61,7 +61,7 @@ func (a *Allowed) UnmarshalText(text []byte) error {
 	return err //nolint:wrapcheck // the error names the entries
 }
 
-// add adds an entry of the setting.
+// add parses an entry of the setting and adds it to the list.
 func (a *Allowed) add(entry string) error {
 	if rest, ok := strings.CutPrefix(entry, schemeS3); ok {
 		bucket, key, _ := strings.Cut(rest, "/")

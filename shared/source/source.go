@@ -21,15 +21,15 @@ import (
 // Source is where a recording is fetched from.
 type Source struct {
 	URL    string            `json:"url"`
-	Header map[string]string `json:"header,omitempty"` // for the origin of URL only
+	Header map[string]string `json:"header,omitempty"` // request headers, which are sent to the origin of URL only
 	SHA256 string            `json:"sha256,omitempty"` // hash that the client announced, in hexadecimal; empty if it announced none
 }
 
 // Limits of a source.
 const (
-	MaxURL     = 8192 // bytes: presigned URLs with session tokens have about 2000
+	MaxURL     = 8192 // maximum number of bytes; a presigned URL with a session token has about 2000
 	MaxHeaders = 32
-	MaxHeader  = 8192 // bytes of all names and values
+	MaxHeader  = 8192 // maximum number of bytes in all names and values together
 )
 
 // Reason is the reason why a source is not usable: a sentence without its subject, for the client.
@@ -63,7 +63,7 @@ func (a Allowed) Parse(text string) (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || strings.ContainsFunc(text, isSpaceOrControl) {
-		return nil, notURL // the cause contains the URL
+		return nil, notURL // the cause is left out: it contains the URL
 	}
 	if strings.Contains(text, "#") {
 		return nil, hasFragment
@@ -132,7 +132,8 @@ func (s Source) FileName() string {
 	return ""
 }
 
-// CheckHeader checks a header that a client wants to be sent. The error is a Reason.
+// CheckHeader checks a header that a client wants to be sent with the request for the source. The
+// error is a Reason.
 func CheckHeader(name, value string) error {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !isTokenChar(r) }) {
 		return Reason("has a name that no header may have")

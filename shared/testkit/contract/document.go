@@ -46,7 +46,7 @@ func (d *Document) Validate() error {
 	if err != nil {
 		return fmt.Errorf("read document: %w", err)
 	}
-	return schema.Validate(root) //nolint:wrapcheck // the error contains the positions
+	return schema.Validate(root) //nolint:wrapcheck // the error contains the positions of the violations
 }
 
 // CheckExamples checks that every reference can be resolved, and every example against its schema.
