@@ -146,7 +146,7 @@ func (b *Bus) Close() error {
 }
 
 // Ping sends a request to the server and waits for the response. It fails with fault.Unavailable if
-// there is none.
+// no response arrives.
 func (b *Bus) Ping(ctx context.Context) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()

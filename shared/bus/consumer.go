@@ -33,7 +33,8 @@ type Delivery struct {
 func (d Delivery) First() bool { return d.Attempt == 1 && d.Backoff > 0 }
 
 // Consumer describes a durable pull consumer. The replicas of a service share it: each event is
-// delivered to one of them, and to another one if that one dies.
+// delivered to one replica, and to another replica if the first one dies before it has settled the
+// event.
 type Consumer struct {
 	Name        string        // name of the durable consumer: the service and the event
 	Stream      event.Stream  // the zero value is event.Jobs()

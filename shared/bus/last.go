@@ -90,8 +90,8 @@ type leaderQuery struct {
 }
 
 // fromLeader uses the API that only the leader answers. The client library would use a direct get,
-// which any replica answers, since the stream allows direct gets. It returns nil if there is no
-// such message.
+// which any replica answers, since the stream allows direct gets. fromLeader returns nil if no
+// message matches q.
 func (s *Stream) fromLeader(ctx context.Context, q leaderQuery) (*Message, error) {
 	tried := "read " + s.name + " from its leader"
 	body, err := json.Marshal(q)

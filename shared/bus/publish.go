@@ -47,12 +47,12 @@ func (b *Bus) PublishAsync(ctx context.Context, e event.Event) error {
 }
 
 // PublishExpecting publishes an event if the sequence of the newest message whose subject matches
-// filter is equal to the parameter last, or, if last is 0, if there is no such message. It returns
+// filter is equal to the parameter last. A last of 0 means that no message may match. It returns
 // the sequence of the event.
 //
-// If the newest message is another one, PublishExpecting returns event.ErrLogConflict and publishes
-// nothing. It does the same if the stream already has a message with the id of the event: another
-// writer may have published it with other content.
+// If the newest message has another sequence, PublishExpecting returns event.ErrLogConflict and
+// publishes nothing. It does the same if the stream already has a message with the id of the event:
+// another writer may have published that message with other content.
 func (b *Bus) PublishExpecting(ctx context.Context, e event.Event, filter string, last uint64) (uint64, error) {
 	ack, err := b.publish(ctx, e, jetstream.WithExpectLastSequenceForSubject(last, b.cfg.Namespace.Subject(filter)))
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeDuplicateInProcess {

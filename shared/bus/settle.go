@@ -17,7 +17,7 @@ import (
 )
 
 // settle acks, naks or terminates every message that was handled. The only other function that
-// settles messages is fetch: it naks those that arrive after a stop.
+// settles messages is fetch: it naks the messages that arrive after a stop.
 func (b *Bus) settle(ctx context.Context, c Consumer, msg jetstream.Msg, d Delivery, err error, start time.Time) {
 	verdict := VerdictOn(err, d.Attempt)
 	if verdict == Reject {

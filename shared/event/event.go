@@ -333,7 +333,7 @@ func NewJobID() (string, error) {
 }
 
 // ParseJobID parses a UUID in its canonical form and returns it in lower case. A job id becomes a
-// token of subjects, so it must contain neither dots nor wildcards.
+// token of NATS subjects, so it must contain neither dots nor wildcards.
 func ParseJobID(s string) (string, bool) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 {

@@ -11,7 +11,7 @@ import (
 
 // The prefixes of the subjects. The subjects of events, live updates, dead letters and replays
 // begin with audio, so that `nats sub 'audio.>'` shows every event. The other subjects do not begin
-// with audio, so that it shows neither staged bodies nor the state that services store.
+// with audio, so that this command shows neither staged bodies nor the state that services store.
 const (
 	jobsRoot     = "audio.jobs."
 	progressRoot = "audio.progress."

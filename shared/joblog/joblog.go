@@ -114,7 +114,8 @@ func (s *Store) Received(ctx context.Context, job string) (*event.Received, time
 }
 
 // Newest returns the event with which a job's log ends on the leader of the stream, or nil if the
-// log is empty. It needs one request and one response, while Read gets each event in a message.
+// log is empty. Newest needs one request and one response, while Read gets a message for each event
+// of the log.
 func (s *Store) Newest(ctx context.Context, job string) (*event.Record, error) {
 	m, err := s.stream.LastFromLeader(ctx, event.LogSubject(job))
 	if err != nil || m == nil {

@@ -10,7 +10,7 @@ import (
 // caf reads Apple's Core Audio Format 1.0. Packets of a fixed size are counted by the size of the
 // data chunk, all others by the packet table. The last packet of ALAC or FLAC may have fewer
 // samples than the table states. For ALAC the actual number is read from the packet itself. For
-// FLAC it is not known, and neither is the duration.
+// FLAC neither this number nor the duration is known.
 type caf struct {
 	rate        float64 // sample frames per second
 	packetBytes uint32  // bytes per packet; 0 if packets differ in size

@@ -9,7 +9,7 @@ import (
 // stream is its end. The links of a chained file play one after the other, if they have the same
 // codec and one stream each; a decoder continues from link to link as if they were one. A stream
 // that was cut out of a longer one begins at a later position than 0. If that position is not
-// known, neither is the duration.
+// known, the duration is not known.
 type ogg struct {
 	played   float64 // seconds that the earlier links play
 	begins   bool    // the last page that was read begins a stream
@@ -33,7 +33,7 @@ type oggLink struct {
 
 	channels      int
 	packets       int64 // number of packets that end after the first page
-	packetsBefore int64 // number of these packets, without those that end on the last page
+	packetsBefore int64 // number of packets that end after the first page, but not on the last page
 	headers       int64 // number of packets without sound after the first page
 
 	joined bool   // a decoder keeps its state from the previous link
@@ -119,8 +119,8 @@ func (o *ogg) page(off int64, b []byte, body, size int) (int64, int) {
 	return off + int64(size), oggHeader
 }
 
-// begin reads a page that begins a stream. In each link these pages come first: such a page after
-// pages of another kind begins the next link of the chain.
+// begin reads a page that begins a stream. The pages that begin a stream come first in each link.
+// So a page that begins a stream after other pages begins the next link of the chain.
 func (o *ogg) begin(serial, packet []byte) {
 	before := o.link
 	if !o.begins {

@@ -11,9 +11,9 @@ func sniffOgg(head []byte) string {
 }
 
 // soundAlone reports, by the first pages of an Ogg file, whether the file contains only audio.
-// Every logical stream begins on one of these pages, which contains only the first header of its
-// codec. At least one stream must be audio, and none may be of another kind, except the directory
-// of Ogg Skeleton. So Theora is refused wherever its stream begins.
+// Every logical stream has one of these pages to itself. The page contains only the first header of
+// the stream's codec. At least one stream must be audio, and none may be of another kind, except
+// the directory of Ogg Skeleton. So Theora is refused wherever its stream begins.
 func soundAlone(head []byte) (sound bool) {
 	for off := 0; ; {
 		packet, next, ok := firstPacket(head, off)

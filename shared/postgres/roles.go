@@ -82,8 +82,9 @@ func isConcurrent(err error) bool {
 }
 
 // statements returns the SQL that creates or changes the role. If the role exists, former has one
-// element: whether the role may create databases and roles. A new role may not. For an existing
-// role only a superuser may set this, so it is set only if it must be changed.
+// element: whether the role may create databases and roles. A new role may do neither. Only a
+// superuser may revoke these permissions from an existing role, so they are revoked only if it has
+// them.
 //
 // By default everybody may connect to a database and, before Postgres 15, create tables in the schema
 // public.

@@ -27,7 +27,8 @@ const (
 
 // Tickets issues and verifies tickets. With a ticket a client can read one job, with the rights of
 // the principal that the ticket was issued to. The client needs no header with credentials:
-// EventSource and audio elements in a browser cannot send one. Tickets is safe for concurrent use.
+// EventSource and audio elements in a browser cannot send headers. Tickets is safe for concurrent
+// use.
 type Tickets struct {
 	parser *jwt.Parser
 	secret []byte

@@ -72,9 +72,9 @@ func withDatabase(admin, name string) string {
 	return u.String()
 }
 
-// The databases of the tests of this process. After a test its database is emptied for the next
-// test, which is much faster than creating one. A process cannot drop its databases when it ends: a
-// later process does.
+// The databases that the tests of this process use. After a test its database is emptied for the
+// next test, which is much faster than creating one. A process cannot drop its databases when it
+// ends: a later process drops them.
 //
 //nolint:gochecknoglobals // they live as long as the process, like the databases
 var (

@@ -35,8 +35,8 @@ func (d Description) Encode() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(text), nil
 }
 
-// FromHeader returns the description in the header of a request. It fails if there is none, or if
-// it is malformed.
+// FromHeader returns the description in the header of a request. It fails if the header is missing
+// or malformed.
 func FromHeader(h http.Header) (Description, error) {
 	var d Description
 	text, err := base64.RawURLEncoding.DecodeString(h.Get(Header))

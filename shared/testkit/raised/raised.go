@@ -142,7 +142,7 @@ func nameOf(e ast.Expr) string {
 	return ""
 }
 
-// kindOf returns the kind that an expression names, and whether it names one.
+// kindOf returns the fault.Kind that an expression names, or false if the expression names no kind.
 func kindOf(e ast.Expr) (fault.Kind, bool) {
 	name := nameOf(e)
 	for _, k := range fault.Kinds() {
