@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sori.internal/infra/internal/client"
+	"sori.internal/shared/wait"
 )
 
 // ClientOptions are the settings of Clients.
@@ -138,7 +139,7 @@ func (c *Clients) serve(ctx context.Context, i int) {
 	if todo.cancel {
 		canceling.Go(func() {
 			later := &session{clients: c, next: todo.gateway, owner: s.owner, job: s.job}
-			if pause(ctx, todo.cancelAfter) {
+			if wait.For(ctx, todo.cancelAfter) == nil {
 				later.control(ctx, "cancel")
 			}
 		})

@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"sori.internal/infra/internal/client"
+	"sori.internal/shared/wait"
 )
 
 // partSize is the size of all parts but the last, in bytes. It is the smallest one that S3 allows.
@@ -230,7 +231,7 @@ func (s *session) passes(ctx context.Context, what string, err error) bool {
 		s.clients.ledger.violate(Answers, "%s: %v", what, err)
 		return false
 	}
-	return pause(ctx, retryAfter)
+	return wait.For(ctx, retryAfter) == nil
 }
 
 // sendS3Form sends the recording to S3 in one request. The job begins when the uploader finds the recording at S3.
@@ -289,7 +290,7 @@ func (s *session) awaitBegin(ctx context.Context) bool {
 		if !ok || absent == nil {
 			return ok
 		}
-		pause(ctx, retryAfter)
+		_ = wait.For(ctx, retryAfter)
 	}
 	return false
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sori.internal/infra/internal/client"
+	"sori.internal/shared/wait"
 )
 
 // Gateways are clients of several gateways, which are used in turn. They are safe for concurrent use.
@@ -70,7 +71,7 @@ func (g Gateways) Watch(ctx context.Context, job string) error {
 		if err != nil {
 			return errors.Join(wrong, err)
 		}
-		if !pause(ctx, reconnectAfter) {
+		if wait.For(ctx, reconnectAfter) != nil {
 			return errors.Join(wrong, fmt.Errorf("missed its end: %w", ctx.Err()))
 		}
 	}
@@ -100,16 +101,4 @@ func frames(stream io.Reader, lastID string, see func(client.Job) error) error {
 		return wrong
 	})
 	return wrong
-}
-
-// pause waits for d, and reports false if ctx ended before.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -18,6 +18,7 @@ import (
 	"sync"
 
 	"sori.internal/infra/internal/client"
+	"sori.internal/shared/wait"
 )
 
 // protocol is a protocol of resumable uploads.
@@ -177,7 +178,7 @@ func (u *resumable) passes(ctx context.Context, err error) bool {
 		return false
 	}
 	u.clients.ledger.count(Resumed)
-	return pause(ctx, retryAfter)
+	return wait.For(ctx, retryAfter) == nil
 }
 
 // ask requests the offset. It records a violation if the offset has decreased.
@@ -286,7 +287,7 @@ func (s *session) again(ctx context.Context, what string, err error) bool {
 		return false
 	}
 	s.clients.ledger.lose(s.name)
-	return pause(ctx, retryAfter)
+	return wait.For(ctx, retryAfter) == nil
 }
 
 // sendDraft sends the recording by the draft of the IETF: most clients send the whole recording with the request that begins the

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sori.internal/infra/internal/client"
+	"sori.internal/shared/wait"
 )
 
 // session is the state of one client with one job.
@@ -55,7 +56,7 @@ func (s *session) retry(ctx context.Context, what string, send func(*client.Clie
 			s.clients.ledger.violate(Answers, "%s: %v", what, p)
 			return false
 		}
-		pause(ctx, retryAfter)
+		_ = wait.For(ctx, retryAfter)
 	}
 	return false
 }
@@ -100,7 +101,7 @@ func (s *session) await(ctx context.Context, watch bool) bool {
 			s.clients.ledger.end(s.job, s.last.Status)
 			return true
 		}
-		pause(ctx, retryAfter)
+		_ = wait.For(ctx, retryAfter)
 	}
 	return false
 }

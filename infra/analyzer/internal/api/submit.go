@@ -12,6 +12,7 @@ import (
 
 	"sori.internal/infra/analyzer/internal/job"
 	"sori.internal/infra/analyzer/internal/source"
+	"sori.internal/shared/wait"
 )
 
 // The fields of a request, in the order of the error messages.
@@ -37,7 +38,7 @@ type accepted struct {
 func (a *API) submit(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	behaviour := a.Behaviour.Get()
-	if !wait(r, time.Duration(behaviour.AcceptDelay)) {
+	if d := time.Duration(behaviour.AcceptDelay); d > 0 && wait.For(r.Context(), d) != nil {
 		return // the caller left without a response, so the job must not be accepted
 	}
 	if status, after, ok := a.Behaviour.Reject(); ok {
@@ -89,21 +90,6 @@ func accept(w http.ResponseWriter, receipt job.Receipt) {
 	}
 	w.Header().Set("Location", "/status/"+receipt.ID)
 	write(w, http.StatusAccepted, accepted{ID: receipt.ID, Status: "accepted"})
-}
-
-// wait waits for a duration. It returns false if the caller left meanwhile.
-func wait(r *http.Request, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-r.Context().Done():
-		return false
-	}
 }
 
 // refuse responds to a body that could not be read.

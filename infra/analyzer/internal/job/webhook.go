@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"sori.internal/shared/wait"
 )
 
 // ErrRefused means that a receiver did not accept a callback and would not accept it later.
@@ -74,15 +75,11 @@ func (n *Notifier) Send(ctx context.Context, req Request, body []byte, attempts 
 		if err == nil || errors.Is(err, ErrRefused) || attempt >= attempts || ctx.Err() != nil {
 			return err
 		}
-		wait := delay/2 + rand.N(delay/2+1) // jitter
+		pause := wait.Jitter(delay)
 		if after > 0 {
-			wait = after
+			pause = after
 		}
-		timer := time.NewTimer(min(wait, n.settings.MaxBackoff))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if wait.For(ctx, min(pause, n.settings.MaxBackoff)) != nil {
 			return fmt.Errorf("send webhook: %w", errors.Join(context.Cause(ctx), err))
 		}
 		delay = min(2*delay, n.settings.MaxBackoff)

@@ -22,6 +22,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"sori.internal/shared/wait"
 )
 
 // Reasons why a fetch fails. After these errors, except errBusy, the fetch is not repeated.
@@ -208,11 +210,7 @@ func (f *Fetcher) retry(ctx context.Context, reference string, limit int64, use 
 		if final || attempt >= f.settings.Attempts || ctx.Err() != nil {
 			return err
 		}
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if wait.For(ctx, delay) != nil {
 			return err
 		}
 		delay *= 2

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/wait"
 )
 
 // Completer completes the jobs of a stub analysis server with results that the attacker chooses.
@@ -205,16 +206,10 @@ func (a *Client) hold(ctx context.Context, n int, next func(i int) held) {
 	for i := range n {
 		open.Go(func() {
 			h := next(i)
-			select {
-			case <-time.After(time.Duration(i) * openIn / time.Duration(n)):
-			case <-ctx.Done():
-			}
+			_ = wait.For(ctx, time.Duration(i)*openIn/time.Duration(n))
 			for ctx.Err() == nil {
 				a.connect(ctx, h)
-				select {
-				case <-time.After(h.again):
-				case <-ctx.Done():
-				}
+				_ = wait.For(ctx, h.again)
 			}
 		})
 	}

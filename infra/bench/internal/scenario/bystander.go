@@ -12,6 +12,7 @@ import (
 	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/wait"
 )
 
 // The rate of the bystander: one request each requestEvery, of which one in uploadOf is an upload.
@@ -140,7 +141,7 @@ func (y *bystander) use(ctx context.Context, length time.Duration) *window {
 	began := time.Now()
 	for i := 0; ; i++ {
 		due := began.Add(time.Duration(i) * requestEvery)
-		if due.Sub(began) >= length || !sleepUntil(ctx, due) {
+		if due.Sub(began) >= length || wait.For(ctx, time.Until(due)) != nil {
 			break
 		}
 		requests.Go(func() {
@@ -166,18 +167,6 @@ func (y *bystander) use(ctx context.Context, length time.Duration) *window {
 
 // graceOfLast is how long the requests that are under way at the end of a window may take.
 const graceOfLast = 30 * time.Second
-
-// sleepUntil waits until a time, and reports false if ctx ended before.
-func sleepUntil(ctx context.Context, at time.Time) bool {
-	t := time.NewTimer(time.Until(at))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
 
 // read sends the i-th request that changes nothing, and returns its kind.
 func (y *bystander) read(ctx context.Context, i int) (kind string, err error) {
@@ -254,7 +243,7 @@ func (y *bystander) settle(ctx context.Context) bool {
 		began := time.Now()
 		switch job := y.once(ctx); {
 		case job == "":
-			sleepUntil(ctx, time.Now().Add(usual))
+			_ = wait.For(ctx, usual)
 		case time.Since(began) < usual:
 			y.job = job
 			return true

@@ -15,6 +15,7 @@ import (
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/stack"
+	"sori.internal/shared/wait"
 )
 
 // together is how many faults are injected concurrently at most.
@@ -64,13 +65,13 @@ func (o *Experiment) awaitAccepted(ctx context.Context, n int) error {
 	}
 }
 
-// inject injects one fault, and returns when it is over.
+// inject injects one fault, and returns when it is over. If ctx ends before, inject ends the fault early.
 func (o *Experiment) inject(ctx context.Context, f Fault) error {
 	o.opt.Say("  %s", f)
 	switch f.Target {
 	case Callbacks:
 		o.proxy.Inject(f.Action)
-		wait(ctx, f)
+		_ = wait.For(ctx, f.Lasts)
 		o.proxy.Inject("")
 		return nil
 	case Clients:
@@ -83,23 +84,13 @@ func (o *Experiment) inject(ctx context.Context, f Fault) error {
 	}
 }
 
-// wait returns when a fault has lasted as long as planned.
-func wait(ctx context.Context, f Fault) {
-	t := time.NewTimer(f.Lasts)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
 func (o *Experiment) injectIntoClients(ctx context.Context, f Fault) {
 	if f.Action == CutStreams {
 		o.clients.CutStreams()
 		return
 	}
 	o.clients.CutBodies(true)
-	wait(ctx, f)
+	_ = wait.For(ctx, f.Lasts)
 	o.clients.CutBodies(false)
 }
 
@@ -107,13 +98,13 @@ func (o *Experiment) injectIntoProcess(ctx context.Context, f Fault, p *harness.
 	switch f.Action {
 	case Kill:
 		p.Kill() //nolint:contextcheck // Kill has no context, since a SIGKILL takes effect at once
-		wait(ctx, f)
+		_ = wait.For(ctx, f.Lasts)
 		return p.Start(ctx)
 	case Pause:
 		if err := p.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
-		wait(ctx, f)
+		_ = wait.For(ctx, f.Lasts)
 		return p.Signal(syscall.SIGCONT)
 	case Restart:
 		return p.Restart(ctx)
@@ -129,13 +120,13 @@ func (o *Experiment) injectIntoDependency(ctx context.Context, f Fault, part sta
 			return err
 		}
 		<-o.sori.Stack.Exited() //nolint:errcheck // the error only reports the kill
-		wait(ctx, f)
+		_ = wait.For(ctx, f.Lasts)
 		return o.restart(ctx, part)
 	case Pause:
 		if err := o.sori.Stack.PauseAll(part); err != nil {
 			return err
 		}
-		wait(ctx, f)
+		_ = wait.For(ctx, f.Lasts)
 		return o.sori.Stack.ContinueAll(part)
 	default:
 		return o.restart(ctx, part)
@@ -160,7 +151,7 @@ func (o *Experiment) behave(ctx context.Context, f Fault) error {
 	if err := o.setBehaviour(ctx, unusual); err != nil {
 		return err
 	}
-	wait(ctx, f)
+	_ = wait.For(ctx, f.Lasts)
 	return o.setBehaviour(ctx, usual)
 }
 

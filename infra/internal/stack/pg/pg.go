@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sori.internal/infra/internal/stack/proc"
+	"sori.internal/shared/wait"
 )
 
 const (
@@ -110,8 +111,8 @@ func (s *Server) launch(ctx context.Context, bin string, leftover bool) error {
 		if err == nil || !leftover || !errors.Is(err, errEarlyExit) || time.Now().After(deadline) {
 			return err
 		}
-		if err = pause(ctx, 100*time.Millisecond); err != nil {
-			return err
+		if wait.For(ctx, 100*time.Millisecond) != nil {
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -222,16 +223,4 @@ func (s *Server) stopProcess(ctx context.Context) error {
 		proc.Step{Signal: syscall.SIGINT, Grace: stopGrace},
 		proc.Step{Signal: syscall.SIGQUIT, Grace: quitGrace})
 	return nil
-}
-
-// pause waits for d, or returns the cause of the end of ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
