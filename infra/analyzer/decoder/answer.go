@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -11,13 +12,11 @@ import (
 	"time"
 
 	"sori.internal/shared/decoding"
+	"sori.internal/shared/processlimit"
 )
 
 // errWave means that ffmpeg's output does not begin like a WAV file, which would be a defect.
 var errWave = errors.New("output is no WAV file")
-
-// watchEvery is how often the processor time of a file is compared with its limit.
-const watchEvery = 50 * time.Millisecond
 
 // answer converts ffmpeg's output to the frames of answers, one answer after the other.
 type answer struct {
@@ -134,24 +133,11 @@ func firstLine(err error) string {
 
 // watch ends the process when the current file has used more processor time than the limit: ffmpeg cannot be
 // interrupted in another way. The returned function ends the watch.
-func (a *answer) watch(limit time.Duration) (stop func()) {
-	began, done := processorTime(), make(chan struct{})
-	go func() {
-		tick := time.NewTicker(watchEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-			if processorTime()-began > limit {
-				_ = a.sendJSON(decoding.TypeEnd, decoding.End{Code: decoding.CodeLimit}) // the process ends in any case
-				os.Exit(1)                                                               //nolint:revive // see above
-			}
-		}
-	}()
-	return func() { close(done) }
+func (a *answer) watch(ctx context.Context, limit time.Duration) (stop func()) {
+	return processlimit.Watch(ctx, limit, func() {
+		_ = a.sendJSON(decoding.TypeEnd, decoding.End{Code: decoding.CodeLimit}) // the process ends in any case
+		os.Exit(1)                                                               //nolint:revive // see above
+	})
 }
 
 // parseWave reads the header of ffmpeg's output, and returns the offset of the samples, or -1 if more bytes are needed.

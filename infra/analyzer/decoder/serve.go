@@ -42,7 +42,7 @@ func serve(ctx context.Context, e *engine, requests io.Reader, answers io.Writer
 
 // decode answers one request. If ffmpeg does not recognise the file, the format in the request is tried.
 func (a *answer) decode(ctx context.Context, e *engine, req decoding.Request) error {
-	stop := a.watch(time.Duration(req.CPUSeconds * float64(time.Second)))
+	stop := a.watch(ctx, time.Duration(req.CPUSeconds*float64(time.Second)))
 	log := a.begin()
 	exit, err := e.ffmpeg(ctx, req.Path, arguments(req, ""), a, log)
 	if err == nil && log.container == "" && req.Format != "" {

@@ -116,12 +116,15 @@ func moduleDir(ctx context.Context) (string, error) {
 	return filepath.Join(strings.TrimSpace(string(out)), "analyzer", "decoder"), nil
 }
 
-// fingerprint identifies a version of the decoder: by its source files and those of the protocol, and by the version of
-// Go.
+// fingerprint identifies a version of the decoder: by its source files and those of the shared packages that it
+// imports, and by the version of Go.
 func fingerprint(source string) (string, error) {
-	protocol := filepath.Join(source, "..", "..", "..", "shared", "decoding")
+	shared := filepath.Join(source, "..", "..", "..", "shared")
 	var files []string
-	for _, pattern := range []string{filepath.Join(source, "*.go"), filepath.Join(source, "go.*"), filepath.Join(protocol, "*.go")} {
+	for _, pattern := range []string{
+		filepath.Join(source, "*.go"), filepath.Join(source, "go.*"), filepath.Join(shared, "decoding", "*.go"),
+		filepath.Join(shared, "processlimit", "*.go"), filepath.Join(shared, "wait", "*.go"),
+	} {
 		some, err := filepath.Glob(pattern)
 		if err != nil {
 			return "", fmt.Errorf("read the decoder's source: %w", err)

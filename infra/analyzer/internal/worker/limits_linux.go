@@ -2,12 +2,12 @@ package worker
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime/debug"
 	"sync"
 	"syscall"
-	"time"
+
+	"sori.internal/shared/processlimit"
 )
 
 // limits limits the memory of this process: its address space (RLIMIT_AS), since Go ends a process that gets no more
@@ -25,19 +25,15 @@ func (l *limits) set(memory int64) error {
 	if l.bytes > 0 {
 		return nil
 	}
-	var pages uint64
-	statm, err := os.ReadFile("/proc/self/statm")
-	if err == nil {
-		_, err = fmt.Sscan(string(statm), &pages)
-	}
+	size, err := processlimit.AddressSpace()
 	if err != nil {
-		return fmt.Errorf("read the size of the process: %w", err)
+		return err
 	}
 	debug.SetMemoryLimit(memory * 3 / 4)
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("forbid core dumps: %w", err)
 	}
-	l.bytes = pages*uint64(os.Getpagesize()) + uint64(memory)
+	l.bytes = size + uint64(memory)
 	return limitMemory(l.bytes)
 }
 
@@ -68,13 +64,4 @@ func (l *limits) run(cmd *exec.Cmd) error {
 		return limitErr
 	}
 	return err
-}
-
-// processorTime returns the processor time that the process has used.
-func processorTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

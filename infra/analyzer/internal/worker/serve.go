@@ -14,6 +14,7 @@ import (
 	"sori.internal/infra/analyzer/internal/analysis"
 	"sori.internal/infra/analyzer/internal/decode"
 	"sori.internal/shared/decoding"
+	"sori.internal/shared/processlimit"
 )
 
 // RunChild runs a worker if this process was started as one. It then returns true, and the caller must exit with the
@@ -77,7 +78,7 @@ func (s *server) answer(ctx context.Context, req request) error {
 	if err := s.limits.set(req.Memory); err != nil {
 		return err
 	}
-	stop := s.watch(time.Duration(req.CPUSeconds * float64(time.Second)))
+	stop := s.watch(ctx, time.Duration(req.CPUSeconds*float64(time.Second)))
 	last := s.analyse(ctx, req)
 	stop()
 	last.Ended = true
@@ -157,27 +158,11 @@ func (s *server) decoderFor(req request) *decode.Decoder {
 	return s.decoder
 }
 
-// watchEvery is how often the processor time is compared with its limit.
-const watchEvery = 50 * time.Millisecond
-
 // watch ends the process when it has used more processor time than the limit. The returned function ends the watch.
-func (s *server) watch(limit time.Duration) (stop func()) {
-	began, done := processorTime(), make(chan struct{})
-	go func() {
-		tick := time.NewTicker(watchEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-			if processorTime()-began > limit {
-				e := decode.Failure(decoding.CodeLimit, nil)
-				_ = s.send(answer{Code: e.Code, Detail: e.Detail, Error: "processor time exceeded"}) // the process ends in any case
-				os.Exit(1)                                                                           //nolint:revive // measuring is not interrupted
-			}
-		}
-	}()
-	return func() { close(done) }
+func (s *server) watch(ctx context.Context, limit time.Duration) (stop func()) {
+	return processlimit.Watch(ctx, limit, func() {
+		e := decode.Failure(decoding.CodeLimit, nil)
+		_ = s.send(answer{Code: e.Code, Detail: e.Detail, Error: "processor time exceeded"}) // the process ends in any case
+		os.Exit(1)                                                                           //nolint:revive // measuring is not interrupted
+	})
 }

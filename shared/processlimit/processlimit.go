@@ -1,0 +1,24 @@
+// Package processlimit helps a process to limit its own memory and processor time, for work that
+// cannot be interrupted.
+package processlimit
+
+import (
+	"context"
+	"time"
+
+	"sori.internal/shared/wait"
+)
+
+// interval is how often the processor time is compared with its limit.
+const interval = 50 * time.Millisecond
+
+// Watch calls exceed when the process has used more processor time than the limit since the call of
+// Watch. exceed must end the process: it is called again until the watch ends, with ctx or stop.
+func Watch(ctx context.Context, limit time.Duration, exceed func()) (stop func()) {
+	began := processorTime()
+	return wait.InBackground(ctx, interval, func(context.Context) {
+		if processorTime()-began > limit {
+			exceed()
+		}
+	})
+}
