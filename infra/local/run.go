@@ -124,11 +124,7 @@ func withDeps(ctx context.Context, o options, work func(context.Context, stack.E
 	if err != nil {
 		return err
 	}
-	defer func() {
-		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
-		defer cancel()
-		err = errors.Join(err, deps.Stop(stopping))
-	}()
+	defer func() { err = errors.Join(err, stop(ctx, deps)) }()
 	secrets, err := keptSecrets(o.Dir)
 	if err != nil {
 		return err

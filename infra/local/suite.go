@@ -40,11 +40,7 @@ func (c *testCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
-		defer cancel()
-		err = errors.Join(err, deps.Stop(stopping))
-	}()
+	defer func() { err = errors.Join(err, stop(ctx, deps)) }()
 	release, err := keepStream(ctx, deps.NATSURL)
 	if err != nil {
 		return err
@@ -130,6 +126,13 @@ func namesPackages(args []string) bool {
 
 // stopPatience is the time limit for the stop of the dependencies.
 const stopPatience = 20 * time.Second
+
+// stop stops the dependencies, also after the end of ctx.
+func stop(ctx context.Context, deps *stack.Stack) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+	defer cancel()
+	return deps.Stop(ctx)
+}
 
 // quietLog returns a logger for the console that writes only warnings and errors.
 func quietLog() zerolog.Logger {
