@@ -60,6 +60,22 @@ type Consumer struct {
 	OnDeadLetter func(context.Context, Delivery, *fault.Error) error
 }
 
+// For returns a copy of c for one type of event: its name ends with the name of the event, and its
+// filter matches only this type.
+func (c Consumer) For(name event.Name) Consumer {
+	c.Name += "-" + string(name)
+	c.Filters = []string{event.Filter(name)}
+	return c
+}
+
+// ConsumerOf returns a copy of base for the type of event that handle takes (For, On).
+func ConsumerOf[E event.Event](base Consumer, handle func(context.Context, E, Delivery) error) Consumer {
+	var zero E
+	c := base.For(zero.Name())
+	c.Handle = On(handle)
+	return c
+}
+
 // On makes a Handle from a function for one type of event. An event of another type becomes a dead
 // letter: it shows that the filters of the consumer are wrong.
 func On[E event.Event](handle func(context.Context, E, Delivery) error) func(context.Context, Delivery) error {

@@ -29,17 +29,14 @@ func ExampleVerdictOn() {
 }
 
 // A consumer that handles one type of event needs no type assertion.
-func ExampleOn() {
-	c := bus.Consumer{
-		Name: "uploader-received", Filters: []string{event.Filter(event.NameReceived)}, Concurrency: 4,
-		Handle: bus.On(func(_ context.Context, e event.Received, d bus.Delivery) error {
-			fmt.Println("delivery", d.Attempt, "of", e.FileName)
-			return nil
-		}),
-	}
+func ExampleConsumerOf() {
+	c := bus.ConsumerOf(bus.Consumer{Name: "uploader", Concurrency: 4}, func(_ context.Context, e event.Received, d bus.Delivery) error {
+		fmt.Println("delivery", d.Attempt, "of", e.FileName)
+		return nil
+	})
 	err := c.Handle(context.Background(), bus.Delivery{Event: event.Received{FileName: "voice.wav"}, Attempt: 1})
-	fmt.Println(err, c.Filters)
+	fmt.Println(err, c.Name, c.Filters)
 	// Output:
 	// delivery 1 of voice.wav
-	// <nil> [audio.jobs.*.received]
+	// <nil> uploader-received [audio.jobs.*.received]
 }

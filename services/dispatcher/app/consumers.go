@@ -33,32 +33,35 @@ func Resources() bus.Resources {
 		event.NameStored, event.NameRetried, event.NameLapsed, event.NameGranted, event.NameDispatched, event.NameRefused,
 		event.NameCompleted, event.NameFailed, event.NameCanceled, event.NameErased,
 	} {
-		r.Consumers = append(r.Consumers, durable(name))
+		r.Consumers = append(r.Consumers, durable().For(name))
 	}
 	return r
 }
 
-// durable returns the configuration of the durable consumer of one type of event, without a handler.
-func durable(name event.Name) bus.Consumer {
-	return bus.Consumer{Name: Name + "-" + string(name), Filters: []string{event.Filter(name)}, MaxPending: maxPending}
-}
+// durable returns the configuration that the durable consumers of all types of events share.
+func durable() bus.Consumer { return bus.Consumer{Name: Name, MaxPending: maxPending} }
 
 // consumers returns the consumers of events. Each type of event has its own, since a consumer with
 // several filters is slow if few subjects match.
 func (s *service) consumers() []lifecycle.Component {
+	base := durable()
+	base.Concurrency, base.Grace, base.Metrics = s.cfg.Concurrency, s.cfg.Grace, s.metrics.Events
 	parts := []lifecycle.Component{
-		s.consume(consumerOf(s, func(ctx context.Context, e event.Stored, d bus.Delivery) error {
+		s.consume(bus.ConsumerOf(base, func(ctx context.Context, e event.Stored, d bus.Delivery) error {
 			return s.core.HandleStored(ctx, e, analysis.Delivery{Seq: d.Seq, First: d.First(), Backoff: d.Backoff})
 		})),
-		s.consume(consumerOf(s, withBackoff(s.core.HandleRetried))),
-		s.consume(consumerOf(s, withBackoff(s.core.HandleLapsed))),
-		s.consume(consumerOf(s, withBackoff(s.core.HandleGranted))),
-		s.follow(consumerOf(s, withCount(s.core.HandleCompleted))), s.follow(consumerOf(s, withCount(s.core.HandleFailed))),
-		s.follow(consumerOf(s, withCount(s.core.HandleCanceled))), s.follow(consumerOf(s, withCount(s.core.HandleErased))),
+		s.consume(bus.ConsumerOf(base, withBackoff(s.core.HandleRetried))),
+		s.consume(bus.ConsumerOf(base, withBackoff(s.core.HandleLapsed))),
+		s.consume(bus.ConsumerOf(base, withBackoff(s.core.HandleGranted))),
+		s.follow(bus.ConsumerOf(base, withCount(s.core.HandleCompleted))),
+		s.follow(bus.ConsumerOf(base, withCount(s.core.HandleFailed))),
+		s.follow(bus.ConsumerOf(base, withCount(s.core.HandleCanceled))),
+		s.follow(bus.ConsumerOf(base, withCount(s.core.HandleErased))),
 	}
 	if s.cfg.StatusURL != "" { // without a status URL, nothing can be polled
 		parts = append(parts,
-			s.poll(consumerOf(s, withBackoff(s.core.HandleDispatched))), s.poll(consumerOf(s, withBackoff(s.core.HandleRefused))))
+			s.poll(bus.ConsumerOf(base, withBackoff(s.core.HandleDispatched))),
+			s.poll(bus.ConsumerOf(base, withBackoff(s.core.HandleRefused))))
 	}
 	return parts
 }
@@ -81,15 +84,6 @@ func (s *service) poll(c bus.Consumer) lifecycle.Component {
 // an event cannot be handled, its job, which has ended, does not change.
 func (s *service) follow(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
-}
-
-// consumerOf returns the consumer of one type of event.
-func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
-	var zero E
-	c := durable(zero.Name())
-	c.Concurrency, c.Grace, c.Metrics = s.cfg.Concurrency, s.cfg.Grace, s.metrics.Events
-	c.Handle = bus.On(handle)
-	return c
 }
 
 // withBackoff adapts a handler that needs only the backoff of a delivery.

@@ -188,9 +188,7 @@ func eventsConsumer(batchSize int) bus.Consumer {
 
 // deletionsConsumer returns the durable consumer of the deletions of tokens, without a handler.
 func deletionsConsumer() bus.Consumer {
-	return bus.Consumer{
-		Name: Name + "-deleted", Stream: event.Tokens(), Filters: []string{event.Filter(event.NameDeleted)},
-	}
+	return bus.Consumer{Name: Name, Stream: event.Tokens()}.For(event.NameDeleted)
 }
 
 // consumeEvents consumes every event of every job.

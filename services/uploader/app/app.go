@@ -116,7 +116,7 @@ func newService(d dependencies) *service {
 		remote: newRemote(d, jobs, bucket),
 		eraser: upload.NewEraser(upload.EraserDependencies{
 			Objects: bucket, Staging: staged, Jobs: jobs, DeadLetters: deadletter.New(d.events),
-			Consumers: d.events, UploadConsumer: consumerName(event.NameReceived), FetchConsumer: fetchConsumer,
+			Consumers: d.events, UploadConsumer: durable(event.NameReceived).Name, FetchConsumer: fetchConsumer,
 		}),
 		sweeper: upload.NewSweeper(upload.SweeperDependencies{Jobs: jobs, Staging: staged, Log: d.log},
 			upload.SweeperOptions{Interval: d.cfg.SweepInterval, MinAge: d.cfg.SweepAge}),

@@ -34,13 +34,12 @@ func durableFetch() bus.Consumer {
 }
 
 // durable returns the configuration of the durable consumer of one type of event, without a handler.
-func durable(name event.Name) bus.Consumer {
-	return bus.Consumer{Name: consumerName(name), Filters: []string{event.Filter(name)}}
-}
+func durable(name event.Name) bus.Consumer { return bus.Consumer{Name: Name}.For(name) }
 
 // consumers returns the consumers of events.
 func (s *service) consumers() []lifecycle.Component {
-	received := consumerOf(s, func(ctx context.Context, e event.Received, d bus.Delivery) error {
+	base := bus.Consumer{Name: Name, Concurrency: s.cfg.Concurrency, Grace: s.cfg.Grace, Metrics: s.metrics.Events}
+	received := bus.ConsumerOf(base, func(ctx context.Context, e event.Received, d bus.Delivery) error {
 		if e.Source != "" {
 			return nil // the consumer of fetches handles this event
 		}
@@ -53,10 +52,10 @@ func (s *service) consumers() []lifecycle.Component {
 	received.OnDeadLetter = func(ctx context.Context, d bus.Delivery, f *fault.Error) error {
 		return s.core.Fail(ctx, d.Job, f.Code, f.Detail)
 	}
-	erased := consumerOf(s, func(ctx context.Context, e event.Erased, d bus.Delivery) error {
+	erased := bus.ConsumerOf(base, func(ctx context.Context, e event.Erased, d bus.Delivery) error {
 		return s.eraser.HandleErased(ctx, e, d.Seq)
 	})
-	expired := consumerOf(s, func(ctx context.Context, e event.Expired, _ bus.Delivery) error {
+	expired := bus.ConsumerOf(base, func(ctx context.Context, e event.Expired, _ bus.Delivery) error {
 		return s.eraser.HandleExpired(ctx, e)
 	})
 	return []lifecycle.Component{s.consume(received), s.consume(erased), s.consume(expired), s.consume(s.fetches())}
@@ -83,16 +82,4 @@ func (s *service) fetches() bus.Consumer {
 // consume runs a consumer.
 func (s *service) consume(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
-}
-
-// consumerName returns the name of the durable consumer of one type of event.
-func consumerName(name event.Name) string { return Name + "-" + string(name) }
-
-// consumerOf returns the consumer of one type of event.
-func consumerOf[E event.Event](s *service, handle func(context.Context, E, bus.Delivery) error) bus.Consumer {
-	var zero E
-	c := durable(zero.Name())
-	c.Concurrency, c.Grace, c.Metrics = s.cfg.Concurrency, s.cfg.Grace, s.metrics.Events
-	c.Handle = bus.On(handle)
-	return c
 }
