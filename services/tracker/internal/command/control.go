@@ -82,14 +82,10 @@ func (c *Control) Do(ctx context.Context, r Request) (job.Status, error) {
 
 // withoutLog answers for a job whose log has expired. It reads the record: no action is allowed.
 func (c *Control) withoutLog(ctx context.Context, id string, action Action) (job.Status, error) {
-	s, found, err := c.rows.Find(ctx, id)
+	s, err := recorded(ctx, c.rows, id)
 	switch {
 	case err != nil:
 		return "", err
-	case !found:
-		return "", fault.JobNotFound()
-	case s.Status == job.Erased:
-		return "", job.Gone()
 	case action == Cancel && s.Status == job.Canceled:
 		return job.Canceled, nil
 	case action == Retry && !s.AudioDeletedAt.IsZero():

@@ -49,11 +49,11 @@ func (e *Eraser) Erase(ctx context.Context, id, by string) error {
 		erased := erased(id, log)
 		erased.By = by
 		if forgotten(log) {
-			owner, err := e.recordedOwner(ctx, id)
+			s, err := recorded(ctx, e.rows, id)
 			if err != nil {
 				return nil, err
 			}
-			erased.Owner = owner
+			erased.Owner = s.Owner
 		}
 		return erased, nil
 	})
@@ -71,18 +71,19 @@ func forgotten(log event.Log) bool {
 	return len(log) == 0 || ended && end.Event.Name() == event.NameExpired
 }
 
-// recordedOwner returns the owner of a job whose log has expired. It fails if the job has no record
-// or is erased.
-func (e *Eraser) recordedOwner(ctx context.Context, id string) (string, error) {
-	switch s, found, err := e.rows.Find(ctx, id); {
+// recorded returns the record of a job whose log has expired. It fails if the job has no record or
+// is erased.
+func recorded(ctx context.Context, rows Finder, id string) (job.Snapshot, error) {
+	s, found, err := rows.Find(ctx, id)
+	switch {
 	case err != nil:
-		return "", err
+		return s, err
 	case !found:
-		return "", fault.JobNotFound()
+		return s, fault.JobNotFound()
 	case s.Status == job.Erased:
-		return "", job.Gone()
+		return s, job.Gone()
 	default:
-		return s.Owner, nil
+		return s, nil
 	}
 }
 
