@@ -44,8 +44,8 @@ func NotMigrated(tried string, cause error) error {
 	}
 }
 
-// state returns the SQLSTATE of an error, or "" if it has none.
-func state(err error) string {
+// SQLState returns the SQLSTATE of an error, or "" if it has none.
+func SQLState(err error) string {
 	if e, ok := errors.AsType[*pq.Error](err); ok {
 		return string(e.Code)
 	}
@@ -140,7 +140,7 @@ func ofConnect(err error) error {
 	if errors.Is(err, pq.ErrSSLNotSupported) {
 		return refused(adviceTLS, err)
 	}
-	switch code := state(err); {
+	switch code := SQLState(err); {
 	case code == codePermission: // no parameter is wrong: the role may lack the permission to connect
 		return err
 	case code == "55P02", strings.HasPrefix(code, "22"), strings.HasPrefix(code, "42"):

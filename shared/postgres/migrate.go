@@ -49,7 +49,7 @@ const lease = 15 * time.Second
 // tries again. In this case goose returns an error without a type of its own. Therefore held
 // returns true for every error that does not come from the database.
 func held(err error) bool {
-	return fault.Is(Translate("lock migrations", err), fault.Internal) && state(err) == ""
+	return fault.Is(Translate("lock migrations", err), fault.Internal) && SQLState(err) == ""
 }
 
 // makeSchema creates the schema if it does not exist. It checks first, since even CREATE SCHEMA IF

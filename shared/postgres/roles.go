@@ -72,7 +72,7 @@ func ProvisionRole(ctx context.Context, db *sqlx.DB, role Role) error {
 // isConcurrent reports whether a role was created or changed by two transactions at the same time. No
 // lock prevents that: an advisory lock holds in one database, but all databases share the roles.
 func isConcurrent(err error) bool {
-	switch state(err) {
+	switch SQLState(err) {
 	case "42710", "23505": // duplicate_object and unique_violation: another transaction has created the role
 		return true
 	case "XX000": // internal_error

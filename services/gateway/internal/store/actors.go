@@ -29,7 +29,7 @@ func (s *Store) CreateActor(ctx context.Context, a catalogue.Actor) (catalogue.A
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	err := s.db.QueryRowxContext(ctx, query, a.Name).Scan(&a.ID, &a.Version)
-	if sqlState(err) == codeUnique {
+	if postgres.SQLState(err) == codeUnique {
 		return a, catalogue.ActorExists(a.Name, err)
 	}
 	return a, translate("create actor", err)
@@ -80,7 +80,7 @@ func (s *Store) ReplaceActor(ctx context.Context, a catalogue.Actor, m catalogue
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return a, noRowChanged(ctx, a.ID, s.Actor)
-	case sqlState(err) == codeUnique:
+	case postgres.SQLState(err) == codeUnique:
 		return a, catalogue.ActorExists(a.Name, err)
 	default:
 		return a, translateEntry("replace", kindActor, a.ID, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/lib/pq"
 
 	"sori.internal/services/gateway/internal/catalogue"
+	"sori.internal/shared/postgres"
 )
 
 type scriptRow struct {
@@ -32,7 +33,7 @@ func (s *Store) CreateScript(ctx context.Context, c catalogue.Script) (catalogue
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	err := s.db.QueryRowxContext(ctx, query, c.Token, c.Start, c.End, c.Text, c.Translation).Scan(&c.ID, &c.Version)
-	if sqlState(err) == codeForeignKey {
+	if postgres.SQLState(err) == codeForeignKey {
 		return c, catalogue.TokenMissing(err)
 	}
 	return c, translate("create script", err)
@@ -171,7 +172,7 @@ func (s *Store) ReplaceScript(ctx context.Context, c catalogue.Script, m catalog
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return c, noRowChanged(ctx, c.ID, s.Script)
-	case sqlState(err) == codeForeignKey:
+	case postgres.SQLState(err) == codeForeignKey:
 		return c, catalogue.TokenMissing(err)
 	default:
 		return c, translateEntry("replace", kindScript, c.ID, err)

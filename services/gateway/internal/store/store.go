@@ -144,18 +144,12 @@ func deleteEntry[T any](
 // translate converts a database error to a failure with a kind. A missing table means that the
 // migrations have not run yet: requests may arrive before the setup is done.
 func translate(tried string, err error) error {
-	if sqlState(err) == codeUndefinedTable || sqlState(err) == codeInvalidSchema {
+	switch postgres.SQLState(err) {
+	case codeUndefinedTable, codeInvalidSchema:
 		return postgres.NotMigrated(tried, err)
+	default:
+		return postgres.Translate(tried, err)
 	}
-	return postgres.Translate(tried, err)
-}
-
-// sqlState returns the SQLSTATE of an error; empty if it has none.
-func sqlState(err error) string {
-	if e, ok := errors.AsType[*pq.Error](err); ok {
-		return string(e.Code)
-	}
-	return ""
 }
 
 // SQLSTATEs (PostgreSQL manual, appendix A).

@@ -8,12 +8,10 @@ package store
 
 import (
 	"embed"
-	"errors"
 	"io/fs"
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"sori.internal/shared/postgres"
 )
@@ -53,11 +51,10 @@ const (
 )
 
 func translate(tried string, err error) error {
-	if pqErr, ok := errors.AsType[*pq.Error](err); ok {
-		switch pqErr.Code {
-		case undefinedTable, undefinedColumn, invalidSchema:
-			return postgres.NotMigrated(tried, err)
-		}
+	switch postgres.SQLState(err) {
+	case undefinedTable, undefinedColumn, invalidSchema:
+		return postgres.NotMigrated(tried, err)
+	default:
+		return postgres.Translate(tried, err)
 	}
-	return postgres.Translate(tried, err)
 }
