@@ -125,12 +125,7 @@ func (cfg Config) mayRead(r Reference) bool {
 
 // hasDots reports whether a path has a segment "." or "..".
 func hasDots(path string) bool {
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(strings.Split(path, "/"), func(segment string) bool { return segment == "." || segment == ".." })
 }
 
 // hosts returns the hosts of the storage, the more specific ones first.

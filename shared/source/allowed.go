@@ -192,10 +192,5 @@ func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // hasDots reports whether a path has a segment "." or "..".
 func hasDots(path string) bool {
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(strings.Split(path, "/"), func(segment string) bool { return segment == "." || segment == ".." })
 }
