@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"sori.internal/shared/wait"
 )
 
 const (
@@ -16,12 +18,8 @@ const (
 func WaitReady(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
-	tick := time.NewTicker(readyPause)
-	defer tick.Stop()
 	for !ready(ctx, url) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if wait.For(ctx, readyPause) != nil {
 			return fmt.Errorf("wait for %s: %w", url, context.Cause(ctx))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sori.internal/shared/event"
 	"sori.internal/shared/objectstore"
 	"sori.internal/shared/staging"
+	"sori.internal/shared/wait"
 )
 
 // lookAgain is the interval between two checks in retry.
@@ -17,17 +18,13 @@ const lookAgain = 50 * time.Millisecond
 
 // retry calls check until check succeeds, until ctx ends, or until check returns an error for which passes is false.
 func retry(ctx context.Context, check func() error, passes func(error) bool) error {
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
 	for {
 		err := check()
 		if err == nil || !passes(err) {
 			return err
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
+		if ended := wait.For(ctx, lookAgain); ended != nil {
+			return errors.Join(err, ended)
 		}
 	}
 }

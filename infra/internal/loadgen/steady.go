@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"sori.internal/shared/wait"
 )
 
 // The rate of the load. Each client begins an upload at a fixed interval and not as fast as it can.
@@ -85,13 +87,9 @@ func (g *Steady) Accepted() int { return g.Tally().Accepted }
 
 // AwaitAccepted returns when one more upload has been accepted.
 func (g *Steady) AwaitAccepted() {
-	tick := time.NewTicker(uploadEvery)
-	defer tick.Stop()
 	for before := g.Accepted(); g.Accepted() == before; {
-		select {
-		case <-tick.C:
-		case <-g.ctx.Done():
-			g.fail(fmt.Errorf("no upload is accepted: %w", g.ctx.Err()))
+		if err := wait.For(g.ctx, uploadEvery); err != nil {
+			g.fail(fmt.Errorf("no upload is accepted: %w", err))
 			return
 		}
 	}

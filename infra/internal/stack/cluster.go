@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sori.internal/infra/internal/stack/proc"
+	"sori.internal/shared/wait"
 )
 
 // Cluster lists the servers of a NATS cluster. Every server is configured with the routes to all others, and keeps its ports
@@ -62,16 +63,12 @@ const lookAgain = 50 * time.Millisecond
 // Current returns nil if the member's /healthz reports success: the cluster has a leader, and the member has caught up with
 // the cluster and with every stream and consumer of which it has a replica.
 func (m Member) Current(ctx context.Context) error {
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
 	for {
 		err := m.ask(ctx, "/healthz", nil)
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if wait.For(ctx, lookAgain) != nil {
 			return fmt.Errorf("wait until %s is current: %w, after %w", m.Name, context.Cause(ctx), err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"sori.internal/infra/internal/hostile"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/principal"
+	"sori.internal/shared/wait"
 )
 
 // Attack is one attack.
@@ -93,8 +94,6 @@ const settled = 30 * time.Second
 func (a *Client) until(ctx context.Context, status string) error {
 	ctx, cancel := context.WithTimeout(ctx, settled)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
 	for {
 		var page struct {
 			Jobs []struct {
@@ -106,9 +105,7 @@ func (a *Client) until(ctx context.Context, status string) error {
 		if len(page.Jobs) == 1 && page.Jobs[0].JobID == a.job && page.Jobs[0].Status == status {
 			return nil
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if wait.For(ctx, 100*time.Millisecond) != nil {
 			return fmt.Errorf("wait until job %s is %s: %w", a.job, status, context.Cause(ctx))
 		}
 	}

@@ -244,7 +244,7 @@ func (r *attackRun) attacker(ctx context.Context, t attack.Attack) (*attack.Clie
 // quietWindow measures a window without an attack. It is half as long as an attack, since an attack is compared with
 // the windows before and after it.
 func (r *attackRun) quietWindow(ctx context.Context) *window {
-	memory := r.Target.WatchMemory()
+	memory := r.Target.WatchMemory(ctx)
 	w := r.user.use(ctx, r.Attacks.Length/2)
 	r.report.Quiet.add(Cost{Memory: memory()})
 	return w
@@ -264,7 +264,7 @@ func (r *attackRun) attackWindow(ctx context.Context, t attack.Attack, a *attack
 	case <-ctx.Done():
 	}
 	shares := r.Target.Meter("attacks", processors())
-	memory := r.Target.WatchMemory()
+	memory := r.Target.WatchMemory(ctx)
 	w := r.user.use(ctx, r.Attacks.Length)
 	cost := Cost{Memory: memory(), CPU: map[string]float64{}}
 	for _, p := range shares(0) {

@@ -18,6 +18,7 @@ import (
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/wait"
 )
 
 // Scenario is one measurement.
@@ -122,16 +123,12 @@ func (b *Bench) waitIdle(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.Patience)
 	defer cancel()
-	tick := time.NewTicker(look)
-	defer tick.Stop()
 	for {
 		before, err := harness.Busy()
 		if err != nil {
 			return // this system does not report its CPU usage
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if wait.For(ctx, look) != nil {
 			b.Say("the machine is not idle")
 			return
 		}

@@ -16,6 +16,7 @@ import (
 	"sori.internal/infra/bench/internal/target"
 	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/loadgen"
+	"sori.internal/shared/wait"
 )
 
 // way is a way to upload a recording in the scenario ways.
@@ -155,8 +156,6 @@ func (s *sender) remove(ctx context.Context, w way, ids []string) error {
 	if w.tusd { // tusd answers when the object is gone
 		return nil
 	}
-	tick := time.NewTicker(removalInterval)
-	defer tick.Stop()
 	for len(ids) > 0 {
 		_, found, err := objectOf(ctx, s.target, ids[0])
 		if err != nil {
@@ -166,9 +165,7 @@ func (s *sender) remove(ctx context.Context, w way, ids []string) error {
 			ids = ids[1:]
 			continue
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if wait.For(ctx, removalInterval) != nil {
 			return fmt.Errorf("wait for the removal of job %s: %w", ids[0], context.Cause(ctx))
 		}
 	}

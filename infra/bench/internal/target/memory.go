@@ -1,45 +1,33 @@
 package target
 
 import (
+	"context"
 	"io/fs"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"sori.internal/infra/internal/harness"
+	"sori.internal/shared/wait"
 )
 
 // sampleEvery is the time between two measurements of processes with children, whose peak the system does not
 // record.
 const sampleEvery = 250 * time.Millisecond
 
-// WatchMemory starts to measure the memory of all processes. The function that it returns ends the
-// measurement and returns, by process, the largest memory in bytes since the start. The memory of the
+// WatchMemory starts to measure the memory of all processes, until ctx ends. The function that it returns ends
+// the measurement and returns, by process, the largest memory in bytes since the start. The memory of the
 // analysis server includes its child processes and its temporary files, which its container keeps in memory.
-func (w *Target) WatchMemory() (end func() map[string]int64) {
+func (w *Target) WatchMemory(ctx context.Context) (end func() map[string]int64) {
 	peaks := map[string]int64{}
 	for _, p := range w.probes {
 		if !p.tree {
 			_ = harness.ResetPeak(p.pid()) // without permission, the peak is that since the start of the process
 		}
 	}
-	stop := make(chan struct{})
-	var sampling sync.WaitGroup
-	sampling.Go(func() {
-		tick := time.NewTicker(sampleEvery)
-		defer tick.Stop()
-		for {
-			w.sample(peaks)
-			select {
-			case <-tick.C:
-			case <-stop:
-				return
-			}
-		}
-	})
+	w.sample(peaks)
+	stop := wait.InBackground(ctx, sampleEvery, func(context.Context) { w.sample(peaks) })
 	return func() map[string]int64 {
-		close(stop)
-		sampling.Wait()
+		stop()
 		w.sample(peaks)
 		for _, p := range w.probes {
 			if u, err := harness.UsageOf(p.pid()); err == nil && !p.tree {

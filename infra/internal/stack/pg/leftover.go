@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"sori.internal/shared/wait"
 )
 
 const pidFile = "postmaster.pid"
@@ -64,8 +66,6 @@ func end(ctx context.Context, pid int, data string) error {
 		{syscall.SIGQUIT, quitGrace},
 		{syscall.SIGKILL, quitGrace},
 	}
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	for _, step := range steps {
 		if err := syscall.Kill(pid, step.sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("end leftover server %d: %w", pid, err)
@@ -75,9 +75,7 @@ func end(ctx context.Context, pid int, data string) error {
 			if !alive(pid) || !serves(pid, data) {
 				return nil
 			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
+			if wait.For(ctx, pollEvery) != nil {
 				return fmt.Errorf("end leftover server %d: %w", pid, context.Cause(ctx))
 			}
 		}

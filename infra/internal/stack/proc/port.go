@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"sori.internal/shared/wait"
 )
 
 // Host is the loopback address, the only one on which a local stack listens.
@@ -89,12 +91,8 @@ func WithPort(ctx context.Context, want Port, start func(port int) error) error 
 func awaitPort(ctx context.Context, port int) error {
 	ctx, cancel := context.WithTimeout(ctx, portRelease)
 	defer cancel()
-	tick := time.NewTicker(portRelease / 25)
-	defer tick.Stop()
 	for PortTaken(port) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if wait.For(ctx, portRelease/25) != nil {
 			return fmt.Errorf("listen on %s: %w", Address(port), ErrPortTaken)
 		}
 	}
