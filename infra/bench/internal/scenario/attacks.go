@@ -263,7 +263,7 @@ func (r *attackRun) attackWindow(ctx context.Context, t attack.Attack, a *attack
 	case <-done:
 	case <-ctx.Done():
 	}
-	shares := r.Target.Meter("attacks", processors())
+	shares := r.Target.Meter("attacks")
 	memory := r.Target.WatchMemory(ctx)
 	w := r.user.use(ctx, r.Attacks.Length)
 	cost := Cost{Memory: memory(), CPU: map[string]float64{}}

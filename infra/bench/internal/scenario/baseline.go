@@ -32,7 +32,7 @@ type baseline struct {
 // beside returns the figure, a percentile of Sori's times, with the same percentile of the baseline's times.
 func (f baseline) beside(figure Figure, p float64) Figure {
 	if f.took != nil {
-		figure.Baseline = float64(f.took.Percentile(p)) / float64(time.Millisecond)
+		figure.Baseline = inMilliseconds(f.took.Percentile(p))
 	}
 	return figure
 }

@@ -101,8 +101,6 @@ func noticed(windows ...*window) Noticed {
 	return n
 }
 
-func inMilliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
 // answered records the time of a request since it was due, or its failure. After the end of the window it
 // records nothing, since such requests were interrupted.
 func (w *window) answered(ctx context.Context, kind string, due time.Time, err error) {

@@ -94,12 +94,9 @@ func (b *Bench) audio(bytes int64) *loadgen.Noise {
 	return loadgen.NewNoise(bytes, b.seed)
 }
 
-// processors returns the number of processors of the machine.
-func processors() int { return runtime.NumCPU() }
-
 // meter starts to measure the processes. The function that it returns adds the measurements to the report.
 func (b *Bench) meter(name string) func(jobs int) {
-	end := b.Target.Meter(name, processors())
+	end := b.Target.Meter(name)
 	return func(jobs int) { b.Report.Processes = append(b.Report.Processes, end(jobs)...) }
 }
 
@@ -138,15 +135,15 @@ func (b *Bench) waitIdle(ctx context.Context) {
 	}
 }
 
+func inMilliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
 // milliseconds returns a figure with a duration in milliseconds.
 func milliseconds(scenario, name string, d time.Duration, bound Bound) Figure {
-	return Figure{Scenario: scenario, Name: name, Value: float64(d) / float64(time.Millisecond), Unit: "ms", Bound: bound}
+	return Figure{Scenario: scenario, Name: name, Value: inMilliseconds(d), Unit: "ms", Bound: bound}
 }
 
 // atMost returns an upper bound for a duration.
-func atMost(d time.Duration) Bound {
-	return Bound{AtMost: float64(d) / float64(time.Millisecond)}
-}
+func atMost(d time.Duration) Bound { return Bound{AtMost: inMilliseconds(d)} }
 
 // parallel calls the function do for 0 to n-1, with at most the given number of concurrent calls. It returns when all have
 // returned, and starts no further calls after one has failed.

@@ -2,6 +2,7 @@ package target
 
 import (
 	"os"
+	"runtime"
 	"time"
 
 	"sori.internal/infra/internal/harness"
@@ -85,7 +86,7 @@ const Others = "(others)"
 
 // Meter starts to measure a scenario. The function that it returns ends the measurement and returns the memory and CPU time of
 // every process, without the processes that used no CPU time. Its argument is the number of jobs of the scenario.
-func (w *Target) Meter(scenario string, processors int) func(jobs int) []Process {
+func (w *Target) Meter(scenario string) func(jobs int) []Process {
 	for _, p := range w.probes {
 		if !p.tree {
 			_ = harness.ResetPeak(p.pid()) // without permission, the peak is that since the start of the process
@@ -97,7 +98,7 @@ func (w *Target) Meter(scenario string, processors int) func(jobs int) []Process
 	}
 	busyBefore, busyErr := harness.Busy()
 	return func(jobs int) []Process {
-		took := time.Since(began).Seconds() * float64(processors)
+		took := time.Since(began).Seconds() * float64(runtime.NumCPU())
 		busy, err := harness.Busy()
 		rest := (busy - busyBefore).Seconds()
 		var used []Process
