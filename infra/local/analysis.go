@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -55,7 +56,7 @@ func withAnalyzer(ctx context.Context, at harness.Layout, vars map[string]map[st
 	watch := func(ctx context.Context) error {
 		select {
 		case <-ended:
-			return firstOf(failure, errAnalyzerEnded)
+			return cmp.Or(failure, errAnalyzerEnded)
 		case <-ctx.Done():
 			return nil
 		}
@@ -68,15 +69,5 @@ func withAnalyzer(ctx context.Context, at harness.Layout, vars map[string]map[st
 	})
 	stop()
 	<-ended
-	return firstOf(err, failure)
-}
-
-// firstOf returns the first error that is not nil.
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(err, failure)
 }

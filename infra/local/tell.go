@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 
 	"sori.internal/infra/internal/client"
@@ -68,7 +68,7 @@ func writeEnv(file string, vars map[string]string) error {
 	for name, value := range vars {
 		lines = append(lines, name+"="+value)
 	}
-	sort.Strings(lines)
+	slices.Sort(lines)
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write settings: %w", err)
 	}

@@ -5,8 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"sort"
+	"slices"
 	"time"
 
 	"sori.internal/infra/internal/harness"
@@ -61,7 +62,7 @@ func (o *Experiment) judge(ctx context.Context) Report {
 		return r
 	}
 	r.Ends = count(rows)
-	r.judge(agreement, texts(o.checker.Check(ctx, keys(ends), rows)))
+	r.judge(agreement, texts(o.checker.Check(ctx, slices.Sorted(maps.Keys(ends)), rows)))
 	r.judge(seenEnds, compare(ends, rows))
 	r.judge(loadgen.Owners, append(ledger.Violations(loadgen.Owners), misattributed(promises, rows)...))
 	wrong, err = o.unexplained(ctx, ledger.Drops())
@@ -105,7 +106,7 @@ func (o *Experiment) judgeLogs(ctx context.Context, r *Report, rows map[string]i
 func (o *Experiment) settle(ctx context.Context, ends map[string]string) (map[string]invariants.Row, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleIn)
 	defer cancel()
-	if _, err := o.checker.AwaitEnds(ctx, keys(ends)); err != nil {
+	if _, err := o.checker.AwaitEnds(ctx, slices.Sorted(maps.Keys(ends))); err != nil {
 		return nil, err
 	}
 	if err := invariants.Await(ctx, settleIn, func() error { return o.checker.Idle(ctx) }); err != nil {
@@ -257,15 +258,6 @@ func (o *Experiment) deaths() []string {
 		}
 	}
 	return wrong
-}
-
-func keys(ends map[string]string) []string {
-	jobs := make([]string, 0, len(ends))
-	for job := range ends {
-		jobs = append(jobs, job)
-	}
-	sort.Strings(jobs)
-	return jobs
 }
 
 func count(rows map[string]invariants.Row) map[string]int {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +67,7 @@ func TestTheJudgementSeesWhatIsBroken(t *testing.T) {
 	}
 	ends := o.clients.Ledger().Ends()
 	maps.DeleteFunc(ends, func(_, status string) bool { return status != "completed" })
-	jobs := keys(ends)
+	jobs := slices.Sorted(maps.Keys(ends))
 	tamper := func(name string, err error) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
