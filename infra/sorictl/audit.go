@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	gateway "sori.internal/services/gateway/app"
@@ -42,9 +40,9 @@ func (c *auditCommand) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	if c.JSON {
-		return printEntries(t, entries)
+		return lines(t, entries)
 	}
-	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	table := t.table()
 	fmt.Fprintln(table, "TIME\tOWNER\tKEY\tSTATUS\tACTION\tOBJECT\tADDRESS\tREQUEST")
 	for _, e := range entries {
 		fmt.Fprintf(table, "%s\t%q\t%s\t%d\t%s\t%q\t%s\t%s\n",
@@ -52,15 +50,4 @@ func (c *auditCommand) Run(ctx context.Context, t terminal) (err error) {
 	}
 	fmt.Fprintf(table, "%d entries\n", len(entries))
 	return table.Flush()
-}
-
-// printEntries prints entries as JSON, one a line.
-func printEntries(t terminal, entries []gateway.AuditEntry) error {
-	lines := json.NewEncoder(t.out)
-	for _, e := range entries {
-		if err := lines.Encode(e); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
@@ -56,9 +55,9 @@ func (c *deadList) Run(ctx context.Context, t terminal) error {
 			letters = letters[all-c.N:]
 		}
 		if c.JSON {
-			return t.lines(letters)
+			return lines(t, letters)
 		}
-		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+		table := t.table()
 		fmt.Fprintln(table, "SEQ\tTIME\tCONSUMER\tJOB\tEVENT\tDELIVERIES\tCODE\tREASON")
 		for _, l := range letters {
 			_, name, _ := event.ParseSubject(l.Subject) // name stays empty if the subject is not that of an event
@@ -83,17 +82,6 @@ func (t terminal) others(ctx context.Context, b *bus.Bus, consumer string, found
 		names[l.Consumer] = true
 	}
 	fmt.Fprintf(t.out, "%s has none; these consumers have dead letters: %s\n", consumer, strings.Join(slices.Sorted(maps.Keys(names)), ", "))
-	return nil
-}
-
-// lines writes each dead letter as a JSON object in one line.
-func (t terminal) lines(letters []deadletter.DeadLetter) error {
-	encode := json.NewEncoder(t.out)
-	for _, l := range letters {
-		if err := encode.Encode(l); err != nil {
-			return fmt.Errorf("write dead letter %d: %w", l.Seq, err)
-		}
-	}
 	return nil
 }
 
@@ -124,7 +112,7 @@ func (c *deadShow) Run(ctx context.Context, t terminal) error {
 			if err != nil {
 				return err
 			}
-			table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+			table := t.table()
 			for _, row := range [][2]string{
 				{"letter", strconv.FormatUint(l.Seq, 10)}, {"time", l.At.UTC().Format(stamp)}, {"consumer", l.Consumer},
 				{"reason", tail.Clean(l.Code + ": " + l.Reason)}, {"deliveries", strconv.FormatUint(l.Deliveries, 10)},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -41,7 +40,7 @@ func (t terminal) showJob(ctx context.Context, b *bus.Bus, lookup config.Lookup,
 	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	table := t.table()
 	tell := func(what, value string, err error) {
 		if err != nil {
 			value = "unknown: " + said(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	gateway "sori.internal/services/gateway/app"
@@ -89,7 +88,7 @@ func (c *keysList) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
-		table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+		table := t.table()
 		fmt.Fprintln(table, "ID\tSTATE\tCREATED\tUSED\tSCOPES\tOWNER\tNAME")
 		for _, k := range all {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%q\t%q\n", k.ID, keyState(k, time.Now()), k.Created.UTC().Format(time.DateOnly),

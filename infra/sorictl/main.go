@@ -26,10 +26,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
@@ -89,6 +91,20 @@ func (t terminal) command(ctx context.Context, args []string) error {
 
 // settings returns the settings of the installation that the operator has selected.
 func (t terminal) settings() (config.Lookup, error) { return command.Settings(t.dir, t.environment) }
+
+// table returns a writer that aligns columns, which are separated by tabs.
+func (t terminal) table() *tabwriter.Writer { return tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0) }
+
+// lines prints each value as a JSON object in one line.
+func lines[T any](t terminal, values []T) error {
+	encoder := json.NewEncoder(t.out)
+	for _, v := range values {
+		if err := encoder.Encode(v); err != nil {
+			return fmt.Errorf("print JSON: %w", err)
+		}
+	}
+	return nil
+}
 
 // exitCode prints an error, as said formats it, and returns 1. It returns 0 without an
 // error and after help.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -128,7 +127,7 @@ func (t terminal) tellFindings(found []finding) {
 	if len(found) == 0 {
 		return
 	}
-	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	table := t.table()
 	for _, f := range found {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.Kind, f.Job, tail.Clean(f.Detail), ownedBy(f.Owner))
 	}
