@@ -110,7 +110,7 @@ func (c place) restart(part stack.Part) {
 // end checks the end of a test (harnesstest.System.CheckEnd), and returns the accepted jobs.
 func (c place) end(g *loadgen.Steady) []string {
 	c.t.Helper()
-	c.AwaitReady(true, harnesstest.ReturnsIn, harnesstest.Services()...)
+	c.AwaitReady(true, harnesstest.ReturnsIn, harness.Services()...)
 	c.CheckEnd(g)
 	return g.Stop()
 }

@@ -93,7 +93,7 @@ func (c env) suffer(g *loadgen.Steady, o outage, parts []stack.Part) {
 		c.t.Logf("%v %s: noticed after %v", parts, o.name, took.Round(time.Millisecond))
 	}
 	o.happen(c, noticed, parts)
-	took := c.AwaitReady(true, harnesstest.ReturnsIn, harnesstest.Services()...)
+	took := c.AwaitReady(true, harnesstest.ReturnsIn, harness.Services()...)
 	c.t.Logf("%v %s: all are ready again after %v, %d uploads accepted meanwhile",
 		parts, o.name, took.Round(time.Millisecond), g.Accepted()-before)
 }

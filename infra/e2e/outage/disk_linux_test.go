@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sori.internal/infra/internal/harness"
 	"sori.internal/infra/internal/harness/harnesstest"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/infra/internal/stack"
@@ -58,14 +59,14 @@ func TestAFullDiskUnderTheBusPutsUploadsOffAndLosesNoAcceptedJob(t *testing.T) {
 			refused = true
 		}
 	}
-	t.Logf("noticed after %v", c.AwaitReady(false, harnesstest.NoticesIn, harnesstest.Services()...))
+	t.Logf("noticed after %v", c.AwaitReady(false, harnesstest.NoticesIn, harness.Services()...))
 	if err := c.Stack.ContinueAll(stack.S3); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.restart(stack.NATS); err != nil { // a new process, without the limit
 		t.Fatal(err)
 	}
-	c.AwaitReady(true, harnesstest.ReturnsIn, harnesstest.Services()...)
+	c.AwaitReady(true, harnesstest.ReturnsIn, harness.Services()...)
 	jobs = append(jobs, c.uploadAgain(client, small))
 	c.CheckJobs(jobs)
 	c.CheckProcesses()

@@ -43,7 +43,7 @@ func needing(parts ...stack.Part) []string {
 	for _, part := range parts {
 		switch part {
 		case stack.NATS:
-			return harnesstest.Services()
+			return harness.Services()
 		case stack.S3:
 			need[harness.Uploader] = true
 		case stack.Postgres:
@@ -51,7 +51,7 @@ func needing(parts ...stack.Part) []string {
 		}
 	}
 	var names []string
-	for _, name := range harnesstest.Services() {
+	for _, name := range harness.Services() {
 		if need[name] {
 			names = append(names, name)
 		}

@@ -186,9 +186,6 @@ func (s *System) startFleet(o harness.Options) {
 	})
 }
 
-// Services returns the names of the programs under test.
-func Services() []string { return harness.Services() }
-
 // showLogs writes the end of each service's log to the test's log.
 func (s *System) showLogs() {
 	const most = 4000
@@ -200,7 +197,7 @@ func (s *System) showLogs() {
 
 // All returns the processes of all services.
 func (s *System) All() (all []*harness.Process) {
-	for _, name := range Services() {
+	for _, name := range harness.Services() {
 		all = append(all, s.Processes(name)...)
 	}
 	return all
