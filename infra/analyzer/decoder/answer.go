@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -43,11 +41,9 @@ func (a *answer) send(kind byte, body []byte) error {
 }
 
 func (a *answer) sendJSON(kind byte, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("answer: %w", err)
-	}
-	return a.send(kind, body)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.frames.JSON(kind, v)
 }
 
 // Write implements io.Writer. It receives ffmpeg's standard output.
