@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/hostile"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/principal"
@@ -95,12 +96,7 @@ func (a *Client) until(ctx context.Context, status string) error {
 	ctx, cancel := context.WithTimeout(ctx, settled)
 	defer cancel()
 	for {
-		var page struct {
-			Jobs []struct {
-				JobID  string `json:"job_id"`
-				Status string `json:"status"`
-			} `json:"jobs"`
-		}
+		var page client.Page
 		a.send(ctx, request{method: http.MethodGet, path: "/jobs/?limit=1"}, &page)
 		if len(page.Jobs) == 1 && page.Jobs[0].JobID == a.job && page.Jobs[0].Status == status {
 			return nil

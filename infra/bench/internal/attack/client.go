@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"sori.internal/infra/internal/client"
 	"sori.internal/infra/internal/loadgen"
 	"sori.internal/shared/wait"
 )
@@ -147,9 +148,7 @@ func (a *Client) answer(ctx context.Context, r request, into any) (status int, e
 func (a *Client) upload(ctx context.Context, name string, file []byte) string {
 	form := loadgen.RecordingOf(name, file).Form()
 	body, _ := io.ReadAll(form.Body) // reading from memory cannot fail
-	var accepted struct {
-		JobID string `json:"job_id"`
-	}
+	var accepted client.Job
 	a.send(ctx, request{method: http.MethodPost, path: a.uploadPath(), contentType: form.ContentType, body: body}, &accepted)
 	return accepted.JobID
 }
