@@ -85,9 +85,6 @@ func (s *System) Stop(ctx context.Context) error {
 		errs = append(errs, s.Fleet.Stop(ctx))
 	}
 	if s.Stack != nil {
-		for _, part := range s.Stack.Parts() { // a paused part would not react to the stop
-			_ = s.Stack.ContinueAll(part)
-		}
 		errs = append(errs, s.Stack.Stop(ctx))
 	}
 	return errors.Join(errs...)

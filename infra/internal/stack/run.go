@@ -163,6 +163,7 @@ func (s *Stack) Stop(ctx context.Context) error {
 		var errs []error
 		for _, part := range slices.Backward(s.Parts()) {
 			if m := s.member(part); m != nil {
+				_ = s.ContinueAll(part) // a part whose processes are paused would not react to the stop
 				errs = append(errs, m.end(ctx))
 			}
 		}

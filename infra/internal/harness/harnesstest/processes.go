@@ -154,9 +154,6 @@ func StartStack(ctx context.Context, t *testing.T, natsNodes int) *stack.Stack {
 		t.Fatal(errors.Join(err, os.RemoveAll(root)))
 	}
 	t.Cleanup(func() {
-		for _, part := range s.Parts() { // a part that a failed test has left paused would not react to the stop
-			_ = s.ContinueAll(part)
-		}
 		stopping, cancel := context.WithTimeout(context.Background(), time.Minute) // the context of the test has ended
 		defer cancel()
 		if err := errors.Join(s.Stop(stopping), stack.Remove(dir), os.RemoveAll(root)); err != nil {
