@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -16,29 +17,24 @@ import (
 const fanoutRounds = 3
 
 // fanout opens many streams of one job and measures how long it takes until the last frame arrives at each.
-func fanout(ctx context.Context, b *Bench) error {
+func fanout(ctx context.Context, b *Bench) (err error) {
 	size := b.Size.or(Size{Concurrent: 1000, Bytes: 100_000})
 	held, restore, err := b.Target.UseStub(ctx)
 	if err != nil {
 		b.Report.Note("fanout: not measured: %v", err)
 		return nil
 	}
+	defer func() { err = errors.Join(err, restore()) }()
 	b.Say("fanout: %d streams, %d times", size.Concurrent, fanoutRounds)
 	var ends, firsts Samples
 	end := b.meter("fanout")
 	for range fanoutRounds {
 		b.waitIdle(ctx)
-		if err = b.fan(ctx, held, size, &firsts, &ends); err != nil {
-			break
+		if err := b.fan(ctx, held, size, &firsts, &ends); err != nil {
+			return err
 		}
 	}
 	end(0)
-	if restoreErr := restore(); err == nil {
-		err = restoreErr
-	}
-	if err != nil {
-		return err
-	}
 	const name = "fanout"
 	b.add(milliseconds(name, fmt.Sprintf("webhook to last frame p50, %d streams", size.Concurrent), ends.Percentile(50), Bound{}))
 	b.add(milliseconds(name, "webhook to last frame p99", ends.Percentile(99), Bound{}))

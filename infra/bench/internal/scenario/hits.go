@@ -69,10 +69,5 @@ func (b *Bench) cacheResults(ctx context.Context) (restore func() error, err err
 func (b *Bench) analyse(ctx context.Context, form client.Form) error {
 	api := b.Target.Client(1)
 	defer api.Close()
-	job, err := api.Upload(ctx, b.Target.Token, form)
-	if err != nil {
-		return err
-	}
-	_, err = b.ending(ctx, api, job)
-	return err
+	return b.complete(ctx, api, form)
 }

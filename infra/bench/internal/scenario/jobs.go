@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -20,29 +21,24 @@ const (
 
 // jobs measures requests for pages of the list of jobs, first with few jobs and then with many. It inserts the jobs into the
 // database, since only the reading is measured.
-func jobs(ctx context.Context, b *Bench) error {
+func jobs(ctx context.Context, b *Bench) (err error) {
 	size := b.Size.or(Size{Jobs: 1_000_000, Concurrent: 1})
 	db, restore, err := b.Target.Records(ctx)
 	if err != nil {
 		b.Report.Note("jobs: not measured: %v", err)
 		return nil
 	}
+	defer func() { err = errors.Join(err, restore()) }()
 	var taken [2]*Samples
 	counts := [2]int{max(size.Jobs/growth, 1), size.Jobs}
 	for i, made := range []int{0, counts[0]} {
 		b.Say("jobs: pages of %d jobs, %d at a time", counts[i], size.Concurrent)
-		if err = record(ctx, db, made, counts[i]); err != nil {
-			break
+		if err := record(ctx, db, made, counts[i]); err != nil {
+			return err
 		}
 		if taken[i], err = b.lists(ctx, counts[i], size.Concurrent, min(pages, 20*size.Jobs)); err != nil {
-			break
+			return err
 		}
-	}
-	if restoreErr := restore(); err == nil {
-		err = restoreErr
-	}
-	if err != nil {
-		return err
 	}
 	bounds := [2]Bound{{}, atMost(slack * taken[0].Percentile(99))}
 	for i, n := range counts {

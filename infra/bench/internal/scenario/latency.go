@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,10 +44,7 @@ func latency(ctx context.Context, b *Bench) error {
 		b.firstFrames(&r.firsts)
 		return nil
 	}
-	err = b.webhooks(ctx, held, size, &r.firsts)
-	if restoreErr := restore(); err == nil {
-		err = restoreErr
-	}
+	err = errors.Join(b.webhooks(ctx, held, size, &r.firsts), restore())
 	b.firstFrames(&r.firsts)
 	return err
 }

@@ -167,6 +167,16 @@ func parallel(ctx context.Context, n, concurrent int, do func(ctx context.Contex
 // errFailed means that a job ended but was not completed.
 var errFailed = errors.New("job was not completed")
 
+// complete uploads a recording, and waits until its job is completed.
+func (b *Bench) complete(ctx context.Context, c *client.Client, form client.Form) error {
+	job, err := c.Upload(ctx, b.Target.Token, form)
+	if err != nil {
+		return err
+	}
+	_, err = b.ending(ctx, c, job)
+	return err
+}
+
 // ending waits until a job has ended. It returns an error if the job is not completed.
 func (b *Bench) ending(ctx context.Context, c *client.Client, job string) (client.Job, error) {
 	var last client.Job

@@ -33,11 +33,7 @@ func soak(ctx context.Context, b *Bench) error {
 	end := b.meter("soak")
 	began := time.Now()
 	err = parallel(ctx, size.Jobs, size.Concurrent, func(ctx context.Context, i int) error {
-		job, err := api.Upload(ctx, b.Target.Token, audio.Form(uint64(i)))
-		if err != nil {
-			return err
-		}
-		if _, err := b.ending(ctx, api, job); err != nil {
+		if err := b.complete(ctx, api, audio.Form(uint64(i))); err != nil {
 			return err
 		}
 		b.look(int(done.Add(1)), size.Jobs, warm, late)

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -109,12 +110,7 @@ func (b *Bench) throughput(ctx context.Context, name string, size Size) (baselin
 func (b *Bench) warmUp(ctx context.Context, api *client.Client, n int, bytes int64) error {
 	audio := b.audio(bytes)
 	return parallel(ctx, n, n, func(ctx context.Context, i int) error {
-		job, err := api.Upload(ctx, b.Target.Token, audio.Form(uint64(i)))
-		if err != nil {
-			return err
-		}
-		_, err = b.ending(ctx, api, job)
-		return err
+		return b.complete(ctx, api, audio.Form(uint64(i)))
 	})
 }
 
@@ -143,10 +139,7 @@ func (b *Bench) upload(ctx context.Context, api *client.Client, size Size) (*run
 		}
 		return nil
 	})
-	if waitErr := follows.Wait(); err == nil {
-		err = waitErr
-	}
-	if err != nil {
+	if err = errors.Join(err, follows.Wait()); err != nil {
 		return nil, err
 	}
 	if b.Target.Completions == nil {
