@@ -1,4 +1,4 @@
-// Package app assembles the analysis server: New takes settings, and returns a Server with a Handler and a Run method.
+// Package app assembles the analysis server: New takes settings, and returns a Server with a Run method.
 //
 // The binary, the local runner and the tests run the same code. A server listens on the configured address or on a
 // given listener, signals when it is ready (Ready), and can be made to misbehave at run time (Behave).
@@ -104,9 +104,6 @@ func Run(ctx context.Context, lookup func(string) (string, bool), logOut io.Writ
 	return s.Run(ctx)
 }
 
-// Handler returns the HTTP handler of all routes. Accepted jobs are processed only while Run or Work runs.
-func (s *Server) Handler() http.Handler { return s.handler }
-
 // Ready returns a channel that is closed once the server listens.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
@@ -144,13 +141,6 @@ func (s *Server) Behave(b Behaviour) error {
 
 // Behaviour returns the current behaviour.
 func (s *Server) Behaviour() Behaviour { return s.behaviour.Get() }
-
-// Work processes accepted jobs until ctx ends, without listening. It is for programs that serve Handler themselves.
-func (s *Server) Work(ctx context.Context) error {
-	s.healthy.Store(true)
-	defer s.healthy.Store(false)
-	return s.work(ctx)
-}
 
 func (s *Server) work(ctx context.Context) error {
 	defer s.notifier.Close()

@@ -38,9 +38,7 @@ func NewCluster(names ...string) (Cluster, error) {
 	return c, nil
 }
 
-// URL returns the client URLs of all members, separated by commas. A client connects to a member that answers.
-func (c Cluster) URL() string { return c.adminURL("") }
-
+// adminURL returns the client URLs of all members, separated by commas. A client connects to a member that answers.
 func (c Cluster) adminURL(password string) string {
 	urls := make([]string, len(c))
 	for i, m := range c {

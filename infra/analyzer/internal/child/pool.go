@@ -12,7 +12,6 @@ import (
 type Member interface {
 	comparable
 	Alive() bool
-	Kill()
 	End() // ends the process and waits for its end
 }
 

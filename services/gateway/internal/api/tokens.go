@@ -12,7 +12,6 @@ import (
 
 // TokenReader finds tokens.
 type TokenReader interface {
-	Token(ctx context.Context, id int64) (catalogue.Token, error)
 	Tokens(ctx context.Context, f catalogue.Filter, p catalogue.Page) (catalogue.List[catalogue.Token], error)
 }
 

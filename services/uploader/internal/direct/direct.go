@@ -93,7 +93,6 @@ type Form struct {
 
 // Bucket is the bucket of recordings.
 type Bucket interface {
-	Name() string
 	Stat(ctx context.Context, key string) (upload.Object, bool, error)
 	Remove(ctx context.Context, key string) error
 

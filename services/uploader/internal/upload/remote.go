@@ -54,7 +54,6 @@ type RemoteObjects interface {
 	// this process.
 	CopyFrom(ctx context.Context, from source.Object, found RemoteObject, to Object) error
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
-	Remove(ctx context.Context, key string) error
 	// ListPrefix lists the objects whose key has a prefix, and the unfinished multipart uploads to
 	// such keys. It returns a function that removes them, except the object with the key keep.
 	ListPrefix(ctx context.Context, prefix string) (remove func(ctx context.Context, keep string) error, err error)
