@@ -123,7 +123,8 @@ func newService(d dependencies) *service {
 	return s
 }
 
-// cacheCounts registers the metrics of the cache of results.
+// cacheCounts registers the metrics of the result cache, and returns the functions that count its
+// hits and misses.
 func (s *service) cacheCounts() analysis.CacheCounts {
 	s.metrics.Gauge("sori_result_cache_bytes", "size of the cached results of all replicas", func() float64 {
 		return s.stored.Used(event.Results()) * float64(s.cfg.Bus.ResultMaxBytes)

@@ -15,7 +15,7 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// waits returns the waiting events of a job so far.
+// waits returns the waiting events that were published for a job so far.
 func (env *env) waits(job string) []event.Waiting {
 	env.t.Helper()
 	var waits []event.Waiting
@@ -29,7 +29,7 @@ func (env *env) waits(job string) []event.Waiting {
 	return waits
 }
 
-// waiting waits for a waiting event of a job and returns the newest one.
+// waiting waits until a waiting event of a job is published, and returns the newest one.
 func (env *env) waiting(job string) event.Waiting {
 	env.t.Helper()
 	var last event.Waiting
@@ -57,7 +57,7 @@ func (env *env) metric(name string) string {
 
 const isOpen = "sori_analysis_breaker_open"
 
-// slack is the largest difference between clocks and timers that the tests allow.
+// slack is the inaccuracy of clocks and timers that the tests tolerate.
 const slack = 50 * time.Millisecond
 
 func TestTheBreakerOpensAndThenOneProbeGoesThrough(t *testing.T) {
@@ -78,7 +78,7 @@ func TestTheBreakerOpensAndThenOneProbeGoesThrough(t *testing.T) {
 		all = append(all, env.store().JobID)
 	}
 	testkit.Eventually(t, func() error {
-		if n := len(env.analyzer.all()); n < failures+2 { // two probes have failed
+		if n := len(env.analyzer.all()); n < failures+2 { // wait until two probes have failed after the breaker opened
 			return fmt.Errorf("%d requests", n)
 		}
 		return nil
@@ -89,7 +89,7 @@ func TestTheBreakerOpensAndThenOneProbeGoesThrough(t *testing.T) {
 	available.Store(true)
 	env.Settled(consumer)
 	got := env.analyzer.all()
-	for i := failures; i < len(got)-jobs+1; i++ { // the probes, of which the last one was answered
+	for i := failures; i < len(got)-jobs+1; i++ { // these requests are the probes; the last one succeeded and closed the breaker
 		if pause := got[i].at.Sub(got[i-1].at); pause < delay-slack {
 			t.Errorf("request %d came %v after the one before", i, pause)
 		}
@@ -175,7 +175,8 @@ func TestAWaitEndsAtItsPublishedTime(t *testing.T) {
 	job := env.store().JobID
 	testkit.Await[event.Dispatched](env.Kit, env.bus, job)
 	got, waits := env.analyzer.of(job), env.waits(job)
-	// Waits that end in the same second count as one.
+	// Each published time must be followed by a request within 3 s. Waiting events with a time in
+	// the same second are deduplicated, so there may be fewer events than requests.
 	for _, w := range waits {
 		if !slices.ContainsFunc(got[1:], func(a request) bool { return a.at.Sub(w.Until) > -slack && a.at.Sub(w.Until) < 3*time.Second }) {
 			t.Errorf("published %v, requests %+v", w.Until, got)
@@ -277,7 +278,7 @@ func TestEachOfTwoReplicasOpensItsBreaker(t *testing.T) {
 	for _, job := range all {
 		testkit.Await[event.Dispatched](env.Kit, env.bus, job)
 	}
-	if refused := len(env.analyzer.all()) - jobs; refused < 1 || refused > 2 { // one or two requests, since each replica can send one
+	if refused := len(env.analyzer.all()) - jobs; refused < 1 || refused > 2 { // one from each replica, or only from one
 		t.Errorf("refused %d times", refused)
 	}
 }

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	sum    = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" // the SHA-256 of the recording of most tests
+	sum    = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" // the SHA-256 of the recording that most tests upload
 	result = `{"score":1}`
 )
 
-// cached returns settings with which results are cached, and further settings.
+// cached returns settings that enable the result cache, together with the settings in further.
 func cached(further ...map[string]string) map[string]string {
 	settings := map[string]string{"RESULT_CACHE_TTL": "1h"}
 	for _, m := range further {
@@ -25,8 +25,9 @@ func cached(further ...map[string]string) map[string]string {
 	return settings
 }
 
-// same appends the events of an upload of the same recording by the same owner, with changes. It
-// returns its job. The recording is not in the bucket: the analysis server does not read it.
+// same appends the events of an upload by alice, always of the same recording, and returns the job.
+// The functions change the events first. The recording is not in the bucket, since the stub of the
+// analysis server does not read it.
 func (env *env) same(changes ...func(*event.Received, *event.Stored)) string {
 	env.t.Helper()
 	job := env.NewJob()
@@ -42,8 +43,8 @@ func (env *env) same(changes ...func(*event.Received, *event.Stored)) string {
 
 func fresh(r *event.Received, _ *event.Stored) { r.Fresh = true }
 
-// analysed uploads the same recording, with changes, and reports its analysis with a result. It
-// returns the job.
+// analysed uploads the recording of env.same, calls back with the given result, and returns the
+// completed job.
 func (env *env) analysed(result string, changes ...func(*event.Received, *event.Stored)) string {
 	env.t.Helper()
 	job := env.same(changes...)
@@ -59,7 +60,7 @@ func (env *env) requested(job string) string {
 	return env.analyzer.of(job)[0].field("webhook_url")
 }
 
-// report waits until the analysis server has accepted a job, and calls back.
+// report waits until the analysis server has accepted a job, and calls back with the body.
 func (env *env) report(job, body string) {
 	env.t.Helper()
 	if got := env.call(env.requested(job), body); got.code != http.StatusOK {
@@ -67,8 +68,8 @@ func (env *env) report(job, body string) {
 	}
 }
 
-// isCached waits until a job is completed, and checks that it has the result of another job and
-// that no analysis was requested.
+// isCached waits until a job is completed, and checks that its result was copied from the job
+// source and that no analysis of the job was requested.
 func (env *env) isCached(job, source, result string) {
 	env.t.Helper()
 	if got := env.resultOf(job); got != result {
@@ -99,7 +100,7 @@ func (env *env) follows(jobs ...string) {
 	}
 }
 
-// nothingShared waits until no job shares an analysis.
+// nothingShared waits until the stream of jobs that share an analysis is empty.
 func (env *env) nothingShared() {
 	env.t.Helper()
 	testkit.Eventually(env.t, func() error {
@@ -113,8 +114,8 @@ func (env *env) nothingShared() {
 
 func (env *env) sharing() *cache.Sharing { return cache.NewSharing(env.bus) }
 
-// shared uploads one recording n+1 times: the analysis of the first job, the leader, is under way, and the others
-// follow it. The functions change each job (env.same).
+// shared uploads one recording n+1 times (env.same). It returns when the analysis of the first job,
+// the leader, is running and all other jobs follow the leader.
 func (env *env) shared(n int, changes ...func(*event.Received, *event.Stored)) (leader string, followers []string) {
 	env.t.Helper()
 	leader = env.same(changes...)

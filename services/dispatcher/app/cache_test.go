@@ -103,14 +103,14 @@ func TestANewAnalysisRenewsTheCachedResult(t *testing.T) {
 	first := env.analysed(`{"score":1}`)
 	renewed := env.analysed(`{"score":2}`, fresh)
 	env.isCached(env.same(), renewed, `{"score":2}`)
-	env.append(event.Erased{JobID: first}) // the result of this job has been replaced in the cache
+	env.append(event.Erased{JobID: first}) // its result is not in the cache: the renewed result replaced it
 	env.Settled("dispatcher-erased")
 	env.isCached(env.same(), renewed, `{"score":2}`)
 
 	failed := env.same(fresh)
 	env.report(failed, `{"status":"failed","error":"no speech"}`)
 	testkit.Await[event.Failed](env.Kit, env.bus, failed)
-	env.isCached(env.same(), renewed, `{"score":2}`) // a failure is not cached, and removes nothing
+	env.isCached(env.same(), renewed, `{"score":2}`) // the failure of another job leaves the cached result unchanged
 	env.append(event.Retried{JobID: failed, Attempt: 2})
 	retry := env.attempt(failed, 2)
 	if got := env.call(retry.field("webhook_url"), `{"analysis_results":{"score":3}}`); got.code != http.StatusOK {
@@ -165,7 +165,8 @@ func TestAResultStaysInTheCacheWhenTheRecordingOfItsJobExpires(t *testing.T) {
 	env.isCached(env.same(), first, result)
 }
 
-// A newer release may have published the event.
+// The received event of a job cannot be decoded, for example because a newer release published it.
+// The job must be analysed all the same.
 func TestAJobWhoseFirstEventIsUnreadableIsAnalysed(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -262,7 +263,7 @@ func TestAnIncompleteOrDamagedResultIsNotUsed(t *testing.T) {
 func TestAJobIsCompletedIfItsResultCannotBeCached(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	env.run(cached(map[string]string{"RESULT_CACHE_BYTES": "512"})) // the server refuses larger messages
+	env.run(cached(map[string]string{"RESULT_CACHE_BYTES": "512"})) // every result is too large for the cache
 	large := incompressible(env)
 	leader, followers := env.shared(1)
 	follower := followers[0]
@@ -270,12 +271,12 @@ func TestAJobIsCompletedIfItsResultCannotBeCached(t *testing.T) {
 	if env.resultOf(leader) != large {
 		t.Error("the result differs")
 	}
-	env.report(follower, `{"analysis_results":`+large[:20<<10]+`0]}`) // the result of the leader is staged, and may be gone
+	env.report(follower, `{"analysis_results":`+large[:20<<10]+`0]}`) // the leader's result is not reusable: a new analysis
 	next, waiting := env.shared(1)
 	last := waiting[0]
 	medium := large[:10<<10] + "0]"
 	env.report(next, `{"analysis_results":`+medium+`}`)
-	env.isCached(last, next, medium) // the result comes from the completed event of the leader
+	env.isCached(last, next, medium) // the follower gets the result from the leader's completed event
 }
 
 func TestAJobIsAnalysedWithoutTheStreamsOfTheCache(t *testing.T) {
@@ -305,7 +306,8 @@ func TestAResultWhoseJobIsNotCompletedIsNotUsed(t *testing.T) {
 	env.append(event.Canceled{JobID: canceled})
 	env.append(event.Erased{JobID: erased})
 	env.Settled("dispatcher-erased")
-	// The process of each of these jobs died after it had stored the result.
+	// The cache has an entry of each of these jobs, as if its process had died between caching the
+	// result and completing the job. None of the entries may be used.
 	for _, job := range []string{canceled, erased, unknown} {
 		_, err := results.Put(env.Context(), key, analysis.CachedResult{Job: job, Result: []byte(`{"of":"nobody"}`)})
 		must(t, err)

@@ -84,7 +84,7 @@ func TestARefusedCallbackIsPublishedWithItsReason(t *testing.T) {
 		if got := env.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK {
 			t.Errorf("after %.40s: %+v", body, got)
 		}
-		env.call(hook, body) // the job has ended
+		env.call(hook, body) // the job has ended, so this refusal must not be published
 		if again := env.refusals(job); len(again) != 1 {
 			t.Errorf("%.40s: published for an ended job: %+v", body, again)
 		}
@@ -127,7 +127,7 @@ func TestACallbackThatCannotBeRecordedAtOnceIsRetried(t *testing.T) {
 	select {
 	case a := <-answered:
 		t.Errorf("answered while NATS is unavailable: %+v", a)
-	case <-time.After(time.Second): // NATS is unavailable for a while
+	case <-time.After(time.Second): // the callback must not be answered while NATS is unavailable
 	}
 	nats.Restore()
 	if a := <-answered; a.err != nil || a.code != http.StatusOK {

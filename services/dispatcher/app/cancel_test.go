@@ -74,7 +74,7 @@ func TestAnAnalysisThatIsAcceptedAfterTheCancellationIsCanceled(t *testing.T) {
 	job := env.store().JobID
 	<-received
 	env.append(event.Canceled{JobID: job})
-	env.Settled("dispatcher-canceled") // the server's id is not known yet
+	env.Settled("dispatcher-canceled") // the analysis server has not answered yet, so its id for the job is not known
 	if got := env.analyzer.cancels(); len(got) > 0 {
 		t.Errorf("canceled %q", got)
 	}
@@ -87,7 +87,7 @@ func TestAnAnalysisThatIsAcceptedAfterTheCancellationIsCanceled(t *testing.T) {
 	}
 }
 
-// A server need not be able to cancel.
+// An analysis server may not support cancellation. The job must be canceled all the same.
 func TestACancellationIsBestEffort(t *testing.T) {
 	t.Parallel()
 	for status, tries := range map[int]int{

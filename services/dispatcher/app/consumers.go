@@ -11,19 +11,19 @@ import (
 	"sori.internal/shared/lifecycle"
 )
 
-// maxPending is the maximal number of events of each type that are delivered and not settled. It is
-// large, so that all their jobs show that they wait for the analysis server. Further events wait in
-// the stream.
+// maxPending is the largest number of delivered events of one type that are not acknowledged
+// (MaxAckPending). It is large because the job of an undelivered event does not show that it waits
+// for the analysis server.
 const maxPending = 10_000
 
-// The key-value buckets: the jobs that occupy a slot, and whether the status URL has answered.
+// The key-value buckets of the slots and of the flag that the status URL has returned a status.
 const (
 	slotsBucket  = "ANALYSIS_SLOTS"
 	statusBucket = "ANALYSIS_STATUS"
 )
 
-// Resources returns the streams, consumers and buckets that the dispatcher needs on NATS, whatever
-// its settings are.
+// Resources returns the streams, consumers and buckets that the dispatcher needs on NATS. The
+// result does not depend on the settings.
 func Resources() bus.Resources {
 	r := bus.Resources{
 		Streams: []event.Stream{event.Jobs(), event.Dead(), event.Staging(), event.Queue(), event.Results(), event.Shared()},
@@ -72,8 +72,8 @@ func (s *service) consume(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }
 
-// poll runs a consumer whose handler polls running analyses. Its events are delivered again at the
-// times that the handler returns. If an event cannot be handled, its job does not fail.
+// poll runs a consumer whose handler polls running analyses. An event is redelivered after the
+// delay in the handler's error. If an event becomes a dead letter, its job does not fail.
 func (s *service) poll(c bus.Consumer) lifecycle.Component {
 	c.FixedDelay = true
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
@@ -81,7 +81,7 @@ func (s *service) poll(c bus.Consumer) lifecycle.Component {
 
 // follow runs a consumer of terminal events. Its handler settles the jobs that wait for the
 // analysis of the ended job, and requests the cancellation of an analysis that no job waits for. If
-// an event cannot be handled, its job, which has ended, does not change.
+// an event becomes a dead letter, its job does not change, since the job has already ended.
 func (s *service) follow(c bus.Consumer) lifecycle.Component {
 	return func(ctx context.Context) error { return s.events.Consume(ctx, c) }
 }

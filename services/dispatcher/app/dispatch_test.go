@@ -115,13 +115,13 @@ func TestAReferenceThatCannotExistFailsItsJob(t *testing.T) {
 	}
 }
 
-// A token may be older than the rules of references, or the setting of the gateway may be
-// different. The analysis server must never be asked to read a recording of another owner, or a URL
-// of a private network.
+// A token may have references that were set before they were checked, or that the gateway allowed
+// with other settings. The dispatcher must never ask the analysis server to read another owner's
+// recording or a URL in a private network.
 func TestAReferenceThatIsNotAllowedIsNeverSent(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
-	refused := map[string]string{ // code of the failure, by reference
+	refused := map[string]string{ // key: reference; value: code of the failure
 		"http://169.254.169.254/latest/meta-data": "reference-foreign", "http://127.0.0.1:5432/": "reference-foreign",
 		"s3://another/7.json": "reference-not-allowed", env.recording().Key: "reference-not-allowed",
 	}
@@ -190,7 +190,7 @@ func TestAfterACrashTheSameAttemptIsSentAgain(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
 	s := env.store()
-	env.append(event.Attempted{JobID: s.JobID, Attempt: 1}) // the dispatcher crashed after that, before or after the request
+	env.append(event.Attempted{JobID: s.JobID, Attempt: 1}) // as if the dispatcher had crashed before or after the request
 	env.run(nil)
 	testkit.Await[event.Dispatched](env.Kit, env.bus, s.JobID)
 	env.Settled(consumer)

@@ -68,7 +68,7 @@ func TestNothingIsRequestedForAnErasedJob(t *testing.T) {
 		log, err := env.jobs.Read(env.Context(), job)
 		must(t, err)
 		env.erase(job, false)
-		must(t, env.jobs.Purge(env.Context(), job, log.Seq())) // all events except the one that the dispatcher consumes
+		must(t, env.jobs.Purge(env.Context(), job, log.Seq())) // keep only the event that the dispatcher consumes
 	}
 	env.run(nil)
 	for _, consumer := range []string{"dispatcher-stored", retries, "dispatcher-lapsed"} {

@@ -73,7 +73,7 @@ func TestALateResultOfALapsedAttemptCountsWhileItIsTheNewest(t *testing.T) {
 	job, hook := env.dispatched()
 	must(t, i.Stop())
 	env.lapse(job, 1)
-	env.analyzer.status = func(int) string { return `{"status":"processing"}` } // so that no next attempt begins
+	env.analyzer.status = func(int) string { return `{"status":"processing"}` } // still running, so no next attempt begins
 	env.run(map[string]string{"TARGET_SERVER_URL": "http://127.0.0.1:1", "ANALYSIS_STATUS_URL": env.analyzer.URL + "/status/{job_id}"})
 	if got := env.call(hook, `{"analysis_results":{}}`); got.code != http.StatusOK || got.body["message"] != nil {
 		t.Errorf("%+v", got)
@@ -185,7 +185,7 @@ func TestANextAttemptThatACrashInterruptedIsSentAgain(t *testing.T) {
 	job, _ := env.dispatched()
 	must(t, i.Stop())
 	env.lapse(job, 1)
-	env.append(event.Attempted{JobID: job, Attempt: 2}) // the dispatcher crashed after that
+	env.append(event.Attempted{JobID: job, Attempt: 2}) // as if the dispatcher had crashed before it sent the second attempt
 	env.run(nil)
 	env.attempt(job, 2)
 	env.Settled(lapses)

@@ -30,15 +30,15 @@ func (env *env) awaitPolls(n int) {
 	})
 }
 
-// statusSeen records that a status URL has returned a status, so that it is not polled immediately
-// after the acceptance of an attempt. The service must be running.
+// statusSeen sets the flag that the status URL has returned a status. A service that then accepts
+// an attempt does not poll the status URL at once. The service must be running.
 func (env *env) statusSeen(url string) {
 	env.t.Helper()
 	must(env.t, coordination.NewFlag(env.bus, "ANALYSIS_STATUS", analyzerclient.StatusURL(url).Key()).Set(env.Context()))
 }
 
-// losesAnalyses makes the analysis server answer that an analysis is running. The returned function
-// restarts the server: then it answers 404.
+// losesAnalyses makes the status URL answer that an analysis is running. After a call of restart it
+// answers 404, as if the server had restarted and lost the analysis.
 func (env *env) losesAnalyses() (restart func()) {
 	var lost atomic.Bool
 	env.analyzer.status = func(int) string {
@@ -67,7 +67,7 @@ func TestAnAttemptThatTheServerLostIsFollowedByTheNext(t *testing.T) {
 	if n := len(env.analyzer.of(job)); n != 1 {
 		t.Errorf("%d requests while it goes on", n)
 	}
-	known.Store(false) // the server was restarted
+	known.Store(false) // the server restarts and loses the analysis: 404
 	second := env.attempt(job, 2)
 	known.Store(true)
 	if got := env.call(hook, `{"analysis_results":{"of":1}}`); got.code != http.StatusOK {
@@ -102,8 +102,8 @@ func TestAServerThatLosesEveryAttemptGetsNoMoreThanMaxAttempts(t *testing.T) {
 	}
 }
 
-// A server that has no route at the configured status URL answers every poll with 404, and
-// continues its analyses.
+// A server without a route at the configured status URL answers every poll with 404, although its
+// analyses go on. The job must not lose an attempt.
 func TestAStatusURLThatAlwaysAnswers404CostsNoAttempt(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -125,7 +125,8 @@ func TestAStatusURLThatAlwaysAnswers404CostsNoAttempt(t *testing.T) {
 	}
 }
 
-// A server may know an analysis only a moment after it accepted it. The interval is long.
+// The first poll gets a 404, because the server registers an analysis a moment after it accepts the
+// request. The poll must be repeated long before the poll interval, which is an hour.
 func TestTheFirstPollIsRepeatedIfItIsAnsweredWith404(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -141,10 +142,11 @@ func TestTheFirstPollIsRepeatedIfItIsAnsweredWith404(t *testing.T) {
 	if got := env.call(hook, `{"status":"processing","progress":20}`); got.code != http.StatusOK {
 		t.Errorf("%+v", got)
 	}
-	env.attempt(job, 2) // the server was restarted
+	env.attempt(job, 2) // the third poll gets a 404, so the analysis is lost and the next attempt is sent
 }
 
-// Some proxies answer for an unavailable server, and some servers answer every path with a page.
+// A proxy may answer for a server that is unavailable, or a server may answer every path with an
+// HTML page. Such an answer must not count as a status.
 func TestAnAnswerWithoutAStatusDoesNotShowThatTheStatusURLWorks(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -174,8 +176,8 @@ func TestARestartOfDispatcherAndAnalysisServerLosesNoJob(t *testing.T) {
 	}
 }
 
-// The interval is long. Neither the first poll, nor the poll after a server stops reporting, waits
-// for it.
+// The poll interval is an hour. The first poll, and the poll after the server stops sending
+// progress, must come much earlier.
 func TestAServerWhoseReportsStopIsPolledWithinSecondsAndTheLostAttemptFollowedByTheNext(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

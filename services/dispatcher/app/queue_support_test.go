@@ -12,20 +12,19 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// line is an analysis server that answers a request when its analysis is done. The test ends the
-// analyses one by one.
+// line is a stub of the analysis server. It answers a request only when the test ends the analysis.
 type line struct {
 	env *env
 
 	mu      sync.Mutex
 	started []string                 // the jobs, in the order of their requests
-	ends    map[string]chan struct{} // closed to end the analyses of a job
+	ends    map[string]chan struct{} // by job: closed when the analysis may end
 	running int                      // the number of running analyses
-	most    int                      // the largest number so far
-	closed  bool                     // every analysis ends at once
+	most    int                      // the largest number of analyses that ran at the same time
+	closed  bool                     // each analysis ends as soon as it begins
 }
 
-// newLine makes the analysis server of an environment a line.
+// newLine replaces the answers of the environment's analysis server by those of a line.
 func newLine(env *env) *line {
 	l := &line{env: env, ends: map[string]chan struct{}{}}
 	env.analyzer.answer = func(w http.ResponseWriter, r request, _ int) {
@@ -58,7 +57,8 @@ func (l *line) end() {
 	l.running--
 }
 
-// starts waits until n requests have arrived in all, and returns their jobs.
+// starts waits until n requests have arrived since the line was made, and returns their jobs in
+// order.
 func (l *line) starts(n int) []string {
 	l.env.t.Helper()
 	var started []string
@@ -95,7 +95,7 @@ func (l *line) release() {
 }
 
 // upload appends the events of n stored recordings of an owner, and returns their jobs. The
-// recordings are not in the bucket: the analysis server of these tests does not read them.
+// recordings are not in the bucket, since the stub of the analysis server does not read them.
 func (env *env) upload(owner string, n int) []string {
 	env.t.Helper()
 	jobs := make([]string, n)

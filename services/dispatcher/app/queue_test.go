@@ -63,7 +63,7 @@ func TestSlotsAreSharedEvenlyByTheOwnersWhoWait(t *testing.T) {
 			ownerOf[job] = owner
 			all = append(all, job)
 		}
-		env.queued(uint64((i+1)*each - 3)) // alice alone has all slots
+		env.queued(uint64((i+1)*each - 3)) // the first three jobs of alice have the slots, all other jobs are queued
 	}
 	share := map[string]int{}
 	for i := range rounds {
@@ -91,7 +91,7 @@ func TestAnAttemptIsSentOnceWhereverAReplicaDiedThatScheduledIt(t *testing.T) {
 	waiting := env.upload("bob", 3)
 	env.queued(3)
 	server.finish(running)
-	server.starts(2) // bob's first job has the slot now
+	server.starts(2) // the slot that became free is assigned to bob's first job
 	must(t, first.Stop())
 
 	ctx, q, slots := env.Context(), queue.New(env.bus), queue.NewSlots(env.bus, "ANALYSIS_SLOTS", 3)
@@ -111,7 +111,7 @@ func TestAnAttemptIsSentOnceWhereverAReplicaDiedThatScheduledIt(t *testing.T) {
 	must(t, env.bus.Publish(ctx, event.Granted{JobID: next.JobID, Attempt: 1, Entry: next.Seq}))
 
 	env.run(limited(3))
-	server.starts(5) // the request that the stop aborted is sent again
+	server.starts(5) // the restarted dispatcher repeats the request of bob's first job, which the stop aborted
 	server.release()
 	for _, job := range waiting {
 		testkit.Await[event.Completed](env.Kit, env.bus, job)
@@ -122,7 +122,7 @@ func TestAnAttemptIsSentOnceWhereverAReplicaDiedThatScheduledIt(t *testing.T) {
 			t.Errorf("job %s was requested %d times, want %d", job, n, want)
 		}
 	}
-	env.complete(env.upload("carol", 6)...) // no slot is lost
+	env.complete(env.upload("carol", 6)...) // further jobs are completed, so no slot is leaked
 }
 
 func TestTheStopOfAReplicaLosesNoQueuedJobAndNoSlot(t *testing.T) {
@@ -184,7 +184,8 @@ func TestAJobThatEndsInTheQueueIsNeverSent(t *testing.T) {
 	}
 }
 
-// The consumer of stored delivers at most eight events that are not settled.
+// The consumer delivers at most eight unacknowledged events, and alice uploads sixty jobs. Queued
+// jobs must be acknowledged, so that bob's job is delivered and scheduled next.
 func TestAnOwnersManyJobsDoNotBlockTheDeliveryOfAnothers(t *testing.T) {
 	t.Parallel()
 	const many = 60
@@ -263,7 +264,7 @@ func TestAnUnavailableServerDelaysQueuedAttemptsAndFreesTheirSlots(t *testing.T)
 	}
 }
 
-// A queued job has two entries after its event was handled again.
+// The stored event of a queued job is handled twice, so the queue has two entries of the job.
 func TestAJobThatIsQueuedTwiceIsSentOnce(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -305,7 +306,8 @@ func TestAJobThatIsQueuedTwiceIsSentOnce(t *testing.T) {
 	env.complete(jobs...)
 }
 
-// A job has a second entry in the queue while its request is open, since its event was handled twice.
+// The stored event of a job was handled twice. While the request of the job is open, the queue
+// still has the job's second entry.
 func TestASecondEntryOfARunningJobStartsNothingAndBlocksNobody(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -325,7 +327,7 @@ func TestASecondEntryOfARunningJobStartsNothingAndBlocksNobody(t *testing.T) {
 	env.complete(append(running, next)...)
 }
 
-// An entry that cannot be read does not stop the queue.
+// The queue has an entry that cannot be decoded. It must be removed, and the next entry scheduled.
 func TestAnUnreadableEntryIsRemoved(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

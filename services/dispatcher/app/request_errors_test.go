@@ -19,7 +19,7 @@ func TestABusyServerGetsTheSameAttemptAgainAfterItsRetryAfter(t *testing.T) {
 	for name, c := range map[string]struct {
 		code       int
 		retryAfter func() string
-		slack      time.Duration // a date has whole seconds
+		slack      time.Duration // tolerance: an HTTP date has no fractions of a second
 	}{
 		"503 and seconds": {http.StatusServiceUnavailable, func() string { return "2" }, 50 * time.Millisecond},
 		"429 and seconds": {http.StatusTooManyRequests, func() string { return "2" }, 50 * time.Millisecond},
@@ -132,7 +132,7 @@ func TestARejectionFailsTheJobWithTheServersReasonAndNoSecret(t *testing.T) {
 	} {
 		env.analyzer.answer = func(w http.ResponseWriter, a request, n int) {
 			if c.code == http.StatusFound {
-				w.Header().Set("Location", "/elsewhere") // where a GET would get 202
+				w.Header().Set("Location", "/elsewhere") // the client must not follow it with a GET
 			}
 			if n > 0 && a.field("job_id") != "" {
 				w.WriteHeader(c.code)

@@ -146,7 +146,8 @@ func TestACallbackOfAJobWithoutALogIsNotFound(t *testing.T) {
 	}
 }
 
-// Results leave the log room for the events with which jobs are continued, canceled and erased.
+// When the stream is nearly full, results are staged instead. The rest of the stream is kept for
+// the events with which jobs continue, are canceled and are erased.
 func TestResultsDoNotFillACrowdedLog(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -167,7 +168,7 @@ func TestResultsDoNotFillACrowdedLog(t *testing.T) {
 		must(t, err)
 		used = info.Used
 	}
-	testkit.Eventually(t, func() error { // the dispatcher sees it after a second
+	testkit.Eventually(t, func() error { // the dispatcher reads the stream's usage once a second
 		job, hook := env.dispatched()
 		if got := env.call(hook, `{"analysis_results":`+result+`}`); got.code != http.StatusOK {
 			return fmt.Errorf("%+v", got)

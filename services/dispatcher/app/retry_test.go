@@ -188,7 +188,8 @@ func TestACanceledJobsResultIsDiscarded(t *testing.T) {
 	}
 }
 
-// The uploader fetches the recording again before the attempt.
+// The recording of a failed job is missing. A retry must not send an attempt until the uploader has
+// fetched and stored the recording.
 func TestARetryWithoutARecordingWaitsUntilItIsStored(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

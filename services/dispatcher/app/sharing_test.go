@@ -17,7 +17,7 @@ func TestUploadsOfTheSameRecordingAtTheSameTimeShareOneAnalysis(t *testing.T) {
 	const uploads = 100
 	env := newEnv(t)
 	server := newLine(env)
-	settings := cached(limited(1), map[string]string{"ANALYSIS_CONCURRENCY": "4"}) // uploads that wait hold no handler and no slot
+	settings := cached(limited(1), map[string]string{"ANALYSIS_CONCURRENCY": "4"}) // too few slots and handlers if followers occupied them
 	env.run(settings)
 	env.run(settings)
 	jobs := make([]string, uploads)
@@ -57,7 +57,7 @@ func TestIfTheAnalysisFailsTheNextJobIsAnalysed(t *testing.T) {
 			env := newEnv(t)
 			env.run(cached())
 			leader, jobs := env.shared(5)
-			env.append(event.Canceled{JobID: jobs[0]}) // these two jobs no longer wait
+			env.append(event.Canceled{JobID: jobs[0]}) // the canceled and the erased follower must not be promoted
 			env.append(event.Erased{JobID: jobs[1]})
 			end(env, leader)
 			env.requested(jobs[2])
@@ -93,7 +93,7 @@ func TestAFailedLeaderThatIsRetriedAtOnceLosesNoFollower(t *testing.T) {
 		if got := env.call(second.field("webhook_url"), `{"analysis_results":{}}`); got.code != http.StatusOK {
 			t.Fatalf("%+v", got)
 		}
-		testkit.Eventually(t, func() error { // the follower may have been promoted, or may have waited for the retry
+		testkit.Eventually(t, func() error { // the follower was promoted, or gets the result of the retry
 			for _, r := range env.analyzer.of(follower) {
 				if _, err := env.post(r.field("webhook_url"), `{"analysis_results":{}}`); err != nil {
 					return err
@@ -119,7 +119,7 @@ func TestJobsThatShareAnAnalysisSurviveTheDeathOfAReplica(t *testing.T) {
 		key      analysis.ResultKey
 		leader   string   // has failed
 		waiting  []string // followed it
-		position uint64   // position of the leader
+		position uint64   // sequence of the leader's entry
 	}
 	member := func(w *world, job string) analysis.Member { return analysis.Member{Key: w.key, Job: job} }
 	promoted := func(w *world, job string) *analysis.Member {
@@ -191,7 +191,7 @@ func TestAFollowerWithoutALeaderIsAnalysed(t *testing.T) {
 	m, err := env.sharing().LedBy(env.Context(), leader)
 	must(t, err)
 	must(t, env.sharing().Remove(env.Context(), m))
-	env.run(cached()) // a new process checks the jobs that share an analysis
+	env.run(cached()) // a starting process reviews all jobs that share an analysis, and finds the follower without a leader
 	env.report(follower, `{"analysis_results":`+result+`}`)
 	env.nothingShared()
 }
@@ -222,8 +222,8 @@ func TestFollowersOfACompletedLeaderAreCompletedAfterACrash(t *testing.T) {
 	leader, jobs := env.shared(3)
 	env.Settled("dispatcher-stored")
 	must(t, env.service.Stop())
-	// The test makes the state after a crash: the result is cached, and the leader and only one of
-	// the followers are completed.
+	// The state after a crash: the result is cached, and only the leader and one of the followers
+	// are completed.
 	results, err := cache.NewResults(env.bus)
 	must(t, err)
 	attempted := testkit.Await[event.Attempted](env.Kit, env.bus, leader)

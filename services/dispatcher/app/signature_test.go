@@ -18,7 +18,8 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// key returns a secret of Standard Webhooks.
+// key returns a signing secret in the format of Standard Webhooks. The letter distinguishes the
+// secrets of a test.
 func key(letter string) string {
 	return "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))
 }
@@ -61,7 +62,7 @@ func TestTheSignatureOfTheServerIsVerifiedIfASecretIsSet(t *testing.T) {
 	if names := env.EventNames(env.bus, job); names[len(names)-1] != event.NameDispatched {
 		t.Errorf("log %v", names)
 	}
-	for _, secret := range []string{key("a"), key("b")} { // one of them is new, the other old
+	for _, secret := range []string{key("a"), key("b")} { // the new and the old secret are both accepted
 		if got := env.call(hook, body, signatureOf(t, secret, now, body)...); got.code != http.StatusOK {
 			t.Errorf("signed: %+v", got)
 		}
@@ -73,8 +74,8 @@ func TestTheSignatureOfTheServerIsVerifiedIfASecretIsSet(t *testing.T) {
 	}
 }
 
-// A refused client could hold connections open by sending the body slowly, so a refusal does not
-// wait for the body.
+// A client with an invalid signature could hold connections open by sending the body slowly.
+// Therefore the dispatcher must answer before the body arrives.
 func TestARefusalDoesNotWaitForTheBody(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)
@@ -114,7 +115,8 @@ func TestAnAnalysisThatRunsWhileTheSecretIsChangedCallsBack(t *testing.T) {
 	testkit.Await[event.Completed](env.Kit, env.bus, job)
 }
 
-// The gateway and analysis servers send requests to the dispatcher. It has no route for anybody else.
+// Only the gateway and analysis servers send requests to the dispatcher, so it must not serve the
+// routes of other services.
 func TestTheDispatcherHasNoRouteButTheWebhookAndThoseOfEveryService(t *testing.T) {
 	t.Parallel()
 	env := newEnv(t)

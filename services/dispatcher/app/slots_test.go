@@ -11,7 +11,9 @@ import (
 	"sori.internal/shared/testkit"
 )
 
-// Nine jobs on two replicas, with three slots and a server that answers when the analysis is done.
+// Two replicas with three slots in all get nine jobs. The server answers a request only when its
+// analysis ends, so the number of open requests is the number of running analyses: it must never
+// exceed three.
 func TestNoMoreAnalysesRunThanThereAreSlotsOverAllReplicas(t *testing.T) {
 	t.Parallel()
 	const bound, jobs = 3, 9

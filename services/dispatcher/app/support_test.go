@@ -49,7 +49,7 @@ func newEnv(t *testing.T) *env {
 	t.Helper()
 	k := testkit.New(t)
 	client, bucket := k.Bucket()
-	described, err := contract.Sori() // the answers and the requests of the dispatcher are checked against it
+	described, err := contract.Sori() // the OpenAPI document: requests and responses of the dispatcher are validated against it
 	must(t, err)
 	b := k.Bus("uploader", event.Jobs(), event.Dead(), event.Staging(), event.Queue())
 	return &env{
@@ -115,7 +115,7 @@ func (env *env) handleAgain(consumers ...string) {
 	}
 }
 
-// busyFor makes the analysis server answer 503 with a Retry-After.
+// busyFor makes the analysis server answer 503 with the given Retry-After.
 func (env *env) busyFor(seconds string) {
 	env.analyzer.answer = func(w http.ResponseWriter, _ request, _ int) {
 		w.Header().Set("Retry-After", seconds)
@@ -187,7 +187,7 @@ func (env *env) post(callback string, body any, headers ...string) (reply, error
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	got := reply{code: resp.StatusCode, header: resp.Header}
-	_ = json.Unmarshal(answer, &got.body) // checked by tests that expect one
+	_ = json.Unmarshal(answer, &got.body) // got.body stays nil if the answer is not JSON
 	return got, err
 }
 
@@ -211,7 +211,7 @@ type request struct {
 	body   []byte
 }
 
-// field returns a field of the request, in either format.
+// field returns a field of the request body, which is a form or JSON.
 func (a request) field(name string) string {
 	if form, err := url.ParseQuery(string(a.body)); err == nil && a.header.Get("Content-Type") != "application/json" {
 		return form.Get(name)
@@ -229,11 +229,11 @@ type analyzer struct {
 
 	mu           sync.Mutex
 	got          []request
-	polled       []string                                      // the paths of polls
-	canceled     []string                                      // the paths of requests to cancel
-	cancelStatus int                                           // the status of the answer to such a request; 0 means 204
-	answer       func(w http.ResponseWriter, a request, n int) // n counts a job's requests from 1
-	status       func(n int) string                            // the answer to the n-th poll; empty is 404
+	polled       []string                                      // the paths of the polls, oldest first
+	canceled     []string                                      // the paths of the DELETE requests that cancel analyses
+	cancelStatus int                                           // the status of the answer to a DELETE; 0 means 204
+	answer       func(w http.ResponseWriter, a request, n int) // n is the number of the job's request, from 1
+	status       func(n int) string                            // returns the body of the answer to the n-th poll; "" means 404
 }
 
 func newAnalyzer(t *testing.T, described *contract.Document) *analyzer {

@@ -158,7 +158,7 @@ func TestARefusedCallbackIsAnsweredWithoutItsBody(t *testing.T) {
 		conn, err := net.Dial("tcp", u.Host)
 		must(t, err)
 		defer conn.Close()
-		must(t, conn.SetDeadline(time.Now().Add(20*time.Second))) // the body never comes
+		must(t, conn.SetDeadline(time.Now().Add(20*time.Second))) // the test sends no body: an answer must still come
 		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n", u.RequestURI(), framing)
 		must(t, err)
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
